@@ -1,0 +1,127 @@
+package turn
+
+import (
+	"slices"
+	"sync"
+)
+
+// Who waits for an event: its caller until the call is over, the events that joined it, and, while the event keeps the turn
+// of its object, everyone in that turn's queue. A circle of such waits never ends. A wait in it begins either when an event
+// queues for a turn that is kept (breakCycle) or when an event joins another (Join), so it is enough to look then.
+
+// graph orders the searches: of two waits that close a circle together, the second to look sees both. It is taken before any
+// lock's mu, never while one is held.
+var graph sync.Mutex
+
+// breakCycle looks for a circle that w closes and refuses one event of it with ErrDeadlock: w's own if it has not begun, else
+// another that has not. There always is one: an event that takes its turn back had it before the present holder took and kept
+// it, which cannot be true all around a circle.
+func breakCycle(w *waiter) {
+	graph.Lock()
+	defer graph.Unlock()
+	l := w.event.lock
+	l.mu.Lock()
+	holder := l.holder
+	if !w.queued || holder == nil || holder.keeps == 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	for _, e := range path(w.event, holder) {
+		if e.refuse(ErrDeadlock) {
+			return
+		}
+	}
+}
+
+// Join says that waiting waits for e, though it did not begin it. It returns ErrDeadlock when e waits for waiting already.
+// [Event.Part] takes it back.
+func (e *Event) Join(waiting *Event) error {
+	if waiting == nil {
+		return nil
+	}
+	graph.Lock()
+	defer graph.Unlock()
+	if path(waiting, e) != nil {
+		return ErrDeadlock
+	}
+	e.joined = append(e.joined, waiting)
+	return nil
+}
+
+// Part says that waiting has stopped waiting for e.
+func (e *Event) Part(waiting *Event) {
+	if waiting == nil {
+		return
+	}
+	graph.Lock()
+	defer graph.Unlock()
+	for i, j := range e.joined {
+		if j == waiting {
+			e.joined = slices.Delete(e.joined, i, i+1)
+			return
+		}
+	}
+}
+
+// path returns the events from from to target, both included, each waited for by the next; nil when there is no such way. The
+// caller must hold graph.
+func path(from, target *Event) []*Event {
+	came := map[*Event]*Event{from: nil}
+	todo := []*Event{from}
+	visit := func(e, via *Event) {
+		if _, seen := came[e]; !seen {
+			came[e] = via
+			todo = append(todo, e)
+		}
+	}
+	for len(todo) > 0 {
+		e := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if e == target {
+			var way []*Event
+			for ; e != nil; e = came[e] {
+				way = append(way, e)
+			}
+			slices.Reverse(way)
+			return way
+		}
+		if caller := e.call.caller(); caller != nil {
+			visit(caller, e)
+		}
+		for _, j := range e.joined {
+			visit(j, e)
+		}
+		for _, q := range e.queueBehind() {
+			visit(q, e)
+		}
+	}
+	return nil
+}
+
+// queueBehind returns the events that wait for the turn that e keeps.
+func (e *Event) queueBehind() []*Event {
+	l := e.lock
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holder != e || e.keeps == 0 {
+		return nil
+	}
+	var queue []*Event
+	for w := l.head; w != nil; w = w.next {
+		queue = append(queue, w.event)
+	}
+	return queue
+}
+
+// refuse ends the event's wait for its first turn with err and reports whether there was such a wait.
+func (e *Event) refuse(err error) bool {
+	l := e.lock
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.place == nil || !e.place.first {
+		return false
+	}
+	l.refuseLocked(e.place, err)
+	return true
+}

@@ -1,0 +1,447 @@
+// Package turn lets the events of one object run one at a time.
+//
+// A [Lock] is an object's turn and an [Event] is one run of one of its handlers. The turn is a lock, not a goroutine: whoever
+// brings an event runs the handler itself, and an idle object costs nothing but memory. Three things set it apart from a mutex:
+//
+//   - it is handed over in the order of arrival, and waiting for it can be cancelled;
+//   - an event can give it up while it waits for something else and take it back afterwards ([Yield], [Event.Resume]), or keep
+//     it across such waits ([Event.Keep]);
+//   - events know who waits for them, so that a circle of kept turns is found when it closes (deadlock.go).
+//
+// An Event is the [context.Context] of its handler: that is how the turn finds its way through the caller's code.
+package turn
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var (
+	// ErrOutside reports a context that is used after its handler has returned, or by a goroutine that does not own it.
+	ErrOutside = errors.New("dog: context used outside its turn")
+
+	// ErrDeadlock reports an event that could never have had its turn.
+	ErrDeadlock = errors.New("dog: deadlock: the call waits for a turn that is kept until the call returns")
+)
+
+// A Lock is the turn of one object. The zero value is a free turn.
+//
+// A lock's mutex is held for a few instructions only and while it is held no other mutex is taken.
+type Lock struct {
+	// Strict makes events check that their context is used by the goroutine that runs them. Fixed before first use.
+	Strict bool
+	// Owner is what the lock belongs to, for [Event.Owner]. Fixed before first use.
+	Owner any
+
+	mu     sync.Mutex
+	holder *Event // whose turn it is; nil when free. guarded by mu, like all below
+	head   *waiter
+	tail   *waiter
+	events int   // begun and not ended
+	closed error // why no further event may begin
+	stats  Stats
+}
+
+// Stats counts what happened at a lock since it was made.
+type Stats struct {
+	Events  uint64        // events that got a turn
+	Waits   uint64        // times a turn was not free and had to be waited for
+	Waited  time.Duration // sum of those waits
+	Longest time.Duration // the longest of them
+}
+
+// Add returns the sum of two counts.
+func (s Stats) Add(o Stats) Stats {
+	return Stats{
+		Events:  s.Events + o.Events,
+		Waits:   s.Waits + o.Waits,
+		Waited:  s.Waited + o.Waited,
+		Longest: max(s.Longest, o.Longest),
+	}
+}
+
+// A waiter is an event's place in a lock's queue.
+type waiter struct {
+	event      *Event
+	first      bool          // the event has not begun; false: it takes its turn back
+	ready      chan struct{} // closed when the waiter has left the queue, with the turn or with err
+	err        error         // written before ready is closed
+	queued     bool          // guarded by the lock's mu
+	since      time.Time
+	prev, next *waiter
+}
+
+// An Event is one run of one handler, and the context of that run: done when its object is stopped, with the values of the
+// caller.
+type Event struct {
+	context.Context // the object's life
+
+	values  context.Context // of the caller, without its cancellation; may be nil
+	lock    *Lock
+	call    *Call  // on whose behalf; nil: nobody waits for it
+	routine uint64 // the goroutine that runs it, when the lock is strict
+
+	// guarded by lock.mu
+	waits int // waits under way: calls between Yield and Resume
+	keeps int // Keeps under way
+	ended bool
+	place *waiter // its place in the lock's queue, while it has one
+
+	joined []*Event // further events that wait for this one; guarded by graph
+}
+
+type eventKey struct{}
+
+// Value returns the event itself to [From], else what the caller's context or the object's has under key.
+func (e *Event) Value(key any) any {
+	if key == (eventKey{}) {
+		return e
+	}
+	if e.values != nil {
+		if v := e.values.Value(key); v != nil {
+			return v
+		}
+	}
+	return e.Context.Value(key)
+}
+
+// From returns the event whose context ctx is or derives from, or nil.
+func From(ctx context.Context) *Event {
+	if e, ok := ctx.(*Event); ok {
+		return e
+	}
+	e, _ := ctx.Value(eventKey{}).(*Event)
+	return e
+}
+
+// A Call is an event's wait for others that it brought about.
+type Call struct {
+	by   *Event
+	over atomic.Bool // by has stopped waiting
+}
+
+// NewCall returns the wait of the event that ctx belongs to; nil when ctx belongs to none.
+func NewCall(ctx context.Context) *Call {
+	if e := From(ctx); e != nil {
+		return &Call{by: e}
+	}
+	return nil
+}
+
+// Over says that the caller has stopped waiting, though what it waited for may go on.
+func (c *Call) Over() {
+	if c != nil {
+		c.over.Store(true)
+	}
+}
+
+// caller returns the event that waits, or nil.
+func (c *Call) caller() *Event {
+	if c == nil || c.over.Load() {
+		return nil
+	}
+	return c.by
+}
+
+// Origin says where an event comes from.
+type Origin struct {
+	Call   *Call           // who waits for it; nil: nobody
+	Values context.Context // whose values its handler sees, a context that is never done; nil: only those of the object's life
+}
+
+// OriginOf returns the origin of an event that the holder of ctx waits for.
+func OriginOf(ctx context.Context) Origin {
+	return Origin{Call: NewCall(ctx), Values: context.WithoutCancel(ctx)}
+}
+
+// Begin waits for the turn until wait is done and returns the event that has it. Its context lives as long as life.
+//
+// Errors are wait's, [ErrDeadlock], and the reason given to [Lock.Close] or [Lock.Refuse].
+func (l *Lock) Begin(wait, life context.Context, from Origin) (*Event, error) {
+	t, err := l.Queue(life, from)
+	if err != nil {
+		return nil, err
+	}
+	return t.Redeem(wait)
+}
+
+// A Ticket is a place in the queue of a lock, which one goroutine may take for another.
+type Ticket struct {
+	Event *Event  // not begun
+	place *waiter // nil: the turn was free and is the event's already
+}
+
+// Queue takes the next place in the queue. Every ticket must be redeemed.
+func (l *Lock) Queue(life context.Context, from Origin) (Ticket, error) {
+	e := &Event{Context: life, values: from.Values, lock: l, call: from.Call}
+	l.mu.Lock()
+	if l.closed != nil {
+		err := l.closed
+		l.mu.Unlock()
+		return Ticket{}, err
+	}
+	l.events++
+	if l.holder == nil {
+		l.grantLocked(e)
+		l.mu.Unlock()
+		return Ticket{Event: e}, nil
+	}
+	w, kept := l.pushLocked(e, true)
+	l.mu.Unlock()
+	if kept {
+		breakCycle(w)
+	}
+	return Ticket{Event: e, place: w}, nil
+}
+
+// Redeem waits for the ticket's turn until wait is done; the errors are those of [Lock.Begin].
+func (t Ticket) Redeem(wait context.Context) (*Event, error) {
+	if t.place != nil {
+		if err := t.Event.lock.await(wait, t.place); err != nil {
+			return nil, err
+		}
+	}
+	t.Event.own()
+	return t.Event, nil
+}
+
+// Owner returns what the lock of the event belongs to.
+func (e *Event) Owner() any { return e.lock.Owner }
+
+// End ends the event and hands the turn on. It returns the reason if the lock has been closed, and [ErrOutside] if the event's
+// context is still in use by another goroutine, which means that the exclusion was broken.
+func (e *Event) End() (closed, misuse error) {
+	l := e.lock
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.waits > 0 {
+		misuse = ErrOutside
+	}
+	e.ended = true
+	l.events--
+	if l.holder == e {
+		l.handOverLocked()
+	}
+	return l.closed, misuse
+}
+
+// Ended reports whether the handler of the event has returned.
+func (e *Event) Ended() bool {
+	e.lock.mu.Lock()
+	defer e.lock.mu.Unlock()
+	return e.ended
+}
+
+// Yield gives up the turn of the event that ctx belongs to, until [Event.Resume]. The event is nil when ctx belongs to none;
+// Resume of a nil event does nothing. While the turn is given up, ctx may be used by any goroutine that the handler waits for.
+func Yield(ctx context.Context) (*Event, error) {
+	e := From(ctx)
+	if e == nil {
+		return nil, nil
+	}
+	l := e.lock
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.ended || (e.waits == 0 && !e.ownedByCaller()) {
+		return nil, ErrOutside
+	}
+	e.waits++
+	if e.keeps == 0 && l.holder == e {
+		l.handOverLocked()
+	}
+	return e, nil
+}
+
+// Resume takes the turn back that [Yield] gave up. It cannot be cancelled: what follows it in the handler relies on the turn.
+func (e *Event) Resume() {
+	if e == nil {
+		return
+	}
+	l := e.lock
+	l.mu.Lock()
+	e.waits--
+	if e.waits > 0 || e.ended || l.holder == e {
+		l.mu.Unlock()
+		return
+	}
+	if l.holder == nil {
+		l.holder = e
+		l.mu.Unlock()
+		return
+	}
+	w, kept := l.pushLocked(e, false)
+	l.mu.Unlock()
+	if kept {
+		breakCycle(w)
+	}
+	<-w.ready
+}
+
+// Keep makes the event keep its turn across waits, until [Event.Unkeep]. Keeps nest.
+func (e *Event) Keep() error {
+	l := e.lock
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.ended || l.holder != e || !e.ownedByCaller() {
+		return ErrOutside
+	}
+	e.keeps++
+	return nil
+}
+
+// Unkeep ends a Keep.
+func (e *Event) Unkeep() {
+	e.lock.mu.Lock()
+	e.keeps--
+	e.lock.mu.Unlock()
+}
+
+// Close lets no further event begin: those that wait for their first turn and those to come get the reason. Events that have
+// begun go on, still one at a time. A lock is closed once: Close returns the reason of the earlier time, or nil.
+func (l *Lock) Close(reason error) (earlier error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed != nil {
+		return l.closed
+	}
+	l.closeLocked(reason)
+	return nil
+}
+
+// Refuse gives the reason to the events that wait for their first turn now. Those to come are not affected.
+func (l *Lock) Refuse(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refuseAllLocked(reason)
+}
+
+// CloseIdle closes the lock only if no event is under way or waits, and reports whether it did.
+func (l *Lock) CloseIdle(reason error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.events > 0 || l.closed != nil {
+		return false
+	}
+	l.closeLocked(reason)
+	return true
+}
+
+// Closed returns the reason given to Close, or nil.
+func (l *Lock) Closed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// Stats returns the counts so far.
+func (l *Lock) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats
+}
+
+// closeLocked: the caller must hold mu, and the lock must not be closed.
+func (l *Lock) closeLocked(reason error) {
+	l.closed = reason
+	l.refuseAllLocked(reason)
+}
+
+// refuseAllLocked ends the waits of all events that have not begun. The caller must hold mu.
+func (l *Lock) refuseAllLocked(reason error) {
+	for w := l.head; w != nil; {
+		next := w.next
+		if w.first {
+			l.refuseLocked(w, reason)
+		}
+		w = next
+	}
+}
+
+// await waits for w to leave the queue; when wait is done first, the event gives up its place.
+func (l *Lock) await(wait context.Context, w *waiter) error {
+	select {
+	case <-w.ready:
+		return w.err
+	case <-wait.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case w.queued:
+		l.refuseLocked(w, context.Cause(wait))
+	case w.err == nil: // it got its turn in the same moment
+		w.err = context.Cause(wait)
+		w.event.ended = true
+		l.events--
+		l.handOverLocked()
+	}
+	return w.err
+}
+
+// pushLocked queues e and reports whether the turn is held by an event that keeps it. The caller must hold mu.
+func (l *Lock) pushLocked(e *Event, first bool) (w *waiter, kept bool) {
+	w = &waiter{event: e, first: first, ready: make(chan struct{}), queued: true, since: time.Now(), prev: l.tail}
+	if l.tail == nil {
+		l.head = w
+	} else {
+		l.tail.next = w
+	}
+	l.tail = w
+	e.place = w
+	return w, l.holder.keeps > 0
+}
+
+// removeLocked takes w out of the queue. The caller must hold mu and close w.ready.
+func (l *Lock) removeLocked(w *waiter) {
+	if w.prev == nil {
+		l.head = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		l.tail = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next = nil, nil
+	w.queued = false
+	w.event.place = nil
+}
+
+// refuseLocked ends the wait of an event that has not begun. The caller must hold mu.
+func (l *Lock) refuseLocked(w *waiter, reason error) {
+	l.removeLocked(w)
+	w.err = reason
+	w.event.ended = true
+	l.events--
+	close(w.ready)
+}
+
+// handOverLocked gives the turn to the next in the queue. The caller must hold mu.
+func (l *Lock) handOverLocked() {
+	w := l.head
+	if w == nil {
+		l.holder = nil
+		return
+	}
+	l.removeLocked(w)
+	waited := time.Since(w.since)
+	l.stats.Waits++
+	l.stats.Waited += waited
+	l.stats.Longest = max(l.stats.Longest, waited)
+	if w.first {
+		l.grantLocked(w.event)
+	} else {
+		l.holder = w.event
+	}
+	close(w.ready)
+}
+
+// grantLocked gives e its first turn. The caller must hold mu.
+func (l *Lock) grantLocked(e *Event) {
+	l.stats.Events++
+	l.holder = e
+}

@@ -1,0 +1,489 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+var background = context.Background()
+
+// run is what an owner of locks does for an event: begin, handle, end.
+func run(ctx context.Context, l *turn.Lock, handle func(ctx context.Context) error) error {
+	e, err := l.Begin(ctx, background, turn.OriginOf(ctx))
+	if err != nil {
+		return err
+	}
+	defer e.End()
+	return handle(e)
+}
+
+// call is run on behalf of the event of ctx, which waits for it.
+func call(ctx context.Context, l *turn.Lock, handle func(ctx context.Context) error) error {
+	e, err := turn.Yield(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Resume()
+	return run(ctx, l, handle)
+}
+
+func keep(ctx context.Context, f func() error) error {
+	e := turn.From(ctx)
+	if err := e.Keep(); err != nil {
+		return err
+	}
+	defer e.Unkeep()
+	return f()
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	e, err := turn.Yield(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Resume()
+	time.Sleep(d)
+	return nil
+}
+
+func TestEventsRunOneAtATimeInTheOrderOfArrival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l turn.Lock
+		var order []int // the turn is its guard: the race detector watches
+		first, err := l.Begin(background, background, turn.Origin{})
+		require.NoError(t, err)
+		for i := range 20 {
+			go func() {
+				_ = run(background, &l, func(context.Context) error {
+					order = append(order, i)
+					return nil
+				})
+			}()
+			synctest.Wait()
+		}
+		require.Empty(t, order)
+		first.End()
+		synctest.Wait()
+		require.Len(t, order, 20)
+		require.IsIncreasing(t, order)
+		require.Equal(t, uint64(21), l.Stats().Events)
+		require.Equal(t, uint64(20), l.Stats().Waits)
+	})
+}
+
+func TestWaitingEndsWithTheCallersContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l turn.Lock
+		first, err := l.Begin(background, background, turn.Origin{})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(background, time.Second)
+		defer cancel()
+		_, err = l.Begin(ctx, background, turn.Origin{})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		first.End()
+		require.NoError(t, run(background, &l, func(context.Context) error { return nil }))
+		require.True(t, l.CloseIdle(errors.New("done")), "the cancelled event left nothing behind")
+	})
+}
+
+func TestAWaitLetsOthersInAndAKeptOneDoesNot(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var l turn.Lock
+			var log []string
+			go func() {
+				_ = run(background, &l, func(ctx context.Context) error {
+					log = append(log, "a begins")
+					wait := func() error { return sleep(ctx, time.Second) }
+					var err error
+					if kept {
+						err = keep(ctx, wait)
+					} else {
+						err = wait()
+					}
+					log = append(log, "a ends")
+					return err
+				})
+			}()
+			synctest.Wait()
+			require.NoError(t, run(background, &l, func(context.Context) error {
+				log = append(log, "b")
+				return nil
+			}))
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if kept {
+				require.Equal(t, []string{"a begins", "a ends", "b"}, log)
+			} else {
+				require.Equal(t, []string{"a begins", "b", "a ends"}, log)
+			}
+		})
+	}
+}
+
+func TestWhileAnEventWaitsItsContextMayBeUsedInParallel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l turn.Lock
+		require.NoError(t, run(background, &l, func(ctx context.Context) error {
+			e, err := turn.Yield(ctx)
+			require.NoError(t, err)
+			done := make(chan error)
+			for range 3 {
+				go func() { done <- sleep(ctx, time.Second) }()
+			}
+			for range 3 {
+				require.NoError(t, <-done)
+			}
+			require.NoError(t, run(background, &l, func(context.Context) error { return nil }), "the turn is still free")
+			e.Resume()
+			return nil
+		}))
+	})
+}
+
+func TestAContextIsWorthlessAfterItsHandler(t *testing.T) {
+	var l turn.Lock
+	var stale context.Context
+	require.NoError(t, run(background, &l, func(ctx context.Context) error {
+		stale = ctx
+		return nil
+	}))
+	_, err := turn.Yield(stale)
+	require.ErrorIs(t, err, turn.ErrOutside)
+	require.ErrorIs(t, turn.From(stale).Keep(), turn.ErrOutside)
+}
+
+func TestAStrictLockKnowsItsGoroutine(t *testing.T) {
+	l := turn.Lock{Strict: true}
+	require.NoError(t, run(background, &l, func(ctx context.Context) error {
+		stranger := make(chan error)
+		go func() {
+			_, err := turn.Yield(ctx)
+			stranger <- err
+		}()
+		require.ErrorIs(t, <-stranger, turn.ErrOutside)
+		return sleep(ctx, 0)
+	}))
+}
+
+func TestALenientLockReportsAContextStillInUseAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l turn.Lock
+		e, err := l.Begin(background, background, turn.Origin{})
+		require.NoError(t, err)
+		go func() { _ = sleep(e, time.Second) }()
+		synctest.Wait()
+		_, misuse := e.End()
+		require.ErrorIs(t, misuse, turn.ErrOutside)
+		time.Sleep(2 * time.Second)
+		require.True(t, l.CloseIdle(errors.New("done")), "the stray goroutine did not take the turn")
+	})
+}
+
+func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l turn.Lock
+		reason := errors.New("reset")
+		var running int
+		handler := func(ctx context.Context) error {
+			if err := sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			running++
+			require.Equal(t, 1, running)
+			running--
+			return nil
+		}
+		results := make(chan error, 3)
+		go func() { results <- run(background, &l, handler) }()
+		go func() { results <- run(background, &l, handler) }()
+		synctest.Wait() // both wait
+		holder, err := l.Begin(background, background, turn.Origin{})
+		require.NoError(t, err)
+		go func() { results <- run(background, &l, handler) }()
+		synctest.Wait() // queued
+		require.False(t, l.CloseIdle(reason))
+		l.Close(reason)
+		l.Close(errors.New("too late"))
+		require.ErrorIs(t, <-results, reason)
+		_, err = l.Begin(background, background, turn.Origin{})
+		require.ErrorIs(t, err, reason)
+		_, err = l.Queue(background, turn.Origin{})
+		require.ErrorIs(t, err, reason)
+		holder.End()
+		require.NoError(t, <-results)
+		require.NoError(t, <-results)
+	})
+}
+
+func TestATicketKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l turn.Lock
+		first, err := l.Begin(background, background, turn.Origin{})
+		require.NoError(t, err)
+		ticket, err := l.Queue(background, turn.Origin{})
+		require.NoError(t, err)
+		var log []string
+		go func() {
+			_ = run(background, &l, func(context.Context) error { log = append(log, "later"); return nil })
+		}()
+		synctest.Wait()
+		first.End()
+		e, err := ticket.Redeem(background)
+		require.NoError(t, err)
+		log = append(log, "ticket")
+		e.End()
+		synctest.Wait()
+		require.Equal(t, []string{"ticket", "later"}, log)
+	})
+}
+
+type key string
+
+func TestTheContextHasTheCallersValuesAndTheObjectsLife(t *testing.T) {
+	var l turn.Lock
+	life, stop := context.WithCancelCause(context.WithValue(background, key("a"), 1))
+	ctx, cancel := context.WithCancel(context.WithValue(background, key("b"), 2))
+	e, err := l.Begin(ctx, life, turn.OriginOf(ctx))
+	require.NoError(t, err)
+	defer e.End()
+	derived := context.WithValue(e, key("c"), 3)
+	require.Equal(t, []any{1, 2, 3}, []any{derived.Value(key("a")), derived.Value(key("b")), derived.Value(key("c"))})
+	require.Same(t, e, turn.From(derived))
+	cancel()
+	require.NoError(t, e.Err(), "a handler goes on when its client goes away")
+	reason := errors.New("reset")
+	stop(reason)
+	require.ErrorIs(t, context.Cause(derived), reason)
+}
+
+func TestDeadlocks(t *testing.T) {
+	nothing := func(context.Context) error { return nil }
+
+	t.Run("an object that calls itself while it keeps its turn", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var a turn.Lock
+			err := run(background, &a, func(ctx context.Context) error {
+				require.NoError(t, call(ctx, &a, nothing), "without keeping it there is nothing wrong with it")
+				return keep(ctx, func() error { return call(ctx, &a, nothing) })
+			})
+			require.ErrorIs(t, err, turn.ErrDeadlock)
+			require.NoError(t, run(background, &a, nothing))
+		})
+	})
+
+	t.Run("through another object", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var a, b turn.Lock
+			err := run(background, &a, func(ctx context.Context) error {
+				return keep(ctx, func() error {
+					return call(ctx, &b, func(ctx context.Context) error { return call(ctx, &a, nothing) })
+				})
+			})
+			require.ErrorIs(t, err, turn.ErrDeadlock)
+		})
+	})
+
+	t.Run("two that keep their turns and call each other", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var a, b turn.Lock
+			cross := func(from, to *turn.Lock) error {
+				return run(background, from, func(ctx context.Context) error {
+					return keep(ctx, func() error {
+						time.Sleep(time.Second) // until both have begun
+						return call(ctx, to, nothing)
+					})
+				})
+			}
+			results := make(chan error, 2)
+			go func() { results <- cross(&a, &b) }()
+			go func() { results <- cross(&b, &a) }()
+			err1, err2 := <-results, <-results
+			require.ErrorIs(t, errors.Join(err1, err2), turn.ErrDeadlock)
+			require.True(t, err1 == nil || err2 == nil, "one of them is enough")
+		})
+	})
+
+	t.Run("closed by an event that takes its turn back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var a, b turn.Lock
+			results := make(chan error, 2)
+			go func() {
+				results <- run(background, &a, func(ctx context.Context) error {
+					return keep(ctx, func() error {
+						return call(ctx, &b, func(ctx context.Context) error { return sleep(ctx, time.Second) })
+					})
+				})
+			}()
+			synctest.Wait()
+			go func() {
+				results <- run(background, &b, func(ctx context.Context) error {
+					return keep(ctx, func() error { return call(ctx, &a, nothing) })
+				})
+			}()
+			require.ErrorIs(t, <-results, turn.ErrDeadlock)
+			require.NoError(t, <-results)
+		})
+	})
+
+	t.Run("by joining", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var a, b turn.Lock
+			blocker, err := b.Begin(background, background, turn.Origin{})
+			require.NoError(t, err)
+			var work *turn.Event
+			go func() {
+				_ = run(background, &b, func(ctx context.Context) error {
+					work = turn.From(ctx)
+					return call(ctx, &a, nothing)
+				})
+			}()
+			err = run(background, &a, func(ctx context.Context) error {
+				return keep(ctx, func() error {
+					blocker.End()
+					synctest.Wait() // work waits for a
+					return work.Join(turn.From(ctx))
+				})
+			})
+			require.ErrorIs(t, err, turn.ErrDeadlock)
+		})
+	})
+
+	t.Run("a caller that no longer waits closes no circle", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var a, b turn.Lock
+			late := make(chan error, 1)
+			require.NoError(t, run(background, &a, func(ctx context.Context) error {
+				return keep(ctx, func() error {
+					from := turn.OriginOf(ctx)
+					child, err := b.Begin(ctx, background, from)
+					require.NoError(t, err)
+					from.Call.Over()
+					go func() {
+						defer child.End()
+						late <- call(child, &a, nothing)
+					}()
+					synctest.Wait()
+					return nil
+				})
+			}))
+			require.NoError(t, <-late)
+		})
+	})
+}
+
+// Whatever events call each other, keeping their turns or not, everything ends: synctest reports a deadlock that goes
+// unnoticed.
+func TestNothingHangs(t *testing.T) {
+	type step struct {
+		target int
+		kept   bool
+		then   []int // indices of further steps, run one after the other
+		pause  time.Duration
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		locks := make([]turn.Lock, rapid.IntRange(1, 4).Draw(rt, "locks"))
+		steps := make([]step, rapid.IntRange(1, 12).Draw(rt, "steps"))
+		for i := range steps {
+			s := step{
+				target: rapid.IntRange(0, len(locks)-1).Draw(rt, "target"),
+				kept:   rapid.Bool().Draw(rt, "kept"),
+				pause:  time.Duration(rapid.IntRange(0, 3).Draw(rt, "pause")) * time.Millisecond,
+			}
+			for j := i + 1; j < len(steps); j++ {
+				if rapid.IntRange(0, 3).Draw(rt, "calls") == 0 {
+					s.then = append(s.then, j)
+				}
+			}
+			steps[i] = s
+		}
+		roots := rapid.IntRange(1, 5).Draw(rt, "roots")
+		synctest.Test(t, func(t *testing.T) {
+			running := make([]int, len(locks))
+			var perform func(ctx context.Context, i int) error
+			perform = func(ctx context.Context, i int) error {
+				s := steps[i]
+				return call(ctx, &locks[s.target], func(ctx context.Context) error {
+					running[s.target]++
+					require.Equal(t, 1, running[s.target])
+					defer func() { running[s.target]-- }()
+					work := func() error {
+						err := sleep(ctx, s.pause)
+						for _, next := range s.then {
+							err = errors.Join(err, perform(ctx, next))
+						}
+						return err
+					}
+					if s.kept {
+						return keep(ctx, work)
+					}
+					running[s.target]-- // others may run while it waits
+					err := work()
+					running[s.target]++
+					return err
+				})
+			}
+			done := make(chan error, roots)
+			for r := range roots {
+				go func() { done <- perform(background, r%len(steps)) }()
+			}
+			for range roots {
+				if err := <-done; err != nil {
+					require.ErrorIs(t, err, turn.ErrDeadlock)
+				}
+			}
+			for i := range locks {
+				require.True(t, locks[i].CloseIdle(errors.New("done")))
+			}
+		})
+	})
+}
+
+func BenchmarkEvent(b *testing.B) {
+	var l turn.Lock
+	life, cancel := context.WithCancel(background)
+	defer cancel()
+	b.ReportAllocs()
+	for b.Loop() {
+		e, _ := l.Begin(life, life, turn.Origin{})
+		e.End()
+	}
+}
+
+func BenchmarkContended(b *testing.B) {
+	var l turn.Lock
+	b.ReportAllocs()
+	b.SetParallelism(25)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			e, _ := l.Begin(background, background, turn.Origin{})
+			e.End()
+		}
+	})
+}
+
+func BenchmarkWait(b *testing.B) {
+	for _, strict := range []bool{false, true} {
+		name := "lenient"
+		if strict {
+			name = "strict"
+		}
+		b.Run(name, func(b *testing.B) {
+			l := turn.Lock{Strict: strict}
+			e, _ := l.Begin(background, background, turn.Origin{})
+			defer e.End()
+			for b.Loop() {
+				w, _ := turn.Yield(e)
+				w.Resume()
+			}
+		})
+	}
+}
