@@ -1,0 +1,365 @@
+// Package roster keeps the books of one group: which replicas there are, how loaded each is, and which request ids have
+// connections where.
+//
+// A connection needs a [Place] on a replica. [Book.Reserve] chooses the replica and holds a place for a while,
+// [Book.Claim] turns it into a used one, [Book.Attach] ties it to a socket, [Book.Release] gives it back. Whatever the
+// order of the calls, a replica never holds more than [Config.Limit] places, and a place is given back exactly once.
+//
+// A Book is a pure data structure. It starts nothing, locks nothing and reads no clock: its owner serialises all calls,
+// those to its replicas and places included, and passes the time. Replicas and places belong to the Book that made them.
+package roster
+
+import (
+	"errors"
+	"iter"
+	"strings"
+	"time"
+)
+
+// Errors of [Book.Reserve], [Book.Add] and [Book.Take]. They are returned as they are, never wrapped.
+var (
+	ErrNoRoom      = errors.New("roster: no replica has room")
+	ErrFull        = errors.New("roster: no replica has room and no more may be added")
+	ErrExists      = errors.New("roster: replica exists")
+	ErrReplicaFull = errors.New("roster: replica is full")
+	ErrDraining    = errors.New("roster: replica is draining")
+	ErrGone        = errors.New("roster: replica is gone")
+)
+
+// Time is an instant in nanoseconds since an arbitrary start. It should not go backwards from call to call; if it does,
+// what happens with time happens late by as much, and nothing else breaks.
+type Time int64
+
+// Config holds the limits of a [Book].
+type Config struct {
+	// Limit is the number of places per replica. Less than 1 means 1.
+	Limit int
+	// MaxReplicas bounds the number of replicas, draining ones included. 0 or less means no bound.
+	MaxReplicas int
+	// Reserve is how long a reservation waits to be claimed. It must be positive to be of use.
+	Reserve time.Duration
+	// Linger is how long an id is remembered on its replica after its last connection. 0 or less means not at all.
+	Linger time.Duration
+	// Retire is how long a replica stays when it has become empty, or was added and never used. It stays for Linger
+	// when that is longer. A draining replica does not stay.
+	Retire time.Duration
+}
+
+// Book is the books of one group. R is the payload of a replica, S what its owner attaches to a place. Use [New].
+type Book[R, S any] struct {
+	c        Config
+	replicas table[*Replica[R, S]]
+	order    list[Replica[R, S]]   // all replicas, in order of addition
+	open     ladder[Replica[R, S]] // those that are neither full nor draining; its rung 0 is the queue for retirement
+	drained  list[Replica[R, S]]   // those that are draining and empty
+	ids      table[*entry[R, S]]
+
+	// Each of these has one life-time for all, so the order of arrival is the order of expiry.
+	reserved list[Place[R, S]]
+	lingers  list[entry[R, S]]
+}
+
+// New returns an empty Book.
+func New[R, S any](c Config) *Book[R, S] {
+	c.Limit = max(c.Limit, 1)
+	c.Retire = max(c.Retire, c.Linger)
+	return &Book[R, S]{c: c}
+}
+
+// Reserve holds a place for rid until it is claimed, released, or [Config.Reserve] has passed. It chooses, of the
+// replicas that have room and are not draining,
+//
+//  1. the least loaded on which rid has places,
+//  2. the one on which rid lingers,
+//  3. the least loaded.
+//
+// With none it returns [ErrNoRoom], or [ErrFull] when [Config.MaxReplicas] is reached too.
+func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
+	b.expireReservations(now)
+	e := b.ids.m[rid]
+	r := b.choose(e, now)
+	switch {
+	case r != nil:
+		p := b.hold(r, e, rid)
+		p.state, p.since = reserved, now
+		r.reserved++
+		b.reserved.push(&p.hook)
+		return p, nil
+	case b.mayAdd():
+		return nil, ErrNoRoom
+	default:
+		return nil, ErrFull
+	}
+}
+
+func (b *Book[R, S]) choose(e *entry[R, S], now Time) *Replica[R, S] {
+	least := b.open.least()
+	if e == nil || least == nil {
+		return least
+	}
+	if r := e.least(b.c.Limit); r != nil {
+		return r
+	}
+	if r := e.linger; r != nil && !passed(b.c.Linger, e.since, now) && r.open(b.c.Limit) {
+		return r
+	}
+	return least
+}
+
+// Take returns a claimed place for rid on this very replica. It fails with [ErrGone] when r is nil or no longer in the
+// book, with [ErrDraining], or with [ErrReplicaFull].
+func (b *Book[R, S]) Take(r *Replica[R, S], rid string, now Time) (*Place[R, S], error) {
+	b.expireReservations(now)
+	switch {
+	case r == nil || r.gone:
+		return nil, ErrGone
+	case r.draining:
+		return nil, ErrDraining
+	case r.load == b.c.Limit:
+		return nil, ErrReplicaFull
+	}
+	e := b.ids.m[rid]
+	p := b.hold(r, e, rid)
+	p.state = claimed
+	p.link.entry.claimed++
+	return p, nil
+}
+
+// hold counts a new place on r, which is open. e is the entry of rid, nil when it has none.
+func (b *Book[R, S]) hold(r *Replica[R, S], e *entry[R, S], rid string) *Place[R, S] {
+	if e == nil {
+		// The id outlives the request, of which it may be a part.
+		rid = strings.Clone(rid)
+		e = newEntry[R, S](rid)
+		b.ids.put(rid, e)
+	}
+	l := e.linkTo(r, b.c.Limit)
+	l.places++
+	p := &Place[R, S]{link: l, replica: r}
+	p.hook.owner = p
+	r.load++
+	b.settle(r)
+	return p
+}
+
+// settle puts r where its load and its draining want it, in the ladders of the book and of the ids that have one.
+func (b *Book[R, S]) settle(r *Replica[R, S]) {
+	if r.open(b.c.Limit) {
+		b.open.set(&r.step, r.load)
+		for n := r.hot.head; n != nil; n = n.next {
+			l := n.owner.link
+			l.entry.ladder.set(&n.owner.step, r.load)
+		}
+		return
+	}
+	b.open.remove(&r.step)
+	for n := r.hot.head; n != nil; n = n.next {
+		l := n.owner.link
+		l.entry.ladder.remove(&n.owner.step)
+	}
+	if r.load == 0 {
+		b.drained.push(&r.step.node)
+	}
+}
+
+// Claim turns a reservation into a used place and reports whether this call did. It returns false when the reservation
+// has expired or the place was released, and p then holds nothing; and when p was claimed before.
+func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
+	if p.state != reserved {
+		return false
+	}
+	if passed(b.c.Reserve, p.since, now) {
+		b.Release(p, now)
+		return false
+	}
+	b.reserved.remove(&p.hook)
+	p.replica.reserved--
+	p.state = claimed
+	p.link.entry.claimed++
+	return true
+}
+
+// Attach gives a claimed place its socket, which [Book.Sockets] and [Replica.Sockets] yield until the place is released.
+// It reports whether it did: a place that is not claimed, or has its socket, stays as it is.
+func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
+	if p.state != claimed {
+		return false
+	}
+	p.state, p.socket = attached, s
+	p.link.entry.sockets.push(&p.hook)
+	p.replica.attach(p)
+	return true
+}
+
+// Release gives a place back, reserved or used. Further calls for the same place do nothing.
+//
+// When it was the last used place of its id, the id lingers on the replica from now on, unless that is draining.
+func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
+	l, r := p.link, p.replica
+	e := l.entry
+	was := p.state
+	switch was {
+	case released:
+		return
+	case reserved:
+		b.reserved.remove(&p.hook)
+		r.reserved--
+	case attached:
+		e.sockets.remove(&p.hook)
+		r.detach(p)
+		var none S
+		p.socket = none
+	}
+	p.state = released
+
+	if was != reserved {
+		if e.claimed--; e.claimed == 0 && !r.draining && b.c.Linger > 0 {
+			if e.linger != nil {
+				b.lingers.remove(&e.queue)
+			}
+			e.linger, e.since = r, now
+			b.lingers.push(&e.queue)
+		}
+	}
+	if l.places--; l.places == 0 {
+		e.unlink(l)
+		b.forgetIdle(e)
+	}
+	if r.load--; r.load == 0 {
+		r.since = now
+	}
+	b.settle(r)
+}
+
+// forgetIdle removes an entry that has neither places nor lingers.
+func (b *Book[R, S]) forgetIdle(e *entry[R, S]) {
+	if e.nlinks == 0 && e.linger == nil {
+		b.ids.delete(e.rid)
+	}
+}
+
+// Sockets yields what was attached to the places of rid on all replicas, in order of attachment. The Book must not
+// change meanwhile.
+func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
+	return func(yield func(S) bool) {
+		e := b.ids.m[rid]
+		if e == nil {
+			return
+		}
+		for n := e.sockets.head; n != nil; n = n.next {
+			if !yield(n.owner.socket) {
+				return
+			}
+		}
+	}
+}
+
+// Add enters a new replica with the payload v. It fails with [ErrExists] when the book has a replica of that id, with
+// [ErrFull] when [Config.MaxReplicas] is reached.
+func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
+	b.expireReservations(now)
+	if b.replicas.m[id] != nil {
+		return nil, ErrExists
+	}
+	if !b.mayAdd() {
+		return nil, ErrFull
+	}
+	r := &Replica[R, S]{id: id, Value: v, since: now}
+	r.step.owner, r.order.owner = r, r
+	b.replicas.put(id, r)
+	b.order.push(&r.order)
+	b.settle(r)
+	return r, nil
+}
+
+func (b *Book[R, S]) mayAdd() bool { return b.c.MaxReplicas <= 0 || b.Len() < b.c.MaxReplicas }
+
+// Replica returns the replica added under id, nil when there is none.
+func (b *Book[R, S]) Replica(id string) *Replica[R, S] { return b.replicas.m[id] }
+
+// All yields the replicas in order of addition. The Book must not change meanwhile.
+func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
+	return func(yield func(*Replica[R, S]) bool) {
+		for n := b.order.head; n != nil; n = n.next {
+			if !yield(n.owner) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of replicas, draining ones included.
+func (b *Book[R, S]) Len() int { return len(b.replicas.m) }
+
+// IDs returns the number of request ids that have places or linger.
+func (b *Book[R, S]) IDs() int { return len(b.ids.m) }
+
+// Empty reports whether the book has no replica.
+func (b *Book[R, S]) Empty() bool { return b.Len() == 0 }
+
+// Drain stops r from giving out places, for good. Those it has stay, reservations among them may still be claimed, and
+// when the last is released the next [Book.Tick] retires it.
+func (b *Book[R, S]) Drain(r *Replica[R, S]) {
+	if !r.draining {
+		r.draining = true
+		b.settle(r)
+	}
+}
+
+// Pending reports whether time alone will change something: a reservation, a lingering id or an empty replica. Then
+// Tick must be called now and then.
+func (b *Book[R, S]) Pending() bool {
+	return b.reserved.head != nil || b.lingers.head != nil || b.drained.head != nil ||
+		b.open.bottom != nil && b.open.bottom.load == 0
+}
+
+// Tick does what is due: it ends reservations and lingers, and calls retire for every replica that is empty and past
+// its time. True removes the replica, and with it what ids knew of it; false keeps it until the next Tick asks again.
+// retire must not call the Book.
+func (b *Book[R, S]) Tick(now Time, retire func(*Replica[R, S]) bool) {
+	b.expireReservations(now)
+	for n := b.lingers.head; n != nil && passed(b.c.Linger, n.owner.since, now); n = b.lingers.head {
+		e := n.owner
+		b.lingers.remove(n)
+		e.linger = nil
+		b.forgetIdle(e)
+	}
+
+	for n := b.drained.head; n != nil; {
+		r := n.owner
+		n = n.next
+		if retire(r) {
+			b.drained.remove(&r.step.node)
+			b.remove(r)
+		}
+	}
+	if b.open.bottom == nil || b.open.bottom.load > 0 {
+		return
+	}
+	for n := b.open.bottom.items.head; n != nil && passed(b.c.Retire, n.owner.since, now); {
+		r := n.owner
+		n = n.next
+		if retire(r) {
+			b.open.remove(&r.step)
+			b.remove(r)
+		}
+	}
+}
+
+// remove takes an empty replica, which is in neither b.open nor b.drained any more, off the book. An id may linger on it
+// if it was draining; being closed to it, it is as good as forgotten, and let go of when the linger ends.
+func (b *Book[R, S]) remove(r *Replica[R, S]) {
+	r.draining, r.gone = true, true
+	b.order.remove(&r.order)
+	b.replicas.delete(r.id)
+}
+
+// expireReservations releases the reservations whose time has passed.
+func (b *Book[R, S]) expireReservations(now Time) {
+	for n := b.reserved.head; n != nil && passed(b.c.Reserve, n.owner.since, now); n = b.reserved.head {
+		b.Release(n.owner, now)
+	}
+}
+
+// passed reports whether something that began at since and lasts for d is over.
+func passed(d time.Duration, since, now Time) bool { return time.Duration(now-since) >= d }

@@ -1,0 +1,387 @@
+package roster_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/godurable/dog/internal/roster"
+)
+
+// model says with slices and loops what a Book must do. Each of its actions does the same to both and compares.
+type model struct {
+	t        *rapid.T
+	c        roster.Config
+	book     *roster.Book[int, int]
+	now      roster.Time
+	replicas []*modelReplica // in order of addition
+	places   []*modelPlace   // live ones, in order of arrival
+	attached []*modelPlace   // in order of attachment
+	old      []*realPlace    // released
+	lingers  map[string]modelLinger
+	made     int // names replicas and sockets
+}
+
+type (
+	realPlace   = roster.Place[int, int]
+	realReplica = roster.Replica[int, int]
+
+	modelReplica struct {
+		real     *realReplica
+		draining bool
+		since    roster.Time // when it became empty
+	}
+	modelPlace struct {
+		real    *realPlace
+		rid     string
+		replica *modelReplica
+		claimed bool
+		since   roster.Time
+		socket  int // 0: none
+	}
+	modelLinger struct {
+		replica *modelReplica
+		since   roster.Time
+	}
+)
+
+var rids = []string{"a", "b", "c", "d", ""}
+
+func newModel(t *rapid.T) *model {
+	span := func(lo, hi int, label string) time.Duration {
+		return time.Duration(rapid.IntRange(lo, hi).Draw(t, label))
+	}
+	c := roster.Config{
+		Limit:       rapid.IntRange(1, 4).Draw(t, "limit"),
+		MaxReplicas: rapid.SampledFrom([]int{0, 0, 1, 3, 12}).Draw(t, "max"),
+		Reserve:     span(1, 6, "reserve"),
+		Linger:      span(0, 8, "linger"),
+		Retire:      span(0, 12, "retire"),
+	}
+	return &model{t: t, c: c, book: roster.New[int, int](c), lingers: map[string]modelLinger{}}
+}
+
+func (m *model) load(r *modelReplica) (n int) {
+	for _, p := range m.places {
+		if p.replica == r {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) isOpen(r *modelReplica) bool {
+	return slices.Contains(m.replicas, r) && !r.draining && m.load(r) < m.c.Limit
+}
+
+func (m *model) passed(d time.Duration, since roster.Time) bool { return m.now >= since+roster.Time(d) }
+
+// choices returns the replicas that Reserve may choose for rid.
+func (m *model) choices(rid string) []*modelReplica {
+	var own, all []*modelReplica
+	for _, r := range m.replicas {
+		if !m.isOpen(r) {
+			continue
+		}
+		all = append(all, r)
+		if slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid && p.replica == r }) {
+			own = append(own, r)
+		}
+	}
+	if len(own) == 0 {
+		if l, ok := m.lingers[rid]; ok && !m.passed(m.c.Linger, l.since) && m.isOpen(l.replica) {
+			return []*modelReplica{l.replica}
+		}
+		own = all
+	}
+	var best []*modelReplica
+	for _, r := range own {
+		switch {
+		case best == nil || m.load(r) < m.load(best[0]):
+			best = []*modelReplica{r}
+		case m.load(r) == m.load(best[0]):
+			best = append(best, r)
+		}
+	}
+	return best
+}
+
+func (m *model) released(p *modelPlace) {
+	same := func(q *modelPlace) bool { return p == q }
+	m.places = slices.DeleteFunc(m.places, same)
+	m.attached = slices.DeleteFunc(m.attached, same)
+	m.old = append(m.old, p.real)
+	if m.load(p.replica) == 0 {
+		p.replica.since = m.now
+	}
+	inUse := slices.ContainsFunc(m.places, func(q *modelPlace) bool { return q.rid == p.rid && q.claimed })
+	if p.claimed && !inUse && !p.replica.draining && m.c.Linger > 0 {
+		m.lingers[p.rid] = modelLinger{p.replica, m.now}
+	}
+}
+
+func (m *model) expireReservations() {
+	for _, p := range slices.Clone(m.places) {
+		if !p.claimed && m.passed(m.c.Reserve, p.since) {
+			m.released(p)
+		}
+	}
+}
+
+func (m *model) bounded() bool { return m.c.MaxReplicas > 0 && len(m.replicas) >= m.c.MaxReplicas }
+
+// rid prefers the first id, which so comes to be on many replicas.
+func (m *model) rid() string {
+	return rapid.OneOf(rapid.Just(rids[0]), rapid.SampledFrom(rids)).Draw(m.t, "rid")
+}
+
+func (m *model) replica() *modelReplica {
+	if len(m.replicas) == 0 {
+		m.t.Skip("no replica")
+	}
+	return rapid.SampledFrom(m.replicas).Draw(m.t, "replica")
+}
+
+func (m *model) place() *modelPlace {
+	if len(m.places) == 0 {
+		m.t.Skip("no place")
+	}
+	return rapid.SampledFrom(m.places).Draw(m.t, "place")
+}
+
+func (m *model) wait(*rapid.T) { m.now += roster.Time(rapid.IntRange(1, 5).Draw(m.t, "wait")) }
+
+func (m *model) add(*rapid.T) {
+	id := fmt.Sprint("r", m.made)
+	m.made++
+	m.expireReservations()
+	r, err := m.book.Add(id, m.made, m.now)
+	if m.bounded() {
+		require.ErrorIs(m.t, err, roster.ErrFull)
+		require.Nil(m.t, r)
+		return
+	}
+	require.NoError(m.t, err)
+	require.Equal(m.t, m.made, r.Value)
+	m.replicas = append(m.replicas, &modelReplica{real: r, since: m.now})
+	_, err = m.book.Add(id, 0, m.now)
+	require.ErrorIs(m.t, err, roster.ErrExists)
+}
+
+func (m *model) reserve(*rapid.T) {
+	rid := m.rid()
+	m.expireReservations()
+	choices := m.choices(rid)
+	p, err := m.book.Reserve(rid, m.now)
+	if len(choices) == 0 {
+		want := roster.ErrNoRoom
+		if m.bounded() {
+			want = roster.ErrFull
+		}
+		require.ErrorIs(m.t, err, want)
+		require.Nil(m.t, p)
+		return
+	}
+	require.NoError(m.t, err)
+	i := slices.IndexFunc(choices, func(r *modelReplica) bool { return r.real == p.Replica() })
+	require.GreaterOrEqual(m.t, i, 0, "%q was sent to %s", rid, p.Replica().ID())
+	m.places = append(m.places, &modelPlace{real: p, rid: rid, replica: choices[i], since: m.now})
+}
+
+func (m *model) take(*rapid.T) { m.takeOn(m.replica(), m.rid()) }
+
+// spread gives one id places on many replicas.
+func (m *model) spread(*rapid.T) {
+	rid := m.rid()
+	for _, r := range m.replicas {
+		m.takeOn(r, rid)
+	}
+}
+
+func (m *model) takeOn(r *modelReplica, rid string) {
+	m.expireReservations()
+	p, err := m.book.Take(r.real, rid, m.now)
+	switch {
+	case r.draining:
+		require.ErrorIs(m.t, err, roster.ErrDraining)
+	case m.load(r) == m.c.Limit:
+		require.ErrorIs(m.t, err, roster.ErrReplicaFull)
+	default:
+		require.NoError(m.t, err)
+		m.places = append(m.places, &modelPlace{real: p, rid: rid, replica: r, claimed: true})
+	}
+}
+
+func (m *model) claim(*rapid.T) {
+	p := m.place()
+	expired := !p.claimed && m.passed(m.c.Reserve, p.since)
+	require.Equal(m.t, !p.claimed && !expired, m.book.Claim(p.real, m.now))
+	if expired {
+		m.released(p)
+	} else {
+		p.claimed = true
+	}
+}
+
+func (m *model) attach(*rapid.T) {
+	p := m.place()
+	m.made++
+	may := p.claimed && p.socket == 0
+	require.Equal(m.t, may, m.book.Attach(p.real, m.made))
+	if may {
+		p.socket = m.made
+		m.attached = append(m.attached, p)
+	}
+}
+
+func (m *model) release(*rapid.T) {
+	p := m.place()
+	m.book.Release(p.real, m.now)
+	m.released(p)
+}
+
+// useOld tries everything with a place that was released.
+func (m *model) useOld(*rapid.T) {
+	if len(m.old) == 0 {
+		m.t.Skip("no old place")
+	}
+	p := rapid.SampledFrom(m.old).Draw(m.t, "old")
+	m.book.Release(p, m.now)
+	require.False(m.t, m.book.Claim(p, m.now))
+	require.False(m.t, m.book.Attach(p, -1))
+	require.False(m.t, p.Held())
+}
+
+func (m *model) drain(*rapid.T) {
+	r := m.replica()
+	m.book.Drain(r.real)
+	r.draining = true
+}
+
+func (m *model) tick(*rapid.T) {
+	m.expireReservations()
+	for rid, l := range m.lingers {
+		if m.passed(m.c.Linger, l.since) {
+			delete(m.lingers, rid)
+		}
+	}
+	var due []*modelReplica
+	for _, r := range m.replicas {
+		if m.load(r) == 0 && (r.draining || m.passed(max(m.c.Retire, m.c.Linger), r.since)) {
+			due = append(due, r)
+		}
+	}
+	var asked []*realReplica
+	for _, r := range due {
+		if rapid.Bool().Draw(m.t, "retire") {
+			m.replicas = slices.DeleteFunc(m.replicas, func(q *modelReplica) bool { return q == r })
+		}
+	}
+	m.book.Tick(m.now, func(r *realReplica) bool {
+		asked = append(asked, r)
+		return !slices.ContainsFunc(m.replicas, func(q *modelReplica) bool { return q.real == r })
+	})
+	require.Len(m.t, asked, len(due))
+	for _, r := range due {
+		require.Contains(m.t, asked, r.real)
+		if slices.Contains(m.replicas, r) {
+			continue
+		}
+		require.True(m.t, r.real.Draining())
+		_, err := m.book.Take(r.real, "a", m.now)
+		require.ErrorIs(m.t, err, roster.ErrGone)
+		require.Nil(m.t, m.book.Replica(r.real.ID()))
+	}
+}
+
+// check compares everything that can be seen.
+func (m *model) check(*rapid.T) {
+	require.Equal(m.t, len(m.replicas), m.book.Len())
+	require.Equal(m.t, len(m.replicas) == 0, m.book.Empty())
+	all := slices.Collect(m.book.All())
+	pending := len(m.lingers) > 0
+	for i, r := range m.replicas {
+		require.Same(m.t, r.real, all[i])
+		require.Same(m.t, r.real, m.book.Replica(r.real.ID()))
+		load, reserved, sockets := 0, 0, []int{}
+		for _, p := range m.places {
+			if p.replica != r {
+				continue
+			}
+			load++
+			if !p.claimed {
+				reserved++
+			}
+			if p.socket != 0 {
+				sockets = append(sockets, p.socket)
+			}
+		}
+		require.LessOrEqual(m.t, r.real.Load(), m.c.Limit)
+		require.Equal(m.t, load, r.real.Load())
+		require.Equal(m.t, reserved, r.real.Reserved())
+		require.ElementsMatch(m.t, sockets, slices.Collect(r.real.Sockets()))
+		require.Equal(m.t, r.draining, r.real.Draining())
+		pending = pending || load == 0 || reserved > 0
+	}
+	require.Equal(m.t, pending, m.book.Pending())
+
+	ids := 0
+	for _, rid := range rids {
+		var sockets []int
+		for _, p := range m.attached {
+			if p.rid == rid {
+				sockets = append(sockets, p.socket)
+			}
+		}
+		require.Equal(m.t, sockets, slices.Collect(m.book.Sockets(rid)))
+		_, lingers := m.lingers[rid]
+		if lingers || slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid }) {
+			ids++
+		}
+	}
+	require.Equal(m.t, ids, m.book.IDs())
+	for _, p := range m.places {
+		require.True(m.t, p.real.Held())
+		require.Equal(m.t, p.rid, p.real.RID())
+		require.Same(m.t, p.replica.real, p.real.Replica())
+	}
+}
+
+func TestBookBehavesAsItsModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newModel(t)
+		for range rapid.SampledFrom([]int{0, 1, 2, 3, 12}).Draw(t, "replicas") {
+			m.add(t)
+		}
+		if rapid.Bool().Draw(t, "busy") {
+			m.spread(t)
+		}
+		// An action under several names is chosen more often.
+		actions := map[string]func(*rapid.T){
+			"":         m.check,
+			"add":      m.add,
+			"reserve":  m.reserve,
+			"reserve2": m.reserve,
+			"reserve3": m.reserve,
+			"take":     m.take,
+			"spread":   m.spread,
+			"claim":    m.claim,
+			"claim2":   m.claim,
+			"attach":   m.attach,
+			"release":  m.release,
+			"release2": m.release,
+			"release3": m.release,
+			"old":      m.useOld,
+			"drain":    m.drain,
+			"tick":     m.tick,
+			"wait":     m.wait,
+		}
+		for range rapid.IntRange(1, 5).Draw(t, "rounds") {
+			t.Repeat(actions)
+		}
+	})
+}
