@@ -1,0 +1,254 @@
+package conn_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+func TestAcceptRefuses(t *testing.T) {
+	edit := func(f func(r *http.Request)) *http.Request {
+		r := upgradeRequest()
+		f(r)
+		return r
+	}
+	for name, tc := range map[string]struct {
+		r      *http.Request
+		status int
+		header string // must be in the answer
+	}{
+		"method":              {edit(func(r *http.Request) { r.Method = http.MethodPost }), 405, "Allow"},
+		"method, no upgrade":  {httptest.NewRequest(http.MethodPut, "/", nil), 405, "Allow"},
+		"no upgrade":          {httptest.NewRequest(http.MethodGet, "/", nil), 426, "Upgrade"},
+		"another upgrade":     {upgradeRequest("Upgrade", "h2c"), 426, "Upgrade"},
+		"HTTP/1.0":            {edit(func(r *http.Request) { r.ProtoMinor = 0 }), 426, "Upgrade"},
+		"version":             {upgradeRequest("Sec-WebSocket-Version", "8"), 400, "Sec-WebSocket-Version"},
+		"no key":              {edit(func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") }), 400, ""},
+		"bad key":             {upgradeRequest("Sec-WebSocket-Key", "secret"), 400, ""},
+		"origin":              {upgradeRequest("Origin", "https://evil.example"), 403, ""},
+		"origin not a URL":    {upgradeRequest("Origin", "https://%zz"), 403, ""},
+		"no hijacking":        {upgradeRequest(), 501, ""},
+		"no hijacking, proto": {upgradeRequest("Sec-WebSocket-Protocol", "chat"), 501, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			c, err := conn.Accept(w, tc.r, &conn.Options{Subprotocols: []string{"chat"}})
+			require.Nil(t, c)
+			var he *conn.HandshakeError
+			require.ErrorAs(t, err, &he)
+			require.Error(t, he.Err)
+			require.Equal(t, tc.status, he.Status)
+			require.Contains(t, err.Error(), fmt.Sprint(tc.status))
+			require.NotContains(t, w.Body.String(), he.Err.Error())
+			require.Equal(t, tc.status, w.Code)
+			require.Equal(t, http.StatusText(tc.status), strings.TrimSpace(w.Body.String()))
+			if tc.header != "" {
+				require.NotEmpty(t, w.Header().Get(tc.header))
+			}
+			require.Empty(t, w.Header().Get("Sec-WebSocket-Accept"))
+			require.Empty(t, w.Header().Get("Sec-WebSocket-Protocol"))
+		})
+	}
+}
+
+type hijacked struct{ *httptest.ResponseRecorder }
+
+func (hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, http.ErrHijacked }
+
+func TestAcceptHijackFails(t *testing.T) {
+	w := hijacked{httptest.NewRecorder()}
+	_, err := conn.Accept(w, upgradeRequest(), nil)
+	require.ErrorIs(t, err, http.ErrHijacked)
+	require.Equal(t, 500, w.Code)
+}
+
+func TestAcceptHandshakeTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		defer client.Close()
+		start := time.Now()
+		_, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), &conn.Options{HandshakeTimeout: 3 * time.Second})
+		var he *conn.HandshakeError
+		require.ErrorAs(t, err, &he)
+		require.Zero(t, he.Status)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, 3*time.Second, time.Since(start))
+		_, err = server.Write([]byte{0})
+		require.Error(t, err, "the connection is closed")
+	})
+}
+
+func TestAcceptOrigin(t *testing.T) {
+	for _, tc := range []struct {
+		origin string
+		o      conn.Options
+	}{
+		{"http://example.com", conn.Options{}},
+		{"https://a.friend.example", conn.Options{OriginPatterns: []string{"*.friend.example"}}},
+		{"https://evil.example", conn.Options{InsecureSkipVerify: true}},
+	} {
+		server, client := net.Pipe()
+		go bufio.NewReader(client).ReadString(0)
+		c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest("Origin", tc.origin), &tc.o)
+		require.NoError(t, err)
+		client.Close()
+		startReading(c).end(t)
+	}
+}
+
+// A client may send its first messages with the request; net/http has then read them ahead.
+func TestAcceptEarlyData(t *testing.T) {
+	accepted := make(chan *conn.Conn, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Mine", "1")
+		c, err := conn.Accept(w, r, &conn.Options{Subprotocols: []string{"b", "a"}})
+		if err == nil {
+			accepted <- c
+		}
+	}))
+	defer s.Close()
+	nc, err := net.Dial("tcp", s.Listener.Addr().String())
+	require.NoError(t, err)
+	defer nc.Close()
+	p := &peer{Conn: nc, t: t, br: bufio.NewReader(nc)}
+
+	var request bytes.Buffer
+	r := upgradeRequest("Sec-WebSocket-Protocol", "a, b")
+	require.NoError(t, r.Write(&request))
+	var want []string
+	for i := range 50 {
+		want = append(want, fmt.Sprint("message ", i))
+		request.Write(masked(fin|1, want[i]))
+	}
+	p.sendRaw(request.Bytes())
+	resp, err := http.ReadResponse(p.br, r)
+	require.NoError(t, err)
+	require.Equal(t, 101, resp.StatusCode)
+	require.Equal(t, "1", resp.Header.Get("X-Mine"))
+	require.Equal(t, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", resp.Header.Get("Sec-WebSocket-Accept"))
+	require.Equal(t, "b", resp.Header.Get("Sec-WebSocket-Protocol"), "the server's preference")
+
+	c := <-accepted
+	require.Equal(t, "b", c.Subprotocol())
+	read := startReading(c)
+	p.sendClose(1000, "")
+	require.Equal(t, closeFrame(1000, ""), p.next())
+	p.requireEOF()
+	requireEnd(t, read, 1000, "", nil)
+	require.Equal(t, want, read.msgs)
+}
+
+// Every kind of connection, against a client that is not ours, with frames of all header sizes and more than one write.
+func TestKindsOfConnection(t *testing.T) {
+	accepted := make(chan *conn.Conn, 1)
+	opts := &conn.Options{MaxMessage: 1 << 20, QueueBytes: 8 << 20, Subprotocols: []string{"p"}}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := conn.Accept(w, r, opts); err == nil {
+			accepted <- c
+		}
+	})
+	exchange := func(t *testing.T, dial func(context.Context) (*websocket.Conn, error)) {
+		ctx := t.Context()
+		client, err := dial(ctx)
+		require.NoError(t, err)
+		defer client.CloseNow()
+		client.SetReadLimit(-1)
+		c := <-accepted
+		read := make(chan error, 1)
+		go func() {
+			for {
+				op, data, err := c.Read()
+				if err != nil {
+					read <- err
+					return
+				}
+				c.Send(conn.NewFrame(op, data), "")
+			}
+		}()
+		sizes := []int{0, 1, 125, 126, 511, 512, 513, 4096, 65535, 65536, 1 << 20}
+		go func() {
+			for i, n := range sizes {
+				client.Write(ctx, websocket.MessageType(1+i%2), bytes.Repeat([]byte{byte('a' + i)}, n))
+			}
+		}()
+		for i, n := range sizes {
+			typ, data, err := client.Read(ctx)
+			require.NoError(t, err)
+			require.Equal(t, websocket.MessageType(1+i%2), typ)
+			require.True(t, bytes.Equal(bytes.Repeat([]byte{byte('a' + i)}, n), data), "message of %d bytes", n)
+		}
+		go client.CloseRead(ctx)
+		require.NoError(t, client.Ping(ctx))
+		require.NoError(t, client.Close(4000, "bye"))
+		var ce *conn.CloseError
+		require.ErrorAs(t, <-read, &ce)
+		require.Equal(t, &conn.CloseError{Code: 4000, Reason: "bye"}, ce)
+		c.Wait()
+		stats := c.Stats()
+		require.EqualValues(t, len(sizes), stats.MessagesIn)
+		require.EqualValues(t, len(sizes), stats.MessagesOut)
+		require.Greater(t, stats.BytesIn, stats.BytesOut, "masks")
+		require.Zero(t, stats.QueuedBytes)
+	}
+	t.Run("TCP", func(t *testing.T) {
+		s := httptest.NewServer(handler)
+		defer s.Close()
+		exchange(t, func(ctx context.Context) (*websocket.Conn, error) {
+			c, _, err := websocket.Dial(ctx, s.URL, nil)
+			return c, err
+		})
+	})
+	t.Run("TLS", func(t *testing.T) {
+		s := httptest.NewTLSServer(handler)
+		defer s.Close()
+		exchange(t, func(ctx context.Context) (*websocket.Conn, error) {
+			c, _, err := websocket.Dial(ctx, s.URL, &websocket.DialOptions{HTTPClient: s.Client()})
+			return c, err
+		})
+	})
+	t.Run("in memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := make(listener)
+			s := &http.Server{Handler: handler, WriteTimeout: time.Second, ReadTimeout: time.Second}
+			go s.Serve(l)
+			defer s.Close()
+			exchange(t, func(ctx context.Context) (*websocket.Conn, error) {
+				tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+					server, client := net.Pipe()
+					l <- server
+					return client, nil
+				}}
+				c, _, err := websocket.Dial(ctx, "ws://memory", &websocket.DialOptions{HTTPClient: &http.Client{Transport: tr}})
+				time.Sleep(time.Minute) // the server's time-outs no longer matter
+				return c, err
+			})
+		})
+	})
+}
+
+// listener hands out the connections sent to it.
+type listener chan net.Conn
+
+func (l listener) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, errors.New("closed")
+}
+func (l listener) Close() error   { close(l); return nil }
+func (l listener) Addr() net.Addr { return &net.TCPAddr{} }

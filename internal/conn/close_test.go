@@ -1,0 +1,314 @@
+package conn_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+func send(t testing.TB, c *conn.Conn, msgs ...string) {
+	t.Helper()
+	for _, m := range msgs {
+		require.NoError(t, c.Send(conn.NewFrame(conn.Text, []byte(m)), ""))
+	}
+}
+
+func TestCloseValidates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := pipe(t, nil)
+		read := startReading(c)
+		for _, code := range []int{-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 1000 + 1<<16} {
+			require.ErrorIs(t, c.Close(code, ""), conn.ErrCloseCode, "%d", code)
+		}
+		require.ErrorIs(t, c.Close(1000, strings.Repeat("x", 124)), conn.ErrCloseReason)
+		require.ErrorIs(t, c.Close(1000, "\xff"), conn.ErrCloseReason)
+		send(t, c, "still open")
+		require.Equal(t, text("still open"), p.next())
+		p.Close()
+		requireEnd(t, read, 1006, "", io.ErrUnexpectedEOF)
+	})
+}
+
+func TestCloseByServer(t *testing.T) {
+	for _, code := range []int{1000, 1003, 1007, 1014, 3000, 4999} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := pipe(t, nil)
+			read := startReading(c)
+			send(t, c, "1", "2", "3")
+			require.NoError(t, c.Close(code, strings.Repeat("r", 123)))
+			require.NoError(t, c.Close(4000, "again"))
+			require.ErrorIs(t, c.Send(conn.NewFrame(conn.Text, nil), ""), conn.ErrClosed)
+			for _, m := range []string{"1", "2", "3"} {
+				require.Equal(t, text(m), p.next())
+			}
+			require.Equal(t, closeFrame(code, strings.Repeat("r", 123)), p.next())
+			p.send(fin|1, "too late to matter")
+			p.send(fin|opPing, "no answer follows a close frame")
+			p.sendClose(code, "")
+			p.requireEOF()
+			requireEnd(t, read, code, strings.Repeat("r", 123), nil)
+			require.Empty(t, read.msgs)
+			require.NoError(t, c.Close(1000, "long over"))
+		})
+	}
+}
+
+func TestCloseByPeer(t *testing.T) {
+	for _, tc := range []struct {
+		code            int
+		reason, payload string
+	}{
+		{1000, "bye", closeFrame(1000, "bye").payload},
+		{1001, "", closeFrame(1001, "").payload},
+		{1002, "you broke it", closeFrame(1002, "you broke it").payload},
+		{4321, strings.Repeat("é", 61), closeFrame(4321, strings.Repeat("é", 61)).payload},
+		{1005, "", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := pipe(t, nil)
+			read := startReading(c)
+			send(t, c, "taken")
+			synctest.Wait()
+			send(t, c, "queued", "queued too")
+			p.send(fin|opClose, tc.payload)
+			<-read.done
+			require.ErrorIs(t, c.Send(conn.NewFrame(conn.Text, nil), ""), conn.ErrClosed)
+			require.NoError(t, c.Close(1000, ""))
+			want := []frame{text("taken"), text("queued"), text("queued too"), {opClose, tc.payload}}
+			require.Equal(t, want, p.frames())
+			requireEnd(t, read, tc.code, tc.reason, nil)
+		})
+	}
+}
+
+func TestCloseByBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := pipe(t, nil)
+		read := startReading(c)
+		send(t, c, "taken")
+		synctest.Wait()
+		require.NoError(t, c.Close(4001, "ours"))
+		p.sendClose(4002, "theirs")
+		require.Equal(t, []frame{text("taken"), closeFrame(4001, "ours")}, p.frames())
+		requireEnd(t, read, 4001, "ours", nil)
+	})
+}
+
+func TestCloseWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := pipe(t, &conn.Options{CloseTimeout: 2 * time.Second})
+		read := startReading(c)
+		start := time.Now()
+		require.NoError(t, c.Close(1001, "going away"))
+		require.Equal(t, []frame{closeFrame(1001, "going away")}, p.frames())
+		requireEnd(t, read, 1001, "going away", os.ErrDeadlineExceeded)
+		require.Equal(t, 2*time.Second, time.Since(start))
+	})
+}
+
+// The time to close is one for all: a write that began before does not lengthen it.
+func TestCloseOfPeerThatNeverReads(t *testing.T) {
+	for _, first := range []string{"server", "peer"} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := pipe(t, &conn.Options{CloseTimeout: 2 * time.Second, WriteTimeout: time.Minute})
+			read := startReading(c)
+			send(t, c, "stuck", "queued")
+			synctest.Wait()
+			start := time.Now()
+			if first == "server" {
+				require.NoError(t, c.Close(1000, ""))
+				requireEnd(t, read, 1000, "", os.ErrDeadlineExceeded)
+			} else {
+				p.sendClose(1000, "")
+				requireEnd(t, read, 1000, "", nil)
+			}
+			require.Equal(t, 2*time.Second, time.Since(start))
+			p.requireEOF()
+			require.Zero(t, c.Stats().QueuedBytes)
+		})
+	}
+}
+
+// The peer answers the close frame with nonsense.
+func TestViolationWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := pipe(t, nil)
+		read := startReading(c)
+		require.NoError(t, c.Close(1000, "done"))
+		require.Equal(t, closeFrame(1000, "done"), p.next())
+		p.sendRaw([]byte{0, 0})
+		p.Close()
+		requireEnd(t, read, 1000, "done", conn.ErrProtocol)
+	})
+}
+
+func TestCloseThenPeerVanishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := pipe(t, nil)
+		read := startReading(c)
+		require.NoError(t, c.Close(1000, ""))
+		p.next()
+		p.Close()
+		requireEnd(t, read, 1000, "", io.ErrUnexpectedEOF)
+	})
+}
+
+func TestAbort(t *testing.T) {
+	errMine := errors.New("mine")
+	synctest.Test(t, func(t *testing.T) {
+		c, p := pipe(t, nil)
+		read := startReading(c)
+		send(t, c, "stuck", "queued")
+		synctest.Wait()
+		c.Abort(errMine)
+		c.Abort(errors.New("another"))
+		p.requireEOF()
+		requireEnd(t, read, 1006, "", errMine)
+		require.ErrorIs(t, c.Send(conn.NewFrame(conn.Text, nil), ""), conn.ErrClosed)
+		require.NoError(t, c.Close(1000, ""))
+		require.Zero(t, c.Stats().QueuedBytes)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c, p := pipe(t, nil)
+		read := startReading(c)
+		require.NoError(t, c.Close(1000, "first"))
+		p.next()
+		c.Abort(errMine)
+		requireEnd(t, read, 1000, "first", errMine)
+	})
+}
+
+// What had arrived before Abort goes too, be it a message or the peer's goodbye.
+func TestAbortDropsWhatWasReadAhead(t *testing.T) {
+	for _, ahead := range [][]byte{masked(fin|1, "2"), masked(fin|opClose, closeFrame(1000, "bye").payload)} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := pipe(t, nil)
+			go p.Write(append(masked(fin|1, "1"), ahead...))
+			_, data, err := c.Read()
+			require.NoError(t, err)
+			require.Equal(t, "1", string(data))
+			c.Abort(nil)
+			read := startReading(c)
+			requireEnd(t, read, 1006, "", conn.ErrClosed)
+			require.Empty(t, read.msgs)
+		})
+	}
+}
+
+// polite stands for TLS: its Close says goodbye first, which may take as long as the peer likes.
+type polite struct {
+	net.Conn
+	closed *atomic.Bool
+}
+
+func (p polite) NetConn() net.Conn { return p.Conn }
+func (p polite) Close() error {
+	p.closed.Store(true)
+	return p.Conn.Close()
+}
+
+func TestAbortSaysNoGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		var closed atomic.Bool
+		c, p := accept(t, polite{server, &closed}, client, nil)
+		read := startReading(c)
+		c.Abort(nil)
+		p.requireEOF()
+		requireEnd(t, read, 1006, "", conn.ErrClosed)
+		require.False(t, closed.Load())
+
+		server, client = net.Pipe()
+		c, p = accept(t, polite{server, &closed}, client, nil)
+		read = startReading(c)
+		p.sendClose(1000, "")
+		p.frames()
+		requireEnd(t, read, 1000, "", nil)
+		require.True(t, closed.Load())
+	})
+}
+
+// coder/websocket's finalizer would keep the connection, which refers to itself, in memory for ever.
+func TestEndedConnectionIsCollected(t *testing.T) {
+	ended := func() weak.Pointer[conn.Conn] {
+		c, p := pipe(t, nil)
+		read := startReading(c)
+		p.Close()
+		require.Equal(t, 1006, read.end(t).Code)
+		return weak.Make(c)
+	}()
+	runtime.GC()
+	require.Nil(t, ended.Value())
+}
+
+// writeFails is a connection whose writes after the handshake fail although reading still works: the peer has gone, and its
+// last words are still under way.
+type writeFails struct {
+	net.Conn
+	after *atomic.Bool
+}
+
+var errWrite = errors.New("broken pipe")
+
+func (w writeFails) Write(p []byte) (int, error) {
+	if w.after.Load() {
+		return 0, errWrite
+	}
+	return w.Conn.Write(p)
+}
+
+func TestWriteFails(t *testing.T) {
+	for name, tc := range map[string]struct {
+		last  []byte // what the peer had sent before
+		code  int
+		cause error
+		after time.Duration
+	}{
+		"peer had closed":   {masked(fin|opClose, closeFrame(1001, "tab closed").payload), 1001, nil, 0},
+		"peer broke rules":  {[]byte{0, 0}, 1002, conn.ErrProtocol, 5 * time.Second},
+		"peer says nothing": {nil, 1006, errWrite, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, client := net.Pipe()
+				var broken atomic.Bool
+				c, p := accept(t, writeFails{server, &broken}, client, nil)
+				broken.Store(true)
+				send(t, c, "lost")
+				synctest.Wait()
+				require.ErrorIs(t, c.Send(conn.NewFrame(conn.Text, nil), ""), conn.ErrClosed)
+				start := time.Now()
+				read := startReading(c)
+				if tc.last != nil {
+					p.sendRaw(tc.last)
+				}
+				ce := read.end(t)
+				require.Equal(t, tc.code, ce.Code)
+				if tc.cause == nil {
+					require.NoError(t, ce.Err)
+				} else {
+					require.ErrorIs(t, ce, tc.cause)
+				}
+				require.LessOrEqual(t, time.Since(start), tc.after)
+				require.Zero(t, c.Stats().MessagesOut)
+			})
+		})
+	}
+}
+
+func TestCloseErrorText(t *testing.T) {
+	require.Equal(t, `conn: closed with 1000 "bye"`, (&conn.CloseError{Code: 1000, Reason: "bye"}).Error())
+	require.Equal(t, "conn: closed with 1006: EOF", (&conn.CloseError{Code: 1006, Err: io.EOF}).Error())
+}

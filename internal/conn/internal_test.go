@@ -1,0 +1,173 @@
+package conn
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// The reader came back a moment before the sweep, and has not read the pong that lies there.
+func TestHeartReaderJustBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		c := &Conn{nc: server, wire: &wire{Conn: server}, opts: (*Options)(nil).withDefaults()}
+		go io.Copy(io.Discard, client)
+		defer client.Close()
+		h := NewHeart(time.Second)
+		h.Add(c)
+		c.phase.Store(1)
+		require.Empty(t, h.sweep(0, nil)) // new
+		require.Empty(t, h.sweep(0, nil)) // ping
+		c.phase.Store(3)
+		require.Empty(t, h.sweep(0, nil)) // was away
+		require.Equal(t, []*Conn{c}, h.sweep(0, nil))
+	})
+}
+
+// A frame over the limit is not copied into a concatenation, and goes alone.
+func TestLargeFramesGoAlone(t *testing.T) {
+	c := &Conn{opts: Options{QueueBytes: 1 << 20}, pong: []byte{pongByte, 0}, closeFrame: []byte{closeByte, 0}}
+	small, large := NewFrame(Text, make([]byte, 100)), NewFrame(Text, make([]byte, maxWrite))
+	for _, f := range []*Frame{large, small, small, large} {
+		c.out.push(item{frame: f})
+	}
+	var sizes [][]int
+	for {
+		var b batch
+		if !c.takeLocked(&b) {
+			break
+		}
+		var size []int
+		for _, buf := range b.bufs {
+			size = append(size, len(buf))
+		}
+		sizes = append(sizes, size)
+	}
+	require.Equal(t, [][]int{{2}, {large.Len()}, {small.Len(), small.Len()}, {large.Len()}, {2}}, sizes)
+}
+
+func TestNewFrame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		op := Op(rapid.IntRange(1, 2).Draw(t, "op"))
+		n := rapid.OneOf(rapid.IntRange(0, 70_000), rapid.SampledFrom([]int{125, 126, 0xFFFF, 0x10000})).Draw(t, "n")
+		payload := make([]byte, n)
+		if n > 0 {
+			payload[0], payload[n-1] = 'a', 'z'
+		}
+		f := NewFrame(op, payload)
+		require.Equal(t, op, f.Op())
+		require.Equal(t, payload, f.Payload())
+		require.Equal(t, len(f.wire), f.Len())
+		clear(payload)
+		if n > 0 {
+			require.EqualValues(t, 'z', f.Payload()[n-1], "a copy")
+		}
+
+		require.Equal(t, 0x80|byte(op), f.wire[0])
+		length, header := uint64(f.wire[1]), 2
+		switch length {
+		case 126:
+			length, header = uint64(binary.BigEndian.Uint16(f.wire[2:])), 4
+			require.Greater(t, length, uint64(125), "the shortest form")
+		case 127:
+			length, header = binary.BigEndian.Uint64(f.wire[2:]), 10
+			require.Greater(t, length, uint64(0xFFFF), "the shortest form")
+		}
+		require.EqualValues(t, n, length)
+		require.Len(t, f.wire, header+n)
+	})
+	require.Equal(t, Binary, NewFrame(9, nil).Op())
+}
+
+// The queue against a model that is a plain list.
+func TestQueue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		policy := Policy(rapid.IntRange(0, 2).Draw(t, "policy"))
+		bound := rapid.IntRange(1, 200).Draw(t, "bound")
+		var q queue
+		var model []item
+		size := func() (n int) {
+			for _, it := range model {
+				n += it.frame.Len()
+			}
+			return n
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"offer": func(t *rapid.T) {
+				f := NewFrame(Binary, make([]byte, rapid.IntRange(0, 60).Draw(t, "n")))
+				key := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "key")
+				room := bound - rapid.IntRange(0, 20).Draw(t, "in flight")
+				var want offered
+				if policy == Coalesce && key != "" {
+					for i, it := range model {
+						if it.key == key {
+							model = append(model[:i:i], model[i+1:]...)
+							want.coalesced++
+							break
+						}
+					}
+				}
+				switch {
+				case size()+f.Len() <= room:
+					want.queued = true
+				case policy != DropOldest:
+					want.overflow = true
+				case f.Len() > room:
+					want.dropped = 1
+				default:
+					for size()+f.Len() > room {
+						model = model[1:]
+						want.dropped++
+					}
+					want.queued = true
+				}
+				if want.queued {
+					model = append(model, item{f, key})
+				}
+				require.Equal(t, want, q.offer(f, key, policy, room))
+			},
+			"pop": func(t *rapid.T) {
+				if len(model) == 0 {
+					t.Skip("empty")
+				}
+				require.Same(t, model[0].frame, q.peek())
+				require.Same(t, model[0].frame, q.pop())
+				model = model[1:]
+			},
+			"clear": func(t *rapid.T) {
+				q.clear()
+				model = nil
+			},
+			"": func(t *rapid.T) {
+				require.Equal(t, len(model), q.len())
+				require.Equal(t, size(), q.bytes)
+				for i, it := range model {
+					require.Same(t, it.frame, q.items[q.head+i].frame)
+				}
+				if q.len() == 0 {
+					require.LessOrEqual(t, cap(q.items), keepItems, "an idle connection keeps little")
+				}
+			},
+		})
+	})
+}
+
+// A queue that is never empty does not grow with what went through it.
+func TestQueueMemory(t *testing.T) {
+	var q queue
+	f := NewFrame(Text, nil)
+	for range 10 {
+		q.push(item{frame: f})
+	}
+	for range 100_000 {
+		q.push(item{frame: f})
+		q.pop()
+	}
+	require.LessOrEqual(t, cap(q.items), 64)
+}

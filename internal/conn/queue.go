@@ -1,0 +1,114 @@
+package conn
+
+import "slices"
+
+// Policy says what happens to a connection whose peer does not take its messages fast enough.
+type Policy uint8
+
+const (
+	// Disconnect closes the connection with 1008 when a message does not fit into the queue.
+	Disconnect Policy = iota
+	// DropOldest drops the oldest messages that wait until the new one fits. A message that cannot fit beside what is being
+	// written at the moment is dropped itself.
+	DropOldest
+	// Coalesce lets a message replace a waiting one that has the same key; the new one goes to the end. What still does not
+	// fit disconnects.
+	Coalesce
+)
+
+// keepItems is the capacity that an empty queue keeps: enough for the usual message or two, nothing for idle connections.
+const keepItems = 8
+
+type item struct {
+	frame *Frame
+	key   string
+}
+
+// queue holds data frames that no writer has taken. It is not safe for concurrent use. Its zero value is empty.
+type queue struct {
+	items []item // items[:head] are gone
+	head  int
+	bytes int // sum of the lengths of items[head:]
+}
+
+// offered is the outcome of queue.offer.
+type offered struct {
+	queued             bool
+	overflow           bool // the policy asks to disconnect
+	dropped, coalesced int
+}
+
+// offer adds f as policy says. room is the number of bytes that may wait.
+func (q *queue) offer(f *Frame, key string, policy Policy, room int) (res offered) {
+	if policy == Coalesce && key != "" && q.remove(key) {
+		res.coalesced = 1
+	}
+	if q.bytes+f.Len() > room {
+		switch {
+		case policy != DropOldest:
+			res.overflow = true
+			return res
+		case f.Len() > room:
+			res.dropped = 1
+			return res
+		}
+		for q.bytes+f.Len() > room {
+			q.pop()
+			res.dropped++
+		}
+	}
+	q.push(item{f, key})
+	res.queued = true
+	return res
+}
+
+func (q *queue) len() int { return len(q.items) - q.head }
+
+func (q *queue) push(it item) {
+	// Move down instead of growing once most of the array is gone, so that each item is moved a bounded number of times.
+	if len(q.items) == cap(q.items) && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, it)
+	q.bytes += it.frame.Len()
+}
+
+// peek returns the oldest frame. The queue must not be empty.
+func (q *queue) peek() *Frame { return q.items[q.head].frame }
+
+// pop removes the oldest frame. The queue must not be empty.
+func (q *queue) pop() *Frame {
+	f := q.items[q.head].frame
+	q.items[q.head] = item{}
+	q.head++
+	q.bytes -= f.Len()
+	if q.len() == 0 {
+		q.clear()
+	}
+	return f
+}
+
+// remove deletes the frame with key, of which there is at most one under Coalesce. The scan is as long as the backlog.
+func (q *queue) remove(key string) bool {
+	waiting := q.items[q.head:]
+	i := slices.IndexFunc(waiting, func(it item) bool { return it.key == key })
+	if i < 0 {
+		return false
+	}
+	q.bytes -= waiting[i].frame.Len()
+	q.items = slices.Delete(q.items, q.head+i, q.head+i+1)
+	if q.len() == 0 {
+		q.clear()
+	}
+	return true
+}
+
+func (q *queue) clear() {
+	clear(q.items)
+	q.items, q.head, q.bytes = q.items[:0], 0, 0
+	if cap(q.items) > keepItems {
+		q.items = nil
+	}
+}

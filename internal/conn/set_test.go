@@ -1,0 +1,162 @@
+package conn_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+func TestSetMembers(t *testing.T) {
+	var s conn.Set
+	require.Zero(t, s.Len())
+	require.Zero(t, s.Send(conn.NewFrame(conn.Text, nil), "", ""))
+	a, b, c := &conn.Conn{Owner: "a"}, &conn.Conn{Owner: "b"}, &conn.Conn{Owner: "c"}
+	require.False(t, s.Remove(a))
+	for _, m := range []*conn.Conn{a, b, c, a, b, c} {
+		s.Add(m)
+	}
+	require.Equal(t, 3, s.Len())
+	for m := range s.Each() { // a snapshot: the set may change meanwhile
+		require.True(t, s.Remove(m))
+		require.False(t, s.Remove(m))
+		if m == a {
+			continue
+		}
+		s.Add(m)
+	}
+	require.ElementsMatch(t, []*conn.Conn{b, c}, slices.Collect(s.Each()))
+	for range s.Each() {
+		break
+	}
+}
+
+func TestSetSend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s conn.Set
+		var reads []*reading
+		var peers []*peer
+		for _, owner := range []string{"ann", "ben", "ann", ""} {
+			c, p := pipe(t, &conn.Options{QueueBytes: 20})
+			c.Owner = owner
+			s.Add(c)
+			peers, reads = append(peers, p), append(reads, startReading(c))
+		}
+		f := func(i int) *conn.Frame { return conn.NewFrame(conn.Text, []byte(ten(i))) }
+		require.Equal(t, 4, s.Send(f(1), "", ""))
+		require.Equal(t, 2, s.Send(f(2), "", "ann"))
+		require.Equal(t, text(ten(1)), peers[1].next())
+		require.Equal(t, text(ten(2)), peers[1].next())
+		for _, i := range []int{0, 2} {
+			require.Equal(t, text(ten(1)), peers[i].next())
+		}
+		synctest.Wait()
+		// The last has taken nothing, and there is no more room. The second vanishes.
+		require.Equal(t, 3, s.Send(f(3), "", ""))
+		require.Equal(t, text(ten(3)), peers[1].next())
+		synctest.Wait()
+		peers[1].Close()
+		requireEnd(t, reads[1], 1006, "", io.ErrUnexpectedEOF)
+		require.Equal(t, 2, s.Send(f(4), "", ""))
+		for _, i := range []int{0, 2} {
+			require.Equal(t, text(ten(3)), peers[i].next())
+			require.Equal(t, text(ten(4)), peers[i].next())
+		}
+		synctest.Wait()
+
+		require.ErrorIs(t, s.Close(1005, ""), conn.ErrCloseCode)
+		require.NoError(t, s.Close(1001, "over"))
+		require.Zero(t, s.Send(f(5), "", ""))
+		for _, i := range []int{0, 2} {
+			require.Equal(t, closeFrame(1001, "over"), peers[i].next())
+			peers[i].sendClose(1001, "")
+			requireEnd(t, reads[i], 1001, "over", nil)
+		}
+		require.Equal(t, text(ten(1)), peers[3].next())
+		require.Equal(t, closeFrame(1008, "slow consumer"), peers[3].next())
+		peers[3].sendClose(1008, "")
+		requireEnd(t, reads[3], 1008, "slow consumer", conn.ErrSlow)
+	})
+}
+
+// A frame dropped by its own policy is not counted as queued.
+func TestSetSendCountsWhatIsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s conn.Set
+		c, p := pipe(t, &conn.Options{QueueBytes: 20, Slow: conn.DropOldest})
+		s.Add(c)
+		read := startReading(c)
+		require.Zero(t, s.Send(conn.NewFrame(conn.Text, make([]byte, 19)), "", ""))
+		p.sendClose(1000, "")
+		require.Equal(t, closeFrame(1000, ""), p.next())
+		requireEnd(t, read, 1000, "", nil)
+	})
+}
+
+// Several senders over real sockets: all members see one and the same sequence, with each sender's messages in the order sent.
+func TestSetOrder(t *testing.T) {
+	const members, senders, each = 8, 4, 300
+	var s conn.Set
+	accepted := make(chan *conn.Conn, members)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := conn.Accept(w, r, &conn.Options{QueueBytes: 16 << 20}); err == nil {
+			accepted <- c
+		}
+	}))
+	defer srv.Close()
+
+	var clients, readers sync.WaitGroup
+	got := make([][]string, members)
+	for i := range members {
+		client, _, err := websocket.Dial(t.Context(), srv.URL, nil)
+		require.NoError(t, err)
+		clients.Go(func() {
+			defer client.CloseNow()
+			for {
+				_, data, err := client.Read(t.Context())
+				if err != nil {
+					return
+				}
+				got[i] = append(got[i], string(data))
+			}
+		})
+		c := <-accepted
+		s.Add(c)
+		readers.Go(func() {
+			startReading(c).end(t)
+		})
+	}
+	var sending sync.WaitGroup
+	for k := range senders {
+		sending.Go(func() {
+			for i := range each {
+				s.Send(conn.NewFrame(conn.Text, fmt.Appendf(nil, "%d %d", k, i)), "", "")
+			}
+		})
+	}
+	sending.Wait()
+	require.NoError(t, s.Close(1000, ""))
+	clients.Wait()
+	readers.Wait()
+	require.Len(t, got[0], senders*each)
+	next := make([]int, senders)
+	for _, m := range got[0] {
+		var k, i int
+		_, err := fmt.Sscanf(m, "%d %d", &k, &i)
+		require.NoError(t, err)
+		require.Equal(t, next[k], i)
+		next[k]++
+	}
+	for i := range members {
+		require.Equal(t, got[0], got[i])
+	}
+}
