@@ -1,0 +1,268 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// books are what a group knows of its replicas, connections and request ids. They belong to the group's identity, not to its
+// instance: a reset of the group does not touch them.
+//
+// Lock order: books.mu, then object.mu, then the turn's.
+type books struct {
+	group *object // fixed
+
+	peers atomic.Pointer[[]*member] // the replicas, for fan-out; nil: to be made anew from book
+
+	mu     sync.Mutex
+	book   *roster.Book[*member, *Socket] // nil until the group has started first. guarded by mu
+	limit  int                            // guarded by mu
+	making *making                        // the replica that Clusterize is naming; nil: none. guarded by mu
+	gone   bool                           // the group has been retired. guarded by mu
+
+	// Since when nothing but time has happened, for retirement: guarded by mu.
+	quiet  bool
+	since  roster.Time
+	events uint64
+}
+
+// making is the making of a replica that several Identify calls wait for.
+type making struct {
+	event *turn.Event   // in which Clusterize runs
+	done  chan struct{} // closed when err is set
+	err   error
+}
+
+func newBooks(group *object) *books { return &books{group: group} }
+
+func (b *books) runtime() *Runtime { return b.group.ns.rt }
+
+// open opens the books with what the group's setup said. Later instances find them open.
+func (b *books) open(g *Group) error {
+	if problem := g.problem(); problem != "" {
+		return errors.New("dog: " + problem)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.book == nil {
+		o := b.runtime().opts
+		b.limit = g.Limit
+		b.book = roster.New[*member, *Socket](roster.Config{
+			Limit: g.Limit, MaxReplicas: g.MaxReplicas,
+			Reserve: o.Reservation, Linger: o.Linger, Retire: o.Retire,
+		})
+	}
+	return nil
+}
+
+func (b *books) isOpen() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.book != nil
+}
+
+// addLocked adds a replica; name "" for a random identity. The caller must hold mu.
+func (b *books) addLocked(name string) error {
+	replicas := b.group.ns.replicas()
+	o := &object{ns: replicas, name: name, id: randomID()}
+	if name != "" {
+		o.id = namedID(replicas.name, b.group.id, name)
+	}
+	m := &member{obj: o, books: b}
+	o.member = m
+	entry, err := b.book.Add(string(o.id[:]), m, b.runtime().now())
+	if err != nil {
+		return booksError(err)
+	}
+	m.entry = entry
+	replicas.adopt(o)
+	b.peers.Store(nil)
+	return nil
+}
+
+// members returns the replicas of the group. The slice is shared: it must not be changed.
+func (b *books) members() []*member {
+	if p := b.peers.Load(); p != nil {
+		return *p
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []*member
+	if b.book != nil {
+		list = make([]*member, 0, b.book.Len())
+		for r := range b.book.All() {
+			list = append(list, r.Value)
+		}
+	}
+	b.peers.Store(&list)
+	return list
+}
+
+// replica returns the books' entry for a replica, or ErrReplicaGone. The caller must hold mu.
+func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) {
+	if b.book != nil {
+		if r := b.book.Replica(string(id[:])); r != nil {
+			return r, nil
+		}
+	}
+	return nil, ErrReplicaGone
+}
+
+func (b *books) drain(id ID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.replicaLocked(id)
+	if err != nil {
+		return err
+	}
+	b.book.Drain(r)
+	return nil
+}
+
+// broadcast sends v to every socket of the group but the sender's, "" when there is no sender.
+func (b *books) broadcast(ctx context.Context, sender string, v any, opts []SendOption) error {
+	out, err := newOutgoing(v, opts)
+	if err != nil {
+		return err
+	}
+	return await(ctx, func() error {
+		leaveOut := out.leaveOut(sender)
+		for _, m := range b.members() {
+			m.sockets.Send(out.frame, out.key, leaveOut)
+		}
+		return nil
+	})
+}
+
+// whisper sends v to every socket of a request id.
+func (b *books) whisper(ctx context.Context, requestID string, v any, opts []SendOption) (reached int, err error) {
+	out, err := newOutgoing(v, opts)
+	if err != nil {
+		return 0, err
+	}
+	err = await(ctx, func() error {
+		for _, s := range b.socketsOf(requestID) {
+			if s.conn.Send(out.frame, out.key) == nil {
+				reached++
+			}
+		}
+		if reached == 0 {
+			return fmt.Errorf("%w: %q", ErrNoTarget, requestID)
+		}
+		return nil
+	})
+	return reached, err
+}
+
+func (b *books) socketsOf(requestID string) []*Socket {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.book == nil {
+		return nil
+	}
+	var sockets []*Socket
+	for s := range b.book.Sockets(requestID) {
+		sockets = append(sockets, s)
+	}
+	return sockets
+}
+
+// await is Await for what may begin only while ctx lasts.
+func await(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	return Await(ctx, f)
+}
+
+// tick does what time alone brings about: reservations expire, request ids are forgotten, empty replicas and at last the group
+// itself are retired. It reports whether the group is gone.
+func (b *books) tick(now roster.Time) (gone bool) {
+	var retired []*object
+	b.mu.Lock()
+	if b.book != nil {
+		b.book.Tick(now, func(r *roster.Replica[*member, *Socket]) bool {
+			if !r.Value.obj.retire() {
+				return false
+			}
+			retired = append(retired, r.Value.obj)
+			return true
+		})
+	}
+	if len(retired) > 0 {
+		b.peers.Store(nil)
+	}
+	if b.retireLocked(now) {
+		b.gone, gone = true, true
+		retired = append(retired, b.group)
+	}
+	b.mu.Unlock()
+	for _, o := range retired {
+		o.ns.forget(o)
+		o.ns.rt.opts.Trace.objectStopped(o, nil)
+	}
+	return gone
+}
+
+// retireLocked retires the group itself when nothing has happened for long enough. The caller must hold mu.
+func (b *books) retireLocked(now roster.Time) bool {
+	events := b.group.turnStats().Events
+	quiet := b.making == nil && (b.book == nil || b.book.Empty())
+	if !quiet || !b.quiet || events != b.events {
+		b.quiet, b.since, b.events = quiet, now, events
+		return false
+	}
+	return time.Duration(now-b.since) >= b.runtime().opts.Retire && b.group.retire()
+}
+
+// replicas returns the state of each replica.
+func (b *books) replicas() iter.Seq[ReplicaStats] {
+	return func(yield func(ReplicaStats) bool) {
+		for _, m := range b.members() {
+			if !yield(m.stats()) {
+				return
+			}
+		}
+	}
+}
+
+// booksError translates an error of the books.
+func booksError(err error) error {
+	switch {
+	case errors.Is(err, roster.ErrFull):
+		return ErrGroupFull
+	case errors.Is(err, roster.ErrReplicaFull):
+		return ErrReplicaFull
+	case errors.Is(err, roster.ErrDraining), errors.Is(err, roster.ErrGone):
+		return ErrReplicaGone
+	case errors.Is(err, roster.ErrExists):
+		return ErrReplicaExists
+	}
+	return err
+}
+
+// member is a replica's part in its group.
+type member struct {
+	// fixed
+	obj   *object
+	books *books
+	entry *roster.Replica[*member, *Socket]
+
+	sockets conn.Set
+}
+
+// closeSockets closes all sockets of the replica with a code and a reason that are valid.
+func (m *member) closeSockets(code int, reason string) {
+	if err := m.sockets.Close(code, reason); err != nil {
+		m.obj.log().Error("cannot close sockets", "error", err)
+	}
+}

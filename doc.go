@@ -1,0 +1,94 @@
+// Package dog is for stateful real-time services: chat rooms, game lobbies, live documents, fleets of devices. It spreads
+// WebSocket connections and requests over objects of yours that handle one event at a time, and lets these talk to each other
+// and to their clients. It lives in your own [net/http] server; there is nothing else to start.
+//
+// # A tour
+//
+// Two types of yours make a service. A group embeds [Group]; it decides which replica serves whom. A replica embeds [Replica]; it
+// holds up to Group.Limit connections.
+//
+//	type Lobby struct{ dog.Group }
+//
+//	type Room struct {
+//		dog.Replica
+//		said int // no mutex: a Room handles one event at a time
+//	}
+//
+//	func (r *Room) Receive(w http.ResponseWriter, req *http.Request) { r.Connect(w, req) }
+//
+//	func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+//		r.said++
+//		return s.Broadcast(ctx, m)
+//	}
+//
+// They are registered once with a [Runtime], and linked:
+//
+//	rt, err := dog.New(dog.Options{})
+//	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *Lobby) { l.Limit = 50 })
+//	rooms, err := dog.RegisterReplica(rt, "room", func(*Room) {})
+//	chat := dog.Link(lobbies, rooms)
+//
+// For each request, [Identify] picks the replica and the stub it returns serves the request:
+//
+//	room, err := dog.Identify(req.Context(), lobbies.Named("general"), user, chat)
+//	if err != nil {
+//		dog.WriteError(w, err)
+//		return
+//	}
+//	room.ServeHTTP(w, req)
+//
+// What a type may handle is listed in handler.go, one interface for each handler: [OpenHandler], [MessageHandler], [CloseHandler],
+// [ErrorHandler], [GossipHandler], [Starter], [Receiver], [Gateway], [Clusterizer]. A type has the methods it needs; one that is
+// nearly a handler, such as OnMesage, is refused when the type is registered.
+//
+// From a socket, a replica, a group, or from outside through the [Family]:
+//
+//   - Send goes to one socket, Emit to the sockets of one replica, Broadcast to those of the group, Whisper to those of one request
+//     id, wherever they are;
+//   - Gossip asks the replicas themselves and returns their answers.
+//
+// [Runtime.Shutdown] ends everything in good order. [Runtime.Stats], [Trace] and a logger show what happens. Package dogtest tests a
+// service without ports and without waiting.
+//
+// # Turns
+//
+// An object (a group or a replica) runs one handler at a time: it has the object's turn. Handlers therefore need no locks for the
+// fields of their type, as long as nobody else touches them.
+//
+// A handler gives the turn up only while it waits, and signatures show where: what takes a context may wait, what takes none never
+// does. So s.Send, s.Emit, s.Close and r.Sockets keep the turn; s.Broadcast, s.Whisper, r.Gossip, Identify, r.Connect (through its
+// request) and a request to another stub give it up, and other events of the object run meanwhile. What a handler has read from its
+// fields before such a call may have changed after it. [Await] gives the turn up for waits of your own, [BlockConcurrencyWhile] keeps
+// it across waits, [Go] starts a further event.
+//
+// Because waiting gives the turn up, objects may call each other in circles. Only where a turn is kept can a circle of calls never
+// end; the call that closes it fails at once with [ErrDeadlock].
+//
+// A handler's context belongs to the goroutine that runs the handler. After the handler has returned it is worthless
+// ([ErrOutsideTurn]). Using it in another goroutine while the handler runs breaks the exclusion, unless the handler waits for that
+// goroutine in Await; [Options].CheckTurns, which package dogtest sets, finds every such use.
+//
+// A panic in a handler resets its object: it is logged with its stack, the object's memory is dropped, its sockets are closed with
+// 1011, calls under way fail with [ErrReset], and the next event starts the object anew. Nothing else is affected. An error that a
+// handler returns is logged; most change nothing else.
+//
+// # Ordering
+//
+//   - Turns are taken in the order of arrival. What one goroutine does through a stub happens in the order in which it does it.
+//   - Events of one socket do not overlap: OnOpen, then OnMessage for each message in the order received, each starting when the
+//     one before has returned, then OnClose or OnError, exactly once and last.
+//   - A socket has joined its replica before OnOpen runs and has left it, with its place, before OnClose runs.
+//   - Messages from one handler or goroutine reach each receiver in the order sent, by whatever of Send, Emit, Broadcast and
+//     Whisper. What is queued before Close arrives before the close frame.
+//   - All sockets of a replica get what is sent to the replica as a whole (Emit, Broadcast) in the same order, whoever sends it. There
+//     is no such order between replicas.
+//   - A new replica belongs to its group before it serves its first request.
+//
+// # Limits
+//
+// No replica ever has more than Limit places taken. A place is taken by a reservation of Identify until it is used, released or
+// expired, by a request until it is answered, by a socket until it has closed.
+//
+// Everything is bounded by default: the size of messages, what waits for a slow client, the time of writes and of the closing
+// handshake, the silence of a client. See [Options] and [SocketOptions].
+package dog

@@ -1,0 +1,56 @@
+// Package dogtest tests programs built on dog: a runtime that stops with the test, a server and WebSocket clients over in-memory
+// pipes. No port is opened and nothing needs real time, so all of it works inside a [testing/synctest] bubble, where heartbeats,
+// time-outs and retirement take no time at all:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		rt := dogtest.New(t, dog.Options{})
+//		srv := dogtest.Serve(t, newHandler(rt)) // the program under test
+//		ada := srv.Dial("/ws?u=ada")
+//		ada.Send("hello")
+//		require.Equal(t, "hello to you", ada.Receive().String())
+//	})
+package dogtest
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godurable/dog"
+)
+
+// patience is how long a test waits for something that should happen at once. In a bubble it passes only when everything has
+// come to rest, so that nothing can happen any more.
+const patience = 10 * time.Second
+
+// New returns a runtime that is shut down at the end of the test, which fails when something does not end then. It checks that
+// contexts stay in their goroutines ([dog.Options].CheckTurns) and logs to the test unless the options have a logger.
+func New(t testing.TB, options dog.Options) *dog.Runtime {
+	t.Helper()
+	options.CheckTurns = true
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	rt, err := dog.New(options)
+	if err != nil {
+		t.Fatalf("dogtest: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := rt.Shutdown(ctx); err != nil {
+			t.Errorf("dogtest: the runtime did not stop: %v", err)
+		}
+	})
+	return rt
+}
+
+// logWriter writes a log into a test's.
+type logWriter struct{ t testing.TB }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	w.t.Log(strings.TrimSuffix(string(line), "\n"))
+	return len(line), nil
+}

@@ -1,0 +1,117 @@
+package dogtest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+)
+
+// Server is an [http.Server] that is reached through in-memory pipes.
+type Server struct {
+	t        testing.TB
+	listener *listener
+	client   *http.Client
+}
+
+// URL is the address of every Server; it leads nowhere but through [Server.Client] and [Server.Dial].
+const URL = "http://dog.test"
+
+// Serve starts a server for the handler. It stops at the end of the test, before the runtime if that was made earlier.
+func Serve(t testing.TB, handler http.Handler) *Server {
+	t.Helper()
+	s := &Server{t: t, listener: &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}}
+	transport := &http.Transport{
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.dial(ctx) },
+		DisableKeepAlives: true,
+	}
+	s.client = &http.Client{Transport: transport}
+	server := &http.Server{
+		Handler:           handler,
+		ErrorLog:          log.New(logWriter{t}, "", 0),
+		ReadHeaderTimeout: patience,
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("dogtest: serve: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			t.Errorf("dogtest: the server did not stop: %v", err)
+		}
+		transport.CloseIdleConnections()
+		serving.Wait()
+	})
+	return s
+}
+
+// Client returns the client that reaches the server.
+func (s *Server) Client() *http.Client { return s.client }
+
+// Get requests a path and returns the status and the body of the answer.
+func (s *Server) Get(path string) (status int, body string) {
+	s.t.Helper()
+	answer, err := s.client.Get(URL + path)
+	if err != nil {
+		s.t.Fatalf("dogtest: get %s: %v", path, err)
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		s.t.Fatalf("dogtest: get %s: %v", path, err)
+	}
+	return answer.StatusCode, string(data)
+}
+
+// listener accepts what is dialled in the same process.
+type listener struct {
+	accepted  chan net.Conn
+	closeOnce sync.Once
+	closed    chan struct{}
+}
+
+func (l *listener) dial(ctx context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case l.accepted <- there:
+		return here, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.accepted:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.closeOnce.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return address{} }
+
+type address struct{}
+
+func (address) Network() string { return "pipe" }
+func (address) String() string  { return "dog.test:80" }
+
+// deadline returns a context for one step of a test.
+func deadline() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), patience)
+}

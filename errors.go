@@ -1,0 +1,152 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// The errors that callers tell apart, for [errors.Is]. What is returned may wrap them with details.
+var (
+	// ErrNotRunning: the value does not belong to a runtime: a zero Group, Replica, Stub, Socket ... or one that was copied out of
+	// the type it was registered with.
+	ErrNotRunning = errors.New("dog: not running: the value was not made by a runtime")
+
+	// ErrShutdown: the runtime is shutting down or has shut down.
+	ErrShutdown = errors.New("dog: shut down")
+
+	// ErrRegistration: a type cannot be registered. See [RegistrationError].
+	ErrRegistration = errors.New("dog: registration refused")
+
+	// ErrNotLinked: a group type has no replica type to spread over (see [Link]), or another one than asked for.
+	ErrNotLinked = errors.New("dog: group and replica types are not linked")
+
+	// ErrInvalidRequestID: a request id is empty, over 1,024 bytes long, not UTF-8, or has control characters.
+	ErrInvalidRequestID = errors.New("dog: invalid request id")
+
+	// ErrGroupFull: every replica of the group has Limit connections and there are MaxReplicas of them.
+	ErrGroupFull = errors.New("dog: group is full")
+
+	// ErrReplicaFull: a further request through the same stub found no room on its replica. Identify again.
+	ErrReplicaFull = errors.New("dog: replica is full")
+
+	// ErrReplicaGone: the replica is being drained or has been retired. Identify again.
+	ErrReplicaGone = errors.New("dog: replica is draining or gone")
+
+	// ErrReplicaExists: Clusterize returned a name that a live replica of the group has already.
+	ErrReplicaExists = errors.New("dog: a replica of this name exists")
+
+	// ErrNoTarget: a whisper found no socket of the request id.
+	ErrNoTarget = errors.New("dog: no socket of this request id")
+
+	// ErrNoGossip: the replica's type has no OnGossip.
+	ErrNoGossip = errors.New("dog: replica does not answer gossip")
+
+	// ErrDeadlock: the call could never have returned: it waits for the turn of an object that is kept (see
+	// [BlockConcurrencyWhile]) until the call returns.
+	ErrDeadlock = turn.ErrDeadlock
+
+	// ErrOutsideTurn: a handler's context was used after the handler returned, or in a goroutine that is not the handler's.
+	// See [Go].
+	ErrOutsideTurn = turn.ErrOutside
+
+	// ErrReset: the object was reset while it handled the call. See [ResetError].
+	ErrReset = errors.New("dog: object was reset")
+
+	// ErrSocketClosed: the socket is closed or closing.
+	ErrSocketClosed = conn.ErrClosed
+
+	// ErrSlowConsumer: the socket's outbound queue is full and it is being closed with 1008.
+	ErrSlowConsumer = conn.ErrSlow
+
+	// ErrMessageTooBig: the client sent a message over the limit; its socket was closed with 1009.
+	ErrMessageTooBig = conn.ErrTooBig
+
+	// ErrInvalidUTF8: text that is not UTF-8. From a client: its socket was closed with 1007.
+	ErrInvalidUTF8 = conn.ErrInvalidUTF8
+
+	// ErrProtocol: the client broke the WebSocket protocol; its socket was closed with 1002.
+	ErrProtocol = conn.ErrProtocol
+
+	// ErrHeartbeat: the client did not answer a ping in time.
+	ErrHeartbeat = conn.ErrHeartbeat
+
+	// ErrCloseCode: a close code that an application must not send.
+	ErrCloseCode = conn.ErrCloseCode
+
+	// ErrCloseReason: a close reason over 123 bytes, or not UTF-8.
+	ErrCloseReason = conn.ErrCloseReason
+
+	// ErrAttachment: an attachment over 16,384 bytes encoded.
+	ErrAttachment = errors.New("dog: attachment is over 16,384 bytes")
+
+	// ErrTags: more than 10 distinct tags, or one over 256 bytes.
+	ErrTags = errors.New("dog: at most 10 distinct tags of at most 256 bytes")
+)
+
+// A ResetError says that an object was reset, and why: its memory is gone, the next event starts it anew. It is [ErrReset]
+// and wraps the cause.
+type ResetError struct {
+	Object ID
+	Cause  error
+}
+
+func (e *ResetError) Error() string {
+	return fmt.Sprintf("dog: object %s was reset: %v", e.Object, e.Cause)
+}
+
+// Is reports that the error is [ErrReset].
+func (e *ResetError) Is(target error) bool { return target == ErrReset }
+
+// Unwrap returns the cause.
+func (e *ResetError) Unwrap() error { return e.Cause }
+
+// A PanicError is a panic in a handler, as the cause of a [ResetError].
+type PanicError struct {
+	Value any    // what was given to panic
+	Stack []byte // of the panicking goroutine
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the panic's value when it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// A RegistrationError says why a type cannot be registered. It is [ErrRegistration].
+type RegistrationError struct {
+	Namespace string
+	Type      string
+	Problem   string
+}
+
+func (e *RegistrationError) Error() string {
+	return fmt.Sprintf("dog: cannot register %s as %q: %s", e.Type, e.Namespace, e.Problem)
+}
+
+// Is reports that the error is [ErrRegistration].
+func (e *RegistrationError) Is(target error) bool { return target == ErrRegistration }
+
+// retryAfter is what clients are told to wait when there is no room: long enough for places to fall free, short for a person.
+const retryAfter = "2"
+
+// WriteError answers a request that failed with err: 400 for an invalid request id, 503 with Retry-After when there is no room
+// or the service is stopping, 500 for everything else. The body is the standard text of the status: what err says stays here.
+func WriteError(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, ErrInvalidRequestID):
+		status = http.StatusBadRequest
+	case errors.Is(err, ErrGroupFull), errors.Is(err, ErrReplicaFull), errors.Is(err, ErrReplicaGone), errors.Is(err, ErrShutdown),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	http.Error(w, http.StatusText(status), status)
+}

@@ -1,0 +1,159 @@
+package dog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+// A Reply is one replica's answer to a gossip.
+type Reply struct {
+	Replica ID
+	Name    string          // of the replica, "" when it has none
+	Data    json.RawMessage // what OnGossip returned; nil when Err is set
+	// Err says why there is no answer: what OnGossip returned, [ErrNoGossip], [ErrReset], [ErrDeadlock], or
+	// [context.DeadlineExceeded] when it did not come in time.
+	Err error
+}
+
+// Decode reads the answer into the value that v points at; it returns Err when there is no answer.
+func (r Reply) Decode(v any) error {
+	if r.Err != nil {
+		return r.Err
+	}
+	if err := json.Unmarshal(r.Data, v); err != nil {
+		return fmt.Errorf("dog: decode reply of %s: %w", r.Replica, err)
+	}
+	return nil
+}
+
+// Gossip asks the other replicas of the group, all at the same time, behind the clients' backs: OnGossip of each gets v as JSON
+// and its result comes back as JSON, in the order in which the replicas were made. The failure of one is its own Err and spoils no
+// other answer. Who has not answered within Options.GossipTimeout, or by ctx's deadline if that is earlier, is answered for with
+// [context.DeadlineExceeded]. A replica alone in its group gets no replies and no error.
+//
+// The error is for what fails as a whole: v has no JSON form, ctx is cancelled, the runtime has shut down. In a handler Gossip
+// gives up the turn, so that two replicas may gossip with each other at the same moment.
+func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
+	m, err := r.member()
+	if err != nil {
+		return nil, err
+	}
+	return m.books.gossip(ctx, m, v)
+}
+
+// gossip asks all replicas of the group but one, nil for none.
+func (b *books) gossip(ctx context.Context, asker *member, v any) ([]Reply, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("dog: encode gossip: %w", err)
+	}
+	rt := b.runtime()
+	if turn.From(ctx) == nil { // a handler's event has been let in already
+		if err := rt.enter(); err != nil {
+			return nil, err
+		}
+		defer rt.leave()
+	}
+	var replies []Reply
+	err = await(ctx, func() error {
+		replies, err = b.ask(ctx, asker, data)
+		return err
+	})
+	return replies, err
+}
+
+// ask collects the replies. A peer's handler may outlast it: its context is done then, and the runtime waits for it.
+func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, error) {
+	rt := b.runtime()
+	limited, cancel := context.WithTimeoutCause(ctx, rt.opts.GossipTimeout, context.DeadlineExceeded)
+	defer cancel()
+	from := turn.OriginOf(ctx)
+	defer from.Call.Over()
+
+	c := &collection{done: make(chan struct{})}
+	var peers []*member
+	for _, m := range b.members() {
+		if m != asker {
+			peers = append(peers, m)
+			c.replies = append(c.replies, Reply{Replica: m.obj.id, Name: m.obj.name, Err: context.DeadlineExceeded})
+		}
+	}
+	if len(peers) == 0 {
+		return nil, nil
+	}
+	c.missing = len(peers)
+	for i, m := range peers {
+		rt.spawn(func() {
+			answer, err := m.answer(limited, from, data)
+			if limited.Err() != nil { // what a handler returns because of that came too late as well
+				answer, err = nil, context.DeadlineExceeded
+			}
+			c.put(i, answer, err)
+		})
+	}
+	select {
+	case <-c.done:
+	case <-limited.Done():
+		if err := context.Cause(limited); err != context.DeadlineExceeded {
+			return nil, err
+		}
+	}
+	return c.take(), nil
+}
+
+// answer runs OnGossip of a replica as its event.
+func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
+	if !m.obj.ns.gossips {
+		return nil, ErrNoGossip
+	}
+	var result any
+	err = m.obj.event(ctx, from, EventGossip, func(life context.Context, v any) (err error) {
+		// The handler ends with its object or with the asker's patience, whichever comes first.
+		bounded, cancel := context.WithCancelCause(life)
+		defer cancel(nil)
+		stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+		defer stop()
+		result, err = v.(GossipHandler).OnGossip(bounded, Message{Type: Text, Data: question})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if answer, err = json.Marshal(result); err != nil {
+		return nil, fmt.Errorf("dog: encode answer to gossip: %w", err)
+	}
+	return answer, nil
+}
+
+// collection gathers replies until it is taken.
+type collection struct {
+	done chan struct{} // closed when none is missing
+
+	mu      sync.Mutex
+	replies []Reply // guarded by mu
+	missing int     // guarded by mu
+	taken   bool    // guarded by mu
+}
+
+func (c *collection) put(i int, answer []byte, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken {
+		return
+	}
+	c.replies[i].Data, c.replies[i].Err = answer, err
+	if c.missing--; c.missing == 0 {
+		close(c.done)
+	}
+}
+
+func (c *collection) take() []Reply {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken = true
+	return c.replies
+}

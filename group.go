@@ -1,0 +1,87 @@
+package dog
+
+import (
+	"context"
+	"fmt"
+	"iter"
+)
+
+// Group is embedded in a type of yours to make it a group: it spreads connections over replicas, each with at most Limit of
+// them. See [RegisterGroup] and [Link].
+//
+// A group's methods may be called from any goroutine.
+type Group struct {
+	Object
+
+	// Limit is the number of connections and requests that a replica may hold at a time; at least 1. It is read when the group
+	// starts first and stays so for the group's life.
+	Limit int
+
+	// MaxReplicas bounds the number of live replicas, draining ones included. 0: no bound. Read together with Limit.
+	MaxReplicas int
+}
+
+func (g *Group) group() *Group { return g }
+
+func (g *Group) problem() string {
+	switch {
+	case g.Limit < 1:
+		return fmt.Sprintf("its Limit is %d: setup must set it to at least 1", g.Limit)
+	case g.MaxReplicas < 0:
+		return fmt.Sprintf("its MaxReplicas is %d: it must not be negative", g.MaxReplicas)
+	}
+	return ""
+}
+
+func (g *Group) books() (*books, error) {
+	if g.core == nil {
+		return nil, ErrNotRunning
+	}
+	return g.core.obj.books, nil
+}
+
+// Broadcast sends v (see [Encode]) to all sockets of the group.
+func (g *Group) Broadcast(ctx context.Context, v any, opts ...SendOption) error {
+	b, err := g.books()
+	if err != nil {
+		return err
+	}
+	return b.broadcast(ctx, "", v, opts)
+}
+
+// Whisper sends v (see [Encode]) to all sockets of a request id and returns their number; ErrNoTarget when there are none.
+func (g *Group) Whisper(ctx context.Context, requestID string, v any, opts ...SendOption) (int, error) {
+	b, err := g.books()
+	if err != nil {
+		return 0, err
+	}
+	return b.whisper(ctx, requestID, v, opts)
+}
+
+// Gossip asks all replicas of the group at the same time and returns their answers: see [Replica.Gossip].
+func (g *Group) Gossip(ctx context.Context, v any) ([]Reply, error) {
+	b, err := g.books()
+	if err != nil {
+		return nil, err
+	}
+	return b.gossip(ctx, nil, v)
+}
+
+// Replicas returns the live replicas, in the order in which they were made, as they are now.
+func (g *Group) Replicas() iter.Seq[ReplicaStats] {
+	b, err := g.books()
+	if err != nil {
+		return func(func(ReplicaStats) bool) {}
+	}
+	return b.replicas()
+}
+
+// Drain lets no new connection or request reach a replica; those it has stay. When the last is gone it is retired at once.
+// ErrReplicaGone when the group has no such replica.
+func (g *Group) Drain(replica ID) error {
+	b, err := g.books()
+	if err != nil {
+		return err
+	}
+	return b.drain(replica)
+}

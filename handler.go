@@ -1,0 +1,67 @@
+package dog
+
+import (
+	"context"
+	"net/http"
+)
+
+// What a user type may handle. Each handler is optional unless it says otherwise, takes one turn of its object (see [Object]),
+// and is found once, when the type is registered. A method that is nearly one of these, by name or by signature, is refused
+// there. The context of a handler belongs to its goroutine and ends when the object is stopped, not when a client goes away.
+// An error that a handler returns is logged and, unless it says otherwise here, changes nothing else; a panic resets the object
+// (see [ErrReset]).
+
+// A Receiver handles the HTTP requests that reach it through a stub. A Replica must have it; a Group without it answers 404.
+// The place that the request takes on a replica is free again when Receive has returned, unless [Replica.Connect] passed it on
+// to a socket. A panic is answered with 500.
+type Receiver interface {
+	Receive(w http.ResponseWriter, r *http.Request)
+}
+
+// A Starter prepares an object before its first event, and again after a reset. It keeps its turn, waiting or not. An error
+// resets the object: the event that started it fails with [ErrReset], the next one tries again.
+type Starter interface {
+	OnStart(ctx context.Context) error
+}
+
+// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify who sends the request and handing it on to that
+// request id's replica. An error that wraps [ErrInvalidRequestID] is answered with 400, any other with 403 and no details. The
+// group's Receive is then never called.
+type Gateway interface {
+	Identify(r *http.Request) (requestID string, err error)
+}
+
+// A Clusterizer names the next replica of a Group, called when all others are full; requestID is one of those that wait for it.
+// The name must not be that of a live replica of the group. An error fails the Identify calls that wait. Without Clusterize
+// replicas have random IDs and no name.
+type Clusterizer interface {
+	Clusterize(ctx context.Context, requestID string) (name string, err error)
+}
+
+// An OpenHandler of a Replica runs when a socket has joined and before its first message. An error closes the socket with 1011.
+type OpenHandler interface {
+	OnOpen(ctx context.Context, s *Socket) error
+}
+
+// A MessageHandler of a Replica runs for each message of each socket. The next message of a socket starts when the handler of
+// the one before has returned.
+type MessageHandler interface {
+	OnMessage(ctx context.Context, s *Socket, m Message) error
+}
+
+// A CloseHandler of a Replica runs exactly once for each socket that had joined, when it has left: with the code and the reason
+// of whoever closed first, or 1006 when the connection was lost.
+type CloseHandler interface {
+	OnClose(ctx context.Context, s *Socket, code int, reason string) error
+}
+
+// An ErrorHandler of a Replica runs instead of OnClose when the connection failed rather than being closed: lost, silent, too
+// slow, or against the protocol. cause is a *[CloseError].
+type ErrorHandler interface {
+	OnError(ctx context.Context, s *Socket, cause error) error
+}
+
+// A GossipHandler of a Replica answers the gossip of its siblings, its group and the family. The result travels as JSON.
+type GossipHandler interface {
+	OnGossip(ctx context.Context, m Message) (any, error)
+}

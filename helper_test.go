@@ -1,0 +1,189 @@
+package dog_test
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hooks are the handlers of a test's lobby and room; a nil one does nothing, or what its comment says.
+type hooks struct {
+	clusterize func(ctx context.Context, l *lobby, requestID string) (string, error) // used by namedLobby only
+
+	start   func(ctx context.Context, r *room) error
+	receive func(r *room, w http.ResponseWriter, req *http.Request) // nil: /ws connects, other paths are echoed
+	open    func(ctx context.Context, r *room, s *dog.Socket) error
+	message func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error
+	close   func(ctx context.Context, r *room, s *dog.Socket, code int, reason string) error
+	gossip  func(ctx context.Context, r *room, m dog.Message) (any, error)
+}
+
+// lobby is a plain group.
+type lobby struct {
+	dog.Group
+	on *hooks
+}
+
+// room is a replica with the hooks of its test.
+type room struct {
+	dog.Replica
+	on   *hooks
+	held atomic.Int32 // how many handlers have the turn now: see turn
+}
+
+// turn checks that nobody else has the turn; the returned function gives it up again.
+func (r *room) turn(t testing.TB) func() {
+	t.Helper()
+	require.EqualValues(t, 1, r.held.Add(1), "two handlers have the turn")
+	return func() { r.held.Add(-1) }
+}
+
+func (r *room) OnStart(ctx context.Context) error {
+	if r.on.start == nil {
+		return nil
+	}
+	return r.on.start(ctx, r)
+}
+
+func (r *room) Receive(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case r.on.receive != nil:
+		r.on.receive(r, w, req)
+	case req.URL.Path == "/ws":
+		r.Connect(w, req)
+	default:
+		_, _ = w.Write([]byte(req.URL.Path))
+	}
+}
+
+func (r *room) OnOpen(ctx context.Context, s *dog.Socket) error {
+	if r.on.open == nil {
+		return nil
+	}
+	return r.on.open(ctx, r, s)
+}
+
+func (r *room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+	if r.on.message == nil {
+		return nil
+	}
+	return r.on.message(ctx, r, s, m)
+}
+
+func (r *room) OnClose(ctx context.Context, s *dog.Socket, code int, reason string) error {
+	if r.on.close == nil {
+		return nil
+	}
+	return r.on.close(ctx, r, s, code, reason)
+}
+
+func (r *room) OnGossip(ctx context.Context, m dog.Message) (any, error) {
+	if r.on.gossip == nil {
+		return nil, nil
+	}
+	return r.on.gossip(ctx, r, m)
+}
+
+// house is a runtime with one group of rooms and a server that identifies by the query's u, default "anon".
+type house struct {
+	rt      *dog.Runtime
+	lobbies *dog.Namespace[lobby]
+	family  *dog.Family[lobby, room]
+	group   dog.Stub[lobby]
+	srv     *dogtest.Server
+}
+
+// newHouse builds a house whose replicas have limit places.
+func newHouse(t testing.TB, limit int, on *hooks) *house {
+	t.Helper()
+	return newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit = limit }, on)
+}
+
+// newHouseWith builds a house with options and a group's setup.
+func newHouseWith(t testing.TB, options dog.Options, setup func(*lobby), on *hooks) *house {
+	t.Helper()
+	h := &house{rt: dogtest.New(t, options)}
+	var err error
+	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", func(l *lobby) { l.on = on; setup(l) })
+	require.NoError(t, err)
+	rooms, err := dog.RegisterReplica(h.rt, "room", func(r *room) { r.on = on })
+	require.NoError(t, err)
+	h.family = dog.Link(h.lobbies, rooms)
+	h.group = h.lobbies.Named("main")
+	h.srv = dogtest.Serve(t, h)
+	return h
+}
+
+func (h *house) identify(ctx context.Context, requestID string) (dog.Stub[room], error) {
+	return dog.Identify(ctx, h.group, requestID, h.family)
+}
+
+func (h *house) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	requestID := "anon"
+	if req.URL.Query().Has("u") {
+		requestID = req.URL.Query().Get("u")
+	}
+	stub, err := h.identify(req.Context(), requestID)
+	if err != nil {
+		dog.WriteError(w, err)
+		return
+	}
+	stub.ServeHTTP(w, req)
+}
+
+// join connects a request id.
+func (h *house) join(requestID string) *dogtest.Client {
+	return h.srv.Dial("/ws?u=" + requestID)
+}
+
+// enter connects a request id and waits until everything has come to rest, so that it has joined and its OnOpen has run.
+func (h *house) enter(requestID string) *dogtest.Client {
+	c := h.join(requestID)
+	synctest.Wait()
+	return c
+}
+
+// replicaOf returns the replica to which a request id would go now, the zero ID when it would get an error.
+func (h *house) replicaOf(requestID string) dog.ID {
+	stub, err := h.identify(context.Background(), requestID)
+	if err != nil {
+		return dog.ID{}
+	}
+	stub.Release()
+	return stub.ID()
+}
+
+// loads returns the load of each replica.
+func (h *house) loads() []int {
+	var loads []int
+	for r := range h.family.Replicas(h.group) {
+		loads = append(loads, r.Load)
+	}
+	return loads
+}
+
+// texts returns what a client has received, once everything has come to rest.
+func texts(c *dogtest.Client) []string {
+	synctest.Wait()
+	var all []string
+	for _, m := range c.Received() {
+		all = append(all, m.String())
+	}
+	return all
+}
+
+// bubble runs a test in virtual time.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}

@@ -1,0 +1,55 @@
+package dog
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// An ID identifies an object: 32 bytes, written as 64 hexadecimal digits. IDs are comparable. The zero ID identifies nothing.
+//
+// The ID of a named object is a function of its namespace and its name (for a replica: of its group too) and therefore the
+// same in every process and on every machine.
+type ID [32]byte
+
+// String returns the 64 digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// IsZero reports whether id identifies nothing.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// MarshalText returns the 64 digits, so that an ID is a string in JSON.
+func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
+
+// UnmarshalText reads 64 hexadecimal digits.
+func (id *ID) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(id)) {
+		return fmt.Errorf("dog: an ID has %d digits, not %d", hex.EncodedLen(len(id)), len(text))
+	}
+	var read ID
+	if _, err := hex.Decode(read[:], text); err != nil {
+		return fmt.Errorf("dog: ID: %w", err)
+	}
+	*id = read
+	return nil
+}
+
+// namedID returns the ID of the object with this name. within is the ID of the group of a replica, else zero.
+func namedID(namespace string, within ID, name string) ID {
+	h := sha256.New()
+	fmt.Fprintf(h, "dog object %d:%s", len(namespace), namespace)
+	h.Write(within[:])
+	h.Write([]byte(name))
+	return ID(h.Sum(nil))
+}
+
+// randomID returns an ID that no other object has.
+func randomID() ID {
+	a, b := uuid.New(), uuid.New()
+	var id ID
+	copy(id[:16], a[:])
+	copy(id[16:], b[:])
+	return id
+}

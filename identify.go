@@ -1,0 +1,252 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// maxRequestID bounds a request id in bytes.
+const maxRequestID = 1024
+
+// Identify decides which replica of a group serves a request id, reserves a place there, and returns the replica's stub.
+//
+// A request id that has connections, or had them up to Options.Linger ago, goes to the replica that holds them if it has room;
+// any other to the replica with the least load; when all are full, to a new one. The decision takes constant time whatever the
+// number of replicas and ids.
+//
+// The reserved place belongs to the first request through the stub and expires after Options.Reservation. Each further request
+// through the same stub takes a place of its own on that replica and is answered with 503 if there is none. A request holds its
+// place until it is answered, a socket until it is closed.
+//
+// A request id names a person, a device, whatever connects; several connections may share it. It is 1 to 1,024 bytes of UTF-8
+// without control characters, else ErrInvalidRequestID.
+//
+// Other errors: ErrGroupFull, ErrNotLinked, ErrNotRunning, ErrShutdown, ErrDeadlock, ErrReset when the group could not start, what
+// Clusterize returned, and the cause of ctx's end while waiting. In a handler Identify gives up the turn.
+func Identify[G, R any](ctx context.Context, group Stub[G], requestID string, family *Family[G, R]) (Stub[R], error) {
+	if err := family.check(group); err != nil {
+		return Stub[R]{}, err
+	}
+	rt := group.to.ns.rt
+	if err := rt.enter(); err != nil {
+		return Stub[R]{}, err
+	}
+	defer rt.leave()
+	var a *admission
+	err := await(ctx, func() (err error) {
+		a, err = group.to.identify(ctx, requestID)
+		return err
+	})
+	if err != nil {
+		return Stub[R]{}, err
+	}
+	replica := a.member.obj
+	return Stub[R]{to: &address{ns: replica.ns, id: replica.id, name: replica.name, admission: a}}, nil
+}
+
+func checkRequestID(id string) error {
+	switch {
+	case id == "":
+		return fmt.Errorf("%w: it is empty", ErrInvalidRequestID)
+	case len(id) > maxRequestID:
+		return fmt.Errorf("%w: it has %d bytes, more than %d", ErrInvalidRequestID, len(id), maxRequestID)
+	case !utf8.ValidString(id):
+		return fmt.Errorf("%w: it is not UTF-8", ErrInvalidRequestID)
+	}
+	for _, r := range id {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("%w: it has the control character %U", ErrInvalidRequestID, r)
+		}
+	}
+	return nil
+}
+
+// identify is Identify for the group that a refers to, without giving up a turn.
+func (a *address) identify(ctx context.Context, requestID string) (*admission, error) {
+	if err := checkRequestID(requestID); err != nil {
+		return nil, err
+	}
+	for {
+		admission, err := a.ns.object(a.id, a.name).books.admit(ctx, requestID)
+		if !errors.Is(err, errRetired) {
+			return admission, err
+		}
+	}
+}
+
+// admission is the right of a stub to visit a replica.
+type admission struct {
+	member    *member
+	requestID string
+
+	reserved *roster.Place[*member, *Socket] // nil once used. guarded by the books' mu
+}
+
+// admit reserves a place for a request id.
+func (b *books) admit(ctx context.Context, requestID string) (*admission, error) {
+	if !b.isOpen() {
+		_, e, err := b.group.begin(ctx, turn.OriginOf(ctx))
+		if err != nil {
+			return nil, err
+		}
+		e.End() // to start the group was all
+	}
+	for {
+		a, m, err := b.reserve(ctx, requestID)
+		if err != nil || a != nil {
+			return a, err
+		}
+		if err := m.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// reserve reserves a place, or returns the making of a replica that has to be waited for.
+func (b *books) reserve(ctx context.Context, requestID string) (*admission, *making, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		if b.gone {
+			return nil, nil, errRetired
+		}
+		p, err := b.book.Reserve(requestID, b.runtime().now())
+		if err == nil {
+			return &admission{member: p.Replica().Value, requestID: requestID, reserved: p}, nil, nil
+		}
+		if !errors.Is(err, roster.ErrNoRoom) {
+			return nil, nil, booksError(err)
+		}
+		if b.group.ns.clusterizes {
+			err = b.clusterizeLocked(ctx, requestID)
+			return nil, b.making, err
+		}
+		if err := b.addLocked(""); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// clusterizeLocked begins to make a replica unless one is being made. The caller must hold mu.
+func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
+	if b.making != nil {
+		return nil
+	}
+	from := turn.Origin{Values: context.WithoutCancel(ctx)}
+	inst, ticket, err := b.group.queue(from)
+	if err != nil {
+		return err
+	}
+	m := &making{event: ticket.Event, done: make(chan struct{})}
+	b.making = m
+	rt := b.runtime()
+	rt.spawn(func() {
+		var name string
+		err := errors.New("dog: Clusterize ended its goroutine") // what remains when it does not return
+		defer func() { b.made(m, name, err) }()
+		inst, e, failed := b.group.redeem(rt.ctx, inst, ticket, from)
+		if failed != nil {
+			err = failed
+			return
+		}
+		err = inst.run(e, EventClusterize, rt.opts.Trace.clock(), func(ctx context.Context, v any) (err error) {
+			name, err = v.(Clusterizer).Clusterize(ctx, requestID)
+			return err
+		})
+	})
+	return nil
+}
+
+// made ends the making of a replica.
+func (b *books) made(m *making, name string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		err = b.addLocked(name)
+	}
+	b.making = nil
+	m.err = err
+	close(m.done)
+}
+
+// wait waits for the replica on behalf of the event that ctx belongs to, if any.
+func (m *making) wait(ctx context.Context) error {
+	e := turn.From(ctx)
+	if err := m.event.Join(e); err != nil {
+		return err
+	}
+	defer m.event.Part(e)
+	select {
+	case <-m.done:
+		return m.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// release gives back the reserved place if it has not been used.
+func (a *admission) release() {
+	b := a.member.books
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a.reserved != nil {
+		b.book.Release(a.reserved, b.runtime().now())
+		a.reserved = nil
+	}
+}
+
+// visit is a request that has a place on a replica.
+type visit struct {
+	member    *member
+	requestID string
+
+	place *roster.Place[*member, *Socket] // nil when it has been given back or passed on. guarded by the books' mu
+}
+
+// visit takes a place for a request: the reserved one for the first, unless it has expired.
+func (a *admission) visit() (*visit, error) {
+	b := a.member.books
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.runtime().now()
+	place := a.reserved
+	a.reserved = nil
+	if place == nil || !b.book.Claim(place, now) {
+		var err error
+		if place, err = b.book.Take(a.member.entry, a.requestID, now); err != nil {
+			return nil, booksError(err)
+		}
+	}
+	return &visit{member: a.member, requestID: a.requestID, place: place}, nil
+}
+
+// end gives the place back if the visit still has it.
+func (v *visit) end() {
+	b := v.member.books
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v.place != nil {
+		b.book.Release(v.place, b.runtime().now())
+		v.place = nil
+	}
+}
+
+// passOn gives the place to a socket. It reports false when the visit is over.
+func (v *visit) passOn(s *Socket) bool {
+	b := v.member.books
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v.place == nil {
+		return false
+	}
+	s.place = v.place
+	b.book.Attach(v.place, s)
+	v.place = nil
+	return true
+}

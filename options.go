@@ -1,0 +1,145 @@
+package dog
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+)
+
+// Options configure a [Runtime]. The zero value is ready for production.
+type Options struct {
+	// Logger gets what a handler or a client did wrong, with the object's namespace and ID. Nil: [slog.Default].
+	Logger *slog.Logger
+
+	// Trace is called at points of interest. Nil: nothing is.
+	Trace *Trace
+
+	// Reservation is how long a place is kept between Identify and the first request through its stub. 0: 10 s.
+	Reservation time.Duration
+
+	// Linger is how long a request id without connections is sent back to the replica it was on. 0: 30 s; negative: not at all.
+	Linger time.Duration
+
+	// Retire is how long a replica or a group without connections stays in memory. It is never shorter than Linger. 0: 60 s.
+	Retire time.Duration
+
+	// GossipTimeout bounds the wait for the answers to a gossip; the context's own deadline counts when it is earlier. 0: 5 s.
+	GossipTimeout time.Duration
+
+	// Heartbeat is how often a silent client is pinged; it is gone when it stays silent for that long again. 0: 25 s; negative: no
+	// heartbeats.
+	Heartbeat time.Duration
+
+	// Sockets are the defaults of [Replica.Connect].
+	Sockets SocketOptions
+
+	// CheckTurns finds every use of a handler's context in a foreign goroutine and answers it with [ErrOutsideTurn]. It costs
+	// some microseconds a wait and is on in package dogtest. Off, contexts are only checked for use after their handler.
+	CheckTurns bool
+}
+
+// SocketOptions configure a socket. A zero field stands for the runtime's default (Options.Sockets), and there for the default
+// given below.
+type SocketOptions struct {
+	// Subprotocols that the server speaks; the first one that the client offers is chosen. Default: none.
+	Subprotocols []string
+
+	// OriginPatterns are further hosts whose pages may connect, besides the one that serves them, in the form of
+	// [path.Match], such as "*.example.com"; with a scheme if the pattern has "://". Default: none, other origins get 403.
+	OriginPatterns []string
+
+	// AllowAnyOrigin turns the check of the origin off. Only for endpoints without cookies or other ambient authority.
+	AllowAnyOrigin bool
+
+	// MaxMessage bounds a client's message in bytes; one over it closes the socket with 1009. Default: 64 KiB.
+	MaxMessage int64
+
+	// QueueBytes bounds what waits to be sent to the client. Default: 256 KiB.
+	QueueBytes int
+
+	// Slow says what happens when a message would exceed QueueBytes. Default: DisconnectSlow.
+	Slow SlowPolicy
+
+	// WriteTimeout bounds a write to the connection. Default: 10 s.
+	WriteTimeout time.Duration
+
+	// CloseTimeout bounds the wait for the client's side of the close handshake. Default: 5 s.
+	CloseTimeout time.Duration
+
+	// AutoRequest is a text message that is answered with AutoReply without waking the replica, such as "ping" and "pong".
+	// At most 2,048 bytes each. Default: none.
+	AutoRequest, AutoReply string
+
+	// Tags mark the socket for [Replica.Sockets]: at most 10 distinct ones of at most 256 bytes.
+	Tags []string
+}
+
+// SlowPolicy says what happens to a client that does not take its messages fast enough.
+type SlowPolicy int
+
+const (
+	// DisconnectSlow closes the socket with 1008.
+	DisconnectSlow SlowPolicy = iota + 1
+	// DropOldest drops the oldest messages that wait.
+	DropOldest
+	// CoalesceSlow replaces a waiting message by a newer one of the same key (see [Coalesce]) at the end of the queue, and does
+	// as DisconnectSlow when that is not enough.
+	CoalesceSlow
+)
+
+// maxAutoBytes bounds each side of an auto-response, as Durable Objects do.
+const maxAutoBytes = 2048
+
+const handshakeTimeout = 10 * time.Second
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Trace == nil {
+		o.Trace = &Trace{}
+	}
+	o.Reservation = positive(o.Reservation, 10*time.Second)
+	o.Linger = max(cmp.Or(o.Linger, 30*time.Second), 0)
+	o.Retire = max(positive(o.Retire, 60*time.Second), o.Linger)
+	o.GossipTimeout = positive(o.GossipTimeout, 5*time.Second)
+	o.Heartbeat = max(cmp.Or(o.Heartbeat, 25*time.Second), 0)
+	o.Sockets = o.Sockets.over(SocketOptions{
+		MaxMessage:   64 << 10,
+		QueueBytes:   256 << 10,
+		Slow:         DisconnectSlow,
+		WriteTimeout: 10 * time.Second,
+		CloseTimeout: 5 * time.Second,
+	})
+	return o
+}
+
+func positive(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
+
+// over returns o with base's values where o has none.
+func (o SocketOptions) over(base SocketOptions) SocketOptions {
+	if o.Subprotocols == nil {
+		o.Subprotocols = base.Subprotocols
+	}
+	if o.OriginPatterns == nil {
+		o.OriginPatterns = base.OriginPatterns
+	}
+	o.AllowAnyOrigin = o.AllowAnyOrigin || base.AllowAnyOrigin
+	o.MaxMessage = cmp.Or(max(o.MaxMessage, 0), base.MaxMessage)
+	o.QueueBytes = cmp.Or(max(o.QueueBytes, 0), base.QueueBytes)
+	o.Slow = cmp.Or(o.Slow, base.Slow)
+	o.WriteTimeout = positive(o.WriteTimeout, base.WriteTimeout)
+	o.CloseTimeout = positive(o.CloseTimeout, base.CloseTimeout)
+	if o.AutoRequest == "" {
+		o.AutoRequest, o.AutoReply = base.AutoRequest, base.AutoReply
+	}
+	if o.Tags == nil {
+		o.Tags = base.Tags
+	}
+	return o
+}

@@ -1,0 +1,205 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"slices"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// Replica is embedded in a type of yours to make it a replica: one of the objects over which a group spreads its connections.
+// The type must have a Receive method; see [RegisterReplica].
+//
+// A replica's methods may be called from any goroutine.
+type Replica struct {
+	Object
+}
+
+func (r *Replica) replica() *Replica { return r }
+
+func (r *Replica) member() (*member, error) {
+	if r.core == nil {
+		return nil, ErrNotRunning
+	}
+	return r.core.obj.member, nil
+}
+
+// GroupName returns the name of the replica's group.
+func (r *Replica) GroupName() string {
+	if m, err := r.member(); err == nil {
+		return m.books.group.name
+	}
+	return ""
+}
+
+// Connect upgrades a request that Receive got to a WebSocket with the runtime's options (Options.Sockets). The socket takes
+// over the request's place. When Receive has returned, OnOpen runs, then OnMessage for each message, then OnClose or OnError.
+//
+// It returns nil when the upgrade is refused; the client has then been answered: 405 for another method than GET, 426 when it
+// asks for no upgrade, 400 for a malformed one, 403 for a page of another origin, 503 during shutdown. Receive has to write no
+// answer in either case. req must be, or derive from, the request that Receive got.
+//
+// In a handler Connect gives up the turn while it writes to the network.
+func (r *Replica) Connect(w http.ResponseWriter, req *http.Request) *Socket {
+	return r.ConnectWith(w, req, SocketOptions{})
+}
+
+// ConnectWith is Connect with options for this socket.
+func (r *Replica) ConnectWith(w http.ResponseWriter, req *http.Request, options SocketOptions) *Socket {
+	s, err := r.connect(w, req, options)
+	if err != nil {
+		if r.core != nil {
+			r.Log().Debug("WebSocket refused", "error", err)
+		}
+		return nil
+	}
+	return s
+}
+
+// connect is ConnectWith. The client has been answered when there is an error.
+func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options SocketOptions) (*Socket, error) {
+	fail := func(err error) (*Socket, error) {
+		WriteError(w, err)
+		return nil, err
+	}
+	m, err := r.member()
+	if err != nil {
+		return fail(err)
+	}
+	v, _ := req.Context().Value(visitKey{}).(*visit)
+	if v == nil || v.member != m {
+		return fail(errors.New("dog: Connect needs the request that Receive got"))
+	}
+	rt := m.obj.ns.rt
+	if rt.closing.Load() {
+		return fail(ErrShutdown)
+	}
+	options = options.over(rt.opts.Sockets)
+	if err := options.check(); err != nil {
+		r.Log().Error("WebSocket refused: its options are wrong", "error", err)
+		return fail(err)
+	}
+	e, err := turn.Yield(req.Context())
+	if err != nil {
+		return fail(err)
+	}
+	s, err := m.accept(w, req, options, v, r.core)
+	e.Resume()
+	if err != nil {
+		return nil, err
+	}
+	rt.spawn(s.serve) // with the turn, so that OnOpen runs after Receive
+	return s, nil
+}
+
+// accept upgrades the request of a visit to a socket of the replica. It needs no turn, and does not wait for one, because whoever
+// closes all sockets must find each that has a connection.
+func (m *member) accept(w http.ResponseWriter, req *http.Request, options SocketOptions, v *visit, opener *instance) (*Socket, error) {
+	c, err := conn.Accept(w, req, options.accept())
+	if err != nil {
+		return nil, err
+	}
+	s := newSocket(m, v.requestID, c, options.Tags)
+	if !v.passOn(s) {
+		c.Abort(ErrSocketClosed)
+		_, _, _ = c.Read() // fails, and releases the connection
+		c.Wait()
+		return nil, errors.New("dog: Connect after Receive has returned")
+	}
+	s.join(opener)
+	return s, nil
+}
+
+// Sockets returns the replica's open sockets that have all of the tags, as they are now, in no order.
+func (r *Replica) Sockets(tags ...string) iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		m, err := r.member()
+		if err != nil {
+			return
+		}
+		for c := range m.sockets.Each() {
+			s := c.Data.(*Socket)
+			if s.hasAll(tags) && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Emit sends v (see [Encode]) to all sockets of this replica. It never waits.
+func (r *Replica) Emit(v any, opts ...SendOption) error {
+	m, err := r.member()
+	if err != nil {
+		return err
+	}
+	return m.emit("", v, opts)
+}
+
+// Broadcast sends v (see [Encode]) to all sockets of the group.
+func (r *Replica) Broadcast(ctx context.Context, v any, opts ...SendOption) error {
+	m, err := r.member()
+	if err != nil {
+		return err
+	}
+	return m.books.broadcast(ctx, "", v, opts)
+}
+
+// Whisper sends v (see [Encode]) to all sockets of a request id, whichever replicas they are on, and returns their number;
+// ErrNoTarget when there are none.
+func (r *Replica) Whisper(ctx context.Context, requestID string, v any, opts ...SendOption) (int, error) {
+	m, err := r.member()
+	if err != nil {
+		return 0, err
+	}
+	return m.books.whisper(ctx, requestID, v, opts)
+}
+
+// emit sends v to the sockets of the replica but the sender's, "" when there is no sender.
+func (m *member) emit(sender string, v any, opts []SendOption) error {
+	out, err := newOutgoing(v, opts)
+	if err != nil {
+		return err
+	}
+	m.sockets.Send(out.frame, out.key, out.leaveOut(sender))
+	return nil
+}
+
+// check looks at what an application may get wrong.
+func (o SocketOptions) check() error {
+	distinct := slices.Compact(slices.Sorted(slices.Values(o.Tags)))
+	if len(distinct) > maxTags || slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
+		return ErrTags
+	}
+	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes {
+		return errors.New("dog: AutoRequest and AutoReply are at most 2,048 bytes each")
+	}
+	return nil
+}
+
+// accept returns the options as package conn wants them.
+func (o SocketOptions) accept() *conn.Options {
+	policy := conn.Disconnect
+	switch o.Slow {
+	case DropOldest:
+		policy = conn.DropOldest
+	case CoalesceSlow:
+		policy = conn.Coalesce
+	}
+	return &conn.Options{
+		Subprotocols:       o.Subprotocols,
+		OriginPatterns:     o.OriginPatterns,
+		InsecureSkipVerify: o.AllowAnyOrigin,
+		MaxMessage:         o.MaxMessage,
+		QueueBytes:         o.QueueBytes,
+		Slow:               policy,
+		WriteTimeout:       o.WriteTimeout,
+		CloseTimeout:       o.CloseTimeout,
+		HandshakeTimeout:   handshakeTimeout,
+		AutoRequest:        o.AutoRequest,
+		AutoReply:          o.AutoReply,
+	}
+}

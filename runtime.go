@@ -1,0 +1,200 @@
+package dog
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/roster"
+)
+
+// A Runtime holds the registered types and their objects, and owns every goroutine that serves them. It listens on nothing:
+// requests come in through stubs, from a server of yours. All methods may be called from any goroutine.
+type Runtime struct {
+	// fixed; nil in a zero Runtime
+	opts  Options
+	ctx   context.Context // the life of every object; done at the end of Shutdown
+	stop  context.CancelCauseFunc
+	epoch time.Time
+	heart *conn.Heart
+
+	closing  atomic.Bool   // nothing new is let in
+	busy     atomic.Int64  // what Shutdown waits for: requests, sockets and goroutines under way
+	idle     chan struct{} // closed when closing and not busy
+	idleOnce sync.Once
+	ended    chan struct{} // closed when Shutdown is complete
+	shutdown sync.Once
+	services sync.WaitGroup // the clock and the heart
+
+	mu         sync.Mutex
+	namespaces map[string]*namespace // guarded by mu
+	watched    map[*books]struct{}   // all groups, for the clock. guarded by mu
+
+	past struct {
+		sync.Mutex
+		traffic Traffic // of closed sockets. guarded by the mutex, like slow
+		slow    uint64  // sockets closed because their queue was full
+	}
+}
+
+const shutdownReason = "server shutting down"
+
+// New returns a runtime with these options. The caller should end it with [Runtime.Shutdown].
+func New(options Options) (*Runtime, error) {
+	rt := &Runtime{
+		opts:       options.withDefaults(),
+		epoch:      time.Now(),
+		idle:       make(chan struct{}),
+		ended:      make(chan struct{}),
+		namespaces: make(map[string]*namespace),
+		watched:    make(map[*books]struct{}),
+	}
+	if err := rt.opts.Sockets.check(); err != nil {
+		return nil, err
+	}
+	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
+	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
+	rt.services.Go(rt.clock)
+	rt.services.Go(func() { rt.heart.Run(rt.ctx) })
+	return rt, nil
+}
+
+// Shutdown stops the runtime in good order: new requests are answered with 503 and Retry-After, all sockets are closed with
+// 1001, handlers under way and every OnClose run to their end, all goroutines end. It returns nil then.
+//
+// When ctx is done first, the contexts of all handlers are cancelled, connections are cut, and Shutdown returns the cause of
+// ctx's end; handlers that take no notice go on. Further calls wait like the first.
+//
+// net/http's Server.Shutdown does not wait for WebSockets: call it first, then this.
+func (rt *Runtime) Shutdown(ctx context.Context) error {
+	if rt == nil || rt.ctx == nil {
+		return ErrNotRunning
+	}
+	rt.shutdown.Do(func() {
+		rt.closing.Store(true)
+		for _, o := range rt.objects() {
+			if o.member != nil {
+				o.member.closeSockets(1001, shutdownReason)
+			}
+		}
+		rt.signalIdle()
+		go func() { // ends with the last handler, which is what callers wait for
+			<-rt.idle
+			rt.stop(ErrShutdown)
+			rt.services.Wait()
+			close(rt.ended)
+		}()
+	})
+	select {
+	case <-rt.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-rt.ended: // in the same moment, or long ago
+		return nil
+	default:
+	}
+	rt.stop(ErrShutdown)
+	for _, o := range rt.objects() {
+		o.abandon(ErrShutdown)
+	}
+	return context.Cause(ctx)
+}
+
+// enter lets a request from outside in; leave must follow unless there is an error.
+func (rt *Runtime) enter() error {
+	rt.busy.Add(1)
+	if rt.closing.Load() {
+		rt.leave()
+		return ErrShutdown
+	}
+	return nil
+}
+
+func (rt *Runtime) leave() {
+	if rt.busy.Add(-1) == 0 {
+		rt.signalIdle()
+	}
+}
+
+func (rt *Runtime) signalIdle() {
+	if rt.closing.Load() && rt.busy.Load() == 0 {
+		rt.idleOnce.Do(func() { close(rt.idle) })
+	}
+}
+
+// spawn runs f in a goroutine that Shutdown waits for. Its caller has entered, or runs in such a goroutine.
+func (rt *Runtime) spawn(f func()) {
+	rt.busy.Add(1)
+	go func() {
+		defer rt.leave()
+		f()
+	}()
+}
+
+func (rt *Runtime) now() roster.Time { return roster.Time(time.Since(rt.epoch)) }
+
+// watch puts a group under the clock's care.
+func (rt *Runtime) watch(b *books) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	rt.watched[b] = struct{}{}
+}
+
+// clock does for all groups what time alone brings about.
+func (rt *Runtime) clock() {
+	// A quarter of the shortest time is late enough not to notice; a second is rare enough not to cost.
+	shortest := min(rt.opts.Reservation, rt.opts.Retire)
+	if rt.opts.Linger > 0 {
+		shortest = min(shortest, rt.opts.Linger)
+	}
+	ticker := time.NewTicker(min(max(shortest/4, 10*time.Millisecond), time.Second))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-rt.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		rt.mu.Lock()
+		all := slices.Collect(maps.Keys(rt.watched))
+		rt.mu.Unlock()
+		for _, b := range all {
+			if b.tick(rt.now()) {
+				rt.mu.Lock()
+				delete(rt.watched, b)
+				rt.mu.Unlock()
+			}
+		}
+	}
+}
+
+// objects returns all objects that are in memory.
+func (rt *Runtime) objects() []*object {
+	var all []*object
+	for _, ns := range rt.registered() {
+		all = append(all, ns.live()...)
+	}
+	return all
+}
+
+func (rt *Runtime) registered() []*namespace {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return slices.Collect(maps.Values(rt.namespaces))
+}
+
+// departed counts in what a closed socket has sent and received.
+func (rt *Runtime) departed(s conn.Stats, slow bool) {
+	rt.past.Lock()
+	defer rt.past.Unlock()
+	rt.past.traffic.add(s)
+	if slow {
+		rt.past.slow++
+	}
+}

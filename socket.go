@@ -1,0 +1,296 @@
+package dog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/turn"
+)
+
+const (
+	maxAttachment = 16384
+	maxTags       = 10
+	maxTagBytes   = 256
+)
+
+// A Socket is a client's WebSocket connection to a replica. Its methods may be called from any goroutine.
+//
+// Messages from one sender (a handler, a goroutine) reach the client in the order in which they were sent, by whatever of Send,
+// Emit, Broadcast and Whisper. All of these only put the message into the socket's queue: they do not wait for the client.
+type Socket struct {
+	// fixed; zero in a zero Socket
+	id        string
+	requestID string
+	member    *member
+	conn      *conn.Conn
+	tags      []string
+
+	place *roster.Place[*member, *Socket] // the socket's place on the replica. guarded by the books' mu
+
+	mu         sync.Mutex
+	attachment []byte // JSON. guarded by mu
+}
+
+// A CloseError says how a socket's connection ended, when it was not by a close handshake. It wraps the cause: [ErrHeartbeat],
+// [ErrSlowConsumer], [ErrMessageTooBig], [ErrInvalidUTF8], [ErrProtocol], or an error of the network.
+type CloseError struct {
+	Code   int    // what the client was or would have been told; 1006: the connection was lost
+	Reason string // what the client was told
+	Err    error  // nil after a close handshake
+}
+
+func (e *CloseError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("dog: socket closed: %d %s", e.Code, e.Reason)
+	}
+	return fmt.Sprintf("dog: socket closed: %d: %v", e.Code, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *CloseError) Unwrap() error { return e.Err }
+
+func newSocket(m *member, requestID string, c *conn.Conn, tags []string) *Socket {
+	s := &Socket{
+		id:        uuid.NewString(),
+		requestID: requestID,
+		member:    m,
+		conn:      c,
+		tags:      slices.Compact(slices.Sorted(slices.Values(tags))),
+	}
+	c.Owner, c.Data = requestID, s
+	return s
+}
+
+// ID returns the identity of this connection, a random UUID.
+func (s *Socket) ID() string { return s.id }
+
+// UID returns the request id that was given to [Identify]. Several sockets may share it.
+func (s *Socket) UID() string { return s.requestID }
+
+// Subprotocol returns the subprotocol that was agreed upon, or "".
+func (s *Socket) Subprotocol() string {
+	if s.conn == nil {
+		return ""
+	}
+	return s.conn.Subprotocol()
+}
+
+// Tags returns the socket's tags, sorted.
+func (s *Socket) Tags() []string { return slices.Clone(s.tags) }
+
+func (s *Socket) hasAll(tags []string) bool {
+	for _, tag := range tags {
+		if _, found := slices.BinarySearch(s.tags, tag); !found {
+			return false
+		}
+	}
+	return true
+}
+
+// AutoReplied returns when an auto-response (SocketOptions.AutoRequest) was last sent, or the zero time.
+func (s *Socket) AutoReplied() time.Time {
+	if s.conn == nil {
+		return time.Time{}
+	}
+	return s.conn.LastAuto()
+}
+
+// SetAttachment keeps v with the socket, as JSON of at most 16,384 bytes; more is ErrAttachment and leaves the old one.
+func (s *Socket) SetAttachment(v any) error {
+	if s.member == nil {
+		return ErrNotRunning
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("dog: attachment: %w", err)
+	}
+	if len(data) > maxAttachment {
+		return fmt.Errorf("%w: %d", ErrAttachment, len(data))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attachment = data
+	return nil
+}
+
+// Attachment reads what SetAttachment kept into the value that v points at, which stays as it is when there is nothing.
+func (s *Socket) Attachment(v any) error {
+	s.mu.Lock()
+	data := s.attachment
+	s.mu.Unlock()
+	if data == nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("dog: attachment: %w", err)
+	}
+	return nil
+}
+
+// Send sends v (see [Encode]) to the client. ErrSocketClosed when the socket is closed or closing, ErrSlowConsumer when its
+// queue is full and it is being closed for that.
+func (s *Socket) Send(v any, opts ...SendOption) error {
+	if s.member == nil {
+		return ErrNotRunning
+	}
+	out, err := newOutgoing(v, opts)
+	if err != nil {
+		return err
+	}
+	return s.conn.Send(out.frame, out.key)
+}
+
+// Emit sends v (see [Encode]) to the sockets of this socket's replica, except those of its own request id (see [IncludeSelf]).
+func (s *Socket) Emit(v any, opts ...SendOption) error {
+	if s.member == nil {
+		return ErrNotRunning
+	}
+	return s.member.emit(s.requestID, v, opts)
+}
+
+// Broadcast sends v (see [Encode]) to the sockets of the whole group, except those of this socket's request id (see
+// [IncludeSelf]).
+func (s *Socket) Broadcast(ctx context.Context, v any, opts ...SendOption) error {
+	if s.member == nil {
+		return ErrNotRunning
+	}
+	return s.member.books.broadcast(ctx, s.requestID, v, opts)
+}
+
+// Whisper sends v (see [Encode]) to all sockets of a request id in the group, which may be this socket's own, and returns their
+// number; ErrNoTarget when there are none.
+func (s *Socket) Whisper(ctx context.Context, requestID string, v any, opts ...SendOption) (int, error) {
+	if s.member == nil {
+		return 0, ErrNotRunning
+	}
+	return s.member.books.whisper(ctx, requestID, v, opts)
+}
+
+// Close closes the socket: what is queued is sent, then the close frame; nothing sent or received afterwards counts. It does
+// not wait. OnClose follows. Closing twice does nothing.
+//
+// code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to 4999 with a meaning of your own, else
+// ErrCloseCode; reason is at most 123 bytes of UTF-8, else ErrCloseReason.
+func (s *Socket) Close(code int, reason string) error {
+	if s.member == nil {
+		return ErrNotRunning
+	}
+	return s.conn.Close(code, reason)
+}
+
+// join makes the socket one of its replica's; opener is the instance whose Receive connected it.
+func (s *Socket) join(opener *instance) {
+	rt := s.member.obj.ns.rt
+	s.member.sockets.Add(s.conn)
+	rt.heart.Add(s.conn)
+	rt.opts.Trace.socketOpened(s)
+	// Whoever closes all sockets may have done so just before this one was among them.
+	if rt.closing.Load() {
+		_ = s.conn.Close(1001, shutdownReason)
+	}
+	if opener.turn.Closed() != nil {
+		_ = s.conn.Close(1011, "")
+	}
+}
+
+// serve lives as long as the socket: it opens it, hands each message to the replica, and closes it.
+func (s *Socket) serve() {
+	m := s.member
+	rt := m.obj.ns.rt
+	s.open()
+	cause := s.receive()
+
+	rt.heart.Remove(s.conn)
+	m.sockets.Remove(s.conn)
+	m.books.releaseSocket(s)
+	rt.opts.Trace.socketClosed(s, cause)
+	s.closed(cause)
+	s.conn.Wait()
+	rt.departed(s.conn.Stats(), errors.Is(cause, ErrSlowConsumer))
+}
+
+// open runs OnOpen.
+func (s *Socket) open() {
+	err := s.event(s.life(), EventOpen, func(ctx context.Context, v any) error {
+		if h, ok := v.(OpenHandler); ok {
+			return h.OnOpen(ctx, s)
+		}
+		return nil
+	})
+	if err != nil {
+		_ = s.conn.Close(1011, "")
+	}
+}
+
+// receive hands on messages until the connection ends, and returns how it did.
+func (s *Socket) receive() *CloseError {
+	for {
+		op, data, err := s.conn.Read()
+		if err != nil {
+			var how *conn.CloseError
+			if !errors.As(err, &how) {
+				return &CloseError{Code: 1006, Err: err}
+			}
+			if how.Local {
+				return &CloseError{Code: how.Code, Reason: how.Reason} // closed on purpose, whether the client answered or not
+			}
+			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
+		}
+		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
+			if h, ok := v.(MessageHandler); ok {
+				return h.OnMessage(ctx, s, Message{Type: MessageType(op), Data: data})
+			}
+			return nil
+		})
+	}
+}
+
+// closed runs OnClose or OnError.
+func (s *Socket) closed(cause *CloseError) {
+	kind := EventClose
+	if cause.Err != nil && s.member.obj.ns.onError {
+		kind = EventError
+	}
+	began := false
+	handle := func(ctx context.Context, v any) error {
+		began = true
+		if kind == EventError {
+			return v.(ErrorHandler).OnError(ctx, s, cause)
+		}
+		if h, ok := v.(CloseHandler); ok {
+			return h.OnClose(ctx, s, cause.Code, cause.Reason)
+		}
+		return nil
+	}
+	patient := context.WithoutCancel(s.life())
+	for !began {
+		// A Shutdown that loses patience refuses who waits for a turn, but every socket that joined gets its OnClose.
+		if err := s.event(patient, kind, handle); err != ErrShutdown {
+			return
+		}
+	}
+}
+
+func (s *Socket) life() context.Context { return s.member.obj.ns.rt.ctx }
+
+// event runs a handler of the socket's replica and reports its error.
+func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
+	err := s.member.obj.event(wait, turn.Origin{}, kind, handle)
+	s.member.obj.report(kind, err)
+	return err
+}
+
+func (b *books) releaseSocket(s *Socket) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.book.Release(s.place, b.runtime().now())
+}

@@ -1,0 +1,148 @@
+package dog
+
+import (
+	"iter"
+	"time"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// Stats is a snapshot of a runtime: what is there now, and counts since [New].
+type Stats struct {
+	Groups  []GroupStats
+	Sockets int    // open now
+	Slow    uint64 // sockets that were closed because their queue was full
+	Traffic        // of all sockets, closed ones included
+	Turns   TurnStats
+}
+
+// GroupStats is a snapshot of a group.
+type GroupStats struct {
+	ObjectInfo
+	Limit      int // connections per replica
+	RequestIDs int // known: with connections, or lingering
+	Replicas   []ReplicaStats
+}
+
+// ReplicaStats is a snapshot of a replica.
+type ReplicaStats struct {
+	ObjectInfo
+	Limit    int // of its group
+	Load     int // places taken: reservations, requests and sockets
+	Reserved int // of those, reservations that no request has used yet
+	Sockets  int
+	Draining bool
+	Traffic  // of the open sockets
+}
+
+// Traffic counts what went through sockets.
+type Traffic struct {
+	QueuedBytes int // waiting to be sent now
+	MessagesIn  uint64
+	MessagesOut uint64
+	BytesIn     uint64
+	BytesOut    uint64
+	Dropped     uint64 // messages dropped by DropOldest
+	Coalesced   uint64 // messages replaced by CoalesceSlow
+}
+
+// TurnStats counts what happened to turns.
+type TurnStats struct {
+	Events  uint64        // handlers that got their turn
+	Waits   uint64        // times a handler had to wait for it
+	Waited  time.Duration // sum of those waits
+	Longest time.Duration // the longest
+}
+
+func (t *Traffic) add(s conn.Stats) {
+	t.QueuedBytes += s.QueuedBytes
+	t.MessagesIn += s.MessagesIn
+	t.MessagesOut += s.MessagesOut
+	t.BytesIn += s.BytesIn
+	t.BytesOut += s.BytesOut
+	t.Dropped += s.Dropped
+	t.Coalesced += s.Coalesced
+}
+
+func (t *Traffic) sum(o Traffic) {
+	t.QueuedBytes += o.QueuedBytes
+	t.MessagesIn += o.MessagesIn
+	t.MessagesOut += o.MessagesOut
+	t.BytesIn += o.BytesIn
+	t.BytesOut += o.BytesOut
+	t.Dropped += o.Dropped
+	t.Coalesced += o.Coalesced
+}
+
+// Stats returns a snapshot. It visits every socket: ask every few seconds, not every millisecond.
+func (rt *Runtime) Stats() Stats {
+	var s Stats
+	if rt == nil || rt.ctx == nil {
+		return s
+	}
+	var turns turn.Stats
+	rt.past.Lock()
+	s.Traffic, s.Slow = rt.past.traffic, rt.past.slow
+	rt.past.Unlock()
+	for _, ns := range rt.registered() {
+		ns.mu.Lock()
+		turns = turns.Add(ns.past)
+		ns.mu.Unlock()
+		for _, o := range ns.live() {
+			turns = turns.Add(o.turnStats())
+			if o.books == nil {
+				continue
+			}
+			g := o.books.stats()
+			for _, r := range g.Replicas {
+				s.Sockets += r.Sockets
+				s.sum(r.Traffic)
+			}
+			s.Groups = append(s.Groups, g)
+		}
+	}
+	s.Turns = TurnStats(turns)
+	return s
+}
+
+// Objects returns the objects that are in memory now, in no order.
+func (rt *Runtime) Objects() iter.Seq[ObjectInfo] {
+	return func(yield func(ObjectInfo) bool) {
+		if rt == nil || rt.ctx == nil {
+			return
+		}
+		for _, o := range rt.objects() {
+			if !yield(o.info()) {
+				return
+			}
+		}
+	}
+}
+
+func (b *books) stats() GroupStats {
+	g := GroupStats{ObjectInfo: b.group.info()}
+	for r := range b.replicas() {
+		g.Replicas = append(g.Replicas, r)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g.Limit = b.limit
+	if b.book != nil {
+		g.RequestIDs = b.book.IDs()
+	}
+	return g
+}
+
+func (m *member) stats() ReplicaStats {
+	s := ReplicaStats{ObjectInfo: m.obj.info()}
+	for c := range m.sockets.Each() {
+		s.Sockets++
+		s.add(c.Stats())
+	}
+	m.books.mu.Lock()
+	defer m.books.mu.Unlock()
+	s.Limit = m.books.limit
+	s.Load, s.Reserved, s.Draining = m.entry.Load(), m.entry.Reserved(), m.entry.Draining()
+	return s
+}
