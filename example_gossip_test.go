@@ -1,0 +1,84 @@
+package dog_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/godurable/dog"
+)
+
+// Turnstiles is a group of turnstiles that serve one visitor at a time.
+type Turnstiles struct{ dog.Group }
+
+// Turnstile counts its visitors.
+type Turnstile struct {
+	dog.Replica
+	visitors int
+}
+
+// Receive counts a visitor and answers with the visitors of all turnstiles.
+func (t *Turnstile) Receive(w http.ResponseWriter, req *http.Request) {
+	t.visitors++
+	replies, err := t.Gossip(req.Context(), "how many?") // the turn is given up here
+	if err != nil {
+		dog.WriteError(w, err)
+		return
+	}
+	total := t.visitors
+	for _, reply := range replies {
+		var visitors int
+		if err := reply.Decode(&visitors); err != nil {
+			log.Printf("turnstile %s does not answer: %v", reply.Replica, err)
+			continue
+		}
+		total += visitors
+	}
+	fmt.Fprintf(w, "%d here, %d at all %d turnstiles", t.visitors, total, len(replies)+1)
+}
+
+func (t *Turnstile) OnGossip(context.Context, dog.Message) (any, error) { return t.visitors, nil }
+
+// Replicas ask each other behind their clients' backs.
+func ExampleReplica_Gossip() {
+	rt, err := dog.New(dog.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer rt.Shutdown(context.Background())
+	groups, err := dog.RegisterGroup(rt, "turnstiles", func(g *Turnstiles) { g.Limit = 1 })
+	if err != nil {
+		log.Fatal(err)
+	}
+	replicas, err := dog.RegisterReplica(rt, "turnstile", func(*Turnstile) {})
+	if err != nil {
+		log.Fatal(err)
+	}
+	family := dog.Link(groups, replicas)
+	museum := groups.Named("museum")
+
+	// Both are identified before either request is served, so they get a replica each.
+	var stubs []dog.Stub[Turnstile]
+	for _, visitor := range []string{"ada", "bob"} {
+		stub, err := dog.Identify(context.Background(), museum, visitor, family)
+		if err != nil {
+			log.Fatal(err)
+		}
+		stubs = append(stubs, stub)
+	}
+	for _, stub := range stubs {
+		answer := httptest.NewRecorder()
+		stub.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(string(body))
+	}
+	// Output:
+	// 1 here, 1 at all 2 turnstiles
+	// 1 here, 2 at all 2 turnstiles
+}

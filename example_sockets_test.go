@@ -1,0 +1,97 @@
+package dog_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/coder/websocket"
+
+	"github.com/godurable/dog"
+)
+
+// Fleet is a group of depots.
+type Fleet struct{ dog.Group }
+
+// Depot holds the connections of devices and tells those of a model to update.
+type Depot struct{ dog.Replica }
+
+type device struct{ Serial, Firmware string }
+
+// Receive connects devices at /connect and updates a model at /update.
+func (d *Depot) Receive(w http.ResponseWriter, req *http.Request) {
+	query := req.URL.Query()
+	switch req.URL.Path {
+	case "/connect":
+		s := d.ConnectWith(w, req, dog.SocketOptions{
+			Tags:        []string{"model:" + query.Get("model")},
+			AutoRequest: "ping", AutoReply: "pong", // does not wake the depot
+		})
+		if s == nil {
+			return // refused, and the device has been told so
+		}
+		if err := s.SetAttachment(device{Serial: s.UID(), Firmware: query.Get("firmware")}); err != nil {
+			d.Log().Error("cannot remember the device", "error", err)
+		}
+	case "/update":
+		for s := range d.Sockets("model:" + query.Get("model")) {
+			var known device
+			if err := s.Attachment(&known); err != nil || known.Firmware == "2" {
+				continue
+			}
+			if err := s.Send("update " + known.Serial + " to 2"); err != nil {
+				d.Log().Info("device is gone", "serial", s.UID(), "error", err)
+			}
+		}
+	}
+}
+
+// Tags find the sockets that a message is for; an attachment keeps what the service knows of each.
+func ExampleReplica_Sockets() {
+	rt, err := dog.New(dog.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer rt.Shutdown(context.Background())
+	fleets, err := dog.RegisterGroup(rt, "fleet", func(f *Fleet) { f.Limit = 1000 })
+	if err != nil {
+		log.Fatal(err)
+	}
+	depots, err := dog.RegisterReplica(rt, "depot", func(*Depot) {})
+	if err != nil {
+		log.Fatal(err)
+	}
+	family := dog.Link(fleets, depots)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		depot, err := dog.Identify(req.Context(), fleets.Named("north"), req.URL.Query().Get("serial"), family)
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		depot.ServeHTTP(w, req)
+	}))
+	defer server.Close()
+
+	ctx := context.Background()
+	var devices []*websocket.Conn
+	for _, query := range []string{"serial=1&model=a&firmware=1", "serial=2&model=a&firmware=2", "serial=3&model=b&firmware=1"} {
+		c, _, err := websocket.Dial(ctx, server.URL+"/connect?"+query, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.CloseNow()
+		devices = append(devices, c)
+	}
+	if _, err := http.Get(server.URL + "/update?serial=operator&model=a"); err != nil {
+		log.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	_, heard, err := devices[0].Read(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(heard))
+	// Output: update 1 to 2
+}

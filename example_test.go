@@ -1,0 +1,81 @@
+package dog_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/coder/websocket"
+
+	"github.com/godurable/dog"
+)
+
+// EchoLobby spreads people over rooms of two.
+type EchoLobby struct{ dog.Group }
+
+// EchoRoom repeats to everybody what somebody says.
+type EchoRoom struct {
+	dog.Replica
+	said int // no mutex: a room handles one event at a time
+}
+
+func (r *EchoRoom) Receive(w http.ResponseWriter, req *http.Request) { r.Connect(w, req) }
+
+func (r *EchoRoom) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+	r.said++
+	return s.Broadcast(ctx, fmt.Sprintf("%s, no. %d: %s", s.UID(), r.said, m))
+}
+
+// A chat room: whoever connects hears what the others say, whichever replica they are on.
+func Example() {
+	rt, err := dog.New(dog.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *EchoLobby) { l.Limit = 2 })
+	if err != nil {
+		log.Fatal(err)
+	}
+	rooms, err := dog.RegisterReplica(rt, "room", func(*EchoRoom) {})
+	if err != nil {
+		log.Fatal(err)
+	}
+	chat := dog.Link(lobbies, rooms)
+
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		room, err := dog.Identify(req.Context(), lobbies.Named("general"), req.URL.Query().Get("user"), chat)
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		room.ServeHTTP(w, req)
+	}))
+	defer server.Close()
+
+	ctx := context.Background()
+	ada, _, err := websocket.Dial(ctx, server.URL+"?user=ada", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	bob, _, err := websocket.Dial(ctx, server.URL+"?user=bob", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := ada.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+		log.Fatal(err)
+	}
+	_, heard, err := bob.Read(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(heard))
+
+	ada.Close(websocket.StatusNormalClosure, "")
+	bob.Close(websocket.StatusNormalClosure, "")
+	if err := rt.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: ada, no. 1: hello
+}
