@@ -1,0 +1,64 @@
+// Command chat is a chat room on dog: people are spread over replicas of a few places each and talk to everybody, to those on
+// their own replica, or to one person.
+//
+//	go run ./example/chat -addr 127.0.0.1:8787
+//
+// lobby.go and room.go are the two types that make the room, protocol.go is what they say to the browser, server.go puts them
+// behind HTTP.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/godurable/dog"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8787", "address to listen on")
+	limit := flag.Int("limit", 2, "people per replica")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr, *limit); err != nil {
+		slog.Error("chat ended", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run serves the chat room until ctx is done.
+func run(ctx context.Context, addr string, limit int) error {
+	rt, err := dog.New(dog.Options{})
+	if err != nil {
+		return err
+	}
+	handler, err := newServer(rt, limit)
+	if err != nil {
+		return errors.Join(err, rt.Shutdown(ctx))
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return errors.Join(err, rt.Shutdown(ctx))
+	}
+	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
+
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, server.Shutdown(patience), rt.Shutdown(patience))
+}
