@@ -40,6 +40,7 @@ type making struct {
 	event *turn.Event   // in which Clusterize runs
 	done  chan struct{} // closed when err is set
 	err   error
+	again bool // the group was reset before Clusterize began. owned by the goroutine that runs it
 }
 
 func newBooks(group *object) *books { return &books{group: group} }
@@ -62,12 +63,6 @@ func (b *books) open(g *Group) error {
 		})
 	}
 	return nil
-}
-
-func (b *books) isOpen() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.book != nil
 }
 
 // addLocked adds a replica; name "" for a random identity. The caller must hold mu.
@@ -191,7 +186,7 @@ func (b *books) tick(now roster.Time) (gone bool) {
 	b.mu.Lock()
 	if b.book != nil {
 		b.book.Tick(now, func(r *roster.Replica[*member, *Socket]) bool {
-			if !r.Value.obj.retire() {
+			if r.Value.leaving.Load() > 0 || !r.Value.obj.retire() {
 				return false
 			}
 			retired = append(retired, r.Value.obj)
@@ -207,7 +202,9 @@ func (b *books) tick(now roster.Time) (gone bool) {
 	}
 	b.mu.Unlock()
 	for _, o := range retired {
-		o.ns.forget(o)
+		o.ns.forget(o) // all, before any hook: whoever meets a retired object tries again until it is forgotten
+	}
+	for _, o := range retired {
 		o.ns.rt.opts.Trace.objectStopped(o, nil)
 	}
 	return gone
@@ -258,6 +255,16 @@ type member struct {
 	entry *roster.Replica[*member, *Socket]
 
 	sockets conn.Set
+	leaving atomic.Int32 // sockets that have given back their place and whose OnClose has not returned
+}
+
+// closeSocketsOf closes the sockets of an instance that has been reset; the next one may have some of its own already.
+func (m *member) closeSocketsOf(inst *instance) {
+	for c := range m.sockets.Each() {
+		if c.Data.(*Socket).opener == inst {
+			_ = c.Close(1011, "")
+		}
+	}
 }
 
 // closeSockets closes all sockets of the replica with a code and a reason that are valid.

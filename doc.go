@@ -66,7 +66,7 @@
 //
 // A handler's context belongs to the goroutine that runs the handler. After the handler has returned it is worthless
 // ([ErrOutsideTurn]). Using it in another goroutine while the handler runs breaks the exclusion, unless the handler waits for that
-// goroutine in Await; [Options].CheckTurns, which package dogtest sets, finds every such use.
+// goroutine in Await; [Options].CheckTurns, which package dogtest sets, finds such uses.
 //
 // A panic in a handler resets its object: it is logged with its stack, the object's memory is dropped, its sockets are closed with
 // 1011, calls under way fail with [ErrReset], and the next event starts the object anew. Nothing else is affected. An error that a
@@ -74,7 +74,7 @@
 //
 // # Ordering
 //
-//   - Turns are taken in the order of arrival. What one goroutine does through a stub happens in the order in which it does it.
+//   - Turns are taken in the order of arrival, until a reset. What one goroutine does through a stub happens in the order in which it does it.
 //   - Events of one socket do not overlap: OnOpen, then OnMessage for each message in the order received, each starting when the
 //     one before has returned, then OnClose or OnError, exactly once and last.
 //   - A socket has joined its replica before OnOpen runs and has left it, with its place, before OnClose runs.

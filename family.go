@@ -35,40 +35,41 @@ func Link[G, R any, PG groupType[G], PR replicaType[R]](groups *Namespace[G], re
 	return &Family[G, R]{groups: g}
 }
 
-// check tells whether the group belongs to the family.
-func (f *Family[G, R]) check(group Stub[G]) error {
+// address returns where a group of the family is.
+func (f *Family[G, R]) address(group Stub[G]) (*address, error) {
+	a, _ := group.to.(*address) // only replicas have another target
 	switch {
 	case f == nil:
-		return fmt.Errorf("%w: the family is nil", ErrNotLinked)
+		return nil, fmt.Errorf("%w: the family is nil", ErrNotLinked)
 	case f.err != nil:
-		return f.err
-	case f.groups == nil || group.to == nil:
-		return ErrNotRunning
-	case group.to.ns != f.groups:
-		return fmt.Errorf("%w: the group belongs to another family", ErrNotLinked)
+		return nil, f.err
+	case f.groups == nil || a == nil:
+		return nil, ErrNotRunning
+	case a.ns != f.groups:
+		return nil, fmt.Errorf("%w: the group belongs to another family", ErrNotLinked)
 	}
-	return nil
+	return a, nil
 }
 
-// enter finds the books of a group and lets a caller from outside in; leave must follow when there is no error. The books are
-// nil when the group is not in memory: then it has no replicas either.
-func (f *Family[G, R]) enter(group Stub[G]) (b *books, leave func(), err error) {
-	if err := f.check(group); err != nil {
+// enter finds the books of a group and lets a caller from outside in; leave must follow when there is no error. A group that is not
+// in memory has no replicas, so empty books do.
+func (f *Family[G, R]) enter(ctx context.Context, group Stub[G]) (b *books, leave func(), err error) {
+	to, err := f.address(group)
+	if err != nil {
 		return nil, nil, err
 	}
-	rt := f.groups.rt
-	if err := rt.enter(); err != nil {
+	if leave, err = to.ns.rt.enterFrom(ctx); err != nil {
 		return nil, nil, err
 	}
-	if o := f.groups.find(group.to.id); o != nil {
-		return o.books, rt.leave, nil
+	if o := to.ns.find(to.id); o != nil {
+		return o.books, leave, nil
 	}
-	return &books{group: &object{ns: f.groups, id: group.to.id, name: group.to.name}}, rt.leave, nil
+	return newBooks(&object{ns: to.ns, id: to.id, name: to.name}), leave, nil
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group.
 func (f *Family[G, R]) Broadcast(ctx context.Context, group Stub[G], v any, opts ...SendOption) error {
-	b, leave, err := f.enter(group)
+	b, leave, err := f.enter(ctx, group)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (f *Family[G, R]) Broadcast(ctx context.Context, group Stub[G], v any, opts
 
 // Whisper sends v (see [Encode]) to all sockets of a request id and returns their number; ErrNoTarget when there are none.
 func (f *Family[G, R]) Whisper(ctx context.Context, group Stub[G], requestID string, v any, opts ...SendOption) (int, error) {
-	b, leave, err := f.enter(group)
+	b, leave, err := f.enter(ctx, group)
 	if err != nil {
 		return 0, err
 	}
@@ -88,7 +89,7 @@ func (f *Family[G, R]) Whisper(ctx context.Context, group Stub[G], requestID str
 
 // Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica.
 func (f *Family[G, R]) Emit(group Stub[G], replica ID, v any, opts ...SendOption) error {
-	b, leave, err := f.enter(group)
+	b, leave, err := f.enter(context.Background(), group)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (f *Family[G, R]) Emit(group Stub[G], replica ID, v any, opts ...SendOption
 
 // Gossip asks all replicas of the group: see [Replica.Gossip].
 func (f *Family[G, R]) Gossip(ctx context.Context, group Stub[G], v any) ([]Reply, error) {
-	b, leave, err := f.enter(group)
+	b, leave, err := f.enter(ctx, group)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (f *Family[G, R]) Gossip(ctx context.Context, group Stub[G], v any) ([]Repl
 // Replicas returns the live replicas of the group, in the order in which they were made, as they are now.
 func (f *Family[G, R]) Replicas(group Stub[G]) iter.Seq[ReplicaStats] {
 	return func(yield func(ReplicaStats) bool) {
-		b, leave, err := f.enter(group)
+		b, leave, err := f.enter(context.Background(), group)
 		if err != nil {
 			return
 		}
@@ -126,7 +127,7 @@ func (f *Family[G, R]) Replicas(group Stub[G]) iter.Seq[ReplicaStats] {
 
 // Drain lets no new connection or request reach a replica: see [Group.Drain].
 func (f *Family[G, R]) Drain(group Stub[G], replica ID) error {
-	b, leave, err := f.enter(group)
+	b, leave, err := f.enter(context.Background(), group)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package dog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/godurable/dog/internal/turn"
@@ -14,8 +16,8 @@ type Reply struct {
 	Replica ID
 	Name    string          // of the replica, "" when it has none
 	Data    json.RawMessage // what OnGossip returned; nil when Err is set
-	// Err says why there is no answer: what OnGossip returned, [ErrNoGossip], [ErrReset], [ErrDeadlock], or
-	// [context.DeadlineExceeded] when it did not come in time.
+	// Err says why there is no answer: what OnGossip returned, [ErrNoGossip], [ErrReset], [ErrDeadlock],
+	// [ErrReplicaGone], or [context.DeadlineExceeded] when it did not come in time.
 	Err error
 }
 
@@ -52,12 +54,11 @@ func (b *books) gossip(ctx context.Context, asker *member, v any) ([]Reply, erro
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
 	}
 	rt := b.runtime()
-	if turn.From(ctx) == nil { // a handler's event has been let in already
-		if err := rt.enter(); err != nil {
-			return nil, err
-		}
-		defer rt.leave()
+	leave, err := rt.enterFrom(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	var replies []Reply
 	err = await(ctx, func() error {
 		replies, err = b.ask(ctx, asker, data)
@@ -88,43 +89,56 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	c.missing = len(peers)
 	for i, m := range peers {
 		rt.spawn(func() {
-			answer, err := m.answer(limited, from, data)
+			var answer []byte
+			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // what remains when it does not return
+			defer func() { c.put(i, answer, err) }()
+			answer, err = m.answer(limited, from, data)
 			if limited.Err() != nil { // what a handler returns because of that came too late as well
 				answer, err = nil, context.DeadlineExceeded
 			}
-			c.put(i, answer, err)
 		})
 	}
 	select {
 	case <-c.done:
 	case <-limited.Done():
-		if err := context.Cause(limited); err != context.DeadlineExceeded {
-			return nil, err
+		if limited.Err() != context.DeadlineExceeded {
+			return nil, context.Cause(limited)
 		}
 	}
 	return c.take(), nil
 }
 
-// answer runs OnGossip of a replica as its event.
+// answer runs OnGossip of a replica as its event. ctx has a deadline.
 func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
 	if !m.obj.ns.gossips {
 		return nil, ErrNoGossip
 	}
-	var result any
 	err = m.obj.event(ctx, from, EventGossip, func(life context.Context, v any) (err error) {
-		// The handler ends with its object or with the asker's patience, whichever comes first.
-		bounded, cancel := context.WithCancelCause(life)
-		defer cancel(nil)
-		stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+		// The handler's context ends with its object or with the asker's patience, whichever comes first.
+		deadline, _ := ctx.Deadline()
+		bounded, cancel := context.WithDeadline(life, deadline)
+		defer cancel()
+		stop := context.AfterFunc(ctx, func() {
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // bounded has that deadline itself
+				cancel()
+			}
+		})
 		defer stop()
-		result, err = v.(GossipHandler).OnGossip(bounded, Message{Type: Text, Data: question})
-		return err
+		result, err := v.(GossipHandler).OnGossip(bounded, Message{Type: Text, Data: slices.Clone(question)})
+		if err != nil {
+			return err
+		}
+		// In the turn, because the result may be, or point at, what the object goes on to change.
+		if answer, err = json.Marshal(result); err != nil {
+			return fmt.Errorf("dog: encode answer to gossip: %w", err)
+		}
+		return nil
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errRetired): // since the peers were listed
+		return nil, ErrReplicaGone
+	case err != nil:
 		return nil, err
-	}
-	if answer, err = json.Marshal(result); err != nil {
-		return nil, fmt.Errorf("dog: encode answer to gossip: %w", err)
 	}
 	return answer, nil
 }

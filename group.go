@@ -76,8 +76,8 @@ func (g *Group) Replicas() iter.Seq[ReplicaStats] {
 	return b.replicas()
 }
 
-// Drain lets no new connection or request reach a replica; those it has stay. When the last is gone it is retired at once.
-// ErrReplicaGone when the group has no such replica.
+// Drain lets no new connection or request reach a replica; those it has stay, and places reserved before are still good. It is
+// retired within a second or so of the last one's end. ErrReplicaGone when the group has no such replica.
 func (g *Group) Drain(replica ID) error {
 	b, err := g.books()
 	if err != nil {

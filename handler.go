@@ -19,7 +19,8 @@ type Receiver interface {
 }
 
 // A Starter prepares an object before its first event, and again after a reset. It keeps its turn, waiting or not. An error
-// resets the object: the event that started it fails with [ErrReset], the next one tries again.
+// resets the object: the event that started it fails with [ErrReset], the next one tries again. A group cannot Identify on itself
+// in OnStart: that is ErrDeadlock.
 type Starter interface {
 	OnStart(ctx context.Context) error
 }
@@ -32,8 +33,8 @@ type Gateway interface {
 }
 
 // A Clusterizer names the next replica of a Group, called when all others are full; requestID is one of those that wait for it.
-// The name must not be that of a live replica of the group. An error fails the Identify calls that wait. Without Clusterize
-// replicas have random IDs and no name.
+// The name must not be that of a live replica of the group. An error fails the Identify calls that wait. Without Clusterize,
+// or when it returns "", replicas have random IDs and no name.
 type Clusterizer interface {
 	Clusterize(ctx context.Context, requestID string) (name string, err error)
 }
@@ -50,7 +51,8 @@ type MessageHandler interface {
 }
 
 // A CloseHandler of a Replica runs exactly once for each socket that had joined, when it has left: with the code and the reason
-// of whoever closed first, or 1006 when the connection was lost.
+// of whoever closed first, or 1006 when the connection was lost. It cannot run where the replica has been reset meanwhile and does not
+// start again.
 type CloseHandler interface {
 	OnClose(ctx context.Context, s *Socket, code int, reason string) error
 }

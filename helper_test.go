@@ -18,8 +18,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hooks are the handlers of a test's lobby and room; a nil one does nothing, or what its comment says.
 type hooks struct {
-	clusterize func(ctx context.Context, l *lobby, requestID string) (string, error) // used by namedLobby only
-
 	start   func(ctx context.Context, r *room) error
 	receive func(r *room, w http.ResponseWriter, req *http.Request) // nil: /ws connects, other paths are echoed
 	open    func(ctx context.Context, r *room, s *dog.Socket) error

@@ -6,46 +6,46 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/godurable/dog/internal/turn"
 )
 
 type visitKey struct{}
 
-// serveHTTP answers a request that comes through a stub.
-func (a *address) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	rt := a.ns.rt
+// admitted lets a request from outside in and serves it, with the turn given up if it comes from a handler.
+func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
 	if err := rt.enter(); err != nil {
 		WriteError(w, err)
 		return
 	}
 	defer rt.leave()
-	e, err := turn.Yield(r.Context())
+	wait, err := turn.Yield(r.Context())
 	if err != nil {
 		WriteError(w, err)
 		return
 	}
-	defer e.Resume()
-	switch {
-	case a.admission != nil:
-		a.admission.serveHTTP(w, r)
-	case a.ns.kind != KindGroup:
-		WriteError(w, ErrNotRunning)
-	case a.ns.gateway:
-		a.serveGateway(w, r)
-	default:
-		receive(a.event, w, r, nil)
-	}
+	defer wait.Resume()
+	serve(w, r)
+}
+
+// serveHTTP answers a request to a named object.
+func (a *address) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	a.ns.rt.admitted(w, r, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case a.ns.kind != KindGroup:
+			WriteError(w, ErrNotRunning)
+		case a.ns.gateway:
+			a.serveGateway(w, r)
+		default:
+			receive(a.event, w, r, nil)
+		}
+	})
 }
 
 // event runs handle as an event of the group that a refers to.
 func (a *address) event(wait context.Context, from turn.Origin, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	for {
-		err := a.ns.object(a.id, a.name).event(wait, from, kind, handle)
-		if !errors.Is(err, errRetired) {
-			return err
-		}
-	}
+	return a.on(func(o *object) error { return o.event(wait, from, kind, handle) })
 }
 
 // serveGateway asks the group who sends the request and hands it on.
@@ -77,12 +77,16 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, err)
 		return
 	}
-	defer admission.release()
-	admission.serveHTTP(w, r)
+	admission.serve(w, r)
 }
 
-// serveHTTP takes a place on the replica and hands the request to its Receive.
+// serveHTTP answers a request to a replica.
 func (a *admission) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	a.member.books.runtime().admitted(w, r, a.serve)
+}
+
+// serve takes a place on the replica and hands the request to its Receive.
+func (a *admission) serve(w http.ResponseWriter, r *http.Request) {
 	v, err := a.visit()
 	if err != nil {
 		WriteError(w, err)
@@ -99,7 +103,11 @@ func receive(
 ) {
 	from := turn.OriginOf(r.Context())
 	if v != nil {
-		from.Values = context.WithValue(from.Values, visitKey{}, v)
+		values := from.Values
+		if values == nil {
+			values = context.Background()
+		}
+		from.Values = context.WithValue(values, visitKey{}, v)
 	}
 	answer := &response{ResponseWriter: w}
 	err := event(r.Context(), from, EventReceive, func(ctx context.Context, object any) error {
@@ -111,6 +119,7 @@ func receive(
 		receiver.Receive(answer, r.WithContext(ctx))
 		return nil
 	})
+	answer.over.Store(true)
 	switch {
 	case err == nil, answer.hijacked:
 	case answer.started || err == http.ErrAbortHandler:
@@ -122,32 +131,55 @@ func receive(
 	}
 }
 
-// response notes how far an answer has come. [http.ResponseController] finds the rest of the writer's methods with Unwrap.
+// response notes how far an answer has come, and takes nothing more when Receive has returned: net/http would panic or mix it into
+// another answer. [http.ResponseController] finds the rest of the writer's methods with Unwrap.
 type response struct {
 	http.ResponseWriter
-	started  bool
+	started  bool // owned by Receive, like hijacked
 	hijacked bool
+	over     atomic.Bool // Receive has returned
 }
+
+var errAnswered = errors.New("dog: write after Receive has returned")
 
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+func (w *response) Header() http.Header {
+	if w.over.Load() {
+		return make(http.Header)
+	}
+	return w.ResponseWriter.Header()
+}
+
 func (w *response) WriteHeader(status int) {
+	if w.over.Load() {
+		return
+	}
 	w.started = w.started || status >= 200 || status == http.StatusSwitchingProtocols
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *response) Write(p []byte) (int, error) {
+	if w.over.Load() {
+		return 0, errAnswered
+	}
 	w.started = true
 	return w.ResponseWriter.Write(p)
 }
 
 // Flush makes the answer usable for streams written the customary way; it does nothing where the writer cannot flush.
 func (w *response) Flush() {
+	if w.over.Load() {
+		return
+	}
 	w.started = true
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.over.Load() {
+		return nil, nil, errAnswered
+	}
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	w.hijacked = err == nil
 	return c, rw, err

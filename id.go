@@ -39,9 +39,10 @@ func (id *ID) UnmarshalText(text []byte) error {
 // namedID returns the ID of the object with this name. within is the ID of the group of a replica, else zero.
 func namedID(namespace string, within ID, name string) ID {
 	h := sha256.New()
-	fmt.Fprintf(h, "dog object %d:%s", len(namespace), namespace)
-	h.Write(within[:])
-	h.Write([]byte(name))
+	// A hash never fails to write. The length keeps namespace and name apart.
+	_, _ = fmt.Fprintf(h, "dog object %d:%s", len(namespace), namespace)
+	_, _ = h.Write(within[:])
+	_, _ = h.Write([]byte(name))
 	return ID(h.Sum(nil))
 }
 

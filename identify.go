@@ -30,24 +30,24 @@ const maxRequestID = 1024
 // Other errors: ErrGroupFull, ErrNotLinked, ErrNotRunning, ErrShutdown, ErrDeadlock, ErrReset when the group could not start, what
 // Clusterize returned, and the cause of ctx's end while waiting. In a handler Identify gives up the turn.
 func Identify[G, R any](ctx context.Context, group Stub[G], requestID string, family *Family[G, R]) (Stub[R], error) {
-	if err := family.check(group); err != nil {
+	to, err := family.address(group)
+	if err != nil {
 		return Stub[R]{}, err
 	}
-	rt := group.to.ns.rt
+	rt := to.ns.rt
 	if err := rt.enter(); err != nil {
 		return Stub[R]{}, err
 	}
 	defer rt.leave()
 	var a *admission
-	err := await(ctx, func() (err error) {
-		a, err = group.to.identify(ctx, requestID)
+	err = await(ctx, func() (err error) {
+		a, err = to.identify(ctx, requestID)
 		return err
 	})
 	if err != nil {
 		return Stub[R]{}, err
 	}
-	replica := a.member.obj
-	return Stub[R]{to: &address{ns: replica.ns, id: replica.id, name: replica.name, admission: a}}, nil
+	return Stub[R]{to: a}, nil
 }
 
 func checkRequestID(id string) error {
@@ -72,49 +72,64 @@ func (a *address) identify(ctx context.Context, requestID string) (*admission, e
 	if err := checkRequestID(requestID); err != nil {
 		return nil, err
 	}
-	for {
-		admission, err := a.ns.object(a.id, a.name).books.admit(ctx, requestID)
-		if !errors.Is(err, errRetired) {
-			return admission, err
-		}
-	}
+	var admitted *admission
+	err := a.on(func(o *object) (err error) {
+		admitted, err = o.books.admit(ctx, requestID)
+		return err
+	})
+	return admitted, err
 }
 
-// admission is the right of a stub to visit a replica.
+// admission leads a request id to the replica that Identify chose.
 type admission struct {
+	// fixed
 	member    *member
 	requestID string
 
 	reserved *roster.Place[*member, *Socket] // nil once used. guarded by the books' mu
 }
 
+func (a *admission) identity() (id ID, name string) { return a.member.obj.id, a.member.obj.name }
+
 // admit reserves a place for a request id.
 func (b *books) admit(ctx context.Context, requestID string) (*admission, error) {
-	if !b.isOpen() {
-		_, e, err := b.group.begin(ctx, turn.OriginOf(ctx))
-		if err != nil {
-			return nil, err
-		}
-		e.End() // to start the group was all
-	}
 	for {
 		a, m, err := b.reserve(ctx, requestID)
-		if err != nil || a != nil {
+		switch {
+		case err != nil || a != nil:
 			return a, err
+		case m != nil:
+			err = m.wait(ctx)
+		default:
+			err = b.start(ctx)
 		}
-		if err := m.wait(ctx); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
 }
 
-// reserve reserves a place, or returns the making of a replica that has to be waited for.
+// start starts the group, which opens its books.
+func (b *books) start(ctx context.Context) error {
+	_, e, err := b.group.begin(ctx, turn.OriginOf(ctx))
+	if err != nil {
+		return err
+	}
+	_, _ = e.End() // to start the group was all
+	return nil
+}
+
+// reserve reserves a place, or returns the making of a replica that has to be waited for, or nothing when the books have yet to be
+// opened.
 func (b *books) reserve(ctx context.Context, requestID string) (*admission, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		if b.gone {
+		switch {
+		case b.gone:
 			return nil, nil, errRetired
+		case b.book == nil:
+			return nil, nil, nil
 		}
 		p, err := b.book.Reserve(requestID, b.runtime().now())
 		if err == nil {
@@ -138,7 +153,7 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 	if b.making != nil {
 		return nil
 	}
-	from := turn.Origin{Values: context.WithoutCancel(ctx)}
+	from := turn.Follow(ctx)
 	inst, ticket, err := b.group.queue(from)
 	if err != nil {
 		return err
@@ -150,8 +165,13 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // what remains when it does not return
 		defer func() { b.made(m, name, err) }()
-		inst, e, failed := b.group.redeem(rt.ctx, inst, ticket, from)
+		e, failed := ticket.Redeem(rt.ctx)
 		if failed != nil {
+			// Those who wait have joined this very event: when the group was reset before it began, they begin anew.
+			m.again, err = errors.Is(failed, ErrReset), failed
+			return
+		}
+		if failed := inst.started(e); failed != nil {
 			err = failed
 			return
 		}
@@ -167,7 +187,10 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 func (b *books) made(m *making, name string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil {
+	switch {
+	case m.again:
+		err = nil
+	case err == nil:
 		err = b.addLocked(name)
 	}
 	b.making = nil
@@ -235,6 +258,14 @@ func (v *visit) end() {
 		b.book.Release(v.place, b.runtime().now())
 		v.place = nil
 	}
+}
+
+// over reports whether the request has been answered or its place passed on.
+func (v *visit) over() bool {
+	b := v.member.books
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return v.place == nil
 }
 
 // passOn gives the place to a socket. It reports false when the visit is over.

@@ -44,7 +44,7 @@ func (m Message) Decode(v any) error {
 	return nil
 }
 
-// Encode returns v as the message that Send, Emit, Broadcast, Whisper and Gossip make of it: a string or a [json.RawMessage]
+// Encode returns v as the message that Send, Emit, Broadcast and Whisper make of it: a string or a [json.RawMessage]
 // is text as it stands, a []byte is binary, a Message is itself, anything else becomes JSON text.
 //
 // It fails when v has no JSON form, and with [ErrInvalidUTF8] when text is not UTF-8, which every client would refuse.

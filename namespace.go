@@ -2,8 +2,9 @@ package dog
 
 import (
 	"iter"
-	"net/http"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/godurable/dog/internal/turn"
@@ -64,59 +65,6 @@ type ObjectInfo struct {
 	Name      string // "" when the object has none
 }
 
-// A Stub is the way to an object, whether it is in memory or not: an [http.Handler] for its requests, and an argument of
-// [Identify] and the methods of [Family]. Stubs are small and safe for concurrent use; copies are equal. The zero Stub
-// leads nowhere: ErrNotRunning.
-type Stub[T any] struct {
-	to *address
-}
-
-// ID returns the object's ID.
-func (s Stub[T]) ID() ID {
-	if s.to == nil {
-		return ID{}
-	}
-	return s.to.id
-}
-
-// Name returns the object's name, "" when it has none.
-func (s Stub[T]) Name() string {
-	if s.to == nil {
-		return ""
-	}
-	return s.to.name
-}
-
-// ServeHTTP hands the request to the object. A replica's stub takes a place for it (see [Identify]); a group's stub asks its
-// [Gateway] or its [Receiver].
-//
-// What cannot be handed over is answered as [WriteError] does. The request waits for the object's turn until its context is
-// done. When the object fails with its answer half written, ServeHTTP panics with [http.ErrAbortHandler], as net/http wants it, so
-// that the client sees that the answer is not whole.
-func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.to == nil {
-		WriteError(w, ErrNotRunning)
-		return
-	}
-	s.to.serveHTTP(w, r)
-}
-
-// Release gives the place back that [Identify] reserved, if no request has used it. Without it the reservation expires by
-// itself.
-func (s Stub[T]) Release() {
-	if s.to != nil && s.to.admission != nil {
-		s.to.admission.release()
-	}
-}
-
-// An address is what a stub refers to. All fields are fixed.
-type address struct {
-	ns        *namespace
-	id        ID
-	name      string
-	admission *admission // of a stub that Identify returned, else nil
-}
-
 // namespace is the untyped part of Namespace. Fields without a comment are fixed at registration.
 type namespace struct {
 	rt      *Runtime
@@ -138,11 +86,14 @@ type namespace struct {
 func (ns *namespace) live() []*object {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	live := make([]*object, 0, len(ns.objects))
-	for _, o := range ns.objects {
-		live = append(live, o)
-	}
-	return live
+	return slices.Collect(maps.Values(ns.objects))
+}
+
+// history returns the objects in memory and the turns of those that no longer are.
+func (ns *namespace) history() ([]*object, turn.Stats) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return slices.Collect(maps.Values(ns.objects)), ns.past
 }
 
 // find returns the object if it is in memory, else nil.
@@ -181,9 +132,9 @@ func (ns *namespace) forget(o *object) {
 	stats := o.turnStats()
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	if ns.objects[o.id] == o {
+	ns.past = ns.past.Add(stats)
+	if ns.objects[o.id] == o { // a replica of the same name may have taken its place
 		delete(ns.objects, o.id)
-		ns.past = ns.past.Add(stats)
 	}
 }
 

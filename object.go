@@ -134,7 +134,7 @@ func (o *object) queue(from turn.Origin) (*instance, turn.Ticket, error) {
 // redeem waits for the turn of a ticket and returns it with the instance, started. Errors are those of begin.
 func (o *object) redeem(wait context.Context, inst *instance, ticket turn.Ticket, from turn.Origin) (*instance, *turn.Event, error) {
 	e, err := ticket.Redeem(wait)
-	for errors.Is(err, ErrReset) {
+	for errors.Is(err, ErrReset) && wait.Err() == nil { // wait may have ended because the caller's own object was reset
 		// The instance was reset before the event began, so nothing is lost by taking the next one.
 		if inst, ticket, err = o.queue(from); err != nil {
 			return nil, nil, err
@@ -211,7 +211,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, queued time.Time, e
 	defer func() {
 		if !returned {
 			cause := &PanicError{Value: recover(), Stack: debug.Stack()}
-			if cause.Value == http.ErrAbortHandler { // net/http's own way to break off an answer
+			if kind == EventReceive && cause.Value == http.ErrAbortHandler { // net/http's own way to break off an answer
 				err = http.ErrAbortHandler
 			} else {
 				err = inst.reset(cause)
@@ -254,7 +254,7 @@ func (inst *instance) reset(cause error) error {
 	}
 	o.log().Error("object reset", attrs...)
 	if o.member != nil {
-		o.member.closeSockets(1011, "")
+		o.member.closeSocketsOf(inst)
 	}
 	o.ns.rt.opts.Trace.objectStopped(o, err)
 	return err
@@ -311,23 +311,24 @@ func (o *object) report(kind EventKind, err error) {
 // the object's fields. Await returns f's error, or ErrOutsideTurn and does not run f when ctx's handler has returned. With a
 // context that belongs to no handler it just runs f.
 func Await(ctx context.Context, f func() error) error {
-	e, err := turn.Yield(ctx)
+	wait, err := turn.Yield(ctx)
 	if err != nil {
 		return err
 	}
-	defer e.Resume()
+	defer wait.Resume()
 	return f()
 }
 
-// Go runs f as an event of its own of the object whose handler ctx belongs to: after the present one, in a goroutine that
-// [Runtime.Shutdown] waits for. Events started so begin in the order of the calls. f's error is logged. Go returns
-// ErrOutsideTurn when ctx belongs to no handler, or to one that has returned.
+// Go runs f as an event of its own of the object whose handler ctx belongs to: after the present one, or while that waits, in a
+// goroutine that [Runtime.Shutdown] waits for. Events started so begin in the order of the calls; those that have not begun when the
+// object is reset are dropped. f's context has the values of whatever brought the first event about, not those that handlers added.
+// f's error is logged. Go returns ErrOutsideTurn when ctx belongs to no handler, or to one that has returned.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
 		return err
 	}
-	ticket, err := inst.turn.Queue(inst.life, turn.Origin{Values: context.WithoutCancel(ctx)})
+	ticket, err := inst.turn.Queue(inst.life, turn.Follow(ctx))
 	if err != nil {
 		return err
 	}
@@ -343,9 +344,9 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 }
 
 // BlockConcurrencyWhile runs f and keeps the turn meanwhile, even where f waits: no other event of the object runs until f
-// returns. An error or a panic of f resets the object, and the error returned is then [ErrReset]. A call that could never
-// return because it needs a turn that is kept so fails with [ErrDeadlock]. It returns ErrOutsideTurn, and does not run f, when
-// ctx belongs to no handler that has its turn.
+// returns. An error or a panic of f resets the object; the error returned is then [ErrReset], and the panic goes on. A call that
+// could never return because it needs a turn that is kept so fails with [ErrDeadlock]. BlockConcurrencyWhile returns
+// ErrOutsideTurn, and does not run f, when ctx belongs to no handler that has its turn.
 func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
@@ -356,7 +357,21 @@ func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) erro
 		return err
 	}
 	defer e.Unkeep()
-	if err := f(ctx); err != nil {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// The handler may recover from the panic, but what f left half done must not stay.
+		p := recover()
+		_ = inst.reset(&PanicError{Value: p, Stack: debug.Stack()})
+		if p != nil {
+			panic(p)
+		}
+	}()
+	err = f(ctx)
+	returned = true
+	if err != nil {
 		return inst.reset(err)
 	}
 	return nil
@@ -365,8 +380,11 @@ func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) erro
 // running returns the instance whose handler ctx belongs to.
 func running(ctx context.Context) (*instance, error) {
 	e := turn.From(ctx)
-	if e == nil || e.Ended() {
+	if e == nil {
 		return nil, ErrOutsideTurn
+	}
+	if err := e.Usable(); err != nil {
+		return nil, err
 	}
 	return e.Owner().(*instance), nil
 }

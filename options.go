@@ -33,7 +33,7 @@ type Options struct {
 	// Sockets are the defaults of [Replica.Connect].
 	Sockets SocketOptions
 
-	// CheckTurns finds every use of a handler's context in a foreign goroutine and answers it with [ErrOutsideTurn]. It costs
+	// CheckTurns finds uses of a running handler's context in a foreign goroutine and answers them with [ErrOutsideTurn]. It costs
 	// some microseconds a wait and is on in package dogtest. Off, contexts are only checked for use after their handler.
 	CheckTurns bool
 }
@@ -41,7 +41,8 @@ type Options struct {
 // SocketOptions configure a socket. A zero field stands for the runtime's default (Options.Sockets), and there for the default
 // given below.
 type SocketOptions struct {
-	// Subprotocols that the server speaks; the first one that the client offers is chosen. Default: none.
+	// Subprotocols that the server speaks, its favourite first: the first of them that the client offers too is chosen.
+	// Default: none.
 	Subprotocols []string
 
 	// OriginPatterns are further hosts whose pages may connect, besides the one that serves them, in the form of

@@ -27,17 +27,12 @@ type replicaType[T any] interface {
 //
 // The error is a [RegistrationError]: the name is empty or taken, a method of T is nearly a handler, or Limit is below 1.
 func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
-	ns := &namespace{name: name, kind: KindGroup, typ: reflect.TypeFor[P]()}
-	ns.build = func(o *instance) any {
-		v := new(T)
-		P(v).base().core = o
-		if setup != nil {
-			setup(v)
-		}
-		return v
-	}
+	ns := &namespace{name: name, kind: KindGroup, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
 	ns.check = func() (problem string) {
 		v := new(T)
+		if !embedded(P(v).base) {
+			return "it embeds *dog.Group: embed dog.Group itself"
+		}
 		if setup != nil {
 			setup(v)
 		}
@@ -52,22 +47,34 @@ func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*
 //
 // The error is a [RegistrationError]: the name is empty or taken, T has no Receive, or a method of T is nearly a handler.
 func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
-	ns := &namespace{name: name, kind: KindReplica, typ: reflect.TypeFor[P]()}
-	ns.build = func(o *instance) any {
-		v := new(T)
-		P(v).base().core = o
-		if setup != nil {
-			setup(v)
-		}
-		return v
-	}
+	ns := &namespace{name: name, kind: KindReplica, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
 	ns.check = func() (problem string) {
-		if _, ok := any(P(new(T))).(Receiver); !ok {
+		v := P(new(T))
+		if !embedded(v.base) {
+			return "it embeds *dog.Replica: embed dog.Replica itself"
+		}
+		if _, ok := any(v).(Receiver); !ok {
 			return "a Replica must have the method Receive(http.ResponseWriter, *http.Request)"
 		}
 		return ""
 	}
 	return register[T](rt, ns)
+}
+
+// builder returns what makes a new T for an instance.
+func builder[T any, P interface {
+	*T
+	base() *Object
+}](setup func(*T)) func(*instance) any {
+	return func(o *instance) any {
+		v := new(T)
+		P(v).base().core = o // for setup to use
+		if setup != nil {
+			setup(v)
+		}
+		P(v).base().core = o // again, as setup may assign a whole T
+		return v
+	}
 }
 
 func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
@@ -99,6 +106,12 @@ func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
 	}
 	rt.namespaces[ns.name] = ns
 	return &Namespace[T]{ns: ns}, nil
+}
+
+// embedded reports whether base finds the Object of a new value; it panics where a pointer is embedded, which is nil.
+func embedded(base func() *Object) (found bool) {
+	defer func() { _ = recover() }()
+	return base() != nil
 }
 
 // tryCheck runs check, in which the user's setup may panic.
@@ -145,10 +158,13 @@ func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
 		same := has == wantSignature
 		if method.Name == want.Name {
 			switch {
+			case !slices.Contains(h.kinds, kind):
+				// Identify and Clusterize are words that a replica may use in its own way.
+				if same || strings.HasPrefix(want.Name, "On") {
+					return fmt.Sprintf("%s is a handler of a %s, not of a %s", want.Name, h.kinds[0], kind)
+				}
 			case !same:
 				return fmt.Sprintf("its method %s%s must be %s%s", method.Name, has, want.Name, wantSignature)
-			case !slices.Contains(h.kinds, kind):
-				return fmt.Sprintf("%s is a handler of a %s, not of a %s", want.Name, h.kinds[0], kind)
 			}
 			return ""
 		}

@@ -37,7 +37,7 @@ func (r *Replica) GroupName() string {
 }
 
 // Connect upgrades a request that Receive got to a WebSocket with the runtime's options (Options.Sockets). The socket takes
-// over the request's place. When Receive has returned, OnOpen runs, then OnMessage for each message, then OnClose or OnError.
+// over the request's place. When Receive has returned, or waits, OnOpen runs, then OnMessage for each message, then OnClose or OnError.
 //
 // It returns nil when the upgrade is refused; the client has then been answered: 405 for another method than GET, 426 when it
 // asks for no upgrade, 400 for a malformed one, 403 for a page of another origin, 503 during shutdown. Receive has to write no
@@ -60,6 +60,8 @@ func (r *Replica) ConnectWith(w http.ResponseWriter, req *http.Request, options 
 	return s
 }
 
+var errLate = errors.New("dog: Connect after Receive has returned")
+
 // connect is ConnectWith. The client has been answered when there is an error.
 func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options SocketOptions) (*Socket, error) {
 	fail := func(err error) (*Socket, error) {
@@ -73,6 +75,9 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 	v, _ := req.Context().Value(visitKey{}).(*visit)
 	if v == nil || v.member != m {
 		return fail(errors.New("dog: Connect needs the request that Receive got"))
+	}
+	if v.over() {
+		return fail(errLate)
 	}
 	rt := m.obj.ns.rt
 	if rt.closing.Load() {
@@ -103,14 +108,14 @@ func (m *member) accept(w http.ResponseWriter, req *http.Request, options Socket
 	if err != nil {
 		return nil, err
 	}
-	s := newSocket(m, v.requestID, c, options.Tags)
+	s := newSocket(opener, v.requestID, c, options.Tags)
 	if !v.passOn(s) {
 		c.Abort(ErrSocketClosed)
 		_, _, _ = c.Read() // fails, and releases the connection
 		c.Wait()
-		return nil, errors.New("dog: Connect after Receive has returned")
+		return nil, errLate
 	}
-	s.join(opener)
+	s.join()
 	return s, nil
 }
 

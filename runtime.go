@@ -10,6 +10,7 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/turn"
 )
 
 // A Runtime holds the registered types and their objects, and owns every goroutine that serves them. It listens on nothing:
@@ -34,10 +35,11 @@ type Runtime struct {
 	namespaces map[string]*namespace // guarded by mu
 	watched    map[*books]struct{}   // all groups, for the clock. guarded by mu
 
-	past struct {
+	past struct { // its mutex is taken before all others
 		sync.Mutex
-		traffic Traffic // of closed sockets. guarded by the mutex, like slow
-		slow    uint64  // sockets closed because their queue was full
+		leaving conn.Set // sockets that have left their replica and are not closed yet. changed under the mutex, as all here
+		traffic Traffic  // of closed sockets
+		slow    uint64   // sockets closed because their queue was full
 	}
 }
 
@@ -66,6 +68,8 @@ func New(options Options) (*Runtime, error) {
 // Shutdown stops the runtime in good order: new requests are answered with 503 and Retry-After, all sockets are closed with
 // 1001, handlers under way and every OnClose run to their end, all goroutines end. It returns nil then.
 //
+// A handler must not call it with its context, since it would wait for itself: ErrDeadlock, and nothing is shut down.
+//
 // When ctx is done first, the contexts of all handlers are cancelled, connections are cut, and Shutdown returns the cause of
 // ctx's end; handlers that take no notice go on. Further calls wait like the first.
 //
@@ -73,6 +77,9 @@ func New(options Options) (*Runtime, error) {
 func (rt *Runtime) Shutdown(ctx context.Context) error {
 	if rt == nil || rt.ctx == nil {
 		return ErrNotRunning
+	}
+	if turn.From(ctx) != nil {
+		return ErrDeadlock
 	}
 	rt.shutdown.Do(func() {
 		rt.closing.Store(true)
@@ -114,6 +121,17 @@ func (rt *Runtime) enter() error {
 		return ErrShutdown
 	}
 	return nil
+}
+
+// enterFrom is enter for what may come from a handler of this runtime, which has been let in already.
+func (rt *Runtime) enterFrom(ctx context.Context) (leave func(), err error) {
+	if e := turn.From(ctx); e != nil && e.Owner().(*instance).obj.ns.rt == rt {
+		return func() {}, nil
+	}
+	if err := rt.enter(); err != nil {
+		return nil, err
+	}
+	return rt.leave, nil
 }
 
 func (rt *Runtime) leave() {
@@ -189,12 +207,21 @@ func (rt *Runtime) registered() []*namespace {
 	return slices.Collect(maps.Values(rt.namespaces))
 }
 
-// departed counts in what a closed socket has sent and received.
-func (rt *Runtime) departed(s conn.Stats, slow bool) {
+// leaves takes a socket off its replica. The mutex lets Stats count it once, wherever it is.
+func (rt *Runtime) leaves(s *Socket, slow bool) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
-	rt.past.traffic.add(s)
+	s.member.sockets.Remove(s.conn)
+	rt.past.leaving.Add(s.conn)
 	if slow {
 		rt.past.slow++
 	}
+}
+
+// departed counts in what a closed socket has sent and received.
+func (rt *Runtime) departed(s *Socket) {
+	rt.past.Lock()
+	defer rt.past.Unlock()
+	rt.past.leaving.Remove(s.conn)
+	rt.past.traffic.add(s.conn.Stats())
 }

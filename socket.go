@@ -22,7 +22,8 @@ const (
 	maxTagBytes   = 256
 )
 
-// A Socket is a client's WebSocket connection to a replica. Its methods may be called from any goroutine.
+// A Socket is a client's WebSocket connection to a replica. Its methods may be called from any goroutine, and on the nil Socket
+// that a refused [Replica.Connect] returns: those that can fail then return [ErrNotRunning].
 //
 // Messages from one sender (a handler, a goroutine) reach the client in the order in which they were sent, by whatever of Send,
 // Emit, Broadcast and Whisper. All of these only put the message into the socket's queue: they do not wait for the client.
@@ -31,6 +32,7 @@ type Socket struct {
 	id        string
 	requestID string
 	member    *member
+	opener    *instance // whose Receive connected it
 	conn      *conn.Conn
 	tags      []string
 
@@ -58,11 +60,12 @@ func (e *CloseError) Error() string {
 // Unwrap returns the cause.
 func (e *CloseError) Unwrap() error { return e.Err }
 
-func newSocket(m *member, requestID string, c *conn.Conn, tags []string) *Socket {
+func newSocket(opener *instance, requestID string, c *conn.Conn, tags []string) *Socket {
 	s := &Socket{
 		id:        uuid.NewString(),
 		requestID: requestID,
-		member:    m,
+		member:    opener.obj.member,
+		opener:    opener,
 		conn:      c,
 		tags:      slices.Compact(slices.Sorted(slices.Values(tags))),
 	}
@@ -70,22 +73,40 @@ func newSocket(m *member, requestID string, c *conn.Conn, tags []string) *Socket
 	return s
 }
 
+// running reports whether a runtime made the socket.
+func (s *Socket) running() bool { return s != nil && s.member != nil }
+
 // ID returns the identity of this connection, a random UUID.
-func (s *Socket) ID() string { return s.id }
+func (s *Socket) ID() string {
+	if s == nil {
+		return ""
+	}
+	return s.id
+}
 
 // UID returns the request id that was given to [Identify]. Several sockets may share it.
-func (s *Socket) UID() string { return s.requestID }
+func (s *Socket) UID() string {
+	if s == nil {
+		return ""
+	}
+	return s.requestID
+}
 
 // Subprotocol returns the subprotocol that was agreed upon, or "".
 func (s *Socket) Subprotocol() string {
-	if s.conn == nil {
+	if !s.running() {
 		return ""
 	}
 	return s.conn.Subprotocol()
 }
 
 // Tags returns the socket's tags, sorted.
-func (s *Socket) Tags() []string { return slices.Clone(s.tags) }
+func (s *Socket) Tags() []string {
+	if s == nil {
+		return nil
+	}
+	return slices.Clone(s.tags)
+}
 
 func (s *Socket) hasAll(tags []string) bool {
 	for _, tag := range tags {
@@ -98,7 +119,7 @@ func (s *Socket) hasAll(tags []string) bool {
 
 // AutoReplied returns when an auto-response (SocketOptions.AutoRequest) was last sent, or the zero time.
 func (s *Socket) AutoReplied() time.Time {
-	if s.conn == nil {
+	if !s.running() {
 		return time.Time{}
 	}
 	return s.conn.LastAuto()
@@ -106,7 +127,7 @@ func (s *Socket) AutoReplied() time.Time {
 
 // SetAttachment keeps v with the socket, as JSON of at most 16,384 bytes; more is ErrAttachment and leaves the old one.
 func (s *Socket) SetAttachment(v any) error {
-	if s.member == nil {
+	if !s.running() {
 		return ErrNotRunning
 	}
 	data, err := json.Marshal(v)
@@ -124,6 +145,9 @@ func (s *Socket) SetAttachment(v any) error {
 
 // Attachment reads what SetAttachment kept into the value that v points at, which stays as it is when there is nothing.
 func (s *Socket) Attachment(v any) error {
+	if !s.running() {
+		return ErrNotRunning
+	}
 	s.mu.Lock()
 	data := s.attachment
 	s.mu.Unlock()
@@ -139,7 +163,7 @@ func (s *Socket) Attachment(v any) error {
 // Send sends v (see [Encode]) to the client. ErrSocketClosed when the socket is closed or closing, ErrSlowConsumer when its
 // queue is full and it is being closed for that.
 func (s *Socket) Send(v any, opts ...SendOption) error {
-	if s.member == nil {
+	if !s.running() {
 		return ErrNotRunning
 	}
 	out, err := newOutgoing(v, opts)
@@ -151,7 +175,7 @@ func (s *Socket) Send(v any, opts ...SendOption) error {
 
 // Emit sends v (see [Encode]) to the sockets of this socket's replica, except those of its own request id (see [IncludeSelf]).
 func (s *Socket) Emit(v any, opts ...SendOption) error {
-	if s.member == nil {
+	if !s.running() {
 		return ErrNotRunning
 	}
 	return s.member.emit(s.requestID, v, opts)
@@ -160,7 +184,7 @@ func (s *Socket) Emit(v any, opts ...SendOption) error {
 // Broadcast sends v (see [Encode]) to the sockets of the whole group, except those of this socket's request id (see
 // [IncludeSelf]).
 func (s *Socket) Broadcast(ctx context.Context, v any, opts ...SendOption) error {
-	if s.member == nil {
+	if !s.running() {
 		return ErrNotRunning
 	}
 	return s.member.books.broadcast(ctx, s.requestID, v, opts)
@@ -169,7 +193,7 @@ func (s *Socket) Broadcast(ctx context.Context, v any, opts ...SendOption) error
 // Whisper sends v (see [Encode]) to all sockets of a request id in the group, which may be this socket's own, and returns their
 // number; ErrNoTarget when there are none.
 func (s *Socket) Whisper(ctx context.Context, requestID string, v any, opts ...SendOption) (int, error) {
-	if s.member == nil {
+	if !s.running() {
 		return 0, ErrNotRunning
 	}
 	return s.member.books.whisper(ctx, requestID, v, opts)
@@ -181,14 +205,14 @@ func (s *Socket) Whisper(ctx context.Context, requestID string, v any, opts ...S
 // code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to 4999 with a meaning of your own, else
 // ErrCloseCode; reason is at most 123 bytes of UTF-8, else ErrCloseReason.
 func (s *Socket) Close(code int, reason string) error {
-	if s.member == nil {
+	if !s.running() {
 		return ErrNotRunning
 	}
 	return s.conn.Close(code, reason)
 }
 
-// join makes the socket one of its replica's; opener is the instance whose Receive connected it.
-func (s *Socket) join(opener *instance) {
+// join makes the socket one of its replica's.
+func (s *Socket) join() {
 	rt := s.member.obj.ns.rt
 	s.member.sockets.Add(s.conn)
 	rt.heart.Add(s.conn)
@@ -197,25 +221,39 @@ func (s *Socket) join(opener *instance) {
 	if rt.closing.Load() {
 		_ = s.conn.Close(1001, shutdownReason)
 	}
-	if opener.turn.Closed() != nil {
+	if s.opener.turn.Closed() != nil {
 		_ = s.conn.Close(1011, "")
 	}
 }
 
 // serve lives as long as the socket: it opens it, hands each message to the replica, and closes it.
 func (s *Socket) serve() {
-	m := s.member
-	rt := m.obj.ns.rt
+	exited := true
+	defer func() {
+		if exited { // by a handler (runtime.Goexit), whose reset has begun to close the socket
+			s.member.obj.ns.rt.spawn(func() { s.leave(s.receive()) })
+		}
+	}()
 	s.open()
 	cause := s.receive()
+	exited = false
+	s.leave(cause)
+}
 
+// leave takes a socket whose connection has ended from its replica and reports its end.
+func (s *Socket) leave(cause *CloseError) {
+	rt := s.member.obj.ns.rt
 	rt.heart.Remove(s.conn)
-	m.sockets.Remove(s.conn)
-	m.books.releaseSocket(s)
+	rt.leaves(s, errors.Is(cause, ErrSlowConsumer))
+	s.member.leaving.Add(1) // before the place is free: the replica is not retired until OnClose has returned
+	s.member.books.releaseSocket(s)
 	rt.opts.Trace.socketClosed(s, cause)
+	defer func() { // even when the handler ends its goroutine
+		s.member.leaving.Add(-1)
+		s.conn.Wait()
+		rt.departed(s)
+	}()
 	s.closed(cause)
-	s.conn.Wait()
-	rt.departed(s.conn.Stats(), errors.Is(cause, ErrSlowConsumer))
 }
 
 // open runs OnOpen.
@@ -246,6 +284,11 @@ func (s *Socket) receive() *CloseError {
 			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
 		}
 		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
+			if s.conn.Closing() || turn.From(ctx).Owner() != any(s.opener) {
+				// The socket was closed, by a handler or by a reset, while the message waited for its turn; the next instance
+				// has not opened it.
+				return nil
+			}
 			if h, ok := v.(MessageHandler); ok {
 				return h.OnMessage(ctx, s, Message{Type: MessageType(op), Data: data})
 			}

@@ -83,13 +83,15 @@ func (rt *Runtime) Stats() Stats {
 	}
 	var turns turn.Stats
 	rt.past.Lock()
+	defer rt.past.Unlock()
 	s.Traffic, s.Slow = rt.past.traffic, rt.past.slow
-	rt.past.Unlock()
+	for c := range rt.past.leaving.Each() {
+		s.add(c.Stats())
+	}
 	for _, ns := range rt.registered() {
-		ns.mu.Lock()
-		turns = turns.Add(ns.past)
-		ns.mu.Unlock()
-		for _, o := range ns.live() {
+		live, past := ns.history()
+		turns = turns.Add(past)
+		for _, o := range live {
 			turns = turns.Add(o.turnStats())
 			if o.books == nil {
 				continue

@@ -6,7 +6,7 @@ import (
 )
 
 // Trace has functions that are called at points of interest, for metrics and tracing of one's own. Any may be nil. They are
-// called in the goroutine in which it happens and must return at once.
+// called in the goroutine in which it happens, must return at once and must not panic.
 type Trace struct {
 	// ObjectStarted is called when OnStart has returned without error.
 	ObjectStarted func(ObjectInfo)

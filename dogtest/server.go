@@ -63,8 +63,8 @@ func (s *Server) Get(path string) (status int, body string) {
 	if err != nil {
 		s.t.Fatalf("dogtest: get %s: %v", path, err)
 	}
-	defer answer.Body.Close()
 	data, err := io.ReadAll(answer.Body)
+	err = errors.Join(err, answer.Body.Close())
 	if err != nil {
 		s.t.Fatalf("dogtest: get %s: %v", path, err)
 	}

@@ -167,7 +167,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 	var answer bytes.Buffer
 	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	u.header.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true})
+	_ = u.header.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true})
 	answer.WriteString("\r\n")
 	nc.SetDeadline(time.Now().Add(c.opts.HandshakeTimeout)) // also ends those of the HTTP server
 	if _, err := nc.Write(answer.Bytes()); err != nil {

@@ -245,17 +245,24 @@ func (c *Conn) cut() {
 		raw = t.NetConn()
 	}
 	if t, ok := raw.(*net.TCPConn); ok {
-		t.SetLinger(0)
+		_ = t.SetLinger(0)
 	}
-	raw.Close()
+	_ = raw.Close() // whatever it says, the connection is gone
 }
 
 // Wait returns when no goroutine of the connection is left and the network connection is closed. Until then what was queued
 // and the close frame have up to Options.CloseTimeout to leave. It must be called after Read has returned its error.
 func (c *Conn) Wait() { c.writers.Wait() }
 
-// Closing reports whether the connection is closed or closing, so that what arrives is no longer of interest.
+// Closing reports whether our side has begun to close, so that what the peer sends no longer counts.
 func (c *Conn) Closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closeFrame != nil
+}
+
+// muted reports whether nothing that arrives is of interest any more.
+func (c *Conn) muted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.severed || c.closeFrame != nil
@@ -264,7 +271,7 @@ func (c *Conn) Closing() bool {
 // finish ends the reader's part: err is what stopped it. It decides how the connection closed, queues the close frame if one
 // is due and leaves the rest to the writer.
 func (c *Conn) finish(err error) *CloseError {
-	c.ws.CloseNow() // releases coder's finalizer, which keeps it in memory
+	_ = c.ws.CloseNow() // releases coder's finalizer, which keeps it in memory
 
 	var peer websocket.CloseError
 	answered := errors.As(err, &peer)
@@ -338,12 +345,12 @@ func (c *Conn) hangUp() {
 	if linger {
 		// Closing with unread bytes resets a TCP connection, and the peer could lose the close frame.
 		if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
-			half.CloseWrite()
+			_ = half.CloseWrite() // what fails here fails in the copy too
 		}
 		c.nc.SetReadDeadline(deadline)
-		io.Copy(io.Discard, c.nc)
+		_, _ = io.Copy(io.Discard, c.nc) // until the peer hangs up or the deadline passes
 	}
-	c.nc.Close()
+	_ = c.nc.Close()
 }
 
 // writeFailed records that nothing can be written any more.

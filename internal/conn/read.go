@@ -78,12 +78,12 @@ func (c *Conn) Read() (Op, []byte, error) {
 			return 0, nil, c.err
 		}
 		c.messagesIn.Add(1)
-		if c.Closing() {
+		if c.muted() {
 			continue
 		}
 		if op == Text && c.opts.AutoRequest != "" && c.opts.AutoReply != "" && string(data) == c.opts.AutoRequest {
 			c.lastAuto.Store(time.Now().UnixNano())
-			c.Send(NewFrame(Text, []byte(c.opts.AutoReply)), "") // a failure ends the next read
+			_ = c.Send(NewFrame(Text, []byte(c.opts.AutoReply)), "") // a failure ends the next read
 			continue
 		}
 		return op, data, nil

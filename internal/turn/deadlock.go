@@ -20,15 +20,12 @@ func breakCycle(w *waiter) {
 	graph.Lock()
 	defer graph.Unlock()
 	l := w.event.lock
-	l.mu.Lock()
-	holder := l.holder
-	if !w.queued || holder == nil || holder.keeps == 0 {
+	for { // one wait may close several circles
+		l.mu.Lock()
+		holder := l.holder
+		kept := w.queued && holder != nil && holder.keeps > 0
 		l.mu.Unlock()
-		return
-	}
-	l.mu.Unlock()
-	for _, e := range path(w.event, holder) {
-		if e.refuse(ErrDeadlock) {
+		if !kept || !slices.ContainsFunc(path(w.event, holder), func(e *Event) bool { return e.refuse(ErrDeadlock) }) {
 			return
 		}
 	}

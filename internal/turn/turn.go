@@ -4,7 +4,7 @@
 // brings an event runs the handler itself, and an idle object costs nothing but memory. Three things set it apart from a mutex:
 //
 //   - it is handed over in the order of arrival, and waiting for it can be cancelled;
-//   - an event can give it up while it waits for something else and take it back afterwards ([Yield], [Event.Resume]), or keep
+//   - an event can give it up while it waits for something else and take it back afterwards ([Yield], [Wait.Resume]), or keep
 //     it across such waits ([Event.Keep]);
 //   - events know who waits for them, so that a circle of kept turns is found when it closes (deadlock.go).
 //
@@ -85,10 +85,11 @@ type Event struct {
 	routine uint64 // the goroutine that runs it, when the lock is strict
 
 	// guarded by lock.mu
-	waits int // waits under way: calls between Yield and Resume
-	keeps int // Keeps under way
-	ended bool
-	place *waiter // its place in the lock's queue, while it has one
+	waiting bool // the handler waits: between its Yield and its Resume
+	waits   int  // waits under way: the handler's and, within it, those of goroutines it waits for
+	keeps   int  // Keeps under way
+	ended   bool
+	place   *waiter // its place in the lock's queue, while it has one
 
 	joined []*Event // further events that wait for this one; guarded by graph
 }
@@ -154,27 +155,33 @@ type Origin struct {
 
 // OriginOf returns the origin of an event that the holder of ctx waits for.
 func OriginOf(ctx context.Context) Origin {
-	return Origin{Call: NewCall(ctx), Values: context.WithoutCancel(ctx)}
+	return Origin{Call: NewCall(ctx), Values: valuesOf(ctx)}
 }
 
-// Begin waits for the turn until wait is done and returns the event that has it. Its context lives as long as life.
-//
-// Errors are wait's, [ErrDeadlock], and the reason given to [Lock.Close] or [Lock.Refuse].
-func (l *Lock) Begin(wait, life context.Context, from Origin) (*Event, error) {
-	t, err := l.Queue(life, from)
-	if err != nil {
-		return nil, err
+// Follow returns the origin of an event that the holder of ctx starts without waiting for it. Of an event's context it takes
+// the values of that event's origin alone: events that start each other for ever must not hold each other in memory.
+func Follow(ctx context.Context) Origin {
+	if e := From(ctx); e != nil {
+		ctx = e
 	}
-	return t.Redeem(wait)
+	return Origin{Values: valuesOf(ctx)}
 }
 
-// A Ticket is a place in the queue of a lock, which one goroutine may take for another.
+func valuesOf(ctx context.Context) context.Context {
+	if e, ok := ctx.(*Event); ok {
+		return e.values
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// A Ticket is a place in the queue of a lock. The goroutine that redeems it runs the event; another may have taken it.
 type Ticket struct {
 	Event *Event  // not begun
 	place *waiter // nil: the turn was free and is the event's already
 }
 
-// Queue takes the next place in the queue. Every ticket must be redeemed.
+// Queue takes the next place in the queue, or the turn itself if it is free, for an event whose context lives as long as life. Every
+// ticket must be redeemed. The error is the reason given to [Lock.Close].
 func (l *Lock) Queue(life context.Context, from Origin) (Ticket, error) {
 	e := &Event{Context: life, values: from.Values, lock: l, call: from.Call}
 	l.mu.Lock()
@@ -197,7 +204,8 @@ func (l *Lock) Queue(life context.Context, from Origin) (Ticket, error) {
 	return Ticket{Event: e, place: w}, nil
 }
 
-// Redeem waits for the ticket's turn until wait is done; the errors are those of [Lock.Begin].
+// Redeem waits for the turn until wait is done and returns the event that has it. Errors are wait's cause, [ErrDeadlock], and the
+// reason given to [Lock.Close].
 func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 	if t.place != nil {
 		if err := t.Event.lock.await(wait, t.place); err != nil {
@@ -228,42 +236,67 @@ func (e *Event) End() (closed, misuse error) {
 	return l.closed, misuse
 }
 
-// Ended reports whether the handler of the event has returned.
-func (e *Event) Ended() bool {
+// Usable returns [ErrOutside] when the event's context may not be used here and now: its handler has returned, or runs in another
+// goroutine (which only a strict lock notices).
+func (e *Event) Usable() error {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
-	return e.ended
+	return e.usableLocked()
 }
 
-// Yield gives up the turn of the event that ctx belongs to, until [Event.Resume]. The event is nil when ctx belongs to none;
-// Resume of a nil event does nothing. While the turn is given up, ctx may be used by any goroutine that the handler waits for.
-func Yield(ctx context.Context) (*Event, error) {
+// usableLocked is Usable. The caller must hold lock.mu.
+func (e *Event) usableLocked() error {
+	if e.ended || (!e.waiting && !e.ownedByCaller()) {
+		return ErrOutside
+	}
+	return nil
+}
+
+// A Wait is a wait of an event, begun by [Yield].
+type Wait struct {
+	event *Event // nil: of no event
+	outer bool   // the handler's own; else that of a goroutine that the handler waits for
+}
+
+// Yield gives up the turn of the event that ctx belongs to, until [Wait.Resume]; when ctx belongs to none, neither does anything.
+// While the turn is given up, ctx may be used by any goroutine that the handler waits for.
+func Yield(ctx context.Context) (Wait, error) {
 	e := From(ctx)
 	if e == nil {
-		return nil, nil
+		return Wait{}, nil
 	}
 	l := e.lock
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.ended || (e.waits == 0 && !e.ownedByCaller()) {
-		return nil, ErrOutside
+	if err := e.usableLocked(); err != nil {
+		return Wait{}, err
 	}
 	e.waits++
+	if e.waiting {
+		return Wait{event: e}, nil
+	}
+	e.waiting = true
 	if e.keeps == 0 && l.holder == e {
 		l.handOverLocked()
 	}
-	return e, nil
+	return Wait{event: e, outer: true}, nil
 }
 
 // Resume takes the turn back that [Yield] gave up. It cannot be cancelled: what follows it in the handler relies on the turn.
-func (e *Event) Resume() {
+func (w Wait) Resume() {
+	e := w.event
 	if e == nil {
 		return
 	}
 	l := e.lock
 	l.mu.Lock()
 	e.waits--
-	if e.waits > 0 || e.ended || l.holder == e {
+	if !w.outer {
+		l.mu.Unlock()
+		return
+	}
+	e.waiting = false
+	if e.ended || l.holder == e {
 		l.mu.Unlock()
 		return
 	}
@@ -272,12 +305,12 @@ func (e *Event) Resume() {
 		l.mu.Unlock()
 		return
 	}
-	w, kept := l.pushLocked(e, false)
+	place, kept := l.pushLocked(e, false)
 	l.mu.Unlock()
 	if kept {
-		breakCycle(w)
+		breakCycle(place)
 	}
-	<-w.ready
+	<-place.ready
 }
 
 // Keep makes the event keep its turn across waits, until [Event.Unkeep]. Keeps nest.

@@ -3,9 +3,11 @@ package turn_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -15,9 +17,17 @@ import (
 
 var background = context.Background()
 
+func begin(wait context.Context, l *turn.Lock, life context.Context, from turn.Origin) (*turn.Event, error) {
+	ticket, err := l.Queue(life, from)
+	if err != nil {
+		return nil, err
+	}
+	return ticket.Redeem(wait)
+}
+
 // run is what an owner of locks does for an event: begin, handle, end.
 func run(ctx context.Context, l *turn.Lock, handle func(ctx context.Context) error) error {
-	e, err := l.Begin(ctx, background, turn.OriginOf(ctx))
+	e, err := begin(ctx, l, background, turn.OriginOf(ctx))
 	if err != nil {
 		return err
 	}
@@ -58,7 +68,7 @@ func TestEventsRunOneAtATimeInTheOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
 		var order []int // the turn is its guard: the race detector watches
-		first, err := l.Begin(background, background, turn.Origin{})
+		first, err := begin(background, &l, background, turn.Origin{})
 		require.NoError(t, err)
 		for i := range 20 {
 			go func() {
@@ -82,11 +92,11 @@ func TestEventsRunOneAtATimeInTheOrderOfArrival(t *testing.T) {
 func TestWaitingEndsWithTheCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
-		first, err := l.Begin(background, background, turn.Origin{})
+		first, err := begin(background, &l, background, turn.Origin{})
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(background, time.Second)
 		defer cancel()
-		_, err = l.Begin(ctx, background, turn.Origin{})
+		_, err = begin(ctx, &l, background, turn.Origin{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		first.End()
 		require.NoError(t, run(background, &l, func(context.Context) error { return nil }))
@@ -177,7 +187,7 @@ func TestAStrictLockKnowsItsGoroutine(t *testing.T) {
 func TestALenientLockReportsAContextStillInUseAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
-		e, err := l.Begin(background, background, turn.Origin{})
+		e, err := begin(background, &l, background, turn.Origin{})
 		require.NoError(t, err)
 		go func() { _ = sleep(e, time.Second) }()
 		synctest.Wait()
@@ -206,7 +216,7 @@ func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) 
 		go func() { results <- run(background, &l, handler) }()
 		go func() { results <- run(background, &l, handler) }()
 		synctest.Wait() // both wait
-		holder, err := l.Begin(background, background, turn.Origin{})
+		holder, err := begin(background, &l, background, turn.Origin{})
 		require.NoError(t, err)
 		go func() { results <- run(background, &l, handler) }()
 		synctest.Wait() // queued
@@ -214,7 +224,7 @@ func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) 
 		l.Close(reason)
 		l.Close(errors.New("too late"))
 		require.ErrorIs(t, <-results, reason)
-		_, err = l.Begin(background, background, turn.Origin{})
+		_, err = begin(background, &l, background, turn.Origin{})
 		require.ErrorIs(t, err, reason)
 		_, err = l.Queue(background, turn.Origin{})
 		require.ErrorIs(t, err, reason)
@@ -227,7 +237,7 @@ func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) 
 func TestATicketKeepsItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
-		first, err := l.Begin(background, background, turn.Origin{})
+		first, err := begin(background, &l, background, turn.Origin{})
 		require.NoError(t, err)
 		ticket, err := l.Queue(background, turn.Origin{})
 		require.NoError(t, err)
@@ -252,7 +262,7 @@ func TestTheContextHasTheCallersValuesAndTheObjectsLife(t *testing.T) {
 	var l turn.Lock
 	life, stop := context.WithCancelCause(context.WithValue(background, key("a"), 1))
 	ctx, cancel := context.WithCancel(context.WithValue(background, key("b"), 2))
-	e, err := l.Begin(ctx, life, turn.OriginOf(ctx))
+	e, err := begin(ctx, &l, life, turn.OriginOf(ctx))
 	require.NoError(t, err)
 	defer e.End()
 	derived := context.WithValue(e, key("c"), 3)
@@ -337,7 +347,7 @@ func TestDeadlocks(t *testing.T) {
 	t.Run("by joining", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var a, b turn.Lock
-			blocker, err := b.Begin(background, background, turn.Origin{})
+			blocker, err := begin(background, &b, background, turn.Origin{})
 			require.NoError(t, err)
 			var work *turn.Event
 			go func() {
@@ -364,7 +374,7 @@ func TestDeadlocks(t *testing.T) {
 			require.NoError(t, run(background, &a, func(ctx context.Context) error {
 				return keep(ctx, func() error {
 					from := turn.OriginOf(ctx)
-					child, err := b.Begin(ctx, background, from)
+					child, err := begin(ctx, &b, background, from)
 					require.NoError(t, err)
 					from.Call.Over()
 					go func() {
@@ -378,6 +388,87 @@ func TestDeadlocks(t *testing.T) {
 			require.NoError(t, <-late)
 		})
 	})
+}
+
+// One Resume closes two circles; only one is broken.
+func TestEveryCircleThatOneWaitClosesIsBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a, b, c turn.Lock
+		keep := func(l *turn.Lock) *turn.Event {
+			e, err := begin(background, l, background, turn.Origin{})
+			require.NoError(t, err)
+			require.NoError(t, e.Keep())
+			return e
+		}
+		e, err := begin(background, &a, background, turn.Origin{}) // clusterize
+		require.NoError(t, err)
+		wait, err := turn.Yield(e)
+		require.NoError(t, err)
+		k := keep(&a)
+		p1, p2 := keep(&b), keep(&c)
+		require.NoError(t, e.Join(p1))
+		require.NoError(t, e.Join(p2))
+		got := make(chan error, 2)
+		for _, l := range []*turn.Lock{&b, &c} {
+			go func() {
+				z, err := begin(background, l, background, turn.OriginOf(k))
+				if err == nil {
+					z.End()
+				}
+				got <- err
+			}()
+		}
+		synctest.Wait()
+		go wait.Resume()
+		synctest.Wait()
+		require.Len(t, got, 2, "both of K's calls are in a circle with E")
+		for _, x := range []*turn.Event{k, p1, p2} {
+			x.Unkeep()
+			x.End()
+		}
+		synctest.Wait()
+		e.End()
+	})
+}
+
+func TestAHandlerHasItsTurnAfterAWaitWhoeverElseStillWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := turn.Lock{Strict: true}
+		e, _ := begin(background, &a, background, turn.Origin{})
+		outer, err := turn.Yield(e)
+		require.NoError(t, err)
+		go func() { // not waited for by the handler
+			w, err := turn.Yield(e)
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+			w.Resume()
+		}()
+		synctest.Wait()
+		outer.Resume() // the handler goes on, believing it has the turn
+		ctx, cancel := context.WithTimeout(background, 100*time.Millisecond)
+		defer cancel()
+		other, err := begin(ctx, &a, background, turn.Origin{})
+		require.ErrorIs(t, err, context.DeadlineExceeded, "another event has the turn as well: %v", other)
+		e.End()
+		time.Sleep(2 * time.Second) // until the stray goroutine has ended
+	})
+}
+
+func TestEventsThatStartEachOtherDoNotHoldEachOtherInMemory(t *testing.T) {
+	var l turn.Lock
+	first, err := begin(background, &l, background, turn.Follow(context.WithValue(background, key("a"), 1)))
+	require.NoError(t, err)
+	second, err := l.Queue(background, turn.Follow(context.WithValue(first, key("b"), 2)))
+	require.NoError(t, err)
+	gone := weak.Make(first)
+	first.End()
+	first = nil
+	e, err := second.Redeem(background)
+	require.NoError(t, err)
+	runtime.GC()
+	require.Nil(t, gone.Value())
+	require.Equal(t, 1, e.Value(key("a")))
+	e.End()
 }
 
 // Whatever events call each other, keeping their turns or not, everything ends: synctest reports a deadlock that goes
@@ -453,7 +544,7 @@ func BenchmarkEvent(b *testing.B) {
 	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		e, _ := l.Begin(life, life, turn.Origin{})
+		e, _ := begin(life, &l, life, turn.Origin{})
 		e.End()
 	}
 }
@@ -464,7 +555,7 @@ func BenchmarkContended(b *testing.B) {
 	b.SetParallelism(25)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			e, _ := l.Begin(background, background, turn.Origin{})
+			e, _ := begin(background, &l, background, turn.Origin{})
 			e.End()
 		}
 	})
@@ -478,7 +569,7 @@ func BenchmarkWait(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			l := turn.Lock{Strict: strict}
-			e, _ := l.Begin(background, background, turn.Origin{})
+			e, _ := begin(background, &l, background, turn.Origin{})
 			defer e.End()
 			for b.Loop() {
 				w, _ := turn.Yield(e)
