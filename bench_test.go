@@ -1,0 +1,238 @@
+package dog_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+)
+
+// nowhere is a ResponseWriter whose answer nobody reads.
+type nowhere struct{ header http.Header }
+
+func (w *nowhere) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
+
+func (*nowhere) WriteHeader(int)             {}
+func (*nowhere) Write(p []byte) (int, error) { return len(p), nil }
+
+func newRequest(target string) *http.Request {
+	return httptest.NewRequest(http.MethodGet, target, nil)
+}
+
+// upgrade returns a request for a WebSocket.
+func upgrade(target string) *http.Request {
+	req := newRequest(target)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "websocket")
+	req.Header.Set("Sec-WebSocket-Version", "13")
+	req.Header.Set("Sec-WebSocket-Key", "MDEyMzQ1Njc4OWFiY2RlZg==")
+	return req
+}
+
+// sink is the server's end of a connection to a client that costs nothing: what is written is reported, what is to be read comes
+// from a channel, nothing ever blocks.
+type sink struct {
+	net.Conn // nil: the rest of the methods is not used
+	written  func(n int)
+	inbound  chan []byte // each at most 512 bytes; nil: the client says nothing
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.written(len(p))
+	return len(p), nil
+}
+
+func (s *sink) Read(p []byte) (int, error) {
+	select {
+	case frame := <-s.inbound:
+		return copy(p, frame), nil
+	case <-s.closed:
+		return 0, io.EOF
+	}
+}
+
+func (s *sink) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
+
+func (*sink) SetDeadline(time.Time) error      { return nil }
+func (*sink) SetReadDeadline(time.Time) error  { return nil }
+func (*sink) SetWriteDeadline(time.Time) error { return nil }
+
+// hijacked is a ResponseWriter over a sink.
+type hijacked struct {
+	nowhere
+	conn *sink
+}
+
+func (w *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.conn, bufio.NewReadWriter(bufio.NewReaderSize(w.conn, 16), bufio.NewWriterSize(w.conn, 16)), nil
+}
+
+// plant is a house without the checks of the test kit.
+type plant struct {
+	family *dog.Family[lobby, room]
+	group  dog.Stub[lobby]
+}
+
+func newPlant(b *testing.B, limit int, on *hooks) *plant {
+	b.Helper()
+	rt, err := dog.New(dog.Options{Reservation: time.Hour, Linger: time.Hour, Heartbeat: -1})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
+	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = limit })
+	require.NoError(b, err)
+	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = on })
+	require.NoError(b, err)
+	return &plant{family: dog.Link(lobbies, rooms), group: lobbies.Named("main")}
+}
+
+func (p *plant) identify(b *testing.B, requestID string) dog.Stub[room] {
+	stub, err := dog.Identify(context.Background(), p.group, requestID, p.family)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return stub
+}
+
+// join connects a sink, which is closed at the end.
+func (p *plant) join(b *testing.B, requestID string, s *sink) {
+	s.closed = make(chan struct{})
+	b.Cleanup(func() { s.Close() })
+	p.identify(b, requestID).ServeHTTP(&hijacked{conn: s}, upgrade("/ws"))
+}
+
+// visit makes n request ids linger where they were, all at the same time, for one request each.
+func (p *plant) visit(b *testing.B, n int, user func(int) string) {
+	stubs := make([]dog.Stub[room], n)
+	for i := range stubs {
+		stubs[i] = p.identify(b, user(i))
+	}
+	req := newRequest("/")
+	for _, stub := range stubs {
+		stub.ServeHTTP(&nowhere{}, req)
+	}
+}
+
+// BenchmarkIdentify is a decision and its release, for request ids that linger on replicas with 50 of them each.
+func BenchmarkIdentify(b *testing.B) {
+	for _, ids := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprintf("ids=%d/replicas=%d", ids, ids/50), func(b *testing.B) {
+			p := newPlant(b, 50, &hooks{})
+			buf := append(make([]byte, 0, 16), "user-"...)
+			user := func(i int) string { return string(strconv.AppendInt(buf, int64(i), 10)) } // fresh, as from a request
+			p.visit(b, ids, user)
+			runtime.GC() // what the set-up left behind
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				i = (i + 7_368_787) % ids // without a common factor: visits all, far from each other
+				p.identify(b, user(i)).Release()
+			}
+		})
+	}
+}
+
+// BenchmarkRequest is a request through a stub, answered by Receive.
+func BenchmarkRequest(b *testing.B) {
+	p := newPlant(b, 2, &hooks{})
+	stub := p.identify(b, "ada")
+	w, req := &nowhere{}, newRequest("/")
+	b.ReportAllocs()
+	for b.Loop() {
+		stub.ServeHTTP(w, req)
+	}
+}
+
+// BenchmarkBroadcast is a message to 10,000 sockets, until it has been written to all of them.
+func BenchmarkBroadcast(b *testing.B) {
+	const sockets = 10_000
+	for _, replicas := range []int{1, 20, 200} {
+		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) {
+			p := newPlant(b, sockets/replicas, &hooks{})
+			var left atomic.Int64
+			done := make(chan struct{})
+			written := func(int) {
+				if left.Add(-1) == 0 {
+					done <- struct{}{}
+				}
+			}
+			for i := range sockets {
+				p.join(b, fmt.Sprint("user-", i), &sink{written: written})
+			}
+			message := make([]byte, 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				left.Store(sockets)
+				if err := p.family.Broadcast(context.Background(), p.group, message); err != nil {
+					b.Fatal(err)
+				}
+				<-done
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sockets, "ns/socket")
+		})
+	}
+}
+
+// BenchmarkGossip is a question to all replicas and their answers.
+func BenchmarkGossip(b *testing.B) {
+	for _, siblings := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("siblings=%d", siblings), func(b *testing.B) {
+			p := newPlant(b, 1, &hooks{gossip: func(context.Context, *room, dog.Message) (any, error) { return 1, nil }})
+			for i := range siblings {
+				p.identify(b, fmt.Sprint("user-", i))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				replies, err := p.family.Gossip(context.Background(), p.group, "how many?")
+				if err != nil || len(replies) != siblings || replies[0].Err != nil {
+					b.Fatal(replies, err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkMessage is a message of 64 bytes from a client to its replica and back.
+func BenchmarkMessage(b *testing.B) {
+	p := newPlant(b, 1, &hooks{message: echo})
+	back := make(chan int)
+	s := &sink{inbound: make(chan []byte), written: func(int) {}}
+	p.join(b, "ada", s)
+	s.written = func(n int) { // from now on: nothing is written between the handshake and the first echo
+		select {
+		case back <- n:
+		case <-s.closed:
+		}
+	}
+	const binary, masked = 0x82, 0x80
+	frame := append([]byte{binary, masked | 64, 0, 0, 0, 0}, make([]byte, 64)...)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.inbound <- frame
+		if n := <-back; n != 2+64 {
+			b.Fatalf("%d bytes came back", n)
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package dog
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+type benchGroup struct{ Group }
+
+func (*benchGroup) Receive(http.ResponseWriter, *http.Request) {}
+
+// BenchmarkEvent is an uncontended event: the turn is taken, a handler run, the turn given back.
+func BenchmarkEvent(b *testing.B) {
+	rt, err := New(Options{})
+	require.NoError(b, err)
+	groups, err := RegisterGroup(rt, "group", func(g *benchGroup) { g.Limit = 1 })
+	require.NoError(b, err)
+	o := groups.Named("main").to.(*address).object()
+
+	ctx := b.Context()
+	ran := 0
+	handle := func(context.Context, any) error { ran++; return nil }
+	require.NoError(b, o.event(ctx, turn.Origin{}, EventMessage, handle)) // the first one starts the group
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := o.event(ctx, turn.Origin{}, EventMessage, handle); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	require.Equal(b, b.N+1, ran)
+	require.NoError(b, rt.Shutdown(ctx))
+}

@@ -1,0 +1,240 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// How a group makes replicas.
+
+// pause waits in a handler and gives the turn up.
+func pause(ctx context.Context, d time.Duration) error {
+	return dog.Await(ctx, func() error { time.Sleep(d); return nil })
+}
+
+// limit returns the setup of a hall with this limit.
+func limit(n int) func(*hall) { return func(l *hall) { l.Limit = n } }
+
+// identifyAll lets callers identify at the same time and returns their errors.
+func (h *halls) identifyAll(ctx context.Context, callers int) []error {
+	results := make(chan error, callers)
+	for i := range callers {
+		go func() {
+			_, err := h.identify(ctx, "caller "+strconv.Itoa(i))
+			results <- err
+		}()
+	}
+	var all []error
+	for range callers {
+		all = append(all, <-results)
+	}
+	return all
+}
+
+func TestClusterizeNamesTheReplica(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var askedFor, name, group string
+		identify := func() dog.ID {
+			h := newHalls(t, limit(1), &hooks{start: func(_ context.Context, r *room) error {
+				name, group = r.Name(), r.GroupName()
+				return nil
+			}}, func(_ context.Context, requestID string) (string, error) {
+				askedFor = requestID
+				return "kitchen", nil
+			})
+			stub, err := h.identify(t.Context(), "ada")
+			require.NoError(t, err)
+			status, _ := dogtest.Serve(t, stub).Get("/")
+			require.Equal(t, http.StatusOK, status)
+			require.Equal(t, "kitchen", stub.Name())
+			return stub.ID()
+		}
+		id := identify()
+		require.Equal(t, []string{"ada", "kitchen", "main"}, []string{askedFor, name, group})
+		require.Equal(t, id, identify(), "the same in every process")
+	})
+}
+
+func TestClusterizeMakesReplicasOneAfterTheOther(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		calls := 0
+		h := newHalls(t, limit(2), &hooks{}, func(ctx context.Context, _ string) (string, error) {
+			calls++
+			name := strconv.Itoa(calls)
+			return name, pause(ctx, time.Second)
+		})
+		began := time.Now()
+		for _, err := range h.identifyAll(t.Context(), 5) {
+			require.NoError(t, err)
+		}
+		require.Equal(t, 3, calls)
+		require.Equal(t, 3*time.Second, time.Since(began))
+		require.Equal(t, []int{2, 2, 1}, h.loads())
+	})
+}
+
+func TestAnErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing.T) {
+	broken := errors.New("no names left")
+	ways := map[string]struct {
+		fail func() error
+		want error
+	}{
+		"error": {func() error { return broken }, broken},
+		"panic": {func() error { panic("broken") }, dog.ErrReset},
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				calls := 0
+				h := newHalls(t, limit(5), &hooks{}, func(ctx context.Context, _ string) (string, error) {
+					if calls++; calls > 1 {
+						return "fine", nil
+					}
+					_ = pause(ctx, time.Second)
+					return "", way.fail()
+				})
+				for _, err := range h.identifyAll(t.Context(), 5) {
+					require.ErrorIs(t, err, way.want)
+				}
+				require.Equal(t, 1, calls)
+				require.Empty(t, h.loads())
+				_, err := h.identify(t.Context(), "ada")
+				require.NoError(t, err)
+				require.Equal(t, []int{1}, h.loads())
+			})
+		})
+	}
+}
+
+func TestClusterizeMustNotNameALiveReplica(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHalls(t, limit(1), &hooks{}, func(context.Context, string) (string, error) { return "only", nil })
+		_, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		_, err = h.identify(t.Context(), "bob")
+		require.ErrorIs(t, err, dog.ErrReplicaExists)
+		require.Equal(t, []int{1}, h.loads())
+
+		time.Sleep(2 * time.Minute) // it has been retired
+		_, err = h.identify(t.Context(), "bob")
+		require.NoError(t, err)
+		require.Equal(t, []int{1}, h.loads())
+	})
+}
+
+func TestACallerThatGivesUpSpoilsNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHalls(t, limit(5), &hooks{}, func(ctx context.Context, _ string) (string, error) {
+			return "late", errors.Join(pause(ctx, 2*time.Second), ctx.Err())
+		})
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		first := make(chan error, 1)
+		go func() {
+			_, err := h.identify(impatient, "ada") // it is the one that Clusterize is called for
+			first <- err
+		}()
+		synctest.Wait()
+		began := time.Now()
+		for _, err := range h.identifyAll(t.Context(), 3) {
+			require.NoError(t, err)
+		}
+		require.Equal(t, 2*time.Second, time.Since(began))
+		require.ErrorIs(t, <-first, context.DeadlineExceeded)
+		require.Equal(t, []int{3}, h.loads(), "who gave up holds no place")
+	})
+}
+
+func TestIdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHalls(t, limit(1), &hooks{}, func(context.Context, string) (string, error) { return "free", nil })
+		var kept, given error
+		h.receive = func(_ *hall, _ http.ResponseWriter, req *http.Request) {
+			ctx := req.Context()
+			_ = dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
+				_, kept = h.identify(ctx, "ada")
+				return nil
+			})
+			_, given = h.identify(ctx, "ada")
+		}
+		began := time.Now()
+		status, _ := dogtest.Serve(t, h.group).Get("/")
+		require.Equal(t, http.StatusOK, status)
+		require.ErrorIs(t, kept, dog.ErrDeadlock)
+		require.NoError(t, given, "it gives up the turn")
+		require.Zero(t, time.Since(began))
+	})
+}
+
+func TestAGroupIdentifiesNobodyWhileItStarts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHalls(t, limit(1), &hooks{}, nil)
+		var early error
+		h.start = func(ctx context.Context, _ *hall) error {
+			_, early = h.identify(ctx, "early")
+			return nil
+		}
+		_, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		require.ErrorIs(t, early, dog.ErrDeadlock)
+		require.Equal(t, []int{1}, h.loads())
+	})
+}
+
+func TestAReplicaThatClusterizeLeavesUnnamedHasARandomID(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHalls(t, limit(1), &hooks{}, nil)
+		first, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		second, err := h.identify(t.Context(), "bob")
+		require.NoError(t, err)
+		require.Empty(t, first.Name())
+		require.NotEqual(t, first.ID(), second.ID())
+	})
+}
+
+// opening is a group that may fail to start.
+type opening struct {
+	dog.Group
+	start func() error
+}
+
+func (o *opening) OnStart(context.Context) error { return o.start() }
+
+func TestAGroupThatCannotStartIdentifiesNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		starts, broken := 0, errors.New("not ready")
+		rt := dogtest.New(t, dog.Options{})
+		groups, err := dog.RegisterGroup(rt, "opening", func(o *opening) {
+			o.Limit = 1
+			o.start = func() error {
+				if starts++; starts <= 2 {
+					return broken
+				}
+				return nil
+			}
+		})
+		require.NoError(t, err)
+		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = &hooks{} })
+		require.NoError(t, err)
+		family := dog.Link(groups, rooms)
+		for range 2 {
+			_, err = dog.Identify(t.Context(), groups.Named("main"), "ada", family)
+			require.ErrorIs(t, err, dog.ErrReset)
+			require.ErrorIs(t, err, broken)
+		}
+		_, err = dog.Identify(t.Context(), groups.Named("main"), "ada", family)
+		require.NoError(t, err)
+		require.Equal(t, 3, starts)
+	})
+}

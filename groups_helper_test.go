@@ -1,0 +1,84 @@
+package dog_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// hall is a group with names for its replicas, a start and a page of its own.
+type hall struct {
+	dog.Group
+	in *halls
+}
+
+func (l *hall) OnStart(ctx context.Context) error {
+	if l.in.start == nil {
+		return nil
+	}
+	return l.in.start(ctx, l)
+}
+
+func (l *hall) Clusterize(ctx context.Context, requestID string) (string, error) {
+	if l.in.clusterize == nil {
+		return "", nil
+	}
+	return l.in.clusterize(ctx, requestID)
+}
+
+func (l *hall) Receive(w http.ResponseWriter, req *http.Request) { l.in.receive(l, w, req) }
+
+// halls is a runtime with one group of the type hall.
+type halls struct {
+	rt     *dog.Runtime
+	family *dog.Family[hall, room]
+	group  dog.Stub[hall]
+
+	start      func(ctx context.Context, l *hall) error                    // nil: nothing
+	clusterize func(ctx context.Context, requestID string) (string, error) // nil: no names
+	receive    func(l *hall, w http.ResponseWriter, req *http.Request)     // of the group
+}
+
+func newHalls(t testing.TB, setup func(*hall), on *hooks, clusterize func(context.Context, string) (string, error)) *halls {
+	t.Helper()
+	h := &halls{rt: dogtest.New(t, dog.Options{}), clusterize: clusterize}
+	groups, err := dog.RegisterGroup(h.rt, "hall", func(l *hall) { l.in = h; setup(l) })
+	require.NoError(t, err)
+	rooms, err := dog.RegisterReplica(h.rt, "room", func(r *room) { r.on = on })
+	require.NoError(t, err)
+	h.family = dog.Link(groups, rooms)
+	h.group = groups.Named("main")
+	return h
+}
+
+func (h *halls) identify(ctx context.Context, requestID string) (dog.Stub[room], error) {
+	return dog.Identify(ctx, h.group, requestID, h.family)
+}
+
+func (h *halls) loads() []int {
+	var loads []int
+	for r := range h.family.Replicas(h.group) {
+		loads = append(loads, r.Load)
+	}
+	return loads
+}
+
+// background requests a path and sends the status of the answer, 0 when there is none.
+func background(srv *dogtest.Server, path string) <-chan int {
+	status := make(chan int, 1)
+	go func() {
+		answer, err := srv.Client().Get(dogtest.URL + path)
+		if err != nil {
+			status <- 0
+			return
+		}
+		_ = answer.Body.Close()
+		status <- answer.StatusCode
+	}()
+	return status
+}

@@ -1,0 +1,249 @@
+package dog_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+func TestABadRequestIDReachesNoReplica(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 2, &hooks{})
+		bad := map[string]string{
+			"empty": "", "too long": strings.Repeat("x", 1025), "newline": "a\nb", "escape": "\x1b[0m", "C1": "\u0085", "not UTF-8": "a\xff",
+		}
+		for name, id := range bad {
+			_, err := h.identify(t.Context(), id)
+			require.ErrorIs(t, err, dog.ErrInvalidRequestID, name)
+			_, answer, err := h.srv.TryDial("/ws?u="+url.QueryEscape(id), dogtest.DialOptions{})
+			require.Error(t, err)
+			require.Equal(t, http.StatusBadRequest, answer.StatusCode, name)
+		}
+		require.Empty(t, h.loads())
+	})
+}
+
+func TestAMalformedUpgradeIsRefused(t *testing.T) {
+	upgrade := func(change string, values ...string) http.Header {
+		header := http.Header{
+			"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+			"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+		}
+		if change != "" {
+			header[change] = values
+		}
+		return header
+	}
+	tests := []struct {
+		name   string
+		method string
+		header http.Header
+		status int
+		answer http.Header
+	}{
+		{"POST", "POST", upgrade(""), 405, http.Header{"Allow": {"GET"}}},
+		{"HEAD", "HEAD", upgrade(""), 405, http.Header{"Allow": {"GET"}}},
+		{"plain request", "GET", nil, 426, http.Header{"Upgrade": {"websocket"}}},
+		{"another protocol", "GET", upgrade("Upgrade", "h2c"), 426, http.Header{"Upgrade": {"websocket"}}},
+		{"no Connection", "GET", upgrade("Connection"), 426, http.Header{"Upgrade": {"websocket"}}},
+		{"no version", "GET", upgrade("Sec-Websocket-Version"), 400, http.Header{"Sec-Websocket-Version": {"13"}}},
+		{"old version", "GET", upgrade("Sec-Websocket-Version", "8"), 400, http.Header{"Sec-Websocket-Version": {"13"}}},
+		{"no key", "GET", upgrade("Sec-Websocket-Key"), 400, nil},
+		{"bad key", "GET", upgrade("Sec-Websocket-Key", "%%%"), 400, nil},
+		{"short key", "GET", upgrade("Sec-Websocket-Key", "c2hvcnQ="), 400, nil},
+		{"two keys", "GET", upgrade("Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="), 400, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var socket *dog.Socket
+				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+					socket = r.Connect(w, req)
+				}})
+				answer, body := ask(t, h.srv, test.method, "/ws", test.header)
+				require.Equal(t, test.status, answer.StatusCode)
+				for name, values := range test.answer {
+					require.Equal(t, values, answer.Header[name])
+				}
+				if test.method != http.MethodHead {
+					require.Equal(t, http.StatusText(test.status)+"\n", body, "nothing internal")
+				}
+				require.Nil(t, socket)
+				requireEmpty(t, h.rt)
+				h.join("next") // the place of limit 1 is free
+			})
+		})
+	}
+}
+
+func TestOnlyAllowedOriginsConnect(t *testing.T) {
+	tests := []struct {
+		name    string
+		options dog.SocketOptions
+		origin  string
+		status  int
+	}{
+		{"no origin", dog.SocketOptions{}, "", 101},
+		{"same host", dog.SocketOptions{}, "http://dog.test", 101},
+		{"other host", dog.SocketOptions{}, "https://evil.example", 403},
+		{"other port", dog.SocketOptions{}, "http://dog.test:8080", 403},
+		{"not a URL", dog.SocketOptions{}, "://", 403},
+		{"null", dog.SocketOptions{}, "null", 403},
+		{"allowed", dog.SocketOptions{OriginPatterns: []string{"*.example.com"}}, "https://a.example.com", 101},
+		{"nearly allowed", dog.SocketOptions{OriginPatterns: []string{"*.example.com"}}, "https://a.example.com.evil.example", 403},
+		{"allowed with scheme", dog.SocketOptions{OriginPatterns: []string{"https://example.com"}}, "https://example.com", 101},
+		{"another scheme", dog.SocketOptions{OriginPatterns: []string{"https://example.com"}}, "http://example.com", 403},
+		{"any", dog.SocketOptions{AllowAnyOrigin: true}, "https://evil.example", 101},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				h := newHouseWith(t, dog.Options{Sockets: test.options}, func(l *lobby) { l.Limit = 1 }, &hooks{})
+				header := http.Header{}
+				if test.origin != "" {
+					header.Set("Origin", test.origin)
+				}
+				c, answer, err := h.srv.TryDial("/ws", dogtest.DialOptions{Header: header})
+				require.Equal(t, test.status, answer.StatusCode)
+				if err == nil {
+					c.Close(1000, "")
+				}
+				requireEmpty(t, h.rt)
+			})
+		})
+	}
+}
+
+func TestAClientThatBreaksTheRulesIsClosed(t *testing.T) {
+	tests := map[string]struct {
+		frame []byte
+		code  int
+		cause error
+	}{
+		"message over the limit":     {frame(1, strings.Repeat("x", 101)), 1009, dog.ErrMessageTooBig},
+		"fragments over the limit":   {append([]byte{0x01, 0x80 | 60, 0, 0, 0, 0}, append([]byte(strings.Repeat("x", 60)), frame(0, strings.Repeat("x", 60))...)...), 1009, dog.ErrMessageTooBig},
+		"text that is not UTF-8":     {frame(1, "a\xff"), 1007, dog.ErrInvalidUTF8},
+		"reason that is not UTF-8":   {frame(8, "\x03\xe8\xff"), 1007, dog.ErrInvalidUTF8},
+		"unmasked":                   {[]byte{0x81, 1, 'x'}, 1002, dog.ErrProtocol},
+		"reserved bit":               {frame(0x40|1, "x"), 1002, dog.ErrProtocol},
+		"unknown opcode":             {frame(3, "x"), 1002, dog.ErrProtocol},
+		"continuation of nothing":    {frame(0, "x"), 1002, dog.ErrProtocol},
+		"fragmented ping":            {[]byte{0x09, 0x80, 0, 0, 0, 0}, 1002, dog.ErrProtocol},
+		"forbidden close code":       {frame(8, "\x03\xed"), 1002, dog.ErrProtocol}, // 1005
+		"close code of no standard":  {frame(8, "\x03\xe7"), 1002, dog.ErrProtocol}, // 999
+		"close frame with half code": {frame(8, "\x03"), 1002, dog.ErrProtocol},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				d := newDen(t, dog.Options{Sockets: dog.SocketOptions{MaxMessage: 100}})
+				c := d.srv.Dial("/")
+				c.Send(strings.Repeat("x", 100))
+				c.SendRaw(test.frame)
+				code, _ := c.Closed()
+				require.Equal(t, test.code, code)
+				requireEmpty(t, d.rt)
+				require.Equal(t, []string{strings.Repeat("x", 100)}, d.got, "what came before counts")
+				require.Len(t, d.errors, 1)
+				require.Equal(t, test.code, d.errors[0].Code)
+				require.ErrorIs(t, d.errors[0], test.cause)
+				require.Empty(t, d.closes)
+			})
+		})
+	}
+}
+
+func TestAClientThatVanishesIsAnError1006(t *testing.T) {
+	tests := map[string][]byte{
+		"between messages":    nil,
+		"within a header":     {0x81},
+		"within a message":    frame(1, "hello")[:8],
+		"between fragments":   {0x01, 0x81, 0, 0, 0, 0, 'h'},
+		"within a close":      frame(8, "\x03\xe8bye")[:7],
+		"with a whole header": frame(1, "hello")[:6],
+	}
+	for name, part := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				d := newDen(t, dog.Options{})
+				c := d.srv.Dial("/")
+				c.SendRaw(part)
+				c.Vanish()
+				requireEmpty(t, d.rt)
+				require.Empty(t, d.got)
+				require.Len(t, d.errors, 1)
+				require.Equal(t, 1006, d.errors[0].Code)
+				require.Error(t, d.errors[0].Err)
+				require.Empty(t, d.closes)
+			})
+		})
+	}
+}
+
+func TestACloseIsNoError(t *testing.T) {
+	tests := map[string]struct {
+		frame []byte
+		code  int
+	}{
+		"normal":      {frame(8, "\x03\xe8bye"), 1000},
+		"going away":  {frame(8, "\x03\xe9"), 1001},
+		"own code":    {frame(8, "\x0f\xa0"), 4000},
+		"no code":     {frame(8, ""), 1005},
+		"after pings": {append(frame(9, "?"), frame(8, "\x03\xe8")...), 1000},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				d := newDen(t, dog.Options{})
+				c := d.srv.Dial("/")
+				c.SendRaw(test.frame)
+				code, _ := c.Closed()
+				require.Equal(t, test.code, code, "the echo")
+				requireEmpty(t, d.rt)
+				require.Equal(t, []int{test.code}, d.closes)
+				require.Empty(t, d.errors)
+			})
+		})
+	}
+}
+
+func TestASilentClientIsDropped(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDen(t, dog.Options{Heartbeat: 8 * time.Second})
+		d.srv.DialWith("/", dogtest.DialOptions{OnDemand: true}) // reads nothing, so it answers no ping
+		d.srv.Dial("/")                                          // answers pings
+		elapse(time.Minute)
+		require.Equal(t, 1, d.rt.Stats().Sockets)
+		require.Len(t, d.errors, 1)
+		require.Equal(t, 1006, d.errors[0].Code)
+		require.ErrorIs(t, d.errors[0], dog.ErrHeartbeat)
+	})
+}
+
+func TestWithoutHeartbeatsASilentClientStays(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDen(t, dog.Options{Heartbeat: -1})
+		d.srv.DialWith("/", dogtest.DialOptions{OnDemand: true})
+		elapse(24 * time.Hour)
+		require.Equal(t, 1, d.rt.Stats().Sockets)
+	})
+}
+
+func TestAClientIsNotJudgedWhileItsHandlerIsBusy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouseWith(t, dog.Options{Heartbeat: 8 * time.Second}, func(l *lobby) { l.Limit = 1 }, &hooks{message: busy})
+		c := h.join("ada")
+		c.Send("work")
+		elapse(2 * time.Hour)
+		synctest.Wait()
+		require.Equal(t, []string{"done"}, texts(c))
+	})
+}

@@ -1,0 +1,369 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// Interleavings that are rare and were got wrong once.
+
+type bomb struct{}
+
+func (bomb) MarshalJSON() ([]byte, error) { panic("bomb") }
+
+// probe notes whether another handler has the turn while it is encoded.
+type probe struct {
+	r   *room
+	bad *bool
+}
+
+func (p probe) MarshalJSON() ([]byte, error) {
+	before := p.r.held.Load()
+	time.Sleep(time.Second)
+	*p.bad = before != 0 || p.r.held.Load() != 0
+	return []byte("1"), nil
+}
+
+// slowLog takes a second to log a reset.
+type slowLog struct{ slog.Handler }
+
+func (s slowLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "object reset" {
+		time.Sleep(time.Second)
+	}
+	return nil
+}
+
+func (s slowLog) WithAttrs([]slog.Attr) slog.Handler { return s }
+
+func (s slowLog) Enabled(context.Context, slog.Level) bool { return true }
+
+// restless is a group that resets itself on a request.
+type restless struct {
+	dog.Group
+	start func(ctx context.Context, l *restless) error
+	named *int
+}
+
+func (l *restless) OnStart(ctx context.Context) error { return l.start(ctx, l) }
+func (l *restless) Receive(http.ResponseWriter, *http.Request) {
+	time.Sleep(time.Second) // keeps its turn, then resets the group
+	panic("reset")
+}
+func (l *restless) Clusterize(context.Context, string) (string, error) {
+	*l.named++
+	return fmt.Sprint("r", *l.named), nil
+}
+
+// The clock ticks between the release of the last place and OnClose.
+func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		closes := 0
+		tr := &dog.Trace{SocketClosed: func(*dog.Socket, *dog.CloseError) { time.Sleep(3 * time.Second) }}
+		h := newHouseWith(t, dog.Options{Trace: tr}, func(l *lobby) { l.Limit = 2 }, &hooks{
+			close: func(context.Context, *room, *dog.Socket, int, string) error { closes++; return nil },
+		})
+		c := h.enter("ada")
+		id := h.replicaOf("ada")
+		require.NoError(t, h.family.Drain(h.group, id))
+		c.Close(1000, "")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 1, closes)
+	})
+}
+
+// The caller's context ends with a ResetError of its own object, not of the called one.
+func TestACallEndsWhenItsCallersObjectIsReset(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit = 1 }, &hooks{
+			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+				switch m.String() {
+				case "hold":
+					time.Sleep(2 * time.Second) // keeps the turn
+				case "ask":
+					_ = dog.Go(ctx, func(context.Context) error { time.Sleep(time.Second); panic("x") })
+					_, _ = r.Gossip(ctx, 1)
+				}
+				return nil
+			},
+		})
+		a, b := h.enter("a"), h.enter("b")
+		b.Send("hold")
+		synctest.Wait()
+		a.Send("ask")
+		synctest.Wait()
+		time.Sleep(5 * time.Second) // does not come to an end while a goroutine spins
+	})
+}
+
+func TestAnAnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{gossip: func(context.Context, *room, dog.Message) (any, error) { return bomb{}, nil }})
+		h.enter("a")
+		rep, err := h.family.Gossip(context.Background(), h.group, 1)
+		require.NoError(t, err)
+		require.ErrorIs(t, rep[0].Err, dog.ErrReset)
+	})
+}
+
+// It may be, or point at, what the replica goes on to change.
+func TestAnAnswerIsEncodedInTheTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		bad := false
+		h := newHouse(t, 1, &hooks{
+			gossip: func(_ context.Context, r *room, _ dog.Message) (any, error) { return probe{r, &bad}, nil },
+			message: func(_ context.Context, r *room, _ *dog.Socket, _ dog.Message) error {
+				defer r.turn(t)()
+				time.Sleep(2 * time.Second)
+				return nil
+			},
+		})
+		a := h.enter("a")
+		go func() { _, _ = h.family.Gossip(context.Background(), h.group, 1) }()
+		synctest.Wait()
+		a.Send("x")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.False(t, bad, "encoded while another handler had the turn")
+	})
+}
+
+func TestTheQuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{gossip: func(_ context.Context, r *room, m dog.Message) (any, error) {
+			got := m.String()
+			m.Data[1] = 'X'
+			return got, nil
+		}})
+		h.enter("a")
+		h.enter("b")
+		rep, err := h.family.Gossip(context.Background(), h.group, "hello")
+		require.NoError(t, err)
+		for _, r := range rep {
+			require.Equal(t, `"\"hello\""`, string(r.Data))
+		}
+	})
+}
+
+func TestOnStartMayPanicWithErrAbortHandler(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := 0
+		h := newHouse(t, 5, &hooks{start: func(context.Context, *room) error {
+			if n++; n == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		}})
+		if resp, err := h.srv.Client().Get("http://dog.test/x?u=a"); err == nil {
+			resp.Body.Close()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		req, _ := http.NewRequestWithContext(ctx, "GET", "http://dog.test/x?u=a", nil)
+		resp, err := h.srv.Client().Do(req)
+		require.NoError(t, err)
+		resp.Body.Close()
+	})
+}
+
+// The next instance has a socket before the reset is done.
+func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouseWith(t, dog.Options{Logger: slog.New(slowLog{slog.DiscardHandler})}, func(l *lobby) { l.Limit = 5 }, &hooks{
+			message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("x") },
+		})
+		a := h.enter("a")
+		a.Send("x")
+		synctest.Wait()   // in the log of the reset
+		b := h.enter("b") // connects to the new instance
+		time.Sleep(10 * time.Second)
+		b.Send("alive?") // any write works while open
+		_ = b
+		found := 0
+		for r := range h.family.Replicas(h.group) {
+			found += r.Sockets
+		}
+		require.Equal(t, 1, found, "b's socket, of the new instance, was closed")
+	})
+}
+
+func TestADeadlineWithACauseIsADeadline(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{gossip: func(ctx context.Context, r *room, _ dog.Message) (any, error) { <-ctx.Done(); return nil, ctx.Err() }})
+		h.enter("a")
+		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, errors.New("too late for me"))
+		defer cancel()
+		rep, err := h.family.Gossip(ctx, h.group, 1)
+		require.NoError(t, err)
+		require.ErrorIs(t, rep[0].Err, context.DeadlineExceeded)
+	})
+}
+
+func TestGoInAForeignGoroutineIsFound(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var got error
+		h := newHouse(t, 1, &hooks{
+			message: func(ctx context.Context, r *room, _ *dog.Socket, m dog.Message) error {
+				c := make(chan struct{})
+				go func() { got = dog.Go(ctx, func(context.Context) error { return nil }); close(c) }()
+				<-c
+				return nil
+			}})
+		h.enter("a").Send("x")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.ErrorIs(t, got, dog.ErrOutsideTurn)
+	})
+}
+
+// The next instance has not opened its socket.
+func TestAMessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		got := 0
+		h := newHouse(t, 5, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
+			if s.UID() == "a" {
+				time.Sleep(time.Second)
+				panic("x")
+			}
+			got++
+			return nil
+		}})
+		a, b := h.enter("a"), h.enter("b")
+		a.Send("x")
+		synctest.Wait()
+		b.Send("y")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Zero(t, got)
+	})
+}
+
+// The group is reset while Clusterize waits for its turn.
+func TestACircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{})
+		starts, names := 0, 0
+		var replies []dog.Reply
+		var took time.Duration
+		groups, err := dog.RegisterGroup(rt, "g", func(l *restless) {
+			l.Limit, l.named = 1, &names
+			l.start = func(ctx context.Context, l *restless) error {
+				if starts++; starts == 2 {
+					began := time.Now()
+					replies, _ = l.Gossip(ctx, 1)
+					took = time.Since(began)
+				}
+				return nil
+			}
+		})
+		require.NoError(t, err)
+		on := &hooks{}
+		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = on })
+		require.NoError(t, err)
+		fam := dog.Link(groups, rooms)
+		g := groups.Named("x")
+		on.gossip = func(ctx context.Context, _ *room, _ dog.Message) (any, error) {
+			_, err := dog.Identify(ctx, g, "inner", fam)
+			return nil, err
+		}
+		_, err = dog.Identify(context.Background(), g, "one", fam)
+		require.NoError(t, err)
+		go func() {
+			g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		}()
+		synctest.Wait()
+		_, err = dog.Identify(context.Background(), g, "two", fam)
+		require.NoError(t, err)
+		require.Zero(t, took, "found at once")
+		require.Len(t, replies, 1)
+		require.ErrorIs(t, replies[0].Err, dog.ErrDeadlock)
+	})
+}
+
+func TestOnCloseMayUseTheFamilyDuringShutdown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var h *house
+		var got error
+		h = newHouse(t, 5, &hooks{close: func(ctx context.Context, _ *room, _ *dog.Socket, _ int, _ string) error {
+			got = h.family.Broadcast(ctx, h.group, "bye")
+			return nil
+		}})
+		h.enter("a")
+		require.NoError(t, h.rt.Shutdown(context.Background()))
+		require.NoError(t, got)
+	})
+}
+
+func TestAHandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var h *house
+		var got error
+		h = newHouse(t, 5, &hooks{message: func(ctx context.Context, _ *room, _ *dog.Socket, _ dog.Message) error {
+			got = h.rt.Shutdown(ctx)
+			return nil
+		}})
+		a := h.enter("a")
+		a.Send("x")
+		synctest.Wait()
+		require.ErrorIs(t, got, dog.ErrDeadlock)
+		require.Equal(t, []int{1}, h.loads(), "nothing was shut down")
+	})
+}
+
+func TestClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var heard []string
+		h := newHouse(t, 5, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
+			heard = append(heard, s.UID())
+			if s.UID() == "ada" {
+				time.Sleep(time.Second) // bob's message waits meanwhile
+				for other := range r.Sockets() {
+					require.NoError(t, other.Close(1000, ""))
+				}
+			}
+			return nil
+		}})
+		ada, bob := h.enter("ada"), h.enter("bob")
+		ada.Send("x")
+		synctest.Wait()
+		bob.Send("y")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []string{"ada"}, heard)
+	})
+}
+
+func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var late *dog.Socket
+		starts := 0
+		h := newHouse(t, 5, &hooks{
+			start: func(context.Context, *room) error { starts++; return nil },
+			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+				require.NoError(t, dog.Go(req.Context(), func(ctx context.Context) error {
+					late = r.Connect(w, req)
+					return nil
+				}))
+			},
+		})
+		status, _ := h.srv.Get("/ws?u=ada")
+		require.Equal(t, 200, status)
+		synctest.Wait()
+		require.Nil(t, late)
+		require.Equal(t, 1, starts, "the room was not reset")
+		require.Equal(t, []int{0}, h.loads())
+	})
+}

@@ -1,0 +1,374 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// fatal are the ways in which a handler can fail such that its object is reset.
+var fatal = map[string]func(ctx context.Context) error{
+	"panic":        func(context.Context) error { panic("boom") },
+	"out of range": func(context.Context) error { var none []int; return fmt.Errorf("%d", none[len(none)]) },
+	"Goexit":       func(context.Context) error { runtime.Goexit(); return nil },
+	"panic in Await": func(ctx context.Context) error {
+		return dog.Await(ctx, func() error { panic("boom") })
+	},
+	"error in BlockConcurrencyWhile": func(ctx context.Context) error {
+		return dog.BlockConcurrencyWhile(ctx, func(context.Context) error { return errors.New("boom") })
+	},
+	"panic in BlockConcurrencyWhile": func(ctx context.Context) error {
+		return dog.BlockConcurrencyWhile(ctx, func(context.Context) error { panic("boom") })
+	},
+	"panic in BlockConcurrencyWhile, recovered by the handler": func(ctx context.Context) error {
+		defer func() { _ = recover() }()
+		return dog.BlockConcurrencyWhile(ctx, func(context.Context) error { panic("boom") })
+	},
+	"ErrAbortHandler where nothing is answered": func(context.Context) error { panic(http.ErrAbortHandler) },
+}
+
+func TestAResetConcernsOneObjectAlone(t *testing.T) {
+	for name, fail := range fatal {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var happened []string
+				rooms := make(map[dog.ID][]*room) // the instances of each
+				h := newHouse(t, 2, &hooks{
+					start: func(_ context.Context, r *room) error {
+						rooms[r.ID()] = append(rooms[r.ID()], r)
+						return nil
+					},
+					message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+						if m.String() == "fail" {
+							return fail(ctx)
+						}
+						return s.Send(m)
+					},
+					close: func(_ context.Context, r *room, s *dog.Socket, code int, reason string) error {
+						require.Same(t, rooms[r.ID()][1], r, "the new instance")
+						happened = append(happened, fmt.Sprint(s.UID(), code, reason))
+						return nil
+					},
+				})
+				ada, bob := h.enter("ada"), h.enter("bob")
+				cyd := h.enter("cyd") // on a sibling
+				ada.Send("fail")
+				for _, c := range []*dogtest.Client{ada, bob} {
+					code, reason := c.Closed()
+					require.Equal(t, 1011, code)
+					require.Empty(t, reason)
+				}
+				synctest.Wait()
+				require.ElementsMatch(t, []string{"ada1011", "bob1011"}, happened)
+				require.Equal(t, []int{0, 1}, h.loads())
+				cyd.Send("well?")
+				require.Equal(t, []string{"well?"}, texts(cyd))
+
+				again := h.enter("ada")
+				again.Send("hello")
+				require.Equal(t, []string{"hello"}, texts(again))
+				require.Equal(t, []int{1, 1}, h.loads(), "the same replica, as ada lingers there")
+				require.Len(t, rooms, 2)
+			})
+		})
+	}
+}
+
+func TestAResetLeavesOtherGroupsAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 2, &hooks{message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+			if m.String() == "fail" {
+				panic("boom")
+			}
+			return s.Send(m)
+		}})
+		stub, err := dog.Identify(t.Context(), h.lobbies.Named("other"), "bob", h.family)
+		require.NoError(t, err)
+		bob := dogtest.Serve(t, stub).Dial("/ws")
+		h.join("ada").Send("fail")
+		synctest.Wait()
+		bob.Send("still here")
+		require.Equal(t, []string{"still here"}, texts(bob))
+	})
+}
+
+func TestAResetDropsMemoryAndKeepsIdentity(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		counts := make(map[*room]int) // guarded by the turn
+		var ids []dog.ID
+		h := newHouse(t, 2, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			counts[r]++
+			ids = append(ids, r.ID())
+			if req.URL.Path == "/fail" {
+				panic("boom")
+			}
+			_, _ = fmt.Fprint(w, counts[r])
+		}})
+		var bodies []string
+		for _, path := range []string{"/", "/", "/fail", "/", "/"} {
+			_, body := h.srv.Get(path)
+			bodies = append(bodies, body)
+		}
+		require.Equal(t, []string{"1", "2", "Internal Server Error\n", "1", "2"}, bodies)
+		for _, id := range ids {
+			require.Equal(t, ids[0], id)
+		}
+	})
+}
+
+func TestCallsInFlightGetTheResetAndItsCause(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var inFlight error
+		h := newHouse(t, 2, &hooks{
+			gossip: func(ctx context.Context, _ *room, m dog.Message) (any, error) {
+				if m.String() == `"fail"` {
+					panic(errors.New("boom"))
+				}
+				err := dog.Await(ctx, func() error { <-ctx.Done(); return context.Cause(ctx) })
+				inFlight = err
+				return "too late", nil
+			},
+		})
+		h.srv.Get("/")
+		slow := make(chan []dog.Reply)
+		go func() {
+			replies, _ := h.family.Gossip(t.Context(), h.group, "wait")
+			slow <- replies
+		}()
+		synctest.Wait()
+		began := time.Now()
+		failed, err := h.family.Gossip(t.Context(), h.group, "fail")
+		require.NoError(t, err)
+		for _, reply := range []dog.Reply{failed[0], (<-slow)[0]} {
+			require.ErrorIs(t, reply.Err, dog.ErrReset)
+			var reset *dog.ResetError
+			require.ErrorAs(t, reply.Err, &reset)
+			require.Equal(t, reply.Replica, reset.Object)
+			var panicked *dog.PanicError
+			require.ErrorAs(t, reply.Err, &panicked)
+			require.EqualError(t, panicked.Unwrap(), "boom")
+			require.Contains(t, string(panicked.Stack), "reset_test.go")
+			require.Nil(t, reply.Data)
+		}
+		require.ErrorIs(t, inFlight, dog.ErrReset, "the handler's context ended")
+		require.Zero(t, time.Since(began))
+	})
+}
+
+func TestWhatWaitsForATurnSurvivesAReset(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 5, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/fail" {
+				time.Sleep(time.Second)
+				panic("boom")
+			}
+		}})
+		failing := background(h.srv, "/fail")
+		synctest.Wait()
+		waiting := background(h.srv, "/wait")
+		require.Equal(t, http.StatusInternalServerError, <-failing)
+		require.Equal(t, http.StatusOK, <-waiting, "on the next instance")
+		requireEmpty(t, h.rt)
+	})
+}
+
+func TestAResetIsLoggedOnceWithItsStack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		options, log := logged()
+		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+			message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("boom") },
+		})
+		h.join("ada").Send("go")
+		requireEmpty(t, h.rt)
+		require.Equal(t, 1, strings.Count(log.String(), "boom"))
+		require.Contains(t, log.String(), "reset_test.go")
+		require.Contains(t, log.String(), "namespace=room")
+	})
+}
+
+func TestAnObjectThatCannotStartTriesAgain(t *testing.T) {
+	ways := map[string]func(context.Context) error{"error": func(context.Context) error { return errors.New("no database") }}
+	for name, fail := range fatal {
+		ways[name] = fail
+	}
+	for name, fail := range ways {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				starts := 0
+				h := newHouse(t, 2, &hooks{start: func(ctx context.Context, _ *room) error {
+					if starts++; starts <= 2 {
+						return fail(ctx)
+					}
+					return nil
+				}})
+				replies := make(chan error, 1)
+				failing := background(h.srv, "/")
+				require.NotEqual(t, http.StatusOK, <-failing)
+				go func() {
+					all, _ := h.family.Gossip(t.Context(), h.group, "x")
+					replies <- all[0].Err
+				}()
+				require.ErrorIs(t, <-replies, dog.ErrReset)
+				status, _ := h.srv.Get("/")
+				require.Equal(t, http.StatusOK, status)
+				require.Equal(t, 3, starts)
+				requireEmpty(t, h.rt)
+			})
+		})
+	}
+}
+
+func TestASocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		started, closed := 0, 0
+		h := newHouse(t, 2, &hooks{
+			start: func(context.Context, *room) error {
+				if started++; started == 2 {
+					return errors.New("no database")
+				}
+				return nil
+			},
+			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+				r.Connect(w, req)
+				panic("boom") // so that OnOpen meets the second instance
+			},
+			close: func(context.Context, *room, *dog.Socket, int, string) error { closed++; return nil },
+		})
+		code, _ := h.join("ada").Closed()
+		require.Equal(t, 1011, code)
+		requireEmpty(t, h.rt)
+		require.Equal(t, 1, closed, "on the third instance")
+	})
+}
+
+func TestASetupThatPanicsLaterIsAReset(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		calls := 0
+		rt := dogtest.New(t, dog.Options{})
+		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *plainGroup) {
+			if calls++; calls == 2 { // the first is the registration's
+				panic("no database")
+			}
+			l.Limit = 1
+		})
+		require.NoError(t, err)
+		rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+		require.NoError(t, err)
+		family, group := dog.Link(lobbies, rooms), lobbies.Named("main")
+		_, err = dog.Identify(t.Context(), group, "ada", family)
+		require.ErrorIs(t, err, dog.ErrReset)
+		_, err = dog.Identify(t.Context(), group, "ada", family)
+		require.NoError(t, err)
+	})
+}
+
+func TestASetupThatForgetsTheLimitLaterIsAReset(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		limit := 1
+		rt := dogtest.New(t, dog.Options{})
+		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *plainGroup) { l.Limit = limit })
+		require.NoError(t, err)
+		rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+		require.NoError(t, err)
+		limit = 0
+		_, err = dog.Identify(t.Context(), lobbies.Named("main"), "ada", dog.Link(lobbies, rooms))
+		require.ErrorIs(t, err, dog.ErrReset)
+		require.ErrorContains(t, err, "Limit is 0")
+	})
+}
+
+func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		starts := 0
+		h := newHouse(t, 3, &hooks{
+			start: func(context.Context, *room) error { starts++; return nil },
+			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/ws" {
+					r.Connect(w, req)
+					return
+				}
+				panic(http.ErrAbortHandler)
+			},
+		})
+		ada := h.enter("ada")
+		_, err := h.srv.Client().Get(dogtest.URL + "/abort")
+		require.Error(t, err, "no answer")
+		synctest.Wait()
+		require.Equal(t, 1, starts)
+		require.Equal(t, []int{1}, h.loads())
+		ada.Close(1000, "")
+		requireEmpty(t, h.rt)
+
+		stub, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		require.PanicsWithError(t, http.ErrAbortHandler.Error(), func() {
+			stub.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/abort", nil))
+		})
+		requireEmpty(t, h.rt)
+	})
+}
+
+func TestAResetOfAGroupKeepsItsBooks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHalls(t, func(l *hall) { l.Limit = 1 }, &hooks{}, nil)
+		starts := 0
+		h.start = func(context.Context, *hall) error { starts++; return nil }
+		h.receive = func(l *hall, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/fail" {
+				panic("boom")
+			}
+			_, _ = w.Write([]byte("fine"))
+		}
+		for _, requestID := range []string{"ada", "bob"} {
+			stub, err := h.identify(t.Context(), requestID)
+			require.NoError(t, err)
+			dogtest.Serve(t, stub).Dial("/ws")
+		}
+		srv := dogtest.Serve(t, h.group)
+		status, _ := srv.Get("/fail")
+		require.Equal(t, http.StatusInternalServerError, status)
+		status, body := srv.Get("/")
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, "fine", body)
+		require.Equal(t, 2, starts)
+		require.Equal(t, []int{1, 1}, h.loads())
+		reached, err := h.family.Whisper(t.Context(), h.group, "bob", "hello")
+		require.NoError(t, err)
+		require.Equal(t, 1, reached)
+		_, err = h.identify(t.Context(), "cyd")
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 1, 1}, h.loads(), "the limit still holds")
+	})
+}
+
+func TestAnEndWhoseHandlerFailsLeaksNothing(t *testing.T) {
+	for name, fail := range fatal {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				closes := 0
+				h := newHouse(t, 2, &hooks{close: func(ctx context.Context, _ *room, _ *dog.Socket, _ int, _ string) error {
+					closes++
+					return fail(ctx)
+				}})
+				ada := h.enter("ada")
+				ada.Close(1000, "")
+				requireEmpty(t, h.rt)
+				require.Equal(t, 1, closes)
+				require.NoError(t, h.rt.Shutdown(t.Context()))
+				require.Positive(t, h.rt.Stats().BytesIn, "the closed socket is counted")
+			})
+		})
+	}
+}

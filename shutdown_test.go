@@ -1,0 +1,343 @@
+package dog_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// shutdown shuts a house down with all the time in the world.
+func shutdown(t *testing.T, h *house) {
+	t.Helper()
+	require.NoError(t, h.rt.Shutdown(context.Background()))
+}
+
+func TestShutdownClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var ended []string // guarded by the turn of the one room
+		h := newHouse(t, 3, &hooks{
+			message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+				time.Sleep(time.Second)
+				ended = append(ended, "handled "+m.String())
+				return nil
+			},
+			close: func(ctx context.Context, _ *room, s *dog.Socket, code int, reason string) error {
+				ended = append(ended, s.UID())
+				require.NoError(t, ctx.Err())
+				require.Equal(t, 1001, code)
+				require.NotEmpty(t, reason)
+				return nil
+			},
+		})
+		ada, bob := h.join("ada"), h.join("bob")
+		ada.Send("slow")
+		synctest.Wait()
+		start := time.Now()
+		shutdown(t, h)
+		require.Equal(t, time.Second, time.Since(start), "it waits for the handler and for nothing else")
+		require.Equal(t, "handled slow", ended[0])
+		require.ElementsMatch(t, []string{"ada", "bob"}, ended[1:])
+		for _, c := range []*dogtest.Client{ada, bob} {
+			code, reason := c.Closed()
+			require.Equal(t, 1001, code)
+			require.Equal(t, "server shutting down", reason)
+		}
+		stats := h.rt.Stats()
+		require.Zero(t, stats.Sockets)
+		require.Zero(t, stats.Groups[0].Replicas[0].Load)
+	})
+}
+
+func TestOnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var failures []error
+		answers := 0
+		h := newHouse(t, 1, &hooks{
+			close: func(ctx context.Context, r *room, s *dog.Socket, _ int, _ string) error {
+				replies, err := r.Gossip(ctx, "who is left?")
+				broadcast := s.Broadcast(ctx, "bye")
+				_, whisper := s.Whisper(ctx, "nobody", "hello?")
+				later := dog.Go(ctx, func(context.Context) error { return nil })
+				if errors.Is(whisper, dog.ErrNoTarget) {
+					whisper = nil
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err, broadcast, whisper, later)
+				for _, r := range replies {
+					failures = append(failures, r.Err)
+					answers++
+				}
+				return nil
+			},
+		})
+		for _, u := range []string{"ada", "bob", "cyd"} {
+			h.join(u)
+		}
+		shutdown(t, h)
+		require.NoError(t, errors.Join(failures...))
+		require.Equal(t, 6, answers, "each of three replicas hears two others")
+	})
+}
+
+func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		let := make(chan struct{})
+		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/late" {
+				<-let
+			}
+			r.Connect(w, req)
+		}})
+		ctx := t.Context()
+		before, err := h.identify(ctx, "ada")
+		require.NoError(t, err)
+		late := make(chan *http.Response)
+		go func() {
+			_, answer, _ := h.srv.TryDial("/late?u=late", dogtest.DialOptions{})
+			late <- answer
+		}()
+		synctest.Wait()
+		done := make(chan error)
+		go func() { done <- h.rt.Shutdown(context.Background()) }()
+		synctest.Wait()
+
+		refused := func() {
+			for _, stub := range []http.Handler{before, h.group} {
+				w := httptest.NewRecorder()
+				stub.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+				require.Equal(t, http.StatusServiceUnavailable, w.Code)
+				require.NotEmpty(t, w.Header().Get("Retry-After"))
+			}
+			_, err := h.identify(ctx, "bob")
+			require.ErrorIs(t, err, dog.ErrShutdown)
+			require.ErrorIs(t, h.family.Broadcast(ctx, h.group, "x"), dog.ErrShutdown)
+			_, err = h.family.Whisper(ctx, h.group, "ada", "x")
+			require.ErrorIs(t, err, dog.ErrShutdown)
+			_, err = h.family.Gossip(ctx, h.group, "x")
+			require.ErrorIs(t, err, dog.ErrShutdown)
+			require.ErrorIs(t, h.family.Drain(h.group, before.ID()), dog.ErrShutdown)
+			require.ErrorIs(t, h.family.Emit(h.group, before.ID(), "x"), dog.ErrShutdown)
+		}
+		refused()
+		select {
+		case <-done:
+			require.Fail(t, "Shutdown did not wait for the request under way")
+		default:
+		}
+		close(let)
+		answer := <-late
+		require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode, "Connect is refused once shutdown has begun")
+		require.NotEmpty(t, answer.Header.Get("Retry-After"))
+		require.NoError(t, <-done)
+		refused()
+	})
+}
+
+func TestShutdownMayBeCalledAtOnceAndAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{close: func(context.Context, *room, *dog.Socket, int, string) error {
+			time.Sleep(time.Second)
+			return nil
+		}})
+		h.join("ada")
+		results := make(chan error, 5)
+		for range cap(results) {
+			go func() { results <- h.rt.Shutdown(context.Background()) }()
+		}
+		synctest.Wait()
+		require.Empty(t, results, "all wait for the end")
+		for range cap(results) {
+			require.NoError(t, <-results)
+		}
+		// A context that is done does not turn what is complete into a failure.
+		done, cancel := context.WithCancel(context.Background())
+		cancel()
+		for range 20 {
+			require.NoError(t, h.rt.Shutdown(done))
+		}
+	})
+}
+
+func TestShutdownOfARuntimeThatDidNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rt, err := dog.New(dog.Options{})
+		require.NoError(t, err)
+		require.NoError(t, rt.Shutdown(context.Background()))
+	})
+}
+
+func TestShutdownGivesUpWhenItsContextEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		let := make(chan struct{})
+		var cause error
+		var closed []string // guarded by the turn of the one room
+		h := newHouse(t, 3, &hooks{
+			message: func(ctx context.Context, _ *room, _ *dog.Socket, _ dog.Message) error {
+				<-let
+				cause = context.Cause(ctx)
+				return nil
+			},
+			close: func(_ context.Context, _ *room, s *dog.Socket, code int, _ string) error {
+				closed = append(closed, s.UID())
+				require.Equal(t, 1001, code)
+				return nil
+			},
+		})
+		ada, bob := h.join("ada"), h.join("bob")
+		ada.Send("stuck")
+		synctest.Wait()
+		impatient := errors.New("impatient")
+		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, impatient)
+		defer cancel()
+		start := time.Now()
+		require.ErrorIs(t, h.rt.Shutdown(ctx), impatient)
+		require.Equal(t, time.Second, time.Since(start))
+		for _, c := range []*dogtest.Client{ada, bob} {
+			code, _ := c.Closed()
+			require.Equal(t, 1001, code)
+		}
+
+		close(let)
+		shutdown(t, h)
+		require.ErrorIs(t, cause, dog.ErrShutdown, "the handler was told")
+		slices.Sort(closed)
+		require.Equal(t, []string{"ada", "bob"}, closed, "OnClose runs even then, once for each")
+	})
+}
+
+func TestAShutdownThatGivesUpCutsConnections(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{})
+		h.srv.DialWith("/ws?u=silent", dogtest.DialOptions{OnDemand: true})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.rt.Shutdown(ctx), context.DeadlineExceeded)
+		start := time.Now()
+		shutdown(t, h)
+		require.Equal(t, start, time.Now(), "the rest of CloseTimeout is not waited for")
+	})
+}
+
+func TestAShutdownThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		let := make(chan struct{})
+		h := newHouse(t, 3, &hooks{receive: func(*room, http.ResponseWriter, *http.Request) { <-let }})
+		statuses := make(chan int, 2)
+		get := func() {
+			status, _ := h.srv.Get("/")
+			statuses <- status
+		}
+		go get()
+		synctest.Wait()
+		go get()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.rt.Shutdown(ctx), context.DeadlineExceeded)
+		require.Equal(t, http.StatusServiceUnavailable, <-statuses)
+		close(let)
+		require.Equal(t, http.StatusOK, <-statuses, "an answer that comes late is an answer")
+		shutdown(t, h)
+	})
+}
+
+func TestAHandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			<-req.Context().Done()
+			dog.WriteError(w, context.Cause(req.Context()))
+		}})
+		status := make(chan int)
+		go func() {
+			code, _ := h.srv.Get("/")
+			status <- code
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.rt.Shutdown(ctx), context.DeadlineExceeded)
+		require.Equal(t, http.StatusServiceUnavailable, <-status)
+		shutdown(t, h)
+	})
+}
+
+func TestShutdownWaitsForWhatWasGivenToGo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var ran []string // guarded by the turn of the one room
+		h := newHouse(t, 1, &hooks{open: func(ctx context.Context, _ *room, _ *dog.Socket) error {
+			return dog.Go(ctx, func(ctx context.Context) error {
+				time.Sleep(time.Second)
+				ran = append(ran, "first")
+				return dog.Go(ctx, func(ctx context.Context) error {
+					time.Sleep(time.Second)
+					ran = append(ran, "second")
+					return ctx.Err()
+				})
+			})
+		}})
+		h.join("ada")
+		shutdown(t, h)
+		require.Equal(t, []string{"first", "second"}, ran)
+	})
+}
+
+func TestASilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		closes := 0
+		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: 3 * time.Second}},
+			func(l *lobby) { l.Limit = 2 },
+			&hooks{close: func(context.Context, *room, *dog.Socket, int, string) error { closes++; return nil }})
+		h.srv.DialWith("/ws?u=silent", dogtest.DialOptions{OnDemand: true})
+		h.join("ada")
+		start := time.Now()
+		shutdown(t, h)
+		require.Equal(t, 3*time.Second, time.Since(start))
+		require.Equal(t, 2, closes)
+	})
+}
+
+// A socket whose handshake has begun before Shutdown, and that joins after it, is closed like the others.
+func TestNoSocketSlipsThroughAShutdown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ended := 0
+		h := newHouse(t, 2, &hooks{close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
+			ended = code
+			return nil
+		}})
+		network, err := h.srv.Client().Transport.(*http.Transport).DialContext(t.Context(), "", "")
+		require.NoError(t, err)
+		defer network.Close()
+		go upgrade("/ws?u=ada").Write(network)
+		synctest.Wait() // the server cannot finish the handshake: nobody reads its answer
+		done := make(chan error)
+		go func() { done <- h.rt.Shutdown(context.Background()) }()
+		synctest.Wait()
+
+		client := bufio.NewReader(network)
+		answer, err := http.ReadResponse(client, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusSwitchingProtocols, answer.StatusCode)
+		closing, err := client.Peek(4)
+		require.NoError(t, err)
+		require.Equal(t, []byte{0x88, closing[1], 1001 >> 8, 1001 & 0xff}, closing, "a close frame")
+		require.NoError(t, network.Close())
+		require.NoError(t, <-done)
+		require.Equal(t, 1001, ended)
+		require.Zero(t, h.rt.Stats().Sockets)
+	})
+}

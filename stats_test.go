@@ -1,0 +1,255 @@
+package dog_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// echo answers each message with itself.
+func echo(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error { return s.Send(m) }
+
+func TestStatsCountTrafficOfOpenAndClosedSockets(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 2, &hooks{message: echo})
+		ada, bob := h.join("ada"), h.join("bob")
+		ada.Send("12345")
+		ada.Send([]byte("678"))
+		bob.Send("9")
+		synctest.Wait()
+
+		traffic := dog.Traffic{
+			MessagesIn: 3, MessagesOut: 3,
+			BytesIn:  5 + 3 + 1 + 3*6, // payloads and masked headers
+			BytesOut: 5 + 3 + 1 + 3*2, // and plain headers
+		}
+		s := h.rt.Stats()
+		require.Equal(t, 2, s.Sockets)
+		require.Equal(t, traffic, s.Traffic)
+		require.Len(t, s.Groups, 1)
+		require.Len(t, s.Groups[0].Replicas, 1)
+		require.Equal(t, traffic, s.Groups[0].Replicas[0].Traffic)
+
+		ada.Close(1000, "bye")
+		synctest.Wait()
+		traffic.BytesIn += 6 + 2 + 3 // the close frame
+		traffic.BytesOut += 2 + 2 + 3
+		s = h.rt.Stats()
+		require.Equal(t, 1, s.Sockets)
+		require.Equal(t, traffic, s.Traffic, "closed sockets count")
+		require.EqualValues(t, 1, s.Groups[0].Replicas[0].MessagesIn, "a replica counts its open ones")
+
+		time.Sleep(3 * time.Minute)
+		bob.Vanish()
+		time.Sleep(3 * time.Minute)
+		s = h.rt.Stats()
+		require.Empty(t, s.Groups, "retired")
+		require.EqualValues(t, 3, s.MessagesIn)
+		require.EqualValues(t, 3, s.MessagesOut)
+	})
+}
+
+// A socket whose OnClose takes its time is no longer open, but what it did is not forgotten meanwhile.
+func TestCountsDoNotFallWhileASocketCloses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{message: echo, close: func(context.Context, *room, *dog.Socket, int, string) error {
+			time.Sleep(time.Minute)
+			return nil
+		}})
+		ada := h.join("ada")
+		ada.Send("hello")
+		ada.Close(1000, "")
+		synctest.Wait()
+		during := h.rt.Stats()
+		require.Zero(t, during.Sockets)
+		require.EqualValues(t, 1, during.MessagesIn)
+		require.EqualValues(t, 1, during.MessagesOut)
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, during.Traffic, h.rt.Stats().Traffic, "nor is it counted twice")
+	})
+}
+
+func TestStatsShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
+	for _, c := range []struct {
+		policy                  dog.SlowPolicy
+		queued                  int
+		dropped, coalesced, cut uint64
+	}{
+		{policy: dog.DropOldest, queued: 102 + 102, dropped: 2},
+		{policy: dog.CoalesceSlow, queued: 102 + 102, coalesced: 2},
+		{policy: dog.DisconnectSlow, queued: 102, cut: 1},
+	} {
+		bubble(t, func(t *testing.T) {
+			var socket *dog.Socket
+			h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+				socket = r.ConnectWith(w, req, dog.SocketOptions{Slow: c.policy, QueueBytes: 250})
+			}})
+			client := h.srv.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
+			for range 4 {
+				synctest.Wait()
+				_ = socket.Send(make([]byte, 100), dog.Coalesce("state"))
+			}
+			synctest.Wait()
+			s := h.rt.Stats()
+			require.Equal(t, c.queued, s.QueuedBytes, "what is on its way counts until the client has it")
+			client.Vanish()
+			synctest.Wait()
+			s = h.rt.Stats()
+			require.Zero(t, s.QueuedBytes)
+			require.Equal(t, []uint64{c.dropped, c.coalesced, c.cut}, []uint64{s.Dropped, s.Coalesced, s.Slow})
+		})
+	}
+}
+
+func TestReplicasAreListedWithTheirLoad(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/slow" {
+				time.Sleep(time.Second)
+				return
+			}
+			r.Connect(w, req)
+		}})
+		h.join("ada")
+		go h.srv.Get("/slow?u=bob")
+		synctest.Wait()
+		_, err := h.identify(t.Context(), "cyd")
+		require.NoError(t, err)
+		dan, err := h.identify(t.Context(), "dan")
+		require.NoError(t, err)
+
+		replicas := slices.Collect(h.family.Replicas(h.group))
+		require.Len(t, replicas, 2)
+		require.Equal(t, h.rt.Stats().Groups[0].Replicas, replicas)
+		first, second := replicas[0], replicas[1]
+		require.Equal(t, dan.ID(), second.ID)
+		require.Equal(t, dog.KindReplica, first.Kind)
+		require.Equal(t, "room", first.Namespace)
+		require.Equal(t, []int{3, 3, 1, 1}, []int{first.Limit, first.Load, first.Reserved, first.Sockets})
+		require.Equal(t, []int{3, 1, 1, 0}, []int{second.Limit, second.Load, second.Reserved, second.Sockets})
+		require.False(t, second.Draining)
+		require.NoError(t, h.family.Drain(h.group, second.ID))
+
+		g := h.rt.Stats().Groups[0]
+		require.True(t, g.Replicas[1].Draining)
+		require.Equal(t, dog.ObjectInfo{ID: h.group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"}, g.ObjectInfo)
+		require.Equal(t, []int{3, 4}, []int{g.Limit, g.RequestIDs})
+		time.Sleep(time.Second)
+	})
+}
+
+func TestObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{})
+		require.Empty(t, slices.Collect(h.rt.Objects()))
+		h.srv.Get("/?u=ada")
+		ada, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		group := dog.ObjectInfo{ID: h.group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"}
+		replica := dog.ObjectInfo{ID: ada.ID(), Kind: dog.KindReplica, Namespace: "room"}
+		require.ElementsMatch(t, []dog.ObjectInfo{group, replica}, slices.Collect(h.rt.Objects()))
+		require.Equal(t, []dog.ObjectInfo{group}, slices.Collect(h.lobbies.Objects()))
+		time.Sleep(5 * time.Minute)
+		require.Empty(t, slices.Collect(h.rt.Objects()))
+		require.Empty(t, slices.Collect(h.lobbies.Objects()))
+	})
+}
+
+func TestStatsCountTurnsAndTheWaitForThem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 5, &hooks{receive: func(_ *room, _ http.ResponseWriter, req *http.Request) {
+			time.Sleep(time.Second)
+			if req.URL.Path == "/panic" {
+				panic("on purpose")
+			}
+		}})
+		var requests sync.WaitGroup
+		for _, path := range []string{"/", "/panic", "/"} {
+			requests.Go(func() { h.srv.Get(path) })
+			synctest.Wait()
+		}
+		requests.Wait()
+		want := h.rt.Stats().Turns
+		// The third request waits for the first second, and goes to a new instance when the second has panicked.
+		require.EqualValues(t, 4, want.Events, "the group's start and three requests")
+		require.EqualValues(t, 1, want.Waits)
+		require.Equal(t, time.Second, want.Waited)
+		require.Equal(t, time.Second, want.Longest)
+		time.Sleep(5 * time.Minute)
+		require.Empty(t, h.rt.Stats().Groups)
+		require.Equal(t, want, h.rt.Stats().Turns, "retired objects count")
+	})
+}
+
+// logbook keeps log records as JSON.
+type logbook struct {
+	mu   sync.Mutex
+	data bytes.Buffer // guarded by mu
+}
+
+func (l *logbook) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.data.Write(line)
+}
+
+// records returns what was logged.
+func (l *logbook) records(t *testing.T) []map[string]any {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []map[string]any
+	for lines := json.NewDecoder(&l.data); lines.More(); {
+		var r map[string]any
+		require.NoError(t, lines.Decode(&r))
+		all = append(all, r)
+	}
+	return all
+}
+
+func TestLogLinesNameTheObject(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log logbook
+		h := newHouseWith(t, dog.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))}, func(l *lobby) { l.Limit = 2 },
+			&hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
+				switch m.String() {
+				case "panic":
+					panic("on purpose")
+				case "log":
+					r.Log().Info("the room's own")
+					return nil
+				}
+				return errors.New("bad " + m.String())
+			}})
+		ada := h.join("ada")
+		for _, text := range []string{"luck", "log", "panic"} {
+			ada.Send(text)
+		}
+		synctest.Wait()
+		id := slices.Collect(h.family.Replicas(h.group))[0].ID.String()
+		records := log.records(t)
+		require.Len(t, records, 3)
+		for _, r := range records {
+			require.Equal(t, "room", r["namespace"])
+			require.Equal(t, id, r["object"])
+		}
+		require.Equal(t, "bad luck", records[0]["error"])
+		require.Equal(t, "OnMessage", records[0]["event"])
+		require.Equal(t, "the room's own", records[1]["msg"])
+		require.Contains(t, records[2]["cause"], "on purpose")
+		require.Contains(t, records[2]["stack"], "TestLogLinesNameTheObject")
+	})
+}

@@ -1,0 +1,181 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// diary notes what a Trace reports.
+type diary struct {
+	mu     sync.Mutex
+	lines  []string        // guarded by mu
+	events []dog.EventInfo // guarded by mu
+}
+
+func (d *diary) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, fmt.Sprintf(format, args...))
+}
+
+// take returns what was noted since the last time, once everything has come to rest.
+func (d *diary) take() []string {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lines := d.lines
+	d.lines = nil
+	return lines
+}
+
+// done returns the events since the last time, once everything has come to rest.
+func (d *diary) done() []dog.EventInfo {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	events := d.events
+	d.events = nil
+	return events
+}
+
+func (d *diary) trace() *dog.Trace {
+	return &dog.Trace{
+		ObjectStarted: func(o dog.ObjectInfo) { d.note("%s started", o.Namespace) },
+		ObjectStopped: func(o dog.ObjectInfo, cause error) {
+			switch {
+			case cause == nil:
+				d.note("%s retired", o.Namespace)
+			case errors.Is(cause, dog.ErrReset):
+				d.note("%s reset", o.Namespace)
+			}
+		},
+		EventDone: func(e dog.EventInfo) {
+			d.mu.Lock()
+			d.events = append(d.events, e)
+			d.mu.Unlock()
+			d.note("%s %s", e.Object.Namespace, e.Kind)
+		},
+		SocketOpened: func(s *dog.Socket) { d.note("%s opened", s.UID()) },
+		SocketClosed: func(s *dog.Socket, cause *dog.CloseError) {
+			d.note("%s closed %d %s", s.UID(), cause.Code, cause.Reason)
+		},
+	}
+}
+
+// porter is a group with every handler that a group may have, bell a replica with every one of its own.
+type (
+	porter struct{ dog.Group }
+	bell   struct{ dog.Replica }
+)
+
+func (*porter) OnStart(context.Context) error                         { return nil }
+func (*porter) Identify(req *http.Request) (string, error)            { return req.URL.Query().Get("u"), nil }
+func (*porter) Clusterize(context.Context, string) (string, error)    { return "one", nil }
+func (*bell) OnStart(context.Context) error                           { return nil }
+func (b *bell) Receive(w http.ResponseWriter, req *http.Request)      { b.Connect(w, req) }
+func (*bell) OnOpen(context.Context, *dog.Socket) error               { return nil }
+func (*bell) OnClose(context.Context, *dog.Socket, int, string) error { return nil }
+func (*bell) OnError(context.Context, *dog.Socket, error) error       { return nil }
+func (*bell) OnGossip(context.Context, dog.Message) (any, error)      { return nil, nil }
+func (*bell) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+	switch m.String() {
+	case "panic":
+		panic("on purpose")
+	case "go":
+		return dog.Go(ctx, func(context.Context) error { return nil })
+	}
+	return errors.New(m.String())
+}
+
+func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var d diary
+		rt := dogtest.New(t, dog.Options{Trace: d.trace()})
+		porters, err := dog.RegisterGroup(rt, "porter", func(p *porter) { p.Limit = 3 })
+		require.NoError(t, err)
+		bells, err := dog.RegisterReplica[bell](rt, "bell", nil)
+		require.NoError(t, err)
+		family, group := dog.Link(porters, bells), porters.Named("main")
+		srv := dogtest.Serve(t, group)
+
+		ada := srv.Dial("/?u=ada")
+		require.ElementsMatch(t, []string{ // Receive is reported when its turn is over, perhaps after OnOpen
+			"porter started", "porter OnStart", "porter Identify", "porter Clusterize",
+			"bell started", "bell OnStart", "ada opened", "bell Receive", "bell OnOpen",
+		}, d.take())
+		ada.Send("oops")
+		require.Equal(t, []string{"bell OnMessage"}, d.take())
+		done := d.done()
+		require.EqualError(t, done[len(done)-1].Err, "oops")
+		ada.Send("go")
+		require.ElementsMatch(t, []string{"bell OnMessage", "bell Go"}, d.take())
+		_, err = family.Gossip(t.Context(), group, nil)
+		require.NoError(t, err)
+		require.Equal(t, []string{"bell OnGossip"}, d.take())
+		ada.Close(4000, "enough")
+		require.Equal(t, []string{"ada closed 4000 enough", "bell OnClose"}, d.take())
+
+		bob := srv.Dial("/?u=bob")
+		d.take()
+		bob.Vanish()
+		require.Equal(t, []string{"bob closed 1006 ", "bell OnError"}, d.take())
+
+		cyd := srv.Dial("/?u=cyd")
+		d.take()
+		d.done()
+		cyd.Send("panic")
+		require.Equal(t, []string{
+			"bell reset", "bell OnMessage", "cyd closed 1011 ", "bell started", "bell OnStart", "bell OnClose",
+		}, d.take())
+		var panicked *dog.PanicError
+		require.ErrorAs(t, d.done()[0].Err, &panicked)
+		require.Equal(t, "on purpose", panicked.Value)
+
+		time.Sleep(5 * time.Minute)
+		require.Equal(t, []string{"bell retired", "porter retired"}, d.take())
+	})
+}
+
+func TestATraceTellsHowLongAnEventWaitedAndRan(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var d diary
+		h := newHouseWith(t, dog.Options{Trace: &dog.Trace{EventDone: d.trace().EventDone}}, func(l *lobby) { l.Limit = 2 },
+			&hooks{receive: func(*room, http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }})
+		h.srv.Get("/")
+		d.done()
+		go h.srv.Get("/")
+		synctest.Wait()
+		time.Sleep(time.Second / 4)
+		h.srv.Get("/")
+		id := h.rt.Stats().Groups[0].Replicas[0].ID
+		object := dog.ObjectInfo{ID: id, Kind: dog.KindReplica, Namespace: "room"}
+		require.Equal(t, []dog.EventInfo{
+			{Object: object, Kind: dog.EventReceive, Run: time.Second},
+			{Object: object, Kind: dog.EventReceive, Wait: 3 * time.Second / 4, Run: time.Second},
+		}, d.done())
+	})
+}
+
+func TestKindsHaveNames(t *testing.T) {
+	for kind, name := range map[fmt.Stringer]string{
+		dog.EventStart: "OnStart", dog.EventReceive: "Receive", dog.EventIdentify: "Identify", dog.EventClusterize: "Clusterize",
+		dog.EventOpen: "OnOpen", dog.EventMessage: "OnMessage", dog.EventClose: "OnClose", dog.EventError: "OnError",
+		dog.EventGossip: "OnGossip", dog.EventGo: "Go",
+		dog.EventKind(0): "EventKind(0)", dog.EventGo + 1: "EventKind(11)", dog.EventKind(-1): "EventKind(-1)",
+		dog.KindGroup: "Group", dog.KindReplica: "Replica", dog.Kind(0): "unknown kind",
+		dog.Text: "text", dog.Binary: "binary", dog.MessageType(9): "MessageType(9)",
+	} {
+		require.Equal(t, name, kind.String())
+	}
+}
