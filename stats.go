@@ -21,7 +21,8 @@ type Stats struct {
 type GroupStats struct {
 	ObjectInfo
 	Limit      int // connections per replica
-	RequestIDs int // known: with connections, or lingering
+	RequestIDs int // with connections, requests or reservations now
+	Lingering  int // remembered on a replica after their last connection; some may have been forgotten already
 	Replicas   []ReplicaStats
 }
 
@@ -131,7 +132,7 @@ func (b *books) stats() GroupStats {
 	defer b.mu.Unlock()
 	g.Limit = b.limit
 	if b.book != nil {
-		g.RequestIDs = b.book.IDs()
+		g.RequestIDs, g.Lingering = b.book.IDs(), b.book.Lingering()
 	}
 	return g
 }

@@ -76,6 +76,42 @@ func BenchmarkReserveRelease(b *testing.B) {
 	}
 }
 
+// BenchmarkLinger is a new id that comes and goes, one in a million that linger; it reports what those take.
+func BenchmarkLinger(b *testing.B) {
+	const ids, limit = 1_000_000, 50
+	now := roster.Time(0)
+	book := roster.New[int, *int](roster.Config{Limit: limit, Linger: ids})
+	replica, err := book.Add("replica", 0, 0)
+	require.NoError(b, err)
+	visit := func(rid string) {
+		p, err := book.Take(replica, rid, now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		book.Release(p, now)
+	}
+	names := arrivals(rand.New(rand.NewPCG(1, 2)), 3*ids)
+	before := heap()
+	for _, rid := range names[:ids] {
+		visit(rid)
+	}
+	perID := float64(heap()-before) / ids
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		now++ // so that for each id that comes one is forgotten
+		if now%(ids/30) == 0 {
+			book.Tick(now, func(*roster.Replica[int, *int]) bool { return false })
+		}
+		visit(names[i])
+		if i++; i == len(names) {
+			i = 0
+		}
+	}
+	b.ReportMetric(perID, "bytes/id")
+	b.ReportMetric(float64(book.Lingering())/ids, "records/id")
+}
+
 // BenchmarkIDOnManyReplicas is the same for a single id that holds nearly all places of 20,000 replicas.
 func BenchmarkIDOnManyReplicas(b *testing.B) {
 	const replicas, limit = 20_000, 50

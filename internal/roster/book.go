@@ -11,8 +11,8 @@ package roster
 
 import (
 	"errors"
+	"hash/maphash"
 	"iter"
-	"strings"
 	"time"
 )
 
@@ -38,7 +38,8 @@ type Config struct {
 	MaxReplicas int
 	// Reserve is how long a reservation waits to be claimed. It must be positive to be of use.
 	Reserve time.Duration
-	// Linger is how long an id is remembered on its replica after its last connection. 0 or less means not at all.
+	// Linger is how long an id is remembered on its replica after its last connection. 0 or less means not at all. An id
+	// that lingers takes about 40 bytes, whatever its length.
 	Linger time.Duration
 	// Retire is how long a replica stays when it has become empty, or was added and never used. It stays for Linger
 	// when that is longer. A draining replica does not stay.
@@ -47,24 +48,31 @@ type Config struct {
 
 // Book is the books of one group. R is the payload of a replica, S what its owner attaches to a place. Use [New].
 type Book[R, S any] struct {
-	c        Config
-	replicas table[*Replica[R, S]]
-	order    list[Replica[R, S]]   // all replicas, in order of addition
-	open     ladder[Replica[R, S]] // those that are neither full nor draining; its rung 0 is the queue for retirement
-	drained  list[Replica[R, S]]   // those that are draining and empty
-	ids      table[*entry[R, S]]
+	c        Config       // fixed
+	seed     maphash.Seed // fixed
+	replicas table[string, *Replica[R, S]]
+	order    list[Replica[R, S]] // all replicas, in order of addition
 
-	// Each of these has one life-time for all, so the order of arrival is the order of expiry.
-	reserved list[Place[R, S]]
-	lingers  list[entry[R, S]]
+	// A replica's number stands for it in ladders, and together with its serial in lingers.
+	numbers slots[Replica[R, S]]
+	serial  uint32 // the last one given out
+	open    ladder // those that are neither full nor draining; its rung 0 is the queue for retirement
+	drained ladder // those that are draining and empty, all on one rung
+
+	ids      entries[R, S]
+	lingers  lingers
+	reserved list[Place[R, S]] // all have the same time to wait, so the order of arrival is that of expiry
 }
 
 // New returns an empty Book.
 func New[R, S any](c Config) *Book[R, S] {
 	c.Limit = max(c.Limit, 1)
 	c.Retire = max(c.Retire, c.Linger)
-	return &Book[R, S]{c: c}
+	return &Book[R, S]{c: c, seed: maphash.MakeSeed(), lingers: lingers{life: c.Linger}}
 }
+
+// hash returns the hash of a request id, never 0.
+func (b *Book[R, S]) hash(rid string) uint64 { return max(maphash.String(b.seed, rid), 1) }
 
 // Reserve holds a place for rid until it is claimed, released, or [Config.Reserve] has passed. It chooses, of the
 // replicas that have room and are not draining,
@@ -76,11 +84,15 @@ func New[R, S any](c Config) *Book[R, S] {
 // With none it returns [ErrNoRoom], or [ErrFull] when [Config.MaxReplicas] is reached too.
 func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	b.expireReservations(now)
-	e := b.ids.m[rid]
-	r := b.choose(e, now)
+	hash := b.hash(rid)
+	e := b.ids.find(hash, rid)
+	r := b.choose(e, hash, now)
 	switch {
 	case r != nil:
-		p := b.hold(r, e, rid)
+		if e == nil {
+			e = b.ids.add(hash, rid)
+		}
+		p := b.hold(r, e)
 		p.state, p.since = reserved, now
 		r.reserved++
 		b.reserved.push(&p.hook)
@@ -92,18 +104,23 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	}
 }
 
-func (b *Book[R, S]) choose(e *entry[R, S], now Time) *Replica[R, S] {
+// choose returns the replica for a request id; nil when none is open. e is the entry of the id, nil when it has none.
+func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S] {
 	least := b.open.least()
-	if e == nil || least == nil {
-		return least
+	if least == 0 {
+		return nil
 	}
-	if r := e.least(b.c.Limit); r != nil {
-		return r
+	if e != nil {
+		if r := e.least(b.c.Limit); r != nil {
+			return r
+		}
 	}
-	if r := e.linger; r != nil && !passed(b.c.Linger, e.since, now) && r.open(b.c.Limit) {
-		return r
+	if on, ok := b.lingers.get(hash, now); ok {
+		if r := b.numbers.get(on.number); r != nil && r.ref == on && r.open(b.c.Limit) {
+			return r
+		}
 	}
-	return least
+	return b.numbers.get(least)
 }
 
 // Take returns a claimed place for rid on this very replica. It fails with [ErrGone] when r is nil or no longer in the
@@ -118,21 +135,19 @@ func (b *Book[R, S]) Take(r *Replica[R, S], rid string, now Time) (*Place[R, S],
 	case r.load == b.c.Limit:
 		return nil, ErrReplicaFull
 	}
-	e := b.ids.m[rid]
-	p := b.hold(r, e, rid)
+	hash := b.hash(rid)
+	e := b.ids.find(hash, rid)
+	if e == nil {
+		e = b.ids.add(hash, rid)
+	}
+	p := b.hold(r, e)
 	p.state = claimed
-	p.link.entry.claimed++
+	e.claimed++
 	return p, nil
 }
 
-// hold counts a new place on r, which is open. e is the entry of rid, nil when it has none.
-func (b *Book[R, S]) hold(r *Replica[R, S], e *entry[R, S], rid string) *Place[R, S] {
-	if e == nil {
-		// The id outlives the request, of which it may be a part.
-		rid = strings.Clone(rid)
-		e = newEntry[R, S](rid)
-		b.ids.put(rid, e)
-	}
+// hold counts a new place of e on r, which is open.
+func (b *Book[R, S]) hold(r *Replica[R, S], e *entry[R, S]) *Place[R, S] {
 	l := e.linkTo(r, b.c.Limit)
 	l.places++
 	p := &Place[R, S]{link: l, replica: r}
@@ -144,21 +159,20 @@ func (b *Book[R, S]) hold(r *Replica[R, S], e *entry[R, S], rid string) *Place[R
 
 // settle puts r where its load and its draining want it, in the ladders of the book and of the ids that have one.
 func (b *Book[R, S]) settle(r *Replica[R, S]) {
+	n := r.ref.number
 	if r.open(b.c.Limit) {
-		b.open.set(&r.step, r.load)
-		for n := r.hot.head; n != nil; n = n.next {
-			l := n.owner.link
-			l.entry.ladder.set(&n.owner.step, r.load)
+		b.open.set(n, r.load)
+		for h := r.hot.head; h != nil; h = h.next {
+			h.owner.ladder.set(h.owner.number, r.load)
 		}
 		return
 	}
-	b.open.remove(&r.step)
-	for n := r.hot.head; n != nil; n = n.next {
-		l := n.owner.link
-		l.entry.ladder.remove(&n.owner.step)
+	b.open.remove(n)
+	for h := r.hot.head; h != nil; h = h.next {
+		h.owner.ladder.remove(h.owner.number)
 	}
 	if r.load == 0 {
-		b.drained.push(&r.step.node)
+		b.drained.set(n, 0)
 	}
 }
 
@@ -195,12 +209,13 @@ func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 //
 // When it was the last used place of its id, the id lingers on the replica from now on, unless that is draining.
 func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
+	was := p.state
+	if was == released {
+		return
+	}
 	l, r := p.link, p.replica
 	e := l.entry
-	was := p.state
 	switch was {
-	case released:
-		return
 	case reserved:
 		b.reserved.remove(&p.hook)
 		r.reserved--
@@ -210,20 +225,17 @@ func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 		var none S
 		p.socket = none
 	}
-	p.state = released
+	p.state, p.link = released, nil
 
 	if was != reserved {
 		if e.claimed--; e.claimed == 0 && !r.draining && b.c.Linger > 0 {
-			if e.linger != nil {
-				b.lingers.remove(&e.queue)
-			}
-			e.linger, e.since = r, now
-			b.lingers.push(&e.queue)
+			b.lingers.put(e.hash, r.ref, now)
 		}
 	}
 	if l.places--; l.places == 0 {
-		e.unlink(l)
-		b.forgetIdle(e)
+		if e.unlink(l); e.nlinks == 0 {
+			b.ids.remove(e)
+		}
 	}
 	if r.load--; r.load == 0 {
 		r.since = now
@@ -231,18 +243,11 @@ func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 	b.settle(r)
 }
 
-// forgetIdle removes an entry that has neither places nor lingers.
-func (b *Book[R, S]) forgetIdle(e *entry[R, S]) {
-	if e.nlinks == 0 && e.linger == nil {
-		b.ids.delete(e.rid)
-	}
-}
-
 // Sockets yields what was attached to the places of rid on all replicas, in order of attachment. The Book must not
 // change meanwhile.
 func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 	return func(yield func(S) bool) {
-		e := b.ids.m[rid]
+		e := b.ids.find(b.hash(rid), rid)
 		if e == nil {
 			return
 		}
@@ -265,7 +270,9 @@ func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
 		return nil, ErrFull
 	}
 	r := &Replica[R, S]{id: id, Value: v, since: now}
-	r.step.owner, r.order.owner = r, r
+	r.order.owner = r
+	b.serial++
+	r.ref = ref{number: b.numbers.add(r), serial: b.serial}
 	b.replicas.put(id, r)
 	b.order.push(&r.order)
 	b.settle(r)
@@ -291,8 +298,12 @@ func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
 // Len returns the number of replicas, draining ones included.
 func (b *Book[R, S]) Len() int { return len(b.replicas.m) }
 
-// IDs returns the number of request ids that have places or linger.
-func (b *Book[R, S]) IDs() int { return len(b.ids.m) }
+// IDs returns the number of request ids that have places.
+func (b *Book[R, S]) IDs() int { return b.ids.count }
+
+// Lingering returns the number of request ids that are remembered on the replica of their last connection, whether they
+// have places again or not. It includes ids whose time is over until [Book.Tick] comes round to them.
+func (b *Book[R, S]) Lingering() int { return b.lingers.count }
 
 // Empty reports whether the book has no replica.
 func (b *Book[R, S]) Empty() bool { return b.Len() == 0 }
@@ -306,52 +317,60 @@ func (b *Book[R, S]) Drain(r *Replica[R, S]) {
 	}
 }
 
-// Pending reports whether time alone will change something: a reservation, a lingering id or an empty replica. Then
-// Tick must be called now and then.
+// Pending reports whether time alone will change something: a reservation, an id counted by [Book.Lingering], or an
+// empty replica. Then Tick must be called now and then.
 func (b *Book[R, S]) Pending() bool {
-	return b.reserved.head != nil || b.lingers.head != nil || b.drained.head != nil ||
-		b.open.bottom != nil && b.open.bottom.load == 0
+	bottom := b.open.bottom()
+	return b.reserved.head != nil || b.lingers.count > 0 || b.drained.bottom() != nil || bottom != nil && bottom.load == 0
 }
 
-// Tick does what is due: it ends reservations and lingers, and calls retire for every replica that is empty and past
-// its time. True removes the replica, and with it what ids knew of it; false keeps it until the next Tick asks again.
-// retire must not call the Book.
+// Tick does what is due: it ends reservations, and calls retire for every replica that is empty and past its time. True
+// removes the replica, and with it what ids knew of it; false keeps it until the next Tick asks again. retire must not
+// call the Book.
+//
+// Ids stop lingering without it, but it is Tick that gives their memory back: in small parts, so that their number does
+// not make it slow, and within another [Config.Linger] when it is called at least four times in one. Many millions of
+// ids take longer.
 func (b *Book[R, S]) Tick(now Time, retire func(*Replica[R, S]) bool) {
 	b.expireReservations(now)
-	for n := b.lingers.head; n != nil && passed(b.c.Linger, n.owner.since, now); n = b.lingers.head {
-		e := n.owner
-		b.lingers.remove(n)
-		e.linger = nil
-		b.forgetIdle(e)
-	}
-
-	for n := b.drained.head; n != nil; {
-		r := n.owner
-		n = n.next
-		if retire(r) {
-			b.drained.remove(&r.step.node)
-			b.remove(r)
+	b.lingers.sweep(now)
+	if all := b.drained.bottom(); all != nil {
+		for n := all.first; n != 0; {
+			r := b.numbers.get(n)
+			n = b.drained.next(n)
+			if retire(r) {
+				b.remove(r)
+			}
 		}
 	}
-	if b.open.bottom == nil || b.open.bottom.load > 0 {
+	bottom := b.open.bottom()
+	if bottom == nil || bottom.load > 0 {
 		return
 	}
-	for n := b.open.bottom.items.head; n != nil && passed(b.c.Retire, n.owner.since, now); {
-		r := n.owner
-		n = n.next
+	for n := bottom.first; n != 0; {
+		r := b.numbers.get(n)
+		if !passed(b.c.Retire, r.since, now) {
+			return
+		}
+		n = b.open.next(n)
 		if retire(r) {
-			b.open.remove(&r.step)
 			b.remove(r)
 		}
 	}
 }
 
-// remove takes an empty replica, which is in neither b.open nor b.drained any more, off the book. An id may linger on it
-// if it was draining; being closed to it, it is as good as forgotten, and let go of when the linger ends.
+// remove takes an empty replica off the book.
 func (b *Book[R, S]) remove(r *Replica[R, S]) {
 	r.draining, r.gone = true, true
 	b.order.remove(&r.order)
 	b.replicas.delete(r.id)
+	n := r.ref.number
+	b.open.remove(n)
+	b.drained.remove(n)
+	b.numbers.remove(n)
+	if b.Empty() {
+		b.open, b.drained = ladder{}, ladder{}
+	}
 }
 
 // expireReservations releases the reservations whose time has passed.

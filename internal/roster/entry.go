@@ -5,19 +5,17 @@ package roster
 // (a name all anonymous users share).
 const manyLinks = 8
 
-// entry is what the books know of one request id. It exists while the id has places or lingers.
+// entry is what the books know of a request id that has places. It is used again for another id when it has none, so
+// nothing but its places, while they are held, may refer to it.
 type entry[R, S any] struct {
-	claimed int32 // places that are claimed or attached
+	hash    uint64       // of rid
+	rid     []byte       // a copy: the id outlives the request of which it may be a part
+	next    *entry[R, S] // of the same hash; or the next free one
+	claimed int32        // places that are claimed or attached
 	nlinks  int32
-	links   list[link[R, S]]    // one for each replica with places of the id
-	ladder  *ladder[link[R, S]] // the links whose replica is open, once there were more than manyLinks; else nil
-	first   link[R, S]          // spares nearly every id a second object; free while its replica is nil
-
-	linger *Replica[R, S]    // where its last connection was; nil when it does not linger
-	since  Time              // when that connection ended
-	queue  node[entry[R, S]] // in Book.lingers while linger is set
-
-	rid     string            // fixed
+	links   list[link[R, S]]  // one for each replica with places of the id
+	hot     *hotLinks[R, S]   // set when there were more than manyLinks links, as long as there is one
+	first   link[R, S]        // spares nearly every id a second object; free while its replica is nil
 	sockets list[Place[R, S]] // attached places
 }
 
@@ -27,29 +25,28 @@ type link[R, S any] struct {
 	replica *Replica[R, S]
 	places  int
 	hook    node[link[R, S]] // in entry.links
-	hot     *hotLink[R, S]   // set while entry.ladder is
+	hot     *hotLink[R, S]   // set while entry.hot is
 }
 
-// hotLink hangs a link in the ladder of its entry, and in the list of those that its replica must move there.
+// hotLinks are the links of an entry that has many.
+type hotLinks[R, S any] struct {
+	ladder  ladder // those whose replica is open
+	numbers slots[link[R, S]]
+}
+
+// hotLink hangs a link in the list of those whose load its replica must set.
 type hotLink[R, S any] struct {
-	link *link[R, S]
-	step step[link[R, S]]
-	hook node[hotLink[R, S]] // in Replica.hot
-}
-
-func newEntry[R, S any](rid string) *entry[R, S] {
-	e := &entry[R, S]{rid: rid}
-	e.queue.owner = e
-	e.first.entry = e
-	e.first.hook.owner = &e.first
-	return e
+	link   *link[R, S]         // fixed
+	ladder *ladder             // of its entry; fixed
+	number uint32              // there; fixed
+	hook   node[hotLink[R, S]] // in Replica.hot
 }
 
 // least returns the least-loaded open replica on which the id has places; nil when there is none.
 func (e *entry[R, S]) least(limit int) *Replica[R, S] {
-	if e.ladder != nil {
-		if l := e.ladder.least(); l != nil {
-			return l.replica
+	if e.hot != nil {
+		if n := e.hot.ladder.least(); n != 0 {
+			return e.hot.numbers.get(n).replica
 		}
 		return nil
 	}
@@ -65,7 +62,7 @@ func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 
 // linkTo returns the link to r, a new one if need be.
 func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
-	if e.ladder != nil {
+	if e.hot != nil {
 		for n := r.hot.head; n != nil; n = n.next {
 			if n.owner.link.entry == e {
 				return n.owner.link
@@ -88,10 +85,10 @@ func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
 	e.links.push(&l.hook)
 	e.nlinks++
 	switch {
-	case e.ladder != nil:
+	case e.hot != nil:
 		l.heat(limit)
 	case e.nlinks > manyLinks:
-		e.ladder = new(ladder[link[R, S]])
+		e.hot = new(hotLinks[R, S])
 		for n := e.links.head; n != nil; n = n.next {
 			n.owner.heat(limit)
 		}
@@ -99,28 +96,29 @@ func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
 	return l
 }
 
-// heat puts l into the ladder of its entry.
+// heat makes l one of the hot links of its entry.
 func (l *link[R, S]) heat(limit int) {
-	h := &hotLink[R, S]{link: l}
-	h.step.owner = l
+	all := l.entry.hot
+	h := &hotLink[R, S]{link: l, ladder: &all.ladder, number: all.numbers.add(l)}
 	h.hook.owner = h
 	l.hot = h
 	l.replica.hot.push(&h.hook)
 	if l.replica.open(limit) {
-		l.entry.ladder.set(&h.step, l.replica.load)
+		h.ladder.set(h.number, l.replica.load)
 	}
 }
 
 // unlink removes a link without places.
 func (e *entry[R, S]) unlink(l *link[R, S]) {
 	if h := l.hot; h != nil {
-		e.ladder.remove(&h.step)
+		h.ladder.remove(h.number)
+		e.hot.numbers.remove(h.number)
 		l.replica.hot.remove(&h.hook)
 		l.hot = nil
 	}
 	e.links.remove(&l.hook)
 	l.replica = nil
 	if e.nlinks--; e.nlinks == 0 {
-		e.ladder = nil
+		e.hot = nil
 	}
 }

@@ -18,12 +18,12 @@ type model struct {
 	c        roster.Config
 	book     *roster.Book[int, int]
 	now      roster.Time
-	replicas []*modelReplica // in order of addition
-	places   []*modelPlace   // live ones, in order of arrival
-	attached []*modelPlace   // in order of attachment
-	old      []*realPlace    // released
-	lingers  map[string]modelLinger
-	made     int // names replicas and sockets
+	replicas []*modelReplica        // in order of addition
+	places   []*modelPlace          // live ones, in order of arrival
+	attached []*modelPlace          // in order of attachment
+	old      []*realPlace           // released
+	lingers  map[string]modelLinger // the last of each id, however long ago
+	made     int                    // names replicas and sockets
 }
 
 type (
@@ -264,11 +264,6 @@ func (m *model) drain(*rapid.T) {
 
 func (m *model) tick(*rapid.T) {
 	m.expireReservations()
-	for rid, l := range m.lingers {
-		if m.passed(m.c.Linger, l.since) {
-			delete(m.lingers, rid)
-		}
-	}
 	var due []*modelReplica
 	for _, r := range m.replicas {
 		if m.load(r) == 0 && (r.draining || m.passed(max(m.c.Retire, m.c.Linger), r.since)) {
@@ -303,7 +298,15 @@ func (m *model) check(*rapid.T) {
 	require.Equal(m.t, len(m.replicas), m.book.Len())
 	require.Equal(m.t, len(m.replicas) == 0, m.book.Empty())
 	all := slices.Collect(m.book.All())
-	pending := len(m.lingers) > 0
+	lingering := 0
+	for _, l := range m.lingers {
+		if !m.passed(m.c.Linger, l.since) {
+			lingering++
+		}
+	}
+	require.GreaterOrEqual(m.t, m.book.Lingering(), lingering)
+	require.LessOrEqual(m.t, m.book.Lingering(), len(m.lingers))
+	pending := m.book.Lingering() > 0
 	for i, r := range m.replicas {
 		require.Same(m.t, r.real, all[i])
 		require.Same(m.t, r.real, m.book.Replica(r.real.ID()))
@@ -338,17 +341,31 @@ func (m *model) check(*rapid.T) {
 			}
 		}
 		require.Equal(m.t, sockets, slices.Collect(m.book.Sockets(rid)))
-		_, lingers := m.lingers[rid]
-		if lingers || slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid }) {
+		if slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid }) {
 			ids++
 		}
 	}
 	require.Equal(m.t, ids, m.book.IDs())
 	for _, p := range m.places {
 		require.True(m.t, p.real.Held())
-		require.Equal(m.t, p.rid, p.real.RID())
 		require.Same(m.t, p.replica.real, p.real.Replica())
 	}
+}
+
+// end lets everything go.
+func (m *model) end() {
+	for len(m.places) > 0 {
+		p := m.places[0]
+		m.book.Release(p.real, m.now)
+		m.released(p)
+	}
+	m.check(m.t)
+	m.now += roster.Time(max(m.c.Retire, m.c.Linger))
+	m.book.Tick(m.now, func(*realReplica) bool { return true })
+	require.True(m.t, m.book.Empty())
+	m.book.Tick(m.now+roster.Time(m.c.Linger), nil)
+	require.Zero(m.t, m.book.Lingering())
+	require.False(m.t, m.book.Pending())
 }
 
 func TestBookBehavesAsItsModel(t *testing.T) {
@@ -383,5 +400,6 @@ func TestBookBehavesAsItsModel(t *testing.T) {
 		for range rapid.IntRange(1, 5).Draw(t, "rounds") {
 			t.Repeat(actions)
 		}
+		m.end()
 	})
 }

@@ -5,20 +5,21 @@ import "iter"
 // Replica is one replica in a [Book]: its identity, its payload and the count of its places. It is guarded by whatever
 // guards its Book.
 type Replica[R, S any] struct {
-	// What every place changes comes first, to share a cache line.
+	// What a place needs comes first, to share a cache line.
 	load     int                 // places reserved or used, at most Config.Limit
 	reserved int32               // of these, reservations
 	draining bool                // no new places; set for good, and also when gone
 	gone     bool                // removed from the book
-	step     step[Replica[R, S]] // in Book.open; or, draining and empty, in Book.drained by its node
-	hot      list[hotLink[R, S]] // links of ids that are on many replicas
+	ref      ref                 // fixed
 	since    Time                // when it became empty; meaningful while load is 0
-	order    node[Replica[R, S]] // in Book.order
-	sockets  []*Place[R, S]      // attached places; each knows its index
-	id       string              // fixed
+	hot      list[hotLink[R, S]] // links of ids that are on many replicas
 
 	// Value is the owner's payload. The Book never looks at it.
 	Value R
+
+	sockets []*Place[R, S]      // attached places; each knows its index
+	order   node[Replica[R, S]] // in Book.order
+	id      string              // fixed
 }
 
 // ID returns the id under which the replica was added.
@@ -66,7 +67,7 @@ func (r *Replica[R, S]) detach(p *Place[R, S]) {
 // Place is the right of a request id to one connection on one replica. It begins reserved or claimed, and ends released.
 // A released Place holds nothing and may be kept. It is guarded by whatever guards its Book.
 type Place[R, S any] struct {
-	link    *link[R, S]    // where it counts; fixed, but only meaningful until released
+	link    *link[R, S]    // where it counts; nil when released
 	replica *Replica[R, S] // fixed
 	since   Time           // when it was reserved
 	state   state
@@ -87,8 +88,9 @@ const (
 // Replica returns the replica the place is on, also when it has been released.
 func (p *Place[R, S]) Replica() *Replica[R, S] { return p.replica }
 
-// RID returns the request id the place belongs to, also when it has been released.
-func (p *Place[R, S]) RID() string { return p.link.entry.rid }
-
 // Held reports whether the place still counts: it was not released, and its reservation has not been seen to expire.
 func (p *Place[R, S]) Held() bool { return p.state != released }
+
+// ref stands for a replica where a pointer would be a burden: its number in Book.numbers, which another replica may get
+// when it is gone, and its serial, which none gets (a repetition after 2^32 replicas is too far away to matter).
+type ref struct{ number, serial uint32 }

@@ -106,9 +106,54 @@ func TestLastReplicaIsRememberedForLinger(t *testing.T) {
 	require.Same(t, all[1], p.Replica(), "an unused reservation does not prolong the linger")
 	b.Release(p, 40*second)
 
-	require.Equal(t, 2, b.IDs())
+	require.Equal(t, 1, b.IDs(), "those with places")
+	require.Equal(t, 1, b.Lingering())
 	b.Tick(40*second, yes)
-	require.Equal(t, 1, b.IDs())
+	require.Zero(t, b.Lingering())
+}
+
+func TestLingerDoesNotPassToTheNextReplica(t *testing.T) {
+	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 2)
+	b.Release(take(t, b, all[0], "ann", 0), 0)
+	b.Drain(all[0])
+	b.Tick(0, yes)
+	next, err := b.Add("r2", "", 0)
+	require.NoError(t, err)
+	bob := take(t, b, next, "bob", 0)
+	p := reserve(t, b, "ann", 0)
+	require.Same(t, all[1], p.Replica(), "the least loaded, not the one in the place of the old")
+	require.True(t, b.Claim(p, 0))
+	b.Release(p, 0)
+
+	for r := range b.All() {
+		b.Drain(r)
+	}
+	b.Release(bob, 0)
+	b.Tick(0, yes)
+	require.True(t, b.Empty())
+	require.Equal(t, 1, b.Lingering())
+	next, err = b.Add("r3", "", 0)
+	require.NoError(t, err)
+	require.Same(t, next, reserve(t, b, "ann", 0).Replica())
+}
+
+func TestLingerGoesOnWhileReplicasComeAndGo(t *testing.T) {
+	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 1)
+	take(t, b, all[0], "bob", 0)
+	b.Release(take(t, b, all[0], "ann", 0), 0)
+	for i := range 100 {
+		r, err := b.Add(fmt.Sprint("new", i), "", 0)
+		require.NoError(t, err)
+		b.Release(take(t, b, r, "cid", 0), 0)
+		p := reserve(t, b, "ann", 0)
+		require.Same(t, all[0], p.Replica())
+		b.Release(p, 0)
+		if i%3 != 0 {
+			b.Drain(r)
+			b.Tick(0, yes)
+		}
+	}
+	require.Equal(t, 2, b.Lingering())
 }
 
 func TestLingerIsNoUseOnAReplicaThatIsClosed(t *testing.T) {
@@ -200,7 +245,6 @@ func TestPlaceIsClaimedOnceAndReleasedOnce(t *testing.T) {
 	require.False(t, b.Claim(p, 0))
 	require.False(t, b.Attach(p, "late"))
 	require.Empty(t, slices.Collect(all[0].Sockets()))
-	require.Equal(t, "ann", p.RID())
 	require.Same(t, all[0], p.Replica())
 }
 
@@ -317,29 +361,36 @@ func TestIDOnManyReplicas(t *testing.T) {
 	require.True(t, all[0].Draining())
 }
 
+func heap() int {
+	var s runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&s)
+	return int(s.HeapAlloc)
+}
+
 func TestMemoryComesBack(t *testing.T) {
 	const ids = 100_000
-	heap := func() int {
-		var s runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&s)
-		return int(s.HeapAlloc)
-	}
 	b, all := newBook(t, roster.Config{Limit: ids, Linger: time.Second}, 1)
 	before := heap()
 	for round := range roster.Time(2) {
+		now := round * 10 * second
 		places := make([]*place, ids)
 		for i := range places {
-			places[i] = take(t, b, all[0], fmt.Sprint("user", i), round*10*second)
+			places[i] = take(t, b, all[0], fmt.Sprint("user", i), now)
 			b.Attach(places[i], "")
 		}
-		for _, p := range places {
-			b.Release(p, round*10*second)
-		}
 		require.Equal(t, ids, b.IDs())
-		b.Tick(round*10*second+second, func(*replica) bool { return false })
+		for _, p := range places {
+			b.Release(p, now)
+		}
 		require.Zero(t, b.IDs())
+		require.Equal(t, ids, b.Lingering())
+		require.Less(t, heap()-before, 64*ids, "64 bytes an id")
+		for range 8 { // a tick does a part
+			b.Tick(now+second, func(*replica) bool { return false })
+		}
+		require.Zero(t, b.Lingering())
 	}
 	require.Less(t, heap()-before, 100_000, "one byte an id")
 	runtime.KeepAlive(b)

@@ -1,0 +1,160 @@
+package roster
+
+// ladder keeps items sorted by load: a rung for each load that occurs, in a list. Because a load changes by one, an item
+// moves to a neighbouring rung and every operation is O(1). Items are numbers from 1 on, as [slots] give them out; links
+// between numbers lie closer together than the items themselves and cost the garbage collector nothing. The zero value
+// is empty.
+type ladder struct {
+	steps []step // by item
+	rungs []rung // rungs[0] is both ends: its up is the bottom rung, its down the top one
+	spare uint32 // unused rungs, linked by up
+}
+
+// step is where an item is.
+type step struct {
+	prev, next uint32 // items on the same rung; 0: none
+	rung       uint32 // 0: the item is not on the ladder
+}
+
+// rung holds the items of one load in the order in which they reached it. It is never empty while in use.
+type rung struct {
+	load        int
+	first, last uint32 // items
+	down, up    uint32 // rungs
+}
+
+// bottom returns the lowest rung, nil when the ladder is empty.
+func (l *ladder) bottom() *rung {
+	if len(l.rungs) == 0 || l.rungs[0].up == 0 {
+		return nil
+	}
+	return &l.rungs[l.rungs[0].up]
+}
+
+// least returns, of the items with the lowest load, the one that reached it last; 0 when the ladder is empty.
+func (l *ladder) least() uint32 {
+	if b := l.bottom(); b != nil {
+		return b.last
+	}
+	return 0
+}
+
+// next returns the item that reached the rung of item after it did; 0 when there is none.
+func (l *ladder) next(item uint32) uint32 { return l.steps[item].next }
+
+// set moves item to the end of the rung of load. It must not be on that already.
+func (l *ladder) set(item uint32, load int) {
+	for int(item) >= len(l.steps) {
+		l.steps = append(l.steps, step{})
+	}
+	if len(l.rungs) == 0 {
+		l.rungs = append(l.rungs, rung{})
+	}
+	to := l.at(l.steps[item].rung, load)
+	l.remove(item)
+	r := &l.rungs[to]
+	l.steps[item] = step{prev: r.last, rung: to}
+	if r.last == 0 {
+		r.first = item
+	} else {
+		l.steps[r.last].next = item
+	}
+	r.last = item
+}
+
+// remove takes item off the ladder, if it is on it.
+func (l *ladder) remove(item uint32) {
+	if int(item) >= len(l.steps) || l.steps[item].rung == 0 {
+		return
+	}
+	s := l.steps[item]
+	l.steps[item] = step{}
+	r := &l.rungs[s.rung]
+	if s.prev == 0 {
+		r.first = s.next
+	} else {
+		l.steps[s.prev].next = s.next
+	}
+	if s.next == 0 {
+		r.last = s.prev
+	} else {
+		l.steps[s.next].prev = s.prev
+	}
+	if r.first == 0 {
+		l.rungs[r.down].up, l.rungs[r.up].down = r.up, r.down
+		r.up, l.spare = l.spare, s.rung
+	}
+}
+
+// at finds or makes the rung of load, searching from the rung near, or from the nearer end when that is 0.
+func (l *ladder) at(near uint32, load int) uint32 {
+	below := near
+	if below == 0 {
+		below = l.rungs[0].down
+		if bottom := l.bottom(); bottom != nil && load <= bottom.load {
+			below = 0
+		}
+	}
+	for below != 0 && l.rungs[below].load > load {
+		below = l.rungs[below].down
+	}
+	for {
+		up := l.rungs[below].up
+		if up == 0 || l.rungs[up].load > load {
+			break
+		}
+		below = up
+	}
+	if below != 0 && l.rungs[below].load == load {
+		return below
+	}
+
+	fresh := l.spare
+	if fresh == 0 {
+		fresh = uint32(len(l.rungs))
+		l.rungs = append(l.rungs, rung{})
+	} else {
+		l.spare = l.rungs[fresh].up
+	}
+	up := l.rungs[below].up
+	l.rungs[fresh] = rung{load: load, down: below, up: up}
+	l.rungs[below].up, l.rungs[up].down = fresh, fresh
+	return fresh
+}
+
+// slots numbers things from 1 on. The zero value is empty.
+type slots[T any] struct {
+	items []*T // by number; nil: the number is free
+	free  []uint32
+}
+
+func (t *slots[T]) add(item *T) uint32 {
+	if last := len(t.free) - 1; last >= 0 {
+		n := t.free[last]
+		t.free = t.free[:last]
+		t.items[n] = item
+		return n
+	}
+	if t.items == nil {
+		t.items = append(t.items, nil)
+	}
+	t.items = append(t.items, item)
+	return uint32(len(t.items) - 1)
+}
+
+// get returns the item that has the number n, nil when there is none.
+func (t *slots[T]) get(n uint32) *T {
+	if int(n) >= len(t.items) {
+		return nil
+	}
+	return t.items[n]
+}
+
+// remove frees the number n, which is in use. Without items no memory is kept.
+func (t *slots[T]) remove(n uint32) {
+	t.items[n] = nil
+	t.free = append(t.free, n)
+	if len(t.free) == len(t.items)-1 {
+		*t = slots[T]{}
+	}
+}

@@ -1,0 +1,208 @@
+package roster
+
+import (
+	"math/bits"
+	"time"
+)
+
+const (
+	minSlots = 8
+	maxSlots = 4096 // of a shard, which splits when it needs more
+	maxSweep = 64   // shards that one sweep looks at
+)
+
+// lingers remembers for a while on which replica each request id was last. It is a hint, and kept as cheaply as one: a
+// hash stands for its id, so two ids with equal hashes (a million ids have such a pair once in 37 million times) would
+// share a record, and at worst a replica; and the garbage collector finds no pointers in the records.
+//
+// It is an extendible hash table. The leading bits of a hash select a shard through the directory, those after them a
+// slot of the shard. Shards grow, split, shrink and merge one at a time, so that no put moves more than a few thousand
+// records, however many there are. The directory takes 8 bytes for every thousand records or so; it keeps its size until
+// a single shard is left.
+//
+// A record is void when its life is over, to the nanosecond. Its memory is given back when its shard needs room, or by
+// sweep.
+type lingers struct {
+	life   time.Duration // of a record; fixed
+	dir    []*shard      // 1<<depth of them, each shard as often as its hashes need; nil while count is 0
+	depth  uint8
+	count  int    // records, void ones included
+	cursor uint64 // the hash at which sweep goes on
+	swept  Time   // up to when sweep has done its share
+}
+
+// record is what is known of a lingering id.
+type record struct {
+	hash  uint64 // 0 in a free slot
+	since Time
+	on    ref
+}
+
+// shard holds the records whose hashes begin with the same depth bits. It uses open addressing with linear probing; the
+// slot where probing starts grows with the hash, so that the records of one shard go into another nearly in order.
+type shard struct {
+	slots []record
+	used  int // slots with a record, at most 3/4
+	depth uint8
+}
+
+// find returns the slot with the record of hash, else the free one that is for it.
+func (s *shard) find(hash uint64) *record {
+	i, _ := bits.Mul64(hash<<s.depth, uint64(len(s.slots)))
+	for {
+		r := &s.slots[i]
+		if r.hash == hash || r.hash == 0 {
+			return r
+		}
+		if i++; i == uint64(len(s.slots)) {
+			i = 0
+		}
+	}
+}
+
+func (s *shard) full() bool { return 4*s.used >= 3*len(s.slots) }
+
+// get returns what was last put for hash, and whether that is still of use.
+func (t *lingers) get(hash uint64, now Time) (ref, bool) {
+	if t.count == 0 {
+		return ref{}, false
+	}
+	r := t.shard(hash).find(hash)
+	return r.on, t.valid(r, now)
+}
+
+// put remembers that the id of hash, which is not 0, lingers on a replica from now on.
+func (t *lingers) put(hash uint64, on ref, now Time) {
+	if t.count == 0 {
+		t.dir, t.depth = make([]*shard, 1), 0
+		t.cursor, t.swept = 0, now
+		t.enter(0, t.gather(0, 0, now))
+	}
+	s := t.shard(hash)
+	r := s.find(hash)
+	if r.hash == 0 {
+		if s.full() {
+			t.makeRoom(s, hash, now)
+			s = t.shard(hash)
+			r = s.find(hash)
+		}
+		s.used++
+		t.count++
+	}
+	*r = record{hash: hash, since: now, on: on}
+}
+
+// sweep gives back the memory of void records. It visits shards one after the other, each about once in the life of a
+// record if it is called often enough, and never more than maxSweep at a time.
+func (t *lingers) sweep(now Time) {
+	t.swept = max(t.swept, now-Time(t.life))
+	for n := 0; n < maxSweep && t.count > 0; n++ {
+		s := t.shard(t.cursor)
+		share := max(Time(t.life)>>s.depth, 1)
+		if now-t.swept < share {
+			return
+		}
+		t.swept += share
+		t.tidy(s, t.cursor, now)
+		t.cursor = (t.cursor | ^uint64(0)>>s.depth) + 1 // the first hash behind s
+	}
+	if t.count == 0 {
+		t.dir = nil
+	}
+}
+
+// tidy drops the void records of s, the shard of hash, when they are worth the copying, and joins s with its siblings
+// while the two have few records.
+func (t *lingers) tidy(s *shard, hash uint64, now Time) {
+	if void := s.used - t.valids(s, now); void > 0 && void >= s.used/4 {
+		s = t.replace(s.depth, hash, now, s)
+	}
+	for s.depth > 0 {
+		sibling := t.shard(hash ^ 1<<(64-s.depth))
+		if sibling.depth != s.depth || s.used+sibling.used > maxSlots/4 {
+			return
+		}
+		s = t.replace(s.depth-1, hash, now, s, sibling)
+	}
+	if t.depth > 0 {
+		t.dir, t.depth = []*shard{s}, 0
+	}
+}
+
+// makeRoom makes s, the full shard of hash, larger or two.
+func (t *lingers) makeRoom(s *shard, hash uint64, now Time) {
+	if 2*t.valids(s, now) <= maxSlots {
+		t.replace(s.depth, hash, now, s)
+		return
+	}
+	if s.depth == t.depth {
+		dir := make([]*shard, 2*len(t.dir))
+		for i := range dir {
+			dir[i] = t.dir[i/2]
+		}
+		t.dir = dir
+		t.depth++
+	}
+	bit := uint64(1) << (63 - s.depth)
+	t.replace(s.depth+1, hash, now, s)
+	t.enter(hash^bit, t.gather(s.depth+1, hash^bit, now, s))
+}
+
+// shard returns the shard of hash.
+func (t *lingers) shard(hash uint64) *shard { return t.dir[hash>>(64-t.depth)] }
+
+// replace enters a shard for hash, of the given depth, with what is valid in from, which it replaces.
+func (t *lingers) replace(depth uint8, hash uint64, now Time, from ...*shard) *shard {
+	for _, s := range from {
+		t.count -= s.used
+	}
+	s := t.gather(depth, hash, now, from...)
+	t.enter(hash, s)
+	return s
+}
+
+// gather makes a shard for hash, of the given depth, of those records of from that are valid and belong there.
+func (t *lingers) gather(depth uint8, hash uint64, now Time, from ...*shard) *shard {
+	wanted := func(r *record) bool { return t.valid(r, now) && (r.hash^hash)>>(64-depth) == 0 }
+	n := 0
+	for _, s := range from {
+		for i := range s.slots {
+			if wanted(&s.slots[i]) {
+				n++
+			}
+		}
+	}
+	fresh := &shard{slots: make([]record, max(2*n, minSlots)), used: n, depth: depth}
+	for _, s := range from {
+		for i := range s.slots {
+			if r := &s.slots[i]; wanted(r) {
+				*fresh.find(r.hash) = *r
+			}
+		}
+	}
+	return fresh
+}
+
+// enter makes s the shard of hash and of all hashes that begin with the same s.depth bits.
+func (t *lingers) enter(hash uint64, s *shard) {
+	n := len(t.dir) >> s.depth
+	first := int(hash>>(64-s.depth)) * n
+	for i := range n {
+		t.dir[first+i] = s
+	}
+	t.count += s.used
+}
+
+// valids counts the valid records of s.
+func (t *lingers) valids(s *shard, now Time) (n int) {
+	for i := range s.slots {
+		if t.valid(&s.slots[i], now) {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *lingers) valid(r *record, now Time) bool {
+	return r.hash != 0 && !passed(t.life, r.since, now)
+}
