@@ -205,7 +205,7 @@ func (b *books) tick(now roster.Time) (gone bool) {
 		o.ns.forget(o) // all, before any hook: whoever meets a retired object tries again until it is forgotten
 	}
 	for _, o := range retired {
-		o.ns.rt.opts.Trace.objectStopped(o, nil)
+		o.trace().objectStopped(o, nil)
 	}
 	return gone
 }

@@ -83,6 +83,10 @@ type instance struct {
 
 var errRetired = errors.New("dog: object retired")
 
+func (o *object) runtime() *Runtime { return o.ns.rt }
+
+func (o *object) trace() *Trace { return o.ns.rt.opts.Trace }
+
 func (o *object) log() *slog.Logger {
 	l := o.ns.rt.opts.Logger.With("namespace", o.ns.name, "object", o.id.String())
 	if o.name != "" {
@@ -162,7 +166,7 @@ func (o *object) begin(wait context.Context, from turn.Origin) (*instance, *turn
 
 // event runs handle as an event of the object.
 func (o *object) event(wait context.Context, from turn.Origin, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	began := o.ns.rt.opts.Trace.clock()
+	began := o.trace().clock()
 	inst, e, err := o.begin(wait, from)
 	if err != nil {
 		return err
@@ -175,7 +179,7 @@ func (inst *instance) started(e *turn.Event) error {
 	if inst.value != nil {
 		return nil
 	}
-	began := inst.obj.ns.rt.opts.Trace.clock()
+	began := inst.obj.trace().clock()
 	return inst.protect(e, EventStart, began, false, func(ctx context.Context, _ any) error {
 		if err := e.Keep(); err != nil {
 			return inst.reset(err)
@@ -193,7 +197,7 @@ func (inst *instance) started(e *turn.Event) error {
 			}
 		}
 		inst.value = v
-		inst.obj.ns.rt.opts.Trace.objectStarted(inst.obj)
+		inst.obj.trace().objectStarted(inst.obj)
 		return nil
 	})
 }
@@ -205,7 +209,7 @@ func (inst *instance) run(e *turn.Event, kind EventKind, began time.Time, handle
 
 // protect runs a handler, turns a panic into a reset, and ends the event when told to or when the instance has been reset.
 func (inst *instance) protect(e *turn.Event, kind EventKind, queued time.Time, end bool, handle func(ctx context.Context, v any) error) (err error) {
-	trace := inst.obj.ns.rt.opts.Trace
+	trace := inst.obj.trace()
 	began := trace.clock()
 	returned := false
 	defer func() {
@@ -256,7 +260,7 @@ func (inst *instance) reset(cause error) error {
 	if o.member != nil {
 		o.member.closeSocketsOf(inst)
 	}
-	o.ns.rt.opts.Trace.objectStopped(o, err)
+	o.trace().objectStopped(o, err)
 	return err
 }
 
@@ -332,8 +336,8 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	if err != nil {
 		return err
 	}
-	began := inst.obj.ns.rt.opts.Trace.clock()
-	inst.obj.ns.rt.spawn(func() {
+	began := inst.obj.trace().clock()
+	inst.obj.runtime().spawn(func() {
 		e, err := ticket.Redeem(inst.life)
 		if err == nil {
 			err = inst.run(e, EventGo, began, func(ctx context.Context, _ any) error { return f(ctx) })

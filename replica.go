@@ -79,7 +79,7 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 	if v.over() {
 		return fail(errLate)
 	}
-	rt := m.obj.ns.rt
+	rt := m.obj.runtime()
 	if rt.closing.Load() {
 		return fail(ErrShutdown)
 	}

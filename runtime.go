@@ -207,8 +207,8 @@ func (rt *Runtime) registered() []*namespace {
 	return slices.Collect(maps.Values(rt.namespaces))
 }
 
-// leaves takes a socket off its replica. The mutex lets Stats count it once, wherever it is.
-func (rt *Runtime) leaves(s *Socket, slow bool) {
+// socketLeft takes a socket off its replica. The mutex lets Stats count it once, wherever it is.
+func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
 	s.member.sockets.Remove(s.conn)
@@ -218,8 +218,8 @@ func (rt *Runtime) leaves(s *Socket, slow bool) {
 	}
 }
 
-// departed counts in what a closed socket has sent and received.
-func (rt *Runtime) departed(s *Socket) {
+// socketGone counts in what a closed socket has sent and received.
+func (rt *Runtime) socketGone(s *Socket) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
 	rt.past.leaving.Remove(s.conn)

@@ -213,7 +213,7 @@ func (s *Socket) Close(code int, reason string) error {
 
 // join makes the socket one of its replica's.
 func (s *Socket) join() {
-	rt := s.member.obj.ns.rt
+	rt := s.member.obj.runtime()
 	s.member.sockets.Add(s.conn)
 	rt.heart.Add(s.conn)
 	rt.opts.Trace.socketOpened(s)
@@ -231,29 +231,29 @@ func (s *Socket) serve() {
 	exited := true
 	defer func() {
 		if exited { // by a handler (runtime.Goexit), whose reset has begun to close the socket
-			s.member.obj.ns.rt.spawn(func() { s.leave(s.receive()) })
+			s.member.obj.runtime().spawn(func() { s.finish(s.receive()) })
 		}
 	}()
 	s.open()
 	cause := s.receive()
 	exited = false
-	s.leave(cause)
+	s.finish(cause)
 }
 
-// leave takes a socket whose connection has ended from its replica and reports its end.
-func (s *Socket) leave(cause *CloseError) {
-	rt := s.member.obj.ns.rt
+// finish takes a socket whose connection has ended from its replica and reports its end.
+func (s *Socket) finish(cause *CloseError) {
+	rt := s.member.obj.runtime()
 	rt.heart.Remove(s.conn)
-	rt.leaves(s, errors.Is(cause, ErrSlowConsumer))
+	rt.socketLeft(s, errors.Is(cause, ErrSlowConsumer))
 	s.member.leaving.Add(1) // before the place is free: the replica is not retired until OnClose has returned
 	s.member.books.releaseSocket(s)
 	rt.opts.Trace.socketClosed(s, cause)
 	defer func() { // even when the handler ends its goroutine
 		s.member.leaving.Add(-1)
 		s.conn.Wait()
-		rt.departed(s)
+		rt.socketGone(s)
 	}()
-	s.closed(cause)
+	s.report(cause)
 }
 
 // open runs OnOpen.
@@ -297,8 +297,8 @@ func (s *Socket) receive() *CloseError {
 	}
 }
 
-// closed runs OnClose or OnError.
-func (s *Socket) closed(cause *CloseError) {
+// report runs OnClose or OnError.
+func (s *Socket) report(cause *CloseError) {
 	kind := EventClose
 	if cause.Err != nil && s.member.obj.ns.onError {
 		kind = EventError
@@ -323,7 +323,7 @@ func (s *Socket) closed(cause *CloseError) {
 	}
 }
 
-func (s *Socket) life() context.Context { return s.member.obj.ns.rt.ctx }
+func (s *Socket) life() context.Context { return s.member.obj.runtime().ctx }
 
 // event runs a handler of the socket's replica and reports its error.
 func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
