@@ -85,10 +85,10 @@ type Event struct {
 	routine uint64 // the goroutine that runs it, when the lock is strict
 
 	// guarded by lock.mu
-	waiting bool // the handler waits: between its Yield and its Resume
-	waits   int  // waits under way: the handler's and, within it, those of goroutines it waits for
-	keeps   int  // Keeps under way
-	ended   bool
+	waits   int32   // waits under way: the handler's and, within it, those of goroutines it waits for
+	keeps   int32   // Keeps under way
+	waiting bool    // the handler waits: between its Yield and its Resume
+	ended   bool    // the handler has returned, or will never run
 	place   *waiter // its place in the lock's queue, while it has one
 
 	joined []*Event // further events that wait for this one; guarded by graph
