@@ -60,7 +60,8 @@ var (
 	// ErrSocketClosed: the socket is closed or closing.
 	ErrSocketClosed = conn.ErrClosed
 
-	// ErrSlowConsumer: the socket's outbound queue is full and it is being closed with 1008.
+	// ErrSlowConsumer: the client takes its messages too slowly: the socket's outbound queue is full, or a write took too long. The
+	// socket was closed with 1008.
 	ErrSlowConsumer = conn.ErrSlow
 
 	// ErrMessageTooBig: the client sent a message over the limit; its socket was closed with 1009.

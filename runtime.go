@@ -39,7 +39,7 @@ type Runtime struct {
 		sync.Mutex
 		leaving conn.Set // sockets that have left their replica and are not closed yet. changed under the mutex, as all here
 		traffic Traffic  // of closed sockets
-		slow    uint64   // sockets closed because their queue was full
+		slow    uint64   // sockets closed as slow
 	}
 }
 
@@ -223,5 +223,5 @@ func (rt *Runtime) socketGone(s *Socket) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
 	rt.past.leaving.Remove(s.conn)
-	rt.past.traffic.add(s.conn.Stats())
+	rt.past.traffic.add(Traffic(s.conn.Stats()))
 }

@@ -4,7 +4,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -12,7 +11,7 @@ import (
 type Stats struct {
 	Groups  []GroupStats
 	Sockets int    // open now
-	Slow    uint64 // sockets that were closed because their queue was full
+	Slow    uint64 // sockets that were closed because their queue was full or a write took too long
 	Traffic        // of all sockets, closed ones included
 	Turns   TurnStats
 }
@@ -56,17 +55,7 @@ type TurnStats struct {
 	Longest time.Duration // the longest
 }
 
-func (t *Traffic) add(s conn.Stats) {
-	t.QueuedBytes += s.QueuedBytes
-	t.MessagesIn += s.MessagesIn
-	t.MessagesOut += s.MessagesOut
-	t.BytesIn += s.BytesIn
-	t.BytesOut += s.BytesOut
-	t.Dropped += s.Dropped
-	t.Coalesced += s.Coalesced
-}
-
-func (t *Traffic) sum(o Traffic) {
+func (t *Traffic) add(o Traffic) {
 	t.QueuedBytes += o.QueuedBytes
 	t.MessagesIn += o.MessagesIn
 	t.MessagesOut += o.MessagesOut
@@ -87,7 +76,7 @@ func (rt *Runtime) Stats() Stats {
 	defer rt.past.Unlock()
 	s.Traffic, s.Slow = rt.past.traffic, rt.past.slow
 	for c := range rt.past.leaving.Each() {
-		s.add(c.Stats())
+		s.add(Traffic(c.Stats()))
 	}
 	for _, ns := range rt.registered() {
 		live, past := ns.history()
@@ -100,7 +89,7 @@ func (rt *Runtime) Stats() Stats {
 			g := o.books.stats()
 			for _, r := range g.Replicas {
 				s.Sockets += r.Sockets
-				s.sum(r.Traffic)
+				s.add(r.Traffic)
 			}
 			s.Groups = append(s.Groups, g)
 		}
@@ -141,7 +130,7 @@ func (m *member) stats() ReplicaStats {
 	s := ReplicaStats{ObjectInfo: m.obj.info()}
 	for c := range m.sockets.Each() {
 		s.Sockets++
-		s.add(c.Stats())
+		s.add(Traffic(c.Stats()))
 	}
 	m.books.mu.Lock()
 	defer m.books.mu.Unlock()

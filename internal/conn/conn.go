@@ -29,7 +29,7 @@ var (
 	// ErrClosed is returned by Send when the connection is closing or has ended.
 	ErrClosed = errors.New("dog: socket is closed")
 	// ErrSlow means that the peer took its messages too slowly: the queue overflowed, or a write made no progress.
-	ErrSlow = errors.New("dog: slow consumer: the outbound queue is full")
+	ErrSlow = errors.New("dog: slow consumer")
 	// ErrTooBig means that the peer sent a message over Options.MaxMessage.
 	ErrTooBig = errors.New("dog: message is too big")
 	// ErrInvalidUTF8 means that the peer sent a text or a close reason that is not UTF-8.
