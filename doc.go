@@ -56,8 +56,8 @@
 // fields of their type, as long as nobody else touches them.
 //
 // A handler gives the turn up only while it waits, and signatures show where: what takes a context may wait, what takes none never
-// does. So s.Send, s.Emit, s.Close and r.Sockets keep the turn; s.Broadcast, s.Whisper, r.Gossip, Identify, r.Connect (through its
-// request) and a request to another stub give it up, and other events of the object run meanwhile. What a handler has read from its
+// does. So s.Send, s.Emit, s.Close, r.Sockets and r.Connect keep the turn; s.Broadcast, s.Whisper, r.Gossip, Identify and a request to
+// another stub give it up, and other events of the object run meanwhile. What a handler has read from its
 // fields before such a call may have changed after it. [Await] gives the turn up for waits of your own, [BlockConcurrencyWhile] keeps
 // it across waits, [Go] starts a further event.
 //

@@ -367,3 +367,14 @@ func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 		require.Equal(t, []int{0}, h.loads())
 	})
 }
+
+// Between joining and the answer of the handshake lies a second.
+func TestAClientThatIsConnectedMissesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		slow := &dog.Trace{SocketOpened: func(*dog.Socket) { time.Sleep(time.Second) }}
+		h := newHouseWith(t, dog.Options{Trace: slow}, func(l *lobby) { l.Limit = 5 }, &hooks{})
+		ada := h.join("ada")
+		require.NoError(t, h.family.Broadcast(t.Context(), h.group, "hello"))
+		require.Equal(t, []string{"hello"}, texts(ada))
+	})
+}

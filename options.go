@@ -61,7 +61,7 @@ type SocketOptions struct {
 	// Slow says what happens when a message would exceed QueueBytes. Default: DisconnectSlow.
 	Slow SlowPolicy
 
-	// WriteTimeout bounds a write to the connection. Default: 10 s.
+	// WriteTimeout bounds a write to the connection, that of the handshake's answer too. Default: 10 s.
 	WriteTimeout time.Duration
 
 	// CloseTimeout bounds the wait for the client's side of the close handshake. Default: 5 s.
@@ -90,8 +90,6 @@ const (
 
 // maxAutoBytes bounds each side of an auto-response, as Durable Objects do.
 const maxAutoBytes = 2048
-
-const handshakeTimeout = 10 * time.Second
 
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {

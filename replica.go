@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/godurable/dog/internal/conn"
-	"github.com/godurable/dog/internal/turn"
 )
 
 // Replica is embedded in a type of yours to make it a replica: one of the objects over which a group spreads its connections.
@@ -43,7 +42,7 @@ func (r *Replica) GroupName() string {
 // asks for no upgrade, 400 for a malformed one, 403 for a page of another origin, 503 during shutdown. Receive has to write no
 // answer in either case. req must be, or derive from, the request that Receive got.
 //
-// In a handler Connect gives up the turn while it writes to the network.
+// Connect does not wait. When the client learns that it is connected, its socket has joined and misses nothing.
 func (r *Replica) Connect(w http.ResponseWriter, req *http.Request) *Socket {
 	return r.ConnectWith(w, req, SocketOptions{})
 }
@@ -88,27 +87,11 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 		r.Log().Error("WebSocket refused: its options are wrong", "error", err)
 		return fail(err)
 	}
-	e, err := turn.Yield(req.Context())
-	if err != nil {
-		return fail(err)
-	}
-	s, err := m.accept(w, req, options, v, r.core)
-	e.Resume()
-	if err != nil {
-		return nil, err
-	}
-	rt.spawn(s.serve) // with the turn, so that OnOpen runs after Receive
-	return s, nil
-}
-
-// accept upgrades the request of a visit to a socket of the replica. It needs no turn, and does not wait for one, because whoever
-// closes all sockets must find each that has a connection.
-func (m *member) accept(w http.ResponseWriter, req *http.Request, options SocketOptions, v *visit, opener *instance) (*Socket, error) {
 	c, err := conn.Accept(w, req, options.accept())
 	if err != nil {
 		return nil, err
 	}
-	s := newSocket(opener, v.requestID, c, options.Tags)
+	s := newSocket(r.core, v.requestID, c, options.Tags)
 	if !v.passOn(s) {
 		c.Abort(ErrSocketClosed)
 		_, _, _ = c.Read() // fails, and releases the connection
@@ -116,6 +99,8 @@ func (m *member) accept(w http.ResponseWriter, req *http.Request, options Socket
 		return nil, errLate
 	}
 	s.join()
+	c.Start() // the client learns that it is connected when everybody else knows
+	rt.spawn(s.serve)
 	return s, nil
 }
 
@@ -203,7 +188,6 @@ func (o SocketOptions) accept() *conn.Options {
 		Slow:               policy,
 		WriteTimeout:       o.WriteTimeout,
 		CloseTimeout:       o.CloseTimeout,
-		HandshakeTimeout:   handshakeTimeout,
 		AutoRequest:        o.AutoRequest,
 		AutoReply:          o.AutoReply,
 	}

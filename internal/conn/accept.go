@@ -36,8 +36,6 @@ type Options struct {
 	WriteTimeout time.Duration
 	// CloseTimeout bounds closing: taking what waits, and the peer's answer. Default 5 s.
 	CloseTimeout time.Duration
-	// HandshakeTimeout bounds writing the answer to the upgrade. Default 10 s.
-	HandshakeTimeout time.Duration
 
 	// A text message equal to AutoRequest is answered with the text AutoReply, without Read returning it. Off unless both
 	// are set.
@@ -57,7 +55,6 @@ func (o *Options) withDefaults() Options {
 	}
 	opts.WriteTimeout = cmp.Or(max(opts.WriteTimeout, 0), 10*time.Second)
 	opts.CloseTimeout = cmp.Or(max(opts.CloseTimeout, 0), 5*time.Second)
-	opts.HandshakeTimeout = cmp.Or(max(opts.HandshakeTimeout, 0), 10*time.Second)
 	return opts
 }
 
@@ -88,7 +85,8 @@ func (e *HandshakeError) Error() string {
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // Accept upgrades the request to a WebSocket connection. Headers set on w are part of the answer. Afterwards neither w nor r
-// may be used, and the HTTP handler may return.
+// may be used, and the HTTP handler may return. It does not wait for the network: the client has its answer, and a connection, only
+// after [Conn.Start] or when something is sent, so that it can be put where it belongs before.
 //
 // On refusal the answer has been written and the error is a [*HandshakeError]: 405 when the method is not GET, 426 when no
 // upgrade is asked for, 400 for a bad key or version, 403 for the origin, 501 when w cannot be hijacked.
@@ -150,7 +148,7 @@ func (u *upgrade) refuse(err error) error {
 	return refuse(u.w, u.status, err)
 }
 
-// Hijack takes the connection over and writes the 101 answer, bounded in time, which net/http would not do.
+// Hijack takes the connection over and leaves the 101 answer to the writer, which bounds it in time as net/http would not.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, brw, err := http.NewResponseController(u.w).Hijack()
 	if err != nil {
@@ -169,10 +167,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	_ = u.header.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true})
 	answer.WriteString("\r\n")
-	nc.SetDeadline(time.Now().Add(c.opts.HandshakeTimeout)) // also ends those of the HTTP server
-	if _, err := nc.Write(answer.Bytes()); err != nil {
-		return nil, nil, err
-	}
-	nc.SetDeadline(time.Time{})
+	c.answer = answer.Bytes()
+	nc.SetDeadline(time.Time{}) // those of the HTTP server end here
 	return c.wire, bufio.NewReadWriter(bufio.NewReaderSize(c.wire, readBuffer), bufio.NewWriterSize(c.wire, writeBuffer)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -77,19 +78,42 @@ func TestAcceptHijackFails(t *testing.T) {
 	require.Equal(t, 500, w.Code)
 }
 
-func TestAcceptHandshakeTimeout(t *testing.T) {
+func TestAnAnswerThatTheClientDoesNotTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
 		start := time.Now()
-		_, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), &conn.Options{HandshakeTimeout: 3 * time.Second})
-		var he *conn.HandshakeError
-		require.ErrorAs(t, err, &he)
-		require.Zero(t, he.Status)
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), &conn.Options{WriteTimeout: 3 * time.Second})
+		require.NoError(t, err)
+		require.NoError(t, c.Send(conn.NewFrame(conn.Text, []byte("x")), ""))
+		c.Start()
+		end := startReading(c).end(t)
+		require.Equal(t, 1006, end.Code)
+		require.ErrorIs(t, end, os.ErrDeadlineExceeded)
 		require.Equal(t, 3*time.Second, time.Since(start))
-		_, err = server.Write([]byte{0})
-		require.Error(t, err, "the connection is closed")
+		require.Zero(t, c.Stats().MessagesOut)
+	})
+}
+
+func TestNothingLeavesBeforeTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), nil)
+		require.NoError(t, err)
+		require.NoError(t, c.Send(conn.NewFrame(conn.Text, []byte("first")), ""))
+		c.Start()
+		r := bufio.NewReader(client)
+		answer, err := http.ReadResponse(r, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusSwitchingProtocols, answer.StatusCode)
+		message := make([]byte, 7)
+		_, err = io.ReadFull(r, message)
+		require.NoError(t, err)
+		require.Equal(t, "\x81\x05first", string(message))
+		synctest.Wait()
+		require.EqualValues(t, 7, c.Stats().BytesOut)
+		client.Close()
+		startReading(c).end(t)
 	})
 }
 
@@ -106,6 +130,7 @@ func TestAcceptOrigin(t *testing.T) {
 		go bufio.NewReader(client).ReadString(0)
 		c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest("Origin", tc.origin), &tc.o)
 		require.NoError(t, err)
+		c.Start()
 		client.Close()
 		startReading(c).end(t)
 	}
@@ -118,6 +143,7 @@ func TestAcceptEarlyData(t *testing.T) {
 		w.Header().Set("X-Mine", "1")
 		c, err := conn.Accept(w, r, &conn.Options{Subprotocols: []string{"b", "a"}})
 		if err == nil {
+			c.Start()
 			accepted <- c
 		}
 	}))
@@ -159,6 +185,7 @@ func TestKindsOfConnection(t *testing.T) {
 	opts := &conn.Options{MaxMessage: 1 << 20, QueueBytes: 8 << 20, Subprotocols: []string{"p"}}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := conn.Accept(w, r, opts); err == nil {
+			c.Start()
 			accepted <- c
 		}
 	})

@@ -73,6 +73,7 @@ type Conn struct {
 	inflight   int         // guarded by mu: bytes of data that the writer has taken
 	pong       []byte      // guarded by mu: answer to the latest ping, nil when none waits
 	ping       bool        // guarded by mu: a heartbeat waits
+	answer     []byte      // guarded by mu: the 101 answer, until the writer has it
 	closeFrame []byte      // guarded by mu: set once when closing begins; follows the queued data
 	closeTaken bool        // guarded by mu: the writer has the close frame; nothing may follow
 	deadline   time.Time   // guarded by mu: when closing must be over; zero until it begins
@@ -113,6 +114,13 @@ func (c *Conn) Stats() Stats {
 		Dropped:     c.dropped,
 		Coalesced:   c.coalesced,
 	}
+}
+
+// Start sends the answer of the handshake. It does not wait. Call it once, before Read.
+func (c *Conn) Start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.startWriterLocked()
 }
 
 // Subprotocol returns the negotiated subprotocol, "" when there is none.

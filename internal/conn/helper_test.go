@@ -86,6 +86,7 @@ func accept(t testing.TB, server, client net.Conn, o *conn.Options) (*conn.Conn,
 	}()
 	c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), o)
 	require.NoError(t, err)
+	c.Start()
 	require.NoError(t, <-answered)
 	t.Cleanup(func() { client.Close() })
 	return c, p

@@ -27,7 +27,9 @@ func overNetwork(t *testing.T, f func(t *testing.T, dial func(*conn.Options) (*c
 				c, err := conn.Accept(w, r, <-opts)
 				if err != nil {
 					t.Error(err)
+					return
 				}
+				c.Start()
 				accepted <- c
 			}))
 			if kind == "TLS" {

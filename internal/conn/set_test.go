@@ -109,6 +109,7 @@ func TestSetOrder(t *testing.T) {
 	accepted := make(chan *conn.Conn, members)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := conn.Accept(w, r, &conn.Options{QueueBytes: 16 << 20}); err == nil {
+			c.Start()
 			accepted <- c
 		}
 	}))

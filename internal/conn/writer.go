@@ -48,6 +48,9 @@ func (c *Conn) writeLoop() {
 		batches.Put(b)
 		c.writers.Done()
 	}()
+	if err := c.writeAnswer(); err != nil {
+		c.writeFailed(err)
+	}
 	for {
 		c.mu.Lock()
 		if !c.takeLocked(b) {
@@ -73,6 +76,21 @@ func (c *Conn) writeLoop() {
 		}
 		b.reset()
 	}
+}
+
+// writeAnswer writes the answer of the handshake if that has not been done.
+func (c *Conn) writeAnswer() error {
+	c.mu.Lock()
+	answer := c.answer
+	c.answer = nil
+	dead := c.dead
+	c.mu.Unlock()
+	if answer == nil || dead {
+		return nil
+	}
+	c.armWrite()
+	_, err := c.nc.Write(answer)
+	return err
 }
 
 // takeLocked moves what is to be written next into b: control frames first, then data, the close frame when no data is left.
