@@ -193,7 +193,7 @@ func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
 	return true
 }
 
-// Attach gives a claimed place its socket, which [Book.Sockets] and [Replica.Sockets] yield until the place is released.
+// Attach gives a claimed place its socket, which [Book.Sockets] yields until the place is released.
 // It reports whether it did: a place that is not claimed, or has its socket, stays as it is.
 func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 	if p.state != claimed {
@@ -201,7 +201,6 @@ func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 	}
 	p.state, p.socket = attached, s
 	p.link.entry.sockets.push(&p.hook)
-	p.replica.attach(p)
 	return true
 }
 
@@ -221,7 +220,6 @@ func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 		r.reserved--
 	case attached:
 		e.sockets.remove(&p.hook)
-		r.detach(p)
 		var none S
 		p.socket = none
 	}
@@ -315,13 +313,6 @@ func (b *Book[R, S]) Drain(r *Replica[R, S]) {
 		r.draining = true
 		b.settle(r)
 	}
-}
-
-// Pending reports whether time alone will change something: a reservation, an id counted by [Book.Lingering], or an
-// empty replica. Then Tick must be called now and then.
-func (b *Book[R, S]) Pending() bool {
-	bottom := b.open.bottom()
-	return b.reserved.head != nil || b.lingers.count > 0 || b.drained.bottom() != nil || bottom != nil && bottom.load == 0
 }
 
 // Tick does what is due: it ends reservations, and calls retire for every replica that is empty and past its time. True

@@ -236,7 +236,6 @@ func TestPlaceIsClaimedOnceAndReleasedOnce(t *testing.T) {
 	require.False(t, b.Claim(p, 0))
 	require.True(t, b.Attach(p, "socket"))
 	require.False(t, b.Attach(p, "another"))
-	require.Equal(t, []string{"socket"}, slices.Collect(all[0].Sockets()))
 
 	for range 3 {
 		b.Release(p, 0)
@@ -244,7 +243,6 @@ func TestPlaceIsClaimedOnceAndReleasedOnce(t *testing.T) {
 	}
 	require.False(t, b.Claim(p, 0))
 	require.False(t, b.Attach(p, "late"))
-	require.Empty(t, slices.Collect(all[0].Sockets()))
 	require.Same(t, all[0], p.Replica())
 }
 
@@ -256,14 +254,10 @@ func TestSocketsOfAnIDOnAllReplicas(t *testing.T) {
 	}
 	take(t, b, all[0], "ann", 0)
 	require.Equal(t, []string{"ann0", "ann1", "ann2"}, slices.Collect(b.Sockets("ann")))
-	require.ElementsMatch(t, []string{"ann1", "bob1"}, slices.Collect(all[1].Sockets()))
 	require.Empty(t, slices.Collect(b.Sockets("nobody")))
 
 	for range b.Sockets("ann") {
 		break // must not go on
-	}
-	for range all[0].Sockets() {
-		break
 	}
 	for range b.All() {
 		break
