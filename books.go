@@ -158,6 +158,34 @@ func (b *books) whisper(ctx context.Context, requestID string, v any, opts []Sen
 	return reached, err
 }
 
+// emit sends v to every socket of one replica.
+func (b *books) emit(replica ID, v any, opts []SendOption) error {
+	b.mu.Lock()
+	r, err := b.replicaLocked(replica)
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return r.Value.emit("", v, opts)
+}
+
+// disconnect closes every socket of a request id.
+func (b *books) disconnect(ctx context.Context, requestID string, code int, reason string) (closed int, err error) {
+	err = await(ctx, func() error {
+		for _, s := range b.socketsOf(requestID) {
+			if err := s.conn.Close(code, reason); err != nil {
+				return err
+			}
+			closed++
+		}
+		if closed == 0 {
+			return fmt.Errorf("%w: %q", ErrNoTarget, requestID)
+		}
+		return nil
+	})
+	return closed, err
+}
+
 func (b *books) socketsOf(requestID string) []*Socket {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -55,11 +55,12 @@
 // An object (a group or a replica) runs one handler at a time: it has the object's turn. Handlers therefore need no locks for the
 // fields of their type, as long as nobody else touches them.
 //
-// A handler gives the turn up only while it waits, and signatures show where: what takes a context may wait, what takes none never
-// does. So s.Send, s.Emit, s.Close, r.Sockets and r.Connect keep the turn; s.Broadcast, s.Whisper, r.Gossip, Identify and a request to
-// another stub give it up, and other events of the object run meanwhile. What a handler has read from its
-// fields before such a call may have changed after it. [Await] gives the turn up for waits of your own, [BlockConcurrencyWhile] keeps
-// it across waits, [Go] starts a further event.
+// A handler gives the turn up only while it waits, and signatures show where: what takes a context may wait, what takes none
+// never does. So s.Send, s.Emit, s.Close, r.Sockets and r.Connect keep the turn; s.Broadcast, s.Whisper, r.Gossip, Identify and
+// a request to another stub give it up, and other events of the object run meanwhile. What a handler has read from its fields
+// before such a call may have changed after it. (Reading a long request body and writing a long answer wait for the client and
+// keep the turn: see [Receiver].) [Await] gives the turn up for waits of your own, [BlockConcurrencyWhile] keeps it across
+// waits, [Go] starts a further event.
 //
 // Because waiting gives the turn up, objects may call each other in circles. Only where a turn is kept can a circle of calls never
 // end; the call that closes it fails at once with [ErrDeadlock].
@@ -70,11 +71,12 @@
 //
 // A panic in a handler resets its object: it is logged with its stack, the object's memory is dropped, its sockets are closed with
 // 1011, calls under way fail with [ErrReset], and the next event starts the object anew. Nothing else is affected. An error that a
-// handler returns is logged; most change nothing else.
+// handler returns is logged and changes nothing else, except from OnStart, OnOpen and Clusterize, which say what it does.
 //
 // # Ordering
 //
-//   - Turns are taken in the order of arrival, until a reset. What one goroutine does through a stub happens in the order in which it does it.
+//   - Turns are taken in the order of arrival; events that wait when their object is reset go on to its next life in any order. What
+//     one goroutine does through a stub happens in the order in which it does it.
 //   - Events of one socket do not overlap: OnOpen, then OnMessage for each message in the order received, each starting when the
 //     one before has returned, then OnClose or OnError, exactly once and last.
 //   - A socket has joined its replica before OnOpen runs and has left it, with its place, before OnClose runs.
@@ -87,7 +89,7 @@
 // # Limits
 //
 // No replica ever has more than Limit places taken. A place is taken by a reservation of Identify until it is used, released or
-// expired, by a request until it is answered, by a socket until it has closed.
+// expired, by a request until it is answered, by a socket until both sides have closed it or it is given up.
 //
 // Everything is bounded by default: the size of messages, what waits for a slow client, the time of writes and of the closing
 // handshake, the silence of a client. See [Options] and [SocketOptions].

@@ -12,8 +12,7 @@ import (
 
 // The errors that callers tell apart, for [errors.Is]. What is returned may wrap them with details.
 var (
-	// ErrNotRunning: the value does not belong to a runtime: a zero Group, Replica, Stub, Socket ... or one that was copied out of
-	// the type it was registered with.
+	// ErrNotRunning: the value does not belong to a runtime: a zero Group, Replica, Stub, Socket ...
 	ErrNotRunning = errors.New("dog: not running: the value was not made by a runtime")
 
 	// ErrShutdown: the runtime is shutting down or has shut down.
@@ -60,8 +59,8 @@ var (
 	// ErrSocketClosed: the socket is closed or closing.
 	ErrSocketClosed = conn.ErrClosed
 
-	// ErrSlowConsumer: the client takes its messages too slowly: the socket's outbound queue is full, or a write took too long. The
-	// socket was closed with 1008.
+	// ErrSlowConsumer: the client takes its messages too slowly. Its outbound queue is full, then what was queued is dropped and the
+	// socket is closed with 1008; or a write took too long, then the connection is cut (1006), whatever the policy.
 	ErrSlowConsumer = conn.ErrSlow
 
 	// ErrMessageTooBig: the client sent a message over the limit; its socket was closed with 1009.
@@ -108,11 +107,16 @@ func (e *ResetError) Unwrap() error { return e.Cause }
 
 // A PanicError is a panic in a handler, as the cause of a [ResetError].
 type PanicError struct {
-	Value any    // what was given to panic
+	Value any    // what was given to panic; nil when the handler ended its goroutine (runtime.Goexit)
 	Stack []byte // of the panicking goroutine
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "the handler ended its goroutine (runtime.Goexit)"
+	}
+	return fmt.Sprintf("panic: %v", e.Value)
+}
 
 // Unwrap returns the panic's value when it is an error.
 func (e *PanicError) Unwrap() error {

@@ -30,7 +30,9 @@ func Link[G, R any, PG groupType[G], PR replicaType[R]](groups *Namespace[G], re
 		g.linked = r
 	}
 	if g.linked != r {
-		return &Family[G, R]{err: fmt.Errorf("%w: %q is linked to %q, not to %q", ErrNotLinked, g.name, g.linked.name, r.name)}
+		err := fmt.Errorf("%w: %q is linked to %q, not to %q", ErrNotLinked, g.name, g.linked.name, r.name)
+		g.rt.opts.Logger.Error("types not linked", "error", err)
+		return &Family[G, R]{err: err}
 	}
 	return &Family[G, R]{groups: g}
 }
@@ -51,20 +53,27 @@ func (f *Family[G, R]) address(group Stub[G]) (*address, error) {
 	return a, nil
 }
 
-// enter finds the books of a group and lets a caller from outside in; leave must follow when there is no error. A group that is not
-// in memory has no replicas, so empty books do.
-func (f *Family[G, R]) enter(ctx context.Context, group Stub[G]) (b *books, leave func(), err error) {
+// books returns what is known of a group. One that is not in memory has no replicas, so empty books do.
+func (f *Family[G, R]) books(group Stub[G]) (*books, error) {
 	to, err := f.address(group)
 	if err != nil {
-		return nil, nil, err
-	}
-	if leave, err = to.ns.rt.enterFrom(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if o := to.ns.find(to.id); o != nil {
-		return o.books, leave, nil
+		return o.books, nil
 	}
-	return newBooks(&object{ns: to.ns, id: to.id, name: to.name}), leave, nil
+	return newBooks(&object{ns: to.ns, id: to.id, name: to.name}), nil
+}
+
+// enter is books for what may wait: it lets a caller from outside in; leave must follow when there is no error.
+func (f *Family[G, R]) enter(ctx context.Context, group Stub[G]) (b *books, leave func(), err error) {
+	if b, err = f.books(group); err != nil {
+		return nil, nil, err
+	}
+	if leave, err = b.runtime().enterFrom(ctx); err != nil {
+		return nil, nil, err
+	}
+	return b, leave, nil
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group.
@@ -89,18 +98,21 @@ func (f *Family[G, R]) Whisper(ctx context.Context, group Stub[G], requestID str
 
 // Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica.
 func (f *Family[G, R]) Emit(group Stub[G], replica ID, v any, opts ...SendOption) error {
-	b, leave, err := f.enter(context.Background(), group)
+	b, err := f.books(group)
 	if err != nil {
 		return err
+	}
+	return b.emit(replica, v, opts)
+}
+
+// Disconnect closes all sockets of a request id: see [Replica.Disconnect].
+func (f *Family[G, R]) Disconnect(ctx context.Context, group Stub[G], requestID string, code int, reason string) (int, error) {
+	b, leave, err := f.enter(ctx, group)
+	if err != nil {
+		return 0, err
 	}
 	defer leave()
-	b.mu.Lock()
-	r, err := b.replicaLocked(replica)
-	b.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return r.Value.emit("", v, opts)
+	return b.disconnect(ctx, requestID, code, reason)
 }
 
 // Gossip asks all replicas of the group: see [Replica.Gossip].
@@ -113,24 +125,21 @@ func (f *Family[G, R]) Gossip(ctx context.Context, group Stub[G], v any) ([]Repl
 	return b.gossip(ctx, nil, v)
 }
 
-// Replicas returns the live replicas of the group, in the order in which they were made, as they are now.
+// Replicas returns the live replicas of the group, in the order in which they were made, as they are now; none when the group is
+// not in memory or does not belong to the family.
 func (f *Family[G, R]) Replicas(group Stub[G]) iter.Seq[ReplicaStats] {
-	return func(yield func(ReplicaStats) bool) {
-		b, leave, err := f.enter(context.Background(), group)
-		if err != nil {
-			return
-		}
-		defer leave()
-		b.replicas()(yield)
+	b, err := f.books(group)
+	if err != nil {
+		return func(func(ReplicaStats) bool) {}
 	}
+	return b.replicas()
 }
 
 // Drain lets no new connection or request reach a replica: see [Group.Drain].
 func (f *Family[G, R]) Drain(group Stub[G], replica ID) error {
-	b, leave, err := f.enter(context.Background(), group)
+	b, err := f.books(group)
 	if err != nil {
 		return err
 	}
-	defer leave()
 	return b.drain(replica)
 }

@@ -49,7 +49,7 @@ func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 
 // gossip asks all replicas of the group but one, nil for none.
 func (b *books) gossip(ctx context.Context, asker *member, v any) ([]Reply, error) {
-	data, err := json.Marshal(v)
+	data, err := encodeJSON(v)
 	if err != nil {
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
 	}
@@ -129,7 +129,7 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 			return err
 		}
 		// In the turn, because the result may be, or point at, what the object goes on to change.
-		if answer, err = json.Marshal(result); err != nil {
+		if answer, err = encodeJSON(result); err != nil {
 			return fmt.Errorf("dog: encode answer to gossip: %w", err)
 		}
 		return nil

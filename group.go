@@ -26,7 +26,7 @@ func (g *Group) group() *Group { return g }
 func (g *Group) problem() string {
 	switch {
 	case g.Limit < 1:
-		return fmt.Sprintf("its Limit is %d: setup must set it to at least 1", g.Limit)
+		return fmt.Sprintf("its Limit is %d: setup must set Group.Limit to at least 1, also for the nameless T on which it is tried", g.Limit)
 	case g.MaxReplicas < 0:
 		return fmt.Sprintf("its MaxReplicas is %d: it must not be negative", g.MaxReplicas)
 	}
@@ -56,6 +56,24 @@ func (g *Group) Whisper(ctx context.Context, requestID string, v any, opts ...Se
 		return 0, err
 	}
 	return b.whisper(ctx, requestID, v, opts)
+}
+
+// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica. It never waits.
+func (g *Group) Emit(replica ID, v any, opts ...SendOption) error {
+	b, err := g.books()
+	if err != nil {
+		return err
+	}
+	return b.emit(replica, v, opts)
+}
+
+// Disconnect closes all sockets of a request id: see [Replica.Disconnect].
+func (g *Group) Disconnect(ctx context.Context, requestID string, code int, reason string) (int, error) {
+	b, err := g.books()
+	if err != nil {
+		return 0, err
+	}
+	return b.disconnect(ctx, requestID, code, reason)
 }
 
 // Gossip asks all replicas of the group at the same time and returns their answers: see [Replica.Gossip].

@@ -6,7 +6,7 @@ import (
 )
 
 // What a user type may handle. Each handler is optional unless it says otherwise, takes one turn of its object (see [Object]),
-// and is found once, when the type is registered. A method that is nearly one of these, by name or by signature, is refused
+// and is checked when the type is registered. A method that is nearly one of these, by name or by signature, is refused
 // there. The context of a handler belongs to its goroutine and ends when the object is stopped, not when a client goes away.
 // An error that a handler returns is logged and, unless it says otherwise here, changes nothing else; a panic resets the object
 // (see [ErrReset]).
@@ -14,6 +14,10 @@ import (
 // A Receiver handles the HTTP requests that reach it through a stub. A Replica must have it; a Group without it answers 404.
 // The place that the request takes on a replica is free again when Receive has returned, unless [Replica.Connect] passed it on
 // to a socket. A panic is answered with 500.
+//
+// r's context does not end when the client goes away (see [ClientGone]); it knows the [RequestID]. A body of up to 64 KiB whose length
+// the client gave has been read when Receive begins. Reading any other, and writing a long answer, waits for the client and, as
+// neither takes a context, keeps the turn: do both in [Await].
 type Receiver interface {
 	Receive(w http.ResponseWriter, r *http.Request)
 }
@@ -25,7 +29,7 @@ type Starter interface {
 	OnStart(ctx context.Context) error
 }
 
-// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify who sends the request and handing it on to that
+// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify, in the group's turn (a slow look-up belongs in [Await]), who sends the request and handing it on to that
 // request id's replica. An error that wraps [ErrInvalidRequestID] is answered with 400, any other with 403 and no details. The
 // group's Receive is then never called.
 type Gateway interface {
@@ -51,8 +55,8 @@ type MessageHandler interface {
 }
 
 // A CloseHandler of a Replica runs exactly once for each socket that had joined, when it has left: with the code and the reason
-// of whoever closed first, or 1006 when the connection was lost. It cannot run where the replica has been reset meanwhile and does not
-// start again.
+// of whoever closed first, or 1006 when the connection was lost. The one exception: the replica was
+// reset before, and its OnStart fails when it is to start again for this.
 type CloseHandler interface {
 	OnClose(ctx context.Context, s *Socket, code int, reason string) error
 }

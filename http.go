@@ -2,8 +2,10 @@ package dog
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -11,7 +13,41 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-type visitKey struct{}
+// arrival is what a request that reached an object brought along.
+type arrival struct {
+	visit  *visit // nil for a group
+	client context.Context
+	event  *turn.Event // in which Receive runs; nil until it does
+}
+
+type arrivalKey struct{}
+
+// arrivalOf returns what the request brought along to Receive. The events that a Receive brings about see its values, but have no
+// part in that.
+func arrivalOf(ctx context.Context) arrival {
+	if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.event != nil && a.event == turn.From(ctx) {
+		return *a
+	}
+	return arrival{}
+}
+
+// RequestID returns the request id for which the request that Receive got was identified; "" in other handlers.
+func RequestID(ctx context.Context) string {
+	if v := arrivalOf(ctx).visit; v != nil {
+		return v.requestID
+	}
+	return ""
+}
+
+// ClientGone returns a channel that is closed when the client of the request that Receive got has gone, for long polls and streams:
+// the request's own context does not end then, because a handler goes on when its client goes away. It is nil, and so never closed,
+// in other handlers. Wait for it in [Await].
+func ClientGone(ctx context.Context) <-chan struct{} {
+	if client := arrivalOf(ctx).client; client != nil {
+		return client.Done()
+	}
+	return nil
+}
 
 // admitted lets a request from outside in and serves it, with the turn given up if it comes from a handler.
 func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
@@ -38,7 +74,7 @@ func (a *address) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		case a.ns.gateway:
 			a.serveGateway(w, r)
 		default:
-			receive(a.event, w, r, nil)
+			receive(a, w, r, nil)
 		}
 	})
 }
@@ -93,29 +129,36 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer v.end()
-	receive(a.member.obj.event, w, r, v)
+	receive(a.member.obj, w, r, v)
 }
 
-// receive runs Receive as an event of the object whose event function is given.
+// receive runs Receive as an event of an object, in memory or not. v is nil for a group.
 func receive(
-	event func(context.Context, turn.Origin, EventKind, func(context.Context, any) error) error,
+	object interface {
+		event(wait context.Context, from turn.Origin, kind EventKind, handle func(ctx context.Context, v any) error) error
+	},
 	w http.ResponseWriter, r *http.Request, v *visit,
 ) {
-	from := turn.OriginOf(r.Context())
-	if v != nil {
-		values := from.Values
-		if values == nil {
-			values = context.Background()
-		}
-		from.Values = context.WithValue(values, visitKey{}, v)
+	r, err := withBody(r)
+	if err != nil {
+		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		return
 	}
+	from := turn.OriginOf(r.Context())
+	values := from.Values
+	if values == nil {
+		values = context.Background()
+	}
+	a := &arrival{visit: v, client: r.Context()}
+	from.Values = context.WithValue(values, arrivalKey{}, a)
 	answer := &response{ResponseWriter: w}
-	err := event(r.Context(), from, EventReceive, func(ctx context.Context, object any) error {
-		receiver, ok := object.(Receiver)
+	err = object.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
+		receiver, ok := value.(Receiver)
 		if !ok {
 			http.NotFound(answer, r)
 			return nil
 		}
+		a.event = turn.From(ctx)
 		receiver.Receive(answer, r.WithContext(ctx))
 		return nil
 	})
@@ -129,6 +172,23 @@ func receive(
 	default:
 		WriteError(w, err)
 	}
+}
+
+// maxBody bounds the bodies that are read before Receive begins.
+const maxBody = 64 << 10
+
+// withBody returns the request with its body in memory, if that is short: a client that sends it slowly must not keep the turn.
+func withBody(r *http.Request) (*http.Request, error) {
+	if r.Body == nil || r.ContentLength <= 0 || r.ContentLength > maxBody {
+		return r, nil
+	}
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		return nil, err
+	}
+	r = r.WithContext(r.Context()) // the caller's request stays as it is
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return r, nil
 }
 
 // response notes how far an answer has come, and takes nothing more when Receive has returned: net/http would panic or mix it into

@@ -18,7 +18,7 @@ const maxRequestID = 1024
 //
 // A request id that has connections, or had them up to Options.Linger ago, goes to the replica that holds them if it has room;
 // any other to the replica with the least load; when all are full, to a new one. The decision takes constant time whatever the
-// number of replicas and ids.
+// number of replicas and ids, as long as an id is on few replicas at a time.
 //
 // The reserved place belongs to the first request through the stub and expires after Options.Reservation. Each further request
 // through the same stub takes a place of its own on that replica and is answered with 503 if there is none. A request holds its
@@ -70,6 +70,7 @@ func checkRequestID(id string) error {
 // identify is Identify for the group that a refers to, without giving up a turn.
 func (a *address) identify(ctx context.Context, requestID string) (*admission, error) {
 	if err := checkRequestID(requestID); err != nil {
+		a.ns.rt.opts.Logger.Debug("request id refused", "namespace", a.ns.name, "object", a.id.String(), "error", err)
 		return nil, err
 	}
 	var admitted *admission
@@ -161,6 +162,7 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 	m := &making{event: ticket.Event, done: make(chan struct{})}
 	b.making = m
 	rt := b.runtime()
+	began := rt.opts.Trace.clock()
 	rt.spawn(func() {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // what remains when it does not return
@@ -175,7 +177,7 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 			err = failed
 			return
 		}
-		err = inst.run(e, EventClusterize, rt.opts.Trace.clock(), func(ctx context.Context, v any) (err error) {
+		err = inst.run(e, EventClusterize, began, func(ctx context.Context, v any) (err error) {
 			name, err = v.(Clusterizer).Clusterize(ctx, requestID)
 			return err
 		})

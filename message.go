@@ -2,6 +2,7 @@ package dog
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -77,6 +78,18 @@ func Encode(v any) (Message, error) {
 		return Message{}, fmt.Errorf("dog: encode message: unknown %v", m.Type)
 	}
 	return m, nil
+}
+
+// encodeJSON returns v as gossip carries it. A Message is the JSON it holds.
+func encodeJSON(v any) ([]byte, error) {
+	m, ok := v.(Message)
+	if !ok {
+		return json.Marshal(v)
+	}
+	if !json.Valid(m.Data) {
+		return nil, errors.New("the message is not JSON")
+	}
+	return m.Data, nil
 }
 
 // A SendOption changes to whom or how a message is sent. The zero SendOption changes nothing.

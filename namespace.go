@@ -35,7 +35,7 @@ type Namespace[T any] struct {
 }
 
 // Named returns the stub of the group with this name. Making a stub makes no group: its first event does. Every string is a
-// name. Replicas are not addressed by name but through [Identify]: for them the stub answers with [ErrNotRunning].
+// name, so check those that clients choose: each makes a group that stays for Options.Retire at least. Replicas are not addressed by name but through [Identify]: for them the stub answers with [ErrNotRunning].
 func (n *Namespace[T]) Named(name string) Stub[T] {
 	if n == nil || n.ns == nil {
 		return Stub[T]{}

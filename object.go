@@ -304,10 +304,19 @@ func (o *object) turnStats() turn.Stats {
 
 // report logs the error of a handler that nobody waits for.
 func (o *object) report(kind EventKind, err error) {
-	if err == nil || errors.Is(err, ErrReset) || errors.Is(err, ErrShutdown) {
-		return // a reset has been logged with its cause
+	level := slog.LevelError
+	var reset *ResetError
+	switch {
+	case err == nil:
+		return
+	case errors.As(err, &reset) && reset.Object == o.id:
+		return // logged with its cause
+	case errors.Is(err, ErrShutdown) && o.runtime().ctx.Err() != nil:
+		return
+	case errors.Is(err, ErrSocketClosed), errors.Is(err, ErrSlowConsumer):
+		level = slog.LevelDebug // clients go whenever they like
 	}
-	o.log().Error("handler failed", "event", kind.String(), "error", err)
+	o.log().Log(context.Background(), level, "handler failed", "event", kind.String(), "error", err)
 }
 
 // Await gives up the turn while f runs, for slow work of one's own such as a request to another service: other events of the

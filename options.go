@@ -34,11 +34,11 @@ type Options struct {
 	Sockets SocketOptions
 
 	// CheckTurns finds uses of a running handler's context in a foreign goroutine and answers them with [ErrOutsideTurn]. It costs
-	// some microseconds a wait and is on in package dogtest. Off, contexts are only checked for use after their handler.
+	// about 3 µs a wait and is on in package dogtest. Off, contexts are only checked for use after their handler.
 	CheckTurns bool
 }
 
-// SocketOptions configure a socket. A zero field stands for the runtime's default (Options.Sockets), and there for the default
+// SocketOptions configure a socket. A zero field, or a negative number, stands for the runtime's default (Options.Sockets), and there for the default
 // given below.
 type SocketOptions struct {
 	// Subprotocols that the server speaks, its favourite first: the first of them that the client offers too is chosen.
@@ -68,7 +68,7 @@ type SocketOptions struct {
 	CloseTimeout time.Duration
 
 	// AutoRequest is a text message that is answered with AutoReply without waking the replica, such as "ping" and "pong".
-	// At most 2,048 bytes each. Default: none.
+	// At most 2,048 bytes of UTF-8 each; one needs the other. Default: none.
 	AutoRequest, AutoReply string
 
 	// Tags mark the socket for [Replica.Sockets]: at most 10 distinct ones of at most 256 bytes.

@@ -23,7 +23,7 @@ type replicaType[T any] interface {
 
 // RegisterGroup makes T, a type that embeds [Group], known to the runtime under a name, which is its namespace. setup completes
 // each new T before its first event: it sets Limit and hands over what T depends on. It is called once more at registration, on a T
-// that is thrown away, to see that the Limit is set; a nil setup can therefore not pass.
+// that is thrown away and has no name, to see that the Limit is set; a nil setup can therefore not pass.
 //
 // The error is a [RegistrationError]: the name is empty or taken, a method of T is nearly a handler, or Limit is below 1.
 func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {

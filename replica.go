@@ -3,9 +3,12 @@ package dog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
+	"path"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/conn"
 )
@@ -71,7 +74,7 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 	if err != nil {
 		return fail(err)
 	}
-	v, _ := req.Context().Value(visitKey{}).(*visit)
+	v := arrivalOf(req.Context()).visit
 	if v == nil || v.member != m {
 		return fail(errors.New("dog: Connect needs the request that Receive got"))
 	}
@@ -148,6 +151,16 @@ func (r *Replica) Whisper(ctx context.Context, requestID string, v any, opts ...
 	return m.books.whisper(ctx, requestID, v, opts)
 }
 
+// Disconnect closes all sockets of a request id, whichever replicas they are on, as [Socket.Close] does, and returns their number;
+// ErrNoTarget when there are none.
+func (r *Replica) Disconnect(ctx context.Context, requestID string, code int, reason string) (int, error) {
+	m, err := r.member()
+	if err != nil {
+		return 0, err
+	}
+	return m.books.disconnect(ctx, requestID, code, reason)
+}
+
 // emit sends v to the sockets of the replica but the sender's, "" when there is no sender.
 func (m *member) emit(sender string, v any, opts []SendOption) error {
 	out, err := newOutgoing(v, opts)
@@ -164,8 +177,19 @@ func (o SocketOptions) check() error {
 	if len(distinct) > maxTags || slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
 		return ErrTags
 	}
-	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes {
-		return errors.New("dog: AutoRequest and AutoReply are at most 2,048 bytes each")
+	if o.Slow < 0 || o.Slow > CoalesceSlow {
+		return fmt.Errorf("dog: unknown SlowPolicy %d", o.Slow)
+	}
+	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes || !utf8.ValidString(o.AutoRequest+o.AutoReply) {
+		return errors.New("dog: AutoRequest and AutoReply are at most 2,048 bytes of UTF-8 each")
+	}
+	if (o.AutoRequest == "") != (o.AutoReply == "") {
+		return errors.New("dog: AutoRequest and AutoReply need each other")
+	}
+	for _, pattern := range o.OriginPatterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("dog: origin pattern %q: %w", pattern, err)
+		}
 	}
 	return nil
 }

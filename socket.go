@@ -245,6 +245,9 @@ func (s *Socket) finish(cause *CloseError) {
 	rt := s.member.obj.runtime()
 	rt.heart.Remove(s.conn)
 	rt.socketLeft(s, errors.Is(cause, ErrSlowConsumer))
+	if cause.Err != nil {
+		s.member.obj.log().Info("socket failed", "socket", s.id, "code", cause.Code, "error", cause.Err)
+	}
 	s.member.leaving.Add(1) // before the place is free: the replica is not retired until OnClose has returned
 	s.member.books.releaseSocket(s)
 	rt.opts.Trace.socketClosed(s, cause)

@@ -45,6 +45,7 @@ type Traffic struct {
 	BytesOut    uint64
 	Dropped     uint64 // messages dropped by DropOldest
 	Coalesced   uint64 // messages replaced by CoalesceSlow
+	Lost        uint64 // messages that waited for a client that was disconnected or lost
 }
 
 // TurnStats counts what happened to turns.
@@ -63,6 +64,7 @@ func (t *Traffic) add(o Traffic) {
 	t.BytesOut += o.BytesOut
 	t.Dropped += o.Dropped
 	t.Coalesced += o.Coalesced
+	t.Lost += o.Lost
 }
 
 // Stats returns a snapshot. It visits every socket: ask every few seconds, not every millisecond.

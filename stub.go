@@ -7,7 +7,7 @@ import (
 )
 
 // A Stub is the way to an object, whether it is in memory or not: an [http.Handler] for its requests, and an argument of
-// [Identify] and the methods of [Family]. Stubs are small and safe for concurrent use; copies are equal. The zero Stub
+// [Identify] and the methods of [Family]. Stubs are small values, safe for concurrent use. The zero Stub
 // leads nowhere: ErrNotRunning.
 type Stub[T any] struct {
 	to target

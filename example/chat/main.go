@@ -29,6 +29,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
 	if err := run(ctx, *addr, *limit); err != nil {
 		slog.Error("chat ended", "error", err)
 		os.Exit(1)
@@ -43,22 +44,27 @@ func run(ctx context.Context, addr string, limit int) error {
 	}
 	handler, err := newServer(rt, limit)
 	if err != nil {
-		return errors.Join(err, rt.Shutdown(ctx))
+		return errors.Join(err, shutdown(rt.Shutdown))
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return errors.Join(err, rt.Shutdown(ctx))
+		return errors.Join(err, shutdown(rt.Shutdown))
 	}
 	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
 
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second} // neither holds for WebSockets
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {
 	case err = <-served:
 	case <-ctx.Done():
 	}
-	patience, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	return errors.Join(err, shutdown(server.Shutdown), shutdown(rt.Shutdown))
+}
+
+// shutdown gives a server time to end in good order.
+func shutdown(end func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return errors.Join(err, server.Shutdown(patience), rt.Shutdown(patience))
+	return end(ctx)
 }

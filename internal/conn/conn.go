@@ -88,6 +88,7 @@ type Conn struct {
 	sent       uint64      // guarded by mu: data frames accepted by the kernel
 	dropped    uint64      // guarded by mu
 	coalesced  uint64      // guarded by mu
+	lost       uint64      // guarded by mu
 }
 
 // Stats are the counters of one connection. Bytes are those of the WebSocket frames, headers and control frames included.
@@ -99,6 +100,7 @@ type Stats struct {
 	BytesOut    uint64
 	Dropped     uint64 // data messages given up by DropOldest
 	Coalesced   uint64 // data messages replaced by a later one with their key
+	Lost        uint64 // data messages that waited when the connection ended early
 }
 
 // Stats returns a snapshot of the counters.
@@ -113,6 +115,7 @@ func (c *Conn) Stats() Stats {
 		BytesOut:    c.bytesOut.Load(),
 		Dropped:     c.dropped,
 		Coalesced:   c.coalesced,
+		Lost:        c.lost,
 	}
 }
 
@@ -121,6 +124,12 @@ func (c *Conn) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.startWriterLocked()
+}
+
+// discardLocked gives up what waits. The caller must hold mu.
+func (c *Conn) discardLocked() {
+	c.lost += uint64(c.out.len())
+	c.out.clear()
 }
 
 // Subprotocol returns the negotiated subprotocol, "" when there is none.
@@ -153,7 +162,7 @@ func (c *Conn) send(f *Frame, key string) (queued bool, err error) {
 	c.dropped += uint64(res.dropped)
 	c.coalesced += uint64(res.coalesced)
 	if res.overflow {
-		c.out.clear()
+		c.discardLocked()
 		c.local = &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
 		c.beginCloseLocked(c.local.frame())
 		return false, ErrSlow
@@ -242,7 +251,7 @@ func (c *Conn) severLocked(cause error) {
 	}
 	c.severed = true
 	c.dead = true
-	c.out.clear()
+	c.discardLocked()
 }
 
 // cut closes the transport without a farewell. TLS would write an alert, and wait for a peer that may be gone; without the
@@ -299,7 +308,7 @@ func (c *Conn) finish(err error) *CloseError {
 		end = &CloseError{Code: 1006, Err: c.cause}
 	case violation != nil:
 		end = violation
-		c.out.clear()
+		c.discardLocked()
 		c.linger = true
 		c.beginCloseLocked(end.frame())
 	case answered:
@@ -307,7 +316,7 @@ func (c *Conn) finish(err error) *CloseError {
 		c.beginCloseLocked(end.frame())
 	default:
 		end = &CloseError{Code: 1006, Err: c.failureLocked(nil)}
-		c.out.clear()
+		c.discardLocked()
 		c.dead = true
 	}
 	c.readDone = true
@@ -376,7 +385,7 @@ func (c *Conn) writeFailed(err error) {
 			c.cause = err
 		}
 		c.dead = true
-		c.out.clear()
+		c.discardLocked()
 		if !c.readCut && c.deadline.IsZero() {
 			c.nc.SetReadDeadline(time.Now().Add(c.opts.CloseTimeout))
 		}

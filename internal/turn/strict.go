@@ -19,7 +19,7 @@ func (e *Event) ownedByCaller() bool {
 }
 
 // goroutine returns the number of the calling goroutine. The runtime tells it only in the head of a stack trace, which takes
-// about a microsecond: too much for every wait of every program, little for a test.
+// about 3 µs: too much for every wait of every program, little for a test.
 func goroutine() uint64 {
 	var buf [64]byte
 	head := buf[:runtime.Stack(buf[:], false)]
