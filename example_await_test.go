@@ -2,10 +2,12 @@ package dog_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 
 	"github.com/godurable/dog"
@@ -17,36 +19,52 @@ type Weather struct{ dog.Group }
 // Station fetches a report once, however many ask for it while the fetch is under way.
 type Station struct {
 	dog.Replica
-	fetch    func() (string, error) // slow
+	fetch    func() (string, error) // slow; fixed
 	report   string
-	fetching chan struct{} // closed when report is there; nil: nobody has asked yet
+	known    bool          // report is there
+	fetching chan struct{} // closed at the end of the fetch under way; nil: there is none
 }
 
 // Receive answers with the report.
 func (s *Station) Receive(w http.ResponseWriter, req *http.Request) {
 	ctx := req.Context()
-	if s.fetching != nil { // another request has begun: wait for it
+	var err error
+	switch {
+	case s.fetching != nil: // for another request: wait for it
 		done := s.fetching
-		if err := dog.Await(ctx, func() error { <-done; return nil }); err != nil {
-			dog.WriteError(w, err)
-			return
-		}
-		fmt.Fprint(w, s.report)
-		return
+		err = dog.Await(ctx, func() error { <-done; return nil })
+	case !s.known:
+		err = s.refresh(ctx)
 	}
-	s.fetching = make(chan struct{})
-	defer close(s.fetching)
+	switch {
+	case err != nil:
+		dog.WriteError(w, err)
+	case !s.known: // the fetch that this request has waited for failed; the next request tries again
+		http.Error(w, http.StatusText(http.StatusBadGateway), http.StatusBadGateway)
+	default:
+		fmt.Fprint(w, s.report)
+	}
+}
+
+// refresh fetches the report. The station's fields are its own before and after Await, but not during it.
+func (s *Station) refresh(ctx context.Context) error {
+	done := make(chan struct{})
+	s.fetching = done
+	defer func() {
+		s.fetching = nil
+		close(done)
+	}()
+	fetch := s.fetch
 	var report string
 	err := dog.Await(ctx, func() (err error) { // other requests are handled meanwhile
-		report, err = s.fetch()
+		report, err = fetch()
 		return err
 	})
 	if err != nil {
-		dog.WriteError(w, err)
-		return
+		return err
 	}
-	s.report = report
-	fmt.Fprint(w, s.report)
+	s.report, s.known = report, true
+	return nil
 }
 
 // A handler that waits for something slow lets the object's other events run.
@@ -60,12 +78,14 @@ func ExampleAwait() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	allAsked := make(chan struct{})
+	allAsk := make(chan struct{})
 	fetches := 0
 	stations, err := dog.RegisterReplica(rt, "station", func(s *Station) {
 		s.fetch = func() (string, error) {
-			fetches++
-			<-allAsked
+			if fetches++; fetches == 1 {
+				return "", errors.New("clouds in the line")
+			}
+			<-allAsk
 			return "sunny", nil
 		}
 	})
@@ -74,27 +94,36 @@ func ExampleAwait() {
 	}
 	family := dog.Link(groups, stations)
 
-	var asking, asked sync.WaitGroup
-	asked.Add(3)
-	for i := range 3 {
+	var stubs []dog.Stub[Station]
+	for i := range 4 {
+		stub, err := dog.Identify(context.Background(), groups.Named("alps"), fmt.Sprint("hiker ", i), family)
+		if err != nil {
+			log.Fatal(err)
+		}
+		stubs = append(stubs, stub)
+	}
+	ask := func(stub dog.Stub[Station]) {
+		answer := httptest.NewRecorder()
+		stub.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+		fmt.Println(answer.Code, strings.TrimSpace(answer.Body.String()))
+	}
+	ask(stubs[0]) // and the fetch fails
+	var asking, begun sync.WaitGroup
+	for _, stub := range stubs[1:] {
+		begun.Add(1)
 		asking.Go(func() {
-			stub, err := dog.Identify(context.Background(), groups.Named("alps"), fmt.Sprint("hiker ", i), family)
-			if err != nil {
-				log.Fatal(err)
-			}
-			asked.Done()
-			answer := httptest.NewRecorder()
-			stub.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
-			fmt.Println(answer.Body.String())
+			begun.Done()
+			ask(stub)
 		})
 	}
-	asked.Wait()
-	close(allAsked)
+	begun.Wait()
+	close(allAsk)
 	asking.Wait()
-	fmt.Println(fetches, "fetch")
+	fmt.Println(fetches, "fetches")
 	// Output:
-	// sunny
-	// sunny
-	// sunny
-	// 1 fetch
+	// 500 Internal Server Error
+	// 200 sunny
+	// 200 sunny
+	// 200 sunny
+	// 2 fetches
 }

@@ -30,7 +30,9 @@ func (f *Front) Identify(req *http.Request) (string, error) {
 // Desk serves the users that Front sends.
 type Desk struct{ dog.Replica }
 
-func (d *Desk) Receive(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "welcome") }
+func (d *Desk) Receive(w http.ResponseWriter, req *http.Request) {
+	fmt.Fprint(w, "welcome, ", dog.RequestID(req.Context()))
+}
 
 // A gateway's stub is a whole HTTP handler: it identifies, chooses a replica and hands the request on.
 func ExampleGateway() {
@@ -73,6 +75,6 @@ func ExampleGateway() {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	// Output:
-	// 200 welcome
+	// 200 welcome, ada
 	// 403 Forbidden
 }

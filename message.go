@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/conn"
@@ -89,7 +90,7 @@ func encodeJSON(v any) ([]byte, error) {
 	if !json.Valid(m.Data) {
 		return nil, errors.New("the message is not JSON")
 	}
-	return m.Data, nil
+	return slices.Clone(m.Data), nil // as Marshal would: whoever has the message may change it
 }
 
 // A SendOption changes to whom or how a message is sent. The zero SendOption changes nothing.

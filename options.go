@@ -134,7 +134,7 @@ func (o SocketOptions) over(base SocketOptions) SocketOptions {
 	o.Slow = cmp.Or(o.Slow, base.Slow)
 	o.WriteTimeout = positive(o.WriteTimeout, base.WriteTimeout)
 	o.CloseTimeout = positive(o.CloseTimeout, base.CloseTimeout)
-	if o.AutoRequest == "" {
+	if o.AutoRequest == "" && o.AutoReply == "" {
 		o.AutoRequest, o.AutoReply = base.AutoRequest, base.AutoReply
 	}
 	if o.Tags == nil {

@@ -320,7 +320,7 @@ func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
 	})
 }
 
-func TestAResetOfAGroupKeepsItsBooks(t *testing.T) {
+func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHalls(t, func(l *hall) { l.Limit = 1 }, &hooks{}, nil)
 		starts := 0

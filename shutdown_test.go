@@ -129,8 +129,8 @@ func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 			require.ErrorIs(t, err, dog.ErrShutdown)
 			_, err = h.family.Gossip(ctx, h.group, "x")
 			require.ErrorIs(t, err, dog.ErrShutdown)
-			require.ErrorIs(t, h.family.Drain(h.group, before.ID()), dog.ErrShutdown)
-			require.ErrorIs(t, h.family.Emit(h.group, before.ID(), "x"), dog.ErrShutdown)
+			_, err = h.family.Disconnect(ctx, h.group, "ada", 1000, "")
+			require.ErrorIs(t, err, dog.ErrShutdown)
 		}
 		refused()
 		select {

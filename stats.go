@@ -45,7 +45,7 @@ type Traffic struct {
 	BytesOut    uint64
 	Dropped     uint64 // messages dropped by DropOldest
 	Coalesced   uint64 // messages replaced by CoalesceSlow
-	Lost        uint64 // messages that waited for a client that was disconnected or lost
+	Lost        uint64 // messages that waited, or were being written, when the connection ended early
 }
 
 // TurnStats counts what happened to turns.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,19 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
+// TestBrowserOnAPhone joins by the form, writes, and looks at the layout.
+func TestBrowserOnAPhone(t *testing.T) {
+	browser := startBrowser(t)
+	base, _ := startServer(t, 2)
+	openTab(t, browser, "bob", base, false)
+	ada := openTab(t, browser, "ada", base, true, chromedp.EmulateViewport(390, 844))
+	require.Equal(t, 390, evaluate[int](ada, `innerWidth`))
+	long := strings.Repeat("long", 50) // a word without a place to break it
+	ada.say(long)
+	ada.waitMessage("ada", "all", long)
+	require.LessOrEqual(t, evaluate[int](ada, `document.documentElement.scrollWidth`), 390, "the page scrolls sideways")
+}
+
 // startServer serves the chat with limit places a replica until the test ends.
 func startServer(t *testing.T, limit int) (base string, listener *cutListener) {
 	t.Helper()
@@ -182,7 +196,7 @@ func startBrowser(t *testing.T) context.Context {
 // findChromium skips or fails the test when there is no browser.
 func findChromium(t *testing.T) string {
 	t.Helper()
-	for _, name := range []string{os.Getenv("DOG_CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{os.Getenv("DOG_CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if name == "" {
 			continue
 		}
@@ -205,13 +219,14 @@ type tab struct {
 	ctx  context.Context
 }
 
-// openTab joins as name: through the form, or at once by the page's address.
-func openTab(t *testing.T, browser context.Context, name, base string, form bool) *tab {
+// openTab joins as name, after the first steps: through the form, or at once by the page's address.
+func openTab(t *testing.T, browser context.Context, name, base string, form bool, first ...chromedp.Action[chromedp.Void]) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(ctx), "open a tab") // with no deadline: the tab lives as long as this context
 	p := &tab{t: t, name: name, ctx: ctx}
+	p.do(first...)
 	if form {
 		p.do(chromedp.Navigate(base), chromedp.SendKeys(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#join")))
 	} else {

@@ -100,7 +100,7 @@ type Stats struct {
 	BytesOut    uint64
 	Dropped     uint64 // data messages given up by DropOldest
 	Coalesced   uint64 // data messages replaced by a later one with their key
-	Lost        uint64 // data messages that waited when the connection ended early
+	Lost        uint64 // data messages that waited, or were being written, when the connection ended early
 }
 
 // Stats returns a snapshot of the counters.

@@ -69,6 +69,8 @@ func (c *Conn) writeLoop() {
 		c.inflight = 0
 		if err == nil {
 			c.sent += uint64(b.msgs)
+		} else {
+			c.lost += uint64(b.msgs) // how much of them arrived cannot be known
 		}
 		c.mu.Unlock()
 		if err != nil {

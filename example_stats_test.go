@@ -1,0 +1,68 @@
+package dog_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/godurable/dog"
+)
+
+// Library is a group of reading rooms.
+type Library struct{ dog.Group }
+
+// ReadingRoom serves readers.
+type ReadingRoom struct{ dog.Replica }
+
+// OnStart makes the start of a room an event of its own.
+func (r *ReadingRoom) OnStart(context.Context) error { return nil }
+
+func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hush") }
+
+// A trace tells what happens when it does, statistics tell what there is at the moment.
+func ExampleRuntime_Stats() {
+	rt, err := dog.New(dog.Options{Trace: &dog.Trace{
+		EventDone: func(e dog.EventInfo) { fmt.Println(e.Object.Kind, e.Object.Namespace, "has run", e.Kind) },
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer rt.Shutdown(context.Background())
+	libraries, err := dog.RegisterGroup(rt, "library", func(l *Library) { l.Limit = 30 })
+	if err != nil {
+		log.Fatal(err)
+	}
+	rooms, err := dog.RegisterReplica(rt, "reading room", func(*ReadingRoom) {})
+	if err != nil {
+		log.Fatal(err)
+	}
+	family := dog.Link(libraries, rooms)
+
+	for _, reader := range []string{"ada", "bob"} {
+		stub, err := dog.Identify(context.Background(), libraries.Named("city"), reader, family)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if reader == "ada" { // bob has a place and has not come yet
+			stub.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		}
+	}
+
+	stats := rt.Stats()
+	for _, group := range stats.Groups {
+		for _, replica := range group.Replicas {
+			fmt.Printf("%s: %d of %d places taken, %d reserved\n", group.Name, replica.Load, replica.Limit, replica.Reserved)
+		}
+		fmt.Println(group.Lingering, "would be sent back to where they were")
+	}
+	fmt.Println(stats.Sockets, "sockets")
+	// Output:
+	// Group library has run OnStart
+	// Replica reading room has run OnStart
+	// Replica reading room has run Receive
+	// city: 1 of 30 places taken, 1 reserved
+	// 1 would be sent back to where they were
+	// 0 sockets
+}

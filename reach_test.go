@@ -1,0 +1,338 @@
+package dog_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// Who reaches whom: a group and a family their sockets, a replica those of other replicas and its siblings by gossip.
+
+// newReachable returns a group over two replicas of one socket each, ada's and bob's, and what the group itself is.
+func newReachable(t *testing.T) (h *halls, l *hall, ada, bob *dogtest.Client) {
+	t.Helper()
+	h = newHalls(t, limit(1), &hooks{}, nil)
+	h.start = func(_ context.Context, started *hall) error { l = started; return nil }
+	var clients []*dogtest.Client
+	for _, requestID := range []string{"ada", "bob"} {
+		stub, err := h.identify(t.Context(), requestID)
+		require.NoError(t, err)
+		clients = append(clients, dogtest.Serve(t, stub).Dial("/ws"))
+	}
+	synctest.Wait()
+	return h, l, clients[0], clients[1]
+}
+
+func TestAGroupReachesItsSockets(t *testing.T) {
+	from := map[string]func(t *testing.T, h *halls, do func(context.Context, *hall)){
+		"from its handler": func(t *testing.T, h *halls, do func(context.Context, *hall)) {
+			h.receive = func(l *hall, _ http.ResponseWriter, req *http.Request) { do(req.Context(), l) }
+			status, _ := dogtest.Serve(t, h.group).Get("/")
+			require.Equal(t, http.StatusOK, status)
+		},
+		"from outside": func(t *testing.T, h *halls, do func(context.Context, *hall)) {
+			var l *hall
+			h.receive = func(running *hall, _ http.ResponseWriter, _ *http.Request) { l = running }
+			dogtest.Serve(t, h.group).Get("/")
+			do(t.Context(), l)
+		},
+	}
+	for name, reach := range from {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				h, _, ada, bob := newReachable(t)
+				ids := make([]dog.ID, 0, 2)
+				for r := range h.family.Replicas(h.group) {
+					ids = append(ids, r.ID)
+				}
+				reach(t, h, func(ctx context.Context, l *hall) {
+					require.NoError(t, l.Broadcast(ctx, "to all"))
+					reached, err := l.Whisper(ctx, "bob", "to bob")
+					require.NoError(t, err)
+					require.Equal(t, 1, reached)
+					_, err = l.Whisper(ctx, "cyd", "to nobody")
+					require.ErrorIs(t, err, dog.ErrNoTarget)
+					require.NoError(t, l.Emit(ids[0], "to ada's replica"))
+					require.ErrorIs(t, l.Emit(dog.ID{1}, "to none"), dog.ErrReplicaGone)
+					require.NoError(t, l.Drain(ids[1]))
+					require.ErrorIs(t, l.Drain(dog.ID{1}), dog.ErrReplicaGone)
+					closed, err := l.Disconnect(ctx, "bob", 4001, "go home")
+					require.NoError(t, err)
+					require.Equal(t, 1, closed)
+				})
+				require.Equal(t, []string{"to all", "to ada's replica"}, texts(ada))
+				require.Equal(t, []string{"to all", "to bob"}, texts(bob))
+				code, reason := bob.Closed()
+				require.Equal(t, 4001, code)
+				require.Equal(t, "go home", reason)
+				elapse(2 * time.Second)
+				require.Equal(t, []int{1}, h.loads(), "the drained replica is gone with its last socket")
+			})
+		})
+	}
+}
+
+func TestAFamilyReachesOneReplicaAndClosesSockets(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, _, ada, bob := newReachable(t)
+		var ids []dog.ID
+		for r := range h.family.Replicas(h.group) {
+			ids = append(ids, r.ID)
+		}
+		require.NoError(t, h.family.Emit(h.group, ids[1], "hello"))
+		require.ErrorIs(t, h.family.Emit(h.group, dog.ID{1}, "hello"), dog.ErrReplicaGone)
+		require.Empty(t, texts(ada))
+		require.Equal(t, []string{"hello"}, texts(bob))
+
+		closed, err := h.family.Disconnect(t.Context(), h.group, "ada", 1000, "bye")
+		require.NoError(t, err)
+		require.Equal(t, 1, closed)
+		code, reason := ada.Closed()
+		require.Equal(t, 1000, code)
+		require.Equal(t, "bye", reason)
+		synctest.Wait()
+		_, err = h.family.Disconnect(t.Context(), h.group, "ada", 1000, "bye")
+		require.ErrorIs(t, err, dog.ErrNoTarget)
+	})
+}
+
+func TestAFamilyListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var h *house
+		listed := 0
+		h = newHouse(t, 1, &hooks{close: func(_ context.Context, r *room, _ *dog.Socket, _ int, _ string) error {
+			listed = len(h.loads())
+			require.NoError(t, h.family.Emit(h.group, r.ID(), "bye"))
+			require.NoError(t, h.family.Drain(h.group, r.ID()))
+			return nil
+		}})
+		h.enter("ada")
+		shutdown(t, h)
+		require.Equal(t, 1, listed)
+		require.ErrorIs(t, h.family.Emit(h.group, dog.ID{1}, "late"), dog.ErrReplicaGone)
+	})
+}
+
+func TestDisconnectClosesAllDevicesOnAllReplicas(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ends := make(chan string, 10)
+		var disconnect func(ctx context.Context, r *room) error
+		h := newHouse(t, 2, &hooks{
+			message: func(ctx context.Context, r *room, _ *dog.Socket, _ dog.Message) error { return disconnect(ctx, r) },
+			close: func(_ context.Context, _ *room, s *dog.Socket, code int, reason string) error {
+				ends <- fmt.Sprint(s.UID(), " ", code, " ", reason)
+				return nil
+			},
+		})
+		devices := []*dogtest.Client{h.enter("ada"), h.enter("ada"), h.enter("ada")}
+		bob := h.enter("bob")
+		require.Equal(t, []int{2, 2}, h.loads())
+
+		disconnect = func(ctx context.Context, r *room) error {
+			n, err := r.Disconnect(ctx, "ada", 1005, "no code to send")
+			require.ErrorIs(t, err, dog.ErrCloseCode)
+			require.Zero(t, n)
+			_, err = r.Disconnect(ctx, "ada", 1000, strings.Repeat("x", 124))
+			require.ErrorIs(t, err, dog.ErrCloseReason)
+			_, err = r.Disconnect(ctx, "cyd", 1000, "")
+			require.ErrorIs(t, err, dog.ErrNoTarget)
+			return nil
+		}
+		bob.Send("go")
+		synctest.Wait()
+		require.Equal(t, []int{2, 2}, h.loads(), "nobody was disconnected")
+
+		disconnect = func(ctx context.Context, r *room) error {
+			n, err := r.Disconnect(ctx, "ada", 4003, "banned")
+			require.NoError(t, err)
+			require.Equal(t, 3, n)
+			return nil
+		}
+		bob.Send("go")
+		for _, device := range devices {
+			code, reason := device.Closed()
+			require.Equal(t, 4003, code)
+			require.Equal(t, "banned", reason)
+		}
+		synctest.Wait()
+		require.Len(t, ends, 3)
+		for range 3 {
+			require.Equal(t, "ada 4003 banned", <-ends)
+		}
+		require.Equal(t, []int{0, 1}, h.loads())
+	})
+}
+
+func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{
+			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+				switch m.String() {
+				case "fail":
+					panic("boom")
+				case "gossip":
+					replies, err := r.Gossip(ctx, "are you there?")
+					require.NoError(t, err)
+					require.Len(t, replies, 1)
+					return s.Send(replies[0].Data)
+				}
+				return relay(ctx, r, s, m)
+			},
+			gossip: func(_ context.Context, r *room, _ dog.Message) (any, error) { return uidOf(r), nil },
+		})
+		ada, bob := h.enter("ada"), h.enter("bob")
+		ada.Send("fail")
+		code, _ := ada.Closed()
+		require.Equal(t, 1011, code)
+		ada = h.enter("ada")
+		require.Equal(t, []int{1, 1}, h.loads(), "on the replica that was reset")
+		for _, request := range []string{"broadcast one", "whisper bob two", "gossip"} {
+			ada.Send(request)
+		}
+		require.Equal(t, []string{"one", "two"}, texts(bob))
+		require.Equal(t, []string{`"bob"`}, texts(ada))
+		bob.Send("broadcast back")
+		require.Equal(t, []string{"back"}, texts(ada))
+	})
+}
+
+func TestAReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{})
+		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *plainGroup) { l.Limit = 1 })
+		require.NoError(t, err)
+		rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+		require.NoError(t, err)
+		family, group := dog.Link(lobbies, rooms), lobbies.Named("main")
+		stub, err := dog.Identify(t.Context(), group, "ada", family)
+		require.NoError(t, err)
+		replies, err := family.Gossip(t.Context(), group, "hello?")
+		require.NoError(t, err)
+		require.Equal(t, []dog.Reply{{Replica: stub.ID(), Err: dog.ErrNoGossip}}, replies)
+		var answer any
+		require.ErrorIs(t, replies[0].Decode(&answer), dog.ErrNoGossip)
+	})
+}
+
+func TestAReplicaAloneGossipsWithNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		asked := 0
+		h := newHouse(t, 1, &hooks{
+			receive: func(r *room, _ http.ResponseWriter, req *http.Request) {
+				replies, err := r.Gossip(req.Context(), "anybody?")
+				require.NoError(t, err)
+				require.Empty(t, replies)
+				asked++
+			},
+			gossip: func(context.Context, *room, dog.Message) (any, error) { t.Error("asked itself"); return nil, nil },
+		})
+		start := time.Now()
+		h.srv.Get("/")
+		require.Equal(t, 1, asked)
+		require.Equal(t, start, time.Now())
+	})
+}
+
+func TestAGossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		answer := dog.Message{Data: []byte(`{"seats":1}`)}
+		h := newHouse(t, 1, &hooks{gossip: func(_ context.Context, _ *room, m dog.Message) (any, error) {
+			switch m.String() {
+			case `"bad"`:
+				return dog.Message{Data: []byte("plain text")}, nil
+			case `{"ask":"seats"}`:
+				return answer, nil
+			}
+			return nil, fmt.Errorf("unexpected %s", m)
+		}})
+		h.enter("ada")
+		replies, err := h.family.Gossip(t.Context(), h.group, dog.Message{Type: dog.Text, Data: []byte(`{"ask":"seats"}`)})
+		require.NoError(t, err)
+		require.NoError(t, replies[0].Err)
+		copy(answer.Data, `{"seats":2}`) // the replica goes on
+		require.JSONEq(t, `{"seats":1}`, string(replies[0].Data))
+
+		replies, err = h.family.Gossip(t.Context(), h.group, "bad")
+		require.NoError(t, err)
+		require.ErrorContains(t, replies[0].Err, "not JSON")
+		require.Nil(t, replies[0].Data)
+		_, err = h.family.Gossip(t.Context(), h.group, dog.Message{Data: []byte("plain text")})
+		require.ErrorContains(t, err, "not JSON")
+	})
+}
+
+func TestAStubIsRefusedWhenItsReplicaIsFull(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{})
+		stub, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		srv := dogtest.Serve(t, stub)
+		ada := srv.Dial("/ws")
+		answer, body := ask(t, srv, http.MethodGet, "/", nil)
+		require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+		require.NotEmpty(t, answer.Header.Get("Retry-After"))
+		require.Equal(t, "Service Unavailable\n", body)
+
+		same := httptest.NewRecorder() // what an application answers when it meets the error
+		dog.WriteError(same, fmt.Errorf("no luck: %w", dog.ErrReplicaFull))
+		require.Equal(t, answer.StatusCode, same.Code)
+		require.Equal(t, answer.Header.Get("Retry-After"), same.Header().Get("Retry-After"))
+
+		again, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err, "identified again, the same id finds room elsewhere")
+		require.NotEqual(t, stub.ID(), again.ID())
+		ada.Close(1000, "")
+		synctest.Wait()
+		status, _ := srv.Get("/")
+		require.Equal(t, http.StatusOK, status, "there is room again")
+	})
+}
+
+func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+	bad := map[string]dog.SocketOptions{
+		"an unknown policy":       {Slow: dog.CoalesceSlow + 1},
+		"a negative policy":       {Slow: -1},
+		"a request and no reply":  {AutoRequest: "ping"},
+		"a reply and no request":  {AutoReply: "pong"},
+		"a request too long":      {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
+		"a reply that is no text": {AutoRequest: "ping", AutoReply: "\xff"},
+		"a bad origin pattern":    {OriginPatterns: []string{"example.com", "a["}},
+		"too many tags":           {Tags: strings.Split("a b c d e f g h i j k", " ")},
+		"a tag too long":          {Tags: []string{strings.Repeat("x", 257)}},
+	}
+	for name, options := range bad {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				rt, err := dog.New(dog.Options{Sockets: options})
+				require.Error(t, err)
+				require.Nil(t, rt)
+
+				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+					require.Nil(t, r.ConnectWith(w, req, options))
+				}})
+				_, answer, err := h.srv.TryDial("/ws", dogtest.DialOptions{})
+				require.Error(t, err)
+				require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
+				requireEmpty(t, h.rt)
+			})
+		})
+	}
+	good := dog.SocketOptions{
+		Slow: dog.CoalesceSlow, AutoRequest: strings.Repeat("x", 2048), AutoReply: "pong",
+		OriginPatterns: []string{"*.example.com", "https://a?.example.com"}, Tags: slices.Repeat([]string{"same"}, 20),
+	}
+	rt, err := dog.New(dog.Options{Sockets: good})
+	require.NoError(t, err)
+	require.NoError(t, rt.Shutdown(t.Context()))
+}

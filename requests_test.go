@@ -1,0 +1,262 @@
+package dog_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// What Receive learns of its request: who sends it, when the client goes, and its body.
+
+// requireNoRequest checks that ctx belongs to no Receive.
+func requireNoRequest(t *testing.T, ctx context.Context, where string) {
+	t.Helper()
+	require.Empty(t, dog.RequestID(ctx), where)
+	require.Nil(t, dog.ClientGone(ctx), where)
+}
+
+func TestReceiveKnowsItsRequestIDAndOtherHandlersHaveNone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var ran []string // guarded by mu
+		other := func(ctx context.Context, where string) {
+			mu.Lock()
+			defer mu.Unlock()
+			ran = append(ran, where)
+			requireNoRequest(t, ctx, where)
+		}
+		h := newHouse(t, 1, &hooks{
+			start: func(ctx context.Context, _ *room) error { requireNoRequest(t, ctx, "OnStart"); return nil },
+			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+				ctx := req.Context()
+				if req.URL.Path == "/ws" {
+					r.Connect(w, req)
+					return
+				}
+				require.NotNil(t, dog.ClientGone(ctx))
+				require.NoError(t, dog.Go(ctx, func(ctx context.Context) error { other(ctx, "Go"); return nil }))
+				_, err := r.Gossip(ctx, "who?")
+				require.NoError(t, err)
+				derived := context.WithValue(ctx, http.LocalAddrContextKey, "any")
+				require.NoError(t, dog.Await(derived, func() error { fmt.Fprint(w, dog.RequestID(derived)); return nil }))
+			},
+			open: func(ctx context.Context, _ *room, _ *dog.Socket) error { other(ctx, "OnOpen"); return nil },
+			message: func(ctx context.Context, _ *room, _ *dog.Socket, _ dog.Message) error {
+				other(ctx, "OnMessage")
+				return nil
+			},
+			close: func(ctx context.Context, _ *room, _ *dog.Socket, _ int, _ string) error {
+				other(ctx, "OnClose")
+				return nil
+			},
+			gossip: func(ctx context.Context, _ *room, _ dog.Message) (any, error) {
+				other(ctx, "OnGossip")
+				return nil, nil
+			},
+		})
+		ada := h.enter("ada")
+		ada.Send("x")
+		synctest.Wait()
+		_, body := h.srv.Get("/?u=bob")
+		require.Equal(t, "bob", body)
+		ada.Close(1000, "")
+		synctest.Wait()
+		require.ElementsMatch(t, []string{"OnOpen", "OnMessage", "OnGossip", "Go", "OnClose"}, ran)
+		requireNoRequest(t, t.Context(), "outside")
+	})
+}
+
+func TestReceiveBehindAGatewayKnowsTheRequestIDAndTheGroupsOwnHasNone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, _, srv := newGate(t, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
+			fmt.Fprint(w, dog.RequestID(req.Context()))
+		}})
+		_, body := srv.Get("/?u=ada")
+		require.Equal(t, "ada", body)
+
+		h := newHalls(t, limit(1), &hooks{}, nil)
+		h.receive = func(_ *hall, w http.ResponseWriter, req *http.Request) {
+			require.Empty(t, dog.RequestID(req.Context()))
+			require.NotNil(t, dog.ClientGone(req.Context()))
+			w.WriteHeader(http.StatusAccepted)
+		}
+		status, _ := dogtest.Serve(t, h.group).Get("/")
+		require.Equal(t, http.StatusAccepted, status)
+	})
+}
+
+func TestAReplicasRequestToAnotherGroupHasItsOwnID(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var h *house
+		var inner dog.Stub[room]
+		h = newHouse(t, 2, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/relay" {
+				forwarded := httptest.NewRequestWithContext(req.Context(), http.MethodGet, "/", nil)
+				inner.ServeHTTP(w, forwarded)
+			}
+			fmt.Fprint(w, dog.RequestID(req.Context()), ";")
+		}})
+		var err error
+		inner, err = dog.Identify(t.Context(), h.lobbies.Named("other"), "agent", h.family)
+		require.NoError(t, err)
+		_, body := h.srv.Get("/relay?u=ada")
+		require.Equal(t, "agent;ada;", body)
+	})
+}
+
+func TestAHandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		begun := make(chan struct{})
+		var ended error
+		done := false
+		h := newHouse(t, 2, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			switch req.URL.Path {
+			case "/ws":
+				r.Connect(w, req)
+				return
+			case "/":
+				return
+			}
+			ctx := req.Context()
+			close(begun)
+			require.NoError(t, dog.Await(ctx, func() error { <-dog.ClientGone(ctx); return nil }))
+			ended = ctx.Err()
+			require.NoError(t, r.Broadcast(ctx, "the poll has ended"))
+			done = true
+		}})
+		watcher := h.enter("watcher")
+		ctx, leave := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, dogtest.URL+"/poll", nil)
+		require.NoError(t, err)
+		left := make(chan error)
+		go func() {
+			_, err := h.srv.Client().Do(req)
+			left <- err
+		}()
+		<-begun
+		status, _ := h.srv.Get("/")
+		require.Equal(t, http.StatusOK, status, "the poll has given up the turn")
+		require.False(t, done)
+		leave()
+		require.ErrorIs(t, <-left, context.Canceled)
+		synctest.Wait()
+		require.True(t, done)
+		require.NoError(t, ended)
+		require.Equal(t, []string{"the poll has ended"}, texts(watcher))
+	})
+}
+
+// post writes the beginning of a request with a body of this length and returns the connection.
+func post(t *testing.T, srv *dogtest.Server, path string, length int, begin string) net.Conn {
+	t.Helper()
+	network, err := srv.Client().Transport.(*http.Transport).DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = network.Close() })
+	_, err = fmt.Fprintf(network, "POST %s HTTP/1.1\r\nHost: dog.test\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", path, length, begin)
+	require.NoError(t, err)
+	synctest.Wait()
+	return network
+}
+
+// repeat is a Receive that answers with the body it got.
+func repeat(_ *room, w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusTeapot)
+		return
+	}
+	fmt.Fprintf(w, "%d:%s", req.ContentLength, body)
+}
+
+func TestAShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 3, &hooks{receive: repeat})
+		slow := post(t, h.srv, "/", 5, "he")
+		other := background(h.srv, "/")
+		synctest.Wait()
+		require.Len(t, other, 1, "another request waits for the slow one")
+		require.Equal(t, http.StatusOK, <-other)
+		require.Equal(t, []int{1}, h.loads(), "the slow one is on the same replica")
+
+		_, err := slow.Write([]byte("llo"))
+		require.NoError(t, err)
+		late, err := http.ReadResponse(bufio.NewReader(slow), nil)
+		require.NoError(t, err)
+		whole, err := io.ReadAll(late.Body)
+		require.NoError(t, err)
+		require.Equal(t, "5:hello", string(whole))
+		require.NoError(t, slow.Close())
+		requireEmpty(t, h.rt)
+	})
+}
+
+func TestABodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		calls := 0
+		h := newHouse(t, 3, &hooks{receive: func(*room, http.ResponseWriter, *http.Request) { calls++ }})
+		stub, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("half"))
+		req.ContentLength = 8
+		w := httptest.NewRecorder()
+		stub.ServeHTTP(w, req)
+		require.Equal(t, http.StatusBadRequest, w.Code)
+
+		require.NoError(t, post(t, h.srv, "/", 8, "half").Close()) // and one whose client is gone
+		requireEmpty(t, h.rt)
+		require.Zero(t, calls)
+	})
+}
+
+func TestReceiveReadsTheBodyThatWasSent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 3, &hooks{receive: repeat})
+		for _, size := range []int{0, 1, 64 << 10, 64<<10 + 1, 200_000} {
+			sent := strings.Repeat("x", size)
+			for _, known := range []bool{true, false} {
+				length, body := size, io.Reader(strings.NewReader(sent))
+				if !known {
+					length, body = -1, io.MultiReader(body)
+				}
+				if size == 0 && !known {
+					continue // net/http finds out and sends 0
+				}
+				answer, err := h.srv.Client().Post(dogtest.URL, "text/plain", body)
+				require.NoError(t, err)
+				got, err := io.ReadAll(answer.Body)
+				require.NoError(t, err)
+				require.NoError(t, answer.Body.Close())
+				require.Equal(t, http.StatusOK, answer.StatusCode)
+				require.True(t, bytes.Equal(fmt.Appendf(nil, "%d:%s", length, sent), got), "%d bytes, length known: %v", size, known)
+			}
+		}
+	})
+}
+
+func TestTheCallersRequestStaysAsItIs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 3, &hooks{receive: repeat})
+		stub, err := h.identify(t.Context(), "ada")
+		require.NoError(t, err)
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("hello"))
+		body := req.Body
+		w := httptest.NewRecorder()
+		stub.ServeHTTP(w, req)
+		require.Equal(t, "5:hello", w.Body.String())
+		require.Equal(t, body, req.Body)
+	})
+}
