@@ -52,12 +52,19 @@ func upgrade(target string) *http.Request {
 type sink struct {
 	net.Conn // nil: the rest of the methods is not used
 	written  func(n int)
-	inbound  chan []byte // each at most 512 bytes; nil: the client says nothing
+	inbound  chan []byte   // each at most 512 bytes; nil: the client says nothing
+	answered chan struct{} // closed by the first write, the answer to the handshake, which is not reported
+	upgraded bool          // owned by the writer
 	closed   chan struct{}
 	once     sync.Once
 }
 
 func (s *sink) Write(p []byte) (int, error) {
+	if !s.upgraded {
+		s.upgraded = true
+		close(s.answered)
+		return len(p), nil
+	}
 	s.written(len(p))
 	return len(p), nil
 }
@@ -118,9 +125,10 @@ func (p *plant) identify(b *testing.B, requestID string) dog.Stub[room] {
 
 // join connects a sink, which is closed at the end.
 func (p *plant) join(b *testing.B, requestID string, s *sink) {
-	s.closed = make(chan struct{})
+	s.answered, s.closed = make(chan struct{}), make(chan struct{})
 	b.Cleanup(func() { s.Close() })
 	p.identify(b, requestID).ServeHTTP(&hijacked{conn: s}, upgrade("/ws"))
+	<-s.answered
 }
 
 // visit makes n request ids linger where they were, all at the same time, for one request each.
@@ -218,14 +226,14 @@ func BenchmarkGossip(b *testing.B) {
 func BenchmarkMessage(b *testing.B) {
 	p := newPlant(b, 1, &hooks{message: echo})
 	back := make(chan int)
-	s := &sink{inbound: make(chan []byte), written: func(int) {}}
-	p.join(b, "ada", s)
-	s.written = func(n int) { // from now on: nothing is written between the handshake and the first echo
+	s := &sink{inbound: make(chan []byte)}
+	s.written = func(n int) {
 		select {
 		case back <- n:
 		case <-s.closed:
 		}
 	}
+	p.join(b, "ada", s)
 	const binary, masked = 0x82, 0x80
 	frame := append([]byte{binary, masked | 64, 0, 0, 0, 0}, make([]byte, 64)...)
 	b.ReportAllocs()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -246,7 +247,11 @@ func (s *Socket) finish(cause *CloseError) {
 	rt.heart.Remove(s.conn)
 	rt.socketLeft(s, errors.Is(cause, ErrSlowConsumer))
 	if cause.Err != nil {
-		s.member.obj.log().Info("socket failed", "socket", s.id, "code", cause.Code, "error", cause.Err)
+		level := slog.LevelInfo
+		if cause.Code == 1006 {
+			level = slog.LevelDebug // clients get lost every day
+		}
+		s.member.obj.log().Log(context.Background(), level, "socket failed", "socket", s.id, "code", cause.Code, "error", cause.Err)
 	}
 	s.member.leaving.Add(1) // before the place is free: the replica is not retired until OnClose has returned
 	s.member.books.releaseSocket(s)
