@@ -23,6 +23,13 @@ func open(t *testing.T) *dogtest.Server {
 	return dogtest.Serve(t, handler)
 }
 
+// enter connects a user and waits until everybody has heard of it.
+func enter(srv *dogtest.Server, user string) *dogtest.Client {
+	c := srv.Dial("/ws?u=" + user)
+	synctest.Wait()
+	return c
+}
+
 // told returns what a client was told since the last time, without the times, which are checked.
 func told(t *testing.T, c *dogtest.Client) []map[string]any {
 	t.Helper()
@@ -45,9 +52,9 @@ type fields = map[string]any
 func TestTheProtocolOfTheOriginal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := open(t)
-		ada := srv.Dial("/ws?u=ada")
-		bob := srv.Dial("/ws?u=bob")
-		cyd := srv.Dial("/ws?u=cyd") // on a second replica
+		ada := enter(srv, "ada")
+		bob := enter(srv, "bob")
+		cyd := enter(srv, "cyd") // on a second replica
 		require.Equal(t, []fields{
 			{"type": "user:join", "from": "ada"}, {"type": "user:join", "from": "bob"}, {"type": "user:join", "from": "cyd"},
 		}, told(t, ada))
@@ -125,9 +132,9 @@ func TestTheProtocolOfTheOriginal(t *testing.T) {
 func TestThePictureOfTheReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := open(t)
-		ada := srv.Dial("/ws?u=ada")
-		srv.Dial("/ws?u=bob")
-		srv.Dial("/ws?u=cyd")
+		ada := enter(srv, "ada")
+		enter(srv, "bob")
+		enter(srv, "cyd")
 		told(t, ada)
 		ada.Send(`{"type":"req:replicas"}`)
 		var list replicaList
@@ -146,9 +153,9 @@ func TestThePictureOfTheReplicas(t *testing.T) {
 func TestTheHTTPRoutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := open(t)
-		ada := srv.Dial("/ws?u=ada")
-		bob := srv.Dial("/ws?u=bob")
-		cyd := srv.Dial("/ws?u=cyd")
+		ada := enter(srv, "ada")
+		bob := enter(srv, "bob")
+		cyd := enter(srv, "cyd")
 		clients := map[string]*dogtest.Client{"ada": ada, "bob": bob, "cyd": cyd}
 		for _, c := range clients {
 			told(t, c)
@@ -231,7 +238,7 @@ func FuzzClientMessages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			srv := open(t)
-			ada := srv.Dial("/ws?u=ada")
+			ada := enter(srv, "ada")
 			told(t, ada)
 			ada.Send(data)
 			synctest.Wait()
