@@ -195,6 +195,7 @@ func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
 		ada.Send("fail")
 		code, _ := ada.Closed()
 		require.Equal(t, 1011, code)
+		synctest.Wait() // her place is free
 		ada = h.enter("ada")
 		require.Equal(t, []int{1, 1}, h.loads(), "on the replica that was reset")
 		for _, request := range []string{"broadcast one", "whisper bob two", "gossip"} {
