@@ -23,9 +23,7 @@ var pingFrame = []byte{pingByte, 0}
 
 // Frame is a message framed once for any number of connections. It is immutable and safe to share.
 type Frame struct {
-	wire   []byte // header and payload
-	header uint8  // length of the header
-	op     Op
+	wire []byte // header and payload
 }
 
 // NewFrame copies payload behind the header of one unmasked, final frame. An op other than Text means Binary; the payload of
@@ -55,14 +53,8 @@ func NewFrame(op Op, payload []byte) *Frame {
 		binary.BigEndian.PutUint64(wire[2:], uint64(n))
 	}
 	copy(wire[header:], payload)
-	return &Frame{wire: wire, header: uint8(header), op: op}
+	return &Frame{wire: wire}
 }
-
-// Op returns the kind of the message.
-func (f *Frame) Op() Op { return f.op }
-
-// Payload returns the message. It must not be modified.
-func (f *Frame) Payload() []byte { return f.wire[f.header:] }
 
 // Len returns the bytes that the frame takes on the wire and of Options.QueueBytes: the payload and a header of 2 to 10.
 func (f *Frame) Len() int { return len(f.wire) }
