@@ -17,7 +17,7 @@ import (
 // books are what a group knows of its replicas, connections and request ids. They belong to the group's identity, not to its
 // instance: a reset of the group does not touch them.
 //
-// Lock order: books.mu, then object.mu, then the turn's.
+// The lock order is in docs/design.md.
 type books struct {
 	group *object // fixed
 

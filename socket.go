@@ -324,7 +324,8 @@ func (s *Socket) report(cause *CloseError) {
 	}
 	patient := context.WithoutCancel(s.life())
 	for !began {
-		// A Shutdown that loses patience refuses who waits for a turn, but every socket that joined gets its OnClose.
+		// A Shutdown that loses patience refuses who waits for a turn, but every socket that joined gets its OnClose. Compared as it
+		// is: an OnStart that fails with it would fail again and again.
 		if err := s.event(patient, kind, handle); err != ErrShutdown {
 			return
 		}
