@@ -73,6 +73,7 @@ func (b *books) addLocked(name string) error {
 		o.id = namedID(replicas.name, b.group.id, name)
 	}
 	m := &member{obj: o, books: b}
+	m.sockets.Writers = b.runtime().writers
 	o.member = m
 	entry, err := b.book.Add(string(o.id[:]), m, b.runtime().now())
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"path"
+	"reflect"
 	"slices"
 	"unicode/utf8"
 
@@ -85,25 +86,25 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 	if rt.closing.Load() {
 		return fail(ErrShutdown)
 	}
-	options = options.over(rt.opts.Sockets)
-	if err := options.check(); err != nil {
+	if err := options.over(rt.opts.Sockets).check(); err != nil {
 		r.Log().Error("WebSocket refused: its options are wrong", "error", err)
 		return fail(err)
 	}
-	c, err := conn.Accept(w, req, options.accept())
+	c, err := conn.Accept(w, req, rt.accept(options))
 	if err != nil {
 		return nil, err
 	}
-	s := newSocket(r.core, v.requestID, c, options.Tags)
+	s := newSocket(r.core, v.requestID, c, options.over(rt.opts.Sockets).Tags)
 	if !v.passOn(s) {
 		c.Abort(ErrSocketClosed)
 		_, _, _ = c.Read() // fails, and releases the connection
 		c.Wait()
 		return nil, errLate
 	}
+	rt.busy.Add(1) // until finish
 	s.join()
 	c.Start() // the client learns that it is connected when everybody else knows
-	rt.spawn(s.serve)
+	go s.serve()
 	return s, nil
 }
 
@@ -194,8 +195,17 @@ func (o SocketOptions) check() error {
 	return nil
 }
 
-// accept returns the options as package conn wants them.
-func (o SocketOptions) accept() *conn.Options {
+// accept returns a socket's options as package conn wants them. Sockets that have nothing special share them.
+func (rt *Runtime) accept(o SocketOptions) *conn.Options {
+	special := o
+	special.Tags = nil
+	if reflect.ValueOf(special).IsZero() {
+		return rt.sockets
+	}
+	return o.over(rt.opts.Sockets).accept(rt.poller)
+}
+
+func (o SocketOptions) accept(poller *conn.Poller) *conn.Options {
 	policy := conn.Disconnect
 	switch o.Slow {
 	case DropOldest:
@@ -214,5 +224,8 @@ func (o SocketOptions) accept() *conn.Options {
 		CloseTimeout:       o.CloseTimeout,
 		AutoRequest:        o.AutoRequest,
 		AutoReply:          o.AutoReply,
+		Compression:        o.Compression,
+		Poller:             poller,
+		Wake:               func(c *conn.Conn) { go c.Data.(*Socket).attend() },
 	}
 }

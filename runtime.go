@@ -23,13 +23,17 @@ type Runtime struct {
 	epoch time.Time
 	heart *conn.Heart
 
+	poller  *conn.Poller // nil: sockets keep their goroutines
+	writers *conn.Writers
+	sockets *conn.Options // of opts.Sockets
+
 	closing  atomic.Bool   // nothing new is let in
 	busy     atomic.Int64  // what Shutdown waits for: requests, sockets and goroutines under way
 	idle     chan struct{} // closed when closing and not busy
 	idleOnce sync.Once
 	ended    chan struct{} // closed when Shutdown is complete
 	shutdown sync.Once
-	services sync.WaitGroup // the clock and the heart
+	services sync.WaitGroup // the clock, the heart and the poller
 
 	mu         sync.Mutex
 	namespaces map[string]*namespace // guarded by mu
@@ -37,9 +41,9 @@ type Runtime struct {
 
 	past struct { // its mutex is taken before all others
 		sync.Mutex
-		leaving conn.Set // sockets that have left their replica and are not closed yet. changed under the mutex, as all here
-		traffic Traffic  // of closed sockets
-		slow    uint64   // sockets closed as slow
+		leaving map[*conn.Conn]struct{} // of sockets that have left their replica and are not closed yet
+		traffic Traffic                 // of closed sockets
+		slow    uint64                  // sockets closed as slow
 	}
 }
 
@@ -62,6 +66,13 @@ func New(options Options) (*Runtime, error) {
 	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
 	rt.services.Go(rt.clock)
 	rt.services.Go(func() { rt.heart.Run(rt.ctx) })
+	if rt.opts.ParkAfter > 0 {
+		rt.poller = conn.NewPoller(rt.opts.ParkAfter)
+		rt.services.Go(func() { rt.poller.Run(rt.ctx) })
+	}
+	rt.writers = conn.NewWriters(rt.spawn)
+	rt.sockets = rt.opts.Sockets.accept(rt.poller)
+	rt.past.leaving = make(map[*conn.Conn]struct{})
 	return rt, nil
 }
 
@@ -212,7 +223,7 @@ func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
 	s.member.sockets.Remove(s.conn)
-	rt.past.leaving.Add(s.conn)
+	rt.past.leaving[s.conn] = struct{}{}
 	if slow {
 		rt.past.slow++
 	}
@@ -222,6 +233,6 @@ func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 func (rt *Runtime) socketGone(s *Socket) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
-	rt.past.leaving.Remove(s.conn)
+	delete(rt.past.leaving, s.conn)
 	rt.past.traffic.add(Traffic(s.conn.Stats()))
 }

@@ -227,18 +227,33 @@ func (s *Socket) join() {
 	}
 }
 
-// serve lives as long as the socket: it opens it, hands each message to the replica, and closes it.
+// serve opens the socket and attends to it.
 func (s *Socket) serve() {
 	exited := true
 	defer func() {
 		if exited { // by a handler (runtime.Goexit), whose reset has begun to close the socket
-			s.member.obj.runtime().spawn(func() { s.finish(s.receive()) })
+			go s.attend()
 		}
 	}()
 	s.open()
+	exited = false
+	s.attend()
+}
+
+// attend hands each message to the replica, and closes the socket when its connection has ended. It returns early when the connection
+// is parked, and is called again when there is something to do.
+func (s *Socket) attend() {
+	exited := true
+	defer func() {
+		if exited { // as in serve
+			go s.attend()
+		}
+	}()
 	cause := s.receive()
 	exited = false
-	s.finish(cause)
+	if cause != nil {
+		s.finish(cause)
+	}
 }
 
 // finish takes a socket whose connection has ended from its replica and reports its end.
@@ -260,6 +275,7 @@ func (s *Socket) finish(cause *CloseError) {
 		s.member.leaving.Add(-1)
 		s.conn.Wait()
 		rt.socketGone(s)
+		rt.leave()
 	}()
 	s.report(cause)
 }
@@ -277,10 +293,13 @@ func (s *Socket) open() {
 	}
 }
 
-// receive hands on messages until the connection ends, and returns how it did.
+// receive hands on messages until the connection ends, and returns how it did, or nil when it is parked.
 func (s *Socket) receive() *CloseError {
 	for {
 		op, data, err := s.conn.Read()
+		if err == conn.ErrParked {
+			return nil
+		}
 		if err != nil {
 			var how *conn.CloseError
 			if !errors.As(err, &how) {

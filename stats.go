@@ -77,7 +77,7 @@ func (rt *Runtime) Stats() Stats {
 	rt.past.Lock()
 	defer rt.past.Unlock()
 	s.Traffic, s.Slow = rt.past.traffic, rt.past.slow
-	for c := range rt.past.leaving.Each() {
+	for c := range rt.past.leaving {
 		s.add(Traffic(c.Stats()))
 	}
 	for _, ns := range rt.registered() {

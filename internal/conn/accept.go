@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -13,7 +14,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Options configure Accept. A nil *Options and zero fields mean the defaults.
+// Options configure Accept. A nil *Options and zero fields mean the defaults. They must not change after Accept.
 type Options struct {
 	// Subprotocols that may be negotiated, the preferred one first.
 	Subprotocols []string
@@ -40,12 +41,24 @@ type Options struct {
 	// A text message equal to AutoRequest is answered with the text AutoReply, without Read returning it. Off unless both
 	// are set.
 	AutoRequest, AutoReply string
+
+	// Compression agrees on permessage-deflate with peers that offer it. Off by default.
+	Compression bool
+
+	// Poller parks the connection when it is silent; nil means never. Wake then starts a goroutine that reads. It is called with
+	// locks held: it must not wait, and must not call into this package itself.
+	Poller *Poller
+	Wake   func(*Conn)
 }
 
-func (o *Options) withDefaults() Options {
-	var opts Options
+// withDefaults returns the options in full. It makes a copy only when something is missing, so that connections can share them.
+func (o *Options) withDefaults() *Options {
+	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.WriteTimeout > 0 && o.CloseTimeout > 0 {
+		return o
+	}
+	opts := new(Options)
 	if o != nil {
-		opts = *o
+		*opts = *o
 	}
 	if opts.MaxMessage <= 0 {
 		opts.MaxMessage = 64 << 10
@@ -57,13 +70,6 @@ func (o *Options) withDefaults() Options {
 	opts.CloseTimeout = cmp.Or(max(opts.CloseTimeout, 0), 5*time.Second)
 	return opts
 }
-
-// Sizes of coder/websocket's buffers. Payloads over the reader's size bypass it; a control frame, at most 127 bytes, fits
-// into the writer and so arrives as one Write.
-const (
-	readBuffer  = 512
-	writeBuffer = 128
-)
 
 // HandshakeError says why a request was not upgraded.
 type HandshakeError struct {
@@ -95,18 +101,29 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 		w.Header().Set("Allow", http.MethodGet)
 		return nil, refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("method %q", r.Method))
 	}
-	c := &Conn{opts: o.withDefaults()}
+	opts := o.withDefaults()
+	c := &Conn{opts: opts}
+	c.in.limit, c.in.active = opts.MaxMessage, true
+	c.ended.Add(1)
 	up := &upgrade{w: w, conn: c, header: w.Header().Clone()}
+	mode := websocket.CompressionDisabled
+	if opts.Compression {
+		mode = websocket.CompressionNoContextTakeover
+	}
 	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
-		Subprotocols:       c.opts.Subprotocols,
-		OriginPatterns:     c.opts.OriginPatterns,
-		InsecureSkipVerify: c.opts.InsecureSkipVerify,
+		Subprotocols:       opts.Subprotocols,
+		OriginPatterns:     opts.OriginPatterns,
+		InsecureSkipVerify: opts.InsecureSkipVerify,
+		CompressionMode:    mode,
 	})
 	if err != nil {
 		return nil, up.refuse(err)
 	}
-	ws.SetReadLimit(c.opts.MaxMessage)
-	c.ws = ws
+	c.subprotocol = ws.Subprotocol()
+	c.deflate = up.header.Get("Sec-WebSocket-Extensions") != ""
+	c.in.deflate = c.deflate
+	_ = ws.CloseNow() // its part is over; this releases its finalizer
+	opts.Poller.watch(c)
 	return c, nil
 }
 
@@ -148,7 +165,7 @@ func (u *upgrade) refuse(err error) error {
 	return refuse(u.w, u.status, err)
 }
 
-// Hijack takes the connection over and leaves the 101 answer to the writer, which bounds it in time as net/http would not.
+// Hijack takes the connection over and keeps the 101 answer for Start.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, brw, err := http.NewResponseController(u.w).Hijack()
 	if err != nil {
@@ -157,17 +174,25 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := u.conn
 	c.nc = nc
 	c.tcp, _ = nc.(*net.TCPConn)
-	c.wire = &wire{Conn: nc, conn: c}
+	c.direct = directly(nc)
 	if brw != nil && brw.Reader.Buffered() > 0 {
 		early, _ := brw.Reader.Peek(brw.Reader.Buffered())
-		c.wire.early = bytes.Clone(early) // lets go of net/http's buffer
+		c.in.rest = bytes.Clone(early) // lets go of net/http's buffer
+		c.bytesIn.Store(uint64(len(early)))
 	}
 
 	var answer bytes.Buffer
 	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	_ = u.header.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true})
 	answer.WriteString("\r\n")
-	c.answer = answer.Bytes()
+	c.begun, c.answerLeft = answer.Bytes(), answer.Len()
 	nc.SetDeadline(time.Time{}) // those of the HTTP server end here
-	return c.wire, bufio.NewReadWriter(bufio.NewReaderSize(c.wire, readBuffer), bufio.NewWriterSize(c.wire, writeBuffer)), nil
+	return noConn{}, bufio.NewReadWriter(bufio.NewReader(noConn{}), bufio.NewWriter(noConn{})), nil
 }
+
+// noConn is what coder/websocket gets as its connection, which it does not need for the handshake.
+type noConn struct{ net.Conn }
+
+func (noConn) Read([]byte) (int, error)    { return 0, io.EOF }
+func (noConn) Write(p []byte) (int, error) { return len(p), nil }
+func (noConn) Close() error                { return nil }

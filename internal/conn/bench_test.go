@@ -24,7 +24,7 @@ func tcpPair(b *testing.B) (server, client net.Conn) {
 // One message of 64 bytes to 100 members, until all have it.
 func BenchmarkSetSend(b *testing.B) {
 	const members = 100
-	var s conn.Set
+	s := conn.Set{Writers: conn.NewWriters(nil)}
 	var reads []*reading
 	arrived := make(chan error, members)
 	for range members {

@@ -52,9 +52,7 @@ func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) 
 
 // checkClose validates what an application asks to send.
 func checkClose(code int, reason string) error {
-	switch {
-	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
-	default:
+	if !allowedCode(code) {
 		return fmt.Errorf("%w: %d", ErrCloseCode, code)
 	}
 	if len(reason) > maxCloseReason || !utf8.ValidString(reason) {
@@ -63,12 +61,17 @@ func checkClose(code int, reason string) error {
 	return nil
 }
 
+// allowedCode reports whether a close frame may have the code (RFC 6455, section 7.4, and IANA's register).
+func allowedCode(code int) bool {
+	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
+}
+
 // appendClose appends a close frame to b; reason must have at most maxCloseReason bytes.
 func appendClose(b []byte, code int, reason string) []byte {
 	if code == noStatus {
-		return append(b, closeByte, 0)
+		return append(b, finBit|opClose, 0)
 	}
-	b = append(b, closeByte, byte(2+len(reason)))
+	b = append(b, finBit|opClose, byte(2+len(reason)))
 	b = binary.BigEndian.AppendUint16(b, uint16(code))
 	return append(b, reason...)
 }

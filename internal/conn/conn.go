@@ -1,27 +1,23 @@
 // Package conn is the server's side of WebSocket connections.
 //
-// The handshake, the reading of frames and the checks of the protocol are those of github.com/coder/websocket. Everything
-// written goes through this package: coder/websocket is handed a [net.Conn] whose Write only queues, so that messages framed
-// once, pongs, pings and close frames of one connection have one order and one writer.
+// The handshake is that of github.com/coder/websocket; what follows is read and written here (RFC 6455), so that a message to many
+// connections is framed once, what is pending for a connection leaves in one system call, and an idle connection costs next to
+// nothing.
 //
-// A goroutine that writes exists only while something waits to be written. The goroutine that reads is the caller's: it calls
-// [Conn.Read] until that fails, then [Conn.Wait].
+// The goroutine that reads is the caller's: it calls [Conn.Read] until that fails, then [Conn.Wait]. Writing needs no goroutine of a
+// connection's own while its peer keeps up; see write.go and shard.go.
 //
-// Locks are taken in this order: [Set] or [Heart], then Conn. No lock is held while the network is read or written.
+// Locks are taken in this order: [Set] or [Heart], then Conn, then a shard or the [Poller]. No lock is held while the network is read or
+// written.
 package conn
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
-
-	"github.com/coder/websocket"
 )
 
 // Errors of sending and closing, and causes found in [CloseError].Err.
@@ -41,7 +37,7 @@ var (
 )
 
 // Conn is one WebSocket connection that was accepted. Its methods are safe for concurrent use, except Read and Wait.
-// Its owner must call Read until it returns an error, also after Close or Abort: only then is everything released.
+// Its owner must call Read until it returns a [*CloseError], also after Close or Abort: only then is everything released.
 type Conn struct {
 	// Owner says who the connection belongs to, for the exception of Set.Send. Fixed before Set.Add.
 	Owner string
@@ -49,49 +45,62 @@ type Conn struct {
 	Data any
 
 	// Fixed by Accept.
-	ws   *websocket.Conn
-	wire *wire
-	nc   net.Conn
-	tcp  *net.TCPConn // nc if it is bare TCP, else nil
-	opts Options
+	nc          net.Conn
+	tcp         *net.TCPConn // nc if it is bare TCP, else nil
+	direct      direct       // its form that does not wait, where there is one
+	opts        *Options     // with defaults; shared
+	subprotocol string
+	deflate     bool // permessage-deflate was agreed upon
 
-	err *CloseError // owned by the reader: what Read has failed with
+	in input // owned by the reader
 
-	// phase is odd while the reader is inside Read; it changes each time the reader comes or goes.
+	// phase is odd while the reader is inside Read, or parked; it changes each time the reader comes or goes.
 	phase      atomic.Uint64
 	bytesIn    atomic.Uint64
-	bytesOut   atomic.Uint64
 	messagesIn atomic.Uint64
 	lastAuto   atomic.Int64 // Unix nanoseconds; 0: never
+	closing    atomic.Bool  // what arrives is of no interest any more. set under mu
 
-	beat beat // guarded by Heart.mu
+	beat    beat    // guarded by Heart.mu
+	parking parking // guarded by Poller.mu
+	slot    int     // guarded by Set.mu: the place in shard.members
 
-	writers sync.WaitGroup // the writing goroutine, at most one at a time
+	ended sync.WaitGroup // until the connection has been hung up
 
 	mu         sync.Mutex
+	shard      *shard      // guarded by mu: of the Set
+	cursor     uint64      // guarded by mu: the entries of the shard's log before this position have been dealt with
+	dirty      bool        // guarded by mu: is in shard.dirty
+	writing    bool        // guarded by mu: somebody has claimed the connection for writing
+	backedUp   bool        // guarded by mu: and is a goroutine that waits for the network
 	out        queue       // guarded by mu: data that waits
-	inflight   int         // guarded by mu: bytes of data that the writer has taken
+	begun      []byte      // guarded by mu: the rest of something whose beginning has been written; at first the answer of the handshake
+	beganData  bool        // guarded by mu: begun is of a data frame
+	answerLeft int         // guarded by mu: bytes of the answer not written yet
+	inflight   int         // guarded by mu: bytes of data that a writer has taken
 	pong       []byte      // guarded by mu: answer to the latest ping, nil when none waits
 	ping       bool        // guarded by mu: a heartbeat waits
-	answer     []byte      // guarded by mu: the 101 answer, until the writer has it
 	closeFrame []byte      // guarded by mu: set once when closing begins; follows the queued data
-	closeTaken bool        // guarded by mu: the writer has the close frame; nothing may follow
+	closeTaken bool        // guarded by mu: a writer has the close frame; nothing may follow
 	deadline   time.Time   // guarded by mu: when closing must be over; zero until it begins
 	local      *CloseError // guarded by mu: how our side began to close; nil when it did not
 	cause      error       // guarded by mu: the first failure that was not the peer's doing on the wire
 	severed    bool        // guarded by mu: cut off by Abort or by a write that made no progress
 	dead       bool        // guarded by mu: nothing can be written any more
-	readCut    bool        // guarded by mu: reads must fail at once
-	readDone   bool        // guarded by mu: Read has failed; the writer hangs up when nothing is left
+	readDone   bool        // guarded by mu: Read has failed; whoever releases the connection next hangs up
 	linger     bool        // guarded by mu: the peer may still be sending when we hang up
-	writing    bool        // guarded by mu: the writing goroutine exists
+	parked     bool        // guarded by mu: no goroutine reads; the Poller waits for something to read
+	parkAsked  bool        // guarded by mu: the reader is to look up and park
+	replied    uint64      // guarded by mu: the phase in which Send last wrote at once
 	sent       uint64      // guarded by mu: data frames accepted by the kernel
+	bytesOut   uint64      // guarded by mu
 	dropped    uint64      // guarded by mu
 	coalesced  uint64      // guarded by mu
 	lost       uint64      // guarded by mu
 }
 
-// Stats are the counters of one connection. Bytes are those of the WebSocket frames, headers and control frames included.
+// Stats are the counters of one connection. Bytes are those of the WebSocket frames as they went over the wire, headers and control
+// frames included; QueuedBytes are those of frames before compression.
 type Stats struct {
 	QueuedBytes int    // bytes of data frames not yet accepted by the kernel
 	MessagesIn  uint64 // whole data messages received, automatic requests included
@@ -108,22 +117,48 @@ func (c *Conn) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Stats{
-		QueuedBytes: c.out.bytes + c.inflight,
+		QueuedBytes: c.out.bytes + max(c.inflight, 0) + c.loggedLocked(),
 		MessagesIn:  c.messagesIn.Load(),
 		MessagesOut: c.sent,
 		BytesIn:     c.bytesIn.Load(),
-		BytesOut:    c.bytesOut.Load(),
+		BytesOut:    c.bytesOut,
 		Dropped:     c.dropped,
 		Coalesced:   c.coalesced,
 		Lost:        c.lost,
 	}
 }
 
+// loggedLocked returns the bytes that wait for c in the shard's log. The caller must hold mu.
+func (c *Conn) loggedLocked() (bytes int) {
+	if c.shard == nil || c.overLocked() {
+		return 0
+	}
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
+	entries, _ := c.shard.sinceLocked(c.cursor)
+	for i := range entries {
+		if !entries[i].leavesOut(c) {
+			bytes += entries[i].frame.Len()
+		}
+	}
+	return bytes
+}
+
 // Start sends the answer of the handshake. It does not wait. Call it once, before Read.
 func (c *Conn) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.startWriterLocked()
+	c.hurryLocked()
+}
+
+// hurryLocked writes what waits, if that is possible without waiting, or has it written. The caller must hold mu, which may be released
+// meanwhile.
+func (c *Conn) hurryLocked() {
+	if c.nimbleLocked() && !c.writing {
+		c.flushLocked()
+	} else {
+		c.wakeLocked()
+	}
 }
 
 // discardLocked gives up what waits. The caller must hold mu.
@@ -133,7 +168,7 @@ func (c *Conn) discardLocked() {
 }
 
 // Subprotocol returns the negotiated subprotocol, "" when there is none.
-func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
+func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // LastAuto returns when the latest automatic request arrived, the zero time when none did.
 func (c *Conn) LastAuto() time.Time {
@@ -143,56 +178,26 @@ func (c *Conn) LastAuto() time.Time {
 	return time.Time{}
 }
 
-// Send queues f and never blocks. A non-empty key names what f is the latest value of, for policy Coalesce. f may be sent to
-// any number of connections. The error is nil (queued, or dropped and counted under DropOldest), [ErrSlow] (f did not fit:
-// what waited was dropped and the connection is being closed with 1008) or [ErrClosed].
-func (c *Conn) Send(f *Frame, key string) error {
-	_, err := c.send(f, key)
-	return err
-}
-
-// send is Send; queued says whether f itself joined the queue.
-func (c *Conn) send(f *Frame, key string) (queued bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead || c.readDone || c.closeFrame != nil {
-		return false, ErrClosed
-	}
-	res := c.out.offer(f, key, c.opts.Slow, c.opts.QueueBytes-c.inflight)
-	c.dropped += uint64(res.dropped)
-	c.coalesced += uint64(res.coalesced)
-	if res.overflow {
-		c.discardLocked()
-		c.local = &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
-		c.beginCloseLocked(c.local.frame())
-		return false, ErrSlow
-	}
-	if res.queued {
-		c.startWriterLocked()
-	}
-	return res.queued, nil
-}
-
-// sendPong queues the answer to a ping. Only the latest one waits, so a flood of pings costs no memory.
-func (c *Conn) sendPong(frame []byte) {
+// sendPong answers a ping. Only the latest answer waits, so a flood of pings costs no memory.
+func (c *Conn) sendPong(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead || c.readDone || c.closeTaken {
 		return
 	}
-	c.pong = append(c.pong[:0], frame...)
-	c.startWriterLocked()
+	c.pong = appendFrame(c.pong[:0], finBit|opPong, payload)
+	c.hurryLocked()
 }
 
 // sendPing queues a heartbeat unless the connection is closing.
 func (c *Conn) sendPing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead || c.readDone || c.closeFrame != nil {
+	if c.overLocked() {
 		return
 	}
 	c.ping = true
-	c.startWriterLocked()
+	c.wakeLocked()
 }
 
 // Close begins the closing handshake and never blocks: the close frame is queued behind what waits, further Sends return
@@ -211,7 +216,8 @@ func (c *Conn) Close(code int, reason string) error {
 func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead || c.readDone || c.closeFrame != nil {
+	c.catchUpLocked()
+	if c.overLocked() {
 		return
 	}
 	local := *how
@@ -224,12 +230,11 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 // Deadlines are set under mu so that the writer, which sets its own, cannot lengthen them.
 func (c *Conn) beginCloseLocked(frame []byte) {
 	c.closeFrame = frame
+	c.closing.Store(true)
 	c.deadline = time.Now().Add(c.opts.CloseTimeout)
-	if !c.readCut {
-		c.nc.SetReadDeadline(c.deadline)
-	}
-	c.nc.SetWriteDeadline(c.deadline)
-	c.startWriterLocked()
+	c.rouseLocked()
+	c.nc.SetDeadline(c.deadline)
+	c.wakeLocked()
 }
 
 // Abort drops the connection now: what waits is lost, and Read returns a [CloseError] with code 1006 and err ([ErrClosed]
@@ -250,8 +255,10 @@ func (c *Conn) severLocked(cause error) {
 		c.cause = cause
 	}
 	c.severed = true
+	c.closing.Store(true)
 	c.dead = true
 	c.discardLocked()
+	c.rouseLocked()
 }
 
 // cut closes the transport without a farewell. TLS would write an alert, and wait for a peer that may be gone; without the
@@ -269,39 +276,27 @@ func (c *Conn) cut() {
 
 // Wait returns when no goroutine of the connection is left and the network connection is closed. Until then what was queued
 // and the close frame have up to Options.CloseTimeout to leave. It must be called after Read has returned its error.
-func (c *Conn) Wait() { c.writers.Wait() }
+func (c *Conn) Wait() { c.ended.Wait() }
 
-// Closing reports whether our side has begun to close, so that what the peer sends no longer counts.
-func (c *Conn) Closing() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closeFrame != nil
-}
-
-// muted reports whether nothing that arrives is of interest any more.
-func (c *Conn) muted() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.severed || c.closeFrame != nil
-}
+// Closing reports whether our side has begun to close, or the connection was cut, so that what the peer sends no longer counts.
+func (c *Conn) Closing() bool { return c.closing.Load() }
 
 // finish ends the reader's part: err is what stopped it. It decides how the connection closed, queues the close frame if one
 // is due and leaves the rest to the writer.
 func (c *Conn) finish(err error) *CloseError {
-	_ = c.ws.CloseNow() // releases coder's finalizer, which keeps it in memory
-
-	var peer websocket.CloseError
+	var peer *closing
 	answered := errors.As(err, &peer)
-	violation := c.violation(err, answered, peer.Reason)
+	violation := violationOf(err)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.catchUpLocked()
 	var end *CloseError
 	switch {
 	case c.local != nil:
 		end = c.local
-		if end.Err == nil && !(answered && violation == nil) {
-			end.Err = c.failureLocked(violation)
+		if end.Err == nil && !answered {
+			end.Err = c.failureLocked(err)
 		}
 		c.linger = violation != nil
 	case c.severed:
@@ -312,49 +307,46 @@ func (c *Conn) finish(err error) *CloseError {
 		c.linger = true
 		c.beginCloseLocked(end.frame())
 	case answered:
-		end = &CloseError{Code: int(peer.Code), Reason: peer.Reason}
+		end = &CloseError{Code: peer.code, Reason: peer.reason}
 		c.beginCloseLocked(end.frame())
 	default:
-		end = &CloseError{Code: 1006, Err: c.failureLocked(nil)}
+		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
 		c.discardLocked()
 		c.dead = true
 	}
 	c.readDone = true
-	c.startWriterLocked()
+	c.hurryLocked()
 	return end
 }
 
-// violation returns how to close because of what the peer sent, nil if that was legal or the network failed.
-func (c *Conn) violation(err error, answered bool, reason string) *CloseError {
+// violationOf returns how to close because of what the peer sent, nil if that was legal or the network failed.
+func violationOf(err error) *CloseError {
 	switch {
-	case answered && !utf8.ValidString(reason), errors.Is(err, ErrInvalidUTF8):
+	case errors.Is(err, ErrInvalidUTF8):
 		return &CloseError{Code: 1007, Reason: "invalid UTF-8", Err: ErrInvalidUTF8}
-	case answered || c.wire.err != nil:
-		return nil
-	case errors.Is(err, websocket.ErrMessageTooBig):
+	case errors.Is(err, ErrTooBig):
 		return &CloseError{Code: 1009, Reason: "message too big", Err: ErrTooBig}
-	default:
-		return &CloseError{Code: 1002, Reason: "protocol error", Err: fmt.Errorf("%w: %w", ErrProtocol, err)}
+	case errors.Is(err, ErrProtocol):
+		return &CloseError{Code: 1002, Reason: "protocol error", Err: err}
 	}
+	return nil
 }
 
 // failureLocked returns the first reason why no closing handshake was completed. The caller must hold mu.
-func (c *Conn) failureLocked(violation *CloseError) error {
-	switch {
-	case c.cause != nil:
+func (c *Conn) failureLocked(err error) error {
+	if c.cause != nil {
 		return c.cause
-	case violation != nil:
-		return violation.Err
-	default:
-		return c.wire.err
 	}
+	return err
 }
 
 // hangUp closes the network connection after the reader has ended and everything was written or given up.
 func (c *Conn) hangUp() {
+	defer c.ended.Done()
 	c.mu.Lock()
 	dead, linger, deadline := c.dead, c.linger, c.deadline
 	c.mu.Unlock()
+	c.opts.Poller.forget(c)
 	if dead {
 		c.cut()
 		return
@@ -368,30 +360,4 @@ func (c *Conn) hangUp() {
 		_, _ = io.Copy(io.Discard, c.nc) // until the peer hangs up or the deadline passes
 	}
 	_ = c.nc.Close()
-}
-
-// writeFailed records that nothing can be written any more.
-func (c *Conn) writeFailed(err error) {
-	stalled := errors.Is(err, os.ErrDeadlineExceeded)
-	c.mu.Lock()
-	if stalled {
-		if c.closeFrame == nil {
-			err = fmt.Errorf("%w: %w", ErrSlow, err)
-		}
-		c.severLocked(err)
-	} else {
-		// The peer's close frame may be on its way here: let the reader find out.
-		if c.cause == nil {
-			c.cause = err
-		}
-		c.dead = true
-		c.discardLocked()
-		if !c.readCut && c.deadline.IsZero() {
-			c.nc.SetReadDeadline(time.Now().Add(c.opts.CloseTimeout))
-		}
-	}
-	c.mu.Unlock()
-	if stalled {
-		c.cut()
-	}
 }

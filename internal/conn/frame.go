@@ -1,6 +1,9 @@
 package conn
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"sync"
+)
 
 // Op is the kind of a data message.
 type Op byte
@@ -11,19 +14,34 @@ const (
 	Binary Op = 2
 )
 
-// First bytes of the control frames that a server sends, final and unmasked.
+// The other opcodes of RFC 6455.
 const (
-	closeByte = 0x88
-	pingByte  = 0x89
-	pongByte  = 0x8A
+	opContinuation = 0x0
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xA
 )
 
+// Bits of a frame's first two bytes.
+const (
+	finBit  = 0x80
+	rsv1Bit = 0x40 // the message is compressed, RFC 7692
+	rsvBits = 0x70
+	maskBit = 0x80 // of the second byte
+)
+
+// maxControl bounds the payload of a control frame.
+const maxControl = 125
+
 // pingFrame is shared by all connections.
-var pingFrame = []byte{pingByte, 0}
+var pingFrame = []byte{finBit | opPing, 0}
 
 // Frame is a message framed once for any number of connections. It is immutable and safe to share.
 type Frame struct {
 	wire []byte // header and payload
+
+	once     sync.Once
+	deflated []byte // wire of the compressed message; nil when that is not shorter. made by once
 }
 
 // NewFrame copies payload behind the header of one unmasked, final frame. An op other than Text means Binary; the payload of
@@ -32,29 +50,56 @@ func NewFrame(op Op, payload []byte) *Frame {
 	if op != Text {
 		op = Binary
 	}
-	n := len(payload)
-	header := 2
-	switch {
-	case n > 0xFFFF:
-		header = 10
-	case n > 125:
-		header = 4
-	}
-	wire := make([]byte, header+n)
-	wire[0] = 0x80 | byte(op)
-	switch header {
-	case 2:
-		wire[1] = byte(n)
-	case 4:
-		wire[1] = 126
-		binary.BigEndian.PutUint16(wire[2:], uint16(n))
-	case 10:
-		wire[1] = 127
-		binary.BigEndian.PutUint64(wire[2:], uint64(n))
-	}
-	copy(wire[header:], payload)
-	return &Frame{wire: wire}
+	return &Frame{wire: appendFrame(make([]byte, 0, headerLen(len(payload))+len(payload)), finBit|byte(op), payload)}
 }
 
-// Len returns the bytes that the frame takes on the wire and of Options.QueueBytes: the payload and a header of 2 to 10.
+// Len returns the bytes that the frame takes of Options.QueueBytes, and on the wire when it is not compressed: the payload and
+// a header of 2 to 10.
 func (f *Frame) Len() int { return len(f.wire) }
+
+// bytes returns what goes over the wire.
+func (f *Frame) bytes(deflate bool) []byte {
+	if deflate {
+		if f.once.Do(f.deflate); f.deflated != nil {
+			return f.deflated
+		}
+	}
+	return f.wire
+}
+
+// payload returns the message.
+func (f *Frame) payload() []byte {
+	header := 2
+	switch f.wire[1] {
+	case 126:
+		header = 4
+	case 127:
+		header = 10
+	}
+	return f.wire[header:]
+}
+
+// headerLen returns the length of an unmasked frame's header.
+func headerLen(payload int) int {
+	switch {
+	case payload > 0xFFFF:
+		return 10
+	case payload > 125:
+		return 4
+	default:
+		return 2
+	}
+}
+
+// appendFrame appends an unmasked frame.
+func appendFrame(b []byte, first byte, payload []byte) []byte {
+	switch n := len(payload); headerLen(n) {
+	case 10:
+		b = binary.BigEndian.AppendUint64(append(b, first, 127), uint64(n))
+	case 4:
+		b = binary.BigEndian.AppendUint16(append(b, first, 126), uint16(n))
+	default:
+		b = append(b, first, byte(n))
+	}
+	return append(b, payload...)
+}

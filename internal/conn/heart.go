@@ -20,6 +20,9 @@ type Heart struct {
 	next  int                 // guarded by mu: slot of the next connection
 }
 
+// neverReceived is a count of bytes that no connection has, so that the first sweep, which may come at once, finds life.
+const neverReceived = 1<<64 - 1
+
 // beat is what a Heart knows about a connection.
 type beat struct {
 	heart  *Heart // nil when in none
@@ -41,9 +44,7 @@ func (h *Heart) Add(c *Conn) {
 	if c.beat.heart != nil {
 		return
 	}
-	// No connection has this count: the first sweep, which may come at once, finds life.
-	const never = 1<<64 - 1
-	c.beat = beat{heart: h, slot: h.next, index: len(h.slots[h.next]), bytes: never}
+	c.beat = beat{heart: h, slot: h.next, index: len(h.slots[h.next]), bytes: neverReceived}
 	h.slots[h.next] = append(h.slots[h.next], c)
 	h.next = (h.next + 1) % heartSlots
 }

@@ -17,7 +17,7 @@ import (
 func TestHeartReaderJustBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
-		c := &Conn{nc: server, wire: &wire{Conn: server}, opts: (*Options)(nil).withDefaults()}
+		c := &Conn{nc: server, opts: (*Options)(nil).withDefaults()}
 		go io.Copy(io.Discard, client)
 		defer client.Close()
 		h := NewHeart(time.Second)
@@ -33,7 +33,7 @@ func TestHeartReaderJustBack(t *testing.T) {
 
 // A frame over the limit is not copied into a concatenation, and goes alone.
 func TestLargeFramesGoAlone(t *testing.T) {
-	c := &Conn{opts: Options{QueueBytes: 1 << 20}, pong: []byte{pongByte, 0}, closeFrame: []byte{closeByte, 0}}
+	c := &Conn{opts: &Options{QueueBytes: 1 << 20}, pong: []byte{finBit | opPong, 0}, closeFrame: []byte{finBit | opClose, 0}}
 	small, large := NewFrame(Text, make([]byte, 100)), NewFrame(Text, make([]byte, maxWrite))
 	for _, f := range []*Frame{large, small, small, large} {
 		c.out.push(item{frame: f})
@@ -44,6 +44,7 @@ func TestLargeFramesGoAlone(t *testing.T) {
 		if !c.takeLocked(&b) {
 			break
 		}
+		b.lay(false)
 		var size []int
 		for _, buf := range b.bufs {
 			size = append(size, len(buf))
@@ -102,6 +103,7 @@ func TestQueue(t *testing.T) {
 				key := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "key")
 				room := bound - rapid.IntRange(0, 20).Draw(t, "in flight")
 				var want offered
+				queued := false
 				if policy == Coalesce && key != "" {
 					for i, it := range model {
 						if it.key == key {
@@ -113,7 +115,7 @@ func TestQueue(t *testing.T) {
 				}
 				switch {
 				case size()+f.Len() <= room:
-					want.queued = true
+					queued = true
 				case policy != DropOldest:
 					want.overflow = true
 				case f.Len() > room:
@@ -123,19 +125,19 @@ func TestQueue(t *testing.T) {
 						model = model[1:]
 						want.dropped++
 					}
-					want.queued = true
+					queued = true
 				}
-				if want.queued {
+				if queued {
 					model = append(model, item{f, key})
 				}
-				require.Equal(t, want, q.offer(f, key, policy, room))
+				require.Equal(t, want, q.offer(item{f, key}, policy, room))
 			},
 			"pop": func(t *rapid.T) {
 				if len(model) == 0 {
 					t.Skip("empty")
 				}
-				require.Same(t, model[0].frame, q.peek())
-				require.Same(t, model[0].frame, q.pop())
+				require.Same(t, model[0].frame, q.peek().frame)
+				require.Same(t, model[0].frame, q.pop().frame)
 				model = model[1:]
 			},
 			"clear": func(t *rapid.T) {

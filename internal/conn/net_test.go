@@ -135,7 +135,7 @@ func TestNetworkConcurrentUse(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		errMine := errors.New("mine")
 		h := startHeart(t, time.Millisecond)
-		var s conn.Set
+		s := conn.Set{Writers: conn.NewWriters(nil)}
 		var all sync.WaitGroup
 		for i := range 24 {
 			c, p := dial(&conn.Options{QueueBytes: 2000, Slow: conn.Policy(i % 3), CloseTimeout: 10 * time.Millisecond, AutoRequest: "?", AutoReply: "!"})
@@ -172,7 +172,8 @@ func TestNetworkConcurrentUse(t *testing.T) {
 				}
 			})
 			all.Go(func() {
-				for s.Send(conn.NewFrame(conn.Text, []byte("to all")), "", "") > 0 {
+				for s.Len() > 0 {
+					s.Send(conn.NewFrame(conn.Text, []byte("to all")), "", "")
 				}
 			})
 			if i%4 == 0 {

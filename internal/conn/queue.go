@@ -24,7 +24,7 @@ type item struct {
 	key   string
 }
 
-// queue holds data frames that no writer has taken. It is not safe for concurrent use. Its zero value is empty.
+// queue holds data frames that nobody has taken to write. It is not safe for concurrent use. Its zero value is empty.
 type queue struct {
 	items []item // items[:head] are gone
 	head  int
@@ -33,32 +33,30 @@ type queue struct {
 
 // offered is the outcome of queue.offer.
 type offered struct {
-	queued             bool
 	overflow           bool // the policy asks to disconnect
 	dropped, coalesced int
 }
 
-// offer adds f as policy says. room is the number of bytes that may wait.
-func (q *queue) offer(f *Frame, key string, policy Policy, room int) (res offered) {
-	if policy == Coalesce && key != "" && q.remove(key) {
+// offer adds an item as policy says. room is the number of bytes that may wait.
+func (q *queue) offer(it item, policy Policy, room int) (res offered) {
+	if policy == Coalesce && it.key != "" && q.remove(it.key) {
 		res.coalesced = 1
 	}
-	if q.bytes+f.Len() > room {
+	if q.bytes+it.frame.Len() > room {
 		switch {
 		case policy != DropOldest:
 			res.overflow = true
 			return res
-		case f.Len() > room:
+		case it.frame.Len() > room:
 			res.dropped = 1
 			return res
 		}
-		for q.bytes+f.Len() > room {
+		for q.bytes+it.frame.Len() > room {
 			q.pop()
 			res.dropped++
 		}
 	}
-	q.push(item{f, key})
-	res.queued = true
+	q.push(it)
 	return res
 }
 
@@ -75,22 +73,22 @@ func (q *queue) push(it item) {
 	q.bytes += it.frame.Len()
 }
 
-// peek returns the oldest frame. The queue must not be empty.
-func (q *queue) peek() *Frame { return q.items[q.head].frame }
+// peek returns the oldest item. The queue must not be empty.
+func (q *queue) peek() item { return q.items[q.head] }
 
-// pop removes the oldest frame. The queue must not be empty.
-func (q *queue) pop() *Frame {
-	f := q.items[q.head].frame
+// pop removes the oldest item. The queue must not be empty.
+func (q *queue) pop() item {
+	it := q.items[q.head]
 	q.items[q.head] = item{}
 	q.head++
-	q.bytes -= f.Len()
+	q.bytes -= it.frame.Len()
 	if q.len() == 0 {
 		q.clear()
 	}
-	return f
+	return it
 }
 
-// remove deletes the frame with key, of which there is at most one under Coalesce. The scan is as long as the backlog.
+// remove deletes the item with key, of which there is at most one under Coalesce. The scan is as long as the backlog.
 func (q *queue) remove(key string) bool {
 	waiting := q.items[q.head:]
 	i := slices.IndexFunc(waiting, func(it item) bool { return it.key == key })

@@ -1,84 +1,68 @@
 package conn
 
 import (
-	"context"
+	"errors"
 	"io"
-	"net"
-	"slices"
+	"os"
 	"sync"
 	"time"
-	"unicode/utf8"
-
-	"github.com/coder/websocket"
 )
 
-// wire is the network connection as coder/websocket sees it.
-type wire struct {
-	net.Conn
-	conn *Conn
+// ErrParked is returned by Read when the connection has been idle for so long that its goroutine is worth more elsewhere. The
+// goroutine should end; Options.Wake is called when Read is worth calling again.
+var ErrParked = errors.New("conn: parked")
 
-	early []byte // owned by the reader: what net/http had read ahead
-	err   error  // owned by the reader: what reading the network failed with
-}
+const (
+	// readBuffer is what one read asks for. Buffers are held only while there is something in them.
+	readBuffer = 8 << 10
+	// smallBuffer is that of a connection that can only be read by waiting with a buffer in hand.
+	smallBuffer = 1 << 10
+)
 
-// Read counts what arrives. An end of the stream is always unexpected: coder/websocket would take io.EOF inside of a message
-// for the end of that message.
-func (w *wire) Read(p []byte) (int, error) {
-	if len(w.early) > 0 {
-		n := copy(p, w.early)
-		if w.early = w.early[n:]; len(w.early) == 0 {
-			w.early = nil
-		}
-		w.conn.bytesIn.Add(uint64(n))
-		return n, nil
-	}
-	n, err := w.Conn.Read(p)
-	if n > 0 {
-		w.conn.bytesIn.Add(uint64(n))
-		return n, nil // an error comes again
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	w.err = err
-	return 0, err
-}
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// Write takes one control frame of coder/websocket. Close frames are left out: finish knows better which one to send.
-func (w *wire) Write(p []byte) (int, error) {
-	if len(p) > 0 && p[0] == pongByte {
-		w.conn.sendPong(p)
-	}
-	return len(p), nil
-}
+// input is a connection's reading side. All is owned by the reader.
+type input struct {
+	parser
+	rest   []byte            // has been read and not been parsed
+	buf    *[readBuffer]byte // that rest lies in; nil when it lies elsewhere, or is empty
+	small  []byte            // for connections that are not direct; nil until needed
+	active bool              // a message has arrived since the connection was parked
+	end    *CloseError       // what Read has failed with
 
-// Close ends reading only, what waits to be written still leaves. coder/websocket calls it as soon as it has "written" its
-// close frame, and from a timer when a control frame arrives too slowly.
-func (w *wire) Close() error {
-	w.conn.mu.Lock()
-	defer w.conn.mu.Unlock()
-	w.conn.readCut = true
-	return w.Conn.SetReadDeadline(time.Unix(1, 0))
+	// the outcome of ready
+	n    int
+	err  error
+	none bool
+	f    func(fd uintptr) bool // ready, as a function made once
 }
 
 // Read returns the next data message, which is the caller's to keep. It blocks until there is one, and must not be called by
 // two goroutines at a time. Pings, pongs, the closing handshake and automatic requests are handled while it runs.
 //
-// The error is always a [*CloseError], and the same for every later call.
+// The error is [ErrParked], or a [*CloseError] and then the same for every later call.
 func (c *Conn) Read() (Op, []byte, error) {
-	if c.err != nil {
-		return 0, nil, c.err
+	if c.in.end != nil {
+		return 0, nil, c.in.end
 	}
-	c.phase.Add(1)
-	defer c.phase.Add(1)
+	if c.phase.Load()%2 == 0 { // else it was parked
+		c.phase.Add(1)
+	}
 	for {
 		op, data, err := c.readMessage()
-		if err != nil {
-			c.err = c.finish(err)
-			return 0, nil, c.err
+		if err == ErrParked {
+			return 0, nil, err
 		}
+		if err != nil {
+			c.in.rest = nil
+			c.dropBuffer()
+			c.in.end = c.finish(err)
+			c.phase.Add(1)
+			return 0, nil, c.in.end
+		}
+		c.in.active = true
 		c.messagesIn.Add(1)
-		if c.muted() {
+		if c.closing.Load() {
 			continue
 		}
 		if op == Text && c.opts.AutoRequest != "" && c.opts.AutoReply != "" && string(data) == c.opts.AutoRequest {
@@ -86,46 +70,125 @@ func (c *Conn) Read() (Op, []byte, error) {
 			_ = c.Send(NewFrame(Text, []byte(c.opts.AutoReply)), "") // a failure ends the next read
 			continue
 		}
+		if len(c.in.rest) == 0 {
+			c.dropBuffer() // the handler may take its time
+		}
+		c.phase.Add(1)
 		return op, data, nil
 	}
 }
 
-// scratches hold messages whose length is not known before their end.
-var scratches = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
-
-const maxScratch = 64 << 10
-
+// readMessage returns the next message.
 func (c *Conn) readMessage() (Op, []byte, error) {
-	// A context that can end would cost a timer function for each step: deadlines of the connection end the read.
-	typ, r, err := c.ws.Reader(context.Background())
-	if err != nil {
-		return 0, nil, err
-	}
-	scratch := scratches.Get().(*[]byte)
-	buf := (*scratch)[:0]
-	defer func() {
-		if cap(buf) <= maxScratch {
-			*scratch = buf[:cap(buf)]
-			scratches.Put(scratch)
-		}
-	}()
+	in := &c.in
 	for {
-		if len(buf) == cap(buf) {
-			buf = slices.Grow(buf, cap(buf))
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
+		rest, op, data, err := in.next(in.rest)
+		in.rest = rest
+		switch {
+		case err != nil:
 			return 0, nil, err
+		case op == opPing:
+			c.sendPong(data)
+		case op != 0:
+			return Op(op), data, nil
+		default:
+			if err := c.fill(); err != nil {
+				return 0, nil, err
+			}
 		}
 	}
-	if typ == websocket.MessageText && !utf8.Valid(buf) {
-		return 0, nil, ErrInvalidUTF8
+}
+
+// fill reads what there is after everything has been parsed, and waits if that is nothing.
+func (c *Conn) fill() error {
+	if c.direct.ok() {
+		return c.fillDirect()
 	}
-	data := make([]byte, len(buf))
-	copy(data, buf)
-	return Op(typ), data, nil
+	in := &c.in
+	if p := in.room(smallBuffer); p != nil {
+		n, err := c.nc.Read(p)
+		in.took(n)
+		return c.received(n, err)
+	}
+	if in.small == nil {
+		in.small = make([]byte, smallBuffer)
+	}
+	n, err := c.nc.Read(in.small)
+	in.rest = in.small[:n]
+	return c.received(n, err)
+}
+
+// received counts what has arrived. An error that comes with bytes comes again.
+func (c *Conn) received(n int, err error) error {
+	c.bytesIn.Add(uint64(n))
+	switch {
+	case n > 0 || err == nil:
+		return nil
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF // there was no close frame
+	default:
+		return err
+	}
+}
+
+// fillDirect is fill without a buffer in hand while it waits.
+func (c *Conn) fillDirect() error {
+	in := &c.in
+	if in.f == nil {
+		in.f = c.ready
+	}
+	for {
+		in.n, in.err, in.none = 0, nil, false
+		err := c.direct.read(in.f)
+		if err == nil {
+			err = in.err
+		}
+		if in.none || errors.Is(err, os.ErrDeadlineExceeded) {
+			parked, again := c.park()
+			if parked {
+				return ErrParked
+			}
+			if again {
+				continue
+			}
+		}
+		if err == nil && in.n == 0 {
+			err = io.EOF
+		}
+		return c.received(in.n, err)
+	}
+}
+
+// ready reads what there is. It reports whether there is an outcome; otherwise it is called again when something has arrived.
+func (c *Conn) ready(fd uintptr) bool {
+	in := &c.in
+	p := in.room(readBuffer)
+	whole := p == nil
+	if whole {
+		if in.buf == nil {
+			in.buf = readBuffers.Get().(*[readBuffer]byte)
+		}
+		p = in.buf[:]
+	}
+	n, none, err := readNow(fd, p)
+	if none {
+		c.dropBuffer()
+		in.none = c.opts.Poller != nil && !in.active
+		return in.none
+	}
+	in.n, in.err = n, err
+	if whole {
+		in.rest = p[:n]
+	} else {
+		in.took(n)
+	}
+	return true
+}
+
+// dropBuffer gives the buffer back. What was in it must have been parsed.
+func (c *Conn) dropBuffer() {
+	if c.in.buf != nil {
+		readBuffers.Put(c.in.buf)
+		c.in.buf = nil
+	}
 }

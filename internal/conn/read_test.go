@@ -141,15 +141,17 @@ func TestPeerVanishes(t *testing.T) {
 	}
 }
 
-func TestSlowControlFrameEnds(t *testing.T) {
+// A frame that never ends is silence like any other.
+func TestFrameThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		h := startHeart(t, interval)
 		c, p := pipe(t, nil)
+		h.Add(c)
 		read := startReading(c)
 		p.sendRaw(masked(fin|opPing, "never complete")[:10])
 		go p.frames()
-		ce := read.end(t)
-		require.Equal(t, 1006, ce.Code)
-		require.Error(t, ce.Err)
+		requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
+		h.Remove(c)
 	})
 }
 

@@ -2,46 +2,90 @@ package conn
 
 import (
 	"iter"
+	"runtime"
 	"slices"
 	"sync"
 )
 
-// Set is a set of connections that get the same messages. Its zero value is empty and ready; it is safe for concurrent use
-// and must not be copied. A connection may be in several sets.
+// minShard is how many connections a shard has before the next one is begun: below that, the start of another goroutine costs more than
+// it gains.
+const minShard = 128
+
+// Set is a set of connections that get the same messages. It needs Writers before the first Add; it is safe for concurrent use
+// and must not be copied. A connection may be in one set only.
 type Set struct {
-	mu      sync.Mutex
-	members []*Conn       // guarded by mu, in no order
-	index   map[*Conn]int // guarded by mu: where in members
+	// Writers write to the members. Fixed before the first Add.
+	Writers *Writers
+
+	mu     sync.Mutex
+	shards []*shard // guarded by mu: as many as there are processors, at most
+	len    int      // guarded by mu
 }
 
-// Add adds c, which is in the set once however often it is added.
+// Add adds c, which must not have been in another set.
 func (s *Set) Add(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.index[c]; ok {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shard != nil {
 		return
 	}
-	if s.index == nil {
-		s.index = make(map[*Conn]int)
-	}
-	s.index[c] = len(s.members)
-	s.members = append(s.members, c)
+	sh := s.roomiestLocked()
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	c.shard, c.slot, c.cursor = sh, len(sh.members), sh.end.Load()
+	sh.members, sh.view = append(sh.members, c), nil
+	s.len++
 }
 
-// Remove removes c and reports whether it was a member.
+// roomiestLocked returns the first shard that is small, or the smallest. The caller must hold mu.
+func (s *Set) roomiestLocked() *shard {
+	var least *shard
+	for _, sh := range s.shards {
+		n := sh.len()
+		if n < minShard {
+			return sh
+		}
+		if least == nil || n < least.len() {
+			least = sh
+		}
+	}
+	if len(s.shards) >= runtime.GOMAXPROCS(0) {
+		return least
+	}
+	sh := &shard{writers: s.Writers}
+	s.shards = append(s.shards, sh)
+	return sh
+}
+
+func (s *shard) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.members)
+}
+
+// Remove removes c and reports whether it was a member. What was sent before still reaches it.
 func (s *Set) Remove(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[c]
-	if !ok {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sh := c.shard
+	if !slices.Contains(s.shards, sh) {
 		return false
 	}
-	last := len(s.members) - 1
-	s.members[i] = s.members[last]
-	s.index[s.members[i]] = i
-	s.members[last] = nil
-	s.members = s.members[:last]
-	delete(s.index, c)
+	c.catchUpLocked()
+	c.wakeLocked()
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	last := len(sh.members) - 1
+	moved := sh.members[last]
+	sh.members[c.slot], moved.slot = moved, c.slot
+	sh.members[last] = nil
+	sh.members, sh.view = sh.members[:last], nil
+	c.shard = nil
+	s.len--
 	return true
 }
 
@@ -49,39 +93,48 @@ func (s *Set) Remove(c *Conn) bool {
 func (s *Set) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.members)
+	return s.len
 }
 
-// Send queues f to every member whose Owner is not except, "" leaving out nobody, and returns to how many. It never blocks.
-// All members see the messages sent through a set in the same order. A member that is closing or too slow is not counted and
-// does not affect the others. The key is that of [Conn.Send].
-func (s *Set) Send(f *Frame, key, except string) int {
+// Send sends f to every member whose Owner is not except, "" leaving out nobody. It never waits for a peer; when the machine
+// writes more slowly than messages are sent, it waits for other writes to be done. All members see the messages sent
+// through a set in the same order. A member that is closing or too slow does not affect the others. The key is that of [Conn.Send].
+func (s *Set) Send(f *Frame, key, except string) {
+	e := entry{frame: f, key: key, except: except}
+	var long *shard
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, c := range s.members {
-		if except != "" && c.Owner == except {
-			continue
-		}
-		if queued, _ := c.send(f, key); queued {
-			n++
+	for _, sh := range s.shards {
+		if sh.append(e) {
+			long = sh
 		}
 	}
-	return n
+	s.mu.Unlock()
+	if long != nil {
+		long.drain()
+	}
 }
 
 // Each returns the members at the time when the iteration begins, in no order.
 func (s *Set) Each() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
-		s.mu.Lock()
-		members := slices.Clone(s.members)
-		s.mu.Unlock()
-		for _, c := range members {
+		for _, c := range s.all() {
 			if !yield(c) {
 				return
 			}
 		}
 	}
+}
+
+func (s *Set) all() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Conn, 0, s.len)
+	for _, sh := range s.shards {
+		sh.mu.Lock()
+		all = append(all, sh.members...)
+		sh.mu.Unlock()
+	}
+	return all
 }
 
 // Close closes every member like [Conn.Close], with one shared frame, and never blocks. The members stay in the set. The
@@ -92,9 +145,7 @@ func (s *Set) Close(code int, reason string) error {
 	}
 	how := &CloseError{Code: code, Reason: reason}
 	frame := how.frame()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.members {
+	for _, c := range s.all() {
 		c.closeWith(how, frame)
 	}
 	return nil

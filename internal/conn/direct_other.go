@@ -1,0 +1,23 @@
+//go:build !linux
+
+package conn
+
+import (
+	"errors"
+	"net"
+)
+
+// direct is a TCP connection that is read and written without waiting: on Linux only.
+type direct struct{}
+
+type directWrite struct{}
+
+func directly(net.Conn) direct { return direct{} }
+
+func (direct) ok() bool { return false }
+
+func (direct) write(*directWrite, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func (direct) read(func(fd uintptr) bool) error { return errors.ErrUnsupported }
+
+func readNow(uintptr, []byte) (n int, none bool, err error) { return 0, false, errors.ErrUnsupported }

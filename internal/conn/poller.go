@@ -1,0 +1,238 @@
+package conn
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Poller parks connections that have been silent for a while: it ends their goroutines and lets the kernel say when there is something to
+// read. Where the kernel cannot (only Linux can, and only for bare TCP), connections keep their goroutines. It is safe for concurrent
+// use. A nil Poller parks nothing.
+type Poller struct {
+	after time.Duration // fixed
+	first chan struct{} // closed when there is something to do
+
+	mu      sync.Mutex
+	awake   []*Conn // guarded by mu: have a goroutine that reads
+	parked  []*Conn // guarded by mu: by token; nil: free
+	free    []int32 // guarded by mu: free tokens
+	kernel  *epoll  // guarded by mu: nil before Run has opened it and after it has closed it
+	started bool    // guarded by mu: first is closed
+}
+
+// parking is what a Poller knows about a connection. Guarded by Poller.mu.
+type parking struct {
+	awake   bool
+	index   int    // in Poller.awake
+	bytes   uint64 // received until the last sweep
+	token   int32  // in Poller.parked, plus one; 0: none
+	waiting bool   // the kernel knows the connection
+}
+
+// NewPoller returns a Poller for Run to start. It parks connections that have been silent for one to two times after.
+func NewPoller(after time.Duration) *Poller {
+	return &Poller{after: after, first: make(chan struct{})}
+}
+
+// watch begins to look after c, which has a goroutine that reads.
+func (p *Poller) watch(c *Conn) {
+	if p == nil || !c.direct.ok() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.parking.awake {
+		return
+	}
+	c.parking.awake, c.parking.index, c.parking.bytes = true, len(p.awake), neverReceived
+	p.awake = append(p.awake, c)
+	if !p.started {
+		p.started = true
+		close(p.first)
+	}
+}
+
+// unwatch ends what watch began.
+func (p *Poller) unwatch(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unwatchLocked(c)
+}
+
+// forget ends looking after c.
+func (p *Poller) forget(c *Conn) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unwatchLocked(c)
+	if c.parking.token > 0 {
+		p.parked[c.parking.token-1] = nil
+		p.free = append(p.free, c.parking.token-1)
+		c.parking.token = 0
+	}
+}
+
+func (p *Poller) unwatchLocked(c *Conn) {
+	if !c.parking.awake {
+		return
+	}
+	last := len(p.awake) - 1
+	moved := p.awake[last]
+	p.awake[c.parking.index], moved.parking.index = moved, c.parking.index
+	p.awake[last] = nil
+	p.awake = p.awake[:last]
+	c.parking.awake = false
+}
+
+// arm asks the kernel to say once when c has something to read. It reports whether it will.
+func (p *Poller) arm(c *Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kernel == nil {
+		return false
+	}
+	if c.parking.token == 0 {
+		if n := len(p.free); n > 0 {
+			c.parking.token = p.free[n-1] + 1
+			p.free = p.free[:n-1]
+		} else {
+			p.parked = append(p.parked, nil)
+			c.parking.token = int32(len(p.parked))
+		}
+	}
+	p.parked[c.parking.token-1] = c
+	if p.kernel.arm(c.direct, c.parking.token-1, c.parking.waiting) != nil {
+		return false
+	}
+	c.parking.waiting = true
+	return true
+}
+
+// wake gives the connections of these tokens goroutines. A token may have found a new owner meanwhile, which then looks in vain.
+func (p *Poller) wake(tokens []int32) {
+	for _, t := range tokens {
+		p.mu.Lock()
+		c := p.parked[t]
+		p.mu.Unlock()
+		if c != nil {
+			c.mu.Lock()
+			c.rouseLocked()
+			c.mu.Unlock()
+		}
+	}
+}
+
+// Run looks for silent connections until ctx ends. The caller owns the goroutine, and calls it once.
+func (p *Poller) Run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-p.first:
+	}
+	kernel, err := openEpoll()
+	if err != nil {
+		<-ctx.Done() // without it connections keep their goroutines, as on other platforms
+		return
+	}
+	p.mu.Lock()
+	p.kernel = kernel
+	p.mu.Unlock()
+	var waiting sync.WaitGroup
+	waiting.Go(func() { kernel.wait(p.wake) })
+
+	ticker := time.NewTicker(p.after)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			p.mu.Lock()
+			p.kernel = nil
+			parked := slices.Clone(p.parked)
+			p.mu.Unlock()
+			kernel.close()
+			waiting.Wait()
+			for _, c := range parked {
+				if c != nil {
+					c.mu.Lock()
+					c.rouseLocked()
+					c.mu.Unlock()
+				}
+			}
+			return
+		case <-ticker.C:
+		}
+		for _, c := range p.silent() {
+			c.askToPark()
+		}
+	}
+}
+
+// silent returns the connections that have received nothing since it was last called, and whose reader waits.
+func (p *Poller) silent() []*Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var silent []*Conn
+	for _, c := range p.awake {
+		bytes := c.bytesIn.Load()
+		if bytes == c.parking.bytes && c.phase.Load()%2 == 1 {
+			silent = append(silent, c)
+		}
+		c.parking.bytes = bytes
+	}
+	return silent
+}
+
+// askToPark makes a reader that waits look up.
+func (c *Conn) askToPark() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.parked || c.readDone || c.dead || !c.deadline.IsZero() {
+		return
+	}
+	c.parkAsked = true
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// park ends the reader's stay, if that is what it was asked for. The reader has found nothing to read. again means that it should look again.
+func (c *Conn) park() (parked, again bool) {
+	p := c.opts.Poller
+	c.mu.Lock()
+	asked := c.parkAsked
+	c.parkAsked = false
+	if p == nil || c.dead || !c.deadline.IsZero() || !asked && !c.in.none {
+		c.mu.Unlock()
+		again = asked || c.in.none
+		c.in.active = true
+		return false, again
+	}
+	c.nc.SetReadDeadline(time.Time{})
+	p.unwatch(c)
+	c.in.active = false // before somebody else may become the reader
+	c.parked = true
+	c.mu.Unlock()
+	if p.arm(c) {
+		return true, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.parked {
+		return true, false // roused meanwhile: the new reader goes on
+	}
+	c.parked = false
+	p.watch(c)
+	c.in.active = true
+	return false, true
+}
+
+// rouseLocked gives a parked connection a goroutine that reads. The caller must hold mu.
+func (c *Conn) rouseLocked() {
+	if c.parked {
+		c.parked = false
+		c.opts.Poller.watch(c)
+		c.opts.Wake(c)
+	}
+}

@@ -1,0 +1,209 @@
+package conn
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// maxWrite bounds the bytes of data that one write takes: what has not been taken can still be dropped or coalesced.
+	maxWrite = 64 << 10
+	// maxLog bounds the bytes of a shard's log. Whoever sends more than the machine can write helps to write.
+	maxLog = 512 << 10
+	// entryCost is charged for an entry besides its frame.
+	entryCost = 64
+)
+
+// shard is a part of a Set's connections with a log of the messages that all of them get. One goroutine at a time sweeps: it
+// concatenates what the log holds once, and writes it to one connection after the other without waiting. A connection that is not
+// like the others gets its messages through its own queue.
+type shard struct {
+	writers *Writers // fixed
+
+	// end is the position after the log's last entry. Positions count entries and do not repeat. changed under mu
+	end atomic.Uint64
+
+	mu       sync.Mutex
+	members  []*Conn    // guarded by mu, in no order
+	view     []*Conn    // guarded by mu: a copy of members that is not changed; nil when out of date
+	log      []entry    // guarded by mu: log[0] is at position end-len(log). Only the sweep removes entries
+	bytes    int        // guarded by mu: cost of the log
+	dirty    []*Conn    // guarded by mu: connections with something of their own to write
+	sweeping bool       // guarded by mu: somebody sweeps, or is about to
+	room     *sync.Cond // on mu: the log has become shorter, or the sweep has ended; nil until somebody waits
+}
+
+// entry is a message to all connections of a shard.
+type entry struct {
+	frame  *Frame
+	key    string
+	except string // Owner of the connections that do not get it; "": none
+}
+
+func (e *entry) cost() int { return e.frame.Len() + entryCost }
+
+func (e *entry) leavesOut(c *Conn) bool { return e.except != "" && e.except == c.Owner }
+
+// append adds an entry to the log and makes sure that somebody sweeps. It reports whether the log is too long.
+func (s *shard) append(e entry) (long bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.members) == 0 {
+		return false
+	}
+	s.log = append(s.log, e)
+	s.bytes += e.cost()
+	s.end.Add(1)
+	s.startLocked()
+	return s.bytes > maxLog
+}
+
+// schedule makes sure that what c has to write is written. The caller must hold c.mu.
+func (s *shard) schedule(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dirty = append(s.dirty, c)
+	s.startLocked()
+}
+
+func (s *shard) startLocked() {
+	if !s.sweeping {
+		s.sweeping = true
+		s.writers.enqueue(s)
+	}
+}
+
+// drain returns when the log is short enough. It waits for the sweep, never for a peer.
+func (s *shard) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.room == nil {
+		s.room = sync.NewCond(&s.mu)
+	}
+	for s.bytes > maxLog {
+		s.room.Wait()
+	}
+}
+
+// since returns the entries from a position on, and the position after them. The caller must hold mu, and may use the entries
+// as long as it does.
+func (s *shard) sinceLocked(from uint64) (entries []entry, end uint64) {
+	end = s.end.Load()
+	if from >= end {
+		return nil, end
+	}
+	return s.log[uint64(len(s.log))-(end-from):], end
+}
+
+// run is the part of the log that is being swept.
+type run struct {
+	shard   *shard
+	entries []entry // shared with the log
+	lo, hi  uint64  // their positions
+	dirty   []*Conn
+
+	longest int                 // the longest frame
+	except  map[string]struct{} // owners whom one of the entries leaves out
+	plain   []byte              // all entries; nil until needed
+	packed  []byte              // the same for connections that compress
+	buf     [2][]byte           // what plain and packed are made in
+	b       batch               // for connections that are written on their own
+}
+
+// sweep writes what waits, or a part of it. It reports whether there is more, and the shard has to be swept again.
+func (s *shard) sweep(r *run) (more bool) {
+	for _, c := range s.take(r) {
+		c.deliver(r)
+	}
+	for _, c := range r.dirty {
+		c.flushDirty(&r.b)
+	}
+	return s.trim(r)
+}
+
+// take begins a run with what the log holds, and returns who gets it.
+func (s *shard) take(r *run) (members []*Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.shard = s
+	r.dirty, s.dirty = s.dirty, r.dirty
+	size, n := 0, 0
+	r.longest = 0
+	for n < len(s.log) && (n == 0 || size+s.log[n].frame.Len() <= maxWrite) {
+		e := &s.log[n]
+		size += e.frame.Len()
+		r.longest = max(r.longest, e.frame.Len())
+		if e.except != "" {
+			r.except[e.except] = struct{}{}
+		}
+		n++
+	}
+	r.entries = s.log[:n:n]
+	r.lo = s.end.Load() - uint64(len(s.log))
+	r.hi = r.lo + uint64(n)
+	if n == 0 {
+		return nil
+	}
+	if s.view == nil {
+		s.view = slices.Clone(s.members)
+	}
+	return s.view
+}
+
+// trim ends a run, and reports whether something has come meanwhile.
+func (s *shard) trim(r *run) (more bool) {
+	s.mu.Lock()
+	n := len(r.entries)
+	for i := range r.entries {
+		s.bytes -= r.entries[i].cost()
+	}
+	rest := copy(s.log, s.log[n:])
+	clear(s.log[rest:])
+	if s.log = s.log[:rest]; rest == 0 && cap(s.log) > maxWrite/entryCost {
+		s.log = nil
+	}
+	if s.room != nil {
+		s.room.Broadcast()
+	}
+	more = rest > 0 || len(s.dirty) > 0
+	s.sweeping = more
+	s.mu.Unlock()
+
+	clear(r.except)
+	clear(r.dirty)
+	r.shard, r.entries, r.plain, r.packed, r.dirty = nil, nil, nil, nil, r.dirty[:0]
+	return more
+}
+
+// bytes returns all entries in the form for c.
+func (r *run) bytes(deflate bool) []byte {
+	p, i := &r.plain, 0
+	if deflate {
+		p, i = &r.packed, 1
+	}
+	if *p == nil {
+		if len(r.entries) == 1 {
+			*p = r.entries[0].frame.bytes(deflate)
+		} else {
+			b := r.buf[i][:0]
+			for _, e := range r.entries {
+				b = append(b, e.frame.bytes(deflate)...)
+			}
+			*p, r.buf[i] = b, b
+		}
+	}
+	return *p
+}
+
+// suits reports whether c gets exactly the run's entries, and they may be written without a look at its queue.
+func (r *run) suitsLocked(c *Conn) bool {
+	if c.writing || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
+		return false
+	}
+	if len(r.except) == 0 {
+		return true
+	}
+	_, out := r.except[c.Owner]
+	return !out
+}

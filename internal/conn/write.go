@@ -1,0 +1,547 @@
+package conn
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How a connection is written. Whoever has something to write claims the connection (writing) and so is its only writer until it
+// releases it; who finds it claimed leaves what it has in the queue, which is looked at before every release. There are three kinds of
+// writers:
+//
+//   - a sweep of its shard, or the goroutine that sends, which write as much as the kernel takes at once (flush);
+//   - when that was not all, a goroutine of the connection's own, which waits (backed up);
+//   - the latter from the start where a connection cannot be written without waiting: TLS, other platforms than Linux.
+
+// maxFrames bounds the frames of one write: what one writev takes on Linux.
+const maxFrames = 1024
+
+// batch is what a writer has taken. What comes first is written first.
+type batch struct {
+	begun []byte // the rest of something whose beginning has been written
+	whole bool   // which completes a data frame
+	pong  []byte
+	ping  bool
+	items []item
+	close []byte
+
+	data int // bytes of data frames
+
+	bufs [][]byte    // the above, in order
+	rest net.Buffers // the part of bufs not yet written with writev
+	flat []byte      // bufs concatenated
+	w    directWrite
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func (b *batch) reset() {
+	clear(b.items)
+	clear(b.bufs)
+	*b = batch{items: b.items[:0], bufs: b.bufs[:0], flat: b.flat[:0], w: b.w}
+	if cap(b.flat) > 2*maxWrite {
+		b.flat = nil
+	}
+}
+
+// messages returns how many data frames the batch completes.
+func (b *batch) messages() uint64 {
+	n := uint64(len(b.items))
+	if b.whole {
+		n++
+	}
+	return n
+}
+
+// lay puts everything in order into bufs.
+func (b *batch) lay(deflate bool) {
+	if len(b.begun) > 0 {
+		b.bufs = append(b.bufs, b.begun)
+	}
+	if b.pong != nil {
+		b.bufs = append(b.bufs, b.pong)
+	}
+	if b.ping {
+		b.bufs = append(b.bufs, pingFrame)
+	}
+	for _, it := range b.items {
+		b.bufs = append(b.bufs, it.frame.bytes(deflate))
+	}
+	if b.close != nil {
+		b.bufs = append(b.bufs, b.close)
+	}
+}
+
+// concatenated returns bufs in one piece.
+func (b *batch) concatenated() []byte {
+	if len(b.bufs) == 1 {
+		return b.bufs[0]
+	}
+	for _, buf := range b.bufs {
+		b.flat = append(b.flat, buf...)
+	}
+	return b.flat
+}
+
+// Send queues f, or writes it at once, and never blocks. A non-empty key names what f is the latest value of, for policy Coalesce.
+// f may be sent to any number of connections. The error is nil (sent, queued, or dropped and counted under DropOldest), [ErrSlow]
+// (f did not fit: what waited was dropped and the connection is being closed with 1008) or [ErrClosed].
+func (c *Conn) Send(f *Frame, key string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.overLocked() {
+		return ErrClosed
+	}
+	c.catchUpLocked()
+	if c.nimbleLocked() && !c.writing && c.out.len() > 0 && c.out.bytes+f.Len() > c.opts.QueueBytes {
+		c.flushLocked() // nobody is slow before the kernel has refused something
+		c.catchUpLocked()
+	}
+	room := c.opts.QueueBytes - c.inflight
+	if c.nimbleLocked() && f.Len() <= c.opts.QueueBytes {
+		room += maxLog // for what comes from the log, which another writer is just asking the kernel to take
+	}
+	if c.overLocked() || !c.offerLocked(item{f, key}, room) {
+		if c.slowLocked() {
+			return ErrSlow
+		}
+		return ErrClosed
+	}
+	// The answer to what the peer has just sent leaves at once. What follows is worth being gathered.
+	if phase := c.phase.Load(); phase%2 == 0 && phase != c.replied && c.nimbleLocked() && !c.writing {
+		c.replied = phase
+		c.flushLocked()
+	} else {
+		c.wakeLocked()
+	}
+	return nil
+}
+
+// overLocked reports whether nothing can be sent any more. The caller must hold mu.
+func (c *Conn) overLocked() bool { return c.dead || c.readDone || c.closeFrame != nil }
+
+// nimbleLocked reports whether the connection can be written without waiting, as far as is known. The caller must hold mu.
+func (c *Conn) nimbleLocked() bool { return c.direct.ok() && !c.backedUp }
+
+// ownLocked reports whether anything waits besides what is in the shard's log. The caller must hold mu.
+func (c *Conn) ownLocked() bool {
+	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.closeFrame != nil && !c.closeTaken
+}
+
+// offerLocked adds to the queue what the policy lets in, and begins to close when it says so. The caller must hold mu.
+func (c *Conn) offerLocked(it item, room int) (ok bool) {
+	res := c.out.offer(it, c.opts.Slow, room)
+	c.dropped += uint64(res.dropped)
+	c.coalesced += uint64(res.coalesced)
+	if res.overflow {
+		c.discardLocked()
+		c.local = &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
+		c.beginCloseLocked(c.local.frame())
+	}
+	return !res.overflow
+}
+
+// slowLocked reports whether the connection closes because the peer is too slow. The caller must hold mu.
+func (c *Conn) slowLocked() bool { return c.local != nil && c.local.Err == ErrSlow }
+
+// catchUpLocked moves what the shard's log holds for c into its queue. The caller must hold mu.
+func (c *Conn) catchUpLocked() {
+	if c.shard == nil || c.overLocked() || c.cursor == c.shard.end.Load() {
+		return
+	}
+	c.shard.mu.Lock()
+	entries, end := c.shard.sinceLocked(c.cursor)
+	entries = slices.Clone(entries)
+	c.shard.mu.Unlock()
+	c.pushLocked(entries, end)
+}
+
+// pushLocked moves the entries before position end into the queue. Where the connection is backed up, or cannot be written
+// without waiting, the policy has its say; otherwise the kernel is to be asked first. The caller must hold mu.
+func (c *Conn) pushLocked(entries []entry, end uint64) {
+	c.cursor = end
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.leavesOut(c) || c.overLocked():
+		case c.nimbleLocked() && e.frame.Len() <= c.opts.QueueBytes:
+			c.out.push(item{e.frame, e.key})
+		default:
+			c.offerLocked(item{e.frame, e.key}, c.opts.QueueBytes-c.inflight)
+		}
+	}
+}
+
+// deliver gives c a run's entries.
+func (c *Conn) deliver(r *run) {
+	c.mu.Lock()
+	if c.shard != r.shard || c.cursor >= r.hi || c.overLocked() {
+		c.mu.Unlock()
+		return
+	}
+	if !r.suitsLocked(c) {
+		c.pushLocked(r.entries[len(r.entries)-int(r.hi-max(c.cursor, r.lo)):], r.hi)
+		c.flushOrWake(&r.b)
+		return
+	}
+	c.cursor, c.writing = r.hi, true
+	c.mu.Unlock()
+	p := r.bytes(c.deflate)
+	n, err := c.direct.write(&r.b.w, p)
+
+	c.mu.Lock()
+	c.countLocked(n)
+	if n == len(p) {
+		c.sent += uint64(len(r.entries))
+		if !c.ownLocked() && !c.readDone {
+			c.writing = false
+			c.mu.Unlock()
+			return
+		}
+	} else {
+		for _, e := range r.entries {
+			r.b.items = append(r.b.items, item{e.frame, e.key})
+		}
+		r.b.lay(c.deflate)
+		waits := c.shortLocked(&r.b, n, err)
+		r.b.reset()
+		if waits {
+			c.mu.Unlock()
+			return
+		}
+	}
+	c.mu.Unlock()
+	c.flush(&r.b)
+}
+
+// flushDirty writes what c has of its own.
+func (c *Conn) flushDirty(b *batch) {
+	c.mu.Lock()
+	c.dirty = false
+	c.flushOrWake(b)
+}
+
+// flushOrWake writes what the kernel takes at once of what waits, if nobody else writes. The caller must hold mu, which is released.
+func (c *Conn) flushOrWake(b *batch) {
+	if c.writing || !c.ownLocked() {
+		c.mu.Unlock()
+		return
+	}
+	if !c.nimbleLocked() {
+		c.startWriterLocked()
+		c.mu.Unlock()
+		return
+	}
+	c.writing = true
+	c.mu.Unlock()
+	c.flush(b)
+}
+
+// flushLocked writes what the kernel takes at once of what waits. The caller must hold mu, which is released meanwhile, and nobody may
+// be writing.
+func (c *Conn) flushLocked() {
+	b := batches.Get().(*batch)
+	c.writing = true
+	c.mu.Unlock()
+	c.flush(b)
+	batches.Put(b)
+	c.mu.Lock()
+}
+
+// flush writes what waits, as much as the kernel takes at once. The caller has claimed the connection; flush releases it, or leaves it to
+// a goroutine that waits for the kernel.
+func (c *Conn) flush(b *batch) {
+	for waits := false; !waits; {
+		c.mu.Lock()
+		if !c.takeLocked(b) {
+			c.releaseLocked()
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		b.lay(c.deflate)
+		p := b.concatenated()
+		n, err := c.direct.write(&b.w, p)
+		c.mu.Lock()
+		c.countLocked(n)
+		if n == len(p) {
+			c.sent += b.messages()
+			c.inflight = 0
+		} else {
+			waits = c.shortLocked(b, n, err)
+		}
+		c.mu.Unlock()
+		b.reset()
+	}
+}
+
+// shortLocked deals with a write of b of which the kernel took n bytes only. It reports whether a goroutine of the connection's own has
+// taken over the claim, and waits; otherwise the connection is broken. The caller must hold mu and have claimed the connection.
+func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
+	c.inflight = 0
+	left := b.bufs
+	for len(left) > 0 && n >= len(left[0]) {
+		n -= len(left[0])
+		left = left[1:]
+	}
+	// What was written completely comes first in b.
+	done := len(b.bufs) - len(left)
+	if len(b.begun) > 0 && done > 0 {
+		done--
+		if b.whole {
+			c.sent++
+		}
+		b.begun, b.whole = nil, false
+	}
+	if b.pong != nil && done > 0 {
+		done--
+		b.pong = nil
+	}
+	if b.ping && done > 0 {
+		done--
+		b.ping = false
+	}
+	k := min(done, len(b.items))
+	c.sent += uint64(k)
+	items := b.items[k:]
+
+	if err != nil {
+		c.lost += uint64(len(items))
+		if b.whole {
+			c.lost++
+		}
+		c.failLocked(err)
+		return false
+	}
+	c.backedUp = true
+	// What has begun must go on; of the rest the policy may let something go.
+	if rest := left[0][n:]; n > 0 || len(b.begun) > 0 {
+		c.begun, c.beganData = rest, b.whole
+		switch {
+		case len(b.begun) > 0:
+		case b.pong != nil:
+			b.pong = nil
+		case b.ping:
+			b.ping = false
+		case len(items) > 0:
+			c.beganData = true
+			items = items[1:]
+		default:
+			b.close = nil
+		}
+	}
+	if b.pong != nil && c.pong == nil {
+		c.pong = b.pong
+	}
+	c.ping = c.ping || b.ping
+	if b.close != nil {
+		c.closeTaken = false
+	}
+	if c.beganData {
+		c.inflight = len(c.begun)
+	}
+	c.requeueLocked(items)
+	go c.writeLoop()
+	return true
+}
+
+// requeueLocked puts items that could not be written back in front of the queue, now that the policy has its say. The caller must
+// hold mu.
+func (c *Conn) requeueLocked(items []item) {
+	later := c.out
+	c.out = queue{}
+	room := c.opts.QueueBytes - c.inflight
+	add := func(it item) {
+		switch {
+		case c.slowLocked(): // by one of the items before
+			c.lost++
+		case c.closeFrame != nil || c.readDone:
+			c.out.push(it) // sent before the connection began to close
+		default:
+			c.offerLocked(it, room)
+		}
+	}
+	for _, it := range items {
+		add(it)
+	}
+	for later.len() > 0 {
+		add(later.pop())
+	}
+}
+
+// takeLocked moves what is to be written next into b: what has begun, then control frames, then data, the close frame when no data is left.
+// It reports whether there was anything. The caller must hold mu.
+func (c *Conn) takeLocked(b *batch) bool {
+	if c.dead {
+		return false
+	}
+	b.begun, b.whole = c.begun, c.beganData
+	c.begun, c.beganData = nil, false
+	if b.whole {
+		b.data = len(b.begun)
+	}
+	if c.closeTaken {
+		return len(b.begun) > 0
+	}
+	b.pong, c.pong = c.pong, nil
+	b.ping, c.ping = c.ping, false
+	// Half of the bound at most, so that under DropOldest the newest message finds room beside what is being written.
+	// A frame over the limit goes alone, and is never concatenated.
+	limit := min(maxWrite, c.opts.QueueBytes/2)
+	nothing := len(b.begun) == 0 && b.pong == nil && !b.ping
+	for c.out.len() > 0 && len(b.items) < maxFrames-4 && (nothing || b.data+c.out.peek().frame.Len() <= limit) {
+		it := c.out.pop()
+		b.items = append(b.items, it)
+		b.data += it.frame.Len()
+		nothing = false
+	}
+	c.inflight = b.data
+	if c.closeFrame != nil && c.out.len() == 0 && b.data <= limit {
+		b.close = c.closeFrame
+		c.closeTaken = true
+	}
+	return !nothing || b.close != nil
+}
+
+// countLocked counts n bytes that were written. The caller must hold mu.
+func (c *Conn) countLocked(n int) {
+	k := min(n, c.answerLeft)
+	c.answerLeft -= k
+	c.bytesOut += uint64(n - k)
+}
+
+// releaseLocked ends a claim. Nobody may follow the one that hangs up. The caller must hold mu.
+func (c *Conn) releaseLocked() {
+	c.backedUp = false
+	if c.readDone {
+		go c.hangUp()
+	} else {
+		c.writing = false
+	}
+}
+
+// wakeLocked makes sure that somebody writes what waits. The caller must hold mu.
+func (c *Conn) wakeLocked() {
+	switch {
+	case c.writing:
+	case c.nimbleLocked() && c.shard != nil:
+		if !c.dirty {
+			c.dirty = true
+			c.shard.schedule(c)
+		}
+	default:
+		c.startWriterLocked()
+	}
+}
+
+// startWriterLocked starts a goroutine that writes, and waits where it must. The caller must hold mu, and nobody may be writing.
+func (c *Conn) startWriterLocked() {
+	c.writing, c.backedUp = true, true
+	go c.writeLoop()
+}
+
+// writeLoop writes until nothing waits.
+func (c *Conn) writeLoop() {
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	for {
+		c.mu.Lock()
+		if !c.takeLocked(b) {
+			if c.direct.ok() && c.deadline.IsZero() && !c.dead {
+				c.nc.SetWriteDeadline(time.Time{}) // it would end writes that do not wait
+			}
+			c.releaseLocked()
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+
+		b.lay(c.deflate)
+		err := c.write(b)
+		stalled := errors.Is(err, os.ErrDeadlineExceeded)
+		c.mu.Lock()
+		c.inflight = 0
+		switch {
+		case err == nil:
+			c.sent += b.messages()
+		case stalled:
+			c.lost += b.messages()
+			if c.closeFrame == nil {
+				err = fmt.Errorf("%w: %w", ErrSlow, err)
+			}
+			c.severLocked(err)
+		default:
+			c.lost += b.messages() // how much of them arrived cannot be known
+			c.failLocked(err)
+		}
+		c.mu.Unlock()
+		if stalled {
+			c.cut()
+		}
+		b.reset()
+	}
+}
+
+// write hands b to the network and waits until it is taken. A write that ran into its deadline goes on as long as it made progress.
+func (c *Conn) write(b *batch) error {
+	if c.tcp != nil && len(b.bufs) > 1 {
+		b.rest = b.bufs
+		for {
+			c.armWrite()
+			n, err := b.rest.WriteTo(c.tcp)
+			c.count(int(n))
+			if err == nil {
+				return nil
+			}
+			if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				return err
+			}
+		}
+	}
+	for p := b.concatenated(); len(p) > 0; {
+		c.armWrite()
+		n, err := c.nc.Write(p[:min(len(p), maxWrite)])
+		c.count(n)
+		p = p[n:]
+		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Conn) count(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.countLocked(n)
+}
+
+// armWrite sets the deadline of the next write, that of closing if it has begun.
+func (c *Conn) armWrite() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	deadline := c.deadline
+	if deadline.IsZero() {
+		deadline = time.Now().Add(c.opts.WriteTimeout)
+	}
+	c.nc.SetWriteDeadline(deadline)
+}
+
+// failLocked records that the network takes nothing any more. The peer's close frame may still be on its way here: the reader has some
+// time to find out. The caller must hold mu.
+func (c *Conn) failLocked(err error) {
+	if c.cause == nil {
+		c.cause = err
+	}
+	c.dead = true
+	c.discardLocked()
+	if c.deadline.IsZero() {
+		c.rouseLocked()
+		c.nc.SetReadDeadline(time.Now().Add(c.opts.CloseTimeout))
+	}
+}
