@@ -30,7 +30,7 @@ const (
 // Emit, Broadcast and Whisper. All of these only put the message into the socket's queue: they do not wait for the client.
 type Socket struct {
 	// fixed; zero in a zero Socket
-	id        string
+	id        uuid.UUID
 	requestID string
 	member    *member
 	opener    *instance // whose Receive connected it
@@ -63,7 +63,7 @@ func (e *CloseError) Unwrap() error { return e.Err }
 
 func newSocket(opener *instance, requestID string, c *conn.Conn, tags []string) *Socket {
 	s := &Socket{
-		id:        uuid.NewString(),
+		id:        uuid.New(),
 		requestID: requestID,
 		member:    opener.obj.member,
 		opener:    opener,
@@ -79,10 +79,10 @@ func (s *Socket) running() bool { return s != nil && s.member != nil }
 
 // ID returns the identity of this connection, a random UUID.
 func (s *Socket) ID() string {
-	if s == nil {
+	if !s.running() {
 		return ""
 	}
-	return s.id
+	return s.id.String()
 }
 
 // UID returns the request id that was given to [Identify]. Several sockets may share it.
@@ -266,7 +266,7 @@ func (s *Socket) finish(cause *CloseError) {
 		if cause.Code == 1006 {
 			level = slog.LevelDebug // clients get lost every day
 		}
-		s.member.obj.log().Log(context.Background(), level, "socket failed", "socket", s.id, "code", cause.Code, "error", cause.Err)
+		s.member.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
 	}
 	s.member.leaving.Add(1) // before the place is free: the replica is not retired until OnClose has returned
 	s.member.books.releaseSocket(s)

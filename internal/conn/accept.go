@@ -173,7 +173,6 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	c := u.conn
 	c.nc = nc
-	c.tcp, _ = nc.(*net.TCPConn)
 	c.direct = directly(nc)
 	if brw != nil && brw.Reader.Buffered() > 0 {
 		early, _ := brw.Reader.Peek(brw.Reader.Buffered())

@@ -46,9 +46,8 @@ type Conn struct {
 
 	// Fixed by Accept.
 	nc          net.Conn
-	tcp         *net.TCPConn // nc if it is bare TCP, else nil
-	direct      direct       // its form that does not wait, where there is one
-	opts        *Options     // with defaults; shared
+	direct      direct   // its form that does not wait, where there is one
+	opts        *Options // with defaults; shared
 	subprotocol string
 	deflate     bool // permessage-deflate was agreed upon
 
@@ -67,36 +66,43 @@ type Conn struct {
 
 	ended sync.WaitGroup // until the connection has been hung up
 
-	mu         sync.Mutex
-	shard      *shard      // guarded by mu: of the Set
-	cursor     uint64      // guarded by mu: the entries of the shard's log before this position have been dealt with
-	dirty      bool        // guarded by mu: is in shard.dirty
-	writing    bool        // guarded by mu: somebody has claimed the connection for writing
-	backedUp   bool        // guarded by mu: and is a goroutine that waits for the network
-	out        queue       // guarded by mu: data that waits
-	begun      []byte      // guarded by mu: the rest of something whose beginning has been written; at first the answer of the handshake
-	beganData  bool        // guarded by mu: begun is of a data frame
-	answerLeft int         // guarded by mu: bytes of the answer not written yet
-	inflight   int         // guarded by mu: bytes of data that a writer has taken
-	pong       []byte      // guarded by mu: answer to the latest ping, nil when none waits
-	ping       bool        // guarded by mu: a heartbeat waits
-	closeFrame []byte      // guarded by mu: set once when closing begins; follows the queued data
-	closeTaken bool        // guarded by mu: a writer has the close frame; nothing may follow
-	deadline   time.Time   // guarded by mu: when closing must be over; zero until it begins
-	local      *CloseError // guarded by mu: how our side began to close; nil when it did not
-	cause      error       // guarded by mu: the first failure that was not the peer's doing on the wire
-	severed    bool        // guarded by mu: cut off by Abort or by a write that made no progress
-	dead       bool        // guarded by mu: nothing can be written any more
-	readDone   bool        // guarded by mu: Read has failed; whoever releases the connection next hangs up
-	linger     bool        // guarded by mu: the peer may still be sending when we hang up
-	parked     bool        // guarded by mu: no goroutine reads; the Poller waits for something to read
-	parkAsked  bool        // guarded by mu: the reader is to look up and park
-	replied    uint64      // guarded by mu: the phase in which Send last wrote at once
-	sent       uint64      // guarded by mu: data frames accepted by the kernel
-	bytesOut   uint64      // guarded by mu
-	dropped    uint64      // guarded by mu
-	coalesced  uint64      // guarded by mu
-	lost       uint64      // guarded by mu
+	mu sync.Mutex // guards all that follows
+
+	shard  *shard // of the Set
+	cursor uint64 // the entries of the shard's log before this position have been dealt with
+
+	out        queue  // data that waits
+	begun      []byte // the rest of something whose beginning has been written; at first the answer of the handshake
+	answerLeft int    // bytes of the answer not written yet
+	inflight   int    // bytes of data that a writer has taken
+	pong       []byte // answer to the latest ping, nil when none waits
+	replied    uint64 // the phase in which Send last wrote at once
+
+	farewell *farewell // set once when closing begins
+	cause    error     // the first failure that was not the peer's doing on the wire
+
+	writing    bool // somebody has claimed the connection for writing
+	backedUp   bool // and is a goroutine that waits for the network
+	dirty      bool // is in shard.dirty
+	beganData  bool // begun is of a data frame
+	ping       bool // a heartbeat waits
+	closeTaken bool // a writer has the close frame; nothing may follow
+	severed    bool // cut off by Abort or by a write that made no progress
+	dead       bool // nothing can be written any more
+	readDone   bool // Read has failed; whoever releases the connection next hangs up
+	parked     bool // no goroutine reads; the Poller waits for something to read
+	parkAsked  bool // the reader is to look up and park
+
+	sent, bytesOut           uint64 // data frames, and bytes, accepted by the kernel
+	dropped, coalesced, lost uint64 // data frames
+}
+
+// farewell is how a connection closes. Its fields are fixed, except linger.
+type farewell struct {
+	frame    []byte      // the close frame, which follows the queued data
+	deadline time.Time   // when closing must be over
+	local    *CloseError // how our side began to close; nil when the peer did
+	linger   bool        // the peer may still be sending when we hang up. guarded by Conn.mu
 }
 
 // Stats are the counters of one connection. Bytes are those of the WebSocket frames as they went over the wire, headers and control
@@ -222,18 +228,16 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	}
 	local := *how
 	local.Local = true
-	c.local = &local
-	c.beginCloseLocked(frame)
+	c.beginCloseLocked(frame, &local)
 }
 
 // beginCloseLocked queues the close frame and bounds what is left to do by CloseTimeout. The caller must hold mu.
 // Deadlines are set under mu so that the writer, which sets its own, cannot lengthen them.
-func (c *Conn) beginCloseLocked(frame []byte) {
-	c.closeFrame = frame
+func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
+	c.farewell = &farewell{frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local}
 	c.closing.Store(true)
-	c.deadline = time.Now().Add(c.opts.CloseTimeout)
 	c.rouseLocked()
-	c.nc.SetDeadline(c.deadline)
+	c.nc.SetDeadline(c.farewell.deadline)
 	c.wakeLocked()
 }
 
@@ -293,22 +297,22 @@ func (c *Conn) finish(err error) *CloseError {
 	c.catchUpLocked()
 	var end *CloseError
 	switch {
-	case c.local != nil:
-		end = c.local
+	case c.farewell != nil && c.farewell.local != nil:
+		end = c.farewell.local
 		if end.Err == nil && !answered {
 			end.Err = c.failureLocked(err)
 		}
-		c.linger = violation != nil
+		c.farewell.linger = violation != nil
 	case c.severed:
 		end = &CloseError{Code: 1006, Err: c.cause}
 	case violation != nil:
 		end = violation
 		c.discardLocked()
-		c.linger = true
-		c.beginCloseLocked(end.frame())
+		c.beginCloseLocked(end.frame(), nil)
+		c.farewell.linger = true
 	case answered:
 		end = &CloseError{Code: peer.code, Reason: peer.reason}
-		c.beginCloseLocked(end.frame())
+		c.beginCloseLocked(end.frame(), nil)
 	default:
 		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
 		c.discardLocked()
@@ -344,19 +348,19 @@ func (c *Conn) failureLocked(err error) error {
 func (c *Conn) hangUp() {
 	defer c.ended.Done()
 	c.mu.Lock()
-	dead, linger, deadline := c.dead, c.linger, c.deadline
+	dead, how := c.dead, c.farewell
 	c.mu.Unlock()
 	c.opts.Poller.forget(c)
 	if dead {
 		c.cut()
 		return
 	}
-	if linger {
+	if how.linger {
 		// Closing with unread bytes resets a TCP connection, and the peer could lose the close frame.
 		if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite() // what fails here fails in the copy too
 		}
-		c.nc.SetReadDeadline(deadline)
+		c.nc.SetReadDeadline(how.deadline)
 		_, _ = io.Copy(io.Discard, c.nc) // until the peer hangs up or the deadline passes
 	}
 	_ = c.nc.Close()

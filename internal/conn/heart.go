@@ -26,10 +26,10 @@ const neverReceived = 1<<64 - 1
 // beat is what a Heart knows about a connection.
 type beat struct {
 	heart  *Heart // nil when in none
-	slot   int
-	index  int    // within the slot
 	bytes  uint64 // received until the last sweep
 	phase  uint64 // of the reader at the ping
+	index  int32  // within the slot
+	slot   int8
 	pinged bool
 }
 
@@ -44,7 +44,7 @@ func (h *Heart) Add(c *Conn) {
 	if c.beat.heart != nil {
 		return
 	}
-	c.beat = beat{heart: h, slot: h.next, index: len(h.slots[h.next]), bytes: neverReceived}
+	c.beat = beat{heart: h, slot: int8(h.next), index: int32(len(h.slots[h.next])), bytes: neverReceived}
 	h.slots[h.next] = append(h.slots[h.next], c)
 	h.next = (h.next + 1) % heartSlots
 }

@@ -24,11 +24,11 @@ type Poller struct {
 
 // parking is what a Poller knows about a connection. Guarded by Poller.mu.
 type parking struct {
-	awake   bool
-	index   int    // in Poller.awake
 	bytes   uint64 // received until the last sweep
+	index   int32  // in Poller.awake
 	token   int32  // in Poller.parked, plus one; 0: none
-	waiting bool   // the kernel knows the connection
+	awake   bool
+	waiting bool // the kernel knows the connection
 }
 
 // NewPoller returns a Poller for Run to start. It parks connections that have been silent for one to two times after.
@@ -46,7 +46,7 @@ func (p *Poller) watch(c *Conn) {
 	if c.parking.awake {
 		return
 	}
-	c.parking.awake, c.parking.index, c.parking.bytes = true, len(p.awake), neverReceived
+	c.parking.awake, c.parking.index, c.parking.bytes = true, int32(len(p.awake)), neverReceived
 	p.awake = append(p.awake, c)
 	if !p.started {
 		p.started = true
@@ -190,7 +190,7 @@ func (p *Poller) silent() []*Conn {
 func (c *Conn) askToPark() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.parked || c.readDone || c.dead || !c.deadline.IsZero() {
+	if c.parked || c.readDone || c.dead || c.farewell != nil {
 		return
 	}
 	c.parkAsked = true
@@ -203,7 +203,7 @@ func (c *Conn) park() (parked, again bool) {
 	c.mu.Lock()
 	asked := c.parkAsked
 	c.parkAsked = false
-	if p == nil || c.dead || !c.deadline.IsZero() || !asked && !c.in.none {
+	if p == nil || c.dead || c.farewell != nil || !asked && !c.in.none {
 		c.mu.Unlock()
 		again = asked || c.in.none
 		c.in.active = true

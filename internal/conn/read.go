@@ -24,11 +24,11 @@ var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 // input is a connection's reading side. All is owned by the reader.
 type input struct {
 	parser
-	rest   []byte            // has been read and not been parsed
-	buf    *[readBuffer]byte // that rest lies in; nil when it lies elsewhere, or is empty
-	small  []byte            // for connections that are not direct; nil until needed
-	active bool              // a message has arrived since the connection was parked
-	end    *CloseError       // what Read has failed with
+	rest   []byte             // has been read and not been parsed
+	buf    *[readBuffer]byte  // that rest lies in; nil when it lies elsewhere, or is empty
+	small  *[smallBuffer]byte // for connections that are not direct; nil until needed
+	active bool               // a message has arrived since the connection was parked
+	end    *CloseError        // what Read has failed with
 
 	// the outcome of ready
 	n    int
@@ -111,9 +111,9 @@ func (c *Conn) fill() error {
 		return c.received(n, err)
 	}
 	if in.small == nil {
-		in.small = make([]byte, smallBuffer)
+		in.small = new([smallBuffer]byte)
 	}
-	n, err := c.nc.Read(in.small)
+	n, err := c.nc.Read(in.small[:])
 	in.rest = in.small[:n]
 	return c.received(n, err)
 }

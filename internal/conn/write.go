@@ -123,14 +123,14 @@ func (c *Conn) Send(f *Frame, key string) error {
 }
 
 // overLocked reports whether nothing can be sent any more. The caller must hold mu.
-func (c *Conn) overLocked() bool { return c.dead || c.readDone || c.closeFrame != nil }
+func (c *Conn) overLocked() bool { return c.dead || c.readDone || c.farewell != nil }
 
 // nimbleLocked reports whether the connection can be written without waiting, as far as is known. The caller must hold mu.
 func (c *Conn) nimbleLocked() bool { return c.direct.ok() && !c.backedUp }
 
 // ownLocked reports whether anything waits besides what is in the shard's log. The caller must hold mu.
 func (c *Conn) ownLocked() bool {
-	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.closeFrame != nil && !c.closeTaken
+	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.farewell != nil && !c.closeTaken
 }
 
 // offerLocked adds to the queue what the policy lets in, and begins to close when it says so. The caller must hold mu.
@@ -140,14 +140,16 @@ func (c *Conn) offerLocked(it item, room int) (ok bool) {
 	c.coalesced += uint64(res.coalesced)
 	if res.overflow {
 		c.discardLocked()
-		c.local = &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
-		c.beginCloseLocked(c.local.frame())
+		slow := &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
+		c.beginCloseLocked(slow.frame(), slow)
 	}
 	return !res.overflow
 }
 
 // slowLocked reports whether the connection closes because the peer is too slow. The caller must hold mu.
-func (c *Conn) slowLocked() bool { return c.local != nil && c.local.Err == ErrSlow }
+func (c *Conn) slowLocked() bool {
+	return c.farewell != nil && c.farewell.local != nil && c.farewell.local.Err == ErrSlow
+}
 
 // catchUpLocked moves what the shard's log holds for c into its queue. The caller must hold mu.
 func (c *Conn) catchUpLocked() {
@@ -360,7 +362,7 @@ func (c *Conn) requeueLocked(items []item) {
 		switch {
 		case c.slowLocked(): // by one of the items before
 			c.lost++
-		case c.closeFrame != nil || c.readDone:
+		case c.farewell != nil || c.readDone:
 			c.out.push(it) // sent before the connection began to close
 		default:
 			c.offerLocked(it, room)
@@ -401,8 +403,8 @@ func (c *Conn) takeLocked(b *batch) bool {
 		nothing = false
 	}
 	c.inflight = b.data
-	if c.closeFrame != nil && c.out.len() == 0 && b.data <= limit {
-		b.close = c.closeFrame
+	if c.farewell != nil && c.out.len() == 0 && b.data <= limit {
+		b.close = c.farewell.frame
 		c.closeTaken = true
 	}
 	return !nothing || b.close != nil
@@ -452,7 +454,7 @@ func (c *Conn) writeLoop() {
 	for {
 		c.mu.Lock()
 		if !c.takeLocked(b) {
-			if c.direct.ok() && c.deadline.IsZero() && !c.dead {
+			if c.direct.ok() && c.farewell == nil && !c.dead {
 				c.nc.SetWriteDeadline(time.Time{}) // it would end writes that do not wait
 			}
 			c.releaseLocked()
@@ -471,7 +473,7 @@ func (c *Conn) writeLoop() {
 			c.sent += b.messages()
 		case stalled:
 			c.lost += b.messages()
-			if c.closeFrame == nil {
+			if c.farewell == nil {
 				err = fmt.Errorf("%w: %w", ErrSlow, err)
 			}
 			c.severLocked(err)
@@ -489,11 +491,11 @@ func (c *Conn) writeLoop() {
 
 // write hands b to the network and waits until it is taken. A write that ran into its deadline goes on as long as it made progress.
 func (c *Conn) write(b *batch) error {
-	if c.tcp != nil && len(b.bufs) > 1 {
+	if tcp, ok := c.nc.(*net.TCPConn); ok && len(b.bufs) > 1 {
 		b.rest = b.bufs
 		for {
 			c.armWrite()
-			n, err := b.rest.WriteTo(c.tcp)
+			n, err := b.rest.WriteTo(tcp)
 			c.count(int(n))
 			if err == nil {
 				return nil
@@ -525,11 +527,11 @@ func (c *Conn) count(n int) {
 func (c *Conn) armWrite() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	deadline := c.deadline
-	if deadline.IsZero() {
-		deadline = time.Now().Add(c.opts.WriteTimeout)
+	if c.farewell != nil {
+		c.nc.SetWriteDeadline(c.farewell.deadline)
+	} else {
+		c.nc.SetWriteDeadline(time.Now().Add(c.opts.WriteTimeout))
 	}
-	c.nc.SetWriteDeadline(deadline)
 }
 
 // failLocked records that the network takes nothing any more. The peer's close frame may still be on its way here: the reader has some
@@ -540,7 +542,7 @@ func (c *Conn) failLocked(err error) {
 	}
 	c.dead = true
 	c.discardLocked()
-	if c.deadline.IsZero() {
+	if c.farewell == nil {
 		c.rouseLocked()
 		c.nc.SetReadDeadline(time.Now().Add(c.opts.CloseTimeout))
 	}
