@@ -58,7 +58,8 @@ func (g *Group) Whisper(ctx context.Context, requestID string, v any, opts ...Se
 	return b.whisper(ctx, requestID, v, opts)
 }
 
-// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica. It never waits.
+// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica. It waits for
+// no client (see [Replica.Emit]).
 func (g *Group) Emit(replica ID, v any, opts ...SendOption) error {
 	b, err := g.books()
 	if err != nil {

@@ -124,7 +124,8 @@ func (r *Replica) Sockets(tags ...string) iter.Seq[*Socket] {
 	}
 }
 
-// Emit sends v (see [Encode]) to all sockets of this replica. It never waits.
+// Emit sends v (see [Encode]) to all sockets of this replica. It keeps the turn and waits for no client; only when more is sent than
+// the machine can write, it waits until the half megabyte that is ahead of it has been written or queued.
 func (r *Replica) Emit(v any, opts ...SendOption) error {
 	m, err := r.member()
 	if err != nil {

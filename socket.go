@@ -27,7 +27,7 @@ const (
 // that a refused [Replica.Connect] returns: those that can fail then return [ErrNotRunning].
 //
 // Messages from one sender (a handler, a goroutine) reach the client in the order in which they were sent, by whatever of Send,
-// Emit, Broadcast and Whisper. All of these only put the message into the socket's queue: they do not wait for the client.
+// Emit, Broadcast and Whisper. None of these waits for a client: what a client does not take at once waits in its socket's queue.
 type Socket struct {
 	// fixed; zero in a zero Socket
 	id        uuid.UUID

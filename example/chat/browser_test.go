@@ -58,6 +58,14 @@ func TestBrowser(t *testing.T) {
 		p.waitMessage("ada", "all", "hello <i>all</i>")
 	}
 
+	// A long message is compressed on its way there and back.
+	long := strings.TrimSpace(strings.Repeat("the same again ", 100))
+	ada.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#text").value = "the same again ".repeat(100)`),
+		chromedp.SendKeys(chromedp.CSS("#text"), "\n"))
+	for _, p := range tabs {
+		p.waitMessage("ada", "all", long)
+	}
+
 	// Markup stays text.
 	tabs["<b>x</b>"].say("<img src=x onerror=alert(1)>")
 	for _, p := range tabs {
@@ -128,7 +136,7 @@ func TestBrowserOnAPhone(t *testing.T) {
 // startServer serves the chat with limit places a replica until the test ends.
 func startServer(t *testing.T, limit int) (base string, listener *cutListener) {
 	t.Helper()
-	rt, err := dog.New(dog.Options{})
+	rt, err := dog.New(options)
 	require.NoError(t, err)
 	handler, err := newServer(rt, limit)
 	require.NoError(t, err)

@@ -36,9 +36,12 @@ func main() {
 	}
 }
 
+// options are the chat room's. Lists of people and long messages are worth compressing.
+var options = dog.Options{Sockets: dog.SocketOptions{Compression: true}}
+
 // run serves the chat room until ctx is done.
 func run(ctx context.Context, addr string, limit int) error {
-	rt, err := dog.New(dog.Options{})
+	rt, err := dog.New(options)
 	if err != nil {
 		return err
 	}

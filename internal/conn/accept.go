@@ -104,6 +104,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	opts := o.withDefaults()
 	c := &Conn{opts: opts}
 	c.in.limit, c.in.active = opts.MaxMessage, true
+	c.replied = 1 // no even phase
 	c.ended.Add(1)
 	up := &upgrade{w: w, conn: c, header: w.Header().Clone()}
 	mode := websocket.CompressionDisabled

@@ -229,16 +229,16 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	local := *how
 	local.Local = true
 	c.beginCloseLocked(frame, &local)
+	c.wakeLocked()
 }
 
-// beginCloseLocked queues the close frame and bounds what is left to do by CloseTimeout. The caller must hold mu.
+// beginCloseLocked queues the close frame and bounds what is left to do by CloseTimeout. The caller must hold mu, and has it written.
 // Deadlines are set under mu so that the writer, which sets its own, cannot lengthen them.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
 	c.farewell = &farewell{frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local}
 	c.closing.Store(true)
 	c.rouseLocked()
 	c.nc.SetDeadline(c.farewell.deadline)
-	c.wakeLocked()
 }
 
 // Abort drops the connection now: what waits is lost, and Read returns a [CloseError] with code 1006 and err ([ErrClosed]

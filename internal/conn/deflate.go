@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"math"
 	"sync"
 )
 
@@ -19,6 +20,9 @@ const deflateTail = "\x00\x00\xff\xff"
 
 // deflateEnd is what a reader needs after a message: the tail, and an empty last block, so that the stream ends.
 const deflateEnd = deflateTail + "\x01\x00\x00\xff\xff"
+
+// maxStreams bounds the streams that one message may consist of (RFC 7692, section 7.2.3.4): to begin one takes longer than to send it.
+const maxStreams = 16
 
 // errDeflate means that a compressed message is not one.
 var errDeflate = errors.New("malformed compressed message")
@@ -91,20 +95,25 @@ func inflate(b []byte, limit int64) ([]byte, error) {
 	}()
 	in.src.message.Reset(b)
 	in.src.end.Reset([]byte(deflateEnd))
-	if err := in.flate.(flate.Resetter).Reset(&in.src, nil); err != nil {
-		return nil, errDeflate
+	limit = min(limit, math.MaxInt64-1)
+	var message bytes.Buffer
+	for streams := 0; streams == 0 || in.src.message.Len() > 0; streams++ {
+		if streams == maxStreams {
+			return nil, errDeflate
+		}
+		if err := in.flate.(flate.Resetter).Reset(&in.src, nil); err != nil {
+			return nil, errDeflate
+		}
+		if _, err := message.ReadFrom(io.LimitReader(in.flate, limit+1-int64(message.Len()))); err != nil {
+			return nil, errDeflate
+		}
+		if int64(message.Len()) > limit {
+			return nil, ErrTooBig
+		}
 	}
-	message, err := io.ReadAll(io.LimitReader(in.flate, limit+1))
-	switch {
-	case err != nil:
-		return nil, errDeflate
-	case int64(len(message)) > limit:
-		return nil, ErrTooBig
-	case in.src.message.Len() > 0:
-		return nil, errDeflate // something follows the end of the stream
-	}
-	return message, nil
+	return message.Bytes(), nil
 }
 
-// maxDeflated bounds the compressed form of a message of n bytes: what does not shrink grows by five bytes in every block.
-func maxDeflated(n int64) int64 { return n + n/1000 + 64 }
+// maxDeflated bounds the compressed form of a message of n bytes: what does not shrink grows by five bytes in every block, and
+// zlib's shortest blocks have 127.
+func maxDeflated(n int64) int64 { return n + min(n/16+64, math.MaxInt64-n) }

@@ -2,12 +2,14 @@ package conn_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,6 +77,10 @@ func pipe(t testing.TB, o *conn.Options) (*conn.Conn, *peer) {
 }
 
 func accept(t testing.TB, server, client net.Conn, o *conn.Options) (*conn.Conn, *peer) {
+	return acceptRequest(t, server, client, upgradeRequest(), o)
+}
+
+func acceptRequest(t testing.TB, server, client net.Conn, r *http.Request, o *conn.Options) (*conn.Conn, *peer) {
 	p := &peer{Conn: client, t: t, br: bufio.NewReaderSize(client, 16)}
 	answered := make(chan error, 1)
 	go func() {
@@ -84,7 +90,7 @@ func accept(t testing.TB, server, client net.Conn, o *conn.Options) (*conn.Conn,
 		}
 		answered <- err
 	}()
-	c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), o)
+	c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, r, o)
 	require.NoError(t, err)
 	c.Start()
 	require.NoError(t, <-answered)
@@ -133,14 +139,24 @@ func (p *peer) next() frame {
 }
 
 func (p *peer) read() (frame, error) {
+	f, err := p.readAny()
+	if err == nil && f.op&0xF0 != fin {
+		return frame{}, errors.New("not a final, plain frame")
+	}
+	f.op &= 0xF
+	return f, err
+}
+
+// readAny reads an unmasked frame; op is its first byte.
+func (p *peer) readAny() (frame, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(p.br, head[:2]); err != nil {
 		return frame{}, err
 	}
-	if head[0]&0xF0 != fin || head[1]&0x80 != 0 {
-		return frame{}, errors.New("not a final, unmasked frame")
+	if head[1]&0x80 != 0 {
+		return frame{}, errors.New("a frame with a mask")
 	}
-	op, n := head[0]&0xF, uint64(head[1])
+	op, n := head[0], uint64(head[1])
 	switch n {
 	case 126:
 		if _, err := io.ReadFull(p.br, head[:2]); err != nil {
@@ -223,4 +239,65 @@ func requireEnd(t testing.TB, r *reading, code int, reason string, cause error) 
 	} else {
 		require.ErrorIs(t, ce, cause)
 	}
+}
+
+// How long to wait for what the kernel brings about, and how often to look.
+const (
+	waitFor = 30 * time.Second
+	tick    = time.Millisecond
+)
+
+// tape is a network connection to a peer that has said everything already and hung up.
+type tape struct {
+	net.Conn // nil: only what follows may be called
+	in       io.Reader
+	wrote    chan struct{} // something; nil: of no interest
+
+	mu  sync.Mutex
+	out bytes.Buffer // guarded by mu
+}
+
+func (c *tape) Read(p []byte) (int, error)       { return c.in.Read(p) }
+func (c *tape) Close() error                     { return nil }
+func (c *tape) SetDeadline(time.Time) error      { return nil }
+func (c *tape) SetReadDeadline(time.Time) error  { return nil }
+func (c *tape) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *tape) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case c.wrote <- struct{}{}:
+	default:
+	}
+	return c.out.Write(p)
+}
+
+// play accepts r over a tape with this stream, to be read in pieces of at most so many bytes. It returns the messages, how the
+// connection ended, and what was answered.
+func play(t testing.TB, stream []byte, piece int, r *http.Request, o *conn.Options) (msgs []string, end *conn.CloseError, nc *tape) {
+	t.Helper()
+	nc = &tape{in: &pieces{stream, piece}, wrote: make(chan struct{}, 1)}
+	c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), nc}, r, o)
+	require.NoError(t, err)
+	c.Start()
+	<-nc.wrote // the answer, which a peer that has hung up would not get
+	read := startReading(c)
+	end = read.end(t)
+	return read.msgs, end, nc
+}
+
+// pieces reads from rest, at most size bytes at a time.
+type pieces struct {
+	rest []byte
+	size int
+}
+
+func (r *pieces) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.rest[:min(r.size, len(r.rest))])
+	r.rest = r.rest[n:]
+	return n, nil
 }

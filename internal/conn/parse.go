@@ -55,6 +55,9 @@ func (r *parser) next(p []byte) (rest []byte, op byte, data []byte, err error) {
 				return p, 0, nil, err
 			}
 		}
+		if len(p) == 0 && r.left > 0 {
+			return nil, 0, nil, nil
+		}
 		payload := p[:min(uint64(len(p)), r.left)]
 		p = p[len(payload):]
 		if r.op&8 != 0 {

@@ -54,13 +54,6 @@ func (p *Poller) watch(c *Conn) {
 	}
 }
 
-// unwatch ends what watch began.
-func (p *Poller) unwatch(c *Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.unwatchLocked(c)
-}
-
 // forget ends looking after c.
 func (p *Poller) forget(c *Conn) {
 	if p == nil {
@@ -109,6 +102,7 @@ func (p *Poller) arm(c *Conn) bool {
 		return false
 	}
 	c.parking.waiting = true
+	p.unwatchLocked(c)
 	return true
 }
 
@@ -201,31 +195,21 @@ func (c *Conn) askToPark() {
 func (c *Conn) park() (parked, again bool) {
 	p := c.opts.Poller
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	asked := c.parkAsked
 	c.parkAsked = false
-	if p == nil || c.dead || c.farewell != nil || !asked && !c.in.none {
-		c.mu.Unlock()
-		again = asked || c.in.none
+	if !asked && !c.in.none {
+		return false, false
+	}
+	if c.dead || c.farewell != nil || !p.arm(c) {
 		c.in.active = true
-		return false, again
+		return false, true
 	}
 	c.nc.SetReadDeadline(time.Time{})
-	p.unwatch(c)
-	c.in.active = false // before somebody else may become the reader
+	c.dropBuffer()
+	c.in.active = false
 	c.parked = true
-	c.mu.Unlock()
-	if p.arm(c) {
-		return true, false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.parked {
-		return true, false // roused meanwhile: the new reader goes on
-	}
-	c.parked = false
-	p.watch(c)
-	c.in.active = true
-	return false, true
+	return true, false
 }
 
 // rouseLocked gives a parked connection a goroutine that reads. The caller must hold mu.

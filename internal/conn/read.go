@@ -54,8 +54,8 @@ func (c *Conn) Read() (Op, []byte, error) {
 			return 0, nil, err
 		}
 		if err != nil {
-			c.in.rest = nil
 			c.dropBuffer()
+			c.in.rest, c.in.parser = nil, parser{}
 			c.in.end = c.finish(err)
 			c.phase.Add(1)
 			return 0, nil, c.in.end

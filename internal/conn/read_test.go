@@ -1,12 +1,19 @@
 package conn_test
 
 import (
+	"bytes"
+	"errors"
 	"io"
+	"math/rand/v2"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog/internal/conn"
@@ -236,5 +243,120 @@ func FuzzRead(f *testing.F) {
 		for _, m := range read.msgs {
 			require.LessOrEqual(t, len(m), 64)
 		}
+	})
+}
+
+// readByCoder is what coder/websocket makes of a stream: the messages, and the close code that sums up how it ended. Where it is laxer
+// than we are, the code is ours: it does not check that texts and close reasons are UTF-8.
+func readByCoder(t *testing.T, stream []byte, limit int64) (msgs []string, code int) {
+	nc := &tape{in: &pieces{stream, len(stream)}}
+	ws, err := websocket.Accept(hijackWriter{httptest.NewRecorder(), nc}, upgradeRequest(), nil)
+	require.NoError(t, err)
+	defer ws.CloseNow()
+	ws.SetReadLimit(limit)
+	for {
+		typ, data, err := ws.Read(t.Context())
+		var peer websocket.CloseError
+		switch {
+		case err == nil && typ == websocket.MessageText && !utf8.Valid(data):
+			return msgs, 1007
+		case err == nil:
+			msgs = append(msgs, string(data))
+		case errors.As(err, &peer) && !utf8.ValidString(peer.Reason):
+			return msgs, 1007
+		case errors.As(err, &peer):
+			return msgs, int(peer.Code)
+		case errors.Is(err, websocket.ErrMessageTooBig):
+			return msgs, 1009
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return msgs, 1006
+		default:
+			return msgs, 1002 // a frame without a mask and a negative length it hangs up on without a close frame
+		}
+	}
+}
+
+// FuzzReadLikeCoder reads arbitrary bytes here and with coder/websocket: the messages and the verdict must be the same, and must not
+// depend on the pieces in which they arrive.
+func FuzzReadLikeCoder(f *testing.F) {
+	const limit = 64
+	add := func(frames ...[]byte) { f.Add(bytes.Join(frames, nil), byte(7)) }
+	add()
+	add([]byte("no frames"))
+	add(masked(fin|1, "hello"), masked(fin|2, "\xff"), masked(fin|opPing, "p"), masked(fin|opPong, ""))
+	add(masked(1, "a\xe2\x82"), masked(fin|opPing, "between"), masked(0, ""), masked(fin|0, "\xac"), masked(fin|1, "more"))
+	add(masked(1, "a\xe2\x82"), masked(fin|0, "x"))
+	for _, n := range []int{limit - 1, limit, limit + 1, 125, 126, 0xFFFF, 0x10000} {
+		long := strings.Repeat("x", n)
+		add(masked(fin|2, long), masked(fin|1, "after"))
+		add(masked(2, long[:n/2]), masked(fin|opPing, "p"), masked(fin|0, long[n/2:]), masked(fin|1, "after"))
+		add(masked(fin|opPing, long), masked(fin|opPong, long), masked(fin|1, "after"))
+	}
+	for code := range 5100 {
+		if code < 20 || code > 995 && code < 1020 || code%1000 < 2 || code%1000 > 998 {
+			add(masked(fin|1, "before"), masked(fin|opClose, closeFrame(code, "why").payload), masked(fin|1, "after"))
+		}
+	}
+	add(masked(fin|opClose, ""))
+	add(masked(fin|opClose, "\x03"))
+	add(masked(fin|opClose, closeFrame(1000, "\xff").payload))
+	add(masked(fin|opClose, closeFrame(1000, strings.Repeat("r", 123)).payload))
+	for head := range 0x100 {
+		add(masked(byte(head), "x"), masked(fin|1, "after"))
+		add(masked(1, "begun"), masked(byte(head), "x"), masked(fin|0, "after"))
+		add([]byte{fin | 1, byte(head), 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})
+	}
+	add([]byte{fin | 2, 0xFE, 0, 1, 1, 2, 3, 4, 'x'}) // a length longer than need be
+	add([]byte{fin | 2, 0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 'x'})
+	add([]byte{fin | 2, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4})
+	add([]byte{fin | 2, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 500 { // mostly legal
+		var stream []byte
+		begun := false
+		for range 1 + rnd.IntN(6) {
+			head := byte(1 + rnd.IntN(2))
+			switch k := rnd.IntN(10); {
+			case k == 0:
+				head = byte(rnd.IntN(0x100))
+			case k < 3:
+				head = fin | opPing + byte(rnd.IntN(2))
+			case begun:
+				head = 0
+				fallthrough
+			default:
+				begun = rnd.IntN(2) == 0
+				if !begun {
+					head |= fin
+				}
+			}
+			payload := strings.Repeat("x€", rnd.IntN(8))
+			payload = payload[:max(len(payload)-rnd.IntN(8)/7, 0)]
+			stream = append(stream, masked(head, payload)...)
+		}
+		f.Add(stream[:len(stream)-rnd.IntN(2)], byte(rnd.IntN(20)))
+	}
+
+	f.Fuzz(func(t *testing.T, stream []byte, piece byte) {
+		o := &conn.Options{MaxMessage: limit}
+		// Zeros complete every frame that is not too long, and are no frame themselves. They bring about a verdict.
+		whole := append(bytes.Clone(stream), make([]byte, 200)...)
+		want, code := readByCoder(t, whole, limit)
+		require.NotEqual(t, 1006, code)
+		for _, size := range []int{len(whole), 1, 1 + int(piece)} {
+			msgs, end, _ := play(t, whole, size, upgradeRequest(), o)
+			require.Equal(t, want, msgs)
+			require.Equal(t, code, end.Code, "%v", end)
+		}
+
+		// Without them the stream ends early, unless the verdict was clear before. There a message that has begun may then be taken for whole.
+		msgs, end, _ := play(t, stream, 1+int(piece), upgradeRequest(), o)
+		if end.Code == 1006 {
+			require.LessOrEqual(t, len(msgs), len(want))
+			want = want[:len(msgs)]
+		} else {
+			require.Equal(t, code, end.Code, "%v", end)
+		}
+		require.True(t, slices.Equal(want, msgs), "%q, not %q", msgs, want)
 	})
 }

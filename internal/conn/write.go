@@ -142,6 +142,7 @@ func (c *Conn) offerLocked(it item, room int) (ok bool) {
 		c.discardLocked()
 		slow := &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
 		c.beginCloseLocked(slow.frame(), slow)
+		c.wakeLocked()
 	}
 	return !res.overflow
 }

@@ -1,0 +1,4 @@
+package conn
+
+// Direct reports whether the connection is read and written without waiting.
+func Direct(c *Conn) bool { return c.direct.ok() }

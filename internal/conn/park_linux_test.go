@@ -1,0 +1,592 @@
+package conn_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+// lot is a server whose connections park as soon as they are silent. When the test ends, nothing may be left of it.
+type lot struct {
+	t         *testing.T
+	url       *httptest.Server
+	poller    *conn.Poller
+	endPoller func() // returns when Run has returned
+	accepted  chan *parker
+	handle    func(*parker, string) // runs between reads; may be nil
+	all       sync.WaitGroup        // connections
+}
+
+// parker is a connection of a lot. What happens to it is told in order: "woken", "parked", "message ..." and "end".
+type parker struct {
+	*conn.Conn
+	lot    *lot
+	events chan string
+	end    *conn.CloseError // set before "end"
+}
+
+func descriptors(t *testing.T) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(entries)
+}
+
+func newLot(t *testing.T, o conn.Options) *lot {
+	warm, err := net.Listen("tcp", "127.0.0.1:0") // Go's own descriptors for the network are there from now on
+	require.NoError(t, err)
+	warm.Close()
+	before := descriptors(t)
+
+	l := &lot{t: t, poller: conn.NewPoller(100 * time.Microsecond), accepted: make(chan *parker, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		l.poller.Run(ctx)
+	}()
+	l.endPoller = func() {
+		cancel()
+		<-ran
+	}
+	o.Poller = l.poller
+	o.Wake = func(c *conn.Conn) {
+		p := c.Data.(*parker)
+		p.tell("woken")
+		go p.read()
+	}
+	l.url = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := conn.Accept(w, r, &o)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		p := &parker{Conn: c, lot: l, events: make(chan string, 10_000)}
+		c.Data = p
+		c.Start()
+		l.all.Add(1)
+		go p.read()
+		l.accepted <- p
+	}))
+	t.Cleanup(func() {
+		l.all.Wait()
+		awake, places := l.poller.Tables()
+		l.endPoller()
+		l.url.Close()
+		require.Zero(t, awake, "connections that the Poller still looks after")
+		require.Zero(t, places, "connections that the Poller holds")
+		require.Eventually(t, func() bool { return descriptors(t) <= before }, waitFor, tick, "descriptors are left")
+	})
+	return l
+}
+
+func (l *lot) dial() (*parker, *peer) {
+	nc, err := net.Dial("tcp", l.url.Listener.Addr().String())
+	require.NoError(l.t, err)
+	p := &peer{Conn: nc, t: l.t, br: bufio.NewReader(nc)}
+	l.t.Cleanup(func() { nc.Close() }) // before the lot waits for its connections
+	require.NoError(l.t, upgradeRequest().Write(p))
+	answer, err := http.ReadResponse(p.br, nil)
+	require.NoError(l.t, err)
+	require.Equal(l.t, http.StatusSwitchingProtocols, answer.StatusCode)
+	return <-l.accepted, p
+}
+
+// parked is a connection that is.
+func (l *lot) parked() (*parker, *peer) {
+	c, p := l.dial()
+	c.expect("parked")
+	return c, p
+}
+
+func (c *parker) tell(event string) {
+	select {
+	case c.events <- event:
+	default:
+		panic("nobody listens")
+	}
+}
+
+func (c *parker) read() {
+	for {
+		_, data, err := c.Read()
+		switch {
+		case err == conn.ErrParked:
+			c.tell("parked")
+			return
+		case err != nil:
+			if !errors.As(err, &c.end) {
+				panic(err)
+			}
+			c.Wait()
+			c.tell("end")
+			c.lot.all.Done()
+			return
+		}
+		c.tell("message " + string(data))
+		if c.lot.handle != nil {
+			c.lot.handle(c, string(data))
+		}
+	}
+}
+
+// expect requires these events to come next.
+func (c *parker) expect(events ...string) {
+	c.lot.t.Helper()
+	for i, want := range events {
+		require.Equal(c.lot.t, want, <-c.events, "event %d of %q", i, events)
+	}
+}
+
+func (c *parker) expectEnd(code int, cause error) {
+	c.lot.t.Helper()
+	c.expect("end")
+	require.Equal(c.lot.t, code, c.end.Code, "%v", c.end)
+	if cause == nil {
+		require.NoError(c.lot.t, c.end.Err)
+	} else {
+		require.ErrorIs(c.lot.t, c.end, cause)
+	}
+}
+
+func TestParkAndWake(t *testing.T) {
+	c, p := newLot(t, conn.Options{AutoRequest: "?", AutoReply: "!"}).parked()
+	for range 10 {
+		p.send(fin|1, "one")
+		c.expect("woken", "message one", "parked")
+	}
+	p.sendRaw(append(masked(fin|1, "one"), masked(fin|1, "two")...))
+	c.expect("woken", "message one", "message two", "parked")
+	p.send(fin|1, "?")
+	require.Equal(t, text("!"), p.next())
+	c.expect("woken", "parked")
+	p.send(fin|opPing, "still there?")
+	require.Equal(t, frame{opPong, "still there?"}, p.next())
+	c.expect("woken", "parked")
+	p.send(fin|opPong, "unasked for")
+	c.expect("woken", "parked")
+	require.NoError(t, c.Send(conn.NewFrame(conn.Text, []byte("sent")), "")) // needs no reader
+	require.Equal(t, text("sent"), p.next())
+	p.send(fin|1, "last")
+	c.expect("woken", "message last", "parked")
+	require.EqualValues(t, 14, c.Stats().MessagesIn)
+}
+
+// A connection parks wherever the stream has stopped, and goes on from there.
+func TestParkWithinFrames(t *testing.T) {
+	c, p := newLot(t, conn.Options{}).parked()
+	stream := append(masked(1, "frag"), masked(fin|opPing, "between")...)
+	stream = append(stream, masked(fin|0, "ment")...)
+	for i := range len(stream) - 1 {
+		p.sendRaw(stream[i : i+1])
+		c.expect("woken", "parked")
+	}
+	p.sendRaw(stream[len(stream)-1:])
+	c.expect("woken", "message fragment", "parked")
+
+	long := strings.Repeat("long ", 5000)
+	stream = masked(fin|1, long) // read into the message itself
+	for _, cut := range []int{3, 100, 9000, 17000, len(stream) - 1} {
+		p.sendRaw(stream[:cut])
+		seen := c.Stats().BytesIn
+		p.sendRaw(stream[cut:])
+		for event := ""; event != "message "+long; event = <-c.events {
+			require.Contains(t, []string{"", "woken", "parked"}, event)
+		}
+		require.LessOrEqual(t, seen, c.Stats().BytesIn)
+		c.expect("parked")
+	}
+}
+
+func TestParkedCostsNoGoroutine(t *testing.T) {
+	l := newLot(t, conn.Options{})
+	first, _ := l.parked()
+	before := runtime.NumGoroutine()
+	for range 100 {
+		l.parked()
+	}
+	require.Eventually(t, func() bool { // in a goroutine of its own
+		return runtime.NumGoroutine()-1 <= before
+	}, waitFor, tick, "those of net/http end, too")
+	awake, places := l.poller.Tables()
+	require.Zero(t, awake)
+	require.Equal(t, 101, places)
+	require.Empty(t, first.events)
+}
+
+func TestParkedIsClosed(t *testing.T) {
+	l := newLot(t, conn.Options{})
+	c, p := l.parked()
+	require.NoError(t, c.Close(4000, "enough"))
+	require.Equal(t, closeFrame(4000, "enough"), p.next())
+	p.sendClose(4000, "enough")
+	c.expect("woken")
+	c.expectEnd(4000, nil)
+	p.requireEOF()
+
+	c, p = l.parked()
+	p.sendClose(4001, "enough")
+	require.Equal(t, closeFrame(4001, "enough"), p.next())
+	c.expect("woken")
+	c.expectEnd(4001, nil)
+	p.requireEOF()
+
+	c, p = l.parked()
+	p.sendRaw([]byte("nonsense"))
+	require.Equal(t, closeFrame(1002, "protocol error"), p.next())
+	p.Close()
+	c.expect("woken")
+	c.expectEnd(1002, conn.ErrProtocol)
+
+	errMine := errors.New("mine")
+	c, p = l.parked()
+	c.Abort(errMine)
+	c.expect("woken")
+	c.expectEnd(1006, errMine)
+	require.Empty(t, p.frames())
+}
+
+// While it closes it does not park again: what is left has a deadline.
+func TestParkedAndThePeerDoesNotAnswerTheClose(t *testing.T) {
+	c, p := newLot(t, conn.Options{CloseTimeout: 20 * time.Millisecond}).parked()
+	require.NoError(t, c.Close(4000, ""))
+	p.sendRaw(masked(fin|1, "half a frame")[:5])
+	c.expect("woken")
+	c.expectEnd(4000, os.ErrDeadlineExceeded)
+}
+
+func TestParkedPeerVanishes(t *testing.T) {
+	l := newLot(t, conn.Options{})
+	for _, half := range []string{"", "half a frame"} {
+		for _, vanish := range []struct {
+			how  func(*net.TCPConn) error
+			want error
+		}{
+			{(*net.TCPConn).Close, io.ErrUnexpectedEOF},
+			{(*net.TCPConn).CloseWrite, io.ErrUnexpectedEOF},
+			{func(nc *net.TCPConn) error { _ = nc.SetLinger(0); return nc.Close() }, syscall.ECONNRESET},
+		} {
+			c, p := l.parked()
+			if half != "" {
+				p.sendRaw(masked(fin|1, half)[:7])
+				c.expect("woken", "parked")
+			}
+			require.NoError(t, vanish.how(p.Conn.(*net.TCPConn)))
+			c.expect("woken")
+			c.expectEnd(1006, vanish.want)
+		}
+	}
+}
+
+func TestParkedHeartbeat(t *testing.T) {
+	l := newLot(t, conn.Options{})
+	c, p := l.parked()
+	h := conn.NewHeart(time.Hour)
+	h.Add(c.Conn)
+	require.Empty(t, h.Sweep()) // new
+	for range 3 {
+		require.Empty(t, h.Sweep())
+		require.Equal(t, frame{op: opPing}, p.next())
+		p.send(fin|opPong, "")
+		c.expect("woken", "parked")
+		require.Empty(t, h.Sweep(), "any byte is life")
+	}
+	require.Empty(t, h.Sweep())
+	require.Equal(t, frame{op: opPing}, p.next())
+	require.Equal(t, []*conn.Conn{c.Conn}, h.Sweep())
+	h.Remove(c.Conn)
+
+	h = startHeart(t, time.Millisecond)
+	h.Add(c.Conn)
+	c.expect("woken")
+	c.expectEnd(1006, conn.ErrHeartbeat)
+	h.Remove(c.Conn)
+}
+
+func TestParkedBroadcast(t *testing.T) {
+	l := newLot(t, conn.Options{QueueBytes: 4096, CloseTimeout: 20 * time.Millisecond})
+	s := conn.Set{Writers: conn.NewWriters(nil)}
+	var all []*parker
+	var peers []*peer
+	for range 5 {
+		c, p := l.parked()
+		s.Add(c.Conn)
+		all, peers = append(all, c), append(peers, p)
+	}
+	for i := range 100 {
+		s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", "")
+	}
+	for i, c := range all {
+		for j := range 100 {
+			require.Equal(t, text(fmt.Sprint(j)), peers[i].next())
+		}
+		require.Empty(t, c.events, "nobody has to read for that")
+	}
+
+	// Writing finds out that a peer is gone, or the kernel does.
+	require.NoError(t, peers[0].Conn.(*net.TCPConn).SetLinger(0))
+	peers[0].Close()
+	s.Send(conn.NewFrame(conn.Text, []byte("to those who are there")), "", "")
+	for _, p := range peers[1:] {
+		require.Equal(t, text("to those who are there"), p.next())
+	}
+	all[0].expect("woken", "end")
+	require.Equal(t, 1006, all[0].end.Code)
+	s.Remove(all[0].Conn)
+
+	// Who reads nothing is disconnected.
+	slow := all[1]
+	for range 10_000 {
+		if slow.Send(conn.NewFrame(conn.Binary, make([]byte, 4000)), "") != nil {
+			break
+		}
+	}
+	slow.expect("woken")
+	slow.expectEnd(1008, conn.ErrSlow)
+	s.Remove(slow.Conn)
+	for _, c := range all[2:] {
+		require.Empty(t, c.events)
+		s.Remove(c.Conn)
+	}
+}
+
+// Without its Poller a connection keeps its goroutine.
+func TestPollerEnds(t *testing.T) {
+	l := newLot(t, conn.Options{})
+	type pair struct {
+		*parker
+		*peer
+	}
+	var pairs []pair
+	for range 20 {
+		c, p := l.parked()
+		pairs = append(pairs, pair{c, p})
+	}
+	l.endPoller()
+	for _, p := range pairs {
+		p.expect("woken")
+	}
+	c, p := l.dial()
+	for _, p := range append(pairs, pair{c, p}) {
+		for _, m := range []string{"one", "two"} {
+			p.peer.sendRaw(masked(fin|1, m)[:3])
+			p.peer.sendRaw(masked(fin|1, m)[3:])
+			p.expect("message " + m)
+		}
+	}
+	awake, _ := l.poller.Tables()
+	require.Equal(t, len(pairs)+1, awake)
+	for _, p := range pairs {
+		p.peer.sendClose(1000, "")
+		p.expectEnd(1000, nil)
+	}
+}
+
+// A handler may be silent for as long as it likes.
+func TestParkNotWithinTheHandler(t *testing.T) {
+	release := make(chan struct{})
+	l := newLot(t, conn.Options{})
+	l.handle = func(_ *parker, m string) {
+		if m == "wait" {
+			<-release
+		}
+	}
+	busy, p := l.parked()
+	p.send(fin|1, "wait")
+	busy.expect("woken", "message wait")
+	other, q := l.parked()
+	for range 10 { // the Poller has looked at both
+		q.send(fin|1, "go on")
+		other.expect("woken", "message go on", "parked")
+	}
+	awake, places := l.poller.Tables()
+	require.Equal(t, 1, awake)
+	require.Equal(t, 2, places)
+	require.Empty(t, busy.events)
+	p.send(fin|1, "next")
+	close(release)
+	busy.expect("message next", "parked")
+}
+
+// Messages in all sorts of pieces, with pauses long enough to park and without, arrive once and in order, both ways.
+func TestParkLosesNothing(t *testing.T) {
+	const conns, steps = 8, 500
+	l := newLot(t, conn.Options{QueueBytes: 1 << 30, MaxMessage: 1 << 20})
+	s := conn.Set{Writers: conn.NewWriters(nil)}
+	var peers, servers, readers sync.WaitGroup
+	var sending atomic.Int32
+	sending.Store(conns)
+	var checks []func()
+	for i := range conns {
+		rnd := rand.New(rand.NewPCG(uint64(i), 1))
+		c, p := l.dial()
+		s.Add(c.Conn)
+		parked := make(chan struct{}, 1) // it has parked since this was last read
+		var sent, got []string
+		parks, waits := 0, 0
+		servers.Go(func() {
+			for event := range c.events {
+				switch event {
+				case "parked":
+					parks++
+					select {
+					case parked <- struct{}{}:
+					default:
+					}
+				case "woken":
+				case "end":
+					s.Remove(c.Conn)
+					return
+				default:
+					got = append(got, strings.TrimPrefix(event, "message "))
+				}
+			}
+		})
+		readers.Go(func() {
+			next := 0
+			for {
+				f, err := p.read()
+				if err != nil {
+					t.Errorf("read: %v", err)
+					return
+				}
+				switch f.op {
+				case opPong:
+				case opClose:
+					p.Close()
+					return
+				default:
+					if f.payload != fmt.Sprint(next) {
+						t.Errorf("got %q, not %d", f.payload, next)
+					}
+					next++
+				}
+			}
+		})
+		peers.Go(func() {
+			defer sending.Add(-1)
+			write := func(b []byte) {
+				if _, err := p.Write(b); err != nil {
+					t.Errorf("write: %v", err)
+				}
+			}
+			pause := func() {
+				waits++
+				<-parked
+			}
+			for step := range steps {
+				message := fmt.Sprintf("%d %s", step, strings.Repeat("x", rnd.IntN(100)))
+				if rnd.IntN(20) == 0 {
+					message += strings.Repeat("x", rnd.IntN(100_000))
+				}
+				sent = append(sent, message)
+				b := masked(fin|1, message)
+				cut := rnd.IntN(min(len(b), 30))
+				switch rnd.IntN(5) {
+				case 0:
+					pause()
+				case 1:
+					write(b[:cut])
+					b = b[cut:]
+					if cut > 0 {
+						pause() // within the frame
+					}
+				case 2:
+					write(masked(fin|opPing, "x"))
+				case 3:
+					write(b[:cut])
+					b = b[cut:]
+				}
+				write(b)
+			}
+			write(masked(fin|opClose, closeFrame(1000, "").payload))
+		})
+		checks = append(checks, func() {
+			require.Equal(t, 1000, c.end.Code, "%v", c.end)
+			require.True(t, slices.Equal(sent, got), "%d messages were sent, %d received", len(sent), len(got))
+			require.GreaterOrEqual(t, parks, waits)
+		})
+	}
+	for i := 0; sending.Load() > 0; i++ {
+		s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", "")
+		time.Sleep(time.Millisecond) // so that silence is possible
+	}
+	peers.Wait()
+	servers.Wait()
+	readers.Wait()
+	for _, check := range checks {
+		check()
+	}
+}
+
+// However a connection ends, and whatever else happens just then, the Poller lets go of it.
+func TestParkAndEndAtTheSameTime(t *testing.T) {
+	l := newLot(t, conn.Options{CloseTimeout: 2 * time.Millisecond})
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range 500 {
+		c, p := l.dial()
+		if rnd.IntN(2) == 0 {
+			c.expect("parked")
+		}
+		stream := masked(fin|1, "message")
+		ends := []func(){
+			func() { c.Abort(nil) },
+			func() { c.Close(4000, "") },
+			func() { p.Close() },
+			func() { p.Conn.(*net.TCPConn).SetLinger(0); p.Close() },
+			func() { p.Write(masked(fin|opClose, "")) },
+		}
+		var both sync.WaitGroup
+		for range 2 {
+			end := ends[rnd.IntN(len(ends))]
+			cut, spin := 1+rnd.IntN(len(stream)), rnd.IntN(20)
+			both.Go(func() {
+				p.Write(stream[:cut]) // wakes it, to park again soon
+				for range spin {
+					runtime.Gosched()
+				}
+				end()
+			})
+		}
+		both.Wait()
+		for event := ""; event != "end"; event = <-c.events {
+		}
+		p.Close()
+	}
+}
+
+// A connection that is aborted at the moment when it parks is not kept by the Poller.
+func TestParkAndAbortAtTheSameTime(t *testing.T) {
+	l := newLot(t, conn.Options{})
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range 500 {
+		c, p := l.parked()
+		p.sendRaw([]byte{fin | 1}) // wakes it, to park again at once
+		c.expect("woken")
+		for range rnd.IntN(2000) {
+			runtime.KeepAlive(c)
+		}
+		c.Abort(nil)
+		for event := ""; event != "end"; event = <-c.events {
+		}
+		p.Close()
+	}
+}
