@@ -1,0 +1,143 @@
+//go:build linux
+
+// Command load opens sockets to a server under test, makes it work, and counts what arrives. It prints a line of JSON for each
+// cell. It is one thread that reads all sockets through epoll into one buffer and looks at no more of a frame than it
+// needs, so that it costs less than the servers.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godurable/dog/bench/internal/wire"
+)
+
+var (
+	addr      = flag.String("addr", "", "IPv4 address and port of the server's endpoint")
+	statAddr  = flag.String("stat", "", "address of the server's statistics")
+	proto     = flag.String("proto", wire.ProtoPlain, "protocol of the messages in the frames")
+	sockets   = flag.Int("sockets", 1000, "sockets to open")
+	cellNames = flag.String("cells", "w1-64", "what to measure on them, in this order: w1-BYTES, w32-BYTES (fan-out with so many "+
+		"messages under way), echo-BYTES, rate-BYTES@PER_SECOND, slow-BYTES@PER_SECOND (the same without and with 1 % more "+
+		"sockets that never read), idle")
+	measure  = flag.Duration("time", 600*time.Millisecond, "duration of a measurement")
+	atLeast  = flag.Uint64("messages", 10, "fan-outs that a measurement has at least, besides those under way")
+	settle   = flag.Duration("settle", 2*time.Second, "idle: silence before memory is measured")
+	first    = flag.Int("first", 0, "hold: index of the first socket")
+	holdOnly = flag.Bool("hold", false, "only hold sockets, for another process that measures")
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("load: ")
+	flag.Parse()
+	runtime.LockOSThread()
+	to, err := netip.ParseAddrPort(*addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	t := target{addr: to, proto: *proto}
+	if *holdOnly {
+		err = hold(t)
+	} else {
+		err = run(t)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(t target) error {
+	cells, err := parseCells(*cellNames)
+	if err != nil {
+		return err
+	}
+	l, err := newLoop(t)
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	emit := func(r wire.Result) error { return out.Encode(r) }
+	if cells[0].kind == "idle" {
+		return idle(l, emit)
+	}
+	if err := l.open(0, *sockets); err != nil {
+		return err
+	}
+	if err := joined(*sockets); err != nil {
+		return err
+	}
+	for _, c := range cells {
+		if err := c.measure(l, emit); err != nil {
+			return err
+		}
+		if l.closed > 0 || l.failed != nil {
+			return nil // the sockets are no longer what the next cell needs; this one's result says so
+		}
+	}
+	return nil
+}
+
+// A cell is one thing to measure.
+type cell struct {
+	name string
+	kind string // w, echo, rate, slow, idle
+	size int    // of the messages
+	n    int    // w: messages under way
+	rate float64
+}
+
+func parseCells(list string) ([]cell, error) {
+	var cells []cell
+	for name := range strings.SplitSeq(list, ",") {
+		c, err := parseCell(name)
+		if err != nil {
+			return nil, fmt.Errorf("cell %q: %w", name, err)
+		}
+		cells = append(cells, c)
+	}
+	if len(cells) > 1 && slices.ContainsFunc(cells, func(c cell) bool { return c.kind == "idle" }) {
+		return nil, fmt.Errorf("idle goes with no other cell: it begins with a server that has no sockets")
+	}
+	return cells, nil
+}
+
+func parseCell(name string) (c cell, err error) {
+	c = cell{name: name, kind: name}
+	if name == "idle" {
+		return c, nil
+	}
+	kind, size, _ := strings.Cut(name, "-")
+	size, rate, paced := strings.Cut(size, "@")
+	if c.size, err = strconv.Atoi(size); err != nil {
+		return cell{}, err
+	}
+	if c.size < wire.MinMessage {
+		return cell{}, fmt.Errorf("a message has at least %d bytes", wire.MinMessage)
+	}
+	c.kind = kind
+	if under, ok := strings.CutPrefix(kind, "w"); ok {
+		c.kind = "w"
+		if c.n, err = strconv.Atoi(under); err != nil || c.n < 1 || c.n > ring {
+			return cell{}, fmt.Errorf("1 to %d messages can be under way", ring)
+		}
+	}
+	if paced {
+		if c.rate, err = strconv.ParseFloat(rate, 64); err != nil || c.rate <= 0 {
+			return cell{}, fmt.Errorf("no rate: %q", rate)
+		}
+	}
+	if paced != (c.kind == "rate" || c.kind == "slow") || !slices.Contains([]string{"w", "echo", "rate", "slow"}, c.kind) {
+		return cell{}, fmt.Errorf("no such cell")
+	}
+	return c, nil
+}

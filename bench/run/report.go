@@ -1,0 +1,357 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/godurable/dog/bench/internal/wire"
+)
+
+// results are all that a run found out.
+type results struct {
+	Environment []string `json:"environment"`
+	Notes       []string `json:"notes"`
+	Rows        []string `json:"rows"`
+	Samples     []sample `json:"samples"`
+}
+
+// A sample is one cell of one row, measured once.
+type sample struct {
+	Round int    `json:"round"`
+	Row   string `json:"row"`
+	wire.Result
+}
+
+// ok reports whether the sample counts.
+func (s sample) ok() bool { return s.Err == "" && s.Lost == 0 }
+
+// floorRow is a reference, not a peer.
+const floorRow = "raw"
+
+// peer reports whether a row is another library, with which the subject competes.
+func peer(row, subject string) bool {
+	return row != subject && row != floorRow && row != "dog" && !strings.HasPrefix(row, "dog-")
+}
+
+// A column is a cell with a number of sockets.
+type column struct {
+	sockets int
+	cell    string
+}
+
+func (c column) String() string {
+	kind, rest, sized := strings.Cut(c.cell, "-")
+	name := kind
+	if strings.HasPrefix(kind, "w") {
+		name = strings.ToUpper(kind)
+	}
+	if sized {
+		rest, which, _ := strings.Cut(rest, "/")
+		size, rate, paced := strings.Cut(rest, "@")
+		name += ", " + size + " B"
+		if paced {
+			name += ", " + rate + "/s"
+		}
+		switch which {
+		case "none":
+			name += ", without slow ones"
+		case "slow":
+			name += ", with 1 % slow ones"
+		}
+	}
+	return fmt.Sprintf("%s, %s sockets", name, thousands(c.sockets))
+}
+
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
+}
+
+// A metric is a figure of samples.
+type metric struct {
+	title  string
+	cells  []string // the kinds of cells it is shown for
+	more   bool     // more is better
+	ratios bool     // compared with the peers
+	of     func(wire.Result) float64
+}
+
+func perDelivery(cpu func(wire.Result) float64) func(wire.Result) float64 {
+	return func(r wire.Result) float64 { return cpu(r) / float64(r.Deliveries) }
+}
+
+// quantile makes a metric of latencies; NaN when there are none.
+func quantile(of func(wire.Result) *wire.Quantiles, q func(*wire.Quantiles) float64) func(wire.Result) float64 {
+	return func(r wire.Result) float64 {
+		if all := of(r); all != nil {
+			return q(all)
+		}
+		return math.NaN()
+	}
+}
+
+var (
+	medianOf = func(r wire.Result) *wire.Quantiles { return r.Median }
+	lastOf   = func(r wire.Result) *wire.Quantiles { return r.Last }
+	p50      = func(q *wire.Quantiles) float64 { return q.P50 }
+	p99      = func(q *wire.Quantiles) float64 { return q.P99 }
+)
+
+var (
+	serverCPU = metric{"Server CPU, µs per delivery", []string{"w1", "w32", "echo", "rate"}, false, true,
+		perDelivery(func(r wire.Result) float64 { return r.ServerCPU })}
+	throughput = metric{"Deliveries per second", []string{"w1", "w32", "echo"}, true, true,
+		func(r wire.Result) float64 { return float64(r.Deliveries) / r.Seconds }}
+	lastP99 = metric{"Latency to the last receiver, p99, ms", []string{"w1", "rate", "slow"}, false, true, quantile(lastOf, p99)}
+	idleKiB = metric{"Idle socket, KiB of RSS", []string{"idle"}, false, true, func(r wire.Result) float64 { return r.PerSocket }}
+
+	metrics = []metric{
+		serverCPU,
+		throughput,
+		{"Latency to the last receiver, p50, ms", []string{"w1", "rate", "slow"}, false, true, quantile(lastOf, p50)},
+		lastP99,
+		{"Latency to the median receiver, p50, ms", []string{"rate", "slow"}, false, false, quantile(medianOf, p50)},
+		{"Latency to the median receiver, p99, ms", []string{"rate", "slow"}, false, false, quantile(medianOf, p99)},
+		idleKiB,
+		{"Idle socket, goroutines", []string{"idle"}, false, false, func(r wire.Result) float64 { return r.Goroutines }},
+		{"Server RSS, MiB", []string{"slow"}, false, false, func(r wire.Result) float64 { return r.RSS / 1024 }},
+		{"Slow sockets that the server has kept, %", []string{"slow"}, false, false, func(r wire.Result) float64 {
+			if strings.HasSuffix(r.Cell, "/none") {
+				return math.NaN()
+			}
+			return 100 * r.SlowOpen
+		}},
+		{"For comparison: CPU of the load generator, µs per frame", []string{"w1", "w32", "echo", "rate"}, false, false,
+			perDelivery(func(r wire.Result) float64 { return r.LoadCPU })},
+	}
+)
+
+// shows reports whether the metric makes sense for a cell.
+func (m metric) shows(cell string) bool {
+	kind, _, _ := strings.Cut(cell, "-")
+	return slices.Contains(m.cells, kind)
+}
+
+// columns are those of the metric, in the order in which they were measured first.
+func (r results) columns(m metric) []column {
+	var cs []column
+	for _, s := range r.Samples {
+		c := column{s.Sockets, s.Cell}
+		if m.shows(s.Cell) && !slices.Contains(cs, c) && (!s.ok() || !math.IsNaN(m.of(s.Result))) {
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+// values are a row's figures by round. Rounds that do not count are missing.
+func (r results) values(m metric, c column, row string) map[int]float64 {
+	vs := make(map[int]float64)
+	for _, s := range r.Samples {
+		if s.Row == row && s.Cell == c.cell && s.Sockets == c.sockets && s.ok() {
+			if v := m.of(s.Result); !math.IsNaN(v) && !math.IsInf(v, 0) {
+				vs[s.Round] = v
+			}
+		}
+	}
+	return vs
+}
+
+// failed reports whether a row failed at a cell in some round.
+func (r results) failed(c column, row string) bool {
+	return slices.ContainsFunc(r.Samples, func(s sample) bool {
+		return s.Row == row && s.Cell == c.cell && s.Sockets == c.sockets && !s.ok()
+	})
+}
+
+// A spread is what several rounds gave.
+type spread struct {
+	median, low, high float64
+	n                 int
+}
+
+func spreadOf(vs map[int]float64) spread {
+	if len(vs) == 0 {
+		return spread{}
+	}
+	var all []float64
+	for _, v := range vs {
+		all = append(all, v)
+	}
+	slices.Sort(all)
+	mid := len(all) / 2
+	s := spread{median: all[mid], low: all[0], high: all[len(all)-1], n: len(all)}
+	if len(all)%2 == 0 {
+		s.median = (all[mid-1] + all[mid]) / 2
+	}
+	return s
+}
+
+func (s spread) String() string {
+	switch s.n {
+	case 0:
+		return "–"
+	case 1:
+		return figure(s.median)
+	}
+	return fmt.Sprintf("%s (%s…%s)", figure(s.median), figure(s.low), figure(s.high))
+}
+
+// figure writes three significant digits.
+func figure(v float64) string {
+	switch a := math.Abs(v); {
+	case a >= 999_500:
+		return fmt.Sprintf("%.3gM", v/1e6)
+	case a >= 9_995:
+		return fmt.Sprintf("%.0fk", v/1e3)
+	case a >= 99.95:
+		return fmt.Sprintf("%.0f", v)
+	case a >= 9.995:
+		return fmt.Sprintf("%.1f", v)
+	case a < 0.005:
+		return "0"
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// best is the peer with the best median among those that never failed at the cell; "" when there is none.
+func (r results) best(m metric, c column, subject string) string {
+	var peers []string
+	for _, row := range r.Rows {
+		if peer(row, subject) && !r.failed(c, row) && len(r.values(m, c, row)) > 0 {
+			peers = append(peers, row)
+		}
+	}
+	if len(peers) == 0 {
+		return ""
+	}
+	byMedian := func(a, b string) int {
+		return cmp.Compare(spreadOf(r.values(m, c, a)).median, spreadOf(r.values(m, c, b)).median)
+	}
+	if m.more {
+		return slices.MaxFunc(peers, byMedian)
+	}
+	return slices.MinFunc(peers, byMedian)
+}
+
+// ratio compares two rows round by round.
+func (r results) ratio(m metric, c column, a, b string) spread {
+	return spreadOf(divide(r.values(m, c, a), r.values(m, c, b)))
+}
+
+// divide divides round by round, where there are both.
+func divide(a, b map[int]float64) map[int]float64 {
+	ratios := make(map[int]float64)
+	for round, v := range a {
+		if w := b[round]; w > 0 {
+			ratios[round] = v / w
+		}
+	}
+	return ratios
+}
+
+// failures are the samples that do not count.
+func (r results) failures() []sample {
+	return slices.DeleteFunc(slices.Clone(r.Samples), sample.ok)
+}
+
+func (r results) markdown(subject string) string {
+	var b strings.Builder
+	rounds := 0
+	for _, s := range r.Samples {
+		rounds = max(rounds, s.Round+1)
+	}
+	fmt.Fprintf(&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), rounds)
+	r.comparison(&b, subject)
+	r.slowdowns(&b)
+	for _, m := range metrics {
+		r.table(&b, m)
+	}
+	var remarks []string
+	remarks = append(remarks, r.Notes...)
+	for _, s := range r.failures() {
+		remarks = append(remarks, fmt.Sprintf("%s, %s, round %d: %s (lost: %d)", s.Row, column{s.Sockets, s.Cell}, s.Round+1,
+			cmp.Or(s.Err, "messages were lost"), s.Lost))
+	}
+	if len(remarks) > 0 {
+		b.WriteString("\n### Not measured, failed, lost\n\n")
+		for _, remark := range remarks {
+			fmt.Fprintf(&b, "- %s\n", remark)
+		}
+	}
+	return b.String()
+}
+
+// comparison is the table of ratios.
+func (r results) comparison(b *strings.Builder, subject string) {
+	if !slices.Contains(r.Rows, subject) {
+		return
+	}
+	fmt.Fprintf(b, "\n### %s, divided round by round by the peer with the best median, and by the reference rows\n\n", subject)
+	fmt.Fprintf(b, "| | cell | best peer | %[1]s / best peer | %[1]s / %[2]s | %[1]s / %[3]s |\n|---|---|---|---|---|---|\n",
+		subject, floorRow, originalRow)
+	for _, m := range metrics {
+		if !m.ratios {
+			continue
+		}
+		for _, c := range r.columns(m) {
+			best := r.best(m, c, subject)
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", m.title, c, cmp.Or(best, "–"), r.ratio(m, c, subject, best),
+				r.ratio(m, c, subject, floorRow), r.ratio(m, c, subject, originalRow))
+		}
+	}
+}
+
+// slowdowns is the table of what slow sockets do to the others.
+func (r results) slowdowns(b *strings.Builder) {
+	var columns []column // with the slow ones
+	for _, c := range r.columns(lastP99) {
+		if strings.HasSuffix(c.cell, "/slow") {
+			columns = append(columns, c)
+		}
+	}
+	if len(columns) == 0 {
+		return
+	}
+	b.WriteString("\n### p99 of the latency to the last receiver with 1 % slow sockets, divided by that without\n\n|")
+	for _, c := range columns {
+		fmt.Fprintf(b, " | %s", c)
+	}
+	fmt.Fprintf(b, " |\n|---%s|\n", strings.Repeat("|---", len(columns)))
+	for _, row := range r.Rows {
+		fmt.Fprintf(b, "| %s", row)
+		for _, c := range columns {
+			without := r.values(lastP99, column{c.sockets, strings.TrimSuffix(c.cell, "slow") + "none"}, row)
+			fmt.Fprintf(b, " | %s", spreadOf(divide(r.values(lastP99, c, row), without)))
+		}
+		b.WriteString(" |\n")
+	}
+}
+
+func (r results) table(b *strings.Builder, m metric) {
+	columns := r.columns(m)
+	if len(columns) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n### %s\n\n|", m.title)
+	for _, c := range columns {
+		fmt.Fprintf(b, " | %s", c)
+	}
+	fmt.Fprintf(b, " |\n|---%s|\n", strings.Repeat("|---", len(columns)))
+	for _, row := range r.Rows {
+		fmt.Fprintf(b, "| %s", row)
+		for _, c := range columns {
+			mark := ""
+			if r.failed(c, row) {
+				mark = " ✗"
+			}
+			fmt.Fprintf(b, " | %s%s", spreadOf(r.values(m, c, row)), mark)
+		}
+		b.WriteString(" |\n")
+	}
+}

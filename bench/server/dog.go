@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"net"
+	"net/http"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/bench/internal/wire"
+)
+
+// A flag for each option that is worth a row of its own.
+var (
+	dogLimit = flag.Int("dog.limit", 500, "dog: sockets per replica")
+	dogPark  = flag.Duration("dog.park", 0, "dog: Options.ParkAfter")
+)
+
+type lobby struct{ dog.Group }
+
+type room struct{ dog.Replica }
+
+func (r *room) Receive(w http.ResponseWriter, req *http.Request) { r.Connect(w, req) }
+
+func (r *room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+	if m.Data[0] == wire.FanOut {
+		return s.Broadcast(ctx, m, dog.IncludeSelf)
+	}
+	return s.Send(m)
+}
+
+// serveDog goes through all of dog: a group whose replicas hold dogLimit sockets each.
+func serveDog(l net.Listener) (func() int, error) {
+	rt, err := dog.New(dog.Options{ParkAfter: *dogPark})
+	if err != nil {
+		return nil, err
+	}
+	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = *dogLimit })
+	if err != nil {
+		return nil, err
+	}
+	rooms, err := dog.RegisterReplica(rt, "room", func(*room) {})
+	if err != nil {
+		return nil, err
+	}
+	chat := dog.Link(lobbies, rooms)
+	hall := lobbies.Named("hall")
+	serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+		stub, err := dog.Identify(r.Context(), hall, r.FormValue("uid"), chat)
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		stub.ServeHTTP(w, r)
+	})
+	return func() int { return rt.Stats().Sockets }, nil
+}
