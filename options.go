@@ -61,7 +61,8 @@ type SocketOptions struct {
 	// MaxMessage bounds a client's message in bytes; one over it closes the socket with 1009. Default: 64 KiB.
 	MaxMessage int64
 
-	// QueueBytes bounds what waits to be sent to the client. Default: 256 KiB.
+	// QueueBytes bounds what waits because the client does not take it; a longer message never fits. When more is sent than the machine can
+	// write, up to 1 MiB may wait besides. Default: 256 KiB.
 	QueueBytes int
 
 	// Slow says what happens when a message would exceed QueueBytes. Default: DisconnectSlow.

@@ -27,8 +27,8 @@ type Options struct {
 	// MaxMessage bounds one incoming message in bytes, all its fragments together. A longer one closes with 1009.
 	// Default 64 KiB.
 	MaxMessage int64
-	// QueueBytes bounds the bytes of messages, with their headers, that were sent and that the kernel has not accepted. A
-	// longer message never fits. Default 1 MiB.
+	// QueueBytes bounds the bytes of messages, with their headers, that wait because the peer does not take them: that were sent and that the
+	// kernel has not accepted. A longer message never fits. What waits for the kernel to be asked is bounded by 1 MiB more. Default 1 MiB.
 	QueueBytes int
 	// Slow says what happens to a message that does not fit. Default Disconnect.
 	Slow Policy

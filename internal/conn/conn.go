@@ -69,7 +69,7 @@ type Conn struct {
 	mu sync.Mutex // guards all that follows
 
 	shard  *shard // of the Set
-	cursor uint64 // the entries of the shard's log before this position have been dealt with
+	cursor uint64 // the entries of the shard's log before this position have been dealt with; deaf when none count any more
 
 	out        queue  // data that waits
 	begun      []byte // the rest of something whose beginning has been written; at first the answer of the handshake
@@ -96,6 +96,9 @@ type Conn struct {
 	sent, bytesOut           uint64 // data frames, and bytes, accepted by the kernel
 	dropped, coalesced, lost uint64 // data frames
 }
+
+// deaf is a position that no log reaches.
+const deaf = 1<<64 - 1
 
 // farewell is how a connection closes. Its fields are fixed, except linger.
 type farewell struct {
@@ -134,20 +137,17 @@ func (c *Conn) Stats() Stats {
 	}
 }
 
-// loggedLocked returns the bytes that wait for c in the shard's log. The caller must hold mu.
+// loggedLocked returns the bytes that wait in the shard's log, whether or not c is left out. The caller must hold mu.
 func (c *Conn) loggedLocked() (bytes int) {
 	if c.shard == nil || c.overLocked() {
 		return 0
 	}
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
-	entries, _ := c.shard.sinceLocked(c.cursor)
-	for i := range entries {
-		if !entries[i].leavesOut(c) {
-			bytes += entries[i].frame.Len()
-		}
+	if entries, _ := c.shard.sinceLocked(c.cursor); len(entries) > 0 {
+		return int(c.shard.sum - entries[0].before)
 	}
-	return bytes
+	return 0
 }
 
 // Start sends the answer of the handshake. It does not wait. Call it once, before Read.
@@ -171,6 +171,27 @@ func (c *Conn) hurryLocked() {
 func (c *Conn) discardLocked() {
 	c.lost += uint64(c.out.len())
 	c.out.clear()
+	if c.shard != nil {
+		c.shard.mu.Lock()
+		entries, end := c.shard.sinceLocked(c.cursor)
+		for i := range entries {
+			if !entries[i].leavesOut(c) {
+				c.lost++
+			}
+		}
+		c.cursor = end
+		c.shard.mu.Unlock()
+	}
+	if c.dead {
+		c.cursor = deaf
+	}
+	if c.dead && c.begun != nil { // else it must be completed, for the close frame to be understood
+		if c.beganData {
+			c.lost++
+			c.inflight = 0
+		}
+		c.begun, c.beganData = nil, false
+	}
 }
 
 // Subprotocol returns the negotiated subprotocol, "" when there is none.
@@ -236,6 +257,7 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 // Deadlines are set under mu so that the writer, which sets its own, cannot lengthen them.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
 	c.farewell = &farewell{frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local}
+	c.cursor = deaf
 	c.closing.Store(true)
 	c.rouseLocked()
 	c.nc.SetDeadline(c.farewell.deadline)
@@ -315,8 +337,8 @@ func (c *Conn) finish(err error) *CloseError {
 		c.beginCloseLocked(end.frame(), nil)
 	default:
 		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
-		c.discardLocked()
 		c.dead = true
+		c.discardLocked()
 	}
 	c.readDone = true
 	c.hurryLocked()

@@ -88,7 +88,7 @@ func (q *queue) pop() item {
 	return it
 }
 
-// remove deletes the item with key, of which there is at most one under Coalesce. The scan is as long as the backlog.
+// remove deletes the first item with key. The scan is as long as the backlog.
 func (q *queue) remove(key string) bool {
 	waiting := q.items[q.head:]
 	i := slices.IndexFunc(waiting, func(it item) bool { return it.key == key })

@@ -34,7 +34,10 @@ func (s *Set) Add(c *Conn) {
 	sh := s.roomiestLocked()
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	c.shard, c.slot, c.cursor = sh, len(sh.members), sh.end.Load()
+	c.shard, c.slot = sh, len(sh.members)
+	if !c.overLocked() {
+		c.cursor = sh.end.Load()
+	}
 	sh.members, sh.view = append(sh.members, c), nil
 	s.len++
 }
@@ -101,16 +104,16 @@ func (s *Set) Len() int {
 // through a set in the same order. A member that is closing or too slow does not affect the others. The key is that of [Conn.Send].
 func (s *Set) Send(f *Frame, key, except string) {
 	e := entry{frame: f, key: key, except: except}
-	var long *shard
 	s.mu.Lock()
-	for _, sh := range s.shards {
-		if sh.append(e) {
-			long = sh
-		}
+	shards, long := s.shards, false
+	for _, sh := range shards {
+		long = sh.append(e) || long
 	}
 	s.mu.Unlock()
-	if long != nil {
-		long.drain()
+	if long {
+		for _, sh := range shards {
+			sh.drain()
+		}
 	}
 }
 

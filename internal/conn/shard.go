@@ -9,7 +9,7 @@ import (
 const (
 	// maxWrite bounds the bytes of data that one write takes: what has not been taken can still be dropped or coalesced.
 	maxWrite = 64 << 10
-	// maxLog bounds the bytes of a shard's log. Whoever sends more than the machine can write helps to write.
+	// maxLog bounds the bytes of a shard's log. Whoever sends more than the machine can write waits until it has been.
 	maxLog = 512 << 10
 	// entryCost is charged for an entry besides its frame.
 	entryCost = 64
@@ -29,6 +29,7 @@ type shard struct {
 	view     []*Conn    // guarded by mu: a copy of members that is not changed; nil when out of date
 	log      []entry    // guarded by mu: log[0] is at position end-len(log). Only the sweep removes entries
 	bytes    int        // guarded by mu: cost of the log
+	sum      uint64     // guarded by mu: bytes of all frames that were ever in the log
 	dirty    []*Conn    // guarded by mu: connections with something of their own to write
 	sweeping bool       // guarded by mu: somebody sweeps, or is about to
 	room     *sync.Cond // on mu: the log has become shorter, or the sweep has ended; nil until somebody waits
@@ -39,6 +40,7 @@ type entry struct {
 	frame  *Frame
 	key    string
 	except string // Owner of the connections that do not get it; "": none
+	before uint64 // shard.sum before it
 }
 
 func (e *entry) cost() int { return e.frame.Len() + entryCost }
@@ -52,6 +54,8 @@ func (s *shard) append(e entry) (long bool) {
 	if len(s.members) == 0 {
 		return false
 	}
+	e.before = s.sum
+	s.sum += uint64(e.frame.Len())
 	s.log = append(s.log, e)
 	s.bytes += e.cost()
 	s.end.Add(1)
@@ -86,7 +90,7 @@ func (s *shard) drain() {
 	}
 }
 
-// since returns the entries from a position on, and the position after them. The caller must hold mu, and may use the entries
+// sinceLocked returns the entries from a position on, and the position after them. The caller must hold mu, and may use the entries
 // as long as it does.
 func (s *shard) sinceLocked(from uint64) (entries []entry, end uint64) {
 	end = s.end.Load()
@@ -196,7 +200,8 @@ func (r *run) bytes(deflate bool) []byte {
 	return *p
 }
 
-// suits reports whether c gets exactly the run's entries, and they may be written without a look at its queue.
+// suitsLocked reports whether c gets exactly the run's entries, and they may be written without a look at its queue.
+// The caller must hold c.mu.
 func (r *run) suitsLocked(c *Conn) bool {
 	if c.writing || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
 		return false

@@ -16,10 +16,16 @@ import (
 //
 //   - a sweep of its shard, or the goroutine that sends, which write as much as the kernel takes at once (flush);
 //   - when that was not all, a goroutine of the connection's own, which waits (backed up);
-//   - the latter from the start where a connection cannot be written without waiting: TLS, other platforms than Linux.
+//   - the latter from the start where a connection cannot be written without waiting (TLS, other platforms than Linux) or is in no Set.
+//
+// Until a connection is backed up it is not judged: what comes meanwhile is queued up to QueueBytes and twice maxLog.
 
-// maxFrames bounds the frames of one write: what one writev takes on Linux.
-const maxFrames = 1024
+const (
+	// maxFrames bounds the frames of one write: what one writev takes on Linux.
+	maxFrames = 1024
+	// maxFlush bounds the writes to one connection before others have their turn.
+	maxFlush = 4
+)
 
 // batch is what a writer has taken. What comes first is written first.
 type batch struct {
@@ -46,6 +52,9 @@ func (b *batch) reset() {
 	*b = batch{items: b.items[:0], bufs: b.bufs[:0], flat: b.flat[:0], w: b.w}
 	if cap(b.flat) > 2*maxWrite {
 		b.flat = nil
+	}
+	if cap(b.items) > maxFrames {
+		b.items, b.bufs = nil, nil
 	}
 }
 
@@ -99,14 +108,10 @@ func (c *Conn) Send(f *Frame, key string) error {
 	}
 	c.catchUpLocked()
 	if c.nimbleLocked() && !c.writing && c.out.len() > 0 && c.out.bytes+f.Len() > c.opts.QueueBytes {
-		c.flushLocked() // nobody is slow before the kernel has refused something
+		c.flushLocked() // nobody is slow before the kernel has been asked
 		c.catchUpLocked()
 	}
-	room := c.opts.QueueBytes - c.inflight
-	if c.nimbleLocked() && f.Len() <= c.opts.QueueBytes {
-		room += maxLog // for what comes from the log, which another writer is just asking the kernel to take
-	}
-	if c.overLocked() || !c.offerLocked(item{f, key}, room) {
+	if c.overLocked() || !c.offerLocked(item{f, key}, c.roomLocked(f)) {
 		if c.slowLocked() {
 			return ErrSlow
 		}
@@ -133,9 +138,22 @@ func (c *Conn) ownLocked() bool {
 	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.farewell != nil && !c.closeTaken
 }
 
+// roomLocked returns how many bytes may wait when f has joined them. The caller must hold mu.
+func (c *Conn) roomLocked(f *Frame) int {
+	if c.nimbleLocked() && f.Len() <= c.opts.QueueBytes {
+		return c.opts.QueueBytes + 2*maxLog
+	}
+	return c.opts.QueueBytes - c.inflight
+}
+
 // offerLocked adds to the queue what the policy lets in, and begins to close when it says so. The caller must hold mu.
 func (c *Conn) offerLocked(it item, room int) (ok bool) {
-	res := c.out.offer(it, c.opts.Slow, room)
+	return c.judgeLocked(it, c.opts.Slow, room)
+}
+
+// judgeLocked is offerLocked with another policy.
+func (c *Conn) judgeLocked(it item, policy Policy, room int) (ok bool) {
+	res := c.out.offer(it, policy, room)
 	c.dropped += uint64(res.dropped)
 	c.coalesced += uint64(res.coalesced)
 	if res.overflow {
@@ -164,18 +182,16 @@ func (c *Conn) catchUpLocked() {
 	c.pushLocked(entries, end)
 }
 
-// pushLocked moves the entries before position end into the queue. Where the connection is backed up, or cannot be written
-// without waiting, the policy has its say; otherwise the kernel is to be asked first. The caller must hold mu.
+// pushLocked moves the entries before position end into the queue. The caller must hold mu.
 func (c *Conn) pushLocked(entries []entry, end uint64) {
 	c.cursor = end
 	for i := range entries {
 		e := &entries[i]
-		switch {
-		case e.leavesOut(c) || c.overLocked():
-		case c.nimbleLocked() && e.frame.Len() <= c.opts.QueueBytes:
-			c.out.push(item{e.frame, e.key})
-		default:
-			c.offerLocked(item{e.frame, e.key}, c.opts.QueueBytes-c.inflight)
+		if e.leavesOut(c) {
+			continue
+		}
+		if c.overLocked() || !c.offerLocked(item{e.frame, e.key}, c.roomLocked(e.frame)) {
+			c.lost++
 		}
 	}
 }
@@ -259,8 +275,14 @@ func (c *Conn) flushLocked() {
 // flush writes what waits, as much as the kernel takes at once. The caller has claimed the connection; flush releases it, or leaves it to
 // a goroutine that waits for the kernel.
 func (c *Conn) flush(b *batch) {
-	for waits := false; !waits; {
+	for n, waits := 0, false; !waits; n++ {
 		c.mu.Lock()
+		if n >= maxFlush && c.ownLocked() && !c.dead {
+			c.writing = false
+			c.wakeLocked()
+			c.mu.Unlock()
+			return
+		}
 		if !c.takeLocked(b) {
 			c.releaseLocked()
 			c.mu.Unlock()
@@ -356,31 +378,47 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 // requeueLocked puts items that could not be written back in front of the queue, now that the policy has its say. The caller must
 // hold mu.
 func (c *Conn) requeueLocked(items []item) {
-	later := c.out
+	all := append(slices.Clip(items), c.out.items[c.out.head:]...)
 	c.out = queue{}
-	room := c.opts.QueueBytes - c.inflight
-	add := func(it item) {
+	policy := c.opts.Slow
+	if policy == Coalesce {
+		n := len(all)
+		all = newest(all)
+		c.coalesced += uint64(n - len(all))
+		policy = Disconnect // what Coalesce does with the rest
+	}
+	for _, it := range all {
 		switch {
-		case c.slowLocked(): // by one of the items before
+		case c.dead || c.slowLocked(): // the latter by one of the items before
 			c.lost++
 		case c.farewell != nil || c.readDone:
 			c.out.push(it) // sent before the connection began to close
-		default:
-			c.offerLocked(it, room)
+		case !c.judgeLocked(it, policy, c.opts.QueueBytes-c.inflight):
+			c.lost++
 		}
 	}
-	for _, it := range items {
-		add(it)
+}
+
+// newest returns the items without those that have the key of a later one.
+func newest(items []item) []item {
+	keys := make(map[string]struct{})
+	kept := make([]item, 0, len(items))
+	for _, it := range slices.Backward(items) {
+		if _, later := keys[it.key]; later && it.key != "" {
+			continue
+		}
+		keys[it.key] = struct{}{}
+		kept = append(kept, it)
 	}
-	for later.len() > 0 {
-		add(later.pop())
-	}
+	slices.Reverse(kept)
+	return kept
 }
 
 // takeLocked moves what is to be written next into b: what has begun, then control frames, then data, the close frame when no data is left.
 // It reports whether there was anything. The caller must hold mu.
 func (c *Conn) takeLocked(b *batch) bool {
 	if c.dead {
+		c.discardLocked() // what a writer has put back since
 		return false
 	}
 	b.begun, b.whole = c.begun, c.beganData

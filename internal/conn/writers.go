@@ -6,8 +6,8 @@ import (
 )
 
 // Writers write to the members of any number of Sets, by turns: a large set does not keep a small one waiting for longer than one pass
-// over it. There is a goroutine only while something is to be written, and never as many as processors: the work is endless when more is
-// sent than the machine can write, and somebody has to read what comes in meanwhile.
+// over it. There is a goroutine only while something is to be written, and, if possible, one processor more than there are of them: the work
+// is endless when more is sent than the machine can write, and somebody has to read what comes in meanwhile.
 //
 // It is safe for concurrent use.
 type Writers struct {

@@ -1,0 +1,307 @@
+package conn
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What happens while somebody has claimed a connection, and when the kernel refuses: a kernel of the test's own stands before the real one.
+
+// kernel is a connection's kernel that refuses everything when told so, and says when it has been asked.
+type kernel struct {
+	syscall.RawConn
+	refuses atomic.Bool
+	asked   func() // after each write; may be nil. Not changed while somebody writes
+}
+
+func (k *kernel) Write(f func(fd uintptr) bool) (err error) {
+	if !k.refuses.Load() {
+		err = k.RawConn.Write(f)
+	}
+	if k.asked != nil {
+		k.asked()
+	}
+	return err
+}
+
+type hijackable struct {
+	*httptest.ResponseRecorder
+	nc net.Conn
+}
+
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.nc, nil, nil }
+
+// overKernel accepts a connection whose peer reads everything. Sends to it are gathered for the Set's writers, as if its reader were
+// waiting.
+func overKernel(t *testing.T, o *Options) (*Conn, *kernel) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	server, err := l.Accept()
+	require.NoError(t, err)
+	r := httptest.NewRequest(http.MethodGet, "http://example.com/ws", nil)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+	c, err := Accept(hijackable{httptest.NewRecorder(), server}, r, o)
+	require.NoError(t, err)
+	if !c.direct.ok() {
+		client.Close()
+		c.Abort(nil)
+		c.Read()
+		c.Wait()
+		t.Skip("only Linux has connections that can be written without waiting")
+	}
+	c.Start()
+	c.phase.Store(1)
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(io.Discard, client) })
+	t.Cleanup(func() {
+		c.Abort(nil)
+		end(c)
+		client.Close()
+		reading.Wait()
+	})
+	return c, replaceKernel(c)
+}
+
+// end reads to the end of a connection, and returns its error.
+func end(c *Conn) (err error) {
+	for err == nil {
+		_, _, err = c.Read()
+	}
+	c.Wait()
+	return err
+}
+
+// held are the writers' goroutines that the test runs itself, when it likes.
+type held []func()
+
+func (h *held) writers() *Writers { return NewWriters(func(f func()) { *h = append(*h, f) }) }
+
+func (h *held) run() {
+	for _, f := range *h {
+		f()
+	}
+	*h = nil
+}
+
+// However fast others send to one connection, the next one has its turn.
+func TestOneConnectionDoesNotCaptureTheSweep(t *testing.T) {
+	var work held
+	s := Set{Writers: work.writers()}
+	a, k := overKernel(t, nil)
+	b, _ := overKernel(t, nil)
+	s.Add(a)
+	s.Add(b)
+	f := NewFrame(Text, []byte("x"))
+	writes, before := 0, 0
+	k.asked = func() {
+		if writes++; writes < 1000 {
+			if b.Stats().MessagesOut == 0 {
+				before++
+			}
+			_ = a.Send(f, "") // by somebody else, while the kernel is asked
+		}
+	}
+	require.NoError(t, a.Send(f, ""))
+	require.NoError(t, b.Send(f, ""))
+	work.run()
+	require.LessOrEqual(t, before, maxFlush)
+	require.EqualValues(t, 1000, a.Stats().MessagesOut, "nothing is left behind")
+}
+
+// What may wait is bounded also while a writer is just asking the kernel.
+func TestQueueIsBoundedWhileClaimed(t *testing.T) {
+	var work held
+	s := Set{Writers: work.writers()}
+	c, k := overKernel(t, &Options{QueueBytes: 2000, CloseTimeout: 50 * time.Millisecond})
+	s.Add(c)
+	f := NewFrame(Text, make([]byte, 1000))
+	var sent int
+	var err error
+	k.asked = func() {
+		k.asked = nil
+		for err == nil {
+			sent++
+			err = c.Send(f, "")
+		}
+	}
+	s.Send(f, "", "")
+	work.run()
+	require.ErrorIs(t, err, ErrSlow)
+	require.InDelta(t, 2000+2*maxLog, sent*f.Len(), float64(2*f.Len()))
+	var ce *CloseError
+	require.ErrorAs(t, end(c), &ce)
+	require.Equal(t, 1008, ce.Code)
+}
+
+// Senders wait for the longest log, not for any.
+func TestSendersWaitForEveryShard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Set{Writers: NewWriters(func(func()) {})}
+		for range 2 {
+			sh := &shard{writers: s.Writers}
+			sh.members = []*Conn{{cursor: deaf}}
+			s.shards = append(s.shards, sh)
+		}
+		f := NewFrame(Text, make([]byte, 70<<10))
+		sent := 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 10 {
+				s.Send(f, "", "")
+				sent++
+			}
+		}()
+		r := runs.Get().(*run)
+		sweep := func(sh *shard) {
+			for sh.sweep(r) {
+			}
+		}
+		synctest.Wait()
+		require.Equal(t, 7, sent)
+		sweep(s.shards[1])
+		synctest.Wait()
+		require.Equal(t, 7, sent, "the other log is as long as before")
+		sweep(s.shards[0])
+		<-done
+		require.Equal(t, 10, sent)
+	})
+}
+
+// Given up in the moment when the kernel has refused: nothing is left, everything counts, and the reason is the right one.
+func TestAbortedWhenTheKernelRefuses(t *testing.T) {
+	for _, refused := range []string{"a run", "a message"} {
+		t.Run(refused, func(t *testing.T) {
+			var work held
+			s := Set{Writers: work.writers()}
+			c, k := overKernel(t, &Options{QueueBytes: 100})
+			s.Add(c)
+			mine := errors.New("mine")
+			k.refuses.Store(true)
+			k.asked = func() {
+				k.asked = nil
+				c.Abort(mine)
+			}
+			f := NewFrame(Text, make([]byte, 8))
+			n := 9
+			if refused == "a run" {
+				n = 15 // more than QueueBytes
+			}
+			for range n {
+				if refused == "a run" {
+					s.Send(f, "", "")
+				} else {
+					require.NoError(t, c.Send(f, ""))
+				}
+			}
+			work.run()
+			require.ErrorIs(t, end(c), mine)
+			st := c.Stats()
+			require.Zero(t, st.QueuedBytes)
+			require.EqualValues(t, n, st.Lost)
+		})
+	}
+}
+
+// What a connection did not get is counted, wherever it waited.
+func TestLostIsCounted(t *testing.T) {
+	f := NewFrame(Text, make([]byte, 8))
+	for name, test := range map[string]func(s *Set, work *held, c *Conn, k *kernel){
+		"in the log, when it is cut": func(s *Set, work *held, c *Conn, k *kernel) {
+			for range 30 {
+				s.Send(f, "", "")
+			}
+			c.Abort(nil)
+		},
+		"in the log, when its kernel breaks": func(s *Set, work *held, c *Conn, k *kernel) {
+			for range 30 {
+				s.Send(f, "", "")
+			}
+			_ = c.nc.Close()
+			work.run()
+		},
+		"in a run that the kernel refuses": func(s *Set, work *held, c *Conn, k *kernel) {
+			k.refuses.Store(true)
+			for range 30 {
+				s.Send(f, "", "")
+			}
+			work.run()
+		},
+		"behind a goroutine that waits": func(s *Set, work *held, c *Conn, k *kernel) {
+			c.mu.Lock()
+			c.writing, c.backedUp = true, true
+			c.mu.Unlock()
+			for range 30 {
+				s.Send(f, "", "")
+			}
+			work.run()
+			c.mu.Lock()
+			c.startWriterLocked()
+			c.mu.Unlock()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var work held
+			s := Set{Writers: work.writers()}
+			c, k := overKernel(t, &Options{QueueBytes: 100, CloseTimeout: 50 * time.Millisecond})
+			s.Add(c)
+			test(&s, &work, c, k)
+			require.Error(t, end(c))
+			st := c.Stats()
+			require.EqualValues(t, 30, st.Lost+st.MessagesOut, "%+v", st)
+			require.Positive(t, st.Lost)
+			require.Zero(t, st.QueuedBytes)
+		})
+	}
+}
+
+// Of messages with one key that waited for the kernel, the newest is left when it refuses, at its place.
+func TestCoalesceWhenTheKernelRefuses(t *testing.T) {
+	var work held
+	s := Set{Writers: work.writers()}
+	c, k := overKernel(t, &Options{QueueBytes: 100, Slow: Coalesce, CloseTimeout: 50 * time.Millisecond})
+	s.Add(c)
+	k.refuses.Store(true)
+	for i := range 40 {
+		s.Send(NewFrame(Text, []byte("12345678")), fmt.Sprint("key ", i%3), "")
+	}
+	s.Send(NewFrame(Text, []byte("without")), "", "")
+	s.Send(NewFrame(Text, []byte("without")), "", "")
+	k.asked = func() { k.refuses.Store(false) }
+	work.run()
+	require.EqualValues(t, 37, c.Stats().Coalesced)
+	require.NoError(t, c.Close(1000, ""))
+	work.run()
+	require.Error(t, end(c)) // the peer does not answer
+	require.EqualValues(t, 5, c.Stats().MessagesOut)
+}
+
+func TestNewest(t *testing.T) {
+	keys := func(items []item) (all []string) {
+		for _, it := range items {
+			all = append(all, it.key)
+		}
+		return all
+	}
+	items := []item{{key: "a"}, {key: ""}, {key: "b"}, {key: "a"}, {key: ""}, {key: "b"}, {key: "c"}}
+	require.Equal(t, []string{"", "a", "", "b", "c"}, keys(newest(items)))
+}

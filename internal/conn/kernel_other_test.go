@@ -1,0 +1,5 @@
+//go:build !linux
+
+package conn
+
+func replaceKernel(*Conn) *kernel { return nil } // no connection gets here
