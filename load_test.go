@@ -1,0 +1,415 @@
+package dog_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+)
+
+// Clients over TCP that do not read, or are dead, beside others that are well.
+
+// Opcodes of RFC 6455.
+const (
+	opText  = 1
+	opClose = 8
+	opPing  = 9
+	opPong  = 10
+)
+
+// patience is how long a test waits for what must happen. No test waits for that long unless it fails.
+const patience = time.Minute
+
+// serveTCP serves a handler on the loopback interface and returns its address. accepted, if not nil, is given each connection.
+func serveTCP(t testing.TB, handler http.Handler, accepted func(*net.TCPConn)) (addr string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	if accepted != nil {
+		server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			accepted(c.(*net.TCPConn))
+			return ctx
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// peer is a client as bare as can be, so that thousands fit into a process and nothing happens behind a test's back.
+type peer struct {
+	*net.TCPConn
+	in *bufio.Reader
+}
+
+// request asks the server at addr for a WebSocket. The answer is yet to be read.
+func request(dialer *net.Dialer, addr, path string) (*peer, error) {
+	c, err := dialer.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	p := &peer{c.(*net.TCPConn), bufio.NewReaderSize(c, 512)}
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: dog.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n", path); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// dial connects to a path of the server at addr.
+func dial(dialer *net.Dialer, addr, path string) (*peer, error) {
+	p, err := request(dialer, addr, path)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.ReadResponse(p.in, nil)
+	if err == nil && answer.StatusCode != http.StatusSwitchingProtocols {
+		err = fmt.Errorf("dial %s: %s", path, answer.Status)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// mustDial connects to a path of the server at addr until the end of the test.
+func mustDial(t testing.TB, addr, path string) *peer {
+	t.Helper()
+	p, err := dial(&net.Dialer{}, addr, path)
+	require.NoError(t, err)
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// send sends a frame with at most 125 bytes of payload.
+func (p *peer) send(op byte, payload string) error {
+	_, err := p.Write(frame(op, payload))
+	return err
+}
+
+// next returns the next frame of less than 64 KiB that is neither ping nor pong. It answers pings.
+func (p *peer) next() (op byte, payload []byte, err error) {
+	for {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(p.in, head); err != nil {
+			return 0, nil, err
+		}
+		n := int(head[1])
+		if n == 126 {
+			long := make([]byte, 2)
+			if _, err := io.ReadFull(p.in, long); err != nil {
+				return 0, nil, err
+			}
+			n = int(binary.BigEndian.Uint16(long))
+		}
+		payload := make([]byte, n)
+		if _, err := io.ReadFull(p.in, payload); err != nil {
+			return 0, nil, err
+		}
+		switch op := head[0] & 0x0f; op {
+		case opPing:
+			if err := p.send(opPong, string(payload)); err != nil {
+				return 0, nil, err
+			}
+		case opPong:
+		default:
+			return op, payload, nil
+		}
+	}
+}
+
+// An audience is a group of several replicas with clients that read what they are sent, and others that do not.
+type audience struct {
+	*house
+	well, slow []*peer
+	ended      chan *dog.CloseError // how sockets ended
+}
+
+const (
+	wellClients = 20
+	slowClients = 5
+	queueBytes  = 64 << 10
+	padding     = 1 << 10 // of each message
+	atOnce      = 8       // messages under way
+	talk        = 100 * atOnce
+)
+
+// newAudience connects the clients; slow are the options of the slow ones' sockets.
+func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *audience {
+	t.Helper()
+	a := &audience{ended: make(chan *dog.CloseError, wellClients+slowClients)}
+	options.Logger = slog.New(slog.DiscardHandler)
+	options.Trace = &dog.Trace{SocketClosed: func(_ *dog.Socket, cause *dog.CloseError) { a.ended <- cause }}
+	pad := strings.Repeat(".", padding)
+	a.house = newHouseWith(t, options, func(l *lobby) { l.Limit = wellClients/slowClients + 1 }, &hooks{
+		receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/slow" {
+				r.ConnectWith(w, req, slow)
+			} else {
+				r.Connect(w, req)
+			}
+		},
+		message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+			key := m.Data[len(m.Data)-1:]
+			return s.Broadcast(ctx, m.String()+pad, dog.IncludeSelf, dog.Coalesce(string(key)))
+		},
+	})
+	addr := serveTCP(t, a, smallBuffer)
+	for i := range slowClients {
+		a.slow = append(a.slow, mustDial(t, addr, fmt.Sprint("/slow?u=slow", i)))
+		for j := range wellClients / slowClients {
+			a.well = append(a.well, mustDial(t, addr, fmt.Sprintf("/ws?u=well%d.%d", i, j)))
+		}
+	}
+	require.Len(t, a.loads(), slowClients)
+	return a
+}
+
+// smallBuffer has the kernel take little for a client that does not read.
+func smallBuffer(c *net.TCPConn) { _ = c.SetWriteBuffer(8 << 10) }
+
+// talk has a client say the numbers up to talk to all, while those who are well listen and the others do not.
+func (a *audience) talk(t *testing.T) {
+	t.Helper()
+	for first := 0; first < talk; first += atOnce {
+		for i := first; i < first+atOnce; i++ {
+			require.NoError(t, a.well[0].send(opText, fmt.Sprintf("%06d", i)))
+		}
+		for _, p := range a.well {
+			for i := first; i < first+atOnce; i++ {
+				n, err := p.number()
+				require.NoError(t, err)
+				require.Equal(t, i, n)
+			}
+		}
+		const onItsWay = (wellClients + slowClients) * atOnce * (padding + 16)
+		require.LessOrEqual(t, a.rt.Stats().QueuedBytes, slowClients*queueBytes+onItsWay)
+	}
+}
+
+// number returns the number in the next message.
+func (p *peer) number() (int, error) {
+	op, payload, err := p.next()
+	switch {
+	case err != nil:
+		return 0, err
+	case op == opClose:
+		return 0, fmt.Errorf("closed: %d %s", binary.BigEndian.Uint16(payload), payload[2:])
+	}
+	return strconv.Atoi(string(payload[:6]))
+}
+
+// listen returns the numbers that come, up to the last one that was sent or the end, and the error that was the end.
+func (p *peer) listen() (heard []int, err error) {
+	for {
+		n, err := p.number()
+		if err != nil {
+			return heard, err
+		}
+		heard = append(heard, n)
+		if n == talk-1 {
+			return heard, nil
+		}
+	}
+}
+
+// requireLeft requires that the slow clients, and only they, have left and nothing of them is kept.
+func (a *audience) requireLeft(t *testing.T) {
+	t.Helper()
+	sum := 0
+	for _, load := range a.loads() {
+		sum += load
+	}
+	require.Equal(t, wellClients, sum)
+	require.Equal(t, wellClients, a.rt.Stats().Sockets)
+	require.Eventually(t, func() bool { return a.rt.Stats().QueuedBytes == 0 }, patience, time.Millisecond)
+}
+
+func TestDisconnectSlowOverTCP(t *testing.T) {
+	a := newAudience(t, dog.Options{}, dog.SocketOptions{
+		QueueBytes: queueBytes, Slow: dog.DisconnectSlow, WriteTimeout: patience, CloseTimeout: patience,
+	})
+	a.talk(t)
+	require.Equal(t, wellClients+slowClients, a.rt.Stats().Sockets, "they have not read that they are closed")
+	for _, p := range a.slow {
+		heard, err := p.listen()
+		require.EqualError(t, err, "closed: 1008 slow consumer")
+		require.NotEmpty(t, heard, "what the kernel took")
+		for i, n := range heard {
+			require.Equal(t, i, n)
+		}
+		require.NoError(t, p.Close())
+	}
+	for range a.slow {
+		cause := <-a.ended
+		require.ErrorIs(t, cause, dog.ErrSlowConsumer)
+		require.Equal(t, 1008, cause.Code)
+	}
+	stats := a.rt.Stats()
+	require.EqualValues(t, slowClients, stats.Slow)
+	require.Positive(t, stats.Lost)
+	a.requireLeft(t)
+	a.talk(t)
+}
+
+func TestDropOldestOverTCP(t *testing.T) {
+	a := newAudience(t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience})
+	a.talk(t)
+	require.Greater(t, a.rt.Stats().QueuedBytes, slowClients*queueBytes/2)
+	all := 0
+	for _, p := range a.slow {
+		heard, err := p.listen()
+		require.NoError(t, err)
+		require.True(t, slices.IsSorted(heard), heard)
+		all += len(heard)
+	}
+	stats := a.rt.Stats()
+	require.Zero(t, stats.Slow)
+	require.Zero(t, stats.Lost)
+	require.Positive(t, stats.Dropped)
+	require.EqualValues(t, slowClients*talk, uint64(all)+stats.Dropped)
+	require.Empty(t, a.ended)
+}
+
+func TestCoalesceSlowOverTCP(t *testing.T) {
+	a := newAudience(t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience})
+	a.talk(t)
+	all := 0
+	for _, p := range a.slow {
+		heard, err := p.listen()
+		require.NoError(t, err)
+		require.True(t, slices.IsSorted(heard), heard)
+		const keys = 10
+		for i, n := range heard[len(heard)-keys:] {
+			require.Equal(t, talk-keys+i, n, "the newest of each key")
+		}
+		all += len(heard)
+	}
+	stats := a.rt.Stats()
+	require.Zero(t, stats.Slow)
+	require.Zero(t, stats.Lost)
+	require.Positive(t, stats.Coalesced)
+	require.EqualValues(t, slowClients*talk, uint64(all)+stats.Coalesced)
+	require.Empty(t, a.ended)
+}
+
+func TestClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
+	for name, c := range map[string]struct {
+		options dog.SocketOptions
+		code    int
+	}{
+		"WriteTimeout": {dog.SocketOptions{Slow: dog.DropOldest, WriteTimeout: 100 * time.Millisecond}, 1006},
+		"CloseTimeout": {dog.SocketOptions{Slow: dog.DisconnectSlow, CloseTimeout: 100 * time.Millisecond}, 1008},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.options.QueueBytes = queueBytes
+			a := newAudience(t, dog.Options{}, c.options)
+			a.talk(t)
+			for range a.slow {
+				cause := <-a.ended
+				require.ErrorIs(t, cause, dog.ErrSlowConsumer)
+				require.Equal(t, c.code, cause.Code)
+			}
+			require.EqualValues(t, slowClients, a.rt.Stats().Slow)
+			a.requireLeft(t)
+			a.talk(t)
+		})
+	}
+}
+
+// A dead client is one that the kernel still speaks for, but that neither reads nor answers. Some are parked when they are found.
+func TestDeadClientsAreFoundOverTCP(t *testing.T) {
+	a := newAudience(t, dog.Options{Heartbeat: 500 * time.Millisecond, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
+	told := make(chan error)
+	for _, p := range a.well {
+		go func() {
+			_, _, err := p.next() // answers pings until it is told something
+			told <- err
+		}()
+	}
+	for range a.slow {
+		cause := <-a.ended
+		require.ErrorIs(t, cause, dog.ErrHeartbeat)
+		require.Equal(t, 1006, cause.Code)
+	}
+	require.Zero(t, a.rt.Stats().Slow)
+	a.requireLeft(t)
+	require.NoError(t, a.family.Broadcast(t.Context(), a.group, "still there?"))
+	for range a.well {
+		require.NoError(t, <-told)
+	}
+	require.Empty(t, a.ended)
+}
+
+// BenchmarkBroadcastSlow is a message to 1,000 sockets over TCP until all have it but those that never read. Clients and server
+// share a process: compare only the two with each other.
+func BenchmarkBroadcastSlow(b *testing.B) {
+	const sockets = 1000
+	for _, slow := range []int{0, sockets / 100} {
+		b.Run(fmt.Sprint("slow=", slow), func(b *testing.B) {
+			options := dog.Options{
+				Logger:    slog.New(slog.DiscardHandler),
+				Heartbeat: -1,
+				Sockets:   dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: time.Hour},
+			}
+			h := newHouseWith(b, options, func(l *lobby) { l.Limit = 100 }, &hooks{})
+			addr := serveTCP(b, h, smallBuffer)
+			var left atomic.Int64
+			done := make(chan struct{})
+			for i := range sockets {
+				p := mustDial(b, addr, fmt.Sprint("/ws?u=", i))
+				if i < slow {
+					continue
+				}
+				go func() {
+					for {
+						if _, _, err := p.next(); err != nil {
+							return
+						}
+						if left.Add(-1) == 0 {
+							done <- struct{}{}
+						}
+					}
+				}()
+			}
+			tell := func(message []byte) {
+				left.Store(int64(sockets - slow))
+				if err := h.family.Broadcast(context.Background(), h.group, message); err != nil {
+					b.Fatal(err)
+				}
+				<-done
+			}
+			for h.rt.Stats().Dropped < uint64(10*slow) { // until the kernel takes no more for them
+				tell(make([]byte, queueBytes/4))
+			}
+			message := make([]byte, 64)
+			var took []time.Duration
+			runtime.GC()
+			for b.Loop() {
+				start := time.Now()
+				tell(message)
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
+	}
+}
