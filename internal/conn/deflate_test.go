@@ -288,7 +288,7 @@ func TestDeflateExamplesOfTheRFC(t *testing.T) {
 			whole := masked(fin|rsv1|1, tc.wire)
 			for cut := range tc.wire {
 				stream := append(masked(rsv1|1, tc.wire[:cut]), masked(fin|opPing, "")...)
-				stream = append(append(stream, masked(fin|0, tc.wire[cut:])...), whole...)
+				stream = append(append(stream, masked(fin|opContinuation, tc.wire[cut:])...), whole...)
 				msgs, end, _ := play(t, stream, 1+cut, offer("permessage-deflate"), compressing)
 				require.Equal(t, 1006, end.Code, "%v", end)
 				require.Equal(t, []string{tc.want, tc.want}, msgs)
@@ -360,10 +360,10 @@ func TestDeflateViolations(t *testing.T) {
 		"compressed ping":     {masked(fin|rsv1|opPing, hello), 1002, conn.ErrProtocol},
 		"compressed pong":     {masked(fin|rsv1|opPong, hello), 1002, conn.ErrProtocol},
 		"compressed close":    {masked(fin|rsv1|opClose, ""), 1002, conn.ErrProtocol},
-		"bit on continuation": {append(masked(rsv1|2, hello[:2]), masked(fin|rsv1|0, hello[2:])...), 1002, conn.ErrProtocol},
-		"the same, plain":     {append(masked(2, "hel"), masked(fin|rsv1|0, "lo")...), 1002, conn.ErrProtocol},
+		"bit on continuation": {append(masked(rsv1|2, hello[:2]), masked(fin|rsv1|opContinuation, hello[2:])...), 1002, conn.ErrProtocol},
+		"the same, plain":     {append(masked(2, "hel"), masked(fin|rsv1|opContinuation, "lo")...), 1002, conn.ErrProtocol},
 		"another bit":         {masked(fin|rsv1|0x20|1, hello), 1002, conn.ErrProtocol},
-		"two plain fragments": {append(masked(2, strings.Repeat("x", 1500)), masked(fin|0, strings.Repeat("x", 501))...), 1009, conn.ErrTooBig},
+		"two plain fragments": {append(masked(2, strings.Repeat("x", 1500)), masked(fin|opContinuation, strings.Repeat("x", 501))...), 1009, conn.ErrTooBig},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stream := append(masked(fin|rsv1|1, hello), tc.sent...)

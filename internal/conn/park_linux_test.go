@@ -200,7 +200,7 @@ func TestParkAndWake(t *testing.T) {
 func TestParkWithinFrames(t *testing.T) {
 	c, p := newLot(t, conn.Options{}).parked()
 	stream := append(masked(1, "frag"), masked(fin|opPing, "between")...)
-	stream = append(stream, masked(fin|0, "ment")...)
+	stream = append(stream, masked(fin|opContinuation, "ment")...)
 	for i := range len(stream) - 1 {
 		p.sendRaw(stream[i : i+1])
 		c.expect("woken", "parked")
