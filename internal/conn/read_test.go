@@ -284,12 +284,12 @@ func FuzzReadLikeCoder(f *testing.F) {
 	add()
 	add([]byte("no frames"))
 	add(masked(fin|1, "hello"), masked(fin|2, "\xff"), masked(fin|opPing, "p"), masked(fin|opPong, ""))
-	add(masked(1, "a\xe2\x82"), masked(fin|opPing, "between"), masked(0, ""), masked(fin|0, "\xac"), masked(fin|1, "more"))
-	add(masked(1, "a\xe2\x82"), masked(fin|0, "x"))
+	add(masked(1, "a\xe2\x82"), masked(fin|opPing, "between"), masked(0, ""), masked(fin|opContinuation, "\xac"), masked(fin|1, "more"))
+	add(masked(1, "a\xe2\x82"), masked(fin|opContinuation, "x"))
 	for _, n := range []int{limit - 1, limit, limit + 1, 125, 126, 0xFFFF, 0x10000} {
 		long := strings.Repeat("x", n)
 		add(masked(fin|2, long), masked(fin|1, "after"))
-		add(masked(2, long[:n/2]), masked(fin|opPing, "p"), masked(fin|0, long[n/2:]), masked(fin|1, "after"))
+		add(masked(2, long[:n/2]), masked(fin|opPing, "p"), masked(fin|opContinuation, long[n/2:]), masked(fin|1, "after"))
 		add(masked(fin|opPing, long), masked(fin|opPong, long), masked(fin|1, "after"))
 	}
 	for code := range 5100 {
@@ -303,7 +303,7 @@ func FuzzReadLikeCoder(f *testing.F) {
 	add(masked(fin|opClose, closeFrame(1000, strings.Repeat("r", 123)).payload))
 	for head := range 0x100 {
 		add(masked(byte(head), "x"), masked(fin|1, "after"))
-		add(masked(1, "begun"), masked(byte(head), "x"), masked(fin|0, "after"))
+		add(masked(1, "begun"), masked(byte(head), "x"), masked(fin|opContinuation, "after"))
 		add([]byte{fin | 1, byte(head), 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8})
 	}
 	add([]byte{fin | 2, 0xFE, 0, 1, 1, 2, 3, 4, 'x'}) // a length longer than need be
