@@ -38,7 +38,7 @@ func (d direct) write(w *directWrite, p []byte) (int, error) {
 	err := d.raw.Write(w.f)
 	w.p = nil
 	if w.err != nil {
-		return w.n, os.NewSyscallError("write", w.err)
+		return w.n, os.NewSyscallError("sendto", w.err)
 	}
 	if os.IsTimeout(err) {
 		err = nil
@@ -48,7 +48,7 @@ func (d direct) write(w *directWrite, p []byte) (int, error) {
 
 func (w *directWrite) attempt(fd uintptr) bool {
 	for w.n < len(w.p) {
-		n, err := syscall.Write(int(fd), w.p[w.n:])
+		n, err := send(int(fd), w.p[w.n:])
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
@@ -71,13 +71,13 @@ func (d direct) read(f func(fd uintptr) bool) error { return d.raw.Read(f) }
 // readNow reads what there is. none means that nothing is; n is 0 without an error at the end of the stream.
 func readNow(fd uintptr, p []byte) (n int, none bool, err error) {
 	for {
-		n, err := syscall.Read(int(fd), p)
+		n, err := receive(int(fd), p)
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			return 0, true, nil
 		case err != nil:
-			return 0, false, os.NewSyscallError("read", err)
+			return 0, false, os.NewSyscallError("recvfrom", err)
 		default:
 			return n, false, nil
 		}

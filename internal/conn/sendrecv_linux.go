@@ -1,0 +1,29 @@
+//go:build linux && !386 && !s390x
+
+package conn
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// send and receive do what write and read do on a socket, without what the kernel does for files in general: measured, up to a
+// tenth of the cost of a short message. Package syscall has neither in a form that tells how much was sent. The platforms
+// excluded above have no such system calls.
+
+func send(fd int, p []byte) (int, error) {
+	const flags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
+	n, _, errno := syscall.Syscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+func receive(fd int, p []byte) (int, error) {
+	n, _, errno := syscall.Syscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
