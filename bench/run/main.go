@@ -46,9 +46,10 @@ func main() {
 		"many processes as it needs")
 	flag.IntVar(&o.rounds, "rounds", 7, "how often each row is measured")
 	flag.DurationVar(&o.time, "time", 600*time.Millisecond, "duration of a measurement; one at a fixed rate takes ten times as long")
+	flag.IntVar(&o.messages, "messages", 10, "fan-outs that a measurement of w1 and w32 has at least: 200 for a p99 that deserves its name")
 	flag.BoolVar(&o.quick, "quick", false, "see whether everything works: one round, 100 sockets, all cells; the figures mean "+
 		"nothing")
-	flag.StringVar(&o.original, "original", "original/start", "program that serves the original DOG")
+	flag.StringVar(&o.original, "original", "original/start", "program that serves the original DOG; see original/README.md")
 	flag.Var(&o.rows, "row", "a further row: NAME=LIBRARY followed by flags of the server, such as 'dog-50=dog -dog.limit 50'; "+
 		"repeatable")
 	flag.Parse()

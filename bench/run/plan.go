@@ -26,6 +26,7 @@ type row struct {
 	args    []string
 	only    string // the one kind of cell it is for; "": all
 	never   string // the kind of cell it cannot do; "": none
+	version string // what the binaries of this module do not tell
 }
 
 // does reports whether a job is for the row.
@@ -62,7 +63,7 @@ func (o options) run() (results, error) {
 		o.rounds, o.sockets, o.idle, o.cells = 1, []int{100}, 100, nil
 		o.time, o.messages, o.settle = 100*time.Millisecond, 4, 100*time.Millisecond
 	} else {
-		o.messages, o.settle = 10, 2*time.Second
+		o.settle = 2 * time.Second
 	}
 	dir, err := os.MkdirTemp("", "dog-bench-")
 	if err != nil {
@@ -78,6 +79,11 @@ func (o options) run() (results, error) {
 		return results{}, err
 	}
 	r := results{Environment: environment(b), Notes: notes}
+	for _, row := range rows {
+		if row.version != "" {
+			r.Environment = append(r.Environment, row.version)
+		}
+	}
 	jobs := o.jobs()
 	if len(jobs) == 0 {
 		return results{}, fmt.Errorf("no such cells: %v", o.cells)
@@ -115,12 +121,15 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 		}
 		rows = append(rows, r)
 	}
+	rows = append(rows, row{name: "dog-drop", args: []string{"-lib", "dog", "-dog.drop"}, only: "slow"})
 	rows = append(rows, row{name: "dog-parked", args: []string{"-lib", "dog", "-dog.park", "500ms"}, only: "idle"})
 	rows = append(rows, o.rows...)
-	if path, err := exec.LookPath(o.original); err == nil {
-		rows = append(rows, row{name: originalRow, program: path})
-	} else {
-		notes = append(notes, fmt.Sprintf("%s: not measured, as %s cannot be started: %v", originalRow, o.original, err))
+	if o.libs == nil || slices.Contains(o.libs, originalRow) {
+		if version, err := check(o.original); err == nil {
+			rows = append(rows, row{name: originalRow, program: o.original, version: version})
+		} else {
+			notes = append(notes, fmt.Sprintf("%s: not measured: %v", originalRow, err))
+		}
 	}
 	if o.libs == nil {
 		return rows, notes, nil
@@ -128,10 +137,12 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 	var chosen []row
 	for _, name := range o.libs {
 		i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
-		if i < 0 {
+		switch {
+		case i >= 0:
+			chosen = append(chosen, rows[i])
+		case name != originalRow: // a note says why that one is missing
 			return nil, nil, fmt.Errorf("no row %q", name)
 		}
-		chosen = append(chosen, rows[i])
 	}
 	return chosen, notes, nil
 }

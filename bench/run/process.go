@@ -18,6 +18,22 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
+// check asks a program that is not of this module whether it can serve, for which it may have to install something, and what it
+// serves.
+func check(program string) (version string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "--check")
+	cmd.WaitDelay = 5 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w %s", program, err, tail(stderr.String()))
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
 // A server is a process under test.
 type server struct {
 	cmd   *exec.Cmd

@@ -219,11 +219,11 @@ func figure(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// best is the peer with the best median among those that never failed at the cell; "" when there is none.
+// best is the peer with the best median of the rounds that count among those with at least half of them; "" when there is none.
 func (r results) best(m metric, c column, subject string) string {
 	var peers []string
 	for _, row := range r.Rows {
-		if peer(row, subject) && !r.failed(c, row) && len(r.values(m, c, row)) > 0 {
+		if n := len(r.values(m, c, row)); peer(row, subject) && n > 0 && 2*n >= r.rounds() {
 			peers = append(peers, row)
 		}
 	}
@@ -260,13 +260,24 @@ func (r results) failures() []sample {
 	return slices.DeleteFunc(slices.Clone(r.Samples), sample.ok)
 }
 
+func (r results) rounds() (n int) {
+	for _, s := range r.Samples {
+		n = max(n, s.Round+1)
+	}
+	return n
+}
+
+// mark marks a row that failed at a cell in some round.
+func (r results) mark(c column, row string) string {
+	if r.failed(c, row) {
+		return " ✗"
+	}
+	return ""
+}
+
 func (r results) markdown(subject string) string {
 	var b strings.Builder
-	rounds := 0
-	for _, s := range r.Samples {
-		rounds = max(rounds, s.Round+1)
-	}
-	fmt.Fprintf(&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), rounds)
+	fmt.Fprintf(&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), r.rounds())
 	r.comparison(&b, subject)
 	r.slowdowns(&b)
 	for _, m := range metrics {
@@ -301,8 +312,8 @@ func (r results) comparison(b *strings.Builder, subject string) {
 		}
 		for _, c := range r.columns(m) {
 			best := r.best(m, c, subject)
-			fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", m.title, c, cmp.Or(best, "–"), r.ratio(m, c, subject, best),
-				r.ratio(m, c, subject, floorRow), r.ratio(m, c, subject, originalRow))
+			fmt.Fprintf(b, "| %s | %s%s | %s%s | %s | %s | %s |\n", m.title, c, r.mark(c, subject), cmp.Or(best, "–"), r.mark(c, best),
+				r.ratio(m, c, subject, best), r.ratio(m, c, subject, floorRow), r.ratio(m, c, subject, originalRow))
 		}
 	}
 }

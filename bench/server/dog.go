@@ -5,6 +5,7 @@ import (
 	"flag"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/bench/internal/wire"
@@ -14,6 +15,7 @@ import (
 var (
 	dogLimit = flag.Int("dog.limit", 500, "dog: sockets per replica")
 	dogPark  = flag.Duration("dog.park", 0, "dog: Options.ParkAfter")
+	dogDrop  = flag.Bool("dog.drop", false, "dog: slow clients lose their oldest messages instead of their connection")
 )
 
 type lobby struct{ dog.Group }
@@ -31,7 +33,11 @@ func (r *room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) erro
 
 // serveDog goes through all of dog: a group whose replicas hold dogLimit sockets each.
 func serveDog(l net.Listener) (func() int, error) {
-	rt, err := dog.New(dog.Options{ParkAfter: *dogPark})
+	options := dog.Options{ParkAfter: *dogPark}
+	if *dogDrop {
+		options.Sockets.Slow, options.Sockets.WriteTimeout = dog.DropOldest, time.Hour
+	}
+	rt, err := dog.New(options)
 	if err != nil {
 		return nil, err
 	}
