@@ -27,8 +27,9 @@ type Options struct {
 	// MaxMessage bounds one incoming message in bytes, all its fragments together. A longer one closes with 1009.
 	// Default 64 KiB.
 	MaxMessage int64
-	// QueueBytes bounds the bytes of messages, with their headers, that wait because the peer does not take them: that were sent and that the
-	// kernel has not accepted. A longer message never fits. What waits for the kernel to be asked is bounded by 1 MiB more. Default 1 MiB.
+	// QueueBytes bounds the bytes of messages, with their headers, that wait because the peer does not take them: that were sent and
+	// that the kernel has not accepted. A longer message never fits. What waits for the kernel to be asked is bounded by 1 MiB more.
+	// Default 1 MiB.
 	QueueBytes int
 	// Slow says what happens to a message that does not fit. Default Disconnect.
 	Slow Policy
@@ -90,8 +91,8 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// Accept upgrades the request to a WebSocket connection. Headers set on w are part of the answer. Afterwards neither w nor r
-// may be used, and the HTTP handler may return. It does not wait for the network: the client has its answer, and a connection, only
+// Accept upgrades the request to a WebSocket connection. Headers set on w are part of the answer. Afterwards neither w nor r may
+// be used, and the HTTP handler may return. It does not wait for the network: the client has its answer, and a connection, only
 // after [Conn.Start] or when something is sent, so that it can be put where it belongs before.
 //
 // On refusal the answer has been written and the error is a [*HandshakeError]: 405 when the method is not GET, 426 when no

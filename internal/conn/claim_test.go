@@ -23,8 +23,17 @@ import (
 // kernel is a connection's kernel that refuses everything when told so, and says when it has been asked.
 type kernel struct {
 	syscall.RawConn
+	client  net.Conn
 	refuses atomic.Bool
 	asked   func() // after each write; may be nil. Not changed while somebody writes
+	reads   atomic.Int64
+}
+
+func (k *kernel) Read(f func(fd uintptr) bool) error {
+	return k.RawConn.Read(func(fd uintptr) bool {
+		k.reads.Add(1)
+		return f(fd)
+	})
 }
 
 func (k *kernel) Write(f func(fd uintptr) bool) (err error) {
@@ -78,7 +87,9 @@ func overKernel(t *testing.T, o *Options) (*Conn, *kernel) {
 		client.Close()
 		reading.Wait()
 	})
-	return c, replaceKernel(c)
+	k := replaceKernel(c)
+	k.client = client
+	return c, k
 }
 
 // end reads to the end of a connection, and returns its error.
@@ -173,7 +184,8 @@ func TestSendersWaitForEveryShard(t *testing.T) {
 		}()
 		r := runs.Get().(*run)
 		sweep := func(sh *shard) {
-			for sh.sweep(r) {
+			for more := true; more; {
+				_, more = sh.sweep(r)
 			}
 		}
 		synctest.Wait()
@@ -293,6 +305,25 @@ func TestCoalesceWhenTheKernelRefuses(t *testing.T) {
 	work.run()
 	require.Error(t, end(c)) // the peer does not answer
 	require.EqualValues(t, 5, c.Stats().MessagesOut)
+}
+
+// Many small messages that arrive at once are read at once.
+func TestBatchesAreReadAtOnce(t *testing.T) {
+	c, k := overKernel(t, nil)
+	const messages = 500
+	var stream []byte
+	for range messages {
+		stream = appendMasked(stream, finBit|byte(Text), "twelve bytes", 7)
+	}
+	_, err := k.client.Write(stream)
+	require.NoError(t, err)
+	for range messages {
+		_, data, err := c.Read()
+		require.NoError(t, err)
+		require.Equal(t, "twelve bytes", string(data))
+	}
+	// As many as fill the buffer, and one for each time that the client's write was not seen as a whole.
+	require.LessOrEqual(t, k.reads.Load(), int64(10))
 }
 
 func TestNewest(t *testing.T) {

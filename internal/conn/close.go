@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"time"
 	"unicode/utf8"
 )
 
@@ -49,6 +52,175 @@ func (e *CloseError) Error() string {
 func (e *CloseError) Unwrap() error { return e.Err }
 
 func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) }
+
+// farewell is how a connection closes. Its fields are fixed, except linger.
+type farewell struct {
+	frame    []byte      // the close frame, which follows the queued data
+	deadline time.Time   // when closing must be over
+	local    *CloseError // how our side began to close; nil when the peer did
+	linger   bool        // the peer may still be sending when we hang up. guarded by Conn.mu
+}
+
+// Close begins the closing handshake and never blocks: the close frame is queued behind what waits, further Sends return
+// [ErrClosed], messages that still arrive are discarded, and the peer gets Options.CloseTimeout to take what waits and to
+// answer. Read then returns a [CloseError] with this code and reason. Closing twice, or after the end, does nothing.
+// The error is [ErrCloseCode] or [ErrCloseReason] when the arguments are not allowed.
+func (c *Conn) Close(code int, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	c.closeWith(&CloseError{Code: code, Reason: reason}, appendClose(nil, code, reason))
+	return nil
+}
+
+// closeWith is Close with arguments that were checked; frame is shared, how is copied.
+func (c *Conn) closeWith(how *CloseError, frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.catchUpLocked()
+	if c.overLocked() {
+		return
+	}
+	local := *how
+	local.Local = true
+	c.beginCloseLocked(frame, &local)
+	c.wakeLocked()
+}
+
+// beginCloseLocked queues the close frame and bounds what is left to do by CloseTimeout. The caller must hold mu, and has it
+// written. Deadlines are set under mu so that the writer, which sets its own, cannot lengthen them.
+func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
+	c.farewell = &farewell{frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local}
+	c.cursor = deaf
+	c.closing.Store(true)
+	c.rouseLocked()
+	c.nc.SetDeadline(c.farewell.deadline)
+}
+
+// Abort drops the connection now: what waits is lost, and Read returns a [CloseError] with code 1006 and err ([ErrClosed]
+// when nil). If closing had begun, the code and reason of that remain. It never waits for the peer.
+func (c *Conn) Abort(err error) {
+	if err == nil {
+		err = ErrClosed
+	}
+	c.mu.Lock()
+	c.severLocked(err)
+	c.mu.Unlock()
+	c.cut()
+}
+
+// severLocked gives up the connection for cause, without closing it yet. The caller must hold mu.
+func (c *Conn) severLocked(cause error) {
+	if c.cause == nil {
+		c.cause = cause
+	}
+	c.severed = true
+	c.closing.Store(true)
+	c.dead = true
+	c.discardLocked()
+	c.rouseLocked()
+}
+
+// cut closes the transport without a farewell. TLS would write an alert, and wait for a peer that may be gone; without the
+// linger option the kernel would keep unsent data of a dead peer for minutes.
+func (c *Conn) cut() {
+	raw := c.nc
+	if t, ok := raw.(interface{ NetConn() net.Conn }); ok {
+		raw = t.NetConn()
+	}
+	if t, ok := raw.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = raw.Close() // whatever it says, the connection is gone
+}
+
+// Wait returns when no goroutine of the connection is left and the network connection is closed. Until then what was queued
+// and the close frame have up to Options.CloseTimeout to leave. It must be called after Read has returned its error.
+func (c *Conn) Wait() { c.ended.Wait() }
+
+// Closing reports whether our side has begun to close, or the connection was cut, so that what the peer sends no longer counts.
+func (c *Conn) Closing() bool { return c.closing.Load() }
+
+// finish ends the reader's part: err is what stopped it. It decides how the connection closed, queues the close frame if one
+// is due and leaves the rest to the writer.
+func (c *Conn) finish(err error) *CloseError {
+	var peer *closing
+	answered := errors.As(err, &peer)
+	violation := violationOf(err)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.catchUpLocked()
+	var end *CloseError
+	switch {
+	case c.farewell != nil && c.farewell.local != nil:
+		end = c.farewell.local
+		if end.Err == nil && !answered {
+			end.Err = c.failureLocked(err)
+		}
+		c.farewell.linger = violation != nil
+	case c.severed:
+		end = &CloseError{Code: 1006, Err: c.cause}
+	case violation != nil:
+		end = violation
+		c.discardLocked()
+		c.beginCloseLocked(end.frame(), nil)
+		c.farewell.linger = true
+	case answered:
+		end = &CloseError{Code: peer.code, Reason: peer.reason}
+		c.beginCloseLocked(end.frame(), nil)
+	default:
+		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
+		c.dead = true
+		c.discardLocked()
+	}
+	c.readDone = true
+	c.hurryLocked()
+	return end
+}
+
+// violationOf returns how to close because of what the peer sent, nil if that was legal or the network failed.
+func violationOf(err error) *CloseError {
+	switch {
+	case errors.Is(err, ErrInvalidUTF8):
+		return &CloseError{Code: 1007, Reason: "invalid UTF-8", Err: ErrInvalidUTF8}
+	case errors.Is(err, ErrTooBig):
+		return &CloseError{Code: 1009, Reason: "message too big", Err: ErrTooBig}
+	case errors.Is(err, ErrProtocol):
+		return &CloseError{Code: 1002, Reason: "protocol error", Err: err}
+	}
+	return nil
+}
+
+// failureLocked returns the first reason why no closing handshake was completed. The caller must hold mu.
+func (c *Conn) failureLocked(err error) error {
+	if c.cause != nil {
+		return c.cause
+	}
+	return err
+}
+
+// hangUp closes the network connection after the reader has ended and everything was written or given up.
+func (c *Conn) hangUp() {
+	defer c.ended.Done()
+	c.mu.Lock()
+	dead, how := c.dead, c.farewell
+	c.mu.Unlock()
+	c.opts.Poller.forget(c)
+	if dead {
+		c.cut()
+		return
+	}
+	if how.linger {
+		// Closing with unread bytes resets a TCP connection, and the peer could lose the close frame.
+		if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite() // what fails here fails in the copy too
+		}
+		c.nc.SetReadDeadline(how.deadline)
+		_, _ = io.Copy(io.Discard, c.nc) // until the peer hangs up or the deadline passes
+	}
+	_ = c.nc.Close()
+}
 
 // checkClose validates what an application asks to send.
 func checkClose(code int, reason string) error {

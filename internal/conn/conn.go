@@ -1,19 +1,22 @@
 // Package conn is the server's side of WebSocket connections.
 //
-// The handshake is that of github.com/coder/websocket; what follows is read and written here (RFC 6455), so that a message to many
-// connections is framed once, what is pending for a connection leaves in one system call, and an idle connection costs next to
-// nothing.
+// The handshake is that of github.com/coder/websocket; what follows is read and written here (RFC 6455), so that a message to
+// many connections is framed once, what is pending for a connection leaves in one system call, and an idle connection costs next
+// to nothing.
 //
-// The goroutine that reads is the caller's: it calls [Conn.Read] until that fails, then [Conn.Wait]. Writing needs no goroutine of a
-// connection's own while its peer keeps up; see write.go and shard.go.
+// The goroutine that reads is the caller's: it calls [Conn.Read] until that fails, then [Conn.Wait]. Writing needs no goroutine
+// of a connection's own while its peer keeps up.
 //
-// Locks are taken in this order: [Set] or [Heart], then Conn, then a shard or the [Poller]. No lock is held while the network is read or
-// written.
+// Where to begin: conn.go and close.go are a connection's state and its end; write.go is how it is written, queue.go what waits,
+// shard.go, set.go and writers.go how many are written at once; read.go and parse.go are how it is read, poller.go how it waits
+// without a goroutine; heart.go finds dead peers. The files with the name of a platform hold what differs.
+//
+// Locks are taken in this order: [Set] or [Heart], then Conn, then a shard or the [Poller], then [Writers]. No lock is held while
+// the network is read or written.
 package conn
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -100,16 +103,8 @@ type Conn struct {
 // deaf is a position that no log reaches.
 const deaf = 1<<64 - 1
 
-// farewell is how a connection closes. Its fields are fixed, except linger.
-type farewell struct {
-	frame    []byte      // the close frame, which follows the queued data
-	deadline time.Time   // when closing must be over
-	local    *CloseError // how our side began to close; nil when the peer did
-	linger   bool        // the peer may still be sending when we hang up. guarded by Conn.mu
-}
-
-// Stats are the counters of one connection. Bytes are those of the WebSocket frames as they went over the wire, headers and control
-// frames included; QueuedBytes are those of frames before compression.
+// Stats are the counters of one connection. Bytes are those of the WebSocket frames as they went over the wire, headers and
+// control frames included; QueuedBytes are those of frames before compression.
 type Stats struct {
 	QueuedBytes int    // bytes of data frames not yet accepted by the kernel
 	MessagesIn  uint64 // whole data messages received, automatic requests included
@@ -126,7 +121,7 @@ func (c *Conn) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Stats{
-		QueuedBytes: c.out.bytes + max(c.inflight, 0) + c.loggedLocked(),
+		QueuedBytes: c.out.bytes + c.inflight + c.loggedLocked(),
 		MessagesIn:  c.messagesIn.Load(),
 		MessagesOut: c.sent,
 		BytesIn:     c.bytesIn.Load(),
@@ -157,8 +152,8 @@ func (c *Conn) Start() {
 	c.hurryLocked()
 }
 
-// hurryLocked writes what waits, if that is possible without waiting, or has it written. The caller must hold mu, which may be released
-// meanwhile.
+// hurryLocked writes what waits, if that is possible without waiting, or has it written. The caller must hold mu, which may be
+// released meanwhile.
 func (c *Conn) hurryLocked() {
 	if c.nimbleLocked() && !c.writing {
 		c.flushLocked()
@@ -225,165 +220,4 @@ func (c *Conn) sendPing() {
 	}
 	c.ping = true
 	c.wakeLocked()
-}
-
-// Close begins the closing handshake and never blocks: the close frame is queued behind what waits, further Sends return
-// [ErrClosed], messages that still arrive are discarded, and the peer gets Options.CloseTimeout to take what waits and to
-// answer. Read then returns a [CloseError] with this code and reason. Closing twice, or after the end, does nothing.
-// The error is [ErrCloseCode] or [ErrCloseReason] when the arguments are not allowed.
-func (c *Conn) Close(code int, reason string) error {
-	if err := checkClose(code, reason); err != nil {
-		return err
-	}
-	c.closeWith(&CloseError{Code: code, Reason: reason}, appendClose(nil, code, reason))
-	return nil
-}
-
-// closeWith is Close with arguments that were checked; frame is shared, how is copied.
-func (c *Conn) closeWith(how *CloseError, frame []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.catchUpLocked()
-	if c.overLocked() {
-		return
-	}
-	local := *how
-	local.Local = true
-	c.beginCloseLocked(frame, &local)
-	c.wakeLocked()
-}
-
-// beginCloseLocked queues the close frame and bounds what is left to do by CloseTimeout. The caller must hold mu, and has it written.
-// Deadlines are set under mu so that the writer, which sets its own, cannot lengthen them.
-func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
-	c.farewell = &farewell{frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local}
-	c.cursor = deaf
-	c.closing.Store(true)
-	c.rouseLocked()
-	c.nc.SetDeadline(c.farewell.deadline)
-}
-
-// Abort drops the connection now: what waits is lost, and Read returns a [CloseError] with code 1006 and err ([ErrClosed]
-// when nil). If closing had begun, the code and reason of that remain. It never waits for the peer.
-func (c *Conn) Abort(err error) {
-	if err == nil {
-		err = ErrClosed
-	}
-	c.mu.Lock()
-	c.severLocked(err)
-	c.mu.Unlock()
-	c.cut()
-}
-
-// severLocked gives up the connection for cause, without closing it yet. The caller must hold mu.
-func (c *Conn) severLocked(cause error) {
-	if c.cause == nil {
-		c.cause = cause
-	}
-	c.severed = true
-	c.closing.Store(true)
-	c.dead = true
-	c.discardLocked()
-	c.rouseLocked()
-}
-
-// cut closes the transport without a farewell. TLS would write an alert, and wait for a peer that may be gone; without the
-// linger option the kernel would keep unsent data of a dead peer for minutes.
-func (c *Conn) cut() {
-	raw := c.nc
-	if t, ok := raw.(interface{ NetConn() net.Conn }); ok {
-		raw = t.NetConn()
-	}
-	if t, ok := raw.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	_ = raw.Close() // whatever it says, the connection is gone
-}
-
-// Wait returns when no goroutine of the connection is left and the network connection is closed. Until then what was queued
-// and the close frame have up to Options.CloseTimeout to leave. It must be called after Read has returned its error.
-func (c *Conn) Wait() { c.ended.Wait() }
-
-// Closing reports whether our side has begun to close, or the connection was cut, so that what the peer sends no longer counts.
-func (c *Conn) Closing() bool { return c.closing.Load() }
-
-// finish ends the reader's part: err is what stopped it. It decides how the connection closed, queues the close frame if one
-// is due and leaves the rest to the writer.
-func (c *Conn) finish(err error) *CloseError {
-	var peer *closing
-	answered := errors.As(err, &peer)
-	violation := violationOf(err)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.catchUpLocked()
-	var end *CloseError
-	switch {
-	case c.farewell != nil && c.farewell.local != nil:
-		end = c.farewell.local
-		if end.Err == nil && !answered {
-			end.Err = c.failureLocked(err)
-		}
-		c.farewell.linger = violation != nil
-	case c.severed:
-		end = &CloseError{Code: 1006, Err: c.cause}
-	case violation != nil:
-		end = violation
-		c.discardLocked()
-		c.beginCloseLocked(end.frame(), nil)
-		c.farewell.linger = true
-	case answered:
-		end = &CloseError{Code: peer.code, Reason: peer.reason}
-		c.beginCloseLocked(end.frame(), nil)
-	default:
-		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
-		c.dead = true
-		c.discardLocked()
-	}
-	c.readDone = true
-	c.hurryLocked()
-	return end
-}
-
-// violationOf returns how to close because of what the peer sent, nil if that was legal or the network failed.
-func violationOf(err error) *CloseError {
-	switch {
-	case errors.Is(err, ErrInvalidUTF8):
-		return &CloseError{Code: 1007, Reason: "invalid UTF-8", Err: ErrInvalidUTF8}
-	case errors.Is(err, ErrTooBig):
-		return &CloseError{Code: 1009, Reason: "message too big", Err: ErrTooBig}
-	case errors.Is(err, ErrProtocol):
-		return &CloseError{Code: 1002, Reason: "protocol error", Err: err}
-	}
-	return nil
-}
-
-// failureLocked returns the first reason why no closing handshake was completed. The caller must hold mu.
-func (c *Conn) failureLocked(err error) error {
-	if c.cause != nil {
-		return c.cause
-	}
-	return err
-}
-
-// hangUp closes the network connection after the reader has ended and everything was written or given up.
-func (c *Conn) hangUp() {
-	defer c.ended.Done()
-	c.mu.Lock()
-	dead, how := c.dead, c.farewell
-	c.mu.Unlock()
-	c.opts.Poller.forget(c)
-	if dead {
-		c.cut()
-		return
-	}
-	if how.linger {
-		// Closing with unread bytes resets a TCP connection, and the peer could lose the close frame.
-		if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite() // what fails here fails in the copy too
-		}
-		c.nc.SetReadDeadline(how.deadline)
-		_, _ = io.Copy(io.Discard, c.nc) // until the peer hangs up or the deadline passes
-	}
-	_ = c.nc.Close()
 }

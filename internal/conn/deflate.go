@@ -21,7 +21,8 @@ const deflateTail = "\x00\x00\xff\xff"
 // deflateEnd is what a reader needs after a message: the tail, and an empty last block, so that the stream ends.
 const deflateEnd = deflateTail + "\x01\x00\x00\xff\xff"
 
-// maxStreams bounds the streams that one message may consist of (RFC 7692, section 7.2.3.4): to begin one takes longer than to send it.
+// maxStreams bounds the streams that one message may consist of (RFC 7692, section 7.2.3.4): to begin one takes longer than to
+// send it.
 const maxStreams = 16
 
 // errDeflate means that a compressed message is not one.

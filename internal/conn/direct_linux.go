@@ -6,13 +6,14 @@ import (
 	"syscall"
 )
 
-// direct is a TCP connection that is read and written without waiting. Its methods are safe for concurrent use and with closing.
+// direct is a bare TCP or Unix connection, read and written without waiting. Its methods are safe for concurrent use and with closing.
 type direct struct{ raw syscall.RawConn }
 
 // directly returns the direct form of a connection, whose ok is false where there is none.
 func directly(nc net.Conn) direct {
-	if tcp, is := nc.(*net.TCPConn); is {
-		if raw, err := tcp.SyscallConn(); err == nil {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn: // a wrapper may do more than these
+		if raw, err := nc.(syscall.Conn).SyscallConn(); err == nil {
 			return direct{raw}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,9 +19,9 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// overNetwork runs f on connections of a real HTTP server, over TCP and over TLS.
+// overNetwork runs f on connections of a real HTTP server, over TCP, a Unix socket and TLS.
 func overNetwork(t *testing.T, f func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer))) {
-	for _, kind := range []string{"TCP", "TLS"} {
+	for _, kind := range []string{"TCP", "Unix", "TLS"} {
 		t.Run(kind, func(t *testing.T) {
 			opts, accepted := make(chan *conn.Options, 1), make(chan *conn.Conn, 1)
 			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,6 +33,14 @@ func overNetwork(t *testing.T, f func(t *testing.T, dial func(*conn.Options) (*c
 				c.Start()
 				accepted <- c
 			}))
+			if kind == "Unix" {
+				l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+				if err != nil {
+					t.Skip(err)
+				}
+				s.Listener.Close()
+				s.Listener = l
+			}
 			if kind == "TLS" {
 				s.StartTLS()
 			} else {
@@ -39,7 +48,7 @@ func overNetwork(t *testing.T, f func(t *testing.T, dial func(*conn.Options) (*c
 			}
 			defer s.Close()
 			f(t, func(o *conn.Options) (*conn.Conn, *peer) {
-				nc, err := net.Dial("tcp", s.Listener.Addr().String())
+				nc, err := net.Dial(s.Listener.Addr().Network(), s.Listener.Addr().String())
 				require.NoError(t, err)
 				if kind == "TLS" {
 					config := s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()

@@ -100,8 +100,8 @@ func (r *parser) take(b, payload []byte) []byte {
 // minReserve is the least room that a message gets whose length is not known, or is not believed yet.
 const minReserve = 4 << 10
 
-// reserve makes room for n bytes in the message: for all of the frame when it is short, else at most for as much again as there is, so that
-// a header alone costs no memory.
+// reserve makes room for n bytes in the message: for all of the frame when it is short, else at most for as much again as there
+// is, so that a header alone costs no memory.
 func (r *parser) reserve(n int) []byte {
 	if cap(r.msg)-len(r.msg) >= n && cap(r.msg) > 0 {
 		return r.msg

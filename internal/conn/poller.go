@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Poller parks connections that have been silent for a while: it ends their goroutines and lets the kernel say when there is something to
-// read. Where the kernel cannot (only Linux can, and only for bare TCP), connections keep their goroutines. It is safe for concurrent
-// use. A nil Poller parks nothing.
+// Poller parks connections that have been silent for a while: it ends their goroutines and lets the kernel say when there is
+// something to read. Where the kernel cannot (only Linux can, and only for bare TCP), connections keep their goroutines. It is
+// safe for concurrent use. A nil Poller parks nothing.
 type Poller struct {
 	after time.Duration // fixed
 	first chan struct{} // closed when there is something to do
@@ -191,7 +191,8 @@ func (c *Conn) askToPark() {
 	c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
-// park ends the reader's stay, if that is what it was asked for. The reader has found nothing to read. again means that it should look again.
+// park ends the reader's stay, if that is what it was asked for. The reader has found nothing to read. again means that it should
+// look again.
 func (c *Conn) park() (parked, again bool) {
 	p := c.opts.Poller
 	c.mu.Lock()
@@ -201,11 +202,15 @@ func (c *Conn) park() (parked, again bool) {
 	if !asked && !c.in.none {
 		return false, false
 	}
-	if c.dead || c.farewell != nil || !p.arm(c) {
+	if c.dead || c.farewell != nil {
 		c.in.active = true
 		return false, true
 	}
 	c.nc.SetReadDeadline(time.Time{})
+	if !p.arm(c) { // the kernel has no room for it
+		c.in.active = true
+		return false, true
+	}
 	c.dropBuffer()
 	c.in.active = false
 	c.parked = true

@@ -13,7 +13,8 @@ import (
 
 func send(fd int, p []byte) (int, error) {
 	const flags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
-	n, _, errno := syscall.Syscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
+	n, _, errno := syscall.Syscall6(syscall.SYS_SENDTO,
+		uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -21,7 +22,8 @@ func send(fd int, p []byte) (int, error) {
 }
 
 func receive(fd int, p []byte) (int, error) {
-	n, _, errno := syscall.Syscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_DONTWAIT, 0, 0)
+	n, _, errno := syscall.Syscall6(syscall.SYS_RECVFROM,
+		uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

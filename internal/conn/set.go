@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// minShard is how many connections a shard has before the next one is begun: below that, the start of another goroutine costs more than
-// it gains.
+// minShard is how many connections a shard has before the next one is begun: below that, the start of another goroutine costs
+// more than it gains.
 const minShard = 128
 
 // Set is a set of connections that get the same messages. It needs Writers before the first Add; it is safe for concurrent use
@@ -100,8 +100,8 @@ func (s *Set) Len() int {
 }
 
 // Send sends f to every member whose Owner is not except, "" leaving out nobody. It never waits for a peer; when the machine
-// writes more slowly than messages are sent, it waits for other writes to be done. All members see the messages sent
-// through a set in the same order. A member that is closing or too slow does not affect the others. The key is that of [Conn.Send].
+// writes more slowly than messages are sent, it waits for other writes to be done. All members see the messages sent through a
+// set in the same order. A member that is closing or too slow does not affect the others. The key is that of [Conn.Send].
 func (s *Set) Send(f *Frame, key, except string) {
 	e := entry{frame: f, key: key, except: except}
 	s.mu.Lock()

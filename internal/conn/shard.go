@@ -90,8 +90,8 @@ func (s *shard) drain() {
 	}
 }
 
-// sinceLocked returns the entries from a position on, and the position after them. The caller must hold mu, and may use the entries
-// as long as it does.
+// sinceLocked returns the entries from a position on, and the position after them. The caller must hold mu, and may use the
+// entries as long as it does.
 func (s *shard) sinceLocked(from uint64) (entries []entry, end uint64) {
 	end = s.end.Load()
 	if from >= end {
@@ -115,15 +115,17 @@ type run struct {
 	b       batch               // for connections that are written on their own
 }
 
-// sweep writes what waits, or a part of it. It reports whether there is more, and the shard has to be swept again.
-func (s *shard) sweep(r *run) (more bool) {
+// sweep writes what waits, or a part of it, and returns how many messages to all that was. It reports whether there is more, and the
+// shard has to be swept again.
+func (s *shard) sweep(r *run) (messages int, more bool) {
 	for _, c := range s.take(r) {
 		c.deliver(r)
 	}
 	for _, c := range r.dirty {
 		c.flushDirty(&r.b)
 	}
-	return s.trim(r)
+	messages = len(r.entries)
+	return messages, s.trim(r)
 }
 
 // take begins a run with what the log holds, and returns who gets it.

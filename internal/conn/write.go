@@ -11,12 +11,13 @@ import (
 )
 
 // How a connection is written. Whoever has something to write claims the connection (writing) and so is its only writer until it
-// releases it; who finds it claimed leaves what it has in the queue, which is looked at before every release. There are three kinds of
-// writers:
+// releases it; who finds it claimed leaves what it has in the queue, which is looked at before every release. There are three
+// kinds of writers:
 //
 //   - a sweep of its shard, or the goroutine that sends, which write as much as the kernel takes at once (flush);
 //   - when that was not all, a goroutine of the connection's own, which waits (backed up);
-//   - the latter from the start where a connection cannot be written without waiting (TLS, other platforms than Linux) or is in no Set.
+//   - the latter from the start where a connection cannot be written without waiting (TLS, any wrapper, other platforms than Linux), or is
+//     in no Set.
 //
 // Until a connection is backed up it is not judged: what comes meanwhile is queued up to QueueBytes and twice maxLog.
 
@@ -97,9 +98,9 @@ func (b *batch) concatenated() []byte {
 	return b.flat
 }
 
-// Send queues f, or writes it at once, and never blocks. A non-empty key names what f is the latest value of, for policy Coalesce.
-// f may be sent to any number of connections. The error is nil (sent, queued, or dropped and counted under DropOldest), [ErrSlow]
-// (f did not fit: what waited was dropped and the connection is being closed with 1008) or [ErrClosed].
+// Send queues f, or writes it at once, and never blocks. A non-empty key names what f is the latest value of, for policy
+// Coalesce. f may be sent to any number of connections. The error is nil (sent, queued, or dropped and counted under DropOldest),
+// [ErrSlow] (f did not fit: what waited was dropped and the connection is being closed with 1008) or [ErrClosed].
 func (c *Conn) Send(f *Frame, key string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -245,7 +246,8 @@ func (c *Conn) flushDirty(b *batch) {
 	c.flushOrWake(b)
 }
 
-// flushOrWake writes what the kernel takes at once of what waits, if nobody else writes. The caller must hold mu, which is released.
+// flushOrWake writes what the kernel takes at once of what waits, if nobody else writes. The caller must hold mu, which is
+// released.
 func (c *Conn) flushOrWake(b *batch) {
 	if c.writing || !c.ownLocked() {
 		c.mu.Unlock()
@@ -261,8 +263,8 @@ func (c *Conn) flushOrWake(b *batch) {
 	c.flush(b)
 }
 
-// flushLocked writes what the kernel takes at once of what waits. The caller must hold mu, which is released meanwhile, and nobody may
-// be writing.
+// flushLocked writes what the kernel takes at once of what waits. The caller must hold mu, which is released meanwhile, and
+// nobody may be writing.
 func (c *Conn) flushLocked() {
 	b := batches.Get().(*batch)
 	c.writing = true
@@ -272,12 +274,12 @@ func (c *Conn) flushLocked() {
 	c.mu.Lock()
 }
 
-// flush writes what waits, as much as the kernel takes at once. The caller has claimed the connection; flush releases it, or leaves it to
-// a goroutine that waits for the kernel.
+// flush writes what waits, as much as the kernel takes at once. The caller has claimed the connection; flush releases it, or
+// leaves it to a goroutine that waits for the kernel.
 func (c *Conn) flush(b *batch) {
-	for n, waits := 0, false; !waits; n++ {
+	for writes, waits := 0, false; !waits; writes++ {
 		c.mu.Lock()
-		if n >= maxFlush && c.ownLocked() && !c.dead {
+		if writes >= maxFlush && c.ownLocked() && !c.dead {
 			c.writing = false
 			c.wakeLocked()
 			c.mu.Unlock()
@@ -305,8 +307,9 @@ func (c *Conn) flush(b *batch) {
 	}
 }
 
-// shortLocked deals with a write of b of which the kernel took n bytes only. It reports whether a goroutine of the connection's own has
-// taken over the claim, and waits; otherwise the connection is broken. The caller must hold mu and have claimed the connection.
+// shortLocked deals with a write of b of which the kernel took n bytes only. It reports whether a goroutine of the connection's
+// own has taken over the claim, and waits; otherwise the connection is broken. The caller must hold mu and have claimed the
+// connection.
 func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	c.inflight = 0
 	left := b.bufs
@@ -414,8 +417,8 @@ func newest(items []item) []item {
 	return kept
 }
 
-// takeLocked moves what is to be written next into b: what has begun, then control frames, then data, the close frame when no data is left.
-// It reports whether there was anything. The caller must hold mu.
+// takeLocked moves what is to be written next into b: what has begun, then control frames, then data, the close frame when no
+// data is left. It reports whether there was anything. The caller must hold mu.
 func (c *Conn) takeLocked(b *batch) bool {
 	if c.dead {
 		c.discardLocked() // what a writer has put back since
@@ -528,7 +531,8 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// write hands b to the network and waits until it is taken. A write that ran into its deadline goes on as long as it made progress.
+// write hands b to the network and waits until it is taken. A write that ran into its deadline goes on as long as it made
+// progress.
 func (c *Conn) write(b *batch) error {
 	if tcp, ok := c.nc.(*net.TCPConn); ok && len(b.bufs) > 1 {
 		b.rest = b.bufs
@@ -573,8 +577,8 @@ func (c *Conn) armWrite() {
 	}
 }
 
-// failLocked records that the network takes nothing any more. The peer's close frame may still be on its way here: the reader has some
-// time to find out. The caller must hold mu.
+// failLocked records that the network takes nothing any more. The peer's close frame may still be on its way here: the reader has
+// some time to find out. The caller must hold mu.
 func (c *Conn) failLocked(err error) {
 	if c.cause == nil {
 		c.cause = err
