@@ -336,7 +336,7 @@ func TestClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 
 // A dead client is one that the kernel still speaks for, but that neither reads nor answers. Some are parked when they are found.
 func TestDeadClientsAreFoundOverTCP(t *testing.T) {
-	a := newAudience(t, dog.Options{Heartbeat: 500 * time.Millisecond, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
+	a := newAudience(t, dog.Options{Heartbeat: 2 * time.Second, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
 	told := make(chan error)
 	for _, p := range a.well {
 		go func() {

@@ -30,10 +30,13 @@ type Options struct {
 	// heartbeats.
 	Heartbeat time.Duration
 
-	// ParkAfter is how long a client is silent before its socket gives its goroutine back and leaves waiting to the kernel: this halves
-	// the memory of an idle socket, and costs its next message a few microseconds. It takes up to twice as long. Only plain TCP on Linux
-	// can do it (epoll); other sockets keep their goroutines. On by default because no socket that is in use is ever parked.
-	// 0: 10 s; negative: never.
+	// ParkAfter is how long a client is silent before its socket gives its goroutine back and leaves waiting to the kernel: this
+	// halves the memory of an idle socket, and costs its next message a few microseconds. It takes up to twice as long. On by
+	// default because no socket that is in use is ever parked. 0: 10 s; negative: never; at least 10 ms.
+	//
+	// Only the connections of a TCP or Unix listener on Linux can be parked (epoll), and only these are written without a goroutine
+	// of their own. TLS, other platforms, and listeners that wrap their connections, as a limiting listener does, work, at more
+	// cost.
 	ParkAfter time.Duration
 
 	// Sockets are the defaults of [Replica.Connect].
@@ -44,8 +47,8 @@ type Options struct {
 	CheckTurns bool
 }
 
-// SocketOptions configure a socket. A zero field, or a negative number, stands for the runtime's default (Options.Sockets), and there for the default
-// given below.
+// SocketOptions configure a socket. A zero field, or a negative size or time, stands for the runtime's default (Options.Sockets),
+// and there for the default given below. What is switched on there cannot be switched off here.
 type SocketOptions struct {
 	// Subprotocols that the server speaks, its favourite first: the first of them that the client offers too is chosen.
 	// Default: none.
@@ -61,8 +64,9 @@ type SocketOptions struct {
 	// MaxMessage bounds a client's message in bytes; one over it closes the socket with 1009. Default: 64 KiB.
 	MaxMessage int64
 
-	// QueueBytes bounds what waits because the client does not take it; a longer message never fits. When more is sent than the machine can
-	// write, up to 1 MiB may wait besides. Default: 256 KiB.
+	// QueueBytes bounds what waits because the client does not take it, before compression; a longer message never fits. Where the
+	// kernel can be asked without waiting (see Options.ParkAfter), up to 1 MiB may wait besides until it has been; elsewhere a burst
+	// of more than this is taken for a slow client. Default: 256 KiB.
 	QueueBytes int
 
 	// Slow says what happens when a message would exceed QueueBytes. Default: DisconnectSlow.
@@ -79,8 +83,9 @@ type SocketOptions struct {
 	AutoRequest, AutoReply string
 
 	// Compression lets clients that offer permessage-deflate (RFC 7692) send compressed messages, and compresses messages to them of
-	// 512 bytes and more: once for all of them, so without a context that passes from one message to the next. Worth it for large texts over
-	// slow networks; it costs about 10 µs per KiB of message. MaxMessage bounds messages as they are after decompression. Default: off.
+	// 512 bytes and more: once for all of them, so without a context that passes from one message to the next. Worth it for large
+	// texts over slow networks. MaxMessage bounds messages as they are after decompression. Not for messages that hold both a secret
+	// and something that an attacker may choose: their length tells about the secret (the BREACH attack). Default: off.
 	Compression bool
 
 	// Tags mark the socket for [Replica.Sockets]: at most 10 distinct ones of at most 256 bytes.
@@ -115,7 +120,9 @@ func (o Options) withDefaults() Options {
 	o.Retire = max(positive(o.Retire, 60*time.Second), o.Linger)
 	o.GossipTimeout = positive(o.GossipTimeout, 5*time.Second)
 	o.Heartbeat = max(cmp.Or(o.Heartbeat, 25*time.Second), 0)
-	o.ParkAfter = max(cmp.Or(o.ParkAfter, 10*time.Second), 0)
+	if o.ParkAfter = cmp.Or(o.ParkAfter, 10*time.Second); o.ParkAfter > 0 {
+		o.ParkAfter = max(o.ParkAfter, 10*time.Millisecond)
+	}
 	o.Sockets = o.Sockets.over(SocketOptions{
 		MaxMessage:   64 << 10,
 		QueueBytes:   256 << 10,

@@ -39,8 +39,9 @@ func (r *Replica) GroupName() string {
 	return ""
 }
 
-// Connect upgrades a request that Receive got to a WebSocket with the runtime's options (Options.Sockets). The socket takes
-// over the request's place. When Receive has returned, or waits, OnOpen runs, then OnMessage for each message, then OnClose or OnError.
+// Connect upgrades a request that Receive got to a WebSocket with the runtime's options (Options.Sockets). The socket takes over
+// the request's place. When Receive has returned, or waits, OnOpen runs, then OnMessage for each message, then OnClose or
+// OnError.
 //
 // It returns nil when the upgrade is refused; the client has then been answered: 405 for another method than GET, 426 when it
 // asks for no upgrade, 400 for a malformed one, 403 for a page of another origin, 503 during shutdown. Receive has to write no
@@ -124,8 +125,8 @@ func (r *Replica) Sockets(tags ...string) iter.Seq[*Socket] {
 	}
 }
 
-// Emit sends v (see [Encode]) to all sockets of this replica. It keeps the turn and waits for no client; only when more is sent than
-// the machine can write, it waits until the half megabyte that is ahead of it has been written or queued.
+// Emit sends v (see [Encode]) to all sockets of this replica. It keeps the turn and waits for no client; only when more is sent
+// than the machine can write, it waits until the half megabyte that is ahead of it has been written or queued.
 func (r *Replica) Emit(v any, opts ...SendOption) error {
 	m, err := r.member()
 	if err != nil {
@@ -153,8 +154,8 @@ func (r *Replica) Whisper(ctx context.Context, requestID string, v any, opts ...
 	return m.books.whisper(ctx, requestID, v, opts)
 }
 
-// Disconnect closes all sockets of a request id, whichever replicas they are on, as [Socket.Close] does, and returns their number;
-// ErrNoTarget when there are none.
+// Disconnect closes all sockets of a request id, whichever replicas they are on, as [Socket.Close] does, and returns their
+// number; ErrNoTarget when there are none.
 func (r *Replica) Disconnect(ctx context.Context, requestID string, code int, reason string) (int, error) {
 	m, err := r.member()
 	if err != nil {

@@ -31,7 +31,7 @@ import (
 //
 // Each process needs a descriptor for each socket over TCP (ulimit -n). An address does not have ports for all: the clients come
 // from 127.0.0.1, 127.0.0.2 and so on, which Linux takes for granted.
-var scale = flag.Int("sockets", 0, "sockets in TestScaleOverTCP (0: it is skipped) and TestScaleInMemory (0: 2,000)")
+var scale = flag.Int("sockets", 0, "sockets in TestScaleOverTCP (0: 200) and TestScaleInMemory (0: 2,000)")
 
 const (
 	scaleLimit     = 500   // sockets on a replica
@@ -83,18 +83,16 @@ func (f footprint) each(before footprint, sockets int) string {
 }
 
 func TestScaleOverTCP(t *testing.T) {
-	if *scale == 0 {
-		t.Skip("only with -sockets")
-	}
+	sockets := cmp.Or(*scale, 200)
 	h := newScale(t, dog.Options{ParkAfter: time.Second})
 	addr := serveTCP(t, h, nil)
 	before := measure()
 	start := time.Now()
 	took := func() time.Duration { return time.Since(start).Round(time.Millisecond) }
-	clients := startClients(t, addr)
+	clients := startClients(t, addr, sockets)
 	clients.wait(t, scaleConnected)
 	connected := took()
-	require.Equal(t, *scale, h.rt.Stats().Sockets)
+	require.Equal(t, sockets, h.rt.Stats().Sockets)
 
 	if runtime.GOOS == "linux" {
 		require.Eventually(t, func() bool { return runtime.NumGoroutine() < before.goroutines+10 }, patience, 10*time.Millisecond,
@@ -108,16 +106,16 @@ func TestScaleOverTCP(t *testing.T) {
 	returned := took()
 	clients.wait(t, scaleReceived)
 	received := took()
-	require.Eventually(t, func() bool { return h.rt.Stats().MessagesOut == uint64(*scale) }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return h.rt.Stats().MessagesOut == uint64(sockets) }, patience, time.Millisecond)
 	after := measure()
 
 	start = time.Now()
 	clients.end(t)
 	require.Eventually(t, func() bool { return h.rt.Stats().Sockets == 0 }, patience, 10*time.Millisecond)
 	t.Logf("%d sockets: connected after %v, parked after %v; a broadcast returned after %v and was received by all after %v; "+
-		"all were gone %v after the clients' process", *scale, connected, parked, returned, received, took())
-	t.Log("idle", idle.each(before, *scale))
-	t.Log("after the broadcast", after.each(before, *scale))
+		"all were gone %v after the clients' process", sockets, connected, parked, returned, received, took())
+	t.Log("idle", idle.each(before, sockets))
+	t.Log("after the broadcast", after.each(before, sockets))
 }
 
 // clientProcess is another process with the clients of a test.
@@ -127,9 +125,9 @@ type clientProcess struct {
 	lines *bufio.Scanner
 }
 
-func startClients(t *testing.T, addr string) *clientProcess {
+func startClients(t *testing.T, addr string, sockets int) *clientProcess {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScaleClients$", fmt.Sprint("-sockets=", *scale))
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScaleClients$", fmt.Sprint("-sockets=", sockets))
 	cmd.Env = append(os.Environ(), scaleAddr+"="+addr)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

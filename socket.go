@@ -240,8 +240,8 @@ func (s *Socket) serve() {
 	s.attend()
 }
 
-// attend hands each message to the replica, and closes the socket when its connection has ended. It returns early when the connection
-// is parked, and is called again when there is something to do.
+// attend hands each message to the replica, and closes the socket when its connection has ended. It returns early when the
+// connection is parked, and is called again when there is something to do.
 func (s *Socket) attend() {
 	exited := true
 	defer func() {

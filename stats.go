@@ -38,7 +38,7 @@ type ReplicaStats struct {
 
 // Traffic counts what went through sockets.
 type Traffic struct {
-	QueuedBytes int // waiting to be sent now
+	QueuedBytes int // waiting to be sent now, as if each socket had its own copy of a message to many
 	MessagesIn  uint64
 	MessagesOut uint64
 	BytesIn     uint64
