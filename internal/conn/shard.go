@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,8 @@ const (
 	maxWrite = 64 << 10
 	// maxLog bounds the bytes of a shard's log. Whoever sends more than the machine can write waits until it has been.
 	maxLog = 512 << 10
+	// maxStarted is how many goroutines of connections a sweep starts before it lets them run: those that end leave their stacks to the next.
+	maxStarted = 32
 	// entryCost is charged for an entry besides its frame.
 	entryCost = 64
 )
@@ -118,8 +121,11 @@ type run struct {
 // sweep writes what waits, or a part of it, and returns how many messages to all that was. It reports whether there is more, and the
 // shard has to be swept again.
 func (s *shard) sweep(r *run) (messages int, more bool) {
-	for _, c := range s.take(r) {
+	for i, c := range s.take(r) {
 		c.deliver(r)
+		if !c.direct.ok() && i%maxStarted == maxStarted-1 {
+			runtime.Gosched()
+		}
 	}
 	for _, c := range r.dirty {
 		c.flushDirty(&r.b)
