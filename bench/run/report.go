@@ -330,10 +330,7 @@ func (r results) slowdowns(b *strings.Builder) {
 		return
 	}
 	b.WriteString("\n### p99 of the latency to the last receiver with 1 % slow sockets, divided by that without\n\n|")
-	for _, c := range columns {
-		fmt.Fprintf(b, " | %s", c)
-	}
-	fmt.Fprintf(b, " |\n|---%s|\n", strings.Repeat("|---", len(columns)))
+	head(b, columns)
 	for _, row := range r.Rows {
 		fmt.Fprintf(b, "| %s", row)
 		for _, c := range columns {
@@ -344,16 +341,21 @@ func (r results) slowdowns(b *strings.Builder) {
 	}
 }
 
+// head ends the first line of a table with a column for each cell, and adds the second.
+func head(b *strings.Builder, columns []column) {
+	for _, c := range columns {
+		fmt.Fprintf(b, " | %s", c)
+	}
+	fmt.Fprintf(b, " |\n|---%s|\n", strings.Repeat("|---", len(columns)))
+}
+
 func (r results) table(b *strings.Builder, m metric) {
 	columns := r.columns(m)
 	if len(columns) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\n### %s\n\n|", m.title)
-	for _, c := range columns {
-		fmt.Fprintf(b, " | %s", c)
-	}
-	fmt.Fprintf(b, " |\n|---%s|\n", strings.Repeat("|---", len(columns)))
+	head(b, columns)
 	for _, row := range r.Rows {
 		fmt.Fprintf(b, "| %s", row)
 		for _, c := range columns {
