@@ -42,6 +42,8 @@ func TestCompressionOverTCP(t *testing.T) {
 				require.Equal(t, long, string(data))
 			}
 		}
+		require.Eventually(t, func() bool { return h.rt.Stats().MessagesOut == 9 }, patience, time.Millisecond,
+			"a client may have read what the server has not counted yet")
 		traffic := h.rt.Stats().Traffic
 		plain := uint64(len(long) * 3)
 		if offered {
