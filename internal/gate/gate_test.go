@@ -1,0 +1,343 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/godurable/dog/internal/gate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// disk is what a test makes durable.
+type disk struct {
+	durable uint64
+	waiting map[uint64][]func(error)
+	failed  error
+}
+
+func (d *disk) Durable() uint64 { return d.durable }
+
+func (d *disk) OnDurable(commit uint64, told func(error)) {
+	switch {
+	case commit <= d.durable:
+		told(nil)
+	case d.failed != nil:
+		told(d.failed)
+	default:
+		if d.waiting == nil {
+			d.waiting = make(map[uint64][]func(error))
+		}
+		d.waiting[commit] = append(d.waiting[commit], told)
+	}
+}
+
+// sync makes commits durable up to one.
+func (d *disk) sync(to uint64) {
+	for d.durable < to {
+		d.durable++
+		for _, told := range d.waiting[d.durable] {
+			told(nil)
+		}
+		delete(d.waiting, d.durable)
+	}
+}
+
+func (d *disk) fail(err error) {
+	d.failed = err
+	for _, all := range d.waiting {
+		for _, told := range all {
+			told(err)
+		}
+	}
+	d.waiting = nil
+}
+
+var errLost = errors.New("lost")
+
+// ear notes what a gate lets out.
+type ear struct{ heard, dropped []int }
+
+func (e *ear) say(g *gate.Gate, what int) {
+	g.Say(func(err error) {
+		if err == nil {
+			e.heard = append(e.heard, what)
+		} else {
+			e.dropped = append(e.dropped, what)
+		}
+	})
+}
+
+func TestANilGateIsOpen(t *testing.T) {
+	var g *gate.Gate
+	require.True(t, g.Open())
+	require.False(t, g.Writing())
+	require.NoError(t, g.Wait(t.Context()))
+	e := new(ear)
+	e.say(g, 1)
+	require.Equal(t, []int{1}, e.heard)
+}
+
+func TestWhatIsSaidWaitsForWhatWasWritten(t *testing.T) {
+	d, e := new(disk), new(ear)
+	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
+	e.say(g, 1)
+	g.Wrote()
+	require.True(t, g.Writing())
+	e.say(g, 2)
+	g.Committed(1)
+	e.say(g, 3)
+	g.Wrote()
+	e.say(g, 4)
+	require.Equal(t, []int{1}, e.heard)
+	d.sync(1)
+	require.Equal(t, []int{1, 2, 3}, e.heard)
+	require.False(t, g.Open())
+	g.Committed(2)
+	require.Equal(t, []int{1, 2, 3}, e.heard)
+	d.sync(2)
+	require.Equal(t, []int{1, 2, 3, 4}, e.heard)
+	require.True(t, g.Open())
+	e.say(g, 5)
+	require.Equal(t, []int{1, 2, 3, 4, 5}, e.heard)
+}
+
+func TestATransactionThatFailsDropsOnlyWhatWasSaidInIt(t *testing.T) {
+	d, e := new(disk), new(ear)
+	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
+	g.Wrote()
+	e.say(g, 1)
+	g.Committed(1)
+	g.Wrote()
+	e.say(g, 2)
+	g.Failed(errLost)
+	e.say(g, 3)
+	require.Equal(t, []int{2}, e.dropped)
+	d.sync(1)
+	require.Equal(t, []int{1, 3}, e.heard)
+}
+
+func TestLostCommitsDropWhatWaitsForThemAndAreReportedOnce(t *testing.T) {
+	d, e := new(disk), new(ear)
+	lost := 0
+	g := gate.New(d, func(err error) { require.ErrorIs(t, err, errLost); lost++ })
+	g.Wrote()
+	g.Committed(1)
+	e.say(g, 1)
+	d.sync(1)
+	g.Wrote()
+	e.say(g, 2)
+	g.Committed(2)
+	e.say(g, 3)
+	d.fail(errLost)
+	require.Equal(t, []int{1}, e.heard)
+	require.Equal(t, []int{2, 3}, e.dropped)
+	e.say(g, 4)
+	require.Equal(t, []int{2, 3, 4}, e.dropped, "until the object has been reset")
+	require.ErrorIs(t, g.Wait(t.Context()), errLost)
+	require.Equal(t, 1, lost)
+	g.Recover()
+	e.say(g, 5)
+	require.Equal(t, []int{1, 5}, e.heard)
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate.New(new(disk), func(error) {})
+		g.Wrote()
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(errLost)
+		require.ErrorIs(t, g.Wait(ctx), errLost)
+	})
+}
+
+// What a say function says itself comes after all that waits.
+func TestSayingWhileBeingLetOut(t *testing.T) {
+	d, e := new(disk), new(ear)
+	g := gate.New(d, func(error) {})
+	g.Wrote()
+	g.Say(func(error) { e.say(g, 2) })
+	e.say(g, 1)
+	g.Committed(1)
+	d.sync(1)
+	require.Equal(t, []int{1, 2}, e.heard)
+}
+
+// Whatever happens, things are heard in the order said, none before what was written earlier is durable, none of a failed
+// transaction, and all of the rest in the end.
+func TestGateOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d, e := new(disk), new(ear)
+		g := gate.New(d, func(error) {})
+		type saying struct {
+			what, transaction int
+			after             uint64
+		}
+		var said []saying
+		var commits uint64
+		writing, transaction := false, 0
+		failed := map[int]bool{}
+		number := map[int]uint64{}
+		for what := range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 5).Draw(rt, "step") {
+			case 0:
+				if !writing {
+					writing = true
+					transaction++
+					g.Wrote()
+				}
+			case 1:
+				if writing {
+					writing = false
+					commits++
+					number[transaction] = commits
+					g.Committed(commits)
+				}
+			case 2:
+				if writing {
+					writing = false
+					failed[transaction] = true
+					g.Failed(errLost)
+				}
+			case 3:
+				d.sync(min(commits, d.durable+uint64(rapid.IntRange(0, 3).Draw(rt, "synced"))))
+			default:
+				s := saying{what: what, after: commits}
+				if writing {
+					s.transaction = transaction
+				}
+				said = append(said, s)
+				e.say(g, what)
+			}
+			for _, s := range said {
+				heard := len(e.heard) > 0 && s.what <= e.heard[len(e.heard)-1] && !failed[s.transaction]
+				if heard && s.transaction > 0 {
+					require.Positive(rt, number[s.transaction], "heard before its transaction was committed")
+					require.LessOrEqual(rt, number[s.transaction], d.durable)
+				}
+				if heard {
+					require.LessOrEqual(rt, s.after, d.durable)
+				}
+			}
+		}
+		if writing {
+			commits++
+			g.Committed(commits)
+		}
+		d.sync(commits)
+		var want []int
+		for _, s := range said {
+			if !failed[s.transaction] || s.transaction == 0 {
+				want = append(want, s.what)
+			}
+		}
+		require.Equal(rt, want, e.heard)
+		require.True(rt, g.Open())
+	})
+}
+
+// engine is a disk for many goroutines.
+type engine struct {
+	mu sync.Mutex
+	d  disk
+}
+
+func (e *engine) Durable() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.d.durable
+}
+
+func (e *engine) OnDurable(commit uint64, told func(error)) {
+	e.mu.Lock()
+	known := commit <= e.d.durable
+	if !known {
+		e.d.OnDurable(commit, told)
+	}
+	e.mu.Unlock()
+	if known {
+		told(nil)
+	}
+}
+
+// sync makes everything up to a commit durable and tells of it without the lock.
+func (e *engine) sync(to uint64) {
+	var all []func(error)
+	e.mu.Lock()
+	for e.d.durable < to {
+		e.d.durable++
+		all = append(all, e.d.waiting[e.d.durable]...)
+		delete(e.d.waiting, e.d.durable)
+	}
+	e.mu.Unlock()
+	for _, told := range all {
+		told(nil)
+	}
+}
+
+func TestManySayWhileCommitsBecomeDurable(t *testing.T) {
+	const turns, speakers = 2000, 4
+	d := new(engine)
+	g := gate.New(d, func(error) { t.Error("lost") })
+	var mu sync.Mutex
+	heard := make(map[int][]int)
+	var all sync.WaitGroup
+	committed := make(chan uint64, turns)
+	all.Go(func() {
+		defer close(committed)
+		for n := uint64(1); n <= turns; n++ {
+			g.Wrote()
+			g.Committed(n)
+			committed <- n
+		}
+	})
+	all.Go(func() {
+		for n := range committed {
+			d.sync(n)
+		}
+	})
+	for speaker := range speakers {
+		all.Go(func() {
+			for what := range turns {
+				g.Say(func(error) {
+					mu.Lock()
+					heard[speaker] = append(heard[speaker], what)
+					mu.Unlock()
+				})
+			}
+		})
+	}
+	all.Wait()
+	require.True(t, g.Open())
+	for speaker := range speakers {
+		require.Len(t, heard[speaker], turns)
+		require.IsIncreasing(t, heard[speaker])
+	}
+}
+
+func TestAGateThatIsShutLetsNothingInUntilItRecovers(t *testing.T) {
+	d, e := new(disk), new(ear)
+	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
+	g.Wrote()
+	e.say(g, 1)
+	g.Committed(1)
+	g.Wrote()
+	e.say(g, 2)
+	g.Shut(errLost)
+	e.say(g, 3)
+	require.False(t, g.Open())
+	require.ErrorIs(t, g.Wait(t.Context()), errLost)
+	require.Equal(t, []int{2, 3}, e.dropped)
+	g.Recover()
+	e.say(g, 4)
+	require.Empty(t, e.heard, "what was committed before is still waited for")
+	d.sync(1)
+	require.Equal(t, []int{1, 4}, e.heard)
+}

@@ -1,0 +1,293 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+)
+
+// An Alarm is what an object keeps of an alarm.
+type Alarm struct {
+	Name      string
+	Scheduled int64 // when it was to run first; Unix nanoseconds, as all times here
+	At        int64 // when it is to run next
+	Runs      int   // that have failed
+	Failed    bool  // it runs no more
+	Err       string
+	Payload   []byte
+
+	// Serial tells it from one that was set anew under its name, even for the same moment. It is never 0.
+	Serial uint64
+}
+
+const (
+	alarmVersion = 1
+	alarmFailed  = 1 // a flag
+)
+
+func (a Alarm) encode() []byte {
+	b := make([]byte, 0, 2+5*binary.MaxVarintLen64+len(a.Err)+len(a.Payload))
+	var flags byte
+	if a.Failed {
+		flags = alarmFailed
+	}
+	b = append(b, alarmVersion, flags)
+	b = binary.BigEndian.AppendUint64(b, a.Serial)
+	b = binary.AppendVarint(b, a.Scheduled)
+	b = binary.AppendVarint(b, a.At)
+	b = binary.AppendUvarint(b, uint64(a.Runs))
+	b = binary.AppendUvarint(b, uint64(len(a.Err)))
+	b = append(b, a.Err...)
+	return append(b, a.Payload...)
+}
+
+func decodeAlarm(name string, b []byte) (Alarm, error) {
+	a := Alarm{Name: name}
+	damaged := fmt.Errorf("%w: alarm %q", ErrCorrupt, name)
+	if len(b) < 10 || b[0] != alarmVersion {
+		return a, damaged
+	}
+	a.Failed = b[1]&alarmFailed != 0
+	a.Serial = binary.BigEndian.Uint64(b[2:])
+	b = b[10:]
+	ok := true
+	next := func(n int) {
+		if ok = ok && n > 0; ok {
+			b = b[n:]
+		}
+	}
+	var n int
+	a.Scheduled, n = binary.Varint(b)
+	next(n)
+	a.At, n = binary.Varint(b)
+	next(n)
+	runs, n := binary.Uvarint(b)
+	next(n)
+	size, n := binary.Uvarint(b)
+	next(n)
+	if !ok || runs > math.MaxInt32 || size > uint64(len(b)) {
+		return a, damaged
+	}
+	a.Runs, a.Err, a.Payload = int(runs), string(b[:size]), b[size:]
+	return a, nil
+}
+
+// Alarm returns the alarm of a name, failed ones too.
+func (o *Object) Alarm(name string) (a Alarm, found bool, err error) {
+	value, found, err := o.Get(Alarms, name)
+	if err != nil || !found {
+		return Alarm{}, false, err
+	}
+	a, err = decodeAlarm(name, value)
+	return a, err == nil, err
+}
+
+// SetAlarm keeps an alarm in place of the one of its name.
+func (o *Object) SetAlarm(a Alarm) error {
+	if _, err := o.DeleteAlarm(a.Name); err != nil {
+		return err
+	}
+	o.Put(Alarms, a.Name, a.encode())
+	if !a.Failed {
+		o.Put(Times, timeKey(a.At, a.Name), nil)
+	}
+	return nil
+}
+
+// DeleteAlarm deletes the alarm of a name and reports whether there was one.
+func (o *Object) DeleteAlarm(name string) (existed bool, err error) {
+	a, found, err := o.Alarm(name)
+	if err != nil || !found {
+		return false, err
+	}
+	o.Delete(Alarms, name)
+	if !a.Failed {
+		o.Delete(Times, timeKey(a.At, name))
+	}
+	return true, nil
+}
+
+// FirstAlarm returns the earliest alarm that has not failed.
+func (o *Object) FirstAlarm() (a Alarm, found bool, err error) {
+	key, err := o.firstTime()
+	if err != nil || key == "" {
+		return Alarm{}, false, err
+	}
+	at, name := splitTimeKey(key)
+	a, found, err = o.Alarm(name)
+	if err == nil && (!found || a.At != at) {
+		err = fmt.Errorf("%w: alarm %q is not what is due", ErrCorrupt, name)
+	}
+	return a, err == nil, err
+}
+
+// NameAt is the name of an alarm and its time.
+type NameAt struct {
+	At   int64
+	Name string
+}
+
+// PendingAlarms returns the alarms that have not failed in the order of their times, as they are now.
+func (o *Object) PendingAlarms() iter.Seq2[NameAt, error] {
+	times := o.Scan(Times, Range{Unbounded: true})
+	return func(yield func(NameAt, error) bool) {
+		for e, err := range times {
+			if err != nil {
+				yield(NameAt{}, err)
+				return
+			}
+			if at, name := splitTimeKey(e.Key); !yield(NameAt{At: at, Name: name}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// FailedAlarms returns the alarms that have failed in the order of their names, as they are now.
+func (o *Object) FailedAlarms() iter.Seq2[Alarm, error] {
+	all := o.Scan(Alarms, Range{Unbounded: true})
+	return func(yield func(Alarm, error) bool) {
+		for e, err := range all {
+			var a Alarm
+			if err == nil {
+				a, err = decodeAlarm(e.Key, e.Value)
+			}
+			if (err != nil || a.Failed) && (!yield(a, err) || err != nil) {
+				return
+			}
+		}
+	}
+}
+
+// reindexAlarm keeps the object's entry in the index of alarms at its earliest alarm, whose time it returns when the transaction
+// touched any; 0: there is none.
+func (o *Object) reindexAlarm(b Batch) (first int64, touched bool, err error) {
+	if touched = o.touched(Times); !touched {
+		return 0, false, nil
+	}
+	key, err := o.firstTime()
+	if err != nil {
+		return 0, false, err
+	}
+	if key != "" {
+		first, _ = splitTimeKey(key)
+	}
+	before := o.earliest.at // known since firstTime
+	if first == before {
+		return first, true, nil
+	}
+	if before != 0 {
+		b.Delete(o.dueAlarm(before).key())
+	}
+	if first != 0 {
+		b.Set(o.dueAlarm(first).key(), nil)
+	}
+	return first, true, nil
+}
+
+func (o *Object) dueAlarm(at int64) DueAlarm {
+	return DueAlarm{At: at, Namespace: o.id.Namespace, Base: o.id.Base}
+}
+
+// firstTime returns the first key in space Times, "" when there is none.
+//
+// Alarms come and go at the beginning of their space, and an engine may have to pass by every deleted key there. So it is asked
+// only for what comes from the earliest alarm on that it is known to have.
+func (o *Object) firstTime() (string, error) {
+	if !o.earliest.known {
+		key, err := firstKey((&Object{engine: o.engine, prefix: o.prefix}).Scan(Times, Range{Unbounded: true}))
+		if err != nil {
+			return "", err
+		}
+		o.earliest.known = true
+		if key != "" {
+			o.earliest.at, _ = splitTimeKey(key)
+		}
+	}
+	first := ""
+	for _, c := range o.changes(Times, Range{Unbounded: true}) {
+		if !c.deleted {
+			first = c.key
+			break
+		}
+	}
+	if o.wiped || o.earliest.at == 0 {
+		return first, nil
+	}
+	stored, err := firstKey(o.Scan(Times, Range{Lower: timeKey(o.earliest.at, ""), Unbounded: true}))
+	if first == "" || (stored != "" && stored < first) {
+		first = stored
+	}
+	return first, err
+}
+
+func firstKey(entries iter.Seq2[Entry, error]) (string, error) {
+	for e, err := range entries {
+		return e.Key, err
+	}
+	return "", nil
+}
+
+// timeKey returns the key of an alarm in space Times.
+func timeKey(at int64, name string) string { return string(encodeTime(nil, at)) + name }
+
+// splitTimeKey returns what timeKey was made of.
+func splitTimeKey(key string) (at int64, name string) { return decodeTime(key[:8]), key[8:] }
+
+// encodeTime appends a time so that the order of bytes is that of time.
+func encodeTime(b []byte, at int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(at)^1<<63) }
+
+func decodeTime(b string) int64 { return int64(binary.BigEndian.Uint64([]byte(b)) ^ 1<<63) }
+
+// A DueAlarm is an entry of the index of alarms: the earliest of an object.
+type DueAlarm struct {
+	At        int64 // Unix nanoseconds
+	Namespace uint32
+	Base      Base
+}
+
+func (a DueAlarm) key() []byte {
+	b := encodeTime([]byte{alarmKeys}, a.At)
+	b = binary.BigEndian.AppendUint32(b, a.Namespace)
+	return append(b, a.Base[:]...)
+}
+
+// Before orders alarms by time, and those of the same time in a fixed way.
+func (a DueAlarm) Before(b DueAlarm) bool {
+	if a.At != b.At {
+		return a.At < b.At
+	}
+	if a.Namespace != b.Namespace {
+		return a.Namespace < b.Namespace
+	}
+	return string(a.Base[:]) < string(b.Base[:])
+}
+
+// Set reports whether the index has the alarm.
+func (a DueAlarm) Set(engine Engine) (bool, error) {
+	_, found, err := engine.Get(a.key())
+	return found, err
+}
+
+// AlarmsAfter returns the earliest alarms of all objects, in order, that come after one.
+func AlarmsAfter(engine Engine, after DueAlarm) iter.Seq2[DueAlarm, error] {
+	lower := append(after.key(), 0)
+	return func(yield func(DueAlarm, error) bool) {
+		for pair, err := range engine.Scan(lower, []byte{alarmKeys + 1}, false) {
+			if err != nil {
+				yield(DueAlarm{}, err)
+				return
+			}
+			key := pair.Key[1:]
+			if len(key) != 8+4+len(Base{}) {
+				yield(DueAlarm{}, fmt.Errorf("%w: index of alarms", ErrCorrupt))
+				return
+			}
+			due := DueAlarm{At: decodeTime(string(key[:8])), Namespace: binary.BigEndian.Uint32(key[8:12]), Base: Base(key[12:])}
+			if !yield(due, nil) {
+				return
+			}
+		}
+	}
+}

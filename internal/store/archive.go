@@ -1,0 +1,110 @@
+package store
+
+import (
+	"fmt"
+	"iter"
+)
+
+// AlarmsTable is the table of an exported file that has the alarms.
+const AlarmsTable = "_dog_alarms"
+
+// The others that a file has besides the object's own.
+const (
+	objectTable = "_dog_object"
+	keysTable   = "_dog_keys"
+	aboutTable  = "_dog_about"
+)
+
+// archiveVersion is that of these tables.
+const archiveVersion = 1
+
+// ArchiveTables are the tables of an exported file that [Object.Unarchive] takes.
+var ArchiveTables = []string{objectTable, keysTable, AlarmsTable, aboutTable}
+
+// Archive returns what the object has stored besides its SQLite database. namespace, name and id are for the reader of the
+// file.
+func (o *Object) Archive(namespace, name, id string) []Table {
+	return []Table{
+		{
+			Name:    objectTable,
+			Columns: []string{"version INTEGER", "namespace TEXT", "name TEXT", "id TEXT"},
+			Rows: func(yield func([]any, error) bool) {
+				yield([]any{int64(archiveVersion), namespace, name, id}, nil)
+			},
+		},
+		{
+			Name:    keysTable,
+			Columns: []string{"key BLOB PRIMARY KEY", "value BLOB"},
+			Rows:    o.rows(Keys, "", pairRow),
+		},
+		{
+			Name:    AlarmsTable,
+			Columns: []string{"name BLOB PRIMARY KEY", "record BLOB", "at INTEGER", "failed INTEGER", "payload BLOB"},
+			Rows: o.rows(Alarms, "", func(e Entry) ([]any, error) {
+				a, err := decodeAlarm(e.Key, e.Value)
+				failed := int64(0)
+				if a.Failed {
+					failed = 1
+				}
+				return []any{[]byte(e.Key), e.Value, a.At, failed, a.Payload}, err
+			}),
+		},
+		{
+			Name:    aboutTable,
+			Columns: []string{"key BLOB PRIMARY KEY", "value BLOB"},
+			Rows:    o.rows(About, "\x00", pairRow), // "" is who the object is
+		},
+	}
+}
+
+func pairRow(e Entry) ([]any, error) { return []any{[]byte(e.Key), e.Value}, nil }
+
+// rows returns the entries of a space from a key on as rows.
+func (o *Object) rows(space Space, from string, row func(Entry) ([]any, error)) iter.Seq2[[]any, error] {
+	return func(yield func([]any, error) bool) {
+		for e, err := range o.Scan(space, Range{Lower: from, Unbounded: true}) {
+			var values []any
+			if err == nil {
+				values, err = row(e)
+			}
+			if !yield(values, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Unarchive stores what a row of an exported file says. [ErrCorrupt] when it is none of these.
+func (o *Object) Unarchive(table string, row []any) error {
+	damaged := fmt.Errorf("%w: row of the exported table %q", ErrCorrupt, table)
+	if len(row) < 2 {
+		return damaged
+	}
+	if table == objectTable {
+		if row[0] != int64(archiveVersion) {
+			return fmt.Errorf("%w: exported in a format of version %v, not %d", ErrCorrupt, row[0], archiveVersion)
+		}
+		return nil
+	}
+	name, named := row[0].([]byte)
+	value, ok := row[1].([]byte)
+	if !named || !ok {
+		return damaged
+	}
+	key := string(name)
+	switch {
+	case table == keysTable:
+		o.Put(Keys, key, value)
+	case table == aboutTable && key != "":
+		o.Put(About, key, value)
+	case table == AlarmsTable:
+		a, err := decodeAlarm(key, value)
+		if err != nil {
+			return err
+		}
+		return o.SetAlarm(a)
+	default:
+		return damaged
+	}
+	return nil
+}

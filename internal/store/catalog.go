@@ -1,0 +1,98 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+)
+
+// The kinds of types, as dog.Kind has them.
+const (
+	kindGroup = iota + 1
+	kindReplica
+	kindObject
+)
+
+// Catalog knows the namespaces of a store. It is safe for concurrent use.
+type Catalog struct {
+	engine Engine // fixed
+
+	mu     sync.Mutex
+	spaces map[string]Namespace // guarded by mu
+	said   history              // what migrations say of names. guarded by mu
+}
+
+// Namespace is what the catalog keeps of a namespace.
+type Namespace struct {
+	Number uint32 // its part of keys
+	Origin string // the name it had first
+	Kind   int    // of the type that was registered
+}
+
+// OpenCatalog reads the catalog.
+func OpenCatalog(engine Engine) (*Catalog, error) {
+	c := &Catalog{engine: engine, spaces: make(map[string]Namespace)}
+	for pair, err := range engine.Scan([]byte{namespaceKeys}, []byte{namespaceKeys + 1}, false) {
+		if err != nil {
+			return nil, err
+		}
+		var n Namespace
+		if err := json.Unmarshal(pair.Value, &n); err != nil {
+			return nil, fmt.Errorf("%w: namespace %q: %w", ErrCorrupt, pair.Key[1:], err)
+		}
+		c.spaces[string(pair.Key[1:])] = n
+	}
+	return c, nil
+}
+
+// Register returns the namespace of this name, which it enters if it is new. The error says why the name cannot be had: it
+// was of another kind, migrations took it away, or its IDs would be those of another namespace.
+func (c *Catalog) Register(name string, kind int) (Namespace, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n, ok := c.spaces[name]; ok {
+		if n.Kind != kind {
+			return Namespace{}, fmt.Errorf("it was of another kind (%d, now %d)", n.Kind, kind)
+		}
+		return n, nil
+	}
+	if gone := c.said[name].gone; gone != "" {
+		return Namespace{}, fmt.Errorf("the namespace %s", gone)
+	}
+	n := Namespace{Number: c.freeNumber(), Origin: c.said.origin(name), Kind: kind}
+	for other, known := range c.spaces {
+		if known.Origin == n.Origin {
+			return Namespace{}, fmt.Errorf("its IDs would be those of %q", other)
+		}
+	}
+	b := c.engine.Begin()
+	if err := setNamespace(b, name, n); err != nil {
+		b.Discard()
+		return Namespace{}, err
+	}
+	if _, err := b.Commit(); err != nil {
+		return Namespace{}, err
+	}
+	c.spaces[name] = n
+	return n, nil
+}
+
+// freeNumber returns a number that no namespace has. The caller must hold mu.
+func (c *Catalog) freeNumber() uint32 {
+	number := uint32(1)
+	for _, n := range c.spaces {
+		number = max(number, n.Number+1)
+	}
+	return number
+}
+
+func namespaceKey(name string) []byte { return append([]byte{namespaceKeys}, name...) }
+
+func setNamespace(b Batch, name string, n Namespace) error {
+	value, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	b.Set(namespaceKey(name), value)
+	return nil
+}

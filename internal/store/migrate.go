@@ -1,0 +1,433 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+)
+
+// tagRecord is what the store keeps of a migration, under its place in the order.
+type tagRecord struct {
+	Tag    string
+	Digest string
+	Begun  bool // it was interrupted, and has to be applied again
+}
+
+func tagKey(place int) []byte {
+	return binary.BigEndian.AppendUint32([]byte{migrationKeys}, uint32(place))
+}
+
+// Migrate applies the migrations that the store has not seen, in order, each once. It comes before any Register. baseOf
+// returns the base of the object with a name, in a namespace with an origin.
+//
+// A migration that is interrupted, by an error or the end of the process, is finished by the next Migrate. When Migrate
+// returns nil, everything is durable. A [Refusal] is the only error of the migrations themselves.
+func (c *Catalog) Migrate(migrations []Migration, baseOf func(origin, name string) Base) error {
+	c.mu.Lock() // nobody else has the catalog yet
+	defer c.mu.Unlock()
+	said := make([]history, 1, len(migrations)+1) // before each migration, and after the last
+	for i, m := range migrations {
+		if slices.ContainsFunc(migrations[:i], func(earlier Migration) bool { return earlier.Tag == m.Tag }) {
+			return &Refusal{m.Tag, "the tag is used twice"}
+		}
+		next, err := said[i].add(m)
+		if err != nil {
+			return err
+		}
+		said = append(said, next)
+	}
+	applied, err := c.applied(migrations)
+	if err != nil {
+		return err
+	}
+	r := &migrating{catalog: c, baseOf: baseOf, bulk: bulk{engine: c.engine}}
+	if err := r.plan(migrations[applied:], said[applied:]); err != nil {
+		return err
+	}
+	for i, m := range migrations[applied:] {
+		if err := r.apply(applied+i, m, said[applied+i+1]); err != nil {
+			r.bulk.Discard()
+			return fmt.Errorf("migration %q: %w", m.Tag, err)
+		}
+	}
+	c.said = said[len(migrations)]
+	return awaitDurable(c.engine, r.bulk.last)
+}
+
+func awaitDurable(engine Engine, commit uint64) error {
+	outcome := make(chan error, 1)
+	engine.OnDurable(commit, func(err error) { outcome <- err })
+	return <-outcome
+}
+
+// applied returns how many migrations the store has seen to their end, and refuses what does not agree with it. The caller
+// must hold mu.
+func (c *Catalog) applied(migrations []Migration) (n int, err error) {
+	place := 0
+	for pair, err := range c.engine.Scan([]byte{migrationKeys}, []byte{migrationKeys + 1}, false) {
+		if err != nil {
+			return 0, err
+		}
+		var record tagRecord
+		if err := json.Unmarshal(pair.Value, &record); err != nil {
+			return 0, fmt.Errorf("%w: record of a migration: %w", ErrCorrupt, err)
+		}
+		if err := record.agrees(place, migrations); err != nil {
+			return 0, err
+		}
+		place++
+		if !record.Begun {
+			n = place
+		}
+	}
+	return n, nil
+}
+
+// agrees checks that a migration that was applied is declared as it was then.
+func (t tagRecord) agrees(place int, migrations []Migration) error {
+	declared := slices.IndexFunc(migrations, func(m Migration) bool { return m.Tag == t.Tag })
+	switch {
+	case declared < 0:
+		return &Refusal{t.Tag, "it was applied to the store and is no longer declared"}
+	case declared != place:
+		problem := fmt.Sprintf("it was applied as number %d and is now number %d: add new ones at the end", place+1, declared+1)
+		return &Refusal{t.Tag, problem}
+	}
+	digest, err := migrations[place].digest()
+	if err != nil {
+		return err
+	}
+	if digest != t.Digest {
+		return &Refusal{t.Tag, "it has been changed since it was applied"}
+	}
+	return nil
+}
+
+// migrating applies migrations. It is used by one goroutine, which holds the catalog's mu.
+type migrating struct {
+	catalog *Catalog
+	baseOf  func(origin, name string) Base
+	bulk    bulk
+}
+
+// planned is what becomes of a namespace.
+type planned struct {
+	kind  int
+	parts []uint32 // the numbers of those whose objects it will have
+}
+
+// plan looks for what cannot be applied to this store. before are the histories before each migration.
+func (r *migrating) plan(migrations []Migration, before []history) error {
+	spaces := make(map[string]planned)
+	for name, n := range r.catalog.spaces {
+		spaces[name] = planned{n.Kind, []uint32{n.Number}}
+	}
+	fresh := len(spaces) == 0 // whatever migrations are about, it was before this store
+	for i, m := range migrations {
+		refuse := func(format string, args ...any) error { return &Refusal{m.Tag, fmt.Sprintf(format, args...)} }
+		known := func(name string) bool {
+			_, stored := spaces[name]
+			_, said := before[i][name]
+			return stored || said || fresh
+		}
+		for _, name := range m.sources() {
+			if !known(name) {
+				return refuse("the store has no %q", name)
+			}
+		}
+		for from, to := range m.Renamed {
+			if _, exists := spaces[to]; exists {
+				return refuse("the store has a %q already", to)
+			}
+			if s, ok := spaces[from]; ok {
+				spaces[to] = s
+				delete(spaces, from)
+			}
+		}
+		for _, name := range m.Deleted {
+			delete(spaces, name)
+		}
+		for _, from := range slices.Sorted(maps.Keys(m.Merged)) {
+			into := m.Merged[from]
+			if !known(into) {
+				return refuse("the store has no %q", into)
+			}
+			source, ok := spaces[from]
+			if !ok {
+				continue
+			}
+			target, ok := spaces[into]
+			if !ok {
+				target.kind = source.kind
+			}
+			if source.kind != kindObject || target.kind != kindObject {
+				return refuse("%q and %q cannot be merged: only plain objects can", from, into)
+			}
+			name, err := r.shared(source.parts, target.parts)
+			if err != nil {
+				return err
+			}
+			if name != "" {
+				return refuse("%q and %q both have an object %q", from, into, name)
+			}
+			delete(spaces, from)
+			spaces[into] = planned{target.kind, slices.Concat(target.parts, source.parts)}
+		}
+	}
+	return nil
+}
+
+// sources returns the names that a migration takes something from, in order.
+func (m Migration) sources() []string {
+	names := slices.Concat(slices.Collect(maps.Keys(m.Renamed)), m.Deleted, slices.Collect(maps.Keys(m.Merged)))
+	slices.Sort(names)
+	return names
+}
+
+// shared returns the name of an object that is in both of two sets of namespaces, or "".
+func (r *migrating) shared(these, those []uint32) (string, error) {
+	for _, a := range these {
+		for name, err := range Named(r.catalog.engine, a, "", "") {
+			if err != nil {
+				return "", err
+			}
+			for _, b := range those {
+				_, found, err := r.catalog.engine.Get(Identity{Namespace: b, Name: name}.indexKey())
+				if err != nil {
+					return "", err
+				}
+				if found {
+					return name, nil
+				}
+			}
+		}
+	}
+	return "", nil
+}
+
+// apply applies one migration; after is what is said of names then. What takes long comes first, in steps that can be done
+// again; the catalog changes in the last step, together with the record.
+func (r *migrating) apply(place int, m Migration, after history) error {
+	digest, err := m.digest()
+	if err != nil {
+		return err
+	}
+	spaces := maps.Clone(r.catalog.spaces)
+	record := tagRecord{Tag: m.Tag, Digest: digest, Begun: true}
+	if len(m.Deleted)+len(m.Merged) > 0 && len(spaces) > 0 {
+		if err := r.commit(place, record, nil); err != nil { // from now on the declaration must stay as it is
+			return err
+		}
+	}
+	changes := make(map[string]*Namespace) // nil: deleted
+	for from, to := range m.Renamed {
+		if n, ok := spaces[from]; ok {
+			changes[from], changes[to] = nil, &n
+		}
+	}
+	for _, name := range m.Deleted {
+		if n, ok := spaces[name]; ok {
+			if err := r.deleteObjects(n); err != nil {
+				return err
+			}
+			changes[name] = nil
+		}
+	}
+	for _, from := range slices.Sorted(maps.Keys(m.Merged)) {
+		source, ok := spaces[from]
+		if !ok {
+			continue
+		}
+		into := m.Merged[from]
+		target, ok := spaces[into]
+		if !ok {
+			target = Namespace{Number: r.catalog.freeNumber(), Origin: after.origin(into), Kind: source.Kind}
+			if err := r.enter(into, target); err != nil {
+				return err
+			}
+			spaces[into] = target
+		}
+		if err := r.moveObjects(source, target); err != nil {
+			return err
+		}
+		changes[from] = nil
+	}
+	if _, err := r.bulk.Commit(); err != nil {
+		return err
+	}
+	record.Begun = false
+	return r.commit(place, record, changes)
+}
+
+// enter adds a namespace to the catalog before objects are moved there, so that an interruption leaves no number in use
+// unknown.
+func (r *migrating) enter(name string, n Namespace) error {
+	if err := setNamespace(&r.bulk, name, n); err != nil {
+		return err
+	}
+	if _, err := r.bulk.Commit(); err != nil {
+		return err
+	}
+	r.catalog.spaces[name] = n
+	return nil
+}
+
+// commit changes the catalog together with the record of a migration.
+func (r *migrating) commit(place int, record tagRecord, changes map[string]*Namespace) error {
+	value, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	for name, n := range changes {
+		if n == nil {
+			r.bulk.Delete(namespaceKey(name))
+		} else if err := setNamespace(&r.bulk, name, *n); err != nil {
+			return err
+		}
+	}
+	r.bulk.Set(tagKey(place), value)
+	if _, err := r.bulk.Commit(); err != nil {
+		return err
+	}
+	for name, n := range changes {
+		if n == nil {
+			delete(r.catalog.spaces, name)
+		} else {
+			r.catalog.spaces[name] = *n
+		}
+	}
+	return nil
+}
+
+// stored returns the objects of a namespace, as they are now.
+func (r *migrating) stored(n Namespace) iter.Seq2[Identity, error] {
+	return func(yield func(Identity, error) bool) {
+		for name, err := range Named(r.catalog.engine, n.Number, "", "") {
+			if !yield(Identity{Namespace: n.Number, Base: r.baseOf(n.Origin, name), Name: name}, err) || err != nil {
+				return
+			}
+		}
+		for base, err := range Unnamed(r.catalog.engine, n.Number, Base{}) {
+			id := Identity{Namespace: n.Number, Base: base}
+			if err == nil && n.Kind == kindReplica {
+				id, _, err = Find(r.catalog.engine, base)
+			}
+			if !yield(id, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// deleteObjects deletes the objects of a namespace and, if these are groups, the replicas they have, which nobody could reach
+// any more.
+func (r *migrating) deleteObjects(n Namespace) error {
+	for id, err := range r.stored(n) {
+		if err != nil {
+			return err
+		}
+		if err := r.deleteObject(id); err != nil {
+			return err
+		}
+	}
+	if n.Kind != kindGroup {
+		return nil
+	}
+	for _, other := range r.catalog.spaces {
+		if other.Kind != kindReplica {
+			continue
+		}
+		for id, err := range r.stored(other) {
+			if err != nil {
+				return err
+			}
+			if id.Group == nil || id.Group.Namespace != n.Number {
+				continue
+			}
+			if err := r.deleteObject(id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *migrating) deleteObject(id Identity) error {
+	o := NewObject(r.catalog.engine, id)
+	o.DeleteAll()
+	if _, _, err := o.fill(&r.bulk); err != nil {
+		return err
+	}
+	return r.bulk.spill()
+}
+
+// moveObjects moves the objects of a namespace to another one.
+func (r *migrating) moveObjects(from, to Namespace) error {
+	for id, err := range r.stored(from) {
+		if err != nil {
+			return err
+		}
+		if err := r.moveObject(id, to); err != nil {
+			return err
+		}
+		if err := r.bulk.spill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveObject moves an object to another namespace: all at once for an observer, since what is copied before is in no index.
+func (r *migrating) moveObject(from Identity, target Namespace) error {
+	old := NewObject(r.catalog.engine, from)
+	alarm, pending, err := old.FirstAlarm()
+	if err != nil {
+		return err
+	}
+	to := Identity{Namespace: target.Number, Base: from.Base, Name: from.Name}
+	if from.Name != "" {
+		to.Base = r.baseOf(target.Origin, from.Name)
+	}
+	moved := NewObject(r.catalog.engine, to)
+	if to.Base != from.Base {
+		if err := r.copyObject(old, moved); err != nil {
+			return err
+		}
+		old.DeleteAll()
+		if _, _, err := old.fill(&r.bulk); err != nil {
+			return err
+		}
+	} else {
+		r.bulk.Delete(from.indexKey())
+		if pending {
+			r.bulk.Delete(old.dueAlarm(alarm.At).key())
+		}
+	}
+	r.bulk.Set(moved.appendKey(nil, About, ""), to.encode())
+	r.bulk.Set(to.indexKey(), nil)
+	if pending {
+		r.bulk.Set(moved.dueAlarm(alarm.At).key(), nil)
+	}
+	return nil
+}
+
+// copyObject copies everything but the identity. An object may be large, so this is not one batch.
+func (r *migrating) copyObject(from, to *Object) error {
+	identity := string(from.appendKey(nil, About, ""))
+	for pair, err := range r.catalog.engine.Scan(from.prefix, successor(from.prefix), false) {
+		if err != nil {
+			return err
+		}
+		if string(pair.Key) == identity {
+			continue
+		}
+		r.bulk.Set(slices.Concat(to.prefix, pair.Key[len(from.prefix):]), pair.Value)
+		if err := r.bulk.spill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,441 @@
+package store_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// open opens the catalog of an engine and applies migrations.
+func open(engine store.Engine, migrations ...store.Migration) (*store.Catalog, error) {
+	c, err := store.OpenCatalog(engine)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Migrate(migrations, baseOf)
+}
+
+// opened is open that has to succeed.
+func opened(t require.TestingT, engine store.Engine, migrations ...store.Migration) *store.Catalog {
+	c, err := open(engine, migrations...)
+	require.NoError(t, err)
+	return c
+}
+
+func register(t require.TestingT, c *store.Catalog, name string, kind int) store.Namespace {
+	n, err := c.Register(name, kind)
+	require.NoError(t, err)
+	return n
+}
+
+// putNamed stores something, an alarm included, for the object of a name.
+func putNamed(t require.TestingT, engine store.Engine, n store.Namespace, name, value string) {
+	putObject(t, engine, store.Identity{Namespace: n.Number, Base: baseOf(n.Origin, name), Name: name}, value)
+}
+
+func putObject(t require.TestingT, engine store.Engine, id store.Identity, value string) {
+	o := store.NewObject(engine, id)
+	o.Put(store.Keys, "k", []byte(value))
+	require.NoError(t, o.SetAlarm(store.Alarm{Name: "a", At: alarmOf(value), Serial: 1}))
+	_, err := o.Commit()
+	require.NoError(t, err)
+}
+
+// alarmOf returns the time of the alarm of the object with a value.
+func alarmOf(value string) int64 { return int64(1000 + len(value)) }
+
+// getNamed returns what putNamed has stored.
+func getNamed(t require.TestingT, engine store.Engine, n store.Namespace, name string) string {
+	return getObject(t, engine, store.Identity{Namespace: n.Number, Base: baseOf(n.Origin, name), Name: name})
+}
+
+func getObject(t require.TestingT, engine store.Engine, id store.Identity) string {
+	found, ok, err := store.Find(engine, id.Base)
+	require.NoError(t, err)
+	require.True(t, ok, "object %q is lost", id.Name)
+	require.Equal(t, id, found)
+	o := store.NewObject(engine, id)
+	value, ok, err := o.Get(store.Keys, "k")
+	require.NoError(t, err)
+	require.True(t, ok)
+	a, ok, err := o.FirstAlarm()
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, alarmOf(string(value)), a.At)
+	due := store.DueAlarm{At: a.At, Namespace: id.Namespace, Base: id.Base}
+	set, err := due.Set(engine)
+	require.NoError(t, err)
+	require.True(t, set, "the alarm is not in the index")
+	return string(value)
+}
+
+func TestANamespaceKeepsItsNumberOriginAndKind(t *testing.T) {
+	engine := store.NewMemory()
+	c := opened(t, engine)
+	a, b := register(t, c, "a", objects), register(t, c, "b", groups)
+	require.NotEqual(t, a.Number, b.Number)
+	require.Equal(t, "a", a.Origin)
+
+	c = opened(t, engine)
+	require.Equal(t, b, register(t, c, "b", groups))
+	require.Equal(t, a, register(t, c, "a", objects))
+	_, err := c.Register("a", groups)
+	require.ErrorContains(t, err, "another kind")
+}
+
+func TestADamagedCatalogIsReportedAsCorrupt(t *testing.T) {
+	for _, key := range []string{"na", "g\x00\x00\x00\x00"} {
+		engine := store.NewMemory()
+		b := engine.Begin()
+		b.Set([]byte(key), []byte("{"))
+		_, err := b.Commit()
+		require.NoError(t, err)
+		_, err = open(engine)
+		require.ErrorIs(t, err, store.ErrCorrupt)
+	}
+}
+
+var renameAToB = store.Migration{Tag: "v2", Renamed: map[string]string{"a": "b"}}
+
+func TestARenamedNamespaceHasItsObjects(t *testing.T) {
+	engine := store.NewMemory()
+	before := register(t, opened(t, engine), "a", objects)
+	putNamed(t, engine, before, "x", "1")
+
+	c := opened(t, engine, renameAToB)
+	require.Equal(t, before, register(t, c, "b", objects))
+	require.Equal(t, "1", getNamed(t, engine, before, "x"))
+	_, err := c.Register("a", objects)
+	require.EqualError(t, err, `the namespace was renamed to "b" by migration "v2"`)
+}
+
+func TestAFreshStoreAgreesWithAMigratedOne(t *testing.T) {
+	fresh, err := opened(t, store.NewMemory(), renameAToB).Register("b", objects)
+	require.NoError(t, err)
+	require.Equal(t, "a", fresh.Origin)
+}
+
+func TestANameThatIsTakenBackHasOtherIDs(t *testing.T) {
+	again := store.Migration{Tag: "v3", Created: []string{"a"}}
+	engine := store.NewMemory()
+	before := register(t, opened(t, engine), "a", objects)
+
+	c := opened(t, engine, renameAToB, again)
+	after := register(t, c, "a", objects)
+	require.NotEqual(t, before.Number, after.Number)
+	require.NotEqual(t, before.Origin, after.Origin)
+	require.Equal(t, before, register(t, c, "b", objects))
+
+	fresh := opened(t, store.NewMemory(), renameAToB, again)
+	require.Equal(t, after.Origin, register(t, fresh, "a", objects).Origin)
+
+	back := store.Migration{Tag: "v4", Renamed: map[string]string{"a": "c"}}
+	backToo := store.Migration{Tag: "v5", Renamed: map[string]string{"b": "a"}}
+	c = opened(t, engine, renameAToB, again, back, backToo)
+	require.Equal(t, before, register(t, c, "a", objects))
+	require.Equal(t, after, register(t, c, "c", objects))
+}
+
+func TestANamespaceMustNotShareItsIDs(t *testing.T) {
+	engine := store.NewMemory()
+	b := engine.Begin()
+	b.Set([]byte("nb"), []byte(`{"Number":1,"Origin":"a","Kind":3}`))
+	_, err := b.Commit()
+	require.NoError(t, err)
+	_, err = opened(t, engine).Register("a", objects)
+	require.ErrorContains(t, err, `its IDs would be those of "b"`)
+}
+
+func TestMigrationsThatContradictThemselvesAreRefused(t *testing.T) {
+	rename := func(tag string, names ...string) store.Migration {
+		m := store.Migration{Tag: tag, Renamed: map[string]string{}}
+		for i := 0; i < len(names); i += 2 {
+			m.Renamed[names[i]] = names[i+1]
+		}
+		return m
+	}
+	deletion := func(tag string, names ...string) store.Migration { return store.Migration{Tag: tag, Deleted: names} }
+	creation := func(tag string, names ...string) store.Migration { return store.Migration{Tag: tag, Created: names} }
+	merge := func(tag, from, into string) store.Migration {
+		return store.Migration{Tag: tag, Merged: map[string]string{from: into}}
+	}
+	both := func(a, b store.Migration) store.Migration {
+		return store.Migration{Tag: a.Tag, Renamed: a.Renamed, Merged: a.Merged, Deleted: b.Deleted}
+	}
+	cases := map[string]struct {
+		migrations []store.Migration
+		tag        string
+	}{
+		"it has no tag":                {[]store.Migration{{}}, ""},
+		"the tag is used twice":        {[]store.Migration{rename("1", "a", "b"), rename("1", "b", "c")}, "1"},
+		"it has an empty name":         {[]store.Migration{rename("1", "a", "")}, "1"},
+		`it mentions "a" twice`:        {[]store.Migration{both(rename("1", "a", "b"), deletion("1", "a"))}, "1"},
+		`it mentions "b" twice`:        {[]store.Migration{rename("1", "a", "b", "b", "c")}, "1"},
+		`it mentions "c" twice`:        {[]store.Migration{rename("1", "a", "c", "b", "c")}, "1"},
+		`it mentions "d" twice`:        {[]store.Migration{merge("1", "d", "d")}, "1"},
+		`it mentions "e" twice`:        {[]store.Migration{{Tag: "1", Merged: map[string]string{"d": "e", "e": "f"}}}, "1"},
+		`it mentions "f" twice`:        {[]store.Migration{deletion("1", "f", "f")}, "1"},
+		`it mentions "g" twice`:        {[]store.Migration{both(merge("1", "h", "g"), deletion("1", "g"))}, "1"},
+		`"a" was renamed to "b"`:       {[]store.Migration{rename("1", "a", "b"), rename("2", "a", "c")}, "2"},
+		`"a" was deleted`:              {[]store.Migration{deletion("1", "a"), rename("2", "a", "b")}, "2"},
+		`"b" was deleted`:              {[]store.Migration{deletion("1", "b"), merge("2", "a", "b")}, "2"},
+		`"a" was merged into "b"`:      {[]store.Migration{merge("1", "a", "b"), deletion("2", "a")}, "2"},
+		`there is a "b" already`:       {[]store.Migration{rename("1", "a", "b"), rename("2", "c", "b")}, "2"},
+		`there is a "c" already`:       {[]store.Migration{merge("1", "a", "c"), rename("2", "b", "c")}, "2"},
+		`"a" needs no migration`:       {[]store.Migration{creation("1", "a")}, "1"},
+		`"b" needs no migration`:       {[]store.Migration{rename("1", "a", "b"), creation("2", "b")}, "2"},
+		`"a" needs no migration: no e`: {[]store.Migration{rename("1", "a", "b"), creation("2", "a"), creation("3", "a")}, "3"},
+	}
+	for problem, c := range cases {
+		t.Run(problem, func(t *testing.T) {
+			engine := store.NewMemory()
+			_, err := open(engine, c.migrations...)
+			var refused *store.Refusal
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, c.tag, refused.Tag)
+			require.Contains(t, refused.Problem, problem)
+			require.Empty(t, dump(t, engine))
+		})
+	}
+}
+
+func TestMigrationsThatContradictTheStoreAreRefusedBeforeAnythingIsChanged(t *testing.T) {
+	harmless := store.Migration{Tag: "1", Renamed: map[string]string{"plain": "flat"}, Deleted: []string{"old"}}
+	cases := map[string]store.Migration{
+		`the store has no "typo"`:                    {Renamed: map[string]string{"typo": "new"}},
+		`the store has no "tyqo"`:                    {Deleted: []string{"tyqo"}},
+		`the store has no "tyro"`:                    {Merged: map[string]string{"tyro": "other"}},
+		`the store has no "type"`:                    {Merged: map[string]string{"other": "type"}},
+		`the store has a "other" already`:            {Renamed: map[string]string{"flat": "other"}},
+		`"group" and "other" cannot be merged`:       {Merged: map[string]string{"group": "other"}},
+		`"other" and "group" cannot be merged`:       {Merged: map[string]string{"other": "group"}},
+		`"replica" and "other" cannot be merged`:     {Merged: map[string]string{"replica": "other"}},
+		`"flat" and "other" both have an object "x`:  {Merged: map[string]string{"flat": "other"}},
+		`"other" and "third" both have an object "x`: {Merged: map[string]string{"flat": "third", "other": "third"}},
+	}
+	for problem, m := range cases {
+		t.Run(problem, func(t *testing.T) {
+			engine := store.NewMemory()
+			c := opened(t, engine)
+			for _, name := range []string{"plain", "old", "other", "third"} {
+				n := register(t, c, name, objects)
+				if name != "third" {
+					putNamed(t, engine, n, "x", name)
+				}
+			}
+			register(t, c, "group", groups)
+			register(t, c, "replica", replicas)
+			before := dump(t, engine)
+			m.Tag = "2"
+			_, err := open(engine, harmless, m)
+			var refused *store.Refusal
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, "2", refused.Tag)
+			require.Contains(t, refused.Problem, problem)
+			require.Equal(t, before, dump(t, engine))
+		})
+	}
+}
+
+func TestAppliedMigrationsMustStayAsTheyWere(t *testing.T) {
+	one := store.Migration{Tag: "1", Deleted: []string{"a", "b"}}
+	two := store.Migration{Tag: "2", Renamed: map[string]string{"c": "d"}}
+	three := store.Migration{Tag: "3", Deleted: []string{"e"}}
+	cases := map[string]struct {
+		migrations []store.Migration
+		tag        string
+		problem    string
+	}{
+		"none left":   {nil, "1", "no longer declared"},
+		"one left":    {[]store.Migration{one}, "2", "no longer declared"},
+		"one is gone": {[]store.Migration{two}, "1", "no longer declared"},
+		"reordered":   {[]store.Migration{two, one}, "1", "applied as number 1 and is now number 2"},
+		"inserted":    {[]store.Migration{one, three, two}, "2", "applied as number 2 and is now number 3"},
+		"changed":     {[]store.Migration{{Tag: "1", Deleted: []string{"a"}}, two}, "1", "has been changed"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			engine := store.NewMemory()
+			opened(t, engine, one, two)
+			before := dump(t, engine)
+			_, err := open(engine, c.migrations...)
+			var refused *store.Refusal
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, c.tag, refused.Tag)
+			require.Contains(t, refused.Problem, c.problem)
+			require.Equal(t, before, dump(t, engine))
+		})
+	}
+	engine := store.NewMemory()
+	opened(t, engine, one, two)
+	before := dump(t, engine)
+	opened(t, engine, store.Migration{Tag: "1", Deleted: []string{"b", "a"}}, two) // the order of a list means nothing
+	require.Equal(t, before, dump(t, engine))
+	opened(t, engine, one, two, three)
+	require.NotEqual(t, before, dump(t, engine))
+}
+
+func TestANamespaceThatOnlyAnEarlierMigrationKnowsMayBeChanged(t *testing.T) {
+	engine := store.NewMemory()
+	register(t, opened(t, engine, renameAToB), "other", objects) // b was not registered
+	next := store.Migration{Tag: "v3", Renamed: map[string]string{"b": "c"}}
+	c := opened(t, engine, renameAToB, next)
+	require.Equal(t, "a", register(t, c, "c", objects).Origin)
+}
+
+// interrupted applies migrations again and again, each time with one more commit before the engine ends, and calls reopened after
+// each. It returns how many times that took.
+func interrupted(t *testing.T, engine store.Engine, reopened func(), migrations ...store.Migration) int {
+	t.Helper()
+	for n := 0; ; n++ {
+		_, err := open(&brittle{Engine: engine, commits: n, reads: -1}, migrations...)
+		if err == nil {
+			return n
+		}
+		require.ErrorIs(t, err, errInterrupted)
+		reopened()
+	}
+}
+
+func TestDeletionSurvivesInterruptionAnywhere(t *testing.T) {
+	engine := store.NewMemory()
+	c := opened(t, engine)
+	doomed, stays := register(t, c, "doomed", objects), register(t, c, "stays", objects)
+	putNamed(t, engine, stays, "x", "s")
+	left := dump(t, engine)
+	for i := range 20 {
+		name := fmt.Sprint(i)
+		putLarge(t, engine, store.Identity{Namespace: doomed.Number, Base: baseOf(doomed.Origin, name), Name: name}, 1<<10)
+		putObject(t, engine, store.Identity{Namespace: doomed.Number, Base: baseOf("random", name)}, "r")
+	}
+	m := store.Migration{Tag: "1", Deleted: []string{"doomed"}}
+	n := interrupted(t, engine, func() {
+		require.Equal(t, "s", getNamed(t, engine, stays, "x"))
+	}, m)
+	require.Greater(t, n, 1)
+
+	after := dump(t, engine)
+	maps.DeleteFunc(after, func(key, _ string) bool { return key[0] == 'g' })
+	delete(left, "ndoomed")
+	require.Equal(t, left, after, "something was left behind, or taken")
+}
+
+// putLarge stores 100 values of a size.
+func putLarge(t require.TestingT, engine store.Engine, id store.Identity, size int) {
+	putObject(t, engine, id, "large")
+	o := store.NewObject(engine, id)
+	for i := range 100 {
+		o.Put(store.Sheets, fmt.Sprint(i), bytes.Repeat([]byte{byte(i)}, size))
+	}
+	o.Put(store.About, "schema", []byte("v1"))
+	_, err := o.Commit()
+	require.NoError(t, err)
+}
+
+func TestDeletingGroupsDeletesTheirReplicas(t *testing.T) {
+	engine := store.NewMemory()
+	c := opened(t, engine)
+	doomed, stays, rooms := register(t, c, "doomed", groups), register(t, c, "stays", groups), register(t, c, "rooms", replicas)
+	replicaOf := func(n store.Namespace, name string) store.Identity {
+		owner := &store.Owner{Namespace: n.Number, Base: baseOf(n.Origin, "x"), Name: "x"}
+		return store.Identity{Namespace: rooms.Number, Base: baseOf(n.Origin, name), Name: name, Group: owner}
+	}
+	for _, n := range []store.Namespace{doomed, stays} {
+		putNamed(t, engine, n, "x", n.Origin)
+		putObject(t, engine, replicaOf(n, "one"), n.Origin)
+		putObject(t, engine, replicaOf(n, ""), n.Origin)
+	}
+	interrupted(t, engine, func() {}, store.Migration{Tag: "1", Deleted: []string{"doomed"}})
+	require.Empty(t, named(t, engine, doomed.Number))
+	require.ElementsMatch(t, []store.Base{replicaOf(stays, "one").Base, replicaOf(stays, "").Base}, unnamed(t, engine, rooms.Number))
+	require.Equal(t, "stays", getObject(t, engine, replicaOf(stays, "one")))
+	require.Len(t, pending(t, engine), 3)
+}
+
+func TestMergingSurvivesInterruptionAnywhere(t *testing.T) {
+	engine := store.NewMemory()
+	c := opened(t, engine)
+	from, into := register(t, c, "from", objects), register(t, c, "into", objects)
+	putNamed(t, engine, into, "already", "i")
+	random := store.Identity{Namespace: from.Number, Base: baseOf("random", "r")}
+	putObject(t, engine, random, "r")
+	large := store.Identity{Namespace: from.Number, Base: baseOf(from.Origin, "large"), Name: "large"}
+	putLarge(t, engine, large, 30<<10) // takes several batches
+	for i := range 10 {
+		putNamed(t, engine, from, fmt.Sprint(i), strings.Repeat("v", i))
+	}
+	m := store.Migration{Tag: "1", Merged: map[string]string{"from": "into"}}
+	n := interrupted(t, engine, func() {
+		names := slices.Concat(named(t, engine, from.Number), named(t, engine, into.Number))
+		require.Len(t, names, 12, "each object is in one place")
+		require.Len(t, pending(t, engine), 13)
+	}, m)
+	require.Greater(t, n, 3)
+
+	c = opened(t, engine, m)
+	require.Equal(t, into, register(t, c, "into", objects))
+	require.Equal(t, "i", getNamed(t, engine, into, "already"))
+	random.Namespace = into.Number
+	require.Equal(t, "r", getObject(t, engine, random))
+	for i := range 10 {
+		require.Equal(t, strings.Repeat("v", i), getNamed(t, engine, into, fmt.Sprint(i)))
+	}
+	large.Namespace, large.Base = into.Number, baseOf(into.Origin, "large")
+	require.Equal(t, "large", getObject(t, engine, large))
+	o := store.NewObject(engine, large)
+	for i := range 100 {
+		value, _, err := o.Get(store.Sheets, fmt.Sprint(i))
+		require.NoError(t, err)
+		require.Equal(t, bytes.Repeat([]byte{byte(i)}, 30<<10), value)
+	}
+	value, _, err := o.Get(store.About, "schema")
+	require.NoError(t, err)
+	require.Equal(t, "v1", string(value))
+
+	// Of the namespace that was merged nothing is left, not even what was copied by an interrupted run.
+	require.Len(t, pending(t, engine), 13)
+	require.Empty(t, named(t, engine, from.Number))
+	require.Empty(t, unnamed(t, engine, from.Number))
+	bases := make(map[string]bool)
+	for key := range dump(t, engine) {
+		if key[0] == 'o' {
+			bases[key[1:25]] = true
+		}
+	}
+	require.Len(t, bases, 13)
+	_, err = c.Register("from", objects)
+	require.ErrorContains(t, err, `was merged into "into"`)
+}
+
+func TestAMigrationThatHasBegunCannotBeTakenBack(t *testing.T) {
+	engine := store.NewMemory()
+	n := register(t, opened(t, engine), "a", objects)
+	putNamed(t, engine, n, "x", "1")
+	m := store.Migration{Tag: "1", Deleted: []string{"a"}}
+	_, err := open(&brittle{Engine: engine, commits: 1, reads: -1}, m)
+	require.ErrorIs(t, err, errInterrupted)
+	var refused *store.Refusal
+	_, err = open(engine)
+	require.ErrorAs(t, err, &refused)
+	_, err = open(engine, store.Migration{Tag: "1", Renamed: map[string]string{"a": "b"}})
+	require.ErrorAs(t, err, &refused)
+	opened(t, engine, m)
+}
+
+func TestMergingIntoANamespaceThatOnlyMigrationsKnowMakesIt(t *testing.T) {
+	engine := store.NewMemory()
+	from := register(t, opened(t, engine, renameAToB), "from", objects)
+	putNamed(t, engine, from, "x", "1")
+	m := store.Migration{Tag: "v3", Merged: map[string]string{"from": "b"}}
+	interrupted(t, engine, func() {}, renameAToB, m)
+	into := register(t, opened(t, engine, renameAToB, m), "b", objects)
+	require.Equal(t, "a", into.Origin)
+	require.Equal(t, "1", getNamed(t, engine, into, "x"))
+}

@@ -1,0 +1,414 @@
+package store
+
+import (
+	"errors"
+	"iter"
+	"slices"
+)
+
+// A Space is one kind of thing that an object keeps.
+type Space byte
+
+// The spaces of an object.
+const (
+	About  Space = 'a' // who the object is, and what the library notes about it
+	Keys   Space = 'k' // the user's keys
+	Sheets Space = 'p' // pages of its SQLite database
+	Alarms Space = 't' // alarms by name
+	Times  Space = 'u' // alarms by time
+)
+
+// smallObject is up to how many keys DeleteAll deletes one by one: a range that is deleted costs every later read a little.
+const smallObject = 64
+
+// Object is what one object has stored, as its present transaction sees it. Changes are kept in memory until Commit. The
+// object's turn owns it.
+type Object struct {
+	engine Engine
+	id     Identity
+	prefix []byte // of all its keys
+
+	writes map[string]change // by space and key
+	sorted []string          // the keys of writes, in order; nil when out of date
+	wiped  bool              // what the engine has counts no more
+	stored bool              // the engine is known to have the object
+
+	earliest struct { // alarm that the engine has
+		at    int64 // 0: there is none
+		known bool
+	}
+
+	undo  []undo // what to do to go back, in reverse order; kept while there are savepoints
+	saves []int  // lengths of undo at the savepoints
+}
+
+type change struct {
+	value   []byte
+	deleted bool
+}
+
+type undo struct {
+	key    string
+	before change
+	had    bool              // there was a change before
+	writes map[string]change // of a wipe: everything before it; else nil
+	wiped  bool
+}
+
+// NewObject returns the storage of an object, which may have nothing stored yet.
+func NewObject(engine Engine, id Identity) *Object {
+	return &Object{engine: engine, id: id, prefix: id.Base.prefix(), writes: make(map[string]change)}
+}
+
+// Identity returns whose storage it is.
+func (o *Object) Identity() Identity { return o.id }
+
+// Dirty reports whether there is anything to commit.
+func (o *Object) Dirty() bool { return o.wiped || len(o.writes) > 0 }
+
+// Wiped reports whether the transaction has deleted everything that was stored before it.
+func (o *Object) Wiped() bool { return o.wiped }
+
+// Get returns a copy of a value.
+func (o *Object) Get(space Space, key string) (value []byte, found bool, err error) {
+	if len(o.writes) > 0 {
+		if c, ok := o.writes[string(space)+key]; ok {
+			return slices.Clone(c.value), !c.deleted, nil
+		}
+	}
+	if o.wiped {
+		return nil, false, nil
+	}
+	var scratch [128]byte
+	return o.engine.Get(o.appendKey(scratch[:0], space, key))
+}
+
+func (o *Object) appendKey(b []byte, space Space, key string) []byte {
+	b = append(b, o.prefix...)
+	b = append(b, byte(space))
+	return append(b, key...)
+}
+
+// Put keeps a copy of a value.
+func (o *Object) Put(space Space, key string, value []byte) {
+	if value = slices.Clone(value); value == nil {
+		value = []byte{}
+	}
+	o.change(string(space)+key, change{value: value})
+}
+
+// Delete deletes a key, which need not exist.
+func (o *Object) Delete(space Space, key string) { o.change(string(space)+key, change{deleted: true}) }
+
+func (o *Object) change(key string, to change) {
+	before, had := o.writes[key]
+	if len(o.saves) > 0 {
+		o.undo = append(o.undo, undo{key: key, before: before, had: had})
+	}
+	if !had {
+		o.sorted = nil
+	}
+	o.writes[key] = to
+}
+
+// DeleteAll deletes everything in all spaces.
+func (o *Object) DeleteAll() {
+	if len(o.saves) > 0 {
+		o.undo = append(o.undo, undo{writes: o.writes, wiped: o.wiped})
+	}
+	o.writes, o.sorted, o.wiped = make(map[string]change), nil, true
+}
+
+// A Range is a part of a space: lower <= key < upper.
+type Range struct {
+	Lower, Upper string
+	Unbounded    bool // there is no Upper
+	Reverse      bool
+}
+
+// An Entry is a key of a space and its value, which belong to the caller.
+type Entry struct {
+	Key   string
+	Value []byte
+}
+
+// Scan returns the entries of a range as they are now, for one iteration in the same turn.
+func (o *Object) Scan(space Space, r Range) iter.Seq2[Entry, error] {
+	if !r.Unbounded && r.Lower >= r.Upper {
+		return func(func(Entry, error) bool) {}
+	}
+	changes, wiped := o.changes(space, r), o.wiped
+	return func(yield func(Entry, error) bool) {
+		before := func(a, b string) bool { return a < b != r.Reverse && a != b }
+		i := 0
+		// pass yields the changes that come before key, and reports whether to go on.
+		pass := func(key string, all bool) bool {
+			for ; i < len(changes) && (all || before(changes[i].key, key)); i++ {
+				c := changes[i]
+				if !c.deleted && !yield(Entry{c.key, slices.Clone(c.value)}, nil) {
+					return false
+				}
+			}
+			return true
+		}
+		if !wiped {
+			lower := o.appendKey(nil, space, r.Lower)
+			upper := o.appendKey(nil, space+1, "")
+			if !r.Unbounded {
+				upper = o.appendKey(nil, space, r.Upper)
+			}
+			for pair, err := range o.engine.Scan(lower, upper, r.Reverse) {
+				if err != nil {
+					yield(Entry{}, err)
+					return
+				}
+				key := string(pair.Key[len(o.prefix)+1:])
+				if !pass(key, false) {
+					return
+				}
+				if i < len(changes) && changes[i].key == key {
+					continue // the next pass yields it
+				}
+				if !yield(Entry{key, slices.Clone(pair.Value)}, nil) {
+					return
+				}
+			}
+		}
+		pass("", true)
+	}
+}
+
+type keyChange struct {
+	key string
+	change
+}
+
+// changes returns the changes in a range, in its order.
+func (o *Object) changes(space Space, r Range) []keyChange {
+	if len(o.writes) == 0 {
+		return nil
+	}
+	if o.sorted == nil {
+		o.sorted = make([]string, 0, len(o.writes))
+		for key := range o.writes {
+			o.sorted = append(o.sorted, key)
+		}
+		slices.Sort(o.sorted)
+	}
+	lower, upper := string(space)+r.Lower, string(space+1)
+	if !r.Unbounded {
+		upper = string(space) + r.Upper
+	}
+	from, _ := slices.BinarySearch(o.sorted, lower)
+	to, _ := slices.BinarySearch(o.sorted, upper)
+	list := make([]keyChange, 0, to-from)
+	for _, key := range o.sorted[from:to] {
+		list = append(list, keyChange{key[1:], o.writes[key]})
+	}
+	if r.Reverse {
+		slices.Reverse(list)
+	}
+	return list
+}
+
+// Save begins a nested transaction.
+func (o *Object) Save() { o.saves = append(o.saves, len(o.undo)) }
+
+// Saves returns how many nested transactions are open.
+func (o *Object) Saves() int { return len(o.saves) }
+
+// Release ends the innermost nested transaction and keeps what it did.
+func (o *Object) Release() {
+	o.saves = o.saves[:len(o.saves)-1]
+	if len(o.saves) == 0 {
+		o.undo = nil
+	}
+}
+
+// Restore ends the innermost nested transaction and undoes what it did.
+func (o *Object) Restore() {
+	from := o.saves[len(o.saves)-1]
+	for i := len(o.undo) - 1; i >= from; i-- {
+		switch u := o.undo[i]; {
+		case u.writes != nil:
+			o.writes, o.wiped = u.writes, u.wiped
+		case u.had:
+			o.writes[u.key] = u.before
+		default:
+			delete(o.writes, u.key)
+		}
+	}
+	o.undo, o.sorted = o.undo[:from], nil
+	o.Release()
+}
+
+// Rollback undoes everything since the last commit.
+func (o *Object) Rollback() {
+	o.reset()
+	o.stored, o.earliest.known, o.earliest.at = false, false, 0 // whatever is there is looked up again
+}
+
+func (o *Object) reset() {
+	if len(o.writes) > 1024 {
+		o.writes = make(map[string]change)
+	} else {
+		clear(o.writes)
+	}
+	o.sorted, o.wiped, o.undo, o.saves = nil, false, nil, nil
+}
+
+// A Commit is the outcome of a commit.
+type Commit struct {
+	Number uint64 // see [Engine.OnDurable]
+	// Alarm is the time of the object's earliest alarm when the transaction touched alarms and there is one, else 0.
+	Alarm int64
+}
+
+// Commit hands the transaction to the engine. After an error Rollback must follow.
+func (o *Object) Commit() (Commit, error) {
+	if len(o.saves) > 0 {
+		return Commit{}, errors.New("dog: commit inside a transaction")
+	}
+	if !o.Dirty() {
+		return Commit{}, nil
+	}
+	b := o.engine.Begin()
+	alarm, alarms, err := o.fill(b)
+	if err != nil {
+		b.Discard()
+		return Commit{}, err
+	}
+	number, err := b.Commit()
+	if err != nil {
+		return Commit{}, err
+	}
+	o.reset()
+	if alarms {
+		o.earliest.at = alarm
+	}
+	return Commit{Number: number, Alarm: alarm}, nil
+}
+
+// fill puts the transaction into a batch, with the entries of the object in the store's indexes.
+func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
+	if alarm, alarms, err = o.reindexAlarm(b); err != nil {
+		return 0, false, err
+	}
+	if o.wiped || !o.stored {
+		if err := o.lookUp(b); err != nil {
+			return 0, false, err
+		}
+	}
+	if o.wiped {
+		if err := o.wipe(b); err != nil {
+			return 0, false, err
+		}
+		o.stored = false
+	}
+	var scratch [256]byte
+	live := false
+	for key, c := range o.writes {
+		k := append(append(scratch[:0], o.prefix...), key...)
+		if c.deleted {
+			if !o.wiped {
+				b.Delete(k)
+			}
+			continue
+		}
+		live = true
+		b.Set(k, c.value)
+	}
+	switch {
+	case live && !o.stored:
+		b.Set(o.appendKey(scratch[:0], About, ""), o.id.encode())
+		for _, key := range o.id.indexKeys() {
+			b.Set(key, nil)
+		}
+		o.stored = true
+	case o.wiped && !live:
+		for _, key := range o.id.indexKeys() {
+			b.Delete(key)
+		}
+	}
+	return alarm, alarms, nil
+}
+
+// lookUp finds out whether the engine has the object. One that was stored when only its ID was known gets its name.
+func (o *Object) lookUp(b Batch) error {
+	key := o.appendKey(nil, About, "")
+	before, found, err := o.engine.Get(key)
+	if o.stored = found; err != nil || !found {
+		return err
+	}
+	now := o.id.encode()
+	if string(before) == string(now) {
+		return nil
+	}
+	was, err := decodeIdentity(o.id.Base, before)
+	if err != nil {
+		return err
+	}
+	if o.id.Name == "" { // the one that we were given is known by its ID alone
+		o.id = was
+		return nil
+	}
+	b.Delete(was.indexKey())
+	b.Set(key, now)
+	b.Set(o.id.indexKey(), nil)
+	return nil
+}
+
+// wipe deletes what the engine has of the object.
+func (o *Object) wipe(b Batch) error {
+	end := successor(o.prefix)
+	keys := make([][]byte, 0, smallObject)
+	for pair, err := range o.engine.Scan(o.prefix, end, false) {
+		if err != nil {
+			return err
+		}
+		if len(keys) == smallObject {
+			b.DeleteRange(o.prefix, end)
+			return nil
+		}
+		keys = append(keys, slices.Clone(pair.Key))
+	}
+	for _, key := range keys {
+		b.Delete(key)
+	}
+	return nil
+}
+
+// touched reports whether the transaction changed anything in a space.
+func (o *Object) touched(space Space) bool {
+	if o.wiped {
+		return true
+	}
+	if len(o.writes) > 16 && o.sorted != nil {
+		i, _ := slices.BinarySearch(o.sorted, string(space))
+		return i < len(o.sorted) && Space(o.sorted[i][0]) == space
+	}
+	for key := range o.writes {
+		if Space(key[0]) == space {
+			return true
+		}
+	}
+	return false
+}
+
+// PrefixRange returns the range of the keys that begin with prefix.
+func PrefixRange(prefix string) Range {
+	end := successor([]byte(prefix))
+	return Range{Lower: prefix, Upper: string(end), Unbounded: end == nil}
+}
+
+// successor returns the first key after all that begin with prefix; nil when there is none.
+func successor(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] < 0xff {
+			end := slices.Clone(prefix[:i+1])
+			end[i]++
+			return end
+		}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+// Package storetest has an engine whose durability is in the hands of a test.
+package storetest
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// Engine keeps everything in memory; what is committed becomes durable, or is lost, when the test says so. It is its own store.
+type Engine struct {
+	store.Engine
+
+	mu       sync.Mutex
+	commits  uint64 // guarded by mu, like all below
+	durable  uint64
+	waiting  []waiter
+	failed   error
+	refusing error
+	prompt   bool
+}
+
+type waiter struct {
+	commit uint64
+	told   func(error)
+}
+
+// New returns an engine that keeps commits waiting.
+func New() *Engine { return &Engine{Engine: store.NewMemory()} }
+
+// OpenEngine implements [store.Store].
+func (e *Engine) OpenEngine(*slog.Logger) (store.Engine, error) { return e, nil }
+
+// Close leaves everything as it is, for another runtime to open.
+func (e *Engine) Close() error { return nil }
+
+// Prompt makes all commits durable at once from now on.
+func (e *Engine) Prompt() {
+	e.mu.Lock()
+	e.prompt = true
+	e.mu.Unlock()
+	e.Flush()
+}
+
+// Flush makes what has been committed durable.
+func (e *Engine) Flush() {
+	e.mu.Lock()
+	e.durable = e.commits
+	told := e.waiting
+	e.waiting = nil
+	e.mu.Unlock()
+	for _, w := range told {
+		w.told(nil)
+	}
+}
+
+// Fail loses what is not durable, and refuses all further commits.
+func (e *Engine) Fail(cause error) {
+	e.mu.Lock()
+	e.failed = cause
+	told := e.waiting
+	e.waiting = nil
+	e.mu.Unlock()
+	for _, w := range told {
+		w.told(cause)
+	}
+}
+
+// Refuse makes further commits fail with an error; nil ends that.
+func (e *Engine) Refuse(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refusing = err
+}
+
+// Commits returns the number of commits so far.
+func (e *Engine) Commits() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.commits
+}
+
+// Durable implements [store.Engine].
+func (e *Engine) Durable() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.durable
+}
+
+// OnDurable implements [store.Engine].
+func (e *Engine) OnDurable(commit uint64, told func(error)) {
+	e.mu.Lock()
+	failed := e.failed
+	known := commit <= e.durable
+	if !known && failed == nil {
+		e.waiting = append(e.waiting, waiter{commit, told})
+	}
+	e.mu.Unlock()
+	switch {
+	case known:
+		told(nil)
+	case failed != nil:
+		told(failed)
+	}
+}
+
+// Begin implements [store.Engine].
+func (e *Engine) Begin() store.Batch { return &batch{e.Engine.Begin(), e} }
+
+type batch struct {
+	store.Batch
+	engine *Engine
+}
+
+func (b *batch) Commit() (uint64, error) {
+	e := b.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failed != nil {
+		return 0, e.failed
+	}
+	if e.refusing != nil {
+		return 0, e.refusing
+	}
+	if _, err := b.Batch.Commit(); err != nil {
+		return 0, err
+	}
+	e.commits++
+	if e.prompt {
+		e.durable = e.commits
+	}
+	return e.commits, nil
+}
