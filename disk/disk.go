@@ -1,0 +1,66 @@
+// Package disk keeps the state of objects in a directory, in an embedded Pebble database.
+//
+//	rt, err := dog.New(dog.Options{Store: disk.At("data")})
+//
+// One database holds everything: keys, alarms, and SQLite databases as pages. One runtime at a time may have the directory open.
+package disk
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/godurable/dog/internal/pebblekv"
+	"github.com/godurable/dog/internal/sqlite"
+	"github.com/godurable/dog/internal/store"
+)
+
+const defaultOpenDatabases = 1000
+
+// Options say where the data is, and what it may take. A limit of 0 means its default.
+type Options struct {
+	// Dir is the directory. It is made when it does not exist. Nothing else may be kept in it.
+	Dir string
+	// Cache is the memory for what was read, in bytes. The default is 64 MiB. About as much again goes to what has not reached its
+	// place on the disk yet.
+	Cache int64
+	// Unsynced is how many bytes may be written and not yet durable. Turns wait to commit while there are more. The default is
+	// 2 MiB: more makes syncs rarer, and everybody who waits for one wait longer.
+	Unsynced int
+	// MinFree is how many bytes have to be free on the disk. With less, writing is refused until there are; reading goes on. The
+	// default is 256 MiB.
+	MinFree uint64
+	// OpenDatabases is how many SQLite databases stay open while they are not in use. The default is 1,000.
+	OpenDatabases int
+}
+
+// At keeps the data in a directory.
+func At(dir string) store.Store { return With(Options{Dir: dir}) }
+
+// With is At with options.
+func With(opts Options) store.Store { return opener{opts: opts} }
+
+// Memory keeps the data in memory, for tests: it is gone when the runtime is closed.
+func Memory() store.Store { return opener{opts: Options{Dir: "/data"}, memory: true} }
+
+// An opener is a store.Store.
+type opener struct {
+	opts   Options
+	memory bool
+}
+
+// OpenEngine implements store.Store.
+func (o opener) OpenEngine(log *slog.Logger) (store.Engine, error) {
+	cfg := pebblekv.Config{Dir: o.opts.Dir, Cache: o.opts.Cache, Unsynced: o.opts.Unsynced, MinFree: o.opts.MinFree}
+	if o.memory {
+		cfg.FS = vfs.NewMem()
+	}
+	cfg.SQL = sqlite.New(cmp.Or(o.opts.OpenDatabases, defaultOpenDatabases))
+	e, err := pebblekv.Open(cfg, log)
+	if err != nil {
+		return nil, errors.Join(err, cfg.SQL.Close())
+	}
+	return e, nil
+}

@@ -1,0 +1,199 @@
+package pebblekv
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// Errors of Commit besides those of the store. Nothing has been changed then.
+var (
+	// ErrTooLarge: the batch is larger than 1 GiB.
+	ErrTooLarge = errors.New("dog: too much in one commit")
+	// ErrEmptyKey: a key is empty. Pebble panics when it writes such a key to a table.
+	ErrEmptyKey = errors.New("dog: empty key")
+)
+
+// maxBatch keeps batches well below the 4 GiB at which Pebble panics.
+const maxBatch = 1 << 30
+
+// A batch is a store.Batch.
+type batch struct {
+	engine  *Engine       // fixed
+	changes *pebble.Batch // owned by whoever has the batch
+	err     error         // owned by whoever has the batch: why it cannot be committed
+}
+
+// Begin implements store.Engine.
+func (e *Engine) Begin() store.Batch {
+	return &batch{engine: e, changes: e.db.NewBatch()}
+}
+
+// The methods of pebble.Batch used here only fail when its database is closed, which the caller of Close rules out.
+
+// Set implements store.Batch.
+func (b *batch) Set(key, value []byte) {
+	if b.takes(key, len(value)) {
+		_ = b.changes.Set(key, value, nil)
+	}
+}
+
+// Delete implements store.Batch.
+func (b *batch) Delete(key []byte) {
+	if b.takes(key, 0) {
+		_ = b.changes.Delete(key, nil)
+	}
+}
+
+// DeleteRange implements store.Batch. A range that ends before it begins is empty.
+func (b *batch) DeleteRange(lower, upper []byte) {
+	if bytes.Compare(lower, upper) < 0 && b.fits(len(lower)+len(upper)) {
+		_ = b.changes.DeleteRange(lower, upper, nil)
+	}
+}
+
+// takes reports whether a change of a key may be added.
+func (b *batch) takes(key []byte, size int) bool {
+	if len(key) == 0 {
+		b.err = ErrEmptyKey
+	}
+	return b.fits(len(key) + size)
+}
+
+// fits reports whether a change of so many bytes may be added.
+func (b *batch) fits(size int) bool {
+	if b.changes.Len()+size > maxBatch {
+		b.err = ErrTooLarge
+	}
+	return b.err == nil
+}
+
+// Discard implements store.Batch.
+func (b *batch) Discard() { _ = b.changes.Close() }
+
+// Commit implements store.Batch. Errors: store.ErrFull, store.ErrFailed, store.ErrClosed, ErrTooLarge, ErrEmptyKey. After
+// ErrFailed it is open whether the batch is found when the store is opened anew; after the others it is not.
+func (b *batch) Commit() (uint64, error) {
+	defer b.Discard()
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.changes.Empty() {
+		return 0, nil
+	}
+	e, size := b.engine, uint64(b.changes.Len())
+	if err := e.space.take(size); err != nil {
+		return 0, err
+	}
+	if err := e.admit(size); err != nil {
+		return 0, err
+	}
+	if err := e.db.Apply(b.changes, pebble.NoSync); err != nil {
+		e.fail(err)
+	}
+	return e.committed(size)
+}
+
+// An admission is a commit that waits to be let in.
+type admission struct {
+	size uint64        // fixed
+	in   chan struct{} // closed when it is let in, or never will be
+}
+
+// admit waits until so many more bytes may be written and not durable.
+func (e *Engine) admit(size uint64) error {
+	e.mu.Lock()
+	if e.err == nil && len(e.blocked) == 0 && e.hasRoom(size) {
+		e.admitted += size
+		e.mu.Unlock()
+		return nil
+	}
+	if err := e.err; err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	a := &admission{size: size, in: make(chan struct{})}
+	e.blocked = append(e.blocked, a)
+	e.wakeFlusher(pacing)
+	e.mu.Unlock()
+	<-a.in
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+// hasRoom is called with mu held. What is larger than the bound gets in alone.
+func (e *Engine) hasRoom(size uint64) bool {
+	unsynced := e.admitted - e.synced
+	return !e.stalled && (unsynced == 0 || unsynced+size <= uint64(e.cfg.Unsynced))
+}
+
+// letIn is called with mu held.
+func (e *Engine) letIn() {
+	for len(e.blocked) > 0 && (e.err != nil || e.hasRoom(e.blocked[0].size)) {
+		e.admitted += e.blocked[0].size
+		close(e.blocked[0].in)
+		e.blocked[0] = nil
+		e.blocked = e.blocked[1:]
+	}
+}
+
+// committed counts a commit that Pebble has applied, and returns its number.
+func (e *Engine) committed(size uint64) (uint64, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil {
+		return 0, e.err
+	}
+	e.commits++
+	e.written += size
+	if e.written-e.synced >= uint64(e.cfg.Unsynced)/2 {
+		e.wakeFlusher(pacing)
+	} else {
+		e.wakeFlusher(idle)
+	}
+	return e.commits, nil
+}
+
+// Writable implements store.Engine.
+func (e *Engine) Writable() error {
+	e.mu.Lock()
+	err := e.err
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return e.space.take(0)
+}
+
+// fail ends writing. It is called by whichever file operation fails first, and takes effect at once: nobody is told of a
+// commit as durable after it.
+func (e *Engine) fail(cause error) {
+	e.mu.Lock()
+	first := e.err == nil
+	if first {
+		e.err = fmt.Errorf("%w: %w", store.ErrFailed, cause)
+		e.frozen.Store(e.snapshot)
+		e.giveUp()
+	}
+	e.mu.Unlock()
+	if first {
+		e.log.Error("the store has failed and writes nothing until it is opened anew", "error", cause)
+	}
+}
+
+// giveUp is called with mu held and err set.
+func (e *Engine) giveUp() {
+	for i := range e.waiters {
+		e.waiters[i].err = e.err
+	}
+	e.ready = append(e.ready, e.waiters...)
+	e.waiters = nil
+	e.letIn()
+	e.wakeFlusher(idle)
+	e.tell.Signal()
+}

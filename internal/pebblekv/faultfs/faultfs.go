@@ -1,0 +1,232 @@
+// Package faultfs is a file system in memory that crashes and fails when it is told to, for tests of the store.
+package faultfs
+
+import (
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Op is a set of kinds of changes.
+type Op uint
+
+// The kinds of changes.
+const (
+	Create  Op = 1 << iota // and opening for writing
+	Write                  // and making a file longer
+	Sync                   // of a file
+	SyncDir                // of a directory
+	Rename
+	Remove
+	Link
+	MakeDir
+
+	All = MakeDir<<1 - 1
+)
+
+// FS is the file system. It is safe for concurrent use. Use [New].
+type FS struct {
+	vfs.FS            // fixed
+	mem    *vfs.MemFS // fixed; the same
+
+	mu    sync.Mutex
+	count map[Op]int // guarded by mu: changes so far
+	fail  Op         // guarded by mu: what fails
+	after int        // guarded by mu: so many of those succeed before
+	err   error      // guarded by mu: with what it fails
+	watch func(Op, string)
+}
+
+// New returns an empty file system.
+func New() *FS { return wrap(vfs.NewCrashableMem()) }
+
+func wrap(mem *vfs.MemFS) *FS { return &FS{FS: mem, mem: mem, count: map[Op]int{}} }
+
+// Crash returns what a power cut at this moment leaves on the disk, as a file system of its own: all that was synced, and of the
+// rest each block and directory entry with a probability of so many percent.
+func (f *FS) Crash(percent int, seed uint64) *FS {
+	return wrap(f.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 0))}))
+}
+
+// Fail has the n-th change of these kinds from now on, counted from 1, fail with err, and none after it. Half of what a failing
+// Write should write is written. Only the latest call counts; an n of 0 ends it.
+func (f *FS) Fail(ops Op, n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail, f.after, f.err = ops, n, err
+}
+
+// Watch has watch called before every change, and in the middle of every write. It must be called before the file system is used.
+// Calls may come from several goroutines at once. The callee may call Crash.
+func (f *FS) Watch(watch func(op Op, name string)) { f.watch = watch }
+
+// Count returns how many changes of these kinds there have been.
+func (f *FS) Count(ops Op) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for op, count := range f.count {
+		if ops&op != 0 {
+			n += count
+		}
+	}
+	return n
+}
+
+// SetFree sets how many bytes GetDiskUsage says are free. Before the first call it says that it cannot tell.
+func (f *FS) SetFree(bytes uint64) {
+	f.mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: bytes, TotalBytes: 1 << 40, UsedBytes: 1<<40 - bytes})
+}
+
+// begin counts a change and returns the error it is to fail with.
+func (f *FS) begin(op Op, name string) error {
+	if f.watch != nil {
+		f.watch(op, name)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count[op]++
+	if f.fail&op == 0 || f.after == 0 {
+		return nil
+	}
+	if f.after--; f.after > 0 {
+		return nil
+	}
+	return &os.PathError{Op: "change", Path: name, Err: f.err}
+}
+
+func (f *FS) open(op Op, name string, open func() (vfs.File, error)) (vfs.File, error) {
+	if err := f.begin(op, name); err != nil {
+		return nil, err
+	}
+	opened, err := open()
+	if err != nil {
+		return nil, err
+	}
+	return &file{File: opened, fs: f, name: name, sync: Sync}, nil
+}
+
+// Create implements vfs.FS.
+func (f *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.open(Create, name, func() (vfs.File, error) { return f.FS.Create(name, category) })
+}
+
+// OpenReadWrite implements vfs.FS.
+func (f *FS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return f.open(Create, name, func() (vfs.File, error) { return f.FS.OpenReadWrite(name, category, opts...) })
+}
+
+// ReuseForWrite implements vfs.FS.
+func (f *FS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.open(Rename, newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, category) })
+}
+
+// OpenDir implements vfs.FS.
+func (f *FS) OpenDir(name string) (vfs.File, error) {
+	opened, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &file{File: opened, fs: f, name: name, sync: SyncDir}, nil
+}
+
+// Link implements vfs.FS.
+func (f *FS) Link(oldname, newname string) error {
+	if err := f.begin(Link, newname); err != nil {
+		return err
+	}
+	return f.FS.Link(oldname, newname)
+}
+
+// Remove implements vfs.FS.
+func (f *FS) Remove(name string) error {
+	if err := f.begin(Remove, name); err != nil {
+		return err
+	}
+	return f.FS.Remove(name)
+}
+
+// RemoveAll implements vfs.FS.
+func (f *FS) RemoveAll(name string) error {
+	if err := f.begin(Remove, name); err != nil {
+		return err
+	}
+	return f.FS.RemoveAll(name)
+}
+
+// Rename implements vfs.FS.
+func (f *FS) Rename(oldname, newname string) error {
+	if err := f.begin(Rename, newname); err != nil {
+		return err
+	}
+	return f.FS.Rename(oldname, newname)
+}
+
+// MkdirAll implements vfs.FS.
+func (f *FS) MkdirAll(dir string, perm os.FileMode) error {
+	if err := f.begin(MakeDir, dir); err != nil {
+		return err
+	}
+	return f.FS.MkdirAll(dir, perm)
+}
+
+// Lock implements vfs.FS.
+func (f *FS) Lock(name string) (io.Closer, error) { return f.FS.Lock(name) }
+
+// Unwrap implements vfs.FS.
+func (f *FS) Unwrap() vfs.FS { return f.FS }
+
+// A file is one that may be changed, or a directory.
+type file struct {
+	vfs.File        // fixed
+	fs       *FS    // fixed
+	name     string // fixed
+	sync     Op     // fixed: the kind of its syncs
+}
+
+func (f *file) Write(p []byte) (int, error) {
+	half := len(p) / 2
+	if err := f.fs.begin(Write, f.name); err != nil {
+		n, _ := f.File.Write(p[:half])
+		return n, err
+	}
+	if f.fs.watch == nil {
+		return f.File.Write(p)
+	}
+	n, err := f.File.Write(p[:half])
+	if err != nil {
+		return n, err
+	}
+	f.fs.watch(Write, f.name)
+	m, err := f.File.Write(p[half:])
+	return n + m, err
+}
+
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.fs.begin(Write, f.name); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *file) Sync() error {
+	if err := f.fs.begin(f.sync, f.name); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f *file) SyncData() error {
+	if err := f.fs.begin(f.sync, f.name); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}
+
+// SyncTo promises nothing, so that a crash may lose what it was called for.
+func (f *file) SyncTo(int64) (bool, error) {
+	return false, f.fs.begin(f.sync, f.name)
+}

@@ -1,0 +1,245 @@
+package pebblekv
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// A freezer is a file system that never changes again once something has failed to change it, in the directory it guards. So
+// what is on the disk is what a crash at that moment could have left, and the store recovers from it like from a crash.
+//
+// Pebble must not notice, because a failed write of its log or manifest ends the process. So all its changes seem to succeed, but
+// for those of tables, of which it would read garbage later. It tries to write a failed table again and again; to keep it from
+// spinning, making a table waits until the freezer is thawed, that is, until the store is closed.
+//
+// Failures to read count for nothing, and neither do failures outside of the directory, where backups go.
+type freezer struct {
+	vfs.FS        // fixed
+	dir    string // fixed
+
+	mu     sync.Mutex
+	cause  error       // guarded by mu: what failed first
+	failed func(error) // guarded by mu: is told of it
+	frozen atomic.Bool // whether cause is set
+
+	holding atomic.Bool   // whether making tables waits
+	thawed  chan struct{} // closed by thaw
+}
+
+var errFrozen = errors.New("dog: the store has failed earlier")
+
+func newFreezer(fsys vfs.FS, dir string) *freezer {
+	return &freezer{FS: fsys, dir: dir, thawed: make(chan struct{})}
+}
+
+// onFailure has failed called when something fails, or has failed already. From now on making tables waits, which Open could not.
+func (z *freezer) onFailure(failed func(error)) {
+	z.holding.Store(true)
+	z.mu.Lock()
+	z.failed = failed
+	cause := z.cause
+	z.mu.Unlock()
+	if cause != nil {
+		failed(cause)
+	}
+}
+
+// thaw ends all waiting. Nothing is written all the same.
+func (z *freezer) thaw() { close(z.thawed) }
+
+// err returns what failed, or nil.
+func (z *freezer) err() error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.cause
+}
+
+// fail freezes.
+func (z *freezer) fail(err error) {
+	if isFull(err) {
+		err = fmt.Errorf("%w: %w", store.ErrFull, err)
+	}
+	z.mu.Lock()
+	if z.cause != nil {
+		z.mu.Unlock()
+		return
+	}
+	z.cause = err
+	z.frozen.Store(true)
+	failed := z.failed
+	z.mu.Unlock()
+	if failed != nil {
+		failed(err)
+	}
+}
+
+// change runs a change of the directory, unless frozen.
+func (z *freezer) change(name string, run func() error) error {
+	if !z.guards(name) {
+		return run()
+	}
+	if z.frozen.Load() {
+		return nil
+	}
+	err := run()
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	z.fail(err)
+	return nil
+}
+
+// make runs what makes a file.
+func (z *freezer) make(name string, run func() (vfs.File, error)) (vfs.File, error) {
+	if !z.guards(name) {
+		return run()
+	}
+	if !z.frozen.Load() {
+		f, err := run()
+		if err == nil {
+			return &guarded{File: f, freezer: z, table: isTable(name)}, nil
+		}
+		z.fail(err)
+	}
+	if isTable(name) {
+		if z.holding.Load() {
+			<-z.thawed
+		}
+		return nil, errFrozen
+	}
+	return nowhere{vfs.NewMemFile(nil)}, nil
+}
+
+// guards reports whether a file is in the directory.
+func (z *freezer) guards(name string) bool {
+	rest, found := strings.CutPrefix(name, z.dir)
+	return found && (rest == "" || os.IsPathSeparator(rest[0]) || os.IsPathSeparator(z.dir[len(z.dir)-1]))
+}
+
+func isTable(name string) bool {
+	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
+}
+
+// Create makes sure that a marker does not come through a crash without the file that it marks: Pebble syncs both entries of the
+// directory at once, and a file system may write them in any order.
+func (z *freezer) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if z.guards(name) && strings.HasPrefix(z.PathBase(name), "marker.") {
+		if err := z.change(name, func() error { return syncDir(z.FS, z.dir) }); err != nil {
+			return nil, err
+		}
+	}
+	return z.make(name, func() (vfs.File, error) { return z.FS.Create(name, category) })
+}
+
+func (z *freezer) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return z.make(name, func() (vfs.File, error) { return z.FS.OpenReadWrite(name, category, opts...) })
+}
+
+func (z *freezer) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return z.make(newname, func() (vfs.File, error) { return z.FS.ReuseForWrite(oldname, newname, category) })
+}
+
+func (z *freezer) OpenDir(name string) (vfs.File, error) {
+	f, err := z.FS.OpenDir(name)
+	if err != nil || !z.guards(name) {
+		return f, err
+	}
+	return &guarded{File: f, freezer: z}, nil
+}
+
+func (z *freezer) Link(oldname, newname string) error {
+	return z.change(newname, func() error { return z.FS.Link(oldname, newname) })
+}
+
+func (z *freezer) Remove(name string) error {
+	return z.change(name, func() error { return z.FS.Remove(name) })
+}
+
+func (z *freezer) RemoveAll(name string) error {
+	return z.change(name, func() error { return z.FS.RemoveAll(name) })
+}
+
+func (z *freezer) Rename(oldname, newname string) error {
+	return z.change(newname, func() error { return z.FS.Rename(oldname, newname) })
+}
+
+func (z *freezer) MkdirAll(dir string, perm os.FileMode) error {
+	return z.change(dir, func() error { return z.FS.MkdirAll(dir, perm) })
+}
+
+func (z *freezer) Unwrap() vfs.FS { return z.FS }
+
+// A guarded file is one of the directory, or the directory itself.
+type guarded struct {
+	vfs.File          // fixed
+	freezer  *freezer // fixed
+	table    bool     // fixed
+}
+
+// change runs a change of the file, unless frozen.
+func (f *guarded) change(run func() error) error {
+	if !f.freezer.frozen.Load() {
+		err := run()
+		if err == nil {
+			return nil
+		}
+		f.freezer.fail(err)
+	}
+	if f.table {
+		return errFrozen
+	}
+	return nil
+}
+
+func (f *guarded) Write(p []byte) (int, error) {
+	return len(p), f.change(func() error { _, err := f.File.Write(p); return err })
+}
+
+func (f *guarded) WriteAt(p []byte, off int64) (int, error) {
+	return len(p), f.change(func() error { _, err := f.File.WriteAt(p, off); return err })
+}
+
+func (f *guarded) Sync() error { return f.change(f.File.Sync) }
+
+func (f *guarded) SyncData() error { return f.change(f.File.SyncData) }
+
+func (f *guarded) SyncTo(length int64) (full bool, err error) {
+	err = f.change(func() (err error) { full, err = f.File.SyncTo(length); return err })
+	return full, err
+}
+
+// Preallocate is an aid: where it fails, writing may yet succeed.
+func (f *guarded) Preallocate(offset, length int64) error {
+	if f.freezer.frozen.Load() {
+		return nil
+	}
+	return f.File.Preallocate(offset, length)
+}
+
+// Close counts as a change since some file systems report there what they failed to write.
+func (f *guarded) Close() error {
+	err := f.File.Close()
+	if err == nil {
+		return nil
+	}
+	return f.change(func() error { return err })
+}
+
+// nowhere is a file that keeps nothing of what is written to it.
+type nowhere struct{ vfs.File }
+
+func (nowhere) Write(p []byte) (int, error)            { return len(p), nil }
+func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (nowhere) Preallocate(int64, int64) error         { return nil }
+func (nowhere) Sync() error                            { return nil }
+func (nowhere) SyncData() error                        { return nil }
+func (nowhere) SyncTo(int64) (bool, error)             { return false, nil }

@@ -1,0 +1,129 @@
+package sqlite
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// values returns args as those that bind knows, by the rules of database/sql: pointers are followed, [driver.Valuer] is asked,
+// types are taken by their kind. None may have more than most bytes, which SQLite would have to copy to find out.
+func values(args []any, most int) ([]any, error) {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		named, isNamed := arg.(sql.NamedArg)
+		if isNamed {
+			arg = named.Value
+		}
+		v, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		if err != nil {
+			return nil, fmt.Errorf("dog: SQL: argument %d: %w", i+1, err)
+		}
+		if n := size(v); n > most {
+			return nil, fmt.Errorf("%w: argument %d has %d bytes", store.ErrLimit, i+1, n)
+		}
+		out[i] = v
+		if isNamed {
+			named.Value = v
+			out[i] = named
+		}
+	}
+	return out, nil
+}
+
+func size(v driver.Value) int {
+	switch v := v.(type) {
+	case string:
+		return len(v)
+	case []byte:
+		return len(v)
+	}
+	return 0
+}
+
+// bind binds args to the parameters of s. Named ones go to :name, @name and $name; the others, in their order, to those
+// parameters that are left.
+func (s *statement) bind(args []any) error {
+	named := false
+	for _, arg := range args {
+		if _, named = arg.(sql.NamedArg); named {
+			break
+		}
+	}
+	if named {
+		var err error
+		if args, err = s.order(args); err != nil {
+			return err
+		}
+	}
+	if len(args) != s.parameters {
+		return fmt.Errorf("%d arguments for %d parameters", len(args), s.parameters)
+	}
+	for i, arg := range args {
+		if err := s.bindOne(i+1, arg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// order returns args in the order of the parameters.
+func (s *statement) order(args []any) ([]any, error) {
+	ordered, bound := make([]any, s.parameters), make([]bool, s.parameters)
+	var rest []any
+	for _, arg := range args {
+		named, ok := arg.(sql.NamedArg)
+		if !ok {
+			rest = append(rest, arg)
+			continue
+		}
+		found := false
+		for _, sign := range []string{":", "@", "$"} {
+			if i := s.BindIndex(sign + named.Name); i > 0 && !bound[i-1] {
+				ordered[i-1], bound[i-1], found = named.Value, true, true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("no parameter for argument %q", named.Name)
+		}
+	}
+	missing := 0
+	for i := range ordered {
+		switch {
+		case bound[i]:
+		case missing < len(rest):
+			ordered[i] = rest[missing]
+			missing++
+		default:
+			return nil, fmt.Errorf("no argument for parameter %d %s", i+1, s.BindName(i+1))
+		}
+	}
+	if missing < len(rest) {
+		return nil, fmt.Errorf("%d arguments for %d parameters", len(args), s.parameters)
+	}
+	return ordered, nil
+}
+
+func (s *statement) bindOne(i int, arg any) error {
+	switch v := arg.(type) {
+	case int64:
+		return s.BindInt64(i, v)
+	case float64:
+		return s.BindFloat(i, v)
+	case string:
+		return s.BindText(i, v)
+	case []byte:
+		if v == nil {
+			return s.BindNull(i)
+		}
+		return s.BindBlob(i, v)
+	case bool:
+		return s.BindBool(i, v)
+	case time.Time:
+		return s.BindText(i, v.UTC().Format(time.RFC3339Nano))
+	}
+	return s.BindNull(i)
+}

@@ -1,0 +1,244 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+const (
+	maxMemory   = 128 << 20 // bytes of one connection: what a transaction changes has to fit
+	maxCache    = 512 << 10 // bytes of pages that a connection keeps after it has read them
+	maxPrepared = 64        // statements that a connection keeps for their next use
+
+	// maxCommit is how many pages a connection may write at once and stay open. SQLite does not give back memory.
+	maxCommit = 4096
+)
+
+var memory = sqlite3.WithMaxMemory(context.Background(), maxMemory)
+
+// A conn is an open connection. It is owned by its database.
+type conn struct {
+	db       *sqlite3.Conn // fixed
+	file     *pageFile     // fixed
+	meter    meter
+	guard    guard
+	controls map[string]*sqlite3.Stmt // statements of ours, by text
+	cache    map[string]*statement    // statements of the object, by text
+	uses     uint64                   // of the cache
+	broken   bool                     // has failed, so that its cache cannot be trusted
+	torn     bool                     // has panicked, so that not even closing it is safe
+}
+
+// open opens the database in pages.
+func open(pool *Pool, pages store.Pages, limits store.SQLLimits) (*conn, error) {
+	count, err := pages.Count()
+	if err != nil {
+		return nil, fmt.Errorf("dog: SQL: count of pages: %w", err)
+	}
+	c := &conn{
+		file:     &pageFile{pages: pages, count: count, known: count},
+		meter:    meter{Context: context.Background()},
+		controls: map[string]*sqlite3.Stmt{},
+		cache:    map[string]*statement{},
+	}
+	name, err := pool.offer(c.file)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.withdraw(name)
+	c.db, err = sqlite3.OpenContext(memory, "file:"+name+"?vfs="+pool.name)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	c.db.SetInterrupt(&c.meter)
+	c.db.Limit(sqlite3.LIMIT_LENGTH, limits.Value)
+	c.db.Limit(sqlite3.LIMIT_COLUMN, limits.Columns)
+	c.db.Limit(sqlite3.LIMIT_VARIABLE_NUMBER, limits.Parameters)
+	if err := c.configure(limits); err != nil {
+		err = c.explain(err)
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *conn) configure(limits store.SQLLimits) error {
+	// The exclusive mode keeps the cache valid between transactions. Without spilling, SQLite writes nothing before a commit.
+	settings := fmt.Sprintf("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_spill=OFF; PRAGMA cache_size=-%d; PRAGMA max_page_count=%d",
+		maxCache>>10, limits.Pages)
+	if c.file.count == 0 {
+		settings = fmt.Sprintf("PRAGMA page_size=%d; %s", pageSize, settings)
+	}
+	if err := c.db.Exec(settings); err != nil {
+		return err
+	}
+	if _, err := c.db.Config(sqlite3.DBCONFIG_DEFENSIVE, true); err != nil {
+		return err
+	}
+	return c.db.SetAuthorizer(c.guard.check)
+}
+
+// close releases everything but what a torn connection has in memory. It writes nothing: an open transaction is given up.
+func (c *conn) close() {
+	_ = c.file.fail(store.ErrClosed)
+	if c.torn {
+		return
+	}
+	for _, s := range slices.Collect(c.db.Stmts()) {
+		quietly(s.Close)
+	}
+	quietly(c.db.Close)
+}
+
+// quietly calls what ends a statement or connection. It fails, or panics for want of memory, only as the use before it did.
+func quietly(end func() error) {
+	defer func() { _ = recover() }()
+	_ = end()
+}
+
+// control runs a statement of ours.
+func (c *conn) control(text string) error {
+	c.guard.trusted = true
+	defer func() { c.guard.trusted = false }()
+	s := c.controls[text]
+	if s == nil {
+		var err error
+		if s, _, err = c.db.Prepare(text); err != nil {
+			return err
+		}
+		c.controls[text] = s
+	}
+	return s.Exec()
+}
+
+// A statement is a prepared statement of the object.
+type statement struct {
+	*sqlite3.Stmt
+	parameters int    // fixed
+	readonly   bool   // fixed
+	rest       string // of the query, after the statement; fixed
+	early      bool   // preparing it again has an effect, which belongs into the transaction; fixed
+
+	cached   bool
+	used     uint64 // when, by the uses of the cache
+	busy     bool   // has rows that are open
+	columns  []string
+	prepared int // how often SQLite had prepared it anew when columns was read
+}
+
+// prepare returns the first statement of a query, or nil when there is none. The statement has to be released.
+func (c *conn) prepare(query string) (*statement, error) {
+	c.uses++
+	if s := c.cache[query]; s != nil && !s.busy {
+		s.used, s.busy = c.uses, true
+		return s, nil
+	}
+	c.guard.reset()
+	p, tail, err := c.db.Prepare(query)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	s := &statement{
+		Stmt:       p,
+		parameters: p.BindCount(),
+		readonly:   p.ReadOnly(),
+		rest:       skipBlank(tail),
+		early:      c.guard.early,
+		busy:       true,
+	}
+	if err := c.guard.text(query[:len(query)-len(tail)]); err != nil {
+		quietly(s.Close)
+		return nil, err
+	}
+	if s.rest == "" && c.guard.plain() && c.cache[query] == nil {
+		c.keep(query, s)
+	}
+	return s, nil
+}
+
+// keep puts a statement into the cache, in place of the one that has not been used for longest.
+func (c *conn) keep(query string, s *statement) {
+	if len(c.cache) >= maxPrepared {
+		var oldest string
+		for q, o := range c.cache {
+			if !o.busy && (oldest == "" || o.used < c.cache[oldest].used) {
+				oldest = q
+			}
+		}
+		if oldest == "" {
+			return
+		}
+		quietly(c.cache[oldest].Close)
+		delete(c.cache, oldest)
+	}
+	s.cached, s.used = true, c.uses
+	c.cache[query] = s
+}
+
+// release ends the use of a statement.
+func (s *statement) release() {
+	s.busy = false
+	if !s.cached {
+		quietly(s.Close)
+		return
+	}
+	quietly(s.Reset)
+	if s.parameters > 0 {
+		quietly(s.ClearBindings)
+	}
+}
+
+// names returns the names of the columns of the result.
+func (s *statement) names() []string {
+	n := s.ColumnCount()
+	if n == 0 {
+		return nil
+	}
+	// A change of the schema makes SQLite prepare a statement anew, and "SELECT *" may then have other columns.
+	if prepared := s.Status(sqlite3.STMTSTATUS_REPREPARE, false); s.columns == nil || prepared != s.prepared {
+		s.columns, s.prepared = make([]string, n), prepared
+		for i := range s.columns {
+			s.columns[i] = s.ColumnName(i)
+		}
+	}
+	return s.columns
+}
+
+// progressSteps is how many instructions SQLite runs between two questions to the meter. The binding fixes it.
+const progressSteps = 1000
+
+// A meter ends statements that run too many instructions. It is the context of a connection, because that is what the
+// binding asks whether to go on: whenever a statement is prepared or stepped, and every progressSteps instructions.
+type meter struct {
+	context.Context // never done; fixed
+
+	left    *int // instructions of the run under way; nil: no bound
+	entered bool // the step has begun
+}
+
+// step steps s, which may use *left instructions and reduces it.
+func (m *meter) step(s *statement, left *int) bool {
+	m.left, m.entered = left, false
+	row := s.Step()
+	m.left = nil
+	return row
+}
+
+func (m *meter) Err() error {
+	if m.left == nil {
+		return nil
+	}
+	if !m.entered {
+		m.entered = true
+		return nil
+	}
+	if *m.left -= progressSteps; *m.left <= 0 {
+		return store.ErrLimit
+	}
+	return nil
+}

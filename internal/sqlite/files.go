@@ -1,0 +1,305 @@
+package sqlite
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// Export writes the database in pages, and tables besides, to a file that does not exist yet. The file is complete and durable
+// when Export returns nil; else there is none. Errors: [fs.ErrExist], those of the file system, of pages and of the tables' rows,
+// and [store.ErrCorrupt] when the database is damaged.
+func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err error) {
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("dog: export: %w", &fs.PathError{Op: "create", Path: file, Err: fs.ErrExist})
+	}
+	dir := filepath.Dir(file)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*")
+	if err != nil {
+		return fmt.Errorf("dog: export: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+			err = fmt.Errorf("dog: export: %w", err)
+		}
+	}()
+	if err := errors.Join(writePages(f, pages), f.Close()); err != nil {
+		return err
+	}
+	if err := complete(f.Name(), tables); err != nil {
+		return err
+	}
+	if err := syncFile(f.Name()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return err
+	}
+	return syncFile(dir)
+}
+
+func writePages(f io.Writer, pages store.Pages) error {
+	count, err := pages.Count()
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 64*pageSize)
+	page := make([]byte, pageSize)
+	for n := range count {
+		found, err := pages.ReadPage(n, page)
+		if err != nil {
+			return fmt.Errorf("page %d: %w", n, err)
+		}
+		if !found { // as SQLite would read it
+			clear(page)
+		}
+		if _, err := w.Write(page); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// complete checks an exported file and adds the tables.
+func complete(file string, tables []store.Table) error {
+	return withFile(file, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+		// The file is thrown away if anything fails.
+		if err := db.Exec("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
+			return err
+		}
+		if err := quickCheck(db); err != nil {
+			return err
+		}
+		if len(tables) == 0 {
+			return nil
+		}
+		if err := db.Exec(fmt.Sprintf("PRAGMA page_size=%d; BEGIN", pageSize)); err != nil {
+			return err
+		}
+		for _, t := range tables {
+			if err := addTable(db, t); err != nil {
+				return fmt.Errorf("table %s: %w", t.Name, err)
+			}
+		}
+		return db.Exec("COMMIT")
+	})
+}
+
+func addTable(db *sqlite3.Conn, t store.Table) error {
+	name := sqlite3.QuoteIdentifier(t.Name)
+	if err := db.Exec("CREATE TABLE " + name + " (" + strings.Join(t.Columns, ", ") + ")"); err != nil {
+		return err
+	}
+	marks := strings.TrimSuffix(strings.Repeat("?,", len(t.Columns)), ",")
+	p, _, err := db.Prepare("INSERT INTO " + name + " VALUES (" + marks + ")")
+	if err != nil {
+		return err
+	}
+	defer quietly(p.Close)
+	s := &statement{Stmt: p, parameters: p.BindCount()}
+	for row, err := range t.Rows {
+		if err != nil {
+			return err
+		}
+		if row, err = values(row, math.MaxInt); err != nil {
+			return err
+		}
+		if err := s.bind(row); err != nil {
+			return err
+		}
+		if err := s.Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Import reads a SQLite file of any page size, encoding and journal mode into pages, which have to be empty, without the tables
+// named, whose rows it hands to row. The file is only read; a copy is made in the directory for temporary files. After an error
+// the pages are of no use. Errors: those of the file system, of pages and of row, [store.ErrCorrupt] when the file is not a
+// database or a damaged one, [store.ErrRefused] when it has further tables whose names are reserved.
+func (p *Pool) Import(file string, pages store.Pages, tables []string, row func(table string, row []any) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("dog: import: %w", err)
+		}
+	}()
+	if count, err := pages.Count(); err != nil || count > 0 {
+		return errors.Join(err, errors.New("the object has a database already"))
+	}
+	if _, err := os.Stat(file); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "dog-import-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	temp := filepath.Join(dir, "database")
+	err = withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+		if err := quickCheck(db); err != nil {
+			return err
+		}
+		return db.Exec("VACUUM INTO " + sqlite3.Quote(temp))
+	})
+	if err != nil {
+		return err
+	}
+	err = withFile(temp, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+		if err := db.Exec("PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
+			return err
+		}
+		for _, table := range tables {
+			if err := takeTable(db, table, row); err != nil {
+				return fmt.Errorf("table %s: %w", table, err)
+			}
+		}
+		if err := noReserved(db); err != nil {
+			return err
+		}
+		return db.Exec(fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=NONE; VACUUM", pageSize))
+	})
+	if err != nil {
+		return err
+	}
+	return readPages(temp, pages)
+}
+
+// takeTable hands on the rows of a table, if there is one, and drops it.
+func takeTable(db *sqlite3.Conn, table string, row func(string, []any) error) error {
+	found := false
+	exists := "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = " + sqlite3.Quote(table)
+	err := query(db, exists, func([]any) error {
+		found = true
+		return nil
+	})
+	if err != nil || !found {
+		return err
+	}
+	name := sqlite3.QuoteIdentifier(table)
+	err = query(db, "SELECT * FROM "+name, func(v []any) error { return row(table, v) })
+	if err != nil {
+		return err
+	}
+	return db.Exec("DROP TABLE " + name)
+}
+
+func noReserved(db *sqlite3.Conn) error {
+	return query(db, "SELECT name FROM sqlite_schema", func(v []any) error {
+		if name, ok := v[0].(string); ok && isReserved(name) {
+			return fmt.Errorf("%w: name %s", store.ErrRefused, name)
+		}
+		return nil
+	})
+}
+
+func readPages(file string, pages store.Pages) (err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	r := bufio.NewReaderSize(f, 64*pageSize)
+	page := make([]byte, pageSize)
+	for n := uint32(0); ; n++ {
+		_, err := io.ReadFull(r, page)
+		if err == io.EOF {
+			return pages.SetCount(n)
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 && binary.BigEndian.Uint16(page[16:]) != pageSize {
+			return errors.New("SQLite did not change the size of the pages")
+		}
+		if err := pages.WritePage(n, page); err != nil {
+			return fmt.Errorf("page %d: %w", n, err)
+		}
+	}
+}
+
+// withFile opens a SQLite file for f.
+func withFile(file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error) (err error) {
+	file, err = filepath.Abs(file) // which is never taken for a URI
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	db, err := sqlite3.OpenFlags(file, flags)
+	if err != nil {
+		return damaged(err)
+	}
+	defer func() {
+		if closed := db.Close(); err == nil {
+			err = closed
+		}
+	}()
+	if _, err := db.Config(sqlite3.DBCONFIG_DEFENSIVE, true); err != nil {
+		return err
+	}
+	if _, err := db.Config(sqlite3.DBCONFIG_TRUSTED_SCHEMA, false); err != nil {
+		return err
+	}
+	return damaged(f(db))
+}
+
+func damaged(err error) error {
+	if errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB) {
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	return err
+}
+
+func quickCheck(db *sqlite3.Conn) error {
+	return query(db, "PRAGMA quick_check(1)", func(v []any) error {
+		if v[0] != "ok" {
+			return fmt.Errorf("%w: %v", store.ErrCorrupt, v[0])
+		}
+		return nil
+	})
+}
+
+// query hands the rows of a query to each.
+func query(db *sqlite3.Conn, text string, each func([]any) error) error {
+	s, _, err := db.Prepare(text)
+	if err != nil {
+		return err
+	}
+	defer quietly(s.Close)
+	for s.Step() {
+		row := make([]any, s.ColumnCount())
+		for i := range row {
+			row[i] = value(s, i)
+		}
+		if err := each(row); err != nil {
+			return err
+		}
+	}
+	return s.Err()
+}
+
+// syncFile makes a file or a directory durable.
+func syncFile(name string) (err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return f.Sync()
+}

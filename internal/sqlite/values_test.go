@@ -1,0 +1,136 @@
+package sqlite
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+type (
+	word    string
+	count   uint16
+	raw     []byte
+	celsius float64
+)
+
+// upper is a Valuer that stores itself in capitals.
+type upper string
+
+func (u upper) Value() (driver.Value, error) {
+	if u == "bad" {
+		return nil, errors.New("bad value")
+	}
+	return strings.ToUpper(string(u)), nil
+}
+
+func TestValuesComeBackExactly(t *testing.T) {
+	s, _ := newSQL(t)
+	run(t, s, "CREATE TABLE t (v)")
+	seven := 7
+	at := time.Date(2026, 2, 3, 4, 5, 6, 789, time.FixedZone("", 3600))
+	for name, c := range map[string]struct{ in, out any }{
+		"nil":                {nil, nil},
+		"nil blob":           {[]byte(nil), nil},
+		"empty blob":         {[]byte{}, []byte{}},
+		"blob with zeros":    {[]byte{0, 1, 0, 255, 0}, []byte{0, 1, 0, 255, 0}},
+		"empty string":       {"", ""},
+		"string with zeros":  {"a\x00b\x00", "a\x00b\x00"},
+		"invalid UTF-8":      {"\xff\xfe", "\xff\xfe"},
+		"greatest integer":   {int64(math.MaxInt64), int64(math.MaxInt64)},
+		"least integer":      {int64(math.MinInt64), int64(math.MinInt64)},
+		"beyond 53 bits":     {int64(1<<53 + 1), int64(1<<53 + 1)},
+		"int":                {-7, int64(-7)},
+		"uint8":              {uint8(200), int64(200)},
+		"uint64":             {uint64(math.MaxInt64), int64(math.MaxInt64)},
+		"float":              {math.Pi, math.Pi},
+		"float32":            {float32(0.5), 0.5},
+		"whole float":        {2.0, 2.0},
+		"infinity":           {math.Inf(1), math.Inf(1)},
+		"true":               {true, int64(1)},
+		"false":              {false, int64(0)},
+		"time in UTC":        {at, "2026-02-03T03:05:06.000000789Z"},
+		"named string":       {word("w"), "w"},
+		"named integer":      {count(3), int64(3)},
+		"named blob":         {raw{1, 2}, []byte{1, 2}},
+		"named float":        {celsius(21.5), 21.5},
+		"pointer":            {&seven, int64(7)},
+		"nil pointer":        {(*int)(nil), nil},
+		"valuer":             {upper("abc"), "ABC"},
+		"nil valuer pointer": {(*upper)(nil), nil},
+		"sql.Null":           {sql.Null[string]{}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, s, "DELETE FROM t; INSERT INTO t VALUES (?)", c.in)
+			require.Equal(t, [][]any{{c.out}}, run(t, s, "SELECT v FROM t"))
+			require.NoError(t, s.Commit())
+			require.NoError(t, s.Close())
+			require.Equal(t, [][]any{{c.out}}, run(t, s, "SELECT v FROM t"))
+		})
+	}
+}
+
+func TestArgumentsThatCannotBeStoredAreErrors(t *testing.T) {
+	s, _ := newSQL(t)
+	for name, arg := range map[string]any{
+		"too great":      uint64(math.MaxInt64) + 1,
+		"struct":         struct{}{},
+		"map":            map[string]int{},
+		"slice":          []int{1},
+		"failing valuer": upper("bad"),
+	} {
+		_, err := try(s, "SELECT ?", arg)
+		require.Error(t, err, name)
+		_, err = try(s, "SELECT :v", sql.Named("v", arg))
+		require.Error(t, err, name)
+	}
+}
+
+func TestArgumentsFindTheirParameters(t *testing.T) {
+	s, _ := newSQL(t)
+	for _, c := range []struct {
+		query string
+		args  []any
+		want  []any // nil: an error
+	}{
+		{"SELECT ?, ?", []any{1, 2}, []any{int64(1), int64(2)}},
+		{"SELECT ?2, ?1", []any{1, 2}, []any{int64(2), int64(1)}},
+		{"SELECT :a, :b", []any{1, 2}, []any{int64(1), int64(2)}},
+		{"SELECT :a, @b, $c, :a", []any{sql.Named("c", 3), sql.Named("a", 1), sql.Named("b", 2)},
+			[]any{int64(1), int64(2), int64(3), int64(1)}},
+		{"SELECT :a, @a", []any{sql.Named("a", 1)}, []any{int64(1), int64(1)}},
+		{"SELECT ?, :a, ?", []any{1, sql.Named("a", 2), 3}, []any{int64(1), int64(2), int64(3)}},
+		{"SELECT 1", nil, []any{int64(1)}},
+		{"SELECT ?, ?", []any{1}, nil},
+		{"SELECT ?", []any{1, 2}, nil},
+		{"SELECT 1", []any{1}, nil},
+		{"SELECT :a, :b", []any{sql.Named("a", 1)}, nil},
+		{"SELECT :a", []any{sql.Named("b", 1)}, nil},
+		{"SELECT :a", []any{sql.Named("a", 1), sql.Named("a", 2)}, nil},
+		{"SELECT :a", []any{sql.Named("a", 1), 2}, nil},
+		{"SELECT ?; SELECT ?", []any{1, 2}, nil},
+		{"SELECT ?; SELECT ?", []any{1}, nil},
+		{"SELECT ?; SELECT 1", []any{1}, nil},
+		{"-- nothing", []any{1}, nil},
+	} {
+		got, err := try(s, c.query, c.args...)
+		if c.want == nil {
+			require.Error(t, err, c.query)
+			continue
+		}
+		require.NoError(t, err, c.query)
+		require.Equal(t, [][]any{c.want}, got, c.query)
+	}
+}
+
+func TestAStatementPreparedBeforeKeepsNoArguments(t *testing.T) {
+	s, _ := newSQL(t)
+	run(t, s, "SELECT ?", "secret")
+	_, err := try(s, "SELECT ?")
+	require.Error(t, err)
+}

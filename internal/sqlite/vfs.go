@@ -1,0 +1,151 @@
+package sqlite
+
+import (
+	"fmt"
+	"io"
+
+	sqlite3 "github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/util/vfsutil"
+	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+const (
+	pageSize = 1024     // of every database
+	maxTemp  = 32 << 20 // bytes of a temporary file, which is in memory: a sort beyond it fails with ErrLimit
+)
+
+// fileSystem is what SQLite knows a pool as. It has the files that are being opened and no others.
+type fileSystem struct{ pool *Pool }
+
+func (fs fileSystem) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	switch {
+	case flags&vfs.OPEN_MAIN_DB != 0:
+		if f := fs.pool.file(name); f != nil {
+			// OPEN_MEMORY makes SQLite keep its journal in memory, without a statement that would say so.
+			return f, flags | vfs.OPEN_MEMORY, nil
+		}
+	case flags&(vfs.OPEN_TEMP_DB|vfs.OPEN_TEMP_JOURNAL|vfs.OPEN_TRANSIENT_DB|vfs.OPEN_SUBJOURNAL) != 0:
+		return &tempFile{}, flags | vfs.OPEN_MEMORY, nil
+	}
+	return nil, flags, sqlite3.CANTOPEN
+}
+
+func (fileSystem) Delete(string, bool) error                   { return sqlite3.IOERR_DELETE_NOENT }
+func (fileSystem) Access(string, vfs.AccessFlag) (bool, error) { return false, nil }
+func (fileSystem) FullPathname(name string) (string, error)    { return name, nil }
+
+// tempFile is where SQLite sorts what is too much for its cache.
+type tempFile struct{ vfsutil.SliceFile }
+
+func (f *tempFile) WriteAt(b []byte, off int64) (int, error) {
+	if off+int64(len(b)) > maxTemp {
+		return 0, sqlite3.FULL
+	}
+	return f.SliceFile.WriteAt(b, off)
+}
+
+// A pageFile is the main file of a database. Locks and syncs do nothing: a database has one connection, and what is durable
+// is its store's business. It is owned by the database.
+type pageFile struct {
+	pages store.Pages // fixed
+
+	count    uint32         // pages of the database
+	known    uint32         // what pages was last told of count, or has told
+	writable bool           // a commit is under way
+	written  int            // pages, by the present or last commit
+	err      error          // the first failure, after which nothing is read or written any more
+	part     [pageSize]byte // of which a part is read
+}
+
+func (f *pageFile) fail(err error) error {
+	if f.err == nil {
+		f.err = err
+	}
+	return sqlite3.IOERR
+}
+
+// errEarly is a failure of SQLite to keep its changes in memory until the commit.
+var errEarly = fmt.Errorf("%w: SQLite wrote a page outside a commit", store.ErrFailed)
+
+func (f *pageFile) ReadAt(b []byte, off int64) (int, error) {
+	if f.err != nil {
+		return 0, sqlite3.IOERR
+	}
+	n, at := uint32(off/pageSize), int(off%pageSize)
+	if off/pageSize >= int64(f.count) {
+		return 0, io.EOF
+	}
+	if at+len(b) > pageSize {
+		return 0, f.fail(fmt.Errorf("%w: its SQLite pages are not of %d bytes", store.ErrCorrupt, pageSize))
+	}
+	page := b
+	if len(b) < pageSize {
+		page = f.part[:]
+	}
+	found, err := f.pages.ReadPage(n, page)
+	if err != nil {
+		return 0, f.fail(fmt.Errorf("page %d: %w", n, err))
+	}
+	if !found { // SQLite does not write pages whose content it will not read
+		clear(page)
+	}
+	if len(b) < pageSize {
+		copy(b, page[at:])
+	}
+	return len(b), nil
+}
+
+func (f *pageFile) WriteAt(b []byte, off int64) (int, error) {
+	switch {
+	case f.err != nil:
+		return 0, sqlite3.IOERR
+	case !f.writable:
+		return 0, f.fail(errEarly)
+	case off%pageSize != 0 || len(b) != pageSize:
+		return 0, f.fail(fmt.Errorf("%w: SQLite wrote %d bytes at %d", store.ErrFailed, len(b), off))
+	}
+	n := uint32(off / pageSize)
+	if err := f.pages.WritePage(n, b); err != nil {
+		return 0, f.fail(fmt.Errorf("page %d: %w", n, err))
+	}
+	f.count = max(f.count, n+1)
+	f.written++
+	return len(b), nil
+}
+
+func (f *pageFile) Truncate(size int64) error {
+	switch {
+	case f.err != nil:
+		return sqlite3.IOERR
+	case !f.writable:
+		return f.fail(errEarly)
+	}
+	f.count = uint32((size + pageSize - 1) / pageSize)
+	return f.tell()
+}
+
+// tell makes the pages as many as the database has.
+func (f *pageFile) tell() error {
+	if f.count == f.known {
+		return nil
+	}
+	if err := f.pages.SetCount(f.count); err != nil {
+		return f.fail(fmt.Errorf("count of pages: %w", err))
+	}
+	f.known = f.count
+	return nil
+}
+
+func (f *pageFile) Size() (int64, error)           { return int64(f.count) * pageSize, nil }
+func (*pageFile) Close() error                     { return nil }
+func (*pageFile) Sync(vfs.SyncFlag) error          { return nil }
+func (*pageFile) Lock(vfs.LockLevel) error         { return nil }
+func (*pageFile) Unlock(vfs.LockLevel) error       { return nil }
+func (*pageFile) CheckReservedLock() (bool, error) { return false, nil }
+func (*pageFile) SectorSize() int                  { return pageSize }
+func (*pageFile) DeviceCharacteristics() vfs.DeviceCharacteristic {
+	// A page is written or not, together with the rest of its batch: SQLite need not journal its neighbours.
+	return vfs.IOCAP_POWERSAFE_OVERWRITE | vfs.IOCAP_SEQUENTIAL | vfs.IOCAP_SAFE_APPEND
+}
