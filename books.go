@@ -11,6 +11,7 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -28,6 +29,10 @@ type books struct {
 	limit  int                            // guarded by mu
 	making *making                        // the replica that Clusterize is naming; nil: none. guarded by mu
 	gone   bool                           // the group has been retired. guarded by mu
+
+	// dormant are the replicas without a name that have stored something and are not in memory, and perhaps some that are: the next
+	// replica without a name is one of them. guarded by mu
+	dormant map[store.Base]struct{}
 
 	// Since when nothing but time has happened, for retirement: guarded by mu.
 	quiet  bool
@@ -52,9 +57,17 @@ func (b *books) open(g *Group) error {
 	if problem := g.problem(); problem != "" {
 		return errors.New("dog: " + problem)
 	}
+	dormant := make(map[store.Base]struct{})
+	for base, err := range store.Members(b.runtime().engine, b.group.ns.number, b.group.id.base()) {
+		if err != nil {
+			return err
+		}
+		dormant[base] = struct{}{}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.book == nil {
+		b.dormant = dormant
 		o := b.runtime().opts
 		b.limit = g.Limit
 		b.book = roster.New[*member, *Socket](roster.Config{
@@ -68,21 +81,72 @@ func (b *books) open(g *Group) error {
 // addLocked adds a replica; name "" for a random identity. The caller must hold mu.
 func (b *books) addLocked(name string) error {
 	replicas := b.group.ns.replicas()
-	o := &object{ns: replicas, name: name, id: randomID()}
-	if name != "" {
-		o.id = namedID(replicas.name, b.group.id, name)
+	var id ID
+	if name == "" {
+		id = b.dormantLocked(replicas)
+	} else {
+		id = namedID(replicas.origin, b.group.id, name)
 	}
+	_, err := b.enterLocked(replicas, id, name, b.book.Add)
+	return err
+}
+
+// dormantLocked returns the ID of a stored replica that is not in memory, or a new one. The caller must hold mu.
+func (b *books) dormantLocked(replicas *namespace) ID {
+	for base := range b.dormant {
+		delete(b.dormant, base)
+		if id := idOf(replicas.origin, base); b.book.Replica(string(id[:])) == nil {
+			return id
+		}
+	}
+	return randomID(replicas.origin)
+}
+
+// enterLocked makes the object of a replica that add enters into the book. The caller must hold mu.
+func (b *books) enterLocked(replicas *namespace, id ID, name string,
+	add func(id string, m *member, now roster.Time) (*roster.Replica[*member, *Socket], error)) (*object, error) {
+	o := newObject(replicas, id, name)
 	m := &member{obj: o, books: b}
 	m.sockets.Writers = b.runtime().writers
 	o.member = m
-	entry, err := b.book.Add(string(o.id[:]), m, b.runtime().now())
+	entry, err := add(string(o.id[:]), m, b.runtime().now())
 	if err != nil {
-		return booksError(err)
+		return nil, booksError(err)
 	}
 	m.entry = entry
 	replicas.adopt(o)
 	b.peers.Store(nil)
-	return nil
+	return o, nil
+}
+
+// revive returns a replica that has stored something and need not be in memory. MaxReplicas does not count for it, since it exists
+// already. Errors are those of start, and errRetired.
+func (b *books) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
+	for {
+		o, err := b.tryRevive(replicas, id, name)
+		if o != nil || err != nil {
+			return o, err
+		}
+		if err := b.start(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryRevive is revive, or returns nil when the books have yet to be opened.
+func (b *books) tryRevive(replicas *namespace, id ID, name string) (*object, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.gone:
+		return nil, errRetired
+	case b.book == nil:
+		return nil, nil
+	}
+	if r := b.book.Replica(string(id[:])); r != nil {
+		return r.Value.obj, nil
+	}
+	return b.enterLocked(replicas, id, name, b.book.Readd)
 }
 
 // members returns the replicas of the group. The slice is shared: it must not be changed.
@@ -124,28 +188,35 @@ func (b *books) drain(id ID) error {
 	return nil
 }
 
-// broadcast sends v to every socket of the group but the sender's, "" when there is no sender.
-func (b *books) broadcast(ctx context.Context, sender string, v any, opts []SendOption) error {
+// broadcast sends v to every socket of the group but the sender's, "" when there is no sender. What a handler sends waits at the
+// gate of its object; otherwise speaker, nil for nobody, is who sends it, as in whisper, emit and disconnect.
+func (b *books) broadcast(ctx context.Context, speaker *object, sender string, v any, opts []SendOption) error {
 	out, err := newOutgoing(v, opts)
 	if err != nil {
 		return err
 	}
-	return await(ctx, func() error {
+	if err := mayWait(ctx); err != nil {
+		return err
+	}
+	gateOf(ctx, speaker).Say(func(lost error) { // in the turn still, so that it goes with what was stored in it
+		if lost != nil {
+			return
+		}
 		leaveOut := out.leaveOut(sender)
 		for _, m := range b.members() {
 			m.sockets.Send(out.frame, out.key, leaveOut)
 		}
-		return nil
 	})
+	return await(ctx, func() error { return nil })
 }
 
 // whisper sends v to every socket of a request id.
-func (b *books) whisper(ctx context.Context, requestID string, v any, opts []SendOption) (reached int, err error) {
+func (b *books) whisper(ctx context.Context, speaker *object, requestID string, v any, opts []SendOption) (reached int, err error) {
 	out, err := newOutgoing(v, opts)
 	if err != nil {
 		return 0, err
 	}
-	err = await(ctx, func() error {
+	err = awaitDurable(ctx, speaker, func() error {
 		for _, s := range b.socketsOf(requestID) {
 			if s.conn.Send(out.frame, out.key) == nil {
 				reached++
@@ -160,19 +231,19 @@ func (b *books) whisper(ctx context.Context, requestID string, v any, opts []Sen
 }
 
 // emit sends v to every socket of one replica.
-func (b *books) emit(replica ID, v any, opts []SendOption) error {
+func (b *books) emit(speaker *object, replica ID, v any, opts []SendOption) error {
 	b.mu.Lock()
 	r, err := b.replicaLocked(replica)
 	b.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return r.Value.emit("", v, opts)
+	return r.Value.emit(speaker, "", v, opts)
 }
 
 // disconnect closes every socket of a request id.
-func (b *books) disconnect(ctx context.Context, requestID string, code int, reason string) (closed int, err error) {
-	err = await(ctx, func() error {
+func (b *books) disconnect(ctx context.Context, speaker *object, requestID string, code int, reason string) (closed int, err error) {
+	err = awaitDurable(ctx, speaker, func() error {
 		for _, s := range b.socketsOf(requestID) {
 			if err := s.conn.Close(code, reason); err != nil {
 				return err
@@ -200,14 +271,6 @@ func (b *books) socketsOf(requestID string) []*Socket {
 	return sockets
 }
 
-// await is Await for what may begin only while ctx lasts.
-func await(ctx context.Context, f func() error) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	return Await(ctx, f)
-}
-
 // tick does what time alone brings about: reservations expire, request ids are forgotten, empty replicas and at last the group
 // itself are retired. It reports whether the group is gone.
 func (b *books) tick(now roster.Time) (gone bool) {
@@ -218,7 +281,11 @@ func (b *books) tick(now roster.Time) (gone bool) {
 			if r.Value.leaving.Load() > 0 || !r.Value.obj.retire() {
 				return false
 			}
-			retired = append(retired, r.Value.obj)
+			o := r.Value.obj
+			if o.name == "" && o.stores.Load() {
+				b.dormant[o.id.base()] = struct{}{}
+			}
+			retired = append(retired, o)
 			return true
 		})
 	}
@@ -290,7 +357,7 @@ type member struct {
 // closeSocketsOf closes the sockets of an instance that has been reset; the next one may have some of its own already.
 func (m *member) closeSocketsOf(inst *instance) {
 	for c := range m.sockets.Each() {
-		if c.Data.(*Socket).opener == inst {
+		if c.Data.(*Socket).era == inst.era {
 			_ = c.Close(1011, "")
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who imports the library gets these modules and the standard library, and nothing else.
-func TestTheLibraryDependsOnTwoModules(t *testing.T) {
+// Who imports the library gets these modules and the standard library, and nothing else: no storage engine, no SQLite.
+func TestTheLibraryDependsOnThreeModules(t *testing.T) {
 	var stderr bytes.Buffer
 	list := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}} {{.ImportPath}}{{end}}", ".")
 	list.Stderr = &stderr
@@ -26,6 +26,7 @@ func TestTheLibraryDependsOnTwoModules(t *testing.T) {
 		"github.com/godurable/dog":   true,
 		"github.com/coder/websocket": true,
 		"github.com/google/uuid":     true,
+		"github.com/tidwall/btree":   true,
 	}, modules)
 }
 

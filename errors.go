@@ -54,6 +54,12 @@ var (
 	// See [Go].
 	ErrOutsideTurn = turn.ErrOutside
 
+	// ErrOverloaded: Options.MaxWaiting events wait for the object already. A request is answered with 503.
+	ErrOverloaded = turn.ErrOverloaded
+
+	// ErrForeignID: not the ID of an object of this namespace.
+	ErrForeignID = errors.New("dog: foreign ID")
+
 	// ErrReset: the object was reset while it handled the call. See [ResetError].
 	ErrReset = errors.New("dog: object was reset")
 
@@ -150,6 +156,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	case errors.Is(err, ErrInvalidRequestID):
 		status = http.StatusBadRequest
 	case errors.Is(err, ErrGroupFull), errors.Is(err, ErrReplicaFull), errors.Is(err, ErrReplicaGone), errors.Is(err, ErrShutdown),
+		errors.Is(err, ErrOverloaded), errors.Is(err, ErrStoreFull), errors.Is(err, ErrStoreFailed),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", retryAfter)

@@ -20,7 +20,8 @@ func BenchmarkEvent(b *testing.B) {
 	require.NoError(b, err)
 	groups, err := RegisterGroup(rt, "group", func(g *benchGroup) { g.Limit = 1 })
 	require.NoError(b, err)
-	o := groups.Named("main").to.(*address).object()
+	o, err := groups.Named("main").to.(*address).object()
+	require.NoError(b, err)
 
 	ctx := b.Context()
 	ran := 0

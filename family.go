@@ -62,7 +62,7 @@ func (f *Family[G, R]) books(group Stub[G]) (*books, error) {
 	if o := to.ns.find(to.id); o != nil {
 		return o.books, nil
 	}
-	return newBooks(&object{ns: to.ns, id: to.id, name: to.name}), nil
+	return newBooks(newObject(to.ns, to.id, to.name)), nil
 }
 
 // enter is books for what may wait: it lets a caller from outside in; leave must follow when there is no error.
@@ -83,7 +83,7 @@ func (f *Family[G, R]) Broadcast(ctx context.Context, group Stub[G], v any, opts
 		return err
 	}
 	defer leave()
-	return b.broadcast(ctx, "", v, opts)
+	return b.broadcast(ctx, nil, "", v, opts)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a request id and returns their number; ErrNoTarget when there are none.
@@ -93,7 +93,7 @@ func (f *Family[G, R]) Whisper(ctx context.Context, group Stub[G], requestID str
 		return 0, err
 	}
 	defer leave()
-	return b.whisper(ctx, requestID, v, opts)
+	return b.whisper(ctx, nil, requestID, v, opts)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica.
@@ -102,7 +102,7 @@ func (f *Family[G, R]) Emit(group Stub[G], replica ID, v any, opts ...SendOption
 	if err != nil {
 		return err
 	}
-	return b.emit(replica, v, opts)
+	return b.emit(nil, replica, v, opts)
 }
 
 // Disconnect closes all sockets of a request id: see [Replica.Disconnect].
@@ -112,7 +112,7 @@ func (f *Family[G, R]) Disconnect(ctx context.Context, group Stub[G], requestID 
 		return 0, err
 	}
 	defer leave()
-	return b.disconnect(ctx, requestID, code, reason)
+	return b.disconnect(ctx, nil, requestID, code, reason)
 }
 
 // Gossip asks all replicas of the group: see [Replica.Gossip].

@@ -60,7 +60,11 @@ func (b *books) gossip(ctx context.Context, asker *member, v any) ([]Reply, erro
 	}
 	defer leave()
 	var replies []Reply
-	err = await(ctx, func() error {
+	var speaker *object
+	if asker != nil {
+		speaker = asker.obj
+	}
+	err = awaitDurable(ctx, speaker, func() error {
 		replies, err = b.ask(ctx, asker, data)
 		return err
 	})
@@ -113,17 +117,11 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 	if !m.obj.ns.gossips {
 		return nil, ErrNoGossip
 	}
+	var outcome <-chan error
 	err = m.obj.event(ctx, from, EventGossip, func(life context.Context, v any) (err error) {
-		// The handler's context ends with its object or with the asker's patience, whichever comes first.
-		deadline, _ := ctx.Deadline()
-		bounded, cancel := context.WithDeadline(life, deadline)
-		defer cancel()
-		stop := context.AfterFunc(ctx, func() {
-			if !errors.Is(ctx.Err(), context.DeadlineExceeded) { // bounded has that deadline itself
-				cancel()
-			}
-		})
-		defer stop()
+		defer func() { outcome = m.obj.gate.Outcome() }()
+		bounded := turn.From(life).Within(ctx)
+		defer bounded.Release()
 		result, err := v.(GossipHandler).OnGossip(bounded, Message{Type: Text, Data: slices.Clone(question)})
 		if err != nil {
 			return err
@@ -134,6 +132,9 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 		}
 		return nil
 	})
+	if outcome != nil {
+		err = m.obj.told(ctx, outcome, err)
+	}
 	switch {
 	case errors.Is(err, errRetired): // since the peers were listed
 		return nil, ErrReplicaGone

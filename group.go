@@ -46,7 +46,7 @@ func (g *Group) Broadcast(ctx context.Context, v any, opts ...SendOption) error 
 	if err != nil {
 		return err
 	}
-	return b.broadcast(ctx, "", v, opts)
+	return b.broadcast(ctx, b.group, "", v, opts)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a request id and returns their number; ErrNoTarget when there are none.
@@ -55,7 +55,7 @@ func (g *Group) Whisper(ctx context.Context, requestID string, v any, opts ...Se
 	if err != nil {
 		return 0, err
 	}
-	return b.whisper(ctx, requestID, v, opts)
+	return b.whisper(ctx, b.group, requestID, v, opts)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica. It waits for
@@ -65,7 +65,7 @@ func (g *Group) Emit(replica ID, v any, opts ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	return b.emit(replica, v, opts)
+	return b.emit(b.group, replica, v, opts)
 }
 
 // Disconnect closes all sockets of a request id: see [Replica.Disconnect].
@@ -74,7 +74,7 @@ func (g *Group) Disconnect(ctx context.Context, requestID string, code int, reas
 	if err != nil {
 		return 0, err
 	}
-	return b.disconnect(ctx, requestID, code, reason)
+	return b.disconnect(ctx, b.group, requestID, code, reason)
 }
 
 // Gossip asks all replicas of the group at the same time and returns their answers: see [Replica.Gossip].

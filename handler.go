@@ -36,6 +36,18 @@ type Gateway interface {
 	Identify(r *http.Request) (requestID string, err error)
 }
 
+// An AlarmHandler runs when an alarm is due (see [Alarms]). An error, or a panic, has it run again later: see there.
+type AlarmHandler interface {
+	OnAlarm(ctx context.Context, alarm AlarmInfo) error
+}
+
+// A Stopper is told that its object is about to be dropped from memory: because it is idle, or the runtime shuts down. It is the
+// last event of this value; it keeps the turn, and what it stores is kept. It is not called when the object is reset, nor when the process
+// dies, so nothing that matters may depend on it.
+type Stopper interface {
+	OnStop(ctx context.Context, reason StopReason) error
+}
+
 // A Clusterizer names the next replica of a Group, called when all others are full; requestID is one of those that wait for it.
 // The name must not be that of a live replica of the group. An error fails the Identify calls that wait. Without Clusterize,
 // or when it returns "", replicas have random IDs and no name.

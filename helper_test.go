@@ -24,6 +24,8 @@ type hooks struct {
 	message func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error
 	close   func(ctx context.Context, r *room, s *dog.Socket, code int, reason string) error
 	gossip  func(ctx context.Context, r *room, m dog.Message) (any, error)
+
+	rollback bool // Object.RollbackOnError
 }
 
 // lobby is a plain group.
@@ -114,7 +116,7 @@ func newHouseWith(t testing.TB, options dog.Options, setup func(*lobby), on *hoo
 	var err error
 	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", func(l *lobby) { l.on = on; setup(l) })
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(h.rt, "room", func(r *room) { r.on = on })
+	rooms, err := dog.RegisterReplica(h.rt, "room", func(r *room) { r.on, r.RollbackOnError = on, on.rollback })
 	require.NoError(t, err)
 	h.family = dog.Link(h.lobbies, rooms)
 	h.group = h.lobbies.Named("main")

@@ -1,14 +1,11 @@
 package dog
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"sync/atomic"
 
 	"github.com/godurable/dog/internal/turn"
 )
@@ -50,49 +47,51 @@ func ClientGone(ctx context.Context) <-chan struct{} {
 }
 
 // admitted lets a request from outside in and serves it, with the turn given up if it comes from a handler.
-func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	if err := rt.enter(); err != nil {
 		WriteError(w, err)
 		return
 	}
 	defer rt.leave()
-	wait, err := turn.Yield(r.Context())
+	wait, err := giveUp(r.Context(), nil)
 	if err != nil {
 		WriteError(w, err)
 		return
 	}
 	defer wait.Resume()
-	serve(w, r)
+	if err := wait.durable(r.Context()); err != nil {
+		WriteError(w, err)
+		return
+	}
+	to.serve(w, r, turn.OriginOf(r.Context()))
 }
 
-// serveHTTP answers a request to a named object.
-func (a *address) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	a.ns.rt.admitted(w, r, func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case a.ns.kind != KindGroup:
-			WriteError(w, ErrNotRunning)
-		case a.ns.gateway:
-			a.serveGateway(w, r)
-		default:
-			receive(a, w, r, nil)
-		}
-	})
+// serve answers a request to a named object.
+func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
+	switch {
+	case a.ns.kind == KindReplica:
+		WriteError(w, ErrReplicaGone)
+	case a.ns.gateway:
+		a.serveGateway(w, r, from)
+	default:
+		receive(a, w, r, from, nil)
+	}
 }
 
 // event runs handle as an event of the group that a refers to.
 func (a *address) event(wait context.Context, from turn.Origin, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	return a.on(func(o *object) error { return o.event(wait, from, kind, handle) })
+	return on(a, func(o *object) error { return o.event(wait, from, kind, handle) })
 }
 
 // serveGateway asks the group who sends the request and hands it on.
-func (a *address) serveGateway(w http.ResponseWriter, r *http.Request) {
+func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	if a.ns.replicas() == nil {
 		WriteError(w, ErrNotLinked)
 		return
 	}
 	var requestID string
 	var refused error
-	err := a.event(r.Context(), turn.OriginOf(r.Context()), EventIdentify, func(ctx context.Context, v any) error {
+	err := a.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
 		requestID, refused = v.(Gateway).Identify(r.WithContext(ctx))
 		return nil
 	})
@@ -113,59 +112,54 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, err)
 		return
 	}
-	admission.serve(w, r)
-}
-
-// serveHTTP answers a request to a replica.
-func (a *admission) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	a.member.books.runtime().admitted(w, r, a.serve)
+	admission.serve(w, r, from)
 }
 
 // serve takes a place on the replica and hands the request to its Receive.
-func (a *admission) serve(w http.ResponseWriter, r *http.Request) {
+func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	v, err := a.visit()
 	if err != nil {
 		WriteError(w, err)
 		return
 	}
 	defer v.end()
-	receive(a.member.obj, w, r, v)
+	receive(a, w, r, from, v)
 }
 
-// receive runs Receive as an event of an object, in memory or not. v is nil for a group.
-func receive(
-	object interface {
-		event(wait context.Context, from turn.Origin, kind EventKind, handle func(ctx context.Context, v any) error) error
-	},
-	w http.ResponseWriter, r *http.Request, v *visit,
-) {
+// receive runs Receive as an event of an object, in memory or not. v is nil unless it is a replica.
+func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin, v *visit) {
+	rt := to.runtime()
 	r, err := withBody(r)
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
 	}
-	from := turn.OriginOf(r.Context())
 	values := from.Values
 	if values == nil {
 		values = context.Background()
 	}
 	a := &arrival{visit: v, client: r.Context()}
 	from.Values = context.WithValue(values, arrivalKey{}, a)
-	answer := &response{ResponseWriter: w}
-	err = object.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
-		receiver, ok := value.(Receiver)
-		if !ok {
-			http.NotFound(answer, r)
+	from.Limit = rt.opts.MaxWaiting
+	answer := newResponse(rt, w)
+	err = on(to, func(o *object) error {
+		return o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
+			receiver, ok := value.(Receiver)
+			if !ok {
+				http.NotFound(answer, r)
+				return nil
+			}
+			a.event = turn.From(ctx)
+			answer.gate = o.gate
+			defer func() { answer.outcome = o.gate.Outcome() }() // of what has been stored up to here, and no later
+			receiver.Receive(answer, r.WithContext(ctx))
 			return nil
-		}
-		a.event = turn.From(ctx)
-		receiver.Receive(answer, r.WithContext(ctx))
-		return nil
+		})
 	})
-	answer.over.Store(true)
+	started, err := answer.finish(err)
 	switch {
-	case err == nil, answer.hijacked:
-	case answer.started || err == http.ErrAbortHandler:
+	case err == nil:
+	case started || err == http.ErrAbortHandler:
 		// Nothing can turn a half answer into an error; net/http breaks the connection off, so that the client sees that it is not
 		// whole.
 		panic(http.ErrAbortHandler)
@@ -189,58 +183,4 @@ func withBody(r *http.Request) (*http.Request, error) {
 	r = r.WithContext(r.Context()) // the caller's request stays as it is
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return r, nil
-}
-
-// response notes how far an answer has come, and takes nothing more when Receive has returned: net/http would panic or mix it into
-// another answer. [http.ResponseController] finds the rest of the writer's methods with Unwrap.
-type response struct {
-	http.ResponseWriter
-	started  bool // owned by Receive, like hijacked
-	hijacked bool
-	over     atomic.Bool // Receive has returned
-}
-
-var errAnswered = errors.New("dog: write after Receive has returned")
-
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *response) Header() http.Header {
-	if w.over.Load() {
-		return make(http.Header)
-	}
-	return w.ResponseWriter.Header()
-}
-
-func (w *response) WriteHeader(status int) {
-	if w.over.Load() {
-		return
-	}
-	w.started = w.started || status >= 200 || status == http.StatusSwitchingProtocols
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *response) Write(p []byte) (int, error) {
-	if w.over.Load() {
-		return 0, errAnswered
-	}
-	w.started = true
-	return w.ResponseWriter.Write(p)
-}
-
-// Flush makes the answer usable for streams written the customary way; it does nothing where the writer cannot flush.
-func (w *response) Flush() {
-	if w.over.Load() {
-		return
-	}
-	w.started = true
-	_ = http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if w.over.Load() {
-		return nil, nil, errAnswered
-	}
-	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.hijacked = err == nil
-	return c, rw, err
 }

@@ -1,17 +1,19 @@
 package dog
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 
-	"github.com/google/uuid"
+	"github.com/godurable/dog/internal/store"
 )
 
 // An ID identifies an object: 32 bytes, written as 64 hexadecimal digits. IDs are comparable. The zero ID identifies nothing.
 //
 // The ID of a named object is a function of its namespace and its name (for a replica: of its group too) and therefore the
-// same in every process and on every machine.
+// same in every process and on every machine. The last 8 bytes can be computed from the others and the namespace, so that an ID is
+// recognised as one of its namespace ([Namespace.Parse]); that is a check against mistakes, not against forgery.
 type ID [32]byte
 
 // String returns the 64 digits.
@@ -43,14 +45,25 @@ func namedID(namespace string, within ID, name string) ID {
 	_, _ = fmt.Fprintf(h, "dog object %d:%s", len(namespace), namespace)
 	_, _ = h.Write(within[:])
 	_, _ = h.Write([]byte(name))
-	return ID(h.Sum(nil))
+	return idOf(namespace, store.Base(h.Sum(nil)))
 }
 
-// randomID returns an ID that no other object has.
-func randomID() ID {
-	a, b := uuid.New(), uuid.New()
+// randomID returns an ID of a namespace that no other object has.
+func randomID(namespace string) ID {
+	var base store.Base
+	_, _ = rand.Read(base[:]) // never fails
+	return idOf(namespace, base)
+}
+
+// idOf returns the ID with this base.
+func idOf(namespace string, base store.Base) ID {
+	h := sha256.New()
+	_, _ = fmt.Fprintf(h, "dog id %d:%s", len(namespace), namespace)
+	_, _ = h.Write(base[:])
 	var id ID
-	copy(id[:16], a[:])
-	copy(id[16:], b[:])
+	n := copy(id[:], base[:])
+	copy(id[n:], h.Sum(nil))
 	return id
 }
+
+func (id ID) base() store.Base { return store.Base(id[:len(store.Base{})]) }

@@ -74,7 +74,7 @@ func (a *address) identify(ctx context.Context, requestID string) (*admission, e
 		return nil, err
 	}
 	var admitted *admission
-	err := a.on(func(o *object) (err error) {
+	err := on(a, func(o *object) (err error) {
 		admitted, err = o.books.admit(ctx, requestID)
 		return err
 	})
@@ -91,6 +91,14 @@ type admission struct {
 }
 
 func (a *admission) identity() (id ID, name string) { return a.member.obj.id, a.member.obj.name }
+
+func (a *admission) runtime() *Runtime { return a.member.books.runtime() }
+
+func (a *admission) namespace() *namespace { return a.member.obj.ns }
+
+func (a *admission) object() (*object, error) { return a.member.obj, nil }
+
+func (a *admission) retired(*object) error { return ErrReplicaGone }
 
 // admit reserves a place for a request id.
 func (b *books) admit(ctx context.Context, requestID string) (*admission, error) {
@@ -112,7 +120,8 @@ func (b *books) admit(ctx context.Context, requestID string) (*admission, error)
 
 // start starts the group, which opens its books.
 func (b *books) start(ctx context.Context) error {
-	_, e, err := b.group.begin(ctx, turn.OriginOf(ctx))
+	from := turn.OriginOf(ctx)
+	_, e, err := b.group.begin(ctx, &from)
 	if err != nil {
 		return err
 	}
@@ -155,7 +164,7 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 		return nil
 	}
 	from := turn.Follow(ctx)
-	inst, ticket, err := b.group.queue(from)
+	inst, ticket, err := b.group.queue(&from)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"reflect"
@@ -17,6 +18,7 @@ type Kind int
 const (
 	KindGroup   Kind = iota + 1 // a type that embeds Group
 	KindReplica                 // a type that embeds Replica
+	KindObject                  // a type that embeds Object itself
 )
 
 func (k Kind) String() string {
@@ -25,6 +27,8 @@ func (k Kind) String() string {
 		return "Group"
 	case KindReplica:
 		return "Replica"
+	case KindObject:
+		return "Object"
 	}
 	return "unknown kind"
 }
@@ -34,13 +38,48 @@ type Namespace[T any] struct {
 	ns *namespace
 }
 
-// Named returns the stub of the group with this name. Making a stub makes no group: its first event does. Every string is a
-// name, so check those that clients choose: each makes a group that stays for Options.Retire at least. Replicas are not addressed by name but through [Identify]: for them the stub answers with [ErrNotRunning].
+// Named returns the stub of the object or group with this name. Making a stub makes no object: its first event does. Every string
+// but "" is a name, so check those that clients choose: each makes an object that stays in memory for a while (Options.Retire for
+// a group). Replicas are not addressed by name but through [Identify]: for them, and for "", the stub answers with [ErrNotRunning].
 func (n *Namespace[T]) Named(name string) Stub[T] {
-	if n == nil || n.ns == nil {
+	if n == nil || n.ns == nil || name == "" || n.ns.kind == KindReplica {
 		return Stub[T]{}
 	}
-	return Stub[T]{to: &address{ns: n.ns, id: namedID(n.ns.name, ID{}, name), name: name}}
+	return Stub[T]{to: &address{ns: n.ns, id: namedID(n.ns.origin, ID{}, name), name: name}}
+}
+
+// New returns the stub of a new object or group without a name, under a random ID that no other has. It is found again by that ID
+// ([Namespace.Parse]). Replicas are made by [Identify] only: the stub answers with [ErrNotRunning].
+func (n *Namespace[T]) New() Stub[T] {
+	if n == nil || n.ns == nil || n.ns.kind == KindReplica {
+		return Stub[T]{}
+	}
+	return Stub[T]{to: &address{ns: n.ns, id: randomID(n.ns.origin), known: true}}
+}
+
+// Parse returns the stub of the object with the ID that was written as 64 hexadecimal digits. [ErrForeignID] when that is no ID of this
+// namespace. Whether the object has ever been used is not checked. A replica is reached only while it is in memory, else its stub
+// answers with [ErrReplicaGone].
+func (n *Namespace[T]) Parse(id string) (Stub[T], error) {
+	if n == nil || n.ns == nil {
+		return Stub[T]{}, ErrNotRunning
+	}
+	var parsed ID
+	if err := parsed.UnmarshalText([]byte(id)); err != nil {
+		return Stub[T]{}, fmt.Errorf("%w: %w", ErrForeignID, err)
+	}
+	return n.WithID(parsed)
+}
+
+// WithID is [Namespace.Parse] for an ID.
+func (n *Namespace[T]) WithID(id ID) (Stub[T], error) {
+	if n == nil || n.ns == nil {
+		return Stub[T]{}, ErrNotRunning
+	}
+	if id != idOf(n.ns.origin, id.base()) {
+		return Stub[T]{}, fmt.Errorf("%w: %s is not one of %q", ErrForeignID, id, n.ns.name)
+	}
+	return Stub[T]{to: &address{ns: n.ns, id: id}}, nil
 }
 
 // Objects returns the objects of the namespace that are in memory now, in no order.
@@ -57,7 +96,7 @@ func (n *Namespace[T]) Objects() iter.Seq[ObjectInfo] {
 	}
 }
 
-// ObjectInfo describes a live object.
+// ObjectInfo describes an object.
 type ObjectInfo struct {
 	ID        ID
 	Kind      Kind
@@ -71,11 +110,15 @@ type namespace struct {
 	name    string
 	kind    Kind
 	typ     reflect.Type // of the pointer to the user's type
+	number  uint32       // in the store's catalog
+	origin  string       // the name it had first, on which the IDs depend
 	build   func(*instance) any
+	baseOf  func(v any) *Object
 	check   func() (problem string)
 	groupOf func(v any) *Group // nil unless a group
+	methods map[uintptr]string // the names of the type's exported methods by their code
 
-	clusterizes, gateway, gossips, onError bool // whether the type has these handlers
+	clusterizes, gateway, gossips, onError, stops, alarms bool // whether the type has these handlers
 
 	mu      sync.Mutex
 	objects map[ID]*object // in memory now. guarded by mu
@@ -103,19 +146,21 @@ func (ns *namespace) find(id ID) *object {
 	return ns.objects[id]
 }
 
-// object returns the group with this ID, which it makes when there is none.
+// object returns the object or group with this ID, which it makes when there is none.
 func (ns *namespace) object(id ID, name string) *object {
 	ns.mu.Lock()
 	o := ns.objects[id]
 	made := o == nil
 	if made {
-		o = &object{ns: ns, id: id, name: name}
-		o.books = newBooks(o)
+		o = newObject(ns, id, name)
+		if ns.kind == KindGroup {
+			o.books = newBooks(o)
+		}
 		ns.objects[id] = o
 	}
 	ns.mu.Unlock()
 	if made {
-		ns.rt.watch(o.books)
+		ns.rt.made(o)
 	}
 	return o
 }

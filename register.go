@@ -14,6 +14,12 @@ type groupType[T any] interface {
 	group() *Group
 }
 
+// objectType is satisfied by pointers to types that embed Object, Group or Replica.
+type objectType[T any] interface {
+	*T
+	base() *Object
+}
+
 // replicaType is satisfied by pointers to types that embed Replica, and Replica alone.
 type replicaType[T any] interface {
 	*T
@@ -38,6 +44,7 @@ func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*
 		}
 		return P(v).group().problem()
 	}
+	ns.baseOf = func(v any) *Object { return P(v.(*T)).base() }
 	ns.groupOf = func(v any) *Group { return P(v.(*T)).group() }
 	return register[T](rt, ns)
 }
@@ -48,6 +55,7 @@ func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*
 // The error is a [RegistrationError]: the name is empty or taken, T has no Receive, or a method of T is nearly a handler.
 func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
 	ns := &namespace{name: name, kind: KindReplica, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
+	ns.baseOf = func(v any) *Object { return P(v.(*T)).base() }
 	ns.check = func() (problem string) {
 		v := P(new(T))
 		if !embedded(v.base) {
@@ -77,6 +85,29 @@ func builder[T any, P interface {
 	}
 }
 
+// RegisterObject makes T, a type that embeds [Object] itself, known to the runtime under a name, which is its namespace. setup
+// completes each new T before its first event: it hands over what T depends on. A nil setup does nothing.
+//
+// The error is a [RegistrationError]: the name is empty or taken, T embeds Group or Replica, or a method of T is nearly a handler.
+func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
+	ns := &namespace{name: name, kind: KindObject, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
+	ns.baseOf = func(v any) *Object { return P(v.(*T)).base() }
+	ns.check = func() (problem string) {
+		v := P(new(T))
+		if !embedded(v.base) {
+			return "it embeds *dog.Object: embed dog.Object itself"
+		}
+		switch any(v).(type) {
+		case interface{ group() *Group }:
+			return "it embeds dog.Group: use RegisterGroup"
+		case interface{ replica() *Replica }:
+			return "it embeds dog.Replica: use RegisterReplica"
+		}
+		return ""
+	}
+	return register[T](rt, ns)
+}
+
 func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
 	refuse := func(problem string) error {
 		return &RegistrationError{Namespace: ns.name, Type: ns.typ.Elem().String(), Problem: problem}
@@ -94,9 +125,12 @@ func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
 		return nil, refuse(problem)
 	}
 	ns.rt = rt
+	ns.methods = methodsOf(ns.typ)
 	ns.clusterizes = ns.typ.Implements(reflect.TypeFor[Clusterizer]())
 	ns.gateway = ns.typ.Implements(reflect.TypeFor[Gateway]())
 	ns.gossips = ns.typ.Implements(reflect.TypeFor[GossipHandler]())
+	ns.stops = ns.typ.Implements(reflect.TypeFor[Stopper]())
+	ns.alarms = ns.typ.Implements(reflect.TypeFor[AlarmHandler]())
 	ns.onError = ns.typ.Implements(reflect.TypeFor[ErrorHandler]())
 	ns.objects = make(map[ID]*object)
 	rt.mu.Lock()
@@ -104,7 +138,13 @@ func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
 	if rt.namespaces[ns.name] != nil {
 		return nil, refuse("the name is taken")
 	}
+	record, err := rt.catalog.Register(ns.name, int(ns.kind))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
+	}
+	ns.number, ns.origin = record.Number, record.Origin
 	rt.namespaces[ns.name] = ns
+	rt.alarms.register(ns)
 	return &Namespace[T]{ns: ns}, nil
 }
 
@@ -129,8 +169,10 @@ var handlerTypes = []struct {
 	iface reflect.Type
 	kinds []Kind
 }{
-	{reflect.TypeFor[Receiver](), []Kind{KindGroup, KindReplica}},
-	{reflect.TypeFor[Starter](), []Kind{KindGroup, KindReplica}},
+	{reflect.TypeFor[Receiver](), []Kind{KindGroup, KindReplica, KindObject}},
+	{reflect.TypeFor[Starter](), []Kind{KindGroup, KindReplica, KindObject}},
+	{reflect.TypeFor[Stopper](), []Kind{KindGroup, KindReplica, KindObject}},
+	{reflect.TypeFor[AlarmHandler](), []Kind{KindGroup, KindReplica, KindObject}},
 	{reflect.TypeFor[Gateway](), []Kind{KindGroup}},
 	{reflect.TypeFor[Clusterizer](), []Kind{KindGroup}},
 	{reflect.TypeFor[OpenHandler](), []Kind{KindReplica}},

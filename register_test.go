@@ -201,7 +201,6 @@ func (*plain) Close() error                                 { return nil }
 func (*plain) Once()                                        {}
 func (*plain) Only() bool                                   { return true }
 func (*plain) Online() int                                  { return 0 }
-func (*plain) OnStop(context.Context) error                 { return nil }
 func (*plain) OnClick(context.Context, string) error        { return nil }
 func (*plain) Start()                                       {}
 func (*plain) Message() dog.Message                         { return dog.Message{} }

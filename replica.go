@@ -17,6 +17,10 @@ import (
 // Replica is embedded in a type of yours to make it a replica: one of the objects over which a group spreads its connections.
 // The type must have a Receive method; see [RegisterReplica].
 //
+// A replica has the storage of its ID. Where the group names its replicas ([Clusterizer]), that is the one of its name; otherwise a new
+// replica takes up what one of the group's earlier replicas has stored, if there is such a one that is not in memory, so that nothing that was
+// stored is out of reach. One that wants to begin empty calls DeleteAll in OnStart.
+//
 // A replica's methods may be called from any goroutine.
 type Replica struct {
 	Object
@@ -103,9 +107,15 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 		return nil, errLate
 	}
 	rt.busy.Add(1) // until finish
-	s.join()
-	c.Start() // the client learns that it is connected when everybody else knows
-	go s.serve()
+	m.obj.gate.Say(func(lost error) {
+		if lost != nil {
+			go s.vanish(lost)
+			return
+		}
+		s.join()
+		c.Start() // the client learns that it is connected when everybody else knows
+		go s.serve()
+	})
 	return s, nil
 }
 
@@ -132,7 +142,7 @@ func (r *Replica) Emit(v any, opts ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	return m.emit("", v, opts)
+	return m.emit(m.obj, "", v, opts)
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group.
@@ -141,7 +151,7 @@ func (r *Replica) Broadcast(ctx context.Context, v any, opts ...SendOption) erro
 	if err != nil {
 		return err
 	}
-	return m.books.broadcast(ctx, "", v, opts)
+	return m.books.broadcast(ctx, m.obj, "", v, opts)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a request id, whichever replicas they are on, and returns their number;
@@ -151,7 +161,7 @@ func (r *Replica) Whisper(ctx context.Context, requestID string, v any, opts ...
 	if err != nil {
 		return 0, err
 	}
-	return m.books.whisper(ctx, requestID, v, opts)
+	return m.books.whisper(ctx, m.obj, requestID, v, opts)
 }
 
 // Disconnect closes all sockets of a request id, whichever replicas they are on, as [Socket.Close] does, and returns their
@@ -161,16 +171,24 @@ func (r *Replica) Disconnect(ctx context.Context, requestID string, code int, re
 	if err != nil {
 		return 0, err
 	}
-	return m.books.disconnect(ctx, requestID, code, reason)
+	return m.books.disconnect(ctx, m.obj, requestID, code, reason)
 }
 
-// emit sends v to the sockets of the replica but the sender's, "" when there is no sender.
-func (m *member) emit(sender string, v any, opts []SendOption) error {
+// emit sends v to the sockets of the replica but the sender's, "" when there is no sender, when the speaker's gate opens.
+func (m *member) emit(speaker *object, sender string, v any, opts []SendOption) error {
 	out, err := newOutgoing(v, opts)
 	if err != nil {
 		return err
 	}
-	m.sockets.Send(out.frame, out.key, out.leaveOut(sender))
+	if speaker == nil || speaker.gate.Open() {
+		m.sockets.Send(out.frame, out.key, out.leaveOut(sender))
+		return nil
+	}
+	speaker.gate.Say(func(lost error) {
+		if lost == nil {
+			m.sockets.Send(out.frame, out.key, out.leaveOut(sender))
+		}
+	})
 	return nil
 }
 

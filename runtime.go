@@ -2,6 +2,7 @@ package dog
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -23,15 +25,20 @@ type Runtime struct {
 	epoch time.Time
 	heart *conn.Heart
 
+	engine  store.Engine
+	catalog *store.Catalog
+	alarms  *alarms
+	sweeper *sweeper
+
 	poller  *conn.Poller // nil: sockets keep their goroutines
 	writers *conn.Writers
 	sockets *conn.Options // of opts.Sockets
 
 	closing  atomic.Bool   // nothing new is let in
 	busy     atomic.Int64  // what Shutdown waits for: requests, sockets and goroutines under way
-	idle     chan struct{} // closed when closing and not busy
-	idleOnce sync.Once
+	idle     chan struct{} // has a token when closing and perhaps not busy
 	ended    chan struct{} // closed when Shutdown is complete
+	closed   error         // of closing the store; set before ended is closed
 	shutdown sync.Once
 	services sync.WaitGroup // the clock, the heart and the poller
 
@@ -54,7 +61,7 @@ func New(options Options) (*Runtime, error) {
 	rt := &Runtime{
 		opts:       options.withDefaults(),
 		epoch:      time.Now(),
-		idle:       make(chan struct{}),
+		idle:       make(chan struct{}, 1),
 		ended:      make(chan struct{}),
 		namespaces: make(map[string]*namespace),
 		watched:    make(map[*books]struct{}),
@@ -62,9 +69,16 @@ func New(options Options) (*Runtime, error) {
 	if err := rt.opts.Sockets.check(); err != nil {
 		return nil, err
 	}
+	if err := rt.openStore(); err != nil {
+		return nil, err
+	}
 	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
 	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
+	rt.sweeper = newSweeper(rt)
+	rt.alarms = newAlarms(rt)
 	rt.services.Go(rt.clock)
+	rt.services.Go(func() { rt.sweeper.run(rt.ctx) })
+	rt.services.Go(func() { rt.alarms.run(rt.ctx) })
 	rt.services.Go(func() { rt.heart.Run(rt.ctx) })
 	if rt.opts.ParkAfter > 0 {
 		rt.poller = conn.NewPoller(rt.opts.ParkAfter)
@@ -96,25 +110,28 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		rt.closing.Store(true)
 		for _, o := range rt.objects() {
 			if o.member != nil {
-				o.member.closeSockets(1001, shutdownReason)
+				o.gate.Say(func(error) { o.member.closeSockets(1001, shutdownReason) })
 			}
 		}
 		rt.signalIdle()
 		go func() { // ends with the last handler, which is what callers wait for
-			<-rt.idle
+			rt.drained()
+			rt.stopObjects()
+			rt.drained() // of what these have begun
 			rt.stop(ErrShutdown)
 			rt.services.Wait()
+			rt.closed = rt.engine.Close()
 			close(rt.ended)
 		}()
 	})
 	select {
 	case <-rt.ended:
-		return nil
+		return rt.closed
 	case <-ctx.Done():
 	}
 	select {
 	case <-rt.ended: // in the same moment, or long ago
-		return nil
+		return rt.closed
 	default:
 	}
 	rt.stop(ErrShutdown)
@@ -134,9 +151,14 @@ func (rt *Runtime) enter() error {
 	return nil
 }
 
+// letIn reports whether the event, which may be nil, is one of this runtime.
+func (rt *Runtime) letIn(e *turn.Event) bool {
+	return e != nil && e.Owner().(*instance).obj.ns.rt == rt
+}
+
 // enterFrom is enter for what may come from a handler of this runtime, which has been let in already.
 func (rt *Runtime) enterFrom(ctx context.Context) (leave func(), err error) {
-	if e := turn.From(ctx); e != nil && e.Owner().(*instance).obj.ns.rt == rt {
+	if rt.letIn(turn.From(ctx)) {
 		return func() {}, nil
 	}
 	if err := rt.enter(); err != nil {
@@ -153,7 +175,17 @@ func (rt *Runtime) leave() {
 
 func (rt *Runtime) signalIdle() {
 	if rt.closing.Load() && rt.busy.Load() == 0 {
-		rt.idleOnce.Do(func() { close(rt.idle) })
+		select {
+		case rt.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// drained waits until nothing is under way. closing must be set.
+func (rt *Runtime) drained() {
+	for rt.busy.Load() != 0 {
+		<-rt.idle
 	}
 }
 
@@ -169,11 +201,34 @@ func (rt *Runtime) spawn(f func()) {
 
 func (rt *Runtime) now() roster.Time { return roster.Time(time.Since(rt.epoch)) }
 
-// watch puts a group under the clock's care.
-func (rt *Runtime) watch(b *books) {
+// made puts a new group or object under the care of those who retire it.
+func (rt *Runtime) made(o *object) {
+	if o.books == nil {
+		rt.sweeper.add(o)
+		return
+	}
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	rt.watched[b] = struct{}{}
+	rt.watched[o.books] = struct{}{}
+}
+
+// openStore opens the store, or memory.
+func (rt *Runtime) openStore() (err error) {
+	rt.engine = store.NewMemory()
+	if rt.opts.Store != nil {
+		if rt.engine, err = rt.opts.Store.OpenEngine(rt.opts.Logger); err != nil {
+			return fmt.Errorf("dog: open store: %w", err)
+		}
+	}
+	if rt.catalog, err = store.OpenCatalog(rt.engine); err != nil {
+		_ = rt.engine.Close() // the first error is the one that matters
+		return fmt.Errorf("dog: open store: %w", err)
+	}
+	if err = rt.migrate(); err != nil {
+		_ = rt.engine.Close()
+		return fmt.Errorf("dog: open store: %w", err)
+	}
+	return nil
 }
 
 // clock does for all groups what time alone brings about.
@@ -191,10 +246,7 @@ func (rt *Runtime) clock() {
 			return
 		case <-ticker.C:
 		}
-		rt.mu.Lock()
-		all := slices.Collect(maps.Keys(rt.watched))
-		rt.mu.Unlock()
-		for _, b := range all {
+		for _, b := range rt.groups() {
 			if b.tick(rt.now()) {
 				rt.mu.Lock()
 				delete(rt.watched, b)
@@ -202,6 +254,13 @@ func (rt *Runtime) clock() {
 			}
 		}
 	}
+}
+
+// groups returns the books of the groups that are in memory.
+func (rt *Runtime) groups() []*books {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return slices.Collect(maps.Keys(rt.watched))
 }
 
 // objects returns all objects that are in memory.

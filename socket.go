@@ -33,7 +33,7 @@ type Socket struct {
 	id        uuid.UUID
 	requestID string
 	member    *member
-	opener    *instance // whose Receive connected it
+	era       uint64 // of the instance whose Receive connected it
 	conn      *conn.Conn
 	tags      []string
 
@@ -66,7 +66,7 @@ func newSocket(opener *instance, requestID string, c *conn.Conn, tags []string) 
 		id:        uuid.New(),
 		requestID: requestID,
 		member:    opener.obj.member,
-		opener:    opener,
+		era:       opener.era,
 		conn:      c,
 		tags:      slices.Compact(slices.Sorted(slices.Values(tags))),
 	}
@@ -161,8 +161,8 @@ func (s *Socket) Attachment(v any) error {
 	return nil
 }
 
-// Send sends v (see [Encode]) to the client. ErrSocketClosed when the socket is closed or closing, ErrSlowConsumer when its
-// queue is full and it is being closed for that.
+// Send sends v (see [Encode]) to the client, once what the replica has stored is durable (see [Storage]). ErrSocketClosed when the
+// socket is closed or closing, ErrSlowConsumer when its queue is full and it is being closed for that.
 func (s *Socket) Send(v any, opts ...SendOption) error {
 	if !s.running() {
 		return ErrNotRunning
@@ -171,7 +171,18 @@ func (s *Socket) Send(v any, opts ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	return s.conn.Send(out.frame, out.key)
+	if s.member.obj.gate.Open() {
+		return s.conn.Send(out.frame, out.key)
+	}
+	if s.conn.Closing() {
+		return ErrSocketClosed
+	}
+	s.member.obj.gate.Say(func(lost error) {
+		if lost == nil {
+			_ = s.conn.Send(out.frame, out.key) // a client that has gone since gets no more, as one that goes a moment later
+		}
+	})
+	return nil
 }
 
 // Emit sends v (see [Encode]) to the sockets of this socket's replica, except those of its own request id (see [IncludeSelf]).
@@ -179,7 +190,7 @@ func (s *Socket) Emit(v any, opts ...SendOption) error {
 	if !s.running() {
 		return ErrNotRunning
 	}
-	return s.member.emit(s.requestID, v, opts)
+	return s.member.emit(s.member.obj, s.requestID, v, opts)
 }
 
 // Broadcast sends v (see [Encode]) to the sockets of the whole group, except those of this socket's request id (see
@@ -188,7 +199,7 @@ func (s *Socket) Broadcast(ctx context.Context, v any, opts ...SendOption) error
 	if !s.running() {
 		return ErrNotRunning
 	}
-	return s.member.books.broadcast(ctx, s.requestID, v, opts)
+	return s.member.books.broadcast(ctx, s.member.obj, s.requestID, v, opts)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a request id in the group, which may be this socket's own, and returns their
@@ -197,7 +208,7 @@ func (s *Socket) Whisper(ctx context.Context, requestID string, v any, opts ...S
 	if !s.running() {
 		return 0, ErrNotRunning
 	}
-	return s.member.books.whisper(ctx, requestID, v, opts)
+	return s.member.books.whisper(ctx, s.member.obj, requestID, v, opts)
 }
 
 // Close closes the socket: what is queued is sent, then the close frame; nothing sent or received afterwards counts. It does
@@ -209,7 +220,25 @@ func (s *Socket) Close(code int, reason string) error {
 	if !s.running() {
 		return ErrNotRunning
 	}
-	return s.conn.Close(code, reason)
+	if err := conn.CheckClose(code, reason); err != nil {
+		return err
+	}
+	s.close(code, reason)
+	return nil
+}
+
+// close closes the socket with a code and a reason that are valid, after what has been said before.
+func (s *Socket) close(code int, reason string) {
+	s.member.obj.gate.Say(func(error) { _ = s.conn.Close(code, reason) })
+}
+
+// vanish releases a socket whose client never learned of it, because what its replica had stored was lost.
+func (s *Socket) vanish(lost error) {
+	defer s.member.obj.runtime().leave()
+	s.conn.Abort(lost)
+	_, _, _ = s.conn.Read() // fails, and releases the connection
+	s.conn.Wait()
+	s.member.books.releaseSocket(s)
 }
 
 // join makes the socket one of its replica's.
@@ -222,7 +251,7 @@ func (s *Socket) join() {
 	if rt.closing.Load() {
 		_ = s.conn.Close(1001, shutdownReason)
 	}
-	if s.opener.turn.Closed() != nil {
+	if s.member.obj.era() != s.era {
 		_ = s.conn.Close(1011, "")
 	}
 }
@@ -289,7 +318,7 @@ func (s *Socket) open() {
 		return nil
 	})
 	if err != nil {
-		_ = s.conn.Close(1011, "")
+		s.close(1011, "")
 	}
 }
 
@@ -311,7 +340,7 @@ func (s *Socket) receive() *CloseError {
 			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
 		}
 		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
-			if s.conn.Closing() || turn.From(ctx).Owner() != any(s.opener) {
+			if s.conn.Closing() || turn.From(ctx).Owner().(*instance).era != s.era {
 				// The socket was closed, by a handler or by a reset, while the message waited for its turn; the next instance
 				// has not opened it.
 				return nil

@@ -14,6 +14,7 @@ type Stats struct {
 	Slow    uint64 // sockets that were closed because their queue was full or a write took too long
 	Traffic        // of all sockets, closed ones included
 	Turns   TurnStats
+	Alarms  AlarmStats
 }
 
 // GroupStats is a snapshot of a group.
@@ -54,6 +55,14 @@ type TurnStats struct {
 	Waits   uint64        // times a handler had to wait for it
 	Waited  time.Duration // sum of those waits
 	Longest time.Duration // the longest
+}
+
+// AlarmStats counts runs of OnAlarm. How many alarms are set is not known: that may be any number of objects that are not in memory.
+type AlarmStats struct {
+	Running int    // now, those included that wait for the turn of their object
+	Runs    uint64 // that have begun
+	Retries uint64 // that were arranged after one has failed
+	Failed  uint64 // alarms that have failed for good
 }
 
 func (t *Traffic) add(o Traffic) {
@@ -97,6 +106,7 @@ func (rt *Runtime) Stats() Stats {
 		}
 	}
 	s.Turns = TurnStats(turns)
+	s.Alarms = rt.alarms.snapshot()
 	return s
 }
 

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/turn"
 )
 
 // A Stub is the way to an object, whether it is in memory or not: an [http.Handler] for its requests, and an argument of
@@ -16,7 +19,14 @@ type Stub[T any] struct {
 // target is what a stub leads to: an *address or an *admission.
 type target interface {
 	identity() (id ID, name string)
-	serveHTTP(w http.ResponseWriter, r *http.Request)
+	// serve answers a request that has been let in and for which no turn is held.
+	serve(w http.ResponseWriter, r *http.Request, from turn.Origin)
+	namespace() *namespace
+	// object returns the object, which it makes if need be.
+	object() (*object, error)
+	// retired is told that the object it returned has been retired. Without an error there is, or will be, another.
+	retired(o *object) error
+	runtime() *Runtime
 	release()
 }
 
@@ -39,7 +49,7 @@ func (s Stub[T]) Name() string {
 }
 
 // ServeHTTP hands the request to the object. A replica's stub takes a place for it (see [Identify]); a group's stub asks its
-// [Gateway] or its [Receiver].
+// [Gateway] or its [Receiver], an object's its Receiver.
 //
 // What cannot be handed over is answered as [WriteError] does. The request waits for the object's turn until its context is
 // done. When the object fails with its answer half written, ServeHTTP panics with [http.ErrAbortHandler], as net/http wants it, so
@@ -49,7 +59,7 @@ func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, ErrNotRunning)
 		return
 	}
-	s.to.serveHTTP(w, r)
+	s.to.runtime().admitted(w, r, s.to)
 }
 
 // Release gives the place back that [Identify] reserved, if no request has used it. Without it the reservation expires by
@@ -60,38 +70,67 @@ func (s Stub[T]) Release() {
 	}
 }
 
-// address leads to a named object, in memory or not.
+// address leads to an object by its ID, in memory or not.
 type address struct {
 	// fixed
-	ns   *namespace
-	id   ID
-	name string
+	ns    *namespace
+	id    ID
+	name  string // "": the store knows it, if the object has one
+	known bool   // that it has none
 
-	known atomic.Pointer[object] // the object when last seen; it may have been retired since
+	seen atomic.Pointer[object] // the object when last seen; it may have been retired since
 }
 
 func (a *address) identity() (id ID, name string) { return a.id, a.name }
 
 func (a *address) release() {}
 
+func (a *address) runtime() *Runtime { return a.ns.rt }
+
+func (a *address) namespace() *namespace { return a.ns }
+
 // object returns the object, which it makes when there is none.
-func (a *address) object() *object {
-	if o := a.known.Load(); o != nil {
-		return o
+func (a *address) object() (*object, error) {
+	if o := a.seen.Load(); o != nil {
+		return o, nil
 	}
-	o := a.ns.object(a.id, a.name)
-	a.known.Store(o)
-	return o
+	o := a.ns.find(a.id)
+	switch {
+	case o != nil:
+	case a.ns.kind == KindReplica:
+		return nil, ErrReplicaGone
+	default:
+		name := a.name
+		if name == "" && !a.known {
+			id, _, err := store.Find(a.ns.rt.engine, a.id.base())
+			if err != nil {
+				return nil, err
+			}
+			name = id.Name
+		}
+		o = a.ns.object(a.id, name)
+	}
+	a.seen.Store(o)
+	return o, nil
 }
 
-// on calls f with the object, again when that turns out to have been retired.
-func (a *address) on(f func(*object) error) error {
+func (a *address) retired(o *object) error {
+	a.seen.CompareAndSwap(o, nil)
+	return nil
+}
+
+// on calls f with the object that to leads to; again when that turns out to be retired.
+func on(to target, f func(*object) error) error {
 	for {
-		o := a.object()
-		err := f(o)
-		if !errors.Is(err, errRetired) {
+		o, err := to.object()
+		if err != nil {
 			return err
 		}
-		a.known.CompareAndSwap(o, nil)
+		if err = f(o); !errors.Is(err, errRetired) {
+			return err
+		}
+		if err := to.retired(o); err != nil {
+			return err
+		}
 	}
 }

@@ -24,6 +24,7 @@ type Trace struct {
 type EventInfo struct {
 	Object ObjectInfo
 	Kind   EventKind
+	Method string        // of a call, else ""
 	Wait   time.Duration // for the turn, and for the start of the object if it was the first event
 	Run    time.Duration // waits of the handler included
 	Err    error         // what the handler returned, or a [ResetError]
@@ -44,16 +45,21 @@ const (
 	EventError                           // OnError
 	EventGossip                          // OnGossip
 	EventGo                              // a function given to Go
+	EventCall                            // a method given to Call
+	EventAlarm                           // OnAlarm
+	EventStop                            // OnStop
+	EventAdmin                           // the library's own: export, import, deletion
 )
 
 var eventNames = [...]string{
 	EventStart: "OnStart", EventReceive: "Receive", EventIdentify: "Identify", EventClusterize: "Clusterize", EventOpen: "OnOpen",
 	EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError", EventGossip: "OnGossip", EventGo: "Go",
+	EventCall: "Call", EventAlarm: "OnAlarm", EventStop: "OnStop", EventAdmin: "admin",
 }
 
 // String returns the name of the handler.
 func (k EventKind) String() string {
-	if k < EventStart || k > EventGo {
+	if k < EventStart || k > EventAdmin {
 		return fmt.Sprintf("EventKind(%d)", int(k))
 	}
 	return eventNames[k]
@@ -67,9 +73,9 @@ func (t *Trace) clock() time.Time {
 	return time.Now()
 }
 
-func (t *Trace) eventDone(o *object, kind EventKind, queued, began time.Time, err error) {
+func (t *Trace) eventDone(o *object, kind EventKind, method string, queued, began time.Time, err error) {
 	if t.EventDone != nil {
-		t.EventDone(EventInfo{Object: o.info(), Kind: kind, Wait: began.Sub(queued), Run: time.Since(began), Err: err})
+		t.EventDone(EventInfo{Object: o.info(), Kind: kind, Method: method, Wait: began.Sub(queued), Run: time.Since(began), Err: err})
 	}
 }
 

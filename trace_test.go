@@ -172,7 +172,8 @@ func TestKindsHaveNames(t *testing.T) {
 		dog.EventStart: "OnStart", dog.EventReceive: "Receive", dog.EventIdentify: "Identify", dog.EventClusterize: "Clusterize",
 		dog.EventOpen: "OnOpen", dog.EventMessage: "OnMessage", dog.EventClose: "OnClose", dog.EventError: "OnError",
 		dog.EventGossip: "OnGossip", dog.EventGo: "Go",
-		dog.EventKind(0): "EventKind(0)", dog.EventGo + 1: "EventKind(11)", dog.EventKind(-1): "EventKind(-1)",
+		dog.EventCall: "Call", dog.EventAlarm: "OnAlarm", dog.EventStop: "OnStop", dog.EventAdmin: "admin",
+		dog.EventKind(0): "EventKind(0)", dog.EventAdmin + 1: "EventKind(15)", dog.EventKind(-1): "EventKind(-1)",
 		dog.KindGroup: "Group", dog.KindReplica: "Replica", dog.Kind(0): "unknown kind",
 		dog.Text: "text", dog.Binary: "binary", dog.MessageType(9): "MessageType(9)",
 	} {

@@ -9,6 +9,21 @@
 //		ada.Send("hello")
 //		require.Equal(t, "hello to you", ada.Receive().String())
 //	})
+//
+// [Run] runs one handler and tells what it stored and sent. A [Disk] is a data directory that crashes, fails and fills up. Time,
+// which in a bubble passes at once when everybody waits, brings alarms, their retries, eviction and hibernation about:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		disk := dogtest.NewDisk(t)
+//		orders := newShop(dogtest.New(t, dog.Options{Store: disk})) // the program under test
+//		out := dogtest.Run(t, orders.Named("7"), func(ctx context.Context, o *Order) error { return o.Pay(ctx, 30) })
+//		require.Equal(t, "30", string(out.Stored["paid"]))
+//
+//		disk.Crash()
+//		orders = newShop(dogtest.New(t, dog.Options{Store: disk}))
+//		time.Sleep(24 * time.Hour) // Order.OnAlarm sends the goods
+//		...
+//	})
 package dogtest
 
 import (
@@ -36,6 +51,9 @@ func New(t testing.TB, options dog.Options) *dog.Runtime {
 	rt, err := dog.New(options)
 	if err != nil {
 		t.Fatalf("dogtest: %v", err)
+	}
+	if disk, ok := options.Store.(*Disk); ok {
+		disk.opened(rt)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -66,7 +66,7 @@ type farewell struct {
 // answer. Read then returns a [CloseError] with this code and reason. Closing twice, or after the end, does nothing.
 // The error is [ErrCloseCode] or [ErrCloseReason] when the arguments are not allowed.
 func (c *Conn) Close(code int, reason string) error {
-	if err := checkClose(code, reason); err != nil {
+	if err := CheckClose(code, reason); err != nil {
 		return err
 	}
 	c.closeWith(&CloseError{Code: code, Reason: reason}, appendClose(nil, code, reason))
@@ -222,8 +222,8 @@ func (c *Conn) hangUp() {
 	_ = c.nc.Close()
 }
 
-// checkClose validates what an application asks to send.
-func checkClose(code int, reason string) error {
+// CheckClose validates what an application asks to send: ErrCloseCode, ErrCloseReason.
+func CheckClose(code int, reason string) error {
 	if !allowedCode(code) {
 		return fmt.Errorf("%w: %d", ErrCloseCode, code)
 	}

@@ -143,7 +143,7 @@ func (s *Set) all() []*Conn {
 // Close closes every member like [Conn.Close], with one shared frame, and never blocks. The members stay in the set. The
 // error is [ErrCloseCode] or [ErrCloseReason], and then nothing was closed.
 func (s *Set) Close(code int, reason string) error {
-	if err := checkClose(code, reason); err != nil {
+	if err := CheckClose(code, reason); err != nil {
 		return err
 	}
 	how := &CloseError{Code: code, Reason: reason}

@@ -260,12 +260,18 @@ func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 // Add enters a new replica with the payload v. It fails with [ErrExists] when the book has a replica of that id, with
 // [ErrFull] when [Config.MaxReplicas] is reached.
 func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
+	if b.replicas.m[id] == nil && !b.mayAdd() {
+		b.expireReservations(now)
+		return nil, ErrFull
+	}
+	return b.Readd(id, v, now)
+}
+
+// Readd is Add for a replica that there was before: [Config.MaxReplicas] does not count.
+func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 	b.expireReservations(now)
 	if b.replicas.m[id] != nil {
 		return nil, ErrExists
-	}
-	if !b.mayAdd() {
-		return nil, ErrFull
 	}
 	r := &Replica[R, S]{id: id, Value: v, since: now}
 	r.order.owner = r

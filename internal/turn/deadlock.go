@@ -13,6 +13,9 @@ import (
 // lock's mu, never while one is held.
 var graph sync.Mutex
 
+// joined has the further events that wait for an event. It is guarded by graph, and no field of Event because hardly any has one.
+var joined = map[*Event][]*Event{}
+
 // breakCycle looks for a circle that w closes and refuses one event of it with ErrDeadlock: w's own if it has not begun, else
 // another that has not. There always is one: an event that takes its turn back had it before the present holder took and kept
 // it, which cannot be true all around a circle.
@@ -42,7 +45,7 @@ func (e *Event) Join(waiting *Event) error {
 	if path(waiting, e) != nil {
 		return ErrDeadlock
 	}
-	e.joined = append(e.joined, waiting)
+	joined[e] = append(joined[e], waiting)
 	return nil
 }
 
@@ -53,12 +56,15 @@ func (e *Event) Part(waiting *Event) {
 	}
 	graph.Lock()
 	defer graph.Unlock()
-	for i, j := range e.joined {
-		if j == waiting {
-			e.joined = slices.Delete(e.joined, i, i+1)
-			return
-		}
+	rest := joined[e]
+	if i := slices.Index(rest, waiting); i >= 0 {
+		rest = slices.Delete(rest, i, i+1)
 	}
+	if len(rest) == 0 {
+		delete(joined, e)
+		return
+	}
+	joined[e] = rest
 }
 
 // path returns the events from from to target, both included, each waited for by the next; nil when there is no such way. The
@@ -86,7 +92,7 @@ func path(from, target *Event) []*Event {
 		if caller := e.call.caller(); caller != nil {
 			visit(caller, e)
 		}
-		for _, j := range e.joined {
+		for _, j := range joined[e] {
 			visit(j, e)
 		}
 		for _, q := range e.queueBehind() {

@@ -15,13 +15,15 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 var (
 	// ErrOutside reports a context that is used after its handler has returned, or by a goroutine that does not own it.
 	ErrOutside = errors.New("dog: context used outside its turn")
+
+	// ErrOverloaded reports an event that was refused because too many wait.
+	ErrOverloaded = errors.New("dog: overloaded: too many events wait for the object's turn")
 
 	// ErrDeadlock reports an event that could never have had its turn.
 	ErrDeadlock = errors.New("dog: deadlock: the call waits for a turn that is kept until the call returns")
@@ -31,6 +33,8 @@ var (
 //
 // A lock's mutex is held for a few instructions only and while it is held no other mutex is taken.
 type Lock struct {
+	// Life is the life of what the lock belongs to; nil: it does not end. Fixed before first use.
+	Life context.Context
 	// Strict makes events check that their context is used by the goroutine that runs them. Fixed before first use.
 	Strict bool
 	// Owner is what the lock belongs to, for [Event.Owner]. Fixed before first use.
@@ -40,7 +44,8 @@ type Lock struct {
 	holder *Event // whose turn it is; nil when free. guarded by mu, like all below
 	head   *waiter
 	tail   *waiter
-	events int   // begun and not ended
+	queued int   // events that wait for their first turn
+	events int   // begun and not ended, or queued
 	closed error // why no further event may begin
 	stats  Stats
 }
@@ -77,101 +82,59 @@ type waiter struct {
 // An Event is one run of one handler, and the context of that run: done when its object is stopped, with the values of the
 // caller.
 type Event struct {
-	context.Context // the object's life
-
-	values  context.Context // of the caller, without its cancellation; may be nil
+	values  context.Context // of the caller; only its values count. may be nil
 	lock    *Lock
-	call    *Call  // on whose behalf; nil: nobody waits for it
+	call    Call   // on whose behalf
 	routine uint64 // the goroutine that runs it, when the lock is strict
 
 	// guarded by lock.mu
+	place   *waiter // its place in the lock's queue, while it has one
 	waits   int32   // waits under way: the handler's and, within it, those of goroutines it waits for
-	keeps   int32   // Keeps under way
+	keeps   int16   // Keeps under way
 	waiting bool    // the handler waits: between its Yield and its Resume
 	ended   bool    // the handler has returned, or will never run
-	place   *waiter // its place in the lock's queue, while it has one
-
-	joined []*Event // further events that wait for this one; guarded by graph
 }
 
 type eventKey struct{}
 
-// Value returns the event itself to [From], else what the caller's context or the object's has under key.
+// Deadline is that of the object's life: none, as a rule.
+func (e *Event) Deadline() (time.Time, bool) { return e.life().Deadline() }
+
+// Done is closed when the object is stopped.
+func (e *Event) Done() <-chan struct{} { return e.life().Done() }
+
+// Err says whether it has been.
+func (e *Event) Err() error { return e.life().Err() }
+
+func (e *Event) life() context.Context {
+	if e.lock.Life == nil {
+		return context.Background()
+	}
+	return e.lock.Life
+}
+
+// Value returns the event itself to [From], else what the object's context or the caller's has under key. The object's comes
+// first because package context finds there what cancels a context, which must not be what cancels the caller's.
 func (e *Event) Value(key any) any {
 	if key == (eventKey{}) {
 		return e
 	}
-	if e.values != nil {
-		if v := e.values.Value(key); v != nil {
-			return v
-		}
+	if v := e.life().Value(key); v != nil || e.values == nil {
+		return v
 	}
-	return e.Context.Value(key)
+	return e.values.Value(key)
 }
 
 // From returns the event whose context ctx is or derives from, or nil.
 func From(ctx context.Context) *Event {
-	if e, ok := ctx.(*Event); ok {
-		return e
+	switch ctx := ctx.(type) {
+	case *Event:
+		return ctx
+	case *Bounded:
+		return ctx.Event
 	}
 	e, _ := ctx.Value(eventKey{}).(*Event)
 	return e
-}
-
-// A Call is an event's wait for others that it brought about.
-type Call struct {
-	by   *Event
-	over atomic.Bool // by has stopped waiting
-}
-
-// NewCall returns the wait of the event that ctx belongs to; nil when ctx belongs to none.
-func NewCall(ctx context.Context) *Call {
-	if e := From(ctx); e != nil {
-		return &Call{by: e}
-	}
-	return nil
-}
-
-// Over says that the caller has stopped waiting, though what it waited for may go on.
-func (c *Call) Over() {
-	if c != nil {
-		c.over.Store(true)
-	}
-}
-
-// caller returns the event that waits, or nil.
-func (c *Call) caller() *Event {
-	if c == nil || c.over.Load() {
-		return nil
-	}
-	return c.by
-}
-
-// Origin says where an event comes from.
-type Origin struct {
-	Call   *Call           // who waits for it; nil: nobody
-	Values context.Context // whose values its handler sees, a context that is never done; nil: only those of the object's life
-}
-
-// OriginOf returns the origin of an event that the holder of ctx waits for.
-func OriginOf(ctx context.Context) Origin {
-	return Origin{Call: NewCall(ctx), Values: valuesOf(ctx)}
-}
-
-// Follow returns the origin of an event that the holder of ctx starts without waiting for it. Of an event's context it takes
-// the values of that event's origin alone: events that start each other for ever must not hold each other in memory.
-func Follow(ctx context.Context) Origin {
-	if e := From(ctx); e != nil {
-		ctx = e
-	}
-	return Origin{Values: valuesOf(ctx)}
-}
-
-func valuesOf(ctx context.Context) context.Context {
-	if e, ok := ctx.(*Event); ok {
-		return e.values
-	}
-	return context.WithoutCancel(ctx)
 }
 
 // A Ticket is a place in the queue of a lock. The goroutine that redeems it runs the event; another may have taken it.
@@ -180,15 +143,19 @@ type Ticket struct {
 	place *waiter // nil: the turn was free and is the event's already
 }
 
-// Queue takes the next place in the queue, or the turn itself if it is free, for an event whose context lives as long as life. Every
-// ticket must be redeemed. The error is the reason given to [Lock.Close].
-func (l *Lock) Queue(life context.Context, from Origin) (Ticket, error) {
-	e := &Event{Context: life, values: from.Values, lock: l, call: from.Call}
+// Queue takes the next place in the queue, or the turn itself if it is free, for an event. Every ticket must be redeemed.
+// Errors are the reason given to [Lock.Close], and [ErrOverloaded].
+func (l *Lock) Queue(from Origin) (Ticket, error) {
+	e := &Event{values: from.Values, lock: l, call: from.Call}
 	l.mu.Lock()
 	if l.closed != nil {
 		err := l.closed
 		l.mu.Unlock()
 		return Ticket{}, err
+	}
+	if from.Limit > 0 && l.queued >= from.Limit {
+		l.mu.Unlock()
+		return Ticket{}, ErrOverloaded
 	}
 	l.events++
 	if l.holder == nil {
@@ -242,6 +209,20 @@ func (e *Event) Usable() error {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
 	return e.usableLocked()
+}
+
+// Holds reports whether the event has its turn and does not wait.
+func (e *Event) Holds() bool {
+	e.lock.mu.Lock()
+	defer e.lock.mu.Unlock()
+	return e.lock.holder == e && !e.waiting && e.usableLocked() == nil
+}
+
+// Alone reports whether no other event is under way or waits.
+func (e *Event) Alone() bool {
+	e.lock.mu.Lock()
+	defer e.lock.mu.Unlock()
+	return e.lock.holder == e && e.lock.events == 1
 }
 
 // usableLocked is Usable. The caller must hold lock.mu.
@@ -362,6 +343,20 @@ func (l *Lock) CloseIdle(reason error) bool {
 	return true
 }
 
+// Running returns nil while an event has the turn and does not wait, so that what the turn owns may be touched. Otherwise it
+// returns the reason given to Close, or [ErrOutside].
+func (l *Lock) Running() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed != nil:
+		return l.closed
+	case l.holder == nil || l.holder.waiting:
+		return ErrOutside
+	}
+	return nil
+}
+
 // Closed returns the reason given to Close, or nil.
 func (l *Lock) Closed() error {
 	l.mu.Lock()
@@ -424,6 +419,9 @@ func (l *Lock) pushLocked(e *Event, first bool) (w *waiter, kept bool) {
 	}
 	l.tail = w
 	e.place = w
+	if first {
+		l.queued++
+	}
 	return w, l.holder.keeps > 0
 }
 
@@ -441,6 +439,9 @@ func (l *Lock) removeLocked(w *waiter) {
 	}
 	w.prev, w.next = nil, nil
 	w.queued = false
+	if w.first {
+		l.queued--
+	}
 	w.event.place = nil
 }
 

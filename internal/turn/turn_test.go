@@ -17,7 +17,10 @@ import (
 var background = context.Background()
 
 func begin(wait context.Context, l *turn.Lock, life context.Context, from turn.Origin) (*turn.Event, error) {
-	ticket, err := l.Queue(life, from)
+	if life != background {
+		l.Life = life
+	}
+	ticket, err := l.Queue(from)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +228,7 @@ func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) 
 		require.ErrorIs(t, <-results, reason)
 		_, err = begin(background, &l, background, turn.Origin{})
 		require.ErrorIs(t, err, reason)
-		_, err = l.Queue(background, turn.Origin{})
+		_, err = l.Queue(turn.Origin{})
 		require.ErrorIs(t, err, reason)
 		holder.End()
 		require.NoError(t, <-results)
@@ -238,7 +241,7 @@ func TestATicketKeepsItsPlace(t *testing.T) {
 		var l turn.Lock
 		first, err := begin(background, &l, background, turn.Origin{})
 		require.NoError(t, err)
-		ticket, err := l.Queue(background, turn.Origin{})
+		ticket, err := l.Queue(turn.Origin{})
 		require.NoError(t, err)
 		var log []string
 		go func() {
@@ -301,7 +304,7 @@ func TestEventsThatStartEachOtherDoNotHoldEachOtherInMemory(t *testing.T) {
 	var l turn.Lock
 	first, err := begin(background, &l, background, turn.Follow(context.WithValue(background, key("a"), 1)))
 	require.NoError(t, err)
-	second, err := l.Queue(background, turn.Follow(context.WithValue(first, key("b"), 2)))
+	second, err := l.Queue(turn.Follow(context.WithValue(first, key("b"), 2)))
 	require.NoError(t, err)
 	gone := weak.Make(first)
 	first.End()

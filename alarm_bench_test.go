@@ -1,0 +1,124 @@
+package dog_test
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/store"
+)
+
+// counted counts what the alarms of a benchmark have done.
+type counted struct {
+	dog.Object
+	left *atomic.Int64
+	done chan struct{}
+}
+
+func (c *counted) OnAlarm(context.Context, dog.AlarmInfo) error {
+	if err := c.Storage().Put("ran", nil); err != nil {
+		return err
+	}
+	if c.left.Add(-1) == 0 {
+		close(c.done)
+	}
+	return nil
+}
+
+// SetOften sets its alarm.
+func (c *counted) SetOften(ctx context.Context, times int) error {
+	at := time.Now().Add(time.Hour)
+	for i := range times {
+		if err := c.Storage().Alarms().Set(at.Add(time.Duration(i))); err != nil {
+			return err
+		}
+		if err := dog.Await(ctx, func() error { return nil }); err != nil { // a transaction of its own
+			return err
+		}
+	}
+	return nil
+}
+
+var alarmStores = []struct {
+	name string
+	open func(b *testing.B) dog.Store
+}{
+	{"memory", func(*testing.B) dog.Store { return nil }},
+	{"disk", func(b *testing.B) dog.Store { return disk.At(b.TempDir()) }},
+}
+
+// An alarm is set anew in a transaction of its own, which is durable before the next.
+func BenchmarkSetAlarm(b *testing.B) {
+	for _, s := range alarmStores {
+		b.Run(s.name, func(b *testing.B) {
+			rt, err := dog.New(dog.Options{Store: s.open(b)})
+			require.NoError(b, err)
+			defer rt.Shutdown(context.Background())
+			ns, err := dog.RegisterObject[counted](rt, "counted", nil)
+			require.NoError(b, err)
+			b.ReportAllocs()
+			b.ResetTimer()
+			require.NoError(b, dog.Do(b.Context(), ns.Named("a"), (*counted).SetOften, b.N))
+		})
+	}
+}
+
+// 100,000 alarms of as many objects, none in memory, are due when the type is registered. Each stores a key.
+func BenchmarkAlarmsDueAfterARestart(b *testing.B) {
+	const n = 100_000
+	for _, s := range alarmStores {
+		b.Run(s.name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				engine := store.Engine(store.NewMemory())
+				if opener := s.open(b); opener != nil {
+					var err error
+					engine, err = opener.OpenEngine(nil)
+					require.NoError(b, err)
+				}
+				stock(b, engine, n, func(i int) time.Time { return time.Now().Add(time.Duration(i - n)) })
+				rt, err := dog.New(dog.Options{Store: storeOf{engine}})
+				require.NoError(b, err)
+				left := new(atomic.Int64)
+				left.Store(n)
+				done := make(chan struct{})
+				b.StartTimer()
+				_, err = dog.RegisterObject(rt, "sleeper", func(c *counted) { c.left, c.done = left, done })
+				require.NoError(b, err)
+				<-done
+				b.StopTimer()
+				require.NoError(b, rt.Shutdown(context.Background()))
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "alarms/s")
+		})
+	}
+}
+
+// What becomes due while it is set: set and fired by objects in memory.
+func BenchmarkFireAlarm(b *testing.B) {
+	rt, err := dog.New(dog.Options{})
+	require.NoError(b, err)
+	defer rt.Shutdown(context.Background())
+	left, done := new(atomic.Int64), make(chan struct{})
+	left.Store(int64(b.N))
+	ns, err := dog.RegisterObject(rt, "counted", func(c *counted) { c.left, c.done = left, done })
+	require.NoError(b, err)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		require.NoError(b, dog.Do(b.Context(), ns.Named(strconv.Itoa(i%1000)), (*counted).SetNow, strconv.Itoa(i)))
+	}
+	<-done
+}
+
+// SetNow sets an alarm that is due.
+func (c *counted) SetNow(_ context.Context, name string) error {
+	return c.Storage().Alarms().SetNamed(name, time.Now(), nil)
+}

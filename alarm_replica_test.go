@@ -1,0 +1,176 @@
+package dog_test
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// ward is a group with an alarm, nurse a replica with one.
+type ward struct {
+	dog.Group
+	clock *clockwork
+}
+
+type nurse struct {
+	dog.Replica
+	clock *clockwork
+}
+
+func (w *ward) OnAlarm(_ context.Context, a dog.AlarmInfo) error {
+	w.clock.ring("ward "+w.Name(), a)
+	return nil
+}
+
+func (w *ward) Clusterize(_ context.Context, requestID string) (string, error) { return requestID, nil }
+
+func (w *ward) After(_ context.Context, wait time.Duration) error {
+	return w.Storage().Alarms().Set(time.Now().Add(wait))
+}
+
+func (n *nurse) OnAlarm(ctx context.Context, a dog.AlarmInfo) error {
+	n.clock.ring("nurse "+n.Name()+" of "+n.GroupName(), a)
+	if n.clock.onAlarm != nil {
+		return n.clock.onAlarm(ctx, nil, a)
+	}
+	return n.Broadcast(ctx, "alarm")
+}
+
+func (n *nurse) Receive(w http.ResponseWriter, req *http.Request) { n.Connect(w, req) }
+
+func (n *nurse) After(_ context.Context, wait time.Duration) error {
+	return n.Storage().Alarms().Set(time.Now().Add(wait))
+}
+
+// hospital is a runtime with wards of at most two nurses.
+type hospital struct {
+	rt     *dog.Runtime
+	wards  *dog.Namespace[ward]
+	family *dog.Family[ward, nurse]
+}
+
+func newHospital(t *testing.T, options dog.Options, clock *clockwork) *hospital {
+	t.Helper()
+	h := &hospital{rt: dogtest.New(t, options)}
+	nurses, err := dog.RegisterReplica(h.rt, "nurse", func(n *nurse) { n.clock = clock })
+	require.NoError(t, err)
+	time.Sleep(time.Second) // what is due has the time to be tried in vain
+	h.wards, err = dog.RegisterGroup(h.rt, "ward", func(w *ward) { w.Limit, w.MaxReplicas, w.clock = 1, 2, clock })
+	require.NoError(t, err)
+	h.family = dog.Link(h.wards, nurses)
+	return h
+}
+
+func (h *hospital) nurse(t *testing.T, ward, name string) dog.Stub[nurse] {
+	t.Helper()
+	stub, err := dog.Identify(context.Background(), h.wards.Named(ward), name, h.family)
+	require.NoError(t, err)
+	return stub
+}
+
+func (h *hospital) replicas(ward string) (names []string) {
+	for r := range h.family.Replicas(h.wards.Named(ward)) {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+func TestGroupsAndReplicasHaveAlarms(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ctx := context.Background()
+		engine := prompt()
+		clock := newClockwork(nil)
+		options := dog.Options{Store: engine, Retire: time.Minute, Linger: time.Minute}
+		h := newHospital(t, options, clock)
+		for _, name := range []string{"ann", "bea"} {
+			stub := h.nurse(t, "west", name)
+			require.NoError(t, dog.Do(ctx, stub, (*nurse).After, time.Hour))
+		}
+		require.NoError(t, dog.Do(ctx, h.wards.Named("west"), (*ward).After, time.Hour))
+		time.Sleep(10 * time.Minute)
+		require.Zero(t, count(h.rt), "all have been retired")
+		// Their places are taken when the two come back.
+		for _, name := range []string{"cat", "deb"} {
+			stub := h.nurse(t, "west", name)
+			stub.Release()
+		}
+		time.Sleep(50*time.Minute - 2*time.Second)
+		for _, name := range []string{"cat", "deb"} {
+			h.nurse(t, "west", name)
+		}
+		time.Sleep(2 * time.Second)
+		rings := clock.heard()
+		require.Len(t, rings, 3)
+		require.ElementsMatch(t, []string{"nurse ann of west", "nurse bea of west", "ward west"},
+			[]string{rings[0].object, rings[1].object, rings[2].object})
+		require.ElementsMatch(t, []string{"ann", "bea", "cat", "deb"}, h.replicas("west"), "they are in their group's books")
+		time.Sleep(10 * time.Minute)
+		require.Zero(t, count(h.rt), "and retire like others")
+	})
+}
+
+func TestAReplicasAlarmSurvivesARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ctx := context.Background()
+		engine := prompt()
+		clock := newClockwork(nil)
+		h := newHospital(t, dog.Options{Store: engine}, clock)
+		ann := h.nurse(t, "west", "ann")
+		require.NoError(t, dog.Do(ctx, ann, (*nurse).After, time.Hour))
+		require.NoError(t, h.rt.Shutdown(ctx))
+		time.Sleep(2 * time.Hour)
+
+		h = newHospital(t, dog.Options{Store: engine}, clock)
+		rings := clock.heard()
+		require.Len(t, rings, 1)
+		require.Equal(t, "nurse ann of west", rings[0].object)
+		require.Equal(t, ann.ID(), h.nurse(t, "west", "ann").ID(), "she has room, so nobody else is made")
+	})
+}
+
+func TestALiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		clock := newClockwork(nil)
+		h := newHospital(t, dog.Options{}, clock)
+		stub := h.nurse(t, "west", "ann")
+		srv := dogtest.Serve(t, stub)
+		client := srv.Dial("/ws")
+		require.NoError(t, dog.Do(context.Background(), stub, (*nurse).After, time.Hour))
+		time.Sleep(time.Hour)
+		require.Len(t, clock.heard(), 1)
+		require.Equal(t, "alarm", client.Receive().String())
+		require.Equal(t, []string{"ann"}, h.replicas("west"))
+	})
+}
+
+func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ctx := context.Background()
+		engine := prompt()
+		clock := newClockwork(nil)
+		h := newHospital(t, dog.Options{Store: engine}, clock)
+		require.NoError(t, dog.Do(ctx, h.nurse(t, "west", "ann"), (*nurse).After, time.Hour))
+		require.NoError(t, h.rt.Shutdown(ctx))
+
+		rt := dogtest.New(t, dog.Options{Store: engine})
+		_, err := dog.RegisterReplica(rt, "nurse", func(n *nurse) { n.clock = clock })
+		require.NoError(t, err)
+		var limit atomic.Int32
+		limit.Store(1)
+		_, err = dog.RegisterGroup(rt, "ward", func(w *ward) { w.Limit = int(limit.Load()) })
+		require.NoError(t, err)
+		limit.Store(0) // no group with this limit starts
+		time.Sleep(2 * time.Hour)
+		require.Empty(t, clock.heard())
+		limit.Store(1)
+		time.Sleep(3 * time.Second)
+		require.Len(t, clock.heard(), 1)
+	})
+}

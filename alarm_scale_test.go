@@ -1,0 +1,89 @@
+package dog_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/store"
+)
+
+// stock stores alarms of sleepers, the one of each i at at(i), as if an earlier process had set them.
+func stock(t testing.TB, engine store.Engine, n int, at func(i int) time.Time) {
+	t.Helper()
+	rt, err := dog.New(dog.Options{Store: storeOf{lasting{engine}}})
+	require.NoError(t, err)
+	sleepers, err := dog.RegisterObject(rt, "sleeper", func(s *sleeper) { s.clock = newClockwork(nil) })
+	require.NoError(t, err)
+	require.NoError(t, rt.Shutdown(context.Background()))
+	for i := range n {
+		name := strconv.Itoa(i)
+		id := sleepers.Named(name).ID()
+		o := store.NewObject(engine, store.Identity{Namespace: 1, Base: store.Base(id[:24]), Name: name})
+		due := at(i).UnixNano()
+		require.NoError(t, o.SetAlarm(store.Alarm{Scheduled: due, At: due, Serial: 1}))
+		_, err := o.Commit()
+		require.NoError(t, err)
+	}
+}
+
+// lasting is an engine that outlives its runtime.
+type lasting struct{ store.Engine }
+
+func (lasting) Close() error { return nil }
+
+func TestAlarmsThatWaitCostNoGoroutines(t *testing.T) {
+	const n = 100_000
+	engine := store.NewMemory()
+	bubble(t, func(t *testing.T) {
+		began := time.Now()
+		stock(t, engine, n, func(i int) time.Time { return began.Add(time.Hour + time.Duration(i)*time.Second) })
+		clock := newClockwork(nil)
+		before := runtime.NumGoroutine()
+		d := newDormitory(t, dog.Options{Store: storeOf{engine}}, clock)
+		services := runtime.NumGoroutine() - before
+		time.Sleep(time.Hour + 10*time.Second)
+		require.Len(t, clock.heard(), 11)
+		require.Equal(t, services, runtime.NumGoroutine()-before)
+		d.stop()
+	})
+}
+
+func TestAlarmsBeyondTheWindowRunInTimeAndOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const n = 18_000 // more than are kept in memory
+		engine := prompt()
+		clock := newClockwork(nil)
+		options := dog.Options{Store: engine, EvictAfter: time.Second, MaxObjects: 1000}
+		d := newDormitory(t, options, clock)
+		hour := time.Now().Add(time.Hour)
+		order := rand.Perm(n)
+		for _, i := range order {
+			name := strconv.Itoa(i)
+			d.with(name, func(a *dog.Alarms) error { return a.Set(hour.Add(time.Duration(i) * time.Millisecond)) })
+		}
+		check := func(from, to int) {
+			t.Helper()
+			rings := clock.heard()
+			require.Equal(t, to-from, len(rings)) // not Len, which would print them
+			for i, r := range rings {
+				require.Equal(t, strconv.Itoa(from+i), r.object)
+				require.Equal(t, time.Hour+time.Duration(from+i)*time.Millisecond, r.at)
+			}
+		}
+		time.Sleep(time.Hour + 10*time.Second - 1)
+		check(0, 10_000)
+		d.stop()
+		newDormitory(t, options, clock)
+		time.Sleep(5 * time.Second)
+		check(10_000, 15_000)
+		time.Sleep(5 * time.Second)
+		check(15_000, n)
+	})
+}

@@ -1,0 +1,301 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+func TestAnAlarmRunsOnceAtItsTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var info dog.AlarmInfo
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.AlarmInfo) error {
+			info = a
+			return nil
+		}))
+		due := time.Now().Add(time.Hour)
+		d.with("ada", func(a *dog.Alarms) error { return a.SetNamed("tea", due, []byte("earl grey")) })
+		alarm, set := d.alarm("ada", "tea")
+		require.True(t, set)
+		require.True(t, due.Equal(alarm.At))
+		require.Equal(t, "earl grey", string(alarm.Payload))
+
+		time.Sleep(time.Hour - time.Nanosecond)
+		require.Empty(t, d.clock.heard())
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, []string{"ada/tea 0@3600"}, times(d.clock.heard()))
+		require.True(t, due.Equal(info.Scheduled))
+		require.Equal(t, dog.AlarmInfo{Name: "tea", Scheduled: info.Scheduled, Payload: []byte("earl grey")}, info)
+		_, set = d.alarm("ada", "tea")
+		require.False(t, set)
+		time.Sleep(9 * time.Hour)
+		require.Empty(t, d.clock.heard())
+		require.Equal(t, dog.AlarmStats{Runs: 1}, d.rt.Stats().Alarms)
+	})
+}
+
+func TestAnAlarmWakesAnObjectThatIsNotInMemory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{EvictAfter: time.Second}, newClockwork(nil))
+		d.after("ada", time.Hour)
+		time.Sleep(time.Minute)
+		require.Zero(t, count(d.rt))
+		time.Sleep(time.Hour)
+		require.Equal(t, []string{"ada/ 0@3600"}, times(d.clock.heard()), "it knows its name")
+	})
+}
+
+// count returns how many objects are in memory.
+func count(rt *dog.Runtime) (n int) {
+	for range rt.Objects() {
+		n++
+	}
+	return n
+}
+
+func TestSettingAnAlarmReplacesItsEarlierTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		for _, hours := range []time.Duration{3, 5, 2, 4} {
+			d.after("ada", hours*time.Hour)
+		}
+		d.with("ada", func(a *dog.Alarms) error { return a.SetNamed("b", time.Now().Add(time.Hour), nil) })
+		d.with("ada", func(a *dog.Alarms) error { return a.SetNamed("b", time.Now().Add(6*time.Hour), nil) })
+		time.Sleep(9 * time.Hour)
+		require.Equal(t, []string{"ada/ 0@14400", "ada/b 0@21600"}, times(d.clock.heard()))
+	})
+}
+
+func TestATimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		now := time.Now()
+		d.with("ada", func(a *dog.Alarms) error {
+			require.ErrorIs(t, a.Set(time.Time{}), dog.ErrZeroTime)
+			require.NoError(t, a.Set(now.Add(-time.Hour)))
+			alarm, _, err := a.Get("")
+			require.True(t, now.Equal(alarm.At))
+			return err
+		})
+		require.Equal(t, []string{"ada/ 0@0"}, times(d.clock.heard()))
+		d.with("ada", func(a *dog.Alarms) error { return a.Set(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)) })
+		alarm, _ := d.alarm("ada", "")
+		require.Equal(t, 2262, alarm.At.UTC().Year())
+	})
+}
+
+func TestAnObjectMayHaveManyAlarms(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		d.with("ada", func(a *dog.Alarms) error {
+			for i, name := range []string{"d", "b", "", "c", "a"} {
+				if err := a.SetNamed(name, time.Now().Add(time.Duration(i)*time.Hour+time.Hour), nil); err != nil {
+					return err
+				}
+			}
+			existed, err := a.Delete("c")
+			require.True(t, existed)
+			require.NoError(t, err)
+			existed, err = a.Delete("c")
+			require.False(t, existed)
+			return err
+		})
+		require.Equal(t, []string{"d", "b", "", "a"}, d.all("ada"))
+		time.Sleep(9 * time.Hour)
+		require.Equal(t, []string{"ada/d 0@3600", "ada/b 0@7200", "ada/ 0@10800", "ada/a 0@18000"}, times(d.clock.heard()))
+	})
+}
+
+func TestAlarmsMayChangeWhileTheyAreListed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		hours := func(n int) time.Time { return time.Now().Add(time.Duration(n) * time.Hour) }
+		d.with("ada", func(a *dog.Alarms) error {
+			for i, name := range []string{"a", "b", "c", "d"} {
+				require.NoError(t, a.SetNamed(name, hours(i+1), nil))
+			}
+			var seen []string
+			for alarm, err := range a.All() {
+				require.NoError(t, err)
+				if seen = append(seen, alarm.Name); alarm.Name == "a" {
+					_, err := a.Delete("b")
+					require.NoError(t, err)
+					require.NoError(t, a.SetNamed("c", hours(9), nil))
+					require.NoError(t, a.SetNamed("e", hours(8), nil))
+				}
+			}
+			require.Equal(t, []string{"a", "d"}, seen)
+			return nil
+		})
+		require.Equal(t, []string{"a", "d", "e", "c"}, d.all("ada"))
+	})
+}
+
+func TestAlarmsAreUndoneWithTheTransaction(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		wrong := errors.New("wrong")
+		hour := time.Now().Add(time.Hour)
+		d.with("ada", func(a *dog.Alarms) error { return a.SetNamed("kept", hour.Add(time.Hour), nil) })
+		err := d.try("ada", func(_ context.Context, s *sleeper) error {
+			a := s.Storage().Alarms()
+			require.ErrorIs(t, s.Storage().Transaction(func() error {
+				require.NoError(t, a.SetNamed("undone", hour, nil))
+				_, err := a.Delete("kept")
+				require.NoError(t, err)
+				return wrong
+			}), wrong)
+			require.NoError(t, a.SetNamed("own", hour, nil))
+			panic("gone")
+		})
+		require.ErrorIs(t, err, dog.ErrReset)
+		require.Equal(t, []string{"kept"}, d.all("ada"))
+		time.Sleep(9 * time.Hour)
+		require.Equal(t, []string{"ada/kept 0@7200"}, times(d.clock.heard()))
+	})
+}
+
+func TestDeleteAllDeletesTheAlarms(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		d.after("ada", time.Hour)
+		require.NoError(t, d.try("ada", func(_ context.Context, s *sleeper) error { return s.Storage().DeleteAll() }))
+		require.Empty(t, d.all("ada"))
+		time.Sleep(9 * time.Hour)
+		require.Empty(t, d.clock.heard())
+	})
+}
+
+func TestAlarmsHaveLimits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		hour := time.Now().Add(time.Hour)
+		d.with("ada", func(a *dog.Alarms) error {
+			require.ErrorIs(t, a.SetNamed(strings.Repeat("x", 2049), hour, nil), dog.ErrTooBig)
+			require.ErrorIs(t, a.SetNamed("x", hour, make([]byte, 64<<10+1)), dog.ErrTooBig)
+			require.NoError(t, a.SetNamed(strings.Repeat("x", 2048), hour, make([]byte, 64<<10)))
+			return nil
+		})
+		alarm, set := d.alarm("ada", strings.Repeat("x", 2048))
+		require.True(t, set)
+		require.Len(t, alarm.Payload, 64<<10)
+	})
+}
+
+// numb is an object without OnAlarm.
+type numb struct{ dog.Object }
+
+func (n *numb) Set(_ context.Context, at time.Time) error { return n.Storage().Alarms().Set(at) }
+
+func TestATypeWithoutOnAlarmSetsNone(t *testing.T) {
+	rt := dogtest.New(t, dog.Options{})
+	numbs, err := dog.RegisterObject[numb](rt, "numb", nil)
+	require.NoError(t, err)
+	err = dog.Do(t.Context(), numbs.Named("x"), (*numb).Set, time.Now())
+	require.ErrorIs(t, err, dog.ErrNoAlarmHandler)
+	require.ErrorContains(t, err, "dog_test.numb")
+}
+
+func TestAlarmsBelongToTheTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(nil))
+		var stray *dog.Alarms
+		d.with("ada", func(a *dog.Alarms) error {
+			stray = a
+			return a.Set(time.Now().Add(time.Hour))
+		})
+		require.ErrorIs(t, stray.Set(time.Now()), dog.ErrOutsideTurn)
+		_, _, err := stray.Get("")
+		require.ErrorIs(t, err, dog.ErrOutsideTurn)
+		_, err = stray.Delete("")
+		require.ErrorIs(t, err, dog.ErrOutsideTurn)
+		for _, err := range stray.All() {
+			require.ErrorIs(t, err, dog.ErrOutsideTurn)
+		}
+	})
+}
+
+func TestAlarmsOfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.AlarmInfo) error {
+			return dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
+		}))
+		hour := time.Now().Add(time.Hour)
+		d.with("ada", func(a *dog.Alarms) error {
+			for i, name := range []string{"a", "b", "c"} {
+				require.NoError(t, a.SetNamed(name, hour.Add(time.Duration(i)), nil))
+			}
+			require.NoError(t, a.SetNamed("d", hour.Add(2), nil))
+			return nil
+		})
+		d.after("bob", time.Hour)
+		time.Sleep(time.Hour + time.Second)
+		require.Len(t, d.clock.heard(), 2, "those of others run at the same time")
+		require.Equal(t, []string{"b", "c", "d"}, d.all("ada"), "other events run, and do not see the one that runs")
+		time.Sleep(time.Hour)
+		require.Equal(t, []string{"ada/b 0@3660", "ada/c 0@3720", "ada/d 0@3780"}, times(d.clock.heard()))
+		require.Empty(t, d.clock.twice)
+	})
+}
+
+func TestInsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, _ dog.AlarmInfo) error {
+			a := s.Storage().Alarms()
+			_, set, err := a.Get("")
+			require.False(t, set)
+			for range a.All() {
+				t.Error("there are alarms")
+			}
+			return err
+		}))
+		d.after("ada", time.Hour)
+		time.Sleep(time.Hour)
+		require.Len(t, d.clock.heard(), 1)
+	})
+}
+
+func TestAnAlarmMayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		left := 4
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, a dog.AlarmInfo) error {
+			if left--; left > 0 {
+				return s.Storage().Alarms().Set(a.Scheduled)
+			}
+			return s.Storage().Alarms().Set(time.Now().Add(time.Minute))
+		}))
+		d.after("ada", time.Hour)
+		time.Sleep(time.Hour)
+		require.Equal(t, []string{"ada/ 0@3600", "ada/ 0@3600", "ada/ 0@3600", "ada/ 0@3600"}, times(d.clock.heard()))
+		_, set := d.alarm("ada", "")
+		require.True(t, set)
+		time.Sleep(time.Minute)
+		require.Len(t, d.clock.heard(), 1)
+	})
+}
+
+func TestShutdownLetsNoAlarmBeginAndWaitsForThoseUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ended := false
+		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.AlarmInfo) error {
+			err := dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
+			ended = true
+			return err
+		}))
+		d.after("ada", time.Hour)
+		d.after("bob", time.Hour+time.Second)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		d.stop()
+		require.True(t, ended)
+		require.Equal(t, []string{"ada/ 0@3600"}, times(d.clock.heard()))
+	})
+}

@@ -1,0 +1,126 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// Errors of backups, exports and imports.
+var (
+	// ErrNoStore: there is nothing to back up, since Options.Store is nil.
+	ErrNoStore = errors.New("dog: Options.Store is nil")
+
+	// ErrNotEmpty: [Stub.Import] was asked to replace what an object has stored. Delete that first.
+	ErrNotEmpty = errors.New("dog: the object has stored something already")
+)
+
+var errImported = errors.New("dog: object was imported")
+
+// Backup writes a copy of the store into a directory, which must not exist, while everything goes on. The copy has all that
+// was committed before the call, and of each object a state in which it has been; it is opened like the original. It is
+// complete and durable when Backup returns nil.
+//
+// In a handler Backup gives up the turn. Errors: [ErrNoStore], [ErrNotRunning], [ErrShutdown], [ErrStoreFull],
+// [ErrStoreFailed], those of the file system, [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's end.
+func (rt *Runtime) Backup(ctx context.Context, dir string) error {
+	if rt == nil || rt.ctx == nil {
+		return ErrNotRunning
+	}
+	if rt.opts.Store == nil {
+		return ErrNoStore
+	}
+	leave, err := rt.enterFrom(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return await(ctx, func() error { return rt.engine.Backup(ctx, dir) })
+}
+
+// Export writes what the object has stored to a SQLite file, which must not exist: its database, and besides its keys, its
+// alarms, and what else [Stub.Import] needs, in tables whose names begin with "_dog_". All of that is durable before there is
+// a file.
+//
+// Export waits for the object's turn and keeps it until the file is written; the object is not started for it. It belongs
+// into maintenance, not into requests. An object that has nothing stored gives a file without rows. In a handler Export gives
+// up the turn. Of a replica that is not in memory the group is started.
+//
+// Errors: those of [Stub.Delete], [ErrNoSQL] when Options.Store has no SQLite, and those of the file system.
+func (s Stub[T]) Export(ctx context.Context, file string) error {
+	files, err := s.files()
+	if err != nil {
+		return err
+	}
+	return administer(ctx, s.to, func(st *Storage) (<-chan error, error) {
+		o := st.inst.obj
+		if earlier := o.gate.Outcome(); earlier != nil {
+			if err := o.told(ctx, earlier, nil); err != nil {
+				return nil, err
+			}
+		}
+		if err := st.enter(); err != nil {
+			return nil, err
+		}
+		defer st.leave()
+		return nil, files.Export(file, st.data.Pages(), st.data.Archive(o.ns.name, o.name, o.id.String()))
+	})
+}
+
+// Import stores what a SQLite file holds: one that [Stub.Export] has written, of this object or another one, of this type or
+// another, or any other, which becomes the object's SQL database. All of it is stored, or nothing, and durable when Import
+// returns nil.
+//
+// Import waits for the object's turn; the object is not started for it. An object in memory is reset, and its sockets are
+// closed with 1011, since it knows nothing of what has been stored. In a handler Import gives up the turn. What is imported
+// is in memory until it is stored, so objects should be small against that.
+//
+// Errors: [ErrNotEmpty] when the object has stored something, those of [Stub.Export], [ErrStoreCorrupt] when the file is
+// damaged or not what it should be, [ErrNoAlarmHandler] when it has alarms and the type has no OnAlarm.
+func (s Stub[T]) Import(ctx context.Context, file string) error {
+	files, err := s.files()
+	if err != nil {
+		return err
+	}
+	return administer(ctx, s.to, func(st *Storage) (<-chan error, error) {
+		if err := st.load(files, file); err != nil {
+			return nil, errors.Join(err, st.rollback(err))
+		}
+		return st.replaced(errImported)
+	})
+}
+
+// load reads a file into the transaction.
+func (s *Storage) load(files store.Files, file string) error {
+	o := s.inst.obj
+	_, found, err := store.Find(o.runtime().engine, o.id.base())
+	if err != nil {
+		return err
+	}
+	if found {
+		return ErrNotEmpty
+	}
+	if err := s.write(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return files.Import(file, s.data.Pages(), store.ArchiveTables, func(table string, row []any) error {
+		if table == store.AlarmsTable && !o.ns.alarms {
+			return fmt.Errorf("%w: %s", ErrNoAlarmHandler, o.ns.typ.Elem())
+		}
+		return s.data.Unarchive(table, row)
+	})
+}
+
+// files returns what reads and writes files for the store, or ErrNoSQL.
+func (s Stub[T]) files() (store.Files, error) {
+	if s.to == nil {
+		return nil, ErrNotRunning
+	}
+	if files, ok := s.to.runtime().engine.(store.Files); ok {
+		return files, nil
+	}
+	return nil, store.ErrNoSQL
+}

@@ -1,0 +1,206 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+// Call runs a method of an object, group or replica as an event of it, and returns what the method returns:
+//
+//	total, err := dog.Call(ctx, counters.Named("a"), (*Counter).Add, 3)
+//
+// method is a method expression of T, of an exported method. [Call0], [Do] and [Do0] are the same for methods without an
+// argument, without a result, and without either. Of a replica it takes no place.
+//
+// The method sees the values of ctx, and its context ends when ctx does, as well as with the object. A handler's own context is
+// not passed on in this way: a call goes on when the caller's object is reset. Call waits for the turn of the object as long as
+// ctx lasts. Once the method runs, Call returns after it has returned, since it runs in the goroutine of the caller; if ctx has
+// ended by then, what the method did stays, and the error is the cause of ctx's end.
+//
+// Argument and result are handed over as they are, so what they point at must not be changed afterwards by who has given it away.
+//
+// In a handler Call gives up the turn. It begins when what the caller's object stored before is durable, and the result is
+// returned when what the callee stored before is. Calls of one goroutine run in the order in which they are made.
+//
+// When the error is not nil the result is the zero value. Errors: what the method returned; [ErrReset] when the object was reset
+// meanwhile, by a panic of the method, say, or could not make durable what it stored; [ErrOverloaded] when Options.MaxWaiting
+// events wait for the object; [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction], [ErrShutdown], [ErrReplicaGone],
+// [ErrNotRunning], [ErrNotMethod], and the cause of ctx's end.
+func Call[T, A, R any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) (R, error), arg A) (R, error) {
+	var result, none R
+	err := call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) (err error) {
+		result, err = method(v.(*T), ctx, arg)
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return result, nil
+}
+
+// Call0 is [Call] for a method without an argument.
+func Call0[T, R any](ctx context.Context, to Stub[T], method func(*T, context.Context) (R, error)) (R, error) {
+	var result, none R
+	err := call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) (err error) {
+		result, err = method(v.(*T), ctx)
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return result, nil
+}
+
+// Do is [Call] for a method without a result.
+func Do[T, A any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) error, arg A) error {
+	return call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) error {
+		return method(v.(*T), ctx, arg)
+	})
+}
+
+// Do0 is [Call] for a method without an argument and without a result.
+func Do0[T any](ctx context.Context, to Stub[T], method func(*T, context.Context) error) error {
+	return call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) error {
+		return method(v.(*T), ctx)
+	})
+}
+
+// ErrNotMethod is the error of [Call] for a function that is no exported method of the object's type.
+var ErrNotMethod = errors.New("dog: not an exported method of the object's type")
+
+// work is what an event of an object does with the user's value.
+type work = func(ctx context.Context, v any) error
+
+// call is Call for the method with this code pointer, which run runs.
+func call(ctx context.Context, to target, pc uintptr, run work) error {
+	if to == nil {
+		return ErrNotRunning
+	}
+	ns := to.namespace()
+	method, err := ns.methodAt(pc)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if caller := turn.From(ctx); caller != nil {
+		return callFrom(ctx, caller, to, method, run)
+	}
+	if err := ns.rt.enter(); err != nil {
+		return err
+	}
+	defer ns.rt.leave()
+	from := turn.Inside(nil, ctx)
+	return reach(ctx, &from, to, method, run)
+}
+
+// callFrom is call in a handler, whose event is caller.
+func callFrom(ctx context.Context, caller *turn.Event, to target, method string, run work) error {
+	leave, err := to.runtime().enterFrom(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	wait, err := giveUp(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer wait.Resume()
+	if err := wait.durable(ctx); err != nil {
+		return err
+	}
+	from := turn.Inside(caller, ctx)
+	return reach(ctx, &from, to, method, run)
+}
+
+// reach runs a method of the object that to leads to.
+func reach(ctx context.Context, from *turn.Origin, to target, method string, run work) error {
+	from.Limit = to.runtime().opts.MaxWaiting
+	for {
+		o, err := to.object()
+		if err != nil {
+			return err
+		}
+		err = o.call(ctx, from, method, run)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil, !errors.Is(err, errRetired):
+			return err
+		}
+		if err := to.retired(o); err != nil {
+			return err
+		}
+	}
+}
+
+// call runs a method of the object on behalf of the holder of ctx.
+func (o *object) call(ctx context.Context, from *turn.Origin, method string, run work) error {
+	queued := o.trace().clock()
+	inst, e, err := o.begin(ctx, from)
+	if err != nil {
+		return err
+	}
+	var outcome <-chan error
+	err = inst.protect(e, EventCall, method, queued, true, func(life context.Context, v any) error {
+		err := within(ctx, e, v, run)
+		outcome = o.gate.Outcome()
+		return err
+	})
+	if outcome != nil {
+		err = o.told(ctx, outcome, err)
+	}
+	return err
+}
+
+// within runs a handler in an event of an object on behalf of the holder of ctx, for no longer than ctx lasts.
+func within(ctx context.Context, e *turn.Event, v any, run work) error {
+	if turn.Unbounded(ctx) {
+		return run(e, v)
+	}
+	bounded := e.Within(ctx)
+	defer bounded.Release()
+	return run(bounded, v)
+}
+
+// told waits until a result, err, of a handler may be told to the holder of ctx, and returns what to tell: err, or why not that.
+func (o *object) told(ctx context.Context, outcome <-chan error, err error) error {
+	var lost error
+	select {
+	case lost = <-outcome:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err != nil && errors.Is(err, lost) { // what was stored has been undone because of err, which may tell of what was stored before
+		lost = o.gate.Wait(ctx)
+	}
+	switch {
+	case lost == nil:
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return o.lostError(lost)
+}
+
+// methodAt returns the name of the method of the namespace's type with this code pointer.
+func (ns *namespace) methodAt(pc uintptr) (name string, err error) {
+	if name, ok := ns.methods[pc]; ok {
+		return name, nil
+	}
+	return "", fmt.Errorf("%w: %s", ErrNotMethod, ns.typ)
+}
+
+// methodsOf returns the names of the exported methods of a type by their code pointers.
+func methodsOf(typ reflect.Type) map[uintptr]string {
+	names := make(map[uintptr]string, typ.NumMethod())
+	for m := range typ.Methods() {
+		names[m.Func.Pointer()] = m.Name
+	}
+	return names
+}

@@ -1,0 +1,434 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// clerk is an object that does what its callers say.
+type clerk struct {
+	dog.Object
+	done int
+}
+
+var noCaller = context.Background()
+
+type errand = func(ctx context.Context, c *clerk) error
+
+func (c *clerk) Run(ctx context.Context, f errand) error { return f(ctx, c) }
+
+func (c *clerk) Ask(ctx context.Context, f func(ctx context.Context, c *clerk) (string, error)) (string, error) {
+	return f(ctx, c)
+}
+
+func (c *clerk) Count(context.Context) (int, error) { return c.done, nil }
+
+func (c *clerk) Tick(context.Context) error { c.done++; return nil }
+
+func (c *clerk) hidden(context.Context) error { return nil }
+
+// strangersTick has the form of a method expression.
+func strangersTick(c *clerk, ctx context.Context) error { return c.Tick(ctx) } //nolint:revive // see above
+
+func newClerks(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[clerk]) {
+	t.Helper()
+	rt := dogtest.New(t, options)
+	clerks, err := dog.RegisterObject[clerk](rt, "clerk", nil)
+	require.NoError(t, err)
+	return rt, clerks
+}
+
+func run(ctx context.Context, to dog.Stub[clerk], f errand) error {
+	return dog.Do(ctx, to, (*clerk).Run, f)
+}
+
+// idle waits in a handler for a while of virtual time, or until its context ends.
+func idle(ctx context.Context, d time.Duration) error {
+	return dog.Await(ctx, func() error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+}
+
+type drawer[V any] struct {
+	dog.Object
+	value V
+}
+
+func (b *drawer[V]) Put(_ context.Context, v V) error { b.value = v; return nil }
+
+func (b *drawer[V]) Get(context.Context) (V, error) { return b.value, nil }
+
+func (l *lobby) Greet(_ context.Context, who string) (string, error) {
+	return l.Name() + " greets " + who, nil
+}
+
+func (r *room) Greet(_ context.Context, who string) (string, error) {
+	return "a room greets " + who, nil
+}
+
+func TestCallsOfAllForms(t *testing.T) {
+	_, clerks := newClerks(t, dog.Options{})
+	ada := clerks.Named("ada")
+	require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+	n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.NoError(t, dog.Do(noCaller, ada, (*clerk).Run, func(ctx context.Context, c *clerk) error { return c.Tick(ctx) }))
+	text, err := dog.Call(noCaller, ada, (*clerk).Ask, func(_ context.Context, c *clerk) (string, error) {
+		return fmt.Sprint(c.Name(), c.done), nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, "ada2", text)
+}
+
+func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, 1, &hooks{})
+		text, err := dog.Call(noCaller, h.group, (*lobby).Greet, "ada")
+		require.NoError(t, err)
+		require.Equal(t, "main greets ada", text)
+		h.enter("ada")
+		stub, err := h.identify(noCaller, "bob")
+		require.NoError(t, err)
+		loads := h.loads()
+		for range 3 { // more than there is room for
+			text, err = dog.Call(noCaller, stub, (*room).Greet, "bob")
+			require.NoError(t, err)
+			require.Equal(t, "a room greets bob", text)
+		}
+		require.Equal(t, loads, h.loads(), "a call takes no place")
+
+		stub.Release()
+		time.Sleep(2 * time.Minute)
+		_, err = dog.Call(noCaller, stub, (*room).Greet, "bob")
+		require.ErrorIs(t, err, dog.ErrReplicaGone)
+
+		boxes, err := dog.RegisterObject[drawer[string]](h.rt, "drawer", nil)
+		require.NoError(t, err)
+		require.NoError(t, dog.Do(noCaller, boxes.Named("a"), (*drawer[string]).Put, "hello"))
+		text, err = dog.Call0(noCaller, boxes.Named("a"), (*drawer[string]).Get)
+		require.NoError(t, err)
+		require.Equal(t, "hello", text)
+	})
+}
+
+func TestOnlyExportedMethodsAreCalled(t *testing.T) {
+	var events []string
+	_, clerks := newClerks(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+		if e.Kind == dog.EventCall {
+			events = append(events, e.Method)
+		}
+	}}})
+	ada := clerks.Named("ada")
+	require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+	for name, f := range map[string]func(*clerk, context.Context) error{
+		"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
+		"unexported": (*clerk).hidden, "nil": nil,
+	} {
+		require.ErrorIs(t, dog.Do0(noCaller, ada, f), dog.ErrNotMethod, name)
+	}
+	require.Equal(t, []string{"Tick"}, events)
+	require.ErrorIs(t, dog.Do0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), dog.ErrNotRunning)
+}
+
+func TestAnErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
+	_, clerks := newClerks(t, dog.Options{})
+	refused := &dog.CloseError{Code: 3001}
+	text, err := dog.Call(noCaller, clerks.Named("ada"), (*clerk).Ask, func(context.Context, *clerk) (string, error) {
+		return "half", fmt.Errorf("asked: %w", refused)
+	})
+	var got *dog.CloseError
+	require.ErrorAs(t, err, &got)
+	require.Same(t, refused, got)
+	require.Empty(t, text)
+}
+
+func TestAMethodLastsNoLongerThanItsCallersContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{})
+		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		limited, cancel := context.WithTimeout(context.WithValue(noCaller, cellWork{}, "value"), time.Minute)
+		defer cancel()
+		began := time.Now()
+		err := run(limited, ada, func(ctx context.Context, c *clerk) error {
+			require.Equal(t, "value", ctx.Value(cellWork{}))
+			return run(ctx, bob, func(ctx context.Context, c *clerk) error {
+				deadline, ok := ctx.Deadline()
+				require.True(t, ok)
+				require.Equal(t, began.Add(time.Minute), deadline)
+				err := idle(ctx, time.Hour)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				c.done++
+				return nil
+			})
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, began.Add(time.Minute), time.Now())
+		n, err := dog.Call0(noCaller, bob, (*clerk).Count)
+		require.NoError(t, err)
+		require.Equal(t, 1, n, "what the method did stays")
+
+		reason := errors.New("enough")
+		canceled, stop := context.WithCancelCause(noCaller)
+		time.AfterFunc(time.Second, func() { stop(reason) })
+		require.ErrorIs(t, run(canceled, ada, func(ctx context.Context, _ *clerk) error { return idle(ctx, time.Hour) }), reason)
+		require.ErrorIs(t, run(canceled, ada, func(context.Context, *clerk) error { panic("unreachable") }), reason)
+	})
+}
+
+func TestACallThatWaitsForItsTurnGivesUpWithItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{})
+		ada := clerks.Named("ada")
+		go func() {
+			_ = run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+				return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return idle(ctx, time.Hour) })
+			})
+		}()
+		synctest.Wait()
+		limited, cancel := context.WithTimeout(noCaller, time.Minute)
+		defer cancel()
+		require.ErrorIs(t, run(limited, ada, func(context.Context, *clerk) error { panic("unreachable") }), context.DeadlineExceeded)
+		n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+		require.NoError(t, err)
+		require.Zero(t, n)
+	})
+}
+
+func TestACallGivesUpTheCallersTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{})
+		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		log := make(chan string, 10)
+		require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+			require.NoError(t, dog.Go(ctx, func(context.Context) error { log <- "another event of ada"; return nil }))
+			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
+				err := idle(ctx, time.Second)
+				log <- "bob"
+				return errors.Join(err, run(ctx, ada, func(context.Context, *clerk) error { log <- "back at ada"; return nil }))
+			})
+			log <- "ada"
+			return errors.Join(err, run(ctx, ada, func(context.Context, *clerk) error { log <- "ada herself"; return nil }))
+		}))
+		for _, want := range []string{"another event of ada", "bob", "back at ada", "ada", "ada herself"} {
+			require.Equal(t, want, <-log)
+		}
+	})
+}
+
+func TestCallsThatCannotBeMade(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{})
+		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		kept := func(ctx context.Context, f func(ctx context.Context) error) error {
+			var err error
+			return errors.Join(dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { err = f(ctx); return nil }), err)
+		}
+		err := run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+			return kept(ctx, func(ctx context.Context) error {
+				return run(ctx, bob, func(ctx context.Context, _ *clerk) error { return dog.Do0(ctx, ada, (*clerk).Tick) })
+			})
+		})
+		require.ErrorIs(t, err, dog.ErrDeadlock)
+
+		var stale context.Context
+		require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+			stale = ctx
+			err := c.Storage().Transaction(func() error { return dog.Do0(ctx, bob, (*clerk).Tick) })
+			require.ErrorIs(t, err, dog.ErrInTransaction)
+			return nil
+		}))
+		require.ErrorIs(t, dog.Do0(stale, bob, (*clerk).Tick), dog.ErrOutsideTurn)
+		n, err := dog.Call0(noCaller, bob, (*clerk).Count)
+		require.NoError(t, err)
+		require.Zero(t, n)
+	})
+}
+
+func TestCallsBeyondTheBoundAreRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{MaxWaiting: 2})
+		ada := clerks.Named("ada")
+		results := make(chan error, 5)
+		for range 5 {
+			go func() {
+				results <- run(noCaller, ada, func(context.Context, *clerk) error { time.Sleep(time.Second); return nil }) // keeps the turn
+			}()
+			synctest.Wait()
+		}
+		for range 2 {
+			require.ErrorIs(t, <-results, dog.ErrOverloaded)
+		}
+		for range 3 {
+			require.NoError(t, <-results)
+		}
+	})
+}
+
+func TestAPanicOfAMethodIsAResetForItsCaller(t *testing.T) {
+	_, clerks := newClerks(t, dog.Options{})
+	ada, bob := clerks.Named("ada"), clerks.Named("bob")
+	require.NoError(t, dog.Do0(noCaller, bob, (*clerk).Tick))
+	require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+		c.done++
+		err := run(ctx, bob, func(context.Context, *clerk) error { panic(io.ErrNoProgress) })
+		require.ErrorIs(t, err, dog.ErrReset)
+		require.ErrorIs(t, err, io.ErrNoProgress)
+		var p *dog.PanicError
+		require.ErrorAs(t, err, &p)
+		require.Equal(t, 1, c.done)
+		n, err := dog.Call0(ctx, bob, (*clerk).Count)
+		require.Zero(t, n, "the next call finds a new object")
+		return err
+	}))
+}
+
+func TestAMethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{})
+		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+				return run(ctx, bob, func(context.Context, *clerk) error { runtime.Goexit(); return nil })
+			})
+			t.Error("the goroutine goes on")
+		}()
+		<-ended
+		n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+		require.NoError(t, err)
+		require.Zero(t, n, "both have been reset")
+	})
+}
+
+func TestAResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{})
+		ada := clerks.Named("ada")
+		reason := errors.New("enough")
+		var underWay, waiting error
+		var all sync.WaitGroup
+		all.Go(func() {
+			underWay = run(noCaller, ada, func(ctx context.Context, c *clerk) error { c.done++; return idle(ctx, time.Hour) })
+		})
+		synctest.Wait()
+		all.Go(func() {
+			_ = run(noCaller, ada, func(_ context.Context, c *clerk) error {
+				time.Sleep(time.Second)
+				c.Abort(reason)
+				return nil
+			})
+		})
+		synctest.Wait()
+		all.Go(func() {
+			waiting = run(noCaller, ada, func(_ context.Context, c *clerk) error {
+				require.Zero(t, c.done)
+				return nil
+			})
+		})
+		all.Wait()
+		require.ErrorIs(t, underWay, dog.ErrReset)
+		require.ErrorIs(t, underWay, reason)
+		require.NoError(t, waiting)
+	})
+}
+
+func TestACallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, clerks := newClerks(t, dog.Options{})
+		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		reason := errors.New("enough")
+		finished := false
+		err := run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+			time.AfterFunc(time.Second, func() { c.Abort(reason) })
+			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
+				err := idle(ctx, time.Minute)
+				finished = err == nil
+				return err
+			})
+			require.ErrorIs(t, err, reason)
+			return nil
+		})
+		require.ErrorIs(t, err, reason)
+		require.True(t, finished, "the callee goes on, as when a client goes away")
+	})
+}
+
+func TestShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rt, clerks := newClerks(t, dog.Options{})
+		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		result := make(chan error, 1)
+		go func() {
+			result <- run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+				if err := idle(ctx, time.Second); err != nil {
+					return err
+				}
+				return dog.Do0(ctx, bob, (*clerk).Tick)
+			})
+		}()
+		synctest.Wait()
+		down := make(chan error, 1)
+		go func() { down <- rt.Shutdown(noCaller) }()
+		synctest.Wait()
+		require.ErrorIs(t, dog.Do0(noCaller, bob, (*clerk).Tick), dog.ErrShutdown)
+		require.NoError(t, <-result)
+		require.NoError(t, <-down)
+	})
+}
+
+func TestShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rt, clerks := newClerks(t, dog.Options{})
+		ada := clerks.Named("ada")
+		results := make(chan error, 2)
+		for range 2 { // one runs, one waits for the turn
+			go func() {
+				results <- run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+					return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return idle(ctx, time.Hour) })
+				})
+			}()
+		}
+		synctest.Wait()
+		impatient, cancel := context.WithTimeout(noCaller, time.Second)
+		defer cancel()
+		require.ErrorIs(t, rt.Shutdown(impatient), context.DeadlineExceeded)
+		require.ErrorIs(t, <-results, dog.ErrShutdown)
+		require.ErrorIs(t, <-results, dog.ErrShutdown)
+	})
+}
+
+func TestACallReachesAnObjectThatHasBeenEvicted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		rt, clerks := newClerks(t, dog.Options{EvictAfter: time.Second})
+		ada := clerks.Named("ada")
+		require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+		time.Sleep(time.Minute)
+		require.Empty(t, rt.Stats().Groups)
+		for range clerks.Objects() {
+			require.Fail(t, "the object is still in memory")
+		}
+		n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+		require.NoError(t, err)
+		require.Zero(t, n)
+	})
+}

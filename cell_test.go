@@ -1,0 +1,49 @@
+package dog_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// cell is a plain object that does what a test says.
+type cell struct{ dog.Object }
+
+type cellWork struct{}
+
+func (c *cell) Receive(_ http.ResponseWriter, req *http.Request) {
+	req.Context().Value(cellWork{}).(func(context.Context, *cell))(req.Context(), c)
+}
+
+// newCells registers cells in a runtime with options.
+func newCells(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[cell]) {
+	t.Helper()
+	rt := dogtest.New(t, options)
+	cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+	require.NoError(t, err)
+	return rt, cells
+}
+
+// inside runs f in a turn of an object, and returns its error, or another one when the object was reset.
+func inside(stub dog.Stub[cell], f func(ctx context.Context, c *cell) error) (err error) {
+	ran := false
+	work := func(ctx context.Context, c *cell) { err, ran = f(ctx, c), true }
+	req := httptest.NewRequestWithContext(context.WithValue(context.Background(), cellWork{}, work), "GET", "/", nil)
+	w := httptest.NewRecorder()
+	stub.ServeHTTP(w, req)
+	if !ran || w.Code != http.StatusOK {
+		return &answered{w.Code}
+	}
+	return err
+}
+
+// answered is the answer of an object that did not get to answer itself.
+type answered struct{ status int }
+
+func (a *answered) Error() string { return http.StatusText(a.status) }

@@ -1,0 +1,178 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+// instance is the life of an object from its start to its reset, hibernation or retirement.
+type instance struct {
+	// fixed
+	obj  *object
+	era  uint64          // the resets before it: sockets outlive a hibernation, not a reset
+	life context.Context // of its handlers; done when the instance ends
+	stop context.CancelCauseFunc
+
+	hibernates atomic.Bool // Object.Hibernate, once started
+	stopping   atomic.Bool // OnStop runs or waits for its turn
+
+	turn    turn.Lock
+	storage Storage
+	value   any // the user's object; nil until started. owned by the turn
+
+	// end makes a reset come before or after a commit, never between the decision to commit and the commit. It is taken by whoever has
+	// the turn while a transaction begins or is handed to the engine, by a reset, and before object.mu and all locks of gates and sockets.
+	end   sync.Mutex
+	ended error // why the instance is over. guarded by end
+}
+
+// errAsleep ends an instance whose object hibernates: the next event finds, or makes, another.
+var errAsleep = errors.New("dog: object hibernates")
+
+// started starts the instance if this is its first event. When that fails, the event has ended.
+func (inst *instance) started(e *turn.Event) error {
+	if inst.value != nil {
+		return nil
+	}
+	began := inst.obj.trace().clock()
+	return inst.protect(e, EventStart, "", began, false, func(ctx context.Context, _ any) error {
+		if err := e.Keep(); err != nil {
+			return inst.reset(err)
+		}
+		defer e.Unkeep()
+		ns := inst.obj.ns
+		v := ns.build(inst)
+		base := ns.baseOf(v)
+		inst.hibernates.Store(base.Hibernate)
+		if err := inst.storage.start(base); err != nil {
+			return inst.reset(err)
+		}
+		if s, ok := v.(Starter); ok {
+			if err := s.OnStart(ctx); err != nil {
+				return inst.reset(err)
+			}
+		}
+		if b := inst.obj.books; b != nil { // from here on the group admits
+			if err := b.open(ns.groupOf(v)); err != nil {
+				return inst.reset(err)
+			}
+		}
+		inst.value = v
+		inst.obj.trace().objectStarted(inst.obj)
+		return nil
+	})
+}
+
+// run runs a handler in the event's turn and ends the event.
+func (inst *instance) run(e *turn.Event, kind EventKind, began time.Time, handle func(ctx context.Context, v any) error) error {
+	return inst.protect(e, kind, "", began, true, handle)
+}
+
+// protect runs a handler, commits what it stored, turns a panic into a reset, and ends the event when told to or when the instance
+// has been reset.
+func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle func(ctx context.Context, v any) error) (err error) {
+	trace := inst.obj.trace()
+	began := trace.clock()
+	returned := false
+	defer func() {
+		if !returned {
+			cause := &PanicError{Value: recover(), Stack: debug.Stack()}
+			if kind == EventReceive && cause.Value == http.ErrAbortHandler { // net/http's own way to break off an answer
+				err = http.ErrAbortHandler
+			} else {
+				err = inst.reset(cause)
+			}
+		}
+		if failed := inst.settle(err); failed != nil {
+			err = failed
+		}
+		if end || errors.Is(err, ErrReset) {
+			closed, misuse := e.End()
+			if closed != nil {
+				err = closed
+			}
+			if misuse != nil {
+				inst.obj.log().Error("a handler returned while another goroutine used its context: use dog.Go", "event", kind.String())
+			}
+		}
+		trace.eventDone(inst.obj, kind, method, queued, began, err)
+	}()
+	err = handle(e, inst.value)
+	returned = true
+	return err
+}
+
+// settle ends the transaction of a handler that has returned err. The error is that of a commit that failed, a ResetError.
+func (inst *instance) settle(err error) error {
+	s := &inst.storage
+	if !s.used.Load() {
+		return nil
+	}
+	defer func() {
+		if inst.turn.Closed() != nil {
+			s.release()
+		}
+	}()
+	if err != nil && s.rollbackOnError {
+		if failed := s.rollback(err); failed != nil {
+			return inst.reset(failed)
+		}
+		return nil
+	}
+	return s.commit()
+}
+
+// close lets nothing more come of the instance, and the next one begin. It returns why, if it was over already.
+func (inst *instance) close(err *ResetError) (first error) {
+	o := inst.obj
+	inst.end.Lock() // until the next instance may begin, whose events wait for it in object.queue
+	defer inst.end.Unlock()
+	if first := inst.turn.Close(err); first != nil {
+		return first
+	}
+	inst.ended = err
+	o.mu.Lock()
+	o.resets++
+	o.mu.Unlock()
+	// Until the sockets are closed, a handler that has not noticed yet is not heard.
+	o.gate.Shut(err)
+	if o.member != nil {
+		o.member.closeSocketsOf(inst)
+	}
+	o.gate.Recover()
+	o.mu.Lock()
+	o.endLocked(inst)
+	o.mu.Unlock()
+	return nil
+}
+
+// reset ends the instance: its memory is dropped, its transaction is undone, its sockets are closed with 1011, and calls under way
+// get the error it returns. The first cause stays. A nil panic value means that the handler's goroutine exits (runtime.Goexit).
+func (inst *instance) reset(cause error) error {
+	o := inst.obj
+	err := &ResetError{Object: o.id, Cause: cause}
+	if first := inst.close(err); first != nil {
+		return first
+	}
+	inst.stop(err)
+	inst.storage.abandon()
+	attrs := []any{"cause", cause}
+	if p, ok := errors.AsType[*PanicError](cause); ok {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	level := slog.LevelError
+	if errors.Is(cause, ErrDeleted) || errors.Is(cause, errImported) { // somebody wanted it
+		level = slog.LevelInfo
+	}
+	o.log().Log(context.Background(), level, "object reset", attrs...)
+	o.trace().objectStopped(o, err)
+	return err
+}

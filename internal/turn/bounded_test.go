@@ -1,0 +1,125 @@
+package turn_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+// newBounded returns the context of an event that a caller bounds, and what stops the event's object.
+func newBounded(t *testing.T, caller context.Context) (bounded *turn.Bounded, stop context.CancelCauseFunc) {
+	t.Helper()
+	life, stop := context.WithCancelCause(background)
+	e, err := begin(background, &turn.Lock{}, life, turn.Inside(nil, caller))
+	require.NoError(t, err)
+	bounded = e.Within(caller)
+	t.Cleanup(func() {
+		bounded.Release()
+		e.End()
+		stop(nil)
+	})
+	return bounded, stop
+}
+
+func TestABoundedContextEndsWithWhoeverEndsFirst(t *testing.T) {
+	reason := errors.New("reason")
+	for _, test := range []struct {
+		name  string
+		end   func(caller, object context.CancelCauseFunc)
+		err   error
+		cause error
+	}{
+		{"the caller", func(caller, _ context.CancelCauseFunc) { caller(reason) }, context.Canceled, reason},
+		{"the object", func(_, object context.CancelCauseFunc) { object(reason) }, context.Canceled, reason},
+		{"time", func(_, _ context.CancelCauseFunc) { time.Sleep(time.Minute) }, context.DeadlineExceeded, context.DeadlineExceeded},
+	} {
+		for _, asked := range []string{"before", "after", "by a context that derives from it"} {
+			t.Run(test.name+", asked "+asked, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					caller, cancel := context.WithCancelCause(background)
+					defer cancel(nil)
+					caller, expire := context.WithTimeout(caller, time.Minute)
+					defer expire()
+					bounded, stop := newBounded(t, caller)
+					require.NoError(t, bounded.Err())
+					require.NoError(t, context.Cause(bounded))
+					ctx := context.Context(bounded)
+					switch asked {
+					case "before":
+						select {
+						case <-ctx.Done():
+							require.Fail(t, "it has ended")
+						default:
+						}
+					case "by a context that derives from it":
+						derived, cancel := context.WithCancel(context.WithValue(bounded, key("c"), 1))
+						defer cancel()
+						ctx = derived
+					}
+					test.end(cancel, stop)
+					synctest.Wait()
+					require.ErrorIs(t, context.Cause(ctx), test.cause)
+					require.Equal(t, test.err, ctx.Err())
+					<-ctx.Done()
+					require.Equal(t, test.err, bounded.Err())
+				})
+			})
+		}
+	}
+}
+
+func TestABoundedContextHasTheCallersDeadlineAndValues(t *testing.T) {
+	caller, cancel := context.WithTimeout(context.WithValue(background, key("a"), 1), time.Hour)
+	defer cancel()
+	bounded, _ := newBounded(t, caller)
+	want, _ := caller.Deadline()
+	got, ok := bounded.Deadline()
+	require.True(t, ok)
+	require.Equal(t, want, got)
+	require.Equal(t, 1, bounded.Value(key("a")))
+	require.Same(t, bounded.Event, turn.From(bounded))
+	require.Same(t, bounded.Event, turn.From(context.WithValue(bounded, key("b"), 2)))
+	_ = bounded.Done()
+	require.Equal(t, 1, bounded.Value(key("a")))
+	require.Same(t, bounded.Event, turn.From(context.WithValue(bounded, key("b"), 2)))
+}
+
+func TestAReleasedContextHoldsNothingOfItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caller, cancel := context.WithCancelCause(background)
+		defer cancel(nil)
+		bounded, _ := newBounded(t, caller)
+		done := bounded.Done()
+		bounded.Release()
+		<-done
+		cancel(errors.New("too late"))
+		synctest.Wait()
+		require.Equal(t, context.Canceled, context.Cause(bounded))
+	})
+}
+
+func TestContextsThatBoundNothing(t *testing.T) {
+	life, stop := context.WithCancel(background)
+	defer stop()
+	e, err := begin(background, &turn.Lock{}, life, turn.Origin{})
+	require.NoError(t, err)
+	defer e.End()
+	ended, cancel := context.WithCancel(e)
+	defer cancel()
+	bounded := e.Within(ended)
+	defer bounded.Release()
+	require.True(t, turn.Unbounded(background))
+	require.True(t, turn.Unbounded(e))
+	require.True(t, turn.Unbounded(context.WithValue(e, key("a"), 1)))
+	require.True(t, turn.Unbounded(context.WithoutCancel(ended)))
+	require.False(t, turn.Unbounded(life))
+	require.False(t, turn.Unbounded(ended))
+	require.False(t, turn.Unbounded(bounded))
+	require.False(t, turn.Unbounded(context.WithValue(bounded, key("a"), 1)))
+}

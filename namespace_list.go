@@ -1,0 +1,240 @@
+package dog
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// ListObjects choose objects of a namespace. The zero value stands for all of them.
+//
+// A listing goes on where an earlier one ended with After, if the last object had a name, and with AfterID, if not. Replicas
+// count as without a name here, since groups may give the same ones.
+type ListObjects struct {
+	Prefix  string // only objects whose names begin with it; "": all, those without a name too
+	After   string // only objects after the one with this name, whether it exists or not
+	AfterID ID     // only objects without a name, after the one with this ID
+	Limit   int    // at most so many; 0: all
+}
+
+// An ObjectEntry is an object in a listing.
+type ObjectEntry struct {
+	ObjectInfo
+	Live   bool // it is in memory
+	Stored bool // it has stored something; perhaps that is not durable yet
+}
+
+// listPage is how many stored objects are read at a time, so that a listing keeps nothing of the store open while its caller
+// works.
+const listPage = 256
+
+// List returns the objects of the namespace that are in memory or have stored something, each once: those with a name in the
+// order of their names' bytes, then the others in the order of their IDs. No object is started for it. What comes or goes
+// meanwhile may be missing or not. A caller may do with the objects what it likes, delete them for example.
+//
+// It does not give up the turn. An error is the last item: the cause of ctx's end, [ErrListOptions] for a negative limit,
+// [ErrShutdown], [ErrNotRunning], and errors of reading.
+func (n *Namespace[T]) List(ctx context.Context, options ListObjects) iter.Seq2[ObjectEntry, error] {
+	return func(yield func(ObjectEntry, error) bool) {
+		if n == nil || n.ns == nil {
+			yield(ObjectEntry{}, ErrNotRunning)
+			return
+		}
+		if options.Limit < 0 {
+			yield(ObjectEntry{}, fmt.Errorf("%w: Limit is %d", ErrListOptions, options.Limit))
+			return
+		}
+		listed := 0
+		for entry, err := range n.ns.list(ctx, options) {
+			if !yield(entry, err) || err != nil {
+				return
+			}
+			if listed++; listed == options.Limit {
+				return
+			}
+		}
+	}
+}
+
+// A series is the part of a listing that has one kind of key.
+type series struct {
+	live   []*object // in memory when the listing began, and not listed yet, in the order of their keys
+	key    func(*object) string
+	stored func(from string) iter.Seq2[string, error] // keys of the stored objects, from one on
+	entry  func(key string) (entry ObjectEntry, list bool, err error)
+}
+
+// listName returns the name that is an object's own in its namespace.
+func (o *object) listName() string {
+	if o.member != nil {
+		return ""
+	}
+	return o.name
+}
+
+func (ns *namespace) list(ctx context.Context, options ListObjects) iter.Seq2[ObjectEntry, error] {
+	named := series{
+		key: (*object).listName,
+		stored: func(from string) iter.Seq2[string, error] {
+			return store.Named(ns.rt.engine, ns.number, options.Prefix, from)
+		},
+		entry: ns.namedEntry,
+	}
+	unnamed := series{
+		key:    func(o *object) string { return baseKey(o.id.base()) },
+		stored: ns.storedBases,
+		entry:  ns.unnamedEntry,
+	}
+	for _, o := range ns.live() {
+		switch name := o.listName(); {
+		case name == "" && o.id.String() > options.AfterID.String():
+			unnamed.live = append(unnamed.live, o)
+		case name > options.After && strings.HasPrefix(name, options.Prefix):
+			named.live = append(named.live, o)
+		}
+	}
+	return func(yield func(ObjectEntry, error) bool) {
+		if options.AfterID.IsZero() && !named.list(ctx, ns, after(options.After), yield) {
+			return
+		}
+		if options.Prefix != "" {
+			return
+		}
+		from := ""
+		if !options.AfterID.IsZero() {
+			from = after(baseKey(options.AfterID.base()))
+		}
+		unnamed.list(ctx, ns, from, yield)
+	}
+}
+
+// after returns the first key after one. No key is "".
+func after(key string) string {
+	if key == "" {
+		return ""
+	}
+	return key + "\x00"
+}
+
+func baseKey(base store.Base) string { return string(base[:]) }
+
+// storedBases returns the stored objects without a name. from is a key, or one and a zero byte.
+func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
+	var base store.Base
+	copy(base[:], from)
+	return func(yield func(string, error) bool) {
+		for base, err := range store.Unnamed(ns.rt.engine, ns.number, base) {
+			key := baseKey(base)
+			if err == nil && key < from {
+				continue
+			}
+			if !yield(key, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// list yields the objects of the series whose keys come from one on, and reports whether to go on.
+func (s *series) list(ctx context.Context, ns *namespace, from string, yield func(ObjectEntry, error) bool) bool {
+	slices.SortFunc(s.live, func(a, b *object) int { return cmp.Compare(s.key(a), s.key(b)) })
+	for {
+		entries, next, err := s.page(ctx, ns, from)
+		if err != nil {
+			yield(ObjectEntry{}, err)
+			return false
+		}
+		for _, entry := range entries {
+			if !yield(entry, nil) {
+				return false
+			}
+		}
+		if next == "" {
+			return true
+		}
+		from = next
+	}
+}
+
+// page returns the next objects, and the key from which the page after begins; "" when this was the last.
+func (s *series) page(ctx context.Context, ns *namespace, from string) (entries []ObjectEntry, next string, err error) {
+	if ctx.Err() != nil {
+		return nil, "", context.Cause(ctx)
+	}
+	leave, err := ns.rt.enterFrom(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer leave()
+	add := func(key string) error {
+		entry, list, err := s.entry(key)
+		if err == nil && list {
+			entries = append(entries, entry)
+		}
+		return err
+	}
+	// pass adds the objects in memory that come before a key, and skips that with the key.
+	pass := func(key string, all bool) error {
+		for len(s.live) > 0 && (all || s.key(s.live[0]) <= key) {
+			live := s.key(s.live[0])
+			s.live = s.live[1:]
+			if live == key && !all {
+				continue
+			}
+			if err := add(live); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	n := 0
+	for key, err := range s.stored(from) {
+		if err != nil {
+			return nil, "", err
+		}
+		if n++; n > listPage {
+			return entries, key, nil
+		}
+		if err := pass(key, false); err != nil {
+			return nil, "", err
+		}
+		if err := add(key); err != nil {
+			return nil, "", err
+		}
+	}
+	return entries, "", pass("", true)
+}
+
+// namedEntry describes the object with a name.
+func (ns *namespace) namedEntry(name string) (entry ObjectEntry, list bool, err error) {
+	return ns.entry(namedID(ns.origin, ID{}, name), name)
+}
+
+// unnamedEntry describes the object with a base, unless it is known to have a name by now.
+func (ns *namespace) unnamedEntry(key string) (entry ObjectEntry, list bool, err error) {
+	id := idOf(ns.origin, store.Base([]byte(key)))
+	if o := ns.find(id); o != nil && o.listName() != "" {
+		return ObjectEntry{}, false, nil
+	}
+	entry, list, err = ns.entry(id, "")
+	if ns.kind != KindReplica && entry.Name != "" {
+		list = false
+	}
+	return entry, list, err
+}
+
+// entry describes an object, if it is in memory or has stored something. name "" is that which it has there.
+func (ns *namespace) entry(id ID, name string) (entry ObjectEntry, list bool, err error) {
+	stored, found, err := store.Find(ns.rt.engine, id.base())
+	o := ns.find(id)
+	entry = ObjectEntry{ObjectInfo{ID: id, Kind: ns.kind, Namespace: ns.name, Name: cmp.Or(name, stored.Name)}, o != nil, found}
+	if o != nil && entry.Name == "" {
+		entry.Name = o.name
+	}
+	return entry, o != nil || found, err
+}

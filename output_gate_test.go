@@ -1,0 +1,444 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/store/storetest"
+)
+
+// newGatedHouse is a house on a store whose durability is in the test's hands. What has been committed so far is durable.
+func newGatedHouse(t *testing.T, on *hooks) (*house, *storetest.Engine) {
+	t.Helper()
+	engine := storetest.New()
+	h := newHouseWith(t, dog.Options{Store: engine}, func(l *lobby) { l.Limit = 2 }, on)
+	engine.Flush()
+	t.Cleanup(engine.Prompt) // before the runtime stops, which waits for what is held
+	return h, engine
+}
+
+// put stores something, which closes the gate.
+func put(r *room) error { return r.Storage().Put("said", []byte("so")) }
+
+func TestMessagesWaitForWhatWasStoredBefore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, engine := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+			if err := s.Send("before " + m.String()); err != nil {
+				return err
+			}
+			if m.String() == "store" {
+				if err := put(r); err != nil {
+					return err
+				}
+			}
+			return errors.Join(
+				s.Send("sent after "+m.String()),
+				s.Emit("emitted after "+m.String(), dog.IncludeSelf),
+				s.Broadcast(ctx, "broadcast after "+m.String(), dog.IncludeSelf),
+			)
+		}})
+		ada := h.enter("ada")
+		ada.Send("read")
+		require.Equal(t, []string{"before read", "sent after read", "emitted after read", "broadcast after read"}, texts(ada))
+
+		ada.Send("store")
+		require.Equal(t, []string{"before store"}, texts(ada), "what was said before anything was stored leaves")
+		ada.Send("read")
+		require.Empty(t, texts(ada), "the object goes on, and what it says waits in order")
+		engine.Flush()
+		require.Equal(t, []string{
+			"sent after store", "emitted after store", "broadcast after store",
+			"before read", "sent after read", "emitted after read", "broadcast after read",
+		}, texts(ada))
+
+		ada.Send("read")
+		require.Len(t, texts(ada), 4, "nothing is held when nothing was stored")
+	})
+}
+
+func TestOneObjectsGateHoldsNobodyElse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, _ := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+			if m.String() == "store" {
+				return errors.Join(put(r), s.Broadcast(ctx, "mine", dog.IncludeSelf))
+			}
+			return s.Broadcast(ctx, m, dog.IncludeSelf)
+		}})
+		ada, bob := h.enter("ada"), h.enter("bob")
+		eve := h.enter("eve") // on another replica
+		ada.Send("store")
+		synctest.Wait()
+		eve.Send("hello")
+		for _, c := range []*dogtest.Client{ada, bob, eve} {
+			require.Equal(t, []string{"hello"}, texts(c))
+		}
+	})
+}
+
+func TestWhispersAndGossipWaitForTheGate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var asked, told atomic.Int32
+		h, engine := newGatedHouse(t, &hooks{
+			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+				if err := put(r); err != nil {
+					return err
+				}
+				if m.String() == "gossip" {
+					_, err := r.Gossip(ctx, "well?")
+					told.Add(1)
+					return err
+				}
+				n, err := s.Whisper(ctx, "bob", "psst")
+				require.Equal(t, 1, n)
+				told.Add(1)
+				return err
+			},
+			gossip: func(context.Context, *room, dog.Message) (any, error) { asked.Add(1); return nil, nil },
+		})
+		ada, bob := h.enter("ada"), h.enter("bob")
+		h.enter("eve")
+		ada.Send("whisper")
+		require.Empty(t, texts(bob))
+		require.Zero(t, told.Load())
+		engine.Flush()
+		require.Equal(t, []string{"psst"}, texts(bob))
+		require.EqualValues(t, 1, told.Load())
+
+		ada.Send("gossip")
+		synctest.Wait()
+		require.Zero(t, asked.Load(), "the question is not asked before what the asker stored is durable")
+		engine.Flush()
+		synctest.Wait()
+		require.EqualValues(t, 1, asked.Load())
+		require.EqualValues(t, 2, told.Load())
+	})
+}
+
+func TestAnAnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, engine := newGatedHouse(t, &hooks{
+			gossip: func(_ context.Context, r *room, _ dog.Message) (any, error) { return "stored", put(r) },
+		})
+		h.enter("ada")
+		answered := make(chan []dog.Reply, 1)
+		go func() {
+			replies, err := h.family.Gossip(context.Background(), h.group, "well?")
+			if err == nil {
+				answered <- replies
+			}
+		}()
+		synctest.Wait()
+		require.Empty(t, answered)
+		engine.Flush()
+		replies := <-answered
+		require.Len(t, replies, 1)
+		require.NoError(t, replies[0].Err)
+	})
+}
+
+func TestAnAnswerWaitsForTheGate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, engine := newGatedHouse(t, &hooks{receive: func(r *room, w http.ResponseWriter, _ *http.Request) {
+			if put(r) == nil {
+				_, _ = io.WriteString(w, "kept")
+			}
+		}})
+		answered := make(chan string, 1)
+		go func() {
+			_, body := ask(t, h.srv, "GET", "/", nil)
+			answered <- body
+		}()
+		synctest.Wait()
+		require.Empty(t, answered)
+		engine.Flush()
+		require.Equal(t, "kept", <-answered)
+	})
+}
+
+func TestAStreamWaitsForTheGateAtEachFlush(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		next := make(chan string)
+		h, engine := newGatedHouse(t, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			for {
+				var word string
+				if dog.Await(req.Context(), func() error { word = <-next; return nil }) != nil || word == "" {
+					return
+				}
+				if word == "store" && put(r) != nil {
+					return
+				}
+				_, _ = io.WriteString(w, word+"\n")
+				w.(http.Flusher).Flush()
+			}
+		}})
+		got := make(chan string, 10)
+		go func() {
+			answer, err := h.srv.Client().Get(dogtest.URL)
+			if err != nil {
+				return
+			}
+			defer func() { _ = answer.Body.Close() }()
+			buf := make([]byte, 100)
+			for {
+				n, err := answer.Body.Read(buf)
+				if n > 0 {
+					got <- string(buf[:n])
+				}
+				if err != nil {
+					close(got)
+					return
+				}
+			}
+		}()
+		next <- "one"
+		require.Equal(t, "one\n", <-got)
+		next <- "store"
+		synctest.Wait()
+		require.Empty(t, got)
+		engine.Flush()
+		require.Equal(t, "store\n", <-got)
+		next <- "two"
+		require.Equal(t, "two\n", <-got)
+		next <- ""
+		_, open := <-got
+		require.False(t, open)
+	})
+}
+
+func TestWhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var began atomic.Bool
+		h, engine := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, _ *dog.Socket, _ dog.Message) error {
+			return errors.Join(put(r), dog.Await(ctx, func() error { began.Store(true); return nil }))
+		}})
+		h.enter("ada").Send("go")
+		synctest.Wait()
+		require.False(t, began.Load())
+		engine.Flush()
+		synctest.Wait()
+		require.True(t, began.Load())
+	})
+}
+
+func TestTheClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, engine := newGatedHouse(t, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/ws" && put(r) == nil {
+				r.Connect(w, req)
+			}
+		}})
+		connected := make(chan *dogtest.Client, 1)
+		go func() {
+			c, _, err := h.srv.TryDial("/ws?u=ada", dogtest.DialOptions{})
+			if err == nil {
+				connected <- c
+			}
+		}()
+		synctest.Wait()
+		require.Empty(t, connected)
+		engine.Flush()
+		require.NotNil(t, <-connected)
+	})
+}
+
+func TestACommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
+	tests := map[string]func(*storetest.Engine){
+		"at once": func(e *storetest.Engine) { e.Refuse(dog.ErrStoreFull) },
+		"later":   func(*storetest.Engine) {},
+	}
+	for name, before := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var lives atomic.Int32
+				h, engine := newGatedHouse(t, &hooks{
+					start: func(context.Context, *room) error { lives.Add(1); return nil },
+					message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+						if m.String() == "store" {
+							if err := put(r); err != nil {
+								return err
+							}
+						}
+						return errors.Join(s.Send("said"), s.Emit("emitted", dog.IncludeSelf), s.Broadcast(ctx, "broadcast", dog.IncludeSelf))
+					},
+					receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+						switch {
+						case req.URL.Path == "/ws":
+							r.Connect(w, req)
+						case put(r) != nil:
+							w.WriteHeader(http.StatusInsufficientStorage)
+						default:
+							_, _ = io.WriteString(w, "kept")
+						}
+					},
+				})
+				ada := h.enter("ada")
+				before(engine)
+				ada.Send("store")
+				status := make(chan int, 1)
+				go func() {
+					answer, _ := ask(t, h.srv, "GET", "/?u=ada", nil)
+					status <- answer.StatusCode
+				}()
+				synctest.Wait()
+				engine.Fail(errors.Join(dog.ErrStoreFailed, errors.New("no disk")))
+				code, _ := ada.Closed()
+				require.Equal(t, 1011, code)
+				require.Empty(t, texts(ada))
+				require.NotEqual(t, http.StatusOK, <-status)
+				require.GreaterOrEqual(t, lives.Load(), int32(1))
+
+				bob := h.enter("bob") // reading goes on, in a new life
+				bob.Send("read")
+				require.Equal(t, []string{"said", "emitted", "broadcast"}, texts(bob))
+			})
+		})
+	}
+}
+
+func TestAPanicUndoesWhatWasStoredAndSaysNothingOfIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
+			if m.String() == "read" {
+				value, found, err := r.Storage().Get("said")
+				require.False(t, found)
+				return errors.Join(err, s.Send("read "+string(value)))
+			}
+			if err := put(r); err != nil {
+				return err
+			}
+			require.NoError(t, s.Send("kept"))
+			panic("no")
+		}})
+		engine.Prompt()
+		ada := h.enter("ada")
+		ada.Send("store")
+		code, _ := ada.Closed()
+		require.Equal(t, 1011, code)
+		bob := h.enter("bob")
+		bob.Send("read")
+		require.Equal(t, []string{"read "}, texts(bob))
+	})
+}
+
+func TestSyncWaitsAndLetsOthersIn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var synced atomic.Bool
+		h, engine := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+			if m.String() != "store" {
+				return nil
+			}
+			if err := errors.Join(put(r), r.Storage().Sync(ctx)); err != nil {
+				return err
+			}
+			synced.Store(true)
+			return nil
+		}})
+		ada, bob := h.enter("ada"), h.enter("bob")
+		ada.Send("store")
+		synctest.Wait()
+		before := h.rt.Stats().Turns.Events
+		bob.Send("anything")
+		synctest.Wait()
+		require.Equal(t, before+1, h.rt.Stats().Turns.Events)
+		require.False(t, synced.Load())
+		engine.Flush()
+		synctest.Wait()
+		require.True(t, synced.Load())
+	})
+}
+
+func TestShutdownSaysWhatIsHeldFirst(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
+			return errors.Join(put(r), s.Send("kept"))
+		}})
+		ada := h.enter("ada")
+		ada.Send("store")
+		synctest.Wait()
+		ended := make(chan error, 1)
+		go func() { ended <- h.rt.Shutdown(context.Background()) }()
+		time.Sleep(time.Millisecond)
+		engine.Flush()
+		require.Equal(t, "kept", ada.Receive().String())
+		code, _ := ada.Closed()
+		require.Equal(t, 1001, code)
+		require.NoError(t, <-ended)
+	})
+}
+
+// scribe stores one thing for each call, and takes the second back.
+type scribe struct {
+	dog.Object
+	calls int
+}
+
+func (s *scribe) Write(context.Context) (int, error) {
+	s.calls++
+	if err := s.Storage().Put("calls", []byte{byte(s.calls)}); err != nil {
+		return 0, err
+	}
+	if s.calls == 2 {
+		return 0, errors.New("there has been one before")
+	}
+	return s.calls, nil
+}
+
+func TestAnErrorThatUndoesWhatWasStoredWaitsForWhatWasStoredBefore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		engine := storetest.New()
+		rt := dogtest.New(t, dog.Options{Store: engine})
+		scribes, err := dog.RegisterObject(rt, "scribe", func(s *scribe) { s.RollbackOnError = true })
+		require.NoError(t, err)
+		outcomes := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, err := dog.Call0(context.Background(), scribes.Named("a"), (*scribe).Write)
+				outcomes <- err
+			}()
+			synctest.Wait()
+		}
+		require.Empty(t, outcomes)
+		engine.Prompt()
+		synctest.Wait()
+		require.ErrorContains(t, errors.Join(<-outcomes, <-outcomes), "there has been one before")
+	})
+}
+
+func TestAnAbortFromElsewhereSilencesTheHandler(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stored, aborted := make(chan *room), make(chan struct{})
+		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
+			if m.String() == "read" {
+				return s.Send("read")
+			}
+			if err := put(r); err != nil {
+				return err
+			}
+			stored <- r
+			<-aborted
+			_ = r.Emit("emitted")
+			return s.Send("sent")
+		}})
+		engine.Prompt()
+		ada := h.enter("ada")
+		ada.Send("store")
+		(<-stored).Abort(errors.New("enough"))
+		close(aborted)
+		code, _ := ada.Closed()
+		require.Equal(t, 1011, code)
+		require.Empty(t, texts(ada))
+		bob := h.enter("bob")
+		bob.Send("read")
+		require.Equal(t, []string{"read"}, texts(bob))
+	})
+}

@@ -1,0 +1,280 @@
+package dog
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// Limits of SQL. Those that Durable Objects have too are theirs.
+var sqlLimits = store.SQLLimits{
+	Steps:      100_000_000,
+	Statement:  100_000,
+	Parameters: 100,
+	Columns:    100,
+	Value:      maxEntry,
+	Pages:      10 << 20, // of 1 KiB
+}
+
+// SQL is an object's own SQLite database, part of its [Storage]: what is written is in the same transaction as keys and alarms,
+// and read by the object itself at once. It is opened when it is first used. Rows and errors belong to the turn as storage does:
+// a query must be read to its end, or left, before the handler waits; what comes later is ErrRowsEnded.
+//
+// A query may have several statements; only the last has arguments and rows. Arguments are nil, booleans, numbers, strings,
+// []byte (nil is NULL), times (kept as RFC 3339 text in UTC), types made of these, pointers to them,
+// [database/sql/driver.Valuer], and [database/sql.Named] for :name, @name and $name. Integers keep all 64 bits.
+//
+// Foreign keys are on. Refused with [ErrSQLRefused] are ATTACH, VACUUM, transactions (use [Storage.Transaction]), loading
+// extensions, pragmas that change how the database works, temporary and virtual tables, and tables whose name begins with _dog_.
+//
+// A violated constraint is [ErrConstraint] and undoes its statement; a deferred one, when the transaction is committed, resets
+// the object. After some errors SQLite itself undoes the whole transaction: ON CONFLICT ROLLBACK, a statement that writes and
+// takes too many steps or finds no space within the limits. Then everything else in the transaction fails with that error, and
+// at its end the object is reset, since its keys must not be kept without its rows.
+//
+// [ErrSQLLimit] says that a statement has more than 100,000 bytes or 100 parameters, a table or a result more than 100 columns,
+// a value or a row more than 2 MiB, the database more than 10 GiB, or that a query took more than 100 million steps of SQLite's
+// machine, a second or two of work.
+type SQL struct {
+	storage *Storage // fixed
+}
+
+// SQL returns the object's database. It is never nil; that of an object that is not running answers with ErrNotRunning, and with
+// a store that has no SQLite, or none at all (Options.Store), ErrNoSQL.
+func (s *Storage) SQL() *SQL { return &SQL{s} }
+
+// Errors of SQL.
+var (
+	// ErrNoSQL: the store has no SQLite; in particular, Options.Store is nil.
+	ErrNoSQL = store.ErrNoSQL
+
+	// ErrSQLRefused: a statement that an object may not run.
+	ErrSQLRefused = store.ErrRefused
+
+	// ErrSQLLimit: over a limit of SQL.
+	ErrSQLLimit = store.ErrLimit
+
+	// ErrConstraint: a constraint of the schema was violated.
+	ErrConstraint = store.ErrConstraint
+
+	// ErrRowsEnded: the rows of a query were read on after the handler had waited, or after the transaction had ended.
+	ErrRowsEnded = store.ErrRowsEnded
+)
+
+// SQLResult says what a statement did.
+type SQLResult struct {
+	LastInsertID int64 // of the latest row that was inserted into a table with integer keys
+	RowsAffected int64 // by the latest statement that changed rows
+}
+
+// Exec runs statements whose rows do not matter.
+func (q *SQL) Exec(query string, args ...any) (SQLResult, error) {
+	s := q.storage
+	if err := s.enter(); err != nil {
+		return SQLResult{}, err
+	}
+	defer s.leave()
+	return s.exec(query, args)
+}
+
+// exec is Exec. The caller must have entered.
+func (s *Storage) exec(query string, args []any) (SQLResult, error) {
+	rows, err := s.query(query, args)
+	if err != nil {
+		return SQLResult{}, err
+	}
+	for rows.Next() {
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return SQLResult{}, err
+	}
+	return SQLResult{LastInsertID: s.sql.LastInsertID(), RowsAffected: s.sql.Changes()}, nil
+}
+
+// A Row is a row of a query. It is good until the next one is asked for.
+type Row struct {
+	columns []string
+	rows    store.Rows
+}
+
+// Columns returns the names of the columns. The slice must not be changed.
+func (r Row) Columns() []string { return r.columns }
+
+// Value returns the value of a column, from 0: nil, int64, float64, string or []byte.
+func (r Row) Value(column int) any {
+	if column < 0 || column >= len(r.columns) {
+		return nil
+	}
+	return r.rows.Value(column)
+}
+
+// Scan reads the columns, in their order, into what dest points at, converted as [Rows] does.
+func (r Row) Scan(dest ...any) error {
+	if r.rows == nil {
+		return ErrNotRunning
+	}
+	if len(dest) != len(r.columns) {
+		return fmt.Errorf("dog: SQL: %d columns for %d destinations", len(r.columns), len(dest))
+	}
+	for i, d := range dest {
+		if err := scanInto(d, r.Value(i)); err != nil {
+			return fmt.Errorf("dog: SQL: column %q: %w", r.columns[i], err)
+		}
+	}
+	return nil
+}
+
+// Query runs statements and returns the rows of the last one, for one loop. An error is the last item.
+func (q *SQL) Query(query string, args ...any) iter.Seq2[Row, error] {
+	return q.rows(query, args, func([]string) error { return nil })
+}
+
+// rows is Query, with a check of the columns, of which there may be no rows.
+func (q *SQL) rows(query string, args []any, check func(columns []string) error) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		s := q.storage
+		rows, err := s.openRows(query, args)
+		if err != nil {
+			yield(Row{}, err)
+			return
+		}
+		defer s.closeRows(rows)
+		row := Row{columns: slices.Clip(rows.Columns()), rows: rows}
+		if err := check(row.columns); err != nil {
+			yield(Row{}, err)
+			return
+		}
+		for {
+			more, err := s.nextRow(rows)
+			if err != nil {
+				yield(Row{}, err)
+				return
+			}
+			if !more || !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Storage) openRows(query string, args []any) (store.Rows, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	return s.query(query, args)
+}
+
+func (s *Storage) nextRow(rows store.Rows) (more bool, err error) {
+	if err := s.enter(); err != nil {
+		if errors.Is(err, ErrOutsideTurn) {
+			return false, ErrRowsEnded
+		}
+		return false, err
+	}
+	defer s.leave()
+	if rows.Next() {
+		return true, nil
+	}
+	return false, rows.Err()
+}
+
+// closeRows gives rows up. Those that outlive their turn have been ended with it.
+func (s *Storage) closeRows(rows store.Rows) {
+	if s.enter() == nil {
+		defer s.leave()
+		_ = rows.Close() // what matters has been said by Next
+	}
+}
+
+// query runs statements. The caller must have entered.
+func (s *Storage) query(query string, args []any) (store.Rows, error) {
+	if s.checkSchema {
+		if err := s.schema.apply(s); err != nil {
+			return nil, err
+		}
+	}
+	if s.sql == nil {
+		db, err := s.inst.obj.runtime().engine.OpenSQL(s.data.Pages(), sqlLimits)
+		if err != nil {
+			return nil, err
+		}
+		s.sql = db
+		if err := s.rejoin(); err != nil {
+			return nil, err
+		}
+	}
+	return s.sql.Run(query, args, func() error {
+		if err := s.begin(); err != nil {
+			return err
+		}
+		s.wroteSQL = true
+		return nil
+	})
+}
+
+// rejoin tells a database that has just been opened of the nested transactions that are open.
+func (s *Storage) rejoin() error {
+	for depth := 1; depth <= s.data.Saves(); depth++ {
+		if err := s.sql.Savepoint(depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropSQL lets the database forget everything, because its pages have been changed without it.
+func (s *Storage) dropSQL() error {
+	s.wroteSQL, s.checkSchema = false, true
+	if s.sql == nil {
+		return nil
+	}
+	if err := s.sql.Close(); err != nil {
+		return err
+	}
+	return s.rejoin()
+}
+
+// One returns the first row of a query, as [Rows] does; found is false when there is none.
+func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error) {
+	for row, err := range Rows[T](q, query, args...) {
+		return row, err == nil, err
+	}
+	return row, false, nil
+}
+
+// Rows returns the rows of a query as values of T, for one loop. An error is the last item.
+//
+// T is a struct, whose exported fields take the columns of their names, whatever the case, or of their tag `sql:"name"`; a
+// column without a field is an error, a field without a column stays zero, a field with the tag "-" takes none, and an embedded
+// struct's fields count as its own. Any other T takes the one column that there must be.
+//
+// Numbers are converted where nothing is lost but digits of a fraction, 0 and 1 to bool, text and blobs to strings and []byte,
+// text in RFC 3339, or as SQLite's own functions write it, to [time.Time]. What is a [database/sql.Scanner] converts by itself.
+// NULL is only for pointers, []byte, any, and Scanners.
+func Rows[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		var scan func(*T, Row) error
+		check := func(columns []string) (err error) {
+			scan, err = scanner[T](columns)
+			return err
+		}
+		for row, err := range q.rows(query, args, check) {
+			var value T
+			if err == nil {
+				err = scan(&value, row)
+			}
+			if err != nil {
+				yield(zero, err)
+				return
+			}
+			if !yield(value, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package dog_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+)
+
+// Insert inserts a row.
+func (c *cell) Insert(_ context.Context, a int) error {
+	_, err := c.Storage().SQL().Exec("INSERT INTO t (a) VALUES (?)", a)
+	return err
+}
+
+// Select reads a row.
+func (c *cell) Select(_ context.Context, a int) error {
+	_, _, err := dog.One[int](c.Storage().SQL(), "SELECT a FROM t WHERE rowid = ?", a)
+	return err
+}
+
+// benchTables registers cells with a table t in a runtime as programs have it, without the checks of package dogtest.
+func benchTables(b *testing.B, options dog.Options) *dog.Namespace[cell] {
+	options.Store = disk.At(b.TempDir())
+	options.Logger = slog.New(slog.DiscardHandler)
+	rt, err := dog.New(options)
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
+	cells, err := dog.RegisterObject(rt, "cell", func(c *cell) { c.Schema = dog.Schema{"CREATE TABLE t (a)"} })
+	require.NoError(b, err)
+	return cells
+}
+
+// BenchmarkSQL runs one statement a turn on a real disk. An insert is answered when it is durable.
+func BenchmarkSQL(b *testing.B) {
+	cells := benchTables(b, dog.Options{})
+	ctx := context.Background()
+	stub := cells.Named("x")
+	require.NoError(b, dog.Do(ctx, stub, (*cell).Insert, 1))
+	b.Run("select", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := dog.Do(ctx, stub, (*cell).Select, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("insert", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := dog.Do(ctx, stub, (*cell).Insert, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("insert by 64 callers of an object each", func(b *testing.B) {
+		b.SetParallelism(32) // times 2 processors
+		b.RunParallel(func(pb *testing.PB) {
+			own := cells.New()
+			for pb.Next() {
+				if err := dog.Do(ctx, own, (*cell).Insert, 1); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkSQLWake reads a row of objects that are not in memory.
+func BenchmarkSQLWake(b *testing.B) {
+	cells := benchTables(b, dog.Options{MaxObjects: 1})
+	ctx := context.Background()
+	stubs := []dog.Stub[cell]{cells.New(), cells.New(), cells.New()}
+	for _, stub := range stubs {
+		require.NoError(b, dog.Do(ctx, stub, (*cell).Insert, 1))
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if err := dog.Do(ctx, stubs[n%len(stubs)], (*cell).Select, 1); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+}

@@ -1,0 +1,234 @@
+package dog
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+)
+
+// scanner returns what reads rows with these columns into a T.
+func scanner[T any](columns []string) (func(*T, Row) error, error) {
+	typ := reflect.TypeFor[T]()
+	if !isRecord(typ) {
+		if len(columns) != 1 {
+			return nil, fmt.Errorf("dog: SQL: %d columns for one value of %s", len(columns), typ)
+		}
+		return func(to *T, row Row) error { return row.Scan(to) }, nil
+	}
+	fields := fieldsOf(typ)
+	paths := make([][]int, len(columns))
+	for i, column := range columns {
+		path, ok := fields[strings.ToLower(column)]
+		if !ok {
+			return nil, fmt.Errorf("dog: SQL: %s has no field for column %q", typ, column)
+		}
+		paths[i] = path
+	}
+	return func(to *T, row Row) error {
+		v := reflect.ValueOf(to).Elem()
+		for i, path := range paths {
+			if err := convert(v.FieldByIndex(path), row.Value(i)); err != nil {
+				return fmt.Errorf("dog: SQL: column %q: %w", columns[i], err)
+			}
+		}
+		return nil
+	}, nil
+}
+
+var scannerType = reflect.TypeFor[sql.Scanner]()
+
+// isRecord reports whether a type takes a row rather than a column.
+func isRecord(typ reflect.Type) bool {
+	return typ.Kind() == reflect.Struct && typ != reflect.TypeFor[time.Time]() && !reflect.PointerTo(typ).Implements(scannerType)
+}
+
+var fieldCache sync.Map // of reflect.Type to map[string][]int
+
+// fieldsOf returns the paths of a struct's fields by the names of their columns in lower case.
+func fieldsOf(typ reflect.Type) map[string][]int {
+	if known, ok := fieldCache.Load(typ); ok {
+		return known.(map[string][]int)
+	}
+	fields := make(map[string][]int)
+	for _, f := range reflect.VisibleFields(typ) {
+		name := f.Name
+		if tag, ok := f.Tag.Lookup("sql"); ok {
+			name = tag
+		} else if f.Anonymous && isRecord(f.Type) {
+			continue
+		}
+		if !f.IsExported() || name == "-" || throughPointer(typ, f.Index) {
+			continue
+		}
+		if name = strings.ToLower(name); len(fields[name]) == 0 || len(fields[name]) > len(f.Index) {
+			fields[name] = f.Index
+		}
+	}
+	known, _ := fieldCache.LoadOrStore(typ, fields)
+	return known.(map[string][]int)
+}
+
+// throughPointer reports whether the way to a field leads through an embedded pointer, which may be nil.
+func throughPointer(typ reflect.Type, path []int) bool {
+	for _, i := range path[:len(path)-1] {
+		if typ = typ.Field(i).Type; typ.Kind() == reflect.Pointer {
+			return true
+		}
+	}
+	return false
+}
+
+// scanInto reads a value into what dest, a pointer, points at.
+func scanInto(dest, value any) error {
+	v := reflect.ValueOf(dest)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return errors.New("the destination is no pointer")
+	}
+	return convert(v.Elem(), value)
+}
+
+// convert puts a value of SQLite (nil, int64, float64, string, []byte) into a Go value.
+func convert(to reflect.Value, value any) error {
+	switch dest := to.Addr().Interface().(type) {
+	case *sql.NullTime:
+		dest.Valid = value != nil
+		return convertNullTime(&dest.Time, value)
+	case *sql.Null[time.Time]:
+		dest.Valid = value != nil
+		return convertNullTime(&dest.V, value)
+	case sql.Scanner:
+		return dest.Scan(value)
+	case *time.Time:
+		if value != nil {
+			return convertTime(dest, value)
+		}
+	}
+	if value == nil {
+		return convertNull(to)
+	}
+	switch to.Kind() {
+	case reflect.Pointer:
+		p := reflect.New(to.Type().Elem())
+		if err := convert(p.Elem(), value); err != nil {
+			return err
+		}
+		to.Set(p)
+		return nil
+	case reflect.Interface:
+		v := reflect.ValueOf(value)
+		if !v.Type().AssignableTo(to.Type()) {
+			return mismatch(to.Type(), value)
+		}
+		to.Set(v)
+		return nil
+	case reflect.String:
+		switch v := value.(type) {
+		case string:
+			to.SetString(v)
+		case []byte:
+			to.SetString(string(v))
+		default:
+			return mismatch(to.Type(), value)
+		}
+		return nil
+	case reflect.Slice:
+		if to.Type().Elem().Kind() != reflect.Uint8 {
+			return mismatch(to.Type(), value)
+		}
+		switch v := value.(type) {
+		case string:
+			to.SetBytes([]byte(v))
+		case []byte:
+			to.SetBytes(v)
+		default:
+			return mismatch(to.Type(), value)
+		}
+		return nil
+	}
+	return convertNumber(to, value)
+}
+
+func mismatch(to reflect.Type, value any) error {
+	return fmt.Errorf("cannot read %T into %s", value, to)
+}
+
+func unfit(to reflect.Type, value any) error { return fmt.Errorf("%v overflows %s", value, to) }
+
+func convertNull(to reflect.Value) error {
+	bytes := to.Kind() == reflect.Slice && to.Type().Elem().Kind() == reflect.Uint8
+	if to.Kind() != reflect.Pointer && to.Kind() != reflect.Interface && !bytes {
+		return fmt.Errorf("cannot read NULL into %s", to.Type())
+	}
+	to.SetZero()
+	return nil
+}
+
+// convertNullTime does for the types of database/sql what their Scan does not: it reads a time from text.
+func convertNullTime(to *time.Time, value any) error {
+	if value == nil {
+		*to = time.Time{}
+		return nil
+	}
+	return convertTime(to, value)
+}
+
+// timeLayouts are those of arguments and of SQLite's own functions, such as CURRENT_TIMESTAMP, whose times are in UTC.
+var timeLayouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", time.DateTime, time.DateOnly}
+
+func convertTime(to *time.Time, value any) error {
+	text, ok := value.(string)
+	if !ok {
+		return mismatch(reflect.TypeFor[time.Time](), value)
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			*to = t
+			return nil
+		}
+	}
+	return fmt.Errorf("cannot read %q into time.Time", text)
+}
+
+// convertNumber puts a number into a number or a bool, if nothing is lost.
+func convertNumber(to reflect.Value, value any) error {
+	n, whole := value.(int64)
+	f, fraction := value.(float64)
+	if fraction && f == math.Trunc(f) && f >= math.MinInt64 && f < math.MaxInt64 {
+		n, whole = int64(f), true
+	}
+	switch {
+	case to.CanInt() && whole:
+		if to.OverflowInt(n) {
+			return unfit(to.Type(), value)
+		}
+		to.SetInt(n)
+	case to.CanUint() && whole:
+		if n < 0 || to.OverflowUint(uint64(n)) {
+			return unfit(to.Type(), value)
+		}
+		to.SetUint(uint64(n))
+	case to.CanFloat() && fraction:
+		if to.OverflowFloat(f) {
+			return unfit(to.Type(), value)
+		}
+		to.SetFloat(f)
+	case to.CanFloat() && whole:
+		to.SetFloat(float64(n))
+		if back := to.Float(); back >= math.MaxInt64 || int64(back) != n {
+			return unfit(to.Type(), value)
+		}
+	case to.Kind() == reflect.Bool && whole:
+		if n != 0 && n != 1 {
+			return unfit(to.Type(), value)
+		}
+		to.SetBool(n == 1)
+	default:
+		return mismatch(to.Type(), value)
+	}
+	return nil
+}
