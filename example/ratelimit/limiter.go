@@ -1,0 +1,56 @@
+package main
+
+import (
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/godurable/dog"
+)
+
+// limiter lets requests through to next, each key so many.
+type limiter struct {
+	buckets *dog.Namespace[Bucket]
+	key     func(*http.Request) string
+	next    http.Handler
+}
+
+// newLimiter returns next behind a limit on the requests of each key.
+func newLimiter(rt *dog.Runtime, limit Limit, key func(*http.Request) string, next http.Handler) (http.Handler, error) {
+	buckets, err := dog.RegisterObject(rt, "bucket", func(b *Bucket) { b.limit = limit })
+	if err != nil {
+		return nil, err
+	}
+	return &limiter{buckets, key, next}, nil
+}
+
+func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d, err := dog.Call0(r.Context(), l.buckets.Named(l.key(r)), (*Bucket).Take)
+	if err != nil {
+		slog.Error("cannot decide on a request", "error", err)
+		dog.WriteError(w, err)
+		return
+	}
+	w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(d.Remaining))
+	if !d.Allowed {
+		w.Header().Set("Retry-After", seconds(d.Wait))
+		http.Error(w, http.StatusText(http.StatusTooManyRequests), http.StatusTooManyRequests)
+		return
+	}
+	l.next.ServeHTTP(w, r)
+}
+
+// seconds returns whole seconds, rounded up so that who waits for so long does not come too early.
+func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
+
+// clientIP is the key of main. What clients choose themselves, such as a header, makes a poor key: they would choose another one.
+func clientIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "unknown"
+	}
+	return host
+}

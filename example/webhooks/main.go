@@ -1,0 +1,85 @@
+// Command webhooks accepts deliveries, stores them, and makes them: in order for each customer, again and again until the
+// customer's endpoint takes them, and at least once even when the program is killed.
+//
+//	go run ./example/webhooks -data webhooks
+//
+//	curl -X PUT -d https://example.com/hook localhost:8080/ada/endpoint
+//	curl -d '{"paid":5}' -H 'Content-Type: application/json' localhost:8080/ada   # 202 {"id":"ada-0000000000000001"}
+//	curl localhost:8080/ada/dead                                                  # those given up after the last try
+//	curl -X POST localhost:8080/ada/dead/ada-0000000000000001                     # has one of them tried again
+//
+// An endpoint gets the id as the header Idempotency-Key. What was answered with 202 is on the disk: dog sends no answer before.
+// customer.go is the object, server.go puts it behind HTTP. Endpoints are whatever customers say, so let the program reach
+// nothing that it should not: give it an egress proxy (HTTPS_PROXY, HTTP_PROXY) that refuses your own network.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	data := flag.String("data", "", "directory for the queues; by default they are in memory and end with the program")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
+	if err := run(ctx, *addr, *data, usual); err != nil {
+		slog.Error("webhooks ended", "error", err)
+		os.Exit(1)
+	}
+}
+
+// usual is how often and how patiently deliveries are tried: nine times within a good hour.
+var usual = Policy{Tries: 9, First: 15 * time.Second, Most: time.Hour, Timeout: 10 * time.Second, Waiting: 10_000}
+
+// run accepts and makes deliveries until ctx is done.
+func run(ctx context.Context, addr, data string, policy Policy) (err error) {
+	var options dog.Options
+	if data != "" {
+		options.Store = disk.At(data)
+	}
+	rt, err := dog.New(options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shutdown(rt.Shutdown)) }()
+	handler, err := newServer(rt, policy, http.DefaultTransport)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("accepting deliveries on http://%s\n", listener.Addr())
+
+	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { stopped <- shutdown(server.Shutdown) })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+// shutdown gives a server time to end in good order.
+func shutdown(end func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second) // more than usual.Timeout
+	defer cancel()
+	return end(ctx)
+}
