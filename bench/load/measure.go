@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -85,7 +84,7 @@ func (c cell) record(f *fanout, emit func(wire.Result) error, name string, cold 
 	after.since(before, &r)
 	var miscounted error
 	r.Messages, r.Deliveries, r.Lost, miscounted = f.account()
-	r.Median, r.Last = quantiles(f.median), quantiles(f.last)
+	r.Median, r.Last = wire.QuantilesOf(f.median), wire.QuantilesOf(f.last)
 	for _, err := range []error{failed, miscounted} {
 		if err != nil && r.Err == "" {
 			r.Err = err.Error()
@@ -218,14 +217,4 @@ func joined(n int) error {
 			return fmt.Errorf("the server counts %d sockets, not %d", s.Sockets, n)
 		}
 	}
-}
-
-// quantiles sorts d.
-func quantiles(d []time.Duration) *wire.Quantiles {
-	if len(d) == 0 {
-		return nil
-	}
-	slices.Sort(d)
-	at := func(q float64) float64 { return float64(d[int(q*float64(len(d)-1))]) / 1e6 }
-	return &wire.Quantiles{P50: at(0.5), P99: at(0.99), Max: at(1)}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godurable/dog/bench/internal/process"
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
@@ -192,14 +193,7 @@ type binaries struct{ server, load string }
 
 func build(dir string) (binaries, error) {
 	b := binaries{server: filepath.Join(dir, "server"), load: filepath.Join(dir, "load")}
-	for _, path := range []string{b.server, b.load} {
-		cmd := exec.Command("go", "build", "-o", path, "./"+filepath.Base(path))
-		cmd.Stderr = os.Stderr
-		if err := cmd.Run(); err != nil {
-			return binaries{}, fmt.Errorf("build %s (from the module's directory?): %w", filepath.Base(path), err)
-		}
-	}
-	return b, nil
+	return b, process.Build(dir, "./server", "./load")
 }
 
 // measure does one job with one server. What could not be measured is in the results too, with the reason.
@@ -245,5 +239,5 @@ func (o options) try(b binaries, r row, j job) ([]wire.Result, error) {
 	cmd := exec.CommandContext(ctx, b.load, "-addr", s.ready.Addr, "-stat", s.ready.Stat, "-proto", s.ready.Proto,
 		"-sockets", strconv.Itoa(j.sockets), "-cells", strings.Join(j.cells, ","),
 		"-time", during.String(), "-messages", strconv.Itoa(o.messages), "-settle", o.settle.String())
-	return decode[wire.Result](cmd)
+	return process.Decode[wire.Result](cmd)
 }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/godurable/dog/bench/internal/figures"
 )
 
 // Measures of the plot, in pixels.
@@ -65,14 +67,14 @@ text { fill: #e6edf3 } .bar { fill: #6e7681 } .subject { fill: #4493f8 } .floor 
 func (r results) panel(m metric, c column, subject string) (body string, height int) {
 	type bar struct {
 		row string
-		spread
+		figures.Spread
 	}
 	var bars []bar
 	longest := 0.0
 	for _, row := range r.Rows {
-		if s := spreadOf(r.values(m, c, row)); s.n > 0 {
+		if s := figures.SpreadOf(r.values(m, c, row)); s.N > 0 {
 			bars = append(bars, bar{row, s})
-			longest = math.Max(longest, s.high)
+			longest = math.Max(longest, s.High)
 		}
 	}
 	if len(bars) == 0 || longest <= 0 {
@@ -82,7 +84,7 @@ func (r results) panel(m metric, c column, subject string) (body string, height 
 		if m.more {
 			a, b = b, a
 		}
-		return cmp.Compare(a.median, b.median)
+		return cmp.Compare(a.Median, b.Median)
 	})
 	better := "less is better"
 	if m.more {
@@ -105,11 +107,11 @@ func (r results) panel(m metric, c column, subject string) (body string, height 
 		middle := float64(y) + barHeight/2
 		fmt.Fprintf(&b, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n", labelWidth-6, y+11, escape(bar.row))
 		fmt.Fprintf(&b, "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>\n",
-			class, labelWidth, y, x(bar.median)-labelWidth, barHeight)
-		if bar.n > 1 {
-			fmt.Fprintf(&b, "<path class=\"whisker\" d=\"M%.1f %.1fH%.1f\"/>\n", x(bar.low), middle, x(bar.high))
+			class, labelWidth, y, x(bar.Median)-labelWidth, barHeight)
+		if bar.N > 1 {
+			fmt.Fprintf(&b, "<path class=\"whisker\" d=\"M%.1f %.1fH%.1f\"/>\n", x(bar.Low), middle, x(bar.High))
 		}
-		fmt.Fprintf(&b, "<text x=\"%.1f\" y=\"%d\">%s</text>\n", x(bar.high)+5, y+11, figure(bar.median))
+		fmt.Fprintf(&b, "<text x=\"%.1f\" y=\"%d\">%s</text>\n", x(bar.High)+5, y+11, figures.Format(bar.Median))
 	}
 	return b.String(), titleHeight + len(bars)*barPitch
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/godurable/dog/bench/internal/figures"
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
@@ -62,14 +63,7 @@ func (c column) String() string {
 			name += ", with 1 % slow ones"
 		}
 	}
-	return fmt.Sprintf("%s, %s sockets", name, thousands(c.sockets))
-}
-
-func thousands(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
+	return fmt.Sprintf("%s, %s sockets", name, figures.Thousands(c.sockets))
 }
 
 // A metric is a figure of samples.
@@ -169,56 +163,6 @@ func (r results) failed(c column, row string) bool {
 	})
 }
 
-// A spread is what several rounds gave.
-type spread struct {
-	median, low, high float64
-	n                 int
-}
-
-func spreadOf(vs map[int]float64) spread {
-	if len(vs) == 0 {
-		return spread{}
-	}
-	var all []float64
-	for _, v := range vs {
-		all = append(all, v)
-	}
-	slices.Sort(all)
-	mid := len(all) / 2
-	s := spread{median: all[mid], low: all[0], high: all[len(all)-1], n: len(all)}
-	if len(all)%2 == 0 {
-		s.median = (all[mid-1] + all[mid]) / 2
-	}
-	return s
-}
-
-func (s spread) String() string {
-	switch s.n {
-	case 0:
-		return "–"
-	case 1:
-		return figure(s.median)
-	}
-	return fmt.Sprintf("%s (%s…%s)", figure(s.median), figure(s.low), figure(s.high))
-}
-
-// figure writes three significant digits.
-func figure(v float64) string {
-	switch a := math.Abs(v); {
-	case a >= 999_500:
-		return fmt.Sprintf("%.3gM", v/1e6)
-	case a >= 9_995:
-		return fmt.Sprintf("%.0fk", v/1e3)
-	case a >= 99.95:
-		return fmt.Sprintf("%.0f", v)
-	case a >= 9.995:
-		return fmt.Sprintf("%.1f", v)
-	case a < 0.005:
-		return "0"
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
 // best is the peer with the best median of the rounds that count among those with at least half of them; "" when there is none.
 func (r results) best(m metric, c column, subject string) string {
 	var peers []string
@@ -231,7 +175,7 @@ func (r results) best(m metric, c column, subject string) string {
 		return ""
 	}
 	byMedian := func(a, b string) int {
-		return cmp.Compare(spreadOf(r.values(m, c, a)).median, spreadOf(r.values(m, c, b)).median)
+		return cmp.Compare(figures.SpreadOf(r.values(m, c, a)).Median, figures.SpreadOf(r.values(m, c, b)).Median)
 	}
 	if m.more {
 		return slices.MaxFunc(peers, byMedian)
@@ -240,19 +184,8 @@ func (r results) best(m metric, c column, subject string) string {
 }
 
 // ratio compares two rows round by round.
-func (r results) ratio(m metric, c column, a, b string) spread {
-	return spreadOf(divide(r.values(m, c, a), r.values(m, c, b)))
-}
-
-// divide divides round by round, where there are both.
-func divide(a, b map[int]float64) map[int]float64 {
-	ratios := make(map[int]float64)
-	for round, v := range a {
-		if w := b[round]; w > 0 {
-			ratios[round] = v / w
-		}
-	}
-	return ratios
+func (r results) ratio(m metric, c column, a, b string) figures.Spread {
+	return figures.SpreadOf(figures.Divide(r.values(m, c, a), r.values(m, c, b)))
 }
 
 // failures are the samples that do not count.
@@ -335,7 +268,7 @@ func (r results) slowdowns(b *strings.Builder) {
 		fmt.Fprintf(b, "| %s", row)
 		for _, c := range columns {
 			without := r.values(lastP99, column{c.sockets, strings.TrimSuffix(c.cell, "slow") + "none"}, row)
-			fmt.Fprintf(b, " | %s", spreadOf(divide(r.values(lastP99, c, row), without)))
+			fmt.Fprintf(b, " | %s", figures.SpreadOf(figures.Divide(r.values(lastP99, c, row), without)))
 		}
 		b.WriteString(" |\n")
 	}
@@ -363,7 +296,7 @@ func (r results) table(b *strings.Builder, m metric) {
 			if r.failed(c, row) {
 				mark = " ✗"
 			}
-			fmt.Fprintf(b, " | %s%s", spreadOf(r.values(m, c, row)), mark)
+			fmt.Fprintf(b, " | %s%s", figures.SpreadOf(r.values(m, c, row)), mark)
 		}
 		b.WriteString(" |\n")
 	}

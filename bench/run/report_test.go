@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/godurable/dog/bench/internal/figures"
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
@@ -37,22 +38,16 @@ var someResults = cpuResults(map[string][]float64{
 	"dog":    {2, 3, 3},
 })
 
-func TestSpread(t *testing.T) {
-	require.Equal(t, spread{}, spreadOf(nil))
-	require.Equal(t, spread{median: 3, low: 1, high: 9, n: 3}, spreadOf(map[int]float64{0: 9, 1: 1, 5: 3}))
-	require.Equal(t, spread{median: 2.5, low: 1, high: 4, n: 4}, spreadOf(map[int]float64{0: 4, 1: 1, 2: 3, 3: 2}))
-}
-
 func TestRatiosArePaired(t *testing.T) {
 	c := column{1000, "w1-64"}
 	require.Equal(t, "faster", someResults.best(serverCPU, c, "dog"))
 	require.InDeltaSlice(t, []float64{0.5, 1. / 3, 0.6}, []float64{
-		someResults.ratio(serverCPU, c, "dog", "faster").median,
-		someResults.ratio(serverCPU, c, "dog", "faster").low,
-		someResults.ratio(serverCPU, c, "dog", "faster").high,
+		someResults.ratio(serverCPU, c, "dog", "faster").Median,
+		someResults.ratio(serverCPU, c, "dog", "faster").Low,
+		someResults.ratio(serverCPU, c, "dog", "faster").High,
 	}, 1e-9)
-	require.Equal(t, spread{median: 1.5, low: 1, high: 1.5, n: 3}, someResults.ratio(serverCPU, c, "dog", "raw"))
-	require.Zero(t, someResults.ratio(serverCPU, c, "dog", "lossy").n)
+	require.Equal(t, figures.Spread{Median: 1.5, Low: 1, High: 1.5, N: 3}, someResults.ratio(serverCPU, c, "dog", "raw"))
+	require.Zero(t, someResults.ratio(serverCPU, c, "dog", "lossy").N)
 }
 
 func TestARowThatLostIsNoPeerAndIsNamed(t *testing.T) {
@@ -61,16 +56,6 @@ func TestARowThatLostIsNoPeerAndIsNamed(t *testing.T) {
 	require.Contains(t, tables, "- lossy, W1, 64 B, 1,000 sockets, round 3: messages were lost (lost: 1)")
 	require.Contains(t, tables, "| dog | 3.00 (2.00…3.00) |")
 	require.Len(t, someResults.failures(), 3)
-}
-
-func TestFigures(t *testing.T) {
-	for want, v := range map[string]float64{
-		"0": 0, "0.05": 0.05, "1.23": 1.2345, "12.3": 12.345, "123": 123.4, "1234": 1234.5, "12k": 12345, "123k": 123456,
-		"1.23M": 1234567,
-	} {
-		require.Equal(t, want, figure(v))
-	}
-	require.Equal(t, "1,019,500", thousands(1_019_500))
 }
 
 func TestColumnNames(t *testing.T) {

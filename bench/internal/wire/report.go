@@ -1,5 +1,10 @@
 package wire
 
+import (
+	"slices"
+	"time"
+)
+
 // Ready is the line a server prints on its standard output when it listens. It ends when its standard input does.
 type Ready struct {
 	Addr  string `json:"addr"`  // of the endpoint
@@ -49,4 +54,14 @@ type Quantiles struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+}
+
+// QuantilesOf returns the quantiles of durations, in milliseconds, and sorts them; nil when there are none.
+func QuantilesOf(d []time.Duration) *Quantiles {
+	if len(d) == 0 {
+		return nil
+	}
+	slices.Sort(d)
+	at := func(q float64) float64 { return float64(d[int(q*float64(len(d)-1))]) / 1e6 }
+	return &Quantiles{P50: at(0.5), P99: at(0.99), Max: at(1)}
 }
