@@ -26,8 +26,8 @@ type Options struct {
 	// Cache is the memory for what was read, in bytes. The default is 64 MiB. About as much again goes to what has not reached its
 	// place on the disk yet.
 	Cache int64
-	// Unsynced is how many bytes may be written and not yet durable. Turns wait to commit while there are more. The default is
-	// 2 MiB: more makes syncs rarer, and everybody who waits for one wait longer.
+	// Unsynced is how many bytes at most may be written and not yet durable. Turns wait to commit while there are more, or so many that
+	// syncs take long: who waits for one should not wait for more than some milliseconds. The default is 2 MiB.
 	Unsynced int
 	// MinFree is how many bytes have to be free on the disk. With less, writing is refused until there are; reading goes on. The
 	// default is 256 MiB.

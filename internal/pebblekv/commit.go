@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -129,7 +130,7 @@ func (e *Engine) admit(size uint64) error {
 // hasRoom is called with mu held. What is larger than the bound gets in alone.
 func (e *Engine) hasRoom(size uint64) bool {
 	unsynced := e.admitted - e.synced
-	return !e.stalled && (unsynced == 0 || unsynced+size <= uint64(e.cfg.Unsynced))
+	return !e.stalled && (unsynced == 0 || unsynced+size <= e.bound)
 }
 
 // letIn is called with mu held.
@@ -151,7 +152,10 @@ func (e *Engine) committed(size uint64) (uint64, error) {
 	}
 	e.commits++
 	e.written += size
-	if e.written-e.synced >= uint64(e.cfg.Unsynced)/2 {
+	if e.since.IsZero() {
+		e.since = time.Now()
+	}
+	if e.written-e.synced >= e.bound/2 {
 		e.wakeFlusher(pacing)
 	} else {
 		e.wakeFlusher(idle)

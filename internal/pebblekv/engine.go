@@ -37,7 +37,8 @@ type Config struct {
 	Dir string
 	// Cache is the size of the cache of blocks that were read, in bytes. The default is 64 MiB.
 	Cache int64
-	// Unsynced is how many bytes may be committed and not durable yet. Commits wait while there are more. The default is 2 MiB.
+	// Unsynced is how many bytes at most may be committed and not durable yet. Commits wait while there are more, or so many that syncs
+	// take long. The default is 2 MiB.
 	Unsynced int
 	// MinFree is how many bytes have to be free on the disk; with less, commits fail with store.ErrFull. The default is 256 MiB.
 	MinFree uint64
@@ -104,8 +105,10 @@ type Engine struct {
 	admitted uint64           // guarded by mu: bytes that were let into the log, ever
 	written  uint64           // guarded by mu: bytes of commits that were counted, ever
 	synced   uint64           // guarded by mu: bytes that became durable, ever
+	since    time.Time        // guarded by mu: when the first commit came that no sync covers; zero: there is none
 	syncs    uint64           // guarded by mu
 	syncTime time.Duration    // guarded by mu
+	bound    uint64           // guarded by mu: how many bytes may be unsynced now, at most cfg.Unsynced
 	blocked  []*admission     // guarded by mu: commits that wait to be let in, first come first served
 	stalled  bool             // guarded by mu: Pebble falls behind
 	flusher  flusherState     // guarded by mu
@@ -128,7 +131,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{log: log, wake: make(chan struct{}, 1), flushed: make(chan struct{})}
+	e := &Engine{log: log, bound: min(firstBound, uint64(cfg.Unsynced)), wake: make(chan struct{}, 1), flushed: make(chan struct{})}
 	e.tell.L = &e.mu
 	if err := e.open(cfg); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)

@@ -78,7 +78,7 @@ func (e *Engine) inspectPebble() {
 
 // urgent reports whether a sync should not be delayed. It is called with mu held.
 func (e *Engine) urgent() bool {
-	return len(e.waiters) > 0 || len(e.blocked) > 0 || e.closing || e.written-e.synced >= uint64(e.cfg.Unsynced)/2
+	return len(e.waiters) > 0 || len(e.blocked) > 0 || e.closing || e.written-e.synced >= e.bound/2
 }
 
 // maxYields bounds how often the flusher lets others go first.
@@ -117,7 +117,8 @@ func (e *Engine) gather(timer *time.Timer) {
 
 // sync makes durable what was committed so far. It is called with mu held and releases it meanwhile.
 func (e *Engine) sync() {
-	target, written := e.commits, e.written
+	target, written, since := e.commits, e.written, e.since
+	e.since = time.Time{}
 	e.mu.Unlock()
 	// Everything up to target is in the snapshot, and everything in the snapshot is in the log before the record that is synced.
 	snapshot := e.db.NewSnapshot()
@@ -137,6 +138,7 @@ func (e *Engine) sync() {
 		e.syncTime += took
 		e.durable.Store(target)
 		e.release(target)
+		e.adapt(time.Since(since))
 		e.letIn()
 	}
 	e.mu.Unlock()
@@ -144,6 +146,26 @@ func (e *Engine) sync() {
 		e.log.Error("releasing a snapshot", "error", err)
 	}
 	e.mu.Lock()
+}
+
+// How long a commit waits to become durable grows with what is committed meanwhile, and with how busy the processors are: those who
+// commit keep them from those who sync. So the bound follows from how long the first commit of each sync has waited, between these.
+const (
+	leastBound = 64 << 10 // bytes
+	firstBound = 128 << 10
+	shortWait  = 1500 * time.Microsecond
+	longWait   = 4 * time.Millisecond
+)
+
+// adapt sets the bound by how long the first commit of a sync has waited. It is called with mu held.
+func (e *Engine) adapt(waited time.Duration) {
+	most := uint64(e.cfg.Unsynced)
+	switch {
+	case waited > longWait:
+		e.bound = max(e.bound/2, min(leastBound, most))
+	case waited < shortWait && len(e.blocked) > 0:
+		e.bound = min(2*e.bound, most)
+	}
 }
 
 // release hands the teller those whose commits have become durable. It is called with mu held.

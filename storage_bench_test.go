@@ -1,0 +1,107 @@
+package dog
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// benchKeeper stores one value again and again.
+type benchKeeper struct {
+	Object
+	n uint64
+}
+
+func (k *benchKeeper) put() error {
+	k.n++
+	return k.Storage().Put("value", binary.BigEndian.AppendUint64(make([]byte, 92), k.n))
+}
+
+func (k *benchKeeper) insert() error {
+	k.n++
+	_, err := k.Storage().SQL().Exec("INSERT INTO kept (id, value) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET value = excluded.value", int64(k.n))
+	return err
+}
+
+// BenchmarkStoreAndSay is what a socket's message does after it has been read: an event stores something and says something, which
+// waits at the gate, and whoever brings the events goes on. p99 is from the saying until it leaves.
+func BenchmarkStoreAndSay(b *testing.B) {
+	stores := map[string]func(*benchKeeper) error{"key": (*benchKeeper).put, "row": (*benchKeeper).insert}
+	for _, what := range []string{"key", "row"} {
+		for _, objects := range []int{64, 1024} {
+			b.Run(fmt.Sprintf("%s/objects=%d", what, objects), func(b *testing.B) { benchStoreAndSay(b, objects, stores[what]) })
+		}
+	}
+}
+
+func benchStoreAndSay(b *testing.B, objects int, store func(*benchKeeper) error) {
+	const bringers = 64
+	rt, err := New(Options{Store: disk.With(disk.Options{Dir: b.TempDir(), OpenDatabases: 2 * objects}), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(b, err)
+	keepers, err := RegisterObject(rt, "keeper", func(k *benchKeeper) {
+		k.Schema = Schema{"CREATE TABLE kept (id INTEGER PRIMARY KEY, value INTEGER)"}
+	})
+	require.NoError(b, err)
+	all := make([]*object, objects)
+	ctx := b.Context()
+	handle := func(_ context.Context, v any) error { return store(v.(*benchKeeper)) }
+	for i := range all {
+		all[i], err = keepers.Named(fmt.Sprint(i)).to.object()
+		require.NoError(b, err)
+		require.NoError(b, all[i].event(ctx, turn.Origin{}, EventMessage, handle))
+	}
+	var mu sync.Mutex
+	var delays []time.Duration
+	b.ResetTimer()
+	var work sync.WaitGroup
+	for bringer := range bringers {
+		work.Go(func() {
+			mine := all[bringer*objects/bringers : (bringer+1)*objects/bringers]
+			for i := bringer; i < b.N; i += bringers {
+				o := mine[i/bringers%len(mine)]
+				sampled := i/bringers%16 == 0
+				if err := o.event(ctx, turn.Origin{}, EventMessage, func(_ context.Context, v any) error {
+					if err := store(v.(*benchKeeper)); err != nil {
+						return err
+					}
+					said := time.Time{}
+					if sampled {
+						said = time.Now()
+					}
+					o.gate.Say(func(error) {
+						if sampled {
+							mu.Lock()
+							delays = append(delays, time.Since(said))
+							mu.Unlock()
+						}
+					})
+					return nil
+				}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	b.StopTimer()
+	for _, o := range all {
+		require.NoError(b, o.gate.Wait(ctx))
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	slices.Sort(delays)
+	if n := len(delays); n > 0 {
+		b.ReportMetric(float64(delays[n*99/100].Microseconds())/1000, "p99-ms")
+	}
+	require.NoError(b, rt.Shutdown(ctx))
+}
