@@ -98,6 +98,7 @@ type object struct {
 	books  *books  // of a group, else nil
 	member *member // of a replica, else nil
 	gate   *gate.Gate
+	traces *Trace // the runtime's
 
 	stores  atomic.Bool              // it has committed something
 	current atomic.Pointer[instance] // nil: the next event makes one. changed under mu only
@@ -114,14 +115,14 @@ type object struct {
 var errRetired = errors.New("dog: object retired")
 
 func newObject(ns *namespace, id ID, name string) *object {
-	o := &object{ns: ns, id: id, name: name}
+	o := &object{ns: ns, id: id, name: name, traces: ns.rt.opts.Trace}
 	o.gate = gate.New(ns.rt.engine, o.lost)
 	return o
 }
 
 func (o *object) runtime() *Runtime { return o.ns.rt }
 
-func (o *object) trace() *Trace { return o.ns.rt.opts.Trace }
+func (o *object) trace() *Trace { return o.traces }
 
 func (o *object) log() *slog.Logger {
 	l := o.ns.rt.opts.Logger.With("namespace", o.ns.name, "object", o.id.String())
