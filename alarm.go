@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/godurable/dog/internal/store"
@@ -238,7 +239,7 @@ func (s *Storage) retryAlarm(a store.Alarm, cause error) (now store.Alarm, still
 	stored.Runs++
 	stored.Failed = stored.Runs >= maxAlarmRuns
 	stored.Err = cause.Error()
-	stored.Err = stored.Err[:min(len(stored.Err), maxAlarmErr)]
+	stored.Err = strings.ToValidUTF8(stored.Err[:min(len(stored.Err), maxAlarmErr)], "") // the cut may be within a character
 	return stored, true, s.data.SetAlarm(stored)
 }
 

@@ -108,6 +108,12 @@ func (w wait) durable(ctx context.Context) error {
 	}
 	select {
 	case lost := <-w.outcome:
+		if _, undone := errors.AsType[*gate.Undone](lost); undone { // by another event, since this one's own has ended
+			lost = w.who.gate.Wait(ctx)
+			if lost != nil && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
 		return w.who.lostError(lost)
 	case <-ctx.Done():
 		return context.Cause(ctx)

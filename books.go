@@ -82,24 +82,32 @@ func (b *books) open(g *Group) error {
 func (b *books) addLocked(name string) error {
 	replicas := b.group.ns.replicas()
 	var id ID
+	stored := false
 	if name == "" {
-		id = b.dormantLocked(replicas)
+		id, stored = b.dormantLocked(replicas)
 	} else {
 		id = namedID(replicas.origin, b.group.id, name)
 	}
-	_, err := b.enterLocked(replicas, id, name, b.book.Add)
+	o, err := b.enterLocked(replicas, id, name, b.book.Add)
+	switch {
+	case !stored:
+	case err == nil:
+		o.stores.Store(true)
+	default: // it can be taken up when there is room
+		b.dormant[id.base()] = struct{}{}
+	}
 	return err
 }
 
 // dormantLocked returns the ID of a stored replica that is not in memory, or a new one. The caller must hold mu.
-func (b *books) dormantLocked(replicas *namespace) ID {
+func (b *books) dormantLocked(replicas *namespace) (id ID, stored bool) {
 	for base := range b.dormant {
 		delete(b.dormant, base)
 		if id := idOf(replicas.origin, base); b.book.Replica(string(id[:])) == nil {
-			return id
+			return id, true
 		}
 	}
-	return randomID(replicas.origin)
+	return randomID(replicas.origin), false
 }
 
 // enterLocked makes the object of a replica that add enters into the book. The caller must hold mu.
@@ -146,7 +154,11 @@ func (b *books) tryRevive(replicas *namespace, id ID, name string) (*object, err
 	if r := b.book.Replica(string(id[:])); r != nil {
 		return r.Value.obj, nil
 	}
-	return b.enterLocked(replicas, id, name, b.book.Readd)
+	o, err := b.enterLocked(replicas, id, name, b.book.Readd)
+	if err == nil {
+		o.stores.Store(true)
+	}
+	return o, err
 }
 
 // members returns the replicas of the group. The slice is shared: it must not be changed.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
+	"github.com/godurable/dog/internal/gate"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -127,9 +129,9 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 			return err
 		}
 		err = o.call(ctx, from, method, run)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
+		switch ended := endOf(ctx); {
+		case ended != nil:
+			return ended
 		case err == nil, !errors.Is(err, errRetired):
 			return err
 		}
@@ -137,6 +139,17 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 			return err
 		}
 	}
+}
+
+// endOf returns the cause of ctx's end, nil when it lasts. At its deadline the method's context may have ended a moment before ctx.
+func endOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // call runs a method of the object on behalf of the holder of ctx.
@@ -176,14 +189,8 @@ func (o *object) told(ctx context.Context, outcome <-chan error, err error) erro
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if err != nil && errors.Is(err, lost) { // what was stored has been undone because of err, which may tell of what was stored before
-		lost = o.gate.Wait(ctx)
-	}
-	switch {
-	case lost == nil:
+	if _, undone := errors.AsType[*gate.Undone](lost); lost == nil || undone { // undone because of err
 		return err
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
 	}
 	return o.lostError(lost)
 }

@@ -1,7 +1,7 @@
-// Package dog is for stateful real-time services: chat rooms, game lobbies, live documents, fleets of devices, agents. State lives in
-// objects of yours that have an identity, handle one event at a time, keep what they store, and talk to each other and to their clients.
-// Groups of them spread WebSocket connections over as many as are needed. It lives in your own [net/http] server; there is nothing
-// else to start.
+// Package dog is for stateful real-time services: chat rooms, game lobbies, live documents, fleets of devices, agents. State
+// lives in objects of yours that have an identity, handle one event at a time, keep what they store, and talk to each other and
+// to their clients. Groups of them spread WebSocket connections over as many as are needed. It lives in your own [net/http]
+// server; there is nothing else to start.
 //
 // # A tour
 //
@@ -38,20 +38,20 @@
 //	}
 //	room.ServeHTTP(w, req)
 //
-// What a type may handle is listed in handler.go, one interface for each handler: [OpenHandler], [MessageHandler], [CloseHandler],
-// [ErrorHandler], [GossipHandler], [Starter], [Stopper], [AlarmHandler], [Receiver], [Gateway], [Clusterizer]. A type has the methods it
-// needs; one that is nearly a handler, such as OnMesage, is refused when the type is registered.
+// What a type may handle is listed in handler.go, one interface for each handler: [OpenHandler], [MessageHandler],
+// [CloseHandler], [ErrorHandler], [GossipHandler], [Starter], [Stopper], [AlarmHandler], [Receiver], [Gateway], [Clusterizer]. A
+// type has the methods it needs; one that is nearly a handler, such as OnMesage, is refused when the type is registered.
 //
 // From a socket, a replica, a group, or from outside through the [Family]:
 //
-//   - Send goes to one socket, Emit to the sockets of one replica, Broadcast to those of the group, Whisper to those of one request
-//     id, wherever they are;
+//   - Send goes to one socket, Emit to the sockets of one replica, Broadcast to those of the group, Whisper to those of one
+//     request id, wherever they are;
 //   - Gossip asks the replicas themselves and returns their answers.
 //
 // # Objects
 //
-// A type that embeds [Object] alone is a durable object: a counter, a document, a device, a queue. There are as many as there are names.
-// Groups and replicas are objects too; all that follows is theirs as well.
+// A type that embeds [Object] alone is a durable object: a counter, a document, a device, a queue. There are as many as there are
+// names. Groups and replicas are objects too; all that follows is theirs as well.
 //
 //	type Counter struct{ dog.Object }
 //
@@ -63,66 +63,75 @@
 //	counters, err := dog.RegisterObject(rt, "counter", func(*Counter) {})
 //	total, err := dog.Call(ctx, counters.Named("visits"), (*Counter).Add, 1)
 //
-// An object is addressed by a [Stub], from its name, its [ID], or anew ([Namespace.Named], [Namespace.Parse], [Namespace.New]); the first event
-// starts it. [Call] runs a method of it as an event, with argument and result checked by the compiler. A stub is an [http.Handler], and an
-// [http.RoundTripper] for requests from object to object. [Shards] spread keys over a fixed number of objects.
+// An object is addressed by a [Stub], from its name, its [ID], or anew ([Namespace.Named], [Namespace.Parse], [Namespace.New]);
+// the first event starts it. [Call] runs a method of it as an event, with argument and result checked by the compiler. A stub is
+// an [http.Handler], and an [http.RoundTripper] for requests from object to object. [Shards] spread keys over a fixed number of
+// objects.
 //
-// [Storage] keeps keys with values, a SQLite database ([Storage.SQL]), and alarms ([Storage.Alarms]), which wake the object at a time. With
-// Options.Store it is durable; without, it lives as long as the process, and has no SQL. Package disk has stores:
+// [Storage] keeps keys with values, a SQLite database ([Storage.SQL]), and alarms ([Storage.Alarms]), which wake the object at a
+// time. With Options.Store it is durable; without, it lives as long as the process, and has no SQL. Package disk has stores:
 //
 //	rt, err := dog.New(dog.Options{Store: disk.At("data")})
 //
-// An idle object leaves memory and comes back with its next event, through OnStart; so may a group or a replica even while it has connections
-// ([Object].Hibernate). A [Stub] leads to it in either case. Memory is a cache: what must stay has to be stored, or attached to a socket.
+// [Runtime.Backup] copies a store while it is used, [Stub.Export] writes one object to a SQLite file, and a [Migration] says
+// which types a release has renamed, merged or given up.
 //
-// [Runtime.Shutdown] ends everything in good order. [Runtime.Stats], [Trace] and a logger show what happens. Package dogtest tests a
-// service without ports and without waiting.
+// An idle object leaves memory and comes back with its next event, through OnStart; so may a group or a replica even while it has
+// connections ([Object].Hibernate). A [Stub] leads to it in either case. Memory is a cache: what must stay has to be stored, or
+// attached to a socket. After a restart a named replica finds what it has stored under its name; replicas without names take up
+// what such ones have stored before, whichever is made first.
+//
+// [Runtime.Shutdown] ends everything in good order. [Runtime.Stats], [Trace] and a logger show what happens. Package dogtest
+// tests a service without ports and without waiting.
 //
 // # Turns
 //
-// An object (a group and a replica are ones) runs one handler at a time: it has the object's turn. Handlers therefore need no locks for the
-// fields of their type, as long as nobody else touches them.
+// An object (a group and a replica are ones) runs one handler at a time: it has the object's turn. Handlers therefore need no
+// locks for the fields of their type, as long as nobody else touches them.
 //
 // A handler gives the turn up only while it waits, and signatures show where: what takes a context may wait, what takes none
-// never does. So s.Send, s.Emit, s.Close, r.Sockets, r.Connect and all of Storage but Sync keep the turn; s.Broadcast, s.Whisper, r.Gossip,
-// Identify, Call and a request to another stub give it up, and other events of the object run meanwhile. What a handler has read from its
-// fields before such a call may have changed after it. (Reading a long request body and writing a long answer wait for the client and
-// keep the turn: see [Receiver].) [Await] gives the turn up for waits of your own, [BlockConcurrencyWhile] keeps it across
-// waits, [Go] starts a further event.
+// never does. So s.Send, s.Emit, s.Close, r.Sockets, r.Connect and all of Storage but Sync keep the turn; s.Broadcast, s.Whisper,
+// r.Gossip, Identify, Call and a request to another stub give it up, and other events of the object run meanwhile. What a handler
+// has read from its fields before such a call may have changed after it. (Reading a long request body and writing a long answer
+// wait for the client and keep the turn: see [Receiver].) [Await] gives the turn up for waits of your own,
+// [BlockConcurrencyWhile] keeps it across waits, [Go] starts a further event.
 //
-// Because waiting gives the turn up, objects may call each other in circles. Only where a turn is kept can a circle of calls never
-// end; the call that closes it fails at once with [ErrDeadlock].
+// Because waiting gives the turn up, objects may call each other in circles. Only where a turn is kept can a circle of calls
+// never end; the call that closes it fails at once with [ErrDeadlock].
 //
 // A handler's context belongs to the goroutine that runs the handler. After the handler has returned it is worthless
-// ([ErrOutsideTurn]). Using it in another goroutine while the handler runs breaks the exclusion, unless the handler waits for that
-// goroutine in Await; [Options].CheckTurns, which package dogtest sets, finds such uses.
+// ([ErrOutsideTurn]). Using it in another goroutine while the handler runs breaks the exclusion, unless the handler waits for
+// that goroutine in Await; [Options].CheckTurns, which package dogtest sets, finds such uses.
 //
-// A panic in a handler resets its object: it is logged with its stack, the object's memory is dropped, what the handler stored since it last
-// waited is undone, its sockets are closed with 1011, calls under way fail with [ErrReset], and the next event starts the object anew.
-// Nothing else is affected. So do [Object.Abort] and a commit that fails. An error that a handler returns is logged or handed to the caller
-// and changes nothing else, except from OnStart, OnOpen, OnAlarm and Clusterize, which say what it does.
+// A panic in a handler resets its object: it is logged with its stack, the object's memory is dropped, what the handler stored
+// since it last waited is undone, its sockets are closed with 1011, calls under way fail with [ErrReset], and the next event
+// starts the object anew. Nothing else is affected. So do [Object.Abort] and a commit that fails. An error that a handler returns
+// is logged or handed to the caller and changes nothing else, except from OnStart, OnOpen, OnAlarm and Clusterize, which say what
+// it does.
 //
 // # Durability
 //
-//   - What a handler stores up to its end, or to the next place where it waits, is kept as a whole or not at all: keys, SQL and alarms.
-//   - Nothing that an object says after it has stored something leaves before that is durable: messages, answers, results of calls, calls
-//     and requests to others, gossip, and what it does in [Await]. It leaves in the order in which it was said. The object goes on meanwhile.
-//   - What it says before it stores anything in a turn leaves at once, and so does everything while nothing has been stored.
+//   - What a handler stores up to its end, or to the next place where it waits, is kept as a whole or not at all: keys, SQL and
+//     alarms.
+//   - Nothing that an object says after it has stored something leaves before that is durable: messages, answers, results of
+//     calls, calls and requests to others, gossip, and what it does in [Await]. It leaves in the order in which it was said. The
+//     object goes on meanwhile.
+//   - What it says while all that it has stored is durable leaves at once: before it stores anything in a turn, say.
 //   - When it turns out that something cannot be made durable, the object is reset, and what it said after is never heard.
-//   - So a client that was told of something finds it again, whenever the process or the machine dies, as long as the disk keeps what it
-//     has acknowledged. What nobody was told of may be there or not.
+//   - So a client that was told of something finds it again, whenever the process or the machine dies, as long as the disk keeps
+//     what it has acknowledged. What nobody was told of may be there or not.
 //
 // # Ordering
 //
-//   - Turns are taken in the order of arrival; events that wait when their object is reset go on to its next life in any order. What
-//     one goroutine does through a stub happens in the order in which it does it.
+//   - Turns are taken in the order of arrival; events that wait when their object is reset go on to its next life in any order.
+//     What one goroutine does through a stub happens in the order in which it does it.
 //   - Events of one socket do not overlap: OnOpen, then OnMessage for each message in the order received, each starting when the
 //     one before has returned, then OnClose or OnError, exactly once and last.
 //   - A socket has joined its replica before OnOpen runs and has left it, with its place, before OnClose runs.
 //   - Messages from one handler or goroutine reach each receiver in the order sent, by whatever of Send, Emit, Broadcast and
 //     Whisper. What is queued before Close arrives before the close frame.
-//   - All sockets of a replica get what is sent to the replica as a whole (Emit, Broadcast) in the same order, whoever sends it. There
-//     is no such order between replicas.
+//   - All sockets of a replica get what is sent to the replica as a whole (Emit, Broadcast) in the same order, whoever sends it.
+//     There is no such order between replicas.
 //   - A new replica belongs to its group before it serves its first request.
 //
 // # Limits

@@ -30,8 +30,8 @@ var (
 	// ErrGroupFull: every replica of the group has Limit connections and there are MaxReplicas of them.
 	ErrGroupFull = errors.New("dog: group is full")
 
-	// ErrReplicaFull: a further request through the same stub found no room on its replica; its client is answered with 503. Identify
-	// again.
+	// ErrReplicaFull: a further request through the same stub found no room on its replica; its client is answered with 503.
+	// Identify again.
 	ErrReplicaFull = errors.New("dog: replica is full")
 
 	// ErrReplicaGone: the replica is being drained or has been retired. Identify again.

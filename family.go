@@ -122,7 +122,7 @@ func (f *Family[G, R]) Gossip(ctx context.Context, group Stub[G], v any) ([]Repl
 		return nil, err
 	}
 	defer leave()
-	return b.gossip(ctx, nil, v)
+	return b.gossip(ctx, nil, nil, v)
 }
 
 // Replicas returns the live replicas of the group, in the order in which they were made, as they are now; none when the group is

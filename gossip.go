@@ -44,11 +44,11 @@ func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.books.gossip(ctx, m, v)
+	return m.books.gossip(ctx, m.obj, m, v)
 }
 
 // gossip asks all replicas of the group but one, nil for none.
-func (b *books) gossip(ctx context.Context, asker *member, v any) ([]Reply, error) {
+func (b *books) gossip(ctx context.Context, speaker *object, asker *member, v any) ([]Reply, error) {
 	data, err := encodeJSON(v)
 	if err != nil {
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
@@ -60,10 +60,6 @@ func (b *books) gossip(ctx context.Context, asker *member, v any) ([]Reply, erro
 	}
 	defer leave()
 	var replies []Reply
-	var speaker *object
-	if asker != nil {
-		speaker = asker.obj
-	}
 	err = awaitDurable(ctx, speaker, func() error {
 		replies, err = b.ask(ctx, asker, data)
 		return err

@@ -37,7 +37,7 @@ func (g *Group) books() (*books, error) {
 	if g.core == nil {
 		return nil, ErrNotRunning
 	}
-	return g.core.obj.books, nil
+	return g.core.obj.books, g.core.silenced()
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group.
@@ -83,7 +83,7 @@ func (g *Group) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.gossip(ctx, nil, v)
+	return b.gossip(ctx, b.group, nil, v)
 }
 
 // Replicas returns the live replicas, in the order in which they were made, as they are now.

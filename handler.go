@@ -15,9 +15,9 @@ import (
 // The place that the request takes on a replica is free again when Receive has returned, unless [Replica.Connect] passed it on
 // to a socket. A panic is answered with 500.
 //
-// r's context does not end when the client goes away (see [ClientGone]); it knows the [RequestID]. A body of up to 64 KiB whose length
-// the client gave has been read when Receive begins. Reading any other, and writing a long answer, waits for the client and, as
-// neither takes a context, keeps the turn: do both in [Await].
+// r's context does not end when the client goes away (see [ClientGone]); it knows the [RequestID]. A body of up to 64 KiB whose
+// length the client gave has been read when Receive begins. Reading any other, and writing a long answer, waits for the client
+// and, as neither takes a context, keeps the turn: do both in [Await].
 type Receiver interface {
 	Receive(w http.ResponseWriter, r *http.Request)
 }
@@ -29,9 +29,9 @@ type Starter interface {
 	OnStart(ctx context.Context) error
 }
 
-// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify, in the group's turn (a slow look-up belongs in [Await]), who sends the request and handing it on to that
-// request id's replica. An error that wraps [ErrInvalidRequestID] is answered with 400, any other with 403 and no details. The
-// group's Receive is then never called.
+// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify, in the group's turn (a slow look-up belongs in
+// [Await]), who sends the request and handing it on to that request id's replica. An error that wraps [ErrInvalidRequestID] is
+// answered with 400, any other with 403 and no details. The group's Receive is then never called.
 type Gateway interface {
 	Identify(r *http.Request) (requestID string, err error)
 }
@@ -42,8 +42,8 @@ type AlarmHandler interface {
 }
 
 // A Stopper is told that its object is about to be dropped from memory: because it is idle, or the runtime shuts down. It is the
-// last event of this value; it keeps the turn, and what it stores is kept. It is not called when the object is reset, nor when the process
-// dies, so nothing that matters may depend on it.
+// last event of this value; it keeps the turn, and what it stores is kept. It is not called when the object is reset, nor when
+// the process dies, so nothing that matters may depend on it.
 type Stopper interface {
 	OnStop(ctx context.Context, reason StopReason) error
 }

@@ -78,11 +78,6 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 	}
 }
 
-// event runs handle as an event of the group that a refers to.
-func (a *address) event(wait context.Context, from turn.Origin, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	return on(a, func(o *object) error { return o.event(wait, from, kind, handle) })
-}
-
 // serveGateway asks the group who sends the request and hands it on.
 func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	if a.ns.replicas() == nil {
@@ -91,9 +86,17 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	}
 	var requestID string
 	var refused error
-	err := a.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
-		requestID, refused = v.(Gateway).Identify(r.WithContext(ctx))
-		return nil
+	err := on(a, func(o *object) error {
+		var outcome <-chan error
+		err := o.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
+			requestID, refused = v.(Gateway).Identify(r.WithContext(ctx))
+			outcome = o.gate.Outcome()
+			return nil
+		})
+		if outcome != nil {
+			err = o.told(r.Context(), outcome, err)
+		}
+		return err
 	})
 	switch {
 	case err != nil:

@@ -40,7 +40,7 @@ func Identify[G, R any](ctx context.Context, group Stub[G], requestID string, fa
 	}
 	defer rt.leave()
 	var a *admission
-	err = await(ctx, func() (err error) {
+	err = awaitDurable(ctx, nil, func() (err error) { // Clusterize may tell of the request id
 		a, err = to.identify(ctx, requestID)
 		return err
 	})
@@ -163,8 +163,14 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 	if b.making != nil {
 		return nil
 	}
-	from := turn.Follow(ctx)
-	inst, ticket, err := b.group.queue(&from)
+	inst, err := b.group.instance()
+	if err != nil {
+		return err
+	}
+	ticket, err := inst.turn.Queue(turn.Follow(ctx))
+	if errors.Is(err, ErrReset) || err == errAsleep {
+		return nil // admit waits for the next instance, without mu
+	}
 	if err != nil {
 		return err
 	}
@@ -179,17 +185,22 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 		e, failed := ticket.Redeem(rt.ctx)
 		if failed != nil {
 			// Those who wait have joined this very event: when the group was reset before it began, they begin anew.
-			m.again, err = errors.Is(failed, ErrReset), failed
+			m.again, err = errors.Is(failed, ErrReset) || failed == errAsleep, failed
 			return
 		}
 		if failed := inst.started(e); failed != nil {
 			err = failed
 			return
 		}
+		var outcome <-chan error
 		err = inst.run(e, EventClusterize, began, func(ctx context.Context, v any) (err error) {
+			defer func() { outcome = b.group.gate.Outcome() }()
 			name, err = v.(Clusterizer).Clusterize(ctx, requestID)
 			return err
 		})
+		if outcome != nil {
+			err = b.group.told(rt.ctx, outcome, err)
+		}
 	})
 	return nil
 }

@@ -94,7 +94,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 		if failed := inst.settle(err); failed != nil {
 			err = failed
 		}
-		if end || errors.Is(err, ErrReset) {
+		if end || inst.turn.Closed() != nil {
 			closed, misuse := e.End()
 			if closed != nil {
 				err = closed
@@ -118,7 +118,7 @@ func (inst *instance) settle(err error) error {
 	}
 	defer func() {
 		if inst.turn.Closed() != nil {
-			s.release()
+			s.abandon()
 		}
 	}()
 	if err != nil && s.rollbackOnError {
@@ -139,6 +139,7 @@ func (inst *instance) close(err *ResetError) (first error) {
 		return first
 	}
 	inst.ended = err
+	inst.stop(err) // before anything is let in again
 	o.mu.Lock()
 	o.resets++
 	o.mu.Unlock()
@@ -154,6 +155,14 @@ func (inst *instance) close(err *ResetError) (first error) {
 	return nil
 }
 
+// silenced returns why nothing that a handler of the instance says is heard any more: it has been reset.
+func (inst *instance) silenced() error {
+	if closed := inst.turn.Closed(); errors.Is(closed, ErrReset) {
+		return closed
+	}
+	return nil
+}
+
 // reset ends the instance: its memory is dropped, its transaction is undone, its sockets are closed with 1011, and calls under way
 // get the error it returns. The first cause stays. A nil panic value means that the handler's goroutine exits (runtime.Goexit).
 func (inst *instance) reset(cause error) error {
@@ -162,7 +171,6 @@ func (inst *instance) reset(cause error) error {
 	if first := inst.close(err); first != nil {
 		return first
 	}
-	inst.stop(err)
 	inst.storage.abandon()
 	attrs := []any{"cause", cause}
 	if p, ok := errors.AsType[*PanicError](cause); ok {
@@ -175,4 +183,22 @@ func (inst *instance) reset(cause error) error {
 	o.log().Log(context.Background(), level, "object reset", attrs...)
 	o.trace().objectStopped(o, err)
 	return err
+}
+
+// release gives back what an instance that is over held besides memory. The turn is nobody's any more.
+func (s *Storage) release() {
+	if s.sql == nil {
+		return
+	}
+	if err := s.sql.Close(); err != nil {
+		s.inst.obj.log().Error("cannot close the database", "error", err)
+	}
+}
+
+// abandon is release for an instance that has been reset. If a handler is using the storage, its settle does it.
+func (s *Storage) abandon() {
+	if s.busy.CompareAndSwap(false, true) {
+		s.release()
+		s.leave()
+	}
 }

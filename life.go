@@ -3,7 +3,6 @@ package dog
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -65,7 +64,7 @@ func (w *sweeper) add(o *object) {
 	switch {
 	case most <= 0 || n <= most:
 	case n > most+most/overflow:
-		w.sweep()
+		w.sweep(o)
 	default:
 		select {
 		case w.kick <- struct{}{}:
@@ -103,12 +102,13 @@ func (w *sweeper) run(ctx context.Context) {
 			w.hibernate()
 		case <-w.kick:
 		}
-		w.sweep()
+		w.sweep(nil)
 	}
 }
 
-// sweep drops the plain objects that have been idle for long enough, and more when there are too many.
-func (w *sweeper) sweep() {
+// sweep drops the plain objects that have been idle for long enough, and more when there are too many. It spares one, which has just
+// been made for an event that is to come; nil for none.
+func (w *sweeper) sweep(spared *object) {
 	w.pass.Lock()
 	defer w.pass.Unlock()
 	all, now := w.all(), time.Now()
@@ -122,7 +122,7 @@ func (w *sweeper) sweep() {
 			if w.evict(o) {
 				excess--
 			}
-		} else if excess > 0 {
+		} else if excess > 0 && o != spared {
 			rest = append(rest, o)
 		}
 	}
@@ -140,10 +140,11 @@ func (w *sweeper) sweep() {
 	}
 }
 
-// evict drops an object from memory if nothing goes on there, and reports whether it did.
+// evict drops an object from memory if nothing goes on there, now or when it has stopped, and reports whether it does.
 func (w *sweeper) evict(o *object) bool {
 	if !o.retire() {
-		return false
+		inst := o.current.Load()
+		return inst != nil && inst.stopping.Load()
 	}
 	w.remove(o)
 	o.ns.forget(o)
@@ -200,15 +201,26 @@ func (inst *instance) over() {
 	inst.obj.trace().objectStopped(inst.obj, nil)
 }
 
-// stopLater has the instance stopped soon.
+// stopLater has the instance stopped soon, and a plain object dropped from memory then.
 func (o *object) stopLater(inst *instance) {
+	rt := o.runtime()
 	if !inst.stopping.CompareAndSwap(false, true) {
 		return
 	}
-	o.runtime().spawn(func() {
+	if rt.enter() != nil { // Shutdown stops it
+		inst.stopping.Store(false)
+		return
+	}
+	go func() {
+		defer rt.leave()
 		defer inst.stopping.Store(false)
 		o.stop(inst, StopIdle)
-	})
+		if o.ns.kind == KindObject && o.current.Load() == nil {
+			rt.sweeper.pass.Lock()
+			defer rt.sweeper.pass.Unlock()
+			rt.sweeper.evict(o)
+		}
+	}()
 }
 
 // stop runs OnStop as the last event of the instance, and ends it, unless something else goes on there.
@@ -234,17 +246,20 @@ func (o *object) stop(inst *instance, reason StopReason) {
 			return v.(Stopper).OnStop(ctx, reason)
 		})
 		o.report(EventStop, err)
-		if errors.Is(err, ErrReset) {
-			return // it has ended
+		if e.Usable() != nil {
+			return // it has been reset, with which the event has ended
 		}
 	}
 	o.mu.Lock()
-	if inst.turn.Close(errAsleep) == nil && o.current.Load() == inst { // who waits for a turn finds the next instance
-		o.endLocked(inst)
+	closed := inst.turn.Close(errAsleep) == nil // else it has just been reset
+	if closed {
+		o.endLocked(inst) // who waits for a turn finds the next instance
 	}
 	o.mu.Unlock()
 	_, _ = e.End()
-	inst.over()
+	if closed {
+		inst.over()
+	}
 }
 
 // stopObjects tells every object that the runtime shuts down.

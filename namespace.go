@@ -40,7 +40,8 @@ type Namespace[T any] struct {
 
 // Named returns the stub of the object or group with this name. Making a stub makes no object: its first event does. Every string
 // but "" is a name, so check those that clients choose: each makes an object that stays in memory for a while (Options.Retire for
-// a group). Replicas are not addressed by name but through [Identify]: for them, and for "", the stub answers with [ErrNotRunning].
+// a group). Replicas are not addressed by name but through [Identify]: for them, and for "", the stub answers with
+// [ErrNotRunning].
 func (n *Namespace[T]) Named(name string) Stub[T] {
 	if n == nil || n.ns == nil || name == "" || n.ns.kind == KindReplica {
 		return Stub[T]{}
@@ -57,9 +58,9 @@ func (n *Namespace[T]) New() Stub[T] {
 	return Stub[T]{to: &address{ns: n.ns, id: randomID(n.ns.origin), known: true}}
 }
 
-// Parse returns the stub of the object with the ID that was written as 64 hexadecimal digits. [ErrForeignID] when that is no ID of this
-// namespace. Whether the object has ever been used is not checked. A replica is reached only while it is in memory, else its stub
-// answers with [ErrReplicaGone].
+// Parse returns the stub of the object with the ID that was written as 64 hexadecimal digits. [ErrForeignID] when that is no ID
+// of this namespace. Whether the object has ever been used is not checked. A replica is reached only while it is in memory, else
+// its stub answers with [ErrReplicaGone].
 func (n *Namespace[T]) Parse(id string) (Stub[T], error) {
 	if n == nil || n.ns == nil {
 		return Stub[T]{}, ErrNotRunning

@@ -100,7 +100,7 @@ type object struct {
 	gate   *gate.Gate
 	traces *Trace // the runtime's
 
-	stores  atomic.Bool              // it has committed something
+	stores  atomic.Bool              // it has committed something, now or in an earlier life
 	current atomic.Pointer[instance] // nil: the next event makes one. changed under mu only
 	alarm   atomic.Uint64            // the serial of the alarm for which OnAlarm runs; 0: none
 
@@ -149,7 +149,7 @@ func (o *object) identity() store.Identity {
 // lost resets the object because what it wrote will never be durable.
 func (o *object) lost(cause error) {
 	o.runtime().spawn(func() {
-		if inst := o.current.Load(); inst != nil {
+		if inst, err := o.instance(); err == nil { // a new one if it sleeps, since its sockets and its gate do not
 			_ = inst.reset(cause)
 		}
 	})
@@ -271,7 +271,7 @@ func (o *object) era() uint64 {
 func (o *object) retire() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.gate.Open() {
+	if o.retired || !o.gate.Open() {
 		return false
 	}
 	if inst := o.current.Load(); inst != nil {
@@ -279,15 +279,16 @@ func (o *object) retire() bool {
 			o.stopLater(inst) // and retire once it has stopped
 			return false
 		}
-		if !inst.turn.CloseIdle(errRetired) {
+		if !inst.turn.CloseIdle(errAsleep) {
 			return false
 		}
 		inst.stop(errRetired)
 		o.endLocked(inst)
 		inst.storage.release()
 	}
-	o.retired = true
-	return true
+	// An event may have stored something just before. From here on there is none while mu is held.
+	o.retired = o.gate.Open()
+	return o.retired
 }
 
 // abandon refuses the events that wait and cuts the connections.

@@ -39,26 +39,27 @@ type Options struct {
 	// cost.
 	ParkAfter time.Duration
 
-	// Store keeps what objects store. Nil: memory alone, without SQL, and everything is lost with the process. disk.At("data") opens a
-	// data directory. New opens it, and Shutdown closes it.
+	// Store keeps what objects store. Nil: memory alone, without SQL, and everything is lost with the process. disk.At("data") opens
+	// a data directory. New opens it, and Shutdown closes it.
 	Store Store
 
-	// Migrations are all changes that releases have made to the namespaces of a store, oldest first. See [Migration]. [ErrMigration] when
-	// they contradict themselves or the store.
+	// Migrations are all changes that releases have made to the namespaces of a store, oldest first. See [Migration]. [ErrMigration]
+	// when they contradict themselves or the store.
 	Migrations []Migration
 
-	// MaxWaiting bounds the events that wait for the turn of one object: calls, requests, gossip, events started by [Go]. One more is
-	// refused with [ErrOverloaded]. Sockets wait besides, each with one message at a time. 0: 10,000; negative: no bound.
+	// MaxWaiting bounds the events that wait for the turn of one object: calls, requests, gossip, events started by [Go]. One more
+	// is refused with [ErrOverloaded]. Sockets wait besides, each with one message at a time. 0: 10,000; negative: no bound.
 	MaxWaiting int
 
 	// EvictAfter is how long a plain object stays in memory without an event. 0: 60 s.
 	EvictAfter time.Duration
 
-	// MaxObjects is how many plain objects may be in memory; when there are more, those that have been idle longest are dropped early.
-	// Objects with an event under way, or with writes that are not durable yet, stay. 0: 100,000; negative: no bound.
+	// MaxObjects is how many plain objects may be in memory; when there are more, those that have been idle longest are dropped
+	// early. Objects with an event under way, or with writes that are not durable yet, stay. 0: 100,000; negative: no bound.
 	MaxObjects int
 
-	// HibernateAfter is how long a group or replica whose type hibernates (Object.Hibernate) is idle before its memory goes. 0: 10 s.
+	// HibernateAfter is how long a group or replica whose type hibernates (Object.Hibernate) is idle before its memory goes.
+	// 0: 10 s.
 	HibernateAfter time.Duration
 
 	// Sockets are the defaults of [Replica.Connect].

@@ -442,3 +442,53 @@ func TestAnAbortFromElsewhereSilencesTheHandler(t *testing.T) {
 		require.Equal(t, []string{"read"}, texts(bob))
 	})
 }
+
+// registrar is a group that stores the names it gives.
+type registrar struct{ dog.Group }
+
+func (r *registrar) Clusterize(_ context.Context, requestID string) (string, error) {
+	return "for-" + requestID, r.Storage().Put(requestID, nil)
+}
+
+func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		engine := storetest.New()
+		rt := dogtest.New(t, dog.Options{Store: engine})
+		registrars, err := dog.RegisterGroup(rt, "registrar", func(r *registrar) { r.Limit = 1 })
+		require.NoError(t, err)
+		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = new(hooks) })
+		require.NoError(t, err)
+		family := dog.Link(registrars, rooms)
+		identified := make(chan string, 1)
+		go func() {
+			stub, err := dog.Identify(context.Background(), registrars.Named("main"), "ada", family)
+			if err == nil {
+				identified <- stub.Name()
+			}
+		}()
+		synctest.Wait()
+		require.Empty(t, identified)
+		engine.Prompt()
+		require.Equal(t, "for-ada", <-identified)
+	})
+}
+
+func TestAHandlerThatWasResetIsNotHeardAnyMore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var errs []error
+		h := newHouse(t, 1, &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
+			if m.String() == "abort" {
+				r.Abort(errors.New("enough"))
+				errs = append(errs, r.Emit("late"), r.Broadcast(context.Background(), "late"))
+			}
+			return nil
+		}})
+		ada, bob := h.enter("ada"), h.enter("bob")
+		ada.Send("abort")
+		require.Empty(t, texts(bob))
+		require.Len(t, errs, 2)
+		for _, err := range errs {
+			require.ErrorIs(t, err, dog.ErrReset)
+		}
+	})
+}

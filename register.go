@@ -28,8 +28,8 @@ type replicaType[T any] interface {
 }
 
 // RegisterGroup makes T, a type that embeds [Group], known to the runtime under a name, which is its namespace. setup completes
-// each new T before its first event: it sets Limit and hands over what T depends on. It is called once more at registration, on a T
-// that is thrown away and has no name, to see that the Limit is set; a nil setup can therefore not pass.
+// each new T before its first event: it sets Limit and hands over what T depends on. It is called once more at registration, on a
+// T that is thrown away and has no name, to see that the Limit is set; a nil setup can therefore not pass.
 //
 // The error is a [RegistrationError]: the name is empty or taken, a method of T is nearly a handler, or Limit is below 1.
 func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
@@ -49,8 +49,8 @@ func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*
 	return register[T](rt, ns)
 }
 
-// RegisterReplica makes T, a type that embeds [Replica], known to the runtime under a name, which is its namespace. setup completes
-// each new T before its first event: it hands over what T depends on. A nil setup does nothing.
+// RegisterReplica makes T, a type that embeds [Replica], known to the runtime under a name, which is its namespace. setup
+// completes each new T before its first event: it hands over what T depends on. A nil setup does nothing.
 //
 // The error is a [RegistrationError]: the name is empty or taken, T has no Receive, or a method of T is nearly a handler.
 func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
@@ -88,7 +88,8 @@ func builder[T any, P interface {
 // RegisterObject makes T, a type that embeds [Object] itself, known to the runtime under a name, which is its namespace. setup
 // completes each new T before its first event: it hands over what T depends on. A nil setup does nothing.
 //
-// The error is a [RegistrationError]: the name is empty or taken, T embeds Group or Replica, or a method of T is nearly a handler.
+// The error is a [RegistrationError]: the name is empty or taken, T embeds Group or Replica, or a method of T is nearly a
+// handler.
 func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
 	ns := &namespace{name: name, kind: KindObject, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
 	ns.baseOf = func(v any) *Object { return P(v.(*T)).base() }

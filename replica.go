@@ -32,7 +32,7 @@ func (r *Replica) member() (*member, error) {
 	if r.core == nil {
 		return nil, ErrNotRunning
 	}
-	return r.core.obj.member, nil
+	return r.core.obj.member, r.core.silenced()
 }
 
 // GroupName returns the name of the replica's group.

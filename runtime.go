@@ -110,7 +110,9 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		rt.closing.Store(true)
 		for _, o := range rt.objects() {
 			if o.member != nil {
-				o.gate.Say(func(error) { o.member.closeSockets(1001, shutdownReason) })
+				o.member.books.group.gate.Say(func(error) { // after what the group and the replica have said
+					o.gate.Say(func(error) { o.member.closeSockets(1001, shutdownReason) })
+				})
 			}
 		}
 		rt.signalIdle()

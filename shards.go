@@ -12,9 +12,9 @@ import (
 	"sync/atomic"
 )
 
-// Shards are a fixed number of objects over which keys are spread, where one object would have too much to do: a counter, an index, a
-// rate limit for millions of users. Each key always belongs to the same shard, as long as their number stays: choose it with room to
-// grow, since there is no resharding. Shards are safe for concurrent use.
+// Shards are a fixed number of objects over which keys are spread, where one object would have too much to do: a counter, an
+// index, a rate limit for millions of users. Each key always belongs to the same shard, as long as their number stays: choose it
+// with room to grow, since there is no resharding. Shards are safe for concurrent use.
 type Shards[T any] struct {
 	stubs []Stub[T]
 }
@@ -67,12 +67,13 @@ type ShardQuery struct {
 type ShardResult[R any] struct {
 	Shard int
 	Value R
-	Err   error // of this shard; the cause of the context's end when it was not asked
+	Err   error // of this shard; the cause of the context's end when it was not asked; a *PanicError when asking ended its goroutine
 }
 
-// QueryShards calls ask for each shard, several at a time, and returns their answers in the order of Only, or of the shards. The failure
-// of one is its own Err: [ShardErrors] gathers them. In a handler it gives up the turn, and asks when what the object stored before
-// is durable. Errors: a shard that does not exist, those of [Await], and the cause of ctx's end when that came before any was asked.
+// QueryShards calls ask for each shard, several at a time, and returns their answers in the order of Only, or of the shards. The
+// failure of one is its own Err: [ShardErrors] gathers them. In a handler it gives up the turn, and asks when what the object
+// stored before is durable. Errors: a shard that does not exist, those of [Await], and the cause of ctx's end when that came
+// before any was asked.
 func QueryShards[T, R any](
 	ctx context.Context, s *Shards[T], query ShardQuery, ask func(ctx context.Context, shard Stub[T]) (R, error),
 ) ([]ShardResult[R], error) {
@@ -104,6 +105,7 @@ func QueryShards[T, R any](
 			case places <- struct{}{}:
 			}
 			all.Go(func() {
+				results[i].Err = &PanicError{} // unless ask returns
 				defer func() {
 					if p := recover(); p != nil {
 						panicked.CompareAndSwap(nil, &p)

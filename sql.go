@@ -32,8 +32,8 @@ var sqlLimits = store.SQLLimits{
 //
 // A violated constraint is [ErrConstraint] and undoes its statement; a deferred one, when the transaction is committed, resets
 // the object. After some errors SQLite itself undoes the whole transaction: ON CONFLICT ROLLBACK, a statement that writes and
-// takes too many steps or finds no space within the limits. Then everything else in the transaction fails with that error, and
-// at its end the object is reset, since its keys must not be kept without its rows.
+// takes too many steps, and sometimes one that finds no space within the limits. Then everything else in the transaction fails
+// with that error, and at its end the object is reset, since its keys must not be kept without its rows.
 //
 // [ErrSQLLimit] says that a statement has more than 100,000 bytes or 100 parameters, a table or a result more than 100 columns,
 // a value or a row more than 2 MiB, the database more than 10 GiB, or that a query took more than 100 million steps of SQLite's
@@ -136,19 +136,18 @@ func (q *SQL) Query(query string, args ...any) iter.Seq2[Row, error] {
 func (q *SQL) rows(query string, args []any, check func(columns []string) error) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		s := q.storage
-		rows, err := s.openRows(query, args)
+		row, err := s.openRows(query, args)
 		if err != nil {
 			yield(Row{}, err)
 			return
 		}
-		defer s.closeRows(rows)
-		row := Row{columns: slices.Clip(rows.Columns()), rows: rows}
+		defer s.closeRows(row.rows)
 		if err := check(row.columns); err != nil {
 			yield(Row{}, err)
 			return
 		}
 		for {
-			more, err := s.nextRow(rows)
+			more, err := s.nextRow(row.rows)
 			if err != nil {
 				yield(Row{}, err)
 				return
@@ -160,12 +159,17 @@ func (q *SQL) rows(query string, args []any, check func(columns []string) error)
 	}
 }
 
-func (s *Storage) openRows(query string, args []any) (store.Rows, error) {
+// openRows runs a query. Its Row is before the first one.
+func (s *Storage) openRows(query string, args []any) (Row, error) {
 	if err := s.enter(); err != nil {
-		return nil, err
+		return Row{}, err
 	}
 	defer s.leave()
-	return s.query(query, args)
+	rows, err := s.query(query, args)
+	if err != nil {
+		return Row{}, err
+	}
+	return Row{columns: slices.Clip(rows.Columns()), rows: rows}, nil
 }
 
 func (s *Storage) nextRow(rows store.Rows) (more bool, err error) {

@@ -15,6 +15,19 @@ type Stats struct {
 	Traffic        // of all sockets, closed ones included
 	Turns   TurnStats
 	Alarms  AlarmStats
+	Store   StoreStats
+}
+
+// StoreStats is the state of the store.
+type StoreStats struct {
+	Commits  uint64        // transactions
+	Syncs    uint64        // each makes many of them durable
+	SyncTime time.Duration // sum of their durations
+	Unsynced int           // bytes that are committed and not durable yet
+	Disk     uint64        // bytes on the disk
+	Memory   uint64        // bytes in memory: what was read, and what has not reached its place on the disk yet
+	// Err says why nothing is stored now: [ErrStoreFull], [ErrStoreFailed]. Nil: all is well.
+	Err error
 }
 
 // GroupStats is a snapshot of a group.
@@ -57,7 +70,8 @@ type TurnStats struct {
 	Longest time.Duration // the longest
 }
 
-// AlarmStats counts runs of OnAlarm. How many alarms are set is not known: that may be any number of objects that are not in memory.
+// AlarmStats counts runs of OnAlarm. How many alarms are set is not known: that may be any number of objects that are not in
+// memory.
 type AlarmStats struct {
 	Running int    // now, those included that wait for the turn of their object
 	Runs    uint64 // that have begun
@@ -81,6 +95,10 @@ func (rt *Runtime) Stats() Stats {
 	var s Stats
 	if rt == nil || rt.ctx == nil {
 		return s
+	}
+	e := rt.engine.Stats()
+	s.Store = StoreStats{
+		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced, Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
 	}
 	var turns turn.Stats
 	rt.past.Lock()

@@ -253,3 +253,19 @@ func TestLogLinesNameTheObject(t *testing.T) {
 		require.Contains(t, records[2]["stack"], "TestLogLinesNameTheObject")
 	})
 }
+
+func TestStatsTellOfTheStore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := dogtest.NewDisk(t)
+		rt, cells := newCells(t, dog.Options{Store: store})
+		before := rt.Stats().Store
+		require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error { return c.Storage().Put("a", nil) }))
+		after := rt.Stats().Store
+		require.Equal(t, before.Commits+1, after.Commits)
+		require.Greater(t, after.Syncs, before.Syncs)
+		require.NoError(t, after.Err)
+		store.Fill()
+		time.Sleep(time.Minute)
+		require.ErrorIs(t, rt.Stats().Store.Err, dog.ErrStoreFull)
+	})
+}

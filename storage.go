@@ -122,24 +122,26 @@ func (s *Storage) pause() error {
 
 // commit hands the transaction to the store. When that fails the object is reset.
 func (s *Storage) commit() error {
-	var err error
-	if s.open {
-		err = s.tryCommit()
-	} else {
-		err = s.endRows()
+	if err := s.alone(s.tryCommit); err != nil {
+		return s.inst.reset(err) // an instance that has been reset returns why
 	}
-	if err == nil {
-		return nil
-	}
-	return s.inst.reset(err) // an instance that has been reset returns why
+	return nil
 }
 
-func (s *Storage) tryCommit() (err error) {
-	inst := s.inst
+// alone runs what ends a transaction, unless another goroutine uses the storage: ErrOutsideTurn.
+func (s *Storage) alone(end func() error) error {
 	if !s.busy.CompareAndSwap(false, true) {
 		return ErrOutsideTurn
 	}
 	defer s.leave()
+	return end()
+}
+
+func (s *Storage) tryCommit() (err error) {
+	if !s.open {
+		return s.endRows()
+	}
+	inst := s.inst
 	inst.end.Lock()
 	defer inst.end.Unlock()
 	if err = inst.ended; err == nil && s.sql != nil {
@@ -163,6 +165,10 @@ func (s *Storage) tryCommit() (err error) {
 
 // rollback undoes the transaction of a handler; what was said in it is dropped because of err.
 func (s *Storage) rollback(err error) error {
+	return s.alone(func() error { return s.tryRollback(err) })
+}
+
+func (s *Storage) tryRollback(err error) error {
 	if !s.open {
 		return s.endRows()
 	}
@@ -195,24 +201,6 @@ func (s *Storage) endRows() error {
 		return s.sql.Commit() // of nothing
 	}
 	return nil
-}
-
-// release gives back what an instance that is over held besides memory. The turn is nobody's any more.
-func (s *Storage) release() {
-	if s.sql == nil {
-		return
-	}
-	if err := s.sql.Close(); err != nil {
-		s.inst.obj.log().Error("cannot close the database", "error", err)
-	}
-}
-
-// abandon is release for an instance that has been reset. If a handler is using the storage, its settle does it.
-func (s *Storage) abandon() {
-	if s.busy.CompareAndSwap(false, true) {
-		s.release()
-		s.leave()
-	}
 }
 
 // Get returns the value of a key, found false when there is none. The value is the caller's.

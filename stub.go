@@ -51,9 +51,9 @@ func (s Stub[T]) Name() string {
 // ServeHTTP hands the request to the object. A replica's stub takes a place for it (see [Identify]); a group's stub asks its
 // [Gateway] or its [Receiver], an object's its Receiver.
 //
-// What cannot be handed over is answered as [WriteError] does. The request waits for the object's turn until its context is
-// done. When the object fails with its answer half written, ServeHTTP panics with [http.ErrAbortHandler], as net/http wants it, so
-// that the client sees that the answer is not whole.
+// What cannot be handed over is answered as [WriteError] does. The request waits for the object's turn until its context is done.
+// When the object fails with its answer half written, ServeHTTP panics with [http.ErrAbortHandler], as net/http wants it, so that
+// the client sees that the answer is not whole.
 func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.to == nil {
 		WriteError(w, ErrNotRunning)

@@ -186,6 +186,7 @@ func TestAFailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
 		ada.Send("panic")
 		code, _ := ada.Closed()
 		require.Equal(t, 1011, code)
+		synctest.Wait()
 		require.Contains(t, log.String(), "it panicked")
 		requireEmpty(t, h.rt)
 	})

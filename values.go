@@ -76,10 +76,11 @@ func (v Values[T]) Update(key string, change func(T) (T, error)) (value T, err e
 
 // Delete deletes keys and returns how many of them there were.
 func (v Values[T]) Delete(keys ...string) (deleted int, err error) {
-	for i := range keys {
-		keys[i] = v.Prefix + keys[i]
+	full := make([]string, len(keys))
+	for i, key := range keys {
+		full[i] = v.Prefix + key
 	}
-	return v.Storage.Delete(keys...)
+	return v.Storage.Delete(full...)
 }
 
 // A Value is a key, without the prefix, and its value.

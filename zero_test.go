@@ -30,7 +30,7 @@ var zeros = []any{
 	new(dog.ResetError), new(dog.Row), new(dog.Runtime), new(dog.SQL), new(dog.SQLResult), new(dog.Schema),
 	new(dog.SchemaError), new(dog.SendOption), new(dog.ShardQuery), new(dog.ShardResult[int]), new(dog.Shards[cell]),
 	new(dog.SlowPolicy), new(dog.Socket), new(dog.SocketOptions), new(dog.Stats), new(dog.StopReason), new(dog.Storage),
-	new(dog.Stub[lobby]), new(dog.Trace), new(dog.Traffic), new(dog.TurnStats), new(dog.Value[int]), new(dog.Values[int]),
+	new(dog.StoreStats), new(dog.Stub[lobby]), new(dog.Trace), new(dog.Traffic), new(dog.TurnStats), new(dog.Value[int]), new(dog.Values[int]),
 }
 
 // sensible are the methods of zero values whose error is not ErrNotRunning: nil, or one of their own.

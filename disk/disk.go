@@ -3,6 +3,7 @@
 //	rt, err := dog.New(dog.Options{Store: disk.At("data")})
 //
 // One database holds everything: keys, alarms, and SQLite databases as pages. One runtime at a time may have the directory open.
+// A copy of the directory that is made meanwhile is worth nothing: see dog.Runtime.Backup.
 package disk
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-const defaultOpenDatabases = 1000
+const defaultOpenDatabases = 2000
 
 // Options say where the data is, and what it may take. A limit of 0 means its default.
 type Options struct {
@@ -26,23 +27,26 @@ type Options struct {
 	// Cache is the memory for what was read, in bytes. The default is 64 MiB. About as much again goes to what has not reached its
 	// place on the disk yet.
 	Cache int64
-	// Unsynced is how many bytes at most may be written and not yet durable. Turns wait to commit while there are more, or so many that
-	// syncs take long: who waits for one should not wait for more than some milliseconds. The default is 2 MiB.
+	// Unsynced is how many bytes at most may be written and not yet durable. Turns wait to commit while there are more, or so many
+	// that syncs take long: who waits for one should not wait for more than some milliseconds. The default is 2 MiB.
 	Unsynced int
 	// MinFree is how many bytes have to be free on the disk. With less, writing is refused until there are; reading goes on. The
 	// default is 256 MiB.
 	MinFree uint64
-	// OpenDatabases is how many SQLite databases stay open while they are not in use. The default is 1,000.
+	// OpenDatabases is how many SQLite databases stay open while they are not in use, at about a quarter of a MiB each. The default
+	// is 2,000.
 	OpenDatabases int
 }
 
-// At keeps the data in a directory.
+// At keeps the data in a directory. dog.New opens it and says what is wrong with it: dog.ErrStoreLocked when another runtime has
+// it, in this process or another one, dog.ErrStoreCorrupt, errors of the file system.
 func At(dir string) store.Store { return With(Options{Dir: dir}) }
 
 // With is At with options.
 func With(opts Options) store.Store { return opener{opts: opts} }
 
-// Memory keeps the data in memory, for tests: it is gone when the runtime is closed.
+// Memory keeps the data in memory, with SQL, for tests: it is gone when the runtime is closed. Package dogtest has a disk that
+// outlives runtimes, and crashes.
 func Memory() store.Store { return opener{opts: Options{Dir: "/data"}, memory: true} }
 
 // An opener is a store.Store.

@@ -57,8 +57,8 @@ func (s *Server) DialWith(path string, options DialOptions) *Client {
 	return c
 }
 
-// TryDial connects to a path, or returns the answer with which the server refused, its body closed, and an error. It may be called
-// from any goroutine.
+// TryDial connects to a path, or returns the answer with which the server refused, its body closed, and an error. It may be
+// called from any goroutine.
 func (s *Server) TryDial(path string, options DialOptions) (*Client, *http.Response, error) {
 	ctx, cancel := deadline()
 	defer cancel()

@@ -19,7 +19,8 @@ type Outcome struct {
 	// did not start.
 	Err error
 
-	// Stored are the keys that it put, with their values, where these differ from what was there before.
+	// Stored are the keys that it put, with their values, where these differ from what was there before. Rows of SQL are not
+	// among them: ask for them with a query, in another Run.
 	Stored map[string][]byte
 
 	// Deleted are the keys that it deleted, in order.

@@ -55,7 +55,8 @@ func run(ctx context.Context, addr string, limit int) error {
 	}
 	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
 
-	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second} // neither holds for WebSockets
+	// Neither time-out holds for WebSockets.
+	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

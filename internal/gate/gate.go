@@ -8,6 +8,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 )
@@ -39,8 +40,17 @@ type Gate struct {
 
 type entry struct {
 	commit uint64 // has to be durable first; open: that of the open transaction
+	undone error  // what say gets then; nil unless it was said in a transaction that has failed
 	say    func(error)
 }
+
+// Undone is what say functions get when the transaction in which they were said has failed without the object being reset.
+type Undone struct{ Cause error }
+
+func (u *Undone) Error() string { return u.Cause.Error() }
+
+// Unwrap returns the cause.
+func (u *Undone) Unwrap() error { return u.Cause }
 
 // open is the number of a transaction that has not been committed.
 const open = 1<<64 - 1
@@ -69,9 +79,24 @@ func (g *Gate) Committed(commit uint64) {
 	g.release(nil)
 }
 
-// Failed ends the transaction without a commit. What was said in it is dropped: its say functions get the error.
+// Failed ends the transaction without a commit. What was said in it is dropped: its say functions get [Undone], in their turn, since
+// the error may tell of what was committed before.
 func (g *Gate) Failed(err error) {
 	g.mu.Lock()
+	g.writing = false
+	for i := len(g.held) - 1; i >= g.head && g.held[i].commit == open; i-- {
+		g.held[i].commit, g.held[i].undone = g.last, &Undone{err}
+	}
+	g.mu.Unlock()
+	g.release(nil)
+}
+
+// Shut is for an object that is being reset: what was said in the transaction is dropped at once, and until Recover nothing is let
+// in any more.
+func (g *Gate) Shut(err error) {
+	g.mu.Lock()
+	g.shut = err
+	g.active.Store(true)
 	g.writing = false
 	i := len(g.held)
 	for i > g.head && g.held[i-1].commit == open {
@@ -85,15 +110,6 @@ func (g *Gate) Failed(err error) {
 		e.say(err)
 	}
 	g.release(nil)
-}
-
-// Shut is Failed for an object that is being reset: until Recover nothing is let in any more.
-func (g *Gate) Shut(err error) {
-	g.mu.Lock()
-	g.shut = err
-	g.active.Store(true)
-	g.mu.Unlock()
-	g.Failed(err)
 }
 
 // Open reports whether what is said now leaves at once.
@@ -155,7 +171,7 @@ func (g *Gate) Say(say func(error)) {
 		clear(g.held[n:])
 		g.held, g.head = g.held[:n], 0
 	}
-	g.held = append(g.held, entry{commit, say})
+	g.held = append(g.held, entry{commit: commit, say: say})
 	g.mu.Unlock()
 	if commit != open {
 		g.release(nil)
@@ -172,17 +188,22 @@ func (g *Gate) Outcome() <-chan error {
 	return outcome
 }
 
-// Wait returns when the gate opens for what is said now: nil, the reason why what was written is lost, or the cause of ctx's end.
+// Wait returns when the gate opens for what is said now by somebody who has no part in the transaction: nil, the reason why what
+// was written is lost, or the cause of ctx's end.
 func (g *Gate) Wait(ctx context.Context) error {
-	outcome := g.Outcome()
-	if outcome == nil {
-		return nil
-	}
-	select {
-	case err := <-outcome:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for {
+		outcome := g.Outcome()
+		if outcome == nil {
+			return nil
+		}
+		select {
+		case err := <-outcome:
+			if _, undone := errors.AsType[*Undone](err); !undone {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 
@@ -217,7 +238,7 @@ func (g *Gate) release(lost error) {
 		if e.commit == open {
 			break
 		}
-		var err error
+		err := e.undone
 		if e.commit > g.commits.Durable() {
 			if g.failed == nil {
 				if g.asked >= e.commit {

@@ -119,9 +119,31 @@ func TestATransactionThatFailsDropsOnlyWhatWasSaidInIt(t *testing.T) {
 	e.say(g, 2)
 	g.Failed(errLost)
 	e.say(g, 3)
-	require.Equal(t, []int{2}, e.dropped)
+	require.Empty(t, e.dropped, "the error may tell of what is not durable yet")
 	d.sync(1)
+	require.Equal(t, []int{2}, e.dropped)
 	require.Equal(t, []int{1, 3}, e.heard)
+}
+
+func TestWhoHasNoPartInATransactionWaitsOnAfterItHasFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := new(disk)
+		g := gate.New(d, func(error) { t.Error("nothing is lost") })
+		g.Wrote()
+		g.Committed(1)
+		g.Wrote()
+		outcome, waited := g.Outcome(), make(chan error, 1)
+		go func() { waited <- g.Wait(context.Background()) }()
+		synctest.Wait()
+		g.Failed(errLost)
+		require.Empty(t, outcome)
+		require.Empty(t, waited)
+		d.sync(1)
+		err := <-outcome
+		require.ErrorIs(t, err, errLost)
+		require.ErrorAs(t, err, new(*gate.Undone))
+		require.NoError(t, <-waited)
+	})
 }
 
 func TestLostCommitsDropWhatWaitsForThemAndAreReportedOnce(t *testing.T) {

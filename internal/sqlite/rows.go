@@ -6,12 +6,13 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// rows are the result of a statement. They are owned by the turn, like the database.
+// rows are the result of a statement. They are owned by the turn, like the database; but a reset may close that at any time.
 type rows struct {
-	d       *database // fixed
+	d       *database // fixed; nil when there was no statement
 	columns []string  // set when the statement has first been stepped
 	depth   int       // of the savepoint that the statement began in; fixed
 
+	// changed with d.mu held; err is read while the owner uses the database, which nobody closes then
 	s     *statement // nil when the rows have ended
 	ready bool       // Next has a row already
 	left  int        // instructions that it may still run
@@ -24,6 +25,11 @@ func (r *rows) Columns() []string { return r.columns }
 func (r *rows) Err() error        { return r.err }
 
 func (r *rows) Next() bool {
+	if r.d == nil {
+		return false
+	}
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
 	if r.s == nil {
 		return false
 	}
@@ -31,8 +37,6 @@ func (r *rows) Next() bool {
 		r.ready = false
 		return true
 	}
-	r.d.mu.Lock()
-	defer r.d.mu.Unlock()
 	if r.step() {
 		return true
 	}
@@ -61,11 +65,14 @@ func (r *rows) try() (row bool, err error) {
 }
 
 func (r *rows) Value(column int) any {
-	if r.s == nil {
+	if r.d == nil {
 		return nil
 	}
 	r.d.mu.Lock()
 	defer r.d.mu.Unlock()
+	if r.s == nil {
+		return nil
+	}
 	v, err := r.value(column)
 	if err != nil { // there is no memory for it
 		r.end(err)
@@ -95,11 +102,14 @@ func value(s *sqlite3.Stmt, column int) any {
 }
 
 func (r *rows) Close() error {
-	if r.s == nil {
+	if r.d == nil {
 		return nil
 	}
 	r.d.mu.Lock()
 	defer r.d.mu.Unlock()
+	if r.s == nil {
+		return nil
+	}
 	r.end(nil)
 	r.d.settle()
 	return nil
