@@ -16,37 +16,18 @@ import (
 // Await returns f's error. It does not run f and returns ErrOutsideTurn when ctx's handler has returned, [ErrReset] when what was
 // stored could not be made durable, and ErrInTransaction inside [Storage.Transaction]. With a context that belongs to no handler it
 // just runs f.
-func Await(ctx context.Context, f func() error) error {
-	wait, err := giveUp(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer wait.Resume()
-	if err := wait.durable(ctx); err != nil {
-		return err
-	}
-	return f()
-}
+func Await(ctx context.Context, f func() error) error { return await(ctx, nil, f) }
 
-// await is Await for what may begin only while ctx lasts, and tells nobody of what was stored.
-func await(ctx context.Context, f func() error) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	wait, err := giveUp(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer wait.Resume()
-	return f()
-}
-
-// awaitDurable is Await for what may begin only while ctx lasts. When ctx belongs to no handler it waits at the gate of speaker, nil for
-// nobody.
+// awaitDurable is Await for what may begin only while ctx lasts, on behalf of speaker, as in await.
 func awaitDurable(ctx context.Context, speaker *object, f func() error) error {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	return await(ctx, speaker, f)
+}
+
+// await is Await. When ctx belongs to no handler, it waits at the gate of speaker, nil for nobody.
+func await(ctx context.Context, speaker *object, f func() error) error {
 	wait, err := giveUp(ctx, speaker)
 	if err != nil {
 		return err

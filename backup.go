@@ -37,7 +37,7 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 		return err
 	}
 	defer leave()
-	return await(ctx, func() error { return rt.engine.Backup(ctx, dir) })
+	return awaitDurable(ctx, nil, func() error { return rt.engine.Backup(ctx, dir) })
 }
 
 // Export writes what the object has stored to a SQLite file, which must not exist: its database, and besides its keys, its

@@ -219,7 +219,12 @@ func (b *books) broadcast(ctx context.Context, speaker *object, sender string, v
 			m.sockets.Send(out.frame, out.key, leaveOut)
 		}
 	})
-	return await(ctx, func() error { return nil })
+	wait, err := giveUp(ctx, nil)
+	if err != nil {
+		return err
+	}
+	wait.Resume()
+	return nil
 }
 
 // whisper sends v to every socket of a request id.
