@@ -14,8 +14,8 @@ import (
 // the object's fields and storage. f runs when what the object stored before is durable, since it may tell others of it.
 //
 // Await returns f's error. It does not run f and returns ErrOutsideTurn when ctx's handler has returned, [ErrReset] when what was
-// stored could not be made durable, and ErrInTransaction inside [Storage.Transaction]. With a context that belongs to no handler it
-// just runs f.
+// stored could not be made durable, and ErrInTransaction inside [Storage.Transaction]. With a context that belongs to no handler
+// it just runs f.
 func Await(ctx context.Context, f func() error) error { return await(ctx, nil, f) }
 
 // awaitDurable is Await for what may begin only while ctx lasts, on behalf of speaker, as in await.
@@ -61,8 +61,8 @@ type wait struct {
 	outcome <-chan error // of what the speaker has stored before; nil: it is durable
 }
 
-// giveUp ends the transaction of the handler that ctx belongs to and gives up its turn. What becomes of the transaction is for durable
-// to say. When ctx belongs to no handler, that is about what speaker, nil for nobody, has stored.
+// giveUp ends the transaction of the handler that ctx belongs to and gives up its turn. What becomes of the transaction is for
+// durable to say. When ctx belongs to no handler, that is about what speaker, nil for nobody, has stored.
 func giveUp(ctx context.Context, speaker *object) (wait, error) {
 	if e := turn.From(ctx); e != nil {
 		inst := e.Owner().(*instance)
@@ -121,10 +121,10 @@ func gateOf(ctx context.Context, otherwise *object) *gate.Gate {
 }
 
 // Go runs f as an event of its own of the object whose handler ctx belongs to: after the present one, or while that waits, in a
-// goroutine that [Runtime.Shutdown] waits for. Events started so begin in the order of the calls; those that have not begun when the
-// object is reset are dropped. f's context has the values of whatever brought the first event about, not those that handlers added.
-// f's error is logged. Go returns ErrOutsideTurn when ctx belongs to no handler, or to one that has returned, and ErrOverloaded when
-// Options.MaxWaiting events wait already.
+// goroutine that [Runtime.Shutdown] waits for. Events started so begin in the order of the calls; those that have not begun when
+// the object is reset are dropped. f's context has the values of whatever brought the first event about, not those that handlers
+// added. f's error is logged. Go returns ErrOutsideTurn when ctx belongs to no handler, or to one that has returned, and
+// ErrOverloaded when Options.MaxWaiting events wait already.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {

@@ -127,8 +127,8 @@ func (b *books) enterLocked(replicas *namespace, id ID, name string,
 	return o, nil
 }
 
-// revive returns a replica that has stored something and need not be in memory. MaxReplicas does not count for it, since it exists
-// already. Errors are those of start, and errRetired.
+// revive returns a replica that has stored something and need not be in memory. MaxReplicas does not count for it, since it
+// exists already. Errors are those of start, and errRetired.
 func (b *books) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
 	for {
 		o, err := b.tryRevive(replicas, id, name)
@@ -228,7 +228,9 @@ func (b *books) broadcast(ctx context.Context, speaker *object, sender string, v
 }
 
 // whisper sends v to every socket of a request id.
-func (b *books) whisper(ctx context.Context, speaker *object, requestID string, v any, opts []SendOption) (reached int, err error) {
+func (b *books) whisper(
+	ctx context.Context, speaker *object, requestID string, v any, opts []SendOption,
+) (reached int, err error) {
 	out, err := newOutgoing(v, opts)
 	if err != nil {
 		return 0, err
@@ -259,7 +261,9 @@ func (b *books) emit(speaker *object, replica ID, v any, opts []SendOption) erro
 }
 
 // disconnect closes every socket of a request id.
-func (b *books) disconnect(ctx context.Context, speaker *object, requestID string, code int, reason string) (closed int, err error) {
+func (b *books) disconnect(
+	ctx context.Context, speaker *object, requestID string, code int, reason string,
+) (closed int, err error) {
 	err = awaitDurable(ctx, speaker, func() error {
 		for _, s := range b.socketsOf(requestID) {
 			if err := s.conn.Close(code, reason); err != nil {

@@ -141,7 +141,8 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 	}
 }
 
-// endOf returns the cause of ctx's end, nil when it lasts. At its deadline the method's context may have ended a moment before ctx.
+// endOf returns the cause of ctx's end, nil when it lasts. At its deadline the method's context may have ended a moment before
+// ctx.
 func endOf(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		<-ctx.Done()

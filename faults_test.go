@@ -17,8 +17,8 @@ import (
 )
 
 // The faults of the original, by the numbers of the list that this library is held to. 1 and 2 need eviction, for which a
-// reset stands here (reset_test.go, reach_test.go). This file has those of places, request ids and joining; faults_traffic_test.go has
-// the rest.
+// reset stands here (reset_test.go, reach_test.go). This file has those of places, request ids and joining;
+// faults_traffic_test.go has the rest.
 
 // relay does what a client asks for: "broadcast TEXT", "all TEXT" (oneself included), "emit TEXT", "whisper ID TEXT". An error is
 // the answer.

@@ -33,9 +33,9 @@ func (r Reply) Decode(v any) error {
 }
 
 // Gossip asks the other replicas of the group, all at the same time, behind the clients' backs: OnGossip of each gets v as JSON
-// and its result comes back as JSON, in the order in which the replicas were made. The failure of one is its own Err and spoils no
-// other answer. Who has not answered within Options.GossipTimeout, or by ctx's deadline if that is earlier, is answered for with
-// [context.DeadlineExceeded]. A replica alone in its group gets no replies and no error.
+// and its result comes back as JSON, in the order in which the replicas were made. The failure of one is its own Err and spoils
+// no other answer. Who has not answered within Options.GossipTimeout, or by ctx's deadline if that is earlier, is answered for
+// with [context.DeadlineExceeded]. A replica alone in its group gets no replies and no error.
 //
 // The error is for what fails as a whole: v has no JSON form, ctx is cancelled, the runtime has shut down. In a handler Gossip
 // gives up the turn, so that two replicas may gossip with each other at the same moment.

@@ -36,9 +36,9 @@ func RequestID(ctx context.Context) string {
 	return ""
 }
 
-// ClientGone returns a channel that is closed when the client of the request that Receive got has gone, for long polls and streams:
-// the request's own context does not end then, because a handler goes on when its client goes away. It is nil, and so never closed,
-// in other handlers. Wait for it in [Await].
+// ClientGone returns a channel that is closed when the client of the request that Receive got has gone, for long polls and
+// streams: the request's own context does not end then, because a handler goes on when its client goes away. It is nil, and so
+// never closed, in other handlers. Wait for it in [Await].
 func ClientGone(ctx context.Context) <-chan struct{} {
 	if client := arrivalOf(ctx).client; client != nil {
 		return client.Done()

@@ -12,8 +12,8 @@ import (
 // An ID identifies an object: 32 bytes, written as 64 hexadecimal digits. IDs are comparable. The zero ID identifies nothing.
 //
 // The ID of a named object is a function of its namespace and its name (for a replica: of its group too) and therefore the
-// same in every process and on every machine. The last 8 bytes can be computed from the others and the namespace, so that an ID is
-// recognised as one of its namespace ([Namespace.Parse]); that is a check against mistakes, not against forgery.
+// same in every process and on every machine. The last 8 bytes can be computed from the others and the namespace, so that an ID
+// is recognised as one of its namespace ([Namespace.Parse]); that is a check against mistakes, not against forgery.
 type ID [32]byte
 
 // String returns the 64 digits.

@@ -27,8 +27,8 @@ const maxRequestID = 1024
 // A request id names a person, a device, whatever connects; several connections may share it. It is 1 to 1,024 bytes of UTF-8
 // without control characters, else ErrInvalidRequestID.
 //
-// Other errors: ErrGroupFull, ErrNotLinked, ErrNotRunning, ErrShutdown, ErrDeadlock, ErrReset when the group could not start, what
-// Clusterize returned, and the cause of ctx's end while waiting. In a handler Identify gives up the turn.
+// Other errors: ErrGroupFull, ErrNotLinked, ErrNotRunning, ErrShutdown, ErrDeadlock, ErrReset when the group could not start,
+// what Clusterize returned, and the cause of ctx's end while waiting. In a handler Identify gives up the turn.
 func Identify[G, R any](ctx context.Context, group Stub[G], requestID string, family *Family[G, R]) (Stub[R], error) {
 	to, err := family.address(group)
 	if err != nil {
@@ -129,8 +129,8 @@ func (b *books) start(ctx context.Context) error {
 	return nil
 }
 
-// reserve reserves a place, or returns the making of a replica that has to be waited for, or nothing when the books have yet to be
-// opened.
+// reserve reserves a place, or returns the making of a replica that has to be waited for, or nothing when the books have yet to
+// be opened.
 func (b *books) reserve(ctx context.Context, requestID string) (*admission, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

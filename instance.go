@@ -28,8 +28,9 @@ type instance struct {
 	storage Storage
 	value   any // the user's object; nil until started. owned by the turn
 
-	// end makes a reset come before or after a commit, never between the decision to commit and the commit. It is taken by whoever has
-	// the turn while a transaction begins or is handed to the engine, by a reset, and before object.mu and all locks of gates and sockets.
+	// end makes a reset come before or after a commit, never between the decision to commit and the commit. It is taken by whoever
+	// has the turn while a transaction begins or is handed to the engine, by a reset, and before object.mu and all locks of gates
+	// and sockets.
 	end   sync.Mutex
 	ended error // why the instance is over. guarded by end
 }
@@ -76,9 +77,9 @@ func (inst *instance) run(e *turn.Event, kind EventKind, began time.Time, handle
 	return inst.protect(e, kind, "", began, true, handle)
 }
 
-// protect runs a handler, commits what it stored, turns a panic into a reset, and ends the event when told to or when the instance
-// has been reset.
-func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle func(ctx context.Context, v any) error) (err error) {
+// protect runs a handler, commits what it stored, turns a panic into a reset, and ends the event when told to or when the
+// instance has been reset.
+func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle work) (err error) {
 	trace := inst.obj.trace()
 	began := trace.clock()
 	returned := false
@@ -163,8 +164,9 @@ func (inst *instance) silenced() error {
 	return nil
 }
 
-// reset ends the instance: its memory is dropped, its transaction is undone, its sockets are closed with 1011, and calls under way
-// get the error it returns. The first cause stays. A nil panic value means that the handler's goroutine exits (runtime.Goexit).
+// reset ends the instance: its memory is dropped, its transaction is undone, its sockets are closed with 1011, and calls under
+// way get the error it returns. The first cause stays. A nil panic value means that the handler's goroutine exits
+// (runtime.Goexit).
 func (inst *instance) reset(cause error) error {
 	o := inst.obj
 	err := &ResetError{Object: o.id, Cause: cause}

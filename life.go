@@ -106,8 +106,8 @@ func (w *sweeper) run(ctx context.Context) {
 	}
 }
 
-// sweep drops the plain objects that have been idle for long enough, and more when there are too many. It spares one, which has just
-// been made for an event that is to come; nil for none.
+// sweep drops the plain objects that have been idle for long enough, and more when there are too many. It spares one, which has
+// just been made for an event that is to come; nil for none.
 func (w *sweeper) sweep(spared *object) {
 	w.pass.Lock()
 	defer w.pass.Unlock()

@@ -18,8 +18,8 @@ type noCopy struct{}
 func (*noCopy) Lock()   {}
 func (*noCopy) Unlock() {}
 
-// Object is embedded in a type of yours to make it a durable object: one of many that have an identity, handle one event at a time,
-// and own storage. See [RegisterObject]. [Group] and [Replica] are Objects with connections.
+// Object is embedded in a type of yours to make it a durable object: one of many that have an identity, handle one event at a
+// time, and own storage. See [RegisterObject]. [Group] and [Replica] are Objects with connections.
 //
 // Its handlers need no mutex for the fields of their own type, as long as only handlers touch them. The turn passes on only while
 // a handler waits, and the signature shows where: a method or function that takes a context may wait, one that takes none never
@@ -30,12 +30,13 @@ type Object struct {
 	_    noCopy
 	core *instance // set by the runtime before setup runs; nil in a zero value
 
-	// Hibernate lets an idle object be dropped from memory (Options.HibernateAfter) even while it has connections: its sockets stay open
-	// with their tags and attachments, and the next event starts the object anew, with OnStart. Without it, an object with
+	// Hibernate lets an idle object be dropped from memory (Options.HibernateAfter) even while it has connections: its sockets stay
+	// open with their tags and attachments, and the next event starts the object anew, with OnStart. Without it, an object with
 	// connections stays in memory.
 	Hibernate bool
 
-	// RollbackOnError undoes what a handler stored in its last transaction when the handler returns an error. Without it only a panic does.
+	// RollbackOnError undoes what a handler stored in its last transaction when the handler returns an error. Without it only a
+	// panic does.
 	RollbackOnError bool
 
 	// Schema are the steps that bring the object's SQL database to its present form. See [Schema].
@@ -76,8 +77,8 @@ func (o *Object) Storage() *Storage {
 	return &o.core.storage
 }
 
-// Abort resets the object: its memory is dropped, what its transaction under way stored is undone, its sockets are closed with 1011,
-// and calls under way get a [ResetError] with this reason. The next event starts it anew. A handler that calls Abort should
+// Abort resets the object: its memory is dropped, what its transaction under way stored is undone, its sockets are closed with
+// 1011, and calls under way get a [ResetError] with this reason. The next event starts it anew. A handler that calls Abort should
 // return; what it stores or sends afterwards is lost. Abort may be called from any goroutine.
 func (o *Object) Abort(reason error) {
 	if o.core == nil {
@@ -196,7 +197,9 @@ func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
 }
 
 // redeem waits for the turn of a ticket and returns it with the instance, started. Errors are those of begin.
-func (o *object) redeem(wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin) (*instance, *turn.Event, error) {
+func (o *object) redeem(
+	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin,
+) (*instance, *turn.Event, error) {
 	inst, e, err := o.redeemAsIs(wait, inst, ticket, from)
 	if err == nil {
 		err = inst.started(e)
@@ -208,9 +211,12 @@ func (o *object) redeem(wait context.Context, inst *instance, ticket turn.Ticket
 }
 
 // redeemAsIs is redeem, but does not start an instance that has not been started.
-func (o *object) redeemAsIs(wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin) (*instance, *turn.Event, error) {
+func (o *object) redeemAsIs(
+	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin,
+) (*instance, *turn.Event, error) {
 	e, err := ticket.Redeem(wait)
-	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil { // wait may have ended because the caller's own object was reset
+	// wait may have ended because the caller's own object was reset.
+	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil {
 		// The instance ended before the event began, so nothing is lost by taking the next one.
 		if inst, ticket, err = o.queue(from); err != nil {
 			return nil, nil, err
@@ -231,7 +237,7 @@ func (o *object) begin(wait context.Context, from *turn.Origin) (*instance, *tur
 }
 
 // event runs handle as an event of the object.
-func (o *object) event(wait context.Context, from turn.Origin, kind EventKind, handle func(ctx context.Context, v any) error) error {
+func (o *object) event(wait context.Context, from turn.Origin, kind EventKind, handle work) error {
 	began := o.trace().clock()
 	inst, e, err := o.begin(wait, &from)
 	if err != nil {

@@ -29,7 +29,8 @@ func numbers(t *testing.T, c *dogtest.Client) []int {
 	return all
 }
 
-// Whatever way a handler sends, on its own replica and across, each receiver sees its messages in the order in which they were sent.
+// Whatever way a handler sends, on its own replica and across, each receiver sees its messages in the order in which they were
+// sent.
 func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const rounds = 50

@@ -17,9 +17,9 @@ import (
 // Replica is embedded in a type of yours to make it a replica: one of the objects over which a group spreads its connections.
 // The type must have a Receive method; see [RegisterReplica].
 //
-// A replica has the storage of its ID. Where the group names its replicas ([Clusterizer]), that is the one of its name; otherwise a new
-// replica takes up what one of the group's earlier replicas has stored, if there is such a one that is not in memory, so that nothing that was
-// stored is out of reach. One that wants to begin empty calls DeleteAll in OnStart.
+// A replica has the storage of its ID. Where the group names its replicas ([Clusterizer]), that is the one of its name; otherwise
+// a new replica takes up what one of the group's earlier replicas has stored, if there is such a one that is not in memory, so
+// that nothing that was stored is out of reach. One that wants to begin empty calls DeleteAll in OnStart.
 //
 // A replica's methods may be called from any goroutine.
 type Replica struct {

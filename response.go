@@ -16,9 +16,9 @@ import (
 // maxAnswer is how many bytes of an answer are kept in memory for the client to take after the handler's turn.
 const maxAnswer = 1 << 20
 
-// response is the answer of a Receive. What the handler writes is kept until its turn is over, so that a slow client does not keep it,
-// and until what the object stored before is durable. A handler that flushes sends what it has as soon as that is so. After Receive has
-// returned it takes nothing more: net/http would panic or mix it into another answer.
+// response is the answer of a Receive. What the handler writes is kept until its turn is over, so that a slow client does not
+// keep it, and until what the object stored before is durable. A handler that flushes sends what it has as soon as that is so.
+// After Receive has returned it takes nothing more: net/http would panic or mix it into another answer.
 //
 // [http.ResponseController] finds the rest of the writer's methods with Unwrap.
 type response struct {

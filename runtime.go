@@ -191,8 +191,8 @@ func (rt *Runtime) drained() {
 	}
 }
 
-// spawn runs f in a goroutine that Shutdown waits for. Its caller has entered, or runs in such a goroutine, or there is a socket, for
-// which Shutdown waits too.
+// spawn runs f in a goroutine that Shutdown waits for. Its caller has entered, or runs in such a goroutine, or there is a socket,
+// for which Shutdown waits too.
 func (rt *Runtime) spawn(f func()) {
 	rt.busy.Add(1)
 	go func() {

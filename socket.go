@@ -161,8 +161,8 @@ func (s *Socket) Attachment(v any) error {
 	return nil
 }
 
-// Send sends v (see [Encode]) to the client, once what the replica has stored is durable (see [Storage]). ErrSocketClosed when the
-// socket is closed or closing, ErrSlowConsumer when its queue is full and it is being closed for that.
+// Send sends v (see [Encode]) to the client, once what the replica has stored is durable (see [Storage]). ErrSocketClosed when
+// the socket is closed or closing, ErrSlowConsumer when its queue is full and it is being closed for that.
 func (s *Socket) Send(v any, opts ...SendOption) error {
 	if !s.running() {
 		return ErrNotRunning

@@ -98,7 +98,8 @@ func (rt *Runtime) Stats() Stats {
 	}
 	e := rt.engine.Stats()
 	s.Store = StoreStats{
-		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced, Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
+		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
+		Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
 	}
 	var turns turn.Stats
 	rt.past.Lock()

@@ -19,14 +19,14 @@ const (
 	maxEntry = 2 << 20 // bytes of a key and its value
 )
 
-// Storage is what one object has stored: keys with their values in the order of the keys' bytes, a SQLite database ([Storage.SQL]), and
-// alarms ([Storage.Alarms]). It belongs to the object's turn: outside a handler its methods return ErrOutsideTurn, and after the
-// object has been reset, ErrReset.
+// Storage is what one object has stored: keys with their values in the order of the keys' bytes, a SQLite database
+// ([Storage.SQL]), and alarms ([Storage.Alarms]). It belongs to the object's turn: outside a handler its methods return
+// ErrOutsideTurn, and after the object has been reset, ErrReset.
 //
-// What a handler stores up to its end, or up to the next place where it waits, is one transaction: all of it is kept or nothing. It is
-// made durable afterwards, together with that of other objects, while the object goes on. Until then, whatever the object says
-// (messages, answers, results, calls to others) is held back, in order, so nobody ever learns of something that a crash could undo.
-// When it cannot be made durable, the object is reset and none of that is said.
+// What a handler stores up to its end, or up to the next place where it waits, is one transaction: all of it is kept or nothing.
+// It is made durable afterwards, together with that of other objects, while the object goes on. Until then, whatever the object
+// says (messages, answers, results, calls to others) is held back, in order, so nobody ever learns of something that a crash
+// could undo. When it cannot be made durable, the object is reset and none of that is said.
 //
 // A handler that panics loses its transaction. One that returns an error keeps it, unless Object.RollbackOnError is set.
 //
@@ -290,8 +290,8 @@ func (s *Storage) Delete(keys ...string) (deleted int, err error) {
 	return deleted, nil
 }
 
-// DeleteAll deletes all keys, the SQL database with its schema, and all alarms, after which the object is no longer among the stored ones.
-// Inside of [Storage.Transaction] it cannot follow changes by SQL: ErrInTransaction.
+// DeleteAll deletes all keys, the SQL database with its schema, and all alarms, after which the object is no longer among the
+// stored ones. Inside of [Storage.Transaction] it cannot follow changes by SQL: ErrInTransaction.
 func (s *Storage) DeleteAll() error {
 	if err := s.write(); err != nil {
 		return err
@@ -320,8 +320,8 @@ type Entry struct {
 	Value []byte
 }
 
-// List returns entries in the order of their keys, as they are when List is called. An impossible range is empty. The values are the
-// caller's. An error, ErrListOptions for options that contradict each other, is the last item.
+// List returns entries in the order of their keys, as they are when List is called. An impossible range is empty. The values are
+// the caller's. An error, ErrListOptions for options that contradict each other, is the last item.
 func (s *Storage) List(options ListOptions) iter.Seq2[Entry, error] {
 	fail := func(err error) iter.Seq2[Entry, error] {
 		return func(yield func(Entry, error) bool) { yield(Entry{}, err) }
@@ -367,8 +367,8 @@ func (o ListOptions) bounds() (store.Range, error) {
 	return r, nil
 }
 
-// Transaction runs f; when f returns an error or panics, everything stored in f is undone: keys, SQL and alarms. The turn is kept: what
-// waits fails in f with ErrInTransaction. Transactions may be nested. What f returns is returned.
+// Transaction runs f; when f returns an error or panics, everything stored in f is undone: keys, SQL and alarms. The turn is
+// kept: what waits fails in f with ErrInTransaction. Transactions may be nested. What f returns is returned.
 func (s *Storage) Transaction(f func() error) error {
 	if err := s.save(); err != nil {
 		return err
@@ -421,7 +421,8 @@ func (s *Storage) keepEntered() error {
 	return nil
 }
 
-// restore undoes the innermost transaction. If that fails, or the instance is over, the whole of the handler's is undone at its end.
+// restore undoes the innermost transaction. If that fails, or the instance is over, the whole of the handler's is undone at its
+// end.
 func (s *Storage) restore() {
 	if err := s.enter(); err != nil {
 		return
@@ -447,8 +448,8 @@ func (s *Storage) restoreEntered() {
 }
 
 // Sync waits until what the object has stored so far is durable, and gives up the turn meanwhile. It is needed only to tell
-// somebody whom the gate does not see. Errors: ErrReset when it could not be made durable, ErrInTransaction, the cause of ctx's end.
-// ctx must be that of the running handler, else ErrOutsideTurn.
+// somebody whom the gate does not see. Errors: ErrReset when it could not be made durable, ErrInTransaction, the cause of ctx's
+// end. ctx must be that of the running handler, else ErrOutsideTurn.
 func (s *Storage) Sync(ctx context.Context) error {
 	if s == nil || s.inst == nil {
 		return ErrNotRunning
@@ -477,7 +478,8 @@ var (
 	// ErrStoreFull: the disk has too little space left. Nothing is stored until there is more; reading goes on.
 	ErrStoreFull = store.ErrFull
 
-	// ErrStoreFailed: a write to the disk failed. Nothing more is stored until the program is started anew; reading goes on, of what is durable.
+	// ErrStoreFailed: a write to the disk failed. Nothing more is stored until the program is started anew; reading goes on, of what
+	// is durable.
 	ErrStoreFailed = store.ErrFailed
 
 	// ErrStoreLocked: another process, or another runtime of this one, has the data directory open.

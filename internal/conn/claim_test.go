@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What happens while somebody has claimed a connection, and when the kernel refuses: a kernel of the test's own stands before the real one.
+// What happens while somebody has claimed a connection, and when the kernel refuses: a kernel of the test's own stands before the
+// real one.
 
 // kernel is a connection's kernel that refuses everything when told so, and says when it has been asked.
 type kernel struct {
@@ -53,8 +54,8 @@ type hijackable struct {
 
 func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.nc, nil, nil }
 
-// overKernel accepts a connection whose peer reads everything. Sends to it are gathered for the Set's writers, as if its reader were
-// waiting.
+// overKernel accepts a connection whose peer reads everything. Sends to it are gathered for the Set's writers, as if its reader
+// were waiting.
 func overKernel(t *testing.T, o *Options) (*Conn, *kernel) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

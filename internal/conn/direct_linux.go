@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// direct is a bare TCP or Unix connection, read and written without waiting. Its methods are safe for concurrent use and with closing.
+// direct is a bare TCP or Unix connection, read and written without waiting. Its methods are safe for concurrent use and with
+// closing.
 type direct struct{ raw syscall.RawConn }
 
 // directly returns the direct form of a connection, whose ok is false where there is none.

@@ -140,8 +140,8 @@ func (c *parker) read() {
 	}
 }
 
-// expect requires these events to come next. On a busy machine a reader that was woken may be asked to park before it has looked; the
-// kernel wakes it again then.
+// expect requires these events to come next. On a busy machine a reader that was woken may be asked to park before it has looked;
+// the kernel wakes it again then.
 func (c *parker) expect(events ...string) {
 	c.lot.t.Helper()
 	for i, want := range events {

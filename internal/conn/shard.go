@@ -12,7 +12,8 @@ const (
 	maxWrite = 64 << 10
 	// maxLog bounds the bytes of a shard's log. Whoever sends more than the machine can write waits until it has been.
 	maxLog = 512 << 10
-	// maxStarted is how many goroutines of connections a sweep starts before it lets them run: those that end leave their stacks to the next.
+	// maxStarted is how many goroutines of connections a sweep starts before it lets them run: those that end leave their stacks to
+	// the next.
 	maxStarted = 32
 	// entryCost is charged for an entry besides its frame.
 	entryCost = 64
@@ -118,8 +119,8 @@ type run struct {
 	b       batch               // for connections that are written on their own
 }
 
-// sweep writes what waits, or a part of it, and returns how many messages to all that was. It reports whether there is more, and the
-// shard has to be swept again.
+// sweep writes what waits, or a part of it, and returns how many messages to all that was. It reports whether there is more, and
+// the shard has to be swept again.
 func (s *shard) sweep(r *run) (messages int, more bool) {
 	for i, c := range s.take(r) {
 		c.deliver(r)

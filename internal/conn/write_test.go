@@ -52,8 +52,8 @@ func overNetworkMember(t *testing.T, c *conn.Conn, p *peer, rnd *rand.Rand) *rec
 	return r
 }
 
-// What a sender says reaches each of its hearers once and in the order said, whatever way it takes: to all, to all but one, to one alone. Members
-// are slow now and then, so all kinds of writers take turns.
+// What a sender says reaches each of its hearers once and in the order said, whatever way it takes: to all, to all but one, to
+// one alone. Members are slow now and then, so all kinds of writers take turns.
 func TestOrderAcrossWays(t *testing.T) {
 	const members, senders, each = 12, 4, 400
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
@@ -178,7 +178,8 @@ func TestJoinAndLeave(t *testing.T) {
 	})
 }
 
-// Members that do not read are dealt with by their policies; the others get everything. Whatever happens, every message is accounted for.
+// Members that do not read are dealt with by their policies; the others get everything. Whatever happens, every message is
+// accounted for.
 func TestSlowMembers(t *testing.T) {
 	const messages, size, bound = 2000, 4000, 100_000
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
@@ -233,7 +234,8 @@ func TestSlowMembers(t *testing.T) {
 	})
 }
 
-// Nobody is taken for slow whose kernel would have taken more, however small the queue: messages that are sent faster than they are written.
+// Nobody is taken for slow whose kernel would have taken more, however small the queue: messages that are sent faster than they
+// are written.
 func TestBurstIsNotSlow(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(&conn.Options{QueueBytes: 1000})

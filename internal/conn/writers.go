@@ -8,9 +8,9 @@ import (
 // Writers write to the members of any number of Sets, by turns: a large set does not keep a small one waiting for longer than one
 // pass over it. There is a goroutine only while something is to be written.
 //
-// There are at most as many goroutines as processors, and one less (if that leaves any) while messages come in faster than they are
-// written: the work is endless then, and somebody has to read what else comes in. Where all processors write, Go's runtime looks for input
-// every 10 ms only, and what could have left in one write leaves in many.
+// There are at most as many goroutines as processors, and one less (if that leaves any) while messages come in faster than they
+// are written: the work is endless then, and somebody has to read what else comes in. Where all processors write, Go's runtime
+// looks for input every 10 ms only, and what could have left in one write leaves in many.
 //
 // It is safe for concurrent use.
 type Writers struct {

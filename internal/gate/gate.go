@@ -1,7 +1,7 @@
 // Package gate holds back what an object says until what it wrote before is durable.
 //
-// An object writes in transactions: [Gate.Wrote] begins one, [Gate.Committed] or [Gate.Failed] ends it. What is said meanwhile waits
-// for the transaction to be durable; what is said after waits as long as any earlier commit is not. So an observer never
+// An object writes in transactions: [Gate.Wrote] begins one, [Gate.Committed] or [Gate.Failed] ends it. What is said meanwhile
+// waits for the transaction to be durable; what is said after waits as long as any earlier commit is not. So an observer never
 // learns of something that a crash could still undo, and hears everything in the order in which it was said. An object that has
 // not written says everything at once.
 package gate
@@ -19,8 +19,8 @@ type Commits interface {
 	OnDurable(commit uint64, told func(error))
 }
 
-// Gate is the output gate of one object; a nil Gate is always open. It is safe for concurrent use; Wrote, Committed and Failed are
-// called by who has the object's turn.
+// Gate is the output gate of one object; a nil Gate is always open. It is safe for concurrent use; Wrote, Committed and Failed
+// are called by who has the object's turn.
 type Gate struct {
 	commits Commits // fixed
 	lost    func(error)
@@ -79,8 +79,8 @@ func (g *Gate) Committed(commit uint64) {
 	g.release(nil)
 }
 
-// Failed ends the transaction without a commit. What was said in it is dropped: its say functions get [Undone], in their turn, since
-// the error may tell of what was committed before.
+// Failed ends the transaction without a commit. What was said in it is dropped: its say functions get [Undone], in their turn,
+// since the error may tell of what was committed before.
 func (g *Gate) Failed(err error) {
 	g.mu.Lock()
 	g.writing = false
@@ -91,8 +91,8 @@ func (g *Gate) Failed(err error) {
 	g.release(nil)
 }
 
-// Shut is for an object that is being reset: what was said in the transaction is dropped at once, and until Recover nothing is let
-// in any more.
+// Shut is for an object that is being reset: what was said in the transaction is dropped at once, and until Recover nothing is
+// let in any more.
 func (g *Gate) Shut(err error) {
 	g.mu.Lock()
 	g.shut = err
@@ -207,7 +207,8 @@ func (g *Gate) Wait(ctx context.Context) error {
 	}
 }
 
-// Recover ends Shut, and lets the gate open again after commits were lost: the object has been reset, and has nothing left of them.
+// Recover ends Shut, and lets the gate open again after commits were lost: the object has been reset, and has nothing left of
+// them.
 func (g *Gate) Recover() {
 	g.mu.Lock()
 	g.shut = nil

@@ -37,8 +37,8 @@ type Config struct {
 	Dir string
 	// Cache is the size of the cache of blocks that were read, in bytes. The default is 64 MiB.
 	Cache int64
-	// Unsynced is how many bytes at most may be committed and not durable yet. Commits wait while there are more, or so many that syncs
-	// take long. The default is 2 MiB.
+	// Unsynced is how many bytes at most may be committed and not durable yet. Commits wait while there are more, or so many that
+	// syncs take long. The default is 2 MiB.
 	Unsynced int
 	// MinFree is how many bytes have to be free on the disk; with less, commits fail with store.ErrFull. The default is 256 MiB.
 	MinFree uint64

@@ -148,8 +148,9 @@ func (e *Engine) sync() {
 	e.mu.Lock()
 }
 
-// How long a commit waits to become durable grows with what is committed meanwhile, and with how busy the processors are: those who
-// commit keep them from those who sync. So the bound follows from how long the first commit of each sync has waited, between these.
+// How long a commit waits to become durable grows with what is committed meanwhile, and with how busy the processors are: those
+// who commit keep them from those who sync. So the bound follows from how long the first commit of each sync has waited, between
+// these.
 const (
 	leastBound = 64 << 10 // bytes
 	firstBound = 128 << 10

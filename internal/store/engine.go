@@ -13,7 +13,8 @@ import (
 var (
 	// ErrFull: the disk has too little space left. Nothing is written until there is more; reading goes on.
 	ErrFull = errors.New("dog: disk is full")
-	// ErrFailed: a write or a sync failed earlier. Nothing more is written until the store is opened anew; reading goes on, of what is durable.
+	// ErrFailed: a write or a sync failed earlier. Nothing more is written until the store is opened anew; reading goes on, of what
+	// is durable.
 	ErrFailed = errors.New("dog: store has failed")
 	// ErrLocked: another process, or another runtime of this one, has the data directory open.
 	ErrLocked = errors.New("dog: data directory is in use")
@@ -41,8 +42,8 @@ type Engine interface {
 	Durable() uint64
 
 	// OnDurable has told called, exactly once, when the commit with this number and all before it are durable (nil), or never will
-	// be (ErrFailed or ErrClosed, with the cause). It must not block. Calls that were waited for come one at a time, in the order of the
-	// numbers. When the outcome is known already, told is called at once, unless that would overtake an earlier call.
+	// be (ErrFailed or ErrClosed, with the cause). It must not block. Calls that were waited for come one at a time, in the order of
+	// the numbers. When the outcome is known already, told is called at once, unless that would overtake an earlier call.
 	OnDurable(commit uint64, told func(error))
 
 	// Writable returns nil, or why a commit would fail: ErrFull, ErrFailed, ErrClosed.
@@ -70,9 +71,9 @@ type Batch interface {
 	Delete(key []byte)
 	// DeleteRange deletes lower <= key < upper.
 	DeleteRange(lower, upper []byte)
-	// Commit returns the number of the commit: greater than those of all commits that returned before, and 0 where nothing needs to be
-	// waited for. It may wait until earlier commits have become durable, to bound what is not. After ErrFailed it is open whether the
-	// changes survive, as after a crash.
+	// Commit returns the number of the commit: greater than those of all commits that returned before, and 0 where nothing needs to
+	// be waited for. It may wait until earlier commits have become durable, to bound what is not. After ErrFailed it is open whether
+	// the changes survive, as after a crash.
 	Commit() (number uint64, err error)
 	Discard()
 }

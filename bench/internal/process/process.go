@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Build builds programs of this module into a directory, under the last parts of their paths, without what debuggers need. It has to
-// be called in the module's directory.
+// Build builds programs of this module into a directory, under the last parts of their paths, without what debuggers need. It has
+// to be called in the module's directory.
 func Build(dir string, programs ...string) error {
 	cmd := exec.Command("go", append([]string{"build", "-ldflags=-w", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Stderr = os.Stderr
