@@ -118,6 +118,10 @@ func (w *sweeper) sweep(spared *object) {
 	}
 	var rest []*object
 	for _, o := range all {
+		if o.goes() { // though OnStop has made it look busy
+			excess--
+			continue
+		}
 		if idle := o.idleSince(now); now.Sub(idle) >= w.rt.opts.EvictAfter {
 			if w.evict(o) {
 				excess--
@@ -143,13 +147,27 @@ func (w *sweeper) sweep(spared *object) {
 // evict drops an object from memory if nothing goes on there, now or when it has stopped, and reports whether it does.
 func (w *sweeper) evict(o *object) bool {
 	if !o.retire() {
-		inst := o.current.Load()
-		return inst != nil && inst.stopping.Load()
+		return o.goes()
 	}
+	w.drop(o)
+	return true
+}
+
+// goes reports whether the object has been retired, or will be when OnStop has returned.
+func (o *object) goes() bool {
+	if o.leaving.Load() {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.retired
+}
+
+// drop forgets an object that has been retired.
+func (w *sweeper) drop(o *object) {
 	w.remove(o)
 	o.ns.forget(o)
 	o.trace().objectStopped(o, nil)
-	return true
 }
 
 // hibernate drops the instances of idle groups and replicas that may be dropped.
@@ -211,14 +229,14 @@ func (o *object) stopLater(inst *instance) {
 		inst.stopping.Store(false)
 		return
 	}
+	o.leaving.Store(true)
 	go func() {
 		defer rt.leave()
 		defer inst.stopping.Store(false)
+		defer o.leaving.Store(false)
 		o.stop(inst, StopIdle)
-		if o.ns.kind == KindObject && o.current.Load() == nil {
-			rt.sweeper.pass.Lock()
-			defer rt.sweeper.pass.Unlock()
-			rt.sweeper.evict(o)
+		if o.ns.kind == KindObject && o.retireAsleep() {
+			rt.sweeper.drop(o)
 		}
 	}()
 }

@@ -101,6 +101,7 @@ type object struct {
 	gate   *gate.Gate
 	traces *Trace // the runtime's
 
+	leaving atomic.Bool              // OnStop runs, and then it is dropped
 	stores  atomic.Bool              // it has committed something, now or in an earlier life
 	current atomic.Pointer[instance] // nil: the next event makes one. changed under mu only
 	alarm   atomic.Uint64            // the serial of the alarm for which OnAlarm runs; 0: none
@@ -295,6 +296,17 @@ func (o *object) retire() bool {
 	// An event may have stored something just before. From here on there is none while mu is held.
 	o.retired = o.gate.Open()
 	return o.retired
+}
+
+// retireAsleep is retire for an object whose instance has been stopped: not when the next one has come.
+func (o *object) retireAsleep() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.retired || o.current.Load() != nil || !o.gate.Open() {
+		return false
+	}
+	o.retired = true
+	return true
 }
 
 // abandon refuses the events that wait and cuts the connections.
