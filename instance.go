@@ -22,7 +22,6 @@ type instance struct {
 	stop context.CancelCauseFunc
 
 	hibernates atomic.Bool // Object.Hibernate, once started
-	stopping   atomic.Bool // OnStop runs or waits for its turn
 
 	turn    turn.Lock
 	storage Storage

@@ -222,17 +222,15 @@ func (inst *instance) over() {
 // stopLater has the instance stopped soon, and a plain object dropped from memory then.
 func (o *object) stopLater(inst *instance) {
 	rt := o.runtime()
-	if !inst.stopping.CompareAndSwap(false, true) {
+	if !o.leaving.CompareAndSwap(false, true) {
 		return
 	}
 	if rt.enter() != nil { // Shutdown stops it
-		inst.stopping.Store(false)
+		o.leaving.Store(false)
 		return
 	}
-	o.leaving.Store(true)
 	go func() {
 		defer rt.leave()
-		defer inst.stopping.Store(false)
 		defer o.leaving.Store(false)
 		o.stop(inst, StopIdle)
 		if o.ns.kind == KindObject && o.retireAsleep() {

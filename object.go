@@ -101,7 +101,7 @@ type object struct {
 	gate   *gate.Gate
 	traces *Trace // the runtime's
 
-	leaving atomic.Bool              // OnStop runs, and then it is dropped
+	leaving atomic.Bool              // OnStop runs or waits for its turn, and then the instance is dropped
 	stores  atomic.Bool              // it has committed something, now or in an earlier life
 	current atomic.Pointer[instance] // nil: the next event makes one. changed under mu only
 	alarm   atomic.Uint64            // the serial of the alarm for which OnAlarm runs; 0: none
