@@ -45,6 +45,25 @@ type Owner struct {
 	Name      string
 }
 
+// completedBy returns id with the names that it lacks and stored has. An object
+// that is reached by its ID does not know its name, nor a replica that of a
+// group which was reached so.
+func (id Identity) completedBy(stored Identity) Identity {
+	if id.Name == "" {
+		id.Name = stored.Name
+	}
+	switch {
+	case stored.Group == nil:
+	case id.Group == nil:
+		id.Group = stored.Group
+	case id.Group.Name == "" && id.Group.Base == stored.Group.Base:
+		group := *id.Group
+		group.Name = stored.Group.Name
+		id.Group = &group
+	}
+	return id
+}
+
 // indexKey returns the key of the object in its namespace's index.
 func (id Identity) indexKey() []byte {
 	if id.Name != "" && id.Group == nil {

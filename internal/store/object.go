@@ -333,7 +333,8 @@ func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 	return alarm, alarms, nil
 }
 
-// lookUp finds out whether the engine has the object. One that was stored when only its ID was known gets its name.
+// lookUp finds out whether the engine has the object. One that was stored when
+// only its ID was known gets its name.
 func (o *Object) lookUp(b Batch) error {
 	key := o.appendKey(nil, About, "")
 	before, found, err := o.engine.Get(key)
@@ -348,8 +349,8 @@ func (o *Object) lookUp(b Batch) error {
 	if err != nil {
 		return err
 	}
-	if o.id.Name == "" { // the one that we were given is known by its ID alone
-		o.id = was
+	o.id = o.id.completedBy(was)
+	if now = o.id.encode(); string(before) == string(now) {
 		return nil
 	}
 	b.Delete(was.indexKey())

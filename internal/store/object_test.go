@@ -345,6 +345,35 @@ func TestAnObjectThatWasKnownByItsIDAloneGetsItsName(t *testing.T) {
 	require.Empty(t, dump(t, engine))
 }
 
+func TestNamesThatAreNotKnownDoNotReplaceStoredOnes(t *testing.T) {
+	base, group := baseOf("o", "x"), baseOf("g", "x")
+	for _, known := range []store.Identity{
+		{Namespace: 1, Base: base, Name: "x"},
+		{Namespace: 1, Base: base, Group: &store.Owner{Namespace: 2, Base: group, Name: "g"}},
+		{Namespace: 1, Base: base, Name: "x", Group: &store.Owner{Namespace: 2, Base: group, Name: "g"}},
+	} {
+		for _, hidden := range []string{"own", "group's", "both"} {
+			engine := store.NewMemory()
+			put(t, engine, known)
+			names, bases := named(t, engine, 1), unnamed(t, engine, 1)
+			partly := known
+			if hidden != "group's" {
+				partly.Name = ""
+			}
+			if known.Group != nil && hidden != "own" {
+				partly.Group = &store.Owner{Namespace: 2, Base: group}
+			}
+			put(t, engine, partly)
+			found, ok, err := store.Find(engine, base)
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, known, found, hidden)
+			require.Equal(t, names, named(t, engine, 1))
+			require.Equal(t, bases, unnamed(t, engine, 1))
+		}
+	}
+}
+
 func TestReadingErrorsAreNotSwallowed(t *testing.T) {
 	engine := &brittle{Engine: store.NewMemory(), commits: -1}
 	o := store.NewObject(engine, store.Identity{Namespace: 1})
