@@ -24,8 +24,16 @@ var sqlLimits = store.SQLLimits{
 // a query must be read to its end, or left, before the handler waits; what comes later is ErrRowsEnded.
 //
 // A query may have several statements; only the last has arguments and rows. Arguments are nil, booleans, numbers, strings,
-// []byte (nil is NULL), times (kept as RFC 3339 text in UTC), types made of these, pointers to them,
-// [database/sql/driver.Valuer], and [database/sql.Named] for :name, @name and $name. Integers keep all 64 bits.
+// []byte (nil is NULL), times, types made of these, pointers to them, [database/sql/driver.Valuer], and [database/sql.Named] for
+// :name, @name and $name. Integers keep all 64 bits. What SQLite would change is refused with [ErrSQLLimit]: NaN, and unsigned
+// integers above [math.MaxInt64].
+//
+// A time is stored as text in UTC, in the form of SQLite's own functions: "2006-01-02 15:04:05", with up to nine
+// digits of a fraction if there is one. Such texts are in the order of the times, beside CURRENT_TIMESTAMP and
+// datetime() too. A time outside of the years 0 to 9999 in UTC is ErrSQLLimit. Texts in RFC 3339, which early
+// programs stored, are read, but compare wrongly with others of the same day; this brings them into the form:
+//
+//	UPDATE t SET at = replace(rtrim(at, 'Z'), 'T', ' ')
 //
 // Foreign keys are on. Refused with [ErrSQLRefused] are ATTACH, VACUUM, transactions (use [Storage.Transaction]), loading
 // extensions, pragmas that change how the database works, temporary and virtual tables, and tables whose name begins with _dog_.
@@ -257,7 +265,7 @@ func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error
 // struct's fields count as its own. Any other T takes the one column that there must be.
 //
 // Numbers are converted where nothing is lost but digits of a fraction, 0 and 1 to bool, text and blobs to strings and []byte,
-// text in RFC 3339, or as SQLite's own functions write it, to [time.Time]. What is a [database/sql.Scanner] converts by itself.
+// text in the form of SQLite's own functions, or in RFC 3339, to [time.Time]. What is a [database/sql.Scanner] converts by itself.
 // NULL is only for pointers, []byte, any, and Scanners.
 func Rows[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {

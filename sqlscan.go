@@ -177,8 +177,13 @@ func convertNullTime(to *time.Time, value any) error {
 	return convertTime(to, value)
 }
 
-// timeLayouts are those of arguments and of SQLite's own functions, such as CURRENT_TIMESTAMP, whose times are in UTC.
-var timeLayouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", time.DateTime, time.DateOnly}
+// timeLayouts are the forms that SQLite's own functions read, most of all that
+// of arguments and of CURRENT_TIMESTAMP. A time without a zone is in UTC.
+// [time.Parse] takes a fraction after any seconds.
+var timeLayouts = []string{
+	time.DateTime, time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05",
+	"2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly,
+}
 
 func convertTime(to *time.Time, value any) error {
 	text, ok := value.(string)

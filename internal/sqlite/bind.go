@@ -4,13 +4,17 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"math"
+	"reflect"
 	"time"
 
 	"github.com/godurable/dog/internal/store"
 )
 
-// values returns args as those that bind knows, by the rules of database/sql: pointers are followed, [driver.Valuer] is asked,
-// types are taken by their kind. None may have more than most bytes, which SQLite would have to copy to find out.
+// values returns args as those that bind knows, by the rules of database/sql:
+// pointers are followed, [driver.Valuer] is asked, types are taken by their
+// kind. None may have more than most bytes, which SQLite would have to copy to
+// find out. What SQLite would store as another value is [store.ErrLimit].
 func values(args []any, most int) ([]any, error) {
 	out := make([]any, len(args))
 	for i, arg := range args {
@@ -18,12 +22,12 @@ func values(args []any, most int) ([]any, error) {
 		if isNamed {
 			arg = named.Value
 		}
-		v, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		v, err := convert(arg)
+		if err == nil {
+			err = storable(v, most)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("dog: SQL: argument %d: %w", i+1, err)
-		}
-		if n := size(v); n > most {
-			return nil, fmt.Errorf("%w: argument %d has %d bytes", store.ErrLimit, i+1, n)
 		}
 		out[i] = v
 		if isNamed {
@@ -33,6 +37,49 @@ func values(args []any, most int) ([]any, error) {
 	}
 	return out, nil
 }
+
+// convert is [driver.DefaultParameterConverter], which turns a large uint into
+// a negative number, and only that of the unsigned types.
+func convert(arg any) (driver.Value, error) {
+	if driver.IsValue(arg) {
+		return arg, nil
+	}
+	for v := reflect.ValueOf(arg); v.IsValid(); v = v.Elem() {
+		if _, ok := v.Interface().(driver.Valuer); ok {
+			break
+		}
+		if v.CanUint() && v.Uint() > math.MaxInt64 {
+			return nil, fmt.Errorf("%w: %d is above the largest integer of SQLite; pass it as text", store.ErrLimit, v.Uint())
+		}
+		if v.Kind() != reflect.Pointer {
+			break
+		}
+	}
+	return driver.DefaultParameterConverter.ConvertValue(arg)
+}
+
+// storable checks that a value is read as it was stored.
+func storable(v driver.Value, most int) error {
+	if n := size(v); n > most {
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", store.ErrLimit, n, most)
+	}
+	switch v := v.(type) {
+	case float64:
+		if math.IsNaN(v) {
+			return fmt.Errorf("%w: SQLite stores no NaN; pass nil for NULL", store.ErrLimit)
+		}
+	case time.Time:
+		if year := v.UTC().Year(); year < 0 || year > 9999 {
+			return fmt.Errorf("%w: a time in the year %d, allowed are 0 to 9999 in UTC", store.ErrLimit, year)
+		}
+	}
+	return nil
+}
+
+// timeLayout is the form in which times are stored: that of SQLite's own
+// functions, such as CURRENT_TIMESTAMP, with a fraction if there is one. Texts
+// of this form, always in UTC, are in the order of the times.
+const timeLayout = "2006-01-02 15:04:05.999999999"
 
 func size(v driver.Value) int {
 	switch v := v.(type) {
@@ -123,7 +170,7 @@ func (s *statement) bindOne(i int, arg any) error {
 	case bool:
 		return s.BindBool(i, v)
 	case time.Time:
-		return s.BindText(i, v.UTC().Format(time.RFC3339Nano))
+		return s.BindText(i, v.UTC().Format(timeLayout))
 	}
 	return s.BindNull(i)
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/godurable/dog/internal/store"
 )
 
 type (
@@ -54,7 +57,10 @@ func TestValuesComeBackExactly(t *testing.T) {
 		"infinity":           {math.Inf(1), math.Inf(1)},
 		"true":               {true, int64(1)},
 		"false":              {false, int64(0)},
-		"time in UTC":        {at, "2026-02-03T03:05:06.000000789Z"},
+		"time in UTC":        {at, "2026-02-03 03:05:06.000000789"},
+		"time of a second":   {at.Truncate(time.Second), "2026-02-03 03:05:06"},
+		"first time":         {time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), "0000-01-01 00:00:00"},
+		"last time":          {time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), "9999-12-31 23:59:59.999999999"},
 		"named string":       {word("w"), "w"},
 		"named integer":      {count(3), int64(3)},
 		"named blob":         {raw{1, 2}, []byte{1, 2}},
@@ -78,7 +84,6 @@ func TestValuesComeBackExactly(t *testing.T) {
 func TestArgumentsThatCannotBeStoredAreErrors(t *testing.T) {
 	s, _ := newSQL(t)
 	for name, arg := range map[string]any{
-		"too great":      uint64(math.MaxInt64) + 1,
 		"struct":         struct{}{},
 		"map":            map[string]int{},
 		"slice":          []int{1},
@@ -89,6 +94,78 @@ func TestArgumentsThatCannotBeStoredAreErrors(t *testing.T) {
 		_, err = try(s, "SELECT :v", sql.Named("v", arg))
 		require.Error(t, err, name)
 	}
+}
+
+func TestArgumentsThatSQLiteWouldChangeAreRefused(t *testing.T) {
+	s, _ := newSQL(t)
+	type bits uint
+	large := uint(math.MaxUint)
+	pointer := &large
+	early := time.Date(0, 1, 1, 0, 0, 0, 0, time.FixedZone("", 3600))
+	for name, arg := range map[string]any{
+		"uint":                     large,
+		"uint64":                   uint64(math.MaxInt64) + 1,
+		"uint of a type":           bits(large),
+		"pointer to uint":          &large,
+		"pointer to pointer":       &pointer,
+		"NaN":                      math.NaN(),
+		"NaN of 32 bits":           float32(math.NaN()),
+		"NaN in sql.Null":          sql.Null[float64]{V: math.NaN(), Valid: true},
+		"year 10000":               time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
+		"year 10000 by its zone":   time.Date(9999, 12, 31, 23, 30, 0, 0, time.FixedZone("", -3600)),
+		"year -1":                  time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
+		"year -1 by its zone":      early,
+		"pointer to a year":        &early,
+		"year -1 in sql.NullTime":  sql.NullTime{Time: early, Valid: true},
+		"pointer to sql.Null time": &sql.Null[time.Time]{V: early, Valid: true},
+	} {
+		_, err := try(s, "SELECT ?", arg)
+		require.ErrorIs(t, err, store.ErrLimit, name)
+		require.ErrorContains(t, err, "argument 1", name)
+		_, err = try(s, "SELECT :v", sql.Named("v", arg))
+		require.ErrorIs(t, err, store.ErrLimit, name)
+	}
+}
+
+// anyTime draws times that lie close together as often as far apart.
+var anyTime = rapid.Custom(func(t *rapid.T) time.Time {
+	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	if rapid.Bool().Draw(t, "far") {
+		base = base.AddDate(rapid.IntRange(-2020, 7900).Draw(t, "years"), 0, 0)
+	}
+	unit := rapid.SampledFrom([]time.Duration{time.Nanosecond, time.Microsecond, 50 * time.Millisecond, time.Second, time.Hour}).Draw(t, "unit")
+	zone := time.FixedZone("", rapid.IntRange(-12, 12).Draw(t, "zone")*3600)
+	return base.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "n")) * unit).In(zone)
+})
+
+func TestStoredTimesAreInTheOrderOfTheTimes(t *testing.T) {
+	s, _ := newSQL(t)
+	ask := func(t *rapid.T, query string, args ...any) [][]any {
+		rows, err := try(s, query, args...)
+		require.NoError(t, err)
+		return rows
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := anyTime.Draw(t, "a"), anyTime.Draw(t, "b")
+		got := ask(t, "SELECT ?1 < ?2, ?1 = ?2, ?1 > ?2", a, b)
+		require.Equal(t, [][]any{{truth(a.Before(b)), truth(a.Equal(b)), truth(a.After(b))}}, got)
+
+		// SQLite's own functions know whole seconds, or milliseconds.
+		a, b = a.Truncate(time.Second), b.Truncate(time.Millisecond)
+		got = ask(t, "SELECT ?1 < datetime(?2), ?1 = datetime(?1), ?1 > datetime(?2)", a, b.Truncate(time.Second))
+		require.Equal(t, [][]any{{truth(a.Before(b.Truncate(time.Second))), int64(1), truth(a.After(b.Truncate(time.Second)))}}, got)
+		if !a.Equal(b) {
+			got = ask(t, "SELECT ?1 < datetime(?2, 'subsec')", a, b)
+			require.Equal(t, [][]any{{truth(a.Before(b))}}, got)
+		}
+	})
+}
+
+func truth(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func TestArgumentsFindTheirParameters(t *testing.T) {
