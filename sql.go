@@ -35,8 +35,20 @@ var sqlLimits = store.SQLLimits{
 //
 //	UPDATE t SET at = replace(rtrim(at, 'Z'), 'T', ' ')
 //
-// Foreign keys are on. Refused with [ErrSQLRefused] are ATTACH, VACUUM, transactions (use [Storage.Transaction]), loading
-// extensions, pragmas that change how the database works, temporary and virtual tables, and tables whose name begins with _dog_.
+// Everything is in the schema main. Virtual tables are those of FTS5: fts5 and
+// fts5vocab. Foreign keys are on.
+//
+// Refused with [ErrSQLRefused] are every other schema (temporary tables, views
+// and triggers; ATTACH), virtual tables of other modules, VACUUM, transactions
+// (use [Storage.Transaction]), loading extensions, writing the tables that are
+// SQLite's own, names of tables that begin with _dog_, and all pragmas but
+// these: application_id, collation_list, data_version, defer_foreign_keys,
+// encoding, foreign_key_check, foreign_key_list, foreign_keys, freelist_count,
+// function_list, index_info, index_list, index_xinfo, integrity_check,
+// optimize, page_count, page_size, quick_check, table_info, table_list,
+// table_xinfo and user_version, of which application_id, defer_foreign_keys
+// and user_version may set a value. The others would change a connection,
+// which an object does not keep.
 //
 // A violated constraint is [ErrConstraint] and undoes its statement; a deferred one, when the transaction is committed, resets
 // the object. After some errors SQLite itself undoes the whole transaction: ON CONFLICT ROLLBACK, a statement that writes and

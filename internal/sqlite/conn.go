@@ -2,10 +2,12 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/ext/fts5"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -32,6 +34,7 @@ type conn struct {
 	uses     uint64                   // of the cache
 	broken   bool                     // has failed, so that its cache cannot be trusted
 	torn     bool                     // has panicked, so that not even closing it is safe
+	search   bool                     // FTS5 is there
 }
 
 // open opens the database in pages.
@@ -67,6 +70,22 @@ func open(pool *Pool, pages store.Pages, limits store.SQLLimits) (*conn, error) 
 	return c, nil
 }
 
+// virtual finds out whether the database has a virtual table.
+const virtual = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND rootpage = 0 LIMIT 1"
+
+// addSearch makes FTS5 known. That takes as long as opening the connection, so
+// those have it only that need it: whose database has a virtual table, or gets
+// one. Without it a shadow table would be a table like any other.
+func (c *conn) addSearch() error {
+	if c.search {
+		return nil
+	}
+	c.search = true
+	c.guard.trusted = true
+	defer func() { c.guard.trusted = false }()
+	return fts5.Register(c.db)
+}
+
 func (c *conn) configure(limits store.SQLLimits) error {
 	// The exclusive mode keeps the cache valid between transactions. Without spilling, SQLite writes nothing before a commit.
 	settings := fmt.Sprintf("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_spill=OFF; PRAGMA cache_size=-%d; PRAGMA max_page_count=%d",
@@ -79,6 +98,20 @@ func (c *conn) configure(limits store.SQLLimits) error {
 	}
 	if _, err := c.db.Config(sqlite3.DBCONFIG_DEFENSIVE, true); err != nil {
 		return err
+	}
+	if c.file.count > 0 {
+		found := false
+		err := query(c.db, virtual, func([]any) error {
+			found = true
+			return nil
+		})
+		if err == nil && found {
+			// SQLite finds out which are shadow tables when it reads the schema.
+			err = errors.Join(c.addSearch(), c.db.Exec("PRAGMA writable_schema=RESET"))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return c.db.SetAuthorizer(c.guard.check)
 }
@@ -122,7 +155,7 @@ type statement struct {
 	parameters int    // fixed
 	readonly   bool   // fixed
 	rest       string // of the query, after the statement; fixed
-	early      bool   // preparing it again has an effect, which belongs into the transaction; fixed
+	begins     bool   // preparing it again may write, so that needs the transaction; fixed
 
 	cached   bool
 	used     uint64 // when, by the uses of the cache
@@ -139,7 +172,9 @@ func (c *conn) prepare(query string) (*statement, error) {
 		return s, nil
 	}
 	c.guard.reset()
+	c.guard.direct = true
 	p, tail, err := c.db.Prepare(query)
+	c.guard.direct = false
 	if err != nil || p == nil {
 		return nil, err
 	}
@@ -148,12 +183,18 @@ func (c *conn) prepare(query string) (*statement, error) {
 		parameters: p.BindCount(),
 		readonly:   p.ReadOnly(),
 		rest:       skipBlank(tail),
-		early:      c.guard.early,
+		begins:     c.guard.begins,
 		busy:       true,
 	}
 	if err := c.guard.text(query[:len(query)-len(tail)]); err != nil {
 		quietly(s.Close)
 		return nil, err
+	}
+	if c.guard.search {
+		if err := c.addSearch(); err != nil {
+			quietly(s.Close)
+			return nil, err
+		}
 	}
 	if s.rest == "" && c.guard.plain() && c.cache[query] == nil {
 		c.keep(query, s)

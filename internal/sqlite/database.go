@@ -121,7 +121,7 @@ func (d *database) wake() error {
 // prepare returns the first statement of query, or nil if there is none.
 func (d *database) prepare(query string, write func() error) (*statement, error) {
 	s, err := d.conn.prepare(query)
-	if err == nil && s != nil && s.early && !d.begun {
+	if err == nil && s != nil && s.begins && !d.begun {
 		s.release()
 		if err := d.begin(write); err != nil {
 			return nil, err

@@ -11,6 +11,15 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
+// What the messages of SQLite have in them that mean a limit, and those that
+// mean something that nobody may touch.
+var (
+	limitTexts   = []string{"error: too many ", "error: variable number must be ", "too large (maximum depth", "too complex"}
+	refusalTexts = []string{" may not be modified", " may not be dropped", " may not be altered", " may not be indexed",
+		"object name reserved for internal use", " on system table",
+		" cannot reference objects in database"}
+)
+
 // explain returns what an error of SQLite means. It notes when the connection cannot be used any more.
 func (c *conn) explain(err error) error {
 	if c.file.err != nil {
@@ -42,9 +51,14 @@ func (c *conn) explain(err error) error {
 		c.broken = true
 	case sqlite3.ERROR:
 		// SQLite has no codes for these.
-		for _, limit := range []string{"too many ", "variable number must be "} {
-			if strings.Contains(err.Error(), "error: "+limit) {
+		for _, limit := range limitTexts {
+			if strings.Contains(err.Error(), limit) {
 				return fmt.Errorf("%w: %w", store.ErrLimit, err)
+			}
+		}
+		for _, refusal := range refusalTexts {
+			if strings.Contains(err.Error(), refusal) {
+				return fmt.Errorf("%w: %w: it is SQLite's own", store.ErrRefused, err)
 			}
 		}
 		if strings.Contains(err.Error(), "no such function: load_extension") { // it is not part of this SQLite

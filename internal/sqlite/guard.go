@@ -12,13 +12,20 @@ import (
 // reserved is how the names of tables begin that are the library's own.
 const reserved = "_dog_"
 
-// pragmas are those that an object may use. They change nothing but the database, and that within the transaction.
+// modules are those of the virtual tables that an object may create.
+const modules = "fts5 and fts5vocab"
+
+// pragmas are those that an object may use. They change nothing but the
+// database, and that within the transaction.
 var pragmas = map[string]struct {
-	arg   bool // may have an argument
-	early bool // its argument has an effect as soon as the statement is prepared
+	arg    bool // may have an argument
+	begins bool // writes without SQLite saying so beforehand: its transaction
+	// has to be open when it is prepared. One with an argument only if it has it.
 }{
+	"application_id":     {arg: true},
 	"collation_list":     {},
-	"defer_foreign_keys": {arg: true, early: true},
+	"data_version":       {}, // which FTS5 asks for
+	"defer_foreign_keys": {arg: true, begins: true},
 	"encoding":           {},
 	"foreign_key_check":  {arg: true},
 	"foreign_key_list":   {arg: true},
@@ -29,6 +36,7 @@ var pragmas = map[string]struct {
 	"index_list":         {arg: true},
 	"index_xinfo":        {arg: true},
 	"integrity_check":    {arg: true},
+	"optimize":           {arg: true, begins: true},
 	"page_count":         {},
 	"page_size":          {},
 	"quick_check":        {arg: true},
@@ -38,21 +46,23 @@ var pragmas = map[string]struct {
 	"user_version":       {arg: true},
 }
 
-// A guard refuses what an object may not do, and notes what the statement does that is prepared. It is owned by its
-// connection.
+// A guard refuses what an object may not do, and notes what the statement does
+// that is prepared. It is owned by its connection.
 type guard struct {
 	trusted bool   // the statement is ours
-	refused string // what was refused; empty: nothing
+	direct  bool   // it is the object's own, not one that another runs
+	refused string // what was refused, and what to do instead; empty: nothing
 	reads   bool   // the statement selects or changes rows
 	other   bool   // it does more than that
 	alters  bool   // it alters a table
-	early   bool   // see pragmas
+	begins  bool   // see pragmas
+	search  bool   // it creates a virtual table
 }
 
-func (g *guard) reset() { *g = guard{trusted: g.trusted} }
+func (g *guard) reset() { *g = guard{trusted: g.trusted, direct: g.direct} }
 
-// plain reports whether the statement only selects or changes rows. Of others, SQLite may find out at any time that they
-// write, or do not write, after all.
+// plain reports whether the statement only selects or changes rows. Of others,
+// SQLite may find out at any time that they write, or do not write, after all.
 func (g *guard) plain() bool { return g.reads && !g.other }
 
 func (g *guard) refuse(what string) sqlite3.AuthorizerReturnCode {
@@ -62,10 +72,17 @@ func (g *guard) refuse(what string) sqlite3.AuthorizerReturnCode {
 	return sqlite3.AUTH_DENY
 }
 
-// check is SQLite's authorizer: it is asked for everything a statement will do, when it is prepared.
-func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, _, _ string) sqlite3.AuthorizerReturnCode {
+// check is SQLite's authorizer: it is asked for everything that a statement
+// will do, when it is prepared. Whatever it does not know is refused.
+func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema, _ string) sqlite3.AuthorizerReturnCode {
 	if g.trusted {
 		return sqlite3.AUTH_OK
+	}
+	if action == sqlite3.AUTH_ALTER_TABLE {
+		schema, name = name, ""
+	}
+	if schema != "" && !strings.EqualFold(schema, "main") && !g.renames(action, name) {
+		return g.refuse("schema " + schema + ": an object keeps only what is in main: use a table there, or WITH")
 	}
 	switch action {
 	case sqlite3.AUTH_SELECT, sqlite3.AUTH_RECURSIVE, sqlite3.AUTH_FUNCTION:
@@ -78,44 +95,59 @@ func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, _, _ st
 		g.other = true
 		p, ok := pragmas[strings.ToLower(name)]
 		if !ok || detail != "" && !p.arg {
-			return g.refuse("PRAGMA " + name)
+			return g.refuse("PRAGMA " + name + ": it is not among those that leave the connection as it is: see SQL")
 		}
-		g.early = g.early || p.early && detail != ""
+		begins := p.begins && (detail != "" || strings.EqualFold(name, "optimize"))
+		if begins && !g.direct {
+			return g.refuse("PRAGMA " + name + " within a statement: it has to be one by itself")
+		}
+		g.begins = g.begins || begins
 	case sqlite3.AUTH_ALTER_TABLE:
 		g.other, g.alters = true, true
 	case sqlite3.AUTH_CREATE_TABLE, sqlite3.AUTH_CREATE_INDEX, sqlite3.AUTH_CREATE_TRIGGER, sqlite3.AUTH_CREATE_VIEW,
 		sqlite3.AUTH_DROP_TABLE, sqlite3.AUTH_DROP_INDEX, sqlite3.AUTH_DROP_TRIGGER, sqlite3.AUTH_DROP_VIEW,
-		sqlite3.AUTH_REINDEX, sqlite3.AUTH_ANALYZE:
+		sqlite3.AUTH_DROP_VTABLE, sqlite3.AUTH_REINDEX, sqlite3.AUTH_ANALYZE:
 		g.other = true
+	case sqlite3.AUTH_CREATE_VTABLE:
+		if m := strings.ToLower(detail); m != "fts5" && m != "fts5vocab" {
+			return g.refuse("virtual table of module " + detail + ": there are only " + modules)
+		}
+		g.other, g.search = true, true
 	case sqlite3.AUTH_CREATE_TEMP_TABLE, sqlite3.AUTH_CREATE_TEMP_INDEX, sqlite3.AUTH_CREATE_TEMP_TRIGGER,
-		sqlite3.AUTH_CREATE_TEMP_VIEW:
-		return g.refuse("temporary tables, which would not outlive the connection")
+		sqlite3.AUTH_CREATE_TEMP_VIEW, sqlite3.AUTH_DROP_TEMP_TABLE, sqlite3.AUTH_DROP_TEMP_INDEX,
+		sqlite3.AUTH_DROP_TEMP_TRIGGER, sqlite3.AUTH_DROP_TEMP_VIEW:
+		return g.refuse("temporary tables, which would not outlive the connection: use a table in main, or WITH")
 	case sqlite3.AUTH_TRANSACTION, sqlite3.AUTH_SAVEPOINT:
-		return g.refuse("the turn is the transaction: " + name)
+		return g.refuse(name + ": the turn is the transaction: use Storage.Transaction for a nested one")
 	case sqlite3.AUTH_ATTACH:
-		return g.refuse("ATTACH")
+		return g.refuse("ATTACH: an object has one database: call the object that has the other")
 	case sqlite3.AUTH_DETACH:
-		return g.refuse("DETACH")
-	case sqlite3.AUTH_CREATE_VTABLE, sqlite3.AUTH_DROP_VTABLE:
-		return g.refuse("virtual tables")
+		return g.refuse("DETACH: an object has one database")
 	default:
-		return g.refuse(fmt.Sprintf("action %d", action))
+		return g.refuse(fmt.Sprintf("what SQLite calls action %d", action))
 	}
 	for _, n := range []string{name, detail} {
 		if isReserved(n) {
-			return g.refuse("name " + n)
+			return g.refuse("name " + n + ": choose one that does not begin with " + reserved)
 		}
 	}
 	return sqlite3.AUTH_OK
+}
+
+// renames reports whether this is what SQLite does by itself in the schema of
+// temporary tables, which is empty, when a table is altered.
+func (g *guard) renames(action sqlite3.AuthorizerActionCode, name string) bool {
+	return g.alters && strings.HasPrefix(name, "sqlite_temp_") &&
+		(action == sqlite3.AUTH_READ || action == sqlite3.AUTH_UPDATE)
 }
 
 // text refuses what the authorizer is not told of.
 func (g *guard) text(statement string) error {
 	switch {
 	case strings.EqualFold(firstWord(statement), "VACUUM"):
-		g.refuse("VACUUM")
+		g.refuse("VACUUM: what is deleted is used again; Stub.Export writes a copy")
 	case g.alters && namesReserved(statement): // as the new name
-		g.refuse("name " + reserved)
+		g.refuse("name " + reserved + ": choose one that does not begin so")
 	default:
 		return nil
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,14 @@ func TestRefusedStatements(t *testing.T) {
 		"CREATE INDEX _dog_x ON t (a)", "CREATE TRIGGER _dog_x AFTER INSERT ON t BEGIN SELECT 1; END",
 		"ALTER TABLE t RENAME TO _dog_x", `ALTER TABLE t RENAME TO "_Dog_x"`, "ALTER TABLE t RENAME TO\t[_dog_x]",
 		"PRAGMA table_info(_dog_x)",
-		"CREATE VIRTUAL TABLE x USING generate_series",
+		"CREATE VIRTUAL TABLE x USING generate_series", "CREATE VIRTUAL TABLE x USING rtree(id, a, b)",
+		"CREATE VIRTUAL TABLE x USING json_each", "CREATE VIRTUAL TABLE IF NOT EXISTS main.x USING fts4(a)",
+		"CREATE VIRTUAL TABLE _dog_x USING fts5(a)",
+		"UPDATE sqlite_schema SET sql = 'x'", "DELETE FROM main.sqlite_master", "DROP TABLE sqlite_schema",
+		"INSERT INTO sqlite_schema VALUES ('table', 'x', 'x', 2, 'CREATE TABLE x (a)')", "CREATE TABLE sqlite_x (a)",
+		"ALTER TABLE sqlite_schema ADD COLUMN b", "CREATE INDEX i ON sqlite_schema (name)",
+		"CREATE TRIGGER g AFTER INSERT ON sqlite_schema BEGIN SELECT 1; END",
+		"SELECT * FROM pragma_optimize",
 	} {
 		before := run(t, s, "SELECT name, sql FROM sqlite_schema ORDER BY name")
 		_, err := try(s, query)
@@ -40,6 +48,103 @@ func TestRefusedStatements(t *testing.T) {
 	}
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT a FROM t"))
 	require.NotZero(t, pages.count)
+}
+
+func TestOnlyTheSchemaMainIsThere(t *testing.T) {
+	kinds := []string{
+		"CREATE TABLE %s.x (a)", "CREATE TABLE %s.t (a)", "CREATE TABLE IF NOT EXISTS %s.x (a)", "CREATE TABLE %s.x AS SELECT 1",
+		"CREATE VIEW %s.x AS SELECT 1", "CREATE VIEW IF NOT EXISTS %s.t AS SELECT 1",
+		"CREATE TRIGGER %s.x AFTER INSERT ON main.t BEGIN SELECT 1; END",
+		"CREATE TRIGGER %s.x BEFORE DELETE ON main.t BEGIN DELETE FROM t; END",
+		"CREATE TRIGGER %s.x INSTEAD OF INSERT ON main.v BEGIN SELECT 1; END",
+		"CREATE VIRTUAL TABLE %s.x USING fts5(a)", "CREATE VIRTUAL TABLE %s.x USING fts5vocab(main, f, row)",
+		"SELECT * FROM %s.sqlite_schema", "INSERT INTO %s.sqlite_schema VALUES (1, 2, 3, 4, 5)",
+		"SELECT * FROM t WHERE a IN (SELECT name FROM %s.sqlite_schema)", "EXPLAIN CREATE TABLE %s.x (a)",
+		"CREATE VIEW w AS SELECT * FROM %s.sqlite_schema; SELECT * FROM w",
+		"ANALYZE %s", "PRAGMA %s.table_info(t)", "PRAGMA %s.user_version", "PRAGMA %s.user_version = 3", "PRAGMA %s.optimize",
+		"SELECT 1; CREATE TABLE %s.x (a)",
+	}
+	s, _ := newSQL(t)
+	run(t, s, "CREATE TABLE t (a); CREATE VIEW v AS SELECT a FROM t; INSERT INTO t VALUES (17)")
+	require.NoError(t, s.Commit())
+	check := func(query string) {
+		_, err := try(s, query)
+		require.ErrorIs(t, err, store.ErrRefused, query)
+		d := s.(*database)
+		d.conn.guard.trusted = true
+		require.Empty(t, run(t, s, "SELECT name FROM temp.sqlite_schema"), query)
+		d.conn.guard.trusted = false
+		require.Equal(t, [][]any{{int64(17)}}, run(t, s, "SELECT a FROM t"), query)
+		require.NoError(t, s.Rollback())
+	}
+	for _, kind := range kinds {
+		for _, schema := range []string{"temp", "TEMP", `"temp"`, "[Temp]", "`temp`", "/**/temp/**/"} {
+			check(fmt.Sprintf(kind, schema))
+		}
+	}
+	for _, query := range []string{
+		"CREATE TEMP TABLE t (a)", "CREATE TEMPORARY TABLE x AS SELECT 1", "CREATE TEMP VIEW t AS SELECT 1",
+		"CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END", "SELECT * FROM sqlite_temp_schema",
+		"SELECT * FROM sqlite_temp_master", "SELECT * FROM pragma_table_info('t', 'temp')",
+		"SELECT * FROM pragma_table_list('t') JOIN pragma_index_list('t', 'temp')",
+	} {
+		check(query)
+	}
+	for _, kind := range kinds { // of what is attached there is nothing
+		_, err := try(s, fmt.Sprintf(kind, "aux"))
+		require.Error(t, err, kind)
+		require.NoError(t, s.Rollback())
+	}
+}
+
+// An object has no connection of its own, so that none may keep a setting.
+func TestPragmasThatAreNotKnownAreRefused(t *testing.T) {
+	s, _ := newSQL(t)
+	run(t, s, "CREATE TABLE t (a)")
+	require.NoError(t, s.Commit())
+	c := s.(*database).conn
+	ours := func(text string) (out [][]any) {
+		require.NoError(t, query(c.db, text, func(row []any) error {
+			out = append(out, row)
+			return nil
+		}))
+		return out
+	}
+	c.guard.trusted = true
+	names := ours("SELECT name FROM pragma_pragma_list")
+	c.guard.trusted = false
+	require.Greater(t, len(names), 50)
+	settings := func() (all []any) {
+		c.guard.trusted = true
+		defer func() { c.guard.trusted = false }()
+		for _, name := range []string{"locking_mode", "journal_mode", "cache_spill", "cache_size", "foreign_keys", "max_page_count",
+			"page_size", "temp_store", "synchronous", "recursive_triggers", "query_only", "ignore_check_constraints", "writable_schema",
+			"trusted_schema", "secure_delete", "legacy_alter_table", "reverse_unordered_selects", "busy_timeout", "mmap_size"} {
+			all = append(all, name, ours("PRAGMA "+name))
+		}
+		return all
+	}
+	before := settings()
+	for _, row := range append(names, []any{"nothing"}, []any{"case_sensitive_like"}, []any{"temp_store_directory"}) {
+		name := row[0].(string)
+		_, known := pragmas[name]
+		for _, form := range []string{
+			"PRAGMA %s", "PRAGMA main.%s", "PRAGMA %s = 1", "PRAGMA %s(0)", "PRAGMA %s = 'OFF'", "PRAGMA main.%s = 2",
+			"SELECT * FROM pragma_%s", "SELECT * FROM pragma_%s(1)", "CREATE VIEW v AS SELECT * FROM pragma_%s; SELECT * FROM v",
+		} {
+			text := fmt.Sprintf(form, name)
+			_, err := try(s, text)
+			if !known {
+				require.Error(t, err, text)
+			}
+			require.NoError(t, s.Rollback(), text)
+			if s.(*database).conn != c { // a rollback outside of a transaction drops it
+				run(t, s, "SELECT 1")
+				c = s.(*database).conn
+			}
+			require.Equal(t, before, settings(), text)
+		}
+	}
 }
 
 func TestTablesOfTheLibraryCannotBeUsed(t *testing.T) {
@@ -75,6 +180,7 @@ func TestAllowedStatements(t *testing.T) {
 		"SELECT * FROM pragma_table_info('hot_dog_stands')",
 		"PRAGMA table_info(hot_dog_stands)", "PRAGMA table_list", "PRAGMA foreign_key_check", "PRAGMA integrity_check",
 		"PRAGMA quick_check", "PRAGMA user_version", "PRAGMA user_version = 7", "PRAGMA defer_foreign_keys = ON",
+		"PRAGMA optimize", "PRAGMA main.optimize", "PRAGMA optimize(0x10002)", "PRAGMA application_id = 3",
 		"CREATE VIEW v AS SELECT 1", "DROP VIEW v", "DROP TABLE IF EXISTS absent",
 		"INSERT INTO hot_dog_stands (a, c) VALUES (5, 1) RETURNING a",
 	} {
