@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 )
 
 // IDs are in stores and in links that people have kept, so they must never change.
@@ -118,3 +119,37 @@ func newHeralds(t *testing.T, keep dog.Store, rang chan<- string) (*dog.Runtime,
 
 // goldenID is that of ada in the namespace cell.
 const goldenID = "a2521ef3b47133c572afb2082c4a5cd5cdc48a5af516178d883fe2babe48232d"
+
+func TestAGroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		options, clock := dog.Options{Store: promptStore()}, newClockwork(nil)
+		h := newHospital(t, options, clock)
+		id := h.wards.Named("main").ID()
+		serve := func(group dog.Stub[ward]) {
+			stub, err := dog.Identify(t.Context(), group, "ada", h.family)
+			require.NoError(t, err)
+			require.NoError(t, dog.Do(t.Context(), stub, (*nurse).After, time.Hour))
+			stub.Release()
+			require.NoError(t, h.rt.Shutdown(t.Context()))
+			h = newHospital(t, options, clock)
+		}
+		serve(h.wards.Named("main"))
+		byID, err := h.wards.WithID(id)
+		require.NoError(t, err)
+		serve(byID)
+		time.Sleep(2 * time.Hour)
+		rings := clock.heard()
+		require.Len(t, rings, 1)
+		require.Equal(t, "nurse ada of main", rings[0].object)
+	})
+}
+
+func TestANamespaceThatTheStoreWouldRenameIsRefused(t *testing.T) {
+	rt := dogtest.New(t, dog.Options{})
+	_, err := dog.RegisterObject(rt, "a\xff", func(*cell) {})
+	var refused *dog.RegistrationError
+	require.ErrorAs(t, err, &refused)
+	require.ErrorContains(t, err, "UTF-8")
+	_, err = dog.New(dog.Options{Migrations: []dog.Migration{{Tag: "v1", Renamed: map[string]string{"a": "b\xff"}}}})
+	require.ErrorContains(t, err, "UTF-8")
+}

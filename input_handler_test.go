@@ -71,6 +71,7 @@ func TestAnAttachmentStaysWithItsSocket(t *testing.T) {
 				require.NoError(t, s.SetAttachment(seat{2, len(s.UID())}))
 				require.ErrorIs(t, s.SetAttachment(strings.Repeat("x", 16383)), dog.ErrAttachment)
 				require.Error(t, s.SetAttachment(make(chan int)))
+				require.ErrorContains(t, s.SetAttachment("\xff"), "UTF-8")
 				var got seat
 				require.Error(t, s.Attachment(got), "not a pointer")
 				require.NoError(t, s.Attachment(&got))

@@ -2,7 +2,6 @@ package dog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/exactjson"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -126,12 +126,12 @@ func (s *Socket) AutoReplied() time.Time {
 	return s.conn.LastAuto()
 }
 
-// SetAttachment keeps v with the socket, as JSON of at most 16,384 bytes; more is ErrAttachment and leaves the old one.
+// SetAttachment keeps v with the socket, as [JSON] of at most 16,384 bytes; more is ErrAttachment and leaves the old one.
 func (s *Socket) SetAttachment(v any) error {
 	if !s.running() {
 		return ErrNotRunning
 	}
-	data, err := json.Marshal(v)
+	data, err := exactjson.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("dog: attachment: %w", err)
 	}
@@ -155,7 +155,7 @@ func (s *Socket) Attachment(v any) error {
 	if data == nil {
 		return nil
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := exactjson.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("dog: attachment: %w", err)
 	}
 	return nil

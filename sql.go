@@ -80,7 +80,8 @@ var (
 	// ErrConstraint: a constraint of the schema was violated.
 	ErrConstraint = store.ErrConstraint
 
-	// ErrRowsEnded: the rows of a query were read on after the handler had waited, or after the transaction had ended.
+	// ErrRowsEnded: the rows of a query were read on after the handler had
+	// waited, after the transaction had ended, or in a second loop.
 	ErrRowsEnded = store.ErrRowsEnded
 )
 
@@ -147,20 +148,32 @@ func (r Row) Scan(dest ...any) error {
 	return nil
 }
 
-// Query runs statements and returns the rows of the last one, for one loop. An error is the last item.
+// Query runs statements and returns the rows of the last one, for one loop. An
+// error is the last item. The statements have run when Query returns, with or
+// without a loop; what does not read the rows should use [SQL.Exec], which
+// returns the error. An error that no loop has read is logged when the turn
+// ends.
 func (q *SQL) Query(query string, args ...any) iter.Seq2[Row, error] {
 	return q.rows(query, args, func([]string) error { return nil })
 }
 
 // rows is Query, with a check of the columns, of which there may be no rows.
 func (q *SQL) rows(query string, args []any, check func(columns []string) error) iter.Seq2[Row, error] {
+	s := q.storage
+	row, err := s.openRows(query, args)
+	unread := s.unreadError(err)
+	looped := false
 	return func(yield func(Row, error) bool) {
-		s := q.storage
-		row, err := s.openRows(query, args)
 		if err != nil {
+			unread.read()
 			yield(Row{}, err)
 			return
 		}
+		if looped {
+			yield(Row{}, ErrRowsEnded)
+			return
+		}
+		looped = true
 		defer s.closeRows(row.rows)
 		if err := check(row.columns); err != nil {
 			yield(Row{}, err)
@@ -177,6 +190,40 @@ func (q *SQL) rows(query string, args []any, check func(columns []string) error)
 			}
 		}
 	}
+}
+
+// An unreadError is the error of a query whose rows nobody has asked for yet.
+type unreadError struct {
+	err  error
+	done bool // a loop has got it
+}
+
+func (u *unreadError) read() {
+	if u != nil {
+		u.done = true
+	}
+}
+
+// unreadError notes the error of a query until its rows are read or the turn
+// ends; nil when there is none.
+func (s *Storage) unreadError(err error) *unreadError {
+	if err == nil || s.enter() != nil {
+		return nil
+	}
+	defer s.leave()
+	u := &unreadError{err: err}
+	s.unread = append(s.unread, u)
+	return u
+}
+
+// logUnread logs the errors of queries whose rows nobody has read.
+func (s *Storage) logUnread() {
+	for _, u := range s.unread {
+		if !u.done {
+			s.inst.obj.log().Error("a query failed and its rows were not read: use Exec, or loop over them", "error", u.err)
+		}
+	}
+	s.unread = nil
 }
 
 // openRows runs a query. Its Row is before the first one.
@@ -270,7 +317,8 @@ func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error
 	return row, false, nil
 }
 
-// Rows returns the rows of a query as values of T, for one loop. An error is the last item.
+// Rows returns the rows of a query as values of T, for one loop, as [SQL.Query]
+// does. An error is the last item.
 //
 // T is a struct, whose exported fields take the columns of their names, whatever the case, or of their tag `sql:"name"`; a
 // column without a field is an error, a field without a column stays zero, a field with the tag "-" takes none, and an embedded
@@ -280,14 +328,14 @@ func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error
 // text in the form of SQLite's own functions, or in RFC 3339, to [time.Time]. What is a [database/sql.Scanner] converts by itself.
 // NULL is only for pointers, []byte, any, and Scanners.
 func Rows[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
+	var scan func(*T, Row) error
+	rows := q.rows(query, args, func(columns []string) (err error) {
+		scan, err = scanner[T](columns)
+		return err
+	})
 	return func(yield func(T, error) bool) {
 		var zero T
-		var scan func(*T, Row) error
-		check := func(columns []string) (err error) {
-			scan, err = scanner[T](columns)
-			return err
-		}
-		for row, err := range q.rows(query, args, check) {
+		for row, err := range rows {
 			var value T
 			if err == nil {
 				err = scan(&value, row)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
 )
 
 func TestSQLRowsAreReadByColumn(t *testing.T) {
@@ -257,4 +258,40 @@ func TestSQLOutsideATurn(t *testing.T) {
 	require.ErrorIs(t, err, dog.ErrOutsideTurn)
 	_, _, err = dog.One[int](kept.SQL(), "SELECT 1")
 	require.ErrorIs(t, err, dog.ErrOutsideTurn)
+}
+
+func TestAQueryRunsWithoutALoop(t *testing.T) {
+	withTable(t, func(_ context.Context, s *dog.Storage) {
+		sqlExec(t, s, "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
+		s.SQL().Query("DELETE FROM t WHERE a = 1")
+		dog.Rows[int](s.SQL(), "DELETE FROM t WHERE a = 2 RETURNING a")
+		require.Equal(t, []int{3}, sqlList[int](t, s, "SELECT a FROM t"))
+
+		rows := s.SQL().Query("SELECT a FROM t")
+		for _, err := range rows {
+			require.NoError(t, err)
+		}
+		for _, err := range rows {
+			require.ErrorIs(t, err, dog.ErrRowsEnded, "the second loop")
+		}
+		s.SQL().Query("SELECT a FROM t") // left open, it does not outlive the turn
+	})
+}
+
+func TestAnErrorOfAQueryWithoutALoopIsLogged(t *testing.T) {
+	options, log := logged()
+	options.Store = disk.Memory()
+	_, cells := newCells(t, options)
+	require.NoError(t, turnIn(t, cells.Named("a"), func(s *dog.Storage) error {
+		s.SQL().Query("DELETE FROM unread")
+		for _, err := range s.SQL().Query("DELETE FROM looped") {
+			require.ErrorContains(t, err, "looped")
+		}
+		_, _, err := dog.One[int](s.SQL(), "SELECT a FROM one")
+		require.ErrorContains(t, err, "one")
+		require.Empty(t, log.String())
+		return nil
+	}))
+	require.Equal(t, 1, strings.Count(log.String(), "rows were not read"))
+	require.Contains(t, log.String(), "no such table: unread")
 }

@@ -47,6 +47,7 @@ type Storage struct {
 	checkSchema     bool      // whether the database has it must be looked up before the next query
 	rollbackOnError bool
 	open            bool // a transaction has changes, which the gate knows
+	unread          []*unreadError
 }
 
 // start readies the storage of an instance that starts.
@@ -134,6 +135,7 @@ func (s *Storage) alone(end func() error) error {
 		return ErrOutsideTurn
 	}
 	defer s.leave()
+	s.logUnread()
 	return end()
 }
 

@@ -2,9 +2,10 @@ package dog
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"iter"
+
+	"github.com/godurable/dog/internal/exactjson"
 )
 
 // A Codec turns values into the bytes that are stored, and back.
@@ -14,14 +15,17 @@ type Codec interface {
 	Decode(data []byte, v any) error
 }
 
-// JSON is the codec of encoding/json.
+// JSON is the codec of encoding/json, but does not change a value without an
+// error: a string that is not UTF-8 cannot be encoded, and an integer that no
+// float64 has cannot be decoded into an interface such as any. Both can be kept
+// by another type: []byte, or an integer or json.Number.
 var JSON Codec = jsonCodec{}
 
 type jsonCodec struct{}
 
-func (jsonCodec) Encode(v any) ([]byte, error) { return json.Marshal(v) }
+func (jsonCodec) Encode(v any) ([]byte, error) { return exactjson.Marshal(v) }
 
-func (jsonCodec) Decode(data []byte, v any) error { return json.Unmarshal(data, v) }
+func (jsonCodec) Decode(data []byte, v any) error { return exactjson.Unmarshal(data, v) }
 
 // Values are keys of a storage whose values are of one Go type:
 //
@@ -49,7 +53,8 @@ func (v Values[T]) Get(key string) (value T, found bool, err error) {
 
 func (v Values[T]) decode(key string, data []byte) (value T, err error) {
 	if err := v.codec().Decode(data, &value); err != nil {
-		return value, fmt.Errorf("dog: decode value of key %q: %w", v.Prefix+key, err)
+		var zero T
+		return zero, fmt.Errorf("dog: decode value of key %q: %w", v.Prefix+key, err)
 	}
 	return value, nil
 }
@@ -63,15 +68,21 @@ func (v Values[T]) Put(key string, value T) error {
 	return v.Storage.Put(v.Prefix+key, data)
 }
 
-// Update puts what change makes of a key's value, zero when there is none, and returns it. An error of change leaves it as it is.
+// Update puts what change makes of a key's value, zero when there is none, and
+// returns it. change runs in a [Storage.Transaction]: it cannot wait
+// ([ErrInTransaction]), and when it returns an error or panics, nothing that it
+// stored is kept.
 func (v Values[T]) Update(key string, change func(T) (T, error)) (value T, err error) {
-	if value, _, err = v.Get(key); err != nil {
-		return value, err
-	}
-	if value, err = change(value); err != nil {
-		return value, err
-	}
-	return value, v.Put(key, value)
+	err = v.Storage.Transaction(func() error {
+		if value, _, err = v.Get(key); err != nil {
+			return err
+		}
+		if value, err = change(value); err != nil {
+			return err
+		}
+		return v.Put(key, value)
+	})
+	return value, err
 }
 
 // Delete deletes keys and returns how many of them there were.

@@ -3,8 +3,12 @@ package dog_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"math"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,6 +91,79 @@ func TestValuesMayHaveACodecOfTheirOwn(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Equal(t, "hello", text)
+		return nil
+	}))
+}
+
+func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, cells := newCells(t, dog.Options{})
+		update := func(wait func(ctx context.Context) error) (err error) {
+			return inside(cells.Named("a"), func(ctx context.Context, c *cell) error {
+				_, err := dog.Values[int]{Storage: c.Storage()}.Update("n", func(old int) (int, error) {
+					return old + 1, wait(ctx)
+				})
+				return err
+			})
+		}
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				require.ErrorIs(t, update(func(ctx context.Context) error {
+					return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
+				}), dog.ErrInTransaction)
+				require.NoError(t, update(func(context.Context) error { time.Sleep(time.Second); return nil }))
+			})
+		}
+		all.Wait()
+		require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
+			n, _, err := dog.Values[int]{Storage: c.Storage()}.Get("n")
+			require.Equal(t, 10, n)
+			return err
+		}))
+	})
+}
+
+func TestAnUpdateThatFailsKeepsNothing(t *testing.T) {
+	_, cells := newCells(t, dog.Options{})
+	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
+		all := dog.Values[int]{Storage: c.Storage()}
+		require.NoError(t, all.Put("n", 1))
+		_, err := all.Update("n", func(int) (int, error) {
+			require.NoError(t, all.Put("other", 1))
+			return 2, errNo
+		})
+		require.ErrorIs(t, err, errNo)
+		_, found, err := all.Get("other")
+		require.NoError(t, err)
+		require.False(t, found)
+		n, _, err := all.Get("n")
+		require.Equal(t, 1, n)
+		return err
+	}))
+}
+
+func TestValuesThatJSONWouldChangeAreRefused(t *testing.T) {
+	_, cells := newCells(t, dog.Options{})
+	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
+		s := c.Storage()
+		require.ErrorContains(t, dog.Values[string]{Storage: s}.Put("bad", "a\xff"), `"bad"`)
+		require.ErrorContains(t, dog.Values[map[string]any]{Storage: s}.Put("bad", map[string]any{"k": []string{"\xff"}}), "UTF-8")
+		_, found, err := s.Get("bad")
+		require.NoError(t, err)
+		require.False(t, found, "nothing is stored")
+
+		require.NoError(t, dog.Values[any]{Storage: s}.Put("n", int64(math.MaxInt64)))
+		_, found, err = dog.Values[any]{Storage: s}.Get("n")
+		require.ErrorContains(t, err, "9223372036854775807")
+		require.False(t, found)
+		n, found, err := dog.Values[int64]{Storage: s}.Get("n")
+		require.NoError(t, err)
+		require.True(t, found)
+		require.EqualValues(t, math.MaxInt64, n)
+		exact, _, err := dog.Values[json.Number]{Storage: s}.Get("n")
+		require.NoError(t, err)
+		require.EqualValues(t, "9223372036854775807", exact)
 		return nil
 	}))
 }

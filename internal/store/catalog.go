@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+
+	"github.com/godurable/dog/internal/exactjson"
 )
 
 // The kinds of types, as dog.Kind has them.
@@ -89,7 +91,7 @@ func (c *Catalog) freeNumber() uint32 {
 func namespaceKey(name string) []byte { return append([]byte{namespaceKeys}, name...) }
 
 func setNamespace(b Batch, name string, n Namespace) error {
-	value, err := json.Marshal(n)
+	value, err := exactjson.Marshal(n)
 	if err != nil {
 		return err
 	}

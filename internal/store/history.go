@@ -3,10 +3,11 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/godurable/dog/internal/exactjson"
 )
 
 // A Migration is what a release declares of its namespaces, as dog.Migration.
@@ -29,7 +30,7 @@ func (r *Refusal) Error() string { return fmt.Sprintf("migration %q: %s", r.Tag,
 // digest tells migrations of different content apart.
 func (m Migration) digest() (string, error) {
 	m.Deleted, m.Created = slices.Sorted(slices.Values(m.Deleted)), slices.Sorted(slices.Values(m.Created))
-	content, err := json.Marshal(m) // maps are sorted
+	content, err := exactjson.Marshal(m) // maps are sorted
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:]), err
 }

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"maps"
 	"slices"
+
+	"github.com/godurable/dog/internal/exactjson"
 )
 
 // tagRecord is what the store keeps of a migration, under its place in the order.
@@ -277,7 +279,7 @@ func (r *migrating) enter(name string, n Namespace) error {
 
 // commit changes the catalog together with the record of a migration.
 func (r *migrating) commit(place int, record tagRecord, changes map[string]*Namespace) error {
-	value, err := json.Marshal(record)
+	value, err := exactjson.Marshal(record)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,8 @@ type SQL interface {
 	// An argument is nil, a bool, a number, a string, a []byte (a nil one is
 	// NULL), a time (stored as text in UTC that is in the order of the times), of
 	// a type that is made of one of these, a database/sql/driver.Valuer, a
-	// pointer to one of them, or a database/sql.NamedArg. Named ones go to :name, @name and $name, the others in their order to the parameters that are left.
+	// pointer to one of them, or a database/sql.NamedArg. Named ones go to :name,
+	// @name and $name, the others in their order to the parameters that are left.
 	Run(query string, args []any, write func() error) (Rows, error)
 
 	// LastInsertID and Changes are about the latest statement that inserted, or changed, rows.

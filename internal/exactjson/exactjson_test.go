@@ -1,0 +1,129 @@
+package exactjson_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/godurable/dog/internal/exactjson"
+)
+
+type named string
+
+type inner struct {
+	Any    any
+	Number json.Number
+	Int    int64
+	hidden string
+}
+
+type outer struct {
+	inner
+	List []inner
+	Map  map[string]any
+	Of   map[string][]inner
+	Next *outer
+	Raw  json.RawMessage `json:",omitempty"`
+}
+
+func TestInvalidStringsAreRefused(t *testing.T) {
+	const bad = "a\xff"
+	for name, v := range map[string]any{
+		"string":         bad,
+		"type":           named(bad),
+		"pointer":        &[]string{bad}[0],
+		"slice":          []string{"a", bad},
+		"array":          [1]any{bad},
+		"map value":      map[string]any{"a": bad},
+		"map key":        map[string]int{bad: 1},
+		"field":          inner{Any: bad},
+		"embedded field": outer{inner: inner{Any: bad}},
+		"deep":           outer{Next: &outer{List: []inner{{Any: map[string]any{"x": []any{bad}}}}}},
+		"beside another": []any{"\ufffd", json.RawMessage(`"\ufffd"`), bad},
+	} {
+		_, err := exactjson.Marshal(v)
+		require.ErrorIs(t, err, exactjson.ErrUTF8, name)
+		require.ErrorContains(t, err, `a\xff`, name)
+	}
+}
+
+func TestStringsThatJSONKeepsAreEncoded(t *testing.T) {
+	for _, v := range []any{
+		"\ufffd", `\ufffd`, `\\ufffd`, "a\x00b", nil, []byte("\xff"), json.RawMessage(`"\ufffd"`),
+		inner{hidden: "\xff", Any: `\ufffd`}, outer{Raw: json.RawMessage(`{"a":"\ufffd"}`)},
+	} {
+		want, err := json.Marshal(v)
+		require.NoError(t, err)
+		got, err := exactjson.Marshal(v)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	_, err := exactjson.Marshal(make(chan int))
+	require.Error(t, err)
+}
+
+func TestIntegersThatWouldBeRoundedAreRefused(t *testing.T) {
+	for _, data := range []string{
+		`{"Any":9007199254740993}`,
+		`{"Any":[1,{"a":-9007199254740993}]}`,
+		`{"List":[{"Any":9223372036854775807}]}`,
+		`{"Map":{"a":{"b":[18446744073709551615]}}}`,
+		`{"Of":{"a":[{"Any":100000000000000000000001}]}}`,
+		`{"Next":{"Next":{"Any":9007199254740993}}}`,
+	} {
+		require.ErrorIs(t, exactjson.Unmarshal([]byte(data), new(outer)), exactjson.ErrRounded, data)
+		require.ErrorIs(t, exactjson.Unmarshal([]byte(data), new(any)), exactjson.ErrRounded, data)
+	}
+}
+
+func TestNumbersThatAreKeptAreReadAsJSONDoes(t *testing.T) {
+	for _, data := range []string{
+		`{"Any":9007199254740992,"Number":9007199254740993,"Int":9223372036854775807}`,
+		`{"Any":1234567890123456e1,"List":[{"Any":0.12345678901234567}]}`,
+		`{"Map":{"a":1152921504606846976,"text":"9007199254740993"},"Raw":9007199254740993}`,
+		`{"Any":[-9007199254740992,9223372036854776000],"Of":{"a":[{"Number":"9007199254740993"}]}}`,
+	} {
+		var want, got outer
+		require.NoError(t, json.Unmarshal([]byte(data), &want))
+		require.NoError(t, exactjson.Unmarshal([]byte(data), &got), data)
+		require.Equal(t, want, got)
+	}
+	for _, data := range []string{`9007199254740993 1`, `{"Any":9007199254740993`, `[1e999,1234567890123456]`, `"`} {
+		var want, got any
+		require.Error(t, json.Unmarshal([]byte(data), &want), data)
+		require.Error(t, exactjson.Unmarshal([]byte(data), &got), data)
+	}
+}
+
+func TestWhatPointsAtItselfIsReadOnce(t *testing.T) {
+	var v outer
+	v.Next = &v
+	require.NoError(t, exactjson.Unmarshal([]byte(`{"Int":9007199254740993}`), &v))
+	require.EqualValues(t, 9007199254740993, v.Int)
+}
+
+func TestAnyValueComesBackOrIsRefused(t *testing.T) {
+	leaf := rapid.OneOf(
+		rapid.Custom(func(t *rapid.T) any { return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")) }),
+		rapid.Custom(func(t *rapid.T) any { return rapid.String().Draw(t, "text") }),
+		rapid.Custom(func(t *rapid.T) any { return rapid.Float64Range(-1e18, 1e18).Draw(t, "float") }),
+		rapid.Custom(func(t *rapid.T) any { return float64(rapid.Int64().Draw(t, "int")) }),
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		var v any = map[string]any{"list": rapid.SliceOf(leaf).Draw(t, "list"), "one": leaf.Draw(t, "one")}
+		if list := v.(map[string]any)["list"]; reflect.ValueOf(list).IsNil() {
+			v.(map[string]any)["list"] = []any{}
+		}
+		data, err := exactjson.Marshal(v)
+		if err != nil {
+			require.ErrorIs(t, err, exactjson.ErrUTF8)
+			return
+		}
+		var back any
+		require.NoError(t, exactjson.Unmarshal(data, &back))
+		require.Equal(t, v, back)
+	})
+}
