@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/godurable/dog/internal/turn"
 )
@@ -15,17 +16,22 @@ type arrival struct {
 	visit  *visit // nil for a group
 	client context.Context
 	event  *turn.Event // in which Receive runs; nil until it does
+
+	stopping context.Context // the runtime's
+	asked    sync.Once       // sets the fields below
+	leaves   context.Context // done when the client has gone or Shutdown begins
+	forget   context.CancelFunc
 }
 
 type arrivalKey struct{}
 
 // arrivalOf returns what the request brought along to Receive. The events that a Receive brings about see its values, but have no
 // part in that.
-func arrivalOf(ctx context.Context) arrival {
+func arrivalOf(ctx context.Context) *arrival {
 	if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.event != nil && a.event == turn.From(ctx) {
-		return *a
+		return a
 	}
-	return arrival{}
+	return &arrival{}
 }
 
 // RequestID returns the request id for which the request that Receive got was identified; "" in other handlers.
@@ -36,14 +42,33 @@ func RequestID(ctx context.Context) string {
 	return ""
 }
 
-// ClientGone returns a channel that is closed when the client of the request that Receive got has gone, for long polls and
-// streams: the request's own context does not end then, because a handler goes on when its client goes away. It is nil, and so
-// never closed, in other handlers. Wait for it in [Await].
+// ClientGone returns a channel that is closed when the client of the request
+// that Receive got has gone, or when [Runtime.Shutdown] begins, for long polls
+// and streams: the request's own context does not end then, because a handler
+// goes on when its client goes away. It is nil, and so never closed, in other
+// handlers. Wait for it in [Await]. See [Stopping] for Shutdown alone.
 func ClientGone(ctx context.Context) <-chan struct{} {
-	if client := arrivalOf(ctx).client; client != nil {
-		return client.Done()
+	if a := arrivalOf(ctx); a.client != nil {
+		return a.gone()
 	}
 	return nil
+}
+
+// gone is ClientGone's channel. It is made when it is asked for.
+func (a *arrival) gone() <-chan struct{} {
+	a.asked.Do(func() {
+		var cancel context.CancelFunc
+		a.leaves, cancel = context.WithCancel(a.client)
+		stop := context.AfterFunc(a.stopping, cancel)
+		a.forget = func() { stop(); cancel() }
+	})
+	return a.leaves.Done()
+}
+
+// over gives back what the channel costs, and ends it.
+func (a *arrival) over() {
+	a.asked.Do(func() { a.leaves, a.forget = a.client, func() {} })
+	a.forget()
 }
 
 // admitted lets a request from outside in and serves it, with the turn given up if it comes from a handler.
@@ -141,7 +166,8 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 	if values == nil {
 		values = context.Background()
 	}
-	a := &arrival{visit: v, client: r.Context()}
+	a := &arrival{visit: v, client: r.Context(), stopping: rt.stopping}
+	defer a.over()
 	from.Values = context.WithValue(values, arrivalKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
 	answer := newResponse(rt, w)

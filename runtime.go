@@ -34,11 +34,13 @@ type Runtime struct {
 	writers *conn.Writers
 	sockets *conn.Options // of opts.Sockets
 
-	closing  atomic.Bool   // nothing new is let in
-	busy     atomic.Int64  // what Shutdown waits for: requests, sockets and goroutines under way
-	idle     chan struct{} // has a token when closing and perhaps not busy
-	ended    chan struct{} // closed when Shutdown is complete
-	closed   error         // of closing the store; set before ended is closed
+	closing  atomic.Bool             // nothing new is let in
+	stopping context.Context         // done when Shutdown begins, after closing is set. fixed
+	announce context.CancelCauseFunc // ends stopping. fixed
+	busy     atomic.Int64            // what Shutdown waits for: requests, sockets and goroutines under way
+	idle     chan struct{}           // has a token when closing and perhaps not busy
+	ended    chan struct{}           // closed when Shutdown is complete
+	closed   error                   // of closing the store; set before ended is closed
 	shutdown sync.Once
 	services sync.WaitGroup // the clock, the heart and the poller
 
@@ -73,6 +75,7 @@ func New(options Options) (*Runtime, error) {
 		return nil, err
 	}
 	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
+	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
 	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
 	rt.sweeper = newSweeper(rt)
 	rt.alarms = newAlarms(rt)
@@ -90,6 +93,28 @@ func New(options Options) (*Runtime, error) {
 	return rt, nil
 }
 
+// Stopping returns a channel that is closed when [Runtime.Shutdown] begins,
+// for loops and streams outside of objects. It is nil, and so never closed, for
+// a Runtime that New did not make.
+func (rt *Runtime) Stopping() <-chan struct{} {
+	if rt == nil || rt.ctx == nil {
+		return nil
+	}
+	return rt.stopping.Done()
+}
+
+// Stopping returns a channel that is closed when [Runtime.Shutdown] begins, for
+// handlers that go on until somebody tells them to end: loops started by [Go],
+// streams. Wait for it in [Await]. The handler's own context ends only when
+// Shutdown has lost its patience. It is nil, and so never closed, when ctx does
+// not belong to a handler.
+func Stopping(ctx context.Context) <-chan struct{} {
+	if e := turn.From(ctx); e != nil {
+		return e.Owner().(*instance).obj.runtime().Stopping()
+	}
+	return nil
+}
+
 // Shutdown stops the runtime in good order: new requests are answered with 503 and Retry-After, all sockets are closed with
 // 1001, handlers under way and every OnClose run to their end, all goroutines end. It returns nil then.
 //
@@ -98,7 +123,9 @@ func New(options Options) (*Runtime, error) {
 // When ctx is done first, the contexts of all handlers are cancelled, connections are cut, and Shutdown returns the cause of
 // ctx's end; handlers that take no notice go on. Further calls wait like the first.
 //
-// net/http's Server.Shutdown does not wait for WebSockets: call it first, then this.
+// Call it before, or at the same time as, net/http's Server.Shutdown: that waits
+// for streams and long polls, which end when they hear of this one ([Stopping],
+// [ClientGone]), and it does not wait for WebSockets.
 func (rt *Runtime) Shutdown(ctx context.Context) error {
 	if rt == nil || rt.ctx == nil {
 		return ErrNotRunning
@@ -108,6 +135,7 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 	}
 	rt.shutdown.Do(func() {
 		rt.closing.Store(true)
+		rt.announce(ErrShutdown)
 		for _, o := range rt.objects() {
 			if o.member != nil {
 				o.member.books.group.gate.Say(func(error) { // after what the group and the replica have said

@@ -63,7 +63,7 @@ func run(ctx context.Context, addr string, limit int) error {
 	case err = <-served:
 	case <-ctx.Done():
 	}
-	return errors.Join(err, shutdown(server.Shutdown), shutdown(rt.Shutdown))
+	return errors.Join(err, shutdown(rt.Shutdown), shutdown(server.Shutdown))
 }
 
 // shutdown gives a server time to end in good order.

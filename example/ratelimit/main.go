@@ -63,7 +63,7 @@ func run(ctx context.Context, addr, data string, limit Limit) (err error) {
 
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { stopped <- shutdown(server.Shutdown) })
+	stop := context.AfterFunc(ctx, func() { stopped <- errors.Join(shutdown(rt.Shutdown), shutdown(server.Shutdown)) })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
