@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -19,6 +20,19 @@ import (
 // none. After [Storage.DeleteAll] they are run again when SQL is used next. New steps are added at the end and earlier ones stay
 // as they are: one that was changed, moved or taken away is found, and the object does not start ([SchemaError], which resets it
 // at each event). The same holds for a step that fails.
+//
+// A step that begins with "PRAGMA foreign_keys = OFF;" runs without foreign
+// keys, which are checked over the whole database at its end: a row that then
+// refers to none fails the step with [ErrConstraint]. A step that rebuilds a
+// table to which others refer has to begin so, since DROP TABLE otherwise
+// deletes its rows first, and with them those that refer to them ON DELETE
+// CASCADE:
+//
+//	PRAGMA foreign_keys = OFF;
+//	CREATE TABLE new_rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+//	INSERT INTO new_rooms SELECT id, name FROM rooms;
+//	DROP TABLE rooms;
+//	ALTER TABLE new_rooms RENAME TO rooms;
 //
 // An object whose database is up to date reads one small key when it starts.
 type Schema []string
@@ -77,12 +91,39 @@ func (sc Schema) take(s *Storage, taken int) error {
 		if i < taken {
 			continue
 		}
-		if _, err := s.exec(step, nil); err != nil {
+		if err := s.takeStep(step); err != nil {
 			return &SchemaError{i, err}
 		}
 	}
 	s.data.Put(store.About, schemaKey, digests)
 	return nil
+}
+
+// keysOff is how a step begins that runs without foreign keys, keysOn how it may
+// end: SQLite's own recipe for changes that ALTER TABLE cannot make.
+var (
+	keysOff = regexp.MustCompile(`(?i)^\s*PRAGMA\s+foreign_keys\s*(?:=\s*(?:OFF|FALSE|NO|0)|\(\s*(?:OFF|FALSE|NO|0)\s*\))\s*;`)
+	keysOn  = regexp.MustCompile(`(?i);\s*PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?\s*$`)
+)
+
+// takeStep runs a step.
+func (s *Storage) takeStep(step string) error {
+	off := keysOff.FindStringIndex(step)
+	if off == nil {
+		_, err := s.exec(step, nil)
+		return err
+	}
+	if err := s.openSQL(); err != nil {
+		return err
+	}
+	if err := s.sql.ForeignKeys(false); err != nil {
+		return err
+	}
+	_, err := s.exec(keysOn.ReplaceAllString(step[off[1]:], ";"), nil)
+	if checked := s.sql.ForeignKeys(true); err == nil {
+		err = checked
+	}
+	return err
 }
 
 // taken returns how many steps have been taken.

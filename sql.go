@@ -268,15 +268,8 @@ func (s *Storage) query(query string, args []any) (store.Rows, error) {
 			return nil, err
 		}
 	}
-	if s.sql == nil {
-		db, err := s.inst.obj.runtime().engine.OpenSQL(s.data.Pages(), sqlLimits)
-		if err != nil {
-			return nil, err
-		}
-		s.sql = db
-		if err := s.rejoin(); err != nil {
-			return nil, err
-		}
+	if err := s.openSQL(); err != nil {
+		return nil, err
 	}
 	return s.sql.Run(query, args, func() error {
 		if err := s.begin(); err != nil {
@@ -285,6 +278,20 @@ func (s *Storage) query(query string, args []any) (store.Rows, error) {
 		s.wroteSQL = true
 		return nil
 	})
+}
+
+// openSQL opens the database, if it is not open yet. The caller must have
+// entered.
+func (s *Storage) openSQL() error {
+	if s.sql != nil {
+		return nil
+	}
+	db, err := s.inst.obj.runtime().engine.OpenSQL(s.data.Pages(), sqlLimits)
+	if err != nil {
+		return err
+	}
+	s.sql = db
+	return s.rejoin()
 }
 
 // rejoin tells a database that has just been opened of the nested transactions that are open.

@@ -3,6 +3,8 @@ package dog_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -104,5 +106,68 @@ func TestAnUpToDateSchemaCostsOneRead(t *testing.T) {
 		require.LessOrEqual(t, w.gets.Load()-gets, int64(2))
 		require.Equal(t, commits, w.commits.Load())
 		require.Equal(t, opened, w.opened.Load(), "the database stays closed")
+	})
+}
+
+func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		first := dog.Schema{
+			"CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT)",
+			"CREATE TABLE children (id INTEGER PRIMARY KEY, parent REFERENCES parents (id) ON DELETE CASCADE)",
+			"INSERT INTO parents VALUES (1, 'a'), (2, 'b'); INSERT INTO children VALUES (1, 1), (2, 2)",
+		}
+		const rebuild = `CREATE TABLE other (id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT '');
+			INSERT INTO other SELECT id, name FROM parents WHERE id < %d;
+			DROP TABLE parents; ALTER TABLE other RENAME TO parents; PRAGMA foreign_key_check`
+		for _, c := range []struct{ before, after string }{
+			{"PRAGMA foreign_keys = OFF;", ""},
+			{"\n\tpragma Foreign_Keys=0 ;", ";"},
+			{"PRAGMA foreign_keys(off);", "; PRAGMA foreign_keys = ON;\n"},
+			{"PRAGMA foreign_keys = false;", ";PRAGMA foreign_keys(1)"},
+		} {
+			d := dogtest.NewDisk(t)
+			require.NoError(t, newRelease(t, d, first, noUse))
+			step := c.before + fmt.Sprintf(rebuild, 2) + c.after
+			err := newRelease(t, d, append(slices.Clone(first), step), noUse)
+			require.ErrorIs(t, err, dog.ErrConstraint, "a child has lost its parent")
+			var schema *dog.SchemaError
+			require.ErrorAs(t, err, &schema)
+			require.Equal(t, 3, schema.Step)
+			require.ErrorContains(t, err, `"children"`)
+
+			step = c.before + fmt.Sprintf(rebuild, 3) + c.after
+			require.NoError(t, newRelease(t, d, append(slices.Clone(first), step), func(s *dog.Storage) {
+				require.Equal(t, []int{1, 2}, sqlList[int](t, s, "SELECT id FROM children ORDER BY id"))
+				_, err := s.SQL().Exec("INSERT INTO children VALUES (3, 3)")
+				require.ErrorIs(t, err, dog.ErrConstraint, "foreign keys are checked again")
+				sqlExec(t, s, "DELETE FROM parents WHERE id = 1")
+				require.Equal(t, []int{2}, sqlList[int](t, s, "SELECT id FROM children"))
+			}))
+		}
+	})
+}
+
+func TestForeignKeysAreCheckedAgainAfterAStepThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		fail := true
+		_, cells := newTables(t, dogtest.NewDisk(t), func(c *cell) {
+			c.Schema = dog.Schema{
+				"CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id))",
+				"PRAGMA foreign_keys = OFF; SELECT 1",
+			}
+			if fail {
+				c.Schema[1] = "PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1); SELECT * FROM nothing"
+			}
+		})
+		require.ErrorContains(t, turnIn(t, cells.Named("x"), func(*dog.Storage) error { return nil }), "nothing")
+		fail = false
+		require.NoError(t, turnIn(t, cells.Named("x"), func(s *dog.Storage) error {
+			require.Empty(t, sqlList[int](t, s, "SELECT p FROM c"))
+			_, err := s.SQL().Exec("INSERT INTO c VALUES (1)")
+			require.ErrorIs(t, err, dog.ErrConstraint)
+			_, err = s.SQL().Exec("PRAGMA foreign_keys = OFF")
+			require.ErrorIs(t, err, dog.ErrSQLRefused, "only a step may")
+			return nil
+		}))
 	})
 }

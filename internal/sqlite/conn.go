@@ -149,6 +149,21 @@ func (c *conn) control(text string) error {
 	return s.Exec()
 }
 
+// orphans returns an error when a row refers to one that there is not.
+func (c *conn) orphans() error {
+	c.guard.trusted = true
+	defer func() { c.guard.trusted = false }()
+	s, _, err := c.db.Prepare("PRAGMA foreign_key_check")
+	if err != nil {
+		return err
+	}
+	defer quietly(s.Close)
+	if s.Step() {
+		return fmt.Errorf("%w: a row of table %q refers to none of table %q", store.ErrConstraint, s.ColumnText(0), s.ColumnText(2))
+	}
+	return s.Err()
+}
+
 // A statement is a prepared statement of the object.
 type statement struct {
 	*sqlite3.Stmt

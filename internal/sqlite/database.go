@@ -31,6 +31,7 @@ type database struct {
 	lost  error         // why it can only be rolled back
 	marks []mark        // savepoints, outermost first
 	rows  []*rows       // those that are open
+	loose bool          // foreign keys are not checked
 
 	inserted int64 // LastInsertID
 	changed  int64 // Changes
@@ -206,6 +207,32 @@ func (d *database) control(text string) error {
 	return nil
 }
 
+func (d *database) ForeignKeys(on bool) (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.settle()
+	defer d.recover(&err)
+	d.loose = false
+	switch {
+	case d.lost != nil:
+		return d.lost
+	case on && d.conn == nil: // the next one checks them
+		return nil
+	}
+	if err := d.wake(); err != nil {
+		return err
+	}
+	// The pragma would do nothing within a transaction.
+	if _, err := d.conn.db.Config(sqlite3.DBCONFIG_ENABLE_FKEY, on); err != nil {
+		return d.failed(err)
+	}
+	if on {
+		return d.conn.orphans()
+	}
+	d.loose = true
+	return nil
+}
+
 func (d *database) LastInsertID() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -316,7 +343,7 @@ func (d *database) Close() error {
 }
 
 // active reports whether the connection is in use.
-func (d *database) active() bool { return d.begun || d.held || len(d.rows) > 0 }
+func (d *database) active() bool { return d.begun || d.held || d.loose || len(d.rows) > 0 }
 
 // endRows ends the rows that began at this depth or deeper.
 func (d *database) endRows(depth int) {

@@ -46,6 +46,11 @@ type SQL interface {
 	// @name and $name, the others in their order to the parameters that are left.
 	Run(query string, args []any, write func() error) (Rows, error)
 
+	// ForeignKeys has foreign keys checked from here on, or not; they are when the
+	// database is opened. Back on, it returns ErrConstraint when a row refers to
+	// one that there is not.
+	ForeignKeys(on bool) error
+
 	// LastInsertID and Changes are about the latest statement that inserted, or changed, rows.
 	LastInsertID() int64
 	Changes() int64
