@@ -24,7 +24,7 @@ type StoreStats struct {
 	Syncs    uint64        // each makes many of them durable
 	SyncTime time.Duration // sum of their durations
 	Unsynced int           // bytes that are committed and not durable yet
-	Disk     uint64        // bytes on the disk
+	Disk     uint64        // bytes that the data directory takes on its volume, as du says
 	Memory   uint64        // bytes in memory: what was read, and what has not reached its place on the disk yet
 	// Err says why nothing is stored now: [ErrStoreFull], [ErrStoreFailed]. Nil: all is well.
 	Err error

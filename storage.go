@@ -477,7 +477,8 @@ var (
 	// ErrListOptions: the options of a listing contradict each other.
 	ErrListOptions = errors.New("dog: contradictory list options")
 
-	// ErrStoreFull: the disk has too little space left. Nothing is stored until there is more; reading goes on.
+	// ErrStoreFull: the disk has less space left than the store needs for itself (MinFree of package disk), also after it has
+	// given back what it could. Nothing is stored until there is more; reading goes on. [New] fails with it too.
 	ErrStoreFull = store.ErrFull
 
 	// ErrStoreFailed: a write to the disk failed. Nothing more is stored until the program is started anew; reading goes on, of what

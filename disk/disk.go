@@ -4,6 +4,12 @@
 //
 // One database holds everything: keys, alarms, and SQLite databases as pages. One runtime at a time may have the directory open.
 // A copy of the directory that is made meanwhile is worth nothing: see dog.Runtime.Backup.
+//
+// What a directory takes: what is stored, compressed, once to twice; and logs,
+// whose number and size follow from the size of the volume. On 1 GiB and more
+// that is 1 MiB at first and up to 120 MiB under load; on 64 MiB it is a 16th
+// of that. Besides, [Options].MinFree has to be free. dog.Stats says what the
+// directory takes now.
 package disk
 
 import (
@@ -30,8 +36,13 @@ type Options struct {
 	// Unsynced is how many bytes at most may be written and not yet durable. Turns wait to commit while there are more, or so many
 	// that syncs take long: who waits for one should not wait for more than some milliseconds. The default is 2 MiB.
 	Unsynced int
-	// MinFree is how many bytes have to be free on the disk. With less, writing is refused until there are; reading goes on. The
-	// default is 256 MiB.
+	// MinFree is how many bytes have to be free on the volume. With less, the
+	// store first gives back what its logs take; if that is not enough, writing
+	// is refused with dog.ErrStoreFull until there is more, and reading goes
+	// on. dog.New is refused likewise, before it has changed anything; it needs
+	// as much as the logs take besides. The store needs the reserve itself, to
+	// sort what is stored. The default is an eighth of the volume and at most
+	// 256 MiB.
 	MinFree uint64
 	// OpenDatabases is how many SQLite databases stay open while they are not in use, at about a quarter of a MiB each. The default
 	// is 2,000.
@@ -39,7 +50,7 @@ type Options struct {
 }
 
 // At keeps the data in a directory. dog.New opens it and says what is wrong with it: dog.ErrStoreLocked when another runtime has
-// it, in this process or another one, dog.ErrStoreCorrupt, errors of the file system.
+// it, in this process or another one, dog.ErrStoreFull, dog.ErrStoreCorrupt, errors of the file system.
 func At(dir string) store.Store { return With(Options{Dir: dir}) }
 
 // With is At with options.

@@ -111,7 +111,7 @@ func (e *Engine) Stats() store.EngineStats {
 	if e.closed.Load() {
 		return store.EngineStats{Failed: store.ErrClosed}
 	}
-	m := e.db.Metrics()
+	m, disk := e.db.Metrics(), e.meter.measure()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return store.EngineStats{
@@ -119,7 +119,7 @@ func (e *Engine) Stats() store.EngineStats {
 		Syncs:    e.syncs,
 		SyncTime: e.syncTime,
 		Unsynced: int(e.written - e.synced),
-		Disk:     m.DiskSpaceUsage(),
+		Disk:     disk,
 		Memory:   uint64(m.BlockCache.Size) + m.MemTable.Size,
 		Failed:   e.err,
 	}

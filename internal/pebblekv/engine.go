@@ -40,10 +40,15 @@ type Config struct {
 	// Unsynced is how many bytes at most may be committed and not durable yet. Commits wait while there are more, or so many that
 	// syncs take long. The default is 2 MiB.
 	Unsynced int
-	// MinFree is how many bytes have to be free on the disk; with less, commits fail with store.ErrFull. The default is 256 MiB.
+	// MinFree is how many bytes have to be free on the disk; with less, the
+	// store does not open, and commits fail with store.ErrFull once it has
+	// given back what it can. The default is an eighth of the volume and at
+	// most 256 MiB.
 	MinFree uint64
-	// Memtable is how many bytes of keys and values gather in memory before they are written to a table, and bounds how much of the
-	// log is read when the store is opened. The default is 16 MiB.
+	// Memtable is how many bytes of keys and values gather in memory before
+	// they are written to a table. It bounds how much of the log is read when
+	// the store is opened, and how much room logs take: seven times as much at
+	// most. The default is a 64th of the volume, from 256 KiB to 16 MiB.
 	Memtable uint64
 	// SQL is closed with the engine. Without it OpenSQL returns store.ErrNoSQL.
 	SQL SQL
@@ -52,8 +57,6 @@ type Config struct {
 const (
 	defaultCache    = 64 << 20
 	defaultUnsynced = 2 << 20
-	defaultMinFree  = 256 << 20
-	defaultMemtable = 16 << 20
 )
 
 func (c Config) withDefaults() Config {
@@ -66,12 +69,6 @@ func (c Config) withDefaults() Config {
 	if c.Unsynced <= 0 {
 		c.Unsynced = defaultUnsynced
 	}
-	if c.MinFree == 0 {
-		c.MinFree = defaultMinFree
-	}
-	if c.Memtable == 0 {
-		c.Memtable = defaultMemtable
-	}
 	return c
 }
 
@@ -83,6 +80,11 @@ type Engine struct {
 	lock  *pebble.Lock // fixed
 	fs    *freezer     // fixed
 	space *space       // fixed
+	meter meter        // fixed
+
+	logs    logbook
+	tidying chan struct{} // of capacity 1; wakes who gives space back
+	short   atomic.Bool   // there is too little space: all that can be has to be given back
 
 	closed atomic.Bool
 	// frozen is what was durable when the store failed, and nil before.
@@ -124,14 +126,20 @@ var (
 	_ store.Files  = (*Engine)(nil)
 )
 
-// Open opens the engine. The directory stays locked until Close. Errors: store.ErrLocked, store.ErrCorrupt, those of the file
-// system.
+// Open opens the engine. The directory stays locked until Close. Errors:
+// store.ErrLocked, store.ErrCorrupt, store.ErrFull, those of the file system.
 func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{log: log, bound: min(firstBound, uint64(cfg.Unsynced)), wake: make(chan struct{}, 1), flushed: make(chan struct{})}
+	e := &Engine{
+		log:     log,
+		bound:   min(firstBound, uint64(cfg.Unsynced)),
+		wake:    make(chan struct{}, 1),
+		flushed: make(chan struct{}),
+		tidying: make(chan struct{}, 1),
+	}
 	e.tell.L = &e.mu
 	if err := e.open(cfg); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)
@@ -140,6 +148,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	e.fs.onFailure(e.fail)
 	e.work.Go(e.flush)
 	e.work.Go(e.tellAll)
+	e.work.Go(e.tidy)
 	return e, nil
 }
 

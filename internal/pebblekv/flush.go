@@ -70,6 +70,7 @@ const (
 // inspectPebble finds out whether Pebble falls behind. It is called with mu held and releases it meanwhile.
 func (e *Engine) inspectPebble() {
 	e.mu.Unlock()
+	e.wantTidy()
 	m := e.db.Metrics()
 	e.mu.Lock()
 	e.stalled = m.MemTable.Size > maxMemtables*e.cfg.Memtable || m.Levels[0].Sublevels > maxSublevels

@@ -19,31 +19,37 @@ import (
 //
 // Pebble must not notice, because a failed write of its log or manifest ends the process. So all its changes seem to succeed, but
 // for those of tables, of which it would read garbage later. It tries to write a failed table again and again; to keep it from
-// spinning, making a table waits until the freezer is thawed, that is, until the store is closed.
+// spinning, making a table waits until the freezer is thawed, that is, until the store is closed. While Pebble opens the
+// database, it does not come back until it has its tables: then those that it makes after a failure are in memory.
 //
 // Failures to read count for nothing, and neither do failures outside of the directory, where backups go.
 type freezer struct {
 	vfs.FS        // fixed
 	dir    string // fixed
+	ahead  uint64 // fixed: how many bytes of a log are allocated ahead at a time
 
 	mu     sync.Mutex
-	cause  error       // guarded by mu: what failed first
-	failed func(error) // guarded by mu: is told of it
-	frozen atomic.Bool // whether cause is set
+	cause  error         // guarded by mu: what failed first
+	failed func(error)   // guarded by mu: is told of it
+	frozen atomic.Bool   // whether cause is set
+	broken chan struct{} // closed when cause is set
 
-	holding atomic.Bool   // whether making tables waits
-	thawed  chan struct{} // closed by thaw
+	opened atomic.Bool   // whether the database has been opened
+	memory *vfs.MemFS    // fixed: the tables that were made after a failure, before that
+	thawed chan struct{} // closed by thaw
 }
 
 var errFrozen = errors.New("dog: the store has failed earlier")
 
-func newFreezer(fsys vfs.FS, dir string) *freezer {
-	return &freezer{FS: fsys, dir: dir, thawed: make(chan struct{})}
+func newFreezer(fsys vfs.FS, dir string, ahead uint64) *freezer {
+	return &freezer{FS: fsys, dir: dir, ahead: ahead, memory: vfs.NewMem(), broken: make(chan struct{}), thawed: make(chan struct{})}
 }
 
-// onFailure has failed called when something fails, or has failed already. From now on making tables waits, which Open could not.
+// open says that the database has been opened.
+func (z *freezer) open() { z.opened.Store(true) }
+
+// onFailure has failed called when something fails, or has failed already.
 func (z *freezer) onFailure(failed func(error)) {
-	z.holding.Store(true)
 	z.mu.Lock()
 	z.failed = failed
 	cause := z.cause
@@ -65,9 +71,7 @@ func (z *freezer) err() error {
 
 // fail freezes.
 func (z *freezer) fail(err error) {
-	if isFull(err) {
-		err = fmt.Errorf("%w: %w", store.ErrFull, err)
-	}
+	err = asFull(err)
 	z.mu.Lock()
 	if z.cause != nil {
 		z.mu.Unlock()
@@ -75,11 +79,20 @@ func (z *freezer) fail(err error) {
 	}
 	z.cause = err
 	z.frozen.Store(true)
+	close(z.broken)
 	failed := z.failed
 	z.mu.Unlock()
 	if failed != nil {
 		failed(err)
 	}
+}
+
+// asFull makes an error of a full disk store.ErrFull too.
+func asFull(err error) error {
+	if err != nil && isFull(err) && !errors.Is(err, store.ErrFull) {
+		return fmt.Errorf("%w: make room on the volume: %w", store.ErrFull, err)
+	}
+	return err
 }
 
 // change runs a change of the directory, unless frozen.
@@ -106,14 +119,15 @@ func (z *freezer) make(name string, run func() (vfs.File, error)) (vfs.File, err
 	if !z.frozen.Load() {
 		f, err := run()
 		if err == nil {
-			return &guarded{File: f, freezer: z, table: isTable(name)}, nil
+			return &guarded{File: f, freezer: z, table: isTable(name), log: strings.HasSuffix(name, ".log")}, nil
 		}
 		z.fail(err)
 	}
 	if isTable(name) {
-		if z.holding.Load() {
-			<-z.thawed
+		if !z.opened.Load() {
+			return z.memory.Create(z.PathBase(name), vfs.WriteCategoryUnspecified)
 		}
+		<-z.thawed
 		return nil, errFrozen
 	}
 	return nowhere{vfs.NewMemFile(nil)}, nil
@@ -144,8 +158,24 @@ func (z *freezer) OpenReadWrite(name string, category vfs.DiskWriteCategory, opt
 	return z.make(name, func() (vfs.File, error) { return z.FS.OpenReadWrite(name, category, opts...) })
 }
 
+// ReuseForWrite makes a new file when the old one has been removed meanwhile to
+// save space; see Engine.dropLogs.
 func (z *freezer) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return z.make(newname, func() (vfs.File, error) { return z.FS.ReuseForWrite(oldname, newname, category) })
+	return z.make(newname, func() (vfs.File, error) {
+		f, err := z.FS.ReuseForWrite(oldname, newname, category)
+		if errors.Is(err, fs.ErrNotExist) {
+			return z.FS.Create(newname, category)
+		}
+		return f, err
+	})
+}
+
+func (z *freezer) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := z.FS.Open(name, opts...)
+	if err != nil && z.frozen.Load() && z.guards(name) && isTable(name) {
+		return z.memory.Open(z.PathBase(name), opts...)
+	}
+	return f, err
 }
 
 func (z *freezer) OpenDir(name string) (vfs.File, error) {
@@ -183,6 +213,10 @@ type guarded struct {
 	vfs.File          // fixed
 	freezer  *freezer // fixed
 	table    bool     // fixed
+	log      bool     // fixed
+
+	// Of a log, in bytes; owned by who writes it.
+	written, allocated uint64
 }
 
 // change runs a change of the file, unless frozen.
@@ -201,6 +235,9 @@ func (f *guarded) change(run func() error) error {
 }
 
 func (f *guarded) Write(p []byte) (int, error) {
+	if f.log {
+		f.allocate(uint64(len(p)))
+	}
 	return len(p), f.change(func() error { _, err := f.File.Write(p); return err })
 }
 
@@ -217,13 +254,25 @@ func (f *guarded) SyncTo(length int64) (full bool, err error) {
 	return full, err
 }
 
-// Preallocate is an aid: where it fails, writing may yet succeed.
-func (f *guarded) Preallocate(offset, length int64) error {
-	if f.freezer.frozen.Load() {
-		return nil
+// mostAhead bounds how much of a log is allocated ahead.
+const mostAhead = 1 << 20 // bytes
+
+// allocate sees to it that the disk has allocated what is about to be written:
+// syncing it takes less then. It is an aid: where it fails, writing may yet
+// succeed.
+func (f *guarded) allocate(size uint64) {
+	f.written += size
+	if f.written <= f.allocated || f.freezer.frozen.Load() {
+		return
 	}
-	return f.File.Preallocate(offset, length)
+	from := f.allocated
+	f.allocated = f.written + f.freezer.ahead
+	_ = f.File.Preallocate(int64(from), int64(f.allocated-from))
 }
+
+// Preallocate does nothing: Pebble would allocate more than all of a memtable
+// at once, for each of its logs; see allocate.
+func (f *guarded) Preallocate(int64, int64) error { return nil }
 
 // Close counts as a change since some file systems report there what they failed to write.
 func (f *guarded) Close() error {

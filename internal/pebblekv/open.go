@@ -22,22 +22,29 @@ func (e *Engine) open(cfg Config) (err error) {
 	if cfg.Dir, err = resolve(cfg.FS, cfg.Dir); err != nil {
 		return err
 	}
-	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
+	usage, _ := measure(cfg.FS, cfg.Dir)
+	cfg = cfg.fit(usage.TotalBytes)
+	if err := roomToOpen(cfg.FS, cfg.Dir, cfg.MinFree); err != nil {
 		return err
+	}
+	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
+		return asFull(err)
 	}
 	if cfg.Dir, err = resolve(cfg.FS, cfg.Dir); err != nil {
 		return err
 	}
 	if e.lock, err = pebble.LockDirectory(cfg.Dir, cfg.FS); err != nil {
-		return lockError(err)
+		return asFull(lockError(err))
 	}
 	e.cfg = cfg
-	e.fs = newFreezer(cfg.FS, cfg.Dir)
-	e.space = newSpace(cfg.FS, cfg.Dir, cfg.MinFree)
+	e.fs = newFreezer(cfg.FS, cfg.Dir, min(cfg.Memtable/16, mostAhead))
+	e.space = newSpace(cfg.FS, cfg.Dir, cfg.MinFree, e)
+	e.meter = meter{fs: cfg.FS, dir: cfg.Dir}
 	err = e.openPebble()
 	if failure := e.fs.err(); failure != nil {
 		// To Pebble most of what failed seemed to succeed.
 		if err == nil {
+			e.fs.thaw()
 			err = e.db.Close()
 		}
 		err = errors.Join(failure, err)
@@ -60,17 +67,32 @@ func (e *Engine) openPebble() (err error) {
 	if err == nil {
 		e.db, err = pebble.Open(e.cfg.Dir, e.options())
 	}
-	if err == nil && !found.Exists {
-		// Pebble begins the log of a new database before it knows that the latest format is wanted. Only in that can damage be told
-		// from a torn tail, so begin another.
-		if err = e.db.Flush(); err != nil {
-			_ = e.db.Close()
+	if err == nil {
+		e.fs.open()
+		if !found.Exists {
+			err = e.beginLatest()
 		}
 	}
 	if err != nil && !errors.Is(err, errFrozen) && (errors.Is(err, fs.ErrNotExist) || !fromFileSystem(err)) {
 		err = fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
 	return err
+}
+
+// beginLatest begins another log. Pebble begins that of a new database before
+// it knows that the latest format is wanted, and only in that can damage be
+// told from a torn tail.
+func (e *Engine) beginLatest() error {
+	flushed, err := e.db.AsyncFlush()
+	if err != nil {
+		e.fs.thaw()
+		return errors.Join(err, e.db.Close())
+	}
+	select {
+	case <-flushed:
+	case <-e.fs.broken: // it never will be, and open says so
+	}
+	return nil
 }
 
 // fromFileSystem reports whether a file could not be had. Pebble marks only some of what else is wrong as damage.
@@ -91,6 +113,8 @@ func (e *Engine) options() *pebble.Options {
 		FormatMajorVersion: pebble.FormatNewest,
 		CacheSize:          e.cfg.Cache,
 		MemTableSize:       e.cfg.Memtable,
+		// What a compaction needs for a while has to fit into the reserve.
+		LBaseMaxBytes: int64(max(4*e.cfg.Memtable, 2<<20)),
 		// The engine itself makes commits wait, see inspectPebble.
 		MemTableStopWritesThreshold: 1000,
 		L0StopWritesThreshold:       1000,
@@ -105,10 +129,15 @@ func (e *Engine) options() *pebble.Options {
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				e.log.Error("the store is damaged", "file", info.Path, "error", info.Details)
 			},
-			WALCreated: func(pebble.WALCreateInfo) { rotated() },
+			WALCreated: func(info pebble.WALCreateInfo) {
+				e.logs.created(info)
+				rotated()
+			},
+			WALDeleted: e.logs.deleted,
 			FlushEnd:   func(pebble.FlushInfo) { rotated() },
 		},
 	}
+	opts.TargetFileSizes[0] = int64(max(e.cfg.Memtable/8, 128<<10))
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}

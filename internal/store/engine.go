@@ -11,7 +11,8 @@ import (
 
 // Errors of engines.
 var (
-	// ErrFull: the disk has too little space left. Nothing is written until there is more; reading goes on.
+	// ErrFull: the disk has too little space left, also after the store has given back what it could. Nothing is written until
+	// there is more; reading goes on. The store does not open.
 	ErrFull = errors.New("dog: disk is full")
 	// ErrFailed: a write or a sync failed earlier. Nothing more is written until the store is opened anew; reading goes on, of what
 	// is durable.
@@ -84,14 +85,14 @@ type EngineStats struct {
 	Syncs    uint64        // each makes many commits durable
 	SyncTime time.Duration // sum of their durations
 	Unsynced int           // bytes committed and not durable yet
-	Disk     uint64        // bytes on disk
+	Disk     uint64        // bytes that the directory takes on its volume
 	Memory   uint64        // bytes in memory: caches and what is not yet in tables
 	Failed   error         // why nothing is written any more
 }
 
 // A Store opens an engine. It is what dog.Options.Store holds.
 type Store interface {
-	// OpenEngine opens it. Errors: ErrLocked, ErrCorrupt, those of the file system.
+	// OpenEngine opens it. Errors: ErrLocked, ErrFull, ErrCorrupt, those of the file system.
 	OpenEngine(log *slog.Logger) (Engine, error)
 }
 

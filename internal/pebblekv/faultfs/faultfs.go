@@ -38,6 +38,8 @@ type FS struct {
 	after int        // guarded by mu: so many of those succeed before
 	err   error      // guarded by mu: with what it fails
 	watch func(Op, string)
+
+	volume volume
 }
 
 // New returns an empty file system.
@@ -111,7 +113,10 @@ func (f *FS) open(op Op, name string, open func() (vfs.File, error)) (vfs.File, 
 
 // Create implements vfs.FS.
 func (f *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open(Create, name, func() (vfs.File, error) { return f.FS.Create(name, category) })
+	return f.open(Create, name, func() (vfs.File, error) {
+		f.volume.create(name)
+		return f.FS.Create(name, category)
+	})
 }
 
 // OpenReadWrite implements vfs.FS.
@@ -121,7 +126,13 @@ func (f *FS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...
 
 // ReuseForWrite implements vfs.FS.
 func (f *FS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open(Rename, newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, category) })
+	return f.open(Rename, newname, func() (vfs.File, error) {
+		opened, err := f.FS.ReuseForWrite(oldname, newname, category)
+		if err == nil {
+			f.volume.rename(oldname, newname)
+		}
+		return opened, err
+	})
 }
 
 // OpenDir implements vfs.FS.
@@ -138,7 +149,11 @@ func (f *FS) Link(oldname, newname string) error {
 	if err := f.begin(Link, newname); err != nil {
 		return err
 	}
-	return f.FS.Link(oldname, newname)
+	err := f.FS.Link(oldname, newname)
+	if err == nil {
+		f.volume.link(oldname, newname)
+	}
+	return err
 }
 
 // Remove implements vfs.FS.
@@ -146,7 +161,11 @@ func (f *FS) Remove(name string) error {
 	if err := f.begin(Remove, name); err != nil {
 		return err
 	}
-	return f.FS.Remove(name)
+	err := f.FS.Remove(name)
+	if err == nil {
+		f.volume.remove(name)
+	}
+	return err
 }
 
 // RemoveAll implements vfs.FS.
@@ -154,7 +173,11 @@ func (f *FS) RemoveAll(name string) error {
 	if err := f.begin(Remove, name); err != nil {
 		return err
 	}
-	return f.FS.RemoveAll(name)
+	err := f.FS.RemoveAll(name)
+	if err == nil {
+		f.volume.removeAll(name)
+	}
+	return err
 }
 
 // Rename implements vfs.FS.
@@ -162,7 +185,11 @@ func (f *FS) Rename(oldname, newname string) error {
 	if err := f.begin(Rename, newname); err != nil {
 		return err
 	}
-	return f.FS.Rename(oldname, newname)
+	err := f.FS.Rename(oldname, newname)
+	if err == nil {
+		f.volume.rename(oldname, newname)
+	}
+	return err
 }
 
 // MkdirAll implements vfs.FS.
@@ -185,24 +212,44 @@ type file struct {
 	fs       *FS    // fixed
 	name     string // fixed
 	sync     Op     // fixed: the kind of its syncs
+
+	written int64 // owned by who writes
 }
 
 func (f *file) Write(p []byte) (int, error) {
 	half := len(p) / 2
 	if err := f.fs.begin(Write, f.name); err != nil {
-		n, _ := f.File.Write(p[:half])
-		return n, err
+		return f.write(p[:half], err)
+	}
+	if has, err := f.fs.volume.grow(f.name, uint64(f.written)+uint64(len(p)), true); err != nil {
+		return f.write(p[:max(0, int64(has)-f.written)], err)
 	}
 	if f.fs.watch == nil {
-		return f.File.Write(p)
+		return f.write(p, nil)
 	}
-	n, err := f.File.Write(p[:half])
+	n, err := f.write(p[:half], nil)
 	if err != nil {
 		return n, err
 	}
 	f.fs.watch(Write, f.name)
-	m, err := f.File.Write(p[half:])
+	m, err := f.write(p[half:], nil)
 	return n + m, err
+}
+
+// write writes p, and returns the error of that or else failed.
+func (f *file) write(p []byte, failed error) (int, error) {
+	n, err := f.File.Write(p)
+	f.written += int64(n)
+	if err == nil {
+		err = failed
+	}
+	return n, err
+}
+
+// Preallocate implements vfs.File.
+func (f *file) Preallocate(offset, length int64) error {
+	_, err := f.fs.volume.grow(f.name, uint64(offset+length), false)
+	return err
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
