@@ -77,8 +77,12 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 // closed with 1011, since it knows nothing of what has been stored. In a handler Import gives up the turn. What is imported
 // is in memory until it is stored, so objects should be small against that.
 //
-// Errors: [ErrNotEmpty] when the object has stored something, those of [Stub.Export], [ErrStoreCorrupt] when the file is
-// damaged or not what it should be, [ErrNoAlarmHandler] when it has alarms and the type has no OnAlarm.
+// Errors: [ErrNotEmpty] when the object has stored something, those of
+// [Stub.Export], [ErrStoreCorrupt] when the file is damaged or not what it should
+// be, [ErrNoAlarmHandler] when it has alarms and the type has no OnAlarm,
+// [ErrSQLRefused] when it needs what this SQLite does not have, such as a
+// module, a function or a collation of its maker's, and [ErrSQLLimit] when it
+// has a table, row or value over the limits of [SQL].
 func (s Stub[T]) Import(ctx context.Context, file string) error {
 	files, err := s.files()
 	if err != nil {
@@ -106,7 +110,7 @@ func (s *Storage) load(files store.Files, file string) error {
 		return err
 	}
 	defer s.leave()
-	return files.Import(file, s.data.Pages(), store.ArchiveTables, func(table string, row []any) error {
+	return files.Import(file, s.data.Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
 		if table == store.AlarmsTable && !o.ns.alarms {
 			return fmt.Errorf("%w: %s", ErrNoAlarmHandler, o.ns.typ.Elem())
 		}

@@ -200,7 +200,7 @@ func (f *filing) Export(file string, _ store.Pages, tables []store.Table) error 
 	return nil
 }
 
-func (f *filing) Import(_ string, pages store.Pages, _ []string, row func(string, []any) error) error {
+func (f *filing) Import(_ string, pages store.Pages, _ store.SQLLimits, _ []string, row func(string, []any) error) error {
 	return errors.Join(pages.WritePage(0, []byte("page")), pages.SetCount(1),
 		row("_dog_keys", []any{[]byte("content"), []byte("x")}), f.fail)
 }

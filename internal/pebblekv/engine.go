@@ -231,9 +231,11 @@ func (e *Engine) Export(file string, pages store.Pages, tables []store.Table) er
 }
 
 // Import implements store.Files. The error is store.ErrNoSQL when the engine has no SQLite.
-func (e *Engine) Import(file string, pages store.Pages, tables []string, row func(table string, row []any) error) error {
+func (e *Engine) Import(
+	file string, pages store.Pages, limits store.SQLLimits, tables []string, row func(table string, row []any) error,
+) error {
 	if e.cfg.SQL == nil {
 		return store.ErrNoSQL
 	}
-	return e.cfg.SQL.Import(file, pages, tables, row)
+	return e.cfg.SQL.Import(file, pages, limits, tables, row)
 }

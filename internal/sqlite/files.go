@@ -126,11 +126,18 @@ func addTable(db *sqlite3.Conn, t store.Table) error {
 	return nil
 }
 
-// Import reads a SQLite file of any page size, encoding and journal mode into pages, which have to be empty, without the tables
-// named, whose rows it hands to row. The file is only read; a copy is made in the directory for temporary files. After an error
-// the pages are of no use. Errors: those of the file system, of pages and of row, [store.ErrCorrupt] when the file is not a
-// database or a damaged one, [store.ErrRefused] when it has further tables whose names are reserved.
-func (p *Pool) Import(file string, pages store.Pages, tables []string, row func(table string, row []any) error) (err error) {
+// Import reads a SQLite file of any page size, encoding and journal mode into
+// pages, which have to be empty, without the tables named, whose rows it hands
+// to row. All rows keep their rowids. The file is only read; copies are made in
+// the directory for temporary files. After an error the pages are of no use.
+//
+// Errors: those of the file system, of pages and of row, [store.ErrCorrupt] when
+// the file is not a database or a damaged one, [store.ErrRefused] when it needs
+// what this SQLite does not have, or has further tables whose names are
+// reserved, [store.ErrLimit] when it is over the limits.
+func (p *Pool) Import(
+	file string, pages store.Pages, limits store.SQLLimits, tables []string, row func(table string, row []any) error,
+) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("dog: import: %w", err)
@@ -147,17 +154,17 @@ func (p *Pool) Import(file string, pages store.Pages, tables []string, row func(
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	temp := filepath.Join(dir, "database")
+	whole, own := filepath.Join(dir, "whole"), filepath.Join(dir, "own")
 	err = withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 		if err := quickCheck(db); err != nil {
-			return err
+			return foreign(err)
 		}
-		return db.Exec("VACUUM INTO " + sqlite3.Quote(temp))
+		return foreign(copyTo(db, whole))
 	})
 	if err != nil {
 		return err
 	}
-	err = withFile(temp, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+	err = withFile(whole, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
 		if err := db.Exec("PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
 			return err
 		}
@@ -169,12 +176,24 @@ func (p *Pool) Import(file string, pages store.Pages, tables []string, row func(
 		if err := noReserved(db); err != nil {
 			return err
 		}
-		return db.Exec(fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=NONE; VACUUM", pageSize))
+		if err := db.Exec(fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=NONE", pageSize)); err != nil {
+			return err
+		}
+		return copyTo(db, own)
 	})
 	if err != nil {
 		return err
 	}
-	return readPages(temp, pages)
+	if err := readPages(own, pages); err != nil {
+		return err
+	}
+	return importable(p, pages, limits)
+}
+
+// copyTo writes a compact copy of a database to a file. VACUUM alone would give
+// new rowids to the rows of tables that have no INTEGER PRIMARY KEY.
+func copyTo(db *sqlite3.Conn, file string) error {
+	return db.Exec("VACUUM INTO " + sqlite3.Quote(file))
 }
 
 // takeTable hands on the rows of a table, if there is one, and drops it.

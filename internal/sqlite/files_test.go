@@ -91,7 +91,7 @@ func TestExportAndImportKeepEverything(t *testing.T) {
 	require.NoError(t, err)
 	again := newPages()
 	var rows [][]any
-	require.NoError(t, p.Import(file, again, []string{"_dog_keys", "_dog_absent"}, func(table string, row []any) error {
+	require.NoError(t, p.Import(file, again, testLimits, []string{"_dog_keys", "_dog_absent"}, func(table string, row []any) error {
 		require.Equal(t, "_dog_keys", table)
 		rows = append(rows, row)
 		return nil
@@ -131,7 +131,7 @@ func TestAnEmptyDatabaseIsExportedAndImported(t *testing.T) {
 	require.NoError(t, p.Export(file, newPages(), []store.Table{keyTable()}))
 	pages := newPages()
 	n := 0
-	require.NoError(t, p.Import(file, pages, []string{"_dog_keys"}, func(string, []any) error { n++; return nil }))
+	require.NoError(t, p.Import(file, pages, testLimits, []string{"_dog_keys"}, func(string, []any) error { n++; return nil }))
 	require.Equal(t, len(keyRows), n)
 	s := openSQL(t, p, pages)
 	require.Empty(t, run(t, s, "SELECT * FROM sqlite_schema"))
@@ -193,7 +193,7 @@ func TestFilesOfAnyKindAreImported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := plainFile(t, pragma+content)
 			pages := newPages()
-			require.NoError(t, p.Import(file, pages, nil, nil))
+			require.NoError(t, p.Import(file, pages, testLimits, nil, nil))
 			s := openSQL(t, p, pages)
 			require.Equal(t, fromFile(t, file, "SELECT a FROM t"), run(t, s, "SELECT a FROM t"))
 			require.Equal(t, [][]any{{int64(pageSize)}}, run(t, s, "PRAGMA page_size"))
@@ -227,7 +227,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		plainFile(t, "CREATE TABLE _dog_unknown (a)"): store.ErrRefused,
 	} {
 		pages := newPages()
-		require.ErrorIs(t, p.Import(file, pages, []string{"_dog_keys"}, nil), want, file)
+		require.ErrorIs(t, p.Import(file, pages, testLimits, []string{"_dog_keys"}, nil), want, file)
 		require.Zero(t, pages.count)
 		require.Empty(t, pages.pages)
 	}
@@ -238,15 +238,15 @@ func TestImportFailsWithWhatItIsGiven(t *testing.T) {
 	p := newPool(t, 1)
 	file := plainFile(t, "CREATE TABLE t (a); CREATE TABLE _dog_keys (k); INSERT INTO _dog_keys VALUES (1)")
 	no := errors.New("no")
-	require.ErrorIs(t, p.Import(file, newPages(), []string{"_dog_keys"}, func(string, []any) error { return no }), no)
+	require.ErrorIs(t, p.Import(file, newPages(), testLimits, []string{"_dog_keys"}, func(string, []any) error { return no }), no)
 	for n := 1; ; n++ {
 		pages := newPages()
 		hit := pages.failAt(n)
-		err := p.Import(file, pages, []string{"_dog_keys"}, func(string, []any) error { return nil })
+		err := p.Import(file, pages, testLimits, []string{"_dog_keys"}, func(string, []any) error { return nil })
 		if !*hit {
 			require.NoError(t, err)
 			before := maps.Clone(pages.pages)
-			require.Error(t, p.Import(file, pages, []string{"_dog_keys"}, func(string, []any) error { return nil }), "not empty")
+			require.Error(t, p.Import(file, pages, testLimits, []string{"_dog_keys"}, func(string, []any) error { return nil }), "not empty")
 			require.Equal(t, before, pages.pages)
 			return
 		}

@@ -97,7 +97,7 @@ func TestSearchIsExportedAndImported(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "exported")
 	require.NoError(t, p.Export(file, pages, nil))
 	copied := newPages()
-	require.NoError(t, p.Import(file, copied, nil, nil))
+	require.NoError(t, p.Import(file, copied, testLimits, nil, nil))
 	c := openSQL(t, p, copied)
 	require.Equal(t, []any{int64(2)}, found(t, c, "cat"))
 	run(t, c, "INSERT INTO notes (body) VALUES ('cats'); INSERT INTO search (search) VALUES ('integrity-check')")

@@ -95,6 +95,7 @@ type Table struct {
 type Files interface {
 	// Export writes the database in pages, and tables besides, to a file that does not exist yet.
 	Export(file string, pages Pages, tables []Table) error
-	// Import reads such a file into empty pages, without the tables named, whose rows it hands to row.
-	Import(file string, pages Pages, tables []string, row func(table string, row []any) error) error
+	// Import reads such a file into empty pages, without the tables named, whose
+	// rows it hands to row. It fails when SQL with these limits could not use it.
+	Import(file string, pages Pages, limits SQLLimits, tables []string, row func(table string, row []any) error) error
 }
