@@ -66,7 +66,9 @@ type series struct {
 	live   []*object // in memory when the listing began, and not listed yet, in the order of their keys
 	key    func(*object) string
 	stored func(from string) iter.Seq2[string, error] // keys of the stored objects, from one on
-	entry  func(key string) (entry ObjectEntry, list bool, err error)
+	// entry describes the object with a key, which is known to be stored or has
+	// to be looked for.
+	entry func(key string, stored bool) (entry ObjectEntry, list bool, err error)
 }
 
 // listName returns the name that is an object's own in its namespace.
@@ -171,8 +173,8 @@ func (s *series) page(ctx context.Context, ns *namespace, from string) (entries 
 		return nil, "", err
 	}
 	defer leave()
-	add := func(key string) error {
-		entry, list, err := s.entry(key)
+	add := func(key string, stored bool) error {
+		entry, list, err := s.entry(key, stored)
 		if err == nil && list {
 			entries = append(entries, entry)
 		}
@@ -186,7 +188,7 @@ func (s *series) page(ctx context.Context, ns *namespace, from string) (entries 
 			if live == key && !all {
 				continue
 			}
-			if err := add(live); err != nil {
+			if err := add(live, false); err != nil {
 				return err
 			}
 		}
@@ -203,7 +205,7 @@ func (s *series) page(ctx context.Context, ns *namespace, from string) (entries 
 		if err := pass(key, false); err != nil {
 			return nil, "", err
 		}
-		if err := add(key); err != nil {
+		if err := add(key, true); err != nil {
 			return nil, "", err
 		}
 	}
@@ -211,30 +213,38 @@ func (s *series) page(ctx context.Context, ns *namespace, from string) (entries 
 }
 
 // namedEntry describes the object with a name.
-func (ns *namespace) namedEntry(name string) (entry ObjectEntry, list bool, err error) {
-	return ns.entry(namedID(ns.origin, ID{}, name), name)
+func (ns *namespace) namedEntry(name string, stored bool) (entry ObjectEntry, list bool, err error) {
+	return ns.entry(namedID(ns.origin, ID{}, name), name, stored)
 }
 
 // unnamedEntry describes the object with a base, unless it is known to have a name by now.
-func (ns *namespace) unnamedEntry(key string) (entry ObjectEntry, list bool, err error) {
+func (ns *namespace) unnamedEntry(key string, stored bool) (entry ObjectEntry, list bool, err error) {
 	id := idOf(ns.origin, store.Base([]byte(key)))
 	if o := ns.find(id); o != nil && o.listName() != "" {
 		return ObjectEntry{}, false, nil
 	}
-	entry, list, err = ns.entry(id, "")
+	// Only replicas are in this index with a name.
+	entry, list, err = ns.entry(id, "", stored && ns.kind != KindReplica)
 	if ns.kind != KindReplica && entry.Name != "" {
 		list = false
 	}
 	return entry, list, err
 }
 
-// entry describes an object, if it is in memory or has stored something. name "" is that which it has there.
-func (ns *namespace) entry(id ID, name string) (entry ObjectEntry, list bool, err error) {
-	stored, found, err := store.Find(ns.rt.engine, id.base())
+// entry describes an object, if it is in memory or has stored something. name
+// "" is that which it has there. What an index has is stored, for both are
+// written at once; to look for each object would take most of the time of a
+// long listing.
+func (ns *namespace) entry(id ID, name string, stored bool) (entry ObjectEntry, list bool, err error) {
+	if !stored {
+		var identity store.Identity
+		identity, stored, err = store.Find(ns.rt.engine, id.base())
+		name = cmp.Or(name, identity.Name)
+	}
 	o := ns.find(id)
-	entry = ObjectEntry{ObjectInfo{ID: id, Kind: ns.kind, Namespace: ns.name, Name: cmp.Or(name, stored.Name)}, o != nil, found}
+	entry = ObjectEntry{ObjectInfo{ID: id, Kind: ns.kind, Namespace: ns.name, Name: name}, o != nil, stored}
 	if o != nil && entry.Name == "" {
 		entry.Name = o.name
 	}
-	return entry, o != nil || found, err
+	return entry, o != nil || stored, err
 }
