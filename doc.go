@@ -129,7 +129,9 @@
 //     one before has returned, then OnClose or OnError, exactly once and last.
 //   - A socket has joined its replica before OnOpen runs and has left it, with its place, before OnClose runs.
 //   - Messages from one handler or goroutine reach each receiver in the order sent, by whatever of Send, Emit, Broadcast and
-//     Whisper. What is queued before Close arrives before the close frame.
+//     Whisper. What was sent before a socket ends arrives before the close
+//     frame, whoever closes it, also when the client breaks the protocol or ends
+//     its side of the stream alone; it has SocketOptions.CloseTimeout for that.
 //   - All sockets of a replica get what is sent to the replica as a whole (Emit, Broadcast) in the same order, whoever sends it.
 //     There is no such order between replicas.
 //   - A new replica belongs to its group before it serves its first request.

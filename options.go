@@ -98,7 +98,9 @@ type SocketOptions struct {
 	// WriteTimeout bounds a write to the connection, that of the handshake's answer too. Default: 10 s.
 	WriteTimeout time.Duration
 
-	// CloseTimeout bounds the wait for the client's side of the close handshake. Default: 5 s.
+	// CloseTimeout bounds closing, whoever began it: the client gets this long to
+	// take what was sent before and the close frame, to answer it, and to hang
+	// up. Then the connection is closed. Default: 5 s.
 	CloseTimeout time.Duration
 
 	// AutoRequest is a text message that is answered with AutoReply without waking the replica, such as "ping" and "pong".

@@ -302,9 +302,10 @@ func (s *Socket) finish(cause *CloseError) {
 	rt.opts.Trace.socketClosed(s, cause)
 	defer func() { // even when the handler ends its goroutine
 		s.member.leaving.Add(-1)
-		s.conn.Wait()
-		rt.socketGone(s)
-		rt.leave()
+		s.conn.OnEnd(func() { // no goroutine waits for a client that does not hang up
+			rt.socketGone(s)
+			rt.leave()
+		})
 	}()
 	s.report(cause)
 }

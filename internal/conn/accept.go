@@ -106,6 +106,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	c := &Conn{opts: opts}
 	c.in.limit, c.in.active = opts.MaxMessage, true
 	c.replied = 1 // no even phase
+	c.parts = 1
 	c.ended.Add(1)
 	up := &upgrade{w: w, conn: c, header: w.Header().Clone(), http1: r.ProtoMajor == 1}
 	mode := websocket.CompressionDisabled

@@ -10,14 +10,14 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-func tcpPair(b *testing.B) (server, client net.Conn) {
+func tcpPair(t testing.TB) (server, client net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(b, err)
+	require.NoError(t, err)
 	defer l.Close()
 	client, err = net.Dial("tcp", l.Addr().String())
-	require.NoError(b, err)
+	require.NoError(t, err)
 	server, err = l.Accept()
-	require.NoError(b, err)
+	require.NoError(t, err)
 	return server, client
 }
 

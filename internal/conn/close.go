@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"time"
 	"unicode/utf8"
 )
@@ -31,8 +30,10 @@ type CloseError struct {
 	Reason string
 	// Local means that Close or Set.Close began it.
 	Local bool
-	// Err is nil when the closing handshake was completed in peace, else the first cause: ErrTooBig, ErrInvalidUTF8,
-	// ErrProtocol, ErrSlow, ErrHeartbeat, the argument of Abort, or an error of the network.
+	// Err is nil when the closing handshake was completed in peace, else the
+	// first cause: ErrTooBig, ErrInvalidUTF8, ErrProtocol, ErrSlow,
+	// ErrHeartbeat, the argument of Abort, or an error of the network, which is
+	// io.ErrUnexpectedEOF when the peer's stream has ended without a close frame.
 	Err error
 }
 
@@ -53,12 +54,11 @@ func (e *CloseError) Unwrap() error { return e.Err }
 
 func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) }
 
-// farewell is how a connection closes. Its fields are fixed, except linger.
+// farewell is how a connection closes. Its fields are fixed.
 type farewell struct {
-	frame    []byte      // the close frame, which follows the queued data
+	frame    []byte      // the close frame, which follows the queued data; nil: there is none
 	deadline time.Time   // when closing must be over
 	local    *CloseError // how our side began to close; nil when the peer did
-	linger   bool        // the peer may still be sending when we hang up. guarded by Conn.mu
 }
 
 // Close begins the closing handshake and never blocks: the close frame is queued behind what waits, further Sends return
@@ -87,8 +87,10 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	c.wakeLocked()
 }
 
-// beginCloseLocked queues the close frame and bounds what is left to do by CloseTimeout. The caller must hold mu, and has it
-// written. Deadlines are set under mu so that the writer, which sets its own, cannot lengthen them.
+// beginCloseLocked queues the close frame, if there is one, and bounds what is
+// left to do by CloseTimeout. The caller must hold mu, and has it written.
+// Deadlines are set under mu so that the writer, which sets its own, cannot
+// lengthen them.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
 	c.farewell = &farewell{frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local}
 	c.cursor = deaf
@@ -104,6 +106,7 @@ func (c *Conn) Abort(err error) {
 		err = ErrClosed
 	}
 	c.mu.Lock()
+	c.hard = true
 	c.severLocked(err)
 	c.mu.Unlock()
 	c.cut()
@@ -115,34 +118,20 @@ func (c *Conn) severLocked(cause error) {
 		c.cause = cause
 	}
 	c.severed = true
+	c.hard = c.hard || c.farewell == nil
 	c.closing.Store(true)
 	c.dead = true
 	c.discardLocked()
 	c.rouseLocked()
 }
 
-// cut closes the transport without a farewell. TLS would write an alert, and wait for a peer that may be gone; without the
-// linger option the kernel would keep unsent data of a dead peer for minutes.
-func (c *Conn) cut() {
-	raw := c.nc
-	if t, ok := raw.(interface{ NetConn() net.Conn }); ok {
-		raw = t.NetConn()
-	}
-	if t, ok := raw.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	_ = raw.Close() // whatever it says, the connection is gone
-}
-
-// Wait returns when no goroutine of the connection is left and the network connection is closed. Until then what was queued
-// and the close frame have up to Options.CloseTimeout to leave. It must be called after Read has returned its error.
-func (c *Conn) Wait() { c.ended.Wait() }
-
 // Closing reports whether our side has begun to close, or the connection was cut, so that what the peer sends no longer counts.
 func (c *Conn) Closing() bool { return c.closing.Load() }
 
-// finish ends the reader's part: err is what stopped it. It decides how the connection closed, queues the close frame if one
-// is due and leaves the rest to the writer.
+// finish ends the reader's part: err is what stopped it. It decides how the
+// connection closed, queues the close frame if one is due and leaves the rest to
+// the writer. What was sent before goes first, whatever the peer has done:
+// nobody but a peer that is gone loses it.
 func (c *Conn) finish(err error) *CloseError {
 	var peer *closing
 	answered := errors.As(err, &peer)
@@ -158,17 +147,17 @@ func (c *Conn) finish(err error) *CloseError {
 		if end.Err == nil && !answered {
 			end.Err = c.failureLocked(err)
 		}
-		c.farewell.linger = violation != nil
 	case c.severed:
 		end = &CloseError{Code: 1006, Err: c.cause}
 	case violation != nil:
 		end = violation
-		c.discardLocked()
 		c.beginCloseLocked(end.frame(), nil)
-		c.farewell.linger = true
 	case answered:
 		end = &CloseError{Code: peer.code, Reason: peer.reason}
 		c.beginCloseLocked(end.frame(), nil)
+	case errors.Is(err, io.ErrUnexpectedEOF) && !c.dead: // its side alone may have ended
+		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
+		c.beginCloseLocked(nil, nil)
 	default:
 		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
 		c.dead = true
@@ -198,28 +187,6 @@ func (c *Conn) failureLocked(err error) error {
 		return c.cause
 	}
 	return err
-}
-
-// hangUp closes the network connection after the reader has ended and everything was written or given up.
-func (c *Conn) hangUp() {
-	defer c.ended.Done()
-	c.mu.Lock()
-	dead, how := c.dead, c.farewell
-	c.mu.Unlock()
-	c.opts.Poller.forget(c)
-	if dead {
-		c.cut()
-		return
-	}
-	if how.linger {
-		// Closing with unread bytes resets a TCP connection, and the peer could lose the close frame.
-		if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite() // what fails here fails in the copy too
-		}
-		c.nc.SetReadDeadline(how.deadline)
-		_, _ = io.Copy(io.Discard, c.nc) // until the peer hangs up or the deadline passes
-	}
-	_ = c.nc.Close()
 }
 
 // CheckClose validates what an application asks to send: ErrCloseCode, ErrCloseReason.

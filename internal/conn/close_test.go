@@ -207,37 +207,80 @@ func TestAbortDropsWhatWasReadAhead(t *testing.T) {
 	}
 }
 
-// polite stands for TLS: its Close says goodbye first, which may take as long as the peer likes.
-type polite struct {
+// wrapper is a connection that knows how often it was closed, and shows what is
+// underneath.
+type wrapper struct {
 	net.Conn
-	closed *atomic.Bool
+	closed *atomic.Int32
 }
 
-func (p polite) NetConn() net.Conn { return p.Conn }
-func (p polite) Close() error {
-	p.closed.Store(true)
-	return p.Conn.Close()
+func (w wrapper) NetConn() net.Conn { return w.Conn }
+func (w wrapper) Close() error {
+	w.closed.Add(1)
+	return w.Conn.Close()
 }
 
-func TestAbortSaysNoGoodbye(t *testing.T) {
+// Listeners that limit, count, or speak the PROXY protocol rely on the Close of
+// their connections.
+func TestAWrappedConnectionIsClosedByItsOwnClose(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end  func(c *conn.Conn, p *peer)
+		code int
+	}{
+		"peer closes":   {func(_ *conn.Conn, p *peer) { p.sendClose(1000, "") }, 1000},
+		"server closes": {func(c *conn.Conn, p *peer) { c.Close(1001, ""); p.next(); p.sendClose(1001, "") }, 1001},
+		"no answer":     {func(c *conn.Conn, _ *peer) { c.Close(1001, "") }, 1001},
+		"violation":     {func(_ *conn.Conn, p *peer) { p.sendRaw([]byte{0, 0}) }, 1002},
+		"end":           {func(_ *conn.Conn, p *peer) { p.Close() }, 1006},
+		"half an end":   {func(_ *conn.Conn, p *peer) { p.Conn.(*net.TCPConn).CloseWrite() }, 1006},
+		"reset":         {func(_ *conn.Conn, p *peer) { p.Conn.(*net.TCPConn).SetLinger(0); p.Close() }, 1006},
+		"abort":         {func(c *conn.Conn, _ *peer) { c.Abort(nil) }, 1006},
+		"aborts":        {func(c *conn.Conn, _ *peer) { c.Close(4000, ""); c.Abort(nil); c.Abort(nil) }, 4000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := tcpPair(t)
+			var closed atomic.Int32
+			c, p := accept(t, wrapper{server, &closed}, client, &conn.Options{CloseTimeout: 100 * time.Millisecond})
+			read := startReading(c)
+			send(t, c, "before")
+			require.Equal(t, text("before"), p.next())
+			tc.end(c, p)
+			require.Equal(t, tc.code, read.end(t).Code)
+			require.EqualValues(t, 1, closed.Load())
+			p.frames()
+		})
+	}
+}
+
+// What a wrapper does in its Close may take as long as the peer likes, over TLS
+// for example; Abort is called by those who have no time.
+func TestAbortDoesNotWaitForAWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
-		var closed atomic.Bool
-		c, p := accept(t, polite{server, &closed}, client, nil)
+		release := make(chan struct{})
+		c, p := accept(t, slowToClose{server, release}, client, nil)
 		read := startReading(c)
 		c.Abort(nil)
+		<-read.done
+		over := false
+		c.OnEnd(func() { over = true })
+		synctest.Wait()
+		require.False(t, over)
+		close(release)
 		p.requireEOF()
 		requireEnd(t, read, 1006, "", conn.ErrClosed)
-		require.False(t, closed.Load())
-
-		server, client = net.Pipe()
-		c, p = accept(t, polite{server, &closed}, client, nil)
-		read = startReading(c)
-		p.sendClose(1000, "")
-		p.frames()
-		requireEnd(t, read, 1000, "", nil)
-		require.True(t, closed.Load())
+		require.True(t, over)
 	})
+}
+
+type slowToClose struct {
+	net.Conn
+	release chan struct{}
+}
+
+func (s slowToClose) Close() error {
+	<-s.release
+	return s.Conn.Close()
 }
 
 // coder/websocket's finalizer would keep the connection, which refers to itself, in memory for ever.

@@ -7,7 +7,7 @@
 // The goroutine that reads is the caller's: it calls [Conn.Read] until that fails, then [Conn.Wait]. Writing needs no goroutine
 // of a connection's own while its peer keeps up.
 //
-// Where to begin: conn.go and close.go are a connection's state and its end; send.go and queue.go are what waits, write.go is how
+// Where to begin: conn.go, close.go and hangup.go are a connection's state and its end; send.go and queue.go are what waits, write.go is how
 // it is written, shard.go, set.go and writers.go how many are written at once; read.go and parse.go are how it is read, poller.go
 // how it waits without a goroutine; heart.go finds dead peers. The files with the name of a platform hold what differs.
 //
@@ -69,6 +69,9 @@ type Conn struct {
 
 	ended sync.WaitGroup // until the connection has been hung up
 
+	discarded int  // bytes that arrived after the end. owned by discard
+	mute      bool // the peer cannot be told that our side has ended. owned by discard
+
 	mu sync.Mutex // guards all that follows
 
 	shard  *shard // of the Set
@@ -95,6 +98,12 @@ type Conn struct {
 	readDone   bool // Read has failed; whoever releases the connection next hangs up
 	parked     bool // no goroutine reads; the Poller waits for something to read
 	parkAsked  bool // the reader is to look up and park
+	hard       bool // nothing that the kernel holds is worth delivering
+	gone       bool // the network connection has been closed, or is about to be
+
+	parts   int         // goroutines that must end before the connection has ended
+	onEnd   func()      // runs then
+	resting *time.Timer // the Poller waits for the peer to hang up, and this for the deadline; nil: neither does
 
 	sent, bytesOut           uint64 // data frames, and bytes, accepted by the kernel
 	dropped, coalesced, lost uint64 // data frames

@@ -151,6 +151,7 @@ func (p *peer) read() (frame, error) {
 func (p *peer) readAny() (frame, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(p.br, head[:2]); err != nil {
+		p.Close() // as clients do
 		return frame{}, err
 	}
 	if head[1]&0x80 != 0 {
@@ -186,10 +187,12 @@ func (p *peer) frames() []frame {
 	}
 }
 
+// requireEOF reads the end of the stream, and hangs up too.
 func (p *peer) requireEOF() {
 	p.t.Helper()
 	_, err := p.br.ReadByte()
 	require.ErrorIs(p.t, err, io.EOF)
+	p.Close()
 }
 
 // reading runs the reader of c and collects what it returns.

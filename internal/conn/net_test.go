@@ -57,6 +57,9 @@ func overNetwork(t *testing.T, f func(t *testing.T, dial func(*conn.Options) (*c
 				}
 				p := &peer{Conn: nc, t: t, br: bufio.NewReader(nc)}
 				r := upgradeRequest()
+				if o != nil && o.Compression {
+					r.Header.Set("Sec-WebSocket-Extensions", "permessage-deflate")
+				}
 				require.NoError(t, r.Write(p))
 				opts <- o
 				resp, err := http.ReadResponse(p.br, r)

@@ -128,9 +128,10 @@ func (c *parker) read() {
 			if !errors.As(err, &c.end) {
 				panic(err)
 			}
-			c.Wait()
-			c.tell("end")
-			c.lot.all.Done()
+			c.OnEnd(func() {
+				c.tell("end")
+				c.lot.all.Done()
+			})
 			return
 		}
 		c.tell("message " + string(data))

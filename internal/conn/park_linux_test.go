@@ -92,16 +92,16 @@ func TestParkedIsClosed(t *testing.T) {
 	require.NoError(t, c.Close(4000, "enough"))
 	require.Equal(t, closeFrame(4000, "enough"), p.next())
 	p.sendClose(4000, "enough")
+	p.requireEOF()
 	c.expect("woken")
 	c.expectEnd(4000, nil)
-	p.requireEOF()
 
 	c, p = l.parked()
 	p.sendClose(4001, "enough")
 	require.Equal(t, closeFrame(4001, "enough"), p.next())
+	p.requireEOF()
 	c.expect("woken")
 	c.expectEnd(4001, nil)
-	p.requireEOF()
 
 	c, p = l.parked()
 	p.sendRaw([]byte("nonsense"))
@@ -250,6 +250,7 @@ func TestPollerEnds(t *testing.T) {
 	require.Equal(t, len(pairs)+1, awake)
 	for _, p := range pairs {
 		p.peer.sendClose(1000, "")
+		p.peer.frames()
 		p.expectEnd(1000, nil)
 	}
 }

@@ -217,11 +217,17 @@ func (c *Conn) park() (parked, again bool) {
 	return true, false
 }
 
-// rouseLocked gives a parked connection a goroutine that reads. The caller must hold mu.
+// rouseLocked gives a parked connection a goroutine that reads, also one that
+// waits for its peer to hang up. The caller must hold mu.
 func (c *Conn) rouseLocked() {
-	if c.parked {
+	switch {
+	case c.parked:
 		c.parked = false
 		c.opts.Poller.watch(c)
 		c.opts.Wake(c)
+	case c.resting != nil:
+		c.resting.Stop()
+		c.resting = nil
+		go c.discard()
 	}
 }

@@ -91,16 +91,16 @@ func TestReadViolations(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, p := pipe(t, &conn.Options{MaxMessage: 1000})
 				read := startReading(c)
-				// What waits is dropped, except what the writer has taken.
 				c.Send(conn.NewFrame(conn.Text, []byte("taken")), "")
 				synctest.Wait()
-				c.Send(conn.NewFrame(conn.Text, []byte("dropped")), "")
+				c.Send(conn.NewFrame(conn.Text, []byte("queued")), "")
 				go func() {
 					p.Write(tc.sent)
 					p.Write(masked(fin|1, strings.Repeat("more", 1000)))
 				}()
 				<-read.done
 				require.Equal(t, text("taken"), p.next())
+				require.Equal(t, text("queued"), p.next())
 				require.Equal(t, tc.close, p.next())
 				p.Close()
 				requireEnd(t, read, int(tc.close.payload[0])<<8|int(tc.close.payload[1]), tc.close.payload[2:], tc.cause)

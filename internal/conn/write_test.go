@@ -263,6 +263,7 @@ func TestBurstIsNotSlow(t *testing.T) {
 		}
 		require.Equal(t, closeFrame(1000, ""), p.next())
 		p.sendClose(1000, "")
+		p.requireEOF()
 		requireEnd(t, read, 1000, "", nil)
 	})
 }
@@ -353,7 +354,7 @@ func TestReplyIsWrittenAtOnce(t *testing.T) {
 		}
 		p.sendClose(1000, "")
 		read := startReading(c)
-		p.next()
+		require.Equal(t, []frame{closeFrame(1000, "")}, p.frames())
 		requireEnd(t, read, 1000, "", nil)
 	})
 }

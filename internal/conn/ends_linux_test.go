@@ -1,0 +1,102 @@
+package conn_test
+
+import (
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+// closed is a connection that both sides have closed, and whose peer does not
+// hang up.
+func (l *lot) closed() (*parker, *peer) {
+	c, p := l.parked()
+	require.NoError(l.t, c.Close(4000, ""))
+	require.Equal(l.t, closeFrame(4000, ""), p.next())
+	p.sendClose(4000, "")
+	c.expect("woken")
+	return c, p
+}
+
+// Thousands of clients may be told to go at once, and take their time.
+func TestAPeerThatDoesNotHangUpCostsNoGoroutine(t *testing.T) {
+	l := newLot(t, conn.Options{CloseTimeout: time.Hour})
+	l.parked()
+	before := runtime.NumGoroutine()
+	type pair struct {
+		*parker
+		*peer
+	}
+	var all []pair
+	for range 50 {
+		c, p := l.closed()
+		all = append(all, pair{c, p})
+	}
+	rest := func() {
+		t.Helper()
+		require.Eventually(t, func() bool { return runtime.NumGoroutine()-1 <= before }, waitFor, tick)
+	}
+	rest()
+	for _, p := range all {
+		p.peer.send(fin|opPong, "behind the close")
+	}
+	rest()
+	for i, p := range all {
+		require.Empty(t, p.events)
+		switch i % 3 {
+		case 0:
+			p.peer.requireEOF()
+		case 1:
+			p.parker.Abort(nil)
+		case 2:
+			continue
+		}
+		p.expectEnd(4000, nil)
+	}
+	l.endPoller()
+	for i, p := range all {
+		if i%3 == 2 {
+			require.Empty(t, p.events)
+			p.peer.requireEOF()
+			p.expectEnd(4000, nil)
+		}
+	}
+}
+
+// CloseTimeout is the peer's time to hang up, too.
+func TestAPeerThatDoesNotHangUpIsHungUpOn(t *testing.T) {
+	for _, noise := range []bool{false, true} {
+		l := newLot(t, conn.Options{CloseTimeout: 50 * time.Millisecond})
+		c, p := l.closed()
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for noise {
+				if _, err := p.Write(masked(fin|opPong, "")); err != nil {
+					return
+				}
+			}
+		}()
+		c.expectEnd(4000, nil)
+		<-over
+	}
+}
+
+// Nor may it send for as long as it likes.
+func TestWhatIsSentBehindTheEndIsBounded(t *testing.T) {
+	l := newLot(t, conn.Options{CloseTimeout: time.Hour})
+	c, p := l.closed()
+	flood := masked(fin|2, strings.Repeat("x", 1<<20))
+	for range 1 << 10 {
+		if _, err := p.Write(flood); err != nil {
+			break
+		}
+	}
+	c.expectEnd(4000, nil)
+	require.NoError(t, p.Conn.(*net.TCPConn).Close())
+}
