@@ -296,53 +296,62 @@ func (b *books) socketsOf(requestID string) []*Socket {
 // itself are retired. It reports whether the group is gone.
 func (b *books) tick(now roster.Time) (gone bool) {
 	var retired []*object
+	var ended []*instance
+	retire := func(o *object) bool {
+		inst, ok := o.retire()
+		if inst != nil {
+			ended = append(ended, inst)
+		}
+		if ok {
+			retired = append(retired, o)
+		}
+		return ok
+	}
 	b.mu.Lock()
 	if b.book != nil {
 		b.book.Tick(now, func(r *roster.Replica[*member, *Socket]) bool {
-			if r.Value.leaving.Load() > 0 || !r.Value.obj.retire() {
+			o := r.Value.obj
+			if r.Value.leaving.Load() > 0 || !retire(o) {
 				return false
 			}
-			o := r.Value.obj
 			if o.name == "" && o.stores.Load() {
 				b.dormant[o.id.base()] = struct{}{}
 			}
-			retired = append(retired, o)
 			return true
 		})
 	}
 	if len(retired) > 0 {
 		b.peers.Store(nil)
 	}
-	if b.retireLocked(now) {
+	if b.quietLocked(now) && retire(b.group) {
 		b.gone, gone = true, true
-		retired = append(retired, b.group)
 	}
 	b.mu.Unlock()
 	for _, o := range retired {
-		o.ns.forget(o) // all, before any hook: whoever meets a retired object tries again until it is forgotten
+		o.ns.forget(o)
 	}
-	for _, o := range retired {
-		o.trace().objectStopped(o, nil)
+	for _, inst := range ended {
+		inst.over()
 	}
 	return gone
 }
 
-// retireLocked retires the group itself when nothing has happened for long enough. The caller must hold mu.
-func (b *books) retireLocked(now roster.Time) bool {
+// quietLocked reports whether nothing has happened for long enough to retire the group itself. The caller must hold mu.
+func (b *books) quietLocked(now roster.Time) bool {
 	events := b.group.turnStats().Events
 	quiet := b.making == nil && (b.book == nil || b.book.Empty())
 	if !quiet || !b.quiet || events != b.events {
 		b.quiet, b.since, b.events = quiet, now, events
 		return false
 	}
-	return time.Duration(now-b.since) >= b.runtime().opts.Retire && b.group.retire()
+	return time.Duration(now-b.since) >= b.runtime().opts.Retire
 }
 
 // replicas returns the state of each replica.
 func (b *books) replicas() iter.Seq[ReplicaStats] {
 	return func(yield func(ReplicaStats) bool) {
 		for _, m := range b.members() {
-			if !yield(m.stats()) {
+			if !yield(m.stats(nil)) {
 				return
 			}
 		}
@@ -373,6 +382,16 @@ type member struct {
 
 	sockets conn.Set
 	leaving atomic.Int32 // sockets that have given back their place and whose OnClose has not returned
+}
+
+// hasSocketsOf reports whether there are open sockets of an instance's era.
+func (m *member) hasSocketsOf(inst *instance) bool {
+	for c := range m.sockets.Each() {
+		if c.Data.(*Socket).era == inst.era && !c.Closing() {
+			return true
+		}
+	}
+	return false
 }
 
 // closeSocketsOf closes the sockets of an instance that has been reset; the next one may have some of its own already.

@@ -124,7 +124,7 @@ func callFrom(ctx context.Context, caller *turn.Event, to target, method string,
 func reach(ctx context.Context, from *turn.Origin, to target, method string, run work) error {
 	from.Limit = to.runtime().opts.MaxWaiting
 	for {
-		o, err := to.object()
+		o, err := objectOf(ctx, to)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,12 @@ func (c *cell) Receive(_ http.ResponseWriter, req *http.Request) {
 	req.Context().Value(cellWork{}).(func(context.Context, *cell))(req.Context(), c)
 }
 
+// Nothing is a method to call that does nothing.
+func (c *cell) Nothing(context.Context) error { return nil }
+
+// Do runs a function in the turn.
+func (c *cell) Do(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
+
 // newCells registers cells in a runtime with options.
 func newCells(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[cell]) {
 	t.Helper()

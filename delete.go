@@ -96,7 +96,7 @@ func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error
 // bring returns the object that to leads to, a replica that is not in memory too, if it has stored something. Errors:
 // errRetired, ErrReplicaGone, and those of the start of its group.
 func bring(ctx context.Context, to target) (*object, error) {
-	o, err := to.object()
+	o, err := objectOf(ctx, to)
 	if !errors.Is(err, ErrReplicaGone) {
 		return o, err
 	}

@@ -24,17 +24,22 @@ func Link[G, R any, PG groupType[G], PR replicaType[R]](groups *Namespace[G], re
 	if g.rt != r.rt {
 		return &Family[G, R]{err: fmt.Errorf("%w: %q and %q belong to different runtimes", ErrNotLinked, g.name, r.name)}
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.linked == nil {
-		g.linked = r
-	}
-	if g.linked != r {
-		err := fmt.Errorf("%w: %q is linked to %q, not to %q", ErrNotLinked, g.name, g.linked.name, r.name)
+	if linked := g.link(r); linked != r {
+		err := fmt.Errorf("%w: %q is linked to %q, not to %q", ErrNotLinked, g.name, linked.name, r.name)
 		g.rt.opts.Logger.Error("types not linked", "error", err)
 		return &Family[G, R]{err: err}
 	}
 	return &Family[G, R]{groups: g}
+}
+
+// link makes r the replicas of a group type that has none yet, and returns those that it has.
+func (ns *namespace) link(r *namespace) *namespace {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if ns.linked == nil {
+		ns.linked = r
+	}
+	return ns.linked
 }
 
 // address returns where a group of the family is.

@@ -152,6 +152,11 @@ func (f *firing) object() (*object, error) {
 		return nil, fmt.Errorf("%w: the index of alarms has an object that does not exist", ErrStoreCorrupt)
 	}
 	if owner == nil {
+		if f.ns.kind == KindObject {
+			if err := f.alarms.rt.sweeper.room(f.alarms.rt.ctx); err != nil {
+				return nil, err
+			}
+		}
 		return f.ns.object(id, stored.Name), nil
 	}
 	groups := f.alarms.namespace(owner.Namespace)

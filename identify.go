@@ -74,7 +74,7 @@ func (a *address) identify(ctx context.Context, requestID string) (*admission, e
 		return nil, err
 	}
 	var admitted *admission
-	err := on(a, func(o *object) (err error) {
+	err := on(ctx, a, func(o *object) (err error) {
 		admitted, err = o.books.admit(ctx, requestID)
 		return err
 	})
@@ -97,6 +97,10 @@ func (a *admission) runtime() *Runtime { return a.member.books.runtime() }
 func (a *admission) namespace() *namespace { return a.member.obj.ns }
 
 func (a *admission) object() (*object, error) { return a.member.obj, nil }
+
+func (a *admission) room(context.Context) error { return nil }
+
+func (a *admission) live() *object { return a.member.obj }
 
 func (a *admission) retired(*object) error { return ErrReplicaGone }
 
@@ -185,11 +189,11 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 		e, failed := ticket.Redeem(rt.ctx)
 		if failed != nil {
 			// Those who wait have joined this very event: when the group was reset before it began, they begin anew.
-			m.again, err = errors.Is(failed, ErrReset) || failed == errAsleep, failed
+			m.again, err = (errors.Is(failed, ErrReset) && !inst.unstartable()) || failed == errAsleep, failed
 			return
 		}
-		if failed := inst.started(e); failed != nil {
-			err = failed
+		if failed := inst.started(rt.ctx, e); failed != nil {
+			m.again, err = inst.phase.Load() == wakesAgain, failed
 			return
 		}
 		var outcome <-chan error

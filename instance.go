@@ -21,11 +21,13 @@ type instance struct {
 	life context.Context // of its handlers; done when the instance ends
 	stop context.CancelCauseFunc
 
-	hibernates atomic.Bool // Object.Hibernate, once started
+	hibernates atomic.Bool  // Object.Hibernate, once started
+	phase      atomic.Int32 // of its start
 
 	turn    turn.Lock
 	storage Storage
-	value   any // the user's object; nil until started. owned by the turn
+	value   any      // the user's object; nil until started. owned by the turn
+	untold  []func() // hooks to be called when the start has given up the turn. owned by the turn
 
 	// end makes a reset come before or after a commit, never between the decision to commit and the commit. It is taken by whoever
 	// has the turn while a transaction begins or is handed to the engine, by a reset, and before object.mu and all locks of gates
@@ -36,40 +38,6 @@ type instance struct {
 
 // errAsleep ends an instance whose object hibernates: the next event finds, or makes, another.
 var errAsleep = errors.New("dog: object hibernates")
-
-// started starts the instance if this is its first event. When that fails, the event has ended.
-func (inst *instance) started(e *turn.Event) error {
-	if inst.value != nil {
-		return nil
-	}
-	began := inst.obj.trace().clock()
-	return inst.protect(e, EventStart, "", began, false, func(ctx context.Context, _ any) error {
-		if err := e.Keep(); err != nil {
-			return inst.reset(err)
-		}
-		defer e.Unkeep()
-		ns := inst.obj.ns
-		v := ns.build(inst)
-		base := ns.baseOf(v)
-		inst.hibernates.Store(base.Hibernate)
-		if err := inst.storage.start(base); err != nil {
-			return inst.reset(err)
-		}
-		if s, ok := v.(Starter); ok {
-			if err := s.OnStart(ctx); err != nil {
-				return inst.reset(err)
-			}
-		}
-		if b := inst.obj.books; b != nil { // from here on the group admits
-			if err := b.open(ns.groupOf(v)); err != nil {
-				return inst.reset(err)
-			}
-		}
-		inst.value = v
-		inst.obj.trace().objectStarted(inst.obj)
-		return nil
-	})
-}
 
 // run runs a handler in the event's turn and ends the event.
 func (inst *instance) run(e *turn.Event, kind EventKind, began time.Time, handle func(ctx context.Context, v any) error) error {
@@ -85,7 +53,9 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 	defer func() {
 		if !returned {
 			cause := &PanicError{Value: recover(), Stack: debug.Stack()}
-			if kind == EventReceive && cause.Value == http.ErrAbortHandler { // net/http's own way to break off an answer
+			if kind == EventStart {
+				err = inst.failStart(cause)
+			} else if kind == EventReceive && cause.Value == http.ErrAbortHandler { // net/http's own way to break off an answer
 				err = http.ErrAbortHandler
 			} else {
 				err = inst.reset(cause)
@@ -94,7 +64,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 		if failed := inst.settle(err); failed != nil {
 			err = failed
 		}
-		if end || inst.turn.Closed() != nil {
+		if end = end || inst.turn.Closed() != nil; end {
 			closed, misuse := e.End()
 			if closed != nil {
 				err = closed
@@ -103,7 +73,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 				inst.obj.log().Error("a handler returned while another goroutine used its context: use dog.Go", "event", kind.String())
 			}
 		}
-		trace.eventDone(inst.obj, kind, method, queued, began, err)
+		trace.eventDone(inst, kind, method, queued, began, err, end)
 	}()
 	err = handle(e, inst.value)
 	returned = true
@@ -140,12 +110,15 @@ func (inst *instance) close(err *ResetError) (first error) {
 	}
 	inst.ended = err
 	inst.stop(err) // before anything is let in again
-	o.mu.Lock()
-	o.resets++
-	o.mu.Unlock()
+	keepSockets := inst.phase.Load() == wakesAgain
+	if !keepSockets {
+		o.mu.Lock()
+		o.resets++
+		o.mu.Unlock()
+	}
 	// Until the sockets are closed, a handler that has not noticed yet is not heard.
 	o.gate.Shut(err)
-	if o.member != nil {
+	if o.member != nil && !keepSockets {
 		o.member.closeSocketsOf(inst)
 	}
 	o.gate.Recover()
@@ -182,7 +155,7 @@ func (inst *instance) reset(cause error) error {
 		level = slog.LevelInfo
 	}
 	o.log().Log(context.Background(), level, "object reset", attrs...)
-	o.trace().objectStopped(o, err)
+	o.trace().objectReset(o, err)
 	return err
 }
 

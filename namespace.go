@@ -3,9 +3,8 @@ package dog
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"reflect"
-	"slices"
+	"runtime"
 	"sync"
 
 	"github.com/godurable/dog/internal/turn"
@@ -119,41 +118,70 @@ type namespace struct {
 	groupOf func(v any) *Group // nil unless a group
 	methods map[uintptr]string // the names of the type's exported methods by their code
 
-	clusterizes, gateway, gossips, onError, stops, alarms bool // whether the type has these handlers
+	clusterizes, gateway, gossips, onError, starts, stops, alarms bool // whether the type has these handlers
 
 	mu      sync.Mutex
 	objects map[ID]*object // in memory now. guarded by mu
 	linked  *namespace     // the replicas of this group type, set by Link. guarded by mu
 	past    turn.Stats     // of objects no longer in memory. guarded by mu
+	tour    uint64         // the number of the tour of Stats that is here; 0: none. guarded by mu
+	missed  turn.Stats     // of objects that have left memory before that tour has counted them. guarded by mu
 }
 
+// tourStep is how many objects of a namespace are looked at before others get its
+// mutex.
+const tourStep = 1000
+
+// each calls f with each object in memory, holding mu. It lets others have mu now
+// and then: what comes meanwhile may be left out.
+func (ns *namespace) each(f func(o *object)) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n := 0
+	for _, o := range ns.objects {
+		f(o)
+		if n++; n%tourStep == 0 {
+			ns.mu.Unlock()
+			runtime.Gosched()
+			ns.mu.Lock()
+		}
+	}
+}
+
+// live returns the objects in memory.
 func (ns *namespace) live() []*object {
 	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	return slices.Collect(maps.Values(ns.objects))
-}
-
-// history returns the objects in memory and the turns of those that no longer are.
-func (ns *namespace) history() ([]*object, turn.Stats) {
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	return slices.Collect(maps.Values(ns.objects)), ns.past
+	all := make([]*object, 0, len(ns.objects))
+	ns.mu.Unlock()
+	ns.each(func(o *object) { all = append(all, o) })
+	return all
 }
 
 // find returns the object if it is in memory, else nil.
 func (ns *namespace) find(id ID) *object {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	return ns.objects[id]
+	return ns.findLocked(id)
+}
+
+// findLocked is find. The caller must hold mu.
+func (ns *namespace) findLocked(id ID) *object {
+	o := ns.objects[id]
+	if o == nil || !o.retired.Load() {
+		return o
+	}
+	ns.forgetLocked(o) // nobody need wait until who has retired it comes to that
+	return nil
 }
 
 // object returns the object or group with this ID, which it makes when there is none.
 func (ns *namespace) object(id ID, name string) *object {
 	ns.mu.Lock()
-	o := ns.objects[id]
+	o := ns.findLocked(id)
 	made := o == nil
 	if made {
 		o = newObject(ns, id, name)
+		o.fresh.Store(ns.kind == KindObject)
 		if ns.kind == KindGroup {
 			o.books = newBooks(o)
 		}
@@ -170,17 +198,29 @@ func (ns *namespace) object(id ID, name string) *object {
 func (ns *namespace) adopt(o *object) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	if former := ns.objects[o.id]; former != nil {
+		ns.forgetLocked(former)
+	}
 	ns.objects[o.id] = o
 }
 
-// forget drops an object that has been retired.
+// forget drops an object that has been retired, if that has not been done.
 func (ns *namespace) forget(o *object) {
-	stats := o.turnStats()
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	ns.forgetLocked(o)
+}
+
+// forgetLocked is forget. The caller must hold mu.
+func (ns *namespace) forgetLocked(o *object) {
+	if ns.objects[o.id] != o { // another has taken its place
+		return
+	}
+	delete(ns.objects, o.id)
+	stats := o.turnStats()
 	ns.past = ns.past.Add(stats)
-	if ns.objects[o.id] == o { // a replica of the same name may have taken its place
-		delete(ns.objects, o.id)
+	if ns.tour != 0 && o.toured != ns.tour {
+		ns.missed = ns.missed.Add(stats)
 	}
 }
 

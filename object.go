@@ -81,13 +81,16 @@ func (o *Object) Storage() *Storage {
 // 1011, and calls under way get a [ResetError] with this reason. The next event starts it anew. A handler that calls Abort should
 // return; what it stores or sends afterwards is lost. Abort may be called from any goroutine.
 func (o *Object) Abort(reason error) {
-	if o.core == nil {
-		return
+	if o.core != nil {
+		_ = o.core.reset(abortedBy(reason))
 	}
+}
+
+func abortedBy(reason error) error {
 	if reason == nil {
-		reason = errors.New("aborted")
+		return errors.New("aborted")
 	}
-	_ = o.core.reset(reason)
+	return reason
 }
 
 // object is an object that is in memory: its identity, and its instance if it has one.
@@ -101,17 +104,20 @@ type object struct {
 	gate   *gate.Gate
 	traces *Trace // the runtime's
 
-	leaving atomic.Bool              // OnStop runs or waits for its turn, and then the instance is dropped
+	leaving atomic.Bool              // OnStop runs, and then the instance is dropped
+	fresh   atomic.Bool              // it was made for an event that is not in its queue yet, and must not be dropped before
+	retired atomic.Bool              // it is to be forgotten: the next event makes another object. set under mu
+	wakes   atomic.Int32             // OnStart has failed so often since the object slept, and kept its sockets
 	stores  atomic.Bool              // it has committed something, now or in an earlier life
 	current atomic.Pointer[instance] // nil: the next event makes one. changed under mu only
 	alarm   atomic.Uint64            // the serial of the alarm for which OnAlarm runs; 0: none
 
-	mu      sync.Mutex
-	retired bool       // the namespace has forgotten it. guarded by mu
-	past    turn.Stats // of earlier instances. guarded by mu
-	resets  uint64     // guarded by mu
+	mu     sync.Mutex
+	past   turn.Stats // of earlier instances. guarded by mu
+	resets uint64     // guarded by mu
 
-	idle idleness // owned by the sweeper
+	idle   idleness // owned by the sweeper
+	toured uint64   // the latest tour of Stats that has counted it. guarded by namespace.mu
 }
 
 var errRetired = errors.New("dog: object retired")
@@ -164,7 +170,7 @@ func (o *object) instance() (*instance, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.retired {
+	if o.retired.Load() {
 		return nil, errRetired
 	}
 	inst := o.current.Load()
@@ -193,6 +199,9 @@ func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
 			inst.end.Unlock() //nolint:staticcheck // to wait is all
 			continue
 		}
+		if o.fresh.Load() {
+			o.fresh.Store(false)
+		}
 		return inst, ticket, err
 	}
 }
@@ -201,23 +210,36 @@ func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
 func (o *object) redeem(
 	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin,
 ) (*instance, *turn.Event, error) {
-	inst, e, err := o.redeemAsIs(wait, inst, ticket, from)
-	if err == nil {
-		err = inst.started(e)
+	for {
+		var e *turn.Event
+		var err error
+		if inst, e, err = o.await(wait, inst, ticket, from, true); err != nil {
+			return nil, nil, err
+		}
+		if err = inst.started(wait, e); err == nil {
+			return inst, e, nil
+		}
+		if inst.phase.Load() != wakesAgain || wait.Err() != nil {
+			return nil, nil, err
+		}
+		if inst, ticket, err = o.queue(from); err != nil {
+			return nil, nil, err
+		}
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return inst, e, nil
 }
 
-// redeemAsIs is redeem, but does not start an instance that has not been started.
-func (o *object) redeemAsIs(
-	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin,
+// await waits for the turn of a ticket and returns it with the instance. When
+// starts is set, the event needs a started instance: it shares the fate of a start
+// under way.
+func (o *object) await(
+	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin, starts bool,
 ) (*instance, *turn.Event, error) {
 	e, err := ticket.Redeem(wait)
 	// wait may have ended because the caller's own object was reset.
 	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil {
+		if starts && inst.unstartable() {
+			return nil, nil, err // one failed start answers all that waited for it
+		}
 		// The instance ended before the event began, so nothing is lost by taking the next one.
 		if inst, ticket, err = o.queue(from); err != nil {
 			return nil, nil, err
@@ -254,7 +276,7 @@ func (o *object) admin(wait context.Context, from turn.Origin, do func(*Storage)
 	if err != nil {
 		return err
 	}
-	inst, e, err := o.redeemAsIs(wait, inst, ticket, &from)
+	inst, e, err := o.await(wait, inst, ticket, &from, false)
 	if err != nil {
 		return err
 	}
@@ -274,50 +296,50 @@ func (o *object) era() uint64 {
 	return o.resets
 }
 
-// retire drops the object from memory unless an event is under way or waits, or something it stored is not durable yet.
-func (o *object) retire() bool {
+// retire lets the object be forgotten, unless an event is under way or waits, or
+// something it stored is not durable yet. One that has OnStop is stopped instead,
+// soon. The caller calls over of the instance that has ended, if any, and
+// namespace.forget, holding no lock.
+func (o *object) retire() (ended *instance, retired bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.retired || !o.gate.Open() {
-		return false
+	if o.retired.Load() || !o.gate.Open() {
+		return nil, false
 	}
-	if inst := o.current.Load(); inst != nil {
+	inst := o.current.Load()
+	if inst != nil {
 		if o.ns.stops {
 			o.stopLater(inst) // and retire once it has stopped
-			return false
+			return nil, false
 		}
 		if !inst.turn.CloseIdle(errAsleep) {
-			return false
+			return nil, false
 		}
-		inst.stop(errRetired)
 		o.endLocked(inst)
-		inst.storage.release()
 	}
 	// An event may have stored something just before. From here on there is none while mu is held.
-	o.retired = o.gate.Open()
-	return o.retired
+	o.retired.Store(o.gate.Open())
+	return inst, o.retired.Load()
 }
 
 // retireAsleep is retire for an object whose instance has been stopped: not when the next one has come.
 func (o *object) retireAsleep() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.retired || o.current.Load() != nil || !o.gate.Open() {
+	if o.retired.Load() || o.current.Load() != nil || !o.gate.Open() {
 		return false
 	}
-	o.retired = true
+	o.retired.Store(true)
 	return true
 }
 
-// abandon refuses the events that wait and cuts the connections.
-func (o *object) abandon(reason error) {
-	if inst := o.current.Load(); inst != nil {
-		inst.turn.Refuse(reason)
+// abort resets the object from outside.
+func (o *object) abort(reason error) {
+	if o.current.Load() == nil && o.member == nil {
+		return // nothing is there
 	}
-	if o.member != nil {
-		for c := range o.member.sockets.Each() {
-			c.Abort(reason)
-		}
+	if inst, err := o.instance(); err == nil { // a new one if it sleeps, since its sockets do not
+		_ = inst.reset(abortedBy(reason))
 	}
 }
 

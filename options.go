@@ -58,6 +58,12 @@ type Options struct {
 	// early. Objects with an event under way, or with writes that are not durable yet, stay. 0: 100,000; negative: no bound.
 	MaxObjects int
 
+	// StartTimeout is how long OnStart may take, and what else starts an object
+	// whose type has one: its setup and its [Schema]. Then the object is reset, and
+	// all that waited for it get that error. What hangs goes on unheard, its context
+	// cancelled. 0: 30 s; negative: no bound.
+	StartTimeout time.Duration
+
 	// HibernateAfter is how long a group or replica whose type hibernates (Object.Hibernate) is idle before its memory goes.
 	// 0: 10 s.
 	HibernateAfter time.Duration
@@ -148,6 +154,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.EvictAfter = positive(o.EvictAfter, 60*time.Second)
 	o.MaxObjects = cmp.Or(o.MaxObjects, 100_000)
+	o.StartTimeout = max(cmp.Or(o.StartTimeout, 30*time.Second), 0)
 	o.HibernateAfter = positive(o.HibernateAfter, 10*time.Second)
 	o.GossipTimeout = positive(o.GossipTimeout, 5*time.Second)
 	o.Heartbeat = max(cmp.Or(o.Heartbeat, 25*time.Second), 0)

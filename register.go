@@ -134,9 +134,10 @@ func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
 	ns.alarms = ns.typ.Implements(reflect.TypeFor[AlarmHandler]())
 	ns.onError = ns.typ.Implements(reflect.TypeFor[ErrorHandler]())
 	ns.objects = make(map[ID]*object)
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	if rt.namespaces[ns.name] != nil {
+	ns.starts = ns.typ.Implements(reflect.TypeFor[Starter]())
+	rt.registering.Lock()
+	defer rt.registering.Unlock()
+	if rt.registeredAs(ns.name) != nil {
 		return nil, refuse("the name is taken")
 	}
 	record, err := rt.catalog.Register(ns.name, int(ns.kind))
@@ -144,7 +145,9 @@ func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
 		return nil, fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
 	}
 	ns.number, ns.origin = record.Number, record.Origin
+	rt.mu.Lock()
 	rt.namespaces[ns.name] = ns
+	rt.mu.Unlock()
 	rt.alarms.register(ns)
 	return &Namespace[T]{ns: ns}, nil
 }

@@ -29,6 +29,7 @@ type Runtime struct {
 	catalog *store.Catalog
 	alarms  *alarms
 	sweeper *sweeper
+	hooks   hooks
 
 	poller  *conn.Poller // nil: sockets keep their goroutines
 	writers *conn.Writers
@@ -39,34 +40,45 @@ type Runtime struct {
 	announce context.CancelCauseFunc // ends stopping. fixed
 	busy     atomic.Int64            // what Shutdown waits for: requests, sockets and goroutines under way
 	idle     chan struct{}           // has a token when closing and perhaps not busy
+	farewell chan struct{}           // closed when all sockets have been told of Shutdown
 	ended    chan struct{}           // closed when Shutdown is complete
 	closed   error                   // of closing the store; set before ended is closed
 	shutdown sync.Once
+
+	idleStopped chan struct{} // closed when OnStop of the objects that were idle has had its time
+	firstStops  sync.Once     // closes idleStopped
+
 	services sync.WaitGroup // the clock, the heart and the poller
+
+	registering sync.Mutex // makes registrations come one after the other, which wait for the store. taken before all others
 
 	mu         sync.Mutex
 	namespaces map[string]*namespace // guarded by mu
 	watched    map[*books]struct{}   // all groups, for the clock. guarded by mu
 
-	past struct { // its mutex is taken before all others
+	touring sync.Mutex // held by Stats. taken before all others but registering
+	past    struct {   // its mutex is taken before all others
 		sync.Mutex
 		leaving map[*conn.Conn]struct{} // of sockets that have left their replica and are not closed yet
 		traffic Traffic                 // of closed sockets
 		slow    uint64                  // sockets closed as slow
+		tours   uint64                  // of Stats, so far
+		touring bool                    // one is under way
+		missed  []*conn.Conn            // of sockets that have left their replica before that tour has counted them
 	}
 }
-
-const shutdownReason = "server shutting down"
 
 // New returns a runtime with these options. The caller should end it with [Runtime.Shutdown].
 func New(options Options) (*Runtime, error) {
 	rt := &Runtime{
-		opts:       options.withDefaults(),
-		epoch:      time.Now(),
-		idle:       make(chan struct{}, 1),
-		ended:      make(chan struct{}),
-		namespaces: make(map[string]*namespace),
-		watched:    make(map[*books]struct{}),
+		opts:        options.withDefaults(),
+		epoch:       time.Now(),
+		idle:        make(chan struct{}, 1),
+		farewell:    make(chan struct{}),
+		ended:       make(chan struct{}),
+		idleStopped: make(chan struct{}),
+		namespaces:  make(map[string]*namespace),
+		watched:     make(map[*books]struct{}),
 	}
 	if err := rt.opts.Sockets.check(); err != nil {
 		return nil, err
@@ -76,6 +88,7 @@ func New(options Options) (*Runtime, error) {
 	}
 	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
+	rt.hooks.rt, rt.hooks.told = rt, make(map[*object][]func())
 	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
 	rt.sweeper = newSweeper(rt)
 	rt.alarms = newAlarms(rt)
@@ -91,84 +104,6 @@ func New(options Options) (*Runtime, error) {
 	rt.sockets = rt.opts.Sockets.accept(rt.poller)
 	rt.past.leaving = make(map[*conn.Conn]struct{})
 	return rt, nil
-}
-
-// Stopping returns a channel that is closed when [Runtime.Shutdown] begins,
-// for loops and streams outside of objects. It is nil, and so never closed, for
-// a Runtime that New did not make.
-func (rt *Runtime) Stopping() <-chan struct{} {
-	if rt == nil || rt.ctx == nil {
-		return nil
-	}
-	return rt.stopping.Done()
-}
-
-// Stopping returns a channel that is closed when [Runtime.Shutdown] begins, for
-// handlers that go on until somebody tells them to end: loops started by [Go],
-// streams. Wait for it in [Await]. The handler's own context ends only when
-// Shutdown has lost its patience. It is nil, and so never closed, when ctx does
-// not belong to a handler.
-func Stopping(ctx context.Context) <-chan struct{} {
-	if e := turn.From(ctx); e != nil {
-		return e.Owner().(*instance).obj.runtime().Stopping()
-	}
-	return nil
-}
-
-// Shutdown stops the runtime in good order: new requests are answered with 503 and Retry-After, all sockets are closed with
-// 1001, handlers under way and every OnClose run to their end, all goroutines end. It returns nil then.
-//
-// A handler must not call it with its context, since it would wait for itself: ErrDeadlock, and nothing is shut down.
-//
-// When ctx is done first, the contexts of all handlers are cancelled, connections are cut, and Shutdown returns the cause of
-// ctx's end; handlers that take no notice go on. Further calls wait like the first.
-//
-// Call it before, or at the same time as, net/http's Server.Shutdown: that waits
-// for streams and long polls, which end when they hear of this one ([Stopping],
-// [ClientGone]), and it does not wait for WebSockets.
-func (rt *Runtime) Shutdown(ctx context.Context) error {
-	if rt == nil || rt.ctx == nil {
-		return ErrNotRunning
-	}
-	if turn.From(ctx) != nil {
-		return ErrDeadlock
-	}
-	rt.shutdown.Do(func() {
-		rt.closing.Store(true)
-		rt.announce(ErrShutdown)
-		for _, o := range rt.objects() {
-			if o.member != nil {
-				o.member.books.group.gate.Say(func(error) { // after what the group and the replica have said
-					o.gate.Say(func(error) { o.member.closeSockets(1001, shutdownReason) })
-				})
-			}
-		}
-		rt.signalIdle()
-		go func() { // ends with the last handler, which is what callers wait for
-			rt.drained()
-			rt.stopObjects()
-			rt.drained() // of what these have begun
-			rt.stop(ErrShutdown)
-			rt.services.Wait()
-			rt.closed = rt.engine.Close()
-			close(rt.ended)
-		}()
-	})
-	select {
-	case <-rt.ended:
-		return rt.closed
-	case <-ctx.Done():
-	}
-	select {
-	case <-rt.ended: // in the same moment, or long ago
-		return rt.closed
-	default:
-	}
-	rt.stop(ErrShutdown)
-	for _, o := range rt.objects() {
-		o.abandon(ErrShutdown)
-	}
-	return context.Cause(ctx)
 }
 
 // enter lets a request from outside in; leave must follow unless there is an error.
@@ -302,18 +237,30 @@ func (rt *Runtime) objects() []*object {
 	return all
 }
 
+// registeredAs returns the namespace with a name, or nil.
+func (rt *Runtime) registeredAs(name string) *namespace {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.namespaces[name]
+}
+
 func (rt *Runtime) registered() []*namespace {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	return slices.Collect(maps.Values(rt.namespaces))
 }
 
-// socketLeft takes a socket off its replica. The mutex lets Stats count it once, wherever it is.
+// socketLeft takes a socket off its replica. The mutex, and what is noted for a
+// tour, let Stats count it once, wherever it is.
 func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
 	s.member.sockets.Remove(s.conn)
 	rt.past.leaving[s.conn] = struct{}{}
+	if rt.past.touring && s.toured != rt.past.tours {
+		s.toured = rt.past.tours
+		rt.past.missed = append(rt.past.missed, s.conn)
+	}
 	if slow {
 		rt.past.slow++
 	}

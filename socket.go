@@ -39,6 +39,8 @@ type Socket struct {
 
 	place *roster.Place[*member, *Socket] // the socket's place on the replica. guarded by the books' mu
 
+	toured uint64 // the latest tour of Stats that has counted the socket. guarded by Runtime.past
+
 	mu         sync.Mutex
 	attachment []byte // JSON. guarded by mu
 }
@@ -246,7 +248,6 @@ func (s *Socket) join() {
 	rt := s.member.obj.runtime()
 	s.member.sockets.Add(s.conn)
 	rt.heart.Add(s.conn)
-	rt.opts.Trace.socketOpened(s)
 	// Whoever closes all sockets may have done so just before this one was among them.
 	if rt.closing.Load() {
 		_ = s.conn.Close(1001, shutdownReason)
@@ -264,6 +265,7 @@ func (s *Socket) serve() {
 			go s.attend()
 		}
 	}()
+	s.member.obj.trace().socketOpened(s)
 	s.open()
 	exited = false
 	s.attend()
@@ -289,6 +291,7 @@ func (s *Socket) attend() {
 func (s *Socket) finish(cause *CloseError) {
 	rt := s.member.obj.runtime()
 	rt.heart.Remove(s.conn)
+	s.member.leaving.Add(1) // before it is off the replica: that is not retired or stopped until OnClose has returned
 	rt.socketLeft(s, errors.Is(cause, ErrSlowConsumer))
 	if cause.Err != nil {
 		level := slog.LevelInfo
@@ -297,9 +300,8 @@ func (s *Socket) finish(cause *CloseError) {
 		}
 		s.member.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
 	}
-	s.member.leaving.Add(1) // before the place is free: the replica is not retired until OnClose has returned
 	s.member.books.releaseSocket(s)
-	rt.opts.Trace.socketClosed(s, cause)
+	s.member.obj.trace().socketClosed(s, cause)
 	defer func() { // even when the handler ends its goroutine
 		s.member.leaving.Add(-1)
 		s.conn.OnEnd(func() { // no goroutine waits for a client that does not hang up

@@ -2,8 +2,11 @@ package dog
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -90,7 +93,9 @@ func (t *Traffic) add(o Traffic) {
 	t.Lost += o.Lost
 }
 
-// Stats returns a snapshot. It visits every socket: ask every few seconds, not every millisecond.
+// Stats returns a snapshot, of which each part may be of another moment. It visits
+// every object and every socket, in small steps so that nobody has to wait for it:
+// ask every few seconds, not every millisecond. Calls come one after the other.
 func (rt *Runtime) Stats() Stats {
 	var s Stats
 	if rt == nil || rt.ctx == nil {
@@ -101,22 +106,13 @@ func (rt *Runtime) Stats() Stats {
 		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
 		Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
 	}
+	t := rt.beginTour(&s)
 	var turns turn.Stats
-	rt.past.Lock()
-	defer rt.past.Unlock()
-	s.Traffic, s.Slow = rt.past.traffic, rt.past.slow
-	for c := range rt.past.leaving {
-		s.add(Traffic(c.Stats()))
-	}
 	for _, ns := range rt.registered() {
-		live, past := ns.history()
-		turns = turns.Add(past)
-		for _, o := range live {
-			turns = turns.Add(o.turnStats())
-			if o.books == nil {
-				continue
-			}
-			g := o.books.stats()
+		groups, n := ns.count(t.number)
+		turns = turns.Add(n)
+		for _, o := range groups {
+			g := o.books.stats(t)
 			for _, r := range g.Replicas {
 				s.Sockets += r.Sockets
 				s.add(r.Traffic)
@@ -124,9 +120,85 @@ func (rt *Runtime) Stats() Stats {
 			s.Groups = append(s.Groups, g)
 		}
 	}
+	t.end(&s)
 	s.Turns = TurnStats(turns)
 	s.Alarms = rt.alarms.snapshot()
 	return s
+}
+
+// tour is one way of Stats through everything, with no lock held for longer than
+// a step takes. What leaves its place before the tour has come there is noted by
+// whoever takes it away, and so counted once whatever happens meanwhile. One tour
+// is under way at a time.
+type tour struct {
+	rt     *Runtime // fixed
+	number uint64   // fixed. from 1
+}
+
+// socketStep is how many sockets a tour counts before others may come and go.
+const socketStep = 100
+
+func (rt *Runtime) beginTour(s *Stats) *tour {
+	rt.touring.Lock()
+	rt.past.Lock()
+	rt.past.tours++
+	rt.past.touring = true
+	t := &tour{rt: rt, number: rt.past.tours}
+	s.Traffic, s.Slow = rt.past.traffic, rt.past.slow
+	leaving := slices.Collect(maps.Keys(rt.past.leaving))
+	rt.past.Unlock()
+	t.add(s, leaving)
+	return t
+}
+
+func (t *tour) end(s *Stats) {
+	t.rt.past.Lock()
+	missed := t.rt.past.missed
+	t.rt.past.touring, t.rt.past.missed = false, nil
+	t.rt.past.Unlock()
+	t.add(s, missed)
+	t.rt.touring.Unlock()
+}
+
+func (t *tour) add(s *Stats, conns []*conn.Conn) {
+	for _, c := range conns {
+		s.add(Traffic(c.Stats()))
+	}
+}
+
+// claim returns those of some sockets that the tour has not counted, and counts
+// them.
+func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
+	t.rt.past.Lock()
+	defer t.rt.past.Unlock()
+	var mine []*conn.Conn
+	for _, c := range conns {
+		if s := c.Data.(*Socket); s.toured != t.number {
+			s.toured = t.number
+			mine = append(mine, c)
+		}
+	}
+	return mine
+}
+
+// count counts the turns of all objects that a namespace has or had, and returns
+// its groups.
+func (ns *namespace) count(number uint64) (groups []*object, turns turn.Stats) {
+	ns.mu.Lock()
+	ns.tour, ns.missed = number, turn.Stats{}
+	turns = ns.past
+	ns.mu.Unlock()
+	ns.each(func(o *object) {
+		o.toured = number
+		turns = turns.Add(o.turnStats())
+		if o.books != nil {
+			groups = append(groups, o)
+		}
+	})
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.tour = 0
+	return groups, turns.Add(ns.missed)
 }
 
 // Objects returns the objects that are in memory now, in no order.
@@ -143,10 +215,10 @@ func (rt *Runtime) Objects() iter.Seq[ObjectInfo] {
 	}
 }
 
-func (b *books) stats() GroupStats {
+func (b *books) stats(t *tour) GroupStats {
 	g := GroupStats{ObjectInfo: b.group.info()}
-	for r := range b.replicas() {
-		g.Replicas = append(g.Replicas, r)
+	for _, m := range b.members() {
+		g.Replicas = append(g.Replicas, m.stats(t))
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -157,11 +229,18 @@ func (b *books) stats() GroupStats {
 	return g
 }
 
-func (m *member) stats() ReplicaStats {
+// stats returns the state of a replica, without the sockets that a tour, nil for
+// none, has counted.
+func (m *member) stats(t *tour) ReplicaStats {
 	s := ReplicaStats{ObjectInfo: m.obj.info()}
-	for c := range m.sockets.Each() {
-		s.Sockets++
-		s.add(Traffic(c.Stats()))
+	for conns := range slices.Chunk(slices.Collect(m.sockets.Each()), socketStep) {
+		if t != nil {
+			conns = t.claim(conns)
+		}
+		for _, c := range conns {
+			s.Sockets++
+			s.add(Traffic(c.Stats()))
+		}
 	}
 	m.books.mu.Lock()
 	defer m.books.mu.Unlock()

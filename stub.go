@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"sync/atomic"
@@ -22,8 +23,13 @@ type target interface {
 	// serve answers a request that has been let in and for which no turn is held.
 	serve(w http.ResponseWriter, r *http.Request, from turn.Origin)
 	namespace() *namespace
-	// object returns the object, which it makes if need be.
+	// object returns the object, which it makes if need be; room comes before.
 	object() (*object, error)
+	// room waits, as long as ctx lasts, until the object may be made if there is
+	// none. See sweeper.room.
+	room(ctx context.Context) error
+	// live returns the object if it is in memory, else nil.
+	live() *object
 	// retired is told that the object it returned has been retired. Without an error there is, or will be, another.
 	retired(o *object) error
 	runtime() *Runtime
@@ -70,6 +76,22 @@ func (s Stub[T]) Release() {
 	}
 }
 
+// Abort resets the object from outside: see [Object.Abort]. It does not wait for
+// the object's turn, so it is the way out of a handler or an OnStart that hangs:
+// who waits for the start gets the [ResetError], who waits for the turn gets it
+// from the next instance, and what hangs goes on unheard, its context cancelled.
+// An object that is not in memory stays as it is. [ErrNotRunning] is the only
+// error.
+func (s Stub[T]) Abort(reason error) error {
+	if s.to == nil {
+		return ErrNotRunning
+	}
+	if o := s.to.live(); o != nil {
+		o.abort(reason)
+	}
+	return nil
+}
+
 // address leads to an object by its ID, in memory or not.
 type address struct {
 	// fixed
@@ -114,15 +136,32 @@ func (a *address) object() (*object, error) {
 	return o, nil
 }
 
+func (a *address) room(ctx context.Context) error {
+	if a.seen.Load() != nil || a.ns.kind != KindObject || a.ns.find(a.id) != nil {
+		return nil
+	}
+	return a.ns.rt.sweeper.room(ctx)
+}
+
+func (a *address) live() *object { return a.ns.find(a.id) }
+
 func (a *address) retired(o *object) error {
 	a.seen.CompareAndSwap(o, nil)
 	return nil
 }
 
+// objectOf returns the object that to leads to, which it makes if need be.
+func objectOf(ctx context.Context, to target) (*object, error) {
+	if err := to.room(ctx); err != nil {
+		return nil, err
+	}
+	return to.object()
+}
+
 // on calls f with the object that to leads to; again when that turns out to be retired.
-func on(to target, f func(*object) error) error {
+func on(ctx context.Context, to target, f func(*object) error) error {
 	for {
-		o, err := to.object()
+		o, err := objectOf(ctx, to)
 		if err != nil {
 			return err
 		}

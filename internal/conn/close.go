@@ -112,6 +112,26 @@ func (c *Conn) Abort(err error) {
 	c.cut()
 }
 
+// Part ends a closing handshake that has begun without waiting for the peer's
+// answer. It does nothing and returns false as long as the close frame has not
+// been given to the network.
+func (c *Conn) Part() bool {
+	c.mu.Lock()
+	left := c.closeTaken && !c.writing && len(c.begun) == 0
+	broken := c.dead && !c.readDone
+	if left && !c.dead && !c.readDone {
+		c.farewell.deadline = time.Now()
+		c.rouseLocked()
+		c.nc.SetReadDeadline(c.farewell.deadline)
+	}
+	over := left || c.dead || c.readDone
+	c.mu.Unlock()
+	if broken {
+		c.cut()
+	}
+	return over
+}
+
 // severLocked gives up the connection for cause, without closing it yet. The caller must hold mu.
 func (c *Conn) severLocked(cause error) {
 	if c.cause == nil {

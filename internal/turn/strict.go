@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// own notes the goroutine that runs the event. It is called by that goroutine, before anyone else knows the event.
+// own notes the goroutine that runs the event. It is called by that goroutine, while nobody else uses the event.
 func (e *Event) own() {
 	if e.lock.Strict {
 		e.routine = goroutine()

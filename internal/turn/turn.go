@@ -48,7 +48,6 @@ type Lock struct {
 	events int   // begun and not ended, or queued
 	closed error // why no further event may begin
 	stats  Stats
-	onEnd  map[*Event]map[*func()]struct{} // what [Event.OnEnd] was given
 }
 
 // Stats counts what happened at a lock since it was made.
@@ -85,7 +84,7 @@ type waiter struct {
 type Event struct {
 	values  context.Context // of the caller; only its values count. may be nil
 	lock    *Lock
-	call    Call   // on whose behalf
+	call    Call   // on whose behalf. guarded by graph once the event has begun
 	routine uint64 // the goroutine that runs it, when the lock is strict
 
 	// guarded by lock.mu
@@ -172,6 +171,20 @@ func (l *Lock) Queue(from Origin) (Ticket, error) {
 	return Ticket{Event: e, place: w}, nil
 }
 
+// QueueIdle takes the turn for an event if no other is under way or waits. ok is
+// false when one is, and when the lock has been closed.
+func (l *Lock) QueueIdle(from Origin) (t Ticket, ok bool) {
+	e := &Event{values: from.Values, lock: l, call: from.Call}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.events > 0 || l.closed != nil {
+		return Ticket{}, false
+	}
+	l.events++
+	l.grantLocked(e)
+	return Ticket{Event: e}, true
+}
+
 // Redeem waits for the turn until wait is done and returns the event that has it. Errors are wait's cause, [ErrDeadlock], and the
 // reason given to [Lock.Close].
 func (t Ticket) Redeem(wait context.Context) (*Event, error) {
@@ -186,6 +199,23 @@ func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 
 // Owner returns what the lock of the event belongs to.
 func (e *Event) Owner() any { return e.lock.Owner }
+
+// End ends the event and hands the turn on. It returns the reason if the lock has been closed, and [ErrOutside] if the event's
+// context is still in use by another goroutine, which means that the exclusion was broken.
+func (e *Event) End() (closed, misuse error) {
+	l := e.lock
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.waits > 0 {
+		misuse = ErrOutside
+	}
+	e.ended = true
+	l.events--
+	if l.holder == e {
+		l.handOverLocked()
+	}
+	return l.closed, misuse
+}
 
 // Usable returns [ErrOutside] when the event's context may not be used here and now: its handler has returned, or runs in another
 // goroutine (which only a strict lock notices).
@@ -202,11 +232,19 @@ func (e *Event) Holds() bool {
 	return e.lock.holder == e && !e.waiting && e.usableLocked() == nil
 }
 
-// Alone reports whether no other event is under way or waits.
-func (e *Event) Alone() bool {
+// Own lets the calling goroutine run the event from now on. The one that ran it
+// must not use it any more.
+func (e *Event) Own() {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
-	return e.lock.holder == e && e.lock.events == 1
+	e.own()
+}
+
+// Orphan says that nobody waits for the event any more, though it goes on.
+func (e *Event) Orphan() {
+	graph.Lock()
+	defer graph.Unlock()
+	e.call = Call{}
 }
 
 // usableLocked is Usable. The caller must hold lock.mu.
@@ -325,6 +363,13 @@ func (l *Lock) CloseIdle(reason error) bool {
 	}
 	l.closeLocked(reason)
 	return true
+}
+
+// Idle reports whether no event is under way or waits.
+func (l *Lock) Idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.events == 0
 }
 
 // Running returns nil while an event has the turn and does not wait, so that what the turn owns may be touched. Otherwise it

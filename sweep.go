@@ -1,0 +1,256 @@
+package dog
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// overflow is by which part of Options.MaxObjects their number may exceed it
+	// before whoever makes one more waits for the sweeper.
+	overflow = 8
+	// regrowth is which part of the objects has to be new before the sweeper,
+	// when all were busy, looks at all of them again without being told by the
+	// clock: it keeps the cost of a new object the same however many there are.
+	regrowth = 16
+	// roomWait is how long whoever makes an object waits for room at most.
+	roomWait = 5 * time.Second
+)
+
+// idleness is what the sweeper knows of an object.
+type idleness struct {
+	slot   int // in sweeper.objects. guarded by sweeper.mu
+	events uint64
+	since  time.Time // nothing has happened since
+}
+
+// sweeper drops idle plain objects from memory, and the instances of idle groups
+// and replicas that hibernate. Its goroutine alone does so, and owns the
+// idleness of objects but slot.
+type sweeper struct {
+	rt    *Runtime      // fixed
+	kick  chan struct{} // has a token when there are too many objects
+	stops atomic.Int64  // OnStop under way of plain objects
+
+	mu      sync.Mutex
+	objects []*object     // the plain ones in memory, in no order. guarded by mu
+	enough  int           // with no more than so many there is none to drop. guarded by mu
+	swept   chan struct{} // closed when the sweeper has looked next. guarded by mu
+	freed   chan struct{} // closed when there are no more stops than there may be objects again. guarded by mu
+}
+
+func newSweeper(rt *Runtime) *sweeper {
+	return &sweeper{rt: rt, kick: make(chan struct{}, 1), swept: make(chan struct{}), freed: make(chan struct{})}
+}
+
+// add takes a new object under care.
+func (w *sweeper) add(o *object) {
+	w.mu.Lock()
+	o.idle.slot = len(w.objects)
+	w.objects = append(w.objects, o)
+	crowded := w.crowdedLocked(0)
+	w.mu.Unlock()
+	if crowded {
+		w.look()
+	}
+}
+
+func (w *sweeper) remove(o *object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := len(w.objects) - 1
+	moved := w.objects[last]
+	w.objects[o.idle.slot], moved.idle.slot = moved, o.idle.slot
+	w.objects[last] = nil
+	w.objects = w.objects[:last]
+}
+
+// crowdedLocked reports whether there are more objects than there may be and a
+// further part of that, and perhaps some that can be dropped. The caller must
+// hold mu.
+func (w *sweeper) crowdedLocked(further int) bool {
+	most := w.rt.opts.MaxObjects
+	return most > 0 && len(w.objects) > most+further && len(w.objects) > w.enough
+}
+
+// look has the sweeper look at the objects.
+func (w *sweeper) look() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// room returns when an object may be made. It waits while the sweeper is behind,
+// and does not wait for objects that are busy, since who waits may keep them so.
+// Errors: the cause of ctx's end, and ErrOverloaded when more than MaxObjects
+// objects are being stopped.
+func (w *sweeper) room(ctx context.Context) error {
+	most := w.rt.opts.MaxObjects
+	var up <-chan time.Time
+	for {
+		w.mu.Lock()
+		crowded, free := w.crowdedLocked(most/overflow), w.swept
+		stuck := most > 0 && w.stops.Load() > int64(most)
+		if stuck {
+			free = w.freed
+		}
+		w.mu.Unlock()
+		switch {
+		case stuck:
+		case crowded:
+			w.look()
+		default:
+			return nil
+		}
+		if up == nil {
+			timer := time.NewTimer(roomWait)
+			defer timer.Stop()
+			up = timer.C
+		}
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-up:
+			if stuck {
+				return fmt.Errorf("%w: OnStop of more objects than MaxObjects has not returned", ErrOverloaded)
+			}
+			return nil
+		}
+	}
+}
+
+// run sweeps until the runtime has ended.
+func (w *sweeper) run(ctx context.Context) {
+	shortest := min(w.rt.opts.EvictAfter, w.rt.opts.HibernateAfter)
+	ticker := time.NewTicker(min(max(shortest/4, 10*time.Millisecond), time.Second))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			w.hibernate()
+		case <-w.kick:
+		}
+		w.sweep()
+	}
+}
+
+// sweep drops the objects that have been idle for long enough, and more when
+// there are too many, those first that have been idle longest.
+func (w *sweeper) sweep() {
+	w.mu.Lock()
+	all := slices.Clone(w.objects)
+	w.mu.Unlock()
+	now, excess := time.Now(), 0
+	if most := w.rt.opts.MaxObjects; most > 0 && len(all) > most {
+		excess = len(all) - most + most/(2*overflow)
+	}
+	type idler struct {
+		o     *object
+		since int64
+	}
+	var rest []idler
+	for _, o := range all {
+		if o.leaving.Load() { // though OnStop has made it look busy
+			excess--
+			continue
+		}
+		since := o.idleSince(now)
+		stopped := o.current.Load() == nil && !o.fresh.Load() // what OnStop has stored is durable by now
+		switch {
+		case stopped, now.Sub(since) >= w.rt.opts.EvictAfter:
+			if w.evict(o) {
+				excess--
+			}
+		case excess > 0 && !o.fresh.Load():
+			rest = append(rest, idler{o, since.UnixNano()})
+		}
+	}
+	if excess > 0 {
+		slices.SortFunc(rest, func(a, b idler) int { return cmp.Compare(a.since, b.since) })
+		for _, r := range rest {
+			if excess <= 0 {
+				break
+			}
+			if w.evict(r.o) {
+				excess--
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.enough = 0
+	if n := len(w.objects); n > w.rt.opts.MaxObjects { // busy, or being stopped
+		w.enough = n + max(n/regrowth, 1)
+	}
+	close(w.swept)
+	w.swept = make(chan struct{})
+}
+
+// evict drops an object from memory if nothing goes on there, now or when it has
+// stopped, and reports whether it does.
+func (w *sweeper) evict(o *object) bool {
+	if o.ns.stops {
+		if inst := o.current.Load(); inst != nil {
+			return o.gate.Open() && o.stopLater(inst)
+		}
+	}
+	ended, retired := o.retire()
+	if retired {
+		w.drop(o)
+	}
+	if ended != nil {
+		ended.over()
+	}
+	return retired
+}
+
+// drop forgets an object that has been retired.
+func (w *sweeper) drop(o *object) {
+	w.remove(o)
+	o.ns.forget(o)
+}
+
+// stopped drops an object whose instance has been stopped, unless the next one
+// has come.
+func (w *sweeper) stopped(o *object) {
+	if o.retireAsleep() {
+		w.drop(o)
+	}
+	if most := int64(w.rt.opts.MaxObjects); w.stops.Add(-1) == most {
+		w.mu.Lock()
+		close(w.freed)
+		w.freed = make(chan struct{})
+		w.mu.Unlock()
+	}
+}
+
+// hibernate drops the instances of idle groups and replicas that may be dropped.
+func (w *sweeper) hibernate() {
+	now := time.Now()
+	for _, b := range w.rt.groups() {
+		for _, m := range b.members() {
+			m.obj.hibernate(now)
+		}
+		b.group.hibernate(now)
+	}
+}
+
+// idleSince returns since when nothing has happened, as far as the sweeper has
+// looked. Only the sweeper calls it.
+func (o *object) idleSince(now time.Time) time.Time {
+	inst := o.current.Load()
+	busy := inst != nil && !inst.turn.Idle()
+	if events := o.turnStats().Events; busy || o.idle.since.IsZero() || events != o.idle.events {
+		o.idle.events, o.idle.since = events, now
+	}
+	return o.idle.since
+}
