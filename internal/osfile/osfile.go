@@ -1,0 +1,144 @@
+// Package osfile makes, places and removes files of the operating system so
+// that nothing is touched that is somebody else's.
+package osfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// StoreMarker is the file by which a directory is known as a store.
+const StoreMarker = "dog.store"
+
+// Rights of what the library makes, whatever the umask.
+const (
+	FileMode fs.FileMode = 0o600
+	DirMode  fs.FileMode = 0o700
+)
+
+var errUnsupported = errors.New("not supported")
+
+// RenameNew renames a file or a directory, in one step that fails with
+// [fs.ErrExist] when there is something of the new name. Where the file system
+// has no such step, an empty file or directory of the new name comes first, so
+// that of several callers one succeeds there as well.
+func RenameNew(oldname, newname string) error {
+	err := renameNew(oldname, newname)
+	if !errors.Is(err, errUnsupported) {
+		return err
+	}
+	return renameClaimed(oldname, newname)
+}
+
+func renameClaimed(oldname, newname string) error {
+	info, err := os.Lstat(oldname)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		err = os.Mkdir(newname, DirMode)
+	} else {
+		var f *os.File
+		if f, err = os.OpenFile(newname, os.O_CREATE|os.O_EXCL|os.O_WRONLY, FileMode); err == nil {
+			err = f.Close()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := replace(oldname, newname); err != nil {
+		return errors.Join(&os.LinkError{Op: "rename", Old: oldname, New: newname, Err: err}, os.Remove(newname))
+	}
+	return nil
+}
+
+// Create makes an empty file that did not exist and that nobody else may read.
+func Create(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, FileMode)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(FileMode); err != nil { // the umask may have taken rights of ours
+		return nil, errors.Join(err, f.Close(), os.Remove(name))
+	}
+	return f, nil
+}
+
+// Mkdir makes a directory that nobody else may read.
+func Mkdir(name string) error {
+	if err := os.Mkdir(name, DirMode); err != nil {
+		return err
+	}
+	if err := os.Chmod(name, DirMode); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+// SyncDir makes the entries of a directory durable.
+func SyncDir(name string) (err error) {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return syncDir(d)
+}
+
+// Target returns the name, free of symbolic links, of a file or directory that
+// is to be made. Errors: [fs.ErrExist]; [fs.ErrInvalid] when it would lie in
+// the directory of a store, by whatever way that is reached.
+func Target(name string) (string, error) {
+	if name == "" {
+		return "", fmt.Errorf("%w: no name", fs.ErrInvalid)
+	}
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	parent, err := Resolve(filepath.Dir(name))
+	if err != nil {
+		return "", err
+	}
+	name = filepath.Join(parent, filepath.Base(name))
+	if _, err := os.Lstat(name); err == nil {
+		return "", &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	for dir := parent; ; dir = filepath.Dir(dir) {
+		if info, err := os.Lstat(filepath.Join(dir, StoreMarker)); err == nil && info.Mode().IsRegular() {
+			return "", fmt.Errorf("%w: %s lies in %s, which is the directory of a store", fs.ErrInvalid, name, dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return name, nil
+		}
+	}
+}
+
+// Resolve returns an absolute name without symbolic links. What does not exist
+// yet may follow what exists.
+func Resolve(name string) (string, error) {
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return real, err
+	}
+	if _, found := os.Lstat(name); found == nil {
+		return "", err // a link that leads nowhere
+	}
+	parent := filepath.Dir(name)
+	if parent == name {
+		return "", err
+	}
+	if parent, err = Resolve(parent); err != nil {
+		return "", err
+	}
+	return filepath.Join(parent, filepath.Base(name)), nil
+}

@@ -1,0 +1,5 @@
+//go:build !(darwin || linux || windows)
+
+package osfile
+
+func renameNew(string, string) error { return errUnsupported }

@@ -1,0 +1,125 @@
+package osfile
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	scratchPrefix  = ".dog-"
+	scratchMarker  = "dog.scratch"
+	scratchContent = "dog makes something here and removes this directory afterwards\n"
+)
+
+// A Scratch is a directory with a random name for what is made and then placed
+// beside it. While it is used its marker is locked; by that and by the marker's
+// content what a killed process has left is told from everything else.
+type Scratch struct {
+	Dir  string   // fixed
+	lock *os.File // fixed
+}
+
+// NewScratch makes a scratch directory in a directory. It removes what killed
+// processes have left of theirs there, as far as that can be had.
+func NewScratch(parent string) (*Scratch, error) {
+	sweep(parent)
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	s := &Scratch{Dir: filepath.Join(parent, scratchPrefix+hex.EncodeToString(random[:]))}
+	if err := Mkdir(s.Dir); err != nil {
+		return nil, err
+	}
+	f, err := Create(filepath.Join(s.Dir, scratchMarker))
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(s.Dir))
+	}
+	s.lock = f
+	// Locked before it says what it is: a sweep leaves it alone until then.
+	err = lock(f)
+	if errors.Is(err, errUnsupported) {
+		err = nil
+	}
+	if err == nil {
+		_, err = f.WriteString(scratchContent)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close removes the directory with everything that is in it.
+func (s *Scratch) Close() error {
+	entries, err := os.ReadDir(s.Dir)
+	errs := []error{err}
+	for _, e := range entries {
+		if e.Name() != scratchMarker { // which is the last, so that a crash leaves what is known
+			errs = append(errs, os.RemoveAll(filepath.Join(s.Dir, e.Name())))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return errors.Join(err, s.lock.Close())
+	}
+	// Windows removes no file that is open.
+	return errors.Join(s.lock.Close(), os.Remove(filepath.Join(s.Dir, scratchMarker)), os.Remove(s.Dir))
+}
+
+// sweep removes the scratch directories of processes that are no more.
+func sweep(parent string) {
+	entries, _ := os.ReadDir(parent) // what cannot be read is not swept
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), scratchPrefix) {
+			if s := abandoned(filepath.Join(parent, e.Name())); s != nil {
+				_ = s.Close() // the next sweep tries again
+			}
+		}
+	}
+}
+
+// abandoned takes over a scratch directory whose owner is no more, or returns
+// nil.
+func abandoned(dir string) *Scratch {
+	name := filepath.Join(dir, scratchMarker)
+	named, err := os.Lstat(name)
+	if err != nil || !named.Mode().IsRegular() || named.Size() != int64(len(scratchContent)) {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil
+	}
+	content := make([]byte, len(scratchContent))
+	opened, err := f.Stat()
+	ours := err == nil && os.SameFile(named, opened) && lock(f) == nil
+	if ours {
+		_, err = f.ReadAt(content, 0)
+		ours = err == nil && string(content) == scratchContent
+	}
+	if ours { // it may have been removed, by its owner or another sweep, before it was locked
+		named, err = os.Lstat(name)
+		ours = err == nil && os.SameFile(named, opened)
+	}
+	if !ours {
+		_ = f.Close()
+		return nil
+	}
+	return &Scratch{Dir: dir, lock: f}
+}
+
+// Place gives a file or directory in the scratch directory its place and makes
+// that durable; see [RenameNew]. When it fails there is nothing of the new
+// name that was not there before.
+func (s *Scratch) Place(name, target string) error {
+	name = filepath.Join(s.Dir, name)
+	if err := RenameNew(name, target); err != nil {
+		return err
+	}
+	if err := SyncDir(filepath.Dir(target)); err != nil {
+		return errors.Join(err, RenameNew(target, name))
+	}
+	return nil
+}
