@@ -21,10 +21,16 @@ var errImported = errors.New("dog: object was imported")
 
 // Backup writes a copy of the store into a directory, which must not exist, while everything goes on. The copy has all that
 // was committed before the call, and of each object a state in which it has been; it is opened like the original. It is
-// complete and durable when Backup returns nil.
+// complete and durable when Backup returns nil; otherwise there is no such directory. Like the store's own, the copy's
+// files may be read by nobody else.
+//
+// The copy is made beside dir, in a directory named ".dog-" and a random number, and placed by one step at the end, which
+// fails when there is something of that name by then: of several backups to one name one succeeds. What a killed process
+// has left of such directories the next backup or export beside it removes, and nothing else.
 //
 // In a handler Backup gives up the turn. Errors: [ErrNoStore], [ErrNotRunning], [ErrShutdown], [ErrStoreFull],
-// [ErrStoreFailed], those of the file system, [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's end.
+// [ErrStoreFailed], those of the file system ([fs.ErrExist]; [fs.ErrInvalid] when dir lies in a data directory, or in
+// another backup), [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's end.
 func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 	if rt == nil || rt.ctx == nil {
 		return ErrNotRunning

@@ -490,4 +490,20 @@ var (
 
 	// ErrStoreCorrupt: stored data is damaged.
 	ErrStoreCorrupt = store.ErrCorrupt
+
+	// ErrStoreTooNew: the data directory, or the file to be imported, was
+	// written by a later version of the library. Nothing is wrong with it, and
+	// nothing has been changed. Go back to that version, or to a backup that
+	// this one has made.
+	ErrStoreTooNew = store.ErrTooNew
+
+	// ErrStoreForeign: the data directory has files of something else, which a
+	// store would overwrite. Nothing has been changed. Name another directory.
+	ErrStoreForeign = store.ErrForeign
+
+	// ErrStoreGone: the data directory was removed, replaced, renamed or
+	// unmounted while the runtime had it open. It is [ErrStoreFailed] as well:
+	// what has not been acknowledged by then is lost, and nothing more is
+	// stored.
+	ErrStoreGone = store.ErrGone
 )

@@ -28,7 +28,11 @@ const defaultOpenDatabases = 2000
 
 // Options say where the data is, and what it may take. A limit of 0 means its default.
 type Options struct {
-	// Dir is the directory. It is made when it does not exist. Nothing else may be kept in it.
+	// Dir is the directory. It is made when it does not exist, with rights for
+	// nobody else (0700, files 0600), whatever the umask. Nothing else may be
+	// kept in it: what is the store's own is narrowed to these rights whenever
+	// it is opened, and the directory as well unless it has other files. A
+	// directory that has files which a store would overwrite is refused.
 	Dir string
 	// Cache is the memory for what was read, in bytes. The default is 64 MiB. About as much again goes to what has not reached its
 	// place on the disk yet.
@@ -49,8 +53,10 @@ type Options struct {
 	OpenDatabases int
 }
 
-// At keeps the data in a directory. dog.New opens it and says what is wrong with it: dog.ErrStoreLocked when another runtime has
-// it, in this process or another one, dog.ErrStoreFull, dog.ErrStoreCorrupt, errors of the file system.
+// At keeps the data in a directory. dog.New opens it and says what is wrong
+// with it: dog.ErrStoreLocked when another runtime has it, in this process or
+// another one, dog.ErrStoreFull, dog.ErrStoreCorrupt, dog.ErrStoreTooNew,
+// dog.ErrStoreForeign, errors of the file system.
 func At(dir string) store.Store { return With(Options{Dir: dir}) }
 
 // With is At with options.

@@ -60,8 +60,8 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	if c.FS == nil {
-		c.FS = vfs.Default
+	if c.FS == nil || c.FS == vfs.Default {
+		c.FS = private{vfs.Default}
 	}
 	if c.Cache <= 0 {
 		c.Cache = defaultCache
@@ -77,7 +77,7 @@ type Engine struct {
 	cfg   Config       // fixed
 	log   *slog.Logger // fixed
 	db    *pebble.DB   // fixed
-	lock  *pebble.Lock // fixed
+	dir   *directory   // fixed
 	fs    *freezer     // fixed
 	space *space       // fixed
 	meter meter        // fixed
@@ -95,7 +95,7 @@ type Engine struct {
 	inspect atomic.Bool   // whether Pebble falls behind has to be found out anew
 	flushed chan struct{} // closed when the flusher has ended
 	work    sync.WaitGroup
-	backups sync.Mutex // held by who makes a backup
+	backups chan struct{} // of capacity 1; has a token while a backup is made
 
 	// mu is never held in calls to pebble, the file system or callbacks: a file operation that fails takes it, and Pebble may hold
 	// any of its own locks by then.
@@ -127,7 +127,8 @@ var (
 )
 
 // Open opens the engine. The directory stays locked until Close. Errors:
-// store.ErrLocked, store.ErrCorrupt, store.ErrFull, those of the file system.
+// store.ErrLocked, store.ErrCorrupt, store.ErrTooNew, store.ErrForeign,
+// store.ErrFull, those of the file system.
 func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	if log == nil {
@@ -139,6 +140,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 		wake:    make(chan struct{}, 1),
 		flushed: make(chan struct{}),
 		tidying: make(chan struct{}, 1),
+		backups: make(chan struct{}, 1),
 	}
 	e.tell.L = &e.mu
 	if err := e.open(cfg); err != nil {
@@ -146,6 +148,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	}
 	e.snapshot = e.db.NewSnapshot()
 	e.fs.onFailure(e.fail)
+	e.fs.watch(e.dir.check)
 	e.work.Go(e.flush)
 	e.work.Go(e.tellAll)
 	e.work.Go(e.tidy)

@@ -34,6 +34,8 @@ type freezer struct {
 	frozen atomic.Bool   // whether cause is set
 	broken chan struct{} // closed when cause is set
 
+	check atomic.Pointer[func() error] // whether the directory is there
+
 	opened atomic.Bool   // whether the database has been opened
 	memory *vfs.MemFS    // fixed: the tables that were made after a failure, before that
 	thawed chan struct{} // closed by thaw
@@ -56,6 +58,20 @@ func (z *freezer) onFailure(failed func(error)) {
 	z.mu.Unlock()
 	if cause != nil {
 		failed(cause)
+	}
+}
+
+// watch has check called before files are made, renamed or removed, and by
+// look. When it returns an error, that is a failure: the names may be those of
+// somebody else's files by now.
+func (z *freezer) watch(check func() error) { z.check.Store(&check) }
+
+// look fails when the directory is not there any more.
+func (z *freezer) look() {
+	if check := z.check.Load(); check != nil && !z.frozen.Load() {
+		if err := (*check)(); err != nil {
+			z.fail(err)
+		}
 	}
 }
 
@@ -100,6 +116,7 @@ func (z *freezer) change(name string, run func() error) error {
 	if !z.guards(name) {
 		return run()
 	}
+	z.look()
 	if z.frozen.Load() {
 		return nil
 	}
@@ -116,6 +133,7 @@ func (z *freezer) make(name string, run func() (vfs.File, error)) (vfs.File, err
 	if !z.guards(name) {
 		return run()
 	}
+	z.look()
 	if !z.frozen.Load() {
 		f, err := run()
 		if err == nil {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"syscall"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/godurable/dog/internal/osfile"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -27,20 +27,21 @@ func (e *Engine) open(cfg Config) (err error) {
 	if err := roomToOpen(cfg.FS, cfg.Dir, cfg.MinFree); err != nil {
 		return err
 	}
-	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
+	if e.dir, err = openDirectory(cfg.FS, cfg.Dir, e.log); err != nil {
 		return asFull(err)
 	}
-	if cfg.Dir, err = resolve(cfg.FS, cfg.Dir); err != nil {
-		return err
-	}
-	if e.lock, err = pebble.LockDirectory(cfg.Dir, cfg.FS); err != nil {
-		return asFull(lockError(err))
-	}
+	cfg.Dir = e.dir.name
 	e.cfg = cfg
 	e.fs = newFreezer(cfg.FS, cfg.Dir, min(cfg.Memtable/16, mostAhead))
 	e.space = newSpace(cfg.FS, cfg.Dir, cfg.MinFree, e)
 	e.meter = meter{fs: cfg.FS, dir: cfg.Dir}
 	err = e.openPebble()
+	if err == nil && e.fs.err() == nil {
+		if err = e.dir.complete(); err != nil {
+			e.fs.thaw()
+			err = errors.Join(err, e.db.Close())
+		}
+	}
 	if failure := e.fs.err(); failure != nil {
 		// To Pebble most of what failed seemed to succeed.
 		if err == nil {
@@ -50,26 +51,32 @@ func (e *Engine) open(cfg Config) (err error) {
 		err = errors.Join(failure, err)
 	}
 	if err != nil {
-		return errors.Join(err, e.lock.Close())
+		return errors.Join(err, e.dir.Close())
 	}
 	return nil
 }
 
-// openPebble opens the database. Pebble panics on some kinds of damage. A database of a later version of Pebble counts as
-// damaged.
+// openPebble opens the database. Pebble panics on some kinds of damage.
 func (e *Engine) openPebble() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v", store.ErrCorrupt, r)
 		}
 	}()
-	found, err := pebble.Peek(e.cfg.Dir, e.cfg.FS)
-	if err == nil {
-		e.db, err = pebble.Open(e.cfg.Dir, e.options())
+	if !e.dir.new {
+		end, err := checkLog(e.cfg.FS, e.cfg.Dir)
+		if err != nil {
+			return err
+		}
+		if end.lost > 0 {
+			e.log.Warn("a crash has cut off more of the log than a record that was being written",
+				"log", end.name, "from", end.at, "bytes", end.lost)
+		}
 	}
+	e.db, err = pebble.Open(e.cfg.Dir, e.options())
 	if err == nil {
 		e.fs.open()
-		if !found.Exists {
+		if e.dir.new {
 			err = e.beginLatest()
 		}
 	}
@@ -109,8 +116,8 @@ func (e *Engine) options() *pebble.Options {
 	rotated := func() { e.inspect.Store(true) }
 	opts := &pebble.Options{
 		FS:                 e.fs,
-		Lock:               e.lock,
-		FormatMajorVersion: pebble.FormatNewest,
+		Lock:               e.dir.pebble,
+		FormatMajorVersion: format,
 		CacheSize:          e.cfg.Cache,
 		MemTableSize:       e.cfg.Memtable,
 		// What a compaction needs for a while has to fit into the reserve.
@@ -150,18 +157,10 @@ func resolve(fsys vfs.FS, dir string) (string, error) {
 	if dir == "" {
 		return "", errors.New("dog: no data directory")
 	}
-	if vfs.Root(fsys) != vfs.Default {
+	if !isOS(fsys) {
 		return fsys.PathJoin(dir), nil
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return dir, nil
-	}
-	return real, err
+	return osfile.Resolve(dir)
 }
 
 // makeDir makes a directory and its parents, and makes that durable.
@@ -173,7 +172,7 @@ func makeDir(fsys vfs.FS, dir string) error {
 	if err := makeDir(fsys, parent); err != nil {
 		return err
 	}
-	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+	if err := fsys.MkdirAll(dir, osfile.DirMode); err != nil {
 		return err
 	}
 	return syncDir(fsys, parent)

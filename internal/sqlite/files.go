@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,40 +13,51 @@ import (
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
+	"github.com/godurable/dog/internal/osfile"
 	"github.com/godurable/dog/internal/store"
 )
 
 // Export writes the database in pages, and tables besides, to a file that does not exist yet. The file is complete and durable
-// when Export returns nil; else there is none. Errors: [fs.ErrExist], those of the file system, of pages and of the tables' rows,
-// and [store.ErrCorrupt] when the database is damaged.
+// when Export returns nil; else there is none. It is made in a scratch directory beside it and placed by one step, so that of
+// several exports to one name one succeeds. Errors: [fs.ErrExist], [fs.ErrInvalid] when the file would lie in the directory of
+// a store, those of the file system, of pages and of the tables' rows, and [store.ErrCorrupt] when the database is damaged.
 func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err error) {
-	if _, err := os.Lstat(file); err == nil {
-		return fmt.Errorf("dog: export: %w", &fs.PathError{Op: "create", Path: file, Err: fs.ErrExist})
-	}
-	dir := filepath.Dir(file)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*")
-	if err != nil {
-		return fmt.Errorf("dog: export: %w", err)
-	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(f.Name())
 			err = fmt.Errorf("dog: export: %w", err)
 		}
 	}()
+	target, err := osfile.Target(file)
+	if err != nil {
+		return err
+	}
+	scratch, err := osfile.NewScratch(filepath.Dir(target))
+	if err != nil {
+		return err
+	}
+	const name = "database"
+	err = writeDatabase(filepath.Join(scratch.Dir, name), pages, tables)
+	if err == nil {
+		err = scratch.Place(name, target)
+	}
+	if removed := scratch.Close(); err != nil { // else the file is there, and the next export removes what is left
+		err = errors.Join(err, removed)
+	}
+	return err
+}
+
+func writeDatabase(file string, pages store.Pages, tables []store.Table) error {
+	f, err := osfile.Create(file)
+	if err != nil {
+		return err
+	}
 	if err := errors.Join(writePages(f, pages), f.Close()); err != nil {
 		return err
 	}
-	if err := complete(f.Name(), tables); err != nil {
+	if err := complete(file, tables); err != nil {
 		return err
 	}
-	if err := syncFile(f.Name()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return err
-	}
-	return syncFile(dir)
+	return syncFile(file)
 }
 
 func writePages(f io.Writer, pages store.Pages) error {
@@ -313,7 +323,7 @@ func query(db *sqlite3.Conn, text string, each func([]any) error) error {
 	return s.Err()
 }
 
-// syncFile makes a file or a directory durable.
+// syncFile makes a file durable.
 func syncFile(name string) (err error) {
 	f, err := os.Open(name)
 	if err != nil {

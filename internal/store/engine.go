@@ -21,6 +21,16 @@ var (
 	ErrLocked = errors.New("dog: data directory is in use")
 	// ErrCorrupt: what is stored is damaged.
 	ErrCorrupt = errors.New("dog: stored data is damaged")
+	// ErrTooNew: the store, or the exported file, was written by a later
+	// version. Nothing is wrong with it, and nothing has been changed. Use
+	// that version, or what this one has written: a backup, another export.
+	ErrTooNew = errors.New("dog: written by a later version, which has to be used to read it")
+	// ErrForeign: the directory has files of something else, which a store
+	// would overwrite. Nothing has been changed. Name another directory.
+	ErrForeign = errors.New("dog: the directory is not that of a store, and not free for one")
+	// ErrGone: the data directory has been removed, replaced, renamed or
+	// unmounted while the store was open. It comes with ErrFailed.
+	ErrGone = errors.New("dog: the data directory is gone")
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("dog: store is closed")
 )
@@ -92,7 +102,8 @@ type EngineStats struct {
 
 // A Store opens an engine. It is what dog.Options.Store holds.
 type Store interface {
-	// OpenEngine opens it. Errors: ErrLocked, ErrFull, ErrCorrupt, those of the file system.
+	// OpenEngine opens it. Errors: ErrLocked, ErrFull, ErrCorrupt, ErrTooNew,
+	// ErrForeign, those of the file system.
 	OpenEngine(log *slog.Logger) (Engine, error)
 }
 

@@ -7,6 +7,12 @@ import (
 	"slices"
 )
 
+// Layout is the version of everything below, of what the values say, and of the
+// format of the engine's files. Any change that an earlier version would not
+// read rightly makes it greater, and comes with code that reads the earlier
+// ones; see CONTRIBUTING.md.
+const Layout = 1
+
 // Everything lies in one key space:
 //
 //	o <base> <space> <key>             what objects keep

@@ -1,0 +1,195 @@
+package pebblekv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/godurable/dog/internal/osfile"
+	"github.com/godurable/dog/internal/store"
+)
+
+// Backup implements store.Engine. The copy is made in a scratch directory
+// beside dir and then placed, in one step that fails when there is something
+// of that name by then; parents that do not exist are made. The copy shares
+// files with the store where the file system can, so it is quick and takes
+// little space at first. Only one backup is made at a time. ctx is looked at
+// before and after the copy is made.
+func (e *Engine) Backup(ctx context.Context, dir string) error {
+	select {
+	case e.backups <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-e.backups }()
+	if err := e.backup(ctx, dir); err != nil {
+		return fmt.Errorf("backing the store up to %s: %w", dir, err)
+	}
+	return nil
+}
+
+func (e *Engine) backup(ctx context.Context, dir string) error {
+	fsys := e.cfg.FS
+	if err := errors.Join(ctx.Err(), e.failure()); err != nil {
+		return err
+	}
+	dir, err := e.target(dir)
+	if err != nil {
+		return err
+	}
+	if err := makeDir(fsys, fsys.PathDir(dir)); err != nil {
+		return err
+	}
+	s, err := newScratch(fsys, fsys.PathDir(dir))
+	if err != nil {
+		return err
+	}
+	err = e.copyTo(ctx, fsys.PathJoin(s.dir(), "store"))
+	if err == nil {
+		err = s.place("store", dir)
+	}
+	if removed := s.close(); err == nil && removed != nil {
+		e.log.Warn("removing what a backup has left", "error", removed)
+	} else {
+		err = errors.Join(err, removed)
+	}
+	return err
+}
+
+// target returns the full name of a directory that is to be made.
+func (e *Engine) target(dir string) (string, error) {
+	fsys := e.cfg.FS
+	if isOS(fsys) {
+		return osfile.Target(dir)
+	}
+	dir, err := resolve(fsys, dir)
+	if err != nil {
+		return "", err
+	}
+	if e.fs.guards(dir) {
+		return "", fmt.Errorf("%w: the data directory itself", fs.ErrInvalid)
+	}
+	return dir, absent(fsys, dir)
+}
+
+func absent(fsys vfs.FS, name string) error {
+	if _, err := fsys.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist})
+	}
+	return nil
+}
+
+// copies is how often a log is copied that is written over meanwhile.
+const copies = 3
+
+// copyTo makes a complete store.
+func (e *Engine) copyTo(ctx context.Context, dir string) error {
+	fsys := e.cfg.FS
+	for attempt := 1; ; attempt++ {
+		err := e.checkpoint(ctx, dir)
+		if err != nil {
+			return err
+		}
+		err = closeLog(fsys, dir)
+		if err == nil {
+			break
+		}
+		// The log's file may be one used before, so that the copy has the end of an older state and the middle of a later one.
+		if !errors.Is(err, store.ErrCorrupt) || attempt == copies {
+			return err
+		}
+		if err := fsys.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	d := &directory{fs: fsys, name: dir}
+	return d.write(mark{About: about, Layout: store.Layout, Complete: true})
+}
+
+// checkpoint has Pebble copy its files. Pebble panics when it cannot make an
+// entry of the copy's directory durable.
+func (e *Engine) checkpoint(ctx context.Context, dir string) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			failed, ok := r.(error)
+			if !ok {
+				failed = fmt.Errorf("%v", r)
+			}
+			err = failed
+		}
+	}()
+	if err := e.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return readError(err)
+	}
+	// After a failure the log on disk may lack commits that the store has in memory.
+	return errors.Join(ctx.Err(), e.failure())
+}
+
+// A scratch is a directory for what is made and then placed beside it.
+type scratch interface {
+	dir() string
+	place(name, target string) error
+	close() error
+}
+
+func newScratch(fsys vfs.FS, parent string) (scratch, error) {
+	if isOS(fsys) {
+		s, err := osfile.NewScratch(parent)
+		return osScratch{s}, err
+	}
+	s := memScratch{fsys, fsys.PathJoin(parent, memScratchPrefix+fmt.Sprintf("%x", rand.Uint64()))}
+	return s, s.make(parent)
+}
+
+type osScratch struct{ *osfile.Scratch }
+
+func (s osScratch) dir() string                     { return s.Dir }
+func (s osScratch) place(name, target string) error { return s.Place(name, target) }
+func (s osScratch) close() error                    { return s.Close() }
+
+// memScratch is that of a file system in memory, which nobody else uses.
+type memScratch struct {
+	fs   vfs.FS
+	name string
+}
+
+const memScratchPrefix = ".dog-"
+
+func (s memScratch) make(parent string) error {
+	names, err := s.fs.List(parent)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, memScratchPrefix) { // of a backup that was cut short
+			if err := s.fs.RemoveAll(s.fs.PathJoin(parent, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return makeDir(s.fs, s.name)
+}
+
+func (s memScratch) dir() string { return s.name }
+
+func (s memScratch) place(name, target string) error {
+	if err := absent(s.fs, target); err != nil {
+		return err
+	}
+	name = s.fs.PathJoin(s.name, name)
+	if err := s.fs.Rename(name, target); err != nil {
+		return err
+	}
+	if err := syncDir(s.fs, s.fs.PathDir(target)); err != nil {
+		return errors.Join(err, s.fs.Rename(target, name))
+	}
+	return nil
+}
+
+func (s memScratch) close() error { return s.fs.RemoveAll(s.name) }

@@ -1,0 +1,289 @@
+package pebblekv
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"regexp"
+	"strconv"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
+
+	"github.com/godurable/dog/internal/osfile"
+	"github.com/godurable/dog/internal/store"
+)
+
+// format is the format of Pebble's files. An update of Pebble does not change
+// it: a later one comes with a later store.Layout.
+const format = pebble.FormatValueSeparation
+
+// markerName is the file that says what a directory is.
+const markerName = osfile.StoreMarker
+
+// A mark is the content of the marker.
+type mark struct {
+	About    string `json:"about"`
+	Layout   int    `json:"layout"`   // see store.Layout
+	Complete bool   `json:"complete"` // making the store has come to its end
+}
+
+const about = "The directory of a store of github.com/godurable/dog. It belongs to the program that has it open."
+
+// A directory is that of a store, locked.
+type directory struct {
+	fs     vfs.FS       // fixed
+	name   string       // fixed
+	lock   *os.File     // of the operating system; nil on other file systems. fixed
+	pebble *pebble.Lock // fixed
+	new    bool         // there is no store in it yet. fixed
+	marker fs.FileInfo  // nil until complete, which is called before others use the directory
+}
+
+// openDirectory makes the directory where there is none, and locks it. It
+// changes nothing in one that is locked, of a later version, damaged, or
+// somebody else's.
+func openDirectory(fsys vfs.FS, name string, log *slog.Logger) (d *directory, err error) {
+	if name, err = resolve(fsys, name); err != nil {
+		return nil, err
+	}
+	if err := makeDir(fsys, name); err != nil {
+		return nil, err
+	}
+	d = &directory{fs: fsys, name: name}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if isOS(fsys) {
+		if d.lock, err = osfile.Lock(name); errors.Is(err, osfile.ErrLocked) {
+			return d, store.ErrLocked
+		} else if err != nil {
+			return d, err
+		}
+	}
+	names, err := fsys.List(name)
+	if err != nil {
+		return d, err
+	}
+	if err := d.examine(names); err != nil {
+		return d, err
+	}
+	if d.pebble, err = pebble.LockDirectory(name, fsys); err != nil {
+		return d, lockError(err)
+	}
+	if isOS(fsys) {
+		d.narrow(names, log)
+	}
+	if d.new {
+		return d, d.write(mark{About: about, Layout: store.Layout})
+	}
+	return d, nil
+}
+
+// pebbleNames are names that Pebble takes for its own: it reads, overwrites and
+// removes such files.
+var pebbleNames = regexp.MustCompile(`^(CURRENT.*|MANIFEST-.*|OPTIONS-.*|REMOTE-OBJ-CATALOG-.*|marker\..*|.*\.dbtmp|\d+(-\d+)?\.(log|sst|blob))$`)
+
+// ourNames are those of the other files of a store.
+var ourNames = regexp.MustCompile(`^(LOCK|dog\.(store|clean)(\.new)?)$`)
+
+// examine finds out what is in the directory.
+func (d *directory) examine(names []string) error {
+	m, found, err := d.read()
+	if err != nil {
+		return err
+	}
+	if !found || !m.Complete {
+		d.new = true
+	}
+	if !found {
+		for _, name := range names {
+			if pebbleNames.MatchString(name) || name == "LOCK" && d.size(name) > 0 {
+				return fmt.Errorf("%w: it has no %s, but %s", store.ErrForeign, markerName, name)
+			}
+		}
+		return nil
+	}
+	if m.Layout > store.Layout {
+		return fmt.Errorf("%w: layout %d, and this one knows %d", store.ErrTooNew, m.Layout, store.Layout)
+	}
+	value, err := atomicfs.ReadMarker(d.fs, d.name, "format-version")
+	if err != nil {
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	if value == "" && d.new {
+		return nil
+	}
+	version, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: the version of the files is %q", store.ErrCorrupt, value)
+	}
+	if version > uint64(format) {
+		return fmt.Errorf("%w: files of version %d, and this one knows %d", store.ErrTooNew, version, format)
+	}
+	if d.new {
+		return nil
+	}
+	// Pebble makes an empty store where it does not find what it looks for, and removes the rest.
+	found, err = d.hasManifest(names)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: files are missing: empty ones are part of a store, too", store.ErrCorrupt)
+	}
+	return err
+}
+
+// hasManifest reports whether the list of the store's files is there.
+func (d *directory) hasManifest(names []string) (bool, error) {
+	manifest, err := atomicfs.ReadMarker(d.fs, d.name, "manifest")
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	found, logs := false, false
+	for _, name := range names {
+		found = found || manifest != "" && name == manifest
+		logs = logs || logName.MatchString(name)
+	}
+	return found && logs, nil
+}
+
+// size returns the size of a file, which need not exist.
+func (d *directory) size(name string) int64 {
+	info, err := d.fs.Stat(d.path(name))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func (d *directory) path(name string) string { return d.fs.PathJoin(d.name, name) }
+
+// read returns what the marker says.
+func (d *directory) read() (m mark, found bool, err error) {
+	f, err := d.fs.Open(d.path(markerName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, err
+	}
+	content, err := io.ReadAll(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return m, false, err
+	}
+	if err := json.Unmarshal(content, &m); err != nil || m.Layout < 1 {
+		return m, false, fmt.Errorf("%w: %s says %q", store.ErrCorrupt, markerName, content)
+	}
+	return m, true, nil
+}
+
+// write writes the marker.
+func (d *directory) write(m mark) error {
+	content, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return writeFile(d.fs, d.name, markerName, append(content, '\n'))
+}
+
+// writeFile replaces a file in a directory by one with another content, and
+// makes that durable.
+func writeFile(fsys vfs.FS, dir, name string, content []byte) error {
+	name = fsys.PathJoin(dir, name)
+	f, err := fsys.Create(name+".new", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return syncDir(fsys, dir)
+}
+
+// complete notes that the store has been made. From now on check works.
+func (d *directory) complete() (err error) {
+	if d.new {
+		if err := d.write(mark{About: about, Layout: store.Layout, Complete: true}); err != nil {
+			return err
+		}
+	}
+	d.marker, err = d.stat()
+	return err
+}
+
+// stat returns the marker's file.
+func (d *directory) stat() (fs.FileInfo, error) {
+	if d.lock != nil {
+		return os.Stat(d.path(markerName)) // os.SameFile knows no others
+	}
+	return d.fs.Stat(d.path(markerName))
+}
+
+// check returns an error when the directory is not the one any more that was
+// opened: what is written is lost then.
+func (d *directory) check() error {
+	if d.marker == nil {
+		return nil
+	}
+	info, err := d.stat()
+	if err == nil && (d.lock == nil || os.SameFile(info, d.marker)) {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("there is another one in its place")
+	}
+	return fmt.Errorf("%w: %s: %w", store.ErrGone, d.name, err)
+}
+
+// Close unlocks the directory.
+func (d *directory) Close() error {
+	var errs []error
+	if d.pebble != nil {
+		errs = append(errs, d.pebble.Close())
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// narrow takes rights from others. A directory that has other files as well is
+// left as it is, since it may be another's.
+func (d *directory) narrow(names []string, log *slog.Logger) {
+	all := true
+	var failed error
+	for _, name := range names {
+		if !pebbleNames.MatchString(name) && !ourNames.MatchString(name) {
+			all = false
+			continue
+		}
+		failed = errors.Join(failed, narrow(d.path(name)))
+	}
+	if all {
+		failed = errors.Join(failed, narrow(d.name))
+	}
+	if failed != nil {
+		log.Warn("others on this machine may read the store", "error", failed)
+	}
+}
+
+func narrow(name string) error {
+	info, err := os.Lstat(name)
+	if err != nil || info.Mode().Perm()&^osfile.DirMode == 0 || !info.Mode().IsRegular() && !info.IsDir() {
+		return err
+	}
+	return os.Chmod(name, info.Mode()&^0o077)
+}

@@ -1,0 +1,248 @@
+package pebblekv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/record"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/wal"
+
+	"github.com/godurable/dog/internal/store"
+)
+
+// Pebble reads its newest log up to the first record that it cannot read, and
+// takes that for where a crash has cut it off, unless a record from a later
+// block of 32 KiB proves the contrary. Here more is known: a store that was
+// closed says so, and records behind the cut, also in its own block, say what
+// was lost.
+
+// noteName is the file that names the log which was complete when the store
+// was closed. It stays true until that log is no more.
+const noteName = "dog.clean"
+
+var logName = regexp.MustCompile(`^\d+\.log$`)
+
+// What a log is made of: records, of chunks that lie in blocks.
+const (
+	blockSize   = 32 << 10
+	headerSize  = 19 // checksum 4, length 2, kind 1, log number 4, offset synced before 8
+	trailerSize = 11 // a header without checksum, length and offset, of the next log number
+	trailerKind = 5
+
+	fullChunk = 9 // kinds
+	firstOne  = 10
+	lastChunk = 12
+)
+
+// A logEnd says how the newest log ends.
+type logEnd struct {
+	name   string
+	number uint32 // the lower half
+	at     int64  // where the next chunk would begin, behind the last record that can be read
+	room   int64  // bytes before that which are zero since no chunk fits into them
+	closed bool   // there it says that it ends
+	eof    bool   // there the file ends
+	lost   int64  // bytes up to the end of the last whole record behind the cut; 0: there is none
+	proved bool   // what is behind the cut had been synced
+}
+
+// readLog finds out how the newest log in a directory ends.
+func readLog(fsys vfs.FS, dir string) (end logEnd, err error) {
+	logs, err := wal.Scan(wal.Dir{FS: fsys, Dirname: dir})
+	if err != nil {
+		return end, err
+	}
+	if len(logs) == 0 {
+		return end, fmt.Errorf("%w: there is no log", store.ErrCorrupt)
+	}
+	last := logs[len(logs)-1]
+	_, path := last.SegmentLocation(last.NumSegments() - 1)
+	end.name, end.number = fsys.PathBase(path), uint32(last.Num)
+	r := last.OpenForRead()
+	for err == nil {
+		var offset wal.Offset
+		_, offset, err = r.NextRecord()
+		end.at = offset.Physical
+	}
+	closed := r.Close()
+	switch {
+	case closed != nil:
+		return end, closed
+	case errors.Is(err, io.EOF):
+	case errors.Is(err, record.ErrUnexpectedEOF):
+	case errors.Is(err, record.ErrInvalidChunk), errors.Is(err, record.ErrZeroedChunk):
+		end.proved = true
+	default:
+		return end, err
+	}
+	f, err := fsys.Open(path)
+	if err != nil {
+		return end, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return end, end.look(f)
+}
+
+// look reads what is behind the last record.
+func (end *logEnd) look(f io.ReaderAt) error {
+	if room := blockSize - end.at%blockSize; room < headerSize {
+		end.at, end.room = end.at+room, room
+	}
+	bad := int64(-1) // where the first chunk is that cannot be read
+	block := make([]byte, blockSize)
+	for start := end.at / blockSize * blockSize; ; start += blockSize {
+		n, err := f.ReadAt(block, start)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		b := block[:n]
+		i := int(max(end.at-start, 0))
+		if start+int64(i) == end.at {
+			end.eof = i >= n
+			if end.closed = end.isTrailer(b[min(i, n):]); end.closed || end.eof {
+				return nil
+			}
+		}
+		for i < n {
+			size, synced, whole := end.chunk(b[i:])
+			switch {
+			case size == 0 && bad < 0:
+				if n-i >= headerSize || n < blockSize {
+					bad = start + int64(i)
+				}
+				i++
+			case size == 0:
+				i++
+			default:
+				if bad >= 0 && whole {
+					end.lost = start + int64(i+size) - end.at
+				}
+				end.proved = end.proved || bad >= 0 && synced > uint64(bad)
+				i += size
+			}
+		}
+		if n < blockSize {
+			return nil
+		}
+	}
+}
+
+// isTrailer reports whether b begins with what ends a log.
+func (end *logEnd) isTrailer(b []byte) bool {
+	return len(b) >= trailerSize && string(b[:trailerSize]) == string(end.trailer())
+}
+
+func (end *logEnd) trailer() []byte {
+	return binary.LittleEndian.AppendUint32([]byte{0, 0, 0, 0, 0, 0, trailerKind}, end.number+1)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// chunk returns the size of the chunk that b begins with, 0 when it is none of
+// this log, up to where the log had been synced before, and whether a record
+// ends with it.
+func (end *logEnd) chunk(b []byte) (size int, synced uint64, last bool) {
+	if len(b) < headerSize || b[6] < fullChunk || b[6] > lastChunk || binary.LittleEndian.Uint32(b[7:]) != end.number {
+		return 0, 0, false
+	}
+	size = headerSize + int(binary.LittleEndian.Uint16(b[4:]))
+	if size > len(b) {
+		return 0, 0, false
+	}
+	sum := crc32.Checksum(b[6:size], castagnoli)
+	if binary.LittleEndian.Uint32(b) != (sum>>15|sum<<17)+0xa282ead8 {
+		return 0, 0, false
+	}
+	return size, binary.LittleEndian.Uint64(b[11:]), b[6] == fullChunk || b[6] == lastChunk
+}
+
+// checkLog returns store.ErrCorrupt when the newest log has lost what may have
+// been told durable. Otherwise it returns how many bytes of whole records a
+// crash has cut off.
+func checkLog(fsys vfs.FS, dir string) (cut logEnd, err error) {
+	end, err := readLog(fsys, dir)
+	if err != nil {
+		return end, err
+	}
+	noted, err := readNote(fsys, dir)
+	if err != nil {
+		return end, err
+	}
+	switch {
+	case noted != "" && end.number < numberOf(noted):
+		return end, fmt.Errorf("%w: the log %s is missing", store.ErrCorrupt, noted)
+	case noted == end.name && !end.closed:
+		return end, fmt.Errorf("%w: the log %s was complete when the store was closed, and ends at byte %d now", store.ErrCorrupt, end.name, end.at)
+	case end.proved:
+		return end, fmt.Errorf("%w: the log %s cannot be read from byte %d on, behind which %d are whole", store.ErrCorrupt, end.name, end.at, end.lost)
+	}
+	return end, nil
+}
+
+func numberOf(log string) (number uint32) {
+	var n uint64
+	_, _ = fmt.Sscanf(log, "%d", &n) // it is logName
+	return uint32(n)
+}
+
+// readNote returns the name in the note, or "".
+func readNote(fsys vfs.FS, dir string) (string, error) {
+	f, err := fsys.Open(fsys.PathJoin(dir, noteName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	content, err := io.ReadAll(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", err
+	}
+	name, ended := strings.CutSuffix(string(content), "\n")
+	if !ended || !logName.MatchString(name) {
+		return "", fmt.Errorf("%w: %s says %q", store.ErrCorrupt, noteName, content)
+	}
+	return name, nil
+}
+
+// noteEnd notes that the newest log in a directory is complete.
+func noteEnd(fsys vfs.FS, dir string) error {
+	logs, err := wal.Scan(wal.Dir{FS: fsys, Dirname: dir})
+	if err != nil || len(logs) == 0 {
+		return err
+	}
+	_, path := logs[len(logs)-1].SegmentLocation(0)
+	return writeFile(fsys, dir, noteName, []byte(fsys.PathBase(path)+"\n"))
+}
+
+// closeLog ends the newest log in a directory, which may have been copied while
+// it was written, and notes that. The error is store.ErrCorrupt when its middle
+// is missing.
+func closeLog(fsys vfs.FS, dir string) (err error) {
+	end, err := readLog(fsys, dir)
+	if err != nil {
+		return err
+	}
+	if end.proved {
+		return fmt.Errorf("%w: the log %s cannot be read from byte %d on", store.ErrCorrupt, end.name, end.at)
+	}
+	f, err := fsys.OpenReadWrite(fsys.PathJoin(dir, end.name), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(append(make([]byte, end.room), end.trailer()...), end.at-end.room)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return noteEnd(fsys, dir)
+}
