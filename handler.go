@@ -15,9 +15,24 @@ import (
 // The place that the request takes on a replica is free again when Receive has returned, unless [Replica.Connect] passed it on
 // to a socket. A panic is answered with 500.
 //
+// w and r behave as those of net/http: statuses, lengths, trailers,
+// informational answers and [http.ResponseController] have the same effects and
+// errors. An invalid status is a panic of the handler. w is an [http.Hijacker]
+// where the connection can be taken over.
+//
 // r's context does not end when the client goes away (see [ClientGone]); it knows the [RequestID]. A body of up to 64 KiB whose
-// length the client gave has been read when Receive begins. Reading any other, and writing a long answer, waits for the client
-// and, as neither takes a context, keeps the turn: do both in [Await].
+// length the client gave has been read when Receive begins; one that is cut short is answered with 400. Reading any other body
+// waits for the client and, as it takes no context, keeps the turn: do it in [Await].
+//
+// An answer of up to a megabyte is written after the turn. A longer one is
+// written to the client while Receive runs. In [Await] its writes wait as long
+// as the client takes. With the turn they wait for ten seconds in all, then
+// they fail with [ErrSlowConsumer] and the answer is broken off.
+//
+// A panic of the ResponseWriter or of the body that a middleware has put in
+// front of the object is not the handler's: its writes and reads fail, what it
+// stores is kept, and the panic goes on from ServeHTTP when Receive has
+// returned.
 type Receiver interface {
 	Receive(w http.ResponseWriter, r *http.Request)
 }

@@ -1,10 +1,8 @@
 package dog
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"sync"
 
@@ -13,9 +11,10 @@ import (
 
 // arrival is what a request that reached an object brought along.
 type arrival struct {
-	visit  *visit // nil for a group
-	client context.Context
-	event  *turn.Event // in which Receive runs; nil until it does
+	visit  *visit          // nil for a group
+	client context.Context // done when the client has gone
+	remote string          // the client's address
+	event  *turn.Event     // in which Receive runs; nil until it does
 
 	stopping context.Context // the runtime's
 	asked    sync.Once       // sets the fields below
@@ -34,6 +33,22 @@ func arrivalOf(ctx context.Context) *arrival {
 	return &arrival{}
 }
 
+// arrivalBehind returns the request that somebody waits for with the event that
+// ctx belongs to: it brought the event about, or made the calls that did. It
+// returns nil when there is none, or when nobody waits, as with [Go].
+func arrivalBehind(ctx context.Context) *arrival {
+	a, ok := ctx.Value(arrivalKey{}).(*arrival)
+	if !ok || a.event == nil {
+		return nil
+	}
+	for e := turn.From(ctx); e != nil; e = e.Caller() {
+		if e == a.event {
+			return a
+		}
+	}
+	return nil
+}
+
 // RequestID returns the request id for which the request that Receive got was identified; "" in other handlers.
 func RequestID(ctx context.Context) string {
 	if v := arrivalOf(ctx).visit; v != nil {
@@ -47,6 +62,11 @@ func RequestID(ctx context.Context) string {
 // and streams: the request's own context does not end then, because a handler
 // goes on when its client goes away. It is nil, and so never closed, in other
 // handlers. Wait for it in [Await]. See [Stopping] for Shutdown alone.
+//
+// The client of a request that another handler makes or hands on, with its
+// context, has gone when that handler's event or context has ended, and when
+// the client has gone for whom the handler works, however many objects and
+// calls lie between.
 func ClientGone(ctx context.Context) <-chan struct{} {
 	if a := arrivalOf(ctx); a.client != nil {
 		return a.gone()
@@ -109,12 +129,22 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		WriteError(w, ErrNotLinked)
 		return
 	}
+	alien := new(foreign)
+	body, err := newInboundBody(r, alien)
+	if err != nil {
+		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		return
+	}
+	defer body.clean(a.ns.rt.opts.Logger)
 	var requestID string
 	var refused error
-	err := on(r.Context(), a, func(o *object) error {
+	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
 		err := o.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
-			requestID, refused = v.(Gateway).Identify(r.WithContext(ctx))
+			in := r.WithContext(ctx)
+			body.attach(in)
+			defer body.keep()
+			requestID, refused = v.(Gateway).Identify(in)
 			outcome = o.gate.Outcome()
 			return nil
 		})
@@ -123,6 +153,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		}
 		return err
 	})
+	alien.rethrow(a)
 	switch {
 	case err != nil:
 		WriteError(w, err)
@@ -140,7 +171,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		WriteError(w, err)
 		return
 	}
-	admission.serve(w, r, from)
+	admission.serve(w, body.rest(), from)
 }
 
 // serve takes a place on the replica and hands the request to its Receive.
@@ -157,7 +188,8 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Orig
 // receive runs Receive as an event of an object, in memory or not. v is nil unless it is a replica.
 func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin, v *visit) {
 	rt := to.runtime()
-	r, err := withBody(r)
+	answer := newResponse(rt, w)
+	body, err := newInboundBody(r, answer.alien)
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
@@ -166,11 +198,12 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 	if values == nil {
 		values = context.Background()
 	}
-	a := &arrival{visit: v, client: r.Context(), stopping: rt.stopping}
+	client, release := clientOf(r.Context())
+	defer release()
+	a := &arrival{visit: v, client: client, remote: r.RemoteAddr, stopping: rt.stopping}
 	defer a.over()
 	from.Values = context.WithValue(values, arrivalKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
-	answer := newResponse(rt, w)
 	err = on(r.Context(), to, func(o *object) error {
 		return o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
 			receiver, ok := value.(Receiver)
@@ -179,13 +212,18 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 				return nil
 			}
 			a.event = turn.From(ctx)
-			answer.gate = o.gate
+			answer.event, answer.gate = a.event, o.gate
 			defer func() { answer.outcome = o.gate.Outcome() }() // of what has been stored up to here, and no later
-			receiver.Receive(answer, r.WithContext(ctx))
+			in := r.WithContext(ctx)
+			body.attach(in)
+			defer body.keep()
+			receiver.Receive(answer.writer(r), in)
 			return nil
 		})
 	})
+	defer body.clean(rt.opts.Logger)
 	started, err := answer.finish(err)
+	answer.alien.rethrow(to)
 	switch {
 	case err == nil:
 	case started || err == http.ErrAbortHandler:
@@ -197,19 +235,26 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 	}
 }
 
-// maxBody bounds the bodies that are read before Receive begins.
-const maxBody = 64 << 10
-
-// withBody returns the request with its body in memory, if that is short: a client that sends it slowly must not keep the turn.
-func withBody(r *http.Request) (*http.Request, error) {
-	if r.Body == nil || r.ContentLength <= 0 || r.ContentLength > maxBody {
-		return r, nil
+// clientOf returns a context that is done when a request with this context has
+// lost its client. For a request that a handler makes or hands on, that is also
+// when the handler's event has ended, or when the client has gone whose request
+// brought that event about, through whatever calls. release must follow.
+func clientOf(ctx context.Context) (client context.Context, release func()) {
+	e := turn.From(ctx)
+	if e == nil {
+		return ctx, func() {}
 	}
-	body := make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, body); err != nil {
-		return nil, err
+	client, cancel := context.WithCancelCause(ctx)
+	forget := e.OnEnd(func() { cancel(errCallerEnded) })
+	stop := func() bool { return true }
+	if a := arrivalBehind(ctx); a != nil {
+		stop = context.AfterFunc(a.client, func() { cancel(context.Cause(a.client)) })
 	}
-	r = r.WithContext(r.Context()) // the caller's request stays as it is
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return r, nil
+	return client, func() {
+		forget()
+		stop()
+		cancel(nil)
+	}
 }
+
+var errCallerEnded = errors.New("dog: the handler that made the request has ended")

@@ -2,19 +2,24 @@ package dog
 
 import (
 	"bufio"
+	"context"
 	"errors"
-	"maps"
+	"fmt"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/godurable/dog/internal/gate"
+	"github.com/godurable/dog/internal/turn"
 )
 
 // maxAnswer is how many bytes of an answer are kept in memory for the client to take after the handler's turn.
 const maxAnswer = 1 << 20
+
+// answerPatience is how long all writes of a longer answer together may keep
+// the object's turn while they wait for the client.
+const answerPatience = 10 * time.Second
 
 // response is the answer of a Receive. What the handler writes is kept until its turn is over, so that a slow client does not
 // keep it, and until what the object stored before is durable. A handler that flushes sends what it has as soon as that is so.
@@ -22,34 +27,56 @@ const maxAnswer = 1 << 20
 //
 // [http.ResponseController] finds the rest of the writer's methods with Unwrap.
 type response struct {
-	rt   *Runtime   // fixed
-	gate *gate.Gate // nil until Receive runs; fixed then
+	rt    *Runtime    // fixed
+	alien *foreign    // fixed
+	event *turn.Event // in which Receive runs; nil until it does, fixed then
+	gate  *gate.Gate  // nil until Receive runs; fixed then
 
 	outcome <-chan error // of what was stored before Receive returned; nil: it is durable. owned by Receive, then by finish
 
-	pump sync.Mutex          // held while w is used; taken before mu
-	w    http.ResponseWriter // guarded by pump
+	w    http.ResponseWriter // fixed; used under pump, but for its write deadline
+	pump sync.Mutex          // taken before mu
 
 	mu       sync.Mutex
 	header   http.Header // what the handler sees. the map is the handler's, until it has returned
-	status   int         // 0: none yet. guarded by mu, like all below
-	fixed    http.Header // the header as it was when the status was set
-	body     []byte      // written by the handler and not yet by w
-	taken    int         // bytes that have left body
-	started  bool        // w has the status
+	hints    []hint      // informational answers not sent yet. guarded by mu, like all below
+	hinted   int         // those that have been sent
+	head     head
+	body     []byte        // written by the handler and not yet by w
+	taken    int           // bytes that have left body
+	waited   time.Duration // for the client, with the object's turn
+	started  bool          // w has the status
 	hijacked bool
+	stuck    bool  // a write that waits for the client has been given up
 	over     bool  // Receive has returned
 	failed   error // of writing to the client
+}
+
+// hint is an informational answer, such as 103 Early Hints.
+type hint struct {
+	status int
+	header http.Header
 }
 
 var errAnswered = errors.New("dog: write after Receive has returned")
 
 func newResponse(rt *Runtime, w http.ResponseWriter) *response {
-	return &response{rt: rt, w: w, header: w.Header().Clone()}
+	return &response{rt: rt, alien: new(foreign), w: w, header: w.Header().Clone()}
 }
 
+// writer returns the response as its handler gets it: an [http.Hijacker] only
+// where the connection can be taken over.
+func (r *response) writer(req *http.Request) http.ResponseWriter {
+	if req.ProtoMajor == 1 && hijacks(r.w) {
+		return hijackable{r}
+	}
+	return r
+}
+
+// Unwrap returns the ResponseWriter of the request.
 func (r *response) Unwrap() http.ResponseWriter { return r.w }
 
+// Header returns what the handler may set until the answer begins.
 func (r *response) Header() http.Header {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,38 +89,23 @@ func (r *response) Header() http.Header {
 	return r.header
 }
 
+// WriteHeader sets the status. Like net/http it panics for an invalid one, in
+// the handler, and passes informational ones on.
 func (r *response) WriteHeader(status int) {
-	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
-		r.inform(status)
+	r.mu.Lock()
+	if r.head.status != 0 || r.over || r.hijacked {
+		r.mu.Unlock()
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.headLocked(status)
-}
-
-// headLocked sets the status, if there is none yet. The caller must hold mu.
-func (r *response) headLocked(status int) {
-	if r.status == 0 && !r.over && !r.hijacked {
-		r.status, r.fixed = status, r.header.Clone()
-	}
-}
-
-// inform passes an informational status on, which is lost where it would have to wait.
-func (r *response) inform(status int) {
-	if !r.gate.Open() {
+	if !informs(status) {
+		defer r.mu.Unlock()
+		checkStatus(status)
+		r.head.set(status, r.header)
 		return
 	}
-	r.pump.Lock()
-	defer r.pump.Unlock()
-	r.mu.Lock()
-	idle := !r.over && !r.hijacked && r.status == 0
-	header := r.header.Clone()
+	r.hints = append(r.hints, hint{status, r.header.Clone()})
 	r.mu.Unlock()
-	if idle {
-		replaceHeader(r.w.Header(), header)
-		r.w.WriteHeader(status)
-	}
+	_ = r.release(false) // the handler learns of an error when it writes
 }
 
 func (r *response) Write(p []byte) (int, error) {
@@ -109,19 +121,76 @@ func (r *response) Write(p []byte) (int, error) {
 		defer r.mu.Unlock()
 		return 0, r.failed
 	}
-	r.headLocked(http.StatusOK)
+	if r.head.status == 0 {
+		r.head.set(http.StatusOK, r.header)
+	}
+	if err := r.head.take(len(p)); err != nil {
+		r.mu.Unlock()
+		return 0, err
+	}
 	r.body = append(r.body, p...)
 	long := len(r.body) > maxAnswer
 	r.mu.Unlock()
 	if long && !r.gate.Writing() { // else it cannot leave before the handler's transaction has ended
-		if err := r.gate.Wait(r.rt.ctx); err != nil {
-			return 0, err
-		}
-		if err := r.send(r.end(), false); err != nil {
+		if err := r.drain(); err != nil {
 			return 0, err
 		}
 	}
 	return len(p), nil
+}
+
+// drain writes what there is to the client. A handler that has its turn waits
+// for the client no longer than answerPatience, or others would wait with it.
+func (r *response) drain() error {
+	upto := r.mark()
+	write := func() error {
+		if err := r.gate.Wait(r.event); err != nil {
+			return err
+		}
+		return r.send(upto, false)
+	}
+	if !r.event.HasTurn() {
+		return write()
+	}
+	r.mu.Lock()
+	patience := time.NewTimer(answerPatience - r.waited)
+	r.mu.Unlock()
+	defer patience.Stop()
+	began := time.Now()
+	done := make(chan error, 1)
+	r.rt.spawn(func() { done <- write() })
+	select {
+	case err := <-done:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.waited += time.Since(began)
+		return err
+	case <-patience.C:
+		return r.giveUp(errKeptTurn)
+	case <-r.event.Done():
+		return r.giveUp(context.Cause(r.event))
+	}
+}
+
+var errKeptTurn = fmt.Errorf("%w: a long answer kept its object's turn for %v while it waited for its client: write it in dog.Await",
+	ErrSlowConsumer, answerPatience)
+
+// giveUp is fail while a write waits for the client.
+func (r *response) giveUp(err error) error {
+	r.mu.Lock()
+	r.stuck = true
+	r.mu.Unlock()
+	return r.fail(err)
+}
+
+// fail ends an answer that the client can get no more of.
+func (r *response) fail(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		r.failed = err
+	}
+	return r.failed
 }
 
 // Flush makes the answer usable for streams written the customary way; it does nothing where the writer cannot flush.
@@ -134,29 +203,49 @@ func (r *response) FlushError() error {
 		r.mu.Unlock()
 		return nil
 	}
-	r.headLocked(http.StatusOK)
+	if r.head.status == 0 {
+		r.head.set(http.StatusOK, r.header)
+	}
 	r.mu.Unlock()
-	end := r.end()
+	return r.release(true)
+}
+
+// release sends what has been written so far, at once or as soon as what the
+// object has stored before is durable.
+func (r *response) release(flush bool) error {
+	upto := r.mark()
 	if r.gate.Open() {
-		return r.send(end, true)
+		return r.send(upto, flush)
 	}
 	r.gate.Say(func(lost error) {
 		if lost == nil {
-			r.rt.spawn(func() { _ = r.send(end, true) }) // the handler learns of an error when it writes the next time
+			r.rt.spawn(func() { _ = r.send(upto, flush) }) // the handler learns of an error when it writes the next time
 		}
 	})
 	return nil
 }
 
-// end returns the number of bytes written so far.
-func (r *response) end() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.taken + len(r.body)
+// mark is a position in an answer.
+type mark struct {
+	hints int  // informational answers before it
+	begun bool // the status is before it
+	end   int  // bytes of body before it
 }
 
-// send writes the status and the body up to an end to the client.
-func (r *response) send(end int, flush bool) error {
+// mark returns the position that the handler has come to.
+func (r *response) mark() mark {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.markLocked()
+}
+
+// markLocked is mark. The caller must hold mu.
+func (r *response) markLocked() mark {
+	return mark{r.hinted + len(r.hints), r.head.status != 0, r.taken + len(r.body)}
+}
+
+// send writes the answer up to a position to the client.
+func (r *response) send(upto mark, flush bool) error {
 	r.pump.Lock()
 	defer r.pump.Unlock()
 	r.mu.Lock()
@@ -164,43 +253,51 @@ func (r *response) send(end int, flush bool) error {
 		r.mu.Unlock()
 		return nil
 	}
-	return r.sendLocked(end, flush)
+	return r.sendLocked(upto, flush)
 }
 
 // sendLocked is send. The caller must hold pump and mu, of which the latter is released.
-func (r *response) sendLocked(end int, flush bool) error {
-	if r.failed != nil || r.status == 0 {
+func (r *response) sendLocked(upto mark, flush bool) error {
+	if r.failed != nil {
 		defer r.mu.Unlock()
 		return r.failed
 	}
-	n := max(end-r.taken, 0)
+	n := max(upto.hints-r.hinted, 0)
+	hints := r.hints[:n:n]
+	r.hints, r.hinted = r.hints[n:], r.hinted+n
+	n = max(upto.end-r.taken, 0)
 	data := r.body[:n:n]
-	r.body = r.body[n:]
-	r.taken += n
-	first := !r.started
-	r.started = true
-	status, header := r.status, r.fixed
+	r.body, r.taken = r.body[n:], r.taken+n
+	first := upto.begun && !r.started
+	r.started = r.started || upto.begun
+	status, header := r.head.status, r.head.header
 	r.mu.Unlock()
 
-	if first {
-		replaceHeader(r.w.Header(), header)
-		r.w.WriteHeader(status)
-	}
-	var err error
-	if len(data) > 0 {
-		_, err = r.w.Write(data)
-	}
-	if flush && err == nil {
-		if err = http.NewResponseController(r.w).Flush(); errors.Is(err, http.ErrNotSupported) {
-			err = nil
+	err := r.alien.call(func() error {
+		for _, hint := range hints {
+			replaceHeader(r.w.Header(), hint.header)
+			r.w.WriteHeader(hint.status)
 		}
-	}
+		if first {
+			replaceHeader(r.w.Header(), header)
+			r.w.WriteHeader(status)
+		}
+		if len(data) > 0 {
+			if _, err := r.w.Write(data); err != nil {
+				return err
+			}
+		}
+		if flush {
+			if err := http.NewResponseController(r.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		r.mu.Lock()
-		r.failed = err
-		r.mu.Unlock()
+		return r.fail(err)
 	}
-	return err
+	return nil
 }
 
 // finish ends an answer whose Receive has returned, with err if it failed, and sends what is left when the gate opens. It reports
@@ -209,59 +306,108 @@ func (r *response) finish(err error) (started bool, failed error) {
 	if err == nil && r.outcome != nil {
 		err = <-r.outcome
 	}
+	r.mu.Lock()
+	stuck := r.stuck
+	r.mu.Unlock()
+	if stuck { // the connection is broken off, so the write need not wait for the client
+		_ = r.alien.call(func() error { return http.NewResponseController(r.w).SetWriteDeadline(time.Unix(1, 0)) })
+	}
 	r.pump.Lock()
 	defer r.pump.Unlock()
 	r.mu.Lock()
 	r.over = true
-	started, hijacked := r.started, r.hijacked
+	started = r.started
 	switch {
-	case hijacked:
+	case r.hijacked:
 		r.mu.Unlock()
 		return true, nil
 	case err != nil:
 		r.mu.Unlock()
 		return started, err
-	case r.status == 0: // net/http answers with 200
-		r.mu.Unlock()
+	case r.stuck:
+		defer r.mu.Unlock()
+		return started, r.failed
+	}
+	begun := r.head.status != 0
+	_ = r.sendLocked(r.markLocked(), false) // a client that has gone needs no answer
+	if !begun {                             // net/http answers with 200
 		replaceHeader(r.w.Header(), r.header)
 		return false, nil
 	}
-	_ = r.sendLocked(r.taken+len(r.body), false) // a client that has gone needs no answer
-	for key, values := range r.header {
-		if strings.HasPrefix(key, http.TrailerPrefix) || announces(r.fixed, key) {
-			r.w.Header()[key] = values
-		}
+	for key, values := range r.head.trailerOf(r.header, false) {
+		r.w.Header()[key] = values
 	}
 	return true, nil
 }
 
-// announces reports whether a header that was sent announces a trailer.
-func announces(sent http.Header, trailer string) bool {
-	return slices.ContainsFunc(sent.Values("Trailer"), func(list string) bool {
-		return slices.ContainsFunc(strings.Split(list, ","), func(name string) bool {
-			return http.CanonicalHeaderKey(strings.TrimSpace(name)) == trailer
-		})
-	})
+// SetReadDeadline is for [http.ResponseController].
+func (r *response) SetReadDeadline(t time.Time) error {
+	return r.control(func(c *http.ResponseController) error { return c.SetReadDeadline(t) })
 }
 
-func replaceHeader(to, from http.Header) {
-	clear(to)
-	maps.Copy(to, from)
+// SetWriteDeadline is for [http.ResponseController].
+func (r *response) SetWriteDeadline(t time.Time) error {
+	return r.control(func(c *http.ResponseController) error { return c.SetWriteDeadline(t) })
 }
 
-// Hijack hands the connection over, unless the answer has begun.
-func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// EnableFullDuplex is for [http.ResponseController].
+func (r *response) EnableFullDuplex() error {
+	return r.control((*http.ResponseController).EnableFullDuplex)
+}
+
+// control asks the writer for something while the handler runs.
+func (r *response) control(ask func(*http.ResponseController) error) error {
+	r.mu.Lock()
+	over := r.over
+	r.mu.Unlock()
+	if over {
+		return errAnswered
+	}
+	return r.alien.call(func() error { return ask(http.NewResponseController(r.w)) })
+}
+
+// hijackable is a response whose connection can be taken over.
+type hijackable struct{ *response }
+
+// Hijack hands the connection over. What has been written before, a status 101
+// for example, is sent first.
+func (h hijackable) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
+	r := h.response
 	r.pump.Lock()
 	defer r.pump.Unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
 	case r.over:
+		r.mu.Unlock()
 		return nil, nil, errAnswered
-	case r.status != 0:
-		return nil, nil, errors.New("dog: hijack of an answer that has begun")
+	case r.hijacked:
+		r.mu.Unlock()
+		return nil, nil, http.ErrHijacked
 	}
-	c, rw, err := http.NewResponseController(r.w).Hijack()
+	if err := r.sendLocked(r.markLocked(), false); err != nil {
+		return nil, nil, err
+	}
+	err = r.alien.call(func() (err error) {
+		c, rw, err = http.NewResponseController(r.w).Hijack()
+		return err
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.hijacked = err == nil
 	return c, rw, err
+}
+
+// hijacks reports whether [http.ResponseController] can take the connection of
+// w over.
+func hijacks(w http.ResponseWriter) bool {
+	for {
+		switch t := w.(type) {
+		case http.Hijacker:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
 }

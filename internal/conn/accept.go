@@ -108,7 +108,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	c.replied = 1 // no even phase
 	c.parts = 1
 	c.ended.Add(1)
-	up := &upgrade{w: w, conn: c, header: w.Header().Clone()}
+	up := &upgrade{w: w, conn: c, header: w.Header().Clone(), http1: r.ProtoMajor == 1}
 	mode := websocket.CompressionDisabled
 	if opts.Compression {
 		mode = websocket.CompressionNoContextTakeover
@@ -143,6 +143,7 @@ type upgrade struct {
 	conn   *Conn
 	header http.Header // the answer's, so that those of a failed upgrade do not leak into a refusal
 	status int
+	http1  bool // only there connections have headers of their own
 }
 
 func (u *upgrade) Header() http.Header         { return u.header }
@@ -160,8 +161,10 @@ func (u *upgrade) refuse(err error) error {
 	}
 	switch u.status {
 	case http.StatusUpgradeRequired:
-		u.w.Header().Set("Connection", "Upgrade")
-		u.w.Header().Set("Upgrade", "websocket")
+		if u.http1 {
+			u.w.Header().Set("Connection", "Upgrade")
+			u.w.Header().Set("Upgrade", "websocket")
+		}
 	case http.StatusBadRequest:
 		u.w.Header().Set("Sec-WebSocket-Version", "13")
 	}

@@ -48,6 +48,7 @@ type Lock struct {
 	events int   // begun and not ended, or queued
 	closed error // why no further event may begin
 	stats  Stats
+	onEnd  map[*Event]map[*func()]struct{} // what [Event.OnEnd] was given
 }
 
 // Stats counts what happened at a lock since it was made.
@@ -199,23 +200,6 @@ func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 
 // Owner returns what the lock of the event belongs to.
 func (e *Event) Owner() any { return e.lock.Owner }
-
-// End ends the event and hands the turn on. It returns the reason if the lock has been closed, and [ErrOutside] if the event's
-// context is still in use by another goroutine, which means that the exclusion was broken.
-func (e *Event) End() (closed, misuse error) {
-	l := e.lock
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e.waits > 0 {
-		misuse = ErrOutside
-	}
-	e.ended = true
-	l.events--
-	if l.holder == e {
-		l.handOverLocked()
-	}
-	return l.closed, misuse
-}
 
 // Usable returns [ErrOutside] when the event's context may not be used here and now: its handler has returned, or runs in another
 // goroutine (which only a strict lock notices).

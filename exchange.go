@@ -1,0 +1,414 @@
+package dog
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+// exchange is a request of [Stub.RoundTrip] with its answer. To the object's side, one goroutine at a time, it is an
+// [http.ResponseWriter].
+type exchange struct {
+	// fixed
+	rt      *Runtime
+	request *http.Request
+	ctx     context.Context // of the request as the object gets it; ended by cancel
+	cancel  context.CancelFunc
+	forget  func()        // withdraws abandon from the end of the caller's event
+	ready   chan struct{} // closed when there is an answer, or will be none
+	news    chan struct{} // has a token when there are informational answers
+	more    chan struct{} // has a token when the reader may find something new
+	room    chan struct{} // has a token when the writer may go on
+
+	header http.Header // owned by the object's side
+
+	mu        sync.Mutex
+	hints     []hint // informational answers not told yet. guarded by mu, like all below
+	head      head
+	trailer   http.Header // set before end, for the reader to take
+	waiting   []byte      // what the object has written and nobody has read
+	end       error       // what follows waiting: io.EOF, or why the answer is broken off. nil: more may come
+	told      bool        // ready is closed
+	closed    bool        // by the reader
+	abandoned bool        // nobody may be waited for
+	deadline  time.Time   // of writes; zero: none
+	alarm     *time.Timer // wakes the writer at the deadline; nil: none
+	answer    *http.Response
+}
+
+func newExchange(rt *Runtime, r *http.Request) *exchange {
+	x := &exchange{
+		rt: rt, request: r, header: make(http.Header), forget: func() {},
+		ready: make(chan struct{}), news: make(chan struct{}, 1),
+		more: make(chan struct{}, 1), room: make(chan struct{}, 1),
+	}
+	x.ctx, x.cancel = context.WithCancel(r.Context())
+	return x
+}
+
+// serve has the object answer.
+func (x *exchange) serve(to target, r *http.Request, from turn.Origin) {
+	// A client that has gone sends no more either.
+	stop := context.AfterFunc(x.ctx, func() { _ = r.Body.Close() })
+	end := fmt.Errorf("dog: the object broke its answer off: %w", io.ErrUnexpectedEOF)
+	defer func() {
+		p := recover()
+		stop()
+		_ = r.Body.Close() // as a server does
+		x.finish(end)
+		if p != nil && p != http.ErrAbortHandler {
+			panic(p)
+		}
+	}()
+	to.serve(x, r, from)
+	end = io.EOF
+}
+
+// Header is what the object's side sets.
+func (x *exchange) Header() http.Header { return x.header }
+
+// WriteHeader sets the status, if there is none yet. Informational ones are the
+// caller's [httptrace.ClientTrace]'s.
+func (x *exchange) WriteHeader(status int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.head.status != 0 {
+		return
+	}
+	if !informs(status) {
+		x.head.set(status, x.header)
+		return
+	}
+	if !x.told && httptrace.ContextClientTrace(x.request.Context()) != nil {
+		x.hints = append(x.hints, hint{status, x.header.Clone()})
+		notify(x.news)
+	}
+}
+
+// Write waits while too much waits for the reader.
+func (x *exchange) Write(p []byte) (int, error) {
+	x.WriteHeader(http.StatusOK)
+	x.mu.Lock()
+	if err := x.head.take(len(p)); err != nil {
+		x.mu.Unlock()
+		return 0, err
+	}
+	x.mu.Unlock()
+	for {
+		x.mu.Lock()
+		switch {
+		case x.request.Method == http.MethodHead: // only its beginning counts, for the header
+			x.waiting = append(x.waiting, p[:min(len(p), max(maxSniff-len(x.waiting), 0))]...)
+			x.mu.Unlock()
+			return len(p), nil
+		case x.closed, x.end != nil:
+			x.mu.Unlock()
+			return 0, io.ErrClosedPipe
+		case len(x.waiting) <= maxAnswer:
+			x.waiting = append(x.waiting, p...)
+			x.mu.Unlock()
+			notify(x.more)
+			return len(p), nil
+		case x.abandoned:
+			x.mu.Unlock()
+			return 0, errCallerEnded
+		case !x.deadline.IsZero() && !time.Now().Before(x.deadline):
+			x.mu.Unlock()
+			return 0, errLateWrite
+		}
+		x.tellLocked()
+		x.mu.Unlock()
+		select {
+		case <-x.room:
+		case <-x.ctx.Done():
+			return 0, context.Cause(x.ctx)
+		case <-x.rt.ctx.Done():
+			return 0, context.Cause(x.rt.ctx)
+		}
+	}
+}
+
+var errLateWrite = fmt.Errorf("dog: write deadline of the answer: %w", context.DeadlineExceeded)
+
+// FlushError lets the answer begin.
+func (x *exchange) FlushError() error {
+	x.WriteHeader(http.StatusOK)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.tellLocked()
+	return nil
+}
+
+// SetWriteDeadline is for [http.ResponseController].
+func (x *exchange) SetWriteDeadline(t time.Time) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stopAlarmLocked()
+	if x.deadline = t; !t.IsZero() && x.end == nil {
+		x.alarm = time.AfterFunc(time.Until(t), func() { notify(x.room) })
+	}
+	return nil
+}
+
+// stopAlarmLocked: the caller must hold mu.
+func (x *exchange) stopAlarmLocked() {
+	if x.alarm != nil {
+		x.alarm.Stop()
+		x.alarm = nil
+	}
+}
+
+// EnableFullDuplex is for [http.ResponseController]: it never was anything else.
+func (x *exchange) EnableFullDuplex() error { return nil }
+
+// abandon is for a caller whose event has ended: what it has not read by now
+// need not come.
+func (x *exchange) abandon() {
+	x.mu.Lock()
+	x.abandoned = true
+	x.mu.Unlock()
+	notify(x.room)
+}
+
+// fail ends the exchange because of the caller.
+func (x *exchange) fail(err error) {
+	over := endOf(x.ctx) // then that is the reason
+	x.mu.Lock()
+	if x.end == nil && over == nil {
+		x.end = err
+		x.tellLocked()
+	}
+	x.mu.Unlock()
+	notify(x.more)
+	x.cancel()
+}
+
+// finish ends the answer.
+func (x *exchange) finish(end error) {
+	if end == io.EOF {
+		x.WriteHeader(http.StatusOK)
+	}
+	x.mu.Lock()
+	if x.end == nil {
+		switch {
+		case x.ctx.Err() != nil: // who knew that may have ended its answer early
+			x.end = context.Cause(x.ctx)
+		case end == io.EOF && x.head.short(x.request.Method):
+			x.tellLocked() // it has begun, as far as net/http goes
+			x.end = fmt.Errorf("dog: the answer is shorter than its Content-Length, %d: %w", x.head.length, io.ErrUnexpectedEOF)
+		default:
+			x.end = end
+		}
+	}
+	x.tellLocked()
+	if x.end == io.EOF && x.bodiedLocked() { // else a handler that has ended its goroutine may have left somebody who writes
+		x.trailer = x.head.trailerOf(x.header, true)
+	}
+	x.stopAlarmLocked()
+	x.mu.Unlock()
+	notify(x.more)
+	x.forget()
+	x.cancel()
+}
+
+// bodiedLocked reports whether what is written is a part of the answer. The caller must hold mu.
+func (x *exchange) bodiedLocked() bool {
+	return x.request.Method != http.MethodHead && x.head.hasBody()
+}
+
+// maxSniff is how much of a body net/http looks at for the header.
+const maxSniff = 2048
+
+// tellLocked lets the caller know what answer there is, if any. The caller must hold mu.
+func (x *exchange) tellLocked() {
+	if x.told {
+		return
+	}
+	x.told = true
+	defer close(x.ready)
+	if x.end != nil && x.end != io.EOF {
+		return
+	}
+	header := x.head.header
+	length := x.lengthLocked()
+	for key, values := range header {
+		if len(values) == 0 || strings.HasPrefix(key, http.TrailerPrefix) {
+			delete(header, key)
+		}
+	}
+	x.answer = &http.Response{
+		Status: fmt.Sprintf("%03d %s", x.head.status, statusText(x.head.status)), StatusCode: x.head.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: answerBody{x}, ContentLength: length, Request: x.request,
+	}
+	if !x.bodiedLocked() {
+		x.answer.Body = http.NoBody
+		return
+	}
+	if length < 0 {
+		x.answer.TransferEncoding = []string{"chunked"}
+	}
+	if len(x.head.trailers) > 0 {
+		header.Del("Trailer")
+		x.answer.Trailer = make(http.Header)
+		for _, key := range x.head.trailers {
+			x.answer.Trailer[key] = nil // until the body has ended
+		}
+	}
+}
+
+// lengthLocked completes the header as net/http does and returns the length of
+// the answer, -1 when it is not known. The caller must hold mu.
+func (x *exchange) lengthLocked() int64 {
+	h, header := &x.head, x.head.header
+	if !h.hasBody() {
+		header.Del("Content-Length")
+		header.Del("Transfer-Encoding")
+		if h.status == http.StatusNotModified {
+			header.Del("Content-Type")
+		}
+		return 0
+	}
+	if h.length < 0 { // it is not a length
+		header.Del("Content-Length")
+	}
+	encoded := header.Get("Transfer-Encoding") != ""
+	if _, typed := header["Content-Type"]; !typed && !encoded && header.Get("Content-Encoding") == "" && len(x.waiting) > 0 {
+		header.Set("Content-Type", http.DetectContentType(x.waiting))
+	}
+	head := x.request.Method == http.MethodHead
+	switch {
+	case h.length >= 0:
+		return h.length
+	case x.end == nil, head && (h.written == 0 || h.written > maxSniff):
+		return -1
+	case h.written <= maxSniff && len(h.trailers) == 0 && !encoded:
+		header.Set("Content-Length", strconv.FormatInt(h.written, 10))
+	}
+	return h.written
+}
+
+// statusText is the text of a status as net/http's client knows it.
+func statusText(status int) string {
+	if text := http.StatusText(status); text != "" {
+		return text
+	}
+	return "status code " + strconv.Itoa(status)
+}
+
+// tell tells the caller's trace of informational answers.
+func (x *exchange) tell(trace *httptrace.ClientTrace) error {
+	x.mu.Lock()
+	hints := x.hints
+	x.hints = nil
+	x.mu.Unlock()
+	for _, hint := range hints {
+		if hint.status == http.StatusContinue && trace.Got100Continue != nil {
+			trace.Got100Continue()
+		}
+		if trace.Got1xxResponse != nil {
+			if err := trace.Got1xxResponse(hint.status, textproto.MIMEHeader(hint.header)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// result returns the answer once it is ready.
+func (x *exchange) result() (*http.Response, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.answer == nil {
+		return nil, x.end
+	}
+	return x.answer, nil
+}
+
+func (x *exchange) close() {
+	x.mu.Lock()
+	x.closed = true
+	x.waiting = nil
+	x.mu.Unlock()
+	x.cancel()
+	notify(x.more)
+}
+
+// answerBody is the body of the response.
+type answerBody struct{ x *exchange }
+
+func (b answerBody) Read(p []byte) (int, error) {
+	x := b.x
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		x.mu.Lock()
+		switch {
+		case x.closed:
+			x.mu.Unlock()
+			return 0, http.ErrBodyReadAfterClose
+		case len(x.waiting) > 0:
+			n := copy(p, x.waiting)
+			x.waiting = x.waiting[n:]
+			x.mu.Unlock()
+			notify(x.room)
+			return n, nil
+		case x.end != nil:
+			for key, values := range x.trailer {
+				if x.answer.Trailer == nil {
+					x.answer.Trailer = make(http.Header)
+				}
+				x.answer.Trailer[key] = values
+			}
+			x.mu.Unlock()
+			return 0, x.end
+		}
+		x.mu.Unlock()
+		select {
+		case <-x.more:
+		case <-x.ctx.Done():
+			// Of the end of the answer and that of the context the former counts.
+			x.mu.Lock()
+			over := x.closed || x.end != nil
+			x.mu.Unlock()
+			if !over {
+				return 0, context.Cause(x.ctx)
+			}
+		}
+	}
+}
+
+func (b answerBody) Close() error {
+	b.x.close()
+	return nil
+}
+
+// notify leaves a token for whoever waits.
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// untraced are the values of a request's context without its
+// [httptrace.ClientTrace], which is about the client's side alone.
+type untraced struct{ context.Context }
+
+func (c untraced) Value(key any) any {
+	v := c.Context.Value(key)
+	if _, trace := v.(*httptrace.ClientTrace); trace {
+		return nil
+	}
+	return v
+}

@@ -1,0 +1,286 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// forward hands a request on to another object, as handlers do.
+type forward struct {
+	name string
+	do   func(to dog.Stub[desk], desks *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error
+}
+
+func forwards() []forward {
+	relay := func(response *http.Response, err error, ctx context.Context, w http.ResponseWriter) error {
+		if err != nil {
+			return err
+		}
+		return dog.Await(ctx, func() error {
+			_, err := io.Copy(w, response.Body)
+			return errors.Join(err, response.Body.Close())
+		})
+	}
+	return []forward{
+		{"ServeHTTP", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			to.ServeHTTP(w, r)
+			return nil
+		}},
+		{"ServeHTTP in Await", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			return dog.Await(r.Context(), func() error { to.ServeHTTP(w, r); return nil })
+		}},
+		{"RoundTrip of the request", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			response, err := to.RoundTrip(r)
+			return relay(response, err, r.Context(), w)
+		}},
+		{"RoundTrip of a copy", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Hour)
+			defer cancel()
+			response, err := to.RoundTrip(r.WithContext(ctx))
+			return relay(response, err, ctx, w)
+		}},
+		{"a client's request", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			response, err := send(r.Context(), to, http.MethodGet, r.URL.Path, "")
+			return relay(response, err, r.Context(), w)
+		}},
+		{"a proxy", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.Out.URL.Scheme = "http" }, Transport: to}
+			return dog.Await(r.Context(), func() error { proxy.ServeHTTP(w, r); return nil })
+		}},
+		{"a call that sends one", func(to dog.Stub[desk], desks *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			return dog.Do(r.Context(), desks.Named("between "+to.Name()), (*desk).Run, func(ctx context.Context, _ *desk) error {
+				response, err := send(ctx, to, http.MethodGet, r.URL.Path, "")
+				return relay(response, err, ctx, w)
+			})
+		}},
+	}
+}
+
+func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
+	const minute = time.Minute
+	for _, f := range forwards() {
+		for name, end := range map[string]func(t *testing.T, rt *dog.Runtime, front dog.Stub[desk], leave func()){
+			"the client leaves": func(_ *testing.T, _ *dog.Runtime, _ dog.Stub[desk], leave func()) { leave() },
+			"the first object is reset": func(t *testing.T, _ *dog.Runtime, front dog.Stub[desk], _ func()) {
+				require.NoError(t, dog.Do(noCaller, front, (*desk).Run, func(_ context.Context, d *desk) error {
+					go d.Abort(errors.New("as planned"))
+					return nil
+				}))
+			},
+			"Shutdown loses patience": func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
+				ctx, cancel := context.WithCancel(noCaller)
+				cancel()
+				require.Error(t, rt.Shutdown(ctx))
+			},
+		} {
+			if f.name == "a call that sends one" && name == "the first object is reset" {
+				continue // the callee goes on, and so does who works for it
+			}
+			t.Run(f.name+"/"+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					next := map[string]string{"front": "middle", "middle": "back"}
+					told := make(chan time.Duration, 1)
+					began := time.Now()
+					var desks *dog.Namespace[desk]
+					rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+						if to, ok := next[d.Name()]; ok {
+							_ = f.do(desks.Named(to), desks, w, r)
+							return
+						}
+						_ = dog.Await(r.Context(), func() error {
+							select {
+							case <-dog.ClientGone(r.Context()):
+							case <-r.Context().Done():
+							case <-time.After(time.Hour):
+							}
+							return nil
+						})
+						told <- time.Since(began)
+					})
+					ctx, leave := context.WithCancel(noCaller)
+					defer leave()
+					r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+					served := make(chan struct{})
+					go func() {
+						defer close(served)
+						defer func() { _ = recover() }() // an answer that is broken off
+						desks.Named("front").ServeHTTP(httptest.NewRecorder(), r)
+					}()
+					time.Sleep(minute)
+					end(t, rt, desks.Named("front"), leave)
+					require.Equal(t, minute, <-told)
+					<-served
+				})
+			})
+		}
+	}
+}
+
+// A request that a handler makes after its client has gone is served: what it
+// says of its client does not cancel it.
+func TestAHandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var desks *dog.Namespace[desk]
+		result := make(chan string, 1)
+		_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+			if d.Name() == "back" {
+				_ = idle(r.Context(), time.Second)
+				_, _ = io.WriteString(w, "noted")
+				return
+			}
+			_ = dog.Await(r.Context(), func() error { <-dog.ClientGone(r.Context()); return nil })
+			_, text, err := fetch(r.Context(), desks.Named("back"), http.MethodPost, "/", "she has left")
+			result <- fmt.Sprint(text, err)
+		})
+		ctx, leave := context.WithCancel(noCaller)
+		time.AfterFunc(time.Minute, leave)
+		desks.Named("front").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+		require.Equal(t, "noted<nil>", <-result)
+	})
+}
+
+func TestAnEventStartedByAHandlerOutlivesItsClient(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var desks *dog.Namespace[desk]
+		gone := make(chan bool, 1)
+		_, desks = newDesks(t, dog.Options{}, func(d *desk, _ http.ResponseWriter, r *http.Request) {
+			if d.Name() == "front" {
+				require.NoError(t, dog.Go(r.Context(), func(ctx context.Context) error {
+					_, _, err := fetch(ctx, desks.Named("back"), http.MethodGet, "/", "")
+					return err
+				}))
+				return
+			}
+			_ = idle(r.Context(), time.Minute)
+			select {
+			case <-dog.ClientGone(r.Context()):
+				gone <- true
+			default:
+				gone <- false
+			}
+		})
+		ctx, leave := context.WithCancel(noCaller)
+		desks.Named("front").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+		leave()
+		require.False(t, <-gone)
+	})
+}
+
+// big writes an answer of which no more than a megabyte waits for its reader.
+func big(w http.ResponseWriter, size int) (err error) {
+	for written := 0; written < size && err == nil; written += 10_000 {
+		_, err = w.Write(make([]byte, 10_000))
+	}
+	return err
+}
+
+func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		size  int
+		await bool
+		front bool // the caller is a handler, which returns
+		waits time.Duration
+	}{
+		{"a short one", 1000, false, false, 0},
+		{"a short one of a handler", 1000, false, true, 0},
+		{"a long one", 3 << 20, false, false, 10 * time.Second},
+		{"a long one of a handler", 3 << 20, false, true, 0},
+		{"a long one in Await", 3 << 20, true, false, 0},
+		{"a long one in Await, of a handler", 3 << 20, true, true, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var desks *dog.Namespace[desk]
+				wrote := make(chan error, 1)
+				rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+					switch {
+					case d.Name() == "front":
+						response, err := send(r.Context(), desks.Named("back"), http.MethodGet, "/big", "") //nolint:bodyclose // on purpose
+						require.NoError(t, err)
+						w.WriteHeader(response.StatusCode)
+					case r.URL.Path == "/big" && c.await:
+						wrote <- dog.Await(r.Context(), func() error { return big(w, c.size) })
+					case r.URL.Path == "/big":
+						wrote <- big(w, c.size)
+					}
+				})
+				ctx, cancel := context.WithCancel(noCaller)
+				if c.front {
+					w := httptest.NewRecorder()
+					desks.Named("front").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+					require.Equal(t, http.StatusOK, w.Code)
+				} else {
+					_, err := send(ctx, desks.Named("back"), http.MethodGet, "/big", "") //nolint:bodyclose // on purpose
+					require.NoError(t, err)
+				}
+				began := time.Now()
+				status, _, err := fetch(noCaller, desks.Named("back"), http.MethodGet, "/small", "")
+				require.NoError(t, err)
+				require.Equal(t, http.StatusOK, status)
+				require.Equal(t, c.waits, time.Since(began))
+				switch {
+				case c.size == 1000:
+					require.NoError(t, <-wrote)
+				case c.front || !c.await:
+					require.Error(t, <-wrote)
+				default:
+					require.Empty(t, wrote, "it goes on waiting")
+				}
+				cancel()
+				require.NoError(t, rt.Shutdown(noCaller))
+			})
+		})
+	}
+}
+
+func TestALongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		wrote := make(chan error, 1)
+		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				wrote <- big(w, 20<<20)
+			}
+		})
+		srv := dogtest.Serve(t, desks.Named("ada"))
+		client := post(t, srv, "/", 1, "x")
+		began := time.Now()
+		status, _ := srv.Get("/")
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, 10*time.Second, time.Since(began))
+		require.ErrorIs(t, <-wrote, dog.ErrSlowConsumer)
+		n, err := io.Copy(io.Discard, client)
+		require.Less(t, n, int64(20<<20))
+		require.NoError(t, err, "the connection has ended")
+		synctest.Wait()
+	})
+}
+
+func TestAClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
+			require.NoError(t, big(w, 20_000_000))
+		})
+		for _, client := range []http.RoundTripper{desks.Named("ada"), dogtest.Serve(t, desks.Named("bob")).Client().Transport} {
+			response, err := send(noCaller, client, http.MethodGet, "/", "")
+			require.NoError(t, err)
+			n, err := io.Copy(io.Discard, response.Body)
+			require.NoError(t, err)
+			require.EqualValues(t, 20_000_000, n)
+			require.NoError(t, response.Body.Close())
+		}
+	})
+}

@@ -1,0 +1,64 @@
+package turn
+
+// End ends the event and hands the turn on. It returns the reason if the lock has been closed, and [ErrOutside] if the event's
+// context is still in use by another goroutine, which means that the exclusion was broken.
+func (e *Event) End() (closed, misuse error) {
+	l := e.lock
+	l.mu.Lock()
+	if e.waits > 0 {
+		misuse = ErrOutside
+	}
+	e.ended = true
+	l.events--
+	if l.holder == e {
+		l.handOverLocked()
+	}
+	closed = l.closed
+	var told map[*func()]struct{}
+	if len(l.onEnd) > 0 {
+		told = l.onEnd[e]
+		delete(l.onEnd, e)
+	}
+	l.mu.Unlock()
+	for f := range told {
+		(*f)()
+	}
+	return closed, misuse
+}
+
+// OnEnd calls f when the event has ended, at once if it has already. f must
+// not block. stop withdraws f, unless it is being called.
+func (e *Event) OnEnd(f func()) (stop func()) {
+	l := e.lock
+	l.mu.Lock()
+	if e.ended {
+		l.mu.Unlock()
+		f()
+		return func() {}
+	}
+	defer l.mu.Unlock()
+	if l.onEnd == nil {
+		l.onEnd = make(map[*Event]map[*func()]struct{})
+	}
+	if l.onEnd[e] == nil {
+		l.onEnd[e] = make(map[*func()]struct{})
+	}
+	key := &f
+	l.onEnd[e][key] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.onEnd[e], key)
+	}
+}
+
+// HasTurn reports whether the turn is the event's at this moment: it does not
+// wait, or it keeps its turn meanwhile.
+func (e *Event) HasTurn() bool {
+	e.lock.mu.Lock()
+	defer e.lock.mu.Unlock()
+	return e.lock.holder == e
+}
+
+// Caller returns the event that waits for this one to end, or nil.
+func (e *Event) Caller() *Event { return e.call.caller() }
