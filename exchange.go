@@ -119,11 +119,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 			notify(x.more)
 			return len(p), nil
 		case x.abandoned:
-			x.mu.Unlock()
-			return 0, errCallerEnded
+			return 0, x.breakOffLocked(errCallerEnded)
 		case !x.deadline.IsZero() && !time.Now().Before(x.deadline):
-			x.mu.Unlock()
-			return 0, errLateWrite
+			return 0, x.breakOffLocked(errLateWrite)
 		}
 		x.tellLocked()
 		x.mu.Unlock()
@@ -132,9 +130,23 @@ func (x *exchange) Write(p []byte) (int, error) {
 		case <-x.ctx.Done():
 			return 0, context.Cause(x.ctx)
 		case <-x.rt.ctx.Done():
-			return 0, context.Cause(x.rt.ctx)
+			x.mu.Lock()
+			return 0, x.breakOffLocked(context.Cause(x.rt.ctx))
 		}
 	}
+}
+
+// breakOffLocked ends an answer of which something could not be written, so
+// that what was written does not look whole. It returns err. The caller must
+// hold mu, which is released.
+func (x *exchange) breakOffLocked(err error) error {
+	x.tellLocked()
+	if x.end == nil {
+		x.end = fmt.Errorf("%w: %w", err, io.ErrUnexpectedEOF)
+	}
+	x.mu.Unlock()
+	notify(x.more)
+	return err
 }
 
 var errLateWrite = fmt.Errorf("dog: write deadline of the answer: %w", context.DeadlineExceeded)

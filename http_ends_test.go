@@ -206,11 +206,13 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				var desks *dog.Namespace[desk]
 				wrote := make(chan error, 1)
+				var left io.Reader
 				rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 					switch {
 					case d.Name() == "front":
 						response, err := send(r.Context(), desks.Named("back"), http.MethodGet, "/big", "") //nolint:bodyclose // on purpose
 						require.NoError(t, err)
+						left = response.Body
 						w.WriteHeader(response.StatusCode)
 					case r.URL.Path == "/big" && c.await:
 						wrote <- dog.Await(r.Context(), func() error { return big(w, c.size) })
@@ -224,8 +226,9 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 					desks.Named("front").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 					require.Equal(t, http.StatusOK, w.Code)
 				} else {
-					_, err := send(ctx, desks.Named("back"), http.MethodGet, "/big", "") //nolint:bodyclose // on purpose
+					response, err := send(ctx, desks.Named("back"), http.MethodGet, "/big", "") //nolint:bodyclose // on purpose
 					require.NoError(t, err)
+					left = response.Body
 				}
 				began := time.Now()
 				status, _, err := fetch(noCaller, desks.Named("back"), http.MethodGet, "/small", "")
@@ -235,8 +238,13 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 				switch {
 				case c.size == 1000:
 					require.NoError(t, <-wrote)
+					data, err := io.ReadAll(left)
+					require.NoError(t, err)
+					require.Len(t, data, 10_000)
 				case c.front || !c.await:
 					require.Error(t, <-wrote)
+					_, err := io.Copy(io.Discard, left)
+					require.ErrorIs(t, err, io.ErrUnexpectedEOF, "a part does not look whole")
 				default:
 					require.Empty(t, wrote, "it goes on waiting")
 				}

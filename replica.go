@@ -52,6 +52,8 @@ func (r *Replica) GroupName() string {
 // answer in either case. req must be, or derive from, the request that Receive got.
 //
 // Connect does not wait. When the client learns that it is connected, its socket has joined and misses nothing.
+// The answer 101 is therefore written on the connection itself, later than a
+// ResponseWriter could, and a middleware in front sees no status for it.
 func (r *Replica) Connect(w http.ResponseWriter, req *http.Request) *Socket {
 	return r.ConnectWith(w, req, SocketOptions{})
 }

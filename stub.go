@@ -59,7 +59,8 @@ func (s Stub[T]) Name() string {
 //
 // What cannot be handed over is answered as [WriteError] does. The request waits for the object's turn until its context is done.
 // When the object fails with its answer half written, ServeHTTP panics with [http.ErrAbortHandler], as net/http wants it, so that
-// the client sees that the answer is not whole.
+// the client sees that the answer is not whole. A panic of w or of r's body goes on when the handler has returned (see
+// [Receiver]).
 func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.to == nil {
 		WriteError(w, ErrNotRunning)
