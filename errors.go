@@ -156,7 +156,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	case errors.Is(err, ErrInvalidRequestID):
 		status = http.StatusBadRequest
 	case errors.Is(err, ErrGroupFull), errors.Is(err, ErrReplicaFull), errors.Is(err, ErrReplicaGone), errors.Is(err, ErrShutdown),
-		errors.Is(err, ErrOverloaded), errors.Is(err, ErrStoreFull), errors.Is(err, ErrStoreFailed),
+		errors.Is(err, ErrOverloaded), errors.Is(err, ErrStoreFull), errors.Is(err, ErrStoreStalled), errors.Is(err, ErrStoreFailed),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", retryAfter)

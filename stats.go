@@ -27,9 +27,10 @@ type StoreStats struct {
 	Syncs    uint64        // each makes many of them durable
 	SyncTime time.Duration // sum of their durations
 	Unsynced int           // bytes that are committed and not durable yet
+	Waiting  int           // transactions that wait for earlier ones to become durable before they are stored; those of turns that have ended
 	Disk     uint64        // bytes that the data directory takes on its volume, as du says
 	Memory   uint64        // bytes in memory: what was read, and what has not reached its place on the disk yet
-	// Err says why nothing is stored now: [ErrStoreFull], [ErrStoreFailed]. Nil: all is well.
+	// Err says why nothing is stored now: [ErrStoreFull], [ErrStoreStalled], [ErrStoreFailed]. Nil: all is well.
 	Err error
 }
 
@@ -104,7 +105,7 @@ func (rt *Runtime) Stats() Stats {
 	e := rt.engine.Stats()
 	s.Store = StoreStats{
 		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
-		Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
+		Waiting: e.Waiting, Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
 	}
 	t := rt.beginTour(&s)
 	var turns turn.Stats

@@ -32,7 +32,7 @@ const (
 //
 // A key is at most 2,048 bytes, a key and its value 2 MiB together; "" is a key like any other.
 //
-// Besides their own errors all methods can fail with [ErrStoreFull], [ErrStoreFailed] and errors of reading.
+// Besides their own errors all methods can fail with [ErrStoreFull], [ErrStoreStalled], [ErrStoreFailed] and errors of reading.
 type Storage struct {
 	inst *instance   // fixed; nil in a zero Storage
 	used atomic.Bool // data is there
@@ -480,6 +480,10 @@ var (
 	// ErrStoreFull: the disk has less space left than the store needs for itself (MinFree of package disk), also after it has
 	// given back what it could. Nothing is stored until there is more; reading goes on. [New] fails with it too.
 	ErrStoreFull = store.ErrFull
+
+	// ErrStoreStalled: the disk has not answered for 10 s, or has not written tables for 2 minutes. Nothing is stored until it does; what waits to be durable goes on waiting,
+	// and reading goes on.
+	ErrStoreStalled = store.ErrStalled
 
 	// ErrStoreFailed: a write to the disk failed. Nothing more is stored until the program is started anew; reading goes on, of what
 	// is durable.

@@ -20,15 +20,26 @@ import (
 // of that name by then; parents that do not exist are made. The copy shares
 // files with the store where the file system can, so it is quick and takes
 // little space at first. Only one backup is made at a time. ctx is looked at
-// before and after the copy is made.
+// before and after the copy is made. When it ends while the disk does not
+// answer, Backup returns, and what it has begun is removed when the disk does.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	select {
 	case e.backups <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
-	defer func() { <-e.backups }()
-	if err := e.backup(ctx, dir); err != nil {
+	done := make(chan error, 1)
+	e.work.Go(func() {
+		defer func() { <-e.backups }()
+		done <- asFull(e.backup(ctx, dir))
+	})
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("backing the store up to %s: %w", dir, err)
 	}
 	return nil

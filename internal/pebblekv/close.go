@@ -70,6 +70,7 @@ func (e *Engine) Stats() store.EngineStats {
 		Syncs:    e.syncs,
 		SyncTime: e.syncTime,
 		Unsynced: int(e.written - e.synced),
+		Waiting:  len(e.blocked),
 		Disk:     disk,
 		Memory:   uint64(m.BlockCache.Size) + m.MemTable.Size,
 		Failed:   e.err,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -76,7 +77,7 @@ func (b *batch) fits(size int) bool {
 // Discard implements store.Batch.
 func (b *batch) Discard() { _ = b.changes.Close() }
 
-// Commit implements store.Batch. Errors: store.ErrFull, store.ErrFailed, store.ErrClosed, ErrTooLarge, ErrEmptyKey. After
+// Commit implements store.Batch. Errors: store.ErrFull, store.ErrStalled, store.ErrFailed, store.ErrClosed, ErrTooLarge, ErrEmptyKey. After
 // ErrFailed it is open whether the batch is found when the store is opened anew; after the others it is not.
 func (b *batch) Commit() (uint64, error) {
 	defer b.Discard()
@@ -117,15 +118,61 @@ func (e *Engine) admit(size uint64) error {
 		e.mu.Unlock()
 		return err
 	}
+	if len(e.blocked) == 0 && e.commits == e.durable.Load() {
+		e.moved = time.Now()
+	}
 	a := &admission{size: size, in: make(chan struct{})}
 	e.blocked = append(e.blocked, a)
 	e.wakeFlusher(pacing)
 	e.mu.Unlock()
-	<-a.in
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-a.in:
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.err
+		case <-timer.C:
+		}
+		if left, err := e.leave(a); err != nil {
+			return err
+		} else if left > 0 {
+			timer.Reset(left)
+		}
+	}
+}
+
+// How long commits wait while nothing moves: for the log, and for tables, which
+// may take long to write.
+const (
+	patience      = 10 * time.Second
+	tablePatience = 2 * time.Minute
+)
+
+// leave returns for how long a commit has to wait before it may leave. When the
+// disk has not answered for too long, the commit has left and the error says
+// so. When it has been let in, leave returns 0.
+func (e *Engine) leave(a *admission) (time.Duration, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.err
+	i := slices.Index(e.blocked, a)
+	if i < 0 {
+		return 0, nil
+	}
+	limit := patience
+	if e.commits == e.durable.Load() {
+		limit = tablePatience
+	}
+	if left := limit - time.Since(e.moved); left > 0 {
+		return left, nil
+	}
+	e.blocked = slices.Delete(e.blocked, i, i+1)
+	e.letIn()
+	return 0, errStalled
 }
+
+var errStalled = fmt.Errorf("%w: see to the volume, and try again", store.ErrStalled)
 
 // hasRoom is called with mu held. What is larger than the bound gets in alone.
 func (e *Engine) hasRoom(size uint64) bool {
@@ -140,6 +187,7 @@ func (e *Engine) letIn() {
 		close(e.blocked[0].in)
 		e.blocked[0] = nil
 		e.blocked = e.blocked[1:]
+		e.moved = time.Now()
 	}
 }
 
@@ -149,6 +197,9 @@ func (e *Engine) committed(size uint64) (uint64, error) {
 	defer e.mu.Unlock()
 	if e.err != nil {
 		return 0, e.err
+	}
+	if e.commits == e.durable.Load() && len(e.blocked) == 0 {
+		e.moved = time.Now()
 	}
 	e.commits++
 	e.written += size
@@ -167,6 +218,9 @@ func (e *Engine) committed(size uint64) (uint64, error) {
 func (e *Engine) Writable() error {
 	e.mu.Lock()
 	err := e.err
+	if err == nil && e.commits > e.durable.Load() && time.Since(e.moved) >= patience {
+		err = errStalled
+	}
 	e.mu.Unlock()
 	if err != nil {
 		return err

@@ -113,6 +113,7 @@ type Engine struct {
 	bound    uint64           // guarded by mu: how many bytes may be unsynced now, at most cfg.Unsynced
 	blocked  []*admission     // guarded by mu: commits that wait to be let in, first come first served
 	stalled  bool             // guarded by mu: Pebble falls behind
+	moved    time.Time        // guarded by mu: when a commit was last let in from blocked, or became durable, or nothing waited
 	flusher  flusherState     // guarded by mu
 
 	waiters []waiter  // guarded by mu: those whose commits are not durable

@@ -138,6 +138,7 @@ func (e *Engine) sync() {
 		e.syncs++
 		e.syncTime += took
 		e.durable.Store(target)
+		e.moved = time.Now()
 		e.release(target)
 		e.adapt(time.Since(since))
 		e.letIn()

@@ -1,6 +1,7 @@
 package pebblekv_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -215,4 +216,37 @@ func TestStatsTellWhatTheDirectoryTakes(t *testing.T) {
 		}
 		return e.Stats().Disk == taken
 	}, time.Minute, 10*time.Millisecond)
+}
+
+// While the disk does not answer, commits wait, but not for ever; and so does a
+// backup. All goes on when it answers.
+func TestADiskThatHangsIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, g, _ := gated(t, pebblekv.Config{Unsynced: 3000})
+		require.NoError(t, wait(e, set(t, e, "durable", "v")))
+		g.close()
+		last := set(t, e, "big", string(make([]byte, 2900)))
+		refused := make(chan error, 10)
+		for range cap(refused) {
+			go func() { refused <- raise(e, 1, 1000) }()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		require.ErrorIs(t, e.Backup(ctx, "/backup"), context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(start))
+		require.Equal(t, cap(refused), e.Stats().Waiting)
+		for range cap(refused) {
+			require.ErrorIs(t, <-refused, store.ErrStalled)
+		}
+		require.LessOrEqual(t, time.Since(start), 11*time.Second)
+		require.Zero(t, e.Stats().Waiting)
+		require.ErrorIs(t, e.Writable(), store.ErrStalled)
+		require.NoError(t, e.Stats().Failed)
+		g.open()
+		require.NoError(t, wait(e, last))
+		require.NoError(t, e.Writable())
+		require.NoError(t, raise(e, 1, 1000))
+		require.NoError(t, e.Close())
+	})
 }

@@ -14,6 +14,8 @@ var (
 	// ErrFull: the disk has too little space left, also after the store has given back what it could. Nothing is written until
 	// there is more; reading goes on. The store does not open.
 	ErrFull = errors.New("dog: disk is full")
+	// ErrStalled: the disk has not answered for a while. Nothing is written until it does; nothing is lost.
+	ErrStalled = errors.New("dog: disk does not answer")
 	// ErrFailed: a write or a sync failed earlier. Nothing more is written until the store is opened anew; reading goes on, of what
 	// is durable.
 	ErrFailed = errors.New("dog: store has failed")
@@ -57,7 +59,7 @@ type Engine interface {
 	// the numbers. When the outcome is known already, told is called at once, unless that would overtake an earlier call.
 	OnDurable(commit uint64, told func(error))
 
-	// Writable returns nil, or why a commit would fail: ErrFull, ErrFailed, ErrClosed.
+	// Writable returns nil, or why a commit would fail: ErrFull, ErrStalled, ErrFailed, ErrClosed.
 	Writable() error
 
 	// OpenSQL opens the SQLite database that is kept in pages. The error is ErrNoSQL when the engine has no SQLite.
@@ -95,6 +97,7 @@ type EngineStats struct {
 	Syncs    uint64        // each makes many commits durable
 	SyncTime time.Duration // sum of their durations
 	Unsynced int           // bytes committed and not durable yet
+	Waiting  int           // commits that wait until earlier ones are durable
 	Disk     uint64        // bytes that the directory takes on its volume
 	Memory   uint64        // bytes in memory: caches and what is not yet in tables
 	Failed   error         // why nothing is written any more
