@@ -129,6 +129,7 @@ type space struct {
 
 	mu    sync.Mutex // held by who looks
 	asked uint64     // guarded by mu: taken, when the store was last asked to give space back
+	busy  bool       // guarded by mu: it is at it
 }
 
 func newSpace(fsys vfs.FS, dir string, minFree uint64, e *Engine) *space {
@@ -156,6 +157,7 @@ func (s *space) take(size uint64) error {
 func (s *space) tidied() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.busy = false
 	s.look()
 }
 
@@ -171,9 +173,10 @@ func (s *space) look() {
 	if taken, spare := s.taken.Load(), s.store.spare(); taken > s.asked && spare > 0 {
 		s.asked = taken
 		s.store.wantSpare()
-		if usage.AvailBytes >= s.min/2 && usage.AvailBytes+spare >= s.min {
-			return // the reserve serves meanwhile
-		}
+		s.busy = usage.AvailBytes+spare >= s.min
+	}
+	if s.busy && usage.AvailBytes >= s.min/2 {
+		return // the reserve serves meanwhile, for the tables too that take the place of logs
 	}
 	err = fmt.Errorf("%w: %d bytes are free, fewer than MinFree (%d): make room on the volume, and writing goes on",
 		store.ErrFull, usage.AvailBytes, s.min)
