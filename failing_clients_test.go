@@ -28,12 +28,13 @@ func TestSendSaysThatTheClientIsTooSlow(t *testing.T) {
 					if err := s.Send(strings.Repeat("x", 100)); err != nil {
 						failures = append(failures, err)
 					}
+					time.Sleep(100 * time.Millisecond)
 				}
 				return nil
 			},
 		})
 		h.srv.DialWith("/ws?u=slow", dogtest.DialOptions{OnDemand: true}).Send("go")
-		synctest.Wait()
+		elapse(10 * time.Second)
 		require.NotEmpty(t, failures)
 		require.ErrorIs(t, failures[0], dog.ErrSlowConsumer)
 		for _, err := range failures[1:] {

@@ -24,11 +24,13 @@ func busy(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 	return s.Send("done")
 }
 
-// flood is an OnMessage that sends more than the queue of 1,000 bytes holds, and reports what Send says in the end.
+// flood is an OnMessage that takes two seconds to send more than the queue of 1,000 bytes holds, and reports what Send says in
+// the end.
 func flood(last *error) func(context.Context, *room, *dog.Socket, dog.Message) error {
 	return func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 		for i := range 100 {
 			*last = s.Send(fmt.Sprintf("%d%s", i, strings.Repeat(".", 98)), dog.Coalesce("state"))
+			time.Sleep(20 * time.Millisecond)
 		}
 		return nil
 	}
@@ -37,11 +39,11 @@ func flood(last *error) func(context.Context, *room, *dog.Socket, dog.Message) e
 // newSlowHouse returns a house with this policy and a client that reads only on demand and has been flooded.
 func newSlowHouse(t *testing.T, policy dog.SlowPolicy, last *error) (*house, *dogtest.Client) {
 	t.Helper()
-	options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: policy}}
+	options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: policy, WriteTimeout: time.Minute}}
 	h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{message: flood(last)})
 	c := h.srv.DialWith("/ws?u=slow", dogtest.DialOptions{OnDemand: true})
 	c.Send("go")
-	synctest.Wait()
+	elapse(2 * time.Second)
 	return h, c
 }
 
@@ -111,12 +113,13 @@ func TestCoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
 					if err := s.Send(strings.Repeat("x", 98), dog.Coalesce(fmt.Sprint(i))); err != nil {
 						return err
 					}
+					time.Sleep(100 * time.Millisecond)
 				}
 				return nil
 			}})
 		c := h.srv.DialWith("/ws", dogtest.DialOptions{OnDemand: true})
 		c.Send("go")
-		synctest.Wait()
+		elapse(2 * time.Second)
 		code, _ := c.Closed()
 		require.Equal(t, 1008, code)
 		requireEmpty(t, h.rt)

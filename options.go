@@ -26,8 +26,24 @@ type Options struct {
 	// GossipTimeout bounds the wait for the answers to a gossip; the context's own deadline counts when it is earlier. 0: 5 s.
 	GossipTimeout time.Duration
 
-	// Heartbeat is how often a silent client is pinged; it is gone when it stays silent for that long again. 0: 25 s; negative: no
-	// heartbeats.
+	// Heartbeat is how often a silent client is pinged, and how long it has
+	// to answer. The first ping leaves between 7/8 of Heartbeat and one
+	// Heartbeat after the client's last byte, and then one leaves every
+	// Heartbeat: answers to pings put none off. A client of which nothing
+	// arrives within Heartbeat after a ping is gone (1006): between 1 7/8
+	// and two Heartbeats after its last byte.
+	//
+	// So no connection is idle for longer than Heartbeat, and a proxy in
+	// between needs an idle time of a few seconds more: the default suits
+	// HAProxy as Debian sets it up (50 s) and nginx (60 s); one that cuts
+	// after 20 s needs 15 s here.
+	//
+	// An answer is not due while it may lie unread, because the client's
+	// handler runs, nor while messages that wait before the ping go on
+	// being taken; then Heartbeat begins anew. While a handler runs, pings
+	// go on over TCP and TLS, but not over connections of other types.
+	//
+	// 0: 25 s; negative: no heartbeats.
 	Heartbeat time.Duration
 
 	// ParkAfter is how long a client is silent before its socket gives its goroutine back and leaves waiting to the kernel: this
@@ -93,15 +109,32 @@ type SocketOptions struct {
 	// MaxMessage bounds a client's message in bytes; one over it closes the socket with 1009. Default: 64 KiB.
 	MaxMessage int64
 
-	// QueueBytes bounds what waits because the client does not take it, before compression; a longer message never fits. Where the
-	// kernel can be asked without waiting (see Options.ParkAfter), up to 1 MiB may wait besides until it has been; elsewhere a burst
-	// of more than this is taken for a slow client. Default: 256 KiB.
+	// QueueBytes bounds the bytes of messages, before compression, that wait
+	// because the client does not take them. A longer message never fits.
+	//
+	// A client is slow when more waits and it has taken nothing for a
+	// second; so neither a burst nor a replay makes it slow, nor a thin
+	// line. Up to 8 MiB more may wait until then, and for a client that
+	// takes something all the time. DropOldest, whose messages are to be
+	// fresh, finds a client slow when the queue has been over QueueBytes
+	// and has not been empty for a second. What Stats counts may be 1 MiB
+	// more, for messages that the machine has not got round to.
+	//
+	// What a client takes is what its side has acknowledged on TCP, TLS
+	// over TCP and Unix sockets on Linux. Elsewhere it is what is written
+	// (in pieces of 4 KiB), and less than 4 KiB a second counts as nothing.
+	//
+	// Default: 256 KiB.
 	QueueBytes int
 
-	// Slow says what happens when a message would exceed QueueBytes. Default: DisconnectSlow.
+	// Slow says what happens to a client that is slow, and to a message for
+	// which the 8 MiB do not suffice. Default: DisconnectSlow.
 	Slow SlowPolicy
 
-	// WriteTimeout bounds a write to the connection, that of the handshake's answer too. Default: 10 s.
+	// WriteTimeout is how long a client may take nothing while something
+	// waits for it, were it the answer of the handshake; then it is cut off
+	// (1006, [ErrSlowConsumer]), 1/16 later at most. One that goes on taking
+	// is never cut off, however slow it is. Default: 10 s.
 	WriteTimeout time.Duration
 
 	// CloseTimeout bounds closing, whoever began it: the client gets this long to
@@ -123,16 +156,19 @@ type SocketOptions struct {
 	Tags []string
 }
 
-// SlowPolicy says what happens to a client that does not take its messages fast enough.
+// SlowPolicy says what happens to a client that does not take its messages,
+// and what with more than QueueBytes that wait for it; see there for when a
+// client is slow.
 type SlowPolicy int
 
 const (
-	// DisconnectSlow closes the socket with 1008.
+	// DisconnectSlow drops what waits and closes the socket with 1008.
 	DisconnectSlow SlowPolicy = iota + 1
-	// DropOldest drops the oldest messages that wait.
+	// DropOldest drops the oldest messages that wait, down to QueueBytes.
 	DropOldest
-	// CoalesceSlow replaces a waiting message by a newer one of the same key (see [Coalesce]) at the end of the queue, and does
-	// as DisconnectSlow when that is not enough.
+	// CoalesceSlow replaces a waiting message by a newer one of the same key
+	// (see [Coalesce]) at the end of the queue, whether or not the client is
+	// slow, and does as DisconnectSlow when that is not enough.
 	CoalesceSlow
 )
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"time"
@@ -27,14 +28,18 @@ type Options struct {
 	// MaxMessage bounds one incoming message in bytes, all its fragments together. A longer one closes with 1009.
 	// Default 64 KiB.
 	MaxMessage int64
-	// QueueBytes bounds the bytes of messages, with their headers, that wait because the peer does not take them: that were sent and
-	// that the kernel has not accepted. A longer message never fits. What waits for the kernel to be asked is bounded by 1 MiB more.
-	// Default 1 MiB.
+	// QueueBytes bounds the bytes of messages, with their headers, that wait because the peer does not take them: that were sent
+	// and that the kernel has not accepted. A longer message never fits. Up to 8 MiB more may wait for a peer that takes what it
+	// gets, or has had no more than a Moment to do so. Default 1 MiB; what is over half an int counts as that.
 	QueueBytes int
+	// Moment is how long a peer must have taken nothing to be blamed for what waits beyond QueueBytes; under DropOldest, for how
+	// long the queue must have been over it and never empty. Default 1 s.
+	Moment time.Duration
 	// Slow says what happens to a message that does not fit. Default Disconnect.
 	Slow Policy
 
-	// WriteTimeout bounds a write that makes no progress; the connection is then dropped. Default 10 s.
+	// WriteTimeout is how long a peer may take nothing while something waits for it; the connection is then dropped, a sixteenth
+	// later at most. Default 10 s.
 	WriteTimeout time.Duration
 	// CloseTimeout bounds closing: taking what waits, and the peer's answer. Default 5 s.
 	CloseTimeout time.Duration
@@ -52,9 +57,12 @@ type Options struct {
 	Wake   func(*Conn)
 }
 
+// maxQueue leaves room for sums.
+const maxQueue = math.MaxInt / 2
+
 // withDefaults returns the options in full. It makes a copy only when something is missing, so that connections can share them.
 func (o *Options) withDefaults() *Options {
-	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.WriteTimeout > 0 && o.CloseTimeout > 0 {
+	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.QueueBytes <= maxQueue && o.Moment > 0 && o.WriteTimeout > 0 && o.CloseTimeout > 0 {
 		return o
 	}
 	opts := new(Options)
@@ -67,6 +75,8 @@ func (o *Options) withDefaults() *Options {
 	if opts.QueueBytes <= 0 {
 		opts.QueueBytes = 1 << 20
 	}
+	opts.QueueBytes = min(opts.QueueBytes, maxQueue)
+	opts.Moment = cmp.Or(max(opts.Moment, 0), time.Second)
 	opts.WriteTimeout = cmp.Or(max(opts.WriteTimeout, 0), 10*time.Second)
 	opts.CloseTimeout = cmp.Or(max(opts.CloseTimeout, 0), 5*time.Second)
 	return opts

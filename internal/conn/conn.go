@@ -84,6 +84,8 @@ type Conn struct {
 	pong       []byte // answer to the latest ping, nil when none waits
 	replied    uint64 // the phase in which Send last wrote at once
 
+	pace *pace // nil until a goroutine has waited for the network
+
 	farewell *farewell // set once when closing begins
 	cause    error     // the first failure that was not the peer's doing on the wire
 

@@ -23,6 +23,9 @@ func directly(nc net.Conn) direct {
 
 func (d direct) ok() bool { return d.raw != nil }
 
+// unacked returns how many bytes the kernel holds that the other end's does not have yet.
+func (d direct) unacked() int { return unacked(d.raw) }
+
 // directWrite is the state of a write. It is reused because a function for RawConn would be allocated each time.
 type directWrite struct {
 	p   []byte

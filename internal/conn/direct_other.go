@@ -16,6 +16,8 @@ func directly(net.Conn) direct { return direct{} }
 
 func (direct) ok() bool { return false }
 
+func (direct) unacked() int { return 0 }
+
 func (direct) write(*directWrite, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func (direct) read(func(fd uintptr) bool) error { return errors.ErrUnsupported }

@@ -27,6 +27,7 @@ var past = time.Unix(1, 0)
 // hangUp ends the connection after the reader has ended and everything was
 // written or given up.
 func (c *Conn) hangUp() {
+	c.unwatch()
 	c.mu.Lock()
 	dead, how := c.dead, c.farewell
 	c.mu.Unlock()

@@ -2,16 +2,29 @@ package conn
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
 
-// heartSlots is into how many parts an interval is divided, so that not all pings leave at once.
-const heartSlots = 8
+const (
+	// heartSlots is into how many parts the connections are divided, so that not all pings leave at once.
+	heartSlots = 8
+	// heartLooks is how often a connection is looked at within an interval.
+	heartLooks = 8
+	// pongBytes is what the answer to a ping takes.
+	pongBytes = 2 + 4
+)
 
-// Heart finds peers that are gone: a connection that was silent for an interval is pinged, and aborted with [ErrHeartbeat]
-// when it is silent for another. Any byte counts as life. A connection is not judged while its reader is outside Read, as an
-// answer may then lie unread. It costs one goroutine for all connections and is safe for concurrent use.
+// Heart finds peers that are gone. It looks at each connection eight times in an interval. A peer that says nothing is pinged
+// between seven eighths of an interval and one after its last word, and then every interval, whether or not it answers that. A
+// connection that has received nothing at all for an interval after a ping is aborted with [ErrHeartbeat]. Any byte counts as
+// life.
+//
+// The answer is not due while the ping may lie behind what the peer is still taking: as long as looks find that something waits
+// for the peer and that it has taken more. Nor is it due while the reader is outside Read, where it may lie unread; pings go on where a kernel holds the answers.
+//
+// It costs one goroutine for all connections and is safe for concurrent use.
 type Heart struct {
 	interval time.Duration // fixed
 
@@ -20,17 +33,17 @@ type Heart struct {
 	next  int                 // guarded by mu: slot of the next connection
 }
 
-// neverReceived is a count of bytes that no connection has, so that the first sweep, which may come at once, finds life.
-const neverReceived = 1<<64 - 1
-
 // beat is what a Heart knows about a connection.
 type beat struct {
 	heart  *Heart // nil when in none
-	bytes  uint64 // received until the last sweep
+	bytes  uint64 // received until the last look
 	phase  uint64 // of the reader at the ping
+	taken  int64  // by the peer, at the last look since the ping
 	index  int32  // within the slot
 	slot   int8
-	pinged bool
+	quiet  int8 // looks that found nothing, since the peer's last word or ping
+	pinged bool // and not answered
+	waits  bool // at the last look since the ping, something waited for the peer
 }
 
 // NewHeart returns a Heart for Run to start. An interval of 0 or less means no heartbeats.
@@ -44,7 +57,7 @@ func (h *Heart) Add(c *Conn) {
 	if c.beat.heart != nil {
 		return
 	}
-	c.beat = beat{heart: h, slot: int8(h.next), index: int32(len(h.slots[h.next])), bytes: neverReceived}
+	c.beat = beat{heart: h, slot: int8(h.next), index: int32(len(h.slots[h.next])), bytes: c.bytesIn.Load()}
 	h.slots[h.next] = append(h.slots[h.next], c)
 	h.next = (h.next + 1) % heartSlots
 }
@@ -71,7 +84,7 @@ func (h *Heart) Run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	ticker := time.NewTicker(max(h.interval/heartSlots, 1))
+	ticker := time.NewTicker(max(h.interval/(heartSlots*heartLooks), 1))
 	defer ticker.Stop()
 	var dead []*Conn
 	for slot := 0; ; slot = (slot + 1) % heartSlots {
@@ -88,25 +101,52 @@ func (h *Heart) Run(ctx context.Context) {
 	}
 }
 
-// sweep pings the silent connections of a slot and appends those that did not answer to dead.
+// sweep looks at the connections of a slot, pings those that are due, and appends those that did not answer to dead.
 func (h *Heart) sweep(slot int, dead []*Conn) []*Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, c := range h.slots[slot] {
-		b := &c.beat
-		bytes, phase := c.bytesIn.Load(), c.phase.Load()
-		reading := phase%2 == 1
-		switch {
-		case bytes != b.bytes, !reading:
-			b.bytes, b.pinged = bytes, false
-		case !b.pinged:
-			b.pinged, b.phase = true, phase
-			c.sendPing()
-		case phase != b.phase:
-			b.phase = phase // the reader was away meanwhile: give it another interval
-		default:
+		if c.beat.look(c) {
 			dead = append(dead, c)
 		}
 	}
 	return dead
+}
+
+// look reports whether the peer of c is gone.
+func (b *beat) look(c *Conn) (gone bool) {
+	bytes := c.bytesIn.Load()
+	received := bytes - b.bytes
+	b.bytes = bytes
+	if received > 0 && !(b.pinged && received == pongBytes) {
+		b.quiet, b.pinged = 1, false
+		return false
+	}
+	if received > 0 {
+		b.pinged = false
+	}
+	b.quiet++
+	if b.pinged {
+		waits, taken := c.backlog()
+		if b.waits && taken > b.taken {
+			b.quiet = 0
+		}
+		b.waits, b.taken = waits, max(b.taken, taken)
+	}
+	if b.quiet < heartLooks {
+		return false
+	}
+	phase := c.phase.Load()
+	reading := phase%2 == 1
+	switch {
+	case b.pinged && reading && phase == b.phase:
+		return true
+	case !reading && !c.buffers():
+		b.quiet = heartLooks - 1 // the peer that answered would wait for the reader
+		return false
+	}
+	b.quiet, b.phase = 0, phase
+	b.pinged, b.waits, b.taken = true, false, math.MinInt64
+	c.sendPing()
+	return false
 }

@@ -53,14 +53,48 @@ func TestHeartFindsSilentPeers(t *testing.T) {
 			h.Remove(read.c)
 			h.Remove(read.c)
 		}
-		// Life at the first sweep, a ping at the second, the end at the third; an eighth of the interval from slot to slot.
+		// A ping at the eighth look, the end at the sixteenth; a 64th of the interval from slot to slot.
 		want := make(map[time.Duration]int)
 		for slot := range 8 {
-			want[2*interval+time.Duration(slot+1)*time.Second] = 2
+			want[interval*15/8+time.Duration(slot+1)*interval/64] = 2
 		}
-		want[2*interval+time.Second] = 3
+		want[interval*15/8+interval/64] = 3
 		require.Equal(t, want, at)
 	})
+}
+
+// The first ping comes between seven eighths of an interval and one after the peer's last word, and the next ones an interval
+// apart, however promptly they are answered. So nothing in between sees a connection idle for longer. A peer that stops to answer
+// is gone an interval after the ping that it does not answer.
+func TestHeartPingsEveryInterval(t *testing.T) {
+	for after := time.Duration(0); after < interval; after += interval / 13 {
+		synctest.Test(t, func(t *testing.T) {
+			h := startHeart(t, interval)
+			time.Sleep(after)
+			c, p := pipe(t, nil)
+			h.Add(c)
+			read := startReading(c)
+			word := time.Now()
+			p.send(fin|1, "the last word")
+			const answered = 5
+			var pings []time.Duration
+			for f, err := p.read(); err == nil; f, err = p.read() {
+				require.Equal(t, frame{opPing, ""}, f)
+				if pings = append(pings, time.Since(word)); len(pings) <= answered {
+					p.send(fin|opPong, "")
+				}
+			}
+			requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
+			h.Remove(c)
+			require.GreaterOrEqual(t, pings[0], interval*7/8)
+			require.LessOrEqual(t, pings[0], interval)
+			for i := range answered {
+				require.Equal(t, interval, pings[i+1]-pings[i])
+			}
+			require.Len(t, pings, answered+1)
+			require.Equal(t, interval, read.at.Sub(word)-pings[answered])
+		})
+	}
 }
 
 func TestHeartLetsTheLivingLive(t *testing.T) {
@@ -132,11 +166,12 @@ func TestHeartWaitsForTheReader(t *testing.T) {
 		go p.frames()
 		time.Sleep(10 * interval) // the handler
 		resumed := time.Now()
+		require.Zero(t, c.Stats().BytesOut, "its answer to a ping would wait for the reader")
 		read := startReading(c)
 		requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
 		took := read.at.Sub(resumed)
 		require.GreaterOrEqual(t, took, interval)
-		require.LessOrEqual(t, took, 2*interval)
+		require.LessOrEqual(t, took, interval*9/8)
 		h.Remove(c)
 	})
 }

@@ -18,15 +18,22 @@ func TestHeartReaderJustBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		c := &Conn{nc: server, opts: (*Options)(nil).withDefaults()}
+		c.ended.Add(1)
 		go io.Copy(io.Discard, client)
 		defer client.Close()
 		h := NewHeart(time.Second)
 		h.Add(c)
 		c.phase.Store(1)
-		require.Empty(t, h.sweep(0, nil)) // new
-		require.Empty(t, h.sweep(0, nil)) // ping
-		c.phase.Store(3)
-		require.Empty(t, h.sweep(0, nil)) // was away
+		for look := range 2 * heartLooks {
+			require.Empty(t, h.sweep(0, nil))
+			if look == heartLooks {
+				c.phase.Store(3) // was away since the first ping, so there was a second one
+			}
+			synctest.Wait()
+		}
+		for range heartLooks - 1 {
+			require.Empty(t, h.sweep(0, nil))
+		}
 		require.Equal(t, []*Conn{c}, h.sweep(0, nil))
 	})
 }

@@ -18,8 +18,8 @@ func (p *Poller) Tables() (awake, places int) {
 
 // Sweep does what Run does in an interval, and returns who did not answer.
 func (h *Heart) Sweep() (dead []*Conn) {
-	for slot := range h.slots {
-		dead = h.sweep(slot, dead)
+	for i := range heartLooks * heartSlots {
+		dead = h.sweep(i%heartSlots, dead)
 	}
 	return dead
 }

@@ -22,6 +22,9 @@ type Poller struct {
 	started bool    // guarded by mu: first is closed
 }
 
+// neverReceived is a count of bytes that no connection has, so that the first sweep, which may come at once, finds life.
+const neverReceived = 1<<64 - 1
+
 // parking is what a Poller knows about a connection. Guarded by Poller.mu.
 type parking struct {
 	bytes   uint64 // received until the last sweep

@@ -18,7 +18,7 @@ func (c *Conn) Send(f *Frame, key string) error {
 		c.flushLocked() // nobody is slow before the kernel has been asked
 		c.catchUpLocked()
 	}
-	if c.overLocked() || !c.offerLocked(item{f, key}, c.roomLocked(f)) {
+	if c.overLocked() || !c.offerLocked(item{f, key}) {
 		if c.slowLocked() {
 			return ErrSlow
 		}
@@ -47,29 +47,30 @@ func (c *Conn) ownLocked() bool {
 
 // roomLocked returns how many bytes may wait when f has joined them. The caller must hold mu.
 func (c *Conn) roomLocked(f *Frame) int {
-	if c.nimbleLocked() && f.Len() <= c.opts.QueueBytes {
-		return c.opts.QueueBytes + 2*maxLog
+	room := c.opts.QueueBytes - c.inflight
+	if f.Len() > c.opts.QueueBytes || c.out.bytes+f.Len() <= room || c.tooSlowLocked() {
+		return room
 	}
-	return c.opts.QueueBytes - c.inflight
+	return room + maxSpare
 }
 
 // offerLocked adds to the queue what the policy lets in, and begins to close when it says so. The caller must hold mu.
-func (c *Conn) offerLocked(it item, room int) (ok bool) {
-	return c.judgeLocked(it, c.opts.Slow, room)
-}
-
-// judgeLocked is offerLocked with another policy.
-func (c *Conn) judgeLocked(it item, policy Policy, room int) (ok bool) {
-	res := c.out.offer(it, policy, room)
+func (c *Conn) offerLocked(it item) (ok bool) {
+	res := c.out.offer(it, c.opts.Slow, c.roomLocked(it.frame))
 	c.dropped += uint64(res.dropped)
 	c.coalesced += uint64(res.coalesced)
 	if res.overflow {
-		c.discardLocked()
-		slow := &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
-		c.beginCloseLocked(slow.frame(), slow)
-		c.wakeLocked()
+		c.giveUpLocked()
 	}
 	return !res.overflow
+}
+
+// giveUpLocked begins to close because the peer is too slow. The caller must hold mu.
+func (c *Conn) giveUpLocked() {
+	c.discardLocked()
+	slow := &CloseError{Code: 1008, Reason: "slow consumer", Err: ErrSlow}
+	c.beginCloseLocked(slow.frame(), slow)
+	c.wakeLocked()
 }
 
 // slowLocked reports whether the connection closes because the peer is too slow. The caller must hold mu.
@@ -97,33 +98,28 @@ func (c *Conn) pushLocked(entries []entry, end uint64) {
 		if e.leavesOut(c) {
 			continue
 		}
-		if c.overLocked() || !c.offerLocked(item{e.frame, e.key}, c.roomLocked(e.frame)) {
+		if c.overLocked() || !c.offerLocked(item{e.frame, e.key}) {
 			c.lost++
 		}
 	}
 }
 
-// requeueLocked puts items that could not be written back in front of the queue, now that the policy has its say. The caller must
-// hold mu.
+// requeueLocked puts items that could not be written back in front of the queue. Coalesce has its say on them, as they wait again.
+// The caller must hold mu.
 func (c *Conn) requeueLocked(items []item) {
+	if c.slowLocked() {
+		c.lost += uint64(len(items))
+		return
+	}
 	all := append(slices.Clip(items), c.out.items[c.out.head:]...)
-	c.out = queue{}
-	policy := c.opts.Slow
-	if policy == Coalesce {
+	if c.opts.Slow == Coalesce {
 		n := len(all)
 		all = newest(all)
 		c.coalesced += uint64(n - len(all))
-		policy = Disconnect // what Coalesce does with the rest
 	}
+	c.out = queue{}
 	for _, it := range all {
-		switch {
-		case c.dead || c.slowLocked(): // the latter by one of the items before
-			c.lost++
-		case c.farewell != nil || c.readDone:
-			c.out.push(it) // sent before the connection began to close
-		case !c.judgeLocked(it, policy, c.opts.QueueBytes-c.inflight):
-			c.lost++
-		}
+		c.out.push(it)
 	}
 }
 

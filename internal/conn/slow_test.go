@@ -25,9 +25,19 @@ func stuck(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
 	return c, p, read
 }
 
+// moment is the default of Options.Moment.
+const moment = time.Second
+
+// stuckLong is stuck for long enough to be slow.
+func stuckLong(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
+	c, p, read := stuck(t, o)
+	time.Sleep(moment)
+	return c, p, read
+}
+
 func TestDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuck(t, &conn.Options{QueueBytes: 100})
+		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100})
 		for i := 1; i < 10; i++ {
 			send(t, c, ten(i))
 		}
@@ -45,7 +55,7 @@ func TestDisconnect(t *testing.T) {
 
 func TestDisconnectPeerThatNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuck(t, &conn.Options{QueueBytes: 10, CloseTimeout: 3 * time.Second})
+		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 10, CloseTimeout: 3 * time.Second})
 		time.Sleep(time.Second)
 		require.ErrorIs(t, c.Send(conn.NewFrame(conn.Binary, nil), ""), conn.ErrSlow)
 		start := time.Now()
@@ -71,7 +81,7 @@ func TestDisconnectMessageOverTheBound(t *testing.T) {
 
 func TestDropOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuck(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
+		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
 		for i := 1; i <= 20; i++ {
 			send(t, c, ten(i))
 			require.LessOrEqual(t, c.Stats().QueuedBytes, 100)
@@ -94,12 +104,12 @@ func TestDropOldest(t *testing.T) {
 // The writer takes half of the bound at most, so what is newest finds room.
 func TestDropOldestKeepsTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuck(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
+		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
 		for i := 1; i < 10; i++ {
 			send(t, c, ten(i))
 		}
 		require.Equal(t, text(ten(0)), p.next())
-		synctest.Wait() // the next five are in flight
+		time.Sleep(moment) // the next five are in flight
 		newest := strings.Repeat("n", 48)
 		send(t, c, newest)
 		require.EqualValues(t, 4, c.Stats().Dropped)
@@ -115,7 +125,7 @@ func TestDropOldestKeepsTheNewest(t *testing.T) {
 
 func TestCoalesce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuck(t, &conn.Options{QueueBytes: 60, Slow: conn.Coalesce})
+		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 60, Slow: conn.Coalesce})
 		keyed := func(i int, key string) error { return c.Send(conn.NewFrame(conn.Text, []byte(ten(i))), key) }
 		require.NoError(t, keyed(1, "a"))
 		require.NoError(t, keyed(2, ""))
@@ -132,7 +142,7 @@ func TestCoalesce(t *testing.T) {
 		synctest.Wait()
 
 		require.NoError(t, keyed(10, "a"))
-		synctest.Wait() // in flight: can no longer be replaced
+		time.Sleep(moment) // in flight: can no longer be replaced
 		for i := 11; i <= 15; i++ {
 			require.NoError(t, keyed(i, fmt.Sprint(i)))
 		}

@@ -2,7 +2,6 @@ package conn
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -18,7 +17,7 @@ import (
 //   - the latter from the start where a connection cannot be written without waiting (TLS, any wrapper, other platforms than Linux), or is
 //     in no Set.
 //
-// Until a connection is backed up it is not judged: what comes meanwhile is queued up to QueueBytes and twice maxLog.
+// Until a connection is backed up it is not judged (pace.go): what comes meanwhile is queued.
 
 const (
 	// maxFrames bounds the frames of one write: what one writev takes on Linux.
@@ -274,6 +273,7 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 		c.inflight = len(c.begun)
 	}
 	c.requeueLocked(items)
+	c.watchLocked()
 	go c.writeLoop()
 	return true
 }
@@ -304,6 +304,9 @@ func (c *Conn) takeLocked(b *batch) bool {
 		b.items = append(b.items, it)
 		b.data += it.frame.Len()
 		nothing = false
+	}
+	if c.out.len() == 0 && c.pace != nil {
+		c.pace.behind = time.Time{}
 	}
 	c.inflight = b.data
 	if c.farewell != nil && c.out.len() == 0 && b.data <= limit {
@@ -347,6 +350,7 @@ func (c *Conn) wakeLocked() {
 // startWriterLocked starts a goroutine that writes, and waits where it must. The caller must hold mu, and nobody may be writing.
 func (c *Conn) startWriterLocked() {
 	c.writing, c.backedUp = true, true
+	c.watchLocked()
 	go c.writeLoop()
 }
 
@@ -357,9 +361,6 @@ func (c *Conn) writeLoop() {
 	for {
 		c.mu.Lock()
 		if !c.takeLocked(b) {
-			if c.direct.ok() && c.farewell == nil && !c.dead {
-				c.nc.SetWriteDeadline(time.Time{}) // it would end writes that do not wait
-			}
 			c.releaseLocked()
 			c.mu.Unlock()
 			return
@@ -377,7 +378,7 @@ func (c *Conn) writeLoop() {
 		case stalled:
 			c.lost += b.messages()
 			if c.farewell == nil {
-				err = fmt.Errorf("%w: %w", ErrSlow, err)
+				err = c.stalled(err)
 			}
 			c.severLocked(err)
 		default:
@@ -392,13 +393,11 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// write hands b to the network and waits until it is taken. A write that ran into its deadline goes on as long as it made
-// progress.
+// write hands b to the network and waits until it is taken. A write that ran into a deadline goes on if it made progress.
 func (c *Conn) write(b *batch) error {
-	if tcp, ok := c.nc.(*net.TCPConn); ok && len(b.bufs) > 1 {
+	if tcp, ok := c.nc.(*net.TCPConn); ok && len(b.bufs) > 1 && c.pace.chunk == maxWrite {
 		b.rest = b.bufs
 		for {
-			c.armWrite()
 			n, err := b.rest.WriteTo(tcp)
 			c.count(int(n))
 			if err == nil {
@@ -410,8 +409,7 @@ func (c *Conn) write(b *batch) error {
 		}
 	}
 	for p := b.concatenated(); len(p) > 0; {
-		c.armWrite()
-		n, err := c.nc.Write(p[:min(len(p), maxWrite)])
+		n, err := c.nc.Write(p[:min(len(p), c.pace.chunk)])
 		c.count(n)
 		p = p[n:]
 		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
@@ -421,21 +419,15 @@ func (c *Conn) write(b *batch) error {
 	return nil
 }
 
+// count counts what a goroutine that waits for the network has written.
 func (c *Conn) count(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.countLocked(n)
-}
-
-// armWrite sets the deadline of the next write, that of closing if it has begun.
-func (c *Conn) armWrite() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.farewell != nil {
-		c.nc.SetWriteDeadline(c.farewell.deadline)
-	} else {
-		c.nc.SetWriteDeadline(time.Now().Add(c.opts.WriteTimeout))
+	if n > 0 {
+		c.pace.seen.written, c.pace.since = c.writtenLocked(), time.Now()
 	}
+	c.unpokeLocked()
 }
 
 // failLocked records that the network takes nothing any more. The peer's close frame may still be on its way here: the reader has

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package conn
+
+import "syscall"
+
+const seesKernel = false
+
+func unacked(syscall.RawConn) int { return 0 }
