@@ -39,9 +39,12 @@ type Options struct {
 	// after 20 s needs 15 s here.
 	//
 	// An answer is not due while it may lie unread, because the client's
-	// handler runs, nor while messages that wait before the ping go on
-	// being taken; then Heartbeat begins anew. While a handler runs, pings
-	// go on over TCP and TLS, but not over connections of other types.
+	// handler runs; while messages that wait before the ping go on being
+	// taken, after which Heartbeat begins anew; and while the client may be
+	// reading what was sent since it last answered: it gets one Heartbeat
+	// more for each that this takes at 4 KiB a second, up to 512 KiB.
+	// While a handler runs, pings go on over TCP, TLS and Unix sockets, but
+	// not over connections of other types.
 	//
 	// 0: 25 s; negative: no heartbeats.
 	Heartbeat time.Duration

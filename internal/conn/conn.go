@@ -222,13 +222,13 @@ func (c *Conn) sendPong(payload []byte) {
 	c.hurryLocked()
 }
 
-// sendPing queues a heartbeat unless the connection is closing.
-func (c *Conn) sendPing() {
+// sendPing queues a heartbeat unless the connection is closing, and returns the bytes written before.
+func (c *Conn) sendPing() (written int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.overLocked() {
-		return
+	if !c.overLocked() {
+		c.ping = true
+		c.wakeLocked()
 	}
-	c.ping = true
-	c.wakeLocked()
+	return int64(c.writtenLocked())
 }

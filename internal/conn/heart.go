@@ -12,6 +12,8 @@ const (
 	heartSlots = 8
 	// heartLooks is how often a connection is looked at within an interval.
 	heartLooks = 8
+	// maxUnread bounds the bytes for which a peer gets more time to answer.
+	maxUnread = 512 << 10
 	// pongBytes is what the answer to a ping takes.
 	pongBytes = 2 + 4
 )
@@ -22,7 +24,8 @@ const (
 // life.
 //
 // The answer is not due while the ping may lie behind what the peer is still taking: as long as looks find that something waits
-// for the peer and that it has taken more. Nor is it due while the reader is outside Read, where it may lie unread; pings go on where a kernel holds the answers.
+// for the peer and that it has taken more; after that the peer gets an interval more for each that it takes to read, at 4 KiB a
+// second, what was sent since it last answered, as far as that is up to 512 KiB. Nor is it due while the reader is outside Read, where it may lie unread; pings go on where a kernel holds the answers.
 //
 // It costs one goroutine for all connections and is safe for concurrent use.
 type Heart struct {
@@ -39,8 +42,11 @@ type beat struct {
 	bytes  uint64 // received until the last look
 	phase  uint64 // of the reader at the ping
 	taken  int64  // by the peer, at the last look since the ping
+	asked  int64  // written before the ping
+	read   int64  // written before the latest ping that was answered
 	index  int32  // within the slot
 	slot   int8
+	rounds int8 // intervals that the peer got beyond the first
 	quiet  int8 // looks that found nothing, since the peer's last word or ping
 	pinged bool // and not answered
 	waits  bool // at the last look since the ping, something waited for the peer
@@ -123,7 +129,7 @@ func (b *beat) look(c *Conn) (gone bool) {
 		return false
 	}
 	if received > 0 {
-		b.pinged = false
+		b.pinged, b.read = false, b.asked
 	}
 	b.quiet++
 	if b.pinged {
@@ -140,13 +146,25 @@ func (b *beat) look(c *Conn) (gone bool) {
 	reading := phase%2 == 1
 	switch {
 	case b.pinged && reading && phase == b.phase:
-		return true
+		if b.waits || b.rounds >= b.moreRounds() {
+			return true
+		}
+		b.rounds++
+		b.quiet = 0
+		c.sendPing()
+		return false
 	case !reading && !c.buffers():
 		b.quiet = heartLooks - 1 // the peer that answered would wait for the reader
 		return false
 	}
-	b.quiet, b.phase = 0, phase
+	b.quiet, b.rounds, b.phase = 0, 0, phase
 	b.pinged, b.waits, b.taken = true, false, math.MinInt64
-	c.sendPing()
+	b.asked = c.sendPing()
 	return false
+}
+
+// moreRounds returns how many intervals more a peer needs that reads what it may not have read, at the least rate that counts.
+func (b *beat) moreRounds() int8 {
+	unread := time.Duration(min(b.taken-b.read, maxUnread))
+	return int8(min(unread*time.Second/minRate/b.heart.interval, math.MaxInt8))
 }
