@@ -180,7 +180,7 @@ func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
 	now := time.Now()
 	still := c.stillLocked(now)
 	if still >= timeout {
-		if p.poked || c.nc.SetWriteDeadline(time.Unix(1, 0)) != nil {
+		if p.poked || c.nc.SetWriteDeadline(past) != nil {
 			c.severLocked(c.stalled(os.ErrDeadlineExceeded))
 			return 0, true
 		}
