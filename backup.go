@@ -48,13 +48,14 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 
 // Export writes what the object has stored to a SQLite file, which must not exist: its database, and besides its keys, its
 // alarms, and what else [Stub.Import] needs, in tables whose names begin with "_dog_". All of that is durable before there is
-// a file.
+// a file, which nobody else may read; it is made and placed like a [Runtime.Backup], and when Export fails there is none.
 //
 // Export waits for the object's turn and keeps it until the file is written; the object is not started for it. It belongs
 // into maintenance, not into requests. An object that has nothing stored gives a file without rows. In a handler Export gives
 // up the turn. Of a replica that is not in memory the group is started.
 //
-// Errors: those of [Stub.Delete], [ErrNoSQL] when Options.Store has no SQLite, and those of the file system.
+// Errors: those of [Stub.Delete], [ErrNoSQL] when Options.Store has no SQLite, and those of the file system ([fs.ErrExist];
+// [fs.ErrInvalid] when the file would lie in a data directory or a backup).
 func (s Stub[T]) Export(ctx context.Context, file string) error {
 	files, err := s.files()
 	if err != nil {
@@ -85,7 +86,8 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 //
 // Errors: [ErrNotEmpty] when the object has stored something, those of
 // [Stub.Export], [ErrStoreCorrupt] when the file is damaged or not what it should
-// be, [ErrNoAlarmHandler] when it has alarms and the type has no OnAlarm,
+// be, [ErrStoreTooNew] when a later version of the library has exported it,
+// [ErrNoAlarmHandler] when it has alarms and the type has no OnAlarm,
 // [ErrSQLRefused] when it needs what this SQLite does not have, such as a
 // module, a function or a collation of its maker's, and [ErrSQLLimit] when it
 // has a table, row or value over the limits of [SQL].

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -138,8 +139,10 @@ func addTable(db *sqlite3.Conn, t store.Table) error {
 
 // Import reads a SQLite file of any page size, encoding and journal mode into
 // pages, which have to be empty, without the tables named, whose rows it hands
-// to row. All rows keep their rowids. The file is only read; copies are made in
-// the directory for temporary files. After an error the pages are of no use.
+// to row. All rows keep their rowids. The file is only read, with the journal
+// that another program may have left beside it, and nothing is made there;
+// copies are made in the directory for temporary files. After an error the
+// pages are of no use.
 //
 // Errors: those of the file system, of pages and of row, [store.ErrCorrupt] when
 // the file is not a database or a damaged one, [store.ErrRefused] when it needs
@@ -156,16 +159,23 @@ func (p *Pool) Import(
 	if count, err := pages.Count(); err != nil || count > 0 {
 		return errors.Join(err, errors.New("the object has a database already"))
 	}
-	if _, err := os.Stat(file); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "dog-import-")
+	scratch, err := osfile.NewScratch(os.TempDir())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	whole, own := filepath.Join(dir, "whole"), filepath.Join(dir, "own")
-	err = withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+	defer func() { err = errors.Join(err, scratch.Close()) }()
+	copied, whole, own := filepath.Join(scratch.Dir, "copied"), filepath.Join(scratch.Dir, "whole"), filepath.Join(scratch.Dir, "own")
+	if err := copyDatabase(file, copied); err != nil {
+		return err
+	}
+	err = withFile(copied, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+		// Brings the journals in. A write-ahead log takes no shared memory when it is locked.
+		return foreign(db.Exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE"))
+	})
+	if err != nil {
+		return err
+	}
+	err = withFile(copied, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 		if err := quickCheck(db); err != nil {
 			return foreign(err)
 		}
@@ -198,6 +208,42 @@ func (p *Pool) Import(
 		return err
 	}
 	return importable(p, pages, limits)
+}
+
+// copyDatabase copies a file and the journals that belong to it. SQLite would
+// write to the originals, or make others beside them, even to read them.
+func copyDatabase(from, to string) error {
+	from, err := filepath.EvalSymlinks(from) // journals lie beside the file itself
+	if err != nil {
+		return err
+	}
+	for _, suffix := range []string{"", "-wal", "-journal"} {
+		if err := copyFile(from+suffix, to+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() { // opening some others would wait for ever
+		return fmt.Errorf("%w: %s is not a regular file", fs.ErrInvalid, from)
+	}
+	r, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	w, err := osfile.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return errors.Join(err, w.Close())
 }
 
 // copyTo writes a compact copy of a database to a file. VACUUM alone would give

@@ -206,6 +206,59 @@ func TestFilesOfAnyKindAreImported(t *testing.T) {
 	}
 }
 
+// What another program has not brought into the file yet, or not undone, counts;
+// and neither the file nor what lies beside it is changed.
+func TestAnImportedFileAndItsJournalsStayAsTheyAre(t *testing.T) {
+	p := newPool(t, 1)
+	for name, c := range map[string]struct {
+		setUp, change string
+		want          int64
+	}{
+		"write-ahead log":       {"PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0", "INSERT INTO t VALUES (zeroblob(9000))", 2},
+		"journal to be undone":  {"PRAGMA cache_size=1", "BEGIN; UPDATE t SET a = zeroblob(8000); INSERT INTO t SELECT zeroblob(9000) FROM generate_series(1, 99)", 1},
+		"nothing of these":      {"", "INSERT INTO t VALUES (1)", 2},
+		"journal without a use": {"PRAGMA journal_mode=PERSIST", "INSERT INTO t VALUES (1)", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := plainFile(t, "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(9000))")
+			db, err := sqlite3.Open(file)
+			require.NoError(t, err)
+			require.NoError(t, db.Exec(c.setUp))
+			require.NoError(t, db.Exec(c.change))
+			dir := t.TempDir() // as it is when the program is killed
+			require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Dir(file))))
+			require.NoError(t, db.Close())
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "plain.db-shm")))
+			link := filepath.Join(t.TempDir(), "link")
+			require.NoError(t, os.Symlink(filepath.Join(dir, "plain.db"), link))
+			before := contents(t, dir)
+			for _, file := range []string{filepath.Join(dir, "plain.db"), link} {
+				pages := newPages()
+				require.NoError(t, p.Import(file, pages, testLimits, nil, nil))
+				require.Equal(t, before, contents(t, dir))
+				require.Equal(t, [][]any{{c.want}}, run(t, openSQL(t, p, pages), "SELECT count(*) FROM t"))
+			}
+		})
+	}
+}
+
+func contents(t *testing.T, dir string) map[string]string {
+	all := map[string]string{}
+	for _, name := range names(t, dir) {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		all[name] = string(content)
+	}
+	return all
+}
+
+func TestWhatIsNoFileIsNotImported(t *testing.T) {
+	p := newPool(t, 1)
+	for _, file := range []string{t.TempDir(), os.DevNull} {
+		require.ErrorIs(t, p.Import(file, newPages(), testLimits, nil, nil), fs.ErrInvalid)
+	}
+}
+
 func TestFilesThatAreRefused(t *testing.T) {
 	p := newPool(t, 1)
 	dir := t.TempDir()

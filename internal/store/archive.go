@@ -74,15 +74,20 @@ func (o *Object) rows(space Space, from string, row func(Entry) ([]any, error)) 
 	}
 }
 
-// Unarchive stores what a row of an exported file says. [ErrCorrupt] when it is none of these.
+// Unarchive stores what a row of an exported file says. [ErrCorrupt] when it is none of these, [ErrTooNew] when a later
+// version has exported it.
 func (o *Object) Unarchive(table string, row []any) error {
 	damaged := fmt.Errorf("%w: row of the exported table %q", ErrCorrupt, table)
 	if len(row) < 2 {
 		return damaged
 	}
-	if table == objectTable {
-		if row[0] != int64(archiveVersion) {
-			return fmt.Errorf("%w: exported in a format of version %v, not %d", ErrCorrupt, row[0], archiveVersion)
+	if table == objectTable { // of which every version has this column
+		version, ok := row[0].(int64)
+		switch {
+		case !ok || version < 1:
+			return damaged
+		case version > archiveVersion:
+			return fmt.Errorf("%w: exported in a format of version %d, and this one knows %d", ErrTooNew, version, archiveVersion)
 		}
 		return nil
 	}

@@ -41,7 +41,7 @@ func TestAnObjectComesBackFromItsArchive(t *testing.T) {
 func TestRowsThatNoArchiveHasAreRefused(t *testing.T) {
 	o := store.NewObject(store.NewMemory(), store.Identity{Namespace: 1})
 	cases := map[string][][]any{
-		"_dog_object": {nil, {int64(1)}, {int64(2), "n", "x", "id"}, {"1", "n", "x", "id"}},
+		"_dog_object": {nil, {int64(1)}, {int64(0), "n", "x", "id"}, {"1", "n", "x", "id"}},
 		"_dog_keys":   {nil, {[]byte("k")}, {"k", []byte("v")}, {[]byte("k"), nil}, {nil, []byte("v")}},
 		"_dog_alarms": {{[]byte("a"), []byte("b")}, {[]byte("a"), nil}},
 		"_dog_about":  {{[]byte(""), []byte("v")}},
@@ -52,6 +52,7 @@ func TestRowsThatNoArchiveHasAreRefused(t *testing.T) {
 			require.ErrorIs(t, o.Unarchive(table, row), store.ErrCorrupt, "%s %v", table, row)
 		}
 	}
+	require.ErrorIs(t, o.Unarchive("_dog_object", []any{int64(2), "n", "more"}), store.ErrTooNew)
 	require.False(t, o.Dirty())
 }
 
