@@ -292,3 +292,14 @@ func TestAClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
 		}
 	})
 }
+
+func TestARoundTripWhoseBodyIsNotWhatItSaysFails(t *testing.T) {
+	_, desks := newDesks(t, dog.Options{}, func(_ *desk, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	for _, said := range []int64{1, 99_999, 100_001} {
+		r, err := http.NewRequest(http.MethodPost, "http://desk/", io.NopCloser(text(100_000)()))
+		require.NoError(t, err)
+		r.ContentLength = said
+		_, err = desks.Named("ada").RoundTrip(r) //nolint:bodyclose // there is no response
+		require.ErrorContains(t, err, "the request's body")
+	}
+}
