@@ -54,7 +54,9 @@ var (
 	// See [Go].
 	ErrOutsideTurn = turn.ErrOutside
 
-	// ErrOverloaded: Options.MaxWaiting events wait for the object already. A request is answered with 503.
+	// ErrOverloaded: Options.MaxWaiting events wait for the object already, or there
+	// is no room for another object (Options.MaxObjects). A request is answered with
+	// 503.
 	ErrOverloaded = turn.ErrOverloaded
 
 	// ErrForeignID: not the ID of an object of this namespace.

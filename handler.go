@@ -37,9 +37,15 @@ type Receiver interface {
 	Receive(w http.ResponseWriter, r *http.Request)
 }
 
-// A Starter prepares an object before its first event, and again after a reset. It keeps its turn, waiting or not. An error
-// resets the object: the event that started it fails with [ErrReset], the next one tries again. A group cannot Identify on itself
-// in OnStart: that is ErrDeadlock.
+// A Starter prepares an object before its first event, and again after a reset or
+// a hibernation. It keeps its turn, waiting or not, and runs in a goroutine of its
+// own. An error resets the object: all events that have waited for the start fail
+// with [ErrReset], the next one tries again, at once. So does a start that takes
+// longer than Options.StartTimeout, or is ended by [Stub.Abort]. Only when a
+// replica wakes whose sockets were open meanwhile (Object.Hibernate), OnStart is
+// tried again after 1 s and after 2 s more, and the events wait; then its sockets
+// are closed with 1011. A group cannot Identify on itself in OnStart: that is
+// ErrDeadlock.
 type Starter interface {
 	OnStart(ctx context.Context) error
 }

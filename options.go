@@ -73,8 +73,13 @@ type Options struct {
 	// EvictAfter is how long a plain object stays in memory without an event. 0: 60 s.
 	EvictAfter time.Duration
 
-	// MaxObjects is how many plain objects may be in memory; when there are more, those that have been idle longest are dropped
-	// early. Objects with an event under way, or with writes that are not durable yet, stay. 0: 100,000; negative: no bound.
+	// MaxObjects is how many plain objects may be in memory; when there are more,
+	// those that have been idle longest are dropped early. Objects with an event
+	// under way, or with writes that are not durable yet, stay, and do not keep
+	// others from being made: their number is bounded by that of the events. Who
+	// makes one while idle ones have yet to be dropped waits for that, for 5 s at
+	// the most. When OnStop of more objects than MaxObjects has not returned, it
+	// waits as long and then gets [ErrOverloaded]. 0: 100,000; negative: no bound.
 	MaxObjects int
 
 	// StartTimeout is how long OnStart may take, and what else starts an object
