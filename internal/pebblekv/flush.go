@@ -139,8 +139,9 @@ func (e *Engine) sync() {
 		e.syncTime += took
 		e.durable.Store(target)
 		e.moved = time.Now()
+		somebody := len(e.waiters) > 0
 		e.release(target)
-		e.adapt(time.Since(since))
+		e.adapt(time.Since(since), somebody)
 		e.letIn()
 	}
 	e.mu.Unlock()
@@ -152,7 +153,7 @@ func (e *Engine) sync() {
 
 // How long a commit waits to become durable grows with what is committed meanwhile, and with how busy the processors are: those
 // who commit keep them from those who sync. So the bound follows from how long the first commit of each sync has waited, between
-// these.
+// these. Where nobody waits to be told, as with the OnStop of many objects, only the bound slows things down, and grows.
 const (
 	leastBound = 64 << 10 // bytes
 	firstBound = 128 << 10
@@ -160,10 +161,14 @@ const (
 	longWait   = 4 * time.Millisecond
 )
 
-// adapt sets the bound by how long the first commit of a sync has waited. It is called with mu held.
-func (e *Engine) adapt(waited time.Duration) {
+// adapt sets the bound by how long the first commit of a sync has waited, and whether somebody has. It is called with mu held.
+func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	most := uint64(e.cfg.Unsynced)
 	switch {
+	case !somebody:
+		if len(e.blocked) > 0 {
+			e.bound = min(2*e.bound, most)
+		}
 	case waited > longWait:
 		e.bound = max(e.bound/2, min(leastBound, most))
 	case waited < shortWait && len(e.blocked) > 0:
