@@ -103,8 +103,11 @@ type Options struct {
 // SocketOptions configure a socket. A zero field, or a negative size or time, stands for the runtime's default (Options.Sockets),
 // and there for the default given below. What is switched on there cannot be switched off here.
 type SocketOptions struct {
-	// Subprotocols that the server speaks, its favourite first: the first of them that the client offers too is chosen.
-	// Default: none.
+	// Subprotocols that the server speaks, its favourite first: the first of them
+	// that the client offers too is chosen, whatever its case.
+	// [Socket.Subprotocol] returns it as it is written here; the client is
+	// answered in its own spelling, because it takes nothing that it has not
+	// offered. Default: none.
 	Subprotocols []string
 
 	// OriginPatterns are further hosts whose pages may connect, besides the one that serves them, in the form of

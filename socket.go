@@ -95,7 +95,8 @@ func (s *Socket) UID() string {
 	return s.requestID
 }
 
-// Subprotocol returns the subprotocol that was agreed upon, or "".
+// Subprotocol returns the subprotocol that was agreed upon, in the spelling of
+// SocketOptions.Subprotocols, or "".
 func (s *Socket) Subprotocol() string {
 	if !s.running() {
 		return ""

@@ -17,7 +17,9 @@ import (
 
 // Options configure Accept. A nil *Options and zero fields mean the defaults. They must not change after Accept.
 type Options struct {
-	// Subprotocols that may be negotiated, the preferred one first.
+	// Subprotocols that may be negotiated, the preferred one first. The client's
+	// may differ in case; it is answered in its own spelling, which is all that
+	// browsers take.
 	Subprotocols []string
 	// OriginPatterns are the hosts ("*.example.com", with path.Match) or origins ("https://example.com") that may connect
 	// from a browser besides the request's own host.
@@ -119,22 +121,14 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	c.parts = 1
 	c.ended.Add(1)
 	up := &upgrade{w: w, conn: c, header: w.Header().Clone(), http1: r.ProtoMajor == 1}
-	mode := websocket.CompressionDisabled
-	if opts.Compression {
-		mode = websocket.CompressionNoContextTakeover
-	}
+	up.negotiate(r.Header)
 	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
-		Subprotocols:       opts.Subprotocols,
 		OriginPatterns:     opts.OriginPatterns,
 		InsecureSkipVerify: opts.InsecureSkipVerify,
-		CompressionMode:    mode,
 	})
 	if err != nil {
 		return nil, up.refuse(err)
 	}
-	c.subprotocol = ws.Subprotocol()
-	c.deflate = up.header.Get("Sec-WebSocket-Extensions") != ""
-	c.in.deflate = c.deflate
 	_ = ws.CloseNow() // its part is over; this releases its finalizer
 	opts.Poller.watch(c)
 	return c, nil
@@ -154,6 +148,25 @@ type upgrade struct {
 	header http.Header // the answer's, so that those of a failed upgrade do not leak into a refusal
 	status int
 	http1  bool // only there connections have headers of their own
+}
+
+// negotiate puts into the answer what becomes of the client's offers.
+func (u *upgrade) negotiate(request http.Header) {
+	c := u.conn
+	set := func(header, value string) {
+		if u.header.Del(header); value != "" {
+			u.header.Set(header, value)
+		}
+	}
+	ours, theirs := agreeProtocol(request, c.opts.Subprotocols, u.header.Get(protocolHeader))
+	c.subprotocol = ours
+	set(protocolHeader, theirs)
+	var answer string
+	if c.opts.Compression {
+		answer = agreeDeflate(request)
+	}
+	c.deflate, c.in.deflate = answer != "", answer != ""
+	set(extensionHeader, answer)
 }
 
 func (u *upgrade) Header() http.Header         { return u.header }

@@ -279,3 +279,51 @@ func (l listener) Accept() (net.Conn, error) {
 }
 func (l listener) Close() error   { close(l); return nil }
 func (l listener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// The server has its own spelling of what was agreed upon; the client, which
+// takes no other for an answer, gets its own.
+func TestSubprotocolNegotiation(t *testing.T) {
+	for name, tc := range map[string]struct {
+		offered   []string // header lines
+		supported []string
+		known     string // what the application put into its answer
+
+		ours, answer string
+	}{
+		"same":                   {[]string{"chat"}, []string{"chat"}, "", "chat", "chat"},
+		"other case":             {[]string{"CHAT.V1"}, []string{"chat.v1"}, "", "chat.v1", "CHAT.V1"},
+		"both cases":             {[]string{"CHAT, chat"}, []string{"chat"}, "", "chat", "chat"},
+		"our favourite":          {[]string{"a, B"}, []string{"b", "a"}, "", "b", "B"},
+		"over lines":             {[]string{"other, v1", " v2 "}, []string{"v2", "v1"}, "", "v2", "v2"},
+		"empty":                  {[]string{""}, []string{""}, "", "", ""},
+		"empty places":           {[]string{",, v1,"}, []string{"", "v1"}, "", "v1", "v1"},
+		"unknown":                {[]string{"other"}, []string{"chat"}, "", "", ""},
+		"none offered":           {nil, []string{"chat"}, "", "", ""},
+		"the application's":      {[]string{"token, abc"}, nil, "token", "token", "token"},
+		"its offered nowhere":    {[]string{"chat"}, nil, "mine", "", ""},
+		"it counts less":         {[]string{"chat, token"}, []string{"chat"}, "token", "chat", "chat"},
+		"nobody asked for it":    {nil, nil, "mine", "", ""},
+		"a part of what we have": {[]string{"cha"}, []string{"chat"}, "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := upgradeRequest()
+			r.Header["Sec-Websocket-Protocol"] = tc.offered
+			nc := &tape{in: new(pieces), wrote: make(chan struct{}, 1)}
+			w := hijackWriter{httptest.NewRecorder(), nc}
+			if tc.known != "" {
+				w.Header().Set("Sec-WebSocket-Protocol", tc.known)
+			}
+			w.Header().Set("Sec-WebSocket-Extensions", "permessage-deflate") // nor is this the application's to say
+			c, err := conn.Accept(w, r, &conn.Options{Subprotocols: tc.supported})
+			require.NoError(t, err)
+			c.Start()
+			<-nc.wrote
+			startReading(c).end(t)
+			require.Equal(t, tc.ours, c.Subprotocol())
+			answer, err := http.ReadResponse(bufio.NewReader(&nc.out), nil)
+			require.NoError(t, err)
+			require.Equal(t, tc.answer, answer.Header.Get("Sec-WebSocket-Protocol"))
+			require.Empty(t, answer.Header.Values("Sec-WebSocket-Extensions"))
+		})
+	}
+}

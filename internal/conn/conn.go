@@ -200,7 +200,8 @@ func (c *Conn) discardLocked() {
 	}
 }
 
-// Subprotocol returns the negotiated subprotocol, "" when there is none.
+// Subprotocol returns the negotiated subprotocol as Options has it, "" when there
+// is none.
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // LastAuto returns when the latest automatic request arrived, the zero time when none did.
