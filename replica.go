@@ -121,7 +121,8 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 	return s, nil
 }
 
-// Sockets returns the replica's open sockets that have all of the tags, as they are now, in no order.
+// Sockets returns the replica's open sockets that have all of the tags, as they
+// are now, in no order. A socket that is being closed is not among them.
 func (r *Replica) Sockets(tags ...string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		m, err := r.member()
@@ -130,7 +131,7 @@ func (r *Replica) Sockets(tags ...string) iter.Seq[*Socket] {
 		}
 		for c := range m.sockets.Each() {
 			s := c.Data.(*Socket)
-			if s.hasAll(tags) && !yield(s) {
+			if s.hasAll(tags) && !s.over() && !yield(s) {
 				return
 			}
 		}

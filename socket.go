@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,8 @@ type Socket struct {
 	era       uint64 // of the instance whose Receive connected it
 	conn      *conn.Conn
 	tags      []string
+
+	closes atomic.Int32 // calls of Close that wait for the gate
 
 	place *roster.Place[*member, *Socket] // the socket's place on the replica. guarded by the books' mu
 
@@ -177,7 +180,7 @@ func (s *Socket) Send(v any, opts ...SendOption) error {
 	if s.member.obj.gate.Open() {
 		return s.conn.Send(out.frame, out.key)
 	}
-	if s.conn.Closing() {
+	if s.over() {
 		return ErrSocketClosed
 	}
 	s.member.obj.gate.Say(func(lost error) {
@@ -215,7 +218,9 @@ func (s *Socket) Whisper(ctx context.Context, requestID string, v any, opts ...S
 }
 
 // Close closes the socket: what is queued is sent, then the close frame; nothing sent or received afterwards counts. It does
-// not wait. OnClose follows. Closing twice does nothing.
+// not wait. OnClose follows. Closing twice does nothing. From now on Send returns
+// ErrSocketClosed and [Replica.Sockets] leaves the socket out, also while Close
+// waits for what the replica has stored to be durable.
 //
 // code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to 4999 with a meaning of your own, else
 // ErrCloseCode; reason is at most 123 bytes of UTF-8, else ErrCloseReason.
@@ -232,8 +237,16 @@ func (s *Socket) Close(code int, reason string) error {
 
 // close closes the socket with a code and a reason that are valid, after what has been said before.
 func (s *Socket) close(code int, reason string) {
-	s.member.obj.gate.Say(func(error) { _ = s.conn.Close(code, reason) })
+	s.closes.Add(1)
+	s.member.obj.gate.Say(func(error) {
+		_ = s.conn.Close(code, reason)
+		s.closes.Add(-1)
+	})
 }
+
+// over reports whether nothing that is sent now reaches the client, because the
+// socket is closed, or will be once what was said before has left.
+func (s *Socket) over() bool { return s.closes.Load() > 0 || s.conn.Over() }
 
 // vanish releases a socket whose client never learned of it, because what its replica had stored was lost.
 func (s *Socket) vanish(lost error) {

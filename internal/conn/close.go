@@ -148,6 +148,13 @@ func (c *Conn) severLocked(cause error) {
 // Closing reports whether our side has begun to close, or the connection was cut, so that what the peer sends no longer counts.
 func (c *Conn) Closing() bool { return c.closing.Load() }
 
+// Over reports whether nothing can be sent any more.
+func (c *Conn) Over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.overLocked()
+}
+
 // finish ends the reader's part: err is what stopped it. It decides how the
 // connection closed, queues the close frame if one is due and leaves the rest to
 // the writer. What was sent before goes first, whatever the peer has done:

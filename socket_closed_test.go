@@ -1,0 +1,94 @@
+package dog_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+)
+
+// A socket that is closed, by whom ever, takes no more messages and is not
+// listed, also while what the replica has stored is not durable yet.
+func TestASocketThatIsClosedIsClosedForEverybody(t *testing.T) {
+	for _, stores := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			var ended []int
+			h, engine := newGatedHouse(t, &hooks{
+				message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
+					if stores {
+						require.NoError(t, put(r))
+					}
+					require.NoError(t, s.Send("last"))
+					require.Len(t, slices.Collect(r.Sockets()), 2)
+					require.NoError(t, s.Close(4000, "enough"))
+					require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
+					for other := range r.Sockets() {
+						require.NotEqual(t, s.ID(), other.ID())
+						require.NoError(t, other.Send("still here"))
+					}
+					require.NoError(t, s.Close(4001, "again"))
+					return nil
+				},
+				close: func(_ context.Context, r *room, s *dog.Socket, code int, _ string) error {
+					ended = append(ended, code)
+					require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
+					require.NotContains(t, slices.Collect(r.Sockets()), s)
+					return nil
+				},
+			})
+			ada, bob := h.enter("ada"), h.enter("bob")
+			ada.Send("go")
+			synctest.Wait()
+			engine.Flush()
+			require.Equal(t, []string{"last"}, texts(ada))
+			require.Equal(t, []string{"still here"}, texts(bob))
+			require.Equal(t, []int{4000}, ended)
+		})
+	}
+}
+
+// The client has gone, without a word or with one: Send says so although it
+// would have to wait for the store.
+func TestSendOnASocketWhoseClientHasGone(t *testing.T) {
+	for name, leave := range map[string]func(*testing.T, *house){
+		"vanished": func(t *testing.T, h *house) {
+			c := h.enter("ada")
+			synctest.Wait()
+			c.Vanish()
+		},
+		"closed": func(t *testing.T, h *house) {
+			c := h.enter("ada")
+			synctest.Wait()
+			c.Close(1000, "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var gone *dog.Socket
+				var checked bool
+				h, _ := newGatedHouse(t, &hooks{
+					open: func(_ context.Context, _ *room, s *dog.Socket) error { gone = s; return nil },
+					receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+						if req.URL.Path == "/ws" {
+							r.Connect(w, req)
+							return
+						}
+						require.NoError(t, put(r))
+						require.ErrorIs(t, gone.Send("late"), dog.ErrSocketClosed)
+						checked = true
+					},
+				})
+				leave(t, h)
+				synctest.Wait()
+				go h.srv.Client().Get("http://dog.test/?u=bob")
+				synctest.Wait()
+				require.True(t, checked)
+			})
+		})
+	}
+}
