@@ -3,6 +3,7 @@ package dog
 import (
 	"cmp"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -200,7 +201,7 @@ func (o Options) withDefaults() Options {
 		o.MaxWaiting = 0
 	}
 	o.EvictAfter = positive(o.EvictAfter, 60*time.Second)
-	o.MaxObjects = cmp.Or(o.MaxObjects, 100_000)
+	o.MaxObjects = min(cmp.Or(o.MaxObjects, 100_000), math.MaxInt/2) // leaves room for sums
 	o.StartTimeout = max(cmp.Or(o.StartTimeout, 30*time.Second), 0)
 	o.HibernateAfter = positive(o.HibernateAfter, 10*time.Second)
 	o.GossipTimeout = positive(o.GossipTimeout, 5*time.Second)
