@@ -33,9 +33,20 @@ var (
 // deleted in the same transaction as keys and SQL, with the same errors, and undone with it. There is one without a name, as
 // Durable Objects have it, and any number of named ones.
 //
-// An alarm runs at least once, after its time, also when the process was down then. The alarms of one object run one after the
-// other, in the order of their times, and never while an earlier OnAlarm of the object has not returned, even where that waits.
-// At most 256 alarms run at a time in a runtime; so OnAlarm should not wait for long.
+// An alarm runs at least once, after its time, also when the process was down
+// then. The alarms of one object run one after the other, in the order of their
+// times, and never while an earlier OnAlarm of the object has not returned, even
+// where that waits. No alarm runs before the runtime has started
+// ([Runtime.Start]).
+//
+// Of each type, 256 alarms run at a time, those included that wait for their
+// object's turn or OnStart; what has taken longer than 10 s is not counted. So
+// an OnAlarm that hangs delays alarms of its own type by 10 s at most, when
+// there are 256 of them, and those of other types not at all.
+//
+// The time of an alarm is one of the system's clock. When that is set back,
+// alarms run later by as much; when it is set forward, those that are then due
+// run within a minute.
 //
 // While it runs, an alarm reads as not set, and is gone for good when OnAlarm returns nil. When OnAlarm returns an error, or the
 // object is reset meanwhile, it runs again: after 2 s, then 4, 8, 16, 32 and 64 s, each up to a quarter longer. After 7 runs it
@@ -92,17 +103,17 @@ func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 		return err
 	}
 	defer s.leave()
-	due := unixNano(at)
+	due := unixNano(at, s.inst.obj.runtime().wallClock())
 	return s.data.SetAlarm(store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)})
 }
 
 // unixNano returns a time, or now if that is later.
-func unixNano(at time.Time) int64 {
+func unixNano(at, now time.Time) int64 {
 	latest := time.Unix(0, math.MaxInt64)
 	if at.After(latest) {
 		at = latest
 	}
-	if now := time.Now(); at.Before(now) {
+	if at.Before(now) {
 		at = now
 	}
 	return at.UnixNano()
@@ -208,7 +219,7 @@ func (s *Storage) firstAlarm() (a store.Alarm, due bool, err error) {
 	}
 	defer s.leave()
 	a, found, err := s.data.FirstAlarm()
-	return a, found && a.At <= time.Now().UnixNano(), err
+	return a, found && a.At <= s.inst.obj.runtime().wallClock().UnixNano(), err
 }
 
 // endAlarm deletes an alarm that has run, unless it has been deleted or set anew meanwhile.
@@ -235,7 +246,7 @@ func (s *Storage) retryAlarm(a store.Alarm, cause error) (now store.Alarm, still
 	if err != nil || !found || stored.Serial != a.Serial {
 		return store.Alarm{}, false, err
 	}
-	stored.At = time.Now().Add(retryDelay(stored.Runs)).UnixNano()
+	stored.At = s.inst.obj.runtime().wallClock().Add(retryDelay(stored.Runs)).UnixNano()
 	stored.Runs++
 	stored.Failed = stored.Runs >= maxAlarmRuns
 	stored.Err = cause.Error()

@@ -3,6 +3,7 @@ package dog_test
 import (
 	"context"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func BenchmarkSetAlarm(b *testing.B) {
 	}
 }
 
-// 100,000 alarms of as many objects, none in memory, are due when the type is registered. Each stores a key.
+// 100,000 alarms of as many objects, none in memory, are due when the runtime starts. Each stores a key.
 func BenchmarkAlarmsDueAfterARestart(b *testing.B) {
 	const n = 100_000
 	for _, s := range alarmStores {
@@ -91,6 +92,7 @@ func BenchmarkAlarmsDueAfterARestart(b *testing.B) {
 				b.StartTimer()
 				_, err = dog.RegisterObject(rt, "sleeper", func(c *counted) { c.left, c.done = left, done })
 				require.NoError(b, err)
+				rt.Start()
 				<-done
 				b.StopTimer()
 				require.NoError(b, rt.Shutdown(context.Background()))
@@ -121,4 +123,47 @@ func BenchmarkFireAlarm(b *testing.B) {
 // SetNow sets an alarm that is due.
 func (c *counted) SetNow(_ context.Context, name string) error {
 	return c.Storage().Alarms().SetNamed(name, time.Now(), nil)
+}
+
+// 64 callers set the alarms of objects of their own, each in a transaction that
+// is durable before the next: of new objects, and of one over and over.
+func BenchmarkSetAlarms(b *testing.B) {
+	for _, s := range alarmStores {
+		for _, c := range []struct {
+			name string
+			of   func(caller, i int) string
+		}{
+			{"new", func(caller, i int) string { return strconv.Itoa(caller) + "/" + strconv.Itoa(i) }},
+			{"same", func(caller, _ int) string { return strconv.Itoa(caller) }},
+		} {
+			b.Run(s.name+"/"+c.name, func(b *testing.B) {
+				const callers = 64
+				rt, err := dog.New(dog.Options{Store: s.open(b)})
+				require.NoError(b, err)
+				defer rt.Shutdown(context.Background())
+				ns, err := dog.RegisterObject[counted](rt, "counted", nil)
+				require.NoError(b, err)
+				at := time.Now().Add(time.Hour)
+				var all sync.WaitGroup
+				for caller := range callers {
+					all.Go(func() {
+						for i := caller; i < b.N; i += callers {
+							stub := ns.Named(c.of(caller, i))
+							if err := dog.Do(b.Context(), stub, (*counted).SetAt, at.Add(time.Duration(i))); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				all.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "alarms/s")
+			})
+		}
+	}
+}
+
+// SetAt sets an alarm.
+func (c *counted) SetAt(_ context.Context, at time.Time) error {
+	return c.Storage().Alarms().SetNamed("wake", at, []byte("payload"))
 }

@@ -106,6 +106,7 @@ func newDormitory(t testing.TB, options dog.Options, clock *clockwork) *dormitor
 	var err error
 	d.sleepers, err = dog.RegisterObject(d.rt, "sleeper", func(s *sleeper) { s.clock = clock })
 	require.NoError(t, err)
+	d.rt.Start()
 	return d
 }
 

@@ -61,6 +61,7 @@ func newHospital(t *testing.T, options dog.Options, clock *clockwork) *hospital 
 	h := &hospital{rt: dogtest.New(t, options)}
 	nurses, err := dog.RegisterReplica(h.rt, "nurse", func(n *nurse) { n.clock = clock })
 	require.NoError(t, err)
+	h.rt.Start()
 	time.Sleep(time.Second) // what is due has the time to be tried in vain
 	h.wards, err = dog.RegisterGroup(h.rt, "ward", func(w *ward) { w.Limit, w.MaxReplicas, w.clock = 1, 2, clock })
 	require.NoError(t, err)
@@ -167,6 +168,7 @@ func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 		_, err = dog.RegisterGroup(rt, "ward", func(w *ward) { w.Limit = int(limit.Load()) })
 		require.NoError(t, err)
 		limit.Store(0) // no group with this limit starts
+		rt.Start()
 		time.Sleep(2 * time.Hour)
 		require.Empty(t, clock.heard())
 		limit.Store(1)

@@ -139,6 +139,7 @@ func TestAlarmsWaitUntilTheirTypeIsRegistered(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{Store: engine})
 		_, err := dog.RegisterObject[numb](rt, "numb", nil)
 		require.NoError(t, err)
+		rt.Start()
 		time.Sleep(time.Hour)
 		require.Empty(t, clock.heard())
 		_, err = dog.RegisterObject(rt, "sleeper", func(s *sleeper) { s.clock = clock })
@@ -159,6 +160,7 @@ func TestAlarmsOfATypeThatLostItsOnAlarmWait(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{Store: engine})
 		_, err := dog.RegisterObject[numb](rt, "sleeper", nil)
 		require.NoError(t, err)
+		rt.Start()
 		time.Sleep(3 * time.Hour)
 		require.NoError(t, rt.Shutdown(context.Background()))
 

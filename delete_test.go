@@ -63,6 +63,7 @@ func newOffice(t testing.TB, name string, options dog.Options) *office {
 	var err error
 	d.Namespace, err = dog.RegisterObject(d.rt, name, func(p *parcel) { p.starts, p.alarms = &d.starts, &d.alarms })
 	require.NoError(t, err)
+	d.rt.Start()
 	return d
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
@@ -12,13 +13,17 @@ import (
 // firing is a run of the earliest alarm of an object. The goroutine that runs it owns it.
 type firing struct {
 	// fixed
-	alarms *alarms
-	ns     *namespace
-	due    store.DueAlarm
-	known  int // how many namespaces were registered
+	schedule *schedule
+	due      store.DueAlarm
+	slowly   *time.Timer // calls slowDown
 
 	obj   *object     // nil until there is one
 	alarm store.Alarm // for which OnAlarm was called; Serial 0: it was not
+	group uint32      // the number of the namespace that errUnregistered is about
+	later int64       // when the object's earliest alarm is due, which is not yet; 0: that is not known
+
+	slow bool // counts no more towards maxRunning. guarded by schedule.mu
+	over bool // guarded by schedule.mu
 }
 
 var errUnregistered = errors.New("dog: the namespace of the replica's group is not registered")
@@ -29,9 +34,9 @@ func (f *firing) run() {
 	returned := false
 	defer func() {
 		if !returned { // OnAlarm ends the goroutine: another one does the rest
-			f.alarms.rt.spawn(func() {
+			f.schedule.ns.rt.spawn(func() {
 				f.end(&PanicError{})
-				f.alarms.look()
+				f.schedule.look()
 			})
 		}
 	}()
@@ -42,12 +47,12 @@ func (f *firing) run() {
 
 // call calls OnAlarm. Before, it makes sure that there is something to do: the queue may be behind the index.
 func (f *firing) call() error {
-	set, err := f.due.Set(f.alarms.rt.engine)
+	set, err := f.due.Set(f.schedule.ns.rt.engine)
 	if err != nil || !set {
 		return err
 	}
 	return f.on(func(o *object) error {
-		return o.event(f.alarms.rt.ctx, turn.Origin{}, EventAlarm, f.handle)
+		return o.event(f.schedule.ns.rt.ctx, turn.Origin{}, EventAlarm, f.handle)
 	})
 }
 
@@ -55,11 +60,12 @@ func (f *firing) handle(ctx context.Context, v any) error {
 	s := &turn.From(ctx).Owner().(*instance).storage
 	alarm, due, err := s.firstAlarm()
 	if err != nil || !due {
+		f.later = alarm.At // the clock has been set back
 		return err
 	}
 	f.alarm = alarm
 	f.obj.alarm.Store(alarm.Serial)
-	f.alarms.count(func(stats *AlarmStats) { stats.Runs++ })
+	f.schedule.count(func(stats *AlarmStats) { stats.Runs++ })
 	if err := v.(AlarmHandler).OnAlarm(ctx, infoOf(alarm)); err != nil {
 		return err
 	}
@@ -69,12 +75,13 @@ func (f *firing) handle(ctx context.Context, v any) error {
 // end does what is left to do when the run has ended with err.
 func (f *firing) end(err error) {
 	again := false
-	switch rt := f.alarms.rt; {
+	switch rt := f.schedule.ns.rt; {
 	case err == nil, rt.ctx.Err() != nil: // cut short, it runs again after a restart
 	case errors.Is(err, errUnregistered):
-		again = f.alarms.registeredSince(f.known)
+		f.schedule.orphan()
+		again = rt.numbered(f.group) != nil // since it was looked for
 	case f.obj == nil:
-		rt.opts.Logger.Error("alarm cannot run", "namespace", f.ns.name, "object", f.id().String(), "error", err)
+		rt.opts.Logger.Error("alarm cannot run", "namespace", f.schedule.ns.name, "object", f.id().String(), "error", err)
 		again = !errors.Is(err, ErrStoreCorrupt)
 	default:
 		f.obj.report(EventAlarm, err)
@@ -86,7 +93,7 @@ func (f *firing) end(err error) {
 	if f.obj != nil {
 		f.obj.alarm.Store(0)
 	}
-	f.alarms.done(f, again)
+	f.schedule.done(f, again)
 }
 
 // note stores that the run has failed, in a transaction of its own: that of OnAlarm may have been undone. The object need not be
@@ -94,12 +101,14 @@ func (f *firing) end(err error) {
 func (f *firing) note(o *object, cause error) error {
 	var alarm store.Alarm
 	noted := false
-	err := o.admin(f.alarms.rt.ctx, turn.Origin{}, func(s *Storage) (err error) {
+	err := o.admin(f.schedule.ns.rt.ctx, turn.Origin{}, func(s *Storage) (err error) {
 		if f.alarm.Serial == 0 { // the start has failed
 			due := false
-			if f.alarm, due, err = s.firstAlarm(); err != nil || !due {
+			if alarm, due, err = s.firstAlarm(); err != nil || !due {
+				f.later = alarm.At
 				return err
 			}
+			f.alarm = alarm
 		}
 		alarm, noted, err = s.retryAlarm(f.alarm, cause)
 		o.alarm.Store(0)
@@ -108,7 +117,7 @@ func (f *firing) note(o *object, cause error) error {
 	if err != nil || !noted {
 		return err
 	}
-	f.alarms.count(func(stats *AlarmStats) {
+	f.schedule.count(func(stats *AlarmStats) {
 		if alarm.Failed {
 			stats.Failed++
 		} else {
@@ -121,7 +130,7 @@ func (f *firing) note(o *object, cause error) error {
 	return nil
 }
 
-func (f *firing) id() ID { return idOf(f.ns.origin, f.due.Base) }
+func (f *firing) id() ID { return idOf(f.schedule.ns.origin, f.due.Base) }
 
 // on calls do with the object, which it brings into memory; again when that turns out to be retired.
 func (f *firing) on(do func(o *object) error) error {
@@ -140,32 +149,33 @@ func (f *firing) on(do func(o *object) error) error {
 // object returns the object, which it brings into memory, a replica as a member of its group.
 func (f *firing) object() (*object, error) {
 	id := f.id()
-	if o := f.ns.find(id); o != nil {
+	if o := f.schedule.ns.find(id); o != nil {
 		return o, nil
 	}
-	stored, found, err := store.Find(f.alarms.rt.engine, f.due.Base)
+	stored, found, err := store.Find(f.schedule.ns.rt.engine, f.due.Base)
 	if err != nil {
 		return nil, err
 	}
 	owner := stored.Group
-	if !found || (owner != nil) != (f.ns.kind == KindReplica) {
+	if !found || (owner != nil) != (f.schedule.ns.kind == KindReplica) {
 		return nil, fmt.Errorf("%w: the index of alarms has an object that does not exist", ErrStoreCorrupt)
 	}
 	if owner == nil {
-		if f.ns.kind == KindObject {
-			if err := f.alarms.rt.sweeper.room(f.alarms.rt.ctx); err != nil {
+		if f.schedule.ns.kind == KindObject {
+			if err := f.schedule.ns.rt.sweeper.room(f.schedule.ns.rt.ctx); err != nil {
 				return nil, err
 			}
 		}
-		return f.ns.object(id, stored.Name), nil
+		return f.schedule.ns.object(id, stored.Name), nil
 	}
-	groups := f.alarms.namespace(owner.Namespace)
+	groups := f.schedule.ns.rt.numbered(owner.Namespace)
 	if groups == nil {
+		f.group = owner.Namespace
 		return nil, errUnregistered
 	}
 	if groups.kind != KindGroup {
 		return nil, fmt.Errorf("%w: a replica of what is no group", ErrStoreCorrupt)
 	}
 	group := groups.object(idOf(groups.origin, owner.Base), owner.Name)
-	return group.books.revive(f.alarms.rt.ctx, f.ns, id, stored.Name)
+	return group.books.revive(f.schedule.ns.rt.ctx, f.schedule.ns, id, stored.Name)
 }

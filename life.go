@@ -65,7 +65,7 @@ func (o *object) stopLater(inst *instance) bool {
 	if !o.leaving.CompareAndSwap(false, true) {
 		return true
 	}
-	if rt.enter() != nil { // Shutdown stops it
+	if rt.enterQuietly() != nil { // Shutdown stops it
 		o.leaving.Store(false)
 		return false
 	}

@@ -120,6 +120,9 @@ type namespace struct {
 
 	clusterizes, gateway, gossips, onError, starts, stops, alarms bool // whether the type has these handlers
 
+	schedule *schedule // of its alarms
+	starting sync.Once // to run them
+
 	mu      sync.Mutex
 	objects map[ID]*object // in memory now. guarded by mu
 	linked  *namespace     // the replicas of this group type, set by Link. guarded by mu

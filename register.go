@@ -145,10 +145,8 @@ func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
 		return nil, fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
 	}
 	ns.number, ns.origin = record.Number, record.Origin
-	rt.mu.Lock()
-	rt.namespaces[ns.name] = ns
-	rt.mu.Unlock()
-	rt.alarms.register(ns)
+	ns.schedule = newSchedule(ns)
+	rt.add(ns)
 	return &Namespace[T]{ns: ns}, nil
 }
 

@@ -27,7 +27,6 @@ type Runtime struct {
 
 	engine  store.Engine
 	catalog *store.Catalog
-	alarms  *alarms
 	sweeper *sweeper
 	hooks   hooks
 
@@ -35,6 +34,9 @@ type Runtime struct {
 	writers *conn.Writers
 	sockets *conn.Options // of opts.Sockets
 
+	wallClock func() time.Time // the time of day, for alarms. fixed
+
+	started  atomic.Bool             // by Start
 	closing  atomic.Bool             // nothing new is let in
 	stopping context.Context         // done when Shutdown begins, after closing is set. fixed
 	announce context.CancelCauseFunc // ends stopping. fixed
@@ -72,6 +74,7 @@ type Runtime struct {
 func New(options Options) (*Runtime, error) {
 	rt := &Runtime{
 		opts:        options.withDefaults(),
+		wallClock:   time.Now,
 		epoch:       time.Now(),
 		idle:        make(chan struct{}, 1),
 		farewell:    make(chan struct{}),
@@ -91,10 +94,8 @@ func New(options Options) (*Runtime, error) {
 	rt.hooks.rt, rt.hooks.told = rt, make(map[*object][]func())
 	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
 	rt.sweeper = newSweeper(rt)
-	rt.alarms = newAlarms(rt)
 	rt.services.Go(rt.clock)
 	rt.services.Go(func() { rt.sweeper.run(rt.ctx) })
-	rt.services.Go(func() { rt.alarms.run(rt.ctx) })
 	rt.services.Go(func() { rt.heart.Run(rt.ctx) })
 	if rt.opts.ParkAfter > 0 {
 		rt.poller = conn.NewPoller(rt.opts.ParkAfter)
@@ -108,6 +109,12 @@ func New(options Options) (*Runtime, error) {
 
 // enter lets a request from outside in; leave must follow unless there is an error.
 func (rt *Runtime) enter() error {
+	rt.Start()
+	return rt.enterQuietly()
+}
+
+// enterQuietly is enter for what the runtime does by itself.
+func (rt *Runtime) enterQuietly() error {
 	rt.busy.Add(1)
 	if rt.closing.Load() {
 		rt.leave()

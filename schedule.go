@@ -12,198 +12,212 @@ import (
 )
 
 const (
-	maxRunning  = 256              // alarms at a time
+	maxRunning  = 256              // alarms of a namespace at a time
+	slowRun     = 10 * time.Second // after which a run counts no more towards maxRunning
 	pageSize    = 4 << 10          // of the index, read at a time
-	maxQueue    = 4 * pageSize     // alarms in memory
+	maxQueue    = 4 * pageSize     // alarms of a namespace in memory
 	afterFault  = 2 * time.Second  // when something else than OnAlarm has failed
-	longestWait = 10 * time.Minute // of the scheduler; the clock of the system may be set meanwhile
+	longestWait = time.Minute      // of a schedule; the clock of the system may be set meanwhile
 )
 
-// alarms runs alarms when they are due.
+// A schedule runs the alarms of one namespace when they are due.
 //
-// The store has an index with the earliest alarm of each object that has any. Of this the queue holds a window: everything up to
-// upto. The rest is read, a page at a time, when its time has come; a change of the index within the window changes the queue as
-// well. So what waits costs nothing in memory, and a page is read once, from where the last one ended.
+// The store has an index with the earliest alarm of each object that has any. Of
+// this the queue holds a window: everything up to upto. The rest is read, a page
+// at a time, when its time has come; a change of the index within the window
+// changes the queue as well. So what waits costs nothing in memory, and a page
+// is read once, from where the last one ended.
 //
-// What cannot be run now is dropped from the queue and found again by reading the index from its beginning: because its namespace
-// is not registered, when one is; because of a fault, a while later.
-type alarms struct {
-	rt   *Runtime      // fixed
-	kick chan struct{} // has a token when run has to look
+// What cannot be run now is dropped from the queue and found again by reading
+// the index from its beginning: for want of a registered group, when a namespace
+// is registered; because of a fault, a while later.
+type schedule struct {
+	// fixed
+	ns   *namespace
+	now  func() time.Time // the time of day
+	kick chan struct{}    // has a token when run has to look
 
 	// No other mutex is taken while mu is held. It guards all that follows.
-	mu      sync.Mutex
-	spaces  map[uint32]*namespace         // registered, by number
-	deaf    map[uint32]bool               // those without OnAlarm that have alarms, as has been logged
-	queue   *btree.BTreeG[store.DueAlarm] // of each object at most one
-	times   map[store.Base]int64          // of those in queue
-	running map[store.Base]int64          // objects whose alarms run, with the time that was set meanwhile; 0: none
-	upto    store.DueAlarm                // everything in the index up to here is in queue or running
-	whole   bool                          // and everything after it too
-	reading bool                          // a page is being read
-	again   int64                         // when to read the index from its beginning; 0: not
-	stats   AlarmStats
+	mu       sync.Mutex
+	queue    *btree.BTreeG[store.DueAlarm] // of each object at most one
+	times    map[store.Base]int64          // of those in queue
+	running  map[store.Base]int64          // objects whose alarms run, with the time that was set meanwhile; 0: none
+	slow     int                           // of those running, for longer than slowRun
+	upto     store.DueAlarm                // everything in the index up to here is in queue or running
+	whole    bool                          // and everything after it too
+	reading  bool                          // a page is being read
+	again    time.Time                     // when to read the index from its beginning, by a clock that is never set; zero: not
+	orphaned bool                          // an alarm could not run because its group's namespace is not registered
+	stats    AlarmStats
 }
 
-// beginning is before all alarms.
-var beginning = store.DueAlarm{At: math.MinInt64}
+// beginning is before all alarms of a namespace.
+func (s *schedule) beginning() store.DueAlarm {
+	return store.DueAlarm{At: math.MinInt64, Namespace: s.ns.number}
+}
 
-func newAlarms(rt *Runtime) *alarms {
-	return &alarms{
-		rt:      rt,
+func newSchedule(ns *namespace) *schedule {
+	s := &schedule{
+		ns:      ns,
+		now:     ns.rt.wallClock,
 		kick:    make(chan struct{}, 1),
-		spaces:  make(map[uint32]*namespace),
-		deaf:    make(map[uint32]bool),
 		queue:   btree.NewBTreeGOptions(store.DueAlarm.Before, btree.Options{NoLocks: true}),
 		times:   make(map[store.Base]int64),
 		running: make(map[store.Base]int64),
-		upto:    beginning,
 	}
-}
-
-// register lets the alarms of a namespace run.
-func (a *alarms) register(ns *namespace) {
-	a.mu.Lock()
-	a.spaces[ns.number] = ns
-	a.again = beginning.At
-	a.mu.Unlock()
-	a.look()
+	s.upto = s.beginning()
+	return s
 }
 
 // set says when the earliest alarm of an object is due.
-func (a *alarms) set(due store.DueAlarm) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, ok := a.running[due.Base]; ok {
-		a.running[due.Base] = due.At
+func (s *schedule) set(due store.DueAlarm) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.running[due.Base]; ok {
+		s.running[due.Base] = due.At
 		return
 	}
-	a.placeLocked(due)
+	s.placeLocked(due)
+}
+
+// adopt looks again for alarms that could not run because the namespace of their
+// group was not registered.
+func (s *schedule) adopt() {
+	s.mu.Lock()
+	if s.orphaned {
+		s.orphaned, s.again = false, time.Now()
+	}
+	s.mu.Unlock()
+	s.look()
 }
 
 // look has run look at the queue.
-func (a *alarms) look() {
+func (s *schedule) look() {
 	select {
-	case a.kick <- struct{}{}:
+	case s.kick <- struct{}{}:
 	default:
 	}
 }
 
 // placeLocked puts an object's alarm into the queue, if it belongs there, in place of an earlier one. The caller must hold mu.
-func (a *alarms) placeLocked(due store.DueAlarm) {
-	if at, ok := a.times[due.Base]; ok {
+func (s *schedule) placeLocked(due store.DueAlarm) {
+	if at, ok := s.times[due.Base]; ok {
 		if at == due.At {
 			return
 		}
-		a.queue.Delete(store.DueAlarm{At: at, Namespace: due.Namespace, Base: due.Base})
-		delete(a.times, due.Base)
+		s.queue.Delete(store.DueAlarm{At: at, Namespace: due.Namespace, Base: due.Base})
+		delete(s.times, due.Base)
 	}
 	// While a page is being read, nobody knows yet how far it goes.
-	if !a.whole && !a.reading && a.upto.Before(due) {
+	if !s.whole && !s.reading && s.upto.Before(due) {
 		return
 	}
-	a.queue.Set(due)
-	a.times[due.Base] = due.At
-	a.trimLocked()
-	if first, _ := a.queue.Min(); first == due {
-		a.look()
+	s.queue.Set(due)
+	s.times[due.Base] = due.At
+	s.trimLocked()
+	if first, _ := s.queue.Min(); first == due {
+		s.look()
 	}
 }
 
 // trimLocked halves the queue when it is too long. The caller must hold mu.
-func (a *alarms) trimLocked() {
-	if a.reading || a.queue.Len() <= maxQueue {
+func (s *schedule) trimLocked() {
+	if s.reading || s.queue.Len() <= maxQueue {
 		return
 	}
-	for a.queue.Len() > maxQueue/2 {
-		last, _ := a.queue.PopMax()
-		delete(a.times, last.Base)
+	for s.queue.Len() > maxQueue/2 {
+		last, _ := s.queue.PopMax()
+		delete(s.times, last.Base)
 	}
-	if last, _ := a.queue.Max(); a.whole || last.Before(a.upto) {
-		a.upto, a.whole = last, false
+	if last, _ := s.queue.Max(); s.whole || last.Before(s.upto) {
+		s.upto, s.whole = last, false
 	}
 }
 
 // run starts alarms until the runtime has ended.
-func (a *alarms) run(ctx context.Context) {
+func (s *schedule) run(ctx context.Context) {
 	timer := time.NewTimer(longestWait)
 	defer timer.Stop()
 	for {
-		timer.Reset(a.pass())
+		timer.Reset(s.pass())
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.kick:
+		case <-s.kick:
 		case <-timer.C:
 		}
 	}
 }
 
 // pass reads what is due into the queue, starts goroutines that run it, and returns for how long there is nothing to do.
-func (a *alarms) pass() time.Duration {
-	for a.wanting() {
-		if err := a.read(); err != nil {
-			a.rt.opts.Logger.Error("cannot read the index of alarms", "error", err)
+func (s *schedule) pass() time.Duration {
+	for s.wanting() {
+		if err := s.read(); err != nil {
+			s.ns.rt.opts.Logger.Error("cannot read the index of alarms", "error", err)
 			return afterFault
 		}
-		if err := a.start(); err != nil {
+		if err := s.start(); err != nil {
 			return afterFault
 		}
 	}
-	if err := a.start(); err != nil {
+	if err := s.start(); err != nil {
 		return afterFault
 	}
-	if a.rt.closing.Load() {
+	if s.ns.rt.closing.Load() {
 		return longestWait
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	next := time.Now().Add(longestWait).UnixNano()
-	if a.again != 0 {
-		next = min(next, a.again)
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait := longestWait
+	if !s.again.IsZero() {
+		wait = min(wait, time.Until(s.again))
 	}
-	if first, ok := a.queue.Min(); ok && a.completeLocked(first) && len(a.running) < maxRunning { // else a goroutine goes on with it
-		next = min(next, first.At)
+	if first, ok := s.queue.Min(); ok && s.completeLocked(first) && s.roomLocked() { // else a goroutine goes on with it
+		wait = min(wait, time.Unix(0, first.At).Sub(now))
 	}
-	if a.lowLocked() && len(a.spaces) > 0 {
-		next = min(next, a.upto.At)
+	if s.lowLocked() {
+		wait = min(wait, time.Unix(0, s.upto.At).Sub(now))
 	}
-	return time.Until(time.Unix(0, next))
+	return wait
 }
 
+// roomLocked reports whether one more alarm may run. The caller must hold mu.
+func (s *schedule) roomLocked() bool { return len(s.running)-s.slow < maxRunning }
+
 // completeLocked reports whether the queue has every alarm up to this one. The caller must hold mu.
-func (a *alarms) completeLocked(due store.DueAlarm) bool { return a.whole || !a.upto.Before(due) }
+func (s *schedule) completeLocked(due store.DueAlarm) bool { return s.whole || !s.upto.Before(due) }
 
 // lowLocked reports whether more should be read once it is due. The caller must hold mu.
-func (a *alarms) lowLocked() bool {
-	first, _ := a.queue.Min()
-	return !a.whole && (a.queue.Len() < pageSize/2 || a.upto.Before(first))
+func (s *schedule) lowLocked() bool {
+	first, _ := s.queue.Min()
+	return !s.whole && (s.queue.Len() < pageSize/2 || s.upto.Before(first))
 }
 
 // wanting reports whether a page should be read now.
-func (a *alarms) wanting() bool {
-	if a.rt.closing.Load() {
+func (s *schedule) wanting() bool {
+	if s.ns.rt.closing.Load() {
 		return false
 	}
-	now := time.Now().UnixNano()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.again != 0 && a.again <= now {
-		a.again, a.upto, a.whole = 0, beginning, false
+	now := s.now().UnixNano()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.again.IsZero() && time.Until(s.again) <= 0 {
+		s.again, s.upto, s.whole = time.Time{}, s.beginning(), false
 	}
-	return a.lowLocked() && a.upto.At <= now && len(a.spaces) > 0
+	return s.lowLocked() && s.upto.At <= now
 }
 
 // read reads the next page of the index into the queue.
-func (a *alarms) read() error {
-	a.mu.Lock()
-	a.reading = true
-	from := a.upto
-	a.mu.Unlock()
+func (s *schedule) read() error {
+	s.mu.Lock()
+	s.reading = true
+	from := s.upto
+	s.mu.Unlock()
 
 	page := make([]store.DueAlarm, 0, pageSize)
 	var err error
-	for due, failed := range store.AlarmsAfter(a.rt.engine, from) {
+	for due, failed := range store.AlarmsAfter(s.ns.rt.engine, from) {
 		if failed != nil {
 			err = failed
 			break
@@ -213,144 +227,140 @@ func (a *alarms) read() error {
 		}
 	}
 
-	a.mu.Lock()
-	a.reading = false
-	var deaf []*namespace
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = false
 	if err == nil {
-		deaf = a.takeInLocked(page)
-	}
-	a.mu.Unlock()
-	for _, ns := range deaf {
-		a.rt.opts.Logger.Warn("objects have alarms that cannot run: their type has no OnAlarm", "namespace", ns.name)
+		s.takeInLocked(page)
 	}
 	return err
 }
 
-// takeInLocked puts a page into the queue, and returns namespaces without OnAlarm that are seen here first. What the queue has of
-// an object already was set while the page was read, or later than it was read before, and stays. The caller must hold mu.
-func (a *alarms) takeInLocked(page []store.DueAlarm) (deaf []*namespace) {
+// takeInLocked puts a page into the queue. What the queue has of an object
+// already was set while the page was read, or later than it was read before, and
+// stays. The caller must hold mu.
+func (s *schedule) takeInLocked(page []store.DueAlarm) {
 	for _, due := range page {
-		ns := a.spaces[due.Namespace]
-		if ns == nil {
-			continue
-		}
-		if !ns.alarms {
-			if !a.deaf[ns.number] {
-				a.deaf[ns.number] = true
-				deaf = append(deaf, ns)
-			}
-			continue
-		}
-		_, queued := a.times[due.Base]
-		_, runs := a.running[due.Base]
+		_, queued := s.times[due.Base]
+		_, runs := s.running[due.Base]
 		if !queued && !runs {
-			a.queue.Set(due)
-			a.times[due.Base] = due.At
+			s.queue.Set(due)
+			s.times[due.Base] = due.At
 		}
 	}
 	if len(page) > 0 {
-		a.upto = page[len(page)-1]
+		s.upto = page[len(page)-1]
 	}
-	a.whole = len(page) < pageSize
-	a.trimLocked()
-	return deaf
+	s.whole = len(page) < pageSize
+	s.trimLocked()
 }
 
 // start starts goroutines that run what is due. The error says why the store takes no changes, without which no alarm can run.
-func (a *alarms) start() error {
+func (s *schedule) start() error {
 	for {
-		f, err := a.take()
+		f, err := s.take()
 		if f == nil {
 			return err
 		}
-		if a.rt.enter() != nil {
-			a.done(f, true)
+		if s.ns.rt.enterQuietly() != nil {
+			s.done(f, true)
 			return nil
 		}
-		go a.work(f)
+		go s.work(f)
 	}
 }
 
-// take takes what is due first out of the queue; nil when nothing is, or may run now. The error is that of start.
-func (a *alarms) take() (*firing, error) {
-	if a.rt.closing.Load() {
+// take takes what is due first out of the queue; nil when nothing is, or may run
+// now. The error is that of start.
+func (s *schedule) take() (*firing, error) {
+	if s.ns.rt.closing.Load() {
 		return nil, nil
 	}
-	if err := a.rt.engine.Writable(); err != nil {
+	if err := s.ns.rt.engine.Writable(); err != nil {
 		return nil, err
 	}
-	now := time.Now().UnixNano()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for len(a.running) < maxRunning {
-		due, ok := a.queue.Min()
-		if !ok || due.At > now || !a.completeLocked(due) {
-			break
-		}
-		a.queue.PopMin()
-		delete(a.times, due.Base)
-		if ns := a.spaces[due.Namespace]; ns != nil && ns.alarms {
-			a.running[due.Base] = 0
-			if a.lowLocked() {
-				a.look()
-			}
-			return &firing{alarms: a, ns: ns, due: due, known: len(a.spaces)}, nil
-		}
+	now := s.now().UnixNano()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due, ok := s.queue.Min()
+	if !ok || due.At > now || !s.completeLocked(due) || !s.roomLocked() {
+		return nil, nil
 	}
-	return nil, nil
+	s.queue.PopMin()
+	delete(s.times, due.Base)
+	s.running[due.Base] = 0
+	if s.lowLocked() {
+		s.look()
+	}
+	f := &firing{schedule: s, due: due}
+	f.slowly = time.AfterFunc(slowRun, f.slowDown)
+	return f, nil
+}
+
+// slowDown lets another alarm run in place of one that takes its time: it may
+// hang, or wait for an object that does.
+func (f *firing) slowDown() {
+	s := f.schedule
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !f.over {
+		f.slow = true
+		s.slow++
+		s.look()
+	}
 }
 
 // done ends what take began. Unless it is to be tried again, the alarm has run, failed, or can never run.
-func (a *alarms) done(f *firing, again bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	at := a.running[f.due.Base]
-	delete(a.running, f.due.Base)
+func (s *schedule) done(f *firing, again bool) {
+	f.slowly.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.over = true; f.slow {
+		s.slow--
+	}
+	at := s.running[f.due.Base]
+	delete(s.running, f.due.Base)
+	if at == 0 { // nothing has been set meanwhile
+		at = f.later
+	}
 	switch {
 	case again:
-		if after := time.Now().Add(afterFault).UnixNano(); a.again == 0 || after < a.again {
-			a.again = after
-			a.look()
+		if after := time.Now().Add(afterFault); s.again.IsZero() || after.Before(s.again) {
+			s.again = after
+			s.look()
 		}
 	case at != 0:
-		a.placeLocked(store.DueAlarm{At: at, Namespace: f.due.Namespace, Base: f.due.Base})
+		s.placeLocked(store.DueAlarm{At: at, Namespace: f.due.Namespace, Base: f.due.Base})
 	}
 }
 
-// namespace returns a registered namespace, or nil.
-func (a *alarms) namespace(number uint32) *namespace {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.spaces[number]
+// orphan notes that an alarm cannot run before another namespace is registered.
+func (s *schedule) orphan() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.orphaned = true
 }
 
-// registeredSince reports whether a namespace has been registered since there were so many.
-func (a *alarms) registeredSince(known int) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.spaces) > known
+func (s *schedule) count(event func(*AlarmStats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	event(&s.stats)
 }
 
-func (a *alarms) count(event func(*AlarmStats)) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	event(&a.stats)
-}
-
-func (a *alarms) snapshot() AlarmStats {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := a.stats
-	s.Running = len(a.running)
-	return s
+func (s *schedule) snapshot() AlarmStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := s.stats
+	stats.Running = len(s.running)
+	return stats
 }
 
 // work runs alarms until none is due. The caller has entered.
-func (a *alarms) work(f *firing) {
-	defer a.rt.leave()
-	defer a.look()
+func (s *schedule) work(f *firing) {
+	defer s.ns.rt.leave()
+	defer s.look()
 	for f != nil {
 		f.run()
-		f, _ = a.take() // the error shows when run looks
+		f, _ = s.take() // the error shows when run looks
 	}
 }

@@ -83,6 +83,10 @@ type AlarmStats struct {
 	Failed  uint64 // alarms that have failed for good
 }
 
+func (s AlarmStats) add(o AlarmStats) AlarmStats {
+	return AlarmStats{s.Running + o.Running, s.Runs + o.Runs, s.Retries + o.Retries, s.Failed + o.Failed}
+}
+
 func (t *Traffic) add(o Traffic) {
 	t.QueuedBytes += o.QueuedBytes
 	t.MessagesIn += o.MessagesIn
@@ -123,7 +127,9 @@ func (rt *Runtime) Stats() Stats {
 	}
 	t.end(&s)
 	s.Turns = TurnStats(turns)
-	s.Alarms = rt.alarms.snapshot()
+	for _, ns := range rt.registered() {
+		s.Alarms = s.Alarms.add(ns.schedule.snapshot())
+	}
 	return s
 }
 

@@ -65,6 +65,7 @@ func run(ctx context.Context, addr, data string, policy Policy) (err error) {
 	if err != nil {
 		return err
 	}
+	rt.Start() // deliveries that were due while the program was down
 	fmt.Printf("accepting deliveries on http://%s\n", listener.Addr())
 
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 )
 
 // An Alarm is what an object keeps of an alarm.
@@ -160,8 +161,9 @@ func (o *Object) FailedAlarms() iter.Seq2[Alarm, error] {
 	}
 }
 
-// reindexAlarm keeps the object's entry in the index of alarms at its earliest alarm, whose time it returns when the transaction
-// touched any; 0: there is none.
+// reindexAlarm keeps the object's entry in the index of alarms at its earliest
+// alarm, whose time it returns when the transaction touched any; 0: there is
+// none.
 func (o *Object) reindexAlarm(b Batch) (first int64, touched bool, err error) {
 	if touched = o.touched(Times); !touched {
 		return 0, false, nil
@@ -173,7 +175,7 @@ func (o *Object) reindexAlarm(b Batch) (first int64, touched bool, err error) {
 	if key != "" {
 		first, _ = splitTimeKey(key)
 	}
-	before := o.earliest.at // known since firstTime
+	before := o.near.first() // known since firstTime
 	if first == before {
 		return first, true, nil
 	}
@@ -191,18 +193,10 @@ func (o *Object) dueAlarm(at int64) DueAlarm {
 }
 
 // firstTime returns the first key in space Times, "" when there is none.
-//
-// Alarms come and go at the beginning of their space, and an engine may have to pass by every deleted key there. So it is asked
-// only for what comes from the earliest alarm on that it is known to have.
 func (o *Object) firstTime() (string, error) {
-	if !o.earliest.known {
-		key, err := firstKey((&Object{engine: o.engine, prefix: o.prefix}).Scan(Times, Range{Unbounded: true}))
-		if err != nil {
+	if !o.near.known {
+		if err := o.near.load(o); err != nil {
 			return "", err
-		}
-		o.earliest.known = true
-		if key != "" {
-			o.earliest.at, _ = splitTimeKey(key)
 		}
 	}
 	first := ""
@@ -212,14 +206,95 @@ func (o *Object) firstTime() (string, error) {
 			break
 		}
 	}
-	if o.wiped || o.earliest.at == 0 {
+	if o.wiped {
 		return first, nil
 	}
-	stored, err := firstKey(o.Scan(Times, Range{Lower: timeKey(o.earliest.at, ""), Unbounded: true}))
+	stored, exhausted := "", true
+	for _, key := range o.near.keys {
+		if c, changed := o.writes[string(Times)+key]; !changed || !c.deleted {
+			stored, exhausted = key, false
+			break
+		}
+	}
+	if exhausted && !o.near.whole {
+		var err error
+		if stored, err = firstKey(o.Scan(Times, Range{Lower: o.near.last(), Unbounded: true})); err != nil {
+			return "", err
+		}
+	}
 	if first == "" || (stored != "" && stored < first) {
 		first = stored
 	}
-	return first, err
+	return first, nil
+}
+
+// maxNear is how many keys nearTimes has.
+const maxNear = 8
+
+// nearTimes are the first keys of space Times that the engine has: the alarms
+// that come next. With them most transactions need not ask the engine, for which
+// a scan costs more than everything else, the more so as alarms come and go at
+// the beginning of the space and it has to pass by those deleted.
+type nearTimes struct {
+	keys  []string
+	whole bool // there are no others
+	known bool
+}
+
+// first returns the time of the first key, 0 when there is none.
+func (n *nearTimes) first() int64 {
+	if len(n.keys) == 0 {
+		return 0
+	}
+	at, _ := splitTimeKey(n.keys[0])
+	return at
+}
+
+// last returns the last key, "" when there is none.
+func (n *nearTimes) last() string {
+	if len(n.keys) == 0 {
+		return ""
+	}
+	return n.keys[len(n.keys)-1]
+}
+
+func (n *nearTimes) load(o *Object) error {
+	*n = nearTimes{}
+	committed := Object{engine: o.engine, prefix: o.prefix}
+	for e, err := range committed.Scan(Times, Range{Unbounded: true}) {
+		if err != nil {
+			return err
+		}
+		if len(n.keys) == maxNear {
+			n.known = true
+			return nil
+		}
+		n.keys = append(n.keys, e.Key)
+	}
+	n.known, n.whole = true, true
+	return nil
+}
+
+// apply takes over what a transaction of the object that has been committed
+// changed.
+func (n *nearTimes) apply(o *Object) {
+	if o.wiped {
+		n.keys, n.whole = n.keys[:0], true
+	}
+	horizon := n.last()
+	for _, c := range o.changes(Times, Range{Unbounded: true}) {
+		i, found := slices.BinarySearch(n.keys, c.key)
+		switch {
+		case c.deleted && found:
+			n.keys = slices.Delete(n.keys, i, i+1)
+		case !c.deleted && !found && (n.whole || c.key < horizon):
+			n.keys = slices.Insert(n.keys, i, c.key)
+		}
+	}
+	if len(n.keys) > maxNear {
+		n.keys, n.whole = slices.Delete(n.keys, maxNear, len(n.keys)), false
+	}
+	n.known = len(n.keys) > 0 || n.whole
 }
 
 func firstKey(entries iter.Seq2[Entry, error]) (string, error) {
@@ -248,18 +323,19 @@ type DueAlarm struct {
 }
 
 func (a DueAlarm) key() []byte {
-	b := encodeTime([]byte{alarmKeys}, a.At)
-	b = binary.BigEndian.AppendUint32(b, a.Namespace)
+	b := encodeTime(alarmIndex(a.Namespace), a.At)
 	return append(b, a.Base[:]...)
 }
 
-// Before orders alarms by time, and those of the same time in a fixed way.
+func alarmIndex(namespace uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{alarmKeys}, namespace)
+}
+
+// Before orders the alarms of a namespace by time, and those of the same time in
+// a fixed way.
 func (a DueAlarm) Before(b DueAlarm) bool {
 	if a.At != b.At {
 		return a.At < b.At
-	}
-	if a.Namespace != b.Namespace {
-		return a.Namespace < b.Namespace
 	}
 	return string(a.Base[:]) < string(b.Base[:])
 }
@@ -270,21 +346,22 @@ func (a DueAlarm) Set(engine Engine) (bool, error) {
 	return found, err
 }
 
-// AlarmsAfter returns the earliest alarms of all objects, in order, that come after one.
+// AlarmsAfter returns the earliest alarms of the objects of a namespace, in
+// order, that come after one.
 func AlarmsAfter(engine Engine, after DueAlarm) iter.Seq2[DueAlarm, error] {
-	lower := append(after.key(), 0)
+	lower, upper := append(after.key(), 0), successor(alarmIndex(after.Namespace))
 	return func(yield func(DueAlarm, error) bool) {
-		for pair, err := range engine.Scan(lower, []byte{alarmKeys + 1}, false) {
+		for pair, err := range engine.Scan(lower, upper, false) {
 			if err != nil {
 				yield(DueAlarm{}, err)
 				return
 			}
-			key := pair.Key[1:]
-			if len(key) != 8+4+len(Base{}) {
+			key := pair.Key[1+4:]
+			if len(key) != 8+len(Base{}) {
 				yield(DueAlarm{}, fmt.Errorf("%w: index of alarms", ErrCorrupt))
 				return
 			}
-			due := DueAlarm{At: decodeTime(string(key[:8])), Namespace: binary.BigEndian.Uint32(key[8:12]), Base: Base(key[12:])}
+			due := DueAlarm{At: decodeTime(string(key[:8])), Namespace: after.Namespace, Base: Base(key[8:])}
 			if !yield(due, nil) {
 				return
 			}

@@ -3,6 +3,7 @@ package store
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,9 +12,9 @@ import (
 
 func drawAlarm(t *rapid.T) Alarm {
 	return Alarm{
-		Name:      rapid.SampledFrom([]string{"", "a", "b", "b\x00", "\xff"}).Draw(t, "name"),
+		Name:      rapid.SampledFrom(strings.Split(",a,b,b\x00,\xff,c,d,e,f,g,h,i,j,k,l,m", ",")).Draw(t, "name"),
 		Scheduled: rapid.Int64Range(1, math.MaxInt64).Draw(t, "scheduled"),
-		At:        rapid.Int64Range(1, 5).Draw(t, "at"),
+		At:        rapid.Int64Range(1, 9).Draw(t, "at"),
 		Runs:      rapid.IntRange(0, 7).Draw(t, "runs"),
 		Failed:    rapid.Bool().Draw(t, "failed"),
 		Err:       rapid.StringN(0, 5, -1).Draw(t, "err"),
@@ -75,7 +76,7 @@ func TestTheIndexHasTheEarliestAlarmOfEachObject(t *testing.T) {
 				model[name] = a
 			}
 			touched := false
-			for range rapid.IntRange(0, 4).Draw(t, "steps") {
+			for range rapid.IntRange(0, 24).Draw(t, "steps") {
 				a := drawAlarm(t)
 				_, there := model[a.Name]
 				switch rapid.IntRange(0, 8).Draw(t, "step") {
@@ -131,26 +132,30 @@ func TestTheIndexHasTheEarliestAlarmOfEachObject(t *testing.T) {
 				want = append(want, DueAlarm{At: pending[0].At, Namespace: ids[i].Namespace, Base: ids[i].Base})
 			}
 		}
-		for due, err := range AlarmsAfter(engine, DueAlarm{At: math.MinInt64}) {
-			require.NoError(t, err)
-			set, err := due.Set(engine)
-			require.NoError(t, err)
-			require.True(t, set)
-			have = append(have, due)
+		for namespace := range uint32(4) {
+			var due []DueAlarm
+			for d, err := range AlarmsAfter(engine, DueAlarm{Namespace: namespace, At: math.MinInt64}) {
+				require.NoError(t, err)
+				set, err := d.Set(engine)
+				require.NoError(t, err)
+				require.True(t, set)
+				due = append(due, d)
+			}
+			require.True(t, slices.IsSortedFunc(due, func(a, b DueAlarm) int {
+				if a.Before(b) {
+					return -1
+				}
+				return 1
+			}))
+			for i, d := range due {
+				n := 0
+				for range AlarmsAfter(engine, d) {
+					n++
+				}
+				require.Equal(t, len(due)-1-i, n)
+			}
+			have = append(have, due...)
 		}
 		require.ElementsMatch(t, want, have)
-		require.True(t, slices.IsSortedFunc(have, func(a, b DueAlarm) int {
-			if a.Before(b) {
-				return -1
-			}
-			return 1
-		}))
-		for i, due := range have {
-			n := 0
-			for range AlarmsAfter(engine, due) {
-				n++
-			}
-			require.Equal(t, len(have)-1-i, n)
-		}
 	})
 }

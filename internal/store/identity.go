@@ -19,7 +19,7 @@ const Layout = 1
 //	i <namespace> n <name>             the objects that have a name of their own
 //	i <namespace> r <base>             the others: random ones, and replicas
 //	r <namespace> <base> <base>        the replicas without a name of a group
-//	t <time> <namespace> <base>        the earliest alarm of each object that has one
+//	t <namespace> <time> <base>        the earliest alarm of each object that has one
 //	n <name>                           namespaces (catalog.go)
 //	g <number>                         migrations (catalog.go)
 const (

@@ -2,7 +2,11 @@ package store_test
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
+	"maps"
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,10 +74,17 @@ func dump(t require.TestingT, engine store.Engine) map[string]string {
 
 // pending returns the index of alarms.
 func pending(t require.TestingT, engine store.Engine) []store.DueAlarm {
-	var all []store.DueAlarm
-	for due, err := range store.AlarmsAfter(engine, store.DueAlarm{At: -1 << 63}) {
+	namespaces := make(map[uint32]bool)
+	for pair, err := range engine.Scan([]byte("t"), []byte("u"), false) {
 		require.NoError(t, err)
-		all = append(all, due)
+		namespaces[binary.BigEndian.Uint32(pair.Key[1:])] = true
+	}
+	var all []store.DueAlarm
+	for _, n := range slices.Sorted(maps.Keys(namespaces)) {
+		for due, err := range store.AlarmsAfter(engine, store.DueAlarm{Namespace: n, At: math.MinInt64}) {
+			require.NoError(t, err)
+			all = append(all, due)
+		}
 	}
 	return all
 }

@@ -33,10 +33,7 @@ type Object struct {
 	wiped  bool              // what the engine has counts no more
 	stored bool              // the engine is known to have the object
 
-	earliest struct { // alarm that the engine has
-		at    int64 // 0: there is none
-		known bool
-	}
+	near nearTimes
 
 	undo  []undo // what to do to go back, in reverse order; kept while there are savepoints
 	saves []int  // lengths of undo at the savepoints
@@ -245,7 +242,7 @@ func (o *Object) Restore() {
 // Rollback undoes everything since the last commit.
 func (o *Object) Rollback() {
 	o.reset()
-	o.stored, o.earliest.known, o.earliest.at = false, false, 0 // whatever is there is looked up again
+	o.stored, o.near = false, nearTimes{} // whatever is there is looked up again
 }
 
 func (o *Object) reset() {
@@ -282,22 +279,25 @@ func (o *Object) Commit() (Commit, error) {
 	if err != nil {
 		return Commit{}, err
 	}
-	o.reset()
 	if alarms {
-		o.earliest.at = alarm
+		o.near.apply(o)
 	}
+	o.reset()
 	return Commit{Number: number, Alarm: alarm}, nil
 }
 
 // fill puts the transaction into a batch, with the entries of the object in the store's indexes.
 func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
-	if alarm, alarms, err = o.reindexAlarm(b); err != nil {
-		return 0, false, err
-	}
 	if o.wiped || !o.stored {
 		if err := o.lookUp(b); err != nil {
 			return 0, false, err
 		}
+		if !o.stored && !o.near.known {
+			o.near = nearTimes{known: true, whole: true}
+		}
+	}
+	if alarm, alarms, err = o.reindexAlarm(b); err != nil {
+		return 0, false, err
 	}
 	if o.wiped {
 		if err := o.wipe(b); err != nil {

@@ -1,0 +1,6 @@
+package dog
+
+import "time"
+
+// SetWallClock gives a runtime that has not started another time of day.
+func (rt *Runtime) SetWallClock(now func() time.Time) { rt.wallClock = now }
