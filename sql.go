@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -12,6 +13,8 @@ import (
 // Limits of SQL. Those that Durable Objects have too are theirs.
 var sqlLimits = store.SQLLimits{
 	Steps:      100_000_000,
+	Time:       2 * time.Second,
+	Pattern:    50,
 	Statement:  100_000,
 	Parameters: 100,
 	Columns:    100,
@@ -50,14 +53,27 @@ var sqlLimits = store.SQLLimits{
 // and user_version may set a value. The others would change a connection,
 // which an object does not keep.
 //
-// A violated constraint is [ErrConstraint] and undoes its statement; a deferred one, when the transaction is committed, resets
-// the object. After some errors SQLite itself undoes the whole transaction: ON CONFLICT ROLLBACK, a statement that writes and
-// takes too many steps, and sometimes one that finds no space within the limits. Then everything else in the transaction fails
-// with that error, and at its end the object is reset, since its keys must not be kept without its rows.
+// A violated constraint is [ErrConstraint] and undoes its statement; a deferred
+// one, when the transaction is committed, resets the object. After some errors
+// SQLite itself undoes the whole transaction: ON CONFLICT ROLLBACK, a statement
+// that writes and takes too many steps or too long, one that finds no space or
+// no memory, and a function that takes too long by itself. Then everything else
+// in the transaction fails with that error, and at its end the object is reset,
+// since its keys must not be kept without its rows.
 //
-// [ErrSQLLimit] says that a statement has more than 100,000 bytes or 100 parameters, a table or a result more than 100 columns,
-// a value or a row more than 2 MiB, the database more than 10 GiB, or that a query took more than 100 million steps of SQLite's
-// machine, a second or two of work.
+// [ErrSQLLimit] says that a statement has more than 100,000 bytes or 100
+// parameters, a table or a result more than 100 columns, a function more than
+// 127 arguments, a value or a row more than 2 MiB, a pattern of LIKE or GLOB
+// more than 50 bytes, the database more than 10 GiB; that expressions or
+// compound SELECTs are nested more than 250 deep, or views, triggers and
+// cascades too deeply for SQLite's stack; that what a connection changes, sorts
+// and keeps takes more than 128 MiB; or that a query took more than 100 million
+// steps of SQLite's machine, or more than 2 seconds. Time counts while SQLite
+// works, not while a handler looks at a row, and it counts whatever the
+// arguments are: a single function that takes too long ends too, with its
+// connection (on Unix; elsewhere it runs on).
+//
+// [ErrSQLPanic] says that SQLite itself failed. The log has the details.
 type SQL struct {
 	storage *Storage // fixed
 }
@@ -76,6 +92,10 @@ var (
 
 	// ErrSQLLimit: over a limit of SQL.
 	ErrSQLLimit = store.ErrLimit
+
+	// ErrSQLPanic: SQLite itself failed at a statement. The log has its stack;
+	// the object goes on, without what it had not committed.
+	ErrSQLPanic = store.ErrSQLPanic
 
 	// ErrConstraint: a constraint of the schema was violated.
 	ErrConstraint = store.ErrConstraint

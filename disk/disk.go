@@ -78,7 +78,7 @@ func (o opener) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	if o.memory {
 		cfg.FS = vfs.NewMem()
 	}
-	cfg.SQL = sqlite.New(cmp.Or(o.opts.OpenDatabases, defaultOpenDatabases))
+	cfg.SQL = sqlite.New(cmp.Or(o.opts.OpenDatabases, defaultOpenDatabases), log)
 	e, err := pebblekv.Open(cfg, log)
 	if err != nil {
 		return nil, errors.Join(err, cfg.SQL.Close())

@@ -64,7 +64,7 @@ func (d *Disk) sizeLocked() {
 func (d *Disk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	pool := sqlite.New(diskDatabases)
+	pool := sqlite.New(diskDatabases, log)
 	engine, err := pebblekv.Open(pebblekv.Config{FS: d.fs, Dir: "/data", Cache: diskCache, SQL: pool}, log)
 	if err != nil {
 		return nil, errors.Join(err, pool.Close())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/ext/fts5"
@@ -13,12 +14,14 @@ import (
 )
 
 const (
-	maxMemory   = 128 << 20 // bytes of one connection: what a transaction changes has to fit
+	// maxDepth bounds how deeply the parts of a statement lie within each other,
+	// since SQLite walks them by recursion and has a stack of 64 KiB.
+	maxDepth = 250
+
+	maxMemory   = 128 << 20 // bytes of one connection: what a transaction changes has to fit, and what is sorted
+	maxKept     = 8 << 20   // bytes of one that stays open between transactions. SQLite does not give back memory.
 	maxCache    = 512 << 10 // bytes of pages that a connection keeps after it has read them
 	maxPrepared = 64        // statements that a connection keeps for their next use
-
-	// maxCommit is how many pages a connection may write at once and stay open. SQLite does not give back memory.
-	maxCommit = 4096
 )
 
 var memory = sqlite3.WithMaxMemory(context.Background(), maxMemory)
@@ -26,6 +29,7 @@ var memory = sqlite3.WithMaxMemory(context.Background(), maxMemory)
 // A conn is an open connection. It is owned by its database.
 type conn struct {
 	db       *sqlite3.Conn // fixed
+	machine  *machine      // fixed
 	file     *pageFile     // fixed
 	meter    meter
 	guard    guard
@@ -33,22 +37,22 @@ type conn struct {
 	cache    map[string]*statement    // statements of the object, by text
 	uses     uint64                   // of the cache
 	broken   bool                     // has failed, so that its cache cannot be trusted
-	torn     bool                     // has panicked, so that not even closing it is safe
+	torn     bool                     // has panicked, so that nothing is safe but to free its memory
 	search   bool                     // FTS5 is there
 }
 
-// open opens the database in pages.
-func open(pool *Pool, pages store.Pages, limits store.SQLLimits) (*conn, error) {
+// open opens the database in pages. Once closing is true, what it runs ends.
+func open(pool *Pool, pages store.Pages, limits store.SQLLimits, closing *atomic.Bool) (*conn, error) {
 	count, err := pages.Count()
 	if err != nil {
 		return nil, fmt.Errorf("dog: SQL: count of pages: %w", err)
 	}
 	c := &conn{
-		file:     &pageFile{pages: pages, count: count, known: count},
-		meter:    meter{Context: context.Background()},
+		meter:    meter{Context: context.Background(), closing: closing},
 		controls: map[string]*sqlite3.Stmt{},
 		cache:    map[string]*statement{},
 	}
+	c.file = &pageFile{pages: pages, meter: &c.meter, count: count, known: count}
 	name, err := pool.offer(c.file)
 	if err != nil {
 		return nil, err
@@ -58,10 +62,6 @@ func open(pool *Pool, pages store.Pages, limits store.SQLLimits) (*conn, error) 
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	c.db.SetInterrupt(&c.meter)
-	c.db.Limit(sqlite3.LIMIT_LENGTH, limits.Value)
-	c.db.Limit(sqlite3.LIMIT_COLUMN, limits.Columns)
-	c.db.Limit(sqlite3.LIMIT_VARIABLE_NUMBER, limits.Parameters)
 	if err := c.configure(limits); err != nil {
 		err = c.explain(err)
 		c.close()
@@ -86,10 +86,38 @@ func (c *conn) addSearch() error {
 	return fts5.Register(c.db)
 }
 
-func (c *conn) configure(limits store.SQLLimits) error {
-	// The exclusive mode keeps the cache valid between transactions. Without spilling, SQLite writes nothing before a commit.
-	settings := fmt.Sprintf("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_spill=OFF; PRAGMA cache_size=-%d; PRAGMA max_page_count=%d",
-		maxCache>>10, limits.Pages)
+func (c *conn) configure(limits store.SQLLimits) (err error) {
+	if c.machine, err = machineOf(c.db); err != nil {
+		return err
+	}
+	c.machine.askEvery(progressSteps)
+	c.meter.dog.memory = c.machine.all()
+	c.db.SetInterrupt(&c.meter)
+	for limit, most := range map[sqlite3.LimitCategory]int{
+		sqlite3.LIMIT_LENGTH:              limits.Value,
+		sqlite3.LIMIT_COLUMN:              limits.Columns,
+		sqlite3.LIMIT_VARIABLE_NUMBER:     limits.Parameters,
+		sqlite3.LIMIT_LIKE_PATTERN_LENGTH: limits.Pattern,
+		sqlite3.LIMIT_SQL_LENGTH:          1_000_000, // of what SQLite makes of a statement, too
+		sqlite3.LIMIT_EXPR_DEPTH:          maxDepth,
+		sqlite3.LIMIT_PARSER_DEPTH:        maxDepth,
+		sqlite3.LIMIT_COMPOUND_SELECT:     maxDepth,
+		sqlite3.LIMIT_FUNCTION_ARG:        127,
+		sqlite3.LIMIT_VDBE_OP:             250_000,
+		sqlite3.LIMIT_TRIGGER_DEPTH:       1000,
+		sqlite3.LIMIT_ATTACHED:            0,
+		sqlite3.LIMIT_WORKER_THREADS:      0,
+	} {
+		c.db.Limit(limit, most)
+	}
+	if err := addFunctions(c.db, limits.Value); err != nil {
+		return err
+	}
+	// The exclusive mode keeps the cache valid between transactions. Without
+	// spilling, SQLite writes nothing before a commit. What it sorts is in the
+	// memory of the connection, and so bounded by that.
+	settings := fmt.Sprintf("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_spill=OFF; PRAGMA temp_store=MEMORY; "+
+		"PRAGMA cache_size=-%d; PRAGMA max_page_count=%d", maxCache>>10, limits.Pages)
 	if c.file.count == 0 {
 		settings = fmt.Sprintf("PRAGMA page_size=%d; %s", pageSize, settings)
 	}
@@ -116,16 +144,19 @@ func (c *conn) configure(limits store.SQLLimits) error {
 	return c.db.SetAuthorizer(c.guard.check)
 }
 
-// close releases everything but what a torn connection has in memory. It writes nothing: an open transaction is given up.
+// close releases everything. It writes nothing: an open transaction is given up.
 func (c *conn) close() {
 	_ = c.file.fail(store.ErrClosed)
-	if c.torn {
-		return
+	c.meter.dog.free()
+	if !c.torn {
+		for _, s := range slices.Collect(c.db.Stmts()) {
+			quietly(s.Close)
+		}
+		quietly(c.db.Close)
 	}
-	for _, s := range slices.Collect(c.db.Stmts()) {
-		quietly(s.Close)
+	if c.machine != nil {
+		c.machine.free()
 	}
-	quietly(c.db.Close)
 }
 
 // quietly calls what ends a statement or connection. It fails, or panics for want of memory, only as the use before it did.
@@ -179,17 +210,16 @@ type statement struct {
 	prepared int // how often SQLite had prepared it anew when columns was read
 }
 
-// prepare returns the first statement of a query, or nil when there is none. The statement has to be released.
-func (c *conn) prepare(query string) (*statement, error) {
+// prepare returns the first statement of a query, or nil when there is none. It
+// may use the time of b. The statement has to be released.
+func (c *conn) prepare(query string, b *budget) (*statement, error) {
 	c.uses++
 	if s := c.cache[query]; s != nil && !s.busy {
 		s.used, s.busy = c.uses, true
 		return s, nil
 	}
 	c.guard.reset()
-	c.guard.direct = true
-	p, tail, err := c.db.Prepare(query)
-	c.guard.direct = false
+	p, tail, err := c.compile(query, b)
 	if err != nil || p == nil {
 		return nil, err
 	}
@@ -215,6 +245,14 @@ func (c *conn) prepare(query string) (*statement, error) {
 		c.keep(query, s)
 	}
 	return s, nil
+}
+
+func (c *conn) compile(query string, b *budget) (s *sqlite3.Stmt, tail string, err error) {
+	c.guard.direct = true
+	defer func() { c.guard.direct = false }()
+	c.meter.begin(b, false)
+	defer c.meter.end()
+	return c.db.Prepare(query)
 }
 
 // keep puts a statement into the cache, in place of the one that has not been used for longest.
@@ -263,38 +301,4 @@ func (s *statement) names() []string {
 		}
 	}
 	return s.columns
-}
-
-// progressSteps is how many instructions SQLite runs between two questions to the meter. The binding fixes it.
-const progressSteps = 1000
-
-// A meter ends statements that run too many instructions. It is the context of a connection, because that is what the
-// binding asks whether to go on: whenever a statement is prepared or stepped, and every progressSteps instructions.
-type meter struct {
-	context.Context // never done; fixed
-
-	left    *int // instructions of the run under way; nil: no bound
-	entered bool // the step has begun
-}
-
-// step steps s, which may use *left instructions and reduces it.
-func (m *meter) step(s *statement, left *int) bool {
-	m.left, m.entered = left, false
-	row := s.Step()
-	m.left = nil
-	return row
-}
-
-func (m *meter) Err() error {
-	if m.left == nil {
-		return nil
-	}
-	if !m.entered {
-		m.entered = true
-		return nil
-	}
-	if *m.left -= progressSteps; *m.left <= 0 {
-		return store.ErrLimit
-	}
-	return nil
 }

@@ -18,10 +18,11 @@ import (
 // Its mutex is held during a call by the turn that makes it, and by the pool while it closes an idle connection. The pool only
 // tries to lock it, so a turn is the only one that ever waits, and not for another turn.
 type database struct {
-	pool   *Pool           // fixed
-	pages  store.Pages     // fixed
-	limits store.SQLLimits // fixed
-	used   atomic.Bool     // since the pool last looked
+	pool    *Pool           // fixed
+	pages   store.Pages     // fixed
+	limits  store.SQLLimits // fixed
+	used    atomic.Bool     // since the pool last looked
+	closing atomic.Bool     // Close waits for mu: what SQLite does meanwhile ends
 
 	mu    sync.Mutex
 	conn  *conn         // nil while closed. guarded by mu, like all below
@@ -67,9 +68,9 @@ func (d *database) Run(query string, args []any, write func() error) (result sto
 	if err := d.wake(); err != nil {
 		return nil, err
 	}
-	left := d.limits.Steps
+	left := budget{d.limits.Steps, d.limits.Time}
 	for {
-		s, err := d.prepare(query, write)
+		s, err := d.prepare(query, &left, write)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +110,7 @@ func (d *database) wake() error {
 	if d.conn != nil {
 		return nil
 	}
-	c, err := open(d.pool, d.pages, d.limits)
+	c, err := open(d.pool, d.pages, d.limits, &d.closing)
 	if err != nil {
 		return err
 	}
@@ -120,14 +121,14 @@ func (d *database) wake() error {
 }
 
 // prepare returns the first statement of query, or nil if there is none.
-func (d *database) prepare(query string, write func() error) (*statement, error) {
-	s, err := d.conn.prepare(query)
+func (d *database) prepare(query string, left *budget, write func() error) (*statement, error) {
+	s, err := d.conn.prepare(query, left)
 	if err == nil && s != nil && s.begins && !d.begun {
 		s.release()
 		if err := d.begin(write); err != nil {
 			return nil, err
 		}
-		s, err = d.conn.prepare(query)
+		s, err = d.conn.prepare(query, left)
 	}
 	if err != nil {
 		return nil, d.failed(err)
@@ -136,7 +137,7 @@ func (d *database) prepare(query string, write func() error) (*statement, error)
 }
 
 // start runs a statement up to its first row, and those without rows to the end.
-func (d *database) start(s *statement, args []any, left int, write func() error) (*rows, error) {
+func (d *database) start(s *statement, args []any, left budget, write func() error) (*rows, error) {
 	if err := s.bind(args); err != nil {
 		s.release()
 		return nil, d.failed(err)
@@ -299,7 +300,7 @@ func (d *database) Commit() (err error) {
 		return nil
 	}
 	f := d.conn.file
-	f.writable, f.written = true, 0
+	f.writable = true
 	err = d.conn.control("COMMIT")
 	if err == nil {
 		err = f.tell()
@@ -309,9 +310,6 @@ func (d *database) Commit() (err error) {
 		return d.lose(d.failed(err))
 	}
 	d.begun, d.marks = false, nil
-	if f.written > maxCommit {
-		d.drop()
-	}
 	return nil
 }
 
@@ -335,7 +333,9 @@ func (d *database) Rollback() (err error) {
 }
 
 func (d *database) Close() error {
+	d.closing.Store(true)
 	d.mu.Lock()
+	d.closing.Store(false)
 	defer d.mu.Unlock()
 	d.drop()
 	d.begun, d.lost, d.marks = false, nil, nil
@@ -377,37 +377,9 @@ func (d *database) settle() {
 		d.drop()
 	}
 	if !d.active() {
+		if d.conn != nil && d.conn.machine.size() > maxKept {
+			d.drop()
+		}
 		d.pool.trim()
 	}
-}
-
-// failed returns what an error of SQLite means, and takes down whether the transaction survived it.
-func (d *database) failed(err error) error {
-	err = d.conn.explain(err)
-	if d.begun && (d.conn.broken || d.conn.db.GetAutocommit()) {
-		return d.lose(err)
-	}
-	return err
-}
-
-// lose notes that the transaction can only be rolled back.
-func (d *database) lose(err error) error {
-	if d.begun && d.lost == nil {
-		d.lost = fmt.Errorf("dog: SQL: the transaction is lost: %w", err)
-	}
-	return err
-}
-
-// recover turns a panic into an error. The binding panics when SQLite has no memory left.
-func (d *database) recover(err *error) {
-	p := recover()
-	if p == nil {
-		return
-	}
-	*err = panicked(p)
-	if d.conn != nil {
-		d.conn.broken = true
-		d.conn.torn = !errors.Is(*err, store.ErrLimit)
-	}
-	_ = d.lose(*err)
 }

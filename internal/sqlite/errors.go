@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strings"
 
@@ -14,7 +15,8 @@ import (
 // What the messages of SQLite have in them that mean a limit, and those that
 // mean something that nobody may touch.
 var (
-	limitTexts   = []string{"error: too many ", "error: variable number must be ", "too large (maximum depth", "too complex"}
+	limitTexts = []string{"error: too many ", "error: variable number must be ", "too large (maximum depth",
+		"nested too deep", "arser stack overflow", "ecursion limit", "pattern too complex", "pattern too big"}
 	refusalTexts = []string{" may not be modified", " may not be dropped", " may not be altered", " may not be indexed",
 		"object name reserved for internal use", " on system table",
 		" cannot reference objects in database"}
@@ -37,7 +39,10 @@ func (c *conn) explain(err error) error {
 	}
 	switch code {
 	case sqlite3.INTERRUPT:
-		return fmt.Errorf("%w: too many steps", store.ErrLimit)
+		if errors.Is(c.meter.why, store.ErrRowsEnded) {
+			return c.meter.why
+		}
+		return fmt.Errorf("%w: %w", store.ErrLimit, c.meter.why)
 	case sqlite3.CONSTRAINT:
 		return fmt.Errorf("%w: %w", store.ErrConstraint, err)
 	case sqlite3.CORRUPT, sqlite3.NOTADB:
@@ -68,10 +73,65 @@ func (c *conn) explain(err error) error {
 	return fmt.Errorf("dog: SQL: %w", err)
 }
 
-// panicked returns the error for a panic of the binding or of SQLite.
-func panicked(p any) error {
-	if err, ok := p.(error); ok && err.Error() == "sqlite3: out of memory" {
+// panicked returns the error for a panic during a call of SQLite, and takes down
+// what that leaves of the connection.
+func (c *conn) panicked(p any, log *slog.Logger) error {
+	c.meter.end()
+	c.broken, c.torn = true, true
+	switch {
+	case c.meter.bit:
+		return fmt.Errorf("%w: %w", store.ErrLimit, errTime)
+	case isMemory(p):
+		return fmt.Errorf("%w: memory of the connection (%d MiB): do it in parts", store.ErrLimit, maxMemory>>20)
+	case c.machine != nil && c.machine.overflowed():
+		return fmt.Errorf("%w: nested too deeply, as by views on views: use fewer levels", store.ErrLimit)
+	}
+	return panicked(p, log)
+}
+
+func isMemory(p any) bool {
+	err, ok := p.(error)
+	return ok && err.Error() == "sqlite3: out of memory"
+}
+
+// panicked returns the error for a panic that nobody expected. What it says is
+// in the log, and only there.
+func panicked(p any, log *slog.Logger) error {
+	if isMemory(p) {
 		return fmt.Errorf("%w: memory of the connection", store.ErrLimit)
 	}
-	return fmt.Errorf("dog: SQL: panic: %v\n%s", p, debug.Stack())
+	log.Error("SQLite has panicked", "panic", p, "stack", string(debug.Stack()))
+	return store.ErrSQLPanic
+}
+
+// failed returns what an error of SQLite means, and takes down whether the transaction survived it.
+func (d *database) failed(err error) error {
+	err = d.conn.explain(err)
+	if d.begun && (d.conn.broken || d.conn.db.GetAutocommit()) {
+		return d.lose(err)
+	}
+	return err
+}
+
+// lose notes that the transaction can only be rolled back.
+func (d *database) lose(err error) error {
+	if d.begun && d.lost == nil {
+		d.lost = fmt.Errorf("dog: SQL: the transaction is lost: %w", err)
+	}
+	return err
+}
+
+// recover turns a panic into an error. The binding panics when SQLite has no
+// memory left, and when its memory is taken away.
+func (d *database) recover(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if d.conn == nil {
+		*err = panicked(p, d.pool.log)
+		return
+	}
+	*err = d.conn.panicked(p, d.pool.log)
+	_ = d.lose(*err)
 }

@@ -3,7 +3,9 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -153,9 +155,24 @@ func TestDamagedPages(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrCorrupt)
 }
 
-func TestAPanicOfThePagesIsAnError(t *testing.T) {
-	s, pages := newT(t)
+func TestAPanicIsAShortErrorAndTheLogSaysMore(t *testing.T) {
+	var log strings.Builder
+	p := New(10, slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	pages := newPages()
+	s := openSQL(t, p, pages)
+	run(t, s, "CREATE TABLE t (a)")
+	require.NoError(t, s.Commit())
 	require.NoError(t, s.Close())
+	told := func(err error) {
+		t.Helper()
+		require.ErrorIs(t, err, store.ErrSQLPanic)
+		require.Less(t, len(err.Error()), 200)
+		require.NotContains(t, err.Error(), "\n")
+		require.Contains(t, log.String(), "page on fire")
+		require.Contains(t, log.String(), "goroutine ")
+		log.Reset()
+	}
 	pages.failOp = func(op string) error {
 		if op == "read" {
 			panic("page on fire")
@@ -163,14 +180,15 @@ func TestAPanicOfThePagesIsAnError(t *testing.T) {
 		return nil
 	}
 	_, err := try(s, "SELECT * FROM t")
-	require.ErrorContains(t, err, "page on fire")
+	told(err)
 	pages.failOp = nil
-	require.Empty(t, all(t, s))
+	require.Empty(t, run(t, s, "SELECT * FROM t"))
 	run(t, s, "INSERT INTO t VALUES (1)")
 	pages.failOp = func(op string) error { panic("page on fire") }
-	require.ErrorContains(t, s.Commit(), "page on fire")
+	told(s.Commit())
 	pages.failOp = nil
 	require.NoError(t, s.Rollback())
+	require.Empty(t, run(t, s, "SELECT * FROM t"))
 }
 
 // TestSQLiteCannotWriteBeforeTheCommit makes it try.

@@ -37,7 +37,7 @@ func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err
 		return err
 	}
 	const name = "database"
-	err = writeDatabase(filepath.Join(scratch.Dir, name), pages, tables)
+	err = p.writeDatabase(filepath.Join(scratch.Dir, name), pages, tables)
 	if err == nil {
 		err = scratch.Place(name, target)
 	}
@@ -47,7 +47,7 @@ func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err
 	return err
 }
 
-func writeDatabase(file string, pages store.Pages, tables []store.Table) error {
+func (p *Pool) writeDatabase(file string, pages store.Pages, tables []store.Table) error {
 	f, err := osfile.Create(file)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func writeDatabase(file string, pages store.Pages, tables []store.Table) error {
 	if err := errors.Join(writePages(f, pages), f.Close()); err != nil {
 		return err
 	}
-	if err := complete(file, tables); err != nil {
+	if err := p.complete(file, tables); err != nil {
 		return err
 	}
 	return syncFile(file)
@@ -84,8 +84,8 @@ func writePages(f io.Writer, pages store.Pages) error {
 }
 
 // complete checks an exported file and adds the tables.
-func complete(file string, tables []store.Table) error {
-	return withFile(file, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+func (p *Pool) complete(file string, tables []store.Table) error {
+	return p.withFile(file, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
 		// The file is thrown away if anything fails.
 		if err := db.Exec("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
 			return err
@@ -168,14 +168,14 @@ func (p *Pool) Import(
 	if err := copyDatabase(file, copied); err != nil {
 		return err
 	}
-	err = withFile(copied, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+	err = p.withFile(copied, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
 		// Brings the journals in. A write-ahead log takes no shared memory when it is locked.
 		return foreign(db.Exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE"))
 	})
 	if err != nil {
 		return err
 	}
-	err = withFile(copied, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+	err = p.withFile(copied, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 		if err := quickCheck(db); err != nil {
 			return foreign(err)
 		}
@@ -184,7 +184,7 @@ func (p *Pool) Import(
 	if err != nil {
 		return err
 	}
-	err = withFile(whole, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+	err = p.withFile(whole, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
 		if err := db.Exec("PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
 			return err
 		}
@@ -306,14 +306,14 @@ func readPages(file string, pages store.Pages) (err error) {
 }
 
 // withFile opens a SQLite file for f.
-func withFile(file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error) (err error) {
+func (p *Pool) withFile(file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error) (err error) {
 	file, err = filepath.Abs(file) // which is never taken for a URI
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if p := recover(); p != nil {
-			err = panicked(p)
+		if v := recover(); v != nil {
+			err = panicked(v, p.log)
 		}
 	}()
 	db, err := sqlite3.OpenFlags(file, flags)

@@ -40,7 +40,7 @@ func keyTable() store.Table {
 
 // fromFile returns the rows of a query to a plain file.
 func fromFile(t *testing.T, file, text string) (out [][]any) {
-	require.NoError(t, withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+	require.NoError(t, newPool(t, 1).withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 		return query(db, text, func(row []any) error {
 			out = append(out, row)
 			return nil

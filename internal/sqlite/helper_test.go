@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"log/slog"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -13,7 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var testLimits = store.SQLLimits{Steps: 10_000_000, Statement: 100_000, Parameters: 100, Columns: 100, Value: 2 << 20,
-	Pages: 100_000}
+	Pages: 100_000, Time: time.Minute, Pattern: 50}
 
 // memoryPages keeps pages in a map. With save and undo it stands for the batch of a turn.
 type memoryPages struct {
@@ -73,7 +75,7 @@ func (p *memoryPages) clone() *memoryPages {
 func (p *memoryPages) undo(to *memoryPages) { p.pages, p.count = maps.Clone(to.pages), to.count }
 
 func newPool(t testing.TB, maxOpen int) *Pool {
-	p := New(maxOpen)
+	p := New(maxOpen, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	return p
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
@@ -19,15 +20,14 @@ var missingTexts = []string{"no such function", "no such collation", "no such mo
 // What does not work for want of a table or a column works nowhere, and is no
 // reason.
 func importable(pool *Pool, pages store.Pages, limits store.SQLLimits) (err error) {
-	c, err := open(pool, pages, limits)
+	c, err := open(pool, pages, limits, &atomic.Bool{})
 	if err != nil {
 		return schemaError(err)
 	}
 	defer c.close()
 	defer func() {
 		if p := recover(); p != nil {
-			err = panicked(p)
-			c.torn = true
+			err = c.panicked(p, pool.log)
 		}
 	}()
 	c.guard.trusted = true

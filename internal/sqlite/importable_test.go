@@ -54,7 +54,7 @@ func TestRowsKeepTheirRowidsWhenTheyAreImported(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "file.db")
 				require.NoError(t, p.Export(file, pages, nil))
 				resized := filepath.Join(t.TempDir(), "resized.db")
-				require.NoError(t, withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+				require.NoError(t, p.withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 					return db.Exec(fmt.Sprintf("PRAGMA page_size=%d; VACUUM INTO %s", pageSize, sqlite3.Quote(resized)))
 				}))
 				copied := newPages()

@@ -150,7 +150,7 @@ func TestLimitOfMemory(t *testing.T) {
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT 1"))
 }
 
-func TestLimitOfTemporaryFiles(t *testing.T) {
+func TestLimitOfSorting(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 1 << 40 })
 	sorted := run(t, s, "SELECT length(a) FROM (SELECT randomblob(1000) AS a FROM generate_series(1, 10000) ORDER BY a) LIMIT 2")
 	require.Equal(t, [][]any{{int64(1000)}, {int64(1000)}}, sorted)

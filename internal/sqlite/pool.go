@@ -8,6 +8,7 @@ package sqlite
 import (
 	"container/list"
 	"errors"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -24,8 +25,9 @@ var pools atomic.Uint64 // made so far
 
 // A Pool opens the connections of databases when they are needed, and closes them. It is safe for concurrent use.
 type Pool struct {
-	name string // of its file system; fixed
-	max  int    // connections that stay open; fixed
+	name string       // of its file system; fixed
+	max  int          // connections that stay open; fixed
+	log  *slog.Logger // fixed
 
 	mu     sync.Mutex
 	next   uint64               // number of the next file. guarded by mu, like all below
@@ -39,11 +41,12 @@ type Pool struct {
 var _ store.Files = (*Pool)(nil)
 
 // New returns a pool that leaves at most maxOpen connections (at least one) open between transactions, preferably those that
-// were used lately. Connections in use are not bounded.
-func New(maxOpen int) *Pool {
+// were used lately. Connections in use are not bounded. What SQLite panics with is written to log.
+func New(maxOpen int, log *slog.Logger) *Pool {
 	p := &Pool{
 		name:  "dog-" + strconv.FormatUint(pools.Add(1), 10),
 		max:   max(maxOpen, 1),
+		log:   log,
 		files: map[string]*pageFile{},
 	}
 	vfs.Register(p.name, fileSystem{p})

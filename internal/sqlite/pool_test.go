@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"log/slog"
 	"sync"
 	"testing"
 
@@ -81,7 +82,7 @@ func TestConnectionsInUseStayOpen(t *testing.T) {
 }
 
 func TestAClosedPool(t *testing.T) {
-	p := New(0)
+	p := New(0, slog.New(slog.DiscardHandler))
 	name := p.name
 	require.NotNil(t, vfs.Find(name))
 	pages := newPages()

@@ -15,7 +15,7 @@ type rows struct {
 	// changed with d.mu held; err is read while the owner uses the database, which nobody closes then
 	s     *statement // nil when the rows have ended
 	ready bool       // Next has a row already
-	left  int        // instructions that it may still run
+	left  budget     // of the query
 	err   error
 }
 
@@ -55,7 +55,15 @@ func (r *rows) step() bool {
 
 func (r *rows) try() (row bool, err error) {
 	defer r.d.recover(&err)
-	if r.d.conn.meter.step(r.s, &r.left) {
+	m := &r.d.conn.meter
+	m.begin(&r.left, true)
+	defer m.end()
+	row = r.s.Step()
+	m.end()
+	if m.bit {
+		panic(errBitten)
+	}
+	if row {
 		return true, nil
 	}
 	if err := r.s.Err(); err != nil {

@@ -5,29 +5,27 @@ import (
 	"io"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
-	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/godurable/dog/internal/store"
 )
 
-const (
-	pageSize = 1024     // of every database
-	maxTemp  = 32 << 20 // bytes of a temporary file, which is in memory: a sort beyond it fails with ErrLimit
-)
+const pageSize = 1024 // of every database
+
+// readsUnasked is how many pages are read before the meter is asked: SQLite does
+// not while it reads a tree from its beginning to its end.
+const readsUnasked = 64
 
 // fileSystem is what SQLite knows a pool as. It has the files that are being opened and no others.
 type fileSystem struct{ pool *Pool }
 
 func (fs fileSystem) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	switch {
-	case flags&vfs.OPEN_MAIN_DB != 0:
+	if flags&vfs.OPEN_MAIN_DB != 0 {
 		if f := fs.pool.file(name); f != nil {
-			// OPEN_MEMORY makes SQLite keep its journal in memory, without a statement that would say so.
+			// OPEN_MEMORY makes SQLite keep its journal in memory, without a
+			// statement that would say so.
 			return f, flags | vfs.OPEN_MEMORY, nil
 		}
-	case flags&(vfs.OPEN_TEMP_DB|vfs.OPEN_TEMP_JOURNAL|vfs.OPEN_TRANSIENT_DB|vfs.OPEN_SUBJOURNAL) != 0:
-		return &tempFile{}, flags | vfs.OPEN_MEMORY, nil
 	}
 	return nil, flags, sqlite3.CANTOPEN
 }
@@ -36,27 +34,18 @@ func (fileSystem) Delete(string, bool) error                   { return sqlite3.
 func (fileSystem) Access(string, vfs.AccessFlag) (bool, error) { return false, nil }
 func (fileSystem) FullPathname(name string) (string, error)    { return name, nil }
 
-// tempFile is where SQLite sorts what is too much for its cache.
-type tempFile struct{ vfsutil.SliceFile }
-
-func (f *tempFile) WriteAt(b []byte, off int64) (int, error) {
-	if off+int64(len(b)) > maxTemp {
-		return 0, sqlite3.FULL
-	}
-	return f.SliceFile.WriteAt(b, off)
-}
-
 // A pageFile is the main file of a database. Locks and syncs do nothing: a database has one connection, and what is durable
 // is its store's business. It is owned by the database.
 type pageFile struct {
 	pages store.Pages // fixed
+	meter *meter      // fixed
 
 	count    uint32         // pages of the database
 	known    uint32         // what pages was last told of count, or has told
 	writable bool           // a commit is under way
-	written  int            // pages, by the present or last commit
 	err      error          // the first failure, after which nothing is read or written any more
-	part     [pageSize]byte // of which a part is read
+	reads    int            // so far
+	page     [pageSize]byte // under way: the store must not panic because SQLite's memory is taken away
 }
 
 func (f *pageFile) fail(err error) error {
@@ -80,20 +69,17 @@ func (f *pageFile) ReadAt(b []byte, off int64) (int, error) {
 	if at+len(b) > pageSize {
 		return 0, f.fail(fmt.Errorf("%w: its SQLite pages are not of %d bytes", store.ErrCorrupt, pageSize))
 	}
-	page := b
-	if len(b) < pageSize {
-		page = f.part[:]
+	if f.reads++; f.reads%readsUnasked == 0 && f.meter.over() {
+		return 0, sqlite3.INTERRUPT
 	}
-	found, err := f.pages.ReadPage(n, page)
+	found, err := f.pages.ReadPage(n, f.page[:])
 	if err != nil {
 		return 0, f.fail(fmt.Errorf("page %d: %w", n, err))
 	}
 	if !found { // SQLite does not write pages whose content it will not read
-		clear(page)
+		clear(f.page[:])
 	}
-	if len(b) < pageSize {
-		copy(b, page[at:])
-	}
+	copy(b, f.page[at:])
 	return len(b), nil
 }
 
@@ -107,11 +93,11 @@ func (f *pageFile) WriteAt(b []byte, off int64) (int, error) {
 		return 0, f.fail(fmt.Errorf("%w: SQLite wrote %d bytes at %d", store.ErrFailed, len(b), off))
 	}
 	n := uint32(off / pageSize)
-	if err := f.pages.WritePage(n, b); err != nil {
+	copy(f.page[:], b)
+	if err := f.pages.WritePage(n, f.page[:]); err != nil {
 		return 0, f.fail(fmt.Errorf("page %d: %w", n, err))
 	}
 	f.count = max(f.count, n+1)
-	f.written++
 	return len(b), nil
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"iter"
+	"time"
 )
 
 // Errors of SQL.
@@ -11,22 +12,26 @@ var (
 	ErrNoSQL = errors.New("dog: no SQL: Options.Store keeps no SQLite databases")
 	// ErrRefused: the statement is one that an object may not run.
 	ErrRefused = errors.New("dog: SQL statement refused")
-	// ErrLimit: a limit on statements, parameters, columns, steps or size was exceeded.
+	// ErrLimit: a limit on statements, parameters, columns, steps, time or size was exceeded.
 	ErrLimit = errors.New("dog: SQL limit exceeded")
 	// ErrConstraint: a constraint of the schema was violated.
 	ErrConstraint = errors.New("dog: SQL constraint violated")
 	// ErrRowsEnded: the rows of a query were read on after a wait, or after the transaction they were part of had ended.
 	ErrRowsEnded = errors.New("dog: SQL rows ended with their turn")
+	// ErrSQLPanic: SQLite panicked at a statement. The log says more.
+	ErrSQLPanic = errors.New("dog: SQLite failed at this statement: see the log")
 )
 
 // SQLLimits bound what an object may do by SQL. All are fixed and positive.
 type SQLLimits struct {
-	Steps      int    // virtual machine instructions of one Run and of reading its rows, counted in thousands
-	Statement  int    // bytes of a query
-	Parameters int    // bound to a statement
-	Columns    int    // of a table or a result
-	Value      int    // bytes of a string, of a blob, or of a row
-	Pages      uint32 // of the database
+	Steps      int           // virtual machine instructions of one Run and of reading its rows, counted in hundreds
+	Time       time.Duration // that SQLite works on one Run and on reading its rows
+	Pattern    int           // bytes of a pattern of LIKE or GLOB
+	Statement  int           // bytes of a query
+	Parameters int           // bound to a statement
+	Columns    int           // of a table or a result
+	Value      int           // bytes of a string, of a blob, or of a row
+	Pages      uint32        // of the database
 }
 
 // SQL is one object's SQLite database. It is opened, and may be closed between transactions, as it is needed. The object's
@@ -67,7 +72,7 @@ type SQL interface {
 	// Rollback undoes the transaction. What the pages have got from its Commit is undone by their owner, before the next use.
 	Rollback() error
 
-	// Close releases everything; an open transaction is rolled back, and its savepoints are forgotten. A later use opens the
+	// Close ends a statement that another goroutine runs, with ErrRowsEnded. It releases everything; an open transaction is rolled back, and its savepoints are forgotten. A later use opens the
 	// database again, from the pages as they are then: so Close has to be called when others have changed them.
 	Close() error
 }
