@@ -64,7 +64,11 @@ type wait struct {
 // giveUp ends the transaction of the handler that ctx belongs to and gives up its turn. What becomes of the transaction is for
 // durable to say. When ctx belongs to no handler, that is about what speaker, nil for nobody, has stored.
 func giveUp(ctx context.Context, speaker *object) (wait, error) {
-	if e := turn.From(ctx); e != nil {
+	e := turn.From(ctx)
+	if err := pastGate(e, nil); err != nil {
+		return wait{}, err
+	}
+	if e != nil {
 		inst := e.Owner().(*instance)
 		if s := &inst.storage; s.used.Load() && e.Holds() {
 			if err := s.pause(); err != nil {
@@ -101,6 +105,23 @@ func (w wait) durable(ctx context.Context) error {
 	}
 }
 
+// settle ends the transaction of a handler and returns when what its object has
+// stored so far is durable. It keeps the turn meanwhile.
+func settle(e *turn.Event) error {
+	inst := e.Owner().(*instance)
+	o := inst.obj
+	if s := &inst.storage; s.used.Load() && e.Holds() {
+		if err := s.pause(); err != nil {
+			return err
+		}
+	}
+	lost := o.gate.Wait(e)
+	if lost != nil && e.Err() != nil {
+		return context.Cause(e)
+	}
+	return o.lostError(lost)
+}
+
 // lostError returns the error of those who relied on what the object stored and was lost; nil when it was not.
 func (o *object) lostError(lost error) error {
 	if lost == nil || errors.Is(lost, ErrReset) {
@@ -109,26 +130,24 @@ func (o *object) lostError(lost error) error {
 	return &ResetError{Object: o.id, Cause: lost}
 }
 
-// gateOf returns the gate of the object whose handler ctx belongs to; otherwise's when it belongs to none, which may be nil.
-func gateOf(ctx context.Context, otherwise *object) *gate.Gate {
-	if e := turn.From(ctx); e != nil {
-		return e.Owner().(*instance).obj.gate
-	}
-	if otherwise != nil {
-		return otherwise.gate
-	}
-	return nil
-}
-
 // Go runs f as an event of its own of the object whose handler ctx belongs to: after the present one, or while that waits, in a
 // goroutine that [Runtime.Shutdown] waits for. Events started so begin in the order of the calls; those that have not begun when
-// the object is reset are dropped. f's context has the values of whatever brought the first event about, not those that handlers
+// the object is reset are dropped, and those of a transaction that is undone
+// because the handler returns an error (Object.RollbackOnError) as well. f's context has the values of whatever brought the first event about, not those that handlers
 // added. f's error is logged. Go returns ErrOutsideTurn when ctx belongs to no handler, or to one that has returned, and
 // ErrOverloaded when Options.MaxWaiting events wait already.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
 		return err
+	}
+	e := turn.From(ctx)
+	if err := pastGate(e, nil); err != nil {
+		return err
+	}
+	var undone *bool
+	if e.Holds() {
+		undone = inst.storage.fate()
 	}
 	from := turn.Follow(ctx)
 	from.Limit = inst.obj.runtime().opts.MaxWaiting
@@ -140,7 +159,12 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	inst.obj.runtime().spawn(func() {
 		e, err := ticket.Redeem(inst.life)
 		if err == nil {
-			err = inst.run(e, EventGo, began, func(ctx context.Context, _ any) error { return f(ctx) })
+			err = inst.run(e, EventGo, began, func(ctx context.Context, _ any) error {
+				if undone != nil && *undone {
+					return nil
+				}
+				return f(ctx)
+			})
 		}
 		inst.obj.report(EventGo, err)
 	})

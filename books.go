@@ -199,31 +199,35 @@ func (b *books) drain(id ID) error {
 	return nil
 }
 
+// drainLater is drain when the group's gate opens.
+func (b *books) drainLater(id ID) error {
+	if _, err := b.member(id); err != nil {
+		return err
+	}
+	if err := b.group.heard(); err != nil {
+		return err
+	}
+	b.group.gate.Say(func(lost error) {
+		if lost == nil {
+			_ = b.drain(id) // one that has gone since takes nobody either
+		}
+	})
+	return nil
+}
+
 // broadcast sends v to every socket of the group but the sender's, "" when there is no sender. What a handler sends waits at the
-// gate of its object; otherwise speaker, nil for nobody, is who sends it, as in whisper, emit and disconnect.
+// gate of its object; otherwise speaker, nil for nobody, is who sends it, as in whisper and disconnect.
 func (b *books) broadcast(ctx context.Context, speaker *object, sender string, v any, opts []SendOption) error {
 	out, err := newOutgoing(v, opts)
 	if err != nil {
 		return err
 	}
-	if err := mayWait(ctx); err != nil {
-		return err
-	}
-	gateOf(ctx, speaker).Say(func(lost error) { // in the turn still, so that it goes with what was stored in it
-		if lost != nil {
-			return
-		}
+	return announce(ctx, speaker, out.frame.Len(), func() {
 		leaveOut := out.leaveOut(sender)
 		for _, m := range b.members() {
 			m.sockets.Send(out.frame, out.key, leaveOut)
 		}
 	})
-	wait, err := giveUp(ctx, nil)
-	if err != nil {
-		return err
-	}
-	wait.Resume()
-	return nil
 }
 
 // whisper sends v to every socket of a request id.
@@ -248,15 +252,37 @@ func (b *books) whisper(
 	return reached, err
 }
 
-// emit sends v to every socket of one replica.
-func (b *books) emit(speaker *object, replica ID, v any, opts []SendOption) error {
-	b.mu.Lock()
-	r, err := b.replicaLocked(replica)
-	b.mu.Unlock()
+// emit sends v to every socket of one replica on behalf of the group.
+func (b *books) emit(replica ID, v any, opts []SendOption) error {
+	m, err := b.member(replica)
 	if err != nil {
 		return err
 	}
-	return r.Value.emit(speaker, "", v, opts)
+	return m.emit(b.group, "", v, opts)
+}
+
+// emitFrom is emit on behalf of the holder of ctx.
+func (b *books) emitFrom(ctx context.Context, replica ID, v any, opts []SendOption) error {
+	m, err := b.member(replica)
+	if err != nil {
+		return err
+	}
+	out, err := newOutgoing(v, opts)
+	if err != nil {
+		return err
+	}
+	return announce(ctx, nil, out.frame.Len(), func() { m.sockets.Send(out.frame, out.key, "") })
+}
+
+// member returns a replica of the group, or ErrReplicaGone.
+func (b *books) member(id ID) (*member, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.replicaLocked(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.Value, nil
 }
 
 // disconnect closes every socket of a request id.

@@ -93,6 +93,9 @@ func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if caller := turn.From(ctx); caller != nil {
 		return callFrom(ctx, caller, to, method, run)
 	}
+	if err := pastGate(nil, nil); err != nil {
+		return err
+	}
 	if err := ns.rt.enter(); err != nil {
 		return err
 	}
@@ -162,9 +165,8 @@ func (o *object) call(ctx context.Context, from *turn.Origin, method string, run
 	}
 	var outcome <-chan error
 	err = inst.protect(e, EventCall, method, queued, true, func(life context.Context, v any) error {
-		err := within(ctx, e, v, run)
-		outcome = o.gate.Outcome()
-		return err
+		defer func() { outcome = o.gate.Outcome() }() // also of a panic
+		return within(ctx, e, v, run)
 	})
 	if outcome != nil {
 		err = o.told(ctx, outcome, err)

@@ -117,6 +117,17 @@
 //     calls, calls and requests to others, gossip, and what it does in [Await]. It leaves in the order in which it was said. The
 //     object goes on meanwhile.
 //   - What it says while all that it has stored is durable leaves at once: before it stores anything in a turn, say.
+//   - Sockets are closed, replicas drained and functions of [Go] begun under the
+//     same rule. The 1011 that a reset closes sockets with, hooks of [Trace] and
+//     the log wait for nothing.
+//   - An object speaks by the context of its handler, its sockets and its own
+//     methods. What a handler says by other means leaves at once: with a context
+//     of its own making, by a socket or a Go pointer that belongs to another
+//     object, or in a goroutine that it starts outside of [Await] and Go. So pass
+//     the handler's context, and do not pass sockets between objects: call the
+//     object instead. [Options].CheckTurns finds all but the last (ErrPastGate).
+//   - What waits for a disk that is slow is bounded: [ErrHeldBack], and
+//     [Stats].HeldBytes.
 //   - When it turns out that something cannot be made durable, the object is reset, and what it said after is never heard.
 //   - So a client that was told of something finds it again, whenever the process or the machine dies, as long as the disk keeps
 //     what it has acknowledged. What nobody was told of may be there or not.

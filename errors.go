@@ -54,6 +54,22 @@ var (
 	// See [Go].
 	ErrOutsideTurn = turn.ErrOutside
 
+	// ErrPastGate: a handler whose object has stored something that is not
+	// durable yet, or may still be undone, said something that this object's
+	// output gate does not see: it called with a context other than its own, or
+	// used a socket, or a Go pointer, that belongs to another object. Pass the
+	// handler's context, call the other object ([Call]), or do it in [Await].
+	// Only [Options].CheckTurns finds that.
+	ErrPastGate = errors.New("dog: said past the output gate of an object that has stored something: " +
+		"pass the handler's own context, use what belongs to the object, or do it in dog.Await")
+
+	// ErrHeldBack: more than may wait is held back already until what the object
+	// has stored is durable (see [SocketOptions].QueueBytes), because the disk
+	// is slow or the handler says so much after it has stored something. What
+	// was to be sent is not. Say less, or store, [Storage.Sync], and go on.
+	ErrHeldBack = errors.New("dog: too much is held back until what the object has stored is durable: " +
+		"say less, or call Storage.Sync before")
+
 	// ErrOverloaded: Options.MaxWaiting events wait for the object already, or there
 	// is no room for another object (Options.MaxObjects). A request is answered with
 	// 503.

@@ -61,7 +61,7 @@ func ExampleFamily_Drain() {
 	for till := range family.Replicas(market) {
 		fmt.Printf("%s: %d of %d places taken\n", till.Name, till.Load, till.Limit)
 		if till.Name == "till 2" {
-			if err := family.Drain(market, till.ID); err != nil {
+			if err := family.Drain(context.Background(), market, till.ID); err != nil {
 				log.Fatal(err)
 			}
 		}

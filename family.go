@@ -101,13 +101,14 @@ func (f *Family[G, R]) Whisper(ctx context.Context, group Stub[G], requestID str
 	return b.whisper(ctx, nil, requestID, v, opts)
 }
 
-// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica.
-func (f *Family[G, R]) Emit(group Stub[G], replica ID, v any, opts ...SendOption) error {
+// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone
+// when the group has no such replica. In a handler it gives up the turn.
+func (f *Family[G, R]) Emit(ctx context.Context, group Stub[G], replica ID, v any, opts ...SendOption) error {
 	b, err := f.books(group)
 	if err != nil {
 		return err
 	}
-	return b.emit(nil, replica, v, opts)
+	return b.emitFrom(ctx, replica, v, opts)
 }
 
 // Disconnect closes all sockets of a request id: see [Replica.Disconnect].
@@ -141,10 +142,12 @@ func (f *Family[G, R]) Replicas(group Stub[G]) iter.Seq[ReplicaStats] {
 }
 
 // Drain lets no new connection or request reach a replica: see [Group.Drain].
-func (f *Family[G, R]) Drain(group Stub[G], replica ID) error {
+// In a handler it gives up the turn, and begins when what the object stored
+// before is durable.
+func (f *Family[G, R]) Drain(ctx context.Context, group Stub[G], replica ID) error {
 	b, err := f.books(group)
 	if err != nil {
 		return err
 	}
-	return b.drain(replica)
+	return awaitDurable(ctx, nil, func() error { return b.drain(replica) })
 }

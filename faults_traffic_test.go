@@ -303,7 +303,7 @@ func TestFault25_ReplicasShrinkAndCanBeListedAndDrained(t *testing.T) {
 		}
 		require.Len(t, ids, 2)
 
-		require.NoError(t, h.family.Drain(h.group, ids[0]))
+		require.NoError(t, h.family.Drain(context.Background(), h.group, ids[0]))
 		ada.Close(1000, "")
 		time.Sleep(2 * time.Second)
 		require.Equal(t, []int{1}, h.loads(), "drained")

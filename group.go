@@ -65,7 +65,7 @@ func (g *Group) Emit(replica ID, v any, opts ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	return b.emit(b.group, replica, v, opts)
+	return b.emit(replica, v, opts)
 }
 
 // Disconnect closes all sockets of a request id: see [Replica.Disconnect].
@@ -96,11 +96,12 @@ func (g *Group) Replicas() iter.Seq[ReplicaStats] {
 }
 
 // Drain lets no new connection or request reach a replica; those it has stay, and places reserved before are still good. It is
-// retired within a second or so of the last one's end. ErrReplicaGone when the group has no such replica.
+// retired within a second or so of the last one's end. Like a message, it takes place when what the group has stored before is
+// durable. ErrReplicaGone when the group has no such replica.
 func (g *Group) Drain(replica ID) error {
 	b, err := g.books()
 	if err != nil {
 		return err
 	}
-	return b.drain(replica)
+	return b.drainLater(replica)
 }

@@ -136,8 +136,8 @@ func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 		require.NoError(t, err)
 		stub.Release()
 		drained := h.replicaIDs()[0]
-		require.NoError(t, h.family.Drain(h.group, drained))
-		require.NoError(t, h.family.Drain(h.group, drained), "again does nothing")
+		require.NoError(t, h.family.Drain(context.Background(), h.group, drained))
+		require.NoError(t, h.family.Drain(context.Background(), h.group, drained), "again does nothing")
 
 		status, _ := dogtest.Serve(t, stub).Get("/")
 		require.Equal(t, http.StatusServiceUnavailable, status)
@@ -154,7 +154,7 @@ func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 		require.Equal(t, []int{1}, h.loads(), "retired when the last has left, long before Options.Retire")
 		require.NotContains(t, h.replicaIDs(), drained)
 		require.NotEqual(t, drained, h.replicaOf("bob"), "who lingered there goes elsewhere")
-		require.ErrorIs(t, h.family.Drain(h.group, drained), dog.ErrReplicaGone)
+		require.ErrorIs(t, h.family.Drain(context.Background(), h.group, drained), dog.ErrReplicaGone)
 	})
 }
 
@@ -166,7 +166,7 @@ func TestAPlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 		require.NoError(t, err)
 		second, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
-		require.NoError(t, h.family.Drain(h.group, first.ID()))
+		require.NoError(t, h.family.Drain(context.Background(), h.group, first.ID()))
 		time.Sleep(reservation - 1)
 		status, _ := dogtest.Serve(t, first).Get("/")
 		require.Equal(t, http.StatusOK, status)
@@ -180,7 +180,7 @@ func TestADrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit, l.MaxReplicas = 2, 1 }, &hooks{})
 		ada := h.enter("ada")
-		require.NoError(t, h.family.Drain(h.group, h.replicaIDs()[0]))
+		require.NoError(t, h.family.Drain(context.Background(), h.group, h.replicaIDs()[0]))
 		_, err := h.identify(t.Context(), "bob")
 		require.ErrorIs(t, err, dog.ErrGroupFull)
 		ada.Close(1000, "")

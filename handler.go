@@ -33,6 +33,16 @@ import (
 // front of the object is not the handler's: its writes and reads fail, what it
 // stores is kept, and the panic goes on from ServeHTTP when Receive has
 // returned.
+//
+// A panic with [http.ErrAbortHandler] breaks the answer off, as in net/http, and
+// is no more than an error otherwise: the object goes on, and keeps what the
+// handler stored unless Object.RollbackOnError is set. The client learns of it
+// when it may learn of an answer.
+//
+// Hijack of w (see [http.Hijacker]) ends the handler's transaction and keeps the
+// turn until what the object has stored is durable, since nothing holds back what
+// is written to the connection afterwards: call [Storage.Sync] before telling of
+// what is stored later. ErrInTransaction inside of a Transaction.
 type Receiver interface {
 	Receive(w http.ResponseWriter, r *http.Request)
 }

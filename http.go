@@ -14,6 +14,7 @@ type arrival struct {
 	visit  *visit          // nil for a group
 	client context.Context // done when the client has gone
 	remote string          // the client's address
+	answer *response       // nil for a gateway
 	event  *turn.Event     // in which Receive runs; nil until it does
 
 	stopping context.Context // the runtime's
@@ -100,6 +101,9 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	defer rt.leave()
 	wait, err := giveUp(r.Context(), nil)
 	if err != nil {
+		if errors.Is(err, ErrPastGate) { // which the answer does not say
+			rt.opts.Logger.Error("request refused", "error", err)
+		}
 		WriteError(w, err)
 		return
 	}
@@ -144,8 +148,8 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 			in := r.WithContext(ctx)
 			body.attach(in)
 			defer body.keep()
+			defer func() { outcome = o.gate.Outcome() }()
 			requestID, refused = v.(Gateway).Identify(in)
-			outcome = o.gate.Outcome()
 			return nil
 		})
 		if outcome != nil {
@@ -200,7 +204,7 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 	}
 	client, release := clientOf(r.Context())
 	defer release()
-	a := &arrival{visit: v, client: client, remote: r.RemoteAddr, stopping: rt.stopping}
+	a := &arrival{visit: v, client: client, answer: answer, remote: r.RemoteAddr, stopping: rt.stopping}
 	defer a.over()
 	from.Values = context.WithValue(values, arrivalKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
@@ -222,7 +226,7 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 		})
 	})
 	defer body.clean(rt.opts.Logger)
-	started, err := answer.finish(err)
+	started, err := answer.finish(client, err)
 	answer.alien.rethrow(to)
 	switch {
 	case err == nil:

@@ -77,7 +77,7 @@ func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
 		})
 		c := h.enter("ada")
 		id := h.replicaOf("ada")
-		require.NoError(t, h.family.Drain(h.group, id))
+		require.NoError(t, h.family.Drain(context.Background(), h.group, id))
 		c.Close(1000, "")
 		time.Sleep(10 * time.Second)
 		synctest.Wait()

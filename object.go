@@ -79,11 +79,16 @@ func (o *Object) Storage() *Storage {
 
 // Abort resets the object: its memory is dropped, what its transaction under way stored is undone, its sockets are closed with
 // 1011, and calls under way get a [ResetError] with this reason. The next event starts it anew. A handler that calls Abort should
-// return; what it stores or sends afterwards is lost. Abort may be called from any goroutine.
+// return; what it stores or sends afterwards is lost. Abort may be called from any goroutine, though not by handlers of other
+// objects: see ErrPastGate, with which CheckTurns logs it.
 func (o *Object) Abort(reason error) {
-	if o.core != nil {
-		_ = o.core.reset(abortedBy(reason))
+	if o.core == nil {
+		return
 	}
+	if err := o.core.obj.heard(); err != nil {
+		o.Log().Error("aborted by another object", "error", err)
+	}
+	_ = o.core.reset(abortedBy(reason))
 }
 
 func abortedBy(reason error) error {
@@ -103,6 +108,9 @@ type object struct {
 	member *member // of a replica, else nil
 	gate   *gate.Gate
 	traces *Trace // the runtime's
+	strict bool   // Options.CheckTurns
+
+	held unheard // messages to more than one socket
 
 	leaving atomic.Bool              // OnStop runs, and then the instance is dropped
 	fresh   atomic.Bool              // it was made for an event that is not in its queue yet, and must not be dropped before
@@ -123,7 +131,7 @@ type object struct {
 var errRetired = errors.New("dog: object retired")
 
 func newObject(ns *namespace, id ID, name string) *object {
-	o := &object{ns: ns, id: id, name: name, traces: ns.rt.opts.Trace}
+	o := &object{ns: ns, id: id, name: name, traces: ns.rt.opts.Trace, strict: ns.rt.opts.CheckTurns}
 	o.gate = gate.New(ns.rt.engine, o.lost)
 	return o
 }
@@ -157,8 +165,15 @@ func (o *object) identity() store.Identity {
 // lost resets the object because what it wrote will never be durable.
 func (o *object) lost(cause error) {
 	o.runtime().spawn(func() {
-		if inst, err := o.instance(); err == nil { // a new one if it sleeps, since its sockets and its gate do not
-			_ = inst.reset(cause)
+		for {
+			// A new one if the object sleeps, since its sockets and its gate do
+			// not; the next when it falls asleep just now.
+			inst, err := o.instance()
+			if err != nil || inst.reset(cause) != errAsleep {
+				return
+			}
+			o.mu.Lock()   // until the one that sleeps is forgotten
+			o.mu.Unlock() //nolint:staticcheck // to wait is all
 		}
 	})
 }
@@ -181,6 +196,7 @@ func (o *object) instance() (*instance, error) {
 		inst.storage.inst = inst
 		inst.life, inst.stop = context.WithCancelCause(o.ns.rt.ctx)
 		inst.turn.Life = inst.life
+		o.gate.Recover() // it knows nothing of what its predecessors have lost
 		o.current.Store(inst)
 	}
 	return inst, nil

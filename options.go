@@ -96,8 +96,12 @@ type Options struct {
 	// Sockets are the defaults of [Replica.Connect].
 	Sockets SocketOptions
 
-	// CheckTurns finds uses of a running handler's context in a foreign goroutine and answers them with [ErrOutsideTurn]. It costs
-	// about 3 µs a wait and is on in package dogtest. Off, contexts are only checked for use after their handler.
+	// CheckTurns finds uses of a running handler's context in a foreign
+	// goroutine and answers them with [ErrOutsideTurn], and what a handler says
+	// past the output gate of its object, for which the answer is
+	// [ErrPastGate]. It costs about 3 µs an event, a wait and a word, and is on
+	// in package dogtest. Off, contexts are only checked for use after their
+	// handler.
 	CheckTurns bool
 }
 
@@ -137,6 +141,10 @@ type SocketOptions struct {
 	// (in pieces of 4 KiB), and less than 4 KiB a second counts as nothing.
 	//
 	// Default: 256 KiB.
+	//
+	// As much and 1 MiB may be held back besides until what the replica has
+	// stored before is durable; then Send returns ErrHeldBack. So may, by the
+	// runtime's default, what one object sends to many sockets.
 	QueueBytes int
 
 	// Slow says what happens to a client that is slow, and to a message for

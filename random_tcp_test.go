@@ -177,7 +177,7 @@ func (l *load) act(seed uint64, n int, readers *sync.WaitGroup) {
 			}
 		case random.IntN(5) == 0:
 			for r := range l.family.Replicas(l.group) {
-				_ = l.family.Drain(l.group, r.ID) // it may be gone
+				_ = l.family.Drain(context.Background(), l.group, r.ID) // it may be gone
 				break
 			}
 		}

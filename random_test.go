@@ -295,7 +295,7 @@ func (p *party) do(s step) {
 		say(s.kind)
 	case "drain":
 		if all := slices.Collect(p.family.Replicas(p.group)); len(all) > 0 {
-			_ = p.family.Drain(p.group, all[s.who%len(all)].ID)
+			_ = p.family.Drain(context.Background(), p.group, all[s.who%len(all)].ID)
 		}
 	case "clusterize well", "clusterize slowly", "clusterize badly":
 		p.clusterizeFails.Store(s.kind == "clusterize badly")

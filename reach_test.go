@@ -90,8 +90,8 @@ func TestAFamilyReachesOneReplicaAndClosesSockets(t *testing.T) {
 		for r := range h.family.Replicas(h.group) {
 			ids = append(ids, r.ID)
 		}
-		require.NoError(t, h.family.Emit(h.group, ids[1], "hello"))
-		require.ErrorIs(t, h.family.Emit(h.group, dog.ID{1}, "hello"), dog.ErrReplicaGone)
+		require.NoError(t, h.family.Emit(context.Background(), h.group, ids[1], "hello"))
+		require.ErrorIs(t, h.family.Emit(context.Background(), h.group, dog.ID{1}, "hello"), dog.ErrReplicaGone)
 		require.Empty(t, texts(ada))
 		require.Equal(t, []string{"hello"}, texts(bob))
 
@@ -113,14 +113,14 @@ func TestAFamilyListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
 		listed := 0
 		h = newHouse(t, 1, &hooks{close: func(_ context.Context, r *room, _ *dog.Socket, _ int, _ string) error {
 			listed = len(h.loads())
-			require.NoError(t, h.family.Emit(h.group, r.ID(), "bye"))
-			require.NoError(t, h.family.Drain(h.group, r.ID()))
+			require.NoError(t, h.family.Emit(context.Background(), h.group, r.ID(), "bye"))
+			require.NoError(t, h.family.Drain(context.Background(), h.group, r.ID()))
 			return nil
 		}})
 		h.enter("ada")
 		shutdown(t, h)
 		require.Equal(t, 1, listed)
-		require.ErrorIs(t, h.family.Emit(h.group, dog.ID{1}, "late"), dog.ErrReplicaGone)
+		require.ErrorIs(t, h.family.Emit(context.Background(), h.group, dog.ID{1}, "late"), dog.ErrReplicaGone)
 	})
 }
 

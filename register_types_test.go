@@ -94,7 +94,7 @@ func TestWrongTypesDoNotCompile(t *testing.T) {
 		"swapped arguments of Link":         `dog.Link(replicas, groups)`,
 		"two groups":                        `dog.Link(groups, groups)`,
 		"a replica's stub in Identify":      `dog.Identify(nil, other, "", dog.Link(groups, replicas))`,
-		"a replica's stub for the family":   `dog.Link(groups, replicas).Drain(other, dog.ID{})`,
+		"a replica's stub for the family":   `dog.Link(groups, replicas).Drain(nil, other, dog.ID{})`,
 		"a namespace made by hand":          `_ = dog.Namespace[group]{nil}`,
 		"a group that tells its own object": `_ = group{}.Group.core`,
 	}

@@ -82,7 +82,8 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 	if err != nil {
 		return fail(err)
 	}
-	v := arrivalOf(req.Context()).visit
+	a := arrivalOf(req.Context())
+	v := a.visit
 	if v == nil || v.member != m {
 		return fail(errors.New("dog: Connect needs the request that Receive got"))
 	}
@@ -97,7 +98,8 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 		r.Log().Error("WebSocket refused: its options are wrong", "error", err)
 		return fail(err)
 	}
-	c, err := conn.Accept(w, req, rt.accept(options))
+	var c *conn.Conn
+	a.answer.handshake(func() { c, err = conn.Accept(w, req, rt.accept(options)) })
 	if err != nil {
 		return nil, err
 	}
@@ -177,22 +179,23 @@ func (r *Replica) Disconnect(ctx context.Context, requestID string, code int, re
 	return m.books.disconnect(ctx, m.obj, requestID, code, reason)
 }
 
-// emit sends v to the sockets of the replica but the sender's, "" when there is no sender, when the speaker's gate opens.
+// emit sends v to the sockets of the replica but the sender's, "" when there is
+// no sender, when the speaker's gate opens.
 func (m *member) emit(speaker *object, sender string, v any, opts []SendOption) error {
 	out, err := newOutgoing(v, opts)
 	if err != nil {
 		return err
 	}
-	if speaker == nil || speaker.gate.Open() {
+	if err := speaker.heard(); err != nil {
+		return err
+	}
+	if speaker.gate.Open() {
 		m.sockets.Send(out.frame, out.key, out.leaveOut(sender))
 		return nil
 	}
-	speaker.gate.Say(func(lost error) {
-		if lost == nil {
-			m.sockets.Send(out.frame, out.key, out.leaveOut(sender))
-		}
+	return speaker.speak(&speaker.held, speaker.runtime().opts.Sockets.QueueBytes, out.frame.Len(), func() {
+		m.sockets.Send(out.frame, out.key, out.leaveOut(sender))
 	})
-	return nil
 }
 
 // check looks at what an application may get wrong.

@@ -1,11 +1,9 @@
 package dog
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -47,6 +45,7 @@ type response struct {
 	waited   time.Duration // for the client, with the object's turn
 	started  bool          // w has the status
 	hijacked bool
+	holds    bool  // whoever hijacks writes nothing before the gate opens
 	stuck    bool  // a write that waits for the client has been given up
 	over     bool  // Receive has returned
 	failed   error // of writing to the client
@@ -302,10 +301,8 @@ func (r *response) sendLocked(upto mark, flush bool) error {
 
 // finish ends an answer whose Receive has returned, with err if it failed, and sends what is left when the gate opens. It reports
 // whether the client has got a part of an answer, and why it gets no other.
-func (r *response) finish(err error) (started bool, failed error) {
-	if err == nil && r.outcome != nil {
-		err = <-r.outcome
-	}
+func (r *response) finish(client context.Context, err error) (started bool, failed error) {
+	err = r.told(client, err)
 	r.mu.Lock()
 	stuck := r.stuck
 	r.mu.Unlock()
@@ -366,48 +363,23 @@ func (r *response) control(ask func(*http.ResponseController) error) error {
 	return r.alien.call(func() error { return ask(http.NewResponseController(r.w)) })
 }
 
-// hijackable is a response whose connection can be taken over.
-type hijackable struct{ *response }
-
-// Hijack hands the connection over. What has been written before, a status 101
-// for example, is sent first.
-func (h hijackable) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
-	r := h.response
-	r.pump.Lock()
-	defer r.pump.Unlock()
-	r.mu.Lock()
-	switch {
-	case r.over:
-		r.mu.Unlock()
-		return nil, nil, errAnswered
-	case r.hijacked:
-		r.mu.Unlock()
-		return nil, nil, http.ErrHijacked
-	}
-	if err := r.sendLocked(r.markLocked(), false); err != nil {
-		return nil, nil, err
-	}
-	err = r.alien.call(func() (err error) {
-		c, rw, err = http.NewResponseController(r.w).Hijack()
+// told returns when the end of Receive, with err, may be heard, an answer or
+// none, and what it is; or client's end, if that is earlier.
+func (r *response) told(client context.Context, err error) error {
+	if r.outcome == nil {
 		return err
-	})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.hijacked = err == nil
-	return c, rw, err
-}
-
-// hijacks reports whether [http.ResponseController] can take the connection of
-// w over.
-func hijacks(w http.ResponseWriter) bool {
-	for {
-		switch t := w.(type) {
-		case http.Hijacker:
-			return true
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = t.Unwrap()
-		default:
-			return false
-		}
 	}
+	var lost error
+	select {
+	case lost = <-r.outcome:
+	case <-client.Done():
+		lost = context.Cause(client)
+	case <-r.rt.ctx.Done():
+		lost = context.Cause(r.rt.ctx)
+	}
+	_, undone := errors.AsType[*gate.Undone](lost)
+	if err == nil || err == http.ErrAbortHandler && lost != nil && !undone { // undone because of err
+		return lost
+	}
+	return err
 }

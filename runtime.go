@@ -40,6 +40,7 @@ type Runtime struct {
 	closing  atomic.Bool             // nothing new is let in
 	stopping context.Context         // done when Shutdown begins, after closing is set. fixed
 	announce context.CancelCauseFunc // ends stopping. fixed
+	held     atomic.Int64            // bytes of messages that wait at gates
 	busy     atomic.Int64            // what Shutdown waits for: requests, sockets and goroutines under way
 	idle     chan struct{}           // has a token when closing and perhaps not busy
 	farewell chan struct{}           // closed when all sockets have been told of Shutdown

@@ -40,6 +40,8 @@ type Socket struct {
 
 	closes atomic.Int32 // calls of Close that wait for the gate
 
+	held unheard // messages to this socket alone
+
 	place *roster.Place[*member, *Socket] // the socket's place on the replica. guarded by the books' mu
 
 	toured uint64 // the latest tour of Stats that has counted the socket. guarded by Runtime.past
@@ -167,8 +169,11 @@ func (s *Socket) Attachment(v any) error {
 	return nil
 }
 
-// Send sends v (see [Encode]) to the client, once what the replica has stored is durable (see [Storage]). ErrSocketClosed when
-// the socket is closed or closing, ErrSlowConsumer when its queue is full and it is being closed for that.
+// Send sends v (see [Encode]) to the client, once what the replica has stored
+// is durable (see [Storage]). Errors: ErrSocketClosed when the socket is closed
+// or closing, ErrSlowConsumer when its queue is full and it is being closed for
+// that, ErrHeldBack when too much waits for the disk already, and then v is not
+// sent.
 func (s *Socket) Send(v any, opts ...SendOption) error {
 	if !s.running() {
 		return ErrNotRunning
@@ -177,18 +182,19 @@ func (s *Socket) Send(v any, opts ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	if s.member.obj.gate.Open() {
+	o := s.member.obj
+	if err := o.heard(); err != nil {
+		return err
+	}
+	if o.gate.Open() {
 		return s.conn.Send(out.frame, out.key)
 	}
 	if s.over() {
 		return ErrSocketClosed
 	}
-	s.member.obj.gate.Say(func(lost error) {
-		if lost == nil {
-			_ = s.conn.Send(out.frame, out.key) // a client that has gone since gets no more, as one that goes a moment later
-		}
+	return o.speak(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
+		_ = s.conn.Send(out.frame, out.key) // a client that has gone since gets no more, as one that goes a moment later
 	})
-	return nil
 }
 
 // Emit sends v (see [Encode]) to the sockets of this socket's replica, except those of its own request id (see [IncludeSelf]).
@@ -217,10 +223,12 @@ func (s *Socket) Whisper(ctx context.Context, requestID string, v any, opts ...S
 	return s.member.books.whisper(ctx, s.member.obj, requestID, v, opts)
 }
 
-// Close closes the socket: what is queued is sent, then the close frame; nothing sent or received afterwards counts. It does
-// not wait. OnClose follows. Closing twice does nothing. From now on Send returns
-// ErrSocketClosed and [Replica.Sockets] leaves the socket out, also while Close
-// waits for what the replica has stored to be durable.
+// Close closes the socket: what is queued is sent, then the close frame;
+// nothing sent or received afterwards counts. It does not wait. OnClose
+// follows. Closing twice does nothing. Like a message, it takes place when
+// what the replica has stored before is durable, and not at all when that is
+// undone or lost. Until then Send returns ErrSocketClosed
+// and [Replica.Sockets] leaves the socket out.
 //
 // code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to 4999 with a meaning of your own, else
 // ErrCloseCode; reason is at most 123 bytes of UTF-8, else ErrCloseReason.
@@ -231,15 +239,21 @@ func (s *Socket) Close(code int, reason string) error {
 	if err := conn.CheckClose(code, reason); err != nil {
 		return err
 	}
-	s.close(code, reason)
+	if err := s.member.obj.heard(); err != nil {
+		return err
+	}
+	s.close(code, reason, false) // a reset closes with 1011
 	return nil
 }
 
-// close closes the socket with a code and a reason that are valid, after what has been said before.
-func (s *Socket) close(code int, reason string) {
+// close closes the socket with a code and a reason that are valid, after what
+// has been said before; when that is undone or lost, only if in any case.
+func (s *Socket) close(code int, reason string, inAnyCase bool) {
 	s.closes.Add(1)
-	s.member.obj.gate.Say(func(error) {
-		_ = s.conn.Close(code, reason)
+	s.member.obj.gate.Say(func(lost error) {
+		if lost == nil || inAnyCase {
+			_ = s.conn.Close(code, reason)
+		}
 		s.closes.Add(-1)
 	})
 }
@@ -334,8 +348,8 @@ func (s *Socket) open() {
 		}
 		return nil
 	})
-	if err != nil {
-		s.close(1011, "")
+	if err != nil { // whatever becomes of what is being stored meanwhile
+		s.close(1011, "", true)
 	}
 }
 

@@ -16,9 +16,12 @@ type Stats struct {
 	Sockets int    // open now
 	Slow    uint64 // sockets that were closed because their queue was full or a write took too long
 	Traffic        // of all sockets, closed ones included
-	Turns   TurnStats
-	Alarms  AlarmStats
-	Store   StoreStats
+	// HeldBytes is what is held back until what its objects have stored before
+	// is durable: messages, each counted once and with 128 bytes of expense.
+	HeldBytes int64
+	Turns     TurnStats
+	Alarms    AlarmStats
+	Store     StoreStats
 }
 
 // StoreStats is the state of the store.
@@ -111,6 +114,7 @@ func (rt *Runtime) Stats() Stats {
 		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
 		Waiting: e.Waiting, Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
 	}
+	s.HeldBytes = rt.held.Load()
 	t := rt.beginTour(&s)
 	var turns turn.Stats
 	for _, ns := range rt.registered() {

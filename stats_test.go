@@ -141,7 +141,7 @@ func TestReplicasAreListedWithTheirLoad(t *testing.T) {
 		require.Equal(t, []int{3, 3, 1, 1}, []int{first.Limit, first.Load, first.Reserved, first.Sockets})
 		require.Equal(t, []int{3, 1, 1, 0}, []int{second.Limit, second.Load, second.Reserved, second.Sockets})
 		require.False(t, second.Draining)
-		require.NoError(t, h.family.Drain(h.group, second.ID))
+		require.NoError(t, h.family.Drain(context.Background(), h.group, second.ID))
 
 		g := h.rt.Stats().Groups[0]
 		require.True(t, g.Replicas[1].Draining)

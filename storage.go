@@ -48,6 +48,9 @@ type Storage struct {
 	rollbackOnError bool
 	open            bool // a transaction has changes, which the gate knows
 	unread          []*unreadError
+	// undone is set when the transaction under way is undone without a reset.
+	// nil: nobody asks.
+	undone *bool
 }
 
 // start readies the storage of an instance that starts.
@@ -153,7 +156,7 @@ func (s *Storage) tryCommit() (err error) {
 	if err == nil {
 		done, err = s.data.Commit()
 	}
-	s.open, s.wroteSQL = false, false
+	s.open, s.wroteSQL, s.undone = false, false, nil
 	if err != nil {
 		return errors.Join(err, s.undo())
 	}
@@ -176,11 +179,23 @@ func (s *Storage) tryRollback(err error) error {
 	}
 	s.inst.end.Lock()
 	defer s.inst.end.Unlock()
-	s.open, s.wroteSQL = false, false
+	if s.undone != nil {
+		*s.undone = true
+	}
+	s.open, s.wroteSQL, s.undone = false, false, nil
 	if s.inst.ended == nil {
 		s.inst.obj.gate.Failed(err)
 	}
 	return s.undo()
+}
+
+// fate returns what is set when the transaction under way is undone without a
+// reset; nil when nothing has been stored in it. The caller has the turn.
+func (s *Storage) fate() *bool {
+	if s.open && s.undone == nil {
+		s.undone = new(bool)
+	}
+	return s.undone
 }
 
 // undo forgets the transaction's changes.
@@ -370,7 +385,8 @@ func (o ListOptions) bounds() (store.Range, error) {
 }
 
 // Transaction runs f; when f returns an error or panics, everything stored in f is undone: keys, SQL and alarms. The turn is
-// kept: what waits fails in f with ErrInTransaction. Transactions may be nested. What f returns is returned.
+// kept: what waits fails in f with ErrInTransaction. Messages that f sends are
+// sent though f is undone; they go with the handler's transaction. Transactions may be nested. What f returns is returned.
 func (s *Storage) Transaction(f func() error) error {
 	if err := s.save(); err != nil {
 		return err
@@ -478,8 +494,7 @@ var (
 	ErrListOptions = errors.New("dog: contradictory list options")
 
 	// ErrStoreFull: the disk has less space left than the store needs for itself (MinFree of package disk), also after it has
-	// given back what it could, or none at all. Nothing is stored until there is more, and what waits to be durable goes on
-	// waiting; reading goes on. [New] fails with it too.
+	// given back what it could. Nothing is stored until there is more; reading goes on. [New] fails with it too.
 	ErrStoreFull = store.ErrFull
 
 	// ErrStoreStalled: the disk has not answered for 10 s, or has not written tables for 2 minutes. Nothing is stored until it does; what waits to be durable goes on waiting,

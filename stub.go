@@ -81,13 +81,16 @@ func (s Stub[T]) Release() {
 // the object's turn, so it is the way out of a handler or an OnStart that hangs:
 // who waits for the start gets the [ResetError], who waits for the turn gets it
 // from the next instance, and what hangs goes on unheard, its context cancelled.
-// An object that is not in memory stays as it is. [ErrNotRunning] is the only
-// error.
+// An object that is not in memory stays as it is. Errors: [ErrNotRunning], and
+// [ErrPastGate] in a handler of another object, since Abort waits for nothing.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
 		return ErrNotRunning
 	}
 	if o := s.to.live(); o != nil {
+		if err := o.heard(); err != nil {
+			return err
+		}
 		o.abort(reason)
 	}
 	return nil

@@ -200,6 +200,9 @@ func (c *Conn) discardLocked() {
 	}
 }
 
+// QueueBytes returns the bound of what waits for a slow peer.
+func (c *Conn) QueueBytes() int { return c.opts.QueueBytes }
+
 // Subprotocol returns the negotiated subprotocol as Options has it, "" when there
 // is none.
 func (c *Conn) Subprotocol() string { return c.subprotocol }

@@ -40,8 +40,9 @@ type Gate struct {
 
 type entry struct {
 	commit uint64 // has to be durable first; open: that of the open transaction
-	undone error  // what say gets then; nil unless it was said in a transaction that has failed
+	undone error  // what say gets then; nil unless its transaction has been undone
 	say    func(error)
+	tells  bool // say passes on what it gets
 }
 
 // Undone is what say functions get when the transaction in which they were said has failed without the object being reset.
@@ -83,33 +84,47 @@ func (g *Gate) Committed(commit uint64) {
 // since the error may tell of what was committed before.
 func (g *Gate) Failed(err error) {
 	g.mu.Lock()
-	g.writing = false
-	for i := len(g.held) - 1; i >= g.head && g.held[i].commit == open; i-- {
-		g.held[i].commit, g.held[i].undone = g.last, &Undone{err}
-	}
+	g.undoLocked(&Undone{err})
 	g.mu.Unlock()
 	g.release(nil)
 }
 
-// Shut is for an object that is being reset: what was said in the transaction is dropped at once, and until Recover nothing is
-// let in any more.
+// Shut is for an object that is being reset: until Recover nothing is let
+// in any more. What was said in the transaction is dropped at once; who waits
+// for an outcome gets err in its turn, as with Failed.
 func (g *Gate) Shut(err error) {
 	g.mu.Lock()
 	g.shut = err
 	g.active.Store(true)
-	g.writing = false
-	i := len(g.held)
-	for i > g.head && g.held[i-1].commit == open {
-		i--
+	first := g.undoLocked(err)
+	var dropped []func(error)
+	kept := g.held[:first]
+	for _, e := range g.held[first:] {
+		if e.tells {
+			kept = append(kept, e)
+		} else {
+			dropped = append(dropped, e.say)
+		}
 	}
-	dropped := append([]entry(nil), g.held[i:]...)
-	clear(g.held[i:])
-	g.held = g.held[:i]
+	clear(g.held[len(kept):])
+	g.held = kept
 	g.mu.Unlock()
-	for _, e := range dropped {
-		e.say(err)
+	for _, say := range dropped {
+		say(err)
 	}
 	g.release(nil)
+}
+
+// undoLocked ends the transaction without a commit; err is for what was said
+// in it, which begins at held[first]. The caller must hold mu.
+func (g *Gate) undoLocked(err error) (first int) {
+	g.writing = false
+	first = len(g.held)
+	for first > g.head && g.held[first-1].commit == open {
+		first--
+		g.held[first].commit, g.held[first].undone = g.last, err
+	}
+	return first
 }
 
 // Open reports whether what is said now leaves at once.
@@ -146,7 +161,11 @@ func (g *Gate) openLocked() bool {
 
 // Say calls say, at once or when the gate opens: with nil, or with the reason why what was written before is lost. say must not
 // block. Calls come one at a time, in the order of Say.
-func (g *Gate) Say(say func(error)) {
+func (g *Gate) Say(say func(error)) { g.hold(entry{say: say}) }
+
+// hold is Say for an entry without a commit.
+func (g *Gate) hold(e entry) {
+	say := e.say
 	if g == nil || !g.active.Load() {
 		say(nil)
 		return
@@ -162,18 +181,18 @@ func (g *Gate) Say(say func(error)) {
 		say(shut)
 		return
 	}
-	commit := g.last
+	e.commit = g.last
 	if g.writing {
-		commit = open
+		e.commit = open
 	}
 	if g.head > 0 && len(g.held) == cap(g.held) {
 		n := copy(g.held, g.held[g.head:])
 		clear(g.held[n:])
 		g.held, g.head = g.held[:n], 0
 	}
-	g.held = append(g.held, entry{commit: commit, say: say})
+	g.held = append(g.held, e)
 	g.mu.Unlock()
-	if commit != open {
+	if e.commit != open {
 		g.release(nil)
 	}
 }
@@ -184,7 +203,7 @@ func (g *Gate) Outcome() <-chan error {
 		return nil
 	}
 	outcome := make(chan error, 1)
-	g.Say(func(err error) { outcome <- err })
+	g.hold(entry{say: func(err error) { outcome <- err }, tells: true})
 	return outcome
 }
 

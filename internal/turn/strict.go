@@ -3,14 +3,81 @@ package turn
 import (
 	"bytes"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 )
+
+// running knows the events of strict locks by the goroutines that run them.
+// Its mutex is held for a few instructions only and while it is held no other
+// mutex is taken.
+var running struct {
+	any    atomic.Int64 // len(events)
+	mu     sync.Mutex
+	events map[uint64]*Event // the innermost. guarded by mu, like Event.outer
+}
 
 // own notes the goroutine that runs the event. It is called by that goroutine, while nobody else uses the event.
 func (e *Event) own() {
 	if e.lock.Strict {
 		e.routine = goroutine()
 	}
+}
+
+// enlist makes the event the innermost of the goroutine that runs it.
+func (e *Event) enlist() {
+	if !e.lock.Strict {
+		return
+	}
+	running.mu.Lock()
+	defer running.mu.Unlock()
+	if running.events == nil {
+		running.events = make(map[uint64]*Event)
+	}
+	e.outer = running.events[e.routine]
+	running.events[e.routine] = e
+	running.any.Store(int64(len(running.events)))
+}
+
+// delist ends enlist.
+func (e *Event) delist() {
+	if !e.lock.Strict {
+		return
+	}
+	running.mu.Lock()
+	defer running.mu.Unlock()
+	if running.events[e.routine] == e {
+		running.events[e.routine] = e.outer
+		if e.outer == nil {
+			delete(running.events, e.routine)
+		}
+		running.any.Store(int64(len(running.events)))
+	}
+	e.outer = nil
+}
+
+// Running returns the events that the calling goroutine runs and that do not
+// wait, the innermost first, as far as their locks are strict.
+func Running() []*Event {
+	if running.any.Load() == 0 {
+		return nil
+	}
+	routine := goroutine()
+	running.mu.Lock()
+	var all []*Event
+	for e := running.events[routine]; e != nil; e = e.outer {
+		all = append(all, e)
+	}
+	running.mu.Unlock()
+	return slices.DeleteFunc(all, (*Event).isWaiting)
+}
+
+// isWaiting reports whether the handler waits.
+func (e *Event) isWaiting() bool {
+	e.lock.mu.Lock()
+	defer e.lock.mu.Unlock()
+	return e.waiting
 }
 
 // ownedByCaller reports whether the calling goroutine runs the event; true when the lock is not strict.

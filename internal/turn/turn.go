@@ -87,6 +87,7 @@ type Event struct {
 	lock    *Lock
 	call    Call   // on whose behalf. guarded by graph once the event has begun
 	routine uint64 // the goroutine that runs it, when the lock is strict
+	outer   *Event // which that goroutine was running already: see running
 
 	// guarded by lock.mu
 	place   *waiter // its place in the lock's queue, while it has one
@@ -195,6 +196,7 @@ func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 		}
 	}
 	t.Event.own()
+	t.Event.enlist()
 	return t.Event, nil
 }
 
@@ -219,9 +221,11 @@ func (e *Event) Holds() bool {
 // Own lets the calling goroutine run the event from now on. The one that ran it
 // must not use it any more.
 func (e *Event) Own() {
+	e.delist()
 	e.lock.mu.Lock()
-	defer e.lock.mu.Unlock()
 	e.own()
+	e.lock.mu.Unlock()
+	e.enlist()
 }
 
 // Orphan says that nobody waits for the event any more, though it goes on.

@@ -1,0 +1,242 @@
+package dog_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/storetest"
+)
+
+// stage has one object of each kind that may speak, and all those who would
+// hear it. Who has heard something calls reach.
+type stage struct {
+	t      *testing.T
+	engine *storetest.Engine
+	rt     *dog.Runtime
+	srv    *dogtest.Server
+	family *dog.Family[chair, booth]
+	chairs *dog.Namespace[chair]
+	stalls *dog.Namespace[stall]
+	room   dog.Stub[booth] // of ada and bob; eve has another one
+
+	ada, bob, eve *dogtest.Client
+	socket        *dog.Socket // ada's
+	booth         *booth      // ada's
+	chair         *chair
+	far           dog.ID // eve's room
+
+	receive  func(o *dog.Object, w http.ResponseWriter, req *http.Request) // of stalls
+	connect  func(b *booth, w http.ResponseWriter, req *http.Request)      // of booths; nil: connects
+	reached  atomic.Int32
+	rollback bool
+}
+
+// booth is a replica, chair a group and stall an object of a stage.
+type booth struct {
+	dog.Replica
+	on *stage
+}
+
+type chair struct {
+	dog.Group
+	on *stage
+}
+
+type stall struct {
+	dog.Object
+	on *stage
+}
+
+// A line is what a handler of a stage does.
+type line = func(ctx context.Context, o *dog.Object) error
+
+func (b *booth) Run(ctx context.Context, f line) error { return f(ctx, &b.Object) }
+func (c *chair) Run(ctx context.Context, f line) error { return f(ctx, &c.Object) }
+func (d *stall) Run(ctx context.Context, f line) error { return f(ctx, &d.Object) }
+func (d *stall) Hear(context.Context) error            { return d.on.reach() }
+func (d *stall) Listen(context.Context, int) error     { return d.on.reach() }
+func (d *stall) Note(context.Context) error            { return d.Storage().Put("note", nil) }
+
+func (d *stall) Answer(context.Context) (int, error)          { return 0, d.on.reach() }
+func (d *stall) Repeat(_ context.Context, n int) (int, error) { return n, d.on.reach() }
+func (b *booth) OnOpen(_ context.Context, s *dog.Socket) error {
+	if s.UID() == "ada" {
+		b.on.socket, b.on.booth = s, b
+	}
+	return nil
+}
+
+func (b *booth) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
+	if code == 4000 {
+		return b.on.reach()
+	}
+	return nil
+}
+
+func (b *booth) OnGossip(context.Context, dog.Message) (any, error) { return nil, b.on.reach() }
+
+func (b *booth) Receive(w http.ResponseWriter, req *http.Request) {
+	if b.on.connect != nil {
+		b.on.connect(b, w, req)
+		return
+	}
+	b.Connect(w, req)
+}
+
+func (c *chair) OnStart(context.Context) error { c.on.chair = c; return nil }
+
+func (d *stall) Receive(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path == "/hear" {
+		_ = d.on.reach()
+		return
+	}
+	d.on.receive(&d.Object, w, req)
+}
+
+func (d *stall) Noted(context.Context) (bool, error) {
+	_, found, err := d.Storage().Get("note")
+	return found, err
+}
+
+// archive is a store whose files and backups the stage hears of.
+type archive struct {
+	*storetest.Engine
+	on *stage
+}
+
+func (a *archive) OpenEngine(*slog.Logger) (store.Engine, error)   { return a, nil }
+func (a *archive) Backup(context.Context, string) error            { return a.on.reach() }
+func (a *archive) Export(string, store.Pages, []store.Table) error { return a.on.reach() }
+func (a *archive) Import(string, store.Pages, store.SQLLimits, []string, func(string, []any) error) error {
+	return a.on.reach()
+}
+
+func newStage(t *testing.T, rollback bool) *stage {
+	t.Helper()
+	s := &stage{t: t, engine: storetest.New(), rollback: rollback}
+	s.rt = dogtest.New(t, dog.Options{Store: &archive{s.engine, s}, Logger: slog.New(slog.DiscardHandler)})
+	var err error
+	s.chairs, err = dog.RegisterGroup(s.rt, "chair", func(c *chair) { c.on, c.Limit, c.RollbackOnError = s, 2, rollback })
+	require.NoError(t, err)
+	booths, err := dog.RegisterReplica(s.rt, "booth", func(b *booth) { b.on, b.RollbackOnError = s, rollback })
+	require.NoError(t, err)
+	s.stalls, err = dog.RegisterObject(s.rt, "stall", func(d *stall) { d.on, d.RollbackOnError = s, rollback })
+	require.NoError(t, err)
+	s.family = dog.Link(s.chairs, booths)
+	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		who := req.URL.Query().Get("u")
+		if who == "" {
+			s.stalls.Named("speaker").ServeHTTP(w, req)
+			return
+		}
+		stub, err := dog.Identify(req.Context(), s.group(), who, s.family)
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		stub.ServeHTTP(w, req)
+	}))
+	t.Cleanup(s.engine.Prompt) // before the server stops
+	s.ada = s.srv.Dial("/?u=ada")
+	synctest.Wait()
+	s.bob = s.srv.Dial("/?u=bob")
+	synctest.Wait()
+	s.eve = s.srv.Dial("/?u=eve")
+	synctest.Wait()
+	s.room, err = booths.WithID(s.booth.ID())
+	require.NoError(t, err)
+	for r := range s.family.Replicas(s.group()) {
+		if r.ID != s.room.ID() {
+			s.far = r.ID
+		}
+	}
+	go func() { _ = dog.Do0(context.Background(), s.stalls.Named("noted"), (*stall).Note) }()
+	synctest.Wait()
+	s.engine.Flush()
+	synctest.Wait()
+	return s
+}
+
+func (s *stage) group() dog.Stub[chair] { return s.chairs.Named("main") }
+
+func (s *stage) reach() error { s.reached.Add(1); return nil }
+
+// heard reports whether anybody has heard anything.
+func (s *stage) heard() bool {
+	synctest.Wait()
+	for _, c := range []*dogtest.Client{s.ada, s.bob, s.eve} {
+		if len(c.Received()) > 0 {
+			s.reached.Add(1)
+		}
+	}
+	return s.reached.Load() > 0
+}
+
+// A speaker runs a line in a handler of one of a stage's objects, and says
+// when it has been told that the handler has succeeded.
+type speaker func(s *stage, f line) error
+
+func inBooth(s *stage, f line) error {
+	return dog.Do(context.Background(), s.room, (*booth).Run, f)
+}
+
+func inChair(s *stage, f line) error {
+	return dog.Do(context.Background(), s.group(), (*chair).Run, f)
+}
+
+func inStall(s *stage, f line) error {
+	return dog.Do(context.Background(), s.stalls.Named("speaker"), (*stall).Run, f)
+}
+
+// ask requests something of the speaker and hears the marks in its answer.
+func (s *stage) ask() {
+	req, err := http.NewRequest(http.MethodGet, dogtest.URL+"/say", nil)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	listen := func(h http.Header) {
+		if h.Get("Heard") != "" {
+			_ = s.reach()
+		}
+	}
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error { listen(http.Header(h)); return nil },
+	}))
+	answer, err := s.srv.Client().Do(req)
+	if err != nil {
+		_ = s.reach() // the answer has been broken off
+		return
+	}
+	defer func() { _ = answer.Body.Close() }()
+	listen(answer.Header)
+	var body bytes.Buffer
+	buf := make([]byte, 4096)
+	for err == nil {
+		var n int
+		n, err = answer.Body.Read(buf)
+		body.Write(buf[:n])
+		if strings.Contains(body.String(), "heard") {
+			_ = s.reach()
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		_ = s.reach()
+	}
+	listen(answer.Trailer)
+}
