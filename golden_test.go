@@ -193,7 +193,16 @@ func TestTheGoldenStoreHasOneOfEveryKind(t *testing.T) {
 			delete(spaces, pair.Key[1+len(store.Base{})])
 		}
 	}
+	alarms := 0
+	for namespace := range uint32(10) {
+		for due, err := range store.AlarmsAfter(e, store.DueAlarm{Namespace: namespace}) {
+			require.NoError(t, err)
+			require.Equal(t, goldenTime.UnixNano(), due.At)
+			alarms++
+		}
+	}
 	require.NoError(t, e.Close())
+	require.Equal(t, 3, alarms, "what wakes objects is found where this layout has it")
 	require.Empty(t, prefixes)
 	require.Empty(t, spaces)
 	tables, err := filepath.Glob(filepath.Join(goldenDir(store.Layout), "*.sst"))
