@@ -253,7 +253,7 @@ var silent = map[string][]string{
 	"it writes to the log, which is for who runs the program":                    {"Object.Log"},
 	"it ends the object, and says nothing of what it has stored":                 {"Object.Abort", "Stub.Abort"},
 	"a handler that calls it waits for itself":                                   {"Runtime.Shutdown"},
-	"it is for set-up":           {"New", "Link", "RegisterGroup", "RegisterObject", "RegisterReplica"},
+	"it is for set-up":           {"New", "Link", "RegisterGroup", "RegisterObject", "RegisterReplica", "Runtime.Start"},
 	"it is an option of another": {"Coalesce"},
 }
 
