@@ -7,7 +7,8 @@ import (
 
 // What a user type may handle. Each handler is optional unless it says otherwise, takes one turn of its object (see [Object]),
 // and is checked when the type is registered. A method that is nearly one of these, by name or by signature, is refused
-// there. The context of a handler belongs to its goroutine and ends when the object is stopped, not when a client goes away.
+// there, and so is any other exported method whose name begins with On as handlers' do, such as OnConnect: it would never be
+// called. The context of a handler belongs to its goroutine and ends when the object is stopped, not when a client goes away.
 // An error that a handler returns is logged and, unless it says otherwise here, changes nothing else; a panic resets the object
 // (see [ErrReset]).
 

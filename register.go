@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // groupType is satisfied by pointers to types that embed Group, and Group alone.
@@ -222,7 +224,28 @@ func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
 				method.Name, has, want.Name, wantSignature)
 		}
 	}
+	if isOnMethod(method.Name) {
+		return fmt.Sprintf("its method %s%s is no handler and would never be called: rename it; %s has the handlers %s",
+			method.Name, has, kind, strings.Join(handlersOf(kind), ", "))
+	}
 	return ""
+}
+
+// isOnMethod reports whether a method is named as handlers are: OnX….
+func isOnMethod(name string) bool {
+	next, found := strings.CutPrefix(name, "On")
+	first, _ := utf8.DecodeRuneInString(next)
+	return found && unicode.IsUpper(first)
+}
+
+// handlersOf returns the names of the handlers that a type of this kind may have.
+func handlersOf(kind Kind) (names []string) {
+	for _, h := range handlerTypes {
+		if slices.Contains(h.kinds, kind) {
+			names = append(names, h.iface.Method(0).Name)
+		}
+	}
+	return names
 }
 
 // signature writes the parameters and results of a function, leaving out the first skip parameters.

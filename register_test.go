@@ -30,6 +30,19 @@ func (*swapped) Receiev(http.ResponseWriter, *http.Request) {}
 
 type lowered struct{ good }
 
+// connected has a method that no handler's name resembles.
+type connected struct{ good }
+
+func (*connected) OnConnect(context.Context, *dog.Socket) error { return nil }
+
+type joined struct{ dog.Group }
+
+func (*joined) OnJoin(string) {}
+
+type clicked struct{ dog.Object }
+
+func (*clicked) OnÄnderung() {}
+
 func (*lowered) Onopen(context.Context, *dog.Socket) error { return nil }
 
 type noContext struct{ good }
@@ -96,6 +109,21 @@ func TestNearlyAHandlerIsRefused(t *testing.T) {
 		"small letter": {
 			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*lowered) {}); return err },
 			[]string{"Onopen", "OnOpen"},
+		},
+		"no handler of a replica": {
+			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*connected) {}); return err },
+			[]string{"OnConnect(context.Context, *dog.Socket) error is no handler", "OnOpen", "OnMessage", "Receive"},
+		},
+		"no handler of a group": {
+			func(name string) error {
+				_, err := dog.RegisterGroup(rt, name, func(g *joined) { one(&g.Group) })
+				return err
+			},
+			[]string{"OnJoin(string) is no handler", "Identify", "Clusterize"},
+		},
+		"no handler of an object": {
+			func(name string) error { _, err := dog.RegisterObject(rt, name, func(*clicked) {}); return err },
+			[]string{"OnÄnderung() is no handler", "Object has the handlers Receive, OnStart, OnStop, OnAlarm"},
 		},
 		"no context": {
 			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*noContext) {}); return err },
@@ -201,7 +229,7 @@ func (*plain) Close() error                                 { return nil }
 func (*plain) Once()                                        {}
 func (*plain) Only() bool                                   { return true }
 func (*plain) Online() int                                  { return 0 }
-func (*plain) OnClick(context.Context, string) error        { return nil }
+func (*plain) Onward(context.Context, string) error         { return nil }
 func (*plain) Start()                                       {}
 func (*plain) Message() dog.Message                         { return dog.Message{} }
 func (*plain) Error() string                                { return "" }

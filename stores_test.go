@@ -106,14 +106,14 @@ func TestAFileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), time.Now().Add(time.Hour))
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
-	for query, want := range map[string]string{
-		"PRAGMA integrity_check":                    "ok",
-		"SELECT group_concat(name) FROM things":     "one,two",
-		"INSERT INTO things (name) VALUES ('tool')": "",
+	for _, c := range []struct{ query, want string }{
+		{"PRAGMA integrity_check", "ok"},
+		{"SELECT group_concat(name) FROM things", "one,two"},
+		{"INSERT INTO things (name) VALUES ('tool')", ""},
 	} {
-		out, err := exec.Command(tool, file, query).CombinedOutput()
+		out, err := exec.Command(tool, file, c.query).CombinedOutput()
 		require.NoError(t, err, "%s", out)
-		require.Equal(t, want, strings.TrimSpace(string(out)))
+		require.Equal(t, c.want, strings.TrimSpace(string(out)))
 	}
 	require.NoError(t, o.Named("b").Import(t.Context(), file), "what the tool has changed comes back")
 	require.NoError(t, dog.Do(t.Context(), o.Named("b"), (*parcel).Do, func(_ context.Context, p *parcel) error {

@@ -62,8 +62,17 @@ func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
 	return s.Broadcast(ctx, newEvent("user:join", s.UID()), dog.IncludeSelf)
 }
 
-// OnClose tells the others who has gone.
+// OnClose tells the others who has gone, with the last of their tabs.
 func (r *Room) OnClose(ctx context.Context, s *dog.Socket, code int, reason string) error {
+	rooms, err := r.everyone(ctx)
+	if err != nil {
+		return err
+	}
+	for _, room := range rooms {
+		if slices.Contains(room.Users, s.UID()) {
+			return nil
+		}
+	}
 	return s.Broadcast(ctx, newEvent("user:exit", s.UID()))
 }
 
