@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,7 @@ func TestAlarmsThatWaitCostNoGoroutines(t *testing.T) {
 		clock := newClockwork(nil)
 		before := runtime.NumGoroutine()
 		d := newDormitory(t, dog.Options{Store: storeOf{engine}}, clock)
+		synctest.Wait()
 		services := runtime.NumGoroutine() - before
 		time.Sleep(time.Hour + 10*time.Second)
 		require.Len(t, clock.heard(), 11)

@@ -19,18 +19,24 @@ var (
 
 var errImported = errors.New("dog: object was imported")
 
-// Backup writes a copy of the store into a directory, which must not exist, while everything goes on. The copy has all that
-// was committed before the call, and of each object a state in which it has been; it is opened like the original. It is
-// complete and durable when Backup returns nil; otherwise there is no such directory. Like the store's own, the copy's
-// files may be read by nobody else.
+// Backup writes a copy of the store into a directory, which must not exist,
+// while everything goes on. The copy has all that was committed before the
+// call, and of each object a state in which it has been; it is opened like the
+// original. It is complete and durable when Backup returns nil; otherwise there
+// is no such directory. Like the store's own, the copy's files may be read by
+// nobody else.
 //
-// The copy is made beside dir, in a directory named ".dog-" and a random number, and placed by one step at the end, which
-// fails when there is something of that name by then: of several backups to one name one succeeds. What a killed process
-// has left of such directories the next backup or export beside it removes, and nothing else.
+// The copy is made beside dir, in a directory named ".dog-" and a random
+// number, and placed by one step at the end, which fails when there is
+// something of that name by then: of several backups to one name one succeeds.
+// What a killed process has left of such directories the next backup or export
+// beside it removes, and nothing else.
 //
-// In a handler Backup gives up the turn. Errors: [ErrNoStore], [ErrNotRunning], [ErrShutdown], [ErrStoreFull],
-// [ErrStoreFailed], those of the file system ([fs.ErrExist]; [fs.ErrInvalid] when dir lies in a data directory, or in
-// another backup), [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's end.
+// In a handler Backup gives up the turn. Errors: [ErrNoStore], [ErrNotRunning],
+// [ErrShutdown], [ErrStoreFull], [ErrStoreFailed], those of the file system
+// ([io/fs.ErrExist]; [io/fs.ErrInvalid] when dir lies in a data directory, or in
+// another backup), [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's
+// end.
 func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 	if rt == nil || rt.ctx == nil {
 		return ErrNotRunning
@@ -46,16 +52,21 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 	return awaitDurable(ctx, nil, func() error { return rt.engine.Backup(ctx, dir) })
 }
 
-// Export writes what the object has stored to a SQLite file, which must not exist: its database, and besides its keys, its
-// alarms, and what else [Stub.Import] needs, in tables whose names begin with "_dog_". All of that is durable before there is
-// a file, which nobody else may read; it is made and placed like a [Runtime.Backup], and when Export fails there is none.
+// Export writes what the object has stored to a SQLite file, which must not
+// exist: its database, and besides its keys, its alarms, and what else
+// [Stub.Import] needs, in tables whose names begin with "_dog_". All of that is
+// durable before there is a file, which nobody else may read; it is made and
+// placed like a [Runtime.Backup], and when Export fails there is none.
 //
-// Export waits for the object's turn and keeps it until the file is written; the object is not started for it. It belongs
-// into maintenance, not into requests. An object that has nothing stored gives a file without rows. In a handler Export gives
-// up the turn. Of a replica that is not in memory the group is started.
+// Export waits for the object's turn and keeps it until the file is written;
+// the object is not started for it. It belongs into maintenance, not into
+// requests. An object that has nothing stored gives a file without rows. In a
+// handler Export gives up the turn. Of a replica that is not in memory the
+// group is started.
 //
-// Errors: those of [Stub.Delete], [ErrNoSQL] when Options.Store has no SQLite, and those of the file system ([fs.ErrExist];
-// [fs.ErrInvalid] when the file would lie in a data directory or a backup).
+// Errors: those of [Stub.Delete], [ErrNoSQL] when Options.Store has no SQLite,
+// and those of the file system ([io/fs.ErrExist]; [io/fs.ErrInvalid] when the file
+// would lie in a data directory or a backup).
 func (s Stub[T]) Export(ctx context.Context, file string) error {
 	files, err := s.files()
 	if err != nil {

@@ -494,7 +494,8 @@ var (
 	ErrListOptions = errors.New("dog: contradictory list options")
 
 	// ErrStoreFull: the disk has less space left than the store needs for itself (MinFree of package disk), also after it has
-	// given back what it could. Nothing is stored until there is more; reading goes on. [New] fails with it too.
+	// given back what it could, or none at all. Nothing is stored until there is more, and what waits to be durable goes on
+	// waiting; reading goes on. [New] fails with it too.
 	ErrStoreFull = store.ErrFull
 
 	// ErrStoreStalled: the disk has not answered for 10 s, or has not written tables for 2 minutes. Nothing is stored until it does; what waits to be durable goes on waiting,

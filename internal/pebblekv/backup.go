@@ -111,7 +111,8 @@ func (e *Engine) copyTo(ctx context.Context, dir string) error {
 		if err == nil {
 			break
 		}
-		// The log's file may be one used before, so that the copy has the end of an older state and the middle of a later one.
+		// The log's file may be one used before, so that the copy has the end of an
+		// older state and the middle of a later one.
 		if !errors.Is(err, store.ErrCorrupt) || attempt == copies {
 			return err
 		}
@@ -138,7 +139,8 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) (err error) {
 	if err := e.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return readError(err)
 	}
-	// After a failure the log on disk may lack commits that the store has in memory.
+	// After a failure the log on disk may lack commits that the store has in
+	// memory.
 	return errors.Join(ctx.Err(), e.failure())
 }
 

@@ -3,11 +3,14 @@ package pebblekv
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godurable/dog/internal/store"
 )
 
-// Close implements store.Engine. After a failure it writes nothing and returns the failure. A second call does nothing.
+// Close implements store.Engine. After a failure it writes nothing and returns
+// the failure. On a full disk it waits for space for 10 s in all, and then
+// fails. A second call does nothing.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	if e.closing {
@@ -17,6 +20,7 @@ func (e *Engine) Close() error {
 	e.closing = true
 	e.wakeFlusher(pacing)
 	e.mu.Unlock()
+	defer time.AfterFunc(patience, e.fs.giveUp).Stop()
 	<-e.flushed
 
 	e.mu.Lock()
@@ -33,6 +37,7 @@ func (e *Engine) Close() error {
 	}
 	e.fs.thaw()
 	errs = append(errs, e.snapshot.Close(), e.db.Close())
+	e.cache.Unref()
 	if failure == nil && e.fs.err() != nil {
 		failure = fmt.Errorf("%w: %w", store.ErrFailed, e.fs.err())
 	}
@@ -57,12 +62,13 @@ func (e *Engine) failure() error {
 	return e.err
 }
 
-// Stats implements store.Engine.
+// Stats implements store.Engine. It asks nothing of Pebble that waits for the
+// disk.
 func (e *Engine) Stats() store.EngineStats {
 	if e.closed.Load() {
 		return store.EngineStats{Failed: store.ErrClosed}
 	}
-	m, disk := e.db.Metrics(), e.meter.measure()
+	disk := e.meter.measure()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return store.EngineStats{
@@ -72,7 +78,7 @@ func (e *Engine) Stats() store.EngineStats {
 		Unsynced: int(e.written - e.synced),
 		Waiting:  len(e.blocked),
 		Disk:     disk,
-		Memory:   uint64(m.BlockCache.Size) + m.MemTable.Size,
+		Memory:   uint64(e.cache.Size()) + e.memtables.Load(),
 		Failed:   e.err,
 	}
 }

@@ -2,6 +2,7 @@ package pebblekv
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,19 +105,20 @@ func (b *batch) Commit() (uint64, error) {
 type admission struct {
 	size uint64        // fixed
 	in   chan struct{} // closed when it is let in, or never will be
+	err  error         // written before in is closed: why it never will be
 }
 
 // admit waits until so many more bytes may be written and not durable.
 func (e *Engine) admit(size uint64) error {
 	e.mu.Lock()
-	if e.err == nil && len(e.blocked) == 0 && e.hasRoom(size) {
+	if err := e.refusal(); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	if len(e.blocked) == 0 && e.hasRoom(size) {
 		e.admitted += size
 		e.mu.Unlock()
 		return nil
-	}
-	if err := e.err; err != nil {
-		e.mu.Unlock()
-		return err
 	}
 	if len(e.blocked) == 0 && e.commits == e.durable.Load() {
 		e.moved = time.Now()
@@ -132,7 +134,7 @@ func (e *Engine) admit(size uint64) error {
 		case <-a.in:
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			return e.err
+			return cmp.Or(a.err, e.err)
 		case <-timer.C:
 		}
 		if left, err := e.leave(a); err != nil {
@@ -173,6 +175,14 @@ func (e *Engine) leave(a *admission) (time.Duration, error) {
 }
 
 var errStalled = fmt.Errorf("%w: see to the volume, and try again", store.ErrStalled)
+
+// refusal returns why no commit is let in, or nil. It is called with mu held.
+func (e *Engine) refusal() error {
+	if e.err == nil && e.lacking > 0 {
+		return errNoSpace
+	}
+	return e.err
+}
 
 // hasRoom is called with mu held. What is larger than the bound gets in alone.
 func (e *Engine) hasRoom(size uint64) bool {
@@ -217,7 +227,7 @@ func (e *Engine) committed(size uint64) (uint64, error) {
 // Writable implements store.Engine.
 func (e *Engine) Writable() error {
 	e.mu.Lock()
-	err := e.err
+	err := e.refusal()
 	if err == nil && e.commits > e.durable.Load() && time.Since(e.moved) >= patience {
 		err = errStalled
 	}

@@ -184,12 +184,12 @@ func list(t *testing.T, fsys *faultfs.FS) []string {
 	return names
 }
 
-func TestFullDiskIsAFailureWhenItHitsAWrite(t *testing.T) {
+func TestFullDiskIsAFailureWhenItHitsASync(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))
 	n := set(t, e, "k", "v")
 	require.NoError(t, wait(e, n))
-	fsys.Fail(faultfs.Write, 1, syscall.ENOSPC)
+	fsys.Fail(faultfs.Sync, 1, syscall.ENOSPC)
 	err := wait(e, set(t, e, "k", "w"))
 	requireFailed(t, err, syscall.ENOSPC)
 	require.ErrorIs(t, err, store.ErrFull)

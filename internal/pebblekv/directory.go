@@ -131,7 +131,8 @@ func (d *directory) examine(names []string) error {
 	if d.new {
 		return nil
 	}
-	// Pebble makes an empty store where it does not find what it looks for, and removes the rest.
+	// Pebble makes an empty store where it does not find what it looks for, and
+	// removes the rest.
 	found, err = d.hasManifest(names)
 	if err == nil && !found {
 		err = fmt.Errorf("%w: files are missing: empty ones are part of a store, too", store.ErrCorrupt)

@@ -74,13 +74,14 @@ func (c Config) withDefaults() Config {
 
 // Engine is a store.Engine. Use [Open].
 type Engine struct {
-	cfg   Config       // fixed
-	log   *slog.Logger // fixed
-	db    *pebble.DB   // fixed
-	dir   *directory   // fixed
-	fs    *freezer     // fixed
-	space *space       // fixed
-	meter meter        // fixed
+	cfg   Config        // fixed
+	log   *slog.Logger  // fixed
+	db    *pebble.DB    // fixed
+	cache *pebble.Cache // fixed; released with db
+	dir   *directory    // fixed
+	fs    *freezer      // fixed
+	space *space        // fixed
+	meter meter         // fixed
 
 	logs    logbook
 	tidying chan struct{} // of capacity 1; wakes who gives space back
@@ -90,12 +91,13 @@ type Engine struct {
 	// frozen is what was durable when the store failed, and nil before.
 	frozen atomic.Pointer[pebble.Snapshot]
 
-	durable atomic.Uint64 // the last durable commit; written with mu held
-	wake    chan struct{} // of capacity 1; wakes the flusher
-	inspect atomic.Bool   // whether Pebble falls behind has to be found out anew
-	flushed chan struct{} // closed when the flusher has ended
-	work    sync.WaitGroup
-	backups chan struct{} // of capacity 1; has a token while a backup is made
+	durable   atomic.Uint64 // the last durable commit; written with mu held
+	wake      chan struct{} // of capacity 1; wakes the flusher
+	inspect   atomic.Bool   // whether Pebble falls behind has to be found out anew
+	memtables atomic.Uint64 // bytes of Pebble's memtables, when that was last found out
+	flushed   chan struct{} // closed when the flusher has ended
+	work      sync.WaitGroup
+	backups   chan struct{} // of capacity 1; has a token while a backup is made
 
 	// mu is never held in calls to pebble, the file system or callbacks: a file operation that fails takes it, and Pebble may hold
 	// any of its own locks by then.
@@ -113,6 +115,7 @@ type Engine struct {
 	bound    uint64           // guarded by mu: how many bytes may be unsynced now, at most cfg.Unsynced
 	blocked  []*admission     // guarded by mu: commits that wait to be let in, first come first served
 	stalled  bool             // guarded by mu: Pebble falls behind
+	lacking  int              // guarded by mu: how many changes of the disk wait for space
 	moved    time.Time        // guarded by mu: when a commit was last let in from blocked, or became durable, or nothing waited
 	flusher  flusherState     // guarded by mu
 
@@ -150,6 +153,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	e.snapshot = e.db.NewSnapshot()
 	e.fs.onFailure(e.fail)
 	e.fs.watch(e.dir.check)
+	e.fs.await(e.lack)
 	e.work.Go(e.flush)
 	e.work.Go(e.tellAll)
 	e.work.Go(e.tidy)

@@ -72,6 +72,7 @@ func (e *Engine) inspectPebble() {
 	e.mu.Unlock()
 	e.wantTidy()
 	m := e.db.Metrics()
+	e.memtables.Store(m.MemTable.Size)
 	e.mu.Lock()
 	e.stalled = m.MemTable.Size > maxMemtables*e.cfg.Memtable || m.Levels[0].Sublevels > maxSublevels
 	e.letIn()

@@ -22,6 +22,8 @@ import (
 // spinning, making a table waits until the freezer is thawed, that is, until the store is closed. While Pebble opens the
 // database, it does not come back until it has its tables: then those that it makes after a failure are in memory.
 //
+// A change that finds no space on the disk has not failed: it waits, see shortage.
+//
 // Failures to read count for nothing, and neither do failures outside of the directory, where backups go.
 type freezer struct {
 	vfs.FS        // fixed
@@ -34,6 +36,8 @@ type freezer struct {
 	frozen atomic.Bool   // whether cause is set
 	broken chan struct{} // closed when cause is set
 
+	shortage
+
 	check atomic.Pointer[func() error] // whether the directory is there
 
 	opened atomic.Bool   // whether the database has been opened
@@ -44,7 +48,10 @@ type freezer struct {
 var errFrozen = errors.New("dog: the store has failed earlier")
 
 func newFreezer(fsys vfs.FS, dir string, ahead uint64) *freezer {
-	return &freezer{FS: fsys, dir: dir, ahead: ahead, memory: vfs.NewMem(), broken: make(chan struct{}), thawed: make(chan struct{})}
+	return &freezer{
+		FS: fsys, dir: dir, ahead: ahead, memory: vfs.NewMem(),
+		broken: make(chan struct{}), thawed: make(chan struct{}), shortage: shortage{hopeless: make(chan struct{})},
+	}
 }
 
 // open says that the database has been opened.
@@ -120,7 +127,7 @@ func (z *freezer) change(name string, run func() error) error {
 	if z.frozen.Load() {
 		return nil
 	}
-	err := run()
+	err := z.persist(run)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -135,7 +142,8 @@ func (z *freezer) make(name string, run func() (vfs.File, error)) (vfs.File, err
 	}
 	z.look()
 	if !z.frozen.Load() {
-		f, err := run()
+		var f vfs.File
+		err := z.persist(func() (err error) { f, err = run(); return err })
 		if err == nil {
 			return &guarded{File: f, freezer: z, table: isTable(name), log: strings.HasSuffix(name, ".log")}, nil
 		}
@@ -165,7 +173,9 @@ func isTable(name string) bool {
 // directory at once, and a file system may write them in any order.
 func (z *freezer) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if z.guards(name) && strings.HasPrefix(z.PathBase(name), "marker.") {
-		if err := z.change(name, func() error { return syncDir(z.FS, z.dir) }); err != nil {
+		if dir, err := z.OpenDir(z.dir); err != nil {
+			z.fail(err)
+		} else if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
 			return nil, err
 		}
 	}
@@ -256,11 +266,25 @@ func (f *guarded) Write(p []byte) (int, error) {
 	if f.log {
 		f.allocate(uint64(len(p)))
 	}
-	return len(p), f.change(func() error { _, err := f.File.Write(p); return err })
+	rest := p
+	return len(p), f.change(func() error {
+		return f.freezer.persist(func() error {
+			n, err := f.File.Write(rest)
+			rest = rest[n:]
+			return err
+		})
+	})
 }
 
 func (f *guarded) WriteAt(p []byte, off int64) (int, error) {
-	return len(p), f.change(func() error { _, err := f.File.WriteAt(p, off); return err })
+	rest := p
+	return len(p), f.change(func() error {
+		return f.freezer.persist(func() error {
+			n, err := f.File.WriteAt(rest, off)
+			rest, off = rest[n:], off+int64(n)
+			return err
+		})
+	})
 }
 
 func (f *guarded) Sync() error { return f.change(f.File.Sync) }

@@ -164,10 +164,10 @@ func (end *logEnd) chunk(b []byte) (size int, synced uint64, last bool) {
 }
 
 // checkLog returns store.ErrCorrupt when the newest log has lost what may have
-// been told durable. Otherwise it returns how many bytes of whole records a
+// been told durable. Otherwise its end says how many bytes of whole records a
 // crash has cut off.
-func checkLog(fsys vfs.FS, dir string) (cut logEnd, err error) {
-	end, err := readLog(fsys, dir)
+func checkLog(fsys vfs.FS, dir string) (end logEnd, err error) {
+	end, err = readLog(fsys, dir)
 	if err != nil {
 		return end, err
 	}
@@ -177,11 +177,13 @@ func checkLog(fsys vfs.FS, dir string) (cut logEnd, err error) {
 	}
 	switch {
 	case noted != "" && end.number < numberOf(noted):
-		return end, fmt.Errorf("%w: the log %s is missing", store.ErrCorrupt, noted)
+		return end, fmt.Errorf("%w: the log %s is missing: go back to a backup", store.ErrCorrupt, noted)
 	case noted == end.name && !end.closed:
-		return end, fmt.Errorf("%w: the log %s was complete when the store was closed, and ends at byte %d now", store.ErrCorrupt, end.name, end.at)
+		return end, fmt.Errorf("%w: the log %s was complete when the store was closed, and ends at byte %d now: go back to a backup",
+			store.ErrCorrupt, end.name, end.at)
 	case end.proved:
-		return end, fmt.Errorf("%w: the log %s cannot be read from byte %d on, behind which %d are whole", store.ErrCorrupt, end.name, end.at, end.lost)
+		return end, fmt.Errorf("%w: the log %s cannot be read from byte %d on, though what follows was durable: go back to a backup",
+			store.ErrCorrupt, end.name, end.at)
 	}
 	return end, nil
 }

@@ -35,6 +35,7 @@ func (e *Engine) open(cfg Config) (err error) {
 	e.fs = newFreezer(cfg.FS, cfg.Dir, min(cfg.Memtable/16, mostAhead))
 	e.space = newSpace(cfg.FS, cfg.Dir, cfg.MinFree, e)
 	e.meter = meter{fs: cfg.FS, dir: cfg.Dir}
+	e.cache = pebble.NewCache(cfg.Cache)
 	err = e.openPebble()
 	if err == nil && e.fs.err() == nil {
 		if err = e.dir.complete(); err != nil {
@@ -51,6 +52,7 @@ func (e *Engine) open(cfg Config) (err error) {
 		err = errors.Join(failure, err)
 	}
 	if err != nil {
+		e.cache.Unref()
 		return errors.Join(err, e.dir.Close())
 	}
 	return nil
@@ -118,7 +120,7 @@ func (e *Engine) options() *pebble.Options {
 		FS:                 e.fs,
 		Lock:               e.dir.pebble,
 		FormatMajorVersion: format,
-		CacheSize:          e.cfg.Cache,
+		Cache:              e.cache,
 		MemTableSize:       e.cfg.Memtable,
 		// What a compaction needs for a while has to fit into the reserve.
 		LBaseMaxBytes: int64(max(4*e.cfg.Memtable, 2<<20)),

@@ -74,8 +74,8 @@ func (o *Object) rows(space Space, from string, row func(Entry) ([]any, error)) 
 	}
 }
 
-// Unarchive stores what a row of an exported file says. [ErrCorrupt] when it is none of these, [ErrTooNew] when a later
-// version has exported it.
+// Unarchive stores what a row of an exported file says. [ErrCorrupt] when it is
+// none of these, [ErrTooNew] when a later version has exported it.
 func (o *Object) Unarchive(table string, row []any) error {
 	damaged := fmt.Errorf("%w: row of the exported table %q", ErrCorrupt, table)
 	if len(row) < 2 {
