@@ -99,7 +99,8 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // ErrDeadlock, and nothing is shut down.
 //
 // When ctx is done first, the contexts of all handlers are cancelled,
-// connections are cut once their close frame has left, and Shutdown returns an
+// connections are cut once their close frame has left, what waits for space on a
+// full disk is given up ([ErrStoreFailed]), and Shutdown returns an
 // error that wraps the cause of ctx's end and says how much has not ended, with
 // the names of the first ten objects among that. It takes up to a second for that, and gives the OnStop of
 // idle objects a second even when ctx was done before. Handlers that take no
@@ -182,6 +183,7 @@ func (rt *Runtime) giveUp(cause error) error {
 		}
 	}
 	rt.stop(ErrShutdown)
+	rt.engine.GiveUp()
 	for _, o := range all {
 		if inst := o.current.Load(); inst != nil {
 			inst.turn.Refuse(ErrShutdown)

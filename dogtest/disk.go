@@ -109,8 +109,9 @@ func (d *Disk) crash(percent int, seed uint64) {
 }
 
 // Fail has the n-th change of the disk from now on, counted from 1, fail with err: creating, writing, syncing, renaming, linking
-// or removing a file. The store then writes nothing any more ([dog.ErrStoreFailed]) until a runtime opens the disk anew. Only
-// the latest call counts; an n of 0 ends it.
+// or removing a file. The store then writes nothing any more ([dog.ErrStoreFailed]) until a runtime opens the disk anew; where
+// err is that of a full disk (syscall.ENOSPC), it waits and tries again, but for syncs. Only the latest call counts; an n of 0
+// ends it.
 func (d *Disk) Fail(n int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -50,6 +50,9 @@ func (e *Engine) Close() error {
 	return errors.Join(append([]error{failure}, errs...)...)
 }
 
+// GiveUp implements store.Engine.
+func (e *Engine) GiveUp() { e.fs.giveUp() }
+
 // failure returns why nothing is written any more, or nil. When it returns nil, nothing before it was only pretended: the freezer
 // knows of a failure before it pretends anything, and tells the engine a little later.
 func (e *Engine) failure() error {

@@ -70,6 +70,9 @@ type Engine interface {
 
 	Stats() EngineStats
 
+	// GiveUp has what waits for space on the disk fail, now or later (ErrFailed, ErrFull): whoever calls it has to end.
+	GiveUp()
+
 	// Close makes what was committed durable and releases everything. No other call may be under way.
 	Close() error
 }

@@ -92,6 +92,9 @@ func (m *Memory) OnDurable(_ uint64, told func(error)) { told(nil) }
 // Writable implements [Engine].
 func (m *Memory) Writable() error { return nil }
 
+// GiveUp implements [Engine].
+func (m *Memory) GiveUp() {}
+
 // OpenSQL implements [Engine]: there is none.
 func (m *Memory) OpenSQL(Pages, SQLLimits) (SQL, error) { return nil, ErrNoSQL }
 
