@@ -143,6 +143,8 @@
 //     Whisper. What was sent before a socket ends arrives before the close
 //     frame, whoever closes it, also when the client breaks the protocol or ends
 //     its side of the stream alone; it has SocketOptions.CloseTimeout for that.
+//     What its replica's gate holds back when the client ends the connection
+//     gets as long to become durable before.
 //   - All sockets of a replica get what is sent to the replica as a whole (Emit, Broadcast) in the same order, whoever sends it.
 //     There is no such order between replicas.
 //   - A new replica belongs to its group before it serves its first request.

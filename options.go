@@ -159,7 +159,9 @@ type SocketOptions struct {
 
 	// CloseTimeout bounds closing, whoever began it: the client gets this long to
 	// take what was sent before and the close frame, to answer it, and to hang
-	// up. Then the connection is closed. Default: 5 s.
+	// up. Then the connection is closed. When the client begins it, what the
+	// replica has said to it and holds back gets as long to become durable
+	// before. Default: 5 s.
 	CloseTimeout time.Duration
 
 	// AutoRequest is a text message that is answered with AutoReply without waking the replica, such as "ping" and "pong".

@@ -252,6 +252,7 @@ func (o SocketOptions) accept(poller *conn.Poller) *conn.Options {
 		AutoReply:          o.AutoReply,
 		Compression:        o.Compression,
 		Poller:             poller,
+		Last:               func(c *conn.Conn) { c.Data.(*Socket).last() },
 		Wake:               func(c *conn.Conn) { go c.Data.(*Socket).attend() },
 	}
 }

@@ -258,12 +258,14 @@ func (rt *Runtime) registered() []*namespace {
 	return slices.Collect(maps.Values(rt.namespaces))
 }
 
-// socketLeft takes a socket off its replica. The mutex, and what is noted for a
-// tour, let Stats count it once, wherever it is.
+// socketLeft takes a socket off its replica, if that has not been done. The
+// mutex, and what is noted for a tour, let Stats count it once, wherever it is.
 func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
-	s.member.sockets.Remove(s.conn)
+	if !s.member.sockets.Remove(s.conn) {
+		return
+	}
 	rt.past.leaving[s.conn] = struct{}{}
 	if rt.past.touring && s.toured != rt.past.tours {
 		s.toured = rt.past.tours
@@ -278,6 +280,7 @@ func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 func (rt *Runtime) socketGone(s *Socket) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
+	s.member.sockets.Remove(s.conn) // one that was cut off while it lingered
 	delete(rt.past.leaving, s.conn)
 	rt.past.traffic.add(Traffic(s.conn.Stats()))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,7 +37,8 @@ type Socket struct {
 	conn      *conn.Conn
 	tags      []string
 
-	closes atomic.Int32 // calls of Close that wait for the gate
+	closes  atomic.Int32 // calls of Close that wait for the gate
+	lingers atomic.Bool  // has ended, and stays on the replica for what the gate holds
 
 	held unheard // messages to this socket alone
 
@@ -315,31 +315,6 @@ func (s *Socket) attend() {
 	}
 }
 
-// finish takes a socket whose connection has ended from its replica and reports its end.
-func (s *Socket) finish(cause *CloseError) {
-	rt := s.member.obj.runtime()
-	rt.heart.Remove(s.conn)
-	s.member.leaving.Add(1) // before it is off the replica: that is not retired or stopped until OnClose has returned
-	rt.socketLeft(s, errors.Is(cause, ErrSlowConsumer))
-	if cause.Err != nil {
-		level := slog.LevelInfo
-		if cause.Code == 1006 {
-			level = slog.LevelDebug // clients get lost every day
-		}
-		s.member.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
-	}
-	s.member.books.releaseSocket(s)
-	s.member.obj.trace().socketClosed(s, cause)
-	defer func() { // even when the handler ends its goroutine
-		s.member.leaving.Add(-1)
-		s.conn.OnEnd(func() { // no goroutine waits for a client that does not hang up
-			rt.socketGone(s)
-			rt.leave()
-		})
-	}()
-	s.report(cause)
-}
-
 // open runs OnOpen.
 func (s *Socket) open() {
 	err := s.event(s.life(), EventOpen, func(ctx context.Context, v any) error {
@@ -384,33 +359,6 @@ func (s *Socket) receive() *CloseError {
 	}
 }
 
-// report runs OnClose or OnError.
-func (s *Socket) report(cause *CloseError) {
-	kind := EventClose
-	if cause.Err != nil && s.member.obj.ns.onError {
-		kind = EventError
-	}
-	began := false
-	handle := func(ctx context.Context, v any) error {
-		began = true
-		if kind == EventError {
-			return v.(ErrorHandler).OnError(ctx, s, cause)
-		}
-		if h, ok := v.(CloseHandler); ok {
-			return h.OnClose(ctx, s, cause.Code, cause.Reason)
-		}
-		return nil
-	}
-	patient := context.WithoutCancel(s.life())
-	for !began {
-		// A Shutdown that loses patience refuses who waits for a turn, but every socket that joined gets its OnClose. Compared as it
-		// is: an OnStart that fails with it would fail again and again.
-		if err := s.event(patient, kind, handle); err != ErrShutdown {
-			return
-		}
-	}
-}
-
 func (s *Socket) life() context.Context { return s.member.obj.runtime().ctx }
 
 // event runs a handler of the socket's replica and reports its error.
@@ -418,10 +366,4 @@ func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx con
 	err := s.member.obj.event(wait, turn.Origin{}, kind, handle)
 	s.member.obj.report(kind, err)
 	return err
-}
-
-func (b *books) releaseSocket(s *Socket) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.book.Release(s.place, b.runtime().now())
 }

@@ -249,7 +249,9 @@ func (m *member) stats(t *tour) ReplicaStats {
 			conns = t.claim(conns)
 		}
 		for _, c := range conns {
-			s.Sockets++
+			if !c.Data.(*Socket).lingers.Load() {
+				s.Sockets++
+			}
 			s.add(Traffic(c.Stats()))
 		}
 	}

@@ -46,6 +46,14 @@ type Options struct {
 	// CloseTimeout bounds closing: taking what waits, and the peer's answer. Default 5 s.
 	CloseTimeout time.Duration
 
+	// Last is called when Read is about to fail, for sends on their way to Send or
+	// Set.Send to get there. When it is the peer that ends the connection, by a
+	// close frame, a violation or the end of its stream, messages are still taken
+	// and the close frame is not queued until [Conn.Depart] is called, by Last or
+	// later, from any goroutine; Close and Abort bring that about, too. CloseTimeout
+	// begins then. Last must not wait. nil calls Depart at once.
+	Last func(*Conn)
+
 	// A text message equal to AutoRequest is answered with the text AutoReply, without Read returning it. Off unless both
 	// are set.
 	AutoRequest, AutoReply string

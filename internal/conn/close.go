@@ -77,6 +77,7 @@ func (c *Conn) Close(code int, reason string) error {
 func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.departLocked()
 	c.catchUpLocked()
 	if c.overLocked() {
 		return
@@ -108,6 +109,7 @@ func (c *Conn) Abort(err error) {
 	c.mu.Lock()
 	c.hard = true
 	c.severLocked(err)
+	c.departLocked()
 	c.mu.Unlock()
 	c.cut()
 }
@@ -148,18 +150,67 @@ func (c *Conn) severLocked(cause error) {
 // Closing reports whether our side has begun to close, or the connection was cut, so that what the peer sends no longer counts.
 func (c *Conn) Closing() bool { return c.closing.Load() }
 
-// Over reports whether nothing can be sent any more.
+// Over reports whether what is sent from now on comes too late.
 func (c *Conn) Over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.overLocked()
+	return c.overLocked() || c.leaving
 }
 
 // finish ends the reader's part: err is what stopped it. It decides how the
-// connection closed, queues the close frame if one is due and leaves the rest to
-// the writer. What was sent before goes first, whatever the peer has done:
-// nobody but a peer that is gone loses it.
+// connection closed, and has the close frame queued if one is due, by
+// Options.Last where there is one; the writer does the rest. What was sent
+// before goes first, whatever the peer has done: nobody but a peer that is gone
+// loses it.
 func (c *Conn) finish(err error) *CloseError {
+	end := c.stop(err)
+	if c.opts.Last != nil {
+		c.opts.Last(c)
+	} else {
+		c.Depart()
+	}
+	return end
+}
+
+// Leaving reports whether Depart is waited for.
+func (c *Conn) Leaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leaving
+}
+
+// Depart ends the wait that Options.Last tells of. It does nothing when there is
+// none.
+func (c *Conn) Depart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.departLocked()
+}
+
+// departLocked is Depart. The caller must hold mu, which may be released
+// meanwhile.
+func (c *Conn) departLocked() {
+	if !c.leaving {
+		return
+	}
+	c.leaving = false
+	c.catchUpLocked()
+	if !c.dead && c.farewell == nil {
+		c.beginCloseLocked(c.parting, nil)
+	}
+	c.endLocked()
+}
+
+// endLocked leaves the rest to the writer. The caller must hold mu, which may be
+// released meanwhile.
+func (c *Conn) endLocked() {
+	c.readDone = true
+	c.hurryLocked()
+}
+
+// stop returns how the connection closed, and begins to leave if it is the peer
+// that ends it.
+func (c *Conn) stop(err error) *CloseError {
 	var peer *closing
 	answered := errors.As(err, &peer)
 	violation := violationOf(err)
@@ -178,21 +229,29 @@ func (c *Conn) finish(err error) *CloseError {
 		end = &CloseError{Code: 1006, Err: c.cause}
 	case violation != nil:
 		end = violation
-		c.beginCloseLocked(end.frame(), nil)
+		c.leaveLocked(end.frame())
 	case answered:
 		end = &CloseError{Code: peer.code, Reason: peer.reason}
-		c.beginCloseLocked(end.frame(), nil)
+		c.leaveLocked(end.frame())
 	case errors.Is(err, io.ErrUnexpectedEOF) && !c.dead: // its side alone may have ended
 		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
-		c.beginCloseLocked(nil, nil)
+		c.leaveLocked(nil)
 	default:
 		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
 		c.dead = true
 		c.discardLocked()
 	}
-	c.readDone = true
-	c.hurryLocked()
+	if !c.leaving {
+		c.endLocked()
+	}
 	return end
+}
+
+// leaveLocked notes the close frame, nil for none, for Depart to queue. The
+// caller must hold mu.
+func (c *Conn) leaveLocked(frame []byte) {
+	c.leaving, c.parting = true, frame
+	c.closing.Store(true)
 }
 
 // violationOf returns how to close because of what the peer sent, nil if that was legal or the network failed.

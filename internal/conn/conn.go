@@ -87,6 +87,8 @@ type Conn struct {
 	pace *pace // nil until a goroutine has waited for the network
 
 	farewell *farewell // set once when closing begins
+	leaving  bool      // the peer has ended its part, and what was sent before may still come: see Options.Last
+	parting  []byte    // the close frame that follows then; nil: none
 	cause    error     // the first failure that was not the peer's doing on the wire
 
 	writing    bool // somebody has claimed the connection for writing
@@ -199,6 +201,9 @@ func (c *Conn) discardLocked() {
 		c.begun, c.beganData = nil, false
 	}
 }
+
+// CloseTimeout returns the bound of closing.
+func (c *Conn) CloseTimeout() time.Duration { return c.opts.CloseTimeout }
 
 // QueueBytes returns the bound of what waits for a slow peer.
 func (c *Conn) QueueBytes() int { return c.opts.QueueBytes }
