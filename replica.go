@@ -53,7 +53,12 @@ func (r *Replica) GroupName() string {
 //
 // Connect does not wait. When the client learns that it is connected, its socket has joined and misses nothing.
 // The answer 101 is therefore written on the connection itself, later than a
-// ResponseWriter could, and a middleware in front sees no status for it.
+// ResponseWriter could: net/http sends one that it is told of when the
+// connection is hijacked, which is before the socket can join and before what
+// Receive has stored is durable, and logs a complaint when it is told after
+// that. So a ResponseWriter of a middleware sees no WriteHeader for a connection
+// that was accepted, as it does for one that was refused. One that has a Hijack
+// of its own sees a call of that instead.
 func (r *Replica) Connect(w http.ResponseWriter, req *http.Request) *Socket {
 	return r.ConnectWith(w, req, SocketOptions{})
 }
