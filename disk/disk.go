@@ -55,8 +55,9 @@ type Options struct {
 
 // At keeps the data in a directory. dog.New opens it and says what is wrong
 // with it: dog.ErrStoreLocked when another runtime has it, in this process or
-// another one, dog.ErrStoreFull, dog.ErrStoreCorrupt, dog.ErrStoreTooNew,
-// dog.ErrStoreForeign, errors of the file system.
+// another one, dog.ErrStoreFull, dog.ErrStoreStalled when the disk does not
+// answer, dog.ErrStoreCorrupt, dog.ErrStoreTooNew, dog.ErrStoreForeign, errors
+// of the file system.
 func At(dir string) store.Store { return With(Options{Dir: dir}) }
 
 // With is At with options.

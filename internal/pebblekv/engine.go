@@ -132,7 +132,9 @@ var (
 
 // Open opens the engine. The directory stays locked until Close. Errors:
 // store.ErrLocked, store.ErrCorrupt, store.ErrTooNew, store.ErrForeign,
-// store.ErrFull, those of the file system.
+// store.ErrFull, those of the file system; and store.ErrStalled when the disk
+// has not answered for 10 s. Then the directory stays locked until it does and
+// what was opened has been closed again.
 func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	if log == nil {
@@ -147,7 +149,19 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 		backups: make(chan struct{}, 1),
 	}
 	e.tell.L = &e.mu
-	if err := e.open(cfg); err != nil {
+	fsys := watch(cfg.FS)
+	cfg.FS = fsys
+	done, left := make(chan error), make(chan struct{})
+	defer close(left)
+	go func() { // ends when the disk answers
+		err := e.open(cfg)
+		select {
+		case done <- err:
+		case <-left:
+			e.abandon(err)
+		}
+	}()
+	if err := fsys.await(done); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)
 	}
 	e.snapshot = e.db.NewSnapshot()

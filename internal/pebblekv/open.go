@@ -58,6 +58,16 @@ func (e *Engine) open(cfg Config) (err error) {
 	return nil
 }
 
+// abandon closes what nobody waits for any more.
+func (e *Engine) abandon(err error) {
+	if err == nil {
+		e.fs.thaw()
+		err = errors.Join(e.db.Close(), e.dir.Close())
+		e.cache.Unref()
+	}
+	e.log.Info("the disk answers again; the store can be opened", "error", err)
+}
+
 // openPebble opens the database. Pebble panics on some kinds of damage.
 func (e *Engine) openPebble() (err error) {
 	defer func() {

@@ -145,6 +145,7 @@ func TestWhateverFindsNoSpaceGoesOn(t *testing.T) {
 		require.NoError(t, e.Close())
 		require.Empty(t, h.failed)
 		require.Equal(t, h.last, h.told)
+		fsys.Fail(ops, 0, nil)
 		e = open(t, small(fsys))
 		require.Equal(t, h.last, check(t, e, h.last, valueSize))
 		require.NoError(t, e.Close())

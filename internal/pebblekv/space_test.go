@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,4 +250,77 @@ func TestADiskThatHangsIsNotWaitedForForEver(t *testing.T) {
 		require.NoError(t, raise(e, 1, 1000))
 		require.NoError(t, e.Close())
 	})
+}
+
+// hanging has the n-th change of a file system from now on hang, and all after
+// it, until the returned function is called.
+func hanging(fsys *faultfs.FS) (hang func(n int64) (answer func())) {
+	var left atomic.Int64
+	var hangs atomic.Pointer[chan struct{}]
+	fsys.Watch(func(faultfs.Op, string) {
+		if c := hangs.Load(); c != nil && left.Add(-1) < 0 {
+			<-*c
+		}
+	})
+	return func(n int64) func() {
+		c := make(chan struct{})
+		left.Store(n - 1)
+		hangs.Store(&c)
+		return func() {
+			hangs.Store(nil)
+			close(c)
+		}
+	}
+}
+
+func TestOpeningWaitsTenSecondsForADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys, cfg := limited(64 << 20)
+		answer := hanging(fsys)(1)
+		start := time.Now()
+		_, err := pebblekv.Open(cfg, nil)
+		require.ErrorIs(t, err, store.ErrStalled)
+		require.ErrorContains(t, err, "/a/data")
+		require.Equal(t, 10*time.Second, time.Since(start))
+		answer()
+		synctest.Wait()
+		require.NoError(t, open(t, cfg).Close())
+	})
+}
+
+// Opening a store has an end, wherever the disk stops to answer. When it does,
+// what was begun ends by itself, and the store can be opened.
+func TestOpeningEndsOnADiskThatHangs(t *testing.T) {
+	for _, stored := range []int{0, 200} {
+		stalled := 0
+		for n := int64(1); n < 100; n += 4 {
+			fsys, cfg := limited(64 << 20)
+			hang := hanging(fsys)
+			var h history
+			if stored > 0 {
+				e := open(t, cfg)
+				for range stored {
+					_, err := h.commit(e, valueSize)
+					require.NoError(t, err)
+				}
+				require.NoError(t, e.Close())
+			}
+			restore := pebblekv.SetOpenPatience(20 * time.Millisecond)
+			answer := hang(n)
+			e, err := pebblekv.Open(cfg, nil)
+			answer()
+			restore()
+			if err != nil {
+				require.ErrorIs(t, err, store.ErrStalled)
+				stalled++
+				for err = store.ErrLocked; errors.Is(err, store.ErrLocked); time.Sleep(time.Millisecond) {
+					e, err = pebblekv.Open(cfg, nil)
+				}
+			}
+			require.NoError(t, err)
+			require.Equal(t, h.last, check(t, e, h.last, valueSize))
+			require.NoError(t, e.Close())
+		}
+		require.Greater(t, stalled, 5)
+	}
 }

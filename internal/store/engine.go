@@ -108,8 +108,8 @@ type EngineStats struct {
 
 // A Store opens an engine. It is what dog.Options.Store holds.
 type Store interface {
-	// OpenEngine opens it. Errors: ErrLocked, ErrFull, ErrCorrupt, ErrTooNew,
-	// ErrForeign, those of the file system.
+	// OpenEngine opens it. Errors: ErrLocked, ErrFull, ErrStalled, ErrCorrupt,
+	// ErrTooNew, ErrForeign, those of the file system.
 	OpenEngine(log *slog.Logger) (Engine, error)
 }
 
