@@ -363,8 +363,9 @@ func (b *books) tick(now roster.Time) (gone bool) {
 
 // quietLocked reports whether nothing has happened for long enough to retire the group itself. The caller must hold mu.
 func (b *books) quietLocked(now roster.Time) bool {
-	events := b.group.turnStats().Events
-	quiet := b.making == nil && (b.book == nil || b.book.Empty())
+	events := b.group.turnStats().Events // before the look at the turn: what begins between them is busy
+	inst := b.group.current.Load()
+	quiet := (inst == nil || inst.turn.Idle()) && b.making == nil && (b.book == nil || b.book.Empty())
 	if !quiet || !b.quiet || events != b.events {
 		b.quiet, b.since, b.events = quiet, now, events
 		return false

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/godurable/dog/internal/turn"
 )
@@ -72,6 +73,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	rt := b.runtime()
 	limited, cancel := context.WithTimeoutCause(ctx, rt.opts.GossipTimeout, context.DeadlineExceeded)
 	defer cancel()
+	deadline, _ := limited.Deadline()
 	from := turn.OriginOf(ctx)
 	defer from.Call.Over()
 
@@ -93,7 +95,9 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // what remains when it does not return
 			defer func() { c.put(i, answer, err) }()
 			answer, err = m.answer(limited, from, data)
-			if limited.Err() != nil { // what a handler returns because of that came too late as well
+			// What a handler returns because of the deadline came too late as well,
+			// and its context may have heard of that first.
+			if limited.Err() != nil || !time.Now().Before(deadline) {
 				answer, err = nil, context.DeadlineExceeded
 			}
 		})

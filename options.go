@@ -2,12 +2,14 @@ package dog
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
 	"math"
 	"time"
 )
 
-// Options configure a [Runtime]. The zero value is ready for production.
+// Options configure a [Runtime]. The zero value is ready for production. [New]
+// refuses a negative time where none is allowed below, and names its field.
 type Options struct {
 	// Logger gets what a handler or a client did wrong, with the object's namespace and ID. Nil: [slog.Default].
 	Logger *slog.Logger
@@ -15,16 +17,29 @@ type Options struct {
 	// Trace is called at points of interest. Nil: nothing is.
 	Trace *Trace
 
-	// Reservation is how long a place is kept between Identify and the first request through its stub. 0: 10 s.
+	// Reservation is how long a place is kept between Identify and the first
+	// request through its stub, to the nanosecond. [Family.Replicas] and Stats
+	// may count a place up to a second longer that nobody has asked for since.
+	// 0: 10 s; not negative.
 	Reservation time.Duration
 
-	// Linger is how long a request id without connections is sent back to the replica it was on. 0: 30 s; negative: not at all.
+	// Linger is how long a request id without connections is sent back to the
+	// replica it was on, to the nanosecond. 0: 30 s; negative: not at all.
 	Linger time.Duration
 
-	// Retire is how long a replica or a group without connections stays in memory. It is never shorter than Linger. 0: 60 s.
+	// Retire is how long a replica without connections stays in memory, and
+	// then a group without replicas after its last event. It is never shorter
+	// than Linger. A replica goes up to a second later, a group up to two; up
+	// to a quarter and a half of the shortest of Reservation, Linger and Retire,
+	// but 10 and 20 ms, where that is less. What is busy then goes as soon after
+	// as that. 0: 60 s; not negative.
 	Retire time.Duration
 
-	// GossipTimeout bounds the wait for the answers to a gossip; the context's own deadline counts when it is earlier. 0: 5 s.
+	// GossipTimeout bounds the wait for the answers to a gossip, from when the
+	// question is sent, which is once what the asker has stored is durable.
+	// Gossip returns then at the latest, but for its turn, which a handler that
+	// asks has to get back. The context's own deadline counts when it is
+	// earlier. 0: 5 s; not negative.
 	GossipTimeout time.Duration
 
 	// Heartbeat is how often a silent client is pinged, and how long it has
@@ -50,9 +65,12 @@ type Options struct {
 	// 0: 25 s; negative: no heartbeats.
 	Heartbeat time.Duration
 
-	// ParkAfter is how long a client is silent before its socket gives its goroutine back and leaves waiting to the kernel: this
-	// halves the memory of an idle socket, and costs its next message a few microseconds. It takes up to twice as long. On by
-	// default because no socket that is in use is ever parked. 0: 10 s; negative: never; at least 10 ms.
+	// ParkAfter is how long a client is silent before its socket gives its
+	// goroutine back and leaves waiting to the kernel, at the earliest; it does
+	// so before twice that has passed. This halves the memory of an idle socket,
+	// and costs its next message a few microseconds. On by default because no
+	// socket that is in use is ever parked. 0: 10 s; negative: never; less than
+	// 10 ms counts as that.
 	//
 	// Only the connections of a TCP or Unix listener on Linux can be parked (epoll), and only these are written without a goroutine
 	// of their own. TLS, other platforms, and listeners that wrap their connections, as a limiting listener does, work, at more
@@ -71,7 +89,11 @@ type Options struct {
 	// is refused with [ErrOverloaded]. Sockets wait besides, each with one message at a time. 0: 10,000; negative: no bound.
 	MaxWaiting int
 
-	// EvictAfter is how long a plain object stays in memory without an event. 0: 60 s.
+	// EvictAfter is how long a plain object stays in memory after the end of its
+	// last event. It goes, or its OnStop begins, up to two seconds later; up to
+	// half of the shorter of EvictAfter and HibernateAfter, but 20 ms, where that
+	// is less. One with writes that are not durable yet stays until they are.
+	// 0: 60 s; not negative.
 	EvictAfter time.Duration
 
 	// MaxObjects is how many plain objects may be in memory; when there are more,
@@ -84,13 +106,14 @@ type Options struct {
 	MaxObjects int
 
 	// StartTimeout is how long OnStart may take, and what else starts an object
-	// whose type has one: its setup and its [Schema]. Then the object is reset, and
-	// all that waited for it get that error. What hangs goes on unheard, its context
-	// cancelled. 0: 30 s; negative: no bound.
+	// whose type has one: its setup and its [Schema]. At that moment the object is
+	// reset, and all that waited for it get that error. What hangs goes on unheard,
+	// its context cancelled. 0: 30 s; negative: no bound.
 	StartTimeout time.Duration
 
-	// HibernateAfter is how long a group or replica whose type hibernates (Object.Hibernate) is idle before its memory goes.
-	// 0: 10 s.
+	// HibernateAfter is how long a group or replica whose type hibernates
+	// (Object.Hibernate) stays in memory after the end of its last event. It goes
+	// as late as EvictAfter says. 0: 10 s; not negative.
 	HibernateAfter time.Duration
 
 	// Sockets are the defaults of [Replica.Connect].
@@ -105,8 +128,10 @@ type Options struct {
 	CheckTurns bool
 }
 
-// SocketOptions configure a socket. A zero field, or a negative size or time, stands for the runtime's default (Options.Sockets),
-// and there for the default given below. What is switched on there cannot be switched off here.
+// SocketOptions configure a socket. A zero field stands for the runtime's default
+// (Options.Sockets), and there for the default given below. What is switched on
+// there cannot be switched off here. No size and no time may be negative: [New]
+// and [Replica.ConnectWith] refuse that, the latter with 500.
 type SocketOptions struct {
 	// Subprotocols that the server speaks, its favourite first: the first of them
 	// that the client offers too is chosen, whatever its case.
@@ -153,14 +178,15 @@ type SocketOptions struct {
 
 	// WriteTimeout is how long a client may take nothing while something
 	// waits for it, were it the answer of the handshake; then it is cut off
-	// (1006, [ErrSlowConsumer]), 1/16 later at most. One that goes on taking
+	// (1006, [ErrSlowConsumer]), at that moment at the earliest and 1/16 later
+	// at the latest. One that goes on taking
 	// is never cut off, however slow it is. Default: 10 s.
 	WriteTimeout time.Duration
 
 	// CloseTimeout bounds closing, whoever began it: the client gets this long to
 	// take what was sent before and the close frame, to answer it, and to hang
-	// up. Then the connection is closed. When the client begins it, what the
-	// replica has said to it and holds back gets as long to become durable
+	// up. At that moment the connection is closed. When the client begins it, what
+	// the replica has said to it and holds back gets as long to become durable
 	// before. Default: 5 s.
 	CloseTimeout time.Duration
 
@@ -197,6 +223,38 @@ const (
 // maxAutoBytes bounds each side of an auto-response, as Durable Objects do.
 const maxAutoBytes = 2048
 
+// check looks at the times and sizes that must not be negative.
+func (o Options) check() error {
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"Reservation", o.Reservation}, {"Retire", o.Retire}, {"GossipTimeout", o.GossipTimeout},
+		{"EvictAfter", o.EvictAfter}, {"HibernateAfter", o.HibernateAfter},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("dog: Options.%s is %v: it must not be negative; 0 stands for the default", f.name, f.value)
+		}
+	}
+	return o.Sockets.checkSigns()
+}
+
+// checkSigns is check for the options of a socket.
+func (o SocketOptions) checkSigns() error {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxMessage", o.MaxMessage}, {"QueueBytes", int64(o.QueueBytes)},
+		{"WriteTimeout", int64(o.WriteTimeout)}, {"CloseTimeout", int64(o.CloseTimeout)},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("dog: SocketOptions.%s is negative; 0 stands for the default", f.name)
+		}
+	}
+	return nil
+}
+
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -204,17 +262,17 @@ func (o Options) withDefaults() Options {
 	if o.Trace == nil {
 		o.Trace = &Trace{}
 	}
-	o.Reservation = positive(o.Reservation, 10*time.Second)
+	o.Reservation = cmp.Or(o.Reservation, 10*time.Second)
 	o.Linger = max(cmp.Or(o.Linger, 30*time.Second), 0)
-	o.Retire = max(positive(o.Retire, 60*time.Second), o.Linger)
+	o.Retire = max(cmp.Or(o.Retire, 60*time.Second), o.Linger)
 	if o.MaxWaiting = cmp.Or(o.MaxWaiting, 10_000); o.MaxWaiting < 0 {
 		o.MaxWaiting = 0
 	}
-	o.EvictAfter = positive(o.EvictAfter, 60*time.Second)
+	o.EvictAfter = cmp.Or(o.EvictAfter, 60*time.Second)
 	o.MaxObjects = min(cmp.Or(o.MaxObjects, 100_000), math.MaxInt/2) // leaves room for sums
 	o.StartTimeout = max(cmp.Or(o.StartTimeout, 30*time.Second), 0)
-	o.HibernateAfter = positive(o.HibernateAfter, 10*time.Second)
-	o.GossipTimeout = positive(o.GossipTimeout, 5*time.Second)
+	o.HibernateAfter = cmp.Or(o.HibernateAfter, 10*time.Second)
+	o.GossipTimeout = cmp.Or(o.GossipTimeout, 5*time.Second)
 	o.Heartbeat = max(cmp.Or(o.Heartbeat, 25*time.Second), 0)
 	if o.ParkAfter = cmp.Or(o.ParkAfter, 10*time.Second); o.ParkAfter > 0 {
 		o.ParkAfter = max(o.ParkAfter, 10*time.Millisecond)
@@ -229,13 +287,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func positive(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
-}
-
 // over returns o with base's values where o has none.
 func (o SocketOptions) over(base SocketOptions) SocketOptions {
 	if o.Subprotocols == nil {
@@ -246,11 +297,11 @@ func (o SocketOptions) over(base SocketOptions) SocketOptions {
 	}
 	o.AllowAnyOrigin = o.AllowAnyOrigin || base.AllowAnyOrigin
 	o.Compression = o.Compression || base.Compression
-	o.MaxMessage = cmp.Or(max(o.MaxMessage, 0), base.MaxMessage)
-	o.QueueBytes = cmp.Or(max(o.QueueBytes, 0), base.QueueBytes)
+	o.MaxMessage = cmp.Or(o.MaxMessage, base.MaxMessage)
+	o.QueueBytes = cmp.Or(o.QueueBytes, base.QueueBytes)
 	o.Slow = cmp.Or(o.Slow, base.Slow)
-	o.WriteTimeout = positive(o.WriteTimeout, base.WriteTimeout)
-	o.CloseTimeout = positive(o.CloseTimeout, base.CloseTimeout)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, base.WriteTimeout)
+	o.CloseTimeout = cmp.Or(o.CloseTimeout, base.CloseTimeout)
 	if o.AutoRequest == "" && o.AutoReply == "" {
 		o.AutoRequest, o.AutoReply = base.AutoRequest, base.AutoReply
 	}

@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func (r *Replica) connect(w http.ResponseWriter, req *http.Request, options Sock
 	if rt.closing.Load() {
 		return fail(ErrShutdown)
 	}
-	if err := options.over(rt.opts.Sockets).check(); err != nil {
+	if err := cmp.Or(options.checkSigns(), options.over(rt.opts.Sockets).check()); err != nil {
 		r.Log().Error("WebSocket refused: its options are wrong", "error", err)
 		return fail(err)
 	}

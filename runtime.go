@@ -73,6 +73,9 @@ type Runtime struct {
 
 // New returns a runtime with these options. The caller should end it with [Runtime.Shutdown].
 func New(options Options) (*Runtime, error) {
+	if err := options.check(); err != nil {
+		return nil, err
+	}
 	rt := &Runtime{
 		opts:        options.withDefaults(),
 		wallClock:   time.Now,
@@ -206,7 +209,8 @@ func (rt *Runtime) openStore() (err error) {
 
 // clock does for all groups what time alone brings about.
 func (rt *Runtime) clock() {
-	// A quarter of the shortest time is late enough not to notice; a second is rare enough not to cost.
+	// A quarter of the shortest time is late enough not to notice; a second is
+	// rare enough not to cost. Options state both.
 	shortest := min(rt.opts.Reservation, rt.opts.Retire)
 	if rt.opts.Linger > 0 {
 		shortest = min(shortest, rt.opts.Linger)

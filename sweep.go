@@ -26,7 +26,7 @@ const (
 type idleness struct {
 	slot   int // in sweeper.objects. guarded by sweeper.mu
 	events uint64
-	since  time.Time // nothing has happened since
+	since  time.Time // nothing has happened since; zero: it was busy
 }
 
 // sweeper drops idle plain objects from memory, and the instances of idle groups
@@ -247,9 +247,12 @@ func (w *sweeper) hibernate() {
 // idleSince returns since when nothing has happened, as far as the sweeper has
 // looked. Only the sweeper calls it.
 func (o *object) idleSince(now time.Time) time.Time {
-	inst := o.current.Load()
-	busy := inst != nil && !inst.turn.Idle()
-	if events := o.turnStats().Events; busy || o.idle.since.IsZero() || events != o.idle.events {
+	events := o.turnStats().Events // before the look at the turn: what begins between them is busy
+	if inst := o.current.Load(); inst != nil && !inst.turn.Idle() {
+		o.idle.since = time.Time{} // until a look finds that it has ended
+		return now
+	}
+	if o.idle.since.IsZero() || events != o.idle.events {
 		o.idle.events, o.idle.since = events, now
 	}
 	return o.idle.since

@@ -42,13 +42,16 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-func newLot(t *testing.T, o conn.Options) *lot {
+func newLot(t *testing.T, o conn.Options) *lot { return newLotAfter(t, 100*time.Microsecond, o) }
+
+// newLotAfter is newLot for connections that park after a time.
+func newLotAfter(t *testing.T, after time.Duration, o conn.Options) *lot {
 	warm, err := net.Listen("tcp", "127.0.0.1:0") // Go's own descriptors for the network are there from now on
 	require.NoError(t, err)
 	warm.Close()
 	before := descriptors(t)
 
-	l := &lot{t: t, poller: conn.NewPoller(100 * time.Microsecond), accepted: make(chan *parker, 1)}
+	l := &lot{t: t, poller: conn.NewPoller(after), accepted: make(chan *parker, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})
 	go func() {

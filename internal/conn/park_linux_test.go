@@ -44,6 +44,20 @@ func TestParkAndWake(t *testing.T) {
 	require.EqualValues(t, 14, c.Stats().MessagesIn)
 }
 
+// How much later it parks than that is up to the machine.
+func TestNoConnectionParksBeforeItsTime(t *testing.T) {
+	const after = 20 * time.Millisecond
+	began := time.Now()
+	c, p := newLotAfter(t, after, conn.Options{}).parked()
+	require.GreaterOrEqual(t, time.Since(began), after)
+	for range 3 {
+		began := time.Now()
+		p.send(fin|1, "one")
+		c.expect("woken", "message one", "parked")
+		require.GreaterOrEqual(t, time.Since(began), after)
+	}
+}
+
 // A connection parks wherever the stream has stopped, and goes on from there.
 func TestParkWithinFrames(t *testing.T) {
 	c, p := newLot(t, conn.Options{}).parked()

@@ -1,0 +1,363 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+func exactly(d time.Duration) (earliest, latest time.Duration) { return d, d }
+
+// looked is a time for which somebody looks, in quarters of it and every second
+// at the least, so often as the time may be late.
+func looked(times time.Duration) func(time.Duration) (earliest, latest time.Duration) {
+	return func(d time.Duration) (earliest, latest time.Duration) {
+		return d, d + times*min(max(d/4, 10*time.Millisecond), time.Second)
+	}
+}
+
+func span(from, to, of time.Duration) func(time.Duration) (earliest, latest time.Duration) {
+	return func(d time.Duration) (earliest, latest time.Duration) { return d * from / of, d * to / of }
+}
+
+// stops has a runtime tell when an object of a namespace leaves memory.
+func stops(o *dog.Options, namespace string) chan time.Time {
+	stopped := make(chan time.Time, 10)
+	o.Trace = &dog.Trace{ObjectStopped: func(info dog.ObjectInfo, _ error) {
+		if info.Namespace == namespace {
+			stopped <- time.Now()
+		}
+	}}
+	return stopped
+}
+
+// dialRaw connects a client that says nothing by itself, not even in answer.
+func dialRaw(t *testing.T, h *house) io.ReadWriteCloser {
+	t.Helper()
+	req, err := http.NewRequest("GET", dogtest.URL+"/ws?u=raw", nil)
+	require.NoError(t, err)
+	for name, value := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+	} {
+		req.Header.Set(name, value)
+	}
+	res, err := h.srv.Client().Do(req)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
+	ws := res.Body.(io.ReadWriteCloser)
+	t.Cleanup(func() { _ = ws.Close() })
+	return ws
+}
+
+// sayNothing sends an empty text.
+func sayNothing(t *testing.T, ws io.Writer) {
+	t.Helper()
+	_, err := ws.Write([]byte{0x81, 0x80, 0, 0, 0, 0})
+	require.NoError(t, err)
+}
+
+func two(l *lobby) { l.Limit = 2 }
+
+func seconds(n ...time.Duration) []time.Duration {
+	for i := range n {
+		n[i] *= time.Second
+	}
+	return n
+}
+
+var statedTimes = []timed{
+	{
+		field: "Reservation", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
+		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
+			h := newHouseWith(t, o, func(l *lobby) { l.Limit, l.MaxReplicas = 1, 1 }, &hooks{})
+			time.Sleep(phase)
+			_, err := h.identify(t.Context(), "ada")
+			require.NoError(t, err)
+			time.Sleep(value - 1)
+			_, err = h.identify(t.Context(), "bob")
+			require.ErrorIs(t, err, dog.ErrGroupFull)
+			time.Sleep(1)
+			_, err = h.identify(t.Context(), "bob")
+			require.NoError(t, err)
+			return value
+		},
+	},
+	{
+		field: "Linger", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
+		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
+			h, first := lingeringFor(t, o, phase)
+			time.Sleep(value - 1)
+			require.Equal(t, first, h.replicaOf("ada"))
+			time.Sleep(1)
+			require.NotEqual(t, first, h.replicaOf("ada"))
+			return value
+		},
+		never: func(t *testing.T, o dog.Options) {
+			h, first := lingeringFor(t, o, 0)
+			require.NotEqual(t, first, h.replicaOf("ada"))
+		},
+	},
+	{
+		field: "Retire", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(1),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			o.Linger = -1
+			stopped := stops(&o, "room")
+			h := newHouseWith(t, o, two, &hooks{})
+			ada := h.enter("ada")
+			time.Sleep(phase)
+			ada.Vanish()
+			began := time.Now()
+			return (<-stopped).Sub(began)
+		},
+	},
+	{
+		field: "Retire", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(2),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			o.Linger = -1
+			return takesUntilItLeaves(t, o, phase)
+		},
+	},
+	{
+		field: "GossipTimeout", values: []time.Duration{time.Millisecond, 7 * time.Second}, bounds: exactly,
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			h := newHouseWith(t, o, two, &hooks{gossip: func(ctx context.Context, _ *room, _ dog.Message) (any, error) {
+				<-ctx.Done()
+				return nil, nil
+			}})
+			h.enter("ada")
+			time.Sleep(phase)
+			began := time.Now()
+			replies, err := h.family.Gossip(t.Context(), h.group, "who is there?")
+			require.NoError(t, err)
+			require.ErrorIs(t, replies[0].Err, context.DeadlineExceeded)
+			return time.Since(began)
+		},
+	},
+	{
+		field: "Heartbeat", values: seconds(8, 25), bounds: span(7, 8, 8), // the first ping
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			ws := dialRaw(t, newHouseWith(t, o, two, &hooks{}))
+			time.Sleep(phase)
+			sayNothing(t, ws)
+			began := time.Now()
+			ping := make([]byte, 2)
+			_, err := io.ReadFull(ws, ping)
+			require.NoError(t, err)
+			require.EqualValues(t, 0x89, ping[0])
+			return time.Since(began)
+		},
+		never: func(t *testing.T, o dog.Options) {
+			h := newHouseWith(t, o, two, &hooks{})
+			dialRaw(t, h) // and never answers
+			elapse(24 * time.Hour)
+			require.Equal(t, []int{1}, h.loads())
+		},
+	},
+	{
+		field: "Heartbeat", values: seconds(8, 25), bounds: span(15, 16, 8), // the end
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			ws := dialRaw(t, newHouseWith(t, o, two, &hooks{}))
+			time.Sleep(phase)
+			sayNothing(t, ws)
+			began := time.Now()
+			_, _ = io.Copy(io.Discard, ws)
+			return time.Since(began)
+		},
+	},
+	{
+		field: "EvictAfter", values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute}, bounds: looked(2),
+		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
+			o.HibernateAfter = value
+			stopped := stops(&o, "cell")
+			_, cells := newCells(t, o)
+			require.NoError(t, dog.Do(t.Context(), cells.Named("ada"), (*cell).Do, func(context.Context) error {
+				time.Sleep(phase + 3*time.Second/2) // looks find it busy
+				return nil
+			}))
+			began := time.Now()
+			return (<-stopped).Sub(began)
+		},
+	},
+	{
+		field: "HibernateAfter", values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute}, bounds: looked(2),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			o.Retire = time.Hour
+			return takesUntilItLeaves(t, o, phase)
+		},
+	},
+	{ // what is parked is waited for by the kernel, of which virtual time knows nothing: package conn tests it
+		field: "ParkAfter",
+		never: func(t *testing.T, o dog.Options) {
+			h := newHouseWith(t, o, two, &hooks{message: echo})
+			ada := h.enter("ada")
+			elapse(time.Hour)
+			ada.Send("hello")
+			require.Equal(t, []string{"hello"}, texts(ada))
+		},
+	},
+	{
+		field: "StartTimeout", values: []time.Duration{time.Millisecond, 7 * time.Second}, bounds: exactly,
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			starters := newStarters(t, o, func(ctx context.Context, _ *starter) error { <-ctx.Done(); return nil })
+			time.Sleep(phase)
+			errs, took := callMany(starters.Named("ada"), 3)
+			require.ErrorIs(t, errors.Join(errs...), dog.ErrReset)
+			return took
+		},
+		never: func(t *testing.T, o dog.Options) {
+			starters := newStarters(t, o, func(context.Context, *starter) error { time.Sleep(24 * time.Hour); return nil })
+			errs, _ := callMany(starters.Named("ada"), 1)
+			require.NoError(t, errs[0])
+		},
+	},
+	{
+		field: "Sockets.WriteTimeout", values: seconds(1, 16), bounds: span(16, 17, 16),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			o.Heartbeat = -1
+			ended := make(chan time.Time, 1)
+			h := newHouseWith(t, o, two, &hooks{close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
+				require.Equal(t, 1006, code)
+				ended <- time.Now()
+				return nil
+			}})
+			dialRaw(t, h)
+			elapse(phase)
+			began := time.Now()
+			require.NoError(t, h.family.Broadcast(t.Context(), h.group, "hello"))
+			return (<-ended).Sub(began)
+		},
+	},
+	{
+		field: "Sockets.CloseTimeout", values: seconds(2, 16), bounds: exactly,
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			ws := dialRaw(t, newHouseWith(t, o, two, &hooks{
+				message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error { return s.Close(1000, "") },
+			}))
+			time.Sleep(phase)
+			sayNothing(t, ws)
+			began := time.Now()
+			_, _ = io.Copy(io.Discard, ws)
+			return time.Since(began)
+		},
+	},
+	{ // what a retry of an alarm waits for
+		values: seconds(2, 4, 8, 16, 32, 64), bounds: span(4, 5, 4),
+		act: func(t *testing.T, o dog.Options, value, _ time.Duration) time.Duration {
+			d := newDormitory(t, o, newClockwork(func(context.Context, *sleeper, dog.AlarmInfo) error { return errDropped }))
+			d.after("ada", time.Minute)
+			elapse(time.Hour)
+			rings := d.clock.heard()
+			require.Len(t, rings, 7)
+			for i := range rings[1:] {
+				if value == time.Second<<(i+1) {
+					return rings[i+1].at - rings[i].at
+				}
+			}
+			return 0
+		},
+	},
+	{ // after which alarms that hang let others run in their place
+		values: seconds(10), bounds: exactly,
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			until := make(chan struct{})
+			defer close(until)
+			d := newDormitory(t, o, newClockwork(func(_ context.Context, s *sleeper, _ dog.AlarmInfo) error {
+				if s.Name() != "ada" {
+					<-until
+				}
+				return nil
+			}))
+			for i := range 256 {
+				d.after(strconv.Itoa(i), phase)
+			}
+			d.after("ada", phase+1)
+			elapse(phase)
+			hung := d.clock.heard()
+			elapse(time.Minute)
+			return d.clock.heard()[0].at - hung[0].at
+		},
+	},
+	{ // until the sockets of a replica that does not wake are closed: 1 s, and 2 s more
+		values: seconds(3), bounds: exactly,
+		act: func(t *testing.T, _ dog.Options, _, phase time.Duration) time.Duration {
+			w := newWaking(t, func(n int) error {
+				if n > 1 {
+					return errDropped
+				}
+				return nil
+			})
+			ada := w.srv.Dial("/?u=ada")
+			elapse(time.Minute + phase)
+			began := time.Now()
+			ada.Send("wake up")
+			code, _ := ada.Closed()
+			require.Equal(t, 1011, code)
+			return time.Since(began)
+		},
+	},
+	{ // which Shutdown gives OnStop of idle objects, though its context is over
+		values: seconds(1), bounds: exactly,
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			rt := dogtest.New(t, o)
+			until := make(chan struct{})
+			defer close(until)
+			stallers, err := dog.RegisterObject(rt, "staller", func(s *staller) { s.until = until })
+			require.NoError(t, err)
+			require.NoError(t, dog.Do0(t.Context(), stallers.Named("ada"), (*staller).Nothing))
+			elapse(phase)
+			over, cancel := context.WithCancel(context.Background())
+			cancel()
+			began := time.Now()
+			require.ErrorIs(t, rt.Shutdown(over), context.Canceled)
+			return time.Since(began)
+		},
+	},
+}
+
+// parlour is a group whose events take time, and which may hibernate.
+type parlour struct{ dog.Group }
+
+// Take takes a while.
+func (p *parlour) Take(_ context.Context, d time.Duration) error { time.Sleep(d); return nil }
+
+// takesUntilItLeaves returns how long a parlour stays in memory after an event
+// that is longer than looks are apart.
+func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.Duration {
+	stopped := stops(&o, "parlour")
+	parlours, err := dog.RegisterGroup(dogtest.New(t, o), "parlour", func(p *parlour) {
+		p.Limit, p.Hibernate = 1, o.HibernateAfter > 0
+	})
+	require.NoError(t, err)
+	require.NoError(t, dog.Do(t.Context(), parlours.Named("main"), (*parlour).Take, phase+3*time.Second/2))
+	began := time.Now()
+	return (<-stopped).Sub(began)
+}
+
+// lingeringFor returns a house in which ada was on the first replica, which has
+// more load than the second.
+func lingeringFor(t *testing.T, o dog.Options, phase time.Duration) (h *house, first dog.ID) {
+	t.Helper()
+	o.Retire = time.Hour
+	h = newHouseWith(t, o, two, &hooks{})
+	ada := h.enter("ada")
+	first = h.replicaOf("ada")
+	h.enter("bob")
+	cyd := h.enter("cyd")
+	time.Sleep(phase)
+	for _, c := range []*dogtest.Client{cyd, ada} {
+		c.Close(1000, "")
+	}
+	synctest.Wait()
+	require.Equal(t, []int{1, 0}, h.loads())
+	return h, first
+}
