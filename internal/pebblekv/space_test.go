@@ -1,10 +1,12 @@
 package pebblekv_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -288,6 +290,16 @@ func TestOpeningWaitsTenSecondsForADiskThatHangs(t *testing.T) {
 	})
 }
 
+// endOfOpening is closed when the store logs that what hung has ended.
+type endOfOpening chan struct{}
+
+func (c endOfOpening) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("the disk answers again")) {
+		close(c)
+	}
+	return len(line), nil
+}
+
 // Opening a store has an end, wherever the disk stops to answer. When it does,
 // what was begun ends by itself, and the store can be opened.
 func TestOpeningEndsOnADiskThatHangs(t *testing.T) {
@@ -307,17 +319,16 @@ func TestOpeningEndsOnADiskThatHangs(t *testing.T) {
 			}
 			restore := pebblekv.SetOpenPatience(20 * time.Millisecond)
 			answer := hang(n)
-			e, err := pebblekv.Open(cfg, nil)
+			ended := make(endOfOpening)
+			e, err := pebblekv.Open(cfg, slog.New(slog.NewTextHandler(ended, nil)))
 			answer()
 			restore()
 			if err != nil {
 				require.ErrorIs(t, err, store.ErrStalled)
 				stalled++
-				for err = store.ErrLocked; errors.Is(err, store.ErrLocked); time.Sleep(time.Millisecond) {
-					e, err = pebblekv.Open(cfg, nil)
-				}
+				<-ended
+				e = open(t, cfg)
 			}
-			require.NoError(t, err)
 			require.Equal(t, h.last, check(t, e, h.last, valueSize))
 			require.NoError(t, e.Close())
 		}
