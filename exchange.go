@@ -15,8 +15,8 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// exchange is a request of [Stub.RoundTrip] with its answer. To the object's side, one goroutine at a time, it is an
-// [http.ResponseWriter].
+// exchange is a request of [Stub.RoundTrip] with its answer. To the object's
+// side, one goroutine at a time, it is an [http.ResponseWriter].
 type exchange struct {
 	// fixed
 	rt      *Runtime
@@ -232,7 +232,8 @@ func (x *exchange) finish(end error) {
 	x.cancel()
 }
 
-// bodiedLocked reports whether what is written is a part of the answer. The caller must hold mu.
+// bodiedLocked reports whether what is written is a part of the answer. The
+// caller must hold mu.
 func (x *exchange) bodiedLocked() bool {
 	return x.request.Method != http.MethodHead && x.head.hasBody()
 }
@@ -240,7 +241,8 @@ func (x *exchange) bodiedLocked() bool {
 // maxSniff is how much of a body net/http looks at for the header.
 const maxSniff = 2048
 
-// tellLocked lets the caller know what answer there is, if any. The caller must hold mu.
+// tellLocked lets the caller know what answer there is, if any. The caller must
+// hold mu.
 func (x *exchange) tellLocked() {
 	if x.told {
 		return

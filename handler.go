@@ -5,25 +5,31 @@ import (
 	"net/http"
 )
 
-// What a user type may handle. Each handler is optional unless it says otherwise, takes one turn of its object (see [Object]),
-// and is checked when the type is registered. A method that is nearly one of these, by name or by signature, is refused
-// there, and so is any other exported method whose name begins with On as handlers' do, such as OnConnect: it would never be
-// called. The context of a handler belongs to its goroutine and ends when the object is stopped, not when a client goes away.
-// An error that a handler returns is logged and, unless it says otherwise here, changes nothing else; a panic resets the object
-// (see [ErrReset]).
+// What a user type may handle. Each handler is optional unless it says
+// otherwise, takes one turn of its object (see [Object]), and is checked when
+// the type is registered. A method that is nearly one of these, by name or by
+// signature, is refused there, and so is any other exported method whose name
+// begins with On as handlers' do, such as OnConnect: it would never be called.
+// The context of a handler belongs to its goroutine and ends when the object is
+// stopped, not when a client goes away. An error that a handler returns is
+// logged and, unless it says otherwise here, changes nothing else; a panic
+// resets the object (see [ErrReset]).
 
-// A Receiver handles the HTTP requests that reach it through a stub. A Replica must have it; a Group without it answers 404.
-// The place that the request takes on a replica is free again when Receive has returned, unless [Replica.Connect] passed it on
-// to a socket. A panic is answered with 500.
+// A Receiver handles the HTTP requests that reach it through a stub. A Replica
+// must have it; a Group without it answers 404. The place that the request
+// takes on a replica is free again when Receive has returned, unless
+// [Replica.Connect] passed it on to a socket. A panic is answered with 500.
 //
 // w and r behave as those of net/http: statuses, lengths, trailers,
 // informational answers and [http.ResponseController] have the same effects and
 // errors. An invalid status is a panic of the handler. w is an [http.Hijacker]
 // where the connection can be taken over.
 //
-// r's context does not end when the client goes away (see [ClientGone]); it knows the [RequestID]. A body of up to 64 KiB whose
-// length the client gave has been read when Receive begins; one that is cut short is answered with 400. Reading any other body
-// waits for the client and, as it takes no context, keeps the turn: do it in [Await].
+// r's context does not end when the client goes away (see [ClientGone]); it
+// knows the [RequestID]. A body of up to 64 KiB whose length the client gave
+// has been read when Receive begins; one that is cut short is answered with
+// 400. Reading any other body waits for the client and, as it takes no context,
+// keeps the turn: do it in [Await].
 //
 // An answer of up to a megabyte is written after the turn. A longer one is
 // written to the client while Receive runs. In [Await] its writes wait as long
@@ -61,57 +67,68 @@ type Starter interface {
 	OnStart(ctx context.Context) error
 }
 
-// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify, in the group's turn (a slow look-up belongs in
-// [Await]), who sends the request and handing it on to that request id's replica. An error that wraps [ErrInvalidRequestID] is
-// answered with 400, any other with 403 and no details. The group's Receive is then never called.
+// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify, in
+// the group's turn (a slow look-up belongs in [Await]), who sends the request
+// and handing it on to that request id's replica. An error that wraps
+// [ErrInvalidRequestID] is answered with 400, any other with 403 and no
+// details. The group's Receive is then never called.
 type Gateway interface {
 	Identify(r *http.Request) (requestID string, err error)
 }
 
-// An AlarmHandler runs when an alarm is due (see [Alarms]). An error, or a panic, has it run again later: see there.
+// An AlarmHandler runs when an alarm is due (see [Alarms]). An error, or a
+// panic, has it run again later: see there.
 type AlarmHandler interface {
 	OnAlarm(ctx context.Context, alarm AlarmInfo) error
 }
 
-// A Stopper is told that its object is about to be dropped from memory: because it is idle, or the runtime shuts down. It is the
-// last event of this value; it keeps the turn, and what it stores is kept. It is not called when the object is reset, nor when
-// the process dies, so nothing that matters may depend on it.
+// A Stopper is told that its object is about to be dropped from memory: because
+// it is idle, or the runtime shuts down. It is the last event of this value; it
+// keeps the turn, and what it stores is kept. It is not called when the object
+// is reset, nor when the process dies, so nothing that matters may depend on
+// it.
 type Stopper interface {
 	OnStop(ctx context.Context, reason StopReason) error
 }
 
-// A Clusterizer names the next replica of a Group, called when all others are full; requestID is one of those that wait for it.
-// The name must not be that of a live replica of the group. An error fails the Identify calls that wait. Without Clusterize,
-// or when it returns "", replicas have random IDs and no name.
+// A Clusterizer names the next replica of a Group, called when all others are
+// full; requestID is one of those that wait for it. The name must not be that
+// of a live replica of the group. An error fails the Identify calls that wait.
+// Without Clusterize, or when it returns "", replicas have random IDs and no
+// name.
 type Clusterizer interface {
 	Clusterize(ctx context.Context, requestID string) (name string, err error)
 }
 
-// An OpenHandler of a Replica runs when a socket has joined and before its first message. An error closes the socket with 1011.
+// An OpenHandler of a Replica runs when a socket has joined and before its
+// first message. An error closes the socket with 1011.
 type OpenHandler interface {
 	OnOpen(ctx context.Context, s *Socket) error
 }
 
-// A MessageHandler of a Replica runs for each message of each socket. The next message of a socket starts when the handler of
-// the one before has returned.
+// A MessageHandler of a Replica runs for each message of each socket. The next
+// message of a socket starts when the handler of the one before has returned.
 type MessageHandler interface {
 	OnMessage(ctx context.Context, s *Socket, m Message) error
 }
 
-// A CloseHandler of a Replica runs exactly once for each socket that had joined, when it has left: with the code and the reason
-// of whoever closed first, or 1006 when the connection was lost. The one exception: the replica was
-// reset before, and its OnStart fails when it is to start again for this.
+// A CloseHandler of a Replica runs exactly once for each socket that had
+// joined, when it has left: with the code and the reason of whoever closed
+// first, or 1006 when the connection was lost. The one exception: the replica
+// was reset before, and its OnStart fails when it is to start again for this.
 type CloseHandler interface {
 	OnClose(ctx context.Context, s *Socket, code int, reason string) error
 }
 
-// An ErrorHandler of a Replica runs instead of OnClose when the connection failed rather than being closed: lost, silent, too
-// slow, or against the protocol. cause is a *[CloseError].
+// An ErrorHandler of a Replica runs instead of OnClose when the connection
+// failed rather than being closed: lost, silent, too slow, or against the
+// protocol. cause is a *[CloseError].
 type ErrorHandler interface {
 	OnError(ctx context.Context, s *Socket, cause error) error
 }
 
-// A GossipHandler of a Replica answers the gossip of its siblings, its group and the family. The result travels as JSON.
+// A GossipHandler of a Replica answers the gossip of its siblings, its group
+// and the family. The result travels as JSON.
 type GossipHandler interface {
 	OnGossip(ctx context.Context, m Message) (any, error)
 }

@@ -28,7 +28,8 @@ func (m *member) hasSocketsOf(inst *instance) bool {
 	return false
 }
 
-// closeSocketsOf closes the sockets of an instance that has been reset; the next one may have some of its own already.
+// closeSocketsOf closes the sockets of an instance that has been reset; the
+// next one may have some of its own already.
 func (m *member) closeSocketsOf(inst *instance) {
 	for c := range m.sockets.Each() {
 		if c.Data.(*Socket).era == inst.era {
@@ -37,7 +38,8 @@ func (m *member) closeSocketsOf(inst *instance) {
 	}
 }
 
-// closeSockets closes all sockets of the replica with a code and a reason that are valid.
+// closeSockets closes all sockets of the replica with a code and a reason that
+// are valid.
 func (m *member) closeSockets(code int, reason string) {
 	if err := m.sockets.Close(code, reason); err != nil {
 		m.obj.log().Error("cannot close sockets", "error", err)

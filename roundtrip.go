@@ -17,19 +17,24 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// RoundTrip makes a stub the transport of a client whose requests all go to one object, whatever their host:
+// RoundTrip makes a stub the transport of a client whose requests all go to one
+// object, whatever their host:
 //
 //	client := &http.Client{Transport: cart}
 //
-// In a handler, with its context in the request, it gives up the turn, and the request leaves when what the handler's object
-// stored before is durable. What [Stub.ServeHTTP] answers, 503 of an object that is overloaded for example, comes as a response.
-// It comes when the object's handler has returned or flushes; then its body streams: about a megabyte of it waits for the reader,
+// In a handler, with its context in the request, it gives up the turn, and the
+// request leaves when what the handler's object stored before is durable. What
+// [Stub.ServeHTTP] answers, 503 of an object that is overloaded for example,
+// comes as a response. It comes when the object's handler has returned or
+// flushes; then its body streams: about a megabyte of it waits for the reader,
 // and the handler for room beyond that.
 //
-// The body must be read or closed. Reading it waits without giving up the turn, so a handler reads a long one in [Await].
-// Closing it early is, like the end of the request's context, what [ClientGone] tells the object. What a handler has not read
-// when its event ends is cancelled as soon as the object would have to wait for its reader. There is no connection that the
-// object could take over: [Replica.Connect] refuses such a request.
+// The body must be read or closed. Reading it waits without giving up the turn,
+// so a handler reads a long one in [Await]. Closing it early is, like the end
+// of the request's context, what [ClientGone] tells the object. What a handler
+// has not read when its event ends is cancelled as soon as the object would
+// have to wait for its reader. There is no connection that the object could
+// take over: [Replica.Connect] refuses such a request.
 //
 // The object sees the RemoteAddr of the request; where it has none, that of the
 // client for whom the calling handler works, and otherwise 127.0.0.1:0. It does

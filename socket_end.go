@@ -9,7 +9,8 @@ import (
 
 // How a socket leaves its replica.
 
-// finish takes a socket whose connection has ended from its replica and reports its end.
+// finish takes a socket whose connection has ended from its replica and reports
+// its end.
 func (s *Socket) finish(cause *CloseError) {
 	rt := s.member.obj.runtime()
 	rt.heart.Remove(s.conn)
@@ -78,8 +79,9 @@ func (s *Socket) report(cause *CloseError) {
 	}
 	patient := context.WithoutCancel(s.life())
 	for !began {
-		// A Shutdown that loses patience refuses who waits for a turn, but every socket that joined gets its OnClose. Compared as it
-		// is: an OnStart that fails with it would fail again and again.
+		// A Shutdown that loses patience refuses who waits for a turn, but
+		// every socket that joined gets its OnClose. Compared as it is: an
+		// OnStart that fails with it would fail again and again.
 		if err := s.event(patient, kind, handle); err != ErrShutdown {
 			return
 		}

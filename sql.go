@@ -22,19 +22,25 @@ var sqlLimits = store.SQLLimits{
 	Pages:      10 << 20, // of 1 KiB
 }
 
-// SQL is an object's own SQLite database, part of its [Storage]: what is written is in the same transaction as keys and alarms,
-// and read by the object itself at once. It is opened when it is first used. Rows and errors belong to the turn as storage does:
-// a query must be read to its end, or left, before the handler waits; what comes later is ErrRowsEnded.
+// SQL is an object's own SQLite database, part of its [Storage]: what is
+// written is in the same transaction as keys and alarms, and read by the object
+// itself at once. It is opened when it is first used. Rows and errors belong to
+// the turn as storage does: a query must be read to its end, or left, before
+// the handler waits; what comes later is ErrRowsEnded.
 //
-// A query may have several statements; only the last has arguments and rows. Arguments are nil, booleans, numbers, strings,
-// []byte (nil is NULL), times, types made of these, pointers to them, [database/sql/driver.Valuer], and [database/sql.Named] for
-// :name, @name and $name. Integers keep all 64 bits. What SQLite would change is refused with [ErrSQLLimit]: NaN, and unsigned
+// A query may have several statements; only the last has arguments and rows.
+// Arguments are nil, booleans, numbers, strings, []byte (nil is NULL), times,
+// types made of these, pointers to them, [database/sql/driver.Valuer], and
+// [database/sql.Named] for :name, @name and $name. Integers keep all 64 bits.
+// What SQLite would change is refused with [ErrSQLLimit]: NaN, and unsigned
 // integers above [math.MaxInt64].
 //
-// A time is stored as text in UTC, in the form of SQLite's own functions: "2006-01-02 15:04:05", with up to nine
-// digits of a fraction if there is one. Such texts are in the order of the times, beside CURRENT_TIMESTAMP and
-// datetime() too. A time outside of the years 0 to 9999 in UTC is ErrSQLLimit. Texts in RFC 3339, which early
-// programs stored, are read, but compare wrongly with others of the same day; this brings them into the form:
+// A time is stored as text in UTC, in the form of SQLite's own functions:
+// "2006-01-02 15:04:05", with up to nine digits of a fraction if there is one.
+// Such texts are in the order of the times, beside CURRENT_TIMESTAMP and
+// datetime() too. A time outside of the years 0 to 9999 in UTC is ErrSQLLimit.
+// Texts in RFC 3339, which early programs stored, are read, but compare wrongly
+// with others of the same day; this brings them into the form:
 //
 //	UPDATE t SET at = replace(rtrim(at, 'Z'), 'T', ' ')
 //
@@ -78,8 +84,9 @@ type SQL struct {
 	storage *Storage // fixed
 }
 
-// SQL returns the object's database. It is never nil; that of an object that is not running answers with ErrNotRunning, and with
-// a store that has no SQLite, or none at all (Options.Store), ErrNoSQL.
+// SQL returns the object's database. It is never nil; that of an object that is
+// not running answers with ErrNotRunning, and with a store that has no SQLite,
+// or none at all (Options.Store), ErrNoSQL.
 func (s *Storage) SQL() *SQL { return &SQL{s} }
 
 // Errors of SQL.
@@ -144,7 +151,8 @@ type Row struct {
 // Columns returns the names of the columns. The slice must not be changed.
 func (r Row) Columns() []string { return r.columns }
 
-// Value returns the value of a column, from 0: nil, int64, float64, string or []byte.
+// Value returns the value of a column, from 0: nil, int64, float64, string or
+// []byte.
 func (r Row) Value(column int) any {
 	if column < 0 || column >= len(r.columns) {
 		return nil
@@ -152,7 +160,8 @@ func (r Row) Value(column int) any {
 	return r.rows.Value(column)
 }
 
-// Scan reads the columns, in their order, into what dest points at, converted as [Rows] does.
+// Scan reads the columns, in their order, into what dest points at, converted
+// as [Rows] does.
 func (r Row) Scan(dest ...any) error {
 	if r.rows == nil {
 		return ErrNotRunning
@@ -314,7 +323,8 @@ func (s *Storage) openSQL() error {
 	return s.rejoin()
 }
 
-// rejoin tells a database that has just been opened of the nested transactions that are open.
+// rejoin tells a database that has just been opened of the nested transactions
+// that are open.
 func (s *Storage) rejoin() error {
 	for depth := 1; depth <= s.data.Saves(); depth++ {
 		if err := s.sql.Savepoint(depth); err != nil {
@@ -324,7 +334,8 @@ func (s *Storage) rejoin() error {
 	return nil
 }
 
-// dropSQL lets the database forget everything, because its pages have been changed without it.
+// dropSQL lets the database forget everything, because its pages have been
+// changed without it.
 func (s *Storage) dropSQL() error {
 	s.wroteSQL, s.checkSchema = false, true
 	if s.sql == nil {
@@ -336,7 +347,8 @@ func (s *Storage) dropSQL() error {
 	return s.rejoin()
 }
 
-// One returns the first row of a query, as [Rows] does; found is false when there is none.
+// One returns the first row of a query, as [Rows] does; found is false when
+// there is none.
 func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error) {
 	for row, err := range Rows[T](q, query, args...) {
 		return row, err == nil, err
@@ -347,13 +359,17 @@ func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error
 // Rows returns the rows of a query as values of T, for one loop, as [SQL.Query]
 // does. An error is the last item.
 //
-// T is a struct, whose exported fields take the columns of their names, whatever the case, or of their tag `sql:"name"`; a
-// column without a field is an error, a field without a column stays zero, a field with the tag "-" takes none, and an embedded
-// struct's fields count as its own. Any other T takes the one column that there must be.
+// T is a struct, whose exported fields take the columns of their names,
+// whatever the case, or of their tag `sql:"name"`; a column without a field is
+// an error, a field without a column stays zero, a field with the tag "-" takes
+// none, and an embedded struct's fields count as its own. Any other T takes the
+// one column that there must be.
 //
-// Numbers are converted where nothing is lost but digits of a fraction, 0 and 1 to bool, text and blobs to strings and []byte,
-// text in the form of SQLite's own functions, or in RFC 3339, to [time.Time]. What is a [database/sql.Scanner] converts by itself.
-// NULL is only for pointers, []byte, any, and Scanners.
+// Numbers are converted where nothing is lost but digits of a fraction, 0 and 1
+// to bool, text and blobs to strings and []byte, text in the form of SQLite's
+// own functions, or in RFC 3339, to [time.Time]. What is a
+// [database/sql.Scanner] converts by itself. NULL is only for pointers, []byte,
+// any, and Scanners.
 func Rows[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
 	var scan func(*T, Row) error
 	rows := q.rows(query, args, func(columns []string) (err error) {

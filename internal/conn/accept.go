@@ -15,54 +15,64 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Options configure Accept. A nil *Options and zero fields mean the defaults. They must not change after Accept.
+// Options configure Accept. A nil *Options and zero fields mean the defaults.
+// They must not change after Accept.
 type Options struct {
 	// Subprotocols that may be negotiated, the preferred one first. The client's
 	// may differ in case; it is answered in its own spelling, which is all that
 	// browsers take.
 	Subprotocols []string
-	// OriginPatterns are the hosts ("*.example.com", with path.Match) or origins ("https://example.com") that may connect
-	// from a browser besides the request's own host.
+	// OriginPatterns are the hosts ("*.example.com", with path.Match) or
+	// origins ("https://example.com") that may connect from a browser besides
+	// the request's own host.
 	OriginPatterns []string
 	// InsecureSkipVerify admits every origin.
 	InsecureSkipVerify bool
 
-	// MaxMessage bounds one incoming message in bytes, all its fragments together. A longer one closes with 1009.
-	// Default 64 KiB.
+	// MaxMessage bounds one incoming message in bytes, all its fragments
+	// together. A longer one closes with 1009. Default 64 KiB.
 	MaxMessage int64
-	// QueueBytes bounds the bytes of messages, with their headers, that wait because the peer does not take them: that were sent
-	// and that the kernel has not accepted. A longer message never fits. Up to 8 MiB more may wait for a peer that takes what it
-	// gets, or has had no more than a Moment to do so. Default 1 MiB; what is over half an int counts as that.
+	// QueueBytes bounds the bytes of messages, with their headers, that wait
+	// because the peer does not take them: that were sent and that the kernel
+	// has not accepted. A longer message never fits. Up to 8 MiB more may wait
+	// for a peer that takes what it gets, or has had no more than a Moment to
+	// do so. Default 1 MiB; what is over half an int counts as that.
 	QueueBytes int
-	// Moment is how long a peer must have taken nothing to be blamed for what waits beyond QueueBytes; under DropOldest, for how
-	// long the queue must have been over it and never empty. Default 1 s.
+	// Moment is how long a peer must have taken nothing to be blamed for what
+	// waits beyond QueueBytes; under DropOldest, for how long the queue must
+	// have been over it and never empty. Default 1 s.
 	Moment time.Duration
 	// Slow says what happens to a message that does not fit. Default Disconnect.
 	Slow Policy
 
-	// WriteTimeout is how long a peer may take nothing while something waits for it; the connection is then dropped, a sixteenth
-	// later at most. Default 10 s.
+	// WriteTimeout is how long a peer may take nothing while something waits
+	// for it; the connection is then dropped, a sixteenth later at most.
+	// Default 10 s.
 	WriteTimeout time.Duration
-	// CloseTimeout bounds closing: taking what waits, and the peer's answer. Default 5 s.
+	// CloseTimeout bounds closing: taking what waits, and the peer's answer.
+	// Default 5 s.
 	CloseTimeout time.Duration
 
-	// Last is called when Read is about to fail, for sends on their way to Send or
-	// Set.Send to get there. When it is the peer that ends the connection, by a
-	// close frame, a violation or the end of its stream, messages are still taken
-	// and the close frame is not queued until [Conn.Depart] is called, by Last or
-	// later, from any goroutine; Close and Abort bring that about, too. CloseTimeout
-	// begins then. Last must not wait. nil calls Depart at once.
+	// Last is called when Read is about to fail, for sends on their way to Send
+	// or Set.Send to get there. When it is the peer that ends the connection,
+	// by a close frame, a violation or the end of its stream, messages are
+	// still taken and the close frame is not queued until [Conn.Depart] is
+	// called, by Last or later, from any goroutine; Close and Abort bring that
+	// about, too. CloseTimeout begins then. Last must not wait. nil calls
+	// Depart at once.
 	Last func(*Conn)
 
-	// A text message equal to AutoRequest is answered with the text AutoReply, without Read returning it. Off unless both
-	// are set.
+	// A text message equal to AutoRequest is answered with the text AutoReply,
+	// without Read returning it. Off unless both are set.
 	AutoRequest, AutoReply string
 
-	// Compression agrees on permessage-deflate with peers that offer it. Off by default.
+	// Compression agrees on permessage-deflate with peers that offer it. Off by
+	// default.
 	Compression bool
 
-	// Poller parks the connection when it is silent; nil means never. Wake then starts a goroutine that reads. It is called with
-	// locks held: it must not wait, and must not call into this package itself.
+	// Poller parks the connection when it is silent; nil means never. Wake then
+	// starts a goroutine that reads. It is called with locks held: it must not
+	// wait, and must not call into this package itself.
 	Poller *Poller
 	Wake   func(*Conn)
 }
@@ -70,7 +80,8 @@ type Options struct {
 // maxQueue leaves room for sums.
 const maxQueue = math.MaxInt / 2
 
-// withDefaults returns the options in full. It makes a copy only when something is missing, so that connections can share them.
+// withDefaults returns the options in full. It makes a copy only when something
+// is missing, so that connections can share them.
 func (o *Options) withDefaults() *Options {
 	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.QueueBytes <= maxQueue && o.Moment > 0 && o.WriteTimeout > 0 && o.CloseTimeout > 0 {
 		return o
@@ -94,7 +105,8 @@ func (o *Options) withDefaults() *Options {
 
 // HandshakeError says why a request was not upgraded.
 type HandshakeError struct {
-	// Status is the status of the answer that was written, 0 when the connection failed and none could be.
+	// Status is the status of the answer that was written, 0 when the
+	// connection failed and none could be.
 	Status int
 	// Err is the reason, for the log: the answer does not repeat it.
 	Err error
@@ -111,12 +123,15 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// Accept upgrades the request to a WebSocket connection. Headers set on w are part of the answer. Afterwards neither w nor r may
-// be used, and the HTTP handler may return. It does not wait for the network: the client has its answer, and a connection, only
-// after [Conn.Start] or when something is sent, so that it can be put where it belongs before.
+// Accept upgrades the request to a WebSocket connection. Headers set on w are
+// part of the answer. Afterwards neither w nor r may be used, and the HTTP
+// handler may return. It does not wait for the network: the client has its
+// answer, and a connection, only after [Conn.Start] or when something is sent,
+// so that it can be put where it belongs before.
 //
-// On refusal the answer has been written and the error is a [*HandshakeError]: 405 when the method is not GET, 426 when no
-// upgrade is asked for, 400 for a bad key or version, 403 for the origin, 501 when w cannot be hijacked.
+// On refusal the answer has been written and the error is a [*HandshakeError]:
+// 405 when the method is not GET, 426 when no upgrade is asked for, 400 for a
+// bad key or version, 403 for the origin, 501 when w cannot be hijacked.
 func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
@@ -148,8 +163,9 @@ func refuse(w http.ResponseWriter, status int, err error) error {
 	return &HandshakeError{Status: status, Err: err}
 }
 
-// upgrade is the ResponseWriter that coder/websocket sees. It keeps its answers to itself, because their bodies tell too
-// much, and hands out a connection whose writes are queued.
+// upgrade is the ResponseWriter that coder/websocket sees. It keeps its answers
+// to itself, because their bodies tell too much, and hands out a connection
+// whose writes are queued.
 type upgrade struct {
 	w      http.ResponseWriter
 	conn   *Conn
@@ -226,7 +242,8 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return noConn{}, bufio.NewReadWriter(bufio.NewReader(noConn{}), bufio.NewWriter(noConn{})), nil
 }
 
-// noConn is what coder/websocket gets as its connection, which it does not need for the handshake.
+// noConn is what coder/websocket gets as its connection, which it does not need
+// for the handshake.
 type noConn struct{ net.Conn }
 
 func (noConn) Read([]byte) (int, error)    { return 0, io.EOF }

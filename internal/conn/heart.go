@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// heartSlots is into how many parts the connections are divided, so that not all pings leave at once.
+	// heartSlots is into how many parts the connections are divided, so that
+	// not all pings leave at once.
 	heartSlots = 8
 	// heartLooks is how often a connection is looked at within an interval.
 	heartLooks = 8
@@ -18,14 +19,19 @@ const (
 	pongBytes = 2 + 4
 )
 
-// Heart finds peers that are gone. It looks at each connection eight times in an interval. A peer that says nothing is pinged
-// between seven eighths of an interval and one after its last word, and then every interval, whether or not it answers that. A
-// connection that has received nothing at all for an interval after a ping is aborted with [ErrHeartbeat]. Any byte counts as
+// Heart finds peers that are gone. It looks at each connection eight times in
+// an interval. A peer that says nothing is pinged between seven eighths of an
+// interval and one after its last word, and then every interval, whether or not
+// it answers that. A connection that has received nothing at all for an
+// interval after a ping is aborted with [ErrHeartbeat]. Any byte counts as
 // life.
 //
-// The answer is not due while the ping may lie behind what the peer is still taking: as long as looks find that something waits
-// for the peer and that it has taken more; after that the peer gets an interval more for each that it takes to read, at 4 KiB a
-// second, what was sent since it last answered, as far as that is up to 512 KiB. Nor is it due while the reader is outside Read, where it may lie unread; pings go on where a kernel holds the answers.
+// The answer is not due while the ping may lie behind what the peer is still
+// taking: as long as looks find that something waits for the peer and that it
+// has taken more; after that the peer gets an interval more for each that it
+// takes to read, at 4 KiB a second, what was sent since it last answered, as
+// far as that is up to 512 KiB. Nor is it due while the reader is outside Read,
+// where it may lie unread; pings go on where a kernel holds the answers.
 //
 // It costs one goroutine for all connections and is safe for concurrent use.
 type Heart struct {
@@ -52,11 +58,13 @@ type beat struct {
 	waits  bool // at the last look since the ping, something waited for the peer
 }
 
-// NewHeart returns a Heart for Run to start. An interval of 0 or less means no heartbeats.
+// NewHeart returns a Heart for Run to start. An interval of 0 or less means no
+// heartbeats.
 func NewHeart(interval time.Duration) *Heart { return &Heart{interval: interval} }
 
-// Add begins to watch c. It does nothing if h watches c already. A connection must not be added to two Hearts, and must be
-// removed when its Read has failed.
+// Add begins to watch c. It does nothing if h watches c already. A connection
+// must not be added to two Hearts, and must be removed when its Read has
+// failed.
 func (h *Heart) Add(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -84,7 +92,8 @@ func (h *Heart) Remove(c *Conn) {
 	c.beat = beat{}
 }
 
-// Run sends the heartbeats until ctx ends. The caller owns the goroutine; one Run at a time.
+// Run sends the heartbeats until ctx ends. The caller owns the goroutine; one
+// Run at a time.
 func (h *Heart) Run(ctx context.Context) {
 	if h.interval <= 0 {
 		<-ctx.Done()
@@ -107,7 +116,8 @@ func (h *Heart) Run(ctx context.Context) {
 	}
 }
 
-// sweep looks at the connections of a slot, pings those that are due, and appends those that did not answer to dead.
+// sweep looks at the connections of a slot, pings those that are due, and
+// appends those that did not answer to dead.
 func (h *Heart) sweep(slot int, dead []*Conn) []*Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -163,7 +173,8 @@ func (b *beat) look(c *Conn) (gone bool) {
 	return false
 }
 
-// moreRounds returns how many intervals more a peer needs that reads what it may not have read, at the least rate that counts.
+// moreRounds returns how many intervals more a peer needs that reads what it
+// may not have read, at the least rate that counts.
 func (b *beat) moreRounds() int8 {
 	unread := time.Duration(min(b.taken-b.read, maxUnread))
 	return int8(min(unread*time.Second/minRate/b.heart.interval, math.MaxInt8))

@@ -9,27 +9,34 @@ import (
 	"time"
 )
 
-// How a peer that is slow is told from one that takes nothing: by what it takes, never by what waits for it.
+// How a peer that is slow is told from one that takes nothing: by what it
+// takes, never by what waits for it.
 //
-// What it has taken is what was written less what the kernel still holds. The kernel says so for TCP and Unix sockets on Linux,
-// also below TLS; elsewhere a write that has returned is all that can be seen, so writes are short there.
+// What it has taken is what was written less what the kernel still holds. The
+// kernel says so for TCP and Unix sockets on Linux, also below TLS; elsewhere a
+// write that has returned is all that can be seen, so writes are short there.
 //
-// Only a goroutine that waits for the network is watched. The watch is a timer that looks now and then and costs a write
-// nothing. A deadline for each write would cost more than the write's share of the lock, would tell nothing while the kernel
-// drains a full buffer, and breaks a TLS connection for good when it passes.
+// Only a goroutine that waits for the network is watched. The watch is a timer
+// that looks now and then and costs a write nothing. A deadline for each write
+// would cost more than the write's share of the lock, would tell nothing while
+// the kernel drains a full buffer, and breaks a TLS connection for good when it
+// passes.
 
 const (
 	// looks is how often the watch looks within WriteTimeout.
 	looks = 16
-	// maxSpare is how much more than Options.QueueBytes may wait for a peer that takes what it gets, or may do so in a moment.
+	// maxSpare is how much more than Options.QueueBytes may wait for a peer
+	// that takes what it gets, or may do so in a moment.
 	maxSpare = 8 << 20
 	// maxRecord is what TLS encrypts at once.
 	maxRecord = 16 << 10
-	// minRate is what a peer must take in a second, in bytes, where only the ends of writes can be seen.
+	// minRate is what a peer must take in a second, in bytes, where only the
+	// ends of writes can be seen.
 	minRate = 4 << 10
 )
 
-// pace is what is known of how the peer takes what is written. It is guarded by Conn.mu.
+// pace is what is known of how the peer takes what is written. It is guarded by
+// Conn.mu.
 type pace struct {
 	raw    syscall.RawConn // the kernel's end; nil when it cannot be seen. fixed
 	chunk  int             // bytes of one write. fixed
@@ -61,8 +68,9 @@ func newPace(nc net.Conn, timeout time.Duration) *pace {
 	return p
 }
 
-// kernelOf returns the kernel's end of a connection, also below TLS and wrappers that show what they wrap; nil where it cannot be
-// found. It is only for looking.
+// kernelOf returns the kernel's end of a connection, also below TLS and
+// wrappers that show what they wrap; nil where it cannot be found. It is only
+// for looking.
 func kernelOf(nc net.Conn) syscall.RawConn {
 	for range 8 { // a wrapper may wrap itself
 		switch c := nc.(type) {
@@ -81,7 +89,8 @@ func kernelOf(nc net.Conn) syscall.RawConn {
 	return nil
 }
 
-// unackedLocked returns the bytes that the kernel holds, 0 where it cannot be seen. The caller must hold mu.
+// unackedLocked returns the bytes that the kernel holds, 0 where it cannot be
+// seen. The caller must hold mu.
 func (c *Conn) unackedLocked() int {
 	switch {
 	case c.direct.ok():
@@ -92,14 +101,16 @@ func (c *Conn) unackedLocked() int {
 	return 0
 }
 
-// writtenLocked returns a count that grows with every byte written. The caller must hold mu.
+// writtenLocked returns a count that grows with every byte written. The caller
+// must hold mu.
 func (c *Conn) writtenLocked() uint64 { return c.bytesOut - uint64(c.answerLeft) }
 
 func (c *Conn) markLocked() mark {
 	return mark{c.writtenLocked(), c.unackedLocked()}
 }
 
-// stillLocked returns for how long the peer is not known to have taken anything. The caller must hold mu, and a goroutine must wait for the network.
+// stillLocked returns for how long the peer is not known to have taken
+// anything. The caller must hold mu, and a goroutine must wait for the network.
 func (c *Conn) stillLocked(now time.Time) time.Duration {
 	if m := c.markLocked(); m != c.pace.seen {
 		c.pace.seen, c.pace.since = m, now
@@ -107,9 +118,10 @@ func (c *Conn) stillLocked(now time.Time) time.Duration {
 	return now.Sub(c.pace.since)
 }
 
-// tooSlowLocked reports whether the peer is to blame for what waits beyond QueueBytes: it has had its moment. A peer that takes
-// something all the time is not, except under DropOldest, whose messages are to be fresh: there it is to blame when it has not
-// emptied the queue since. The caller must hold mu.
+// tooSlowLocked reports whether the peer is to blame for what waits beyond
+// QueueBytes: it has had its moment. A peer that takes something all the time
+// is not, except under DropOldest, whose messages are to be fresh: there it is
+// to blame when it has not emptied the queue since. The caller must hold mu.
 func (c *Conn) tooSlowLocked() bool {
 	if !c.backedUp {
 		return false // nobody waits for the peer
@@ -124,7 +136,8 @@ func (c *Conn) tooSlowLocked() bool {
 	return c.momentLeftLocked(now, c.stillLocked(now)) <= 0
 }
 
-// momentLeftLocked returns how soon the peer may be to blame. The caller must hold mu, and more than QueueBytes must wait.
+// momentLeftLocked returns how soon the peer may be to blame. The caller must
+// hold mu, and more than QueueBytes must wait.
 func (c *Conn) momentLeftLocked(now time.Time, still time.Duration) time.Duration {
 	if c.opts.Slow == DropOldest {
 		still = max(still, now.Sub(c.pace.behind))
@@ -132,7 +145,8 @@ func (c *Conn) momentLeftLocked(now time.Time, still time.Duration) time.Duratio
 	return c.opts.Moment - still
 }
 
-// watchLocked begins to watch a goroutine that waits for the network. The caller must hold mu.
+// watchLocked begins to watch a goroutine that waits for the network. The
+// caller must hold mu.
 func (c *Conn) watchLocked() {
 	if c.pace == nil {
 		c.pace = newPace(c.nc, c.opts.WriteTimeout)
@@ -169,9 +183,11 @@ func (c *Conn) watch() {
 	c.ended.Done()
 }
 
-// watchedLocked looks whether the peer has taken something, and returns when to look again, 0 for no more. When it has not for
-// WriteTimeout, the write under way is ended: if that has come no further either, the writer gives up. gone means that the write
-// did not end so, and the connection must be cut. The caller must hold mu.
+// watchedLocked looks whether the peer has taken something, and returns when to
+// look again, 0 for no more. When it has not for WriteTimeout, the write under
+// way is ended: if that has come no further either, the writer gives up. gone
+// means that the write did not end so, and the connection must be cut. The
+// caller must hold mu.
 func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
 	p, timeout := c.pace, c.opts.WriteTimeout
 	if !c.backedUp || c.dead || c.farewell != nil { // closing has a deadline of its own
@@ -198,7 +214,8 @@ func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
 	return next, false
 }
 
-// blameLocked does with what waits beyond QueueBytes what the policy says. The caller must hold mu.
+// blameLocked does with what waits beyond QueueBytes what the policy says. The
+// caller must hold mu.
 func (c *Conn) blameLocked() {
 	if c.opts.Slow != DropOldest {
 		c.giveUpLocked()
@@ -238,10 +255,12 @@ func (c *Conn) unwatch() {
 	}
 }
 
-// buffers reports whether a kernel is known to hold what the peer sends until it is read.
+// buffers reports whether a kernel is known to hold what the peer sends until
+// it is read.
 func (c *Conn) buffers() bool { return c.direct.ok() || kernelOf(c.nc) != nil }
 
-// backlog returns whether something that was sent is not known to have reached the peer, and how much has, as a count that grows.
+// backlog returns whether something that was sent is not known to have reached
+// the peer, and how much has, as a count that grows.
 func (c *Conn) backlog() (waits bool, taken int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

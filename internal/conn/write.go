@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -25,76 +24,6 @@ const (
 	// maxFlush bounds the writes to one connection before others have their turn.
 	maxFlush = 4
 )
-
-// batch is what a writer has taken. What comes first is written first.
-type batch struct {
-	begun []byte // the rest of something whose beginning has been written
-	whole bool   // which completes a data frame
-	pong  []byte
-	ping  bool
-	items []item
-	close []byte
-
-	data int // bytes of data frames
-
-	bufs [][]byte    // the above, in order
-	rest net.Buffers // the part of bufs not yet written with writev
-	flat []byte      // bufs concatenated
-	w    directWrite
-}
-
-var batches = sync.Pool{New: func() any { return new(batch) }}
-
-func (b *batch) reset() {
-	clear(b.items)
-	clear(b.bufs)
-	*b = batch{items: b.items[:0], bufs: b.bufs[:0], flat: b.flat[:0], w: b.w}
-	if cap(b.flat) > 2*maxWrite {
-		b.flat = nil
-	}
-	if cap(b.items) > maxFrames {
-		b.items, b.bufs = nil, nil
-	}
-}
-
-// messages returns how many data frames the batch completes.
-func (b *batch) messages() uint64 {
-	n := uint64(len(b.items))
-	if b.whole {
-		n++
-	}
-	return n
-}
-
-// lay puts everything in order into bufs.
-func (b *batch) lay(deflate bool) {
-	if len(b.begun) > 0 {
-		b.bufs = append(b.bufs, b.begun)
-	}
-	if b.pong != nil {
-		b.bufs = append(b.bufs, b.pong)
-	}
-	if b.ping {
-		b.bufs = append(b.bufs, pingFrame)
-	}
-	for _, it := range b.items {
-		b.bufs = append(b.bufs, it.frame.bytes(deflate))
-	}
-	if b.close != nil {
-		b.bufs = append(b.bufs, b.close)
-	}
-}
-
-// concatenated returns bufs in one piece.
-func (b *batch) concatenated() []byte {
-	if len(b.bufs) == 1 {
-		return b.bufs[0]
-	}
-	for _, buf := range b.bufs {
-		b.flat = append(b.flat, buf...)
-	}
-	return b.flat
-}
 
 // deliver gives c a run's entries.
 func (c *Conn) deliver(r *run) {

@@ -18,10 +18,13 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Export writes the database in pages, and tables besides, to a file that does not exist yet. The file is complete and durable
-// when Export returns nil; else there is none. It is made in a scratch directory beside it and placed by one step, so that of
-// several exports to one name one succeeds. Errors: [fs.ErrExist], [fs.ErrInvalid] when the file would lie in the directory of
-// a store, those of the file system, of pages and of the tables' rows, and [store.ErrCorrupt] when the database is damaged.
+// Export writes the database in pages, and tables besides, to a file that does
+// not exist yet. The file is complete and durable when Export returns nil; else
+// there is none. It is made in a scratch directory beside it and placed by one
+// step, so that of several exports to one name one succeeds. Errors:
+// [fs.ErrExist], [fs.ErrInvalid] when the file would lie in the directory of a
+// store, those of the file system, of pages and of the tables' rows, and
+// [store.ErrCorrupt] when the database is damaged.
 func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err error) {
 	defer func() {
 		if err != nil {
@@ -169,7 +172,8 @@ func (p *Pool) Import(
 		return err
 	}
 	err = p.withFile(copied, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
-		// Brings the journals in. A write-ahead log takes no shared memory when it is locked.
+		// Brings the journals in. A write-ahead log takes no shared memory when
+		// it is locked.
 		return foreign(db.Exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE"))
 	})
 	if err != nil {

@@ -1,7 +1,8 @@
 package turn
 
-// End ends the event and hands the turn on. It returns the reason if the lock has been closed, and [ErrOutside] if the event's
-// context is still in use by another goroutine, which means that the exclusion was broken.
+// End ends the event and hands the turn on. It returns the reason if the lock
+// has been closed, and [ErrOutside] if the event's context is still in use by
+// another goroutine, which means that the exclusion was broken.
 func (e *Event) End() (closed, misuse error) {
 	e.delist()
 	l := e.lock
