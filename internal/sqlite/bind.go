@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/godurable/dog/internal/store"
@@ -45,6 +46,12 @@ func convert(arg any) (driver.Value, error) {
 		return arg, nil
 	}
 	for v := reflect.ValueOf(arg); v.IsValid(); v = v.Elem() {
+		if isNull(v.Type()) && v.FieldByName("Valid").Bool() {
+			return convert(v.FieldByName("V").Interface())
+		}
+		if v.Kind() == reflect.Pointer && isNull(v.Type().Elem()) {
+			continue
+		}
 		if _, ok := v.Interface().(driver.Valuer); ok {
 			break
 		}
@@ -58,12 +65,19 @@ func convert(arg any) (driver.Value, error) {
 	return driver.DefaultParameterConverter.ConvertValue(arg)
 }
 
+// isNull reports whether t is a [sql.Null], whose Value does as
+// [driver.DefaultParameterConverter].
+func isNull(t reflect.Type) bool {
+	return t.PkgPath() == "database/sql" && strings.HasPrefix(t.Name(), "Null[")
+}
+
 // storable checks that a value is read as it was stored.
 func storable(v driver.Value, most int) error {
 	if n := size(v); n > most {
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", store.ErrLimit, n, most)
 	}
 	switch v := v.(type) {
+	case nil, int64, string, []byte, bool:
 	case float64:
 		if math.IsNaN(v) {
 			return fmt.Errorf("%w: SQLite stores no NaN; pass nil for NULL", store.ErrLimit)
@@ -72,6 +86,8 @@ func storable(v driver.Value, most int) error {
 		if year := v.UTC().Year(); year < 0 || year > 9999 {
 			return fmt.Errorf("%w: a time in the year %d, allowed are 0 to 9999 in UTC", store.ErrLimit, year)
 		}
+	default: // a decimal number, which database/sql leaves to its driver
+		return fmt.Errorf("unsupported type %T; pass it as text", v)
 	}
 	return nil
 }

@@ -107,6 +107,9 @@ func TestArgumentsThatSQLiteWouldChangeAreRefused(t *testing.T) {
 		"uint64":                   uint64(math.MaxInt64) + 1,
 		"uint of a type":           bits(large),
 		"pointer to uint":          &large,
+		"uint in sql.Null":         sql.Null[uint]{V: large, Valid: true},
+		"pointer in sql.Null":      &sql.Null[*bits]{V: (*bits)(&large), Valid: true},
+		"uint64 in sql.Null":       sql.Null[uint64]{V: math.MaxUint64, Valid: true},
 		"pointer to pointer":       &pointer,
 		"NaN":                      math.NaN(),
 		"NaN of 32 bits":           float32(math.NaN()),
@@ -124,6 +127,21 @@ func TestArgumentsThatSQLiteWouldChangeAreRefused(t *testing.T) {
 		require.ErrorContains(t, err, "argument 1", name)
 		_, err = try(s, "SELECT :v", sql.Named("v", arg))
 		require.ErrorIs(t, err, store.ErrLimit, name)
+	}
+}
+
+// A decimal is what database/sql leaves to its driver.
+type decimal struct{}
+
+func (decimal) Decompose([]byte) (form byte, negative bool, coefficient []byte, exponent int32) {
+	return 0, false, []byte{1}, 0
+}
+
+func TestDecimalsAreRefused(t *testing.T) {
+	s, _ := newSQL(t)
+	for _, arg := range []any{decimal{}, &decimal{}, sql.Null[decimal]{Valid: true}, sql.Named("v", decimal{})} {
+		_, err := try(s, "SELECT :v", arg)
+		require.ErrorContains(t, err, "decimal", "%T", arg)
 	}
 }
 
