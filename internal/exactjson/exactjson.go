@@ -4,6 +4,7 @@ package exactjson
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,15 +45,21 @@ func Marshal(v any) ([]byte, error) {
 // checkStrings returns ErrUTF8 when json.Marshal, which has encoded v, found an
 // invalid string in it.
 func checkStrings(v reflect.Value) error {
-	if !v.IsValid() || encodesItself(v) {
+	if v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
+	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() || as[json.Marshaler](v) != nil {
 		return nil
+	}
+	if m := as[encoding.TextMarshaler](v); m != nil {
+		return checkText(m)
 	}
 	switch v.Kind() {
 	case reflect.String:
 		if !utf8.ValidString(v.String()) {
 			return fmt.Errorf("%w: %q", ErrUTF8, clip(v.String()))
 		}
-	case reflect.Interface, reflect.Pointer:
+	case reflect.Pointer:
 		return checkStrings(v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
@@ -71,7 +78,7 @@ func checkStrings(v reflect.Value) error {
 		}
 	case reflect.Map:
 		for i := v.MapRange(); i.Next(); {
-			if err := errors.Join(checkStrings(i.Key()), checkStrings(i.Value())); err != nil {
+			if err := errors.Join(checkKey(i.Key()), checkStrings(i.Value())); err != nil {
 				return err
 			}
 		}
@@ -79,23 +86,39 @@ func checkStrings(v reflect.Value) error {
 	return nil
 }
 
+// checkKey is checkStrings for a map's key: JSON asks none that is a string for
+// its text.
+func checkKey(v reflect.Value) error {
+	if v.Kind() == reflect.String {
+		return checkStrings(reflect.ValueOf(v.String()))
+	}
+	return checkStrings(v)
+}
+
+// checkText is checkStrings for the text that a value makes of itself.
+func checkText(m encoding.TextMarshaler) error {
+	text, err := m.MarshalText()
+	if err == nil && !utf8.Valid(text) {
+		err = fmt.Errorf("%w: %q", ErrUTF8, clip(string(text)))
+	}
+	return err
+}
+
 // encoded reports whether JSON has a field.
 func encoded(f reflect.StructField) bool {
 	return (f.IsExported() || f.Anonymous) && f.Tag.Get("json") != "-"
 }
 
-func encodesItself(v reflect.Value) bool {
+// as returns what json.Marshal has encode v in place of itself, or zero.
+func as[M any](v reflect.Value) (m M) {
 	if !v.CanInterface() {
-		return false
+		return m
 	}
-	if _, ok := v.Interface().(json.Marshaler); ok {
-		return true
+	m, ok := v.Interface().(M)
+	if !ok && v.CanAddr() {
+		m, _ = v.Addr().Interface().(M)
 	}
-	if !v.CanAddr() {
-		return false
-	}
-	_, ok := v.Addr().Interface().(json.Marshaler)
-	return ok
+	return m
 }
 
 // Unmarshal is [json.Unmarshal], but returns [ErrRounded] where that would
@@ -143,6 +166,9 @@ func (r *resolver) resolve(v reflect.Value) error {
 		return r.resolve(v.Elem())
 	case reflect.Interface:
 		n, ok := v.Interface().(json.Number)
+		if ok && v.NumMethod() > 0 { // JSON cannot have put it there
+			return nil
+		}
 		if !ok {
 			return r.resolve(v.Elem())
 		}

@@ -13,6 +13,16 @@ import (
 
 type named string
 
+// A raw has its bytes as its text, a shouted something else.
+type (
+	raw     [2]byte
+	shouted string
+)
+
+func (r raw) MarshalText() ([]byte, error) { return r[:], nil }
+
+func (shouted) MarshalText() ([]byte, error) { return []byte("!"), nil }
+
 type inner struct {
 	Any    any
 	Number json.Number
@@ -32,17 +42,21 @@ type outer struct {
 func TestInvalidStringsAreRefused(t *testing.T) {
 	const bad = "a\xff"
 	for name, v := range map[string]any{
-		"string":         bad,
-		"type":           named(bad),
-		"pointer":        &[]string{bad}[0],
-		"slice":          []string{"a", bad},
-		"array":          [1]any{bad},
-		"map value":      map[string]any{"a": bad},
-		"map key":        map[string]int{bad: 1},
-		"field":          inner{Any: bad},
-		"embedded field": outer{inner: inner{Any: bad}},
-		"deep":           outer{Next: &outer{List: []inner{{Any: map[string]any{"x": []any{bad}}}}}},
-		"beside another": []any{"\ufffd", json.RawMessage(`"\ufffd"`), bad},
+		"string":              bad,
+		"type":                named(bad),
+		"pointer":             &[]string{bad}[0],
+		"slice":               []string{"a", bad},
+		"array":               [1]any{bad},
+		"map value":           map[string]any{"a": bad},
+		"map key":             map[string]int{bad: 1},
+		"field":               inner{Any: bad},
+		"embedded field":      outer{inner: inner{Any: bad}},
+		"deep":                outer{Next: &outer{List: []inner{{Any: map[string]any{"x": []any{bad}}}}}},
+		"text":                raw{'a', 0xff},
+		"text by key":         map[raw]int{{'a', 0xff}: 1},
+		"text by field":       []any{&inner{Any: &raw{'a', 0xff}}},
+		"key that is no text": map[shouted]int{bad: 1},
+		"beside another":      []any{"\ufffd", json.RawMessage(`"\ufffd"`), bad},
 	} {
 		_, err := exactjson.Marshal(v)
 		require.ErrorIs(t, err, exactjson.ErrUTF8, name)
@@ -53,6 +67,7 @@ func TestInvalidStringsAreRefused(t *testing.T) {
 func TestStringsThatJSONKeepsAreEncoded(t *testing.T) {
 	for _, v := range []any{
 		"\ufffd", `\ufffd`, `\\ufffd`, "a\x00b", nil, []byte("\xff"), json.RawMessage(`"\ufffd"`),
+		[]any{shouted("\xff"), `\ufffd`, (*raw)(nil), raw{'a', 'b'}},
 		inner{hidden: "\xff", Any: `\ufffd`}, outer{Raw: json.RawMessage(`{"a":"\ufffd"}`)},
 	} {
 		want, err := json.Marshal(v)
