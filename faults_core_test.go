@@ -160,12 +160,16 @@ func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 			lost <- dog.Do(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error { return d.put() })
 		}()
 		synctest.Wait()
-		err := dog.Do(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { panic("no") })
-		require.ErrorIs(t, err, dog.ErrReset)
+		broken := make(chan error, 1) // which is told when the outcome of the commit before is known
+		go func() {
+			broken <- dog.Do(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { panic("no") })
+		}()
+		synctest.Wait()
 		engine.Fail(dog.ErrStoreFailed)
 		require.ErrorIs(t, <-lost, dog.ErrStoreFailed)
+		require.ErrorIs(t, <-broken, dog.ErrReset)
 		synctest.Wait()
-		err = dog.Do(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { return nil })
+		err := dog.Do(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { return nil })
 		require.NoError(t, err)
 	})
 }

@@ -178,3 +178,19 @@ func TestQueueMemory(t *testing.T) {
 	}
 	require.LessOrEqual(t, cap(q.items), 64)
 }
+
+// The timer expired just before a reader set it again, so that the watch runs twice.
+func TestAWatchThatRunsTwiceEndsOnce(t *testing.T) {
+	server, client := net.Pipe()
+	defer client.Close()
+	c := &Conn{nc: server, opts: (*Options)(nil).withDefaults()}
+	c.mu.Lock()
+	c.backedUp = true
+	c.watchLocked()
+	c.pace.timer.Stop()
+	c.backedUp = false
+	c.mu.Unlock()
+	c.watch()
+	c.watch()
+	c.ended.Wait()
+}

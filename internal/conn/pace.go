@@ -169,6 +169,10 @@ func (c *Conn) watchLocked() {
 // watch looks at a connection for which a goroutine waits, until none does.
 func (c *Conn) watch() {
 	c.mu.Lock()
+	if !c.pace.armed { // the timer was set again after it had expired, and this is the second of two calls
+		c.mu.Unlock()
+		return
+	}
 	next, gone := c.watchedLocked()
 	if next > 0 {
 		c.pace.timer.Reset(next)
