@@ -7,9 +7,12 @@
 // The goroutine that reads is the caller's: it calls [Conn.Read] until that fails, then [Conn.Wait]. Writing needs no goroutine
 // of a connection's own while its peer keeps up.
 //
-// Where to begin: conn.go, close.go and hangup.go are a connection's state and its end; send.go and queue.go are what waits, write.go is how
-// it is written, shard.go, set.go and writers.go how many are written at once; read.go and parse.go are how it is read, poller.go
-// how it waits without a goroutine; heart.go finds dead peers. The files with the name of a platform hold what differs.
+// Where to begin: conn.go, close.go and hangup.go are a connection's state and
+// its end; send.go and queue.go are what waits, write.go and batch.go are how it
+// is written, shard.go, set.go and writers.go how many are written at once;
+// read.go and parse.go are how it is read, poller.go how it waits without a
+// goroutine; pace.go finds slow peers, heart.go dead ones. The files with the
+// name of a platform hold what differs.
 //
 // Locks are taken in this order: [Set] or [Heart], then Conn, then a shard or the [Poller], then [Writers]. No lock is held while
 // the network is read or written.
