@@ -290,6 +290,9 @@ func (x *exchange) lengthLocked() int64 {
 		if h.status == http.StatusNotModified {
 			header.Del("Content-Type")
 		}
+		if x.request.Method == http.MethodHead {
+			return -1
+		}
 		return 0
 	}
 	if h.length < 0 { // it is not a length
