@@ -251,3 +251,36 @@ func TestNetworkSlowIsNotDead(t *testing.T) {
 		p.Close()
 	})
 }
+
+// Between small buffers the kernel sends nothing for longer than it takes the
+// peer to read what it has, since it waits for room for more at once.
+func TestNetworkSlowIsNotDeadWithSmallBuffers(t *testing.T) {
+	if !conn.SeesKernel {
+		t.Skip("what the kernel holds cannot be seen")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, client.(*net.TCPConn).SetReadBuffer(16<<10))
+	server, err := l.Accept()
+	require.NoError(t, err)
+	require.NoError(t, server.(*net.TCPConn).SetWriteBuffer(16<<10))
+	serverTLS, clientTLS := certificates(t)
+	c, p := accept(t, tls.Server(server, serverTLS), tls.Client(thin{client, 30_000}, clientTLS),
+		&conn.Options{QueueBytes: 64 << 20, WriteTimeout: 1500 * time.Millisecond})
+	read := startReading(c)
+	f := conn.NewFrame(conn.Binary, make([]byte, 100_000))
+	for range 20 {
+		require.NoError(t, c.Send(f, ""))
+	}
+	b := make([]byte, 1_000)
+	for began := time.Now(); time.Since(began) < 4*time.Second; {
+		_, err := io.ReadFull(p.br, b)
+		require.NoError(t, err, "after %v", time.Since(began))
+	}
+	c.Abort(nil)
+	requireEnd(t, read, 1006, "", conn.ErrClosed)
+	p.Close()
+}

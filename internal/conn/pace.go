@@ -13,8 +13,10 @@ import (
 // takes, never by what waits for it.
 //
 // What it has taken is what was written less what the kernel still holds. The
-// kernel says so for TCP and Unix sockets on Linux, also below TLS; elsewhere a
-// write that has returned is all that can be seen, so writes are short there.
+// kernel says so for TCP and Unix sockets on Linux, also below TLS; and how much
+// more a TCP peer is ready to take, which grows while it reads although the
+// kernel gathers more before it sends. Elsewhere a write that has returned is
+// all that can be seen, so writes are short there.
 //
 // Only a goroutine that waits for the network is watched. The watch is a timer
 // that looks now and then and costs a write nothing. A deadline for each write
@@ -52,6 +54,7 @@ type pace struct {
 type mark struct {
 	written uint64
 	unacked int
+	window  uint32 // that the peer of a TCP connection offers
 }
 
 func newPace(nc net.Conn, timeout time.Duration) *pace {
@@ -106,7 +109,11 @@ func (c *Conn) unackedLocked() int {
 func (c *Conn) writtenLocked() uint64 { return c.bytesOut - uint64(c.answerLeft) }
 
 func (c *Conn) markLocked() mark {
-	return mark{c.writtenLocked(), c.unackedLocked()}
+	m := mark{written: c.writtenLocked(), unacked: c.unackedLocked()}
+	if c.pace.raw != nil {
+		m.window = window(c.pace.raw)
+	}
+	return m
 }
 
 // stillLocked returns for how long the peer is not known to have taken
@@ -158,7 +165,7 @@ func (c *Conn) watchLocked() {
 	}
 	p.armed = true
 	c.ended.Add(1)
-	p.seen.unacked = c.unackedLocked()
+	p.seen = c.markLocked()
 	if p.timer == nil {
 		p.timer = time.AfterFunc(c.opts.WriteTimeout/looks, c.watch)
 	} else {
