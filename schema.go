@@ -21,12 +21,12 @@ import (
 // as they are: one that was changed, moved or taken away is found, and the object does not start ([SchemaError], which resets it
 // at each event). The same holds for a step that fails.
 //
-// A step that begins with "PRAGMA foreign_keys = OFF;" runs without foreign
-// keys, which are checked over the whole database at its end: a row that then
-// refers to none fails the step with [ErrConstraint]. A step that rebuilds a
-// table to which others refer has to begin so, since DROP TABLE otherwise
-// deletes its rows first, and with them those that refer to them ON DELETE
-// CASCADE:
+// A step that begins with "PRAGMA foreign_keys = OFF;", after comments or not,
+// runs without foreign keys, which are checked over the whole database at its
+// end: a row that then refers to none fails the step with [ErrConstraint]. A
+// step that rebuilds a table to which others refer has to begin so, since DROP
+// TABLE otherwise deletes its rows first, and with them those that refer to
+// them ON DELETE CASCADE:
 //
 //	PRAGMA foreign_keys = OFF;
 //	CREATE TABLE new_rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
@@ -99,11 +99,14 @@ func (sc Schema) take(s *Storage, taken int) error {
 	return nil
 }
 
+// blank is what may stand between statements.
+const blank = `(?:\s|--[^\n]*(?:\n|$)|/\*(?s:.*?)\*/)*`
+
 // keysOff is how a step begins that runs without foreign keys, keysOn how it may
 // end: SQLite's own recipe for changes that ALTER TABLE cannot make.
 var (
-	keysOff = regexp.MustCompile(`(?i)^\s*PRAGMA\s+foreign_keys\s*(?:=\s*(?:OFF|FALSE|NO|0)|\(\s*(?:OFF|FALSE|NO|0)\s*\))\s*;`)
-	keysOn  = regexp.MustCompile(`(?i);\s*PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?\s*$`)
+	keysOff = regexp.MustCompile(`(?i)^` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:OFF|FALSE|NO|0)|\(\s*(?:OFF|FALSE|NO|0)\s*\))\s*;`)
+	keysOn  = regexp.MustCompile(`(?i);` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?` + blank + `$`)
 )
 
 // takeStep runs a step.

@@ -124,6 +124,7 @@ func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 			{"\n\tpragma Foreign_Keys=0 ;", ";"},
 			{"PRAGMA foreign_keys(off);", "; PRAGMA foreign_keys = ON;\n"},
 			{"PRAGMA foreign_keys = false;", ";PRAGMA foreign_keys(1)"},
+			{"-- rooms; with names\n/* *\n */ PRAGMA foreign_keys = OFF;", "; /* ; */ PRAGMA foreign_keys = ON; -- done"},
 		} {
 			d := dogtest.NewDisk(t)
 			require.NoError(t, newRelease(t, d, first, noUse))
@@ -136,7 +137,11 @@ func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 			require.ErrorContains(t, err, `"children"`)
 
 			step = c.before + fmt.Sprintf(rebuild, 3) + c.after
-			require.NoError(t, newRelease(t, d, append(slices.Clone(first), step), func(s *dog.Storage) {
+			all := append(slices.Clone(first), step)
+			require.NoError(t, newRelease(t, dogtest.NewDisk(t), all, func(s *dog.Storage) {
+				require.Equal(t, []int{1, 2}, sqlList[int](t, s, "SELECT id FROM children ORDER BY id"), "all steps at once")
+			}))
+			require.NoError(t, newRelease(t, d, all, func(s *dog.Storage) {
 				require.Equal(t, []int{1, 2}, sqlList[int](t, s, "SELECT id FROM children ORDER BY id"))
 				_, err := s.SQL().Exec("INSERT INTO children VALUES (3, 3)")
 				require.ErrorIs(t, err, dog.ErrConstraint, "foreign keys are checked again")
