@@ -96,7 +96,8 @@ func TestAnObjectKnowsItsNameWhoeverWakesIt(t *testing.T) {
 		require.Equal(t, "ada", name)
 		require.NoError(t, rt.Shutdown(t.Context()))
 
-		_, heralds = newHeralds(t, engine, rang)
+		rt, heralds = newHeralds(t, engine, rang)
+		rt.Start()
 		require.Equal(t, "ada "+stub.ID().String(), <-rang, "an alarm after a restart")
 		time.Sleep(time.Hour) // it is evicted
 		byID, err := heralds.Parse(stub.ID().String())
