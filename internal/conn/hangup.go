@@ -38,6 +38,10 @@ func (c *Conn) hangUp() {
 	}
 	c.mute = !c.shut(how.deadline)
 	c.transport().SetReadDeadline(how.deadline)
+	if !c.direct.ok() { // a wrapper may know no deadlines
+		late := time.AfterFunc(time.Until(how.deadline), c.cut)
+		defer late.Stop()
+	}
 	c.discard()
 }
 

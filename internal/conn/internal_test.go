@@ -194,3 +194,28 @@ func TestAWatchThatRunsTwiceEndsOnce(t *testing.T) {
 	c.watch()
 	c.ended.Wait()
 }
+
+// deafConn is a connection that takes everything, hears nothing and knows no deadlines.
+type deafConn struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (d deafConn) Read([]byte) (int, error)       { <-d.closed; return 0, net.ErrClosed }
+func (deafConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (d deafConn) Close() error                   { close(d.closed); return nil }
+func (deafConn) SetDeadline(time.Time) error      { return nil }
+func (deafConn) SetReadDeadline(time.Time) error  { return nil }
+func (deafConn) SetWriteDeadline(time.Time) error { return nil }
+
+func TestAPeerBehindAWrapperWithoutDeadlinesIsHungUpOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Conn{nc: deafConn{closed: make(chan struct{})}, opts: (*Options)(nil).withDefaults(), parts: 1}
+		c.ended.Add(1)
+		c.farewell = &farewell{deadline: time.Now().Add(time.Second)}
+		began := time.Now()
+		c.hangUp()
+		c.ended.Wait()
+		require.Equal(t, time.Second, time.Since(began))
+	})
+}
