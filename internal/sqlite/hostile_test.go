@@ -77,7 +77,7 @@ func TestNoStatementTakesLongerThanItsTime(t *testing.T) {
 		{endless + "SELECT group_concat(i) FROM n", nil},
 		{endless + "SELECT count(*) FROM n", nil},
 		{"SELECT count(*) FROM generate_series(1, 100000000) ORDER BY random()", nil},
-		{"SELECT sum(length(highlight(f, 0, '<', '>'))) FROM generate_series(1, 1000000) CROSS JOIN f WHERE f MATCH ?",
+		{"SELECT count(*) FROM generate_series(1, 100000000) CROSS JOIN f WHERE f MATCH ?",
 			[]any{times(100, "a OR ") + "a"}},
 		{"SELECT 1 FROM " + times(20, "(SELECT 1 UNION ALL SELECT 2),") + "generate_series(1, 1000000000) WHERE value < 0", nil},
 	} {
