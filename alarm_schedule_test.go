@@ -194,7 +194,7 @@ func TestAlarmsRunWhenTheClockHasBeenSetBack(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				var skew atomic.Int64
 				rt := dogtest.New(t, dog.Options{})
-				rt.SetWallClock(func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
+				dog.SetWallClock(rt, func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
 				began := time.Now()
 				var rang []time.Duration
 				starts := 0
@@ -243,7 +243,7 @@ func TestAlarmsRunWhenTheClockHasBeenSetForward(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var skew atomic.Int64
 		rt := dogtest.New(t, dog.Options{})
-		rt.SetWallClock(func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
+		dog.SetWallClock(rt, func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
 		rang := 0
 		chimes := newChimes(t, rt, "chime", func(context.Context, *chime) error { rang++; return nil })
 		require.NoError(t, dog.Do(t.Context(), chimes.Named("a"), (*chime).RingIn, 24*time.Hour))

@@ -37,9 +37,9 @@ func storeWithUmask(t *testing.T, umask int) {
 	defer syscall.Umask(syscall.Umask(umask))
 	data := filepath.Join(base, "deep", "data")
 	for range 2 {
-		rt, ns := mustOpenDir(t, data)
+		rt, _ := mustOpenDir(t, data)
 		require.NoError(t, rt.Shutdown(t.Context()))
-		rt, ns = mustOpenDir(t, data) // writes tables
+		rt, ns := mustOpenDir(t, data) // writes tables
 		if _, err := os.Stat(filepath.Join(base, "copies")); err != nil {
 			require.NoError(t, rt.Backup(t.Context(), filepath.Join(base, "copies", "copy")))
 			require.NoError(t, ns.Named("a").Export(t.Context(), filepath.Join(base, "a.db")))

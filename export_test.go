@@ -3,4 +3,4 @@ package dog
 import "time"
 
 // SetWallClock gives a runtime that has not started another time of day.
-func (rt *Runtime) SetWallClock(now func() time.Time) { rt.wallClock = now }
+func SetWallClock(rt *Runtime, now func() time.Time) { rt.wallClock = now }

@@ -42,10 +42,10 @@ func (e *shutdownError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "dog: shutdown gave up: %v: %d requests, sockets and goroutines have not ended", e.cause, e.running)
 	for i, o := range e.objects {
-		switch {
-		case i == 0:
+		switch i {
+		case 0:
 			fmt.Fprintf(&b, ", %d objects: ", len(e.objects))
-		case i == maxNamed:
+		case maxNamed:
 			fmt.Fprintf(&b, " and %d more", len(e.objects)-i)
 			return b.String()
 		default:

@@ -86,7 +86,7 @@ var statedTimes = []timed{
 			time.Sleep(value - 1)
 			_, err = h.identify(t.Context(), "bob")
 			require.ErrorIs(t, err, dog.ErrGroupFull)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			_, err = h.identify(t.Context(), "bob")
 			require.NoError(t, err)
 			return value
@@ -98,7 +98,7 @@ var statedTimes = []timed{
 			h, first := lingeringFor(t, o, phase)
 			time.Sleep(value - 1)
 			require.Equal(t, first, h.replicaOf("ada"))
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			require.NotEqual(t, first, h.replicaOf("ada"))
 			return value
 		},

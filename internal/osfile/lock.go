@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// ErrLocked: somebody else has the lock.
+// ErrLocked says that somebody else has the lock.
 var ErrLocked = errors.New("locked")
 
 // Lock locks a directory for as long as the result is open. The lock belongs

@@ -48,7 +48,7 @@ func asText(v sqlite3.Value, as sqlite3.Datatype) (text []byte, ok bool) {
 	}
 	// Reading a blob as text makes it one, for whoever uses it next.
 	c := v.Dup()
-	defer c.Close()
+	defer quietly(c.Close)
 	text = c.RawText()
 	return bytes.Clone(text), text != nil
 }

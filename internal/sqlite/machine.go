@@ -18,11 +18,11 @@ func machineOf(db *sqlite3.Conn) (*machine, error) {
 		return m
 	}
 	nothing := func() (memorySize, memoryAlignment, tableSize, tableAlignment int64) { return }
-	return m, sqlite3.ExtensionInit(db, load, nothing)
+	return m, sqlite3.ExtensionInit(db, load, nothing) //nolint:staticcheck // the generic method wants a newer Go
 }
 
 // Xsqlite3_extension_init is how the binding starts an extension.
-func (m *machine) Xsqlite3_extension_init(db, _, _ int32) int32 {
+func (m *machine) Xsqlite3_extension_init(db, _, _ int32) int32 { //nolint:staticcheck // the binding's name
 	m.db = db
 	return 0
 }
