@@ -185,8 +185,11 @@ func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *aud
 // smallBuffer has the kernel take little for a client that does not read.
 func smallBuffer(c *net.TCPConn) { _ = c.SetWriteBuffer(8 << 10) }
 
-// talk has a client say the numbers up to talk to all, while those who are well listen and the others do not. Halfway
-// and at the end it waits until no more waits for the others than QueueBytes, as is so once they have had their moment.
+// talk has a client say the numbers up to talk to all, while those who are well
+// listen and the others do not. Halfway and at the end it waits until no more
+// waits for the others than QueueBytes, as is so once each of them has had its
+// moment. These end one by one, so the sum of all may grow again after halfway;
+// what waits for one connection is bounded in TestFloodIsBounded of internal/conn.
 func (a *audience) talk(t *testing.T) {
 	t.Helper()
 	const onItsWay = (wellClients + slowClients) * atOnce * (padding + 16)
