@@ -22,41 +22,80 @@ const (
 var errUnsupported = errors.New("not supported")
 
 // RenameNew renames a file or a directory, in one step that fails with
-// [fs.ErrExist] when there is something of the new name. Where the file system
-// has no such step, an empty file or directory of the new name comes first, so
-// that of several callers one succeeds there as well.
+// [fs.ErrExist] when there is something of the new name. A crash leaves one
+// name or the other; where the file system cannot rename so, and what is
+// renamed is a file, it may leave both. Where it has no links either, an empty
+// file of the new name comes first, and may be what a crash leaves; and an empty
+// directory that somebody else makes of the new name at the same time is
+// replaced.
 func RenameNew(oldname, newname string) error {
-	err := renameNew(oldname, newname)
-	if !errors.Is(err, errUnsupported) {
+	if err := Step(OpRename, newname); err != nil {
 		return err
 	}
-	return renameClaimed(oldname, newname)
+	err := renameNew(oldname, newname)
+	if errors.Is(err, errUnsupported) {
+		return renameOtherwise(oldname, newname)
+	}
+	return err
 }
 
-func renameClaimed(oldname, newname string) error {
+// renameOtherwise is RenameNew where the file system cannot rename so.
+func renameOtherwise(oldname, newname string) error {
 	info, err := os.Lstat(oldname)
 	if err != nil {
 		return err
 	}
 	if info.IsDir() {
-		err = os.Mkdir(newname, DirMode)
-	} else {
-		var f *os.File
-		if f, err = os.OpenFile(newname, os.O_CREATE|os.O_EXCL|os.O_WRONLY, FileMode); err == nil {
-			err = f.Close()
+		return renameDir(oldname, newname)
+	}
+	if err := link(oldname, newname); err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return renameClaimed(oldname, newname)
+}
+
+// renameDir renames a directory that is not empty: of several callers one
+// succeeds, since nothing takes the place of that.
+func renameDir(oldname, newname string) error {
+	_, err := os.Lstat(newname)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = replace(oldname, newname); err == nil {
+			return nil
 		}
 	}
+	if _, there := os.Lstat(newname); there == nil { // by now
+		err = fs.ErrExist
+	}
+	return &os.LinkError{Op: "rename", Old: oldname, New: newname, Err: err}
+}
+
+// link renames a file by giving it the new name and then taking the old one.
+func link(oldname, newname string) error {
+	if err := os.Link(oldname, newname); err != nil {
+		return err
+	}
+	if err := remove(oldname); err != nil {
+		return errors.Join(err, os.Remove(newname))
+	}
+	return nil
+}
+
+func renameClaimed(oldname, newname string) error {
+	f, err := os.OpenFile(newname, os.O_CREATE|os.O_EXCL|os.O_WRONLY, FileMode)
 	if err != nil {
 		return err
 	}
-	if err := replace(oldname, newname); err != nil {
+	if err := errors.Join(f.Close(), replace(oldname, newname)); err != nil {
 		return errors.Join(&os.LinkError{Op: "rename", Old: oldname, New: newname, Err: err}, os.Remove(newname))
 	}
 	return nil
 }
 
 // Create makes an empty file that did not exist and that nobody else may read.
-func Create(name string) (*os.File, error) {
+func Create(name string) (*File, error) {
+	if err := Step(OpCreate, name); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, FileMode)
 	if err != nil {
 		return nil, err
@@ -64,11 +103,14 @@ func Create(name string) (*os.File, error) {
 	if err := f.Chmod(FileMode); err != nil { // the umask may have taken rights of ours
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
-	return f, nil
+	return &File{f}, nil
 }
 
 // Mkdir makes a directory that nobody else may read.
 func Mkdir(name string) error {
+	if err := Step(OpMkdir, name); err != nil {
+		return err
+	}
 	if err := os.Mkdir(name, DirMode); err != nil {
 		return err
 	}
@@ -78,8 +120,23 @@ func Mkdir(name string) error {
 	return nil
 }
 
+// Rmdir removes an empty directory, and nothing else that has the name. One
+// that is not empty is [fs.ErrExist].
+func Rmdir(name string) error {
+	if err := Step(OpRemove, name); err != nil {
+		return err
+	}
+	if err := rmdir(name); err != nil {
+		return &fs.PathError{Op: "rmdir", Path: name, Err: err}
+	}
+	return nil
+}
+
 // SyncDir makes the entries of a directory durable.
 func SyncDir(name string) (err error) {
+	if err := Step(OpSyncDir, name); err != nil {
+		return err
+	}
 	d, err := os.Open(name)
 	if err != nil {
 		return err

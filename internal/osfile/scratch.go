@@ -17,10 +17,11 @@ const (
 
 // A Scratch is a directory with a random name for what is made and then placed
 // beside it. While it is used its marker is locked; by that and by the marker's
-// content what a killed process has left is told from everything else.
+// content what a dead process has left is told from everything else; but one
+// that dies before the marker is written leaves a directory without that.
 type Scratch struct {
 	Dir  string   // fixed
-	lock *os.File // fixed
+	lock *os.File // fixed; of the marker
 }
 
 // NewScratch makes a scratch directory in a directory. It removes what killed
@@ -35,16 +36,19 @@ func NewScratch(parent string) (*Scratch, error) {
 	}
 	f, err := Create(filepath.Join(s.Dir, scratchMarker))
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(s.Dir))
+		return nil, errors.Join(err, remove(s.Dir))
 	}
-	s.lock = f
+	s.lock = f.f
 	// Locked before it says what it is: a sweep leaves it alone until then.
-	err = lock(f)
+	err = lock(s.lock)
 	if errors.Is(err, errUnsupported) {
 		err = nil
 	}
 	if err == nil {
-		_, err = f.WriteString(scratchContent)
+		_, err = f.Write([]byte(scratchContent))
+	}
+	if err == nil { // before there is anything that would be left by a power cut
+		err = errors.Join(f.Sync(), SyncDir(s.Dir))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -58,14 +62,14 @@ func (s *Scratch) Close() error {
 	errs := []error{err}
 	for _, e := range entries {
 		if e.Name() != scratchMarker { // which is the last, so that a crash leaves what is known
-			errs = append(errs, os.RemoveAll(filepath.Join(s.Dir, e.Name())))
+			errs = append(errs, removeAll(filepath.Join(s.Dir, e.Name())))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
 	// Windows removes no file that is open.
-	return errors.Join(s.lock.Close(), os.Remove(filepath.Join(s.Dir, scratchMarker)), os.Remove(s.Dir))
+	return errors.Join(s.lock.Close(), remove(filepath.Join(s.Dir, scratchMarker)), remove(s.Dir))
 }
 
 // sweep removes the scratch directories of processes that are no more.
@@ -114,12 +118,16 @@ func abandoned(dir string) *Scratch {
 // that durable; see [RenameNew]. When it fails there is nothing of the new
 // name that was not there before.
 func (s *Scratch) Place(name, target string) error {
-	name = filepath.Join(s.Dir, name)
-	if err := RenameNew(name, target); err != nil {
+	if err := RenameNew(filepath.Join(s.Dir, name), target); err != nil {
 		return err
 	}
 	if err := SyncDir(filepath.Dir(target)); err != nil {
-		return errors.Join(err, RenameNew(target, name))
+		return errors.Join(err, s.TakeBack(target, name))
 	}
 	return nil
+}
+
+// TakeBack takes what has been placed, to be removed by Close.
+func (s *Scratch) TakeBack(target, name string) error {
+	return RenameNew(target, filepath.Join(s.Dir, name))
 }

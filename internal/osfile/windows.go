@@ -40,5 +40,13 @@ func lock(f *os.File) error {
 	return err
 }
 
+func rmdir(name string) error {
+	path, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return err
+	}
+	return windows.RemoveDirectory(path)
+}
+
 // replace renames over a file.
 func replace(oldname, newname string) error { return os.Rename(oldname, newname) }

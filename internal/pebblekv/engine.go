@@ -35,6 +35,9 @@ type Config struct {
 	FS vfs.FS
 	// Dir is the directory. It is made when it does not exist, and belongs to the engine.
 	Dir string
+	// Backups is the file system on which backups are made, FS when nil. On
+	// another one than FS a backup shares no files with the store.
+	Backups vfs.FS
 	// Cache is the size of the cache of blocks that were read, in bytes. The default is 64 MiB.
 	Cache int64
 	// Unsynced is how many bytes at most may be committed and not durable yet. Commits wait while there are more, or so many that
@@ -62,6 +65,9 @@ const (
 func (c Config) withDefaults() Config {
 	if c.FS == nil || c.FS == vfs.Default {
 		c.FS = private{vfs.Default}
+	}
+	if c.Backups == vfs.Default {
+		c.Backups = private{vfs.Default}
 	}
 	if c.Cache <= 0 {
 		c.Cache = defaultCache
@@ -91,14 +97,13 @@ type Engine struct {
 	// frozen is what was durable when the store failed, and nil before.
 	frozen atomic.Pointer[pebble.Snapshot]
 
-	durable    atomic.Uint64 // the last durable commit; written with mu held
-	wake       chan struct{} // of capacity 1; wakes the flusher
-	impatience *time.Timer   // runs losePatience. fixed
-	inspect    atomic.Bool   // whether Pebble falls behind has to be found out anew
-	memtables  atomic.Uint64 // bytes of Pebble's memtables, when that was last found out
-	flushed    chan struct{} // closed when the flusher has ended
-	work       sync.WaitGroup
-	backups    chan struct{} // of capacity 1; has a token while a backup is made
+	durable   atomic.Uint64 // the last durable commit; written with mu held
+	wake      chan struct{} // of capacity 1; wakes the flusher
+	inspect   atomic.Bool   // whether Pebble falls behind has to be found out anew
+	memtables atomic.Uint64 // bytes of Pebble's memtables, when that was last found out
+	flushed   chan struct{} // closed when the flusher has ended
+	work      sync.WaitGroup
+	backups   chan struct{} // of capacity 1; has a token while a backup is made
 
 	// mu is never held in calls to pebble, the file system or callbacks: a file operation that fails takes it, and Pebble may hold
 	// any of its own locks by then.
@@ -115,7 +120,6 @@ type Engine struct {
 	syncTime time.Duration    // guarded by mu
 	bound    uint64           // guarded by mu: how many bytes may be unsynced now, at most cfg.Unsynced
 	blocked  []*admission     // guarded by mu: commits that wait to be let in, first come first served
-	patient  bool             // guarded by mu: impatience runs, for blocked
 	stalled  bool             // guarded by mu: Pebble falls behind
 	lacking  int              // guarded by mu: how many changes of the disk wait for space
 	moved    time.Time        // guarded by mu: when a commit was last let in from blocked, or became durable, or nothing waited
@@ -151,8 +155,6 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 		backups: make(chan struct{}, 1),
 	}
 	e.tell.L = &e.mu
-	e.impatience = time.AfterFunc(patience, e.losePatience)
-	e.impatience.Stop()
 	fsys := watch(cfg.FS)
 	cfg.FS = fsys
 	done, left := make(chan error), make(chan struct{})
@@ -253,7 +255,7 @@ func (e *Engine) Export(file string, pages store.Pages, tables []store.Table) er
 	if e.cfg.SQL == nil {
 		return store.ErrNoSQL
 	}
-	return e.cfg.SQL.Export(file, pages, tables)
+	return asFull(e.cfg.SQL.Export(file, pages, tables))
 }
 
 // Import implements store.Files. The error is store.ErrNoSQL when the engine has no SQLite.
@@ -263,5 +265,5 @@ func (e *Engine) Import(
 	if e.cfg.SQL == nil {
 		return store.ErrNoSQL
 	}
-	return e.cfg.SQL.Import(file, pages, limits, tables, row)
+	return asFull(e.cfg.SQL.Import(file, pages, limits, tables, row))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/godurable/dog/internal/osfile"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -112,7 +113,7 @@ func (z *freezer) fail(err error) {
 
 // asFull makes an error of a full disk store.ErrFull too.
 func asFull(err error) error {
-	if err != nil && isFull(err) && !errors.Is(err, store.ErrFull) {
+	if err != nil && osfile.IsFull(err) && !errors.Is(err, store.ErrFull) {
 		return fmt.Errorf("%w: make room on the volume: %w", store.ErrFull, err)
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godurable/dog/internal/osfile"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -41,7 +42,7 @@ func (s *shortage) giveUp() { s.once.Do(func() { close(s.hopeless) }) }
 // goes on where it has stopped.
 func (z *freezer) persist(run func() error) error {
 	err := run()
-	if err == nil || !isFull(err) {
+	if err == nil || !osfile.IsFull(err) {
 		return err
 	}
 	waits := z.waits.Load()
@@ -61,7 +62,7 @@ func (z *freezer) persist(run func() error) error {
 		if z.look(); z.frozen.Load() {
 			return err
 		}
-		if err = run(); err == nil || !isFull(err) {
+		if err = run(); err == nil || !osfile.IsFull(err) {
 			return err
 		}
 	}

@@ -23,8 +23,9 @@ import (
 // there is none. It is made in a scratch directory beside it and placed by one
 // step, so that of several exports to one name one succeeds. Errors:
 // [fs.ErrExist], [fs.ErrInvalid] when the file would lie in the directory of a
-// store, those of the file system, of pages and of the tables' rows, and
-// [store.ErrCorrupt] when the database is damaged.
+// store, those of the file system, of pages and of the tables' rows,
+// [store.ErrCorrupt] when the database is damaged, and [store.ErrFull], or the
+// error of the file system that says it, when the disk is full.
 func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err error) {
 	defer func() {
 		if err != nil {
@@ -61,7 +62,7 @@ func (p *Pool) writeDatabase(file string, pages store.Pages, tables []store.Tabl
 	if err := p.complete(file, tables); err != nil {
 		return err
 	}
-	return syncFile(file)
+	return osfile.SyncFile(file)
 }
 
 func writePages(f io.Writer, pages store.Pages) error {
@@ -147,7 +148,8 @@ func addTable(db *sqlite3.Conn, t store.Table) error {
 // copies are made in the directory for temporary files. After an error the
 // pages are of no use.
 //
-// Errors: those of the file system, of pages and of row, [store.ErrCorrupt] when
+// Errors: those of the file system, of pages and of row, [store.ErrFull], or the
+// error of the file system that says it, when the disk is full, [store.ErrCorrupt] when
 // the file is not a database or a damaged one, [store.ErrRefused] when it needs
 // what this SQLite does not have, or has further tables whose names are
 // reserved, [store.ErrLimit] when it is over the limits.
@@ -311,22 +313,25 @@ func readPages(file string, pages store.Pages) (err error) {
 
 // withFile opens a SQLite file for f.
 func (p *Pool) withFile(file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error) (err error) {
-	file, err = filepath.Abs(file) // which is never taken for a URI
+	file, err = filepath.Abs(file)
 	if err != nil {
 		return err
 	}
+	files := p.osFiles()
+	defer files.close()
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked(v, p.log)
 		}
+		err = files.explain(err)
 	}()
-	db, err := sqlite3.OpenFlags(file, flags)
+	db, err := files.open(file, flags)
 	if err != nil {
 		return damaged(err)
 	}
 	defer func() {
 		if closed := db.Close(); err == nil {
-			err = closed
+			err = damaged(closed)
 		}
 	}()
 	if _, err := db.Config(sqlite3.DBCONFIG_DEFENSIVE, true); err != nil {
@@ -339,8 +344,11 @@ func (p *Pool) withFile(file string, flags sqlite3.OpenFlag, f func(*sqlite3.Con
 }
 
 func damaged(err error) error {
-	if errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB) {
+	switch {
+	case errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB):
 		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	case errors.Is(err, sqlite3.FULL):
+		return fmt.Errorf("%w: make room on the volume: %w", store.ErrFull, err)
 	}
 	return err
 }
@@ -371,14 +379,4 @@ func query(db *sqlite3.Conn, text string, each func([]any) error) error {
 		}
 	}
 	return s.Err()
-}
-
-// syncFile makes a file durable.
-func syncFile(name string) (err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return f.Sync()
 }

@@ -1,4 +1,4 @@
-package pebblekv
+package osfile
 
 import (
 	"errors"
@@ -11,5 +11,5 @@ const (
 	diskFull       syscall.Errno = 112
 )
 
-// isFull reports whether a write failed for lack of space.
-func isFull(err error) bool { return errors.Is(err, handleDiskFull) || errors.Is(err, diskFull) }
+// IsFull reports whether a change failed for lack of space.
+func IsFull(err error) bool { return errors.Is(err, handleDiskFull) || errors.Is(err, diskFull) }

@@ -1,0 +1,98 @@
+package osfile
+
+import (
+	"io"
+	"os"
+	"sync/atomic"
+)
+
+// An Op is a kind of change.
+type Op string
+
+// The kinds of changes.
+const (
+	OpMkdir   Op = "mkdir"
+	OpCreate  Op = "create"
+	OpWrite   Op = "write" // and making a file longer or shorter
+	OpSync    Op = "sync"
+	OpSyncDir Op = "sync directory"
+	OpRename  Op = "rename" // to the name
+	OpRemove  Op = "remove"
+)
+
+var watcher atomic.Pointer[func(Op, string) error]
+
+// Watch has f called before every change that is made by this package, or that
+// is announced by [Step], until restore is called. A change of which f returns
+// an error is not made and fails with that. It is for tests of what a crash or
+// a failure leaves, one at a time; f may be called from several goroutines.
+func Watch(f func(op Op, name string) error) (restore func()) {
+	watcher.Store(&f)
+	return func() { watcher.Store(nil) }
+}
+
+// Step announces a change, and returns the error that it has to fail with.
+func Step(op Op, name string) error {
+	if f := watcher.Load(); f != nil {
+		return (*f)(op, name)
+	}
+	return nil
+}
+
+// A File is one that is written, and whose changes are announced. Its methods
+// are those of [os.File].
+type File struct{ f *os.File } // fixed
+
+// Write implements [io.Writer].
+func (f *File) Write(p []byte) (int, error) {
+	if err := Step(OpWrite, f.f.Name()); err != nil {
+		return 0, err
+	}
+	return f.f.Write(p)
+}
+
+// ReadFrom implements [io.ReaderFrom].
+func (f *File) ReadFrom(r io.Reader) (int64, error) {
+	if err := Step(OpWrite, f.f.Name()); err != nil {
+		return 0, err
+	}
+	return f.f.ReadFrom(r)
+}
+
+// Sync makes the content durable.
+func (f *File) Sync() error {
+	if err := Step(OpSync, f.f.Name()); err != nil {
+		return err
+	}
+	return f.f.Sync()
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.f.Close() }
+
+// SyncFile makes the content of a file durable.
+func SyncFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	if err := (&File{f}).Sync(); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func remove(name string) error {
+	if err := Step(OpRemove, name); err != nil {
+		return err
+	}
+	return os.Remove(name)
+}
+
+func removeAll(name string) error {
+	if err := Step(OpRemove, name); err != nil {
+		return err
+	}
+	return os.RemoveAll(name)
+}
