@@ -22,9 +22,10 @@ var errImported = errors.New("dog: object was imported")
 // Backup writes a copy of the store into a directory, which must not exist,
 // while everything goes on. The copy has all that was committed before the
 // call, and of each object a state in which it has been; it is opened like the
-// original. It is complete and durable when Backup returns nil; otherwise there
-// is no such directory. Like the store's own, the copy's files may be read by
-// nobody else.
+// original, by package disk, and so is that of a store in memory. It is complete
+// and durable when Backup returns nil; otherwise there is no such directory, nor
+// those above it that Backup has made, unless there is something else in them by
+// then. Like the store's own, the copy's files may be read by nobody else.
 //
 // The copy is made beside dir, in a directory named ".dog-" and a random
 // number, and placed by one step at the end, which fails when there is
@@ -65,7 +66,7 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 // group is started.
 //
 // Errors: those of [Stub.Delete], [ErrNoSQL] when Options.Store has no SQLite,
-// and those of the file system ([io/fs.ErrExist]; [io/fs.ErrInvalid] when the file
+// [ErrStoreFull] when the file does not fit, and those of the file system ([io/fs.ErrExist]; [io/fs.ErrInvalid] when the file
 // would lie in a data directory or a backup).
 func (s Stub[T]) Export(ctx context.Context, file string) error {
 	files, err := s.files()
@@ -94,6 +95,8 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 // Import waits for the object's turn; the object is not started for it. An object in memory is reset, and its sockets are
 // closed with 1011, since it knows nothing of what has been stored. In a handler Import gives up the turn. What is imported
 // is in memory until it is stored, so objects should be small against that.
+// Copies of the file are made in the directory for temporary files, which is
+// where there may be no space left ([ErrStoreFull]).
 //
 // Errors: [ErrNotEmpty] when the object has stored something, those of
 // [Stub.Export], [ErrStoreCorrupt] when the file is damaged or not what it should

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/osfile"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/store/storetest"
 )
@@ -32,6 +35,68 @@ func TestABackupIsAStoreOfItsOwn(t *testing.T) {
 	require.Equal(t, "x", contentOf(t, restored.Named("a")))
 	require.Equal(t, "y", contentOf(t, o.Named("a")))
 	require.Error(t, o.rt.Backup(t.Context(), copied), "the directory exists")
+}
+
+// A store in memory is backed up like one on a disk: the copy outlives it.
+func TestAStoreInMemoryIsBackedUpToADirectory(t *testing.T) {
+	for name, kept := range map[string]dog.Store{"Memory": disk.Memory(), "Disk": dogtest.NewDisk(t)} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t, "parcel", dog.Options{Store: kept})
+			fill(t, o.Named("a"), "x")
+			copied := filepath.Join(t.TempDir(), "deep", "copy")
+			require.NoError(t, o.rt.Backup(t.Context(), copied))
+			require.ErrorIs(t, o.rt.Backup(t.Context(), copied), fs.ErrExist)
+			require.NoError(t, o.rt.Shutdown(t.Context()))
+			restored := newOffice(t, "parcel", dog.Options{Store: disk.At(copied)})
+			require.Equal(t, "x", contentOf(t, restored.Named("a")))
+		})
+	}
+}
+
+// Wherever there is no space, also for what is made on the way, the error says
+// so, nothing is left, and nothing is stored.
+func TestABackupAnExportOrAnImportThatFindsNoSpaceLeavesNothing(t *testing.T) {
+	dir, temp := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	stow(t, o.Named("a"), time.Now().Add(time.Hour))
+	file := filepath.Join(t.TempDir(), "a.db")
+	require.NoError(t, o.Named("a").Export(t.Context(), file))
+	for name, work := range map[string]func(target string) error{
+		"backup": func(target string) error { return o.rt.Backup(t.Context(), filepath.Join(target, "deep", "copy")) },
+		"export": func(target string) error { return o.Named("a").Export(t.Context(), target) },
+		"import": func(string) error { return o.Named("b").Import(t.Context(), file) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n := 1; ; n += 3 {
+				var steps atomic.Int64
+				restore := osfile.Watch(func(op osfile.Op, _ string) error {
+					if op != osfile.OpRemove && steps.Add(1) == int64(n) {
+						return syscall.ENOSPC
+					}
+					return nil
+				})
+				err := work(filepath.Join(dir, name))
+				restore()
+				if steps.Load() < int64(n) {
+					require.NoError(t, err)
+					require.Greater(t, n, 5)
+					require.NoError(t, os.RemoveAll(filepath.Join(dir, name)))
+					return
+				}
+				require.ErrorIs(t, err, dog.ErrStoreFull)
+				for _, made := range []string{dir, temp} {
+					entries, err := os.ReadDir(made)
+					require.NoError(t, err)
+					require.Empty(t, entries)
+				}
+				if name == "import" {
+					require.Empty(t, contentOf(t, o.Named("b")))
+				}
+				require.NoError(t, o.rt.Stats().Store.Err)
+			}
+		})
+	}
 }
 
 func TestAHandlerMayMakeABackup(t *testing.T) {

@@ -37,10 +37,8 @@ func (h *head) set(status int, header http.Header) {
 	if h.header == nil {
 		h.header = make(http.Header)
 	}
-	if length := h.header.Get("Content-Length"); length != "" {
-		if n, err := strconv.ParseInt(length, 10, 64); err == nil && n >= 0 {
-			h.length = n
-		}
+	if n, err := strconv.ParseInt(h.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
+		h.length = n
 	}
 	for _, list := range h.header["Trailer"] {
 		for name := range strings.SplitSeq(list, ",") {
@@ -79,25 +77,19 @@ func (h *head) short(method string) bool {
 
 // trailerOf returns what a handler set in its header for after the body: keys
 // that the header that was sent announces, and marked ones, without the mark if
-// they are bare. It is nil when there is nothing.
+// they are bare.
 func (h *head) trailerOf(header http.Header, bare bool) http.Header {
-	var trailer http.Header
-	keep := func(key string, values []string) {
-		if trailer == nil {
-			trailer = make(http.Header)
-		}
-		trailer[key] = values
-	}
+	trailer := make(http.Header)
 	for _, key := range h.trailers {
 		if values, ok := header[key]; ok {
-			keep(key, values)
+			trailer[key] = values
 		}
 	}
 	for key, values := range header {
 		if name, marked := strings.CutPrefix(key, http.TrailerPrefix); marked && bare {
-			keep(name, values)
+			trailer[name] = values
 		} else if marked {
-			keep(key, values)
+			trailer[key] = values
 		}
 	}
 	return trailer

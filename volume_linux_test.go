@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,32 @@ func volume(t *testing.T, size string) string {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
 	return dir
+}
+
+// However small a volume, an export that does not fit says so and leaves
+// nothing.
+func TestAnExportToAFullVolume(t *testing.T) {
+	rt, err := dog.New(dog.Options{Store: disk.Memory(), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
+	cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+	require.NoError(t, err)
+	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
+		_, err := c.Storage().SQL().Exec("CREATE TABLE t (a); INSERT INTO t SELECT randomblob(900) FROM generate_series(1, 40)")
+		return errors.Join(err, c.Storage().Put("key", make([]byte, 50_000)))
+	}))
+	for pages := 1; ; pages++ {
+		dir := volume(t, fmt.Sprintf("%dk", 4*pages))
+		err := cells.Named("a").Export(t.Context(), filepath.Join(dir, "file"))
+		if err == nil {
+			require.Greater(t, pages, 10)
+			return
+		}
+		require.ErrorIs(t, err, dog.ErrStoreFull)
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Empty(t, entries)
+	}
 }
 
 // A service with default options runs on a small volume, from the first

@@ -63,8 +63,10 @@ func At(dir string) store.Store { return With(Options{Dir: dir}) }
 // With is At with options.
 func With(opts Options) store.Store { return opener{opts: opts} }
 
-// Memory keeps the data in memory, with SQL, for tests: it is gone when the runtime is closed. Package dogtest has a disk that
-// outlives runtimes, and crashes.
+// Memory keeps the data in memory, with SQL, for tests: it is gone when the
+// runtime is closed, unless a dog.Runtime.Backup has written it to a directory,
+// which is opened by At. Package dogtest has a disk that outlives runtimes, and
+// crashes.
 func Memory() store.Store { return opener{opts: Options{Dir: "/data"}, memory: true} }
 
 // An opener is a store.Store.
@@ -77,7 +79,7 @@ type opener struct {
 func (o opener) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	cfg := pebblekv.Config{Dir: o.opts.Dir, Cache: o.opts.Cache, Unsynced: o.opts.Unsynced, MinFree: o.opts.MinFree}
 	if o.memory {
-		cfg.FS = vfs.NewMem()
+		cfg.FS, cfg.Backups = vfs.NewMem(), vfs.Default
 	}
 	cfg.SQL = sqlite.New(cmp.Or(o.opts.OpenDatabases, defaultOpenDatabases), log)
 	e, err := pebblekv.Open(cfg, log)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/internal/pebblekv"
 	"github.com/godurable/dog/internal/pebblekv/faultfs"
@@ -18,7 +20,8 @@ import (
 
 // Disk is a data directory in memory, for [dog.Options].Store, that crashes, fails and fills up when it is told to. The storage
 // engine on it is the one of package disk, with SQL. One runtime at a time may use it; what is durable when that is shut down or
-// [Disk.Crash] is called, the next one finds. It is safe for concurrent use, and works inside and outside of bubbles.
+// [Disk.Crash] is called, the next one finds. A [dog.Runtime.Backup] of it is a directory of the operating system, for disk.At.
+// It is safe for concurrent use, and works inside and outside of bubbles.
 type Disk struct {
 	t testing.TB // fixed
 
@@ -65,7 +68,8 @@ func (d *Disk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	pool := sqlite.New(diskDatabases, log)
-	engine, err := pebblekv.Open(pebblekv.Config{FS: d.fs, Dir: "/data", Cache: diskCache, SQL: pool}, log)
+	cfg := pebblekv.Config{FS: d.fs, Dir: "/data", Backups: vfs.Default, Cache: diskCache, SQL: pool}
+	engine, err := pebblekv.Open(cfg, log)
 	if err != nil {
 		return nil, errors.Join(err, pool.Close())
 	}

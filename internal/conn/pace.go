@@ -46,6 +46,7 @@ type pace struct {
 	since  time.Time       // when something was last known to be taken, or a goroutine began to wait
 	behind time.Time       // since when more than QueueBytes wait; zero when not since the queue was last empty
 	timer  *time.Timer     // runs watch; nil before it was needed
+	armed  bool            // the timer runs, and is counted in Conn.ended
 	poked  bool            // the write under way was ended by a deadline, to see how far it came
 }
 
@@ -135,7 +136,7 @@ func (c *Conn) tooSlowLocked() bool {
 	now := time.Now()
 	if c.pace.behind.IsZero() {
 		c.pace.behind = now
-		if c.watched {
+		if c.pace.armed {
 			defer c.pace.timer.Reset(c.opts.Moment)
 		}
 	}
@@ -151,23 +152,20 @@ func (c *Conn) momentLeftLocked(now time.Time, still time.Duration) time.Duratio
 	return c.opts.Moment - still
 }
 
-// watchLocked begins to watch a goroutine that waits for the network. A watch
-// that goes on notices by what has been written that this is another wait. The
+// watchLocked begins to watch a goroutine that waits for the network. The
 // caller must hold mu.
 func (c *Conn) watchLocked() {
-	if c.watched {
-		return
-	}
 	if c.pace == nil {
 		c.pace = newPace(c.nc, c.opts.WriteTimeout)
 	}
-	if c.dead || c.farewell != nil {
+	p := c.pace
+	p.seen.written, p.since = c.writtenLocked(), time.Now()
+	if p.armed || c.dead || c.farewell != nil {
 		return
 	}
-	p := c.pace
-	c.watched = true
+	p.armed = true
 	c.ended.Add(1)
-	p.seen, p.since = c.markLocked(), time.Now()
+	p.seen = c.markLocked()
 	if p.timer == nil {
 		p.timer = time.AfterFunc(c.opts.WriteTimeout/looks, c.watch)
 	} else {
@@ -178,7 +176,7 @@ func (c *Conn) watchLocked() {
 // watch looks at a connection for which a goroutine waits, until none does.
 func (c *Conn) watch() {
 	c.mu.Lock()
-	if !c.watched { // the timer was set again after it had expired, and this is the second of two calls
+	if !c.pace.armed { // the timer was set again after it had expired, and this is the second of two calls
 		c.mu.Unlock()
 		return
 	}
@@ -188,7 +186,7 @@ func (c *Conn) watch() {
 		c.mu.Unlock()
 		return
 	}
-	c.watched = false
+	c.pace.armed = false
 	c.mu.Unlock()
 	if gone {
 		c.cut()
@@ -262,8 +260,8 @@ func (c *Conn) stalled(err error) error {
 func (c *Conn) unwatch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.pace; p != nil && c.watched && p.timer.Stop() {
-		c.watched = false
+	if p := c.pace; p != nil && p.armed && p.timer.Stop() {
+		p.armed = false
 		c.ended.Done()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,27 +18,31 @@ import (
 
 // Backup implements store.Engine. The copy is made in a scratch directory
 // beside dir and then placed, in one step that fails when there is something
-// of that name by then; parents that do not exist are made. The copy shares
-// files with the store where the file system can, so it is quick and takes
-// little space at first. Only one backup is made at a time. ctx is looked at
-// before and after the copy is made. When it ends while the disk does not
-// answer, Backup returns, and what it has begun is removed when the disk does.
+// of that name by then; parents that do not exist are made, and removed when
+// the backup fails and they are empty. The copy shares files with the store
+// where the file system can, so it is quick and takes little space at first.
+// Only one backup is made at a time. ctx is looked at before and after the copy
+// is made. When it ends while the disk does not answer, Backup returns, and what
+// it has begun is removed when the disk does.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	select {
 	case e.backups <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	var told atomic.Bool // who sets it says how the backup has ended
 	done := make(chan error, 1)
 	e.work.Go(func() {
 		defer func() { <-e.backups }()
-		done <- asFull(e.backup(ctx, dir))
+		done <- asFull(e.backup(ctx, dir, func() bool { return told.CompareAndSwap(false, true) }))
 	})
 	var err error
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		if err = context.Cause(ctx); !told.CompareAndSwap(false, true) {
+			err = <-done
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("backing the store up to %s: %w", dir, err)
@@ -45,25 +50,36 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (e *Engine) backup(ctx context.Context, dir string) error {
-	fsys := e.cfg.FS
+// backup makes a backup. What has been placed is taken away again unless wanted
+// returns true.
+func (e *Engine) backup(ctx context.Context, dir string, wanted func() bool) (err error) {
+	fsys := e.cfg.Backups
 	if err := errors.Join(ctx.Err(), e.failure()); err != nil {
 		return err
 	}
-	dir, err := e.target(dir)
+	dir, err = e.target(dir)
 	if err != nil {
 		return err
 	}
-	if err := makeDir(fsys, fsys.PathDir(dir)); err != nil {
+	made, err := makeDir(fsys, fsys.PathDir(dir))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unmakeDir(fsys, made))
+		}
+	}()
+	if err != nil {
 		return err
 	}
 	s, err := newScratch(fsys, fsys.PathDir(dir))
 	if err != nil {
 		return err
 	}
-	err = e.copyTo(ctx, fsys.PathJoin(s.dir(), "store"))
+	const name = "store"
+	err = e.copyTo(ctx, fsys.PathJoin(s.dir(), name))
 	if err == nil {
-		err = s.place("store", dir)
+		if err = s.place(name, dir); err == nil && !wanted() {
+			err = errors.Join(context.Cause(ctx), s.takeBack(dir, name))
+		}
 	}
 	if removed := s.close(); err == nil && removed != nil {
 		e.log.Warn("removing what a backup has left", "error", removed)
@@ -75,7 +91,7 @@ func (e *Engine) backup(ctx context.Context, dir string) error {
 
 // target returns the full name of a directory that is to be made.
 func (e *Engine) target(dir string) (string, error) {
-	fsys := e.cfg.FS
+	fsys := e.cfg.Backups
 	if isOS(fsys) {
 		return osfile.Target(dir)
 	}
@@ -99,8 +115,26 @@ func absent(fsys vfs.FS, name string) error {
 // copies is how often a log is copied that is written over meanwhile.
 const copies = 3
 
-// copyTo makes a complete store.
+// copyTo makes a complete store where backups are made.
 func (e *Engine) copyTo(ctx context.Context, dir string) error {
+	fsys := e.cfg.FS
+	if e.cfg.Backups == fsys {
+		return e.copyWithin(ctx, dir)
+	}
+	s, err := newScratch(fsys, fsys.PathDir(e.cfg.Dir))
+	if err != nil {
+		return err
+	}
+	copied := fsys.PathJoin(s.dir(), "store")
+	err = e.copyWithin(ctx, copied)
+	if err == nil {
+		_, err = vfs.Clone(fsys, e.cfg.Backups, copied, dir, vfs.CloneSync)
+	}
+	return errors.Join(err, s.close())
+}
+
+// copyWithin makes a complete store on the same file system.
+func (e *Engine) copyWithin(ctx context.Context, dir string) error {
 	fsys := e.cfg.FS
 	for attempt := 1; ; attempt++ {
 		err := e.checkpoint(ctx, dir)
@@ -148,6 +182,7 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) (err error) {
 type scratch interface {
 	dir() string
 	place(name, target string) error
+	takeBack(target, name string) error
 	close() error
 }
 
@@ -162,9 +197,10 @@ func newScratch(fsys vfs.FS, parent string) (scratch, error) {
 
 type osScratch struct{ *osfile.Scratch }
 
-func (s osScratch) dir() string                     { return s.Dir }
-func (s osScratch) place(name, target string) error { return s.Place(name, target) }
-func (s osScratch) close() error                    { return s.Close() }
+func (s osScratch) dir() string                        { return s.Dir }
+func (s osScratch) place(name, target string) error    { return s.Place(name, target) }
+func (s osScratch) takeBack(target, name string) error { return s.TakeBack(target, name) }
+func (s osScratch) close() error                       { return s.Close() }
 
 // memScratch is that of a file system in memory, which nobody else uses.
 type memScratch struct {
@@ -186,7 +222,11 @@ func (s memScratch) make(parent string) error {
 			}
 		}
 	}
-	return makeDir(s.fs, s.name)
+	made, err := makeDir(s.fs, s.name)
+	if err != nil {
+		return errors.Join(err, unmakeDir(s.fs, made))
+	}
+	return nil
 }
 
 func (s memScratch) dir() string { return s.name }
@@ -203,6 +243,10 @@ func (s memScratch) place(name, target string) error {
 		return errors.Join(err, s.fs.Rename(target, name))
 	}
 	return nil
+}
+
+func (s memScratch) takeBack(target, name string) error {
+	return s.fs.Rename(target, s.fs.PathJoin(s.name, name))
 }
 
 func (s memScratch) close() error { return s.fs.RemoveAll(s.name) }

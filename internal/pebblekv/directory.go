@@ -52,7 +52,7 @@ func openDirectory(fsys vfs.FS, name string, log *slog.Logger) (d *directory, er
 	if name, err = resolve(fsys, name); err != nil {
 		return nil, err
 	}
-	if err := makeDir(fsys, name); err != nil {
+	if _, err := makeDir(fsys, name); err != nil {
 		return nil, err
 	}
 	d = &directory{fs: fsys, name: name}

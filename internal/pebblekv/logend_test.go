@@ -2,7 +2,6 @@ package pebblekv_test
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"path"
 	"strings"
@@ -172,99 +171,4 @@ func put(t *testing.T, fsys *faultfs.FS, name, content string) {
 	_, err = f.Write([]byte(content))
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
-}
-
-// The power may go at any moment of a backup: the store is whole, and so is the
-// copy once it has its name; the next one is made all the same.
-func TestABackupMayCrash(t *testing.T) {
-	fsys := faultfs.New()
-	e := open(t, small(fsys))
-	var h history
-	for range 100 {
-		n, err := h.commit(e, valueSize)
-		require.NoError(t, err)
-		require.NoError(t, wait(e, n))
-	}
-	var images []*faultfs.FS
-	making := false
-	fsys.Watch(func(faultfs.Op, string) {
-		if making {
-			for _, percent := range []int{0, 50, 100} {
-				images = append(images, fsys.Crash(percent, uint64(len(images))))
-			}
-		}
-	})
-	making = true
-	require.NoError(t, e.Backup(context.Background(), "/a/copies/copy"))
-	making = false
-	require.NoError(t, e.Close())
-	require.Greater(t, len(images), 30)
-	for _, image := range images {
-		e := open(t, small(image))
-		check(t, e, 100, valueSize)
-		require.NoError(t, e.Backup(t.Context(), "/a/copies/another"))
-		require.NoError(t, e.Close())
-		names, err := image.List("/a/copies")
-		require.NoError(t, err)
-		for _, name := range names {
-			require.Contains(t, []string{"copy", "another"}, name)
-			copied := open(t, pebblekv.Config{FS: image, Dir: "/a/copies/" + name})
-			check(t, copied, 100, valueSize)
-			require.NoError(t, copied.Close())
-		}
-	}
-}
-
-// Whatever fails, there is no backup, and nothing of it is left.
-func TestABackupThatFailsLeavesNothing(t *testing.T) {
-	for n := 1; ; n++ {
-		fsys := faultfs.New()
-		e := open(t, small(fsys))
-		require.NoError(t, wait(e, set(t, e, "k", "v")))
-		before := fsys.Count(faultfs.All)
-		fsys.Fail(faultfs.All, n, errDisk)
-		err := e.Backup(t.Context(), "/b/copy")
-		made := fsys.Count(faultfs.All) - before
-		fsys.Fail(0, 0, nil)
-		if err == nil {
-			require.Less(t, made, n+3, "what fails is told, but for the removal of what nobody needs")
-			require.Greater(t, n, 20)
-			require.NoError(t, e.Close())
-			return
-		}
-		require.ErrorIs(t, err, errDisk)
-		if names, err := fsys.List("/b"); err == nil {
-			require.NotContains(t, names, "copy")
-		}
-		_ = e.Close()
-	}
-}
-
-// A backup that has been damaged is found out like a store that was closed.
-func TestABackupHasAnEnd(t *testing.T) {
-	fsys := faultfs.New()
-	cfg := small(fsys)
-	cfg.Memtable = 16 << 20
-	e := open(t, cfg)
-	var h history
-	for range 100 {
-		n, err := h.commit(e, 50)
-		require.NoError(t, err)
-		require.NoError(t, wait(e, n))
-	}
-	require.NoError(t, e.Backup(t.Context(), "/b/data"))
-	require.NoError(t, e.Close())
-	names, err := fsys.List("/b/data")
-	require.NoError(t, err)
-	log := ""
-	for _, name := range names {
-		if strings.HasSuffix(name, ".log") {
-			log = max(log, name)
-		}
-	}
-	log = path.Join("/b/data", log)
-	for at := 20; at < len(read(t, fsys, log)); at += 97 {
-		_, err := pebblekv.Open(pebblekv.Config{FS: damaged(t, fsys, log, flip(at)), Dir: "/b/data"}, nil)
-		require.ErrorIs(t, err, store.ErrCorrupt)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,6 +22,9 @@ import (
 func (e *Engine) open(cfg Config) (err error) {
 	if cfg.Dir, err = resolve(cfg.FS, cfg.Dir); err != nil {
 		return err
+	}
+	if cfg.Backups == nil {
+		cfg.Backups = cfg.FS
 	}
 	usage, _ := measure(cfg.FS, cfg.Dir)
 	cfg = cfg.fit(usage.TotalBytes)
@@ -175,19 +179,43 @@ func resolve(fsys vfs.FS, dir string) (string, error) {
 	return osfile.Resolve(dir)
 }
 
-// makeDir makes a directory and its parents, and makes that durable.
-func makeDir(fsys vfs.FS, dir string) error {
+// makeDir makes a directory and its parents, and makes that durable. It returns
+// those that it has made, parents first, also when it fails.
+func makeDir(fsys vfs.FS, dir string) (made []string, err error) {
 	if _, err := fsys.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	parent := fsys.PathDir(dir)
-	if err := makeDir(fsys, parent); err != nil {
-		return err
+	if made, err = makeDir(fsys, parent); err != nil {
+		return made, err
 	}
 	if err := fsys.MkdirAll(dir, osfile.DirMode); err != nil {
-		return err
+		return made, err
 	}
-	return syncDir(fsys, parent)
+	return append(made, dir), syncDir(fsys, parent)
+}
+
+// unmakeDir removes directories that makeDir has made, up to the first that has
+// something in it by now.
+func unmakeDir(fsys vfs.FS, made []string) error {
+	for _, dir := range slices.Backward(made) {
+		names, err := fsys.List(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil || len(names) > 0 {
+			return err
+		}
+		if isOS(fsys) {
+			err = osfile.Rmdir(dir)
+		} else {
+			err = fsys.Remove(dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) { // not empty
+			return err
+		}
+	}
+	return nil
 }
 
 func syncDir(fsys vfs.FS, dir string) error {

@@ -4,10 +4,8 @@ package turn
 // has been closed, and [ErrOutside] if the event's context is still in use by
 // another goroutine, which means that the exclusion was broken.
 func (e *Event) End() (closed, misuse error) {
+	e.delist()
 	l := e.lock
-	if l.Strict {
-		e.delist()
-	}
 	l.mu.Lock()
 	if e.waits > 0 {
 		misuse = ErrOutside
@@ -24,10 +22,8 @@ func (e *Event) End() (closed, misuse error) {
 		delete(l.onEnd, e)
 	}
 	l.mu.Unlock()
-	if told != nil {
-		for f := range told {
-			(*f)()
-		}
+	for f := range told {
+		(*f)()
 	}
 	return closed, misuse
 }
