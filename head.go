@@ -37,8 +37,10 @@ func (h *head) set(status int, header http.Header) {
 	if h.header == nil {
 		h.header = make(http.Header)
 	}
-	if n, err := strconv.ParseInt(h.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
-		h.length = n
+	if length := h.header.Get("Content-Length"); length != "" {
+		if n, err := strconv.ParseInt(length, 10, 64); err == nil && n >= 0 {
+			h.length = n
+		}
 	}
 	for _, list := range h.header["Trailer"] {
 		for name := range strings.SplitSeq(list, ",") {
@@ -77,19 +79,25 @@ func (h *head) short(method string) bool {
 
 // trailerOf returns what a handler set in its header for after the body: keys
 // that the header that was sent announces, and marked ones, without the mark if
-// they are bare.
+// they are bare. It is nil when there is nothing.
 func (h *head) trailerOf(header http.Header, bare bool) http.Header {
-	trailer := make(http.Header)
+	var trailer http.Header
+	keep := func(key string, values []string) {
+		if trailer == nil {
+			trailer = make(http.Header)
+		}
+		trailer[key] = values
+	}
 	for _, key := range h.trailers {
 		if values, ok := header[key]; ok {
-			trailer[key] = values
+			keep(key, values)
 		}
 	}
 	for key, values := range header {
 		if name, marked := strings.CutPrefix(key, http.TrailerPrefix); marked && bare {
-			trailer[name] = values
+			keep(name, values)
 		} else if marked {
-			trailer[key] = values
+			keep(key, values)
 		}
 	}
 	return trailer

@@ -193,7 +193,7 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Orig
 func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin, v *visit) {
 	rt := to.runtime()
 	answer := newResponse(rt, w)
-	body, err := newInboundBody(r, answer.alien)
+	body, err := newInboundBody(r, &answer.alien)
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return

@@ -25,8 +25,8 @@ const answerPatience = 10 * time.Second
 //
 // [http.ResponseController] finds the rest of the writer's methods with Unwrap.
 type response struct {
-	rt    *Runtime    // fixed
-	alien *foreign    // fixed
+	rt    *Runtime // fixed
+	alien foreign
 	event *turn.Event // in which Receive runs; nil until it does, fixed then
 	gate  *gate.Gate  // nil until Receive runs; fixed then
 
@@ -60,7 +60,7 @@ type hint struct {
 var errAnswered = errors.New("dog: write after Receive has returned")
 
 func newResponse(rt *Runtime, w http.ResponseWriter) *response {
-	return &response{rt: rt, alien: new(foreign), w: w, header: w.Header().Clone()}
+	return &response{rt: rt, w: w, header: w.Header().Clone()}
 }
 
 // writer returns the response as its handler gets it: an [http.Hijacker] only

@@ -96,6 +96,7 @@ type Conn struct {
 
 	writing    bool // somebody has claimed the connection for writing
 	backedUp   bool // and is a goroutine that waits for the network
+	watched    bool // the timer of pace runs, and is counted in ended
 	dirty      bool // is in shard.dirty
 	beganData  bool // begun is of a data frame
 	ping       bool // a heartbeat waits

@@ -46,7 +46,6 @@ type pace struct {
 	since  time.Time       // when something was last known to be taken, or a goroutine began to wait
 	behind time.Time       // since when more than QueueBytes wait; zero when not since the queue was last empty
 	timer  *time.Timer     // runs watch; nil before it was needed
-	armed  bool            // the timer runs, and is counted in Conn.ended
 	poked  bool            // the write under way was ended by a deadline, to see how far it came
 }
 
@@ -136,7 +135,7 @@ func (c *Conn) tooSlowLocked() bool {
 	now := time.Now()
 	if c.pace.behind.IsZero() {
 		c.pace.behind = now
-		if c.pace.armed {
+		if c.watched {
 			defer c.pace.timer.Reset(c.opts.Moment)
 		}
 	}
@@ -152,20 +151,23 @@ func (c *Conn) momentLeftLocked(now time.Time, still time.Duration) time.Duratio
 	return c.opts.Moment - still
 }
 
-// watchLocked begins to watch a goroutine that waits for the network. The
+// watchLocked begins to watch a goroutine that waits for the network. A watch
+// that goes on notices by what has been written that this is another wait. The
 // caller must hold mu.
 func (c *Conn) watchLocked() {
+	if c.watched {
+		return
+	}
 	if c.pace == nil {
 		c.pace = newPace(c.nc, c.opts.WriteTimeout)
 	}
-	p := c.pace
-	p.seen.written, p.since = c.writtenLocked(), time.Now()
-	if p.armed || c.dead || c.farewell != nil {
+	if c.dead || c.farewell != nil {
 		return
 	}
-	p.armed = true
+	p := c.pace
+	c.watched = true
 	c.ended.Add(1)
-	p.seen = c.markLocked()
+	p.seen, p.since = c.markLocked(), time.Now()
 	if p.timer == nil {
 		p.timer = time.AfterFunc(c.opts.WriteTimeout/looks, c.watch)
 	} else {
@@ -176,7 +178,7 @@ func (c *Conn) watchLocked() {
 // watch looks at a connection for which a goroutine waits, until none does.
 func (c *Conn) watch() {
 	c.mu.Lock()
-	if !c.pace.armed { // the timer was set again after it had expired, and this is the second of two calls
+	if !c.watched { // the timer was set again after it had expired, and this is the second of two calls
 		c.mu.Unlock()
 		return
 	}
@@ -186,7 +188,7 @@ func (c *Conn) watch() {
 		c.mu.Unlock()
 		return
 	}
-	c.pace.armed = false
+	c.watched = false
 	c.mu.Unlock()
 	if gone {
 		c.cut()
@@ -260,8 +262,8 @@ func (c *Conn) stalled(err error) error {
 func (c *Conn) unwatch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.pace; p != nil && p.armed && p.timer.Stop() {
-		p.armed = false
+	if p := c.pace; p != nil && c.watched && p.timer.Stop() {
+		c.watched = false
 		c.ended.Done()
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -103,9 +102,10 @@ func (b *batch) Commit() (uint64, error) {
 
 // An admission is a commit that waits to be let in.
 type admission struct {
-	size uint64        // fixed
-	in   chan struct{} // closed when it is let in, or never will be
-	err  error         // written before in is closed: why it never will be
+	size  uint64        // fixed
+	since time.Time     // when it began to wait. fixed
+	in    chan struct{} // closed when it is let in, or never will be
+	err   error         // written before in is closed: why it never will be
 }
 
 // admit waits until so many more bytes may be written and not durable.
@@ -123,26 +123,18 @@ func (e *Engine) admit(size uint64) error {
 	if len(e.blocked) == 0 && e.commits == e.durable.Load() {
 		e.moved = time.Now()
 	}
-	a := &admission{size: size, in: make(chan struct{})}
+	a := &admission{size: size, since: time.Now(), in: make(chan struct{})}
 	e.blocked = append(e.blocked, a)
+	if !e.patient {
+		e.patient = true
+		e.impatience.Reset(patience)
+	}
 	e.wakeFlusher(pacing)
 	e.mu.Unlock()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for {
-		select {
-		case <-a.in:
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			return cmp.Or(a.err, e.err)
-		case <-timer.C:
-		}
-		if left, err := e.leave(a); err != nil {
-			return err
-		} else if left > 0 {
-			timer.Reset(left)
-		}
-	}
+	<-a.in
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return cmp.Or(a.err, e.err)
 }
 
 // How long commits wait while nothing moves: for the log, and for tables, which
@@ -152,26 +144,29 @@ const (
 	tablePatience = 2 * time.Minute
 )
 
-// leave returns for how long a commit has to wait before it may leave. When the
-// disk has not answered for too long, the commit has left and the error says
-// so. When it has been let in, leave returns 0.
-func (e *Engine) leave(a *admission) (time.Duration, error) {
+// losePatience refuses the commits that have waited for too long for a disk that
+// does not answer. One timer looks after them all.
+func (e *Engine) losePatience() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i := slices.Index(e.blocked, a)
-	if i < 0 {
-		return 0, nil
-	}
 	limit := patience
 	if e.commits == e.durable.Load() {
 		limit = tablePatience
 	}
-	if left := limit - time.Since(e.moved); left > 0 {
-		return left, nil
+	still := time.Since(e.moved)
+	for len(e.blocked) > 0 {
+		a := e.blocked[0]
+		if left := max(limit-still, patience-time.Since(a.since)); left > 0 {
+			e.impatience.Reset(min(left, patience)) // what limit is may change
+			return
+		}
+		a.err = errStalled
+		close(a.in)
+		e.blocked[0] = nil
+		e.blocked = e.blocked[1:]
 	}
-	e.blocked = slices.Delete(e.blocked, i, i+1)
+	e.patient = false
 	e.letIn()
-	return 0, errStalled
 }
 
 var errStalled = fmt.Errorf("%w: see to the volume, and try again", store.ErrStalled)

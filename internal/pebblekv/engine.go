@@ -97,13 +97,14 @@ type Engine struct {
 	// frozen is what was durable when the store failed, and nil before.
 	frozen atomic.Pointer[pebble.Snapshot]
 
-	durable   atomic.Uint64 // the last durable commit; written with mu held
-	wake      chan struct{} // of capacity 1; wakes the flusher
-	inspect   atomic.Bool   // whether Pebble falls behind has to be found out anew
-	memtables atomic.Uint64 // bytes of Pebble's memtables, when that was last found out
-	flushed   chan struct{} // closed when the flusher has ended
-	work      sync.WaitGroup
-	backups   chan struct{} // of capacity 1; has a token while a backup is made
+	durable    atomic.Uint64 // the last durable commit; written with mu held
+	wake       chan struct{} // of capacity 1; wakes the flusher
+	impatience *time.Timer   // runs losePatience. fixed
+	inspect    atomic.Bool   // whether Pebble falls behind has to be found out anew
+	memtables  atomic.Uint64 // bytes of Pebble's memtables, when that was last found out
+	flushed    chan struct{} // closed when the flusher has ended
+	work       sync.WaitGroup
+	backups    chan struct{} // of capacity 1; has a token while a backup is made
 
 	// mu is never held in calls to pebble, the file system or callbacks: a file operation that fails takes it, and Pebble may hold
 	// any of its own locks by then.
@@ -120,6 +121,7 @@ type Engine struct {
 	syncTime time.Duration    // guarded by mu
 	bound    uint64           // guarded by mu: how many bytes may be unsynced now, at most cfg.Unsynced
 	blocked  []*admission     // guarded by mu: commits that wait to be let in, first come first served
+	patient  bool             // guarded by mu: impatience runs, for blocked
 	stalled  bool             // guarded by mu: Pebble falls behind
 	lacking  int              // guarded by mu: how many changes of the disk wait for space
 	moved    time.Time        // guarded by mu: when a commit was last let in from blocked, or became durable, or nothing waited
@@ -155,6 +157,8 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 		backups: make(chan struct{}, 1),
 	}
 	e.tell.L = &e.mu
+	e.impatience = time.AfterFunc(patience, e.losePatience)
+	e.impatience.Stop()
 	fsys := watch(cfg.FS)
 	cfg.FS = fsys
 	done, left := make(chan error), make(chan struct{})

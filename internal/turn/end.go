@@ -4,8 +4,10 @@ package turn
 // has been closed, and [ErrOutside] if the event's context is still in use by
 // another goroutine, which means that the exclusion was broken.
 func (e *Event) End() (closed, misuse error) {
-	e.delist()
 	l := e.lock
+	if l.Strict {
+		e.delist()
+	}
 	l.mu.Lock()
 	if e.waits > 0 {
 		misuse = ErrOutside
@@ -22,8 +24,10 @@ func (e *Event) End() (closed, misuse error) {
 		delete(l.onEnd, e)
 	}
 	l.mu.Unlock()
-	for f := range told {
-		(*f)()
+	if told != nil {
+		for f := range told {
+			(*f)()
+		}
 	}
 	return closed, misuse
 }

@@ -15,46 +15,44 @@ import (
 var running struct {
 	any    atomic.Int64 // len(events)
 	mu     sync.Mutex
-	events map[uint64]*Event // the innermost. guarded by mu, like Event.outer
+	events map[uint64][]*Event // the innermost last. guarded by mu
 }
 
-// own notes the goroutine that runs the event. It is called by that goroutine, while nobody else uses the event.
+// own notes the goroutine that runs the event. It is called by that goroutine,
+// while nobody else uses the event.
 func (e *Event) own() {
 	if e.lock.Strict {
 		e.routine = goroutine()
 	}
 }
 
-// enlist makes the event the innermost of the goroutine that runs it.
+// enlist makes the event of a strict lock the innermost of the goroutine that
+// runs it.
 func (e *Event) enlist() {
-	if !e.lock.Strict {
-		return
-	}
 	running.mu.Lock()
 	defer running.mu.Unlock()
 	if running.events == nil {
-		running.events = make(map[uint64]*Event)
+		running.events = make(map[uint64][]*Event)
 	}
-	e.outer = running.events[e.routine]
-	running.events[e.routine] = e
+	running.events[e.routine] = append(running.events[e.routine], e)
 	running.any.Store(int64(len(running.events)))
 }
 
 // delist ends enlist.
 func (e *Event) delist() {
-	if !e.lock.Strict {
-		return
-	}
 	running.mu.Lock()
 	defer running.mu.Unlock()
-	if running.events[e.routine] == e {
-		running.events[e.routine] = e.outer
-		if e.outer == nil {
-			delete(running.events, e.routine)
-		}
-		running.any.Store(int64(len(running.events)))
+	events := running.events[e.routine]
+	i := slices.Index(events, e)
+	if i < 0 {
+		return
 	}
-	e.outer = nil
+	if events = slices.Delete(events, i, i+1); len(events) > 0 {
+		running.events[e.routine] = events
+	} else {
+		delete(running.events, e.routine)
+	}
+	running.any.Store(int64(len(running.events)))
 }
 
 // Running returns the events that the calling goroutine runs and that do not
@@ -65,11 +63,9 @@ func Running() []*Event {
 	}
 	routine := goroutine()
 	running.mu.Lock()
-	var all []*Event
-	for e := running.events[routine]; e != nil; e = e.outer {
-		all = append(all, e)
-	}
+	all := slices.Clone(running.events[routine])
 	running.mu.Unlock()
+	slices.Reverse(all)
 	return slices.DeleteFunc(all, (*Event).isWaiting)
 }
 

@@ -87,7 +87,6 @@ type Event struct {
 	lock    *Lock
 	call    Call   // on whose behalf. guarded by graph once the event has begun
 	routine uint64 // the goroutine that runs it, when the lock is strict
-	outer   *Event // which that goroutine was running already: see running
 
 	// guarded by lock.mu
 	place   *waiter // its place in the lock's queue, while it has one
@@ -195,8 +194,10 @@ func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 			return nil, err
 		}
 	}
-	t.Event.own()
-	t.Event.enlist()
+	if t.Event.lock.Strict {
+		t.Event.own()
+		t.Event.enlist()
+	}
 	return t.Event, nil
 }
 
@@ -221,6 +222,9 @@ func (e *Event) Holds() bool {
 // Own lets the calling goroutine run the event from now on. The one that ran it
 // must not use it any more.
 func (e *Event) Own() {
+	if !e.lock.Strict {
+		return
+	}
 	e.delist()
 	e.lock.mu.Lock()
 	e.own()
