@@ -31,10 +31,11 @@ import (
 // 400. Reading any other body waits for the client and, as it takes no context,
 // keeps the turn: do it in [Await].
 //
-// An answer of up to a megabyte is written after the turn. A longer one is
-// written to the client while Receive runs. In [Await] its writes wait as long
-// as the client takes. With the turn they wait for ten seconds in all, then
-// they fail with [ErrSlowConsumer] and the answer is broken off.
+// An answer of up to a megabyte is written after the turn. A longer one, what is
+// flushed, informational answers, and what comes before a Hijack are written to
+// the client while Receive runs. In [Await] these writes wait as long as the
+// client takes. With the turn they wait for ten seconds in all, then they fail
+// with [ErrSlowConsumer] and the answer is broken off.
 //
 // A panic of the ResponseWriter or of the body that a middleware has put in
 // front of the object is not the handler's: its writes and reads fail, what it

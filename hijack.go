@@ -2,6 +2,7 @@ package dog
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
 )
@@ -24,24 +25,47 @@ func (h hijackable) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	var taken connection
+	if err := r.patiently(func() (err error) { // what is sent first waits for the client
+		taken, err = r.takeOver()
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	return taken.Conn, taken.rw, nil
+}
+
+// connection is one that has been taken over.
+type connection struct {
+	net.Conn
+	rw *bufio.ReadWriter
+}
+
+// takeOver sends what there is and takes the connection over, or closes it when
+// the handler has stopped waiting for that.
+func (r *response) takeOver() (taken connection, err error) {
 	r.pump.Lock()
 	defer r.pump.Unlock()
 	r.mu.Lock()
 	if err := r.takenLocked(); err != nil {
 		r.mu.Unlock()
-		return nil, nil, err
+		return taken, err
 	}
 	if err := r.sendLocked(r.markLocked(), false); err != nil {
-		return nil, nil, err
+		return taken, err
 	}
 	err = r.alien.call(func() (err error) {
-		c, rw, err = http.NewResponseController(r.w).Hijack()
+		taken.Conn, taken.rw, err = http.NewResponseController(r.w).Hijack()
 		return err
 	})
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.hijacked = err == nil
-	return c, rw, err
+	late := r.failed
+	r.mu.Unlock()
+	if err == nil && late != nil {
+		return connection{}, errors.Join(late, r.alien.call(taken.Close))
+	}
+	return taken, err
 }
 
 // takenLocked returns why the connection cannot be had. The caller must hold mu.

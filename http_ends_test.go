@@ -1,13 +1,16 @@
 package dog_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,20 +190,36 @@ func big(w http.ResponseWriter, size int) (err error) {
 	return err
 }
 
+// flushed is big with a flush after each piece.
+func flushed(w http.ResponseWriter, size int) (err error) {
+	for written := 0; written < size && err == nil; written += 10_000 {
+		if _, err = w.Write(make([]byte, 10_000)); err == nil {
+			err = http.NewResponseController(w).Flush()
+		}
+	}
+	return err
+}
+
 func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 	for _, c := range []struct {
 		name  string
+		write func(http.ResponseWriter, int) error
 		size  int
 		await bool
 		front bool // the caller is a handler, which returns
 		waits time.Duration
 	}{
-		{"a short one", 1000, false, false, 0},
-		{"a short one of a handler", 1000, false, true, 0},
-		{"a long one", 3 << 20, false, false, 10 * time.Second},
-		{"a long one of a handler", 3 << 20, false, true, 0},
-		{"a long one in Await", 3 << 20, true, false, 0},
-		{"a long one in Await, of a handler", 3 << 20, true, true, 0},
+		{"a short one", big, 1000, false, false, 0},
+		{"a short one of a handler", big, 1000, false, true, 0},
+		{"a short one that is flushed", flushed, 1000, false, false, 0},
+		{"a long one", big, 3 << 20, false, false, 10 * time.Second},
+		{"a long one of a handler", big, 3 << 20, false, true, 0},
+		{"a long one in Await", big, 3 << 20, true, false, 0},
+		{"a long one in Await, of a handler", big, 3 << 20, true, true, 0},
+		{"a long one that is flushed", flushed, 3 << 20, false, false, 10 * time.Second},
+		{"a long one of a handler that is flushed", flushed, 3 << 20, false, true, 0},
+		{"a long one that is flushed in Await", flushed, 3 << 20, true, false, 0},
+		{"a long one that is flushed in Await, of a handler", flushed, 3 << 20, true, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -215,9 +234,9 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 						left = response.Body
 						w.WriteHeader(response.StatusCode)
 					case r.URL.Path == "/big" && c.await:
-						wrote <- dog.Await(r.Context(), func() error { return big(w, c.size) })
+						wrote <- dog.Await(r.Context(), func() error { return c.write(w, c.size) })
 					case r.URL.Path == "/big":
-						wrote <- big(w, c.size)
+						wrote <- c.write(w, c.size)
 					}
 				})
 				ctx, cancel := context.WithCancel(noCaller)
@@ -256,24 +275,96 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 }
 
 func TestALongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		wrote := make(chan error, 1)
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPost {
-				wrote <- big(w, 20<<20)
-			}
+	hints := func(w http.ResponseWriter) error {
+		for range 200 {
+			w.Header().Set("Link", strings.Repeat("x", 10_000))
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+		_, err := io.WriteString(w, "hello")
+		return err
+	}
+	hijack := func(w http.ResponseWriter) error {
+		_, _, err := http.NewResponseController(w).Hijack()
+		return err
+	}
+	for name, write := range map[string]func(w http.ResponseWriter, r *http.Request) error{
+		"by its length":         func(w http.ResponseWriter, _ *http.Request) error { return big(w, 20<<20) },
+		"by flushes":            func(w http.ResponseWriter, _ *http.Request) error { return flushed(w, 20<<20) },
+		"by informational ones": func(w http.ResponseWriter, _ *http.Request) error { return hints(w) },
+		"by a flush of all":     func(w http.ResponseWriter, _ *http.Request) error { return errors.Join(big(w, 900_000), flushed(w, 1)) },
+		"before a Hijack":       func(w http.ResponseWriter, _ *http.Request) error { return errors.Join(big(w, 900_000), hijack(w)) },
+		"and what comes after":  func(w http.ResponseWriter, _ *http.Request) error { _ = flushed(w, 20<<20); return flushed(w, 1) },
+		"and a Hijack after":    func(w http.ResponseWriter, _ *http.Request) error { _ = flushed(w, 20<<20); return hijack(w) },
+		"and in Await after": func(w http.ResponseWriter, r *http.Request) error {
+			_ = flushed(w, 20<<20)
+			return dog.Await(r.Context(), func() error { return http.NewResponseController(w).Flush() })
+		},
+		"after one that was slow": func(w http.ResponseWriter, r *http.Request) error {
+			_ = dog.Await(r.Context(), func() error { time.Sleep(time.Minute); return nil }) // counts for nothing
+			return flushed(w, 20<<20)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				wrote := make(chan error, 1)
+				_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodPost {
+						wrote <- write(w, r)
+					}
+				})
+				srv := dogtest.Serve(t, desks.Named("ada"))
+				client := post(t, srv, "/", 1, "x")
+				if strings.HasPrefix(name, "after") {
+					time.Sleep(time.Minute)
+				}
+				began := time.Now()
+				status, _ := srv.Get("/")
+				require.Equal(t, http.StatusOK, status)
+				require.Equal(t, 10*time.Second, time.Since(began))
+				require.ErrorIs(t, <-wrote, dog.ErrSlowConsumer)
+				n, err := io.Copy(io.Discard, client)
+				require.Less(t, n, int64(20<<20))
+				require.NoError(t, err, "the connection has ended")
+				synctest.Wait()
+			})
 		})
-		srv := dogtest.Serve(t, desks.Named("ada"))
-		client := post(t, srv, "/", 1, "x")
-		began := time.Now()
-		status, _ := srv.Get("/")
-		require.Equal(t, http.StatusOK, status)
-		require.Equal(t, 10*time.Second, time.Since(began))
-		require.ErrorIs(t, <-wrote, dog.ErrSlowConsumer)
-		n, err := io.Copy(io.Discard, client)
-		require.Less(t, n, int64(20<<20))
-		require.NoError(t, err, "the connection has ended")
+	}
+}
+
+// lateHijack hands its connection over when it is let go.
+type lateHijack struct {
+	*httptest.ResponseRecorder
+	until chan struct{}
+	conn  net.Conn
+}
+
+func (w lateHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	<-w.until
+	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), nil
+}
+
+func TestAConnectionThatIsHandedOverTooLateIsClosed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
+			_, _, err := http.NewResponseController(w).Hijack()
+			require.ErrorIs(t, err, dog.ErrSlowConsumer)
+		})
+		here, there := net.Pipe()
+		w := lateHijack{httptest.NewRecorder(), make(chan struct{}), here}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			desks.Named("ada").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		}()
 		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, dog.Do(noCaller, desks.Named("ada"), (*desk).Run, func(context.Context, *desk) error { return nil }))
+		require.Equal(t, 10*time.Second, time.Since(began))
+		close(w.until)
+		_, err := there.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		<-served
+		require.Empty(t, w.Body.String(), "it is not this answer's any more")
 	})
 }
 

@@ -15,8 +15,8 @@ import (
 // maxAnswer is how many bytes of an answer are kept in memory for the client to take after the handler's turn.
 const maxAnswer = 1 << 20
 
-// answerPatience is how long all writes of a longer answer together may keep
-// the object's turn while they wait for the client.
+// answerPatience is how long all writes of an answer together may keep the
+// object's turn while they wait for the client.
 const answerPatience = 10 * time.Second
 
 // response is the answer of a Receive. What the handler writes is kept until its turn is over, so that a slow client does not
@@ -138,22 +138,31 @@ func (r *response) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// drain writes what there is to the client. A handler that has its turn waits
-// for the client no longer than answerPatience, or others would wait with it.
+// drain writes what there is to the client.
 func (r *response) drain() error {
 	upto := r.mark()
-	write := func() error {
+	return r.patiently(func() error {
 		if err := r.gate.Wait(r.event); err != nil {
 			return err
 		}
 		return r.send(upto, false)
+	})
+}
+
+// patiently runs write, which waits for the client. A handler that has its turn
+// waits no longer than answerPatience, in all of them, or others would wait with
+// it; what write does after that, nobody hears.
+func (r *response) patiently(write func() error) error {
+	r.mu.Lock()
+	left, failed := answerPatience-r.waited, r.failed
+	r.mu.Unlock()
+	if failed != nil { // perhaps by a write that waits still
+		return failed
 	}
 	if !r.event.HasTurn() {
 		return write()
 	}
-	r.mu.Lock()
-	patience := time.NewTimer(answerPatience - r.waited)
-	r.mu.Unlock()
+	patience := time.NewTimer(left)
 	defer patience.Stop()
 	began := time.Now()
 	done := make(chan error, 1)
@@ -171,7 +180,7 @@ func (r *response) drain() error {
 	}
 }
 
-var errKeptTurn = fmt.Errorf("%w: a long answer kept its object's turn for %v while it waited for its client: write it in dog.Await",
+var errKeptTurn = fmt.Errorf("%w: an answer kept its object's turn for %v while it waited for its client: write it in dog.Await",
 	ErrSlowConsumer, answerPatience)
 
 // giveUp is fail while a write waits for the client.
@@ -214,7 +223,7 @@ func (r *response) FlushError() error {
 func (r *response) release(flush bool) error {
 	upto := r.mark()
 	if r.gate.Open() {
-		return r.send(upto, flush)
+		return r.patiently(func() error { return r.send(upto, flush) })
 	}
 	r.gate.Say(func(lost error) {
 		if lost == nil {
