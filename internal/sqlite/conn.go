@@ -48,7 +48,11 @@ func open(pool *Pool, pages store.Pages, limits store.SQLLimits, closing *atomic
 		return nil, fmt.Errorf("dog: SQL: count of pages: %w", err)
 	}
 	c := &conn{
-		meter:    meter{Context: context.Background(), closing: closing},
+		meter: meter{
+			Context: context.Background(),
+			closing: closing,
+			dog:     watchdog{seal: seal, log: pool.log},
+		},
 		controls: map[string]*sqlite3.Stmt{},
 		cache:    map[string]*statement{},
 	}
@@ -252,7 +256,9 @@ func (c *conn) compile(query string, b *budget) (s *sqlite3.Stmt, tail string, e
 	defer func() { c.guard.direct = false }()
 	c.meter.begin(b, false)
 	defer c.meter.end()
-	return c.db.Prepare(query)
+	s, tail, err = c.db.Prepare(query)
+	c.meter.finish()
+	return s, tail, err
 }
 
 // keep puts a statement into the cache, in place of the one that has not been used for longest.

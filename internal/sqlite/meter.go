@@ -52,14 +52,24 @@ type meter struct {
 	bit     bool // the watchdog has bitten
 }
 
-// begin begins a call that may use b and reduces it. The caller must call end,
-// even when the call panics.
+// begin begins a call that may use b and reduces it. The caller must call finish
+// when the call returns, and end when it panics.
 func (m *meter) begin(b *budget, counts bool) {
 	m.budget, m.counts, m.entered, m.why = b, counts, false, nil
 	m.began = clock()
 	if canSeal {
 		m.faults = expectFaults(true)
 		m.dog.watch(m.began + b.time)
+	}
+}
+
+// finish ends a call that has returned. It panics when the watchdog has bitten:
+// SQLite's memory is inaccessible then, or will be in a moment, and its use by
+// anybody who does not expect that would be the end of the process.
+func (m *meter) finish() {
+	m.end()
+	if m.bit {
+		panic(errBitten)
 	}
 }
 

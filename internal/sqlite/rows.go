@@ -59,10 +59,7 @@ func (r *rows) try() (row bool, err error) {
 	m.begin(&r.left, true)
 	defer m.end()
 	row = r.s.Step()
-	m.end()
-	if m.bit {
-		panic(errBitten)
-	}
+	m.finish()
 	if row {
 		return true, nil
 	}

@@ -12,7 +12,7 @@ import (
 const canSeal = true
 
 // seal makes the memory inaccessible.
-func seal(memory []byte) { _ = unix.Mprotect(memory, unix.PROT_NONE) }
+func seal(memory []byte) error { return unix.Mprotect(memory, unix.PROT_NONE) }
 
 // expectFaults makes the use of sealed memory a panic of this goroutine, rather
 // than the end of the process, or not.

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,15 +20,22 @@ const bitten = -1
 // inaccessible, so that the call panics at its next use. Then nothing can be
 // done with the connection but free it.
 //
+// When it cannot be made so, the watchdog tries again after the grace, until it
+// can, or the call ends.
+//
 // Watching costs a call two atomic operations: the timer is not set for each of
 // them, but goes off now and then while there are calls.
 type watchdog struct {
 	limit atomic.Int64 // when the call under way has to be over, by clock; 0: there is none, or bitten
 	awake atomic.Bool  // the timer is running
 
+	seal func(memory []byte) error // fixed
+	log  *slog.Logger              // fixed
+
 	mu     sync.Mutex // held while biting, so that the memory is there
 	timer  *time.Timer
 	memory []byte // nil when it has been freed
+	failed bool   // seal has failed, and the log says so
 }
 
 // watch begins a call, which must end before limit.
@@ -66,22 +74,30 @@ func (w *watchdog) look() {
 		return
 	}
 	limit := w.limit.Load()
-	if limit == 0 {
+	if limit == 0 { // there is no call
 		w.awake.Store(false)
 		limit = w.limit.Load() // of a call that began before that
 		if limit == 0 || !w.awake.CompareAndSwap(false, true) {
 			return
 		}
 	}
-	if wait := time.Duration(limit) - clock() + grace; wait > 0 {
-		w.timer.Reset(wait)
-		return
+	if limit != bitten {
+		if wait := time.Duration(limit) - clock() + grace; wait > 0 {
+			w.timer.Reset(wait)
+			return
+		}
+		if !w.limit.CompareAndSwap(limit, bitten) { // another call by now
+			w.timer.Reset(grace)
+			return
+		}
 	}
-	if w.limit.CompareAndSwap(limit, bitten) {
-		seal(w.memory)
-		return
+	if err := w.seal(w.memory); err != nil {
+		if !w.failed {
+			w.failed = true
+			w.log.Error("a call of SQLite that takes too long cannot be ended yet", "error", err)
+		}
+		w.timer.Reset(grace)
 	}
-	w.timer.Reset(grace)
 }
 
 // free ends the watchdog, which does not use the memory any more.
