@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +36,7 @@ type exchange struct {
 	waiting   []byte      // what the object has written and nobody has read
 	end       error       // what follows waiting: io.EOF, or why the answer is broken off. nil: more may come
 	told      bool        // ready is closed
+	chunked   bool        // net/http would send the answer in chunks, which trailers may follow
 	closed    bool        // by the reader
 	abandoned bool        // nobody may be waited for
 	deadline  time.Time   // of writes; zero: none
@@ -222,8 +221,11 @@ func (x *exchange) finish(end error) {
 		}
 	}
 	x.tellLocked()
-	if x.end == io.EOF && x.bodiedLocked() { // else a handler that has ended its goroutine may have left somebody who writes
-		x.trailer = x.head.trailerOf(x.header, true)
+	if x.end == io.EOF && x.chunked { // else a handler that has ended its goroutine may have left somebody who writes
+		var err error
+		if x.trailer, err = readFields(x.head.trailerOf(x.header, true)); err != nil {
+			x.end = err
+		}
 	}
 	x.stopAlarmLocked()
 	x.mu.Unlock()
@@ -238,9 +240,6 @@ func (x *exchange) bodiedLocked() bool {
 	return x.request.Method != http.MethodHead && x.head.hasBody()
 }
 
-// maxSniff is how much of a body net/http looks at for the header.
-const maxSniff = 2048
-
 // tellLocked lets the caller know what answer there is, if any. The caller must
 // hold mu.
 func (x *exchange) tellLocked() {
@@ -252,74 +251,20 @@ func (x *exchange) tellLocked() {
 	if x.end != nil && x.end != io.EOF {
 		return
 	}
-	header := x.head.header
-	length := x.lengthLocked()
-	for key, values := range header {
-		if len(values) == 0 || strings.HasPrefix(key, http.TrailerPrefix) {
-			delete(header, key)
-		}
-	}
-	x.answer = &http.Response{
-		Status: fmt.Sprintf("%03d %s", x.head.status, statusText(x.head.status)), StatusCode: x.head.status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: header, Body: answerBody{x}, ContentLength: length, Request: x.request,
-	}
-	if !x.bodiedLocked() {
-		x.answer.Body = http.NoBody
+	x.chunked = x.head.complete(x.request, x.waiting, x.end != nil)
+	answer, err := readAnswer(x.head.status, x.head.header, x.request)
+	if err != nil {
+		x.end = err
 		return
 	}
-	if length < 0 {
-		x.answer.TransferEncoding = []string{"chunked"}
-	}
-	if len(x.head.trailers) > 0 {
-		header.Del("Trailer")
-		x.answer.Trailer = make(http.Header)
-		for _, key := range x.head.trailers {
-			x.answer.Trailer[key] = nil // until the body has ended
-		}
-	}
-}
-
-// lengthLocked completes the header as net/http does and returns the length of
-// the answer, -1 when it is not known. The caller must hold mu.
-func (x *exchange) lengthLocked() int64 {
-	h, header := &x.head, x.head.header
-	if !h.hasBody() {
-		header.Del("Content-Length")
-		header.Del("Transfer-Encoding")
-		if h.status == http.StatusNotModified {
-			header.Del("Content-Type")
-		}
-		if x.request.Method == http.MethodHead {
-			return -1
-		}
-		return 0
-	}
-	if h.length < 0 { // it is not a length
-		header.Del("Content-Length")
-	}
-	encoded := header.Get("Transfer-Encoding") != ""
-	if _, typed := header["Content-Type"]; !typed && !encoded && header.Get("Content-Encoding") == "" && len(x.waiting) > 0 {
-		header.Set("Content-Type", http.DetectContentType(x.waiting))
-	}
-	head := x.request.Method == http.MethodHead
+	answer.Body = answerBody{x}
 	switch {
-	case h.length >= 0:
-		return h.length
-	case x.end == nil, head && (h.written == 0 || h.written > maxSniff):
-		return -1
-	case h.written <= maxSniff && len(h.trailers) == 0 && !encoded:
-		header.Set("Content-Length", strconv.FormatInt(h.written, 10))
+	case !x.bodiedLocked():
+		answer.Body = http.NoBody
+	case x.end != nil && answer.ContentLength < 0: // net/http's client would not know
+		answer.ContentLength, answer.TransferEncoding = x.head.written, nil
 	}
-	return h.written
-}
-
-// statusText is the text of a status as net/http's client knows it.
-func statusText(status int) string {
-	if text := http.StatusText(status); text != "" {
-		return text
-	}
-	return "status code " + strconv.Itoa(status)
+	x.answer = answer
 }
 
 // tell tells the caller's trace of informational answers.
@@ -333,7 +278,11 @@ func (x *exchange) tell(trace *httptrace.ClientTrace) error {
 			trace.Got100Continue()
 		}
 		if trace.Got1xxResponse != nil {
-			if err := trace.Got1xxResponse(hint.status, textproto.MIMEHeader(hint.header)); err != nil {
+			header, err := hint.read()
+			if err != nil {
+				return err
+			}
+			if err := trace.Got1xxResponse(hint.status, textproto.MIMEHeader(header)); err != nil {
 				return err
 			}
 		}

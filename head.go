@@ -17,6 +17,7 @@ type head struct {
 	written int64       // bytes of body that were written, refused ones too
 
 	trailers []string // keys of the trailers that the header announces
+	trails   bool     // the header speaks of trailers
 }
 
 // checkStatus panics where net/http does.
@@ -42,13 +43,29 @@ func (h *head) set(status int, header http.Header) {
 			h.length = n
 		}
 	}
+	for key := range h.header {
+		h.trails = h.trails || strings.HasPrefix(key, http.TrailerPrefix)
+	}
 	for _, list := range h.header["Trailer"] {
+		h.trails = true
 		for name := range strings.SplitSeq(list, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				h.trailers = append(h.trailers, http.CanonicalHeaderKey(name))
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name != "" && mayTrail(name) {
+				h.trailers = append(h.trailers, name)
 			}
 		}
 	}
+}
+
+// mayTrail reports whether a field may be a trailer. net/http sends no other
+// that the header announces.
+func mayTrail(name string) bool {
+	switch name {
+	case "Authorization", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type",
+		"Expect", "Host", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+		"Range", "Realm", "Te", "Trailer", "Transfer-Encoding", "Www-Authenticate":
+		return false
+	}
+	return !strings.HasPrefix(name, "If-")
 }
 
 // take returns why n further bytes of body may not be written.
@@ -75,6 +92,52 @@ func (h *head) hasBody() bool {
 // length that it announced.
 func (h *head) short(method string) bool {
 	return method != http.MethodHead && h.length >= 0 && h.hasBody() && h.written != h.length
+}
+
+// maxSniff is how much of a body net/http looks at for the header.
+const maxSniff = 2048
+
+// complete makes the header that of the answer to r as net/http's server sends
+// it: with the length of an answer that is short and over, with the type that
+// body, its beginning, looks like, and with how it is sent. It reports whether
+// that is in chunks, which trailers may follow.
+func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) {
+	header := h.header
+	encoding := header.Get("Transfer-Encoding")
+	closes := r.Close || hasToken(r.Header["Connection"], "close")
+	head := r.Method == http.MethodHead
+	switch {
+	case !h.hasBody():
+		header.Del("Content-Length")
+		if h.status == http.StatusNotModified {
+			header.Del("Content-Type")
+		}
+	default:
+		if _, typed := header["Content-Type"]; !typed && encoding == "" && header.Get("Content-Encoding") == "" && len(body) > 0 {
+			header.Set("Content-Type", http.DetectContentType(body))
+		}
+		_, said := header["Content-Length"]
+		known := h.length >= 0 && (encoding == "" || encoding == "identity")
+		if !known {
+			header.Del("Content-Length")
+		}
+		if over && !h.trails && encoding == "" && !said && h.written <= maxSniff && (!head || h.written > 0) {
+			header.Set("Content-Length", strconv.FormatInt(h.written, 10))
+			known = true
+		}
+		chunked = !head && !known && encoding != "identity"
+		closes = closes || !head && !known && !chunked
+	}
+	if !chunked || encoding == "chunked" {
+		header.Del("Transfer-Encoding")
+	}
+	if chunked {
+		header.Add("Transfer-Encoding", "chunked") // beside an encoding that no client knows
+	}
+	if closes && !hasToken(header["Connection"], "close") {
+		header.Set("Connection", "close")
+	}
+	return chunked
 }
 
 // trailerOf returns what a handler set in its header for after the body: keys

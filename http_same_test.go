@@ -33,6 +33,7 @@ type seen struct {
 	Body    string
 	BodyErr string // by its kind
 	Trailer http.Header
+	Close   bool
 	Early   []string // informational answers
 	Told    []string // what the handler has noted
 }
@@ -253,7 +254,7 @@ func sames() []same {
 			},
 		})
 	}
-	return all
+	return append(all, headerSames()...)
 }
 
 // ask sends the case's request and returns what the client and the handler saw.
@@ -294,6 +295,7 @@ func (c same) ask(t *testing.T, w way) (got seen) {
 	<-handled
 	response.Header.Del("Date")
 	got.Status, got.Header, got.Length, got.Body, got.Trailer = response.StatusCode, response.Header, response.ContentLength, string(data), response.Trailer
+	got.Close = response.Close
 	got.BodyErr = errKind(err)
 	return got
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -31,19 +32,30 @@ import (
 //
 // The body must be read or closed. Reading it waits without giving up the turn,
 // so a handler reads a long one in [Await]. Closing it early is, like the end
-// of the request's context, what [ClientGone] tells the object. What a handler
-// has not read when its event ends is cancelled as soon as the object would
-// have to wait for its reader. There is no connection that the object could
-// take over: [Replica.Connect] refuses such a request.
+// of the request's context, what [ClientGone] tells the object. There is no
+// connection that the object could take over: [Replica.Connect] refuses such a
+// request.
+//
+// An answer of more than a megabyte is broken off when the object has waited
+// for its reader, with its turn, for ten seconds in all (see [Receiver]), and
+// reading the body fails then. One that is written in [Await] waits as long as
+// the request's context lasts. What a handler has not read when its event ends
+// is broken off as soon as the object would have to wait for its reader.
+//
+// Both sides see what net/http would have carried: names of header fields and
+// trailers in their canonical form, values without space around them, of what
+// the object sets without fields whose names are none and with spaces in place
+// of line breaks. There is no Date.
 //
 // The object sees the RemoteAddr of the request; where it has none, that of the
 // client for whom the calling handler works, and otherwise 127.0.0.1:0. It does
 // not see the request's [httptrace.ClientTrace], which gets informational
 // answers.
 //
-// Errors: those of [Call], the error of the request's own body, that of a
-// request that cannot be sent, and of an answer that the object breaks off or
-// that is shorter than its Content-Length, which wraps [io.ErrUnexpectedEOF].
+// Errors: those of [Call], the error of the request's own body, those
+// of a request or an answer that cannot be sent, for the control characters in
+// its header, say, and of an answer that the object breaks off or that is
+// shorter than its Content-Length, which wraps [io.ErrUnexpectedEOF].
 func (s Stub[T]) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := newOutboundBody(r)
 	response, err := roundTrip(s.to, r, body)
@@ -108,7 +120,11 @@ func roundTrip(to target, r *http.Request, body *outboundBody) (*http.Response, 
 				x.close()
 				return nil, err
 			}
-			return x.result()
+			answer, err := x.result()
+			if err != nil {
+				x.close()
+			}
+			return answer, err
 		case <-ctx.Done():
 			x.close()
 			return nil, context.Cause(ctx)
@@ -126,12 +142,25 @@ func checkRequest(r *http.Request) error {
 	case r.Body == nil && r.ContentLength > 0:
 		return fmt.Errorf("dog: the request says ContentLength %d and has no body", r.ContentLength)
 	}
-	for name, values := range r.Header {
+	if uri := r.URL.RequestURI(); strings.ContainsFunc(uri, isControl) {
+		return fmt.Errorf("dog: the request's URL has a control character: %q", uri)
+	}
+	for _, key := range []string{"Content-Length", "Trailer", "Transfer-Encoding"} {
+		if _, has := r.Trailer[key]; has {
+			return fmt.Errorf("dog: %s cannot be a request trailer", key)
+		}
+	}
+	return cmp.Or(checkFields("header", r.Header), checkFields("trailer", r.Trailer))
+}
+
+// checkFields is checkRequest for fields of one kind.
+func checkFields(kind string, fields http.Header) error {
+	for name, values := range fields {
 		if !isToken(name) {
-			return fmt.Errorf("dog: invalid request header name %q", name)
+			return fmt.Errorf("dog: invalid request %s name %q", kind, name)
 		}
 		if slices.ContainsFunc(values, func(v string) bool { return strings.ContainsFunc(v, isControl) }) {
-			return fmt.Errorf("dog: the request header %s has a control character", name)
+			return fmt.Errorf("dog: the request %s %s has a control character", kind, name)
 		}
 	}
 	return nil
@@ -153,20 +182,22 @@ const inProcess = "127.0.0.1:0"
 
 // received returns a client's request as a server gets it.
 func received(r *http.Request, ctx context.Context, body *outboundBody) *http.Request {
+	header, _ := readFields(r.Header) // checked before
 	in := &http.Request{
 		Method: cmp.Or(r.Method, http.MethodGet),
 		URL:    &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery},
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        r.Header.Clone(),
+		Header:        header,
 		Body:          body,
 		ContentLength: r.ContentLength,
-		Host:          cmp.Or(r.Host, r.URL.Host),
+		Host:          hostOf(r),
 		RemoteAddr:    r.RemoteAddr,
 		RequestURI:    r.URL.RequestURI(),
 	}
-	if in.Header == nil {
-		in.Header = make(http.Header)
+	if r.Close {
+		in.Header.Set("Connection", "close")
 	}
+	in.Close = hasToken(in.Header["Connection"], "close")
 	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} { // the request's fields say it
 		delete(in.Header, name)
 	}
@@ -192,6 +223,15 @@ func received(r *http.Request, ctx context.Context, body *outboundBody) *http.Re
 		body.trailer, body.to = r.Trailer, in.Trailer
 	}
 	return in.WithContext(ctx)
+}
+
+// hostOf returns the host that a client asks for: none where it would be no host.
+func hostOf(r *http.Request) string {
+	host := cmp.Or(r.Host, r.URL.Host)
+	if strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' }) {
+		return ""
+	}
+	return host
 }
 
 // outboundBody is the caller's body, as the object's side reads it. It is
@@ -246,10 +286,11 @@ func (b *outboundBody) Read(p []byte) (int, error) {
 	case nil:
 		return n, nil
 	case io.EOF:
-		for key, values := range b.trailer {
-			b.to[http.CanonicalHeaderKey(key)] = values
+		var trailer http.Header
+		if trailer, err = readFields(b.trailer); err == nil {
+			maps.Copy(b.to, trailer)
+			return n, io.EOF
 		}
-		return n, io.EOF
 	}
 	b.failed(err)
 	return n, io.ErrUnexpectedEOF
