@@ -47,6 +47,7 @@ type Runtime struct {
 	ended    chan struct{}           // closed when Shutdown is complete
 	closed   error                   // of closing the store; set before ended is closed
 	shutdown sync.Once
+	ending   atomic.Int32 // the stage of the end
 
 	idleStopped chan struct{} // closed when OnStop of the objects that were idle has had its time
 	firstStops  sync.Once     // closes idleStopped

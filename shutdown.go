@@ -35,12 +35,30 @@ const (
 type shutdownError struct {
 	objects []ObjectInfo // where an event ran or waited, or a socket had not had its OnClose
 	running int          // requests, sockets and goroutines, those of objects included
+	stage   int32        // of the end
 	cause   error
 }
 
+// The stages of the end of a runtime.
+const (
+	stopsObjects  int32 = iota // until no more objects, requests, sockets and goroutines go on
+	stopsServices              // then the runtime's own goroutines end
+	closesStore
+)
+
 func (e *shutdownError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "dog: shutdown gave up: %v: %d requests, sockets and goroutines have not ended", e.cause, e.running)
+	fmt.Fprintf(&b, "dog: shutdown gave up: %v: ", e.cause)
+	switch {
+	case e.stage == closesStore:
+		b.WriteString("the store has not closed")
+	case e.running > 0:
+		fmt.Fprintf(&b, "%d requests, sockets and goroutines have not ended", e.running)
+	case e.stage == stopsServices:
+		b.WriteString("the runtime's own goroutines have not ended")
+	default:
+		b.WriteString("objects are being stopped")
+	}
 	for i, o := range e.objects {
 		switch i {
 		case 0:
@@ -102,7 +120,8 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // connections are cut once their close frame has left, what waits for space on a
 // full disk is given up ([ErrStoreFailed]), and Shutdown returns an
 // error that wraps the cause of ctx's end and says how much has not ended, with
-// the names of the first ten objects among that. It takes up to a second for that, and gives the OnStop of
+// the names of the first ten objects among that, or that the store has not
+// closed. It takes up to a second for that, and gives the OnStop of
 // idle objects a second even when ctx was done before. Handlers that take no
 // notice go on, and only when the last of them has ended is the store closed.
 // Further calls wait like the first.
@@ -147,9 +166,11 @@ func (rt *Runtime) end() {
 	}
 	close(rt.farewell)
 	rt.stopObjects()
+	rt.ending.Store(stopsServices)
 	rt.stop(ErrShutdown)
 	rt.services.Wait()
 	rt.drained() // of what these have begun
+	rt.ending.Store(closesStore)
 	rt.closed = rt.engine.Close()
 	close(rt.ended)
 }
@@ -165,10 +186,14 @@ func (rt *Runtime) giveUp(cause error) error {
 	select { // closed a second after the beginning at the latest
 	case <-rt.idleStopped:
 	case <-rt.ended:
+	}
+	select {
+	case <-rt.ended:
 		return rt.closed
+	default:
 	}
 	all := rt.objects()
-	left := &shutdownError{running: int(rt.busy.Load()), cause: cause}
+	left := &shutdownError{stage: rt.ending.Load(), running: int(rt.busy.Load()), cause: cause}
 	var sockets []*conn.Conn
 	for _, o := range all {
 		if o.busy() {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/storetest"
 )
 
 // shutdown shuts a house down with all the time in the world.
@@ -339,5 +342,32 @@ func TestNoSocketSlipsThroughAShutdown(t *testing.T) {
 		require.NoError(t, <-done)
 		require.Equal(t, 1001, ended)
 		require.Zero(t, h.rt.Stats().Sockets)
+	})
+}
+
+// closing is a store that takes its time to close.
+type closing struct {
+	*storetest.Engine
+	let chan struct{}
+}
+
+func (c *closing) OpenEngine(*slog.Logger) (store.Engine, error) { return c, nil }
+
+func (c *closing) Close() error {
+	<-c.let
+	return c.Engine.Close()
+}
+
+func TestShutdownSaysThatTheStoreHasNotClosed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		engine := &closing{storetest.New(), make(chan struct{})}
+		rt, err := dog.New(dog.Options{Store: engine})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.EqualError(t, rt.Shutdown(ctx), "dog: shutdown gave up: context deadline exceeded: the store has not closed")
+		close(engine.let)
+		require.NoError(t, rt.Shutdown(t.Context()))
+		require.NoError(t, rt.Shutdown(ctx), "it is over, whatever the context")
 	})
 }
