@@ -71,9 +71,14 @@ func (b *books) gossip(ctx context.Context, speaker *object, asker *member, v an
 // ask collects the replies. A peer's handler may outlast it: its context is done then, and the runtime waits for it.
 func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, error) {
 	rt := b.runtime()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	limited, cancel := context.WithTimeoutCause(ctx, rt.opts.GossipTimeout, context.DeadlineExceeded)
 	defer cancel()
 	deadline, _ := limited.Deadline()
+	if e := turn.From(ctx); e != nil { // a goroutine may ask that has outlived its handler
+		defer e.OnEnd(func() { end(errCallerEnded) })()
+	}
 	from := turn.OriginOf(ctx)
 	defer from.Call.Over()
 

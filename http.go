@@ -261,4 +261,4 @@ func clientOf(ctx context.Context) (client context.Context, release func()) {
 	}
 }
 
-var errCallerEnded = errors.New("dog: the handler that made the request has ended")
+var errCallerEnded = errors.New("dog: the handler for which it was done has ended")

@@ -1,0 +1,130 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+)
+
+// The chain is a client, a desk that hands the request on to a room, the gossip
+// of that room, and a sibling that waits, or that asks another desk which waits.
+func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
+	type chain struct {
+		rt       *dog.Runtime
+		leave    func() // of the client
+		give     func() // ends the context with which the room gossips
+		asker    *room
+		front    dog.Stub[desk]
+		returned chan struct{} // closing it lets the room's handler return while its goroutine gossips
+	}
+	for name, c := range map[string]struct {
+		end   func(t *testing.T, c *chain)
+		quiet bool // OnGossip itself is told nothing: whom it asks is told
+	}{
+		"the client leaves": {func(_ *testing.T, c *chain) { c.leave() }, true},
+		"the first object is reset": {func(t *testing.T, c *chain) {
+			require.NoError(t, c.front.Abort(errors.New("as planned")))
+		}, true},
+		"the one that asks is reset": {func(_ *testing.T, c *chain) { c.asker.Abort(errors.New("as planned")) }, false},
+		"the context ends":           {func(_ *testing.T, c *chain) { c.give() }, false},
+		"the handler returns":        {func(_ *testing.T, c *chain) { close(c.returned) }, false},
+		"Shutdown begins": {func(_ *testing.T, c *chain) {
+			go func() { _ = c.rt.Shutdown(noCaller) }()
+		}, false},
+		"Shutdown loses patience": {func(t *testing.T, c *chain) {
+			ctx, cancel := context.WithCancel(noCaller)
+			cancel()
+			require.Error(t, c.rt.Shutdown(ctx))
+		}, false},
+	} {
+		for _, asks := range []bool{false, true} {
+			if c.quiet && !asks {
+				continue // its context is not about the client, as that of other handlers
+			}
+			t.Run(name+map[bool]string{false: "/it waits", true: "/it asks another object"}[asks], func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					told := make(chan time.Duration, 1)
+					began := time.Now()
+					wait := func(ctx context.Context) {
+						stops := dog.Stopping(ctx)
+						if name == "Shutdown loses patience" {
+							stops = nil
+						}
+						_ = dog.Await(ctx, func() error {
+							select {
+							case <-stops:
+							case <-dog.ClientGone(ctx):
+							case <-ctx.Done():
+							case <-time.After(time.Hour):
+							}
+							return nil
+						})
+						told <- time.Since(began)
+					}
+					ch := &chain{returned: make(chan struct{})}
+					var desks *dog.Namespace[desk]
+					h := newHouseWith(t, dog.Options{GossipTimeout: 10 * time.Hour}, func(l *lobby) { l.Limit = 1 }, &hooks{
+						receive: func(r *room, _ http.ResponseWriter, req *http.Request) {
+							ch.asker = r
+							var ctx context.Context
+							ctx, ch.give = context.WithCancel(req.Context())
+							defer ch.give()
+							if name != "the handler returns" {
+								_, _ = r.Gossip(ctx, "well?")
+								return
+							}
+							_ = dog.Await(ctx, func() error {
+								go func() { _, _ = r.Gossip(req.Context(), "well?") }()
+								<-ch.returned
+								return nil
+							})
+						},
+						gossip: func(ctx context.Context, _ *room, _ dog.Message) (any, error) {
+							if !asks {
+								wait(ctx)
+								return nil, nil
+							}
+							_, _, err := fetch(ctx, desks.Named("back"), http.MethodGet, "/", "")
+							return nil, err
+						},
+					})
+					_, err := h.identify(noCaller, "sibling")
+					require.NoError(t, err)
+					asker, err := h.identify(noCaller, "asker")
+					require.NoError(t, err)
+					desks, err = dog.RegisterObject(h.rt, "desk", func(d *desk) {
+						d.serve = func(d *desk, w http.ResponseWriter, r *http.Request) {
+							if d.Name() == "front" {
+								asker.ServeHTTP(w, r)
+								return
+							}
+							wait(r.Context())
+						}
+					})
+					require.NoError(t, err)
+					ch.rt, ch.front = h.rt, desks.Named("front")
+					ctx, leave := context.WithCancel(noCaller)
+					defer leave()
+					ch.leave = leave
+					served := make(chan struct{})
+					go func() {
+						defer close(served)
+						defer func() { _ = recover() }() // an answer that is broken off
+						ch.front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+					}()
+					time.Sleep(time.Minute)
+					c.end(t, ch)
+					require.Equal(t, time.Minute, <-told)
+					<-served
+				})
+			})
+		}
+	}
+}
