@@ -192,6 +192,11 @@ func (o *object) told(ctx context.Context, outcome <-chan error, err error) erro
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	return o.toTell(lost, err)
+}
+
+// toTell returns what to tell of a handler that has returned err: that, unless what was stored before is lost.
+func (o *object) toTell(lost, err error) error {
 	if _, undone := errors.AsType[*gate.Undone](lost); lost == nil || undone { // undone because of err
 		return err
 	}

@@ -32,8 +32,16 @@ type instance struct {
 	// end makes a reset come before or after a commit, never between the decision to commit and the commit. It is taken by whoever
 	// has the turn while a transaction begins or is handed to the engine, by a reset, and before object.mu and all locks of gates
 	// and sockets.
-	end   sync.Mutex
-	ended error // why the instance is over. guarded by end
+	end     sync.Mutex
+	ended   error    // why the instance is over. guarded by end
+	verdict *verdict // set with ended. guarded by end
+}
+
+// A verdict is what becomes of what an object had stored before it was reset,
+// for those who are told why.
+type verdict struct {
+	known chan struct{} // closed when lost is set
+	lost  error         // as a say function of the gate gets it
 }
 
 // errAsleep ends an instance whose object hibernates: the next event finds, or makes, another.
@@ -100,16 +108,27 @@ func (inst *instance) settle(err error) error {
 	return s.commit()
 }
 
-// close lets nothing more come of the instance, and the next one begin. It returns why, if it was over already.
-func (inst *instance) close(err *ResetError) (first error) {
+// close lets nothing more come of the instance, and the next one begin. failed is what becomes of a start under way. It returns
+// why, if the instance was over already.
+func (inst *instance) close(err *ResetError, failed int32) (first error) {
 	o := inst.obj
 	inst.end.Lock() // until the next instance may begin, whose events wait for it in object.queue
 	defer inst.end.Unlock()
+	if inst.phase.CompareAndSwap(starting, failed) { // before anybody who waits for it hears of its end
+		if failed == wakesAgain {
+			o.wakes.Add(1)
+		} else {
+			o.wakes.Store(0)
+		}
+	}
 	if first := inst.turn.Close(err); first != nil {
 		return first
 	}
 	inst.ended = err
-	inst.stop(err) // before anything is let in again
+	v := &verdict{known: make(chan struct{})}
+	inst.verdict = v
+	o.gate.Tell(func(lost error) { v.lost = lost; close(v.known) }) // before anything is forgotten
+	inst.stop(err)                                                  // before anything is let in again
 	keepSockets := inst.phase.Load() == wakesAgain
 	if !keepSockets {
 		o.mu.Lock()
@@ -139,10 +158,13 @@ func (inst *instance) silenced() error {
 // reset ends the instance: its memory is dropped, its transaction is undone, its sockets are closed with 1011, and calls under
 // way get the error it returns. The first cause stays. A nil panic value means that the handler's goroutine exits
 // (runtime.Goexit).
-func (inst *instance) reset(cause error) error {
+func (inst *instance) reset(cause error) error { return inst.resetAs(startFailed, cause) }
+
+// resetAs is reset; failed is what becomes of a start under way.
+func (inst *instance) resetAs(failed int32, cause error) error {
 	o := inst.obj
 	err := &ResetError{Object: o.id, Cause: cause}
-	if first := inst.close(err); first != nil {
+	if first := inst.close(err, failed); first != nil {
 		return first
 	}
 	inst.storage.abandon()

@@ -236,7 +236,7 @@ func (o *object) redeem(
 			return inst, e, nil
 		}
 		if inst.phase.Load() != wakesAgain || wait.Err() != nil {
-			return nil, nil, err
+			return nil, nil, inst.toldStart(wait, err)
 		}
 		if inst, ticket, err = o.queue(from); err != nil {
 			return nil, nil, err
@@ -254,7 +254,7 @@ func (o *object) await(
 	// wait may have ended because the caller's own object was reset.
 	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil {
 		if starts && inst.unstartable() {
-			return nil, nil, err // one failed start answers all that waited for it
+			return nil, nil, inst.toldStart(wait, err) // one failed start answers all that waited for it
 		}
 		// The instance ended before the event began, so nothing is lost by taking the next one.
 		if inst, ticket, err = o.queue(from); err != nil {

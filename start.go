@@ -8,10 +8,11 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// The phases of an instance's start.
+// The phases of an instance's start. What ends starting is guarded by
+// instance.end.
 const (
 	unstarted   int32 = iota
-	starting          // or a reset has ended that
+	starting          // OnStart runs, or is about to
 	isStarted         // started
 	startFailed       // all that waited for the start get its error
 	wakesAgain        // it failed, but the sockets stay and the next instance tries again
@@ -135,8 +136,8 @@ func (inst *instance) start(e *turn.Event) error {
 				return inst.failStart(err)
 			}
 		}
-		if !inst.phase.CompareAndSwap(starting, isStarted) {
-			return inst.turn.Closed() // it took too long
+		if err := inst.settleStart(); err != nil {
+			return err
 		}
 		inst.value = v
 		inst.obj.wakes.Store(0)
@@ -145,18 +146,43 @@ func (inst *instance) start(e *turn.Event) error {
 	})
 }
 
+// toldStart returns when the error with which a start has failed may be told to
+// the holder of wait, and what to tell, as object.told does: it may be about what
+// an earlier life has stored.
+func (inst *instance) toldStart(wait context.Context, err error) error {
+	inst.end.Lock() // until the reset under way has come to its end
+	v := inst.verdict
+	inst.end.Unlock()
+	if v == nil { // it is about the one who waits
+		return err
+	}
+	select {
+	case <-v.known:
+	case <-wait.Done():
+		return context.Cause(wait)
+	}
+	return inst.obj.toTell(v.lost, err)
+}
+
+// settleStart ends the start in success, or returns why the instance is over:
+// OnStart took too long, or somebody has aborted it.
+func (inst *instance) settleStart() error {
+	inst.end.Lock()
+	defer inst.end.Unlock()
+	if inst.ended == nil {
+		inst.phase.Store(isStarted)
+	}
+	return inst.ended
+}
+
 // failStart ends an instance that could not be started. When sockets have slept
 // here, they stay for another try or two.
 func (inst *instance) failStart(cause error) error {
 	o := inst.obj
 	if o.member != nil && o.wakes.Load() < wakeRetries && o.member.hasSocketsOf(inst) {
-		if inst.phase.CompareAndSwap(starting, wakesAgain) {
-			o.wakes.Add(1)
-		}
-	} else if inst.phase.CompareAndSwap(starting, startFailed) {
-		o.wakes.Store(0)
+		return inst.resetAs(wakesAgain, cause)
 	}
-	return inst.reset(cause)
+	return inst.resetAs(startFailed, cause)
 }
 
 // pauseBeforeWake waits if the start of the instance before has failed, so that

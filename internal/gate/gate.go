@@ -203,9 +203,12 @@ func (g *Gate) Outcome() <-chan error {
 		return nil
 	}
 	outcome := make(chan error, 1)
-	g.hold(entry{say: func(err error) { outcome <- err }, tells: true})
+	g.Tell(func(err error) { outcome <- err })
 	return outcome
 }
+
+// Tell is Say for what tells others of the outcome: Shut does not call it before its turn.
+func (g *Gate) Tell(say func(error)) { g.hold(entry{say: say, tells: true}) }
 
 // Wait returns when the gate opens for what is said now by somebody who has no part in the transaction: nil, the reason why what
 // was written is lost, or the cause of ctx's end.
