@@ -19,6 +19,8 @@ import (
 
 // Clients that do not read, and what the log says of clients and handlers that fail.
 
+// A client is judged when it has taken nothing for a second with a full queue, so
+// the messages are spread over more than that.
 func TestSendSaysThatTheClientIsTooSlow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var failures []error

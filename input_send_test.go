@@ -36,7 +36,8 @@ func flood(last *error) func(context.Context, *room, *dog.Socket, dog.Message) e
 	}
 }
 
-// newSlowHouse returns a house with this policy and a client that reads only on demand and has been flooded.
+// newSlowHouse returns a house with this policy and a client that reads only on demand and has been flooded. A client is slow
+// that has taken nothing for a second with a full queue; WriteTimeout, which would cut it off earlier, is out of the way.
 func newSlowHouse(t *testing.T, policy dog.SlowPolicy, last *error) (*house, *dogtest.Client) {
 	t.Helper()
 	options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: policy, WriteTimeout: time.Minute}}

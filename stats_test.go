@@ -99,7 +99,7 @@ func TestStatsShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 			}})
 			client := h.srv.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
 			for range 4 {
-				elapse(time.Second)
+				elapse(time.Second) // after which a client that takes nothing is slow
 				_ = socket.Send(make([]byte, 100), dog.Coalesce("state"))
 			}
 			synctest.Wait()
