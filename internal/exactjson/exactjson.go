@@ -189,7 +189,7 @@ func (r *resolver) resolve(v reflect.Value) error {
 			}
 		}
 	case reflect.Slice, reflect.Array:
-		if !nested(v.Type().Elem()) {
+		if !nested(v.Type().Elem()) || decodesItself(reflect.PointerTo(v.Type())) {
 			return nil
 		}
 		for i := range v.Len() {

@@ -23,6 +23,41 @@ func (r raw) MarshalText() ([]byte, error) { return r[:], nil }
 
 func (shouted) MarshalText() ([]byte, error) { return []byte("!"), nil }
 
+// These decode themselves, and keep what they want.
+type (
+	ownSlice []any
+	ownArray [1]any
+	ownMap   map[string]any
+)
+
+func (o *ownSlice) UnmarshalJSON([]byte) error {
+	*o = ownSlice{json.Number("9007199254740993")}
+	return nil
+}
+func (o *ownArray) UnmarshalJSON([]byte) error {
+	*o = ownArray{json.Number("9007199254740993")}
+	return nil
+}
+func (o *ownMap) UnmarshalJSON([]byte) error {
+	*o = ownMap{"a": json.Number("9007199254740993")}
+	return nil
+}
+
+func TestWhatDecodesItselfIsLeftAlone(t *testing.T) {
+	type all struct {
+		Slice  ownSlice
+		Array  ownArray
+		Map    ownMap
+		Slices []ownSlice
+		Maps   map[string]*ownArray
+	}
+	data := []byte(`{"Slice":[9007199254740993],"Array":[1],"Map":{},"Slices":[[1]],"Maps":{"a":[1]}}`)
+	var want, got all
+	require.NoError(t, json.Unmarshal(data, &want))
+	require.NoError(t, exactjson.Unmarshal(data, &got))
+	require.Equal(t, want, got)
+}
+
 type inner struct {
 	Any    any
 	Number json.Number

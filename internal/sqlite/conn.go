@@ -252,8 +252,8 @@ func (c *conn) prepare(query string, b *budget) (*statement, error) {
 }
 
 func (c *conn) compile(query string, b *budget) (s *sqlite3.Stmt, tail string, err error) {
-	c.guard.direct = true
-	defer func() { c.guard.direct = false }()
+	c.guard.direct, c.guard.empty = true, emptyArgument.MatchString(skipBlank(query))
+	defer func() { c.guard.direct, c.guard.empty = false, false }()
 	c.meter.begin(b, false)
 	defer c.meter.end()
 	s, tail, err = c.db.Prepare(query)

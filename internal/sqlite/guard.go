@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
@@ -51,6 +52,7 @@ var pragmas = map[string]struct {
 type guard struct {
 	trusted bool   // the statement is ours
 	direct  bool   // it is the object's own, not one that another runs
+	empty   bool   // it is a pragma with an empty argument, which SQLite does not tell from none
 	refused string // what was refused, and what to do instead; empty: nothing
 	reads   bool   // the statement selects or changes rows
 	other   bool   // it does more than that
@@ -94,7 +96,11 @@ func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema,
 	case sqlite3.AUTH_PRAGMA:
 		g.other = true
 		p, ok := pragmas[strings.ToLower(name)]
-		if !ok || detail != "" && !p.arg {
+		if strings.EqualFold(name, "foreign_keys") && (detail != "" || g.empty) {
+			return g.refuse("PRAGMA foreign_keys: they are always checked; a step of a Schema runs without them " +
+				"when it begins with PRAGMA foreign_keys = OFF; (in this spelling)")
+		}
+		if !ok || (detail != "" || g.empty) && !p.arg {
 			return g.refuse("PRAGMA " + name + ": it is not among those that leave the connection as it is: see SQL")
 		}
 		begins := p.begins && (detail != "" || strings.EqualFold(name, "optimize"))
@@ -140,6 +146,13 @@ func (g *guard) renames(action sqlite3.AuthorizerActionCode, name string) bool {
 	return g.alters && strings.HasPrefix(name, "sqlite_temp_") &&
 		(action == sqlite3.AUTH_READ || action == sqlite3.AUTH_UPDATE)
 }
+
+// gap is what may stand between the words of a statement.
+const gap = `(?:[\s\x{feff}]|--[^\n]*(?:\n|$)|/\*(?s:.*?)\*/)*`
+
+// emptyArgument is how a pragma begins whose argument is empty: it is given.
+var emptyArgument = regexp.MustCompile(`(?is)^(?:explain\b` + gap + `(?:query\b` + gap + `plan\b` + gap + `)?)?pragma\b` +
+	`(?:` + gap[:len(gap)-1] + `|\w+|"[^"]*"|'[^']*'|\[[^\]]*\]|` + "`[^`]*`" + `|\.)*[=(]` + gap + `(?:''|""|\[\]|` + "``" + `)`)
 
 // text refuses what the authorizer is not told of.
 func (g *guard) text(statement string) error {

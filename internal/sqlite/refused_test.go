@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,6 +49,35 @@ func TestRefusedStatements(t *testing.T) {
 	}
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT a FROM t"))
 	require.NotZero(t, pages.count)
+}
+
+// However it is written, also with an argument that SQLite takes for a no.
+func TestForeignKeysAreSwitchedOffByNoPragma(t *testing.T) {
+	s, _ := newSQL(t)
+	run(t, s, "CREATE TABLE p (a PRIMARY KEY); CREATE TABLE c (p REFERENCES p)")
+	require.NoError(t, s.Commit())
+	for _, name := range []string{"foreign_keys", "FOREIGN_keys", "main.foreign_keys", `"foreign_keys"`, "[foreign_keys]", "`foreign_keys`",
+		"'foreign_keys'", `"main" . "foreign_keys"`, "/* = '' ( */ foreign_keys -- =\n"} {
+		for _, value := range []string{"= OFF", "=off", "= 0", "(0)", "( 'no' )", "= false", `= "OFF"`, "= nonsense", "= -1", "= 1", "(ON)",
+			"= ''", `=""`, "('')", "(/* */ '')", "= []", "= ``"} {
+			for _, before := range []string{"", "EXPLAIN ", "explain query plan ", "SELECT 1; ", "/* x */ "} {
+				query := before + "PRAGMA " + name + " " + value
+				_, err := try(s, query)
+				require.Error(t, err, query)
+				if !strings.Contains(err.Error(), "syntax error") {
+					require.ErrorIs(t, err, store.ErrRefused, query)
+					require.ErrorContains(t, err, "PRAGMA foreign_keys = OFF;", query)
+				}
+				require.Equal(t, [][]any{{int64(1)}}, run(t, s, "PRAGMA foreign_keys"), query)
+			}
+		}
+	}
+	for _, query := range []string{"PRAGMA page_size=''", "PRAGMA encoding=''", "PRAGMA data_version('')"} {
+		_, err := try(s, query)
+		require.ErrorIs(t, err, store.ErrRefused, query)
+	}
+	_, err := try(s, "INSERT INTO c VALUES (1)")
+	require.ErrorIs(t, err, store.ErrConstraint)
 }
 
 func TestOnlyTheSchemaMainIsThere(t *testing.T) {
