@@ -145,7 +145,7 @@ func (b *beat) look(c *Conn) (gone bool) {
 	if b.pinged {
 		waits, taken := c.backlog()
 		if b.waits && taken > b.taken {
-			b.quiet = 0
+			b.quiet, b.rounds = 0, 0
 		}
 		b.waits, b.taken = waits, max(b.taken, taken)
 	}
@@ -156,7 +156,7 @@ func (b *beat) look(c *Conn) (gone bool) {
 	reading := phase%2 == 1
 	switch {
 	case b.pinged && reading && phase == b.phase:
-		if b.waits || b.rounds >= b.moreRounds() {
+		if b.rounds >= b.moreRounds() {
 			return true
 		}
 		b.rounds++

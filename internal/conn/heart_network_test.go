@@ -1,0 +1,50 @@
+package conn_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+// A kernel tells of what its program has read when that is a good part of its
+// buffer, which at this rate takes longer than an interval.
+func TestHeartLetsAPeerReadOnWhoseKernelTellsOfItRarely(t *testing.T) {
+	if !conn.SeesKernel {
+		t.Skip("what the kernel holds cannot be seen")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, client.(*net.TCPConn).SetReadBuffer(256<<10))
+	server, err := l.Accept()
+	require.NoError(t, err)
+	c, p := accept(t, server, thin{client, 100_000}, &conn.Options{QueueBytes: 64 << 20})
+	h := startHeart(t, 300*time.Millisecond)
+	h.Add(c)
+	read := startReading(c)
+	f := conn.NewFrame(conn.Binary, make([]byte, 4_000))
+	for range 600 {
+		require.NoError(t, c.Send(f, ""))
+	}
+	b := make([]byte, 1_000)
+	for began := time.Now(); time.Since(began) < 4*time.Second; {
+		_, err := io.ReadFull(p.br, b)
+		require.NoError(t, err, "after %v", time.Since(began))
+		select {
+		case <-read.done:
+			require.NoError(t, read.err, "after %v", time.Since(began))
+		default:
+		}
+	}
+	c.Abort(nil)
+	requireEnd(t, read, 1006, "", conn.ErrClosed)
+	h.Remove(c)
+	p.Close()
+}
