@@ -101,7 +101,15 @@ func convert(to reflect.Value, value any) error {
 	case *sql.Null[time.Time]:
 		dest.Valid = value != nil
 		return convertNullTime(&dest.V, value)
+	case *sql.NullFloat64:
+		dest.Float64, dest.Valid = 0, value != nil
+		return convertNullFloat(reflect.ValueOf(&dest.Float64).Elem(), value)
 	case sql.Scanner:
+		if f := nullFloat(to); f.IsValid() {
+			f.SetZero()
+			to.FieldByName("Valid").SetBool(value != nil)
+			return convertNullFloat(f, value)
+		}
 		return dest.Scan(value)
 	case *time.Time:
 		if value != nil {
@@ -175,6 +183,22 @@ func convertNullTime(to *time.Time, value any) error {
 		return nil
 	}
 	return convertTime(to, value)
+}
+
+// nullFloat returns the value of a [sql.Null] of a float, or nothing.
+func nullFloat(to reflect.Value) (f reflect.Value) {
+	if t := to.Type(); t.PkgPath() == "database/sql" && strings.HasPrefix(t.Name(), "Null[") && to.FieldByName("V").CanFloat() {
+		f = to.FieldByName("V")
+	}
+	return f
+}
+
+// convertNullFloat does likewise: their Scan rounds integers.
+func convertNullFloat(to reflect.Value, value any) error {
+	if value == nil {
+		return nil
+	}
+	return convert(to, value)
 }
 
 // timeLayouts are the forms that SQLite's own functions read, most of all that
