@@ -2,6 +2,7 @@ package dog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -197,15 +198,37 @@ func (rt *Runtime) openStore() (err error) {
 			return fmt.Errorf("dog: open store: %w", err)
 		}
 	}
-	if rt.catalog, err = store.OpenCatalog(rt.engine); err != nil {
-		_ = rt.engine.Close() // the first error is the one that matters
-		return fmt.Errorf("dog: open store: %w", err)
-	}
-	if err = rt.migrate(); err != nil {
-		_ = rt.engine.Close()
+	done, left := make(chan error), make(chan struct{})
+	defer close(left)
+	go func() { // ends when the disk answers
+		err := rt.prepareStore()
+		if err != nil {
+			_ = rt.engine.Close() // the first error is the one that matters
+		}
+		select {
+		case done <- err:
+		case <-left:
+			if err == nil {
+				err = rt.engine.Close()
+			}
+			rt.opts.Logger.Info("the disk answers again; the store has been closed", "error", err)
+		}
+	}()
+	if err := rt.engine.Await(done); err != nil {
+		if errors.Is(err, store.ErrFull) {
+			rt.engine.GiveUp() // waiting, so that the other goroutine ends
+		}
 		return fmt.Errorf("dog: open store: %w", err)
 	}
 	return nil
+}
+
+// prepareStore reads what namespaces there are and migrates them.
+func (rt *Runtime) prepareStore() (err error) {
+	if rt.catalog, err = store.OpenCatalog(rt.engine); err != nil {
+		return err
+	}
+	return rt.migrate()
 }
 
 // clock does for all groups what time alone brings about.

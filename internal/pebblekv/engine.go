@@ -85,6 +85,7 @@ type Engine struct {
 	db    *pebble.DB    // fixed
 	cache *pebble.Cache // fixed; released with db
 	dir   *directory    // fixed
+	disk  *watched      // fixed
 	fs    *freezer      // fixed
 	space *space        // fixed
 	meter meter         // fixed
@@ -159,8 +160,8 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	e.tell.L = &e.mu
 	e.impatience = time.AfterFunc(patience, e.losePatience)
 	e.impatience.Stop()
-	fsys := watch(cfg.FS)
-	cfg.FS = fsys
+	e.disk = watch(cfg.FS)
+	cfg.FS = e.disk
 	done, left := make(chan error), make(chan struct{})
 	defer close(left)
 	go func() { // ends when the disk answers
@@ -171,7 +172,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 			e.abandon(err)
 		}
 	}()
-	if err := fsys.await(done); err != nil {
+	if err := e.disk.await(done, func() error { return nil }); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)
 	}
 	e.snapshot = e.db.NewSnapshot()
@@ -182,6 +183,16 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	e.work.Go(e.tellAll)
 	e.work.Go(e.tidy)
 	return e, nil
+}
+
+// Await implements store.Engine.
+func (e *Engine) Await(done <-chan error) error {
+	return e.disk.await(done, func() error {
+		if err := e.Writable(); errors.Is(err, store.ErrFull) {
+			return err
+		}
+		return nil
+	})
 }
 
 // Get implements store.Engine.

@@ -30,15 +30,20 @@ func (w *watched) move() {
 // openPatience is how long opening waits while nothing moves. Tests shorten it.
 var openPatience time.Duration = patience
 
-// await returns what comes through the channel, or errStalled when nothing has
-// been done for too long.
-func (w *watched) await(done <-chan error) error {
+// await returns what comes through the channel, errStalled when nothing has been
+// done for too long, or after as long what refused returns.
+func (w *watched) await(done <-chan error, refused func() error) error {
+	w.ended.Store(false)
 	defer w.ended.Store(true)
+	w.move()
 	for left := openPatience; left > 0; left = openPatience - (time.Since(w.start) - time.Duration(w.moved.Load())) {
 		select {
 		case err := <-done:
 			return err
 		case <-time.After(left):
+		}
+		if err := refused(); err != nil {
+			return err
 		}
 	}
 	return errStalled

@@ -92,6 +92,9 @@ func (m *Memory) OnDurable(_ uint64, told func(error)) { told(nil) }
 // Writable implements [Engine].
 func (m *Memory) Writable() error { return nil }
 
+// Await implements [Engine].
+func (m *Memory) Await(done <-chan error) error { return <-done }
+
 // GiveUp implements [Engine].
 func (m *Memory) GiveUp() {}
 
