@@ -141,7 +141,7 @@ func (e *Engine) copyWithin(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		err = closeLog(fsys, dir)
+		err = closeLog(fsys, dir, e.dir.secret)
 		if err == nil {
 			break
 		}
@@ -154,8 +154,8 @@ func (e *Engine) copyWithin(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	d := &directory{fs: fsys, name: dir}
-	return d.write(mark{About: about, Layout: store.Layout, Complete: true})
+	d := &directory{fs: fsys, name: dir, secret: e.dir.secret}
+	return d.write(d.mark(true))
 }
 
 // checkpoint has Pebble copy its files. Pebble panics when it cannot make an

@@ -1,6 +1,8 @@
 package pebblekv
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,8 +31,20 @@ const markerName = osfile.StoreMarker
 // A mark is the content of the marker.
 type mark struct {
 	About    string `json:"about"`
-	Layout   int    `json:"layout"`   // see store.Layout
-	Complete bool   `json:"complete"` // making the store has come to its end
+	Layout   int    `json:"layout"`           // see store.Layout
+	Complete bool   `json:"complete"`         // making the store has come to its end
+	Secret   string `json:"secret,omitempty"` // see newSecret
+}
+
+// secretSize is the size of what only the store and its backups know.
+const secretSize = 16 // bytes
+
+// newSecret returns one in hexadecimal digits. It tells the store's own records
+// in a log from bytes that a client has sent, see logEnd.
+func newSecret() string {
+	secret := make([]byte, secretSize)
+	_, _ = rand.Read(secret) // it never fails
+	return hex.EncodeToString(secret)
 }
 
 const about = "The directory of a store of github.com/godurable/dog. It belongs to the program that has it open."
@@ -42,6 +56,7 @@ type directory struct {
 	lock   *os.File     // of the operating system; nil on other file systems. fixed
 	pebble *pebble.Lock // fixed
 	new    bool         // there is no store in it yet. fixed
+	secret string       // that of the mark. fixed
 	marker fs.FileInfo  // nil until complete, which is called before others use the directory
 }
 
@@ -81,8 +96,9 @@ func openDirectory(fsys vfs.FS, name string, log *slog.Logger) (d *directory, er
 	if isOS(fsys) {
 		d.narrow(names, log)
 	}
-	if d.new {
-		return d, d.write(mark{About: about, Layout: store.Layout})
+	if d.secret == "" { // of a new store, or one that was made without
+		d.secret = newSecret()
+		return d, d.write(d.mark(!d.new))
 	}
 	return d, nil
 }
@@ -131,6 +147,10 @@ func (d *directory) examine(names []string) error {
 	if d.new {
 		return nil
 	}
+	if secret, err := hex.DecodeString(m.Secret); err != nil || len(secret) != secretSize && m.Secret != "" {
+		return fmt.Errorf("%w: the secret in %s is none", store.ErrCorrupt, markerName)
+	}
+	d.secret = m.Secret
 	// Pebble makes an empty store where it does not find what it looks for, and
 	// removes the rest.
 	found, err = d.hasManifest(names)
@@ -184,6 +204,10 @@ func (d *directory) read() (m mark, found bool, err error) {
 	return m, true, nil
 }
 
+func (d *directory) mark(complete bool) mark {
+	return mark{About: about, Layout: store.Layout, Complete: complete, Secret: d.secret}
+}
+
 // write writes the marker.
 func (d *directory) write(m mark) error {
 	content, err := json.Marshal(m)
@@ -217,7 +241,7 @@ func writeFile(fsys vfs.FS, dir, name string, content []byte) error {
 // complete notes that the store has been made. From now on check works.
 func (d *directory) complete() (err error) {
 	if d.new {
-		if err := d.write(mark{About: about, Layout: store.Layout, Complete: true}); err != nil {
+		if err := d.write(d.mark(true)); err != nil {
 			return err
 		}
 	}

@@ -125,7 +125,7 @@ func (e *Engine) sync() {
 	// Everything up to target is in the snapshot, and everything in the snapshot is in the log before the record that is synced.
 	snapshot := e.db.NewSnapshot()
 	start := time.Now()
-	err := e.db.LogData(nil, pebble.Sync)
+	err := e.db.LogData([]byte(e.dir.secret), pebble.Sync)
 	took := time.Since(start)
 	if err != nil {
 		e.fail(err)

@@ -190,13 +190,26 @@ func (z *freezer) OpenReadWrite(name string, category vfs.DiskWriteCategory, opt
 // ReuseForWrite makes a new file when the old one has been removed meanwhile to
 // save space; see Engine.dropLogs.
 func (z *freezer) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return z.make(newname, func() (vfs.File, error) {
+	var stale uint64
+	f, err := z.make(newname, func() (vfs.File, error) {
 		f, err := z.FS.ReuseForWrite(oldname, newname, category)
 		if errors.Is(err, fs.ErrNotExist) {
 			return z.FS.Create(newname, category)
 		}
-		return f, err
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		stale = uint64(info.Size())
+		return f, nil
 	})
+	if g, ok := f.(*guarded); ok {
+		g.stale = stale
+	}
+	return f, err
 }
 
 func (z *freezer) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -244,8 +257,9 @@ type guarded struct {
 	table    bool     // fixed
 	log      bool     // fixed
 
-	// Of a log, in bytes; owned by who writes it.
-	written, allocated uint64
+	// Of a log, in bytes; owned by who writes it. Up to stale the file has what
+	// an earlier log has left, but for what has been written and wiped.
+	written, allocated, stale, wiped uint64
 }
 
 // change runs a change of the file, unless frozen.
@@ -269,6 +283,9 @@ func (f *guarded) Write(p []byte) (int, error) {
 	}
 	rest := p
 	return len(p), f.change(func() error {
+		if err := f.wipe(); err != nil {
+			return err
+		}
 		return f.freezer.persist(func() error {
 			n, err := f.File.Write(rest)
 			rest = rest[n:]
@@ -311,6 +328,27 @@ func (f *guarded) allocate(size uint64) {
 	from := f.allocated
 	f.allocated = f.written + f.freezer.ahead
 	_ = f.File.Preallocate(int64(from), int64(f.allocated-from))
+}
+
+const pageSize = 4 << 10
+
+var zeros [pageSize + headerSize]byte
+
+// wipe sees to it that a log is followed by zeros up to the end of a page,
+// before it is written up to there. Else what an earlier log has left in the
+// file might go on where this one ends, as if it were part of it: that may be
+// what a client has sent.
+func (f *guarded) wipe() error {
+	end := (f.written + headerSize + pageSize - 1) / pageSize * pageSize
+	from, to := max(f.written, f.wiped), min(end, f.stale)
+	if from >= to {
+		return nil
+	}
+	f.wiped = to
+	return f.freezer.persist(func() error {
+		_, err := f.File.WriteAt(zeros[:to-from], int64(from))
+		return err
+	})
 }
 
 // Preallocate does nothing: Pebble would allocate more than all of a memtable

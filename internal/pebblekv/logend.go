@@ -1,6 +1,7 @@
 package pebblekv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/wal"
@@ -36,9 +38,10 @@ const (
 	trailerSize = 11 // a header without checksum, length and offset, of the next log number
 	trailerKind = 5
 
-	fullChunk = 9 // kinds
-	firstOne  = 10
+	fullChunk = 9 // the first kind
 	lastChunk = 12
+
+	batchSize = 12 // the header of the batch that a record is
 )
 
 // A logEnd says how the newest log ends.
@@ -49,12 +52,15 @@ type logEnd struct {
 	room   int64  // bytes before that which are zero since no chunk fits into them
 	closed bool   // there it says that it ends
 	eof    bool   // there the file ends
-	lost   int64  // bytes up to the end of the last whole record behind the cut; 0: there is none
+	lost   int64  // bytes up to the end of the last sync's record behind the cut; 0: there is none
 	proved bool   // what is behind the cut had been synced
+
+	sync []byte // what the record of a sync holds behind the header of its batch
 }
 
 // readLog finds out how the newest log in a directory ends.
-func readLog(fsys vfs.FS, dir string) (end logEnd, err error) {
+func readLog(fsys vfs.FS, dir, secret string) (end logEnd, err error) {
+	end.sync = append([]byte{byte(pebble.InternalKeyKindLogData), byte(len(secret))}, secret...)
 	logs, err := wal.Scan(wal.Dir{FS: fsys, Dirname: dir})
 	if err != nil {
 		return end, err
@@ -95,7 +101,7 @@ func (end *logEnd) look(f io.ReaderAt) error {
 	if room := blockSize - end.at%blockSize; room < headerSize {
 		end.at, end.room = end.at+room, room
 	}
-	bad := int64(-1) // where the first chunk is that cannot be read
+	bad := end.at // where the first chunk is that cannot be read
 	block := make([]byte, blockSize)
 	for start := end.at / blockSize * blockSize; ; start += blockSize {
 		n, err := f.ReadAt(block, start)
@@ -103,34 +109,53 @@ func (end *logEnd) look(f io.ReaderAt) error {
 			return err
 		}
 		b := block[:n]
-		i := int(max(end.at-start, 0))
-		if start+int64(i) == end.at {
-			end.eof = i >= n
-			if end.closed = end.isTrailer(b[min(i, n):]); end.closed || end.eof {
+		if start <= end.at {
+			rest := b[min(int(end.at-start), n):]
+			end.eof = len(rest) == 0
+			if end.closed = end.isTrailer(rest); end.closed || end.eof {
 				return nil
 			}
 		}
-		for i < n {
-			size, synced, whole := end.chunk(b[i:])
-			switch {
-			case size == 0 && bad < 0:
-				if n-i >= headerSize || n < blockSize {
-					bad = start + int64(i)
-				}
-				i++
-			case size == 0:
-				i++
-			default:
-				if bad >= 0 && whole {
-					end.lost = start + int64(i+size) - end.at
-				}
-				end.proved = end.proved || bad >= 0 && synced > uint64(bad)
-				i += size
+		for bad >= start && bad < start+blockSize { // a record may have been cut in a later chunk
+			size, _ := end.chunk(b[min(int(bad-start), n):])
+			if size == 0 {
+				break
 			}
+			bad += int64(size)
+			if room := blockSize - bad%blockSize; room < headerSize {
+				bad += room
+			}
+		}
+		if bad < start+blockSize {
+			end.findSyncs(b, start, bad)
 		}
 		if n < blockSize {
 			return nil
 		}
+	}
+}
+
+// findSyncs looks for what syncs have written in a block behind the first chunk
+// that cannot be read. Nothing else proves anything: the rest of the file has
+// what clients have sent, some of it of earlier logs, and they can make up any
+// chunk but for the secret. A sync's record that lies in two blocks is missed.
+func (end *logEnd) findSyncs(b []byte, start, bad int64) {
+	for i := int(max(bad-start, 0)); ; i++ {
+		next := bytes.Index(b[min(i, len(b)):], end.sync)
+		if next < 0 {
+			return
+		}
+		i += next
+		from := i - headerSize - batchSize
+		if start+int64(from) < bad || from < 0 {
+			continue
+		}
+		size, synced := end.chunk(b[from:])
+		if size != headerSize+batchSize+len(end.sync) {
+			continue
+		}
+		end.lost = start + int64(from+size) - end.at
+		end.proved = end.proved || synced > uint64(bad)
 	}
 }
 
@@ -146,28 +171,27 @@ func (end *logEnd) trailer() []byte {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // chunk returns the size of the chunk that b begins with, 0 when it is none of
-// this log, up to where the log had been synced before, and whether a record
-// ends with it.
-func (end *logEnd) chunk(b []byte) (size int, synced uint64, last bool) {
+// this log, and up to where the log had been synced before.
+func (end *logEnd) chunk(b []byte) (size int, synced uint64) {
 	if len(b) < headerSize || b[6] < fullChunk || b[6] > lastChunk || binary.LittleEndian.Uint32(b[7:]) != end.number {
-		return 0, 0, false
+		return 0, 0
 	}
 	size = headerSize + int(binary.LittleEndian.Uint16(b[4:]))
 	if size > len(b) {
-		return 0, 0, false
+		return 0, 0
 	}
 	sum := crc32.Checksum(b[6:size], castagnoli)
 	if binary.LittleEndian.Uint32(b) != (sum>>15|sum<<17)+0xa282ead8 {
-		return 0, 0, false
+		return 0, 0
 	}
-	return size, binary.LittleEndian.Uint64(b[11:]), b[6] == fullChunk || b[6] == lastChunk
+	return size, binary.LittleEndian.Uint64(b[11:])
 }
 
 // checkLog returns store.ErrCorrupt when the newest log has lost what may have
 // been told durable. Otherwise its end says how many bytes of whole records a
 // crash has cut off.
-func checkLog(fsys vfs.FS, dir string) (end logEnd, err error) {
-	end, err = readLog(fsys, dir)
+func checkLog(fsys vfs.FS, dir, secret string) (end logEnd, err error) {
+	end, err = readLog(fsys, dir, secret)
 	if err != nil {
 		return end, err
 	}
@@ -227,8 +251,8 @@ func noteEnd(fsys vfs.FS, dir string) error {
 // closeLog ends the newest log in a directory, which may have been copied while
 // it was written, and notes that. The error is store.ErrCorrupt when its middle
 // is missing.
-func closeLog(fsys vfs.FS, dir string) (err error) {
-	end, err := readLog(fsys, dir)
+func closeLog(fsys vfs.FS, dir, secret string) (err error) {
+	end, err := readLog(fsys, dir, secret)
 	if err != nil {
 		return err
 	}

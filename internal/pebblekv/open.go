@@ -80,7 +80,7 @@ func (e *Engine) openPebble() (err error) {
 		}
 	}()
 	if !e.dir.new {
-		end, err := checkLog(e.cfg.FS, e.cfg.Dir)
+		end, err := checkLog(e.cfg.FS, e.cfg.Dir, e.dir.secret)
 		if err != nil {
 			return err
 		}
