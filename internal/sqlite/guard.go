@@ -124,7 +124,7 @@ func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema,
 		sqlite3.AUTH_DROP_TEMP_TRIGGER, sqlite3.AUTH_DROP_TEMP_VIEW:
 		return g.refuse("temporary tables, which would not outlive the connection: use a table in main, or WITH")
 	case sqlite3.AUTH_TRANSACTION, sqlite3.AUTH_SAVEPOINT:
-		return g.refuse(name + ": the turn is the transaction: use Storage.Transaction for a nested one")
+		return g.refuse(written(action, name, detail) + ": the turn is the transaction: use Storage.Transaction for a nested one")
 	case sqlite3.AUTH_ATTACH:
 		return g.refuse("ATTACH: an object has one database: call the object that has the other")
 	case sqlite3.AUTH_DETACH:
@@ -138,6 +138,21 @@ func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema,
 		}
 	}
 	return sqlite3.AUTH_OK
+}
+
+// written returns how a statement is written that SQLite calls operation.
+func written(action sqlite3.AuthorizerActionCode, operation, savepoint string) string {
+	switch {
+	case action == sqlite3.AUTH_TRANSACTION && operation == "COMMIT":
+		return "COMMIT, or END"
+	case action == sqlite3.AUTH_TRANSACTION:
+		return operation
+	case operation == "BEGIN":
+		return "SAVEPOINT " + savepoint
+	case operation == "ROLLBACK":
+		return "ROLLBACK TO " + savepoint
+	}
+	return operation + " " + savepoint
 }
 
 // renames reports whether this is what SQLite does by itself in the schema of

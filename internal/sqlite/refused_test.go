@@ -80,6 +80,28 @@ func TestForeignKeysAreSwitchedOffByNoPragma(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrConstraint)
 }
 
+func TestARefusedTransactionIsNamedAsItIsWritten(t *testing.T) {
+	s, _ := newSQL(t)
+	run(t, s, "CREATE TABLE t (a)")
+	for query, says := range map[string]string{
+		"BEGIN": ": BEGIN:", "BEGIN EXCLUSIVE": ": BEGIN:", "COMMIT": ": COMMIT, or END:", "END": ": COMMIT, or END:",
+		"ROLLBACK": ": ROLLBACK:", "SAVEPOINT a": ": SAVEPOINT a:", "RELEASE a": ": RELEASE a:", "RELEASE SAVEPOINT a": ": RELEASE a:",
+		"ROLLBACK TO a": ": ROLLBACK TO a:", "ROLLBACK TO SAVEPOINT a": ": ROLLBACK TO a:",
+	} {
+		for _, begun := range []bool{false, true} {
+			if begun {
+				run(t, s, "INSERT INTO t VALUES (1)")
+			}
+			_, err := try(s, query)
+			require.ErrorIs(t, err, store.ErrRefused, query)
+			require.ErrorContains(t, err, says, query)
+			require.NoError(t, s.Rollback())
+			run(t, s, "CREATE TABLE IF NOT EXISTS t (a)")
+			require.NoError(t, s.Commit())
+		}
+	}
+}
+
 func TestOnlyTheSchemaMainIsThere(t *testing.T) {
 	kinds := []string{
 		"CREATE TABLE %s.x (a)", "CREATE TABLE %s.t (a)", "CREATE TABLE IF NOT EXISTS %s.x (a)", "CREATE TABLE %s.x AS SELECT 1",
