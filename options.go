@@ -106,9 +106,10 @@ type Options struct {
 	MaxObjects int
 
 	// StartTimeout is how long OnStart may take, and what else starts an object
-	// whose type has one: its setup and its [Schema]. At that moment the object is
-	// reset, and all that waited for it get that error. What hangs goes on unheard,
-	// its context cancelled. 0: 30 s; negative: no bound.
+	// whose type has one: its setup and its [Schema], which is bounded by it for
+	// other types as well. At that moment the object is reset, and all that waited
+	// for it get that error. What hangs goes on unheard, its context cancelled. 0:
+	// 30 s; negative: no bound.
 	StartTimeout time.Duration
 
 	// HibernateAfter is how long a group or replica whose type hibernates

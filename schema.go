@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -33,6 +34,12 @@ import (
 //	INSERT INTO new_rooms SELECT id, name FROM rooms;
 //	DROP TABLE rooms;
 //	ALTER TABLE new_rooms RENAME TO rooms;
+//
+// The limits of [SQL] hold, but for these: the steps that are taken may together
+// take as long as a start (Options.StartTimeout, for types without OnStart too;
+// no bound if that is off), and as many steps of SQLite's machine as they like;
+// and what they change and sort may take 1 GiB of memory when the object has a
+// database already. A step that rebuilds a table changes twice its size.
 //
 // An object whose database is up to date reads one small key when it starts.
 type Schema []string
@@ -74,7 +81,9 @@ func (sc Schema) apply(s *Storage) (err error) {
 		return err
 	}
 	if err := sc.take(s, taken); err != nil {
-		s.restoreEntered()
+		if s.restoreEntered() != nil {
+			_ = s.inst.reset(err)
+		}
 		return err
 	}
 	return s.keepEntered()
@@ -85,13 +94,17 @@ func (sc Schema) take(s *Storage, taken int) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
+	var end time.Time
+	if d := s.inst.obj.runtime().opts.StartTimeout; d > 0 {
+		end = time.Now().Add(d)
+	}
 	var digests []byte
 	for i, step := range sc {
 		digests = append(digests, digest(step)...)
 		if i < taken {
 			continue
 		}
-		if err := s.takeStep(step); err != nil {
+		if err := s.takeStep(step, end); err != nil {
 			return &SchemaError{i, err}
 		}
 	}
@@ -109,20 +122,42 @@ var (
 	keysOn  = regexp.MustCompile(`(?i);` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?` + blank + `$`)
 )
 
-// takeStep runs a step.
-func (s *Storage) takeStep(step string) error {
+// stepMemory is how much memory steps may take: 1 GiB, and where addresses have
+// 32 bits as much as any statement.
+const stepMemory = 128 << 20 << (3 * (^uint(0) >> 63))
+
+// anyTime is no bound of the time that a step takes.
+const anyTime time.Duration = 1 << 61
+
+// takeStep runs a step, which has to be taken by end, if that is not zero.
+func (s *Storage) takeStep(step string, end time.Time) (err error) {
+	if err := s.openSQL(); err != nil {
+		return err
+	}
+	defer s.sql.Allow(0, 0)
+	allow := func() {
+		left := anyTime
+		if !end.IsZero() {
+			left = max(time.Until(end), 1)
+		}
+		s.sql.Allow(left, stepMemory)
+	}
+	defer func() {
+		if errors.Is(err, ErrSQLLimit) && !end.IsZero() && time.Until(end) <= 0 {
+			err = fmt.Errorf("%w: all steps together take longer than Options.StartTimeout", err)
+		}
+	}()
+	allow()
 	off := keysOff.FindStringIndex(step)
 	if off == nil {
 		_, err := s.exec(step, nil)
 		return err
 	}
-	if err := s.openSQL(); err != nil {
-		return err
-	}
 	if err := s.sql.ForeignKeys(false); err != nil {
 		return err
 	}
-	_, err := s.exec(keysOn.ReplaceAllString(step[off[1]:], ";"), nil)
+	_, err = s.exec(keysOn.ReplaceAllString(step[off[1]:], ";"), nil)
+	allow()
 	if checked := s.sql.ForeignKeys(true); err == nil {
 		err = checked
 	}

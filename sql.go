@@ -20,6 +20,7 @@ var sqlLimits = store.SQLLimits{
 	Columns:    100,
 	Value:      maxEntry,
 	Pages:      10 << 20, // of 1 KiB
+	Memory:     128 << 20,
 }
 
 // SQL is an object's own SQLite database, part of its [Storage]: what is
@@ -77,7 +78,8 @@ var sqlLimits = store.SQLLimits{
 // steps of SQLite's machine, or more than 2 seconds. Time counts while SQLite
 // works, not while a handler looks at a row, and it counts whatever the
 // arguments are: a single function that takes too long ends too, with its
-// connection (on Unix; elsewhere it runs on).
+// connection (on Unix; elsewhere it runs on). For the steps of a [Schema] time,
+// steps and memory are bounded otherwise.
 //
 // [ErrSQLPanic] says that SQLite itself failed. The log has the details.
 type SQL struct {

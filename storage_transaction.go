@@ -66,23 +66,25 @@ func (s *Storage) restore() {
 		return
 	}
 	defer s.leave()
-	s.restoreEntered()
+	if err := s.restoreEntered(); err != nil {
+		_ = s.inst.reset(err)
+	}
 }
 
-func (s *Storage) restoreEntered() {
+// restoreEntered is restore of a caller that has entered, and that has to reset
+// the instance when it fails.
+func (s *Storage) restoreEntered() error {
 	depth, wiped := s.data.Saves(), s.data.Wiped()
 	s.data.Restore()
 	s.checkSchema = true
 	if s.sql == nil {
-		return
+		return nil
 	}
 	err := s.sql.RollbackTo(depth)
 	if err == nil && wiped != s.data.Wiped() { // its pages are back
 		err = s.dropSQL()
 	}
-	if err != nil {
-		_ = s.inst.reset(err)
-	}
+	return err
 }
 
 // Sync waits until what the object has stored so far is durable, and gives up the turn meanwhile. It is needed only to tell

@@ -18,18 +18,16 @@ const (
 	// since SQLite walks them by recursion and has a stack of 64 KiB.
 	maxDepth = 250
 
-	maxMemory   = 128 << 20 // bytes of one connection: what a transaction changes has to fit, and what is sorted
 	maxKept     = 8 << 20   // bytes of one that stays open between transactions. SQLite does not give back memory.
 	maxCache    = 512 << 10 // bytes of pages that a connection keeps after it has read them
 	maxPrepared = 64        // statements that a connection keeps for their next use
 )
 
-var memory = sqlite3.WithMaxMemory(context.Background(), maxMemory)
-
 // A conn is an open connection. It is owned by its database.
 type conn struct {
 	db       *sqlite3.Conn // fixed
 	machine  *machine      // fixed
+	memory   int           // most bytes of the machine; fixed
 	file     *pageFile     // fixed
 	meter    meter
 	guard    guard
@@ -41,13 +39,18 @@ type conn struct {
 	search   bool                     // FTS5 is there
 }
 
-// open opens the database in pages. Once closing is true, what it runs ends.
-func open(pool *Pool, pages store.Pages, limits store.SQLLimits, closing *atomic.Bool) (*conn, error) {
+// open opens the database in pages. Once closing is true, what it runs ends. A
+// database that is not empty may have at least as much memory as is given.
+func open(pool *Pool, pages store.Pages, limits store.SQLLimits, memory int, closing *atomic.Bool) (*conn, error) {
 	count, err := pages.Count()
 	if err != nil {
 		return nil, fmt.Errorf("dog: SQL: count of pages: %w", err)
 	}
+	if count == 0 {
+		memory = 0
+	}
 	c := &conn{
+		memory: max(memory, limits.Memory),
 		meter: meter{
 			Context: context.Background(),
 			closing: closing,
@@ -62,7 +65,8 @@ func open(pool *Pool, pages store.Pages, limits store.SQLLimits, closing *atomic
 		return nil, err
 	}
 	defer pool.withdraw(name)
-	c.db, err = sqlite3.OpenContext(memory, "file:"+name+"?vfs="+pool.name)
+	reserve := sqlite3.WithMaxMemory(context.Background(), int64(c.memory))
+	c.db, err = sqlite3.OpenContext(reserve, "file:"+name+"?vfs="+pool.name)
 	if err != nil {
 		return nil, c.explain(err)
 	}
@@ -184,16 +188,21 @@ func (c *conn) control(text string) error {
 	return s.Exec()
 }
 
-// orphans returns an error when a row refers to one that there is not.
-func (c *conn) orphans() error {
+// orphans returns an error when a row refers to one that there is not. It may
+// use the time of b.
+func (c *conn) orphans(b *budget) error {
 	c.guard.trusted = true
 	defer func() { c.guard.trusted = false }()
 	s, _, err := c.db.Prepare("PRAGMA foreign_key_check")
 	if err != nil {
 		return err
 	}
+	c.meter.begin(b, false)
+	defer c.meter.end()
+	found := s.Step()
+	c.meter.finish()
 	defer quietly(s.Close)
-	if s.Step() {
+	if found {
 		return fmt.Errorf("%w: a row of table %q refers to none of table %q", store.ErrConstraint, s.ColumnText(0), s.ColumnText(2))
 	}
 	return s.Err()

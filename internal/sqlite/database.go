@@ -4,9 +4,11 @@ import (
 	"container/list"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
 
@@ -33,6 +35,8 @@ type database struct {
 	marks []mark        // savepoints, outermost first
 	rows  []*rows       // those that are open
 	loose bool          // foreign keys are not checked
+	time  time.Duration // of Allow
+	most  int           // bytes of memory, of Allow
 
 	inserted int64 // LastInsertID
 	changed  int64 // Changes
@@ -68,7 +72,7 @@ func (d *database) Run(query string, args []any, write func() error) (result sto
 	if err := d.wake(); err != nil {
 		return nil, err
 	}
-	left := budget{d.limits.Steps, d.limits.Time}
+	left := d.budget()
 	for {
 		s, err := d.prepare(query, &left, write)
 		if err != nil {
@@ -110,7 +114,7 @@ func (d *database) wake() error {
 	if d.conn != nil {
 		return nil
 	}
-	c, err := open(d.pool, d.pages, d.limits, &d.closing)
+	c, err := open(d.pool, d.pages, d.limits, d.most, &d.closing)
 	if err != nil {
 		return err
 	}
@@ -208,6 +212,24 @@ func (d *database) control(text string) error {
 	return nil
 }
 
+func (d *database) Allow(time time.Duration, memory int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.time, d.most = time, memory
+	if d.conn != nil && d.conn.memory < memory && !d.active() {
+		d.drop()
+	}
+	d.settle()
+}
+
+// budget returns what a query may use.
+func (d *database) budget() budget {
+	if d.time > 0 {
+		return budget{math.MaxInt, d.time}
+	}
+	return budget{d.limits.Steps, d.limits.Time}
+}
+
 func (d *database) ForeignKeys(on bool) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -228,7 +250,11 @@ func (d *database) ForeignKeys(on bool) (err error) {
 		return d.failed(err)
 	}
 	if on {
-		return d.conn.orphans()
+		left := d.budget()
+		if err := d.conn.orphans(&left); err != nil {
+			return d.failed(err)
+		}
+		return nil
 	}
 	d.loose = true
 	return nil
@@ -377,7 +403,7 @@ func (d *database) settle() {
 		d.drop()
 	}
 	if !d.active() {
-		if d.conn != nil && d.conn.machine.size() > maxKept {
+		if d.conn != nil && (d.conn.machine.size() > maxKept || d.conn.memory > max(d.limits.Memory, d.most)) {
 			d.drop()
 		}
 		d.pool.trim()

@@ -82,7 +82,7 @@ func (c *conn) panicked(p any, log *slog.Logger) error {
 	case c.meter.bit:
 		return fmt.Errorf("%w: %w", store.ErrLimit, errTime)
 	case isMemory(p):
-		return fmt.Errorf("%w: memory of the connection (%d MiB): do it in parts", store.ErrLimit, maxMemory>>20)
+		return fmt.Errorf("%w: memory of the connection (%d MiB): do it in parts", store.ErrLimit, c.memory>>20)
 	case c.machine != nil && c.machine.overflowed():
 		return fmt.Errorf("%w: nested too deeply, as by views on views: use fewer levels", store.ErrLimit)
 	}

@@ -166,6 +166,29 @@ func TestReadingManyPagesEndsWithItsTime(t *testing.T) {
 	})
 }
 
+func TestTheCheckOfForeignKeysEndsWithItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, pages := newSQL(t)
+		run(t, s, "CREATE TABLE p (a PRIMARY KEY); CREATE TABLE t (a REFERENCES p, b); INSERT INTO p VALUES (1);"+
+			"INSERT INTO t SELECT 1, zeroblob(900) FROM generate_series(1, 1000)")
+		require.NoError(t, s.Commit())
+		require.NoError(t, s.Close())
+		for allowed, want := range map[time.Duration]error{10 * time.Second: store.ErrLimit, 30 * time.Second: nil} {
+			s.Allow(allowed, 0)
+			require.NoError(t, s.ForeignKeys(false))
+			pages.failOp = func(op string) error {
+				if op == "read" {
+					time.Sleep(20 * time.Millisecond)
+				}
+				return nil
+			}
+			require.ErrorIs(t, s.ForeignKeys(true), want)
+			pages.failOp = nil
+			require.NoError(t, s.Close())
+		}
+	})
+}
+
 func TestAStatementEndsWhenTheDatabaseIsClosed(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Time, l.Steps = time.Hour, 1<<60 })
 	run(t, s, "SELECT 1")

@@ -20,7 +20,7 @@ var missingTexts = []string{"no such function", "no such collation", "no such mo
 // What does not work for want of a table or a column works nowhere, and is no
 // reason.
 func importable(pool *Pool, pages store.Pages, limits store.SQLLimits) (err error) {
-	c, err := open(pool, pages, limits, &atomic.Bool{})
+	c, err := open(pool, pages, limits, 0, &atomic.Bool{})
 	if err != nil {
 		return schemaError(err)
 	}

@@ -157,3 +157,30 @@ func TestLimitOfSorting(t *testing.T) {
 	_, err := try(s, "SELECT length(a) FROM (SELECT randomblob(10000) AS a FROM generate_series(1, 10000) ORDER BY a) LIMIT 1")
 	require.ErrorIs(t, err, store.ErrLimit)
 }
+
+func TestTheConnectionThatIsAllowedMoreMemoryIsNotKept(t *testing.T) {
+	pages := newPages()
+	limits := testLimits
+	limits.Memory = 4 << 20
+	s, err := newPool(t, 10).OpenSQL(pages, limits)
+	require.NoError(t, err)
+	run(t, s, "CREATE TABLE t (a)")
+	require.NoError(t, s.Commit())
+	const fill = "INSERT INTO t SELECT zeroblob(900) FROM generate_series(1, 4000)"
+	_, err = try(s, fill)
+	require.ErrorIs(t, err, store.ErrLimit)
+	require.NoError(t, s.Rollback())
+	run(t, s, "SELECT 1")
+	s.Allow(0, 64<<20)
+	require.False(t, isOpen(s))
+	run(t, s, fill)
+	s.Allow(0, 0)
+	require.True(t, isOpen(s), "the transaction goes on")
+	require.NoError(t, s.Commit())
+	require.False(t, isOpen(s))
+	_, err = try(s, fill)
+	require.ErrorIs(t, err, store.ErrLimit)
+	require.NoError(t, s.Rollback())
+	require.Equal(t, [][]any{{int64(4000)}}, run(t, s, "SELECT count(*) FROM t"))
+	require.NoError(t, s.Close())
+}

@@ -32,6 +32,7 @@ type SQLLimits struct {
 	Columns    int           // of a table or a result
 	Value      int           // bytes of a string, of a blob, or of a row
 	Pages      uint32        // of the database
+	Memory     int           // bytes of the open database: what a transaction changes has to fit, and what is sorted
 }
 
 // SQL is one object's SQLite database. It is opened, and may be closed between transactions, as it is needed. The object's
@@ -50,6 +51,12 @@ type SQL interface {
 	// pointer to one of them, or a database/sql.NamedArg. Named ones go to :name,
 	// @name and $name, the others in their order to the parameters that are left.
 	Run(query string, args []any, write func() error) (Rows, error)
+
+	// Allow bounds each Run from here on by this time, if it is not 0, without a
+	// bound of its steps, and the memory of the database by at least as much as
+	// this; but that only if it has pages, and nothing is under way. Zeros bring
+	// the limits of OpenSQL back.
+	Allow(time time.Duration, memory int)
 
 	// ForeignKeys has foreign keys checked from here on, or not; they are when the
 	// database is opened. Back on, it returns ErrConstraint when a row refers to
