@@ -252,7 +252,7 @@ func (a *audience) requireLeft(t *testing.T) {
 
 func TestDisconnectSlowOverTCP(t *testing.T) {
 	a := newAudience(t, dog.Options{}, dog.SocketOptions{
-		QueueBytes: queueBytes, Slow: dog.DisconnectSlow, WriteTimeout: patience, CloseTimeout: patience,
+		QueueBytes: queueBytes, Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: patience,
 	})
 	a.talk(t)
 	require.Equal(t, wellClients+slowClients, a.rt.Stats().Sockets, "they have not read that they are closed")
@@ -324,7 +324,7 @@ func TestClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 		code    int
 	}{
 		"WriteTimeout": {dog.SocketOptions{Slow: dog.DropOldest, WriteTimeout: 100 * time.Millisecond}, 1006},
-		"CloseTimeout": {dog.SocketOptions{Slow: dog.DisconnectSlow, CloseTimeout: 100 * time.Millisecond}, 1008},
+		"CloseTimeout": {dog.SocketOptions{Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: 100 * time.Millisecond}, 1008},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.options.QueueBytes = queueBytes

@@ -155,16 +155,28 @@ type SocketOptions struct {
 	// because the client does not take them. A longer message never fits.
 	//
 	// A client is slow when more waits and it has taken nothing for a
-	// second; so neither a burst nor a replay makes it slow, nor a thin
-	// line. Up to 8 MiB more may wait until then, and for a client that
-	// takes something all the time. DropOldest, whose messages are to be
-	// fresh, finds a client slow when the queue has been over QueueBytes
-	// and has not been empty for a second. What Stats counts may be 1 MiB
-	// more, for messages that the machine has not got round to.
+	// second, or for its reading time if that is longer; so neither a burst
+	// nor a replay makes it slow, nor a thin line. Up to 8 MiB more may wait
+	// until then, and for a client that takes something all the time.
+	// DropOldest, whose messages are to be fresh, finds a client slow when
+	// the queue has been over QueueBytes and has not been empty for a
+	// second. What Stats counts may be 1 MiB more, for messages that the
+	// machine has not got round to.
 	//
 	// What a client takes is what its side has acknowledged on TCP, TLS
-	// over TCP and Unix sockets on Linux. Elsewhere it is what is written
-	// (in pieces of 4 KiB), and less than 4 KiB a second counts as nothing.
+	// over TCP and Unix sockets on Linux. There its system takes messages
+	// before it reads them, and when it has no room for more says nothing
+	// until much of that has been read. So there it has a reading time: as
+	// long as it takes to read what its system has acknowledged (over Unix
+	// sockets, what waits there, up to 64 KiB), up to 512 KiB, at 4 KiB a
+	// second, or at 40 KiB in each WriteTimeout where that is faster. One
+	// that never reads has acknowledged what its system's buffer holds, by
+	// default about 100 KiB on Linux: it is slow after some 30 s. The most is
+	// 128 s. A client whose system has room, but does not answer, has no
+	// reading time.
+	//
+	// Elsewhere a client takes what is written (in pieces of 4 KiB), and
+	// less than 4 KiB a second counts as nothing.
 	//
 	// Default: 256 KiB.
 	//
@@ -178,10 +190,12 @@ type SocketOptions struct {
 	Slow SlowPolicy
 
 	// WriteTimeout is how long a client may take nothing while something
-	// waits for it, were it the answer of the handshake; then it is cut off
-	// (1006, [ErrSlowConsumer]), at that moment at the earliest and 1/16 later
-	// at the latest. One that goes on taking
-	// is never cut off, however slow it is. Default: 10 s.
+	// waits for it, were it the answer of the handshake, or its reading time
+	// (see QueueBytes) if that is longer; then it is cut off (1006,
+	// [ErrSlowConsumer]), at that moment at the earliest and 1/16 of
+	// WriteTimeout later at the latest. So one that goes on reading 4 KiB a
+	// second, and 40 KiB in each WriteTimeout, is never cut off, nor is a
+	// slower one whose system says more often that it reads. Default: 10 s.
 	WriteTimeout time.Duration
 
 	// CloseTimeout bounds closing, whoever began it: the client gets this long to

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,18 +224,21 @@ var statedTimes = []timed{
 	{
 		field: "Sockets.WriteTimeout", values: seconds(1, 16), bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			o.Heartbeat = -1
-			ended := make(chan time.Time, 1)
-			h := newHouseWith(t, o, two, &hooks{close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
-				require.Equal(t, 1006, code)
-				ended <- time.Now()
-				return nil
-			}})
-			dialRaw(t, h)
-			elapse(phase)
-			began := time.Now()
-			require.NoError(t, h.family.Broadcast(t.Context(), h.group, "hello"))
-			return (<-ended).Sub(began)
+			return takesUntilItIsCutOff(t, o, phase, 1)
+		},
+	},
+	{ // with more than QueueBytes that wait, for less than the second that makes a client slow
+		field: "Sockets.WriteTimeout", values: []time.Duration{time.Millisecond, 100 * time.Millisecond, 900 * time.Millisecond},
+		bounds: span(16, 17, 16),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			return takesUntilItIsCutOff(t, o, phase, 500)
+		},
+	},
+	{ // with DropOldest also for more
+		field: "Sockets.WriteTimeout", values: []time.Duration{100 * time.Millisecond, 5 * time.Second}, bounds: span(16, 17, 16),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			o.Sockets.Slow = dog.DropOldest
+			return takesUntilItIsCutOff(t, o, phase, 500)
 		},
 	},
 	{
@@ -341,6 +345,25 @@ func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.D
 	require.NoError(t, dog.Do(t.Context(), parlours.Named("main"), (*parlour).Take, phase+3*time.Second/2))
 	began := time.Now()
 	return (<-stopped).Sub(began)
+}
+
+// takesUntilItIsCutOff returns how long after so many messages of a kilobyte a
+// client is cut off that takes nothing.
+func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
+	o.Heartbeat = -1
+	ended := make(chan time.Time, 1)
+	h := newHouseWith(t, o, two, &hooks{close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
+		require.Equal(t, 1006, code)
+		ended <- time.Now()
+		return nil
+	}})
+	dialRaw(t, h)
+	elapse(phase)
+	began := time.Now()
+	for range messages {
+		require.NoError(t, h.family.Broadcast(t.Context(), h.group, strings.Repeat("x", 1000)))
+	}
+	return (<-ended).Sub(began)
 }
 
 // lingeringFor returns a house in which ada was on the first replica, which has

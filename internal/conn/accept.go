@@ -39,15 +39,16 @@ type Options struct {
 	// do so. Default 1 MiB; what is over half an int counts as that.
 	QueueBytes int
 	// Moment is how long a peer must have taken nothing to be blamed for what
-	// waits beyond QueueBytes; under DropOldest, for how long the queue must
+	// waits beyond QueueBytes, or longer where it may be reading what its full
+	// kernel holds: see pace.go; under DropOldest, for how long the queue must
 	// have been over it and never empty. Default 1 s.
 	Moment time.Duration
 	// Slow says what happens to a message that does not fit. Default Disconnect.
 	Slow Policy
 
 	// WriteTimeout is how long a peer may take nothing while something waits
-	// for it; the connection is then dropped, a sixteenth later at most.
-	// Default 10 s.
+	// for it, or longer as Moment says; the connection is then dropped, a
+	// sixteenth later at most. Default 10 s.
 	WriteTimeout time.Duration
 	// CloseTimeout bounds closing: taking what waits, and the peer's answer.
 	// Default 5 s.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -283,4 +284,41 @@ func TestNetworkSlowIsNotDeadWithSmallBuffers(t *testing.T) {
 	c.Abort(nil)
 	requireEnd(t, read, 1006, "", conn.ErrClosed)
 	p.Close()
+}
+
+// A kernel whose buffer is full says nothing until a sizeable part is free. The
+// peer stays that goes on reading, under every policy.
+func TestNetworkSlowIsNotDeadBehindFullBuffers(t *testing.T) {
+	if !conn.SeesKernel {
+		t.Skip("what the kernel holds cannot be seen")
+	}
+	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
+		t.Parallel()
+		var all sync.WaitGroup
+		for policy, slow := range policies {
+			for rate, timeout := range map[int]time.Duration{5_000: 10 * time.Second, 50_000: time.Second, 100_000: time.Second} {
+				c, p := dial(&conn.Options{QueueBytes: 256 << 10, Slow: slow, WriteTimeout: timeout})
+				read := startReading(c)
+				f := conn.NewFrame(conn.Binary, make([]byte, 10_000))
+				for range 6 << 20 / 10_000 {
+					require.NoError(t, c.Send(f, ""))
+				}
+				all.Go(func() {
+					b := make([]byte, rate/20)
+					for began := time.Now(); time.Since(began) < 4*time.Second && !c.Closing(); time.Sleep(50 * time.Millisecond) {
+						if _, err := io.ReadFull(p.br, b); err != nil {
+							break
+						}
+					}
+					if c.Closing() {
+						t.Errorf("%s: a reader of %d bytes a second was cut off", policy, rate)
+					}
+					c.Abort(nil)
+					read.end(t)
+					p.Close()
+				})
+			}
+		}
+		all.Wait()
+	})
 }

@@ -3,7 +3,9 @@ package conn
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -218,4 +220,89 @@ func TestAPeerBehindAWrapperWithoutDeadlinesIsHungUpOn(t *testing.T) {
 		c.ended.Wait()
 		require.Equal(t, time.Second, time.Since(began))
 	})
+}
+
+// seen is a connection whose goroutine waits for the network, and whose kernel
+// says what see says.
+func seen(t *testing.T, o *Options, see func() sight) (c *Conn, ended func() *CloseError) {
+	server, client := net.Pipe()
+	c = &Conn{nc: server, opts: o.withDefaults(), parts: 1}
+	c.ended.Add(1)
+	c.pace = newPace(server, c.opts.WriteTimeout)
+	c.pace.see = see
+	require.NoError(t, c.Send(NewFrame(Binary, make([]byte, 10)), ""))
+	return c, func() *CloseError {
+		_, _, err := c.Read()
+		c.Wait()
+		_ = client.Close()
+		return err.(*CloseError)
+	}
+}
+
+// A peer whose kernel is full gets the time that it takes to read what that
+// holds, at the least rate that is stated.
+func TestAFullKernelIsGivenTimeToBeRead(t *testing.T) {
+	const s = time.Second
+	for _, c := range []struct {
+		unread        int
+		timeout       time.Duration
+		full, notFull time.Duration // until the end, as the queue is
+	}{
+		{0, 10 * s, s, 10 * s},
+		{1, 10 * s, s, 10 * s},
+		{8 << 10, 10 * s, 2 * s, 10 * s},
+		{100 << 10, 10 * s, 25 * s, 25 * s},
+		{100 << 10, time.Hour, 25 * s, time.Hour},
+		{100 << 10, s, 2500 * time.Millisecond, 2500 * time.Millisecond},
+		{8 << 10, s / 10, s / 10, s / 10},
+		{512 << 10, 10 * s, 128 * s, 128 * s},
+		{1 << 30, 10 * s, 128 * s, 128 * s},
+		{1 << 30, s, 12800 * time.Millisecond, 12800 * time.Millisecond},
+	} {
+		for _, full := range []bool{false, true} {
+			t.Run(fmt.Sprint(c.unread, c.timeout, full), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					o := &Options{QueueBytes: 1000, WriteTimeout: c.timeout, CloseTimeout: time.Nanosecond}
+					nc, ended := seen(t, o, func() sight { return sight{unacked: 1, unread: c.unread} })
+					want := c.notFull
+					if full {
+						want = c.full
+						for range 100 {
+							require.NoError(t, nc.Send(NewFrame(Binary, make([]byte, 100)), ""))
+						}
+					}
+					began := time.Now()
+					require.ErrorIs(t, ended(), ErrSlow)
+					require.InDelta(t, want, time.Since(began), 1)
+				})
+			})
+		}
+	}
+}
+
+// Whoever reads on stays, though its kernel says so once in so many bytes, under
+// every policy.
+func TestSlowIsNotDeadBehindAFullKernel(t *testing.T) {
+	for policy := range Coalesce + 1 {
+		for _, piece := range []int{1, 1 << 10, 64 << 10, 200 << 10, 512 << 10} {
+			for _, rate := range []int{4 << 10, 5_000, 50_000, 500_000} {
+				t.Run(fmt.Sprint(policy, piece, rate), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						began := time.Now()
+						c, ended := seen(t, &Options{QueueBytes: 1000, Slow: policy}, func() sight {
+							signs := int(time.Since(began).Seconds()*float64(rate)) / piece
+							return sight{unacked: math.MaxInt - signs*piece, unread: piece * (signs + 1)}
+						})
+						for range 100 {
+							require.NoError(t, c.Send(NewFrame(Binary, make([]byte, 100)), ""))
+						}
+						time.Sleep(10 * time.Minute)
+						require.False(t, c.Closing())
+						c.Abort(nil)
+						require.ErrorIs(t, ended(), ErrClosed)
+					})
+				})
+			}
+		}
+	}
 }

@@ -18,6 +18,13 @@ import (
 // kernel gathers more before it sends. Elsewhere a write that has returned is
 // all that can be seen, so writes are short there.
 //
+// A peer's kernel that is full says nothing while the peer reads, until a
+// sizeable part of its buffer is free: a sixteenth, the largest segment, or what
+// it has put together, up to 64 KiB. At 5 KB/s that takes from thirteen seconds
+// to more than a minute, and until then a peer that reads looks like one that
+// does not. So where that may be what happens (sight.unread), the peer gets the
+// time that it takes to read so much (patienceLocked), whatever it is judged for.
+//
 // Only a goroutine that waits for the network is watched. The watch is a timer
 // that looks now and then and costs a write nothing. A deadline for each write
 // would cost more than the write's share of the lock, would tell nothing while
@@ -32,17 +39,22 @@ const (
 	maxSpare = 8 << 20
 	// maxRecord is what TLS encrypts at once.
 	maxRecord = 16 << 10
-	// minRate is what a peer must take in a second, in bytes, where only the
-	// ends of writes can be seen.
+	// minRate is what a peer must take in a second, in bytes, where more cannot
+	// be seen than that a write has ended, or that its kernel is full.
 	minRate = 4 << 10
+	// minTaken is what a peer whose kernel is full must read in WriteTimeout,
+	// where that is more than minRate.
+	minTaken = 40 << 10
 )
 
 // pace is what is known of how the peer takes what is written. It is guarded by
 // Conn.mu.
 type pace struct {
 	raw    syscall.RawConn // the kernel's end; nil when it cannot be seen. fixed
+	see    func() sight    // what the kernel says; nil when it cannot be seen. fixed
 	chunk  int             // bytes of one write. fixed
 	seen   mark            // at the latest look
+	unread int             // at the latest look
 	since  time.Time       // when something was last known to be taken, or a goroutine began to wait
 	behind time.Time       // since when more than QueueBytes wait; zero when not since the queue was last empty
 	timer  *time.Timer     // runs watch; nil before it was needed
@@ -56,8 +68,20 @@ type mark struct {
 	window  uint32 // that the peer of a TCP connection offers
 }
 
+// sight is what the kernel says of a peer.
+type sight struct {
+	unacked int    // bytes that it holds for the peer
+	window  uint32 // that the peer of a TCP connection offers
+	// unread is how many bytes the peer may have to read before anything of
+	// this changes; 0 when it is the network that keeps it from changing.
+	unread int
+}
+
 func newPace(nc net.Conn, timeout time.Duration) *pace {
 	p := &pace{raw: kernelOf(nc)}
+	if raw := p.raw; raw != nil {
+		p.see = func() sight { return look(raw) }
+	}
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		p.chunk = maxWrite
@@ -107,21 +131,34 @@ func (c *Conn) unackedLocked() int {
 // must hold mu.
 func (c *Conn) writtenLocked() uint64 { return c.bytesOut - uint64(c.answerLeft) }
 
-func (c *Conn) markLocked() mark {
-	m := mark{written: c.writtenLocked(), unacked: c.unackedLocked()}
-	if c.pace.raw != nil {
-		m.window = window(c.pace.raw)
+// lookLocked returns a mark, and how many bytes the peer may have to read before
+// it changes. The caller must hold mu.
+func (c *Conn) lookLocked() (m mark, unread int) {
+	m.written = c.writtenLocked()
+	if c.pace.see != nil {
+		s := c.pace.see()
+		m.unacked, m.window, unread = s.unacked, s.window, min(s.unread, maxUnread)
 	}
-	return m
+	return m, unread
 }
 
 // stillLocked returns for how long the peer is not known to have taken
 // anything. The caller must hold mu, and a goroutine must wait for the network.
 func (c *Conn) stillLocked(now time.Time) time.Duration {
-	if m := c.markLocked(); m != c.pace.seen {
+	m, unread := c.lookLocked()
+	if c.pace.unread = unread; m != c.pace.seen {
 		c.pace.seen, c.pace.since = m, now
 	}
 	return now.Sub(c.pace.since)
+}
+
+// patienceLocked returns how long the peer may not be known to have taken
+// anything: so long, or longer where it may be reading what its kernel holds,
+// which must go at minRate and at minTaken in WriteTimeout. The caller must hold
+// mu, and have looked.
+func (c *Conn) patienceLocked(least time.Duration) time.Duration {
+	second := min(c.opts.WriteTimeout/(minTaken/minRate), time.Second) // in which minRate must be taken
+	return max(least, time.Duration(c.pace.unread)*second/minRate)
 }
 
 // tooSlowLocked reports whether the peer is to blame for what waits beyond
@@ -133,29 +170,40 @@ func (c *Conn) tooSlowLocked() bool {
 		return false // nobody waits for the peer
 	}
 	now := time.Now()
-	if c.pace.behind.IsZero() {
+	first := c.pace.behind.IsZero()
+	if first {
 		c.pace.behind = now
-		if c.watched {
-			defer c.pace.timer.Reset(c.opts.Moment)
-		}
 	}
-	return c.momentLeftLocked(now, c.stillLocked(now)) <= 0
+	still := c.stillLocked(now)
+	left := c.momentLeftLocked(now, still)
+	if first && c.watched {
+		c.pace.timer.Reset(max(min(left, c.nextLookLocked(still)), 1))
+	}
+	return left <= 0
 }
 
 // momentLeftLocked returns how soon the peer may be to blame. The caller must
 // hold mu, and more than QueueBytes must wait.
 func (c *Conn) momentLeftLocked(now time.Time, still time.Duration) time.Duration {
+	left := c.patienceLocked(c.opts.Moment) - still
 	if c.opts.Slow == DropOldest {
-		still = max(still, now.Sub(c.pace.behind))
+		left = min(left, c.opts.Moment-now.Sub(c.pace.behind))
 	}
-	return c.opts.Moment - still
+	return left
 }
 
-// watchLocked begins to watch a goroutine that waits for the network. A watch
-// that goes on notices by what has been written that this is another wait. The
+// nextLookLocked returns when the watch has to look again for WriteTimeout. The
 // caller must hold mu.
+func (c *Conn) nextLookLocked(still time.Duration) time.Duration {
+	timeout := c.opts.WriteTimeout
+	return max(min(timeout/looks, c.patienceLocked(timeout)-still), 1)
+}
+
+// watchLocked begins to watch a goroutine that waits for the network. The caller
+// must hold mu.
 func (c *Conn) watchLocked() {
-	if c.watched {
+	if c.watched { // the watch of an earlier wait goes on
+		c.pace.since = time.Now()
 		return
 	}
 	if c.pace == nil {
@@ -167,7 +215,8 @@ func (c *Conn) watchLocked() {
 	p := c.pace
 	c.watched = true
 	c.ended.Add(1)
-	p.seen, p.since = c.markLocked(), time.Now()
+	p.since = time.Now()
+	p.seen, p.unread = c.lookLocked()
 	if p.timer == nil {
 		p.timer = time.AfterFunc(c.opts.WriteTimeout/looks, c.watch)
 	} else {
@@ -197,34 +246,34 @@ func (c *Conn) watch() {
 }
 
 // watchedLocked looks whether the peer has taken something, and returns when to
-// look again, 0 for no more. When it has not for WriteTimeout, the write under
-// way is ended: if that has come no further either, the writer gives up. gone
-// means that the write did not end so, and the connection must be cut. The
+// look again, 0 for no more. When it has not for as long as it may, the write
+// under way is ended: if that has come no further either, the writer gives up.
+// gone means that the write did not end so, and the connection must be cut. The
 // caller must hold mu.
 func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
-	p, timeout := c.pace, c.opts.WriteTimeout
+	p := c.pace
 	if !c.backedUp || c.dead || c.farewell != nil { // closing has a deadline of its own
 		return 0, false
 	}
 	now := time.Now()
 	still := c.stillLocked(now)
-	if still >= timeout {
-		if p.poked || c.nc.SetWriteDeadline(past) != nil {
-			c.severLocked(c.stalled(os.ErrDeadlineExceeded))
-			return 0, true
-		}
-		p.poked = true
-		return max(timeout/looks, 1), false
-	}
-	next = max(min(timeout/looks, timeout-still), 1)
+	next = c.nextLookLocked(still)
 	if c.out.bytes+c.inflight > c.opts.QueueBytes && !p.behind.IsZero() {
-		left := c.momentLeftLocked(now, still)
-		if left > 0 {
-			return min(next, left), false
+		if left := c.momentLeftLocked(now, still); left > 0 {
+			next = min(next, left)
+		} else if c.blameLocked(); c.farewell != nil {
+			return 0, false
 		}
-		c.blameLocked()
 	}
-	return next, false
+	if still < c.patienceLocked(c.opts.WriteTimeout) {
+		return next, false
+	}
+	if p.poked || c.nc.SetWriteDeadline(past) != nil {
+		c.severLocked(c.stalledLocked(os.ErrDeadlineExceeded))
+		return 0, true
+	}
+	p.poked = true
+	return max(c.opts.WriteTimeout/looks, 1), false
 }
 
 // blameLocked does with what waits beyond QueueBytes what the policy says. The
@@ -253,9 +302,10 @@ func (c *Conn) unpokeLocked() {
 	_ = c.nc.SetWriteDeadline(deadline) // where it fails, the next write does
 }
 
-// stalled is the error of a connection whose peer takes nothing.
-func (c *Conn) stalled(err error) error {
-	return fmt.Errorf("%w: nothing taken for %v: %w", ErrSlow, c.opts.WriteTimeout, err)
+// stalledLocked is the error of a connection whose peer takes nothing. The caller
+// must hold mu.
+func (c *Conn) stalledLocked(err error) error {
+	return fmt.Errorf("%w: nothing taken for %v: %w", ErrSlow, c.patienceLocked(c.opts.WriteTimeout), err)
 }
 
 // unwatch ends the watch. Nobody may be writing.

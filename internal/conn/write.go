@@ -307,7 +307,7 @@ func (c *Conn) writeLoop() {
 		case stalled:
 			c.lost += b.messages()
 			if c.farewell == nil {
-				err = c.stalled(err)
+				err = c.stalledLocked(err)
 			}
 			c.severLocked(err)
 		default:

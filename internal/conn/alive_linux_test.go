@@ -1,0 +1,36 @@
+package conn_test
+
+import (
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+// A peer whose machine is gone is not reading what it had taken before.
+func TestAPeerThatIsOffTheNetworkIsCutOffAfterWriteTimeout(t *testing.T) {
+	const timeout = time.Second
+	server, client := tcpPair(t)
+	c, p := accept(t, server, client, &conn.Options{WriteTimeout: timeout})
+	read := startReading(c)
+	f := conn.NewFrame(conn.Binary, make([]byte, 600<<10))
+	require.NoError(t, c.Send(f, ""))
+	p.next() // would take it thirteen times WriteTimeout
+	raw, err := client.(*net.TCPConn).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		err = syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: syscall.BPF_RET}}) // lets nothing in
+	}))
+	require.NoError(t, err)
+	start := time.Now()
+	for range 13 {
+		require.NoError(t, c.Send(f, "")) // more than the kernel takes
+	}
+	requireEnd(t, read, 1006, "", conn.ErrSlow)
+	require.GreaterOrEqual(t, time.Since(start), timeout)
+	require.Less(t, time.Since(start), 10*timeout)
+}
