@@ -8,6 +8,9 @@ import (
 // ErrLocked says that somebody else has the lock.
 var ErrLocked = errors.New("locked")
 
+// lockFile is lock, for tests to replace.
+var lockFile = lock
+
 // Lock locks a directory for as long as the result is open. The lock belongs
 // to the open directory: nothing that this process or another one opens,
 // closes or removes in it takes the lock away. Error: [ErrLocked]. Where the

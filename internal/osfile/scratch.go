@@ -40,11 +40,9 @@ func NewScratch(parent string) (*Scratch, error) {
 	}
 	s.lock = f.f
 	// Locked before it says what it is: a sweep leaves it alone until then.
-	err = lock(s.lock)
-	if errors.Is(err, errUnsupported) {
-		err = nil
-	}
-	if err == nil {
+	// Where there are no locks, whatever the file system says then, there is no
+	// sweep either, which has to lock.
+	if err = lockFile(s.lock); !errors.Is(err, ErrLocked) {
 		_, err = f.Write([]byte(scratchContent))
 	}
 	if err == nil { // before there is anything that would be left by a power cut
@@ -98,7 +96,7 @@ func abandoned(dir string) *Scratch {
 	}
 	content := make([]byte, len(scratchContent))
 	opened, err := f.Stat()
-	ours := err == nil && os.SameFile(named, opened) && lock(f) == nil
+	ours := err == nil && os.SameFile(named, opened) && lockFile(f) == nil
 	if ours {
 		_, err = f.ReadAt(content, 0)
 		ours = err == nil && string(content) == scratchContent
