@@ -59,8 +59,8 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 // durable before there is a file, which nobody else may read; it is made and
 // placed like a [Runtime.Backup], and when Export fails there is none.
 //
-// Export waits for the object's turn and keeps it until the file is written;
-// the object is not started for it. It belongs into maintenance, not into
+// Export waits for the object's turn and keeps it until the file is written, or
+// ctx ends; the object is not started for it. It belongs into maintenance, not into
 // requests. An object that has nothing stored gives a file without rows. In a
 // handler Export gives up the turn. Of a replica that is not in memory the
 // group is started.
@@ -84,7 +84,7 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 			return nil, err
 		}
 		defer st.leave()
-		return nil, files.Export(file, st.data.Pages(), st.data.Archive(o.ns.name, o.name, o.id.String()))
+		return nil, files.Export(ctx, file, st.data.Pages(), st.data.Archive(o.ns.name, o.name, o.id.String()))
 	})
 }
 
@@ -92,7 +92,9 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 // another, or any other, which becomes the object's SQL database. All of it is stored, or nothing, and durable when Import
 // returns nil.
 //
-// Import waits for the object's turn; the object is not started for it. An object in memory is reset, and its sockets are
+// Import waits for the object's turn and keeps it while it reads the file; the
+// end of ctx ends that, whatever the file is made to cost, and so does an hour
+// that SQLite works on it in one go ([ErrSQLLimit]). The object is not started for it. An object in memory is reset, and its sockets are
 // closed with 1011, since it knows nothing of what has been stored. In a handler Import gives up the turn. What is imported
 // is in memory until it is stored, so objects should be small against that.
 // Copies of the file are made in the directory for temporary files, which is
@@ -111,7 +113,7 @@ func (s Stub[T]) Import(ctx context.Context, file string) error {
 		return err
 	}
 	return administer(ctx, s.to, func(st *Storage) (<-chan error, error) {
-		if err := st.load(files, file); err != nil {
+		if err := st.load(ctx, files, file); err != nil {
 			return nil, errors.Join(err, st.rollback(err))
 		}
 		return st.replaced(errImported)
@@ -119,7 +121,7 @@ func (s Stub[T]) Import(ctx context.Context, file string) error {
 }
 
 // load reads a file into the transaction.
-func (s *Storage) load(files store.Files, file string) error {
+func (s *Storage) load(ctx context.Context, files store.Files, file string) error {
 	o := s.inst.obj
 	_, found, err := store.Find(o.runtime().engine, o.id.base())
 	if err != nil {
@@ -132,7 +134,7 @@ func (s *Storage) load(files store.Files, file string) error {
 		return err
 	}
 	defer s.leave()
-	return files.Import(file, s.data.Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
+	return files.Import(ctx, file, s.data.Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
 		if table == store.AlarmsTable && !o.ns.alarms {
 			return fmt.Errorf("%w: %s", ErrNoAlarmHandler, o.ns.typ.Elem())
 		}

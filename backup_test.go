@@ -260,12 +260,12 @@ type filing struct {
 
 func (f *filing) OpenEngine(*slog.Logger) (store.Engine, error) { return f, nil }
 
-func (f *filing) Export(file string, _ store.Pages, tables []store.Table) error {
+func (f *filing) Export(_ context.Context, file string, _ store.Pages, tables []store.Table) error {
 	f.files[file] = tables
 	return nil
 }
 
-func (f *filing) Import(_ string, pages store.Pages, _ store.SQLLimits, _ []string, row func(string, []any) error) error {
+func (f *filing) Import(_ context.Context, _ string, pages store.Pages, _ store.SQLLimits, _ []store.Table, row func(string, []any) error) error {
 	return errors.Join(pages.WritePage(0, []byte("page")), pages.SetCount(1),
 		row("_dog_keys", []any{[]byte("content"), []byte("x")}), f.fail)
 }

@@ -119,10 +119,12 @@ type archive struct {
 	on *stage
 }
 
-func (a *archive) OpenEngine(*slog.Logger) (store.Engine, error)   { return a, nil }
-func (a *archive) Backup(context.Context, string) error            { return a.on.reach() }
-func (a *archive) Export(string, store.Pages, []store.Table) error { return a.on.reach() }
-func (a *archive) Import(string, store.Pages, store.SQLLimits, []string, func(string, []any) error) error {
+func (a *archive) OpenEngine(*slog.Logger) (store.Engine, error) { return a, nil }
+func (a *archive) Backup(context.Context, string) error          { return a.on.reach() }
+func (a *archive) Export(context.Context, string, store.Pages, []store.Table) error {
+	return a.on.reach()
+}
+func (a *archive) Import(context.Context, string, store.Pages, store.SQLLimits, []store.Table, func(string, []any) error) error {
 	return a.on.reach()
 }
 

@@ -8,6 +8,7 @@ package pebblekv
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -266,19 +267,20 @@ func (e *Engine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, 
 }
 
 // Export implements store.Files. The error is store.ErrNoSQL when the engine has no SQLite.
-func (e *Engine) Export(file string, pages store.Pages, tables []store.Table) error {
+func (e *Engine) Export(ctx context.Context, file string, pages store.Pages, tables []store.Table) error {
 	if e.cfg.SQL == nil {
 		return store.ErrNoSQL
 	}
-	return asFull(e.cfg.SQL.Export(file, pages, tables))
+	return asFull(e.cfg.SQL.Export(ctx, file, pages, tables))
 }
 
 // Import implements store.Files. The error is store.ErrNoSQL when the engine has no SQLite.
 func (e *Engine) Import(
-	file string, pages store.Pages, limits store.SQLLimits, tables []string, row func(table string, row []any) error,
+	ctx context.Context, file string, pages store.Pages, limits store.SQLLimits, tables []store.Table,
+	row func(table string, row []any) error,
 ) error {
 	if e.cfg.SQL == nil {
 		return store.ErrNoSQL
 	}
-	return asFull(e.cfg.SQL.Import(file, pages, limits, tables, row))
+	return asFull(e.cfg.SQL.Import(ctx, file, pages, limits, tables, row))
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,10 +24,10 @@ import (
 // there is none. It is made in a scratch directory beside it and placed by one
 // step, so that of several exports to one name one succeeds. Errors:
 // [fs.ErrExist], [fs.ErrInvalid] when the file would lie in the directory of a
-// store, those of the file system, of pages and of the tables' rows,
+// store, the cause of ctx's end, those of the file system, of pages and of the tables' rows,
 // [store.ErrCorrupt] when the database is damaged, and [store.ErrFull], or the
 // error of the file system that says it, when the disk is full.
-func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err error) {
+func (p *Pool) Export(ctx context.Context, file string, pages store.Pages, tables []store.Table) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("dog: export: %w", err)
@@ -41,7 +42,7 @@ func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err
 		return err
 	}
 	const name = "database"
-	err = p.writeDatabase(filepath.Join(scratch.Dir, name), pages, tables)
+	err = p.writeDatabase(ctx, filepath.Join(scratch.Dir, name), pages, tables)
 	if err == nil {
 		err = scratch.Place(name, target)
 	}
@@ -51,21 +52,21 @@ func (p *Pool) Export(file string, pages store.Pages, tables []store.Table) (err
 	return err
 }
 
-func (p *Pool) writeDatabase(file string, pages store.Pages, tables []store.Table) error {
+func (p *Pool) writeDatabase(ctx context.Context, file string, pages store.Pages, tables []store.Table) error {
 	f, err := osfile.Create(file)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(writePages(f, pages), f.Close()); err != nil {
+	if err := errors.Join(writePages(ctx, f, pages), f.Close()); err != nil {
 		return err
 	}
-	if err := p.complete(file, tables); err != nil {
+	if err := p.complete(ctx, file, tables); err != nil {
 		return err
 	}
 	return osfile.SyncFile(file)
 }
 
-func writePages(f io.Writer, pages store.Pages) error {
+func writePages(ctx context.Context, f io.Writer, pages store.Pages) error {
 	count, err := pages.Count()
 	if err != nil {
 		return err
@@ -73,6 +74,9 @@ func writePages(f io.Writer, pages store.Pages) error {
 	w := bufio.NewWriterSize(f, 64*pageSize)
 	page := make([]byte, pageSize)
 	for n := range count {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		found, err := pages.ReadPage(n, page)
 		if err != nil {
 			return fmt.Errorf("page %d: %w", n, err)
@@ -87,18 +91,19 @@ func writePages(f io.Writer, pages store.Pages) error {
 	return w.Flush()
 }
 
-// complete checks an exported file and adds the tables.
-func (p *Pool) complete(file string, tables []store.Table) error {
-	return p.withFile(file, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+// complete checks an exported file and adds the tables. A connection that only
+// reads does not know CHECKs, whose cost is the object's.
+func (p *Pool) complete(ctx context.Context, file string, tables []store.Table) error {
+	if err := p.withFile(ctx, file, sqlite3.OPEN_READONLY, quickCheck); err != nil {
+		return err
+	}
+	if len(tables) == 0 {
+		return nil
+	}
+	return p.withFile(ctx, file, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
 		// The file is thrown away if anything fails.
 		if err := db.Exec("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
 			return err
-		}
-		if err := quickCheck(db); err != nil {
-			return err
-		}
-		if len(tables) == 0 {
-			return nil
 		}
 		if err := db.Exec(fmt.Sprintf("PRAGMA page_size=%d; BEGIN", pageSize)); err != nil {
 			return err
@@ -148,13 +153,14 @@ func addTable(db *sqlite3.Conn, t store.Table) error {
 // copies are made in the directory for temporary files. After an error the
 // pages are of no use.
 //
-// Errors: those of the file system, of pages and of row, [store.ErrFull], or the
+// Errors: the cause of ctx's end, those of the file system, of pages and of row, [store.ErrFull], or the
 // error of the file system that says it, when the disk is full, [store.ErrCorrupt] when
 // the file is not a database or a damaged one, [store.ErrRefused] when it needs
 // what this SQLite does not have, or has further tables whose names are
 // reserved, [store.ErrLimit] when it is over the limits.
 func (p *Pool) Import(
-	file string, pages store.Pages, limits store.SQLLimits, tables []string, row func(table string, row []any) error,
+	ctx context.Context, file string, pages store.Pages, limits store.SQLLimits, tables []store.Table,
+	row func(table string, row []any) error,
 ) (err error) {
 	defer func() {
 		if err != nil {
@@ -170,10 +176,10 @@ func (p *Pool) Import(
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
 	copied, whole, own := filepath.Join(scratch.Dir, "copied"), filepath.Join(scratch.Dir, "whole"), filepath.Join(scratch.Dir, "own")
-	if err := copyDatabase(file, copied); err != nil {
+	if err := copyDatabase(ctx, file, copied); err != nil {
 		return err
 	}
-	err = p.withFile(copied, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+	err = p.withFile(ctx, copied, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
 		// Brings the journals in. A write-ahead log takes no shared memory when
 		// it is locked.
 		return foreign(db.Exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE"))
@@ -181,7 +187,7 @@ func (p *Pool) Import(
 	if err != nil {
 		return err
 	}
-	err = p.withFile(copied, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+	err = p.withFile(ctx, copied, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 		if err := quickCheck(db); err != nil {
 			return foreign(err)
 		}
@@ -190,13 +196,13 @@ func (p *Pool) Import(
 	if err != nil {
 		return err
 	}
-	err = p.withFile(whole, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
+	err = p.withFile(ctx, whole, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
 		if err := db.Exec("PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
 			return err
 		}
 		for _, table := range tables {
 			if err := takeTable(db, table, row); err != nil {
-				return fmt.Errorf("table %s: %w", table, err)
+				return fmt.Errorf("table %s: %w", table.Name, err)
 			}
 		}
 		if err := noReserved(db); err != nil {
@@ -210,28 +216,28 @@ func (p *Pool) Import(
 	if err != nil {
 		return err
 	}
-	if err := readPages(own, pages); err != nil {
+	if err := readPages(ctx, own, pages); err != nil {
 		return err
 	}
-	return importable(p, pages, limits)
+	return importable(ctx, p, pages, limits)
 }
 
 // copyDatabase copies a file and the journals that belong to it. SQLite would
 // write to the originals, or make others beside them, even to read them.
-func copyDatabase(from, to string) error {
+func copyDatabase(ctx context.Context, from, to string) error {
 	from, err := filepath.EvalSymlinks(from) // journals lie beside the file itself
 	if err != nil {
 		return err
 	}
 	for _, suffix := range []string{"", "-wal", "-journal"} {
-		if err := copyFile(from+suffix, to+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+		if err := copyFile(ctx, from+suffix, to+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}
 	return nil
 }
 
-func copyFile(from, to string) (err error) {
+func copyFile(ctx context.Context, from, to string) (err error) {
 	info, err := os.Stat(from)
 	if err != nil {
 		return err
@@ -248,7 +254,7 @@ func copyFile(from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, r)
+	_, err = io.Copy(w, reader{ctx, r})
 	return errors.Join(err, w.Close())
 }
 
@@ -258,21 +264,47 @@ func copyTo(db *sqlite3.Conn, file string) error {
 	return db.Exec("VACUUM INTO " + sqlite3.Quote(file))
 }
 
-// takeTable hands on the rows of a table, if there is one, and drops it.
-func takeTable(db *sqlite3.Conn, table string, row func(string, []any) error) error {
-	found := false
-	exists := "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = " + sqlite3.Quote(table)
-	err := query(db, exists, func([]any) error {
-		found = true
+// takeTable hands on the rows of a table, if there is one, and drops it. It has
+// to have the columns of the one that is described, and no others, all stored:
+// what it took to compute one would be up to the maker of the file.
+func takeTable(db *sqlite3.Conn, t store.Table, row func(string, []any) error) error {
+	exists, virtual := false, false
+	text := "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = " + sqlite3.Quote(t.Name)
+	err := query(db, text, func(v []any) error {
+		exists, virtual = true, v[0] == int64(0)
 		return nil
 	})
-	if err != nil || !found {
+	if err != nil || !exists {
 		return err
 	}
-	name := sqlite3.QuoteIdentifier(table)
-	err = query(db, "SELECT * FROM "+name, func(v []any) error { return row(table, v) })
+	if virtual {
+		return fmt.Errorf("%w: it is a virtual table", store.ErrCorrupt)
+	}
+	var columns []string
+	others := map[string]bool{} // whether they are stored
+	err = query(db, "SELECT name, hidden FROM pragma_table_xinfo("+sqlite3.Quote(t.Name)+")", func(v []any) error {
+		others[fmt.Sprint(v[0])] = v[1] == int64(0)
+		return nil
+	})
 	if err != nil {
 		return err
+	}
+	for _, definition := range t.Columns {
+		column, _, _ := strings.Cut(definition, " ")
+		if !others[column] {
+			return fmt.Errorf("%w: it has no column %s, or computes it", store.ErrCorrupt, column)
+		}
+		delete(others, column)
+		columns = append(columns, sqlite3.QuoteIdentifier(column))
+	}
+	name := sqlite3.QuoteIdentifier(t.Name)
+	text = "SELECT " + strings.Join(columns, ", ") + " FROM " + name
+	err = query(db, text, func(v []any) error { return row(t.Name, v) }) // which may say that the file is too new
+	if err != nil {
+		return err
+	}
+	for column := range others {
+		return fmt.Errorf("%w: nobody knows its column %s", store.ErrCorrupt, column)
 	}
 	return db.Exec("DROP TABLE " + name)
 }
@@ -286,13 +318,13 @@ func noReserved(db *sqlite3.Conn) error {
 	})
 }
 
-func readPages(file string, pages store.Pages) (err error) {
+func readPages(ctx context.Context, file string, pages store.Pages) (err error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	r := bufio.NewReaderSize(f, 64*pageSize)
+	r := bufio.NewReaderSize(reader{ctx, f}, 64*pageSize)
 	page := make([]byte, pageSize)
 	for n := uint32(0); ; n++ {
 		_, err := io.ReadFull(r, page)
@@ -309,38 +341,6 @@ func readPages(file string, pages store.Pages) (err error) {
 			return fmt.Errorf("page %d: %w", n, err)
 		}
 	}
-}
-
-// withFile opens a SQLite file for f.
-func (p *Pool) withFile(file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error) (err error) {
-	file, err = filepath.Abs(file)
-	if err != nil {
-		return err
-	}
-	files := p.osFiles()
-	defer files.close()
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicked(v, p.log)
-		}
-		err = files.explain(err)
-	}()
-	db, err := files.open(file, flags)
-	if err != nil {
-		return damaged(err)
-	}
-	defer func() {
-		if closed := db.Close(); err == nil {
-			err = damaged(closed)
-		}
-	}()
-	if _, err := db.Config(sqlite3.DBCONFIG_DEFENSIVE, true); err != nil {
-		return err
-	}
-	if _, err := db.Config(sqlite3.DBCONFIG_TRUSTED_SCHEMA, false); err != nil {
-		return err
-	}
-	return damaged(f(db))
 }
 
 func damaged(err error) error {

@@ -168,7 +168,7 @@ func TestAnExportMayCrash(t *testing.T) {
 	dir := t.TempDir()
 	theirs := neighbours(t, dir)
 	crashes := film(t, dir, func() {
-		require.NoError(t, p.Export(filepath.Join(dir, "out"), pages, []store.Table{keyTable()}))
+		require.NoError(t, p.Export(t.Context(), filepath.Join(dir, "out"), pages, []store.Table{keyTable()}))
 	})
 	require.Greater(t, len(crashes), 15)
 	placed := 0
@@ -180,7 +180,7 @@ func TestAnExportMayCrash(t *testing.T) {
 			require.Equal(t, [][]any{{int64(3)}}, fromFile(t, file, "SELECT count(*) FROM _dog_keys"), c.before)
 		}
 		after := c.restore(t)
-		require.NoError(t, p.Export(filepath.Join(after, "another"), pages, nil), c.before)
+		require.NoError(t, p.Export(t.Context(), filepath.Join(after, "another"), pages, nil), c.before)
 		ours := left(t, (&camera{t: t, dir: after}).files(), theirs)
 		ours = slices.DeleteFunc(ours, func(name string) bool { return name == "out" || name == "another" })
 		if len(ours) > 0 {
@@ -195,12 +195,12 @@ func TestAnImportMayCrash(t *testing.T) {
 	p, pages := small(t)
 	source, temp := t.TempDir(), t.TempDir()
 	file := filepath.Join(source, "in")
-	require.NoError(t, p.Export(file, pages, []store.Table{keyTable()}))
+	require.NoError(t, p.Export(t.Context(), file, pages, []store.Table{keyTable()}))
 	unchanged := (&camera{t: t, dir: source}).files()
 	theirs := neighbours(t, temp)
 	t.Setenv("TMPDIR", temp)
 	imported := func() {
-		require.NoError(t, p.Import(file, newPages(), testLimits, []string{"_dog_keys"}, func(string, []any) error { return nil }))
+		require.NoError(t, p.Import(t.Context(), file, newPages(), testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil }))
 	}
 	crashes := film(t, temp, imported)
 	require.Greater(t, len(crashes), 15)
@@ -221,14 +221,16 @@ func TestAnImportMayCrash(t *testing.T) {
 func TestAnExportOrAnImportThatFailsLeavesNothing(t *testing.T) {
 	p, pages := small(t)
 	file := filepath.Join(t.TempDir(), "in")
-	require.NoError(t, p.Export(file, pages, []store.Table{keyTable()}))
+	require.NoError(t, p.Export(t.Context(), file, pages, []store.Table{keyTable()}))
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	theirs := neighbours(t, dir)
 	for name, work := range map[string]func() error{
-		"export": func() error { return p.Export(filepath.Join(dir, "out"), pages, []store.Table{keyTable()}) },
+		"export": func() error {
+			return p.Export(t.Context(), filepath.Join(dir, "out"), pages, []store.Table{keyTable()})
+		},
 		"import": func() error {
-			return p.Import(file, newPages(), testLimits, []string{"_dog_keys"}, func(string, []any) error { return nil })
+			return p.Import(t.Context(), file, newPages(), testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func keyTable() store.Table {
 
 // fromFile returns the rows of a query to a plain file.
 func fromFile(t *testing.T, file, text string) (out [][]any) {
-	require.NoError(t, newPool(t, 1).withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+	require.NoError(t, newPool(t, 1).withFile(t.Context(), file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 		return query(db, text, func(row []any) error {
 			out = append(out, row)
 			return nil
@@ -80,7 +80,7 @@ func TestExportAndImportKeepEverything(t *testing.T) {
 
 	dir := t.TempDir()
 	file := filepath.Join(dir, "out ?#%.db")
-	require.NoError(t, p.Export(file, pages, []store.Table{keyTable()}))
+	require.NoError(t, p.Export(t.Context(), file, pages, []store.Table{keyTable()}))
 	require.Equal(t, []string{"out ?#%.db"}, names(t, dir), "no temporary file is left")
 	require.Equal(t, want, fromFile(t, file, "SELECT * FROM t"))
 	require.Equal(t, [][]any{{"delete"}}, fromFile(t, file, "PRAGMA journal_mode"))
@@ -91,7 +91,7 @@ func TestExportAndImportKeepEverything(t *testing.T) {
 	require.NoError(t, err)
 	again := newPages()
 	var rows [][]any
-	require.NoError(t, p.Import(file, again, testLimits, []string{"_dog_keys", "_dog_absent"}, func(table string, row []any) error {
+	require.NoError(t, p.Import(t.Context(), file, again, testLimits, []store.Table{keyTable(), {Name: "_dog_absent", Columns: []string{"a"}}}, func(table string, row []any) error {
 		require.Equal(t, "_dog_keys", table)
 		rows = append(rows, row)
 		return nil
@@ -118,7 +118,7 @@ func TestTheCommandLineToolReadsAnExportedFile(t *testing.T) {
 	run(t, s, "INSERT INTO t VALUES (42)")
 	require.NoError(t, s.Commit())
 	file := filepath.Join(t.TempDir(), "out.db")
-	require.NoError(t, newPool(t, 1).Export(file, pages, []store.Table{keyTable()}))
+	require.NoError(t, newPool(t, 1).Export(t.Context(), file, pages, []store.Table{keyTable()}))
 	queries := "PRAGMA integrity_check; SELECT a FROM t; SELECT key, hex(value) FROM _dog_keys"
 	out, err := exec.Command(tool, file, queries).CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -128,10 +128,10 @@ func TestTheCommandLineToolReadsAnExportedFile(t *testing.T) {
 func TestAnEmptyDatabaseIsExportedAndImported(t *testing.T) {
 	p := newPool(t, 1)
 	file := filepath.Join(t.TempDir(), "empty.db")
-	require.NoError(t, p.Export(file, newPages(), []store.Table{keyTable()}))
+	require.NoError(t, p.Export(t.Context(), file, newPages(), []store.Table{keyTable()}))
 	pages := newPages()
 	n := 0
-	require.NoError(t, p.Import(file, pages, testLimits, []string{"_dog_keys"}, func(string, []any) error { n++; return nil }))
+	require.NoError(t, p.Import(t.Context(), file, pages, testLimits, []store.Table{keyTable()}, func(string, []any) error { n++; return nil }))
 	require.Equal(t, len(keyRows), n)
 	s := openSQL(t, p, pages)
 	require.Empty(t, run(t, s, "SELECT * FROM sqlite_schema"))
@@ -139,7 +139,7 @@ func TestAnEmptyDatabaseIsExportedAndImported(t *testing.T) {
 	require.NoError(t, s.Commit())
 
 	bare := filepath.Join(t.TempDir(), "bare.db")
-	require.NoError(t, p.Export(bare, newPages(), nil))
+	require.NoError(t, p.Export(t.Context(), bare, newPages(), nil))
 	require.Empty(t, fromFile(t, bare, "SELECT * FROM sqlite_schema"))
 }
 
@@ -165,17 +165,17 @@ func TestAFailedExportLeavesNoFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			require.ErrorIs(t, p.Export(filepath.Join(dir, "out.db"), c.pages, c.tables), c.err)
+			require.ErrorIs(t, p.Export(t.Context(), filepath.Join(dir, "out.db"), c.pages, c.tables), c.err)
 			require.Empty(t, names(t, dir))
 		})
 	}
 	file := filepath.Join(t.TempDir(), "there")
 	require.NoError(t, os.WriteFile(file, []byte("mine"), 0o600))
-	require.ErrorIs(t, p.Export(file, pages, nil), fs.ErrExist)
+	require.ErrorIs(t, p.Export(t.Context(), file, pages, nil), fs.ErrExist)
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, "mine", string(content))
-	require.ErrorIs(t, p.Export(filepath.Join(t.TempDir(), "absent", "out.db"), pages, nil), fs.ErrNotExist)
+	require.ErrorIs(t, p.Export(t.Context(), filepath.Join(t.TempDir(), "absent", "out.db"), pages, nil), fs.ErrNotExist)
 }
 
 func TestFilesOfAnyKindAreImported(t *testing.T) {
@@ -193,7 +193,7 @@ func TestFilesOfAnyKindAreImported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := plainFile(t, pragma+content)
 			pages := newPages()
-			require.NoError(t, p.Import(file, pages, testLimits, nil, nil))
+			require.NoError(t, p.Import(t.Context(), file, pages, testLimits, nil, nil))
 			s := openSQL(t, p, pages)
 			require.Equal(t, fromFile(t, file, "SELECT a FROM t"), run(t, s, "SELECT a FROM t"))
 			require.Equal(t, [][]any{{int64(pageSize)}}, run(t, s, "PRAGMA page_size"))
@@ -234,7 +234,7 @@ func TestAnImportedFileAndItsJournalsStayAsTheyAre(t *testing.T) {
 			before := contents(t, dir)
 			for _, file := range []string{filepath.Join(dir, "plain.db"), link} {
 				pages := newPages()
-				require.NoError(t, p.Import(file, pages, testLimits, nil, nil))
+				require.NoError(t, p.Import(t.Context(), file, pages, testLimits, nil, nil))
 				require.Equal(t, before, contents(t, dir))
 				require.Equal(t, [][]any{{c.want}}, run(t, openSQL(t, p, pages), "SELECT count(*) FROM t"))
 			}
@@ -255,7 +255,7 @@ func contents(t *testing.T, dir string) map[string]string {
 func TestWhatIsNoFileIsNotImported(t *testing.T) {
 	p := newPool(t, 1)
 	for _, file := range []string{t.TempDir(), os.DevNull} {
-		require.ErrorIs(t, p.Import(file, newPages(), testLimits, nil, nil), fs.ErrInvalid)
+		require.ErrorIs(t, p.Import(t.Context(), file, newPages(), testLimits, nil, nil), fs.ErrInvalid)
 	}
 }
 
@@ -280,7 +280,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		plainFile(t, "CREATE TABLE _dog_unknown (a)"): store.ErrRefused,
 	} {
 		pages := newPages()
-		require.ErrorIs(t, p.Import(file, pages, testLimits, []string{"_dog_keys"}, nil), want, file)
+		require.ErrorIs(t, p.Import(t.Context(), file, pages, testLimits, []store.Table{keyTable()}, nil), want, file)
 		require.Zero(t, pages.count)
 		require.Empty(t, pages.pages)
 	}
@@ -289,17 +289,17 @@ func TestFilesThatAreRefused(t *testing.T) {
 
 func TestImportFailsWithWhatItIsGiven(t *testing.T) {
 	p := newPool(t, 1)
-	file := plainFile(t, "CREATE TABLE t (a); CREATE TABLE _dog_keys (k); INSERT INTO _dog_keys VALUES (1)")
+	file := plainFile(t, "CREATE TABLE t (a); CREATE TABLE _dog_keys (key, value); INSERT INTO _dog_keys VALUES (1, 2)")
 	no := errors.New("no")
-	require.ErrorIs(t, p.Import(file, newPages(), testLimits, []string{"_dog_keys"}, func(string, []any) error { return no }), no)
+	require.ErrorIs(t, p.Import(t.Context(), file, newPages(), testLimits, []store.Table{keyTable()}, func(string, []any) error { return no }), no)
 	for n := 1; ; n++ {
 		pages := newPages()
 		hit := pages.failAt(n)
-		err := p.Import(file, pages, testLimits, []string{"_dog_keys"}, func(string, []any) error { return nil })
+		err := p.Import(t.Context(), file, pages, testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil })
 		if !*hit {
 			require.NoError(t, err)
 			before := maps.Clone(pages.pages)
-			require.Error(t, p.Import(file, pages, testLimits, []string{"_dog_keys"}, func(string, []any) error { return nil }), "not empty")
+			require.Error(t, p.Import(t.Context(), file, pages, testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil }), "not empty")
 			require.Equal(t, before, pages.pages)
 			return
 		}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,8 +20,9 @@ var missingTexts = []string{"no such function", "no such collation", "no such mo
 // pages, a sound one: it needs what this SQLite has not, or is over the limits.
 // What does not work for want of a table or a column works nowhere, and is no
 // reason.
-func importable(pool *Pool, pages store.Pages, limits store.SQLLimits) (err error) {
-	c, err := open(pool, pages, limits, 0, &atomic.Bool{})
+func importable(ctx context.Context, pool *Pool, pages store.Pages, limits store.SQLLimits) (err error) {
+	ended := new(atomic.Bool)
+	c, err := open(pool, pages, limits, 0, ended)
 	if err != nil {
 		return schemaError(err)
 	}
@@ -29,11 +31,24 @@ func importable(pool *Pool, pages store.Pages, limits store.SQLLimits) (err erro
 		if p := recover(); p != nil {
 			err = c.panicked(p, pool.log)
 		}
+		if err != nil && (c.meter.bit || c.meter.why != nil) {
+			err = limitOf(ctx, &c.meter)
+		}
 	}()
+	c.meter.begin(&budget{time: fileTime}, false)
+	defer c.meter.end()
+	defer endWith(ctx, &c.meter, ended)()
+	err = c.usable(limits)
+	c.meter.finish()
+	return err
+}
+
+// usable is importable for an open database.
+func (c *conn) usable(limits store.SQLLimits) error {
 	c.guard.trusted = true
 	type entry struct{ kind, name string }
 	var entries []entry
-	err = query(c.db, "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view')", func(v []any) error {
+	err := query(c.db, "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view')", func(v []any) error {
 		entries = append(entries, entry{fmt.Sprint(v[0]), fmt.Sprint(v[1])})
 		return nil
 	})

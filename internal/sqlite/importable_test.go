@@ -52,13 +52,13 @@ func TestRowsKeepTheirRowidsWhenTheyAreImported(t *testing.T) {
 				before := run(t, s, all)
 
 				file := filepath.Join(t.TempDir(), "file.db")
-				require.NoError(t, p.Export(file, pages, nil))
+				require.NoError(t, p.Export(t.Context(), file, pages, nil))
 				resized := filepath.Join(t.TempDir(), "resized.db")
-				require.NoError(t, p.withFile(file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
+				require.NoError(t, p.withFile(t.Context(), file, sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
 					return db.Exec(fmt.Sprintf("PRAGMA page_size=%d; VACUUM INTO %s", pageSize, sqlite3.Quote(resized)))
 				}))
 				copied := newPages()
-				require.NoError(t, p.Import(resized, copied, testLimits, nil, nil))
+				require.NoError(t, p.Import(t.Context(), resized, copied, testLimits, nil, nil))
 				c := openSQL(t, p, copied)
 				require.Equal(t, before, run(t, c, all))
 				require.Equal(t, [][]any{{"ok"}}, run(t, c, "PRAGMA integrity_check"))
@@ -101,14 +101,14 @@ func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
 		"collation of an index": {"CREATE TABLE t (a); CREATE INDEX i ON t (a COLLATE ours)", store.ErrRefused, "ours"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := p.Import(foreignFile(t, c.queries+more), newPages(), testLimits, nil, nil)
+			err := p.Import(t.Context(), foreignFile(t, c.queries+more), newPages(), testLimits, nil, nil)
 			require.ErrorIs(t, err, c.want)
 			require.ErrorContains(t, err, c.says)
 		})
 	}
 	module := foreignFile(t, "CREATE TABLE t (a); PRAGMA writable_schema=ON; "+
 		"INSERT INTO sqlite_schema VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING absent(a)')")
-	err := p.Import(module, newPages(), testLimits, nil, nil)
+	err := p.Import(t.Context(), module, newPages(), testLimits, nil, nil)
 	require.ErrorIs(t, err, store.ErrRefused)
 	require.ErrorContains(t, err, "absent")
 }
@@ -120,7 +120,7 @@ func TestWhatWorksNowhereIsImportedAsItIs(t *testing.T) {
 		"CREATE TRIGGER g AFTER INSERT ON t WHEN new.a > 5 BEGIN INSERT INTO gone VALUES (1); END; DROP TABLE gone;"+
 		"CREATE TABLE c (p REFERENCES absent (id)); INSERT INTO c VALUES (1); CREATE TABLE full ("+wide(100)+")")
 	pages := newPages()
-	require.NoError(t, p.Import(file, pages, testLimits, nil, nil))
+	require.NoError(t, p.Import(t.Context(), file, pages, testLimits, nil, nil))
 	s := openSQL(t, p, pages)
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT a FROM t"))
 }

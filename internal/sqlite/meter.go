@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -117,4 +118,28 @@ func (m *meter) Err() error {
 		return m.why
 	}
 	return nil
+}
+
+// endWith ends the call under way when ctx ends, until stop is called. ended has
+// to be what the meter knows as closing.
+func endWith(ctx context.Context, m *meter, ended *atomic.Bool) (stop func()) {
+	done := make(chan struct{})
+	stopped := context.AfterFunc(ctx, func() {
+		defer close(done)
+		ended.Store(true)
+		m.dog.hurry()
+	})
+	return func() {
+		if !stopped() {
+			<-done
+		}
+	}
+}
+
+// limitOf returns why a call that ends with ctx was ended.
+func limitOf(ctx context.Context, m *meter) error {
+	if m.closing.Load() {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w: %w", store.ErrLimit, errTime)
 }

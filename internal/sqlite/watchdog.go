@@ -100,6 +100,17 @@ func (w *watchdog) look() {
 	}
 }
 
+// hurry makes the call under way, if there is one, one that must be over now.
+func (w *watchdog) hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	limit := w.limit.Load()
+	if w.memory == nil || limit == 0 || limit == bitten || !w.limit.CompareAndSwap(limit, int64(clock())) {
+		return
+	}
+	w.timer.Reset(grace) // it is there: the call has woken it
+}
+
 // free ends the watchdog, which does not use the memory any more.
 func (w *watchdog) free() {
 	w.mu.Lock()

@@ -18,8 +18,9 @@ const (
 // archiveVersion is that of these tables.
 const archiveVersion = 1
 
-// ArchiveTables are the tables of an exported file that [Object.Unarchive] takes.
-var ArchiveTables = []string{objectTable, keysTable, AlarmsTable, aboutTable}
+// ArchiveTables are the tables of an exported file that [Object.Unarchive]
+// takes, without their rows. The first one is the first to be taken.
+var ArchiveTables = new(Object).Archive("", "", "")
 
 // Archive returns what the object has stored besides its SQLite database. namespace, name and id are for the reader of the
 // file.

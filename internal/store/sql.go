@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"iter"
 	"time"
@@ -106,8 +107,11 @@ type Table struct {
 // Files reads and writes the databases of objects as plain SQLite files. An engine whose OpenSQL works has it.
 type Files interface {
 	// Export writes the database in pages, and tables besides, to a file that does not exist yet.
-	Export(file string, pages Pages, tables []Table) error
+	Export(ctx context.Context, file string, pages Pages, tables []Table) error
 	// Import reads such a file into empty pages, without the tables named, whose
 	// rows it hands to row. It fails when SQL with these limits could not use it.
-	Import(file string, pages Pages, limits SQLLimits, tables []string, row func(table string, row []any) error) error
+	// The columns of those have to be the ones that are described.
+	Import(
+		ctx context.Context, file string, pages Pages, limits SQLLimits, tables []Table, row func(table string, row []any) error,
+	) error
 }
