@@ -19,7 +19,9 @@ var (
 
 	// ErrStoreFull: the disk has less space left than the store needs for itself (MinFree of package disk), also after it has
 	// given back what it could, or none at all. Nothing is stored until there is more, and what waits to be durable goes on
-	// waiting; reading goes on. [New] fails with it too.
+	// waiting; reading goes on. [New] fails with it too. A single transaction fails with it, and everything else goes on, when
+	// three times its size, for its ways through the store, is not free besides MinFree: on an empty volume, when it is larger
+	// than about a quarter of that.
 	ErrStoreFull = store.ErrFull
 
 	// ErrStoreStalled: the disk has not answered for 10 s, or has not written tables for 2 minutes. Nothing is stored until it does; what waits to be durable goes on waiting,

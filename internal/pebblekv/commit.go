@@ -94,6 +94,10 @@ func (b *batch) Commit() (uint64, error) {
 	if err := e.admit(size); err != nil {
 		return 0, err
 	}
+	if err := e.space.fits(size); err != nil {
+		e.dismiss(size)
+		return 0, err
+	}
 	if err := e.db.Apply(b.changes, pebble.NoSync); err != nil {
 		e.fail(err)
 	}
@@ -135,6 +139,14 @@ func (e *Engine) admit(size uint64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return cmp.Or(a.err, e.err)
+}
+
+// dismiss undoes admit.
+func (e *Engine) dismiss(size uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.admitted -= size
+	e.letIn()
 }
 
 // How long commits wait while nothing moves: for the log, and for tables, which

@@ -120,6 +120,8 @@ type space struct {
 		spare() uint64
 		// wantSpare has it do so, and call tidied then. It does not block.
 		wantSpare()
+		// dropLogs gives back at once what needs no flush, but for so many logs.
+		dropLogs(spare int)
 	}
 
 	credit atomic.Int64          // bytes that may be written before the next look
@@ -151,6 +153,39 @@ func (s *space) take(size uint64) error {
 		s.taken.Add(size)
 	}
 	return nil
+}
+
+// writtenAgain is how often a commit is on the disk at once at most: in the log,
+// in tables that take the log's place, and in those of the next level, which
+// take theirs. Of small commits the reserve has room for that.
+const writtenAgain = 3
+
+// fits returns store.ErrFull when a commit would take from the reserve what the
+// store needs in order to go on. It is called when no other large commit is
+// between that and the log.
+func (s *space) fits(size uint64) error {
+	const few = 8 // parts of the reserve
+	if size <= max(s.min/few, leastMemtable) {
+		return nil
+	}
+	usage, missing := s.missing(size)
+	if missing {
+		s.store.dropLogs(0)
+		usage, missing = s.missing(size)
+	}
+	if !missing {
+		return nil
+	}
+	s.store.wantSpare()
+	return fmt.Errorf("%w: this transaction has %d bytes, which the store writes %d times, and %d are free, MinFree (%d) included: "+
+		"store less at once, or make room on the volume", store.ErrFull, size, writtenAgain, usage.AvailBytes, s.min)
+}
+
+// missing reports whether there is too little space for a commit besides the
+// reserve and the tables of what the logs hold.
+func (s *space) missing(size uint64) (vfs.DiskUsage, bool) {
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	return usage, err == nil && usage.AvailBytes < s.min+writtenAgain*size+allocatedIn(s.fs, s.dir, ".log")
 }
 
 // tidied says that the store has given back what it could.

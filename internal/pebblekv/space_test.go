@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -333,5 +334,66 @@ func TestOpeningEndsOnADiskThatHangs(t *testing.T) {
 			require.NoError(t, e.Close())
 		}
 		require.Greater(t, stalled, 5)
+	}
+}
+
+// A commit that is too large for what is free is refused, with nothing changed,
+// and everybody else goes on. What is let in leaves enough for the store to
+// sort it, whatever comes before, between and after.
+func TestALargeCommitIsNoEndOfASmallVolume(t *testing.T) {
+	for _, v := range []struct {
+		volume, part int   // in MiB
+		sizes        []int // in parts
+	}{
+		{16, 1, []int{15}},
+		{16, 1, []int{4, 1, 3}},
+		{64, 1, []int{62, 18, 25}},
+		{64, 1, []int{1, 10, 2, 15, 1, 1, 5, 12, 8}},
+		{64, 3, []int{1, 2, 3, 4, 5}},
+	} {
+		t.Run(fmt.Sprint(v.volume, " MiB, ", v.sizes), func(t *testing.T) {
+			_, cfg := limited(uint64(v.volume) << 20)
+			e := open(t, cfg)
+			want := map[string]string{}
+			let, refused := 0, 0
+			for round := range 2 {
+				for i, size := range v.sizes {
+					seed := uint64(round*len(v.sizes) + i)
+					b := e.Begin()
+					set := map[string]string{}
+					for part := range size {
+						key := fmt.Sprint("large/", i, "/", part)
+						set[key] = string(fill(seed<<32+uint64(part), v.part<<20))
+						b.Set([]byte(key), []byte(set[key]))
+					}
+					if n, err := b.Commit(); err == nil {
+						let++
+						maps.Copy(want, set)
+						require.NoError(t, wait(e, n))
+					} else {
+						refused++
+						require.ErrorIs(t, err, store.ErrFull)
+						require.NotErrorIs(t, err, store.ErrFailed)
+						require.Regexp(t, `has \d+ bytes.* and \d+ are free|make room`, err)
+					}
+					for n := range 10 {
+						key := fmt.Sprint("small/", n)
+						b := e.Begin()
+						b.Set([]byte(key), fill(seed, 1000))
+						n, err := b.Commit()
+						require.NoError(t, err, "everybody else goes on")
+						require.NoError(t, wait(e, n))
+						want[key] = string(fill(seed, 1000))
+					}
+				}
+			}
+			require.Equal(t, len(v.sizes) > 1, let > 0)
+			require.Positive(t, refused)
+			require.NoError(t, e.Stats().Failed)
+			require.NoError(t, e.Close())
+			e = open(t, cfg)
+			require.Equal(t, want, contents(t, e))
+			require.NoError(t, e.Close())
+		})
 	}
 }
