@@ -123,7 +123,7 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 	case a.ns.gateway:
 		a.serveGateway(w, r, from)
 	default:
-		receive(a, w, r, from, nil)
+		receive(a, w, r, from, nil, nil)
 	}
 }
 
@@ -175,25 +175,32 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		WriteError(w, err)
 		return
 	}
-	admission.serve(w, body.rest(), from)
+	admission.answer(w, body.rest(), from, alien)
 }
 
 // serve takes a place on the replica and hands the request to its Receive.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
+	a.answer(w, r, from, nil)
+}
+
+// answer is serve for a request whose body alien guards already, nil for none.
+func (a *admission) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, alien *foreign) {
 	v, err := a.visit()
 	if err != nil {
 		WriteError(w, err)
 		return
 	}
 	defer v.end()
-	receive(a, w, r, from, v)
+	receive(a, w, r, from, v, alien)
 }
 
-// receive runs Receive as an event of an object, in memory or not. v is nil unless it is a replica.
-func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin, v *visit) {
+// receive runs Receive as an event of an object, in memory or not. v is nil unless
+// it is a replica. alien guards what belongs to the request; nil: nobody does yet.
+func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin, v *visit, alien *foreign) {
 	rt := to.runtime()
-	answer := newResponse(rt, w)
-	body, err := newInboundBody(r, &answer.alien)
+	answer := newResponse(rt, w, alien)
+	alien = answer.alien
+	body, err := newInboundBody(r, alien)
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
@@ -227,7 +234,7 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 	})
 	defer body.clean(rt.opts.Logger)
 	started, err := answer.finish(client, err)
-	answer.alien.rethrow(to)
+	alien.rethrow(to)
 	switch {
 	case err == nil:
 	case started || err == http.ErrAbortHandler:

@@ -92,6 +92,65 @@ func TestAPanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 	}
 }
 
+// lodge is a gateway that lets everybody in, some after it has read the body.
+type lodge struct{ dog.Group }
+
+func (*lodge) Identify(r *http.Request) (string, error) {
+	if r.URL.Path == "/read" {
+		_, _ = io.ReadAll(r.Body)
+	}
+	return "ada", nil
+}
+
+// newLodge returns a gateway to a replica that answers by serve.
+func newLodge(t *testing.T, serve func(r *room, w http.ResponseWriter, req *http.Request)) dog.Stub[lodge] {
+	t.Helper()
+	rt := dogtest.New(t, dog.Options{})
+	lodges, err := dog.RegisterGroup(rt, "lodge", func(l *lodge) { l.Limit = 1000 })
+	require.NoError(t, err)
+	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = &hooks{receive: serve} })
+	require.NoError(t, err)
+	dog.Link(lodges, rooms)
+	return lodges.Named("main")
+}
+
+func TestAPanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) {
+	for _, where := range []string{"WriteHeader", "Write", "Flush", "SetWriteDeadline", "Read", "Close", "Hijack"} {
+		for _, path := range []string{"/", "/read"} {
+			t.Run(where+" "+path, func(t *testing.T) {
+				lives := make(map[*room]bool)
+				served := 0
+				gate := newLodge(t, func(r *room, w http.ResponseWriter, req *http.Request) {
+					lives[r] = true
+					served++
+					if req.Method == http.MethodGet {
+						return
+					}
+					_, _ = io.ReadAll(req.Body)
+					_ = req.Body.Close()
+					c := http.NewResponseController(w)
+					_ = c.SetWriteDeadline(time.Now())
+					if where == "Hijack" {
+						_, _, err := c.Hijack()
+						require.Error(t, err)
+					}
+					_, _ = io.WriteString(w, "hello")
+					_ = c.Flush()
+				})
+				w := wrecker{httptest.NewRecorder(), where}
+				r := httptest.NewRequest(http.MethodPost, path, w)
+				r.ContentLength = -1
+				require.PanicsWithValue(t, "as planned", func() { gate.ServeHTTP(w, r) })
+				gate.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+				require.Len(t, lives, 1, "the replica has not been reset")
+				if where != "Read" {
+					require.Equal(t, 2, served)
+				}
+			})
+		}
+	}
+}
+
 func TestAnInvalidStatusIsAPanicOfTheHandler(t *testing.T) {
 	_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/invalid" {

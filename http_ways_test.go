@@ -81,6 +81,9 @@ func ways() []way {
 				_ = dog.Await(r.Context(), func() error { proxy(to).ServeHTTP(w, r); return nil })
 			})))
 		}},
+		{"behind a gateway", true, func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
+			return serve(t, wrap(newLodge(t, func(_ *room, w http.ResponseWriter, r *http.Request) { h(w, r) })))
+		}},
 		{"RoundTrip to three objects", false, func(t *testing.T, h http.HandlerFunc, _ func(http.Handler) http.Handler) (http.RoundTripper, string) {
 			return chain(t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) }), "http://desk"
 		}},

@@ -25,8 +25,9 @@ const answerPatience = 10 * time.Second
 //
 // [http.ResponseController] finds the rest of the writer's methods with Unwrap.
 type response struct {
-	rt    *Runtime // fixed
-	alien foreign
+	rt    *Runtime    // fixed
+	alien *foreign    // of the request; fixed
+	own   foreign     // alien, unless somebody guards the request already
 	event *turn.Event // in which Receive runs; nil until it does, fixed then
 	gate  *gate.Gate  // nil until Receive runs; fixed then
 
@@ -59,8 +60,12 @@ type hint struct {
 
 var errAnswered = errors.New("dog: write after Receive has returned")
 
-func newResponse(rt *Runtime, w http.ResponseWriter) *response {
-	return &response{rt: rt, w: w, header: w.Header().Clone()}
+func newResponse(rt *Runtime, w http.ResponseWriter, alien *foreign) *response {
+	r := &response{rt: rt, alien: alien, w: w, header: w.Header().Clone()}
+	if alien == nil {
+		r.alien = &r.own
+	}
+	return r
 }
 
 // writer returns the response as its handler gets it: an [http.Hijacker] only
