@@ -87,14 +87,17 @@ type AlarmHandler interface {
 // it is idle, or the runtime shuts down. It is the last event of this value; it
 // keeps the turn, and what it stores is kept. It is not called when the object
 // is reset, nor when the process dies, so nothing that matters may depend on
-// it.
+// it. OnStop of 64 objects runs at a time, and none keeps others waiting for more
+// than a second.
 type Stopper interface {
 	OnStop(ctx context.Context, reason StopReason) error
 }
 
 // A Clusterizer names the next replica of a Group, called when all others are
 // full; requestID is one of those that wait for it. The name must not be that
-// of a live replica of the group. An error fails the Identify calls that wait.
+// of a live replica of the group. An error fails the Identify calls that wait,
+// and so does a reset of the group, by [Stub.Abort] for example, while Clusterize
+// runs: they do not wait for one that hangs, and the next Identify asks again.
 // Without Clusterize, or when it returns "", replicas have random IDs and no
 // name.
 type Clusterizer interface {

@@ -180,11 +180,13 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 	}
 	m := &making{event: ticket.Event, done: make(chan struct{})}
 	b.making = m
+	m.event.Share()
 	rt := b.runtime()
 	began := rt.opts.Trace.clock()
 	rt.spawn(func() {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // what remains when it does not return
+		defer m.event.Unshare()
 		defer func() { b.made(m, name, err) }()
 		e, failed := ticket.Redeem(rt.ctx)
 		if failed != nil {
@@ -197,7 +199,10 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 			return
 		}
 		var outcome <-chan error
+		// A handler that hangs is not waited for when its life has ended.
+		stop := context.AfterFunc(inst.life, func() { b.made(m, "", context.Cause(inst.life)) })
 		err = inst.run(e, EventClusterize, began, func(ctx context.Context, v any) (err error) {
+			defer stop()
 			defer func() { outcome = b.group.gate.Outcome() }()
 			name, err = v.(Clusterizer).Clusterize(ctx, requestID)
 			return err
@@ -209,11 +214,13 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 	return nil
 }
 
-// made ends the making of a replica.
+// made ends the making of a replica, unless it has ended already.
 func (b *books) made(m *making, name string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
+	case b.making != m:
+		return
 	case m.again:
 		err = nil
 	case err == nil:

@@ -26,8 +26,7 @@ type instance struct {
 
 	turn    turn.Lock
 	storage Storage
-	value   any      // the user's object; nil until started. owned by the turn
-	untold  []func() // hooks to be called when the start has given up the turn. owned by the turn
+	value   any // the user's object; nil until started. owned by the turn
 
 	// end makes a reset come before or after a commit, never between the decision to commit and the commit. It is taken by whoever
 	// has the turn while a transaction begins or is handed to the engine, by a reset, and before object.mu and all locks of gates
@@ -59,6 +58,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 	began := trace.clock()
 	returned := false
 	defer func() {
+		var told *telling
 		if !returned {
 			cause := &PanicError{Value: recover(), Stack: debug.Stack()}
 			if kind == EventStart {
@@ -66,13 +66,15 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 			} else if kind == EventReceive && cause.Value == http.ErrAbortHandler { // net/http's own way to break off an answer
 				err = http.ErrAbortHandler
 			} else {
-				err = inst.reset(cause)
+				told, err = inst.resetIn(e, startFailed, cause)
 			}
 		}
 		if failed := inst.settle(err); failed != nil {
 			err = failed
 		}
-		if end = end || inst.turn.Closed() != nil; end {
+		end = end || inst.turn.Closed() != nil
+		told = trace.eventDone(inst, e, kind, method, queued, began, err, end, told)
+		if end {
 			closed, misuse := e.End()
 			if closed != nil {
 				err = closed
@@ -81,7 +83,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 				inst.obj.log().Error("a handler returned while another goroutine used its context: use dog.Go", "event", kind.String())
 			}
 		}
-		trace.eventDone(inst, kind, method, queued, began, err, end)
+		told.call()
 	}()
 	err = handle(e, inst.value)
 	returned = true
@@ -108,9 +110,10 @@ func (inst *instance) settle(err error) error {
 	return s.commit()
 }
 
-// close lets nothing more come of the instance, and the next one begin. failed is what becomes of a start under way. It returns
-// why, if the instance was over already.
-func (inst *instance) close(err *ResetError, failed int32) (first error) {
+// close lets nothing more come of the instance, and the next one begin. failed is
+// what becomes of a start under way; e is as in resetIn. It returns the hook that
+// tells of it, or why the instance was over already.
+func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told *telling, first error) {
 	o := inst.obj
 	inst.end.Lock() // until the next instance may begin, whose events wait for it in object.queue
 	defer inst.end.Unlock()
@@ -122,9 +125,10 @@ func (inst *instance) close(err *ResetError, failed int32) (first error) {
 		}
 	}
 	if first := inst.turn.Close(err); first != nil {
-		return first
+		return nil, first
 	}
 	inst.ended = err
+	told = o.trace().objectReset(o, e, err)
 	v := &verdict{known: make(chan struct{})}
 	inst.verdict = v
 	o.gate.Tell(func(lost error) { v.lost = lost; close(v.known) }) // before anything is forgotten
@@ -144,7 +148,7 @@ func (inst *instance) close(err *ResetError, failed int32) (first error) {
 	o.mu.Lock()
 	o.endLocked(inst)
 	o.mu.Unlock()
-	return nil
+	return told, nil
 }
 
 // silenced returns why nothing that a handler of the instance says is heard any more: it has been reset.
@@ -158,14 +162,20 @@ func (inst *instance) silenced() error {
 // reset ends the instance: its memory is dropped, its transaction is undone, its sockets are closed with 1011, and calls under
 // way get the error it returns. The first cause stays. A nil panic value means that the handler's goroutine exits
 // (runtime.Goexit).
-func (inst *instance) reset(cause error) error { return inst.resetAs(startFailed, cause) }
+func (inst *instance) reset(cause error) error {
+	_, err := inst.resetIn(nil, startFailed, cause)
+	return err
+}
 
-// resetAs is reset; failed is what becomes of a start under way.
-func (inst *instance) resetAs(failed int32, cause error) error {
+// resetIn is reset. failed is what becomes of a start under way. e is nil, or the
+// event that the calling goroutine runs and ends next: then it calls what is
+// returned.
+func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*telling, error) {
 	o := inst.obj
 	err := &ResetError{Object: o.id, Cause: cause}
-	if first := inst.close(err, failed); first != nil {
-		return first
+	told, first := inst.close(e, err, failed)
+	if first != nil {
+		return nil, first
 	}
 	inst.storage.abandon()
 	attrs := []any{"cause", cause}
@@ -177,8 +187,7 @@ func (inst *instance) resetAs(failed int32, cause error) error {
 		level = slog.LevelInfo
 	}
 	o.log().Log(context.Background(), level, "object reset", attrs...)
-	o.trace().objectReset(o, err)
-	return err
+	return told, err
 }
 
 // release gives back what an instance that is over held besides memory. The turn is nobody's any more.

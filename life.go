@@ -41,7 +41,7 @@ func (o *object) hibernate(now time.Time) {
 	o.mu.Lock()
 	asleep := o.current.Load() == inst && inst.turn.CloseIdle(errAsleep)
 	if asleep {
-		o.endLocked(inst)
+		o.sleepLocked(inst)
 	}
 	o.mu.Unlock()
 	if asleep {
@@ -53,43 +53,6 @@ func (o *object) hibernate(now time.Time) {
 func (inst *instance) over() {
 	inst.stop(errAsleep)
 	inst.storage.release()
-	if inst.value != nil { // the turn is nobody's any more
-		inst.obj.trace().objectStopped(inst.obj)
-	}
-}
-
-// stopLater has an idle instance stopped, and a plain object dropped from memory
-// then. It reports whether that has begun, now or before.
-func (o *object) stopLater(inst *instance) bool {
-	rt := o.runtime()
-	if !o.leaving.CompareAndSwap(false, true) {
-		return true
-	}
-	if rt.enterQuietly() != nil { // Shutdown stops it
-		o.leaving.Store(false)
-		return false
-	}
-	ticket, idle := inst.turn.QueueIdle(turn.Origin{})
-	if !idle {
-		o.leaving.Store(false)
-		rt.leave()
-		return false
-	}
-	plain := o.ns.kind == KindObject
-	if plain {
-		rt.sweeper.stops.Add(1)
-	}
-	go func() {
-		defer rt.leave()
-		defer func() { // even when OnStop ends its goroutine
-			o.leaving.Store(false)
-			if plain {
-				rt.sweeper.stopped(o)
-			}
-		}()
-		o.stop(inst, ticket, StopIdle)
-	}()
-	return true
 }
 
 // stop runs OnStop as the last event of an instance, in the turn that the ticket
@@ -117,7 +80,7 @@ func (o *object) stop(inst *instance, ticket turn.Ticket, reason StopReason) {
 	o.mu.Lock()
 	closed := inst.turn.Close(errAsleep) == nil // else it has just been reset
 	if closed {
-		o.endLocked(inst) // who waits for a turn finds the next instance
+		o.sleepLocked(inst) // who waits for a turn finds the next instance
 	}
 	o.mu.Unlock()
 	_, _ = e.End()

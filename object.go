@@ -305,6 +305,15 @@ func (o *object) endLocked(inst *instance) {
 	o.current.Store(nil)
 }
 
+// sleepLocked is endLocked for an instance that has ended in good order, whose turn
+// is nobody's any more. The caller must hold mu, and call over later.
+func (o *object) sleepLocked(inst *instance) {
+	if inst.value != nil {
+		o.trace().objectStopped(o) // before the next one is told of
+	}
+	o.endLocked(inst)
+}
+
 // era returns the number of resets so far.
 func (o *object) era() uint64 {
 	o.mu.Lock()
@@ -331,7 +340,7 @@ func (o *object) retire() (ended *instance, retired bool) {
 		if !inst.turn.CloseIdle(errAsleep) {
 			return nil, false
 		}
-		o.endLocked(inst)
+		o.sleepLocked(inst)
 	}
 	// An event may have stored something just before. From here on there is none while mu is held.
 	o.retired.Store(o.gate.Open())

@@ -90,9 +90,9 @@ type Options struct {
 	MaxWaiting int
 
 	// EvictAfter is how long a plain object stays in memory after the end of its
-	// last event. It goes, or its OnStop begins, up to two seconds later; up to
-	// half of the shorter of EvictAfter and HibernateAfter, but 20 ms, where that
-	// is less. One with writes that are not durable yet stays until they are.
+	// last event. It goes, or its OnStop is due (see [Stopper]), up to two seconds
+	// later; up to half of the shorter of EvictAfter and HibernateAfter, but 20 ms,
+	// where that is less. One with writes that are not durable yet stays until they are.
 	// 0: 60 s; not negative.
 	EvictAfter time.Duration
 
@@ -101,7 +101,7 @@ type Options struct {
 	// under way, or with writes that are not durable yet, stay, and do not keep
 	// others from being made: their number is bounded by that of the events. Who
 	// makes one while idle ones have yet to be dropped waits for that, for 5 s at
-	// the most. When OnStop of more objects than MaxObjects has not returned, it
+	// the most. When OnStop of more objects than MaxObjects is due or hangs, it
 	// waits as long and then gets [ErrOverloaded]. 0: 100,000; negative: no bound.
 	MaxObjects int
 

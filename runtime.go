@@ -30,6 +30,7 @@ type Runtime struct {
 	catalog *store.Catalog
 	sweeper *sweeper
 	hooks   hooks
+	places  stopPlaces // of OnStop
 
 	poller  *conn.Poller // nil: sockets keep their goroutines
 	writers *conn.Writers
@@ -97,7 +98,8 @@ func New(options Options) (*Runtime, error) {
 	}
 	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
-	rt.hooks.rt, rt.hooks.told = rt, make(map[*object][]func())
+	rt.hooks.rt = rt
+	rt.places = make(stopPlaces, stopsAtOnce)
 	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
 	rt.sweeper = newSweeper(rt)
 	rt.services.Go(rt.clock)

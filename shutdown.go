@@ -14,10 +14,6 @@ import (
 const (
 	shutdownReason = "server shutting down"
 
-	// stopsAtOnce bounds the OnStop that run at a time during Shutdown, and
-	// stopPlace how long each of them keeps others from running.
-	stopsAtOnce = 64
-	stopPlace   = time.Second
 	// stopRounds bounds how often objects are stopped that OnStop of others has
 	// started anew.
 	stopRounds = 8
@@ -257,9 +253,8 @@ func (o *object) busy() bool {
 func (rt *Runtime) stopObjects() {
 	soon := time.AfterFunc(lastMoment, rt.stopFirst)
 	defer soon.Stop()
-	places := make(chan struct{}, stopsAtOnce)
 	var first sync.WaitGroup
-	rt.stopIdle(places, &first)
+	rt.stopIdle(&first)
 	rt.spawn(func() {
 		first.Wait()
 		rt.stopFirst()
@@ -273,7 +268,7 @@ func (rt *Runtime) stopObjects() {
 		case <-timer.C:
 		}
 		drained := rt.busy.Load() == 0
-		begun := rt.stopIdle(places, nil)
+		begun := rt.stopIdle(nil)
 		switch {
 		case drained && begun == 0:
 			return
@@ -289,7 +284,7 @@ func (rt *Runtime) stopFirst() { rt.firstStops.Do(func() { close(rt.idleStopped)
 
 // stopIdle begins OnStop of the objects that are idle and returns their number.
 // all, which may be nil, waits for them.
-func (rt *Runtime) stopIdle(places chan struct{}, all *sync.WaitGroup) (begun int) {
+func (rt *Runtime) stopIdle(all *sync.WaitGroup) (begun int) {
 	placed := false
 	for _, ns := range rt.registered() {
 		if !ns.stops {
@@ -301,7 +296,7 @@ func (rt *Runtime) stopIdle(places chan struct{}, all *sync.WaitGroup) (begun in
 				continue
 			}
 			if !placed {
-				places <- struct{}{} // given back within stopPlace
+				rt.places <- struct{}{} // given back within stopPlace
 				placed = true
 			}
 			ticket, ok := inst.turn.QueueIdle(turn.Origin{})
@@ -314,22 +309,16 @@ func (rt *Runtime) stopIdle(places chan struct{}, all *sync.WaitGroup) (begun in
 				all.Add(1)
 			}
 			rt.spawn(func() {
-				var once sync.Once
-				free := func() { once.Do(func() { <-places }) }
-				late := time.AfterFunc(stopPlace, free)
-				defer func() {
-					late.Stop()
-					free()
-					if all != nil {
-						all.Done()
-					}
-				}()
+				if all != nil {
+					defer all.Done()
+				}
+				defer rt.places.hold()()
 				o.stop(inst, ticket, StopShutdown)
 			})
 		}
 	}
 	if placed {
-		<-places
+		<-rt.places
 	}
 	return begun
 }

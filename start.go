@@ -45,7 +45,7 @@ func (inst *instance) started(wait context.Context, e *turn.Event) error {
 	}
 	inst.phase.CompareAndSwap(unstarted, starting)
 	if !inst.obj.ns.starts {
-		return inst.tellStart(e, inst.start(e))
+		return inst.start(e)
 	}
 	rt := inst.obj.runtime()
 	done := make(chan error, 1)
@@ -62,7 +62,7 @@ func (inst *instance) started(wait context.Context, e *turn.Event) error {
 		if err == nil {
 			e.Own()
 		}
-		return inst.tellStart(e, err)
+		return err
 	case <-wait.Done():
 		err = context.Cause(wait)
 	case <-inst.life.Done():
@@ -72,30 +72,10 @@ func (inst *instance) started(wait context.Context, e *turn.Event) error {
 	rt.spawn(func() {
 		if err := <-done; err == nil {
 			e.Own()
-			_ = inst.tellStart(e, err)
 			_, _ = e.End()
 		}
 	})
 	return err
-}
-
-// tellStart gives up the turn to call the hooks that tell of a start, and returns
-// its error.
-func (inst *instance) tellStart(e *turn.Event, err error) error {
-	hooks := inst.untold
-	if err != nil || hooks == nil {
-		return err
-	}
-	inst.untold = nil
-	wait, err := turn.Yield(e)
-	if err != nil {
-		return err
-	}
-	defer wait.Resume()
-	for _, hook := range hooks {
-		inst.obj.runtime().hooks.tell(inst.obj, true, hook)
-	}
-	return nil
 }
 
 // start runs everything that starts the instance, in the event's turn. An error
@@ -141,7 +121,6 @@ func (inst *instance) start(e *turn.Event) error {
 		}
 		inst.value = v
 		inst.obj.wakes.Store(0)
-		inst.obj.trace().objectStarted(inst)
 		return nil
 	})
 }
@@ -171,6 +150,7 @@ func (inst *instance) settleStart() error {
 	defer inst.end.Unlock()
 	if inst.ended == nil {
 		inst.phase.Store(isStarted)
+		inst.obj.trace().objectStarted(inst.obj) // before its end can be told of
 	}
 	return inst.ended
 }
@@ -180,9 +160,10 @@ func (inst *instance) settleStart() error {
 func (inst *instance) failStart(cause error) error {
 	o := inst.obj
 	if o.member != nil && o.wakes.Load() < wakeRetries && o.member.hasSocketsOf(inst) {
-		return inst.resetAs(wakesAgain, cause)
+		_, err := inst.resetIn(nil, wakesAgain, cause)
+		return err
 	}
-	return inst.resetAs(startFailed, cause)
+	return inst.reset(cause)
 }
 
 // pauseBeforeWake waits if the start of the instance before has failed, so that

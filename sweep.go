@@ -35,13 +35,17 @@ type idleness struct {
 type sweeper struct {
 	rt    *Runtime      // fixed
 	kick  chan struct{} // has a token when there are too many objects
-	stops atomic.Int64  // OnStop under way of plain objects
+	stops atomic.Int64  // plain objects whose OnStop is under way or waits for a place
 
 	mu      sync.Mutex
 	objects []*object     // the plain ones in memory, in no order. guarded by mu
 	enough  int           // with no more than so many there is none to drop. guarded by mu
 	swept   chan struct{} // closed when the sweeper has looked next. guarded by mu
 	freed   chan struct{} // closed when there are no more stops than there may be objects again. guarded by mu
+
+	dueMu    sync.Mutex // no other is taken while it is held
+	due      []dueStop  // objects that wait to be stopped, in order. guarded by dueMu
+	stopping bool       // a goroutine stops them. guarded by dueMu
 }
 
 func newSweeper(rt *Runtime) *sweeper {
@@ -119,7 +123,7 @@ func (w *sweeper) room(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-up:
 			if stuck {
-				return fmt.Errorf("%w: OnStop of more objects than MaxObjects has not returned", ErrOverloaded)
+				return fmt.Errorf("%w: OnStop of more objects than MaxObjects is due and has not returned", ErrOverloaded)
 			}
 			return nil
 		}
@@ -219,12 +223,8 @@ func (w *sweeper) drop(o *object) {
 	o.ns.forget(o)
 }
 
-// stopped drops an object whose instance has been stopped, unless the next one
-// has come.
-func (w *sweeper) stopped(o *object) {
-	if o.retireAsleep() {
-		w.drop(o)
-	}
+// stopEnded is for a plain object that is not being stopped any more.
+func (w *sweeper) stopEnded() {
 	if most := int64(w.rt.opts.MaxObjects); w.stops.Add(-1) == most {
 		w.mu.Lock()
 		close(w.freed)

@@ -67,6 +67,39 @@ func (e *Event) Part(waiting *Event) {
 	joined[e] = rest
 }
 
+// shared has the events that others may join at any time. It is guarded by
+// graph.
+var shared = map[*Event]struct{}{}
+
+// Share says that others may join the event, now or later, until
+// [Event.Unshare].
+func (e *Event) Share() {
+	graph.Lock()
+	defer graph.Unlock()
+	shared[e] = struct{}{}
+}
+
+// Unshare ends Share.
+func (e *Event) Unshare() {
+	graph.Lock()
+	defer graph.Unlock()
+	delete(shared, e)
+}
+
+// Pinned reports whether somebody who keeps a turn waits for the event, through
+// whatever others, or may begin to: then whoever runs the event must not wait for
+// just anything.
+func (e *Event) Pinned() bool {
+	graph.Lock()
+	defer graph.Unlock()
+	for behind := e; behind != nil; behind = behind.call.caller() {
+		if _, ok := shared[behind]; ok || behind != e && behind.HasTurn() {
+			return true
+		}
+	}
+	return false
+}
+
 // path returns the events from from to target, both included, each waited for by the next; nil when there is no such way. The
 // caller must hold graph.
 func path(from, target *Event) []*Event {
