@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ const (
 // that dies before the marker is written leaves a directory without that.
 type Scratch struct {
 	Dir  string   // fixed
+	root *os.Root // Dir, whatever has its name later; fixed
 	lock *os.File // fixed; of the marker
 }
 
@@ -34,9 +36,14 @@ func NewScratch(parent string) (*Scratch, error) {
 	if err := Mkdir(s.Dir); err != nil {
 		return nil, err
 	}
-	f, err := Create(filepath.Join(s.Dir, scratchMarker))
+	root, err := os.OpenRoot(s.Dir)
 	if err != nil {
 		return nil, errors.Join(err, remove(s.Dir))
+	}
+	s.root = root
+	f, err := Create(filepath.Join(s.Dir, scratchMarker))
+	if err != nil {
+		return nil, errors.Join(err, root.Close(), remove(s.Dir))
 	}
 	s.lock = f.f
 	// Locked before it says what it is: a sweep leaves it alone until then.
@@ -54,23 +61,34 @@ func NewScratch(parent string) (*Scratch, error) {
 	return s, nil
 }
 
-// Close removes the directory with everything that is in it.
+// Close removes the directory with everything that is in it, and nothing else:
+// what has the name of the directory by then is not followed.
 func (s *Scratch) Close() error {
-	entries, err := os.ReadDir(s.Dir)
+	entries, err := fs.ReadDir(s.root.FS(), ".")
 	errs := []error{err}
 	for _, e := range entries {
 		if e.Name() != scratchMarker { // which is the last, so that a crash leaves what is known
-			errs = append(errs, removeAll(filepath.Join(s.Dir, e.Name())))
+			errs = append(errs, s.remove(e.Name()))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return errors.Join(err, s.lock.Close())
+		return errors.Join(err, s.lock.Close(), s.root.Close())
 	}
 	// Windows removes no file that is open.
-	return errors.Join(s.lock.Close(), remove(filepath.Join(s.Dir, scratchMarker)), remove(s.Dir))
+	return errors.Join(s.lock.Close(), s.remove(scratchMarker), s.root.Close(), remove(s.Dir))
 }
 
-// sweep removes the scratch directories of processes that are no more.
+// remove removes an entry of the directory with everything that is in it.
+func (s *Scratch) remove(name string) error {
+	if err := Step(OpRemove, filepath.Join(s.Dir, name)); err != nil {
+		return err
+	}
+	return s.root.RemoveAll(name)
+}
+
+// sweep removes the scratch directories of processes of this user's that are no
+// more. Others may be able to write in the parent, as in a directory for
+// temporary files: theirs are left alone, and links are not followed.
 func sweep(parent string) {
 	entries, _ := os.ReadDir(parent) // what cannot be read is not swept
 	for _, e := range entries {
@@ -85,12 +103,32 @@ func sweep(parent string) {
 // abandoned takes over a scratch directory whose owner is no more, or returns
 // nil.
 func abandoned(dir string) *Scratch {
-	name := filepath.Join(dir, scratchMarker)
-	named, err := os.Lstat(name)
+	named, err := os.Lstat(dir)
+	if err != nil || !named.IsDir() {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil
+	}
+	opened, err := root.Stat(".")
+	if err == nil && os.SameFile(named, opened) && private(opened) {
+		if f := abandonedMarker(root); f != nil {
+			return &Scratch{Dir: dir, root: root, lock: f}
+		}
+	}
+	_ = root.Close()
+	return nil
+}
+
+// abandonedMarker returns the marker of a scratch directory, locked, or nil when
+// it is somebody else's, or is no marker.
+func abandonedMarker(root *os.Root) *os.File {
+	named, err := root.Lstat(scratchMarker)
 	if err != nil || !named.Mode().IsRegular() || named.Size() != int64(len(scratchContent)) {
 		return nil
 	}
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	f, err := root.OpenFile(scratchMarker, os.O_RDWR, 0)
 	if err != nil {
 		return nil
 	}
@@ -102,14 +140,14 @@ func abandoned(dir string) *Scratch {
 		ours = err == nil && string(content) == scratchContent
 	}
 	if ours { // it may have been removed, by its owner or another sweep, before it was locked
-		named, err = os.Lstat(name)
+		named, err = root.Lstat(scratchMarker)
 		ours = err == nil && os.SameFile(named, opened)
 	}
 	if !ours {
 		_ = f.Close()
 		return nil
 	}
-	return &Scratch{Dir: dir, lock: f}
+	return f
 }
 
 // Place gives a file or directory in the scratch directory its place and makes

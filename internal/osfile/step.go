@@ -89,10 +89,3 @@ func remove(name string) error {
 	}
 	return os.Remove(name)
 }
-
-func removeAll(name string) error {
-	if err := Step(OpRemove, name); err != nil {
-		return err
-	}
-	return os.RemoveAll(name)
-}

@@ -14,3 +14,9 @@ func rmdir(name string) error { return syscall.Rmdir(name) }
 // replace renames over a file or an empty directory, which os.Rename would not
 // do.
 func replace(oldname, newname string) error { return syscall.Rename(oldname, newname) }
+
+// private reports whether a directory is this user's, and nobody else's to use.
+func private(dir os.FileInfo) bool {
+	stat, ok := dir.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid() && dir.Mode().Perm() == DirMode
+}

@@ -50,3 +50,6 @@ func rmdir(name string) error {
 
 // replace renames over a file.
 func replace(oldname, newname string) error { return os.Rename(oldname, newname) }
+
+// private reports nothing: directories for temporary files are a user's own.
+func private(os.FileInfo) bool { return true }
