@@ -306,6 +306,14 @@ func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	}
 }
 
+// leaving returns the connections of sockets that have left their replica and are
+// not closed yet.
+func (rt *Runtime) leaving() []*conn.Conn {
+	rt.past.Lock()
+	defer rt.past.Unlock()
+	return slices.Collect(maps.Keys(rt.past.leaving))
+}
+
 // socketGone counts in what a closed socket has sent and received.
 func (rt *Runtime) socketGone(s *Socket) {
 	rt.past.Lock()

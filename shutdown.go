@@ -203,6 +203,7 @@ func (rt *Runtime) giveUp(cause error) error {
 			sockets = append(sockets, c)
 		}
 	}
+	sockets = append(sockets, rt.leaving()...) // whose clients do not hang up
 	rt.stop(ErrShutdown)
 	rt.engine.GiveUp()
 	for _, o := range all {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -370,4 +371,24 @@ func TestShutdownSaysThatTheStoreHasNotClosed(t *testing.T) {
 		require.NoError(t, rt.Shutdown(t.Context()))
 		require.NoError(t, rt.Shutdown(ctx), "it is over, whatever the context")
 	})
+}
+
+// Nor does it wait, once its context has ended, for a client that has answered
+// the close frame and does not hang up.
+func TestShutdownThatGivesUpCutsClientsThatDoNotHangUp(t *testing.T) {
+	h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: time.Hour}}, two, &hooks{})
+	client := mustDial(t, serveTCP(t, h, nil), "/ws")
+	require.Eventually(t, func() bool { return h.rt.Stats().Sockets == 1 }, patience, time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() { over <- h.rt.Shutdown(ctx) }()
+	op, _, err := client.next()
+	require.NoError(t, err)
+	require.EqualValues(t, opClose, op)
+	require.NoError(t, client.send(opClose, "\x03\xe9"))
+	_, err = client.in.ReadByte() // our side of the stream has ended
+	require.ErrorIs(t, err, io.EOF)
+	cancel()
+	<-over
+	require.NoError(t, h.rt.Shutdown(t.Context()))
 }

@@ -254,6 +254,45 @@ var statedTimes = []timed{
 			return time.Since(began)
 		},
 	},
+	{ // while a handler runs, which would read the answer later
+		field: "Sockets.CloseTimeout", values: seconds(2, 16), bounds: exactly,
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			until := make(chan struct{})
+			defer close(until)
+			ws := dialRaw(t, newHouseWith(t, o, two, &hooks{
+				message: func(ctx context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
+					return errors.Join(s.Close(1000, ""), dog.Await(ctx, func() error { <-until; return nil }))
+				},
+			}))
+			time.Sleep(phase)
+			sayNothing(t, ws)
+			began := time.Now()
+			_, _ = io.Copy(io.Discard, ws)
+			return time.Since(began)
+		},
+	},
+	{ // after which Shutdown cuts what has got its close frame, though a handler runs: its context's time
+		values: seconds(1, 4), bounds: exactly,
+		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
+			o.Sockets.CloseTimeout = time.Hour
+			until := make(chan struct{})
+			defer close(until)
+			h := newHouseWith(t, o, two, &hooks{
+				message: func(ctx context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
+					return dog.Await(ctx, func() error { <-until; return nil })
+				},
+			})
+			ws := dialRaw(t, h)
+			sayNothing(t, ws)
+			elapse(phase)
+			ctx, cancel := context.WithTimeout(t.Context(), value)
+			defer cancel()
+			began := time.Now()
+			go func() { _ = h.rt.Shutdown(ctx) }()
+			_, _ = io.Copy(io.Discard, ws)
+			return time.Since(began)
+		},
+	},
 	{ // what a retry of an alarm waits for
 		values: seconds(2, 4, 8, 16, 32, 64), bounds: span(4, 5, 4),
 		act: func(t *testing.T, o dog.Options, value, _ time.Duration) time.Duration {

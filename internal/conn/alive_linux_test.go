@@ -15,7 +15,7 @@ import (
 func TestAPeerThatIsOffTheNetworkIsCutOffAfterWriteTimeout(t *testing.T) {
 	const timeout = time.Second
 	server, client := tcpPair(t)
-	c, p := accept(t, server, client, &conn.Options{WriteTimeout: timeout})
+	c, p := accept(t, server, client, &conn.Options{QueueBytes: 64 << 20, WriteTimeout: timeout})
 	read := startReading(c)
 	f := conn.NewFrame(conn.Binary, make([]byte, 600<<10))
 	require.NoError(t, c.Send(f, ""))

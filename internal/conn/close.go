@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 	"unicode/utf8"
 )
@@ -54,11 +55,13 @@ func (e *CloseError) Unwrap() error { return e.Err }
 
 func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) }
 
-// farewell is how a connection closes. Its fields are fixed.
+// farewell is how a connection closes. Its fields are fixed, but left.
 type farewell struct {
 	frame    []byte      // the close frame, which follows the queued data; nil: there is none
 	deadline time.Time   // when closing must be over
 	local    *CloseError // how our side began to close; nil when the peer did
+	late     *time.Timer // runs Conn.late at the deadline
+	left     bool        // everything was given to the network. guarded by Conn.mu
 }
 
 // Close begins the closing handshake and never blocks: the close frame is queued behind what waits, further Sends return
@@ -89,11 +92,15 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 }
 
 // beginCloseLocked queues the close frame, if there is one, and bounds what is
-// left to do by CloseTimeout. The caller must hold mu, and has it written.
-// Deadlines are set under mu so that the writer, which sets its own, cannot
-// lengthen them.
+// left to do by CloseTimeout: by deadlines, which end who waits for the network,
+// and by a timer, as nobody may be waiting, or the network may know no
+// deadlines. The caller must hold mu, and has the frame written. Deadlines are
+// set under mu so that the writer, which sets its own, cannot lengthen them.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
-	c.farewell = &farewell{frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local}
+	c.farewell = &farewell{
+		frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local,
+		late: time.AfterFunc(c.opts.CloseTimeout, c.late),
+	}
 	c.cursor = deaf
 	c.closing.Store(true)
 	c.rouseLocked()
@@ -114,24 +121,29 @@ func (c *Conn) Abort(err error) {
 	c.cut()
 }
 
-// Part ends a closing handshake that has begun without waiting for the peer's
-// answer. It does nothing and returns false as long as the close frame has not
-// been given to the network.
+// Part ends a closing handshake that has begun without waiting for the peer, be
+// it for its answer or for it to hang up. It does nothing and returns false as
+// long as the close frame has not been given to the network.
 func (c *Conn) Part() bool {
 	c.mu.Lock()
-	left := c.closeTaken && !c.writing && len(c.begun) == 0
-	broken := c.dead && !c.readDone
-	if left && !c.dead && !c.readDone {
-		c.farewell.deadline = time.Now()
-		c.rouseLocked()
-		c.nc.SetReadDeadline(c.farewell.deadline)
-	}
-	over := left || c.dead || c.readDone
+	over := c.dead || c.gone || c.farewell != nil && c.farewell.left
 	c.mu.Unlock()
-	if broken {
-		c.cut()
+	if over {
+		c.late()
 	}
 	return over
+}
+
+// late cuts a connection whose time is up, whoever is waiting for what.
+func (c *Conn) late() {
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return
+	}
+	c.severLocked(os.ErrDeadlineExceeded)
+	c.mu.Unlock()
+	c.cut()
 }
 
 // severLocked gives up the connection for cause, without closing it yet. The caller must hold mu.

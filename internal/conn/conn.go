@@ -108,10 +108,10 @@ type Conn struct {
 	parkAsked  bool // the reader is to look up and park
 	hard       bool // nothing that the kernel holds is worth delivering
 	gone       bool // the network connection has been closed, or is about to be
+	resting    bool // the Poller waits for the peer to hang up
 
-	parts   int         // goroutines that must end before the connection has ended
-	onEnd   func()      // runs then
-	resting *time.Timer // the Poller waits for the peer to hang up, and this for the deadline; nil: neither does
+	parts int    // goroutines that must end before the connection has ended
+	onEnd func() // runs then
 
 	sent, bytesOut           uint64 // data frames, and bytes, accepted by the kernel
 	dropped, coalesced, lost uint64 // data frames

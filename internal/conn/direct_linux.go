@@ -73,6 +73,23 @@ func (w *directWrite) attempt(fd uintptr) bool {
 // read calls f when something may be there to read, at once and then again until it returns true.
 func (d direct) read(f func(fd uintptr) bool) error { return d.raw.Read(f) }
 
+// drain throws away what lies there unread, whatever the deadline, up to what a
+// kernel usually holds.
+func (d direct) drain() {
+	if !d.ok() {
+		return
+	}
+	buf := readBuffers.Get().(*[readBuffer]byte)
+	defer readBuffers.Put(buf)
+	_ = d.raw.Control(func(fd uintptr) {
+		for range maxUnread / readBuffer {
+			if n, _, err := readNow(fd, buf[:]); n == 0 || err != nil {
+				return
+			}
+		}
+	})
+}
+
 // readNow reads what there is. none means that nothing is; n is 0 without an error at the end of the stream.
 func readNow(fd uintptr, p []byte) (n int, none bool, err error) {
 	for {

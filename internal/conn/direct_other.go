@@ -22,4 +22,6 @@ func (direct) write(*directWrite, []byte) (int, error) { return 0, errors.ErrUns
 
 func (direct) read(func(fd uintptr) bool) error { return errors.ErrUnsupported }
 
+func (direct) drain() {}
+
 func readNow(uintptr, []byte) (n int, none bool, err error) { return 0, false, errors.ErrUnsupported }

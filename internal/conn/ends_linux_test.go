@@ -1,6 +1,7 @@
 package conn_test
 
 import (
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -99,4 +100,42 @@ func TestWhatIsSentBehindTheEndIsBounded(t *testing.T) {
 	}
 	c.expectEnd(4000, nil)
 	require.NoError(t, p.Conn.(*net.TCPConn).Close())
+}
+
+// Part waits for nobody: not for a peer that has answered and does not hang up,
+// nor for one that does not answer, nor for a handler.
+func TestPartCutsWhatHasItsCloseFrame(t *testing.T) {
+	l := newLot(t, conn.Options{CloseTimeout: time.Hour})
+	c, p := l.closed()
+	_, err := p.br.ReadByte() // when our side has ended
+	require.ErrorIs(t, err, io.EOF)
+	require.True(t, c.Part())
+	c.expectEnd(4000, nil)
+	p.Close()
+
+	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
+		for _, reads := range []bool{false, true} {
+			for _, answers := range []bool{false, true} {
+				c, p := dial(&conn.Options{CloseTimeout: time.Hour})
+				var read *reading
+				if reads && !answers {
+					read = startReading(c)
+				}
+				require.NoError(t, c.Close(4000, ""))
+				require.Equal(t, closeFrame(4000, ""), p.next())
+				if answers {
+					p.sendClose(4000, "")
+				}
+				if reads && answers {
+					read = startReading(c)
+				}
+				require.Eventually(t, c.Part, waitFor, tick)
+				p.requireEOF()
+				if !reads {
+					read = startReading(c)
+				}
+				require.Equal(t, 4000, read.end(t).Code)
+			}
+		}
+	})
 }

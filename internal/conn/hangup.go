@@ -38,10 +38,6 @@ func (c *Conn) hangUp() {
 	}
 	c.mute = !c.shut(how.deadline)
 	c.transport().SetReadDeadline(how.deadline)
-	if !c.direct.ok() { // a wrapper may know no deadlines
-		late := time.AfterFunc(time.Until(how.deadline), c.cut)
-		defer late.Stop()
-	}
 	c.discard()
 }
 
@@ -131,11 +127,7 @@ func (c *Conn) rest() bool {
 	if c.dead || !c.opts.Poller.arm(c) {
 		return false
 	}
-	c.resting = time.AfterFunc(time.Until(c.farewell.deadline), func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.rouseLocked()
-	})
+	c.resting = true
 	return true
 }
 
@@ -146,6 +138,9 @@ func (c *Conn) over() {
 	c.mu.Lock()
 	first := !c.gone
 	c.gone = true
+	if c.farewell != nil {
+		c.farewell.late.Stop()
+	}
 	c.mu.Unlock()
 	if first {
 		_ = c.transport().Close() // whatever it says, the connection is gone
@@ -153,7 +148,9 @@ func (c *Conn) over() {
 	c.leave()
 }
 
-// cut closes the network connection without a farewell, and does not wait.
+// cut closes the network connection without a farewell, and does not wait. What
+// lies there unread is thrown away, unless nothing is worth delivering: the
+// kernel would answer it with a reset.
 func (c *Conn) cut() {
 	raw := c.transport()
 	bare := false
@@ -176,6 +173,9 @@ func (c *Conn) cut() {
 		_ = t.SetLinger(0) // else the kernel would keep the unsent data of a dead peer for minutes
 	}
 	if bare {
+		if !hard {
+			directly(raw).drain()
+		}
 		_ = raw.Close()
 		return
 	}

@@ -210,16 +210,36 @@ func (deafConn) SetDeadline(time.Time) error      { return nil }
 func (deafConn) SetReadDeadline(time.Time) error  { return nil }
 func (deafConn) SetWriteDeadline(time.Time) error { return nil }
 
+// However it closes, and whether or not somebody reads.
 func TestAPeerBehindAWrapperWithoutDeadlinesIsHungUpOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &Conn{nc: deafConn{closed: make(chan struct{})}, opts: (*Options)(nil).withDefaults(), parts: 1}
-		c.ended.Add(1)
-		c.farewell = &farewell{deadline: time.Now().Add(time.Second)}
-		began := time.Now()
-		c.hangUp()
-		c.ended.Wait()
-		require.Equal(t, time.Second, time.Since(began))
-	})
+	for name, begin := range map[string]func(*Conn){
+		"Close":        func(c *Conn) { require.NoError(t, c.Close(1000, "")) },
+		"slow":         func(c *Conn) { c.mu.Lock(); defer c.mu.Unlock(); c.giveUpLocked() },
+		"write failed": func(c *Conn) { c.mu.Lock(); defer c.mu.Unlock(); c.failLocked(io.ErrClosedPipe) },
+	} {
+		for _, reads := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, reads), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					closed := make(chan struct{})
+					c := &Conn{nc: deafConn{closed: closed}, opts: (&Options{CloseTimeout: time.Second}).withDefaults(), parts: 1}
+					c.ended.Add(1)
+					ended := make(chan error, 1)
+					if reads {
+						go func() { ended <- end(c) }()
+						synctest.Wait()
+					}
+					began := time.Now()
+					begin(c)
+					<-closed
+					require.Equal(t, time.Second, time.Since(began))
+					if !reads { // the handler has returned
+						ended <- end(c)
+					}
+					require.Error(t, <-ended)
+				})
+			})
+		}
+	}
 }
 
 // seen is a connection whose goroutine waits for the network, and whose kernel

@@ -29,13 +29,13 @@ const maxPiece = 64 << 10
 func look(raw syscall.RawConn) sight {
 	s := sight{unacked: unacked(raw)}
 	var info tcpInfo
-	switch {
-	case !info.read(raw):
+	if !info.read(raw) {
 		s.unread = min(s.unacked, maxPiece)
-	case info.packets() == 0 || info.window() == 0:
-		s.window, s.unread = info.window(), int(min(info.acked(), maxUnread))
-	default: // something is under way into a buffer that has room
-		s.window = info.window()
+		return s
+	}
+	s.window = info.window()
+	if s.unacked > 0 && (info.packets() == 0 || s.window == 0) { // else it is not for want of room that it waits
+		s.unread = int(min(info.acked(), maxUnread))
 	}
 	return s
 }

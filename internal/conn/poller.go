@@ -228,9 +228,8 @@ func (c *Conn) rouseLocked() {
 		c.parked = false
 		c.opts.Poller.watch(c)
 		c.opts.Wake(c)
-	case c.resting != nil:
-		c.resting.Stop()
-		c.resting = nil
+	case c.resting:
+		c.resting = false
 		go c.discard()
 	}
 }

@@ -255,6 +255,9 @@ func (c *Conn) countLocked(n int) {
 // releaseLocked ends a claim. Nobody may follow the one that hangs up. The caller must hold mu.
 func (c *Conn) releaseLocked() {
 	c.backedUp = false
+	if c.closeTaken {
+		c.farewell.left = true
+	}
 	if c.readDone {
 		go c.hangUp()
 	} else {
@@ -370,5 +373,6 @@ func (c *Conn) failLocked(err error) {
 	if c.farewell == nil {
 		c.rouseLocked()
 		c.nc.SetReadDeadline(time.Now().Add(c.opts.CloseTimeout))
+		time.AfterFunc(c.opts.CloseTimeout, c.late) // it may be elsewhere
 	}
 }
