@@ -21,9 +21,10 @@ import (
 // of that name by then; parents that do not exist are made, and removed when
 // the backup fails and they are empty. The copy shares files with the store
 // where the file system can, so it is quick and takes little space at first.
-// Only one backup is made at a time. ctx is looked at before and after the copy
-// is made. When it ends while the disk does not answer, Backup returns, and what
-// it has begun is removed when the disk does.
+// Only one backup is made at a time. On another volume files are copied, which
+// ends with ctx, and with the engine, before the next part of one. When ctx ends
+// while the disk does not answer, Backup returns, and what it has begun is
+// removed when the disk does.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	select {
 	case e.backups <- struct{}{}:
@@ -170,6 +171,14 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) (err error) {
 			err = failed
 		}
 	}()
+	unwanted := func() error {
+		if e.closed.Load() {
+			return store.ErrClosed
+		}
+		return context.Cause(ctx)
+	}
+	e.fs.backup.Store(&unwanted)
+	defer e.fs.backup.Store(nil)
 	if err := e.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return readError(err)
 	}

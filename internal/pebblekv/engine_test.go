@@ -3,6 +3,7 @@ package pebblekv_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -10,7 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -337,4 +340,56 @@ func TestBackupThatFailsLeavesTheStoreAlone(t *testing.T) {
 	check(t, copied, 1, 10)
 	require.NoError(t, copied.Close())
 	require.NoError(t, e.Close())
+}
+
+// unlinked is a file system that has no links, like one of two volumes.
+type unlinked struct{ *faultfs.FS }
+
+func (unlinked) Link(string, string) error { return vfs.ErrUnsupported }
+
+// A backup that copies files to another volume ends with its context, and with
+// the engine, long before it is complete.
+func TestABackupThatIsCopiedEndsWhenNobodyWantsIt(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		fsys := faultfs.New()
+		var copied atomic.Int64
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		fsys.Watch(func(op faultfs.Op, name string) {
+			if op == faultfs.Write && strings.HasPrefix(name, "/b/") && strings.HasSuffix(name, ".sst") {
+				if copied.Add(1) == 1 {
+					close(begun)
+					<-goOn
+				}
+			}
+		})
+		cfg := small(fsys)
+		cfg.FS = unlinked{fsys}
+		e := open(t, cfg)
+		var h history
+		for range 2000 {
+			_, err := h.commit(e, valueSize)
+			require.NoError(t, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- e.Backup(ctx, "/b/copy") }()
+		<-begun
+		if closes {
+			closed := make(chan error, 1)
+			go func() { closed <- e.Close() }()
+			require.Eventually(t, func() bool { return errors.Is(e.Stats().Failed, store.ErrClosed) }, time.Minute, time.Millisecond)
+			close(goOn)
+			require.NoError(t, <-closed)
+			require.ErrorIs(t, <-ended, store.ErrClosed)
+		} else {
+			cancel()
+			require.ErrorIs(t, <-ended, context.Canceled)
+			close(goOn)
+			require.NoError(t, e.Close())
+		}
+		require.LessOrEqual(t, copied.Load(), int64(2), "the write that was under way is the last")
+		names, _ := fsys.List("/b") // it need not be there
+		require.Empty(t, names)
+	}
 }

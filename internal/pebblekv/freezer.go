@@ -39,7 +39,8 @@ type freezer struct {
 
 	shortage
 
-	check atomic.Pointer[func() error] // whether the directory is there
+	check  atomic.Pointer[func() error] // whether the directory is there
+	backup atomic.Pointer[func() error] // why the backup that is being made is not wanted any more
 
 	opened atomic.Bool   // whether the database has been opened
 	memory *vfs.MemFS    // fixed: the tables that were made after a failure, before that
@@ -139,7 +140,11 @@ func (z *freezer) change(name string, run func() error) error {
 // make runs what makes a file.
 func (z *freezer) make(name string, run func() (vfs.File, error)) (vfs.File, error) {
 	if !z.guards(name) {
-		return run()
+		f, err := run()
+		if unwanted := z.backup.Load(); err == nil && unwanted != nil {
+			f = &copied{f, *unwanted}
+		}
+		return f, err
 	}
 	z.look()
 	if !z.frozen.Load() {
@@ -249,6 +254,19 @@ func (z *freezer) MkdirAll(dir string, perm os.FileMode) error {
 }
 
 func (z *freezer) Unwrap() vfs.FS { return z.FS }
+
+// A copied file is one of a backup. It fails when nobody wants that any more.
+type copied struct {
+	vfs.File              // fixed
+	unwanted func() error // fixed
+}
+
+func (f *copied) Write(p []byte) (int, error) {
+	if err := f.unwanted(); err != nil {
+		return 0, err
+	}
+	return f.File.Write(p)
+}
 
 // A guarded file is one of the directory, or the directory itself.
 type guarded struct {
