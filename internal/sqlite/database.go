@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,24 +209,6 @@ func (d *database) control(text string) error {
 		return d.failed(err)
 	}
 	return nil
-}
-
-func (d *database) Allow(time time.Duration, memory int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.time, d.most = time, memory
-	if d.conn != nil && d.conn.memory < memory && !d.active() {
-		d.drop()
-	}
-	d.settle()
-}
-
-// budget returns what a query may use.
-func (d *database) budget() budget {
-	if d.time > 0 {
-		return budget{math.MaxInt, d.time}
-	}
-	return budget{d.limits.Steps, d.limits.Time}
 }
 
 func (d *database) ForeignKeys(on bool) (err error) {
