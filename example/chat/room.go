@@ -18,6 +18,7 @@ import (
 type Room struct {
 	dog.Replica
 	limit int
+	lobby dog.Stub[Lobby]
 }
 
 // Receive answers the requests of this room's people.
@@ -59,21 +60,32 @@ func reply(w http.ResponseWriter, text string) {
 
 // OnOpen tells everybody who has come.
 func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
+	if err := dog.Do(ctx, r.lobby, (*Lobby).Enter, place{s.UID(), s.ID()}); err != nil {
+		return err
+	}
 	return s.Broadcast(ctx, newEvent("user:join", s.UID()), dog.IncludeSelf)
 }
 
 // OnClose tells the others who has gone, with the last of their tabs.
 func (r *Room) OnClose(ctx context.Context, s *dog.Socket, code int, reason string) error {
-	rooms, err := r.everyone(ctx)
+	left, err := dog.Call(ctx, r.lobby, (*Lobby).Leave, place{s.UID(), s.ID()})
 	if err != nil {
-		return err
+		r.Log().Warn("the lobby does not answer", "error", err)
 	}
-	for _, room := range rooms {
-		if slices.Contains(room.Users, s.UID()) {
-			return nil
-		}
+	if left == some || left == unknown && r.isThere(ctx, s.UID()) {
+		return nil
 	}
 	return s.Broadcast(ctx, newEvent("user:exit", s.UID()))
+}
+
+// isThere asks all rooms for a user. When nobody can be asked the user is gone:
+// twice is better than never.
+func (r *Room) isThere(ctx context.Context, user string) bool {
+	rooms, err := r.everyone(ctx)
+	if err != nil {
+		r.Log().Warn("the rooms do not answer", "error", err)
+	}
+	return slices.ContainsFunc(rooms, func(room presence) bool { return slices.Contains(room.Users, user) })
 }
 
 // OnMessage does what a browser asks for. What is no JSON object is ignored.

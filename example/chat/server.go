@@ -10,19 +10,30 @@ import (
 //go:embed page.html
 var page []byte
 
-// newServer returns the chat room's HTTP handler; a replica holds limit people.
-func newServer(rt *dog.Runtime, limit int) (http.Handler, error) {
+// register makes the chat's types known; a replica holds limit people.
+func register(rt *dog.Runtime, limit int) (lobby dog.Stub[Lobby], chat *dog.Family[Lobby, Room], err error) {
 	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *Lobby) { l.Limit = limit })
 	if err != nil {
-		return nil, err
+		return lobby, nil, err
 	}
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *Room) { r.limit = limit })
+	lobby = lobbies.Named("chat")
+	rooms, err := dog.RegisterReplica(rt, "room", func(r *Room) { r.limit, r.lobby = limit, lobby })
+	if err != nil {
+		return lobby, nil, err
+	}
+	return lobby, dog.Link(lobbies, rooms), nil
+}
+
+// newServer returns the chat room's HTTP handler; a replica holds limit people.
+func newServer(rt *dog.Runtime, limit int) (http.Handler, error) {
+	lobby, chat, err := register(rt, limit)
 	if err != nil {
 		return nil, err
 	}
-	chat := dog.Link(lobbies, rooms)
-	lobby := lobbies.Named("chat")
+	return handler(lobby, chat), nil
+}
 
+func handler(lobby dog.Stub[Lobby], chat *dog.Family[Lobby, Room]) http.Handler {
 	return readOnly(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/" {
 			servePage(w)
@@ -38,7 +49,7 @@ func newServer(rt *dog.Runtime, limit int) (http.Handler, error) {
 			return
 		}
 		room.ServeHTTP(w, req)
-	})), nil
+	}))
 }
 
 func servePage(w http.ResponseWriter) {
