@@ -44,7 +44,9 @@ type making struct {
 	event *turn.Event   // in which Clusterize runs
 	done  chan struct{} // closed when err is set
 	err   error
-	again bool // the group was reset before Clusterize began. owned by the goroutine that runs it
+	again bool      // the group was reset before Clusterize began. owned by the goroutine that runs it
+	runs  *instance // whose Clusterize runs; nil: none does. guarded by the books' mu
+	over  bool      // done is closed. guarded by the books' mu
 }
 
 func newBooks(group *object) *books { return &books{group: group} }

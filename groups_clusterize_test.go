@@ -238,3 +238,52 @@ func TestAGroupThatCannotStartIdentifiesNobody(t *testing.T) {
 		require.Equal(t, 3, starts)
 	})
 }
+
+// What ends the group's life ends the wait for a Clusterize that hangs.
+func TestWhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(h *halls) error
+		want error
+	}{
+		"Abort": {func(h *halls) error { return h.group.Abort(errors.New("it hangs")) }, dog.ErrReset},
+		"Shutdown": {func(h *halls) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if err := h.rt.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				return errors.New("nothing hangs")
+			}
+			return nil
+		}, dog.ErrShutdown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				until, calls := make(chan struct{}), 0
+				h := newHalls(t, limit(5), &hooks{}, func(context.Context, string) (string, error) {
+					if calls++; calls == 1 {
+						<-until
+					}
+					return "", nil
+				})
+				waits := make(chan error, 3)
+				for i := range cap(waits) {
+					go func() {
+						_, err := h.identify(context.Background(), "caller "+strconv.Itoa(i))
+						waits <- err
+					}()
+				}
+				synctest.Wait()
+				require.NoError(t, c.end(h))
+				_, err := h.identify(context.Background(), "the next")
+				if name == "Abort" {
+					require.NoError(t, err, "it shares nothing with those from before")
+				} else {
+					require.ErrorIs(t, err, dog.ErrShutdown)
+				}
+				for range cap(waits) {
+					require.ErrorIs(t, <-waits, c.want)
+				}
+				close(until)
+			})
+		})
+	}
+}

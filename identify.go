@@ -164,8 +164,11 @@ func (b *books) reserve(ctx context.Context, requestID string) (*admission, *mak
 
 // clusterizeLocked begins to make a replica unless one is being made. The caller must hold mu.
 func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
-	if b.making != nil {
-		return nil
+	if m := b.making; m != nil {
+		if m.runs == nil || m.runs.life.Err() == nil {
+			return nil
+		}
+		b.making = nil // it is ending in a reset, and those who come now do not share that
 	}
 	inst, err := b.group.instance()
 	if err != nil {
@@ -199,11 +202,15 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 			return
 		}
 		var outcome <-chan error
+		b.clusterizes(m, inst)
 		// A handler that hangs is not waited for when its life has ended.
-		stop := context.AfterFunc(inst.life, func() { b.made(m, "", context.Cause(inst.life)) })
+		stop := context.AfterFunc(inst.life, func() { b.made(m, "", inst.toldStart(rt.ctx, context.Cause(inst.life))) })
 		err = inst.run(e, EventClusterize, began, func(ctx context.Context, v any) (err error) {
-			defer stop()
-			defer func() { outcome = b.group.gate.Outcome() }()
+			defer func() {
+				stop()
+				b.clusterizes(m, nil)
+				outcome = b.group.gate.Outcome()
+			}()
 			name, err = v.(Clusterizer).Clusterize(ctx, requestID)
 			return err
 		})
@@ -214,19 +221,30 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 	return nil
 }
 
+// clusterizes notes whose Clusterize runs for a making, nil for none.
+func (b *books) clusterizes(m *making, inst *instance) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m.runs = inst
+}
+
 // made ends the making of a replica, unless it has ended already.
 func (b *books) made(m *making, name string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.making != m:
+	if m.over {
 		return
+	}
+	m.over = true
+	switch {
 	case m.again:
 		err = nil
 	case err == nil:
 		err = b.addLocked(name)
 	}
-	b.making = nil
+	if b.making == m {
+		b.making = nil
+	}
 	m.err = err
 	close(m.done)
 }

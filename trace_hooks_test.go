@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,8 +69,9 @@ func TestAHookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					var keepers *dog.Namespace[keeper]
 					var hooked sync.WaitGroup
+					var armed atomic.Bool // when b is there, which is not to be aborted in its first event
 					use := func(o dog.ObjectInfo) {
-						if strings.HasPrefix(o.Name, "b") {
+						if armed.Load() && strings.HasPrefix(o.Name, "b") {
 							hooked.Add(1)
 							defer hooked.Done()
 							_ = dog.Do0(noCaller, keepers.Named("a"), (*keeper).Nothing)
@@ -98,6 +100,8 @@ func TestAHookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 					keepers, err = dog.RegisterObject(rt, "keeper", func(k *keeper) { k.start, k.stop = in("OnStart"), in("OnStop") })
 					require.NoError(t, err)
 					require.NoError(t, dog.Do0(t.Context(), to("b"), (*keeper).Nothing))
+					synctest.Wait()
+					armed.Store(true)
 					require.NoError(t, dog.Do(t.Context(), to("a"), (*keeper).Run, func(ctx context.Context) error {
 						switch where {
 						case "a handler":
