@@ -130,22 +130,25 @@ func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 }
 
 func TestOnlyExportedMethodsAreCalled(t *testing.T) {
-	var events []string
-	_, clerks := newClerks(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
-		if e.Kind == dog.EventCall {
-			events = append(events, e.Method)
+	bubble(t, func(t *testing.T) {
+		var events []string
+		_, clerks := newClerks(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+			if e.Kind == dog.EventCall {
+				events = append(events, e.Method)
+			}
+		}}})
+		ada := clerks.Named("ada")
+		require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+		for name, f := range map[string]func(*clerk, context.Context) error{
+			"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
+			"unexported": (*clerk).hidden, "nil": nil,
+		} {
+			require.ErrorIs(t, dog.Do0(noCaller, ada, f), dog.ErrNotMethod, name)
 		}
-	}}})
-	ada := clerks.Named("ada")
-	require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
-	for name, f := range map[string]func(*clerk, context.Context) error{
-		"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
-		"unexported": (*clerk).hidden, "nil": nil,
-	} {
-		require.ErrorIs(t, dog.Do0(noCaller, ada, f), dog.ErrNotMethod, name)
-	}
-	require.Equal(t, []string{"Tick"}, events)
-	require.ErrorIs(t, dog.Do0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), dog.ErrNotRunning)
+		synctest.Wait() // for the hook
+		require.Equal(t, []string{"Tick"}, events)
+		require.ErrorIs(t, dog.Do0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), dog.ErrNotRunning)
+	})
 }
 
 func TestAnErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {

@@ -23,8 +23,9 @@ func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) { fmt.Fpri
 
 // A trace tells what happens when it does, statistics tell what there is at the moment.
 func ExampleRuntime_Stats() {
+	done := make(chan string, 3)
 	rt, err := dog.New(dog.Options{Trace: &dog.Trace{
-		EventDone: func(e dog.EventInfo) { fmt.Println(e.Object.Kind, e.Object.Namespace, "has run", e.Kind) },
+		EventDone: func(e dog.EventInfo) { done <- fmt.Sprint(e.Object.Kind, " ", e.Object.Namespace, " has run ", e.Kind) },
 	}})
 	if err != nil {
 		log.Fatal(err)
@@ -48,6 +49,10 @@ func ExampleRuntime_Stats() {
 		if reader == "ada" { // bob has a place and has not come yet
 			stub.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 		}
+	}
+
+	for range 3 { // hooks come in order, but not always before who has brought them about goes on
+		fmt.Println(<-done)
 	}
 
 	stats := rt.Stats()

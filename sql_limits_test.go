@@ -214,6 +214,7 @@ func TestNothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 		require.NoError(t, errors.Join(err, answer.Body.Close()))
 		require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
 		require.NotContains(t, string(body), "kept")
+		synctest.Wait() // for the hook
 		require.Len(t, resets, 2)
 
 		stub, err := dog.Identify(t.Context(), lobbies.Named("l"), "eve", family)
