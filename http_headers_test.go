@@ -77,7 +77,7 @@ func headerSames() []same {
 		{
 			name: "names and values of the request", send: func(r *http.Request) { r.Header["x-lower"] = []string{" a\t", "b"} },
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) {
-				note(r.Header["X-Lower"], r.Header["x-lower"])
+				note(r.Header["X-Lower"], r.Header["x-lower"]) //nolint:staticcheck // the key as it must not arrive
 				hello(note, w)
 			},
 		},

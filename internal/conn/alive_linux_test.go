@@ -2,11 +2,11 @@ package conn_test
 
 import (
 	"net"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/godurable/dog/internal/conn"
 )
@@ -23,7 +23,8 @@ func TestAPeerThatIsOffTheNetworkIsCutOffAfterWriteTimeout(t *testing.T) {
 	raw, err := client.(*net.TCPConn).SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) {
-		err = syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: syscall.BPF_RET}}) // lets nothing in
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET}}) // lets nothing in
 	}))
 	require.NoError(t, err)
 	start := time.Now()

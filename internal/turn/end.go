@@ -24,10 +24,8 @@ func (e *Event) End() (closed, misuse error) {
 		delete(l.onEnd, e)
 	}
 	l.mu.Unlock()
-	if told != nil {
-		for f := range told {
-			(*f)()
-		}
+	for f := range told {
+		(*f)()
 	}
 	return closed, misuse
 }
