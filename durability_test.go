@@ -274,13 +274,20 @@ func playOn(t *testing.T, disk *dogtest.Disk, pasts []*past, s scene) error {
 	if err != nil {
 		return err
 	}
-	crash := sync.OnceFunc(func() {
+	var began atomic.Bool
+	crashed := make(chan struct{}) // not a sync.Once, for whose mutex time would stand still
+	crash := func() {
+		if began.Swap(true) {
+			<-crashed
+			return
+		}
+		defer close(crashed)
 		if s.torn == 0 {
 			disk.Crash()
 		} else {
 			disk.CrashTorn(s.torn)
 		}
-	})
+	}
 	l.crash, l.crashAt = crash, int64(s.crash)
 	disk.Fail(s.fault, errScratch)
 	l.play(s)
