@@ -25,14 +25,13 @@ func (h hijackable) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var taken connection
-	if err := r.patiently(func() (err error) { // what is sent first waits for the client
-		taken, err = r.takeOver()
-		return err
-	}); err != nil {
+	err = r.patiently(r.takeOver) // what is sent first waits for the client
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.network.Conn == nil {
 		return nil, nil, err
 	}
-	return taken.Conn, taken.rw, nil
+	return r.network.Conn, r.network.rw, nil // also when it came in the very moment in which it was given up
 }
 
 // connection is one that has been taken over.
@@ -43,29 +42,33 @@ type connection struct {
 
 // takeOver sends what there is and takes the connection over, or closes it when
 // the handler has stopped waiting for that.
-func (r *response) takeOver() (taken connection, err error) {
+func (r *response) takeOver() error {
 	r.pump.Lock()
 	defer r.pump.Unlock()
 	r.mu.Lock()
 	if err := r.takenLocked(); err != nil {
 		r.mu.Unlock()
-		return taken, err
+		return err
 	}
 	if err := r.sendLocked(r.markLocked(), false); err != nil {
-		return taken, err
+		return err
 	}
-	err = r.alien.call(func() (err error) {
+	var taken connection
+	err := r.alien.call(func() (err error) {
 		taken.Conn, taken.rw, err = http.NewResponseController(r.w).Hijack()
 		return err
 	})
 	r.mu.Lock()
 	r.hijacked = err == nil
 	late := r.failed
+	if err == nil && late == nil {
+		r.network = taken
+	}
 	r.mu.Unlock()
 	if err == nil && late != nil {
-		return connection{}, errors.Join(late, r.alien.call(taken.Close))
+		return errors.Join(late, r.alien.call(taken.Close))
 	}
-	return taken, err
+	return err
 }
 
 // takenLocked returns why the connection cannot be had. The caller must hold mu.

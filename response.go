@@ -46,10 +46,11 @@ type response struct {
 	waited   time.Duration // for the client, with the object's turn
 	started  bool          // w has the status
 	hijacked bool
-	holds    bool  // whoever hijacks writes nothing before the gate opens
-	stuck    bool  // a write that waits for the client has been given up
-	over     bool  // Receive has returned
-	failed   error // of writing to the client
+	network  connection // which has been taken over
+	holds    bool       // whoever hijacks writes nothing before the gate opens
+	stuck    bool       // a write that waits for the client has been given up
+	over     bool       // Receive has returned
+	failed   error      // of writing to the client
 }
 
 // hint is an informational answer, such as 103 Early Hints.
