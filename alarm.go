@@ -61,22 +61,15 @@ type Alarms struct {
 // Alarms returns the object's alarms. It is never nil; those of an object that is not running answer with ErrNotRunning.
 func (s *Storage) Alarms() *Alarms { return &Alarms{s} }
 
-// An Alarm is an alarm that is set, or has failed.
+// An Alarm is an alarm that is set, runs, or has failed.
 type Alarm struct {
 	Name    string    // "" for the one without a name
-	At      time.Time // when it runs next; when it has failed, when it was to run first
-	Payload []byte
-	Retries int    // runs that have failed since it was set
-	Failed  bool   // it does not run any more
-	Err     string // why the last run failed, at most 1 KiB of it; "" when none has
-}
-
-// AlarmInfo tells OnAlarm which alarm it is.
-type AlarmInfo struct {
-	Name      string    // "" for the one without a name
-	Scheduled time.Time // for when it was set, whatever the retries
-	Payload   []byte    // the handler's own
-	Retry     int       // 0 for the first run, then the number of runs that have failed
+	At      time.Time // for when it was set, whatever the retries
+	Next    time.Time // when it runs next; zero for one that runs, or has failed
+	Payload []byte    // the reader's own
+	Retries int       // runs that have failed since it was set
+	Failed  bool      // it does not run any more
+	Err     string    // why the last run failed, at most 1 KiB of it; "" when none has
 }
 
 // Set sets the alarm without a name, in place of what it was set to before. A time that is past means now.
@@ -200,16 +193,20 @@ func (s *Storage) alarmDue(due store.NameAt) (a store.Alarm, found bool, err err
 // runs reports whether it is this alarm for which OnAlarm runs.
 func (s *Storage) runs(a store.Alarm) bool { return s.inst.obj.alarm.Load() == a.Serial }
 
+// alarmOf describes an alarm that does not run now.
 func alarmOf(a store.Alarm) Alarm {
-	at := a.At
-	if a.Failed {
-		at = a.Scheduled
+	alarm := runningAlarm(a)
+	if !a.Failed {
+		alarm.Next = time.Unix(0, a.At)
 	}
-	return Alarm{Name: a.Name, At: time.Unix(0, at), Payload: a.Payload, Retries: a.Runs, Failed: a.Failed, Err: a.Err}
+	return alarm
 }
 
-func infoOf(a store.Alarm) AlarmInfo {
-	return AlarmInfo{Name: a.Name, Scheduled: time.Unix(0, a.Scheduled), Payload: a.Payload, Retry: a.Runs}
+// runningAlarm describes an alarm to OnAlarm.
+func runningAlarm(a store.Alarm) Alarm {
+	return Alarm{
+		Name: a.Name, At: time.Unix(0, a.Scheduled), Payload: a.Payload, Retries: a.Runs, Failed: a.Failed, Err: a.Err,
+	}
 }
 
 // firstAlarm returns the object's earliest alarm if it is due.

@@ -22,7 +22,7 @@ type counted struct {
 	done chan struct{}
 }
 
-func (c *counted) OnAlarm(context.Context, dog.AlarmInfo) error {
+func (c *counted) OnAlarm(context.Context, dog.Alarm) error {
 	if err := c.Storage().Put("ran", nil); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func BenchmarkSetAlarm(b *testing.B) {
 			require.NoError(b, err)
 			b.ReportAllocs()
 			b.ResetTimer()
-			require.NoError(b, dog.Do(b.Context(), ns.Named("a"), (*counted).SetOften, b.N))
+			require.NoError(b, dog.CallErr(b.Context(), ns.Named("a"), (*counted).SetOften, b.N))
 		})
 	}
 }
@@ -90,7 +90,7 @@ func BenchmarkAlarmsDueAfterARestart(b *testing.B) {
 				left.Store(n)
 				done := make(chan struct{})
 				b.StartTimer()
-				_, err = dog.RegisterObject(rt, "sleeper", func(c *counted) { c.left, c.done = left, done })
+				_, err = dog.RegisterObject(rt, "sleeper", &dog.ObjectOptions[counted]{New: func() *counted { return &counted{left: left, done: done} }})
 				require.NoError(b, err)
 				rt.Start()
 				<-done
@@ -110,12 +110,12 @@ func BenchmarkFireAlarm(b *testing.B) {
 	defer rt.Shutdown(context.Background())
 	left, done := new(atomic.Int64), make(chan struct{})
 	left.Store(int64(b.N))
-	ns, err := dog.RegisterObject(rt, "counted", func(c *counted) { c.left, c.done = left, done })
+	ns, err := dog.RegisterObject(rt, "counted", &dog.ObjectOptions[counted]{New: func() *counted { return &counted{left: left, done: done} }})
 	require.NoError(b, err)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		require.NoError(b, dog.Do(b.Context(), ns.Named(strconv.Itoa(i%1000)), (*counted).SetNow, strconv.Itoa(i)))
+		require.NoError(b, dog.CallErr(b.Context(), ns.Named(strconv.Itoa(i%1000)), (*counted).SetNow, strconv.Itoa(i)))
 	}
 	<-done
 }
@@ -149,7 +149,7 @@ func BenchmarkSetAlarms(b *testing.B) {
 					all.Go(func() {
 						for i := caller; i < b.N; i += callers {
 							stub := ns.Named(c.of(caller, i))
-							if err := dog.Do(b.Context(), stub, (*counted).SetAt, at.Add(time.Duration(i))); err != nil {
+							if err := dog.CallErr(b.Context(), stub, (*counted).SetAt, at.Add(time.Duration(i))); err != nil {
 								b.Error(err)
 								return
 							}

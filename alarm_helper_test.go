@@ -27,7 +27,9 @@ type ring struct {
 // clockwork is what the sleepers of a test do, and what their alarms have done.
 type clockwork struct {
 	start   func(s *sleeper) error
-	onAlarm func(ctx context.Context, s *sleeper, a dog.AlarmInfo) error
+	onAlarm func(ctx context.Context, s *sleeper, a dog.Alarm) error
+
+	rollback bool // of the type
 
 	began time.Time
 	mu    sync.Mutex
@@ -36,14 +38,14 @@ type clockwork struct {
 	twice []string       // guarded by mu: objects of which two ran at once
 }
 
-func newClockwork(onAlarm func(ctx context.Context, s *sleeper, a dog.AlarmInfo) error) *clockwork {
+func newClockwork(onAlarm func(ctx context.Context, s *sleeper, a dog.Alarm) error) *clockwork {
 	return &clockwork{onAlarm: onAlarm, began: time.Now(), awake: make(map[string]int)}
 }
 
-func (c *clockwork) ring(name string, a dog.AlarmInfo) {
+func (c *clockwork) ring(name string, a dog.Alarm) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rings = append(c.rings, ring{name, a.Name, a.Retry, time.Since(c.began)})
+	c.rings = append(c.rings, ring{name, a.Name, a.Retries, time.Since(c.began)})
 	if c.awake[name]++; c.awake[name] > 1 {
 		c.twice = append(c.twice, name)
 	}
@@ -78,7 +80,7 @@ func (s *sleeper) OnStart(context.Context) error {
 	return s.clock.start(s)
 }
 
-func (s *sleeper) OnAlarm(ctx context.Context, a dog.AlarmInfo) error {
+func (s *sleeper) OnAlarm(ctx context.Context, a dog.Alarm) error {
 	s.clock.ring(s.Name(), a)
 	defer s.clock.rest(s.Name())
 	if s.clock.onAlarm == nil {
@@ -104,7 +106,9 @@ func newDormitory(t testing.TB, options dog.Options, clock *clockwork) *dormitor
 	t.Helper()
 	d := &dormitory{t: t, rt: dogtest.New(t, options), clock: clock}
 	var err error
-	d.sleepers, err = dog.RegisterObject(d.rt, "sleeper", func(s *sleeper) { s.clock = clock })
+	d.sleepers, err = dog.RegisterObject(d.rt, "sleeper", &dog.ObjectOptions[sleeper]{
+		New: func() *sleeper { return &sleeper{clock: clock} }, RollbackOnError: clock.rollback,
+	})
 	require.NoError(t, err)
 	d.rt.Start()
 	return d
@@ -112,7 +116,7 @@ func newDormitory(t testing.TB, options dog.Options, clock *clockwork) *dormitor
 
 // try runs f in a turn of a sleeper.
 func (d *dormitory) try(name string, f func(ctx context.Context, s *sleeper) error) error {
-	return dog.Do(context.Background(), d.sleepers.Named(name), (*sleeper).With, f)
+	return dog.CallErr(context.Background(), d.sleepers.Named(name), (*sleeper).With, f)
 }
 
 // with is try for what must succeed.

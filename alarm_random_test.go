@@ -52,7 +52,7 @@ func (d *dueAlarm) next() (from, to time.Time, pending bool) {
 }
 
 // run is a run of OnAlarm: it checks that it should be, and does as planned.
-func (w *world) run(ctx context.Context, s *sleeper, a dog.AlarmInfo) error {
+func (w *world) run(ctx context.Context, s *sleeper, a dog.Alarm) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	object := s.Name()
@@ -78,8 +78,8 @@ func (w *world) run(ctx context.Context, s *sleeper, a dog.AlarmInfo) error {
 			w.complain("%s/%s runs before %s, which was due before", object, a.Name, other[1])
 		}
 	}
-	if a.Retry != d.runs || !a.Scheduled.Equal(d.due) {
-		w.complain("%s/%s: retry %d of %v, want %d of %v", object, a.Name, a.Retry, a.Scheduled, d.runs, d.due)
+	if a.Retries != d.runs || !a.At.Equal(d.due) {
+		w.complain("%s/%s: retry %d of %v, want %d of %v", object, a.Name, a.Retries, a.At, d.runs, d.due)
 	}
 	alarmStep := byte('s')
 	if len(d.plan) > d.runs {

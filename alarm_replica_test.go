@@ -16,7 +16,15 @@ import (
 // ward is a group with an alarm, nurse a replica with one.
 type ward struct {
 	dog.Group
-	clock *clockwork
+	clock  *clockwork
+	closed *atomic.Bool // no ward starts meanwhile; nil: never
+}
+
+func (w *ward) OnStart(context.Context) error {
+	if w.closed != nil && w.closed.Load() {
+		return errDropped
+	}
+	return nil
 }
 
 type nurse struct {
@@ -24,7 +32,7 @@ type nurse struct {
 	clock *clockwork
 }
 
-func (w *ward) OnAlarm(_ context.Context, a dog.AlarmInfo) error {
+func (w *ward) OnAlarm(_ context.Context, a dog.Alarm) error {
 	w.clock.ring("ward "+w.Name(), a)
 	return nil
 }
@@ -35,15 +43,18 @@ func (w *ward) After(_ context.Context, wait time.Duration) error {
 	return w.Storage().Alarms().Set(time.Now().Add(wait))
 }
 
-func (n *nurse) OnAlarm(ctx context.Context, a dog.AlarmInfo) error {
+func (n *nurse) OnAlarm(ctx context.Context, a dog.Alarm) error {
 	n.clock.ring("nurse "+n.Name()+" of "+n.GroupName(), a)
 	if n.clock.onAlarm != nil {
 		return n.clock.onAlarm(ctx, nil, a)
 	}
-	return n.Broadcast(ctx, "alarm")
+	return n.Broadcast("alarm")
 }
 
-func (n *nurse) Receive(w http.ResponseWriter, req *http.Request) { n.Connect(w, req) }
+func (n *nurse) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := n.Connect(w, req, nil)
+	return err
+}
 
 func (n *nurse) After(_ context.Context, wait time.Duration) error {
 	return n.Storage().Alarms().Set(time.Now().Add(wait))
@@ -51,33 +62,31 @@ func (n *nurse) After(_ context.Context, wait time.Duration) error {
 
 // hospital is a runtime with wards of at most two nurses.
 type hospital struct {
-	rt     *dog.Runtime
-	wards  *dog.Namespace[ward]
-	family *dog.Family[ward, nurse]
+	rt    *dog.Runtime
+	wards *dog.Groups[ward, nurse]
 }
 
 func newHospital(t *testing.T, options dog.Options, clock *clockwork) *hospital {
 	t.Helper()
 	h := &hospital{rt: dogtest.New(t, options)}
-	nurses, err := dog.RegisterReplica(h.rt, "nurse", func(n *nurse) { n.clock = clock })
+	nurses, err := dog.RegisterReplica(h.rt, "nurse", &dog.ReplicaOptions[nurse]{New: func() *nurse { return &nurse{clock: clock} }})
 	require.NoError(t, err)
 	h.rt.Start()
 	time.Sleep(time.Second) // what is due has the time to be tried in vain
-	h.wards, err = dog.RegisterGroup(h.rt, "ward", func(w *ward) { w.Limit, w.MaxReplicas, w.clock = 1, 2, clock })
+	h.wards, err = dog.RegisterGroup(h.rt, "ward", nurses, &dog.GroupOptions[ward]{New: func() *ward { return &ward{clock: clock} }, Limit: 1, MaxReplicas: 2})
 	require.NoError(t, err)
-	h.family = dog.Link(h.wards, nurses)
 	return h
 }
 
 func (h *hospital) nurse(t *testing.T, ward, name string) dog.Stub[nurse] {
 	t.Helper()
-	stub, err := dog.Identify(context.Background(), h.wards.Named(ward), name, h.family)
+	stub, err := h.wards.Named(ward).Identify(context.Background(), name)
 	require.NoError(t, err)
 	return stub
 }
 
 func (h *hospital) replicas(ward string) (names []string) {
-	for r := range h.family.Replicas(h.wards.Named(ward)) {
+	for r := range h.wards.Named(ward).Replicas() {
 		names = append(names, r.Name)
 	}
 	return names
@@ -88,13 +97,13 @@ func TestGroupsAndReplicasHaveAlarms(t *testing.T) {
 		ctx := context.Background()
 		engine := prompt()
 		clock := newClockwork(nil)
-		options := dog.Options{Store: engine, Retire: time.Minute, Linger: time.Minute}
+		options := dog.Options{Store: engine, RetireAfter: time.Minute, LingerFor: time.Minute}
 		h := newHospital(t, options, clock)
 		for _, name := range []string{"ann", "bea"} {
 			stub := h.nurse(t, "west", name)
-			require.NoError(t, dog.Do(ctx, stub, (*nurse).After, time.Hour))
+			require.NoError(t, dog.CallErr(ctx, stub, (*nurse).After, time.Hour))
 		}
-		require.NoError(t, dog.Do(ctx, h.wards.Named("west"), (*ward).After, time.Hour))
+		require.NoError(t, dog.CallErr(ctx, h.wards.Named("west").Stub, (*ward).After, time.Hour))
 		time.Sleep(10 * time.Minute)
 		require.Zero(t, count(h.rt), "all have been retired")
 		// Their places are taken when the two come back.
@@ -124,7 +133,7 @@ func TestAReplicasAlarmSurvivesARestart(t *testing.T) {
 		clock := newClockwork(nil)
 		h := newHospital(t, dog.Options{Store: engine}, clock)
 		ann := h.nurse(t, "west", "ann")
-		require.NoError(t, dog.Do(ctx, ann, (*nurse).After, time.Hour))
+		require.NoError(t, dog.CallErr(ctx, ann, (*nurse).After, time.Hour))
 		require.NoError(t, h.rt.Shutdown(ctx))
 		time.Sleep(2 * time.Hour)
 
@@ -143,7 +152,7 @@ func TestALiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
 		stub := h.nurse(t, "west", "ann")
 		srv := dogtest.Serve(t, stub)
 		client := srv.Dial("/ws")
-		require.NoError(t, dog.Do(context.Background(), stub, (*nurse).After, time.Hour))
+		require.NoError(t, dog.CallErr(context.Background(), stub, (*nurse).After, time.Hour))
 		time.Sleep(time.Hour)
 		require.Len(t, clock.heard(), 1)
 		require.Equal(t, "alarm", client.Receive().String())
@@ -157,21 +166,22 @@ func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 		engine := prompt()
 		clock := newClockwork(nil)
 		h := newHospital(t, dog.Options{Store: engine}, clock)
-		require.NoError(t, dog.Do(ctx, h.nurse(t, "west", "ann"), (*nurse).After, time.Hour))
+		require.NoError(t, dog.CallErr(ctx, h.nurse(t, "west", "ann"), (*nurse).After, time.Hour))
 		require.NoError(t, h.rt.Shutdown(ctx))
 
 		rt := dogtest.New(t, dog.Options{Store: engine})
-		_, err := dog.RegisterReplica(rt, "nurse", func(n *nurse) { n.clock = clock })
+		nurses, err := dog.RegisterReplica(rt, "nurse", &dog.ReplicaOptions[nurse]{New: func() *nurse { return &nurse{clock: clock} }})
 		require.NoError(t, err)
-		var limit atomic.Int32
-		limit.Store(1)
-		_, err = dog.RegisterGroup(rt, "ward", func(w *ward) { w.Limit = int(limit.Load()) })
+		var closed atomic.Bool
+		closed.Store(true)
+		_, err = dog.RegisterGroup(rt, "ward", nurses, &dog.GroupOptions[ward]{
+			New: func() *ward { return &ward{clock: clock, closed: &closed} }, Limit: 1,
+		})
 		require.NoError(t, err)
-		limit.Store(0) // no group with this limit starts
 		rt.Start()
 		time.Sleep(2 * time.Hour)
 		require.Empty(t, clock.heard())
-		limit.Store(1)
+		closed.Store(false)
 		time.Sleep(3 * time.Second)
 		require.Len(t, clock.heard(), 1)
 	})

@@ -33,7 +33,7 @@ func copyOf(t *testing.T, engine store.Engine) *storetest.Engine {
 func TestAlarmsSurviveARestart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := prompt()
-		clock := newClockwork(func(_ context.Context, s *sleeper, a dog.AlarmInfo) error {
+		clock := newClockwork(func(_ context.Context, s *sleeper, a dog.Alarm) error {
 			if s.Name() == "bob" {
 				return errDropped
 			}
@@ -80,7 +80,7 @@ func TestWhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const n, atOnce = 2000, 256
 		engine := prompt()
-		clock := newClockwork(func(ctx context.Context, _ *sleeper, _ dog.AlarmInfo) error {
+		clock := newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
 		})
 		d := newDormitory(t, dog.Options{Store: engine}, clock)
@@ -104,8 +104,8 @@ func TestWhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
 func TestAnAlarmThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := prompt()
-		clock := newClockwork(func(ctx context.Context, s *sleeper, a dog.AlarmInfo) error {
-			if a.Retry == 0 {
+		clock := newClockwork(func(ctx context.Context, s *sleeper, a dog.Alarm) error {
+			if a.Retries == 0 {
 				return errDropped
 			}
 			require.NoError(t, s.Storage().Put("half", nil))
@@ -142,7 +142,7 @@ func TestAlarmsWaitUntilTheirTypeIsRegistered(t *testing.T) {
 		rt.Start()
 		time.Sleep(time.Hour)
 		require.Empty(t, clock.heard())
-		_, err = dog.RegisterObject(rt, "sleeper", func(s *sleeper) { s.clock = clock })
+		_, err = dog.RegisterObject(rt, "sleeper", &dog.ObjectOptions[sleeper]{New: func() *sleeper { return &sleeper{clock: clock} }})
 		require.NoError(t, err)
 		require.Equal(t, []string{"ada/ 0@7200"}, times(clock.heard()))
 		time.Sleep(2 * time.Hour)
@@ -173,7 +173,7 @@ func TestARuntimeThatIsCutOffCountsNoRetry(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := prompt()
 		cut := true
-		clock := newClockwork(func(ctx context.Context, _ *sleeper, _ dog.AlarmInfo) error {
+		clock := newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			if cut {
 				<-ctx.Done()
 				return ctx.Err()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,18 +20,18 @@ import (
 var errDropped = errors.New("dropped the cup")
 
 // fails has every run fail in one of the ways there are.
-var fails = map[string]func(ctx context.Context, s *sleeper, a dog.AlarmInfo) error{
-	"an error": func(context.Context, *sleeper, dog.AlarmInfo) error { return errDropped },
-	"a panic":  func(context.Context, *sleeper, dog.AlarmInfo) error { panic(errDropped) },
-	"an abort": func(_ context.Context, s *sleeper, _ dog.AlarmInfo) error { s.Abort(errDropped); return nil },
-	"the end of its goroutine": func(context.Context, *sleeper, dog.AlarmInfo) error {
+var fails = map[string]func(ctx context.Context, s *sleeper, a dog.Alarm) error{
+	"an error": func(context.Context, *sleeper, dog.Alarm) error { return errDropped },
+	"a panic":  func(context.Context, *sleeper, dog.Alarm) error { panic(errDropped) },
+	"an abort": func(_ context.Context, s *sleeper, _ dog.Alarm) error { s.Abort(errDropped); return nil },
+	"the end of its goroutine": func(context.Context, *sleeper, dog.Alarm) error {
 		runtime.Goexit()
 		return nil
 	},
-	"an error after a rollback": func(_ context.Context, s *sleeper, _ dog.AlarmInfo) error {
+	"an error after a rollback": func(_ context.Context, s *sleeper, _ dog.Alarm) error {
 		return errors.Join(errDropped, s.Storage().Put("undone", nil))
 	},
-	"a reset while it waits": func(ctx context.Context, s *sleeper, _ dog.AlarmInfo) error {
+	"a reset while it waits": func(ctx context.Context, s *sleeper, _ dog.Alarm) error {
 		return dog.Await(ctx, func() error { s.Abort(errDropped); <-ctx.Done(); return nil })
 	},
 }
@@ -39,11 +40,9 @@ func TestAFailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 	for how, fail := range fails {
 		t.Run(how, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				d := newDormitory(t, dog.Options{}, newClockwork(fail))
-				d.clock.start = func(s *sleeper) error {
-					s.RollbackOnError = strings.HasSuffix(how, "rollback")
-					return nil
-				}
+				clock := newClockwork(fail)
+				clock.rollback = strings.HasSuffix(how, "rollback")
+				d := newDormitory(t, dog.Options{}, clock)
 				hour := time.Now().Add(time.Hour)
 				d.with("ada", func(a *dog.Alarms) error { return a.SetNamed("tea", hour, []byte("green")) })
 				time.Sleep(time.Hour)
@@ -85,9 +84,9 @@ func TestAFailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 func TestAnAlarmIsDoneWhenARetrySucceeds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var scheduled []time.Time
-		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.AlarmInfo) error {
-			scheduled = append(scheduled, a.Scheduled)
-			if a.Retry < 2 {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.Alarm) error {
+			scheduled = append(scheduled, a.At)
+			if a.Retries < 2 {
 				return errDropped
 			}
 			return nil
@@ -103,15 +102,15 @@ func TestAnAlarmIsDoneWhenARetrySucceeds(t *testing.T) {
 
 func TestRetriesAreSpread(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.AlarmInfo) error {
-			if a.Retry == 0 {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.Alarm) error {
+			if a.Retries == 0 {
 				return errDropped
 			}
 			return nil
 		}))
 		const n = 200
 		for i := range n {
-			d.after(string(rune('a'+i)), time.Hour)
+			d.after(strconv.Itoa(i), time.Hour)
 		}
 		time.Sleep(2 * time.Hour)
 		early, late := 0, 0
@@ -132,7 +131,7 @@ func TestAHandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		waits := false
 		var settle func(a *dog.Alarms) error // owned by the turn of ada
-		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, s *sleeper, a dog.AlarmInfo) error {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, s *sleeper, a dog.Alarm) error {
 			if a.Name == "next" {
 				return nil
 			}
@@ -178,8 +177,8 @@ func TestAHandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 
 func TestWhatAPanickingHandlerSettledIsUndone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, a dog.AlarmInfo) error {
-			switch a.Retry {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, a dog.Alarm) error {
+			switch a.Retries {
 			case 0:
 				require.NoError(t, s.Storage().Alarms().Set(time.Now().Add(time.Hour)))
 				panic("after setting")
@@ -238,7 +237,7 @@ func TestAnAlarmThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing
 func TestAStoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := prompt()
-		d := newDormitory(t, dog.Options{Store: engine}, newClockwork(func(_ context.Context, s *sleeper, _ dog.AlarmInfo) error {
+		d := newDormitory(t, dog.Options{Store: engine}, newClockwork(func(_ context.Context, s *sleeper, _ dog.Alarm) error {
 			return s.Storage().Put("x", nil)
 		}))
 		d.after("ada", time.Hour)

@@ -21,7 +21,7 @@ func stock(t testing.TB, engine store.Engine, n int, at func(i int) time.Time) {
 	t.Helper()
 	rt, err := dog.New(dog.Options{Store: storeOf{lasting{engine}}})
 	require.NoError(t, err)
-	sleepers, err := dog.RegisterObject(rt, "sleeper", func(s *sleeper) { s.clock = newClockwork(nil) })
+	sleepers, err := dog.RegisterObject(rt, "sleeper", &dog.ObjectOptions[sleeper]{New: func() *sleeper { return &sleeper{clock: newClockwork(nil)} }})
 	require.NoError(t, err)
 	require.NoError(t, rt.Shutdown(context.Background()))
 	for i := range n {

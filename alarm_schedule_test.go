@@ -29,7 +29,7 @@ func (c *chime) OnStart(ctx context.Context) error {
 	return c.start(ctx, c)
 }
 
-func (c *chime) OnAlarm(ctx context.Context, _ dog.AlarmInfo) error { return c.on(ctx, c) }
+func (c *chime) OnAlarm(ctx context.Context, _ dog.Alarm) error { return c.on(ctx, c) }
 
 func (c *chime) RingIn(_ context.Context, wait time.Duration) error {
 	return c.Storage().Alarms().Set(time.Now().Add(wait))
@@ -43,7 +43,7 @@ func (c *chime) Keep(_ context.Context, until <-chan struct{}) error {
 // newChimes registers chimes under a name.
 func newChimes(t testing.TB, rt *dog.Runtime, name string, on func(ctx context.Context, b *chime) error) *dog.Namespace[chime] {
 	t.Helper()
-	chimes, err := dog.RegisterObject(rt, name, func(c *chime) { c.on = on })
+	chimes, err := dog.RegisterObject(rt, name, &dog.ObjectOptions[chime]{New: func() *chime { return &chime{on: on} }})
 	require.NoError(t, err)
 	return chimes
 }
@@ -56,7 +56,7 @@ func TestAlarmsRunOnceTheProgramIsWired(t *testing.T) {
 			return nil
 		},
 		"call": func(_ *dog.Runtime, _ *dog.Namespace[chime], others *dog.Namespace[cell]) error {
-			return dog.Do(context.Background(), others.Named("a"), (*cell).Work, func(*dog.Storage) error { return nil })
+			return dog.CallErr(context.Background(), others.Named("a"), (*cell).Work, func(*dog.Storage) error { return nil })
 		},
 		"request": func(_ *dog.Runtime, _ *dog.Namespace[chime], others *dog.Namespace[cell]) error {
 			return inside(others.Named("a"), func(context.Context, *cell) error { return nil })
@@ -68,7 +68,7 @@ func TestAlarmsRunOnceTheProgramIsWired(t *testing.T) {
 				store := promptStore()
 				rt := dogtest.New(t, dog.Options{Store: store})
 				chimes := newChimes(t, rt, "chime", nil)
-				require.NoError(t, dog.Do(t.Context(), chimes.Named("a"), (*chime).RingIn, time.Hour))
+				require.NoError(t, dog.CallErr(t.Context(), chimes.Named("a"), (*chime).RingIn, time.Hour))
 				require.NoError(t, rt.Shutdown(t.Context()))
 				time.Sleep(2 * time.Hour)
 
@@ -77,11 +77,11 @@ func TestAlarmsRunOnceTheProgramIsWired(t *testing.T) {
 				rang := 0
 				chimes = newChimes(t, rt, "chime", func(ctx context.Context, _ *chime) error {
 					rang++
-					return dog.Do(ctx, others.Named("b"), (*cell).Work, func(*dog.Storage) error { return nil })
+					return dog.CallErr(ctx, others.Named("b"), (*cell).Work, func(*dog.Storage) error { return nil })
 				})
 				time.Sleep(time.Hour) // the program reads its configuration
 				require.Zero(t, rang)
-				others, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+				others, err := dog.RegisterObject[cell](rt, "cell", nil)
 				require.NoError(t, err)
 				synctest.Wait()
 				require.Zero(t, rang)
@@ -124,22 +124,23 @@ func TestAlarmsOfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 				rt := dogtest.New(t, dog.Options{Store: store})
 				set := newChimes(t, rt, "hanging", nil)
 				for i := range many {
-					require.NoError(t, dog.Do(t.Context(), set.Named(fmt.Sprint(i)), (*chime).RingIn, time.Hour))
+					require.NoError(t, dog.CallErr(t.Context(), set.Named(fmt.Sprint(i)), (*chime).RingIn, time.Hour))
 				}
 				require.NoError(t, rt.Shutdown(t.Context()))
 
 				rt = dogtest.New(t, dog.Options{Store: store})
-				_, err := dog.RegisterObject(rt, "hanging", func(c *chime) {
-					c.on = func(context.Context, *chime) error { return nil }
+				_, err := dog.RegisterObject(rt, "hanging", &dog.ObjectOptions[chime]{New: func() *chime {
+					c := &chime{on: func(context.Context, *chime) error { return nil }}
 					setup(hang, c)
-				})
+					return c
+				}})
 				require.NoError(t, err)
 				var rang atomic.Int64
 				chimes := newChimes(t, rt, "chime", func(context.Context, *chime) error { rang.Add(1); return nil })
 				rt.Start()
 				time.Sleep(2 * time.Hour)
 				for i := range many {
-					require.NoError(t, dog.Do(t.Context(), chimes.Named(fmt.Sprint(i)), (*chime).RingIn, time.Second))
+					require.NoError(t, dog.CallErr(t.Context(), chimes.Named(fmt.Sprint(i)), (*chime).RingIn, time.Second))
 				}
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
@@ -168,12 +169,12 @@ func TestAlarmsThatHangDelayOthersOfTheirTypeForTenSeconds(t *testing.T) {
 		})
 		for i := range hanging { // half of them wait for a turn that another event keeps
 			stub := chimes.Named(fmt.Sprint(i))
-			require.NoError(t, dog.Do(t.Context(), stub, (*chime).RingIn, time.Second))
+			require.NoError(t, dog.CallErr(t.Context(), stub, (*chime).RingIn, time.Second))
 			if i%2 == 0 {
-				go dog.Do(context.Background(), stub, (*chime).Keep, (<-chan struct{})(hang))
+				go dog.CallErr(context.Background(), stub, (*chime).Keep, (<-chan struct{})(hang))
 			}
 		}
-		require.NoError(t, dog.Do(t.Context(), chimes.Named("free"), (*chime).RingIn, 2*time.Second))
+		require.NoError(t, dog.CallErr(t.Context(), chimes.Named("free"), (*chime).RingIn, 2*time.Second))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		require.Empty(t, rang)
@@ -199,28 +200,30 @@ func TestAlarmsRunWhenTheClockHasBeenSetBack(t *testing.T) {
 				began := time.Now()
 				rang := make(chan time.Duration, 10)
 				starts := 0
-				chimes, err := dog.RegisterObject(rt, "chime", func(c *chime) {
-					c.on = func(context.Context, *chime) error { rang <- time.Since(began); return nil }
-					c.start = func(context.Context, *chime) error {
-						if starts++; starts == 2 {
-							skew.Store(int64(-time.Minute))
-							return errors.New("no")
-						}
-						return nil
+				chimes, err := dog.RegisterObject(rt, "chime", &dog.ObjectOptions[chime]{New: func() *chime {
+					return &chime{
+						on: func(context.Context, *chime) error { rang <- time.Since(began); return nil },
+						start: func(context.Context, *chime) error {
+							if starts++; starts == 2 {
+								skew.Store(int64(-time.Minute))
+								return errors.New("no")
+							}
+							return nil
+						},
 					}
-				})
+				}})
 				require.NoError(t, err)
 				stub := chimes.Named("a")
-				require.NoError(t, dog.Do(t.Context(), stub, (*chime).RingIn, time.Second))
+				require.NoError(t, dog.CallErr(t.Context(), stub, (*chime).RingIn, time.Second))
 				if s.fail {
-					require.ErrorIs(t, dog.Do(t.Context(), stub, (*chime).Fall, 0), dog.ErrReset)
+					require.ErrorIs(t, dog.CallErr(t.Context(), stub, (*chime).Fall, 0), dog.ErrReset)
 				} else {
 					until := make(chan struct{})
 					time.AfterFunc(2*time.Second, func() {
 						skew.Store(int64(-time.Minute))
 						close(until)
 					})
-					require.NoError(t, dog.Do(t.Context(), stub, (*chime).Keep, (<-chan struct{})(until)))
+					require.NoError(t, dog.CallErr(t.Context(), stub, (*chime).Keep, (<-chan struct{})(until)))
 				}
 				time.Sleep(58 * time.Second)
 				synctest.Wait()
@@ -247,7 +250,7 @@ func TestAlarmsRunWhenTheClockHasBeenSetForward(t *testing.T) {
 		dog.SetWallClock(rt, func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
 		rang := 0
 		chimes := newChimes(t, rt, "chime", func(context.Context, *chime) error { rang++; return nil })
-		require.NoError(t, dog.Do(t.Context(), chimes.Named("a"), (*chime).RingIn, 24*time.Hour))
+		require.NoError(t, dog.CallErr(t.Context(), chimes.Named("a"), (*chime).RingIn, 24*time.Hour))
 		time.Sleep(time.Hour)
 		skew.Store(int64(24 * time.Hour))
 		time.Sleep(time.Minute)

@@ -16,8 +16,8 @@ import (
 
 func TestAnAlarmRunsOnceAtItsTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var info dog.AlarmInfo
-		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.AlarmInfo) error {
+		var info dog.Alarm
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.Alarm) error {
 			info = a
 			return nil
 		}))
@@ -32,8 +32,8 @@ func TestAnAlarmRunsOnceAtItsTime(t *testing.T) {
 		require.Empty(t, d.clock.heard())
 		time.Sleep(time.Nanosecond)
 		require.Equal(t, []string{"ada/tea 0@3600"}, times(d.clock.heard()))
-		require.True(t, due.Equal(info.Scheduled))
-		require.Equal(t, dog.AlarmInfo{Name: "tea", Scheduled: info.Scheduled, Payload: []byte("earl grey")}, info)
+		require.True(t, due.Equal(info.At))
+		require.Equal(t, dog.Alarm{Name: "tea", At: info.At, Payload: []byte("earl grey")}, info)
 		_, set = d.alarm("ada", "tea")
 		require.False(t, set)
 		time.Sleep(9 * time.Hour)
@@ -199,7 +199,7 @@ func TestATypeWithoutOnAlarmSetsNone(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	numbs, err := dog.RegisterObject[numb](rt, "numb", nil)
 	require.NoError(t, err)
-	err = dog.Do(t.Context(), numbs.Named("x"), (*numb).Set, time.Now())
+	err = dog.CallErr(t.Context(), numbs.Named("x"), (*numb).Set, time.Now())
 	require.ErrorIs(t, err, dog.ErrNoAlarmHandler)
 	require.ErrorContains(t, err, "dog_test.numb")
 }
@@ -225,7 +225,7 @@ func TestAlarmsBelongToTheTurn(t *testing.T) {
 
 func TestAlarmsOfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.AlarmInfo) error {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
 		}))
 		hour := time.Now().Add(time.Hour)
@@ -248,7 +248,7 @@ func TestAlarmsOfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 
 func TestInsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, _ dog.AlarmInfo) error {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, _ dog.Alarm) error {
 			a := s.Storage().Alarms()
 			_, set, err := a.Get("")
 			require.False(t, set)
@@ -266,9 +266,9 @@ func TestInsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 func TestAnAlarmMayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		left := 4
-		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, a dog.AlarmInfo) error {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, a dog.Alarm) error {
 			if left--; left > 0 {
-				return s.Storage().Alarms().Set(a.Scheduled)
+				return s.Storage().Alarms().Set(a.At)
 			}
 			return s.Storage().Alarms().Set(time.Now().Add(time.Minute))
 		}))
@@ -285,7 +285,7 @@ func TestAnAlarmMayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 func TestShutdownLetsNoAlarmBeginAndWaitsForThoseUnderWay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		ended := false
-		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.AlarmInfo) error {
+		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			err := dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
 			ended = true
 			return err

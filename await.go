@@ -133,7 +133,7 @@ func (o *object) lostError(lost error) error {
 // Go runs f as an event of its own of the object whose handler ctx belongs to: after the present one, or while that waits, in a
 // goroutine that [Runtime.Shutdown] waits for. Events started so begin in the order of the calls; those that have not begun when
 // the object is reset are dropped, and those of a transaction that is undone
-// because the handler returns an error (Object.RollbackOnError) as well. f's context has the values of whatever brought the first event about, not those that handlers
+// because the handler returns an error (RollbackOnError) as well. f's context has the values of whatever brought the first event about, not those that handlers
 // added. f's error is logged. Go returns ErrOutsideTurn when ctx belongs to no handler, or to one that has returned, and
 // ErrOverloaded when Options.MaxWaiting events wait already.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {

@@ -103,7 +103,7 @@ func TestAHandlerMayMakeABackup(t *testing.T) {
 	dir := t.TempDir()
 	o := newOffice(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
 	copied := filepath.Join(dir, "copy")
-	require.NoError(t, dog.Do(t.Context(), o.Named("a"), (*parcel).Do, func(ctx context.Context, p *parcel) error {
+	require.NoError(t, dog.CallErr(t.Context(), o.Named("a"), (*parcel).Do, func(ctx context.Context, p *parcel) error {
 		if err := p.Storage().Put("content", []byte("x")); err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func TestBackupsExportsAndImportsThatCannotBe(t *testing.T) {
 // stow stores something of each kind.
 func stow(t testing.TB, to dog.Stub[parcel], alarm time.Time) {
 	t.Helper()
-	require.NoError(t, dog.Do(t.Context(), to, (*parcel).Do, func(_ context.Context, p *parcel) error {
+	require.NoError(t, dog.CallErr(t.Context(), to, (*parcel).Do, func(_ context.Context, p *parcel) error {
 		s := p.Storage()
 		_, err := s.SQL().Exec(`CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT);
 			INSERT INTO things (name) VALUES ('one'), ('two')`)
@@ -148,10 +148,10 @@ func stow(t testing.TB, to dog.Stub[parcel], alarm time.Time) {
 // requireStowed checks that everything is there.
 func requireStowed(t testing.TB, in dog.Stub[parcel], alarm time.Time) {
 	t.Helper()
-	require.NoError(t, dog.Do(t.Context(), in, (*parcel).Do, func(_ context.Context, p *parcel) error {
+	require.NoError(t, dog.CallErr(t.Context(), in, (*parcel).Do, func(_ context.Context, p *parcel) error {
 		s := p.Storage()
 		var names []string
-		for name, err := range dog.Rows[string](s.SQL(), "SELECT name FROM things ORDER BY id") {
+		for name, err := range dog.QueryAs[string](s.SQL(), "SELECT name FROM things ORDER BY id") {
 			require.NoError(t, err)
 			names = append(names, name)
 		}
@@ -195,8 +195,8 @@ func TestAnExportedObjectCanBeImported(t *testing.T) {
 
 	// Into another object, which is in memory with an empty database that it has looked at.
 	other := o.New()
-	require.NoError(t, dog.Do(t.Context(), other, (*parcel).Do, func(_ context.Context, p *parcel) error {
-		for _, err := range dog.Rows[string](p.Storage().SQL(), "SELECT name FROM sqlite_schema") {
+	require.NoError(t, dog.CallErr(t.Context(), other, (*parcel).Do, func(_ context.Context, p *parcel) error {
+		for _, err := range dog.QueryAs[string](p.Storage().SQL(), "SELECT name FROM sqlite_schema") {
 			require.NoError(t, err)
 		}
 		return nil
@@ -214,7 +214,7 @@ func TestAnImportedAlarmRings(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "a.db")
 		o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
-		require.NoError(t, dog.Do(t.Context(), o.Named("a"), (*parcel).WakeIn, time.Minute))
+		require.NoError(t, dog.CallErr(t.Context(), o.Named("a"), (*parcel).WakeIn, time.Minute))
 		require.NoError(t, o.Named("a").Export(t.Context(), file))
 		require.NoError(t, o.Named("b").Import(t.Context(), file))
 		time.Sleep(2 * time.Minute)
@@ -227,10 +227,10 @@ func TestAlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), time.Now().Add(time.Hour))
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
-	cells, err := dog.RegisterObject(o.rt, "cell", func(*cell) {})
+	cells, err := dog.RegisterObject[cell](o.rt, "cell", nil)
 	require.NoError(t, err)
 	require.ErrorIs(t, cells.Named("a").Import(t.Context(), file), dog.ErrNoAlarmHandler)
-	for e, err := range cells.List(t.Context(), dog.ListObjects{}) {
+	for e, err := range cells.List(t.Context(), dog.ObjectListOptions{}) {
 		require.NoError(t, err)
 		require.False(t, e.Stored, "a part of it is there")
 	}
@@ -243,7 +243,7 @@ func TestAFileThatIsNoneIsRefused(t *testing.T) {
 	require.ErrorIs(t, o.Named("a").Import(t.Context(), file), fs.ErrNotExist)
 	require.NoError(t, os.WriteFile(file, []byte("this is no database, though it is long enough for one"), 0o600))
 	require.ErrorIs(t, o.Named("a").Import(t.Context(), file), dog.ErrStoreCorrupt)
-	for e, err := range o.List(t.Context(), dog.ListObjects{}) {
+	for e, err := range o.List(t.Context(), dog.ObjectListOptions{}) {
 		require.NoError(t, err)
 		require.False(t, e.Stored)
 	}
@@ -276,7 +276,7 @@ func TestWhatIsExportedIsDurable(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: engine})
 		outcome := make(chan error, 2)
 		fillAndExport := func() {
-			go func() { outcome <- dog.Do(context.Background(), o.Named("a"), (*parcel).Fill, "x") }()
+			go func() { outcome <- dog.CallErr(context.Background(), o.Named("a"), (*parcel).Fill, "x") }()
 			synctest.Wait()
 			go func() { outcome <- o.Named("a").Export(context.Background(), "file") }()
 			synctest.Wait()
@@ -327,7 +327,7 @@ func TestAnImportIsAllOrNothing(t *testing.T) {
 func TestAnObjectExportsAnother(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "b.db")
 	rt := dogtest.New(t, dog.Options{Store: disk.Memory()})
-	cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+	cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 	require.NoError(t, err)
 	require.NoError(t, inside(cells.Named("a"), func(ctx context.Context, _ *cell) error {
 		if err := cells.Named("b").Export(ctx, file); err != nil {

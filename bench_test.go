@@ -99,24 +99,23 @@ func (w *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // plant is a house without the checks of the test kit.
 type plant struct {
-	family *dog.Family[lobby, room]
-	group  dog.Stub[lobby]
+	group dog.GroupStub[lobby, room]
 }
 
 func newPlant(b *testing.B, limit int, on *hooks) *plant {
 	b.Helper()
-	rt, err := dog.New(dog.Options{Reservation: time.Hour, Linger: time.Hour, Heartbeat: -1})
+	rt, err := dog.New(dog.Options{ReserveFor: time.Hour, LingerFor: time.Hour, Sockets: dog.SocketOptions{PingInterval: -1}})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
-	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = limit })
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
 	require.NoError(b, err)
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = on })
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: limit})
 	require.NoError(b, err)
-	return &plant{family: dog.Link(lobbies, rooms), group: lobbies.Named("main")}
+	return &plant{group: lobbies.Named("main")}
 }
 
 func (p *plant) identify(b *testing.B, requestID string) dog.Stub[room] {
-	stub, err := dog.Identify(context.Background(), p.group, requestID, p.family)
+	stub, err := p.group.Identify(context.Background(), requestID)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -131,7 +130,7 @@ func (p *plant) join(b *testing.B, requestID string, s *sink) {
 	<-s.answered
 }
 
-// visit makes n request ids linger where they were, all at the same time, for one request each.
+// visit makes n uids linger where they were, all at the same time, for one request each.
 func (p *plant) visit(b *testing.B, n int, user func(int) string) {
 	stubs := make([]dog.Stub[room], n)
 	for i := range stubs {
@@ -143,7 +142,7 @@ func (p *plant) visit(b *testing.B, n int, user func(int) string) {
 	}
 }
 
-// BenchmarkIdentify is a decision and its release, for request ids that linger on replicas with 50 of them each.
+// BenchmarkIdentify is a decision and its release, for uids that linger on replicas with 50 of them each.
 func BenchmarkIdentify(b *testing.B) {
 	for _, ids := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprintf("ids=%d/replicas=%d", ids, ids/50), func(b *testing.B) {
@@ -193,7 +192,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				left.Store(sockets)
-				if err := p.family.Broadcast(context.Background(), p.group, message); err != nil {
+				if err := p.group.Broadcast(context.Background(), message); err != nil {
 					b.Fatal(err)
 				}
 				<-done
@@ -213,7 +212,7 @@ func BenchmarkGossip(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				replies, err := p.family.Gossip(context.Background(), p.group, "how many?")
+				replies, err := p.group.Gossip(context.Background(), "how many?")
 				if err != nil || len(replies) != siblings || replies[0].Err != nil {
 					b.Fatal(replies, err)
 				}

@@ -9,12 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
-// books are what a group knows of its replicas, connections and request ids. They belong to the group's identity, not to its
+// books are what a group knows of its replicas, connections and uids. They belong to the group's identity, not to its
 // instance: a reset of the group does not touch them.
 //
 // The lock order is in docs/design.md.
@@ -25,7 +26,6 @@ type books struct {
 
 	mu     sync.Mutex
 	book   *roster.Book[*member, *Socket] // nil until the group has started first. guarded by mu
-	limit  int                            // guarded by mu
 	making *making                        // the replica that Clusterize is naming; nil: none. guarded by mu
 	gone   bool                           // the group has been retired. guarded by mu
 
@@ -53,11 +53,8 @@ func newBooks(group *object) *books { return &books{group: group} }
 
 func (b *books) runtime() *Runtime { return b.group.ns.rt }
 
-// open opens the books with what the group's setup said. Later instances find them open.
-func (b *books) open(g *Group) error {
-	if problem := g.problem(); problem != "" {
-		return errors.New("dog: " + problem)
-	}
+// open opens the books when the group has started. Later instances find them open.
+func (b *books) open() error {
 	dormant := make(map[store.Base]struct{})
 	for base, err := range store.Members(b.runtime().engine, b.group.ns.number, b.group.id.base()) {
 		if err != nil {
@@ -69,11 +66,11 @@ func (b *books) open(g *Group) error {
 	defer b.mu.Unlock()
 	if b.book == nil {
 		b.dormant = dormant
-		o := b.runtime().opts
-		b.limit = g.Limit
+		o, ns := b.runtime().opts, b.group.ns
 		b.book = roster.New[*member, *Socket](roster.Config{
-			Limit: g.Limit, MaxReplicas: g.MaxReplicas,
-			Reserve: o.Reservation, Linger: o.Linger, Retire: o.Retire,
+			Limit: ns.limit, MaxReplicas: ns.maxReplicas,
+			Reserve: o.ReserveFor, Linger: ns.lingerFor, Retire: o.RetireAfter,
+			FullestFirst: ns.order == FullestFirst, Hold: ns.holdPlaces,
 		})
 	}
 	return nil
@@ -81,7 +78,7 @@ func (b *books) open(g *Group) error {
 
 // addLocked adds a replica; name "" for a random identity. The caller must hold mu.
 func (b *books) addLocked(name string) error {
-	replicas := b.group.ns.replicas()
+	replicas := b.group.ns.replicas
 	var id ID
 	stored := false
 	if name == "" {
@@ -116,7 +113,6 @@ func (b *books) enterLocked(replicas *namespace, id ID, name string,
 	add func(id string, m *member, now roster.Time) (*roster.Replica[*member, *Socket], error)) (*object, error) {
 	o := newObject(replicas, id, name)
 	m := &member{obj: o, books: b}
-	m.sockets.Writers = b.runtime().writers
 	o.member = m
 	entry, err := add(string(o.id[:]), m, b.runtime().now())
 	if err != nil {
@@ -190,64 +186,50 @@ func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) 
 	return nil, ErrReplicaGone
 }
 
-func (b *books) drain(id ID) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, err := b.replicaLocked(id)
+// broadcast sends v to every socket of the group but the sender's, nil when there
+// is none, when the speaker's gate opens.
+func (b *books) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
+	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
 	}
-	b.book.Drain(r)
-	return nil
-}
-
-// drainLater is drain when the group's gate opens.
-func (b *books) drainLater(id ID) error {
-	if _, err := b.member(id); err != nil {
+	if err := speaker.heard(); err != nil {
 		return err
 	}
-	if err := b.group.heard(); err != nil {
-		return err
-	}
-	b.group.gate.Say(func(lost error) {
-		if lost == nil {
-			_ = b.drain(id) // one that has gone since takes nobody either
-		}
-	})
-	return nil
+	return speaker.say(out.frame.Len(), func() { b.send(out) })
 }
 
-// broadcast sends v to every socket of the group but the sender's, "" when there is no sender. What a handler sends waits at the
-// gate of its object; otherwise speaker, nil for nobody, is who sends it, as in whisper and disconnect.
-func (b *books) broadcast(ctx context.Context, speaker *object, sender string, v any, opts []SendOption) error {
-	out, err := newOutgoing(v, opts)
+// broadcastFrom is broadcast on behalf of the holder of ctx.
+func (b *books) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
+	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return err
 	}
-	return announce(ctx, speaker, out.frame.Len(), func() {
-		leaveOut := out.leaveOut(sender)
-		for _, m := range b.members() {
-			m.sockets.Send(out.frame, out.key, leaveOut)
-		}
-	})
+	return announce(ctx, out.frame.Len(), func() { b.send(out) })
 }
 
-// whisper sends v to every socket of a request id.
+func (b *books) send(out outgoing) {
+	for _, m := range b.members() {
+		m.obj.deliver(out)
+	}
+}
+
+// whisper sends v to every socket of a uid.
 func (b *books) whisper(
-	ctx context.Context, speaker *object, requestID string, v any, opts []SendOption,
+	ctx context.Context, speaker *object, uid string, v any, options []SendOption,
 ) (reached int, err error) {
-	out, err := newOutgoing(v, opts)
+	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return 0, err
 	}
 	err = awaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(requestID) {
+		for _, s := range b.socketsOf(uid) {
 			if s.conn.Send(out.frame, out.key) == nil {
 				reached++
 			}
 		}
 		if reached == 0 {
-			return fmt.Errorf("%w: %q", ErrNoTarget, requestID)
+			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
 		}
 		return nil
 	})
@@ -255,25 +237,25 @@ func (b *books) whisper(
 }
 
 // emit sends v to every socket of one replica on behalf of the group.
-func (b *books) emit(replica ID, v any, opts []SendOption) error {
+func (b *books) emit(replica ID, v any, options []SendOption) error {
 	m, err := b.member(replica)
 	if err != nil {
 		return err
 	}
-	return m.emit(b.group, "", v, opts)
+	return m.obj.emit(b.group, nil, v, options)
 }
 
 // emitFrom is emit on behalf of the holder of ctx.
-func (b *books) emitFrom(ctx context.Context, replica ID, v any, opts []SendOption) error {
+func (b *books) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
 	m, err := b.member(replica)
 	if err != nil {
 		return err
 	}
-	out, err := newOutgoing(v, opts)
+	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return err
 	}
-	return announce(ctx, nil, out.frame.Len(), func() { m.sockets.Send(out.frame, out.key, "") })
+	return announce(ctx, out.frame.Len(), func() { m.obj.deliver(out) })
 }
 
 // member returns a replica of the group, or ErrReplicaGone.
@@ -287,39 +269,42 @@ func (b *books) member(id ID) (*member, error) {
 	return r.Value, nil
 }
 
-// disconnect closes every socket of a request id.
+// disconnect closes every socket of a uid.
 func (b *books) disconnect(
-	ctx context.Context, speaker *object, requestID string, code int, reason string,
+	ctx context.Context, speaker *object, uid string, code int, reason string,
 ) (closed int, err error) {
+	if err := conn.CheckClose(code, reason); err != nil {
+		return 0, err
+	}
 	err = awaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(requestID) {
+		for _, s := range b.socketsOf(uid) {
 			if err := s.conn.Close(code, reason); err != nil {
 				return err
 			}
 			closed++
 		}
 		if closed == 0 {
-			return fmt.Errorf("%w: %q", ErrNoTarget, requestID)
+			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
 		}
 		return nil
 	})
 	return closed, err
 }
 
-func (b *books) socketsOf(requestID string) []*Socket {
+func (b *books) socketsOf(uid string) []*Socket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.book == nil {
 		return nil
 	}
 	var sockets []*Socket
-	for s := range b.book.Sockets(requestID) {
+	for s := range b.book.Sockets(uid) {
 		sockets = append(sockets, s)
 	}
 	return sockets
 }
 
-// tick does what time alone brings about: reservations expire, request ids are forgotten, empty replicas and at last the group
+// tick does what time alone brings about: reservations expire, uids are forgotten, empty replicas and at last the group
 // itself are retired. It reports whether the group is gone.
 func (b *books) tick(now roster.Time) (gone bool) {
 	var retired []*object
@@ -338,7 +323,7 @@ func (b *books) tick(now roster.Time) (gone bool) {
 	if b.book != nil {
 		b.book.Tick(now, func(r *roster.Replica[*member, *Socket]) bool {
 			o := r.Value.obj
-			if r.Value.leaving.Load() > 0 || !retire(o) {
+			if !retire(o) {
 				return false
 			}
 			if o.name == "" && o.stores.Load() {
@@ -372,7 +357,7 @@ func (b *books) quietLocked(now roster.Time) bool {
 		b.quiet, b.since, b.events = quiet, now, events
 		return false
 	}
-	return time.Duration(now-b.since) >= b.runtime().opts.Retire
+	return time.Duration(now-b.since) >= b.runtime().opts.RetireAfter
 }
 
 // replicas returns the state of each replica.
@@ -393,6 +378,8 @@ func booksError(err error) error {
 		return ErrGroupFull
 	case errors.Is(err, roster.ErrReplicaFull):
 		return ErrReplicaFull
+	case errors.Is(err, roster.ErrLocked):
+		return fmt.Errorf("%w: it is locked", ErrReplicaFull)
 	case errors.Is(err, roster.ErrDraining), errors.Is(err, roster.ErrGone):
 		return ErrReplicaGone
 	case errors.Is(err, roster.ErrExists):

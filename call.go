@@ -15,7 +15,7 @@ import (
 //
 //	total, err := dog.Call(ctx, counters.Named("a"), (*Counter).Add, 3)
 //
-// method is a method expression of T, of an exported method. [Call0], [Do] and [Do0] are the same for methods without an
+// method is a method expression of T, of an exported method. [Call0], [CallErr] and [CallErr0] are the same for methods without an
 // argument, without a result, and without either. Of a replica it takes no place.
 //
 // The method sees the values of ctx, and its context ends when ctx does, as well as with the object. A handler's own context is
@@ -57,15 +57,15 @@ func Call0[T, R any](ctx context.Context, to Stub[T], method func(*T, context.Co
 	return result, nil
 }
 
-// Do is [Call] for a method without a result.
-func Do[T, A any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) error, arg A) error {
+// CallErr is [Call] for a method without a result.
+func CallErr[T, A any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) error, arg A) error {
 	return call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) error {
 		return method(v.(*T), ctx, arg)
 	})
 }
 
-// Do0 is [Call] for a method without an argument and without a result.
-func Do0[T any](ctx context.Context, to Stub[T], method func(*T, context.Context) error) error {
+// CallErr0 is [Call] for a method without an argument and without a result.
+func CallErr0[T any](ctx context.Context, to Stub[T], method func(*T, context.Context) error) error {
 	return call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) error {
 		return method(v.(*T), ctx)
 	})

@@ -57,7 +57,7 @@ func BenchmarkCall(b *testing.B) {
 func BenchmarkCallFromHandler(b *testing.B) {
 	tallies := newTallies(b)
 	b.ReportAllocs()
-	require.NoError(b, dog.Do(context.Background(), tallies.Named("a"), (*tally).Many, func(ctx context.Context) error {
+	require.NoError(b, dog.CallErr(context.Background(), tallies.Named("a"), (*tally).Many, func(ctx context.Context) error {
 		addOften(b, ctx, tallies.Named("b"))
 		return nil
 	}))

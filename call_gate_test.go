@@ -112,7 +112,7 @@ func TestAnErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: engine})
-		clerks, err := dog.RegisterObject(rt, "clerk", func(c *clerk) { c.RollbackOnError = true })
+		clerks, err := dog.RegisterObject(rt, "clerk", &dog.ObjectOptions[clerk]{RollbackOnError: true})
 		require.NoError(t, err)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)

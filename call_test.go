@@ -51,7 +51,7 @@ func newClerks(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[
 }
 
 func run(ctx context.Context, to dog.Stub[clerk], f errand) error {
-	return dog.Do(ctx, to, (*clerk).Run, f)
+	return dog.CallErr(ctx, to, (*clerk).Run, f)
 }
 
 // idle waits in a handler for a while of virtual time, or until its context ends.
@@ -86,11 +86,11 @@ func (r *room) Greet(_ context.Context, who string) (string, error) {
 func TestCallsOfAllForms(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	ada := clerks.Named("ada")
-	require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+	require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
 	n, err := dog.Call0(noCaller, ada, (*clerk).Count)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	require.NoError(t, dog.Do(noCaller, ada, (*clerk).Run, func(ctx context.Context, c *clerk) error { return c.Tick(ctx) }))
+	require.NoError(t, dog.CallErr(noCaller, ada, (*clerk).Run, func(ctx context.Context, c *clerk) error { return c.Tick(ctx) }))
 	text, err := dog.Call(noCaller, ada, (*clerk).Ask, func(_ context.Context, c *clerk) (string, error) {
 		return fmt.Sprint(c.Name(), c.done), nil
 	})
@@ -101,7 +101,7 @@ func TestCallsOfAllForms(t *testing.T) {
 func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
-		text, err := dog.Call(noCaller, h.group, (*lobby).Greet, "ada")
+		text, err := dog.Call(noCaller, h.group.Stub, (*lobby).Greet, "ada")
 		require.NoError(t, err)
 		require.Equal(t, "main greets ada", text)
 		h.enter("ada")
@@ -122,7 +122,7 @@ func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 
 		boxes, err := dog.RegisterObject[drawer[string]](h.rt, "drawer", nil)
 		require.NoError(t, err)
-		require.NoError(t, dog.Do(noCaller, boxes.Named("a"), (*drawer[string]).Put, "hello"))
+		require.NoError(t, dog.CallErr(noCaller, boxes.Named("a"), (*drawer[string]).Put, "hello"))
 		text, err = dog.Call0(noCaller, boxes.Named("a"), (*drawer[string]).Get)
 		require.NoError(t, err)
 		require.Equal(t, "hello", text)
@@ -138,16 +138,16 @@ func TestOnlyExportedMethodsAreCalled(t *testing.T) {
 			}
 		}}})
 		ada := clerks.Named("ada")
-		require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+		require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
 		for name, f := range map[string]func(*clerk, context.Context) error{
 			"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
 			"unexported": (*clerk).hidden, "nil": nil,
 		} {
-			require.ErrorIs(t, dog.Do0(noCaller, ada, f), dog.ErrNotMethod, name)
+			require.ErrorIs(t, dog.CallErr0(noCaller, ada, f), dog.ErrNotMethod, name)
 		}
 		synctest.Wait() // for the hook
 		require.Equal(t, []string{"Tick"}, events)
-		require.ErrorIs(t, dog.Do0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), dog.ErrNotRunning)
+		require.ErrorIs(t, dog.CallErr0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), dog.ErrNotRunning)
 	})
 }
 
@@ -246,7 +246,7 @@ func TestCallsThatCannotBeMade(t *testing.T) {
 		}
 		err := run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
 			return kept(ctx, func(ctx context.Context) error {
-				return run(ctx, bob, func(ctx context.Context, _ *clerk) error { return dog.Do0(ctx, ada, (*clerk).Tick) })
+				return run(ctx, bob, func(ctx context.Context, _ *clerk) error { return dog.CallErr0(ctx, ada, (*clerk).Tick) })
 			})
 		})
 		require.ErrorIs(t, err, dog.ErrDeadlock)
@@ -254,11 +254,11 @@ func TestCallsThatCannotBeMade(t *testing.T) {
 		var stale context.Context
 		require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
 			stale = ctx
-			err := c.Storage().Transaction(func() error { return dog.Do0(ctx, bob, (*clerk).Tick) })
+			err := c.Storage().Transaction(func() error { return dog.CallErr0(ctx, bob, (*clerk).Tick) })
 			require.ErrorIs(t, err, dog.ErrInTransaction)
 			return nil
 		}))
-		require.ErrorIs(t, dog.Do0(stale, bob, (*clerk).Tick), dog.ErrOutsideTurn)
+		require.ErrorIs(t, dog.CallErr0(stale, bob, (*clerk).Tick), dog.ErrOutsideTurn)
 		n, err := dog.Call0(noCaller, bob, (*clerk).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
@@ -288,7 +288,7 @@ func TestCallsBeyondTheBoundAreRefused(t *testing.T) {
 func TestAPanicOfAMethodIsAResetForItsCaller(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	ada, bob := clerks.Named("ada"), clerks.Named("bob")
-	require.NoError(t, dog.Do0(noCaller, bob, (*clerk).Tick))
+	require.NoError(t, dog.CallErr0(noCaller, bob, (*clerk).Tick))
 	require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
 		c.done++
 		err := run(ctx, bob, func(context.Context, *clerk) error { panic(io.ErrNoProgress) })
@@ -307,7 +307,7 @@ func TestAMethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+		require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -386,14 +386,14 @@ func TestShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 				if err := idle(ctx, time.Second); err != nil {
 					return err
 				}
-				return dog.Do0(ctx, bob, (*clerk).Tick)
+				return dog.CallErr0(ctx, bob, (*clerk).Tick)
 			})
 		}()
 		synctest.Wait()
 		down := make(chan error, 1)
 		go func() { down <- rt.Shutdown(noCaller) }()
 		synctest.Wait()
-		require.ErrorIs(t, dog.Do0(noCaller, bob, (*clerk).Tick), dog.ErrShutdown)
+		require.ErrorIs(t, dog.CallErr0(noCaller, bob, (*clerk).Tick), dog.ErrShutdown)
 		require.NoError(t, <-result)
 		require.NoError(t, <-down)
 	})
@@ -424,7 +424,7 @@ func TestACallReachesAnObjectThatHasBeenEvicted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{EvictAfter: time.Second})
 		ada := clerks.Named("ada")
-		require.NoError(t, dog.Do0(noCaller, ada, (*clerk).Tick))
+		require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
 		time.Sleep(time.Minute)
 		require.Empty(t, rt.Stats().Groups)
 		for range clerks.Objects() {

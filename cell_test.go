@@ -17,8 +17,9 @@ type cell struct{ dog.Object }
 
 type cellWork struct{}
 
-func (c *cell) Receive(_ http.ResponseWriter, req *http.Request) {
+func (c *cell) Receive(_ http.ResponseWriter, req *http.Request) error {
 	req.Context().Value(cellWork{}).(func(context.Context, *cell))(req.Context(), c)
+	return nil
 }
 
 // Nothing is a method to call that does nothing.
@@ -31,7 +32,7 @@ func (c *cell) Do(ctx context.Context, f func(context.Context) error) error { re
 func newCells(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[cell]) {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+	cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 	require.NoError(t, err)
 	return rt, cells
 }

@@ -52,7 +52,7 @@ func newMarket(t *testing.T) *market {
 			SocketOpened: func(*dog.Socket) { m.opened.Add(1) },
 			SocketClosed: func(*dog.Socket, *dog.CloseError) { m.closed.Add(1) },
 		},
-	}, func(l *lobby) { l.Limit = churnLimit }, &hooks{
+	}, dog.GroupOptions[lobby]{Limit: churnLimit}, &hooks{
 		open: func(_ context.Context, r *room, _ *dog.Socket) error {
 			sockets := 0
 			for range r.Sockets() {
@@ -60,7 +60,7 @@ func newMarket(t *testing.T) *market {
 			}
 			m.see(sockets)
 			if m.onOpen.Add(1)%100 == 0 {
-				for s := range m.family.Replicas(m.lobbies.Named(r.GroupName())) {
+				for s := range m.lobbies.Named(r.GroupName()).Replicas() {
 					m.see(s.Load)
 				}
 			}
@@ -68,7 +68,7 @@ func newMarket(t *testing.T) *market {
 		},
 		message: func(ctx context.Context, r *room, s *dog.Socket, msg dog.Message) error {
 			m.said[r.GroupName()[0]-'0'].Add(1)
-			return s.Broadcast(ctx, msg, dog.IncludeSelf)
+			return r.Broadcast(msg)
 		},
 		close: func(context.Context, *room, *dog.Socket, int, string) error {
 			m.onClose.Add(1)
@@ -91,7 +91,7 @@ func (m *market) see(n int) {
 
 // ServeHTTP connects a request for /ws?group=g&u=id.
 func (m *market) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	stub, err := dog.Identify(req.Context(), m.lobbies.Named(req.FormValue("group")), req.FormValue("u"), m.family)
+	stub, err := m.lobbies.Named(req.FormValue("group")).Identify(req.Context(), req.FormValue("u"))
 	if err != nil {
 		dog.WriteError(w, err)
 		return

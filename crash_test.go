@@ -223,7 +223,7 @@ func (w *witness) chat(client *http.Client, address, name string, seed int) {
 func (w *witness) audit(t *testing.T, dir string) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{Store: disk.At(dir)})
-	ledgers, bureaus, family, err := newLedgers(rt)
+	ledgers, bureaus, err := newLedgers(rt)
 	require.NoError(t, err)
 	stored := map[string]int{}
 	heard := map[string]int{}
@@ -241,7 +241,7 @@ func (w *witness) audit(t *testing.T, dir string) {
 		require.NoError(t, out.Err, name)
 	}
 	for _, name := range []string{"till", "safe"} {
-		stub, err := dog.Identify(context.Background(), bureaus.Named(name), "auditor", family)
+		stub, err := bureaus.Named(name).Identify(context.Background(), "auditor")
 		require.NoError(t, err)
 		out := dogtest.Run(t, stub, func(_ context.Context, p *tape) (err error) {
 			stored[name], err = turnsOf(p.Storage())

@@ -27,7 +27,7 @@ func (p *parcel) OnStart(context.Context) error {
 	return nil
 }
 
-func (p *parcel) OnAlarm(context.Context, dog.AlarmInfo) error {
+func (p *parcel) OnAlarm(context.Context, dog.Alarm) error {
 	p.alarms.Add(1)
 	return nil
 }
@@ -61,7 +61,7 @@ func newOffice(t testing.TB, name string, options dog.Options) *office {
 	t.Helper()
 	d := &office{rt: dogtest.New(t, options)}
 	var err error
-	d.Namespace, err = dog.RegisterObject(d.rt, name, func(p *parcel) { p.starts, p.alarms = &d.starts, &d.alarms })
+	d.Namespace, err = dog.RegisterObject(d.rt, name, &dog.ObjectOptions[parcel]{New: func() *parcel { return &parcel{starts: &d.starts, alarms: &d.alarms} }})
 	require.NoError(t, err)
 	d.rt.Start()
 	return d
@@ -69,7 +69,7 @@ func newOffice(t testing.TB, name string, options dog.Options) *office {
 
 func fill(t testing.TB, to dog.Stub[parcel], with string) {
 	t.Helper()
-	require.NoError(t, dog.Do(t.Context(), to, (*parcel).Fill, with))
+	require.NoError(t, dog.CallErr(t.Context(), to, (*parcel).Fill, with))
 }
 
 func contentOf(t testing.TB, of dog.Stub[parcel]) string {
@@ -105,7 +105,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{Store: engine})
 		for _, stub := range []dog.Stub[parcel]{d.Named("a"), d.New()} {
 			fill(t, stub, "x")
-			require.NoError(t, dog.Do(t.Context(), stub, (*parcel).WakeIn, time.Minute))
+			require.NoError(t, dog.CallErr(t.Context(), stub, (*parcel).WakeIn, time.Minute))
 			require.NotZero(t, keysLeft(t, engine))
 
 			require.NoError(t, stub.Delete(t.Context()))
@@ -140,7 +140,7 @@ func TestCallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		outcome := make(chan error, 1)
 		go func() {
-			outcome <- dog.Do(context.Background(), d.Named("a"), (*parcel).Do, func(ctx context.Context, p *parcel) error {
+			outcome <- dog.CallErr(context.Background(), d.Named("a"), (*parcel).Do, func(ctx context.Context, p *parcel) error {
 				return dog.Await(ctx, func() error {
 					<-ctx.Done()
 					return p.Storage().Put("content", nil)
@@ -161,7 +161,7 @@ func TestDeleteTakesItsTurn(t *testing.T) {
 		var order []string
 		note := func(what string, took time.Duration) {
 			go func() {
-				_ = dog.Do(context.Background(), d.Named("a"), (*parcel).Do, func(_ context.Context, p *parcel) error {
+				_ = dog.CallErr(context.Background(), d.Named("a"), (*parcel).Do, func(_ context.Context, p *parcel) error {
 					time.Sleep(took)
 					content, _, err := p.Storage().Get("content")
 					require.NoError(t, err)
@@ -232,7 +232,7 @@ func TestAnObjectDeletesAnother(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		fill(t, d.Named("b"), "x")
 		run := func(f func(ctx context.Context, p *parcel) error) error {
-			return dog.Do(t.Context(), d.Named("a"), (*parcel).Do, f)
+			return dog.CallErr(t.Context(), d.Named("a"), (*parcel).Do, f)
 		}
 		require.NoError(t, run(func(ctx context.Context, _ *parcel) error { return d.Named("b").Delete(ctx) }))
 		require.Empty(t, contentOf(t, d.Named("b")))
@@ -248,7 +248,7 @@ func TestAnObjectThatDeletesItselfIsReset(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		fill(t, d.Named("a"), "x")
 		var inside error
-		err := dog.Do(t.Context(), d.Named("a"), (*parcel).Do, func(ctx context.Context, _ *parcel) error {
+		err := dog.CallErr(t.Context(), d.Named("a"), (*parcel).Do, func(ctx context.Context, _ *parcel) error {
 			inside = d.Named("a").Delete(ctx)
 			return nil
 		})
@@ -256,7 +256,7 @@ func TestAnObjectThatDeletesItselfIsReset(t *testing.T) {
 		require.ErrorIs(t, inside, dog.ErrReset)
 		require.Empty(t, contentOf(t, d.Named("a")))
 
-		err = dog.Do(t.Context(), d.Named("a"), (*parcel).Do, func(ctx context.Context, _ *parcel) error {
+		err = dog.CallErr(t.Context(), d.Named("a"), (*parcel).Do, func(ctx context.Context, _ *parcel) error {
 			return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return d.Named("a").Delete(ctx) })
 		})
 		require.ErrorIs(t, err, dog.ErrDeadlock)
@@ -264,15 +264,14 @@ func TestAnObjectThatDeletesItselfIsReset(t *testing.T) {
 }
 
 // newHouseAndRooms is newHouseWith for tests that need the namespace of the rooms.
-func newHouseAndRooms(t testing.TB, options dog.Options, on *hooks) (*house, *dog.Namespace[room]) {
+func newHouseAndRooms(t testing.TB, options dog.Options, on *hooks) (*house, *dog.Replicas[room]) {
 	t.Helper()
 	h := &house{rt: dogtest.New(t, options)}
 	var err error
-	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", func(l *lobby) { l.on, l.Limit = on, 2 })
+	rooms, err := dog.RegisterReplica(h.rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(h.rt, "room", func(r *room) { r.on = on })
+	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", rooms, &dog.GroupOptions[lobby]{New: func() *lobby { return &lobby{on: on} }, Limit: 2})
 	require.NoError(t, err)
-	h.family = dog.Link(h.lobbies, rooms)
 	h.group = h.lobbies.Named("main")
 	h.srv = dogtest.Serve(t, h)
 	return h, rooms
@@ -284,12 +283,12 @@ func TestAReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 		on := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
 		}}
-		options := dog.Options{Store: engine, Linger: time.Second, Retire: time.Second}
+		options := dog.Options{Store: engine, LingerFor: time.Second, RetireAfter: time.Second}
 		h, rooms := newHouseAndRooms(t, options, on)
 		stub := func() dog.Stub[room] {
-			for entry, err := range rooms.List(t.Context(), dog.ListObjects{}) {
+			for entry, err := range rooms.List(t.Context(), dog.ObjectListOptions{}) {
 				require.NoError(t, err)
-				stub, err := rooms.WithID(entry.ID)
+				stub, err := rooms.ByID(entry.ID)
 				require.NoError(t, err)
 				return stub
 			}

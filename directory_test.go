@@ -27,7 +27,7 @@ func openDir(t testing.TB, dir string) (*dog.Runtime, *dog.Namespace[parcel], er
 	}
 	t.Cleanup(func() { _ = rt.Shutdown(context.Background()) })
 	var d office
-	ns, err := dog.RegisterObject(rt, "parcel", func(p *parcel) { p.starts, p.alarms = &d.starts, &d.alarms })
+	ns, err := dog.RegisterObject(rt, "parcel", &dog.ObjectOptions[parcel]{New: func() *parcel { return &parcel{starts: &d.starts, alarms: &d.alarms} }})
 	return rt, ns, err
 }
 
@@ -247,7 +247,7 @@ func TestAStoreWhoseDirectoryIsGoneSaysSo(t *testing.T) {
 			require.NoError(t, take(dir))
 			before := tree(t, base)
 			for range 2 {
-				err := dog.Do(t.Context(), ns.Named("a"), (*parcel).Fill, "lost")
+				err := dog.CallErr(t.Context(), ns.Named("a"), (*parcel).Fill, "lost")
 				require.ErrorIs(t, err, dog.ErrStoreFailed)
 				require.ErrorIs(t, err, dog.ErrStoreGone)
 			}

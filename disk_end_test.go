@@ -67,7 +67,7 @@ func TestShutdownReturnsOnADiskThatDoesNotAnswer(t *testing.T) {
 					v := newTroubledDisk()
 					rt, err := dog.New(dog.Options{Store: v, Logger: slog.New(slog.DiscardHandler)})
 					require.NoError(t, err)
-					ledgers, _, _, err := newLedgers(rt)
+					ledgers, _, err := newLedgers(rt)
 					require.NoError(t, err)
 					srv := dogtest.Serve(t, ledgers.Named("ada"))
 					post := func() error {

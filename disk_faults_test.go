@@ -43,7 +43,7 @@ func newTrial(t *testing.T, disk *dogtest.Disk) (*trial, error) {
 		return nil, err
 	}
 	t.Cleanup(func() { require.NoError(t, rt.Shutdown(context.Background())) })
-	ledgers, _, _, err := newLedgers(rt)
+	ledgers, _, err := newLedgers(rt)
 	if err != nil {
 		return nil, err
 	}

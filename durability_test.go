@@ -47,18 +47,21 @@ func drawScene() *rapid.Generator[scene] {
 	})
 }
 
-// notebook is a plain object.
+// notebook is a plain object, which is named after its number.
 type notebook struct {
 	dog.Object
-	number int
-	on     *library
+	on *library
 }
 
-func (*notebook) OnAlarm(context.Context, dog.AlarmInfo) error { return nil }
+func (*notebook) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
 // Write does what a page says, and returns the number of the turns of this notebook so far.
 func (d *notebook) Write(ctx context.Context, p page) (n int, err error) {
-	return d.on.write(ctx, d.on.pasts[d.number], d.Storage(), p)
+	number, err := strconv.Atoi(d.Name())
+	if err != nil {
+		return 0, err
+	}
+	return d.on.write(ctx, d.on.pasts[number], d.Storage(), p)
 }
 
 // board is a replica that does the same for its socket.
@@ -67,9 +70,12 @@ type board struct {
 	on *library
 }
 
-func (*board) OnAlarm(context.Context, dog.AlarmInfo) error { return nil }
+func (*board) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
-func (b *board) Receive(w http.ResponseWriter, req *http.Request) { b.Connect(w, req) }
+func (b *board) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := b.Connect(w, req, nil)
+	return err
+}
 
 func (b *board) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
 	index, err := strconv.Atoi(m.String())
@@ -92,8 +98,7 @@ func (*shelf) Clusterize(context.Context, string) (string, error) { return "boar
 type library struct {
 	rt        *dog.Runtime
 	notebooks []dog.Stub[notebook]
-	shelf     dog.Stub[shelf]
-	family    *dog.Family[shelf, board]
+	shelf     dog.GroupStub[shelf, board]
 	srv       *dogtest.Server
 	pasts     []*past // of the notebooks and the board
 	answers   atomic.Int64
@@ -107,22 +112,20 @@ type library struct {
 
 func openLibrary(t *testing.T, disk *dogtest.Disk, pasts []*past) (*library, error) {
 	l := &library{rt: dogtest.New(t, dog.Options{Store: disk, Logger: slog.New(slog.DiscardHandler)}), pasts: pasts}
-	names := make(map[string]int, notebooks)
-	all, e1 := dog.RegisterObject(l.rt, "notebook", func(d *notebook) {
-		d.on, d.number, d.Schema, d.RollbackOnError = l, names[d.Name()], notebookSchema, true
+	all, e1 := dog.RegisterObject(l.rt, "notebook", &dog.ObjectOptions[notebook]{
+		New: func() *notebook { return &notebook{on: l} }, Schema: notebookSchema, RollbackOnError: true,
 	})
-	shelves, e2 := dog.RegisterGroup(l.rt, "shelf", func(s *shelf) { s.Limit, s.MaxReplicas = 10, 1 })
-	boards, e3 := dog.RegisterReplica(l.rt, "board", func(b *board) { b.on, b.Schema, b.RollbackOnError = l, notebookSchema, true })
+	boards, e3 := dog.RegisterReplica(l.rt, "board", &dog.ReplicaOptions[board]{New: func() *board { return &board{on: l} }, Schema: notebookSchema, RollbackOnError: true})
+	shelves, e2 := dog.RegisterGroup(l.rt, "shelf", boards, &dog.GroupOptions[shelf]{Limit: 10, MaxReplicas: 1})
 	if err := errors.Join(e1, e2, e3); err != nil {
 		return nil, err
 	}
 	for i := range notebooks {
-		names[strconv.Itoa(i)] = i
 		l.notebooks = append(l.notebooks, all.Named(strconv.Itoa(i)))
 	}
-	l.shelf, l.family = shelves.Named("shelf"), dog.Link(shelves, boards)
+	l.shelf = shelves.Named("shelf")
 	l.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := dog.Identify(req.Context(), l.shelf, "reader", l.family)
+		stub, err := l.shelf.Identify(req.Context(), "reader")
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -234,7 +237,7 @@ func (l *library) check(t *testing.T) error {
 		})
 		all = append(all, out.Err)
 	}
-	stub, err := dog.Identify(context.Background(), l.shelf, "checker", l.family)
+	stub, err := l.shelf.Identify(context.Background(), "checker")
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,13 @@
 package dog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/turn"
@@ -21,17 +24,19 @@ var (
 	// ErrRegistration: a type cannot be registered. See [RegistrationError].
 	ErrRegistration = errors.New("dog: registration refused")
 
-	// ErrNotLinked: a group type has no replica type to spread over (see [Link]), or another one than asked for.
-	ErrNotLinked = errors.New("dog: group and replica types are not linked")
+	// ErrInvalidName: a uid or the name of an object is empty, over 1,024 bytes long,
+	// not UTF-8, or has control characters.
+	ErrInvalidName = errors.New("dog: invalid name")
 
-	// ErrInvalidRequestID: a request id is empty, over 1,024 bytes long, not UTF-8, or has control characters.
-	ErrInvalidRequestID = errors.New("dog: invalid request id")
+	// ErrSocketsFull: the object has ObjectOptions.MaxSockets sockets.
+	ErrSocketsFull = errors.New("dog: the object has no room for another socket")
 
-	// ErrGroupFull: every replica of the group has Limit connections and there are MaxReplicas of them.
+	// ErrGroupFull: every replica of the group has Limit connections, held places
+	// among them, or is locked or draining, and there are MaxReplicas of them.
 	ErrGroupFull = errors.New("dog: group is full")
 
-	// ErrReplicaFull: a further request through the same stub found no room on its replica; its client is answered with 503.
-	// Identify again.
+	// ErrReplicaFull: a further request through the same stub found no room on its
+	// replica, or found it locked; its client is answered with 503. Identify again.
 	ErrReplicaFull = errors.New("dog: replica is full")
 
 	// ErrReplicaGone: the replica is being drained or has been retired. Identify again.
@@ -40,8 +45,8 @@ var (
 	// ErrReplicaExists: Clusterize returned a name that a live replica of the group has already.
 	ErrReplicaExists = errors.New("dog: a replica of this name exists")
 
-	// ErrNoTarget: a whisper found no socket of the request id.
-	ErrNoTarget = errors.New("dog: no socket of this request id")
+	// ErrNoTarget: a whisper found no socket of the uid.
+	ErrNoTarget = errors.New("dog: no socket of this uid")
 
 	// ErrNoGossip: the replica's type has no OnGossip.
 	ErrNoGossip = errors.New("dog: replica does not answer gossip")
@@ -97,8 +102,8 @@ var (
 	// ErrProtocol: the client broke the WebSocket protocol; its socket was closed with 1002.
 	ErrProtocol = conn.ErrProtocol
 
-	// ErrHeartbeat: the client did not answer a ping in time.
-	ErrHeartbeat = conn.ErrHeartbeat
+	// ErrPingTimeout: the client did not answer a ping in time.
+	ErrPingTimeout = conn.ErrPingTimeout
 
 	// ErrCloseCode: a close code that an application must not send.
 	ErrCloseCode = conn.ErrCloseCode
@@ -163,21 +168,97 @@ func (e *RegistrationError) Error() string {
 // Is reports that the error is [ErrRegistration].
 func (e *RegistrationError) Is(target error) bool { return target == ErrRegistration }
 
-// retryAfter is what clients are told to wait when there is no room: long enough for places to fall free, short for a person.
-const retryAfter = "2"
+// A StatusError is an error with the HTTP answer that [WriteError] gives for it:
+// what [Receiver], [Gateway] and methods that are called return to refuse a request.
+type StatusError struct {
+	Status     int           // 400 to 599; any other is answered with 500
+	Text       string        // for the client; "": the standard text of the status
+	RetryAfter time.Duration // for the client, in whole seconds, rounded up; 0: nothing
+	Err        error         // for the log; may be nil
+}
 
-// WriteError answers a request that failed with err: 400 for an invalid request id, 503 with Retry-After when there is no room
-// or the service is stopping, 500 for everything else. The body is the standard text of the status: what err says stays here.
-func WriteError(w http.ResponseWriter, err error) {
-	status := http.StatusInternalServerError
-	switch {
-	case errors.Is(err, ErrInvalidRequestID):
-		status = http.StatusBadRequest
-	case errors.Is(err, ErrGroupFull), errors.Is(err, ErrReplicaFull), errors.Is(err, ErrReplicaGone), errors.Is(err, ErrShutdown),
-		errors.Is(err, ErrOverloaded), errors.Is(err, ErrStoreFull), errors.Is(err, ErrStoreStalled), errors.Is(err, ErrStoreFailed),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", retryAfter)
+func (e *StatusError) Error() string {
+	text := e.text()
+	if e.Err != nil {
+		return text + ": " + e.Err.Error()
 	}
-	http.Error(w, http.StatusText(status), status)
+	return text
+}
+
+func (e *StatusError) text() string { return cmp.Or(e.Text, http.StatusText(e.Status)) }
+
+// Unwrap returns Err.
+func (e *StatusError) Unwrap() error { return e.Err }
+
+// Is reports that target is a StatusError with the same status and text.
+func (e *StatusError) Is(target error) bool {
+	t, ok := target.(*StatusError)
+	return ok && t.Status == e.Status && t.Text == e.Text
+}
+
+// retryAfter is what clients are told to wait when there is no room: long enough
+// for places to fall free, short for a person.
+const retryAfter = 2 * time.Second
+
+// statuses are those with which errors are answered.
+var statuses = []struct {
+	err    error
+	status int
+}{
+	{ErrInvalidName, http.StatusBadRequest},
+	{ErrForeignID, http.StatusNotFound},
+	{ErrTooBig, http.StatusRequestEntityTooLarge},
+	{ErrGroupFull, http.StatusServiceUnavailable},
+	{ErrReplicaFull, http.StatusServiceUnavailable},
+	{ErrReplicaGone, http.StatusServiceUnavailable},
+	{ErrSocketsFull, http.StatusServiceUnavailable},
+	{ErrShutdown, http.StatusServiceUnavailable},
+	{ErrOverloaded, http.StatusServiceUnavailable},
+	{ErrStoreFull, http.StatusServiceUnavailable},
+	{ErrStoreStalled, http.StatusServiceUnavailable},
+	{ErrStoreFailed, http.StatusServiceUnavailable},
+	{context.Canceled, http.StatusServiceUnavailable},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable},
+}
+
+// HTTPStatus returns the status with which [WriteError] answers an error: that of
+// a [StatusError], or of a refused upgrade; 400 for [ErrInvalidName], 404 for
+// [ErrForeignID], 413 for [ErrTooBig], 503 when there is no room or the service is
+// stopping, and 500 for everything else. It is 200 for nil.
+func HTTPStatus(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
+	if s, ok := errors.AsType[*StatusError](err); ok {
+		if s.Status < 400 || s.Status > 599 {
+			return http.StatusInternalServerError
+		}
+		return s.Status
+	}
+	if h, ok := errors.AsType[*conn.HandshakeError](err); ok && h.Status != 0 {
+		return h.Status
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return http.StatusInternalServerError
+}
+
+// WriteError answers a request that failed with err, with the status of
+// [HTTPStatus], and with Retry-After where a later try may help. The body is the
+// text of a [StatusError], or the standard text of the status: what else err says
+// stays here.
+func WriteError(w http.ResponseWriter, err error) {
+	status, text, wait := HTTPStatus(err), "", time.Duration(0)
+	if s, ok := errors.AsType[*StatusError](err); ok && s.Status == status {
+		text, wait = s.Text, s.RetryAfter
+	} else if status == http.StatusServiceUnavailable {
+		wait = retryAfter
+	}
+	if wait > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+	}
+	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
 }

@@ -12,13 +12,15 @@ import (
 
 type benchGroup struct{ Group }
 
-func (*benchGroup) Receive(http.ResponseWriter, *http.Request) {}
+func (*benchGroup) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
 // BenchmarkEvent is an uncontended event: the turn is taken, a handler run, the turn given back.
 func BenchmarkEvent(b *testing.B) {
 	rt, err := New(Options{})
 	require.NoError(b, err)
-	groups, err := RegisterGroup(rt, "group", func(g *benchGroup) { g.Limit = 1 })
+	replicas, err := RegisterReplica[Replica](rt, "replica", nil)
+	require.NoError(b, err)
+	groups, err := RegisterGroup(rt, "group", replicas, &GroupOptions[benchGroup]{Limit: 1})
 	require.NoError(b, err)
 	o, err := groups.Named("main").to.(*address).object()
 	require.NoError(b, err)

@@ -53,7 +53,7 @@ func (s *sluggard) OnStop(context.Context, dog.StopReason) error {
 func newSluggards(t *testing.T, o dog.Options, takes time.Duration) (*stopWork, *dog.Runtime, *dog.Namespace[sluggard]) {
 	w := &stopWork{takes: takes, until: make(chan struct{}), stopped: make(map[string]int)}
 	rt := dogtest.New(t, o)
-	all, err := dog.RegisterObject(rt, "sluggard", func(s *sluggard) { s.work = w })
+	all, err := dog.RegisterObject(rt, "sluggard", &dog.ObjectOptions[sluggard]{New: func() *sluggard { return &sluggard{work: w} }})
 	require.NoError(t, err)
 	return w, rt, all
 }
@@ -63,7 +63,7 @@ func TestIdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
 		const objects = 640
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range objects {
-			require.NoError(t, dog.Do0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
 		}
 		time.Sleep(1300 * time.Millisecond) // the first are being stopped
 		used := 0
@@ -72,7 +72,7 @@ func TestIdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
 			waits := w.stopped[strconv.Itoa(i)] == 0
 			w.mu.Unlock()
 			if waits && used < 10 {
-				require.NoError(t, dog.Do0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+				require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
 				used++
 			}
 		}
@@ -92,8 +92,8 @@ func TestOnStopThatHangsKeepsNobodyInMemory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 0)
 		for i := range 200 {
-			require.NoError(t, dog.Do0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
-			require.NoError(t, dog.Do0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
 		}
 		time.Sleep(7 * time.Second) // a second, and 200/64
 		w.mu.Lock()
@@ -113,15 +113,15 @@ func TestAnObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, _, all := newSluggards(t, dog.Options{EvictAfter: 10 * time.Second}, 0)
 		for i := range 64 {
-			require.NoError(t, dog.Do0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
 		}
 		time.Sleep(5 * time.Second)
-		require.NoError(t, dog.Do0(t.Context(), all.Named("late"), (*sluggard).Nothing))
+		require.NoError(t, dog.CallErr0(t.Context(), all.Named("late"), (*sluggard).Nothing))
 		busy := time.NewTicker(500 * time.Millisecond)
 		defer busy.Stop()
 		for range 100 {
 			<-busy.C
-			require.NoError(t, dog.Do0(t.Context(), all.Named("late"), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named("late"), (*sluggard).Nothing))
 		}
 		w.mu.Lock()
 		require.Zero(t, w.stopped["late"])
@@ -136,7 +136,7 @@ func TestShutdownStopsWhatWaitsToBeStopped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range 640 {
-			require.NoError(t, dog.Do0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
 		}
 		time.Sleep(1300 * time.Millisecond)
 		require.NoError(t, rt.Shutdown(noCaller))

@@ -26,7 +26,7 @@ type Station struct {
 }
 
 // Receive answers with the report.
-func (s *Station) Receive(w http.ResponseWriter, req *http.Request) {
+func (s *Station) Receive(w http.ResponseWriter, req *http.Request) error {
 	ctx := req.Context()
 	var err error
 	switch {
@@ -44,6 +44,7 @@ func (s *Station) Receive(w http.ResponseWriter, req *http.Request) {
 	default:
 		fmt.Fprint(w, s.report)
 	}
+	return nil
 }
 
 // refresh fetches the report. The station's fields are its own before and after Await, but not during it.
@@ -74,29 +75,29 @@ func ExampleAwait() {
 		log.Fatal(err)
 	}
 	defer rt.Shutdown(context.Background())
-	groups, err := dog.RegisterGroup(rt, "weather", func(g *Weather) { g.Limit = 1000 })
-	if err != nil {
-		log.Fatal(err)
-	}
 	allAsk := make(chan struct{})
 	fetches := 0
-	stations, err := dog.RegisterReplica(rt, "station", func(s *Station) {
-		s.fetch = func() (string, error) {
-			if fetches++; fetches == 1 {
-				return "", errors.New("clouds in the line")
-			}
-			<-allAsk
-			return "sunny", nil
+	fetch := func() (string, error) {
+		if fetches++; fetches == 1 {
+			return "", errors.New("clouds in the line")
 		}
+		<-allAsk
+		return "sunny", nil
+	}
+	stations, err := dog.RegisterReplica(rt, "station", &dog.ReplicaOptions[Station]{
+		New: func() *Station { return &Station{fetch: fetch} },
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	family := dog.Link(groups, stations)
+	groups, err := dog.RegisterGroup(rt, "weather", stations, &dog.GroupOptions[Weather]{Limit: 1000})
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	var stubs []dog.Stub[Station]
 	for i := range 4 {
-		stub, err := dog.Identify(context.Background(), groups.Named("alps"), fmt.Sprint("hiker ", i), family)
+		stub, err := groups.Named("alps").Identify(context.Background(), fmt.Sprint("hiker ", i))
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 // Diary is an object that is to be kept for years.
 type Diary struct{ dog.Object }
 
-func (d *Diary) pages() dog.Values[string] { return dog.Values[string]{Storage: d.Storage()} }
+func (d *Diary) pages() dog.Map[string] { return dog.MapOf[string](d.Storage(), "") }
 
 func (d *Diary) Write(_ context.Context, text string) error { return d.pages().Put("today", text) }
 
@@ -48,7 +48,7 @@ func ExampleRuntime_Backup() {
 
 	rt, diaries := openDiaries(filepath.Join(dir, "data"), "diary")
 	ada := diaries.Named("ada")
-	fmt.Println(dog.Do(ctx, ada, (*Diary).Write, "walked the dog"))
+	fmt.Println(dog.CallErr(ctx, ada, (*Diary).Write, "walked the dog"))
 	fmt.Println(rt.Backup(ctx, copied), ada.Export(ctx, file), rt.Shutdown(ctx))
 
 	rt, diaries = openDiaries(copied, "journal", dog.Migration{Tag: "v2", Renamed: map[string]string{"diary": "journal"}})

@@ -28,28 +28,30 @@ func (m *Market) Clusterize(context.Context, string) (string, error) {
 // Till serves customers.
 type Till struct{ dog.Replica }
 
-func (t *Till) Receive(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "served at ", t.Name()) }
+func (t *Till) Receive(w http.ResponseWriter, _ *http.Request) error {
+	fmt.Fprint(w, "served at ", t.Name())
+	return nil
+}
 
 // A replica that is drained keeps the clients it has and gets no new ones.
-func ExampleFamily_Drain() {
+func ExampleGroupStub_Drain() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer rt.Shutdown(context.Background())
-	markets, err := dog.RegisterGroup(rt, "market", func(m *Market) { m.Limit = 2 })
+	tills, err := dog.RegisterReplica[Till](rt, "till", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	tills, err := dog.RegisterReplica(rt, "till", func(*Till) {})
+	markets, err := dog.RegisterGroup(rt, "market", tills, &dog.GroupOptions[Market]{Limit: 2})
 	if err != nil {
 		log.Fatal(err)
 	}
-	family := dog.Link(markets, tills)
 	market := markets.Named("harbour")
 
 	enter := func(customer string) {
-		till, err := dog.Identify(context.Background(), market, customer, family) // reserves a place
+		till, err := market.Identify(context.Background(), customer) // reserves a place
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -58,10 +60,10 @@ func ExampleFamily_Drain() {
 	for _, customer := range []string{"ada", "bob", "cyd"} {
 		enter(customer)
 	}
-	for till := range family.Replicas(market) {
+	for till := range market.Replicas() {
 		fmt.Printf("%s: %d of %d places taken\n", till.Name, till.Load, till.Limit)
 		if till.Name == "till 2" {
-			if err := family.Drain(context.Background(), market, till.ID); err != nil {
+			if err := market.Drain(context.Background(), till.ID); err != nil {
 				log.Fatal(err)
 			}
 		}

@@ -30,8 +30,9 @@ func (f *Front) Identify(req *http.Request) (string, error) {
 // Desk serves the users that Front sends.
 type Desk struct{ dog.Replica }
 
-func (d *Desk) Receive(w http.ResponseWriter, req *http.Request) {
-	fmt.Fprint(w, "welcome, ", dog.RequestID(req.Context()))
+func (d *Desk) Receive(w http.ResponseWriter, req *http.Request) error {
+	fmt.Fprint(w, "welcome, ", dog.UID(req.Context()))
+	return nil
 }
 
 // A gateway's stub is a whole HTTP handler: it identifies, chooses a replica and hands the request on.
@@ -41,18 +42,17 @@ func ExampleGateway() {
 		log.Fatal(err)
 	}
 	defer rt.Shutdown(context.Background())
-	fronts, err := dog.RegisterGroup(rt, "front", func(f *Front) {
-		f.Limit = 100
-		f.tokens = map[string]string{"Bearer 123": "ada"}
+	desks, err := dog.RegisterReplica[Desk](rt, "desk", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fronts, err := dog.RegisterGroup(rt, "front", desks, &dog.GroupOptions[Front]{
+		New:   func() *Front { return &Front{tokens: map[string]string{"Bearer 123": "ada"}} },
+		Limit: 100,
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	desks, err := dog.RegisterReplica(rt, "desk", func(*Desk) {})
-	if err != nil {
-		log.Fatal(err)
-	}
-	dog.Link(fronts, desks)
 
 	server := httptest.NewServer(fronts.Named("main"))
 	defer server.Close()

@@ -21,12 +21,12 @@ type Turnstile struct {
 }
 
 // Receive counts a visitor and answers with the visitors of all turnstiles.
-func (t *Turnstile) Receive(w http.ResponseWriter, req *http.Request) {
+func (t *Turnstile) Receive(w http.ResponseWriter, req *http.Request) error {
 	t.visitors++
 	replies, err := t.Gossip(req.Context(), "how many?") // the turn is given up here
 	if err != nil {
 		dog.WriteError(w, err)
-		return
+		return nil
 	}
 	total := t.visitors
 	for _, reply := range replies {
@@ -38,6 +38,7 @@ func (t *Turnstile) Receive(w http.ResponseWriter, req *http.Request) {
 		total += visitors
 	}
 	fmt.Fprintf(w, "%d here, %d at all %d turnstiles", t.visitors, total, len(replies)+1)
+	return nil
 }
 
 func (t *Turnstile) OnGossip(context.Context, dog.Message) (any, error) { return t.visitors, nil }
@@ -49,21 +50,20 @@ func ExampleReplica_Gossip() {
 		log.Fatal(err)
 	}
 	defer rt.Shutdown(context.Background())
-	groups, err := dog.RegisterGroup(rt, "turnstiles", func(g *Turnstiles) { g.Limit = 1 })
+	replicas, err := dog.RegisterReplica[Turnstile](rt, "turnstile", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	replicas, err := dog.RegisterReplica(rt, "turnstile", func(*Turnstile) {})
+	groups, err := dog.RegisterGroup(rt, "turnstiles", replicas, &dog.GroupOptions[Turnstiles]{Limit: 1})
 	if err != nil {
 		log.Fatal(err)
 	}
-	family := dog.Link(groups, replicas)
 	museum := groups.Named("museum")
 
 	// Both are identified before either request is served, so they get a replica each.
 	var stubs []dog.Stub[Turnstile]
 	for _, visitor := range []string{"ada", "bob"} {
-		stub, err := dog.Identify(context.Background(), museum, visitor, family)
+		stub, err := museum.Identify(context.Background(), visitor)
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -21,20 +21,16 @@ type Depot struct{ dog.Replica }
 type device struct{ Serial, Firmware string }
 
 // Receive connects devices at /connect and updates a model at /update.
-func (d *Depot) Receive(w http.ResponseWriter, req *http.Request) {
+func (d *Depot) Receive(w http.ResponseWriter, req *http.Request) error {
 	query := req.URL.Query()
 	switch req.URL.Path {
 	case "/connect":
-		s := d.ConnectWith(w, req, dog.SocketOptions{
+		_, err := d.Connect(w, req, &dog.SocketOptions{
 			Tags:        []string{"model:" + query.Get("model")},
+			Attachment:  device{Serial: dog.UID(req.Context()), Firmware: query.Get("firmware")},
 			AutoRequest: "ping", AutoReply: "pong", // does not wake the depot
 		})
-		if s == nil {
-			return // refused, and the device has been told so
-		}
-		if err := s.SetAttachment(device{Serial: s.UID(), Firmware: query.Get("firmware")}); err != nil {
-			d.Log().Error("cannot remember the device", "error", err)
-		}
+		return err // if there is one, the device has been told so
 	case "/update":
 		for s := range d.Sockets("model:" + query.Get("model")) {
 			var known device
@@ -46,6 +42,7 @@ func (d *Depot) Receive(w http.ResponseWriter, req *http.Request) {
 			}
 		}
 	}
+	return nil
 }
 
 // Tags find the sockets that a message is for; an attachment keeps what the service knows of each.
@@ -55,17 +52,16 @@ func ExampleReplica_Sockets() {
 		log.Fatal(err)
 	}
 	defer rt.Shutdown(context.Background())
-	fleets, err := dog.RegisterGroup(rt, "fleet", func(f *Fleet) { f.Limit = 1000 })
+	depots, err := dog.RegisterReplica[Depot](rt, "depot", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	depots, err := dog.RegisterReplica(rt, "depot", func(*Depot) {})
+	fleets, err := dog.RegisterGroup(rt, "fleet", depots, &dog.GroupOptions[Fleet]{Limit: 1000})
 	if err != nil {
 		log.Fatal(err)
 	}
-	family := dog.Link(fleets, depots)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		depot, err := dog.Identify(req.Context(), fleets.Named("north"), req.URL.Query().Get("serial"), family)
+		depot, err := fleets.Named("north").Identify(req.Context(), req.URL.Query().Get("serial"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return

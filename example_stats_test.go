@@ -19,7 +19,10 @@ type ReadingRoom struct{ dog.Replica }
 // OnStart makes the start of a room an event of its own.
 func (r *ReadingRoom) OnStart(context.Context) error { return nil }
 
-func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hush") }
+func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) error {
+	fmt.Fprint(w, "hush")
+	return nil
+}
 
 // A trace tells what happens when it does, statistics tell what there is at the moment.
 func ExampleRuntime_Stats() {
@@ -31,18 +34,17 @@ func ExampleRuntime_Stats() {
 		log.Fatal(err)
 	}
 	defer rt.Shutdown(context.Background())
-	libraries, err := dog.RegisterGroup(rt, "library", func(l *Library) { l.Limit = 30 })
+	rooms, err := dog.RegisterReplica[ReadingRoom](rt, "reading room", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	rooms, err := dog.RegisterReplica(rt, "reading room", func(*ReadingRoom) {})
+	libraries, err := dog.RegisterGroup(rt, "library", rooms, &dog.GroupOptions[Library]{Limit: 30})
 	if err != nil {
 		log.Fatal(err)
 	}
-	family := dog.Link(libraries, rooms)
 
 	for _, reader := range []string{"ada", "bob"} {
-		stub, err := dog.Identify(context.Background(), libraries.Named("city"), reader, family)
+		stub, err := libraries.Named("city").Identify(context.Background(), reader)
 		if err != nil {
 			log.Fatal(err)
 		}

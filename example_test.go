@@ -21,11 +21,9 @@ type EchoRoom struct {
 	said int // no mutex: a room handles one event at a time
 }
 
-func (r *EchoRoom) Receive(w http.ResponseWriter, req *http.Request) { r.Connect(w, req) }
-
 func (r *EchoRoom) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
 	r.said++
-	return s.Broadcast(ctx, fmt.Sprintf("%s, no. %d: %s", s.UID(), r.said, m))
+	return s.Broadcast(fmt.Sprintf("%s, no. %d: %s", s.UID(), r.said, m))
 }
 
 // A chat room: whoever connects hears what the others say, whichever replica they are on.
@@ -34,18 +32,17 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *EchoLobby) { l.Limit = 2 })
+	rooms, err := dog.RegisterReplica[EchoRoom](rt, "room", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	rooms, err := dog.RegisterReplica(rt, "room", func(*EchoRoom) {})
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[EchoLobby]{Limit: 2})
 	if err != nil {
 		log.Fatal(err)
 	}
-	chat := dog.Link(lobbies, rooms)
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		room, err := dog.Identify(req.Context(), lobbies.Named("general"), req.URL.Query().Get("user"), chat)
+		room, err := lobbies.Named("general").Identify(req.Context(), req.URL.Query().Get("user"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return

@@ -24,7 +24,7 @@ import (
 func TestSendSaysThatTheClientIsTooSlow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var failures []error
-		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 				for range 100 {
 					if err := s.Send(strings.Repeat("x", 100)); err != nil {
@@ -56,7 +56,7 @@ func TestWhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 3000}}
-				h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+				h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 					message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
 						if m.String() == "one more" {
 							return s.Send(strings.Repeat("x", 3000))
@@ -105,8 +105,8 @@ func TestAClientThatReadsNothingIsCutOffAfterWriteTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var ended time.Time
 		var code int
-		options := dog.Options{Heartbeat: -1, Sockets: dog.SocketOptions{WriteTimeout: 3 * time.Second}}
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		options := dog.Options{Sockets: dog.SocketOptions{PingInterval: -1, WriteTimeout: 3 * time.Second}}
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			close: func(_ context.Context, _ *room, _ *dog.Socket, c int, _ string) error {
 				ended, code = time.Now(), c
 				return nil
@@ -117,7 +117,7 @@ func TestAClientThatReadsNothingIsCutOffAfterWriteTimeout(t *testing.T) {
 		elapse(time.Hour)
 		require.True(t, ended.IsZero(), "nothing to write, nothing to wait for")
 		start := time.Now()
-		require.NoError(t, h.family.Broadcast(t.Context(), h.group, "hello"))
+		require.NoError(t, h.group.Broadcast(t.Context(), "hello"))
 		elapse(time.Minute)
 		require.Equal(t, 3*time.Second, ended.Sub(start))
 		require.Equal(t, 1006, code, "a close frame would wait as well")
@@ -137,7 +137,7 @@ func TestAHandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
 	for _, cause := range []error{dog.ErrSocketClosed, dog.ErrSlowConsumer} {
 		bubble(t, func(t *testing.T) {
 			options, log := newLogbook()
-			h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+			h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 				message: func(context.Context, *room, *dog.Socket, dog.Message) error { return fmt.Errorf("tell ada: %w", cause) },
 			})
 			h.enter("ada").Send("go")
@@ -154,7 +154,7 @@ func TestAHandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
 func TestASocketThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options, log := newLogbook()
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 5 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
 			message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error { return s.Close(4000, "as asked") },
 		})
 		ada, bob, cyd := h.enter("ada"), h.enter("bob"), h.enter("cyd")
@@ -186,7 +186,7 @@ func TestAHandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options, log := newLogbook()
 		var asker, failed string
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			message: func(ctx context.Context, r *room, _ *dog.Socket, _ dog.Message) error {
 				replies, err := r.Gossip(ctx, "fail")
 				require.NoError(t, err)
@@ -218,14 +218,14 @@ func TestAHandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 		}})
 		h.srv.Get("/")
 		options, log := newLogbook()
-		other := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		other := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(context.Context, *room, *dog.Socket, dog.Message) error { runtime.Goexit(); return nil },
 		})
 		other.enter("ada").Send("go")
 		synctest.Wait()
 		require.Contains(t, log.records(t)[0]["cause"], "runtime.Goexit")
 
-		replies, err := h.family.Gossip(t.Context(), h.group, "x")
+		replies, err := h.group.Gossip(t.Context(), "x")
 		require.NoError(t, err)
 		require.ErrorIs(t, replies[0].Err, dog.ErrReset)
 		var exit *dog.PanicError

@@ -31,7 +31,7 @@ func (d *drudge) Do(ctx context.Context, work func(context.Context, *drudge) err
 
 func newDrudges(t *testing.T, options dog.Options) *dog.Namespace[drudge] {
 	t.Helper()
-	drudges, err := dog.RegisterObject(dogtest.New(t, options), "drudge", func(d *drudge) { d.RollbackOnError = true })
+	drudges, err := dog.RegisterObject(dogtest.New(t, options), "drudge", &dog.ObjectOptions[drudge]{RollbackOnError: true})
 	require.NoError(t, err)
 	return drudges
 }
@@ -52,13 +52,13 @@ func TestAnErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 		red := drudges.Named("red")
 		first, second, finish := make(chan error, 1), make(chan error, 1), make(chan struct{})
 		go func() {
-			first <- dog.Do(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+			first <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
 				return errors.Join(d.put(), io.ErrNoProgress)
 			})
 		}()
 		synctest.Wait()
 		go func() {
-			second <- dog.Do(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+			second <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
 				err := d.put()
 				close(written)
 				<-finish
@@ -83,16 +83,16 @@ func TestACallWithinAWaitOutlivesTheRollbackOfAnotherEvent(t *testing.T) {
 		red, blue := drudges.Named("red"), drudges.Named("blue")
 		go1, finish, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		go func() {
-			result <- dog.Do(context.Background(), red, (*drudge).Do, func(ctx context.Context, _ *drudge) error {
+			result <- dog.CallErr(context.Background(), red, (*drudge).Do, func(ctx context.Context, _ *drudge) error {
 				return dog.Await(ctx, func() error {
 					<-go1
-					return dog.Do(ctx, blue, (*drudge).Do, func(context.Context, *drudge) error { return nil })
+					return dog.CallErr(ctx, blue, (*drudge).Do, func(context.Context, *drudge) error { return nil })
 				})
 			})
 		}()
 		synctest.Wait()
 		go func() {
-			_ = dog.Do(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+			_ = dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
 				err := d.put()
 				<-finish
 				return errors.Join(err, io.ErrShortBuffer)
@@ -134,7 +134,7 @@ func TestAHandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.
 		e.Prompt()
 		red := newDrudges(t, dog.Options{Store: slowStore{e.Engine, e}}).Named("red")
 		left := make(chan struct{})
-		err := dog.Do(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+		err := dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
 			if err := d.put(); err != nil {
 				return err
 			}
@@ -157,19 +157,19 @@ func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 		red := newDrudges(t, dog.Options{Store: engine}).Named("red")
 		lost := make(chan error, 1)
 		go func() {
-			lost <- dog.Do(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error { return d.put() })
+			lost <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error { return d.put() })
 		}()
 		synctest.Wait()
 		broken := make(chan error, 1) // which is told when the outcome of the commit before is known
 		go func() {
-			broken <- dog.Do(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { panic("no") })
+			broken <- dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { panic("no") })
 		}()
 		synctest.Wait()
 		engine.Fail(dog.ErrStoreFailed)
 		require.ErrorIs(t, <-lost, dog.ErrStoreFailed)
 		require.ErrorIs(t, <-broken, dog.ErrReset)
 		synctest.Wait()
-		err := dog.Do(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { return nil })
+		err := dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { return nil })
 		require.NoError(t, err)
 	})
 }
@@ -195,7 +195,10 @@ func TestCommitsLostInHibernationCloseTheSocketsAndLetTheNextLifeSpeak(t *testin
 // lair is a replica that hibernates.
 type lair struct{ dog.Replica }
 
-func (d *lair) Receive(w http.ResponseWriter, req *http.Request) { d.Connect(w, req) }
+func (d *lair) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := d.Connect(w, req, nil)
+	return err
+}
 
 func (d *lair) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	if m.String() == "store" {
@@ -211,13 +214,12 @@ type wood struct{ dog.Group }
 func newLairs(t *testing.T, options dog.Options) *dogtest.Server {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	woods, err := dog.RegisterGroup(rt, "wood", func(w *wood) { w.Limit = 10 })
+	lairs, err := dog.RegisterReplica(rt, "lair", &dog.ReplicaOptions[lair]{Hibernate: true})
 	require.NoError(t, err)
-	lairs, err := dog.RegisterReplica(rt, "lair", func(d *lair) { d.Hibernate = true })
+	woods, err := dog.RegisterGroup(rt, "wood", lairs, &dog.GroupOptions[wood]{Limit: 10})
 	require.NoError(t, err)
-	family := dog.Link(woods, lairs)
 	return dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := dog.Identify(req.Context(), woods.Named("wood"), "anybody", family)
+		stub, err := woods.Named("wood").Identify(req.Context(), "anybody")
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -244,7 +246,10 @@ func (p *doorman) Identify(req *http.Request) (string, error) {
 // greeter is a replica that greets.
 type greeter struct{ dog.Replica }
 
-func (*greeter) Receive(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "welcome") }
+func (*greeter) Receive(w http.ResponseWriter, _ *http.Request) error {
+	_, _ = io.WriteString(w, "welcome")
+	return nil
+}
 
 func TestWhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 	for path, status := range map[string]int{"/refuse": http.StatusForbidden, "/": http.StatusOK} {
@@ -252,11 +257,10 @@ func TestWhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				engine := storetest.New()
 				rt := dogtest.New(t, dog.Options{Store: engine})
-				doormen, err := dog.RegisterGroup(rt, "doorman", func(p *doorman) { p.Limit = 10 })
+				greeters, err := dog.RegisterReplica[greeter](rt, "greeter", nil)
 				require.NoError(t, err)
-				greeters, err := dog.RegisterReplica(rt, "greeter", func(*greeter) {})
+				doormen, err := dog.RegisterGroup(rt, "doorman", greeters, &dog.GroupOptions[doorman]{Limit: 10})
 				require.NoError(t, err)
-				dog.Link(doormen, greeters)
 				engine.Flush()
 				t.Cleanup(engine.Prompt)
 				answered := make(chan int, 1)
@@ -280,8 +284,8 @@ func TestAnObjectThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *tes
 	drudges := newDrudges(t, dog.Options{MaxObjects: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := dog.Do(ctx, drudges.Named("red"), (*drudge).Do, func(ctx context.Context, _ *drudge) error {
-		return dog.Do(ctx, drudges.Named("blue"), (*drudge).Do, func(context.Context, *drudge) error { return nil })
+	err := dog.CallErr(ctx, drudges.Named("red"), (*drudge).Do, func(ctx context.Context, _ *drudge) error {
+		return dog.CallErr(ctx, drudges.Named("blue"), (*drudge).Do, func(context.Context, *drudge) error { return nil })
 	})
 	require.NoError(t, err)
 }
@@ -290,7 +294,7 @@ func TestTooManyObjectsStopOnlyThoseIdleLongest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
-		boxes, err := dog.RegisterObject(rt, "box", func(b *stoppingBox) { b.diary = d })
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox { return &stoppingBox{box{diary: d}} }})
 		require.NoError(t, err)
 		for i := range 101 {
 			get(boxes.Named(strconv.Itoa(i)))
@@ -320,10 +324,9 @@ func TestAnObjectGoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
-		boxes, err := dog.RegisterObject(rt, "box", func(b *stoppingBox) {
-			b.diary = d
-			b.stop = func(context.Context, *box) error { return &dog.ResetError{Cause: io.ErrNoProgress} }
-		})
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
+			return &stoppingBox{box{diary: d, stop: func(context.Context, *box) error { return &dog.ResetError{Cause: io.ErrNoProgress} }}}
+		}})
 		require.NoError(t, err)
 		get(boxes.Named("red"))
 		time.Sleep(time.Minute)
@@ -334,7 +337,7 @@ func TestAnObjectGoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
 
 func TestAStoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Linger: -1, Retire: time.Minute}, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, dog.Options{LingerFor: -1, RetireAfter: time.Minute}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(_ context.Context, r *room, _ *dog.Socket, _ dog.Message) error { return put(r) },
 		})
 		ada := h.enter("ada")
@@ -363,9 +366,9 @@ func TestAStoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
-		options := dog.Options{Store: engine, Linger: -1, Retire: time.Minute}
+		options := dog.Options{Store: engine, LingerFor: -1, RetireAfter: time.Minute}
 		storing := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, _ dog.Message) error { return put(r) }}
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 1 }, storing)
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, storing)
 		h.enter("ada").Send("store")
 		h.enter("bob").Send("store")
 		synctest.Wait()
@@ -373,7 +376,7 @@ func TestAStoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 		require.Len(t, stored, 2)
 		require.NoError(t, h.rt.Shutdown(context.Background()))
 
-		h = newHouseWith(t, options, func(l *lobby) { l.Limit, l.MaxReplicas = 1, 1 }, &hooks{})
+		h = newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 1}, &hooks{})
 		seen := make(map[dog.ID]bool)
 		for round := 0; len(seen) < 2 && round < 1000; round++ { // any of them is taken up, one perhaps seven times as often
 			ada := h.enter("ada")

@@ -36,7 +36,7 @@ func TestFault14_OnOpenThatFailsLeaksNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				options, log := logged()
-				h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+				h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 					open: func(context.Context, *room, *dog.Socket) error { return fail() },
 				})
 				ada := h.join("ada")
@@ -80,7 +80,7 @@ func TestFault15_NewIDsGoToTheLeastLoadedReplica(t *testing.T) {
 func TestFault16_ASlowClusterizeMakesOneReplicaForManyCallers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		calls := 0
-		h := newHalls(t, func(l *hall) { l.Limit = 20 }, &hooks{}, func(ctx context.Context, _ string) (string, error) {
+		h := newHalls(t, dog.GroupOptions[hall]{Limit: 20}, &hooks{}, func(ctx context.Context, _ string) (string, error) {
 			calls++
 			return "first", dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
 		})
@@ -102,11 +102,11 @@ func TestFault17_ANewReplicaIsKnownBeforeItServes(t *testing.T) {
 		served := make(chan struct{})
 		h := newHouse(t, 1, &hooks{
 			message: relay,
-			start:   func(ctx context.Context, r *room) error { return r.Broadcast(ctx, "started") },
+			start:   func(ctx context.Context, r *room) error { return r.Broadcast("started") },
 			gossip:  func(context.Context, *room, dog.Message) (any, error) { return "here", nil },
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				if req.URL.Path == "/ws" {
-					r.Connect(w, req)
+					r.Connect(w, req, nil)
 					return
 				}
 				_ = dog.Await(req.Context(), func() error { <-served; return nil })
@@ -115,7 +115,7 @@ func TestFault17_ANewReplicaIsKnownBeforeItServes(t *testing.T) {
 		ada := h.enter("ada")
 		status := background(h.srv, "/first?u=bob")
 		require.Equal(t, []string{"started"}, texts(ada), "it reaches the others while it starts")
-		replies, err := h.family.Gossip(t.Context(), h.group, nil)
+		replies, err := h.group.Gossip(t.Context(), nil)
 		require.NoError(t, err)
 		require.Len(t, replies, 2)
 		require.NoError(t, replies[1].Err, "the others reach it while it serves its first request")
@@ -126,7 +126,7 @@ func TestFault17_ANewReplicaIsKnownBeforeItServes(t *testing.T) {
 
 func TestFault18_AGossipHasAResultOrAnErrorPerPeerAndADeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{GossipTimeout: 3 * time.Second}, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, dog.Options{GossipTimeout: 3 * time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			gossip: func(ctx context.Context, r *room, _ dog.Message) (any, error) {
 				switch uid := uidOf(r); uid {
 				case "error":
@@ -146,7 +146,7 @@ func TestFault18_AGossipHasAResultOrAnErrorPerPeerAndADeadline(t *testing.T) {
 			h.enter(id)
 		}
 		began := time.Now()
-		replies, err := h.family.Gossip(t.Context(), h.group, "who?")
+		replies, err := h.group.Gossip(t.Context(), "who?")
 		require.NoError(t, err)
 		require.Equal(t, 3*time.Second, time.Since(began))
 		require.Len(t, replies, 5)
@@ -167,7 +167,7 @@ func TestFault19_ADeadSocketStopsNoOther(t *testing.T) {
 		h.srv.DialWith("/ws?u=stuck", dogtest.DialOptions{OnDemand: true}) // never reads
 		synctest.Wait()
 		for range 300 {
-			require.NoError(t, h.family.Broadcast(t.Context(), h.group, strings.Repeat("x", 1024)))
+			require.NoError(t, h.group.Broadcast(t.Context(), strings.Repeat("x", 1024)))
 		}
 		gone, ada, bob := h.enter("gone"), h.enter("ada"), h.enter("bob")
 		require.Equal(t, []int{4}, h.loads(), "the stuck one is being closed, which takes a while")
@@ -185,7 +185,7 @@ func TestFault19_ADeadSocketStopsNoOther(t *testing.T) {
 func TestFault20_ReceiveThatPanicsIsAnsweredWithAPlain500(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options, log := logged()
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			receive: func(*room, http.ResponseWriter, *http.Request) { panic("secret") },
 		})
 		answer, err := h.srv.Client().Get(dogtest.URL + "/")
@@ -204,7 +204,7 @@ func TestFault20_ReceiveThatPanicsIsAnsweredWithAPlain500(t *testing.T) {
 
 func TestFault21_AnAnswerWaitsForNobodyAndGivesItsPlaceBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHalls(t, func(l *hall) { l.Limit = 1 }, &hooks{}, nil)
+		h := newHalls(t, dog.GroupOptions[hall]{Limit: 1}, &hooks{}, nil)
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
 		release := make(chan struct{})
@@ -232,7 +232,7 @@ func TestFault22_BinaryMessagesStayBinary(t *testing.T) {
 		var got []dog.Message
 		h := newHouse(t, 1, &hooks{message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
 			got = append(got, m)
-			return errors.Join(s.Send(m.Data), s.Broadcast(ctx, m))
+			return errors.Join(s.Send(m.Data), s.Broadcast(m))
 		}})
 		ada, bob := h.enter("ada"), h.enter("bob")
 		data := []byte{0, 0xff, 0xfe, 'x'}
@@ -279,7 +279,7 @@ func TestFault24_ARequestIDIsAValueNotAHeader(t *testing.T) {
 		h := newHouse(t, 2, &hooks{open: func(_ context.Context, _ *room, s *dog.Socket) error { return s.Send("[" + s.UID() + "]") }})
 		for _, bad := range []string{"", "a\nb", "a\x00b", "\x7f", "\u0085", "\xff", strings.Repeat("x", 1025)} {
 			_, err := h.identify(t.Context(), bad)
-			require.ErrorIs(t, err, dog.ErrInvalidRequestID, "%q", bad)
+			require.ErrorIs(t, err, dog.ErrInvalidName, "%q", bad)
 			status, body := h.srv.Get("/?u=" + url.QueryEscape(bad))
 			require.Equal(t, http.StatusBadRequest, status, "%q", bad)
 			require.Equal(t, "Bad Request\n", body)
@@ -293,17 +293,17 @@ func TestFault24_ARequestIDIsAValueNotAHeader(t *testing.T) {
 
 func TestFault25_ReplicasShrinkAndCanBeListedAndDrained(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Linger: time.Second, Retire: 5 * time.Second}, func(l *lobby) { l.Limit = 1 }, &hooks{})
+		h := newHouseWith(t, dog.Options{LingerFor: time.Second, RetireAfter: 5 * time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{})
 		ada, bob := h.enter("ada"), h.enter("bob")
 		var ids []dog.ID
-		for r := range h.family.Replicas(h.group) {
+		for r := range h.group.Replicas() {
 			require.Equal(t, dog.KindReplica, r.Kind)
 			require.Equal(t, 1, r.Sockets)
 			ids = append(ids, r.ID)
 		}
 		require.Len(t, ids, 2)
 
-		require.NoError(t, h.family.Drain(context.Background(), h.group, ids[0]))
+		require.NoError(t, h.group.Drain(context.Background(), ids[0]))
 		ada.Close(1000, "")
 		time.Sleep(2 * time.Second)
 		require.Equal(t, []int{1}, h.loads(), "drained")
@@ -332,7 +332,7 @@ func TestFault26_SocketsAreSafeByDefault(t *testing.T) {
 	tests := map[string]func(t *testing.T){
 		"subprotocol": func(t *testing.T) {
 			h := newHouse(t, 2, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				r.ConnectWith(w, req, dog.SocketOptions{Subprotocols: []string{"chat.v2", "chat.v1"}})
+				r.Connect(w, req, &dog.SocketOptions{Subprotocols: []string{"chat.v2", "chat.v1"}})
 			}})
 			c := h.srv.DialWith("/", dogtest.DialOptions{Subprotocols: []string{"chat.v1"}})
 			require.Equal(t, "chat.v1", c.Subprotocol())
@@ -348,7 +348,7 @@ func TestFault26_SocketsAreSafeByDefault(t *testing.T) {
 		"back pressure": func(t *testing.T) {
 			h, ended := house(t)
 			for range 300 {
-				require.NoError(t, h.family.Broadcast(t.Context(), h.group, strings.Repeat("x", 1024)))
+				require.NoError(t, h.group.Broadcast(t.Context(), strings.Repeat("x", 1024)))
 			}
 			require.Equal(t, 1008, <-ended)
 			synctest.Wait()

@@ -66,7 +66,7 @@ func (f *firing) handle(ctx context.Context, v any) error {
 	f.alarm = alarm
 	f.obj.alarm.Store(alarm.Serial)
 	f.schedule.count(func(stats *AlarmStats) { stats.Runs++ })
-	if err := v.(AlarmHandler).OnAlarm(ctx, infoOf(alarm)); err != nil {
+	if err := v.(AlarmHandler).OnAlarm(ctx, runningAlarm(alarm)); err != nil {
 		return err
 	}
 	return s.endAlarm(alarm)

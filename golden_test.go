@@ -41,28 +41,27 @@ func (h *goldenHall) Clusterize(context.Context, string) (string, error) { retur
 type goldenRoom struct{ dog.Replica }
 
 // Receive stores what the path says, and answers with what was stored before.
-func (r *goldenRoom) Receive(w http.ResponseWriter, req *http.Request) {
+func (r *goldenRoom) Receive(w http.ResponseWriter, req *http.Request) error {
 	before, _, err := r.Storage().Get("said")
 	if err == nil && req.URL.Path != "/" {
 		err = r.Storage().Put("said", []byte(req.URL.Path))
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+		return nil
 	}
 	_, _ = fmt.Fprintf(w, "%s in %s", before, r.GroupName())
+	return nil
 }
 
-func (r *goldenRoom) OnAlarm(context.Context, dog.AlarmInfo) error { return nil }
+func (r *goldenRoom) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
 // goldenHouse is the program whose data directory it is.
 type goldenHouse struct {
 	rt      *dog.Runtime
 	parcels *office
-	lobbies *dog.Namespace[goldenLobby]
-	halls   *dog.Namespace[goldenHall]
-	lobby   *dog.Family[goldenLobby, goldenRoom]
-	hall    *dog.Family[goldenHall, goldenRoom]
+	lobbies *dog.Groups[goldenLobby, goldenRoom]
+	halls   *dog.Groups[goldenHall, goldenRoom]
 }
 
 func openGolden(t *testing.T, dir string) *goldenHouse {
@@ -72,22 +71,21 @@ func openGolden(t *testing.T, dir string) *goldenHouse {
 	})
 	h := &goldenHouse{rt: o.rt, parcels: o}
 	var err error
-	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", func(l *goldenLobby) { l.Limit = 9 })
+	rooms, err := dog.RegisterReplica[goldenRoom](h.rt, "room", nil)
 	require.NoError(t, err)
-	h.halls, err = dog.RegisterGroup(h.rt, "hall", func(h *goldenHall) { h.Limit = 9 })
+	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", rooms, &dog.GroupOptions[goldenLobby]{Limit: 9})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(h.rt, "room", func(*goldenRoom) {})
+	others, err := dog.RegisterReplica[goldenRoom](h.rt, "other", nil)
 	require.NoError(t, err)
-	others, err := dog.RegisterReplica(h.rt, "other", func(*goldenRoom) {})
+	h.halls, err = dog.RegisterGroup(h.rt, "hall", others, &dog.GroupOptions[goldenHall]{Limit: 9})
 	require.NoError(t, err)
-	h.lobby, h.hall = dog.Link(h.lobbies, rooms), dog.Link(h.halls, others)
 	return h
 }
 
 // say asks a replica of a group.
-func say[G any, R any](t *testing.T, group dog.Stub[G], family *dog.Family[G, R], path string) string {
+func say[G, R any](t *testing.T, group dog.GroupStub[G, R], path string) string {
 	t.Helper()
-	to, err := dog.Identify(t.Context(), group, "ada", family)
+	to, err := group.Identify(t.Context(), "ada")
 	require.NoError(t, err)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 	require.NoError(t, err)
@@ -106,11 +104,11 @@ func makeGolden(t *testing.T, dir string) {
 	h := openGolden(t, dir)
 	stow(t, h.parcels.Named("a"), goldenTime)
 	stow(t, h.parcels.New(), goldenTime)
-	say(t, h.lobbies.Named("main"), h.lobby, "/lobby")
+	say(t, h.lobbies.Named("main"), "/lobby")
 	require.NoError(t, h.rt.Shutdown(context.Background()))
 	h = openGolden(t, dir) // what was stored goes into a table, and more into the log
 	stow(t, h.parcels.Named("b"), goldenTime)
-	say(t, h.halls.Named("main"), h.hall, "/hall")
+	say(t, h.halls.Named("main"), "/hall")
 	require.NoError(t, h.rt.Shutdown(context.Background()))
 }
 
@@ -130,20 +128,20 @@ func TestStoresOfEveryLayoutEverMadeAreOpened(t *testing.T) {
 			requireStowed(t, h.parcels.Named("b"), goldenTime)
 			var names []string
 			stored := 0
-			for o, err := range h.parcels.List(t.Context(), dog.ListObjects{}) {
+			for o, err := range h.parcels.List(t.Context(), dog.ObjectListOptions{}) {
 				require.NoError(t, err)
 				names = append(names, o.Name)
 				stored++
 				if o.Name == "" {
-					random, err := h.parcels.WithID(o.ID)
+					random, err := h.parcels.ByID(o.ID)
 					require.NoError(t, err)
 					requireStowed(t, random, goldenTime)
 				}
 			}
 			slices.Sort(names)
 			require.Equal(t, []string{"", "a", "b"}, names)
-			require.Equal(t, "200 /lobby in main", say(t, h.lobbies.Named("main"), h.lobby, "/"))
-			require.Equal(t, "200 /hall in main", say(t, h.halls.Named("main"), h.hall, "/"))
+			require.Equal(t, "200 /lobby in main", say(t, h.lobbies.Named("main"), "/"))
+			require.Equal(t, "200 /hall in main", say(t, h.halls.Named("main"), "/"))
 			fill(t, h.parcels.Named("a"), "x")
 			require.NoError(t, h.rt.Shutdown(t.Context()))
 		}

@@ -70,7 +70,7 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 					}
 					ch := &chain{returned: make(chan struct{})}
 					var desks *dog.Namespace[desk]
-					h := newHouseWith(t, dog.Options{GossipTimeout: 10 * time.Hour}, func(l *lobby) { l.Limit = 1 }, &hooks{
+					h := newHouseWith(t, dog.Options{GossipTimeout: 10 * time.Hour}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 						receive: func(r *room, _ http.ResponseWriter, req *http.Request) {
 							ch.asker = r
 							var ctx context.Context
@@ -99,15 +99,15 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 					require.NoError(t, err)
 					asker, err := h.identify(noCaller, "asker")
 					require.NoError(t, err)
-					desks, err = dog.RegisterObject(h.rt, "desk", func(d *desk) {
-						d.serve = func(d *desk, w http.ResponseWriter, r *http.Request) {
+					desks, err = dog.RegisterObject(h.rt, "desk", &dog.ObjectOptions[desk]{New: func() *desk {
+						return &desk{serve: func(d *desk, w http.ResponseWriter, r *http.Request) {
 							if d.Name() == "front" {
 								asker.ServeHTTP(w, r)
 								return
 							}
 							wait(r.Context())
-						}
-					})
+						}}
+					}})
 					require.NoError(t, err)
 					ch.rt, ch.front = h.rt, desks.Named("front")
 					ctx, leave := context.WithCancel(noCaller)

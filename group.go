@@ -2,79 +2,64 @@ package dog
 
 import (
 	"context"
-	"fmt"
 	"iter"
+	"time"
 )
 
-// Group is embedded in a type of yours to make it a group: it spreads connections over replicas, each with at most Limit of
-// them. See [RegisterGroup] and [Link].
+// Group is embedded in a type of yours to make it a group: it spreads clients over
+// replicas, each with at most GroupOptions.Limit of them. See [RegisterGroup].
 //
 // A group's methods may be called from any goroutine.
-type Group struct {
-	Object
+type Group struct{ core }
 
-	// Limit is the number of connections and requests that a replica may hold at a time; at least 1. It is read when the group
-	// starts first and stays so for the group's life.
-	Limit int
+func (g *Group) embedsGroup() {}
 
-	// MaxReplicas bounds the number of live replicas, draining ones included. 0: no bound. Read together with Limit.
-	MaxReplicas int
-}
-
-func (g *Group) group() *Group { return g }
-
-func (g *Group) problem() string {
-	switch {
-	case g.Limit < 1:
-		return fmt.Sprintf("its Limit is %d: setup must set Group.Limit to at least 1, also for the nameless T on which it is tried", g.Limit)
-	case g.MaxReplicas < 0:
-		return fmt.Sprintf("its MaxReplicas is %d: it must not be negative", g.MaxReplicas)
-	}
-	return ""
-}
+func (g *Group) embedsOne() {}
 
 func (g *Group) books() (*books, error) {
-	if g.core == nil {
-		return nil, ErrNotRunning
+	o, err := g.speaker()
+	if o == nil {
+		return nil, err
 	}
-	return g.core.obj.books, g.core.silenced()
+	return o.books, err
 }
 
-// Broadcast sends v (see [Encode]) to all sockets of the group.
-func (g *Group) Broadcast(ctx context.Context, v any, opts ...SendOption) error {
+// Broadcast sends v (see [Encode]) to all sockets of the group. It keeps the turn
+// and waits for no client (see [Replica.Emit]).
+func (g *Group) Broadcast(v any, options ...SendOption) error {
 	b, err := g.books()
 	if err != nil {
 		return err
 	}
-	return b.broadcast(ctx, b.group, "", v, opts)
+	return b.broadcast(b.group, nil, v, options)
 }
 
-// Whisper sends v (see [Encode]) to all sockets of a request id and returns their number; ErrNoTarget when there are none.
-func (g *Group) Whisper(ctx context.Context, requestID string, v any, opts ...SendOption) (int, error) {
+// Whisper sends v (see [Encode]) to all sockets of a uid and returns their number; ErrNoTarget when there are none.
+func (g *Group) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	b, err := g.books()
 	if err != nil {
 		return 0, err
 	}
-	return b.whisper(ctx, b.group, requestID, v, opts)
+	return b.whisper(ctx, b.group, uid, v, options)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when the group has no such replica. It waits for
 // no client (see [Replica.Emit]).
-func (g *Group) Emit(replica ID, v any, opts ...SendOption) error {
+func (g *Group) Emit(replica ID, v any, options ...SendOption) error {
 	b, err := g.books()
 	if err != nil {
 		return err
 	}
-	return b.emit(replica, v, opts)
+	return b.emit(replica, v, options)
 }
 
-// Disconnect closes all sockets of a request id: see [Replica.Disconnect].
-func (g *Group) Disconnect(ctx context.Context, requestID string, code int, reason string) (int, error) {
+// Disconnect closes all sockets of a uid: see [Replica.Disconnect].
+func (g *Group) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
 	b, err := g.books()
 	if err != nil {
 		return 0, err
 	}
-	return b.disconnect(ctx, b.group, requestID, code, reason)
+	return b.disconnect(ctx, b.group, uid, code, reason)
 }
 
 // Gossip asks all replicas of the group at the same time and returns their answers: see [Replica.Gossip].
@@ -103,5 +88,81 @@ func (g *Group) Drain(replica ID) error {
 	if err != nil {
 		return err
 	}
-	return b.drainLater(replica)
+	return b.restrictLater(b.group, replica, b.drain)
 }
+
+// SetLocked keeps newcomers out of a replica, or lets them in again:
+// [GroupStub.Identify] and further requests through a stub take only uids there that
+// have a connection, a request or a reserved place on the replica, or have had a
+// connection up to LingerFor ago. A locked replica is no room for anybody else: when
+// all others are full, a new one is made, and at MaxReplicas the error is
+// ErrGroupFull.
+//
+// Like a message, it takes place when what the group has stored before is durable.
+// The lock outlives a reset of the replica and ends with its retirement; an empty
+// one has RetireAfter from the change on. ErrReplicaGone when the group has no such
+// replica. SetLocked keeps the turn.
+func (g *Group) SetLocked(replica ID, locked bool) error {
+	b, err := g.books()
+	if err != nil {
+		return err
+	}
+	return b.restrictLater(b.group, replica, b.setLocked(locked))
+}
+
+// GroupOptions configure a type that embeds [Group]. Limit is required. New,
+// Schema, Hibernate and RollbackOnError are those of [ObjectOptions].
+type GroupOptions[T any] struct {
+	New              func() *T
+	Schema           Schema
+	AllowNewerSchema bool
+	Hibernate        bool
+	RollbackOnError  bool
+
+	// Limit is the number of connections and requests that a replica may hold at a
+	// time; at least 1.
+	Limit int
+
+	// MaxReplicas bounds the number of live replicas, draining and locked ones
+	// included. 0: no bound.
+	MaxReplicas int
+
+	// Order says which of the replicas with room a newcomer gets: a uid that has
+	// neither connections nor had them up to LingerFor ago. Default: LeastLoaded.
+	Order Order
+
+	// LingerFor is how long a uid without connections is sent back to the replica
+	// it was on, to the nanosecond; a replica without connections stays in memory
+	// for at least that time. 0: Options.LingerFor; negative: not at all.
+	LingerFor time.Duration
+
+	// HoldPlaces has a replica hold the place of a uid for LingerFor after its last
+	// connection or request, so that newcomers cannot take it and the uid finds
+	// room when it returns. One place is held for a uid, however many connections
+	// it had. It is free again when the time is over, to the nanosecond, when the
+	// uid connects to another replica, and when the replica is drained.
+	//
+	// Held places count towards Limit: when the places of all replicas are taken
+	// or held and there are MaxReplicas of them, Identify returns ErrGroupFull. A
+	// replica with held places stays in memory; RetireAfter begins when the last
+	// is free. [ReplicaStats] may count one up to a second longer that nobody
+	// has asked for since. A held place takes about 200 bytes, and the length of its
+	// uid.
+	//
+	// Needs a LingerFor above 0, here or in Options. Default: only the preference
+	// for the replica lingers.
+	HoldPlaces bool
+}
+
+// Order says which replica a newcomer gets, of those that have room and are
+// neither draining nor locked. The choice takes constant time, however many
+// replicas there are.
+type Order int
+
+const (
+	// LeastLoaded is the replica with the most room: clients are spread evenly.
+	LeastLoaded Order = iota
+	// FullestFirst is the replica with the least room: each fills up before the
+	// next gets anybody, as for a game that starts when it is full.
+	FullestFirst
+)

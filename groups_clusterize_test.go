@@ -22,8 +22,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	return dog.Await(ctx, func() error { time.Sleep(d); return nil })
 }
 
-// limit returns the setup of a hall with this limit.
-func limit(n int) func(*hall) { return func(l *hall) { l.Limit = n } }
+// limit returns the options of a hall with this limit.
+func limit(n int) dog.GroupOptions[hall] { return dog.GroupOptions[hall]{Limit: n} }
 
 // identifyAll lets callers identify at the same time and returns their errors.
 func (h *halls) identifyAll(ctx context.Context, callers int) []error {
@@ -215,25 +215,24 @@ func TestAGroupThatCannotStartIdentifiesNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		starts, broken := 0, errors.New("not ready")
 		rt := dogtest.New(t, dog.Options{})
-		groups, err := dog.RegisterGroup(rt, "opening", func(o *opening) {
-			o.Limit = 1
-			o.start = func() error {
-				if starts++; starts <= 2 {
-					return broken
-				}
-				return nil
+		start := func() error {
+			if starts++; starts <= 2 {
+				return broken
 			}
+			return nil
+		}
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{}} }})
+		require.NoError(t, err)
+		groups, err := dog.RegisterGroup(rt, "opening", rooms, &dog.GroupOptions[opening]{
+			New: func() *opening { return &opening{start: start} }, Limit: 1,
 		})
 		require.NoError(t, err)
-		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = &hooks{} })
-		require.NoError(t, err)
-		family := dog.Link(groups, rooms)
 		for range 2 {
-			_, err = dog.Identify(t.Context(), groups.Named("main"), "ada", family)
+			_, err = groups.Named("main").Identify(t.Context(), "ada")
 			require.ErrorIs(t, err, dog.ErrReset)
 			require.ErrorIs(t, err, broken)
 		}
-		_, err = dog.Identify(t.Context(), groups.Named("main"), "ada", family)
+		_, err = groups.Named("main").Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		require.Equal(t, 3, starts)
 	})

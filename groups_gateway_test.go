@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// The ways into a group: its stub as a gateway or with a Receive of its own, and its family.
+// The ways into a group: its stub as a gateway, with a Receive of its own, and from outside.
 
 // gate is a group that identifies by the query's u.
 type gate struct {
@@ -30,27 +30,30 @@ func (g *gate) Identify(req *http.Request) (string, error) {
 	case "stranger":
 		return "", errStranger
 	case "malformed":
-		return "", fmt.Errorf("%w: secret", dog.ErrInvalidRequestID)
+		return "", fmt.Errorf("%w: secret", dog.ErrInvalidName)
 	default:
 		return requestID, nil
 	}
 }
 
-func (g *gate) Receive(http.ResponseWriter, *http.Request) { g.t.Error("Receive of a gateway") }
+func (g *gate) Receive(http.ResponseWriter, *http.Request) error {
+	g.t.Error("Receive of a gateway")
+	return nil
+}
 
-func newGate(t *testing.T, on *hooks) (family *dog.Family[gate, room], group dog.Stub[gate], srv *dogtest.Server) {
+func newGate(t *testing.T, on *hooks) (group dog.GroupStub[gate, room], srv *dogtest.Server) {
 	rt := dogtest.New(t, dog.Options{})
-	gates, err := dog.RegisterGroup(rt, "gate", func(g *gate) { g.t, g.Limit, g.MaxReplicas = t, 1, 2 })
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = on })
+	gates, err := dog.RegisterGroup(rt, "gate", rooms, &dog.GroupOptions[gate]{New: func() *gate { return &gate{t: t} }, Limit: 1, MaxReplicas: 2})
 	require.NoError(t, err)
-	family, group = dog.Link(gates, rooms), gates.Named("main")
-	return family, group, dogtest.Serve(t, group)
+	group = gates.Named("main")
+	return group, dogtest.Serve(t, group)
 }
 
 func TestAGatewayIdentifiesAndHandsOn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		family, group, srv := newGate(t, &hooks{message: relay})
+		group, srv := newGate(t, &hooks{message: relay})
 		status, body := srv.Get("/hello?u=ada")
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, "/hello", body)
@@ -59,7 +62,7 @@ func TestAGatewayIdentifiesAndHandsOn(t *testing.T) {
 		ada.Send("whisper bob hi")
 		require.Equal(t, []string{"hi"}, texts(bob))
 		var loads []int
-		for r := range family.Replicas(group) {
+		for r := range group.Replicas() {
 			loads = append(loads, r.Load)
 		}
 		require.Equal(t, []int{1, 1}, loads)
@@ -70,7 +73,7 @@ func TestAGatewayIdentifiesAndHandsOn(t *testing.T) {
 
 func TestAGatewayRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		family, group, srv := newGate(t, &hooks{})
+		group, srv := newGate(t, &hooks{})
 		refusals := []struct {
 			query, body string
 			status      int
@@ -85,19 +88,36 @@ func TestAGatewayRefuses(t *testing.T) {
 			require.Equal(t, r.status, status, r.query)
 			require.Equal(t, r.body, body, r.query)
 		}
-		for range family.Replicas(group) {
+		for range group.Replicas() {
 			t.Error("a refused request made a replica")
 		}
 	})
 }
 
-func TestAGatewayWithoutReplicasIsNotLinked(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		gates, err := dog.RegisterGroup(dogtest.New(t, dog.Options{}), "gate", func(g *gate) { g.t, g.Limit = t, 1 })
-		require.NoError(t, err)
-		status, _ := dogtest.Serve(t, gates.Named("main")).Get("/?u=ada")
-		require.Equal(t, http.StatusInternalServerError, status)
-	})
+func TestAGroupNeedsReplicasOfItsRuntime(t *testing.T) {
+	rt := dogtest.New(t, dog.Options{})
+	abroad, err := dog.RegisterReplica[room](dogtest.New(t, dog.Options{}), "room", nil)
+	require.NoError(t, err)
+	tests := map[string]struct {
+		replicas *dog.Replicas[room]
+		says     string
+	}{
+		"none":               {nil, "it has no replicas"},
+		"a zero value":       {new(dog.Replicas[room]), "it has no replicas"},
+		"of another runtime": {abroad, `its replicas "room" belong to another runtime`},
+	}
+	for name, test := range tests {
+		_, err := dog.RegisterGroup(rt, "gate", test.replicas, &dog.GroupOptions[gate]{Limit: 1})
+		require.ErrorIs(t, err, dog.ErrRegistration, name)
+		var refused *dog.RegistrationError
+		require.ErrorAs(t, err, &refused, name)
+		require.Equal(t, "gate", refused.Namespace, name)
+		require.Contains(t, refused.Problem, test.says, name)
+	}
+	here, err := dog.RegisterReplica[room](rt, "room", nil)
+	require.NoError(t, err)
+	_, err = dog.RegisterGroup(rt, "gate", here, &dog.GroupOptions[gate]{Limit: 1})
+	require.NoError(t, err, "the refused name is free")
 }
 
 func TestAGroupReceives(t *testing.T) {
@@ -119,53 +139,57 @@ func TestAGroupWithoutReceiveFindsNothing(t *testing.T) {
 	})
 }
 
-func TestAReplicaTypeHasNoNames(t *testing.T) {
+func TestAReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		rooms, err := dog.RegisterReplica(dogtest.New(t, dog.Options{}), "room", func(r *room) { r.on = &hooks{} })
+		rt := dogtest.New(t, dog.Options{})
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{}} }})
 		require.NoError(t, err)
-		status, _ := dogtest.Serve(t, rooms.Named("kitchen")).Get("/")
-		require.Equal(t, http.StatusInternalServerError, status)
-	})
-}
-
-func TestAGroupTypeIsLinkedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 1, &hooks{})
-		enders, err := dog.RegisterReplica(h.rt, "ender", func(*ender) {})
+		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: 2})
 		require.NoError(t, err)
-		other := dog.Link(h.lobbies, enders)
-		_, err = dog.Identify(t.Context(), h.group, "ada", other)
-		require.ErrorIs(t, err, dog.ErrNotLinked)
-		require.ErrorIs(t, other.Broadcast(t.Context(), h.group, "hello"), dog.ErrNotLinked)
+		stub, err := lobbies.Named("main").Identify(t.Context(), "ada")
+		require.NoError(t, err)
+		byID, err := rooms.ByID(stub.ID())
+		require.NoError(t, err)
+		parsed, err := rooms.Parse(stub.ID().String())
+		require.NoError(t, err)
+		for _, way := range []dog.Stub[room]{byID, parsed} {
+			text, err := dog.Call(noCaller, way, (*room).Greet, "ada")
+			require.NoError(t, err)
+			require.Equal(t, "a room greets ada", text)
+		}
+		_, err = rooms.ByID(lobbies.Named("main").ID())
+		require.ErrorIs(t, err, dog.ErrForeignID)
+		_, err = rooms.Parse("kitchen")
+		require.ErrorIs(t, err, dog.ErrForeignID)
 
-		elsewhere := newHouse(t, 1, &hooks{})
-		_, err = dog.Identify(t.Context(), elsewhere.group, "ada", h.family)
-		require.ErrorIs(t, err, dog.ErrNotLinked)
-		abroad := dog.Link(elsewhere.lobbies, enders)
-		require.ErrorIs(t, abroad.Broadcast(t.Context(), elsewhere.group, "hello"), dog.ErrNotLinked)
-		_, err = h.identify(t.Context(), "ada")
-		require.NoError(t, err, "the first link stays")
+		stub.Release()
+		time.Sleep(5 * time.Minute) // it has been retired
+		for _, way := range []dog.Stub[room]{byID, parsed} {
+			_, err := dog.Call(noCaller, way, (*room).Greet, "ada")
+			require.ErrorIs(t, err, dog.ErrReplicaGone)
+			status, _ := dogtest.Serve(t, way).Get("/")
+			require.Equal(t, http.StatusServiceUnavailable, status)
+		}
 	})
 }
 
 func TestTwoGroupTypesShareAReplicaType(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
-		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = 1 })
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{}} }})
 		require.NoError(t, err)
-		gates, err := dog.RegisterGroup(rt, "gate", func(g *gate) { g.t, g.Limit = t, 1 })
+		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: 1})
 		require.NoError(t, err)
-		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = &hooks{} })
+		gates, err := dog.RegisterGroup(rt, "gate", rooms, &dog.GroupOptions[gate]{New: func() *gate { return &gate{t: t} }, Limit: 1})
 		require.NoError(t, err)
-		a, b := dog.Link(lobbies, rooms), dog.Link(gates, rooms)
-		first, err := dog.Identify(t.Context(), lobbies.Named("main"), "ada", a)
+		first, err := lobbies.Named("main").Identify(t.Context(), "ada")
 		require.NoError(t, err)
-		second, err := dog.Identify(t.Context(), gates.Named("main"), "ada", b)
+		second, err := gates.Named("main").Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		require.NotEqual(t, first.ID(), second.ID())
 		srv := dogtest.Serve(t, first)
 		ada := srv.Dial("/ws")
-		require.NoError(t, b.Broadcast(t.Context(), gates.Named("main"), "to the other group"))
+		require.NoError(t, gates.Named("main").Broadcast(t.Context(), "to the other group"))
 		require.Empty(t, texts(ada))
 	})
 }
@@ -183,22 +207,22 @@ func TestGroupsOfOneTypeAreApart(t *testing.T) {
 	})
 }
 
-func TestAFamilyReachesItsGroupsFromOutside(t *testing.T) {
+func TestAGroupIsReachedFromOutside(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{gossip: func(_ context.Context, r *room, m dog.Message) (any, error) {
 			return m.String() + uidOf(r), nil
 		}})
 		ada, bob := h.enter("ada"), h.enter("bob")
-		require.NoError(t, h.family.Broadcast(t.Context(), h.group, "all"))
-		require.NoError(t, h.family.Emit(context.Background(), h.group, h.replicaIDs()[1], "second"))
-		reached, err := h.family.Whisper(t.Context(), h.group, "ada", "ada alone")
+		require.NoError(t, h.group.Broadcast(t.Context(), "all"))
+		require.NoError(t, h.group.Emit(context.Background(), h.replicaIDs()[1], "second"))
+		reached, err := h.group.Whisper(t.Context(), "ada", "ada alone")
 		require.NoError(t, err)
 		require.Equal(t, 1, reached)
 		require.Equal(t, []string{"all", "ada alone"}, texts(ada))
 		require.Equal(t, []string{"all", "second"}, texts(bob))
-		require.ErrorIs(t, h.family.Emit(context.Background(), h.group, dog.ID{}, "nobody"), dog.ErrReplicaGone)
+		require.ErrorIs(t, h.group.Emit(context.Background(), dog.ID{}, "nobody"), dog.ErrReplicaGone)
 
-		replies, err := h.family.Gossip(t.Context(), h.group, 7)
+		replies, err := h.group.Gossip(t.Context(), 7)
 		require.NoError(t, err)
 		var answers []string
 		for i, reply := range replies {
@@ -211,24 +235,24 @@ func TestAFamilyReachesItsGroupsFromOutside(t *testing.T) {
 	})
 }
 
-func TestAFamilyMakesNoGroupThatIsNotInMemory(t *testing.T) {
+func TestAMessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
-		require.NoError(t, h.family.Broadcast(t.Context(), h.group, "hello"))
-		_, err := h.family.Whisper(t.Context(), h.group, "ada", "hello")
+		require.NoError(t, h.group.Broadcast(t.Context(), "hello"))
+		_, err := h.group.Whisper(t.Context(), "ada", "hello")
 		require.ErrorIs(t, err, dog.ErrNoTarget)
-		require.ErrorIs(t, h.family.Emit(context.Background(), h.group, dog.ID{}, "hello"), dog.ErrReplicaGone)
-		require.ErrorIs(t, h.family.Drain(context.Background(), h.group, dog.ID{}), dog.ErrReplicaGone)
-		replies, err := h.family.Gossip(t.Context(), h.group, "hello")
+		require.ErrorIs(t, h.group.Emit(context.Background(), dog.ID{}, "hello"), dog.ErrReplicaGone)
+		require.ErrorIs(t, h.group.Drain(context.Background(), dog.ID{}), dog.ErrReplicaGone)
+		replies, err := h.group.Gossip(t.Context(), "hello")
 		require.NoError(t, err)
 		require.Empty(t, replies)
 		require.Empty(t, h.loads())
 		groups, replicas := inMemory(h.rt)
 		require.Zero(t, groups+replicas)
 
-		require.Error(t, h.family.Broadcast(t.Context(), h.group, func() {}), "it is encoded all the same")
+		require.Error(t, h.group.Broadcast(t.Context(), func() {}), "it is encoded all the same")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		cancel()
-		require.ErrorIs(t, h.family.Broadcast(ctx, h.group, "hello"), context.Canceled)
+		require.ErrorIs(t, h.group.Broadcast(ctx, "hello"), context.Canceled)
 	})
 }

@@ -31,38 +31,40 @@ func (l *hall) Clusterize(ctx context.Context, requestID string) (string, error)
 	return l.in.clusterize(ctx, requestID)
 }
 
-func (l *hall) Receive(w http.ResponseWriter, req *http.Request) { l.in.receive(l, w, req) }
+func (l *hall) Receive(w http.ResponseWriter, req *http.Request) error {
+	l.in.receive(l, w, req)
+	return nil
+}
 
 // halls is a runtime with one group of the type hall.
 type halls struct {
-	rt     *dog.Runtime
-	family *dog.Family[hall, room]
-	group  dog.Stub[hall]
+	rt    *dog.Runtime
+	group dog.GroupStub[hall, room]
 
 	start      func(ctx context.Context, l *hall) error                    // nil: nothing
 	clusterize func(ctx context.Context, requestID string) (string, error) // nil: no names
 	receive    func(l *hall, w http.ResponseWriter, req *http.Request)     // of the group
 }
 
-func newHalls(t testing.TB, setup func(*hall), on *hooks, clusterize func(context.Context, string) (string, error)) *halls {
+func newHalls(t testing.TB, group dog.GroupOptions[hall], on *hooks, clusterize func(context.Context, string) (string, error)) *halls {
 	t.Helper()
 	h := &halls{rt: dogtest.New(t, dog.Options{}), clusterize: clusterize}
-	groups, err := dog.RegisterGroup(h.rt, "hall", func(l *hall) { l.in = h; setup(l) })
+	rooms, err := dog.RegisterReplica(h.rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(h.rt, "room", func(r *room) { r.on = on })
+	group.New = func() *hall { return &hall{in: h} }
+	groups, err := dog.RegisterGroup(h.rt, "hall", rooms, &group)
 	require.NoError(t, err)
-	h.family = dog.Link(groups, rooms)
 	h.group = groups.Named("main")
 	return h
 }
 
 func (h *halls) identify(ctx context.Context, requestID string) (dog.Stub[room], error) {
-	return dog.Identify(ctx, h.group, requestID, h.family)
+	return h.group.Identify(ctx, requestID)
 }
 
 func (h *halls) loads() []int {
 	var loads []int
-	for r := range h.family.Replicas(h.group) {
+	for r := range h.group.Replicas() {
 		loads = append(loads, r.Load)
 	}
 	return loads

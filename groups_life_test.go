@@ -31,7 +31,7 @@ func inMemory(rt *dog.Runtime) (groups, replicas int) {
 // replicaIDs returns the IDs of the group's replicas, in the order in which they were made.
 func (h *house) replicaIDs() []dog.ID {
 	var ids []dog.ID
-	for r := range h.family.Replicas(h.group) {
+	for r := range h.group.Replicas() {
 		ids = append(ids, r.ID)
 	}
 	return ids
@@ -40,7 +40,7 @@ func (h *house) replicaIDs() []dog.ID {
 func TestEmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		starts := 0
-		h := newHouseWith(t, dog.Options{Linger: -1, Retire: 20 * time.Second}, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, dog.Options{LingerFor: -1, RetireAfter: 20 * time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			start: func(context.Context, *room) error { starts++; return nil },
 		})
 		ada, bob := h.enter("ada"), h.enter("bob")
@@ -89,7 +89,7 @@ func TestAGroupWithTrafficOfItsOwnStays(t *testing.T) {
 func TestAnIDThatLingersKeepsItsReplica(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		starts := 0
-		h := newHouseWith(t, dog.Options{Linger: 2 * time.Minute, Retire: time.Second}, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, dog.Options{LingerFor: 2 * time.Minute, RetireAfter: time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			start: func(context.Context, *room) error { starts++; return nil },
 		})
 		ada := h.enter("ada")
@@ -102,8 +102,8 @@ func TestAnIDThatLingersKeepsItsReplica(t *testing.T) {
 
 func TestAReservationKeepsItsReplica(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		options := dog.Options{Reservation: time.Minute, Linger: -1, Retire: time.Second}
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 1 }, &hooks{})
+		options := dog.Options{ReserveFor: time.Minute, LingerFor: -1, RetireAfter: time.Second}
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
 		time.Sleep(59 * time.Second)
@@ -136,8 +136,8 @@ func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 		require.NoError(t, err)
 		stub.Release()
 		drained := h.replicaIDs()[0]
-		require.NoError(t, h.family.Drain(context.Background(), h.group, drained))
-		require.NoError(t, h.family.Drain(context.Background(), h.group, drained), "again does nothing")
+		require.NoError(t, h.group.Drain(context.Background(), drained))
+		require.NoError(t, h.group.Drain(context.Background(), drained), "again does nothing")
 
 		status, _ := dogtest.Serve(t, stub).Get("/")
 		require.Equal(t, http.StatusServiceUnavailable, status)
@@ -151,22 +151,22 @@ func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 		ada.Close(1000, "")
 		bob.Close(1000, "")
 		time.Sleep(2 * time.Second)
-		require.Equal(t, []int{1}, h.loads(), "retired when the last has left, long before Options.Retire")
+		require.Equal(t, []int{1}, h.loads(), "retired when the last has left, long before Options.RetireAfter")
 		require.NotContains(t, h.replicaIDs(), drained)
 		require.NotEqual(t, drained, h.replicaOf("bob"), "who lingered there goes elsewhere")
-		require.ErrorIs(t, h.family.Drain(context.Background(), h.group, drained), dog.ErrReplicaGone)
+		require.ErrorIs(t, h.group.Drain(context.Background(), drained), dog.ErrReplicaGone)
 	})
 }
 
 func TestAPlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const reservation = 10*time.Second + time.Millisecond
-		h := newHouseWith(t, dog.Options{Reservation: reservation}, func(l *lobby) { l.Limit = 3 }, &hooks{})
+		h := newHouseWith(t, dog.Options{ReserveFor: reservation}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 		first, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
 		second, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
-		require.NoError(t, h.family.Drain(context.Background(), h.group, first.ID()))
+		require.NoError(t, h.group.Drain(context.Background(), first.ID()))
 		time.Sleep(reservation - 1)
 		status, _ := dogtest.Serve(t, first).Get("/")
 		require.Equal(t, http.StatusOK, status)
@@ -178,9 +178,9 @@ func TestAPlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 
 func TestADrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit, l.MaxReplicas = 2, 1 }, &hooks{})
+		h := newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: 2, MaxReplicas: 1}, &hooks{})
 		ada := h.enter("ada")
-		require.NoError(t, h.family.Drain(context.Background(), h.group, h.replicaIDs()[0]))
+		require.NoError(t, h.group.Drain(context.Background(), h.replicaIDs()[0]))
 		_, err := h.identify(t.Context(), "bob")
 		require.ErrorIs(t, err, dog.ErrGroupFull)
 		ada.Close(1000, "")
@@ -205,7 +205,7 @@ func TestAGroupDrainsItsReplicasItself(t *testing.T) {
 		status, _ := dogtest.Serve(t, h.group).Get("/drain")
 		require.Equal(t, http.StatusOK, status)
 		draining := func(r dog.ReplicaStats) bool { return r.Draining }
-		require.True(t, slices.ContainsFunc(slices.Collect(h.family.Replicas(h.group)), draining))
+		require.True(t, slices.ContainsFunc(slices.Collect(h.group.Replicas()), draining))
 		after, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
 		require.NotEqual(t, before.ID(), after.ID())
@@ -215,9 +215,9 @@ func TestAGroupDrainsItsReplicasItself(t *testing.T) {
 func TestAReplicaWithAHandlerUnderWayIsNotRetired(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		closing := make(chan struct{})
-		options := dog.Options{Linger: -1, Retire: time.Second}
+		options := dog.Options{LingerFor: -1, RetireAfter: time.Second}
 		ends := 0
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			close: func(ctx context.Context, r *room, _ *dog.Socket, _ int, _ string) error {
 				err := dog.Await(ctx, func() error { <-closing; return nil })
 				if err == nil && r.GroupName() == "main" {

@@ -18,7 +18,7 @@ import (
 
 func TestAnIDWithASocketGoesWhereThatIs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Linger: -1}, func(l *lobby) { l.Limit = 3 }, &hooks{})
+		h := newHouseWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 		h.enter("ada")
 		ada := h.replicaOf("ada")
 		h.enter("bob")
@@ -35,7 +35,7 @@ func TestAnIDWithASocketGoesWhereThatIs(t *testing.T) {
 
 // lingering returns a house in which ada was on the first replica, which has more load than the second.
 func lingering(t *testing.T, linger time.Duration) (h *house, replica dog.ID) {
-	h = newHouseWith(t, dog.Options{Linger: linger, Retire: time.Hour}, func(l *lobby) { l.Limit = 3 }, &hooks{})
+	h = newHouseWith(t, dog.Options{LingerFor: linger, RetireAfter: time.Hour}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 	ada := h.enter("ada")
 	replica = h.replicaOf("ada")
 	for _, id := range []string{"bob", "cyd", "dan"} {
@@ -106,7 +106,7 @@ func TestAnIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
 
 func TestAReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Reservation: 4 * time.Second}, func(l *lobby) { l.Limit, l.MaxReplicas = 1, 1 }, &hooks{})
+		h := newHouseWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 1}, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
 		time.Sleep(4*time.Second - 1)
@@ -120,7 +120,7 @@ func TestAReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 
 func TestAnExpiredReservationIsAsGoodAsNone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Reservation: 4 * time.Second}, func(l *lobby) { l.Limit, l.MaxReplicas = 1, 1 }, &hooks{})
+		h := newHouseWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 1}, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
 		time.Sleep(4 * time.Second)
@@ -162,7 +162,7 @@ func slowly(done <-chan struct{}) func(*room, http.ResponseWriter, *http.Request
 	return func(r *room, w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
 		case "/ws":
-			r.Connect(w, req)
+			r.Connect(w, req, nil)
 		case "/slow":
 			_ = dog.Await(req.Context(), func() error { <-done; return nil })
 		}
@@ -209,7 +209,7 @@ func TestARequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
 
 func TestAFullGroupSaysSo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit, l.MaxReplicas = 1, 2 }, &hooks{})
+		h := newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 2}, &hooks{})
 		ada := h.enter("ada")
 		h.enter("bob")
 		_, err := h.identify(t.Context(), "cyd")

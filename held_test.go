@@ -16,11 +16,14 @@ func TestWhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 	ways := map[string]func(ctx context.Context, r *room, s *dog.Socket, text string) error{
 		"Socket.Send": func(_ context.Context, _ *room, s *dog.Socket, text string) error { return s.Send(text) },
 		"Socket.Emit": func(_ context.Context, _ *room, s *dog.Socket, text string) error {
-			return s.Emit(text, dog.IncludeSelf)
+			return s.Emit(text)
+		},
+		"Socket.Broadcast": func(_ context.Context, _ *room, s *dog.Socket, text string) error {
+			return s.Broadcast(text)
 		},
 		"Replica.Emit": func(_ context.Context, r *room, _ *dog.Socket, text string) error { return r.Emit(text) },
 		"Replica.Broadcast": func(ctx context.Context, r *room, _ *dog.Socket, text string) error {
-			return r.Broadcast(ctx, text)
+			return r.Broadcast(text)
 		},
 	}
 	for name, say := range ways {
@@ -45,6 +48,7 @@ func TestWhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 				}}
 				h, engine := newGatedHouse(t, on)
 				ada := h.enter("ada")
+				h.enter("bob") // what a socket emits is for others
 				ada.Send("store")
 				synctest.Wait()
 				ada.Send("talk")

@@ -2,6 +2,7 @@ package dog_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -55,15 +56,17 @@ func (r *room) OnStart(ctx context.Context) error {
 	return r.on.start(ctx, r)
 }
 
-func (r *room) Receive(w http.ResponseWriter, req *http.Request) {
+func (r *room) Receive(w http.ResponseWriter, req *http.Request) error {
 	switch {
 	case r.on.receive != nil:
 		r.on.receive(r, w, req)
 	case req.URL.Path == "/ws":
-		r.Connect(w, req)
+		_, err := r.Connect(w, req, nil)
+		return err
 	default:
 		_, _ = w.Write([]byte(req.URL.Path))
 	}
+	return nil
 }
 
 func (r *room) OnOpen(ctx context.Context, s *dog.Socket) error {
@@ -97,35 +100,35 @@ func (r *room) OnGossip(ctx context.Context, m dog.Message) (any, error) {
 // house is a runtime with one group of rooms and a server that identifies by the query's u, default "anon".
 type house struct {
 	rt      *dog.Runtime
-	lobbies *dog.Namespace[lobby]
-	family  *dog.Family[lobby, room]
-	group   dog.Stub[lobby]
+	lobbies *dog.Groups[lobby, room]
+	group   dog.GroupStub[lobby, room]
 	srv     *dogtest.Server
 }
 
 // newHouse builds a house whose replicas have limit places.
 func newHouse(t testing.TB, limit int, on *hooks) *house {
 	t.Helper()
-	return newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit = limit }, on)
+	return newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: limit}, on)
 }
 
-// newHouseWith builds a house with options and a group's setup.
-func newHouseWith(t testing.TB, options dog.Options, setup func(*lobby), on *hooks) *house {
+// newHouseWith builds a house with options of the runtime and of its group.
+func newHouseWith(t testing.TB, options dog.Options, group dog.GroupOptions[lobby], on *hooks) *house {
 	t.Helper()
 	h := &house{rt: dogtest.New(t, options)}
-	var err error
-	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", func(l *lobby) { l.on = on; setup(l) })
+	rooms, err := dog.RegisterReplica(h.rt, "room", &dog.ReplicaOptions[room]{
+		New: func() *room { return &room{on: on} }, RollbackOnError: on.rollback,
+	})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(h.rt, "room", func(r *room) { r.on, r.RollbackOnError = on, on.rollback })
+	group.New = func() *lobby { return &lobby{on: on} }
+	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", rooms, &group)
 	require.NoError(t, err)
-	h.family = dog.Link(h.lobbies, rooms)
 	h.group = h.lobbies.Named("main")
 	h.srv = dogtest.Serve(t, h)
 	return h
 }
 
 func (h *house) identify(ctx context.Context, requestID string) (dog.Stub[room], error) {
-	return dog.Identify(ctx, h.group, requestID, h.family)
+	return h.group.Identify(ctx, requestID)
 }
 
 func (h *house) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -141,19 +144,19 @@ func (h *house) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	stub.ServeHTTP(w, req)
 }
 
-// join connects a request id.
+// join connects a uid.
 func (h *house) join(requestID string) *dogtest.Client {
 	return h.srv.Dial("/ws?u=" + requestID)
 }
 
-// enter connects a request id and waits until everything has come to rest, so that it has joined and its OnOpen has run.
+// enter connects a uid and waits until everything has come to rest, so that it has joined and its OnOpen has run.
 func (h *house) enter(requestID string) *dogtest.Client {
 	c := h.join(requestID)
 	synctest.Wait()
 	return c
 }
 
-// replicaOf returns the replica to which a request id would go now, the zero ID when it would get an error.
+// replicaOf returns the replica to which a uid would go now, the zero ID when it would get an error.
 func (h *house) replicaOf(requestID string) dog.ID {
 	stub, err := h.identify(context.Background(), requestID)
 	if err != nil {
@@ -166,7 +169,7 @@ func (h *house) replicaOf(requestID string) dog.ID {
 // loads returns the load of each replica.
 func (h *house) loads() []int {
 	var loads []int
-	for r := range h.family.Replicas(h.group) {
+	for r := range h.group.Replicas() {
 		loads = append(loads, r.Load)
 	}
 	return loads
@@ -186,4 +189,9 @@ func texts(c *dogtest.Client) []string {
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
+}
+
+// dialer opens connections without a request, as the transport of a dogtest.Server does.
+type dialer interface {
+	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
 }

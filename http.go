@@ -6,12 +6,13 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/turn"
 )
 
 // arrival is what a request that reached an object brought along.
 type arrival struct {
-	visit  *visit          // nil for a group
+	visit  visit
 	client context.Context // done when the client has gone
 	remote string          // the client's address
 	answer *response       // nil for a gateway
@@ -50,12 +51,15 @@ func arrivalBehind(ctx context.Context) *arrival {
 	return nil
 }
 
-// RequestID returns the request id for which the request that Receive got was identified; "" in other handlers.
-func RequestID(ctx context.Context) string {
-	if v := arrivalOf(ctx).visit; v != nil {
-		return v.requestID
-	}
-	return ""
+// UID returns for whom the request came that Receive got: what was given to
+// [Stub.WithUID] or [GroupStub.Identify], or what the group's [Gateway] returned;
+// "" if nobody said, and in other handlers.
+func UID(ctx context.Context) string { return arrivalOf(ctx).visit.uid }
+
+// IsUpgrade reports whether a request asks for a WebSocket, for a Receive that
+// serves plain requests too.
+func IsUpgrade(r *http.Request) bool {
+	return r.Method == http.MethodGet && conn.IsUpgrade(r.Header)
 }
 
 // ClientGone returns a channel that is closed when the client of the request
@@ -115,24 +119,29 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	to.serve(w, r, turn.OriginOf(r.Context()))
 }
 
-// serve answers a request to a named object.
+// serve answers a request to an object that is addressed by its ID.
 func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	switch {
 	case a.ns.kind == KindReplica:
 		WriteError(w, ErrReplicaGone)
-	case a.ns.gateway:
+	case a.ns.gateway && a.refusal == nil:
 		a.serveGateway(w, r, from)
 	default:
-		receive(a, w, r, from, nil, nil)
+		if err := a.check(); err != nil {
+			a.refusedUID(err)
+			WriteError(w, err)
+			return
+		}
+		receive(a, w, r, from, func(v *visit) error {
+			v.uid = a.uid
+			v.open.Store(true)
+			return nil
+		}, nil)
 	}
 }
 
 // serveGateway asks the group who sends the request and hands it on.
 func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn.Origin) {
-	if a.ns.replicas() == nil {
-		WriteError(w, ErrNotLinked)
-		return
-	}
 	alien := new(foreign)
 	body, err := newInboundBody(r, alien)
 	if err != nil {
@@ -140,7 +149,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		return
 	}
 	defer body.clean(a.ns.rt.opts.Logger)
-	var requestID string
+	var uid string
 	var refused error
 	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
@@ -149,7 +158,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 			body.attach(in)
 			defer body.keep()
 			defer func() { outcome = o.gate.Outcome() }()
-			requestID, refused = v.(Gateway).Identify(in)
+			uid, refused = v.(Gateway).Identify(in)
 			return nil
 		})
 		if outcome != nil {
@@ -162,15 +171,15 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	case err != nil:
 		WriteError(w, err)
 		return
-	case refused != nil && !errors.Is(refused, ErrInvalidRequestID):
-		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", refused)
-		http.Error(w, http.StatusText(http.StatusForbidden), http.StatusForbidden)
-		return
 	case refused != nil:
+		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", refused)
+		if HTTPStatus(refused) == http.StatusInternalServerError { // it carries none
+			refused = &StatusError{Status: http.StatusForbidden, Err: refused}
+		}
 		WriteError(w, refused)
 		return
 	}
-	admission, err := a.identify(r.Context(), requestID)
+	admission, err := a.identify(r.Context(), uid)
 	if err != nil {
 		WriteError(w, err)
 		return
@@ -178,25 +187,27 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	admission.answer(w, body.rest(), from, alien)
 }
 
-// serve takes a place on the replica and hands the request to its Receive.
+// serve takes a place on the replica and hands the request to it.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	a.answer(w, r, from, nil)
 }
 
 // answer is serve for a request whose body alien guards already, nil for none.
 func (a *admission) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, alien *foreign) {
-	v, err := a.visit()
-	if err != nil {
+	receive(a, w, r, from, a.visit, alien)
+}
+
+// receive runs Receive as an event of an object, in memory or not. enter fills in
+// the visit. alien guards what belongs to the request; nil: nobody does yet.
+func receive(
+	to target, w http.ResponseWriter, r *http.Request, from turn.Origin, enter func(*visit) error, alien *foreign,
+) {
+	a := &arrival{}
+	if err := enter(&a.visit); err != nil {
 		WriteError(w, err)
 		return
 	}
-	defer v.end()
-	receive(a, w, r, from, v, alien)
-}
-
-// receive runs Receive as an event of an object, in memory or not. v is nil unless
-// it is a replica. alien guards what belongs to the request; nil: nobody does yet.
-func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin, v *visit, alien *foreign) {
+	defer a.visit.end()
 	rt := to.runtime()
 	answer := newResponse(rt, w, alien)
 	alien = answer.alien
@@ -211,26 +222,31 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 	}
 	client, release := clientOf(r.Context())
 	defer release()
-	a := &arrival{visit: v, client: client, answer: answer, remote: r.RemoteAddr, stopping: rt.stopping}
+	a.client, a.answer, a.remote, a.stopping = client, answer, r.RemoteAddr, rt.stopping
 	defer a.over()
 	from.Values = context.WithValue(values, arrivalKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
+	var refused error // what Receive returned
 	err = on(r.Context(), to, func(o *object) error {
-		return o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
-			receiver, ok := value.(Receiver)
-			if !ok {
-				http.NotFound(answer, r)
-				return nil
-			}
+		refused = nil
+		err := o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
 			answer.event, answer.gate = a.event, o.gate
 			defer func() { answer.outcome = o.gate.Outcome() }() // of what has been stored up to here, and no later
 			in := r.WithContext(ctx)
 			body.attach(in)
 			defer body.keep()
-			receiver.Receive(answer.writer(r), in)
-			return nil
+			w := answer.writer(r)
+			if refused = o.ns.receive(value, w, in); refused != nil && refused != http.ErrAbortHandler && !answer.begun() {
+				WriteError(w, refused)
+			}
+			return refused
 		})
+		if refused != nil && refused != http.ErrAbortHandler && errors.Is(err, refused) {
+			o.report(EventReceive, refused)
+			return nil // the client has its answer
+		}
+		return err
 	})
 	defer body.clean(rt.opts.Logger)
 	started, err := answer.finish(client, err)
@@ -244,6 +260,19 @@ func receive(to target, w http.ResponseWriter, r *http.Request, from turn.Origin
 	default:
 		WriteError(w, err)
 	}
+}
+
+// receive hands a request to Receive, or to what stands in for it.
+func (ns *namespace) receive(value any, w http.ResponseWriter, r *http.Request) error {
+	if receiver, ok := value.(Receiver); ok {
+		return receiver.Receive(w, r)
+	}
+	if ns.connects {
+		_, err := ns.coreOf(value).connect(w, r, nil)
+		return err
+	}
+	http.NotFound(w, r)
+	return nil
 }
 
 // clientOf returns a context that is done when a request with this context has

@@ -64,7 +64,7 @@ func forwards() []forward {
 			return dog.Await(r.Context(), func() error { proxy.ServeHTTP(w, r); return nil })
 		}},
 		{"a call that sends one", func(to dog.Stub[desk], desks *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			return dog.Do(r.Context(), desks.Named("between "+to.Name()), (*desk).Run, func(ctx context.Context, _ *desk) error {
+			return dog.CallErr(r.Context(), desks.Named("between "+to.Name()), (*desk).Run, func(ctx context.Context, _ *desk) error {
 				response, err := send(ctx, to, http.MethodGet, r.URL.Path, "")
 				return relay(response, err, ctx, w)
 			})
@@ -78,7 +78,7 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 		for name, end := range map[string]func(t *testing.T, rt *dog.Runtime, front dog.Stub[desk], leave func()){
 			"the client leaves": func(_ *testing.T, _ *dog.Runtime, _ dog.Stub[desk], leave func()) { leave() },
 			"the first object is reset": func(t *testing.T, _ *dog.Runtime, front dog.Stub[desk], _ func()) {
-				require.NoError(t, dog.Do(noCaller, front, (*desk).Run, func(_ context.Context, d *desk) error {
+				require.NoError(t, dog.CallErr(noCaller, front, (*desk).Run, func(_ context.Context, d *desk) error {
 					go d.Abort(errors.New("as planned"))
 					return nil
 				}))
@@ -358,7 +358,7 @@ func TestAConnectionThatIsHandedOverTooLateIsClosed(t *testing.T) {
 		}()
 		synctest.Wait()
 		began := time.Now()
-		require.NoError(t, dog.Do(noCaller, desks.Named("ada"), (*desk).Run, func(context.Context, *desk) error { return nil }))
+		require.NoError(t, dog.CallErr(noCaller, desks.Named("ada"), (*desk).Run, func(context.Context, *desk) error { return nil }))
 		require.Equal(t, 10*time.Second, time.Since(began))
 		close(w.until)
 		_, err := there.Read(make([]byte, 1))

@@ -80,7 +80,7 @@ func TestAPanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 				r := httptest.NewRequest(http.MethodPost, "/", w)
 				r.ContentLength = -1
 				require.PanicsWithValue(t, "as planned", func() { ada.ServeHTTP(w, r) })
-				require.NoError(t, dog.Do(noCaller, ada, (*desk).Run, func(_ context.Context, d *desk) error {
+				require.NoError(t, dog.CallErr(noCaller, ada, (*desk).Run, func(_ context.Context, d *desk) error {
 					lives[d] = true
 					_, found, err := d.Storage().Get("seen")
 					require.Equal(t, stored, found)
@@ -103,14 +103,15 @@ func (*lodge) Identify(r *http.Request) (string, error) {
 }
 
 // newLodge returns a gateway to a replica that answers by serve.
-func newLodge(t *testing.T, serve func(r *room, w http.ResponseWriter, req *http.Request)) dog.Stub[lodge] {
+func newLodge(t *testing.T, serve func(r *room, w http.ResponseWriter, req *http.Request)) dog.GroupStub[lodge, room] {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{})
-	lodges, err := dog.RegisterGroup(rt, "lodge", func(l *lodge) { l.Limit = 1000 })
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{
+		New: func() *room { return &room{on: &hooks{receive: serve}} },
+	})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = &hooks{receive: serve} })
+	lodges, err := dog.RegisterGroup(rt, "lodge", rooms, &dog.GroupOptions[lodge]{Limit: 1000})
 	require.NoError(t, err)
-	dog.Link(lodges, rooms)
 	return lodges.Named("main")
 }
 
@@ -305,22 +306,20 @@ func TestARefusedUpgradeIsWellFormedInHTTP2(t *testing.T) {
 	})
 }
 
-// formGate is a gateway that finds its request id in a form.
+// formGate is a gateway that finds its uid in a form.
 type formGate struct{ dog.Group }
 
 func (*formGate) Identify(r *http.Request) (string, error) { return r.FormValue("u"), nil }
 
 func TestWhatAGatewayHasParsedReachesReceive(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	gates, err := dog.RegisterGroup(rt, "gate", func(g *formGate) { g.Limit = 2 })
+	on := &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
+		_, _ = fmt.Fprint(w, dog.UID(req.Context()), " ", req.PostFormValue("text"))
+	}}
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) {
-		r.on = &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
-			_, _ = fmt.Fprint(w, dog.RequestID(req.Context()), " ", req.PostFormValue("text"))
-		}}
-	})
+	gates, err := dog.RegisterGroup(rt, "gate", rooms, &dog.GroupOptions[formGate]{Limit: 2})
 	require.NoError(t, err)
-	dog.Link(gates, rooms)
 	srv := httptest.NewServer(gates.Named("main"))
 	t.Cleanup(srv.Close)
 	response, err := srv.Client().PostForm(srv.URL, url.Values{"u": {"ada"}, "text": {"hello"}})

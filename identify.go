@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -11,28 +12,35 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// maxRequestID bounds a request id in bytes.
-const maxRequestID = 1024
+// maxUID bounds a uid in bytes.
+const maxUID = 1024
 
-// Identify decides which replica of a group serves a request id, reserves a place there, and returns the replica's stub.
+// Identify picks the replica of the group that serves a uid, reserves a place
+// there, and returns the replica's stub.
 //
-// A request id that has connections, or had them up to Options.Linger ago, goes to the replica that holds them if it has room;
-// any other to the replica with the least load; when all are full, to a new one. The decision takes constant time whatever the
-// number of replicas and ids, as long as an id is on few replicas at a time.
+// A uid that has connections, or had them up to GroupOptions.LingerFor ago, goes to
+// the replica that has or had them if there is room, which GroupOptions.HoldPlaces
+// sees to; any other to the replica with the least load, or as GroupOptions.Order
+// says; when all are full or locked, to a new one. The decision takes constant time
+// whatever the number of replicas and uids, as long as a uid is on few replicas at
+// a time.
 //
-// The reserved place belongs to the first request through the stub and expires after Options.Reservation. Each further request
-// through the same stub takes a place of its own on that replica and is answered with 503 if there is none. A request holds its
-// place until it is answered, a socket until it is closed.
+// The reserved place belongs to the first request through the stub and expires
+// after Options.ReserveFor. Each further request through the same stub takes a
+// place of its own on that replica and is answered with 503 if there is none. A
+// request holds its place until it is answered, a socket until it is closed.
 //
-// A request id names a person, a device, whatever connects; several connections may share it. It is 1 to 1,024 bytes of UTF-8
-// without control characters, else ErrInvalidRequestID.
+// A uid names a person, a device, whatever connects; several connections may share
+// it. It is 1 to 1,024 bytes of UTF-8 without control characters, else
+// ErrInvalidName.
 //
-// Other errors: ErrGroupFull, ErrNotLinked, ErrNotRunning, ErrShutdown, ErrDeadlock, ErrReset when the group could not start,
-// what Clusterize returned, and the cause of ctx's end while waiting. In a handler Identify gives up the turn.
-func Identify[G, R any](ctx context.Context, group Stub[G], requestID string, family *Family[G, R]) (Stub[R], error) {
-	to, err := family.address(group)
-	if err != nil {
-		return Stub[R]{}, err
+// Other errors: ErrGroupFull, ErrNotRunning, ErrShutdown, ErrDeadlock, ErrReset
+// when the group could not start, what Clusterize returned, and the cause of ctx's
+// end while waiting. In a handler Identify gives up the turn.
+func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], error) {
+	to := s.address()
+	if to == nil {
+		return Stub[R]{}, ErrNotRunning
 	}
 	rt := to.ns.rt
 	if err := rt.enter(); err != nil {
@@ -40,8 +48,8 @@ func Identify[G, R any](ctx context.Context, group Stub[G], requestID string, fa
 	}
 	defer rt.leave()
 	var a *admission
-	err = awaitDurable(ctx, nil, func() (err error) { // Clusterize may tell of the request id
-		a, err = to.identify(ctx, requestID)
+	err := awaitDurable(ctx, nil, func() (err error) { // Clusterize may tell of the uid
+		a, err = to.identify(ctx, uid)
 		return err
 	})
 	if err != nil {
@@ -50,42 +58,46 @@ func Identify[G, R any](ctx context.Context, group Stub[G], requestID string, fa
 	return Stub[R]{to: a}, nil
 }
 
-func checkRequestID(id string) error {
+// checkUID returns why a string is no uid, or nil.
+func checkUID(uid string) error { return checkName("uid", uid) }
+
+// checkName returns why a string names nothing: a uid or an object.
+func checkName(what, name string) error {
 	switch {
-	case id == "":
-		return fmt.Errorf("%w: it is empty", ErrInvalidRequestID)
-	case len(id) > maxRequestID:
-		return fmt.Errorf("%w: it has %d bytes, more than %d", ErrInvalidRequestID, len(id), maxRequestID)
-	case !utf8.ValidString(id):
-		return fmt.Errorf("%w: it is not UTF-8", ErrInvalidRequestID)
+	case name == "":
+		return fmt.Errorf("%w: the %s is empty", ErrInvalidName, what)
+	case len(name) > maxUID:
+		return fmt.Errorf("%w: the %s has %d bytes, more than %d", ErrInvalidName, what, len(name), maxUID)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: the %s is not UTF-8", ErrInvalidName, what)
 	}
-	for _, r := range id {
+	for _, r := range name {
 		if unicode.IsControl(r) {
-			return fmt.Errorf("%w: it has the control character %U", ErrInvalidRequestID, r)
+			return fmt.Errorf("%w: the %s has the control character %U", ErrInvalidName, what, r)
 		}
 	}
 	return nil
 }
 
 // identify is Identify for the group that a refers to, without giving up a turn.
-func (a *address) identify(ctx context.Context, requestID string) (*admission, error) {
-	if err := checkRequestID(requestID); err != nil {
-		a.ns.rt.opts.Logger.Debug("request id refused", "namespace", a.ns.name, "object", a.id.String(), "error", err)
+func (a *address) identify(ctx context.Context, uid string) (*admission, error) {
+	if err := checkUID(uid); err != nil {
+		a.refusedUID(err)
 		return nil, err
 	}
 	var admitted *admission
 	err := on(ctx, a, func(o *object) (err error) {
-		admitted, err = o.books.admit(ctx, requestID)
+		admitted, err = o.books.admit(ctx, uid)
 		return err
 	})
 	return admitted, err
 }
 
-// admission leads a request id to the replica that Identify chose.
+// admission leads a uid to the replica that Identify chose.
 type admission struct {
 	// fixed
-	member    *member
-	requestID string
+	member *member
+	uid    string
 
 	reserved *roster.Place[*member, *Socket] // nil once used. guarded by the books' mu
 }
@@ -104,10 +116,10 @@ func (a *admission) live() *object { return a.member.obj }
 
 func (a *admission) retired(*object) error { return ErrReplicaGone }
 
-// admit reserves a place for a request id.
-func (b *books) admit(ctx context.Context, requestID string) (*admission, error) {
+// admit reserves a place for a uid.
+func (b *books) admit(ctx context.Context, uid string) (*admission, error) {
 	for {
-		a, m, err := b.reserve(ctx, requestID)
+		a, m, err := b.reserve(ctx, uid)
 		switch {
 		case err != nil || a != nil:
 			return a, err
@@ -135,7 +147,7 @@ func (b *books) start(ctx context.Context) error {
 
 // reserve reserves a place, or returns the making of a replica that has to be waited for, or nothing when the books have yet to
 // be opened.
-func (b *books) reserve(ctx context.Context, requestID string) (*admission, *making, error) {
+func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
@@ -145,15 +157,15 @@ func (b *books) reserve(ctx context.Context, requestID string) (*admission, *mak
 		case b.book == nil:
 			return nil, nil, nil
 		}
-		p, err := b.book.Reserve(requestID, b.runtime().now())
+		p, err := b.book.Reserve(uid, b.runtime().now())
 		if err == nil {
-			return &admission{member: p.Replica().Value, requestID: requestID, reserved: p}, nil, nil
+			return &admission{member: p.Replica().Value, uid: uid, reserved: p}, nil, nil
 		}
 		if !errors.Is(err, roster.ErrNoRoom) {
 			return nil, nil, booksError(err)
 		}
 		if b.group.ns.clusterizes {
-			err = b.clusterizeLocked(ctx, requestID)
+			err = b.clusterizeLocked(ctx, uid)
 			return nil, b.making, err
 		}
 		if err := b.addLocked(""); err != nil {
@@ -163,7 +175,7 @@ func (b *books) reserve(ctx context.Context, requestID string) (*admission, *mak
 }
 
 // clusterizeLocked begins to make a replica unless one is being made. The caller must hold mu.
-func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
+func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 	if m := b.making; m != nil {
 		if m.runs == nil || m.runs.life.Err() == nil {
 			return nil
@@ -211,7 +223,7 @@ func (b *books) clusterizeLocked(ctx context.Context, requestID string) error {
 				b.clusterizes(m, nil)
 				outcome = b.group.gate.Outcome()
 			}()
-			name, err = v.(Clusterizer).Clusterize(ctx, requestID)
+			name, err = v.(Clusterizer).Clusterize(ctx, uid)
 			return err
 		})
 		if outcome != nil {
@@ -275,16 +287,18 @@ func (a *admission) release() {
 	}
 }
 
-// visit is a request that has a place on a replica.
+// visit is a request that has reached an object: on a replica it has a place there.
 type visit struct {
-	member    *member
-	requestID string
+	// fixed
+	obj *object
+	uid string // who asks; "" if nobody said
 
-	place *roster.Place[*member, *Socket] // nil when it has been given back or passed on. guarded by the books' mu
+	place *roster.Place[*member, *Socket] // of a replica; nil when it has been given back or passed on. guarded by the books' mu
+	open  atomic.Bool                     // of a plain object or a group: neither answered nor passed on
 }
 
 // visit takes a place for a request: the reserved one for the first, unless it has expired.
-func (a *admission) visit() (*visit, error) {
+func (a *admission) visit(v *visit) error {
 	b := a.member.books
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -293,16 +307,29 @@ func (a *admission) visit() (*visit, error) {
 	a.reserved = nil
 	if place == nil || !b.book.Claim(place, now) {
 		var err error
-		if place, err = b.book.Take(a.member.entry, a.requestID, now); err != nil {
-			return nil, booksError(err)
+		if place, err = b.book.Take(a.member.entry, a.uid, now); err != nil {
+			return booksError(err)
 		}
 	}
-	return &visit{member: a.member, requestID: a.requestID, place: place}, nil
+	v.obj, v.uid, v.place = a.member.obj, a.uid, place
+	return nil
+}
+
+// books returns those of the replica's group; nil where the object is none.
+func (v *visit) books() *books {
+	if v.obj == nil || v.obj.member == nil {
+		return nil
+	}
+	return v.obj.member.books
 }
 
 // end gives the place back if the visit still has it.
 func (v *visit) end() {
-	b := v.member.books
+	b := v.books()
+	if b == nil {
+		v.open.Store(false)
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if v.place != nil {
@@ -313,7 +340,10 @@ func (v *visit) end() {
 
 // over reports whether the request has been answered or its place passed on.
 func (v *visit) over() bool {
-	b := v.member.books
+	b := v.books()
+	if b == nil {
+		return !v.open.Load()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return v.place == nil
@@ -321,7 +351,10 @@ func (v *visit) over() bool {
 
 // passOn gives the place to a socket. It reports false when the visit is over.
 func (v *visit) passOn(s *Socket) bool {
-	b := v.member.books
+	b := v.books()
+	if b == nil {
+		return v.open.CompareAndSwap(true, false)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if v.place == nil {

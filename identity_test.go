@@ -35,13 +35,13 @@ func TestAnIDIsParsedByItsNamespaceOnly(t *testing.T) {
 			parsed, err := cells.Parse(text)
 			require.NoError(t, err)
 			require.Equal(t, stub.ID(), parsed.ID())
-			same, err := cells.WithID(stub.ID())
+			same, err := cells.ByID(stub.ID())
 			require.NoError(t, err)
 			require.Equal(t, stub.ID(), same.ID())
 
 			_, err = other.Parse(text)
 			require.ErrorIs(t, err, dog.ErrForeignID)
-			_, err = other.WithID(stub.ID())
+			_, err = other.ByID(stub.ID())
 			require.ErrorIs(t, err, dog.ErrForeignID)
 			for i := range text { // whichever digit is wrong
 				digit := "0"
@@ -76,7 +76,7 @@ type herald struct {
 	rang chan<- string
 }
 
-func (h *herald) OnAlarm(context.Context, dog.AlarmInfo) error {
+func (h *herald) OnAlarm(context.Context, dog.Alarm) error {
 	h.rang <- h.Name() + " " + h.ID().String()
 	return nil
 }
@@ -113,7 +113,7 @@ func newHeralds(t *testing.T, keep dog.Store, rang chan<- string) (*dog.Runtime,
 	rt, err := dog.New(dog.Options{Store: keep})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, rt.Shutdown(context.Background())) })
-	heralds, err := dog.RegisterObject(rt, "herald", func(h *herald) { h.rang = rang })
+	heralds, err := dog.RegisterObject(rt, "herald", &dog.ObjectOptions[herald]{New: func() *herald { return &herald{rang: rang} }})
 	require.NoError(t, err)
 	return rt, heralds
 }
@@ -126,16 +126,16 @@ func TestAGroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
 		options, clock := dog.Options{Store: promptStore()}, newClockwork(nil)
 		h := newHospital(t, options, clock)
 		id := h.wards.Named("main").ID()
-		serve := func(group dog.Stub[ward]) {
-			stub, err := dog.Identify(t.Context(), group, "ada", h.family)
+		serve := func(group dog.GroupStub[ward, nurse]) {
+			stub, err := group.Identify(t.Context(), "ada")
 			require.NoError(t, err)
-			require.NoError(t, dog.Do(t.Context(), stub, (*nurse).After, time.Hour))
+			require.NoError(t, dog.CallErr(t.Context(), stub, (*nurse).After, time.Hour))
 			stub.Release()
 			require.NoError(t, h.rt.Shutdown(t.Context()))
 			h = newHospital(t, options, clock)
 		}
 		serve(h.wards.Named("main"))
-		byID, err := h.wards.WithID(id)
+		byID, err := h.wards.ByID(id)
 		require.NoError(t, err)
 		serve(byID)
 		time.Sleep(2 * time.Hour)
@@ -147,7 +147,7 @@ func TestAGroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
 
 func TestANamespaceThatTheStoreWouldRenameIsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	_, err := dog.RegisterObject(rt, "a\xff", func(*cell) {})
+	_, err := dog.RegisterObject[cell](rt, "a\xff", nil)
 	var refused *dog.RegistrationError
 	require.ErrorAs(t, err, &refused)
 	require.ErrorContains(t, err, "UTF-8")

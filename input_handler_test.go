@@ -33,8 +33,11 @@ func TestTagsOverTheirLimitsAreRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-					s := r.ConnectWith(w, req, dog.SocketOptions{Tags: test.tags})
+					s, err := r.Connect(w, req, &dog.SocketOptions{Tags: test.tags})
 					require.Equal(t, test.status == 101, s != nil)
+					if test.status != 101 {
+						require.ErrorIs(t, err, dog.ErrTags)
+					}
 				}})
 				c, answer, _ := h.srv.TryDial("/", dogtest.DialOptions{})
 				require.Equal(t, test.status, answer.StatusCode)
@@ -91,7 +94,7 @@ func TestAnAutoResponseDoesNotWakeTheReplica(t *testing.T) {
 		var socket *dog.Socket
 		var got []string
 		options := dog.Options{Sockets: dog.SocketOptions{AutoRequest: "ping", AutoReply: "pong"}}
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			open: func(_ context.Context, _ *room, s *dog.Socket) error { socket = s; return nil },
 			message: func(_ context.Context, _ *room, _ *dog.Socket, m dog.Message) error {
 				got = append(got, m.String())
@@ -185,7 +188,7 @@ func TestASocketClosedInOnOpenHandlesNoMessage(t *testing.T) {
 func TestAnErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options, log := logged()
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 				return errors.Join(s.Send("got it"), errors.New("message failed"))
 			},
@@ -248,7 +251,7 @@ func TestAPanicAfterConnectClosesTheSocketOnce(t *testing.T) {
 		closes := 0
 		h := newHouse(t, 1, &hooks{
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				r.Connect(w, req)
+				r.Connect(w, req, nil)
 				panic("secret")
 			},
 			close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
@@ -277,9 +280,9 @@ func TestGossipThatHasNoJSONFails(t *testing.T) {
 		})
 		h.enter("ada")
 		h.enter("bob")
-		_, err := h.family.Gossip(t.Context(), h.group, func() {})
+		_, err := h.group.Gossip(t.Context(), func() {})
 		require.ErrorContains(t, err, "encode gossip")
-		replies, err := h.family.Gossip(t.Context(), h.group, "bad")
+		replies, err := h.group.Gossip(t.Context(), "bad")
 		require.NoError(t, err)
 		require.Len(t, replies, 2)
 		for _, r := range replies {
@@ -287,7 +290,7 @@ func TestGossipThatHasNoJSONFails(t *testing.T) {
 			require.Equal(t, r.Err, r.Decode(new(string)))
 			require.Nil(t, r.Data)
 		}
-		replies, err = h.family.Gossip(t.Context(), h.group, "good")
+		replies, err = h.group.Gossip(t.Context(), "good")
 		require.NoError(t, err)
 		var answer string
 		require.NoError(t, replies[0].Decode(&answer))
@@ -301,7 +304,9 @@ func TestConnectNeedsTheRequestThatReceiveGot(t *testing.T) {
 		var kept *http.Request
 		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/other" {
-				require.Nil(t, r.Connect(w, kept))
+				s, err := r.Connect(w, kept, nil)
+				require.Nil(t, s)
+				require.ErrorContains(t, err, "Connect")
 				return
 			}
 			kept = req
@@ -326,7 +331,9 @@ func TestConnectRefusesTheRequestOfAnotherReplica(t *testing.T) {
 				_ = dog.Await(req.Context(), func() error { time.Sleep(time.Minute); return nil })
 				return
 			}
-			require.Nil(t, r.Connect(w, <-requests))
+			s, err := r.Connect(w, <-requests, nil)
+			require.Nil(t, s)
+			require.ErrorContains(t, err, "Connect needs the request that Receive got")
 		}})
 		lent := background(h.srv, "/lend?u=ada")
 		synctest.Wait()
@@ -344,7 +351,9 @@ func TestTheSocketOfARefusedUpgradeIsHarmless(t *testing.T) {
 		h := newHouse(t, 3, &hooks{
 			start: func(context.Context, *room) error { starts++; return nil },
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				require.ErrorIs(t, r.Connect(w, req).Send("welcome"), dog.ErrNotRunning)
+				s, err := r.Connect(w, req, nil)
+				require.Equal(t, http.StatusUpgradeRequired, dog.HTTPStatus(err))
+				require.ErrorIs(t, s.Send("welcome"), dog.ErrNotRunning)
 			},
 		})
 		for range 2 {

@@ -59,11 +59,12 @@ func frame(op byte, payload string) []byte {
 type den struct {
 	rt    *dog.Runtime
 	srv   *dogtest.Server
-	group dog.Stub[lobby]
+	group dog.GroupStub[lobby, tenant]
 
 	got    []string          // messages that reached OnMessage. owned by the turn, like the others
 	errors []*dog.CloseError // what OnError was told
 	closes []int             // codes that OnClose was told
+	ends   []string          // which of the two ran, in order
 }
 
 // tenant is a replica of a den.
@@ -72,7 +73,10 @@ type tenant struct {
 	in *den
 }
 
-func (r *tenant) Receive(w http.ResponseWriter, req *http.Request) { r.Connect(w, req) }
+func (r *tenant) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := r.Connect(w, req, nil)
+	return err
+}
 
 func (r *tenant) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
 	r.in.got = append(r.in.got, m.String())
@@ -85,25 +89,26 @@ func (r *tenant) OnError(_ context.Context, _ *dog.Socket, cause error) error {
 		return errors.New("not a CloseError")
 	}
 	r.in.errors = append(r.in.errors, end)
+	r.in.ends = append(r.in.ends, "error")
 	return nil
 }
 
 func (r *tenant) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
 	r.in.closes = append(r.in.closes, code)
+	r.in.ends = append(r.in.ends, "close")
 	return nil
 }
 
 func newDen(t *testing.T, options dog.Options) *den {
 	t.Helper()
 	d := &den{rt: dogtest.New(t, options)}
-	lobbies, err := dog.RegisterGroup(d.rt, "lobby", func(l *lobby) { l.Limit = 10 })
+	tenants, err := dog.RegisterReplica(d.rt, "tenant", &dog.ReplicaOptions[tenant]{New: func() *tenant { return &tenant{in: d} }})
 	require.NoError(t, err)
-	tenants, err := dog.RegisterReplica(d.rt, "tenant", func(r *tenant) { r.in = d })
+	lobbies, err := dog.RegisterGroup(d.rt, "lobby", tenants, &dog.GroupOptions[lobby]{Limit: 10})
 	require.NoError(t, err)
-	family := dog.Link(lobbies, tenants)
 	d.group = lobbies.Named("main")
 	d.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := dog.Identify(req.Context(), d.group, "ada", family)
+		stub, err := d.group.Identify(req.Context(), "ada")
 		if err != nil {
 			dog.WriteError(w, err)
 			return

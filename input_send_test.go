@@ -41,7 +41,7 @@ func flood(last *error) func(context.Context, *room, *dog.Socket, dog.Message) e
 func newSlowHouse(t *testing.T, policy dog.SlowPolicy, last *error) (*house, *dogtest.Client) {
 	t.Helper()
 	options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: policy, WriteTimeout: time.Minute}}
-	h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{message: flood(last)})
+	h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{message: flood(last)})
 	c := h.srv.DialWith("/ws?u=slow", dogtest.DialOptions{OnDemand: true})
 	c.Send("go")
 	elapse(2 * time.Second)
@@ -108,7 +108,7 @@ func TestNewerMessagesOfASlowClientReplaceOlderOnes(t *testing.T) {
 func TestCoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: dog.CoalesceSlow}}
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 				for i := range 20 {
 					if err := s.Send(strings.Repeat("x", 98), dog.Coalesce(fmt.Sprint(i))); err != nil {
@@ -130,12 +130,12 @@ func TestCoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
 
 func TestASlowClientHoldsUpNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, func(l *lobby) { l.Limit = 2 }, &hooks{})
+		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{})
 		h.srv.DialWith("/ws?u=slow", dogtest.DialOptions{OnDemand: true})
 		ada := h.enter("ada")
 		began := time.Now()
 		for range 100 {
-			require.NoError(t, h.family.Broadcast(t.Context(), h.group, strings.Repeat("x", 98)))
+			require.NoError(t, h.group.Broadcast(t.Context(), strings.Repeat("x", 98)))
 			synctest.Wait()
 		}
 		require.Len(t, ada.Received(), 100)
@@ -154,8 +154,8 @@ func TestWhatCannotBeEncodedIsNotSent(t *testing.T) {
 				require.Error(t, s.Send(v), name)
 				require.Error(t, s.Emit(v), name)
 				require.Error(t, r.Emit(v), name)
-				require.Error(t, s.Broadcast(ctx, v), name)
-				require.Error(t, r.Broadcast(ctx, v), name)
+				require.Error(t, s.Broadcast(v), name)
+				require.Error(t, r.Broadcast(v), name)
 				_, err := s.Whisper(ctx, s.UID(), v)
 				require.Error(t, err, name)
 			}
@@ -192,32 +192,36 @@ func TestValuesTravelAsTextBinaryOrJSON(t *testing.T) {
 	})
 }
 
-func TestIncludeSelfReachesAllDevicesOfTheSender(t *testing.T) {
+func TestASocketLeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 3, &hooks{message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+		h := newHouse(t, 3, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
 			switch m.String() {
 			case "emit":
 				return s.Emit(m)
 			case "emit+":
-				return s.Emit(m, dog.IncludeSelf)
+				return r.Emit(m)
+			case "emit-":
+				return s.Emit(m, dog.ExceptUID(s.UID()))
 			case "broadcast":
-				return s.Broadcast(ctx, m)
+				return s.Broadcast(m)
+			case "broadcast-":
+				return s.Broadcast(m, dog.ExceptUID(s.UID()))
 			default:
-				return s.Broadcast(ctx, m, dog.IncludeSelf, dog.SendOption{})
+				return r.Broadcast(m, dog.SendOption{})
 			}
 		}})
 		phone, laptop, bob := h.enter("ada"), h.enter("ada"), h.enter("bob") // on the first replica
 		cyd, tablet := h.enter("cyd"), h.enter("ada")                        // on the second
 		require.Equal(t, []int{3, 2}, h.loads())
-		for _, m := range []string{"emit", "emit+", "broadcast", "broadcast+"} {
+		for _, m := range []string{"emit", "emit+", "emit-", "broadcast", "broadcast+", "broadcast-"} {
 			phone.Send(m)
 			synctest.Wait()
 		}
 		require.Equal(t, []string{"emit+", "broadcast+"}, texts(phone))
-		require.Equal(t, []string{"emit+", "broadcast+"}, texts(laptop))
-		require.Equal(t, []string{"broadcast+"}, texts(tablet))
-		require.Equal(t, []string{"emit", "emit+", "broadcast", "broadcast+"}, texts(bob))
-		require.Equal(t, []string{"broadcast", "broadcast+"}, texts(cyd))
+		require.Equal(t, []string{"emit", "emit+", "broadcast", "broadcast+"}, texts(laptop))
+		require.Equal(t, []string{"broadcast", "broadcast+"}, texts(tablet))
+		require.Equal(t, []string{"emit", "emit+", "emit-", "broadcast", "broadcast+", "broadcast-"}, texts(bob))
+		require.Equal(t, []string{"broadcast", "broadcast+", "broadcast-"}, texts(cyd))
 	})
 }
 
@@ -225,7 +229,7 @@ func TestTheServersFavouriteSubprotocolIsChosen(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options := dog.Options{Sockets: dog.SocketOptions{Subprotocols: []string{"chat.v2", "chat.v1"}}}
 		agreed := make(chan string, 1)
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 9 }, &hooks{open: func(_ context.Context, _ *room, s *dog.Socket) error {
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 9}, &hooks{open: func(_ context.Context, _ *room, s *dog.Socket) error {
 			agreed <- s.Subprotocol()
 			return nil
 		}})
@@ -245,7 +249,7 @@ func TestSocketsAreFoundByTheirTags(t *testing.T) {
 		found := make(map[string][]string) // guarded by the turn
 		h := newHouse(t, 9, &hooks{
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				r.ConnectWith(w, req, dog.SocketOptions{Tags: req.URL.Query()["tag"]})
+				r.Connect(w, req, &dog.SocketOptions{Tags: req.URL.Query()["tag"]})
 			},
 			message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
 				clear(found)

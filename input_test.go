@@ -22,7 +22,7 @@ func TestABadRequestIDReachesNoReplica(t *testing.T) {
 		}
 		for name, id := range bad {
 			_, err := h.identify(t.Context(), id)
-			require.ErrorIs(t, err, dog.ErrInvalidRequestID, name)
+			require.ErrorIs(t, err, dog.ErrInvalidName, name)
 			_, answer, err := h.srv.TryDial("/ws?u="+url.QueryEscape(id), dogtest.DialOptions{})
 			require.Error(t, err)
 			require.Equal(t, http.StatusBadRequest, answer.StatusCode, name)
@@ -65,8 +65,9 @@ func TestAMalformedUpgradeIsRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				var socket *dog.Socket
+				var refused error
 				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-					socket = r.Connect(w, req)
+					socket, refused = r.Connect(w, req, nil)
 				}})
 				answer, body := ask(t, h.srv, test.method, "/ws", test.header)
 				require.Equal(t, test.status, answer.StatusCode)
@@ -77,6 +78,7 @@ func TestAMalformedUpgradeIsRefused(t *testing.T) {
 					require.Equal(t, http.StatusText(test.status)+"\n", body, "nothing internal")
 				}
 				require.Nil(t, socket)
+				require.Equal(t, test.status, dog.HTTPStatus(refused))
 				requireEmpty(t, h.rt)
 				h.join("next") // the place of limit 1 is free
 			})
@@ -106,7 +108,7 @@ func TestOnlyAllowedOriginsConnect(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				h := newHouseWith(t, dog.Options{Sockets: test.options}, func(l *lobby) { l.Limit = 1 }, &hooks{})
+				h := newHouseWith(t, dog.Options{Sockets: test.options}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{})
 				header := http.Header{}
 				if test.origin != "" {
 					header.Set("Origin", test.origin)
@@ -155,7 +157,8 @@ func TestAClientThatBreaksTheRulesIsClosed(t *testing.T) {
 				require.Len(t, d.errors, 1)
 				require.Equal(t, test.code, d.errors[0].Code)
 				require.ErrorIs(t, d.errors[0], test.cause)
-				require.Empty(t, d.closes)
+				require.Equal(t, []int{test.code}, d.closes)
+				require.Equal(t, []string{"error", "close"}, d.ends)
 			})
 		})
 	}
@@ -182,7 +185,8 @@ func TestAClientThatVanishesIsAnError1006(t *testing.T) {
 				require.Len(t, d.errors, 1)
 				require.Equal(t, 1006, d.errors[0].Code)
 				require.Error(t, d.errors[0].Err)
-				require.Empty(t, d.closes)
+				require.Equal(t, []int{1006}, d.closes)
+				require.Equal(t, []string{"error", "close"}, d.ends)
 			})
 		})
 	}
@@ -217,20 +221,20 @@ func TestACloseIsNoError(t *testing.T) {
 
 func TestASilentClientIsDropped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := newDen(t, dog.Options{Heartbeat: 8 * time.Second})
+		d := newDen(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 8 * time.Second}})
 		d.srv.DialWith("/", dogtest.DialOptions{OnDemand: true}) // reads nothing, so it answers no ping
 		d.srv.Dial("/")                                          // answers pings
 		elapse(time.Minute)
 		require.Equal(t, 1, d.rt.Stats().Sockets)
 		require.Len(t, d.errors, 1)
 		require.Equal(t, 1006, d.errors[0].Code)
-		require.ErrorIs(t, d.errors[0], dog.ErrHeartbeat)
+		require.ErrorIs(t, d.errors[0], dog.ErrPingTimeout)
 	})
 }
 
 func TestWithoutHeartbeatsASilentClientStays(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := newDen(t, dog.Options{Heartbeat: -1})
+		d := newDen(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: -1}})
 		d.srv.DialWith("/", dogtest.DialOptions{OnDemand: true})
 		elapse(24 * time.Hour)
 		require.Equal(t, 1, d.rt.Stats().Sockets)
@@ -239,7 +243,7 @@ func TestWithoutHeartbeatsASilentClientStays(t *testing.T) {
 
 func TestAClientIsNotJudgedWhileItsHandlerIsBusy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Heartbeat: 8 * time.Second}, func(l *lobby) { l.Limit = 1 }, &hooks{message: busy})
+		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 8 * time.Second}}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{message: busy})
 		c := h.join("ada")
 		c.Send("work")
 		elapse(2 * time.Hour)

@@ -21,10 +21,10 @@ type instance struct {
 	life context.Context // of its handlers; done when the instance ends
 	stop context.CancelCauseFunc
 
-	hibernates atomic.Bool  // Object.Hibernate, once started
-	phase      atomic.Int32 // of its start
+	phase atomic.Int32 // of its start
 
 	turn    turn.Lock
+	timers  timers
 	storage Storage
 	value   any // the user's object; nil until started. owned by the turn
 
@@ -133,6 +133,7 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 	inst.verdict = v
 	o.gate.Tell(func(lost error) { v.lost = lost; close(v.known) }) // before anything is forgotten
 	inst.stop(err)                                                  // before anything is let in again
+	inst.timers.end()
 	keepSockets := inst.phase.Load() == wakesAgain
 	if !keepSockets {
 		o.mu.Lock()
@@ -141,8 +142,8 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 	}
 	// Until the sockets are closed, a handler that has not noticed yet is not heard.
 	o.gate.Shut(err)
-	if o.member != nil && !keepSockets {
-		o.member.closeSocketsOf(inst)
+	if !keepSockets {
+		o.closeSocketsOf(inst)
 	}
 	o.gate.Recover()
 	o.mu.Lock()

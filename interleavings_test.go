@@ -58,7 +58,7 @@ type restless struct {
 }
 
 func (l *restless) OnStart(ctx context.Context) error { return l.start(ctx, l) }
-func (l *restless) Receive(http.ResponseWriter, *http.Request) {
+func (l *restless) Receive(http.ResponseWriter, *http.Request) error {
 	time.Sleep(time.Second) // keeps its turn, then resets the group
 	panic("reset")
 }
@@ -72,12 +72,12 @@ func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		closes := 0
 		tr := &dog.Trace{SocketClosed: func(*dog.Socket, *dog.CloseError) { time.Sleep(3 * time.Second) }}
-		h := newHouseWith(t, dog.Options{Trace: tr}, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, dog.Options{Trace: tr}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			close: func(context.Context, *room, *dog.Socket, int, string) error { closes++; return nil },
 		})
 		c := h.enter("ada")
 		id := h.replicaOf("ada")
-		require.NoError(t, h.family.Drain(context.Background(), h.group, id))
+		require.NoError(t, h.group.Drain(context.Background(), id))
 		c.Close(1000, "")
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -88,7 +88,7 @@ func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
 // The caller's context ends with a ResetError of its own object, not of the called one.
 func TestACallEndsWhenItsCallersObjectIsReset(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 				switch m.String() {
 				case "hold":
@@ -113,7 +113,7 @@ func TestAnAnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{gossip: func(context.Context, *room, dog.Message) (any, error) { return bomb{}, nil }})
 		h.enter("a")
-		rep, err := h.family.Gossip(context.Background(), h.group, 1)
+		rep, err := h.group.Gossip(context.Background(), 1)
 		require.NoError(t, err)
 		require.ErrorIs(t, rep[0].Err, dog.ErrReset)
 	})
@@ -132,7 +132,7 @@ func TestAnAnswerIsEncodedInTheTurn(t *testing.T) {
 			},
 		})
 		a := h.enter("a")
-		go func() { _, _ = h.family.Gossip(context.Background(), h.group, 1) }()
+		go func() { _, _ = h.group.Gossip(context.Background(), 1) }()
 		synctest.Wait()
 		a.Send("x")
 		time.Sleep(10 * time.Second)
@@ -150,7 +150,7 @@ func TestTheQuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
 		}})
 		h.enter("a")
 		h.enter("b")
-		rep, err := h.family.Gossip(context.Background(), h.group, "hello")
+		rep, err := h.group.Gossip(context.Background(), "hello")
 		require.NoError(t, err)
 		for _, r := range rep {
 			require.Equal(t, `"\"hello\""`, string(r.Data))
@@ -182,7 +182,7 @@ func TestOnStartMayPanicWithErrAbortHandler(t *testing.T) {
 // The next instance has a socket before the reset is done.
 func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Logger: slog.New(slowLog{slog.DiscardHandler})}, func(l *lobby) { l.Limit = 5 }, &hooks{
+		h := newHouseWith(t, dog.Options{Logger: slog.New(slowLog{slog.DiscardHandler})}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
 			message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("x") },
 		})
 		a := h.enter("a")
@@ -193,7 +193,7 @@ func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 		b.Send("alive?") // any write works while open
 		_ = b
 		found := 0
-		for r := range h.family.Replicas(h.group) {
+		for r := range h.group.Replicas() {
 			found += r.Sockets
 		}
 		require.Equal(t, 1, found, "b's socket, of the new instance, was closed")
@@ -206,7 +206,7 @@ func TestADeadlineWithACauseIsADeadline(t *testing.T) {
 		h.enter("a")
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, errors.New("too late for me"))
 		defer cancel()
-		rep, err := h.family.Gossip(ctx, h.group, 1)
+		rep, err := h.group.Gossip(ctx, 1)
 		require.NoError(t, err)
 		require.ErrorIs(t, rep[0].Err, context.DeadlineExceeded)
 	})
@@ -258,34 +258,33 @@ func TestACircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
 		starts, names := 0, 0
 		var replies []dog.Reply
 		var took time.Duration
-		groups, err := dog.RegisterGroup(rt, "g", func(l *restless) {
-			l.Limit, l.named = 1, &names
-			l.start = func(ctx context.Context, l *restless) error {
-				if starts++; starts == 2 {
-					began := time.Now()
-					replies, _ = l.Gossip(ctx, 1)
-					took = time.Since(began)
-				}
-				return nil
+		start := func(ctx context.Context, l *restless) error {
+			if starts++; starts == 2 {
+				began := time.Now()
+				replies, _ = l.Gossip(ctx, 1)
+				took = time.Since(began)
 			}
+			return nil
+		}
+		on := &hooks{}
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
+		require.NoError(t, err)
+		groups, err := dog.RegisterGroup(rt, "g", rooms, &dog.GroupOptions[restless]{
+			New: func() *restless { return &restless{start: start, named: &names} }, Limit: 1,
 		})
 		require.NoError(t, err)
-		on := &hooks{}
-		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = on })
-		require.NoError(t, err)
-		fam := dog.Link(groups, rooms)
 		g := groups.Named("x")
 		on.gossip = func(ctx context.Context, _ *room, _ dog.Message) (any, error) {
-			_, err := dog.Identify(ctx, g, "inner", fam)
+			_, err := g.Identify(ctx, "inner")
 			return nil, err
 		}
-		_, err = dog.Identify(context.Background(), g, "one", fam)
+		_, err = g.Identify(context.Background(), "one")
 		require.NoError(t, err)
 		go func() {
 			g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 		}()
 		synctest.Wait()
-		_, err = dog.Identify(context.Background(), g, "two", fam)
+		_, err = g.Identify(context.Background(), "two")
 		require.NoError(t, err)
 		require.Zero(t, took, "found at once")
 		require.Len(t, replies, 1)
@@ -293,12 +292,12 @@ func TestACircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
 	})
 }
 
-func TestOnCloseMayUseTheFamilyDuringShutdown(t *testing.T) {
+func TestOnCloseMayReachTheGroupDuringShutdown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var h *house
 		var got error
 		h = newHouse(t, 5, &hooks{close: func(ctx context.Context, _ *room, _ *dog.Socket, _ int, _ string) error {
-			got = h.family.Broadcast(ctx, h.group, "bye")
+			got = h.group.Broadcast(ctx, "bye")
 			return nil
 		}})
 		h.enter("a")
@@ -349,12 +348,13 @@ func TestClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var late *dog.Socket
+		var refused error
 		starts := 0
 		h := newHouse(t, 5, &hooks{
 			start: func(context.Context, *room) error { starts++; return nil },
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				require.NoError(t, dog.Go(req.Context(), func(ctx context.Context) error {
-					late = r.Connect(w, req)
+					late, refused = r.Connect(w, req, nil)
 					return nil
 				}))
 			},
@@ -363,6 +363,7 @@ func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 		require.Equal(t, 200, status)
 		synctest.Wait()
 		require.Nil(t, late)
+		require.ErrorContains(t, refused, "Connect after Receive has returned")
 		require.Equal(t, 1, starts, "the room was not reset")
 		require.Equal(t, []int{0}, h.loads())
 	})
@@ -372,9 +373,9 @@ func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 func TestAClientThatIsConnectedMissesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		slow := &dog.Trace{SocketOpened: func(*dog.Socket) { time.Sleep(time.Second) }}
-		h := newHouseWith(t, dog.Options{Trace: slow}, func(l *lobby) { l.Limit = 5 }, &hooks{})
+		h := newHouseWith(t, dog.Options{Trace: slow}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{})
 		ada := h.join("ada")
-		require.NoError(t, h.family.Broadcast(t.Context(), h.group, "hello"))
+		require.NoError(t, h.group.Broadcast(t.Context(), "hello"))
 		require.Equal(t, []string{"hello"}, texts(ada))
 	})
 }

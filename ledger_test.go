@@ -27,26 +27,26 @@ type bureau struct{ dog.Group }
 var ledgerSchema = dog.Schema{`CREATE TABLE turns (n INTEGER PRIMARY KEY, pad TEXT)`}
 
 // newLedgers registers ledgers, bureaus and tapes.
-func newLedgers(rt *dog.Runtime) (*dog.Namespace[ledger], *dog.Namespace[bureau], *dog.Family[bureau, tape], error) {
+func newLedgers(rt *dog.Runtime) (*dog.Namespace[ledger], *dog.Groups[bureau, tape], error) {
 	var ledgers *dog.Namespace[ledger]
-	ledgers, e1 := dog.RegisterObject(rt, "ledger", func(l *ledger) { l.others, l.Schema = ledgers, ledgerSchema })
-	bureaus, e2 := dog.RegisterGroup(rt, "bureau", func(d *bureau) { d.Limit, d.MaxReplicas = 100, 1 })
-	tapes, e3 := dog.RegisterReplica(rt, "tape", func(p *tape) { p.Schema = ledgerSchema })
+	ledgers, e1 := dog.RegisterObject(rt, "ledger", &dog.ObjectOptions[ledger]{New: func() *ledger { return &ledger{others: ledgers} }, Schema: ledgerSchema})
+	tapes, e3 := dog.RegisterReplica(rt, "tape", &dog.ReplicaOptions[tape]{Schema: ledgerSchema})
+	bureaus, e2 := dog.RegisterGroup(rt, "bureau", tapes, &dog.GroupOptions[bureau]{Limit: 100, MaxReplicas: 1})
 	if err := errors.Join(e1, e2, e3); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	return ledgers, bureaus, dog.Link(bureaus, tapes), nil
+	return ledgers, bureaus, nil
 }
 
 // serveLedgers serves POST /ledger/NAME, which takes a turn and answers with its number, and sockets at /tape/NAME.
 func serveLedgers(rt *dog.Runtime) (http.Handler, error) {
-	ledgers, bureaus, family, err := newLedgers(rt)
+	ledgers, bureaus, err := newLedgers(rt)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /ledger/{name}", func(w http.ResponseWriter, req *http.Request) {
 		ledgers.Named(req.PathValue("name")).ServeHTTP(w, req)
 	})
 	mux.HandleFunc("GET /tape/{name}", func(w http.ResponseWriter, req *http.Request) {
-		stub, err := dog.Identify(req.Context(), bureaus.Named(req.PathValue("name")), req.URL.Query().Get("u"), family)
+		stub, err := bureaus.Named(req.PathValue("name")).Identify(req.Context(), req.URL.Query().Get("u"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -58,7 +58,7 @@ func serveLedgers(rt *dog.Runtime) (http.Handler, error) {
 
 // takeTurn stores the next turn and returns its number.
 func takeTurn(s *dog.Storage) (n int, err error) {
-	counts := dog.Values[int]{Storage: s}
+	counts := dog.MapOf[int](s, "")
 	if n, err = counts.Update("first", func(n int) (int, error) { return n + 1, nil }); err != nil {
 		return 0, err
 	}
@@ -72,11 +72,11 @@ func takeTurn(s *dog.Storage) (n int, err error) {
 
 // turnsOf returns how many turns a storage has, or an error when it has half a one.
 func turnsOf(s *dog.Storage) (n int, err error) {
-	counts := dog.Values[int]{Storage: s}
+	counts := dog.MapOf[int](s, "")
 	n, _, e1 := counts.Get("first")
 	last, _, e2 := counts.Get("last")
-	rows, _, e3 := dog.One[int](s.SQL(), `SELECT count(*) FROM turns`)
-	highest, _, e4 := dog.One[int](s.SQL(), `SELECT coalesce(max(n), 0) FROM turns`)
+	rows, _, e3 := dog.QueryRowAs[int](s.SQL(), `SELECT count(*) FROM turns`)
+	highest, _, e4 := dog.QueryRowAs[int](s.SQL(), `SELECT coalesce(max(n), 0) FROM turns`)
 	alarm, _, e5 := s.Alarms().Get("turn")
 	if err := errors.Join(e1, e2, e3, e4, e5); err != nil {
 		return 0, err
@@ -92,16 +92,17 @@ func turnsOf(s *dog.Storage) (n int, err error) {
 }
 
 // Receive takes a turn, tells the ledger named in the query of it, if any, and answers with its number.
-func (l *ledger) Receive(w http.ResponseWriter, req *http.Request) {
+func (l *ledger) Receive(w http.ResponseWriter, req *http.Request) error {
 	n, err := takeTurn(l.Storage())
 	if other := req.URL.Query().Get("tell"); err == nil && other != "" {
-		err = dog.Do(req.Context(), l.others.Named(other), (*ledger).Hear, report{l.Name(), n})
+		err = dog.CallErr(req.Context(), l.others.Named(other), (*ledger).Hear, report{l.Name(), n})
 	}
 	if err != nil {
 		dog.WriteError(w, err)
-		return
+		return nil
 	}
 	_, _ = fmt.Fprint(w, n)
+	return nil
 }
 
 // report says that a ledger has taken a turn.
@@ -116,17 +117,20 @@ func (l *ledger) Hear(_ context.Context, r report) error {
 	return err
 }
 
-func (l *ledger) heard() dog.Values[int] {
-	return dog.Values[int]{Storage: l.Storage(), Prefix: "heard/"}
+func (l *ledger) heard() dog.Map[int] {
+	return dog.MapOf[int](l.Storage(), "heard/")
 }
 
-func (*ledger) OnAlarm(context.Context, dog.AlarmInfo) error { return nil }
+func (*ledger) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
 func (d *bureau) Clusterize(context.Context, string) (string, error) {
 	return "tape of " + d.Name(), nil
 }
 
-func (p *tape) Receive(w http.ResponseWriter, req *http.Request) { p.Connect(w, req) }
+func (p *tape) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := p.Connect(w, req, nil)
+	return err
+}
 
 // OnMessage takes a turn and tells all sockets its number, the one that asked for it with an exclamation mark.
 func (p *tape) OnMessage(_ context.Context, s *dog.Socket, _ dog.Message) error {
@@ -137,4 +141,4 @@ func (p *tape) OnMessage(_ context.Context, s *dog.Socket, _ dog.Message) error 
 	return errors.Join(s.Emit(strconv.Itoa(n)), s.Send(strconv.Itoa(n)+"!"))
 }
 
-func (*tape) OnAlarm(context.Context, dog.AlarmInfo) error { return nil }
+func (*tape) OnAlarm(context.Context, dog.Alarm) error { return nil }

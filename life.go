@@ -31,7 +31,7 @@ func (r StopReason) String() string {
 // long enough. Only the sweeper calls it.
 func (o *object) hibernate(now time.Time) {
 	inst := o.current.Load()
-	if now.Sub(o.idleSince(now)) < o.runtime().opts.HibernateAfter || inst == nil || !inst.hibernates.Load() {
+	if now.Sub(o.idleSince(now)) < o.runtime().opts.HibernateAfter || inst == nil || !o.ns.hibernates {
 		return
 	}
 	if o.ns.stops {
@@ -39,7 +39,7 @@ func (o *object) hibernate(now time.Time) {
 		return
 	}
 	o.mu.Lock()
-	asleep := o.current.Load() == inst && inst.turn.CloseIdle(errAsleep)
+	asleep := o.current.Load() == inst && inst.turn.CloseIdle(errAsleep, inst.kept)
 	if asleep {
 		o.sleepLocked(inst)
 	}
@@ -52,6 +52,7 @@ func (o *object) hibernate(now time.Time) {
 // over releases what an instance that has ended in good order held.
 func (inst *instance) over() {
 	inst.stop(errAsleep)
+	inst.timers.end()
 	inst.storage.release()
 }
 

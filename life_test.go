@@ -54,14 +54,15 @@ func (b *box) OnStart(context.Context) error {
 	return nil
 }
 
-func (b *box) Receive(w http.ResponseWriter, _ *http.Request) {
+func (b *box) Receive(w http.ResponseWriter, _ *http.Request) error {
 	b.asked++
-	all, err := dog.Values[int]{Storage: b.Storage()}.Update("asked", func(n int) (int, error) { return n + 1, nil })
+	all, err := dog.MapOf[int](b.Storage(), "").Update("asked", func(n int) (int, error) { return n + 1, nil })
 	if err != nil {
 		dog.WriteError(w, err)
-		return
+		return nil
 	}
 	_, _ = io.WriteString(w, strconv.Itoa(b.asked)+" "+strconv.Itoa(all))
+	return nil
 }
 
 // stoppingBox is a box that is told of its end.
@@ -86,7 +87,7 @@ func TestAnIdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Minute})
-		boxes, err := dog.RegisterObject(rt, "box", func(b *box) { b.diary = d })
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: d} }})
 		require.NoError(t, err)
 		red := boxes.Named("red")
 		require.Equal(t, "1 1", get(red))
@@ -104,7 +105,7 @@ func TestAnIdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
 func TestTooManyObjectsDropThoseIdleLongest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
-		boxes, err := dog.RegisterObject(rt, "box", func(b *box) { b.diary = new(chronicle) })
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: new(chronicle)} }})
 		require.NoError(t, err)
 		for i := range 1000 {
 			require.Equal(t, "1 1", get(boxes.Named(strconv.Itoa(i))))
@@ -127,7 +128,7 @@ func TestAnObjectStaysWhileSomethingGoesOnThere(t *testing.T) {
 		engine := storetest.New()
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second, Store: engine})
-		boxes, err := dog.RegisterObject(rt, "box", func(b *box) { b.diary = d })
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: d} }})
 		require.NoError(t, err)
 		answered := make(chan string, 1)
 		go func() { answered <- get(boxes.Named("red")) }()
@@ -146,10 +147,11 @@ func TestAnObjectIsToldBeforeItGoes(t *testing.T) {
 		d := new(chronicle)
 		rt, err := dog.New(dog.Options{EvictAfter: time.Second})
 		require.NoError(t, err)
-		boxes, err := dog.RegisterObject(rt, "box", func(b *stoppingBox) {
-			b.diary = d
-			b.stop = func(_ context.Context, b *box) error { return b.Storage().Put("last words", []byte("bye")) }
-		})
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
+			return &stoppingBox{box{diary: d, stop: func(_ context.Context, b *box) error {
+				return b.Storage().Put("last words", []byte("bye"))
+			}}}
+		}})
 		require.NoError(t, err)
 		require.Equal(t, "1 1", get(boxes.Named("red")))
 		time.Sleep(time.Minute)
@@ -166,12 +168,11 @@ func TestWhatComesWhileAnObjectStopsGoesToItsNextLife(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
-		boxes, err := dog.RegisterObject(rt, "box", func(b *stoppingBox) {
-			b.diary = d
-			b.stop = func(ctx context.Context, _ *box) error {
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
+			return &stoppingBox{box{diary: d, stop: func(ctx context.Context, _ *box) error {
 				return dog.Await(ctx, func() error { time.Sleep(5 * time.Second); return nil })
-			}
-		})
+			}}}
+		}})
 		require.NoError(t, err)
 		red := boxes.Named("red")
 		require.Equal(t, "1 1", get(red))
@@ -196,7 +197,7 @@ func TestAbortResetsAnObject(t *testing.T) {
 			return nil
 		}, receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/ws" {
-				r.Connect(w, req)
+				r.Connect(w, req, nil)
 				return
 			}
 			_, found, err := r.Storage().Get("said")
@@ -228,8 +229,9 @@ type chamber struct {
 
 func (c *chamber) OnStart(context.Context) error { c.diary.note("start chamber"); return nil }
 
-func (c *chamber) Receive(w http.ResponseWriter, req *http.Request) {
-	c.ConnectWith(w, req, dog.SocketOptions{Tags: []string{"guest"}, AutoRequest: "ping", AutoReply: "pong"})
+func (c *chamber) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := c.Connect(w, req, &dog.SocketOptions{Tags: []string{"guest"}, AutoRequest: "ping", AutoReply: "pong"})
+	return err
 }
 
 func (c *chamber) OnOpen(_ context.Context, s *dog.Socket) error { return s.SetAttachment(s.UID()) }
@@ -241,7 +243,7 @@ func (c *chamber) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) e
 		return err
 	}
 	n := len(slices.Collect(c.Sockets("guest")))
-	return s.Broadcast(ctx, who+" says "+m.String()+" as number "+strconv.Itoa(c.said)+" to "+strconv.Itoa(n), dog.IncludeSelf)
+	return c.Broadcast(who + " says " + m.String() + " as number " + strconv.Itoa(c.said) + " to " + strconv.Itoa(n))
 }
 
 func (c *chamber) OnClose(context.Context, *dog.Socket, int, string) error {
@@ -254,13 +256,12 @@ func (c *chamber) OnGossip(context.Context, dog.Message) (any, error) { return c
 func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{HibernateAfter: 10 * time.Second})
-	inns, err := dog.RegisterGroup(rt, "inn", func(i *inn) { i.diary, i.Limit, i.Hibernate = d, 2, true })
+	chambers, err := dog.RegisterReplica(rt, "chamber", &dog.ReplicaOptions[chamber]{New: func() *chamber { return &chamber{diary: d} }, Hibernate: true})
 	require.NoError(t, err)
-	chambers, err := dog.RegisterReplica(rt, "chamber", func(c *chamber) { c.diary, c.Hibernate = d, true })
+	inns, err := dog.RegisterGroup(rt, "inn", chambers, &dog.GroupOptions[inn]{New: func() *inn { return &inn{diary: d} }, Limit: 2, Hibernate: true})
 	require.NoError(t, err)
-	family := dog.Link(inns, chambers)
 	srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := dog.Identify(req.Context(), inns.Named("main"), req.URL.Query().Get("u"), family)
+		stub, err := inns.Named("main").Identify(req.Context(), req.URL.Query().Get("u"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -335,12 +336,12 @@ func TestFault2AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
 func TestAResetAfterAHibernationClosesTheSockets(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{HibernateAfter: time.Second})
-		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = 2 })
-		require.NoError(t, err)
 		on := &hooks{message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("no") }}
-		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on, r.Hibernate = on, true })
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }, Hibernate: true})
 		require.NoError(t, err)
-		h := &house{rt: rt, lobbies: lobbies, family: dog.Link(lobbies, rooms), group: lobbies.Named("main")}
+		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: 2})
+		require.NoError(t, err)
+		h := &house{rt: rt, lobbies: lobbies, group: lobbies.Named("main")}
 		h.srv = dogtest.Serve(t, h)
 		ada, bob := h.enter("ada"), h.enter("bob")
 		time.Sleep(time.Minute)
@@ -366,7 +367,7 @@ func TestAReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
-		h := newHouseWith(t, dog.Options{Store: engine}, func(l *lobby) { l.Limit = 1 }, &hooks{
+		h := newHouseWith(t, dog.Options{Store: engine}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
 				if m.String() == "store" {
 					return r.Storage().Put("said", []byte(s.UID()))

@@ -23,7 +23,7 @@ func BenchmarkList(b *testing.B) {
 			open := func() (*dog.Runtime, *dog.Namespace[cell]) {
 				rt, err := dog.New(options)
 				require.NoError(b, err)
-				cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+				cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 				require.NoError(b, err)
 				return rt, cells
 			}
@@ -49,7 +49,7 @@ func BenchmarkList(b *testing.B) {
 			rt, cells = open()
 			n := 0
 			for b.Loop() {
-				for _, err := range cells.List(b.Context(), dog.ListObjects{}) {
+				for _, err := range cells.List(b.Context(), dog.ObjectListOptions{}) {
 					require.NoError(b, err)
 					n++
 				}

@@ -158,17 +158,17 @@ func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *aud
 	options.Logger = slog.New(slog.DiscardHandler)
 	options.Trace = &dog.Trace{SocketClosed: func(_ *dog.Socket, cause *dog.CloseError) { a.ended <- cause }}
 	pad := strings.Repeat(".", padding)
-	a.house = newHouseWith(t, options, func(l *lobby) { l.Limit = wellClients/slowClients + 1 }, &hooks{
+	a.house = newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: wellClients/slowClients + 1}, &hooks{
 		receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/slow" {
-				r.ConnectWith(w, req, slow)
+				r.Connect(w, req, &slow)
 			} else {
-				r.Connect(w, req)
+				r.Connect(w, req, nil)
 			}
 		},
-		message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+		message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 			key := m.Data[len(m.Data)-1:]
-			return s.Broadcast(ctx, m.String()+pad, dog.IncludeSelf, dog.Coalesce(string(key)))
+			return r.Broadcast(m.String()+pad, dog.Coalesce(string(key)))
 		},
 	})
 	addr := serveTCP(t, a, smallBuffer)
@@ -344,7 +344,7 @@ func TestClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 
 // A dead client is one that the kernel still speaks for, but that neither reads nor answers. Some are parked when they are found.
 func TestDeadClientsAreFoundOverTCP(t *testing.T) {
-	a := newAudience(t, dog.Options{Heartbeat: 2 * time.Second, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
+	a := newAudience(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
 	told := make(chan error)
 	for _, p := range a.well {
 		go func() {
@@ -354,12 +354,12 @@ func TestDeadClientsAreFoundOverTCP(t *testing.T) {
 	}
 	for range a.slow {
 		cause := <-a.ended
-		require.ErrorIs(t, cause, dog.ErrHeartbeat)
+		require.ErrorIs(t, cause, dog.ErrPingTimeout)
 		require.Equal(t, 1006, cause.Code)
 	}
 	require.Zero(t, a.rt.Stats().Slow)
 	a.requireLeft(t)
-	require.NoError(t, a.family.Broadcast(t.Context(), a.group, "still there?"))
+	require.NoError(t, a.group.Broadcast(t.Context(), "still there?"))
 	for range a.well {
 		require.NoError(t, <-told)
 	}
@@ -373,11 +373,10 @@ func BenchmarkBroadcastSlow(b *testing.B) {
 	for _, slow := range []int{0, sockets / 100} {
 		b.Run(fmt.Sprint("slow=", slow), func(b *testing.B) {
 			options := dog.Options{
-				Logger:    slog.New(slog.DiscardHandler),
-				Heartbeat: -1,
-				Sockets:   dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: time.Hour},
+				Logger:  slog.New(slog.DiscardHandler),
+				Sockets: dog.SocketOptions{PingInterval: -1, QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: time.Hour},
 			}
-			h := newHouseWith(b, options, func(l *lobby) { l.Limit = 100 }, &hooks{})
+			h := newHouseWith(b, options, dog.GroupOptions[lobby]{Limit: 100}, &hooks{})
 			addr := serveTCP(b, h, smallBuffer)
 			var left atomic.Int64
 			done := make(chan struct{})
@@ -399,7 +398,7 @@ func BenchmarkBroadcastSlow(b *testing.B) {
 			}
 			tell := func(message []byte) {
 				left.Store(int64(sockets - slow))
-				if err := h.family.Broadcast(context.Background(), h.group, message); err != nil {
+				if err := h.group.Broadcast(context.Background(), message); err != nil {
 					b.Fatal(err)
 				}
 				<-done

@@ -93,45 +93,45 @@ func encodeJSON(v any) ([]byte, error) {
 	return slices.Clone(m.Data), nil // as Marshal would: whoever has the message may change it
 }
 
-// A SendOption changes to whom or how a message is sent. The zero SendOption changes nothing.
+// A SendOption changes to whom or how a message is sent. The zero SendOption
+// changes nothing.
 type SendOption struct {
-	includeSelf bool
-	key         string
+	except string
+	key    string
 }
 
-// IncludeSelf sends an Emit or a Broadcast of a socket to the sender too: to all sockets of its request id, this one included.
-var IncludeSelf = SendOption{includeSelf: true}
+// ExceptUID leaves out all sockets of a uid. Of several the last one counts.
+func ExceptUID(uid string) SendOption { return SendOption{except: uid} }
 
 // Coalesce names the thing a message tells the newest state of, such as "cursor:ada". Where a socket is slow and its policy is
 // [CoalesceSlow], a newer message replaces one of the same key that is still queued.
 func Coalesce(key string) SendOption { return SendOption{key: key} }
 
-// outgoing is a message on its way: encoded and framed once, however many sockets it goes to.
+// outgoing is a message on its way: encoded and framed once, however many sockets
+// it goes to.
 type outgoing struct {
-	frame       *conn.Frame
-	key         string
-	includeSelf bool
+	frame  *conn.Frame
+	key    string
+	except conn.Except
 }
 
-func newOutgoing(v any, opts []SendOption) (outgoing, error) {
+// newOutgoing makes a message that is not for its sender, nil for nobody.
+func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) {
 	m, err := Encode(v)
 	if err != nil {
 		return outgoing{}, err
 	}
 	o := outgoing{frame: conn.NewFrame(conn.Op(m.Type), m.Data)}
-	for _, opt := range opts {
-		o.includeSelf = o.includeSelf || opt.includeSelf
-		if opt.key != "" {
-			o.key = opt.key
+	if sender != nil {
+		o.except.Conn = sender.conn
+	}
+	for _, option := range options {
+		if option.except != "" {
+			o.except.Owner = option.except
+		}
+		if option.key != "" {
+			o.key = option.key
 		}
 	}
 	return o, nil
-}
-
-// leaveOut returns the request id that does not get a message of sender: "" for nobody.
-func (o outgoing) leaveOut(sender string) string {
-	if o.includeSelf {
-		return ""
-	}
-	return sender
 }

@@ -32,10 +32,10 @@ func TestObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
 		release(t, engine, "parcel", renamed, func(o *office) {
 			require.Equal(t, a, o.Named("a").ID())
 			require.Equal(t, "x", contentOf(t, o.Named("a")))
-			stub, err := o.WithID(random)
+			stub, err := o.ByID(random)
 			require.NoError(t, err)
 			require.Equal(t, "y", contentOf(t, stub))
-			_, err = dog.RegisterObject(o.rt, "packet", func(*parcel) {})
+			_, err = dog.RegisterObject[parcel](o.rt, "packet", nil)
 			require.ErrorIs(t, err, dog.ErrRegistration)
 			require.ErrorContains(t, err, `renamed to "parcel" by migration "v2"`)
 		})
@@ -54,7 +54,7 @@ func TestObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
 		release(t, engine, "parcel", merged, func(o *office) {
 			require.Equal(t, "x", contentOf(t, o.Named("a")))
 			require.Equal(t, "y", contentOf(t, o.Named("b")))
-			require.Equal(t, []listed{{"a", true, true}, {"b", true, true}}, list(t, o, dog.ListObjects{}))
+			require.Equal(t, []listed{{"a", true, true}, {"b", true, true}}, list(t, o, dog.ObjectListOptions{}))
 		})
 	})
 }
@@ -98,7 +98,9 @@ func TestANamespaceKeepsItsKind(t *testing.T) {
 		engine := promptStore()
 		release(t, engine, "parcel", nil, func(*office) {})
 		release(t, engine, "other", nil, func(o *office) {
-			_, err := dog.RegisterGroup(o.rt, "parcel", func(*lobby) {})
+			rooms, err := dog.RegisterReplica[room](o.rt, "room", nil)
+			require.NoError(t, err)
+			_, err = dog.RegisterGroup(o.rt, "parcel", rooms, &dog.GroupOptions[lobby]{Limit: 1})
 			require.ErrorIs(t, err, dog.ErrRegistration)
 		})
 	})

@@ -11,11 +11,11 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// ListObjects choose objects of a namespace. The zero value stands for all of them.
+// ObjectListOptions choose objects of a namespace. The zero value stands for all of them.
 //
 // A listing goes on where an earlier one ended with After, if the last object had a name, and with AfterID, if not. Replicas
 // count as without a name here, since groups may give the same ones.
-type ListObjects struct {
+type ObjectListOptions struct {
 	Prefix  string // only objects whose names begin with it; "": all, those without a name too
 	After   string // only objects after the one with this name, whether it exists or not
 	AfterID ID     // only objects without a name, after the one with this ID
@@ -33,15 +33,10 @@ type ObjectEntry struct {
 // works.
 const listPage = 256
 
-// List returns the objects of the namespace that are in memory or have stored something, each once: those with a name in the
-// order of their names' bytes, then the others in the order of their IDs. No object is started for it. What comes or goes
-// meanwhile may be missing or not. A caller may do with the objects what it likes, delete them for example.
-//
-// It does not give up the turn. An error is the last item: the cause of ctx's end, [ErrListOptions] for a negative limit,
-// [ErrShutdown], [ErrNotRunning], and errors of reading.
-func (n *Namespace[T]) List(ctx context.Context, options ListObjects) iter.Seq2[ObjectEntry, error] {
+// entries is List, for which see [Namespace.List]. ns may be nil.
+func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
 	return func(yield func(ObjectEntry, error) bool) {
-		if n == nil || n.ns == nil {
+		if ns == nil {
 			yield(ObjectEntry{}, ErrNotRunning)
 			return
 		}
@@ -50,7 +45,7 @@ func (n *Namespace[T]) List(ctx context.Context, options ListObjects) iter.Seq2[
 			return
 		}
 		listed := 0
-		for entry, err := range n.ns.list(ctx, options) {
+		for entry, err := range ns.list(ctx, options) {
 			if !yield(entry, err) || err != nil {
 				return
 			}
@@ -79,7 +74,7 @@ func (o *object) listName() string {
 	return o.name
 }
 
-func (ns *namespace) list(ctx context.Context, options ListObjects) iter.Seq2[ObjectEntry, error] {
+func (ns *namespace) list(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
 	named := series{
 		key: (*object).listName,
 		stored: func(from string) iter.Seq2[string, error] {

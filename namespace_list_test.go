@@ -21,7 +21,7 @@ type listed struct {
 	live, stored bool
 }
 
-func list(t require.TestingT, o *office, options dog.ListObjects) []listed {
+func list(t require.TestingT, o *office, options dog.ObjectListOptions) []listed {
 	all := []listed{}
 	for e, err := range o.List(context.Background(), options) {
 		require.NoError(t, err)
@@ -60,7 +60,7 @@ func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
 			{"both", true, true},
 			{"live", true, false},
 			{"stored", false, true},
-		}, unnamed...), list(t, o, dog.ListObjects{}))
+		}, unnamed...), list(t, o, dog.ObjectListOptions{}))
 		require.EqualValues(t, starts+3, o.starts.Load(), "the listing has started an object")
 	})
 }
@@ -68,7 +68,7 @@ func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
 func TestListingsOfAllKinds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: promptStore(), EvictAfter: time.Second})
-		names := []string{"a", "a\x00", "aa", "a\xff", "a\xffb", "b", "ba", "ä", "äb", "\xff", "\xff\xff", "z"}
+		names := []string{" ", "a", "a ", "aa", "a\U0010ffff", "a\U0010ffffb", "b", "ba", "ä", "äb", "\U0010ffff", "\U0010ffff\U0010ffff", "z"}
 		var stubs, all []dog.Stub[parcel]
 		for _, name := range names {
 			stubs = append(stubs, o.New())
@@ -88,7 +88,7 @@ func TestListingsOfAllKinds(t *testing.T) {
 		slices.Sort(names)
 		slices.SortFunc(stubs, func(a, b dog.Stub[parcel]) int { return strings.Compare(a.ID().String(), b.ID().String()) })
 
-		check := func(options dog.ListObjects) {
+		check := func(options dog.ObjectListOptions) {
 			want, got := []string{}, []string{}
 			for _, name := range names {
 				if options.AfterID.IsZero() && name > options.After && strings.HasPrefix(name, options.Prefix) {
@@ -109,11 +109,11 @@ func TestListingsOfAllKinds(t *testing.T) {
 			}
 			require.Equal(t, want, got, "%+v", options)
 		}
-		for _, prefix := range []string{"", "a", "a\xff", "\xff", "nobody"} {
+		for _, prefix := range []string{"", "a", "a\U0010ffff", "\U0010ffff", "a\xff", "\xf4", "nobody"} {
 			for _, after := range append([]string{"", "aaa", "\xff\xff\xff"}, names...) {
 				for _, id := range []dog.ID{{}, stubs[0].ID(), stubs[5].ID(), stubs[11].ID()} {
 					for _, limit := range []int{0, 1, 13} {
-						check(dog.ListObjects{Prefix: prefix, After: after, AfterID: id, Limit: limit})
+						check(dog.ObjectListOptions{Prefix: prefix, After: after, AfterID: id, Limit: limit})
 					}
 				}
 			}
@@ -129,17 +129,17 @@ func TestALongListGoesOnPageByPage(t *testing.T) {
 			fill(t, o.Named(fmt.Sprintf("%04d", i)), "x")
 			fill(t, o.New(), "x")
 		}
-		all := list(t, o, dog.ListObjects{})
+		all := list(t, o, dog.ObjectListOptions{})
 		require.Len(t, all, 2*n)
 		time.Sleep(time.Minute)
-		stored := list(t, o, dog.ListObjects{})
+		stored := list(t, o, dog.ObjectListOptions{})
 		for i, e := range all {
 			require.Equal(t, listed{e.who, true, true}, e)
 			require.Equal(t, listed{e.who, false, true}, stored[i])
 		}
 
 		var paged []listed
-		options := dog.ListObjects{Limit: 100}
+		options := dog.ObjectListOptions{Limit: 100}
 		for {
 			got := 0
 			for e, err := range o.List(t.Context(), options) {
@@ -148,7 +148,7 @@ func TestALongListGoesOnPageByPage(t *testing.T) {
 				if options.After = e.Name; e.Name == "" {
 					options.AfterID = e.ID
 				}
-				stub, err := o.WithID(e.ID)
+				stub, err := o.ByID(e.ID)
 				require.NoError(t, err)
 				require.NoError(t, stub.Delete(t.Context()))
 				paged = append(paged, stored[len(paged)])
@@ -159,23 +159,23 @@ func TestALongListGoesOnPageByPage(t *testing.T) {
 		}
 		require.Equal(t, stored, paged)
 		time.Sleep(time.Minute)
-		require.Empty(t, list(t, o, dog.ListObjects{}))
+		require.Empty(t, list(t, o, dog.ObjectListOptions{}))
 	})
 }
 
 func TestAnObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: promptStore(), EvictAfter: time.Second})
-		byID, err := o.WithID(o.Named("a").ID())
+		byID, err := o.ByID(o.Named("a").ID())
 		require.NoError(t, err)
 		fill(t, byID, "x")
-		require.Equal(t, []listed{{byID.ID().String(), true, true}}, list(t, o, dog.ListObjects{}))
+		require.Equal(t, []listed{{byID.ID().String(), true, true}}, list(t, o, dog.ObjectListOptions{}))
 		time.Sleep(time.Minute)
 		contentOf(t, o.Named("a"))
-		require.Equal(t, []listed{{"a", true, true}}, list(t, o, dog.ListObjects{}))
+		require.Equal(t, []listed{{"a", true, true}}, list(t, o, dog.ObjectListOptions{}))
 		fill(t, o.Named("a"), "y")
 		time.Sleep(time.Minute)
-		require.Equal(t, []listed{{"a", false, true}}, list(t, o, dog.ListObjects{}))
+		require.Equal(t, []listed{{"a", false, true}}, list(t, o, dog.ObjectListOptions{}))
 	})
 }
 
@@ -184,13 +184,13 @@ func TestReplicasAreListedByTheirIDs(t *testing.T) {
 		on := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
 		}}
-		options := dog.Options{Store: promptStore(), Linger: time.Second, Retire: time.Second}
+		options := dog.Options{Store: promptStore(), LingerFor: time.Second, RetireAfter: time.Second}
 		h, rooms := newHouseAndRooms(t, options, on)
 		clients := []*dogtest.Client{h.enter("ada"), h.enter("bob"), h.enter("cy")} // on two replicas
 		clients[0].Send("hello")
 		count := func() (live, stored int) {
 			last := dog.ID{}
-			for e, err := range rooms.List(t.Context(), dog.ListObjects{}) {
+			for e, err := range rooms.List(t.Context(), dog.ObjectListOptions{}) {
 				require.NoError(t, err)
 				require.Equal(t, dog.KindReplica, e.Kind)
 				require.Greater(t, e.ID.String(), last.String())
@@ -213,7 +213,7 @@ func TestReplicasAreListedByTheirIDs(t *testing.T) {
 		time.Sleep(time.Minute)
 		live, stored = count()
 		require.Equal(t, []int{0, 1}, []int{live, stored})
-		for e, err := range h.lobbies.List(t.Context(), dog.ListObjects{}) {
+		for e, err := range h.lobbies.List(t.Context(), dog.ObjectListOptions{}) {
 			require.NoError(t, err)
 			require.Equal(t, "main", e.Name)
 			require.Equal(t, dog.KindGroup, e.Kind)
@@ -225,21 +225,21 @@ func TestAListEndsWithItsError(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{})
 		contentOf(t, o.Named("a"))
-		ends := func(ctx context.Context, n *dog.Namespace[parcel], options dog.ListObjects) (failed error) {
+		ends := func(ctx context.Context, n *dog.Namespace[parcel], options dog.ObjectListOptions) (failed error) {
 			for _, err := range n.List(ctx, options) {
 				require.NoError(t, failed, "the error is not the last")
 				failed = err
 			}
 			return failed
 		}
-		require.NoError(t, ends(t.Context(), o.Namespace, dog.ListObjects{}))
-		require.ErrorIs(t, ends(t.Context(), o.Namespace, dog.ListObjects{Limit: -1}), dog.ErrListOptions)
-		require.ErrorIs(t, ends(t.Context(), nil, dog.ListObjects{}), dog.ErrNotRunning)
+		require.NoError(t, ends(t.Context(), o.Namespace, dog.ObjectListOptions{}))
+		require.ErrorIs(t, ends(t.Context(), o.Namespace, dog.ObjectListOptions{Limit: -1}), dog.ErrListOptions)
+		require.ErrorIs(t, ends(t.Context(), nil, dog.ObjectListOptions{}), dog.ErrNotRunning)
 		cause := errors.New("cause")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
-		require.ErrorIs(t, ends(ctx, o.Namespace, dog.ListObjects{}), cause)
+		require.ErrorIs(t, ends(ctx, o.Namespace, dog.ObjectListOptions{}), cause)
 		require.NoError(t, o.rt.Shutdown(t.Context()))
-		require.ErrorIs(t, ends(t.Context(), o.Namespace, dog.ListObjects{}), dog.ErrShutdown)
+		require.ErrorIs(t, ends(t.Context(), o.Namespace, dog.ObjectListOptions{}), dog.ErrShutdown)
 	})
 }

@@ -24,8 +24,7 @@ import (
 type street struct {
 	rt        *dog.Runtime
 	neighbors *dog.Namespace[neighbor]
-	terraces  *dog.Namespace[terrace]
-	family    *dog.Family[terrace, cottage]
+	terraces  *dog.Groups[terrace, cottage]
 	srv       *dogtest.Server
 	hang      string // fixed
 	until     chan struct{}
@@ -106,7 +105,10 @@ func (n *neighbor) Knock(ctx context.Context) error {
 	return nil
 }
 
-func (n *neighbor) Receive(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }
+func (n *neighbor) Receive(w http.ResponseWriter, _ *http.Request) error {
+	_, _ = w.Write([]byte("hello"))
+	return nil
+}
 
 // sleep waits, as long as ctx lasts.
 func sleep(ctx context.Context, d time.Duration) error {
@@ -139,7 +141,10 @@ type cottage struct {
 	street *street
 }
 
-func (b *cottage) Receive(w http.ResponseWriter, req *http.Request) { b.Connect(w, req) }
+func (b *cottage) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := b.Connect(w, req, nil)
+	return err
+}
 
 func (b *cottage) OnOpen(context.Context, *dog.Socket) error {
 	b.street.at("OnOpen", b.GroupName())
@@ -198,13 +203,12 @@ func newStreet(t *testing.T, hang string) *street {
 			SocketClosed:  func(c *dog.Socket, _ *dog.CloseError) { s.at("SocketClosed", c.UID()) },
 		},
 	})
-	s.neighbors, err = dog.RegisterObject(s.rt, "neighbor", func(n *neighbor) { n.street = s })
+	s.neighbors, err = dog.RegisterObject(s.rt, "neighbor", &dog.ObjectOptions[neighbor]{New: func() *neighbor { return &neighbor{street: s} }})
 	require.NoError(t, err)
-	s.terraces, err = dog.RegisterGroup(s.rt, "terrace", func(w *terrace) { w.street, w.Limit = s, 10 })
+	cottages, err := dog.RegisterReplica(s.rt, "cottage", &dog.ReplicaOptions[cottage]{New: func() *cottage { return &cottage{street: s} }})
 	require.NoError(t, err)
-	cottages, err := dog.RegisterReplica(s.rt, "cottage", func(b *cottage) { b.street = s })
+	s.terraces, err = dog.RegisterGroup(s.rt, "terrace", cottages, &dog.GroupOptions[terrace]{New: func() *terrace { return &terrace{street: s} }, Limit: 10})
 	require.NoError(t, err)
-	s.family = dog.Link(s.terraces, cottages)
 	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		s.terraces.Named(req.URL.Query().Get("terrace")).ServeHTTP(w, req)
 	}))
@@ -229,11 +233,11 @@ func (s *street) provoke(t *testing.T) {
 			case "OnClose", "SocketClosed":
 				c.Close(1000, "")
 			case "OnGossip":
-				_, _ = s.family.Gossip(context.Background(), s.terraces.Named("bad"), "hello")
+				_, _ = s.terraces.Named("bad").Gossip(context.Background(), "hello")
 			}
 		}()
 	default:
-		go func() { _ = dog.Do0(context.Background(), s.neighbors.Named("bad"), (*neighbor).Knock) }()
+		go func() { _ = dog.CallErr0(context.Background(), s.neighbors.Named("bad"), (*neighbor).Knock) }()
 	}
 	synctest.Wait()
 }
@@ -256,7 +260,7 @@ func TestOneThatHangsSpoilsNothingForOthers(t *testing.T) {
 					start := time.Now()
 					for i := range good {
 						stub := s.neighbors.Named("good " + strconv.Itoa(i))
-						require.NoError(t, dog.Do0(t.Context(), stub, (*neighbor).Knock))
+						require.NoError(t, dog.CallErr0(t.Context(), stub, (*neighbor).Knock))
 						if i%20 == 0 {
 							require.Equal(t, "hello", get(stub))
 						}
@@ -334,11 +338,11 @@ func TestAHookMayUseObjects(t *testing.T) {
 			if n > 20 {
 				return
 			}
-			if stub, err := cells.WithID(o.ID); err == nil {
-				_ = dog.Do0(context.Background(), stub, (*cell).Nothing)
+			if stub, err := cells.ByID(o.ID); err == nil {
+				_ = dog.CallErr0(context.Background(), stub, (*cell).Nothing)
 			}
 			for i := range 3 {
-				_ = dog.Do0(context.Background(), cells.Named(what+strconv.Itoa(3*n+i)), (*cell).Nothing)
+				_ = dog.CallErr0(context.Background(), cells.Named(what+strconv.Itoa(3*n+i)), (*cell).Nothing)
 			}
 		}
 		rt, cells = newCells(t, dog.Options{MaxObjects: 8, Trace: &dog.Trace{
@@ -347,7 +351,7 @@ func TestAHookMayUseObjects(t *testing.T) {
 			EventDone:     func(e dog.EventInfo) { use("done", e.Object) },
 		}})
 		for i := range 100 {
-			require.NoError(t, dog.Do0(t.Context(), cells.Named(strconv.Itoa(i)), (*cell).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), cells.Named(strconv.Itoa(i)), (*cell).Nothing))
 		}
 		synctest.Wait()
 		mu.Lock()
@@ -365,18 +369,17 @@ func TestEveryLifeIsToldOfOnceAtItsBeginningAndOnceAtItsEnd(t *testing.T) {
 		trace := d.trace()
 		trace.EventDone = nil
 		rt := dogtest.New(t, dog.Options{Trace: trace, EvictAfter: time.Second, HibernateAfter: time.Second})
-		boxes, err := dog.RegisterObject(rt, "box", func(b *stoppingBox) { b.diary = new(chronicle) })
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox { return &stoppingBox{box{diary: new(chronicle)}} }})
 		require.NoError(t, err)
-		cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+		cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 		require.NoError(t, err)
-		halls, err := dog.RegisterGroup(rt, "hall", func(h *lobby) { h.Limit, h.Hibernate = 1, true })
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{}} }, Hibernate: true})
 		require.NoError(t, err)
-		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on, r.Hibernate = &hooks{}, true })
+		halls, err := dog.RegisterGroup(rt, "hall", rooms, &dog.GroupOptions[lobby]{Limit: 1, Hibernate: true})
 		require.NoError(t, err)
-		family := dog.Link(halls, rooms)
 		require.Equal(t, "1 1", get(boxes.Named("a")))
-		require.NoError(t, dog.Do0(t.Context(), cells.Named("a"), (*cell).Nothing))
-		stub, err := dog.Identify(t.Context(), halls.Named("a"), "ada", family)
+		require.NoError(t, dog.CallErr0(t.Context(), cells.Named("a"), (*cell).Nothing))
+		stub, err := halls.Named("a").Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		get(stub)
 		require.ElementsMatch(t, []string{"box started", "cell started", "hall started", "room started"}, d.take())

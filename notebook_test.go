@@ -160,7 +160,7 @@ func read(s *dog.Storage) (n int, c contents, err error) {
 		}
 		c.Keys[e.Key] = string(e.Value)
 	}
-	for row, err := range dog.Rows[int](s.SQL(), `SELECT n FROM rows ORDER BY n`) {
+	for row, err := range dog.QueryAs[int](s.SQL(), `SELECT n FROM rows ORDER BY n`) {
 		if err != nil {
 			return 0, c, err
 		}
@@ -187,7 +187,7 @@ func (p *past) perform(s *dog.Storage, acts []act) (n int, err error) {
 		return 0, err
 	}
 	n = p.begin(before, state)
-	return n, dog.Values[int]{Storage: s}.Put("turn", n)
+	return n, dog.MapOf[int](s, "").Put("turn", n)
 }
 
 func (c *contents) all(s *dog.Storage, n int, acts []act) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -12,90 +13,52 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// noCopy makes go vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
-
-// Object is embedded in a type of yours to make it a durable object: one of many that have an identity, handle one event at a
-// time, and own storage. See [RegisterObject]. [Group] and [Replica] are Objects with connections.
+// Object is embedded in a type of yours to make it a durable object: one of many
+// that have an identity, handle one event at a time, and own sockets and storage.
+// A document, a device, a game, one user's tabs: each is an Object. See
+// [RegisterObject].
 //
-// Its handlers need no mutex for the fields of their own type, as long as only handlers touch them. The turn passes on only while
-// a handler waits, and the signature shows where: a method or function that takes a context may wait, one that takes none never
-// does.
+// Its handlers need no mutex for the fields of their own type, as long as only
+// handlers touch them. The turn passes on only while a handler waits, and the
+// signature shows where: a method or function that takes a context may give up
+// the turn, none other does.
 //
-// The fields are set by the type's setup; what is changed later counts for nothing.
-type Object struct {
-	_    noCopy
-	core *instance // set by the runtime before setup runs; nil in a zero value
+// An object with open sockets stays in memory, unless its type hibernates
+// (ObjectOptions.Hibernate). Its methods may be called from any goroutine.
+type Object struct{ crowd }
 
-	// Hibernate lets an idle object be dropped from memory (Options.HibernateAfter) even while it has connections: its sockets stay
-	// open with their tags and attachments, and the next event starts the object anew, with OnStart. Without it, an object with
-	// connections stays in memory.
-	Hibernate bool
+func (o *Object) embedsObject() {}
 
-	// RollbackOnError undoes what a handler stored in its last transaction when the handler returns an error. Without it only a
-	// panic does.
-	RollbackOnError bool
+func (o *Object) embedsOne() {}
 
-	// Schema are the steps that bring the object's SQL database to its present form. See [Schema].
-	Schema Schema
+// Broadcast sends v (see [Encode]) to all of the object's sockets. It does not
+// wait for a client, and keeps the turn.
+func (o *Object) Broadcast(v any, options ...SendOption) error {
+	obj, err := o.speaker()
+	if err != nil {
+		return err
+	}
+	return obj.emit(obj, nil, v, options)
 }
 
-func (o *Object) base() *Object { return o }
-
-// ID returns the object's identity; zero when the object is not running.
-func (o *Object) ID() ID {
-	if o.core == nil {
-		return ID{}
+// Whisper sends v (see [Encode]) to the object's sockets of a uid and returns
+// their number; ErrNoTarget if there are none. It keeps the turn.
+func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) {
+	obj, err := o.speaker()
+	if err != nil {
+		return 0, err
 	}
-	return o.core.obj.id
+	return obj.whisper(uid, v, options)
 }
 
-// Name returns the name by which the object is addressed, or that Clusterize gave it; "" when it has none.
-func (o *Object) Name() string {
-	if o.core == nil {
-		return ""
+// Disconnect closes the object's sockets of a uid, as [Socket.Close] does, and
+// returns their number; ErrNoTarget if there are none. It keeps the turn.
+func (o *Object) Disconnect(uid string, code int, reason string) (int, error) {
+	obj, err := o.speaker()
+	if err != nil {
+		return 0, err
 	}
-	return o.core.obj.name
-}
-
-// Log returns the runtime's logger with the object's namespace and ID.
-func (o *Object) Log() *slog.Logger {
-	if o.core == nil {
-		return slog.Default()
-	}
-	return o.core.obj.log()
-}
-
-// Storage returns what the object has stored. It is never nil; that of an object that is not running answers with ErrNotRunning.
-func (o *Object) Storage() *Storage {
-	if o.core == nil {
-		return &Storage{}
-	}
-	return &o.core.storage
-}
-
-// Abort resets the object: its memory is dropped, what its transaction under way stored is undone, its sockets are closed with
-// 1011, and calls under way get a [ResetError] with this reason. The next event starts it anew. A handler that calls Abort should
-// return; what it stores or sends afterwards is lost. Abort may be called from any goroutine, though not by handlers of other
-// objects: see ErrPastGate, with which CheckTurns logs it.
-func (o *Object) Abort(reason error) {
-	if o.core == nil {
-		return
-	}
-	if err := o.core.obj.heard(); err != nil {
-		o.Log().Error("aborted by another object", "error", err)
-	}
-	_ = o.core.reset(abortedBy(reason))
-}
-
-func abortedBy(reason error) error {
-	if reason == nil {
-		return errors.New("aborted")
-	}
-	return reason
+	return obj.disconnect(uid, code, reason)
 }
 
 // object is an object that is in memory: its identity, and its instance if it has one.
@@ -104,8 +67,9 @@ type object struct {
 	ns     *namespace
 	id     ID
 	name   string
-	books  *books  // of a group, else nil
-	member *member // of a replica, else nil
+	books  *books                    // of a group, else nil
+	member *member                   // of a replica, else nil
+	crowd  atomic.Pointer[socketSet] // nil until a socket connects. set once, under mu
 	gate   *gate.Gate
 	traces *Trace // the runtime's
 	strict bool   // Options.CheckTurns
@@ -328,7 +292,7 @@ func (o *object) era() uint64 {
 func (o *object) retire() (ended *instance, retired bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.retired.Load() || !o.gate.Open() {
+	if o.retired.Load() || !o.gate.Open() || o.occupied() {
 		return nil, false
 	}
 	inst := o.current.Load()
@@ -337,21 +301,26 @@ func (o *object) retire() (ended *instance, retired bool) {
 			o.stopLater(inst) // and retire once it has stopped
 			return nil, false
 		}
-		if !inst.turn.CloseIdle(errAsleep) {
+		if !inst.turn.CloseIdle(errAsleep, inst.kept) {
 			return nil, false
 		}
 		o.sleepLocked(inst)
 	}
 	// An event may have stored something just before. From here on there is none while mu is held.
-	o.retired.Store(o.gate.Open())
+	o.retired.Store(o.gate.Open() && !o.occupied())
 	return inst, o.retired.Load()
+}
+
+// kept reports whether the instance must stay in memory although it is idle.
+func (inst *instance) kept() bool {
+	return inst.timers.pending() || !inst.obj.ns.hibernates && inst.obj.occupied()
 }
 
 // retireAsleep is retire for an object whose instance has been stopped: not when the next one has come.
 func (o *object) retireAsleep() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.retired.Load() || o.current.Load() != nil || !o.gate.Open() {
+	if o.retired.Load() || o.current.Load() != nil || !o.gate.Open() || o.occupied() {
 		return false
 	}
 	o.retired.Store(true)
@@ -360,7 +329,7 @@ func (o *object) retireAsleep() bool {
 
 // abort resets the object from outside.
 func (o *object) abort(reason error) {
-	if o.current.Load() == nil && o.member == nil {
+	if o.current.Load() == nil && !o.occupied() {
 		return // nothing is there
 	}
 	if inst, err := o.instance(); err == nil { // a new one if it sleeps, since its sockets do not
@@ -389,6 +358,8 @@ func (o *object) report(kind EventKind, err error) {
 		return // logged with its cause
 	case errors.Is(err, ErrShutdown) && o.runtime().ctx.Err() != nil:
 		return
+	case kind == EventReceive && HTTPStatus(err) != http.StatusInternalServerError:
+		level = slog.LevelDebug // the client was told
 	case errors.Is(err, ErrSocketClosed), errors.Is(err, ErrSlowConsumer):
 		level = slog.LevelDebug // clients go whenever they like
 	}

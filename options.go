@@ -2,6 +2,7 @@ package dog
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -17,23 +18,24 @@ type Options struct {
 	// Trace is called at points of interest. Nil: nothing is.
 	Trace *Trace
 
-	// Reservation is how long a place is kept between Identify and the first
-	// request through its stub, to the nanosecond. [Family.Replicas] and Stats
+	// ReserveFor is how long a place is kept between Identify and the first
+	// request through its stub, to the nanosecond. [GroupStub.Replicas] and Stats
 	// may count a place up to a second longer that nobody has asked for since.
 	// 0: 10 s; not negative.
-	Reservation time.Duration
+	ReserveFor time.Duration
 
-	// Linger is how long a request id without connections is sent back to the
-	// replica it was on, to the nanosecond. 0: 30 s; negative: not at all.
-	Linger time.Duration
+	// LingerFor is how long a uid without connections is sent back to the
+	// replica it was on, to the nanosecond. GroupOptions.LingerFor overrides it.
+	// 0: 30 s; negative: not at all.
+	LingerFor time.Duration
 
-	// Retire is how long a replica without connections stays in memory, and
+	// RetireAfter is how long a replica without connections stays in memory, and
 	// then a group without replicas after its last event. It is never shorter
-	// than Linger. A replica goes up to a second later, a group up to two; up
-	// to a quarter and a half of the shortest of Reservation, Linger and Retire,
+	// than LingerFor, for a replica that of its group. A replica goes up to a second later, a group up to two; up
+	// to a quarter and a half of the shortest of ReserveFor, LingerFor and RetireAfter,
 	// but 10 and 20 ms, where that is less. What is busy then goes as soon after
 	// as that. 0: 60 s; not negative.
-	Retire time.Duration
+	RetireAfter time.Duration
 
 	// GossipTimeout bounds the wait for the answers to a gossip, from when the
 	// question is sent, which is once what the asker has stored is durable.
@@ -41,29 +43,6 @@ type Options struct {
 	// asks has to get back. The context's own deadline counts when it is
 	// earlier. 0: 5 s; not negative.
 	GossipTimeout time.Duration
-
-	// Heartbeat is how often a silent client is pinged, and how long it has
-	// to answer. The first ping leaves between 7/8 of Heartbeat and one
-	// Heartbeat after the client's last byte, and then one leaves every
-	// Heartbeat: answers to pings put none off. A client of which nothing
-	// arrives within Heartbeat after a ping is gone (1006): between 1 7/8
-	// and two Heartbeats after its last byte.
-	//
-	// So no connection is idle for longer than Heartbeat, and a proxy in
-	// between needs an idle time of a few seconds more: the default suits
-	// HAProxy as Debian sets it up (50 s) and nginx (60 s); one that cuts
-	// after 20 s needs 15 s here.
-	//
-	// An answer is not due while it may lie unread, because the client's
-	// handler runs; while messages that wait before the ping go on being
-	// taken, after which Heartbeat begins anew; and while the client may be
-	// reading what was sent since it last answered: it gets one Heartbeat
-	// more for each that this takes at 4 KiB a second, up to 512 KiB.
-	// While a handler runs, pings go on over TCP, TLS and Unix sockets, but
-	// not over connections of other types.
-	//
-	// 0: 25 s; negative: no heartbeats.
-	Heartbeat time.Duration
 
 	// ParkAfter is how long a client is silent before its socket gives its
 	// goroutine back and leaves waiting to the kernel, at the earliest; it does
@@ -89,10 +68,15 @@ type Options struct {
 	// is refused with [ErrOverloaded]. Sockets wait besides, each with one message at a time. 0: 10,000; negative: no bound.
 	MaxWaiting int
 
-	// EvictAfter is how long a plain object stays in memory after the end of its
-	// last event. It goes, or its OnStop is due (see [Stopper]), up to two seconds
-	// later; up to half of the shorter of EvictAfter and HibernateAfter, but 20 ms,
-	// where that is less. One with writes that are not durable yet stays until they are.
+	// ShutdownTimeout is the patience of [Runtime.Serve] at its end. 0: 10 s; not
+	// negative.
+	ShutdownTimeout time.Duration
+
+	// EvictAfter is how long a plain object without sockets stays in memory after
+	// the end of its last event. It goes, or its OnStop is due (see [Stopper]), up
+	// to two seconds later; up to half of the shorter of EvictAfter and
+	// HibernateAfter, but 20 ms, where that is less. One with writes that are not
+	// durable yet stays until they are.
 	// 0: 60 s; not negative.
 	EvictAfter time.Duration
 
@@ -106,18 +90,18 @@ type Options struct {
 	MaxObjects int
 
 	// StartTimeout is how long OnStart may take, and what else starts an object
-	// whose type has one: its setup and its [Schema], which is bounded by it for
+	// whose type has one: its New and its [Schema], which is bounded by it for
 	// other types as well. At that moment the object is reset, and all that waited
 	// for it get that error. What hangs goes on unheard, its context cancelled. 0:
 	// 30 s; negative: no bound.
 	StartTimeout time.Duration
 
-	// HibernateAfter is how long a group or replica whose type hibernates
-	// (Object.Hibernate) stays in memory after the end of its last event. It goes
+	// HibernateAfter is how long an object with sockets, a group or a replica whose type hibernates
+	// (ObjectOptions.Hibernate) stays in memory after the end of its last event. It goes
 	// as late as EvictAfter says. 0: 10 s; not negative.
 	HibernateAfter time.Duration
 
-	// Sockets are the defaults of [Replica.Connect].
+	// Sockets are the defaults of the sockets of all types.
 	Sockets SocketOptions
 
 	// CheckTurns finds uses of a running handler's context in a foreign
@@ -129,11 +113,69 @@ type Options struct {
 	CheckTurns bool
 }
 
+// ObjectOptions configure a type that embeds [Object].
+type ObjectOptions[T any] struct {
+	// New makes the value of each life of an object, before its OnStart; it hands
+	// over what T depends on. It runs for real objects only, never at
+	// registration. It must not wait, and must not return a value twice. It does not
+	// know which object it is for; OnStart does. Nil: new(T).
+	New func() *T
+
+	// Schema are the steps that bring the SQL database to its present form.
+	Schema Schema
+
+	// AllowNewerSchema accepts a database that has taken more steps than these, in
+	// a later release that has been rolled back. Without it the object does not
+	// start.
+	AllowNewerSchema bool
+
+	// Hibernate lets an idle object be dropped from memory
+	// (Options.HibernateAfter) even while it has sockets: they stay open with
+	// their tags and attachments, and the next event starts the object again, with
+	// OnStart. Without it, an object with sockets stays in memory.
+	Hibernate bool
+
+	// RollbackOnError undoes what a handler stored in its last transaction when
+	// the handler returns an error. Without it only a panic does.
+	RollbackOnError bool
+
+	// MaxSockets bounds the sockets of one object, those included that are
+	// connecting and those whose OnClose has not returned. One more is refused with
+	// 503 ([ErrSocketsFull]). 0: 10,000; negative: no bound.
+	MaxSockets int
+
+	// Sockets are the defaults of the type's sockets. A zero field stands for
+	// that of Options.Sockets.
+	Sockets SocketOptions
+}
+
+// defaultMaxSockets is what ObjectOptions.MaxSockets is by default.
+const defaultMaxSockets = 10_000
+
+// ReplicaOptions configure a type that embeds [Replica]. The fields are those of
+// [ObjectOptions]; how many sockets a replica has is up to its group's Limit.
+type ReplicaOptions[T any] struct {
+	New              func() *T
+	Schema           Schema
+	AllowNewerSchema bool
+	Hibernate        bool
+	RollbackOnError  bool
+	Sockets          SocketOptions
+}
+
 // SocketOptions configure a socket. A zero field stands for the runtime's default
 // (Options.Sockets), and there for the default given below. What is switched on
-// there cannot be switched off here. No size and no time may be negative: [New]
-// and [Replica.ConnectWith] refuse that, the latter with 500.
+// there cannot be switched off here. No size and no time may be negative.
 type SocketOptions struct {
+	// UID says who connects, where the object finds that out itself. The rules are
+	// those of [GroupStub.Identify]; a replica's sockets count for the uid that was
+	// identified. Default: [UID] of the request.
+	UID string
+
+	// Attachment is kept with the socket as [Socket.SetAttachment] does. Default:
+	// none.
+	Attachment any
+
 	// Subprotocols that the server speaks, its favourite first: the first of them
 	// that the client offers too is chosen, whatever its case.
 	// [Socket.Subprotocol] returns it as it is written here; the client is
@@ -198,6 +240,29 @@ type SocketOptions struct {
 	// slower one whose system says more often that it reads. Default: 10 s.
 	WriteTimeout time.Duration
 
+	// PingInterval is how often a silent client is pinged, and how long it has
+	// to answer. The first ping leaves between 7/8 of the interval and one
+	// interval after the client's last byte, and then one leaves every
+	// interval: answers to pings put none off. A client of which nothing
+	// arrives within the interval after a ping is gone (1006): between 1 7/8
+	// and two intervals after its last byte.
+	//
+	// So no connection is idle for longer than the interval, and a proxy in
+	// between needs an idle time of a few seconds more: the default suits
+	// HAProxy as Debian sets it up (50 s) and nginx (60 s); one that cuts
+	// after 20 s needs 15 s here.
+	//
+	// An answer is not due while it may lie unread, because the client's
+	// handler runs; while messages that wait before the ping go on being
+	// taken, after which the interval begins again; and while the client may be
+	// reading what was sent since it last answered: it gets one interval
+	// more for each that this takes at 4 KiB a second, up to 512 KiB.
+	// While a handler runs, pings go on over TCP, TLS and Unix sockets, but
+	// not over connections of other types.
+	//
+	// Default: 25 s; negative: no pings.
+	PingInterval time.Duration
+
 	// CloseTimeout bounds closing, whoever began it: the client gets this long to
 	// take what was sent before and the close frame, to answer it, and to hang
 	// up. At that moment the connection is closed. When the client begins it, what
@@ -215,7 +280,7 @@ type SocketOptions struct {
 	// and something that an attacker may choose: their length tells about the secret (the BREACH attack). Default: off.
 	Compression bool
 
-	// Tags mark the socket for [Replica.Sockets]: at most 10 distinct ones of at most 256 bytes.
+	// Tags mark the socket for [Object.Sockets]: at most 10 distinct ones of at most 256 bytes.
 	Tags []string
 }
 
@@ -244,14 +309,27 @@ func (o Options) check() error {
 		name  string
 		value time.Duration
 	}{
-		{"Reservation", o.Reservation}, {"Retire", o.Retire}, {"GossipTimeout", o.GossipTimeout},
-		{"EvictAfter", o.EvictAfter}, {"HibernateAfter", o.HibernateAfter},
+		{"ReserveFor", o.ReserveFor}, {"RetireAfter", o.RetireAfter}, {"GossipTimeout", o.GossipTimeout},
+		{"EvictAfter", o.EvictAfter}, {"ShutdownTimeout", o.ShutdownTimeout}, {"HibernateAfter", o.HibernateAfter},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("dog: Options.%s is %v: it must not be negative; 0 stands for the default", f.name, f.value)
 		}
 	}
-	return o.Sockets.checkSigns()
+	return o.Sockets.checkDefaults()
+}
+
+// checkDefaults is check for the defaults of sockets.
+func (o SocketOptions) checkDefaults() error {
+	if o.UID != "" {
+		return errors.New("dog: SocketOptions.UID is that of one socket: give it to Connect")
+	}
+	if o.Attachment != nil {
+		if _, err := encodeAttachment(o.Attachment); err != nil {
+			return err
+		}
+	}
+	return o.checkSigns()
 }
 
 // checkSigns is check for the options of a socket.
@@ -277,18 +355,18 @@ func (o Options) withDefaults() Options {
 	if o.Trace == nil {
 		o.Trace = &Trace{}
 	}
-	o.Reservation = cmp.Or(o.Reservation, 10*time.Second)
-	o.Linger = max(cmp.Or(o.Linger, 30*time.Second), 0)
-	o.Retire = max(cmp.Or(o.Retire, 60*time.Second), o.Linger)
+	o.ReserveFor = cmp.Or(o.ReserveFor, 10*time.Second)
+	o.LingerFor = max(cmp.Or(o.LingerFor, 30*time.Second), 0)
+	o.RetireAfter = max(cmp.Or(o.RetireAfter, 60*time.Second), o.LingerFor)
 	if o.MaxWaiting = cmp.Or(o.MaxWaiting, 10_000); o.MaxWaiting < 0 {
 		o.MaxWaiting = 0
 	}
+	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, 10*time.Second)
 	o.EvictAfter = cmp.Or(o.EvictAfter, 60*time.Second)
 	o.MaxObjects = min(cmp.Or(o.MaxObjects, 100_000), math.MaxInt/2) // leaves room for sums
 	o.StartTimeout = max(cmp.Or(o.StartTimeout, 30*time.Second), 0)
 	o.HibernateAfter = cmp.Or(o.HibernateAfter, 10*time.Second)
 	o.GossipTimeout = cmp.Or(o.GossipTimeout, 5*time.Second)
-	o.Heartbeat = max(cmp.Or(o.Heartbeat, 25*time.Second), 0)
 	if o.ParkAfter = cmp.Or(o.ParkAfter, 10*time.Second); o.ParkAfter > 0 {
 		o.ParkAfter = max(o.ParkAfter, 10*time.Millisecond)
 	}
@@ -298,6 +376,7 @@ func (o Options) withDefaults() Options {
 		Slow:         DisconnectSlow,
 		WriteTimeout: 10 * time.Second,
 		CloseTimeout: 5 * time.Second,
+		PingInterval: 25 * time.Second,
 	})
 	return o
 }
@@ -317,11 +396,15 @@ func (o SocketOptions) over(base SocketOptions) SocketOptions {
 	o.Slow = cmp.Or(o.Slow, base.Slow)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, base.WriteTimeout)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, base.CloseTimeout)
+	o.PingInterval = cmp.Or(o.PingInterval, base.PingInterval)
 	if o.AutoRequest == "" && o.AutoReply == "" {
 		o.AutoRequest, o.AutoReply = base.AutoRequest, base.AutoReply
 	}
 	if o.Tags == nil {
 		o.Tags = base.Tags
+	}
+	if o.Attachment == nil {
+		o.Attachment = base.Attachment
 	}
 	return o
 }

@@ -39,14 +39,14 @@ func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 			next := func() string { n++; return strconv.Itoa(n) }
 			for range rounds {
 				require.NoError(t, s.Send(next()))
-				require.NoError(t, s.Broadcast(ctx, next(), dog.IncludeSelf))
-				require.NoError(t, s.Emit(next(), dog.IncludeSelf))
+				require.NoError(t, r.Broadcast(next()))
+				require.NoError(t, r.Emit(next()))
 				for _, u := range []string{"ada", "bob", "cyd", "dan"} {
 					_, err := s.Whisper(ctx, u, next())
 					require.NoError(t, err)
 				}
-				require.NoError(t, r.Broadcast(ctx, next()))
-				require.NoError(t, s.Broadcast(ctx, next()))
+				require.NoError(t, r.Broadcast(next()))
+				require.NoError(t, s.Broadcast(next()))
 				require.NoError(t, r.Emit(next()))
 			}
 			return nil
@@ -75,9 +75,9 @@ func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 func TestTheSocketsOfAReplicaSeeBroadcastsInTheSameOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const each = 20
-		h := newHouse(t, 3, &hooks{message: func(ctx context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
+		h := newHouse(t, 3, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 			for i := range each {
-				if err := s.Broadcast(ctx, fmt.Sprint(s.UID(), i), dog.IncludeSelf); err != nil {
+				if err := r.Broadcast(fmt.Sprint(s.UID(), i)); err != nil {
 					return err
 				}
 			}
@@ -92,7 +92,7 @@ func TestTheSocketsOfAReplicaSeeBroadcastsInTheSameOrder(t *testing.T) {
 		for i := range 5 {
 			senders.Go(func() {
 				for n := range each {
-					_ = h.family.Broadcast(t.Context(), h.group, fmt.Sprint("outside", i, n))
+					_ = h.group.Broadcast(t.Context(), fmt.Sprint("outside", i, n))
 				}
 			})
 		}
@@ -115,7 +115,7 @@ func TestCoalescingKeepsTheOrderOfTheRest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var socket *dog.Socket
 		h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-			socket = r.ConnectWith(w, req, dog.SocketOptions{Slow: dog.CoalesceSlow})
+			socket, _ = r.Connect(w, req, &dog.SocketOptions{Slow: dog.CoalesceSlow})
 		}})
 		c := h.srv.DialWith("/ws?u=ada", dogtest.DialOptions{OnDemand: true})
 		synctest.Wait()

@@ -21,7 +21,7 @@ import (
 func newGatedHouse(t *testing.T, on *hooks) (*house, *storetest.Engine) {
 	t.Helper()
 	engine := storetest.New()
-	h := newHouseWith(t, dog.Options{Store: engine}, func(l *lobby) { l.Limit = 2 }, on)
+	h := newHouseWith(t, dog.Options{Store: engine}, dog.GroupOptions[lobby]{Limit: 2}, on)
 	engine.Flush()
 	t.Cleanup(engine.Prompt) // before the runtime stops, which waits for what is held
 	return h, engine
@@ -43,8 +43,8 @@ func TestMessagesWaitForWhatWasStoredBefore(t *testing.T) {
 			}
 			return errors.Join(
 				s.Send("sent after "+m.String()),
-				s.Emit("emitted after "+m.String(), dog.IncludeSelf),
-				s.Broadcast(ctx, "broadcast after "+m.String(), dog.IncludeSelf),
+				r.Emit("emitted after "+m.String()),
+				r.Broadcast("broadcast after "+m.String()),
 			)
 		}})
 		ada := h.enter("ada")
@@ -70,9 +70,9 @@ func TestOneObjectsGateHoldsNobodyElse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h, _ := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 			if m.String() == "store" {
-				return errors.Join(put(r), s.Broadcast(ctx, "mine", dog.IncludeSelf))
+				return errors.Join(put(r), r.Broadcast("mine"))
 			}
-			return s.Broadcast(ctx, m, dog.IncludeSelf)
+			return r.Broadcast(m)
 		}})
 		ada, bob := h.enter("ada"), h.enter("bob")
 		eve := h.enter("eve") // on another replica
@@ -132,7 +132,7 @@ func TestAnAnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 		h.enter("ada")
 		answered := make(chan []dog.Reply, 1)
 		go func() {
-			replies, err := h.family.Gossip(context.Background(), h.group, "well?")
+			replies, err := h.group.Gossip(context.Background(), "well?")
 			if err == nil {
 				answered <- replies
 			}
@@ -234,7 +234,7 @@ func TestTheClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T
 	bubble(t, func(t *testing.T) {
 		h, engine := newGatedHouse(t, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/ws" && put(r) == nil {
-				r.Connect(w, req)
+				r.Connect(w, req, nil)
 			}
 		}})
 		connected := make(chan *dogtest.Client, 1)
@@ -268,12 +268,12 @@ func TestACommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
 								return err
 							}
 						}
-						return errors.Join(s.Send("said"), s.Emit("emitted", dog.IncludeSelf), s.Broadcast(ctx, "broadcast", dog.IncludeSelf))
+						return errors.Join(s.Send("said"), r.Emit("emitted"), r.Broadcast("broadcast"))
 					},
 					receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 						switch {
 						case req.URL.Path == "/ws":
-							r.Connect(w, req)
+							r.Connect(w, req, nil)
 						case put(r) != nil:
 							w.WriteHeader(http.StatusInsufficientStorage)
 						default:
@@ -397,7 +397,7 @@ func TestAnErrorThatUndoesWhatWasStoredWaitsForWhatWasStoredBefore(t *testing.T)
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: engine})
-		scribes, err := dog.RegisterObject(rt, "scribe", func(s *scribe) { s.RollbackOnError = true })
+		scribes, err := dog.RegisterObject(rt, "scribe", &dog.ObjectOptions[scribe]{RollbackOnError: true})
 		require.NoError(t, err)
 		outcomes := make(chan error, 2)
 		for range 2 {
@@ -454,14 +454,13 @@ func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: engine})
-		registrars, err := dog.RegisterGroup(rt, "registrar", func(r *registrar) { r.Limit = 1 })
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: new(hooks)} }})
 		require.NoError(t, err)
-		rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = new(hooks) })
+		registrars, err := dog.RegisterGroup(rt, "registrar", rooms, &dog.GroupOptions[registrar]{Limit: 1})
 		require.NoError(t, err)
-		family := dog.Link(registrars, rooms)
 		identified := make(chan string, 1)
 		go func() {
-			stub, err := dog.Identify(context.Background(), registrars.Named("main"), "ada", family)
+			stub, err := registrars.Named("main").Identify(context.Background(), "ada")
 			if err == nil {
 				identified <- stub.Name()
 			}
@@ -479,7 +478,7 @@ func TestAHandlerThatWasResetIsNotHeardAnyMore(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 			if m.String() == "abort" {
 				r.Abort(errors.New("enough"))
-				errs = append(errs, r.Emit("late"), r.Broadcast(context.Background(), "late"))
+				errs = append(errs, r.Emit("late"), r.Broadcast("late"))
 			}
 			return nil
 		}})

@@ -29,7 +29,7 @@ func TestBusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
 				start := time.Now()
 				for i := range c.busy {
 					go func() {
-						errs <- dog.Do(context.Background(), cells.Named(strconv.Itoa(i)), (*cell).Do, func(ctx context.Context) error {
+						errs <- dog.CallErr(context.Background(), cells.Named(strconv.Itoa(i)), (*cell).Do, func(ctx context.Context) error {
 							return dog.Await(ctx, func() error { <-until; return nil })
 						})
 					}()
@@ -37,7 +37,7 @@ func TestBusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
 				synctest.Wait()
 				require.Len(t, slices.Collect(rt.Objects()), c.busy)
 				for i := range 200 { // one more, and one more
-					require.NoError(t, dog.Do0(t.Context(), cells.Named("more "+strconv.Itoa(i)), (*cell).Nothing))
+					require.NoError(t, dog.CallErr0(t.Context(), cells.Named("more "+strconv.Itoa(i)), (*cell).Nothing))
 				}
 				require.Equal(t, start, time.Now())
 				time.Sleep(2 * time.Second)
@@ -65,10 +65,10 @@ func TestObjectsThatMakeObjectsDoNotWaitForEachOther(t *testing.T) {
 				if depth == 0 {
 					return nil
 				}
-				return dog.Do(ctx, cells.Named("deep "+strconv.Itoa(depth)), (*cell).Do, down(depth-1))
+				return dog.CallErr(ctx, cells.Named("deep "+strconv.Itoa(depth)), (*cell).Do, down(depth-1))
 			}
 		}
-		require.NoError(t, dog.Do(t.Context(), cells.Named("top"), (*cell).Do, down(100)))
+		require.NoError(t, dog.CallErr(t.Context(), cells.Named("top"), (*cell).Do, down(100)))
 		require.Equal(t, start, time.Now())
 	})
 }
@@ -89,21 +89,21 @@ func TestMakersAreRefusedWhenMoreObjectsHangInOnStopThanThereMayBe(t *testing.T)
 	bubble(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{MaxObjects: 20, EvictAfter: time.Hour})
 		until := make(chan struct{})
-		stallers, err := dog.RegisterObject(rt, "staller", func(s *staller) { s.until = until })
+		stallers, err := dog.RegisterObject(rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }})
 		require.NoError(t, err)
 		made := 0
 		for ; err == nil; made++ {
 			require.Less(t, made, 100)
-			err = dog.Do0(t.Context(), stallers.Named(strconv.Itoa(made)), (*staller).Nothing)
+			err = dog.CallErr0(t.Context(), stallers.Named(strconv.Itoa(made)), (*staller).Nothing)
 			synctest.Wait()
 		}
 		require.ErrorIs(t, err, dog.ErrOverloaded)
 		require.ErrorContains(t, err, "OnStop")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, dog.Do0(ctx, stallers.Named("more"), (*staller).Nothing), context.DeadlineExceeded)
+		require.ErrorIs(t, dog.CallErr0(ctx, stallers.Named("more"), (*staller).Nothing), context.DeadlineExceeded)
 		waits := make(chan error)
-		go func() { waits <- dog.Do0(context.Background(), stallers.Named("more"), (*staller).Nothing) }()
+		go func() { waits <- dog.CallErr0(context.Background(), stallers.Named("more"), (*staller).Nothing) }()
 		synctest.Wait()
 		start := time.Now()
 		close(until)
@@ -130,7 +130,7 @@ func (c *tallier) OnStart(context.Context) error {
 	return err
 }
 
-func (c *tallier) values() dog.Values[int] { return dog.Values[int]{Storage: c.Storage()} }
+func (c *tallier) values() dog.Map[int] { return dog.MapOf[int](c.Storage(), "") }
 
 func (c *tallier) OnStop(context.Context, dog.StopReason) error {
 	c.books.Delete(c.Name())
@@ -167,7 +167,7 @@ func TestObjectsThatComeAndGoUnderPressureLoseNothing(t *testing.T) {
 			books := new(sync.Map)
 			rt, err := dog.New(dog.Options{MaxObjects: most, EvictAfter: 100 * time.Millisecond, CheckTurns: true})
 			require.NoError(t, err)
-			talliers, err := dog.RegisterObject(rt, "tallier", func(c *tallier) { c.books, c.t = books, r })
+			talliers, err := dog.RegisterObject(rt, "tallier", &dog.ObjectOptions[tallier]{New: func() *tallier { return &tallier{books: books, t: r} }})
 			require.NoError(t, err)
 			var mu sync.Mutex
 			want := make(map[int]int)
@@ -206,14 +206,14 @@ func BenchmarkOneMoreObject(b *testing.B) {
 		b.Run(strconv.Itoa(busy), func(b *testing.B) {
 			rt, err := dog.New(dog.Options{MaxObjects: busy / 2, EvictAfter: time.Hour})
 			require.NoError(b, err)
-			cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+			cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 			require.NoError(b, err)
 			until := make(chan struct{})
 			var begun, ended sync.WaitGroup
 			begun.Add(busy)
 			for i := range busy {
 				ended.Go(func() {
-					_ = dog.Do(context.Background(), cells.Named(strconv.Itoa(i)), (*cell).Do, func(ctx context.Context) error {
+					_ = dog.CallErr(context.Background(), cells.Named(strconv.Itoa(i)), (*cell).Do, func(ctx context.Context) error {
 						begun.Done()
 						return dog.Await(ctx, func() error { <-until; return nil })
 					})
@@ -222,7 +222,7 @@ func BenchmarkOneMoreObject(b *testing.B) {
 			begun.Wait()
 			n := 0
 			for b.Loop() {
-				if err := dog.Do0(context.Background(), cells.Named("more "+strconv.Itoa(n)), (*cell).Nothing); err != nil {
+				if err := dog.CallErr0(context.Background(), cells.Named("more "+strconv.Itoa(n)), (*cell).Nothing); err != nil {
 					b.Fatal(err)
 				}
 				n++

@@ -92,28 +92,28 @@ func (l *load) hooks() *hooks {
 				l.watch.leave(guest)
 				return
 			}
-			if r.ConnectWith(w, req, dog.SocketOptions{Tags: []string{guest}}) == nil {
+			if _, err := r.Connect(w, req, &dog.SocketOptions{Tags: []string{guest}}); err != nil {
 				l.watch.leave(guest)
 			}
 		},
-		open: func(ctx context.Context, _ *room, s *dog.Socket) error {
+		open: func(ctx context.Context, r *room, s *dog.Socket) error {
 			l.on(s, func(r *record) { r.onOpen++ })
 			if l.entered.Add(1)%10 == 0 {
 				l.watch.leave(s.Tags()[0])
 				return errors.New("not you")
 			}
-			return s.Broadcast(ctx, "hello", dog.IncludeSelf)
+			return r.Broadcast("hello")
 		},
-		message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+		message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 			if m.String() == "close" {
 				l.watch.leave(s.Tags()[0])
 				return s.Close(4000, "told to")
 			}
-			return s.Broadcast(ctx, m, dog.IncludeSelf)
+			return r.Broadcast(m)
 		},
 		close: func(ctx context.Context, _ *room, s *dog.Socket, _ int, _ string) error {
 			l.on(s, func(r *record) { r.onClose++ })
-			return s.Broadcast(ctx, "bye")
+			return s.Broadcast("bye")
 		},
 	}
 }
@@ -176,8 +176,8 @@ func (l *load) act(seed uint64, n int, readers *sync.WaitGroup) {
 				stub.Release()
 			}
 		case random.IntN(5) == 0:
-			for r := range l.family.Replicas(l.group) {
-				_ = l.family.Drain(context.Background(), l.group, r.ID) // it may be gone
+			for r := range l.group.Replicas() {
+				_ = l.group.Drain(context.Background(), r.ID) // it may be gone
 				break
 			}
 		}
@@ -195,7 +195,7 @@ func TestRealConnectionsUnderRandomLoad(t *testing.T) {
 			SocketOpened: func(s *dog.Socket) { l.on(s, func(r *record) { r.opened++ }) },
 			SocketClosed: func(s *dog.Socket, _ *dog.CloseError) { l.on(s, func(r *record) { r.closed++ }) },
 		},
-	}, func(g *lobby) { g.Limit = limit }, l.hooks())
+	}, dog.GroupOptions[lobby]{Limit: limit}, l.hooks())
 	server := httptest.NewServer(l.house)
 	defer server.Close()
 	defer http.DefaultClient.CloseIdleConnections()

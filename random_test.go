@@ -42,7 +42,7 @@ func (c *crowd) Clusterize(ctx context.Context, _ string) (string, error) {
 // step is one thing that happens to a party.
 type step struct {
 	kind   string
-	who    int           // request id, stub, client or replica, counted round
+	who    int           // uid, stub, client or replica, counted round
 	pause  time.Duration // how long Receive or Clusterize takes, how much time passes
 	settle bool          // everything comes to rest before the next step
 }
@@ -73,10 +73,9 @@ type record struct{ opened, onOpen, closed, onClose int }
 
 // party is a runtime under random load.
 type party struct {
-	rt     *dog.Runtime
-	family *dog.Family[crowd, room]
-	group  dog.Stub[crowd]
-	srv    *dogtest.Server
+	rt    *dog.Runtime
+	group dog.GroupStub[crowd, room]
+	srv   *dogtest.Server
 
 	clusterizeDelay atomic.Int64
 	clusterizeFails atomic.Bool
@@ -128,7 +127,7 @@ func (p *party) hooks() *hooks {
 				time.Sleep(pause)
 			})
 			if req.URL.Path == "/ws" {
-				r.Connect(w, req) // gives up the turn
+				r.Connect(w, req, nil) // gives up the turn
 			}
 		},
 		open: func(_ context.Context, r *room, s *dog.Socket) (err error) {
@@ -157,13 +156,13 @@ func (p *party) hooks() *hooks {
 				}
 			})
 			if err == nil && m.String() == "speak" {
-				err = s.Broadcast(ctx, make([]byte, 700)) // gives up the turn; some fill the queue of a slow client
+				err = s.Broadcast(make([]byte, 700)) // gives up the turn; some fill the queue of a slow client
 			}
 			return err
 		},
 		close: func(ctx context.Context, r *room, s *dog.Socket, _ int, _ string) error {
 			p.exclusive(r, func() { p.on(s, func(r *record) { r.onClose++ }) })
-			return s.Broadcast(ctx, "bye")
+			return s.Broadcast("bye")
 		},
 	}
 }
@@ -178,16 +177,16 @@ func newParty(t *testing.T, limit, maxReplicas int) (*party, error) {
 			SocketClosed: func(s *dog.Socket, _ *dog.CloseError) { p.on(s, func(r *record) { r.closed++ }) },
 		},
 	})
-	crowds, err := dog.RegisterGroup(p.rt, "crowd", func(c *crowd) { c.Limit, c.MaxReplicas, c.on = limit, maxReplicas, p })
-	if err != nil {
-		return nil, err
-	}
 	on := p.hooks()
-	rooms, err := dog.RegisterReplica(p.rt, "room", func(r *room) { r.on = on })
+	rooms, err := dog.RegisterReplica(p.rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
 	if err != nil {
 		return nil, err
 	}
-	p.family, p.group = dog.Link(crowds, rooms), crowds.Named("main")
+	crowds, err := dog.RegisterGroup(p.rt, "crowd", rooms, &dog.GroupOptions[crowd]{New: func() *crowd { return &crowd{on: p} }, Limit: limit, MaxReplicas: maxReplicas})
+	if err != nil {
+		return nil, err
+	}
+	p.group = crowds.Named("main")
 	p.srv = dogtest.Serve(t, p)
 	return p, nil
 }
@@ -199,7 +198,7 @@ func (p *party) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		p.mu.Lock()
 		stub = p.stubs[n]
 		p.mu.Unlock()
-	} else if stub, err = dog.Identify(req.Context(), p.group, req.URL.Query().Get("u"), p.family); err != nil {
+	} else if stub, err = p.group.Identify(req.Context(), req.URL.Query().Get("u")); err != nil {
 		dog.WriteError(w, err)
 		return
 	}
@@ -264,7 +263,7 @@ func (p *party) do(s step) {
 	case "request":
 		p.request(query)
 	case "identify":
-		if stub, err := dog.Identify(context.Background(), p.group, uid, p.family); err == nil {
+		if stub, err := p.group.Identify(context.Background(), uid); err == nil {
 			p.mu.Lock()
 			p.stubs = append(p.stubs, stub)
 			p.mu.Unlock()
@@ -294,8 +293,8 @@ func (p *party) do(s step) {
 	case "speak", "fail", "panic":
 		say(s.kind)
 	case "drain":
-		if all := slices.Collect(p.family.Replicas(p.group)); len(all) > 0 {
-			_ = p.family.Drain(context.Background(), p.group, all[s.who%len(all)].ID)
+		if all := slices.Collect(p.group.Replicas()); len(all) > 0 {
+			_ = p.group.Drain(context.Background(), all[s.who%len(all)].ID)
 		}
 	case "clusterize well", "clusterize slowly", "clusterize badly":
 		p.clusterizeFails.Store(s.kind == "clusterize badly")

@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// Who reaches whom: a group and a family their sockets, a replica those of other replicas and its siblings by gossip.
+// Who reaches whom: a group its sockets, from inside and outside, a replica those of other replicas and its siblings by gossip.
 
 // newReachable returns a group over two replicas of one socket each, ada's and bob's, and what the group itself is.
 func newReachable(t *testing.T) (h *halls, l *hall, ada, bob *dogtest.Client) {
@@ -53,11 +53,11 @@ func TestAGroupReachesItsSockets(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				h, _, ada, bob := newReachable(t)
 				ids := make([]dog.ID, 0, 2)
-				for r := range h.family.Replicas(h.group) {
+				for r := range h.group.Replicas() {
 					ids = append(ids, r.ID)
 				}
 				reach(t, h, func(ctx context.Context, l *hall) {
-					require.NoError(t, l.Broadcast(ctx, "to all"))
+					require.NoError(t, l.Broadcast("to all"))
 					reached, err := l.Whisper(ctx, "bob", "to bob")
 					require.NoError(t, err)
 					require.Equal(t, 1, reached)
@@ -83,44 +83,44 @@ func TestAGroupReachesItsSockets(t *testing.T) {
 	}
 }
 
-func TestAFamilyReachesOneReplicaAndClosesSockets(t *testing.T) {
+func TestAGroupsStubReachesOneReplicaAndClosesSockets(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h, _, ada, bob := newReachable(t)
 		var ids []dog.ID
-		for r := range h.family.Replicas(h.group) {
+		for r := range h.group.Replicas() {
 			ids = append(ids, r.ID)
 		}
-		require.NoError(t, h.family.Emit(context.Background(), h.group, ids[1], "hello"))
-		require.ErrorIs(t, h.family.Emit(context.Background(), h.group, dog.ID{1}, "hello"), dog.ErrReplicaGone)
+		require.NoError(t, h.group.Emit(context.Background(), ids[1], "hello"))
+		require.ErrorIs(t, h.group.Emit(context.Background(), dog.ID{1}, "hello"), dog.ErrReplicaGone)
 		require.Empty(t, texts(ada))
 		require.Equal(t, []string{"hello"}, texts(bob))
 
-		closed, err := h.family.Disconnect(t.Context(), h.group, "ada", 1000, "bye")
+		closed, err := h.group.Disconnect(t.Context(), "ada", 1000, "bye")
 		require.NoError(t, err)
 		require.Equal(t, 1, closed)
 		code, reason := ada.Closed()
 		require.Equal(t, 1000, code)
 		require.Equal(t, "bye", reason)
 		synctest.Wait()
-		_, err = h.family.Disconnect(t.Context(), h.group, "ada", 1000, "bye")
+		_, err = h.group.Disconnect(t.Context(), "ada", 1000, "bye")
 		require.ErrorIs(t, err, dog.ErrNoTarget)
 	})
 }
 
-func TestAFamilyListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
+func TestAGroupListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var h *house
 		listed := 0
-		h = newHouse(t, 1, &hooks{close: func(_ context.Context, r *room, _ *dog.Socket, _ int, _ string) error {
+		h = newHouse(t, 1, &hooks{close: func(ctx context.Context, r *room, _ *dog.Socket, _ int, _ string) error {
 			listed = len(h.loads())
-			require.NoError(t, h.family.Emit(context.Background(), h.group, r.ID(), "bye"))
-			require.NoError(t, h.family.Drain(context.Background(), h.group, r.ID()))
+			require.NoError(t, h.group.Emit(ctx, r.ID(), "bye"))
+			require.NoError(t, h.group.Drain(ctx, r.ID()))
 			return nil
 		}})
 		h.enter("ada")
 		shutdown(t, h)
 		require.Equal(t, 1, listed)
-		require.ErrorIs(t, h.family.Emit(context.Background(), h.group, dog.ID{1}, "late"), dog.ErrReplicaGone)
+		require.ErrorIs(t, h.group.Emit(context.Background(), dog.ID{1}, "late"), dog.ErrShutdown)
 	})
 }
 
@@ -211,14 +211,14 @@ func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
 func TestAReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
-		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *plainGroup) { l.Limit = 1 })
-		require.NoError(t, err)
 		rooms, err := dog.RegisterReplica[good](rt, "room", nil)
 		require.NoError(t, err)
-		family, group := dog.Link(lobbies, rooms), lobbies.Named("main")
-		stub, err := dog.Identify(t.Context(), group, "ada", family)
+		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[plainGroup]{Limit: 1})
 		require.NoError(t, err)
-		replies, err := family.Gossip(t.Context(), group, "hello?")
+		group := lobbies.Named("main")
+		stub, err := group.Identify(t.Context(), "ada")
+		require.NoError(t, err)
+		replies, err := group.Gossip(t.Context(), "hello?")
 		require.NoError(t, err)
 		require.Equal(t, []dog.Reply{{Replica: stub.ID(), Err: dog.ErrNoGossip}}, replies)
 		var answer any
@@ -258,17 +258,17 @@ func TestAGossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
 			return nil, fmt.Errorf("unexpected %s", m)
 		}})
 		h.enter("ada")
-		replies, err := h.family.Gossip(t.Context(), h.group, dog.Message{Type: dog.Text, Data: []byte(`{"ask":"seats"}`)})
+		replies, err := h.group.Gossip(t.Context(), dog.Message{Type: dog.Text, Data: []byte(`{"ask":"seats"}`)})
 		require.NoError(t, err)
 		require.NoError(t, replies[0].Err)
 		copy(answer.Data, `{"seats":2}`) // the replica goes on
 		require.JSONEq(t, `{"seats":1}`, string(replies[0].Data))
 
-		replies, err = h.family.Gossip(t.Context(), h.group, "bad")
+		replies, err = h.group.Gossip(t.Context(), "bad")
 		require.NoError(t, err)
 		require.ErrorContains(t, replies[0].Err, "not JSON")
 		require.Nil(t, replies[0].Data)
-		_, err = h.family.Gossip(t.Context(), h.group, dog.Message{Data: []byte("plain text")})
+		_, err = h.group.Gossip(t.Context(), dog.Message{Data: []byte("plain text")})
 		require.ErrorContains(t, err, "not JSON")
 	})
 }
@@ -320,7 +320,9 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 				require.Nil(t, rt)
 
 				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-					require.Nil(t, r.ConnectWith(w, req, options))
+					s, err := r.Connect(w, req, &options)
+					require.Nil(t, s)
+					require.Error(t, err)
 				}})
 				_, answer, err := h.srv.TryDial("/ws", dogtest.DialOptions{})
 				require.Error(t, err)

@@ -40,7 +40,7 @@ func TestTheProgramsInTheReadmeCompile(t *testing.T) {
 		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "program"), file).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
-	require.Equal(t, 2, programs)
+	require.Equal(t, 3, programs)
 }
 
 // What is not a program is an excerpt of an example, word by word, and so compiles as well.

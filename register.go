@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,163 +10,208 @@ import (
 	"unicode/utf8"
 )
 
+// instanceType is satisfied by pointers to types that embed Object, Replica or
+// Group.
+type instanceType[T any] interface {
+	*T
+	base() *core
+	embedsOne() // ambiguous, and so missing, where two of them are embedded
+}
+
+// objectType is satisfied by pointers to types that embed Object, and Object alone.
+type objectType[T any] interface {
+	*T
+	base() *core
+	embedsOne()
+	embedsObject()
+}
+
+// replicaType is satisfied by pointers to types that embed Replica, and Replica
+// alone.
+type replicaType[T any] interface {
+	*T
+	base() *core
+	embedsOne()
+	embedsReplica()
+}
+
 // groupType is satisfied by pointers to types that embed Group, and Group alone.
 type groupType[T any] interface {
 	*T
-	base() *Object
-	group() *Group
+	base() *core
+	embedsOne()
+	embedsGroup()
 }
 
-// objectType is satisfied by pointers to types that embed Object, Group or Replica.
-type objectType[T any] interface {
-	*T
-	base() *Object
-}
-
-// replicaType is satisfied by pointers to types that embed Replica, and Replica alone.
-type replicaType[T any] interface {
-	*T
-	base() *Object
-	replica() *Replica
-}
-
-// RegisterGroup makes T, a type that embeds [Group], known to the runtime under a name, which is its namespace. setup completes
-// each new T before its first event: it sets Limit and hands over what T depends on. It is called once more at registration, on a
-// T that is thrown away and has no name, to see that the Limit is set; a nil setup can therefore not pass.
+// RegisterObject makes T, a type that embeds [Object], or Object itself, known to
+// the runtime under a name, which is its namespace. Nil options stand for the
+// defaults.
 //
-// The error is a [RegistrationError]: the name is empty or taken, a method of T is nearly a handler, or Limit is below 1.
-func RegisterGroup[T any, P groupType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
-	ns := &namespace{name: name, kind: KindGroup, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
-	ns.check = func() (problem string) {
+// The error is a [RegistrationError]: the name is taken or against the rules of
+// [ErrInvalidName], a method of T is nearly a handler, the options contradict each
+// other; or it wraps an error of the store, or [ErrNotRunning].
+func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *ObjectOptions[T]) (*Namespace[T], error) {
+	if options == nil {
+		options = &ObjectOptions[T]{}
+	}
+	ns := newNamespace[T, P](name, KindObject, options.New)
+	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
+	ns.maxSockets = options.MaxSockets
+	if ns.maxSockets == 0 {
+		ns.maxSockets = defaultMaxSockets
+	}
+	if err := ns.register(rt, options.Sockets); err != nil {
+		return nil, err
+	}
+	return &Namespace[T]{ns}, nil
+}
+
+// RegisterReplica makes T, a type that embeds [Replica], or Replica itself, known
+// to the runtime under a name, which is its namespace. Groups spread over it: see
+// [RegisterGroup]. Nil options stand for the defaults. The errors are those of
+// [RegisterObject].
+func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options *ReplicaOptions[T]) (*Replicas[T], error) {
+	if options == nil {
+		options = &ReplicaOptions[T]{}
+	}
+	ns := newNamespace[T, P](name, KindReplica, options.New)
+	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
+	if err := ns.register(rt, options.Sockets); err != nil {
+		return nil, err
+	}
+	return &Replicas[T]{ns}, nil
+}
+
+// RegisterGroup makes G, a type that embeds [Group], or Group itself, known to the
+// runtime under a name, which is its namespace. Its groups spread their clients
+// over replicas, which other group types may do as well. The options must have a
+// Limit.
+//
+// The errors are those of [RegisterObject], and a [RegistrationError] too when the
+// Limit is below 1, MaxReplicas is negative, Order is unknown, HoldPlaces is set
+// without a LingerFor, or the replicas belong to another runtime.
+func RegisterGroup[G, R any, P groupType[G]](
+	rt *Runtime, name string, replicas *Replicas[R], options *GroupOptions[G],
+) (*Groups[G, R], error) {
+	if options == nil {
+		options = &GroupOptions[G]{}
+	}
+	ns := newNamespace[G, P](name, KindGroup, options.New)
+	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
+	ns.limit, ns.maxReplicas = options.Limit, options.MaxReplicas
+	switch {
+	case replicas == nil || replicas.ns == nil:
+		ns.problem = "it has no replicas: pass what RegisterReplica returned"
+	case replicas.ns.rt != rt:
+		ns.problem = fmt.Sprintf("its replicas %q belong to another runtime", replicas.ns.name)
+	case options.Limit < 1:
+		ns.problem = fmt.Sprintf("GroupOptions.Limit is %d: it must be at least 1", options.Limit)
+	case options.MaxReplicas < 0:
+		ns.problem = fmt.Sprintf("GroupOptions.MaxReplicas is %d: it must not be negative", options.MaxReplicas)
+	case options.Order != LeastLoaded && options.Order != FullestFirst:
+		ns.problem = fmt.Sprintf("GroupOptions.Order is %d: it must be LeastLoaded or FullestFirst", options.Order)
+	default:
+		ns.replicas = replicas.ns
+		ns.order, ns.holdPlaces = options.Order, options.HoldPlaces
+		ns.lingerFor = cmp.Or(options.LingerFor, rt.opts.LingerFor)
+		if ns.holdPlaces && ns.lingerFor <= 0 {
+			ns.problem = "GroupOptions.HoldPlaces needs a LingerFor above 0, which says for how long; " +
+				"it is switched off in GroupOptions or Options"
+		}
+	}
+	if err := ns.register(rt, SocketOptions{}); err != nil {
+		return nil, err
+	}
+	return &Groups[G, R]{ns}, nil
+}
+
+// newNamespace returns a namespace that is not registered yet.
+func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() *T) *namespace {
+	ns := &namespace{name: name, kind: kind, typ: reflect.TypeFor[P]()}
+	ns.coreOf = func(v any) *core { return P(v.(*T)).base() }
+	if !embedded(func() *core { return P(new(T)).base() }) {
+		ns.problem = fmt.Sprintf("it embeds *dog.%s: embed dog.%s itself", kind, kind)
+	}
+	ns.build = func(inst *instance) (any, error) {
 		v := new(T)
-		if !embedded(P(v).base) {
-			return "it embeds *dog.Group: embed dog.Group itself"
+		if make != nil {
+			if v = make(); v == nil {
+				return nil, fmt.Errorf("dog: New of %q returned nil", name)
+			}
 		}
-		if setup != nil {
-			setup(v)
+		c := P(v).base()
+		if c.inst != nil {
+			return nil, fmt.Errorf("dog: New of %q returned a value that is in use: it must return a new one each time", name)
 		}
-		return P(v).group().problem()
+		c.inst = inst
+		return v, nil
 	}
-	ns.baseOf = func(v any) *Object { return P(v.(*T)).base() }
-	ns.groupOf = func(v any) *Group { return P(v.(*T)).group() }
-	return register[T](rt, ns)
+	return ns
 }
 
-// RegisterReplica makes T, a type that embeds [Replica], known to the runtime under a name, which is its namespace. setup
-// completes each new T before its first event: it hands over what T depends on. A nil setup does nothing.
-//
-// The error is a [RegistrationError]: the name is empty or taken, T has no Receive, or a method of T is nearly a handler.
-func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
-	ns := &namespace{name: name, kind: KindReplica, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
-	ns.baseOf = func(v any) *Object { return P(v.(*T)).base() }
-	ns.check = func() (problem string) {
-		v := P(new(T))
-		if !embedded(v.base) {
-			return "it embeds *dog.Replica: embed dog.Replica itself"
-		}
-		if _, ok := any(v).(Receiver); !ok {
-			return "a Replica must have the method Receive(http.ResponseWriter, *http.Request)"
-		}
-		return ""
-	}
-	return register[T](rt, ns)
-}
-
-// builder returns what makes a new T for an instance.
-func builder[T any, P interface {
-	*T
-	base() *Object
-}](setup func(*T)) func(*instance) any {
-	return func(o *instance) any {
-		v := new(T)
-		P(v).base().core = o // for setup to use
-		if setup != nil {
-			setup(v)
-		}
-		P(v).base().core = o // again, as setup may assign a whole T
-		return v
-	}
-}
-
-// RegisterObject makes T, a type that embeds [Object] itself, known to the runtime under a name, which is its namespace. setup
-// completes each new T before its first event: it hands over what T depends on. A nil setup does nothing.
-//
-// The error is a [RegistrationError]: the name is empty or taken, T embeds Group or Replica, or a method of T is nearly a
-// handler.
-func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, setup func(*T)) (*Namespace[T], error) {
-	ns := &namespace{name: name, kind: KindObject, typ: reflect.TypeFor[P](), build: builder[T, P](setup)}
-	ns.baseOf = func(v any) *Object { return P(v.(*T)).base() }
-	ns.check = func() (problem string) {
-		v := P(new(T))
-		if !embedded(v.base) {
-			return "it embeds *dog.Object: embed dog.Object itself"
-		}
-		switch any(v).(type) {
-		case interface{ group() *Group }:
-			return "it embeds dog.Group: use RegisterGroup"
-		case interface{ replica() *Replica }:
-			return "it embeds dog.Replica: use RegisterReplica"
-		}
-		return ""
-	}
-	return register[T](rt, ns)
-}
-
-func register[T any](rt *Runtime, ns *namespace) (*Namespace[T], error) {
+// register makes the namespace one of the runtime's. sockets are the defaults of
+// its sockets.
+func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	refuse := func(problem string) error {
 		return &RegistrationError{Namespace: ns.name, Type: ns.typ.Elem().String(), Problem: problem}
 	}
 	if rt == nil || rt.ctx == nil {
-		return nil, fmt.Errorf("%w: %w", refuse("the runtime is nil or was not made by New"), ErrNotRunning)
+		return fmt.Errorf("%w: %w", refuse("the runtime is nil or was not made by New"), ErrNotRunning)
 	}
-	if ns.name == "" {
-		return nil, refuse("the name is empty")
+	if err := checkName("name", ns.name); err != nil {
+		return fmt.Errorf("%w: %w", refuse("it cannot have this name"), err)
+	}
+	if ns.problem != "" {
+		return refuse(ns.problem)
 	}
 	if problem := nearMiss(ns.typ, ns.kind); problem != "" {
-		return nil, refuse(problem)
-	}
-	if problem := ns.tryCheck(); problem != "" {
-		return nil, refuse(problem)
+		return refuse(problem)
 	}
 	ns.rt = rt
+	ns.sockets = sockets.over(rt.opts.Sockets)
+	if err := sockets.checkDefaults(); err != nil {
+		return fmt.Errorf("%w: %w", refuse("its socket options are wrong"), err)
+	}
+	if err := ns.sockets.check(); err != nil {
+		return fmt.Errorf("%w: %w", refuse("its socket options are wrong"), err)
+	}
+	ns.shared = ns.sockets.accept(rt)
 	ns.methods = methodsOf(ns.typ)
-	ns.clusterizes = ns.typ.Implements(reflect.TypeFor[Clusterizer]())
-	ns.gateway = ns.typ.Implements(reflect.TypeFor[Gateway]())
-	ns.gossips = ns.typ.Implements(reflect.TypeFor[GossipHandler]())
-	ns.stops = ns.typ.Implements(reflect.TypeFor[Stopper]())
-	ns.alarms = ns.typ.Implements(reflect.TypeFor[AlarmHandler]())
-	ns.onError = ns.typ.Implements(reflect.TypeFor[ErrorHandler]())
+	has := func(handler reflect.Type) bool { return ns.typ.Implements(handler) }
+	ns.clusterizes = has(reflect.TypeFor[Clusterizer]())
+	ns.gateway = has(reflect.TypeFor[Gateway]())
+	ns.gossips = has(reflect.TypeFor[GossipHandler]())
+	ns.stops = has(reflect.TypeFor[Stopper]())
+	ns.alarms = has(reflect.TypeFor[AlarmHandler]())
+	ns.onError = has(reflect.TypeFor[ErrorHandler]())
+	ns.onClose = has(reflect.TypeFor[CloseHandler]())
+	ns.starts = has(reflect.TypeFor[Starter]())
+	ns.connects = ns.kind == KindReplica || ns.kind == KindObject &&
+		(ns.onError || ns.onClose || has(reflect.TypeFor[OpenHandler]()) || has(reflect.TypeFor[MessageHandler]()))
 	ns.objects = make(map[ID]*object)
-	ns.starts = ns.typ.Implements(reflect.TypeFor[Starter]())
 	rt.registering.Lock()
 	defer rt.registering.Unlock()
 	if rt.registeredAs(ns.name) != nil {
-		return nil, refuse("the name is taken")
+		return refuse("the name is taken")
 	}
 	record, err := rt.catalog.Register(ns.name, int(ns.kind))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
+		return fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
 	}
 	ns.number, ns.origin = record.Number, record.Origin
 	ns.schedule = newSchedule(ns)
 	rt.add(ns)
-	return &Namespace[T]{ns: ns}, nil
+	return nil
 }
 
-// embedded reports whether base finds the Object of a new value; it panics where a pointer is embedded, which is nil.
-func embedded(base func() *Object) (found bool) {
+// embedded reports whether base finds the core of a new value; it panics where a
+// pointer is embedded, which is nil.
+func embedded(base func() *core) (found bool) {
 	defer func() { _ = recover() }()
 	return base() != nil
-}
-
-// tryCheck runs check, in which the user's setup may panic.
-func (ns *namespace) tryCheck() (problem string) {
-	defer func() {
-		if p := recover(); p != nil {
-			problem = fmt.Sprintf("setup panicked: %v", p)
-		}
-	}()
-	return ns.check()
 }
 
 // handlerTypes are the handlers and the kinds of types that may have them.
@@ -179,10 +225,10 @@ var handlerTypes = []struct {
 	{reflect.TypeFor[AlarmHandler](), []Kind{KindGroup, KindReplica, KindObject}},
 	{reflect.TypeFor[Gateway](), []Kind{KindGroup}},
 	{reflect.TypeFor[Clusterizer](), []Kind{KindGroup}},
-	{reflect.TypeFor[OpenHandler](), []Kind{KindReplica}},
-	{reflect.TypeFor[MessageHandler](), []Kind{KindReplica}},
-	{reflect.TypeFor[CloseHandler](), []Kind{KindReplica}},
-	{reflect.TypeFor[ErrorHandler](), []Kind{KindReplica}},
+	{reflect.TypeFor[OpenHandler](), []Kind{KindObject, KindReplica}},
+	{reflect.TypeFor[MessageHandler](), []Kind{KindObject, KindReplica}},
+	{reflect.TypeFor[CloseHandler](), []Kind{KindObject, KindReplica}},
+	{reflect.TypeFor[ErrorHandler](), []Kind{KindObject, KindReplica}},
 	{reflect.TypeFor[GossipHandler](), []Kind{KindReplica}},
 }
 
@@ -207,7 +253,7 @@ func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
 			case !slices.Contains(h.kinds, kind):
 				// Identify and Clusterize are words that a replica may use in its own way.
 				if same || strings.HasPrefix(want.Name, "On") {
-					return fmt.Sprintf("%s is a handler of a %s, not of a %s", want.Name, h.kinds[0], kind)
+					return fmt.Sprintf("%s is a handler of %s, not of %s", want.Name, kindsOf(h.kinds), kindsOf([]Kind{kind}))
 				}
 			case !same:
 				return fmt.Sprintf("its method %s%s must be %s%s", method.Name, has, want.Name, wantSignature)
@@ -229,6 +275,18 @@ func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
 			method.Name, has, kind, strings.Join(handlersOf(kind), ", "))
 	}
 	return ""
+}
+
+// kindsOf names kinds, each with its article.
+func kindsOf(kinds []Kind) string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = "a " + k.String()
+		if k == KindObject {
+			names[i] = "an Object"
+		}
+	}
+	return strings.Join(names, " or ")
 }
 
 // isOnMethod reports whether a method is named as handlers are: OnX….

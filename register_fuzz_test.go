@@ -44,7 +44,7 @@ func FuzzIDUnmarshalText(f *testing.F) {
 	})
 }
 
-func FuzzRequestID(f *testing.F) {
+func FuzzUID(f *testing.F) {
 	for _, seed := range []string{
 		"", "ada", " ", "a\nb", "\x00", "\x7f", "\u0085", "\u200b", "\ufffd", "\xff", "\xed\xa0\x80", "😀", strings.Repeat("x", 1024), strings.Repeat("x", 1025),
 	} {
@@ -53,21 +53,21 @@ func FuzzRequestID(f *testing.F) {
 	rt, err := dog.New(dog.Options{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(f, err)
 	f.Cleanup(func() { require.NoError(f, rt.Shutdown(context.Background())) })
-	groups, err := dog.RegisterGroup(rt, "group", func(g *plainGroup) { g.Limit = 1 })
-	require.NoError(f, err)
 	replicas, err := dog.RegisterReplica[good](rt, "replica", nil)
 	require.NoError(f, err)
-	family, group := dog.Link(groups, replicas), groups.Named("main")
-	f.Fuzz(func(t *testing.T, requestID string) {
-		stub, err := dog.Identify(t.Context(), group, requestID, family)
-		valid := requestID != "" && len(requestID) <= 1024 && utf8.ValidString(requestID) && !strings.ContainsFunc(requestID, unicode.IsControl)
+	groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[plainGroup]{Limit: 1})
+	require.NoError(f, err)
+	group := groups.Named("main")
+	f.Fuzz(func(t *testing.T, uid string) {
+		stub, err := group.Identify(t.Context(), uid)
+		valid := uid != "" && len(uid) <= 1024 && utf8.ValidString(uid) && !strings.ContainsFunc(uid, unicode.IsControl)
 		if !valid {
-			require.ErrorIs(t, err, dog.ErrInvalidRequestID)
+			require.ErrorIs(t, err, dog.ErrInvalidName)
 			return
 		}
 		require.NoError(t, err)
 		stub.Release()
-		for r := range family.Replicas(group) {
+		for r := range group.Replicas() {
 			require.Zero(t, r.Load)
 		}
 	})

@@ -2,7 +2,6 @@ package dog_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"testing"
 
@@ -16,9 +15,12 @@ import (
 
 type good struct{ dog.Replica }
 
-func (*good) Receive(http.ResponseWriter, *http.Request) {}
+func (*good) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
-type deaf struct{ dog.Replica }
+// mute has a Receive that cannot fail.
+type mute struct{ dog.Replica }
+
+func (*mute) Receive(http.ResponseWriter, *http.Request) {}
 
 type misspelt struct{ good }
 
@@ -26,7 +28,7 @@ func (*misspelt) OnMesage(context.Context, *dog.Socket, dog.Message) error { ret
 
 type swapped struct{ dog.Replica }
 
-func (*swapped) Receiev(http.ResponseWriter, *http.Request) {}
+func (*swapped) Receiev(http.ResponseWriter, *http.Request) error { return nil }
 
 type lowered struct{ good }
 
@@ -38,6 +40,10 @@ func (*connected) OnConnect(context.Context, *dog.Socket) error { return nil }
 type joined struct{ dog.Group }
 
 func (*joined) OnJoin(string) {}
+
+type chatty struct{ dog.Object }
+
+func (*chatty) OnGossip(context.Context, dog.Message) (any, error) { return nil, nil }
 
 type clicked struct{ dog.Object }
 
@@ -59,7 +65,7 @@ func (*noError) OnGossip(context.Context, dog.Message) any { return nil }
 
 type otherReceive struct{ dog.Replica }
 
-func (*otherReceive) Receive(http.ResponseWriter, http.Request) {}
+func (*otherReceive) Receive(http.ResponseWriter, http.Request) error { return nil }
 
 type clusterizing struct{ good }
 
@@ -93,97 +99,102 @@ func (*late) OnStart() error { return nil }
 
 func TestNearlyAHandlerIsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	one := func(g *dog.Group) { g.Limit = 1 }
+	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+	require.NoError(t, err)
 	tests := map[string]struct {
 		register func(name string) error
 		says     []string
 	}{
 		"misspelt": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*misspelt) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[misspelt](rt, name, nil); return err },
 			[]string{"OnMesage(context.Context, *dog.Socket, dog.Message) error", "OnMessage(context.Context, *dog.Socket, dog.Message) error"},
 		},
 		"swapped letters": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*swapped) {}); return err },
-			[]string{"Receiev(http.ResponseWriter, *http.Request)", "Receive(http.ResponseWriter, *http.Request)"},
+			func(name string) error { _, err := dog.RegisterReplica[swapped](rt, name, nil); return err },
+			[]string{"Receiev(http.ResponseWriter, *http.Request) error", "Receive(http.ResponseWriter, *http.Request) error"},
 		},
 		"small letter": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*lowered) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[lowered](rt, name, nil); return err },
 			[]string{"Onopen", "OnOpen"},
 		},
 		"no handler of a replica": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*connected) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[connected](rt, name, nil); return err },
 			[]string{"OnConnect(context.Context, *dog.Socket) error is no handler", "OnOpen", "OnMessage", "Receive"},
 		},
 		"no handler of a group": {
 			func(name string) error {
-				_, err := dog.RegisterGroup(rt, name, func(g *joined) { one(&g.Group) })
+				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[joined]{Limit: 1})
 				return err
 			},
 			[]string{"OnJoin(string) is no handler", "Identify", "Clusterize"},
 		},
 		"no handler of an object": {
-			func(name string) error { _, err := dog.RegisterObject(rt, name, func(*clicked) {}); return err },
-			[]string{"OnÄnderung() is no handler", "Object has the handlers Receive, OnStart, OnStop, OnAlarm"},
+			func(name string) error { _, err := dog.RegisterObject[clicked](rt, name, nil); return err },
+			[]string{"OnÄnderung() is no handler", "Object has the handlers Receive, OnStart, OnStop, OnAlarm, OnOpen, OnMessage, OnClose, OnError"},
 		},
 		"no context": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*noContext) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[noContext](rt, name, nil); return err },
 			[]string{"OnMessage(*dog.Socket, dog.Message) error", "OnMessage(context.Context, *dog.Socket, dog.Message) error"},
 		},
 		"no result": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*noResult) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[noResult](rt, name, nil); return err },
 			[]string{"OnClose(context.Context, *dog.Socket, int, string) must", "OnClose(context.Context, *dog.Socket, int, string) error"},
 		},
 		"one result of two": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*noError) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[noError](rt, name, nil); return err },
 			[]string{"OnGossip(context.Context, dog.Message) interface {} must", "OnGossip(context.Context, dog.Message) (interface {}, error)"},
 		},
 		"value for pointer": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*otherReceive) {}); return err },
-			[]string{"Receive(http.ResponseWriter, http.Request)", "Receive(http.ResponseWriter, *http.Request)"},
+			func(name string) error { _, err := dog.RegisterReplica[otherReceive](rt, name, nil); return err },
+			[]string{"Receive(http.ResponseWriter, http.Request) error", "Receive(http.ResponseWriter, *http.Request) error"},
 		},
-		"no Receive": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*deaf) {}); return err },
-			[]string{"Receive(http.ResponseWriter, *http.Request)"},
+		"a Receive without an error": {
+			func(name string) error { _, err := dog.RegisterReplica[mute](rt, name, nil); return err },
+			[]string{"Receive(http.ResponseWriter, *http.Request) must", "Receive(http.ResponseWriter, *http.Request) error"},
 		},
 		"a group's handler": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*clusterizing) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[clusterizing](rt, name, nil); return err },
 			[]string{"Clusterize is a handler of a Group, not of a Replica"},
 		},
 		"a gateway's handler": {
-			func(name string) error { _, err := dog.RegisterReplica(rt, name, func(*identifying) {}); return err },
+			func(name string) error { _, err := dog.RegisterReplica[identifying](rt, name, nil); return err },
 			[]string{"Identify is a handler of a Group, not of a Replica"},
 		},
-		"a replica's handler": {
+		"a replica's handler of an object": {
+			func(name string) error { _, err := dog.RegisterObject[chatty](rt, name, nil); return err },
+			[]string{"OnGossip is a handler of a Replica, not of "},
+		},
+		"a handler of sockets": {
 			func(name string) error {
-				_, err := dog.RegisterGroup(rt, name, func(g *opened) { one(&g.Group) })
+				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[opened]{Limit: 1})
 				return err
 			},
-			[]string{"OnOpen is a handler of a Replica, not of a Group"},
+			[]string{"OnOpen is a handler of ", ", not of a Group"},
 		},
 		"a replica's handler, nearly": {
 			func(name string) error {
-				_, err := dog.RegisterGroup(rt, name, func(g *gossiping) { one(&g.Group) })
+				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[gossiping]{Limit: 1})
 				return err
 			},
 			[]string{"OnGossip is a handler of a Replica, not of a Group"},
 		},
 		"no error": {
 			func(name string) error {
-				_, err := dog.RegisterGroup(rt, name, func(g *anonymous) { one(&g.Group) })
+				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[anonymous]{Limit: 1})
 				return err
 			},
 			[]string{"Identify(*http.Request) string must", "Identify(*http.Request) (string, error)"},
 		},
 		"other spelling": {
 			func(name string) error {
-				_, err := dog.RegisterGroup(rt, name, func(g *british) { one(&g.Group) })
+				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[british]{Limit: 1})
 				return err
 			},
 			[]string{"Clusterise", "Clusterize"},
 		},
 		"no parameters": {
 			func(name string) error {
-				_, err := dog.RegisterGroup(rt, name, func(g *late) { one(&g.Group) })
+				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[late]{Limit: 1})
 				return err
 			},
 			[]string{"OnStart() error", "OnStart(context.Context) error"},
@@ -206,18 +217,29 @@ func TestNearlyAHandlerIsRefused(t *testing.T) {
 
 type pointedReplica struct{ *dog.Replica }
 
-func (*pointedReplica) Receive(http.ResponseWriter, *http.Request) {}
+func (*pointedReplica) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
 type pointedGroup struct{ *dog.Group }
 
+type pointedObject struct{ *dog.Object }
+
 func TestAnEmbeddedPointerIsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	_, err := dog.RegisterReplica(rt, "replica", func(r *pointedReplica) { r.Replica = new(dog.Replica) })
+	_, err := dog.RegisterReplica(rt, "replica", &dog.ReplicaOptions[pointedReplica]{
+		New: func() *pointedReplica { return &pointedReplica{new(dog.Replica)} },
+	})
 	require.ErrorIs(t, err, dog.ErrRegistration)
 	require.ErrorContains(t, err, "embeds *dog.Replica")
-	_, err = dog.RegisterGroup(rt, "group", func(g *pointedGroup) { g.Group = &dog.Group{Limit: 1} })
+	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+	require.NoError(t, err)
+	_, err = dog.RegisterGroup(rt, "group", rooms, &dog.GroupOptions[pointedGroup]{
+		New: func() *pointedGroup { return &pointedGroup{new(dog.Group)} }, Limit: 1,
+	})
 	require.ErrorIs(t, err, dog.ErrRegistration)
 	require.ErrorContains(t, err, "embeds *dog.Group")
+	_, err = dog.RegisterObject[pointedObject](rt, "object", nil)
+	require.ErrorIs(t, err, dog.ErrRegistration)
+	require.ErrorContains(t, err, "embeds *dog.Object")
 }
 
 // plain has methods that look a little like handlers and are none.
@@ -250,26 +272,27 @@ func (*plainGroup) Received() int               { return 0 }
 
 func TestOrdinaryMethodsAreNotTakenForHandlers(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	_, err := dog.RegisterReplica(rt, "replica", func(*plain) {})
+	replicas, err := dog.RegisterReplica[plain](rt, "replica", nil)
 	require.NoError(t, err)
-	_, err = dog.RegisterGroup(rt, "group", func(g *plainGroup) { g.Limit = 1 })
+	_, err = dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[plainGroup]{Limit: 1})
 	require.NoError(t, err)
 }
 
 func TestAGroupMustHaveALimit(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
+	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+	require.NoError(t, err)
 	tests := map[string]struct {
-		setup func(*plainGroup)
-		says  string
+		options *dog.GroupOptions[plainGroup]
+		says    string
 	}{
-		"nil setup":   {nil, "Limit is 0"},
-		"none":        {func(*plainGroup) {}, "Limit is 0"},
-		"zero":        {func(g *plainGroup) { g.Limit = 0 }, "Limit is 0"},
-		"negative":    {func(g *plainGroup) { g.Limit = -1 }, "Limit is -1"},
-		"MaxReplicas": {func(g *plainGroup) { g.Limit = 1; g.MaxReplicas = -1 }, "MaxReplicas is -1"},
+		"nil options": {nil, "Limit is 0"},
+		"none":        {&dog.GroupOptions[plainGroup]{New: func() *plainGroup { return new(plainGroup) }}, "Limit is 0"},
+		"negative":    {&dog.GroupOptions[plainGroup]{Limit: -1}, "Limit is -1"},
+		"MaxReplicas": {&dog.GroupOptions[plainGroup]{Limit: 1, MaxReplicas: -1}, "MaxReplicas is -1"},
 	}
 	for name, test := range tests {
-		_, err := dog.RegisterGroup(rt, name, test.setup)
+		_, err := dog.RegisterGroup(rt, name, rooms, test.options)
 		require.ErrorIs(t, err, dog.ErrRegistration, name)
 		require.ErrorContains(t, err, test.says, name)
 	}
@@ -277,82 +300,41 @@ func TestAGroupMustHaveALimit(t *testing.T) {
 
 func TestANamespaceNeedsANameOfItsOwn(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	_, err := dog.RegisterReplica(rt, "", func(*good) {})
+	_, err := dog.RegisterReplica[good](rt, "", nil)
 	require.ErrorIs(t, err, dog.ErrRegistration)
-	require.ErrorContains(t, err, "name is empty")
-	_, err = dog.RegisterReplica(rt, "taken", func(*good) {})
+	require.ErrorIs(t, err, dog.ErrInvalidName)
+	rooms, err := dog.RegisterReplica[good](rt, "taken", nil)
 	require.NoError(t, err)
-	_, err = dog.RegisterReplica(rt, "taken", func(*good) {})
+	_, err = dog.RegisterReplica[good](rt, "taken", nil)
 	require.ErrorIs(t, err, dog.ErrRegistration)
 	require.ErrorContains(t, err, "taken")
-	_, err = dog.RegisterGroup(rt, "taken", func(g *plainGroup) { g.Limit = 1 })
+	_, err = dog.RegisterGroup(rt, "taken", rooms, &dog.GroupOptions[plainGroup]{Limit: 1})
 	require.ErrorIs(t, err, dog.ErrRegistration)
 
 	other := dogtest.New(t, dog.Options{})
-	_, err = dog.RegisterReplica(other, "taken", func(*good) {})
+	_, err = dog.RegisterReplica[good](other, "taken", nil)
 	require.NoError(t, err, "another runtime has names of its own")
 }
 
 func TestARefusedNameStaysFree(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	_, err := dog.RegisterReplica(rt, "room", func(*deaf) {})
+	_, err := dog.RegisterReplica[mute](rt, "room", nil)
 	require.Error(t, err)
-	_, err = dog.RegisterReplica(rt, "room", func(*good) {})
+	_, err = dog.RegisterReplica[good](rt, "room", nil)
 	require.NoError(t, err)
 }
 
 func TestRegistrationNeedsARuntime(t *testing.T) {
+	rooms, err := dog.RegisterReplica[good](dogtest.New(t, dog.Options{}), "room", nil)
+	require.NoError(t, err)
 	for _, rt := range []*dog.Runtime{nil, {}} {
-		_, err := dog.RegisterReplica(rt, "room", func(*good) {})
+		_, err := dog.RegisterReplica[good](rt, "room", nil)
 		require.ErrorIs(t, err, dog.ErrRegistration)
 		require.ErrorIs(t, err, dog.ErrNotRunning)
-		_, err = dog.RegisterGroup(rt, "group", func(g *plainGroup) { g.Limit = 1 })
+		_, err = dog.RegisterObject[cell](rt, "cell", nil)
+		require.ErrorIs(t, err, dog.ErrRegistration)
 		require.ErrorIs(t, err, dog.ErrNotRunning)
+		_, err = dog.RegisterGroup(rt, "group", rooms, &dog.GroupOptions[plainGroup]{Limit: 1})
+		require.ErrorIs(t, err, dog.ErrRegistration)
 	}
-}
-
-func TestASetupThatPanicsIsRefused(t *testing.T) {
-	rt := dogtest.New(t, dog.Options{})
-	_, err := dog.RegisterGroup(rt, "group", func(*plainGroup) { panic("no database") })
-	require.ErrorIs(t, err, dog.ErrRegistration)
-	require.ErrorContains(t, err, "no database")
-}
-
-// shop is a replica with a dependency.
-type shop struct {
-	dog.Replica
-	prices map[string]string
-}
-
-func (s *shop) Receive(w http.ResponseWriter, req *http.Request) {
-	price, found := s.prices[req.URL.Path]
-	if !found {
-		dog.WriteError(w, errors.New("no such thing"))
-		return
-	}
-	_, _ = w.Write([]byte(s.GroupName() + ": " + price))
-}
-
-func TestSetupHandsDependenciesOver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		prices := map[string]string{"/tea": "3"}
-		rt := dogtest.New(t, dog.Options{})
-		malls, err := dog.RegisterGroup(rt, "mall", func(g *plainGroup) { *g = plainGroup{Group: dog.Group{Limit: 1}} })
-		require.NoError(t, err)
-		shops, err := dog.RegisterReplica(rt, "shop", func(s *shop) { *s = shop{prices: prices} })
-		require.NoError(t, err)
-		family := dog.Link(malls, shops)
-		for _, requestID := range []string{"ada", "bob"} {
-			stub, err := dog.Identify(t.Context(), malls.Named("north"), requestID, family)
-			require.NoError(t, err)
-			status, body := dogtest.Serve(t, stub).Get("/tea")
-			require.Equal(t, http.StatusOK, status)
-			require.Equal(t, "north: 3", body)
-		}
-	})
-}
-
-func TestAReplicaNeedsNoSetup(t *testing.T) {
-	_, err := dog.RegisterReplica[good](dogtest.New(t, dog.Options{}), "room", nil)
-	require.NoError(t, err)
 }

@@ -25,7 +25,7 @@ import (
 // requireNoRequest checks that ctx belongs to no Receive.
 func requireNoRequest(t *testing.T, ctx context.Context, where string) {
 	t.Helper()
-	require.Empty(t, dog.RequestID(ctx), where)
+	require.Empty(t, dog.UID(ctx), where)
 	require.Nil(t, dog.ClientGone(ctx), where)
 }
 
@@ -44,7 +44,7 @@ func TestReceiveKnowsItsRequestIDAndOtherHandlersHaveNone(t *testing.T) {
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				ctx := req.Context()
 				if req.URL.Path == "/ws" {
-					r.Connect(w, req)
+					r.Connect(w, req, nil)
 					return
 				}
 				require.NotNil(t, dog.ClientGone(ctx))
@@ -52,7 +52,7 @@ func TestReceiveKnowsItsRequestIDAndOtherHandlersHaveNone(t *testing.T) {
 				_, err := r.Gossip(ctx, "who?")
 				require.NoError(t, err)
 				derived := context.WithValue(ctx, http.LocalAddrContextKey, "any")
-				require.NoError(t, dog.Await(derived, func() error { fmt.Fprint(w, dog.RequestID(derived)); return nil }))
+				require.NoError(t, dog.Await(derived, func() error { fmt.Fprint(w, dog.UID(derived)); return nil }))
 			},
 			open: func(ctx context.Context, _ *room, _ *dog.Socket) error { other(ctx, "OnOpen"); return nil },
 			message: func(ctx context.Context, _ *room, _ *dog.Socket, _ dog.Message) error {
@@ -82,15 +82,15 @@ func TestReceiveKnowsItsRequestIDAndOtherHandlersHaveNone(t *testing.T) {
 
 func TestReceiveBehindAGatewayKnowsTheRequestIDAndTheGroupsOwnHasNone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		_, _, srv := newGate(t, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
-			fmt.Fprint(w, dog.RequestID(req.Context()))
+		_, srv := newGate(t, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
+			fmt.Fprint(w, dog.UID(req.Context()))
 		}})
 		_, body := srv.Get("/?u=ada")
 		require.Equal(t, "ada", body)
 
 		h := newHalls(t, limit(1), &hooks{}, nil)
 		h.receive = func(_ *hall, w http.ResponseWriter, req *http.Request) {
-			require.Empty(t, dog.RequestID(req.Context()))
+			require.Empty(t, dog.UID(req.Context()))
 			require.NotNil(t, dog.ClientGone(req.Context()))
 			w.WriteHeader(http.StatusAccepted)
 		}
@@ -108,10 +108,10 @@ func TestAReplicasRequestToAnotherGroupHasItsOwnID(t *testing.T) {
 				forwarded := httptest.NewRequestWithContext(req.Context(), http.MethodGet, "/", nil)
 				inner.ServeHTTP(w, forwarded)
 			}
-			fmt.Fprint(w, dog.RequestID(req.Context()), ";")
+			fmt.Fprint(w, dog.UID(req.Context()), ";")
 		}})
 		var err error
-		inner, err = dog.Identify(t.Context(), h.lobbies.Named("other"), "agent", h.family)
+		inner, err = h.lobbies.Named("other").Identify(t.Context(), "agent")
 		require.NoError(t, err)
 		_, body := h.srv.Get("/relay?u=ada")
 		require.Equal(t, "agent;ada;", body)
@@ -126,7 +126,7 @@ func TestAHandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
 		h := newHouse(t, 2, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 			switch req.URL.Path {
 			case "/ws":
-				r.Connect(w, req)
+				r.Connect(w, req, nil)
 				return
 			case "/":
 				return
@@ -135,7 +135,7 @@ func TestAHandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
 			close(begun)
 			require.NoError(t, dog.Await(ctx, func() error { <-dog.ClientGone(ctx); return nil }))
 			ended = ctx.Err()
-			require.NoError(t, r.Broadcast(ctx, "the poll has ended"))
+			require.NoError(t, r.Broadcast("the poll has ended"))
 			done = true
 		}})
 		watcher := h.enter("watcher")
@@ -163,7 +163,7 @@ func TestAHandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
 // post writes the beginning of a request with a body of this length and returns the connection.
 func post(t *testing.T, srv *dogtest.Server, path string, length int, begin string) net.Conn {
 	t.Helper()
-	network, err := srv.Client().Transport.(*http.Transport).DialContext(t.Context(), "", "")
+	network, err := srv.Client().Transport.(dialer).DialContext(t.Context(), "", "")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = network.Close() })
 	_, err = fmt.Fprintf(network, "POST %s HTTP/1.1\r\nHost: dog.test\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", path, length, begin)

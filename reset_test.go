@@ -94,7 +94,7 @@ func TestAResetLeavesOtherGroupsAlone(t *testing.T) {
 			}
 			return s.Send(m)
 		}})
-		stub, err := dog.Identify(t.Context(), h.lobbies.Named("other"), "bob", h.family)
+		stub, err := h.lobbies.Named("other").Identify(t.Context(), "bob")
 		require.NoError(t, err)
 		bob := dogtest.Serve(t, stub).Dial("/ws")
 		h.join("ada").Send("fail")
@@ -144,12 +144,12 @@ func TestCallsInFlightGetTheResetAndItsCause(t *testing.T) {
 		h.srv.Get("/")
 		slow := make(chan []dog.Reply)
 		go func() {
-			replies, _ := h.family.Gossip(t.Context(), h.group, "wait")
+			replies, _ := h.group.Gossip(t.Context(), "wait")
 			slow <- replies
 		}()
 		synctest.Wait()
 		began := time.Now()
-		failed, err := h.family.Gossip(t.Context(), h.group, "fail")
+		failed, err := h.group.Gossip(t.Context(), "fail")
 		require.NoError(t, err)
 		for _, reply := range []dog.Reply{failed[0], (<-slow)[0]} {
 			require.ErrorIs(t, reply.Err, dog.ErrReset)
@@ -187,7 +187,7 @@ func TestWhatWaitsForATurnSurvivesAReset(t *testing.T) {
 func TestAResetIsLoggedOnceWithItsStack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options, log := logged()
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("boom") },
 		})
 		h.join("ada").Send("go")
@@ -217,7 +217,7 @@ func TestAnObjectThatCannotStartTriesAgain(t *testing.T) {
 				failing := background(h.srv, "/")
 				require.NotEqual(t, http.StatusOK, <-failing)
 				go func() {
-					all, _ := h.family.Gossip(t.Context(), h.group, "x")
+					all, _ := h.group.Gossip(t.Context(), "x")
 					replies <- all[0].Err
 				}()
 				require.ErrorIs(t, <-replies, dog.ErrReset)
@@ -241,7 +241,7 @@ func TestASocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
 				return nil
 			},
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				r.Connect(w, req)
+				r.Connect(w, req, nil)
 				panic("boom") // so that OnOpen meets the second instance
 			},
 			close: func(context.Context, *room, *dog.Socket, int, string) error { closed++; return nil },
@@ -253,40 +253,42 @@ func TestASocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
 	})
 }
 
-func TestASetupThatPanicsLaterIsAReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		calls := 0
-		rt := dogtest.New(t, dog.Options{})
-		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *plainGroup) {
-			if calls++; calls == 2 { // the first is the registration's
-				panic("no database")
-			}
-			l.Limit = 1
+func TestAnObjectThatNewCannotMakeIsReset(t *testing.T) {
+	var used *plainGroup
+	for name, test := range map[string]struct {
+		wrong func() *plainGroup
+		says  string
+	}{
+		"a panic":             {func() *plainGroup { panic("no database") }, "no database"},
+		"nothing":             {func() *plainGroup { return nil }, `New of "lobby" returned nil`},
+		"what is used by now": {func() *plainGroup { return used }, `New of "lobby" returned a value that is in use`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				broken := false
+				rt := dogtest.New(t, dog.Options{})
+				rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+				require.NoError(t, err)
+				lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[plainGroup]{New: func() *plainGroup {
+					if broken {
+						return test.wrong()
+					}
+					used = new(plainGroup)
+					return used
+				}, Limit: 1})
+				require.NoError(t, err)
+				_, err = lobbies.Named("first").Identify(t.Context(), "ada")
+				require.NoError(t, err)
+				broken = true
+				_, err = lobbies.Named("main").Identify(t.Context(), "ada")
+				require.ErrorIs(t, err, dog.ErrReset)
+				require.ErrorContains(t, err, test.says)
+				broken = false
+				_, err = lobbies.Named("main").Identify(t.Context(), "ada")
+				require.NoError(t, err)
+			})
 		})
-		require.NoError(t, err)
-		rooms, err := dog.RegisterReplica[good](rt, "room", nil)
-		require.NoError(t, err)
-		family, group := dog.Link(lobbies, rooms), lobbies.Named("main")
-		_, err = dog.Identify(t.Context(), group, "ada", family)
-		require.ErrorIs(t, err, dog.ErrReset)
-		_, err = dog.Identify(t.Context(), group, "ada", family)
-		require.NoError(t, err)
-	})
-}
-
-func TestASetupThatForgetsTheLimitLaterIsAReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		limit := 1
-		rt := dogtest.New(t, dog.Options{})
-		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *plainGroup) { l.Limit = limit })
-		require.NoError(t, err)
-		rooms, err := dog.RegisterReplica[good](rt, "room", nil)
-		require.NoError(t, err)
-		limit = 0
-		_, err = dog.Identify(t.Context(), lobbies.Named("main"), "ada", dog.Link(lobbies, rooms))
-		require.ErrorIs(t, err, dog.ErrReset)
-		require.ErrorContains(t, err, "Limit is 0")
-	})
+	}
 }
 
 func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
@@ -296,7 +298,7 @@ func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
 			start: func(context.Context, *room) error { starts++; return nil },
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				if req.URL.Path == "/ws" {
-					r.Connect(w, req)
+					r.Connect(w, req, nil)
 					return
 				}
 				panic(http.ErrAbortHandler)
@@ -322,7 +324,7 @@ func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
 
 func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHalls(t, func(l *hall) { l.Limit = 1 }, &hooks{}, nil)
+		h := newHalls(t, dog.GroupOptions[hall]{Limit: 1}, &hooks{}, nil)
 		starts := 0
 		h.start = func(context.Context, *hall) error { starts++; return nil }
 		h.receive = func(l *hall, w http.ResponseWriter, req *http.Request) {
@@ -344,7 +346,7 @@ func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
 		require.Equal(t, "fine", body)
 		require.Equal(t, 2, starts)
 		require.Equal(t, []int{1, 1}, h.loads())
-		reached, err := h.family.Whisper(t.Context(), h.group, "bob", "hello")
+		reached, err := h.group.Whisper(t.Context(), "bob", "hello")
 		require.NoError(t, err)
 		require.Equal(t, 1, reached)
 		_, err = h.identify(t.Context(), "cyd")

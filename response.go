@@ -81,6 +81,13 @@ func (r *response) writer(req *http.Request) http.ResponseWriter {
 // Unwrap returns the ResponseWriter of the request.
 func (r *response) Unwrap() http.ResponseWriter { return r.w }
 
+// begun reports whether the handler has answered, or taken over the connection.
+func (r *response) begun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head.status != 0 || r.hijacked
+}
+
 // Header returns what the handler may set until the answer begins.
 func (r *response) Header() http.Header {
 	r.mu.Lock()

@@ -33,7 +33,7 @@ import (
 // The body must be read or closed. Reading it waits without giving up the turn,
 // so a handler reads a long one in [Await]. Closing it early is, like the end
 // of the request's context, what [ClientGone] tells the object. There is no
-// connection that the object could take over: [Replica.Connect] refuses such a
+// connection that the object could take over: [Object.Connect] refuses such a
 // request.
 //
 // An answer of more than a megabyte is broken off when the object has waited

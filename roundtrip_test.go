@@ -26,7 +26,10 @@ type desk struct {
 	serve func(d *desk, w http.ResponseWriter, r *http.Request)
 }
 
-func (d *desk) Receive(w http.ResponseWriter, r *http.Request) { d.serve(d, w, r) }
+func (d *desk) Receive(w http.ResponseWriter, r *http.Request) error {
+	d.serve(d, w, r)
+	return nil
+}
 
 func (d *desk) Run(ctx context.Context, f func(ctx context.Context, d *desk) error) error {
 	return f(ctx, d)
@@ -37,7 +40,7 @@ func newDesks(
 ) (*dog.Runtime, *dog.Namespace[desk]) {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	desks, err := dog.RegisterObject(rt, "desk", func(d *desk) { d.serve = serve })
+	desks, err := dog.RegisterObject(rt, "desk", &dog.ObjectOptions[desk]{New: func() *desk { return &desk{serve: serve} }})
 	require.NoError(t, err)
 	return rt, desks
 }
@@ -135,7 +138,7 @@ func TestAHandlerThatFetchesGivesUpItsTurn(t *testing.T) {
 		})
 		ada, bob := desks.Named("ada"), desks.Named("bob")
 		var between atomic.Bool
-		require.NoError(t, dog.Do(noCaller, ada, (*desk).Run, func(ctx context.Context, _ *desk) error {
+		require.NoError(t, dog.CallErr(noCaller, ada, (*desk).Run, func(ctx context.Context, _ *desk) error {
 			require.NoError(t, dog.Go(ctx, func(context.Context) error { between.Store(true); return nil }))
 			for _, to := range []dog.Stub[desk]{bob, ada} {
 				_, text, err := fetch(ctx, to, http.MethodGet, "/", "")
@@ -165,7 +168,7 @@ func TestAFetchAndItsAnswerWaitForTheGates(t *testing.T) {
 		t.Cleanup(engine.Prompt)
 		answer := make(chan string, 1)
 		go func() {
-			_ = dog.Do(noCaller, desks.Named("ada"), (*desk).Run, func(ctx context.Context, d *desk) error {
+			_ = dog.CallErr(noCaller, desks.Named("ada"), (*desk).Run, func(ctx context.Context, d *desk) error {
 				if err := d.Storage().Put("said", nil); err != nil {
 					return err
 				}
@@ -233,7 +236,7 @@ func TestWhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
 		require.ErrorIs(t, err, dog.ErrNotRunning)
 		require.True(t, closed.closed.Load())
 
-		require.NoError(t, dog.Do(noCaller, ada, (*desk).Run, func(ctx context.Context, d *desk) error {
+		require.NoError(t, dog.CallErr(noCaller, ada, (*desk).Run, func(ctx context.Context, d *desk) error {
 			return d.Storage().Transaction(func() error {
 				_, _, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
 				require.ErrorIs(t, err, dog.ErrInTransaction)
@@ -406,7 +409,7 @@ func TestABodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
 			}
 		})
 		var body io.ReadCloser
-		require.NoError(t, dog.Do(noCaller, desks.Named("ada"), (*desk).Run, func(ctx context.Context, _ *desk) error {
+		require.NoError(t, dog.CallErr(noCaller, desks.Named("ada"), (*desk).Run, func(ctx context.Context, _ *desk) error {
 			response, err := send(ctx, desks.Named("bob"), http.MethodGet, "/", "")
 			if err == nil {
 				body = response.Body

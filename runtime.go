@@ -24,17 +24,16 @@ type Runtime struct {
 	ctx   context.Context // the life of every object; done at the end of Shutdown
 	stop  context.CancelCauseFunc
 	epoch time.Time
-	heart *conn.Heart
 
-	engine  store.Engine
-	catalog *store.Catalog
-	sweeper *sweeper
-	hooks   hooks
-	places  stopPlaces // of OnStop
+	engine   store.Engine
+	catalog  *store.Catalog
+	sweeper  *sweeper
+	hooks    hooks
+	refusals refusals
+	places   stopPlaces // of OnStop
 
 	poller  *conn.Poller // nil: sockets keep their goroutines
 	writers *conn.Writers
-	sockets *conn.Options // of opts.Sockets
 
 	wallClock func() time.Time // the time of day, for alarms. fixed
 
@@ -59,8 +58,9 @@ type Runtime struct {
 	registering sync.Mutex // makes registrations come one after the other, which wait for the store. taken before all others
 
 	mu         sync.Mutex
-	namespaces map[string]*namespace // guarded by mu
-	watched    map[*books]struct{}   // all groups, for the clock. guarded by mu
+	namespaces map[string]*namespace         // guarded by mu
+	watched    map[*books]struct{}           // all groups, for the clock. guarded by mu
+	hearts     map[time.Duration]*conn.Heart // by their intervals. guarded by mu
 
 	touring sync.Mutex // held by Stats. taken before all others but registering
 	past    struct {   // its mutex is taken before all others
@@ -89,6 +89,7 @@ func New(options Options) (*Runtime, error) {
 		idleStopped: make(chan struct{}),
 		namespaces:  make(map[string]*namespace),
 		watched:     make(map[*books]struct{}),
+		hearts:      make(map[time.Duration]*conn.Heart),
 	}
 	if err := rt.opts.Sockets.check(); err != nil {
 		return nil, err
@@ -100,17 +101,14 @@ func New(options Options) (*Runtime, error) {
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
 	rt.hooks.rt = rt
 	rt.places = make(stopPlaces, stopsAtOnce)
-	rt.heart = conn.NewHeart(rt.opts.Heartbeat)
 	rt.sweeper = newSweeper(rt)
 	rt.services.Go(rt.clock)
 	rt.services.Go(func() { rt.sweeper.run(rt.ctx) })
-	rt.services.Go(func() { rt.heart.Run(rt.ctx) })
 	if rt.opts.ParkAfter > 0 {
 		rt.poller = conn.NewPoller(rt.opts.ParkAfter)
 		rt.services.Go(func() { rt.poller.Run(rt.ctx) })
 	}
 	rt.writers = conn.NewWriters(rt.spawn)
-	rt.sockets = rt.opts.Sockets.accept(rt.poller)
 	rt.past.leaving = make(map[*conn.Conn]struct{})
 	return rt, nil
 }
@@ -192,6 +190,23 @@ func (rt *Runtime) made(o *object) {
 	rt.watched[o.books] = struct{}{}
 }
 
+// heart returns what pings sockets at an interval; nil when that is not above 0.
+// Whoever asks has entered, or registers a type.
+func (rt *Runtime) heart(interval time.Duration) *conn.Heart {
+	if interval <= 0 {
+		return nil
+	}
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	h := rt.hearts[interval]
+	if h == nil {
+		h = conn.NewHeart(interval)
+		rt.hearts[interval] = h
+		rt.services.Go(func() { h.Run(rt.ctx) })
+	}
+	return h
+}
+
 // openStore opens the store, or memory.
 func (rt *Runtime) openStore() (err error) {
 	rt.engine = store.NewMemory()
@@ -237,9 +252,9 @@ func (rt *Runtime) prepareStore() (err error) {
 func (rt *Runtime) clock() {
 	// A quarter of the shortest time is late enough not to notice; a second is
 	// rare enough not to cost. Options state both.
-	shortest := min(rt.opts.Reservation, rt.opts.Retire)
-	if rt.opts.Linger > 0 {
-		shortest = min(shortest, rt.opts.Linger)
+	shortest := min(rt.opts.ReserveFor, rt.opts.RetireAfter)
+	if rt.opts.LingerFor > 0 {
+		shortest = min(shortest, rt.opts.LingerFor)
 	}
 	ticker := time.NewTicker(min(max(shortest/4, 10*time.Millisecond), time.Second))
 	defer ticker.Stop()
@@ -293,7 +308,7 @@ func (rt *Runtime) registered() []*namespace {
 func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
-	if !s.member.sockets.Remove(s.conn) {
+	if !s.obj.socketSet().set.Remove(s.conn) {
 		return
 	}
 	rt.past.leaving[s.conn] = struct{}{}
@@ -318,7 +333,7 @@ func (rt *Runtime) leaving() []*conn.Conn {
 func (rt *Runtime) socketGone(s *Socket) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
-	s.member.sockets.Remove(s.conn) // one that was cut off while it lingered
+	s.obj.socketSet().set.Remove(s.conn) // one that was cut off while it lingered
 	delete(rt.past.leaving, s.conn)
 	rt.past.traffic.add(Traffic(s.conn.Stats()))
 }

@@ -50,11 +50,11 @@ func newScale(t *testing.T, options dog.Options) *house {
 	rt, err := dog.New(options)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, rt.Shutdown(context.Background())) })
-	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = scaleLimit })
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{}} }})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = &hooks{} })
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: scaleLimit})
 	require.NoError(t, err)
-	return &house{rt: rt, lobbies: lobbies, family: dog.Link(lobbies, rooms), group: lobbies.Named("main")}
+	return &house{rt: rt, lobbies: lobbies, group: lobbies.Named("main")}
 }
 
 // footprint is what a process takes.
@@ -102,7 +102,7 @@ func TestScaleOverTCP(t *testing.T) {
 	idle := measure()
 
 	start = time.Now()
-	require.NoError(t, h.family.Broadcast(t.Context(), h.group, scaleNews))
+	require.NoError(t, h.group.Broadcast(t.Context(), scaleNews))
 	returned := took()
 	clients.wait(t, scaleReceived)
 	received := took()
@@ -206,8 +206,8 @@ func TestScaleClients(t *testing.T) {
 
 func TestScaleInMemory(t *testing.T) {
 	sockets := cmp.Or(*scale, 2000)
-	h := newScale(t, dog.Options{Heartbeat: -1}) // the clients would not answer
-	closing := string([]byte{0x03, 0xe9})        // 1001
+	h := newScale(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: -1}}) // the clients would not answer
+	closing := string([]byte{0x03, 0xe9})                                       // 1001
 	// What the clients have been sent and have not got yet.
 	var messages, closes atomic.Int64
 	messages.Store(int64(sockets))
@@ -244,11 +244,11 @@ func TestScaleInMemory(t *testing.T) {
 	counted := took()
 	require.Equal(t, sockets, stats.Sockets)
 	require.Len(t, stats.Groups, 1)
-	require.Equal(t, sockets, stats.Groups[0].RequestIDs)
+	require.Equal(t, sockets, stats.Groups[0].UIDs)
 	require.Len(t, stats.Groups[0].Replicas, (sockets+scaleLimit-1)/scaleLimit)
 
 	start = time.Now()
-	require.NoError(t, h.family.Broadcast(t.Context(), h.group, scaleNews))
+	require.NoError(t, h.group.Broadcast(t.Context(), scaleNews))
 	<-received
 	told := took()
 

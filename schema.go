@@ -20,7 +20,10 @@ import (
 // When an object starts, before its OnStart, the steps that it has not taken yet are run in order, in one transaction: all or
 // none. After [Storage.DeleteAll] they are run again when SQL is used next. New steps are added at the end and earlier ones stay
 // as they are: one that was changed, moved or taken away is found, and the object does not start ([SchemaError], which resets it
-// at each event). The same holds for a step that fails.
+// at each event). The same holds for a step that fails. AllowNewerSchema (in the
+// options of the type) lets an object start whose database has steps beyond these,
+// of a later release, so that this release can be gone back to; write later steps
+// so that earlier code can live with them.
 //
 // A step that begins with "PRAGMA foreign_keys = OFF;", after comments or not,
 // runs without foreign keys, which are checked over the whole database at its
@@ -173,6 +176,8 @@ func (sc Schema) taken(s *Storage) (int, error) {
 	n := len(digests) / digestSize
 	for i := range n {
 		switch {
+		case i >= len(sc) && s.allowNewer:
+			return len(sc), nil
 		case i >= len(sc):
 			return 0, &SchemaError{i, errors.New("it has been applied and is missing: was it removed?")}
 		case string(digests[i*digestSize:(i+1)*digestSize]) != string(digest(sc[i])):

@@ -154,10 +154,11 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 // end ends everything, however long that takes.
 func (rt *Runtime) end() {
 	for _, o := range rt.objects() {
+		end := func(error) { o.gate.Say(func(error) { o.closeSockets(1001, shutdownReason) }) }
 		if o.member != nil {
-			o.member.books.group.gate.Say(func(error) { // after what the group and the replica have said
-				o.gate.Say(func(error) { o.member.closeSockets(1001, shutdownReason) })
-			})
+			o.member.books.group.gate.Say(end) // after what the group has said
+		} else if o.occupied() {
+			end(nil)
 		}
 	}
 	close(rt.farewell)
@@ -195,10 +196,7 @@ func (rt *Runtime) giveUp(cause error) error {
 		if o.busy() {
 			left.objects = append(left.objects, o.info())
 		}
-		if o.member == nil {
-			continue
-		}
-		for c := range o.member.sockets.Each() {
+		for c := range o.conns() {
 			_ = c.Close(1001, shutdownReason) // where the gate holds it back
 			sockets = append(sockets, c)
 		}
@@ -246,7 +244,7 @@ func (o *object) busy() bool {
 	if inst := o.current.Load(); inst != nil && !inst.turn.Idle() {
 		return true
 	}
-	return o.member != nil && (o.member.sockets.Len() > 0 || o.member.leaving.Load() > 0)
+	return o.occupied()
 }
 
 // stopObjects runs OnStop of all objects, of each as soon as it is idle, and
@@ -300,7 +298,7 @@ func (rt *Runtime) stopIdle(all *sync.WaitGroup) (begun int) {
 				rt.places <- struct{}{} // given back within stopPlace
 				placed = true
 			}
-			ticket, ok := inst.turn.QueueIdle(turn.Origin{})
+			ticket, ok := inst.turn.QueueIdle(turn.Origin{}, nil)
 			if !ok {
 				continue
 			}

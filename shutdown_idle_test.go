@@ -34,10 +34,10 @@ func newFinishers(
 	t.Helper()
 	rt, err := dog.New(options)
 	require.NoError(t, err)
-	finishers, err := dog.RegisterObject(rt, "finisher", func(c *finisher) { c.stop = stop })
+	finishers, err := dog.RegisterObject(rt, "finisher", &dog.ObjectOptions[finisher]{New: func() *finisher { return &finisher{stop: stop} }})
 	require.NoError(t, err)
 	for i := range n {
-		require.NoError(t, dog.Do(context.Background(), finishers.Named(strconv.Itoa(i)), (*finisher).Do, nothing))
+		require.NoError(t, dog.CallErr(context.Background(), finishers.Named(strconv.Itoa(i)), (*finisher).Do, nothing))
 	}
 	return rt, finishers
 }
@@ -71,7 +71,7 @@ func TestAnObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 		var mu sync.Mutex
 		stops := make(map[string]int)
 		call := func(ctx context.Context, name string) error {
-			return dog.Do(ctx, finishers.Named(name), (*finisher).Do, nothing)
+			return dog.CallErr(ctx, finishers.Named(name), (*finisher).Do, nothing)
 		}
 		var rt *dog.Runtime
 		rt, finishers = newFinishers(t, dog.Options{}, 0, func(ctx context.Context, name string) error {
@@ -108,7 +108,7 @@ func TestABusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 		ended := make(chan error, 2)
 		for name, wait := range map[string]func(){"slow": func() { time.Sleep(5 * time.Second) }, "hung": func() { <-until }} {
 			go func() {
-				ended <- dog.Do(context.Background(), finishers.Named(name), (*finisher).Do, func(context.Context) error { wait(); return nil })
+				ended <- dog.CallErr(context.Background(), finishers.Named(name), (*finisher).Do, func(context.Context) error { wait(); return nil })
 			}()
 		}
 		synctest.Wait()
@@ -135,16 +135,16 @@ func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 		let := make(chan struct{})
 		h := newHouse(t, 50, &hooks{message: func(context.Context, *room, *dog.Socket, dog.Message) error { <-let; return nil }})
 		var stopped atomic.Int32
-		finishers, err := dog.RegisterObject(h.rt, "finisher", func(c *finisher) {
-			c.stop = func(context.Context, string) error {
+		finishers, err := dog.RegisterObject(h.rt, "finisher", &dog.ObjectOptions[finisher]{New: func() *finisher {
+			return &finisher{stop: func(context.Context, string) error {
 				stopped.Add(1)
 				time.Sleep(time.Second / 2)
 				stopped.Add(1)
 				return nil
-			}
-		})
+			}}
+		}})
 		require.NoError(t, err)
-		require.NoError(t, dog.Do(t.Context(), finishers.Named("a"), (*finisher).Do, nothing))
+		require.NoError(t, dog.CallErr(t.Context(), finishers.Named("a"), (*finisher).Do, nothing))
 		var clients []*dogtest.Client
 		for i := range 20 {
 			clients = append(clients, h.enter("user"+strconv.Itoa(i)))
@@ -171,7 +171,7 @@ func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 func TestClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
-		h := newHouseWith(t, dog.Options{Store: engine}, func(l *lobby) { l.Limit = 5 }, &hooks{
+		h := newHouseWith(t, dog.Options{Store: engine}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
 			message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 				return errors.Join(put(r), s.Send("never told"))
 			},
@@ -198,13 +198,13 @@ func BenchmarkShutdown(b *testing.B) {
 		b.StopTimer()
 		rt, err := dog.New(dog.Options{Store: disk.At(b.TempDir())})
 		require.NoError(b, err)
-		savers, err := dog.RegisterObject(rt, "saver", func(*saver) {})
+		savers, err := dog.RegisterObject[saver](rt, "saver", nil)
 		require.NoError(b, err)
 		var all sync.WaitGroup
 		for w := range 64 {
 			all.Go(func() {
 				for i := w; i < 50_000; i += 64 {
-					_ = dog.Do0(context.Background(), savers.Named(strconv.Itoa(i)), (*saver).Nothing)
+					_ = dog.CallErr0(context.Background(), savers.Named(strconv.Itoa(i)), (*saver).Nothing)
 				}
 			})
 		}

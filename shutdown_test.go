@@ -72,7 +72,7 @@ func TestOnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
 		h := newHouse(t, 1, &hooks{
 			close: func(ctx context.Context, r *room, s *dog.Socket, _ int, _ string) error {
 				replies, err := r.Gossip(ctx, "who is left?")
-				broadcast := s.Broadcast(ctx, "bye")
+				broadcast := s.Broadcast("bye")
 				_, whisper := s.Whisper(ctx, "nobody", "hello?")
 				later := dog.Go(ctx, func(context.Context) error { return nil })
 				if errors.Is(whisper, dog.ErrNoTarget) {
@@ -104,7 +104,7 @@ func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 			if req.URL.Path == "/late" {
 				<-let
 			}
-			r.Connect(w, req)
+			r.Connect(w, req, nil)
 		}})
 		ctx := t.Context()
 		before, err := h.identify(ctx, "ada")
@@ -128,12 +128,12 @@ func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 			}
 			_, err := h.identify(ctx, "bob")
 			require.ErrorIs(t, err, dog.ErrShutdown)
-			require.ErrorIs(t, h.family.Broadcast(ctx, h.group, "x"), dog.ErrShutdown)
-			_, err = h.family.Whisper(ctx, h.group, "ada", "x")
+			require.ErrorIs(t, h.group.Broadcast(ctx, "x"), dog.ErrShutdown)
+			_, err = h.group.Whisper(ctx, "ada", "x")
 			require.ErrorIs(t, err, dog.ErrShutdown)
-			_, err = h.family.Gossip(ctx, h.group, "x")
+			_, err = h.group.Gossip(ctx, "x")
 			require.ErrorIs(t, err, dog.ErrShutdown)
-			_, err = h.family.Disconnect(ctx, h.group, "ada", 1000, "")
+			_, err = h.group.Disconnect(ctx, "ada", 1000, "")
 			require.ErrorIs(t, err, dog.ErrShutdown)
 		}
 		refused()
@@ -304,7 +304,7 @@ func TestASilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		closes := 0
 		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: 3 * time.Second}},
-			func(l *lobby) { l.Limit = 2 },
+			dog.GroupOptions[lobby]{Limit: 2},
 			&hooks{close: func(context.Context, *room, *dog.Socket, int, string) error { closes++; return nil }})
 		h.srv.DialWith("/ws?u=silent", dogtest.DialOptions{OnDemand: true})
 		h.join("ada")
@@ -323,7 +323,7 @@ func TestNoSocketSlipsThroughAShutdown(t *testing.T) {
 			ended = code
 			return nil
 		}})
-		network, err := h.srv.Client().Transport.(*http.Transport).DialContext(t.Context(), "", "")
+		network, err := h.srv.Client().Transport.(dialer).DialContext(t.Context(), "", "")
 		require.NoError(t, err)
 		defer network.Close()
 		go upgrade("/ws?u=ada").Write(network)

@@ -32,7 +32,9 @@ func TestABurstIsNotASlowClient(t *testing.T) {
 						return nil
 					}
 					on := &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-						if s := r.ConnectWith(w, req, dog.SocketOptions{Slow: policy}); where == "Receive" {
+						s, err := r.Connect(w, req, &dog.SocketOptions{Slow: policy})
+						require.NoError(t, err)
+						if where == "Receive" {
 							require.NoError(t, replay(s))
 						}
 					}}
@@ -64,12 +66,13 @@ func TestTheLargestOptionsWork(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
 	bubble(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{
-			Reservation: forever, Linger: forever, Retire: forever, GossipTimeout: forever, Heartbeat: forever, ParkAfter: forever,
+			ReserveFor: forever, LingerFor: forever, RetireAfter: forever, GossipTimeout: forever, ParkAfter: forever,
 			MaxWaiting: math.MaxInt, EvictAfter: forever, MaxObjects: math.MaxInt, HibernateAfter: forever,
 			Sockets: dog.SocketOptions{
 				MaxMessage: math.MaxInt64, QueueBytes: math.MaxInt, WriteTimeout: forever, CloseTimeout: forever, Compression: true,
+				PingInterval: forever,
 			},
-		}, func(l *lobby) { l.Limit = 2 }, &hooks{message: echo})
+		}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{message: echo})
 		began := time.Now()
 		c := h.enter("ada")
 		for range 100 {

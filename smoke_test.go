@@ -12,14 +12,14 @@ import (
 func TestPeopleInSeveralReplicasChat(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{
-			open: func(ctx context.Context, _ *room, s *dog.Socket) error {
-				return s.Broadcast(ctx, "join "+s.UID(), dog.IncludeSelf)
+			open: func(ctx context.Context, r *room, s *dog.Socket) error {
+				return r.Broadcast("join " + s.UID())
 			},
 			message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
-				return s.Broadcast(ctx, s.UID()+": "+m.String())
+				return s.Broadcast(s.UID() + ": " + m.String())
 			},
 			close: func(ctx context.Context, _ *room, s *dog.Socket, _ int, reason string) error {
-				return s.Broadcast(ctx, "exit "+s.UID()+" "+reason)
+				return s.Broadcast("exit " + s.UID() + " " + reason)
 			},
 		})
 		status, body := h.srv.Get("/hello?u=ada")

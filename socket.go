@@ -23,26 +23,30 @@ const (
 	maxTagBytes   = 256
 )
 
-// A Socket is a client's WebSocket connection to a replica. Its methods may be called from any goroutine, and on the nil Socket
-// that a refused [Replica.Connect] returns: those that can fail then return [ErrNotRunning].
+// A Socket is a client's WebSocket connection to an object. Its methods may be
+// called from any goroutine, and on a nil Socket: those that can fail then return
+// [ErrNotRunning].
 //
-// Messages from one sender (a handler, a goroutine) reach the client in the order in which they were sent, by whatever of Send,
-// Emit, Broadcast and Whisper. None of these waits for a client: what a client does not take at once waits in its socket's queue.
+// Messages from one sender (a handler, a goroutine) reach the client in the order
+// in which they were sent, by whatever of Send, Emit, Broadcast and Whisper. None
+// of these waits for a client: what a client does not take at once waits in its
+// socket's queue.
 type Socket struct {
 	// fixed; zero in a zero Socket
-	id        uuid.UUID
-	requestID string
-	member    *member
-	era       uint64 // of the instance whose Receive connected it
-	conn      *conn.Conn
-	tags      []string
+	id   uuid.UUID
+	uid  string
+	obj  *object
+	era  uint64 // of the instance whose Receive connected it
+	conn *conn.Conn
+	tags []string
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
 	lingers atomic.Bool  // has ended, and stays on the replica for what the gate holds
 
 	held unheard // messages to this socket alone
 
-	place *roster.Place[*member, *Socket] // the socket's place on the replica. guarded by the books' mu
+	place *roster.Place[*member, *Socket] // on a replica, else nil. guarded by the books' mu
+	next  *Socket                         // in socketSet.byUID
 
 	toured uint64 // the latest tour of Stats that has counted the socket. guarded by Runtime.past
 
@@ -50,7 +54,7 @@ type Socket struct {
 	attachment []byte // JSON. guarded by mu
 }
 
-// A CloseError says how a socket's connection ended, when it was not by a close handshake. It wraps the cause: [ErrHeartbeat],
+// A CloseError says how a socket's connection ended, when it was not by a close handshake. It wraps the cause: [ErrPingTimeout],
 // [ErrSlowConsumer], [ErrMessageTooBig], [ErrInvalidUTF8], [ErrProtocol], or an error of the network.
 type CloseError struct {
 	Code   int    // what the client was or would have been told; 1006: the connection was lost
@@ -68,21 +72,21 @@ func (e *CloseError) Error() string {
 // Unwrap returns the cause.
 func (e *CloseError) Unwrap() error { return e.Err }
 
-func newSocket(opener *instance, requestID string, c *conn.Conn, tags []string) *Socket {
+func newSocket(opener *instance, uid string, c *conn.Conn, tags []string) *Socket {
 	s := &Socket{
-		id:        uuid.New(),
-		requestID: requestID,
-		member:    opener.obj.member,
-		era:       opener.era,
-		conn:      c,
-		tags:      slices.Compact(slices.Sorted(slices.Values(tags))),
+		id:   uuid.New(),
+		uid:  uid,
+		obj:  opener.obj,
+		era:  opener.era,
+		conn: c,
+		tags: slices.Compact(slices.Sorted(slices.Values(tags))),
 	}
-	c.Owner, c.Data = requestID, s
+	c.Owner, c.Data = uid, s
 	return s
 }
 
 // running reports whether a runtime made the socket.
-func (s *Socket) running() bool { return s != nil && s.member != nil }
+func (s *Socket) running() bool { return s != nil && s.obj != nil }
 
 // ID returns the identity of this connection, a random UUID.
 func (s *Socket) ID() string {
@@ -92,12 +96,14 @@ func (s *Socket) ID() string {
 	return s.id.String()
 }
 
-// UID returns the request id that was given to [Identify]. Several sockets may share it.
+// UID returns who connected: SocketOptions.UID, or what was given to
+// [Stub.WithUID] or [GroupStub.Identify]; "" if nobody said. Several sockets may
+// share a uid.
 func (s *Socket) UID() string {
 	if s == nil {
 		return ""
 	}
-	return s.requestID
+	return s.uid
 }
 
 // Subprotocol returns the subprotocol that was agreed upon, in the spelling of
@@ -139,17 +145,26 @@ func (s *Socket) SetAttachment(v any) error {
 	if !s.running() {
 		return ErrNotRunning
 	}
-	data, err := exactjson.Marshal(v)
+	data, err := encodeAttachment(v)
 	if err != nil {
-		return fmt.Errorf("dog: attachment: %w", err)
-	}
-	if len(data) > maxAttachment {
-		return fmt.Errorf("%w: %d", ErrAttachment, len(data))
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attachment = data
 	return nil
+}
+
+// encodeAttachment returns the JSON of an attachment.
+func encodeAttachment(v any) ([]byte, error) {
+	data, err := exactjson.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("dog: attachment: %w", err)
+	}
+	if len(data) > maxAttachment {
+		return nil, fmt.Errorf("%w: %d", ErrAttachment, len(data))
+	}
+	return data, nil
 }
 
 // Attachment reads what SetAttachment kept into the value that v points at, which stays as it is when there is nothing.
@@ -169,66 +184,84 @@ func (s *Socket) Attachment(v any) error {
 	return nil
 }
 
-// Send sends v (see [Encode]) to the client, once what the replica has stored
-// is durable (see [Storage]). Errors: ErrSocketClosed when the socket is closed
-// or closing, ErrSlowConsumer when its queue is full and it is being closed for
-// that, ErrHeldBack when too much waits for the disk already, and then v is not
-// sent.
-func (s *Socket) Send(v any, opts ...SendOption) error {
+// Send sends v (see [Encode]) to the client, once what the object has stored is
+// durable (see [Storage]). Errors: ErrSocketClosed when the socket is closed or
+// closing, ErrSlowConsumer when that is because the client is too slow,
+// ErrHeldBack when too much waits for the disk already, and then v is not sent.
+func (s *Socket) Send(v any, options ...SendOption) error {
 	if !s.running() {
 		return ErrNotRunning
 	}
-	out, err := newOutgoing(v, opts)
+	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return err
 	}
-	o := s.member.obj
-	if err := o.heard(); err != nil {
+	if err := s.obj.heard(); err != nil {
 		return err
 	}
-	if o.gate.Open() {
+	return s.send(out)
+}
+
+// send sends a message when the object's gate opens.
+func (s *Socket) send(out outgoing) error {
+	if s.obj.gate.Open() {
 		return s.conn.Send(out.frame, out.key)
 	}
 	if s.over() {
 		return ErrSocketClosed
 	}
-	return o.speak(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
+	return s.obj.speak(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
 		_ = s.conn.Send(out.frame, out.key) // a client that has gone since gets no more, as one that goes a moment later
 	})
 }
 
-// Emit sends v (see [Encode]) to the sockets of this socket's replica, except those of its own request id (see [IncludeSelf]).
-func (s *Socket) Emit(v any, opts ...SendOption) error {
+// Emit sends v (see [Encode]) to the other sockets of the same object: to all but
+// this one. It keeps the turn (see [Replica.Emit]).
+func (s *Socket) Emit(v any, options ...SendOption) error {
 	if !s.running() {
 		return ErrNotRunning
 	}
-	return s.member.emit(s.member.obj, s.requestID, v, opts)
+	return s.obj.emit(s.obj, s, v, options)
 }
 
-// Broadcast sends v (see [Encode]) to the sockets of the whole group, except those of this socket's request id (see
-// [IncludeSelf]).
-func (s *Socket) Broadcast(ctx context.Context, v any, opts ...SendOption) error {
+// Broadcast sends v (see [Encode]) to the other sockets of the object, or of the
+// whole group if the object is a replica: to all but this one. [ExceptUID] leaves
+// out the other sockets of its uid too. It keeps the turn.
+func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
 		return ErrNotRunning
 	}
-	return s.member.books.broadcast(ctx, s.member.obj, s.requestID, v, opts)
+	if m := s.obj.member; m != nil {
+		return m.books.broadcast(s.obj, s, v, options)
+	}
+	return s.obj.emit(s.obj, s, v, options)
 }
 
-// Whisper sends v (see [Encode]) to all sockets of a request id in the group, which may be this socket's own, and returns their
-// number; ErrNoTarget when there are none.
-func (s *Socket) Whisper(ctx context.Context, requestID string, v any, opts ...SendOption) (int, error) {
+// Whisper sends v (see [Encode]) to all sockets of a uid, which may be this
+// socket's own, in the object, or in the whole group if the object is a replica,
+// and returns their number; ErrNoTarget when there are none. In a handler it gives
+// up the turn.
+func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	if !s.running() {
 		return 0, ErrNotRunning
 	}
-	return s.member.books.whisper(ctx, s.member.obj, requestID, v, opts)
+	if m := s.obj.member; m != nil {
+		return m.books.whisper(ctx, s.obj, uid, v, options)
+	}
+	reached := 0
+	err := awaitDurable(ctx, s.obj, func() (err error) {
+		reached, err = s.obj.whisper(uid, v, options)
+		return err
+	})
+	return reached, err
 }
 
 // Close closes the socket: what is queued is sent, then the close frame;
 // nothing sent or received afterwards counts. It does not wait. OnClose
 // follows. Closing twice does nothing. Like a message, it takes place when
-// what the replica has stored before is durable, and not at all when that is
+// what the object has stored before is durable, and not at all when that is
 // undone or lost. Until then Send returns ErrSocketClosed
-// and [Replica.Sockets] leaves the socket out.
+// and Sockets leaves the socket out.
 //
 // code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to 4999 with a meaning of your own, else
 // ErrCloseCode; reason is at most 123 bytes of UTF-8, else ErrCloseReason.
@@ -239,7 +272,7 @@ func (s *Socket) Close(code int, reason string) error {
 	if err := conn.CheckClose(code, reason); err != nil {
 		return err
 	}
-	if err := s.member.obj.heard(); err != nil {
+	if err := s.obj.heard(); err != nil {
 		return err
 	}
 	s.close(code, reason, false) // a reset closes with 1011
@@ -250,7 +283,7 @@ func (s *Socket) Close(code int, reason string) error {
 // has been said before; when that is undone or lost, only if in any case.
 func (s *Socket) close(code int, reason string, inAnyCase bool) {
 	s.closes.Add(1)
-	s.member.obj.gate.Say(func(lost error) {
+	s.obj.gate.Say(func(lost error) {
 		if lost == nil || inAnyCase {
 			_ = s.conn.Close(code, reason)
 		}
@@ -262,25 +295,30 @@ func (s *Socket) close(code int, reason string, inAnyCase bool) {
 // socket is closed, or will be once what was said before has left.
 func (s *Socket) over() bool { return s.closes.Load() > 0 || s.conn.Over() }
 
-// vanish releases a socket whose client never learned of it, because what its replica had stored was lost.
+// vanish releases a socket whose client never learned of it, because what its
+// object had stored was lost.
 func (s *Socket) vanish(lost error) {
-	defer s.member.obj.runtime().leave()
+	defer s.obj.runtime().leave()
 	s.conn.Abort(lost)
 	_, _, _ = s.conn.Read() // fails, and releases the connection
 	s.conn.Wait()
-	s.member.books.releaseSocket(s)
+	s.release()
+	s.obj.socketSet().unreserve()
 }
 
-// join makes the socket one of its replica's.
+// join makes the socket one of its object's.
 func (s *Socket) join() {
-	rt := s.member.obj.runtime()
-	s.member.sockets.Add(s.conn)
-	rt.heart.Add(s.conn)
+	rt, set := s.obj.runtime(), s.obj.socketSet()
+	if s.obj.member == nil {
+		set.enter(s)
+	}
+	set.set.Add(s.conn)
+	s.conn.StartHeartbeat()
 	// Whoever closes all sockets may have done so just before this one was among them.
 	if rt.closing.Load() {
 		_ = s.conn.Close(1001, shutdownReason)
 	}
-	if s.member.obj.era() != s.era {
+	if s.obj.era() != s.era {
 		_ = s.conn.Close(1011, "")
 	}
 }
@@ -293,13 +331,13 @@ func (s *Socket) serve() {
 			go s.attend()
 		}
 	}()
-	s.member.obj.trace().socketOpened(s)
+	s.obj.trace().socketOpened(s)
 	s.open()
 	exited = false
 	s.attend()
 }
 
-// attend hands each message to the replica, and closes the socket when its connection has ended. It returns early when the
+// attend hands each message to the object, and closes the socket when its connection has ended. It returns early when the
 // connection is parked, and is called again when there is something to do.
 func (s *Socket) attend() {
 	exited := true
@@ -359,11 +397,11 @@ func (s *Socket) receive() *CloseError {
 	}
 }
 
-func (s *Socket) life() context.Context { return s.member.obj.runtime().ctx }
+func (s *Socket) life() context.Context { return s.obj.runtime().ctx }
 
-// event runs a handler of the socket's replica and reports its error.
+// event runs a handler of the socket's object and reports its error.
 func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	err := s.member.obj.event(wait, turn.Origin{}, kind, handle)
-	s.member.obj.report(kind, err)
+	err := s.obj.event(wait, turn.Origin{}, kind, handle)
+	s.obj.report(kind, err)
 	return err
 }

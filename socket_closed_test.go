@@ -75,7 +75,7 @@ func TestSendOnASocketWhoseClientHasGone(t *testing.T) {
 					open: func(_ context.Context, _ *room, s *dog.Socket) error { gone = s; return nil },
 					receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 						if req.URL.Path == "/ws" {
-							r.Connect(w, req)
+							r.Connect(w, req, nil)
 							return
 						}
 						require.NoError(t, put(r))

@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// How a socket leaves its replica.
+// How a socket leaves its object.
 
-// finish takes a socket whose connection has ended from its replica and reports
+// finish takes a socket whose connection has ended from its object and reports
 // its end.
 func (s *Socket) finish(cause *CloseError) {
-	rt := s.member.obj.runtime()
-	rt.heart.Remove(s.conn)
-	s.member.leaving.Add(1) // before it is off the replica: that is not retired or stopped until OnClose has returned
+	rt := s.obj.runtime()
+	s.conn.StopHeartbeat()
 	if !s.lingers.Load() {
 		rt.socketLeft(s, errors.Is(cause, ErrSlowConsumer))
 	}
@@ -23,13 +22,13 @@ func (s *Socket) finish(cause *CloseError) {
 		if cause.Code == 1006 {
 			level = slog.LevelDebug // clients get lost every day
 		}
-		s.member.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
+		s.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
 	}
-	s.member.books.releaseSocket(s)
-	s.member.obj.trace().socketClosed(s, cause)
+	s.release()
+	s.obj.trace().socketClosed(s, cause)
 	defer func() { // even when the handler ends its goroutine
-		s.member.leaving.Add(-1)
-		s.conn.OnEnd(func() { // no goroutine waits for a client that does not hang up
+		s.obj.socketSet().unreserve() // until here the object is not retired or stopped
+		s.conn.OnEnd(func() {         // no goroutine waits for a client that does not hang up
 			rt.socketGone(s)
 			rt.leave()
 		})
@@ -37,11 +36,11 @@ func (s *Socket) finish(cause *CloseError) {
 	s.report(cause)
 }
 
-// last answers a client that ends the connection when what its replica has said
+// last answers a client that ends the connection when what its object has said
 // before has left, or when CloseTimeout has passed. Until then the socket is
 // there for that alone.
 func (s *Socket) last() {
-	gate := s.member.obj.gate
+	gate := s.obj.gate
 	if !s.conn.Leaving() || gate.Open() {
 		s.conn.Depart()
 		return
@@ -54,41 +53,51 @@ func (s *Socket) last() {
 	})
 }
 
-// part takes a socket that lingers off its replica.
+// part takes a socket that lingers off its object.
 func (s *Socket) part() {
-	s.member.obj.runtime().socketLeft(s, false)
+	s.obj.runtime().socketLeft(s, false)
 	s.conn.Depart()
 }
 
-// report runs OnClose or OnError.
+// report runs OnError, if the connection failed, and then OnClose.
 func (s *Socket) report(cause *CloseError) {
-	kind := EventClose
-	if cause.Err != nil && s.member.obj.ns.onError {
-		kind = EventError
-	}
-	began := false
-	handle := func(ctx context.Context, v any) error {
-		began = true
-		if kind == EventError {
+	if cause.Err != nil && s.obj.ns.onError {
+		s.tellEnd(EventError, func(ctx context.Context, v any) error {
 			return v.(ErrorHandler).OnError(ctx, s, cause)
-		}
-		if h, ok := v.(CloseHandler); ok {
-			return h.OnClose(ctx, s, cause.Code, cause.Reason)
-		}
-		return nil
+		})
 	}
+	if s.obj.ns.onClose {
+		s.tellEnd(EventClose, func(ctx context.Context, v any) error {
+			return v.(CloseHandler).OnClose(ctx, s, cause.Code, cause.Reason)
+		})
+	}
+}
+
+// tellEnd runs a handler of the socket's end.
+func (s *Socket) tellEnd(kind EventKind, handle work) {
+	began := false
 	patient := context.WithoutCancel(s.life())
 	for !began {
 		// A Shutdown that loses patience refuses who waits for a turn, but
 		// every socket that joined gets its OnClose. Compared as it is: an
 		// OnStart that fails with it would fail again and again.
-		if err := s.event(patient, kind, handle); err != ErrShutdown {
+		err := s.event(patient, kind, func(ctx context.Context, v any) error {
+			began = true
+			return handle(ctx, v)
+		})
+		if err != ErrShutdown {
 			return
 		}
 	}
 }
 
-func (b *books) releaseSocket(s *Socket) {
+// release gives the socket's place back.
+func (s *Socket) release() {
+	if s.obj.member == nil {
+		s.obj.socketSet().exit(s)
+		return
+	}
+	b := s.obj.member.books
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.book.Release(s.place, b.runtime().now())

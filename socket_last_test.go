@@ -44,7 +44,7 @@ func TestWhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
 					engine := storetest.New()
 					said, closed := make(chan error, 1), make(chan []error, 1)
 					options := dog.Options{Store: engine, Sockets: dog.SocketOptions{CloseTimeout: outcome.timeout}}
-					h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+					h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 						message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 							err := put(r)
 							for i := range n {

@@ -16,9 +16,9 @@ import (
 // One message to clients with and without compression, there and back: all read the same, and fewer bytes go over the wire.
 func TestCompressionOverTCP(t *testing.T) {
 	for _, offered := range []bool{true, false} {
-		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{Compression: offered}}, func(l *lobby) { l.Limit = 10 }, &hooks{
-			message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
-				return s.Broadcast(ctx, m, dog.IncludeSelf)
+		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{Compression: offered}}, dog.GroupOptions[lobby]{Limit: 10}, &hooks{
+			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+				return r.Broadcast(m)
 			},
 		})
 		url := "ws://" + serveTCP(t, h, nil) + "/ws?u="
@@ -59,9 +59,9 @@ func TestCompressionOverTCP(t *testing.T) {
 // A silent client keeps no goroutine where that is possible and wanted, and is heard and served as before.
 func TestParkAfterOverTCP(t *testing.T) {
 	for after, parks := range map[time.Duration]bool{1: runtime.GOOS == "linux", -1: false} { // 1 ns stands for 10 ms
-		h := newHouseWith(t, dog.Options{ParkAfter: after}, func(l *lobby) { l.Limit = 100 }, &hooks{
-			message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
-				return s.Broadcast(ctx, m, dog.IncludeSelf)
+		h := newHouseWith(t, dog.Options{ParkAfter: after}, dog.GroupOptions[lobby]{Limit: 100}, &hooks{
+			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+				return r.Broadcast(m)
 			},
 		})
 		addr := serveTCP(t, h, nil)

@@ -44,28 +44,33 @@ func (o *object) speak(u *unheard, bound, size int, say func()) error {
 	return nil
 }
 
+// say has f called when the object's gate opens, unless what the object stored
+// before is undone or lost. Nothing is given up for it.
+func (o *object) say(size int, f func()) error {
+	if o.gate.Open() {
+		f()
+		return nil
+	}
+	return o.speak(&o.held, o.runtime().opts.Sockets.QueueBytes, size, f)
+}
+
 // announce has say called when the gate opens of the object whose handler ctx
-// belongs to, or of speaker when it belongs to none, nil for nobody; and gives
-// up the turn.
-func announce(ctx context.Context, speaker *object, size int, say func()) error {
+// belongs to, at once when it belongs to none; and gives up the turn.
+func announce(ctx context.Context, size int, say func()) error {
 	if err := mayWait(ctx); err != nil {
 		return err
 	}
 	e := turn.From(ctx)
-	if e != nil {
-		speaker = e.Owner().(*instance).obj
-	}
-	if err := pastGate(e, speaker); err != nil {
-		return err
-	}
-	// In the turn still, so that it goes with what was stored in it.
-	if speaker == nil || speaker.gate.Open() {
-		say()
-	} else if err := speaker.speak(&speaker.held, speaker.runtime().opts.Sockets.QueueBytes, size, say); err != nil {
+	if err := pastGate(e, nil); err != nil {
 		return err
 	}
 	if e == nil {
+		say()
 		return nil
+	}
+	// In the turn still, so that it goes with what was stored in it.
+	if err := e.Owner().(*instance).obj.say(size, say); err != nil {
+		return err
 	}
 	wait, err := giveUp(ctx, nil)
 	if err != nil {

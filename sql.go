@@ -163,7 +163,7 @@ func (r Row) Value(column int) any {
 }
 
 // Scan reads the columns, in their order, into what dest points at, converted
-// as [Rows] does.
+// as [QueryAs] does.
 func (r Row) Scan(dest ...any) error {
 	if r.rows == nil {
 		return ErrNotRunning
@@ -349,16 +349,16 @@ func (s *Storage) dropSQL() error {
 	return s.rejoin()
 }
 
-// One returns the first row of a query, as [Rows] does; found is false when
+// QueryRowAs returns the first row of a query, as [QueryAs] does; found is false when
 // there is none.
-func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error) {
-	for row, err := range Rows[T](q, query, args...) {
+func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, err error) {
+	for row, err := range QueryAs[T](q, query, args...) {
 		return row, err == nil, err
 	}
 	return row, false, nil
 }
 
-// Rows returns the rows of a query as values of T, for one loop, as [SQL.Query]
+// QueryAs returns the rows of a query as values of T, for one loop, as [SQL.Query]
 // does. An error is the last item.
 //
 // T is a struct, whose exported fields take the columns of their names,
@@ -372,7 +372,7 @@ func One[T any](q *SQL, query string, args ...any) (row T, found bool, err error
 // own functions, or in RFC 3339, to [time.Time]. What is a
 // [database/sql.Scanner] converts by itself. NULL is only for pointers, []byte,
 // any, and Scanners.
-func Rows[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
+func QueryAs[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
 	var scan func(*T, Row) error
 	rows := q.rows(query, args, func(columns []string) (err error) {
 		scan, err = scanner[T](columns)

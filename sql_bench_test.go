@@ -19,7 +19,7 @@ func (c *cell) Insert(_ context.Context, a int) error {
 
 // Select reads a row.
 func (c *cell) Select(_ context.Context, a int) error {
-	_, _, err := dog.One[int](c.Storage().SQL(), "SELECT a FROM t WHERE rowid = ?", a)
+	_, _, err := dog.QueryRowAs[int](c.Storage().SQL(), "SELECT a FROM t WHERE rowid = ?", a)
 	return err
 }
 
@@ -30,7 +30,7 @@ func benchTables(b *testing.B, options dog.Options) *dog.Namespace[cell] {
 	rt, err := dog.New(options)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
-	cells, err := dog.RegisterObject(rt, "cell", func(c *cell) { c.Schema = dog.Schema{"CREATE TABLE t (a)"} })
+	cells, err := dog.RegisterObject(rt, "cell", &dog.ObjectOptions[cell]{Schema: dog.Schema{"CREATE TABLE t (a)"}})
 	require.NoError(b, err)
 	return cells
 }
@@ -40,11 +40,11 @@ func BenchmarkSQL(b *testing.B) {
 	cells := benchTables(b, dog.Options{})
 	ctx := context.Background()
 	stub := cells.Named("x")
-	require.NoError(b, dog.Do(ctx, stub, (*cell).Insert, 1))
+	require.NoError(b, dog.CallErr(ctx, stub, (*cell).Insert, 1))
 	b.Run("select", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := dog.Do(ctx, stub, (*cell).Select, 1); err != nil {
+			if err := dog.CallErr(ctx, stub, (*cell).Select, 1); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -52,7 +52,7 @@ func BenchmarkSQL(b *testing.B) {
 	b.Run("insert", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := dog.Do(ctx, stub, (*cell).Insert, 1); err != nil {
+			if err := dog.CallErr(ctx, stub, (*cell).Insert, 1); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -62,7 +62,7 @@ func BenchmarkSQL(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
 			own := cells.New()
 			for pb.Next() {
-				if err := dog.Do(ctx, own, (*cell).Insert, 1); err != nil {
+				if err := dog.CallErr(ctx, own, (*cell).Insert, 1); err != nil {
 					b.Error(err)
 					return
 				}
@@ -77,12 +77,12 @@ func BenchmarkSQLWake(b *testing.B) {
 	ctx := context.Background()
 	stubs := []dog.Stub[cell]{cells.New(), cells.New(), cells.New()}
 	for _, stub := range stubs {
-		require.NoError(b, dog.Do(ctx, stub, (*cell).Insert, 1))
+		require.NoError(b, dog.CallErr(ctx, stub, (*cell).Insert, 1))
 	}
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		if err := dog.Do(ctx, stubs[n%len(stubs)], (*cell).Select, 1); err != nil {
+		if err := dog.CallErr(ctx, stubs[n%len(stubs)], (*cell).Select, 1); err != nil {
 			b.Fatal(err)
 		}
 		n++

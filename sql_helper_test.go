@@ -14,11 +14,11 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// newTables registers cells with a setup on a store that has SQL.
-func newTables(t testing.TB, keep dog.Store, setup func(*cell)) (*dog.Runtime, *dog.Namespace[cell]) {
+// newTables registers cells with options on a store that has SQL.
+func newTables(t testing.TB, keep dog.Store, options dog.ObjectOptions[cell]) (*dog.Runtime, *dog.Namespace[cell]) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{Store: keep})
-	cells, err := dog.RegisterObject(rt, "cell", setup)
+	cells, err := dog.RegisterObject(rt, "cell", &options)
 	require.NoError(t, err)
 	return rt, cells
 }
@@ -26,7 +26,7 @@ func newTables(t testing.TB, keep dog.Store, setup func(*cell)) (*dog.Runtime, *
 // withTable runs f in a turn of an object that has a table t.
 func withTable(t *testing.T, f func(ctx context.Context, s *dog.Storage)) {
 	t.Helper()
-	_, cells := newTables(t, disk.Memory(), func(c *cell) { c.Schema = dog.Schema{"CREATE TABLE t (a, b)"} })
+	_, cells := newTables(t, disk.Memory(), dog.ObjectOptions[cell]{Schema: dog.Schema{"CREATE TABLE t (a, b)"}})
 	require.NoError(t, inside(cells.Named("x"), func(ctx context.Context, c *cell) error {
 		f(ctx, c.Storage())
 		return nil
@@ -44,7 +44,7 @@ func sqlExec(t testing.TB, s *dog.Storage, query string, args ...any) dog.SQLRes
 func sqlList[T any](t testing.TB, s *dog.Storage, query string, args ...any) []T {
 	t.Helper()
 	out := []T{}
-	for v, err := range dog.Rows[T](s.SQL(), query, args...) {
+	for v, err := range dog.QueryAs[T](s.SQL(), query, args...) {
 		require.NoError(t, err)
 		out = append(out, v)
 	}

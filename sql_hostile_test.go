@@ -44,7 +44,7 @@ func TestAnAbortFromElsewhereEndsAStatement(t *testing.T) {
 		time.Sleep(time.Millisecond) // so that the statement is likely to run
 		c.Abort(errNo)
 	}()
-	require.ErrorIs(t, dog.Do(t.Context(), stub, (*cell).Hand, func(c *cell) error {
+	require.ErrorIs(t, dog.CallErr(t.Context(), stub, (*cell).Hand, func(c *cell) error {
 		began <- c
 		for {
 			_, err := c.Storage().SQL().Exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
@@ -57,9 +57,9 @@ func TestAnAbortFromElsewhereEndsAStatement(t *testing.T) {
 }
 
 func TestSearchIsPartOfTheTransactionAndOfTheSchema(t *testing.T) {
-	_, cells := newTables(t, disk.Memory(), func(c *cell) {
-		c.Schema = dog.Schema{"CREATE VIRTUAL TABLE search USING fts5 (body)", "CREATE VIRTUAL TABLE words USING fts5vocab (search, row)"}
-	})
+	_, cells := newTables(t, disk.Memory(), dog.ObjectOptions[cell]{Schema: dog.Schema{
+		"CREATE VIRTUAL TABLE search USING fts5 (body)", "CREATE VIRTUAL TABLE words USING fts5vocab (search, row)",
+	}})
 	stub := cells.Named("x")
 	search := func(want ...int) {
 		t.Helper()
@@ -79,7 +79,7 @@ func TestSearchIsPartOfTheTransactionAndOfTheSchema(t *testing.T) {
 		return err
 	}))
 	search(1)
-	require.Error(t, dog.Do(t.Context(), stub, (*cell).Hand, func(c *cell) error {
+	require.Error(t, dog.CallErr(t.Context(), stub, (*cell).Hand, func(c *cell) error {
 		insert(c.Storage(), "a third dog")
 		c.Abort(errNo)
 		return nil

@@ -134,14 +134,15 @@ type vow struct {
 	told *int
 }
 
-func (v *vow) Receive(w http.ResponseWriter, req *http.Request) {
+func (v *vow) Receive(w http.ResponseWriter, req *http.Request) error {
 	if req.URL.Path == "/ws" {
-		v.Connect(w, req)
-		return
+		_, err := v.Connect(w, req, nil)
+		return err
 	}
 	if v.breach() == nil {
 		_, _ = io.WriteString(w, "kept")
 	}
+	return nil
 }
 
 func (v *vow) OnMessage(ctx context.Context, s *dog.Socket, _ dog.Message) error {
@@ -149,7 +150,7 @@ func (v *vow) OnMessage(ctx context.Context, s *dog.Socket, _ dog.Message) error
 		return err
 	}
 	return errors.Join(
-		s.Send("sent"), s.Emit("emitted", dog.IncludeSelf), s.Broadcast(ctx, "broadcast", dog.IncludeSelf),
+		s.Send("sent"), v.Emit("emitted"), v.Broadcast("broadcast"),
 		dog.Go(ctx, func(context.Context) error { *v.told++; return nil }),
 	)
 }
@@ -180,16 +181,12 @@ func TestNothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 				resets = append(resets, cause)
 			}
 		}}})
-		lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = 9 })
+		vows, err := dog.RegisterReplica(rt, "vow", &dog.ReplicaOptions[vow]{New: func() *vow { return &vow{told: &told} }, Schema: dog.Schema{"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)"}})
 		require.NoError(t, err)
-		vows, err := dog.RegisterReplica(rt, "vow", func(v *vow) {
-			v.told = &told
-			v.Schema = dog.Schema{"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)"}
-		})
+		lobbies, err := dog.RegisterGroup(rt, "lobby", vows, &dog.GroupOptions[lobby]{Limit: 9})
 		require.NoError(t, err)
-		family := dog.Link(lobbies, vows)
 		srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			stub, err := dog.Identify(req.Context(), lobbies.Named("l"), req.URL.Query().Get("u"), family)
+			stub, err := lobbies.Named("l").Identify(req.Context(), req.URL.Query().Get("u"))
 			if err != nil {
 				dog.WriteError(w, err)
 				return
@@ -217,7 +214,7 @@ func TestNothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 		synctest.Wait() // for the hook
 		require.Len(t, resets, 2)
 
-		stub, err := dog.Identify(t.Context(), lobbies.Named("l"), "eve", family)
+		stub, err := lobbies.Named("l").Identify(t.Context(), "eve")
 		require.NoError(t, err)
 		n, err := dog.Call0(t.Context(), stub, (*vow).Keys)
 		require.NoError(t, err)
@@ -234,7 +231,7 @@ func TestAnAbortFromElsewhereEndsRowsThatAreBeingRead(t *testing.T) {
 		defer close(aborted)
 		(<-running).Abort(errNo)
 	}()
-	err := dog.Do(t.Context(), stub, (*cell).Hand, func(c *cell) error {
+	err := dog.CallErr(t.Context(), stub, (*cell).Hand, func(c *cell) error {
 		for row, err := range c.Storage().SQL().Query("SELECT 1") {
 			if err != nil {
 				return err

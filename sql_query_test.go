@@ -76,7 +76,7 @@ func TestSQLRowsAreReadIntoStructs(t *testing.T) {
 		nick := "n"
 		query := `SELECT ? AS id, 'ada' AS NAME, 'n' AS nick_name, ? AS born, '2020-02-03 04:05:06' AS Seen, x'01' AS data, 7 AS "any",
 			1 AS ready, 0.5 AS score, 'abc' AS upper`
-		got, found, err := dog.One[person](s.SQL(), query, 5, born)
+		got, found, err := dog.QueryRowAs[person](s.SQL(), query, 5, born)
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Equal(t, person{
@@ -84,7 +84,7 @@ func TestSQLRowsAreReadIntoStructs(t *testing.T) {
 			Data: []byte{1}, Any: int64(7), Ready: true, Score: 0.5, Upper: "ABC",
 		}, got)
 
-		got, found, err = dog.One[person](s.SQL(), `SELECT NULL AS nick_name, NULL AS seen, NULL AS data, NULL AS "any"`)
+		got, found, err = dog.QueryRowAs[person](s.SQL(), `SELECT NULL AS nick_name, NULL AS seen, NULL AS data, NULL AS "any"`)
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Equal(t, person{}, got)
@@ -93,7 +93,7 @@ func TestSQLRowsAreReadIntoStructs(t *testing.T) {
 			"SELECT 1 AS absent", "SELECT 1 AS absent WHERE 0", "SELECT 1 AS ignored", "SELECT 1 AS \"-\"", "SELECT NULL AS name",
 			"SELECT 'x' AS id", "SELECT 2 AS ready", "SELECT 'never' AS born", "SELECT 1 AS upper",
 		} {
-			_, found, err := dog.One[person](s.SQL(), query)
+			_, found, err := dog.QueryRowAs[person](s.SQL(), query)
 			require.Error(t, err, query)
 			require.False(t, found)
 			column := strings.Trim(strings.Fields(query)[3], `"`)
@@ -120,31 +120,31 @@ func TestSQLValuesAreReadWhereNothingIsLost(t *testing.T) {
 		one := func(into, query string) func(any) {
 			switch into {
 			case "int8":
-				v, found, err := dog.One[int8](q, query)
+				v, found, err := dog.QueryRowAs[int8](q, query)
 				return check(v, found, err)
 			case "uint64":
-				v, found, err := dog.One[uint64](q, query)
+				v, found, err := dog.QueryRowAs[uint64](q, query)
 				return check(v, found, err)
 			case "int64":
-				v, found, err := dog.One[int64](q, query)
+				v, found, err := dog.QueryRowAs[int64](q, query)
 				return check(v, found, err)
 			case "float32":
-				v, found, err := dog.One[float32](q, query)
+				v, found, err := dog.QueryRowAs[float32](q, query)
 				return check(v, found, err)
 			case "float64":
-				v, found, err := dog.One[float64](q, query)
+				v, found, err := dog.QueryRowAs[float64](q, query)
 				return check(v, found, err)
 			case "bool":
-				v, found, err := dog.One[bool](q, query)
+				v, found, err := dog.QueryRowAs[bool](q, query)
 				return check(v, found, err)
 			case "string":
-				v, found, err := dog.One[string](q, query)
+				v, found, err := dog.QueryRowAs[string](q, query)
 				return check(v, found, err)
 			case "bytes":
-				v, found, err := dog.One[[]byte](q, query)
+				v, found, err := dog.QueryRowAs[[]byte](q, query)
 				return check(v, found, err)
 			}
-			v, found, err := dog.One[time.Time](q, query)
+			v, found, err := dog.QueryRowAs[time.Time](q, query)
 			return check(v, found, err)
 		}
 		one("int8", "SELECT -128")(int8(-128))
@@ -177,14 +177,14 @@ func TestSQLValuesAreReadWhereNothingIsLost(t *testing.T) {
 		one("time", "SELECT '2020-02-03 04:05:06.5'")(time.Date(2020, 2, 3, 4, 5, 6, 5e8, time.UTC))
 		one("time", "SELECT 'now'")(nil)
 		one("time", "SELECT 5")(nil)
-		v, found, err := dog.One[[]byte](q, "SELECT NULL")
+		v, found, err := dog.QueryRowAs[[]byte](q, "SELECT NULL")
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Nil(t, v)
-		now, _, err := dog.One[time.Time](q, "SELECT CURRENT_TIMESTAMP")
+		now, _, err := dog.QueryRowAs[time.Time](q, "SELECT CURRENT_TIMESTAMP")
 		require.NoError(t, err)
 		require.WithinDuration(t, time.Now(), now, time.Minute)
-		_, found, err = dog.One[int](q, "SELECT 1 WHERE 0")
+		_, found, err = dog.QueryRowAs[int](q, "SELECT 1 WHERE 0")
 		require.NoError(t, err)
 		require.False(t, found)
 	})
@@ -194,9 +194,9 @@ func TestSQLQueriesMayBeNestedAndLeft(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		sqlExec(t, s, "INSERT INTO t SELECT value, value * 2 FROM generate_series(1, 100)")
 		sum := 0
-		for outer, err := range dog.Rows[int](s.SQL(), "SELECT a FROM t ORDER BY a") {
+		for outer, err := range dog.QueryAs[int](s.SQL(), "SELECT a FROM t ORDER BY a") {
 			require.NoError(t, err)
-			for inner, err := range dog.Rows[int](s.SQL(), "SELECT b FROM t WHERE a >= ? ORDER BY a", outer) {
+			for inner, err := range dog.QueryAs[int](s.SQL(), "SELECT b FROM t WHERE a >= ? ORDER BY a", outer) {
 				require.NoError(t, err)
 				sum += inner
 				break
@@ -249,14 +249,14 @@ func TestSQLOutsideATurn(t *testing.T) {
 	var none dog.Object
 	_, err := none.Storage().SQL().Exec("SELECT 1")
 	require.ErrorIs(t, err, dog.ErrNotRunning)
-	_, _, err = dog.One[int](none.Storage().SQL(), "SELECT 1")
+	_, _, err = dog.QueryRowAs[int](none.Storage().SQL(), "SELECT 1")
 	require.ErrorIs(t, err, dog.ErrNotRunning)
 
 	var kept *dog.Storage
 	withTable(t, func(_ context.Context, s *dog.Storage) { kept = s })
 	_, err = kept.SQL().Exec("SELECT 1")
 	require.ErrorIs(t, err, dog.ErrOutsideTurn)
-	_, _, err = dog.One[int](kept.SQL(), "SELECT 1")
+	_, _, err = dog.QueryRowAs[int](kept.SQL(), "SELECT 1")
 	require.ErrorIs(t, err, dog.ErrOutsideTurn)
 }
 
@@ -264,7 +264,7 @@ func TestAQueryRunsWithoutALoop(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		sqlExec(t, s, "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
 		s.SQL().Query("DELETE FROM t WHERE a = 1")
-		dog.Rows[int](s.SQL(), "DELETE FROM t WHERE a = 2 RETURNING a")
+		dog.QueryAs[int](s.SQL(), "DELETE FROM t WHERE a = 2 RETURNING a")
 		require.Equal(t, []int{3}, sqlList[int](t, s, "SELECT a FROM t"))
 
 		rows := s.SQL().Query("SELECT a FROM t")
@@ -287,7 +287,7 @@ func TestAnErrorOfAQueryWithoutALoopIsLogged(t *testing.T) {
 		for _, err := range s.SQL().Query("DELETE FROM looped") {
 			require.ErrorContains(t, err, "looped")
 		}
-		_, _, err := dog.One[int](s.SQL(), "SELECT a FROM one")
+		_, _, err := dog.QueryRowAs[int](s.SQL(), "SELECT a FROM one")
 		require.ErrorContains(t, err, "one")
 		require.Empty(t, log.String())
 		return nil

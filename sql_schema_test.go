@@ -18,7 +18,7 @@ import (
 // newRelease runs f in a turn of an object in a runtime of its own, whose cells have a schema.
 func newRelease(t *testing.T, d dog.Store, schema dog.Schema, f func(s *dog.Storage)) error {
 	t.Helper()
-	rt, cells := newTables(t, d, func(c *cell) { c.Schema = schema })
+	rt, cells := newTables(t, d, dog.ObjectOptions[cell]{Schema: schema})
 	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
 	return turnIn(t, cells.Named("x"), func(s *dog.Storage) error {
 		f(s)
@@ -98,7 +98,7 @@ func TestAStepThatFailsUndoesAllOfThem(t *testing.T) {
 func TestAnUpToDateSchemaCostsOneRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := &watched{Store: disk.Memory()}
-		_, cells := newTables(t, w, func(c *cell) { c.Schema = dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"} })
+		_, cells := newTables(t, w, dog.ObjectOptions[cell]{Schema: dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}})
 		require.NoError(t, turnIn(t, cells.Named("x"), func(*dog.Storage) error { return nil }))
 		time.Sleep(5 * time.Minute) // it is dropped from memory
 		gets, commits, opened := w.gets.Load(), w.commits.Load(), w.opened.Load()
@@ -154,18 +154,13 @@ func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 
 func TestForeignKeysAreCheckedAgainAfterAStepThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		fail := true
-		_, cells := newTables(t, dogtest.NewDisk(t), func(c *cell) {
-			c.Schema = dog.Schema{
-				"CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id))",
-				"PRAGMA foreign_keys = OFF; SELECT 1",
-			}
-			if fail {
-				c.Schema[1] = "PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1); SELECT * FROM nothing"
-			}
-		})
+		schema := dog.Schema{
+			"CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id))",
+			"PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1); SELECT * FROM nothing",
+		}
+		_, cells := newTables(t, dogtest.NewDisk(t), dog.ObjectOptions[cell]{Schema: schema})
 		require.ErrorContains(t, turnIn(t, cells.Named("x"), func(*dog.Storage) error { return nil }), "nothing")
-		fail = false
+		schema[1] = "PRAGMA foreign_keys = OFF; SELECT 1"
 		require.NoError(t, turnIn(t, cells.Named("x"), func(s *dog.Storage) error {
 			require.Empty(t, sqlList[int](t, s, "SELECT p FROM c"))
 			_, err := s.SQL().Exec("INSERT INTO c VALUES (1)")

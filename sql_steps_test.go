@@ -70,7 +70,7 @@ func TestAStepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
 				d := dogtest.NewDisk(t)
 				require.NoError(t, newRelease(t, d, first, noUse))
 				rt := dogtest.New(t, dog.Options{Store: modest{d, c.read}, StartTimeout: c.timeout})
-				cells, err := dog.RegisterObject(rt, "cell", func(o *cell) { o.Schema = append(first, c.step) })
+				cells, err := dog.RegisterObject(rt, "cell", &dog.ObjectOptions[cell]{Schema: append(first, c.step)})
 				require.NoError(t, err)
 				err = turnIn(t, cells.Named("x"), func(*dog.Storage) error { return nil })
 				if c.fails {

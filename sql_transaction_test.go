@@ -20,9 +20,9 @@ import (
 var errNo = errors.New("no")
 
 // countable are cells with a table t, which undo what fails.
-func countable(c *cell) {
-	c.Schema = dog.Schema{"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)"}
-	c.RollbackOnError = true
+var countable = dog.ObjectOptions[cell]{
+	Schema:          dog.Schema{"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)"},
+	RollbackOnError: true,
 }
 
 // storeBoth stores a both as a key and a row.
@@ -55,7 +55,7 @@ func (c *cell) Work(_ context.Context, f func(s *dog.Storage) error) error { ret
 // turnIn runs f in a turn of its own and returns its error when what it stored is durable.
 func turnIn(t testing.TB, stub dog.Stub[cell], f func(s *dog.Storage) error) error {
 	t.Helper()
-	return dog.Do(t.Context(), stub, (*cell).Work, f)
+	return dog.CallErr(t.Context(), stub, (*cell).Work, f)
 }
 
 func TestSQLAndKeysAreOneTransaction(t *testing.T) {
@@ -154,7 +154,7 @@ func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
 			require.NoError(t, inside(cells.Named("x"), func(ctx context.Context, c *cell) error {
 				var got []int
 				var last error
-				for v, err := range dog.Rows[int](c.Storage().SQL(), rows) {
+				for v, err := range dog.QueryAs[int](c.Storage().SQL(), rows) {
 					if err != nil {
 						require.NoError(t, last, "the error is the last item")
 						last = err
@@ -176,7 +176,7 @@ func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
 		require.NoError(t, inside(cells.Named("x"), func(_ context.Context, c *cell) error {
 			go func() { // against the rules
 				var last error
-				for _, err := range dog.Rows[int](c.Storage().SQL(), rows) {
+				for _, err := range dog.QueryAs[int](c.Storage().SQL(), rows) {
 					last = err
 					if err == nil {
 						<-next
@@ -274,7 +274,7 @@ func TestDatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
 			return nil
 		}))
 		other.Abort(errNo)
-		require.ErrorIs(t, dog.Do0(t.Context(), cells.Named("reset within a statement"), (*cell).Break), dog.ErrReset)
+		require.ErrorIs(t, dog.CallErr0(t.Context(), cells.Named("reset within a statement"), (*cell).Break), dog.ErrReset)
 		time.Sleep(5 * time.Minute)
 		require.Positive(t, w.opened.Load())
 		require.Equal(t, w.opened.Load(), w.closed.Load())

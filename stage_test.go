@@ -29,18 +29,19 @@ type stage struct {
 	engine *storetest.Engine
 	rt     *dog.Runtime
 	srv    *dogtest.Server
-	family *dog.Family[chair, booth]
-	chairs *dog.Namespace[chair]
+	chairs *dog.Groups[chair, booth]
 	stalls *dog.Namespace[stall]
 	room   dog.Stub[booth] // of ada and bob; eve has another one
 
 	ada, bob, eve *dogtest.Client
-	socket        *dog.Socket // ada's
-	booth         *booth      // ada's
+	fay           *dogtest.Client // of the stall that speaks
+	socket        *dog.Socket     // ada's
+	booth         *booth          // ada's
 	chair         *chair
+	stall         *stall // fay's
 	far           dog.ID // eve's room
 
-	receive  func(o *dog.Object, w http.ResponseWriter, req *http.Request) // of stalls
+	receive  func(o actor, w http.ResponseWriter, req *http.Request) error // of stalls
 	connect  func(b *booth, w http.ResponseWriter, req *http.Request)      // of booths; nil: connects
 	reached  atomic.Int32
 	rollback bool
@@ -62,12 +63,18 @@ type stall struct {
 	on *stage
 }
 
-// A line is what a handler of a stage does.
-type line = func(ctx context.Context, o *dog.Object) error
+// An actor is one of them.
+type actor interface {
+	Storage() *dog.Storage
+	Abort(reason error)
+}
 
-func (b *booth) Run(ctx context.Context, f line) error { return f(ctx, &b.Object) }
-func (c *chair) Run(ctx context.Context, f line) error { return f(ctx, &c.Object) }
-func (d *stall) Run(ctx context.Context, f line) error { return f(ctx, &d.Object) }
+// A line is what a handler of a stage does.
+type line = func(ctx context.Context, o actor) error
+
+func (b *booth) Run(ctx context.Context, f line) error { return f(ctx, b) }
+func (c *chair) Run(ctx context.Context, f line) error { return f(ctx, c) }
+func (d *stall) Run(ctx context.Context, f line) error { return f(ctx, d) }
 func (d *stall) Hear(context.Context) error            { return d.on.reach() }
 func (d *stall) Listen(context.Context, int) error     { return d.on.reach() }
 func (d *stall) Note(context.Context) error            { return d.Storage().Put("note", nil) }
@@ -90,22 +97,35 @@ func (b *booth) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) er
 
 func (b *booth) OnGossip(context.Context, dog.Message) (any, error) { return nil, b.on.reach() }
 
-func (b *booth) Receive(w http.ResponseWriter, req *http.Request) {
+func (b *booth) Receive(w http.ResponseWriter, req *http.Request) error {
 	if b.on.connect != nil {
 		b.on.connect(b, w, req)
-		return
+		return nil
 	}
-	b.Connect(w, req)
+	_, err := b.Connect(w, req, nil)
+	return err
 }
 
 func (c *chair) OnStart(context.Context) error { c.on.chair = c; return nil }
 
-func (d *stall) Receive(w http.ResponseWriter, req *http.Request) {
-	if req.URL.Path == "/hear" {
-		_ = d.on.reach()
-		return
+func (d *stall) Receive(w http.ResponseWriter, req *http.Request) error {
+	switch req.URL.Path {
+	case "/hear":
+		return d.on.reach()
+	case "/join":
+		_, err := d.Connect(w, req, &dog.SocketOptions{UID: "fay"})
+		return err
 	}
-	d.on.receive(&d.Object, w, req)
+	return d.on.receive(d, w, req)
+}
+
+func (d *stall) OnOpen(context.Context, *dog.Socket) error { d.on.stall = d; return nil }
+
+func (d *stall) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
+	if code == 4000 {
+		return d.on.reach()
+	}
+	return nil
 }
 
 func (d *stall) Noted(context.Context) (bool, error) {
@@ -133,20 +153,19 @@ func newStage(t *testing.T, rollback bool) *stage {
 	s := &stage{t: t, engine: storetest.New(), rollback: rollback}
 	s.rt = dogtest.New(t, dog.Options{Store: &archive{s.engine, s}, Logger: slog.New(slog.DiscardHandler)})
 	var err error
-	s.chairs, err = dog.RegisterGroup(s.rt, "chair", func(c *chair) { c.on, c.Limit, c.RollbackOnError = s, 2, rollback })
+	booths, err := dog.RegisterReplica(s.rt, "booth", &dog.ReplicaOptions[booth]{New: func() *booth { return &booth{on: s} }, RollbackOnError: rollback})
 	require.NoError(t, err)
-	booths, err := dog.RegisterReplica(s.rt, "booth", func(b *booth) { b.on, b.RollbackOnError = s, rollback })
+	s.chairs, err = dog.RegisterGroup(s.rt, "chair", booths, &dog.GroupOptions[chair]{New: func() *chair { return &chair{on: s} }, Limit: 2, RollbackOnError: rollback})
 	require.NoError(t, err)
-	s.stalls, err = dog.RegisterObject(s.rt, "stall", func(d *stall) { d.on, d.RollbackOnError = s, rollback })
+	s.stalls, err = dog.RegisterObject(s.rt, "stall", &dog.ObjectOptions[stall]{New: func() *stall { return &stall{on: s} }, RollbackOnError: rollback})
 	require.NoError(t, err)
-	s.family = dog.Link(s.chairs, booths)
 	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		who := req.URL.Query().Get("u")
 		if who == "" {
 			s.stalls.Named("speaker").ServeHTTP(w, req)
 			return
 		}
-		stub, err := dog.Identify(req.Context(), s.group(), who, s.family)
+		stub, err := s.group().Identify(req.Context(), who)
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -159,29 +178,30 @@ func newStage(t *testing.T, rollback bool) *stage {
 	s.bob = s.srv.Dial("/?u=bob")
 	synctest.Wait()
 	s.eve = s.srv.Dial("/?u=eve")
+	s.fay = s.srv.Dial("/join")
 	synctest.Wait()
-	s.room, err = booths.WithID(s.booth.ID())
+	s.room, err = booths.ByID(s.booth.ID())
 	require.NoError(t, err)
-	for r := range s.family.Replicas(s.group()) {
+	for r := range s.group().Replicas() {
 		if r.ID != s.room.ID() {
 			s.far = r.ID
 		}
 	}
-	go func() { _ = dog.Do0(context.Background(), s.stalls.Named("noted"), (*stall).Note) }()
+	go func() { _ = dog.CallErr0(context.Background(), s.stalls.Named("noted"), (*stall).Note) }()
 	synctest.Wait()
 	s.engine.Flush()
 	synctest.Wait()
 	return s
 }
 
-func (s *stage) group() dog.Stub[chair] { return s.chairs.Named("main") }
+func (s *stage) group() dog.GroupStub[chair, booth] { return s.chairs.Named("main") }
 
 func (s *stage) reach() error { s.reached.Add(1); return nil }
 
 // heard reports whether anybody has heard anything.
 func (s *stage) heard() bool {
 	synctest.Wait()
-	for _, c := range []*dogtest.Client{s.ada, s.bob, s.eve} {
+	for _, c := range []*dogtest.Client{s.ada, s.bob, s.eve, s.fay} {
 		if len(c.Received()) > 0 {
 			s.reached.Add(1)
 		}
@@ -194,15 +214,15 @@ func (s *stage) heard() bool {
 type speaker func(s *stage, f line) error
 
 func inBooth(s *stage, f line) error {
-	return dog.Do(context.Background(), s.room, (*booth).Run, f)
+	return dog.CallErr(context.Background(), s.room, (*booth).Run, f)
 }
 
 func inChair(s *stage, f line) error {
-	return dog.Do(context.Background(), s.group(), (*chair).Run, f)
+	return dog.CallErr(context.Background(), s.group().Stub, (*chair).Run, f)
 }
 
 func inStall(s *stage, f line) error {
-	return dog.Do(context.Background(), s.stalls.Named("speaker"), (*stall).Run, f)
+	return dog.CallErr(context.Background(), s.stalls.Named("speaker"), (*stall).Run, f)
 }
 
 // ask requests something of the speaker and hears the marks in its answer.

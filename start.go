@@ -100,10 +100,11 @@ func (inst *instance) start(e *turn.Event) error {
 			return inst.failStart(err)
 		}
 		defer e.Unkeep()
-		v := ns.build(inst)
-		base := ns.baseOf(v)
-		inst.hibernates.Store(base.Hibernate)
-		if err := inst.storage.start(base); err != nil {
+		v, err := ns.build(inst)
+		if err != nil {
+			return inst.failStart(err)
+		}
+		if err := inst.storage.start(ns); err != nil {
 			return inst.failStart(err)
 		}
 		if s, ok := v.(Starter); ok {
@@ -112,7 +113,7 @@ func (inst *instance) start(e *turn.Event) error {
 			}
 		}
 		if b := inst.obj.books; b != nil { // from here on the group admits
-			if err := b.open(ns.groupOf(v)); err != nil {
+			if err := b.open(); err != nil {
 				return inst.failStart(err)
 			}
 		}
@@ -159,7 +160,7 @@ func (inst *instance) settleStart() error {
 // here, they stay for another try or two.
 func (inst *instance) failStart(cause error) error {
 	o := inst.obj
-	if o.member != nil && o.wakes.Load() < wakeRetries && o.member.hasSocketsOf(inst) {
+	if o.wakes.Load() < wakeRetries && o.hasSocketsOf(inst) {
 		_, err := inst.resetIn(nil, wakesAgain, cause)
 		return err
 	}

@@ -42,7 +42,7 @@ func (c *confessor) OnStart(context.Context) error {
 func (c *confessor) Keep(context.Context) error    { return c.Storage().Put("secret", []byte("secret")) }
 func (c *confessor) Nothing(context.Context) error { return nil }
 
-func (c *confessor) Receive(http.ResponseWriter, *http.Request) {}
+func (c *confessor) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
 func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 	fails := map[string]func(c *confessor, secret string) error{
@@ -57,7 +57,7 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 		},
 	}
 	asks := map[string]func(to dog.Stub[confessor]) error{
-		"Call": func(to dog.Stub[confessor]) error { return dog.Do0(noCaller, to, (*confessor).Nothing) },
+		"Call": func(to dog.Stub[confessor]) error { return dog.CallErr0(noCaller, to, (*confessor).Nothing) },
 		"RoundTrip": func(to dog.Stub[confessor]) error { // no client learns of an error what it was
 			status, _, err := fetch(noCaller, to, http.MethodGet, "/", "")
 			return errors.Join(err, fmt.Errorf("status %d", status))
@@ -77,13 +77,13 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 					bubble(t, func(t *testing.T) {
 						engine, starts := storetest.New(), new(atomic.Int32)
 						rt := dogtest.New(t, dog.Options{Store: engine})
-						confessors, err := dog.RegisterObject(rt, "confessor", func(c *confessor) { c.starts, c.fail = starts, fail })
+						confessors, err := dog.RegisterObject(rt, "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor { return &confessor{starts: starts, fail: fail} }})
 						require.NoError(t, err)
 						engine.Flush()
 						t.Cleanup(engine.Prompt)
 						it := confessors.Named("it")
 						kept := make(chan error, 1)
-						go func() { kept <- dog.Do0(noCaller, it, (*confessor).Keep) }()
+						go func() { kept <- dog.CallErr0(noCaller, it, (*confessor).Keep) }()
 						synctest.Wait()
 						require.NoError(t, it.Abort(io.ErrNoProgress))
 
@@ -116,19 +116,19 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 func TestWhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
-		confessors, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: engine}), "confessor", func(c *confessor) {
-			c.starts, c.fail = starts, func(_ *confessor, secret string) error { return errors.New(secret) }
-		})
+		confessors, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: engine}), "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor {
+			return &confessor{starts: starts, fail: func(_ *confessor, secret string) error { return errors.New(secret) }}
+		}})
 		require.NoError(t, err)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
 		it := confessors.Named("it")
-		go func() { _ = dog.Do0(noCaller, it, (*confessor).Keep) }()
+		go func() { _ = dog.CallErr0(noCaller, it, (*confessor).Keep) }()
 		synctest.Wait()
 		require.NoError(t, it.Abort(io.ErrNoProgress))
 		ctx, leave := context.WithCancel(noCaller)
 		told := make(chan error, 1)
-		go func() { told <- dog.Do0(ctx, it, (*confessor).Nothing) }()
+		go func() { told <- dog.CallErr0(ctx, it, (*confessor).Nothing) }()
 		synctest.Wait()
 		require.Empty(t, told)
 		leave()

@@ -29,7 +29,7 @@ func (s *starter) Nothing(context.Context) error { return nil }
 
 func newStarters(t *testing.T, options dog.Options, start func(ctx context.Context, s *starter) error) *dog.Namespace[starter] {
 	t.Helper()
-	starters, err := dog.RegisterObject(dogtest.New(t, options), "starter", func(s *starter) { s.start = start })
+	starters, err := dog.RegisterObject(dogtest.New(t, options), "starter", &dog.ObjectOptions[starter]{New: func() *starter { return &starter{start: start} }})
 	require.NoError(t, err)
 	return starters
 }
@@ -41,7 +41,7 @@ func callMany(stub dog.Stub[starter], callers int) (errs []error, took time.Dura
 	start := time.Now()
 	var all sync.WaitGroup
 	for i := range callers {
-		all.Go(func() { errs[i] = dog.Do0(context.Background(), stub, (*starter).Nothing) })
+		all.Go(func() { errs[i] = dog.CallErr0(context.Background(), stub, (*starter).Nothing) })
 	}
 	all.Wait()
 	return errs, time.Since(start)
@@ -101,11 +101,11 @@ func TestAHungStartEndsAfterItsTimeout(t *testing.T) {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.ErrorContains(t, err, "StartTimeout")
 			}
-			require.NoError(t, dog.Do0(t.Context(), stub, (*starter).Nothing), "the next one tries anew")
+			require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing), "the next one tries anew")
 			close(let)
 			synctest.Wait()
 			require.ErrorIs(t, ended, dog.ErrReset)
-			require.NoError(t, dog.Do0(t.Context(), stub, (*starter).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing))
 			require.EqualValues(t, 2, starts.Load())
 		})
 	}
@@ -117,7 +117,7 @@ func TestAStartWithoutTimeoutMayTakeItsTime(t *testing.T) {
 			time.Sleep(24 * time.Hour)
 			return nil
 		})
-		require.NoError(t, dog.Do0(t.Context(), starters.Named("a"), (*starter).Nothing))
+		require.NoError(t, dog.CallErr0(t.Context(), starters.Named("a"), (*starter).Nothing))
 	})
 }
 
@@ -135,9 +135,9 @@ func TestACallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
 		defer cancel()
 		first, second := make(chan error), make(chan error)
 		began := time.Now()
-		go func() { first <- dog.Do0(ctx, stub, (*starter).Nothing) }()
+		go func() { first <- dog.CallErr0(ctx, stub, (*starter).Nothing) }()
 		synctest.Wait()
-		go func() { second <- dog.Do0(context.Background(), stub, (*starter).Nothing) }()
+		go func() { second <- dog.CallErr0(context.Background(), stub, (*starter).Nothing) }()
 		require.ErrorIs(t, <-first, context.DeadlineExceeded)
 		require.Equal(t, time.Second, time.Since(began))
 		require.NoError(t, <-second)
@@ -167,7 +167,7 @@ func TestAbortIsTheWayOutOfWhatHangs(t *testing.T) {
 		for _, err := range errs {
 			require.ErrorIs(t, err, reason)
 		}
-		require.NoError(t, dog.Do0(t.Context(), stub, (*starter).Nothing))
+		require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing))
 		close(let)
 
 		// A handler that hangs: who waits for its turn finds the next instance.
@@ -175,14 +175,14 @@ func TestAbortIsTheWayOutOfWhatHangs(t *testing.T) {
 		hung, waits := make(chan error), make(chan error)
 		again := make(chan struct{})
 		go func() {
-			hung <- dog.Do(context.Background(), cells.Named("a"), (*cell).Do, func(ctx context.Context) error {
+			hung <- dog.CallErr(context.Background(), cells.Named("a"), (*cell).Do, func(ctx context.Context) error {
 				<-ctx.Done()
 				<-again
 				return nil
 			})
 		}()
 		synctest.Wait()
-		go func() { waits <- dog.Do0(context.Background(), cells.Named("a"), (*cell).Nothing) }()
+		go func() { waits <- dog.CallErr0(context.Background(), cells.Named("a"), (*cell).Nothing) }()
 		synctest.Wait()
 		require.NoError(t, cells.Named("a").Abort(reason))
 		require.NoError(t, <-waits)
@@ -200,7 +200,7 @@ func TestAbortFromOutsideClosesSocketsEvenOfAReplicaThatSleeps(t *testing.T) {
 		ada.Send("hello")
 		require.Equal(t, []string{"hello"}, texts(ada))
 		time.Sleep(time.Minute)
-		stub, err := dog.Identify(t.Context(), w.group, "ada", w.family)
+		stub, err := w.group.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		require.NoError(t, stub.Abort(nil))
 		code, _ := ada.Closed()
@@ -211,8 +211,7 @@ func TestAbortFromOutsideClosesSocketsEvenOfAReplicaThatSleeps(t *testing.T) {
 // waking is a room that sleeps, with sockets, and whose OnStart a test decides.
 type waking struct {
 	srv    *dogtest.Server
-	group  dog.Stub[lobby]
-	family *dog.Family[lobby, room]
+	group  dog.GroupStub[lobby, room]
 	starts int // guarded by the turn of the room
 }
 
@@ -221,23 +220,23 @@ func newWaking(t *testing.T, start func(n int) error) *waking {
 	t.Helper()
 	w := new(waking)
 	rt := dogtest.New(t, dog.Options{HibernateAfter: 10 * time.Second})
-	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = 100 })
-	require.NoError(t, err)
 	on := &hooks{
 		start: func(context.Context, *room) error { w.starts++; return start(w.starts) },
 		receive: func(r *room, rw http.ResponseWriter, req *http.Request) {
 			if req.URL.Query().Has("plain") {
 				return
 			}
-			r.Connect(rw, req)
+			r.Connect(rw, req, nil)
 		},
 		message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error { return s.Send(m) },
 	}
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on, r.Hibernate = on, true })
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }, Hibernate: true})
 	require.NoError(t, err)
-	w.family, w.group = dog.Link(lobbies, rooms), lobbies.Named("main")
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: 100})
+	require.NoError(t, err)
+	w.group = lobbies.Named("main")
 	w.srv = dogtest.Serve(t, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		stub, err := dog.Identify(req.Context(), w.group, req.URL.Query().Get("u"), w.family)
+		stub, err := w.group.Identify(req.Context(), req.URL.Query().Get("u"))
 		if err != nil {
 			dog.WriteError(rw, err)
 			return

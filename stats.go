@@ -40,21 +40,23 @@ type StoreStats struct {
 // GroupStats is a snapshot of a group.
 type GroupStats struct {
 	ObjectInfo
-	Limit      int // connections per replica
-	RequestIDs int // with connections, requests or reservations now
-	Lingering  int // remembered on a replica after their last connection; some may have been forgotten already
-	Replicas   []ReplicaStats
+	Limit     int // connections per replica
+	UIDs      int // with connections, requests or reservations now
+	Lingering int // remembered on a replica after their last connection; some may have been forgotten already
+	Replicas  []ReplicaStats
 }
 
 // ReplicaStats is a snapshot of a replica.
 type ReplicaStats struct {
 	ObjectInfo
 	Limit    int // of its group
-	Load     int // places taken: reservations, requests and sockets
+	Load     int // places taken: reservations, requests, sockets, and held places
 	Reserved int // of those, reservations that no request has used yet
+	Held     int // of those, places held for uids without connections (GroupOptions.HoldPlaces)
 	Sockets  int
 	Draining bool
-	Traffic  // of the open sockets
+	Locked   bool // no newcomers get in: see Group.SetLocked
+	Traffic       // of the open sockets
 }
 
 // Traffic counts what went through sockets.
@@ -118,7 +120,7 @@ func (rt *Runtime) Stats() Stats {
 	t := rt.beginTour(&s)
 	var turns turn.Stats
 	for _, ns := range rt.registered() {
-		groups, n := ns.count(t.number)
+		groups, crowds, n := ns.count(t.number)
 		turns = turns.Add(n)
 		for _, o := range groups {
 			g := o.books.stats(t)
@@ -127,6 +129,11 @@ func (rt *Runtime) Stats() Stats {
 				s.add(r.Traffic)
 			}
 			s.Groups = append(s.Groups, g)
+		}
+		for _, o := range crowds {
+			sockets, traffic := o.traffic(t)
+			s.Sockets += sockets
+			s.add(traffic)
 		}
 	}
 	t.end(&s)
@@ -193,8 +200,8 @@ func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
 }
 
 // count counts the turns of all objects that a namespace has or had, and returns
-// its groups.
-func (ns *namespace) count(number uint64) (groups []*object, turns turn.Stats) {
+// its groups and its plain objects with sockets.
+func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.Stats) {
 	ns.mu.Lock()
 	ns.tour, ns.missed = number, turn.Stats{}
 	turns = ns.past
@@ -202,24 +209,28 @@ func (ns *namespace) count(number uint64) (groups []*object, turns turn.Stats) {
 	ns.each(func(o *object) {
 		o.toured = number
 		turns = turns.Add(o.turnStats())
-		if o.books != nil {
+		switch {
+		case o.books != nil:
 			groups = append(groups, o)
+		case o.member == nil && o.crowd.Load() != nil:
+			crowds = append(crowds, o)
 		}
 	})
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	ns.tour = 0
-	return groups, turns.Add(ns.missed)
+	return groups, crowds, turns.Add(ns.missed)
 }
 
-// Objects returns the objects that are in memory now, in no order.
-func (rt *Runtime) Objects() iter.Seq[ObjectInfo] {
-	return func(yield func(ObjectInfo) bool) {
+// Objects returns the objects that are in memory, or have open sockets, now, in no
+// order.
+func (rt *Runtime) Objects() iter.Seq[LiveObject] {
+	return func(yield func(LiveObject) bool) {
 		if rt == nil || rt.ctx == nil {
 			return
 		}
 		for _, o := range rt.objects() {
-			if !yield(o.info()) {
+			if !yield(o.state()) {
 				return
 			}
 		}
@@ -231,11 +242,11 @@ func (b *books) stats(t *tour) GroupStats {
 	for _, m := range b.members() {
 		g.Replicas = append(g.Replicas, m.stats(t))
 	}
+	g.Limit = b.group.ns.limit
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	g.Limit = b.limit
 	if b.book != nil {
-		g.RequestIDs, g.Lingering = b.book.IDs(), b.book.Lingering()
+		g.UIDs, g.Lingering = b.book.IDs(), b.book.Lingering()
 	}
 	return g
 }
@@ -243,21 +254,28 @@ func (b *books) stats(t *tour) GroupStats {
 // stats returns the state of a replica, without the sockets that a tour, nil for
 // none, has counted.
 func (m *member) stats(t *tour) ReplicaStats {
-	s := ReplicaStats{ObjectInfo: m.obj.info()}
-	for conns := range slices.Chunk(slices.Collect(m.sockets.Each()), socketStep) {
+	s := ReplicaStats{ObjectInfo: m.obj.info(), Limit: m.books.group.ns.limit}
+	s.Sockets, s.Traffic = m.obj.traffic(t)
+	m.books.mu.Lock()
+	defer m.books.mu.Unlock()
+	s.Load, s.Reserved, s.Held = m.entry.Load(), m.entry.Reserved(), m.entry.Held()
+	s.Draining, s.Locked = m.entry.Draining(), m.entry.Locked()
+	return s
+}
+
+// traffic returns how many sockets the object has, and their traffic, without
+// those that a tour, nil for none, has counted.
+func (o *object) traffic(t *tour) (sockets int, traffic Traffic) {
+	for conns := range slices.Chunk(slices.Collect(o.conns()), socketStep) {
 		if t != nil {
 			conns = t.claim(conns)
 		}
 		for _, c := range conns {
 			if !c.Data.(*Socket).lingers.Load() {
-				s.Sockets++
+				sockets++
 			}
-			s.add(Traffic(c.Stats()))
+			traffic.add(Traffic(c.Stats()))
 		}
 	}
-	m.books.mu.Lock()
-	defer m.books.mu.Unlock()
-	s.Limit = m.books.limit
-	s.Load, s.Reserved, s.Draining = m.entry.Load(), m.entry.Reserved(), m.entry.Draining()
-	return s
+	return sockets, traffic
 }

@@ -95,7 +95,7 @@ func TestStatsShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			var socket *dog.Socket
 			h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				socket = r.ConnectWith(w, req, dog.SocketOptions{Slow: c.policy, QueueBytes: 250})
+				socket, _ = r.Connect(w, req, &dog.SocketOptions{Slow: c.policy, QueueBytes: 250})
 			}})
 			client := h.srv.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
 			for range 4 {
@@ -121,7 +121,7 @@ func TestReplicasAreListedWithTheirLoad(t *testing.T) {
 				time.Sleep(time.Second)
 				return
 			}
-			r.Connect(w, req)
+			r.Connect(w, req, nil)
 		}})
 		h.join("ada")
 		go h.srv.Get("/slow?u=bob")
@@ -131,7 +131,7 @@ func TestReplicasAreListedWithTheirLoad(t *testing.T) {
 		dan, err := h.identify(t.Context(), "dan")
 		require.NoError(t, err)
 
-		replicas := slices.Collect(h.family.Replicas(h.group))
+		replicas := slices.Collect(h.group.Replicas())
 		require.Len(t, replicas, 2)
 		require.Equal(t, h.rt.Stats().Groups[0].Replicas, replicas)
 		first, second := replicas[0], replicas[1]
@@ -141,12 +141,12 @@ func TestReplicasAreListedWithTheirLoad(t *testing.T) {
 		require.Equal(t, []int{3, 3, 1, 1}, []int{first.Limit, first.Load, first.Reserved, first.Sockets})
 		require.Equal(t, []int{3, 1, 1, 0}, []int{second.Limit, second.Load, second.Reserved, second.Sockets})
 		require.False(t, second.Draining)
-		require.NoError(t, h.family.Drain(context.Background(), h.group, second.ID))
+		require.NoError(t, h.group.Drain(context.Background(), second.ID))
 
 		g := h.rt.Stats().Groups[0]
 		require.True(t, g.Replicas[1].Draining)
 		require.Equal(t, dog.ObjectInfo{ID: h.group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"}, g.ObjectInfo)
-		require.Equal(t, []int{3, 4}, []int{g.Limit, g.RequestIDs})
+		require.Equal(t, []int{3, 4}, []int{g.Limit, g.UIDs})
 		time.Sleep(time.Second)
 	})
 }
@@ -158,10 +158,16 @@ func TestObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
 		h.srv.Get("/?u=ada")
 		ada, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
-		group := dog.ObjectInfo{ID: h.group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"}
-		replica := dog.ObjectInfo{ID: ada.ID(), Kind: dog.KindReplica, Namespace: "room"}
-		require.ElementsMatch(t, []dog.ObjectInfo{group, replica}, slices.Collect(h.rt.Objects()))
-		require.Equal(t, []dog.ObjectInfo{group}, slices.Collect(h.lobbies.Objects()))
+		group := dog.LiveObject{ObjectInfo: dog.ObjectInfo{ID: h.group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"}}
+		replica := dog.LiveObject{ObjectInfo: dog.ObjectInfo{ID: ada.ID(), Kind: dog.KindReplica, Namespace: "room"}}
+		require.ElementsMatch(t, []dog.LiveObject{group, replica}, slices.Collect(h.rt.Objects()))
+		require.Equal(t, []dog.LiveObject{group}, slices.Collect(h.lobbies.Objects()))
+		ada.Release()
+		client := h.join("ada")
+		synctest.Wait()
+		replica.Sockets = 1
+		require.ElementsMatch(t, []dog.LiveObject{group, replica}, slices.Collect(h.rt.Objects()))
+		client.Close(1000, "")
 		time.Sleep(5 * time.Minute)
 		require.Empty(t, slices.Collect(h.rt.Objects()))
 		require.Empty(t, slices.Collect(h.lobbies.Objects()))
@@ -223,7 +229,7 @@ func (l *logbook) records(t *testing.T) []map[string]any {
 func TestLogLinesNameTheObject(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log logbook
-		h := newHouseWith(t, dog.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))}, func(l *lobby) { l.Limit = 2 },
+		h := newHouseWith(t, dog.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))}, dog.GroupOptions[lobby]{Limit: 2},
 			&hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 				switch m.String() {
 				case "panic":
@@ -239,7 +245,7 @@ func TestLogLinesNameTheObject(t *testing.T) {
 			ada.Send(text)
 		}
 		synctest.Wait()
-		id := slices.Collect(h.family.Replicas(h.group))[0].ID.String()
+		id := slices.Collect(h.group.Replicas())[0].ID.String()
 		records := log.records(t)
 		require.Len(t, records, 3)
 		for _, r := range records {

@@ -19,11 +19,11 @@ func TestStatsCountOnceWhatMovesMeanwhile(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{MaxObjects: 50})
 	cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 	require.NoError(t, err)
-	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = 300 })
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{message: echo}} }})
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *room) { r.on = &hooks{message: echo} })
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: 300})
 	require.NoError(t, err)
-	h := &house{rt: rt, lobbies: lobbies, family: dog.Link(lobbies, rooms), group: lobbies.Named("main")}
+	h := &house{rt: rt, lobbies: lobbies, group: lobbies.Named("main")}
 	h.srv = dogtest.Serve(t, h)
 
 	var work, look sync.WaitGroup
@@ -49,7 +49,7 @@ func TestStatsCountOnceWhatMovesMeanwhile(t *testing.T) {
 	for w := range workers {
 		work.Go(func() {
 			for i := range objects {
-				_ = dog.Do0(context.Background(), cells.Named(strconv.Itoa(w*objects+i)), (*cell).Nothing)
+				_ = dog.CallErr0(context.Background(), cells.Named(strconv.Itoa(w*objects+i)), (*cell).Nothing)
 			}
 		})
 		work.Go(func() {
@@ -78,7 +78,7 @@ func BenchmarkStats(b *testing.B) {
 	cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 	require.NoError(b, err)
 	for i := range 300_000 {
-		require.NoError(b, dog.Do0(context.Background(), cells.Named(strconv.Itoa(i)), (*cell).Nothing))
+		require.NoError(b, dog.CallErr0(context.Background(), cells.Named(strconv.Itoa(i)), (*cell).Nothing))
 	}
 	done := make(chan struct{})
 	var longest time.Duration
@@ -91,7 +91,7 @@ func BenchmarkStats(b *testing.B) {
 			default:
 			}
 			start := time.Now()
-			_ = dog.Do0(context.Background(), cells.Named(strconv.Itoa(n%300_000)), (*cell).Nothing)
+			_ = dog.CallErr0(context.Background(), cells.Named(strconv.Itoa(n%300_000)), (*cell).Nothing)
 			longest = max(longest, time.Since(start))
 		}
 	})

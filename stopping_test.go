@@ -41,7 +41,7 @@ func TestLoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
 			},
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				if req.URL.Path == "/ws" {
-					r.Connect(w, req)
+					r.Connect(w, req, nil)
 					return
 				}
 				_, _ = w.Write([]byte("data: 1\n\n"))

@@ -68,7 +68,7 @@ func (o *object) stopNow(inst *instance) bool {
 	var ticket turn.Ticket
 	begins := rt.enterQuietly() == nil // else Shutdown stops it
 	if begins {
-		if ticket, begins = inst.turn.QueueIdle(turn.Origin{}); !begins {
+		if ticket, begins = inst.turn.QueueIdle(turn.Origin{}, inst.kept); !begins {
 			rt.leave()
 		}
 	}

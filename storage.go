@@ -27,7 +27,7 @@ const (
 // says (messages, answers, results, calls to others) is held back, in order, so nobody ever learns of something that a crash
 // could undo. When it cannot be made durable, the object is reset and none of that is said.
 //
-// A handler that panics loses its transaction. One that returns an error keeps it, unless Object.RollbackOnError is set.
+// A handler that panics loses its transaction. One that returns an error keeps it, unless RollbackOnError is set.
 //
 // A key is at most 2,048 bytes, a key and its value 2 MiB together; "" is a key like any other.
 //
@@ -43,6 +43,7 @@ type Storage struct {
 	sql             store.SQL // nil until it is used
 	wroteSQL        bool      // the transaction has changes by SQL
 	schema          Schema    // set by start
+	allowNewer      bool      // the database may have taken more steps
 	checkSchema     bool      // whether the database has it must be looked up before the next query
 	rollbackOnError bool
 	open            bool // a transaction has changes, which the gate knows
@@ -53,8 +54,8 @@ type Storage struct {
 }
 
 // start readies the storage of an instance that starts.
-func (s *Storage) start(o *Object) error {
-	s.rollbackOnError, s.schema = o.RollbackOnError, o.Schema
+func (s *Storage) start(ns *namespace) error {
+	s.rollbackOnError, s.schema, s.allowNewer = ns.rollbackOnError, ns.schema, ns.allowNewerSchema
 	if len(s.schema) == 0 {
 		return nil
 	}
@@ -331,16 +332,16 @@ type ListOptions struct {
 }
 
 // An Entry is a key and its value.
-type Entry struct {
+type Entry[V any] struct {
 	Key   string
-	Value []byte
+	Value V
 }
 
 // List returns entries in the order of their keys, as they are when List is called. An impossible range is empty. The values are
 // the caller's. An error, ErrListOptions for options that contradict each other, is the last item.
-func (s *Storage) List(options ListOptions) iter.Seq2[Entry, error] {
-	fail := func(err error) iter.Seq2[Entry, error] {
-		return func(yield func(Entry, error) bool) { yield(Entry{}, err) }
+func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
+	fail := func(err error) iter.Seq2[Entry[[]byte], error] {
+		return func(yield func(Entry[[]byte], error) bool) { yield(Entry[[]byte]{}, err) }
 	}
 	r, err := options.bounds()
 	if err != nil {
@@ -351,10 +352,10 @@ func (s *Storage) List(options ListOptions) iter.Seq2[Entry, error] {
 	}
 	defer s.leave()
 	entries := s.data.Scan(store.Keys, r)
-	return func(yield func(Entry, error) bool) {
+	return func(yield func(Entry[[]byte], error) bool) {
 		n := 0
 		for e, err := range entries {
-			if !yield(Entry(e), err) || err != nil {
+			if !yield(Entry[[]byte](e), err) || err != nil {
 				return
 			}
 			if n++; n == options.Limit {

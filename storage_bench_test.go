@@ -48,9 +48,7 @@ func benchStoreAndSay(b *testing.B, objects int, store func(*benchKeeper) error)
 	const bringers = 64
 	rt, err := New(Options{Store: disk.With(disk.Options{Dir: b.TempDir(), OpenDatabases: 2 * objects}), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(b, err)
-	keepers, err := RegisterObject(rt, "keeper", func(k *benchKeeper) {
-		k.Schema = Schema{"CREATE TABLE kept (id INTEGER PRIMARY KEY, value INTEGER)"}
-	})
+	keepers, err := RegisterObject(rt, "keeper", &ObjectOptions[benchKeeper]{Schema: Schema{"CREATE TABLE kept (id INTEGER PRIMARY KEY, value INTEGER)"}})
 	require.NoError(b, err)
 	all := make([]*object, objects)
 	ctx := b.Context()

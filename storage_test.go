@@ -206,13 +206,7 @@ func TestStorageBelongsToTheTurn(t *testing.T) {
 
 func TestAnErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T) {
 	for _, rollback := range []bool{false, true} {
-		h := newHouseWith(t, dog.Options{}, func(l *lobby) { l.Limit = 2 }, &hooks{
-			start: func(_ context.Context, r *room) error {
-				if rollback != r.RollbackOnError {
-					return errors.New("not set")
-				}
-				return nil
-			},
+		h := newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			gossip: func(_ context.Context, r *room, m dog.Message) (any, error) {
 				_, found, err := r.Storage().Get("said")
 				if m.String() == `"read"` {
@@ -224,10 +218,10 @@ func TestAnErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T) {
 		})
 		_, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
-		replies, err := h.family.Gossip(t.Context(), h.group, "store")
+		replies, err := h.group.Gossip(t.Context(), "store")
 		require.NoError(t, err)
 		require.ErrorContains(t, replies[0].Err, "failed")
-		replies, err = h.family.Gossip(t.Context(), h.group, "read")
+		replies, err = h.group.Gossip(t.Context(), "read")
 		require.NoError(t, err)
 		require.Equal(t, strconv.FormatBool(!rollback), string(replies[0].Data))
 	}
@@ -239,7 +233,7 @@ func TestStorageIsLikeAMap(t *testing.T) {
 		runtime, err := dog.New(dog.Options{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, runtime.Shutdown(context.Background())) }()
-		cells, err := dog.RegisterObject(runtime, "cell", func(*cell) {})
+		cells, err := dog.RegisterObject[cell](runtime, "cell", nil)
 		require.NoError(t, err)
 		stub := cells.Named("a")
 		model := map[string]string{}

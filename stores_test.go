@@ -84,7 +84,7 @@ func TestABackupThatIsMadeWhileObjectsWriteHasWholeTurns(t *testing.T) {
 	_, restored := newTables(t, disk.At(copied), countable)
 	for i := range objects {
 		require.NoError(t, turnIn(t, restored.Named(strconv.Itoa(i)), func(s *dog.Storage) error {
-			n, _, err := dog.One[int](s.SQL(), "SELECT count(*) FROM t")
+			n, _, err := dog.QueryRowAs[int](s.SQL(), "SELECT count(*) FROM t")
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, int64(n), before[i], "it has what was there before")
 			whole := make([]int, n)
@@ -116,7 +116,7 @@ func TestAFileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
 		require.Equal(t, c.want, strings.TrimSpace(string(out)))
 	}
 	require.NoError(t, o.Named("b").Import(t.Context(), file), "what the tool has changed comes back")
-	require.NoError(t, dog.Do(t.Context(), o.Named("b"), (*parcel).Do, func(_ context.Context, p *parcel) error {
+	require.NoError(t, dog.CallErr(t.Context(), o.Named("b"), (*parcel).Do, func(_ context.Context, p *parcel) error {
 		require.Equal(t, []string{"one", "two", "tool"}, sqlList[string](t, p.Storage(), "SELECT name FROM things ORDER BY id"))
 		return nil
 	}))
@@ -147,7 +147,7 @@ func TestWhatChangesNothingHoldsNothing(t *testing.T) {
 		t.Cleanup(engine.Prompt)
 		engine.Flush()
 		before := engine.Commits()
-		require.NoError(t, dog.Do(t.Context(), o.Named("a"), (*parcel).Do, func(_ context.Context, p *parcel) error {
+		require.NoError(t, dog.CallErr(t.Context(), o.Named("a"), (*parcel).Do, func(_ context.Context, p *parcel) error {
 			s := p.Storage()
 			_, _, err := s.Get("x")
 			_, failed := s.Delete("x", "y")

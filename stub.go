@@ -10,9 +10,9 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Stub is the way to an object, whether it is in memory or not: an [http.Handler] for its requests, and an argument of
-// [Identify] and the methods of [Family]. Stubs are small values, safe for concurrent use. The zero Stub
-// leads nowhere: ErrNotRunning.
+// A Stub is the way to an object, whether it is in memory or not: an
+// [http.Handler] for its requests, and an argument of [Call]. Stubs are small
+// values, safe for concurrent use. The zero Stub leads nowhere: ErrNotRunning.
 type Stub[T any] struct {
 	to target
 }
@@ -54,7 +54,20 @@ func (s Stub[T]) Name() string {
 	return name
 }
 
-// ServeHTTP hands the request to the object. A replica's stub takes a place for it (see [Identify]); a group's stub asks its
+// WithUID returns the stub for requests of a uid, which says who asks: [UID] in
+// Receive, and the UID of sockets. The rules for uids are those of
+// [GroupStub.Identify]; a request for one that is against them is answered with
+// 400. "" stands for nobody in particular. A replica's stub keeps the uid that it
+// was identified for, and a gateway asks for itself.
+func (s Stub[T]) WithUID(uid string) Stub[T] {
+	a, ok := s.to.(*address)
+	if !ok {
+		return s
+	}
+	return Stub[T]{to: a.withUID(uid)}
+}
+
+// ServeHTTP hands the request to the object. A replica's stub takes a place for it (see [GroupStub.Identify]); a group's stub asks its
 // [Gateway] or its [Receiver], an object's its Receiver.
 //
 // What cannot be handed over is answered as [WriteError] does. The request waits for the object's turn until its context is done.
@@ -69,7 +82,7 @@ func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.to.runtime().admitted(w, r, s.to)
 }
 
-// Release gives the place back that [Identify] reserved, if no request has used it. Without it the reservation expires by
+// Release gives the place back that [GroupStub.Identify] reserved, if no request has used it. Without it the reservation expires by
 // itself.
 func (s Stub[T]) Release() {
 	if s.to != nil {
@@ -103,8 +116,26 @@ type address struct {
 	id    ID
 	name  string // "": the store knows it, if the object has one
 	known bool   // that it has none
+	uid   string // who asks
+	// refusal says why nothing can be there.
+	refusal error
 
 	seen atomic.Pointer[object] // the object when last seen; it may have been retired since
+}
+
+// withUID returns the same address for requests of a uid.
+func (a *address) withUID(uid string) *address {
+	b := &address{ns: a.ns, id: a.id, name: a.name, known: a.known, uid: uid, refusal: a.refusal}
+	b.seen.Store(a.seen.Load())
+	return b
+}
+
+// check returns why requests cannot be sent there, or nil.
+func (a *address) check() error {
+	if a.refusal != nil || a.uid == "" {
+		return a.refusal
+	}
+	return checkUID(a.uid)
 }
 
 func (a *address) identity() (id ID, name string) { return a.id, a.name }
@@ -119,6 +150,9 @@ func (a *address) namespace() *namespace { return a.ns }
 func (a *address) object() (*object, error) {
 	if o := a.seen.Load(); o != nil {
 		return o, nil
+	}
+	if a.refusal != nil {
+		return nil, a.refusal
 	}
 	o := a.ns.find(a.id)
 	switch {

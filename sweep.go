@@ -167,6 +167,10 @@ func (w *sweeper) sweep() {
 			excess--
 			continue
 		}
+		if o.occupied() {
+			o.hibernate(now)
+			continue
+		}
 		since := o.idleSince(now)
 		stopped := o.current.Load() == nil && !o.fresh.Load() // what OnStop has stored is durable by now
 		switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -67,7 +68,7 @@ func sayNothing(t *testing.T, ws io.Writer) {
 	require.NoError(t, err)
 }
 
-func two(l *lobby) { l.Limit = 2 }
+var two = dog.GroupOptions[lobby]{Limit: 2}
 
 func seconds(n ...time.Duration) []time.Duration {
 	for i := range n {
@@ -78,9 +79,9 @@ func seconds(n ...time.Duration) []time.Duration {
 
 var statedTimes = []timed{
 	{
-		field: "Reservation", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
+		field: "ReserveFor", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
 		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
-			h := newHouseWith(t, o, func(l *lobby) { l.Limit, l.MaxReplicas = 1, 1 }, &hooks{})
+			h := newHouseWith(t, o, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 1}, &hooks{})
 			time.Sleep(phase)
 			_, err := h.identify(t.Context(), "ada")
 			require.NoError(t, err)
@@ -94,7 +95,7 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "Linger", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
+		field: "LingerFor", values: []time.Duration{50 * time.Millisecond, 7 * time.Second}, bounds: exactly,
 		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
 			h, first := lingeringFor(t, o, phase)
 			time.Sleep(value - 1)
@@ -109,9 +110,9 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "Retire", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(1),
+		field: "RetireAfter", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(1),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			o.Linger = -1
+			o.LingerFor = -1
 			stopped := stops(&o, "room")
 			h := newHouseWith(t, o, two, &hooks{})
 			ada := h.enter("ada")
@@ -122,9 +123,9 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "Retire", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(2),
+		field: "RetireAfter", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(2),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			o.Linger = -1
+			o.LingerFor = -1
 			return takesUntilItLeaves(t, o, phase)
 		},
 	},
@@ -138,14 +139,14 @@ var statedTimes = []timed{
 			h.enter("ada")
 			time.Sleep(phase)
 			began := time.Now()
-			replies, err := h.family.Gossip(t.Context(), h.group, "who is there?")
+			replies, err := h.group.Gossip(t.Context(), "who is there?")
 			require.NoError(t, err)
 			require.ErrorIs(t, replies[0].Err, context.DeadlineExceeded)
 			return time.Since(began)
 		},
 	},
 	{
-		field: "Heartbeat", values: seconds(8, 25), bounds: span(7, 8, 8), // the first ping
+		field: "Sockets.PingInterval", values: seconds(8, 25), bounds: span(7, 8, 8), // the first ping
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			ws := dialRaw(t, newHouseWith(t, o, two, &hooks{}))
 			time.Sleep(phase)
@@ -165,7 +166,7 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "Heartbeat", values: seconds(8, 25), bounds: span(15, 16, 8), // the end
+		field: "Sockets.PingInterval", values: seconds(8, 25), bounds: span(15, 16, 8), // the end
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			ws := dialRaw(t, newHouseWith(t, o, two, &hooks{}))
 			time.Sleep(phase)
@@ -181,7 +182,7 @@ var statedTimes = []timed{
 			o.HibernateAfter = value
 			stopped := stops(&o, "cell")
 			_, cells := newCells(t, o)
-			require.NoError(t, dog.Do(t.Context(), cells.Named("ada"), (*cell).Do, func(context.Context) error {
+			require.NoError(t, dog.CallErr(t.Context(), cells.Named("ada"), (*cell).Do, func(context.Context) error {
 				time.Sleep(phase + 3*time.Second/2) // looks find it busy
 				return nil
 			}))
@@ -192,7 +193,7 @@ var statedTimes = []timed{
 	{
 		field: "HibernateAfter", values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute}, bounds: looked(2),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			o.Retire = time.Hour
+			o.RetireAfter = time.Hour
 			return takesUntilItLeaves(t, o, phase)
 		},
 	},
@@ -219,6 +220,31 @@ var statedTimes = []timed{
 			starters := newStarters(t, o, func(context.Context, *starter) error { time.Sleep(24 * time.Hour); return nil })
 			errs, _ := callMany(starters.Named("ada"), 1)
 			require.NoError(t, errs[0])
+		},
+	},
+	{
+		field: "ShutdownTimeout", values: seconds(1, 10), bounds: span(1, 1, 1),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			rt, err := dog.New(o)
+			require.NoError(t, err)
+			until := make(chan struct{})
+			loiterers, err := dog.RegisterObject(rt, "loiterer", &dog.ObjectOptions[loiterer]{
+				New: func() *loiterer { return &loiterer{until: until} },
+			})
+			require.NoError(t, err)
+			ctx, end := context.WithCancel(t.Context())
+			called, served := make(chan error, 1), make(chan error, 1)
+			go func() { served <- rt.Serve(ctx, &http.Server{}, undialled(make(chan struct{}))) }()
+			go func() { called <- dog.CallErr0(context.Background(), loiterers.Named("x"), (*loiterer).Wait) }()
+			elapse(phase + 1)
+			began := time.Now()
+			end()
+			require.ErrorContains(t, <-served, "ShutdownTimeout")
+			took := time.Since(began)
+			close(until)
+			<-called
+			require.NoError(t, rt.Shutdown(context.Background()))
+			return took
 		},
 	},
 	{
@@ -296,7 +322,7 @@ var statedTimes = []timed{
 	{ // what a retry of an alarm waits for
 		values: seconds(2, 4, 8, 16, 32, 64), bounds: span(4, 5, 4),
 		act: func(t *testing.T, o dog.Options, value, _ time.Duration) time.Duration {
-			d := newDormitory(t, o, newClockwork(func(context.Context, *sleeper, dog.AlarmInfo) error { return errDropped }))
+			d := newDormitory(t, o, newClockwork(func(context.Context, *sleeper, dog.Alarm) error { return errDropped }))
 			d.after("ada", time.Minute)
 			elapse(time.Hour)
 			rings := d.clock.heard()
@@ -314,7 +340,7 @@ var statedTimes = []timed{
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			until := make(chan struct{})
 			defer close(until)
-			d := newDormitory(t, o, newClockwork(func(_ context.Context, s *sleeper, _ dog.AlarmInfo) error {
+			d := newDormitory(t, o, newClockwork(func(_ context.Context, s *sleeper, _ dog.Alarm) error {
 				if s.Name() != "ada" {
 					<-until
 				}
@@ -354,9 +380,9 @@ var statedTimes = []timed{
 			rt := dogtest.New(t, o)
 			until := make(chan struct{})
 			defer close(until)
-			stallers, err := dog.RegisterObject(rt, "staller", func(s *staller) { s.until = until })
+			stallers, err := dog.RegisterObject(rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }})
 			require.NoError(t, err)
-			require.NoError(t, dog.Do0(t.Context(), stallers.Named("ada"), (*staller).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), stallers.Named("ada"), (*staller).Nothing))
 			elapse(phase)
 			over, cancel := context.WithCancel(context.Background())
 			cancel()
@@ -377,11 +403,12 @@ func (p *parlour) Take(_ context.Context, d time.Duration) error { time.Sleep(d)
 // that is longer than looks are apart.
 func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.Duration {
 	stopped := stops(&o, "parlour")
-	parlours, err := dog.RegisterGroup(dogtest.New(t, o), "parlour", func(p *parlour) {
-		p.Limit, p.Hibernate = 1, o.HibernateAfter > 0
-	})
+	rt := dogtest.New(t, o)
+	rooms, err := dog.RegisterReplica[room](rt, "room", nil)
 	require.NoError(t, err)
-	require.NoError(t, dog.Do(t.Context(), parlours.Named("main"), (*parlour).Take, phase+3*time.Second/2))
+	parlours, err := dog.RegisterGroup(rt, "parlour", rooms, &dog.GroupOptions[parlour]{Limit: 1, Hibernate: o.HibernateAfter > 0})
+	require.NoError(t, err)
+	require.NoError(t, dog.CallErr(t.Context(), parlours.Named("main").Stub, (*parlour).Take, phase+3*time.Second/2))
 	began := time.Now()
 	return (<-stopped).Sub(began)
 }
@@ -389,7 +416,7 @@ func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.D
 // takesUntilItIsCutOff returns how long after so many messages of a kilobyte a
 // client is cut off that takes nothing.
 func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
-	o.Heartbeat = -1
+	o.Sockets.PingInterval = -1
 	ended := make(chan time.Time, 1)
 	h := newHouseWith(t, o, two, &hooks{close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
 		require.Equal(t, 1006, code)
@@ -400,7 +427,7 @@ func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, mess
 	elapse(phase)
 	began := time.Now()
 	for range messages {
-		require.NoError(t, h.family.Broadcast(t.Context(), h.group, strings.Repeat("x", 1000)))
+		require.NoError(t, h.group.Broadcast(t.Context(), strings.Repeat("x", 1000)))
 	}
 	return (<-ended).Sub(began)
 }
@@ -409,7 +436,7 @@ func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, mess
 // more load than the second.
 func lingeringFor(t *testing.T, o dog.Options, phase time.Duration) (h *house, first dog.ID) {
 	t.Helper()
-	o.Retire = time.Hour
+	o.RetireAfter = time.Hour
 	h = newHouseWith(t, o, two, &hooks{})
 	ada := h.enter("ada")
 	first = h.replicaOf("ada")
@@ -423,3 +450,28 @@ func lingeringFor(t *testing.T, o dog.Options, phase time.Duration) (h *house, f
 	require.Equal(t, []int{1, 0}, h.loads())
 	return h, first
 }
+
+// loiterer is an object whose handler takes no notice of Shutdown.
+type loiterer struct {
+	dog.Object
+	until chan struct{}
+}
+
+func (l *loiterer) Wait(ctx context.Context) error {
+	return dog.Await(ctx, func() error { <-l.until; return nil })
+}
+
+// undialled is a listener that nobody dials.
+type undialled chan struct{}
+
+func (l undialled) Accept() (net.Conn, error) {
+	<-l
+	return nil, net.ErrClosed
+}
+
+func (l undialled) Close() error {
+	close(l)
+	return nil
+}
+
+func (l undialled) Addr() net.Addr { return &net.TCPAddr{} }

@@ -109,7 +109,7 @@ func TestANegativeTimeOrSizeOfASocketIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, name)
 			bubble(t, func(t *testing.T) {
 				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-					r.ConnectWith(w, req, options)
+					r.Connect(w, req, &options)
 				}})
 				_, res, err := h.srv.TryDial("/", dogtest.DialOptions{})
 				require.Error(t, err)

@@ -64,6 +64,7 @@ const (
 	EventError                           // OnError
 	EventGossip                          // OnGossip
 	EventGo                              // a function given to Go
+	EventTimer                           // a function given to After or Every
 	EventCall                            // a method given to Call
 	EventAlarm                           // OnAlarm
 	EventStop                            // OnStop
@@ -72,7 +73,7 @@ const (
 
 var eventNames = [...]string{
 	EventStart: "OnStart", EventReceive: "Receive", EventIdentify: "Identify", EventClusterize: "Clusterize", EventOpen: "OnOpen",
-	EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError", EventGossip: "OnGossip", EventGo: "Go",
+	EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError", EventGossip: "OnGossip", EventGo: "Go", EventTimer: "timer",
 	EventCall: "Call", EventAlarm: "OnAlarm", EventStop: "OnStop", EventAdmin: "admin",
 }
 

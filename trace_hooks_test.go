@@ -36,15 +36,15 @@ func (k *keeper) Run(ctx context.Context, f func(context.Context) error) error {
 func TestAHookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 	for name, act := range map[string]func(ctx context.Context, to func(name string) dog.Stub[keeper]) error{
 		"a call": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			return dog.Do0(ctx, to("b"), (*keeper).Nothing)
+			return dog.CallErr0(ctx, to("b"), (*keeper).Nothing)
 		},
 		"a call of a call": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			return dog.Do(ctx, to("between"), (*keeper).Run, func(ctx context.Context) error {
-				return dog.Do0(ctx, to("b"), (*keeper).Nothing)
+			return dog.CallErr(ctx, to("between"), (*keeper).Run, func(ctx context.Context) error {
+				return dog.CallErr0(ctx, to("b"), (*keeper).Nothing)
 			})
 		},
 		"a call that panics": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			err := dog.Do(ctx, to("b"), (*keeper).Run, func(context.Context) error { panic("on purpose") })
+			err := dog.CallErr(ctx, to("b"), (*keeper).Run, func(context.Context) error { panic("on purpose") })
 			if !errors.Is(err, dog.ErrReset) {
 				return fmt.Errorf("not reset: %w", err)
 			}
@@ -58,7 +58,7 @@ func TestAHookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 			return to("b").Abort(errors.New("on purpose"))
 		},
 		"a start that fails": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			if err := dog.Do0(ctx, to("b fails"), (*keeper).Nothing); !errors.Is(err, dog.ErrReset) {
+			if err := dog.CallErr0(ctx, to("b fails"), (*keeper).Nothing); !errors.Is(err, dog.ErrReset) {
 				return fmt.Errorf("not reset: %w", err)
 			}
 			return nil
@@ -74,7 +74,7 @@ func TestAHookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 						if armed.Load() && strings.HasPrefix(o.Name, "b") {
 							hooked.Add(1)
 							defer hooked.Done()
-							_ = dog.Do0(noCaller, keepers.Named("a"), (*keeper).Nothing)
+							_ = dog.CallErr0(noCaller, keepers.Named("a"), (*keeper).Nothing)
 						}
 					}
 					to := func(name string) dog.Stub[keeper] { return keepers.Named(name) }
@@ -97,12 +97,12 @@ func TestAHookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 						EventDone:     func(e dog.EventInfo) { use(e.Object) },
 					}})
 					var err error
-					keepers, err = dog.RegisterObject(rt, "keeper", func(k *keeper) { k.start, k.stop = in("OnStart"), in("OnStop") })
+					keepers, err = dog.RegisterObject(rt, "keeper", &dog.ObjectOptions[keeper]{New: func() *keeper { return &keeper{start: in("OnStart"), stop: in("OnStop")} }})
 					require.NoError(t, err)
-					require.NoError(t, dog.Do0(t.Context(), to("b"), (*keeper).Nothing))
+					require.NoError(t, dog.CallErr0(t.Context(), to("b"), (*keeper).Nothing))
 					synctest.Wait()
 					armed.Store(true)
-					require.NoError(t, dog.Do(t.Context(), to("a"), (*keeper).Run, func(ctx context.Context) error {
+					require.NoError(t, dog.CallErr(t.Context(), to("a"), (*keeper).Run, func(ctx context.Context) error {
 						switch where {
 						case "a handler":
 							return act(ctx, to)
@@ -140,11 +140,11 @@ func TestWhatIsToldOfAnObjectComesInTheOrderInWhichItHappened(t *testing.T) {
 		_, cells := newCells(t, dog.Options{EvictAfter: time.Second, Trace: slowest(d.note)})
 		a := cells.Named("a")
 		for range 3 {
-			go func() { _ = dog.Do0(noCaller, a, (*cell).Nothing) }()
+			go func() { _ = dog.CallErr0(noCaller, a, (*cell).Nothing) }()
 		}
 		time.Sleep(20 * time.Millisecond) // while the first is being told
 		require.NoError(t, a.Abort(errors.New("on purpose")))
-		_ = dog.Do0(noCaller, a, (*cell).Nothing)
+		_ = dog.CallErr0(noCaller, a, (*cell).Nothing)
 		time.Sleep(time.Minute)
 		var want []string
 		for _, what := range []string{
@@ -170,13 +170,13 @@ func TestEventsAreToldOfInTheOrderOfTheirTurns(t *testing.T) {
 		}
 	}}})
 	nothing := func(context.Context, *keeper) error { return nil }
-	keepers, err := dog.RegisterObject(rt, "keeper", func(k *keeper) { k.start, k.stop = nothing, nothing })
+	keepers, err := dog.RegisterObject(rt, "keeper", &dog.ObjectOptions[keeper]{New: func() *keeper { return &keeper{start: nothing, stop: nothing} }})
 	require.NoError(t, err)
 	n := 0
 	var all sync.WaitGroup
 	for range events {
 		all.Go(func() {
-			_ = dog.Do(noCaller, keepers.Named("a"), (*keeper).Run, func(context.Context) error {
+			_ = dog.CallErr(noCaller, keepers.Named("a"), (*keeper).Run, func(context.Context) error {
 				n++
 				return errors.New(strconv.Itoa(n))
 			})
@@ -200,7 +200,7 @@ func TestTheLivesOfAnObjectAreToldOfInOrder(t *testing.T) {
 			ObjectStopped: func(dog.ObjectInfo, error) { time.Sleep(time.Minute); d.note("stop") },
 		}})
 		for range 3 {
-			require.NoError(t, dog.Do0(t.Context(), cells.Named("a"), (*cell).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), cells.Named("a"), (*cell).Nothing))
 			time.Sleep(5 * time.Second) // it leaves memory
 		}
 		time.Sleep(time.Hour)

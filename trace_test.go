@@ -79,11 +79,14 @@ type (
 	bell   struct{ dog.Replica }
 )
 
-func (*porter) OnStart(context.Context) error                         { return nil }
-func (*porter) Identify(req *http.Request) (string, error)            { return req.URL.Query().Get("u"), nil }
-func (*porter) Clusterize(context.Context, string) (string, error)    { return "one", nil }
-func (*bell) OnStart(context.Context) error                           { return nil }
-func (b *bell) Receive(w http.ResponseWriter, req *http.Request)      { b.Connect(w, req) }
+func (*porter) OnStart(context.Context) error                      { return nil }
+func (*porter) Identify(req *http.Request) (string, error)         { return req.URL.Query().Get("u"), nil }
+func (*porter) Clusterize(context.Context, string) (string, error) { return "one", nil }
+func (*bell) OnStart(context.Context) error                        { return nil }
+func (b *bell) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := b.Connect(w, req, nil)
+	return err
+}
 func (*bell) OnOpen(context.Context, *dog.Socket) error               { return nil }
 func (*bell) OnClose(context.Context, *dog.Socket, int, string) error { return nil }
 func (*bell) OnError(context.Context, *dog.Socket, error) error       { return nil }
@@ -102,11 +105,11 @@ func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var d diary
 		rt := dogtest.New(t, dog.Options{Trace: d.trace()})
-		porters, err := dog.RegisterGroup(rt, "porter", func(p *porter) { p.Limit = 3 })
-		require.NoError(t, err)
 		bells, err := dog.RegisterReplica[bell](rt, "bell", nil)
 		require.NoError(t, err)
-		family, group := dog.Link(porters, bells), porters.Named("main")
+		porters, err := dog.RegisterGroup(rt, "porter", bells, &dog.GroupOptions[porter]{Limit: 3})
+		require.NoError(t, err)
+		group := porters.Named("main")
 		srv := dogtest.Serve(t, group)
 
 		ada := srv.Dial("/?u=ada")
@@ -120,7 +123,7 @@ func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
 		require.EqualError(t, done[len(done)-1].Err, "oops")
 		ada.Send("go")
 		require.ElementsMatch(t, []string{"bell OnMessage", "bell Go"}, d.take())
-		_, err = family.Gossip(t.Context(), group, nil)
+		_, err = group.Gossip(t.Context(), nil)
 		require.NoError(t, err)
 		require.Equal(t, []string{"bell OnGossip"}, d.take())
 		ada.Close(4000, "enough")
@@ -129,7 +132,7 @@ func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
 		bob := srv.Dial("/?u=bob")
 		d.take()
 		bob.Vanish()
-		require.Equal(t, []string{"bob closed 1006 ", "bell OnError"}, d.take())
+		require.Equal(t, []string{"bob closed 1006 ", "bell OnError", "bell OnClose"}, d.take())
 
 		cyd := srv.Dial("/?u=cyd")
 		d.take()
@@ -150,7 +153,7 @@ func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
 func TestATraceTellsHowLongAnEventWaitedAndRan(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var d diary
-		h := newHouseWith(t, dog.Options{Trace: &dog.Trace{EventDone: d.trace().EventDone}}, func(l *lobby) { l.Limit = 2 },
+		h := newHouseWith(t, dog.Options{Trace: &dog.Trace{EventDone: d.trace().EventDone}}, dog.GroupOptions[lobby]{Limit: 2},
 			&hooks{receive: func(*room, http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }})
 		h.srv.Get("/")
 		d.done()
@@ -171,9 +174,9 @@ func TestKindsHaveNames(t *testing.T) {
 	for kind, name := range map[fmt.Stringer]string{
 		dog.EventStart: "OnStart", dog.EventReceive: "Receive", dog.EventIdentify: "Identify", dog.EventClusterize: "Clusterize",
 		dog.EventOpen: "OnOpen", dog.EventMessage: "OnMessage", dog.EventClose: "OnClose", dog.EventError: "OnError",
-		dog.EventGossip: "OnGossip", dog.EventGo: "Go",
+		dog.EventGossip: "OnGossip", dog.EventGo: "Go", dog.EventTimer: "timer",
 		dog.EventCall: "Call", dog.EventAlarm: "OnAlarm", dog.EventStop: "OnStop", dog.EventAdmin: "admin",
-		dog.EventKind(0): "EventKind(0)", dog.EventAdmin + 1: "EventKind(15)", dog.EventKind(-1): "EventKind(-1)",
+		dog.EventKind(0): "EventKind(0)", dog.EventAdmin + 1: "EventKind(16)", dog.EventKind(-1): "EventKind(-1)",
 		dog.KindGroup: "Group", dog.KindReplica: "Replica", dog.Kind(0): "unknown kind",
 		dog.Text: "text", dog.Binary: "binary", dog.MessageType(9): "MessageType(9)",
 	} {

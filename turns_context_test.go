@@ -23,14 +23,12 @@ func uses(h *house, r *room, s *dog.Socket) map[string]func(ctx context.Context)
 		"BlockConcurrencyWhile": func(ctx context.Context) error {
 			return dog.BlockConcurrencyWhile(ctx, func(context.Context) error { panic("it ran") })
 		},
-		"Replica.Broadcast": func(ctx context.Context) error { return r.Broadcast(ctx, "x") },
-		"Replica.Whisper":   func(ctx context.Context) error { _, err := r.Whisper(ctx, "ada", "x"); return err },
-		"Replica.Gossip":    func(ctx context.Context) error { _, err := r.Gossip(ctx, "x"); return err },
-		"Socket.Broadcast":  func(ctx context.Context) error { return s.Broadcast(ctx, "x") },
-		"Socket.Whisper":    func(ctx context.Context) error { _, err := s.Whisper(ctx, "ada", "x"); return err },
-		"Family.Broadcast":  func(ctx context.Context) error { return h.family.Broadcast(ctx, h.group, "x") },
-		"Family.Gossip":     func(ctx context.Context) error { _, err := h.family.Gossip(ctx, h.group, "x"); return err },
-		"Identify":          func(ctx context.Context) error { _, err := h.identify(ctx, "ada"); return err },
+		"Replica.Whisper":     func(ctx context.Context) error { _, err := r.Whisper(ctx, "ada", "x"); return err },
+		"Replica.Gossip":      func(ctx context.Context) error { _, err := r.Gossip(ctx, "x"); return err },
+		"Socket.Whisper":      func(ctx context.Context) error { _, err := s.Whisper(ctx, "ada", "x"); return err },
+		"GroupStub.Broadcast": func(ctx context.Context) error { return h.group.Broadcast(ctx, "x") },
+		"GroupStub.Gossip":    func(ctx context.Context) error { _, err := h.group.Gossip(ctx, "x"); return err },
+		"Identify":            func(ctx context.Context) error { _, err := h.identify(ctx, "ada"); return err },
 	}
 }
 
@@ -89,11 +87,12 @@ func TestAContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
 
 func TestWhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 2, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
+		var h *house
+		h = newHouse(t, 2, &hooks{message: func(ctx context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 			err := dog.Await(ctx, func() error {
 				errs := make(chan error)
 				for i := range 3 {
-					go func() { errs <- r.Broadcast(ctx, fmt.Sprint(i)) }()
+					go func() { errs <- h.group.Broadcast(ctx, fmt.Sprint(i)) }()
 				}
 				return errors.Join(<-errs, <-errs, <-errs)
 			})
@@ -110,7 +109,7 @@ func TestWhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
 func TestAHandlerThatLeavesItsContextInUseIsReported(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options, log := logged()
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
 				return dog.Await(ctx, func() error {
 					go func() { _ = dog.Await(ctx, func() error { time.Sleep(time.Hour); return nil }) }()
@@ -168,7 +167,7 @@ func TestWhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
 func TestAFailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		options, log := logged()
-		h := newHouseWith(t, options, func(l *lobby) { l.Limit = 2 }, &hooks{
+		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(ctx context.Context, _ *room, _ *dog.Socket, m dog.Message) error {
 				return dog.Go(ctx, func(context.Context) error {
 					if m.String() == "panic" {

@@ -27,7 +27,7 @@ func TestOneHandlerRunsAtATime(t *testing.T) {
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				work(r)
 				if req.URL.Path == "/ws" {
-					r.Connect(w, req)
+					r.Connect(w, req, nil)
 				}
 			},
 			open:    func(_ context.Context, r *room, _ *dog.Socket) error { work(r); return nil },
@@ -44,7 +44,7 @@ func TestOneHandlerRunsAtATime(t *testing.T) {
 				c.Close(1000, "")
 			}()
 			background(h.srv, "/")
-			go func() { _, _ = h.family.Gossip(t.Context(), h.group, nil) }()
+			go func() { _, _ = h.group.Gossip(t.Context(), nil) }()
 		}
 		elapse(time.Minute)
 		require.Equal(t, 1+5*(1+1+2+1)+5+5, handled)
@@ -78,9 +78,7 @@ func TestAMethodWithAContextLetsOthersIn(t *testing.T) {
 		"Await": func(ctx context.Context, _ *room, _ *dog.Socket) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
 		},
-		"Gossip":            func(ctx context.Context, r *room, _ *dog.Socket) error { _, err := r.Gossip(ctx, "x"); return err },
-		"Replica.Broadcast": func(ctx context.Context, r *room, _ *dog.Socket) error { return r.Broadcast(ctx, "x") },
-		"Socket.Broadcast":  func(ctx context.Context, _ *room, s *dog.Socket) error { return s.Broadcast(ctx, "x") },
+		"Gossip": func(ctx context.Context, r *room, _ *dog.Socket) error { _, err := r.Gossip(ctx, "x"); return err },
 		"Replica.Whisper": func(ctx context.Context, r *room, _ *dog.Socket) error {
 			_, err := r.Whisper(ctx, "bob", "x")
 			return err
@@ -100,7 +98,10 @@ func TestAMethodWithoutAContextKeepsTheTurn(t *testing.T) {
 		for range r.Sockets() {
 			time.Sleep(time.Second)
 		}
-		return errors.Join(s.Send("x"), s.Emit("x"), r.Emit("x"), s.SetAttachment("x"), s.Attachment(new(string)), s.Close(1000, ""))
+		return errors.Join(
+			s.Send("x"), s.Emit("x"), r.Emit("x"), s.Broadcast("x"), r.Broadcast("x"),
+			s.SetAttachment("x"), s.Attachment(new(string)), s.Close(1000, ""),
+		)
 	})
 	require.Equal(t, []string{"ada", "bob"}, order)
 }
@@ -109,7 +110,7 @@ func TestBlockConcurrencyWhileKeepsTheTurnAcrossWaits(t *testing.T) {
 	order := interleaving(t, func(ctx context.Context, r *room, _ *dog.Socket) error {
 		return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
 			_, err := r.Gossip(ctx, "x")
-			return errors.Join(err, r.Broadcast(ctx, "x"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }))
+			return errors.Join(err, r.Broadcast("x"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }))
 		})
 	})
 	require.Equal(t, []string{"ada", "bob"}, order)
@@ -213,7 +214,7 @@ func TestGossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T)
 		h = newHouse(t, 1, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 				gossip := func(ctx context.Context) error {
-					replies, err := h.family.Gossip(ctx, h.group, "all")
+					replies, err := h.group.Gossip(ctx, "all")
 					require.NoError(t, err)
 					require.Len(t, replies, 1)
 					return s.Send(fmt.Sprint(errors.Is(replies[0].Err, dog.ErrDeadlock)))
@@ -296,7 +297,7 @@ func TestAHandlerGoesOnWhenItsClientGoesAway(t *testing.T) {
 		h := newHouse(t, 3, &hooks{
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				if req.URL.Path == "/ws" {
-					r.Connect(w, req)
+					r.Connect(w, req, nil)
 					return
 				}
 				require.NoError(t, dog.Await(req.Context(), func() error { time.Sleep(time.Hour); return nil }))

@@ -27,90 +27,112 @@ func (jsonCodec) Encode(v any) ([]byte, error) { return exactjson.Marshal(v) }
 
 func (jsonCodec) Decode(data []byte, v any) error { return exactjson.Unmarshal(data, v) }
 
-// Values are keys of a storage whose values are of one Go type:
-//
-//	scores := dog.Values[int]{Storage: o.Storage()}
-//	err := scores.Put("ada", 3)
-//
-// Values are copies: to change one, put it again. The errors are those of [Storage], and of the codec with the key.
-type Values[T any] struct {
-	Storage *Storage
-	Codec   Codec  // nil: JSON
-	Prefix  string // put before every key, so that several kinds of values share a storage; "": none
+// Get returns the value of a key; found is false, and the value zero, when there is
+// none. It is that of a [Map] without a prefix.
+func Get[V any](s *Storage, key string) (value V, found bool, err error) {
+	return MapOf[V](s, "").Get(key)
 }
 
-func (v Values[T]) codec() Codec { return cmp.Or(v.Codec, JSON) }
+// Put keeps a value. It is that of a [Map] without a prefix.
+func Put[V any](s *Storage, key string, value V) error { return MapOf[V](s, "").Put(key, value) }
 
-// Get returns the value of a key; found is false, and the value zero, when there is none.
-func (v Values[T]) Get(key string) (value T, found bool, err error) {
-	data, found, err := v.Storage.Get(v.Prefix + key)
+// Update puts what change makes of a key's value, zero when there is none, and
+// returns it. It is that of a [Map] without a prefix.
+func Update[V any](s *Storage, key string, change func(V) (V, error)) (V, error) {
+	return MapOf[V](s, "").Update(key, change)
+}
+
+// Map is the keys of a storage that begin with a prefix, with values of one Go type:
+//
+//	scores := dog.MapOf[int](o.Storage(), "score/")
+//	err := scores.Put("ada", 3)
+//
+// Its keys are without the prefix. Values are copies: to change one, put it again.
+// The errors are those of [Storage], and of the codec with the key. A Map is made
+// anew wherever it is used; it keeps nothing.
+type Map[V any] struct {
+	storage *Storage
+	prefix  string
+	codec   Codec // nil: JSON
+}
+
+// MapOf returns the map of the keys that begin with a prefix, with JSON as codec.
+// "" stands for all keys.
+func MapOf[V any](s *Storage, prefix string) Map[V] { return Map[V]{storage: s, prefix: prefix} }
+
+// With returns the map with another codec. Nil: JSON.
+func (m Map[V]) With(codec Codec) Map[V] {
+	m.codec = codec
+	return m
+}
+
+func (m Map[V]) coder() Codec { return cmp.Or(m.codec, JSON) }
+
+// Get returns the value of a key; found is false, and the value zero, when there is
+// none.
+func (m Map[V]) Get(key string) (value V, found bool, err error) {
+	data, found, err := m.storage.Get(m.prefix + key)
 	if err != nil || !found {
 		return value, false, err
 	}
-	value, err = v.decode(key, data)
+	value, err = m.decode(key, data)
 	return value, err == nil, err
 }
 
-func (v Values[T]) decode(key string, data []byte) (value T, err error) {
-	if err := v.codec().Decode(data, &value); err != nil {
-		var zero T
-		return zero, fmt.Errorf("dog: decode value of key %q: %w", v.Prefix+key, err)
+func (m Map[V]) decode(key string, data []byte) (value V, err error) {
+	if err := m.coder().Decode(data, &value); err != nil {
+		var zero V
+		return zero, fmt.Errorf("dog: decode value of key %q: %w", m.prefix+key, err)
 	}
 	return value, nil
 }
 
 // Put keeps a value.
-func (v Values[T]) Put(key string, value T) error {
-	data, err := v.codec().Encode(value)
+func (m Map[V]) Put(key string, value V) error {
+	data, err := m.coder().Encode(value)
 	if err != nil {
-		return fmt.Errorf("dog: encode value of key %q: %w", v.Prefix+key, err)
+		return fmt.Errorf("dog: encode value of key %q: %w", m.prefix+key, err)
 	}
-	return v.Storage.Put(v.Prefix+key, data)
+	return m.storage.Put(m.prefix+key, data)
 }
 
 // Update puts what change makes of a key's value, zero when there is none, and
 // returns it. change runs in a [Storage.Transaction]: it cannot wait
 // ([ErrInTransaction]), and when it returns an error or panics, nothing that it
 // stored is kept.
-func (v Values[T]) Update(key string, change func(T) (T, error)) (value T, err error) {
-	err = v.Storage.Transaction(func() error {
-		if value, _, err = v.Get(key); err != nil {
+func (m Map[V]) Update(key string, change func(V) (V, error)) (value V, err error) {
+	err = m.storage.Transaction(func() error {
+		if value, _, err = m.Get(key); err != nil {
 			return err
 		}
 		if value, err = change(value); err != nil {
 			return err
 		}
-		return v.Put(key, value)
+		return m.Put(key, value)
 	})
 	return value, err
 }
 
 // Delete deletes keys and returns how many of them there were.
-func (v Values[T]) Delete(keys ...string) (deleted int, err error) {
+func (m Map[V]) Delete(keys ...string) (deleted int, err error) {
 	full := make([]string, len(keys))
 	for i, key := range keys {
-		full[i] = v.Prefix + key
+		full[i] = m.prefix + key
 	}
-	return v.Storage.Delete(full...)
+	return m.storage.Delete(full...)
 }
 
-// A Value is a key, without the prefix, and its value.
-type Value[T any] struct {
-	Key   string
-	Value T
-}
-
-// List is [Storage.List] for values. The bounds and the keys are without the prefix.
-func (v Values[T]) List(options ListOptions) iter.Seq2[Value[T], error] {
-	return func(yield func(Value[T], error) bool) {
-		for e, err := range v.Storage.List(options.under(v.Prefix)) {
+// List is [Storage.List] for the map's values. The bounds are without the prefix.
+func (m Map[V]) List(options ListOptions) iter.Seq2[Entry[V], error] {
+	return func(yield func(Entry[V], error) bool) {
+		for e, err := range m.storage.List(options.under(m.prefix)) {
 			if err != nil {
-				yield(Value[T]{}, err)
+				yield(Entry[V]{}, err)
 				return
 			}
-			key := e.Key[len(v.Prefix):]
-			value, err := v.decode(key, e.Value)
-			if !yield(Value[T]{key, value}, err) || err != nil {
+			key := e.Key[len(m.prefix):]
+			value, err := m.decode(key, e.Value)
+			if !yield(Entry[V]{key, value}, err) || err != nil {
 				return
 			}
 		}

@@ -12,7 +12,7 @@ import (
 func TestDeletingValuesLeavesTheKeysOfTheCallerAlone(t *testing.T) {
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
-		scores := dog.Values[score]{Storage: c.Storage(), Prefix: "score/"}
+		scores := dog.MapOf[score](c.Storage(), "score/")
 		require.NoError(t, scores.Put("ada", score{3}))
 		require.NoError(t, c.Storage().Put("ada", []byte("another key")))
 		keys := []string{"ada", "bob"}

@@ -20,7 +20,7 @@ type score struct{ Points int }
 func TestValuesAreOfOneType(t *testing.T) {
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
-		scores := dog.Values[score]{Storage: c.Storage(), Prefix: "score/"}
+		scores := dog.MapOf[score](c.Storage(), "score/")
 		_, found, err := scores.Get("ada")
 		require.NoError(t, err)
 		require.False(t, found)
@@ -33,12 +33,12 @@ func TestValuesAreOfOneType(t *testing.T) {
 		require.NoError(t, scores.Put("bob", score{1}))
 		require.NoError(t, c.Storage().Put("scores", []byte("another key")))
 
-		var all []dog.Value[score]
+		var all []dog.Entry[score]
 		for v, err := range scores.List(dog.ListOptions{Reverse: true}) {
 			require.NoError(t, err)
 			all = append(all, v)
 		}
-		require.Equal(t, []dog.Value[score]{{"bob", score{1}}, {"ada", score{4}}}, all)
+		require.Equal(t, []dog.Entry[score]{{"bob", score{1}}, {"ada", score{4}}}, all)
 		for v, err := range scores.List(dog.ListOptions{StartAfter: "ada", End: "c"}) {
 			require.NoError(t, err)
 			require.Equal(t, "bob", v.Key)
@@ -54,14 +54,14 @@ func TestAValueThatIsNotOfTheTypeIsAnError(t *testing.T) {
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
 		require.NoError(t, c.Storage().Put("ada", []byte("three")))
-		numbers := dog.Values[int]{Storage: c.Storage()}
+		numbers := dog.MapOf[int](c.Storage(), "")
 		_, found, err := numbers.Get("ada")
 		require.ErrorContains(t, err, `key "ada"`)
 		require.False(t, found)
 		for _, err := range numbers.List(dog.ListOptions{}) {
 			require.ErrorContains(t, err, `key "ada"`)
 		}
-		require.ErrorContains(t, dog.Values[func()]{Storage: c.Storage()}.Put("f", func() {}), `key "f"`)
+		require.ErrorContains(t, dog.MapOf[func()](c.Storage(), "").Put("f", func() {}), `key "f"`)
 		return nil
 	}))
 }
@@ -82,7 +82,7 @@ func (backwards) Decode(data []byte, v any) error {
 func TestValuesMayHaveACodecOfTheirOwn(t *testing.T) {
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
-		texts := dog.Values[string]{Storage: c.Storage(), Codec: backwards{}}
+		texts := dog.MapOf[string](c.Storage(), "").With(backwards{})
 		require.NoError(t, texts.Put("a", "hello"))
 		raw, _, err := c.Storage().Get("a")
 		require.NoError(t, err)
@@ -100,7 +100,7 @@ func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
 		_, cells := newCells(t, dog.Options{})
 		update := func(wait func(ctx context.Context) error) (err error) {
 			return inside(cells.Named("a"), func(ctx context.Context, c *cell) error {
-				_, err := dog.Values[int]{Storage: c.Storage()}.Update("n", func(old int) (int, error) {
+				_, err := dog.MapOf[int](c.Storage(), "").Update("n", func(old int) (int, error) {
 					return old + 1, wait(ctx)
 				})
 				return err
@@ -117,7 +117,7 @@ func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
 		}
 		all.Wait()
 		require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
-			n, _, err := dog.Values[int]{Storage: c.Storage()}.Get("n")
+			n, _, err := dog.MapOf[int](c.Storage(), "").Get("n")
 			require.Equal(t, 10, n)
 			return err
 		}))
@@ -127,7 +127,7 @@ func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
 func TestAnUpdateThatFailsKeepsNothing(t *testing.T) {
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
-		all := dog.Values[int]{Storage: c.Storage()}
+		all := dog.MapOf[int](c.Storage(), "")
 		require.NoError(t, all.Put("n", 1))
 		_, err := all.Update("n", func(int) (int, error) {
 			require.NoError(t, all.Put("other", 1))
@@ -147,21 +147,21 @@ func TestValuesThatJSONWouldChangeAreRefused(t *testing.T) {
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
 		s := c.Storage()
-		require.ErrorContains(t, dog.Values[string]{Storage: s}.Put("bad", "a\xff"), `"bad"`)
-		require.ErrorContains(t, dog.Values[map[string]any]{Storage: s}.Put("bad", map[string]any{"k": []string{"\xff"}}), "UTF-8")
+		require.ErrorContains(t, dog.MapOf[string](s, "").Put("bad", "a\xff"), `"bad"`)
+		require.ErrorContains(t, dog.MapOf[map[string]any](s, "").Put("bad", map[string]any{"k": []string{"\xff"}}), "UTF-8")
 		_, found, err := s.Get("bad")
 		require.NoError(t, err)
 		require.False(t, found, "nothing is stored")
 
-		require.NoError(t, dog.Values[any]{Storage: s}.Put("n", int64(math.MaxInt64)))
-		_, found, err = dog.Values[any]{Storage: s}.Get("n")
+		require.NoError(t, dog.MapOf[any](s, "").Put("n", int64(math.MaxInt64)))
+		_, found, err = dog.MapOf[any](s, "").Get("n")
 		require.ErrorContains(t, err, "9223372036854775807")
 		require.False(t, found)
-		n, found, err := dog.Values[int64]{Storage: s}.Get("n")
+		n, found, err := dog.MapOf[int64](s, "").Get("n")
 		require.NoError(t, err)
 		require.True(t, found)
 		require.EqualValues(t, math.MaxInt64, n)
-		exact, _, err := dog.Values[json.Number]{Storage: s}.Get("n")
+		exact, _, err := dog.MapOf[json.Number](s, "").Get("n")
 		require.NoError(t, err)
 		require.EqualValues(t, "9223372036854775807", exact)
 		return nil

@@ -54,7 +54,7 @@ func TestAnExportToAFullVolume(t *testing.T) {
 	rt, err := dog.New(dog.Options{Store: disk.Memory(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
-	cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+	cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 	require.NoError(t, err)
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
 		_, err := c.Storage().SQL().Exec("CREATE TABLE t (a); INSERT INTO t SELECT randomblob(900) FROM generate_series(1, 40)")
@@ -82,10 +82,10 @@ func TestSmallVolumes(t *testing.T) {
 			dir := filepath.Join(volume(t, size), "data")
 			rt, err := dog.New(dog.Options{Store: disk.At(dir), Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
-			cells, err := dog.RegisterObject(rt, "cell", func(*cell) {})
+			cells, err := dog.RegisterObject[cell](rt, "cell", nil)
 			require.NoError(t, err)
 			add := func(_ context.Context, c *cell) error {
-				counts := dog.Values[int]{Storage: c.Storage()}
+				counts := dog.MapOf[int](c.Storage(), "")
 				_, err := counts.Update("n", func(n int) (int, error) { return n + 1, nil })
 				return err
 			}
@@ -132,7 +132,7 @@ func TestALargeTurnIsNoEndOfASmallVolume(t *testing.T) {
 		rt, err := dog.New(dog.Options{Store: disk.At(dir), Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
-		pantries, err := dog.RegisterObject(rt, "pantry", func(*pantry) {})
+		pantries, err := dog.RegisterObject[pantry](rt, "pantry", nil)
 		require.NoError(t, err)
 		work(rt, func(name string, values, size int) error {
 			_, err := dog.Call(context.Background(), pantries.Named(name), (*pantry).Put, [2]int{values, size})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/shard"
 )
 
 // A wayOut is one by which something leaves an object.
@@ -28,23 +29,26 @@ var words = map[string]wayOut{
 		return s.socket.Send("w")
 	}},
 	"Socket.Emit": {by: inBooth, say: func(s *stage, _ context.Context) error {
-		return s.socket.Emit("w", dog.IncludeSelf)
+		return s.socket.Emit("w")
 	}},
 	"Socket.Close": {by: inBooth, say: func(s *stage, _ context.Context) error {
 		return s.socket.Close(4000, "w")
 	}},
-	"Socket.Broadcast": {by: inBooth, say: func(s *stage, ctx context.Context) error {
-		return s.socket.Broadcast(ctx, "w")
-	}, yields: true},
+	"Socket.Broadcast": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.socket.Broadcast("w")
+	}},
 	"Socket.Whisper": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.socket.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
 	"Replica.Emit": {by: inBooth, say: func(s *stage, _ context.Context) error {
 		return s.booth.Emit("w")
 	}},
-	"Replica.Broadcast": {by: inBooth, say: func(s *stage, ctx context.Context) error {
-		return s.booth.Broadcast(ctx, "w")
-	}, yields: true},
+	"Replica.SetLocked": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.booth.SetLocked(true)
+	}, noticed: locked},
+	"Replica.Broadcast": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.booth.Broadcast("w")
+	}},
 	"Replica.Whisper": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.booth.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
@@ -55,15 +59,28 @@ var words = map[string]wayOut{
 		return s.booth.Gossip(ctx, "w")
 	}), waits: true, context: true},
 
+	"Object.Broadcast": {by: inStall, say: func(s *stage, _ context.Context) error {
+		return s.stall.Broadcast("w")
+	}},
+	"Object.Whisper": {by: inStall, say: second(func(s *stage, _ context.Context) (int, error) {
+		return s.stall.Whisper("fay", "w")
+	})},
+	"Object.Disconnect": {by: inStall, say: second(func(s *stage, _ context.Context) (int, error) {
+		return s.stall.Disconnect("fay", 4000, "w")
+	})},
+
 	"Group.Emit": {by: inChair, say: func(s *stage, _ context.Context) error {
 		return s.chair.Emit(s.far, "w")
 	}},
 	"Group.Drain": {by: inChair, say: func(s *stage, _ context.Context) error {
 		return s.chair.Drain(s.far)
 	}, noticed: draining},
-	"Group.Broadcast": {by: inChair, say: func(s *stage, ctx context.Context) error {
-		return s.chair.Broadcast(ctx, "w")
-	}, yields: true},
+	"Group.SetLocked": {by: inChair, say: func(s *stage, _ context.Context) error {
+		return s.chair.SetLocked(s.far, true)
+	}, noticed: locked},
+	"Group.Broadcast": {by: inChair, say: func(s *stage, _ context.Context) error {
+		return s.chair.Broadcast("w")
+	}},
 	"Group.Whisper": {by: inChair, say: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.chair.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
@@ -74,23 +91,26 @@ var words = map[string]wayOut{
 		return s.chair.Gossip(ctx, "w")
 	}), waits: true, context: true},
 
-	"Family.Emit": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		return s.family.Emit(ctx, s.group(), s.far, "w")
+	"GroupStub.Emit": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().Emit(ctx, s.far, "w")
 	}, yields: true, context: true},
-	"Family.Broadcast": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		return s.family.Broadcast(ctx, s.group(), "w")
+	"GroupStub.Broadcast": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().Broadcast(ctx, "w")
 	}, yields: true, context: true},
-	"Family.Drain": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		return s.family.Drain(ctx, s.group(), s.far)
+	"GroupStub.Drain": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().Drain(ctx, s.far)
 	}, noticed: draining, waits: true, context: true},
-	"Family.Whisper": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
-		return s.family.Whisper(ctx, s.group(), "eve", "w")
+	"GroupStub.SetLocked": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().SetLocked(ctx, s.far, true)
+	}, noticed: locked, waits: true, context: true},
+	"GroupStub.Whisper": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.group().Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"Family.Disconnect": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
-		return s.family.Disconnect(ctx, s.group(), "eve", 4000, "w")
+	"GroupStub.Disconnect": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.group().Disconnect(ctx, "eve", 4000, "w")
 	}), waits: true, context: true},
-	"Family.Gossip": {by: inStall, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
-		return s.family.Gossip(ctx, s.group(), "w")
+	"GroupStub.Gossip": {by: inStall, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+		return s.group().Gossip(ctx, "w")
 	}), waits: true, context: true},
 
 	"Call": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
@@ -99,11 +119,11 @@ var words = map[string]wayOut{
 	"Call0": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
 		return dog.Call0(ctx, s.listener(), (*stall).Answer)
 	}), waits: true, context: true},
-	"Do": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		return dog.Do(ctx, s.listener(), (*stall).Listen, 1)
+	"CallErr": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return dog.CallErr(ctx, s.listener(), (*stall).Listen, 1)
 	}, waits: true, context: true},
-	"Do0": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		return dog.Do0(ctx, s.listener(), (*stall).Hear)
+	"CallErr0": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return dog.CallErr0(ctx, s.listener(), (*stall).Hear)
 	}, waits: true, context: true},
 	"Go": {by: inBooth, say: func(s *stage, ctx context.Context) error {
 		return dog.Go(ctx, func(context.Context) error { return s.booth.Emit("w") })
@@ -111,18 +131,18 @@ var words = map[string]wayOut{
 	"Await": {by: inStall, say: func(s *stage, ctx context.Context) error {
 		return dog.Await(ctx, s.reach)
 	}, waits: true, context: true},
-	"Identify": {by: inStall, say: second(func(s *stage, ctx context.Context) (dog.Stub[booth], error) {
-		return dog.Identify(ctx, s.group(), "dan", s.family)
+	"GroupStub.Identify": {by: inStall, say: second(func(s *stage, ctx context.Context) (dog.Stub[booth], error) {
+		return s.group().Identify(ctx, "dan")
 	}), noticed: reserved, waits: true, context: true},
-	"QueryShards": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		shards, err := dog.NewShards(s.stalls, "shards", 2)
+	"a question to shards": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		shards, err := shard.New(s.stalls, "shards", 2)
 		if err != nil {
 			return err
 		}
-		results, err := dog.QueryShards(ctx, shards, dog.ShardQuery{}, func(ctx context.Context, d dog.Stub[stall]) (int, error) {
+		results, err := shard.Ask(ctx, shards, shard.Options{}, func(ctx context.Context, d dog.Stub[stall]) (int, error) {
 			return dog.Call0(ctx, d, (*stall).Answer)
 		})
-		return errors.Join(err, dog.ShardErrors(results))
+		return errors.Join(err, shard.Errors(results))
 	}, waits: true, context: true},
 	"Stub.ServeHTTP": {by: inStall, say: func(s *stage, ctx context.Context) error {
 		w := httptest.NewRecorder()
@@ -220,30 +240,34 @@ var answers = map[string]struct {
 // handler that calls them, by why that is so.
 var silent = map[string][]string{
 	"it tells its caller what is there": {
-		"ClientGone", "RequestID", "Stopping", "Encode", "ShardErrors", "One", "Rows",
-		"Alarms.All", "Alarms.Get", "Family.Replicas", "Group.Replicas", "Namespace.List", "Namespace.Objects",
-		"Object.ID", "Object.Name", "Object.Storage", "Replica.GroupName", "Replica.Sockets",
-		"Runtime.Objects", "Runtime.Stats", "Runtime.Stopping", "SQL.Query", "Shards.Index", "Shards.Len",
+		"ClientGone", "UID", "IsUpgrade", "Stopping", "Encode", "HTTPStatus", "Get", "QueryRowAs", "QueryAs",
+		"Alarms.All", "Alarms.Get", "GroupStub.Replicas", "Group.Replicas", "Namespace.List", "Namespace.Objects",
+		"Replicas.List", "Replicas.Objects", "Groups.List", "Groups.Objects",
+		"Object.ID", "Object.Name", "Object.Storage", "Object.Sockets", "Object.SocketsOf", "Replica.GroupName",
+		"Runtime.Objects", "Runtime.Stats", "Runtime.Stopping", "SQL.Query",
 		"Socket.Attachment", "Socket.AutoReplied", "Socket.ID", "Socket.Subprotocol", "Socket.Tags", "Socket.UID",
 		"Storage.Alarms", "Storage.Get", "Storage.GetMany", "Storage.List", "Storage.SQL", "Stub.ID", "Stub.Name",
-		"Values.Get", "Values.List", "response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline",
+		"Map.Get", "Map.List", "response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline",
 		"response.SetWriteDeadline",
 	},
 	"it makes an address of an object": {
-		"Namespace.Named", "Namespace.New", "Namespace.Parse", "Namespace.WithID", "NewShards", "Shards.For", "Shards.Shard",
+		"Namespace.Named", "Namespace.New", "Namespace.Parse", "Namespace.ByID", "Replicas.Parse", "Replicas.ByID",
+		"Groups.Named", "Groups.New", "Groups.Parse", "Groups.ByID", "Self", "NamespaceOf", "GroupOf", "Stub.WithUID",
 	},
 	"it stores, which is heard of when it is durable": {
 		"Alarms.Delete", "Alarms.Set", "Alarms.SetNamed", "SQL.Exec", "Storage.Delete", "Storage.DeleteAll",
-		"Storage.Put", "Storage.PutMany", "Values.Delete", "Values.Put", "Values.Update",
+		"Storage.Put", "Storage.PutMany", "Map.Delete", "Map.Put", "Map.Update", "Put", "Update",
 	},
 	"it runs a function in place":                                                {"BlockConcurrencyWhile", "Storage.Transaction"},
 	"it keeps something with the socket, for its replica":                        {"Socket.SetAttachment"},
 	"it gives back a place that nobody has used, whatever becomes of the object": {"Stub.Release"},
 	"it writes to the log, which is for who runs the program":                    {"Object.Log"},
 	"it ends the object, and says nothing of what it has stored":                 {"Object.Abort", "Stub.Abort"},
-	"a handler that calls it waits for itself":                                   {"Runtime.Shutdown"},
-	"it is for set-up":           {"New", "Link", "RegisterGroup", "RegisterObject", "RegisterReplica", "Runtime.Start"},
-	"it is an option of another": {"Coalesce"},
+	"a handler that calls it waits for itself":                                   {"Runtime.Shutdown", "Runtime.Serve"},
+	"it runs a function later, as an event of the same object":                   {"Object.After", "Object.Every", "Timer.Stop"},
+	"it says how something is stored":                                            {"MapOf", "Map.With"},
+	"it is for set-up":                                                           {"New", "RegisterGroup", "RegisterObject", "RegisterReplica", "Runtime.Start"},
+	"it is an option of another":                                                 {"Coalesce", "ExceptUID"},
 }
 
 // second is a way without its first result.
@@ -257,7 +281,7 @@ func second[T any](f func(s *stage, ctx context.Context) (T, error)) func(*stage
 func (s *stage) listener() dog.Stub[stall] { return s.stalls.Named("listener") }
 
 func draining(s *stage) bool {
-	for r := range s.family.Replicas(s.group()) {
+	for r := range s.group().Replicas() {
 		if r.Draining {
 			return true
 		}
@@ -265,8 +289,17 @@ func draining(s *stage) bool {
 	return false
 }
 
+func locked(s *stage) bool {
+	for r := range s.group().Replicas() {
+		if r.Locked {
+			return true
+		}
+	}
+	return false
+}
+
 func reserved(s *stage) bool {
-	for r := range s.family.Replicas(s.group()) {
+	for r := range s.group().Replicas() {
 		if r.Reserved > 0 {
 			return true
 		}
@@ -285,12 +318,12 @@ var errUndoIt = errors.New("undo it")
 type fate struct {
 	prompt   bool // everything that is committed is durable at once
 	rollback bool
-	ending   func(o *dog.Object) error // how the handler ends
-	then     func(s *stage)            // what happens next
-	heard    bool                      // whether the words leave then
+	ending   func(o actor) error // how the handler ends
+	then     func(s *stage)      // what happens next
+	heard    bool                // whether the words leave then
 }
 
-func succeed(*dog.Object) error { return nil }
+func succeed(actor) error { return nil }
 
 var errNoDisk = errors.Join(dog.ErrStoreFailed, errors.New("no disk"))
 
@@ -298,9 +331,9 @@ var errNoDisk = errors.Join(dog.ErrStoreFailed, errors.New("no disk"))
 var fates = map[string]fate{
 	"durable later":      {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, heard: true},
 	"lost":               {ending: succeed, then: func(s *stage) { s.engine.Fail(errNoDisk) }},
-	"undone by a panic":  {prompt: true, ending: func(*dog.Object) error { panic("undo it") }},
-	"undone by an error": {prompt: true, rollback: true, ending: func(*dog.Object) error { return errUndoIt }},
-	"undone by Abort":    {prompt: true, ending: func(o *dog.Object) error { o.Abort(errUndoIt); return nil }},
+	"undone by a panic":  {prompt: true, ending: func(actor) error { panic("undo it") }},
+	"undone by an error": {prompt: true, rollback: true, ending: func(actor) error { return errUndoIt }},
+	"undone by Abort":    {prompt: true, ending: func(o actor) error { o.Abort(errUndoIt); return nil }},
 }
 
 // waitingFates are those of ways that end the transaction.

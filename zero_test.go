@@ -22,21 +22,23 @@ import (
 
 // zeros are pointers to the zero values of all exported types that are no interfaces.
 var zeros = []any{
-	new(dog.Alarm), new(dog.AlarmInfo), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Entry),
-	new(dog.EventInfo), new(dog.EventKind), new(dog.Family[lobby, room]), new(dog.Group), new(dog.GroupStats), new(dog.ID),
-	new(dog.Kind), new(dog.ListObjects), new(dog.ListOptions), new(dog.Message), new(dog.MessageType), new(dog.Migration),
-	new(dog.MigrationError), new(dog.Namespace[lobby]), new(dog.Object), new(dog.ObjectEntry), new(dog.ObjectInfo),
-	new(dog.Options), new(dog.PanicError), new(dog.RegistrationError), new(dog.Replica), new(dog.ReplicaStats), new(dog.Reply),
-	new(dog.ResetError), new(dog.Row), new(dog.Runtime), new(dog.SQL), new(dog.SQLResult), new(dog.Schema),
-	new(dog.SchemaError), new(dog.SendOption), new(dog.ShardQuery), new(dog.ShardResult[int]), new(dog.Shards[cell]),
-	new(dog.SlowPolicy), new(dog.Socket), new(dog.SocketOptions), new(dog.Stats), new(dog.StopReason), new(dog.Storage),
-	new(dog.StoreStats), new(dog.Stub[lobby]), new(dog.Trace), new(dog.Traffic), new(dog.TurnStats), new(dog.Value[int]), new(dog.Values[int]),
+	new(dog.Alarm), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Entry[[]byte]),
+	new(dog.EventInfo), new(dog.EventKind), new(dog.Group), new(dog.GroupOptions[lobby]), new(dog.GroupStats),
+	new(dog.GroupStub[lobby, room]), new(dog.Groups[lobby, room]), new(dog.ID), new(dog.Kind), new(dog.ListOptions),
+	new(dog.LiveObject), new(dog.Map[int]), new(dog.Message), new(dog.MessageType), new(dog.Migration),
+	new(dog.MigrationError), new(dog.Namespace[cell]), new(dog.Object), new(dog.ObjectEntry), new(dog.ObjectInfo),
+	new(dog.ObjectListOptions), new(dog.ObjectOptions[cell]), new(dog.Options), new(dog.Order), new(dog.PanicError),
+	new(dog.RegistrationError), new(dog.Replica), new(dog.ReplicaOptions[room]), new(dog.ReplicaStats),
+	new(dog.Replicas[room]), new(dog.Reply), new(dog.ResetError), new(dog.Row), new(dog.Runtime), new(dog.SQL),
+	new(dog.SQLResult), new(dog.Schema), new(dog.SchemaError), new(dog.SendOption), new(dog.SlowPolicy),
+	new(dog.Socket), new(dog.SocketOptions), new(dog.Stats), new(dog.StatusError), new(dog.StopReason),
+	new(dog.Storage), new(dog.StoreStats), new(dog.Stub[room]), new(dog.Timer), new(dog.Trace), new(dog.Traffic), new(dog.TurnStats),
 }
 
 // sensible are the methods of zero values whose error is not ErrNotRunning: nil, or one of their own.
 var sensible = map[string]bool{
 	"CloseError.Unwrap": true, "PanicError.Unwrap": true, "ResetError.Unwrap": true, // have no cause
-	"SchemaError.Unwrap": true, "MigrationError.Unwrap": true,
+	"SchemaError.Unwrap": true, "MigrationError.Unwrap": true, "StatusError.Unwrap": true,
 	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, // parse
 }
 
@@ -101,7 +103,9 @@ func callAll(value any, check func(method string, results []reflect.Value)) {
 }
 
 func TestEveryMethodOfAZeroValueIsHarmless(t *testing.T) {
-	nils := []any{(*dog.Runtime)(nil), (*dog.Namespace[lobby])(nil), (*dog.Socket)(nil)}
+	nils := []any{
+		(*dog.Runtime)(nil), (*dog.Namespace[cell])(nil), (*dog.Replicas[room])(nil), (*dog.Groups[lobby, room])(nil), (*dog.Socket)(nil),
+	}
 	for _, value := range append(nils, zeros...) {
 		callAll(value, func(method string, results []reflect.Value) {
 			name := typeName(value) + "." + method
@@ -122,22 +126,13 @@ func TestEveryMethodOfAZeroValueIsHarmless(t *testing.T) {
 	}
 }
 
-func TestANilFamilyIsHarmless(t *testing.T) {
-	callAll((*dog.Family[lobby, room])(nil), func(method string, results []reflect.Value) {
-		for _, result := range results {
-			if err, ok := result.Interface().(error); ok {
-				require.ErrorIs(t, err, dog.ErrNotLinked, method)
-			}
-		}
-	})
-}
-
 func TestAUsersTypeThatWasNotRegisteredIsHarmless(t *testing.T) {
 	w := httptest.NewRecorder()
-	(&room{on: &hooks{}}).Receive(w, httptest.NewRequest(http.MethodGet, "/ws", nil))
+	err := (&room{on: &hooks{}}).Receive(w, httptest.NewRequest(http.MethodGet, "/ws", nil))
+	require.ErrorIs(t, err, dog.ErrNotRunning)
 	require.Equal(t, http.StatusInternalServerError, w.Code)
-	require.ErrorIs(t, new(room).Broadcast(t.Context(), "x"), dog.ErrNotRunning)
-	require.ErrorIs(t, new(lobby).Broadcast(t.Context(), "x"), dog.ErrNotRunning)
+	require.ErrorIs(t, new(room).Broadcast("x"), dog.ErrNotRunning)
+	require.ErrorIs(t, new(lobby).Broadcast("x"), dog.ErrNotRunning)
 	require.NotNil(t, new(lobby).Log())
 }
 
@@ -149,12 +144,11 @@ func TestAZeroStubAnswers500(t *testing.T) {
 
 func TestFunctionsTakeZeroValues(t *testing.T) {
 	ctx := t.Context()
-	for _, family := range []*dog.Family[lobby, room]{{}, dog.Link(&dog.Namespace[lobby]{}, &dog.Namespace[room]{}), dog.Link[lobby, room](nil, nil)} {
-		_, err := dog.Identify(ctx, dog.Stub[lobby]{}, "ada", family)
-		require.ErrorIs(t, err, dog.ErrNotRunning)
-	}
-	_, err := dog.Identify[lobby, room](ctx, dog.Stub[lobby]{}, "ada", nil)
-	require.ErrorIs(t, err, dog.ErrNotLinked)
+	_, err := dog.GroupStub[lobby, room]{}.Identify(ctx, "ada")
+	require.ErrorIs(t, err, dog.ErrNotRunning)
+	require.Equal(t, dog.Stub[room]{}, dog.Self(new(room)))
+	require.Equal(t, dog.GroupStub[lobby, room]{}, dog.GroupOf[lobby](new(room)))
+	require.Nil(t, dog.NamespaceOf(new(cell)))
 
 	rt, err := dog.New(dog.Options{})
 	require.NoError(t, err)

@@ -20,12 +20,13 @@ type cafe struct{ dog.Group }
 
 type table struct{ dog.Replica }
 
-func (t *table) Receive(w http.ResponseWriter, req *http.Request) {
+func (t *table) Receive(w http.ResponseWriter, req *http.Request) error {
 	if req.URL.Path != "/sit" {
 		http.NotFound(w, req)
-		return
+		return nil
 	}
-	t.ConnectWith(w, req, dog.SocketOptions{Subprotocols: []string{"tea"}, QueueBytes: 1000})
+	_, err := t.Connect(w, req, &dog.SocketOptions{Subprotocols: []string{"tea"}, QueueBytes: 1000})
+	return err
 }
 
 func (t *table) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
@@ -38,13 +39,12 @@ func (t *table) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error
 // newCafe is the program under test.
 func newCafe(t *testing.T, rt *dog.Runtime) http.Handler {
 	t.Helper()
-	cafes, err := dog.RegisterGroup(rt, "cafe", func(c *cafe) { c.Limit = 4 })
+	tables, err := dog.RegisterReplica[table](rt, "table", nil)
 	require.NoError(t, err)
-	tables, err := dog.RegisterReplica(rt, "table", func(*table) {})
+	cafes, err := dog.RegisterGroup(rt, "cafe", tables, &dog.GroupOptions[cafe]{Limit: 4})
 	require.NoError(t, err)
-	family := dog.Link(cafes, tables)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := dog.Identify(req.Context(), cafes.Named("corner"), req.URL.Query().Get("guest"), family)
+		stub, err := cafes.Named("corner").Identify(req.Context(), req.URL.Query().Get("guest"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return

@@ -27,8 +27,6 @@ func (b *inbox) OnStart(context.Context) error {
 	return nil
 }
 
-func (b *inbox) Receive(w http.ResponseWriter, req *http.Request) { b.Connect(w, req) }
-
 func (b *inbox) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	b.received++
 	return errors.Join(b.keep(m.String()), s.Send("got "+m.String()))
@@ -43,7 +41,7 @@ func (b *inbox) keep(text string) error {
 	)
 }
 
-func (b *inbox) OnAlarm(_ context.Context, alarm dog.AlarmInfo) error {
+func (b *inbox) OnAlarm(_ context.Context, alarm dog.Alarm) error {
 	if alarm.Name == "forward" {
 		return b.forward(string(alarm.Payload))
 	}
@@ -53,19 +51,20 @@ func (b *inbox) OnAlarm(_ context.Context, alarm dog.AlarmInfo) error {
 
 type street struct{ dog.Group }
 
-// newInbox returns the stub of an inbox, by way of any request id, and a client's way to it.
+// newInbox returns the stub of an inbox, by way of any uid, and a client's way to it.
 func newInbox(t *testing.T, options dog.Options, forward func(text string) error) (func() dog.Stub[inbox], *dogtest.Server) {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	streets, err := dog.RegisterGroup(rt, "street", func(s *street) { s.Limit = 10 })
-	require.NoError(t, err)
-	boxes, err := dog.RegisterReplica(rt, "inbox", func(b *inbox) {
-		b.forward, b.Hibernate, b.RollbackOnError = forward, true, true
+	boxes, err := dog.RegisterReplica(rt, "inbox", &dog.ReplicaOptions[inbox]{
+		New:             func() *inbox { return &inbox{forward: forward} },
+		Hibernate:       true,
+		RollbackOnError: true,
 	})
 	require.NoError(t, err)
-	family := dog.Link(streets, boxes)
+	streets, err := dog.RegisterGroup(rt, "street", boxes, &dog.GroupOptions[street]{Limit: 10})
+	require.NoError(t, err)
 	box := func() dog.Stub[inbox] {
-		stub, err := dog.Identify(context.Background(), streets.Named("elm"), "ada", family)
+		stub, err := streets.Named("elm").Identify(context.Background(), "ada")
 		require.NoError(t, err)
 		return stub
 	}
@@ -174,7 +173,7 @@ func TestVirtualTimeDrivesHibernation(t *testing.T) {
 func TestVirtualTimeDrivesEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour})
-		accounts, err := dog.RegisterObject(rt, "account", func(*account) {})
+		accounts, err := dog.RegisterObject[account](rt, "account", nil)
 		require.NoError(t, err)
 		ada := accounts.Named("ada")
 		pay := func(_ context.Context, a *account) error {

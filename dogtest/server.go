@@ -3,7 +3,6 @@ package dogtest
 import (
 	"context"
 	"errors"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -21,7 +20,10 @@ type Server struct {
 // URL is the address of every Server; it leads nowhere but through [Server.Client] and [Server.Dial].
 const URL = "http://dog.test"
 
-// Serve starts a server for the handler. It stops at the end of the test, before the runtime if that was made earlier.
+// Serve starts a server for the handler. It stops at the end of the test, before
+// the runtime if that was made earlier. The test fails, and the message names the
+// request, when one has not been answered by then or its answer's body was left
+// open.
 func Serve(t testing.TB, handler http.Handler) *Server {
 	t.Helper()
 	s := &Server{t: t, listener: &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}}
@@ -29,7 +31,8 @@ func Serve(t testing.TB, handler http.Handler) *Server {
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.dial(ctx) },
 		DisableKeepAlives: true,
 	}
-	s.client = &http.Client{Transport: transport}
+	requests := &requests{transport: transport, open: make(map[*request]struct{})}
+	s.client = &http.Client{Transport: requests}
 	server := &http.Server{
 		Handler:           handler,
 		ErrorLog:          log.New(logWriter{t}, "", 0),
@@ -42,10 +45,12 @@ func Serve(t testing.TB, handler http.Handler) *Server {
 		}
 	})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
-			t.Errorf("dogtest: the server did not stop: %v", err)
+		err := stop(server)
+		if requests.left(t) && err != nil {
+			err = stop(server) // it may have waited for those
+		}
+		if err != nil {
+			t.Errorf("dogtest: the server did not stop: %v", errors.Join(err, server.Close()))
 		}
 		transport.CloseIdleConnections()
 		serving.Wait()
@@ -53,22 +58,10 @@ func Serve(t testing.TB, handler http.Handler) *Server {
 	return s
 }
 
-// Client returns the client that reaches the server.
-func (s *Server) Client() *http.Client { return s.client }
-
-// Get requests a path and returns the status and the body of the answer.
-func (s *Server) Get(path string) (status int, body string) {
-	s.t.Helper()
-	answer, err := s.client.Get(URL + path)
-	if err != nil {
-		s.t.Fatalf("dogtest: get %s: %v", path, err)
-	}
-	data, err := io.ReadAll(answer.Body)
-	err = errors.Join(err, answer.Body.Close())
-	if err != nil {
-		s.t.Fatalf("dogtest: get %s: %v", path, err)
-	}
-	return answer.StatusCode, string(data)
+func stop(server *http.Server) error {
+	ctx, cancel := deadline()
+	defer cancel()
+	return server.Shutdown(ctx)
 }
 
 // listener accepts what is dialled in the same process.

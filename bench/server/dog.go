@@ -22,11 +22,9 @@ type lobby struct{ dog.Group }
 
 type room struct{ dog.Replica }
 
-func (r *room) Receive(w http.ResponseWriter, req *http.Request) { r.Connect(w, req) }
-
 func (r *room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
 	if m.Data[0] == wire.FanOut {
-		return s.Broadcast(ctx, m, dog.IncludeSelf)
+		return r.Broadcast(m)
 	}
 	return s.Send(m)
 }
@@ -41,18 +39,17 @@ func serveDog(l net.Listener) (func() int, error) {
 	if err != nil {
 		return nil, err
 	}
-	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *lobby) { l.Limit = *dogLimit })
+	rooms, err := dog.RegisterReplica[room](rt, "room", nil)
 	if err != nil {
 		return nil, err
 	}
-	rooms, err := dog.RegisterReplica(rt, "room", func(*room) {})
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: *dogLimit})
 	if err != nil {
 		return nil, err
 	}
-	chat := dog.Link(lobbies, rooms)
 	hall := lobbies.Named("hall")
 	serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
-		stub, err := dog.Identify(r.Context(), hall, r.FormValue("uid"), chat)
+		stub, err := hall.Identify(r.Context(), r.FormValue("uid"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return

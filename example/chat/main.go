@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -37,7 +36,10 @@ func main() {
 }
 
 // options are the chat room's. Lists of people and long messages are worth compressing.
-var options = dog.Options{Sockets: dog.SocketOptions{Compression: true}}
+var options = dog.Options{
+	ShutdownTimeout: 5 * time.Second,
+	Sockets:         dog.SocketOptions{Compression: true},
+}
 
 // run serves the chat room until ctx is done.
 func run(ctx context.Context, addr string, limit int) error {
@@ -45,30 +47,17 @@ func run(ctx context.Context, addr string, limit int) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = rt.Shutdown(ctx) }() // unless Serve has done it
 	handler, err := newServer(rt, limit)
 	if err != nil {
-		return errors.Join(err, shutdown(rt.Shutdown))
+		return err
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return errors.Join(err, shutdown(rt.Shutdown))
+		return err
 	}
 	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
-
 	// Neither time-out holds for WebSockets.
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-	}
-	return errors.Join(err, shutdown(rt.Shutdown), shutdown(server.Shutdown))
-}
-
-// shutdown gives a server time to end in good order.
-func shutdown(end func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return end(ctx)
+	return rt.Serve(ctx, server, listener)
 }

@@ -18,20 +18,19 @@ import (
 type Room struct {
 	dog.Replica
 	limit int
-	lobby dog.Stub[Lobby]
 }
 
 // Receive answers the requests of this room's people.
-func (r *Room) Receive(w http.ResponseWriter, req *http.Request) {
+func (r *Room) Receive(w http.ResponseWriter, req *http.Request) error {
 	message := newEvent("user:msg", "HTTP")
 	message.Text = fmt.Sprintf("SENT VIA %q HTTP route", req.URL.Path)
 	var err error
 	switch req.URL.Path {
 	case "/ws":
-		r.Connect(w, req)
-		return
+		_, err := r.Connect(w, req, nil)
+		return err
 	case "/broadcast":
-		err = r.Broadcast(req.Context(), message)
+		err = r.Broadcast(message)
 	case "/emit":
 		message.Meta = "group"
 		err = r.Emit(message)
@@ -43,13 +42,12 @@ func (r *Room) Receive(w http.ResponseWriter, req *http.Request) {
 		}
 	default:
 		reply(w, fmt.Sprintf("PATH: %q", req.URL.Path))
-		return
+		return nil
 	}
-	if err != nil {
-		dog.WriteError(w, err)
-		return
+	if err == nil {
+		reply(w, "DONE")
 	}
-	reply(w, "DONE")
+	return err
 }
 
 func reply(w http.ResponseWriter, text string) {
@@ -60,22 +58,22 @@ func reply(w http.ResponseWriter, text string) {
 
 // OnOpen tells everybody who has come.
 func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
-	if err := dog.Do(ctx, r.lobby, (*Lobby).Enter, place{s.UID(), s.ID()}); err != nil {
+	if err := dog.CallErr(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Enter, place{s.UID(), s.ID()}); err != nil {
 		return err
 	}
-	return s.Broadcast(ctx, newEvent("user:join", s.UID()), dog.IncludeSelf)
+	return r.Broadcast(newEvent("user:join", s.UID()))
 }
 
 // OnClose tells the others who has gone, with the last of their tabs.
 func (r *Room) OnClose(ctx context.Context, s *dog.Socket, code int, reason string) error {
-	left, err := dog.Call(ctx, r.lobby, (*Lobby).Leave, place{s.UID(), s.ID()})
+	left, err := dog.Call(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Leave, place{s.UID(), s.ID()})
 	if err != nil {
 		r.Log().Warn("the lobby does not answer", "error", err)
 	}
 	if left == some || left == unknown && r.isThere(ctx, s.UID()) {
 		return nil
 	}
-	return s.Broadcast(ctx, newEvent("user:exit", s.UID()))
+	return s.Broadcast(newEvent("user:exit", s.UID()))
 }
 
 // isThere asks all rooms for a user. When nobody can be asked the user is gone:
@@ -100,7 +98,7 @@ func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) erro
 	}
 	switch asked.Type {
 	case "req:connected":
-		return s.Broadcast(ctx, newEvent("user:connected", s.UID()), dog.IncludeSelf)
+		return r.Broadcast(newEvent("user:connected", s.UID()))
 	case "req:user:list":
 		return r.listUsers(ctx, s)
 	case "req:replicas":
@@ -111,7 +109,7 @@ func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) erro
 	if _, ok := fields["uid"]; !ok {
 		fields["uid"], _ = json.Marshal(s.UID()) // a string always has a JSON form
 	}
-	return s.Broadcast(ctx, fields, dog.IncludeSelf)
+	return r.Broadcast(fields)
 }
 
 // say delivers what somebody typed.
@@ -125,11 +123,11 @@ func (r *Room) say(ctx context.Context, s *dog.Socket, typed string) error {
 	switch to {
 	case ownRoom:
 		message.Meta = "group"
-		return s.Emit(message, dog.IncludeSelf)
+		return r.Emit(message)
 	case oneUser:
 		return r.whisper(ctx, s, user, message)
 	default:
-		return s.Broadcast(ctx, message, dog.IncludeSelf)
+		return r.Broadcast(message)
 	}
 }
 

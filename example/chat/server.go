@@ -11,29 +11,27 @@ import (
 var page []byte
 
 // register makes the chat's types known; a replica holds limit people.
-func register(rt *dog.Runtime, limit int) (lobby dog.Stub[Lobby], chat *dog.Family[Lobby, Room], err error) {
-	lobbies, err := dog.RegisterGroup(rt, "lobby", func(l *Lobby) { l.Limit = limit })
+func register(rt *dog.Runtime, limit int) (lobby dog.GroupStub[Lobby, Room], err error) {
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[Room]{
+		New: func() *Room { return &Room{limit: limit} },
+	})
 	if err != nil {
-		return lobby, nil, err
+		return lobby, err
 	}
-	lobby = lobbies.Named("chat")
-	rooms, err := dog.RegisterReplica(rt, "room", func(r *Room) { r.limit, r.lobby = limit, lobby })
-	if err != nil {
-		return lobby, nil, err
-	}
-	return lobby, dog.Link(lobbies, rooms), nil
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{Limit: limit})
+	return lobbies.Named("chat"), err
 }
 
 // newServer returns the chat room's HTTP handler; a replica holds limit people.
 func newServer(rt *dog.Runtime, limit int) (http.Handler, error) {
-	lobby, chat, err := register(rt, limit)
+	lobby, err := register(rt, limit)
 	if err != nil {
 		return nil, err
 	}
-	return handler(lobby, chat), nil
+	return handler(lobby), nil
 }
 
-func handler(lobby dog.Stub[Lobby], chat *dog.Family[Lobby, Room]) http.Handler {
+func handler(lobby dog.GroupStub[Lobby, Room]) http.Handler {
 	return readOnly(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/" {
 			servePage(w)
@@ -43,7 +41,7 @@ func handler(lobby dog.Stub[Lobby], chat *dog.Family[Lobby, Room]) http.Handler 
 		if user == "" {
 			user = "anon"
 		}
-		room, err := dog.Identify(req.Context(), lobby, user, chat)
+		room, err := lobby.Identify(req.Context(), user)
 		if err != nil {
 			dog.WriteError(w, err)
 			return

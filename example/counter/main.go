@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -42,7 +41,7 @@ func main() {
 }
 
 // run serves the counters until ctx is done.
-func run(ctx context.Context, addr, data string) (err error) {
+func run(ctx context.Context, addr, data string) error {
 	var options dog.Options
 	if data != "" {
 		options.Store = disk.At(data)
@@ -51,7 +50,7 @@ func run(ctx context.Context, addr, data string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, shutdown(rt.Shutdown)) }()
+	defer func() { _ = rt.Shutdown(ctx) }() // unless Serve has done it
 	handler, err := newServer(rt)
 	if err != nil {
 		return err
@@ -61,20 +60,6 @@ func run(ctx context.Context, addr, data string) (err error) {
 		return err
 	}
 	fmt.Printf("counting on http://%s\n", listener.Addr())
-
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { stopped <- errors.Join(shutdown(rt.Shutdown), shutdown(server.Shutdown)) })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-stopped
-}
-
-// shutdown gives a server time to end in good order.
-func shutdown(end func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return end(ctx)
+	return rt.Serve(ctx, server, listener)
 }

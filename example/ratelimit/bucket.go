@@ -26,6 +26,13 @@ type Bucket struct {
 	full  time.Time
 }
 
+// register makes buckets with a limit known to the runtime.
+func register(rt *dog.Runtime, limit Limit) (*dog.Namespace[Bucket], error) {
+	return dog.RegisterObject(rt, "bucket", &dog.ObjectOptions[Bucket]{
+		New: func() *Bucket { return &Bucket{limit: limit} },
+	})
+}
+
 // A Decision says whether a request may go on.
 type Decision struct {
 	Allowed   bool
@@ -33,11 +40,9 @@ type Decision struct {
 	Wait      time.Duration // when it may not: until it may
 }
 
-func (b *Bucket) stored() dog.Values[time.Time] { return dog.Values[time.Time]{Storage: b.Storage()} }
-
 // OnStart runs before the first event of each life.
 func (b *Bucket) OnStart(context.Context) (err error) {
-	b.full, _, err = b.stored().Get("full")
+	b.full, _, err = dog.Get[time.Time](b.Storage(), "full")
 	empty := time.Now().Add(time.Duration(b.limit.Burst) * b.limit.Every)
 	if b.full.After(empty) { // the clock was put back, or the limit was stricter
 		b.full = empty
@@ -66,11 +71,11 @@ func (b *Bucket) OnStop(context.Context, dog.StopReason) error {
 	if !b.full.After(time.Now()) {
 		return nil // as good as new
 	}
-	if err := b.stored().Put("full", b.full); err != nil {
+	if err := dog.Put(b.Storage(), "full", b.full); err != nil {
 		return err
 	}
 	return b.Storage().Alarms().Set(b.full)
 }
 
 // OnAlarm deletes what was stored: keys that were seen once leave nothing behind.
-func (b *Bucket) OnAlarm(context.Context, dog.AlarmInfo) error { return b.Storage().DeleteAll() }
+func (b *Bucket) OnAlarm(context.Context, dog.Alarm) error { return b.Storage().DeleteAll() }

@@ -20,7 +20,7 @@ type limiter struct {
 
 // newLimiter returns next behind a limit on the requests of each key.
 func newLimiter(rt *dog.Runtime, limit Limit, key func(*http.Request) string, next http.Handler) (http.Handler, error) {
-	buckets, err := dog.RegisterObject(rt, "bucket", func(b *Bucket) { b.limit = limit })
+	buckets, err := register(rt, limit)
 	if err != nil {
 		return nil, err
 	}

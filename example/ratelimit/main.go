@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -41,7 +40,7 @@ func main() {
 }
 
 // run answers requests, each client so many, until ctx is done.
-func run(ctx context.Context, addr, data string, limit Limit) (err error) {
+func run(ctx context.Context, addr, data string, limit Limit) error {
 	var options dog.Options
 	if data != "" {
 		options.Store = disk.At(data)
@@ -50,7 +49,7 @@ func run(ctx context.Context, addr, data string, limit Limit) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, shutdown(rt.Shutdown)) }()
+	defer func() { _ = rt.Shutdown(ctx) }() // unless Serve has done it
 	handler, err := newLimiter(rt, limit, clientIP, http.HandlerFunc(greet))
 	if err != nil {
 		return err
@@ -60,22 +59,8 @@ func run(ctx context.Context, addr, data string, limit Limit) (err error) {
 		return err
 	}
 	fmt.Printf("greeting, within limits, on http://%s\n", listener.Addr())
-
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { stopped <- errors.Join(shutdown(rt.Shutdown), shutdown(server.Shutdown)) })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-stopped
-}
-
-// shutdown gives a server time to end in good order.
-func shutdown(end func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return end(ctx)
+	return rt.Serve(ctx, server, listener)
 }
 
 func greet(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello\n") }

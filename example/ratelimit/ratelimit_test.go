@@ -116,7 +116,7 @@ func TestKeysHaveLimitsOfTheirOwn(t *testing.T) {
 func TestARequestWithoutAKeyIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		status, body := open(t, nil).srv.Get("/")
-		require.Equal(t, http.StatusInternalServerError, status)
+		require.Equal(t, http.StatusBadRequest, status)
 		require.NotContains(t, body, "hello")
 	})
 }
@@ -126,7 +126,7 @@ var hour = Limit{Burst: 2, Every: time.Hour}
 
 func newBuckets(t *testing.T, disk dog.Store, limit Limit) *dog.Namespace[Bucket] {
 	t.Helper()
-	buckets, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: disk}), "bucket", func(b *Bucket) { b.limit = limit })
+	buckets, err := register(dogtest.New(t, dog.Options{Store: disk}), limit)
 	require.NoError(t, err)
 	return buckets
 }
@@ -141,7 +141,7 @@ func take(t *testing.T, buckets *dog.Namespace[Bucket]) Decision {
 func requireObjects(t *testing.T, buckets *dog.Namespace[Bucket], live, stored bool) {
 	t.Helper()
 	isLive, isStored := false, false
-	for entry, err := range buckets.List(t.Context(), dog.ListObjects{}) {
+	for entry, err := range buckets.List(t.Context(), dog.ObjectListOptions{}) {
 		require.NoError(t, err)
 		isLive, isStored = entry.Live, entry.Stored
 	}
@@ -183,7 +183,7 @@ func TestARestartForgetsNothingAndACrashWhatWasInMemory(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		rt, err := dog.New(dog.Options{Store: disk})
 		require.NoError(t, err)
-		buckets, err := dog.RegisterObject(rt, "bucket", func(b *Bucket) { b.limit = hour })
+		buckets, err := register(rt, hour)
 		require.NoError(t, err)
 		take(t, buckets)
 		take(t, buckets)
@@ -203,7 +203,7 @@ func TestAStricterLimitForgivesWhatIsBeyondIt(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		rt, err := dog.New(dog.Options{Store: disk})
 		require.NoError(t, err)
-		buckets, err := dog.RegisterObject(rt, "bucket", func(b *Bucket) { b.limit = hour })
+		buckets, err := register(rt, hour)
 		require.NoError(t, err)
 		take(t, buckets)
 		require.NoError(t, rt.Shutdown(t.Context()))

@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -40,7 +39,7 @@ func main() {
 }
 
 // run counts views until ctx is done.
-func run(ctx context.Context, addr, data string) (err error) {
+func run(ctx context.Context, addr, data string) error {
 	var options dog.Options
 	if data != "" {
 		options.Store = disk.At(data)
@@ -49,7 +48,7 @@ func run(ctx context.Context, addr, data string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, shutdown(rt.Shutdown)) }()
+	defer func() { _ = rt.Shutdown(ctx) }() // unless Serve has done it
 	handler, err := newServer(rt)
 	if err != nil {
 		return err
@@ -59,20 +58,6 @@ func run(ctx context.Context, addr, data string) (err error) {
 		return err
 	}
 	fmt.Printf("counting views on http://%s\n", listener.Addr())
-
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { stopped <- errors.Join(shutdown(rt.Shutdown), shutdown(server.Shutdown)) })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-stopped
-}
-
-// shutdown gives a server time to end in good order.
-func shutdown(end func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return end(ctx)
+	return rt.Serve(ctx, server, listener)
 }

@@ -17,11 +17,13 @@ import (
 // maxAnswer is how many bytes are read of an endpoint's answer.
 const maxAnswer = 64 << 10
 
-// Errors of a customer.
+// Errors of a customer, with the answers to whoever asked.
 var (
-	ErrNoEndpoint = errors.New("the customer has no endpoint")
-	ErrFull       = errors.New("too many deliveries wait")
-	ErrNotDead    = errors.New("no such dead letter")
+	ErrNoEndpoint = &dog.StatusError{Status: http.StatusConflict, Text: "the customer has no endpoint"}
+	ErrNotDead    = &dog.StatusError{Status: http.StatusNotFound, Text: "no such dead letter"}
+	ErrFull       = &dog.StatusError{
+		Status: http.StatusTooManyRequests, Text: "too many deliveries wait", RetryAfter: time.Minute,
+	}
 )
 
 // A Policy says how deliveries are tried.
@@ -64,26 +66,18 @@ type Customer struct {
 	trying bool         // a try is under way, in this life of the object
 }
 
-func (c *Customer) queue() dog.Values[Delivery] {
-	return dog.Values[Delivery]{Storage: c.Storage(), Prefix: "queue/"}
-}
+func (c *Customer) queue() dog.Map[Delivery] { return dog.MapOf[Delivery](c.Storage(), "queue/") }
 
-func (c *Customer) dead() dog.Values[Delivery] {
-	return dog.Values[Delivery]{Storage: c.Storage(), Prefix: "dead/"}
-}
-
-func (c *Customer) endpoint() dog.Values[string] { return dog.Values[string]{Storage: c.Storage()} }
-
-func (c *Customer) last() dog.Values[uint64] { return dog.Values[uint64]{Storage: c.Storage()} }
+func (c *Customer) dead() dog.Map[Delivery] { return dog.MapOf[Delivery](c.Storage(), "dead/") }
 
 // SetEndpoint says where deliveries go, those that wait too.
 func (c *Customer) SetEndpoint(_ context.Context, url string) error {
-	return c.endpoint().Put("endpoint", url)
+	return dog.Put(c.Storage(), "endpoint", url)
 }
 
 // Accept queues a delivery and returns the ID it gets. The caller learns of it once the delivery is durable: dog sees to that.
 func (c *Customer) Accept(_ context.Context, d Delivery) (id string, err error) {
-	_, found, err := c.endpoint().Get("endpoint")
+	_, found, err := dog.Get[string](c.Storage(), "endpoint")
 	if err != nil {
 		return "", err
 	}
@@ -131,7 +125,7 @@ func (c *Customer) Revive(_ context.Context, id string) error {
 
 // enqueue puts a delivery at the end of the queue. A new one gets its ID. The caller must be in a transaction.
 func (c *Customer) enqueue(d Delivery) (id string, err error) {
-	number, err := c.last().Update("last", func(n uint64) (uint64, error) { return n + 1, nil })
+	number, err := dog.Update(c.Storage(), "last", func(n uint64) (uint64, error) { return n + 1, nil })
 	if err != nil {
 		return "", err
 	}
@@ -163,7 +157,7 @@ func (c *Customer) enqueue(d Delivery) (id string, err error) {
 }
 
 // first returns the delivery whose turn it is.
-func (c *Customer) first() (d dog.Value[Delivery], found bool, err error) {
+func (c *Customer) first() (d dog.Entry[Delivery], found bool, err error) {
 	for d, err := range c.queue().List(dog.ListOptions{Limit: 1}) {
 		return d, err == nil, err
 	}
@@ -172,7 +166,7 @@ func (c *Customer) first() (d dog.Value[Delivery], found bool, err error) {
 
 // OnAlarm has the first delivery tried. It does not wait for the answer, because a runtime runs only so many alarms at once and
 // endpoints are slow. When the process is killed meanwhile, the alarm set here brings the delivery back.
-func (c *Customer) OnAlarm(ctx context.Context, _ dog.AlarmInfo) error {
+func (c *Customer) OnAlarm(ctx context.Context, _ dog.Alarm) error {
 	if err := c.Storage().Alarms().Set(time.Now().Add(c.policy.lease())); err != nil {
 		return err
 	}
@@ -192,7 +186,7 @@ func (c *Customer) try(ctx context.Context) error {
 		_, err := c.Storage().Alarms().Delete("")
 		return err
 	}
-	url, _, err := c.endpoint().Get("endpoint")
+	url, _, err := dog.Get[string](c.Storage(), "endpoint")
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -47,8 +46,8 @@ func main() {
 var usual = Policy{Tries: 9, First: 15 * time.Second, Most: time.Hour, Timeout: 10 * time.Second, Waiting: 10_000}
 
 // run accepts and makes deliveries until ctx is done.
-func run(ctx context.Context, addr, data string, policy Policy) (err error) {
-	var options dog.Options
+func run(ctx context.Context, addr, data string, policy Policy) error {
+	options := dog.Options{ShutdownTimeout: usual.Timeout + 5*time.Second} // a try may end
 	if data != "" {
 		options.Store = disk.At(data)
 	}
@@ -56,7 +55,7 @@ func run(ctx context.Context, addr, data string, policy Policy) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, shutdown(rt.Shutdown)) }()
+	defer func() { _ = rt.Shutdown(ctx) }() // unless Serve has done it
 	handler, err := newServer(rt, policy, http.DefaultTransport)
 	if err != nil {
 		return err
@@ -65,22 +64,7 @@ func run(ctx context.Context, addr, data string, policy Policy) (err error) {
 	if err != nil {
 		return err
 	}
-	rt.Start() // deliveries that were due while the program was down
 	fmt.Printf("accepting deliveries on http://%s\n", listener.Addr())
-
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { stopped <- errors.Join(shutdown(rt.Shutdown), shutdown(server.Shutdown)) })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-stopped
-}
-
-// shutdown gives a server time to end in good order.
-func shutdown(end func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second) // more than usual.Timeout
-	defer cancel()
-	return end(ctx)
+	return rt.Serve(ctx, server, listener)
 }

@@ -23,7 +23,9 @@ func newServer(rt *dog.Runtime, policy Policy, transport http.RoundTripper) (htt
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // an endpoint takes it or not
 	}
-	customers, err := dog.RegisterObject(rt, "customer", func(c *Customer) { c.policy, c.client = policy, client })
+	customers, err := dog.RegisterObject(rt, "customer", &dog.ObjectOptions[Customer]{
+		New: func() *Customer { return &Customer{policy: policy, client: client} },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func (s *server) setEndpoint(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "an endpoint is an http or https URL", http.StatusBadRequest)
 		return
 	}
-	if err := dog.Do(r.Context(), customer, (*Customer).SetEndpoint, endpoint.String()); err != nil {
+	if err := dog.CallErr(r.Context(), customer, (*Customer).SetEndpoint, endpoint.String()); err != nil {
 		fail(w, err)
 		return
 	}
@@ -107,7 +109,7 @@ func (s *server) revive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := r.PathValue("id")
-	if err := dog.Do(r.Context(), customer, (*Customer).Revive, id); err != nil {
+	if err := dog.CallErr(r.Context(), customer, (*Customer).Revive, id); err != nil {
 		fail(w, err)
 		return
 	}
@@ -130,18 +132,10 @@ func read(w http.ResponseWriter, r *http.Request, most int64) (body []byte, ok b
 
 // fail answers a request that failed. What only we need to know goes to the log.
 func fail(w http.ResponseWriter, err error) {
-	switch {
-	case errors.Is(err, ErrNoEndpoint):
-		http.Error(w, err.Error(), http.StatusConflict)
-	case errors.Is(err, ErrNotDead):
-		http.Error(w, err.Error(), http.StatusNotFound)
-	case errors.Is(err, ErrFull):
-		w.Header().Set("Retry-After", "60")
-		http.Error(w, err.Error(), http.StatusTooManyRequests)
-	default:
+	if _, chosen := errors.AsType[*dog.StatusError](err); !chosen {
 		slog.Error("request failed", "error", err)
-		dog.WriteError(w, err)
 	}
+	dog.WriteError(w, err)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

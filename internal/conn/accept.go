@@ -76,6 +76,10 @@ type Options struct {
 	// wait, and must not call into this package itself.
 	Poller *Poller
 	Wake   func(*Conn)
+
+	// Heart watches the connection between StartHeartbeat and StopHeartbeat; nil
+	// means that nobody does.
+	Heart *Heart
 }
 
 // maxQueue leaves room for sums.

@@ -46,7 +46,7 @@ func BenchmarkSetSend(b *testing.B) {
 	f := conn.NewFrame(conn.Text, make([]byte, 64))
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Send(f, "", "")
+		s.Send(f, "", conn.Except{})
 		for range members {
 			if err := <-arrived; err != nil {
 				b.Fatal(err)

@@ -155,7 +155,7 @@ func TestQueueIsBoundedWhileClaimed(t *testing.T) {
 			err = c.Send(f, "")
 		}
 	}
-	s.Send(f, "", "")
+	s.Send(f, "", Except{})
 	work.run()
 	require.ErrorIs(t, err, ErrSlow)
 	require.InDelta(t, 2000+maxSpare, sent*f.Len(), float64(2*f.Len()))
@@ -179,7 +179,7 @@ func TestSendersWaitForEveryShard(t *testing.T) {
 		go func() {
 			defer close(done)
 			for range 10 {
-				s.Send(f, "", "")
+				s.Send(f, "", Except{})
 				sent++
 			}
 		}()
@@ -221,7 +221,7 @@ func TestAbortedWhenTheKernelRefuses(t *testing.T) {
 			}
 			for range n {
 				if refused == "a run" {
-					s.Send(f, "", "")
+					s.Send(f, "", Except{})
 				} else {
 					require.NoError(t, c.Send(f, ""))
 				}
@@ -241,13 +241,13 @@ func TestLostIsCounted(t *testing.T) {
 	for name, test := range map[string]func(s *Set, work *held, c *Conn, k *kernel){
 		"in the log, when it is cut": func(s *Set, work *held, c *Conn, k *kernel) {
 			for range 30 {
-				s.Send(f, "", "")
+				s.Send(f, "", Except{})
 			}
 			c.Abort(nil)
 		},
 		"in the log, when its kernel breaks": func(s *Set, work *held, c *Conn, k *kernel) {
 			for range 30 {
-				s.Send(f, "", "")
+				s.Send(f, "", Except{})
 			}
 			_ = c.nc.Close()
 			work.run()
@@ -256,7 +256,7 @@ func TestLostIsCounted(t *testing.T) {
 			k.refuses.Store(true)
 			k.asked = func() { c.Abort(nil) }
 			for range 30 {
-				s.Send(f, "", "")
+				s.Send(f, "", Except{})
 			}
 			work.run()
 		},
@@ -266,7 +266,7 @@ func TestLostIsCounted(t *testing.T) {
 			c.watchLocked()
 			c.mu.Unlock()
 			for range 30 {
-				s.Send(f, "", "")
+				s.Send(f, "", Except{})
 			}
 			work.run()
 			c.mu.Lock()
@@ -297,10 +297,10 @@ func TestCoalesceWhenTheKernelRefuses(t *testing.T) {
 	s.Add(c)
 	k.refuses.Store(true)
 	for i := range 40 {
-		s.Send(NewFrame(Text, []byte("12345678")), fmt.Sprint("key ", i%3), "")
+		s.Send(NewFrame(Text, []byte("12345678")), fmt.Sprint("key ", i%3), Except{})
 	}
-	s.Send(NewFrame(Text, []byte("without")), "", "")
-	s.Send(NewFrame(Text, []byte("without")), "", "")
+	s.Send(NewFrame(Text, []byte("without")), "", Except{})
+	s.Send(NewFrame(Text, []byte("without")), "", Except{})
 	k.asked = func() { k.refuses.Store(false) }
 	work.run()
 	require.EqualValues(t, 37, c.Stats().Coalesced)

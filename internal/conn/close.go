@@ -33,7 +33,7 @@ type CloseError struct {
 	Local bool
 	// Err is nil when the closing handshake was completed in peace, else the
 	// first cause: ErrTooBig, ErrInvalidUTF8, ErrProtocol, ErrSlow,
-	// ErrHeartbeat, the argument of Abort, or an error of the network, which is
+	// ErrPingTimeout, the argument of Abort, or an error of the network, which is
 	// io.ErrUnexpectedEOF when the peer's stream has ended without a close frame.
 	Err error
 }

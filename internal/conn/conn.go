@@ -38,8 +38,8 @@ var (
 	ErrInvalidUTF8 = errors.New("dog: invalid UTF-8")
 	// ErrProtocol means that the peer broke the WebSocket protocol.
 	ErrProtocol = errors.New("dog: WebSocket protocol error")
-	// ErrHeartbeat means that the peer did not answer a ping.
-	ErrHeartbeat = errors.New("dog: no answer to a ping")
+	// ErrPingTimeout means that the peer did not answer a ping.
+	ErrPingTimeout = errors.New("dog: no answer to a ping")
 )
 
 // Conn is one WebSocket connection that was accepted. Its methods are safe for concurrent use, except Read and Wait.

@@ -255,7 +255,7 @@ func TestDeflateSharedFrames(t *testing.T) {
 		long := strings.Repeat("to everybody ", 1000)
 		messages := []string{"short", long, noise(1000), long}
 		for _, m := range messages { // sent together, some go as one run
-			s.Send(conn.NewFrame(conn.Binary, []byte(m)), "", "")
+			s.Send(conn.NewFrame(conn.Binary, []byte(m)), "", conn.Except{})
 		}
 		shared := conn.NewFrame(conn.Binary, []byte(long))
 		for c := range s.Each() {

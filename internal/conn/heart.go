@@ -23,7 +23,7 @@ const (
 // an interval. A peer that says nothing is pinged between seven eighths of an
 // interval and one after its last word, and then every interval, whether or not
 // it answers that. A connection that has received nothing at all for an
-// interval after a ping is aborted with [ErrHeartbeat]. Any byte counts as
+// interval after a ping is aborted with [ErrPingTimeout]. Any byte counts as
 // life.
 //
 // The answer is not due while the ping may lie behind what the peer is still
@@ -61,6 +61,20 @@ type beat struct {
 // NewHeart returns a Heart for Run to start. An interval of 0 or less means no
 // heartbeats.
 func NewHeart(interval time.Duration) *Heart { return &Heart{interval: interval} }
+
+// StartHeartbeat has the Heart of the options watch the connection.
+func (c *Conn) StartHeartbeat() {
+	if c.opts.Heart != nil {
+		c.opts.Heart.Add(c)
+	}
+}
+
+// StopHeartbeat ends that. It must be called when Read has failed.
+func (c *Conn) StopHeartbeat() {
+	if c.opts.Heart != nil {
+		c.opts.Heart.Remove(c)
+	}
+}
 
 // Add begins to watch c. It does nothing if h watches c already. A connection
 // must not be added to two Hearts, and must be removed when its Read has
@@ -110,7 +124,7 @@ func (h *Heart) Run(ctx context.Context) {
 		}
 		dead = h.sweep(slot, dead[:0])
 		for _, c := range dead {
-			c.Abort(ErrHeartbeat)
+			c.Abort(ErrPingTimeout)
 		}
 		clear(dead)
 	}

@@ -48,7 +48,7 @@ func TestHeartFindsSilentPeers(t *testing.T) {
 		}
 		at := make(map[time.Duration]int)
 		for _, read := range reads {
-			requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
+			requireEnd(t, read, 1006, "", conn.ErrPingTimeout)
 			at[read.at.Sub(start)]++
 			h.Remove(read.c)
 			h.Remove(read.c)
@@ -84,7 +84,7 @@ func TestHeartPingsEveryInterval(t *testing.T) {
 					p.send(fin|opPong, "")
 				}
 			}
-			requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
+			requireEnd(t, read, 1006, "", conn.ErrPingTimeout)
 			h.Remove(c)
 			require.GreaterOrEqual(t, pings[0], interval*7/8)
 			require.LessOrEqual(t, pings[0], interval)
@@ -168,7 +168,7 @@ func TestHeartWaitsForTheReader(t *testing.T) {
 		resumed := time.Now()
 		require.Zero(t, c.Stats().BytesOut, "its answer to a ping would wait for the reader")
 		read := startReading(c)
-		requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
+		requireEnd(t, read, 1006, "", conn.ErrPingTimeout)
 		took := read.at.Sub(resumed)
 		require.GreaterOrEqual(t, took, interval)
 		require.LessOrEqual(t, took, interval*9/8)
@@ -195,7 +195,7 @@ func TestHeartRemove(t *testing.T) {
 		time.Sleep(4 * interval)
 		for i, read := range reads {
 			if i%3 == 0 {
-				requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
+				requireEnd(t, read, 1006, "", conn.ErrPingTimeout)
 				continue
 			}
 			all[i].Abort(nil)
@@ -213,7 +213,7 @@ func TestHeartWhileClosing(t *testing.T) {
 		h.Add(c)
 		require.NoError(t, c.Close(1000, ""))
 		require.Equal(t, []frame{closeFrame(1000, "")}, p.frames())
-		requireEnd(t, read, 1000, "", conn.ErrHeartbeat)
+		requireEnd(t, read, 1000, "", conn.ErrPingTimeout)
 		h.Remove(c)
 	})
 }

@@ -134,3 +134,20 @@ func unquote(s string) string {
 	}
 	return b.String()
 }
+
+// IsUpgrade reports whether the header of a request asks for a WebSocket.
+func IsUpgrade(request http.Header) bool {
+	return hasToken(request["Connection"], "upgrade") && hasToken(request["Upgrade"], "websocket")
+}
+
+// hasToken reports whether a list in a header has a token, whatever its case.
+func hasToken(lists []string, token string) bool {
+	for _, list := range lists {
+		for item := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(item), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -185,7 +185,7 @@ func TestNetworkConcurrentUse(t *testing.T) {
 			})
 			all.Go(func() {
 				for s.Len() > 0 {
-					s.Send(conn.NewFrame(conn.Text, []byte("to all")), "", "")
+					s.Send(conn.NewFrame(conn.Text, []byte("to all")), "", conn.Except{})
 				}
 			})
 			if i%4 == 0 {

@@ -183,7 +183,7 @@ func TestParkedHeartbeat(t *testing.T) {
 	h = startHeart(t, time.Millisecond)
 	h.Add(c.Conn)
 	c.expect("woken")
-	c.expectEnd(1006, conn.ErrHeartbeat)
+	c.expectEnd(1006, conn.ErrPingTimeout)
 	h.Remove(c.Conn)
 }
 
@@ -198,7 +198,7 @@ func TestParkedBroadcast(t *testing.T) {
 		all, peers = append(all, c), append(peers, p)
 	}
 	for i := range 100 {
-		s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", "")
+		s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", conn.Except{})
 	}
 	for i, c := range all {
 		for j := range 100 {
@@ -210,7 +210,7 @@ func TestParkedBroadcast(t *testing.T) {
 	// Writing finds out that a peer is gone, or the kernel does.
 	require.NoError(t, peers[0].Conn.(*net.TCPConn).SetLinger(0))
 	peers[0].Close()
-	s.Send(conn.NewFrame(conn.Text, []byte("to those who are there")), "", "")
+	s.Send(conn.NewFrame(conn.Text, []byte("to those who are there")), "", conn.Except{})
 	for _, p := range peers[1:] {
 		require.Equal(t, text("to those who are there"), p.next())
 	}
@@ -393,7 +393,7 @@ func TestParkLosesNothing(t *testing.T) {
 		})
 	}
 	for i := 0; sending.Load() > 0; i++ {
-		s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", "")
+		s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", conn.Except{})
 		time.Sleep(time.Millisecond) // so that silence is possible
 	}
 	peers.Wait()

@@ -157,7 +157,7 @@ func TestFrameThatNeverEnds(t *testing.T) {
 		read := startReading(c)
 		p.sendRaw(masked(fin|opPing, "never complete")[:10])
 		go p.frames()
-		requireEnd(t, read, 1006, "", conn.ErrHeartbeat)
+		requireEnd(t, read, 1006, "", conn.ErrPingTimeout)
 		h.Remove(c)
 	})
 }

@@ -1,16 +1,23 @@
 package conn
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // How messages come to wait for a connection, and what the policy does when they are too many.
 
 // Send queues f, or writes it at once, and never blocks. A non-empty key names what f is the latest value of, for policy
 // Coalesce. f may be sent to any number of connections. The error is nil (sent, queued, or dropped and counted under DropOldest),
-// [ErrSlow] (f did not fit: what waited was dropped and the connection is being closed with 1008) or [ErrClosed].
+// [ErrSlow] (f did not fit: what waited was dropped and the connection is being closed with 1008) or [ErrClosed], which wraps
+// ErrSlow too when that is why.
 func (c *Conn) Send(f *Frame, key string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.overLocked() {
+		if c.slowLocked() {
+			return errClosedSlow
+		}
 		return ErrClosed
 	}
 	c.catchUpLocked()
@@ -33,6 +40,8 @@ func (c *Conn) Send(f *Frame, key string) error {
 	}
 	return nil
 }
+
+var errClosedSlow = fmt.Errorf("%w: %w", ErrClosed, ErrSlow)
 
 // overLocked reports whether nothing can be sent any more. The caller must hold mu.
 func (c *Conn) overLocked() bool { return c.dead || c.readDone || c.farewell != nil }

@@ -99,10 +99,19 @@ func (s *Set) Len() int {
 	return s.len
 }
 
-// Send sends f to every member whose Owner is not except, "" leaving out nobody. It never waits for a peer; when the machine
-// writes more slowly than messages are sent, it waits for other writes to be done. All members see the messages sent through a
-// set in the same order. A member that is closing or too slow does not affect the others. The key is that of [Conn.Send].
-func (s *Set) Send(f *Frame, key, except string) {
+// Except says who does not get a message to a Set. The zero value leaves out
+// nobody.
+type Except struct {
+	Owner string // all connections of an owner; "": of none
+	Conn  *Conn  // one connection, of this or another set; nil: none
+}
+
+// Send sends f to every member but those of except. It never waits for a peer.
+// When the machine writes more slowly than messages are sent, it waits for other
+// writes to be done. All members see the messages sent through a set in the same
+// order. A member that is closing or too slow does not affect the others. The key
+// is that of [Conn.Send].
+func (s *Set) Send(f *Frame, key string, except Except) {
 	e := entry{frame: f, key: key, except: except}
 	s.mu.Lock()
 	shards, long := s.shards, false

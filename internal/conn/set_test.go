@@ -20,7 +20,7 @@ import (
 func TestSetMembers(t *testing.T) {
 	s := conn.Set{Writers: conn.NewWriters(nil)}
 	require.Zero(t, s.Len())
-	s.Send(conn.NewFrame(conn.Text, nil), "", "")
+	s.Send(conn.NewFrame(conn.Text, nil), "", conn.Except{})
 	var all []*conn.Conn
 	for range 3 {
 		c, p := pipe(t, nil)
@@ -61,8 +61,8 @@ func TestSetSend(t *testing.T) {
 			peers, reads = append(peers, p), append(reads, startReading(c))
 		}
 		f := func(i int) *conn.Frame { return conn.NewFrame(conn.Text, []byte(ten(i))) }
-		s.Send(f(1), "", "")
-		s.Send(f(2), "", "ann")
+		s.Send(f(1), "", conn.Except{})
+		s.Send(f(2), "", conn.Except{Owner: "ann"})
 		require.Equal(t, text(ten(1)), peers[1].next())
 		require.Equal(t, text(ten(2)), peers[1].next())
 		for _, i := range []int{0, 2} {
@@ -70,12 +70,12 @@ func TestSetSend(t *testing.T) {
 		}
 		time.Sleep(moment)
 		// The last has taken nothing, and there is no more room. The second vanishes.
-		s.Send(f(3), "", "")
+		s.Send(f(3), "", conn.Except{})
 		require.Equal(t, text(ten(3)), peers[1].next())
 		synctest.Wait()
 		peers[1].Close()
 		requireEnd(t, reads[1], 1006, "", io.ErrUnexpectedEOF)
-		s.Send(f(4), "", "")
+		s.Send(f(4), "", conn.Except{})
 		for _, i := range []int{0, 2} {
 			require.Equal(t, text(ten(3)), peers[i].next())
 			require.Equal(t, text(ten(4)), peers[i].next())
@@ -84,7 +84,7 @@ func TestSetSend(t *testing.T) {
 
 		require.ErrorIs(t, s.Close(1005, ""), conn.ErrCloseCode)
 		require.NoError(t, s.Close(1001, "over"))
-		s.Send(f(5), "", "")
+		s.Send(f(5), "", conn.Except{})
 		for _, i := range []int{0, 2} {
 			require.Equal(t, closeFrame(1001, "over"), peers[i].next())
 			peers[i].sendClose(1001, "")
@@ -135,7 +135,7 @@ func TestSetOrder(t *testing.T) {
 	for k := range senders {
 		sending.Go(func() {
 			for i := range each {
-				s.Send(conn.NewFrame(conn.Text, fmt.Appendf(nil, "%d %d", k, i)), "", "")
+				s.Send(conn.NewFrame(conn.Text, fmt.Appendf(nil, "%d %d", k, i)), "", conn.Except{})
 			}
 		})
 	}

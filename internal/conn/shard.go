@@ -43,13 +43,15 @@ type shard struct {
 type entry struct {
 	frame  *Frame
 	key    string
-	except string // Owner of the connections that do not get it; "": none
+	except Except
 	before uint64 // shard.sum before it
 }
 
 func (e *entry) cost() int { return e.frame.Len() + entryCost }
 
-func (e *entry) leavesOut(c *Conn) bool { return e.except != "" && e.except == c.Owner }
+func (e *entry) leavesOut(c *Conn) bool {
+	return e.except.Conn == c || e.except.Owner != "" && e.except.Owner == c.Owner
+}
 
 // append adds an entry to the log and makes sure that somebody sweeps. It reports whether the log is too long.
 func (s *shard) append(e entry) (long bool) {
@@ -112,7 +114,8 @@ type run struct {
 	dirty   []*Conn
 
 	longest int                 // the longest frame
-	except  map[string]struct{} // owners whom one of the entries leaves out
+	owners  map[string]struct{} // whom one of the entries leaves out
+	conns   map[*Conn]struct{}  // which one of the entries leaves out
 	plain   []byte              // all entries; nil until needed
 	packed  []byte              // the same for connections that compress
 	buf     [2][]byte           // what plain and packed are made in
@@ -147,8 +150,11 @@ func (s *shard) take(r *run) (members []*Conn) {
 		e := &s.log[n]
 		size += e.frame.Len()
 		r.longest = max(r.longest, e.frame.Len())
-		if e.except != "" {
-			r.except[e.except] = struct{}{}
+		if e.except.Owner != "" {
+			r.owners[e.except.Owner] = struct{}{}
+		}
+		if e.except.Conn != nil {
+			r.conns[e.except.Conn] = struct{}{}
 		}
 		n++
 	}
@@ -183,7 +189,8 @@ func (s *shard) trim(r *run) (more bool) {
 	s.sweeping = more
 	s.mu.Unlock()
 
-	clear(r.except)
+	clear(r.owners)
+	clear(r.conns)
 	clear(r.dirty)
 	r.shard, r.entries, r.plain, r.packed, r.dirty = nil, nil, nil, nil, r.dirty[:0]
 	return more
@@ -215,9 +222,14 @@ func (r *run) suitsLocked(c *Conn) bool {
 	if c.writing || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
 		return false
 	}
-	if len(r.except) == 0 {
+	if len(r.conns) > 0 {
+		if _, out := r.conns[c]; out {
+			return false
+		}
+	}
+	if len(r.owners) == 0 {
 		return true
 	}
-	_, out := r.except[c.Owner]
+	_, out := r.owners[c.Owner]
 	return !out
 }

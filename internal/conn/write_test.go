@@ -78,13 +78,13 @@ func TestOrderAcrossWays(t *testing.T) {
 					f := conn.NewFrame(conn.Text, []byte(m+strings.Repeat(".", rnd.IntN(3000))))
 					switch rnd.IntN(3) {
 					case 0:
-						s.Send(f, "", "")
+						s.Send(f, "", conn.Except{})
 						for j := range all {
 							want[j][k] = append(want[j][k], m)
 						}
 					case 1:
 						except := fmt.Sprint("m", rnd.IntN(members-2))
-						s.Send(f, "", except)
+						s.Send(f, "", conn.Except{Owner: except})
 						for j, r := range all {
 							if r.c.Owner != except {
 								want[j][k] = append(want[j][k], m)
@@ -138,7 +138,7 @@ func TestJoinAndLeave(t *testing.T) {
 					return
 				default:
 				}
-				s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", "")
+				s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", conn.Except{})
 				said.Store(i)
 			}
 		})
@@ -201,7 +201,7 @@ func TestSlowMembers(t *testing.T) {
 			s.Add(c)
 		}
 		for i := range messages {
-			s.Send(conn.NewFrame(conn.Text, fmt.Appendf(nil, "%d%s", i, strings.Repeat(".", size))), "key", "")
+			s.Send(conn.NewFrame(conn.Text, fmt.Appendf(nil, "%d%s", i, strings.Repeat(".", size))), "key", conn.Except{})
 			for _, st := range slow {
 				require.LessOrEqual(t, st.c.Stats().QueuedBytes, bound+spare+1<<20, "what waits is bounded, the shard's log included")
 			}
@@ -246,8 +246,8 @@ func TestBurstIsNotSlow(t *testing.T) {
 		read := startReading(c)
 		f := conn.NewFrame(conn.Text, make([]byte, 98))
 		for range 50 {
-			s.Send(f, "", "")
-			s.Send(f, "", "me")
+			s.Send(f, "", conn.Except{})
+			s.Send(f, "", conn.Except{Owner: "me"})
 			require.NoError(t, c.Send(f, ""))
 		}
 		require.NoError(t, c.Close(1000, ""))
@@ -280,7 +280,7 @@ func TestSendersWaitForWriters(t *testing.T) {
 		sent := 0
 		go func() {
 			for range 12 {
-				s.Send(f, "", "")
+				s.Send(f, "", conn.Except{})
 				sent++
 			}
 		}()
@@ -314,7 +314,7 @@ func TestWritersTakeTurns(t *testing.T) {
 		}
 		for i := range sets {
 			for range 3 {
-				sets[i].Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", "")
+				sets[i].Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", conn.Except{})
 			}
 		}
 		require.LessOrEqual(t, len(held), len(sets))

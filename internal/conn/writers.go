@@ -90,7 +90,9 @@ func (w *Writers) swept(messages int, again *shard) {
 	}
 }
 
-var runs = sync.Pool{New: func() any { return &run{except: make(map[string]struct{})} }}
+var runs = sync.Pool{New: func() any {
+	return &run{owners: make(map[string]struct{}), conns: make(map[*Conn]struct{})}
+}}
 
 // work sweeps what waits.
 func (w *Writers) work() {

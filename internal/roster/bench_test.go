@@ -139,3 +139,51 @@ func BenchmarkIDOnManyReplicas(b *testing.B) {
 		reserve(i)
 	}
 }
+
+// BenchmarkNewcomer is an id that comes to a nearly full book, the last it had
+// having gone, in either order and with places held.
+func BenchmarkNewcomer(b *testing.B) {
+	const limit = 50
+	for _, c := range []struct {
+		name   string
+		config roster.Config
+	}{
+		{"least", roster.Config{}},
+		{"fullest", roster.Config{FullestFirst: true}},
+		{"hold", roster.Config{Hold: true, Linger: 1000}},
+	} {
+		for _, replicas := range []int{20, 20_000} {
+			b.Run(fmt.Sprintf("%s/replicas=%d", c.name, replicas), func(b *testing.B) {
+				c.config.Limit, c.config.Reserve, c.config.Retire = limit, time.Hour, time.Hour
+				book := roster.New[int, *int](c.config)
+				for i := range replicas {
+					_, err := book.Add(fmt.Sprint("replica-", i), i, 0)
+					require.NoError(b, err)
+				}
+				now := roster.Time(0)
+				rnd := rand.New(rand.NewPCG(1, 2))
+				names := arrivals(rnd, replicas*limit)
+				places := make([]*roster.Place[int, *int], replicas*limit*9/10)
+				enter := func(i int, rid string) {
+					p, err := book.Reserve(rid, now)
+					if err != nil || !book.Claim(p, now) {
+						b.Fatal("no place", err)
+					}
+					places[i] = p
+				}
+				for i := range places {
+					enter(i, names[i])
+				}
+				next := len(places)
+				b.ReportAllocs()
+				for b.Loop() {
+					now += 20 // so that some 50 places are held
+					i := rnd.IntN(len(places))
+					book.Release(places[i], now)
+					enter(i, names[next%len(names)])
+					next++
+				}
+			})
+		}
+	}
+}

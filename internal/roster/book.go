@@ -23,6 +23,7 @@ var (
 	ErrExists      = errors.New("roster: replica exists")
 	ErrReplicaFull = errors.New("roster: replica is full")
 	ErrDraining    = errors.New("roster: replica is draining")
+	ErrLocked      = errors.New("roster: replica is locked")
 	ErrGone        = errors.New("roster: replica is gone")
 )
 
@@ -42,8 +43,15 @@ type Config struct {
 	// that lingers takes about 40 bytes, whatever its length.
 	Linger time.Duration
 	// Retire is how long a replica stays when it has become empty, or was added and never used. It stays for Linger
-	// when that is longer. A draining replica does not stay.
+	// when that is longer, unless Hold is set. A draining replica does not stay.
 	Retire time.Duration
+	// FullestFirst gives an id that is new to the book the replica with the least
+	// room that has some, instead of the least loaded one.
+	FullestFirst bool
+	// Hold keeps the place of an id that lingers, not only its preference. A held
+	// place counts as load. It needs about 200 bytes, and there are at most Limit
+	// of them per replica.
+	Hold bool
 }
 
 // Book is the books of one group. R is the payload of a replica, S what its owner attaches to a place. Use [New].
@@ -56,43 +64,60 @@ type Book[R, S any] struct {
 	// A replica's number stands for it in ladders, and together with its serial in lingers.
 	numbers slots[Replica[R, S]]
 	serial  uint32 // the last one given out
-	open    ladder // those that are neither full nor draining; its rung 0 is the queue for retirement
+	open    ladder // those that are neither full nor draining nor locked; its rung 0 is the queue for retirement
+	locked  ladder // those that are locked, and neither full nor draining; its rung 0 is another such queue
 	drained ladder // those that are draining and empty, all on one rung
 
 	ids      entries[R, S]
-	lingers  lingers
+	lingers  lingers           // empty where Config.Hold is set
+	holds    holds[R, S]       // empty where it is not
 	reserved list[Place[R, S]] // all have the same time to wait, so the order of arrival is that of expiry
 }
 
 // New returns an empty Book.
 func New[R, S any](c Config) *Book[R, S] {
 	c.Limit = max(c.Limit, 1)
-	c.Retire = max(c.Retire, c.Linger)
+	if !c.Hold { // a replica with held places is not empty
+		c.Retire = max(c.Retire, c.Linger)
+	}
 	return &Book[R, S]{c: c, seed: maphash.MakeSeed(), lingers: lingers{life: c.Linger}}
 }
 
 // hash returns the hash of a request id, never 0.
 func (b *Book[R, S]) hash(rid string) uint64 { return max(maphash.String(b.seed, rid), 1) }
 
-// Reserve holds a place for rid until it is claimed, released, or [Config.Reserve] has passed. It chooses, of the
-// replicas that have room and are not draining,
+// Reserve reserves a place for rid until it is claimed, released, or
+// [Config.Reserve] has passed. Of the replicas that have room and are not
+// draining it chooses
 //
-//  1. the least loaded on which rid has places,
-//  2. the one on which rid lingers,
-//  3. the least loaded.
+//  1. the one that holds a place for rid, which may be full otherwise,
+//  2. the least loaded on which rid has places,
+//  3. the one on which rid lingers,
+//  4. the least loaded or the fullest that is not locked (see
+//     [Config.FullestFirst]).
 //
-// With none it returns [ErrNoRoom], or [ErrFull] when [Config.MaxReplicas] is reached too.
+// With none it returns [ErrNoRoom], or [ErrFull] when [Config.MaxReplicas] is
+// reached too.
 func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
-	b.expireReservations(now)
+	b.expire(now)
 	hash := b.hash(rid)
 	e := b.ids.find(hash, rid)
-	r := b.choose(e, hash, now)
+	var r *Replica[R, S]
+	var h *hold[R, S]
+	if b.c.Hold {
+		h = b.holds.counted(rid)
+	}
+	if h != nil {
+		r = h.replica
+	} else {
+		r = b.choose(e, hash, now)
+	}
 	switch {
 	case r != nil:
 		if e == nil {
 			e = b.ids.add(hash, rid)
 		}
-		p := b.hold(r, e)
+		p := b.give(r, e, h)
 		p.state, p.since = reserved, now
 		r.reserved++
 		b.reserved.push(&p.hook)
@@ -104,10 +129,11 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	}
 }
 
-// choose returns the replica for a request id; nil when none is open. e is the entry of the id, nil when it has none.
+// choose returns the replica for a request id for which none holds a place; nil
+// when none is open to it. e is the entry of the id, nil when it has none.
 func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S] {
-	least := b.open.least()
-	if least == 0 {
+	next := b.newcomers()
+	if next == 0 && b.locked.bottom() == nil {
 		return nil
 	}
 	if e != nil {
@@ -120,54 +146,107 @@ func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S
 			return r
 		}
 	}
-	return b.numbers.get(least)
+	return b.numbers.get(next)
 }
 
-// Take returns a claimed place for rid on this very replica. It fails with [ErrGone] when r is nil or no longer in the
-// book, with [ErrDraining], or with [ErrReplicaFull].
+// newcomers returns the number of the replica for an id that is on none; 0 when
+// there is none.
+func (b *Book[R, S]) newcomers() uint32 {
+	if b.c.FullestFirst {
+		return b.open.most()
+	}
+	return b.open.least()
+}
+
+// knows reports whether an id is no newcomer to r: it has a place there or
+// lingers there. e is the entry of the id, nil when it has none.
+func (b *Book[R, S]) knows(r *Replica[R, S], e *entry[R, S], hash uint64, now Time) bool {
+	if e != nil && e.linkOn(r) != nil {
+		return true
+	}
+	on, ok := b.lingers.get(hash, now)
+	return ok && on == r.ref
+}
+
+// Take returns a claimed place for rid on this very replica. It fails with
+// [ErrGone] when r is nil or no longer in the book, with [ErrDraining], with
+// [ErrReplicaFull], or, when rid has no place there, holds none and does not
+// linger there, with [ErrLocked].
 func (b *Book[R, S]) Take(r *Replica[R, S], rid string, now Time) (*Place[R, S], error) {
-	b.expireReservations(now)
+	b.expire(now)
 	switch {
 	case r == nil || r.gone:
 		return nil, ErrGone
 	case r.draining:
 		return nil, ErrDraining
-	case r.load == b.c.Limit:
-		return nil, ErrReplicaFull
+	}
+	var h *hold[R, S]
+	if b.c.Hold {
+		if h = b.holds.counted(rid); h != nil && h.replica != r {
+			h = nil
+		}
 	}
 	hash := b.hash(rid)
 	e := b.ids.find(hash, rid)
+	switch {
+	case h != nil:
+	case r.load == b.c.Limit:
+		return nil, ErrReplicaFull
+	case r.locked && !b.knows(r, e, hash, now):
+		return nil, ErrLocked
+	}
 	if e == nil {
 		e = b.ids.add(hash, rid)
 	}
-	p := b.hold(r, e)
-	p.state = claimed
-	e.claimed++
+	p := b.give(r, e, h)
+	b.claimed(p, now)
 	return p, nil
 }
 
-// hold counts a new place of e on r, which is open.
-func (b *Book[R, S]) hold(r *Replica[R, S], e *entry[R, S]) *Place[R, S] {
+// give makes a place of e on r: the one that h holds, or another when h is nil,
+// and then r is open.
+func (b *Book[R, S]) give(r *Replica[R, S], e *entry[R, S], h *hold[R, S]) *Place[R, S] {
 	l := e.linkTo(r, b.c.Limit)
 	l.places++
 	p := &Place[R, S]{link: l, replica: r}
 	p.hook.owner = p
+	if h != nil {
+		h.covered()
+		return p
+	}
 	r.load++
 	b.settle(r)
 	return p
+}
+
+// claimed makes p a used place.
+func (b *Book[R, S]) claimed(p *Place[R, S], now Time) {
+	p.state = claimed
+	e := p.link.entry
+	if e.claimed++; e.claimed == 1 && b.c.Hold {
+		b.endHoldOf(e, now) // where it is now counts
+	}
+}
+
+// ladderOf returns the ladder on which r is while it is open.
+func (b *Book[R, S]) ladderOf(r *Replica[R, S]) *ladder {
+	if r.locked {
+		return &b.locked
+	}
+	return &b.open
 }
 
 // settle puts r where its load and its draining want it, in the ladders of the book and of the ids that have one.
 func (b *Book[R, S]) settle(r *Replica[R, S]) {
 	n := r.ref.number
 	if r.open(b.c.Limit) {
-		b.open.set(n, r.load)
+		b.ladderOf(r).set(n, r.load)
 		for h := r.hot.head; h != nil; h = h.next {
 			h.owner.ladder.set(h.owner.number, r.load)
 		}
 		return
 	}
-	b.open.remove(n)
+	b.ladderOf(r).remove(n)
 	for h := r.hot.head; h != nil; h = h.next {
 		h.owner.ladder.remove(h.owner.number)
 	}
@@ -188,8 +267,7 @@ func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
 	}
 	b.reserved.remove(&p.hook)
 	p.replica.reserved--
-	p.state = claimed
-	p.link.entry.claimed++
+	b.claimed(p, now)
 	return true
 }
 
@@ -206,7 +284,8 @@ func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 
 // Release gives a place back, reserved or used. Further calls for the same place do nothing.
 //
-// When it was the last used place of its id, the id lingers on the replica from now on, unless that is draining.
+// When it was the last used place of its id, the id lingers on the replica from now on, unless that is draining. With
+// [Config.Hold] the replica holds the place for it as long.
 func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 	was := p.state
 	if was == released {
@@ -227,14 +306,27 @@ func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 
 	if was != reserved {
 		if e.claimed--; e.claimed == 0 && !r.draining && b.c.Linger > 0 {
-			b.lingers.put(e.hash, r.ref, now)
+			if b.c.Hold {
+				b.holds.add(string(e.rid), r, now)
+			} else {
+				b.lingers.put(e.hash, r.ref, now)
+			}
 		}
 	}
+	held := false
 	if l.places--; l.places == 0 {
+		held = b.c.Hold && b.holds.uncover(e.rid, r)
 		if e.unlink(l); e.nlinks == 0 {
 			b.ids.remove(e)
 		}
 	}
+	if !held {
+		b.unload(r, now)
+	}
+}
+
+// unload counts one place less on r.
+func (b *Book[R, S]) unload(r *Replica[R, S], now Time) {
 	if r.load--; r.load == 0 {
 		r.since = now
 	}
@@ -261,7 +353,7 @@ func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 // [ErrFull] when [Config.MaxReplicas] is reached.
 func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
 	if b.replicas.m[id] == nil && !b.mayAdd() {
-		b.expireReservations(now)
+		b.expire(now)
 		return nil, ErrFull
 	}
 	return b.Readd(id, v, now)
@@ -269,7 +361,7 @@ func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
 
 // Readd is Add for a replica that there was before: [Config.MaxReplicas] does not count.
 func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
-	b.expireReservations(now)
+	b.expire(now)
 	if b.replicas.m[id] != nil {
 		return nil, ErrExists
 	}
@@ -307,75 +399,10 @@ func (b *Book[R, S]) IDs() int { return b.ids.count }
 
 // Lingering returns the number of request ids that are remembered on the replica of their last connection, whether they
 // have places again or not. It includes ids whose time is over until [Book.Tick] comes round to them.
-func (b *Book[R, S]) Lingering() int { return b.lingers.count }
+func (b *Book[R, S]) Lingering() int { return b.lingers.count + len(b.holds.m) }
 
 // Empty reports whether the book has no replica.
 func (b *Book[R, S]) Empty() bool { return b.Len() == 0 }
-
-// Drain stops r from giving out places, for good. Those it has stay, reservations among them may still be claimed, and
-// when the last is released the next [Book.Tick] retires it.
-func (b *Book[R, S]) Drain(r *Replica[R, S]) {
-	if !r.draining {
-		r.draining = true
-		b.settle(r)
-	}
-}
-
-// Tick does what is due: it ends reservations, and calls retire for every replica that is empty and past its time. True
-// removes the replica, and with it what ids knew of it; false keeps it until the next Tick asks again. retire must not
-// call the Book.
-//
-// Ids stop lingering without it, but it is Tick that gives their memory back: in small parts, so that their number does
-// not make it slow, and within another [Config.Linger] when it is called at least four times in one. Many millions of
-// ids take longer.
-func (b *Book[R, S]) Tick(now Time, retire func(*Replica[R, S]) bool) {
-	b.expireReservations(now)
-	b.lingers.sweep(now)
-	if all := b.drained.bottom(); all != nil {
-		for n := all.first; n != 0; {
-			r := b.numbers.get(n)
-			n = b.drained.next(n)
-			if retire(r) {
-				b.remove(r)
-			}
-		}
-	}
-	bottom := b.open.bottom()
-	if bottom == nil || bottom.load > 0 {
-		return
-	}
-	for n := bottom.first; n != 0; {
-		r := b.numbers.get(n)
-		if !passed(b.c.Retire, r.since, now) {
-			return
-		}
-		n = b.open.next(n)
-		if retire(r) {
-			b.remove(r)
-		}
-	}
-}
-
-// remove takes an empty replica off the book.
-func (b *Book[R, S]) remove(r *Replica[R, S]) {
-	r.draining, r.gone = true, true
-	b.order.remove(&r.order)
-	b.replicas.delete(r.id)
-	n := r.ref.number
-	b.open.remove(n)
-	b.drained.remove(n)
-	b.numbers.remove(n)
-	if b.Empty() {
-		b.open, b.drained = ladder{}, ladder{}
-	}
-}
-
-// expireReservations releases the reservations whose time has passed.
-func (b *Book[R, S]) expireReservations(now Time) {
-	for n := b.reserved.head; n != nil && passed(b.c.Reserve, n.owner.since, now); n = b.reserved.head {
-		b.Release(n.owner, now)
-	}
-}
 
 // passed reports whether something that began at since and lasts for d is over.
 func passed(d time.Duration, since, now Time) bool { return time.Duration(now-since) >= d }

@@ -60,23 +60,31 @@ func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 	return best
 }
 
-// linkTo returns the link to r, a new one if need be.
-func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
+// linkOn returns the link to r; nil when the id has no place there.
+func (e *entry[R, S]) linkOn(r *Replica[R, S]) *link[R, S] {
 	if e.hot != nil {
 		for n := r.hot.head; n != nil; n = n.next {
 			if n.owner.link.entry == e {
 				return n.owner.link
 			}
 		}
-	} else {
-		for n := e.links.head; n != nil; n = n.next {
-			if n.owner.replica == r {
-				return n.owner
-			}
+		return nil
+	}
+	for n := e.links.head; n != nil; n = n.next {
+		if n.owner.replica == r {
+			return n.owner
 		}
 	}
+	return nil
+}
 
-	l := &e.first
+// linkTo returns the link to r, a new one if need be.
+func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
+	l := e.linkOn(r)
+	if l != nil {
+		return l
+	}
+	l = &e.first
 	if l.replica != nil {
 		l = &link[R, S]{entry: e}
 		l.hook.owner = l

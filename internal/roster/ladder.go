@@ -39,6 +39,15 @@ func (l *ladder) least() uint32 {
 	return 0
 }
 
+// most returns, of the items with the highest load, the one that reached it last;
+// 0 when the ladder is empty.
+func (l *ladder) most() uint32 {
+	if len(l.rungs) == 0 {
+		return 0
+	}
+	return l.rungs[l.rungs[0].down].last // rungs[0] has none
+}
+
 // next returns the item that reached the rung of item after it did; 0 when there is none.
 func (l *ladder) next(item uint32) uint32 { return l.steps[item].next }
 

@@ -23,6 +23,7 @@ type model struct {
 	attached []*modelPlace          // in order of attachment
 	old      []*realPlace           // released
 	lingers  map[string]modelLinger // the last of each id, however long ago
+	holds    map[string]modelLinger // instead, with Config.Hold: those that have not been seen to end
 	made     int                    // names replicas and sockets
 }
 
@@ -33,6 +34,7 @@ type (
 	modelReplica struct {
 		real     *realReplica
 		draining bool
+		locked   bool
 		since    roster.Time // when it became empty
 	}
 	modelPlace struct {
@@ -61,8 +63,13 @@ func newModel(t *rapid.T) *model {
 		Reserve:     span(1, 6, "reserve"),
 		Linger:      span(0, 8, "linger"),
 		Retire:      span(0, 12, "retire"),
+
+		FullestFirst: rapid.Bool().Draw(t, "fullest first"),
+		Hold:         rapid.Bool().Draw(t, "hold"),
 	}
-	return &model{t: t, c: c, book: roster.New[int, int](c), lingers: map[string]modelLinger{}}
+	return &model{
+		t: t, c: c, book: roster.New[int, int](c), lingers: map[string]modelLinger{}, holds: map[string]modelLinger{},
+	}
 }
 
 func (m *model) load(r *modelReplica) (n int) {
@@ -71,7 +78,59 @@ func (m *model) load(r *modelReplica) (n int) {
 			n++
 		}
 	}
+	return n + m.held(r)
+}
+
+// held counts the places that a replica holds: for each id that lingers there and
+// has none.
+func (m *model) held(r *modelReplica) (n int) {
+	for rid := range m.holds {
+		if m.holder(rid) == r {
+			n++
+		}
+	}
 	return n
+}
+
+// holder returns the replica that holds a place for rid.
+func (m *model) holder(rid string) *modelReplica {
+	if h, ok := m.holds[rid]; ok && !m.has(rid, h.replica) {
+		return h.replica
+	}
+	return nil
+}
+
+func (m *model) has(rid string, r *modelReplica) bool {
+	return slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid && p.replica == r })
+}
+
+// knows reports whether rid is no newcomer to r.
+func (m *model) knows(r *modelReplica, rid string) bool {
+	l, ok := m.lingers[rid]
+	return m.has(rid, r) || m.holder(rid) == r || ok && l.replica == r && !m.passed(m.c.Linger, l.since)
+}
+
+// emptied notes the time when a replica has become empty.
+func (m *model) emptied(r *modelReplica) {
+	if m.load(r) == 0 {
+		r.since = m.now
+	}
+}
+
+func (m *model) endHold(rid string) {
+	if h, ok := m.holds[rid]; ok {
+		counted := m.holder(rid) != nil
+		delete(m.holds, rid)
+		if counted {
+			m.emptied(h.replica)
+		}
+	}
+}
+
+// claimed makes p a used place.
+func (m *model) claimed(p *modelPlace) {
+	p.claimed = true
+	m.endHold(p.rid)
 }
 
 func (m *model) isOpen(r *modelReplica) bool {
@@ -82,13 +141,19 @@ func (m *model) passed(d time.Duration, since roster.Time) bool { return m.now >
 
 // choices returns the replicas that Reserve may choose for rid.
 func (m *model) choices(rid string) []*modelReplica {
+	if r := m.holder(rid); r != nil {
+		return []*modelReplica{r}
+	}
+	better := func(a, b *modelReplica) bool { return m.load(a) < m.load(b) }
 	var own, all []*modelReplica
 	for _, r := range m.replicas {
 		if !m.isOpen(r) {
 			continue
 		}
-		all = append(all, r)
-		if slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid && p.replica == r }) {
+		if !r.locked {
+			all = append(all, r)
+		}
+		if m.has(rid, r) {
 			own = append(own, r)
 		}
 	}
@@ -97,11 +162,14 @@ func (m *model) choices(rid string) []*modelReplica {
 			return []*modelReplica{l.replica}
 		}
 		own = all
+		if m.c.FullestFirst {
+			better = func(a, b *modelReplica) bool { return m.load(a) > m.load(b) }
+		}
 	}
 	var best []*modelReplica
 	for _, r := range own {
 		switch {
-		case best == nil || m.load(r) < m.load(best[0]):
+		case best == nil || better(r, best[0]):
 			best = []*modelReplica{r}
 		case m.load(r) == m.load(best[0]):
 			best = append(best, r)
@@ -115,19 +183,26 @@ func (m *model) released(p *modelPlace) {
 	m.places = slices.DeleteFunc(m.places, same)
 	m.attached = slices.DeleteFunc(m.attached, same)
 	m.old = append(m.old, p.real)
-	if m.load(p.replica) == 0 {
-		p.replica.since = m.now
-	}
 	inUse := slices.ContainsFunc(m.places, func(q *modelPlace) bool { return q.rid == p.rid && q.claimed })
 	if p.claimed && !inUse && !p.replica.draining && m.c.Linger > 0 {
-		m.lingers[p.rid] = modelLinger{p.replica, m.now}
+		lingers := m.lingers
+		if m.c.Hold {
+			lingers = m.holds
+		}
+		lingers[p.rid] = modelLinger{p.replica, m.now}
 	}
+	m.emptied(p.replica)
 }
 
-func (m *model) expireReservations() {
+func (m *model) expire() {
 	for _, p := range slices.Clone(m.places) {
 		if !p.claimed && m.passed(m.c.Reserve, p.since) {
 			m.released(p)
+		}
+	}
+	for _, rid := range rids {
+		if h, ok := m.holds[rid]; ok && m.passed(m.c.Linger, h.since) {
+			m.endHold(rid)
 		}
 	}
 }
@@ -158,7 +233,7 @@ func (m *model) wait(*rapid.T) { m.now += roster.Time(rapid.IntRange(1, 5).Draw(
 func (m *model) add(*rapid.T) {
 	id := fmt.Sprint("r", m.made)
 	m.made++
-	m.expireReservations()
+	m.expire()
 	r, err := m.book.Add(id, m.made, m.now)
 	if m.bounded() {
 		require.ErrorIs(m.t, err, roster.ErrFull)
@@ -174,7 +249,7 @@ func (m *model) add(*rapid.T) {
 
 func (m *model) reserve(*rapid.T) {
 	rid := m.rid()
-	m.expireReservations()
+	m.expire()
 	choices := m.choices(rid)
 	p, err := m.book.Reserve(rid, m.now)
 	if len(choices) == 0 {
@@ -203,16 +278,20 @@ func (m *model) spread(*rapid.T) {
 }
 
 func (m *model) takeOn(r *modelReplica, rid string) {
-	m.expireReservations()
+	m.expire()
 	p, err := m.book.Take(r.real, rid, m.now)
 	switch {
 	case r.draining:
 		require.ErrorIs(m.t, err, roster.ErrDraining)
-	case m.load(r) == m.c.Limit:
+	case m.load(r) == m.c.Limit && m.holder(rid) != r:
 		require.ErrorIs(m.t, err, roster.ErrReplicaFull)
+	case r.locked && !m.knows(r, rid):
+		require.ErrorIs(m.t, err, roster.ErrLocked)
 	default:
 		require.NoError(m.t, err)
-		m.places = append(m.places, &modelPlace{real: p, rid: rid, replica: r, claimed: true})
+		place := &modelPlace{real: p, rid: rid, replica: r}
+		m.places = append(m.places, place)
+		m.claimed(place)
 	}
 }
 
@@ -222,8 +301,8 @@ func (m *model) claim(*rapid.T) {
 	require.Equal(m.t, !p.claimed && !expired, m.book.Claim(p.real, m.now))
 	if expired {
 		m.released(p)
-	} else {
-		p.claimed = true
+	} else if !p.claimed {
+		m.claimed(p)
 	}
 }
 
@@ -258,15 +337,38 @@ func (m *model) useOld(*rapid.T) {
 
 func (m *model) drain(*rapid.T) {
 	r := m.replica()
-	m.book.Drain(r.real)
+	m.book.Drain(r.real, m.now)
+	for rid, h := range m.holds {
+		if h.replica == r {
+			m.endHold(rid)
+		}
+	}
 	r.draining = true
 }
 
+func (m *model) lock(*rapid.T) {
+	r := m.replica()
+	locked := rapid.Bool().Draw(m.t, "locked")
+	m.book.SetLocked(r.real, locked, m.now)
+	if r.locked != locked {
+		r.locked = locked
+		m.emptied(r)
+	}
+}
+
+// stay is how long an empty replica stays.
+func (m *model) stay() time.Duration {
+	if m.c.Hold {
+		return m.c.Retire
+	}
+	return max(m.c.Retire, m.c.Linger)
+}
+
 func (m *model) tick(*rapid.T) {
-	m.expireReservations()
+	m.expire()
 	var due []*modelReplica
 	for _, r := range m.replicas {
-		if m.load(r) == 0 && (r.draining || m.passed(max(m.c.Retire, m.c.Linger), r.since)) {
+		if m.load(r) == 0 && (r.draining || m.passed(m.stay(), r.since)) {
 			due = append(due, r)
 		}
 	}
@@ -298,14 +400,14 @@ func (m *model) check(*rapid.T) {
 	require.Equal(m.t, len(m.replicas), m.book.Len())
 	require.Equal(m.t, len(m.replicas) == 0, m.book.Empty())
 	all := slices.Collect(m.book.All())
-	lingering := 0
+	lingering := len(m.holds)
 	for _, l := range m.lingers {
 		if !m.passed(m.c.Linger, l.since) {
 			lingering++
 		}
 	}
 	require.GreaterOrEqual(m.t, m.book.Lingering(), lingering)
-	require.LessOrEqual(m.t, m.book.Lingering(), len(m.lingers))
+	require.LessOrEqual(m.t, m.book.Lingering(), len(m.lingers)+len(m.holds))
 	pending := m.book.Lingering() > 0
 	for i, r := range m.replicas {
 		require.Same(m.t, r.real, all[i])
@@ -320,9 +422,12 @@ func (m *model) check(*rapid.T) {
 				reserved++
 			}
 		}
+		load += m.held(r)
 		require.LessOrEqual(m.t, r.real.Load(), m.c.Limit)
 		require.Equal(m.t, load, r.real.Load())
 		require.Equal(m.t, reserved, r.real.Reserved())
+		require.Equal(m.t, m.held(r), r.real.Held())
+		require.Equal(m.t, r.locked, r.real.Locked())
 		require.Equal(m.t, r.draining, r.real.Draining())
 		pending = pending || load == 0 || reserved > 0
 	}
@@ -356,8 +461,11 @@ func (m *model) end() {
 		m.released(p)
 	}
 	m.check(m.t)
+	yes := func(*realReplica) bool { return true }
+	m.now += roster.Time(m.c.Linger)
+	m.book.Tick(m.now, yes) // ends the holds
 	m.now += roster.Time(max(m.c.Retire, m.c.Linger))
-	m.book.Tick(m.now, func(*realReplica) bool { return true })
+	m.book.Tick(m.now, yes)
 	require.True(m.t, m.book.Empty())
 	m.book.Tick(m.now+roster.Time(m.c.Linger), nil)
 	require.Zero(m.t, m.book.Lingering())
@@ -390,6 +498,7 @@ func TestBookBehavesAsItsModel(t *testing.T) {
 			"release3": m.release,
 			"old":      m.useOld,
 			"drain":    m.drain,
+			"lock":     m.lock,
 			"tick":     m.tick,
 			"wait":     m.wait,
 		}

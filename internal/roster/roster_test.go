@@ -115,7 +115,7 @@ func TestLastReplicaIsRememberedForLinger(t *testing.T) {
 func TestLingerDoesNotPassToTheNextReplica(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 2)
 	b.Release(take(t, b, all[0], "ann", 0), 0)
-	b.Drain(all[0])
+	b.Drain(all[0], 0)
 	b.Tick(0, yes)
 	next, err := b.Add("r2", "", 0)
 	require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestLingerDoesNotPassToTheNextReplica(t *testing.T) {
 	b.Release(p, 0)
 
 	for r := range b.All() {
-		b.Drain(r)
+		b.Drain(r, 0)
 	}
 	b.Release(bob, 0)
 	b.Tick(0, yes)
@@ -149,7 +149,7 @@ func TestLingerGoesOnWhileReplicasComeAndGo(t *testing.T) {
 		require.Same(t, all[0], p.Replica())
 		b.Release(p, 0)
 		if i%3 != 0 {
-			b.Drain(r)
+			b.Drain(r, 0)
 			b.Tick(0, yes)
 		}
 	}
@@ -168,7 +168,7 @@ func TestLingerIsNoUseOnAReplicaThatIsClosed(t *testing.T) {
 	require.Same(t, all[0], p.Replica(), "its linger goes on")
 	b.Release(p, 0)
 
-	b.Drain(all[0])
+	b.Drain(all[0], 0)
 	require.Same(t, all[1], reserve(t, b, "ann", 0).Replica(), "draining")
 	b.Tick(0, yes)
 	_, err := b.Reserve("ann", 0)
@@ -268,8 +268,8 @@ func TestDrainedReplicaGivesOutNothingAndGoesWhenEmpty(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour, Retire: time.Hour}, 2)
 	used := take(t, b, all[0], "ann", 0)
 	p := reserve(t, b, "ann", 0)
-	b.Drain(all[0])
-	b.Drain(all[0])
+	b.Drain(all[0], 0)
+	b.Drain(all[0], 0)
 
 	require.Same(t, all[1], reserve(t, b, "ann", 0).Replica())
 	_, err := b.Take(all[0], "ann", 0)

@@ -230,7 +230,7 @@ func TestNothingHangs(t *testing.T) {
 				}
 			}
 			for i := range locks {
-				require.True(t, locks[i].CloseIdle(errors.New("done")))
+				require.True(t, locks[i].CloseIdle(errors.New("done"), nil))
 			}
 		})
 	})

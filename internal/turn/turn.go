@@ -172,13 +172,14 @@ func (l *Lock) Queue(from Origin) (Ticket, error) {
 	return Ticket{Event: e, place: w}, nil
 }
 
-// QueueIdle takes the turn for an event if no other is under way or waits. ok is
-// false when one is, and when the lock has been closed.
-func (l *Lock) QueueIdle(from Origin) (t Ticket, ok bool) {
+// QueueIdle takes the turn for an event if no other is under way or waits, and
+// unless says nothing against it, as in CloseIdle. ok is false when one is, and
+// when the lock has been closed.
+func (l *Lock) QueueIdle(from Origin, unless func() bool) (t Ticket, ok bool) {
 	e := &Event{values: from.Values, lock: l, call: from.Call}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.events > 0 || l.closed != nil {
+	if l.events > 0 || l.closed != nil || unless != nil && unless() {
 		return Ticket{}, false
 	}
 	l.events++
@@ -346,11 +347,13 @@ func (l *Lock) Refuse(reason error) {
 	l.refuseAllLocked(reason)
 }
 
-// CloseIdle closes the lock only if no event is under way or waits, and reports whether it did.
-func (l *Lock) CloseIdle(reason error) bool {
+// CloseIdle closes the lock only if no event is under way or waits, and unless
+// says nothing against it, which may be nil and must not block. It reports
+// whether it did.
+func (l *Lock) CloseIdle(reason error, unless func() bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.events > 0 || l.closed != nil {
+	if l.events > 0 || l.closed != nil || unless != nil && unless() {
 		return false
 	}
 	l.closeLocked(reason)

@@ -102,7 +102,7 @@ func TestWaitingEndsWithTheCallersContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		first.End()
 		require.NoError(t, run(background, &l, func(context.Context) error { return nil }))
-		require.True(t, l.CloseIdle(errors.New("done")), "the cancelled event left nothing behind")
+		require.True(t, l.CloseIdle(errors.New("done"), nil), "the cancelled event left nothing behind")
 	})
 }
 
@@ -196,7 +196,7 @@ func TestALenientLockReportsAContextStillInUseAtTheEnd(t *testing.T) {
 		_, misuse := e.End()
 		require.ErrorIs(t, misuse, turn.ErrOutside)
 		time.Sleep(2 * time.Second)
-		require.True(t, l.CloseIdle(errors.New("done")), "the stray goroutine did not take the turn")
+		require.True(t, l.CloseIdle(errors.New("done"), nil), "the stray goroutine did not take the turn")
 	})
 }
 
@@ -222,7 +222,7 @@ func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) 
 		require.NoError(t, err)
 		go func() { results <- run(background, &l, handler) }()
 		synctest.Wait() // queued
-		require.False(t, l.CloseIdle(reason))
+		require.False(t, l.CloseIdle(reason, nil))
 		l.Close(reason)
 		l.Close(errors.New("too late"))
 		require.ErrorIs(t, <-results, reason)

@@ -51,7 +51,7 @@ func commit(job drive.Job, namespace string) (drive.Figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	store := one(func(stub dog.Stub[keeper]) error { return dog.Do0(context.Background(), stub, (*keeper).Store) })
+	store := one(func(stub dog.Stub[keeper]) error { return dog.CallErr0(context.Background(), stub, (*keeper).Store) })
 	return drive.Rate(operations{p, p.stubs(namespace, job.Objects), store}, job.Objects, 1, job.Time)
 }
 
@@ -71,7 +71,7 @@ func flow(job drive.Job, namespace string) (drive.Figures, error) {
 
 func storeMany(stub dog.Stub[keeper], n int) (stored time.Time, err error) {
 	c := &chain{left: n - 1, ended: make(chan error, 1)}
-	if err := dog.Do(context.Background(), stub, (*keeper).StoreMany, c); err != nil {
+	if err := dog.CallErr(context.Background(), stub, (*keeper).StoreMany, c); err != nil {
 		return stored, err
 	}
 	select {
@@ -130,11 +130,11 @@ func get(job drive.Job) (drive.Figures, error) {
 		return nil, err
 	}
 	stubs := p.stubs("keys", 1)
-	if err := dog.Do0(context.Background(), stubs[0], (*keeper).PutKeys); err != nil {
+	if err := dog.CallErr0(context.Background(), stubs[0], (*keeper).PutKeys); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	read := func(stub dog.Stub[keeper], n int) (began time.Time, err error) {
-		return began, dog.Do(context.Background(), stub, (*keeper).GetKeys, n)
+		return began, dog.CallErr(context.Background(), stub, (*keeper).GetKeys, n)
 	}
 	return drive.Rate(operations{p, stubs, read}, 1, drive.CallBatch, job.Time)
 }

@@ -58,11 +58,11 @@ func open(dir string, options dog.Options, fired func(name string)) (*program, e
 		return nil, err
 	}
 	p := &program{rt: rt, namespaces: make(map[string]*dog.Namespace[keeper])}
-	for name, setup := range map[string]func(*keeper){
-		"keys": func(k *keeper) { k.fired = fired },
-		"rows": func(k *keeper) { k.sql, k.Schema = true, dog.Schema{drive.Table} },
+	for name, options := range map[string]*dog.ObjectOptions[keeper]{
+		"keys": {New: func() *keeper { return &keeper{fired: fired} }},
+		"rows": {New: func() *keeper { return &keeper{sql: true} }, Schema: dog.Schema{drive.Table}},
 	} {
-		if p.namespaces[name], err = dog.RegisterObject(rt, name, setup); err != nil {
+		if p.namespaces[name], err = dog.RegisterObject(rt, name, options); err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
 	}
@@ -109,7 +109,7 @@ func (k *keeper) Store(context.Context) error {
 func (k *keeper) Check(context.Context) (err error) {
 	var value []byte
 	if k.sql {
-		value, _, err = dog.One[[]byte](k.Storage().SQL(), drive.Select, "key")
+		value, _, err = dog.QueryRowAs[[]byte](k.Storage().SQL(), drive.Select, "key")
 	} else {
 		value, _, err = k.Storage().Get("key")
 	}

@@ -25,7 +25,7 @@ func fill(job drive.Job, namespace string) (drive.Figures, error) {
 		return nil, err
 	}
 	err = drive.Fill(job.Objects, fillers, func(i int) error {
-		return dog.Do0(context.Background(), p.stub(namespace, i), (*keeper).Store)
+		return dog.CallErr0(context.Background(), p.stub(namespace, i), (*keeper).Store)
 	})
 	if err := errors.Join(err, p.Close()); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (s *sleepers) Run(_, n int) (began time.Time, err error) {
 	for range n {
 		stub := s.stub(s.namespace, s.next)
 		s.next = (s.next + stride) % s.objects
-		if err := dog.Do0(context.Background(), stub, (*keeper).Check); err != nil {
+		if err := dog.CallErr0(context.Background(), stub, (*keeper).Check); err != nil {
 			return began, err
 		}
 	}
@@ -91,7 +91,7 @@ func live(job drive.Job, namespace string) (figures drive.Figures, err error) {
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 	for i := range job.Objects {
-		if err := dog.Do0(context.Background(), p.stub(namespace, i), (*keeper).Check); err != nil {
+		if err := dog.CallErr0(context.Background(), p.stub(namespace, i), (*keeper).Check); err != nil {
 			return nil, err
 		}
 	}
@@ -117,7 +117,7 @@ func live(job drive.Job, namespace string) (figures drive.Figures, err error) {
 }
 
 // OnAlarm counts the alarm.
-func (k *keeper) OnAlarm(context.Context, dog.AlarmInfo) error {
+func (k *keeper) OnAlarm(context.Context, dog.Alarm) error {
 	k.fired(k.Name())
 	return nil
 }
@@ -134,7 +134,7 @@ func fillAlarms(job drive.Job) (drive.Figures, error) {
 	}
 	due := time.Now().Add(500*time.Millisecond + time.Duration(job.Objects)*100*time.Microsecond)
 	err = drive.Fill(job.Objects, fillers, func(i int) error {
-		return dog.Do(context.Background(), p.stub("keys", i), (*keeper).Wake, due)
+		return dog.CallErr(context.Background(), p.stub("keys", i), (*keeper).Wake, due)
 	})
 	if err := errors.Join(err, p.Close()); err != nil {
 		return nil, err

@@ -1,8 +1,9 @@
-package dog_test
+package shard_test
 
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/godurable/dog/shard"
 )
 
 // depot is an object that is a shard in tests.
@@ -34,11 +36,11 @@ func (d *depot) Run(ctx context.Context, f func(ctx context.Context, d *depot) e
 }
 
 // newDepots returns n shards named depot/0, depot/1 and so on, and their namespace.
-func newDepots(t testing.TB, n int) (*dog.Namespace[depot], *dog.Shards[depot]) {
+func newDepots(t testing.TB, n int) (*dog.Namespace[depot], *shard.Set[depot]) {
 	t.Helper()
-	depots, err := dog.RegisterObject(dogtest.New(t, dog.Options{}), "depot", func(*depot) {})
+	depots, err := dog.RegisterObject[depot](dogtest.New(t, dog.Options{}), "depot", nil)
 	require.NoError(t, err)
-	shards, err := dog.NewShards(depots, "depot", n)
+	shards, err := shard.New(depots, "depot", n)
 	require.NoError(t, err)
 	return depots, shards
 }
@@ -69,7 +71,7 @@ func TestAShardIsTheObjectOfItsName(t *testing.T) {
 	depots, shards := newDepots(t, 12)
 	require.Equal(t, 12, shards.Len())
 	for i := range shards.Len() {
-		require.Equal(t, depots.Named("depot/"+strconv.Itoa(i)).ID(), shards.Shard(i).ID())
+		require.Equal(t, depots.Named("depot/"+strconv.Itoa(i)).ID(), shards.At(i).ID())
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		key := rapid.String().Draw(t, "key")
@@ -92,37 +94,44 @@ func TestKeysAreSpreadEvenly(t *testing.T) {
 }
 
 func TestShardsThatCannotBe(t *testing.T) {
-	h := newHouse(t, 1, &hooks{})
-	lobbies, err := dog.NewShards(h.lobbies, "lobby", 2)
-	require.NoError(t, err, "groups can be shards")
-	require.Equal(t, 2, lobbies.Len())
-
-	_, err = dog.NewShards[depot](nil, "depot", 2)
-	require.ErrorIs(t, err, dog.ErrNotRunning)
-	_, err = dog.NewShards(&dog.Namespace[depot]{}, "depot", 2)
-	require.ErrorIs(t, err, dog.ErrNotRunning)
-	rooms, err := dog.RegisterReplica(h.rt, "chamber", func(*room) {})
-	require.NoError(t, err)
-	_, err = dog.NewShards(rooms, "room", 2)
-	require.ErrorIs(t, err, dog.ErrNotRunning, "replicas have no names to be found by")
+	for _, depots := range []*dog.Namespace[depot]{nil, {}} {
+		_, err := shard.New(depots, "depot", 2)
+		require.ErrorIs(t, err, dog.ErrNotRunning)
+	}
 	depots, _ := newDepots(t, 1)
 	for _, n := range []int{0, -1} {
-		_, err = dog.NewShards(depots, "depot", n)
+		_, err := shard.New(depots, "depot", n)
 		require.ErrorContains(t, err, strconv.Itoa(n)+" shards")
 	}
+}
+
+func TestAnIndexThatIsNoneLeadsNowhere(t *testing.T) {
+	_, shards := newDepots(t, 3)
+	for _, index := range []int{-1, 3} {
+		require.Equal(t, dog.Stub[depot]{}, shards.At(index))
+	}
+	var none shard.Set[depot]
+	require.Zero(t, none.Len())
+	require.Zero(t, none.Index("ada"))
+	require.Equal(t, dog.Stub[depot]{}, none.At(0))
+	require.ErrorIs(t, take(none.For("ada"), 1), dog.ErrNotRunning)
+	results, err := shard.Ask(t.Context(), &none, shard.Options{}, total)
+	require.NoError(t, err)
+	require.Empty(t, results)
+	require.NoError(t, shard.Errors([]shard.Result[int]{{}}))
 }
 
 func TestAllShardsAnswerInOrder(t *testing.T) {
 	_, shards := newDepots(t, 20)
 	for i := range shards.Len() {
-		require.NoError(t, take(shards.Shard(i), i))
+		require.NoError(t, take(shards.At(i), i))
 	}
-	results, err := dog.QueryShards(context.Background(), shards, dog.ShardQuery{}, total)
+	results, err := shard.Ask(context.Background(), shards, shard.Options{}, total)
 	require.NoError(t, err)
-	require.NoError(t, dog.ShardErrors(results))
+	require.NoError(t, shard.Errors(results))
 	require.Len(t, results, 20)
 	for i, result := range results {
-		require.Equal(t, dog.ShardResult[int]{Shard: i, Value: i}, result)
+		require.Equal(t, shard.Result[int]{Shard: i, Value: i}, result)
 	}
 }
 
@@ -138,7 +147,7 @@ func total(ctx context.Context, shard dog.Stub[depot]) (int, error) {
 func TestOnlySomeShardsAreAsked(t *testing.T) {
 	_, shards := newDepots(t, 5)
 	names := func(only []int) (asked []string, err error) {
-		results, err := dog.QueryShards(context.Background(), shards, dog.ShardQuery{Only: only},
+		results, err := shard.Ask(context.Background(), shards, shard.Options{Only: only},
 			func(_ context.Context, shard dog.Stub[depot]) (string, error) { return shard.Name(), nil })
 		for i, result := range results {
 			require.Equal(t, only[i], result.Shard)
@@ -161,12 +170,12 @@ func TestOnlySomeShardsAreAsked(t *testing.T) {
 }
 
 func TestSoManyShardsAreAskedAtATime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, shards := newDepots(t, 50)
 		for concurrency, want := range map[int]int32{1: 1, 3: 3, 0: 16, -1: 16, 99: 50} {
 			var now, most atomic.Int32
 			began := time.Now()
-			_, err := dog.QueryShards(context.Background(), shards, dog.ShardQuery{Concurrency: concurrency},
+			_, err := shard.Ask(context.Background(), shards, shard.Options{Concurrency: concurrency},
 				func(context.Context, dog.Stub[depot]) (int, error) {
 					most.Store(max(most.Load(), now.Add(1)))
 					time.Sleep(time.Second)
@@ -184,7 +193,7 @@ func TestSoManyShardsAreAskedAtATime(t *testing.T) {
 func TestTheErrorOfAShardIsItsOwn(t *testing.T) {
 	_, shards := newDepots(t, 4)
 	broken := errors.New("broken")
-	results, err := dog.QueryShards(context.Background(), shards, dog.ShardQuery{},
+	results, err := shard.Ask(context.Background(), shards, shard.Options{},
 		func(_ context.Context, shard dog.Stub[depot]) (string, error) {
 			if shard.Name() == "depot/1" || shard.Name() == "depot/2" {
 				return "half", broken
@@ -192,24 +201,24 @@ func TestTheErrorOfAShardIsItsOwn(t *testing.T) {
 			return "whole", nil
 		})
 	require.NoError(t, err)
-	require.Equal(t, []dog.ShardResult[string]{
+	require.Equal(t, []shard.Result[string]{
 		{Shard: 0, Value: "whole"},
 		{Shard: 1, Value: "half", Err: broken},
 		{Shard: 2, Value: "half", Err: broken},
 		{Shard: 3, Value: "whole"},
 	}, results)
-	require.ErrorIs(t, dog.ShardErrors(results), broken)
-	require.EqualError(t, dog.ShardErrors(results), "shard 1: broken\nshard 2: broken")
-	require.NoError(t, dog.ShardErrors(results[:1]))
+	require.ErrorIs(t, shard.Errors(results), broken)
+	require.EqualError(t, shard.Errors(results), "shard 1: broken\nshard 2: broken")
+	require.NoError(t, shard.Errors(results[:1]))
 }
 
 func TestShardsThatWereNotAskedHaveTheCauseOfTheContextsEnd(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, shards := newDepots(t, 6)
 		enough := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(context.Background())
 		var asked atomic.Int32
-		results, err := dog.QueryShards(ctx, shards, dog.ShardQuery{Concurrency: 2},
+		results, err := shard.Ask(ctx, shards, shard.Options{Concurrency: 2},
 			func(ctx context.Context, _ dog.Stub[depot]) (string, error) {
 				if asked.Add(1) == 4 {
 					cancel(enough)
@@ -230,9 +239,9 @@ func TestShardsThatWereNotAskedHaveTheCauseOfTheContextsEnd(t *testing.T) {
 			}
 		}
 		require.EqualValues(t, asked.Load(), got)
-		require.ErrorIs(t, dog.ShardErrors(results), enough)
+		require.ErrorIs(t, shard.Errors(results), enough)
 
-		results, err = dog.QueryShards(ctx, shards, dog.ShardQuery{}, func(context.Context, dog.Stub[depot]) (string, error) {
+		results, err = shard.Ask(ctx, shards, shard.Options{}, func(context.Context, dog.Stub[depot]) (string, error) {
 			t.Error("asked")
 			return "", nil
 		})
@@ -242,18 +251,18 @@ func TestShardsThatWereNotAskedHaveTheCauseOfTheContextsEnd(t *testing.T) {
 }
 
 func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, shards := newDepots(t, 4)
-		err := dog.Do(context.Background(), shards.Shard(2), (*depot).Run, func(ctx context.Context, d *depot) error {
+		err := dog.CallErr(context.Background(), shards.At(2), (*depot).Run, func(ctx context.Context, d *depot) error {
 			d.took = 1
-			results, err := dog.QueryShards(ctx, shards, dog.ShardQuery{}, func(ctx context.Context, shard dog.Stub[depot]) (int, error) {
+			results, err := shard.Ask(ctx, shards, shard.Options{}, func(ctx context.Context, shard dog.Stub[depot]) (int, error) {
 				time.Sleep(time.Second)
 				return dog.Call(ctx, shard, (*depot).Take, 10) // of itself too, which would be for ever if the turn were kept
 			})
 			if err != nil {
 				return err
 			}
-			require.NoError(t, dog.ShardErrors(results))
+			require.NoError(t, shard.Errors(results))
 			require.Equal(t, 11, results[2].Value)
 			require.Equal(t, 11, d.took)
 			return nil
@@ -263,11 +272,11 @@ func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
 }
 
 func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
-		depots, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: engine}), "depot", func(*depot) {})
+		depots, err := dog.RegisterObject[depot](dogtest.New(t, dog.Options{Store: engine}), "depot", nil)
 		require.NoError(t, err)
-		shards, err := dog.NewShards(depots, "depot", 3)
+		shards, err := shard.New(depots, "depot", 3)
 		require.NoError(t, err)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
@@ -275,14 +284,14 @@ func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
 		var asked atomic.Int32
 		done := make(chan error)
 		go func() {
-			done <- dog.Do(context.Background(), depots.Named("caller"), (*depot).Run, func(ctx context.Context, d *depot) error {
+			done <- dog.CallErr(context.Background(), depots.Named("caller"), (*depot).Run, func(ctx context.Context, d *depot) error {
 				if err := d.Storage().Put("asked", nil); err != nil {
 					return err
 				}
-				results, err := dog.QueryShards(ctx, shards, dog.ShardQuery{}, func(context.Context, dog.Stub[depot]) (int, error) {
+				results, err := shard.Ask(ctx, shards, shard.Options{}, func(context.Context, dog.Stub[depot]) (int, error) {
 					return int(asked.Add(1)), nil // whoever it asks learns of the handler
 				})
-				return errors.Join(err, dog.ShardErrors(results))
+				return errors.Join(err, shard.Errors(results))
 			})
 		}()
 		synctest.Wait()
@@ -294,10 +303,27 @@ func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
 }
 
 func TestAPanicOfAQuestionToShardsIsTheCallers(t *testing.T) {
-	_, cells := newCells(t, dog.Options{})
-	shards, err := dog.NewShards(cells, "shard", 4)
-	require.NoError(t, err)
+	_, shards := newDepots(t, 4)
 	require.PanicsWithValue(t, "no", func() {
-		_, _ = dog.QueryShards(t.Context(), shards, dog.ShardQuery{}, func(context.Context, dog.Stub[cell]) (int, error) { panic("no") })
+		_, _ = shard.Ask(t.Context(), shards, shard.Options{}, func(context.Context, dog.Stub[depot]) (int, error) { panic("no") })
 	})
+}
+
+func TestAQuestionToAShardThatEndsItsGoroutineIsNoAnswer(t *testing.T) {
+	_, shards := newDepots(t, 3)
+	results, err := shard.Ask(t.Context(), shards, shard.Options{},
+		func(_ context.Context, shard dog.Stub[depot]) (string, error) {
+			if shard.Name() == "depot/1" {
+				runtime.Goexit()
+			}
+			return shard.Name(), nil
+		})
+	require.NoError(t, err)
+	require.Len(t, results, 3)
+	require.ErrorAs(t, results[1].Err, new(*dog.PanicError))
+	require.Error(t, shard.Errors(results))
+	for _, i := range []int{0, 2} {
+		require.NoError(t, results[i].Err)
+		require.NotEmpty(t, results[i].Value)
+	}
 }

@@ -1,0 +1,156 @@
+package dog
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"reflect"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+var errLate = errors.New("dog: Connect after Receive has returned")
+
+// connect is [Object.Connect]. The client has been answered when there is an error.
+func (c *core) connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
+	o, err := c.speaker()
+	fail := func(err error) (*Socket, error) {
+		WriteError(w, err)
+		o.refused(err)
+		return nil, err
+	}
+	if err != nil {
+		return fail(err)
+	}
+	a := arrivalOf(req.Context())
+	if a.event == nil || a.event.Owner() != c.inst {
+		return fail(errors.New("dog: Connect needs the request that Receive got"))
+	}
+	v := &a.visit
+	if v.over() {
+		return fail(errLate)
+	}
+	rt := o.runtime()
+	if rt.closing.Load() {
+		return fail(ErrShutdown)
+	}
+	special := options
+	if special == nil {
+		special = &SocketOptions{}
+	}
+	opts := special.over(o.ns.sockets)
+	var attachment []byte
+	err = cmp.Or(special.checkSigns(), opts.check())
+	if err == nil && opts.Attachment != nil {
+		attachment, err = encodeAttachment(opts.Attachment)
+	}
+	if err != nil {
+		o.log().Error("WebSocket refused: its options are wrong", "error", err)
+		return fail(err)
+	}
+	uid := cmp.Or(opts.UID, v.uid)
+	if o.member != nil && uid != v.uid {
+		return fail(fmt.Errorf("dog: the socket of a replica has the uid that was identified, %q, not %q", v.uid, uid))
+	}
+	if uid != "" {
+		if err := checkUID(uid); err != nil {
+			return fail(err)
+		}
+	}
+	set := o.socketSet()
+	if !set.reserve(o.ns.maxSockets) {
+		return fail(ErrSocketsFull)
+	}
+	var nc *conn.Conn
+	a.answer.handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
+	if err != nil {
+		set.unreserve()
+		o.refused(err)
+		return nil, err
+	}
+	s := newSocket(c.inst, uid, nc, opts.Tags)
+	s.attachment = attachment
+	if !v.passOn(s) {
+		nc.Abort(ErrSocketClosed)
+		_, _, _ = nc.Read() // fails, and releases the connection
+		nc.Wait()
+		set.unreserve()
+		return nil, errLate
+	}
+	rt.busy.Add(1) // until finish
+	o.gate.Say(func(lost error) {
+		if lost != nil {
+			go s.vanish(lost)
+			return
+		}
+		s.join()
+		nc.Start() // the client learns that it is connected when everybody else knows
+		go s.serve()
+	})
+	return s, nil
+}
+
+// check looks at what an application may get wrong.
+func (o SocketOptions) check() error {
+	distinct := slices.Compact(slices.Sorted(slices.Values(o.Tags)))
+	if len(distinct) > maxTags || slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
+		return ErrTags
+	}
+	if o.Slow < 0 || o.Slow > CoalesceSlow {
+		return fmt.Errorf("dog: unknown SlowPolicy %d", o.Slow)
+	}
+	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes || !utf8.ValidString(o.AutoRequest+o.AutoReply) {
+		return errors.New("dog: AutoRequest and AutoReply are at most 2,048 bytes of UTF-8 each")
+	}
+	if (o.AutoRequest == "") != (o.AutoReply == "") {
+		return errors.New("dog: AutoRequest and AutoReply need each other")
+	}
+	for _, pattern := range o.OriginPatterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("dog: origin pattern %q: %w", pattern, err)
+		}
+	}
+	return nil
+}
+
+// accept returns a socket's options as package conn wants them. Sockets that have
+// nothing special share those of their type.
+func (ns *namespace) accept(o *SocketOptions) *conn.Options {
+	special := *o
+	special.UID, special.Tags, special.Attachment = "", nil, nil
+	if reflect.ValueOf(special).IsZero() {
+		return ns.shared
+	}
+	return o.over(ns.sockets).accept(ns.rt)
+}
+
+func (o SocketOptions) accept(rt *Runtime) *conn.Options {
+	policy := conn.Disconnect
+	switch o.Slow {
+	case DropOldest:
+		policy = conn.DropOldest
+	case CoalesceSlow:
+		policy = conn.Coalesce
+	}
+	return &conn.Options{
+		Subprotocols:       o.Subprotocols,
+		OriginPatterns:     o.OriginPatterns,
+		InsecureSkipVerify: o.AllowAnyOrigin,
+		MaxMessage:         o.MaxMessage,
+		QueueBytes:         o.QueueBytes,
+		Slow:               policy,
+		WriteTimeout:       o.WriteTimeout,
+		CloseTimeout:       o.CloseTimeout,
+		AutoRequest:        o.AutoRequest,
+		AutoReply:          o.AutoReply,
+		Compression:        o.Compression,
+		Poller:             rt.poller,
+		Heart:              rt.heart(o.PingInterval),
+		Last:               func(c *conn.Conn) { c.Data.(*Socket).last() },
+		Wake:               func(c *conn.Conn) { go c.Data.(*Socket).attend() },
+	}
+}

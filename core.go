@@ -1,0 +1,88 @@
+package dog
+
+import (
+	"errors"
+	"log/slog"
+)
+
+// noCopy makes go vet report copies.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
+// core is what every object has. It is embedded unexported, so its methods are
+// promoted into users' types.
+type core struct {
+	_    noCopy
+	inst *instance // set by the runtime when it starts the object; nil in a zero value
+}
+
+// base finds the core of any registered type; a user's names cannot hide it.
+func (c *core) base() *core { return c }
+
+// ID returns the object's identity; zero when the object is not running.
+func (c *core) ID() ID {
+	if c.inst == nil {
+		return ID{}
+	}
+	return c.inst.obj.id
+}
+
+// Name returns the name by which the object is addressed, or that Clusterize
+// gave it; "" when it has none.
+func (c *core) Name() string {
+	if c.inst == nil {
+		return ""
+	}
+	return c.inst.obj.name
+}
+
+// Log returns the runtime's logger with the object's namespace and ID.
+func (c *core) Log() *slog.Logger {
+	if c.inst == nil {
+		return slog.Default()
+	}
+	return c.inst.obj.log()
+}
+
+// Storage returns what the object has stored. It is never nil; that of an object
+// that is not running answers with ErrNotRunning.
+func (c *core) Storage() *Storage {
+	if c.inst == nil {
+		return &Storage{}
+	}
+	return &c.inst.storage
+}
+
+// Abort resets the object: its memory is dropped, what its transaction under way
+// stored is undone, its sockets are closed with 1011, and calls under way get a
+// [ResetError] with this reason. The next event starts it again. A handler that
+// calls Abort should return; what it stores or sends afterwards is lost. Abort
+// may be called from any goroutine, though not by handlers of other objects: see
+// ErrPastGate, with which CheckTurns logs it.
+func (c *core) Abort(reason error) {
+	if c.inst == nil {
+		return
+	}
+	if err := c.inst.obj.heard(); err != nil {
+		c.Log().Error("aborted by another object", "error", err)
+	}
+	_ = c.inst.reset(abortedBy(reason))
+}
+
+func abortedBy(reason error) error {
+	if reason == nil {
+		return errors.New("aborted")
+	}
+	return reason
+}
+
+// speaker returns the object of a running instance whose handlers are still
+// heard: it has not been reset.
+func (c *core) speaker() (*object, error) {
+	if c.inst == nil {
+		return nil, ErrNotRunning
+	}
+	return c.inst.obj, c.inst.silenced()
+}

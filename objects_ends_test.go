@@ -1,0 +1,183 @@
+package dog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+)
+
+// lines are what handlers have done, in order.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) add(format string, args ...any) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, fmt.Sprintf(format, args...))
+	return nil
+}
+
+func (l *lines) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.all
+	l.all = nil
+	return all
+}
+
+func TestEverySocketThatJoinedIsClosedOnce(t *testing.T) {
+	type end struct {
+		how    func(t *testing.T, v *venue, c *dogtest.Client)
+		failed string // the text of OnError; "": it does not run
+		closed string // the text of OnClose
+		told   int    // the client; 0: nothing
+	}
+	broken := errors.New("broken")
+	for name, e := range map[string]end{
+		"the client closes": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.Close(4001, "bye") },
+			closed: "closed 4001 bye",
+		},
+		"the client vanishes": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.Vanish() },
+			failed: "failed 1006", closed: "closed 1006 ",
+		},
+		"the client breaks the protocol": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.SendRaw([]byte{0xff, 0xff}) },
+			failed: "failed 1002", closed: "closed 1002 ", told: 1002,
+		},
+		"the client sends too much": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.Send(strings.Repeat("x", 70_000)) },
+			failed: "failed 1009", closed: "closed 1009 ", told: 1009,
+		},
+		"the client is silent": {
+			how:    func(_ *testing.T, v *venue, c *dogtest.Client) { time.Sleep(time.Minute) },
+			failed: "failed 1006", closed: "closed 1006 ", told: 1006,
+		},
+		"a handler closes": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.Send("close") },
+			closed: "closed 4002 enough", told: 4002,
+		},
+		"the uid is disconnected": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.Send("disconnect") },
+			closed: "closed 4003 out", told: 4003,
+		},
+		"a handler panics": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.Send("panic") },
+			closed: "closed 1011 ", told: 1011,
+		},
+		"a handler aborts": {
+			how:    func(_ *testing.T, _ *venue, c *dogtest.Client) { c.Send("abort") },
+			closed: "closed 1011 ", told: 1011,
+		},
+		"aborted from outside": {
+			how:    func(t *testing.T, v *venue, _ *dogtest.Client) { require.NoError(t, v.abort(broken)) },
+			closed: "closed 1011 ", told: 1011,
+		},
+		"deleted": {
+			how:    func(t *testing.T, v *venue, _ *dogtest.Client) { require.NoError(t, v.remove(t.Context())) },
+			closed: "closed 1011 ", told: 1011,
+		},
+		"shutdown": {
+			how:    func(t *testing.T, v *venue, _ *dogtest.Client) { require.NoError(t, v.rt.Shutdown(t.Context())) },
+			closed: "closed 1001 server shutting down", told: 1001,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overOwners(t, func(t *testing.T, kind string) {
+				var did lines
+				on := &owners{
+					open: func(_ context.Context, _ owner, s *dog.Socket) error { return did.add("opened %s", s.UID()) },
+					message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
+						switch m.String() {
+						case "close":
+							return errors.Join(s.Close(4002, "enough"), s.Close(4009, "again"))
+						case "disconnect":
+							_, err := disconnect(ctx, o, s.UID(), 4003, "out")
+							return err
+						case "panic":
+							panic("a bug")
+						case "abort":
+							o.Abort(broken)
+						}
+						return did.add("got %d bytes", len(m.Data))
+					},
+					failed: func(_ context.Context, o owner, s *dog.Socket, cause error) error {
+						var how *dog.CloseError
+						require.ErrorAs(t, cause, &how)
+						for range o.Sockets() {
+							return did.add("a socket that has failed is still there")
+						}
+						return errors.Join(did.add("failed %d", how.Code), errors.New("OnError fails, and OnClose runs"))
+					},
+					close: func(_ context.Context, o owner, s *dog.Socket, code int, reason string) error {
+						require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
+						for range o.SocketsOf(s.UID()) {
+							return did.add("a socket that has closed is still there")
+						}
+						return did.add("closed %d %s", code, reason)
+					},
+				}
+				v := newVenue(t, kind, dog.Options{}, on)
+				silent := name == "the client is silent"
+				c, _, err := v.srv.TryDial("/?u=ada", dogtest.DialOptions{OnDemand: silent})
+				require.NoError(t, err)
+				synctest.Wait()
+				require.Equal(t, []string{"opened ada"}, did.take())
+				e.how(t, v, c)
+				synctest.Wait()
+				if silent {
+					c.Vanish()
+				} else if e.told != 0 {
+					code, _ := c.Closed()
+					require.Equal(t, e.told, code)
+				}
+				elapse(time.Minute)
+				got := did.take()
+				want := []string{e.closed}
+				if e.failed != "" && kind == "an object with Receive and OnError" {
+					want = []string{e.failed, e.closed}
+				}
+				if name == "a handler aborts" {
+					want = append([]string{"got 5 bytes"}, want...)
+				}
+				for i := range got { // reasons of failures are the library's own words
+					if e.failed != "" && i < len(want) && strings.HasPrefix(got[i], want[i]) {
+						got[i] = want[i]
+					}
+				}
+				require.Equal(t, want, got)
+				require.Zero(t, v.rt.Stats().Sockets)
+			})
+		})
+	}
+}
+
+func TestOnOpenThatFailsClosesItsSocket(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
+		var did lines
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			open: func(context.Context, owner, *dog.Socket) error { return errors.New("not you") },
+			close: func(_ context.Context, _ owner, _ *dog.Socket, code int, _ string) error {
+				return did.add("closed %d", code)
+			},
+		})
+		c := v.enter("ada")
+		code, _ := c.Closed()
+		require.Equal(t, 1011, code)
+		synctest.Wait()
+		require.Equal(t, []string{"closed 1011"}, did.take())
+	})
+}

@@ -1,0 +1,84 @@
+package dog
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+// refusalPause is how long a reason to refuse clients of a namespace is not logged
+// again.
+const refusalPause = time.Minute
+
+// refusals logs why clients were refused: each reason once a minute for each
+// namespace, since clients come back.
+type refusals struct {
+	mu     sync.Mutex
+	logged map[refusalKey]time.Time // guarded by mu; as many as there are reasons
+}
+
+type refusalKey struct{ namespace, reason string }
+
+// first reports whether the reason is to be logged now.
+func (r *refusals) first(key refusalKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if at, found := r.logged[key]; found && now.Sub(at) < refusalPause {
+		return false
+	}
+	if r.logged == nil {
+		r.logged = make(map[refusalKey]time.Time)
+	}
+	r.logged[key] = now
+	return true
+}
+
+// refused logs that the object, nil for one that is not running, has refused a
+// client, with the cure where the program has one.
+func (o *object) refused(err error) {
+	if o == nil {
+		return
+	}
+	reason, cure := refusal(err)
+	if cure == "" {
+		o.log().Debug("WebSocket refused", "error", err)
+		return
+	}
+	if o.runtime().refusals.first(refusalKey{o.ns.name, reason}) {
+		o.log().Warn("WebSocket refused: "+reason+". "+cure, "error", err)
+	}
+}
+
+// refusedUID logs that a request for a uid that is none was refused.
+func (a *address) refusedUID(err error) {
+	if a.ns.rt.refusals.first(refusalKey{a.ns.name, "uid"}) {
+		a.ns.rt.opts.Logger.Warn("request refused: its uid is invalid. Say who asks: GroupStub.Identify, Stub.WithUID, a Gateway",
+			slog.String("namespace", a.ns.name), slog.String("object", a.id.String()), slog.Any("error", err))
+	}
+}
+
+// refusal returns the reason why a client was refused, and what the program may do
+// about it; "" for nothing.
+func refusal(err error) (reason, cure string) {
+	var handshake *conn.HandshakeError
+	switch {
+	case errors.Is(err, ErrInvalidName):
+		return "its uid is invalid", "Say who connects: SocketOptions.UID, Stub.WithUID"
+	case errors.Is(err, ErrSocketsFull):
+		return "the object is full", "Raise MaxSockets (ObjectOptions), or spread clients over replicas with a Group"
+	case !errors.As(err, &handshake):
+		return "", ""
+	}
+	switch handshake.Status {
+	case http.StatusForbidden:
+		return "its page is of another origin", "Add the page's host to SocketOptions.OriginPatterns if it may connect"
+	case http.StatusUpgradeRequired, http.StatusMethodNotAllowed:
+		return "the request asks for no WebSocket", "Give the type a Receive if it serves other requests too (IsUpgrade)"
+	}
+	return "", ""
+}

@@ -1,0 +1,85 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// Serve starts the runtime ([Runtime.Start]) and serves HTTP until ctx ends. Then it
+// shuts down the runtime and the server at the same time, as [Runtime.Shutdown]
+// recommends, and waits for both for Options.ShutdownTimeout. A nil listener
+// listens on server.Addr. A server with a TLSConfig serves HTTPS, with the
+// certificates of that.
+//
+// Serve returns nil when everything has ended in good order. Otherwise the error
+// says what has not: why the server could not listen or ended by itself, after which
+// the runtime is shut down too, and what Shutdown returned. A server that somebody
+// else shuts down ends Serve in the same way, without an error of its own. Serve
+// closes the listener.
+func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.Listener) error {
+	if rt == nil || rt.ctx == nil || server == nil {
+		if listener != nil {
+			_ = listener.Close()
+		}
+		if rt == nil || rt.ctx == nil {
+			return ErrNotRunning
+		}
+		return errors.New("dog: Serve needs a server")
+	}
+	served, failed := rt.serve(ctx, server, listener)
+	patience, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), rt.opts.ShutdownTimeout,
+		fmt.Errorf("Options.ShutdownTimeout of %v is over: %w", rt.opts.ShutdownTimeout, context.DeadlineExceeded))
+	defer cancel()
+	var both sync.WaitGroup
+	var ended, closed error
+	both.Go(func() { ended = rt.Shutdown(patience) })
+	both.Go(func() {
+		if closed = server.Shutdown(patience); closed != nil {
+			closed = errors.Join(fmt.Errorf("dog: the server has not ended: %w", closed), server.Close())
+		}
+	})
+	both.Wait()
+	<-served
+	return errors.Join(failed, ended, closed)
+}
+
+// serve serves until ctx ends or the server does, and returns why the latter, if it
+// was not told to. served is closed when the server has ended.
+func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.Listener) (served chan struct{}, failed error) {
+	served = make(chan struct{})
+	if listener == nil {
+		addr := server.Addr
+		if addr == "" && server.TLSConfig != nil {
+			addr = ":https"
+		} else if addr == "" {
+			addr = ":http"
+		}
+		if listener, failed = new(net.ListenConfig).Listen(ctx, "tcp", addr); failed != nil {
+			close(served)
+			return served, fmt.Errorf("dog: serve: %w", failed)
+		}
+	}
+	rt.Start()
+	var err error
+	go func() {
+		defer close(served)
+		if server.TLSConfig != nil {
+			err = server.ServeTLS(listener, "", "")
+		} else {
+			err = server.Serve(listener)
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		return served, nil
+	case <-served:
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return served, nil
+	}
+	return served, fmt.Errorf("dog: serve: %w", err)
+}

@@ -1,0 +1,147 @@
+// Package shard spreads keys over a fixed number of objects, where one object would
+// have too much to do: a counter, an index, a rate limit for millions of users.
+package shard
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/godurable/dog"
+)
+
+// Set is a fixed number of objects over which keys are spread. Each key always
+// belongs to the same one, as long as their number stays: choose it with room to
+// grow, since there is no resharding. A Set is safe for concurrent use.
+type Set[T any] struct {
+	stubs []dog.Stub[T]
+}
+
+// New returns n shards: the objects of the namespace that are named name/0 to
+// name/(n-1).
+func New[T any](objects *dog.Namespace[T], name string, n int) (*Set[T], error) {
+	if objects.Named(name) == (dog.Stub[T]{}) {
+		return nil, dog.ErrNotRunning
+	}
+	if n < 1 {
+		return nil, fmt.Errorf("dog: %d shards", n)
+	}
+	s := &Set[T]{stubs: make([]dog.Stub[T], n)}
+	for i := range s.stubs {
+		s.stubs[i] = objects.Named(name + "/" + strconv.Itoa(i))
+	}
+	return s, nil
+}
+
+// Len returns the number of shards.
+func (s *Set[T]) Len() int { return len(s.stubs) }
+
+// Index returns which shard a key belongs to, from 0.
+func (s *Set[T]) Index(key string) int {
+	if len(s.stubs) == 0 {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(key))
+	return int(binary.BigEndian.Uint64(sum[:]) % uint64(len(s.stubs)))
+}
+
+// For returns the shard that a key belongs to.
+func (s *Set[T]) For(key string) dog.Stub[T] { return s.At(s.Index(key)) }
+
+// At returns the shard of an index; the zero Stub when there is none.
+func (s *Set[T]) At(index int) dog.Stub[T] {
+	if index < 0 || index >= len(s.stubs) {
+		return dog.Stub[T]{}
+	}
+	return s.stubs[index]
+}
+
+// Options say which shards to ask, and how many at a time.
+type Options struct {
+	Only        []int // indexes; nil: all
+	Concurrency int   // 0: 16
+}
+
+// A Result is what one shard answered.
+type Result[R any] struct {
+	Shard int
+	Value R
+	Err   error // of this shard; the cause of the context's end when it was not asked; a [dog.PanicError] when asking ended its goroutine
+}
+
+// Ask calls ask for each shard, several at a time, and returns their answers in the order of Only, or of the shards. The
+// failure of one is its own Err: [Errors] gathers them. In a handler it gives up the turn, and asks when what the object
+// stored before is durable. Errors: a shard that does not exist, those of [dog.Await], and the cause of ctx's end when that came
+// before any was asked.
+func Ask[T, R any](
+	ctx context.Context, s *Set[T], options Options, ask func(ctx context.Context, shard dog.Stub[T]) (R, error),
+) ([]Result[R], error) {
+	which := options.Only
+	if which == nil {
+		which = make([]int, len(s.stubs))
+		for i := range which {
+			which[i] = i
+		}
+	}
+	if i := slices.IndexFunc(which, func(i int) bool { return i < 0 || i >= len(s.stubs) }); i >= 0 {
+		return nil, fmt.Errorf("dog: no shard %d of %d", which[i], len(s.stubs))
+	}
+	atOnce := options.Concurrency
+	if atOnce <= 0 {
+		atOnce = 16
+	}
+	results := make([]Result[R], len(which))
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	err := dog.Await(ctx, func() error {
+		var all sync.WaitGroup
+		var panicked atomic.Pointer[any]
+		places := make(chan struct{}, atOnce)
+		for i, shard := range which {
+			results[i].Shard = shard
+			select {
+			case <-ctx.Done():
+				results[i].Err = context.Cause(ctx)
+				continue
+			case places <- struct{}{}:
+			}
+			all.Go(func() {
+				results[i].Err = &dog.PanicError{} // unless ask returns
+				defer func() {
+					if p := recover(); p != nil {
+						panicked.CompareAndSwap(nil, &p)
+					}
+					<-places
+				}()
+				results[i].Value, results[i].Err = ask(ctx, s.stubs[shard])
+			})
+		}
+		all.Wait()
+		if p := panicked.Load(); p != nil { // where it would have been without goroutines
+			panic(*p)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// Errors joins the errors of results; nil when there are none.
+func Errors[R any](results []Result[R]) error {
+	var all []error
+	for _, r := range results {
+		if r.Err != nil {
+			all = append(all, fmt.Errorf("shard %d: %w", r.Shard, r.Err))
+		}
+	}
+	return errors.Join(all...)
+}

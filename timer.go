@@ -1,0 +1,203 @@
+package dog
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/godurable/dog/internal/turn"
+)
+
+// A Timer is a pending [Object.After] or [Object.Every]. The zero Timer has ended.
+// Its methods may be called from any goroutine.
+type Timer struct {
+	// fixed
+	inst  *instance
+	f     func(ctx context.Context) error
+	every time.Duration // 0: once
+
+	mu      sync.Mutex
+	timer   *time.Timer // guarded by mu
+	next    time.Time   // when the next tick is due. guarded by mu
+	ended   bool        // guarded by mu
+	waiting bool        // a tick waits for its turn, or runs. guarded by mu
+}
+
+// After runs f as an event of the object after d. The timer lives in memory: it
+// keeps the object there, and ends with Stop, when the object is reset or deleted,
+// and when Shutdown begins, before OnStop. OnStart begins it again where that
+// should be. For more than minutes use an alarm ([Storage.Alarms]).
+//
+// The event has none of the values of the one that began it. f's error is logged
+// and, if RollbackOnError says so, undoes what f stored. f does not run while
+// Options.MaxWaiting events wait for the object; that is logged.
+func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
+	return c.begin(d, 0, f)
+}
+
+// Every runs f as an event of the object every d, as [Object.After] does once. The
+// ticks keep their rate however long f takes; one that is due while another waits
+// for the turn or runs is skipped. A d that is not above 0 is logged, and nothing
+// runs.
+func (c *core) Every(d time.Duration, f func(ctx context.Context) error) *Timer {
+	if d <= 0 {
+		c.Log().Error("Every needs an interval above 0", "interval", d)
+		return &Timer{ended: true}
+	}
+	return c.begin(d, d, f)
+}
+
+func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) *Timer {
+	t := &Timer{inst: c.inst, f: f, every: every, next: time.Now().Add(d)}
+	if c.inst == nil || !c.inst.timers.add(t) {
+		t.ended = true
+		return t
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended { // the instance may just have ended
+		t.timer = time.AfterFunc(d, t.tick)
+	}
+	return t
+}
+
+// Stop ends the timer and reports whether it was pending: f will not run any more.
+// When the object's own handler calls it, f does not run later either where it was
+// due already.
+func (t *Timer) Stop() bool {
+	if t == nil || t.inst == nil {
+		return false
+	}
+	pending := t.end()
+	t.inst.timers.remove(t)
+	return pending
+}
+
+// end stops the clock.
+func (t *Timer) end() (pending bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pending, t.ended = !t.ended, true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	return pending
+}
+
+// tick runs an event, unless one waits or runs already.
+func (t *Timer) tick() {
+	rt := t.inst.obj.runtime()
+	if rt.enterQuietly() != nil {
+		t.Stop()
+		return
+	}
+	defer rt.leave()
+	if !t.due() {
+		return
+	}
+	err := t.run()
+	t.inst.obj.report(EventTimer, err)
+	t.mu.Lock()
+	t.waiting = false
+	t.mu.Unlock()
+	if t.every == 0 {
+		t.inst.timers.remove(t)
+	}
+}
+
+// due reports whether an event is to begin, and winds the clock up for the next.
+func (t *Timer) due() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return false
+	}
+	if t.every > 0 {
+		now := time.Now()
+		missed := max(now.Sub(t.next), 0) / t.every
+		t.next = t.next.Add((missed + 1) * t.every)
+		t.timer.Reset(t.next.Sub(now))
+	}
+	if t.waiting {
+		return false
+	}
+	t.waiting = true
+	return true
+}
+
+func (t *Timer) run() error {
+	inst := t.inst
+	began := inst.obj.trace().clock()
+	ticket, err := inst.turn.Queue(turn.Origin{Limit: inst.obj.runtime().opts.MaxWaiting})
+	if err != nil {
+		return t.silence(err)
+	}
+	e, err := ticket.Redeem(inst.life)
+	if err != nil {
+		return t.silence(err)
+	}
+	return inst.run(e, EventTimer, began, func(ctx context.Context, _ any) error {
+		t.mu.Lock()
+		over := t.ended || inst.obj.runtime().closing.Load()
+		t.ended = over || t.every == 0
+		t.mu.Unlock()
+		if over {
+			return nil
+		}
+		return t.f(ctx)
+	})
+}
+
+// silence drops the error of a turn that did not come because the instance has
+// ended.
+func (t *Timer) silence(err error) error {
+	if t.inst.life.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// timers are those of an instance that are pending or run.
+type timers struct {
+	mu    sync.Mutex
+	all   map[*Timer]struct{} // guarded by mu
+	ended bool                // the instance is over. guarded by mu
+}
+
+// add reports false when the instance is over.
+func (s *timers) add(t *Timer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	if s.all == nil {
+		s.all = make(map[*Timer]struct{})
+	}
+	s.all[t] = struct{}{}
+	return true
+}
+
+func (s *timers) remove(t *Timer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, t)
+}
+
+// pending reports whether there are timers.
+func (s *timers) pending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all) > 0
+}
+
+// end ends all timers, and those that are begun later.
+func (s *timers) end() {
+	s.mu.Lock()
+	all := s.all
+	s.all, s.ended = nil, true
+	s.mu.Unlock()
+	for t := range all {
+		t.end()
+	}
+}
