@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/godurable/dog"
+)
+
+const (
+	seats = 4
+	side  = 40               // of the field
+	tick  = time.Second / 20 // the game moves
+	grace = 5 * time.Second  // a seat is held for who has gone
+	match = 60 * 20          // ticks
+	ready = 2                // players for a match
+	pause = 20 * 3           // ticks before a match, for more to come
+)
+
+// Arena is one game of up to four players. They walk over the field, and a square
+// belongs to who was there last.
+type Arena struct {
+	dog.Replica
+	seats [seats]*player // nil: free
+	field [side * side]byte
+	ticks int        // of the match; below 0 before it
+	loop  *dog.Timer // nil: nobody plays
+}
+
+// player has a seat. The place that the group holds for a player who has gone is as
+// long his. All are told of what is exported.
+type player struct {
+	Seat, X, Y, Points int
+	UID                string
+	Gone               bool
+
+	dx, dy int
+	left   time.Time // when he went
+}
+
+// OnOpen seats a player, in his old seat if he has one. There is room, since the
+// group lets in no more than seats uids, those included for whom it holds a place.
+func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
+	for other := range a.SocketsOf(s.UID()) {
+		if other != s {
+			return s.Close(4000, "you play in another window") // which keeps the seat
+		}
+	}
+	seat := a.seatOf(s.UID())
+	if seat < 0 {
+		seat = a.seatOf("")
+	}
+	if seat < 0 {
+		return s.Close(4001, "no seat is free")
+	}
+	if a.loop == nil {
+		a.ticks = -pause
+		a.field = [side * side]byte{}
+		a.loop = a.Every(tick, a.step)
+	}
+	if a.seats[seat] == nil {
+		a.seats[seat] = &player{Seat: seat, UID: s.UID(), X: side / 4 * (1 + 2*(seat%2)), Y: side / 4 * (1 + 2*(seat/2))}
+	}
+	a.seats[seat].Gone = false
+	return s.Send(map[string]any{"op": "welcome", "seat": seat, "side": side, "field": a.field[:]})
+}
+
+// seatOf returns the seat of a player, of nobody for "", and -1 when there is none.
+func (a *Arena) seatOf(uid string) int {
+	for i, p := range a.seats {
+		if p == nil && uid == "" || p != nil && p.UID == uid {
+			return i
+		}
+	}
+	return -1
+}
+
+var directions = map[string][2]int{"left": {-1, 0}, "right": {1, 0}, "up": {0, -1}, "down": {0, 1}, "stop": {}}
+
+// OnMessage turns a player.
+func (a *Arena) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
+	seat := a.seatOf(s.UID())
+	if to, known := directions[m.String()]; known && seat >= 0 {
+		a.seats[seat].dx, a.seats[seat].dy = to[0], to[1]
+	}
+	return nil
+}
+
+// OnClose leaves a player's seat to him for a while.
+func (a *Arena) OnClose(_ context.Context, s *dog.Socket, _ int, _ string) error {
+	for range a.SocketsOf(s.UID()) {
+		return nil // his other window
+	}
+	if seat := a.seatOf(s.UID()); seat >= 0 {
+		p := a.seats[seat]
+		p.Gone, p.left, p.dx, p.dy = true, time.Now(), 0, 0
+	}
+	return nil
+}
+
+// step is one tick.
+func (a *Arena) step(context.Context) error {
+	var players []*player
+	for seat, p := range a.seats {
+		if p != nil && p.Gone && time.Since(p.left) >= grace {
+			a.seats[seat] = nil
+		} else if p != nil {
+			players = append(players, p)
+		}
+	}
+	switch {
+	case len(players) == 0 || a.ticks == match:
+		return a.end()
+	case a.ticks < -1 && len(players) == seats:
+		a.ticks = 0
+	case a.ticks < 0 && len(players) < ready:
+		a.ticks = -pause // go on waiting
+	default:
+		a.ticks++
+	}
+	if a.ticks == 0 {
+		if err := a.SetLocked(true); err != nil { // only who plays may come, and come back
+			return err
+		}
+	}
+	for _, p := range players {
+		if a.ticks >= 0 {
+			p.X, p.Y = min(max(p.X+p.dx, 0), side-1), min(max(p.Y+p.dy, 0), side-1)
+			a.field[p.Y*side+p.X] = byte(p.Seat + 1)
+		}
+		p.Points = bytes.Count(a.field[:], []byte{byte(p.Seat + 1)})
+	}
+	return a.Emit(map[string]any{"op": "state", "ticks": a.ticks, "of": match, "players": players}, dog.Coalesce("state"))
+}
+
+// end ends the match: the arena is free for others, and who wants more connects
+// again.
+func (a *Arena) end() error {
+	a.loop.Stop()
+	a.loop, a.seats = nil, [seats]*player{}
+	if err := a.SetLocked(false); err != nil {
+		return err
+	}
+	for s := range a.Sockets() {
+		if err := s.Close(4002, "the match is over"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
