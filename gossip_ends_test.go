@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -120,6 +121,7 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 						ch.front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 					}()
 					time.Sleep(time.Minute)
+					synctest.Wait() // for what the handlers have noted
 					c.end(t, ch)
 					require.Equal(t, time.Minute, <-told)
 					<-served

@@ -36,7 +36,8 @@ func newHangingDisk() *hangingDisk {
 func (d *hangingDisk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	e, err := pebblekv.Open(pebblekv.Config{FS: d.fs, Dir: "/data"}, log)
 	if err == nil && d.hangs != nil {
-		d.until.Store(&d.hangs)
+		c := d.hangs
+		d.until.Store(&c)
 	}
 	return e, err
 }
