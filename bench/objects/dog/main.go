@@ -66,6 +66,7 @@ func open(dir string, options dog.Options, fired func(name string)) (*program, e
 			return nil, errors.Join(err, p.Close())
 		}
 	}
+	rt.Start() // alarms too
 	return p, nil
 }
 
