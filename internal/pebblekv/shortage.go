@@ -88,6 +88,7 @@ func (e *Engine) lack(more int) {
 	e.mu.Unlock()
 	switch {
 	case before == 0:
+		e.space.letGo()
 		e.log.Error("the disk is full; the store writes nothing until there is room on the volume")
 	case after == 0:
 		e.log.Info("the store writes again")

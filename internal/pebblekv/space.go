@@ -111,11 +111,12 @@ const lookEvery = time.Second
 // A space watches how much is free on the disk. Before it has commits refused,
 // it lets the store give back what is its own to give.
 type space struct {
-	fs    vfs.FS      // fixed
-	dir   string      // fixed
-	min   uint64      // fixed
-	start time.Time   // fixed
-	store interface { // fixed: whose space it is
+	fs    vfs.FS          // fixed
+	dir   string          // fixed
+	min   uint64          // fixed
+	start time.Time       // fixed
+	over  <-chan struct{} // closed when nothing is given back any more. fixed
+	store interface {     // fixed: whose space it is
 		// spare returns how many bytes the store could give back.
 		spare() uint64
 		// wantSpare has it do so, and call tidied then. It does not block.
@@ -129,30 +130,66 @@ type space struct {
 	taken  atomic.Uint64         // bytes of all commits that were let through
 	full   atomic.Pointer[error] // what commits are refused with, or nil
 
+	// giving is closed when the store has given back what it could; nil while it
+	// gives nothing back, or nobody is to wait for it.
+	giving atomic.Pointer[chan struct{}]
+
 	mu    sync.Mutex // held by who looks
 	asked uint64     // guarded by mu: taken, when the store was last asked to give space back
 	busy  bool       // guarded by mu: it is at it
 }
 
 func newSpace(fsys vfs.FS, dir string, minFree uint64, e *Engine) *space {
-	return &space{fs: fsys, dir: dir, min: minFree, start: time.Now(), store: e}
+	return &space{fs: fsys, dir: dir, min: minFree, start: time.Now(), over: e.flushed, store: e}
 }
 
 // take takes note that so many bytes are to be written. It returns
-// store.ErrFull when too little is free.
+// store.ErrFull when too little is free, and waits before as long as the store
+// gives space back. With 0 bytes it does not wait.
 func (s *space) take(size uint64) error {
 	// While another goroutine looks, its answer will do for the next commit.
 	if (s.credit.Add(-int64(size)) < 0 || int64(time.Since(s.start)) >= s.next.Load()) && s.mu.TryLock() {
 		s.look()
 		s.mu.Unlock()
 	}
-	if full := s.full.Load(); full != nil {
+	full := s.full.Load()
+	if full != nil && size > 0 {
+		full = s.outlast()
+	}
+	if full != nil {
 		return *full
 	}
 	if size > 0 {
 		s.taken.Add(size)
 	}
 	return nil
+}
+
+// outlast returns what commits are refused with once the store has given back
+// what it can, nil when that was enough.
+func (s *space) outlast() *error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		giving, full := s.giving.Load(), s.full.Load()
+		if giving == nil || full == nil {
+			return full
+		}
+		select {
+		case <-*giving:
+		case <-s.over:
+			return full
+		case <-timer.C:
+			return full
+		}
+	}
+}
+
+// letGo has nobody wait any more for what the store gives back.
+func (s *space) letGo() {
+	if giving := s.giving.Swap(nil); giving != nil {
+		close(*giving)
+	}
 }
 
 // writtenAgain is how often a commit is on the disk at once at most: in the log,
@@ -193,7 +230,11 @@ func (s *space) tidied() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = false
+	before := s.giving.Swap(nil)
 	s.look()
+	if before != nil {
+		close(*before)
+	}
 }
 
 // look asks the file system. It is called with mu held.
@@ -208,9 +249,13 @@ func (s *space) look() {
 	if taken, spare := s.taken.Load(), s.store.spare(); taken > s.asked && spare > 0 {
 		s.asked = taken
 		s.store.wantSpare()
-		s.busy = usage.AvailBytes+spare >= s.min
+		if s.busy = usage.AvailBytes+spare >= s.min; s.busy && s.giving.Load() == nil {
+			giving := make(chan struct{})
+			s.giving.Store(&giving)
+		}
 	}
 	if s.busy && usage.AvailBytes >= s.min/2 {
+		s.full.Store(nil)
 		return // the reserve serves meanwhile, for the tables too that take the place of logs
 	}
 	err = fmt.Errorf("%w: %d bytes are free, fewer than MinFree (%d): make room on the volume, and writing goes on",
