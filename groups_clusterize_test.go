@@ -263,6 +263,8 @@ func TestWhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *testing.T) {
 					}
 					return "", nil
 				})
+				// Who waits for the start of the group, and not for Clusterize, begins anew.
+				require.NoError(t, dog.CallErr0(t.Context(), h.group.Stub, (*hall).Wake))
 				waits := make(chan error, 3)
 				for i := range cap(waits) {
 					go func() {

@@ -36,6 +36,9 @@ func (l *hall) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
+// Wake does nothing: a call of it starts the group.
+func (l *hall) Wake(context.Context) error { return nil }
+
 // halls is a runtime with one group of the type hall.
 type halls struct {
 	rt    *dog.Runtime
