@@ -2,8 +2,6 @@ package dog
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"net/http"
 	"path"
 	"reflect"
@@ -13,7 +11,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-var errLate = errors.New("dog: Connect after Receive has returned")
+var errLate = misuse("Connect", "Receive has returned already")
 
 // connect is [Object.Connect]. The client has been answered when there is an error.
 func (c *core) connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
@@ -28,7 +26,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	a := arrivalOf(req.Context())
 	if a.event == nil || a.event.Owner() != c.inst {
-		return fail(errors.New("dog: Connect needs the request that Receive got"))
+		return fail(misuse("Connect", "the request is not the one that Receive got"))
 	}
 	v := &a.visit
 	if v.over() {
@@ -54,7 +52,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	uid := cmp.Or(opts.UID, v.uid)
 	if o.member != nil && uid != v.uid {
-		return fail(fmt.Errorf("dog: the socket of a replica has the uid that was identified, %q, not %q", v.uid, uid))
+		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", v.uid, uid))
 	}
 	if uid != "" {
 		if err := checkUID(uid); err != nil {
@@ -98,20 +96,20 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 func (o SocketOptions) check() error {
 	distinct := slices.Compact(slices.Sorted(slices.Values(o.Tags)))
 	if len(distinct) > maxTags || slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
-		return ErrTags
+		return misuse("SocketOptions", "more than 10 distinct tags, or one over 256 bytes")
 	}
 	if o.Slow < 0 || o.Slow > CoalesceSlow {
-		return fmt.Errorf("dog: unknown SlowPolicy %d", o.Slow)
+		return misuse("SocketOptions", "unknown SlowPolicy %d", o.Slow)
 	}
 	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes || !utf8.ValidString(o.AutoRequest+o.AutoReply) {
-		return errors.New("dog: AutoRequest and AutoReply are at most 2,048 bytes of UTF-8 each")
+		return misuse("SocketOptions", "AutoRequest or AutoReply has more than 2,048 bytes, or is not UTF-8")
 	}
 	if (o.AutoRequest == "") != (o.AutoReply == "") {
-		return errors.New("dog: AutoRequest and AutoReply need each other")
+		return misuse("SocketOptions", "AutoRequest and AutoReply need each other")
 	}
 	for _, pattern := range o.OriginPatterns {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("dog: origin pattern %q: %w", pattern, err)
+			return misuse("SocketOptions", "origin pattern %q: %v", pattern, err)
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package dog
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -18,15 +17,6 @@ const (
 	maxAlarmRuns = 7        // all of them failed
 	maxAlarmErr  = 1 << 10  // bytes that are kept of an error
 	firstRetry   = 2 * time.Second
-)
-
-// Errors of alarms.
-var (
-	// ErrZeroTime: an alarm was set to the zero time. A time that is past means now; to have no alarm, delete it.
-	ErrZeroTime = errors.New("dog: alarm at the zero time")
-
-	// ErrNoAlarmHandler: an object whose type has no OnAlarm set an alarm.
-	ErrNoAlarmHandler = errors.New("dog: the type has no OnAlarm")
 )
 
 // Alarms wake an object at times of its choosing, in memory or not: see [AlarmHandler]. They are part of its [Storage]: set and
@@ -58,7 +48,7 @@ type Alarms struct {
 	storage *Storage // fixed; nil in a zero Alarms
 }
 
-// Alarms returns the object's alarms. It is never nil; those of an object that is not running answer with ErrNotRunning.
+// Alarms returns the object's alarms. It is never nil; those of an object that is not running return a UsageError.
 func (s *Storage) Alarms() *Alarms { return &Alarms{s} }
 
 // An Alarm is an alarm that is set, runs, or has failed.
@@ -76,17 +66,18 @@ type Alarm struct {
 func (a *Alarms) Set(at time.Time) error { return a.SetNamed("", at, nil) }
 
 // SetNamed sets the alarm of a name, in place of what it was set to before. A time that is past means now. The payload, of which
-// a copy is kept, is for OnAlarm. Errors besides those of storage: ErrZeroTime, ErrNoAlarmHandler, ErrTooBig when the name has
+// a copy is kept, is for OnAlarm. Errors besides those of storage: a UsageError for the zero
+// time or a type without OnAlarm, ErrTooBig when the name has
 // more than 2,048 bytes or the payload more than 64 KiB.
 func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 	s := a.storage
 	switch {
 	case s == nil || s.inst == nil:
-		return ErrNotRunning
+		return notRunning("Alarms.SetNamed")
 	case !s.inst.obj.ns.alarms:
-		return fmt.Errorf("%w: %s", ErrNoAlarmHandler, s.inst.obj.ns.typ.Elem())
+		return s.inst.obj.ns.noAlarms("Alarms.SetNamed")
 	case at.IsZero():
-		return ErrZeroTime
+		return misuse("Alarms.SetNamed", "the zero time; to have no alarm, delete it")
 	case len(name) > maxKey:
 		return fmt.Errorf("%w: an alarm's name of %d bytes", ErrTooBig, len(name))
 	case len(payload) > maxPayload:

@@ -79,7 +79,7 @@ func TestATimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		now := time.Now()
 		d.with("ada", func(a *dog.Alarms) error {
-			require.ErrorIs(t, a.Set(time.Time{}), dog.ErrZeroTime)
+			requireUsage(t, a.Set(time.Time{}), "zero time")
 			require.NoError(t, a.Set(now.Add(-time.Hour)))
 			alarm, _, err := a.Get("")
 			require.True(t, now.Equal(alarm.At))
@@ -200,7 +200,7 @@ func TestATypeWithoutOnAlarmSetsNone(t *testing.T) {
 	numbs, err := dog.RegisterObject[numb](rt, "numb", nil)
 	require.NoError(t, err)
 	err = dog.CallErr(t.Context(), numbs.Named("x"), (*numb).Set, time.Now())
-	require.ErrorIs(t, err, dog.ErrNoAlarmHandler)
+	requireUsage(t, err, "has no OnAlarm")
 	require.ErrorContains(t, err, "dog_test.numb")
 }
 

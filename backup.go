@@ -3,18 +3,8 @@ package dog
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/godurable/dog/internal/store"
-)
-
-// Errors of backups, exports and imports.
-var (
-	// ErrNoStore: there is nothing to back up, since Options.Store is nil.
-	ErrNoStore = errors.New("dog: Options.Store is nil")
-
-	// ErrNotEmpty: [Stub.Import] was asked to replace what an object has stored. Delete that first.
-	ErrNotEmpty = errors.New("dog: the object has stored something already")
 )
 
 var errImported = errors.New("dog: object was imported")
@@ -33,14 +23,14 @@ var errImported = errors.New("dog: object was imported")
 // What a killed process has left of such directories the next backup or export
 // beside it removes, and nothing else.
 //
-// In a handler Backup gives up the turn. Errors: [ErrNoStore], [ErrNotRunning],
-// [ErrShutdown], [ErrStoreFull], [ErrStoreFailed], those of the file system
+// In a handler Backup gives up the turn. Errors: [ErrNoStore], [ErrShutdown],
+// [ErrStoreFull], [ErrStoreFailed], those of the file system
 // ([io/fs.ErrExist]; [io/fs.ErrInvalid] when dir lies in a data directory, or in
 // another backup), [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's
 // end.
 func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 	if rt == nil || rt.ctx == nil {
-		return ErrNotRunning
+		return notRunning("Runtime.Backup")
 	}
 	if rt.opts.Store == nil {
 		return ErrNoStore
@@ -65,15 +55,15 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 // handler Export gives up the turn. Of a replica that is not in memory the
 // group is started.
 //
-// Errors: those of [Stub.Delete], [ErrNoSQL] when Options.Store has no SQLite,
+// Errors: those of [Stub.Delete], [ErrNoStore] when Options.Store has no SQLite,
 // [ErrStoreFull] when the file does not fit, and those of the file system ([io/fs.ErrExist]; [io/fs.ErrInvalid] when the file
 // would lie in a data directory or a backup).
 func (s Stub[T]) Export(ctx context.Context, file string) error {
-	files, err := s.files()
+	files, err := s.files("Stub.Export")
 	if err != nil {
 		return err
 	}
-	return administer(ctx, s.to, func(st *Storage) (<-chan error, error) {
+	return administer(ctx, s.to, "Stub.Export", func(st *Storage) (<-chan error, error) {
 		o := st.inst.obj
 		if earlier := o.gate.Outcome(); earlier != nil {
 			if err := o.told(ctx, earlier, nil); err != nil {
@@ -103,16 +93,16 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 // Errors: [ErrNotEmpty] when the object has stored something, those of
 // [Stub.Export], [ErrStoreCorrupt] when the file is damaged or not what it should
 // be, [ErrStoreTooNew] when a later version of the library has exported it,
-// [ErrNoAlarmHandler] when it has alarms and the type has no OnAlarm,
+// a [UsageError] when it has alarms and the type has no OnAlarm,
 // [ErrSQLRefused] when it needs what this SQLite does not have, such as a
 // module, a function or a collation of its maker's, and [ErrSQLLimit] when it
 // has a table, row or value over the limits of [SQL].
 func (s Stub[T]) Import(ctx context.Context, file string) error {
-	files, err := s.files()
+	files, err := s.files("Stub.Import")
 	if err != nil {
 		return err
 	}
-	return administer(ctx, s.to, func(st *Storage) (<-chan error, error) {
+	return administer(ctx, s.to, "Stub.Import", func(st *Storage) (<-chan error, error) {
 		if err := st.load(ctx, files, file); err != nil {
 			return nil, errors.Join(err, st.rollback(err))
 		}
@@ -136,19 +126,19 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 	defer s.leave()
 	return files.Import(ctx, file, s.data.Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
 		if table == store.AlarmsTable && !o.ns.alarms {
-			return fmt.Errorf("%w: %s", ErrNoAlarmHandler, o.ns.typ.Elem())
+			return o.ns.noAlarms("Stub.Import")
 		}
 		return s.data.Unarchive(table, row)
 	})
 }
 
-// files returns what reads and writes files for the store, or ErrNoSQL.
-func (s Stub[T]) files() (store.Files, error) {
+// files returns what reads and writes files for the store, or ErrNoStore.
+func (s Stub[T]) files(op string) (store.Files, error) {
 	if s.to == nil {
-		return nil, ErrNotRunning
+		return nil, notRunning(op)
 	}
 	if files, ok := s.to.runtime().engine.(store.Files); ok {
 		return files, nil
 	}
-	return nil, store.ErrNoSQL
+	return nil, ErrNoStore
 }

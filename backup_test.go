@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	sqlite3 "github.com/ncruces/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
@@ -121,8 +122,8 @@ func TestBackupsExportsAndImportsThatCannotBe(t *testing.T) {
 			if options.Store == nil {
 				require.ErrorIs(t, o.rt.Backup(t.Context(), file), dog.ErrNoStore)
 			}
-			require.ErrorIs(t, o.Named("a").Export(t.Context(), file), dog.ErrNoSQL)
-			require.ErrorIs(t, o.Named("a").Import(t.Context(), file), dog.ErrNoSQL)
+			require.ErrorIs(t, o.Named("a").Export(t.Context(), file), dog.ErrNoStore)
+			require.ErrorIs(t, o.Named("a").Import(t.Context(), file), dog.ErrNoStore)
 		})
 	}
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
@@ -229,11 +230,26 @@ func TestAlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
 	cells, err := dog.RegisterObject[cell](o.rt, "cell", nil)
 	require.NoError(t, err)
-	require.ErrorIs(t, cells.Named("a").Import(t.Context(), file), dog.ErrNoAlarmHandler)
+	requireUsage(t, cells.Named("a").Import(t.Context(), file), "has no OnAlarm")
 	for e, err := range cells.List(t.Context(), dog.ObjectListOptions{}) {
 		require.NoError(t, err)
 		require.False(t, e.Stored, "a part of it is there")
 	}
+}
+
+func TestAFileOfALaterVersionIsNotImported(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.db")
+	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	fill(t, o.Named("a"), "x")
+	require.NoError(t, o.Named("a").Export(t.Context(), file))
+	db, err := sqlite3.Open(file)
+	require.NoError(t, err)
+	require.NoError(t, db.Exec("UPDATE _dog_object SET version = version + 1"))
+	require.ErrorIs(t, o.Named("b").Import(t.Context(), file), dog.ErrStoreTooNew)
+	require.NoError(t, db.Exec("UPDATE _dog_object SET version = version - 1"))
+	require.NoError(t, db.Close())
+	require.NoError(t, o.Named("b").Import(t.Context(), file), "nothing is left of the first try")
+	require.Equal(t, "x", contentOf(t, o.Named("b")))
 }
 
 func TestAFileThatIsNoneIsRefused(t *testing.T) {

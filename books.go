@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
@@ -273,7 +272,7 @@ func (b *books) member(id ID) (*member, error) {
 func (b *books) disconnect(
 	ctx context.Context, speaker *object, uid string, code int, reason string,
 ) (closed int, err error) {
-	if err := conn.CheckClose(code, reason); err != nil {
+	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
 	err = awaitDurable(ctx, speaker, func() error {
@@ -383,7 +382,7 @@ func booksError(err error) error {
 	case errors.Is(err, roster.ErrDraining), errors.Is(err, roster.ErrGone):
 		return ErrReplicaGone
 	case errors.Is(err, roster.ErrExists):
-		return ErrReplicaExists
+		return misuse("Clusterize", "a live replica of the group has this name already")
 	}
 	return err
 }

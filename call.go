@@ -3,7 +3,6 @@ package dog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"time"
 
@@ -31,7 +30,7 @@ import (
 // When the error is not nil the result is the zero value. Errors: what the method returned; [ErrReset] when the object was reset
 // meanwhile, by a panic of the method, say, or could not make durable what it stored; [ErrOverloaded] when Options.MaxWaiting
 // events wait for the object; [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction], [ErrShutdown], [ErrReplicaGone],
-// [ErrNotRunning], [ErrNotMethod], and the cause of ctx's end.
+// a [UsageError] for a zero stub or what is no exported method, and the cause of ctx's end.
 func Call[T, A, R any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) (R, error), arg A) (R, error) {
 	var result, none R
 	err := call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) (err error) {
@@ -71,16 +70,13 @@ func CallErr0[T any](ctx context.Context, to Stub[T], method func(*T, context.Co
 	})
 }
 
-// ErrNotMethod is the error of [Call] for a function that is no exported method of the object's type.
-var ErrNotMethod = errors.New("dog: not an exported method of the object's type")
-
 // work is what an event of an object does with the user's value.
 type work = func(ctx context.Context, v any) error
 
 // call is Call for the method with this code pointer, which run runs.
 func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if to == nil {
-		return ErrNotRunning
+		return notRunning("Call")
 	}
 	ns := to.namespace()
 	method, err := ns.methodAt(pc)
@@ -208,7 +204,7 @@ func (ns *namespace) methodAt(pc uintptr) (name string, err error) {
 	if name, ok := ns.methods[pc]; ok {
 		return name, nil
 	}
-	return "", fmt.Errorf("%w: %s", ErrNotMethod, ns.typ)
+	return "", misuse("Call", "the function is not an exported method of %s", ns.typ)
 }
 
 // methodsOf returns the names of the exported methods of a type by their code pointers.

@@ -143,11 +143,11 @@ func TestOnlyExportedMethodsAreCalled(t *testing.T) {
 			"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
 			"unexported": (*clerk).hidden, "nil": nil,
 		} {
-			require.ErrorIs(t, dog.CallErr0(noCaller, ada, f), dog.ErrNotMethod, name)
+			requireUsage(t, dog.CallErr0(noCaller, ada, f), "not an exported method", name)
 		}
 		synctest.Wait() // for the hook
 		require.Equal(t, []string{"Tick"}, events)
-		require.ErrorIs(t, dog.CallErr0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), dog.ErrNotRunning)
+		requireUsage(t, dog.CallErr0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), "not made by a runtime")
 	})
 }
 

@@ -47,7 +47,7 @@ func (c *core) Log() *slog.Logger {
 }
 
 // Storage returns what the object has stored. It is never nil; that of an object
-// that is not running answers with ErrNotRunning.
+// that is not running returns a UsageError.
 func (c *core) Storage() *Storage {
 	if c.inst == nil {
 		return &Storage{}
@@ -82,7 +82,7 @@ func abortedBy(reason error) error {
 // heard: it has not been reset.
 func (c *core) speaker() (*object, error) {
 	if c.inst == nil {
-		return nil, ErrNotRunning
+		return nil, notRunning("Object")
 	}
 	return c.inst.obj, c.inst.silenced()
 }

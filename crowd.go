@@ -273,7 +273,7 @@ func (o *object) whisper(uid string, v any, options []SendOption) (int, error) {
 
 // disconnect closes the object's own sockets of a uid.
 func (o *object) disconnect(uid string, code int, reason string) (int, error) {
-	if err := conn.CheckClose(code, reason); err != nil {
+	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
 	if err := o.heard(); err != nil {

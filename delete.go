@@ -8,9 +8,6 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// ErrDeleted is the cause of the [ResetError] that calls under way get when [Stub.Delete] deletes their object.
-var ErrDeleted = errors.New("dog: object was deleted")
-
 // Delete deletes everything the object has stored: keys, SQL database and alarms. It waits for the object's turn, and the
 // object is not started for it; no handler of it runs, OnStop neither. An object in memory is reset ([ErrDeleted]), its
 // sockets are closed with 1011, and the next event starts it anew, with nothing stored. The replicas of a group are objects
@@ -20,12 +17,12 @@ var ErrDeleted = errors.New("dog: object was deleted")
 // reset like any other, so Delete returns [ErrReset] there (see [Storage.DeleteAll] for less). To delete what is not stored
 // is no error.
 //
-// Errors: [ErrNotRunning], [ErrShutdown], [ErrReplicaGone] for a replica that is neither stored nor in memory, [ErrDeadlock],
+// Errors: [ErrShutdown], [ErrReplicaGone] for a replica that is neither stored nor in memory, [ErrDeadlock],
 // [ErrOutsideTurn], [ErrInTransaction], those of storage, [ErrReset] when the deletion could not be made durable, and the
 // cause of ctx's end; if ctx ends while Delete waits for the disk, the object is deleted all the same unless the process
 // dies.
 func (s Stub[T]) Delete(ctx context.Context) error {
-	return administer(ctx, s.to, func(st *Storage) (<-chan error, error) {
+	return administer(ctx, s.to, "Stub.Delete", func(st *Storage) (<-chan error, error) {
 		if err := st.DeleteAll(); err != nil {
 			return nil, err
 		}
@@ -46,9 +43,9 @@ func (s *Storage) replaced(cause error) (<-chan error, error) {
 
 // administer runs what the library itself does with a stored object, as an event of the object that does not start it. do
 // returns what to wait for afterwards, without the turn; nil for nothing.
-func administer(ctx context.Context, to target, do func(*Storage) (durable <-chan error, err error)) error {
+func administer(ctx context.Context, to target, op string, do func(*Storage) (durable <-chan error, err error)) error {
 	if to == nil {
-		return ErrNotRunning
+		return notRunning(op)
 	}
 	leave, err := to.runtime().enterFrom(ctx)
 	if err != nil {

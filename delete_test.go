@@ -324,6 +324,6 @@ func TestDeleteAfterShutdown(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		require.NoError(t, d.rt.Shutdown(t.Context()))
 		require.ErrorIs(t, d.Named("a").Delete(t.Context()), dog.ErrShutdown)
-		require.ErrorIs(t, dog.Stub[parcel]{}.Delete(t.Context()), dog.ErrNotRunning)
+		requireUsage(t, dog.Stub[parcel]{}.Delete(t.Context()), "not made by a runtime")
 	})
 }

@@ -10,54 +10,113 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
-// The errors that callers tell apart, for [errors.Is]. What is returned may wrap them with details.
+// The errors that programs tell apart, for [errors.Is]. What is returned may wrap
+// them with details.
+
+// Why a request is refused. [WriteError] answers each with a status of its own.
 var (
-	// ErrNotRunning: the value does not belong to a runtime: a zero Group, Replica, Stub, Socket ...
-	ErrNotRunning = errors.New("dog: not running: the value was not made by a runtime")
-
-	// ErrShutdown: the runtime is shutting down or has shut down.
-	ErrShutdown = errors.New("dog: shut down")
-
-	// ErrRegistration: a type cannot be registered. See [RegistrationError].
-	ErrRegistration = errors.New("dog: registration refused")
-
-	// ErrInvalidName: a uid or the name of an object is empty, over 1,024 bytes long,
-	// not UTF-8, or has control characters.
+	// ErrInvalidName: a uid or the name of an object is empty, over 1,024 bytes
+	// long, not UTF-8, or has control characters.
 	ErrInvalidName = errors.New("dog: invalid name")
 
-	// ErrSocketsFull: the object has ObjectOptions.MaxSockets sockets.
-	ErrSocketsFull = errors.New("dog: the object has no room for another socket")
+	// ErrForeignID: not the ID of an object of this namespace.
+	ErrForeignID = errors.New("dog: foreign ID")
+
+	// ErrTooBig: a key, a value, an alarm's name or payload is over its limit.
+	ErrTooBig = errors.New("dog: over a storage limit")
 
 	// ErrGroupFull: every replica of the group has Limit connections, held places
 	// among them, or is locked or draining, and there are MaxReplicas of them.
 	ErrGroupFull = errors.New("dog: group is full")
 
+	// ErrSocketsFull: the object has ObjectOptions.MaxSockets sockets.
+	ErrSocketsFull = errors.New("dog: the object has no room for another socket")
+
+	// ErrOverloaded: Options.MaxWaiting events wait for the object already, or
+	// there is no room for another object (Options.MaxObjects).
+	ErrOverloaded = turn.ErrOverloaded
+
+	// ErrShutdown: the runtime is shutting down or has shut down.
+	ErrShutdown = errors.New("dog: shut down")
+)
+
+// What callers of objects and groups are told.
+var (
 	// ErrReplicaFull: a further request through the same stub found no room on its
 	// replica, or found it locked; its client is answered with 503. Identify again.
 	ErrReplicaFull = errors.New("dog: replica is full")
 
-	// ErrReplicaGone: the replica is being drained or has been retired. Identify again.
+	// ErrReplicaGone: the replica is being drained or has been retired. Identify
+	// again.
 	ErrReplicaGone = errors.New("dog: replica is draining or gone")
 
-	// ErrReplicaExists: Clusterize returned a name that a live replica of the group has already.
-	ErrReplicaExists = errors.New("dog: a replica of this name exists")
+	// ErrReset: the object was reset while it handled the call. See [ResetError].
+	ErrReset = errors.New("dog: object was reset")
 
+	// ErrDeleted: [Stub.Delete] deleted the object, which is the cause of the
+	// [ResetError] that calls under way get.
+	ErrDeleted = errors.New("dog: object was deleted")
+
+	// ErrNotEmpty: [Stub.Import] was asked to replace what an object has stored.
+	// Delete that first.
+	ErrNotEmpty = errors.New("dog: the object has stored something already")
+)
+
+// What senders are told.
+var (
 	// ErrNoTarget: a whisper found no socket of the uid.
 	ErrNoTarget = errors.New("dog: no socket of this uid")
 
-	// ErrNoGossip: the replica's type has no OnGossip.
-	ErrNoGossip = errors.New("dog: replica does not answer gossip")
+	// ErrSocketClosed: the socket is closed or closing.
+	ErrSocketClosed = conn.ErrClosed
 
-	// ErrDeadlock: the call could never have returned: it waits for the turn of an object that is kept (see
-	// [BlockConcurrencyWhile]) until the call returns.
+	// ErrSlowConsumer: the client takes its messages too slowly. Its outbound queue
+	// is full, then what was queued is dropped and the socket is closed with 1008;
+	// or a write took too long, then the connection is cut (1006), whatever the
+	// policy.
+	ErrSlowConsumer = conn.ErrSlow
+
+	// ErrPingTimeout: the client did not answer a ping in time.
+	ErrPingTimeout = conn.ErrPingTimeout
+
+	// ErrHeldBack: more than may wait is held back already until what the object
+	// has stored is durable (see [SocketOptions].QueueBytes), because the disk
+	// is slow or the handler says so much after it has stored something. What
+	// was to be sent is not. Say less, or store, [Storage.Sync], and go on.
+	ErrHeldBack = errors.New("dog: too much is held back until what the object has stored is durable: " +
+		"say less, or call Storage.Sync before")
+)
+
+// What statements of SQL fail with.
+var (
+	// ErrConstraint: a constraint of the schema was violated.
+	ErrConstraint = store.ErrConstraint
+
+	// ErrSQLRefused: a statement that an object may not run, or at which SQLite
+	// itself failed.
+	ErrSQLRefused = store.ErrRefused
+
+	// ErrSQLLimit: over a limit of SQL, in size, steps or time.
+	ErrSQLLimit = store.ErrLimit
+)
+
+// Mistakes in the use of turns, which a program may want to tell apart from others
+// (see [UsageError]).
+var (
+	// ErrDeadlock: the call could never have returned: it waits for the turn of an
+	// object that is kept (see [BlockConcurrencyWhile]) until the call returns.
 	ErrDeadlock = turn.ErrDeadlock
 
-	// ErrOutsideTurn: a handler's context was used after the handler returned, or in a goroutine that is not the handler's.
-	// See [Go].
+	// ErrOutsideTurn: a handler's context was used after the handler returned, or
+	// in a goroutine that is not the handler's. See [Go].
 	ErrOutsideTurn = turn.ErrOutside
+
+	// ErrInTransaction: what waits cannot be called inside Storage.Transaction.
+	ErrInTransaction = errors.New("dog: cannot wait inside a transaction")
 
 	// ErrPastGate: a handler whose object has stored something that is not
 	// durable yet, or may still be undone, said something that this object's
@@ -67,56 +126,86 @@ var (
 	// Only [Options].CheckTurns finds that.
 	ErrPastGate = errors.New("dog: said past the output gate of an object that has stored something: " +
 		"pass the handler's own context, use what belongs to the object, or do it in dog.Await")
-
-	// ErrHeldBack: more than may wait is held back already until what the object
-	// has stored is durable (see [SocketOptions].QueueBytes), because the disk
-	// is slow or the handler says so much after it has stored something. What
-	// was to be sent is not. Say less, or store, [Storage.Sync], and go on.
-	ErrHeldBack = errors.New("dog: too much is held back until what the object has stored is durable: " +
-		"say less, or call Storage.Sync before")
-
-	// ErrOverloaded: Options.MaxWaiting events wait for the object already, or there
-	// is no room for another object (Options.MaxObjects). A request is answered with
-	// 503.
-	ErrOverloaded = turn.ErrOverloaded
-
-	// ErrForeignID: not the ID of an object of this namespace.
-	ErrForeignID = errors.New("dog: foreign ID")
-
-	// ErrReset: the object was reset while it handled the call. See [ResetError].
-	ErrReset = errors.New("dog: object was reset")
-
-	// ErrSocketClosed: the socket is closed or closing.
-	ErrSocketClosed = conn.ErrClosed
-
-	// ErrSlowConsumer: the client takes its messages too slowly. Its outbound queue is full, then what was queued is dropped and the
-	// socket is closed with 1008; or a write took too long, then the connection is cut (1006), whatever the policy.
-	ErrSlowConsumer = conn.ErrSlow
-
-	// ErrMessageTooBig: the client sent a message over the limit; its socket was closed with 1009.
-	ErrMessageTooBig = conn.ErrTooBig
-
-	// ErrInvalidUTF8: text that is not UTF-8. From a client: its socket was closed with 1007.
-	ErrInvalidUTF8 = conn.ErrInvalidUTF8
-
-	// ErrProtocol: the client broke the WebSocket protocol; its socket was closed with 1002.
-	ErrProtocol = conn.ErrProtocol
-
-	// ErrPingTimeout: the client did not answer a ping in time.
-	ErrPingTimeout = conn.ErrPingTimeout
-
-	// ErrCloseCode: a close code that an application must not send.
-	ErrCloseCode = conn.ErrCloseCode
-
-	// ErrCloseReason: a close reason over 123 bytes, or not UTF-8.
-	ErrCloseReason = conn.ErrCloseReason
-
-	// ErrAttachment: an attachment over 16,384 bytes encoded.
-	ErrAttachment = errors.New("dog: attachment is over 16,384 bytes")
-
-	// ErrTags: more than 10 distinct tags, or one over 256 bytes.
-	ErrTags = errors.New("dog: at most 10 distinct tags of at most 256 bytes")
 )
+
+// What the operator has to see to.
+var (
+	// ErrNoStore: Options.Store is nil, or has no SQL.
+	ErrNoStore = store.ErrNoStore
+
+	// ErrStoreFull: the disk has less space left than the store needs for itself
+	// (MinFree of package disk), also after it has given back what it could, or
+	// none at all. Nothing is stored until there is more, and what waits to be
+	// durable goes on waiting; reading goes on. [New] fails with it too. A single
+	// transaction fails with it, and everything else goes on, when three times its
+	// size, for its ways through the store, is not free besides MinFree: on an
+	// empty volume, when it is larger than about a quarter of that.
+	ErrStoreFull = store.ErrFull
+
+	// ErrStoreStalled: the disk has not answered for 10 s, or has not written
+	// tables for 2 minutes. Nothing is stored until it does; what waits to be
+	// durable goes on waiting, and reading goes on.
+	ErrStoreStalled = store.ErrStalled
+
+	// ErrStoreFailed: a write to the disk failed, or the data directory was
+	// removed, replaced, renamed or unmounted. Nothing more is stored until the
+	// program is started anew; reading goes on, of what is durable.
+	ErrStoreFailed = store.ErrFailed
+
+	// ErrStoreLocked: another process, or another runtime of this one, has the data
+	// directory open.
+	ErrStoreLocked = store.ErrLocked
+
+	// ErrStoreCorrupt: stored data is damaged.
+	ErrStoreCorrupt = store.ErrCorrupt
+
+	// ErrStoreTooNew: the data directory, or the file to be imported, was
+	// written by a later version of the library. Nothing is wrong with it, and
+	// nothing has been changed. Go back to that version, or to a backup that
+	// this one has made.
+	ErrStoreTooNew = store.ErrTooNew
+
+	// ErrStoreForeign: the data directory has files of something else, which a
+	// store would overwrite. Nothing has been changed. Name another directory.
+	ErrStoreForeign = store.ErrForeign
+)
+
+// A UsageError is a mistake of the program, which no retry mends: a value that no
+// runtime has made, an argument that means nothing, an alarm of a type without
+// OnAlarm. Find it with [errors.As].
+type UsageError struct {
+	Op      string // what was called, such as "Socket.Close"
+	Problem string // and what is wrong with that
+}
+
+func (e *UsageError) Error() string { return "dog: " + e.Op + ": " + e.Problem }
+
+// misuse returns a [UsageError].
+func misuse(op, format string, args ...any) error {
+	return &UsageError{op, fmt.Sprintf(format, args...)}
+}
+
+// notRunning returns the error for a zero Group, Replica, Stub, Socket ...
+func notRunning(op string) error { return misuse(op, "the value was not made by a runtime") }
+
+// noAlarms returns the error for an alarm of a type that does not handle any.
+func (ns *namespace) noAlarms(op string) error {
+	return misuse(op, "%s has no OnAlarm", ns.typ.Elem())
+}
+
+// rowsEnded returns the error for rows that are read after they have ended.
+func rowsEnded() error {
+	return misuse("SQL.Query",
+		"the rows were read on after a wait or the end of their transaction, or in a second loop")
+}
+
+// checkClose returns why a socket cannot be closed like this, or nil.
+func checkClose(op string, code int, reason string) error {
+	if err := conn.CheckClose(code, reason); err != nil {
+		return misuse(op, "%v", err)
+	}
+	return nil
+}
 
 // A ResetError says that an object was reset, and why: its memory is gone, the next event starts it anew. It is [ErrReset]
 // and wraps the cause.
@@ -154,7 +243,7 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// A RegistrationError says why a type cannot be registered. It is [ErrRegistration].
+// A RegistrationError says why a type cannot be registered.
 type RegistrationError struct {
 	Namespace string
 	Type      string
@@ -165,8 +254,16 @@ func (e *RegistrationError) Error() string {
 	return fmt.Sprintf("dog: cannot register %s as %q: %s", e.Type, e.Namespace, e.Problem)
 }
 
-// Is reports that the error is [ErrRegistration].
-func (e *RegistrationError) Is(target error) bool { return target == ErrRegistration }
+// A MigrationError says which of Options.Migrations contradicts the others or the
+// store, and why. The store was not changed.
+type MigrationError struct {
+	Tag     string // "" when it has none
+	Problem string
+}
+
+func (e *MigrationError) Error() string {
+	return fmt.Sprintf("dog: migration %q refused: %s", e.Tag, e.Problem)
+}
 
 // A StatusError is an error with the HTTP answer that [WriteError] gives for it:
 // what [Receiver], [Gateway] and methods that are called return to refuse a request.

@@ -17,7 +17,8 @@ type Reply struct {
 	Replica ID
 	Name    string          // of the replica, "" when it has none
 	Data    json.RawMessage // what OnGossip returned; nil when Err is set
-	// Err says why there is no answer: what OnGossip returned, [ErrNoGossip], [ErrReset], [ErrDeadlock],
+	// Err says why there is no answer: what OnGossip returned, a [UsageError] when
+	// the replica has no OnGossip, [ErrReset], [ErrDeadlock],
 	// [ErrReplicaGone], or [context.DeadlineExceeded] when it did not come in time.
 	Err error
 }
@@ -120,7 +121,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 // answer runs OnGossip of a replica as its event. ctx has a deadline.
 func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
 	if !m.obj.ns.gossips {
-		return nil, ErrNoGossip
+		return nil, misuse("Gossip", "%s has no OnGossip", m.obj.ns.typ.Elem())
 	}
 	var outcome <-chan error
 	err = m.obj.event(ctx, from, EventGossip, func(life context.Context, v any) (err error) {

@@ -122,7 +122,7 @@ func TestClusterizeMustNotNameALiveReplica(t *testing.T) {
 		_, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
 		_, err = h.identify(t.Context(), "bob")
-		require.ErrorIs(t, err, dog.ErrReplicaExists)
+		requireUsage(t, err, "this name already")
 		require.Equal(t, []int{1}, h.loads())
 
 		time.Sleep(2 * time.Minute) // it has been retired

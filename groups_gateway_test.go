@@ -108,7 +108,7 @@ func TestAGroupNeedsReplicasOfItsRuntime(t *testing.T) {
 	}
 	for name, test := range tests {
 		_, err := dog.RegisterGroup(rt, "gate", test.replicas, &dog.GroupOptions[gate]{Limit: 1})
-		require.ErrorIs(t, err, dog.ErrRegistration, name)
+		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
 		var refused *dog.RegistrationError
 		require.ErrorAs(t, err, &refused, name)
 		require.Equal(t, "gate", refused.Namespace, name)

@@ -315,7 +315,7 @@ func TestWrongPlacesOfAGroupAreRefusedAtRegistration(t *testing.T) {
 			boats, err := dog.RegisterReplica[boat](rt, "boat", nil)
 			require.NoError(t, err)
 			_, err = dog.RegisterGroup(rt, "pier", boats, &c.group)
-			require.ErrorIs(t, err, dog.ErrRegistration)
+			require.ErrorAs(t, err, new(*dog.RegistrationError))
 			require.ErrorContains(t, err, c.problem)
 		})
 	}
@@ -433,8 +433,8 @@ func TestSetLockedAnswersForWhatIsNotThere(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		require.ErrorIs(t, h.pier.SetLocked(ctx, dog.ID{}, true), context.Canceled)
-		require.ErrorIs(t, dog.GroupStub[pier, boat]{}.SetLocked(context.Background(), dog.ID{}, true), dog.ErrNotRunning)
-		require.ErrorIs(t, new(pier).SetLocked(dog.ID{}, true), dog.ErrNotRunning)
-		require.ErrorIs(t, new(boat).SetLocked(true), dog.ErrNotRunning)
+		requireUsage(t, dog.GroupStub[pier, boat]{}.SetLocked(context.Background(), dog.ID{}, true), "not made by a runtime")
+		requireUsage(t, new(pier).SetLocked(dog.ID{}, true), "not made by a runtime")
+		requireUsage(t, new(boat).SetLocked(true), "not made by a runtime")
 	})
 }

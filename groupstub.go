@@ -21,7 +21,7 @@ func (s GroupStub[G, R]) address() *address {
 func (s GroupStub[G, R]) books() (*books, error) {
 	to := s.address()
 	if to == nil {
-		return nil, ErrNotRunning
+		return nil, notRunning("GroupStub")
 	}
 	if to.refusal != nil {
 		return nil, to.refusal

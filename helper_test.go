@@ -195,3 +195,11 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 type dialer interface {
 	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
 }
+
+// requireUsage requires a [dog.UsageError] whose problem has these words.
+func requireUsage(t require.TestingT, err error, problem string, msg ...any) {
+	var usage *dog.UsageError
+	require.ErrorAs(t, err, &usage, msg...)
+	require.NotEmpty(t, usage.Op, msg...)
+	require.Contains(t, usage.Problem, problem, msg...)
+}

@@ -34,13 +34,13 @@ const maxUID = 1024
 // it. It is 1 to 1,024 bytes of UTF-8 without control characters, else
 // ErrInvalidName.
 //
-// Other errors: ErrGroupFull, ErrNotRunning, ErrShutdown, ErrDeadlock, ErrReset
+// Other errors: ErrGroupFull, ErrShutdown, ErrDeadlock, ErrReset
 // when the group could not start, what Clusterize returned, and the cause of ctx's
 // end while waiting. In a handler Identify gives up the turn.
 func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], error) {
 	to := s.address()
 	if to == nil {
-		return Stub[R]{}, ErrNotRunning
+		return Stub[R]{}, notRunning("GroupStub.Identify")
 	}
 	rt := to.ns.rt
 	if err := rt.enter(); err != nil {

@@ -36,7 +36,7 @@ func TestTagsOverTheirLimitsAreRefused(t *testing.T) {
 					s, err := r.Connect(w, req, &dog.SocketOptions{Tags: test.tags})
 					require.Equal(t, test.status == 101, s != nil)
 					if test.status != 101 {
-						require.ErrorIs(t, err, dog.ErrTags)
+						requireUsage(t, err, "tags")
 					}
 				}})
 				c, answer, _ := h.srv.TryDial("/", dogtest.DialOptions{})
@@ -52,7 +52,7 @@ func TestTagsOverTheirLimitsAreRefused(t *testing.T) {
 
 func TestARuntimeWithWrongSocketOptionsIsNotMade(t *testing.T) {
 	_, err := dog.New(dog.Options{Sockets: dog.SocketOptions{Tags: []string{strings.Repeat("x", 257)}}})
-	require.ErrorIs(t, err, dog.ErrTags)
+	requireUsage(t, err, "tags")
 	_, err = dog.New(dog.Options{Sockets: dog.SocketOptions{AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"}})
 	require.Error(t, err)
 	_, err = dog.New(dog.Options{Sockets: dog.SocketOptions{AutoRequest: "ping", AutoReply: strings.Repeat("x", 2049)}})
@@ -72,7 +72,7 @@ func TestAnAttachmentStaysWithItsSocket(t *testing.T) {
 			message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 				require.NoError(t, s.SetAttachment(strings.Repeat("x", 16382)), "16,384 with the quotes")
 				require.NoError(t, s.SetAttachment(seat{2, len(s.UID())}))
-				require.ErrorIs(t, s.SetAttachment(strings.Repeat("x", 16383)), dog.ErrAttachment)
+				requireUsage(t, s.SetAttachment(strings.Repeat("x", 16383)), "more than 16,384")
 				require.Error(t, s.SetAttachment(make(chan int)))
 				require.ErrorContains(t, s.SetAttachment("\xff"), "UTF-8")
 				var got seat
@@ -122,10 +122,10 @@ func TestAnApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 			for _, code := range []int{-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536 + 1000} {
-				require.ErrorIs(t, s.Close(code, ""), dog.ErrCloseCode, code)
+				requireUsage(t, s.Close(code, ""), "close code", code)
 			}
-			require.ErrorIs(t, s.Close(1000, strings.Repeat("x", 124)), dog.ErrCloseReason)
-			require.ErrorIs(t, s.Close(1000, "\xff"), dog.ErrCloseReason)
+			requireUsage(t, s.Close(1000, strings.Repeat("x", 124)), "close reason")
+			requireUsage(t, s.Close(1000, "\xff"), "close reason")
 			return s.Send("still open")
 		}})
 		c := h.join("ada")
@@ -333,7 +333,7 @@ func TestConnectRefusesTheRequestOfAnotherReplica(t *testing.T) {
 			}
 			s, err := r.Connect(w, <-requests, nil)
 			require.Nil(t, s)
-			require.ErrorContains(t, err, "Connect needs the request that Receive got")
+			require.ErrorContains(t, err, "the request is not the one that Receive got")
 		}})
 		lent := background(h.srv, "/lend?u=ada")
 		synctest.Wait()
@@ -353,7 +353,7 @@ func TestTheSocketOfARefusedUpgradeIsHarmless(t *testing.T) {
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				s, err := r.Connect(w, req, nil)
 				require.Equal(t, http.StatusUpgradeRequired, dog.HTTPStatus(err))
-				require.ErrorIs(t, s.Send("welcome"), dog.ErrNotRunning)
+				requireUsage(t, s.Send("welcome"), "not made by a runtime")
 			},
 		})
 		for range 2 {

@@ -16,7 +16,7 @@ func (s Stub[T]) leadsTo() target { return s.to }
 func inspectEvent(ctx context.Context, stub any, f func(ctx context.Context, v any) error) error {
 	to := stub.(interface{ leadsTo() target }).leadsTo()
 	if to == nil {
-		return ErrNotRunning
+		return notRunning("dogtest.Run")
 	}
 	if err := to.runtime().enter(); err != nil {
 		return err

@@ -363,7 +363,7 @@ func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 		require.Equal(t, 200, status)
 		synctest.Wait()
 		require.Nil(t, late)
-		require.ErrorContains(t, refused, "Connect after Receive has returned")
+		require.ErrorContains(t, refused, "Connect: Receive has returned already")
 		require.Equal(t, 1, starts, "the room was not reset")
 		require.Equal(t, []int{0}, h.loads())
 	})

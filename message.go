@@ -49,7 +49,7 @@ func (m Message) Decode(v any) error {
 // Encode returns v as the message that Send, Emit, Broadcast and Whisper make of it: a string or a [json.RawMessage]
 // is text as it stands, a []byte is binary, a Message is itself, anything else becomes JSON text.
 //
-// It fails when v has no JSON form, and with [ErrInvalidUTF8] when text is not UTF-8, which every client would refuse.
+// It fails when v has no JSON form, and with a [UsageError] when text is not UTF-8, which every client would refuse.
 func Encode(v any) (Message, error) {
 	var m Message
 	switch v := v.(type) {
@@ -72,11 +72,11 @@ func Encode(v any) (Message, error) {
 	case 0, Text:
 		m.Type = Text
 		if !utf8.Valid(m.Data) {
-			return Message{}, fmt.Errorf("dog: encode message: %w", ErrInvalidUTF8)
+			return Message{}, misuse("Encode", "text that is not UTF-8, which every client would refuse; send it as []byte")
 		}
 	case Binary:
 	default:
-		return Message{}, fmt.Errorf("dog: encode message: unknown %v", m.Type)
+		return Message{}, misuse("Encode", "unknown %v", m.Type)
 	}
 	return m, nil
 }

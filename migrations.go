@@ -2,7 +2,6 @@ package dog
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -46,23 +45,6 @@ type Migration struct {
 	// earlier ones had. A name that no migration has mentioned needs none of this.
 	Created []string
 }
-
-// ErrMigration says that Options.Migrations contradict themselves or the store, in which nothing was changed. See
-// [MigrationError].
-var ErrMigration = errors.New("dog: migrations refused")
-
-// A MigrationError says which migration is wrong, and why. It is [ErrMigration].
-type MigrationError struct {
-	Tag     string // "" when it has none
-	Problem string
-}
-
-func (e *MigrationError) Error() string {
-	return fmt.Sprintf("dog: migration %q refused: %s", e.Tag, e.Problem)
-}
-
-// Is reports that the error is [ErrMigration].
-func (e *MigrationError) Is(target error) bool { return target == ErrMigration }
 
 // migrate brings the namespaces of the store to their present form.
 func (rt *Runtime) migrate() error {

@@ -36,7 +36,7 @@ func TestObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "y", contentOf(t, stub))
 			_, err = dog.RegisterObject[parcel](o.rt, "packet", nil)
-			require.ErrorIs(t, err, dog.ErrRegistration)
+			require.ErrorAs(t, err, new(*dog.RegistrationError))
 			require.ErrorContains(t, err, `renamed to "parcel" by migration "v2"`)
 		})
 		release(t, promptStore(), "parcel", renamed, func(o *office) {
@@ -80,7 +80,6 @@ func TestMigrationsAreRefusedByNew(t *testing.T) {
 			"v2": {{Tag: "v1"}, {Tag: "v2", Deleted: []string{"nobody"}}},
 		} {
 			_, err := dog.New(dog.Options{Store: engine, Migrations: migrations})
-			require.ErrorIs(t, err, dog.ErrMigration)
 			var refused *dog.MigrationError
 			require.ErrorAs(t, err, &refused)
 			require.Equal(t, tag, refused.Tag)
@@ -89,7 +88,7 @@ func TestMigrationsAreRefusedByNew(t *testing.T) {
 		engine.Refuse(dog.ErrStoreFull)
 		_, err := dog.New(dog.Options{Store: engine, Migrations: []dog.Migration{{Tag: "v1"}, {Tag: "v2"}}})
 		require.ErrorIs(t, err, dog.ErrStoreFull)
-		require.NotErrorIs(t, err, dog.ErrMigration)
+		require.NotErrorAs(t, err, new(*dog.MigrationError))
 	})
 }
 
@@ -101,7 +100,7 @@ func TestANamespaceKeepsItsKind(t *testing.T) {
 			rooms, err := dog.RegisterReplica[room](o.rt, "room", nil)
 			require.NoError(t, err)
 			_, err = dog.RegisterGroup(o.rt, "parcel", rooms, &dog.GroupOptions[lobby]{Limit: 1})
-			require.ErrorIs(t, err, dog.ErrRegistration)
+			require.ErrorAs(t, err, new(*dog.RegistrationError))
 		})
 	})
 }

@@ -70,7 +70,7 @@ func (n *Namespace[T]) ByID(id ID) (Stub[T], error) {
 // likes, delete them for example.
 //
 // It does not give up the turn. An error is the last item: the cause of ctx's end,
-// [ErrListOptions] for a negative limit, [ErrShutdown], [ErrNotRunning], and errors
+// a [UsageError] for a negative limit, [ErrShutdown], and errors
 // of reading.
 func (n *Namespace[T]) List(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
 	return n.own().entries(ctx, options)
@@ -192,7 +192,7 @@ func (ns *namespace) unnamed() *address {
 
 func (ns *namespace) parsed(id string) (*address, error) {
 	if ns == nil {
-		return nil, ErrNotRunning
+		return nil, notRunning("Namespace.Parse")
 	}
 	var parsed ID
 	if err := parsed.UnmarshalText([]byte(id)); err != nil {
@@ -203,7 +203,7 @@ func (ns *namespace) parsed(id string) (*address, error) {
 
 func (ns *namespace) byID(id ID) (*address, error) {
 	if ns == nil {
-		return nil, ErrNotRunning
+		return nil, notRunning("Namespace.ByID")
 	}
 	if id != idOf(ns.origin, id.base()) {
 		return nil, fmt.Errorf("%w: %s is not one of %q", ErrForeignID, id, ns.name)

@@ -3,7 +3,6 @@ package dog
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -37,11 +36,11 @@ const listPage = 256
 func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
 	return func(yield func(ObjectEntry, error) bool) {
 		if ns == nil {
-			yield(ObjectEntry{}, ErrNotRunning)
+			yield(ObjectEntry{}, notRunning("Namespace.List"))
 			return
 		}
 		if options.Limit < 0 {
-			yield(ObjectEntry{}, fmt.Errorf("%w: Limit is %d", ErrListOptions, options.Limit))
+			yield(ObjectEntry{}, misuse("Namespace.List", "Limit is %d", options.Limit))
 			return
 		}
 		listed := 0

@@ -233,8 +233,8 @@ func TestAListEndsWithItsError(t *testing.T) {
 			return failed
 		}
 		require.NoError(t, ends(t.Context(), o.Namespace, dog.ObjectListOptions{}))
-		require.ErrorIs(t, ends(t.Context(), o.Namespace, dog.ObjectListOptions{Limit: -1}), dog.ErrListOptions)
-		require.ErrorIs(t, ends(t.Context(), nil, dog.ObjectListOptions{}), dog.ErrNotRunning)
+		requireUsage(t, ends(t.Context(), o.Namespace, dog.ObjectListOptions{Limit: -1}), "Limit is -1")
+		requireUsage(t, ends(t.Context(), nil, dog.ObjectListOptions{}), "not made by a runtime")
 		cause := errors.New("cause")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)

@@ -204,9 +204,9 @@ func TestWrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
 		"a policy":         {Slow: 77},
 	} {
 		_, err := dog.RegisterObject(rt, "x", &dog.ObjectOptions[onlyOpens]{Sockets: sockets})
-		require.ErrorIs(t, err, dog.ErrRegistration, name)
+		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
 		_, err = dog.RegisterReplica(rt, "x", &dog.ReplicaOptions[dog.Replica]{Sockets: sockets})
-		require.ErrorIs(t, err, dog.ErrRegistration, name)
+		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
 		_, err = dog.New(dog.Options{Sockets: sockets})
 		require.Error(t, err, name)
 	}
@@ -273,7 +273,7 @@ func TestAnOwnerTalksToItsSockets(t *testing.T) {
 						return s.Send("nobody")
 					}
 					_, invalid := disconnect(ctx, o, "bob", 1006, "")
-					require.ErrorIs(t, invalid, dog.ErrCloseCode)
+					requireUsage(t, invalid, "close code")
 					return errors.Join(err, s.Send(n))
 				case "count":
 					all, tagged, none, own := 0, 0, 0, 0
@@ -293,7 +293,7 @@ func TestAnOwnerTalksToItsSockets(t *testing.T) {
 				case "attach":
 					var n int
 					require.NoError(t, s.Attachment(&n))
-					require.ErrorIs(t, s.SetAttachment(strings.Repeat("x", 20_000)), dog.ErrAttachment)
+					requireUsage(t, s.SetAttachment(strings.Repeat("x", 20_000)), "more than 16,384")
 					return errors.Join(s.SetAttachment(n+1), s.Send(n))
 				}
 				return errors.New("unknown")

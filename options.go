@@ -2,8 +2,6 @@ package dog
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"time"
@@ -60,8 +58,8 @@ type Options struct {
 	// a data directory. New opens it, and Shutdown closes it.
 	Store Store
 
-	// Migrations are all changes that releases have made to the namespaces of a store, oldest first. See [Migration]. [ErrMigration]
-	// when they contradict themselves or the store.
+	// Migrations are all changes that releases have made to the namespaces of a store, oldest first. See [Migration].
+	// [New] fails with a [MigrationError] when they contradict themselves or the store.
 	Migrations []Migration
 
 	// MaxWaiting bounds the events that wait for the turn of one object: calls, requests, gossip, events started by [Go]. One more
@@ -313,7 +311,7 @@ func (o Options) check() error {
 		{"EvictAfter", o.EvictAfter}, {"ShutdownTimeout", o.ShutdownTimeout}, {"HibernateAfter", o.HibernateAfter},
 	} {
 		if f.value < 0 {
-			return fmt.Errorf("dog: Options.%s is %v: it must not be negative; 0 stands for the default", f.name, f.value)
+			return misuse("Options."+f.name, "%v: it must not be negative; 0 stands for the default", f.value)
 		}
 	}
 	return o.Sockets.checkDefaults()
@@ -322,7 +320,7 @@ func (o Options) check() error {
 // checkDefaults is check for the defaults of sockets.
 func (o SocketOptions) checkDefaults() error {
 	if o.UID != "" {
-		return errors.New("dog: SocketOptions.UID is that of one socket: give it to Connect")
+		return misuse("SocketOptions.UID", "it is that of one socket: give it to Connect")
 	}
 	if o.Attachment != nil {
 		if _, err := encodeAttachment(o.Attachment); err != nil {
@@ -342,7 +340,7 @@ func (o SocketOptions) checkSigns() error {
 		{"WriteTimeout", int64(o.WriteTimeout)}, {"CloseTimeout", int64(o.CloseTimeout)},
 	} {
 		if f.value < 0 {
-			return fmt.Errorf("dog: SocketOptions.%s is negative; 0 stands for the default", f.name)
+			return misuse("SocketOptions."+f.name, "it is negative; 0 stands for the default")
 		}
 	}
 	return nil

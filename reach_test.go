@@ -141,10 +141,10 @@ func TestDisconnectClosesAllDevicesOnAllReplicas(t *testing.T) {
 
 		disconnect = func(ctx context.Context, r *room) error {
 			n, err := r.Disconnect(ctx, "ada", 1005, "no code to send")
-			require.ErrorIs(t, err, dog.ErrCloseCode)
+			requireUsage(t, err, "close code")
 			require.Zero(t, n)
 			_, err = r.Disconnect(ctx, "ada", 1000, strings.Repeat("x", 124))
-			require.ErrorIs(t, err, dog.ErrCloseReason)
+			requireUsage(t, err, "close reason")
 			_, err = r.Disconnect(ctx, "cyd", 1000, "")
 			require.ErrorIs(t, err, dog.ErrNoTarget)
 			return nil
@@ -220,9 +220,11 @@ func TestAReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
 		require.NoError(t, err)
 		replies, err := group.Gossip(t.Context(), "hello?")
 		require.NoError(t, err)
-		require.Equal(t, []dog.Reply{{Replica: stub.ID(), Err: dog.ErrNoGossip}}, replies)
+		require.Len(t, replies, 1)
+		require.Equal(t, stub.ID(), replies[0].Replica)
+		requireUsage(t, replies[0].Err, "has no OnGossip")
 		var answer any
-		require.ErrorIs(t, replies[0].Decode(&answer), dog.ErrNoGossip)
+		requireUsage(t, replies[0].Decode(&answer), "has no OnGossip")
 	})
 }
 

@@ -49,7 +49,7 @@ type groupType[T any] interface {
 //
 // The error is a [RegistrationError]: the name is taken or against the rules of
 // [ErrInvalidName], a method of T is nearly a handler, the options contradict each
-// other; or it wraps an error of the store, or [ErrNotRunning].
+// other; or it wraps an error of the store, or a [UsageError].
 func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *ObjectOptions[T]) (*Namespace[T], error) {
 	if options == nil {
 		options = &ObjectOptions[T]{}
@@ -139,12 +139,12 @@ func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() 
 		v := new(T)
 		if make != nil {
 			if v = make(); v == nil {
-				return nil, fmt.Errorf("dog: New of %q returned nil", name)
+				return nil, misuse("New", "that of %q returned nil", name)
 			}
 		}
 		c := P(v).base()
 		if c.inst != nil {
-			return nil, fmt.Errorf("dog: New of %q returned a value that is in use: it must return a new one each time", name)
+			return nil, misuse("New", "that of %q returned a value that is in use: it must return a new one each time", name)
 		}
 		c.inst = inst
 		return v, nil
@@ -159,7 +159,7 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 		return &RegistrationError{Namespace: ns.name, Type: ns.typ.Elem().String(), Problem: problem}
 	}
 	if rt == nil || rt.ctx == nil {
-		return fmt.Errorf("%w: %w", refuse("the runtime is nil or was not made by New"), ErrNotRunning)
+		return refuse("the runtime is nil or was not made by New")
 	}
 	if err := checkName("name", ns.name); err != nil {
 		return fmt.Errorf("%w: %w", refuse("it cannot have this name"), err)

@@ -203,7 +203,7 @@ func TestNearlyAHandlerIsRefused(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			err := test.register(name)
-			require.ErrorIs(t, err, dog.ErrRegistration)
+			require.ErrorAs(t, err, new(*dog.RegistrationError))
 			var refused *dog.RegistrationError
 			require.ErrorAs(t, err, &refused)
 			require.Equal(t, name, refused.Namespace)
@@ -228,17 +228,17 @@ func TestAnEmbeddedPointerIsRefused(t *testing.T) {
 	_, err := dog.RegisterReplica(rt, "replica", &dog.ReplicaOptions[pointedReplica]{
 		New: func() *pointedReplica { return &pointedReplica{new(dog.Replica)} },
 	})
-	require.ErrorIs(t, err, dog.ErrRegistration)
+	require.ErrorAs(t, err, new(*dog.RegistrationError))
 	require.ErrorContains(t, err, "embeds *dog.Replica")
 	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
 	require.NoError(t, err)
 	_, err = dog.RegisterGroup(rt, "group", rooms, &dog.GroupOptions[pointedGroup]{
 		New: func() *pointedGroup { return &pointedGroup{new(dog.Group)} }, Limit: 1,
 	})
-	require.ErrorIs(t, err, dog.ErrRegistration)
+	require.ErrorAs(t, err, new(*dog.RegistrationError))
 	require.ErrorContains(t, err, "embeds *dog.Group")
 	_, err = dog.RegisterObject[pointedObject](rt, "object", nil)
-	require.ErrorIs(t, err, dog.ErrRegistration)
+	require.ErrorAs(t, err, new(*dog.RegistrationError))
 	require.ErrorContains(t, err, "embeds *dog.Object")
 }
 
@@ -293,7 +293,7 @@ func TestAGroupMustHaveALimit(t *testing.T) {
 	}
 	for name, test := range tests {
 		_, err := dog.RegisterGroup(rt, name, rooms, test.options)
-		require.ErrorIs(t, err, dog.ErrRegistration, name)
+		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
 		require.ErrorContains(t, err, test.says, name)
 	}
 }
@@ -301,15 +301,15 @@ func TestAGroupMustHaveALimit(t *testing.T) {
 func TestANamespaceNeedsANameOfItsOwn(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterReplica[good](rt, "", nil)
-	require.ErrorIs(t, err, dog.ErrRegistration)
+	require.ErrorAs(t, err, new(*dog.RegistrationError))
 	require.ErrorIs(t, err, dog.ErrInvalidName)
 	rooms, err := dog.RegisterReplica[good](rt, "taken", nil)
 	require.NoError(t, err)
 	_, err = dog.RegisterReplica[good](rt, "taken", nil)
-	require.ErrorIs(t, err, dog.ErrRegistration)
+	require.ErrorAs(t, err, new(*dog.RegistrationError))
 	require.ErrorContains(t, err, "taken")
 	_, err = dog.RegisterGroup(rt, "taken", rooms, &dog.GroupOptions[plainGroup]{Limit: 1})
-	require.ErrorIs(t, err, dog.ErrRegistration)
+	require.ErrorAs(t, err, new(*dog.RegistrationError))
 
 	other := dogtest.New(t, dog.Options{})
 	_, err = dog.RegisterReplica[good](other, "taken", nil)
@@ -329,12 +329,12 @@ func TestRegistrationNeedsARuntime(t *testing.T) {
 	require.NoError(t, err)
 	for _, rt := range []*dog.Runtime{nil, {}} {
 		_, err := dog.RegisterReplica[good](rt, "room", nil)
-		require.ErrorIs(t, err, dog.ErrRegistration)
-		require.ErrorIs(t, err, dog.ErrNotRunning)
+		require.ErrorAs(t, err, new(*dog.RegistrationError))
+		require.ErrorContains(t, err, "not made by New")
 		_, err = dog.RegisterObject[cell](rt, "cell", nil)
-		require.ErrorIs(t, err, dog.ErrRegistration)
-		require.ErrorIs(t, err, dog.ErrNotRunning)
+		require.ErrorAs(t, err, new(*dog.RegistrationError))
+		require.ErrorContains(t, err, "not made by New")
 		_, err = dog.RegisterGroup(rt, "group", rooms, &dog.GroupOptions[plainGroup]{Limit: 1})
-		require.ErrorIs(t, err, dog.ErrRegistration)
+		require.ErrorAs(t, err, new(*dog.RegistrationError))
 	}
 }

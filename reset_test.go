@@ -260,8 +260,8 @@ func TestAnObjectThatNewCannotMakeIsReset(t *testing.T) {
 		says  string
 	}{
 		"a panic":             {func() *plainGroup { panic("no database") }, "no database"},
-		"nothing":             {func() *plainGroup { return nil }, `New of "lobby" returned nil`},
-		"what is used by now": {func() *plainGroup { return used }, `New of "lobby" returned a value that is in use`},
+		"nothing":             {func() *plainGroup { return nil }, `that of "lobby" returned nil`},
+		"what is used by now": {func() *plainGroup { return used }, `that of "lobby" returned a value that is in use`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -69,7 +69,7 @@ func (s Stub[T]) RoundTrip(r *http.Request) (*http.Response, error) {
 func roundTrip(to target, r *http.Request, body *outboundBody) (*http.Response, error) {
 	ctx := r.Context()
 	if to == nil {
-		return nil, ErrNotRunning
+		return nil, notRunning("Stub.RoundTrip")
 	}
 	if err := checkRequest(r); err != nil {
 		return nil, err

@@ -233,7 +233,7 @@ func TestWhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
 		r, err := http.NewRequest(http.MethodPost, "http://desk/", closed)
 		require.NoError(t, err)
 		_, err = dog.Stub[desk]{}.RoundTrip(r)
-		require.ErrorIs(t, err, dog.ErrNotRunning)
+		requireUsage(t, err, "not made by a runtime")
 		require.True(t, closed.closed.Load())
 
 		require.NoError(t, dog.CallErr(noCaller, ada, (*desk).Run, func(ctx context.Context, d *desk) error {

@@ -26,9 +26,9 @@ func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.
 			_ = listener.Close()
 		}
 		if rt == nil || rt.ctx == nil {
-			return ErrNotRunning
+			return notRunning("Runtime.Serve")
 		}
-		return errors.New("dog: Serve needs a server")
+		return misuse("Runtime.Serve", "the server is nil")
 	}
 	served, failed := rt.serve(ctx, server, listener)
 	patience, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), rt.opts.ShutdownTimeout,

@@ -280,7 +280,7 @@ func TestServeOfNothing(t *testing.T) {
 	}
 	for _, rt := range []*dog.Runtime{nil, new(dog.Runtime)} {
 		listener := listen()
-		require.ErrorIs(t, rt.Serve(t.Context(), &http.Server{}, listener), dog.ErrNotRunning)
+		requireUsage(t, rt.Serve(t.Context(), &http.Server{}, listener), "not made by a runtime")
 		closed(listener)
 	}
 	rt := dogtest.New(t, dog.Options{})

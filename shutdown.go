@@ -127,7 +127,7 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // not wait for WebSockets.
 func (rt *Runtime) Shutdown(ctx context.Context) error {
 	if rt == nil || rt.ctx == nil {
-		return ErrNotRunning
+		return notRunning("Runtime.Shutdown")
 	}
 	if turn.From(ctx) != nil {
 		return ErrDeadlock

@@ -25,7 +25,7 @@ const (
 
 // A Socket is a client's WebSocket connection to an object. Its methods may be
 // called from any goroutine, and on a nil Socket: those that can fail then return
-// [ErrNotRunning].
+// a [UsageError].
 //
 // Messages from one sender (a handler, a goroutine) reach the client in the order
 // in which they were sent, by whatever of Send, Emit, Broadcast and Whisper. None
@@ -54,8 +54,10 @@ type Socket struct {
 	attachment []byte // JSON. guarded by mu
 }
 
-// A CloseError says how a socket's connection ended, when it was not by a close handshake. It wraps the cause: [ErrPingTimeout],
-// [ErrSlowConsumer], [ErrMessageTooBig], [ErrInvalidUTF8], [ErrProtocol], or an error of the network.
+// A CloseError says how a socket's connection ended, when it was not by a close
+// handshake. Code is 1002 when the client broke the protocol, 1007 when it sent
+// text that is not UTF-8, and 1009 when it sent a message over the limit. It wraps
+// the cause: [ErrPingTimeout], [ErrSlowConsumer], or an error of the network.
 type CloseError struct {
 	Code   int    // what the client was or would have been told; 1006: the connection was lost
 	Reason string // what the client was told
@@ -140,10 +142,10 @@ func (s *Socket) AutoReplied() time.Time {
 	return s.conn.LastAuto()
 }
 
-// SetAttachment keeps v with the socket, as [JSON] of at most 16,384 bytes; more is ErrAttachment and leaves the old one.
+// SetAttachment keeps v with the socket, as [JSON] of at most 16,384 bytes; more is a UsageError and leaves the old one.
 func (s *Socket) SetAttachment(v any) error {
 	if !s.running() {
-		return ErrNotRunning
+		return notRunning("Socket.SetAttachment")
 	}
 	data, err := encodeAttachment(v)
 	if err != nil {
@@ -162,7 +164,7 @@ func encodeAttachment(v any) ([]byte, error) {
 		return nil, fmt.Errorf("dog: attachment: %w", err)
 	}
 	if len(data) > maxAttachment {
-		return nil, fmt.Errorf("%w: %d", ErrAttachment, len(data))
+		return nil, misuse("SetAttachment", "%d bytes, more than 16,384", len(data))
 	}
 	return data, nil
 }
@@ -170,7 +172,7 @@ func encodeAttachment(v any) ([]byte, error) {
 // Attachment reads what SetAttachment kept into the value that v points at, which stays as it is when there is nothing.
 func (s *Socket) Attachment(v any) error {
 	if !s.running() {
-		return ErrNotRunning
+		return notRunning("Socket.Attachment")
 	}
 	s.mu.Lock()
 	data := s.attachment
@@ -190,7 +192,7 @@ func (s *Socket) Attachment(v any) error {
 // ErrHeldBack when too much waits for the disk already, and then v is not sent.
 func (s *Socket) Send(v any, options ...SendOption) error {
 	if !s.running() {
-		return ErrNotRunning
+		return notRunning("Socket.Send")
 	}
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
@@ -219,7 +221,7 @@ func (s *Socket) send(out outgoing) error {
 // this one. It keeps the turn (see [Replica.Emit]).
 func (s *Socket) Emit(v any, options ...SendOption) error {
 	if !s.running() {
-		return ErrNotRunning
+		return notRunning("Socket.Emit")
 	}
 	return s.obj.emit(s.obj, s, v, options)
 }
@@ -229,7 +231,7 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 // out the other sockets of its uid too. It keeps the turn.
 func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
-		return ErrNotRunning
+		return notRunning("Socket.Broadcast")
 	}
 	if m := s.obj.member; m != nil {
 		return m.books.broadcast(s.obj, s, v, options)
@@ -243,7 +245,7 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 // up the turn.
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	if !s.running() {
-		return 0, ErrNotRunning
+		return 0, notRunning("Socket.Whisper")
 	}
 	if m := s.obj.member; m != nil {
 		return m.books.whisper(ctx, s.obj, uid, v, options)
@@ -263,13 +265,14 @@ func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...Send
 // undone or lost. Until then Send returns ErrSocketClosed
 // and Sockets leaves the socket out.
 //
-// code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to 4999 with a meaning of your own, else
-// ErrCloseCode; reason is at most 123 bytes of UTF-8, else ErrCloseReason.
+// code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to
+// 4999 with a meaning of your own; reason is at most 123 bytes of UTF-8. Close
+// returns a [UsageError] for any other.
 func (s *Socket) Close(code int, reason string) error {
 	if !s.running() {
-		return ErrNotRunning
+		return notRunning("Socket.Close")
 	}
-	if err := conn.CheckClose(code, reason); err != nil {
+	if err := checkClose("Socket.Close", code, reason); err != nil {
 		return err
 	}
 	if err := s.obj.heard(); err != nil {

@@ -27,7 +27,7 @@ var sqlLimits = store.SQLLimits{
 // written is in the same transaction as keys and alarms, and read by the object
 // itself at once. It is opened when it is first used. Rows and errors belong to
 // the turn as storage does: a query must be read to its end, or left, before
-// the handler waits; what comes later is ErrRowsEnded.
+// the handler waits; what comes later is a UsageError.
 //
 // A query may have several statements; only the last has arguments and rows.
 // Arguments are nil, booleans, numbers, strings, []byte (nil is NULL), times,
@@ -81,38 +81,16 @@ var sqlLimits = store.SQLLimits{
 // connection (on Unix; elsewhere it runs on). For the steps of a [Schema] time,
 // steps and memory are bounded otherwise.
 //
-// [ErrSQLPanic] says that SQLite itself failed. The log has the details.
+// A statement at which SQLite itself failed is ErrSQLRefused. The log has the
+// details, and the object goes on without what it had not committed.
 type SQL struct {
 	storage *Storage // fixed
 }
 
 // SQL returns the object's database. It is never nil; that of an object that is
-// not running answers with ErrNotRunning, and with a store that has no SQLite,
-// or none at all (Options.Store), ErrNoSQL.
+// not running returns a UsageError, and with a store that has no SQLite,
+// or none at all (Options.Store), ErrNoStore.
 func (s *Storage) SQL() *SQL { return &SQL{s} }
-
-// Errors of SQL.
-var (
-	// ErrNoSQL: the store has no SQLite; in particular, Options.Store is nil.
-	ErrNoSQL = store.ErrNoSQL
-
-	// ErrSQLRefused: a statement that an object may not run.
-	ErrSQLRefused = store.ErrRefused
-
-	// ErrSQLLimit: over a limit of SQL.
-	ErrSQLLimit = store.ErrLimit
-
-	// ErrSQLPanic: SQLite itself failed at a statement. The log has its stack;
-	// the object goes on, without what it had not committed.
-	ErrSQLPanic = store.ErrSQLPanic
-
-	// ErrConstraint: a constraint of the schema was violated.
-	ErrConstraint = store.ErrConstraint
-
-	// ErrRowsEnded: the rows of a query were read on after the handler had
-	// waited, after the transaction had ended, or in a second loop.
-	ErrRowsEnded = store.ErrRowsEnded
-)
 
 // SQLResult says what a statement did.
 type SQLResult struct {
@@ -139,7 +117,7 @@ func (s *Storage) exec(query string, args []any) (SQLResult, error) {
 	for rows.Next() {
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return SQLResult{}, err
+		return SQLResult{}, sqlError(err)
 	}
 	return SQLResult{LastInsertID: s.sql.LastInsertID(), RowsAffected: s.sql.Changes()}, nil
 }
@@ -166,10 +144,10 @@ func (r Row) Value(column int) any {
 // as [QueryAs] does.
 func (r Row) Scan(dest ...any) error {
 	if r.rows == nil {
-		return ErrNotRunning
+		return notRunning("Row.Scan")
 	}
 	if len(dest) != len(r.columns) {
-		return fmt.Errorf("dog: SQL: %d columns for %d destinations", len(r.columns), len(dest))
+		return misuse("Row.Scan", "%d columns for %d destinations", len(r.columns), len(dest))
 	}
 	for i, d := range dest {
 		if err := scanInto(d, r.Value(i)); err != nil {
@@ -201,7 +179,7 @@ func (q *SQL) rows(query string, args []any, check func(columns []string) error)
 			return
 		}
 		if looped {
-			yield(Row{}, ErrRowsEnded)
+			yield(Row{}, rowsEnded())
 			return
 		}
 		looped = true
@@ -273,7 +251,7 @@ func (s *Storage) openRows(query string, args []any) (Row, error) {
 func (s *Storage) nextRow(rows store.Rows) (more bool, err error) {
 	if err := s.enter(); err != nil {
 		if errors.Is(err, ErrOutsideTurn) {
-			return false, ErrRowsEnded
+			return false, rowsEnded()
 		}
 		return false, err
 	}
@@ -281,7 +259,15 @@ func (s *Storage) nextRow(rows store.Rows) (more bool, err error) {
 	if rows.Next() {
 		return true, nil
 	}
-	return false, rows.Err()
+	return false, sqlError(rows.Err())
+}
+
+// sqlError returns the public form of an error of SQL.
+func sqlError(err error) error {
+	if errors.Is(err, store.ErrRowsEnded) {
+		return rowsEnded()
+	}
+	return err
 }
 
 // closeRows gives rows up. Those that outlive their turn have been ended with it.
@@ -302,13 +288,14 @@ func (s *Storage) query(query string, args []any) (store.Rows, error) {
 	if err := s.openSQL(); err != nil {
 		return nil, err
 	}
-	return s.sql.Run(query, args, func() error {
+	rows, err := s.sql.Run(query, args, func() error {
 		if err := s.begin(); err != nil {
 			return err
 		}
 		s.wroteSQL = true
 		return nil
 	})
+	return rows, sqlError(err)
 }
 
 // openSQL opens the database, if it is not open yet. The caller must have

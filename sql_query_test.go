@@ -240,7 +240,7 @@ func TestSQLNeedsAStoreThatHasIt(t *testing.T) {
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
 		_, err := c.Storage().SQL().Exec("SELECT 1")
-		require.ErrorIs(t, err, dog.ErrNoSQL)
+		require.ErrorIs(t, err, dog.ErrNoStore)
 		return nil
 	}))
 }
@@ -248,9 +248,9 @@ func TestSQLNeedsAStoreThatHasIt(t *testing.T) {
 func TestSQLOutsideATurn(t *testing.T) {
 	var none dog.Object
 	_, err := none.Storage().SQL().Exec("SELECT 1")
-	require.ErrorIs(t, err, dog.ErrNotRunning)
+	requireUsage(t, err, "not made by a runtime")
 	_, _, err = dog.QueryRowAs[int](none.Storage().SQL(), "SELECT 1")
-	require.ErrorIs(t, err, dog.ErrNotRunning)
+	requireUsage(t, err, "not made by a runtime")
 
 	var kept *dog.Storage
 	withTable(t, func(_ context.Context, s *dog.Storage) { kept = s })
@@ -272,7 +272,7 @@ func TestAQueryRunsWithoutALoop(t *testing.T) {
 			require.NoError(t, err)
 		}
 		for _, err := range rows {
-			require.ErrorIs(t, err, dog.ErrRowsEnded, "the second loop")
+			requireUsage(t, err, "read on after", "the second loop")
 		}
 		s.SQL().Query("SELECT a FROM t") // left open, it does not outlive the turn
 	})

@@ -91,7 +91,7 @@ func TestAStepThatFailsUndoesAllOfThem(t *testing.T) {
 		err = newRelease(t, d, append(first, "VACUUM"), noUse)
 		require.ErrorIs(t, err, dog.ErrSQLRefused)
 		err = newRelease(t, nil, first, noUse)
-		require.ErrorIs(t, err, dog.ErrNoSQL)
+		require.ErrorIs(t, err, dog.ErrNoStore)
 	})
 }
 

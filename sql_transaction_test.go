@@ -165,7 +165,7 @@ func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
 						require.NoError(t, wait(ctx, c.Storage()), name)
 					}
 				}
-				require.ErrorIs(t, last, dog.ErrRowsEnded, name)
+				requireUsage(t, last, "read on after", name)
 				require.Equal(t, []int{1, 2}, got)
 				return nil
 			}))
@@ -188,7 +188,7 @@ func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
 			return nil
 		}))
 		close(next)
-		require.ErrorIs(t, <-result, dog.ErrRowsEnded)
+		requireUsage(t, <-result, "read on after")
 	})
 }
 

@@ -16,7 +16,7 @@ func scanner[T any](columns []string) (func(*T, Row) error, error) {
 	typ := reflect.TypeFor[T]()
 	if !isRecord(typ) {
 		if len(columns) != 1 {
-			return nil, fmt.Errorf("dog: SQL: %d columns for one value of %s", len(columns), typ)
+			return nil, misuse("QueryAs", "%d columns for one value of %s", len(columns), typ)
 		}
 		return func(to *T, row Row) error { return row.Scan(to) }, nil
 	}
@@ -25,7 +25,7 @@ func scanner[T any](columns []string) (func(*T, Row) error, error) {
 	for i, column := range columns {
 		path, ok := fields[strings.ToLower(column)]
 		if !ok {
-			return nil, fmt.Errorf("dog: SQL: %s has no field for column %q", typ, column)
+			return nil, misuse("QueryAs", "%s has no field for column %q", typ, column)
 		}
 		paths[i] = path
 	}

@@ -188,7 +188,7 @@ func TestAbortIsTheWayOutOfWhatHangs(t *testing.T) {
 		require.NoError(t, <-waits)
 		close(again)
 		require.ErrorIs(t, <-hung, reason)
-		require.ErrorIs(t, dog.Stub[cell]{}.Abort(reason), dog.ErrNotRunning)
+		requireUsage(t, dog.Stub[cell]{}.Abort(reason), "not made by a runtime")
 		require.NoError(t, cells.Named("nobody").Abort(nil))
 	})
 }

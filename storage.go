@@ -69,7 +69,7 @@ func (s *Storage) start(ns *namespace) error {
 // enter begins a use of the storage by a handler. leave must follow unless there is an error.
 func (s *Storage) enter() error {
 	if s == nil || s.inst == nil {
-		return ErrNotRunning
+		return notRunning("Storage")
 	}
 	if err := s.inst.turn.Running(); err != nil {
 		return err
@@ -338,7 +338,7 @@ type Entry[V any] struct {
 }
 
 // List returns entries in the order of their keys, as they are when List is called. An impossible range is empty. The values are
-// the caller's. An error, ErrListOptions for options that contradict each other, is the last item.
+// the caller's. An error, a UsageError for options that contradict each other, is the last item.
 func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
 	fail := func(err error) iter.Seq2[Entry[[]byte], error] {
 		return func(yield func(Entry[[]byte], error) bool) { yield(Entry[[]byte]{}, err) }
@@ -368,9 +368,9 @@ func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
 func (o ListOptions) bounds() (store.Range, error) {
 	switch {
 	case o.Start != "" && o.StartAfter != "":
-		return store.Range{}, fmt.Errorf("%w: both Start and StartAfter", ErrListOptions)
+		return store.Range{}, misuse("List", "both Start and StartAfter are set")
 	case o.Limit < 0:
-		return store.Range{}, fmt.Errorf("%w: Limit is %d", ErrListOptions, o.Limit)
+		return store.Range{}, misuse("List", "Limit is %d", o.Limit)
 	}
 	r := store.PrefixRange(o.Prefix)
 	r.Lower = max(r.Lower, o.Start)

@@ -92,7 +92,7 @@ func (s *Storage) restoreEntered() error {
 // end. ctx must be that of the running handler, else ErrOutsideTurn.
 func (s *Storage) Sync(ctx context.Context) error {
 	if s == nil || s.inst == nil {
-		return ErrNotRunning
+		return notRunning("Storage.Sync")
 	}
 	inst, err := running(ctx)
 	if err != nil {

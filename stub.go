@@ -12,7 +12,8 @@ import (
 
 // A Stub is the way to an object, whether it is in memory or not: an
 // [http.Handler] for its requests, and an argument of [Call]. Stubs are small
-// values, safe for concurrent use. The zero Stub leads nowhere: ErrNotRunning.
+// values, safe for concurrent use. The zero Stub leads nowhere: what uses it returns
+// a [UsageError].
 type Stub[T any] struct {
 	to target
 }
@@ -76,7 +77,7 @@ func (s Stub[T]) WithUID(uid string) Stub[T] {
 // [Receiver]).
 func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.to == nil {
-		WriteError(w, ErrNotRunning)
+		WriteError(w, notRunning("Stub.ServeHTTP"))
 		return
 	}
 	s.to.runtime().admitted(w, r, s.to)
@@ -94,11 +95,11 @@ func (s Stub[T]) Release() {
 // the object's turn, so it is the way out of a handler or an OnStart that hangs:
 // who waits for the start gets the [ResetError], who waits for the turn gets it
 // from the next instance, and what hangs goes on unheard, its context cancelled.
-// An object that is not in memory stays as it is. Errors: [ErrNotRunning], and
+// An object that is not in memory stays as it is. Error:
 // [ErrPastGate] in a handler of another object, since Abort waits for nothing.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
-		return ErrNotRunning
+		return notRunning("Stub.Abort")
 	}
 	if o := s.to.live(); o != nil {
 		if err := o.heard(); err != nil {

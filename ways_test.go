@@ -233,7 +233,7 @@ func TestEveryExportedWayOutIsKnown(t *testing.T) {
 // values are the types whose methods are about the values alone.
 var values = []string{
 	"CloseError", "EventKind", "ID", "Kind", "Message", "MessageType", "MigrationError", "PanicError", "RegistrationError",
-	"Reply", "ResetError", "Row", "SchemaError", "StatusError", "StopReason",
+	"Reply", "ResetError", "Row", "SchemaError", "StatusError", "StopReason", "UsageError",
 }
 
 // exportedIn are exported types that embed others, from which they have methods.

@@ -27,10 +27,10 @@ type Set[T any] struct {
 // name/(n-1).
 func New[T any](objects *dog.Namespace[T], name string, n int) (*Set[T], error) {
 	if objects.Named(name) == (dog.Stub[T]{}) {
-		return nil, dog.ErrNotRunning
+		return nil, &dog.UsageError{Op: "shard.New", Problem: "the namespace was not made by a runtime"}
 	}
 	if n < 1 {
-		return nil, fmt.Errorf("dog: %d shards", n)
+		return nil, &dog.UsageError{Op: "shard.New", Problem: fmt.Sprintf("%d shards; there is one at least", n)}
 	}
 	s := &Set[T]{stubs: make([]dog.Stub[T], n)}
 	for i := range s.stubs {
@@ -90,7 +90,7 @@ func Ask[T, R any](
 		}
 	}
 	if i := slices.IndexFunc(which, func(i int) bool { return i < 0 || i >= len(s.stubs) }); i >= 0 {
-		return nil, fmt.Errorf("dog: no shard %d of %d", which[i], len(s.stubs))
+		return nil, &dog.UsageError{Op: "shard", Problem: fmt.Sprintf("no shard %d of %d", which[i], len(s.stubs))}
 	}
 	atOnce := options.Concurrency
 	if atOnce <= 0 {

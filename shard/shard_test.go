@@ -96,7 +96,7 @@ func TestKeysAreSpreadEvenly(t *testing.T) {
 func TestShardsThatCannotBe(t *testing.T) {
 	for _, depots := range []*dog.Namespace[depot]{nil, {}} {
 		_, err := shard.New(depots, "depot", 2)
-		require.ErrorIs(t, err, dog.ErrNotRunning)
+		require.ErrorAs(t, err, new(*dog.UsageError))
 	}
 	depots, _ := newDepots(t, 1)
 	for _, n := range []int{0, -1} {
@@ -114,7 +114,7 @@ func TestAnIndexThatIsNoneLeadsNowhere(t *testing.T) {
 	require.Zero(t, none.Len())
 	require.Zero(t, none.Index("ada"))
 	require.Equal(t, dog.Stub[depot]{}, none.At(0))
-	require.ErrorIs(t, take(none.For("ada"), 1), dog.ErrNotRunning)
+	require.ErrorAs(t, take(none.For("ada"), 1), new(*dog.UsageError))
 	results, err := shard.Ask(t.Context(), &none, shard.Options{}, total)
 	require.NoError(t, err)
 	require.Empty(t, results)

@@ -13,9 +13,9 @@ import (
 // Errors of Close for arguments that a server may not send.
 var (
 	// ErrCloseCode means that the code is not one of 1000-1003, 1007-1014 and 3000-4999.
-	ErrCloseCode = errors.New("dog: invalid close code")
+	ErrCloseCode = errors.New("a server may not send the close code")
 	// ErrCloseReason means that the reason is over 123 bytes or not UTF-8.
-	ErrCloseReason = errors.New("dog: close reason is over 123 bytes or not UTF-8")
+	ErrCloseReason = errors.New("the close reason is over 123 bytes or not UTF-8")
 )
 
 const (
@@ -290,7 +290,7 @@ func (c *Conn) failureLocked(err error) error {
 // CheckClose validates what an application asks to send: ErrCloseCode, ErrCloseReason.
 func CheckClose(code int, reason string) error {
 	if !allowedCode(code) {
-		return fmt.Errorf("%w: %d", ErrCloseCode, code)
+		return fmt.Errorf("%w %d", ErrCloseCode, code)
 	}
 	if len(reason) > maxCloseReason || !utf8.ValidString(reason) {
 		return ErrCloseReason

@@ -54,7 +54,7 @@ type Config struct {
 	// the store is opened, and how much room logs take: seven times as much at
 	// most. The default is a 64th of the volume, from 256 KiB to 16 MiB.
 	Memtable uint64
-	// SQL is closed with the engine. Without it OpenSQL returns store.ErrNoSQL.
+	// SQL is closed with the engine. Without it OpenSQL returns store.ErrNoStore.
 	SQL SQL
 }
 
@@ -261,26 +261,26 @@ func (e *Engine) reader() pebble.Reader {
 // OpenSQL implements store.Engine.
 func (e *Engine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
 	if e.cfg.SQL == nil {
-		return nil, store.ErrNoSQL
+		return nil, store.ErrNoStore
 	}
 	return e.cfg.SQL.OpenSQL(pages, limits)
 }
 
-// Export implements store.Files. The error is store.ErrNoSQL when the engine has no SQLite.
+// Export implements store.Files. The error is store.ErrNoStore when the engine has no SQLite.
 func (e *Engine) Export(ctx context.Context, file string, pages store.Pages, tables []store.Table) error {
 	if e.cfg.SQL == nil {
-		return store.ErrNoSQL
+		return store.ErrNoStore
 	}
 	return asFull(e.cfg.SQL.Export(ctx, file, pages, tables))
 }
 
-// Import implements store.Files. The error is store.ErrNoSQL when the engine has no SQLite.
+// Import implements store.Files. The error is store.ErrNoStore when the engine has no SQLite.
 func (e *Engine) Import(
 	ctx context.Context, file string, pages store.Pages, limits store.SQLLimits, tables []store.Table,
 	row func(table string, row []any) error,
 ) error {
 	if e.cfg.SQL == nil {
-		return store.ErrNoSQL
+		return store.ErrNoStore
 	}
 	return asFull(e.cfg.SQL.Import(ctx, file, pages, limits, tables, row))
 }

@@ -205,7 +205,7 @@ func TestClosedStoreRefusesEverything(t *testing.T) {
 	require.ErrorIs(t, e.Stats().Failed, store.ErrClosed)
 	require.ErrorIs(t, e.Backup(t.Context(), "elsewhere"), store.ErrClosed)
 	_, err = e.OpenSQL(nil, store.SQLLimits{})
-	require.ErrorIs(t, err, store.ErrNoSQL)
+	require.ErrorIs(t, err, store.ErrNoStore)
 }
 
 func TestDirectoryIsOpenedOnce(t *testing.T) {

@@ -101,7 +101,7 @@ func panicked(p any, log *slog.Logger) error {
 		return fmt.Errorf("%w: memory of the connection", store.ErrLimit)
 	}
 	log.Error("SQLite has panicked", "panic", p, "stack", string(debug.Stack()))
-	return store.ErrSQLPanic
+	return fmt.Errorf("%w: SQLite failed at it, and the log says how", store.ErrRefused)
 }
 
 // failed returns what an error of SQLite means, and takes down whether the transaction survived it.

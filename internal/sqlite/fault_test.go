@@ -166,7 +166,8 @@ func TestAPanicIsAShortErrorAndTheLogSaysMore(t *testing.T) {
 	require.NoError(t, s.Close())
 	told := func(err error) {
 		t.Helper()
-		require.ErrorIs(t, err, store.ErrSQLPanic)
+		require.ErrorIs(t, err, store.ErrRefused)
+		require.ErrorContains(t, err, "SQLite failed at it")
 		require.Less(t, len(err.Error()), 200)
 		require.NotContains(t, err.Error(), "\n")
 		require.Contains(t, log.String(), "page on fire")

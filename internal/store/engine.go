@@ -73,7 +73,7 @@ type Engine interface {
 	Writable() error
 
 	// OpenSQL opens the SQLite database that is kept in pages. The error is
-	// ErrNoSQL when the engine has no SQLite.
+	// ErrNoStore when the engine has no SQLite.
 	OpenSQL(pages Pages, limits SQLLimits) (SQL, error)
 
 	// Backup writes a consistent copy of everything that was committed before

@@ -99,7 +99,7 @@ func (m *Memory) Await(done <-chan error) error { return <-done }
 func (m *Memory) GiveUp() {}
 
 // OpenSQL implements [Engine]: there is none.
-func (m *Memory) OpenSQL(Pages, SQLLimits) (SQL, error) { return nil, ErrNoSQL }
+func (m *Memory) OpenSQL(Pages, SQLLimits) (SQL, error) { return nil, ErrNoStore }
 
 // Backup implements [Engine]: there is nothing that could be opened again.
 func (m *Memory) Backup(context.Context, string) error {

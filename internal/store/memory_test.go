@@ -114,7 +114,7 @@ func TestAScanOfMemoryIsNotDisturbedByCommits(t *testing.T) {
 func TestMemoryHasNoSQLAndNoBackup(t *testing.T) {
 	engine := store.NewMemory()
 	_, err := engine.OpenSQL(nil, store.SQLLimits{})
-	require.ErrorIs(t, err, store.ErrNoSQL)
+	require.ErrorIs(t, err, store.ErrNoStore)
 	require.Error(t, engine.Backup(t.Context(), t.TempDir()))
 	require.NoError(t, engine.Writable())
 	require.NoError(t, engine.Close())

@@ -9,9 +9,10 @@ import (
 
 // Errors of SQL.
 var (
-	// ErrNoSQL: the store has no SQLite.
-	ErrNoSQL = errors.New("dog: no SQL: Options.Store keeps no SQLite databases")
-	// ErrRefused: the statement is one that an object may not run.
+	// ErrNoStore: there is no store, or it has no SQLite.
+	ErrNoStore = errors.New("dog: Options.Store is nil, or has no SQL")
+	// ErrRefused: the statement is one that an object may not run, or SQLite
+	// panicked at it.
 	ErrRefused = errors.New("dog: SQL statement refused")
 	// ErrLimit: a limit on statements, parameters, columns, steps, time or size was exceeded.
 	ErrLimit = errors.New("dog: SQL limit exceeded")
@@ -19,8 +20,6 @@ var (
 	ErrConstraint = errors.New("dog: SQL constraint violated")
 	// ErrRowsEnded: the rows of a query were read on after a wait, or after the transaction they were part of had ended.
 	ErrRowsEnded = errors.New("dog: SQL rows ended with their turn")
-	// ErrSQLPanic: SQLite panicked at a statement. The log says more.
-	ErrSQLPanic = errors.New("dog: SQLite failed at this statement: see the log")
 )
 
 // SQLLimits bound what an object may do by SQL. All are fixed and positive.
