@@ -4,13 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/godurable/dog/internal/store"
 )
 
-// A Store is where objects keep what they store, for [Options].Store. Package disk has them.
-type Store = store.Store
+// A Store is where objects keep what they store, for [Options].Store. Packages disk
+// and dogtest have stores. Only packages of this module implement it.
+type Store interface {
+	// OpenEngine opens it for a runtime.
+	OpenEngine(log *slog.Logger) (store.Engine, error)
+}
 
 // Limits of storage, as Durable Objects have them.
 const (

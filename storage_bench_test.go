@@ -12,9 +12,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/pebblekv"
+	"github.com/godurable/dog/internal/sqlite"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
+
+// benchDisk is a store as package disk makes it, which an internal test cannot
+// import.
+type benchDisk struct {
+	dir       string
+	databases int // that stay open
+}
+
+func (d benchDisk) OpenEngine(log *slog.Logger) (store.Engine, error) {
+	return pebblekv.Open(pebblekv.Config{Dir: d.dir, SQL: sqlite.New(d.databases, log)}, log)
+}
 
 // benchKeeper stores one value again and again.
 type benchKeeper struct {
@@ -44,15 +57,15 @@ func BenchmarkStoreAndSay(b *testing.B) {
 	}
 }
 
-func benchStoreAndSay(b *testing.B, objects int, store func(*benchKeeper) error) {
+func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) {
 	const bringers = 64
-	rt, err := New(Options{Store: disk.With(disk.Options{Dir: b.TempDir(), OpenDatabases: 2 * objects}), Logger: slog.New(slog.DiscardHandler)})
+	rt, err := New(Options{Store: benchDisk{b.TempDir(), 2 * objects}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(b, err)
 	keepers, err := RegisterObject(rt, "keeper", &ObjectOptions[benchKeeper]{Schema: Schema{"CREATE TABLE kept (id INTEGER PRIMARY KEY, value INTEGER)"}})
 	require.NoError(b, err)
 	all := make([]*object, objects)
 	ctx := b.Context()
-	handle := func(_ context.Context, v any) error { return store(v.(*benchKeeper)) }
+	handle := func(_ context.Context, v any) error { return keep(v.(*benchKeeper)) }
 	for i := range all {
 		all[i], err = keepers.Named(fmt.Sprint(i)).to.object()
 		require.NoError(b, err)
@@ -69,7 +82,7 @@ func benchStoreAndSay(b *testing.B, objects int, store func(*benchKeeper) error)
 				o := mine[i/bringers%len(mine)]
 				sampled := i/bringers%16 == 0
 				if err := o.event(ctx, turn.Origin{}, EventMessage, func(_ context.Context, v any) error {
-					if err := store(v.(*benchKeeper)); err != nil {
+					if err := keep(v.(*benchKeeper)); err != nil {
 						return err
 					}
 					said := time.Time{}

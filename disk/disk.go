@@ -19,6 +19,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/godurable/dog"
 	"github.com/godurable/dog/internal/pebblekv"
 	"github.com/godurable/dog/internal/sqlite"
 	"github.com/godurable/dog/internal/store"
@@ -58,24 +59,26 @@ type Options struct {
 // another one, dog.ErrStoreFull, dog.ErrStoreStalled when the disk does not
 // answer, dog.ErrStoreCorrupt, dog.ErrStoreTooNew, dog.ErrStoreForeign, errors
 // of the file system.
-func At(dir string) store.Store { return With(Options{Dir: dir}) }
+func At(dir string) dog.Store { return With(Options{Dir: dir}) }
 
 // With is At with options.
-func With(opts Options) store.Store { return opener{opts: opts} }
+func With(opts Options) dog.Store { return opener{opts: opts} }
 
 // Memory keeps the data in memory, with SQL, for tests: it is gone when the
 // runtime is closed, unless a dog.Runtime.Backup has written it to a directory,
 // which is opened by At. Package dogtest has a disk that outlives runtimes, and
 // crashes.
-func Memory() store.Store { return opener{opts: Options{Dir: "/data"}, memory: true} }
+func Memory() dog.Store { return opener{opts: Options{Dir: "/data"}, memory: true} }
 
-// An opener is a store.Store.
+// An opener is a dog.Store.
 type opener struct {
 	opts   Options
 	memory bool
 }
 
-// OpenEngine implements store.Store.
+// OpenEngine implements [dog.Store]. Errors: dog.ErrStoreLocked,
+// dog.ErrStoreFull, dog.ErrStoreStalled, dog.ErrStoreCorrupt, dog.ErrStoreTooNew,
+// dog.ErrStoreForeign, those of the file system.
 func (o opener) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	cfg := pebblekv.Config{Dir: o.opts.Dir, Cache: o.opts.Cache, Unsynced: o.opts.Unsynced, MinFree: o.opts.MinFree}
 	if o.memory {

@@ -9,13 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
 	"github.com/godurable/dog/internal/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t *testing.T, s store.Store) store.Engine {
+func open(t *testing.T, s dog.Store) store.Engine {
 	e, err := s.OpenEngine(slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return e

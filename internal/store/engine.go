@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"log/slog"
 	"time"
 )
 
@@ -127,13 +126,6 @@ type EngineStats struct {
 	Disk     uint64        // bytes that the directory takes on its volume
 	Memory   uint64        // bytes in memory: caches and what is not yet in tables
 	Failed   error         // why nothing is written any more
-}
-
-// A Store opens an engine. It is what dog.Options.Store holds.
-type Store interface {
-	// OpenEngine opens it. Errors: ErrLocked, ErrFull, ErrStalled, ErrCorrupt,
-	// ErrTooNew, ErrForeign, those of the file system.
-	OpenEngine(log *slog.Logger) (Engine, error)
 }
 
 // Pages keeps the pages of one object's SQLite database. Reads see what the

@@ -29,7 +29,7 @@ type waiter struct {
 // New returns an engine that keeps commits waiting.
 func New() *Engine { return &Engine{Engine: store.NewMemory()} }
 
-// OpenEngine implements [store.Store].
+// OpenEngine makes it a store of package dog.
 func (e *Engine) OpenEngine(*slog.Logger) (store.Engine, error) { return e, nil }
 
 // Close leaves everything as it is, for another runtime to open.
