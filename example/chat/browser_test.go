@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -18,34 +16,32 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/browser"
 )
-
-// waitLimit bounds each wait for the page; reaching it fails the test.
-const waitLimit = 10 * time.Second
 
 // TestBrowser drives the page in a real browser: five people over three replicas of two places each.
 func TestBrowser(t *testing.T) {
-	browser := startBrowser(t)
+	chromium := browser.Start(t)
 	base, listener := startServer(t, 2)
 
 	names := []string{"ada", "bob", "cleo", "dan", "<b>x</b>"}
 	tabs := make(map[string]*tab, len(names))
 	for i, name := range names {
-		tabs[name] = openTab(t, browser, name, base, i%2 == 0)
+		tabs[name] = openTab(t, chromium, name, base, i%2 == 0)
 		tabs[name].waitPeople(names[:i+1])
 	}
 	ada := tabs["ada"]
 
 	for _, p := range tabs {
 		p.waitPeople(names)
-		p.wait("the picture of three replicas", `document.querySelectorAll("#replicas .replica[data-id]").length === 3`)
+		p.Wait("the picture of three replicas", `document.querySelectorAll("#replicas .replica[data-id]").length === 3`)
 	}
 	placed := ada.replicas()
 	require.Len(t, placed, 3)
 	for _, p := range tabs {
-		require.Equal(t, placed, p.replicas(), "%s has another picture", p.name)
+		require.Equal(t, placed, p.replicas(), "%s has another picture", p.Name())
 		own := p.texts(`#replicas .replica.self [data-user]`)
-		require.Contains(t, own, p.name)
+		require.Contains(t, own, p.Name())
 		require.LessOrEqual(t, len(own), 2)
 	}
 	neighbours := ada.texts(`#replicas .replica.self [data-user]`)
@@ -60,8 +56,8 @@ func TestBrowser(t *testing.T) {
 
 	// A long message is compressed on its way there and back.
 	long := strings.TrimSpace(strings.Repeat("the same again ", 100))
-	ada.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#text").value = "the same again ".repeat(100)`),
-		chromedp.SendKeys(chromedp.CSS("#text"), "\n"))
+	ada.Run(`document.querySelector("#text").value = "the same again ".repeat(100)`)
+	ada.Do(chromedp.SendKeys(chromedp.CSS("#text"), "\n"))
 	for _, p := range tabs {
 		p.waitMessage("ada", "all", long)
 	}
@@ -70,14 +66,14 @@ func TestBrowser(t *testing.T) {
 	tabs["<b>x</b>"].say("<img src=x onerror=alert(1)>")
 	for _, p := range tabs {
 		p.waitMessage("<b>x</b>", "all", "<img src=x onerror=alert(1)>")
-		require.False(t, evaluate[bool](p, `document.querySelector(":is(#log, #people, #replicas) :is(b, i:not(.places *), img)") !== null`),
-			"%s shows markup", p.name)
+		require.False(t, browser.Eval[bool](p.Tab, `document.querySelector(":is(#log, #people, #replicas) :is(b, i:not(.places *), img)") !== null`),
+			"%s shows markup", p.Name())
 	}
 
 	// A whisper crosses replicas and reaches nobody else.
 	far := names[slices.IndexFunc(names, func(name string) bool { return !slices.Contains(neighbours, name) })]
-	ada.do(chromedp.Click(chromedp.CSS(`#people [data-user="` + far + `"] button`)))
-	ada.wait("the prefix of a whisper", `document.querySelector("#text").value === "/w `+far+` "`)
+	ada.Do(chromedp.Click(chromedp.CSS(`#people [data-user="` + far + `"] button`)))
+	ada.Wait("the prefix of a whisper", `document.querySelector("#text").value === "/w `+far+` "`)
 	ada.say("/w " + far + " secret")
 	ada.waitMessage("ada", "whisper", "secret")
 	tabs[far].waitMessage("ada", "whisper", "secret")
@@ -92,7 +88,7 @@ func TestBrowser(t *testing.T) {
 
 	// A leaver is announced and leaves the picture.
 	gone := neighbours[slices.IndexFunc(neighbours, func(name string) bool { return name != "ada" })]
-	require.NoError(t, chromedp.Cancel(tabs[gone].ctx))
+	tabs[gone].Close()
 	delete(tabs, gone)
 	left := slices.Collect(maps.Keys(tabs))
 	for _, p := range tabs {
@@ -102,19 +98,19 @@ func TestBrowser(t *testing.T) {
 	require.Equal(t, []string{"ada"}, ada.texts(`#replicas .replica.self [data-user]`))
 
 	// A cut connection comes back with the draft kept.
-	ada.do(chromedp.SendKeys(chromedp.CSS("#text"), "still here"))
+	ada.Do(chromedp.SendKeys(chromedp.CSS("#text"), "still here"))
 	for _, p := range tabs {
-		p.do(chromedp.Evaluate[chromedp.Void](`
+		p.Run(`
 			window.states = [];
 			const status = document.querySelector("#status");
-			new MutationObserver(() => states.push(status.dataset.state)).observe(status, { attributeFilter: ["data-state"] });`))
+			new MutationObserver(() => states.push(status.dataset.state)).observe(status, { attributeFilter: ["data-state"] });`)
 	}
 	listener.cut()
 	for _, p := range tabs {
-		p.wait("a new connection", `["offline", "connecting"].every((s) => states.includes(s)) && states.at(-1) === "online"`)
+		p.Wait("a new connection", `["offline", "connecting"].every((s) => states.includes(s)) && states.at(-1) === "online"`)
 	}
-	require.Equal(t, "still here", evaluate[string](ada, `document.querySelector("#text").value`))
-	ada.do(chromedp.Click(chromedp.CSS("#send")))
+	require.Equal(t, "still here", browser.Eval[string](ada.Tab, `document.querySelector("#text").value`))
+	ada.Do(chromedp.Click(chromedp.CSS("#send")))
 	for _, p := range tabs {
 		p.waitMessage("ada", "all", "still here")
 	}
@@ -122,15 +118,15 @@ func TestBrowser(t *testing.T) {
 
 // TestBrowserOnAPhone joins by the form, writes, and looks at the layout.
 func TestBrowserOnAPhone(t *testing.T) {
-	browser := startBrowser(t)
+	chromium := browser.Start(t)
 	base, _ := startServer(t, 2)
-	openTab(t, browser, "bob", base, false)
-	ada := openTab(t, browser, "ada", base, true, chromedp.EmulateViewport(390, 844))
-	require.Equal(t, 390, evaluate[int](ada, `innerWidth`))
+	openTab(t, chromium, "bob", base, false)
+	ada := openTab(t, chromium, "ada", base, true, chromedp.EmulateViewport(390, 844))
+	require.Equal(t, 390, browser.Eval[int](ada.Tab, `innerWidth`))
 	long := strings.Repeat("long", 50) // a word without a place to break it
 	ada.say(long)
 	ada.waitMessage("ada", "all", long)
-	require.LessOrEqual(t, evaluate[int](ada, `document.documentElement.scrollWidth`), 390, "the page scrolls sideways")
+	require.LessOrEqual(t, browser.Eval[int](ada.Tab, `document.documentElement.scrollWidth`), 390, "the page scrolls sideways")
 }
 
 // startServer serves the chat with limit places a replica until the test ends.
@@ -146,7 +142,7 @@ func startServer(t *testing.T, limit int) (base string, listener *cutListener) {
 	srv.Listener = listener
 	srv.Start()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		require.NoError(t, rt.Shutdown(ctx))
 		srv.Close()
@@ -183,107 +179,49 @@ func (l *cutListener) cut() {
 	}
 }
 
-// startBrowser returns the context of a headless Chromium that ends with the test.
-func startBrowser(t *testing.T) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(findChromium(t)),
-		chromedp.NoSandbox, // root and most containers have none; the only page opened is our own
-		chromedp.DisableGPU,
-		chromedp.WindowSize(1200, 800), // with room for the list of people, which a phone does not show
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-quic", true),
-	)
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	ctx, _ := chromedp.NewContext(allocator)
-	require.NoError(t, chromedp.Do(ctx), "start Chromium")
-	return ctx
-}
-
-// findChromium skips or fails the test when there is no browser.
-func findChromium(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{os.Getenv("DOG_CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if name == "" {
-			continue
-		}
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("DOG_SKIP_BROWSER") != "" {
-		t.Skip("no Chromium found and DOG_SKIP_BROWSER is set: the page was not tested")
-	}
-	t.Fatal("no Chromium found: install it (Debian and Ubuntu: apt-get install chromium; elsewhere Chromium or Google Chrome), " +
-		"name its binary in DOG_CHROMIUM, or leave this test out with DOG_SKIP_BROWSER=1")
-	return ""
-}
-
 // tab is one person's page.
 type tab struct {
-	t    *testing.T
-	name string
-	ctx  context.Context
+	*browser.Tab
+	t *testing.T
 }
 
 // openTab joins as name, after the first steps: through the form, or at once by the page's address.
-func openTab(t *testing.T, browser context.Context, name, base string, form bool, first ...chromedp.Action[chromedp.Void]) *tab {
+func openTab(t *testing.T, b *browser.Browser, name, base string, form bool, first ...browser.Step) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser)
-	t.Cleanup(cancel)
-	require.NoError(t, chromedp.Do(ctx), "open a tab") // with no deadline: the tab lives as long as this context
-	p := &tab{t: t, name: name, ctx: ctx}
-	p.do(first...)
+	p := &tab{b.Open(t, name, first...), t}
 	if form {
-		p.do(chromedp.Navigate(base), chromedp.SendKeys(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#join")))
+		p.Do(chromedp.Navigate(base), chromedp.SendKeys(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#join")))
 	} else {
-		p.do(chromedp.Navigate(base + "/?u=" + url.QueryEscape(name)))
+		p.Do(chromedp.Navigate(base + "/?u=" + url.QueryEscape(name)))
 	}
-	p.do(chromedp.WaitVisible(chromedp.CSS(`#status[data-state="online"]`)))
+	p.Do(chromedp.WaitVisible(chromedp.CSS(`#status[data-state="online"]`)))
 	return p
-}
-
-func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, waitLimit)
-	defer cancel()
-	require.NoError(p.t, chromedp.Do(ctx, steps...), "on the page of %s", p.name)
 }
 
 // say replaces what stands in the field and sends it by keyboard.
 func (p *tab) say(text string) {
 	p.t.Helper()
-	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#text").select()`), chromedp.SendKeys(chromedp.CSS("#text"), text+"\n"))
-}
-
-// wait returns once the expression, a condition on the page, is true of it; args are its parameter args.
-func (p *tab) wait(what, expression string, args ...any) {
-	p.t.Helper()
-	_, err := chromedp.Run(p.ctx, chromedp.PollFunction[chromedp.Void]("(...args) => "+expression,
-		chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(waitLimit), chromedp.WithPollingArgs(args...)))
-	if err != nil {
-		require.NoError(p.t, err, "%s waits for %s; its page shows:\n%s", p.name, what, evaluate[string](p, `document.body.innerText`))
-	}
+	p.Run(`document.querySelector("#text").select()`)
+	p.Do(chromedp.SendKeys(chromedp.CSS("#text"), text+"\n"))
 }
 
 func (p *tab) waitMessage(from, meta, text string) {
 	p.t.Helper()
-	p.wait("a message to "+meta+": "+text,
+	p.Wait("a message to "+meta+": "+text,
 		`[...document.querySelectorAll("#log .msg")].some((m) => m.dataset.from === args[0] && m.dataset.meta === args[1] && m.textContent.includes(args[2]))`,
 		from, meta, text)
 }
 
 func (p *tab) waitEvent(kind, name string) {
 	p.t.Helper()
-	p.wait("the "+kind+" of "+name,
+	p.Wait("the "+kind+" of "+name,
 		`[...document.querySelectorAll("#log .event")].some((e) => e.dataset.type === args[0] && e.textContent.includes(args[1]))`, kind, name)
 }
 
 // waitPeople waits until the list of people and the picture of the replicas hold exactly names.
 func (p *tab) waitPeople(names []string) {
 	p.t.Helper()
-	p.wait("exactly these people", `["#people [data-user]", "#replicas [data-user]"].every((selector) =>
+	p.Wait("exactly these people", `["#people [data-user]", "#replicas [data-user]"].every((selector) =>
 		[...document.querySelectorAll(selector)].map((e) => e.dataset.user).sort().join("\n") === args.toSorted().join("\n"))`,
 		toAny(names)...)
 }
@@ -294,8 +232,8 @@ func (p *tab) requireUnread(tabs map[string]*tab, readers []string, text string)
 	p.t.Helper()
 	p.say("after " + text)
 	for name, other := range tabs {
-		other.waitMessage(p.name, "all", "after "+text)
-		count := evaluate[int](other, `[...document.querySelectorAll("#log .msg:not([data-meta=all])")].filter((m) => m.textContent.includes("`+text+`")).length`)
+		other.waitMessage(p.Name(), "all", "after "+text)
+		count := browser.Eval[int](other.Tab, `[...document.querySelectorAll("#log .msg:not([data-meta=all])")].filter((m) => m.textContent.includes("`+text+`")).length`)
 		if slices.Contains(readers, name) {
 			require.Equal(p.t, 1, count, "%s should have read it once", name)
 		} else {
@@ -307,24 +245,14 @@ func (p *tab) requireUnread(tabs map[string]*tab, readers []string, text string)
 // texts returns the names of the elements that selector finds, in alphabetical order.
 func (p *tab) texts(selector string) []string {
 	p.t.Helper()
-	return evaluate[[]string](p, "[...document.querySelectorAll(`"+selector+"`)].map((e) => e.dataset.user).sort()")
+	return browser.Eval[[]string](p.Tab, "[...document.querySelectorAll(`"+selector+"`)].map((e) => e.dataset.user).sort()")
 }
 
 // replicas returns who is on which replica, as the page shows it.
 func (p *tab) replicas() map[string][]string {
 	p.t.Helper()
-	return evaluate[map[string][]string](p, `Object.fromEntries([...document.querySelectorAll("#replicas .replica")].map((r) =>
+	return browser.Eval[map[string][]string](p.Tab, `Object.fromEntries([...document.querySelectorAll("#replicas .replica")].map((r) =>
 		[r.dataset.id, [...r.querySelectorAll("[data-user]")].map((e) => e.dataset.user).sort()]))`)
-}
-
-// evaluate returns the value of a JavaScript expression on the page.
-func evaluate[T any](p *tab, expression string) T {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, waitLimit)
-	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	require.NoError(p.t, err, "on the page of %s", p.name)
-	return value
 }
 
 func toAny(names []string) []any {

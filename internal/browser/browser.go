@@ -1,0 +1,122 @@
+// Package browser opens pages in a real browser, for tests.
+package browser
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// limit bounds each wait for a page; reaching it fails the test.
+const limit = 30 * time.Second
+
+// A Step is something that is done on a page.
+type Step = chromedp.Action[chromedp.Void]
+
+// Browser is a headless Chromium.
+type Browser struct{ ctx context.Context }
+
+// Start starts a Chromium that ends with the test. Without one the test fails, or
+// is skipped when DOG_SKIP_BROWSER is set.
+func Start(t *testing.T) *Browser {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(find(t)),
+		chromedp.NoSandbox, // root and most containers have none; the only pages opened are our own
+		chromedp.DisableGPU,
+		chromedp.WindowSize(1200, 800), // more than a phone has
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-quic", true),
+	)
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	ctx, _ := chromedp.NewContext(allocator)
+	require.NoError(t, chromedp.Do(ctx), "start Chromium")
+	return &Browser{ctx}
+}
+
+func find(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{os.Getenv("DOG_CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if name == "" {
+			continue
+		}
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("DOG_SKIP_BROWSER") != "" {
+		t.Skip("no Chromium found and DOG_SKIP_BROWSER is set: the page was not tested")
+	}
+	t.Fatal("no Chromium found: install it (Debian and Ubuntu: apt-get install chromium; elsewhere Chromium or Google Chrome), " +
+		"name its binary in DOG_CHROMIUM, or leave this test out with DOG_SKIP_BROWSER=1")
+	return ""
+}
+
+// Tab is one page.
+type Tab struct {
+	t      *testing.T
+	name   string
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// Open opens a tab, whose name is for messages, and does the steps in it.
+func (b *Browser) Open(t *testing.T, name string, steps ...Step) *Tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Do(ctx), "open a tab") // with no deadline: the tab lives as long as this context
+	p := &Tab{t: t, name: name, ctx: ctx, cancel: cancel}
+	p.Do(steps...)
+	return p
+}
+
+// Name returns the name of the tab.
+func (p *Tab) Name() string { return p.name }
+
+// Close closes the tab, and returns when it is gone.
+func (p *Tab) Close() {
+	p.t.Helper()
+	require.NoError(p.t, chromedp.Cancel(p.ctx))
+}
+
+// Do does the steps, one after the other.
+func (p *Tab) Do(steps ...Step) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	defer cancel()
+	require.NoError(p.t, chromedp.Do(ctx, steps...), "on the page of %s", p.name)
+}
+
+// Run runs JavaScript statements.
+func (p *Tab) Run(script string) {
+	p.t.Helper()
+	p.Do(chromedp.Evaluate[chromedp.Void](script))
+}
+
+// Wait returns once a JavaScript expression, a condition on the page, is true; args
+// are its parameter args.
+func (p *Tab) Wait(what, expression string, args ...any) {
+	p.t.Helper()
+	_, err := chromedp.Run(p.ctx, chromedp.PollFunction[chromedp.Void]("(...args) => "+expression,
+		chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(limit), chromedp.WithPollingArgs(args...)))
+	if err != nil {
+		require.NoError(p.t, err, "%s waits for %s; its page shows:\n%s", p.name, what, Eval[string](p, `document.body.innerText`))
+	}
+}
+
+// Eval returns the value of a JavaScript expression on the page.
+func Eval[T any](p *Tab, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	require.NoError(p.t, err, "on the page of %s", p.name)
+	return value
+}
