@@ -29,6 +29,7 @@ const (
 type target struct {
 	addr  netip.AddrPort
 	proto string
+	rooms bool // of roomSize sockets, instead of one for all
 }
 
 // dial connects and shakes hands. It returns the descriptor, non-blocking, and what has been read past the handshake.
@@ -88,6 +89,9 @@ func (t target) handshake(fd, index int) (rest []byte, err error) {
 	query := ""
 	if t.proto == wire.ProtoCentrifuge {
 		query = "&format=protobuf"
+	}
+	if t.rooms {
+		query += fmt.Sprintf("&room=%d", index/roomSize)
 	}
 	request := fmt.Sprintf("GET /ws?uid=u%d%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", index, query, t.addr, challenge)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,16 +23,18 @@ import (
 type fake struct {
 	mu      sync.Mutex
 	conns   []net.Conn
+	rooms   []string                            // of conns
 	deliver func(conn int, frame []byte) []byte // what a connection gets for a frame; nil: the frame
+	inRooms bool                                // the sockets ask for rooms
 }
 
-func (f *fake) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	f.mu.Lock()
-	f.conns = append(f.conns, conn)
+	f.conns, f.rooms = append(f.conns, conn), append(f.rooms, r.FormValue("room"))
 	f.mu.Unlock()
 	_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + accept + "\r\n\r\n"))
 	var in []byte
@@ -60,7 +63,7 @@ func (f *fake) answer(from net.Conn, message []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, conn := range f.conns {
-		if message[0] == wire.Echo && conn != from {
+		if message[0] == wire.Echo && conn != from || f.rooms[i] != f.rooms[slices.Index(f.conns, from)] {
 			continue
 		}
 		frame := wire.AppendFrame(nil, wire.Binary, message)
@@ -104,7 +107,7 @@ func attach(t *testing.T, f *fake) *loop {
 			conn.Close()
 		}
 	})
-	l, err := newLoop(target{addr: netip.MustParseAddrPort(listener.Addr().String()), proto: wire.ProtoPlain})
+	l, err := newLoop(target{addr: netip.MustParseAddrPort(listener.Addr().String()), proto: wire.ProtoPlain, rooms: f.inRooms})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		for _, s := range l.sockets {
@@ -152,6 +155,32 @@ func TestEchoesAreCounted(t *testing.T) {
 	require.Empty(t, r.Err)
 	require.GreaterOrEqual(t, r.Messages, int64(testSockets))
 	require.Equal(t, r.Messages, r.Deliveries)
+}
+
+func TestRoomsOfTwoAreCounted(t *testing.T) {
+	r := measureCells(t, attach(t, &fake{inRooms: true}), "rooms-64")[0]
+	require.Empty(t, r.Err)
+	require.Zero(t, r.Lost)
+	require.GreaterOrEqual(t, r.Messages, int64(testSockets))
+	require.Equal(t, roomSize*r.Messages, r.Deliveries)
+}
+
+func TestFaultsInRoomsAreFound(t *testing.T) {
+	for name, c := range map[string]struct {
+		inRooms bool
+		deliver func(conn int, frame []byte) []byte
+		want    string
+	}{
+		"lost":          {true, func(int, []byte) []byte { return []byte{} }, "nothing arrived"},
+		"twice":         {true, func(_ int, frame []byte) []byte { return append(frame, frame...) }, "in another room or twice"},
+		"in every room": {false, nil, "in another room or twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := attach(t, &fake{inRooms: c.inRooms, deliver: c.deliver})
+			l.patience = 100 * time.Millisecond
+			require.Contains(t, measureCells(t, l, "rooms-64")[0].Err, c.want)
+		})
+	}
 }
 
 func TestFramesInPiecesAndTogether(t *testing.T) {
@@ -215,7 +244,7 @@ func TestFaultsAreFound(t *testing.T) {
 
 func TestCellNames(t *testing.T) {
 	for _, name := range []string{
-		"", "w1", "w-64", "w0-64", "w1-8", "w1-64@5", "rate-64", "rate-64@0", "fast-64", "idle,w1-64", "w1-64,",
+		"", "w1", "w-64", "w0-64", "w1-8", "w1-64@5", "rate-64", "rate-64@0", "fast-64", "idle,w1-64", "w1-64,", "rooms", "rooms-64,w1-64",
 	} {
 		_, err := parseCells(name)
 		require.Error(t, err, name)

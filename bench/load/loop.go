@@ -20,9 +20,10 @@ const (
 
 // A socket is one connection.
 type socket struct {
-	fd   int
-	rest []byte // a frame that has not arrived whole
-	out  []byte // what the kernel has not taken yet
+	index int
+	fd    int
+	rest  []byte // a frame that has not arrived whole
+	out   []byte // what the kernel has not taken yet
 
 	got int64  // messages of this cell
 	sum uint64 // of their sequence numbers
@@ -87,7 +88,7 @@ func (l *loop) open(first, n int) error {
 					errs <- fmt.Errorf("socket %d: %w", first+i, err)
 					return
 				}
-				l.sockets[i] = &socket{fd: fd, rest: rest}
+				l.sockets[i] = &socket{index: i, fd: fd, rest: rest}
 			}
 		})
 	}

@@ -27,7 +27,7 @@ var (
 	proto     = flag.String("proto", wire.ProtoPlain, "protocol of the messages in the frames")
 	sockets   = flag.Int("sockets", 1000, "sockets to open")
 	cellNames = flag.String("cells", "w1-64", "what to measure on them, in this order: w1-BYTES, w32-BYTES (fan-out with so many "+
-		"messages under way), echo-BYTES, rate-BYTES@PER_SECOND, slow-BYTES@PER_SECOND (the same without and with 1 % more "+
+		"messages under way), echo-BYTES, rooms-BYTES (alone: rooms of two, in which both always talk), rate-BYTES@PER_SECOND, slow-BYTES@PER_SECOND (the same without and with 1 % more "+
 		"sockets that never read), idle")
 	measure  = flag.Duration("time", 600*time.Millisecond, "duration of a measurement")
 	atLeast  = flag.Uint64("messages", 10, "fan-outs that a measurement has at least, besides those under way")
@@ -61,6 +61,7 @@ func run(t target) error {
 	if err != nil {
 		return err
 	}
+	t.rooms = cells[0].kind == "rooms"
 	l, err := newLoop(t)
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func run(t target) error {
 // A cell is one thing to measure.
 type cell struct {
 	name string
-	kind string // w, echo, rate, slow, idle
+	kind string // w, echo, rooms, rate, slow, idle
 	size int    // of the messages
 	n    int    // w: messages under way
 	rate float64
@@ -107,6 +108,9 @@ func parseCells(list string) ([]cell, error) {
 	}
 	if len(cells) > 1 && slices.ContainsFunc(cells, func(c cell) bool { return c.kind == "idle" }) {
 		return nil, fmt.Errorf("idle goes with no other cell: it begins with a server that has no sockets")
+	}
+	if len(cells) > 1 && slices.ContainsFunc(cells, func(c cell) bool { return c.kind == "rooms" }) {
+		return nil, fmt.Errorf("rooms goes with no other cell: its sockets are not all in one room")
 	}
 	return cells, nil
 }
@@ -136,7 +140,7 @@ func parseCell(name string) (c cell, err error) {
 			return cell{}, fmt.Errorf("no rate: %q", rate)
 		}
 	}
-	if paced != (c.kind == "rate" || c.kind == "slow") || !slices.Contains([]string{"w", "echo", "rate", "slow"}, c.kind) {
+	if paced != (c.kind == "rate" || c.kind == "slow") || !slices.Contains([]string{"w", "echo", "rooms", "rate", "slow"}, c.kind) {
 		return cell{}, fmt.Errorf("no such cell")
 	}
 	return c, nil

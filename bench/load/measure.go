@@ -19,6 +19,8 @@ func (c cell) measure(l *loop, emit func(wire.Result) error) error {
 		return c.measureWindow(l, emit)
 	case "echo":
 		return c.measureEcho(l, emit)
+	case "rooms":
+		return c.measureRooms(l, emit)
 	case "rate":
 		return c.measureRate(newFanout(l, c.size), emit, c.name, 1)
 	}

@@ -25,15 +25,15 @@ type row struct {
 	name    string
 	program string // "": the server of this module
 	args    []string
-	only    string // the one kind of cell it is for; "": all
-	never   string // the kind of cell it cannot do; "": none
-	version string // what the binaries of this module do not tell
+	only    string   // the one kind of cell it is for; "": all
+	never   []string // the kinds of cells that it cannot do
+	version string   // what the binaries of this module do not tell
 }
 
 // does reports whether a job is for the row.
 func (r row) does(j job) bool {
 	kind, _, _ := strings.Cut(j.cells[0], "-")
-	return (r.only == "" || r.only == kind) && (r.never == "" || r.never != kind)
+	return (r.only == "" || r.only == kind) && !slices.Contains(r.never, kind)
 }
 
 // A job is what one load generator does with one server.
@@ -42,6 +42,9 @@ type job struct {
 	cells   []string
 	paced   bool // at a fixed rate, which takes longer for as many messages
 }
+
+// roomSize is how many sockets the load generator puts into a room.
+const roomSize = 2
 
 // A pace is a rate of fan-outs that does not wait for anybody.
 type pace struct{ sockets, perSecond int }
@@ -61,7 +64,7 @@ func (p pace) slowSize(measured time.Duration) int {
 
 func (o options) run() (results, error) {
 	if o.quick {
-		o.rounds, o.sockets, o.idle, o.cells = 1, []int{100}, 100, nil
+		o.rounds, o.sockets, o.idle, o.rooms, o.cells = 1, []int{100}, 100, 50, nil
 		o.time, o.messages, o.settle = 100*time.Millisecond, 4, 100*time.Millisecond
 	} else {
 		o.settle = 2 * time.Second
@@ -117,17 +120,21 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 	}
 	for name := range strings.FieldsSeq(string(names)) {
 		r := row{name: name, args: []string{"-lib", name}}
-		if name == floorRow {
-			r.never = "slow" // a socket that does not read stops it
+		switch name {
+		case floorRow:
+			r.never = []string{"slow"} // a socket that does not read stops it
+		case "coder", "coder-bg", "melody", "centrifuge", "centrifuge-delay":
+			r.never = []string{"rooms"} // far behind in all other cells
 		}
 		rows = append(rows, r)
 	}
 	rows = append(rows, row{name: "dog-drop", args: []string{"-lib", "dog", "-dog.drop"}, only: "slow"})
 	rows = append(rows, row{name: "dog-parked", args: []string{"-lib", "dog", "-dog.park", "500ms"}, only: "idle"})
+	rows = append(rows, row{name: "dog-objects-parked", args: []string{"-lib", "dog-objects", "-dog.park", "500ms"}, only: "idle"})
 	rows = append(rows, o.rows...)
 	if o.libs == nil || slices.Contains(o.libs, originalRow) {
 		if version, err := check(o.original); err == nil {
-			rows = append(rows, row{name: originalRow, program: o.original, version: version})
+			rows = append(rows, row{name: originalRow, program: o.original, never: []string{"rooms"}, version: version})
 		} else {
 			notes = append(notes, fmt.Sprintf("%s: not measured: %v", originalRow, err))
 		}
@@ -166,6 +173,9 @@ func (o options) jobs() []job {
 	}
 	if has("echo") {
 		jobs = append(jobs, job{sockets: 100, cells: []string{"echo-64"}})
+	}
+	if has("rooms") {
+		jobs = append(jobs, job{sockets: o.rooms * roomSize, cells: []string{"rooms-64"}})
 	}
 	if has("idle") {
 		jobs = append(jobs, job{sockets: o.idle, cells: []string{"idle"}})

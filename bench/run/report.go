@@ -97,9 +97,9 @@ var (
 )
 
 var (
-	serverCPU = metric{"Server CPU, µs per delivery", []string{"w1", "w32", "echo", "rate"}, false, true,
+	serverCPU = metric{"Server CPU, µs per delivery", []string{"w1", "w32", "echo", "rooms", "rate"}, false, true,
 		perDelivery(func(r wire.Result) float64 { return r.ServerCPU })}
-	throughput = metric{"Deliveries per second", []string{"w1", "w32", "echo"}, true, true,
+	throughput = metric{"Deliveries per second", []string{"w1", "w32", "echo", "rooms"}, true, true,
 		func(r wire.Result) float64 { return float64(r.Deliveries) / r.Seconds }}
 	lastP99 = metric{"Latency to the last receiver, p99, ms", []string{"w1", "rate", "slow"}, false, true, quantile(lastOf, p99)}
 	idleKiB = metric{"Idle socket, KiB of RSS", []string{"idle"}, false, true, func(r wire.Result) float64 { return r.PerSocket }}
@@ -120,7 +120,7 @@ var (
 			}
 			return 100 * r.SlowOpen
 		}},
-		{"For comparison: CPU of the load generator, µs per frame", []string{"w1", "w32", "echo", "rate"}, false, false,
+		{"For comparison: CPU of the load generator, µs per frame", []string{"w1", "w32", "echo", "rooms", "rate"}, false, false,
 			perDelivery(func(r wire.Result) float64 { return r.LoadCPU })},
 	}
 )

@@ -99,15 +99,17 @@ func TestPlotIsWellFormedAndHasEveryRow(t *testing.T) {
 }
 
 func TestJobs(t *testing.T) {
-	o := options{sockets: []int{1000}, sizes: []int{64}, idle: 500, time: time.Second, paces: []pace{{2000, 50}}}
+	o := options{sockets: []int{1000}, sizes: []int{64}, idle: 500, rooms: 50, time: time.Second, paces: []pace{{2000, 50}}}
 	o.cells = []string{"w32", "slow"}
 	require.Equal(t, []job{
 		{sockets: 1000, cells: []string{"w32-64"}},
 		{sockets: 2000, cells: []string{"slow-409@50"}, paced: true},
 	}, o.jobs())
+	o.cells = []string{"rooms"}
+	require.Equal(t, []job{{sockets: 100, cells: []string{"rooms-64"}}}, o.jobs())
 	o.cells = nil
-	require.Len(t, o.jobs(), 5)
-	require.Equal(t, []string{"slow-409@50/none", "slow-409@50/slow"}, o.jobs()[4].expected())
+	require.Len(t, o.jobs(), 6)
+	require.Equal(t, []string{"slow-409@50/none", "slow-409@50/slow"}, o.jobs()[5].expected())
 }
 
 func TestFlagsAreRefused(t *testing.T) {
@@ -133,8 +135,8 @@ func TestRowsForSomeCellsOnly(t *testing.T) {
 	}{
 		{row{}, true, true},
 		{row{only: "idle"}, true, false},
-		{row{never: "slow"}, true, false},
-		{row{never: "idle"}, false, true},
+		{row{never: []string{"slow"}}, true, false},
+		{row{never: []string{"rooms", "idle"}}, false, true},
 	} {
 		require.Equal(t, c.idle, c.row.does(idle), c.row)
 		require.Equal(t, c.slow, c.row.does(slow), c.row)

@@ -22,20 +22,54 @@ type lobby struct{ dog.Group }
 
 type room struct{ dog.Replica }
 
-func (r *room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+func (r *room) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
+	return answer(r, s, m)
+}
+
+// hall is a room that is an object.
+type hall struct{ dog.Object }
+
+func (h *hall) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
+	return answer(h, s, m)
+}
+
+func answer(to interface {
+	Broadcast(v any, options ...dog.SendOption) error
+}, s *dog.Socket, m dog.Message) error {
 	if m.Data[0] == wire.FanOut {
-		return r.Broadcast(m)
+		return to.Broadcast(m)
 	}
 	return s.Send(m)
 }
 
-// serveDog goes through all of dog: a group whose replicas hold dogLimit sockets each.
-func serveDog(l net.Listener) (func() int, error) {
+func newRuntime() (*dog.Runtime, error) {
 	options := dog.Options{ParkAfter: *dogPark}
 	if *dogDrop {
 		options.Sockets.Slow, options.Sockets.WriteTimeout = dog.DropOldest, time.Hour
 	}
-	rt, err := dog.New(options)
+	return dog.New(options)
+}
+
+// serveDogObjects has an object with sockets of its own for each room.
+func serveDogObjects(l net.Listener) (func() int, error) {
+	rt, err := newRuntime()
+	if err != nil {
+		return nil, err
+	}
+	halls, err := dog.RegisterObject[hall](rt, "hall", nil)
+	if err != nil {
+		return nil, err
+	}
+	serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
+		halls.Named("hall "+r.FormValue("room")).WithUID(r.FormValue("uid")).ServeHTTP(w, r)
+	})
+	return func() int { return rt.Stats().Sockets }, nil
+}
+
+// serveDog goes through all of dog: a group for each room, whose replicas hold
+// dogLimit sockets each.
+func serveDog(l net.Listener) (func() int, error) {
+	rt, err := newRuntime()
 	if err != nil {
 		return nil, err
 	}
@@ -47,9 +81,8 @@ func serveDog(l net.Listener) (func() int, error) {
 	if err != nil {
 		return nil, err
 	}
-	hall := lobbies.Named("hall")
 	serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
-		stub, err := hall.Identify(r.Context(), r.FormValue("uid"))
+		stub, err := lobbies.Named("hall "+r.FormValue("room")).Identify(r.Context(), r.FormValue("uid"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return

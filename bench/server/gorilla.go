@@ -32,7 +32,7 @@ type gorillaMessage struct {
 // serveGorilla is gorilla's chat example with what its documentation offers for speed: a PreparedMessage for a fan-out, and a
 // pool of write buffers.
 func serveGorilla(l net.Listener) (func() int, error) {
-	var clients crowd[*gorillaClient]
+	var all rooms[*gorillaClient]
 	upgrader := websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{}}
 	serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r, nil)
@@ -40,16 +40,17 @@ func serveGorilla(l net.Listener) (func() int, error) {
 			return
 		}
 		c := &gorillaClient{conn: conn, out: make(chan *gorillaMessage, gorillaQueue)}
+		clients := all.of(r)
 		clients.add(c)
 		done := make(chan struct{})
 		go c.write(done)
 		go func() {
 			defer close(done)
 			defer clients.remove(c)
-			c.read(&clients)
+			c.read(clients)
 		}()
 	})
-	return clients.size, nil
+	return all.size, nil
 }
 
 func (c *gorillaClient) read(clients *crowd[*gorillaClient]) {

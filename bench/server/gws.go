@@ -11,12 +11,20 @@ import (
 
 type gwsHandler struct {
 	gws.BuiltinEventHandler
-	conns crowd[*gws.Conn]
+	all rooms[*gws.Conn]
 }
 
-func (h *gwsHandler) OnOpen(c *gws.Conn) { h.conns.add(c) }
+// gwsRoom is the key of a session's room.
+const gwsRoom = "room"
 
-func (h *gwsHandler) OnClose(c *gws.Conn, _ error) { h.conns.remove(c) }
+func gwsRoomOf(c *gws.Conn) *crowd[*gws.Conn] {
+	room, _ := c.Session().Load(gwsRoom)
+	return room.(*crowd[*gws.Conn])
+}
+
+func (h *gwsHandler) OnOpen(c *gws.Conn) { gwsRoomOf(c).add(c) }
+
+func (h *gwsHandler) OnClose(c *gws.Conn, _ error) { gwsRoomOf(c).remove(c) }
 
 func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer func() { _ = m.Close() }()
@@ -25,7 +33,7 @@ func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 		return
 	}
 	b := gws.NewBroadcaster(m.Opcode, m.Bytes())
-	for _, to := range h.conns.all() {
+	for _, to := range gwsRoomOf(c).all() {
 		_ = b.Broadcast(to)
 	}
 	_ = b.Close()
@@ -40,7 +48,8 @@ func serveGWS(l net.Listener) (func() int, error) {
 		if err != nil {
 			return
 		}
+		c.Session().Store(gwsRoom, h.all.of(r))
 		go c.ReadLoop()
 	})
-	return h.conns.size, nil
+	return h.all.size, nil
 }

@@ -40,6 +40,7 @@ var libraries = []library{
 	{"nbio", wire.ProtoPlain, serveNBIO},
 	{"nbio-std", wire.ProtoPlain, serveNBIOStd},
 	{"dog", wire.ProtoPlain, serveDog},
+	{"dog-objects", wire.ProtoPlain, serveDogObjects},
 }
 
 func main() {

@@ -12,13 +12,14 @@ import (
 // serveRaw is the floor: hijacked TCP connections and, for a fan-out, one prebuilt frame and a loop of net.Conn.Write. It does
 // nothing a server has to do besides, and a client that does not read stops it.
 func serveRaw(l net.Listener) (func() int, error) {
-	var conns crowd[net.Conn]
+	var all rooms[net.Conn]
 	serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
 		accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		conns := all.of(r)
 		conns.add(conn)
 		_, err = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 			"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(accept[:]) + "\r\n\r\n"))
@@ -28,9 +29,9 @@ func serveRaw(l net.Listener) (func() int, error) {
 			return
 		}
 		rest, _ := rw.Reader.Peek(rw.Reader.Buffered())
-		go readRaw(conn, rest, &conns)
+		go readRaw(conn, rest, conns)
 	})
-	return conns.size, nil
+	return all.size, nil
 }
 
 // readRaw answers messages; rest is what has been read already.
