@@ -13,7 +13,8 @@ import (
 
 var errLate = misuse("Connect", "Receive has returned already")
 
-// connect is [Object.Connect]. The client has been answered when there is an error.
+// connect is [Object.Connect]. The client has been answered when there is an
+// error.
 func (c *core) connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
 	o, err := c.speaker()
 	fail := func(err error) (*Socket, error) {
@@ -115,8 +116,8 @@ func (o SocketOptions) check() error {
 	return nil
 }
 
-// accept returns a socket's options as package conn wants them. Sockets that have
-// nothing special share those of their type.
+// accept returns a socket's options as package conn wants them. Sockets that
+// have nothing special share those of their type.
 func (ns *namespace) accept(o *SocketOptions) *conn.Options {
 	special := *o
 	special.UID, special.Tags, special.Attachment = "", nil, nil

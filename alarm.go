@@ -19,14 +19,16 @@ const (
 	firstRetry   = 2 * time.Second
 )
 
-// Alarms wake an object at times of its choosing, in memory or not: see [AlarmHandler]. They are part of its [Storage]: set and
-// deleted in the same transaction as keys and SQL, with the same errors, and undone with it. There is one without a name, as
-// Durable Objects have it, and any number of named ones.
+// Alarms wake an object at times of its choosing, in memory or not: see
+// [AlarmHandler]. They are part of its [Storage]: set and deleted in the same
+// transaction as keys and SQL, with the same errors, and undone with it. There
+// is one without a name, as Durable Objects have it, and any number of named
+// ones.
 //
 // An alarm runs at least once, after its time, also when the process was down
 // then. The alarms of one object run one after the other, in the order of their
-// times, and never while an earlier OnAlarm of the object has not returned, even
-// where that waits. No alarm runs before the runtime has started
+// times, and never while an earlier OnAlarm of the object has not returned,
+// even where that waits. No alarm runs before the runtime has started
 // ([Runtime.Start]).
 //
 // Of each type, 256 alarms run at a time, those included that wait for their
@@ -38,17 +40,21 @@ const (
 // alarms run later by as much; when it is set forward, those that are then due
 // run within a minute.
 //
-// While it runs, an alarm reads as not set, and is gone for good when OnAlarm returns nil. When OnAlarm returns an error, or the
-// object is reset meanwhile, it runs again: after 2 s, then 4, 8, 16, 32 and 64 s, each up to a quarter longer. After 7 runs it
-// is kept as failed, until it is set again or deleted. An OnAlarm that sets its alarm anew, or deletes it, settles by that what
+// While it runs, an alarm reads as not set, and is gone for good when OnAlarm
+// returns nil. When OnAlarm returns an error, or the object is reset meanwhile,
+// it runs again: after 2 s, then 4, 8, 16, 32 and 64 s, each up to a quarter
+// longer. After 7 runs it is kept as failed, until it is set again or deleted.
+// An OnAlarm that sets its alarm anew, or deletes it, settles by that what
 // comes next, whatever it returns, unless what it stored is undone.
 //
-// Times are kept in nanoseconds; those after April 2262, the last that fit, count as that.
+// Times are kept in nanoseconds; those after April 2262, the last that fit,
+// count as that.
 type Alarms struct {
 	storage *Storage // fixed; nil in a zero Alarms
 }
 
-// Alarms returns the object's alarms. It is never nil; those of an object that is not running return a UsageError.
+// Alarms returns the object's alarms. It is never nil; those of an object that
+// is not running return a UsageError.
 func (s *Storage) Alarms() *Alarms { return &Alarms{s} }
 
 // An Alarm is an alarm that is set, runs, or has failed.
@@ -62,13 +68,15 @@ type Alarm struct {
 	Err     string    // why the last run failed, at most 1 KiB of it; "" when none has
 }
 
-// Set sets the alarm without a name, in place of what it was set to before. A time that is past means now.
+// Set sets the alarm without a name, in place of what it was set to before. A
+// time that is past means now.
 func (a *Alarms) Set(at time.Time) error { return a.SetNamed("", at, nil) }
 
-// SetNamed sets the alarm of a name, in place of what it was set to before. A time that is past means now. The payload, of which
-// a copy is kept, is for OnAlarm. Errors besides those of storage: a UsageError for the zero
-// time or a type without OnAlarm, ErrTooBig when the name has
-// more than 2,048 bytes or the payload more than 64 KiB.
+// SetNamed sets the alarm of a name, in place of what it was set to before. A
+// time that is past means now. The payload, of which a copy is kept, is for
+// OnAlarm. Errors besides those of storage: a UsageError for the zero time or a
+// type without OnAlarm, ErrTooBig when the name has more than 2,048 bytes or
+// the payload more than 64 KiB.
 func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 	s := a.storage
 	switch {
@@ -103,7 +111,8 @@ func unixNano(at, now time.Time) int64 {
 	return at.UnixNano()
 }
 
-// Get returns the alarm of a name, "" for the one without; found is false when it is not set and has not failed.
+// Get returns the alarm of a name, "" for the one without; found is false when
+// it is not set and has not failed.
 func (a *Alarms) Get(name string) (alarm Alarm, found bool, err error) {
 	s := a.storage
 	if err := s.enter(); err != nil {
@@ -117,8 +126,9 @@ func (a *Alarms) Get(name string) (alarm Alarm, found bool, err error) {
 	return alarmOf(stored), true, nil
 }
 
-// Delete deletes the alarm of a name, "" for the one without, and reports whether it was set or had failed. An OnAlarm that
-// deletes its own alarm, which it does not see, is not run again for it.
+// Delete deletes the alarm of a name, "" for the one without, and reports
+// whether it was set or had failed. An OnAlarm that deletes its own alarm,
+// which it does not see, is not run again for it.
 func (a *Alarms) Delete(name string) (existed bool, err error) {
 	s := a.storage
 	if err := s.write(); err != nil {
@@ -135,9 +145,11 @@ func (a *Alarms) Delete(name string) (existed bool, err error) {
 	return !s.runs(stored), nil
 }
 
-// All returns the alarms as they are when All is called, less those that are deleted or set anew before their turn in the loop:
-// first those that are to run, in the order of their times, then those that have failed, in that of their names. The loop must be
-// over when the handler waits. An error is the last item.
+// All returns the alarms as they are when All is called, less those that are
+// deleted or set anew before their turn in the loop: first those that are to
+// run, in the order of their times, then those that have failed, in that of
+// their names. The loop must be over when the handler waits. An error is the
+// last item.
 func (a *Alarms) All() iter.Seq2[Alarm, error] {
 	fail := func(err error) iter.Seq2[Alarm, error] {
 		return func(yield func(Alarm, error) bool) { yield(Alarm{}, err) }
@@ -210,7 +222,8 @@ func (s *Storage) firstAlarm() (a store.Alarm, due bool, err error) {
 	return a, found && a.At <= s.inst.obj.runtime().wallClock().UnixNano(), err
 }
 
-// endAlarm deletes an alarm that has run, unless it has been deleted or set anew meanwhile.
+// endAlarm deletes an alarm that has run, unless it has been deleted or set
+// anew meanwhile.
 func (s *Storage) endAlarm(a store.Alarm) error {
 	if err := s.write(); err != nil {
 		return err
@@ -224,7 +237,8 @@ func (s *Storage) endAlarm(a store.Alarm) error {
 	return err
 }
 
-// retryAlarm notes that a run has failed, unless the alarm has been deleted or set anew meanwhile, and returns what it is now.
+// retryAlarm notes that a run has failed, unless the alarm has been deleted or
+// set anew meanwhile, and returns what it is now.
 func (s *Storage) retryAlarm(a store.Alarm, cause error) (now store.Alarm, still bool, err error) {
 	if err := s.write(); err != nil {
 		return store.Alarm{}, false, err
@@ -242,8 +256,8 @@ func (s *Storage) retryAlarm(a store.Alarm, cause error) (now store.Alarm, still
 	return stored, true, s.data.SetAlarm(stored)
 }
 
-// retryDelay returns how long to wait after a run that was preceded by others that failed. The jitter keeps alarms apart that
-// failed for the same reason.
+// retryDelay returns how long to wait after a run that was preceded by others
+// that failed. The jitter keeps alarms apart that failed for the same reason.
 func retryDelay(failed int) time.Duration {
 	delay := firstRetry << failed
 	return delay + rand.N(delay/4+1)

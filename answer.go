@@ -39,7 +39,8 @@ func (b answerBody) Read(p []byte) (int, error) {
 		select {
 		case <-x.more:
 		case <-x.ctx.Done():
-			// Of the end of the answer and that of the context the former counts.
+			// Of the end of the answer and that of the context the former
+			// counts.
 			x.mu.Lock()
 			over := x.closed || x.end != nil
 			x.mu.Unlock()

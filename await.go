@@ -9,16 +9,20 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Await gives up the turn while f runs, for slow work of one's own such as a request to another service: other events of the
-// object run meanwhile, so state read before may have changed after. f may run what it likes, with ctx too, but must not touch
-// the object's fields and storage. f runs when what the object stored before is durable, since it may tell others of it.
+// Await gives up the turn while f runs, for slow work of one's own such as a
+// request to another service: other events of the object run meanwhile, so
+// state read before may have changed after. f may run what it likes, with ctx
+// too, but must not touch the object's fields and storage. f runs when what the
+// object stored before is durable, since it may tell others of it.
 //
-// Await returns f's error. It does not run f and returns ErrOutsideTurn when ctx's handler has returned, [ErrReset] when what was
-// stored could not be made durable, and ErrInTransaction inside [Storage.Transaction]. With a context that belongs to no handler
-// it just runs f.
+// Await returns f's error. It does not run f and returns ErrOutsideTurn when
+// ctx's handler has returned, [ErrReset] when what was stored could not be made
+// durable, and ErrInTransaction inside [Storage.Transaction]. With a context
+// that belongs to no handler it just runs f.
 func Await(ctx context.Context, f func() error) error { return await(ctx, nil, f) }
 
-// awaitDurable is Await for what may begin only while ctx lasts, on behalf of speaker, as in await.
+// awaitDurable is Await for what may begin only while ctx lasts, on behalf of
+// speaker, as in await.
 func awaitDurable(ctx context.Context, speaker *object, f func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -26,7 +30,8 @@ func awaitDurable(ctx context.Context, speaker *object, f func() error) error {
 	return await(ctx, speaker, f)
 }
 
-// await is Await. When ctx belongs to no handler, it waits at the gate of speaker, nil for nobody.
+// await is Await. When ctx belongs to no handler, it waits at the gate of
+// speaker, nil for nobody.
 func await(ctx context.Context, speaker *object, f func() error) error {
 	wait, err := giveUp(ctx, speaker)
 	if err != nil {
@@ -54,15 +59,18 @@ func mayWait(ctx context.Context) error {
 	return e.Usable()
 }
 
-// wait is a wait of a handler that has given up its turn until Resume, or of somebody else.
+// wait is a wait of a handler that has given up its turn until Resume, or of
+// somebody else.
 type wait struct {
 	turn.Wait
 	who     *object      // nil when outcome is
 	outcome <-chan error // of what the speaker has stored before; nil: it is durable
 }
 
-// giveUp ends the transaction of the handler that ctx belongs to and gives up its turn. What becomes of the transaction is for
-// durable to say. When ctx belongs to no handler, that is about what speaker, nil for nobody, has stored.
+// giveUp ends the transaction of the handler that ctx belongs to and gives up
+// its turn. What becomes of the transaction is for durable to say. When ctx
+// belongs to no handler, that is about what speaker, nil for nobody, has
+// stored.
 func giveUp(ctx context.Context, speaker *object) (wait, error) {
 	e := turn.From(ctx)
 	if err := pastGate(e, nil); err != nil {
@@ -86,7 +94,8 @@ func giveUp(ctx context.Context, speaker *object) (wait, error) {
 	return w, err
 }
 
-// durable returns when what was stored before the wait is durable, or why it will not be: ErrReset, or the cause of ctx's end.
+// durable returns when what was stored before the wait is durable, or why it
+// will not be: ErrReset, or the cause of ctx's end.
 func (w wait) durable(ctx context.Context) error {
 	if w.outcome == nil {
 		return nil
@@ -122,7 +131,8 @@ func settle(e *turn.Event) error {
 	return o.lostError(lost)
 }
 
-// lostError returns the error of those who relied on what the object stored and was lost; nil when it was not.
+// lostError returns the error of those who relied on what the object stored and
+// was lost; nil when it was not.
 func (o *object) lostError(lost error) error {
 	if lost == nil || errors.Is(lost, ErrReset) {
 		return lost
@@ -130,12 +140,15 @@ func (o *object) lostError(lost error) error {
 	return &ResetError{Object: o.id, Cause: lost}
 }
 
-// Go runs f as an event of its own of the object whose handler ctx belongs to: after the present one, or while that waits, in a
-// goroutine that [Runtime.Shutdown] waits for. Events started so begin in the order of the calls; those that have not begun when
-// the object is reset are dropped, and those of a transaction that is undone
-// because the handler returns an error (RollbackOnError) as well. f's context has the values of whatever brought the first event about, not those that handlers
-// added. f's error is logged. Go returns ErrOutsideTurn when ctx belongs to no handler, or to one that has returned, and
-// ErrOverloaded when Options.MaxWaiting events wait already.
+// Go runs f as an event of its own of the object whose handler ctx belongs to:
+// after the present one, or while that waits, in a goroutine that
+// [Runtime.Shutdown] waits for. Events started so begin in the order of the
+// calls; those that have not begun when the object is reset are dropped, and
+// those of a transaction that is undone because the handler returns an error
+// (RollbackOnError) as well. f's context has the values of whatever brought the
+// first event about, not those that handlers added. f's error is logged. Go
+// returns ErrOutsideTurn when ctx belongs to no handler, or to one that has
+// returned, and ErrOverloaded when Options.MaxWaiting events wait already.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
@@ -171,10 +184,12 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	return nil
 }
 
-// BlockConcurrencyWhile runs f and keeps the turn meanwhile, even where f waits: no other event of the object runs until f
-// returns. An error or a panic of f resets the object; the error returned is then [ErrReset], and the panic goes on. A call that
-// could never return because it needs a turn that is kept so fails with [ErrDeadlock]. BlockConcurrencyWhile returns
-// ErrOutsideTurn, and does not run f, when ctx belongs to no handler that has its turn.
+// BlockConcurrencyWhile runs f and keeps the turn meanwhile, even where f
+// waits: no other event of the object runs until f returns. An error or a panic
+// of f resets the object; the error returned is then [ErrReset], and the panic
+// goes on. A call that could never return because it needs a turn that is kept
+// so fails with [ErrDeadlock]. BlockConcurrencyWhile returns ErrOutsideTurn,
+// and does not run f, when ctx belongs to no handler that has its turn.
 func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
@@ -190,7 +205,8 @@ func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) erro
 		if returned {
 			return
 		}
-		// The handler may recover from the panic, but what f left half done must not stay.
+		// The handler may recover from the panic, but what f left half done
+		// must not stay.
 		p := recover()
 		_ = inst.reset(&PanicError{Value: p, Stack: debug.Stack()})
 		if p != nil {

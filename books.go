@@ -14,8 +14,9 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// books are what a group knows of its replicas, connections and uids. They belong to the group's identity, not to its
-// instance: a reset of the group does not touch them.
+// books are what a group knows of its replicas, connections and uids. They
+// belong to the group's identity, not to its instance: a reset of the group
+// does not touch them.
 //
 // The lock order is in docs/design.md.
 type books struct {
@@ -28,8 +29,9 @@ type books struct {
 	making *making                        // the replica that Clusterize is naming; nil: none. guarded by mu
 	gone   bool                           // the group has been retired. guarded by mu
 
-	// dormant are the replicas without a name that have stored something and are not in memory, and perhaps some that are: the next
-	// replica without a name is one of them. guarded by mu
+	// dormant are the replicas without a name that have stored something and
+	// are not in memory, and perhaps some that are: the next replica without a
+	// name is one of them. guarded by mu
 	dormant map[store.Base]struct{}
 
 	// Since when nothing but time has happened, for retirement: guarded by mu.
@@ -52,7 +54,8 @@ func newBooks(group *object) *books { return &books{group: group} }
 
 func (b *books) runtime() *Runtime { return b.group.ns.rt }
 
-// open opens the books when the group has started. Later instances find them open.
+// open opens the books when the group has started. Later instances find them
+// open.
 func (b *books) open() error {
 	dormant := make(map[store.Base]struct{})
 	for base, err := range store.Members(b.runtime().engine, b.group.ns.number, b.group.id.base()) {
@@ -75,7 +78,8 @@ func (b *books) open() error {
 	return nil
 }
 
-// addLocked adds a replica; name "" for a random identity. The caller must hold mu.
+// addLocked adds a replica; name "" for a random identity. The caller must hold
+// mu.
 func (b *books) addLocked(name string) error {
 	replicas := b.group.ns.replicas
 	var id ID
@@ -96,7 +100,8 @@ func (b *books) addLocked(name string) error {
 	return err
 }
 
-// dormantLocked returns the ID of a stored replica that is not in memory, or a new one. The caller must hold mu.
+// dormantLocked returns the ID of a stored replica that is not in memory, or a
+// new one. The caller must hold mu.
 func (b *books) dormantLocked(replicas *namespace) (id ID, stored bool) {
 	for base := range b.dormant {
 		delete(b.dormant, base)
@@ -107,7 +112,8 @@ func (b *books) dormantLocked(replicas *namespace) (id ID, stored bool) {
 	return randomID(replicas.origin), false
 }
 
-// enterLocked makes the object of a replica that add enters into the book. The caller must hold mu.
+// enterLocked makes the object of a replica that add enters into the book. The
+// caller must hold mu.
 func (b *books) enterLocked(replicas *namespace, id ID, name string,
 	add func(id string, m *member, now roster.Time) (*roster.Replica[*member, *Socket], error)) (*object, error) {
 	o := newObject(replicas, id, name)
@@ -123,8 +129,9 @@ func (b *books) enterLocked(replicas *namespace, id ID, name string,
 	return o, nil
 }
 
-// revive returns a replica that has stored something and need not be in memory. MaxReplicas does not count for it, since it
-// exists already. Errors are those of start, and errRetired.
+// revive returns a replica that has stored something and need not be in memory.
+// MaxReplicas does not count for it, since it exists already. Errors are those
+// of start, and errRetired.
 func (b *books) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
 	for {
 		o, err := b.tryRevive(replicas, id, name)
@@ -157,7 +164,8 @@ func (b *books) tryRevive(replicas *namespace, id ID, name string) (*object, err
 	return o, err
 }
 
-// members returns the replicas of the group. The slice is shared: it must not be changed.
+// members returns the replicas of the group. The slice is shared: it must not
+// be changed.
 func (b *books) members() []*member {
 	if p := b.peers.Load(); p != nil {
 		return *p
@@ -175,7 +183,8 @@ func (b *books) members() []*member {
 	return list
 }
 
-// replica returns the books' entry for a replica, or ErrReplicaGone. The caller must hold mu.
+// replica returns the books' entry for a replica, or ErrReplicaGone. The caller
+// must hold mu.
 func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) {
 	if b.book != nil {
 		if r := b.book.Replica(string(id[:])); r != nil {
@@ -185,8 +194,8 @@ func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) 
 	return nil, ErrReplicaGone
 }
 
-// broadcast sends v to every socket of the group but the sender's, nil when there
-// is none, when the speaker's gate opens.
+// broadcast sends v to every socket of the group but the sender's, nil when
+// there is none, when the speaker's gate opens.
 func (b *books) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
@@ -303,8 +312,9 @@ func (b *books) socketsOf(uid string) []*Socket {
 	return sockets
 }
 
-// tick does what time alone brings about: reservations expire, uids are forgotten, empty replicas and at last the group
-// itself are retired. It reports whether the group is gone.
+// tick does what time alone brings about: reservations expire, uids are
+// forgotten, empty replicas and at last the group itself are retired. It
+// reports whether the group is gone.
 func (b *books) tick(now roster.Time) (gone bool) {
 	var retired []*object
 	var ended []*instance
@@ -347,7 +357,8 @@ func (b *books) tick(now roster.Time) (gone bool) {
 	return gone
 }
 
-// quietLocked reports whether nothing has happened for long enough to retire the group itself. The caller must hold mu.
+// quietLocked reports whether nothing has happened for long enough to retire
+// the group itself. The caller must hold mu.
 func (b *books) quietLocked(now roster.Time) bool {
 	events := b.group.turnStats().Events // before the look at the turn: what begins between them is busy
 	inst := b.group.current.Load()

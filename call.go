@@ -10,27 +10,38 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Call runs a method of an object, group or replica as an event of it, and returns what the method returns:
+// Call runs a method of an object, group or replica as an event of it, and
+// returns what the method returns:
 //
 //	total, err := dog.Call(ctx, counters.Named("a"), (*Counter).Add, 3)
 //
-// method is a method expression of T, of an exported method. [Call0], [CallErr] and [CallErr0] are the same for methods without an
-// argument, without a result, and without either. Of a replica it takes no place.
+// method is a method expression of T, of an exported method. [Call0], [CallErr]
+// and [CallErr0] are the same for methods without an argument, without a
+// result, and without either. Of a replica it takes no place.
 //
-// The method sees the values of ctx, and its context ends when ctx does, as well as with the object. A handler's own context is
-// not passed on in this way: a call goes on when the caller's object is reset. Call waits for the turn of the object as long as
-// ctx lasts. Once the method runs, Call returns after it has returned, since it runs in the goroutine of the caller; if ctx has
-// ended by then, what the method did stays, and the error is the cause of ctx's end.
+// The method sees the values of ctx, and its context ends when ctx does, as
+// well as with the object. A handler's own context is not passed on in this
+// way: a call goes on when the caller's object is reset. Call waits for the
+// turn of the object as long as ctx lasts. Once the method runs, Call returns
+// after it has returned, since it runs in the goroutine of the caller; if ctx
+// has ended by then, what the method did stays, and the error is the cause of
+// ctx's end.
 //
-// Argument and result are handed over as they are, so what they point at must not be changed afterwards by who has given it away.
+// Argument and result are handed over as they are, so what they point at must
+// not be changed afterwards by who has given it away.
 //
-// In a handler Call gives up the turn. It begins when what the caller's object stored before is durable, and the result is
-// returned when what the callee stored before is. Calls of one goroutine run in the order in which they are made.
+// In a handler Call gives up the turn. It begins when what the caller's object
+// stored before is durable, and the result is returned when what the callee
+// stored before is. Calls of one goroutine run in the order in which they are
+// made.
 //
-// When the error is not nil the result is the zero value. Errors: what the method returned; [ErrReset] when the object was reset
-// meanwhile, by a panic of the method, say, or could not make durable what it stored; [ErrOverloaded] when Options.MaxWaiting
-// events wait for the object; [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction], [ErrShutdown], [ErrReplicaGone],
-// a [UsageError] for a zero stub or what is no exported method, and the cause of ctx's end.
+// When the error is not nil the result is the zero value. Errors: what the
+// method returned; [ErrReset] when the object was reset meanwhile, by a panic
+// of the method, say, or could not make durable what it stored; [ErrOverloaded]
+// when Options.MaxWaiting events wait for the object; [ErrDeadlock],
+// [ErrOutsideTurn], [ErrInTransaction], [ErrShutdown], [ErrReplicaGone], a
+// [UsageError] for a zero stub or what is no exported method, and the cause of
+// ctx's end.
 func Call[T, A, R any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) (R, error), arg A) (R, error) {
 	var result, none R
 	err := call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) (err error) {
@@ -140,8 +151,8 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 	}
 }
 
-// endOf returns the cause of ctx's end, nil when it lasts. At its deadline the method's context may have ended a moment before
-// ctx.
+// endOf returns the cause of ctx's end, nil when it lasts. At its deadline the
+// method's context may have ended a moment before ctx.
 func endOf(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		<-ctx.Done()
@@ -170,7 +181,8 @@ func (o *object) call(ctx context.Context, from *turn.Origin, method string, run
 	return err
 }
 
-// within runs a handler in an event of an object on behalf of the holder of ctx, for no longer than ctx lasts.
+// within runs a handler in an event of an object on behalf of the holder of
+// ctx, for no longer than ctx lasts.
 func within(ctx context.Context, e *turn.Event, v any, run work) error {
 	if turn.Unbounded(ctx) {
 		return run(e, v)
@@ -180,7 +192,8 @@ func within(ctx context.Context, e *turn.Event, v any, run work) error {
 	return run(bounded, v)
 }
 
-// told waits until a result, err, of a handler may be told to the holder of ctx, and returns what to tell: err, or why not that.
+// told waits until a result, err, of a handler may be told to the holder of
+// ctx, and returns what to tell: err, or why not that.
 func (o *object) told(ctx context.Context, outcome <-chan error, err error) error {
 	var lost error
 	select {
@@ -191,7 +204,8 @@ func (o *object) told(ctx context.Context, outcome <-chan error, err error) erro
 	return o.toTell(lost, err)
 }
 
-// toTell returns what to tell of a handler that has returned err: that, unless what was stored before is lost.
+// toTell returns what to tell of a handler that has returned err: that, unless
+// what was stored before is lost.
 func (o *object) toTell(lost, err error) error {
 	if _, undone := errors.AsType[*gate.Undone](lost); lost == nil || undone { // undone because of err
 		return err
@@ -199,7 +213,8 @@ func (o *object) toTell(lost, err error) error {
 	return o.lostError(lost)
 }
 
-// methodAt returns the name of the method of the namespace's type with this code pointer.
+// methodAt returns the name of the method of the namespace's type with this
+// code pointer.
 func (ns *namespace) methodAt(pc uintptr) (name string, err error) {
 	if name, ok := ns.methods[pc]; ok {
 		return name, nil
@@ -207,7 +222,8 @@ func (ns *namespace) methodAt(pc uintptr) (name string, err error) {
 	return "", misuse("Call", "the function is not an exported method of %s", ns.typ)
 }
 
-// methodsOf returns the names of the exported methods of a type by their code pointers.
+// methodsOf returns the names of the exported methods of a type by their code
+// pointers.
 func methodsOf(typ reflect.Type) map[uintptr]string {
 	names := make(map[uintptr]string, typ.NumMethod())
 	for m := range typ.Methods() {

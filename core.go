@@ -46,8 +46,8 @@ func (c *core) Log() *slog.Logger {
 	return c.inst.obj.log()
 }
 
-// Storage returns what the object has stored. It is never nil; that of an object
-// that is not running returns a UsageError.
+// Storage returns what the object has stored. It is never nil; that of an
+// object that is not running returns a UsageError.
 func (c *core) Storage() *Storage {
 	if c.inst == nil {
 		return &Storage{}
@@ -55,12 +55,12 @@ func (c *core) Storage() *Storage {
 	return &c.inst.storage
 }
 
-// Abort resets the object: its memory is dropped, what its transaction under way
-// stored is undone, its sockets are closed with 1011, and calls under way get a
-// [ResetError] with this reason. The next event starts it again. A handler that
-// calls Abort should return; what it stores or sends afterwards is lost. Abort
-// may be called from any goroutine, though not by handlers of other objects: see
-// ErrPastGate, with which CheckTurns logs it.
+// Abort resets the object: its memory is dropped, what its transaction under
+// way stored is undone, its sockets are closed with 1011, and calls under way
+// get a [ResetError] with this reason. The next event starts it again. A
+// handler that calls Abort should return; what it stores or sends afterwards is
+// lost. Abort may be called from any goroutine, though not by handlers of other
+// objects: see ErrPastGate, with which CheckTurns logs it.
 func (c *core) Abort(reason error) {
 	if c.inst == nil {
 		return

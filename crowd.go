@@ -13,27 +13,28 @@ import (
 // unexported, like core.
 type crowd struct{ core }
 
-// Connect upgrades a request that Receive got to a WebSocket. The options are the
-// socket's own: nil and zero fields stand for those of the type, then of the
-// runtime. The socket's UID is that of the options, or [UID]. The socket takes
-// over the request's place. When Receive has returned, or waits, OnOpen runs, then
-// OnMessage for each message, then OnClose.
+// Connect upgrades a request that Receive got to a WebSocket. The options are
+// the socket's own: nil and zero fields stand for those of the type, then of
+// the runtime. The socket's UID is that of the options, or [UID]. The socket
+// takes over the request's place. When Receive has returned, or waits, OnOpen
+// runs, then OnMessage for each message, then OnClose.
 //
 // It returns an error when the upgrade is refused, and then the client has been
-// answered: 405 for another method than GET, 426 when it asks for no upgrade, 400
-// for a malformed one or an invalid uid, 403 for a page of another origin, 503
-// when the object has MaxSockets sockets and during shutdown, 500 for wrong
-// options. Receive has to write no answer in either case. req must be, or derive
-// from, the request that Receive got.
+// answered: 405 for another method than GET, 426 when it asks for no upgrade,
+// 400 for a malformed one or an invalid uid, 403 for a page of another origin,
+// 503 when the object has MaxSockets sockets and during shutdown, 500 for wrong
+// options. Receive has to write no answer in either case. req must be, or
+// derive from, the request that Receive got.
 //
-// Connect does not wait. When the client learns that it is connected, its socket
-// has joined and misses nothing. The answer 101 is therefore written on the
-// connection itself, later than a ResponseWriter could: net/http sends one that it
-// is told of when the connection is hijacked, which is before the socket can join
-// and before what Receive has stored is durable, and logs a complaint when it is
-// told after that. So a ResponseWriter of a middleware sees no WriteHeader for a
-// connection that was accepted, as it does for one that was refused. One that has
-// a Hijack of its own sees a call of that instead.
+// Connect does not wait. When the client learns that it is connected, its
+// socket has joined and misses nothing. The answer 101 is therefore written on
+// the connection itself, later than a ResponseWriter could: net/http sends one
+// that it is told of when the connection is hijacked, which is before the
+// socket can join and before what Receive has stored is durable, and logs a
+// complaint when it is told after that. So a ResponseWriter of a middleware
+// sees no WriteHeader for a connection that was accepted, as it does for one
+// that was refused. One that has a Hijack of its own sees a call of that
+// instead.
 func (c *crowd) Connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
 	return c.connect(w, req, options)
 }
@@ -230,8 +231,8 @@ func (o *object) closeSockets(code int, reason string) {
 	}
 }
 
-// emit sends v to the object's sockets but one, nil for none, when the speaker's
-// gate opens.
+// emit sends v to the object's sockets but one, nil for none, when the
+// speaker's gate opens.
 func (o *object) emit(speaker *object, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {

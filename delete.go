@@ -8,19 +8,24 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Delete deletes everything the object has stored: keys, SQL database and alarms. It waits for the object's turn, and the
-// object is not started for it; no handler of it runs, OnStop neither. An object in memory is reset ([ErrDeleted]), its
-// sockets are closed with 1011, and the next event starts it anew, with nothing stored. The replicas of a group are objects
-// of their own and keep what they have. To delete a replica that is not in memory its group is started.
+// Delete deletes everything the object has stored: keys, SQL database and
+// alarms. It waits for the object's turn, and the object is not started for it;
+// no handler of it runs, OnStop neither. An object in memory is reset
+// ([ErrDeleted]), its sockets are closed with 1011, and the next event starts
+// it anew, with nothing stored. The replicas of a group are objects of their
+// own and keep what they have. To delete a replica that is not in memory its
+// group is started.
 //
-// The deletion is durable when Delete returns nil. In a handler Delete gives up the turn; an object that deletes itself is
-// reset like any other, so Delete returns [ErrReset] there (see [Storage.DeleteAll] for less). To delete what is not stored
-// is no error.
+// The deletion is durable when Delete returns nil. In a handler Delete gives up
+// the turn; an object that deletes itself is reset like any other, so Delete
+// returns [ErrReset] there (see [Storage.DeleteAll] for less). To delete what
+// is not stored is no error.
 //
-// Errors: [ErrShutdown], [ErrReplicaGone] for a replica that is neither stored nor in memory, [ErrDeadlock],
-// [ErrOutsideTurn], [ErrInTransaction], those of storage, [ErrReset] when the deletion could not be made durable, and the
-// cause of ctx's end; if ctx ends while Delete waits for the disk, the object is deleted all the same unless the process
-// dies.
+// Errors: [ErrShutdown], [ErrReplicaGone] for a replica that is neither stored
+// nor in memory, [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction], those of
+// storage, [ErrReset] when the deletion could not be made durable, and the
+// cause of ctx's end; if ctx ends while Delete waits for the disk, the object
+// is deleted all the same unless the process dies.
 func (s Stub[T]) Delete(ctx context.Context) error {
 	return administer(ctx, s.to, "Stub.Delete", func(st *Storage) (<-chan error, error) {
 		if err := st.DeleteAll(); err != nil {
@@ -30,8 +35,9 @@ func (s Stub[T]) Delete(ctx context.Context) error {
 	})
 }
 
-// replaced commits a transaction that has replaced all that is stored, and resets the instance, which knows nothing of it. It
-// returns where to learn whether the commit is durable; nil: it is.
+// replaced commits a transaction that has replaced all that is stored, and
+// resets the instance, which knows nothing of it. It returns where to learn
+// whether the commit is durable; nil: it is.
 func (s *Storage) replaced(cause error) (<-chan error, error) {
 	if err := s.commit(); err != nil {
 		return nil, err
@@ -41,8 +47,9 @@ func (s *Storage) replaced(cause error) (<-chan error, error) {
 	return durable, nil
 }
 
-// administer runs what the library itself does with a stored object, as an event of the object that does not start it. do
-// returns what to wait for afterwards, without the turn; nil for nothing.
+// administer runs what the library itself does with a stored object, as an
+// event of the object that does not start it. do returns what to wait for
+// afterwards, without the turn; nil for nothing.
 func administer(ctx context.Context, to target, op string, do func(*Storage) (durable <-chan error, err error)) error {
 	if to == nil {
 		return notRunning(op)
@@ -90,8 +97,9 @@ func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error
 	return o.told(ctx, durable, nil)
 }
 
-// bring returns the object that to leads to, a replica that is not in memory too, if it has stored something. Errors:
-// errRetired, ErrReplicaGone, and those of the start of its group.
+// bring returns the object that to leads to, a replica that is not in memory
+// too, if it has stored something. Errors: errRetired, ErrReplicaGone, and
+// those of the start of its group.
 func bring(ctx context.Context, to target) (*object, error) {
 	o, err := objectOf(ctx, to)
 	if !errors.Is(err, ErrReplicaGone) {

@@ -14,8 +14,8 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// The errors that programs tell apart, for [errors.Is]. What is returned may wrap
-// them with details.
+// The errors that programs tell apart, for [errors.Is]. What is returned may
+// wrap them with details.
 
 // Why a request is refused. [WriteError] answers each with a status of its own.
 var (
@@ -29,8 +29,9 @@ var (
 	// ErrTooBig: a key, a value, an alarm's name or payload is over its limit.
 	ErrTooBig = errors.New("dog: over a storage limit")
 
-	// ErrGroupFull: every replica of the group has Limit connections, held places
-	// among them, or is locked or draining, and there are MaxReplicas of them.
+	// ErrGroupFull: every replica of the group has Limit connections, held
+	// places among them, or is locked or draining, and there are MaxReplicas of
+	// them.
 	ErrGroupFull = errors.New("dog: group is full")
 
 	// ErrSocketsFull: the object has ObjectOptions.MaxSockets sockets.
@@ -46,23 +47,25 @@ var (
 
 // What callers of objects and groups are told.
 var (
-	// ErrReplicaFull: a further request through the same stub found no room on its
-	// replica, or found it locked; its client is answered with 503. Identify again.
+	// ErrReplicaFull: a further request through the same stub found no room on
+	// its replica, or found it locked; its client is answered with 503.
+	// Identify again.
 	ErrReplicaFull = errors.New("dog: replica is full")
 
-	// ErrReplicaGone: the replica is being drained or has been retired. Identify
-	// again.
+	// ErrReplicaGone: the replica is being drained or has been retired.
+	// Identify again.
 	ErrReplicaGone = errors.New("dog: replica is draining or gone")
 
-	// ErrReset: the object was reset while it handled the call. See [ResetError].
+	// ErrReset: the object was reset while it handled the call. See
+	// [ResetError].
 	ErrReset = errors.New("dog: object was reset")
 
 	// ErrDeleted: [Stub.Delete] deleted the object, which is the cause of the
 	// [ResetError] that calls under way get.
 	ErrDeleted = errors.New("dog: object was deleted")
 
-	// ErrNotEmpty: [Stub.Import] was asked to replace what an object has stored.
-	// Delete that first.
+	// ErrNotEmpty: [Stub.Import] was asked to replace what an object has
+	// stored. Delete that first.
 	ErrNotEmpty = errors.New("dog: the object has stored something already")
 )
 
@@ -74,19 +77,20 @@ var (
 	// ErrSocketClosed: the socket is closed or closing.
 	ErrSocketClosed = conn.ErrClosed
 
-	// ErrSlowConsumer: the client takes its messages too slowly. Its outbound queue
-	// is full, then what was queued is dropped and the socket is closed with 1008;
-	// or a write took too long, then the connection is cut (1006), whatever the
-	// policy.
+	// ErrSlowConsumer: the client takes its messages too slowly. Its outbound
+	// queue is full, then what was queued is dropped and the socket is closed
+	// with 1008; or a write took too long, then the connection is cut (1006),
+	// whatever the policy.
 	ErrSlowConsumer = conn.ErrSlow
 
 	// ErrPingTimeout: the client did not answer a ping in time.
 	ErrPingTimeout = conn.ErrPingTimeout
 
-	// ErrHeldBack: more than may wait is held back already until what the object
-	// has stored is durable (see [SocketOptions].QueueBytes), because the disk
-	// is slow or the handler says so much after it has stored something. What
-	// was to be sent is not. Say less, or store, [Storage.Sync], and go on.
+	// ErrHeldBack: more than may wait is held back already until what the
+	// object has stored is durable (see [SocketOptions].QueueBytes), because
+	// the disk is slow or the handler says so much after it has stored
+	// something. What was to be sent is not. Say less, or store,
+	// [Storage.Sync], and go on.
 	ErrHeldBack = errors.New("dog: too much is held back until what the object has stored is durable: " +
 		"say less, or call Storage.Sync before")
 )
@@ -104,15 +108,16 @@ var (
 	ErrSQLLimit = store.ErrLimit
 )
 
-// Mistakes in the use of turns, which a program may want to tell apart from others
-// (see [UsageError]).
+// Mistakes in the use of turns, which a program may want to tell apart from
+// others (see [UsageError]).
 var (
-	// ErrDeadlock: the call could never have returned: it waits for the turn of an
-	// object that is kept (see [BlockConcurrencyWhile]) until the call returns.
+	// ErrDeadlock: the call could never have returned: it waits for the turn of
+	// an object that is kept (see [BlockConcurrencyWhile]) until the call
+	// returns.
 	ErrDeadlock = turn.ErrDeadlock
 
-	// ErrOutsideTurn: a handler's context was used after the handler returned, or
-	// in a goroutine that is not the handler's. See [Go].
+	// ErrOutsideTurn: a handler's context was used after the handler returned,
+	// or in a goroutine that is not the handler's. See [Go].
 	ErrOutsideTurn = turn.ErrOutside
 
 	// ErrInTransaction: what waits cannot be called inside Storage.Transaction.
@@ -133,13 +138,14 @@ var (
 	// ErrNoStore: Options.Store is nil, or has no SQL.
 	ErrNoStore = store.ErrNoStore
 
-	// ErrStoreFull: the disk has less space left than the store needs for itself
-	// (MinFree of package disk), also after it has given back what it could, or
-	// none at all. Nothing is stored until there is more, and what waits to be
-	// durable goes on waiting; reading goes on. [New] fails with it too. A single
-	// transaction fails with it, and everything else goes on, when three times its
-	// size, for its ways through the store, is not free besides MinFree: on an
-	// empty volume, when it is larger than about a quarter of that.
+	// ErrStoreFull: the disk has less space left than the store needs for
+	// itself (MinFree of package disk), also after it has given back what it
+	// could, or none at all. Nothing is stored until there is more, and what
+	// waits to be durable goes on waiting; reading goes on. [New] fails with it
+	// too. A single transaction fails with it, and everything else goes on,
+	// when three times its size, for its ways through the store, is not free
+	// besides MinFree: on an empty volume, when it is larger than about a
+	// quarter of that.
 	ErrStoreFull = store.ErrFull
 
 	// ErrStoreStalled: the disk has not answered for 10 s, or has not written
@@ -152,8 +158,8 @@ var (
 	// program is started anew; reading goes on, of what is durable.
 	ErrStoreFailed = store.ErrFailed
 
-	// ErrStoreLocked: another process, or another runtime of this one, has the data
-	// directory open.
+	// ErrStoreLocked: another process, or another runtime of this one, has the
+	// data directory open.
 	ErrStoreLocked = store.ErrLocked
 
 	// ErrStoreCorrupt: stored data is damaged.
@@ -170,9 +176,9 @@ var (
 	ErrStoreForeign = store.ErrForeign
 )
 
-// A UsageError is a mistake of the program, which no retry mends: a value that no
-// runtime has made, an argument that means nothing, an alarm of a type without
-// OnAlarm. Find it with [errors.As].
+// A UsageError is a mistake of the program, which no retry mends: a value that
+// no runtime has made, an argument that means nothing, an alarm of a type
+// without OnAlarm. Find it with [errors.As].
 type UsageError struct {
 	Op      string // what was called, such as "Socket.Close"
 	Problem string // and what is wrong with that
@@ -207,8 +213,8 @@ func checkClose(op string, code int, reason string) error {
 	return nil
 }
 
-// A ResetError says that an object was reset, and why: its memory is gone, the next event starts it anew. It is [ErrReset]
-// and wraps the cause.
+// A ResetError says that an object was reset, and why: its memory is gone, the
+// next event starts it anew. It is [ErrReset] and wraps the cause.
 type ResetError struct {
 	Object ID
 	Cause  error
@@ -254,8 +260,8 @@ func (e *RegistrationError) Error() string {
 	return fmt.Sprintf("dog: cannot register %s as %q: %s", e.Type, e.Namespace, e.Problem)
 }
 
-// A MigrationError says which of Options.Migrations contradicts the others or the
-// store, and why. The store was not changed.
+// A MigrationError says which of Options.Migrations contradicts the others or
+// the store, and why. The store was not changed.
 type MigrationError struct {
 	Tag     string // "" when it has none
 	Problem string
@@ -265,8 +271,9 @@ func (e *MigrationError) Error() string {
 	return fmt.Sprintf("dog: migration %q refused: %s", e.Tag, e.Problem)
 }
 
-// A StatusError is an error with the HTTP answer that [WriteError] gives for it:
-// what [Receiver], [Gateway] and methods that are called return to refuse a request.
+// A StatusError is an error with the HTTP answer that [WriteError] gives for
+// it: what [Receiver], [Gateway] and methods that are called return to refuse a
+// request.
 type StatusError struct {
 	Status     int           // 400 to 599; any other is answered with 500
 	Text       string        // for the client; "": the standard text of the status
@@ -293,8 +300,8 @@ func (e *StatusError) Is(target error) bool {
 	return ok && t.Status == e.Status && t.Text == e.Text
 }
 
-// retryAfter is what clients are told to wait when there is no room: long enough
-// for places to fall free, short for a person.
+// retryAfter is what clients are told to wait when there is no room: long
+// enough for places to fall free, short for a person.
 const retryAfter = 2 * time.Second
 
 // statuses are those with which errors are answered.
@@ -318,10 +325,10 @@ var statuses = []struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},
 }
 
-// HTTPStatus returns the status with which [WriteError] answers an error: that of
-// a [StatusError], or of a refused upgrade; 400 for [ErrInvalidName], 404 for
-// [ErrForeignID], 413 for [ErrTooBig], 503 when there is no room or the service is
-// stopping, and 500 for everything else. It is 200 for nil.
+// HTTPStatus returns the status with which [WriteError] answers an error: that
+// of a [StatusError], or of a refused upgrade; 400 for [ErrInvalidName], 404
+// for [ErrForeignID], 413 for [ErrTooBig], 503 when there is no room or the
+// service is stopping, and 500 for everything else. It is 200 for nil.
 func HTTPStatus(err error) int {
 	if err == nil {
 		return http.StatusOK
@@ -344,9 +351,9 @@ func HTTPStatus(err error) int {
 }
 
 // WriteError answers a request that failed with err, with the status of
-// [HTTPStatus], and with Retry-After where a later try may help. The body is the
-// text of a [StatusError], or the standard text of the status: what else err says
-// stays here.
+// [HTTPStatus], and with Retry-After where a later try may help. The body is
+// the text of a [StatusError], or the standard text of the status: what else
+// err says stays here.
 func WriteError(w http.ResponseWriter, err error) {
 	status, text, wait := HTTPStatus(err), "", time.Duration(0)
 	if s, ok := errors.AsType[*StatusError](err); ok && s.Status == status {

@@ -178,7 +178,8 @@ func (x *exchange) stopAlarmLocked() {
 	}
 }
 
-// EnableFullDuplex is for [http.ResponseController]: it never was anything else.
+// EnableFullDuplex is for [http.ResponseController]: it never was anything
+// else.
 func (x *exchange) EnableFullDuplex() error { return nil }
 
 // abandon is for a caller whose event has ended: what it has not read by now

@@ -10,7 +10,8 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// firing is a run of the earliest alarm of an object. The goroutine that runs it owns it.
+// firing is a run of the earliest alarm of an object. The goroutine that runs
+// it owns it.
 type firing struct {
 	// fixed
 	schedule *schedule
@@ -45,7 +46,8 @@ func (f *firing) run() {
 	f.end(err)
 }
 
-// call calls OnAlarm. Before, it makes sure that there is something to do: the queue may be behind the index.
+// call calls OnAlarm. Before, it makes sure that there is something to do: the
+// queue may be behind the index.
 func (f *firing) call() error {
 	set, err := f.due.Set(f.schedule.ns.rt.engine)
 	if err != nil || !set {
@@ -96,8 +98,9 @@ func (f *firing) end(err error) {
 	f.schedule.done(f, again)
 }
 
-// note stores that the run has failed, in a transaction of its own: that of OnAlarm may have been undone. The object need not be
-// started for it, as that may be what has failed.
+// note stores that the run has failed, in a transaction of its own: that of
+// OnAlarm may have been undone. The object need not be started for it, as that
+// may be what has failed.
 func (f *firing) note(o *object, cause error) error {
 	var alarm store.Alarm
 	noted := false
@@ -132,7 +135,8 @@ func (f *firing) note(o *object, cause error) error {
 
 func (f *firing) id() ID { return idOf(f.schedule.ns.origin, f.due.Base) }
 
-// on calls do with the object, which it brings into memory; again when that turns out to be retired.
+// on calls do with the object, which it brings into memory; again when that
+// turns out to be retired.
 func (f *firing) on(do func(o *object) error) error {
 	for {
 		o, err := f.object()
@@ -146,7 +150,8 @@ func (f *firing) on(do func(o *object) error) error {
 	}
 }
 
-// object returns the object, which it brings into memory, a replica as a member of its group.
+// object returns the object, which it brings into memory, a replica as a member
+// of its group.
 func (f *firing) object() (*object, error) {
 	id := f.id()
 	if o := f.schedule.ns.find(id); o != nil {

@@ -17,13 +17,15 @@ type Reply struct {
 	Replica ID
 	Name    string          // of the replica, "" when it has none
 	Data    json.RawMessage // what OnGossip returned; nil when Err is set
-	// Err says why there is no answer: what OnGossip returned, a [UsageError] when
-	// the replica has no OnGossip, [ErrReset], [ErrDeadlock],
-	// [ErrReplicaGone], or [context.DeadlineExceeded] when it did not come in time.
+	// Err says why there is no answer: what OnGossip returned, a [UsageError]
+	// when the replica has no OnGossip, [ErrReset], [ErrDeadlock],
+	// [ErrReplicaGone], or [context.DeadlineExceeded] when it did not come in
+	// time.
 	Err error
 }
 
-// Decode reads the answer into the value that v points at; it returns Err when there is no answer.
+// Decode reads the answer into the value that v points at; it returns Err when
+// there is no answer.
 func (r Reply) Decode(v any) error {
 	if r.Err != nil {
 		return r.Err
@@ -34,13 +36,17 @@ func (r Reply) Decode(v any) error {
 	return nil
 }
 
-// Gossip asks the other replicas of the group, all at the same time, behind the clients' backs: OnGossip of each gets v as JSON
-// and its result comes back as JSON, in the order in which the replicas were made. The failure of one is its own Err and spoils
-// no other answer. Who has not answered within Options.GossipTimeout, or by ctx's deadline if that is earlier, is answered for
-// with [context.DeadlineExceeded]. A replica alone in its group gets no replies and no error.
+// Gossip asks the other replicas of the group, all at the same time, behind the
+// clients' backs: OnGossip of each gets v as JSON and its result comes back as
+// JSON, in the order in which the replicas were made. The failure of one is its
+// own Err and spoils no other answer. Who has not answered within
+// Options.GossipTimeout, or by ctx's deadline if that is earlier, is answered
+// for with [context.DeadlineExceeded]. A replica alone in its group gets no
+// replies and no error.
 //
-// The error is for what fails as a whole: v has no JSON form, ctx is cancelled, the runtime has shut down. In a handler Gossip
-// gives up the turn, so that two replicas may gossip with each other at the same moment.
+// The error is for what fails as a whole: v has no JSON form, ctx is cancelled,
+// the runtime has shut down. In a handler Gossip gives up the turn, so that two
+// replicas may gossip with each other at the same moment.
 func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	m, err := r.member()
 	if err != nil {
@@ -69,7 +75,8 @@ func (b *books) gossip(ctx context.Context, speaker *object, asker *member, v an
 	return replies, err
 }
 
-// ask collects the replies. A peer's handler may outlast it: its context is done then, and the runtime waits for it.
+// ask collects the replies. A peer's handler may outlast it: its context is
+// done then, and the runtime waits for it.
 func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, error) {
 	rt := b.runtime()
 	ctx, end := context.WithCancelCause(ctx)
@@ -101,8 +108,8 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // what remains when it does not return
 			defer func() { c.put(i, answer, err) }()
 			answer, err = m.answer(limited, from, data)
-			// What a handler returns because of the deadline came too late as well,
-			// and its context may have heard of that first.
+			// What a handler returns because of the deadline came too late as
+			// well, and its context may have heard of that first.
 			if limited.Err() != nil || !time.Now().Before(deadline) {
 				answer, err = nil, context.DeadlineExceeded
 			}
@@ -132,7 +139,8 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 		if err != nil {
 			return err
 		}
-		// In the turn, because the result may be, or point at, what the object goes on to change.
+		// In the turn, because the result may be, or point at, what the object
+		// goes on to change.
 		if answer, err = encodeJSON(result); err != nil {
 			return fmt.Errorf("dog: encode answer to gossip: %w", err)
 		}

@@ -5,9 +5,9 @@ import (
 	"iter"
 )
 
-// GroupStub is the stub of a group: it knows the group's replicas, and is the way
-// to them from outside any object, such as from an HTTP handler, a queue's consumer
-// or a timer.
+// GroupStub is the stub of a group: it knows the group's replicas, and is the
+// way to them from outside any object, such as from an HTTP handler, a queue's
+// consumer or a timer.
 type GroupStub[G, R any] struct{ Stub[G] }
 
 // address returns where the group is; nil for a zero stub.
@@ -32,8 +32,8 @@ func (s GroupStub[G, R]) books() (*books, error) {
 	return newBooks(newObject(to.ns, to.id, to.name)), nil
 }
 
-// enter is books for what may wait: it lets a caller from outside in; leave must
-// follow when there is no error.
+// enter is books for what may wait: it lets a caller from outside in; leave
+// must follow when there is no error.
 func (s GroupStub[G, R]) enter(ctx context.Context) (b *books, leave func(), err error) {
 	if b, err = s.books(); err != nil {
 		return nil, nil, err
@@ -55,8 +55,8 @@ func (s GroupStub[G, R]) Broadcast(ctx context.Context, v any, options ...SendOp
 	return b.broadcastFrom(ctx, v, options)
 }
 
-// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone when
-// the group has no such replica. In a handler it gives up the turn.
+// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone
+// when the group has no such replica. In a handler it gives up the turn.
 func (s GroupStub[G, R]) Emit(ctx context.Context, replica ID, v any, options ...SendOption) error {
 	b, leave, err := s.enter(ctx)
 	if err != nil {
@@ -66,8 +66,8 @@ func (s GroupStub[G, R]) Emit(ctx context.Context, replica ID, v any, options ..
 	return b.emitFrom(ctx, replica, v, options)
 }
 
-// Whisper sends v (see [Encode]) to all sockets of a uid and returns their number;
-// ErrNoTarget when there are none. In a handler it gives up the turn.
+// Whisper sends v (see [Encode]) to all sockets of a uid and returns their
+// number; ErrNoTarget when there are none. In a handler it gives up the turn.
 func (s GroupStub[G, R]) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	b, leave, err := s.enter(ctx)
 	if err != nil {
@@ -97,8 +97,8 @@ func (s GroupStub[G, R]) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	return b.gossip(ctx, nil, nil, v)
 }
 
-// Replicas returns the live replicas of the group, in the order in which they were
-// made, as they are now; none when the group is not in memory.
+// Replicas returns the live replicas of the group, in the order in which they
+// were made, as they are now; none when the group is not in memory.
 func (s GroupStub[G, R]) Replicas() iter.Seq[ReplicaStats] {
 	b, err := s.books()
 	if err != nil {
@@ -107,9 +107,9 @@ func (s GroupStub[G, R]) Replicas() iter.Seq[ReplicaStats] {
 	return b.replicas()
 }
 
-// Drain lets no new connection or request reach a replica: see [Group.Drain]. In a
-// handler it gives up the turn, and begins when what the object stored before is
-// durable.
+// Drain lets no new connection or request reach a replica: see [Group.Drain].
+// In a handler it gives up the turn, and begins when what the object stored
+// before is durable.
 func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
 	b, err := s.books()
 	if err != nil {
@@ -119,8 +119,8 @@ func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
 }
 
 // SetLocked keeps newcomers out of a replica, or lets them in again: see
-// [Group.SetLocked]. In a handler it gives up the turn, and begins when what the
-// object stored before is durable.
+// [Group.SetLocked]. In a handler it gives up the turn, and begins when what
+// the object stored before is durable.
 func (s GroupStub[G, R]) SetLocked(ctx context.Context, replica ID, locked bool) error {
 	b, err := s.books()
 	if err != nil {

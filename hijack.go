@@ -71,7 +71,8 @@ func (r *response) takeOver() error {
 	return err
 }
 
-// takenLocked returns why the connection cannot be had. The caller must hold mu.
+// takenLocked returns why the connection cannot be had. The caller must hold
+// mu.
 func (r *response) takenLocked() error {
 	switch {
 	case r.over:

@@ -26,8 +26,8 @@ type arrival struct {
 
 type arrivalKey struct{}
 
-// arrivalOf returns what the request brought along to Receive. The events that a Receive brings about see its values, but have no
-// part in that.
+// arrivalOf returns what the request brought along to Receive. The events that
+// a Receive brings about see its values, but have no part in that.
 func arrivalOf(ctx context.Context) *arrival {
 	if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.event != nil && a.event == turn.From(ctx) {
 		return a
@@ -52,8 +52,8 @@ func arrivalBehind(ctx context.Context) *arrival {
 }
 
 // UID returns for whom the request came that Receive got: what was given to
-// [Stub.WithUID] or [GroupStub.Identify], or what the group's [Gateway] returned;
-// "" if nobody said, and in other handlers.
+// [Stub.WithUID] or [GroupStub.Identify], or what the group's [Gateway]
+// returned; "" if nobody said, and in other handlers.
 func UID(ctx context.Context) string { return arrivalOf(ctx).visit.uid }
 
 // IsUpgrade reports whether a request asks for a WebSocket, for a Receive that
@@ -96,7 +96,8 @@ func (a *arrival) over() {
 	a.forget()
 }
 
-// admitted lets a request from outside in and serves it, with the turn given up if it comes from a handler.
+// admitted lets a request from outside in and serves it, with the turn given up
+// if it comes from a handler.
 func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	if err := rt.enter(); err != nil {
 		WriteError(w, err)
@@ -197,8 +198,8 @@ func (a *admission) answer(w http.ResponseWriter, r *http.Request, from turn.Ori
 	receive(a, w, r, from, a.visit, alien)
 }
 
-// receive runs Receive as an event of an object, in memory or not. enter fills in
-// the visit. alien guards what belongs to the request; nil: nobody does yet.
+// receive runs Receive as an event of an object, in memory or not. enter fills
+// in the visit. alien guards what belongs to the request; nil: nobody does yet.
 func receive(
 	to target, w http.ResponseWriter, r *http.Request, from turn.Origin, enter func(*visit) error, alien *foreign,
 ) {
@@ -254,8 +255,8 @@ func receive(
 	switch {
 	case err == nil:
 	case started || err == http.ErrAbortHandler:
-		// Nothing can turn a half answer into an error; net/http breaks the connection off, so that the client sees that it is not
-		// whole.
+		// Nothing can turn a half answer into an error; net/http breaks the
+		// connection off, so that the client sees that it is not whole.
 		panic(http.ErrAbortHandler)
 	default:
 		WriteError(w, err)

@@ -9,11 +9,14 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// An ID identifies an object: 32 bytes, written as 64 hexadecimal digits. IDs are comparable. The zero ID identifies nothing.
+// An ID identifies an object: 32 bytes, written as 64 hexadecimal digits. IDs
+// are comparable. The zero ID identifies nothing.
 //
-// The ID of a named object is a function of its namespace and its name (for a replica: of its group too) and therefore the
-// same in every process and on every machine. The last 8 bytes can be computed from the others and the namespace, so that an ID
-// is recognised as one of its namespace ([Namespace.Parse]); that is a check against mistakes, not against forgery.
+// The ID of a named object is a function of its namespace and its name (for a
+// replica: of its group too) and therefore the same in every process and on
+// every machine. The last 8 bytes can be computed from the others and the
+// namespace, so that an ID is recognised as one of its namespace
+// ([Namespace.Parse]); that is a check against mistakes, not against forgery.
 type ID [32]byte
 
 // String returns the 64 digits.
@@ -38,7 +41,8 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// namedID returns the ID of the object with this name. within is the ID of the group of a replica, else zero.
+// namedID returns the ID of the object with this name. within is the ID of the
+// group of a replica, else zero.
 func namedID(namespace string, within ID, name string) ID {
 	h := sha256.New()
 	// A hash never fails to write. The length keeps namespace and name apart.

@@ -18,25 +18,25 @@ const maxUID = 1024
 // Identify picks the replica of the group that serves a uid, reserves a place
 // there, and returns the replica's stub.
 //
-// A uid that has connections, or had them up to GroupOptions.LingerFor ago, goes to
-// the replica that has or had them if there is room, which GroupOptions.HoldPlaces
-// sees to; any other to the replica with the least load, or as GroupOptions.Order
-// says; when all are full or locked, to a new one. The decision takes constant time
-// whatever the number of replicas and uids, as long as a uid is on few replicas at
-// a time.
+// A uid that has connections, or had them up to GroupOptions.LingerFor ago,
+// goes to the replica that has or had them if there is room, which
+// GroupOptions.HoldPlaces sees to; any other to the replica with the least
+// load, or as GroupOptions.Order says; when all are full or locked, to a new
+// one. The decision takes constant time whatever the number of replicas and
+// uids, as long as a uid is on few replicas at a time.
 //
 // The reserved place belongs to the first request through the stub and expires
 // after Options.ReserveFor. Each further request through the same stub takes a
 // place of its own on that replica and is answered with 503 if there is none. A
 // request holds its place until it is answered, a socket until it is closed.
 //
-// A uid names a person, a device, whatever connects; several connections may share
-// it. It is 1 to 1,024 bytes of UTF-8 without control characters, else
+// A uid names a person, a device, whatever connects; several connections may
+// share it. It is 1 to 1,024 bytes of UTF-8 without control characters, else
 // ErrInvalidName.
 //
-// Other errors: ErrGroupFull, ErrShutdown, ErrDeadlock, ErrReset
-// when the group could not start, what Clusterize returned, and the cause of ctx's
-// end while waiting. In a handler Identify gives up the turn.
+// Other errors: ErrGroupFull, ErrShutdown, ErrDeadlock, ErrReset when the group
+// could not start, what Clusterize returned, and the cause of ctx's end while
+// waiting. In a handler Identify gives up the turn.
 func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], error) {
 	to := s.address()
 	if to == nil {
@@ -79,7 +79,8 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// identify is Identify for the group that a refers to, without giving up a turn.
+// identify is Identify for the group that a refers to, without giving up a
+// turn.
 func (a *address) identify(ctx context.Context, uid string) (*admission, error) {
 	if err := checkUID(uid); err != nil {
 		a.refusedUID(err)
@@ -145,8 +146,8 @@ func (b *books) start(ctx context.Context) error {
 	return nil
 }
 
-// reserve reserves a place, or returns the making of a replica that has to be waited for, or nothing when the books have yet to
-// be opened.
+// reserve reserves a place, or returns the making of a replica that has to be
+// waited for, or nothing when the books have yet to be opened.
 func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -174,7 +175,8 @@ func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, e
 	}
 }
 
-// clusterizeLocked begins to make a replica unless one is being made. The caller must hold mu.
+// clusterizeLocked begins to make a replica unless one is being made. The
+// caller must hold mu.
 func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 	if m := b.making; m != nil {
 		if m.runs == nil || m.runs.life.Err() == nil {
@@ -205,7 +207,8 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 		defer func() { b.made(m, name, err) }()
 		e, failed := ticket.Redeem(rt.ctx)
 		if failed != nil {
-			// Those who wait have joined this very event: when the group was reset before it began, they begin anew.
+			// Those who wait have joined this very event: when the group was
+			// reset before it began, they begin anew.
 			m.again, err = (errors.Is(failed, ErrReset) && !inst.unstartable()) || failed == errAsleep, failed
 			return
 		}
@@ -261,7 +264,8 @@ func (b *books) made(m *making, name string, err error) {
 	close(m.done)
 }
 
-// wait waits for the replica on behalf of the event that ctx belongs to, if any.
+// wait waits for the replica on behalf of the event that ctx belongs to, if
+// any.
 func (m *making) wait(ctx context.Context) error {
 	e := turn.From(ctx)
 	if err := m.event.Join(e); err != nil {
@@ -287,7 +291,8 @@ func (a *admission) release() {
 	}
 }
 
-// visit is a request that has reached an object: on a replica it has a place there.
+// visit is a request that has reached an object: on a replica it has a place
+// there.
 type visit struct {
 	// fixed
 	obj *object
@@ -297,7 +302,8 @@ type visit struct {
 	open  atomic.Bool                     // of a plain object or a group: neither answered nor passed on
 }
 
-// visit takes a place for a request: the reserved one for the first, unless it has expired.
+// visit takes a place for a request: the reserved one for the first, unless it
+// has expired.
 func (a *admission) visit(v *visit) error {
 	b := a.member.books
 	b.mu.Lock()

@@ -13,7 +13,8 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// instance is the life of an object from its start to its reset, hibernation or retirement.
+// instance is the life of an object from its start to its reset, hibernation or
+// retirement.
 type instance struct {
 	// fixed
 	obj  *object
@@ -28,9 +29,10 @@ type instance struct {
 	storage Storage
 	value   any // the user's object; nil until started. owned by the turn
 
-	// end makes a reset come before or after a commit, never between the decision to commit and the commit. It is taken by whoever
-	// has the turn while a transaction begins or is handed to the engine, by a reset, and before object.mu and all locks of gates
-	// and sockets.
+	// end makes a reset come before or after a commit, never between the
+	// decision to commit and the commit. It is taken by whoever has the turn
+	// while a transaction begins or is handed to the engine, by a reset, and
+	// before object.mu and all locks of gates and sockets.
 	end     sync.Mutex
 	ended   error    // why the instance is over. guarded by end
 	verdict *verdict // set with ended. guarded by end
@@ -43,7 +45,8 @@ type verdict struct {
 	lost  error         // as a say function of the gate gets it
 }
 
-// errAsleep ends an instance whose object hibernates: the next event finds, or makes, another.
+// errAsleep ends an instance whose object hibernates: the next event finds, or
+// makes, another.
 var errAsleep = errors.New("dog: object hibernates")
 
 // run runs a handler in the event's turn and ends the event.
@@ -51,8 +54,8 @@ func (inst *instance) run(e *turn.Event, kind EventKind, began time.Time, handle
 	return inst.protect(e, kind, "", began, true, handle)
 }
 
-// protect runs a handler, commits what it stored, turns a panic into a reset, and ends the event when told to or when the
-// instance has been reset.
+// protect runs a handler, commits what it stored, turns a panic into a reset,
+// and ends the event when told to or when the instance has been reset.
 func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle work) (err error) {
 	trace := inst.obj.trace()
 	began := trace.clock()
@@ -90,7 +93,8 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 	return err
 }
 
-// settle ends the transaction of a handler that has returned err. The error is that of a commit that failed, a ResetError.
+// settle ends the transaction of a handler that has returned err. The error is
+// that of a commit that failed, a ResetError.
 func (inst *instance) settle(err error) error {
 	s := &inst.storage
 	if !s.used.Load() {
@@ -110,9 +114,9 @@ func (inst *instance) settle(err error) error {
 	return s.commit()
 }
 
-// close lets nothing more come of the instance, and the next one begin. failed is
-// what becomes of a start under way; e is as in resetIn. It returns the hook that
-// tells of it, or why the instance was over already.
+// close lets nothing more come of the instance, and the next one begin. failed
+// is what becomes of a start under way; e is as in resetIn. It returns the hook
+// that tells of it, or why the instance was over already.
 func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told *telling, first error) {
 	o := inst.obj
 	inst.end.Lock() // until the next instance may begin, whose events wait for it in object.queue
@@ -140,7 +144,8 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 		o.resets++
 		o.mu.Unlock()
 	}
-	// Until the sockets are closed, a handler that has not noticed yet is not heard.
+	// Until the sockets are closed, a handler that has not noticed yet is not
+	// heard.
 	o.gate.Shut(err)
 	if !keepSockets {
 		o.closeSocketsOf(inst)
@@ -152,7 +157,8 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 	return told, nil
 }
 
-// silenced returns why nothing that a handler of the instance says is heard any more: it has been reset.
+// silenced returns why nothing that a handler of the instance says is heard any
+// more: it has been reset.
 func (inst *instance) silenced() error {
 	if closed := inst.turn.Closed(); errors.Is(closed, ErrReset) {
 		return closed
@@ -160,17 +166,18 @@ func (inst *instance) silenced() error {
 	return nil
 }
 
-// reset ends the instance: its memory is dropped, its transaction is undone, its sockets are closed with 1011, and calls under
-// way get the error it returns. The first cause stays. A nil panic value means that the handler's goroutine exits
-// (runtime.Goexit).
+// reset ends the instance: its memory is dropped, its transaction is undone,
+// its sockets are closed with 1011, and calls under way get the error it
+// returns. The first cause stays. A nil panic value means that the handler's
+// goroutine exits (runtime.Goexit).
 func (inst *instance) reset(cause error) error {
 	_, err := inst.resetIn(nil, startFailed, cause)
 	return err
 }
 
-// resetIn is reset. failed is what becomes of a start under way. e is nil, or the
-// event that the calling goroutine runs and ends next: then it calls what is
-// returned.
+// resetIn is reset. failed is what becomes of a start under way. e is nil, or
+// the event that the calling goroutine runs and ends next: then it calls what
+// is returned.
 func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*telling, error) {
 	o := inst.obj
 	err := &ResetError{Object: o.id, Cause: cause}
@@ -191,7 +198,8 @@ func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*tellin
 	return told, err
 }
 
-// release gives back what an instance that is over held besides memory. The turn is nobody's any more.
+// release gives back what an instance that is over held besides memory. The
+// turn is nobody's any more.
 func (s *Storage) release() {
 	if s.sql == nil {
 		return
@@ -201,7 +209,8 @@ func (s *Storage) release() {
 	}
 }
 
-// abandon is release for an instance that has been reset. If a handler is using the storage, its settle does it.
+// abandon is release for an instance that has been reset. If a handler is using
+// the storage, its settle does it.
 func (s *Storage) abandon() {
 	if s.busy.CompareAndSwap(false, true) {
 		s.release()

@@ -56,8 +56,8 @@ func (inst *instance) over() {
 	inst.storage.release()
 }
 
-// stop runs OnStop as the last event of an instance, in the turn that the ticket
-// has taken, and ends the instance.
+// stop runs OnStop as the last event of an instance, in the turn that the
+// ticket has taken, and ends the instance.
 func (o *object) stop(inst *instance, ticket turn.Ticket, reason StopReason) {
 	began := o.trace().clock()
 	e, err := ticket.Redeem(o.runtime().ctx) // at once

@@ -29,7 +29,8 @@ func (t MessageType) String() string {
 	return fmt.Sprintf("MessageType(%d)", byte(t))
 }
 
-// A Message is what a client or a replica sent. Its data belongs to the receiver.
+// A Message is what a client or a replica sent. Its data belongs to the
+// receiver.
 type Message struct {
 	Type MessageType // zero: Text
 	Data []byte
@@ -46,10 +47,12 @@ func (m Message) Decode(v any) error {
 	return nil
 }
 
-// Encode returns v as the message that Send, Emit, Broadcast and Whisper make of it: a string or a [json.RawMessage]
-// is text as it stands, a []byte is binary, a Message is itself, anything else becomes JSON text.
+// Encode returns v as the message that Send, Emit, Broadcast and Whisper make
+// of it: a string or a [json.RawMessage] is text as it stands, a []byte is
+// binary, a Message is itself, anything else becomes JSON text.
 //
-// It fails when v has no JSON form, and with a [UsageError] when text is not UTF-8, which every client would refuse.
+// It fails when v has no JSON form, and with a [UsageError] when text is not
+// UTF-8, which every client would refuse.
 func Encode(v any) (Message, error) {
 	var m Message
 	switch v := v.(type) {
@@ -103,12 +106,13 @@ type SendOption struct {
 // ExceptUID leaves out all sockets of a uid. Of several the last one counts.
 func ExceptUID(uid string) SendOption { return SendOption{except: uid} }
 
-// Coalesce names the thing a message tells the newest state of, such as "cursor:ada". Where a socket is slow and its policy is
-// [CoalesceSlow], a newer message replaces one of the same key that is still queued.
+// Coalesce names the thing a message tells the newest state of, such as
+// "cursor:ada". Where a socket is slow and its policy is [CoalesceSlow], a
+// newer message replaces one of the same key that is still queued.
 func Coalesce(key string) SendOption { return SendOption{key: key} }
 
-// outgoing is a message on its way: encoded and framed once, however many sockets
-// it goes to.
+// outgoing is a message on its way: encoded and framed once, however many
+// sockets it goes to.
 type outgoing struct {
 	frame  *conn.Frame
 	key    string

@@ -38,20 +38,20 @@ func (k Kind) String() string {
 // A Namespace is a registered type that embeds [Object], and its objects.
 type Namespace[T any] struct{ ns *namespace }
 
-// Named returns the stub of the object with this name, which is 1 to 1,024 bytes
-// of UTF-8 without control characters; any other answers with [ErrInvalidName].
-// Making a stub makes no object: its first event does, so check names that clients
-// choose: each makes an object that stays in memory for a while
-// (Options.EvictAfter).
+// Named returns the stub of the object with this name, which is 1 to 1,024
+// bytes of UTF-8 without control characters; any other answers with
+// [ErrInvalidName]. Making a stub makes no object: its first event does, so
+// check names that clients choose: each makes an object that stays in memory
+// for a while (Options.EvictAfter).
 func (n *Namespace[T]) Named(name string) Stub[T] { return stubTo[T](n.own().named(name)) }
 
-// New returns the stub of a new object without a name, under a random ID that no
-// other has. It is found again by that ID ([Namespace.Parse]).
+// New returns the stub of a new object without a name, under a random ID that
+// no other has. It is found again by that ID ([Namespace.Parse]).
 func (n *Namespace[T]) New() Stub[T] { return stubTo[T](n.own().unnamed()) }
 
 // Parse returns the stub of the object with the ID that was written as 64
-// hexadecimal digits. [ErrForeignID] when that is no ID of this namespace. Whether
-// the object has ever been used is not checked.
+// hexadecimal digits. [ErrForeignID] when that is no ID of this namespace.
+// Whether the object has ever been used is not checked.
 func (n *Namespace[T]) Parse(id string) (Stub[T], error) {
 	a, err := n.own().parsed(id)
 	return stubTo[T](a), err
@@ -64,19 +64,20 @@ func (n *Namespace[T]) ByID(id ID) (Stub[T], error) {
 }
 
 // List returns the objects of the namespace that are in memory or have stored
-// something, each once: those with a name in the order of their names' bytes, then
-// the others in the order of their IDs. No object is started for it. What comes or
-// goes meanwhile may be missing or not. A caller may do with the objects what it
-// likes, delete them for example.
+// something, each once: those with a name in the order of their names' bytes,
+// then the others in the order of their IDs. No object is started for it. What
+// comes or goes meanwhile may be missing or not. A caller may do with the
+// objects what it likes, delete them for example.
 //
-// It does not give up the turn. An error is the last item: the cause of ctx's end,
-// a [UsageError] for a negative limit, [ErrShutdown], and errors
-// of reading.
+// It does not give up the turn. An error is the last item: the cause of ctx's
+// end, a [UsageError] for a negative limit, [ErrShutdown], and errors of
+// reading.
 func (n *Namespace[T]) List(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
 	return n.own().entries(ctx, options)
 }
 
-// Objects returns the objects that are in memory, or have open sockets, now, in no order.
+// Objects returns the objects that are in memory, or have open sockets, now, in
+// no order.
 func (n *Namespace[T]) Objects() iter.Seq[LiveObject] { return n.own().states() }
 
 func (n *Namespace[T]) own() *namespace {
@@ -111,7 +112,8 @@ func (n *Replicas[T]) List(ctx context.Context, options ObjectListOptions) iter.
 	return n.own().entries(ctx, options)
 }
 
-// Objects returns the replicas, of all groups that are in memory, or have open sockets, now, in no order.
+// Objects returns the replicas, of all groups that are in memory, or have open
+// sockets, now, in no order.
 func (n *Replicas[T]) Objects() iter.Seq[LiveObject] { return n.own().states() }
 
 func (n *Replicas[T]) own() *namespace {
@@ -228,8 +230,8 @@ func Self[T any, P instanceType[T]](o P) Stub[T] {
 	return Stub[T]{}
 }
 
-// NamespaceOf returns the namespace of an object, to reach others of its type; nil
-// when it is not running.
+// NamespaceOf returns the namespace of an object, to reach others of its type;
+// nil when it is not running.
 func NamespaceOf[T any, P objectType[T]](o P) *Namespace[T] {
 	if c := o.base(); c.inst != nil {
 		return &Namespace[T]{c.inst.obj.ns}
@@ -279,7 +281,8 @@ type LiveObject struct {
 	Hibernated bool // it has left memory but for its sockets
 }
 
-// namespace is the untyped part of Namespace. Fields without a comment are fixed at registration.
+// namespace is the untyped part of Namespace. Fields without a comment are
+// fixed at registration.
 type namespace struct {
 	rt      *Runtime
 	name    string
@@ -319,12 +322,12 @@ type namespace struct {
 	missed  turn.Stats     // of objects that have left memory before that tour has counted them. guarded by mu
 }
 
-// tourStep is how many objects of a namespace are looked at before others get its
-// mutex.
+// tourStep is how many objects of a namespace are looked at before others get
+// its mutex.
 const tourStep = 1000
 
-// each calls f with each object in memory, holding mu. It lets others have mu now
-// and then: what comes meanwhile may be left out.
+// each calls f with each object in memory, holding mu. It lets others have mu
+// now and then: what comes meanwhile may be left out.
 func (ns *namespace) each(f func(o *object)) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -365,7 +368,8 @@ func (ns *namespace) findLocked(id ID) *object {
 	return nil
 }
 
-// object returns the object or group with this ID, which it makes when there is none.
+// object returns the object or group with this ID, which it makes when there is
+// none.
 func (ns *namespace) object(id ID, name string) *object {
 	ns.mu.Lock()
 	o := ns.findLocked(id)

@@ -10,10 +10,12 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// ObjectListOptions choose objects of a namespace. The zero value stands for all of them.
+// ObjectListOptions choose objects of a namespace. The zero value stands for
+// all of them.
 //
-// A listing goes on where an earlier one ended with After, if the last object had a name, and with AfterID, if not. Replicas
-// count as without a name here, since groups may give the same ones.
+// A listing goes on where an earlier one ended with After, if the last object
+// had a name, and with AfterID, if not. Replicas count as without a name here,
+// since groups may give the same ones.
 type ObjectListOptions struct {
 	Prefix  string // only objects whose names begin with it; "": all, those without a name too
 	After   string // only objects after the one with this name, whether it exists or not
@@ -28,8 +30,8 @@ type ObjectEntry struct {
 	Stored bool // it has stored something; perhaps that is not durable yet
 }
 
-// listPage is how many stored objects are read at a time, so that a listing keeps nothing of the store open while its caller
-// works.
+// listPage is how many stored objects are read at a time, so that a listing
+// keeps nothing of the store open while its caller works.
 const listPage = 256
 
 // entries is List, for which see [Namespace.List]. ns may be nil.
@@ -119,7 +121,8 @@ func after(key string) string {
 
 func baseKey(base store.Base) string { return string(base[:]) }
 
-// storedBases returns the stored objects without a name. from is a key, or one and a zero byte.
+// storedBases returns the stored objects without a name. from is a key, or one
+// and a zero byte.
 func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
 	var base store.Base
 	copy(base[:], from)
@@ -136,7 +139,8 @@ func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
 	}
 }
 
-// list yields the objects of the series whose keys come from one on, and reports whether to go on.
+// list yields the objects of the series whose keys come from one on, and
+// reports whether to go on.
 func (s *series) list(ctx context.Context, ns *namespace, from string, yield func(ObjectEntry, error) bool) bool {
 	slices.SortFunc(s.live, func(a, b *object) int { return cmp.Compare(s.key(a), s.key(b)) })
 	for {
@@ -157,7 +161,8 @@ func (s *series) list(ctx context.Context, ns *namespace, from string, yield fun
 	}
 }
 
-// page returns the next objects, and the key from which the page after begins; "" when this was the last.
+// page returns the next objects, and the key from which the page after begins;
+// "" when this was the last.
 func (s *series) page(ctx context.Context, ns *namespace, from string) (entries []ObjectEntry, next string, err error) {
 	if ctx.Err() != nil {
 		return nil, "", context.Cause(ctx)
@@ -174,7 +179,8 @@ func (s *series) page(ctx context.Context, ns *namespace, from string) (entries 
 		}
 		return err
 	}
-	// pass adds the objects in memory that come before a key, and skips that with the key.
+	// pass adds the objects in memory that come before a key, and skips that
+	// with the key.
 	pass := func(key string, all bool) error {
 		for len(s.live) > 0 && (all || s.key(s.live[0]) <= key) {
 			live := s.key(s.live[0])
@@ -211,7 +217,8 @@ func (ns *namespace) namedEntry(name string, stored bool) (entry ObjectEntry, li
 	return ns.entry(namedID(ns.origin, ID{}, name), name, stored)
 }
 
-// unnamedEntry describes the object with a base, unless it is known to have a name by now.
+// unnamedEntry describes the object with a base, unless it is known to have a
+// name by now.
 func (ns *namespace) unnamedEntry(key string, stored bool) (entry ObjectEntry, list bool, err error) {
 	id := idOf(ns.origin, store.Base([]byte(key)))
 	if o := ns.find(id); o != nil && o.listName() != "" {

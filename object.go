@@ -13,10 +13,10 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Object is embedded in a type of yours to make it a durable object: one of many
-// that have an identity, handle one event at a time, and own sockets and storage.
-// A document, a device, a game, one user's tabs: each is an Object. See
-// [RegisterObject].
+// Object is embedded in a type of yours to make it a durable object: one of
+// many that have an identity, handle one event at a time, and own sockets and
+// storage. A document, a device, a game, one user's tabs: each is an Object.
+// See [RegisterObject].
 //
 // Its handlers need no mutex for the fields of their own type, as long as only
 // handlers touch them. The turn passes on only while a handler waits, and the
@@ -61,7 +61,8 @@ func (o *Object) Disconnect(uid string, code int, reason string) (int, error) {
 	return obj.disconnect(uid, code, reason)
 }
 
-// object is an object that is in memory: its identity, and its instance if it has one.
+// object is an object that is in memory: its identity, and its instance if it
+// has one.
 type object struct {
 	// fixed
 	ns     *namespace
@@ -142,7 +143,8 @@ func (o *object) lost(cause error) {
 	})
 }
 
-// instance returns the present instance, or a new one. When it ends meanwhile, its turn says so.
+// instance returns the present instance, or a new one. When it ends meanwhile,
+// its turn says so.
 func (o *object) instance() (*instance, error) {
 	if inst := o.current.Load(); inst != nil {
 		return inst, nil
@@ -186,7 +188,8 @@ func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
 	}
 }
 
-// redeem waits for the turn of a ticket and returns it with the instance, started. Errors are those of begin.
+// redeem waits for the turn of a ticket and returns it with the instance,
+// started. Errors are those of begin.
 func (o *object) redeem(
 	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin,
 ) (*instance, *turn.Event, error) {
@@ -209,8 +212,8 @@ func (o *object) redeem(
 }
 
 // await waits for the turn of a ticket and returns it with the instance. When
-// starts is set, the event needs a started instance: it shares the fate of a start
-// under way.
+// starts is set, the event needs a started instance: it shares the fate of a
+// start under way.
 func (o *object) await(
 	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin, starts bool,
 ) (*instance, *turn.Event, error) {
@@ -220,7 +223,8 @@ func (o *object) await(
 		if starts && inst.unstartable() {
 			return nil, nil, inst.toldStart(wait, err) // one failed start answers all that waited for it
 		}
-		// The instance ended before the event began, so nothing is lost by taking the next one.
+		// The instance ended before the event began, so nothing is lost by
+		// taking the next one.
 		if inst, ticket, err = o.queue(from); err != nil {
 			return nil, nil, err
 		}
@@ -229,8 +233,9 @@ func (o *object) await(
 	return inst, e, err
 }
 
-// begin waits for a turn of the object and returns it with the instance, started. Errors: wait's, ErrDeadlock, ErrOverloaded, a
-// ResetError when the start failed, errRetired.
+// begin waits for a turn of the object and returns it with the instance,
+// started. Errors: wait's, ErrDeadlock, ErrOverloaded, a ResetError when the
+// start failed, errRetired.
 func (o *object) begin(wait context.Context, from *turn.Origin) (*instance, *turn.Event, error) {
 	inst, ticket, err := o.queue(from)
 	if err != nil {
@@ -249,7 +254,8 @@ func (o *object) event(wait context.Context, from turn.Origin, kind EventKind, h
 	return inst.run(e, kind, began, handle)
 }
 
-// admin runs what the library itself does with what the object has stored, as an event that does not start the object.
+// admin runs what the library itself does with what the object has stored, as
+// an event that does not start the object.
 func (o *object) admin(wait context.Context, from turn.Origin, do func(*Storage) error) error {
 	began := o.trace().clock()
 	inst, ticket, err := o.queue(&from)
@@ -269,8 +275,8 @@ func (o *object) endLocked(inst *instance) {
 	o.current.Store(nil)
 }
 
-// sleepLocked is endLocked for an instance that has ended in good order, whose turn
-// is nobody's any more. The caller must hold mu, and call over later.
+// sleepLocked is endLocked for an instance that has ended in good order, whose
+// turn is nobody's any more. The caller must hold mu, and call over later.
 func (o *object) sleepLocked(inst *instance) {
 	if inst.value != nil {
 		o.trace().objectStopped(o) // before the next one is told of
@@ -285,10 +291,10 @@ func (o *object) era() uint64 {
 	return o.resets
 }
 
-// retire lets the object be forgotten, unless an event is under way or waits, or
-// something it stored is not durable yet. One that has OnStop is stopped instead,
-// soon. The caller calls over of the instance that has ended, if any, and
-// namespace.forget, holding no lock.
+// retire lets the object be forgotten, unless an event is under way or waits,
+// or something it stored is not durable yet. One that has OnStop is stopped
+// instead, soon. The caller calls over of the instance that has ended, if any,
+// and namespace.forget, holding no lock.
 func (o *object) retire() (ended *instance, retired bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -306,7 +312,8 @@ func (o *object) retire() (ended *instance, retired bool) {
 		}
 		o.sleepLocked(inst)
 	}
-	// An event may have stored something just before. From here on there is none while mu is held.
+	// An event may have stored something just before. From here on there is
+	// none while mu is held.
 	o.retired.Store(o.gate.Open() && !o.occupied())
 	return inst, o.retired.Load()
 }
@@ -316,7 +323,8 @@ func (inst *instance) kept() bool {
 	return inst.timers.pending() || !inst.obj.ns.hibernates && inst.obj.occupied()
 }
 
-// retireAsleep is retire for an object whose instance has been stopped: not when the next one has come.
+// retireAsleep is retire for an object whose instance has been stopped: not
+// when the next one has come.
 func (o *object) retireAsleep() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,29 +10,31 @@ import (
 // Options configure a [Runtime]. The zero value is ready for production. [New]
 // refuses a negative time where none is allowed below, and names its field.
 type Options struct {
-	// Logger gets what a handler or a client did wrong, with the object's namespace and ID. Nil: [slog.Default].
+	// Logger gets what a handler or a client did wrong, with the object's
+	// namespace and ID. Nil: [slog.Default].
 	Logger *slog.Logger
 
 	// Trace is called at points of interest. Nil: nothing is.
 	Trace *Trace
 
 	// ReserveFor is how long a place is kept between Identify and the first
-	// request through its stub, to the nanosecond. [GroupStub.Replicas] and Stats
-	// may count a place up to a second longer that nobody has asked for since.
-	// 0: 10 s; not negative.
+	// request through its stub, to the nanosecond. [GroupStub.Replicas] and
+	// Stats may count a place up to a second longer that nobody has asked for
+	// since. 0: 10 s; not negative.
 	ReserveFor time.Duration
 
 	// LingerFor is how long a uid without connections is sent back to the
-	// replica it was on, to the nanosecond. GroupOptions.LingerFor overrides it.
-	// 0: 30 s; negative: not at all.
+	// replica it was on, to the nanosecond. GroupOptions.LingerFor overrides
+	// it. 0: 30 s; negative: not at all.
 	LingerFor time.Duration
 
-	// RetireAfter is how long a replica without connections stays in memory, and
-	// then a group without replicas after its last event. It is never shorter
-	// than LingerFor, for a replica that of its group. A replica goes up to a second later, a group up to two; up
-	// to a quarter and a half of the shortest of ReserveFor, LingerFor and RetireAfter,
-	// but 10 and 20 ms, where that is less. What is busy then goes as soon after
-	// as that. 0: 60 s; not negative.
+	// RetireAfter is how long a replica without connections stays in memory,
+	// and then a group without replicas after its last event. It is never
+	// shorter than LingerFor, for a replica that of its group. A replica goes
+	// up to a second later, a group up to two; up to a quarter and a half of
+	// the shortest of ReserveFor, LingerFor and RetireAfter, but 10 and 20 ms,
+	// where that is less. What is busy then goes as soon after as that. 0: 60
+	// s; not negative.
 	RetireAfter time.Duration
 
 	// GossipTimeout bounds the wait for the answers to a gossip, from when the
@@ -44,59 +46,66 @@ type Options struct {
 
 	// ParkAfter is how long a client is silent before its socket gives its
 	// goroutine back and leaves waiting to the kernel, at the earliest; it does
-	// so before twice that has passed. This halves the memory of an idle socket,
-	// and costs its next message a few microseconds. On by default because no
-	// socket that is in use is ever parked. 0: 10 s; negative: never; less than
-	// 10 ms counts as that.
+	// so before twice that has passed. This halves the memory of an idle
+	// socket, and costs its next message a few microseconds. On by default
+	// because no socket that is in use is ever parked. 0: 10 s; negative:
+	// never; less than 10 ms counts as that.
 	//
-	// Only the connections of a TCP or Unix listener on Linux can be parked (epoll), and only these are written without a goroutine
-	// of their own. TLS, other platforms, and listeners that wrap their connections, as a limiting listener does, work, at more
-	// cost.
+	// Only the connections of a TCP or Unix listener on Linux can be parked
+	// (epoll), and only these are written without a goroutine of their own.
+	// TLS, other platforms, and listeners that wrap their connections, as a
+	// limiting listener does, work, at more cost.
 	ParkAfter time.Duration
 
-	// Store keeps what objects store. Nil: memory alone, without SQL, and everything is lost with the process. disk.At("data") opens
-	// a data directory. New opens it, and Shutdown closes it.
+	// Store keeps what objects store. Nil: memory alone, without SQL, and
+	// everything is lost with the process. disk.At("data") opens a data
+	// directory. New opens it, and Shutdown closes it.
 	Store Store
 
-	// Migrations are all changes that releases have made to the namespaces of a store, oldest first. See [Migration].
-	// [New] fails with a [MigrationError] when they contradict themselves or the store.
+	// Migrations are all changes that releases have made to the namespaces of a
+	// store, oldest first. See [Migration]. [New] fails with a [MigrationError]
+	// when they contradict themselves or the store.
 	Migrations []Migration
 
-	// MaxWaiting bounds the events that wait for the turn of one object: calls, requests, gossip, events started by [Go]. One more
-	// is refused with [ErrOverloaded]. Sockets wait besides, each with one message at a time. 0: 10,000; negative: no bound.
+	// MaxWaiting bounds the events that wait for the turn of one object: calls,
+	// requests, gossip, events started by [Go]. One more is refused with
+	// [ErrOverloaded]. Sockets wait besides, each with one message at a time.
+	// 0: 10,000; negative: no bound.
 	MaxWaiting int
 
-	// ShutdownTimeout is the patience of [Runtime.Serve] at its end. 0: 10 s; not
-	// negative.
+	// ShutdownTimeout is the patience of [Runtime.Serve] at its end. 0: 10 s;
+	// not negative.
 	ShutdownTimeout time.Duration
 
-	// EvictAfter is how long a plain object without sockets stays in memory after
-	// the end of its last event. It goes, or its OnStop is due (see [Stopper]), up
-	// to two seconds later; up to half of the shorter of EvictAfter and
-	// HibernateAfter, but 20 ms, where that is less. One with writes that are not
-	// durable yet stays until they are.
-	// 0: 60 s; not negative.
+	// EvictAfter is how long a plain object without sockets stays in memory
+	// after the end of its last event. It goes, or its OnStop is due (see
+	// [Stopper]), up to two seconds later; up to half of the shorter of
+	// EvictAfter and HibernateAfter, but 20 ms, where that is less. One with
+	// writes that are not durable yet stays until they are. 0: 60 s; not
+	// negative.
 	EvictAfter time.Duration
 
-	// MaxObjects is how many plain objects may be in memory; when there are more,
-	// those that have been idle longest are dropped early. Objects with an event
-	// under way, or with writes that are not durable yet, stay, and do not keep
-	// others from being made: their number is bounded by that of the events. Who
-	// makes one while idle ones have yet to be dropped waits for that, for 5 s at
-	// the most. When OnStop of more objects than MaxObjects is due or hangs, it
-	// waits as long and then gets [ErrOverloaded]. 0: 100,000; negative: no bound.
+	// MaxObjects is how many plain objects may be in memory; when there are
+	// more, those that have been idle longest are dropped early. Objects with
+	// an event under way, or with writes that are not durable yet, stay, and do
+	// not keep others from being made: their number is bounded by that of the
+	// events. Who makes one while idle ones have yet to be dropped waits for
+	// that, for 5 s at the most. When OnStop of more objects than MaxObjects is
+	// due or hangs, it waits as long and then gets [ErrOverloaded]. 0: 100,000;
+	// negative: no bound.
 	MaxObjects int
 
 	// StartTimeout is how long OnStart may take, and what else starts an object
 	// whose type has one: its New and its [Schema], which is bounded by it for
-	// other types as well. At that moment the object is reset, and all that waited
-	// for it get that error. What hangs goes on unheard, its context cancelled. 0:
-	// 30 s; negative: no bound.
+	// other types as well. At that moment the object is reset, and all that
+	// waited for it get that error. What hangs goes on unheard, its context
+	// cancelled. 0: 30 s; negative: no bound.
 	StartTimeout time.Duration
 
-	// HibernateAfter is how long an object with sockets, a group or a replica whose type hibernates
-	// (ObjectOptions.Hibernate) stays in memory after the end of its last event. It goes
-	// as late as EvictAfter says. 0: 10 s; not negative.
+	// HibernateAfter is how long an object with sockets, a group or a replica
+	// whose type hibernates (ObjectOptions.Hibernate) stays in memory after the
+	// end of its last event. It goes as late as EvictAfter says. 0: 10 s; not
+	// negative.
 	HibernateAfter time.Duration
 
 	// Sockets are the defaults of the sockets of all types.
@@ -113,24 +122,24 @@ type Options struct {
 
 // ObjectOptions configure a type that embeds [Object].
 type ObjectOptions[T any] struct {
-	// New makes the value of each life of an object, before its OnStart; it hands
-	// over what T depends on. It runs for real objects only, never at
-	// registration. It must not wait, and must not return a value twice. It does not
-	// know which object it is for; OnStart does. Nil: new(T).
+	// New makes the value of each life of an object, before its OnStart; it
+	// hands over what T depends on. It runs for real objects only, never at
+	// registration. It must not wait, and must not return a value twice. It
+	// does not know which object it is for; OnStart does. Nil: new(T).
 	New func() *T
 
 	// Schema are the steps that bring the SQL database to its present form.
 	Schema Schema
 
-	// AllowNewerSchema accepts a database that has taken more steps than these, in
-	// a later release that has been rolled back. Without it the object does not
-	// start.
+	// AllowNewerSchema accepts a database that has taken more steps than these,
+	// in a later release that has been rolled back. Without it the object does
+	// not start.
 	AllowNewerSchema bool
 
 	// Hibernate lets an idle object be dropped from memory
 	// (Options.HibernateAfter) even while it has sockets: they stay open with
-	// their tags and attachments, and the next event starts the object again, with
-	// OnStart. Without it, an object with sockets stays in memory.
+	// their tags and attachments, and the next event starts the object again,
+	// with OnStart. Without it, an object with sockets stays in memory.
 	Hibernate bool
 
 	// RollbackOnError undoes what a handler stored in its last transaction when
@@ -138,8 +147,8 @@ type ObjectOptions[T any] struct {
 	RollbackOnError bool
 
 	// MaxSockets bounds the sockets of one object, those included that are
-	// connecting and those whose OnClose has not returned. One more is refused with
-	// 503 ([ErrSocketsFull]). 0: 10,000; negative: no bound.
+	// connecting and those whose OnClose has not returned. One more is refused
+	// with 503 ([ErrSocketsFull]). 0: 10,000; negative: no bound.
 	MaxSockets int
 
 	// Sockets are the defaults of the type's sockets. A zero field stands for
@@ -150,8 +159,9 @@ type ObjectOptions[T any] struct {
 // defaultMaxSockets is what ObjectOptions.MaxSockets is by default.
 const defaultMaxSockets = 10_000
 
-// ReplicaOptions configure a type that embeds [Replica]. The fields are those of
-// [ObjectOptions]; how many sockets a replica has is up to its group's Limit.
+// ReplicaOptions configure a type that embeds [Replica]. The fields are those
+// of [ObjectOptions]; how many sockets a replica has is up to its group's
+// Limit.
 type ReplicaOptions[T any] struct {
 	New              func() *T
 	Schema           Schema
@@ -161,34 +171,39 @@ type ReplicaOptions[T any] struct {
 	Sockets          SocketOptions
 }
 
-// SocketOptions configure a socket. A zero field stands for the runtime's default
-// (Options.Sockets), and there for the default given below. What is switched on
-// there cannot be switched off here. No size and no time may be negative.
+// SocketOptions configure a socket. A zero field stands for the runtime's
+// default (Options.Sockets), and there for the default given below. What is
+// switched on there cannot be switched off here. No size and no time may be
+// negative.
 type SocketOptions struct {
-	// UID says who connects, where the object finds that out itself. The rules are
-	// those of [GroupStub.Identify]; a replica's sockets count for the uid that was
-	// identified. Default: [UID] of the request.
+	// UID says who connects, where the object finds that out itself. The rules
+	// are those of [GroupStub.Identify]; a replica's sockets count for the uid
+	// that was identified. Default: [UID] of the request.
 	UID string
 
-	// Attachment is kept with the socket as [Socket.SetAttachment] does. Default:
-	// none.
+	// Attachment is kept with the socket as [Socket.SetAttachment] does.
+	// Default: none.
 	Attachment any
 
-	// Subprotocols that the server speaks, its favourite first: the first of them
-	// that the client offers too is chosen, whatever its case.
+	// Subprotocols that the server speaks, its favourite first: the first of
+	// them that the client offers too is chosen, whatever its case.
 	// [Socket.Subprotocol] returns it as it is written here; the client is
 	// answered in its own spelling, because it takes nothing that it has not
 	// offered. Default: none.
 	Subprotocols []string
 
-	// OriginPatterns are further hosts whose pages may connect, besides the one that serves them, in the form of
-	// [path.Match], such as "*.example.com"; with a scheme if the pattern has "://". Default: none, other origins get 403.
+	// OriginPatterns are further hosts whose pages may connect, besides the one
+	// that serves them, in the form of [path.Match], such as "*.example.com";
+	// with a scheme if the pattern has "://". Default: none, other origins get
+	// 403.
 	OriginPatterns []string
 
-	// AllowAnyOrigin turns the check of the origin off. Only for endpoints without cookies or other ambient authority.
+	// AllowAnyOrigin turns the check of the origin off. Only for endpoints
+	// without cookies or other ambient authority.
 	AllowAnyOrigin bool
 
-	// MaxMessage bounds a client's message in bytes; one over it closes the socket with 1009. Default: 64 KiB.
+	// MaxMessage bounds a client's message in bytes; one over it closes the
+	// socket with 1009. Default: 64 KiB.
 	MaxMessage int64
 
 	// QueueBytes bounds the bytes of messages, before compression, that wait
@@ -261,24 +276,30 @@ type SocketOptions struct {
 	// Default: 25 s; negative: no pings.
 	PingInterval time.Duration
 
-	// CloseTimeout bounds closing, whoever began it: the client gets this long to
-	// take what was sent before and the close frame, to answer it, and to hang
-	// up. At that moment the connection is closed. When the client begins it, what
-	// the replica has said to it and holds back gets as long to become durable
-	// before. Default: 5 s.
+	// CloseTimeout bounds closing, whoever began it: the client gets this long
+	// to take what was sent before and the close frame, to answer it, and to
+	// hang up. At that moment the connection is closed. When the client begins
+	// it, what the replica has said to it and holds back gets as long to become
+	// durable before. Default: 5 s.
 	CloseTimeout time.Duration
 
-	// AutoRequest is a text message that is answered with AutoReply without waking the replica, such as "ping" and "pong".
-	// At most 2,048 bytes of UTF-8 each; one needs the other. Default: none.
+	// AutoRequest is a text message that is answered with AutoReply without
+	// waking the replica, such as "ping" and "pong". At most 2,048 bytes of
+	// UTF-8 each; one needs the other. Default: none.
 	AutoRequest, AutoReply string
 
-	// Compression lets clients that offer permessage-deflate (RFC 7692) send compressed messages, and compresses messages to them of
-	// 512 bytes and more: once for all of them, so without a context that passes from one message to the next. Worth it for large
-	// texts over slow networks. MaxMessage bounds messages as they are after decompression. Not for messages that hold both a secret
-	// and something that an attacker may choose: their length tells about the secret (the BREACH attack). Default: off.
+	// Compression lets clients that offer permessage-deflate (RFC 7692) send
+	// compressed messages, and compresses messages to them of 512 bytes and
+	// more: once for all of them, so without a context that passes from one
+	// message to the next. Worth it for large texts over slow networks.
+	// MaxMessage bounds messages as they are after decompression. Not for
+	// messages that hold both a secret and something that an attacker may
+	// choose: their length tells about the secret (the BREACH attack). Default:
+	// off.
 	Compression bool
 
-	// Tags mark the socket for [Object.Sockets]: at most 10 distinct ones of at most 256 bytes.
+	// Tags mark the socket for [Object.Sockets]: at most 10 distinct ones of at
+	// most 256 bytes.
 	Tags []string
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// refusalPause is how long a reason to refuse clients of a namespace is not logged
-// again.
+// refusalPause is how long a reason to refuse clients of a namespace is not
+// logged again.
 const refusalPause = time.Minute
 
 // refusals logs why clients were refused: each reason once a minute for each
@@ -62,8 +62,8 @@ func (a *address) refusedUID(err error) {
 	}
 }
 
-// refusal returns the reason why a client was refused, and what the program may do
-// about it; "" for nothing.
+// refusal returns the reason why a client was refused, and what the program may
+// do about it; "" for nothing.
 func refusal(err error) (reason, cure string) {
 	var handshake *conn.HandshakeError
 	switch {

@@ -18,7 +18,8 @@ type instanceType[T any] interface {
 	embedsOne() // ambiguous, and so missing, where two of them are embedded
 }
 
-// objectType is satisfied by pointers to types that embed Object, and Object alone.
+// objectType is satisfied by pointers to types that embed Object, and Object
+// alone.
 type objectType[T any] interface {
 	*T
 	base() *core
@@ -35,7 +36,8 @@ type replicaType[T any] interface {
 	embedsReplica()
 }
 
-// groupType is satisfied by pointers to types that embed Group, and Group alone.
+// groupType is satisfied by pointers to types that embed Group, and Group
+// alone.
 type groupType[T any] interface {
 	*T
 	base() *core
@@ -43,13 +45,13 @@ type groupType[T any] interface {
 	embedsGroup()
 }
 
-// RegisterObject makes T, a type that embeds [Object], or Object itself, known to
-// the runtime under a name, which is its namespace. Nil options stand for the
-// defaults.
+// RegisterObject makes T, a type that embeds [Object], or Object itself, known
+// to the runtime under a name, which is its namespace. Nil options stand for
+// the defaults.
 //
 // The error is a [RegistrationError]: the name is taken or against the rules of
-// [ErrInvalidName], a method of T is nearly a handler, the options contradict each
-// other; or it wraps an error of the store, or a [UsageError].
+// [ErrInvalidName], a method of T is nearly a handler, the options contradict
+// each other; or it wraps an error of the store, or a [UsageError].
 func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *ObjectOptions[T]) (*Namespace[T], error) {
 	if options == nil {
 		options = &ObjectOptions[T]{}
@@ -67,10 +69,10 @@ func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *O
 	return &Namespace[T]{ns}, nil
 }
 
-// RegisterReplica makes T, a type that embeds [Replica], or Replica itself, known
-// to the runtime under a name, which is its namespace. Groups spread over it: see
-// [RegisterGroup]. Nil options stand for the defaults. The errors are those of
-// [RegisterObject].
+// RegisterReplica makes T, a type that embeds [Replica], or Replica itself,
+// known to the runtime under a name, which is its namespace. Groups spread over
+// it: see [RegisterGroup]. Nil options stand for the defaults. The errors are
+// those of [RegisterObject].
 func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options *ReplicaOptions[T]) (*Replicas[T], error) {
 	if options == nil {
 		options = &ReplicaOptions[T]{}
@@ -84,14 +86,14 @@ func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options 
 	return &Replicas[T]{ns}, nil
 }
 
-// RegisterGroup makes G, a type that embeds [Group], or Group itself, known to the
-// runtime under a name, which is its namespace. Its groups spread their clients
-// over replicas, which other group types may do as well. The options must have a
-// Limit.
+// RegisterGroup makes G, a type that embeds [Group], or Group itself, known to
+// the runtime under a name, which is its namespace. Its groups spread their
+// clients over replicas, which other group types may do as well. The options
+// must have a Limit.
 //
-// The errors are those of [RegisterObject], and a [RegistrationError] too when the
-// Limit is below 1, MaxReplicas is negative, Order is unknown, HoldPlaces is set
-// without a LingerFor, or the replicas belong to another runtime.
+// The errors are those of [RegisterObject], and a [RegistrationError] too when
+// the Limit is below 1, MaxReplicas is negative, Order is unknown, HoldPlaces
+// is set without a LingerFor, or the replicas belong to another runtime.
 func RegisterGroup[G, R any, P groupType[G]](
 	rt *Runtime, name string, replicas *Replicas[R], options *GroupOptions[G],
 ) (*Groups[G, R], error) {
@@ -152,8 +154,8 @@ func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() 
 	return ns
 }
 
-// register makes the namespace one of the runtime's. sockets are the defaults of
-// its sockets.
+// register makes the namespace one of the runtime's. sockets are the defaults
+// of its sockets.
 func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	refuse := func(problem string) error {
 		return &RegistrationError{Namespace: ns.name, Type: ns.typ.Elem().String(), Problem: problem}
@@ -207,8 +209,8 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	return nil
 }
 
-// embedded reports whether base finds the core of a new value; it panics where a
-// pointer is embedded, which is nil.
+// embedded reports whether base finds the core of a new value; it panics where
+// a pointer is embedded, which is nil.
 func embedded(base func() *core) (found bool) {
 	defer func() { _ = recover() }()
 	return base() != nil
@@ -232,7 +234,8 @@ var handlerTypes = []struct {
 	{reflect.TypeFor[GossipHandler](), []Kind{KindReplica}},
 }
 
-// nearMiss looks for methods of typ that were probably meant to be handlers but are not.
+// nearMiss looks for methods of typ that were probably meant to be handlers but
+// are not.
 func nearMiss(typ reflect.Type, kind Kind) (problem string) {
 	for i := range typ.NumMethod() {
 		if problem := nearMissMethod(typ.Method(i), kind); problem != "" {
@@ -251,7 +254,8 @@ func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
 		if method.Name == want.Name {
 			switch {
 			case !slices.Contains(h.kinds, kind):
-				// Identify and Clusterize are words that a replica may use in its own way.
+				// Identify and Clusterize are words that a replica may use in
+				// its own way.
 				if same || strings.HasPrefix(want.Name, "On") {
 					return fmt.Sprintf("%s is a handler of %s, not of %s", want.Name, kindsOf(h.kinds), kindsOf([]Kind{kind}))
 				}
@@ -296,7 +300,8 @@ func isOnMethod(name string) bool {
 	return found && unicode.IsUpper(first)
 }
 
-// handlersOf returns the names of the handlers that a type of this kind may have.
+// handlersOf returns the names of the handlers that a type of this kind may
+// have.
 func handlersOf(kind Kind) (names []string) {
 	for _, h := range handlerTypes {
 		if slices.Contains(h.kinds, kind) {
@@ -306,7 +311,8 @@ func handlersOf(kind Kind) (names []string) {
 	return names
 }
 
-// signature writes the parameters and results of a function, leaving out the first skip parameters.
+// signature writes the parameters and results of a function, leaving out the
+// first skip parameters.
 func signature(f reflect.Type, skip int) string {
 	var in, out []string
 	for i := skip; i < f.NumIn(); i++ {
@@ -326,7 +332,8 @@ func signature(f reflect.Type, skip int) string {
 	return "(" + strings.Join(in, ", ") + ")" + results
 }
 
-// distance counts the insertions, deletions, replacements and swaps of neighbours that make b of a (optimal string alignment).
+// distance counts the insertions, deletions, replacements and swaps of
+// neighbours that make b of a (optimal string alignment).
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

@@ -12,16 +12,19 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// maxAnswer is how many bytes of an answer are kept in memory for the client to take after the handler's turn.
+// maxAnswer is how many bytes of an answer are kept in memory for the client to
+// take after the handler's turn.
 const maxAnswer = 1 << 20
 
 // answerPatience is how long all writes of an answer together may keep the
 // object's turn while they wait for the client.
 const answerPatience = 10 * time.Second
 
-// response is the answer of a Receive. What the handler writes is kept until its turn is over, so that a slow client does not
-// keep it, and until what the object stored before is durable. A handler that flushes sends what it has as soon as that is so.
-// After Receive has returned it takes nothing more: net/http would panic or mix it into another answer.
+// response is the answer of a Receive. What the handler writes is kept until
+// its turn is over, so that a slow client does not keep it, and until what the
+// object stored before is durable. A handler that flushes sends what it has as
+// soon as that is so. After Receive has returned it takes nothing more:
+// net/http would panic or mix it into another answer.
 //
 // [http.ResponseController] finds the rest of the writer's methods with Unwrap.
 type response struct {
@@ -163,8 +166,8 @@ func (r *response) drain() error {
 }
 
 // patiently runs write, which waits for the client. A handler that has its turn
-// waits no longer than answerPatience, in all of them, or others would wait with
-// it; what write does after that, nobody hears.
+// waits no longer than answerPatience, in all of them, or others would wait
+// with it; what write does after that, nobody hears.
 func (r *response) patiently(write func() error) error {
 	r.mu.Lock()
 	left, failed := answerPatience-r.waited, r.failed
@@ -214,7 +217,8 @@ func (r *response) fail(err error) error {
 	return r.failed
 }
 
-// Flush makes the answer usable for streams written the customary way; it does nothing where the writer cannot flush.
+// Flush makes the answer usable for streams written the customary way; it does
+// nothing where the writer cannot flush.
 func (r *response) Flush() { _ = r.FlushError() }
 
 // FlushError is Flush for [http.ResponseController].
@@ -277,7 +281,8 @@ func (r *response) send(upto mark, flush bool) error {
 	return r.sendLocked(upto, flush)
 }
 
-// sendLocked is send. The caller must hold pump and mu, of which the latter is released.
+// sendLocked is send. The caller must hold pump and mu, of which the latter is
+// released.
 func (r *response) sendLocked(upto mark, flush bool) error {
 	if r.failed != nil {
 		defer r.mu.Unlock()
@@ -321,8 +326,9 @@ func (r *response) sendLocked(upto mark, flush bool) error {
 	return nil
 }
 
-// finish ends an answer whose Receive has returned, with err if it failed, and sends what is left when the gate opens. It reports
-// whether the client has got a part of an answer, and why it gets no other.
+// finish ends an answer whose Receive has returned, with err if it failed, and
+// sends what is left when the gate opens. It reports whether the client has got
+// a part of an answer, and why it gets no other.
 func (r *response) finish(client context.Context, err error) (started bool, failed error) {
 	err = r.told(client, err)
 	r.mu.Lock()

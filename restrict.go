@@ -13,8 +13,8 @@ func (b *books) setLocked(locked bool) func(*rosterReplica) {
 	return func(r *rosterReplica) { b.book.SetLocked(r, locked, b.runtime().now()) }
 }
 
-// restrict calls f, with mu held, for a replica of the group; ErrReplicaGone when
-// there is none of this ID.
+// restrict calls f, with mu held, for a replica of the group; ErrReplicaGone
+// when there is none of this ID.
 func (b *books) restrict(id ID, f func(*rosterReplica)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

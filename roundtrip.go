@@ -177,7 +177,8 @@ func isToken(s string) bool {
 // isControl reports whether a header's value must not have c.
 func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
-// inProcess is the RemoteAddr of a request that no client from outside has sent.
+// inProcess is the RemoteAddr of a request that no client from outside has
+// sent.
 const inProcess = "127.0.0.1:0"
 
 // received returns a client's request as a server gets it.
@@ -225,7 +226,8 @@ func received(r *http.Request, ctx context.Context, body *outboundBody) *http.Re
 	return in.WithContext(ctx)
 }
 
-// hostOf returns the host that a client asks for: none where it would be no host.
+// hostOf returns the host that a client asks for: none where it would be no
+// host.
 func hostOf(r *http.Request) string {
 	host := cmp.Or(r.Host, r.URL.Host)
 	if strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' }) {

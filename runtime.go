@@ -16,8 +16,9 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Runtime holds the registered types and their objects, and owns every goroutine that serves them. It listens on nothing:
-// requests come in through stubs, from a server of yours. All methods may be called from any goroutine.
+// A Runtime holds the registered types and their objects, and owns every
+// goroutine that serves them. It listens on nothing: requests come in through
+// stubs, from a server of yours. All methods may be called from any goroutine.
 type Runtime struct {
 	// fixed; nil in a zero Runtime
 	opts  Options
@@ -74,7 +75,8 @@ type Runtime struct {
 	}
 }
 
-// New returns a runtime with these options. The caller should end it with [Runtime.Shutdown].
+// New returns a runtime with these options. The caller should end it with
+// [Runtime.Shutdown].
 func New(options Options) (*Runtime, error) {
 	if err := options.check(); err != nil {
 		return nil, err
@@ -113,7 +115,8 @@ func New(options Options) (*Runtime, error) {
 	return rt, nil
 }
 
-// enter lets a request from outside in; leave must follow unless there is an error.
+// enter lets a request from outside in; leave must follow unless there is an
+// error.
 func (rt *Runtime) enter() error {
 	rt.Start()
 	return rt.enterQuietly()
@@ -134,7 +137,8 @@ func (rt *Runtime) letIn(e *turn.Event) bool {
 	return e != nil && e.Owner().(*instance).obj.ns.rt == rt
 }
 
-// enterFrom is enter for what may come from a handler of this runtime, which has been let in already.
+// enterFrom is enter for what may come from a handler of this runtime, which
+// has been let in already.
 func (rt *Runtime) enterFrom(ctx context.Context) (leave func(), err error) {
 	if rt.letIn(turn.From(ctx)) {
 		return func() {}, nil
@@ -167,8 +171,9 @@ func (rt *Runtime) drained() {
 	}
 }
 
-// spawn runs f in a goroutine that Shutdown waits for. Its caller has entered, or runs in such a goroutine, or there is a socket,
-// for which Shutdown waits too.
+// spawn runs f in a goroutine that Shutdown waits for. Its caller has entered,
+// or runs in such a goroutine, or there is a socket, for which Shutdown waits
+// too.
 func (rt *Runtime) spawn(f func()) {
 	rt.busy.Add(1)
 	go func() {
@@ -190,8 +195,8 @@ func (rt *Runtime) made(o *object) {
 	rt.watched[o.books] = struct{}{}
 }
 
-// heart returns what pings sockets at an interval; nil when that is not above 0.
-// Whoever asks has entered, or registers a type.
+// heart returns what pings sockets at an interval; nil when that is not above
+// 0. Whoever asks has entered, or registers a type.
 func (rt *Runtime) heart(interval time.Duration) *conn.Heart {
 	if interval <= 0 {
 		return nil
@@ -321,8 +326,8 @@ func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	}
 }
 
-// leaving returns the connections of sockets that have left their replica and are
-// not closed yet.
+// leaving returns the connections of sockets that have left their replica and
+// are not closed yet.
 func (rt *Runtime) leaving() []*conn.Conn {
 	rt.past.Lock()
 	defer rt.past.Unlock()

@@ -22,15 +22,15 @@ const (
 
 // A schedule runs the alarms of one namespace when they are due.
 //
-// The store has an index with the earliest alarm of each object that has any. Of
-// this the queue holds a window: everything up to upto. The rest is read, a page
-// at a time, when its time has come; a change of the index within the window
-// changes the queue as well. So what waits costs nothing in memory, and a page
-// is read once, from where the last one ended.
+// The store has an index with the earliest alarm of each object that has any.
+// Of this the queue holds a window: everything up to upto. The rest is read, a
+// page at a time, when its time has come; a change of the index within the
+// window changes the queue as well. So what waits costs nothing in memory, and
+// a page is read once, from where the last one ended.
 //
 // What cannot be run now is dropped from the queue and found again by reading
-// the index from its beginning: for want of a registered group, when a namespace
-// is registered; because of a fault, a while later.
+// the index from its beginning: for want of a registered group, when a
+// namespace is registered; because of a fault, a while later.
 type schedule struct {
 	// fixed
 	ns   *namespace
@@ -80,8 +80,8 @@ func (s *schedule) set(due store.DueAlarm) {
 	s.placeLocked(due)
 }
 
-// adopt looks again for alarms that could not run because the namespace of their
-// group was not registered.
+// adopt looks again for alarms that could not run because the namespace of
+// their group was not registered.
 func (s *schedule) adopt() {
 	s.mu.Lock()
 	if s.orphaned {
@@ -99,7 +99,8 @@ func (s *schedule) look() {
 	}
 }
 
-// placeLocked puts an object's alarm into the queue, if it belongs there, in place of an earlier one. The caller must hold mu.
+// placeLocked puts an object's alarm into the queue, if it belongs there, in
+// place of an earlier one. The caller must hold mu.
 func (s *schedule) placeLocked(due store.DueAlarm) {
 	if at, ok := s.times[due.Base]; ok {
 		if at == due.At {
@@ -149,7 +150,8 @@ func (s *schedule) run(ctx context.Context) {
 	}
 }
 
-// pass reads what is due into the queue, starts goroutines that run it, and returns for how long there is nothing to do.
+// pass reads what is due into the queue, starts goroutines that run it, and
+// returns for how long there is nothing to do.
 func (s *schedule) pass() time.Duration {
 	for s.wanting() {
 		if err := s.read(); err != nil {
@@ -185,10 +187,12 @@ func (s *schedule) pass() time.Duration {
 // roomLocked reports whether one more alarm may run. The caller must hold mu.
 func (s *schedule) roomLocked() bool { return len(s.running)-s.slow < maxRunning }
 
-// completeLocked reports whether the queue has every alarm up to this one. The caller must hold mu.
+// completeLocked reports whether the queue has every alarm up to this one. The
+// caller must hold mu.
 func (s *schedule) completeLocked(due store.DueAlarm) bool { return s.whole || !s.upto.Before(due) }
 
-// lowLocked reports whether more should be read once it is due. The caller must hold mu.
+// lowLocked reports whether more should be read once it is due. The caller must
+// hold mu.
 func (s *schedule) lowLocked() bool {
 	first, _ := s.queue.Min()
 	return !s.whole && (s.queue.Len() < pageSize/2 || s.upto.Before(first))
@@ -237,8 +241,8 @@ func (s *schedule) read() error {
 }
 
 // takeInLocked puts a page into the queue. What the queue has of an object
-// already was set while the page was read, or later than it was read before, and
-// stays. The caller must hold mu.
+// already was set while the page was read, or later than it was read before,
+// and stays. The caller must hold mu.
 func (s *schedule) takeInLocked(page []store.DueAlarm) {
 	for _, due := range page {
 		_, queued := s.times[due.Base]
@@ -255,7 +259,8 @@ func (s *schedule) takeInLocked(page []store.DueAlarm) {
 	s.trimLocked()
 }
 
-// start starts goroutines that run what is due. The error says why the store takes no changes, without which no alarm can run.
+// start starts goroutines that run what is due. The error says why the store
+// takes no changes, without which no alarm can run.
 func (s *schedule) start() error {
 	for {
 		f, err := s.take()
@@ -270,8 +275,8 @@ func (s *schedule) start() error {
 	}
 }
 
-// take takes what is due first out of the queue; nil when nothing is, or may run
-// now. The error is that of start.
+// take takes what is due first out of the queue; nil when nothing is, or may
+// run now. The error is that of start.
 func (s *schedule) take() (*firing, error) {
 	if s.ns.rt.closing.Load() {
 		return nil, nil
@@ -310,7 +315,8 @@ func (f *firing) slowDown() {
 	}
 }
 
-// done ends what take began. Unless it is to be tried again, the alarm has run, failed, or can never run.
+// done ends what take began. Unless it is to be tried again, the alarm has run,
+// failed, or can never run.
 func (s *schedule) done(f *firing, again bool) {
 	f.slowly.Stop()
 	s.mu.Lock()

@@ -10,20 +10,23 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// A Schema is the steps that bring an object's SQL database from nothing to its present form, each one or more statements:
+// A Schema is the steps that bring an object's SQL database from nothing to its
+// present form, each one or more statements:
 //
 //	dog.Schema{
 //		"CREATE TABLE messages (id INTEGER PRIMARY KEY, text TEXT NOT NULL)",
 //		"ALTER TABLE messages ADD COLUMN sender TEXT NOT NULL DEFAULT ''",
 //	}
 //
-// When an object starts, before its OnStart, the steps that it has not taken yet are run in order, in one transaction: all or
-// none. After [Storage.DeleteAll] they are run again when SQL is used next. New steps are added at the end and earlier ones stay
-// as they are: one that was changed, moved or taken away is found, and the object does not start ([SchemaError], which resets it
-// at each event). The same holds for a step that fails. AllowNewerSchema (in the
-// options of the type) lets an object start whose database has steps beyond these,
-// of a later release, so that this release can be gone back to; write later steps
-// so that earlier code can live with them.
+// When an object starts, before its OnStart, the steps that it has not taken
+// yet are run in order, in one transaction: all or none. After
+// [Storage.DeleteAll] they are run again when SQL is used next. New steps are
+// added at the end and earlier ones stay as they are: one that was changed,
+// moved or taken away is found, and the object does not start ([SchemaError],
+// which resets it at each event). The same holds for a step that fails.
+// AllowNewerSchema (in the options of the type) lets an object start whose
+// database has steps beyond these, of a later release, so that this release can
+// be gone back to; write later steps so that earlier code can live with them.
 //
 // A step that begins with "PRAGMA foreign_keys = OFF;", after comments or not,
 // runs without foreign keys, which are checked over the whole database at its
@@ -38,16 +41,18 @@ import (
 //	DROP TABLE rooms;
 //	ALTER TABLE new_rooms RENAME TO rooms;
 //
-// The limits of [SQL] hold, but for these: the steps that are taken may together
-// take as long as a start (Options.StartTimeout, for types without OnStart too;
-// no bound if that is off), and as many steps of SQLite's machine as they like;
-// and what they change and sort may take 1 GiB of memory when the object has a
-// database already. A step that rebuilds a table changes twice its size.
+// The limits of [SQL] hold, but for these: the steps that are taken may
+// together take as long as a start (Options.StartTimeout, for types without
+// OnStart too; no bound if that is off), and as many steps of SQLite's machine
+// as they like; and what they change and sort may take 1 GiB of memory when the
+// object has a database already. A step that rebuilds a table changes twice its
+// size.
 //
 // An object whose database is up to date reads one small key when it starts.
 type Schema []string
 
-// A SchemaError says why a schema could not be applied to an object. It is the cause of a [ResetError].
+// A SchemaError says why a schema could not be applied to an object. It is the
+// cause of a [ResetError].
 type SchemaError struct {
 	Step int // index in the Schema
 	Err  error
@@ -58,7 +63,8 @@ func (e *SchemaError) Error() string { return fmt.Sprintf("dog: schema step %d: 
 // Unwrap returns the cause.
 func (e *SchemaError) Unwrap() error { return e.Err }
 
-// schemaKey is where space About keeps the digests of the steps that have been taken.
+// schemaKey is where space About keeps the digests of the steps that have been
+// taken.
 const schemaKey = "schema"
 
 const digestSize = 16
@@ -69,7 +75,8 @@ func digest(step string) []byte {
 	return sum[:digestSize]
 }
 
-// apply takes the steps that are missing, and does nothing without steps. The caller must have entered the storage.
+// apply takes the steps that are missing, and does nothing without steps. The
+// caller must have entered the storage.
 func (sc Schema) apply(s *Storage) (err error) {
 	s.checkSchema = false
 	defer func() { s.checkSchema = err != nil }()
@@ -118,8 +125,8 @@ func (sc Schema) take(s *Storage, taken int) error {
 // blank is what may stand between statements.
 const blank = `(?:\s|--[^\n]*(?:\n|$)|/\*(?s:.*?)\*/)*`
 
-// keysOff is how a step begins that runs without foreign keys, keysOn how it may
-// end: SQLite's own recipe for changes that ALTER TABLE cannot make.
+// keysOff is how a step begins that runs without foreign keys, keysOn how it
+// may end: SQLite's own recipe for changes that ALTER TABLE cannot make.
 var (
 	keysOff = regexp.MustCompile(`(?i)^` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:OFF|FALSE|NO|0)|\(\s*(?:OFF|FALSE|NO|0)\s*\))\s*;`)
 	keysOn  = regexp.MustCompile(`(?i);` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?` + blank + `$`)

@@ -113,18 +113,18 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // ErrDeadlock, and nothing is shut down.
 //
 // When ctx is done first, the contexts of all handlers are cancelled,
-// connections are cut once their close frame has left, what waits for space on a
-// full disk is given up ([ErrStoreFailed]), and Shutdown returns an
-// error that wraps the cause of ctx's end and says how much has not ended, with
-// the names of the first ten objects among that, or that the store has not
-// closed. It takes up to a second for that, and gives the OnStop of
-// idle objects a second even when ctx was done before. Handlers that take no
-// notice go on, and only when the last of them has ended is the store closed.
-// Further calls wait like the first.
+// connections are cut once their close frame has left, what waits for space on
+// a full disk is given up ([ErrStoreFailed]), and Shutdown returns an error
+// that wraps the cause of ctx's end and says how much has not ended, with the
+// names of the first ten objects among that, or that the store has not closed.
+// It takes up to a second for that, and gives the OnStop of idle objects a
+// second even when ctx was done before. Handlers that take no notice go on, and
+// only when the last of them has ended is the store closed. Further calls wait
+// like the first.
 //
-// Call it before, or at the same time as, net/http's Server.Shutdown: that waits
-// for streams and long polls, which end when they hear of this one, and it does
-// not wait for WebSockets.
+// Call it before, or at the same time as, net/http's Server.Shutdown: that
+// waits for streams and long polls, which end when they hear of this one, and
+// it does not wait for WebSockets.
 func (rt *Runtime) Shutdown(ctx context.Context) error {
 	if rt == nil || rt.ctx == nil {
 		return notRunning("Runtime.Shutdown")

@@ -24,13 +24,13 @@ const (
 )
 
 // A Socket is a client's WebSocket connection to an object. Its methods may be
-// called from any goroutine, and on a nil Socket: those that can fail then return
-// a [UsageError].
+// called from any goroutine, and on a nil Socket: those that can fail then
+// return a [UsageError].
 //
-// Messages from one sender (a handler, a goroutine) reach the client in the order
-// in which they were sent, by whatever of Send, Emit, Broadcast and Whisper. None
-// of these waits for a client: what a client does not take at once waits in its
-// socket's queue.
+// Messages from one sender (a handler, a goroutine) reach the client in the
+// order in which they were sent, by whatever of Send, Emit, Broadcast and
+// Whisper. None of these waits for a client: what a client does not take at
+// once waits in its socket's queue.
 type Socket struct {
 	// fixed; zero in a zero Socket
 	id   uuid.UUID
@@ -56,8 +56,9 @@ type Socket struct {
 
 // A CloseError says how a socket's connection ended, when it was not by a close
 // handshake. Code is 1002 when the client broke the protocol, 1007 when it sent
-// text that is not UTF-8, and 1009 when it sent a message over the limit. It wraps
-// the cause: [ErrPingTimeout], [ErrSlowConsumer], or an error of the network.
+// text that is not UTF-8, and 1009 when it sent a message over the limit. It
+// wraps the cause: [ErrPingTimeout], [ErrSlowConsumer], or an error of the
+// network.
 type CloseError struct {
 	Code   int    // what the client was or would have been told; 1006: the connection was lost
 	Reason string // what the client was told
@@ -99,8 +100,8 @@ func (s *Socket) ID() string {
 }
 
 // UID returns who connected: SocketOptions.UID, or what was given to
-// [Stub.WithUID] or [GroupStub.Identify]; "" if nobody said. Several sockets may
-// share a uid.
+// [Stub.WithUID] or [GroupStub.Identify]; "" if nobody said. Several sockets
+// may share a uid.
 func (s *Socket) UID() string {
 	if s == nil {
 		return ""
@@ -134,7 +135,8 @@ func (s *Socket) hasAll(tags []string) bool {
 	return true
 }
 
-// AutoReplied returns when an auto-response (SocketOptions.AutoRequest) was last sent, or the zero time.
+// AutoReplied returns when an auto-response (SocketOptions.AutoRequest) was
+// last sent, or the zero time.
 func (s *Socket) AutoReplied() time.Time {
 	if !s.running() {
 		return time.Time{}
@@ -142,7 +144,8 @@ func (s *Socket) AutoReplied() time.Time {
 	return s.conn.LastAuto()
 }
 
-// SetAttachment keeps v with the socket, as [JSON] of at most 16,384 bytes; more is a UsageError and leaves the old one.
+// SetAttachment keeps v with the socket, as [JSON] of at most 16,384 bytes;
+// more is a UsageError and leaves the old one.
 func (s *Socket) SetAttachment(v any) error {
 	if !s.running() {
 		return notRunning("Socket.SetAttachment")
@@ -169,7 +172,8 @@ func encodeAttachment(v any) ([]byte, error) {
 	return data, nil
 }
 
-// Attachment reads what SetAttachment kept into the value that v points at, which stays as it is when there is nothing.
+// Attachment reads what SetAttachment kept into the value that v points at,
+// which stays as it is when there is nothing.
 func (s *Socket) Attachment(v any) error {
 	if !s.running() {
 		return notRunning("Socket.Attachment")
@@ -217,8 +221,8 @@ func (s *Socket) send(out outgoing) error {
 	})
 }
 
-// Emit sends v (see [Encode]) to the other sockets of the same object: to all but
-// this one. It keeps the turn (see [Replica.Emit]).
+// Emit sends v (see [Encode]) to the other sockets of the same object: to all
+// but this one. It keeps the turn (see [Replica.Emit]).
 func (s *Socket) Emit(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Emit")
@@ -226,9 +230,9 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 	return s.obj.emit(s.obj, s, v, options)
 }
 
-// Broadcast sends v (see [Encode]) to the other sockets of the object, or of the
-// whole group if the object is a replica: to all but this one. [ExceptUID] leaves
-// out the other sockets of its uid too. It keeps the turn.
+// Broadcast sends v (see [Encode]) to the other sockets of the object, or of
+// the whole group if the object is a replica: to all but this one. [ExceptUID]
+// leaves out the other sockets of its uid too. It keeps the turn.
 func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Broadcast")
@@ -240,9 +244,9 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid, which may be this
-// socket's own, in the object, or in the whole group if the object is a replica,
-// and returns their number; ErrNoTarget when there are none. In a handler it gives
-// up the turn.
+// socket's own, in the object, or in the whole group if the object is a
+// replica, and returns their number; ErrNoTarget when there are none. In a
+// handler it gives up the turn.
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	if !s.running() {
 		return 0, notRunning("Socket.Whisper")
@@ -265,9 +269,9 @@ func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...Send
 // undone or lost. Until then Send returns ErrSocketClosed
 // and Sockets leaves the socket out.
 //
-// code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000 to
-// 4999 with a meaning of your own; reason is at most 123 bytes of UTF-8. Close
-// returns a [UsageError] for any other.
+// code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000
+// to 4999 with a meaning of your own; reason is at most 123 bytes of UTF-8.
+// Close returns a [UsageError] for any other.
 func (s *Socket) Close(code int, reason string) error {
 	if !s.running() {
 		return notRunning("Socket.Close")
@@ -317,7 +321,8 @@ func (s *Socket) join() {
 	}
 	set.set.Add(s.conn)
 	s.conn.StartHeartbeat()
-	// Whoever closes all sockets may have done so just before this one was among them.
+	// Whoever closes all sockets may have done so just before this one was
+	// among them.
 	if rt.closing.Load() {
 		_ = s.conn.Close(1001, shutdownReason)
 	}
@@ -340,8 +345,9 @@ func (s *Socket) serve() {
 	s.attend()
 }
 
-// attend hands each message to the object, and closes the socket when its connection has ended. It returns early when the
-// connection is parked, and is called again when there is something to do.
+// attend hands each message to the object, and closes the socket when its
+// connection has ended. It returns early when the connection is parked, and is
+// called again when there is something to do.
 func (s *Socket) attend() {
 	exited := true
 	defer func() {
@@ -369,7 +375,8 @@ func (s *Socket) open() {
 	}
 }
 
-// receive hands on messages until the connection ends, and returns how it did, or nil when it is parked.
+// receive hands on messages until the connection ends, and returns how it did,
+// or nil when it is parked.
 func (s *Socket) receive() *CloseError {
 	for {
 		op, data, err := s.conn.Read()
@@ -388,8 +395,9 @@ func (s *Socket) receive() *CloseError {
 		}
 		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
 			if s.conn.Closing() || turn.From(ctx).Owner().(*instance).era != s.era {
-				// The socket was closed, by a handler or by a reset, while the message waited for its turn; the next instance
-				// has not opened it.
+				// The socket was closed, by a handler or by a reset, while the
+				// message waited for its turn; the next instance has not opened
+				// it.
 				return nil
 			}
 			if h, ok := v.(MessageHandler); ok {

@@ -270,7 +270,8 @@ func sqlError(err error) error {
 	return err
 }
 
-// closeRows gives rows up. Those that outlive their turn have been ended with it.
+// closeRows gives rows up. Those that outlive their turn have been ended with
+// it.
 func (s *Storage) closeRows(rows store.Rows) {
 	if s.enter() == nil {
 		defer s.leave()
@@ -336,8 +337,8 @@ func (s *Storage) dropSQL() error {
 	return s.rejoin()
 }
 
-// QueryRowAs returns the first row of a query, as [QueryAs] does; found is false when
-// there is none.
+// QueryRowAs returns the first row of a query, as [QueryAs] does; found is
+// false when there is none.
 func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, err error) {
 	for row, err := range QueryAs[T](q, query, args...) {
 		return row, err == nil, err
@@ -345,8 +346,8 @@ func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, er
 	return row, false, nil
 }
 
-// QueryAs returns the rows of a query as values of T, for one loop, as [SQL.Query]
-// does. An error is the last item.
+// QueryAs returns the rows of a query as values of T, for one loop, as
+// [SQL.Query] does. An error is the last item.
 //
 // T is a struct, whose exported fields take the columns of their names,
 // whatever the case, or of their tag `sql:"name"`; a column without a field is

@@ -49,7 +49,8 @@ func isRecord(typ reflect.Type) bool {
 
 var fieldCache sync.Map // of reflect.Type to map[string][]int
 
-// fieldsOf returns the paths of a struct's fields by the names of their columns in lower case.
+// fieldsOf returns the paths of a struct's fields by the names of their columns
+// in lower case.
 func fieldsOf(typ reflect.Type) map[string][]int {
 	if known, ok := fieldCache.Load(typ); ok {
 		return known.(map[string][]int)
@@ -73,7 +74,8 @@ func fieldsOf(typ reflect.Type) map[string][]int {
 	return known.(map[string][]int)
 }
 
-// throughPointer reports whether the way to a field leads through an embedded pointer, which may be nil.
+// throughPointer reports whether the way to a field leads through an embedded
+// pointer, which may be nil.
 func throughPointer(typ reflect.Type, path []int) bool {
 	for _, i := range path[:len(path)-1] {
 		if typ = typ.Field(i).Type; typ.Kind() == reflect.Pointer {
@@ -92,7 +94,8 @@ func scanInto(dest, value any) error {
 	return convert(v.Elem(), value)
 }
 
-// convert puts a value of SQLite (nil, int64, float64, string, []byte) into a Go value.
+// convert puts a value of SQLite (nil, int64, float64, string, []byte) into a
+// Go value.
 func convert(to reflect.Value, value any) error {
 	switch dest := to.Addr().Interface().(type) {
 	case *sql.NullTime:
@@ -176,7 +179,8 @@ func convertNull(to reflect.Value) error {
 	return nil
 }
 
-// convertNullTime does for the types of database/sql what their Scan does not: it reads a time from text.
+// convertNullTime does for the types of database/sql what their Scan does not:
+// it reads a time from text.
 func convertNullTime(to *time.Time, value any) error {
 	if value == nil {
 		*to = time.Time{}

@@ -19,26 +19,26 @@ const (
 )
 
 const (
-	// wakeRetries is how often the OnStart of a replica that slept is tried again
-	// before its sockets are closed.
+	// wakeRetries is how often the OnStart of a replica that slept is tried
+	// again before its sockets are closed.
 	wakeRetries = 2
-	// wakePause is what comes before the first time, and half of what comes before
-	// the second.
+	// wakePause is what comes before the first time, and half of what comes
+	// before the second.
 	wakePause = time.Second
 )
 
-// unstartable reports whether those who waited for the start of the instance get
-// the error with which it has ended: to start anew for each of them would take as
-// long each time.
+// unstartable reports whether those who waited for the start of the instance
+// get the error with which it has ended: to start anew for each of them would
+// take as long each time.
 func (inst *instance) unstartable() bool {
 	phase := inst.phase.Load()
 	return phase == starting || phase == startFailed
 }
 
 // started starts the instance if this is its first event, which has the turn.
-// Where OnStart runs it has a goroutine of its own, so that the event waits for it
-// no longer than wait lasts, or the instance. An error has ended the event, now or
-// when OnStart returns.
+// Where OnStart runs it has a goroutine of its own, so that the event waits for
+// it no longer than wait lasts, or the instance. An error has ended the event,
+// now or when OnStart returns.
 func (inst *instance) started(wait context.Context, e *turn.Event) error {
 	if inst.value != nil {
 		return nil
@@ -127,8 +127,8 @@ func (inst *instance) start(e *turn.Event) error {
 }
 
 // toldStart returns when the error with which a start has failed may be told to
-// the holder of wait, and what to tell, as object.told does: it may be about what
-// an earlier life has stored.
+// the holder of wait, and what to tell, as object.told does: it may be about
+// what an earlier life has stored.
 func (inst *instance) toldStart(wait context.Context, err error) error {
 	inst.end.Lock() // until the reset under way has come to its end
 	v := inst.verdict

@@ -33,7 +33,8 @@ type StoreStats struct {
 	Waiting  int           // transactions that wait for earlier ones to become durable before they are stored; those of turns that have ended
 	Disk     uint64        // bytes that the data directory takes on its volume, as du says
 	Memory   uint64        // bytes in memory: what was read, and what has not reached its place on the disk yet
-	// Err says why nothing is stored now: [ErrStoreFull], [ErrStoreStalled], [ErrStoreFailed]. Nil: all is well.
+	// Err says why nothing is stored now: [ErrStoreFull], [ErrStoreStalled],
+	// [ErrStoreFailed]. Nil: all is well.
 	Err error
 }
 
@@ -79,8 +80,8 @@ type TurnStats struct {
 	Longest time.Duration // the longest
 }
 
-// AlarmStats counts runs of OnAlarm. How many alarms are set is not known: that may be any number of objects that are not in
-// memory.
+// AlarmStats counts runs of OnAlarm. How many alarms are set is not known: that
+// may be any number of objects that are not in memory.
 type AlarmStats struct {
 	Running int    // now, those included that wait for the turn of their object
 	Runs    uint64 // that have begun
@@ -103,9 +104,10 @@ func (t *Traffic) add(o Traffic) {
 	t.Lost += o.Lost
 }
 
-// Stats returns a snapshot, of which each part may be of another moment. It visits
-// every object and every socket, in small steps so that nobody has to wait for it:
-// ask every few seconds, not every millisecond. Calls come one after the other.
+// Stats returns a snapshot, of which each part may be of another moment. It
+// visits every object and every socket, in small steps so that nobody has to
+// wait for it: ask every few seconds, not every millisecond. Calls come one
+// after the other.
 func (rt *Runtime) Stats() Stats {
 	var s Stats
 	if rt == nil || rt.ctx == nil {
@@ -144,10 +146,10 @@ func (rt *Runtime) Stats() Stats {
 	return s
 }
 
-// tour is one way of Stats through everything, with no lock held for longer than
-// a step takes. What leaves its place before the tour has come there is noted by
-// whoever takes it away, and so counted once whatever happens meanwhile. One tour
-// is under way at a time.
+// tour is one way of Stats through everything, with no lock held for longer
+// than a step takes. What leaves its place before the tour has come there is
+// noted by whoever takes it away, and so counted once whatever happens
+// meanwhile. One tour is under way at a time.
 type tour struct {
 	rt     *Runtime // fixed
 	number uint64   // fixed. from 1
@@ -199,8 +201,8 @@ func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
 	return mine
 }
 
-// count counts the turns of all objects that a namespace has or had, and returns
-// its groups and its plain objects with sockets.
+// count counts the turns of all objects that a namespace has or had, and
+// returns its groups and its plain objects with sockets.
 func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.Stats) {
 	ns.mu.Lock()
 	ns.tour, ns.missed = number, turn.Stats{}
@@ -222,8 +224,8 @@ func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.
 	return groups, crowds, turns.Add(ns.missed)
 }
 
-// Objects returns the objects that are in memory, or have open sockets, now, in no
-// order.
+// Objects returns the objects that are in memory, or have open sockets, now, in
+// no order.
 func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 	return func(yield func(LiveObject) bool) {
 		if rt == nil || rt.ctx == nil {
@@ -251,8 +253,8 @@ func (b *books) stats(t *tour) GroupStats {
 	return g
 }
 
-// stats returns the state of a replica, without the sockets that a tour, nil for
-// none, has counted.
+// stats returns the state of a replica, without the sockets that a tour, nil
+// for none, has counted.
 func (m *member) stats(t *tour) ReplicaStats {
 	s := ReplicaStats{ObjectInfo: m.obj.info(), Limit: m.books.group.ns.limit}
 	s.Sockets, s.Traffic = m.obj.traffic(t)

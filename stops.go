@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// stopsAtOnce bounds the OnStop that run at a time, and stopPlace how long each
-	// of them keeps others from running.
+	// stopsAtOnce bounds the OnStop that run at a time, and stopPlace how long
+	// each of them keeps others from running.
 	stopsAtOnce = 64
 	stopPlace   = time.Second
 )
@@ -36,9 +36,9 @@ type dueStop struct {
 	events uint64 // of the instance: with more it is not idle any more
 }
 
-// stopLater has an idle instance stopped, and a plain object dropped from memory
-// then. It reports whether that has begun or waits for a place, now or before.
-// It waits for nothing.
+// stopLater has an idle instance stopped, and a plain object dropped from
+// memory then. It reports whether that has begun or waits for a place, now or
+// before. It waits for nothing.
 func (o *object) stopLater(inst *instance) bool {
 	rt := o.runtime()
 	if !o.leaving.CompareAndSwap(false, true) {
@@ -94,8 +94,8 @@ func (o *object) stays() {
 	}
 }
 
-// stopped is for an object whose OnStop has ended. A plain one is dropped, unless
-// the next instance has come.
+// stopped is for an object whose OnStop has ended. A plain one is dropped,
+// unless the next instance has come.
 func (o *object) stopped() {
 	if o.ns.kind == KindObject && o.retireAsleep() {
 		o.runtime().sweeper.drop(o)

@@ -10,8 +10,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// A Store is where objects keep what they store, for [Options].Store. Packages disk
-// and dogtest have stores. Only packages of this module implement it.
+// A Store is where objects keep what they store, for [Options].Store. Packages
+// disk and dogtest have stores. Only packages of this module implement it.
 type Store interface {
 	// OpenEngine opens it for a runtime.
 	OpenEngine(log *slog.Logger) (store.Engine, error)
@@ -23,20 +23,27 @@ const (
 	maxEntry = 2 << 20 // bytes of a key and its value
 )
 
-// Storage is what one object has stored: keys with their values in the order of the keys' bytes, a SQLite database
-// ([Storage.SQL]), and alarms ([Storage.Alarms]). It belongs to the object's turn: outside a handler its methods return
-// ErrOutsideTurn, and after the object has been reset, ErrReset.
+// Storage is what one object has stored: keys with their values in the order of
+// the keys' bytes, a SQLite database ([Storage.SQL]), and alarms
+// ([Storage.Alarms]). It belongs to the object's turn: outside a handler its
+// methods return ErrOutsideTurn, and after the object has been reset, ErrReset.
 //
-// What a handler stores up to its end, or up to the next place where it waits, is one transaction: all of it is kept or nothing.
-// It is made durable afterwards, together with that of other objects, while the object goes on. Until then, whatever the object
-// says (messages, answers, results, calls to others) is held back, in order, so nobody ever learns of something that a crash
-// could undo. When it cannot be made durable, the object is reset and none of that is said.
+// What a handler stores up to its end, or up to the next place where it waits,
+// is one transaction: all of it is kept or nothing. It is made durable
+// afterwards, together with that of other objects, while the object goes on.
+// Until then, whatever the object says (messages, answers, results, calls to
+// others) is held back, in order, so nobody ever learns of something that a
+// crash could undo. When it cannot be made durable, the object is reset and
+// none of that is said.
 //
-// A handler that panics loses its transaction. One that returns an error keeps it, unless RollbackOnError is set.
+// A handler that panics loses its transaction. One that returns an error keeps
+// it, unless RollbackOnError is set.
 //
-// A key is at most 2,048 bytes, a key and its value 2 MiB together; "" is a key like any other.
+// A key is at most 2,048 bytes, a key and its value 2 MiB together; "" is a key
+// like any other.
 //
-// Besides their own errors all methods can fail with [ErrStoreFull], [ErrStoreStalled], [ErrStoreFailed] and errors of reading.
+// Besides their own errors all methods can fail with [ErrStoreFull],
+// [ErrStoreStalled], [ErrStoreFailed] and errors of reading.
 type Storage struct {
 	inst *instance   // fixed; nil in a zero Storage
 	used atomic.Bool // data is there
@@ -71,7 +78,8 @@ func (s *Storage) start(ns *namespace) error {
 	return s.schema.apply(s)
 }
 
-// enter begins a use of the storage by a handler. leave must follow unless there is an error.
+// enter begins a use of the storage by a handler. leave must follow unless
+// there is an error.
 func (s *Storage) enter() error {
 	if s == nil || s.inst == nil {
 		return notRunning("Storage")
@@ -129,7 +137,8 @@ func (s *Storage) pause() error {
 	return s.commit()
 }
 
-// commit hands the transaction to the store. When that fails the object is reset.
+// commit hands the transaction to the store. When that fails the object is
+// reset.
 func (s *Storage) commit() error {
 	if err := s.alone(s.tryCommit); err != nil {
 		return s.inst.reset(err) // an instance that has been reset returns why
@@ -137,7 +146,8 @@ func (s *Storage) commit() error {
 	return nil
 }
 
-// alone runs what ends a transaction, unless another goroutine uses the storage: ErrOutsideTurn.
+// alone runs what ends a transaction, unless another goroutine uses the
+// storage: ErrOutsideTurn.
 func (s *Storage) alone(end func() error) error {
 	if !s.busy.CompareAndSwap(false, true) {
 		return ErrOutsideTurn
@@ -173,7 +183,8 @@ func (s *Storage) tryCommit() (err error) {
 	return nil
 }
 
-// rollback undoes the transaction of a handler; what was said in it is dropped because of err.
+// rollback undoes the transaction of a handler; what was said in it is dropped
+// because of err.
 func (s *Storage) rollback(err error) error {
 	return s.alone(func() error { return s.tryRollback(err) })
 }
@@ -217,7 +228,8 @@ func (s *Storage) undo() error {
 	return s.sql.Rollback()
 }
 
-// endRows ends the rows of queries that are still open, since the turn ends or the object waits.
+// endRows ends the rows of queries that are still open, since the turn ends or
+// the object waits.
 func (s *Storage) endRows() error {
 	if s.sql != nil {
 		return s.sql.Commit() // of nothing
@@ -225,7 +237,8 @@ func (s *Storage) endRows() error {
 	return nil
 }
 
-// Get returns the value of a key, found false when there is none. The value is the caller's.
+// Get returns the value of a key, found false when there is none. The value is
+// the caller's.
 func (s *Storage) Get(key string) (value []byte, found bool, err error) {
 	if err := s.enter(); err != nil {
 		return nil, false, err
@@ -312,8 +325,9 @@ func (s *Storage) Delete(keys ...string) (deleted int, err error) {
 	return deleted, nil
 }
 
-// DeleteAll deletes all keys, the SQL database with its schema, and all alarms, after which the object is no longer among the
-// stored ones. Inside of [Storage.Transaction] it cannot follow changes by SQL: ErrInTransaction.
+// DeleteAll deletes all keys, the SQL database with its schema, and all alarms,
+// after which the object is no longer among the stored ones. Inside of
+// [Storage.Transaction] it cannot follow changes by SQL: ErrInTransaction.
 func (s *Storage) DeleteAll() error {
 	if err := s.write(); err != nil {
 		return err
@@ -342,8 +356,9 @@ type Entry[V any] struct {
 	Value V
 }
 
-// List returns entries in the order of their keys, as they are when List is called. An impossible range is empty. The values are
-// the caller's. An error, a UsageError for options that contradict each other, is the last item.
+// List returns entries in the order of their keys, as they are when List is
+// called. An impossible range is empty. The values are the caller's. An error,
+// a UsageError for options that contradict each other, is the last item.
 func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
 	fail := func(err error) iter.Seq2[Entry[[]byte], error] {
 		return func(yield func(Entry[[]byte], error) bool) { yield(Entry[[]byte]{}, err) }

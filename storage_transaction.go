@@ -59,8 +59,8 @@ func (s *Storage) keepEntered() error {
 	return nil
 }
 
-// restore undoes the innermost transaction. If that fails, or the instance is over, the whole of the handler's is undone at its
-// end.
+// restore undoes the innermost transaction. If that fails, or the instance is
+// over, the whole of the handler's is undone at its end.
 func (s *Storage) restore() {
 	if err := s.enter(); err != nil {
 		return
@@ -87,9 +87,11 @@ func (s *Storage) restoreEntered() error {
 	return err
 }
 
-// Sync waits until what the object has stored so far is durable, and gives up the turn meanwhile. It is needed only to tell
-// somebody whom the gate does not see. Errors: ErrReset when it could not be made durable, ErrInTransaction, the cause of ctx's
-// end. ctx must be that of the running handler, else ErrOutsideTurn.
+// Sync waits until what the object has stored so far is durable, and gives up
+// the turn meanwhile. It is needed only to tell somebody whom the gate does not
+// see. Errors: ErrReset when it could not be made durable, ErrInTransaction,
+// the cause of ctx's end. ctx must be that of the running handler, else
+// ErrOutsideTurn.
 func (s *Storage) Sync(ctx context.Context) error {
 	if s == nil || s.inst == nil {
 		return notRunning("Storage.Sync")

@@ -12,8 +12,8 @@ import (
 
 // A Stub is the way to an object, whether it is in memory or not: an
 // [http.Handler] for its requests, and an argument of [Call]. Stubs are small
-// values, safe for concurrent use. The zero Stub leads nowhere: what uses it returns
-// a [UsageError].
+// values, safe for concurrent use. The zero Stub leads nowhere: what uses it
+// returns a [UsageError].
 type Stub[T any] struct {
 	to target
 }
@@ -21,17 +21,19 @@ type Stub[T any] struct {
 // target is what a stub leads to: an *address or an *admission.
 type target interface {
 	identity() (id ID, name string)
-	// serve answers a request that has been let in and for which no turn is held.
+	// serve answers a request that has been let in and for which no turn is
+	// held.
 	serve(w http.ResponseWriter, r *http.Request, from turn.Origin)
 	namespace() *namespace
 	// object returns the object, which it makes if need be; room comes before.
 	object() (*object, error)
-	// room waits, as long as ctx lasts, until the object may be made if there is
-	// none. See sweeper.room.
+	// room waits, as long as ctx lasts, until the object may be made if there
+	// is none. See sweeper.room.
 	room(ctx context.Context) error
 	// live returns the object if it is in memory, else nil.
 	live() *object
-	// retired is told that the object it returned has been retired. Without an error there is, or will be, another.
+	// retired is told that the object it returned has been retired. Without an
+	// error there is, or will be, another.
 	retired(o *object) error
 	runtime() *Runtime
 	release()
@@ -58,8 +60,8 @@ func (s Stub[T]) Name() string {
 // WithUID returns the stub for requests of a uid, which says who asks: [UID] in
 // Receive, and the UID of sockets. The rules for uids are those of
 // [GroupStub.Identify]; a request for one that is against them is answered with
-// 400. "" stands for nobody in particular. A replica's stub keeps the uid that it
-// was identified for, and a gateway asks for itself.
+// 400. "" stands for nobody in particular. A replica's stub keeps the uid that
+// it was identified for, and a gateway asks for itself.
 func (s Stub[T]) WithUID(uid string) Stub[T] {
 	a, ok := s.to.(*address)
 	if !ok {
@@ -68,12 +70,15 @@ func (s Stub[T]) WithUID(uid string) Stub[T] {
 	return Stub[T]{to: a.withUID(uid)}
 }
 
-// ServeHTTP hands the request to the object. A replica's stub takes a place for it (see [GroupStub.Identify]); a group's stub asks its
-// [Gateway] or its [Receiver], an object's its Receiver.
+// ServeHTTP hands the request to the object. A replica's stub takes a place for
+// it (see [GroupStub.Identify]); a group's stub asks its [Gateway] or its
+// [Receiver], an object's its Receiver.
 //
-// What cannot be handed over is answered as [WriteError] does. The request waits for the object's turn until its context is done.
-// When the object fails with its answer half written, ServeHTTP panics with [http.ErrAbortHandler], as net/http wants it, so that
-// the client sees that the answer is not whole. A panic of w or of r's body goes on when the handler has returned (see
+// What cannot be handed over is answered as [WriteError] does. The request
+// waits for the object's turn until its context is done. When the object fails
+// with its answer half written, ServeHTTP panics with [http.ErrAbortHandler],
+// as net/http wants it, so that the client sees that the answer is not whole. A
+// panic of w or of r's body goes on when the handler has returned (see
 // [Receiver]).
 func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.to == nil {
@@ -83,19 +88,19 @@ func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.to.runtime().admitted(w, r, s.to)
 }
 
-// Release gives the place back that [GroupStub.Identify] reserved, if no request has used it. Without it the reservation expires by
-// itself.
+// Release gives the place back that [GroupStub.Identify] reserved, if no
+// request has used it. Without it the reservation expires by itself.
 func (s Stub[T]) Release() {
 	if s.to != nil {
 		s.to.release()
 	}
 }
 
-// Abort resets the object from outside: see [Object.Abort]. It does not wait for
-// the object's turn, so it is the way out of a handler or an OnStart that hangs:
-// who waits for the start gets the [ResetError], who waits for the turn gets it
-// from the next instance, and what hangs goes on unheard, its context cancelled.
-// An object that is not in memory stays as it is. Error:
+// Abort resets the object from outside: see [Object.Abort]. It does not wait
+// for the object's turn, so it is the way out of a handler or an OnStart that
+// hangs: who waits for the start gets the [ResetError], who waits for the turn
+// gets it from the next instance, and what hangs goes on unheard, its context
+// cancelled. An object that is not in memory stays as it is. Error:
 // [ErrPastGate] in a handler of another object, since Abort waits for nothing.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
@@ -197,7 +202,8 @@ func objectOf(ctx context.Context, to target) (*object, error) {
 	return to.object()
 }
 
-// on calls f with the object that to leads to; again when that turns out to be retired.
+// on calls f with the object that to leads to; again when that turns out to be
+// retired.
 func on(ctx context.Context, to target, f func(*object) error) error {
 	for {
 		o, err := objectOf(ctx, to)

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// overflow is by which part of Options.MaxObjects their number may exceed it
-	// before whoever makes one more waits for the sweeper.
+	// overflow is by which part of Options.MaxObjects their number may exceed
+	// it before whoever makes one more waits for the sweeper.
 	overflow = 8
 	// regrowth is which part of the objects has to be new before the sweeper,
 	// when all were busy, looks at all of them again without being told by the
@@ -29,8 +29,8 @@ type idleness struct {
 	since  time.Time // nothing has happened since; zero: it was busy
 }
 
-// sweeper drops idle plain objects from memory, and the instances of idle groups
-// and replicas that hibernate. Its goroutine alone does so, and owns the
+// sweeper drops idle plain objects from memory, and the instances of idle
+// groups and replicas that hibernate. Its goroutine alone does so, and owns the
 // idleness of objects but slot.
 type sweeper struct {
 	rt    *Runtime      // fixed
@@ -90,10 +90,10 @@ func (w *sweeper) look() {
 	}
 }
 
-// room returns when an object may be made. It waits while the sweeper is behind,
-// and does not wait for objects that are busy, since who waits may keep them so.
-// Errors: the cause of ctx's end, and ErrOverloaded when more than MaxObjects
-// objects are being stopped.
+// room returns when an object may be made. It waits while the sweeper is
+// behind, and does not wait for objects that are busy, since who waits may keep
+// them so. Errors: the cause of ctx's end, and ErrOverloaded when more than
+// MaxObjects objects are being stopped.
 func (w *sweeper) room(ctx context.Context) error {
 	most := w.rt.opts.MaxObjects
 	var up <-chan time.Time
@@ -203,8 +203,8 @@ func (w *sweeper) sweep() {
 	w.swept = make(chan struct{})
 }
 
-// evict drops an object from memory if nothing goes on there, now or when it has
-// stopped, and reports whether it does.
+// evict drops an object from memory if nothing goes on there, now or when it
+// has stopped, and reports whether it does.
 func (w *sweeper) evict(o *object) bool {
 	if o.ns.stops {
 		if inst := o.current.Load(); inst != nil {
@@ -237,7 +237,8 @@ func (w *sweeper) stopEnded() {
 	}
 }
 
-// hibernate drops the instances of idle groups and replicas that may be dropped.
+// hibernate drops the instances of idle groups and replicas that may be
+// dropped.
 func (w *sweeper) hibernate() {
 	now := time.Now()
 	for _, b := range w.rt.groups() {

@@ -8,8 +8,8 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Timer is a pending [Object.After] or [Object.Every]. The zero Timer has ended.
-// Its methods may be called from any goroutine.
+// A Timer is a pending [Object.After] or [Object.Every]. The zero Timer has
+// ended. Its methods may be called from any goroutine.
 type Timer struct {
 	// fixed
 	inst  *instance
@@ -24,21 +24,21 @@ type Timer struct {
 }
 
 // After runs f as an event of the object after d. The timer lives in memory: it
-// keeps the object there, and ends with Stop, when the object is reset or deleted,
-// and when Shutdown begins, before OnStop. OnStart begins it again where that
-// should be. For more than minutes use an alarm ([Storage.Alarms]).
+// keeps the object there, and ends with Stop, when the object is reset or
+// deleted, and when Shutdown begins, before OnStop. OnStart begins it again
+// where that should be. For more than minutes use an alarm ([Storage.Alarms]).
 //
-// The event has none of the values of the one that began it. f's error is logged
-// and, if RollbackOnError says so, undoes what f stored. f does not run while
-// Options.MaxWaiting events wait for the object; that is logged.
+// The event has none of the values of the one that began it. f's error is
+// logged and, if RollbackOnError says so, undoes what f stored. f does not run
+// while Options.MaxWaiting events wait for the object; that is logged.
 func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
 	return c.begin(d, 0, f)
 }
 
-// Every runs f as an event of the object every d, as [Object.After] does once. The
-// ticks keep their rate however long f takes; one that is due while another waits
-// for the turn or runs is skipped. A d that is not above 0 is logged, and nothing
-// runs.
+// Every runs f as an event of the object every d, as [Object.After] does once.
+// The ticks keep their rate however long f takes; one that is due while another
+// waits for the turn or runs is skipped. A d that is not above 0 is logged, and
+// nothing runs.
 func (c *core) Every(d time.Duration, f func(ctx context.Context) error) *Timer {
 	if d <= 0 {
 		c.Log().Error("Every needs an interval above 0", "interval", d)
@@ -61,9 +61,9 @@ func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) 
 	return t
 }
 
-// Stop ends the timer and reports whether it was pending: f will not run any more.
-// When the object's own handler calls it, f does not run later either where it was
-// due already.
+// Stop ends the timer and reports whether it was pending: f will not run any
+// more. When the object's own handler calls it, f does not run later either
+// where it was due already.
 func (t *Timer) Stop() bool {
 	if t == nil || t.inst == nil {
 		return false
@@ -105,7 +105,8 @@ func (t *Timer) tick() {
 	}
 }
 
-// due reports whether an event is to begin, and winds the clock up for the next.
+// due reports whether an event is to begin, and winds the clock up for the
+// next.
 func (t *Timer) due() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,33 +9,37 @@ import (
 )
 
 // Trace has functions that are called at points of interest, for metrics and
-// tracing of one's own. Any may be nil. They must not panic, and should return at
-// once.
+// tracing of one's own. Any may be nil. They must not panic, and should return
+// at once.
 //
 // They are called without the turn of any object, their callers' included, so
 // they may use objects, except for SocketOpened and SocketClosed, which their
-// socket waits for. A handler that calls others with a context that is not its own
-// has its turn meanwhile, and no hook can know.
+// socket waits for. A handler that calls others with a context that is not its
+// own has its turn meanwhile, and no hook can know.
 //
 // The others come one at a time for each object, in the order in which things
-// happened there, also when it has left memory between. They are called
-// by whoever has brought about what they tell of, if it may wait and nothing is
-// being told of the object; else by another goroutine, soon. One that hangs holds
-// up what it is called for: the caller of an event, a socket, the further calls
-// about this object. It holds up no other object, and no eviction. When more than
-// 1,000 events of an object wait to be told because of one that hangs, further
-// ones are told at once, out of order, which holds up their callers too.
+// happened there, also when it has left memory between. They are called by
+// whoever has brought about what they tell of, if it may wait and nothing is
+// being told of the object; else by another goroutine, soon. One that hangs
+// holds up what it is called for: the caller of an event, a socket, the further
+// calls about this object. It holds up no other object, and no eviction. When
+// more than 1,000 events of an object wait to be told because of one that
+// hangs, further ones are told at once, out of order, which holds up their
+// callers too.
 type Trace struct {
 	// ObjectStarted is called when OnStart has returned without error.
 	ObjectStarted func(ObjectInfo)
-	// ObjectStopped is called when an object was reset (cause is a [ResetError]), also by a start that has failed, and when an
-	// object that had started has left memory or hibernates (cause is nil).
+	// ObjectStopped is called when an object was reset (cause is a
+	// [ResetError]), also by a start that has failed, and when an object that
+	// had started has left memory or hibernates (cause is nil).
 	ObjectStopped func(o ObjectInfo, cause error)
 	// EventDone is called when a handler has returned.
 	EventDone func(EventInfo)
-	// SocketOpened is called when a socket has joined its replica, before OnOpen.
+	// SocketOpened is called when a socket has joined its replica, before
+	// OnOpen.
 	SocketOpened func(*Socket)
-	// SocketClosed is called when a socket has left its replica, before OnClose.
+	// SocketClosed is called when a socket has left its replica, before
+	// OnClose.
 	SocketClosed func(s *Socket, cause *CloseError)
 }
 
@@ -93,10 +97,10 @@ func (t *Trace) clock() time.Time {
 	return time.Now()
 }
 
-// eventDone is to be called before an event gives up its turn, which is when the
-// order of what is told is decided. ends says that the event ends now; else it
-// goes on. before is what the caller tells already: that the event has ended in a
-// reset. The caller calls what is returned when the event has ended.
+// eventDone is to be called before an event gives up its turn, which is when
+// the order of what is told is decided. ends says that the event ends now; else
+// it goes on. before is what the caller tells already: that the event has ended
+// in a reset. The caller calls what is returned when the event has ended.
 func (t *Trace) eventDone(
 	inst *instance, e *turn.Event, kind EventKind, method string, queued, began time.Time, err error, ends bool,
 	before *telling,
@@ -153,21 +157,21 @@ func (t *Trace) socketClosed(s *Socket, cause *CloseError) {
 	}
 }
 
-// maxTold bounds the calls that wait because a hook hangs, those aside whose caller
-// must not wait.
+// maxTold bounds the calls that wait because a hook hangs, those aside whose
+// caller must not wait.
 const maxTold = 1000
 
 // tellers is how many locks the hooks of all objects share.
 const tellers = 64
 
-// hooks calls the functions of a Trace about one object in order. It goes by the
-// object's ID, which stays when the object leaves memory and comes back.
+// hooks calls the functions of a Trace about one object in order. It goes by
+// the object's ID, which stays when the object leaves memory and comes back.
 type hooks struct {
 	rt     *Runtime // fixed
 	shards [tellers]struct {
 		mu sync.Mutex // no other is taken while it is held
-		// told has an entry for each object of which something is being told: what
-		// is to be told after that. guarded by mu
+		// told has an entry for each object of which something is being told:
+		// what is to be told after that. guarded by mu
 		told map[ID][]func()
 	}
 }
@@ -181,7 +185,8 @@ type telling struct {
 }
 
 // tell takes the next place in what is told of an object. free says that the
-// caller may wait for the hook. Then it may have to call what is returned, soon.
+// caller may wait for the hook. Then it may have to call what is returned,
+// soon.
 func (h *hooks) tell(o *object, free bool, hook func()) *telling {
 	shard := &h.shards[o.id[0]%tellers]
 	shard.mu.Lock()

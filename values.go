@@ -27,8 +27,8 @@ func (jsonCodec) Encode(v any) ([]byte, error) { return exactjson.Marshal(v) }
 
 func (jsonCodec) Decode(data []byte, v any) error { return exactjson.Unmarshal(data, v) }
 
-// Get returns the value of a key; found is false, and the value zero, when there is
-// none. It is that of a [Map] without a prefix.
+// Get returns the value of a key; found is false, and the value zero, when
+// there is none. It is that of a [Map] without a prefix.
 func Get[V any](s *Storage, key string) (value V, found bool, err error) {
 	return MapOf[V](s, "").Get(key)
 }
@@ -42,22 +42,23 @@ func Update[V any](s *Storage, key string, change func(V) (V, error)) (V, error)
 	return MapOf[V](s, "").Update(key, change)
 }
 
-// Map is the keys of a storage that begin with a prefix, with values of one Go type:
+// Map is the keys of a storage that begin with a prefix, with values of one Go
+// type:
 //
 //	scores := dog.MapOf[int](o.Storage(), "score/")
 //	err := scores.Put("ada", 3)
 //
-// Its keys are without the prefix. Values are copies: to change one, put it again.
-// The errors are those of [Storage], and of the codec with the key. A Map is made
-// anew wherever it is used; it keeps nothing.
+// Its keys are without the prefix. Values are copies: to change one, put it
+// again. The errors are those of [Storage], and of the codec with the key. A
+// Map is made anew wherever it is used; it keeps nothing.
 type Map[V any] struct {
 	storage *Storage
 	prefix  string
 	codec   Codec // nil: JSON
 }
 
-// MapOf returns the map of the keys that begin with a prefix, with JSON as codec.
-// "" stands for all keys.
+// MapOf returns the map of the keys that begin with a prefix, with JSON as
+// codec. "" stands for all keys.
 func MapOf[V any](s *Storage, prefix string) Map[V] { return Map[V]{storage: s, prefix: prefix} }
 
 // With returns the map with another codec. Nil: JSON.
@@ -68,8 +69,8 @@ func (m Map[V]) With(codec Codec) Map[V] {
 
 func (m Map[V]) coder() Codec { return cmp.Or(m.codec, JSON) }
 
-// Get returns the value of a key; found is false, and the value zero, when there is
-// none.
+// Get returns the value of a key; found is false, and the value zero, when
+// there is none.
 func (m Map[V]) Get(key string) (value V, found bool, err error) {
 	data, found, err := m.storage.Get(m.prefix + key)
 	if err != nil || !found {
@@ -122,7 +123,8 @@ func (m Map[V]) Delete(keys ...string) (deleted int, err error) {
 	return m.storage.Delete(full...)
 }
 
-// List is [Storage.List] for the map's values. The bounds are without the prefix.
+// List is [Storage.List] for the map's values. The bounds are without the
+// prefix.
 func (m Map[V]) List(options ListOptions) iter.Seq2[Entry[V], error] {
 	return func(yield func(Entry[V], error) bool) {
 		for e, err := range m.storage.List(options.under(m.prefix)) {

@@ -11,8 +11,8 @@ import (
 
 // readAnswer returns the answer to r with this status and header as net/http's
 // client reads what net/http's server writes: without fields whose names are
-// none, and without line breaks in values. The error is about what such a client
-// refuses. The body is for the caller to set.
+// none, and without line breaks in values. The error is about what such a
+// client refuses. The body is for the caller to set.
 func readAnswer(status int, header http.Header, r *http.Request) (*http.Response, error) {
 	var wire bytes.Buffer
 	_, _ = fmt.Fprintf(&wire, "HTTP/1.1 %03d %s\r\n", status, statusText(status)) // a Buffer takes everything
@@ -58,7 +58,8 @@ func statusText(status int) string {
 	return fmt.Sprint("status code ", status)
 }
 
-// hasToken reports whether lists of tokens, such as those of Connection, have one.
+// hasToken reports whether lists of tokens, such as those of Connection, have
+// one.
 func hasToken(lists []string, token string) bool {
 	for _, list := range lists {
 		for t := range strings.SplitSeq(list, ",") {

@@ -1,9 +1,11 @@
-// Package disk keeps the state of objects in a directory, in an embedded Pebble database.
+// Package disk keeps the state of objects in a directory, in an embedded Pebble
+// database.
 //
 //	rt, err := dog.New(dog.Options{Store: disk.At("data")})
 //
-// One database holds everything: keys, alarms, and SQLite databases as pages. One runtime at a time may have the directory open.
-// A copy of the directory that is made meanwhile is worth nothing: see dog.Runtime.Backup.
+// One database holds everything: keys, alarms, and SQLite databases as pages.
+// One runtime at a time may have the directory open. A copy of the directory
+// that is made meanwhile is worth nothing: see dog.Runtime.Backup.
 //
 // What a directory takes: what is stored, compressed, once to twice; and logs,
 // whose number and size follow from the size of the volume. On 1 GiB and more
@@ -27,7 +29,8 @@ import (
 
 const defaultOpenDatabases = 2000
 
-// Options say where the data is, and what it may take. A limit of 0 means its default.
+// Options say where the data is, and what it may take. A limit of 0 means its
+// default.
 type Options struct {
 	// Dir is the directory. It is made when it does not exist, with rights for
 	// nobody else (0700, files 0600), whatever the umask. Nothing else may be
@@ -35,11 +38,14 @@ type Options struct {
 	// it is opened, and the directory as well unless it has other files. A
 	// directory that has files which a store would overwrite is refused.
 	Dir string
-	// Cache is the memory for what was read, in bytes. The default is 64 MiB. About as much again goes to what has not reached its
-	// place on the disk yet.
+	// Cache is the memory for what was read, in bytes. The default is 64 MiB.
+	// About as much again goes to what has not reached its place on the disk
+	// yet.
 	Cache int64
-	// Unsynced is how many bytes at most may be written and not yet durable. Turns wait to commit while there are more, or so many
-	// that syncs take long: who waits for one should not wait for more than some milliseconds. The default is 2 MiB.
+	// Unsynced is how many bytes at most may be written and not yet durable.
+	// Turns wait to commit while there are more, or so many that syncs take
+	// long: who waits for one should not wait for more than some milliseconds.
+	// The default is 2 MiB.
 	Unsynced int
 	// MinFree is how many bytes have to be free on the volume. With less, the
 	// store first gives back what its logs take; if that is not enough, writing
@@ -49,8 +55,8 @@ type Options struct {
 	// sort what is stored. The default is an eighth of the volume and at most
 	// 256 MiB.
 	MinFree uint64
-	// OpenDatabases is how many SQLite databases stay open while they are not in use, at about a quarter of a MiB each. The default
-	// is 2,000.
+	// OpenDatabases is how many SQLite databases stay open while they are not
+	// in use, at about a quarter of a MiB each. The default is 2,000.
 	OpenDatabases int
 }
 
@@ -77,8 +83,8 @@ type opener struct {
 }
 
 // OpenEngine implements [dog.Store]. Errors: dog.ErrStoreLocked,
-// dog.ErrStoreFull, dog.ErrStoreStalled, dog.ErrStoreCorrupt, dog.ErrStoreTooNew,
-// dog.ErrStoreForeign, those of the file system.
+// dog.ErrStoreFull, dog.ErrStoreStalled, dog.ErrStoreCorrupt,
+// dog.ErrStoreTooNew, dog.ErrStoreForeign, those of the file system.
 func (o opener) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	cfg := pebblekv.Config{Dir: o.opts.Dir, Cache: o.opts.Cache, Unsynced: o.opts.Unsynced, MinFree: o.opts.MinFree}
 	if o.memory {

@@ -13,8 +13,9 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Client is a WebSocket client of a test. Its methods fail the test when something goes wrong; those that do must be called from
-// the test's goroutine. The connection is cut at the end of the test.
+// Client is a WebSocket client of a test. Its methods fail the test when
+// something goes wrong; those that do must be called from the test's goroutine.
+// The connection is cut at the end of the test.
 type Client struct {
 	t       testing.TB
 	ws      *websocket.Conn
@@ -32,8 +33,9 @@ type DialOptions struct {
 	Header       http.Header // of the handshake
 	Subprotocols []string    // that the client offers
 
-	// OnDemand makes the client read from the connection only in Receive and Closed, so that the server finds it slow. Otherwise
-	// it reads all the time, as a browser does.
+	// OnDemand makes the client read from the connection only in Receive and
+	// Closed, so that the server finds it slow. Otherwise it reads all the
+	// time, as a browser does.
 	OnDemand bool
 }
 
@@ -57,8 +59,8 @@ func (s *Server) DialWith(path string, options DialOptions) *Client {
 	return c
 }
 
-// TryDial connects to a path, or returns the answer with which the server refused, its body closed, and an error. It may be
-// called from any goroutine.
+// TryDial connects to a path, or returns the answer with which the server
+// refused, its body closed, and an error. It may be called from any goroutine.
 func (s *Server) TryDial(path string, options DialOptions) (*Client, *http.Response, error) {
 	ctx, cancel := deadline()
 	defer cancel()
@@ -152,7 +154,8 @@ func (c *Client) Receive() dog.Message {
 	return m
 }
 
-// ReceiveJSON reads the next message, which must come soon and be JSON, into the value that v points at.
+// ReceiveJSON reads the next message, which must come soon and be JSON, into
+// the value that v points at.
 func (c *Client) ReceiveJSON(v any) {
 	c.t.Helper()
 	m := c.Receive()
@@ -161,8 +164,9 @@ func (c *Client) ReceiveJSON(v any) {
 	}
 }
 
-// Received returns the messages that have come and were not taken yet, without waiting. In a bubble, after synctest.Wait, these
-// are all that there are. A client that reads on demand has none.
+// Received returns the messages that have come and were not taken yet, without
+// waiting. In a bubble, after synctest.Wait, these are all that there are. A
+// client that reads on demand has none.
 func (c *Client) Received() []dog.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,8 +175,9 @@ func (c *Client) Received() []dog.Message {
 	return all
 }
 
-// Closed waits for the server to close the connection, which must happen soon, and returns the code and the reason it gave: 1006
-// when it just cut the connection. Messages that come before are dropped.
+// Closed waits for the server to close the connection, which must happen soon,
+// and returns the code and the reason it gave: 1006 when it just cut the
+// connection. Messages that come before are dropped.
 func (c *Client) Closed() (code int, reason string) {
 	c.t.Helper()
 	for {
@@ -191,7 +196,8 @@ func (c *Client) Closed() (code int, reason string) {
 	}
 }
 
-// Close closes the connection with a code and a reason and waits for the server's side of the handshake.
+// Close closes the connection with a code and a reason and waits for the
+// server's side of the handshake.
 func (c *Client) Close(code int, reason string) {
 	c.t.Helper()
 	if err := c.ws.Close(websocket.StatusCode(code), reason); err != nil {
@@ -199,7 +205,8 @@ func (c *Client) Close(code int, reason string) {
 	}
 }
 
-// Vanish cuts the connection without a word. It may be called from any goroutine, and again.
+// Vanish cuts the connection without a word. It may be called from any
+// goroutine, and again.
 func (c *Client) Vanish() {
 	_ = c.network.Close()
 	_ = c.ws.CloseNow()
@@ -208,7 +215,8 @@ func (c *Client) Vanish() {
 // Subprotocol returns the subprotocol that was agreed upon.
 func (c *Client) Subprotocol() string { return c.ws.Subprotocol() }
 
-// next returns the next message or how the connection ended; the error is context.DeadlineExceeded when nothing comes.
+// next returns the next message or how the connection ended; the error is
+// context.DeadlineExceeded when nothing comes.
 func (c *Client) next() (dog.Message, error) {
 	ctx, cancel := deadline()
 	defer cancel()

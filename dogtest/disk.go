@@ -18,10 +18,13 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Disk is a data directory in memory, for [dog.Options].Store, that crashes, fails and fills up when it is told to. The storage
-// engine on it is the one of package disk, with SQL. One runtime at a time may use it; what is durable when that is shut down or
-// [Disk.Crash] is called, the next one finds. A [dog.Runtime.Backup] of it is a directory of the operating system, for disk.At.
-// It is safe for concurrent use, and works inside and outside of bubbles.
+// Disk is a data directory in memory, for [dog.Options].Store, that crashes,
+// fails and fills up when it is told to. The storage engine on it is the one of
+// package disk, with SQL. One runtime at a time may use it; what is durable
+// when that is shut down or [Disk.Crash] is called, the next one finds. A
+// [dog.Runtime.Backup] of it is a directory of the operating system, for
+// disk.At. It is safe for concurrent use, and works inside and outside of
+// bubbles.
 type Disk struct {
 	t testing.TB // fixed
 
@@ -48,13 +51,15 @@ func NewDisk(t testing.TB) *Disk {
 	return d
 }
 
-// insert makes fs the file system that runtimes find. The caller must hold mu unless nobody else has the disk.
+// insert makes fs the file system that runtimes find. The caller must hold mu
+// unless nobody else has the disk.
 func (d *Disk) insert(fs *faultfs.FS) {
 	d.fs = fs
 	d.sizeLocked()
 }
 
-// sizeLocked tells the file system how much of it is free. The caller must hold mu.
+// sizeLocked tells the file system how much of it is free. The caller must hold
+// mu.
 func (d *Disk) sizeLocked() {
 	free := uint64(diskSpace)
 	if d.full {
@@ -63,7 +68,8 @@ func (d *Disk) sizeLocked() {
 	d.fs.SetFree(free)
 }
 
-// OpenEngine implements [dog.Store]. Errors: ErrStoreLocked, ErrStoreCorrupt, those that were injected.
+// OpenEngine implements [dog.Store]. Errors: ErrStoreLocked, ErrStoreCorrupt,
+// those that were injected.
 func (d *Disk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -84,14 +90,17 @@ func (d *Disk) opened(rt *dog.Runtime) {
 	d.runtime = rt
 }
 
-// Crash is a power cut: what was not durable is gone. The runtime that used the disk is cut off: what it has stored since is
-// lost, and what depends on that is never said; if [New] made it, its connections are cut and it answers with 503. What its
-// handlers under way do in memory cannot be undone, so a test should not look at that. The next runtime finds what was durable.
-// All faults end.
+// Crash is a power cut: what was not durable is gone. The runtime that used the
+// disk is cut off: what it has stored since is lost, and what depends on that
+// is never said; if [New] made it, its connections are cut and it answers with
+// 503. What its handlers under way do in memory cannot be undone, so a test
+// should not look at that. The next runtime finds what was durable. All faults
+// end.
 func (d *Disk) Crash() { d.crash(0, 0) }
 
-// CrashTorn is [Disk.Crash], but of what was not durable a part is left, chosen at random by the seed, as a power cut leaves it
-// that comes while the disk writes.
+// CrashTorn is [Disk.Crash], but of what was not durable a part is left, chosen
+// at random by the seed, as a power cut leaves it that comes while the disk
+// writes.
 func (d *Disk) CrashTorn(seed uint64) { d.crash(rand.New(rand.NewPCG(seed, 1)).IntN(101), seed) }
 
 func (d *Disk) crash(percent int, seed uint64) {
@@ -112,9 +121,11 @@ func (d *Disk) crash(percent int, seed uint64) {
 	}
 }
 
-// Fail has the n-th change of the disk from now on, counted from 1, fail with err: creating, writing, syncing, renaming, linking
-// or removing a file. The store then writes nothing any more ([dog.ErrStoreFailed]) until a runtime opens the disk anew; where
-// err is that of a full disk (syscall.ENOSPC), it waits and tries again, but for syncs. Only the latest call counts; an n of 0
+// Fail has the n-th change of the disk from now on, counted from 1, fail with
+// err: creating, writing, syncing, renaming, linking or removing a file. The
+// store then writes nothing any more ([dog.ErrStoreFailed]) until a runtime
+// opens the disk anew; where err is that of a full disk (syscall.ENOSPC), it
+// waits and tries again, but for syncs. Only the latest call counts; an n of 0
 // ends it.
 func (d *Disk) Fail(n int, err error) {
 	d.mu.Lock()
@@ -122,14 +133,16 @@ func (d *Disk) Fail(n int, err error) {
 	d.fs.Fail(faultfs.All, n, err)
 }
 
-// Changes returns how many changes of the disk there have been since it was made or has crashed.
+// Changes returns how many changes of the disk there have been since it was
+// made or has crashed.
 func (d *Disk) Changes() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.fs.Count(faultfs.All)
 }
 
-// Fill leaves no space on the disk: storing anything fails with [dog.ErrStoreFull]. The store notices within a second.
+// Fill leaves no space on the disk: storing anything fails with
+// [dog.ErrStoreFull]. The store notices within a second.
 func (d *Disk) Fill() { d.setFull(true) }
 
 // Free ends what Fill began. The store notices within a second.
@@ -142,8 +155,8 @@ func (d *Disk) setFull(full bool) {
 	d.sizeLocked()
 }
 
-// cutOff is the engine of a disk that may have crashed: from then on nothing more becomes durable, whatever a sync says that was
-// under way.
+// cutOff is the engine of a disk that may have crashed: from then on nothing
+// more becomes durable, whatever a sync says that was under way.
 type cutOff struct {
 	*pebblekv.Engine // fixed
 
@@ -178,7 +191,8 @@ func (e *cutOff) OnDurable(commit uint64, told func(error)) {
 	})
 }
 
-// Close implements [store.Engine]. That a disk fails which was told to is no error.
+// Close implements [store.Engine]. That a disk fails which was told to is no
+// error.
 func (e *cutOff) Close() error {
 	if err := e.Engine.Close(); !errors.Is(err, store.ErrFailed) {
 		return err

@@ -1,6 +1,7 @@
-// Package dogtest tests programs built on dog: a runtime that stops with the test, a server and WebSocket clients over in-memory
-// pipes. No port is opened and nothing needs real time, so all of it works inside a [testing/synctest] bubble, where heartbeats,
-// time-outs and retirement take no time at all:
+// Package dogtest tests programs built on dog: a runtime that stops with the
+// test, a server and WebSocket clients over in-memory pipes. No port is opened
+// and nothing needs real time, so all of it works inside a [testing/synctest]
+// bubble, where heartbeats, time-outs and retirement take no time at all:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		rt := dogtest.New(t, dog.Options{})
@@ -10,8 +11,10 @@
 //		require.Equal(t, "hello to you", ada.Receive().String())
 //	})
 //
-// [Run] runs one handler and tells what it stored and sent. A [Disk] is a data directory that crashes, fails and fills up. Time,
-// which in a bubble passes at once when everybody waits, brings alarms, their retries, eviction and hibernation about:
+// [Run] runs one handler and tells what it stored and sent. A [Disk] is a data
+// directory that crashes, fails and fills up. Time, which in a bubble passes at
+// once when everybody waits, brings alarms, their retries, eviction and
+// hibernation about:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		disk := dogtest.NewDisk(t)
@@ -36,12 +39,15 @@ import (
 	"github.com/godurable/dog"
 )
 
-// patience is how long a test waits for something that should happen at once. In a bubble it passes only when everything has
-// come to rest, so that nothing can happen any more.
+// patience is how long a test waits for something that should happen at once.
+// In a bubble it passes only when everything has come to rest, so that nothing
+// can happen any more.
 const patience = 10 * time.Second
 
-// New returns a runtime that is shut down at the end of the test, which fails when something does not end then. It checks that
-// contexts stay in their goroutines ([dog.Options].CheckTurns) and logs to the test unless the options have a logger.
+// New returns a runtime that is shut down at the end of the test, which fails
+// when something does not end then. It checks that contexts stay in their
+// goroutines ([dog.Options].CheckTurns) and logs to the test unless the options
+// have a logger.
 func New(t testing.TB, options dog.Options) *dog.Runtime {
 	t.Helper()
 	options.CheckTurns = true

@@ -11,8 +11,8 @@ import (
 )
 
 // Client returns the client that reaches the server. Who uses it must close the
-// bodies of the answers, as always: one that is still open at the end of the test
-// fails it.
+// bodies of the answers, as always: one that is still open at the end of the
+// test fails it.
 func (s *Server) Client() *http.Client { return s.client }
 
 // Get requests a path and returns the status and the body of the answer.
@@ -21,8 +21,8 @@ func (s *Server) Get(path string) (status int, body string) {
 	return s.request(http.MethodGet, path, "")
 }
 
-// Post posts a body, without a Content-Type, to a path and returns the status and
-// the body of the answer.
+// Post posts a body, without a Content-Type, to a path and returns the status
+// and the body of the answer.
 func (s *Server) Post(path, body string) (status int, answer string) {
 	s.t.Helper()
 	return s.request(http.MethodPost, path, body)
@@ -37,9 +37,9 @@ func (s *Server) request(method, path, body string) (status int, answer string) 
 	return s.Do(r)
 }
 
-// Do makes a request and returns the status and the body of the answer. The URL of
-// the request may be a path alone. Like Get and Post it fails the test when there
-// is no answer, or only a part of one, and must be called from the test's
+// Do makes a request and returns the status and the body of the answer. The URL
+// of the request may be a path alone. Like Get and Post it fails the test when
+// there is no answer, or only a part of one, and must be called from the test's
 // goroutine.
 func (s *Server) Do(r *http.Request) (status int, body string) {
 	s.t.Helper()
@@ -63,9 +63,10 @@ func (s *Server) Do(r *http.Request) (status int, body string) {
 func nameOf(r *http.Request) string { return r.Method + " " + r.URL.RequestURI() }
 
 // requests is a transport that knows which of its requests have not ended. One
-// ends when its answer's body is closed or has been read to its end, and without
-// an answer with its error. Those that are left would keep goroutines, of which a
-// bubble or a search for leaks tells in a dump that names no request.
+// ends when its answer's body is closed or has been read to its end, and
+// without an answer with its error. Those that are left would keep goroutines,
+// of which a bubble or a search for leaks tells in a dump that names no
+// request.
 type requests struct {
 	transport *http.Transport // fixed
 
@@ -106,8 +107,8 @@ func (a *requests) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// watch returns the body, which tells q when it has ended. That of an answer which
-// switches protocols can be written to.
+// watch returns the body, which tells q when it has ended. That of an answer
+// which switches protocols can be written to.
 func (q *request) watch(body io.ReadCloser) io.ReadCloser {
 	watched := &watchedBody{body, q}
 	if w, ok := body.(io.Writer); ok {

@@ -15,32 +15,37 @@ import (
 
 // Outcome is what one handler did.
 type Outcome struct {
-	// Err is what the handler returned, or a [dog.ResetError] when it panicked, what it stored could not be kept, or the object
-	// did not start.
+	// Err is what the handler returned, or a [dog.ResetError] when it panicked,
+	// what it stored could not be kept, or the object did not start.
 	Err error
 
-	// Stored are the keys that it put, with their values, where these differ from what was there before. Rows of SQL are not
-	// among them: ask for them with a query, in another Run.
+	// Stored are the keys that it put, with their values, where these differ
+	// from what was there before. Rows of SQL are not among them: ask for them
+	// with a query, in another Run.
 	Stored map[string][]byte
 
 	// Deleted are the keys that it deleted, in order.
 	Deleted []string
 
-	// Alarms are those that are set afterwards, in the order of their times, and then those that have failed.
+	// Alarms are those that are set afterwards, in the order of their times,
+	// and then those that have failed.
 	Alarms []dog.Alarm
 
-	// Sent are the messages that each of the clients given to Run got, in their order.
+	// Sent are the messages that each of the clients given to Run got, in their
+	// order.
 	Sent [][]dog.Message
 }
 
-// Run runs a handler in a turn of an object, in memory or not, and returns what came of it when what it stored is durable. No
-// server is needed:
+// Run runs a handler in a turn of an object, in memory or not, and returns what
+// came of it when what it stored is durable. No server is needed:
 //
 //	out := dogtest.Run(t, accounts.Named("ada"), func(ctx context.Context, a *Account) error { return a.Deposit(ctx, 5) })
 //	require.Equal(t, "5", string(out.Stored["balance"]))
 //
-// What other events of the object do while the handler waits counts as its own. Where the test gives clients, it must run in a
-// bubble: Run waits until everything has come to rest. What they got before, and have not taken, is dropped.
+// What other events of the object do while the handler waits counts as its own.
+// Where the test gives clients, it must run in a bubble: Run waits until
+// everything has come to rest. What they got before, and have not taken, is
+// dropped.
 func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context, v *T) error, clients ...*Client) *Outcome {
 	t.Helper()
 	if len(clients) > 0 {
@@ -71,7 +76,8 @@ func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context
 	return out
 }
 
-// look compares what an object has stored with what it had before. It is called in the object's turn.
+// look compares what an object has stored with what it had before. It is called
+// in the object's turn.
 func (o *Outcome) look(v any, before map[string][]byte) error {
 	after, err := keysOf(v)
 	if err != nil || before == nil { // the handler did not run
@@ -98,7 +104,8 @@ func (o *Outcome) look(v any, before map[string][]byte) error {
 	return nil
 }
 
-// keysOf returns the keys that an object has stored, with their values. It is called in the object's turn.
+// keysOf returns the keys that an object has stored, with their values. It is
+// called in the object's turn.
 func keysOf(v any) (map[string][]byte, error) {
 	storage, err := storageOf(v)
 	if err != nil {

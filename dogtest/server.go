@@ -17,13 +17,14 @@ type Server struct {
 	client   *http.Client
 }
 
-// URL is the address of every Server; it leads nowhere but through [Server.Client] and [Server.Dial].
+// URL is the address of every Server; it leads nowhere but through
+// [Server.Client] and [Server.Dial].
 const URL = "http://dog.test"
 
-// Serve starts a server for the handler. It stops at the end of the test, before
-// the runtime if that was made earlier. The test fails, and the message names the
-// request, when one has not been answered by then or its answer's body was left
-// open.
+// Serve starts a server for the handler. It stops at the end of the test,
+// before the runtime if that was made earlier. The test fails, and the message
+// names the request, when one has not been answered by then or its answer's
+// body was left open.
 func Serve(t testing.TB, handler http.Handler) *Server {
 	t.Helper()
 	s := &Server{t: t, listener: &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}}

@@ -1,5 +1,6 @@
-// Package shard spreads keys over a fixed number of objects, where one object would
-// have too much to do: a counter, an index, a rate limit for millions of users.
+// Package shard spreads keys over a fixed number of objects, where one object
+// would have too much to do: a counter, an index, a rate limit for millions of
+// users.
 package shard
 
 import (
@@ -17,8 +18,8 @@ import (
 )
 
 // Set is a fixed number of objects over which keys are spread. Each key always
-// belongs to the same one, as long as their number stays: choose it with room to
-// grow, since there is no resharding. A Set is safe for concurrent use.
+// belongs to the same one, as long as their number stays: choose it with room
+// to grow, since there is no resharding. A Set is safe for concurrent use.
 type Set[T any] struct {
 	stubs []dog.Stub[T]
 }
@@ -75,10 +76,12 @@ type Result[R any] struct {
 	Err   error // of this shard; the cause of the context's end when it was not asked; a [dog.PanicError] when asking ended its goroutine
 }
 
-// Ask calls ask for each shard, several at a time, and returns their answers in the order of Only, or of the shards. The
-// failure of one is its own Err: [Errors] gathers them. In a handler it gives up the turn, and asks when what the object
-// stored before is durable. Errors: a shard that does not exist, those of [dog.Await], and the cause of ctx's end when that came
-// before any was asked.
+// Ask calls ask for each shard, several at a time, and returns their answers in
+// the order of Only, or of the shards. The failure of one is its own Err:
+// [Errors] gathers them. In a handler it gives up the turn, and asks when what
+// the object stored before is durable. Errors: a shard that does not exist,
+// those of [dog.Await], and the cause of ctx's end when that came before any
+// was asked.
 func Ask[T, R any](
 	ctx context.Context, s *Set[T], options Options, ask func(ctx context.Context, shard dog.Stub[T]) (R, error),
 ) ([]Result[R], error) {

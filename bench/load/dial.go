@@ -14,10 +14,12 @@ import (
 )
 
 const (
-	// perSource is how many sockets share a source address: fewer than there are ephemeral ports.
+	// perSource is how many sockets share a source address: fewer than there
+	// are ephemeral ports.
 	perSource = 20_000
-	// slowWindow is the receive buffer of a socket that is never read, and slowSegment its segment size, that of an Ethernet.
-	// With those of the loopback the kernels would take megabytes before the server notices.
+	// slowWindow is the receive buffer of a socket that is never read, and
+	// slowSegment its segment size, that of an Ethernet. With those of the
+	// loopback the kernels would take megabytes before the server notices.
 	slowWindow, slowSegment = 4 << 10, 1460
 	// handshakeTimeout bounds each wait for the server during a handshake.
 	handshakeTimeout = 20
@@ -32,7 +34,8 @@ type target struct {
 	rooms bool // of roomSize sockets, instead of one for all
 }
 
-// dial connects and shakes hands. It returns the descriptor, non-blocking, and what has been read past the handshake.
+// dial connects and shakes hands. It returns the descriptor, non-blocking, and
+// what has been read past the handshake.
 func (t target) dial(index int, slow bool) (fd int, rest []byte, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -115,7 +118,8 @@ func (t target) handshake(fd, index int) (rest []byte, err error) {
 	return rest, nil
 }
 
-// greet connects on centrifuge's level and waits for the reply, after which the server has subscribed the client.
+// greet connects on centrifuge's level and waits for the reply, after which the
+// server has subscribed the client.
 func (t target) greet(fd int, rest []byte) ([]byte, error) {
 	if err := write(fd, wire.AppendMasked(nil, wire.Binary, wire.CentrifugeConnect)); err != nil {
 		return nil, err

@@ -12,7 +12,8 @@ import (
 const (
 	// senders is how many sockets take turns in sending fan-outs.
 	senders = 32
-	// ring bounds the distance between the oldest message that has not arrived everywhere and the newest.
+	// ring bounds the distance between the oldest message that has not arrived
+	// everywhere and the newest.
 	ring = 1 << 14
 )
 
@@ -56,7 +57,8 @@ func (f *fanout) begin() {
 	}
 }
 
-// launch sends the next message, which is late by what the loop was held up since it was due.
+// launch sends the next message, which is late by what the loop was held up
+// since it was due.
 func (f *fanout) launch(due time.Duration) {
 	flight := &f.flights[f.seq%ring]
 	if flight.arrived != 0 {
@@ -96,7 +98,8 @@ func (f *fanout) arrive(s *socket, message []byte) {
 	}
 }
 
-// window keeps a number of messages under way for a time, but for at least so many messages, and waits for the last.
+// window keeps a number of messages under way for a time, but for at least so
+// many messages, and waits for the last.
 func (f *fanout) window(under int, atLeast time.Duration, messages uint64) error {
 	f.clock()
 	begun, until := f.seq, f.now+atLeast
@@ -111,7 +114,8 @@ func (f *fanout) window(under int, atLeast time.Duration, messages uint64) error
 	return f.land()
 }
 
-// pace sends a number of messages at a fixed rate, whatever becomes of them, and waits for the last.
+// pace sends a number of messages at a fixed rate, whatever becomes of them,
+// and waits for the last.
 func (f *fanout) pace(rate float64, messages uint64) error {
 	f.landed = nil
 	stop := f.seq + messages
@@ -153,8 +157,8 @@ func (f *fanout) land() error {
 	return nil
 }
 
-// account returns how many messages were sent since begin, how many deliveries they led to, and how many are missing; err says
-// what else a socket got.
+// account returns how many messages were sent since begin, how many deliveries
+// they led to, and how many are missing; err says what else a socket got.
 func (f *fanout) account() (sent, deliveries, lost int64, err error) {
 	sent = int64(f.seq - f.first)
 	for i, s := range f.sockets {

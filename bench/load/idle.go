@@ -30,8 +30,9 @@ const (
 	arrivedLine = "arrived"
 )
 
-// idle measures what a socket takes of a server's memory when it has got a message and then nothing more. Sockets beyond the
-// descriptors of this process are held by others.
+// idle measures what a socket takes of a server's memory when it has got a
+// message and then nothing more. Sockets beyond the descriptors of this process
+// are held by others.
 func idle(l *loop, emit func(wire.Result) error) error {
 	empty, err := stat(true)
 	if err != nil {
@@ -136,7 +137,8 @@ func (h *holder) stop() {
 	_ = h.cmd.Wait()
 }
 
-// hold opens sockets, says so, says when each has got a message, and ends with its standard input.
+// hold opens sockets, says so, says when each has got a message, and ends with
+// its standard input.
 func hold(t target) error {
 	l, err := newLoop(t)
 	if err != nil {

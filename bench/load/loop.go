@@ -29,7 +29,8 @@ type socket struct {
 	sum uint64 // of their sequence numbers
 }
 
-// A loop reads all sockets in one thread with one buffer. Nothing in it is for concurrent use.
+// A loop reads all sockets in one thread with one buffer. Nothing in it is for
+// concurrent use.
 type loop struct {
 	target
 	epoll   int
@@ -73,7 +74,8 @@ func newLoop(t target) (*loop, error) {
 	return l, unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, timer, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1})
 }
 
-// open connects until there are n sockets; first is the index of the first of all.
+// open connects until there are n sockets; first is the index of the first of
+// all.
 func (l *loop) open(first, n int) error {
 	from := len(l.sockets)
 	l.sockets = append(l.sockets, make([]*socket, max(n-from, 0))...)

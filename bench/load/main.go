@@ -1,8 +1,9 @@
 //go:build linux
 
-// Command load opens sockets to a server under test, makes it work, and counts what arrives. It prints a line of JSON for each
-// cell. It is one thread that reads all sockets through epoll into one buffer and looks at no more of a frame than it
-// needs, so that it costs less than the servers.
+// Command load opens sockets to a server under test, makes it work, and counts
+// what arrives. It prints a line of JSON for each cell. It is one thread that
+// reads all sockets through epoll into one buffer and looks at no more of a
+// frame than it needs, so that it costs less than the servers.
 package main
 
 import (

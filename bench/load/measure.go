@@ -40,7 +40,8 @@ func (c cell) measureRate(f *fanout, emit func(wire.Result) error, name string, 
 	return c.record(f, emit, name, err, func() error { return f.pace(c.rate, messages) })
 }
 
-// measureSlow measures the cell's rate, then once more when 1 % further sockets have joined and stopped reading.
+// measureSlow measures the cell's rate, then once more when 1 % further sockets
+// have joined and stopped reading.
 func (c cell) measureSlow(l *loop, emit func(wire.Result) error) error {
 	f := newFanout(l, c.size)
 	if err := c.measureRate(f, emit, c.name+"/none", 0.2); err != nil || f.failed != nil || f.closed > 0 {
@@ -65,7 +66,8 @@ func (c cell) measureSlow(l *loop, emit func(wire.Result) error) error {
 	}, c.name+"/slow", 2)
 }
 
-// record measures what run does to a warm server; cold is what went wrong when it was warmed up.
+// record measures what run does to a warm server; cold is what went wrong when
+// it was warmed up.
 func (c cell) record(f *fanout, emit func(wire.Result) error, name string, cold error, run func() error) error {
 	r := wire.Result{Cell: name, Sockets: len(f.sockets)}
 	if cold != nil {
@@ -98,7 +100,8 @@ func (c cell) record(f *fanout, emit func(wire.Result) error, name string, cold 
 	return emit(r)
 }
 
-// measureEcho has each socket send the next message when the one before has come back.
+// measureEcho has each socket send the next message when the one before has
+// come back.
 func (c cell) measureEcho(l *loop, emit func(wire.Result) error) error {
 	payload := make([]byte, c.size)
 	var until time.Duration
@@ -207,8 +210,8 @@ func stat(collect bool) (s wire.Stat, err error) {
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
-// joined waits until the server counts n sockets: with most libraries a client learns that it is connected before it is among
-// those who get messages.
+// joined waits until the server counts n sockets: with most libraries a client
+// learns that it is connected before it is among those who get messages.
 func joined(n int) error {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		s, err := stat(false)

@@ -1,5 +1,6 @@
-// Command objects measures durable objects beside what else one would use: it builds a program for each row, runs them in turns,
-// each measurement in a process of its own, and reports tables, and all figures as JSON.
+// Command objects measures durable objects beside what else one would use: it
+// builds a program for each row, runs them in turns, each measurement in a
+// process of its own, and reports tables, and all figures as JSON.
 package main
 
 import (
@@ -84,7 +85,8 @@ func load(path string) (r results, err error) {
 	return r, json.Unmarshal(data, &r)
 }
 
-// write writes the report in both its forms, and the tables to the standard output.
+// write writes the report in both its forms, and the tables to the standard
+// output.
 func (r results) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

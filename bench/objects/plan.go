@@ -29,7 +29,8 @@ type cell struct {
 	rows    []string // nil: the subject alone
 }
 
-// A store is a directory that is filled once, by a cell of the subject, and then measured in every round.
+// A store is a directory that is filled once, by a cell of the subject, and
+// then measured in every round.
 type store struct {
 	fill    string
 	objects int

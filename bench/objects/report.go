@@ -97,7 +97,8 @@ func (r results) values(p place, row string) map[int]float64 {
 	return vs
 }
 
-// overBest divides the subject's figures, round by round, by those of the peer with the best median.
+// overBest divides the subject's figures, round by round, by those of the peer
+// with the best median.
 func (r results) overBest(p place, more bool) (ratios map[int]float64, best string) {
 	var of figures.Spread
 	for _, row := range r.Rows {

@@ -1,5 +1,5 @@
-// Command run builds the server and the load generator, takes the libraries in turns, and reports: tables, all figures as JSON,
-// and a plot.
+// Command run builds the server and the load generator, takes the libraries in
+// turns, and reports: tables, all figures as JSON, and a plot.
 package main
 
 import (
@@ -94,7 +94,8 @@ func load(path string) (r results, err error) {
 	return r, json.Unmarshal(data, &r)
 }
 
-// write writes the report in all its forms, and the tables to the standard output.
+// write writes the report in all its forms, and the tables to the standard
+// output.
 func (r results) write(dir, subject string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -50,14 +50,16 @@ const roomSize = 2
 type pace struct{ sockets, perSecond int }
 
 const (
-	// pacedTimes is how many times as long as others a cell with a fixed rate is measured.
+	// pacedTimes is how many times as long as others a cell with a fixed rate
+	// is measured.
 	pacedTimes = 10
-	// backlog is more than the queue of a server and the buffers of a kernel take for a client that does not read.
+	// backlog is more than the queue of a server and the buffers of a kernel
+	// take for a client that does not read.
 	backlog = 400 << 10
 )
 
-// slowSize is the size of messages with which the backlog of a slow socket is there when its warm-up is over, which takes twice
-// as long as the measurement.
+// slowSize is the size of messages with which the backlog of a slow socket is
+// there when its warm-up is over, which takes twice as long as the measurement.
 func (p pace) slowSize(measured time.Duration) int {
 	return max(int(backlog/(float64(p.perSecond)*2*pacedTimes*measured.Seconds())), 256)
 }
@@ -206,7 +208,8 @@ func build(dir string) (binaries, error) {
 	return b, process.Build(dir, "./server", "./load")
 }
 
-// measure does one job with one server. What could not be measured is in the results too, with the reason.
+// measure does one job with one server. What could not be measured is in the
+// results too, with the reason.
 func (o options) measure(b binaries, r row, j job) []wire.Result {
 	got, err := o.try(b, r, j)
 	for _, cell := range j.expected() {

@@ -24,8 +24,9 @@ const (
 	plotMargin  = 12
 )
 
-// plot draws a panel for each of the metrics that a reader looks for first: bars for the medians, whiskers for the spread, the
-// best row on top. It is readable on light and dark pages.
+// plot draws a panel for each of the metrics that a reader looks for first:
+// bars for the medians, whiskers for the spread, the best row on top. It is
+// readable on light and dark pages.
 func (r results) plot(subject string) string {
 	var panels []string
 	var heights []int

@@ -14,8 +14,8 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// check asks a program that is not of this module whether it can serve, for which it may have to install something, and what it
-// serves.
+// check asks a program that is not of this module whether it can serve, for
+// which it may have to install something, and what it serves.
 func check(program string) (version string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -65,7 +65,8 @@ func start(ctx context.Context, b binaries, r row) (*server, error) {
 	return s, nil
 }
 
-// stop ends the server by its standard input, or by force when that takes too long.
+// stop ends the server by its standard input, or by force when that takes too
+// long.
 func (s *server) stop() {
 	_ = s.in.Close()
 	force := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() })

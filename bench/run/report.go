@@ -32,7 +32,8 @@ func (s sample) ok() bool { return s.Err == "" && s.Lost == 0 }
 // floorRow is a reference, not a peer.
 const floorRow = "raw"
 
-// peer reports whether a row is another library, with which the subject competes.
+// peer reports whether a row is another library, with which the subject
+// competes.
 func peer(row, subject string) bool {
 	return row != subject && row != floorRow && row != "dog" && !strings.HasPrefix(row, "dog-")
 }
@@ -131,7 +132,8 @@ func (m metric) shows(cell string) bool {
 	return slices.Contains(m.cells, kind)
 }
 
-// columns are those of the metric, in the order in which they were measured first.
+// columns are those of the metric, in the order in which they were measured
+// first.
 func (r results) columns(m metric) []column {
 	var cs []column
 	for _, s := range r.Samples {
@@ -163,7 +165,8 @@ func (r results) failed(c column, row string) bool {
 	})
 }
 
-// best is the peer with the best median of the rounds that count among those with at least half of them; "" when there is none.
+// best is the peer with the best median of the rounds that count among those
+// with at least half of them; "" when there is none.
 func (r results) best(m metric, c column, subject string) string {
 	var peers []string
 	for _, row := range r.Rows {
@@ -274,7 +277,8 @@ func (r results) slowdowns(b *strings.Builder) {
 	}
 }
 
-// head ends the first line of a table with a column for each cell, and adds the second.
+// head ends the first line of a table with a column for each cell, and adds the
+// second.
 func head(b *strings.Builder, columns []column) {
 	for _, c := range columns {
 		fmt.Fprintf(b, " | %s", c)

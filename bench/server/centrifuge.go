@@ -10,14 +10,17 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// centrifugeDelay is how long the delayed variant collects messages for a client before it writes them.
+// centrifugeDelay is how long the delayed variant collects messages for a
+// client before it writes them.
 const centrifugeDelay = 5 * time.Millisecond
 
-// serveCentrifuge is centrifuge over its Protobuf protocol, the leaner of the two, with clients that the server subscribes when
-// they connect, and messages that want no reply.
+// serveCentrifuge is centrifuge over its Protobuf protocol, the leaner of the
+// two, with clients that the server subscribes when they connect, and messages
+// that want no reply.
 func serveCentrifuge(l net.Listener) (func() int, error) { return centrifugeNode(l, 0) }
 
-// serveCentrifugeDelay is the same with messages batched in time, for fewer system calls.
+// serveCentrifugeDelay is the same with messages batched in time, for fewer
+// system calls.
 func serveCentrifugeDelay(l net.Listener) (func() int, error) {
 	return centrifugeNode(l, centrifugeDelay)
 }

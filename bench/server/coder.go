@@ -11,7 +11,8 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// coderQueue is how many messages may wait for a client. The chat example has 16; here 32 are under way in a busy fan-out.
+// coderQueue is how many messages may wait for a client. The chat example has
+// 16; here 32 are under way in a busy fan-out.
 const coderQueue = 64
 
 // writeTimeout bounds a write, as the libraries' own chat examples do.
@@ -22,8 +23,9 @@ type coderClient struct {
 	out  chan []byte
 }
 
-// serveCoder is the hub of coder/websocket's chat example: a buffered channel for each client, a context with a time-out for each
-// write, and a client that cannot keep up is closed.
+// serveCoder is the hub of coder/websocket's chat example: a buffered channel
+// for each client, a context with a time-out for each write, and a client that
+// cannot keep up is closed.
 func serveCoder(l net.Listener) (func() int, error) {
 	return coderHub(l, (*http.Request).Context, func(ctx context.Context, c *websocket.Conn, m []byte) error {
 		ctx, cancel := context.WithTimeout(ctx, writeTimeout)
@@ -32,7 +34,8 @@ func serveCoder(l net.Listener) (func() int, error) {
 	})
 }
 
-// serveCoderBackground is the same with contexts that cannot end, which are the fastest, and so without time-outs.
+// serveCoderBackground is the same with contexts that cannot end, which are the
+// fastest, and so without time-outs.
 func serveCoderBackground(l net.Listener) (func() int, error) {
 	background := func(*http.Request) context.Context { return context.Background() }
 	return coderHub(l, background, func(ctx context.Context, c *websocket.Conn, m []byte) error {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// rooms are the crowds of a server by the name of their room; "" is that of cells
-// with a single one.
+// rooms are the crowds of a server by the name of their room; "" is that of
+// cells with a single one.
 type rooms[T comparable] struct {
 	mu   sync.Mutex
 	byID map[string]*crowd[T]
@@ -37,7 +37,8 @@ func (r *rooms[T]) size() (n int) {
 	return n
 }
 
-// A crowd is the open sockets of a server whose library keeps no such list. A fan-out walks a snapshot, without a lock.
+// A crowd is the open sockets of a server whose library keeps no such list. A
+// fan-out walks a snapshot, without a lock.
 type crowd[T comparable] struct {
 	mu      sync.Mutex
 	members map[T]struct{}

@@ -23,14 +23,15 @@ type gorillaClient struct {
 	out  chan *gorillaMessage
 }
 
-// A gorillaMessage is for all, prepared, or for one client, as data: to prepare it would cost more than it saves.
+// A gorillaMessage is for all, prepared, or for one client, as data: to prepare
+// it would cost more than it saves.
 type gorillaMessage struct {
 	prepared *websocket.PreparedMessage
 	data     []byte
 }
 
-// serveGorilla is gorilla's chat example with what its documentation offers for speed: a PreparedMessage for a fan-out, and a
-// pool of write buffers.
+// serveGorilla is gorilla's chat example with what its documentation offers for
+// speed: a PreparedMessage for a fan-out, and a pool of write buffers.
 func serveGorilla(l net.Listener) (func() int, error) {
 	var all rooms[*gorillaClient]
 	upgrader := websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{}}

@@ -39,7 +39,8 @@ func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 	_ = b.Close()
 }
 
-// serveGWS is gws as its README has it: parallel handling of messages, and a Broadcaster, which frames once.
+// serveGWS is gws as its README has it: parallel handling of messages, and a
+// Broadcaster, which frames once.
 func serveGWS(l net.Listener) (func() int, error) {
 	h := &gwsHandler{}
 	upgrader := gws.NewUpgrader(h, &gws.ServerOption{ParallelEnabled: true, Recovery: gws.Recovery})

@@ -1,5 +1,6 @@
-// Command server runs one library behind the endpoint that the load generator knows: GET /ws?uid=… upgrades; a message is
-// sent back to its sender or to all sockets, as its first byte says.
+// Command server runs one library behind the endpoint that the load generator
+// knows: GET /ws?uid=… upgrades; a message is sent back to its sender or to all
+// sockets, as its first byte says.
 package main
 
 import (
@@ -21,7 +22,8 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// A library serves the endpoint on a listener, without waiting, and returns what counts its open sockets.
+// A library serves the endpoint on a listener, without waiting, and returns
+// what counts its open sockets.
 type library struct {
 	name  string
 	proto string

@@ -9,7 +9,8 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// serveMelody is melody with its defaults, except for the size of messages, of which it would take 512 bytes.
+// serveMelody is melody with its defaults, except for the size of messages, of
+// which it would take 512 bytes.
 func serveMelody(l net.Listener) (func() int, error) {
 	m := melody.New()
 	m.Config.MaxMessageSize = 64 << 10

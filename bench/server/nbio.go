@@ -37,8 +37,8 @@ func nbioUpgrader() *websocket.Upgrader {
 	return u
 }
 
-// nbioUpgrade upgrades a request. The load generator sends nothing before all are
-// in their rooms.
+// nbioUpgrade upgrades a request. The load generator sends nothing before all
+// are in their rooms.
 func nbioUpgrade(u *websocket.Upgrader, w http.ResponseWriter, r *http.Request, all *rooms[*websocket.Conn]) {
 	c, err := u.Upgrade(w, r, nil)
 	if err != nil {
@@ -67,7 +67,8 @@ func serveNBIO(l net.Listener) (func() int, error) {
 	return all.size, engine.Start()
 }
 
-// serveNBIOStd is nbio over net/http: a goroutine to read for each connection, one to write as long as there is something.
+// serveNBIOStd is nbio over net/http: a goroutine to read for each connection,
+// one to write as long as there is something.
 func serveNBIOStd(l net.Listener) (func() int, error) {
 	var all rooms[*websocket.Conn]
 	u := nbioUpgrader()

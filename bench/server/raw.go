@@ -9,8 +9,9 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// serveRaw is the floor: hijacked TCP connections and, for a fan-out, one prebuilt frame and a loop of net.Conn.Write. It does
-// nothing a server has to do besides, and a client that does not read stops it.
+// serveRaw is the floor: hijacked TCP connections and, for a fan-out, one
+// prebuilt frame and a loop of net.Conn.Write. It does nothing a server has to
+// do besides, and a client that does not read stops it.
 func serveRaw(l net.Listener) (func() int, error) {
 	var all rooms[net.Conn]
 	serveHTTP(l, func(w http.ResponseWriter, r *http.Request) {

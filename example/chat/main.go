@@ -1,10 +1,11 @@
-// Command chat is a chat room on dog: people are spread over replicas of a few places each and talk to everybody, to those on
-// their own replica, or to one person.
+// Command chat is a chat room on dog: people are spread over replicas of a few
+// places each and talk to everybody, to those on their own replica, or to one
+// person.
 //
 //	go run ./example/chat -addr 127.0.0.1:8787
 //
-// lobby.go and room.go are the two types that make the room, protocol.go is what they say to the browser, server.go puts them
-// behind HTTP.
+// lobby.go and room.go are the two types that make the room, protocol.go is
+// what they say to the browser, server.go puts them behind HTTP.
 package main
 
 import (
@@ -35,7 +36,8 @@ func main() {
 	}
 }
 
-// options are the chat room's. Lists of people and long messages are worth compressing.
+// options are the chat room's. Lists of people and long messages are worth
+// compressing.
 var options = dog.Options{
 	ShutdownTimeout: 5 * time.Second,
 	Sockets:         dog.SocketOptions{Compression: true},

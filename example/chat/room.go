@@ -177,7 +177,8 @@ func (r *Room) listReplicas(ctx context.Context, s *dog.Socket) error {
 	})
 }
 
-// everyone asks the other rooms who is there and adds those of this one. A room that does not answer is left out.
+// everyone asks the other rooms who is there and adds those of this one. A room
+// that does not answer is left out.
 func (r *Room) everyone(ctx context.Context) ([]presence, error) {
 	replies, err := r.Gossip(ctx, nil)
 	if err != nil {

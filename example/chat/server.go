@@ -52,7 +52,8 @@ func handler(lobby dog.GroupStub[Lobby, Room]) http.Handler {
 
 func servePage(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	// The page is one file: whatever else a browser would load or run is none of ours.
+	// The page is one file: whatever else a browser would load or run is none
+	// of ours.
 	w.Header().Set("Content-Security-Policy",
 		"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "+
 			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'")

@@ -79,11 +79,12 @@ func (d *Document) tellPeople() error {
 	return d.Broadcast(change{Op: "people", People: slices.Compact(people)}, dog.Coalesce("people"))
 }
 
-// errAsked is for a change that makes no sense, perhaps since somebody was faster.
+// errAsked is for a change that makes no sense, perhaps since somebody was
+// faster.
 var errAsked = errors.New("there is no such paragraph or operation")
 
-// OnMessage makes a change and tells everybody, also who asked: nobody hears of it
-// before it is durable.
+// OnMessage makes a change and tells everybody, also who asked: nobody hears of
+// it before it is durable.
 func (d *Document) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	var c change
 	if err := m.Decode(&c); err != nil {

@@ -1,9 +1,11 @@
-// Command document keeps documents that people write together: each is one object,
-// with a database of its own and the WebSockets of those who have it open.
+// Command document keeps documents that people write together: each is one
+// object, with a database of its own and the WebSockets of those who have it
+// open.
 //
 //	go run ./example/document -addr 127.0.0.1:8790 -data documents
 //
-// document.go is the object, server.go puts it behind HTTP, page.html is the page.
+// document.go is the object, server.go puts it behind HTTP, page.html is the
+// page.
 package main
 
 import (

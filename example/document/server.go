@@ -12,8 +12,8 @@ import (
 //go:embed page.html
 var page string
 
-// newServer returns the HTTP handler of the documents. steps are the schema of this
-// release.
+// newServer returns the HTTP handler of the documents. steps are the schema of
+// this release.
 func newServer(rt *dog.Runtime, steps dog.Schema) (http.Handler, error) {
 	documents, err := dog.RegisterObject(rt, "document", &dog.ObjectOptions[Document]{
 		New:              func() *Document { return &Document{authors: len(steps) > 1} },

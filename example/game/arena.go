@@ -18,8 +18,8 @@ const (
 	pause = 20 * 3           // ticks before a match, for more to come
 )
 
-// Arena is one game of up to four players. They walk over the field, and a square
-// belongs to who was there last.
+// Arena is one game of up to four players. They walk over the field, and a
+// square belongs to who was there last.
 type Arena struct {
 	dog.Replica
 	seats [seats]*player // nil: free
@@ -28,8 +28,8 @@ type Arena struct {
 	loop  *dog.Timer // nil: nobody plays
 }
 
-// player has a seat. The place that the group holds for a player who has gone is as
-// long his. All are told of what is exported.
+// player has a seat. The place that the group holds for a player who has gone
+// is as long his. All are told of what is exported.
 type player struct {
 	Seat, X, Y, Points int
 	UID                string
@@ -39,8 +39,9 @@ type player struct {
 	left   time.Time // when he went
 }
 
-// OnOpen seats a player, in his old seat if he has one. There is room, since the
-// group lets in no more than seats uids, those included for whom it holds a place.
+// OnOpen seats a player, in his old seat if he has one. There is room, since
+// the group lets in no more than seats uids, those included for whom it holds a
+// place.
 func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
 	for other := range a.SocketsOf(s.UID()) {
 		if other != s {
@@ -66,7 +67,8 @@ func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
 	return s.Send(map[string]any{"op": "welcome", "seat": seat, "side": side, "field": a.field[:]})
 }
 
-// seatOf returns the seat of a player, of nobody for "", and -1 when there is none.
+// seatOf returns the seat of a player, of nobody for "", and -1 when there is
+// none.
 func (a *Arena) seatOf(uid string) int {
 	for i, p := range a.seats {
 		if p == nil && uid == "" || p != nil && p.UID == uid {

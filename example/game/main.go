@@ -1,5 +1,5 @@
-// Command game is a game for four: players are matched into arenas, and each arena
-// moves them 20 times a second.
+// Command game is a game for four: players are matched into arenas, and each
+// arena moves them 20 times a second.
 //
 //	go run ./example/game -addr 127.0.0.1:8791
 //

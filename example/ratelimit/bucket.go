@@ -7,18 +7,22 @@ import (
 	"github.com/godurable/dog"
 )
 
-// A Limit is what each key may do: Burst requests at once, and in the long run one per Every.
+// A Limit is what each key may do: Burst requests at once, and in the long run
+// one per Every.
 type Limit struct {
 	Burst int
 	Every time.Duration
 }
 
-// Bucket is the token bucket of one key. Tokens are not counted but told by the clock: full is when the bucket is full again, and
-// each request puts that off by Limit.Every.
+// Bucket is the token bucket of one key. Tokens are not counted but told by the
+// clock: full is when the bucket is full again, and each request puts that off
+// by Limit.Every.
 //
-// This one moment is kept in memory, so a decision costs no write. It is stored when the bucket leaves memory before it is full,
-// and deleted by an alarm when it no longer says anything. So neither eviction nor a restart in good order forgets anything. A
-// crash forgets what has happened since the bucket last came into memory: its key may get up to Burst requests more. For requests
+// This one moment is kept in memory, so a decision costs no write. It is stored
+// when the bucket leaves memory before it is full, and deleted by an alarm when
+// it no longer says anything. So neither eviction nor a restart in good order
+// forgets anything. A crash forgets what has happened since the bucket last
+// came into memory: its key may get up to Burst requests more. For requests
 // that is a good trade; where each token is worth money, store full in Take.
 type Bucket struct {
 	dog.Object
@@ -56,7 +60,8 @@ func (b *Bucket) Take(context.Context) (Decision, error) {
 	if b.full.Before(now) {
 		b.full = now
 	}
-	// The last token is there while the bucket is full no later than Burst-1 tokens from now.
+	// The last token is there while the bucket is full no later than Burst-1
+	// tokens from now.
 	latest := now.Add(time.Duration(b.limit.Burst-1) * b.limit.Every)
 	if b.full.After(latest) {
 		return Decision{Wait: b.full.Sub(latest)}, nil
@@ -77,5 +82,6 @@ func (b *Bucket) OnStop(context.Context, dog.StopReason) error {
 	return b.Storage().Alarms().Set(b.full)
 }
 
-// OnAlarm deletes what was stored: keys that were seen once leave nothing behind.
+// OnAlarm deletes what was stored: keys that were seen once leave nothing
+// behind.
 func (b *Bucket) OnAlarm(context.Context, dog.Alarm) error { return b.Storage().DeleteAll() }

@@ -43,10 +43,12 @@ func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.next.ServeHTTP(w, r)
 }
 
-// seconds returns whole seconds, rounded up so that who waits for so long does not come too early.
+// seconds returns whole seconds, rounded up so that who waits for so long does
+// not come too early.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
-// clientIP is the key of main. What clients choose themselves, such as a header, makes a poor key: they would choose another one.
+// clientIP is the key of main. What clients choose themselves, such as a
+// header, makes a poor key: they would choose another one.
 func clientIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

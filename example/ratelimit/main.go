@@ -1,10 +1,12 @@
-// Command ratelimit limits the requests of each client with a token bucket, which is an object.
+// Command ratelimit limits the requests of each client with a token bucket,
+// which is an object.
 //
 //	go run ./example/ratelimit -burst 5 -every 2s
 //
 //	for i in 1 2 3 4 5 6; do curl -i localhost:8080; done   # the sixth gets 429 with Retry-After: 2
 //
-// bucket.go is the object, and says what eviction, a restart and a crash do to a limit; limiter.go is the middleware.
+// bucket.go is the object, and says what eviction, a restart and a crash do to
+// a limit; limiter.go is the middleware.
 package main
 
 import (

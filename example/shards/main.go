@@ -1,4 +1,5 @@
-// Command shards counts page views in a fixed pool of objects, so that no object has to count them all.
+// Command shards counts page views in a fixed pool of objects, so that no
+// object has to count them all.
 //
 //	go run ./example/shards -data views
 //
@@ -6,7 +7,8 @@
 //	curl 'localhost:8080/top?n=3'              # the pages with the most views
 //	curl localhost:8080/total                  # all views; "missing" are shards that did not answer
 //
-// tally.go is the object, server.go asks one of them or all and puts them behind HTTP.
+// tally.go is the object, server.go asks one of them or all and puts them
+// behind HTTP.
 package main
 
 import (

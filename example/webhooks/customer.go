@@ -35,8 +35,8 @@ type Policy struct {
 	Waiting int           // deliveries of one customer that may wait
 }
 
-// pause returns how long to wait after so many tries: up to a quarter longer than it need be, so that what failed together does
-// not come back together.
+// pause returns how long to wait after so many tries: up to a quarter longer
+// than it need be, so that what failed together does not come back together.
 func (p Policy) pause(tries int) time.Duration {
 	pause := p.First
 	for range tries - 1 {
@@ -57,8 +57,9 @@ type Delivery struct {
 	Body        []byte `json:"body"`
 }
 
-// Customer is the queue of one customer. Its deliveries are made one after the other; an alarm is set whenever there are some,
-// for the time at which something has to be done about the first.
+// Customer is the queue of one customer. Its deliveries are made one after the
+// other; an alarm is set whenever there are some, for the time at which
+// something has to be done about the first.
 type Customer struct {
 	dog.Object
 	policy Policy       // fixed
@@ -75,7 +76,8 @@ func (c *Customer) SetEndpoint(_ context.Context, url string) error {
 	return dog.Put(c.Storage(), "endpoint", url)
 }
 
-// Accept queues a delivery and returns the ID it gets. The caller learns of it once the delivery is durable: dog sees to that.
+// Accept queues a delivery and returns the ID it gets. The caller learns of it
+// once the delivery is durable: dog sees to that.
 func (c *Customer) Accept(_ context.Context, d Delivery) (id string, err error) {
 	_, found, err := dog.Get[string](c.Storage(), "endpoint")
 	if err != nil {
@@ -123,7 +125,8 @@ func (c *Customer) Revive(_ context.Context, id string) error {
 	})
 }
 
-// enqueue puts a delivery at the end of the queue. A new one gets its ID. The caller must be in a transaction.
+// enqueue puts a delivery at the end of the queue. A new one gets its ID. The
+// caller must be in a transaction.
 func (c *Customer) enqueue(d Delivery) (id string, err error) {
 	number, err := dog.Update(c.Storage(), "last", func(n uint64) (uint64, error) { return n + 1, nil })
 	if err != nil {
@@ -164,8 +167,10 @@ func (c *Customer) first() (d dog.Entry[Delivery], found bool, err error) {
 	return d, false, nil
 }
 
-// OnAlarm has the first delivery tried. It does not wait for the answer, because a runtime runs only so many alarms at once and
-// endpoints are slow. When the process is killed meanwhile, the alarm set here brings the delivery back.
+// OnAlarm has the first delivery tried. It does not wait for the answer,
+// because a runtime runs only so many alarms at once and endpoints are slow.
+// When the process is killed meanwhile, the alarm set here brings the delivery
+// back.
 func (c *Customer) OnAlarm(ctx context.Context, _ dog.Alarm) error {
 	if err := c.Storage().Alarms().Set(time.Now().Add(c.policy.lease())); err != nil {
 		return err
@@ -206,7 +211,8 @@ func (c *Customer) try(ctx context.Context) error {
 	return c.Storage().Transaction(func() error { return c.settle(d.Key, d.Value, failure) })
 }
 
-// settle notes how a try has ended and sets the alarm for the next one. The caller must be in a transaction.
+// settle notes how a try has ended and sets the alarm for the next one. The
+// caller must be in a transaction.
 func (c *Customer) settle(place string, d Delivery, failure error) error {
 	alarms := c.Storage().Alarms()
 	if failure != nil {
@@ -237,12 +243,14 @@ func (c *Customer) settle(place string, d Delivery, failure error) error {
 	return err
 }
 
-// A statusError is an endpoint's answer that does not say that it has taken the delivery.
+// A statusError is an endpoint's answer that does not say that it has taken the
+// delivery.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("%d %s", int(e), http.StatusText(int(e))) }
 
-// describe says what a customer may know of a failure: its endpoint's answer, but nothing about our network.
+// describe says what a customer may know of a failure: its endpoint's answer,
+// but nothing about our network.
 func describe(failure error) string {
 	var status statusError
 	if errors.As(failure, &status) {
@@ -251,7 +259,8 @@ func describe(failure error) string {
 	return "no answer"
 }
 
-// post sends a delivery. It runs while other events use the object, of which it therefore needs only what is fixed.
+// post sends a delivery. It runs while other events use the object, of which it
+// therefore needs only what is fixed.
 func (c *Customer) post(ctx context.Context, url string, d Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, c.policy.Timeout)
 	defer cancel()

@@ -1,5 +1,6 @@
-// Command webhooks accepts deliveries, stores them, and makes them: in order for each customer, again and again until the
-// customer's endpoint takes them, and at least once even when the program is killed.
+// Command webhooks accepts deliveries, stores them, and makes them: in order
+// for each customer, again and again until the customer's endpoint takes them,
+// and at least once even when the program is killed.
 //
 //	go run ./example/webhooks -data webhooks
 //
@@ -8,9 +9,11 @@
 //	curl localhost:8080/ada/dead                                                  # those given up after the last try
 //	curl -X POST localhost:8080/ada/dead/ada-0000000000000001                     # has one of them tried again
 //
-// An endpoint gets the id as the header Idempotency-Key. What was answered with 202 is on the disk: dog sends no answer before.
-// customer.go is the object, server.go puts it behind HTTP. Endpoints are whatever customers say, so let the program reach
-// nothing that it should not: give it an egress proxy (HTTPS_PROXY, HTTP_PROXY) that refuses your own network.
+// An endpoint gets the id as the header Idempotency-Key. What was answered with
+// 202 is on the disk: dog sends no answer before. customer.go is the object,
+// server.go puts it behind HTTP. Endpoints are whatever customers say, so let
+// the program reach nothing that it should not: give it an egress proxy
+// (HTTPS_PROXY, HTTP_PROXY) that refuses your own network.
 package main
 
 import (
@@ -42,7 +45,8 @@ func main() {
 	}
 }
 
-// usual is how often and how patiently deliveries are tried: nine times within a good hour.
+// usual is how often and how patiently deliveries are tried: nine times within
+// a good hour.
 var usual = Policy{Tries: 9, First: 15 * time.Second, Most: time.Hour, Timeout: 10 * time.Second, Waiting: 10_000}
 
 // run accepts and makes deliveries until ctx is done.

@@ -17,7 +17,8 @@ const (
 	maxURL  = 2 << 10   // bytes of an endpoint
 )
 
-// newServer returns the HTTP handler that accepts deliveries; transport makes them.
+// newServer returns the HTTP handler that accepts deliveries; transport makes
+// them.
 func newServer(rt *dog.Runtime, policy Policy, transport http.RoundTripper) (http.Handler, error) {
 	client := &http.Client{
 		Transport:     transport,
@@ -42,7 +43,8 @@ type server struct{ customers *dog.Namespace[Customer] }
 
 var customerName = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
 
-// customer returns the customer that a request is about, or answers it when its name is none.
+// customer returns the customer that a request is about, or answers it when its
+// name is none.
 func (s *server) customer(w http.ResponseWriter, r *http.Request) (stub dog.Stub[Customer], ok bool) {
 	name := r.PathValue("customer")
 	if !customerName.MatchString(name) {
@@ -116,7 +118,8 @@ func (s *server) revive(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusAccepted, map[string]string{"id": id})
 }
 
-// read returns the body of a request, or answers it when there are more than so many bytes.
+// read returns the body of a request, or answers it when there are more than so
+// many bytes.
 func read(w http.ResponseWriter, r *http.Request, most int64) (body []byte, ok bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err == nil {
@@ -130,7 +133,8 @@ func read(w http.ResponseWriter, r *http.Request, most int64) (body []byte, ok b
 	return nil, false
 }
 
-// fail answers a request that failed. What only we need to know goes to the log.
+// fail answers a request that failed. What only we need to know goes to the
+// log.
 func fail(w http.ResponseWriter, err error) {
 	if _, chosen := errors.AsType[*dog.StatusError](err); !chosen {
 		slog.Error("request failed", "error", err)

@@ -21,8 +21,8 @@ type Step = chromedp.Action[chromedp.Void]
 // Browser is a headless Chromium.
 type Browser struct{ ctx context.Context }
 
-// Start starts a Chromium that ends with the test. Without one the test fails, or
-// is skipped when DOG_SKIP_BROWSER is set.
+// Start starts a Chromium that ends with the test. Without one the test fails,
+// or is skipped when DOG_SKIP_BROWSER is set.
 func Start(t *testing.T) *Browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -100,8 +100,8 @@ func (p *Tab) Run(script string) {
 	p.Do(chromedp.Evaluate[chromedp.Void](script))
 }
 
-// Wait returns once a JavaScript expression, a condition on the page, is true; args
-// are its parameter args.
+// Wait returns once a JavaScript expression, a condition on the page, is true;
+// args are its parameter args.
 func (p *Tab) Wait(what, expression string, args ...any) {
 	p.t.Helper()
 	_, err := chromedp.Run(p.ctx, chromedp.PollFunction[chromedp.Void]("(...args) => "+expression,

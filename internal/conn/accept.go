@@ -18,9 +18,9 @@ import (
 // Options configure Accept. A nil *Options and zero fields mean the defaults.
 // They must not change after Accept.
 type Options struct {
-	// Subprotocols that may be negotiated, the preferred one first. The client's
-	// may differ in case; it is answered in its own spelling, which is all that
-	// browsers take.
+	// Subprotocols that may be negotiated, the preferred one first. The
+	// client's may differ in case; it is answered in its own spelling, which is
+	// all that browsers take.
 	Subprotocols []string
 	// OriginPatterns are the hosts ("*.example.com", with path.Match) or
 	// origins ("https://example.com") that may connect from a browser besides
@@ -43,7 +43,8 @@ type Options struct {
 	// kernel holds: see pace.go; under DropOldest, for how long the queue must
 	// have been over it and never empty. Default 1 s.
 	Moment time.Duration
-	// Slow says what happens to a message that does not fit. Default Disconnect.
+	// Slow says what happens to a message that does not fit. Default
+	// Disconnect.
 	Slow Policy
 
 	// WriteTimeout is how long a peer may take nothing while something waits
@@ -77,8 +78,8 @@ type Options struct {
 	Poller *Poller
 	Wake   func(*Conn)
 
-	// Heart watches the connection between StartHeartbeat and StopHeartbeat; nil
-	// means that nobody does.
+	// Heart watches the connection between StartHeartbeat and StopHeartbeat;
+	// nil means that nobody does.
 	Heart *Heart
 }
 

@@ -12,7 +12,8 @@ import (
 
 // Errors of Close for arguments that a server may not send.
 var (
-	// ErrCloseCode means that the code is not one of 1000-1003, 1007-1014 and 3000-4999.
+	// ErrCloseCode means that the code is not one of 1000-1003, 1007-1014 and
+	// 3000-4999.
 	ErrCloseCode = errors.New("a server may not send the close code")
 	// ErrCloseReason means that the reason is over 123 bytes or not UTF-8.
 	ErrCloseReason = errors.New("the close reason is over 123 bytes or not UTF-8")
@@ -25,16 +26,17 @@ const (
 
 // CloseError says how a connection ended.
 type CloseError struct {
-	// Code and Reason are those of the side that began to close. Code is 1006 when nobody did, 1005 when the peer's close
-	// frame had no code.
+	// Code and Reason are those of the side that began to close. Code is 1006
+	// when nobody did, 1005 when the peer's close frame had no code.
 	Code   int
 	Reason string
 	// Local means that Close or Set.Close began it.
 	Local bool
 	// Err is nil when the closing handshake was completed in peace, else the
 	// first cause: ErrTooBig, ErrInvalidUTF8, ErrProtocol, ErrSlow,
-	// ErrPingTimeout, the argument of Abort, or an error of the network, which is
-	// io.ErrUnexpectedEOF when the peer's stream has ended without a close frame.
+	// ErrPingTimeout, the argument of Abort, or an error of the network, which
+	// is io.ErrUnexpectedEOF when the peer's stream has ended without a close
+	// frame.
 	Err error
 }
 
@@ -64,10 +66,12 @@ type farewell struct {
 	left     bool        // everything was given to the network. guarded by Conn.mu
 }
 
-// Close begins the closing handshake and never blocks: the close frame is queued behind what waits, further Sends return
-// [ErrClosed], messages that still arrive are discarded, and the peer gets Options.CloseTimeout to take what waits and to
-// answer. Read then returns a [CloseError] with this code and reason. Closing twice, or after the end, does nothing.
-// The error is [ErrCloseCode] or [ErrCloseReason] when the arguments are not allowed.
+// Close begins the closing handshake and never blocks: the close frame is
+// queued behind what waits, further Sends return [ErrClosed], messages that
+// still arrive are discarded, and the peer gets Options.CloseTimeout to take
+// what waits and to answer. Read then returns a [CloseError] with this code and
+// reason. Closing twice, or after the end, does nothing. The error is
+// [ErrCloseCode] or [ErrCloseReason] when the arguments are not allowed.
 func (c *Conn) Close(code int, reason string) error {
 	if err := CheckClose(code, reason); err != nil {
 		return err
@@ -76,7 +80,8 @@ func (c *Conn) Close(code int, reason string) error {
 	return nil
 }
 
-// closeWith is Close with arguments that were checked; frame is shared, how is copied.
+// closeWith is Close with arguments that were checked; frame is shared, how is
+// copied.
 func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,8 +97,8 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 }
 
 // beginCloseLocked queues the close frame, if there is one, and bounds what is
-// left to do by CloseTimeout: by deadlines, which end who waits for the network,
-// and by a timer, as nobody may be waiting, or the network may know no
+// left to do by CloseTimeout: by deadlines, which end who waits for the
+// network, and by a timer, as nobody may be waiting, or the network may know no
 // deadlines. The caller must hold mu, and has the frame written. Deadlines are
 // set under mu so that the writer, which sets its own, cannot lengthen them.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
@@ -107,8 +112,9 @@ func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
 	c.nc.SetDeadline(c.farewell.deadline)
 }
 
-// Abort drops the connection now: what waits is lost, and Read returns a [CloseError] with code 1006 and err ([ErrClosed]
-// when nil). If closing had begun, the code and reason of that remain. It never waits for the peer.
+// Abort drops the connection now: what waits is lost, and Read returns a
+// [CloseError] with code 1006 and err ([ErrClosed] when nil). If closing had
+// begun, the code and reason of that remain. It never waits for the peer.
 func (c *Conn) Abort(err error) {
 	if err == nil {
 		err = ErrClosed
@@ -146,7 +152,8 @@ func (c *Conn) late() {
 	c.cut()
 }
 
-// severLocked gives up the connection for cause, without closing it yet. The caller must hold mu.
+// severLocked gives up the connection for cause, without closing it yet. The
+// caller must hold mu.
 func (c *Conn) severLocked(cause error) {
 	if c.cause == nil {
 		c.cause = cause
@@ -159,7 +166,8 @@ func (c *Conn) severLocked(cause error) {
 	c.rouseLocked()
 }
 
-// Closing reports whether our side has begun to close, or the connection was cut, so that what the peer sends no longer counts.
+// Closing reports whether our side has begun to close, or the connection was
+// cut, so that what the peer sends no longer counts.
 func (c *Conn) Closing() bool { return c.closing.Load() }
 
 // Over reports whether what is sent from now on comes too late.
@@ -191,8 +199,8 @@ func (c *Conn) Leaving() bool {
 	return c.leaving
 }
 
-// Depart ends the wait that Options.Last tells of. It does nothing when there is
-// none.
+// Depart ends the wait that Options.Last tells of. It does nothing when there
+// is none.
 func (c *Conn) Depart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -213,8 +221,8 @@ func (c *Conn) departLocked() {
 	c.endLocked()
 }
 
-// endLocked leaves the rest to the writer. The caller must hold mu, which may be
-// released meanwhile.
+// endLocked leaves the rest to the writer. The caller must hold mu, which may
+// be released meanwhile.
 func (c *Conn) endLocked() {
 	c.readDone = true
 	c.hurryLocked()
@@ -266,7 +274,8 @@ func (c *Conn) leaveLocked(frame []byte) {
 	c.closing.Store(true)
 }
 
-// violationOf returns how to close because of what the peer sent, nil if that was legal or the network failed.
+// violationOf returns how to close because of what the peer sent, nil if that
+// was legal or the network failed.
 func violationOf(err error) *CloseError {
 	switch {
 	case errors.Is(err, ErrInvalidUTF8):
@@ -279,7 +288,8 @@ func violationOf(err error) *CloseError {
 	return nil
 }
 
-// failureLocked returns the first reason why no closing handshake was completed. The caller must hold mu.
+// failureLocked returns the first reason why no closing handshake was
+// completed. The caller must hold mu.
 func (c *Conn) failureLocked(err error) error {
 	if c.cause != nil {
 		return c.cause
@@ -287,7 +297,8 @@ func (c *Conn) failureLocked(err error) error {
 	return err
 }
 
-// CheckClose validates what an application asks to send: ErrCloseCode, ErrCloseReason.
+// CheckClose validates what an application asks to send: ErrCloseCode,
+// ErrCloseReason.
 func CheckClose(code int, reason string) error {
 	if !allowedCode(code) {
 		return fmt.Errorf("%w %d", ErrCloseCode, code)
@@ -298,12 +309,14 @@ func CheckClose(code int, reason string) error {
 	return nil
 }
 
-// allowedCode reports whether a close frame may have the code (RFC 6455, section 7.4, and IANA's register).
+// allowedCode reports whether a close frame may have the code (RFC 6455,
+// section 7.4, and IANA's register).
 func allowedCode(code int) bool {
 	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
-// appendClose appends a close frame to b; reason must have at most maxCloseReason bytes.
+// appendClose appends a close frame to b; reason must have at most
+// maxCloseReason bytes.
 func appendClose(b []byte, code int, reason string) []byte {
 	if code == noStatus {
 		return append(b, finBit|opClose, 0)

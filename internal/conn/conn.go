@@ -1,21 +1,24 @@
 // Package conn is the server's side of WebSocket connections.
 //
-// The handshake is that of github.com/coder/websocket; what follows is read and written here (RFC 6455), so that a message to
-// many connections is framed once, what is pending for a connection leaves in one system call, and an idle connection costs next
-// to nothing.
+// The handshake is that of github.com/coder/websocket; what follows is read and
+// written here (RFC 6455), so that a message to many connections is framed
+// once, what is pending for a connection leaves in one system call, and an idle
+// connection costs next to nothing.
 //
-// The goroutine that reads is the caller's: it calls [Conn.Read] until that fails, then [Conn.Wait]. Writing needs no goroutine
-// of a connection's own while its peer keeps up.
+// The goroutine that reads is the caller's: it calls [Conn.Read] until that
+// fails, then [Conn.Wait]. Writing needs no goroutine of a connection's own
+// while its peer keeps up.
 //
 // Where to begin: conn.go, close.go and hangup.go are a connection's state and
-// its end; send.go and queue.go are what waits, write.go and batch.go are how it
-// is written, shard.go, set.go and writers.go how many are written at once;
+// its end; send.go and queue.go are what waits, write.go and batch.go are how
+// it is written, shard.go, set.go and writers.go how many are written at once;
 // read.go and parse.go are how it is read, poller.go how it waits without a
 // goroutine; pace.go finds slow peers, heart.go dead ones. The files with the
 // name of a platform hold what differs.
 //
-// Locks are taken in this order: [Set] or [Heart], then Conn, then a shard or the [Poller], then [Writers]. No lock is held while
-// the network is read or written.
+// Locks are taken in this order: [Set] or [Heart], then Conn, then a shard or
+// the [Poller], then [Writers]. No lock is held while the network is read or
+// written.
 package conn
 
 import (
@@ -28,13 +31,16 @@ import (
 
 // Errors of sending and closing, and causes found in [CloseError].Err.
 var (
-	// ErrClosed is returned by Send when the connection is closing or has ended.
+	// ErrClosed is returned by Send when the connection is closing or has
+	// ended.
 	ErrClosed = errors.New("dog: socket is closed")
-	// ErrSlow means that the peer took its messages too slowly: the queue overflowed, or a write made no progress.
+	// ErrSlow means that the peer took its messages too slowly: the queue
+	// overflowed, or a write made no progress.
 	ErrSlow = errors.New("dog: slow consumer")
 	// ErrTooBig means that the peer sent a message over Options.MaxMessage.
 	ErrTooBig = errors.New("dog: message is too big")
-	// ErrInvalidUTF8 means that the peer sent a text or a close reason that is not UTF-8.
+	// ErrInvalidUTF8 means that the peer sent a text or a close reason that is
+	// not UTF-8.
 	ErrInvalidUTF8 = errors.New("dog: invalid UTF-8")
 	// ErrProtocol means that the peer broke the WebSocket protocol.
 	ErrProtocol = errors.New("dog: WebSocket protocol error")
@@ -42,10 +48,13 @@ var (
 	ErrPingTimeout = errors.New("dog: no answer to a ping")
 )
 
-// Conn is one WebSocket connection that was accepted. Its methods are safe for concurrent use, except Read and Wait.
-// Its owner must call Read until it returns a [*CloseError], also after Close or Abort: only then is everything released.
+// Conn is one WebSocket connection that was accepted. Its methods are safe for
+// concurrent use, except Read and Wait. Its owner must call Read until it
+// returns a [*CloseError], also after Close or Abort: only then is everything
+// released.
 type Conn struct {
-	// Owner says who the connection belongs to, for the exception of Set.Send. Fixed before Set.Add.
+	// Owner says who the connection belongs to, for the exception of Set.Send.
+	// Fixed before Set.Add.
 	Owner string
 	// Data is the caller's own handle. Fixed before Set.Add.
 	Data any
@@ -59,7 +68,8 @@ type Conn struct {
 
 	in input // owned by the reader
 
-	// phase is odd while the reader is inside Read, or parked; it changes each time the reader comes or goes.
+	// phase is odd while the reader is inside Read, or parked; it changes each
+	// time the reader comes or goes.
 	phase      atomic.Uint64
 	bytesIn    atomic.Uint64
 	messagesIn atomic.Uint64
@@ -120,8 +130,9 @@ type Conn struct {
 // deaf is a position that no log reaches.
 const deaf = 1<<64 - 1
 
-// Stats are the counters of one connection. Bytes are those of the WebSocket frames as they went over the wire, headers and
-// control frames included; QueuedBytes are those of frames before compression.
+// Stats are the counters of one connection. Bytes are those of the WebSocket
+// frames as they went over the wire, headers and control frames included;
+// QueuedBytes are those of frames before compression.
 type Stats struct {
 	QueuedBytes int    // bytes of data frames not yet accepted by the kernel
 	MessagesIn  uint64 // whole data messages received, automatic requests included
@@ -149,7 +160,8 @@ func (c *Conn) Stats() Stats {
 	}
 }
 
-// loggedLocked returns the bytes that wait in the shard's log, whether or not c is left out. The caller must hold mu.
+// loggedLocked returns the bytes that wait in the shard's log, whether or not c
+// is left out. The caller must hold mu.
 func (c *Conn) loggedLocked() (bytes int) {
 	if c.shard == nil || c.overLocked() {
 		return 0
@@ -162,15 +174,16 @@ func (c *Conn) loggedLocked() (bytes int) {
 	return 0
 }
 
-// Start sends the answer of the handshake. It does not wait. Call it once, before Read.
+// Start sends the answer of the handshake. It does not wait. Call it once,
+// before Read.
 func (c *Conn) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hurryLocked()
 }
 
-// hurryLocked writes what waits, if that is possible without waiting, or has it written. The caller must hold mu, which may be
-// released meanwhile.
+// hurryLocked writes what waits, if that is possible without waiting, or has it
+// written. The caller must hold mu, which may be released meanwhile.
 func (c *Conn) hurryLocked() {
 	if c.nimbleLocked() && !c.writing {
 		c.flushLocked()
@@ -212,11 +225,12 @@ func (c *Conn) CloseTimeout() time.Duration { return c.opts.CloseTimeout }
 // QueueBytes returns the bound of what waits for a slow peer.
 func (c *Conn) QueueBytes() int { return c.opts.QueueBytes }
 
-// Subprotocol returns the negotiated subprotocol as Options has it, "" when there
-// is none.
+// Subprotocol returns the negotiated subprotocol as Options has it, "" when
+// there is none.
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
-// LastAuto returns when the latest automatic request arrived, the zero time when none did.
+// LastAuto returns when the latest automatic request arrived, the zero time
+// when none did.
 func (c *Conn) LastAuto() time.Time {
 	if ns := c.lastAuto.Load(); ns != 0 {
 		return time.Unix(0, ns)
@@ -224,7 +238,8 @@ func (c *Conn) LastAuto() time.Time {
 	return time.Time{}
 }
 
-// sendPong answers a ping. Only the latest answer waits, so a flood of pings costs no memory.
+// sendPong answers a ping. Only the latest answer waits, so a flood of pings
+// costs no memory.
 func (c *Conn) sendPong(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,7 +250,8 @@ func (c *Conn) sendPong(payload []byte) {
 	c.hurryLocked()
 }
 
-// sendPing queues a heartbeat unless the connection is closing, and returns the bytes written before.
+// sendPing queues a heartbeat unless the connection is closing, and returns the
+// bytes written before.
 func (c *Conn) sendPing() (written int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,20 +9,23 @@ import (
 	"sync"
 )
 
-// Compression is permessage-deflate (RFC 7692) without context takeover: no message refers to an earlier one, so one compressed
-// frame serves every connection, and an idle connection keeps no window.
+// Compression is permessage-deflate (RFC 7692) without context takeover: no
+// message refers to an earlier one, so one compressed frame serves every
+// connection, and an idle connection keeps no window.
 
-// minDeflate is the length from which a message is compressed. A shorter one hardly shrinks without what came before it.
+// minDeflate is the length from which a message is compressed. A shorter one
+// hardly shrinks without what came before it.
 const minDeflate = 512
 
 // deflateTail ends a flushed stream of deflate; RFC 7692 leaves it out.
 const deflateTail = "\x00\x00\xff\xff"
 
-// deflateEnd is what a reader needs after a message: the tail, and an empty last block, so that the stream ends.
+// deflateEnd is what a reader needs after a message: the tail, and an empty
+// last block, so that the stream ends.
 const deflateEnd = deflateTail + "\x01\x00\x00\xff\xff"
 
-// maxStreams bounds the streams that one message may consist of (RFC 7692, section 7.2.3.4): to begin one takes longer than to
-// send it.
+// maxStreams bounds the streams that one message may consist of (RFC 7692,
+// section 7.2.3.4): to begin one takes longer than to send it.
 const maxStreams = 16
 
 // errDeflate means that a compressed message is not one.
@@ -42,7 +45,8 @@ type inflater struct {
 	src   inflateSource
 }
 
-// inflateSource is a message followed by deflateEnd. flate reads it byte by byte without a buffer of its own.
+// inflateSource is a message followed by deflateEnd. flate reads it byte by
+// byte without a buffer of its own.
 type inflateSource struct {
 	message bytes.Reader
 	end     bytes.Reader
@@ -87,7 +91,8 @@ func (f *Frame) deflate() {
 	f.deflated = appendFrame(make([]byte, 0, headerLen(len(short))+len(short)), f.wire[0]|rsv1Bit, short)
 }
 
-// inflate returns the message that was compressed to b, ErrTooBig if it has more than limit bytes, or errDeflate.
+// inflate returns the message that was compressed to b, ErrTooBig if it has
+// more than limit bytes, or errDeflate.
 func inflate(b []byte, limit int64) ([]byte, error) {
 	in := inflaters.Get().(*inflater)
 	defer func() {
@@ -115,6 +120,7 @@ func inflate(b []byte, limit int64) ([]byte, error) {
 	return message.Bytes(), nil
 }
 
-// maxDeflated bounds the compressed form of a message of n bytes: what does not shrink grows by five bytes in every block, and
-// zlib's shortest blocks have 127.
+// maxDeflated bounds the compressed form of a message of n bytes: what does not
+// shrink grows by five bytes in every block, and zlib's shortest blocks have
+// 127.
 func maxDeflated(n int64) int64 { return n + min(n/16+64, math.MaxInt64-n) }

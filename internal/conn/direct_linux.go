@@ -6,11 +6,12 @@ import (
 	"syscall"
 )
 
-// direct is a bare TCP or Unix connection, read and written without waiting. Its methods are safe for concurrent use and with
-// closing.
+// direct is a bare TCP or Unix connection, read and written without waiting.
+// Its methods are safe for concurrent use and with closing.
 type direct struct{ raw syscall.RawConn }
 
-// directly returns the direct form of a connection, whose ok is false where there is none.
+// directly returns the direct form of a connection, whose ok is false where
+// there is none.
 func directly(nc net.Conn) direct {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn: // a wrapper may do more than these
@@ -23,10 +24,12 @@ func directly(nc net.Conn) direct {
 
 func (d direct) ok() bool { return d.raw != nil }
 
-// unacked returns how many bytes the kernel holds that the other end's does not have yet.
+// unacked returns how many bytes the kernel holds that the other end's does not
+// have yet.
 func (d direct) unacked() int { return unacked(d.raw) }
 
-// directWrite is the state of a write. It is reused because a function for RawConn would be allocated each time.
+// directWrite is the state of a write. It is reused because a function for
+// RawConn would be allocated each time.
 type directWrite struct {
 	p   []byte
 	n   int
@@ -34,7 +37,8 @@ type directWrite struct {
 	f   func(fd uintptr) bool
 }
 
-// write writes as much of p as the kernel takes at once. A deadline that has passed counts as a kernel that takes nothing.
+// write writes as much of p as the kernel takes at once. A deadline that has
+// passed counts as a kernel that takes nothing.
 func (d direct) write(w *directWrite, p []byte) (int, error) {
 	if w.f == nil {
 		w.f = w.attempt
@@ -70,7 +74,8 @@ func (w *directWrite) attempt(fd uintptr) bool {
 	return true
 }
 
-// read calls f when something may be there to read, at once and then again until it returns true.
+// read calls f when something may be there to read, at once and then again
+// until it returns true.
 func (d direct) read(f func(fd uintptr) bool) error { return d.raw.Read(f) }
 
 // drain throws away what lies there unread, whatever the deadline, up to what a
@@ -90,7 +95,8 @@ func (d direct) drain() {
 	})
 }
 
-// readNow reads what there is. none means that nothing is; n is 0 without an error at the end of the stream.
+// readNow reads what there is. none means that nothing is; n is 0 without an
+// error at the end of the stream.
 func readNow(fd uintptr, p []byte) (n int, none bool, err error) {
 	for {
 		n, err := receive(int(fd), p)

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// epoll is an epoll instance. It is waited for through Go's own poller, so that no thread is blocked.
+// epoll is an epoll instance. It is waited for through Go's own poller, so that
+// no thread is blocked.
 type epoll struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -30,7 +31,8 @@ func openEpoll() (*epoll, error) {
 	return &epoll{file: file, raw: raw, fd: fd}, nil
 }
 
-// arm has wait report token once when d can be read. known says that it was armed before. Not to be called after close.
+// arm has wait report token once when d can be read. known says that it was
+// armed before. Not to be called after close.
 func (e *epoll) arm(d direct, token int32, known bool) error {
 	op := syscall.EPOLL_CTL_ADD
 	if known {

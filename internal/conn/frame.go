@@ -36,7 +36,8 @@ const maxControl = 125
 // pingFrame is shared by all connections.
 var pingFrame = []byte{finBit | opPing, 0}
 
-// Frame is a message framed once for any number of connections. It is immutable and safe to share.
+// Frame is a message framed once for any number of connections. It is immutable
+// and safe to share.
 type Frame struct {
 	wire []byte // header and payload
 
@@ -44,8 +45,9 @@ type Frame struct {
 	deflated []byte // wire of the compressed message; nil when that is not shorter. made by once
 }
 
-// NewFrame copies payload behind the header of one unmasked, final frame. An op other than Text means Binary; the payload of
-// a text must be UTF-8, which is not checked.
+// NewFrame copies payload behind the header of one unmasked, final frame. An op
+// other than Text means Binary; the payload of a text must be UTF-8, which is
+// not checked.
 func NewFrame(op Op, payload []byte) *Frame {
 	if op != Text {
 		op = Binary
@@ -53,8 +55,8 @@ func NewFrame(op Op, payload []byte) *Frame {
 	return &Frame{wire: appendFrame(make([]byte, 0, headerLen(len(payload))+len(payload)), finBit|byte(op), payload)}
 }
 
-// Len returns the bytes that the frame takes of Options.QueueBytes, and on the wire when it is not compressed: the payload and
-// a header of 2 to 10.
+// Len returns the bytes that the frame takes of Options.QueueBytes, and on the
+// wire when it is not compressed: the payload and a header of 2 to 10.
 func (f *Frame) Len() int { return len(f.wire) }
 
 // bytes returns what goes over the wire.

@@ -10,8 +10,9 @@ import (
 // TCP socket, or lies there unread when it is closed, with a reset, and that
 // destroys what is still on its way to the peer: the answer to one of our pings
 // is enough. So our side of the stream ends first, which the peer sees behind
-// the close frame; what it still sends is read and thrown away until it hangs up
-// too (RFC 6455, section 7.1.1). Who does not gets until the deadline of closing.
+// the close frame; what it still sends is read and thrown away until it hangs
+// up too (RFC 6455, section 7.1.1). Who does not gets until the deadline of
+// closing.
 
 const (
 	// maxDiscard bounds the bytes that are read and thrown away.
@@ -42,8 +43,8 @@ func (c *Conn) hangUp() {
 }
 
 // transport returns what the network connection is closed by, and read when its
-// bytes do not matter. TLS would want to say goodbye first, to a peer that may be
-// gone. Any other wrapper has to know of its end.
+// bytes do not matter. TLS would want to say goodbye first, to a peer that may
+// be gone. Any other wrapper has to know of its end.
 func (c *Conn) transport() net.Conn {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		return t.NetConn()
@@ -202,9 +203,9 @@ func (c *Conn) leave() {
 }
 
 // OnEnd has f called once, when no goroutine of the connection is left and the
-// network connection is closed, at once if that is so. Until then what was queued
-// and the close frame have up to Options.CloseTimeout to leave, and the peer has
-// the same time to hang up. f must not wait. Call it at most once.
+// network connection is closed, at once if that is so. Until then what was
+// queued and the close frame have up to Options.CloseTimeout to leave, and the
+// peer has the same time to hang up. f must not wait. Call it at most once.
 func (c *Conn) OnEnd(f func()) {
 	c.mu.Lock()
 	over := c.parts == 0

@@ -102,8 +102,8 @@ func isWindow(value string) bool {
 	return err == nil && bits >= 8 && bits <= 15 && value == strconv.Itoa(bits)
 }
 
-// splitOutsideQuotes splits s at separators that are not within a quoted string,
-// and trims the parts. There is at least one.
+// splitOutsideQuotes splits s at separators that are not within a quoted
+// string, and trims the parts. There is at least one.
 func splitOutsideQuotes(s string, separator byte) (parts []string) {
 	quoted, from := false, 0
 	for i := 0; i < len(s); i++ {

@@ -13,17 +13,18 @@ import (
 // takes, never by what waits for it.
 //
 // What it has taken is what was written less what the kernel still holds. The
-// kernel says so for TCP and Unix sockets on Linux, also below TLS; and how much
-// more a TCP peer is ready to take, which grows while it reads although the
-// kernel gathers more before it sends. Elsewhere a write that has returned is
-// all that can be seen, so writes are short there.
+// kernel says so for TCP and Unix sockets on Linux, also below TLS; and how
+// much more a TCP peer is ready to take, which grows while it reads although
+// the kernel gathers more before it sends. Elsewhere a write that has returned
+// is all that can be seen, so writes are short there.
 //
 // A peer's kernel that is full says nothing while the peer reads, until a
-// sizeable part of its buffer is free: a sixteenth, the largest segment, or what
-// it has put together, up to 64 KiB. At 5 KB/s that takes from thirteen seconds
-// to more than a minute, and until then a peer that reads looks like one that
-// does not. So where that may be what happens (sight.unread), the peer gets the
-// time that it takes to read so much (patienceLocked), whatever it is judged for.
+// sizeable part of its buffer is free: a sixteenth, the largest segment, or
+// what it has put together, up to 64 KiB. At 5 KB/s that takes from thirteen
+// seconds to more than a minute, and until then a peer that reads looks like
+// one that does not. So where that may be what happens (sight.unread), the peer
+// gets the time that it takes to read so much (patienceLocked), whatever it is
+// judged for.
 //
 // Only a goroutine that waits for the network is watched. The watch is a timer
 // that looks now and then and costs a write nothing. A deadline for each write
@@ -131,8 +132,8 @@ func (c *Conn) unackedLocked() int {
 // must hold mu.
 func (c *Conn) writtenLocked() uint64 { return c.bytesOut - uint64(c.answerLeft) }
 
-// lookLocked returns a mark, and how many bytes the peer may have to read before
-// it changes. The caller must hold mu.
+// lookLocked returns a mark, and how many bytes the peer may have to read
+// before it changes. The caller must hold mu.
 func (c *Conn) lookLocked() (m mark, unread int) {
 	m.written = c.writtenLocked()
 	if c.pace.see != nil {
@@ -154,8 +155,8 @@ func (c *Conn) stillLocked(now time.Time) time.Duration {
 
 // patienceLocked returns how long the peer may not be known to have taken
 // anything: so long, or longer where it may be reading what its kernel holds,
-// which must go at minRate and at minTaken in WriteTimeout. The caller must hold
-// mu, and have looked.
+// which must go at minRate and at minTaken in WriteTimeout. The caller must
+// hold mu, and have looked.
 func (c *Conn) patienceLocked(least time.Duration) time.Duration {
 	second := min(c.opts.WriteTimeout/(minTaken/minRate), time.Second) // in which minRate must be taken
 	return max(least, time.Duration(c.pace.unread)*second/minRate)
@@ -199,8 +200,8 @@ func (c *Conn) nextLookLocked(still time.Duration) time.Duration {
 	return max(min(timeout/looks, c.patienceLocked(timeout)-still), 1)
 }
 
-// watchLocked begins to watch a goroutine that waits for the network. The caller
-// must hold mu.
+// watchLocked begins to watch a goroutine that waits for the network. The
+// caller must hold mu.
 func (c *Conn) watchLocked() {
 	if c.watched { // the watch of an earlier wait goes on
 		c.pace.since = time.Now()
@@ -289,7 +290,8 @@ func (c *Conn) blameLocked() {
 	}
 }
 
-// unpokeLocked takes back the deadline that ended a write. The caller must hold mu.
+// unpokeLocked takes back the deadline that ended a write. The caller must hold
+// mu.
 func (c *Conn) unpokeLocked() {
 	if !c.pace.poked {
 		return
@@ -302,8 +304,8 @@ func (c *Conn) unpokeLocked() {
 	_ = c.nc.SetWriteDeadline(deadline) // where it fails, the next write does
 }
 
-// stalledLocked is the error of a connection whose peer takes nothing. The caller
-// must hold mu.
+// stalledLocked is the error of a connection whose peer takes nothing. The
+// caller must hold mu.
 func (c *Conn) stalledLocked(err error) error {
 	return fmt.Errorf("%w: nothing taken for %v: %w", ErrSlow, c.patienceLocked(c.opts.WriteTimeout), err)
 }

@@ -8,8 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// parser takes a client's stream of bytes apart, in whatever pieces it arrives (RFC 6455, section 5). It keeps nothing of a piece
-// but what belongs to a message, or a header, that is not complete. It is not safe for concurrent use.
+// parser takes a client's stream of bytes apart, in whatever pieces it arrives
+// (RFC 6455, section 5). It keeps nothing of a piece but what belongs to a
+// message, or a header, that is not complete. It is not safe for concurrent
+// use.
 type parser struct {
 	// fixed
 	limit   int64 // bytes of a message
@@ -45,9 +47,11 @@ func violation(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrProtocol, fmt.Errorf(format, args...))
 }
 
-// next reads p until the first message or ping is complete, and returns what follows it in p. op is Text, Binary or opPing, and
-// data is the caller's to keep, or 0 when all of p belongs to what is not complete. The error is a *closing, [ErrTooBig],
-// [ErrInvalidUTF8] or wraps [ErrProtocol]; after it nothing may be read any more.
+// next reads p until the first message or ping is complete, and returns what
+// follows it in p. op is Text, Binary or opPing, and data is the caller's to
+// keep, or 0 when all of p belongs to what is not complete. The error is a
+// *closing, [ErrTooBig], [ErrInvalidUTF8] or wraps [ErrProtocol]; after it
+// nothing may be read any more.
 func (r *parser) next(p []byte) (rest []byte, op byte, data []byte, err error) {
 	for {
 		if !r.inFrame {
@@ -97,11 +101,13 @@ func (r *parser) take(b, payload []byte) []byte {
 	return b
 }
 
-// minReserve is the least room that a message gets whose length is not known, or is not believed yet.
+// minReserve is the least room that a message gets whose length is not known,
+// or is not believed yet.
 const minReserve = 4 << 10
 
-// reserve makes room for n bytes in the message: for all of the frame when it is short, else at most for as much again as there
-// is, so that a header alone costs no memory.
+// reserve makes room for n bytes in the message: for all of the frame when it
+// is short, else at most for as much again as there is, so that a header alone
+// costs no memory.
 func (r *parser) reserve(n int) []byte {
 	if cap(r.msg)-len(r.msg) >= n && cap(r.msg) > 0 {
 		return r.msg
@@ -113,8 +119,9 @@ func (r *parser) reserve(n int) []byte {
 	return slices.Grow(r.msg, int(want))
 }
 
-// room returns where in the message the next bytes of the payload may be read to without being parsed, nil when fewer than
-// atLeast are missing. took and next must follow.
+// room returns where in the message the next bytes of the payload may be read
+// to without being parsed, nil when fewer than atLeast are missing. took and
+// next must follow.
 func (r *parser) room(atLeast int) []byte {
 	if !r.inFrame || r.op&8 != 0 || r.left < uint64(atLeast) {
 		return nil
@@ -232,7 +239,8 @@ func (r *parser) message() ([]byte, error) {
 	return data, nil
 }
 
-// parseClose returns what a close frame says, a *closing, or what is wrong with it.
+// parseClose returns what a close frame says, a *closing, or what is wrong with
+// it.
 func parseClose(payload []byte) error {
 	if len(payload) == 0 {
 		return &closing{code: noStatus}

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Poller parks connections that have been silent for a while: it ends their goroutines and lets the kernel say when there is
-// something to read. Where the kernel cannot (only Linux can, and only for bare TCP), connections keep their goroutines. It is
-// safe for concurrent use. A nil Poller parks nothing.
+// Poller parks connections that have been silent for a while: it ends their
+// goroutines and lets the kernel say when there is something to read. Where the
+// kernel cannot (only Linux can, and only for bare TCP), connections keep their
+// goroutines. It is safe for concurrent use. A nil Poller parks nothing.
 type Poller struct {
 	after time.Duration // fixed
 	first chan struct{} // closed when there is something to do
@@ -22,7 +23,8 @@ type Poller struct {
 	started bool    // guarded by mu: first is closed
 }
 
-// neverReceived is a count of bytes that no connection has, so that the first sweep, which may come at once, finds life.
+// neverReceived is a count of bytes that no connection has, so that the first
+// sweep, which may come at once, finds life.
 const neverReceived = 1<<64 - 1
 
 // parking is what a Poller knows about a connection. Guarded by Poller.mu.
@@ -34,7 +36,8 @@ type parking struct {
 	waiting bool // the kernel knows the connection
 }
 
-// NewPoller returns a Poller for Run to start. It parks connections that have been silent for one to two times after.
+// NewPoller returns a Poller for Run to start. It parks connections that have
+// been silent for one to two times after.
 func NewPoller(after time.Duration) *Poller {
 	return &Poller{after: after, first: make(chan struct{})}
 }
@@ -84,7 +87,8 @@ func (p *Poller) unwatchLocked(c *Conn) {
 	c.parking.awake = false
 }
 
-// arm asks the kernel to say once when c has something to read. It reports whether it will.
+// arm asks the kernel to say once when c has something to read. It reports
+// whether it will.
 func (p *Poller) arm(c *Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,7 +113,8 @@ func (p *Poller) arm(c *Conn) bool {
 	return true
 }
 
-// wake gives the connections of these tokens goroutines. A token may have found a new owner meanwhile, which then looks in vain.
+// wake gives the connections of these tokens goroutines. A token may have found
+// a new owner meanwhile, which then looks in vain.
 func (p *Poller) wake(tokens []int32) {
 	for _, t := range tokens {
 		p.mu.Lock()
@@ -123,7 +128,8 @@ func (p *Poller) wake(tokens []int32) {
 	}
 }
 
-// Run looks for silent connections until ctx ends. The caller owns the goroutine, and calls it once.
+// Run looks for silent connections until ctx ends. The caller owns the
+// goroutine, and calls it once.
 func (p *Poller) Run(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -168,7 +174,8 @@ func (p *Poller) Run(ctx context.Context) {
 	}
 }
 
-// silent returns the connections that have received nothing since it was last called, and whose reader waits.
+// silent returns the connections that have received nothing since it was last
+// called, and whose reader waits.
 func (p *Poller) silent() []*Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,8 +201,8 @@ func (c *Conn) askToPark() {
 	c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
-// park ends the reader's stay, if that is what it was asked for. The reader has found nothing to read. again means that it should
-// look again.
+// park ends the reader's stay, if that is what it was asked for. The reader has
+// found nothing to read. again means that it should look again.
 func (c *Conn) park() (parked, again bool) {
 	p := c.opts.Poller
 	c.mu.Lock()

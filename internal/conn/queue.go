@@ -2,21 +2,25 @@ package conn
 
 import "slices"
 
-// Policy says what happens to a connection whose peer does not take its messages fast enough.
+// Policy says what happens to a connection whose peer does not take its
+// messages fast enough.
 type Policy uint8
 
 const (
-	// Disconnect closes the connection with 1008 when a message does not fit into the queue.
+	// Disconnect closes the connection with 1008 when a message does not fit
+	// into the queue.
 	Disconnect Policy = iota
-	// DropOldest drops the oldest messages that wait until the new one fits. A message that cannot fit beside what is being
-	// written at the moment is dropped itself.
+	// DropOldest drops the oldest messages that wait until the new one fits. A
+	// message that cannot fit beside what is being written at the moment is
+	// dropped itself.
 	DropOldest
-	// Coalesce lets a message replace a waiting one that has the same key; the new one goes to the end. What still does not
-	// fit disconnects.
+	// Coalesce lets a message replace a waiting one that has the same key; the
+	// new one goes to the end. What still does not fit disconnects.
 	Coalesce
 )
 
-// keepItems is the capacity that an empty queue keeps: enough for the usual message or two, nothing for idle connections.
+// keepItems is the capacity that an empty queue keeps: enough for the usual
+// message or two, nothing for idle connections.
 const keepItems = 8
 
 type item struct {
@@ -24,7 +28,8 @@ type item struct {
 	key   string
 }
 
-// queue holds data frames that nobody has taken to write. It is not safe for concurrent use. Its zero value is empty.
+// queue holds data frames that nobody has taken to write. It is not safe for
+// concurrent use. Its zero value is empty.
 type queue struct {
 	items []item // items[:head] are gone
 	head  int
@@ -63,7 +68,8 @@ func (q *queue) offer(it item, policy Policy, room int) (res offered) {
 func (q *queue) len() int { return len(q.items) - q.head }
 
 func (q *queue) push(it item) {
-	// Move down instead of growing once most of the array is gone, so that each item is moved a bounded number of times.
+	// Move down instead of growing once most of the array is gone, so that each
+	// item is moved a bounded number of times.
 	if len(q.items) == cap(q.items) && q.head > len(q.items)/2 {
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])

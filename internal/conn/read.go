@@ -8,14 +8,17 @@ import (
 	"time"
 )
 
-// ErrParked is returned by Read when the connection has been idle for so long that its goroutine is worth more elsewhere. The
-// goroutine should end; Options.Wake is called when Read is worth calling again.
+// ErrParked is returned by Read when the connection has been idle for so long
+// that its goroutine is worth more elsewhere. The goroutine should end;
+// Options.Wake is called when Read is worth calling again.
 var ErrParked = errors.New("conn: parked")
 
 const (
-	// readBuffer is what one read asks for. Buffers are held only while there is something in them.
+	// readBuffer is what one read asks for. Buffers are held only while there
+	// is something in them.
 	readBuffer = 8 << 10
-	// smallBuffer is that of a connection that can only be read by waiting with a buffer in hand.
+	// smallBuffer is that of a connection that can only be read by waiting with
+	// a buffer in hand.
 	smallBuffer = 1 << 10
 )
 
@@ -37,10 +40,13 @@ type input struct {
 	f    func(fd uintptr) bool // ready, as a function made once
 }
 
-// Read returns the next data message, which is the caller's to keep. It blocks until there is one, and must not be called by
-// two goroutines at a time. Pings, pongs, the closing handshake and automatic requests are handled while it runs.
+// Read returns the next data message, which is the caller's to keep. It blocks
+// until there is one, and must not be called by two goroutines at a time.
+// Pings, pongs, the closing handshake and automatic requests are handled while
+// it runs.
 //
-// The error is [ErrParked], or a [*CloseError] and then the same for every later call.
+// The error is [ErrParked], or a [*CloseError] and then the same for every
+// later call.
 func (c *Conn) Read() (Op, []byte, error) {
 	if c.in.end != nil {
 		return 0, nil, c.in.end
@@ -99,7 +105,8 @@ func (c *Conn) readMessage() (Op, []byte, error) {
 	}
 }
 
-// fill reads what there is after everything has been parsed, and waits if that is nothing.
+// fill reads what there is after everything has been parsed, and waits if that
+// is nothing.
 func (c *Conn) fill() error {
 	if c.direct.ok() {
 		return c.fillDirect()
@@ -159,7 +166,8 @@ func (c *Conn) fillDirect() error {
 	}
 }
 
-// ready reads what there is. It reports whether there is an outcome; otherwise it is called again when something has arrived.
+// ready reads what there is. It reports whether there is an outcome; otherwise
+// it is called again when something has arrived.
 func (c *Conn) ready(fd uintptr) bool {
 	in := &c.in
 	p := in.room(readBuffer)

@@ -7,12 +7,13 @@ import (
 	"sync"
 )
 
-// minShard is how many connections a shard has before the next one is begun: below that, the start of another goroutine costs
-// more than it gains.
+// minShard is how many connections a shard has before the next one is begun:
+// below that, the start of another goroutine costs more than it gains.
 const minShard = 128
 
-// Set is a set of connections that get the same messages. It needs Writers before the first Add; it is safe for concurrent use
-// and must not be copied. A connection may be in one set only.
+// Set is a set of connections that get the same messages. It needs Writers
+// before the first Add; it is safe for concurrent use and must not be copied. A
+// connection may be in one set only.
 type Set struct {
 	// Writers write to the members. Fixed before the first Add.
 	Writers *Writers
@@ -42,7 +43,8 @@ func (s *Set) Add(c *Conn) {
 	s.len++
 }
 
-// roomiestLocked returns the first shard that is small, or the smallest. The caller must hold mu.
+// roomiestLocked returns the first shard that is small, or the smallest. The
+// caller must hold mu.
 func (s *Set) roomiestLocked() *shard {
 	var least *shard
 	for _, sh := range s.shards {
@@ -68,7 +70,8 @@ func (s *shard) len() int {
 	return len(s.members)
 }
 
-// Remove removes c and reports whether it was a member. What was sent before still reaches it.
+// Remove removes c and reports whether it was a member. What was sent before
+// still reaches it.
 func (s *Set) Remove(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,10 +110,10 @@ type Except struct {
 }
 
 // Send sends f to every member but those of except. It never waits for a peer.
-// When the machine writes more slowly than messages are sent, it waits for other
-// writes to be done. All members see the messages sent through a set in the same
-// order. A member that is closing or too slow does not affect the others. The key
-// is that of [Conn.Send].
+// When the machine writes more slowly than messages are sent, it waits for
+// other writes to be done. All members see the messages sent through a set in
+// the same order. A member that is closing or too slow does not affect the
+// others. The key is that of [Conn.Send].
 func (s *Set) Send(f *Frame, key string, except Except) {
 	e := entry{frame: f, key: key, except: except}
 	s.mu.Lock()
@@ -149,8 +152,9 @@ func (s *Set) all() []*Conn {
 	return all
 }
 
-// Close closes every member like [Conn.Close], with one shared frame, and never blocks. The members stay in the set. The
-// error is [ErrCloseCode] or [ErrCloseReason], and then nothing was closed.
+// Close closes every member like [Conn.Close], with one shared frame, and never
+// blocks. The members stay in the set. The error is [ErrCloseCode] or
+// [ErrCloseReason], and then nothing was closed.
 func (s *Set) Close(code int, reason string) error {
 	if err := CheckClose(code, reason); err != nil {
 		return err

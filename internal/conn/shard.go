@@ -8,24 +8,29 @@ import (
 )
 
 const (
-	// maxWrite bounds the bytes of data that one write takes: what has not been taken can still be dropped or coalesced.
+	// maxWrite bounds the bytes of data that one write takes: what has not been
+	// taken can still be dropped or coalesced.
 	maxWrite = 64 << 10
-	// maxLog bounds the bytes of a shard's log. Whoever sends more than the machine can write waits until it has been.
+	// maxLog bounds the bytes of a shard's log. Whoever sends more than the
+	// machine can write waits until it has been.
 	maxLog = 512 << 10
-	// maxStarted is how many goroutines of connections a sweep starts before it lets them run: those that end leave their stacks to
-	// the next.
+	// maxStarted is how many goroutines of connections a sweep starts before it
+	// lets them run: those that end leave their stacks to the next.
 	maxStarted = 32
 	// entryCost is charged for an entry besides its frame.
 	entryCost = 64
 )
 
-// shard is a part of a Set's connections with a log of the messages that all of them get. One goroutine at a time sweeps: it
-// concatenates what the log holds once, and writes it to one connection after the other without waiting. A connection that is not
-// like the others gets its messages through its own queue.
+// shard is a part of a Set's connections with a log of the messages that all of
+// them get. One goroutine at a time sweeps: it concatenates what the log holds
+// once, and writes it to one connection after the other without waiting. A
+// connection that is not like the others gets its messages through its own
+// queue.
 type shard struct {
 	writers *Writers // fixed
 
-	// end is the position after the log's last entry. Positions count entries and do not repeat. changed under mu
+	// end is the position after the log's last entry. Positions count entries
+	// and do not repeat. changed under mu
 	end atomic.Uint64
 
 	mu       sync.Mutex
@@ -53,7 +58,8 @@ func (e *entry) leavesOut(c *Conn) bool {
 	return e.except.Conn == c || e.except.Owner != "" && e.except.Owner == c.Owner
 }
 
-// append adds an entry to the log and makes sure that somebody sweeps. It reports whether the log is too long.
+// append adds an entry to the log and makes sure that somebody sweeps. It
+// reports whether the log is too long.
 func (s *shard) append(e entry) (long bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +75,8 @@ func (s *shard) append(e entry) (long bool) {
 	return s.bytes > maxLog
 }
 
-// schedule makes sure that what c has to write is written. The caller must hold c.mu.
+// schedule makes sure that what c has to write is written. The caller must hold
+// c.mu.
 func (s *shard) schedule(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +91,8 @@ func (s *shard) startLocked() {
 	}
 }
 
-// drain returns when the log is short enough. It waits for the sweep, never for a peer.
+// drain returns when the log is short enough. It waits for the sweep, never for
+// a peer.
 func (s *shard) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,8 +104,8 @@ func (s *shard) drain() {
 	}
 }
 
-// sinceLocked returns the entries from a position on, and the position after them. The caller must hold mu, and may use the
-// entries as long as it does.
+// sinceLocked returns the entries from a position on, and the position after
+// them. The caller must hold mu, and may use the entries as long as it does.
 func (s *shard) sinceLocked(from uint64) (entries []entry, end uint64) {
 	end = s.end.Load()
 	if from >= end {
@@ -122,8 +130,9 @@ type run struct {
 	b       batch               // for connections that are written on their own
 }
 
-// sweep writes what waits, or a part of it, and returns how many messages to all that was. It reports whether there is more, and
-// the shard has to be swept again.
+// sweep writes what waits, or a part of it, and returns how many messages to
+// all that was. It reports whether there is more, and the shard has to be swept
+// again.
 func (s *shard) sweep(r *run) (messages int, more bool) {
 	for i, c := range s.take(r) {
 		c.deliver(r)
@@ -216,8 +225,8 @@ func (r *run) bytes(deflate bool) []byte {
 	return *p
 }
 
-// suitsLocked reports whether c gets exactly the run's entries, and they may be written without a look at its queue.
-// The caller must hold c.mu.
+// suitsLocked reports whether c gets exactly the run's entries, and they may be
+// written without a look at its queue. The caller must hold c.mu.
 func (r *run) suitsLocked(c *Conn) bool {
 	if c.writing || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
 		return false

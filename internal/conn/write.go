@@ -7,21 +7,26 @@ import (
 	"time"
 )
 
-// How a connection is written. Whoever has something to write claims the connection (writing) and so is its only writer until it
-// releases it; who finds it claimed leaves what it has in the queue, which is looked at before every release. There are three
-// kinds of writers:
+// How a connection is written. Whoever has something to write claims the
+// connection (writing) and so is its only writer until it releases it; who
+// finds it claimed leaves what it has in the queue, which is looked at before
+// every release. There are three kinds of writers:
 //
-//   - a sweep of its shard, or the goroutine that sends, which write as much as the kernel takes at once (flush);
-//   - when that was not all, a goroutine of the connection's own, which waits (backed up);
-//   - the latter from the start where a connection cannot be written without waiting (TLS, any wrapper, other platforms than Linux), or is
-//     in no Set.
+//   - a sweep of its shard, or the goroutine that sends, which write as much as
+//     the kernel takes at once (flush);
+//   - when that was not all, a goroutine of the connection's own, which waits
+//     (backed up);
+//   - the latter from the start where a connection cannot be written without
+//     waiting (TLS, any wrapper, other platforms than Linux), or is in no Set.
 //
-// Until a connection is backed up it is not judged (pace.go): what comes meanwhile is queued.
+// Until a connection is backed up it is not judged (pace.go): what comes
+// meanwhile is queued.
 
 const (
 	// maxFrames bounds the frames of one write: what one writev takes on Linux.
 	maxFrames = 1024
-	// maxFlush bounds the writes to one connection before others have their turn.
+	// maxFlush bounds the writes to one connection before others have their
+	// turn.
 	maxFlush = 4
 )
 
@@ -74,8 +79,8 @@ func (c *Conn) flushDirty(b *batch) {
 	c.flushOrWake(b)
 }
 
-// flushOrWake writes what the kernel takes at once of what waits, if nobody else writes. The caller must hold mu, which is
-// released.
+// flushOrWake writes what the kernel takes at once of what waits, if nobody
+// else writes. The caller must hold mu, which is released.
 func (c *Conn) flushOrWake(b *batch) {
 	if c.writing || !c.ownLocked() {
 		c.mu.Unlock()
@@ -91,8 +96,8 @@ func (c *Conn) flushOrWake(b *batch) {
 	c.flush(b)
 }
 
-// flushLocked writes what the kernel takes at once of what waits. The caller must hold mu, which is released meanwhile, and
-// nobody may be writing.
+// flushLocked writes what the kernel takes at once of what waits. The caller
+// must hold mu, which is released meanwhile, and nobody may be writing.
 func (c *Conn) flushLocked() {
 	b := batches.Get().(*batch)
 	c.writing = true
@@ -102,8 +107,9 @@ func (c *Conn) flushLocked() {
 	c.mu.Lock()
 }
 
-// flush writes what waits, as much as the kernel takes at once. The caller has claimed the connection; flush releases it, or
-// leaves it to a goroutine that waits for the kernel.
+// flush writes what waits, as much as the kernel takes at once. The caller has
+// claimed the connection; flush releases it, or leaves it to a goroutine that
+// waits for the kernel.
 func (c *Conn) flush(b *batch) {
 	for writes, waits := 0, false; !waits; writes++ {
 		c.mu.Lock()
@@ -135,9 +141,10 @@ func (c *Conn) flush(b *batch) {
 	}
 }
 
-// shortLocked deals with a write of b of which the kernel took n bytes only. It reports whether a goroutine of the connection's
-// own has taken over the claim, and waits; otherwise the connection is broken. The caller must hold mu and have claimed the
-// connection.
+// shortLocked deals with a write of b of which the kernel took n bytes only. It
+// reports whether a goroutine of the connection's own has taken over the claim,
+// and waits; otherwise the connection is broken. The caller must hold mu and
+// have claimed the connection.
 func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	c.inflight = 0
 	left := b.bufs
@@ -207,8 +214,9 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	return true
 }
 
-// takeLocked moves what is to be written next into b: what has begun, then control frames, then data, the close frame when no
-// data is left. It reports whether there was anything. The caller must hold mu.
+// takeLocked moves what is to be written next into b: what has begun, then
+// control frames, then data, the close frame when no data is left. It reports
+// whether there was anything. The caller must hold mu.
 func (c *Conn) takeLocked(b *batch) bool {
 	if c.dead {
 		c.discardLocked() // what a writer has put back since
@@ -224,8 +232,9 @@ func (c *Conn) takeLocked(b *batch) bool {
 	}
 	b.pong, c.pong = c.pong, nil
 	b.ping, c.ping = c.ping, false
-	// Half of the bound at most, so that under DropOldest the newest message finds room beside what is being written.
-	// A frame over the limit goes alone, and is never concatenated.
+	// Half of the bound at most, so that under DropOldest the newest message
+	// finds room beside what is being written. A frame over the limit goes
+	// alone, and is never concatenated.
 	limit := min(maxWrite, c.opts.QueueBytes/2)
 	nothing := len(b.begun) == 0 && b.pong == nil && !b.ping
 	for c.out.len() > 0 && len(b.items) < maxFrames-4 && (nothing || b.data+c.out.peek().frame.Len() <= limit) {
@@ -252,7 +261,8 @@ func (c *Conn) countLocked(n int) {
 	c.bytesOut += uint64(n - k)
 }
 
-// releaseLocked ends a claim. Nobody may follow the one that hangs up. The caller must hold mu.
+// releaseLocked ends a claim. Nobody may follow the one that hangs up. The
+// caller must hold mu.
 func (c *Conn) releaseLocked() {
 	c.backedUp = false
 	if c.closeTaken {
@@ -265,7 +275,8 @@ func (c *Conn) releaseLocked() {
 	}
 }
 
-// wakeLocked makes sure that somebody writes what waits. The caller must hold mu.
+// wakeLocked makes sure that somebody writes what waits. The caller must hold
+// mu.
 func (c *Conn) wakeLocked() {
 	switch {
 	case c.writing:
@@ -279,7 +290,8 @@ func (c *Conn) wakeLocked() {
 	}
 }
 
-// startWriterLocked starts a goroutine that writes, and waits where it must. The caller must hold mu, and nobody may be writing.
+// startWriterLocked starts a goroutine that writes, and waits where it must.
+// The caller must hold mu, and nobody may be writing.
 func (c *Conn) startWriterLocked() {
 	c.writing, c.backedUp = true, true
 	c.watchLocked()
@@ -325,7 +337,8 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// write hands b to the network and waits until it is taken. A write that ran into a deadline goes on if it made progress.
+// write hands b to the network and waits until it is taken. A write that ran
+// into a deadline goes on if it made progress.
 func (c *Conn) write(b *batch) error {
 	if tcp, ok := c.nc.(*net.TCPConn); ok && len(b.bufs) > 1 && c.pace.chunk == maxWrite {
 		b.rest = b.bufs
@@ -362,8 +375,9 @@ func (c *Conn) count(n int) {
 	c.unpokeLocked()
 }
 
-// failLocked records that the network takes nothing any more. The peer's close frame may still be on its way here: the reader has
-// some time to find out. The caller must hold mu.
+// failLocked records that the network takes nothing any more. The peer's close
+// frame may still be on its way here: the reader has some time to find out. The
+// caller must hold mu.
 func (c *Conn) failLocked(err error) {
 	if c.cause == nil {
 		c.cause = err

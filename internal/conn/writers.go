@@ -5,12 +5,15 @@ import (
 	"sync"
 )
 
-// Writers write to the members of any number of Sets, by turns: a large set does not keep a small one waiting for longer than one
-// pass over it. There is a goroutine only while something is to be written.
+// Writers write to the members of any number of Sets, by turns: a large set
+// does not keep a small one waiting for longer than one pass over it. There is
+// a goroutine only while something is to be written.
 //
-// There are at most as many goroutines as processors, and one less (if that leaves any) while messages come in faster than they
-// are written: the work is endless then, and somebody has to read what else comes in. Where all processors write, Go's runtime
-// looks for input every 10 ms only, and what could have left in one write leaves in many.
+// There are at most as many goroutines as processors, and one less (if that
+// leaves any) while messages come in faster than they are written: the work is
+// endless then, and somebody has to read what else comes in. Where all
+// processors write, Go's runtime looks for input every 10 ms only, and what
+// could have left in one write leaves in many.
 //
 // It is safe for concurrent use.
 type Writers struct {
@@ -24,7 +27,8 @@ type Writers struct {
 	piling  bool     // guarded by mu: the latest sweep found more than one message
 }
 
-// NewWriters returns Writers that start their goroutines by spawn; nil means a go statement.
+// NewWriters returns Writers that start their goroutines by spawn; nil means a
+// go statement.
 func NewWriters(spawn func(func())) *Writers {
 	if spawn == nil {
 		spawn = func(f func()) { go f() }
@@ -32,7 +36,8 @@ func NewWriters(spawn func(func())) *Writers {
 	return &Writers{spawn: spawn, processors: runtime.GOMAXPROCS(0)}
 }
 
-// limitLocked returns how many goroutines there may be. The caller must hold mu.
+// limitLocked returns how many goroutines there may be. The caller must hold
+// mu.
 func (w *Writers) limitLocked() int {
 	if w.piling {
 		return max(w.processors-1, 1)
@@ -60,8 +65,8 @@ func (w *Writers) pushLocked(s *shard) {
 	w.queue = append(w.queue, s)
 }
 
-// next returns the shard that has waited longest, nil when the goroutine has to end: because none waits, or there are too many
-// goroutines.
+// next returns the shard that has waited longest, nil when the goroutine has to
+// end: because none waits, or there are too many goroutines.
 func (w *Writers) next() *shard {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,7 +83,8 @@ func (w *Writers) next() *shard {
 	return s
 }
 
-// swept takes note of a sweep that found so many messages. again, if not nil, is queued.
+// swept takes note of a sweep that found so many messages. again, if not nil,
+// is queued.
 func (w *Writers) swept(messages int, again *shard) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -32,8 +32,8 @@ func Marshal(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// In place of an invalid byte json.Marshal writes this escape. What else may
-	// have it is JSON that v encodes by itself.
+	// In place of an invalid byte json.Marshal writes this escape. What else
+	// may have it is JSON that v encodes by itself.
 	if bytes.Contains(data, []byte(`\ufffd`)) {
 		if err := checkStrings(reflect.ValueOf(v)); err != nil {
 			return nil, err
@@ -226,8 +226,8 @@ var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 func decodesItself(t reflect.Type) bool { return t.Implements(unmarshaler) }
 
-// float returns the value of a JSON number. An integer must be exact, or be what
-// JSON writes for the float64.
+// float returns the value of a JSON number. An integer must be exact, or be
+// what JSON writes for the float64.
 func float(number string) (float64, error) {
 	f, err := strconv.ParseFloat(number, 64)
 	if err != nil {

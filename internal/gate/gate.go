@@ -1,9 +1,12 @@
-// Package gate holds back what an object says until what it wrote before is durable.
+// Package gate holds back what an object says until what it wrote before is
+// durable.
 //
-// An object writes in transactions: [Gate.Wrote] begins one, [Gate.Committed] or [Gate.Failed] ends it. What is said meanwhile
-// waits for the transaction to be durable; what is said after waits as long as any earlier commit is not. So an observer never
-// learns of something that a crash could still undo, and hears everything in the order in which it was said. An object that has
-// not written says everything at once.
+// An object writes in transactions: [Gate.Wrote] begins one, [Gate.Committed]
+// or [Gate.Failed] ends it. What is said meanwhile waits for the transaction to
+// be durable; what is said after waits as long as any earlier commit is not. So
+// an observer never learns of something that a crash could still undo, and
+// hears everything in the order in which it was said. An object that has not
+// written says everything at once.
 package gate
 
 import (
@@ -19,8 +22,9 @@ type Commits interface {
 	OnDurable(commit uint64, told func(error))
 }
 
-// Gate is the output gate of one object; a nil Gate is always open. It is safe for concurrent use; Wrote, Committed and Failed
-// are called by who has the object's turn.
+// Gate is the output gate of one object; a nil Gate is always open. It is safe
+// for concurrent use; Wrote, Committed and Failed are called by who has the
+// object's turn.
 type Gate struct {
 	commits Commits // fixed
 	lost    func(error)
@@ -45,7 +49,8 @@ type entry struct {
 	tells  bool // say passes on what it gets
 }
 
-// Undone is what say functions get when the transaction in which they were said has failed without the object being reset.
+// Undone is what say functions get when the transaction in which they were said
+// has failed without the object being reset.
 type Undone struct{ Cause error }
 
 func (u *Undone) Error() string { return u.Cause.Error() }
@@ -56,8 +61,8 @@ func (u *Undone) Unwrap() error { return u.Cause }
 // open is the number of a transaction that has not been committed.
 const open = 1<<64 - 1
 
-// New returns a gate. lost is called once when commits turn out never to become durable, after what was held has been told; it
-// must not block.
+// New returns a gate. lost is called once when commits turn out never to become
+// durable, after what was held has been told; it must not block.
 func New(commits Commits, lost func(error)) *Gate { return &Gate{commits: commits, lost: lost} }
 
 // Wrote says that the turn's transaction has changes.
@@ -80,8 +85,9 @@ func (g *Gate) Committed(commit uint64) {
 	g.release(nil)
 }
 
-// Failed ends the transaction without a commit. What was said in it is dropped: its say functions get [Undone], in their turn,
-// since the error may tell of what was committed before.
+// Failed ends the transaction without a commit. What was said in it is dropped:
+// its say functions get [Undone], in their turn, since the error may tell of
+// what was committed before.
 func (g *Gate) Failed(err error) {
 	g.mu.Lock()
 	g.undoLocked(&Undone{err})
@@ -137,7 +143,8 @@ func (g *Gate) Open() bool {
 	return g.openLocked()
 }
 
-// Writing reports whether a transaction is open, so that what is said now waits at least for its end.
+// Writing reports whether a transaction is open, so that what is said now waits
+// at least for its end.
 func (g *Gate) Writing() bool {
 	if g == nil || !g.active.Load() {
 		return false
@@ -159,8 +166,9 @@ func (g *Gate) openLocked() bool {
 	return true
 }
 
-// Say calls say, at once or when the gate opens: with nil, or with the reason why what was written before is lost. say must not
-// block. Calls come one at a time, in the order of Say.
+// Say calls say, at once or when the gate opens: with nil, or with the reason
+// why what was written before is lost. say must not block. Calls come one at a
+// time, in the order of Say.
 func (g *Gate) Say(say func(error)) { g.hold(entry{say: say}) }
 
 // hold is Say for an entry without a commit.
@@ -197,7 +205,8 @@ func (g *Gate) hold(e entry) {
 	}
 }
 
-// Outcome returns a channel that gets what a say function would get now; nil when the gate is open.
+// Outcome returns a channel that gets what a say function would get now; nil
+// when the gate is open.
 func (g *Gate) Outcome() <-chan error {
 	if g.Open() {
 		return nil
@@ -207,11 +216,13 @@ func (g *Gate) Outcome() <-chan error {
 	return outcome
 }
 
-// Tell is Say for what tells others of the outcome: Shut does not call it before its turn.
+// Tell is Say for what tells others of the outcome: Shut does not call it
+// before its turn.
 func (g *Gate) Tell(say func(error)) { g.hold(entry{say: say, tells: true}) }
 
-// Wait returns when the gate opens for what is said now by somebody who has no part in the transaction: nil, the reason why what
-// was written is lost, or the cause of ctx's end.
+// Wait returns when the gate opens for what is said now by somebody who has no
+// part in the transaction: nil, the reason why what was written is lost, or the
+// cause of ctx's end.
 func (g *Gate) Wait(ctx context.Context) error {
 	for {
 		outcome := g.Outcome()
@@ -229,8 +240,8 @@ func (g *Gate) Wait(ctx context.Context) error {
 	}
 }
 
-// Recover ends Shut, and lets the gate open again after commits were lost: the object has been reset, and has nothing left of
-// them.
+// Recover ends Shut, and lets the gate open again after commits were lost: the
+// object has been reset, and has nothing left of them.
 func (g *Gate) Recover() {
 	g.mu.Lock()
 	g.shut = nil
@@ -240,8 +251,8 @@ func (g *Gate) Recover() {
 	g.mu.Unlock()
 }
 
-// release lets out what has become durable, in order, and asks to be told of the rest. When another goroutine is at it, that one
-// goes on.
+// release lets out what has become durable, in order, and asks to be told of
+// the rest. When another goroutine is at it, that one goes on.
 func (g *Gate) release(lost error) {
 	g.mu.Lock()
 	first := lost != nil && g.failed == nil
@@ -267,7 +278,8 @@ func (g *Gate) release(lost error) {
 				if g.asked >= e.commit {
 					break
 				}
-				// Of the latest commit that something waits for: one call for all of them.
+				// Of the latest commit that something waits for: one call for
+				// all of them.
 				commit := g.lastWaitedLocked()
 				g.asked = commit
 				g.mu.Unlock()
@@ -292,7 +304,8 @@ func (g *Gate) release(lost error) {
 	}
 }
 
-// lastWaitedLocked returns the latest commit that something waits for. The caller must hold mu.
+// lastWaitedLocked returns the latest commit that something waits for. The
+// caller must hold mu.
 func (g *Gate) lastWaitedLocked() uint64 {
 	for i := len(g.held) - 1; i >= g.head; i-- {
 		if g.held[i].commit != open {

@@ -25,8 +25,8 @@ var errUnsupported = errors.New("not supported")
 // [fs.ErrExist] when there is something of the new name. A crash leaves one
 // name or the other; where the file system cannot rename so, and what is
 // renamed is a file, it may leave both. Where it has no links either, an empty
-// file of the new name comes first, and may be what a crash leaves; and an empty
-// directory that somebody else makes of the new name at the same time is
+// file of the new name comes first, and may be what a crash leaves; and an
+// empty directory that somebody else makes of the new name at the same time is
 // replaced.
 func RenameNew(oldname, newname string) error {
 	if err := Step(OpRename, newname); err != nil {

@@ -121,8 +121,8 @@ func abandoned(dir string) *Scratch {
 	return nil
 }
 
-// abandonedMarker returns the marker of a scratch directory, locked, or nil when
-// it is somebody else's, or is no marker.
+// abandonedMarker returns the marker of a scratch directory, locked, or nil
+// when it is somebody else's, or is no marker.
 func abandonedMarker(root *os.Root) *os.File {
 	named, err := root.Lstat(scratchMarker)
 	if err != nil || !named.Mode().IsRegular() || named.Size() != int64(len(scratchContent)) {

@@ -17,14 +17,14 @@ import (
 )
 
 // Backup implements store.Engine. The copy is made in a scratch directory
-// beside dir and then placed, in one step that fails when there is something
-// of that name by then; parents that do not exist are made, and removed when
-// the backup fails and they are empty. The copy shares files with the store
-// where the file system can, so it is quick and takes little space at first.
-// Only one backup is made at a time. On another volume files are copied, which
-// ends with ctx, and with the engine, before the next part of one. When ctx ends
-// while the disk does not answer, Backup returns, and what it has begun is
-// removed when the disk does.
+// beside dir and then placed, in one step that fails when there is something of
+// that name by then; parents that do not exist are made, and removed when the
+// backup fails and they are empty. The copy shares files with the store where
+// the file system can, so it is quick and takes little space at first. Only one
+// backup is made at a time. On another volume files are copied, which ends with
+// ctx, and with the engine, before the next part of one. When ctx ends while
+// the disk does not answer, Backup returns, and what it has begun is removed
+// when the disk does.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	select {
 	case e.backups <- struct{}{}:
@@ -146,8 +146,8 @@ func (e *Engine) copyWithin(ctx context.Context, dir string) error {
 		if err == nil {
 			break
 		}
-		// The log's file may be one used before, so that the copy has the end of an
-		// older state and the middle of a later one.
+		// The log's file may be one used before, so that the copy has the end
+		// of an older state and the middle of a later one.
 		if !errors.Is(err, store.ErrCorrupt) || attempt == copies {
 			return err
 		}

@@ -54,8 +54,9 @@ func (e *Engine) Close() error {
 // GiveUp implements store.Engine.
 func (e *Engine) GiveUp() { e.fs.giveUp() }
 
-// failure returns why nothing is written any more, or nil. When it returns nil, nothing before it was only pretended: the freezer
-// knows of a failure before it pretends anything, and tells the engine a little later.
+// failure returns why nothing is written any more, or nil. When it returns nil,
+// nothing before it was only pretended: the freezer knows of a failure before
+// it pretends anything, and tells the engine a little later.
 func (e *Engine) failure() error {
 	e.fs.look()
 	if cause := e.fs.err(); cause != nil {

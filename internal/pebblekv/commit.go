@@ -16,7 +16,8 @@ import (
 var (
 	// ErrTooLarge: the batch is larger than 1 GiB.
 	ErrTooLarge = errors.New("dog: too much in one commit")
-	// ErrEmptyKey: a key is empty. Pebble panics when it writes such a key to a table.
+	// ErrEmptyKey: a key is empty. Pebble panics when it writes such a key to a
+	// table.
 	ErrEmptyKey = errors.New("dog: empty key")
 )
 
@@ -35,7 +36,8 @@ func (e *Engine) Begin() store.Batch {
 	return &batch{engine: e, changes: e.db.NewBatch()}
 }
 
-// The methods of pebble.Batch used here only fail when its database is closed, which the caller of Close rules out.
+// The methods of pebble.Batch used here only fail when its database is closed,
+// which the caller of Close rules out.
 
 // Set implements store.Batch.
 func (b *batch) Set(key, value []byte) {
@@ -51,7 +53,8 @@ func (b *batch) Delete(key []byte) {
 	}
 }
 
-// DeleteRange implements store.Batch. A range that ends before it begins is empty.
+// DeleteRange implements store.Batch. A range that ends before it begins is
+// empty.
 func (b *batch) DeleteRange(lower, upper []byte) {
 	if bytes.Compare(lower, upper) < 0 && b.fits(len(lower)+len(upper)) {
 		_ = b.changes.DeleteRange(lower, upper, nil)
@@ -77,8 +80,10 @@ func (b *batch) fits(size int) bool {
 // Discard implements store.Batch.
 func (b *batch) Discard() { _ = b.changes.Close() }
 
-// Commit implements store.Batch. Errors: store.ErrFull, store.ErrStalled, store.ErrFailed, store.ErrClosed, ErrTooLarge, ErrEmptyKey. After
-// ErrFailed it is open whether the batch is found when the store is opened anew; after the others it is not.
+// Commit implements store.Batch. Errors: store.ErrFull, store.ErrStalled,
+// store.ErrFailed, store.ErrClosed, ErrTooLarge, ErrEmptyKey. After ErrFailed
+// it is open whether the batch is found when the store is opened anew; after
+// the others it is not.
 func (b *batch) Commit() (uint64, error) {
 	defer b.Discard()
 	if b.err != nil {
@@ -156,8 +161,8 @@ const (
 	tablePatience = 2 * time.Minute
 )
 
-// losePatience refuses the commits that have waited for too long for a disk that
-// does not answer. One timer looks after them all.
+// losePatience refuses the commits that have waited for too long for a disk
+// that does not answer. One timer looks after them all.
 func (e *Engine) losePatience() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -245,8 +250,8 @@ func (e *Engine) Writable() error {
 	return e.space.take(0)
 }
 
-// fail ends writing. It is called by whichever file operation fails first, and takes effect at once: nobody is told of a
-// commit as durable after it.
+// fail ends writing. It is called by whichever file operation fails first, and
+// takes effect at once: nobody is told of a commit as durable after it.
 func (e *Engine) fail(cause error) {
 	e.mu.Lock()
 	first := e.err == nil

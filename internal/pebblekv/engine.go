@@ -1,7 +1,8 @@
 // Package pebblekv is a store.Engine over an embedded Pebble.
 //
-// A commit is written to Pebble's log without waiting for the disk. One goroutine, the flusher, syncs the log for everybody, so
-// that one sync makes many commits durable; another, the teller, tells those who wait.
+// A commit is written to Pebble's log without waiting for the disk. One
+// goroutine, the flusher, syncs the log for everybody, so that one sync makes
+// many commits durable; another, the teller, tells those who wait.
 //
 // When a write fails the store is frozen: see freezer.
 package pebblekv
@@ -30,19 +31,23 @@ type SQL interface {
 	Close() error
 }
 
-// Config says where an engine keeps its data, and its limits. A limit of 0 means the default.
+// Config says where an engine keeps its data, and its limits. A limit of 0
+// means the default.
 type Config struct {
 	// FS is the file system, that of the operating system when nil.
 	FS vfs.FS
-	// Dir is the directory. It is made when it does not exist, and belongs to the engine.
+	// Dir is the directory. It is made when it does not exist, and belongs to
+	// the engine.
 	Dir string
 	// Backups is the file system on which backups are made, FS when nil. On
 	// another one than FS a backup shares no files with the store.
 	Backups vfs.FS
-	// Cache is the size of the cache of blocks that were read, in bytes. The default is 64 MiB.
+	// Cache is the size of the cache of blocks that were read, in bytes. The
+	// default is 64 MiB.
 	Cache int64
-	// Unsynced is how many bytes at most may be committed and not durable yet. Commits wait while there are more, or so many that
-	// syncs take long. The default is 2 MiB.
+	// Unsynced is how many bytes at most may be committed and not durable yet.
+	// Commits wait while there are more, or so many that syncs take long. The
+	// default is 2 MiB.
 	Unsynced int
 	// MinFree is how many bytes have to be free on the disk; with less, the
 	// store does not open, and commits fail with store.ErrFull once it has
@@ -54,7 +59,8 @@ type Config struct {
 	// the store is opened, and how much room logs take: seven times as much at
 	// most. The default is a 64th of the volume, from 256 KiB to 16 MiB.
 	Memtable uint64
-	// SQL is closed with the engine. Without it OpenSQL returns store.ErrNoStore.
+	// SQL is closed with the engine. Without it OpenSQL returns
+	// store.ErrNoStore.
 	SQL SQL
 }
 
@@ -108,8 +114,9 @@ type Engine struct {
 	work       sync.WaitGroup
 	backups    chan struct{} // of capacity 1; has a token while a backup is made
 
-	// mu is never held in calls to pebble, the file system or callbacks: a file operation that fails takes it, and Pebble may hold
-	// any of its own locks by then.
+	// mu is never held in calls to pebble, the file system or callbacks: a file
+	// operation that fails takes it, and Pebble may hold any of its own locks
+	// by then.
 	mu       sync.Mutex
 	err      error            // guarded by mu: why nothing is written any more
 	closing  bool             // guarded by mu
@@ -215,7 +222,8 @@ func (e *Engine) Get(key []byte) ([]byte, bool, error) {
 	return value, true, readError(closer.Close())
 }
 
-// Scan implements store.Engine. The pairs are those at the time the loop begins.
+// Scan implements store.Engine. The pairs are those at the time the loop
+// begins.
 func (e *Engine) Scan(lower, upper []byte, reverse bool) iter.Seq2[store.Pair, error] {
 	return func(yield func(store.Pair, error) bool) {
 		if e.closed.Load() {
@@ -250,7 +258,8 @@ func (e *Engine) Scan(lower, upper []byte, reverse bool) iter.Seq2[store.Pair, e
 	}
 }
 
-// reader returns what is to be read: the latest, or what was durable when the store failed.
+// reader returns what is to be read: the latest, or what was durable when the
+// store failed.
 func (e *Engine) reader() pebble.Reader {
 	if s := e.frozen.Load(); s != nil {
 		return s
@@ -266,7 +275,8 @@ func (e *Engine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, 
 	return e.cfg.SQL.OpenSQL(pages, limits)
 }
 
-// Export implements store.Files. The error is store.ErrNoStore when the engine has no SQLite.
+// Export implements store.Files. The error is store.ErrNoStore when the engine
+// has no SQLite.
 func (e *Engine) Export(ctx context.Context, file string, pages store.Pages, tables []store.Table) error {
 	if e.cfg.SQL == nil {
 		return store.ErrNoStore
@@ -274,7 +284,8 @@ func (e *Engine) Export(ctx context.Context, file string, pages store.Pages, tab
 	return asFull(e.cfg.SQL.Export(ctx, file, pages, tables))
 }
 
-// Import implements store.Files. The error is store.ErrNoStore when the engine has no SQLite.
+// Import implements store.Files. The error is store.ErrNoStore when the engine
+// has no SQLite.
 func (e *Engine) Import(
 	ctx context.Context, file string, pages store.Pages, limits store.SQLLimits, tables []store.Table,
 	row func(table string, row []any) error,

@@ -12,7 +12,8 @@ import (
 // pace is how long the flusher gathers commits that nobody waits for.
 const pace = 2 * time.Millisecond
 
-// A flusherState says what the flusher sleeps for; the greater, the less it takes to wake it.
+// A flusherState says what the flusher sleeps for; the greater, the less it
+// takes to wake it.
 type flusherState int
 
 const (
@@ -21,7 +22,8 @@ const (
 	idle                // there is nothing to do: to be woken by anything
 )
 
-// wakeFlusher wakes the flusher if it sleeps at least as idly as state. It is called with mu held.
+// wakeFlusher wakes the flusher if it sleeps at least as idly as state. It is
+// called with mu held.
 func (e *Engine) wakeFlusher(state flusherState) {
 	if e.flusher >= state {
 		e.flusher = busy
@@ -29,7 +31,8 @@ func (e *Engine) wakeFlusher(state flusherState) {
 	}
 }
 
-// flush makes commits durable until the engine fails or, with nothing left to do, closes.
+// flush makes commits durable until the engine fails or, with nothing left to
+// do, closes.
 func (e *Engine) flush() {
 	defer close(e.flushed)
 	timer := time.NewTimer(pace)
@@ -60,14 +63,16 @@ func (e *Engine) flush() {
 	}
 }
 
-// Pebble writes without bound to what these limit: it is not left to stall commits itself, because one that it stalls would never
-// come back from a store that has failed.
+// Pebble writes without bound to what these limit: it is not left to stall
+// commits itself, because one that it stalls would never come back from a store
+// that has failed.
 const (
 	maxMemtables = 4 // full ones
 	maxSublevels = 12
 )
 
-// inspectPebble finds out whether Pebble falls behind. It is called with mu held and releases it meanwhile.
+// inspectPebble finds out whether Pebble falls behind. It is called with mu
+// held and releases it meanwhile.
 func (e *Engine) inspectPebble() {
 	e.mu.Unlock()
 	e.wantTidy()
@@ -78,7 +83,8 @@ func (e *Engine) inspectPebble() {
 	e.letIn()
 }
 
-// urgent reports whether a sync should not be delayed. It is called with mu held.
+// urgent reports whether a sync should not be delayed. It is called with mu
+// held.
 func (e *Engine) urgent() bool {
 	return len(e.waiters) > 0 || len(e.blocked) > 0 || e.closing || e.written-e.synced >= e.bound/2
 }
@@ -86,8 +92,8 @@ func (e *Engine) urgent() bool {
 // maxYields bounds how often the flusher lets others go first.
 const maxYields = 2
 
-// yield lets those commit who are about to: after a sync they are often those who were told of it. It is called with mu held and
-// releases it meanwhile.
+// yield lets those commit who are about to: after a sync they are often those
+// who were told of it. It is called with mu held and releases it meanwhile.
 func (e *Engine) yield() {
 	for range maxYields {
 		before := e.commits
@@ -100,7 +106,8 @@ func (e *Engine) yield() {
 	}
 }
 
-// gather lets commits pile up until a sync is urgent, or for a while. It is called with mu held and releases it meanwhile.
+// gather lets commits pile up until a sync is urgent, or for a while. It is
+// called with mu held and releases it meanwhile.
 func (e *Engine) gather(timer *time.Timer) {
 	e.flusher = pacing
 	e.mu.Unlock()
@@ -117,12 +124,14 @@ func (e *Engine) gather(timer *time.Timer) {
 	}
 }
 
-// sync makes durable what was committed so far. It is called with mu held and releases it meanwhile.
+// sync makes durable what was committed so far. It is called with mu held and
+// releases it meanwhile.
 func (e *Engine) sync() {
 	target, written, since := e.commits, e.written, e.since
 	e.since = time.Time{}
 	e.mu.Unlock()
-	// Everything up to target is in the snapshot, and everything in the snapshot is in the log before the record that is synced.
+	// Everything up to target is in the snapshot, and everything in the
+	// snapshot is in the log before the record that is synced.
 	snapshot := e.db.NewSnapshot()
 	start := time.Now()
 	err := e.db.LogData([]byte(e.dir.secret), pebble.Sync)
@@ -130,7 +139,8 @@ func (e *Engine) sync() {
 	if err != nil {
 		e.fail(err)
 	}
-	// A sync that comes back after a failure may have been pretended, so nobody may be told of it.
+	// A sync that comes back after a failure may have been pretended, so nobody
+	// may be told of it.
 	failure := e.failure()
 	e.mu.Lock()
 	if failure == nil && e.err == nil {
@@ -152,9 +162,11 @@ func (e *Engine) sync() {
 	e.mu.Lock()
 }
 
-// How long a commit waits to become durable grows with what is committed meanwhile, and with how busy the processors are: those
-// who commit keep them from those who sync. So the bound follows from how long the first commit of each sync has waited, between
-// these. Where nobody waits to be told, as with the OnStop of many objects, only the bound slows things down, and grows.
+// How long a commit waits to become durable grows with what is committed
+// meanwhile, and with how busy the processors are: those who commit keep them
+// from those who sync. So the bound follows from how long the first commit of
+// each sync has waited, between these. Where nobody waits to be told, as with
+// the OnStop of many objects, only the bound slows things down, and grows.
 const (
 	leastBound = 64 << 10 // bytes
 	firstBound = 128 << 10
@@ -162,7 +174,8 @@ const (
 	longWait   = 4 * time.Millisecond
 )
 
-// adapt sets the bound by how long the first commit of a sync has waited, and whether somebody has. It is called with mu held.
+// adapt sets the bound by how long the first commit of a sync has waited, and
+// whether somebody has. It is called with mu held.
 func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	most := uint64(e.cfg.Unsynced)
 	switch {
@@ -177,7 +190,8 @@ func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	}
 }
 
-// release hands the teller those whose commits have become durable. It is called with mu held.
+// release hands the teller those whose commits have become durable. It is
+// called with mu held.
 func (e *Engine) release(durable uint64) {
 	waiting := e.waiters[:0]
 	for _, w := range e.waiters {
@@ -204,10 +218,12 @@ type waiter struct {
 // Durable implements store.Engine.
 func (e *Engine) Durable() uint64 { return e.durable.Load() }
 
-// OnDurable implements store.Engine. The engine makes its calls in one goroutine, in the order of the numbers. When the
-// outcome is known and nobody is being told, told is called by OnDurable itself, perhaps beside the engine's calls for later
-// commits; while others are being told, it joins their queue, so that it never overtakes an earlier call for the same or an
-// earlier commit. A commit that Commit has not returned yet is waited for.
+// OnDurable implements store.Engine. The engine makes its calls in one
+// goroutine, in the order of the numbers. When the outcome is known and nobody
+// is being told, told is called by OnDurable itself, perhaps beside the
+// engine's calls for later commits; while others are being told, it joins their
+// queue, so that it never overtakes an earlier call for the same or an earlier
+// commit. A commit that Commit has not returned yet is waited for.
 func (e *Engine) OnDurable(commit uint64, told func(error)) {
 	e.mu.Lock()
 	w := waiter{commit: commit, told: told}

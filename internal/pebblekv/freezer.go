@@ -15,17 +15,24 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// A freezer is a file system that never changes again once something has failed to change it, in the directory it guards. So
-// what is on the disk is what a crash at that moment could have left, and the store recovers from it like from a crash.
+// A freezer is a file system that never changes again once something has failed
+// to change it, in the directory it guards. So what is on the disk is what a
+// crash at that moment could have left, and the store recovers from it like
+// from a crash.
 //
-// Pebble must not notice, because a failed write of its log or manifest ends the process. So all its changes seem to succeed, but
-// for those of tables, of which it would read garbage later. It tries to write a failed table again and again; to keep it from
-// spinning, making a table waits until the freezer is thawed, that is, until the store is closed. While Pebble opens the
-// database, it does not come back until it has its tables: then those that it makes after a failure are in memory.
+// Pebble must not notice, because a failed write of its log or manifest ends
+// the process. So all its changes seem to succeed, but for those of tables, of
+// which it would read garbage later. It tries to write a failed table again and
+// again; to keep it from spinning, making a table waits until the freezer is
+// thawed, that is, until the store is closed. While Pebble opens the database,
+// it does not come back until it has its tables: then those that it makes after
+// a failure are in memory.
 //
-// A change that finds no space on the disk has not failed: it waits, see shortage.
+// A change that finds no space on the disk has not failed: it waits, see
+// shortage.
 //
-// Failures to read count for nothing, and neither do failures outside of the directory, where backups go.
+// Failures to read count for nothing, and neither do failures outside of the
+// directory, where backups go.
 type freezer struct {
 	vfs.FS        // fixed
 	dir    string // fixed
@@ -175,8 +182,9 @@ func isTable(name string) bool {
 	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
 }
 
-// Create makes sure that a marker does not come through a crash without the file that it marks: Pebble syncs both entries of the
-// directory at once, and a file system may write them in any order.
+// Create makes sure that a marker does not come through a crash without the
+// file that it marks: Pebble syncs both entries of the directory at once, and a
+// file system may write them in any order.
 func (z *freezer) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if z.guards(name) && strings.HasPrefix(z.PathBase(name), "marker.") {
 		if dir, err := z.OpenDir(z.dir); err != nil {
@@ -373,7 +381,8 @@ func (f *guarded) wipe() error {
 // at once, for each of its logs; see allocate.
 func (f *guarded) Preallocate(int64, int64) error { return nil }
 
-// Close counts as a change since some file systems report there what they failed to write.
+// Close counts as a change since some file systems report there what they
+// failed to write.
 func (f *guarded) Close() error {
 	err := f.File.Close()
 	if err == nil {

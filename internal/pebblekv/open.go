@@ -118,7 +118,8 @@ func (e *Engine) beginLatest() error {
 	return nil
 }
 
-// fromFileSystem reports whether a file could not be had. Pebble marks only some of what else is wrong as damage.
+// fromFileSystem reports whether a file could not be had. Pebble marks only
+// some of what else is wrong as damage.
 func fromFileSystem(err error) bool {
 	var (
 		path  *fs.PathError
@@ -257,5 +258,6 @@ func (l logger) Infof(format string, args ...any) {
 
 func (l logger) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
 
-// Fatalf is expected to end the process. Freezing keeps what is on the disk as well as that.
+// Fatalf is expected to end the process. Freezing keeps what is on the disk as
+// well as that.
 func (l logger) Fatalf(format string, args ...any) { l.fs.fail(fmt.Errorf(format, args...)) }

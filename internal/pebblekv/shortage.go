@@ -13,8 +13,8 @@ import (
 // errNoSpace is what commits are refused with while a write waits for space.
 var errNoSpace = fmt.Errorf("%w: make room on the volume, and writing goes on", store.ErrFull)
 
-// How long a change that found no space waits before it is tried again: twice as
-// long each time, up to a bound.
+// How long a change that found no space waits before it is tried again: twice
+// as long each time, up to a bound.
 const (
 	firstPause = time.Millisecond
 	mostPause  = 100 * time.Millisecond

@@ -121,7 +121,8 @@ type space struct {
 		spare() uint64
 		// wantSpare has it do so, and call tidied then. It does not block.
 		wantSpare()
-		// dropLogs gives back at once what needs no flush, but for so many logs.
+		// dropLogs gives back at once what needs no flush, but for so many
+		// logs.
 		dropLogs(spare int)
 	}
 
@@ -130,8 +131,8 @@ type space struct {
 	taken  atomic.Uint64         // bytes of all commits that were let through
 	full   atomic.Pointer[error] // what commits are refused with, or nil
 
-	// giving is closed when the store has given back what it could; nil while it
-	// gives nothing back, or nobody is to wait for it.
+	// giving is closed when the store has given back what it could; nil while
+	// it gives nothing back, or nobody is to wait for it.
 	giving atomic.Pointer[chan struct{}]
 
 	mu    sync.Mutex // held by who looks
@@ -192,9 +193,9 @@ func (s *space) letGo() {
 	}
 }
 
-// writtenAgain is how often a commit is on the disk at once at most: in the log,
-// in tables that take the log's place, and in those of the next level, which
-// take theirs. Of small commits the reserve has room for that.
+// writtenAgain is how often a commit is on the disk at once at most: in the
+// log, in tables that take the log's place, and in those of the next level,
+// which take theirs. Of small commits the reserve has room for that.
 const writtenAgain = 3
 
 // fits returns store.ErrFull when a commit would take from the reserve what the

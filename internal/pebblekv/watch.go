@@ -30,8 +30,8 @@ func (w *watched) move() {
 // openPatience is how long opening waits while nothing moves. Tests shorten it.
 var openPatience time.Duration = patience
 
-// await returns what comes through the channel, errStalled when nothing has been
-// done for too long, or after as long what refused returns.
+// await returns what comes through the channel, errStalled when nothing has
+// been done for too long, or after as long what refused returns.
 func (w *watched) await(done <-chan error, refused func() error) error {
 	w.ended.Store(false)
 	defer w.ended.Store(true)

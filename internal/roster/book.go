@@ -1,12 +1,16 @@
-// Package roster keeps the books of one group: which replicas there are, how loaded each is, and which request ids have
-// connections where.
+// Package roster keeps the books of one group: which replicas there are, how
+// loaded each is, and which request ids have connections where.
 //
-// A connection needs a [Place] on a replica. [Book.Reserve] chooses the replica and holds a place for a while,
-// [Book.Claim] turns it into a used one, [Book.Attach] ties it to a socket, [Book.Release] gives it back. Whatever the
-// order of the calls, a replica never holds more than [Config.Limit] places, and a place is given back exactly once.
+// A connection needs a [Place] on a replica. [Book.Reserve] chooses the replica
+// and holds a place for a while, [Book.Claim] turns it into a used one,
+// [Book.Attach] ties it to a socket, [Book.Release] gives it back. Whatever the
+// order of the calls, a replica never holds more than [Config.Limit] places,
+// and a place is given back exactly once.
 //
-// A Book is a pure data structure. It starts nothing, locks nothing and reads no clock: its owner serialises all calls,
-// those to its replicas and places included, and passes the time. Replicas and places belong to the Book that made them.
+// A Book is a pure data structure. It starts nothing, locks nothing and reads
+// no clock: its owner serialises all calls, those to its replicas and places
+// included, and passes the time. Replicas and places belong to the Book that
+// made them.
 package roster
 
 import (
@@ -16,7 +20,8 @@ import (
 	"time"
 )
 
-// Errors of [Book.Reserve], [Book.Add] and [Book.Take]. They are returned as they are, never wrapped.
+// Errors of [Book.Reserve], [Book.Add] and [Book.Take]. They are returned as
+// they are, never wrapped.
 var (
 	ErrNoRoom      = errors.New("roster: no replica has room")
 	ErrFull        = errors.New("roster: no replica has room and no more may be added")
@@ -27,41 +32,48 @@ var (
 	ErrGone        = errors.New("roster: replica is gone")
 )
 
-// Time is an instant in nanoseconds since an arbitrary start. It should not go backwards from call to call; if it does,
-// what happens with time happens late by as much, and nothing else breaks.
+// Time is an instant in nanoseconds since an arbitrary start. It should not go
+// backwards from call to call; if it does, what happens with time happens late
+// by as much, and nothing else breaks.
 type Time int64
 
 // Config holds the limits of a [Book].
 type Config struct {
 	// Limit is the number of places per replica. Less than 1 means 1.
 	Limit int
-	// MaxReplicas bounds the number of replicas, draining ones included. 0 or less means no bound.
+	// MaxReplicas bounds the number of replicas, draining ones included. 0 or
+	// less means no bound.
 	MaxReplicas int
-	// Reserve is how long a reservation waits to be claimed. It must be positive to be of use.
+	// Reserve is how long a reservation waits to be claimed. It must be
+	// positive to be of use.
 	Reserve time.Duration
-	// Linger is how long an id is remembered on its replica after its last connection. 0 or less means not at all. An id
-	// that lingers takes about 40 bytes, whatever its length.
+	// Linger is how long an id is remembered on its replica after its last
+	// connection. 0 or less means not at all. An id that lingers takes about 40
+	// bytes, whatever its length.
 	Linger time.Duration
-	// Retire is how long a replica stays when it has become empty, or was added and never used. It stays for Linger
-	// when that is longer, unless Hold is set. A draining replica does not stay.
+	// Retire is how long a replica stays when it has become empty, or was added
+	// and never used. It stays for Linger when that is longer, unless Hold is
+	// set. A draining replica does not stay.
 	Retire time.Duration
-	// FullestFirst gives an id that is new to the book the replica with the least
-	// room that has some, instead of the least loaded one.
+	// FullestFirst gives an id that is new to the book the replica with the
+	// least room that has some, instead of the least loaded one.
 	FullestFirst bool
-	// Hold keeps the place of an id that lingers, not only its preference. A held
-	// place counts as load. It needs about 200 bytes, and there are at most Limit
-	// of them per replica.
+	// Hold keeps the place of an id that lingers, not only its preference. A
+	// held place counts as load. It needs about 200 bytes, and there are at
+	// most Limit of them per replica.
 	Hold bool
 }
 
-// Book is the books of one group. R is the payload of a replica, S what its owner attaches to a place. Use [New].
+// Book is the books of one group. R is the payload of a replica, S what its
+// owner attaches to a place. Use [New].
 type Book[R, S any] struct {
 	c        Config       // fixed
 	seed     maphash.Seed // fixed
 	replicas table[string, *Replica[R, S]]
 	order    list[Replica[R, S]] // all replicas, in order of addition
 
-	// A replica's number stands for it in ladders, and together with its serial in lingers.
+	// A replica's number stands for it in ladders, and together with its serial
+	// in lingers.
 	numbers slots[Replica[R, S]]
 	serial  uint32 // the last one given out
 	open    ladder // those that are neither full nor draining nor locked; its rung 0 is the queue for retirement
@@ -236,7 +248,8 @@ func (b *Book[R, S]) ladderOf(r *Replica[R, S]) *ladder {
 	return &b.open
 }
 
-// settle puts r where its load and its draining want it, in the ladders of the book and of the ids that have one.
+// settle puts r where its load and its draining want it, in the ladders of the
+// book and of the ids that have one.
 func (b *Book[R, S]) settle(r *Replica[R, S]) {
 	n := r.ref.number
 	if r.open(b.c.Limit) {
@@ -255,8 +268,9 @@ func (b *Book[R, S]) settle(r *Replica[R, S]) {
 	}
 }
 
-// Claim turns a reservation into a used place and reports whether this call did. It returns false when the reservation
-// has expired or the place was released, and p then holds nothing; and when p was claimed before.
+// Claim turns a reservation into a used place and reports whether this call
+// did. It returns false when the reservation has expired or the place was
+// released, and p then holds nothing; and when p was claimed before.
 func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
 	if p.state != reserved {
 		return false
@@ -271,8 +285,9 @@ func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
 	return true
 }
 
-// Attach gives a claimed place its socket, which [Book.Sockets] yields until the place is released.
-// It reports whether it did: a place that is not claimed, or has its socket, stays as it is.
+// Attach gives a claimed place its socket, which [Book.Sockets] yields until
+// the place is released. It reports whether it did: a place that is not
+// claimed, or has its socket, stays as it is.
 func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 	if p.state != claimed {
 		return false
@@ -282,10 +297,12 @@ func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 	return true
 }
 
-// Release gives a place back, reserved or used. Further calls for the same place do nothing.
+// Release gives a place back, reserved or used. Further calls for the same
+// place do nothing.
 //
-// When it was the last used place of its id, the id lingers on the replica from now on, unless that is draining. With
-// [Config.Hold] the replica holds the place for it as long.
+// When it was the last used place of its id, the id lingers on the replica from
+// now on, unless that is draining. With [Config.Hold] the replica holds the
+// place for it as long.
 func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 	was := p.state
 	if was == released {
@@ -333,8 +350,8 @@ func (b *Book[R, S]) unload(r *Replica[R, S], now Time) {
 	b.settle(r)
 }
 
-// Sockets yields what was attached to the places of rid on all replicas, in order of attachment. The Book must not
-// change meanwhile.
+// Sockets yields what was attached to the places of rid on all replicas, in
+// order of attachment. The Book must not change meanwhile.
 func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 	return func(yield func(S) bool) {
 		e := b.ids.find(b.hash(rid), rid)
@@ -349,8 +366,9 @@ func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 	}
 }
 
-// Add enters a new replica with the payload v. It fails with [ErrExists] when the book has a replica of that id, with
-// [ErrFull] when [Config.MaxReplicas] is reached.
+// Add enters a new replica with the payload v. It fails with [ErrExists] when
+// the book has a replica of that id, with [ErrFull] when [Config.MaxReplicas]
+// is reached.
 func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
 	if b.replicas.m[id] == nil && !b.mayAdd() {
 		b.expire(now)
@@ -359,7 +377,8 @@ func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
 	return b.Readd(id, v, now)
 }
 
-// Readd is Add for a replica that there was before: [Config.MaxReplicas] does not count.
+// Readd is Add for a replica that there was before: [Config.MaxReplicas] does
+// not count.
 func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 	b.expire(now)
 	if b.replicas.m[id] != nil {
@@ -380,7 +399,8 @@ func (b *Book[R, S]) mayAdd() bool { return b.c.MaxReplicas <= 0 || b.Len() < b.
 // Replica returns the replica added under id, nil when there is none.
 func (b *Book[R, S]) Replica(id string) *Replica[R, S] { return b.replicas.m[id] }
 
-// All yields the replicas in order of addition. The Book must not change meanwhile.
+// All yields the replicas in order of addition. The Book must not change
+// meanwhile.
 func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
 	return func(yield func(*Replica[R, S]) bool) {
 		for n := b.order.head; n != nil; n = n.next {
@@ -397,8 +417,9 @@ func (b *Book[R, S]) Len() int { return len(b.replicas.m) }
 // IDs returns the number of request ids that have places.
 func (b *Book[R, S]) IDs() int { return b.ids.count }
 
-// Lingering returns the number of request ids that are remembered on the replica of their last connection, whether they
-// have places again or not. It includes ids whose time is over until [Book.Tick] comes round to them.
+// Lingering returns the number of request ids that are remembered on the
+// replica of their last connection, whether they have places again or not. It
+// includes ids whose time is over until [Book.Tick] comes round to them.
 func (b *Book[R, S]) Lingering() int { return b.lingers.count + len(b.holds.m) }
 
 // Empty reports whether the book has no replica.

@@ -1,12 +1,14 @@
 package roster
 
-// manyLinks is the number of links up to which an entry looks at each of them. With more it keeps a ladder, which every
-// change of load on its replicas must then update: a price worth paying only for the few ids that are nearly everywhere
-// (a name all anonymous users share).
+// manyLinks is the number of links up to which an entry looks at each of them.
+// With more it keeps a ladder, which every change of load on its replicas must
+// then update: a price worth paying only for the few ids that are nearly
+// everywhere (a name all anonymous users share).
 const manyLinks = 8
 
-// entry is what the books know of a request id that has places. It is used again for another id when it has none, so
-// nothing but its places, while they are held, may refer to it.
+// entry is what the books know of a request id that has places. It is used
+// again for another id when it has none, so nothing but its places, while they
+// are held, may refer to it.
 type entry[R, S any] struct {
 	hash    uint64       // of rid
 	rid     []byte       // a copy: the id outlives the request of which it may be a part
@@ -42,7 +44,8 @@ type hotLink[R, S any] struct {
 	hook   node[hotLink[R, S]] // in Replica.hot
 }
 
-// least returns the least-loaded open replica on which the id has places; nil when there is none.
+// least returns the least-loaded open replica on which the id has places; nil
+// when there is none.
 func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 	if e.hot != nil {
 		if n := e.hot.ladder.least(); n != 0 {

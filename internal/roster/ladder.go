@@ -1,9 +1,10 @@
 package roster
 
-// ladder keeps items sorted by load: a rung for each load that occurs, in a list. Because a load changes by one, an item
-// moves to a neighbouring rung and every operation is O(1). Items are numbers from 1 on, as [slots] give them out; links
-// between numbers lie closer together than the items themselves and cost the garbage collector nothing. The zero value
-// is empty.
+// ladder keeps items sorted by load: a rung for each load that occurs, in a
+// list. Because a load changes by one, an item moves to a neighbouring rung and
+// every operation is O(1). Items are numbers from 1 on, as [slots] give them
+// out; links between numbers lie closer together than the items themselves and
+// cost the garbage collector nothing. The zero value is empty.
 type ladder struct {
 	steps []step // by item
 	rungs []rung // rungs[0] is both ends: its up is the bottom rung, its down the top one
@@ -16,7 +17,8 @@ type step struct {
 	rung       uint32 // 0: the item is not on the ladder
 }
 
-// rung holds the items of one load in the order in which they reached it. It is never empty while in use.
+// rung holds the items of one load in the order in which they reached it. It is
+// never empty while in use.
 type rung struct {
 	load        int
 	first, last uint32 // items
@@ -31,7 +33,8 @@ func (l *ladder) bottom() *rung {
 	return &l.rungs[l.rungs[0].up]
 }
 
-// least returns, of the items with the lowest load, the one that reached it last; 0 when the ladder is empty.
+// least returns, of the items with the lowest load, the one that reached it
+// last; 0 when the ladder is empty.
 func (l *ladder) least() uint32 {
 	if b := l.bottom(); b != nil {
 		return b.last
@@ -39,8 +42,8 @@ func (l *ladder) least() uint32 {
 	return 0
 }
 
-// most returns, of the items with the highest load, the one that reached it last;
-// 0 when the ladder is empty.
+// most returns, of the items with the highest load, the one that reached it
+// last; 0 when the ladder is empty.
 func (l *ladder) most() uint32 {
 	if len(l.rungs) == 0 {
 		return 0
@@ -48,10 +51,12 @@ func (l *ladder) most() uint32 {
 	return l.rungs[l.rungs[0].down].last // rungs[0] has none
 }
 
-// next returns the item that reached the rung of item after it did; 0 when there is none.
+// next returns the item that reached the rung of item after it did; 0 when
+// there is none.
 func (l *ladder) next(item uint32) uint32 { return l.steps[item].next }
 
-// set moves item to the end of the rung of load. It must not be on that already.
+// set moves item to the end of the rung of load. It must not be on that
+// already.
 func (l *ladder) set(item uint32, load int) {
 	for int(item) >= len(l.steps) {
 		l.steps = append(l.steps, step{})
@@ -95,7 +100,8 @@ func (l *ladder) remove(item uint32) {
 	}
 }
 
-// at finds or makes the rung of load, searching from the rung near, or from the nearer end when that is 0.
+// at finds or makes the rung of load, searching from the rung near, or from the
+// nearer end when that is 0.
 func (l *ladder) at(near uint32, load int) uint32 {
 	below := near
 	if below == 0 {

@@ -11,17 +11,20 @@ const (
 	maxSweep = 64   // shards that one sweep looks at
 )
 
-// lingers remembers for a while on which replica each request id was last. It is a hint, and kept as cheaply as one: a
-// hash stands for its id, so two ids with equal hashes (a million ids have such a pair once in 37 million times) would
-// share a record, and at worst a replica; and the garbage collector finds no pointers in the records.
+// lingers remembers for a while on which replica each request id was last. It
+// is a hint, and kept as cheaply as one: a hash stands for its id, so two ids
+// with equal hashes (a million ids have such a pair once in 37 million times)
+// would share a record, and at worst a replica; and the garbage collector finds
+// no pointers in the records.
 //
-// It is an extendible hash table. The leading bits of a hash select a shard through the directory, those after them a
-// slot of the shard. Shards grow, split, shrink and merge one at a time, so that no put moves more than a few thousand
-// records, however many there are. The directory takes 8 bytes for every thousand records or so; it keeps its size until
-// a single shard is left.
+// It is an extendible hash table. The leading bits of a hash select a shard
+// through the directory, those after them a slot of the shard. Shards grow,
+// split, shrink and merge one at a time, so that no put moves more than a few
+// thousand records, however many there are. The directory takes 8 bytes for
+// every thousand records or so; it keeps its size until a single shard is left.
 //
-// A record is void when its life is over, to the nanosecond. Its memory is given back when its shard needs room, or by
-// sweep.
+// A record is void when its life is over, to the nanosecond. Its memory is
+// given back when its shard needs room, or by sweep.
 type lingers struct {
 	life   time.Duration // of a record; fixed
 	dir    []*shard      // 1<<depth of them, each shard as often as its hashes need; nil while count is 0
@@ -38,15 +41,17 @@ type record struct {
 	on    ref
 }
 
-// shard holds the records whose hashes begin with the same depth bits. It uses open addressing with linear probing; the
-// slot where probing starts grows with the hash, so that the records of one shard go into another nearly in order.
+// shard holds the records whose hashes begin with the same depth bits. It uses
+// open addressing with linear probing; the slot where probing starts grows with
+// the hash, so that the records of one shard go into another nearly in order.
 type shard struct {
 	slots []record
 	used  int // slots with a record, at most 3/4
 	depth uint8
 }
 
-// find returns the slot with the record of hash, else the free one that is for it.
+// find returns the slot with the record of hash, else the free one that is for
+// it.
 func (s *shard) find(hash uint64) *record {
 	i, _ := bits.Mul64(hash<<s.depth, uint64(len(s.slots)))
 	for {
@@ -71,7 +76,8 @@ func (t *lingers) get(hash uint64, now Time) (ref, bool) {
 	return r.on, t.valid(r, now)
 }
 
-// put remembers that the id of hash, which is not 0, lingers on a replica from now on.
+// put remembers that the id of hash, which is not 0, lingers on a replica from
+// now on.
 func (t *lingers) put(hash uint64, on ref, now Time) {
 	if t.count == 0 {
 		t.dir, t.depth = make([]*shard, 1), 0
@@ -92,8 +98,9 @@ func (t *lingers) put(hash uint64, on ref, now Time) {
 	*r = record{hash: hash, since: now, on: on}
 }
 
-// sweep gives back the memory of void records. It visits shards one after the other, each about once in the life of a
-// record if it is called often enough, and never more than maxSweep at a time.
+// sweep gives back the memory of void records. It visits shards one after the
+// other, each about once in the life of a record if it is called often enough,
+// and never more than maxSweep at a time.
 func (t *lingers) sweep(now Time) {
 	t.swept = max(t.swept, now-Time(t.life))
 	for n := 0; n < maxSweep && t.count > 0; n++ {
@@ -111,8 +118,8 @@ func (t *lingers) sweep(now Time) {
 	}
 }
 
-// tidy drops the void records of s, the shard of hash, when they are worth the copying, and joins s with its siblings
-// while the two have few records.
+// tidy drops the void records of s, the shard of hash, when they are worth the
+// copying, and joins s with its siblings while the two have few records.
 func (t *lingers) tidy(s *shard, hash uint64, now Time) {
 	if void := s.used - t.valids(s, now); void > 0 && void >= s.used/4 {
 		s = t.replace(s.depth, hash, now, s)
@@ -151,7 +158,8 @@ func (t *lingers) makeRoom(s *shard, hash uint64, now Time) {
 // shard returns the shard of hash.
 func (t *lingers) shard(hash uint64) *shard { return t.dir[hash>>(64-t.depth)] }
 
-// replace enters a shard for hash, of the given depth, with what is valid in from, which it replaces.
+// replace enters a shard for hash, of the given depth, with what is valid in
+// from, which it replaces.
 func (t *lingers) replace(depth uint8, hash uint64, now Time, from ...*shard) *shard {
 	for _, s := range from {
 		t.count -= s.used
@@ -161,7 +169,8 @@ func (t *lingers) replace(depth uint8, hash uint64, now Time, from ...*shard) *s
 	return s
 }
 
-// gather makes a shard for hash, of the given depth, of those records of from that are valid and belong there.
+// gather makes a shard for hash, of the given depth, of those records of from
+// that are valid and belong there.
 func (t *lingers) gather(depth uint8, hash uint64, now Time, from ...*shard) *shard {
 	wanted := func(r *record) bool { return t.valid(r, now) && (r.hash^hash)>>(64-depth) == 0 }
 	n := 0
@@ -183,7 +192,8 @@ func (t *lingers) gather(depth uint8, hash uint64, now Time, from ...*shard) *sh
 	return fresh
 }
 
-// enter makes s the shard of hash and of all hashes that begin with the same s.depth bits.
+// enter makes s the shard of hash and of all hashes that begin with the same
+// s.depth bits.
 func (t *lingers) enter(hash uint64, s *shard) {
 	n := len(t.dir) >> s.depth
 	first := int(hash>>(64-s.depth)) * n

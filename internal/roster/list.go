@@ -53,7 +53,8 @@ func (t *table[K, V]) put(key K, v V) {
 	t.peak = max(t.peak, len(t.m))
 }
 
-// delete removes key. It rebuilds the map when only a quarter of the peak is left: the deletions since pay for the copy.
+// delete removes key. It rebuilds the map when only a quarter of the peak is
+// left: the deletions since pay for the copy.
 func (t *table[K, V]) delete(key K) {
 	delete(t.m, key)
 	if t.peak < smallTable || len(t.m) > t.peak/4 {

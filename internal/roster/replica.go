@@ -1,7 +1,7 @@
 package roster
 
-// Replica is one replica in a [Book]: its identity, its payload and the count of its places. It is guarded by whatever
-// guards its Book.
+// Replica is one replica in a [Book]: its identity, its payload and the count
+// of its places. It is guarded by whatever guards its Book.
 type Replica[R, S any] struct {
 	// What a place needs comes first, to share a cache line.
 	load     int                 // places reserved, used or held, at most Config.Limit
@@ -33,24 +33,26 @@ func (r *Replica[R, S]) Load() int { return r.load }
 // claimed yet.
 func (r *Replica[R, S]) Reserved() int { return int(r.reserved) }
 
-// Held returns how many places of the load are held for ids without connections:
-// see [Config.Hold]. It includes those whose time is over until the next call that
-// reserves or takes a place, or [Book.Tick].
+// Held returns how many places of the load are held for ids without
+// connections: see [Config.Hold]. It includes those whose time is over until
+// the next call that reserves or takes a place, or [Book.Tick].
 func (r *Replica[R, S]) Held() int { return int(r.held) }
 
 // Locked reports whether only ids that the replica knows get places: see
 // [Book.SetLocked].
 func (r *Replica[R, S]) Locked() bool { return r.locked }
 
-// Draining reports whether the replica gives out no more places, because of [Book.Drain] or because it left the book.
+// Draining reports whether the replica gives out no more places, because of
+// [Book.Drain] or because it left the book.
 func (r *Replica[R, S]) Draining() bool { return r.draining }
 
-// open reports whether the replica can take another place, of an id that it knows
-// when it is locked.
+// open reports whether the replica can take another place, of an id that it
+// knows when it is locked.
 func (r *Replica[R, S]) open(limit int) bool { return r.load < limit && !r.draining }
 
-// Place is the right of a request id to one connection on one replica. It begins reserved or claimed, and ends released.
-// A released Place holds nothing and may be kept. It is guarded by whatever guards its Book.
+// Place is the right of a request id to one connection on one replica. It
+// begins reserved or claimed, and ends released. A released Place holds nothing
+// and may be kept. It is guarded by whatever guards its Book.
 type Place[R, S any] struct {
 	link    *link[R, S]    // where it counts; nil when released
 	replica *Replica[R, S] // fixed
@@ -72,6 +74,7 @@ const (
 // Replica returns the replica the place is on, also when it has been released.
 func (p *Place[R, S]) Replica() *Replica[R, S] { return p.replica }
 
-// ref stands for a replica where a pointer would be a burden: its number in Book.numbers, which another replica may get
-// when it is gone, and its serial, which none gets (a repetition after 2^32 replicas is too far away to matter).
+// ref stands for a replica where a pointer would be a burden: its number in
+// Book.numbers, which another replica may get when it is gone, and its serial,
+// which none gets (a repetition after 2^32 replicas is too far away to matter).
 type ref struct{ number, serial uint32 }

@@ -1,7 +1,8 @@
 package roster
 
-// Drain stops r from giving out places, for good. Those it has stay, reservations among them may still be claimed, and
-// when the last is released the next [Book.Tick] retires it. It holds no places any more.
+// Drain stops r from giving out places, for good. Those it has stay,
+// reservations among them may still be claimed, and when the last is released
+// the next [Book.Tick] retires it. It holds no places any more.
 func (b *Book[R, S]) Drain(r *Replica[R, S], now Time) {
 	if r.draining {
 		return
@@ -13,12 +14,12 @@ func (b *Book[R, S]) Drain(r *Replica[R, S], now Time) {
 	b.settle(r)
 }
 
-// SetLocked keeps ids that are new to r from it, or lets them in again. Those that
-// have places there, linger there, or for which it holds one, come back either
-// way. The time for which r stays when it is empty begins anew.
+// SetLocked keeps ids that are new to r from it, or lets them in again. Those
+// that have places there, linger there, or for which it holds one, come back
+// either way. The time for which r stays when it is empty begins anew.
 //
-// It takes constant time, or, when r has room, as long as looking at the different
-// loads that replicas have.
+// It takes constant time, or, when r has room, as long as looking at the
+// different loads that replicas have.
 func (b *Book[R, S]) SetLocked(r *Replica[R, S], locked bool, now Time) {
 	if r.locked == locked || r.gone {
 		return
@@ -33,13 +34,15 @@ func (b *Book[R, S]) SetLocked(r *Replica[R, S], locked bool, now Time) {
 	}
 }
 
-// Tick does what is due: it ends reservations, and calls retire for every replica that is empty and past its time. True
-// removes the replica, and with it what ids knew of it; false keeps it until the next Tick asks again. retire must not
-// call the Book.
+// Tick does what is due: it ends reservations, and calls retire for every
+// replica that is empty and past its time. True removes the replica, and with
+// it what ids knew of it; false keeps it until the next Tick asks again. retire
+// must not call the Book.
 //
-// Ids stop lingering without it, but it is Tick that gives their memory back: in small parts, so that their number does
-// not make it slow, and within another [Config.Linger] when it is called at least four times in one. Many millions of
-// ids take longer.
+// Ids stop lingering without it, but it is Tick that gives their memory back:
+// in small parts, so that their number does not make it slow, and within
+// another [Config.Linger] when it is called at least four times in one. Many
+// millions of ids take longer.
 func (b *Book[R, S]) Tick(now Time, retire func(*Replica[R, S]) bool) {
 	b.expire(now)
 	b.lingers.sweep(now)

@@ -107,8 +107,8 @@ func size(v driver.Value) int {
 	return 0
 }
 
-// bind binds args to the parameters of s. Named ones go to :name, @name and $name; the others, in their order, to those
-// parameters that are left.
+// bind binds args to the parameters of s. Named ones go to :name, @name and
+// $name; the others, in their order, to those parameters that are left.
 func (s *statement) bind(args []any) error {
 	named := false
 	for _, arg := range args {

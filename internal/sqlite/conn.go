@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxDepth bounds how deeply the parts of a statement lie within each other,
-	// since SQLite walks them by recursion and has a stack of 64 KiB.
+	// maxDepth bounds how deeply the parts of a statement lie within each
+	// other, since SQLite walks them by recursion and has a stack of 64 KiB.
 	maxDepth = 250
 
 	maxKept     = 8 << 20   // bytes of one that stays open between transactions. SQLite does not give back memory.
@@ -142,7 +142,8 @@ func (c *conn) configure(limits store.SQLLimits) (err error) {
 			return nil
 		})
 		if err == nil && found {
-			// SQLite finds out which are shadow tables when it reads the schema.
+			// SQLite finds out which are shadow tables when it reads the
+			// schema.
 			err = errors.Join(c.addSearch(), c.db.Exec("PRAGMA writable_schema=RESET"))
 		}
 		if err != nil {
@@ -152,7 +153,8 @@ func (c *conn) configure(limits store.SQLLimits) (err error) {
 	return c.db.SetAuthorizer(c.guard.check)
 }
 
-// close releases everything. It writes nothing: an open transaction is given up.
+// close releases everything. It writes nothing: an open transaction is given
+// up.
 func (c *conn) close() {
 	_ = c.file.fail(store.ErrClosed)
 	c.meter.dog.free()
@@ -167,7 +169,8 @@ func (c *conn) close() {
 	}
 }
 
-// quietly calls what ends a statement or connection. It fails, or panics for want of memory, only as the use before it did.
+// quietly calls what ends a statement or connection. It fails, or panics for
+// want of memory, only as the use before it did.
 func quietly(end func() error) {
 	defer func() { _ = recover() }()
 	_ = end()
@@ -270,7 +273,8 @@ func (c *conn) compile(query string, b *budget) (s *sqlite3.Stmt, tail string, e
 	return s, tail, err
 }
 
-// keep puts a statement into the cache, in place of the one that has not been used for longest.
+// keep puts a statement into the cache, in place of the one that has not been
+// used for longest.
 func (c *conn) keep(query string, s *statement) {
 	if len(c.cache) >= maxPrepared {
 		var oldest string
@@ -308,7 +312,8 @@ func (s *statement) names() []string {
 	if n == 0 {
 		return nil
 	}
-	// A change of the schema makes SQLite prepare a statement anew, and "SELECT *" may then have other columns.
+	// A change of the schema makes SQLite prepare a statement anew, and "SELECT
+	// *" may then have other columns.
 	if prepared := s.Status(sqlite3.STMTSTATUS_REPREPARE, false); s.columns == nil || prepared != s.prepared {
 		s.columns, s.prepared = make([]string, n), prepared
 		for i := range s.columns {

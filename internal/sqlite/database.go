@@ -16,8 +16,9 @@ import (
 
 // A database is one object's [store.SQL].
 //
-// Its mutex is held during a call by the turn that makes it, and by the pool while it closes an idle connection. The pool only
-// tries to lock it, so a turn is the only one that ever waits, and not for another turn.
+// Its mutex is held during a call by the turn that makes it, and by the pool
+// while it closes an idle connection. The pool only tries to lock it, so a turn
+// is the only one that ever waits, and not for another turn.
 type database struct {
 	pool    *Pool           // fixed
 	pages   store.Pages     // fixed
@@ -41,8 +42,8 @@ type database struct {
 	changed  int64 // Changes
 }
 
-// A mark is a savepoint. SQLite is told of it when a statement first writes within it, so that nested transactions which do not
-// use SQL cost nothing.
+// A mark is a savepoint. SQLite is told of it when a statement first writes
+// within it, so that nested transactions which do not use SQL cost nothing.
 type mark struct {
 	depth int
 	told  bool
@@ -139,7 +140,8 @@ func (d *database) prepare(query string, left *budget, write func() error) (*sta
 	return s, nil
 }
 
-// start runs a statement up to its first row, and those without rows to the end.
+// start runs a statement up to its first row, and those without rows to the
+// end.
 func (d *database) start(s *statement, args []any, left budget, write func() error) (*rows, error) {
 	if err := s.bind(args); err != nil {
 		s.release()
@@ -151,7 +153,8 @@ func (d *database) start(s *statement, args []any, left budget, write func() err
 			return nil, err
 		}
 	}
-	// SQLite reports progress by the steps since the statement was prepared: so the same run always has the same number of them.
+	// SQLite reports progress by the steps since the statement was prepared: so
+	// the same run always has the same number of them.
 	s.Status(sqlite3.STMTSTATUS_VM_STEP, true)
 	r := &rows{d: d, s: s, left: left}
 	if n := len(d.marks); n > 0 {
@@ -173,7 +176,8 @@ func (d *database) note(s *statement) {
 	}
 }
 
-// begin begins the transaction and the savepoints that SQLite has not been told of.
+// begin begins the transaction and the savepoints that SQLite has not been told
+// of.
 func (d *database) begin(write func() error) error {
 	if !d.begun {
 		if err := d.unlocked(write); err != nil {

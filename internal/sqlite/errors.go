@@ -22,7 +22,8 @@ var (
 		" cannot reference objects in database"}
 )
 
-// explain returns what an error of SQLite means. It notes when the connection cannot be used any more.
+// explain returns what an error of SQLite means. It notes when the connection
+// cannot be used any more.
 func (c *conn) explain(err error) error {
 	if c.file.err != nil {
 		c.broken = true
@@ -73,8 +74,8 @@ func (c *conn) explain(err error) error {
 	return fmt.Errorf("dog: SQL: %w", err)
 }
 
-// panicked returns the error for a panic during a call of SQLite, and takes down
-// what that leaves of the connection.
+// panicked returns the error for a panic during a call of SQLite, and takes
+// down what that leaves of the connection.
 func (c *conn) panicked(p any, log *slog.Logger) error {
 	c.meter.end()
 	c.broken, c.torn = true, true
@@ -104,7 +105,8 @@ func panicked(p any, log *slog.Logger) error {
 	return fmt.Errorf("%w: SQLite failed at it, and the log says how", store.ErrRefused)
 }
 
-// failed returns what an error of SQLite means, and takes down whether the transaction survived it.
+// failed returns what an error of SQLite means, and takes down whether the
+// transaction survived it.
 func (d *database) failed(err error) error {
 	err = d.conn.explain(err)
 	if d.begun && (d.conn.broken || d.conn.db.GetAutocommit()) {

@@ -24,9 +24,10 @@ import (
 // there is none. It is made in a scratch directory beside it and placed by one
 // step, so that of several exports to one name one succeeds. Errors:
 // [fs.ErrExist], [fs.ErrInvalid] when the file would lie in the directory of a
-// store, the cause of ctx's end, those of the file system, of pages and of the tables' rows,
-// [store.ErrCorrupt] when the database is damaged, and [store.ErrFull], or the
-// error of the file system that says it, when the disk is full.
+// store, the cause of ctx's end, those of the file system, of pages and of the
+// tables' rows, [store.ErrCorrupt] when the database is damaged, and
+// [store.ErrFull], or the error of the file system that says it, when the disk
+// is full.
 func (p *Pool) Export(ctx context.Context, file string, pages store.Pages, tables []store.Table) (err error) {
 	defer func() {
 		if err != nil {
@@ -153,11 +154,12 @@ func addTable(db *sqlite3.Conn, t store.Table) error {
 // copies are made in the directory for temporary files. After an error the
 // pages are of no use.
 //
-// Errors: the cause of ctx's end, those of the file system, of pages and of row, [store.ErrFull], or the
-// error of the file system that says it, when the disk is full, [store.ErrCorrupt] when
-// the file is not a database or a damaged one, [store.ErrRefused] when it needs
-// what this SQLite does not have, or has further tables whose names are
-// reserved, [store.ErrLimit] when it is over the limits.
+// Errors: the cause of ctx's end, those of the file system, of pages and of
+// row, [store.ErrFull], or the error of the file system that says it, when the
+// disk is full, [store.ErrCorrupt] when the file is not a database or a damaged
+// one, [store.ErrRefused] when it needs what this SQLite does not have, or has
+// further tables whose names are reserved, [store.ErrLimit] when it is over the
+// limits.
 func (p *Pool) Import(
 	ctx context.Context, file string, pages store.Pages, limits store.SQLLimits, tables []store.Table,
 	row func(table string, row []any) error,

@@ -21,7 +21,8 @@ const modules = "fts5 and fts5vocab"
 var pragmas = map[string]struct {
 	arg    bool // may have an argument
 	begins bool // writes without SQLite saying so beforehand: its transaction
-	// has to be open when it is prepared. One with an argument only if it has it.
+	// has to be open when it is prepared. One with an argument only if it has
+	// it.
 }{
 	"application_id":     {arg: true},
 	"collation_list":     {},

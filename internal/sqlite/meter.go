@@ -53,8 +53,8 @@ type meter struct {
 	bit     bool // the watchdog has bitten
 }
 
-// begin begins a call that may use b and reduces it. The caller must call finish
-// when the call returns, and end when it panics.
+// begin begins a call that may use b and reduces it. The caller must call
+// finish when the call returns, and end when it panics.
 func (m *meter) begin(b *budget, counts bool) {
 	m.budget, m.counts, m.entered, m.why = b, counts, false, nil
 	m.began = clock()
@@ -120,8 +120,8 @@ func (m *meter) Err() error {
 	return nil
 }
 
-// endWith ends the call under way when ctx ends, until stop is called. ended has
-// to be what the meter knows as closing.
+// endWith ends the call under way when ctx ends, until stop is called. ended
+// has to be what the meter knows as closing.
 func endWith(ctx context.Context, m *meter, ended *atomic.Bool) (stop func()) {
 	done := make(chan struct{})
 	stopped := context.AfterFunc(ctx, func() {

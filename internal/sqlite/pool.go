@@ -1,8 +1,10 @@
 // Package sqlite runs SQLite databases whose pages are kept by a store.
 //
-// A database has a connection while it is used: an instance of SQLite with a few hundred KiB of memory. A [Pool] bounds how
-// many stay open between transactions. SQLite reads and writes pages through a file system of the pool (vfs.go). It writes
-// them only in [store.SQL.Commit], so that at any other time the pages in the store are those of a committed state.
+// A database has a connection while it is used: an instance of SQLite with a
+// few hundred KiB of memory. A [Pool] bounds how many stay open between
+// transactions. SQLite reads and writes pages through a file system of the pool
+// (vfs.go). It writes them only in [store.SQL.Commit], so that at any other
+// time the pages in the store are those of a committed state.
 package sqlite
 
 import (
@@ -18,12 +20,14 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// sweep bounds how many connections an attempt to close idle ones looks at, and so the time it takes when all are in use.
+// sweep bounds how many connections an attempt to close idle ones looks at, and
+// so the time it takes when all are in use.
 const sweep = 16
 
 var pools atomic.Uint64 // made so far
 
-// A Pool opens the connections of databases when they are needed, and closes them. It is safe for concurrent use.
+// A Pool opens the connections of databases when they are needed, and closes
+// them. It is safe for concurrent use.
 type Pool struct {
 	name string       // of its file system; fixed
 	max  int          // connections that stay open; fixed
@@ -40,8 +44,10 @@ type Pool struct {
 
 var _ store.Files = (*Pool)(nil)
 
-// New returns a pool that leaves at most maxOpen connections (at least one) open between transactions, preferably those that
-// were used lately. Connections in use are not bounded. What SQLite panics with is written to log.
+// New returns a pool that leaves at most maxOpen connections (at least one)
+// open between transactions, preferably those that were used lately.
+// Connections in use are not bounded. What SQLite panics with is written to
+// log.
 func New(maxOpen int, log *slog.Logger) *Pool {
 	p := &Pool{
 		name:  "dog-" + strconv.FormatUint(pools.Add(1), 10),
@@ -53,8 +59,9 @@ func New(maxOpen int, log *slog.Logger) *Pool {
 	return p
 }
 
-// OpenSQL returns the database in pages. It reads nothing before the first use. An error of pages is in the chain of the error
-// that it causes. One goroutine at a time may use the result.
+// OpenSQL returns the database in pages. It reads nothing before the first use.
+// An error of pages is in the chain of the error that it causes. One goroutine
+// at a time may use the result.
 func (p *Pool) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,8 +71,9 @@ func (p *Pool) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, er
 	return &database{pool: p, pages: pages, limits: limits}, nil
 }
 
-// Close closes all connections. No other call, to the pool or to one of its databases, may be under way. Databases fail with
-// [store.ErrClosed] afterwards.
+// Close closes all connections. No other call, to the pool or to one of its
+// databases, may be under way. Databases fail with [store.ErrClosed]
+// afterwards.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
@@ -82,7 +90,8 @@ func (p *Pool) Close() error {
 	return err
 }
 
-// offer makes a file known to SQLite until withdraw, and returns the name to open it by.
+// offer makes a file known to SQLite until withdraw, and returns the name to
+// open it by.
 func (p *Pool) offer(f *pageFile) (name string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +133,8 @@ func (p *Pool) remove(d *database) {
 	d.place = nil
 }
 
-// trim closes idle connections while too many are open. The caller may have locked a database, which then counts as in use.
+// trim closes idle connections while too many are open. The caller may have
+// locked a database, which then counts as in use.
 func (p *Pool) trim() {
 	for p.count.Load() > int64(p.max) {
 		d := p.idle()
@@ -136,14 +146,16 @@ func (p *Pool) trim() {
 	}
 }
 
-// idle returns a database whose connection is not in use and has not been lately, locked, or nil.
+// idle returns a database whose connection is not in use and has not been
+// lately, locked, or nil.
 func (p *Pool) idle() *database {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range min(2*p.open.Len(), sweep) {
 		e := p.open.Back()
 		d := e.Value.(*database)
-		// A lock that is taken belongs to a database in use. It is only tried, because its owner may wait for p.mu.
+		// A lock that is taken belongs to a database in use. It is only tried,
+		// because its owner may wait for p.mu.
 		if !d.used.Swap(false) && d.mu.TryLock() {
 			if d.conn != nil && !d.active() {
 				return d

@@ -6,13 +6,15 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// rows are the result of a statement. They are owned by the turn, like the database; but a reset may close that at any time.
+// rows are the result of a statement. They are owned by the turn, like the
+// database; but a reset may close that at any time.
 type rows struct {
 	d       *database // fixed; nil when there was no statement
 	columns []string  // set when the statement has first been stepped
 	depth   int       // of the savepoint that the statement began in; fixed
 
-	// changed with d.mu held; err is read while the owner uses the database, which nobody closes then
+	// changed with d.mu held; err is read while the owner uses the database,
+	// which nobody closes then
 	s     *statement // nil when the rows have ended
 	ready bool       // Next has a row already
 	left  budget     // of the query
@@ -120,7 +122,8 @@ func (r *rows) Close() error {
 	return nil
 }
 
-// end ends the rows, with the error that Err returns. The caller has locked the database.
+// end ends the rows, with the error that Err returns. The caller has locked the
+// database.
 func (r *rows) end(err error) {
 	s, d := r.s, r.d
 	if s == nil {

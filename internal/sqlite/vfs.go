@@ -12,11 +12,12 @@ import (
 
 const pageSize = 1024 // of every database
 
-// readsUnasked is how many pages are read before the meter is asked: SQLite does
-// not while it reads a tree from its beginning to its end.
+// readsUnasked is how many pages are read before the meter is asked: SQLite
+// does not while it reads a tree from its beginning to its end.
 const readsUnasked = 64
 
-// fileSystem is what SQLite knows a pool as. It has the files that are being opened and no others.
+// fileSystem is what SQLite knows a pool as. It has the files that are being
+// opened and no others.
 type fileSystem struct{ pool *Pool }
 
 func (fs fileSystem) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
@@ -34,8 +35,9 @@ func (fileSystem) Delete(string, bool) error                   { return sqlite3.
 func (fileSystem) Access(string, vfs.AccessFlag) (bool, error) { return false, nil }
 func (fileSystem) FullPathname(name string) (string, error)    { return name, nil }
 
-// A pageFile is the main file of a database. Locks and syncs do nothing: a database has one connection, and what is durable
-// is its store's business. It is owned by the database.
+// A pageFile is the main file of a database. Locks and syncs do nothing: a
+// database has one connection, and what is durable is its store's business. It
+// is owned by the database.
 type pageFile struct {
 	pages store.Pages // fixed
 	meter *meter      // fixed
@@ -55,7 +57,8 @@ func (f *pageFile) fail(err error) error {
 	return sqlite3.IOERR
 }
 
-// errEarly is a failure of SQLite to keep its changes in memory until the commit.
+// errEarly is a failure of SQLite to keep its changes in memory until the
+// commit.
 var errEarly = fmt.Errorf("%w: SQLite wrote a page outside a commit", store.ErrFailed)
 
 func (f *pageFile) ReadAt(b []byte, off int64) (int, error) {
@@ -132,6 +135,7 @@ func (*pageFile) Unlock(vfs.LockLevel) error       { return nil }
 func (*pageFile) CheckReservedLock() (bool, error) { return false, nil }
 func (*pageFile) SectorSize() int                  { return pageSize }
 func (*pageFile) DeviceCharacteristics() vfs.DeviceCharacteristic {
-	// A page is written or not, together with the rest of its batch: SQLite need not journal its neighbours.
+	// A page is written or not, together with the rest of its batch: SQLite
+	// need not journal its neighbours.
 	return vfs.IOCAP_POWERSAFE_OVERWRITE | vfs.IOCAP_SEQUENTIAL | vfs.IOCAP_SAFE_APPEND
 }

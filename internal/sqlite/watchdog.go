@@ -8,7 +8,8 @@ import (
 )
 
 // grace is how much longer than allowed a call may take before the watchdog
-// bites. Nearly always SQLite ends by itself meanwhile, because it asks the meter.
+// bites. Nearly always SQLite ends by itself meanwhile, because it asks the
+// meter.
 const grace = 250 * time.Millisecond
 
 // bitten is the time limit of a call that the watchdog has ended.

@@ -18,7 +18,8 @@ type Alarm struct {
 	Err       string
 	Payload   []byte
 
-	// Serial tells it from one that was set anew under its name, even for the same moment. It is never 0.
+	// Serial tells it from one that was set anew under its name, even for the
+	// same moment. It is never 0.
 	Serial uint64
 }
 
@@ -129,7 +130,8 @@ type NameAt struct {
 	Name string
 }
 
-// PendingAlarms returns the alarms that have not failed in the order of their times, as they are now.
+// PendingAlarms returns the alarms that have not failed in the order of their
+// times, as they are now.
 func (o *Object) PendingAlarms() iter.Seq2[NameAt, error] {
 	times := o.Scan(Times, Range{Unbounded: true})
 	return func(yield func(NameAt, error) bool) {
@@ -145,7 +147,8 @@ func (o *Object) PendingAlarms() iter.Seq2[NameAt, error] {
 	}
 }
 
-// FailedAlarms returns the alarms that have failed in the order of their names, as they are now.
+// FailedAlarms returns the alarms that have failed in the order of their names,
+// as they are now.
 func (o *Object) FailedAlarms() iter.Seq2[Alarm, error] {
 	all := o.Scan(Alarms, Range{Unbounded: true})
 	return func(yield func(Alarm, error) bool) {
@@ -232,9 +235,9 @@ func (o *Object) firstTime() (string, error) {
 const maxNear = 8
 
 // nearTimes are the first keys of space Times that the engine has: the alarms
-// that come next. With them most transactions need not ask the engine, for which
-// a scan costs more than everything else, the more so as alarms come and go at
-// the beginning of the space and it has to pass by those deleted.
+// that come next. With them most transactions need not ask the engine, for
+// which a scan costs more than everything else, the more so as alarms come and
+// go at the beginning of the space and it has to pass by those deleted.
 type nearTimes struct {
 	keys  []string
 	whole bool // there are no others
@@ -331,8 +334,8 @@ func alarmIndex(namespace uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{alarmKeys}, namespace)
 }
 
-// Before orders the alarms of a namespace by time, and those of the same time in
-// a fixed way.
+// Before orders the alarms of a namespace by time, and those of the same time
+// in a fixed way.
 func (a DueAlarm) Before(b DueAlarm) bool {
 	if a.At != b.At {
 		return a.At < b.At

@@ -22,8 +22,8 @@ const archiveVersion = 1
 // takes, without their rows. The first one is the first to be taken.
 var ArchiveTables = new(Object).Archive("", "", "")
 
-// Archive returns what the object has stored besides its SQLite database. namespace, name and id are for the reader of the
-// file.
+// Archive returns what the object has stored besides its SQLite database.
+// namespace, name and id are for the reader of the file.
 func (o *Object) Archive(namespace, name, id string) []Table {
 	return []Table{
 		{

@@ -3,8 +3,8 @@ package store
 // bulkSize is how many bytes of changes a bulk gathers, about.
 const bulkSize = 1 << 20
 
-// bulk is a batch for the changes of many objects: spill commits what has been gathered when that is much. It is used by one
-// goroutine.
+// bulk is a batch for the changes of many objects: spill commits what has been
+// gathered when that is much. It is used by one goroutine.
 type bulk struct {
 	engine Engine
 	batch  Batch // nil: nothing is gathered

@@ -47,8 +47,9 @@ func OpenCatalog(engine Engine) (*Catalog, error) {
 	return c, nil
 }
 
-// Register returns the namespace of this name, which it enters if it is new. The error says why the name cannot be had: it
-// was of another kind, migrations took it away, or its IDs would be those of another namespace.
+// Register returns the namespace of this name, which it enters if it is new.
+// The error says why the name cannot be had: it was of another kind, migrations
+// took it away, or its IDs would be those of another namespace.
 func (c *Catalog) Register(name string, kind int) (Namespace, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

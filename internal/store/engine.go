@@ -80,9 +80,9 @@ type Engine interface {
 	Backup(ctx context.Context, dir string) error
 
 	// Await returns what comes through the channel, at which another goroutine
-	// uses the engine before anybody else does; ErrStalled when the disk has not
-	// answered for 10 s, and ErrFull when it has been full for as long. Then the
-	// other goroutine still uses the engine.
+	// uses the engine before anybody else does; ErrStalled when the disk has
+	// not answered for 10 s, and ErrFull when it has been full for as long.
+	// Then the other goroutine still uses the engine.
 	Await(done <-chan error) error
 
 	Stats() EngineStats

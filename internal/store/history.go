@@ -35,7 +35,8 @@ func (m Migration) digest() (string, error) {
 	return hex.EncodeToString(sum[:]), err
 }
 
-// history is what a sequence of migrations says of names, whatever a store has. A name that it does not mention may exist.
+// history is what a sequence of migrations says of names, whatever a store has.
+// A name that it does not mention may exist.
 type history map[string]standing
 
 type standing struct {
@@ -73,14 +74,15 @@ func (h history) add(m Migration) (history, error) {
 		drop(from, fmt.Sprintf("merged into %q", into))
 	}
 	for _, name := range m.Created {
-		// The plain name may be the origin of a namespace that was renamed: IDs must not be shared.
+		// The plain name may be the origin of a namespace that was renamed: IDs
+		// must not be shared.
 		next[name] = standing{origin: name + "\x00" + m.Tag}
 	}
 	return next, nil
 }
 
-// check finds what contradicts the history, or itself. A name has one part in a migration, so the order of its changes does not
-// matter.
+// check finds what contradicts the history, or itself. A name has one part in a
+// migration, so the order of its changes does not matter.
 func (h history) check(m Migration) error {
 	refuse := func(format string, args ...any) error { return &Refusal{m.Tag, fmt.Sprintf(format, args...)} }
 	if m.Tag == "" {

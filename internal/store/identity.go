@@ -31,7 +31,8 @@ const (
 	migrationKeys = 'g'
 )
 
-// A Base is what an object's identity has besides its namespace: the first bytes of a dog.ID. The rest can be computed.
+// A Base is what an object's identity has besides its namespace: the first
+// bytes of a dog.ID. The rest can be computed.
 type Base [24]byte
 
 func (b Base) prefix() []byte { return append([]byte{objectKeys}, b[:]...) }
@@ -143,7 +144,8 @@ func Find(engine Engine, base Base) (id Identity, found bool, err error) {
 	return id, err == nil, err
 }
 
-// Named returns the names of a namespace's stored objects, in order, from one on.
+// Named returns the names of a namespace's stored objects, in order, from one
+// on.
 func Named(engine Engine, namespace uint32, prefix, from string) iter.Seq2[string, error] {
 	index := namespaceIndex(namespace, 'n')
 	lower := append(namespaceIndex(namespace, 'n'), max(prefix, from)...)
@@ -164,7 +166,8 @@ func Named(engine Engine, namespace uint32, prefix, from string) iter.Seq2[strin
 	}
 }
 
-// Unnamed returns the stored objects of a namespace that are not addressed by a name, in the order of their bases, from one on.
+// Unnamed returns the stored objects of a namespace that are not addressed by a
+// name, in the order of their bases, from one on.
 func Unnamed(engine Engine, namespace uint32, from Base) iter.Seq2[Base, error] {
 	return bases(engine, namespaceIndex(namespace, 'r'), from)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Memory is an engine that keeps everything in memory and loses it with the process. What is committed is durable by
-// definition, so nothing ever waits.
+// Memory is an engine that keeps everything in memory and loses it with the
+// process. What is committed is durable by definition, so nothing ever waits.
 type Memory struct {
 	mu   sync.RWMutex
 	tree btree.Map[string, []byte] // guarded by mu; values are not changed
@@ -30,7 +30,8 @@ func (m *Memory) Get(key []byte) (value []byte, found bool, err error) {
 	return slices.Clone(value), found, nil
 }
 
-// fewPairs is up to how many pairs a scan copies, since to share the tree has whoever changes it next copy nodes of it.
+// fewPairs is up to how many pairs a scan copies, since to share the tree has
+// whoever changes it next copy nodes of it.
 const fewPairs = 32
 
 // Scan implements [Engine].

@@ -11,7 +11,8 @@ import (
 	"github.com/godurable/dog/internal/exactjson"
 )
 
-// tagRecord is what the store keeps of a migration, under its place in the order.
+// tagRecord is what the store keeps of a migration, under its place in the
+// order.
 type tagRecord struct {
 	Tag    string
 	Digest string
@@ -22,11 +23,13 @@ func tagKey(place int) []byte {
 	return binary.BigEndian.AppendUint32([]byte{migrationKeys}, uint32(place))
 }
 
-// Migrate applies the migrations that the store has not seen, in order, each once. It comes before any Register. baseOf
-// returns the base of the object with a name, in a namespace with an origin.
+// Migrate applies the migrations that the store has not seen, in order, each
+// once. It comes before any Register. baseOf returns the base of the object
+// with a name, in a namespace with an origin.
 //
-// A migration that is interrupted, by an error or the end of the process, is finished by the next Migrate. When Migrate
-// returns nil, everything is durable. A [Refusal] is the only error of the migrations themselves.
+// A migration that is interrupted, by an error or the end of the process, is
+// finished by the next Migrate. When Migrate returns nil, everything is
+// durable. A [Refusal] is the only error of the migrations themselves.
 func (c *Catalog) Migrate(migrations []Migration, baseOf func(origin, name string) Base) error {
 	c.mu.Lock() // nobody else has the catalog yet
 	defer c.mu.Unlock()
@@ -65,8 +68,8 @@ func awaitDurable(engine Engine, commit uint64) error {
 	return <-outcome
 }
 
-// applied returns how many migrations the store has seen to their end, and refuses what does not agree with it. The caller
-// must hold mu.
+// applied returns how many migrations the store has seen to their end, and
+// refuses what does not agree with it. The caller must hold mu.
 func (c *Catalog) applied(migrations []Migration) (n int, err error) {
 	place := 0
 	for pair, err := range c.engine.Scan([]byte{migrationKeys}, []byte{migrationKeys + 1}, false) {
@@ -108,7 +111,8 @@ func (t tagRecord) agrees(place int, migrations []Migration) error {
 	return nil
 }
 
-// migrating applies migrations. It is used by one goroutine, which holds the catalog's mu.
+// migrating applies migrations. It is used by one goroutine, which holds the
+// catalog's mu.
 type migrating struct {
 	catalog *Catalog
 	baseOf  func(origin, name string) Base
@@ -121,7 +125,8 @@ type planned struct {
 	parts []uint32 // the numbers of those whose objects it will have
 }
 
-// plan looks for what cannot be applied to this store. before are the histories before each migration.
+// plan looks for what cannot be applied to this store. before are the histories
+// before each migration.
 func (r *migrating) plan(migrations []Migration, before []history) error {
 	spaces := make(map[string]planned)
 	for name, n := range r.catalog.spaces {
@@ -189,7 +194,8 @@ func (m Migration) sources() []string {
 	return names
 }
 
-// shared returns the name of an object that is in both of two sets of namespaces, or "".
+// shared returns the name of an object that is in both of two sets of
+// namespaces, or "".
 func (r *migrating) shared(these, those []uint32) (string, error) {
 	for _, a := range these {
 		for name, err := range Named(r.catalog.engine, a, "", "") {
@@ -210,8 +216,9 @@ func (r *migrating) shared(these, those []uint32) (string, error) {
 	return "", nil
 }
 
-// apply applies one migration; after is what is said of names then. What takes long comes first, in steps that can be done
-// again; the catalog changes in the last step, together with the record.
+// apply applies one migration; after is what is said of names then. What takes
+// long comes first, in steps that can be done again; the catalog changes in the
+// last step, together with the record.
 func (r *migrating) apply(place int, m Migration, after history) error {
 	digest, err := m.digest()
 	if err != nil {
@@ -264,8 +271,8 @@ func (r *migrating) apply(place int, m Migration, after history) error {
 	return r.commit(place, record, changes)
 }
 
-// enter adds a namespace to the catalog before objects are moved there, so that an interruption leaves no number in use
-// unknown.
+// enter adds a namespace to the catalog before objects are moved there, so that
+// an interruption leaves no number in use unknown.
 func (r *migrating) enter(name string, n Namespace) error {
 	if err := setNamespace(&r.bulk, name, n); err != nil {
 		return err
@@ -324,8 +331,8 @@ func (r *migrating) stored(n Namespace) iter.Seq2[Identity, error] {
 	}
 }
 
-// deleteObjects deletes the objects of a namespace and, if these are groups, the replicas they have, which nobody could reach
-// any more.
+// deleteObjects deletes the objects of a namespace and, if these are groups,
+// the replicas they have, which nobody could reach any more.
 func (r *migrating) deleteObjects(n Namespace) error {
 	for id, err := range r.stored(n) {
 		if err != nil {
@@ -382,7 +389,8 @@ func (r *migrating) moveObjects(from, to Namespace) error {
 	return nil
 }
 
-// moveObject moves an object to another namespace: all at once for an observer, since what is copied before is in no index.
+// moveObject moves an object to another namespace: all at once for an observer,
+// since what is copied before is in no index.
 func (r *migrating) moveObject(from Identity, target Namespace) error {
 	old := NewObject(r.catalog.engine, from)
 	alarm, pending, err := old.FirstAlarm()
@@ -416,7 +424,8 @@ func (r *migrating) moveObject(from Identity, target Namespace) error {
 	return nil
 }
 
-// copyObject copies everything but the identity. An object may be large, so this is not one batch.
+// copyObject copies everything but the identity. An object may be large, so
+// this is not one batch.
 func (r *migrating) copyObject(from, to *Object) error {
 	identity := string(from.appendKey(nil, About, ""))
 	for pair, err := range r.catalog.engine.Scan(from.prefix, successor(from.prefix), false) {

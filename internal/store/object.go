@@ -18,11 +18,12 @@ const (
 	Times  Space = 'u' // alarms by time
 )
 
-// smallObject is up to how many keys DeleteAll deletes one by one: a range that is deleted costs every later read a little.
+// smallObject is up to how many keys DeleteAll deletes one by one: a range that
+// is deleted costs every later read a little.
 const smallObject = 64
 
-// Object is what one object has stored, as its present transaction sees it. Changes are kept in memory until Commit. The
-// object's turn owns it.
+// Object is what one object has stored, as its present transaction sees it.
+// Changes are kept in memory until Commit. The object's turn owns it.
 type Object struct {
 	engine Engine
 	id     Identity
@@ -52,7 +53,8 @@ type undo struct {
 	wiped  bool
 }
 
-// NewObject returns the storage of an object, which may have nothing stored yet.
+// NewObject returns the storage of an object, which may have nothing stored
+// yet.
 func NewObject(engine Engine, id Identity) *Object {
 	return &Object{engine: engine, id: id, prefix: id.Base.prefix(), writes: make(map[string]change)}
 }
@@ -63,7 +65,8 @@ func (o *Object) Identity() Identity { return o.id }
 // Dirty reports whether there is anything to commit.
 func (o *Object) Dirty() bool { return o.wiped || len(o.writes) > 0 }
 
-// Wiped reports whether the transaction has deleted everything that was stored before it.
+// Wiped reports whether the transaction has deleted everything that was stored
+// before it.
 func (o *Object) Wiped() bool { return o.wiped }
 
 // Get returns a copy of a value.
@@ -129,7 +132,8 @@ type Entry struct {
 	Value []byte
 }
 
-// Scan returns the entries of a range as they are now, for one iteration in the same turn.
+// Scan returns the entries of a range as they are now, for one iteration in the
+// same turn.
 func (o *Object) Scan(space Space, r Range) iter.Seq2[Entry, error] {
 	if !r.Unbounded && r.Lower >= r.Upper {
 		return func(func(Entry, error) bool) {}
@@ -138,7 +142,8 @@ func (o *Object) Scan(space Space, r Range) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		before := func(a, b string) bool { return a < b != r.Reverse && a != b }
 		i := 0
-		// pass yields the changes that come before key, and reports whether to go on.
+		// pass yields the changes that come before key, and reports whether to
+		// go on.
 		pass := func(key string, all bool) bool {
 			for ; i < len(changes) && (all || before(changes[i].key, key)); i++ {
 				c := changes[i]
@@ -257,11 +262,13 @@ func (o *Object) reset() {
 // A Commit is the outcome of a commit.
 type Commit struct {
 	Number uint64 // see [Engine.OnDurable]
-	// Alarm is the time of the object's earliest alarm when the transaction touched alarms and there is one, else 0.
+	// Alarm is the time of the object's earliest alarm when the transaction
+	// touched alarms and there is one, else 0.
 	Alarm int64
 }
 
-// Commit hands the transaction to the engine. After an error Rollback must follow.
+// Commit hands the transaction to the engine. After an error Rollback must
+// follow.
 func (o *Object) Commit() (Commit, error) {
 	if len(o.saves) > 0 {
 		return Commit{}, errors.New("dog: commit inside a transaction")
@@ -286,7 +293,8 @@ func (o *Object) Commit() (Commit, error) {
 	return Commit{Number: number, Alarm: alarm}, nil
 }
 
-// fill puts the transaction into a batch, with the entries of the object in the store's indexes.
+// fill puts the transaction into a batch, with the entries of the object in the
+// store's indexes.
 func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 	if o.wiped || !o.stored {
 		if err := o.lookUp(b); err != nil {
@@ -402,7 +410,8 @@ func PrefixRange(prefix string) Range {
 	return Range{Lower: prefix, Upper: string(end), Unbounded: end == nil}
 }
 
-// successor returns the first key after all that begin with prefix; nil when there is none.
+// successor returns the first key after all that begin with prefix; nil when
+// there is none.
 func successor(prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] < 0xff {

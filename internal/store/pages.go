@@ -5,11 +5,13 @@ import (
 	"fmt"
 )
 
-// objectPages keeps a page under its number in space Sheets, and under "" how many there are. Numbers have their most
-// significant byte first, so that the pages lie in order.
+// objectPages keeps a page under its number in space Sheets, and under "" how
+// many there are. Numbers have their most significant byte first, so that the
+// pages lie in order.
 type objectPages struct{ o *Object }
 
-// Pages returns the pages of the object's SQLite database, which are part of its transaction.
+// Pages returns the pages of the object's SQLite database, which are part of
+// its transaction.
 func (o *Object) Pages() Pages { return objectPages{o} }
 
 func pageKey(n uint32) string { return string(binary.BigEndian.AppendUint32(nil, n)) }

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Bounded is the context of an event that lasts no longer than its caller's either. It costs next to nothing until somebody waits
-// for its end. It is safe for concurrent use.
+// Bounded is the context of an event that lasts no longer than its caller's
+// either. It costs next to nothing until somebody waits for its end. It is safe
+// for concurrent use.
 type Bounded struct {
 	*Event                 // fixed
 	caller context.Context // fixed
@@ -27,10 +28,12 @@ type merged struct {
 	stop   func() bool
 }
 
-// Within returns the event's context bounded by its caller's. [Bounded.Release] must follow.
+// Within returns the event's context bounded by its caller's. [Bounded.Release]
+// must follow.
 func (e *Event) Within(caller context.Context) *Bounded { return &Bounded{Event: e, caller: caller} }
 
-// Unbounded reports whether ctx never ends, or only with the object that it belongs to.
+// Unbounded reports whether ctx never ends, or only with the object that it
+// belongs to.
 func Unbounded(ctx context.Context) bool {
 	switch ctx.(type) {
 	case *Event:
@@ -71,7 +74,8 @@ func (b *Bounded) Err() error {
 	return b.end().Err()
 }
 
-// Value is that of the event, and what package context looks for to find out why the context ended.
+// Value is that of the event, and what package context looks for to find out
+// why the context ended.
 func (b *Bounded) Value(key any) any {
 	if key == (eventKey{}) {
 		return b.Event
@@ -98,7 +102,8 @@ func (b *Bounded) end() *merged {
 	}
 	m.Context, m.cancel = context.WithCancelCause(m.Context)
 	follow := func() {
-		// With a deadline of its own the context knows best when that has passed.
+		// With a deadline of its own the context knows best when that has
+		// passed.
 		if _, ok := b.caller.Deadline(); !ok || !errors.Is(b.caller.Err(), context.DeadlineExceeded) {
 			m.cancel(context.Cause(b.caller))
 		}

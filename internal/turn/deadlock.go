@@ -5,20 +5,25 @@ import (
 	"sync"
 )
 
-// Who waits for an event: its caller until the call is over, the events that joined it, and, while the event keeps the turn
-// of its object, everyone in that turn's queue. A circle of such waits never ends. A wait in it begins either when an event
-// queues for a turn that is kept (breakCycle) or when an event joins another (Join), so it is enough to look then.
+// Who waits for an event: its caller until the call is over, the events that
+// joined it, and, while the event keeps the turn of its object, everyone in
+// that turn's queue. A circle of such waits never ends. A wait in it begins
+// either when an event queues for a turn that is kept (breakCycle) or when an
+// event joins another (Join), so it is enough to look then.
 
-// graph orders the searches: of two waits that close a circle together, the second to look sees both. It is taken before any
-// lock's mu, never while one is held.
+// graph orders the searches: of two waits that close a circle together, the
+// second to look sees both. It is taken before any lock's mu, never while one
+// is held.
 var graph sync.Mutex
 
-// joined has the further events that wait for an event. It is guarded by graph, and no field of Event because hardly any has one.
+// joined has the further events that wait for an event. It is guarded by graph,
+// and no field of Event because hardly any has one.
 var joined = map[*Event][]*Event{}
 
-// breakCycle looks for a circle that w closes and refuses one event of it with ErrDeadlock: w's own if it has not begun, else
-// another that has not. There always is one: an event that takes its turn back had it before the present holder took and kept
-// it, which cannot be true all around a circle.
+// breakCycle looks for a circle that w closes and refuses one event of it with
+// ErrDeadlock: w's own if it has not begun, else another that has not. There
+// always is one: an event that takes its turn back had it before the present
+// holder took and kept it, which cannot be true all around a circle.
 func breakCycle(w *waiter) {
 	graph.Lock()
 	defer graph.Unlock()
@@ -34,8 +39,8 @@ func breakCycle(w *waiter) {
 	}
 }
 
-// Join says that waiting waits for e, though it did not begin it. It returns ErrDeadlock when e waits for waiting already.
-// [Event.Part] takes it back.
+// Join says that waiting waits for e, though it did not begin it. It returns
+// ErrDeadlock when e waits for waiting already. [Event.Part] takes it back.
 func (e *Event) Join(waiting *Event) error {
 	if waiting == nil {
 		return nil
@@ -87,8 +92,8 @@ func (e *Event) Unshare() {
 }
 
 // Pinned reports whether somebody who keeps a turn waits for the event, through
-// whatever others, or may begin to: then whoever runs the event must not wait for
-// just anything.
+// whatever others, or may begin to: then whoever runs the event must not wait
+// for just anything.
 func (e *Event) Pinned() bool {
 	graph.Lock()
 	defer graph.Unlock()
@@ -100,8 +105,8 @@ func (e *Event) Pinned() bool {
 	return false
 }
 
-// path returns the events from from to target, both included, each waited for by the next; nil when there is no such way. The
-// caller must hold graph.
+// path returns the events from from to target, both included, each waited for
+// by the next; nil when there is no such way. The caller must hold graph.
 func path(from, target *Event) []*Event {
 	came := map[*Event]*Event{from: nil}
 	todo := []*Event{from}
@@ -150,7 +155,8 @@ func (e *Event) queueBehind() []*Event {
 	return queue
 }
 
-// refuse ends the event's wait for its first turn with err and reports whether there was such a wait.
+// refuse ends the event's wait for its first turn with err and reports whether
+// there was such a wait.
 func (e *Event) refuse(err error) bool {
 	l := e.lock
 	l.mu.Lock()

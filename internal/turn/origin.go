@@ -5,14 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// A Call is an event's wait for others that it brought about. The zero value is nobody's.
+// A Call is an event's wait for others that it brought about. The zero value is
+// nobody's.
 type Call struct {
 	by   *Event
 	over *atomic.Bool // by has stopped waiting. nil: it waits until they have ended
 }
 
-// Over says that the caller has stopped waiting, though what it waited for may go on. Only [OriginOf] returns calls that can be
-// over.
+// Over says that the caller has stopped waiting, though what it waited for may
+// go on. Only [OriginOf] returns calls that can be over.
 func (c Call) Over() {
 	if c.over != nil {
 		c.over.Store(true)
@@ -43,14 +44,17 @@ func OriginOf(ctx context.Context) Origin {
 	return from
 }
 
-// Inside returns the origin of an event for whose end the holder of ctx, whose event is caller or nil, waits in any case: a call
-// in the caller's own goroutine.
+// Inside returns the origin of an event for whose end the holder of ctx, whose
+// event is caller or nil, waits in any case: a call in the caller's own
+// goroutine.
 func Inside(caller *Event, ctx context.Context) Origin {
 	return Origin{Call: Call{by: caller}, Values: valuesOf(ctx)}
 }
 
-// Follow returns the origin of an event that the holder of ctx starts without waiting for it. Of an event's context it takes
-// the values of that event's origin alone: events that start each other for ever must not hold each other in memory.
+// Follow returns the origin of an event that the holder of ctx starts without
+// waiting for it. Of an event's context it takes the values of that event's
+// origin alone: events that start each other for ever must not hold each other
+// in memory.
 func Follow(ctx context.Context) Origin {
 	if e := From(ctx); e != nil {
 		ctx = e
@@ -58,7 +62,8 @@ func Follow(ctx context.Context) Origin {
 	return Origin{Values: valuesOf(ctx)}
 }
 
-// valuesOf returns a context with the values of ctx. Those of an event itself are the values of its origin, without the event.
+// valuesOf returns a context with the values of ctx. Those of an event itself
+// are the values of its origin, without the event.
 func valuesOf(ctx context.Context) context.Context {
 	switch ctx := ctx.(type) {
 	case *Event:

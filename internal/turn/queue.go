@@ -11,7 +11,8 @@ func (l *Lock) closeLocked(reason error) {
 	l.refuseAllLocked(reason)
 }
 
-// refuseAllLocked ends the waits of all events that have not begun. The caller must hold mu.
+// refuseAllLocked ends the waits of all events that have not begun. The caller
+// must hold mu.
 func (l *Lock) refuseAllLocked(reason error) {
 	for w := l.head; w != nil; {
 		next := w.next
@@ -22,7 +23,8 @@ func (l *Lock) refuseAllLocked(reason error) {
 	}
 }
 
-// await waits for w to leave the queue; when wait is done first, the event gives up its place.
+// await waits for w to leave the queue; when wait is done first, the event
+// gives up its place.
 func (l *Lock) await(wait context.Context, w *waiter) error {
 	select {
 	case <-w.ready:
@@ -43,7 +45,8 @@ func (l *Lock) await(wait context.Context, w *waiter) error {
 	return w.err
 }
 
-// pushLocked queues e and reports whether the turn is held by an event that keeps it. The caller must hold mu.
+// pushLocked queues e and reports whether the turn is held by an event that
+// keeps it. The caller must hold mu.
 func (l *Lock) pushLocked(e *Event, first bool) (w *waiter, kept bool) {
 	w = &waiter{event: e, first: first, ready: make(chan struct{}), queued: true, since: time.Now(), prev: l.tail}
 	if l.tail == nil {
@@ -59,7 +62,8 @@ func (l *Lock) pushLocked(e *Event, first bool) (w *waiter, kept bool) {
 	return w, l.holder.keeps > 0
 }
 
-// removeLocked takes w out of the queue. The caller must hold mu and close w.ready.
+// removeLocked takes w out of the queue. The caller must hold mu and close
+// w.ready.
 func (l *Lock) removeLocked(w *waiter) {
 	if w.prev == nil {
 		l.head = w.next
@@ -79,7 +83,8 @@ func (l *Lock) removeLocked(w *waiter) {
 	w.event.place = nil
 }
 
-// refuseLocked ends the wait of an event that has not begun. The caller must hold mu.
+// refuseLocked ends the wait of an event that has not begun. The caller must
+// hold mu.
 func (l *Lock) refuseLocked(w *waiter, reason error) {
 	l.removeLocked(w)
 	w.err = reason
@@ -88,7 +93,8 @@ func (l *Lock) refuseLocked(w *waiter, reason error) {
 	close(w.ready)
 }
 
-// handOverLocked gives the turn to the next in the queue. The caller must hold mu.
+// handOverLocked gives the turn to the next in the queue. The caller must hold
+// mu.
 func (l *Lock) handOverLocked() {
 	w := l.head
 	if w == nil {

@@ -76,13 +76,15 @@ func (e *Event) isWaiting() bool {
 	return e.waiting
 }
 
-// ownedByCaller reports whether the calling goroutine runs the event; true when the lock is not strict.
+// ownedByCaller reports whether the calling goroutine runs the event; true when
+// the lock is not strict.
 func (e *Event) ownedByCaller() bool {
 	return !e.lock.Strict || e.routine == goroutine()
 }
 
-// goroutine returns the number of the calling goroutine. The runtime tells it only in the head of a stack trace, which takes
-// about 3 µs: too much for every wait of every program, little for a test.
+// goroutine returns the number of the calling goroutine. The runtime tells it
+// only in the head of a stack trace, which takes about 3 µs: too much for every
+// wait of every program, little for a test.
 func goroutine() uint64 {
 	var buf [64]byte
 	head := buf[:runtime.Stack(buf[:], false)]

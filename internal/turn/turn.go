@@ -1,14 +1,20 @@
 // Package turn lets the events of one object run one at a time.
 //
-// A [Lock] is an object's turn and an [Event] is one run of one of its handlers. The turn is a lock, not a goroutine: whoever
-// brings an event runs the handler itself, and an idle object costs nothing but memory. Three things set it apart from a mutex:
+// A [Lock] is an object's turn and an [Event] is one run of one of its
+// handlers. The turn is a lock, not a goroutine: whoever brings an event runs
+// the handler itself, and an idle object costs nothing but memory. Three things
+// set it apart from a mutex:
 //
-//   - it is handed over in the order of arrival, and waiting for it can be cancelled;
-//   - an event can give it up while it waits for something else and take it back afterwards ([Yield], [Wait.Resume]), or keep
-//     it across such waits ([Event.Keep]);
-//   - events know who waits for them, so that a circle of kept turns is found when it closes (deadlock.go).
+//   - it is handed over in the order of arrival, and waiting for it can be
+//     cancelled;
+//   - an event can give it up while it waits for something else and take it
+//     back afterwards ([Yield], [Wait.Resume]), or keep it across such waits
+//     ([Event.Keep]);
+//   - events know who waits for them, so that a circle of kept turns is found
+//     when it closes (deadlock.go).
 //
-// An Event is the [context.Context] of its handler: that is how the turn finds its way through the caller's code.
+// An Event is the [context.Context] of its handler: that is how the turn finds
+// its way through the caller's code.
 package turn
 
 import (
@@ -19,7 +25,8 @@ import (
 )
 
 var (
-	// ErrOutside reports a context that is used after its handler has returned, or by a goroutine that does not own it.
+	// ErrOutside reports a context that is used after its handler has returned,
+	// or by a goroutine that does not own it.
 	ErrOutside = errors.New("dog: context used outside its turn")
 
 	// ErrOverloaded reports an event that was refused because too many wait.
@@ -31,13 +38,17 @@ var (
 
 // A Lock is the turn of one object. The zero value is a free turn.
 //
-// A lock's mutex is held for a few instructions only and while it is held no other mutex is taken.
+// A lock's mutex is held for a few instructions only and while it is held no
+// other mutex is taken.
 type Lock struct {
-	// Life is the life of what the lock belongs to; nil: it does not end. Fixed before first use.
+	// Life is the life of what the lock belongs to; nil: it does not end. Fixed
+	// before first use.
 	Life context.Context
-	// Strict makes events check that their context is used by the goroutine that runs them. Fixed before first use.
+	// Strict makes events check that their context is used by the goroutine
+	// that runs them. Fixed before first use.
 	Strict bool
-	// Owner is what the lock belongs to, for [Event.Owner]. Fixed before first use.
+	// Owner is what the lock belongs to, for [Event.Owner]. Fixed before first
+	// use.
 	Owner any
 
 	mu     sync.Mutex
@@ -80,8 +91,8 @@ type waiter struct {
 	prev, next *waiter
 }
 
-// An Event is one run of one handler, and the context of that run: done when its object is stopped, with the values of the
-// caller.
+// An Event is one run of one handler, and the context of that run: done when
+// its object is stopped, with the values of the caller.
 type Event struct {
 	values  context.Context // of the caller; only its values count. may be nil
 	lock    *Lock
@@ -114,8 +125,10 @@ func (e *Event) life() context.Context {
 	return e.lock.Life
 }
 
-// Value returns the event itself to [From], else what the object's context or the caller's has under key. The object's comes
-// first because package context finds there what cancels a context, which must not be what cancels the caller's.
+// Value returns the event itself to [From], else what the object's context or
+// the caller's has under key. The object's comes first because package context
+// finds there what cancels a context, which must not be what cancels the
+// caller's.
 func (e *Event) Value(key any) any {
 	if key == (eventKey{}) {
 		return e
@@ -138,14 +151,16 @@ func From(ctx context.Context) *Event {
 	return e
 }
 
-// A Ticket is a place in the queue of a lock. The goroutine that redeems it runs the event; another may have taken it.
+// A Ticket is a place in the queue of a lock. The goroutine that redeems it
+// runs the event; another may have taken it.
 type Ticket struct {
 	Event *Event  // not begun
 	place *waiter // nil: the turn was free and is the event's already
 }
 
-// Queue takes the next place in the queue, or the turn itself if it is free, for an event. Every ticket must be redeemed.
-// Errors are the reason given to [Lock.Close], and [ErrOverloaded].
+// Queue takes the next place in the queue, or the turn itself if it is free,
+// for an event. Every ticket must be redeemed. Errors are the reason given to
+// [Lock.Close], and [ErrOverloaded].
 func (l *Lock) Queue(from Origin) (Ticket, error) {
 	e := &Event{values: from.Values, lock: l, call: from.Call}
 	l.mu.Lock()
@@ -187,8 +202,9 @@ func (l *Lock) QueueIdle(from Origin, unless func() bool) (t Ticket, ok bool) {
 	return Ticket{Event: e}, true
 }
 
-// Redeem waits for the turn until wait is done and returns the event that has it. Errors are wait's cause, [ErrDeadlock], and the
-// reason given to [Lock.Close].
+// Redeem waits for the turn until wait is done and returns the event that has
+// it. Errors are wait's cause, [ErrDeadlock], and the reason given to
+// [Lock.Close].
 func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 	if t.place != nil {
 		if err := t.Event.lock.await(wait, t.place); err != nil {
@@ -205,8 +221,9 @@ func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 // Owner returns what the lock of the event belongs to.
 func (e *Event) Owner() any { return e.lock.Owner }
 
-// Usable returns [ErrOutside] when the event's context may not be used here and now: its handler has returned, or runs in another
-// goroutine (which only a strict lock notices).
+// Usable returns [ErrOutside] when the event's context may not be used here and
+// now: its handler has returned, or runs in another goroutine (which only a
+// strict lock notices).
 func (e *Event) Usable() error {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
@@ -254,8 +271,10 @@ type Wait struct {
 	outer bool   // the handler's own; else that of a goroutine that the handler waits for
 }
 
-// Yield gives up the turn of the event that ctx belongs to, until [Wait.Resume]; when ctx belongs to none, neither does anything.
-// While the turn is given up, ctx may be used by any goroutine that the handler waits for.
+// Yield gives up the turn of the event that ctx belongs to, until
+// [Wait.Resume]; when ctx belongs to none, neither does anything. While the
+// turn is given up, ctx may be used by any goroutine that the handler waits
+// for.
 func Yield(ctx context.Context) (Wait, error) {
 	e := From(ctx)
 	if e == nil {
@@ -278,7 +297,8 @@ func Yield(ctx context.Context) (Wait, error) {
 	return Wait{event: e, outer: true}, nil
 }
 
-// Resume takes the turn back that [Yield] gave up. It cannot be cancelled: what follows it in the handler relies on the turn.
+// Resume takes the turn back that [Yield] gave up. It cannot be cancelled: what
+// follows it in the handler relies on the turn.
 func (w Wait) Resume() {
 	e := w.event
 	if e == nil {
@@ -309,7 +329,8 @@ func (w Wait) Resume() {
 	<-place.ready
 }
 
-// Keep makes the event keep its turn across waits, until [Event.Unkeep]. Keeps nest.
+// Keep makes the event keep its turn across waits, until [Event.Unkeep]. Keeps
+// nest.
 func (e *Event) Keep() error {
 	l := e.lock
 	l.mu.Lock()
@@ -328,8 +349,10 @@ func (e *Event) Unkeep() {
 	e.lock.mu.Unlock()
 }
 
-// Close lets no further event begin: those that wait for their first turn and those to come get the reason. Events that have
-// begun go on, still one at a time. A lock is closed once: Close returns the reason of the earlier time, or nil.
+// Close lets no further event begin: those that wait for their first turn and
+// those to come get the reason. Events that have begun go on, still one at a
+// time. A lock is closed once: Close returns the reason of the earlier time, or
+// nil.
 func (l *Lock) Close(reason error) (earlier error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -340,7 +363,8 @@ func (l *Lock) Close(reason error) (earlier error) {
 	return nil
 }
 
-// Refuse gives the reason to the events that wait for their first turn now. Those to come are not affected.
+// Refuse gives the reason to the events that wait for their first turn now.
+// Those to come are not affected.
 func (l *Lock) Refuse(reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -367,8 +391,9 @@ func (l *Lock) Idle() bool {
 	return l.events == 0
 }
 
-// Running returns nil while an event has the turn and does not wait, so that what the turn owns may be touched. Otherwise it
-// returns the reason given to Close, or [ErrOutside].
+// Running returns nil while an event has the turn and does not wait, so that
+// what the turn owns may be touched. Otherwise it returns the reason given to
+// Close, or [ErrOutside].
 func (l *Lock) Running() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,5 +1,6 @@
-// Package drive runs one kind of operation again and again, and times it. A program that takes part in the bench of objects is a
-// table of what it can measure: see [Main].
+// Package drive runs one kind of operation again and again, and times it. A
+// program that takes part in the bench of objects is a table of what it can
+// measure: see [Main].
 package drive
 
 import (
@@ -34,7 +35,8 @@ const (
 	Bytes     = "bytes_each" // on disk
 )
 
-// Calls are too short to time each: so many are one batch. No caller waits longer than CallTimeout.
+// Calls are too short to time each: so many are one batch. No caller waits
+// longer than CallTimeout.
 const (
 	CallBatch   = 1000
 	CallTimeout = 10 * time.Second
@@ -42,13 +44,14 @@ const (
 
 // A Subject does one kind of operation.
 type Subject interface {
-	// Run does n operations one after the other. Each worker has a goroutine of its own. began is when that began whose latency
-	// counts; zero: the call.
+	// Run does n operations one after the other. Each worker has a goroutine of
+	// its own. began is when that began whose latency counts; zero: the call.
 	Run(worker, n int) (began time.Time, err error)
 	Close() error
 }
 
-// Main is a program that measures the cell that a Job on its command line, as JSON, wants, and prints the Figures.
+// Main is a program that measures the cell that a Job on its command line, as
+// JSON, wants, and prints the Figures.
 func Main(cells map[string]func(Job) (Figures, error)) {
 	if err := measure(cells); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -75,8 +78,9 @@ func measure(cells map[string]func(Job) (Figures, error)) error {
 	return json.NewEncoder(os.Stdout).Encode(figures)
 }
 
-// Rate has workers run batches of operations for a while, and closes the subject. There are latencies where they are those of an
-// operation: a batch is one, or its Run says when it began.
+// Rate has workers run batches of operations for a while, and closes the
+// subject. There are latencies where they are those of an operation: a batch is
+// one, or its Run says when it began.
 func Rate(s Subject, workers, batch int, during time.Duration) (Figures, error) {
 	figures, err := rate(s, workers, batch, during)
 	if closed := s.Close(); err == nil && closed != nil {

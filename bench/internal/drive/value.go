@@ -8,7 +8,8 @@ import (
 // ValueSize is the size of what an object stores, in bytes.
 const ValueSize = 100
 
-// Value returns a new value that does not compress. It must not be the one that is stored already: SQLite writes nothing then.
+// Value returns a new value that does not compress. It must not be the one that
+// is stored already: SQLite writes nothing then.
 func Value() []byte {
 	b := make([]byte, 0, ValueSize+8)
 	for len(b) < ValueSize {

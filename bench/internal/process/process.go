@@ -1,4 +1,5 @@
-// Package process builds this module's programs, runs them, and says where and of what they are.
+// Package process builds this module's programs, runs them, and says where and
+// of what they are.
 package process
 
 import (
@@ -17,8 +18,9 @@ import (
 	"time"
 )
 
-// Build builds programs of this module into a directory, under the last parts of their paths, without what debuggers need. It has
-// to be called in the module's directory.
+// Build builds programs of this module into a directory, under the last parts
+// of their paths, without what debuggers need. It has to be called in the
+// module's directory.
 func Build(dir string, programs ...string) error {
 	cmd := exec.Command("go", append([]string{"build", "-ldflags=-w", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Stderr = os.Stderr
@@ -28,7 +30,8 @@ func Build(dir string, programs ...string) error {
 	return nil
 }
 
-// Decode runs a command and returns the values on its standard output, also when it fails after some.
+// Decode runs a command and returns the values on its standard output, also
+// when it fails after some.
 func Decode[T any](cmd *exec.Cmd) ([]T, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -57,7 +60,8 @@ func Tail(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// Environment says where the figures are from, and which commit of dog they are of.
+// Environment says where the figures are from, and which commit of dog they are
+// of.
 func Environment() []string {
 	env := []string{
 		time.Now().UTC().Format("2 January 2006"),

@@ -5,8 +5,9 @@ import (
 	"errors"
 )
 
-// The part of centrifuge's Protobuf protocol that a client needs to send messages and to count publications. A frame holds
-// commands, or replies, each with its length before it; an empty one is a ping or the answer to it.
+// The part of centrifuge's Protobuf protocol that a client needs to send
+// messages and to count publications. A frame holds commands, or replies, each
+// with its length before it; an empty one is a ping or the answer to it.
 
 // Field numbers of the protocol's definition, client.proto.
 const (
@@ -36,8 +37,8 @@ func AppendCentrifugeSend(b, message []byte) []byte {
 	return append(b, delimited(bytesField(nil, commandSend, send))...)
 }
 
-// CentrifugeMessages calls each for the data of the publications and messages in a frame's payload, and reports whether there was
-// a ping among the replies.
+// CentrifugeMessages calls each for the data of the publications and messages
+// in a frame's payload, and reports whether there was a ping among the replies.
 func CentrifugeMessages(payload []byte, each func(data []byte)) (ping bool, err error) {
 	for len(payload) > 0 {
 		reply, rest, ok := takeBytes(payload)

@@ -1,5 +1,6 @@
-// Package wire is what the servers, the load generator and the runner have to agree upon: WebSocket frames, the messages in
-// them, and what the processes tell each other.
+// Package wire is what the servers, the load generator and the runner have to
+// agree upon: WebSocket frames, the messages in them, and what the processes
+// tell each other.
 package wire
 
 import (
@@ -22,19 +23,23 @@ const (
 	masked = 0x80
 )
 
-// Mask is the key of all masked frames. Servers unmask alike whatever the key, as long as it is not zero.
+// Mask is the key of all masked frames. Servers unmask alike whatever the key,
+// as long as it is not zero.
 var Mask = [4]byte{0x1f, 0x2e, 0x3d, 0x4c}
 
-// A Frame is a whole WebSocket frame; its payload is unmasked and part of the bytes it was read from.
+// A Frame is a whole WebSocket frame; its payload is unmasked and part of the
+// bytes it was read from.
 type Frame struct {
 	Op      byte
 	Payload []byte
 }
 
-// ErrFragmented is a message in several frames, which no server here has a reason to send.
+// ErrFragmented is a message in several frames, which no server here has a
+// reason to send.
 var ErrFragmented = errors.New("fragmented message")
 
-// Next takes the first frame from b and returns what it takes up, 0 when the frame is not whole yet.
+// Next takes the first frame from b and returns what it takes up, 0 when the
+// frame is not whole yet.
 func Next(b []byte) (f Frame, size int, err error) {
 	if len(b) < 2 {
 		return Frame{}, 0, nil

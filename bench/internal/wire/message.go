@@ -8,7 +8,8 @@ const (
 	FanOut = 'b' // send it to all sockets, the sender's too
 )
 
-// MinMessage is the size of the smallest message: what it asks for, padding, a sequence number.
+// MinMessage is the size of the smallest message: what it asks for, padding, a
+// sequence number.
 const MinMessage = 16
 
 // PutMessage writes a message's head into b. The rest stays as it is.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Ready is the line a server prints on its standard output when it listens. It ends when its standard input does.
+// Ready is the line a server prints on its standard output when it listens. It
+// ends when its standard input does.
 type Ready struct {
 	Addr  string `json:"addr"`  // of the endpoint
 	Stat  string `json:"stat"`  // of GET /stat
@@ -56,7 +57,8 @@ type Quantiles struct {
 	Max float64 `json:"max"`
 }
 
-// QuantilesOf returns the quantiles of durations, in milliseconds, and sorts them; nil when there are none.
+// QuantilesOf returns the quantiles of durations, in milliseconds, and sorts
+// them; nil when there are none.
 func QuantilesOf(d []time.Duration) *Quantiles {
 	if len(d) == 0 {
 		return nil

@@ -45,7 +45,8 @@ func call(job drive.Job) (drive.Figures, error) {
 	return drive.Rate(operations{p, p.stubs("keys", 1), add}, 1, drive.CallBatch, job.Time)
 }
 
-// commit measures callers who wait until what they had stored is durable, as every result of a call does.
+// commit measures callers who wait until what they had stored is durable, as
+// every result of a call does.
 func commit(job drive.Job, namespace string) (drive.Figures, error) {
 	p, err := open(job.Dir, dog.Options{}, nil)
 	if err != nil {
@@ -55,12 +56,14 @@ func commit(job drive.Job, namespace string) (drive.Figures, error) {
 	return drive.Rate(operations{p, p.stubs(namespace, job.Objects), store}, job.Objects, 1, job.Time)
 }
 
-// flowBatch is how many events of each of n objects there are between two of which somebody is told: the more objects, the longer
-// they take.
+// flowBatch is how many events of each of n objects there are between two of
+// which somebody is told: the more objects, the longer they take.
 func flowBatch(n int) int { return min(max(64_000/n, 50), 1000) }
 
-// flow measures objects whose events follow each other without waiting for anything to be durable. The result of the last of a
-// batch leaves when all of them are; the latency is from its end, when it is committed, until its caller has it.
+// flow measures objects whose events follow each other without waiting for
+// anything to be durable. The result of the last of a batch leaves when all of
+// them are; the latency is from its end, when it is committed, until its caller
+// has it.
 func flow(job drive.Job, namespace string) (drive.Figures, error) {
 	p, err := open(job.Dir, dog.Options{}, nil)
 	if err != nil {

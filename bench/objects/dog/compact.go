@@ -15,7 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// compact does what Pebble does in the end by itself, with the options that the library gave it.
+// compact does what Pebble does in the end by itself, with the options that the
+// library gave it.
 func compact(dir string) error {
 	state, err := pebble.Peek(dir, vfs.Default)
 	if err != nil {

@@ -40,7 +40,8 @@ func fill(job drive.Job, namespace string) (drive.Figures, error) {
 	return drive.Figures{drive.Bytes: float64(size) / max(float64(job.Objects), 1)}, nil
 }
 
-// start measures how long it takes until a directory is open and its types are registered.
+// start measures how long it takes until a directory is open and its types are
+// registered.
 func start(job drive.Job) (drive.Figures, error) {
 	began := time.Now()
 	p, err := open(job.Dir, dog.Options{}, nil)
@@ -59,7 +60,8 @@ type sleepers struct {
 	next      int
 }
 
-// stride leads through the objects in an order unlike that in which they were stored: it is a prime greater than their number.
+// stride leads through the objects in an order unlike that in which they were
+// stored: it is a prime greater than their number.
 const stride = 1_000_000_007
 
 func (s *sleepers) Run(_, n int) (began time.Time, err error) {
@@ -73,8 +75,9 @@ func (s *sleepers) Run(_, n int) (began time.Time, err error) {
 	return began, nil
 }
 
-// wake measures the first event of objects that are stored and not in memory. Few may be in memory, so that those which are met
-// again have been evicted meanwhile.
+// wake measures the first event of objects that are stored and not in memory.
+// Few may be in memory, so that those which are met again have been evicted
+// meanwhile.
 func wake(job drive.Job, namespace string) (drive.Figures, error) {
 	p, err := open(job.Dir, dog.Options{MaxObjects: max(min(job.Objects/10, 10_000), 1)}, nil)
 	if err != nil {
@@ -83,7 +86,8 @@ func wake(job drive.Job, namespace string) (drive.Figures, error) {
 	return drive.Rate(&sleepers{program: p, namespace: namespace, objects: job.Objects}, 1, 1, job.Time)
 }
 
-// live measures the memory of the process when so many stored objects are awake and have been read.
+// live measures the memory of the process when so many stored objects are awake
+// and have been read.
 func live(job drive.Job, namespace string) (figures drive.Figures, err error) {
 	p, err := open(job.Dir, dog.Options{EvictAfter: time.Hour}, nil)
 	if err != nil {

@@ -30,7 +30,8 @@ func main() {
 	}})
 }
 
-// A counter adds up what it is sent. Its answer is always the same message, which spares it an allocation.
+// A counter adds up what it is sent. Its answer is always the same message,
+// which spares it an allocation.
 type counter struct{ total *wrapperspb.Int64Value }
 
 func (c *counter) PreStart(context.Context) error { return nil }

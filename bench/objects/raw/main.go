@@ -1,6 +1,7 @@
 //go:build linux
 
-// Command raw tells what the disk does at best: it appends a block to a file, syncs it, and again.
+// Command raw tells what the disk does at best: it appends a block to a file,
+// syncs it, and again.
 package main
 
 import (

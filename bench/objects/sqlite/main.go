@@ -1,5 +1,7 @@
-// Command sqlite keeps each object in a SQLite file of its own, which every commit syncs: what one builds without a library. The
-// driver is ncruces/go-sqlite3 by its native API, the statement is prepared, and exclusive locking spares the shared memory.
+// Command sqlite keeps each object in a SQLite file of its own, which every
+// commit syncs: what one builds without a library. The driver is
+// ncruces/go-sqlite3 by its native API, the statement is prepared, and
+// exclusive locking spares the shared memory.
 package main
 
 import (

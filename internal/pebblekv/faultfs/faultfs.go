@@ -1,4 +1,5 @@
-// Package faultfs is a file system in memory that crashes and fails when it is told to, for tests of the store.
+// Package faultfs is a file system in memory that crashes and fails when it is
+// told to, for tests of the store.
 package faultfs
 
 import (
@@ -47,22 +48,25 @@ func New() *FS { return wrap(vfs.NewCrashableMem()) }
 
 func wrap(mem *vfs.MemFS) *FS { return &FS{FS: mem, mem: mem, count: map[Op]int{}} }
 
-// Crash returns what a power cut at this moment leaves on the disk, as a file system of its own: all that was synced, and of the
-// rest each block and directory entry with a probability of so many percent.
+// Crash returns what a power cut at this moment leaves on the disk, as a file
+// system of its own: all that was synced, and of the rest each block and
+// directory entry with a probability of so many percent.
 func (f *FS) Crash(percent int, seed uint64) *FS {
 	return wrap(f.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 0))}))
 }
 
-// Fail has the n-th change of these kinds from now on, counted from 1, fail with err, and none after it. Half of what a failing
-// Write should write is written. Only the latest call counts; an n of 0 ends it.
+// Fail has the n-th change of these kinds from now on, counted from 1, fail
+// with err, and none after it. Half of what a failing Write should write is
+// written. Only the latest call counts; an n of 0 ends it.
 func (f *FS) Fail(ops Op, n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fail, f.after, f.err = ops, n, err
 }
 
-// Watch has watch called before every change, and in the middle of every write. It must be called before the file system is used.
-// Calls may come from several goroutines at once. The callee may call Crash.
+// Watch has watch called before every change, and in the middle of every write.
+// It must be called before the file system is used. Calls may come from several
+// goroutines at once. The callee may call Crash.
 func (f *FS) Watch(watch func(op Op, name string)) { f.watch = watch }
 
 // Count returns how many changes of these kinds there have been.
@@ -78,7 +82,8 @@ func (f *FS) Count(ops Op) int {
 	return n
 }
 
-// SetFree sets how many bytes GetDiskUsage says are free. Before the first call it says that it cannot tell.
+// SetFree sets how many bytes GetDiskUsage says are free. Before the first call
+// it says that it cannot tell.
 func (f *FS) SetFree(bytes uint64) {
 	f.mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: bytes, TotalBytes: 1 << 40, UsedBytes: 1<<40 - bytes})
 }

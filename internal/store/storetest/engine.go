@@ -8,7 +8,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Engine keeps everything in memory; what is committed becomes durable, or is lost, when the test says so. It is its own store.
+// Engine keeps everything in memory; what is committed becomes durable, or is
+// lost, when the test says so. It is its own store.
 type Engine struct {
 	store.Engine
 
