@@ -6,6 +6,8 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 
 	"github.com/godurable/dog"
 )
@@ -53,9 +55,10 @@ func ExampleRuntime_Stats() {
 		}
 	}
 
-	for range 3 { // hooks come in order, but not always before who has brought them about goes on
-		fmt.Println(<-done)
-	}
+	// Hooks run in the order of an object's events. Between objects there is none.
+	events := []string{<-done, <-done, <-done}
+	slices.Sort(events)
+	fmt.Println(strings.Join(events, "\n"))
 
 	stats := rt.Stats()
 	for _, group := range stats.Groups {

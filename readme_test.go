@@ -4,32 +4,61 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// readmeCode returns the blocks of Go code in the README.
-func readmeCode(t *testing.T) (blocks []string) {
+// pages returns the README and the guides.
+func pages(t *testing.T) map[string]string {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
+	files, err := filepath.Glob("docs/guide/*.md")
 	require.NoError(t, err)
-	for i, rest := range strings.Split(string(readme), "```go\n") {
-		if i == 0 {
-			continue
+	texts := make(map[string]string)
+	for _, file := range append(files, "README.md") {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		texts[file] = string(text)
+	}
+	require.Greater(t, len(texts), 8)
+	return texts
+}
+
+// pageCode returns the blocks of Go code in the README and the guides.
+func pageCode(t *testing.T) (blocks []string) {
+	t.Helper()
+	for file, text := range pages(t) {
+		for i, rest := range strings.Split(text, "```go\n") {
+			if i == 0 {
+				continue
+			}
+			block, _, found := strings.Cut(rest, "```")
+			require.True(t, found, file)
+			blocks = append(blocks, block)
 		}
-		block, _, found := strings.Cut(rest, "```")
-		require.True(t, found)
-		blocks = append(blocks, block)
 	}
 	return blocks
 }
 
+// Links to files and to tests lead somewhere.
+func TestTheLinksOfThePagesLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
+	for file, text := range pages(t) {
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(found[1], "://") {
+				_, err := os.Stat(filepath.Join(filepath.Dir(file), found[1]))
+				require.NoError(t, err, file)
+			}
+		}
+	}
+}
+
 // The programs that a newcomer copies must compile.
-func TestTheProgramsInTheReadmeCompile(t *testing.T) {
+func TestTheProgramsOfThePagesCompile(t *testing.T) {
 	programs := 0
-	for _, block := range readmeCode(t) {
+	for _, block := range pageCode(t) {
 		if !strings.HasPrefix(block, "package main\n") {
 			continue
 		}
@@ -44,7 +73,7 @@ func TestTheProgramsInTheReadmeCompile(t *testing.T) {
 }
 
 // What is not a program is an excerpt of an example, word by word, and so compiles as well.
-func TestTheExcerptsInTheReadmeAreThoseOfTheExamples(t *testing.T) {
+func TestTheExcerptsOfThePagesAreThoseOfTheExamples(t *testing.T) {
 	var examples strings.Builder
 	for _, pattern := range []string{"example_*_test.go", "example/*/*.go"} {
 		files, err := filepath.Glob(pattern)
@@ -56,7 +85,7 @@ func TestTheExcerptsInTheReadmeAreThoseOfTheExamples(t *testing.T) {
 		}
 	}
 	excerpts := 0
-	for _, block := range readmeCode(t) {
+	for _, block := range pageCode(t) {
 		if strings.HasPrefix(block, "package main\n") {
 			continue
 		}
