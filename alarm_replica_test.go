@@ -37,7 +37,7 @@ func (w *ward) OnAlarm(_ context.Context, a dog.Alarm) error {
 	return nil
 }
 
-func (w *ward) Clusterize(_ context.Context, requestID string) (string, error) { return requestID, nil }
+func (w *ward) Clusterize(_ context.Context, uid string) (string, error) { return uid, nil }
 
 func (w *ward) After(_ context.Context, wait time.Duration) error {
 	return w.Storage().Alarms().Set(time.Now().Add(wait))

@@ -114,8 +114,8 @@ func newPlant(b *testing.B, limit int, on *hooks) *plant {
 	return &plant{group: lobbies.Named("main")}
 }
 
-func (p *plant) identify(b *testing.B, requestID string) dog.Stub[room] {
-	stub, err := p.group.Identify(context.Background(), requestID)
+func (p *plant) identify(b *testing.B, uid string) dog.Stub[room] {
+	stub, err := p.group.Identify(context.Background(), uid)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -123,10 +123,10 @@ func (p *plant) identify(b *testing.B, requestID string) dog.Stub[room] {
 }
 
 // join connects a sink, which is closed at the end.
-func (p *plant) join(b *testing.B, requestID string, s *sink) {
+func (p *plant) join(b *testing.B, uid string, s *sink) {
 	s.answered, s.closed = make(chan struct{}), make(chan struct{})
 	b.Cleanup(func() { s.Close() })
-	p.identify(b, requestID).ServeHTTP(&hijacked{conn: s}, upgrade("/ws"))
+	p.identify(b, uid).ServeHTTP(&hijacked{conn: s}, upgrade("/ws"))
 	<-s.answered
 }
 

@@ -185,8 +185,8 @@ func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
 		lobbies, err := dog.RegisterGroup(rt, "lobby", enders, &dog.GroupOptions[lobby]{Limit: 4})
 		require.NoError(t, err)
 		group := lobbies.Named("main")
-		join := func(requestID string) *dogtest.Client {
-			stub, err := group.Identify(t.Context(), requestID)
+		join := func(uid string) *dogtest.Client {
+			stub, err := group.Identify(t.Context(), uid)
 			require.NoError(t, err)
 			return dogtest.Serve(t, stub).Dial("/")
 		}
@@ -208,8 +208,8 @@ func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
 		synctest.Wait()
 		require.Empty(t, ends, "no socket ended twice")
 
-		for _, requestID := range []string{"eve", "fay", "gus", "hal", "ida"} {
-			join(requestID)
+		for _, uid := range []string{"eve", "fay", "gus", "hal", "ida"} {
+			join(uid)
 		}
 		var loads []int
 		for r := range group.Replicas() {

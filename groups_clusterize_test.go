@@ -48,8 +48,8 @@ func TestClusterizeNamesTheReplica(t *testing.T) {
 			h := newHalls(t, limit(1), &hooks{start: func(_ context.Context, r *room) error {
 				name, group = r.Name(), r.GroupName()
 				return nil
-			}}, func(_ context.Context, requestID string) (string, error) {
-				askedFor = requestID
+			}}, func(_ context.Context, uid string) (string, error) {
+				askedFor = uid
 				return "kitchen", nil
 			})
 			stub, err := h.identify(t.Context(), "ada")

@@ -26,13 +26,13 @@ type gate struct {
 var errStranger = errors.New("a stranger, says the secret list")
 
 func (g *gate) Identify(req *http.Request) (string, error) {
-	switch requestID := req.URL.Query().Get("u"); requestID {
+	switch uid := req.URL.Query().Get("u"); uid {
 	case "stranger":
 		return "", errStranger
 	case "malformed":
 		return "", fmt.Errorf("%w: secret", dog.ErrInvalidName)
 	default:
-		return requestID, nil
+		return uid, nil
 	}
 }
 

@@ -24,11 +24,11 @@ func (l *hall) OnStart(ctx context.Context) error {
 	return l.in.start(ctx, l)
 }
 
-func (l *hall) Clusterize(ctx context.Context, requestID string) (string, error) {
+func (l *hall) Clusterize(ctx context.Context, uid string) (string, error) {
 	if l.in.clusterize == nil {
 		return "", nil
 	}
-	return l.in.clusterize(ctx, requestID)
+	return l.in.clusterize(ctx, uid)
 }
 
 func (l *hall) Receive(w http.ResponseWriter, req *http.Request) error {
@@ -44,9 +44,9 @@ type halls struct {
 	rt    *dog.Runtime
 	group dog.GroupStub[hall, room]
 
-	start      func(ctx context.Context, l *hall) error                    // nil: nothing
-	clusterize func(ctx context.Context, requestID string) (string, error) // nil: no names
-	receive    func(l *hall, w http.ResponseWriter, req *http.Request)     // of the group
+	start      func(ctx context.Context, l *hall) error                // nil: nothing
+	clusterize func(ctx context.Context, uid string) (string, error)   // nil: no names
+	receive    func(l *hall, w http.ResponseWriter, req *http.Request) // of the group
 }
 
 func newHalls(t testing.TB, group dog.GroupOptions[hall], on *hooks, clusterize func(context.Context, string) (string, error)) *halls {
@@ -61,8 +61,8 @@ func newHalls(t testing.TB, group dog.GroupOptions[hall], on *hooks, clusterize 
 	return h
 }
 
-func (h *halls) identify(ctx context.Context, requestID string) (dog.Stub[room], error) {
-	return h.group.Identify(ctx, requestID)
+func (h *halls) identify(ctx context.Context, uid string) (dog.Stub[room], error) {
+	return h.group.Identify(ctx, uid)
 }
 
 func (h *halls) loads() []int {

@@ -127,16 +127,16 @@ func newHouseWith(t testing.TB, options dog.Options, group dog.GroupOptions[lobb
 	return h
 }
 
-func (h *house) identify(ctx context.Context, requestID string) (dog.Stub[room], error) {
-	return h.group.Identify(ctx, requestID)
+func (h *house) identify(ctx context.Context, uid string) (dog.Stub[room], error) {
+	return h.group.Identify(ctx, uid)
 }
 
 func (h *house) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	requestID := "anon"
+	uid := "anon"
 	if req.URL.Query().Has("u") {
-		requestID = req.URL.Query().Get("u")
+		uid = req.URL.Query().Get("u")
 	}
-	stub, err := h.identify(req.Context(), requestID)
+	stub, err := h.identify(req.Context(), uid)
 	if err != nil {
 		dog.WriteError(w, err)
 		return
@@ -145,20 +145,20 @@ func (h *house) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // join connects a uid.
-func (h *house) join(requestID string) *dogtest.Client {
-	return h.srv.Dial("/ws?u=" + requestID)
+func (h *house) join(uid string) *dogtest.Client {
+	return h.srv.Dial("/ws?u=" + uid)
 }
 
 // enter connects a uid and waits until everything has come to rest, so that it has joined and its OnOpen has run.
-func (h *house) enter(requestID string) *dogtest.Client {
-	c := h.join(requestID)
+func (h *house) enter(uid string) *dogtest.Client {
+	c := h.join(uid)
 	synctest.Wait()
 	return c
 }
 
 // replicaOf returns the replica to which a uid would go now, the zero ID when it would get an error.
-func (h *house) replicaOf(requestID string) dog.ID {
-	stub, err := h.identify(context.Background(), requestID)
+func (h *house) replicaOf(uid string) dog.ID {
+	stub, err := h.identify(context.Background(), uid)
 	if err != nil {
 		return dog.ID{}
 	}

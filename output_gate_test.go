@@ -446,8 +446,8 @@ func TestAnAbortFromElsewhereSilencesTheHandler(t *testing.T) {
 // registrar is a group that stores the names it gives.
 type registrar struct{ dog.Group }
 
-func (r *registrar) Clusterize(_ context.Context, requestID string) (string, error) {
-	return "for-" + requestID, r.Storage().Put(requestID, nil)
+func (r *registrar) Clusterize(_ context.Context, uid string) (string, error) {
+	return "for-" + uid, r.Storage().Put(uid, nil)
 }
 
 func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {

@@ -25,8 +25,8 @@ func newReachable(t *testing.T) (h *halls, l *hall, ada, bob *dogtest.Client) {
 	h = newHalls(t, limit(1), &hooks{}, nil)
 	h.start = func(_ context.Context, started *hall) error { l = started; return nil }
 	var clients []*dogtest.Client
-	for _, requestID := range []string{"ada", "bob"} {
-		stub, err := h.identify(t.Context(), requestID)
+	for _, uid := range []string{"ada", "bob"} {
+		stub, err := h.identify(t.Context(), uid)
 		require.NoError(t, err)
 		clients = append(clients, dogtest.Serve(t, stub).Dial("/ws"))
 	}

@@ -130,8 +130,8 @@ func TestNewHandsDependenciesOver(t *testing.T) {
 		require.NoError(t, err)
 		malls, err := dog.RegisterGroup(rt, "mall", shops, &dog.GroupOptions[plainGroup]{Limit: 1})
 		require.NoError(t, err)
-		for _, requestID := range []string{"ada", "bob"} {
-			stub, err := malls.Named("north").Identify(t.Context(), requestID)
+		for _, uid := range []string{"ada", "bob"} {
+			stub, err := malls.Named("north").Identify(t.Context(), uid)
 			require.NoError(t, err)
 			status, body := dogtest.Serve(t, stub).Get("/tea")
 			require.Equal(t, http.StatusOK, status)

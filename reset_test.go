@@ -333,8 +333,8 @@ func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
 			}
 			_, _ = w.Write([]byte("fine"))
 		}
-		for _, requestID := range []string{"ada", "bob"} {
-			stub, err := h.identify(t.Context(), requestID)
+		for _, uid := range []string{"ada", "bob"} {
+			stub, err := h.identify(t.Context(), uid)
 			require.NoError(t, err)
 			dogtest.Serve(t, stub).Dial("/ws")
 		}
