@@ -163,29 +163,27 @@ func (b *bench) put(typ reflect.Type, i int) error {
 }
 
 func TestConnectKeepsTheTurn(t *testing.T) {
-	for _, kind := range ownerKinds[1:2] {
-		bubble(t, func(t *testing.T) {
-			count := 0
-			v := newVenue(t, kind, dog.Options{}, &owners{receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
-				before := count
-				if err := o.Storage().Put("k", nil); err != nil {
-					return err
-				}
-				_, err := o.Connect(w, req, nil)
-				count = before + 1
+	overReceivers(t, func(t *testing.T, kind string) {
+		count := 0
+		v := newVenue(t, kind, dog.Options{}, &owners{receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
+			before := count
+			if err := o.Storage().Put("k", nil); err != nil {
 				return err
-			}})
-			var all sync.WaitGroup
-			for range 100 {
-				all.Go(func() {
-					_, _, err := v.srv.TryDial("/?u=ada", dogtest.DialOptions{})
-					if err != nil {
-						t.Error(err)
-					}
-				})
 			}
-			all.Wait()
-			require.Equal(t, 100, count)
-		})
-	}
+			_, err := o.Connect(w, req, nil)
+			count = before + 1
+			return err
+		}})
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				_, _, err := v.srv.TryDial("/?u=ada", dogtest.DialOptions{})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		require.Equal(t, 100, count)
+	})
 }

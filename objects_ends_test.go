@@ -147,7 +147,7 @@ func TestEverySocketThatJoinedIsClosedOnce(t *testing.T) {
 				elapse(time.Minute)
 				got := did.take()
 				want := []string{e.closed}
-				if e.failed != "" && kind == "an object with Receive and OnError" {
+				if e.failed != "" && hasReceive(kind) {
 					want = []string{e.failed, e.closed}
 				}
 				if name == "a handler aborts" {

@@ -95,12 +95,12 @@ func TestWhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 func TestConnectWaitsForWhatReceiveHasStored(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		t.Run(fmt.Sprint("lost: ", lost), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			overReceivers(t, func(t *testing.T, kind string) {
 				engine := storetest.New()
 				var did lines
 				options, _ := logged()
 				options.Store = engine
-				v := newVenue(t, "an object with Receive and OnError", options, &owners{
+				v := newVenue(t, kind, options, &owners{
 					receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
 						if err := o.Storage().Put("k", nil); err != nil {
 							return err
