@@ -15,7 +15,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// requireEmpty waits for everything to come to rest and checks that no place, no socket and no byte is left behind.
+// requireEmpty waits for everything to come to rest and checks that no place, no
+// socket and no byte is left behind.
 func requireEmpty(t *testing.T, rt *dog.Runtime) {
 	t.Helper()
 	synctest.Wait()
@@ -50,70 +51,43 @@ func ask(t *testing.T, srv *dogtest.Server, method, path string, header http.Hea
 	return answer, string(body)
 }
 
-// frame returns a WebSocket frame as clients send it, final and with a mask of zeros. The payload has at most 125 bytes.
+// frame returns a WebSocket frame as clients send it, final and with a mask of
+// zeros. The payload has at most 125 bytes.
 func frame(op byte, payload string) []byte {
 	return append([]byte{0x80 | op, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
 }
 
-// den is a runtime with one group over replicas that have an OnError.
+// den is a venue whose owner notes what its sockets do.
 type den struct {
-	rt    *dog.Runtime
-	srv   *dogtest.Server
-	group dog.GroupStub[lobby, tenant]
-
+	*venue
 	got    []string          // messages that reached OnMessage. owned by the turn, like the others
 	errors []*dog.CloseError // what OnError was told
 	closes []int             // codes that OnClose was told
 	ends   []string          // which of the two ran, in order
 }
 
-// tenant is a replica of a den.
-type tenant struct {
-	dog.Replica
-	in *den
-}
-
-func (r *tenant) Receive(w http.ResponseWriter, req *http.Request) error {
-	_, err := r.Connect(w, req, nil)
-	return err
-}
-
-func (r *tenant) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
-	r.in.got = append(r.in.got, m.String())
-	return nil
-}
-
-func (r *tenant) OnError(_ context.Context, _ *dog.Socket, cause error) error {
-	var end *dog.CloseError
-	if !errors.As(cause, &end) {
-		return errors.New("not a CloseError")
-	}
-	r.in.errors = append(r.in.errors, end)
-	r.in.ends = append(r.in.ends, "error")
-	return nil
-}
-
-func (r *tenant) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
-	r.in.closes = append(r.in.closes, code)
-	r.in.ends = append(r.in.ends, "close")
-	return nil
-}
-
-func newDen(t *testing.T, options dog.Options) *den {
+func newDen(t *testing.T, kind string, options dog.Options) *den {
 	t.Helper()
-	d := &den{rt: dogtest.New(t, options)}
-	tenants, err := dog.RegisterReplica(d.rt, "tenant", &dog.ReplicaOptions[tenant]{New: func() *tenant { return &tenant{in: d} }})
-	require.NoError(t, err)
-	lobbies, err := dog.RegisterGroup(d.rt, "lobby", tenants, &dog.GroupOptions[lobby]{Limit: 10})
-	require.NoError(t, err)
-	d.group = lobbies.Named("main")
-	d.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := d.group.Identify(req.Context(), "ada")
-		if err != nil {
-			dog.WriteError(w, err)
-			return
-		}
-		stub.ServeHTTP(w, req)
-	}))
+	d := &den{}
+	d.venue = newVenue(t, kind, options, &owners{
+		message: func(_ context.Context, _ owner, _ *dog.Socket, m dog.Message) error {
+			d.got = append(d.got, m.String())
+			return nil
+		},
+		failed: func(_ context.Context, _ owner, _ *dog.Socket, cause error) error {
+			var end *dog.CloseError
+			if !errors.As(cause, &end) {
+				return errors.New("not a CloseError")
+			}
+			d.errors = append(d.errors, end)
+			d.ends = append(d.ends, "error")
+			return nil
+		},
+		close: func(_ context.Context, _ owner, _ *dog.Socket, code int, _ string) error {
+			d.closes = append(d.closes, code)
+			d.ends = append(d.ends, "close")
+			return nil
+		},
+	})
 	return d
 }
