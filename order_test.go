@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// numbers returns what a client has received, as numbers, once everything has come to rest.
+// numbers returns what a client has received, as numbers, once everything has
+// come to rest.
 func numbers(t *testing.T, c *dogtest.Client) []int {
 	t.Helper()
 	var all []int
@@ -29,40 +30,44 @@ func numbers(t *testing.T, c *dogtest.Client) []int {
 	return all
 }
 
-// Whatever way a handler sends, on its own replica and across, each receiver sees its messages in the order in which they were
-// sent.
+// Whatever way a handler sends, on its own replica and across, each receiver sees
+// its messages in the order in which they were sent.
 func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		const rounds = 50
-		h := newHouse(t, 2, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
+		on := &owners{message: func(ctx context.Context, o owner, s *dog.Socket, _ dog.Message) error {
 			n := 0
 			next := func() string { n++; return strconv.Itoa(n) }
 			for range rounds {
 				require.NoError(t, s.Send(next()))
-				require.NoError(t, r.Broadcast(next()))
-				require.NoError(t, r.Emit(next()))
+				require.NoError(t, o.Broadcast(next()))
+				require.NoError(t, emit(o, next()))
 				for _, u := range []string{"ada", "bob", "cyd", "dan"} {
 					_, err := s.Whisper(ctx, u, next())
 					require.NoError(t, err)
 				}
-				require.NoError(t, r.Broadcast(next()))
+				require.NoError(t, o.Broadcast(next()))
 				require.NoError(t, s.Broadcast(next()))
-				require.NoError(t, r.Emit(next()))
+				require.NoError(t, emit(o, next()))
 			}
 			return nil
-		}})
-		clients := map[string]*dogtest.Client{}
-		for _, u := range []string{"ada", "bob", "cyd", "dan"} {
-			clients[u] = h.join(u)
-		}
-		synctest.Wait() // all have joined
-		clients["ada"].Send("go")
+		}}
 		perRound := map[string]int{
 			"ada": 6, // all but what is for others
 			"bob": 6, // two emits, three broadcasts, a whisper
-			"cyd": 4, // three broadcasts, a whisper
-			"dan": 4,
+			"cyd": 6,
+			"dan": 6,
 		}
+		if isReplica(kind) {
+			on.limit = 2 // cyd and dan are on another one
+			perRound["cyd"], perRound["dan"] = 4, 4
+		}
+		v := newVenue(t, kind, dog.Options{}, on)
+		clients := map[string]*dogtest.Client{}
+		for _, u := range []string{"ada", "bob", "cyd", "dan"} {
+			clients[u] = v.enter(u)
+		}
+		clients["ada"].Send("go")
 		for u, c := range clients {
 			got := numbers(t, c)
 			require.Len(t, got, perRound[u]*rounds, u)
@@ -71,28 +76,34 @@ func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// Many senders at once, in handlers and outside: the sockets of one replica agree on the order of what they all get.
-func TestTheSocketsOfAReplicaSeeBroadcastsInTheSameOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+// Many senders at once, in handlers and outside: the sockets of one object or
+// replica agree on the order of what they all get.
+func TestTheSocketsOfAnOwnerSeeBroadcastsInTheSameOrder(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		const each = 20
-		h := newHouse(t, 3, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
+		on := &owners{message: func(ctx context.Context, o owner, s *dog.Socket, _ dog.Message) error {
 			for i := range each {
-				if err := r.Broadcast(fmt.Sprint(s.UID(), i)); err != nil {
+				if err := o.Broadcast(fmt.Sprint(s.UID(), i)); err != nil {
 					return err
 				}
 			}
 			return nil
-		}})
+		}}
+		loads := []int{9}
+		if isReplica(kind) {
+			on.limit = 3
+			loads = []int{3, 3, 3}
+		}
+		v := newVenue(t, kind, dog.Options{}, on)
 		var clients []*dogtest.Client
 		for i := range 9 {
-			clients = append(clients, h.join(fmt.Sprint("u", i)))
+			clients = append(clients, v.enter(fmt.Sprint("u", i)))
 		}
-		synctest.Wait() // all have joined
 		var senders sync.WaitGroup
 		for i := range 5 {
 			senders.Go(func() {
 				for n := range each {
-					_ = h.group.Broadcast(t.Context(), fmt.Sprint("outside", i, n))
+					_ = v.broadcast(t.Context(), fmt.Sprint("outside", i, n))
 				}
 			})
 		}
@@ -100,24 +111,25 @@ func TestTheSocketsOfAReplicaSeeBroadcastsInTheSameOrder(t *testing.T) {
 			senders.Go(func() { c.Send("go") })
 		}
 		senders.Wait()
-		require.Equal(t, []int{3, 3, 3}, h.loads())
-		for replica := range 3 {
-			first := texts(clients[3*replica])
+		require.Equal(t, loads, v.loads())
+		for _, load := range loads {
+			first := texts(clients[0])
 			require.Len(t, first, (9+5)*each)
-			for i := 1; i < 3; i++ {
-				require.Equal(t, first, texts(clients[3*replica+i]))
+			for _, c := range clients[1:load] {
+				require.Equal(t, first, texts(c))
 			}
+			clients = clients[load:]
 		}
 	})
 }
 
 func TestCoalescingKeepsTheOrderOfTheRest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var socket *dog.Socket
-		h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-			socket, _ = r.Connect(w, req, &dog.SocketOptions{Slow: dog.CoalesceSlow})
-		}})
-		c := h.srv.DialWith("/ws?u=ada", dogtest.DialOptions{OnDemand: true})
+		on := &owners{open: func(_ context.Context, _ owner, s *dog.Socket) error { socket = s; return nil }}
+		on.connectWith(kind, dog.SocketOptions{Slow: dog.CoalesceSlow})
+		v := newVenue(t, kind, dog.Options{}, on)
+		c := v.srv.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
 		synctest.Wait()
 		send := func(text, key string) {
 			require.NoError(t, socket.Send(text, dog.Coalesce(key)))
@@ -135,14 +147,14 @@ func TestCoalescingKeepsTheOrderOfTheRest(t *testing.T) {
 		for _, want := range []string{"on its way", "1", "2", "cursor 2", "3", "state 2", "4"} {
 			require.Equal(t, want, c.Receive().String())
 		}
-		require.EqualValues(t, 2, h.rt.Stats().Coalesced)
+		require.EqualValues(t, 2, v.rt.Stats().Coalesced)
 	})
 }
 
 func TestWhatOnOpenSendsComesFirst(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 2, &hooks{
-			open: func(ctx context.Context, _ *room, s *dog.Socket) error {
+	overOwners(t, func(t *testing.T, kind string) {
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			open: func(ctx context.Context, _ owner, s *dog.Socket) error {
 				for i := range 3 {
 					if err := s.Send(fmt.Sprint("hello ", i)); err != nil {
 						return err
@@ -154,11 +166,11 @@ func TestWhatOnOpenSendsComesFirst(t *testing.T) {
 				}
 				return nil
 			},
-			message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+			message: func(_ context.Context, _ owner, s *dog.Socket, m dog.Message) error {
 				return s.Send("re: " + m.String())
 			},
 		})
-		c := h.join("ada")
+		c := v.srv.Dial("/?u=ada")
 		c.Send("a")
 		c.Send("b")
 		time.Sleep(4 * time.Second)
@@ -171,8 +183,8 @@ func TestWhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 	numbered := func(i int) string { return strings.Repeat(" ", 10_000) + strconv.Itoa(i) }
 	for name, slow := range map[string]bool{"quick client": false, "slow client": true} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				h := newHouse(t, 1, &hooks{open: func(ctx context.Context, _ *room, s *dog.Socket) error {
+			overOwners(t, func(t *testing.T, kind string) {
+				v := newVenue(t, kind, dog.Options{}, &owners{open: func(ctx context.Context, _ owner, s *dog.Socket) error {
 					for i := range 20 {
 						require.NoError(t, s.Send(numbered(i)))
 					}
@@ -180,7 +192,7 @@ func TestWhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 					require.ErrorIs(t, s.Send("more"), dog.ErrSocketClosed)
 					return nil
 				}})
-				c := h.srv.DialWith("/ws?u=ada", dogtest.DialOptions{OnDemand: slow})
+				c := v.srv.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: slow})
 				synctest.Wait()
 				for i := range 20 {
 					require.Equal(t, numbered(i), c.Receive().String())
@@ -193,7 +205,8 @@ func TestWhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// Requests through one stub that are made one after the other start in that order, waiting or not.
+// Requests through one stub that are made one after the other start in that
+// order, waiting or not.
 func TestRequestsThroughOneStubStartInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var order []string // guarded by the turn

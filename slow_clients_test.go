@@ -22,7 +22,11 @@ func TestABurstIsNotASlowClient(t *testing.T) {
 	for _, policy := range []dog.SlowPolicy{dog.DisconnectSlow, dog.DropOldest, dog.CoalesceSlow} {
 		for _, where := range []string{"Receive", "OnOpen", "OnMessage"} {
 			t.Run(fmt.Sprint(policy, " ", where), func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				run := overOwners
+				if where == "Receive" {
+					run = overReceivers
+				}
+				run(t, func(t *testing.T, kind string) {
 					replay := func(s *dog.Socket) error {
 						for i := range messages {
 							if err := s.Send(fmt.Sprint(i, strings.Repeat(".", size))); err != nil {
@@ -31,21 +35,23 @@ func TestABurstIsNotASlowClient(t *testing.T) {
 						}
 						return nil
 					}
-					on := &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-						s, err := r.Connect(w, req, &dog.SocketOptions{Slow: policy})
-						require.NoError(t, err)
-						if where == "Receive" {
+					on := &owners{}
+					on.connectWith(kind, dog.SocketOptions{Slow: policy})
+					switch where {
+					case "Receive":
+						on.receive = func(o owner, w http.ResponseWriter, req *http.Request) error {
+							s, err := o.Connect(w, req, &dog.SocketOptions{Slow: policy})
+							require.NoError(t, err)
 							require.NoError(t, replay(s))
+							return nil
 						}
-					}}
-					if where == "OnOpen" {
-						on.open = func(_ context.Context, _ *room, s *dog.Socket) error { return replay(s) }
+					case "OnOpen":
+						on.open = func(_ context.Context, _ owner, s *dog.Socket) error { return replay(s) }
+					case "OnMessage":
+						on.message = func(_ context.Context, _ owner, s *dog.Socket, _ dog.Message) error { return replay(s) }
 					}
-					if where == "OnMessage" {
-						on.message = func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error { return replay(s) }
-					}
-					h := newHouse(t, 2, on)
-					c := h.join("ada")
+					v := newVenue(t, kind, dog.Options{}, on)
+					c := v.srv.Dial("/?u=ada")
 					c.Send("go")
 					synctest.Wait()
 					got := texts(c)
@@ -53,7 +59,7 @@ func TestABurstIsNotASlowClient(t *testing.T) {
 					for i, m := range got {
 						require.True(t, strings.HasPrefix(m, fmt.Sprint(i, ".")), "message %d is %.10s", i, m)
 					}
-					stats := h.rt.Stats()
+					stats := v.rt.Stats()
 					require.Zero(t, stats.Slow+stats.Dropped+stats.Lost+stats.Coalesced)
 				})
 			})
@@ -64,25 +70,28 @@ func TestABurstIsNotASlowClient(t *testing.T) {
 // The largest values of sizes and times mean that there is no bound.
 func TestTheLargestOptionsWork(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
-	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{
+	overOwners(t, func(t *testing.T, kind string) {
+		v := newVenue(t, kind, dog.Options{
 			ReserveFor: forever, LingerFor: forever, RetireAfter: forever, GossipTimeout: forever, ParkAfter: forever,
 			MaxWaiting: math.MaxInt, EvictAfter: forever, MaxObjects: math.MaxInt, HibernateAfter: forever,
 			Sockets: dog.SocketOptions{
 				MaxMessage: math.MaxInt64, QueueBytes: math.MaxInt, WriteTimeout: forever, CloseTimeout: forever, Compression: true,
 				PingInterval: forever,
 			},
-		}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{message: echo})
+		}, &owners{
+			message: func(_ context.Context, _ owner, s *dog.Socket, m dog.Message) error { return s.Send(m) },
+			limit:   2,
+		})
 		began := time.Now()
-		c := h.enter("ada")
+		c := v.enter("ada")
 		for range 100 {
 			c.Send(strings.Repeat("x", 100_000))
 		}
 		synctest.Wait()
 		require.Len(t, texts(c), 100)
 		require.Zero(t, time.Since(began))
-		require.Zero(t, h.rt.Stats().Slow)
+		require.Zero(t, v.rt.Stats().Slow)
 		c.Close(1000, "")
-		requireEmpty(t, h.rt)
+		requireEmpty(t, v.rt)
 	})
 }
