@@ -17,15 +17,16 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// Clients that do not read, and what the log says of clients and handlers that fail.
+// Clients that do not read, and what the log says of clients and handlers that
+// fail.
 
 // A client is judged when it has taken nothing for a second with a full queue, so
 // the messages are spread over more than that.
 func TestSendSaysThatTheClientIsTooSlow(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var failures []error
-		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
-			message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
+		v := newVenue(t, kind, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, &owners{
+			message: func(_ context.Context, _ owner, s *dog.Socket, _ dog.Message) error {
 				for range 100 {
 					if err := s.Send(strings.Repeat("x", 100)); err != nil {
 						failures = append(failures, err)
@@ -35,7 +36,7 @@ func TestSendSaysThatTheClientIsTooSlow(t *testing.T) {
 				return nil
 			},
 		})
-		h.srv.DialWith("/ws?u=slow", dogtest.DialOptions{OnDemand: true}).Send("go")
+		v.srv.DialWith("/?u=slow", dogtest.DialOptions{OnDemand: true}).Send("go")
 		elapse(10 * time.Second)
 		require.NotEmpty(t, failures)
 		require.ErrorIs(t, failures[0], dog.ErrSlowConsumer)
@@ -54,10 +55,10 @@ func TestWhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
 	}
 	for name, lose := range ways {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			overOwners(t, func(t *testing.T, kind string) {
 				options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 3000}}
-				h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
-					message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+				v := newVenue(t, kind, options, &owners{
+					message: func(_ context.Context, _ owner, s *dog.Socket, m dog.Message) error {
 						if m.String() == "one more" {
 							return s.Send(strings.Repeat("x", 3000))
 						}
@@ -69,13 +70,13 @@ func TestWhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
 						return nil
 					},
 				})
-				c := h.srv.DialWith("/ws?u=slow", dogtest.DialOptions{OnDemand: true})
+				c := v.srv.DialWith("/?u=slow", dogtest.DialOptions{OnDemand: true})
 				c.Send("go")
 				synctest.Wait()
-				require.Zero(t, h.rt.Stats().Lost)
+				require.Zero(t, v.rt.Stats().Lost)
 				lose(c)
-				requireEmpty(t, h.rt)
-				stats := h.rt.Stats()
+				requireEmpty(t, v.rt)
+				stats := v.rt.Stats()
 				require.Positive(t, stats.Lost)
 				require.EqualValues(t, sent, stats.MessagesOut+stats.Lost, "%+v", stats.Traffic)
 				require.Zero(t, stats.Dropped)
@@ -85,45 +86,47 @@ func TestWhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
 }
 
 func TestNothingIsLostWhenAClientIsClosedInGoodOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 2, &hooks{message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
-			for range 20 {
-				require.NoError(t, s.Send(m))
-			}
-			return s.Close(1000, "")
-		}})
-		ada := h.enter("ada")
+	overOwners(t, func(t *testing.T, kind string) {
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			message: func(_ context.Context, _ owner, s *dog.Socket, m dog.Message) error {
+				for range 20 {
+					require.NoError(t, s.Send(m))
+				}
+				return s.Close(1000, "")
+			},
+		})
+		ada := v.enter("ada")
 		ada.Send("hello")
 		require.Len(t, texts(ada), 20)
-		stats := h.rt.Stats()
+		stats := v.rt.Stats()
 		require.EqualValues(t, 20, stats.MessagesOut)
 		require.Zero(t, stats.Lost)
 	})
 }
 
 func TestAClientThatReadsNothingIsCutOffAfterWriteTimeout(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var ended time.Time
 		var code int
 		options := dog.Options{Sockets: dog.SocketOptions{PingInterval: -1, WriteTimeout: 3 * time.Second}}
-		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
-			close: func(_ context.Context, _ *room, _ *dog.Socket, c int, _ string) error {
+		v := newVenue(t, kind, options, &owners{
+			close: func(_ context.Context, _ owner, _ *dog.Socket, c int, _ string) error {
 				ended, code = time.Now(), c
 				return nil
 			},
 		})
-		h.srv.DialWith("/ws?u=silent", dogtest.DialOptions{OnDemand: true})
-		reader := h.enter("reader")
+		v.srv.DialWith("/?u=silent", dogtest.DialOptions{OnDemand: true})
+		reader := v.enter("reader")
 		elapse(time.Hour)
 		require.True(t, ended.IsZero(), "nothing to write, nothing to wait for")
 		start := time.Now()
-		require.NoError(t, h.group.Broadcast(t.Context(), "hello"))
+		require.NoError(t, v.broadcast(t.Context(), "hello"))
 		elapse(time.Minute)
 		require.Equal(t, 3*time.Second, ended.Sub(start))
 		require.Equal(t, 1006, code, "a close frame would wait as well")
 		require.Equal(t, []string{"hello"}, texts(reader))
-		require.Equal(t, []int{1}, h.loads())
-		require.EqualValues(t, 1, h.rt.Stats().Slow)
+		require.Equal(t, []int{1}, v.loads())
+		require.EqualValues(t, 1, v.rt.Stats().Slow)
 	})
 }
 
@@ -135,29 +138,33 @@ func newLogbook() (dog.Options, *logbook) {
 
 func TestAHandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
 	for _, cause := range []error{dog.ErrSocketClosed, dog.ErrSlowConsumer} {
-		bubble(t, func(t *testing.T) {
-			options, log := newLogbook()
-			h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
-				message: func(context.Context, *room, *dog.Socket, dog.Message) error { return fmt.Errorf("tell ada: %w", cause) },
+		t.Run(cause.Error(), func(t *testing.T) {
+			overOwners(t, func(t *testing.T, kind string) {
+				options, log := newLogbook()
+				v := newVenue(t, kind, options, &owners{
+					message: func(context.Context, owner, *dog.Socket, dog.Message) error {
+						return fmt.Errorf("tell ada: %w", cause)
+					},
+				})
+				v.enter("ada").Send("go")
+				synctest.Wait()
+				records := log.records(t)
+				require.Len(t, records, 1)
+				require.Equal(t, "DEBUG", records[0]["level"])
+				require.Equal(t, "handler failed", records[0]["msg"])
+				require.Equal(t, "OnMessage", records[0]["event"])
 			})
-			h.enter("ada").Send("go")
-			synctest.Wait()
-			records := log.records(t)
-			require.Len(t, records, 1)
-			require.Equal(t, "DEBUG", records[0]["level"])
-			require.Equal(t, "handler failed", records[0]["msg"])
-			require.Equal(t, "OnMessage", records[0]["event"])
 		})
 	}
 }
 
 func TestASocketThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()
-		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
-			message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error { return s.Close(4000, "as asked") },
+		v := newVenue(t, kind, options, &owners{
+			message: func(_ context.Context, _ owner, s *dog.Socket, _ dog.Message) error { return s.Close(4000, "as asked") },
 		})
-		ada, bob, cyd := h.enter("ada"), h.enter("bob"), h.enter("cyd")
+		ada, bob, cyd := v.enter("ada"), v.enter("bob"), v.enter("cyd")
 		ada.Close(1000, "bye")
 		bob.Send("close me")
 		bob.Closed()
@@ -165,7 +172,7 @@ func TestASocketThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
 		require.Empty(t, log.records(t))
 		cyd.Vanish()
 		synctest.Wait()
-		h.enter("dan").Send(make([]byte, 1<<20)) // over the limit
+		v.enter("dan").Send(make([]byte, 1<<20)) // over the limit
 		synctest.Wait()
 		records := log.records(t)
 		require.Len(t, records, 2)
@@ -211,20 +218,24 @@ func TestAHandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) {
 }
 
 func TestAHandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
+		options, log := newLogbook()
+		v := newVenue(t, kind, options, &owners{
+			message: func(context.Context, owner, *dog.Socket, dog.Message) error { runtime.Goexit(); return nil },
+		})
+		v.enter("ada").Send("go")
+		synctest.Wait()
+		require.Contains(t, log.records(t)[0]["cause"], "runtime.Goexit")
+	})
+}
+
+func TestAnAnswerToGossipThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{gossip: func(context.Context, *room, dog.Message) (any, error) {
 			runtime.Goexit()
 			return nil, nil
 		}})
 		h.srv.Get("/")
-		options, log := newLogbook()
-		other := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
-			message: func(context.Context, *room, *dog.Socket, dog.Message) error { runtime.Goexit(); return nil },
-		})
-		other.enter("ada").Send("go")
-		synctest.Wait()
-		require.Contains(t, log.records(t)[0]["cause"], "runtime.Goexit")
-
 		replies, err := h.group.Gossip(t.Context(), "x")
 		require.NoError(t, err)
 		require.ErrorIs(t, replies[0].Err, dog.ErrReset)
