@@ -3,6 +3,7 @@ package dog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -31,20 +32,23 @@ func TestTagsOverTheirLimitsAreRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-					s, err := r.Connect(w, req, &dog.SocketOptions{Tags: test.tags})
-					require.Equal(t, test.status == 101, s != nil)
-					if test.status != 101 {
-						requireUsage(t, err, "tags")
-					}
-				}})
-				c, answer, _ := h.srv.TryDial("/", dogtest.DialOptions{})
+			overReceivers(t, func(t *testing.T, kind string) {
+				v := newVenue(t, kind, dog.Options{}, &owners{
+					receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
+						s, err := o.Connect(w, req, &dog.SocketOptions{Tags: test.tags})
+						require.Equal(t, test.status == 101, s != nil)
+						if test.status != 101 {
+							requireUsage(t, err, "tags")
+						}
+						return nil
+					},
+				})
+				c, answer, _ := v.srv.TryDial("/?u=ada", dogtest.DialOptions{})
 				require.Equal(t, test.status, answer.StatusCode)
 				if c != nil {
 					c.Close(1000, "")
 				}
-				requireEmpty(t, h.rt)
+				requireEmpty(t, v.rt)
 			})
 		})
 	}
@@ -60,16 +64,16 @@ func TestARuntimeWithWrongSocketOptionsIsNotMade(t *testing.T) {
 }
 
 func TestAnAttachmentStaysWithItsSocket(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		type seat struct{ Row, Number int }
-		h := newHouse(t, 2, &hooks{
-			open: func(_ context.Context, _ *room, s *dog.Socket) error {
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			open: func(_ context.Context, _ owner, s *dog.Socket) error {
 				got := seat{7, 7}
 				require.NoError(t, s.Attachment(&got))
 				require.Equal(t, seat{7, 7}, got, "there is none yet")
 				return s.SetAttachment(seat{1, len(s.UID())})
 			},
-			message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
+			message: func(_ context.Context, _ owner, s *dog.Socket, _ dog.Message) error {
 				require.NoError(t, s.SetAttachment(strings.Repeat("x", 16382)), "16,384 with the quotes")
 				require.NoError(t, s.SetAttachment(seat{2, len(s.UID())}))
 				requireUsage(t, s.SetAttachment(strings.Repeat("x", 16383)), "more than 16,384")
@@ -81,7 +85,7 @@ func TestAnAttachmentStaysWithItsSocket(t *testing.T) {
 				return s.Send(got)
 			},
 		})
-		ada, bobby := h.enter("ada"), h.enter("bobby")
+		ada, bobby := v.enter("ada"), v.enter("bobby")
 		ada.Send("?")
 		bobby.Send("?")
 		require.Equal(t, []string{`{"Row":2,"Number":3}`}, texts(ada))
@@ -89,26 +93,26 @@ func TestAnAttachmentStaysWithItsSocket(t *testing.T) {
 	})
 }
 
-func TestAnAutoResponseDoesNotWakeTheReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+func TestAnAutoResponseDoesNotWakeTheOwner(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var socket *dog.Socket
 		var got []string
 		options := dog.Options{Sockets: dog.SocketOptions{AutoRequest: "ping", AutoReply: "pong"}}
-		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
-			open: func(_ context.Context, _ *room, s *dog.Socket) error { socket = s; return nil },
-			message: func(_ context.Context, _ *room, _ *dog.Socket, m dog.Message) error {
+		v := newVenue(t, kind, options, &owners{
+			open: func(_ context.Context, _ owner, s *dog.Socket) error { socket = s; return nil },
+			message: func(_ context.Context, _ owner, _ *dog.Socket, m dog.Message) error {
 				got = append(got, m.String())
 				return nil
 			},
 		})
-		c := h.enter("ada")
+		c := v.enter("ada")
 		require.Zero(t, socket.AutoReplied())
-		events := h.rt.Stats().Turns.Events
+		events := v.rt.Stats().Turns.Events
 		elapse(time.Second)
 		c.Send("ping")
 		require.Equal(t, []string{"pong"}, texts(c))
 		require.True(t, time.Now().Equal(socket.AutoReplied()))
-		require.Equal(t, events, h.rt.Stats().Turns.Events)
+		require.Equal(t, events, v.rt.Stats().Turns.Events)
 
 		c.Send("Ping")
 		c.Send([]byte("ping"))
@@ -119,16 +123,18 @@ func TestAnAutoResponseDoesNotWakeTheReplica(t *testing.T) {
 }
 
 func TestAnApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 1, &hooks{message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
-			for _, code := range []int{-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536 + 1000} {
-				requireUsage(t, s.Close(code, ""), "close code", code)
-			}
-			requireUsage(t, s.Close(1000, strings.Repeat("x", 124)), "close reason")
-			requireUsage(t, s.Close(1000, "\xff"), "close reason")
-			return s.Send("still open")
-		}})
-		c := h.join("ada")
+	overOwners(t, func(t *testing.T, kind string) {
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			message: func(_ context.Context, _ owner, s *dog.Socket, _ dog.Message) error {
+				for _, code := range []int{-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536 + 1000} {
+					requireUsage(t, s.Close(code, ""), "close code", code)
+				}
+				requireUsage(t, s.Close(1000, strings.Repeat("x", 124)), "close reason")
+				requireUsage(t, s.Close(1000, "\xff"), "close reason")
+				return s.Send("still open")
+			},
+		})
+		c := v.enter("ada")
 		c.Send("go")
 		require.Equal(t, []string{"still open"}, texts(c))
 	})
@@ -136,37 +142,41 @@ func TestAnApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
 
 func TestAnApplicationClosesWithWhatTheProtocolAllows(t *testing.T) {
 	for _, code := range []int{1000, 1001, 1003, 1007, 1013, 3000, 4999} {
-		bubble(t, func(t *testing.T) {
-			reason := strings.Repeat("x", 123)
-			h := newHouse(t, 1, &hooks{message: func(_ context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
-				require.NoError(t, s.Close(code, reason))
-				require.NoError(t, s.Close(4000, "again"), "does nothing")
-				require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
-				return nil
-			}})
-			c := h.join("ada")
-			c.Send("go")
-			got, why := c.Closed()
-			require.Equal(t, code, got)
-			require.Equal(t, reason, why)
-			requireEmpty(t, h.rt)
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			overOwners(t, func(t *testing.T, kind string) {
+				reason := strings.Repeat("x", 123)
+				v := newVenue(t, kind, dog.Options{}, &owners{
+					message: func(_ context.Context, _ owner, s *dog.Socket, _ dog.Message) error {
+						require.NoError(t, s.Close(code, reason))
+						require.NoError(t, s.Close(4000, "again"), "does nothing")
+						require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
+						return nil
+					},
+				})
+				c := v.srv.Dial("/?u=ada")
+				c.Send("go")
+				got, why := c.Closed()
+				require.Equal(t, code, got)
+				require.Equal(t, reason, why)
+				requireEmpty(t, v.rt)
+			})
 		})
 	}
 }
 
 func TestASocketClosedInOnOpenHandlesNoMessage(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var happened []string
-		h := newHouse(t, 1, &hooks{
-			open: func(_ context.Context, _ *room, s *dog.Socket) error {
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			open: func(_ context.Context, _ owner, s *dog.Socket) error {
 				happened = append(happened, "open")
 				return errors.Join(s.Send("sorry"), s.Close(4001, "not today"))
 			},
-			message: func(context.Context, *room, *dog.Socket, dog.Message) error {
+			message: func(context.Context, owner, *dog.Socket, dog.Message) error {
 				happened = append(happened, "message")
 				return nil
 			},
-			close: func(_ context.Context, _ *room, s *dog.Socket, code int, reason string) error {
+			close: func(_ context.Context, _ owner, s *dog.Socket, code int, reason string) error {
 				require.Equal(t, 4001, code)
 				require.Equal(t, "not today", reason)
 				require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
@@ -174,36 +184,36 @@ func TestASocketClosedInOnOpenHandlesNoMessage(t *testing.T) {
 				return nil
 			},
 		})
-		c := h.srv.DialWith("/ws", dogtest.DialOptions{OnDemand: true})
+		c := v.srv.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
 		c.SendRaw(frame(1, "hello?"))
 		require.Equal(t, "sorry", c.Receive().String())
 		code, reason := c.Closed()
 		require.Equal(t, 4001, code)
 		require.Equal(t, "not today", reason)
-		requireEmpty(t, h.rt)
+		requireEmpty(t, v.rt)
 		require.Equal(t, []string{"open", "close"}, happened)
 	})
 }
 
 func TestAnErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		options, log := logged()
-		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
-			message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
+		v := newVenue(t, kind, options, &owners{
+			message: func(_ context.Context, _ owner, s *dog.Socket, _ dog.Message) error {
 				return errors.Join(s.Send("got it"), errors.New("message failed"))
 			},
-			close: func(context.Context, *room, *dog.Socket, int, string) error { return errors.New("close failed") },
+			close: func(context.Context, owner, *dog.Socket, int, string) error { return errors.New("close failed") },
 		})
-		c := h.join("ada")
+		c := v.srv.Dial("/?u=ada")
 		c.Send("1")
 		c.Send("2")
 		require.Equal(t, []string{"got it", "got it"}, texts(c))
 		c.Close(1000, "")
-		requireEmpty(t, h.rt)
+		requireEmpty(t, v.rt)
 		require.Equal(t, 2, strings.Count(log.String(), "message failed"))
 		require.Equal(t, 1, strings.Count(log.String(), "close failed"))
 		require.Contains(t, log.String(), "event=OnMessage")
-		require.Contains(t, log.String(), "namespace=room")
+		require.Contains(t, log.String(), "namespace=owners")
 	})
 }
 
@@ -212,26 +222,29 @@ func TestAPanicOfReceiveTellsTheClientNothing(t *testing.T) {
 		before func(w http.ResponseWriter)
 		whole  bool // whether the client gets a whole answer
 	}{
-		"before writing":            {func(http.ResponseWriter) {}, true},
-		"after a header":            {func(w http.ResponseWriter) { w.Header().Set("X-Early", "1") }, true},
-		"after an early hint":       {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, true},
-		"after the status":          {func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) }, true},
-		"after a part of the body":  {func(w http.ResponseWriter) { _, _ = w.Write([]byte("half")) }, true},
-		"after a flush of the body": {func(w http.ResponseWriter) { _, _ = w.Write([]byte("half")); w.(http.Flusher).Flush() }, false},
+		"before writing":           {func(http.ResponseWriter) {}, true},
+		"after a header":           {func(w http.ResponseWriter) { w.Header().Set("X-Early", "1") }, true},
+		"after an early hint":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, true},
+		"after the status":         {func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) }, true},
+		"after a part of the body": {func(w http.ResponseWriter) { _, _ = w.Write([]byte("half")) }, true},
+		"after a flush of the body": {func(w http.ResponseWriter) {
+			_, _ = w.Write([]byte("half"))
+			w.(http.Flusher).Flush()
+		}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				h := newHouse(t, 1, &hooks{receive: func(_ *room, w http.ResponseWriter, _ *http.Request) {
+			overReceivers(t, func(t *testing.T, kind string) {
+				v := newVenue(t, kind, dog.Options{}, &owners{receive: func(_ owner, w http.ResponseWriter, _ *http.Request) error {
 					test.before(w)
 					panic("secret")
 				}})
-				answer, err := h.srv.Client().Get(dogtest.URL)
+				answer, err := v.srv.Client().Get(dogtest.URL + "/?u=ada")
 				if test.whole {
 					require.NoError(t, err)
 					require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
 					_ = answer.Body.Close()
-					_, body := ask(t, h.srv, "GET", "/", nil)
+					_, body := ask(t, v.srv, "GET", "/?u=ada", nil)
 					require.Equal(t, "Internal Server Error\n", body)
 				} else if err == nil {
 					_, err = answer.Body.Read(make([]byte, 100))
@@ -240,30 +253,30 @@ func TestAPanicOfReceiveTellsTheClientNothing(t *testing.T) {
 					}
 					require.ErrorContains(t, err, "unexpected EOF")
 				}
-				requireEmpty(t, h.rt)
+				requireEmpty(t, v.rt)
 			})
 		})
 	}
 }
 
 func TestAPanicAfterConnectClosesTheSocketOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overReceivers(t, func(t *testing.T, kind string) {
 		closes := 0
-		h := newHouse(t, 1, &hooks{
-			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				r.Connect(w, req, nil)
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
+				o.Connect(w, req, nil)
 				panic("secret")
 			},
-			close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
+			close: func(_ context.Context, _ owner, _ *dog.Socket, code int, _ string) error {
 				closes++
 				require.Equal(t, 1011, code)
 				return nil
 			},
 		})
-		code, reason := h.join("ada").Closed()
+		code, reason := v.srv.Dial("/?u=ada").Closed()
 		require.Equal(t, 1011, code)
 		require.Empty(t, reason)
-		requireEmpty(t, h.rt)
+		requireEmpty(t, v.rt)
 		require.Equal(t, 1, closes)
 	})
 }
@@ -300,64 +313,73 @@ func TestGossipThatHasNoJSONFails(t *testing.T) {
 }
 
 func TestConnectNeedsTheRequestThatReceiveGot(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overReceivers(t, func(t *testing.T, kind string) {
 		var kept *http.Request
-		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+		v := newVenue(t, kind, dog.Options{}, &owners{receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
 			if req.URL.Path == "/other" {
-				s, err := r.Connect(w, kept, nil)
+				s, err := o.Connect(w, kept, nil)
 				require.Nil(t, s)
 				require.ErrorContains(t, err, "Connect")
-				return
+				return nil
 			}
 			kept = req
-			_, _ = w.Write([]byte("kept"))
+			_, err := w.Write([]byte("kept"))
+			return err
 		}})
-		h.srv.Get("/")
-		status, _ := h.srv.Get("/other")
+		v.srv.Get("/?u=ada")
+		status, _ := v.srv.Get("/other?u=ada")
 		require.Equal(t, http.StatusInternalServerError, status, "a request that has been answered")
 		kept = httptest.NewRequest("GET", "/", nil)
-		status, _ = h.srv.Get("/other")
+		status, _ = v.srv.Get("/other?u=ada")
 		require.Equal(t, http.StatusInternalServerError, status, "a request from elsewhere")
-		requireEmpty(t, h.rt)
+		requireEmpty(t, v.rt)
 	})
 }
 
-func TestConnectRefusesTheRequestOfAnotherReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+func TestConnectRefusesTheRequestOfAnotherOwner(t *testing.T) {
+	overReceivers(t, func(t *testing.T, kind string) {
 		requests := make(chan *http.Request, 1)
-		h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/lend" {
-				requests <- req
-				_ = dog.Await(req.Context(), func() error { time.Sleep(time.Minute); return nil })
-				return
-			}
-			s, err := r.Connect(w, <-requests, nil)
-			require.Nil(t, s)
-			require.ErrorContains(t, err, "the request is not the one that Receive got")
-		}})
-		lent := background(h.srv, "/lend?u=ada")
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			limit: 1,
+			receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
+				if req.URL.Path == "/lend" {
+					requests <- req
+					return dog.Await(req.Context(), func() error { time.Sleep(time.Minute); return nil })
+				}
+				s, err := o.Connect(w, <-requests, nil)
+				require.Nil(t, s)
+				require.ErrorContains(t, err, "the request is not the one that Receive got")
+				return nil
+			},
+		})
+		another := ""
+		if !isReplica(kind) {
+			another = "&o=another" // a replica whose limit is reached is followed by another one
+		}
+		lent := background(v.srv, "/lend?u=ada")
 		synctest.Wait()
-		_, answer, err := h.srv.TryDial("/borrow?u=bob", dogtest.DialOptions{})
+		_, answer, err := v.srv.TryDial("/borrow?u=bob"+another, dogtest.DialOptions{})
 		require.Error(t, err)
 		require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
 		require.Equal(t, http.StatusOK, <-lent)
-		requireEmpty(t, h.rt)
+		requireEmpty(t, v.rt)
 	})
 }
 
 func TestTheSocketOfARefusedUpgradeIsHarmless(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overReceivers(t, func(t *testing.T, kind string) {
 		starts := 0
-		h := newHouse(t, 3, &hooks{
-			start: func(context.Context, *room) error { starts++; return nil },
-			receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-				s, err := r.Connect(w, req, nil)
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			start: func(context.Context, owner) error { starts++; return nil },
+			receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
+				s, err := o.Connect(w, req, nil)
 				require.Equal(t, http.StatusUpgradeRequired, dog.HTTPStatus(err))
 				requireUsage(t, s.Send("welcome"), "not made by a runtime")
+				return nil
 			},
 		})
 		for range 2 {
-			status, _ := h.srv.Get("/ws")
+			status, _ := v.srv.Get("/?u=ada")
 			require.Equal(t, http.StatusUpgradeRequired, status)
 		}
 		require.Equal(t, 1, starts, "no reset")
