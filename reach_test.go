@@ -118,7 +118,7 @@ func TestAGroupListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
 			return nil
 		}})
 		h.enter("ada")
-		shutdown(t, h)
+		shutdown(t, h.rt)
 		require.Equal(t, 1, listed)
 		require.ErrorIs(t, h.group.Emit(context.Background(), dog.ID{1}, "late"), dog.ErrShutdown)
 	})

@@ -162,7 +162,7 @@ func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 			require.Equal(t, 1001, code)
 		}
 		close(let)
-		shutdown(t, h)
+		shutdown(t, h.rt)
 	})
 }
 
@@ -188,7 +188,7 @@ func TestClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
 			require.Empty(t, c.Received())
 		}
 		engine.Prompt()
-		shutdown(t, h)
+		shutdown(t, h.rt)
 	})
 }
 

@@ -22,22 +22,22 @@ import (
 	"github.com/godurable/dog/internal/store/storetest"
 )
 
-// shutdown shuts a house down with all the time in the world.
-func shutdown(t *testing.T, h *house) {
+// shutdown shuts a runtime down with all the time in the world.
+func shutdown(t *testing.T, rt *dog.Runtime) {
 	t.Helper()
-	require.NoError(t, h.rt.Shutdown(context.Background()))
+	require.NoError(t, rt.Shutdown(context.Background()))
 }
 
 func TestShutdownClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var ended []string // guarded by the turn of the one room
-		h := newHouse(t, 3, &hooks{
-			message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
+	overOwners(t, func(t *testing.T, kind string) {
+		var ended []string // guarded by the turn
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			message: func(_ context.Context, _ owner, s *dog.Socket, m dog.Message) error {
 				time.Sleep(time.Second)
 				ended = append(ended, "handled "+m.String())
 				return nil
 			},
-			close: func(ctx context.Context, _ *room, s *dog.Socket, code int, reason string) error {
+			close: func(ctx context.Context, _ owner, s *dog.Socket, code int, reason string) error {
 				ended = append(ended, s.UID())
 				require.NoError(t, ctx.Err())
 				require.Equal(t, 1001, code)
@@ -45,11 +45,11 @@ func TestShutdownClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
 				return nil
 			},
 		})
-		ada, bob := h.join("ada"), h.join("bob")
+		ada, bob := v.srv.Dial("/?u=ada"), v.srv.Dial("/?u=bob")
 		ada.Send("slow")
 		synctest.Wait()
 		start := time.Now()
-		shutdown(t, h)
+		shutdown(t, v.rt)
 		require.Equal(t, time.Second, time.Since(start), "it waits for the handler and for nothing else")
 		require.Equal(t, "handled slow", ended[0])
 		require.ElementsMatch(t, []string{"ada", "bob"}, ended[1:])
@@ -58,9 +58,11 @@ func TestShutdownClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
 			require.Equal(t, 1001, code)
 			require.Equal(t, "server shutting down", reason)
 		}
-		stats := h.rt.Stats()
+		stats := v.rt.Stats()
 		require.Zero(t, stats.Sockets)
-		require.Zero(t, stats.Groups[0].Replicas[0].Load)
+		if isReplica(kind) {
+			require.Zero(t, stats.Groups[0].Replicas[0].Load)
+		}
 	})
 }
 
@@ -91,7 +93,7 @@ func TestOnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
 		for _, u := range []string{"ada", "bob", "cyd"} {
 			h.join(u)
 		}
-		shutdown(t, h)
+		shutdown(t, h.rt)
 		require.NoError(t, errors.Join(failures...))
 		require.Equal(t, 6, answers, "each of three replicas hears two others")
 	})
@@ -152,15 +154,15 @@ func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 }
 
 func TestShutdownMayBeCalledAtOnceAndAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 1, &hooks{close: func(context.Context, *room, *dog.Socket, int, string) error {
+	overOwners(t, func(t *testing.T, kind string) {
+		v := newVenue(t, kind, dog.Options{}, &owners{close: func(context.Context, owner, *dog.Socket, int, string) error {
 			time.Sleep(time.Second)
 			return nil
 		}})
-		h.join("ada")
+		v.enter("ada")
 		results := make(chan error, 5)
 		for range cap(results) {
-			go func() { results <- h.rt.Shutdown(context.Background()) }()
+			go func() { results <- v.rt.Shutdown(context.Background()) }()
 		}
 		synctest.Wait()
 		require.Empty(t, results, "all wait for the end")
@@ -171,7 +173,7 @@ func TestShutdownMayBeCalledAtOnceAndAgain(t *testing.T) {
 		done, cancel := context.WithCancel(context.Background())
 		cancel()
 		for range 20 {
-			require.NoError(t, h.rt.Shutdown(done))
+			require.NoError(t, v.rt.Shutdown(done))
 		}
 	})
 }
@@ -185,30 +187,30 @@ func TestShutdownOfARuntimeThatDidNothing(t *testing.T) {
 }
 
 func TestShutdownGivesUpWhenItsContextEnds(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		let := make(chan struct{})
 		var cause error
-		var closed []string // guarded by the turn of the one room
-		h := newHouse(t, 3, &hooks{
-			message: func(ctx context.Context, _ *room, _ *dog.Socket, _ dog.Message) error {
+		var closed []string // guarded by the turn
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			message: func(ctx context.Context, _ owner, _ *dog.Socket, _ dog.Message) error {
 				<-let
 				cause = context.Cause(ctx)
 				return nil
 			},
-			close: func(_ context.Context, _ *room, s *dog.Socket, code int, _ string) error {
+			close: func(_ context.Context, _ owner, s *dog.Socket, code int, _ string) error {
 				closed = append(closed, s.UID())
 				require.Equal(t, 1001, code)
 				return nil
 			},
 		})
-		ada, bob := h.join("ada"), h.join("bob")
+		ada, bob := v.srv.Dial("/?u=ada"), v.srv.Dial("/?u=bob")
 		ada.Send("stuck")
 		synctest.Wait()
 		impatient := errors.New("impatient")
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, impatient)
 		defer cancel()
 		start := time.Now()
-		require.ErrorIs(t, h.rt.Shutdown(ctx), impatient)
+		require.ErrorIs(t, v.rt.Shutdown(ctx), impatient)
 		require.Equal(t, time.Second, time.Since(start))
 		for _, c := range []*dogtest.Client{ada, bob} {
 			code, _ := c.Closed()
@@ -216,7 +218,7 @@ func TestShutdownGivesUpWhenItsContextEnds(t *testing.T) {
 		}
 
 		close(let)
-		shutdown(t, h)
+		shutdown(t, v.rt)
 		require.ErrorIs(t, cause, dog.ErrShutdown, "the handler was told")
 		slices.Sort(closed)
 		require.Equal(t, []string{"ada", "bob"}, closed, "OnClose runs even then, once for each")
@@ -224,26 +226,28 @@ func TestShutdownGivesUpWhenItsContextEnds(t *testing.T) {
 }
 
 func TestAShutdownThatGivesUpCutsConnections(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 1, &hooks{})
-		h.srv.DialWith("/ws?u=silent", dogtest.DialOptions{OnDemand: true})
+	overOwners(t, func(t *testing.T, kind string) {
+		v := newVenue(t, kind, dog.Options{}, &owners{})
+		v.srv.DialWith("/?u=silent", dogtest.DialOptions{OnDemand: true})
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, h.rt.Shutdown(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, v.rt.Shutdown(ctx), context.DeadlineExceeded)
 		start := time.Now()
-		shutdown(t, h)
+		shutdown(t, v.rt)
 		require.Equal(t, start, time.Now(), "the rest of CloseTimeout is not waited for")
 	})
 }
 
 func TestAShutdownThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overReceivers(t, func(t *testing.T, kind string) {
 		let := make(chan struct{})
-		h := newHouse(t, 3, &hooks{receive: func(*room, http.ResponseWriter, *http.Request) { <-let }})
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			receive: func(owner, http.ResponseWriter, *http.Request) error { <-let; return nil },
+		})
 		statuses := make(chan int, 2)
 		get := func() {
-			status, _ := h.srv.Get("/")
+			status, _ := v.srv.Get("/?u=ada")
 			statuses <- status
 		}
 		go get()
@@ -252,38 +256,39 @@ func TestAShutdownThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, h.rt.Shutdown(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, v.rt.Shutdown(ctx), context.DeadlineExceeded)
 		require.Equal(t, http.StatusServiceUnavailable, <-statuses)
 		close(let)
 		require.Equal(t, http.StatusOK, <-statuses, "an answer that comes late is an answer")
-		shutdown(t, h)
+		shutdown(t, v.rt)
 	})
 }
 
 func TestAHandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+	overReceivers(t, func(t *testing.T, kind string) {
+		v := newVenue(t, kind, dog.Options{}, &owners{receive: func(_ owner, w http.ResponseWriter, req *http.Request) error {
 			<-req.Context().Done()
 			dog.WriteError(w, context.Cause(req.Context()))
+			return nil
 		}})
 		status := make(chan int)
 		go func() {
-			code, _ := h.srv.Get("/")
+			code, _ := v.srv.Get("/?u=ada")
 			status <- code
 		}()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, h.rt.Shutdown(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, v.rt.Shutdown(ctx), context.DeadlineExceeded)
 		require.Equal(t, http.StatusServiceUnavailable, <-status)
-		shutdown(t, h)
+		shutdown(t, v.rt)
 	})
 }
 
 func TestShutdownWaitsForWhatWasGivenToGo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var ran []string // guarded by the turn of the one room
-		h := newHouse(t, 1, &hooks{open: func(ctx context.Context, _ *room, _ *dog.Socket) error {
+	overOwners(t, func(t *testing.T, kind string) {
+		var ran []string // guarded by the turn
+		v := newVenue(t, kind, dog.Options{}, &owners{open: func(ctx context.Context, _ owner, _ *dog.Socket) error {
 			return dog.Go(ctx, func(ctx context.Context) error {
 				time.Sleep(time.Second)
 				ran = append(ran, "first")
@@ -294,42 +299,44 @@ func TestShutdownWaitsForWhatWasGivenToGo(t *testing.T) {
 				})
 			})
 		}})
-		h.join("ada")
-		shutdown(t, h)
+		v.srv.Dial("/?u=ada")
+		shutdown(t, v.rt)
 		require.Equal(t, []string{"first", "second"}, ran)
 	})
 }
 
 func TestASilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		closes := 0
-		h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: 3 * time.Second}},
-			dog.GroupOptions[lobby]{Limit: 2},
-			&hooks{close: func(context.Context, *room, *dog.Socket, int, string) error { closes++; return nil }})
-		h.srv.DialWith("/ws?u=silent", dogtest.DialOptions{OnDemand: true})
-		h.join("ada")
+		v := newVenue(t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: 3 * time.Second}},
+			&owners{close: func(context.Context, owner, *dog.Socket, int, string) error { closes++; return nil }})
+		v.srv.DialWith("/?u=silent", dogtest.DialOptions{OnDemand: true})
+		v.srv.Dial("/?u=ada")
 		start := time.Now()
-		shutdown(t, h)
+		shutdown(t, v.rt)
 		require.Equal(t, 3*time.Second, time.Since(start))
 		require.Equal(t, 2, closes)
 	})
 }
 
-// A socket whose handshake has begun before Shutdown, and that joins after it, is closed like the others.
+// A socket whose handshake has begun before Shutdown, and that joins after it,
+// is closed like the others.
 func TestNoSocketSlipsThroughAShutdown(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		ended := 0
-		h := newHouse(t, 2, &hooks{close: func(_ context.Context, _ *room, _ *dog.Socket, code int, _ string) error {
-			ended = code
-			return nil
-		}})
-		network, err := h.srv.Client().Transport.(dialer).DialContext(t.Context(), "", "")
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			close: func(_ context.Context, _ owner, _ *dog.Socket, code int, _ string) error {
+				ended = code
+				return nil
+			},
+		})
+		network, err := v.srv.Client().Transport.(dialer).DialContext(t.Context(), "", "")
 		require.NoError(t, err)
 		defer network.Close()
-		go upgrade("/ws?u=ada").Write(network)
+		go upgrade("/?u=ada").Write(network)
 		synctest.Wait() // the server cannot finish the handshake: nobody reads its answer
 		done := make(chan error)
-		go func() { done <- h.rt.Shutdown(context.Background()) }()
+		go func() { done <- v.rt.Shutdown(context.Background()) }()
 		synctest.Wait()
 
 		client := bufio.NewReader(network)
@@ -342,7 +349,7 @@ func TestNoSocketSlipsThroughAShutdown(t *testing.T) {
 		require.NoError(t, network.Close())
 		require.NoError(t, <-done)
 		require.Equal(t, 1001, ended)
-		require.Zero(t, h.rt.Stats().Sockets)
+		require.Zero(t, v.rt.Stats().Sockets)
 	})
 }
 
@@ -376,19 +383,23 @@ func TestShutdownSaysThatTheStoreHasNotClosed(t *testing.T) {
 // Nor does it wait, once its context has ended, for a client that has answered
 // the close frame and does not hang up.
 func TestShutdownThatGivesUpCutsClientsThatDoNotHangUp(t *testing.T) {
-	h := newHouseWith(t, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: time.Hour}}, two, &hooks{})
-	client := mustDial(t, serveTCP(t, h, nil), "/ws")
-	require.Eventually(t, func() bool { return h.rt.Stats().Sockets == 1 }, patience, time.Millisecond)
-	ctx, cancel := context.WithCancel(t.Context())
-	over := make(chan error, 1)
-	go func() { over <- h.rt.Shutdown(ctx) }()
-	op, _, err := client.next()
-	require.NoError(t, err)
-	require.EqualValues(t, opClose, op)
-	require.NoError(t, client.send(opClose, "\x03\xe9"))
-	_, err = client.in.ReadByte() // our side of the stream has ended
-	require.ErrorIs(t, err, io.EOF)
-	cancel()
-	<-over
-	require.NoError(t, h.rt.Shutdown(t.Context()))
+	for _, kind := range ownerKinds {
+		t.Run(kind, func(t *testing.T) {
+			v := newVenue(t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: time.Hour}}, &owners{})
+			client := mustDial(t, serveTCP(t, v.serve, nil), "/?u=ada")
+			require.Eventually(t, func() bool { return v.rt.Stats().Sockets == 1 }, patience, time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
+			over := make(chan error, 1)
+			go func() { over <- v.rt.Shutdown(ctx) }()
+			op, _, err := client.next()
+			require.NoError(t, err)
+			require.EqualValues(t, opClose, op)
+			require.NoError(t, client.send(opClose, "\x03\xe9"))
+			_, err = client.in.ReadByte() // our side of the stream has ended
+			require.ErrorIs(t, err, io.EOF)
+			cancel()
+			<-over
+			require.NoError(t, v.rt.Shutdown(t.Context()))
+		})
+	}
 }

@@ -65,7 +65,7 @@ func TestLoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
 		default:
 		}
 		start := time.Now()
-		shutdown(t, h)
+		shutdown(t, h.rt)
 		require.Equal(t, start, time.Now(), "nobody used up the patience")
 		<-h.rt.Stopping()
 		require.Equal(t, "data: 1\n\ndata: bye\n\n", <-body)
