@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/internal/store/storetest"
 )
 
-// newGatedHouse is a house on a store whose durability is in the test's hands. What has been committed so far is durable.
+// newGatedHouse is a house on a store whose durability is in the test's hands.
+// What has been committed so far is durable.
 func newGatedHouse(t *testing.T, on *hooks) (*house, *storetest.Engine) {
 	t.Helper()
 	engine := storetest.New()
@@ -28,26 +29,28 @@ func newGatedHouse(t *testing.T, on *hooks) (*house, *storetest.Engine) {
 }
 
 // put stores something, which closes the gate.
-func put(r *room) error { return r.Storage().Put("said", []byte("so")) }
+func put(o interface{ Storage() *dog.Storage }) error { return o.Storage().Put("said", []byte("so")) }
 
 func TestMessagesWaitForWhatWasStoredBefore(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h, engine := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
-			if err := s.Send("before " + m.String()); err != nil {
-				return err
-			}
-			if m.String() == "store" {
-				if err := put(r); err != nil {
+	overOwners(t, func(t *testing.T, kind string) {
+		v, engine := newGatedVenue(t, kind, &owners{
+			message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
+				if err := s.Send("before " + m.String()); err != nil {
 					return err
 				}
-			}
-			return errors.Join(
-				s.Send("sent after "+m.String()),
-				r.Emit("emitted after "+m.String()),
-				r.Broadcast("broadcast after "+m.String()),
-			)
-		}})
-		ada := h.enter("ada")
+				if m.String() == "store" {
+					if err := put(o); err != nil {
+						return err
+					}
+				}
+				return errors.Join(
+					s.Send("sent after "+m.String()),
+					emit(o, "emitted after "+m.String()),
+					o.Broadcast("broadcast after "+m.String()),
+				)
+			},
+		})
+		ada := v.enter("ada")
 		ada.Send("read")
 		require.Equal(t, []string{"before read", "sent after read", "emitted after read", "broadcast after read"}, texts(ada))
 
@@ -67,20 +70,26 @@ func TestMessagesWaitForWhatWasStoredBefore(t *testing.T) {
 }
 
 func TestOneObjectsGateHoldsNobodyElse(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h, _ := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+	overOwners(t, func(t *testing.T, kind string) {
+		on := &owners{message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
 			if m.String() == "store" {
-				return errors.Join(put(r), r.Broadcast("mine"))
+				return errors.Join(put(o), o.Broadcast("mine"))
 			}
-			return r.Broadcast(m)
-		}})
-		ada, bob := h.enter("ada"), h.enter("bob")
-		eve := h.enter("eve") // on another replica
+			return o.Broadcast(m)
+		}}
+		another, heard := "eve&o=another", []string(nil)
+		if isReplica(kind) {
+			on.limit = 2 // eve is on another one, and heard by the whole group
+			another, heard = "eve", []string{"hello"}
+		}
+		v, _ := newGatedVenue(t, kind, on)
+		ada, bob, eve := v.enter("ada"), v.enter("bob"), v.enter(another)
 		ada.Send("store")
 		synctest.Wait()
 		eve.Send("hello")
-		for _, c := range []*dogtest.Client{ada, bob, eve} {
-			require.Equal(t, []string{"hello"}, texts(c))
+		require.Equal(t, []string{"hello"}, texts(eve))
+		for _, c := range []*dogtest.Client{ada, bob} {
+			require.Equal(t, heard, texts(c))
 		}
 	})
 }
@@ -147,15 +156,17 @@ func TestAnAnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 }
 
 func TestAnAnswerWaitsForTheGate(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h, engine := newGatedHouse(t, &hooks{receive: func(r *room, w http.ResponseWriter, _ *http.Request) {
-			if put(r) == nil {
-				_, _ = io.WriteString(w, "kept")
+	overReceivers(t, func(t *testing.T, kind string) {
+		v, engine := newGatedVenue(t, kind, &owners{receive: func(o owner, w http.ResponseWriter, _ *http.Request) error {
+			if err := put(o); err != nil {
+				return err
 			}
+			_, err := io.WriteString(w, "kept")
+			return err
 		}})
 		answered := make(chan string, 1)
 		go func() {
-			_, body := ask(t, h.srv, "GET", "/", nil)
+			_, body := ask(t, v.srv, "GET", "/?u=ada", nil)
 			answered <- body
 		}()
 		synctest.Wait()
@@ -166,16 +177,19 @@ func TestAnAnswerWaitsForTheGate(t *testing.T) {
 }
 
 func TestAStreamWaitsForTheGateAtEachFlush(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overReceivers(t, func(t *testing.T, kind string) {
 		next := make(chan string)
-		h, engine := newGatedHouse(t, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+		v, engine := newGatedVenue(t, kind, &owners{receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
 			for {
 				var word string
-				if dog.Await(req.Context(), func() error { word = <-next; return nil }) != nil || word == "" {
-					return
+				err := dog.Await(req.Context(), func() error { word = <-next; return nil })
+				if err != nil || word == "" {
+					return err
 				}
-				if word == "store" && put(r) != nil {
-					return
+				if word == "store" {
+					if err := put(o); err != nil {
+						return err
+					}
 				}
 				_, _ = io.WriteString(w, word+"\n")
 				w.(http.Flusher).Flush()
@@ -183,7 +197,7 @@ func TestAStreamWaitsForTheGateAtEachFlush(t *testing.T) {
 		}})
 		got := make(chan string, 10)
 		go func() {
-			answer, err := h.srv.Client().Get(dogtest.URL)
+			answer, err := v.srv.Client().Get(dogtest.URL + "/?u=ada")
 			if err != nil {
 				return
 			}
@@ -216,12 +230,14 @@ func TestAStreamWaitsForTheGateAtEachFlush(t *testing.T) {
 }
 
 func TestWhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var began atomic.Bool
-		h, engine := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, _ *dog.Socket, _ dog.Message) error {
-			return errors.Join(put(r), dog.Await(ctx, func() error { began.Store(true); return nil }))
-		}})
-		h.enter("ada").Send("go")
+		v, engine := newGatedVenue(t, kind, &owners{
+			message: func(ctx context.Context, o owner, _ *dog.Socket, _ dog.Message) error {
+				return errors.Join(put(o), dog.Await(ctx, func() error { began.Store(true); return nil }))
+			},
+		})
+		v.enter("ada").Send("go")
 		synctest.Wait()
 		require.False(t, began.Load())
 		engine.Flush()
@@ -231,15 +247,17 @@ func TestWhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
 }
 
 func TestTheClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h, engine := newGatedHouse(t, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/ws" && put(r) == nil {
-				r.Connect(w, req, nil)
+	overReceivers(t, func(t *testing.T, kind string) {
+		v, engine := newGatedVenue(t, kind, &owners{receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
+			if err := put(o); err != nil {
+				return err
 			}
+			_, err := o.Connect(w, req, nil)
+			return err
 		}})
 		connected := make(chan *dogtest.Client, 1)
 		go func() {
-			c, _, err := h.srv.TryDial("/ws?u=ada", dogtest.DialOptions{})
+			c, _, err := v.srv.TryDial("/?u=ada", dogtest.DialOptions{})
 			if err == nil {
 				connected <- c
 			}
@@ -258,35 +276,37 @@ func TestACommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
 	}
 	for name, before := range tests {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			overOwners(t, func(t *testing.T, kind string) {
 				var lives atomic.Int32
-				h, engine := newGatedHouse(t, &hooks{
-					start: func(context.Context, *room) error { lives.Add(1); return nil },
-					message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+				v, engine := newGatedVenue(t, kind, &owners{
+					start: func(context.Context, owner) error { lives.Add(1); return nil },
+					message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
 						if m.String() == "store" {
-							if err := put(r); err != nil {
+							if err := put(o); err != nil {
 								return err
 							}
 						}
-						return errors.Join(s.Send("said"), r.Emit("emitted"), r.Broadcast("broadcast"))
+						return errors.Join(s.Send("said"), emit(o, "emitted"), o.Broadcast("broadcast"))
 					},
-					receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+					receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
 						switch {
-						case req.URL.Path == "/ws":
-							r.Connect(w, req, nil)
-						case put(r) != nil:
+						case dog.IsUpgrade(req):
+							_, err := o.Connect(w, req, nil)
+							return err
+						case put(o) != nil:
 							w.WriteHeader(http.StatusInsufficientStorage)
 						default:
 							_, _ = io.WriteString(w, "kept")
 						}
+						return nil
 					},
 				})
-				ada := h.enter("ada")
+				ada := v.enter("ada")
 				before(engine)
 				ada.Send("store")
 				status := make(chan int, 1)
 				go func() {
-					answer, _ := ask(t, h.srv, "GET", "/?u=ada", nil)
+					answer, _ := ask(t, v.srv, "GET", "/?u=ada", nil)
 					status <- answer.StatusCode
 				}()
 				synctest.Wait()
@@ -297,7 +317,7 @@ func TestACommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
 				require.NotEqual(t, http.StatusOK, <-status)
 				require.GreaterOrEqual(t, lives.Load(), int32(1))
 
-				bob := h.enter("bob") // reading goes on, in a new life
+				bob := v.enter("bob") // reading goes on, in a new life
 				bob.Send("read")
 				require.Equal(t, []string{"said", "emitted", "broadcast"}, texts(bob))
 			})
@@ -306,50 +326,54 @@ func TestACommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
 }
 
 func TestAPanicUndoesWhatWasStoredAndSaysNothingOfIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
-			if m.String() == "read" {
-				value, found, err := r.Storage().Get("said")
-				require.False(t, found)
-				return errors.Join(err, s.Send("read "+string(value)))
-			}
-			if err := put(r); err != nil {
-				return err
-			}
-			require.NoError(t, s.Send("kept"))
-			panic("no")
-		}})
+	overOwners(t, func(t *testing.T, kind string) {
+		v, engine := newGatedVenue(t, kind, &owners{
+			message: func(_ context.Context, o owner, s *dog.Socket, m dog.Message) error {
+				if m.String() == "read" {
+					value, found, err := o.Storage().Get("said")
+					require.False(t, found)
+					return errors.Join(err, s.Send("read "+string(value)))
+				}
+				if err := put(o); err != nil {
+					return err
+				}
+				require.NoError(t, s.Send("kept"))
+				panic("no")
+			},
+		})
 		engine.Prompt()
-		ada := h.enter("ada")
+		ada := v.enter("ada")
 		ada.Send("store")
 		code, _ := ada.Closed()
 		require.Equal(t, 1011, code)
-		bob := h.enter("bob")
+		bob := v.enter("bob")
 		bob.Send("read")
 		require.Equal(t, []string{"read "}, texts(bob))
 	})
 }
 
 func TestSyncWaitsAndLetsOthersIn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var synced atomic.Bool
-		h, engine := newGatedHouse(t, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
-			if m.String() != "store" {
+		v, engine := newGatedVenue(t, kind, &owners{
+			message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
+				if m.String() != "store" {
+					return nil
+				}
+				if err := errors.Join(put(o), o.Storage().Sync(ctx)); err != nil {
+					return err
+				}
+				synced.Store(true)
 				return nil
-			}
-			if err := errors.Join(put(r), r.Storage().Sync(ctx)); err != nil {
-				return err
-			}
-			synced.Store(true)
-			return nil
-		}})
-		ada, bob := h.enter("ada"), h.enter("bob")
+			},
+		})
+		ada, bob := v.enter("ada"), v.enter("bob")
 		ada.Send("store")
 		synctest.Wait()
-		before := h.rt.Stats().Turns.Events
+		before := v.rt.Stats().Turns.Events
 		bob.Send("anything")
 		synctest.Wait()
-		require.Equal(t, before+1, h.rt.Stats().Turns.Events)
+		require.Equal(t, before+1, v.rt.Stats().Turns.Events)
 		require.False(t, synced.Load())
 		engine.Flush()
 		synctest.Wait()
@@ -358,15 +382,17 @@ func TestSyncWaitsAndLetsOthersIn(t *testing.T) {
 }
 
 func TestShutdownSaysWhatIsHeldFirst(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
-			return errors.Join(put(r), s.Send("kept"))
-		}})
-		ada := h.enter("ada")
+	overOwners(t, func(t *testing.T, kind string) {
+		v, engine := newGatedVenue(t, kind, &owners{
+			message: func(_ context.Context, o owner, s *dog.Socket, _ dog.Message) error {
+				return errors.Join(put(o), s.Send("kept"))
+			},
+		})
+		ada := v.enter("ada")
 		ada.Send("store")
 		synctest.Wait()
 		ended := make(chan error, 1)
-		go func() { ended <- h.rt.Shutdown(context.Background()) }()
+		go func() { ended <- v.rt.Shutdown(context.Background()) }()
 		time.Sleep(time.Millisecond)
 		engine.Flush()
 		require.Equal(t, "kept", ada.Receive().String())
@@ -415,29 +441,31 @@ func TestAnErrorThatUndoesWhatWasStoredWaitsForWhatWasStoredBefore(t *testing.T)
 }
 
 func TestAnAbortFromElsewhereSilencesTheHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		stored, aborted := make(chan *room), make(chan struct{})
-		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
-			if m.String() == "read" {
-				return s.Send("read")
-			}
-			if err := put(r); err != nil {
-				return err
-			}
-			stored <- r
-			<-aborted
-			_ = r.Emit("emitted")
-			return s.Send("sent")
-		}})
+	overOwners(t, func(t *testing.T, kind string) {
+		stored, aborted := make(chan owner), make(chan struct{})
+		v, engine := newGatedVenue(t, kind, &owners{
+			message: func(_ context.Context, o owner, s *dog.Socket, m dog.Message) error {
+				if m.String() == "read" {
+					return s.Send("read")
+				}
+				if err := put(o); err != nil {
+					return err
+				}
+				stored <- o
+				<-aborted
+				_ = emit(o, "emitted")
+				return s.Send("sent")
+			},
+		})
 		engine.Prompt()
-		ada := h.enter("ada")
+		ada := v.enter("ada")
 		ada.Send("store")
 		(<-stored).Abort(errors.New("enough"))
 		close(aborted)
 		code, _ := ada.Closed()
 		require.Equal(t, 1011, code)
 		require.Empty(t, texts(ada))
-		bob := h.enter("bob")
+		bob := v.enter("bob")
 		bob.Send("read")
 		require.Equal(t, []string{"read"}, texts(bob))
 	})
@@ -454,7 +482,9 @@ func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: engine})
-		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: new(hooks)} }})
+		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{
+			New: func() *room { return &room{on: new(hooks)} },
+		})
 		require.NoError(t, err)
 		registrars, err := dog.RegisterGroup(rt, "registrar", rooms, &dog.GroupOptions[registrar]{Limit: 1})
 		require.NoError(t, err)
@@ -473,16 +503,20 @@ func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
 }
 
 func TestAHandlerThatWasResetIsNotHeardAnyMore(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
 		var errs []error
-		h := newHouse(t, 1, &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
+		on := &owners{message: func(_ context.Context, o owner, _ *dog.Socket, m dog.Message) error {
 			if m.String() == "abort" {
-				r.Abort(errors.New("enough"))
-				errs = append(errs, r.Emit("late"), r.Broadcast("late"))
+				o.Abort(errors.New("enough"))
+				errs = append(errs, emit(o, "late"), o.Broadcast("late"))
 			}
 			return nil
-		}})
-		ada, bob := h.enter("ada"), h.enter("bob")
+		}}
+		if isReplica(kind) {
+			on.limit = 1 // bob is on another one
+		}
+		v := newVenue(t, kind, dog.Options{}, on)
+		ada, bob := v.enter("ada"), v.enter("bob")
 		ada.Send("abort")
 		require.Empty(t, texts(bob))
 		require.Len(t, errs, 2)
