@@ -12,6 +12,7 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -80,11 +81,11 @@ func BenchmarkAlarmsDueAfterARestart(b *testing.B) {
 				engine := store.Engine(store.NewMemory())
 				if opener := s.open(b); opener != nil {
 					var err error
-					engine, err = opener.OpenEngine(nil)
+					engine, err = hook.OpenStore(opener, nil)
 					require.NoError(b, err)
 				}
 				stock(b, engine, n, func(i int) time.Time { return time.Now().Add(time.Duration(i - n)) })
-				rt, err := dog.New(dog.Options{Store: storeOf{engine}})
+				rt, err := dog.New(dog.Options{Store: storeOf(engine)})
 				require.NoError(b, err)
 				left := new(atomic.Int64)
 				left.Store(n)

@@ -3,7 +3,6 @@ package dog_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
-	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/store/storetest"
 )
 
@@ -179,8 +177,3 @@ func times(rings []ring) (list []string) {
 	}
 	return list
 }
-
-// storeOf is a store that is open already.
-type storeOf struct{ engine store.Engine }
-
-func (s storeOf) OpenEngine(*slog.Logger) (store.Engine, error) { return s.engine, nil }

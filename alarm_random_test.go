@@ -171,7 +171,7 @@ func play(t *testing.T, steps []alarmStep) {
 	w := &world{t: t, alarms: make(map[[2]string]*dueAlarm), slack: 100 * time.Millisecond}
 	engine := prompt()
 	open := func() *dormitory {
-		return newDormitory(t, dog.Options{Store: engine, EvictAfter: 5 * time.Second}, newClockwork(w.run))
+		return newDormitory(t, dog.Options{Store: asStore(engine), EvictAfter: 5 * time.Second}, newClockwork(w.run))
 	}
 	d := open()
 	objects := []string{"ada", "bob", "cid"}

@@ -97,7 +97,7 @@ func TestGroupsAndReplicasHaveAlarms(t *testing.T) {
 		ctx := context.Background()
 		engine := prompt()
 		clock := newClockwork(nil)
-		options := dog.Options{Store: engine, RetireAfter: time.Minute, LingerFor: time.Minute}
+		options := dog.Options{Store: asStore(engine), RetireAfter: time.Minute, LingerFor: time.Minute}
 		h := newHospital(t, options, clock)
 		for _, name := range []string{"ann", "bea"} {
 			stub := h.nurse(t, "west", name)
@@ -131,13 +131,13 @@ func TestAReplicasAlarmSurvivesARestart(t *testing.T) {
 		ctx := context.Background()
 		engine := prompt()
 		clock := newClockwork(nil)
-		h := newHospital(t, dog.Options{Store: engine}, clock)
+		h := newHospital(t, dog.Options{Store: asStore(engine)}, clock)
 		ann := h.nurse(t, "west", "ann")
 		require.NoError(t, dog.CallErr(ctx, ann, (*nurse).After, time.Hour))
 		require.NoError(t, h.rt.Shutdown(ctx))
 		time.Sleep(2 * time.Hour)
 
-		h = newHospital(t, dog.Options{Store: engine}, clock)
+		h = newHospital(t, dog.Options{Store: asStore(engine)}, clock)
 		rings := clock.heard()
 		require.Len(t, rings, 1)
 		require.Equal(t, "nurse ann of west", rings[0].object)
@@ -165,11 +165,11 @@ func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 		ctx := context.Background()
 		engine := prompt()
 		clock := newClockwork(nil)
-		h := newHospital(t, dog.Options{Store: engine}, clock)
+		h := newHospital(t, dog.Options{Store: asStore(engine)}, clock)
 		require.NoError(t, dog.CallErr(ctx, h.nurse(t, "west", "ann"), (*nurse).After, time.Hour))
 		require.NoError(t, h.rt.Shutdown(ctx))
 
-		rt := dogtest.New(t, dog.Options{Store: engine})
+		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		nurses, err := dog.RegisterReplica(rt, "nurse", &dog.ReplicaOptions[nurse]{New: func() *nurse { return &nurse{clock: clock} }})
 		require.NoError(t, err)
 		var closed atomic.Bool

@@ -39,7 +39,7 @@ func TestAlarmsSurviveARestart(t *testing.T) {
 			}
 			return nil
 		})
-		d := newDormitory(t, dog.Options{Store: engine}, clock)
+		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		for i, name := range []string{"eve", "cid", "ada", "dan"} {
 			d.after(name, time.Duration(i+1)*time.Hour)
 		}
@@ -50,7 +50,7 @@ func TestAlarmsSurviveARestart(t *testing.T) {
 		require.Equal(t, 2, slices.Max(retriesOf(clock.heard())))
 
 		time.Sleep(6 * time.Hour)
-		d = newDormitory(t, dog.Options{Store: engine}, clock)
+		d = newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		time.Sleep(time.Second)
 		rings := clock.heard()
 		require.ElementsMatch(t, []string{"bob/ 3@21610", "eve/ 0@21610", "cid/ 0@21610", "ada/ 0@21610", "dan/ 0@21610"}, times(rings),
@@ -60,7 +60,7 @@ func TestAlarmsSurviveARestart(t *testing.T) {
 		require.Equal(t, []string{"!"}, d.all("bob"))
 		d.stop()
 
-		d = newDormitory(t, dog.Options{Store: engine}, clock)
+		d = newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		time.Sleep(9 * time.Hour)
 		require.Empty(t, clock.heard(), "what has failed stays so")
 		d.after("bob", time.Hour)
@@ -83,13 +83,13 @@ func TestWhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
 		clock := newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
 		})
-		d := newDormitory(t, dog.Options{Store: engine}, clock)
+		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		for i := range n {
 			d.after(strconv.Itoa(i), time.Hour-time.Duration(i)*time.Millisecond)
 		}
 		d.stop()
 		time.Sleep(time.Hour)
-		newDormitory(t, dog.Options{Store: engine}, clock)
+		newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		time.Sleep(n/atOnce*time.Second + time.Second)
 		rings := clock.heard()
 		require.Equal(t, n, len(rings))
@@ -111,7 +111,7 @@ func TestAnAlarmThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
 			require.NoError(t, s.Storage().Put("half", nil))
 			return dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
 		})
-		d := newDormitory(t, dog.Options{Store: engine}, clock)
+		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		d.after("ada", time.Hour)
 		time.Sleep(time.Hour + 10*time.Second)
 		require.Equal(t, []int{0, 1}, retriesOf(clock.heard()))
@@ -119,7 +119,7 @@ func TestAnAlarmThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
 		d.stop()
 		require.Empty(t, clock.heard())
 
-		d = newDormitory(t, dog.Options{Store: died}, clock)
+		d = newDormitory(t, dog.Options{Store: asStore(died)}, clock)
 		require.Equal(t, []int{1}, retriesOf(clock.heard()), "at least once, and what has failed before counts")
 		time.Sleep(time.Hour)
 		require.Empty(t, d.all("ada"))
@@ -130,13 +130,13 @@ func TestAlarmsWaitUntilTheirTypeIsRegistered(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := prompt()
 		clock := newClockwork(nil)
-		d := newDormitory(t, dog.Options{Store: engine}, clock)
+		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		d.after("ada", time.Hour)
 		d.after("bob", 3*time.Hour)
 		d.stop()
 		time.Sleep(time.Hour)
 
-		rt := dogtest.New(t, dog.Options{Store: engine})
+		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		_, err := dog.RegisterObject[numb](rt, "numb", nil)
 		require.NoError(t, err)
 		rt.Start()
@@ -154,17 +154,17 @@ func TestAlarmsOfATypeThatLostItsOnAlarmWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := prompt()
 		clock := newClockwork(nil)
-		d := newDormitory(t, dog.Options{Store: engine}, clock)
+		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		d.after("ada", time.Hour)
 		d.stop()
-		rt := dogtest.New(t, dog.Options{Store: engine})
+		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		_, err := dog.RegisterObject[numb](rt, "sleeper", nil)
 		require.NoError(t, err)
 		rt.Start()
 		time.Sleep(3 * time.Hour)
 		require.NoError(t, rt.Shutdown(context.Background()))
 
-		newDormitory(t, dog.Options{Store: engine}, clock)
+		newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		require.Len(t, clock.heard(), 1)
 	})
 }
@@ -180,7 +180,7 @@ func TestARuntimeThatIsCutOffCountsNoRetry(t *testing.T) {
 			}
 			return nil
 		})
-		d := newDormitory(t, dog.Options{Store: engine}, clock)
+		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		d.after("ada", time.Hour)
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -189,7 +189,7 @@ func TestARuntimeThatIsCutOffCountsNoRetry(t *testing.T) {
 		require.ErrorIs(t, d.rt.Shutdown(ctx), context.DeadlineExceeded)
 		require.NoError(t, d.rt.Shutdown(context.Background()))
 		cut = false
-		newDormitory(t, dog.Options{Store: engine}, clock)
+		newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		require.Equal(t, []int{0, 0}, retriesOf(clock.heard()))
 	})
 }

@@ -237,7 +237,7 @@ func TestAnAlarmThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing
 func TestAStoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := prompt()
-		d := newDormitory(t, dog.Options{Store: engine}, newClockwork(func(_ context.Context, s *sleeper, _ dog.Alarm) error {
+		d := newDormitory(t, dog.Options{Store: asStore(engine)}, newClockwork(func(_ context.Context, s *sleeper, _ dog.Alarm) error {
 			return s.Storage().Put("x", nil)
 		}))
 		d.after("ada", time.Hour)
@@ -270,7 +270,7 @@ func (b *brimful) Writable() error {
 func TestNoAlarmRunsWhileTheStoreTakesNoChanges(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := &brimful{Engine: prompt()}
-		d := newDormitory(t, dog.Options{Store: storeOf{engine}}, newClockwork(nil))
+		d := newDormitory(t, dog.Options{Store: storeOf(engine)}, newClockwork(nil))
 		d.after("ada", time.Hour)
 		synctest.Wait()
 		engine.full.Store(true)

@@ -19,7 +19,7 @@ import (
 // stock stores alarms of sleepers, the one of each i at at(i), as if an earlier process had set them.
 func stock(t testing.TB, engine store.Engine, n int, at func(i int) time.Time) {
 	t.Helper()
-	rt, err := dog.New(dog.Options{Store: storeOf{lasting{engine}}})
+	rt, err := dog.New(dog.Options{Store: storeOf(lasting{engine})})
 	require.NoError(t, err)
 	sleepers, err := dog.RegisterObject(rt, "sleeper", &dog.ObjectOptions[sleeper]{New: func() *sleeper { return &sleeper{clock: newClockwork(nil)} }})
 	require.NoError(t, err)
@@ -54,7 +54,7 @@ func TestAlarmsThatWaitCostNoGoroutines(t *testing.T) {
 		began := time.Now()
 		stock(t, engine, n, func(i int) time.Time { return began.Add(time.Hour + time.Duration(i)*time.Second) })
 		clock := newClockwork(nil)
-		d := newDormitory(t, dog.Options{Store: storeOf{engine}}, clock)
+		d := newDormitory(t, dog.Options{Store: storeOf(engine)}, clock)
 		synctest.Wait()
 		services := inBubble()
 		require.Greater(t, services, 1)
@@ -70,7 +70,7 @@ func TestAlarmsBeyondTheWindowRunInTimeAndOrder(t *testing.T) {
 		const n = 18_000 // more than are kept in memory
 		engine := prompt()
 		clock := newClockwork(nil)
-		options := dog.Options{Store: engine, EvictAfter: time.Second, MaxObjects: 1000}
+		options := dog.Options{Store: asStore(engine), EvictAfter: time.Second, MaxObjects: 1000}
 		d := newDormitory(t, options, clock)
 		hour := time.Now().Add(time.Hour)
 		order := rand.Perm(n)

@@ -66,13 +66,13 @@ func TestAlarmsRunOnceTheProgramIsWired(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				store := promptStore()
-				rt := dogtest.New(t, dog.Options{Store: store})
+				rt := dogtest.New(t, dog.Options{Store: asStore(store)})
 				chimes := newChimes(t, rt, "chime", nil)
 				require.NoError(t, dog.CallErr(t.Context(), chimes.Named("a"), (*chime).RingIn, time.Hour))
 				require.NoError(t, rt.Shutdown(t.Context()))
 				time.Sleep(2 * time.Hour)
 
-				rt = dogtest.New(t, dog.Options{Store: store})
+				rt = dogtest.New(t, dog.Options{Store: asStore(store)})
 				var others *dog.Namespace[cell]
 				rang := 0
 				chimes = newChimes(t, rt, "chime", func(ctx context.Context, _ *chime) error {
@@ -121,14 +121,14 @@ func TestAlarmsOfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				hang, store := make(chan struct{}), promptStore()
-				rt := dogtest.New(t, dog.Options{Store: store})
+				rt := dogtest.New(t, dog.Options{Store: asStore(store)})
 				set := newChimes(t, rt, "hanging", nil)
 				for i := range many {
 					require.NoError(t, dog.CallErr(t.Context(), set.Named(fmt.Sprint(i)), (*chime).RingIn, time.Hour))
 				}
 				require.NoError(t, rt.Shutdown(t.Context()))
 
-				rt = dogtest.New(t, dog.Options{Store: store})
+				rt = dogtest.New(t, dog.Options{Store: asStore(store)})
 				_, err := dog.RegisterObject(rt, "hanging", &dog.ObjectOptions[chime]{New: func() *chime {
 					c := &chime{on: func(context.Context, *chime) error { return nil }}
 					setup(hang, c)

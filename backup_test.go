@@ -116,7 +116,7 @@ func TestAHandlerMayMakeABackup(t *testing.T) {
 
 func TestBackupsExportsAndImportsThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	for name, options := range map[string]dog.Options{"no store": {}, "no SQL": {Store: promptStore()}} {
+	for name, options := range map[string]dog.Options{"no store": {}, "no SQL": {Store: asStore(promptStore())}} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t, "parcel", options)
 			if options.Store == nil {
@@ -289,7 +289,7 @@ func (f *filing) Import(_ context.Context, _ string, pages store.Pages, _ store.
 func TestWhatIsExportedIsDurable(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := &filing{Engine: storetest.New(), files: map[string][]store.Table{}}
-		o := newOffice(t, "parcel", dog.Options{Store: engine})
+		o := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		outcome := make(chan error, 2)
 		fillAndExport := func() {
 			go func() { outcome <- dog.CallErr(context.Background(), o.Named("a"), (*parcel).Fill, "x") }()
@@ -321,7 +321,7 @@ func TestAnImportIsAllOrNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		failed := errors.New("failed")
 		engine := &filing{Engine: promptStore(), fail: failed}
-		o := newOffice(t, "parcel", dog.Options{Store: engine})
+		o := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		a := o.Named("a")
 		require.Empty(t, contentOf(t, a))
 		require.ErrorIs(t, a.Import(t.Context(), "file"), failed)

@@ -19,7 +19,7 @@ import (
 func newGatedClerks(t *testing.T) (*dog.Namespace[clerk], *storetest.Engine) {
 	t.Helper()
 	engine := storetest.New()
-	_, clerks := newClerks(t, dog.Options{Store: engine})
+	_, clerks := newClerks(t, dog.Options{Store: asStore(engine)})
 	engine.Flush()
 	t.Cleanup(engine.Prompt)
 	return clerks, engine
@@ -111,7 +111,7 @@ func TestACallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
 func TestAnErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
-		rt := dogtest.New(t, dog.Options{Store: engine})
+		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		clerks, err := dog.RegisterObject(rt, "clerk", &dog.ObjectOptions[clerk]{RollbackOnError: true})
 		require.NoError(t, err)
 		engine.Flush()

@@ -102,7 +102,7 @@ func keysLeft(t testing.TB, engine store.Engine) int {
 func TestDeleteLeavesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := promptStore()
-		d := newOffice(t, "parcel", dog.Options{Store: engine})
+		d := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		for _, stub := range []dog.Stub[parcel]{d.Named("a"), d.New()} {
 			fill(t, stub, "x")
 			require.NoError(t, dog.CallErr(t.Context(), stub, (*parcel).WakeIn, time.Minute))
@@ -185,11 +185,11 @@ func TestDeleteTakesItsTurn(t *testing.T) {
 func TestDeleteReturnsWhenItIsDurable(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := promptStore()
-		fill(t, newOffice(t, "parcel", dog.Options{Store: engine}).Named("a"), "x")
+		fill(t, newOffice(t, "parcel", dog.Options{Store: asStore(engine)}).Named("a"), "x")
 
 		slow := storetest.New()
 		slow.Engine = engine.Engine
-		d := newOffice(t, "parcel", dog.Options{Store: slow})
+		d := newOffice(t, "parcel", dog.Options{Store: asStore(slow)})
 		outcome := make(chan error, 1)
 		remove := func(ctx context.Context) {
 			go func() { outcome <- d.Named("a").Delete(ctx) }()
@@ -218,7 +218,7 @@ func TestDeleteReturnsWhenItIsDurable(t *testing.T) {
 func TestADeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := promptStore()
-		d := newOffice(t, "parcel", dog.Options{Store: engine})
+		d := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		fill(t, d.Named("a"), "x")
 		engine.Refuse(dog.ErrStoreFull)
 		require.ErrorIs(t, d.Named("a").Delete(t.Context()), dog.ErrStoreFull)
@@ -283,7 +283,7 @@ func TestAReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 		on := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
 		}}
-		options := dog.Options{Store: engine, LingerFor: time.Second, RetireAfter: time.Second}
+		options := dog.Options{Store: asStore(engine), LingerFor: time.Second, RetireAfter: time.Second}
 		h, rooms := newHouseAndRooms(t, options, on)
 		stub := func() dog.Stub[room] {
 			for entry, err := range rooms.List(t.Context(), dog.ObjectListOptions{}) {

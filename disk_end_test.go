@@ -65,7 +65,7 @@ func TestShutdownReturnsOnADiskThatDoesNotAnswer(t *testing.T) {
 			t.Run(fmt.Sprint(name, ", traffic: ", traffic), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					v := newTroubledDisk()
-					rt, err := dog.New(dog.Options{Store: v, Logger: slog.New(slog.DiscardHandler)})
+					rt, err := dog.New(dog.Options{Store: asStore(v), Logger: slog.New(slog.DiscardHandler)})
 					require.NoError(t, err)
 					ledgers, _, err := newLedgers(rt)
 					require.NoError(t, err)

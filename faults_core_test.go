@@ -44,7 +44,7 @@ func TestAnErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var calls atomic.Int32
 		written := make(chan struct{})
-		drudges := newDrudges(t, dog.Options{Store: storetest.New(), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+		drudges := newDrudges(t, dog.Options{Store: asStore(storetest.New()), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 			if e.Kind == dog.EventCall && calls.Add(1) == 1 {
 				<-written // the first call is about to tell its error when the second has stored something
 			}
@@ -79,7 +79,7 @@ func TestAnErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 
 func TestACallWithinAWaitOutlivesTheRollbackOfAnotherEvent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		drudges := newDrudges(t, dog.Options{Store: storetest.New()})
+		drudges := newDrudges(t, dog.Options{Store: asStore(storetest.New())})
 		red, blue := drudges.Named("red"), drudges.Named("blue")
 		go1, finish, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		go func() {
@@ -132,7 +132,7 @@ func TestAHandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.
 	bubble(t, func(t *testing.T) {
 		e := &slowEngine{Engine: storetest.New(), reading: make(chan struct{}), goOn: make(chan struct{})}
 		e.Prompt()
-		red := newDrudges(t, dog.Options{Store: slowStore{e.Engine, e}}).Named("red")
+		red := newDrudges(t, dog.Options{Store: asStore(slowStore{e.Engine, e})}).Named("red")
 		left := make(chan struct{})
 		err := dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
 			if err := d.put(); err != nil {
@@ -154,7 +154,7 @@ func TestAHandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.
 func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
-		red := newDrudges(t, dog.Options{Store: engine}).Named("red")
+		red := newDrudges(t, dog.Options{Store: asStore(engine)}).Named("red")
 		lost := make(chan error, 1)
 		go func() {
 			lost <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error { return d.put() })
@@ -177,7 +177,7 @@ func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 func TestCommitsLostInHibernationCloseTheSocketsAndLetTheNextLifeSpeak(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
-		h := newLairs(t, dog.Options{Store: engine, HibernateAfter: 10 * time.Second})
+		h := newLairs(t, dog.Options{Store: asStore(engine), HibernateAfter: 10 * time.Second})
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
 		ada := h.Dial("/")
@@ -256,7 +256,7 @@ func TestWhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				engine := storetest.New()
-				rt := dogtest.New(t, dog.Options{Store: engine})
+				rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 				greeters, err := dog.RegisterReplica[greeter](rt, "greeter", nil)
 				require.NoError(t, err)
 				doormen, err := dog.RegisterGroup(rt, "doorman", greeters, &dog.GroupOptions[doorman]{Limit: 10})
@@ -366,7 +366,7 @@ func TestAStoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
-		options := dog.Options{Store: engine, LingerFor: -1, RetireAfter: time.Minute}
+		options := dog.Options{Store: asStore(engine), LingerFor: -1, RetireAfter: time.Minute}
 		storing := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, _ dog.Message) error { return put(r) }}
 		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, storing)
 		h.enter("ada").Send("store")

@@ -2,6 +2,7 @@ package dog_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/hook"
+	"github.com/godurable/dog/internal/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -202,4 +205,16 @@ func requireUsage(t require.TestingT, err error, problem string, msg ...any) {
 	require.ErrorAs(t, err, &usage, msg...)
 	require.NotEmpty(t, usage.Op, msg...)
 	require.Contains(t, usage.Problem, problem, msg...)
+}
+
+// asStore returns a store that s opens.
+func asStore(s interface {
+	OpenEngine(log *slog.Logger) (store.Engine, error)
+}) dog.Store {
+	return hook.MakeStore(s.OpenEngine).(dog.Store)
+}
+
+// storeOf returns a store that is open already.
+func storeOf(e store.Engine) dog.Store {
+	return hook.MakeStore(func(*slog.Logger) (store.Engine, error) { return e, nil }).(dog.Store)
 }

@@ -89,14 +89,14 @@ func (h *herald) Arm(_ context.Context, after time.Duration) (string, error) {
 func TestAnObjectKnowsItsNameWhoeverWakesIt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine, rang := promptStore(), make(chan string, 1)
-		rt, heralds := newHeralds(t, engine, rang)
+		rt, heralds := newHeralds(t, asStore(engine), rang)
 		stub := heralds.Named("ada")
 		name, err := dog.Call(t.Context(), stub, (*herald).Arm, time.Hour)
 		require.NoError(t, err)
 		require.Equal(t, "ada", name)
 		require.NoError(t, rt.Shutdown(t.Context()))
 
-		rt, heralds = newHeralds(t, engine, rang)
+		rt, heralds = newHeralds(t, asStore(engine), rang)
 		rt.Start()
 		require.Equal(t, "ada "+stub.ID().String(), <-rang, "an alarm after a restart")
 		time.Sleep(time.Hour) // it is evicted
@@ -123,7 +123,7 @@ const goldenID = "a2521ef3b47133c572afb2082c4a5cd5cdc48a5af516178d883fe2babe4823
 
 func TestAGroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		options, clock := dog.Options{Store: promptStore()}, newClockwork(nil)
+		options, clock := dog.Options{Store: asStore(promptStore())}, newClockwork(nil)
 		h := newHospital(t, options, clock)
 		id := h.wards.Named("main").ID()
 		serve := func(group dog.GroupStub[ward, nurse]) {

@@ -127,7 +127,7 @@ func TestAnObjectStaysWhileSomethingGoesOnThere(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		d := new(chronicle)
-		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second, Store: engine})
+		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second, Store: asStore(engine)})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: d} }})
 		require.NoError(t, err)
 		answered := make(chan string, 1)
@@ -367,7 +367,7 @@ func TestAReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
-		h := newHouseWith(t, dog.Options{Store: engine}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
+		h := newHouseWith(t, dog.Options{Store: asStore(engine)}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
 				if m.String() == "store" {
 					return r.Storage().Put("said", []byte(s.UID()))

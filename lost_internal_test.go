@@ -21,7 +21,7 @@ func (s *sleeper) Read(context.Context) (int, error) { return 1, nil }
 func TestAnObjectThatFallsAsleepWhileTheStoreFailsGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
-		rt, err := New(Options{Store: engine, Logger: slog.New(slog.DiscardHandler)})
+		rt, err := New(Options{Store: &opener{engine.OpenEngine}, Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		sleepers, err := RegisterObject[sleeper](rt, "sleeper", nil)
 		require.NoError(t, err)

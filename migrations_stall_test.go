@@ -46,7 +46,7 @@ func TestNewEndsOnADiskThatHangsDuringMigrations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newHangingDisk()
 		options := dog.Options{
-			Store: d, Logger: slog.New(slog.DiscardHandler),
+			Store: asStore(d), Logger: slog.New(slog.DiscardHandler),
 			Migrations: []dog.Migration{{Tag: "v2", Renamed: map[string]string{"a": "b"}}},
 		}
 		start := time.Now()

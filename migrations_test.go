@@ -12,7 +12,7 @@ import (
 // release runs a release of a program with parcels under a name.
 func release(t *testing.T, engine *storetest.Engine, name string, migrations []dog.Migration, run func(*office)) {
 	t.Helper()
-	o := newOffice(t, name, dog.Options{Store: engine, Migrations: migrations})
+	o := newOffice(t, name, dog.Options{Store: asStore(engine), Migrations: migrations})
 	run(o)
 	require.NoError(t, o.rt.Shutdown(t.Context()))
 }
@@ -79,14 +79,14 @@ func TestMigrationsAreRefusedByNew(t *testing.T) {
 			"":   {{}},
 			"v2": {{Tag: "v1"}, {Tag: "v2", Deleted: []string{"nobody"}}},
 		} {
-			_, err := dog.New(dog.Options{Store: engine, Migrations: migrations})
+			_, err := dog.New(dog.Options{Store: asStore(engine), Migrations: migrations})
 			var refused *dog.MigrationError
 			require.ErrorAs(t, err, &refused)
 			require.Equal(t, tag, refused.Tag)
 			require.NotEmpty(t, refused.Problem)
 		}
 		engine.Refuse(dog.ErrStoreFull)
-		_, err := dog.New(dog.Options{Store: engine, Migrations: []dog.Migration{{Tag: "v1"}, {Tag: "v2"}}})
+		_, err := dog.New(dog.Options{Store: asStore(engine), Migrations: []dog.Migration{{Tag: "v1"}, {Tag: "v2"}}})
 		require.ErrorIs(t, err, dog.ErrStoreFull)
 		require.NotErrorAs(t, err, new(*dog.MigrationError))
 	})

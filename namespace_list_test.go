@@ -41,7 +41,7 @@ func list(t require.TestingT, o *office, options dog.ObjectListOptions) []listed
 func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := promptStore()
-		o := newOffice(t, "parcel", dog.Options{Store: engine, EvictAfter: time.Second})
+		o := newOffice(t, "parcel", dog.Options{Store: asStore(engine), EvictAfter: time.Second})
 		random := o.New()
 		for _, stub := range []dog.Stub[parcel]{o.Named("stored"), o.Named("both"), random} {
 			fill(t, stub, "x")
@@ -67,7 +67,7 @@ func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
 
 func TestListingsOfAllKinds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, "parcel", dog.Options{Store: promptStore(), EvictAfter: time.Second})
+		o := newOffice(t, "parcel", dog.Options{Store: asStore(promptStore()), EvictAfter: time.Second})
 		names := []string{" ", "a", "a ", "aa", "a\U0010ffff", "a\U0010ffffb", "b", "ba", "ä", "äb", "\U0010ffff", "\U0010ffff\U0010ffff", "z"}
 		var stubs, all []dog.Stub[parcel]
 		for _, name := range names {
@@ -123,7 +123,7 @@ func TestListingsOfAllKinds(t *testing.T) {
 
 func TestALongListGoesOnPageByPage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, "parcel", dog.Options{Store: promptStore(), EvictAfter: time.Second})
+		o := newOffice(t, "parcel", dog.Options{Store: asStore(promptStore()), EvictAfter: time.Second})
 		const n = 600 // of each kind, more than two pages that the store is asked for
 		for i := range n {
 			fill(t, o.Named(fmt.Sprintf("%04d", i)), "x")
@@ -165,7 +165,7 @@ func TestALongListGoesOnPageByPage(t *testing.T) {
 
 func TestAnObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, "parcel", dog.Options{Store: promptStore(), EvictAfter: time.Second})
+		o := newOffice(t, "parcel", dog.Options{Store: asStore(promptStore()), EvictAfter: time.Second})
 		byID, err := o.ByID(o.Named("a").ID())
 		require.NoError(t, err)
 		fill(t, byID, "x")
@@ -184,7 +184,7 @@ func TestReplicasAreListedByTheirIDs(t *testing.T) {
 		on := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
 		}}
-		options := dog.Options{Store: promptStore(), LingerFor: time.Second, RetireAfter: time.Second}
+		options := dog.Options{Store: asStore(promptStore()), LingerFor: time.Second, RetireAfter: time.Second}
 		h, rooms := newHouseAndRooms(t, options, on)
 		clients := []*dogtest.Client{h.enter("ada"), h.enter("bob"), h.enter("cy")} // on two replicas
 		clients[0].Send("hello")

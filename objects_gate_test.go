@@ -48,7 +48,7 @@ func TestWhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 					engine := storetest.New()
 					t.Cleanup(engine.Prompt)
 					options, _ := logged()
-					options.Store = engine
+					options.Store = asStore(engine)
 					v := newVenue(t, kind, options, &owners{
 						message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
 							if err := o.Storage().Put("k", m.Data); err != nil {
@@ -99,7 +99,7 @@ func TestConnectWaitsForWhatReceiveHasStored(t *testing.T) {
 				engine := storetest.New()
 				var did lines
 				options, _ := logged()
-				options.Store = engine
+				options.Store = asStore(engine)
 				v := newVenue(t, kind, options, &owners{
 					receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
 						if err := o.Storage().Put("k", nil); err != nil {

@@ -315,7 +315,7 @@ func (v *venue) enter(uid string) *dogtest.Client {
 func newGatedVenue(t *testing.T, kind string, on *owners) (*venue, *storetest.Engine) {
 	t.Helper()
 	engine := storetest.New()
-	v := newVenue(t, kind, dog.Options{Store: engine}, on)
+	v := newVenue(t, kind, dog.Options{Store: asStore(engine)}, on)
 	engine.Flush()
 	t.Cleanup(engine.Prompt) // before the runtime stops, which waits for what is held
 	return v, engine

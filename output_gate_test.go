@@ -22,7 +22,7 @@ import (
 func newGatedHouse(t *testing.T, on *hooks) (*house, *storetest.Engine) {
 	t.Helper()
 	engine := storetest.New()
-	h := newHouseWith(t, dog.Options{Store: engine}, dog.GroupOptions[lobby]{Limit: 2}, on)
+	h := newHouseWith(t, dog.Options{Store: asStore(engine)}, dog.GroupOptions[lobby]{Limit: 2}, on)
 	engine.Flush()
 	t.Cleanup(engine.Prompt) // before the runtime stops, which waits for what is held
 	return h, engine
@@ -422,7 +422,7 @@ func (s *scribe) Write(context.Context) (int, error) {
 func TestAnErrorThatUndoesWhatWasStoredWaitsForWhatWasStoredBefore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
-		rt := dogtest.New(t, dog.Options{Store: engine})
+		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		scribes, err := dog.RegisterObject(rt, "scribe", &dog.ObjectOptions[scribe]{RollbackOnError: true})
 		require.NoError(t, err)
 		outcomes := make(chan error, 2)
@@ -481,7 +481,7 @@ func (r *registrar) Clusterize(_ context.Context, uid string) (string, error) {
 func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
-		rt := dogtest.New(t, dog.Options{Store: engine})
+		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{
 			New: func() *room { return &room{on: new(hooks)} },
 		})

@@ -159,7 +159,7 @@ func TestAFetchAndItsAnswerWaitForTheGates(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
 		var asked atomic.Bool
-		_, desks := newDesks(t, dog.Options{Store: engine}, func(d *desk, w http.ResponseWriter, _ *http.Request) {
+		_, desks := newDesks(t, dog.Options{Store: asStore(engine)}, func(d *desk, w http.ResponseWriter, _ *http.Request) {
 			asked.Store(true)
 			require.NoError(t, d.Storage().Put("said", nil))
 			_, _ = io.WriteString(w, "stored")

@@ -216,7 +216,7 @@ func (rt *Runtime) heart(interval time.Duration) *conn.Heart {
 func (rt *Runtime) openStore() (err error) {
 	rt.engine = store.NewMemory()
 	if rt.opts.Store != nil {
-		if rt.engine, err = rt.opts.Store.OpenEngine(rt.opts.Logger); err != nil {
+		if rt.engine, err = rt.opts.Store.openEngine(rt.opts.Logger); err != nil {
 			return fmt.Errorf("dog: open store: %w", err)
 		}
 	}

@@ -171,7 +171,7 @@ func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 func TestClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New()
-		h := newHouseWith(t, dog.Options{Store: engine}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
+		h := newHouseWith(t, dog.Options{Store: asStore(engine)}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
 			message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 				return errors.Join(put(r), s.Send("never told"))
 			},

@@ -369,7 +369,7 @@ func (c *closing) Close() error {
 func TestShutdownSaysThatTheStoreHasNotClosed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := &closing{storetest.New(), make(chan struct{})}
-		rt, err := dog.New(dog.Options{Store: engine})
+		rt, err := dog.New(dog.Options{Store: asStore(engine)})
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -43,7 +43,7 @@ func TestWhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, %d", endName, outcomeName, n), func(t *testing.T) {
 					engine := storetest.New()
 					said, closed := make(chan error, 1), make(chan []error, 1)
-					options := dog.Options{Store: engine, Sockets: dog.SocketOptions{CloseTimeout: outcome.timeout}}
+					options := dog.Options{Store: asStore(engine), Sockets: dog.SocketOptions{CloseTimeout: outcome.timeout}}
 					h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 						message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 							err := put(r)

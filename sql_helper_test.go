@@ -11,6 +11,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -53,7 +54,7 @@ func sqlList[T any](t testing.TB, s *dog.Storage, query string, args ...any) []T
 
 // watched is a store that counts.
 type watched struct {
-	dog.Store
+	inner   dog.Store
 	gets    atomic.Int64 // reads of single keys
 	commits atomic.Int64
 	opened  atomic.Int64 // databases
@@ -61,7 +62,7 @@ type watched struct {
 }
 
 func (w *watched) OpenEngine(log *slog.Logger) (store.Engine, error) {
-	e, err := w.Store.OpenEngine(log)
+	e, err := hook.OpenStore(w.inner, log)
 	return &watchedEngine{e, w}, err
 }
 

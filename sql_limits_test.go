@@ -18,6 +18,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -75,10 +76,10 @@ func TestSQLGoesUpToItsLimits(t *testing.T) {
 }
 
 // narrow is a store with a hundredth of the room and the patience that dog asks for, so that tests need not take all of it.
-type narrow struct{ dog.Store }
+type narrow struct{ inner dog.Store }
 
 func (n narrow) OpenEngine(log *slog.Logger) (store.Engine, error) {
-	e, err := n.Store.OpenEngine(log)
+	e, err := hook.OpenStore(n.inner, log)
 	return narrowEngine{e}, err
 }
 
@@ -94,7 +95,7 @@ func (e narrowEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 
 func TestAQueryThatWouldNotEndIsEnded(t *testing.T) {
 	const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
-	_, cells := newTables(t, narrow{disk.Memory()}, countable)
+	_, cells := newTables(t, asStore(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
 	require.NoError(t, turnIn(t, stub, func(s *dog.Storage) error {
 		storeBoth(t, s, 1)
@@ -113,7 +114,7 @@ func TestAQueryThatWouldNotEndIsEnded(t *testing.T) {
 }
 
 func TestAStatementThatFindsNoRoomIsUndone(t *testing.T) {
-	_, cells := newTables(t, narrow{disk.Memory()}, countable)
+	_, cells := newTables(t, asStore(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
 	const large = `WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
 		INSERT INTO t (a) SELECT i FROM n`

@@ -97,8 +97,8 @@ func TestAStepThatFailsUndoesAllOfThem(t *testing.T) {
 
 func TestAnUpToDateSchemaCostsOneRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w := &watched{Store: disk.Memory()}
-		_, cells := newTables(t, w, dog.ObjectOptions[cell]{Schema: dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}})
+		w := &watched{inner: disk.Memory()}
+		_, cells := newTables(t, asStore(w), dog.ObjectOptions[cell]{Schema: dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}})
 		require.NoError(t, turnIn(t, cells.Named("x"), func(*dog.Storage) error { return nil }))
 		time.Sleep(5 * time.Minute) // it is dropped from memory
 		gets, commits, opened := w.gets.Load(), w.commits.Load(), w.opened.Load()

@@ -10,18 +10,19 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
 )
 
 // modest is a store where reading takes time, and SQL has a hundredth of the
 // steps and a thirty-second of the memory that dog asks for.
 type modest struct {
-	dog.Store
-	read time.Duration // each read
+	inner dog.Store
+	read  time.Duration // each read
 }
 
 func (m modest) OpenEngine(log *slog.Logger) (store.Engine, error) {
-	e, err := m.Store.OpenEngine(log)
+	e, err := hook.OpenStore(m.inner, log)
 	return modestEngine{e, m.read}, err
 }
 
@@ -69,7 +70,7 @@ func TestAStepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				d := dogtest.NewDisk(t)
 				require.NoError(t, newRelease(t, d, first, noUse))
-				rt := dogtest.New(t, dog.Options{Store: modest{d, c.read}, StartTimeout: c.timeout})
+				rt := dogtest.New(t, dog.Options{Store: asStore(modest{d, c.read}), StartTimeout: c.timeout})
 				cells, err := dog.RegisterObject(rt, "cell", &dog.ObjectOptions[cell]{Schema: append(first, c.step)})
 				require.NoError(t, err)
 				err = turnIn(t, cells.Named("x"), func(*dog.Storage) error { return nil })

@@ -227,8 +227,8 @@ func TestATransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
 
 func TestReadingBySQLStoresNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w := &watched{Store: disk.Memory()}
-		_, cells := newTables(t, w, countable)
+		w := &watched{inner: disk.Memory()}
+		_, cells := newTables(t, asStore(w), countable)
 		require.NoError(t, turnIn(t, cells.Named("x"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
 		before := w.commits.Load()
 		require.NoError(t, inside(cells.Named("x"), func(_ context.Context, c *cell) error {
@@ -262,8 +262,8 @@ func TestSQLReadsOnAFullDisk(t *testing.T) {
 
 func TestDatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w := &watched{Store: disk.Memory()}
-		_, cells := newTables(t, w, countable)
+		w := &watched{inner: disk.Memory()}
+		_, cells := newTables(t, asStore(w), countable)
 		require.NoError(t, turnIn(t, cells.Named("idle"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
 		require.Error(t, turnIn(t, cells.Named("reset in its turn"), func(s *dog.Storage) error { storeBoth(t, s, 1); panic("no") }))
 		require.Error(t, turnIn(t, cells.Named("reset reading"), func(s *dog.Storage) error { requireBoth(t, s); panic("no") }))

@@ -151,7 +151,7 @@ func (a *archive) Import(context.Context, string, store.Pages, store.SQLLimits, 
 func newStage(t *testing.T, rollback bool) *stage {
 	t.Helper()
 	s := &stage{t: t, engine: storetest.New(), rollback: rollback}
-	s.rt = dogtest.New(t, dog.Options{Store: &archive{s.engine, s}, Logger: slog.New(slog.DiscardHandler)})
+	s.rt = dogtest.New(t, dog.Options{Store: asStore(&archive{s.engine, s}), Logger: slog.New(slog.DiscardHandler)})
 	var err error
 	booths, err := dog.RegisterReplica(s.rt, "booth", &dog.ReplicaOptions[booth]{New: func() *booth { return &booth{on: s} }, RollbackOnError: rollback})
 	require.NoError(t, err)

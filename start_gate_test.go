@@ -76,7 +76,7 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 				t.Run(how+"/"+way+"/"+fate, func(t *testing.T) {
 					bubble(t, func(t *testing.T) {
 						engine, starts := storetest.New(), new(atomic.Int32)
-						rt := dogtest.New(t, dog.Options{Store: engine})
+						rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 						confessors, err := dog.RegisterObject(rt, "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor { return &confessor{starts: starts, fail: fail} }})
 						require.NoError(t, err)
 						engine.Flush()
@@ -116,7 +116,7 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 func TestWhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
-		confessors, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: engine}), "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor {
+		confessors, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: asStore(engine)}), "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor {
 			return &confessor{starts: starts, fail: func(_ *confessor, secret string) error { return errors.New(secret) }}
 		}})
 		require.NoError(t, err)

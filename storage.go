@@ -13,8 +13,7 @@ import (
 // A Store is where objects keep what they store, for [Options].Store. Packages
 // disk and dogtest have stores. Only packages of this module implement it.
 type Store interface {
-	// OpenEngine opens it for a runtime.
-	OpenEngine(log *slog.Logger) (store.Engine, error)
+	openEngine(log *slog.Logger) (store.Engine, error)
 }
 
 // Limits of storage, as Durable Objects have them.

@@ -25,7 +25,7 @@ type benchDisk struct {
 	databases int // that stay open
 }
 
-func (d benchDisk) OpenEngine(log *slog.Logger) (store.Engine, error) {
+func (d benchDisk) openEngine(log *slog.Logger) (store.Engine, error) {
 	return pebblekv.Open(pebblekv.Config{Dir: d.dir, SQL: sqlite.New(d.databases, log)}, log)
 }
 

@@ -143,7 +143,7 @@ func TestMoreObjectsUseSQLThanDatabasesStayOpen(t *testing.T) {
 func TestWhatChangesNothingHoldsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		engine := storetest.New() // nothing becomes durable
-		o := newOffice(t, "parcel", dog.Options{Store: engine})
+		o := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		t.Cleanup(engine.Prompt)
 		engine.Flush()
 		before := engine.Commits()

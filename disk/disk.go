@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/pebblekv"
 	"github.com/godurable/dog/internal/sqlite"
 	"github.com/godurable/dog/internal/store"
@@ -68,24 +69,23 @@ type Options struct {
 func At(dir string) dog.Store { return With(Options{Dir: dir}) }
 
 // With is At with options.
-func With(opts Options) dog.Store { return opener{opts: opts} }
+func With(opts Options) dog.Store { return opener{opts: opts}.store() }
 
 // Memory keeps the data in memory, with SQL, for tests: it is gone when the
 // runtime is closed, unless a dog.Runtime.Backup has written it to a directory,
 // which is opened by At. Package dogtest has a disk that outlives runtimes, and
 // crashes.
-func Memory() dog.Store { return opener{opts: Options{Dir: "/data"}, memory: true} }
+func Memory() dog.Store { return opener{opts: Options{Dir: "/data"}, memory: true}.store() }
 
-// An opener is a dog.Store.
+// An opener makes a dog.Store.
 type opener struct {
 	opts   Options
 	memory bool
 }
 
-// OpenEngine implements [dog.Store]. Errors: dog.ErrStoreLocked,
-// dog.ErrStoreFull, dog.ErrStoreStalled, dog.ErrStoreCorrupt,
-// dog.ErrStoreTooNew, dog.ErrStoreForeign, those of the file system.
-func (o opener) OpenEngine(log *slog.Logger) (store.Engine, error) {
+func (o opener) store() dog.Store { return hook.MakeStore(o.open).(dog.Store) }
+
+func (o opener) open(log *slog.Logger) (store.Engine, error) {
 	cfg := pebblekv.Config{Dir: o.opts.Dir, Cache: o.opts.Cache, Unsynced: o.opts.Unsynced, MinFree: o.opts.MinFree}
 	if o.memory {
 		cfg.FS, cfg.Backups = vfs.NewMem(), vfs.Default

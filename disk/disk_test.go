@@ -11,13 +11,14 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, s dog.Store) store.Engine {
-	e, err := s.OpenEngine(slog.New(slog.DiscardHandler))
+	e, err := hook.OpenStore(s, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return e
 }
@@ -34,7 +35,7 @@ func TestDataSurvivesInItsDirectory(t *testing.T) {
 	s := disk.At(t.TempDir())
 	e := open(t, s)
 	set(t, e, "k", "v")
-	_, err := s.OpenEngine(nil)
+	_, err := hook.OpenStore(s, nil)
 	require.ErrorIs(t, err, store.ErrLocked)
 	require.NoError(t, e.Close())
 

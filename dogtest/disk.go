@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/pebblekv"
 	"github.com/godurable/dog/internal/pebblekv/faultfs"
 	"github.com/godurable/dog/internal/sqlite"
@@ -26,6 +27,8 @@ import (
 // disk.At. It is safe for concurrent use, and works inside and outside of
 // bubbles.
 type Disk struct {
+	dog.Store // fixed
+
 	t testing.TB // fixed
 
 	mu      sync.Mutex
@@ -47,6 +50,7 @@ var errCrashed = errors.New("dogtest: the disk has crashed")
 // NewDisk returns an empty disk.
 func NewDisk(t testing.TB) *Disk {
 	d := &Disk{t: t}
+	d.Store = hook.MakeStore(d.open).(dog.Store)
 	d.insert(faultfs.New())
 	return d
 }
@@ -68,9 +72,8 @@ func (d *Disk) sizeLocked() {
 	d.fs.SetFree(free)
 }
 
-// OpenEngine implements [dog.Store]. Errors: ErrStoreLocked, ErrStoreCorrupt,
-// those that were injected.
-func (d *Disk) OpenEngine(log *slog.Logger) (store.Engine, error) {
+// open opens the disk for a runtime.
+func (d *Disk) open(log *slog.Logger) (store.Engine, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	pool := sqlite.New(diskDatabases, log)

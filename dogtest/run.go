@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/godurable/dog"
-	"github.com/godurable/dog/internal/inspect"
+	"github.com/godurable/dog/internal/hook"
 )
 
 // Outcome is what one handler did.
@@ -56,14 +56,14 @@ func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context
 	}
 	out := &Outcome{}
 	var before map[string][]byte
-	out.Err = inspect.Event(t.Context(), stub, func(ctx context.Context, v any) (err error) {
+	out.Err = hook.Event(t.Context(), stub, func(ctx context.Context, v any) (err error) {
 		if before, err = keysOf(v); err != nil {
 			return err
 		}
 		return handler(ctx, v.(*T))
 	})
 	// Not in the same event, since its transaction may be undone at the end.
-	err := inspect.Event(t.Context(), stub, func(_ context.Context, v any) error { return out.look(v, before) })
+	err := hook.Event(t.Context(), stub, func(_ context.Context, v any) error { return out.look(v, before) })
 	if err != nil && out.Err == nil { // else the runtime may be gone
 		t.Fatalf("dogtest: run: look at what was stored: %v", err)
 	}

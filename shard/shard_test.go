@@ -15,6 +15,7 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store/storetest"
 	"github.com/godurable/dog/shard"
 )
@@ -274,7 +275,7 @@ func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
 func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
-		depots, err := dog.RegisterObject[depot](dogtest.New(t, dog.Options{Store: engine}), "depot", nil)
+		depots, err := dog.RegisterObject[depot](dogtest.New(t, dog.Options{Store: hook.MakeStore(engine.OpenEngine).(dog.Store)}), "depot", nil)
 		require.NoError(t, err)
 		shards, err := shard.New(depots, "depot", 3)
 		require.NoError(t, err)
