@@ -11,17 +11,17 @@ type noCopy struct{}
 func (*noCopy) Lock()   {}
 func (*noCopy) Unlock() {}
 
-// core is what every object has. It is embedded unexported, so its methods are
-// promoted into users' types.
+// core holds the state that every object has. It is embedded unexported, so its
+// methods are promoted into users' types.
 type core struct {
 	_    noCopy
 	inst *instance // set by the runtime when it starts the object; nil in a zero value
 }
 
-// base finds the core of any registered type; a user's names cannot hide it.
+// base returns the core of any registered type. A user's names cannot hide it.
 func (c *core) base() *core { return c }
 
-// ID returns the object's identity; zero when the object is not running.
+// ID returns the object's identity. It is zero when the object is not running.
 func (c *core) ID() ID {
 	if c.inst == nil {
 		return ID{}
@@ -29,8 +29,8 @@ func (c *core) ID() ID {
 	return c.inst.obj.id
 }
 
-// Name returns the name by which the object is addressed, or that Clusterize
-// gave it; "" when it has none.
+// Name returns the name by which the object is addressed, or the name that
+// Clusterize returned for it. It is "" when the object has no name.
 func (c *core) Name() string {
 	if c.inst == nil {
 		return ""
@@ -46,7 +46,7 @@ func (c *core) Log() *slog.Logger {
 	return c.inst.obj.log()
 }
 
-// Storage returns what the object has stored. It is never nil; that of an
+// Storage returns the object's storage. It is never nil. The storage of an
 // object that is not running returns a UsageError.
 func (c *core) Storage() *Storage {
 	if c.inst == nil {
@@ -55,12 +55,14 @@ func (c *core) Storage() *Storage {
 	return &c.inst.storage
 }
 
-// Abort resets the object: its memory is dropped, what its transaction under
-// way stored is undone, its sockets are closed with 1011, and calls under way
-// get a [ResetError] with this reason. The next event starts it again. A
-// handler that calls Abort should return; what it stores or sends afterwards is
-// lost. Abort may be called from any goroutine, though not by handlers of other
-// objects: see ErrPastGate, with which CheckTurns logs it.
+// Abort resets the object. Its memory is dropped, the writes of its current
+// transaction are undone, its sockets are closed with 1011, and calls in
+// progress fail with a [ResetError] that carries reason. The next event starts
+// the object again.
+//
+// A handler that calls Abort should return: everything it stores or sends
+// afterwards is lost. Abort may be called from any goroutine, but not by
+// handlers of other objects. CheckTurns logs such a call with ErrPastGate.
 func (c *core) Abort(reason error) {
 	if c.inst == nil {
 		return
@@ -78,8 +80,8 @@ func abortedBy(reason error) error {
 	return reason
 }
 
-// speaker returns the object of a running instance whose handlers are still
-// heard: it has not been reset.
+// speaker returns the object of a running instance. It returns an error if the
+// instance has been reset, since output of its handlers is then dropped.
 func (c *core) speaker() (*object, error) {
 	if c.inst == nil {
 		return nil, notRunning("Object")

@@ -1,15 +1,15 @@
-// Package dog is for stateful real-time services: chat rooms, live documents,
-// game lobbies, fleets of devices, agents. State lives in objects of yours.
-// Each has a name, its own WebSockets, its own storage (keys and SQL) and its
-// own alarms, and handles one event at a time. When one object is not enough
-// for its clients, a group spreads them over replicas. It lives in your own
-// [net/http] server; there is nothing else to start.
+// Package dog provides stateful objects for real-time services: chat rooms,
+// live documents, game lobbies, fleets of devices, agents. Each object has a
+// name, its own WebSockets, its own storage (keys and SQL) and its own alarms,
+// and handles one event at a time. When one object is not enough for its
+// clients, a group spreads them over replicas. Objects live in your own
+// [net/http] server. There is nothing else to start.
 //
 // # A tour
 //
 // A type that embeds [Object] is a durable object: a document, a device, a
-// game, one user's tabs. There are as many as there are names. This one sends
-// what a client says to the others:
+// game, the tabs of one user. There is one object per name. This one sends each
+// client's messages to the other clients:
 //
 //	type Doc struct{ dog.Object }
 //
@@ -17,7 +17,7 @@
 //		return s.Broadcast(m)
 //	}
 //
-// It is registered once with a [Runtime], and addressed by name:
+// Register the type once with a [Runtime], then address its objects by name:
 //
 //	rt, err := dog.New(dog.Options{})
 //	docs, err := dog.RegisterObject[Doc](rt, "doc", nil)
@@ -25,13 +25,14 @@
 //		docs.Named(r.PathValue("name")).WithUID(r.FormValue("user")).ServeHTTP(w, r)
 //	})
 //
-// What a type may handle is listed in handler.go, one interface for each
-// handler: [OpenHandler], [MessageHandler], [CloseHandler], [ErrorHandler],
-// [GossipHandler], [Starter], [Stopper], [AlarmHandler], [Receiver], [Gateway],
-// [Clusterizer]. A type has the methods it needs; one that is nearly a handler,
-// such as OnMesage, is refused when the type is registered.
+// The file handler.go lists the handlers that a type may have, with one
+// interface for each: [OpenHandler], [MessageHandler], [CloseHandler],
+// [ErrorHandler], [GossipHandler], [Starter], [Stopper], [AlarmHandler],
+// [Receiver], [Gateway], [Clusterizer]. A type has only the methods it needs.
+// Registration refuses a type with a method that is nearly a handler, such as
+// OnMesage.
 //
-// Objects store things and call each other:
+// Objects store data and call each other:
 //
 //	type Counter struct{ dog.Object }
 //
@@ -42,20 +43,22 @@
 //	counters, err := dog.RegisterObject[Counter](rt, "counter", nil)
 //	total, err := dog.Call(ctx, counters.Named("visits"), (*Counter).Add, 1)
 //
-// A [Stub] leads to an object, in memory or not: from its name, its [ID], or to
-// a new one ([Namespace.Named], [Namespace.Parse], [Namespace.New]); the first
-// event starts the object. [Call] runs a method of it as an event, with
-// argument and result checked by the compiler. A stub is an [http.Handler], and
-// an [http.RoundTripper] for requests from object to object. Objects of
-// different types that need each other share a struct of the program, which New
-// of their options hands over; [Self], [NamespaceOf] and [GroupOf] lead to an
-// object's own. Package shard spreads keys over a fixed number of objects.
+// A [Stub] refers to an object, whether or not the object is in memory. Get a
+// stub from a name, from an [ID], or for a new object ([Namespace.Named],
+// [Namespace.Parse], [Namespace.New]). The first event starts the object.
+// [Call] runs a method of the object as an event, and the compiler checks the
+// argument and the result. A stub is an [http.Handler], and an
+// [http.RoundTripper] for requests from object to object. Objects of different
+// types that need each other can share a struct of the program: the New
+// function of their options passes it to them. Inside an object, [Self],
+// [NamespaceOf] and [GroupOf] return its own stub, namespace and group. Package
+// shard spreads keys over a fixed number of objects.
 //
 // # Groups
 //
-// A crowd that one object should not hold, such as a large room, is a [Group].
-// It spreads its clients over [Replica] objects with at most GroupOptions.Limit
-// of them each. Replicas are shards, not copies.
+// Use a [Group] for more clients than one object should hold, such as a large
+// room. It spreads its clients over [Replica] objects with at most
+// GroupOptions.Limit of them each. Replicas are shards, not copies.
 //
 //	rooms, err := dog.RegisterReplica[Room](rt, "room", nil)
 //	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{Limit: 50})
@@ -67,137 +70,142 @@
 //	}
 //	room.ServeHTTP(w, r)
 //
-// The receiver of a method says who gets a message:
+// The receiver of a method determines who gets a message:
 //
-//   - s.Send goes to one socket; s.Emit and s.Broadcast go to the others, of
-//     the same object and of the whole group; [ExceptUID] leaves out all
-//     sockets of a uid;
-//   - o.Broadcast goes to all sockets of an object; r.Emit to those of one
-//     replica, r.Broadcast to those of the group;
-//   - Whisper goes to those of one uid, wherever they are;
-//   - Gossip asks the replicas themselves and returns their answers.
+//   - s.Send sends to one socket. s.Emit and s.Broadcast send to the others:
+//     Emit to those of the same object, Broadcast to those of the whole group.
+//     [ExceptUID] leaves out all sockets of a uid.
+//   - o.Broadcast sends to all sockets of an object, r.Emit to all sockets of
+//     one replica, r.Broadcast to all sockets of the group.
+//   - Whisper sends to all sockets of one uid, wherever they are.
+//   - Gossip asks the replicas themselves and returns their replies.
 //
 // # Objects in memory
 //
-// [Storage] keeps keys with values, a SQLite database ([Storage.SQL]), and
-// alarms ([Storage.Alarms]), which wake the object at a time. With
-// Options.Store it is durable; without, it lives as long as the process, and
-// has no SQL. Package disk has stores:
+// [Storage] holds keys with values, a SQLite database ([Storage.SQL]), and
+// alarms ([Storage.Alarms]), which wake the object at a set time. With
+// Options.Store it is durable. Without, it lasts as long as the process and has
+// no SQL. Package disk provides stores:
 //
 //	rt, err := dog.New(dog.Options{Store: disk.At("data")})
 //
-// [Runtime.Backup] copies a store while it is used, [Stub.Export] writes one
-// object to a SQLite file, and a [Migration] says which types a release has
-// renamed, merged or given up.
+// [Runtime.Backup] copies a store while it is in use. [Stub.Export] writes one
+// object to a SQLite file. A [Migration] lists the types that a release has
+// renamed, merged or removed.
 //
-// An idle object leaves memory and comes back with its next event, through
-// OnStart. One with open sockets or a pending [Timer] stays; if its type
-// hibernates (ObjectOptions.Hibernate), sockets do not keep it. A [Stub] leads
-// to it in either case. Memory is a cache: what must stay has to be stored, or
-// attached to a socket. After a restart a named replica finds what it has
-// stored under its name; replicas without names take up what such ones have
-// stored before, whichever is made first.
+// An idle object is evicted from memory. Its next event starts it again,
+// through OnStart. An object with open sockets or a pending [Timer] stays in
+// memory. If its type hibernates (ObjectOptions.Hibernate), sockets do not keep
+// it there. A [Stub] works in either case. Memory is a cache: store state that
+// must survive, or attach it to a socket. After a restart, a named replica
+// finds the data stored under its name. A replica without a name takes over the
+// data of an earlier replica without a name, in no particular order.
 //
-// [Runtime.Shutdown] ends everything in good order. [Runtime.Stats], [Trace]
-// and a logger show what happens. Package dogtest tests a service without ports
-// and without waiting.
+// [Runtime.Shutdown] ends everything in an orderly way. [Runtime.Stats],
+// [Trace] and a logger show what happens. Package dogtest tests a service
+// without ports and without waiting.
 //
 // # Turns
 //
-// An object (a group and a replica are ones) runs one handler at a time: it has
-// the object's turn. Handlers therefore need no locks for the fields of their
-// type, as long as nobody else touches them.
+// An object runs one handler at a time. The same is true of groups and
+// replicas, which are objects too. The running handler holds the object's turn.
+// Handlers therefore need no locks for the fields of their type, as long as no
+// other goroutine uses them.
 //
-// A handler gives the turn up only while it waits, and signatures show where: a
-// method that takes a context may give up the turn, none other does; functions
-// of this package take one to know the object. So Send, Emit, Broadcast, Close,
-// Sockets, Connect, After and all of Storage but Sync keep the turn; Gossip, a
-// Whisper and a Disconnect that take a context, Identify, Call and a request to
-// another stub give it up, and other events of the object run meanwhile. What a
-// handler has read from its fields before such a call may have changed after
-// it. (Reading a long request body and writing a long answer wait for the
-// client and keep the turn: see [Receiver].) [Await] gives the turn up for
-// waits of your own, [BlockConcurrencyWhile] keeps it across waits, [Go] starts
-// a further event.
+// A handler gives up the turn only while it waits, and signatures show where:
+// only a method that takes a context may give up the turn. Functions of this
+// package also take a context to find out which object they run in. So Send,
+// Emit, Broadcast, Close, Sockets, Connect, After and all of Storage except
+// Sync keep the turn. Gossip, a Whisper or Disconnect that takes a context,
+// Identify, Call and a request to another stub give it up, and other events of
+// the object run in the meantime. Fields that a handler has read before such a
+// call may have changed after it. (Reading a long request body and writing a
+// long response wait for the client and keep the turn: see [Receiver].) [Await]
+// gives up the turn for waits of your own. [BlockConcurrencyWhile] keeps it
+// across waits. [Go] starts another event.
 //
-// Because waiting gives the turn up, objects may call each other in circles.
-// Only where a turn is kept can a circle of calls never end; the call that
-// closes it fails at once with [ErrDeadlock].
+// Because waiting gives up the turn, objects may call each other in cycles. A
+// cycle of calls can deadlock only where a turn is kept. The call that closes
+// such a cycle fails at once with [ErrDeadlock].
 //
 // A handler's context belongs to the goroutine that runs the handler. After the
-// handler has returned it is worthless ([ErrOutsideTurn]). Using it in another
-// goroutine while the handler runs breaks the exclusion, unless the handler
-// waits for that goroutine in Await; [Options].CheckTurns, which package
-// dogtest sets, finds such uses.
+// handler has returned, using the context fails with [ErrOutsideTurn]. Using it
+// in another goroutine while the handler runs breaks the exclusion, unless the
+// handler waits for that goroutine in Await. [Options].CheckTurns, which
+// package dogtest sets, detects this.
 //
-// A panic in a handler, other than with [http.ErrAbortHandler] in Receive,
-// resets its object: it is logged with its stack, the object's memory is
-// dropped, what the handler stored since it last waited is undone, its sockets
-// are closed with 1011, calls under way fail with [ErrReset], and the next
-// event starts the object anew. Nothing else is affected. So do [Object.Abort]
-// and a commit that fails. An error that a handler returns is logged or handed
-// to the caller and changes nothing else, except from OnStart, OnOpen, OnAlarm
-// and Clusterize, which say what it does.
+// A panic in a handler resets its object, unless it is a panic with
+// [http.ErrAbortHandler] in Receive. The panic is logged with its stack, the
+// object's memory is dropped, the handler's writes since it last waited are
+// undone, the object's sockets are closed with 1011, calls in progress fail
+// with [ErrReset], and the next event starts the object again. Nothing else is
+// affected. [Object.Abort] and a failed commit have the same effect. An error
+// that a handler returns is logged or returned to the caller and changes
+// nothing else. The exceptions are OnStart, OnOpen, OnAlarm and Clusterize,
+// which document the effect of their errors.
 //
 // # Durability
 //
-//   - What a handler stores up to its end, or to the next place where it waits,
-//     is kept as a whole or not at all: keys, SQL and alarms.
-//   - Nothing that an object says after it has stored something leaves before
-//     that is durable: messages, answers, results of calls, calls and requests
-//     to others, gossip, and what it does in [Await]. It leaves in the order in
-//     which it was said. The object goes on meanwhile.
-//   - What it says while all that it has stored is durable leaves at once:
-//     before it stores anything in a turn, say.
-//   - Sockets are closed, replicas drained and functions of [Go] begun under
-//     the same rule. The 1011 that a reset closes sockets with, hooks of
-//     [Trace] and the log wait for nothing.
-//   - An object speaks by the context of its handler, its sockets and its own
-//     methods. What a handler says by other means leaves at once: with a
-//     context of its own making, by a socket or a Go pointer that belongs to
-//     another object, or in a goroutine that it starts outside of [Await] and
-//     Go. So pass the handler's context, and do not pass sockets between
-//     objects: call the object instead. [Options].CheckTurns finds all but the
-//     last (ErrPastGate).
-//   - What waits for a disk that is slow is bounded: [ErrHeldBack], and
-//     [Stats].HeldBytes.
-//   - When it turns out that something cannot be made durable, the object is
-//     reset, and what it said after is never heard.
-//   - So a client that was told of something finds it again, whenever the
-//     process or the machine dies, as long as the disk keeps what it has
-//     acknowledged. What nobody was told of may be there or not.
+//   - A handler's writes up to its end, or up to the next point where it waits,
+//     are kept as a whole or not at all: keys, SQL and alarms.
+//   - Once an object has stored something, everything it sends is held until
+//     that write is durable: messages, responses, results of calls, calls and
+//     requests to other objects, gossip, and the work it does in [Await].
+//     Output leaves in the order in which it was sent. The object keeps running
+//     while its output is held.
+//   - Output sent while all of the object's writes are durable leaves at once:
+//     before the first write of a turn, for example.
+//   - The same rule applies to closing sockets, draining replicas and starting
+//     functions of [Go]. It does not apply to the 1011 with which a reset
+//     closes sockets, to hooks of [Trace] and to the log.
+//   - Output counts as the object's when it uses the context of the object's
+//     handler, its sockets or its own methods. Output by other means leaves at
+//     once: with a context that the handler made itself, through a socket or a
+//     Go pointer that belongs to another object, or in a goroutine that the
+//     handler starts outside of [Await] and Go. So pass the handler's context,
+//     and do not pass sockets between objects: call the object instead.
+//     [Options].CheckTurns detects all but the last (ErrPastGate).
+//   - Output that is held because the disk is slow is bounded: see
+//     [ErrHeldBack] and [Stats].HeldBytes.
+//   - If a write cannot be made durable, the object is reset, and output sent
+//     after that write is dropped.
+//   - So if a client has been sent the effect of a write, that write is still
+//     there after the process or the machine dies, as long as the disk keeps
+//     the data it has acknowledged. A write whose effect was sent to nobody may
+//     be there or not.
 //
 // # Ordering
 //
-//   - Turns are taken in the order of arrival; events that wait when their
-//     object is reset go on to its next life in any order. What one goroutine
-//     does through a stub happens in the order in which it does it.
+//   - Turns are taken in the order of arrival. Events that wait when their
+//     object is reset move to its next instance in any order. Operations of one
+//     goroutine on a stub happen in the order in which the goroutine calls
+//     them.
 //   - Events of one socket do not overlap: OnOpen, then OnMessage for each
-//     message in the order received, each starting when the one before has
-//     returned, then OnError if the connection failed, then OnClose, exactly
-//     once and last.
-//   - A socket has joined its object before OnOpen runs and has left it, with
-//     its place, before OnClose runs.
+//     message in the order received, then OnError if the connection failed,
+//     then OnClose, exactly once and last. Each starts after the previous one
+//     has returned.
+//   - A socket has joined its object before OnOpen runs. It has left the object
+//     and released its place before OnClose runs.
 //   - Messages from one handler or goroutine reach each receiver in the order
-//     sent, by whatever of Send, Emit, Broadcast and Whisper. What was sent
-//     before a socket ends arrives before the close frame, whoever closes it,
-//     also when the client breaks the protocol or ends its side of the stream
-//     alone; it has SocketOptions.CloseTimeout for that. What its object's gate
-//     holds back when the client ends the connection gets as long to become
-//     durable before.
-//   - All sockets of a replica get what is sent to the replica as a whole
-//     (Emit, Broadcast) in the same order, whoever sends it. There is no such
+//     sent, in any mix of Send, Emit, Broadcast and Whisper. Messages sent
+//     before a socket ends arrive before the close frame, whichever side
+//     closes, even if the client breaks the protocol or ends only its side of
+//     the stream. The client has SocketOptions.CloseTimeout to receive them.
+//     Messages that the object's gate still holds when the client ends the
+//     connection first get the same time to become durable.
+//   - All sockets of a replica get messages to the whole replica (Emit,
+//     Broadcast) in the same order, whatever their sender. There is no such
 //     order between replicas.
 //   - A new replica belongs to its group before it serves its first request.
 //
 // # Limits
 //
-// No replica ever has more than Limit places taken. A place is taken by a
-// reservation of Identify until it is used, released or expired, by a request
-// until it is answered, by a socket until both sides have closed it or it is
-// given up.
+// No replica ever has more than Limit places taken. A reservation made by
+// Identify takes a place until it is used, released or expired. A request takes
+// one until it is answered. A socket takes one until both sides have closed it
+// or it is given up.
 //
-// Everything is bounded by default: the size of messages, what waits for a slow
-// client, the time of writes and of the closing handshake, the silence of a
+// Everything is bounded by default: the size of messages, the queue of a slow
+// client, the time of writes and of the closing handshake, and the silence of a
 // client. See [Options] and [SocketOptions].
 package dog

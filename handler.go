@@ -5,140 +5,148 @@ import (
 	"net/http"
 )
 
-// What a user type may handle. Each handler is optional unless it says
-// otherwise, takes one turn of its object (see [Object]), and is checked when
-// the type is registered. A method that is nearly one of these, by name or by
-// signature, is refused there, and so is any other exported method whose name
-// begins with On as handlers' do, such as OnConnect: it would never be called.
-// The context of a handler belongs to its goroutine and ends when the object is
-// stopped, not when a client goes away. An error that a handler returns is
-// logged and, unless it says otherwise here, changes nothing else; a panic
+// This file defines the handlers of user types. Each handler is optional unless
+// its documentation says otherwise, takes one turn of its object (see
+// [Object]), and is checked when the type is registered. Registration refuses a
+// method that is nearly a handler, by name or by signature. It also refuses any
+// other exported method whose name begins with On as handlers' names do, such
+// as OnConnect, because it would never be called. The context of a handler
+// belongs to its goroutine. It ends when the object is stopped, not when a
+// client goes away. An error that a handler returns is logged and changes
+// nothing else, unless the handler's documentation says otherwise. A panic
 // resets the object (see [ErrReset]).
 
-// A Receiver handles the HTTP requests that reach it through a stub. Without
-// it, a Replica, or an Object that has a handler of sockets, does what
-// [Object.Connect] does with each request; any other type answers 404. The
+// A Receiver handles the HTTP requests that reach an object through a stub.
+// Without it, a Replica, or an Object that has a handler of sockets, treats
+// each request as [Object.Connect] does. Any other type responds with 404. The
 // place that the request takes on a replica is free again when Receive has
 // returned, unless Connect passed it on to a socket.
 //
-// An error is answered by [WriteError] if nothing has been answered yet, and
-// undoes what was stored if RollbackOnError says so. A panic is answered with
-// 500.
+// If Receive returns an error and has not responded yet, [WriteError] responds.
+// If RollbackOnError is set, the error also undoes the handler's writes. The
+// response to a panic is 500.
 //
 // w and r behave as those of net/http: statuses, lengths, trailers,
-// informational answers and [http.ResponseController] have the same effects and
-// errors. An invalid status is a panic of the handler. w is an [http.Hijacker]
-// where the connection can be taken over.
+// informational responses and [http.ResponseController] have the same effects
+// and errors. An invalid status causes a panic in the handler. w is an
+// [http.Hijacker] where the connection can be taken over.
 //
-// r's context does not end when the client goes away (see [ClientGone]); it
-// knows the [UID]. A body of up to 64 KiB whose length the client gave
-// has been read when Receive begins; one that is cut short is answered with
-// 400. Reading any other body waits for the client and, as it takes no context,
-// keeps the turn: do it in [Await].
+// r's context carries the [UID]. It does not end when the client goes away (see
+// [ClientGone]). A body of up to 64 KiB whose length the client gave has been
+// read when Receive begins. If such a body is cut short, the response is 400.
+// Reading any other body waits for the client. It takes no context and so keeps
+// the turn: read it in [Await].
 //
-// An answer of up to a megabyte is written after the turn. A longer one, what
-// is flushed, informational answers, and what comes before a Hijack are written
-// to the client while Receive runs. In [Await] these writes wait as long as the
-// client takes. With the turn they wait for ten seconds in all, then they fail
-// with [ErrSlowConsumer] and the answer is broken off.
+// A response of up to a megabyte is written after the turn. A longer response,
+// flushed output, informational responses, and output before a Hijack are
+// written to the client while Receive runs. In [Await] these writes wait as
+// long as the client takes. While the handler holds the turn they wait for ten
+// seconds in total. Then they fail with [ErrSlowConsumer] and the response is
+// aborted.
 //
-// A panic of the ResponseWriter or of the body that a middleware has put in
-// front of the object is not the handler's: its writes and reads fail, what it
-// stores is kept, and the panic goes on from ServeHTTP when Receive has
-// returned.
+// If a middleware has put its own ResponseWriter or body in front of the
+// object, a panic in it does not count as the handler's. The handler's writes
+// and reads on it fail, the data that the handler stores is kept, and ServeHTTP
+// continues the panic when Receive has returned.
 //
-// A panic with [http.ErrAbortHandler] breaks the answer off, as in net/http,
-// and is no more than an error otherwise: the object goes on, and keeps what
-// the handler stored unless RollbackOnError is set. The client learns of it
-// when it may learn of an answer.
+// A panic with [http.ErrAbortHandler] aborts the response, as in net/http.
+// Otherwise it is treated like an error: the object keeps running, and the
+// handler's writes are kept unless RollbackOnError is set. The client sees the
+// abort at the time at which it could have received a response.
 //
-// Hijack of w (see [http.Hijacker]) ends the handler's transaction and keeps
-// the turn until what the object has stored is durable, since nothing holds
-// back what is written to the connection afterwards: call [Storage.Sync] before
-// telling of what is stored later. ErrInTransaction inside of a Transaction.
+// Hijack of w (see [http.Hijacker]) ends the handler's transaction. It keeps
+// the turn until the object's writes are durable, since writes to the
+// connection are not held afterwards. Call [Storage.Sync] before sending
+// anything that depends on a later write. Inside a Transaction, Hijack returns
+// ErrInTransaction.
 type Receiver interface {
 	Receive(w http.ResponseWriter, r *http.Request) error
 }
 
 // A Starter prepares an object before its first event, and again after a reset
-// or a hibernation. It keeps its turn, waiting or not, and runs in a goroutine
-// of its own. An error resets the object: all events that have waited for the
-// start fail with [ErrReset], the next one tries again, at once. So does a
-// start that takes longer than Options.StartTimeout, or is ended by
-// [Stub.Abort]. Only when a an object wakes whose sockets were open meanwhile
-// (ObjectOptions.Hibernate), OnStart is tried again after 1 s and after 2 s
-// more, and the events wait; then its sockets are closed with 1011. A group
-// cannot Identify on itself in OnStart: that is ErrDeadlock.
+// or a hibernation. OnStart keeps its turn, even while it waits, and runs in a
+// goroutine of its own.
+//
+// An error resets the object. All events that have waited for the start fail
+// with [ErrReset]. The next event tries again, at once. The same happens when a
+// start takes longer than Options.StartTimeout, or is ended by [Stub.Abort].
+// The exception is an object that wakes from hibernation
+// (ObjectOptions.Hibernate) with open sockets. Then OnStart is retried after 1
+// s, and again 2 s later, while the events wait. If it still fails, the sockets
+// are closed with 1011.
+//
+// A group cannot Identify on itself in OnStart: that is ErrDeadlock.
 type Starter interface {
 	OnStart(ctx context.Context) error
 }
 
-// Gateway makes a Group a gateway: its stub serves HTTP by asking Identify, in
-// the group's turn (a slow look-up belongs in [Await]), who sends the request
-// and handing it on to that uid's replica. An error is answered by
-// [WriteError], with 403 if it carries no status. The group's Receive is then
-// never called.
+// Gateway makes a Group a gateway. A gateway's stub serves an HTTP request by
+// calling Identify for the uid of its sender and passing the request to the
+// replica of that uid. Identify runs in the group's turn, so a slow lookup
+// belongs in [Await]. The response to an error is that of [WriteError], with
+// 403 if the error carries no status. The group's Receive is never called.
 type Gateway interface {
 	Identify(r *http.Request) (uid string, err error)
 }
 
-// An AlarmHandler runs when an alarm is due (see [Alarms]). An error, or a
-// panic, has it run again later: see there.
+// An AlarmHandler runs when an alarm is due (see [Alarms]). If it returns an
+// error or panics, it runs again later, as described there.
 type AlarmHandler interface {
 	OnAlarm(ctx context.Context, alarm Alarm) error
 }
 
-// A Stopper is told that its object is about to be dropped from memory: because
-// it is idle, or the runtime shuts down. It is the last event of this value; it
-// keeps the turn, and what it stores is kept. It is not called when the object
-// is reset, nor when the process dies, so nothing that matters may depend on
-// it. OnStop of 64 objects runs at a time, and none keeps others waiting for
+// A Stopper runs before its object is dropped from memory, because the object
+// is idle or the runtime shuts down. OnStop is the last event of this value. It
+// keeps the turn, and its writes are kept. It is not called when the object is
+// reset or when the process dies, so do not rely on it for anything that
+// matters. At most 64 OnStop handlers run at a time, and none delays others for
 // more than a second.
 type Stopper interface {
 	OnStop(ctx context.Context, reason StopReason) error
 }
 
-// A Clusterizer names the next replica of a Group, called when all others are
-// full; uid is one of those that wait for it. The name must not be that of a
-// live replica of the group. An error fails the Identify calls that wait, and
-// so does a reset of the group, by [Stub.Abort] for example, while Clusterize
-// runs: they do not wait for one that hangs, and the next Identify asks again.
-// Without Clusterize, or when it returns "", replicas have random IDs and no
-// name.
+// A Clusterizer names the next replica of a Group. Clusterize is called when
+// all other replicas are full. uid is one of the uids that wait for the new
+// replica. The name must not be that of a live replica of the group.
+//
+// An error fails the waiting Identify calls. So does a reset of the group while
+// Clusterize runs, by [Stub.Abort] for example: the calls do not wait for a
+// Clusterize that hangs, and the next Identify calls it again. Without
+// Clusterize, or when it returns "", replicas have random IDs and no name.
 type Clusterizer interface {
 	Clusterize(ctx context.Context, uid string) (name string, err error)
 }
 
-// An OpenHandler of an Object or a Replica runs when a socket has joined and
-// before its first message. An error closes the socket with 1011.
+// An OpenHandler of an Object or a Replica runs when a socket has joined,
+// before the socket's first message. An error closes the socket with 1011.
 type OpenHandler interface {
 	OnOpen(ctx context.Context, s *Socket) error
 }
 
 // A MessageHandler of an Object or a Replica runs for each message of each
-// socket. The next message of a socket starts when the handler of the one
-// before has returned.
+// socket. The next message of a socket is handled after the handler of the
+// previous one has returned.
 type MessageHandler interface {
 	OnMessage(ctx context.Context, s *Socket, m Message) error
 }
 
 // A CloseHandler of an Object or a Replica runs exactly once for each socket
-// that had joined, when it has left: with the code and the reason of whoever
-// closed first, or 1006 when the connection was lost. The one exception: the
-// replica was reset before, and its OnStart fails when it is to start again for
-// this.
+// that had joined, after the socket has left. code and reason are those of the
+// side that closed first. code is 1006 when the connection was lost. There is
+// one exception: OnClose does not run if the replica was reset before and the
+// OnStart that must precede OnClose fails.
 type CloseHandler interface {
 	OnClose(ctx context.Context, s *Socket, code int, reason string) error
 }
 
 // An ErrorHandler of an Object or a Replica runs before OnClose when the
-// connection failed rather than being closed: lost, silent, too slow, or
-// against the protocol. cause is a *[CloseError].
+// connection failed instead of being closed: it was lost, silent, too slow, or
+// broke the protocol. cause is a *[CloseError].
 type ErrorHandler interface {
 	OnError(ctx context.Context, s *Socket, cause error) error
 }
 
-// A GossipHandler of a Replica answers the gossip of its siblings and its
+// A GossipHandler of a Replica replies to the gossip of its siblings and its
 // group. The result travels as JSON.
 type GossipHandler interface {
 	OnGossip(ctx context.Context, m Message) (any, error)
