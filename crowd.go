@@ -9,38 +9,38 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// crowd is what objects with sockets of their own have. It is embedded
+// crowd holds the state of objects with sockets of their own. It is embedded
 // unexported, like core.
 type crowd struct{ core }
 
 // Connect upgrades a request that Receive got to a WebSocket. The options are
-// the socket's own: nil and zero fields stand for those of the type, then of
-// the runtime. The socket's UID is that of the options, or [UID]. The socket
-// takes over the request's place. When Receive has returned, or waits, OnOpen
-// runs, then OnMessage for each message, then OnClose.
+// the socket's own. Nil options and zero fields stand for those of the type,
+// then for those of the runtime. The socket's UID is that of the options, or
+// [UID]. The socket takes over the request's place. When Receive has returned
+// or waits, OnOpen runs, then OnMessage for each message, then OnClose.
 //
-// It returns an error when the upgrade is refused, and then the client has been
-// answered: 405 for another method than GET, 426 when it asks for no upgrade,
-// 400 for a malformed one or an invalid uid, 403 for a page of another origin,
-// 503 when the object has MaxSockets sockets and during shutdown, 500 for wrong
-// options. Receive has to write no answer in either case. req must be, or
-// derive from, the request that Receive got.
+// Connect returns an error when it refuses the upgrade. It has then already
+// sent the response: 405 for a method other than GET, 426 if the request asks
+// for no upgrade, 400 for a malformed request or an invalid uid, 403 for a page
+// of another origin, 503 when the object has MaxSockets sockets and during
+// shutdown, and 500 for wrong options. Receive writes no response in either
+// case. req must be the request that Receive got, or derive from it.
 //
-// Connect does not wait. When the client learns that it is connected, its
-// socket has joined and misses nothing. The answer 101 is therefore written on
-// the connection itself, later than a ResponseWriter could: net/http sends one
-// that it is told of when the connection is hijacked, which is before the
-// socket can join and before what Receive has stored is durable, and logs a
-// complaint when it is told after that. So a ResponseWriter of a middleware
-// sees no WriteHeader for a connection that was accepted, as it does for one
-// that was refused. One that has a Hijack of its own sees a call of that
+// Connect does not wait. When the client sees that it is connected, its socket
+// has joined and misses no message. The 101 response is therefore written on
+// the connection itself, later than a ResponseWriter could write it. net/http
+// sends a 101 passed to WriteHeader when the connection is hijacked. That is
+// before the socket can join and before Receive's writes are durable. If
+// WriteHeader is called after that, net/http logs a complaint. So a
+// middleware's ResponseWriter sees WriteHeader for a refused connection, but
+// not for an accepted one. If it has a Hijack of its own, that is called
 // instead.
 func (c *crowd) Connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
 	return c.connect(w, req, options)
 }
 
-// Sockets returns the object's open sockets that have all of the tags, as they
-// are now, in no order. A socket that is being closed is not among them.
+// Sockets returns the object's currently open sockets that have all of the
+// tags, in no particular order. A socket that is being closed is not included.
 func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		o, err := c.speaker()
@@ -56,8 +56,8 @@ func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 	}
 }
 
-// SocketsOf returns the object's open sockets of a uid, as they are now, in no
-// order. A socket that is being closed is not among them.
+// SocketsOf returns the object's currently open sockets of a uid, in no
+// particular order. A socket that is being closed is not included.
 func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		o, err := c.speaker()
@@ -72,17 +72,19 @@ func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
 	}
 }
 
-// socketSet are the sockets of an object. It belongs to the object's identity,
-// not to its instance.
+// socketSet holds the sockets of an object. It belongs to the object's
+// identity, not to its instance.
 type socketSet struct {
 	set conn.Set
 
 	mu    sync.Mutex
-	count int                // sockets that connect, are open, or whose OnClose has not returned. guarded by mu
-	byUID map[string]*Socket // the open ones of a plain object, linked by Socket.next. guarded by mu, like next
+	count int // connecting, open, or with an OnClose that has not returned. guarded by mu
+	// the open sockets of a plain object, linked by Socket.next. guarded by mu,
+	// like next
+	byUID map[string]*Socket
 }
 
-// socketSet returns the object's sockets, which it makes room for.
+// socketSet returns the object's sockets, creating the set if needed.
 func (o *object) socketSet() *socketSet {
 	if s := o.crowd.Load(); s != nil {
 		return s
@@ -98,7 +100,8 @@ func (o *object) socketSet() *socketSet {
 	return s
 }
 
-// reserve takes a place for a socket; most is their number, 0 for no bound.
+// reserve takes a place for a socket. most is the maximum number of sockets, 0
+// for no limit.
 func (s *socketSet) reserve(most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,8 +119,8 @@ func (s *socketSet) unreserve() {
 	s.count--
 }
 
-// enter makes a socket one of its uid's. Those of replicas are in their group's
-// books instead.
+// enter adds a socket to those of its uid. Sockets of replicas are in their
+// group's books instead.
 func (s *socketSet) enter(k *Socket) {
 	if k.uid == "" {
 		return
@@ -131,7 +134,7 @@ func (s *socketSet) enter(k *Socket) {
 	s.byUID[k.uid] = k
 }
 
-// exit ends enter, if it has been called.
+// exit undoes enter, if it was called.
 func (s *socketSet) exit(k *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +166,7 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 }
 
 // occupied reports whether the object has sockets that connect, are open, or
-// leave. It takes no lock but that of the sockets.
+// leave. It takes no lock except that of the sockets.
 func (o *object) occupied() bool {
 	s := o.crowd.Load()
 	if s == nil {
@@ -199,7 +202,8 @@ func (o *object) socketsOf(uid string) []*Socket {
 	return own
 }
 
-// hasSocketsOf reports whether there are open sockets of an instance's era.
+// hasSocketsOf reports whether the object has open sockets of an instance's
+// era.
 func (o *object) hasSocketsOf(inst *instance) bool {
 	for c := range o.conns() {
 		if c.Data.(*Socket).era == inst.era && !c.Closing() {
@@ -209,8 +213,8 @@ func (o *object) hasSocketsOf(inst *instance) bool {
 	return false
 }
 
-// closeSocketsOf closes the sockets of an instance that has been reset; the
-// next one may have some of its own already.
+// closeSocketsOf closes the sockets of an instance that has been reset. The
+// next instance may already have its own.
 func (o *object) closeSocketsOf(inst *instance) {
 	for c := range o.conns() {
 		if c.Data.(*Socket).era == inst.era {
@@ -219,8 +223,7 @@ func (o *object) closeSocketsOf(inst *instance) {
 	}
 }
 
-// closeSockets closes all sockets of the object with a code and a reason that
-// are valid.
+// closeSockets closes all sockets of the object. code and reason must be valid.
 func (o *object) closeSockets(code int, reason string) {
 	s := o.crowd.Load()
 	if s == nil {
@@ -231,8 +234,8 @@ func (o *object) closeSockets(code int, reason string) {
 	}
 }
 
-// emit sends v to the object's sockets but one, nil for none, when the
-// speaker's gate opens.
+// emit sends v to the object's sockets except sender, which may be nil, when
+// the speaker's gate opens.
 func (o *object) emit(speaker *object, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Group is embedded in a type of yours to make it a group: it spreads clients
-// over replicas, each with at most GroupOptions.Limit of them. See
+// Group is embedded in a user's type to make it a group. A group spreads its
+// clients over replicas, with at most GroupOptions.Limit clients on each. See
 // [RegisterGroup].
 //
 // A group's methods may be called from any goroutine.
@@ -26,7 +26,7 @@ func (g *Group) books() (*books, error) {
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group. It keeps the
-// turn and waits for no client (see [Replica.Emit]).
+// turn and does not wait for clients (see [Replica.Emit]).
 func (g *Group) Broadcast(v any, options ...SendOption) error {
 	b, err := g.books()
 	if err != nil {
@@ -36,7 +36,7 @@ func (g *Group) Broadcast(v any, options ...SendOption) error {
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid and returns their
-// number; ErrNoTarget when there are none.
+// number. It returns ErrNoTarget when there are none.
 func (g *Group) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	b, err := g.books()
 	if err != nil {
@@ -45,9 +45,9 @@ func (g *Group) Whisper(ctx context.Context, uid string, v any, options ...SendO
 	return b.whisper(ctx, b.group, uid, v, options)
 }
 
-// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone
-// when the group has no such replica. It waits for no client (see
-// [Replica.Emit]).
+// Emit sends v (see [Encode]) to all sockets of one replica. It returns
+// ErrReplicaGone when the group has no such replica. It does not wait for
+// clients (see [Replica.Emit]).
 func (g *Group) Emit(replica ID, v any, options ...SendOption) error {
 	b, err := g.books()
 	if err != nil {
@@ -66,7 +66,7 @@ func (g *Group) Disconnect(ctx context.Context, uid string, code int, reason str
 }
 
 // Gossip asks all replicas of the group at the same time and returns their
-// answers: see [Replica.Gossip].
+// replies: see [Replica.Gossip].
 func (g *Group) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	b, err := g.books()
 	if err != nil {
@@ -75,8 +75,8 @@ func (g *Group) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	return b.gossip(ctx, b.group, nil, v)
 }
 
-// Replicas returns the live replicas, in the order in which they were made, as
-// they are now.
+// Replicas returns the current live replicas, in the order in which they were
+// created.
 func (g *Group) Replicas() iter.Seq[ReplicaStats] {
 	b, err := g.books()
 	if err != nil {
@@ -85,11 +85,11 @@ func (g *Group) Replicas() iter.Seq[ReplicaStats] {
 	return b.replicas()
 }
 
-// Drain lets no new connection or request reach a replica; those it has stay,
-// and places reserved before are still good. It is retired within a second or
-// so of the last one's end. Like a message, it takes place when what the group
-// has stored before is durable. ErrReplicaGone when the group has no such
-// replica.
+// Drain stops new connections and requests from reaching a replica. Existing
+// connections and requests stay, and places reserved before remain valid. The
+// replica is retired within about a second after the last of them ends. Like a
+// message, Drain takes effect when the group's earlier writes are durable. It
+// returns ErrReplicaGone when the group has no such replica.
 func (g *Group) Drain(replica ID) error {
 	b, err := g.books()
 	if err != nil {
@@ -98,17 +98,18 @@ func (g *Group) Drain(replica ID) error {
 	return b.restrictLater(b.group, replica, b.drain)
 }
 
-// SetLocked keeps newcomers out of a replica, or lets them in again:
-// [GroupStub.Identify] and further requests through a stub take only uids there
-// that have a connection, a request or a reserved place on the replica, or have
-// had a connection up to LingerFor ago. A locked replica is no room for anybody
-// else: when all others are full, a new one is made, and at MaxReplicas the
-// error is ErrGroupFull.
+// SetLocked locks a replica against newcomers, or unlocks it. On a locked
+// replica, [GroupStub.Identify] and further requests through a stub accept only
+// uids that have a connection, a request or a reserved place there, or have had
+// a connection up to LingerFor ago. A locked replica has no room for any other
+// uid: when all other replicas are full, a new one is created, and at
+// MaxReplicas the error is ErrGroupFull.
 //
-// Like a message, it takes place when what the group has stored before is
-// durable. The lock outlives a reset of the replica and ends with its
-// retirement; an empty one has RetireAfter from the change on. ErrReplicaGone
-// when the group has no such replica. SetLocked keeps the turn.
+// Like a message, SetLocked takes effect when the group's earlier writes are
+// durable. The lock outlives a reset of the replica and ends when the replica
+// is retired. An empty replica is retired RetireAfter after the change.
+// SetLocked returns ErrReplicaGone when the group has no such replica. It keeps
+// the turn.
 func (g *Group) SetLocked(replica ID, locked bool) error {
 	b, err := g.books()
 	if err != nil {
@@ -117,8 +118,9 @@ func (g *Group) SetLocked(replica ID, locked bool) error {
 	return b.restrictLater(b.group, replica, b.setLocked(locked))
 }
 
-// GroupOptions configure a type that embeds [Group]. Limit is required. New,
-// Schema, Hibernate and RollbackOnError are those of [ObjectOptions].
+// GroupOptions configures a type that embeds [Group]. Limit is required. New,
+// Schema, AllowNewerSchema, Hibernate and RollbackOnError are those of
+// [ObjectOptions].
 type GroupOptions[T any] struct {
 	New              func() *T
 	Schema           Schema
@@ -126,53 +128,55 @@ type GroupOptions[T any] struct {
 	Hibernate        bool
 	RollbackOnError  bool
 
-	// Limit is the number of connections and requests that a replica may hold
-	// at a time; at least 1.
+	// Limit is the maximum number of connections and requests that a replica
+	// holds at a time. It must be at least 1.
 	Limit int
 
-	// MaxReplicas bounds the number of live replicas, draining and locked ones
-	// included. 0: no bound.
+	// MaxReplicas is the maximum number of live replicas, including draining
+	// and locked replicas. 0: no limit.
 	MaxReplicas int
 
-	// Order says which of the replicas with room a newcomer gets: a uid that
-	// has neither connections nor had them up to LingerFor ago. Default:
-	// LeastLoaded.
+	// Order selects the replica for a newcomer among those with room. A
+	// newcomer is a uid that has no connections and has had none up to
+	// LingerFor ago. Default: LeastLoaded.
 	Order Order
 
 	// LingerFor is how long a uid without connections is sent back to the
-	// replica it was on, to the nanosecond; a replica without connections stays
+	// replica it was on, to the nanosecond. A replica without connections stays
 	// in memory for at least that time. 0: Options.LingerFor; negative: not at
 	// all.
 	LingerFor time.Duration
 
-	// HoldPlaces has a replica hold the place of a uid for LingerFor after its
-	// last connection or request, so that newcomers cannot take it and the uid
-	// finds room when it returns. One place is held for a uid, however many
-	// connections it had. It is free again when the time is over, to the
-	// nanosecond, when the uid connects to another replica, and when the
-	// replica is drained.
+	// HoldPlaces makes a replica hold the place of a uid for LingerFor after
+	// the uid's last connection or request. Newcomers cannot take the place,
+	// and the uid finds room when it returns. One place is held for a uid,
+	// however many connections it had. The place is free again when the time is
+	// over, to the nanosecond, when the uid connects to another replica, and
+	// when the replica is drained.
 	//
-	// Held places count towards Limit: when the places of all replicas are
-	// taken or held and there are MaxReplicas of them, Identify returns
-	// ErrGroupFull. A replica with held places stays in memory; RetireAfter
-	// begins when the last is free. [ReplicaStats] may count one up to a second
-	// longer that nobody has asked for since. A held place takes about 200
-	// bytes, and the length of its uid.
+	// Held places count towards Limit. When the places of all replicas are
+	// taken or held and there are MaxReplicas replicas, Identify returns
+	// ErrGroupFull. A replica with held places stays in memory. RetireAfter
+	// begins when the last of them is free. [ReplicaStats] may count an expired
+	// place for up to a second longer if nobody has asked for it since. A held
+	// place takes about 200 bytes plus the length of its uid.
 	//
-	// Needs a LingerFor above 0, here or in Options. Default: only the
-	// preference for the replica lingers.
+	// HoldPlaces needs a LingerFor above 0, here or in Options. Default: only
+	// the preference for the replica lingers.
 	HoldPlaces bool
 }
 
-// Order says which replica a newcomer gets, of those that have room and are
-// neither draining nor locked. The choice takes constant time, however many
-// replicas there are.
+// Order selects the replica for a newcomer, among the replicas that have room
+// and are neither draining nor locked. The choice takes constant time, however
+// many replicas there are.
 type Order int
 
 const (
-	// LeastLoaded is the replica with the most room: clients are spread evenly.
+	// LeastLoaded selects the replica with the most room. Clients are spread
+	// evenly.
 	LeastLoaded Order = iota
-	// FullestFirst is the replica with the least room: each fills up before the
-	// next gets anybody, as for a game that starts when it is full.
+	// FullestFirst selects the replica with the least room. Each replica fills
+	// up before the next gets a client, as for a game that starts when it is
+	// full.
 	FullestFirst
 )

@@ -12,31 +12,32 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// maxUID bounds a uid in bytes.
+// maxUID is the maximum length of a uid in bytes.
 const maxUID = 1024
 
 // Identify picks the replica of the group that serves a uid, reserves a place
 // there, and returns the replica's stub.
 //
 // A uid that has connections, or had them up to GroupOptions.LingerFor ago,
-// goes to the replica that has or had them if there is room, which
-// GroupOptions.HoldPlaces sees to; any other to the replica with the least
-// load, or as GroupOptions.Order says; when all are full or locked, to a new
-// one. The decision takes constant time whatever the number of replicas and
-// uids, as long as a uid is on few replicas at a time.
+// goes to the replica that has or had them, if there is room.
+// GroupOptions.HoldPlaces keeps that room free. Any other uid goes to the
+// replica with the least load, or to the one that GroupOptions.Order selects.
+// When all replicas are full or locked, it goes to a new one. The decision
+// takes constant time for any number of replicas and uids, as long as a uid is
+// on few replicas at a time.
 //
 // The reserved place belongs to the first request through the stub and expires
 // after Options.ReserveFor. Each further request through the same stub takes a
-// place of its own on that replica and is answered with 503 if there is none. A
+// place of its own on that replica. If there is none, the response is 503. A
 // request holds its place until it is answered, a socket until it is closed.
 //
-// A uid names a person, a device, whatever connects; several connections may
-// share it. It is 1 to 1,024 bytes of UTF-8 without control characters, else
-// ErrInvalidName.
+// A uid names a person, a device, or another source of connections. Several
+// connections may share it. It is 1 to 1,024 bytes of UTF-8 without control
+// characters. For any other, the error is ErrInvalidName.
 //
-// Other errors: ErrGroupFull, ErrShutdown, ErrDeadlock, ErrReset when the group
-// could not start, what Clusterize returned, and the cause of ctx's end while
-// waiting. In a handler Identify gives up the turn.
+// Other errors are ErrGroupFull, ErrShutdown, ErrDeadlock, ErrReset when the
+// group could not start, the error of Clusterize, and the cause of ctx's end
+// while waiting. In a handler Identify gives up the turn.
 func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], error) {
 	to := s.address()
 	if to == nil {
@@ -48,7 +49,7 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 	}
 	defer rt.leave()
 	var a *admission
-	err := awaitDurable(ctx, nil, func() (err error) { // Clusterize may tell of the uid
+	err := awaitDurable(ctx, nil, func() (err error) { // Clusterize may send the uid elsewhere
 		a, err = to.identify(ctx, uid)
 		return err
 	})
@@ -58,10 +59,11 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 	return Stub[R]{to: a}, nil
 }
 
-// checkUID returns why a string is no uid, or nil.
+// checkUID returns an error if uid is not a valid uid.
 func checkUID(uid string) error { return checkName("uid", uid) }
 
-// checkName returns why a string names nothing: a uid or an object.
+// checkName returns an error if name is not valid for a uid or an object. The
+// error calls it by what, such as "uid".
 func checkName(what, name string) error {
 	switch {
 	case name == "":
@@ -94,7 +96,7 @@ func (a *address) identify(ctx context.Context, uid string) (*admission, error) 
 	return admitted, err
 }
 
-// admission leads a uid to the replica that Identify chose.
+// admission is the target that leads a uid to the replica chosen by Identify.
 type admission struct {
 	// fixed
 	member *member
@@ -135,19 +137,20 @@ func (b *books) admit(ctx context.Context, uid string) (*admission, error) {
 	}
 }
 
-// start starts the group, which opens its books.
+// start starts the group. A group that starts opens its books.
 func (b *books) start(ctx context.Context) error {
 	from := turn.OriginOf(ctx)
 	_, e, err := b.group.begin(ctx, &from)
 	if err != nil {
 		return err
 	}
-	_, _ = e.End() // to start the group was all
+	_, _ = e.End() // only the start was needed
 	return nil
 }
 
-// reserve reserves a place, or returns the making of a replica that has to be
-// waited for, or nothing when the books have yet to be opened.
+// reserve reserves a place. If a replica must be waited for first, it returns
+// the making of that replica. If the books are not open yet, it returns
+// nothing.
 func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,14 +178,14 @@ func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, e
 	}
 }
 
-// clusterizeLocked begins to make a replica unless one is being made. The
+// clusterizeLocked begins to make a replica, unless one is being made. The
 // caller must hold mu.
 func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 	if m := b.making; m != nil {
 		if m.runs == nil || m.runs.life.Err() == nil {
 			return nil
 		}
-		b.making = nil // it is ending in a reset, and those who come now do not share that
+		b.making = nil // it is ending in a reset, which new callers do not share
 	}
 	inst, err := b.group.instance()
 	if err != nil {
@@ -207,8 +210,8 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 		defer func() { b.made(m, name, err) }()
 		e, failed := ticket.Redeem(rt.ctx)
 		if failed != nil {
-			// Those who wait have joined this very event: when the group was
-			// reset before it began, they begin anew.
+			// The waiting callers have joined this very event. If the group was
+			// reset before the event began, they start again.
 			m.again, err = (errors.Is(failed, ErrReset) && !inst.unstartable()) || failed == errAsleep, failed
 			return
 		}
@@ -218,7 +221,7 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 		}
 		var outcome <-chan error
 		b.clusterizes(m, inst)
-		// A handler that hangs is not waited for when its life has ended.
+		// Do not wait for a handler that hangs after its instance has ended.
 		stop := context.AfterFunc(inst.life, func() { b.made(m, "", inst.toldStart(rt.ctx, context.Cause(inst.life))) })
 		err = inst.run(e, EventClusterize, began, func(ctx context.Context, v any) (err error) {
 			defer func() {
@@ -236,7 +239,8 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 	return nil
 }
 
-// clusterizes notes whose Clusterize runs for a making, nil for none.
+// clusterizes records the instance whose Clusterize runs for a making, nil for
+// none.
 func (b *books) clusterizes(m *making, inst *instance) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -264,8 +268,7 @@ func (b *books) made(m *making, name string, err error) {
 	close(m.done)
 }
 
-// wait waits for the replica on behalf of the event that ctx belongs to, if
-// any.
+// wait waits for the replica on behalf of the event of ctx, if any.
 func (m *making) wait(ctx context.Context) error {
 	e := turn.From(ctx)
 	if err := m.event.Join(e); err != nil {
@@ -291,19 +294,21 @@ func (a *admission) release() {
 	}
 }
 
-// visit is a request that has reached an object: on a replica it has a place
+// visit is a request that has reached an object. On a replica it has a place
 // there.
 type visit struct {
 	// fixed
 	obj *object
-	uid string // who asks; "" if nobody said
+	uid string // of the requester; "" if unknown
 
-	place *roster.Place[*member, *Socket] // of a replica; nil when it has been given back or passed on. guarded by the books' mu
-	open  atomic.Bool                     // of a plain object or a group: neither answered nor passed on
+	// on a replica; nil when it has been given back or passed on. guarded by
+	// the books' mu
+	place *roster.Place[*member, *Socket]
+	open  atomic.Bool // on a plain object or a group: neither answered nor passed on
 }
 
-// visit takes a place for a request: the reserved one for the first, unless it
-// has expired.
+// visit takes a place for a request. The first request takes the reserved
+// place, unless that has expired.
 func (a *admission) visit(v *visit) error {
 	b := a.member.books
 	b.mu.Lock()
@@ -321,7 +326,8 @@ func (a *admission) visit(v *visit) error {
 	return nil
 }
 
-// books returns those of the replica's group; nil where the object is none.
+// books returns the books of the replica's group. It returns nil if the object
+// is not a replica.
 func (v *visit) books() *books {
 	if v.obj == nil || v.obj.member == nil {
 		return nil
