@@ -10,7 +10,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// MessageType says how a message travels in a WebSocket.
+// MessageType is the type of a message in a WebSocket.
 type MessageType byte
 
 // The types of messages.
@@ -29,7 +29,7 @@ func (t MessageType) String() string {
 	return fmt.Sprintf("MessageType(%d)", byte(t))
 }
 
-// A Message is what a client or a replica sent. Its data belongs to the
+// A Message is a message from a client or a replica. Its data belongs to the
 // receiver.
 type Message struct {
 	Type MessageType // zero: Text
@@ -39,7 +39,7 @@ type Message struct {
 // String returns the data as a string.
 func (m Message) String() string { return string(m.Data) }
 
-// Decode reads the data as JSON into the value that v points at.
+// Decode decodes the data as JSON into the value that v points to.
 func (m Message) Decode(v any) error {
 	if err := json.Unmarshal(m.Data, v); err != nil {
 		return fmt.Errorf("dog: decode message: %w", err)
@@ -47,12 +47,12 @@ func (m Message) Decode(v any) error {
 	return nil
 }
 
-// Encode returns v as the message that Send, Emit, Broadcast and Whisper make
-// of it: a string or a [json.RawMessage] is text as it stands, a []byte is
-// binary, a Message is itself, anything else becomes JSON text.
+// Encode returns the message that Send, Emit, Broadcast and Whisper make of v.
+// A string or a [json.RawMessage] becomes text as it is. A []byte becomes
+// binary. A Message stays as it is. Any other value becomes JSON text.
 //
-// It fails when v has no JSON form, and with a [UsageError] when text is not
-// UTF-8, which every client would refuse.
+// Encode fails if v has no JSON form. It returns a [UsageError] if text is not
+// UTF-8, since every client would refuse it.
 func Encode(v any) (Message, error) {
 	var m Message
 	switch v := v.(type) {
@@ -84,7 +84,8 @@ func Encode(v any) (Message, error) {
 	return m, nil
 }
 
-// encodeJSON returns v as gossip carries it. A Message is the JSON it holds.
+// encodeJSON returns v in the JSON form in which gossip carries it. A Message
+// is the JSON that it holds.
 func encodeJSON(v any) ([]byte, error) {
 	m, ok := v.(Message)
 	if !ok {
@@ -93,33 +94,34 @@ func encodeJSON(v any) ([]byte, error) {
 	if !json.Valid(m.Data) {
 		return nil, errors.New("the message is not JSON")
 	}
-	return slices.Clone(m.Data), nil // as Marshal would: whoever has the message may change it
+	return slices.Clone(m.Data), nil // like Marshal: the owner of the message may change it
 }
 
-// A SendOption changes to whom or how a message is sent. The zero SendOption
-// changes nothing.
+// A SendOption changes the recipients of a message or the way it is sent. The
+// zero SendOption changes nothing.
 type SendOption struct {
 	except string
 	key    string
 }
 
-// ExceptUID leaves out all sockets of a uid. Of several the last one counts.
+// ExceptUID leaves out all sockets of a uid. If it is given several times, the
+// last one applies.
 func ExceptUID(uid string) SendOption { return SendOption{except: uid} }
 
-// Coalesce names the thing a message tells the newest state of, such as
-// "cursor:ada". Where a socket is slow and its policy is [CoalesceSlow], a
-// newer message replaces one of the same key that is still queued.
+// Coalesce marks a message as the newest state of the thing named by key, such
+// as "cursor:ada". If a socket is slow and its policy is [CoalesceSlow], the
+// message replaces a queued message with the same key.
 func Coalesce(key string) SendOption { return SendOption{key: key} }
 
-// outgoing is a message on its way: encoded and framed once, however many
-// sockets it goes to.
+// outgoing is a message to be sent. It is encoded and framed once for all its
+// sockets.
 type outgoing struct {
 	frame  *conn.Frame
 	key    string
 	except conn.Except
 }
 
-// newOutgoing makes a message that is not for its sender, nil for nobody.
+// newOutgoing makes a message for sockets other than sender, which may be nil.
 func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) {
 	m, err := Encode(v)
 	if err != nil {

@@ -45,13 +45,14 @@ type groupType[T any] interface {
 	embedsGroup()
 }
 
-// RegisterObject makes T, a type that embeds [Object], or Object itself, known
-// to the runtime under a name, which is its namespace. Nil options stand for
-// the defaults.
+// RegisterObject registers T with the runtime under a name, which is its
+// namespace. T is a type that embeds [Object], or Object itself. Nil options
+// stand for the defaults.
 //
-// The error is a [RegistrationError]: the name is taken or against the rules of
-// [ErrInvalidName], a method of T is nearly a handler, the options contradict
-// each other; or it wraps an error of the store, or a [UsageError].
+// The error is a [RegistrationError] when the name is taken or violates the
+// rules of [ErrInvalidName], when a method of T is nearly a handler, or when
+// the options contradict each other. The RegistrationError may also wrap an
+// error of the store or a [UsageError].
 func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *ObjectOptions[T]) (*Namespace[T], error) {
 	if options == nil {
 		options = &ObjectOptions[T]{}
@@ -69,10 +70,10 @@ func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *O
 	return &Namespace[T]{ns}, nil
 }
 
-// RegisterReplica makes T, a type that embeds [Replica], or Replica itself,
-// known to the runtime under a name, which is its namespace. Groups spread over
-// it: see [RegisterGroup]. Nil options stand for the defaults. The errors are
-// those of [RegisterObject].
+// RegisterReplica registers T with the runtime under a name, which is its
+// namespace. T is a type that embeds [Replica], or Replica itself. Groups
+// spread their clients over it: see [RegisterGroup]. Nil options stand for the
+// defaults. The errors are those of [RegisterObject].
 func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options *ReplicaOptions[T]) (*Replicas[T], error) {
 	if options == nil {
 		options = &ReplicaOptions[T]{}
@@ -86,14 +87,15 @@ func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options 
 	return &Replicas[T]{ns}, nil
 }
 
-// RegisterGroup makes G, a type that embeds [Group], or Group itself, known to
-// the runtime under a name, which is its namespace. Its groups spread their
-// clients over replicas, which other group types may do as well. The options
-// must have a Limit.
+// RegisterGroup registers G with the runtime under a name, which is its
+// namespace. G is a type that embeds [Group], or Group itself. Its groups
+// spread their clients over replicas. Other group types may use the same
+// replicas. The options must have a Limit.
 //
-// The errors are those of [RegisterObject], and a [RegistrationError] too when
-// the Limit is below 1, MaxReplicas is negative, Order is unknown, HoldPlaces
-// is set without a LingerFor, or the replicas belong to another runtime.
+// The errors are those of [RegisterObject]. RegisterGroup also returns a
+// [RegistrationError] when the Limit is below 1, MaxReplicas is negative, Order
+// is unknown, HoldPlaces is set without a LingerFor, or the replicas belong to
+// another runtime.
 func RegisterGroup[G, R any, P groupType[G]](
 	rt *Runtime, name string, replicas *Replicas[R], options *GroupOptions[G],
 ) (*Groups[G, R], error) {
@@ -154,8 +156,8 @@ func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() 
 	return ns
 }
 
-// register makes the namespace one of the runtime's. sockets are the defaults
-// of its sockets.
+// register adds the namespace to the runtime. sockets are the defaults of its
+// sockets.
 func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	refuse := func(problem string) error {
 		return &RegistrationError{Namespace: ns.name, Type: ns.typ.Elem().String(), Problem: problem}
@@ -209,14 +211,14 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	return nil
 }
 
-// embedded reports whether base finds the core of a new value; it panics where
-// a pointer is embedded, which is nil.
+// embedded reports whether base finds the core of a new value. base panics if
+// the type embeds a pointer, since that is nil.
 func embedded(base func() *core) (found bool) {
 	defer func() { _ = recover() }()
 	return base() != nil
 }
 
-// handlerTypes are the handlers and the kinds of types that may have them.
+// handlerTypes lists the handlers and the kinds of types that may have them.
 var handlerTypes = []struct {
 	iface reflect.Type
 	kinds []Kind
@@ -254,8 +256,8 @@ func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
 		if method.Name == want.Name {
 			switch {
 			case !slices.Contains(h.kinds, kind):
-				// Identify and Clusterize are words that a replica may use in
-				// its own way.
+				// A replica may use the names Identify and Clusterize for its
+				// own purposes.
 				if same || strings.HasPrefix(want.Name, "On") {
 					return fmt.Sprintf("%s is a handler of %s, not of %s", want.Name, kindsOf(h.kinds), kindsOf([]Kind{kind}))
 				}
@@ -281,7 +283,7 @@ func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
 	return ""
 }
 
-// kindsOf names kinds, each with its article.
+// kindsOf returns the names of kinds, each with its article.
 func kindsOf(kinds []Kind) string {
 	names := make([]string, len(kinds))
 	for i, k := range kinds {
@@ -293,7 +295,7 @@ func kindsOf(kinds []Kind) string {
 	return strings.Join(names, " or ")
 }
 
-// isOnMethod reports whether a method is named as handlers are: OnX….
+// isOnMethod reports whether a method has a name like a handler's: OnX….
 func isOnMethod(name string) bool {
 	next, found := strings.CutPrefix(name, "On")
 	first, _ := utf8.DecodeRuneInString(next)
@@ -311,8 +313,8 @@ func handlersOf(kind Kind) (names []string) {
 	return names
 }
 
-// signature writes the parameters and results of a function, leaving out the
-// first skip parameters.
+// signature returns the parameters and results of a function as text, without
+// the first skip parameters.
 func signature(f reflect.Type, skip int) string {
 	var in, out []string
 	for i := skip; i < f.NumIn(); i++ {
@@ -332,8 +334,8 @@ func signature(f reflect.Type, skip int) string {
 	return "(" + strings.Join(in, ", ") + ")" + results
 }
 
-// distance counts the insertions, deletions, replacements and swaps of
-// neighbours that make b of a (optimal string alignment).
+// distance returns the number of insertions, deletions, replacements and swaps
+// of neighbours that turn a into b (optimal string alignment).
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

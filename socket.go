@@ -24,44 +24,44 @@ const (
 )
 
 // A Socket is a client's WebSocket connection to an object. Its methods may be
-// called from any goroutine, and on a nil Socket: those that can fail then
-// return a [UsageError].
+// called from any goroutine. They may also be called on a nil Socket: those
+// that can fail then return a [UsageError].
 //
-// Messages from one sender (a handler, a goroutine) reach the client in the
-// order in which they were sent, by whatever of Send, Emit, Broadcast and
-// Whisper. None of these waits for a client: what a client does not take at
-// once waits in its socket's queue.
+// Messages from one sender (a handler or a goroutine) reach the client in the
+// order in which they were sent, in any mix of Send, Emit, Broadcast and
+// Whisper. None of these waits for a client. Messages that a client does not
+// take at once wait in its socket's queue.
 type Socket struct {
 	// fixed; zero in a zero Socket
 	id   uuid.UUID
 	uid  string
 	obj  *object
-	era  uint64 // of the instance whose Receive connected it
+	era  uint64 // of the instance whose Receive called Connect
 	conn *conn.Conn
 	tags []string
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
-	lingers atomic.Bool  // has ended, and stays on the replica for what the gate holds
+	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
 
 	held unheard // messages to this socket alone
 
 	place *roster.Place[*member, *Socket] // on a replica, else nil. guarded by the books' mu
 	next  *Socket                         // in socketSet.byUID
 
-	toured uint64 // the latest tour of Stats that has counted the socket. guarded by Runtime.past
+	toured uint64 // last tour of Stats that counted the socket. guarded by Runtime.past
 
 	mu         sync.Mutex
 	attachment []byte // JSON. guarded by mu
 }
 
-// A CloseError says how a socket's connection ended, when it was not by a close
+// A CloseError reports how a socket's connection ended without a close
 // handshake. Code is 1002 when the client broke the protocol, 1007 when it sent
-// text that is not UTF-8, and 1009 when it sent a message over the limit. It
-// wraps the cause: [ErrPingTimeout], [ErrSlowConsumer], or an error of the
-// network.
+// text that is not UTF-8, and 1009 when it sent a message over the limit.
+// CloseError wraps the cause: [ErrPingTimeout], [ErrSlowConsumer], or a network
+// error.
 type CloseError struct {
-	Code   int    // what the client was or would have been told; 1006: the connection was lost
-	Reason string // what the client was told
+	Code   int    // as sent to the client, or as it would have been; 1006: the connection was lost
+	Reason string // as sent to the client
 	Err    error  // nil after a close handshake
 }
 
@@ -99,9 +99,9 @@ func (s *Socket) ID() string {
 	return s.id.String()
 }
 
-// UID returns who connected: SocketOptions.UID, or what was given to
-// [Stub.WithUID] or [GroupStub.Identify]; "" if nobody said. Several sockets
-// may share a uid.
+// UID returns the uid of the client: SocketOptions.UID, or the argument of
+// [Stub.WithUID] or [GroupStub.Identify]. It is "" if none was given. Several
+// sockets may share a uid.
 func (s *Socket) UID() string {
 	if s == nil {
 		return ""
@@ -109,7 +109,7 @@ func (s *Socket) UID() string {
 	return s.uid
 }
 
-// Subprotocol returns the subprotocol that was agreed upon, in the spelling of
+// Subprotocol returns the negotiated subprotocol, in the spelling of
 // SocketOptions.Subprotocols, or "".
 func (s *Socket) Subprotocol() string {
 	if !s.running() {
@@ -135,8 +135,8 @@ func (s *Socket) hasAll(tags []string) bool {
 	return true
 }
 
-// AutoReplied returns when an auto-response (SocketOptions.AutoRequest) was
-// last sent, or the zero time.
+// AutoReplied returns the time at which an auto-response
+// (SocketOptions.AutoRequest) was last sent, or the zero time.
 func (s *Socket) AutoReplied() time.Time {
 	if !s.running() {
 		return time.Time{}
@@ -144,8 +144,8 @@ func (s *Socket) AutoReplied() time.Time {
 	return s.conn.LastAuto()
 }
 
-// SetAttachment keeps v with the socket, as [JSON] of at most 16,384 bytes;
-// more is a UsageError and leaves the old one.
+// SetAttachment keeps v with the socket, as [JSON] of at most 16,384 bytes. A
+// longer attachment is a UsageError and leaves the old one in place.
 func (s *Socket) SetAttachment(v any) error {
 	if !s.running() {
 		return notRunning("Socket.SetAttachment")
@@ -172,8 +172,8 @@ func encodeAttachment(v any) ([]byte, error) {
 	return data, nil
 }
 
-// Attachment reads what SetAttachment kept into the value that v points at,
-// which stays as it is when there is nothing.
+// Attachment decodes the attachment into the value that v points to. If there
+// is no attachment, the value does not change.
 func (s *Socket) Attachment(v any) error {
 	if !s.running() {
 		return notRunning("Socket.Attachment")
@@ -190,10 +190,11 @@ func (s *Socket) Attachment(v any) error {
 	return nil
 }
 
-// Send sends v (see [Encode]) to the client, once what the object has stored is
-// durable (see [Storage]). Errors: ErrSocketClosed when the socket is closed or
-// closing, ErrSlowConsumer when that is because the client is too slow,
-// ErrHeldBack when too much waits for the disk already, and then v is not sent.
+// Send sends v (see [Encode]) to the client, once the object's earlier writes
+// are durable (see [Storage]). It returns ErrSocketClosed when the socket is
+// closed or closing, ErrSlowConsumer when that is because the client is too
+// slow, and ErrHeldBack when too much output already waits for the disk. In
+// each case v is not sent.
 func (s *Socket) Send(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Send")
@@ -217,12 +218,14 @@ func (s *Socket) send(out outgoing) error {
 		return ErrSocketClosed
 	}
 	return s.obj.speak(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
-		_ = s.conn.Send(out.frame, out.key) // a client that has gone since gets no more, as one that goes a moment later
+		// A client that has gone by then gets no message, like one that goes a
+		// moment later.
+		_ = s.conn.Send(out.frame, out.key)
 	})
 }
 
-// Emit sends v (see [Encode]) to the other sockets of the same object: to all
-// but this one. It keeps the turn (see [Replica.Emit]).
+// Emit sends v (see [Encode]) to the other sockets of the same object, that is
+// to all except this one. It keeps the turn (see [Replica.Emit]).
 func (s *Socket) Emit(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Emit")
@@ -230,9 +233,9 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 	return s.obj.emit(s.obj, s, v, options)
 }
 
-// Broadcast sends v (see [Encode]) to the other sockets of the object, or of
-// the whole group if the object is a replica: to all but this one. [ExceptUID]
-// leaves out the other sockets of its uid too. It keeps the turn.
+// Broadcast sends v (see [Encode]) to all sockets except this one: those of the
+// object, or of the whole group if the object is a replica. [ExceptUID] also
+// leaves out the other sockets of this socket's uid. Broadcast keeps the turn.
 func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Broadcast")
@@ -243,10 +246,10 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	return s.obj.emit(s.obj, s, v, options)
 }
 
-// Whisper sends v (see [Encode]) to all sockets of a uid, which may be this
-// socket's own, in the object, or in the whole group if the object is a
-// replica, and returns their number; ErrNoTarget when there are none. In a
-// handler it gives up the turn.
+// Whisper sends v (see [Encode]) to all sockets of a uid and returns their
+// number. They may be in the object, or in the whole group if the object is a
+// replica. The uid may be this socket's own. Whisper returns ErrNoTarget when
+// there are none. In a handler it gives up the turn.
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	if !s.running() {
 		return 0, notRunning("Socket.Whisper")
@@ -262,16 +265,16 @@ func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...Send
 	return reached, err
 }
 
-// Close closes the socket: what is queued is sent, then the close frame;
-// nothing sent or received afterwards counts. It does not wait. OnClose
-// follows. Closing twice does nothing. Like a message, it takes place when
-// what the object has stored before is durable, and not at all when that is
-// undone or lost. Until then Send returns ErrSocketClosed
-// and Sockets leaves the socket out.
+// Close closes the socket. It sends the queued messages, then the close frame.
+// Messages sent or received afterwards are ignored. Close does not wait.
+// OnClose follows. Closing twice does nothing. Like a message, Close takes
+// effect when the object's earlier writes are durable, and has no effect if
+// they are undone or lost. Until then Send returns ErrSocketClosed and Sockets
+// leaves the socket out.
 //
-// code is one that RFC 6455 lets a server send, 1000 for a normal end, or 3000
-// to 4999 with a meaning of your own; reason is at most 123 bytes of UTF-8.
-// Close returns a [UsageError] for any other.
+// code is one of the codes that RFC 6455 lets a server send, such as 1000 for a
+// normal end, or one from 3000 to 4999 with a meaning of your own. reason is at
+// most 123 bytes of UTF-8. For other values, Close returns a [UsageError].
 func (s *Socket) Close(code int, reason string) error {
 	if !s.running() {
 		return notRunning("Socket.Close")
@@ -286,8 +289,9 @@ func (s *Socket) Close(code int, reason string) error {
 	return nil
 }
 
-// close closes the socket with a code and a reason that are valid, after what
-// has been said before; when that is undone or lost, only if in any case.
+// close closes the socket after earlier output. code and reason must be valid.
+// If earlier writes are undone or lost, close closes the socket only if
+// inAnyCase is set.
 func (s *Socket) close(code int, reason string, inAnyCase bool) {
 	s.closes.Add(1)
 	s.obj.gate.Say(func(lost error) {
@@ -298,12 +302,12 @@ func (s *Socket) close(code int, reason string, inAnyCase bool) {
 	})
 }
 
-// over reports whether nothing that is sent now reaches the client, because the
-// socket is closed, or will be once what was said before has left.
+// over reports whether messages sent now cannot reach the client, because the
+// socket is closed or will be once earlier output has left.
 func (s *Socket) over() bool { return s.closes.Load() > 0 || s.conn.Over() }
 
-// vanish releases a socket whose client never learned of it, because what its
-// object had stored was lost.
+// vanish releases a socket whose client was never told of the connection,
+// because its object's writes were lost.
 func (s *Socket) vanish(lost error) {
 	defer s.obj.runtime().leave()
 	s.conn.Abort(lost)
@@ -313,7 +317,7 @@ func (s *Socket) vanish(lost error) {
 	s.obj.socketSet().unreserve()
 }
 
-// join makes the socket one of its object's.
+// join adds the socket to its object's sockets.
 func (s *Socket) join() {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
 	if s.obj.member == nil {
@@ -321,8 +325,8 @@ func (s *Socket) join() {
 	}
 	set.set.Add(s.conn)
 	s.conn.StartHeartbeat()
-	// Whoever closes all sockets may have done so just before this one was
-	// among them.
+	// The goroutine that closes all sockets may have done so just before this
+	// one was added.
 	if rt.closing.Load() {
 		_ = s.conn.Close(1001, shutdownReason)
 	}
@@ -331,11 +335,11 @@ func (s *Socket) join() {
 	}
 }
 
-// serve opens the socket and attends to it.
+// serve opens the socket and handles its events.
 func (s *Socket) serve() {
 	exited := true
 	defer func() {
-		if exited { // by a handler (runtime.Goexit), whose reset has begun to close the socket
+		if exited { // a handler called runtime.Goexit; its reset has begun to close the socket
 			go s.attend()
 		}
 	}()
@@ -345,7 +349,7 @@ func (s *Socket) serve() {
 	s.attend()
 }
 
-// attend hands each message to the object, and closes the socket when its
+// attend passes each message to the object, and finishes the socket when its
 // connection has ended. It returns early when the connection is parked, and is
 // called again when there is something to do.
 func (s *Socket) attend() {
@@ -370,13 +374,13 @@ func (s *Socket) open() {
 		}
 		return nil
 	})
-	if err != nil { // whatever becomes of what is being stored meanwhile
+	if err != nil { // even if the object's current writes are lost
 		s.close(1011, "", true)
 	}
 }
 
-// receive hands on messages until the connection ends, and returns how it did,
-// or nil when it is parked.
+// receive passes on messages until the connection ends. It returns how the
+// connection ended, or nil when the connection is parked.
 func (s *Socket) receive() *CloseError {
 	for {
 		op, data, err := s.conn.Read()
@@ -389,15 +393,15 @@ func (s *Socket) receive() *CloseError {
 				return &CloseError{Code: 1006, Err: err}
 			}
 			if how.Local {
-				return &CloseError{Code: how.Code, Reason: how.Reason} // closed on purpose, whether the client answered or not
+				return &CloseError{Code: how.Code, Reason: how.Reason} // closed on purpose, with or without an answer of the client
 			}
 			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
 		}
 		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
 			if s.conn.Closing() || turn.From(ctx).Owner().(*instance).era != s.era {
 				// The socket was closed, by a handler or by a reset, while the
-				// message waited for its turn; the next instance has not opened
-				// it.
+				// message waited for its turn. The next instance has not opened
+				// the socket.
 				return nil
 			}
 			if h, ok := v.(MessageHandler); ok {
@@ -410,7 +414,8 @@ func (s *Socket) receive() *CloseError {
 
 func (s *Socket) life() context.Context { return s.obj.runtime().ctx }
 
-// event runs a handler of the socket's object and reports its error.
+// event runs a handler of the socket's object. It reports and returns the
+// handler's error.
 func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
 	err := s.obj.event(wait, turn.Origin{}, kind, handle)
 	s.obj.report(kind, err)

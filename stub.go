@@ -10,30 +10,31 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Stub is the way to an object, whether it is in memory or not: an
-// [http.Handler] for its requests, and an argument of [Call]. Stubs are small
-// values, safe for concurrent use. The zero Stub leads nowhere: what uses it
-// returns a [UsageError].
+// A Stub refers to an object, whether or not the object is in memory. It is an
+// [http.Handler] for the object's requests, and an argument of [Call]. Stubs
+// are small values, safe for concurrent use. The zero Stub refers to no object:
+// calls that use it return a [UsageError].
 type Stub[T any] struct {
 	to target
 }
 
-// target is what a stub leads to: an *address or an *admission.
+// target is the destination of a stub: an *address or an *admission.
 type target interface {
 	identity() (id ID, name string)
-	// serve answers a request that has been let in and for which no turn is
+	// serve answers a request that has been admitted and for which no turn is
 	// held.
 	serve(w http.ResponseWriter, r *http.Request, from turn.Origin)
 	namespace() *namespace
-	// object returns the object, which it makes if need be; room comes before.
+	// object returns the object, creating it if needed. room must be called
+	// first.
 	object() (*object, error)
-	// room waits, as long as ctx lasts, until the object may be made if there
-	// is none. See sweeper.room.
+	// room waits until the object may be created, if there is none, or until
+	// ctx ends. See sweeper.room.
 	room(ctx context.Context) error
-	// live returns the object if it is in memory, else nil.
+	// live returns the object if it is in memory, otherwise nil.
 	live() *object
-	// retired is told that the object it returned has been retired. Without an
-	// error there is, or will be, another.
+	// retired reports to the target that the object it returned has been
+	// retired. If it returns no error, there is, or will be, another object.
 	retired(o *object) error
 	runtime() *Runtime
 	release()
@@ -48,7 +49,7 @@ func (s Stub[T]) ID() ID {
 	return id
 }
 
-// Name returns the object's name, "" when it has none.
+// Name returns the object's name, or "" if it has none.
 func (s Stub[T]) Name() string {
 	if s.to == nil {
 		return ""
@@ -57,11 +58,11 @@ func (s Stub[T]) Name() string {
 	return name
 }
 
-// WithUID returns the stub for requests of a uid, which says who asks: [UID] in
-// Receive, and the UID of sockets. The rules for uids are those of
-// [GroupStub.Identify]; a request for one that is against them is answered with
-// 400. "" stands for nobody in particular. A replica's stub keeps the uid that
-// it was identified for, and a gateway asks for itself.
+// WithUID returns a stub for requests of a uid. The uid is returned by [UID] in
+// Receive, and is the UID of sockets. The rules for uids are those of
+// [GroupStub.Identify]. A request for an invalid uid gets a 400 response. ""
+// stands for an anonymous requester. A replica's stub keeps the uid for which
+// it was identified, and a gateway identifies the uid itself.
 func (s Stub[T]) WithUID(uid string) Stub[T] {
 	a, ok := s.to.(*address)
 	if !ok {
@@ -70,16 +71,16 @@ func (s Stub[T]) WithUID(uid string) Stub[T] {
 	return Stub[T]{to: a.withUID(uid)}
 }
 
-// ServeHTTP hands the request to the object. A replica's stub takes a place for
-// it (see [GroupStub.Identify]); a group's stub asks its [Gateway] or its
-// [Receiver], an object's its Receiver.
+// ServeHTTP passes the request to the object. A replica's stub takes a place
+// for it (see [GroupStub.Identify]). A group's stub calls its [Gateway] or its
+// [Receiver], an object's stub its Receiver.
 //
-// What cannot be handed over is answered as [WriteError] does. The request
-// waits for the object's turn until its context is done. When the object fails
-// with its answer half written, ServeHTTP panics with [http.ErrAbortHandler],
-// as net/http wants it, so that the client sees that the answer is not whole. A
-// panic of w or of r's body goes on when the handler has returned (see
-// [Receiver]).
+// If the request cannot be passed on, the response is that of [WriteError]. The
+// request waits for the object's turn until its context is done. If the object
+// fails after part of the response has been written, ServeHTTP panics with
+// [http.ErrAbortHandler], as net/http requires, so that the client sees that
+// the response is incomplete. A panic of w or of r's body continues when the
+// handler has returned (see [Receiver]).
 func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.to == nil {
 		WriteError(w, notRunning("Stub.ServeHTTP"))
@@ -88,8 +89,8 @@ func (s Stub[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.to.runtime().admitted(w, r, s.to)
 }
 
-// Release gives the place back that [GroupStub.Identify] reserved, if no
-// request has used it. Without it the reservation expires by itself.
+// Release gives back the place that [GroupStub.Identify] reserved, if no
+// request has used it. Without Release, the reservation expires.
 func (s Stub[T]) Release() {
 	if s.to != nil {
 		s.to.release()
@@ -97,11 +98,14 @@ func (s Stub[T]) Release() {
 }
 
 // Abort resets the object from outside: see [Object.Abort]. It does not wait
-// for the object's turn, so it is the way out of a handler or an OnStart that
-// hangs: who waits for the start gets the [ResetError], who waits for the turn
-// gets it from the next instance, and what hangs goes on unheard, its context
-// cancelled. An object that is not in memory stays as it is. Error:
-// [ErrPastGate] in a handler of another object, since Abort waits for nothing.
+// for the object's turn, so it can end a handler or an OnStart that hangs.
+// Callers that wait for the start get the [ResetError]. Callers that wait for
+// the turn get it from the next instance. A handler that hangs continues with
+// its context cancelled, and its output is dropped. An object that is not in
+// memory is not affected.
+//
+// Abort returns [ErrPastGate] in a handler of another object, since Abort does
+// not wait for durability.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
 		return notRunning("Stub.Abort")
@@ -115,15 +119,15 @@ func (s Stub[T]) Abort(reason error) error {
 	return nil
 }
 
-// address leads to an object by its ID, in memory or not.
+// address is the target that refers to an object by its ID, in memory or not.
 type address struct {
 	// fixed
 	ns    *namespace
 	id    ID
-	name  string // "": the store knows it, if the object has one
-	known bool   // that it has none
-	uid   string // who asks
-	// refusal says why nothing can be there.
+	name  string // "": the store has it, if there is one
+	known bool   // the object is known to have no name
+	uid   string // of the requester
+	// refusal is the reason why no object can exist there.
 	refusal error
 
 	seen atomic.Pointer[object] // the object when last seen; it may have been retired since
@@ -136,7 +140,7 @@ func (a *address) withUID(uid string) *address {
 	return b
 }
 
-// check returns why requests cannot be sent there, or nil.
+// check returns an error if requests cannot be sent to the address.
 func (a *address) check() error {
 	if a.refusal != nil || a.uid == "" {
 		return a.refusal
@@ -152,7 +156,7 @@ func (a *address) runtime() *Runtime { return a.ns.rt }
 
 func (a *address) namespace() *namespace { return a.ns }
 
-// object returns the object, which it makes when there is none.
+// object returns the object, creating it if there is none.
 func (a *address) object() (*object, error) {
 	if o := a.seen.Load(); o != nil {
 		return o, nil
@@ -194,7 +198,7 @@ func (a *address) retired(o *object) error {
 	return nil
 }
 
-// objectOf returns the object that to leads to, which it makes if need be.
+// objectOf returns the object that to refers to, creating it if needed.
 func objectOf(ctx context.Context, to target) (*object, error) {
 	if err := to.room(ctx); err != nil {
 		return nil, err
@@ -202,8 +206,8 @@ func objectOf(ctx context.Context, to target) (*object, error) {
 	return to.object()
 }
 
-// on calls f with the object that to leads to; again when that turns out to be
-// retired.
+// on calls f with the object that to refers to. It repeats this if the object
+// turns out to be retired.
 func on(ctx context.Context, to target, f func(*object) error) error {
 	for {
 		o, err := objectOf(ctx, to)
