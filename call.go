@@ -11,37 +11,42 @@ import (
 )
 
 // Call runs a method of an object, group or replica as an event of it, and
-// returns what the method returns:
+// returns the method's results:
 //
 //	total, err := dog.Call(ctx, counters.Named("a"), (*Counter).Add, 3)
 //
-// method is a method expression of T, of an exported method. [Call0], [CallErr]
-// and [CallErr0] are the same for methods without an argument, without a
-// result, and without either. Of a replica it takes no place.
+// method is a method expression of T, for an exported method. [Call0],
+// [CallErr] and [CallErr0] are the same for methods without an argument,
+// without a result, and without either. A call does not take a place on a
+// replica.
 //
-// The method sees the values of ctx, and its context ends when ctx does, as
-// well as with the object. A handler's own context is not passed on in this
-// way: a call goes on when the caller's object is reset. Call waits for the
-// turn of the object as long as ctx lasts. Once the method runs, Call returns
-// after it has returned, since it runs in the goroutine of the caller; if ctx
-// has ended by then, what the method did stays, and the error is the cause of
-// ctx's end.
+// The method's context has the values of ctx. It ends when ctx ends, and when
+// the object does. A handler's own context is not passed on in this way: a call
+// continues when the caller's object is reset. Call waits for the turn of the
+// object until ctx ends. The method runs in the goroutine of the caller, so
+// once it has started, Call returns only after the method has returned. If ctx
+// has ended by then, the effects of the method stay, and the error is the cause
+// of ctx's end.
 //
-// Argument and result are handed over as they are, so what they point at must
-// not be changed afterwards by who has given it away.
+// Argument and result are passed without copying. After passing a value, the
+// sender must not change the data that it points to.
 //
-// In a handler Call gives up the turn. It begins when what the caller's object
-// stored before is durable, and the result is returned when what the callee
-// stored before is. Calls of one goroutine run in the order in which they are
-// made.
+// In a handler Call gives up the turn. The call starts when the earlier writes
+// of the caller's object are durable, and the result is returned when the
+// earlier writes of the callee are. Calls of one goroutine run in the order in
+// which they are made.
 //
-// When the error is not nil the result is the zero value. Errors: what the
-// method returned; [ErrReset] when the object was reset meanwhile, by a panic
-// of the method, say, or could not make durable what it stored; [ErrOverloaded]
-// when Options.MaxWaiting events wait for the object; [ErrDeadlock],
-// [ErrOutsideTurn], [ErrInTransaction], [ErrShutdown], [ErrReplicaGone], a
-// [UsageError] for a zero stub or what is no exported method, and the cause of
-// ctx's end.
+// When the error is not nil, the result is the zero value. The error is that of
+// the method or one of these:
+//
+//   - [ErrReset] when the object was reset during the call, for example by a
+//     panic of the method, or could not make its writes durable
+//   - [ErrOverloaded] when Options.MaxWaiting events wait for the object
+//   - [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction], [ErrShutdown],
+//     [ErrReplicaGone]
+//   - a [UsageError] for a zero stub or a function that is not an exported
+//     method
+//   - the cause of ctx's end
 func Call[T, A, R any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) (R, error), arg A) (R, error) {
 	var result, none R
 	err := call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) (err error) {
@@ -81,10 +86,10 @@ func CallErr0[T any](ctx context.Context, to Stub[T], method func(*T, context.Co
 	})
 }
 
-// work is what an event of an object does with the user's value.
+// work is the function that an event of an object runs with the user's value.
 type work = func(ctx context.Context, v any) error
 
-// call is Call for the method with this code pointer, which run runs.
+// call is Call for the method with the code pointer pc. run runs the method.
 func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if to == nil {
 		return notRunning("Call")
@@ -111,7 +116,7 @@ func call(ctx context.Context, to target, pc uintptr, run work) error {
 	return reach(ctx, &from, to, method, run)
 }
 
-// callFrom is call in a handler, whose event is caller.
+// callFrom is call in a handler. caller is the handler's event.
 func callFrom(ctx context.Context, caller *turn.Event, to target, method string, run work) error {
 	leave, err := to.runtime().enterFrom(ctx)
 	if err != nil {
@@ -130,7 +135,7 @@ func callFrom(ctx context.Context, caller *turn.Event, to target, method string,
 	return reach(ctx, &from, to, method, run)
 }
 
-// reach runs a method of the object that to leads to.
+// reach runs a method of the object that to refers to.
 func reach(ctx context.Context, from *turn.Origin, to target, method string, run work) error {
 	from.Limit = to.runtime().opts.MaxWaiting
 	for {
@@ -151,8 +156,9 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 	}
 }
 
-// endOf returns the cause of ctx's end, nil when it lasts. At its deadline the
-// method's context may have ended a moment before ctx.
+// endOf returns the cause of ctx's end, or nil if ctx has not ended. At ctx's
+// deadline, the method's context may have ended a moment before ctx. endOf then
+// waits for ctx.
 func endOf(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		<-ctx.Done()
@@ -172,7 +178,7 @@ func (o *object) call(ctx context.Context, from *turn.Origin, method string, run
 	}
 	var outcome <-chan error
 	err = inst.protect(e, EventCall, method, queued, true, func(life context.Context, v any) error {
-		defer func() { outcome = o.gate.Outcome() }() // also of a panic
+		defer func() { outcome = o.gate.Outcome() }() // also after a panic
 		return within(ctx, e, v, run)
 	})
 	if outcome != nil {
@@ -182,7 +188,7 @@ func (o *object) call(ctx context.Context, from *turn.Origin, method string, run
 }
 
 // within runs a handler in an event of an object on behalf of the holder of
-// ctx, for no longer than ctx lasts.
+// ctx. The handler's context ends when ctx ends.
 func within(ctx context.Context, e *turn.Event, v any, run work) error {
 	if turn.Unbounded(ctx) {
 		return run(e, v)
@@ -192,8 +198,9 @@ func within(ctx context.Context, e *turn.Event, v any, run work) error {
 	return run(bounded, v)
 }
 
-// told waits until a result, err, of a handler may be told to the holder of
-// ctx, and returns what to tell: err, or why not that.
+// told waits until a handler's result may be returned to the holder of ctx. err
+// is the handler's error. told returns err, or the reason why the result cannot
+// be returned.
 func (o *object) told(ctx context.Context, outcome <-chan error, err error) error {
 	var lost error
 	select {
@@ -204,8 +211,8 @@ func (o *object) told(ctx context.Context, outcome <-chan error, err error) erro
 	return o.toTell(lost, err)
 }
 
-// toTell returns what to tell of a handler that has returned err: that, unless
-// what was stored before is lost.
+// toTell returns the error to return for a handler that has returned err. That
+// is err, unless earlier writes are lost.
 func (o *object) toTell(lost, err error) error {
 	if _, undone := errors.AsType[*gate.Undone](lost); lost == nil || undone { // undone because of err
 		return err
@@ -213,8 +220,8 @@ func (o *object) toTell(lost, err error) error {
 	return o.lostError(lost)
 }
 
-// methodAt returns the name of the method of the namespace's type with this
-// code pointer.
+// methodAt returns the name of the method with this code pointer in the
+// namespace's type.
 func (ns *namespace) methodAt(pc uintptr) (name string, err error) {
 	if name, ok := ns.methods[pc]; ok {
 		return name, nil

@@ -12,20 +12,20 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Reply is one replica's answer to a gossip.
+// A Reply is the reply of one replica to a gossip.
 type Reply struct {
 	Replica ID
-	Name    string          // of the replica, "" when it has none
-	Data    json.RawMessage // what OnGossip returned; nil when Err is set
-	// Err says why there is no answer: what OnGossip returned, a [UsageError]
-	// when the replica has no OnGossip, [ErrReset], [ErrDeadlock],
-	// [ErrReplicaGone], or [context.DeadlineExceeded] when it did not come in
-	// time.
+	Name    string          // of the replica, "" if it has none
+	Data    json.RawMessage // result of OnGossip; nil when Err is set
+	// Err is the reason why there is no reply: the error of OnGossip, a
+	// [UsageError] when the replica has no OnGossip, [ErrReset], [ErrDeadlock],
+	// [ErrReplicaGone], or [context.DeadlineExceeded] when the reply did not
+	// arrive in time.
 	Err error
 }
 
-// Decode reads the answer into the value that v points at; it returns Err when
-// there is no answer.
+// Decode decodes the reply into the value that v points to. It returns Err if
+// there is no reply.
 func (r Reply) Decode(v any) error {
 	if r.Err != nil {
 		return r.Err
@@ -36,17 +36,17 @@ func (r Reply) Decode(v any) error {
 	return nil
 }
 
-// Gossip asks the other replicas of the group, all at the same time, behind the
-// clients' backs: OnGossip of each gets v as JSON and its result comes back as
-// JSON, in the order in which the replicas were made. The failure of one is its
-// own Err and spoils no other answer. Who has not answered within
-// Options.GossipTimeout, or by ctx's deadline if that is earlier, is answered
-// for with [context.DeadlineExceeded]. A replica alone in its group gets no
-// replies and no error.
+// Gossip asks the other replicas of the group at the same time. Clients do not
+// see it. OnGossip of each replica gets v as JSON, and its result is returned
+// as JSON, in the order in which the replicas were created. If one replica
+// fails, its Reply has an Err and the other replies are not affected. A replica
+// that does not reply within Options.GossipTimeout, or by ctx's deadline if
+// that is earlier, gets a Reply whose Err is [context.DeadlineExceeded]. A
+// replica alone in its group gets no replies and no error.
 //
-// The error is for what fails as a whole: v has no JSON form, ctx is cancelled,
-// the runtime has shut down. In a handler Gossip gives up the turn, so that two
-// replicas may gossip with each other at the same moment.
+// Gossip returns an error if it fails as a whole: v has no JSON form, ctx is
+// cancelled, or the runtime has shut down. In a handler Gossip gives up the
+// turn, so two replicas may gossip with each other at the same moment.
 func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	m, err := r.member()
 	if err != nil {
@@ -55,7 +55,7 @@ func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	return m.books.gossip(ctx, m.obj, m, v)
 }
 
-// gossip asks all replicas of the group but one, nil for none.
+// gossip asks all replicas of the group except asker, which may be nil.
 func (b *books) gossip(ctx context.Context, speaker *object, asker *member, v any) ([]Reply, error) {
 	data, err := encodeJSON(v)
 	if err != nil {
@@ -75,8 +75,8 @@ func (b *books) gossip(ctx context.Context, speaker *object, asker *member, v an
 	return replies, err
 }
 
-// ask collects the replies. A peer's handler may outlast it: its context is
-// done then, and the runtime waits for it.
+// ask collects the replies. A peer's handler may run longer than ask. Its
+// context is then done, and the runtime waits for it.
 func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, error) {
 	rt := b.runtime()
 	ctx, end := context.WithCancelCause(ctx)
@@ -84,7 +84,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	limited, cancel := context.WithTimeoutCause(ctx, rt.opts.GossipTimeout, context.DeadlineExceeded)
 	defer cancel()
 	deadline, _ := limited.Deadline()
-	if e := turn.From(ctx); e != nil { // a goroutine may ask that has outlived its handler
+	if e := turn.From(ctx); e != nil { // the asking goroutine may have outlived its handler
 		defer e.OnEnd(func() { end(errCallerEnded) })()
 	}
 	from := turn.OriginOf(ctx)
@@ -108,8 +108,8 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // what remains when it does not return
 			defer func() { c.put(i, answer, err) }()
 			answer, err = m.answer(limited, from, data)
-			// What a handler returns because of the deadline came too late as
-			// well, and its context may have heard of that first.
+			// If the handler returns because of the deadline, it is too late as
+			// well: its context may have ended before limited.
 			if limited.Err() != nil || !time.Now().Before(deadline) {
 				answer, err = nil, context.DeadlineExceeded
 			}
@@ -125,7 +125,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	return c.take(), nil
 }
 
-// answer runs OnGossip of a replica as its event. ctx has a deadline.
+// answer runs OnGossip as an event of a replica. ctx has a deadline.
 func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
 	if !m.obj.ns.gossips {
 		return nil, misuse("Gossip", "%s has no OnGossip", m.obj.ns.typ.Elem())
@@ -139,8 +139,8 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 		if err != nil {
 			return err
 		}
-		// In the turn, because the result may be, or point at, what the object
-		// goes on to change.
+		// Encode in the turn: the result may be, or point to, data that the
+		// object changes later.
 		if answer, err = encodeJSON(result); err != nil {
 			return fmt.Errorf("dog: encode answer to gossip: %w", err)
 		}
@@ -150,7 +150,7 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 		err = m.obj.told(ctx, outcome, err)
 	}
 	switch {
-	case errors.Is(err, errRetired): // since the peers were listed
+	case errors.Is(err, errRetired): // after the peers were listed
 		return nil, ErrReplicaGone
 	case err != nil:
 		return nil, err
@@ -158,9 +158,9 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 	return answer, nil
 }
 
-// collection gathers replies until it is taken.
+// collection gathers replies until they are taken.
 type collection struct {
-	done chan struct{} // closed when none is missing
+	done chan struct{} // closed when no reply is missing
 
 	mu      sync.Mutex
 	replies []Reply // guarded by mu

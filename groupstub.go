@@ -5,19 +5,19 @@ import (
 	"iter"
 )
 
-// GroupStub is the stub of a group: it knows the group's replicas, and is the
-// way to them from outside any object, such as from an HTTP handler, a queue's
-// consumer or a timer.
+// GroupStub is the stub of a group. It gives access to the group's replicas
+// from outside any object, such as from an HTTP handler, a queue consumer or a
+// timer.
 type GroupStub[G, R any] struct{ Stub[G] }
 
-// address returns where the group is; nil for a zero stub.
+// address returns the address of the group. It returns nil for a zero stub.
 func (s GroupStub[G, R]) address() *address {
 	a, _ := s.to.(*address)
 	return a
 }
 
-// books returns what is known of the group. One that is not in memory has no
-// replicas, so empty books do.
+// books returns the books of the group. A group that is not in memory has no
+// replicas, so books returns empty books for it.
 func (s GroupStub[G, R]) books() (*books, error) {
 	to := s.address()
 	if to == nil {
@@ -32,8 +32,8 @@ func (s GroupStub[G, R]) books() (*books, error) {
 	return newBooks(newObject(to.ns, to.id, to.name)), nil
 }
 
-// enter is books for what may wait: it lets a caller from outside in; leave
-// must follow when there is no error.
+// enter is like books, for operations that may wait. It admits a caller from
+// outside. If enter returns no error, the caller must call leave.
 func (s GroupStub[G, R]) enter(ctx context.Context) (b *books, leave func(), err error) {
 	if b, err = s.books(); err != nil {
 		return nil, nil, err
@@ -55,8 +55,9 @@ func (s GroupStub[G, R]) Broadcast(ctx context.Context, v any, options ...SendOp
 	return b.broadcastFrom(ctx, v, options)
 }
 
-// Emit sends v (see [Encode]) to all sockets of one replica; ErrReplicaGone
-// when the group has no such replica. In a handler it gives up the turn.
+// Emit sends v (see [Encode]) to all sockets of one replica. It returns
+// ErrReplicaGone when the group has no such replica. In a handler it gives up
+// the turn.
 func (s GroupStub[G, R]) Emit(ctx context.Context, replica ID, v any, options ...SendOption) error {
 	b, leave, err := s.enter(ctx)
 	if err != nil {
@@ -67,7 +68,8 @@ func (s GroupStub[G, R]) Emit(ctx context.Context, replica ID, v any, options ..
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid and returns their
-// number; ErrNoTarget when there are none. In a handler it gives up the turn.
+// number. It returns ErrNoTarget when there are none. In a handler it gives up
+// the turn.
 func (s GroupStub[G, R]) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	b, leave, err := s.enter(ctx)
 	if err != nil {
@@ -97,8 +99,8 @@ func (s GroupStub[G, R]) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	return b.gossip(ctx, nil, nil, v)
 }
 
-// Replicas returns the live replicas of the group, in the order in which they
-// were made, as they are now; none when the group is not in memory.
+// Replicas returns the current live replicas of the group, in the order in
+// which they were created. It returns none when the group is not in memory.
 func (s GroupStub[G, R]) Replicas() iter.Seq[ReplicaStats] {
 	b, err := s.books()
 	if err != nil {
@@ -107,9 +109,9 @@ func (s GroupStub[G, R]) Replicas() iter.Seq[ReplicaStats] {
 	return b.replicas()
 }
 
-// Drain lets no new connection or request reach a replica: see [Group.Drain].
-// In a handler it gives up the turn, and begins when what the object stored
-// before is durable.
+// Drain stops new connections and requests from reaching a replica: see
+// [Group.Drain]. In a handler it gives up the turn, and starts when the
+// object's earlier writes are durable.
 func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
 	b, err := s.books()
 	if err != nil {
@@ -118,9 +120,9 @@ func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
 	return awaitDurable(ctx, nil, func() error { return b.restrict(replica, b.drain) })
 }
 
-// SetLocked keeps newcomers out of a replica, or lets them in again: see
-// [Group.SetLocked]. In a handler it gives up the turn, and begins when what
-// the object stored before is durable.
+// SetLocked locks a replica against newcomers, or unlocks it: see
+// [Group.SetLocked]. In a handler it gives up the turn, and starts when the
+// object's earlier writes are durable.
 func (s GroupStub[G, R]) SetLocked(ctx context.Context, replica ID, locked bool) error {
 	b, err := s.books()
 	if err != nil {

@@ -60,8 +60,8 @@ type Socket struct {
 // CloseError wraps the cause: [ErrPingTimeout], [ErrSlowConsumer], or a network
 // error.
 type CloseError struct {
-	Code   int    // as sent to the client, or as it would have been; 1006: the connection was lost
-	Reason string // as sent to the client
+	Code   int    // code that was or would have been sent; 1006: the connection was lost
+	Reason string // reason that was sent
 	Err    error  // nil after a close handshake
 }
 
@@ -393,7 +393,9 @@ func (s *Socket) receive() *CloseError {
 				return &CloseError{Code: 1006, Err: err}
 			}
 			if how.Local {
-				return &CloseError{Code: how.Code, Reason: how.Reason} // closed on purpose, with or without an answer of the client
+				// Closed on purpose, with or without a response from the
+				// client.
+				return &CloseError{Code: how.Code, Reason: how.Reason}
 			}
 			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
 		}

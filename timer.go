@@ -9,36 +9,37 @@ import (
 )
 
 // A Timer is a pending [Object.After] or [Object.Every]. The zero Timer has
-// ended. Its methods may be called from any goroutine.
+// ended. A Timer's methods may be called from any goroutine.
 type Timer struct {
 	// fixed
 	inst  *instance
 	f     func(ctx context.Context) error
-	every time.Duration // 0: once
+	every time.Duration // 0: run once
 
 	mu      sync.Mutex
 	timer   *time.Timer // guarded by mu
 	next    time.Time   // when the next tick is due. guarded by mu
 	ended   bool        // guarded by mu
-	waiting bool        // a tick waits for its turn, or runs. guarded by mu
+	waiting bool        // a tick waits for its turn or runs. guarded by mu
 }
 
-// After runs f as an event of the object after d. The timer lives in memory: it
-// keeps the object there, and ends with Stop, when the object is reset or
-// deleted, and when Shutdown begins, before OnStop. OnStart begins it again
-// where that should be. For more than minutes use an alarm ([Storage.Alarms]).
+// After runs f as an event of the object after d. The timer lives in memory and
+// keeps the object there. It ends with Stop, when the object is reset or
+// deleted, and when Shutdown begins, before OnStop. To continue it after a
+// restart of the object, call After again in OnStart. For more than minutes use
+// an alarm ([Storage.Alarms]).
 //
-// The event has none of the values of the one that began it. f's error is
-// logged and, if RollbackOnError says so, undoes what f stored. f does not run
-// while Options.MaxWaiting events wait for the object; that is logged.
+// The event has none of the values of the event that started it. f's error is
+// logged. If RollbackOnError is set, the error also undoes f's writes. f does
+// not run while Options.MaxWaiting events wait for the object. That is logged.
 func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
 	return c.begin(d, 0, f)
 }
 
 // Every runs f as an event of the object every d, as [Object.After] does once.
-// The ticks keep their rate however long f takes; one that is due while another
-// waits for the turn or runs is skipped. A d that is not above 0 is logged, and
-// nothing runs.
+// The ticks keep their rate however long f takes. A tick that is due while
+// another waits for the turn or runs is skipped. If d is not above 0, Every
+// logs an error and does not run f.
 func (c *core) Every(d time.Duration, f func(ctx context.Context) error) *Timer {
 	if d <= 0 {
 		c.Log().Error("Every needs an interval above 0", "interval", d)
@@ -55,15 +56,15 @@ func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.ended { // the instance may just have ended
+	if !t.ended { // the instance may have ended just now
 		t.timer = time.AfterFunc(d, t.tick)
 	}
 	return t
 }
 
-// Stop ends the timer and reports whether it was pending: f will not run any
-// more. When the object's own handler calls it, f does not run later either
-// where it was due already.
+// Stop ends the timer and reports whether it was pending. f does not run any
+// more. If a handler of the same object calls Stop, this holds even if f was
+// already due.
 func (t *Timer) Stop() bool {
 	if t == nil || t.inst == nil {
 		return false
@@ -73,7 +74,7 @@ func (t *Timer) Stop() bool {
 	return pending
 }
 
-// end stops the clock.
+// end ends the timer and reports whether it was pending.
 func (t *Timer) end() (pending bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +85,7 @@ func (t *Timer) end() (pending bool) {
 	return pending
 }
 
-// tick runs an event, unless one waits or runs already.
+// tick runs an event, unless one already waits or runs.
 func (t *Timer) tick() {
 	rt := t.inst.obj.runtime()
 	if rt.enterQuietly() != nil {
@@ -105,8 +106,8 @@ func (t *Timer) tick() {
 	}
 }
 
-// due reports whether an event is to begin, and winds the clock up for the
-// next.
+// due reports whether an event should begin. It also sets the clock for the
+// next one.
 func (t *Timer) due() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -149,8 +150,7 @@ func (t *Timer) run() error {
 	})
 }
 
-// silence drops the error of a turn that did not come because the instance has
-// ended.
+// silence drops the error of a turn that failed because the instance has ended.
 func (t *Timer) silence(err error) error {
 	if t.inst.life.Err() != nil {
 		return nil
@@ -158,14 +158,14 @@ func (t *Timer) silence(err error) error {
 	return err
 }
 
-// timers are those of an instance that are pending or run.
+// timers holds the timers of an instance that are pending or run.
 type timers struct {
 	mu    sync.Mutex
 	all   map[*Timer]struct{} // guarded by mu
 	ended bool                // the instance is over. guarded by mu
 }
 
-// add reports false when the instance is over.
+// add adds a timer. It reports false if the instance is over.
 func (s *timers) add(t *Timer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +192,7 @@ func (s *timers) pending() bool {
 	return len(s.all) > 0
 }
 
-// end ends all timers, and those that are begun later.
+// end ends all timers, including timers that are started later.
 func (s *timers) end() {
 	s.mu.Lock()
 	all := s.all
