@@ -73,8 +73,8 @@
 // The receiver of a method determines who gets a message:
 //
 //   - s.Send sends to one socket. s.Emit and s.Broadcast send to the others:
-//     Emit to those of the same object, Broadcast to those of the whole group.
-//     [ExceptUID] leaves out all sockets of a uid.
+//     Emit to those of the same object, Broadcast to those of the whole group
+//     if there is one. [ExceptUID] leaves out all sockets of a uid.
 //   - o.Broadcast sends to all sockets of an object, r.Emit to all sockets of
 //     one replica, r.Broadcast to all sockets of the group.
 //   - Whisper sends to all sockets of one uid, wherever they are.
@@ -171,8 +171,8 @@
 //     after that write is dropped.
 //   - So if a client has been sent the effect of a write, that write is still
 //     there after the process or the machine dies, as long as the disk keeps
-//     the data it has acknowledged. A write whose effect was sent to nobody may
-//     be there or not.
+//     the data it has acknowledged. A write whose effect nobody has been sent
+//     may or may not be there.
 //
 // # Ordering
 //

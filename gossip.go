@@ -105,7 +105,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	for i, m := range peers {
 		rt.spawn(func() {
 			var answer []byte
-			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // what remains when it does not return
+			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // stays if it does not return
 			defer func() { c.put(i, answer, err) }()
 			answer, err = m.answer(limited, from, data)
 			// If the handler returns because of the deadline, it is too late as

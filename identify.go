@@ -205,7 +205,7 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 	began := rt.opts.Trace.clock()
 	rt.spawn(func() {
 		var name string
-		err := errors.New("dog: Clusterize ended its goroutine") // what remains when it does not return
+		err := errors.New("dog: Clusterize ended its goroutine") // stays if it does not return
 		defer m.event.Unshare()
 		defer func() { b.made(m, name, err) }()
 		e, failed := ticket.Redeem(rt.ctx)

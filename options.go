@@ -274,13 +274,17 @@ type SocketOptions struct {
 	// configured by Debian (50 s) and nginx (60 s). A proxy that cuts after 20
 	// s needs 15 s here.
 	//
-	// An answer is not due in three cases. The first is while it may lie unread
-	// because the client's handler runs. The second is while messages that
-	// arrived before the ping are being taken, after which the interval starts
-	// again. The third is while the client may be reading messages sent since
-	// it last answered: it gets one more interval for each interval that this
-	// takes at 4 KiB a second, up to 512 KiB. While a handler runs, pings go on
-	// over TCP, TLS and Unix sockets, but not over connections of other types.
+	// An answer is not due
+	//
+	//   - while it may lie unread because the client's handler runs;
+	//   - while messages that arrived before the ping are being taken, after
+	//     which the interval starts again;
+	//   - while the client may be reading messages sent since it last answered:
+	//     it gets one more interval for each interval that this takes at 4 KiB
+	//     a second, up to 512 KiB.
+	//
+	// While a handler runs, pings go on over TCP, TLS and Unix sockets, but not
+	// over connections of other types.
 	//
 	// Default: 25 s; negative: no pings.
 	PingInterval time.Duration
