@@ -10,30 +10,32 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// A Schema is the steps that bring an object's SQL database from nothing to its
-// present form, each one or more statements:
+// A Schema lists the steps that bring an object's SQL database from nothing to
+// its present form. Each step is one or more statements:
 //
 //	dog.Schema{
 //		"CREATE TABLE messages (id INTEGER PRIMARY KEY, text TEXT NOT NULL)",
 //		"ALTER TABLE messages ADD COLUMN sender TEXT NOT NULL DEFAULT ''",
 //	}
 //
-// When an object starts, before its OnStart, the steps that it has not taken
-// yet are run in order, in one transaction: all or none. After
-// [Storage.DeleteAll] they are run again when SQL is used next. New steps are
-// added at the end and earlier ones stay as they are: one that was changed,
-// moved or taken away is found, and the object does not start ([SchemaError],
-// which resets it at each event). The same holds for a step that fails.
-// AllowNewerSchema (in the options of the type) lets an object start whose
-// database has steps beyond these, of a later release, so that this release can
-// be gone back to; write later steps so that earlier code can live with them.
+// When an object starts, before its OnStart, the steps that have not been
+// applied to it are run in order, in one transaction: all or none. After
+// [Storage.DeleteAll] they are run again at the next use of SQL. Add new steps
+// at the end and leave earlier steps as they are. If an earlier step was
+// changed, moved or removed, the object does not start: it is reset at each
+// event with a [SchemaError]. The same holds for a step that fails. If
+// AllowNewerSchema (in the options of the type) is set, an object also starts
+// if its database has further steps, which a later release has applied. This
+// permits going back to this release. Write later steps so that earlier code
+// can work with them.
 //
-// A step that begins with "PRAGMA foreign_keys = OFF;", after comments or not,
-// runs without foreign keys, which are checked over the whole database at its
-// end: a row that then refers to none fails the step with [ErrConstraint]. A
-// step that rebuilds a table to which others refer has to begin so, since DROP
-// TABLE otherwise deletes its rows first, and with them those that refer to
-// them ON DELETE CASCADE:
+// A step that begins with "PRAGMA foreign_keys = OFF;", with or without
+// comments before it, runs without foreign keys. They are checked over the
+// whole database at the end of the step: a row with a dangling reference fails
+// the step with [ErrConstraint]. A step that rebuilds a table to which other
+// tables refer must begin with this pragma. Otherwise DROP TABLE first deletes
+// the rows of the table, and with them the rows that refer to them ON DELETE
+// CASCADE:
 //
 //	PRAGMA foreign_keys = OFF;
 //	CREATE TABLE new_rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
@@ -41,18 +43,17 @@ import (
 //	DROP TABLE rooms;
 //	ALTER TABLE new_rooms RENAME TO rooms;
 //
-// The limits of [SQL] hold, but for these: the steps that are taken may
-// together take as long as a start (Options.StartTimeout, for types without
-// OnStart too; no bound if that is off), and as many steps of SQLite's machine
-// as they like; and what they change and sort may take 1 GiB of memory when the
-// object has a database already. A step that rebuilds a table changes twice its
-// size.
+// The limits of [SQL] hold, with these exceptions. All steps together may take
+// as long as a start (Options.StartTimeout, also for types without OnStart; no
+// limit if it is off) and any number of steps of SQLite's virtual machine.
+// Their changes and sorts may take 1 GiB of memory if the object already has a
+// database. A step that rebuilds a table changes twice the table's size.
 //
 // An object whose database is up to date reads one small key when it starts.
 type Schema []string
 
-// A SchemaError says why a schema could not be applied to an object. It is the
-// cause of a [ResetError].
+// A SchemaError reports why a schema could not be applied to an object. It is
+// the cause of a [ResetError].
 type SchemaError struct {
 	Step int // index in the Schema
 	Err  error
@@ -63,8 +64,7 @@ func (e *SchemaError) Error() string { return fmt.Sprintf("dog: schema step %d: 
 // Unwrap returns the cause.
 func (e *SchemaError) Unwrap() error { return e.Err }
 
-// schemaKey is where space About keeps the digests of the steps that have been
-// taken.
+// schemaKey is the key in space About of the digests of the applied steps.
 const schemaKey = "schema"
 
 const digestSize = 16
@@ -75,7 +75,7 @@ func digest(step string) []byte {
 	return sum[:digestSize]
 }
 
-// apply takes the steps that are missing, and does nothing without steps. The
+// apply runs the missing steps. It does nothing if the schema is empty. The
 // caller must have entered the storage.
 func (sc Schema) apply(s *Storage) (err error) {
 	s.checkSchema = false
@@ -99,7 +99,7 @@ func (sc Schema) apply(s *Storage) (err error) {
 	return s.keepEntered()
 }
 
-// take takes the steps after the first ones.
+// take runs the steps after the first taken ones and stores the digests.
 func (sc Schema) take(s *Storage, taken int) error {
 	if err := s.begin(); err != nil {
 		return err
@@ -122,24 +122,25 @@ func (sc Schema) take(s *Storage, taken int) error {
 	return nil
 }
 
-// blank is what may stand between statements.
+// blank matches the text that may stand between statements.
 const blank = `(?:\s|--[^\n]*(?:\n|$)|/\*(?s:.*?)\*/)*`
 
-// keysOff is how a step begins that runs without foreign keys, keysOn how it
-// may end: SQLite's own recipe for changes that ALTER TABLE cannot make.
+// keysOff matches the beginning of a step that runs without foreign keys,
+// keysOn its optional end: SQLite's own recipe for changes that ALTER TABLE
+// cannot make.
 var (
 	keysOff = regexp.MustCompile(`(?i)^` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:OFF|FALSE|NO|0)|\(\s*(?:OFF|FALSE|NO|0)\s*\))\s*;`)
 	keysOn  = regexp.MustCompile(`(?i);` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?` + blank + `$`)
 )
 
-// stepMemory is how much memory steps may take: 1 GiB, and where addresses have
-// 32 bits as much as any statement.
+// stepMemory is the memory limit of steps: 1 GiB, and with 32-bit addresses the
+// limit of any statement.
 const stepMemory = 128 << 20 << (3 * (^uint(0) >> 63))
 
-// anyTime is no bound of the time that a step takes.
+// anyTime stands for no limit on the time that a step takes.
 const anyTime time.Duration = 1 << 61
 
-// takeStep runs a step, which has to be taken by end, if that is not zero.
+// takeStep runs a step. If end is not zero, the step must be finished by then.
 func (s *Storage) takeStep(step string, end time.Time) (err error) {
 	if err := s.openSQL(); err != nil {
 		return err
@@ -174,7 +175,7 @@ func (s *Storage) takeStep(step string, end time.Time) (err error) {
 	return err
 }
 
-// taken returns how many steps have been taken.
+// taken returns the number of steps that have been applied.
 func (sc Schema) taken(s *Storage) (int, error) {
 	digests, _, err := s.data.Get(store.About, schemaKey)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Limits of SQL. Those that Durable Objects have too are theirs.
+// Limits of SQL. Where Durable Objects have the same limit, the value is
+// theirs.
 var sqlLimits = store.SQLLimits{
 	Steps:      100_000_000,
 	Time:       2 * time.Second,
@@ -23,82 +24,97 @@ var sqlLimits = store.SQLLimits{
 	Memory:     128 << 20,
 }
 
-// SQL is an object's own SQLite database, part of its [Storage]: what is
-// written is in the same transaction as keys and alarms, and read by the object
-// itself at once. It is opened when it is first used. Rows and errors belong to
-// the turn as storage does: a query must be read to its end, or left, before
-// the handler waits; what comes later is a UsageError.
+// SQL is an object's own SQLite database, part of its [Storage]. Changes are in
+// the same transaction as keys and alarms, and the object itself reads them at
+// once. The database is opened on first use. Rows and errors belong to the
+// turn, as storage does: a query must be read to its end, or left, before the
+// handler waits. Reading on after that is a UsageError.
 //
-// A query may have several statements; only the last has arguments and rows.
-// Arguments are nil, booleans, numbers, strings, []byte (nil is NULL), times,
-// types made of these, pointers to them, [database/sql/driver.Valuer], and
-// [database/sql.Named] for :name, @name and $name. Integers keep all 64 bits.
-// What SQLite would change is refused with [ErrSQLLimit]: NaN, and unsigned
-// integers above [math.MaxInt64].
+// A query may have several statements. Only the last one has arguments and
+// rows. Arguments are nil, booleans, numbers, strings, []byte (nil is NULL),
+// times, types made of these, pointers to them, [database/sql/driver.Valuer],
+// and [database/sql.Named] for :name, @name and $name. Integers keep all 64
+// bits. Values that SQLite would change are refused with [ErrSQLLimit]: NaN,
+// and unsigned integers above [math.MaxInt64].
 //
 // A time is stored as text in UTC, in the form of SQLite's own functions:
 // "2006-01-02 15:04:05", with up to nine digits of a fraction if there is one.
-// Such texts are in the order of the times, beside CURRENT_TIMESTAMP and
-// datetime() too. A time outside of the years 0 to 9999 in UTC is ErrSQLLimit.
-// Texts in RFC 3339, which early programs stored, are read, but compare wrongly
-// with others of the same day; this brings them into the form:
+// These texts sort in the order of the times, also together with
+// CURRENT_TIMESTAMP and datetime(). A time outside the years 0 to 9999 in UTC
+// is ErrSQLLimit. Texts in RFC 3339, which early programs stored, can be read,
+// but compare incorrectly with other texts of the same day. This statement
+// brings them into the form:
 //
 //	UPDATE t SET at = replace(rtrim(at, 'Z'), 'T', ' ')
 //
-// Everything is in the schema main. Virtual tables are those of FTS5: fts5 and
-// fts5vocab. Foreign keys are on.
+// Everything is in the schema main. The virtual tables available are those of
+// FTS5: fts5 and fts5vocab. Foreign keys are on.
 //
-// Refused with [ErrSQLRefused] are every other schema (temporary tables, views
-// and triggers; ATTACH), virtual tables of other modules, VACUUM, transactions
-// (use [Storage.Transaction]), loading extensions, writing the tables that are
-// SQLite's own, names of tables that begin with _dog_, and all pragmas but
-// these: application_id, collation_list, data_version, defer_foreign_keys,
-// encoding, foreign_key_check, foreign_key_list, foreign_keys, freelist_count,
-// function_list, index_info, index_list, index_xinfo, integrity_check,
-// optimize, page_count, page_size, quick_check, table_info, table_list,
-// table_xinfo and user_version, of which application_id, defer_foreign_keys
-// and user_version may set a value. The others would change a connection,
-// which an object does not keep.
+// The following are refused with [ErrSQLRefused]:
 //
-// A violated constraint is [ErrConstraint] and undoes its statement; a deferred
-// one, when the transaction is committed, resets the object. After some errors
-// SQLite itself undoes the whole transaction: ON CONFLICT ROLLBACK, a statement
-// that writes and takes too many steps or too long, one that finds no space or
-// no memory, and a function that takes too long by itself. Then everything else
-// in the transaction fails with that error, and at its end the object is reset,
-// since its keys must not be kept without its rows.
+//   - every other schema (temporary tables, views and triggers; ATTACH)
+//   - virtual tables of other modules
+//   - VACUUM
+//   - transactions (use [Storage.Transaction])
+//   - loading extensions
+//   - writing SQLite's own tables
+//   - names of tables that begin with _dog_
+//   - all pragmas except application_id, collation_list, data_version,
+//     defer_foreign_keys, encoding, foreign_key_check, foreign_key_list,
+//     foreign_keys, freelist_count, function_list, index_info, index_list,
+//     index_xinfo, integrity_check, optimize, page_count, page_size,
+//     quick_check, table_info, table_list, table_xinfo and user_version
 //
-// [ErrSQLLimit] says that a statement has more than 100,000 bytes or 100
-// parameters, a table or a result more than 100 columns, a function more than
-// 127 arguments, a value or a row more than 2 MiB, a pattern of LIKE or GLOB
-// more than 50 bytes, the database more than 10 GiB; that expressions or
-// compound SELECTs are nested more than 250 deep, or views, triggers and
-// cascades too deeply for SQLite's stack; that what a connection changes, sorts
-// and keeps takes more than 128 MiB; or that a query took more than 100 million
-// steps of SQLite's machine, or more than 2 seconds. Time counts while SQLite
-// works, not while a handler looks at a row, and it counts whatever the
-// arguments are: a single function that takes too long ends too, with its
-// connection (on Unix; elsewhere it runs on). For the steps of a [Schema] time,
-// steps and memory are bounded otherwise.
+// Of the permitted pragmas, application_id, defer_foreign_keys and user_version
+// may set a value. The other pragmas would change a connection, which an object
+// does not keep.
 //
-// A statement at which SQLite itself failed is ErrSQLRefused. The log has the
-// details, and the object goes on without what it had not committed.
+// A violated constraint is [ErrConstraint] and undoes its statement. A deferred
+// constraint that is violated when the transaction is committed resets the
+// object. After some errors SQLite itself undoes the whole transaction: ON
+// CONFLICT ROLLBACK, a statement that writes and takes too many steps or too
+// long, a statement that runs out of space or memory, and a function that takes
+// too long by itself. Then everything else in the transaction fails with that
+// error, and at its end the object is reset, since its keys must not be kept
+// without its rows.
+//
+// [ErrSQLLimit] is returned if
+//
+//   - a statement has more than 100,000 bytes or 100 parameters
+//   - a table or a result has more than 100 columns
+//   - a function has more than 127 arguments
+//   - a value or a row has more than 2 MiB
+//   - a pattern of LIKE or GLOB has more than 50 bytes
+//   - the database has more than 10 GiB
+//   - expressions or compound SELECTs are nested more than 250 deep, or views,
+//     triggers and cascades too deeply for SQLite's stack
+//   - the memory for a connection's changes, sorts and cache exceeds 128 MiB
+//   - a query took more than 100 million steps of SQLite's virtual machine, or
+//     more than 2 seconds
+//
+// Time counts while SQLite works, not while a handler looks at a row. It is
+// limited for all arguments: even a single function that takes too long is
+// ended, together with its connection (on Unix; elsewhere it runs on). The
+// steps of a [Schema] have other limits of time, steps and memory.
+//
+// If SQLite itself fails at a statement, the error is ErrSQLRefused. The log
+// has the details, and the object goes on without its uncommitted changes.
 type SQL struct {
 	storage *Storage // fixed
 }
 
-// SQL returns the object's database. It is never nil; that of an object that is
-// not running returns a UsageError, and with a store that has no SQLite,
-// or none at all (Options.Store), ErrNoStore.
+// SQL returns the object's database. It is never nil. If the object is not
+// running, the database's methods return a UsageError. If the store has no
+// SQLite, or there is no store (Options.Store), they return ErrNoStore.
 func (s *Storage) SQL() *SQL { return &SQL{s} }
 
-// SQLResult says what a statement did.
+// SQLResult describes the effect of a statement.
 type SQLResult struct {
-	LastInsertID int64 // of the latest row that was inserted into a table with integer keys
+	LastInsertID int64 // of the latest row inserted into a table with integer keys
 	RowsAffected int64 // by the latest statement that changed rows
 }
 
-// Exec runs statements whose rows do not matter.
+// Exec runs statements and discards their rows.
 func (q *SQL) Exec(query string, args ...any) (SQLResult, error) {
 	s := q.storage
 	if err := s.enter(); err != nil {
@@ -122,17 +138,18 @@ func (s *Storage) exec(query string, args []any) (SQLResult, error) {
 	return SQLResult{LastInsertID: s.sql.LastInsertID(), RowsAffected: s.sql.Changes()}, nil
 }
 
-// A Row is a row of a query. It is good until the next one is asked for.
+// A Row is a row of a query. It is valid until the next row is requested.
 type Row struct {
 	columns []string
 	rows    store.Rows
 }
 
-// Columns returns the names of the columns. The slice must not be changed.
+// Columns returns the names of the columns. The caller must not change the
+// slice.
 func (r Row) Columns() []string { return r.columns }
 
-// Value returns the value of a column, from 0: nil, int64, float64, string or
-// []byte.
+// Value returns the value of a column, counted from 0: nil, int64, float64,
+// string or []byte.
 func (r Row) Value(column int) any {
 	if column < 0 || column >= len(r.columns) {
 		return nil
@@ -140,8 +157,8 @@ func (r Row) Value(column int) any {
 	return r.rows.Value(column)
 }
 
-// Scan reads the columns, in their order, into what dest points at, converted
-// as [QueryAs] does.
+// Scan copies the columns, in order, into the values that dest points at,
+// converted as by [QueryAs].
 func (r Row) Scan(dest ...any) error {
 	if r.rows == nil {
 		return notRunning("Row.Scan")
@@ -157,16 +174,17 @@ func (r Row) Scan(dest ...any) error {
 	return nil
 }
 
-// Query runs statements and returns the rows of the last one, for one loop. An
-// error is the last item. The statements have run when Query returns, with or
-// without a loop; what does not read the rows should use [SQL.Exec], which
-// returns the error. An error that no loop has read is logged when the turn
-// ends.
+// Query runs statements and returns the rows of the last one, for a single
+// loop. An error is the last item. The statements have run when Query returns,
+// whether or not there is a loop. Code that does not read the rows should use
+// [SQL.Exec], which returns the error. An error that no loop has read is logged
+// when the turn ends.
 func (q *SQL) Query(query string, args ...any) iter.Seq2[Row, error] {
 	return q.rows(query, args, func([]string) error { return nil })
 }
 
-// rows is Query, with a check of the columns, of which there may be no rows.
+// rows is Query with a check of the columns, which runs even if there are no
+// rows.
 func (q *SQL) rows(query string, args []any, check func(columns []string) error) iter.Seq2[Row, error] {
 	s := q.storage
 	row, err := s.openRows(query, args)
@@ -201,10 +219,10 @@ func (q *SQL) rows(query string, args []any, check func(columns []string) error)
 	}
 }
 
-// An unreadError is the error of a query whose rows nobody has asked for yet.
+// An unreadError is the error of a query whose rows have not been read yet.
 type unreadError struct {
 	err  error
-	done bool // a loop has got it
+	done bool // a loop has received it
 }
 
 func (u *unreadError) read() {
@@ -213,8 +231,8 @@ func (u *unreadError) read() {
 	}
 }
 
-// unreadError notes the error of a query until its rows are read or the turn
-// ends; nil when there is none.
+// unreadError records the error of a query until its rows are read or the turn
+// ends. It returns nil if there is no error.
 func (s *Storage) unreadError(err error) *unreadError {
 	if err == nil || s.enter() != nil {
 		return nil
@@ -225,7 +243,7 @@ func (s *Storage) unreadError(err error) *unreadError {
 	return u
 }
 
-// logUnread logs the errors of queries whose rows nobody has read.
+// logUnread logs the errors of queries whose rows were never read.
 func (s *Storage) logUnread() {
 	for _, u := range s.unread {
 		if !u.done {
@@ -235,7 +253,7 @@ func (s *Storage) logUnread() {
 	s.unread = nil
 }
 
-// openRows runs a query. Its Row is before the first one.
+// openRows runs a query. The Row it returns is before the first row.
 func (s *Storage) openRows(query string, args []any) (Row, error) {
 	if err := s.enter(); err != nil {
 		return Row{}, err
@@ -270,12 +288,11 @@ func sqlError(err error) error {
 	return err
 }
 
-// closeRows gives rows up. Those that outlive their turn have been ended with
-// it.
+// closeRows closes rows. Rows that outlive their turn have been ended with it.
 func (s *Storage) closeRows(rows store.Rows) {
 	if s.enter() == nil {
 		defer s.leave()
-		_ = rows.Close() // what matters has been said by Next
+		_ = rows.Close() // Next has returned any error that matters
 	}
 }
 
@@ -299,8 +316,7 @@ func (s *Storage) query(query string, args []any) (store.Rows, error) {
 	return rows, sqlError(err)
 }
 
-// openSQL opens the database, if it is not open yet. The caller must have
-// entered.
+// openSQL opens the database if it is not open. The caller must have entered.
 func (s *Storage) openSQL() error {
 	if s.sql != nil {
 		return nil
@@ -313,8 +329,8 @@ func (s *Storage) openSQL() error {
 	return s.rejoin()
 }
 
-// rejoin tells a database that has just been opened of the nested transactions
-// that are open.
+// rejoin repeats the open nested transactions in a database that has just been
+// opened.
 func (s *Storage) rejoin() error {
 	for depth := 1; depth <= s.data.Saves(); depth++ {
 		if err := s.sql.Savepoint(depth); err != nil {
@@ -324,7 +340,7 @@ func (s *Storage) rejoin() error {
 	return nil
 }
 
-// dropSQL lets the database forget everything, because its pages have been
+// dropSQL makes the database forget everything, because its pages have been
 // changed without it.
 func (s *Storage) dropSQL() error {
 	s.wroteSQL, s.checkSchema = false, true
@@ -337,8 +353,8 @@ func (s *Storage) dropSQL() error {
 	return s.rejoin()
 }
 
-// QueryRowAs returns the first row of a query, as [QueryAs] does; found is
-// false when there is none.
+// QueryRowAs returns the first row of a query, converted as by [QueryAs]. found
+// is false if there is no row.
 func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, err error) {
 	for row, err := range QueryAs[T](q, query, args...) {
 		return row, err == nil, err
@@ -346,20 +362,20 @@ func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, er
 	return row, false, nil
 }
 
-// QueryAs returns the rows of a query as values of T, for one loop, as
-// [SQL.Query] does. An error is the last item.
+// QueryAs returns the rows of a query as values of T, for a single loop, like
+// [SQL.Query]. An error is the last item.
 //
-// T is a struct, whose exported fields take the columns of their names,
-// whatever the case, or of their tag `sql:"name"`; a column without a field is
-// an error, a field without a column stays zero, a field with the tag "-" takes
-// none, and an embedded struct's fields count as its own. Any other T takes the
-// one column that there must be.
+// If T is a struct, each column is stored in the exported field with its name,
+// ignoring case, or with the tag `sql:"name"`. A column without a field is an
+// error. A field without a column stays zero. A field with the tag "-" takes no
+// column. The fields of an embedded struct count as fields of T. For any other
+// T the query must have exactly one column.
 //
-// Numbers are converted where nothing is lost but digits of a fraction, 0 and 1
-// to bool, text and blobs to strings and []byte, text in the form of SQLite's
-// own functions, or in RFC 3339, to [time.Time]. What is a
-// [database/sql.Scanner] converts by itself. NULL is only for pointers, []byte,
-// any, and Scanners.
+// Numbers are converted if nothing is lost except digits of a fraction. 0 and 1
+// are converted to bool, text and blobs to strings and []byte, and text in the
+// form of SQLite's own functions or in RFC 3339 to [time.Time]. A
+// [database/sql.Scanner] converts its value itself. NULL can be read only into
+// pointers, []byte, any, and Scanners.
 func QueryAs[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
 	var scan func(*T, Row) error
 	rows := q.rows(query, args, func(columns []string) (err error) {

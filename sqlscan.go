@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// scanner returns what reads rows with these columns into a T.
+// scanner returns a function that reads rows with these columns into a T.
 func scanner[T any](columns []string) (func(*T, Row) error, error) {
 	typ := reflect.TypeFor[T]()
 	if !isRecord(typ) {
@@ -49,8 +49,8 @@ func isRecord(typ reflect.Type) bool {
 
 var fieldCache sync.Map // of reflect.Type to map[string][]int
 
-// fieldsOf returns the paths of a struct's fields by the names of their columns
-// in lower case.
+// fieldsOf returns the index paths of a struct's fields, keyed by the names of
+// their columns in lower case.
 func fieldsOf(typ reflect.Type) map[string][]int {
 	if known, ok := fieldCache.Load(typ); ok {
 		return known.(map[string][]int)
@@ -74,7 +74,7 @@ func fieldsOf(typ reflect.Type) map[string][]int {
 	return known.(map[string][]int)
 }
 
-// throughPointer reports whether the way to a field leads through an embedded
+// throughPointer reports whether the path to a field goes through an embedded
 // pointer, which may be nil.
 func throughPointer(typ reflect.Type, path []int) bool {
 	for _, i := range path[:len(path)-1] {
@@ -85,7 +85,7 @@ func throughPointer(typ reflect.Type, path []int) bool {
 	return false
 }
 
-// scanInto reads a value into what dest, a pointer, points at.
+// scanInto stores a value in the variable that dest, a pointer, points at.
 func scanInto(dest, value any) error {
 	v := reflect.ValueOf(dest)
 	if v.Kind() != reflect.Pointer || v.IsNil() {
@@ -94,7 +94,7 @@ func scanInto(dest, value any) error {
 	return convert(v.Elem(), value)
 }
 
-// convert puts a value of SQLite (nil, int64, float64, string, []byte) into a
+// convert stores a value of SQLite (nil, int64, float64, string, []byte) in a
 // Go value.
 func convert(to reflect.Value, value any) error {
 	switch dest := to.Addr().Interface().(type) {
@@ -179,8 +179,8 @@ func convertNull(to reflect.Value) error {
 	return nil
 }
 
-// convertNullTime does for the types of database/sql what their Scan does not:
-// it reads a time from text.
+// convertNullTime reads a time from text, which the Scan methods of the
+// database/sql types do not.
 func convertNullTime(to *time.Time, value any) error {
 	if value == nil {
 		*to = time.Time{}
@@ -189,7 +189,8 @@ func convertNullTime(to *time.Time, value any) error {
 	return convertTime(to, value)
 }
 
-// nullFloat returns the value of a [sql.Null] of a float, or nothing.
+// nullFloat returns the value of a [sql.Null] of a float, or the zero
+// reflect.Value.
 func nullFloat(to reflect.Value) (f reflect.Value) {
 	if t := to.Type(); t.PkgPath() == "database/sql" && strings.HasPrefix(t.Name(), "Null[") && to.FieldByName("V").CanFloat() {
 		f = to.FieldByName("V")
@@ -197,7 +198,8 @@ func nullFloat(to reflect.Value) (f reflect.Value) {
 	return f
 }
 
-// convertNullFloat does likewise: their Scan rounds integers.
+// convertNullFloat converts without rounding integers, which the Scan methods
+// of the database/sql types do.
 func convertNullFloat(to reflect.Value, value any) error {
 	if value == nil {
 		return nil
@@ -205,9 +207,9 @@ func convertNullFloat(to reflect.Value, value any) error {
 	return convert(to, value)
 }
 
-// timeLayouts are the forms that SQLite's own functions read, most of all that
+// timeLayouts are the forms that SQLite's own functions read. The first is that
 // of arguments and of CURRENT_TIMESTAMP. A time without a zone is in UTC.
-// [time.Parse] takes a fraction after any seconds.
+// [time.Parse] accepts a fraction after the seconds in each of them.
 var timeLayouts = []string{
 	time.DateTime, time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05",
 	"2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly,
@@ -227,7 +229,7 @@ func convertTime(to *time.Time, value any) error {
 	return fmt.Errorf("cannot read %q into time.Time", text)
 }
 
-// convertNumber puts a number into a number or a bool, if nothing is lost.
+// convertNumber stores a number in a number or a bool, if nothing is lost.
 func convertNumber(to reflect.Value, value any) error {
 	n, whole := value.(int64)
 	f, fraction := value.(float64)

@@ -10,61 +10,63 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// A Store is where objects keep what they store, for [Options].Store. Packages
-// disk and dogtest have stores. Only packages of this module implement it.
+// A Store is a place where objects keep their storage, for [Options].Store.
+// Packages disk and dogtest have stores. Only packages of this module implement
+// it.
 type Store interface {
 	openEngine(log *slog.Logger) (store.Engine, error)
 }
 
-// Limits of storage, as Durable Objects have them.
+// Limits of storage, the same as in Durable Objects.
 const (
 	maxKey   = 2048    // bytes
 	maxEntry = 2 << 20 // bytes of a key and its value
 )
 
-// Storage is what one object has stored: keys with their values in the order of
-// the keys' bytes, a SQLite database ([Storage.SQL]), and alarms
+// Storage holds the data of one object: keys with their values, in byte order
+// of the keys; a SQLite database ([Storage.SQL]); and alarms
 // ([Storage.Alarms]). It belongs to the object's turn: outside a handler its
-// methods return ErrOutsideTurn, and after the object has been reset, ErrReset.
+// methods return ErrOutsideTurn, and after the object has been reset they
+// return ErrReset.
 //
-// What a handler stores up to its end, or up to the next place where it waits,
-// is one transaction: all of it is kept or nothing. It is made durable
-// afterwards, together with that of other objects, while the object goes on.
-// Until then, whatever the object says (messages, answers, results, calls to
-// others) is held back, in order, so nobody ever learns of something that a
-// crash could undo. When it cannot be made durable, the object is reset and
-// none of that is said.
+// A handler's writes up to its end, or up to the next place where it waits,
+// form one transaction: all of them are kept or none. The transaction is made
+// durable afterwards, together with those of other objects, while the object
+// goes on. Until then everything the object sends (messages, answers, results,
+// calls to others) is held back, in order, so that no client or object ever
+// sees state that a crash could undo. If the transaction cannot be made
+// durable, the object is reset and everything held back is dropped.
 //
-// A handler that panics loses its transaction. One that returns an error keeps
-// it, unless RollbackOnError is set.
+// A handler that panics loses its transaction. A handler that returns an error
+// keeps it, unless RollbackOnError is set.
 //
-// A key is at most 2,048 bytes, a key and its value 2 MiB together; "" is a key
-// like any other.
+// A key has at most 2,048 bytes, and a key and its value together at most 2
+// MiB. "" is a valid key.
 //
-// Besides their own errors all methods can fail with [ErrStoreFull],
-// [ErrStoreStalled], [ErrStoreFailed] and errors of reading.
+// In addition to their own errors, all methods can fail with [ErrStoreFull],
+// [ErrStoreStalled], [ErrStoreFailed] and read errors.
 type Storage struct {
 	inst *instance   // fixed; nil in a zero Storage
-	used atomic.Bool // data is there
+	used atomic.Bool // data is set
 
-	busy atomic.Bool // somebody is in a method: a second one has no turn
+	busy atomic.Bool // a method is running: a second caller has no turn
 
 	// owned by the turn
 	data            *store.Object
-	sql             store.SQL // nil until it is used
-	wroteSQL        bool      // the transaction has changes by SQL
+	sql             store.SQL // nil until first use
+	wroteSQL        bool      // the transaction has SQL changes
 	schema          Schema    // set by start
-	allowNewer      bool      // the database may have taken more steps
-	checkSchema     bool      // whether the database has it must be looked up before the next query
+	allowNewer      bool      // the database may have taken further steps
+	checkSchema     bool      // look up the schema's state before the next query
 	rollbackOnError bool
-	open            bool // a transaction has changes, which the gate knows
+	open            bool // a transaction has changes that the gate knows of
 	unread          []*unreadError
-	// undone is set when the transaction under way is undone without a reset.
-	// nil: nobody asks.
+	// undone is set when the open transaction is undone without a reset. nil if
+	// nothing asks for it.
 	undone *bool
 }
 
-// start readies the storage of an instance that starts.
+// start prepares the storage of an instance that starts.
 func (s *Storage) start(ns *namespace) error {
 	s.rollbackOnError, s.schema, s.allowNewer = ns.rollbackOnError, ns.schema, ns.allowNewerSchema
 	if len(s.schema) == 0 {
@@ -77,8 +79,8 @@ func (s *Storage) start(ns *namespace) error {
 	return s.schema.apply(s)
 }
 
-// enter begins a use of the storage by a handler. leave must follow unless
-// there is an error.
+// enter begins a use of the storage by a handler. Unless it returns an error,
+// leave must follow.
 func (s *Storage) enter() error {
 	if s == nil || s.inst == nil {
 		return notRunning("Storage")
@@ -98,7 +100,7 @@ func (s *Storage) enter() error {
 
 func (s *Storage) leave() { s.busy.Store(false) }
 
-// write is enter for what changes something.
+// write is enter for methods that change something.
 func (s *Storage) write() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -110,7 +112,7 @@ func (s *Storage) write() error {
 	return nil
 }
 
-// begin lets the gate know that the transaction has changes.
+// begin tells the gate that the transaction has changes.
 func (s *Storage) begin() error {
 	if s.open {
 		return nil
@@ -140,13 +142,13 @@ func (s *Storage) pause() error {
 // reset.
 func (s *Storage) commit() error {
 	if err := s.alone(s.tryCommit); err != nil {
-		return s.inst.reset(err) // an instance that has been reset returns why
+		return s.inst.reset(err) // returns the cause if the instance has been reset before
 	}
 	return nil
 }
 
-// alone runs what ends a transaction, unless another goroutine uses the
-// storage: ErrOutsideTurn.
+// alone runs a function that ends a transaction. It returns ErrOutsideTurn if
+// another goroutine is using the storage.
 func (s *Storage) alone(end func() error) error {
 	if !s.busy.CompareAndSwap(false, true) {
 		return ErrOutsideTurn
@@ -182,8 +184,8 @@ func (s *Storage) tryCommit() (err error) {
 	return nil
 }
 
-// rollback undoes the transaction of a handler; what was said in it is dropped
-// because of err.
+// rollback undoes the handler's transaction. Everything the handler sent in it
+// is dropped because of err.
 func (s *Storage) rollback(err error) error {
 	return s.alone(func() error { return s.tryRollback(err) })
 }
@@ -204,8 +206,9 @@ func (s *Storage) tryRollback(err error) error {
 	return s.undo()
 }
 
-// fate returns what is set when the transaction under way is undone without a
-// reset; nil when nothing has been stored in it. The caller has the turn.
+// fate returns a flag that is set when the open transaction is undone without a
+// reset. It returns nil if the transaction has no changes. The caller must have
+// the turn.
 func (s *Storage) fate() *bool {
 	if s.open && s.undone == nil {
 		s.undone = new(bool)
@@ -213,7 +216,7 @@ func (s *Storage) fate() *bool {
 	return s.undone
 }
 
-// undo forgets the transaction's changes.
+// undo discards the transaction's changes.
 func (s *Storage) undo() error {
 	wiped := s.data.Wiped()
 	s.data.Rollback()
@@ -221,23 +224,23 @@ func (s *Storage) undo() error {
 	switch {
 	case s.sql == nil:
 		return nil
-	case wiped: // the pages are back that it has not seen
+	case wiped: // restored pages that SQLite has not seen
 		return s.sql.Close()
 	}
 	return s.sql.Rollback()
 }
 
-// endRows ends the rows of queries that are still open, since the turn ends or
-// the object waits.
+// endRows ends the rows of queries that are still open, because the turn ends
+// or the object waits.
 func (s *Storage) endRows() error {
 	if s.sql != nil {
-		return s.sql.Commit() // of nothing
+		return s.sql.Commit() // nothing to commit
 	}
 	return nil
 }
 
-// Get returns the value of a key, found false when there is none. The value is
-// the caller's.
+// Get returns the value of a key. found is false if the key does not exist. The
+// caller owns the value.
 func (s *Storage) Get(key string) (value []byte, found bool, err error) {
 	if err := s.enter(); err != nil {
 		return nil, false, err
@@ -246,7 +249,7 @@ func (s *Storage) Get(key string) (value []byte, found bool, err error) {
 	return s.data.Get(store.Keys, key)
 }
 
-// GetMany returns the values of those keys that there are.
+// GetMany returns the values of those keys that exist.
 func (s *Storage) GetMany(keys ...string) (map[string][]byte, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -265,7 +268,8 @@ func (s *Storage) GetMany(keys ...string) (map[string][]byte, error) {
 	return values, nil
 }
 
-// Put keeps a copy of a value. ErrTooBig when the key or the value is.
+// Put stores a copy of a value. It returns ErrTooBig if the key or the value is
+// too big.
 func (s *Storage) Put(key string, value []byte) error {
 	if err := checkEntry(key, value); err != nil {
 		return err
@@ -278,7 +282,7 @@ func (s *Storage) Put(key string, value []byte) error {
 	return nil
 }
 
-// PutMany keeps copies of values, all or none.
+// PutMany stores copies of values, all or none.
 func (s *Storage) PutMany(entries map[string][]byte) error {
 	for key, value := range entries {
 		if err := checkEntry(key, value); err != nil {
@@ -305,7 +309,7 @@ func checkEntry(key string, value []byte) error {
 	return nil
 }
 
-// Delete deletes keys and returns how many of them there were.
+// Delete deletes keys and returns how many of them existed.
 func (s *Storage) Delete(keys ...string) (deleted int, err error) {
 	if err := s.write(); err != nil {
 		return 0, err
@@ -324,9 +328,9 @@ func (s *Storage) Delete(keys ...string) (deleted int, err error) {
 	return deleted, nil
 }
 
-// DeleteAll deletes all keys, the SQL database with its schema, and all alarms,
-// after which the object is no longer among the stored ones. Inside of
-// [Storage.Transaction] it cannot follow changes by SQL: ErrInTransaction.
+// DeleteAll deletes all keys, the SQL database with its schema, and all alarms.
+// After that the object is no longer a stored object. In [Storage.Transaction]
+// DeleteAll cannot follow changes made by SQL: it returns ErrInTransaction.
 func (s *Storage) DeleteAll() error {
 	if err := s.write(); err != nil {
 		return err
@@ -339,14 +343,14 @@ func (s *Storage) DeleteAll() error {
 	return s.dropSQL()
 }
 
-// ListOptions choose entries. The zero value stands for all of them, in order.
+// ListOptions select entries. The zero value selects all of them, in order.
 type ListOptions struct {
-	Prefix     string // only keys that begin with it
+	Prefix     string // only keys with this prefix
 	Start      string // only keys from this one on; not together with StartAfter
-	StartAfter string // only keys after this one. "" stands for no such bound, since Start: "\x00" says the same
+	StartAfter string // only keys after this one; "": no bound (for keys after "", use Start: "\x00")
 	End        string // only keys before this one; "": no bound
-	Reverse    bool   // from the last to the first; the bounds mean the same
-	Limit      int    // at most so many; 0: all
+	Reverse    bool   // from last to first; the bounds mean the same
+	Limit      int    // maximum number of entries; 0: no limit
 }
 
 // An Entry is a key and its value.
@@ -355,9 +359,9 @@ type Entry[V any] struct {
 	Value V
 }
 
-// List returns entries in the order of their keys, as they are when List is
-// called. An impossible range is empty. The values are the caller's. An error,
-// a UsageError for options that contradict each other, is the last item.
+// List returns the entries in key order, as they are when List is called. An
+// impossible range is empty. The caller owns the values. An error is the last
+// item: a UsageError if the options contradict each other.
 func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
 	fail := func(err error) iter.Seq2[Entry[[]byte], error] {
 		return func(yield func(Entry[[]byte], error) bool) { yield(Entry[[]byte]{}, err) }

@@ -2,11 +2,11 @@ package dog
 
 import "context"
 
-// Transaction runs f; when f returns an error or panics, everything stored in f
-// is undone: keys, SQL and alarms. The turn is kept: what waits fails in f with
-// ErrInTransaction. Messages that f sends are sent though f is undone; they go
-// with the handler's transaction. Transactions may be nested. What f returns is
-// returned.
+// Transaction runs f and returns its error. If f returns an error or panics,
+// all writes made in f are undone: keys, SQL and alarms. Transaction keeps the
+// turn: in f, anything that waits fails with ErrInTransaction. Messages that f
+// sends are sent even if f is undone. They go out with the handler's
+// transaction. Transactions may be nested.
 func (s *Storage) Transaction(f func() error) error {
 	if err := s.save(); err != nil {
 		return err
@@ -59,8 +59,8 @@ func (s *Storage) keepEntered() error {
 	return nil
 }
 
-// restore undoes the innermost transaction. If that fails, or the instance is
-// over, the whole of the handler's is undone at its end.
+// restore undoes the innermost transaction. If that fails, or the instance has
+// ended, the handler's whole transaction is undone at its end.
 func (s *Storage) restore() {
 	if err := s.enter(); err != nil {
 		return
@@ -71,8 +71,8 @@ func (s *Storage) restore() {
 	}
 }
 
-// restoreEntered is restore of a caller that has entered, and that has to reset
-// the instance when it fails.
+// restoreEntered is restore for a caller that has entered the storage. If it
+// fails, the caller must reset the instance.
 func (s *Storage) restoreEntered() error {
 	depth, wiped := s.data.Saves(), s.data.Wiped()
 	s.data.Restore()
@@ -81,17 +81,17 @@ func (s *Storage) restoreEntered() error {
 		return nil
 	}
 	err := s.sql.RollbackTo(depth)
-	if err == nil && wiped != s.data.Wiped() { // its pages are back
+	if err == nil && wiped != s.data.Wiped() { // its pages are restored
 		err = s.dropSQL()
 	}
 	return err
 }
 
-// Sync waits until what the object has stored so far is durable, and gives up
-// the turn meanwhile. It is needed only to tell somebody whom the gate does not
-// see. Errors: ErrReset when it could not be made durable, ErrInTransaction,
-// the cause of ctx's end. ctx must be that of the running handler, else
-// ErrOutsideTurn.
+// Sync waits until everything the object has stored so far is durable, and
+// gives up the turn while it waits. It is needed only before output that does
+// not pass the gate. It returns ErrReset if the writes could not be made
+// durable, ErrInTransaction, or the cause of ctx's end. ctx must be the context
+// of the running handler, otherwise Sync returns ErrOutsideTurn.
 func (s *Storage) Sync(ctx context.Context) error {
 	if s == nil || s.inst == nil {
 		return notRunning("Storage.Sync")

@@ -8,17 +8,17 @@ import (
 	"github.com/godurable/dog/internal/exactjson"
 )
 
-// A Codec turns values into the bytes that are stored, and back.
+// A Codec converts values to the bytes that are stored, and back.
 type Codec interface {
 	Encode(v any) ([]byte, error)
-	// Decode reads data into the value that v points at.
+	// Decode decodes data into the value that v points at.
 	Decode(data []byte, v any) error
 }
 
-// JSON is the codec of encoding/json, but does not change a value without an
-// error: a string that is not UTF-8 cannot be encoded, and an integer that no
-// float64 has cannot be decoded into an interface such as any. Both can be kept
-// by another type: []byte, or an integer or json.Number.
+// JSON is the codec of encoding/json, except that it never changes a value
+// silently: encoding a string that is not UTF-8 fails, and so does decoding an
+// integer that float64 cannot represent into an interface such as any. Other
+// types can hold both: []byte, and an integer type or json.Number.
 var JSON Codec = jsonCodec{}
 
 type jsonCodec struct{}
@@ -27,30 +27,31 @@ func (jsonCodec) Encode(v any) ([]byte, error) { return exactjson.Marshal(v) }
 
 func (jsonCodec) Decode(data []byte, v any) error { return exactjson.Unmarshal(data, v) }
 
-// Get returns the value of a key; found is false, and the value zero, when
-// there is none. It is that of a [Map] without a prefix.
+// Get returns the value of a key. If there is none, found is false and the
+// value is zero. It is Get of a [Map] without a prefix.
 func Get[V any](s *Storage, key string) (value V, found bool, err error) {
 	return MapOf[V](s, "").Get(key)
 }
 
-// Put keeps a value. It is that of a [Map] without a prefix.
+// Put stores a value. It is Put of a [Map] without a prefix.
 func Put[V any](s *Storage, key string, value V) error { return MapOf[V](s, "").Put(key, value) }
 
-// Update puts what change makes of a key's value, zero when there is none, and
-// returns it. It is that of a [Map] without a prefix.
+// Update replaces the value of a key with the result of change and returns it.
+// change gets the zero value if there is none. It is Update of a [Map] without
+// a prefix.
 func Update[V any](s *Storage, key string, change func(V) (V, error)) (V, error) {
 	return MapOf[V](s, "").Update(key, change)
 }
 
-// Map is the keys of a storage that begin with a prefix, with values of one Go
-// type:
+// A Map is the part of a storage whose keys begin with a prefix, with values of
+// one Go type:
 //
 //	scores := dog.MapOf[int](o.Storage(), "score/")
 //	err := scores.Put("ada", 3)
 //
-// Its keys are without the prefix. Values are copies: to change one, put it
-// again. The errors are those of [Storage], and of the codec with the key. A
-// Map is made anew wherever it is used; it keeps nothing.
+// Its keys do not include the prefix. Values are copies: to change one, put it
+// again. The errors are those of [Storage], and those of the codec, which name
+// the key. A Map holds no state: make one wherever it is used.
 type Map[V any] struct {
 	storage *Storage
 	prefix  string
@@ -58,10 +59,10 @@ type Map[V any] struct {
 }
 
 // MapOf returns the map of the keys that begin with a prefix, with JSON as
-// codec. "" stands for all keys.
+// codec. "" selects all keys.
 func MapOf[V any](s *Storage, prefix string) Map[V] { return Map[V]{storage: s, prefix: prefix} }
 
-// With returns the map with another codec. Nil: JSON.
+// With returns the map with another codec. nil means JSON.
 func (m Map[V]) With(codec Codec) Map[V] {
 	m.codec = codec
 	return m
@@ -69,8 +70,8 @@ func (m Map[V]) With(codec Codec) Map[V] {
 
 func (m Map[V]) coder() Codec { return cmp.Or(m.codec, JSON) }
 
-// Get returns the value of a key; found is false, and the value zero, when
-// there is none.
+// Get returns the value of a key. If there is none, found is false and the
+// value is zero.
 func (m Map[V]) Get(key string) (value V, found bool, err error) {
 	data, found, err := m.storage.Get(m.prefix + key)
 	if err != nil || !found {
@@ -88,7 +89,7 @@ func (m Map[V]) decode(key string, data []byte) (value V, err error) {
 	return value, nil
 }
 
-// Put keeps a value.
+// Put stores a value.
 func (m Map[V]) Put(key string, value V) error {
 	data, err := m.coder().Encode(value)
 	if err != nil {
@@ -97,10 +98,10 @@ func (m Map[V]) Put(key string, value V) error {
 	return m.storage.Put(m.prefix+key, data)
 }
 
-// Update puts what change makes of a key's value, zero when there is none, and
-// returns it. change runs in a [Storage.Transaction]: it cannot wait
-// ([ErrInTransaction]), and when it returns an error or panics, nothing that it
-// stored is kept.
+// Update replaces the value of a key with the result of change and returns it.
+// change gets the zero value if there is none. It runs in a
+// [Storage.Transaction]: it cannot wait ([ErrInTransaction]), and if it returns
+// an error or panics, its writes are undone.
 func (m Map[V]) Update(key string, change func(V) (V, error)) (value V, err error) {
 	err = m.storage.Transaction(func() error {
 		if value, _, err = m.Get(key); err != nil {
@@ -114,7 +115,7 @@ func (m Map[V]) Update(key string, change func(V) (V, error)) (value V, err erro
 	return value, err
 }
 
-// Delete deletes keys and returns how many of them there were.
+// Delete deletes keys and returns how many of them existed.
 func (m Map[V]) Delete(keys ...string) (deleted int, err error) {
 	full := make([]string, len(keys))
 	for i, key := range keys {
@@ -123,7 +124,7 @@ func (m Map[V]) Delete(keys ...string) (deleted int, err error) {
 	return m.storage.Delete(full...)
 }
 
-// List is [Storage.List] for the map's values. The bounds are without the
+// List is [Storage.List] for the map's values. The bounds do not include the
 // prefix.
 func (m Map[V]) List(options ListOptions) iter.Seq2[Entry[V], error] {
 	return func(yield func(Entry[V], error) bool) {
@@ -141,7 +142,7 @@ func (m Map[V]) List(options ListOptions) iter.Seq2[Entry[V], error] {
 	}
 }
 
-// under returns the same options for keys that have a prefix.
+// under returns the same options for keys with a prefix.
 func (o ListOptions) under(prefix string) ListOptions {
 	if prefix == "" {
 		return o
