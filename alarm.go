@@ -14,69 +14,70 @@ import (
 // Limits of alarms.
 const (
 	maxPayload   = 64 << 10 // bytes
-	maxAlarmRuns = 7        // all of them failed
-	maxAlarmErr  = 1 << 10  // bytes that are kept of an error
+	maxAlarmRuns = 7        // all of which have failed
+	maxAlarmErr  = 1 << 10  // bytes kept of an error
 	firstRetry   = 2 * time.Second
 )
 
-// Alarms wake an object at times of its choosing, in memory or not: see
-// [AlarmHandler]. They are part of its [Storage]: set and deleted in the same
-// transaction as keys and SQL, with the same errors, and undone with it. There
-// is one without a name, as Durable Objects have it, and any number of named
-// ones.
+// Alarms wake an object at chosen times, whether it is in memory or not: see
+// [AlarmHandler]. They are part of its [Storage]: they are set and deleted in
+// the same transaction as keys and SQL, with the same errors, and undone with
+// it. An object has one alarm without a name, as in Durable Objects, and any
+// number of named alarms.
 //
-// An alarm runs at least once, after its time, also when the process was down
-// then. The alarms of one object run one after the other, in the order of their
-// times, and never while an earlier OnAlarm of the object has not returned,
-// even where that waits. No alarm runs before the runtime has started
-// ([Runtime.Start]).
+// An alarm runs at least once, after its time, even if the process was down at
+// that time. The alarms of one object run one after the other, in the order of
+// their times. An alarm never starts before an earlier OnAlarm of the object
+// has returned, even if that OnAlarm waits. No alarm runs before the runtime
+// has started ([Runtime.Start]).
 //
-// Of each type, 256 alarms run at a time, those included that wait for their
-// object's turn or OnStart; what has taken longer than 10 s is not counted. So
-// an OnAlarm that hangs delays alarms of its own type by 10 s at most, when
-// there are 256 of them, and those of other types not at all.
+// For each type, 256 alarms run at a time. Alarms that wait for their object's
+// turn or OnStart count. Alarms that have taken longer than 10 s do not count.
+// So OnAlarm handlers that hang delay alarms of their own type by at most 10 s,
+// if there are 256 of them, and never delay alarms of other types.
 //
-// The time of an alarm is one of the system's clock. When that is set back,
-// alarms run later by as much; when it is set forward, those that are then due
-// run within a minute.
+// The time of an alarm is a time of the system clock. If the clock is set back,
+// alarms run later by the same amount. If it is set forward, alarms that are
+// then due run within a minute.
 //
-// While it runs, an alarm reads as not set, and is gone for good when OnAlarm
-// returns nil. When OnAlarm returns an error, or the object is reset meanwhile,
-// it runs again: after 2 s, then 4, 8, 16, 32 and 64 s, each up to a quarter
-// longer. After 7 runs it is kept as failed, until it is set again or deleted.
-// An OnAlarm that sets its alarm anew, or deletes it, settles by that what
-// comes next, whatever it returns, unless what it stored is undone.
+// While an alarm runs, it reads as not set. When OnAlarm returns nil, the alarm
+// is gone for good. When OnAlarm returns an error, or the object is reset while
+// it runs, the alarm runs again: after 2 s, then 4, 8, 16, 32 and 64 s, each up
+// to a quarter longer. After 7 runs it is kept as failed until it is set again
+// or deleted. If OnAlarm sets its own alarm again, or deletes it, that decides
+// what happens next and OnAlarm's result does not matter, unless the change is
+// undone.
 //
-// Times are kept in nanoseconds; those after April 2262, the last that fit,
-// count as that.
+// Times are stored in nanoseconds. Times after April 2262, the latest that
+// fits, count as the latest.
 type Alarms struct {
 	storage *Storage // fixed; nil in a zero Alarms
 }
 
-// Alarms returns the object's alarms. It is never nil; those of an object that
-// is not running return a UsageError.
+// Alarms returns the object's alarms. It is never nil. If the object is not
+// running, the methods return a UsageError.
 func (s *Storage) Alarms() *Alarms { return &Alarms{s} }
 
-// An Alarm is an alarm that is set, runs, or has failed.
+// An Alarm describes an alarm that is set, is running, or has failed.
 type Alarm struct {
-	Name    string    // "" for the one without a name
-	At      time.Time // for when it was set, whatever the retries
-	Next    time.Time // when it runs next; zero for one that runs, or has failed
-	Payload []byte    // the reader's own
-	Retries int       // runs that have failed since it was set
-	Failed  bool      // it does not run any more
-	Err     string    // why the last run failed, at most 1 KiB of it; "" when none has
+	Name    string    // "" for the alarm without a name
+	At      time.Time // the time it was set for, regardless of retries
+	Next    time.Time // time of the next run; zero if it is running or has failed
+	Payload []byte    // owned by the reader
+	Retries int       // failed runs since it was set
+	Failed  bool      // it does not run again
+	Err     string    // why the last run failed, at most 1 KiB; "" if no run has failed
 }
 
-// Set sets the alarm without a name, in place of what it was set to before. A
-// time that is past means now.
+// Set sets the alarm without a name and replaces its earlier setting. A time in
+// the past means now.
 func (a *Alarms) Set(at time.Time) error { return a.SetNamed("", at, nil) }
 
-// SetNamed sets the alarm of a name, in place of what it was set to before. A
-// time that is past means now. The payload, of which a copy is kept, is for
-// OnAlarm. Errors besides those of storage: a UsageError for the zero time or a
-// type without OnAlarm, ErrTooBig when the name has more than 2,048 bytes or
-// the payload more than 64 KiB.
+// SetNamed sets the alarm with a name and replaces its earlier setting. A time
+// in the past means now. SetNamed stores a copy of the payload, which is passed
+// to OnAlarm. In addition to the errors of storage it returns a UsageError for
+// the zero time or a type without OnAlarm, and ErrTooBig if the name has more
+// than 2,048 bytes or the payload more than 64 KiB.
 func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 	s := a.storage
 	switch {
@@ -99,7 +100,8 @@ func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 	return s.data.SetAlarm(store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)})
 }
 
-// unixNano returns a time, or now if that is later.
+// unixNano returns the later of a time and now, at most the latest time that
+// fits.
 func unixNano(at, now time.Time) int64 {
 	latest := time.Unix(0, math.MaxInt64)
 	if at.After(latest) {
@@ -111,8 +113,8 @@ func unixNano(at, now time.Time) int64 {
 	return at.UnixNano()
 }
 
-// Get returns the alarm of a name, "" for the one without; found is false when
-// it is not set and has not failed.
+// Get returns the alarm with a name, "" for the alarm without a name. found is
+// false if the alarm is neither set nor failed.
 func (a *Alarms) Get(name string) (alarm Alarm, found bool, err error) {
 	s := a.storage
 	if err := s.enter(); err != nil {
@@ -126,9 +128,9 @@ func (a *Alarms) Get(name string) (alarm Alarm, found bool, err error) {
 	return alarmOf(stored), true, nil
 }
 
-// Delete deletes the alarm of a name, "" for the one without, and reports
-// whether it was set or had failed. An OnAlarm that deletes its own alarm,
-// which it does not see, is not run again for it.
+// Delete deletes the alarm with a name, "" for the alarm without a name, and
+// reports whether it was set or had failed. An OnAlarm can delete its own
+// alarm, which reads as not set. The alarm then does not run again.
 func (a *Alarms) Delete(name string) (existed bool, err error) {
 	s := a.storage
 	if err := s.write(); err != nil {
@@ -145,11 +147,10 @@ func (a *Alarms) Delete(name string) (existed bool, err error) {
 	return !s.runs(stored), nil
 }
 
-// All returns the alarms as they are when All is called, less those that are
-// deleted or set anew before their turn in the loop: first those that are to
-// run, in the order of their times, then those that have failed, in that of
-// their names. The loop must be over when the handler waits. An error is the
-// last item.
+// All returns the alarms as they are when All is called, except alarms that are
+// deleted or set again before the loop reaches them. Alarms that will run come
+// first, in the order of their times, then failed alarms in the order of their
+// names. The loop must end before the handler waits. An error is the last item.
 func (a *Alarms) All() iter.Seq2[Alarm, error] {
 	fail := func(err error) iter.Seq2[Alarm, error] {
 		return func(yield func(Alarm, error) bool) { yield(Alarm{}, err) }
@@ -183,7 +184,7 @@ func (a *Alarms) All() iter.Seq2[Alarm, error] {
 	}
 }
 
-// alarmDue returns the alarm of a name if it is still the one that is due then.
+// alarmDue returns the alarm with a name if it is still due at the same time.
 func (s *Storage) alarmDue(due store.NameAt) (a store.Alarm, found bool, err error) {
 	if err := s.enter(); err != nil {
 		return store.Alarm{}, false, err
@@ -193,10 +194,10 @@ func (s *Storage) alarmDue(due store.NameAt) (a store.Alarm, found bool, err err
 	return a, found && !a.Failed && a.At == due.At, err
 }
 
-// runs reports whether it is this alarm for which OnAlarm runs.
+// runs reports whether OnAlarm is running for this alarm.
 func (s *Storage) runs(a store.Alarm) bool { return s.inst.obj.alarm.Load() == a.Serial }
 
-// alarmOf describes an alarm that does not run now.
+// alarmOf describes an alarm that is not running.
 func alarmOf(a store.Alarm) Alarm {
 	alarm := runningAlarm(a)
 	if !a.Failed {
@@ -205,7 +206,7 @@ func alarmOf(a store.Alarm) Alarm {
 	return alarm
 }
 
-// runningAlarm describes an alarm to OnAlarm.
+// runningAlarm describes an alarm for OnAlarm.
 func runningAlarm(a store.Alarm) Alarm {
 	return Alarm{
 		Name: a.Name, At: time.Unix(0, a.Scheduled), Payload: a.Payload, Retries: a.Runs, Failed: a.Failed, Err: a.Err,
@@ -223,7 +224,7 @@ func (s *Storage) firstAlarm() (a store.Alarm, due bool, err error) {
 }
 
 // endAlarm deletes an alarm that has run, unless it has been deleted or set
-// anew meanwhile.
+// again since.
 func (s *Storage) endAlarm(a store.Alarm) error {
 	if err := s.write(); err != nil {
 		return err
@@ -237,8 +238,8 @@ func (s *Storage) endAlarm(a store.Alarm) error {
 	return err
 }
 
-// retryAlarm notes that a run has failed, unless the alarm has been deleted or
-// set anew meanwhile, and returns what it is now.
+// retryAlarm records that a run has failed, unless the alarm has been deleted
+// or set again since. It returns the alarm's new state.
 func (s *Storage) retryAlarm(a store.Alarm, cause error) (now store.Alarm, still bool, err error) {
 	if err := s.write(); err != nil {
 		return store.Alarm{}, false, err
@@ -252,12 +253,13 @@ func (s *Storage) retryAlarm(a store.Alarm, cause error) (now store.Alarm, still
 	stored.Runs++
 	stored.Failed = stored.Runs >= maxAlarmRuns
 	stored.Err = cause.Error()
-	stored.Err = strings.ToValidUTF8(stored.Err[:min(len(stored.Err), maxAlarmErr)], "") // the cut may be within a character
+	// The cut may be within a character.
+	stored.Err = strings.ToValidUTF8(stored.Err[:min(len(stored.Err), maxAlarmErr)], "")
 	return stored, true, s.data.SetAlarm(stored)
 }
 
-// retryDelay returns how long to wait after a run that was preceded by others
-// that failed. The jitter keeps alarms apart that failed for the same reason.
+// retryDelay returns how long to wait after a run that was preceded by a number
+// of failed runs. The jitter spreads alarms that failed for the same reason.
 func retryDelay(failed int) time.Duration {
 	delay := firstRetry << failed
 	return delay + rand.N(delay/4+1)

@@ -9,25 +9,26 @@ import (
 
 var errImported = errors.New("dog: object was imported")
 
-// Backup writes a copy of the store into a directory, which must not exist,
-// while everything goes on. The copy has all that was committed before the
-// call, and of each object a state in which it has been; it is opened like the
-// original, by package disk, and so is that of a store in memory. It is
-// complete and durable when Backup returns nil; otherwise there is no such
-// directory, nor those above it that Backup has made, unless there is something
-// else in them by then. Like the store's own, the copy's files may be read by
-// nobody else.
+// Backup writes a copy of the store into the directory dir, which must not
+// exist. The store stays in use while the copy is made. The copy has everything
+// committed before the call, and each object in a state that it has had. It is
+// opened like the original, by package disk, even if it is a copy of a store in
+// memory. When Backup returns nil, the copy is complete and durable. Otherwise
+// dir does not exist, nor do parent directories that Backup has made, unless
+// something else has been put into them. Like the store's own files, the copy's
+// files can be read only by their owner.
 //
 // The copy is made beside dir, in a directory named ".dog-" and a random
-// number, and placed by one step at the end, which fails when there is
-// something of that name by then: of several backups to one name one succeeds.
-// What a killed process has left of such directories the next backup or export
-// beside it removes, and nothing else.
+// number, and renamed in one step at the end. That step fails if dir exists by
+// then: of several backups to one name, one succeeds. If a process is killed
+// and leaves such a directory behind, the next backup or export beside it
+// removes it, and nothing else.
 //
-// In a handler Backup gives up the turn. Errors: [ErrNoStore], [ErrShutdown],
-// [ErrStoreFull], [ErrStoreFailed], those of the file system ([io/fs.ErrExist];
-// [io/fs.ErrInvalid] when dir lies in a data directory, or in another backup),
-// [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's end.
+// In a handler Backup gives up the turn. It returns [ErrNoStore],
+// [ErrShutdown], [ErrStoreFull], [ErrStoreFailed], errors of the file system
+// ([io/fs.ErrExist]; [io/fs.ErrInvalid] if dir is in a data directory, or in
+// another backup), [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's
+// end.
 func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 	if rt == nil || rt.ctx == nil {
 		return notRunning("Runtime.Backup")
@@ -43,22 +44,23 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 	return awaitDurable(ctx, nil, func() error { return rt.engine.Backup(ctx, dir) })
 }
 
-// Export writes what the object has stored to a SQLite file, which must not
-// exist: its database, and besides its keys, its alarms, and what else
-// [Stub.Import] needs, in tables whose names begin with "_dog_". All of that is
-// durable before there is a file, which nobody else may read; it is made and
-// placed like a [Runtime.Backup], and when Export fails there is none.
+// Export writes the object's storage to a SQLite file, which must not exist.
+// The file has the object's SQL database. Its keys, its alarms, and everything
+// else that [Stub.Import] needs are in tables whose names begin with "_dog_".
+// The data is durable before the file appears. The file can be read only by its
+// owner. It is made and put in place like a [Runtime.Backup], and if Export
+// fails there is no file.
 //
-// Export waits for the object's turn and keeps it until the file is written, or
-// ctx ends; the object is not started for it. It belongs into maintenance, not
-// into requests. An object that has nothing stored gives a file without rows.
-// In a handler Export gives up the turn. Of a replica that is not in memory the
-// group is started.
+// Export waits for the object's turn and keeps it until the file is written or
+// ctx ends. It does not start the object. Use it for maintenance, not in
+// requests. An object without stored data gives a file without rows. In a
+// handler Export gives up the turn. Exporting a replica that is not in memory
+// starts its group.
 //
-// Errors: those of [Stub.Delete], [ErrNoStore] when Options.Store has no
-// SQLite, [ErrStoreFull] when the file does not fit, and those of the file
-// system ([io/fs.ErrExist]; [io/fs.ErrInvalid] when the file would lie in a
-// data directory or a backup).
+// Export returns the errors of [Stub.Delete], [ErrNoStore] if Options.Store has
+// no SQLite, [ErrStoreFull] if the file does not fit, and errors of the file
+// system ([io/fs.ErrExist]; [io/fs.ErrInvalid] if the file would be in a data
+// directory or a backup).
 func (s Stub[T]) Export(ctx context.Context, file string) error {
 	files, err := s.files("Stub.Export")
 	if err != nil {
@@ -79,27 +81,28 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 	})
 }
 
-// Import stores what a SQLite file holds: one that [Stub.Export] has written,
-// of this object or another one, of this type or another, or any other, which
-// becomes the object's SQL database. All of it is stored, or nothing, and
-// durable when Import returns nil.
+// Import stores the contents of a SQLite file. The file may have been written
+// by [Stub.Export], for this object or another object, of this type or another.
+// Any other SQLite file becomes the object's SQL database. Either everything is
+// stored or nothing. The data is durable when Import returns nil.
 //
-// Import waits for the object's turn and keeps it while it reads the file; the
-// end of ctx ends that, whatever the file is made to cost, and so does an hour
-// that SQLite works on it in one go ([ErrSQLLimit]). The object is not started
-// for it. An object in memory is reset, and its sockets are closed with 1011,
-// since it knows nothing of what has been stored. In a handler Import gives up
-// the turn. What is imported is in memory until it is stored, so objects should
-// be small against that. Copies of the file are made in the directory for
-// temporary files, which is where there may be no space left ([ErrStoreFull]).
+// Import waits for the object's turn and keeps it while it reads the file. It
+// ends when ctx ends, however expensive the file is made to be to read, and
+// when SQLite works on the file for an hour in a single operation
+// ([ErrSQLLimit]). Import does not start the object. An object in memory is
+// reset and its sockets are closed with 1011, since it does not know the
+// imported data. In a handler Import gives up the turn. Imported data is held
+// in memory until it is stored, so an object should be small compared to
+// memory. Import makes copies of the file in the directory for temporary files.
+// If there is no space left there, it returns [ErrStoreFull].
 //
-// Errors: [ErrNotEmpty] when the object has stored something, those of
-// [Stub.Export], [ErrStoreCorrupt] when the file is damaged or not what it
-// should be, [ErrStoreTooNew] when a later version of the library has exported
-// it, a [UsageError] when it has alarms and the type has no OnAlarm,
-// [ErrSQLRefused] when it needs what this SQLite does not have, such as a
-// module, a function or a collation of its maker's, and [ErrSQLLimit] when it
-// has a table, row or value over the limits of [SQL].
+// Import returns [ErrNotEmpty] if the object has stored something, the errors
+// of [Stub.Export], [ErrStoreCorrupt] if the file is damaged or not valid,
+// [ErrStoreTooNew] if a later version of the library has exported it, a
+// [UsageError] if it has alarms and the type has no OnAlarm, [ErrSQLRefused] if
+// it needs something that this SQLite lacks, such as a module, a function or a
+// collation of the program that made it, and [ErrSQLLimit] if it has a table,
+// row or value over the limits of [SQL].
 func (s Stub[T]) Import(ctx context.Context, file string) error {
 	files, err := s.files("Stub.Import")
 	if err != nil {
@@ -135,7 +138,7 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 	})
 }
 
-// files returns what reads and writes files for the store, or ErrNoStore.
+// files returns the store's reader and writer of files, or ErrNoStore.
 func (s Stub[T]) files(op string) (store.Files, error) {
 	if s.to == nil {
 		return nil, notRunning(op)

@@ -9,23 +9,23 @@ import (
 )
 
 // Delete deletes everything the object has stored: keys, SQL database and
-// alarms. It waits for the object's turn, and the object is not started for it;
-// no handler of it runs, OnStop neither. An object in memory is reset
-// ([ErrDeleted]), its sockets are closed with 1011, and the next event starts
-// it anew, with nothing stored. The replicas of a group are objects of their
-// own and keep what they have. To delete a replica that is not in memory its
-// group is started.
+// alarms. It waits for the object's turn but does not start the object. None of
+// its handlers run, not even OnStop. An object in memory is reset
+// ([ErrDeleted]) and its sockets are closed with 1011. The next event starts it
+// again with empty storage. The replicas of a group are separate objects and
+// keep their storage. Deleting a replica that is not in memory starts its
+// group.
 //
 // The deletion is durable when Delete returns nil. In a handler Delete gives up
-// the turn; an object that deletes itself is reset like any other, so Delete
-// returns [ErrReset] there (see [Storage.DeleteAll] for less). To delete what
-// is not stored is no error.
+// the turn. An object that deletes itself is reset like any other, so Delete
+// returns [ErrReset] there (see [Storage.DeleteAll] for deletion without a
+// reset). Deleting an object that is not stored is not an error.
 //
-// Errors: [ErrShutdown], [ErrReplicaGone] for a replica that is neither stored
-// nor in memory, [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction], those of
-// storage, [ErrReset] when the deletion could not be made durable, and the
-// cause of ctx's end; if ctx ends while Delete waits for the disk, the object
-// is deleted all the same unless the process dies.
+// Delete returns [ErrShutdown], [ErrReplicaGone] for a replica that is neither
+// stored nor in memory, [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction],
+// the errors of storage, [ErrReset] if the deletion could not be made durable,
+// and the cause of ctx's end. If ctx ends while Delete waits for the disk, the
+// object is still deleted unless the process dies.
 func (s Stub[T]) Delete(ctx context.Context) error {
 	return administer(ctx, s.to, "Stub.Delete", func(st *Storage) (<-chan error, error) {
 		if err := st.DeleteAll(); err != nil {
@@ -35,9 +35,10 @@ func (s Stub[T]) Delete(ctx context.Context) error {
 	})
 }
 
-// replaced commits a transaction that has replaced all that is stored, and
-// resets the instance, which knows nothing of it. It returns where to learn
-// whether the commit is durable; nil: it is.
+// replaced commits a transaction that has replaced all stored data, and resets
+// the instance, which does not know the new data. The channel it returns
+// delivers whether the commit became durable. A nil channel means that it is
+// durable.
 func (s *Storage) replaced(cause error) (<-chan error, error) {
 	if err := s.commit(); err != nil {
 		return nil, err
@@ -47,9 +48,9 @@ func (s *Storage) replaced(cause error) (<-chan error, error) {
 	return durable, nil
 }
 
-// administer runs what the library itself does with a stored object, as an
-// event of the object that does not start it. do returns what to wait for
-// afterwards, without the turn; nil for nothing.
+// administer runs an operation of the library itself on a stored object, as an
+// event of the object that does not start it. do returns a channel to wait on
+// afterwards, without the turn. nil means there is nothing to wait for.
 func administer(ctx context.Context, to target, op string, do func(*Storage) (durable <-chan error, err error)) error {
 	if to == nil {
 		return notRunning(op)
@@ -69,7 +70,7 @@ func administer(ctx context.Context, to target, op string, do func(*Storage) (du
 				return err
 			}
 			if o == nil {
-				continue // its group was retired meanwhile
+				continue // its group was retired during the call
 			}
 			if err := to.retired(o); err != nil {
 				return err
@@ -87,9 +88,9 @@ func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error
 		return err
 	})
 	switch {
-	case !done: // else an error says only that do has reset the object
+	case !done: // if done, err only reports that do has reset the object
 		return err
-	case ctx.Err() != nil: // perhaps because that is the very object whose handler waits here
+	case ctx.Err() != nil: // perhaps because the caller is a handler of the object that was reset
 		return context.Cause(ctx)
 	case durable == nil:
 		return nil
@@ -97,9 +98,9 @@ func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error
 	return o.told(ctx, durable, nil)
 }
 
-// bring returns the object that to leads to, a replica that is not in memory
-// too, if it has stored something. Errors: errRetired, ErrReplicaGone, and
-// those of the start of its group.
+// bring returns the object that to leads to, including a replica that is not in
+// memory if it has stored something. It returns errRetired, ErrReplicaGone, and
+// errors of starting its group.
 func bring(ctx context.Context, to target) (*object, error) {
 	o, err := objectOf(ctx, to)
 	if !errors.Is(err, ErrReplicaGone) {

@@ -6,50 +6,52 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// A Migration says what a release changes about the namespaces of earlier ones,
-// so that their objects are found again. Options.Migrations lists all there
-// have ever been, oldest first: new ones are added at the end, and those that
-// have been released stay as they are.
+// A Migration describes the changes that a release makes to the namespaces of
+// earlier releases, so that their objects are still found. Options.Migrations
+// lists all migrations there have ever been, oldest first. Add new migrations
+// at the end and leave released migrations as they are.
 //
 //	Migrations: []dog.Migration{
 //		{Tag: "v2", Renamed: map[string]string{"user": "account"}},
 //		{Tag: "v3", Deleted: []string{"session"}},
 //	},
 //
-// A store applies each of them once, when [New] opens it, and remembers that by
-// the tag. A store that has no namespace yet just remembers them. IDs do not
-// depend on which it was: those of a namespace that was renamed are still made
-// of the name it had first.
+// A store applies each migration once, when [New] opens it, and remembers the
+// tag. A store that has no namespaces yet only remembers the tags. Object IDs
+// are the same in both cases: the IDs of a renamed namespace are still derived
+// from its first name.
 //
-// Within a migration a name has one part only, so the order of its changes does
-// not matter; what builds upon each other takes two migrations. A namespace
-// that is renamed, deleted or merged must be known to the store, or to an
-// earlier migration.
+// Each name may have only one role within a migration, so the order of the
+// changes in it does not matter. Changes that build on each other need two
+// migrations. A namespace that is renamed, deleted or merged must be known to
+// the store or to an earlier migration.
 //
-// A name that was given up cannot be registered any more until a later
-// migration renames another namespace to it or lists it in Created.
+// A name that was given up cannot be registered again until a later migration
+// renames another namespace to it or lists it in Created.
 type Migration struct {
-	// Tag names the migration, for ever.
+	// Tag names the migration. It must never change.
 	Tag string
 
-	// Renamed maps names to new ones, which no namespace has. It takes no time,
-	// however many objects there are, and their IDs stay.
+	// Renamed maps names to new names, which no namespace may have. Renaming
+	// takes no time, regardless of the number of objects, and object IDs stay
+	// the same.
 	Renamed map[string]string
 
-	// Deleted lists namespaces whose objects are deleted with all they have
-	// stored: for a group type, those of its replicas too.
+	// Deleted lists namespaces whose objects are deleted with their storage.
+	// For a group type, the objects of its replicas are deleted too.
 	Deleted []string
 
-	// Merged maps names to those of the namespaces that take the objects: plain
-	// objects only, and no two with the same name. A named object gets the ID
-	// that its name has there, others keep all of theirs but the last 8 bytes.
-	// Alarms go along. What an object has stored is copied, so this takes time
-	// and, for a while, space.
+	// Merged maps the names of namespaces to the names of the namespaces that
+	// take over their objects. Only namespaces of plain objects can be merged,
+	// and no two objects may have the same name. A named object gets the ID
+	// that its name has in the new namespace. Other objects keep their IDs
+	// except for the last 8 bytes. Alarms move with their objects. The storage
+	// of the objects is copied, which takes time and temporarily space.
 	Merged map[string]string
 
 	// Created lists names that an earlier migration gave up and that a new type
-	// takes now. Its objects have other IDs than the earlier ones had. A name
-	// that no migration has mentioned needs none of this.
+	// now takes. Its objects have other IDs than the earlier objects. A name
+	// that no migration has mentioned does not need to be listed.
 	Created []string
 }
 
