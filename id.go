@@ -9,26 +9,27 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// An ID identifies an object: 32 bytes, written as 64 hexadecimal digits. IDs
-// are comparable. The zero ID identifies nothing.
+// An ID identifies an object. It has 32 bytes and is written as 64 hexadecimal
+// digits. IDs are comparable. The zero ID identifies nothing.
 //
 // The ID of a named object is a function of its namespace and its name (for a
-// replica: of its group too) and therefore the same in every process and on
-// every machine. The last 8 bytes can be computed from the others and the
-// namespace, so that an ID is recognised as one of its namespace
-// ([Namespace.Parse]); that is a check against mistakes, not against forgery.
+// replica also of its group), and is therefore the same in every process and on
+// every machine. The last 8 bytes can be computed from the other bytes and the
+// namespace, so that [Namespace.Parse] recognises the IDs of its namespace.
+// This is a check against mistakes, not against forgery.
 type ID [32]byte
 
-// String returns the 64 digits.
+// String returns the ID as 64 hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // IsZero reports whether id identifies nothing.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// MarshalText returns the 64 digits, so that an ID is a string in JSON.
+// MarshalText returns the ID as 64 hexadecimal digits, so that an ID is a
+// string in JSON.
 func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
 
-// UnmarshalText reads 64 hexadecimal digits.
+// UnmarshalText parses 64 hexadecimal digits.
 func (id *ID) UnmarshalText(text []byte) error {
 	if len(text) != hex.EncodedLen(len(id)) {
 		return fmt.Errorf("dog: an ID has %d digits, not %d", hex.EncodedLen(len(id)), len(text))
@@ -41,18 +42,18 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// namedID returns the ID of the object with this name. within is the ID of the
-// group of a replica, else zero.
+// namedID returns the ID of the object with this name. For a replica, within is
+// the ID of its group, otherwise it is zero.
 func namedID(namespace string, within ID, name string) ID {
 	h := sha256.New()
-	// A hash never fails to write. The length keeps namespace and name apart.
+	// Writing to a hash never fails. The length separates namespace and name.
 	_, _ = fmt.Fprintf(h, "dog object %d:%s", len(namespace), namespace)
 	_, _ = h.Write(within[:])
 	_, _ = h.Write([]byte(name))
 	return idOf(namespace, store.Base(h.Sum(nil)))
 }
 
-// randomID returns an ID of a namespace that no other object has.
+// randomID returns a new ID of a namespace that no other object has.
 func randomID(namespace string) ID {
 	var base store.Base
 	_, _ = rand.Read(base[:]) // never fails
