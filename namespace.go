@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Kind is what a registered type embeds.
+// Kind is the type that a registered type embeds.
 type Kind int
 
 // The kinds of objects.
@@ -35,49 +35,49 @@ func (k Kind) String() string {
 	return "unknown kind"
 }
 
-// A Namespace is a registered type that embeds [Object], and its objects.
+// A Namespace is a registered type that embeds [Object], with its objects.
 type Namespace[T any] struct{ ns *namespace }
 
-// Named returns the stub of the object with this name, which is 1 to 1,024
-// bytes of UTF-8 without control characters; any other answers with
-// [ErrInvalidName]. Making a stub makes no object: its first event does, so
-// check names that clients choose: each makes an object that stays in memory
-// for a while (Options.EvictAfter).
+// Named returns the stub of the object with this name. A name is 1 to 1,024
+// bytes of UTF-8 without control characters. With any other name, calls and
+// requests through the stub fail with [ErrInvalidName]. Making a stub does not
+// make an object, but its first event does. Check names that clients choose:
+// each of them makes an object that stays in memory for a while
+// (Options.EvictAfter).
 func (n *Namespace[T]) Named(name string) Stub[T] { return stubTo[T](n.own().named(name)) }
 
-// New returns the stub of a new object without a name, under a random ID that
-// no other has. It is found again by that ID ([Namespace.Parse]).
+// New returns the stub of a new object without a name. It has a random ID that
+// no other object has, and can be found again by that ID ([Namespace.Parse]).
 func (n *Namespace[T]) New() Stub[T] { return stubTo[T](n.own().unnamed()) }
 
-// Parse returns the stub of the object with the ID that was written as 64
-// hexadecimal digits. [ErrForeignID] when that is no ID of this namespace.
-// Whether the object has ever been used is not checked.
+// Parse returns the stub of the object with the ID that is written as 64
+// hexadecimal digits. It returns [ErrForeignID] if that is not an ID of this
+// namespace. It does not check whether the object has ever been used.
 func (n *Namespace[T]) Parse(id string) (Stub[T], error) {
 	a, err := n.own().parsed(id)
 	return stubTo[T](a), err
 }
 
-// ByID is [Namespace.Parse] for an ID.
+// ByID is like [Namespace.Parse], but takes an ID.
 func (n *Namespace[T]) ByID(id ID) (Stub[T], error) {
 	a, err := n.own().byID(id)
 	return stubTo[T](a), err
 }
 
 // List returns the objects of the namespace that are in memory or have stored
-// something, each once: those with a name in the order of their names' bytes,
-// then the others in the order of their IDs. No object is started for it. What
-// comes or goes meanwhile may be missing or not. A caller may do with the
-// objects what it likes, delete them for example.
+// something, each once. Objects with a name come first, in byte order of their
+// names, then the others in the order of their IDs. List starts no objects.
+// Objects that appear or disappear during the listing may be missing or not.
+// The caller may use the objects during the listing, for example delete them.
 //
-// It does not give up the turn. An error is the last item: the cause of ctx's
-// end, a [UsageError] for a negative limit, [ErrShutdown], and errors of
-// reading.
+// List does not give up the turn. An error is the last item: the cause of ctx's
+// end, a [UsageError] for a negative limit, [ErrShutdown], or a read error.
 func (n *Namespace[T]) List(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
 	return n.own().entries(ctx, options)
 }
 
-// Objects returns the objects that are in memory, or have open sockets, now, in
-// no order.
+// Objects returns the objects that are now in memory or have open sockets, in
+// no particular order.
 func (n *Namespace[T]) Objects() iter.Seq[LiveObject] { return n.own().states() }
 
 func (n *Namespace[T]) own() *namespace {
@@ -87,20 +87,20 @@ func (n *Namespace[T]) own() *namespace {
 	return n.ns
 }
 
-// Replicas is a registered type that embeds [Replica], and its replicas, of all
-// groups. They are made by [GroupStub.Identify].
+// Replicas is a registered type that embeds [Replica], with its replicas, of
+// all groups. [GroupStub.Identify] makes them.
 type Replicas[T any] struct{ ns *namespace }
 
-// Parse returns the stub of the replica with the ID that was written as 64
-// hexadecimal digits. [ErrForeignID] when that is no ID of this namespace. A
-// replica is reached only while it is in memory, else its stub answers with
-// [ErrReplicaGone].
+// Parse returns the stub of the replica with the ID that is written as 64
+// hexadecimal digits. It returns [ErrForeignID] if that is not an ID of this
+// namespace. A replica can be reached only while it is in memory. Otherwise
+// calls and requests through the stub fail with [ErrReplicaGone].
 func (n *Replicas[T]) Parse(id string) (Stub[T], error) {
 	a, err := n.own().parsed(id)
 	return stubTo[T](a), err
 }
 
-// ByID is [Replicas.Parse] for an ID.
+// ByID is like [Replicas.Parse], but takes an ID.
 func (n *Replicas[T]) ByID(id ID) (Stub[T], error) {
 	a, err := n.own().byID(id)
 	return stubTo[T](a), err
@@ -112,8 +112,8 @@ func (n *Replicas[T]) List(ctx context.Context, options ObjectListOptions) iter.
 	return n.own().entries(ctx, options)
 }
 
-// Objects returns the replicas, of all groups that are in memory, or have open
-// sockets, now, in no order.
+// Objects returns the replicas of all groups that are now in memory or have
+// open sockets, in no particular order.
 func (n *Replicas[T]) Objects() iter.Seq[LiveObject] { return n.own().states() }
 
 func (n *Replicas[T]) own() *namespace {
@@ -123,8 +123,8 @@ func (n *Replicas[T]) own() *namespace {
 	return n.ns
 }
 
-// Groups is a registered type that embeds [Group], its groups, and the type of
-// replicas over which they spread.
+// Groups is a registered type that embeds [Group], with its groups and the type
+// of replicas over which they spread.
 type Groups[G, R any] struct{ ns *namespace }
 
 // Named returns the stub of the group with this name: see [Namespace.Named]. A
@@ -142,7 +142,7 @@ func (n *Groups[G, R]) Parse(id string) (GroupStub[G, R], error) {
 	return GroupStub[G, R]{stubTo[G](a)}, err
 }
 
-// ByID is [Groups.Parse] for an ID.
+// ByID is like [Groups.Parse], but takes an ID.
 func (n *Groups[G, R]) ByID(id ID) (GroupStub[G, R], error) {
 	a, err := n.own().byID(id)
 	return GroupStub[G, R]{stubTo[G](a)}, err
@@ -154,7 +154,7 @@ func (n *Groups[G, R]) List(ctx context.Context, options ObjectListOptions) iter
 	return n.own().entries(ctx, options)
 }
 
-// Objects returns the groups that are in memory now, in no order.
+// Objects returns the groups that are now in memory, in no particular order.
 func (n *Groups[G, R]) Objects() iter.Seq[LiveObject] { return n.own().states() }
 
 func (n *Groups[G, R]) own() *namespace {
@@ -164,7 +164,8 @@ func (n *Groups[G, R]) own() *namespace {
 	return n.ns
 }
 
-// states describes the objects in memory. ns may be nil, here and below.
+// states describes the objects in memory. ns may be nil, here and in the
+// functions below.
 func (ns *namespace) states() iter.Seq[LiveObject] {
 	return func(yield func(LiveObject) bool) {
 		if ns == nil {
@@ -213,7 +214,7 @@ func (ns *namespace) byID(id ID) (*address, error) {
 	return &address{ns: ns, id: id}, nil
 }
 
-// stubTo returns the stub that leads to an address; the zero Stub for nil.
+// stubTo returns the stub that leads to an address, or the zero Stub for nil.
 func stubTo[T any](a *address) Stub[T] {
 	if a == nil {
 		return Stub[T]{}
@@ -221,8 +222,9 @@ func stubTo[T any](a *address) Stub[T] {
 	return Stub[T]{to: a}
 }
 
-// Self returns the stub of an object, from inside it: for its own requests and
-// calls to others, or to be handed on. The zero Stub when it is not running.
+// Self returns the stub of an object, for use inside the object: for its own
+// requests and calls to others, or to pass on. It returns the zero Stub if the
+// object is not running.
 func Self[T any, P instanceType[T]](o P) Stub[T] {
 	if c := o.base(); c.inst != nil {
 		return stubTo[T](c.inst.obj.address())
@@ -230,8 +232,8 @@ func Self[T any, P instanceType[T]](o P) Stub[T] {
 	return Stub[T]{}
 }
 
-// NamespaceOf returns the namespace of an object, to reach others of its type;
-// nil when it is not running.
+// NamespaceOf returns the namespace of an object, to reach other objects of its
+// type. It returns nil if the object is not running.
 func NamespaceOf[T any, P objectType[T]](o P) *Namespace[T] {
 	if c := o.base(); c.inst != nil {
 		return &Namespace[T]{c.inst.obj.ns}
@@ -239,8 +241,8 @@ func NamespaceOf[T any, P objectType[T]](o P) *Namespace[T] {
 	return nil
 }
 
-// GroupOf returns the stub of a replica's group; the zero GroupStub when the
-// replica is not running. G is the group's type: with another one, calls fail.
+// GroupOf returns the stub of a replica's group, or the zero GroupStub if the
+// replica is not running. G is the group's type. With another type, calls fail.
 //
 //	lobby := dog.GroupOf[Lobby](room)
 func GroupOf[G, R any, P replicaType[R]](r P) GroupStub[G, R] {
@@ -250,7 +252,7 @@ func GroupOf[G, R any, P replicaType[R]](r P) GroupStub[G, R] {
 	return GroupStub[G, R]{}
 }
 
-// address returns the way to the object.
+// address returns the object's address.
 func (o *object) address() *address {
 	a := &address{ns: o.ns, id: o.id, name: o.name, known: true}
 	a.seen.Store(o)
@@ -271,44 +273,44 @@ type ObjectInfo struct {
 	ID        ID
 	Kind      Kind
 	Namespace string
-	Name      string // "" when the object has none
+	Name      string // "" if the object has none
 }
 
 // A LiveObject is an object that is in memory or has open sockets.
 type LiveObject struct {
 	ObjectInfo
 	Sockets    int
-	Hibernated bool // it has left memory but for its sockets
+	Hibernated bool // only its sockets are still in memory
 }
 
-// namespace is the untyped part of Namespace. Fields without a comment are
-// fixed at registration.
+// namespace is the untyped part of Namespace. Fields without a comment are set
+// at registration and do not change.
 type namespace struct {
 	rt      *Runtime
 	name    string
 	kind    Kind
 	typ     reflect.Type // of the pointer to the user's type
 	number  uint32       // in the store's catalog
-	origin  string       // the name it had first, on which the IDs depend
+	origin  string       // its first name, on which the IDs depend
 	build   func(*instance) (any, error)
 	coreOf  func(v any) *core
 	problem string             // why it cannot be registered
-	methods map[uintptr]string // the names of the type's exported methods by their code
+	methods map[uintptr]string // names of the type's exported methods, by their code
 
-	// what the options say
+	// from the options
 	schema                      Schema
 	allowNewerSchema            bool
 	hibernates, rollbackOnError bool
-	maxSockets                  int           // of an object; not above 0: no bound
+	maxSockets                  int           // of an object; 0 or less: no limit
 	sockets                     SocketOptions // the defaults of the type
-	shared                      *conn.Options // of sockets that have nothing special
+	shared                      *conn.Options // of sockets with default options
 	limit, maxReplicas          int           // of a group
 	order                       Order         // of a group
-	lingerFor                   time.Duration // of a group; not above 0: not at all
+	lingerFor                   time.Duration // of a group; 0 or less: disabled
 	holdPlaces                  bool          // of a group
 	replicas                    *namespace    // of a group
 
-	connects bool // requests connect where the type has no Receive
+	connects bool // requests open a WebSocket if the type has no Receive
 
 	clusterizes, gateway, gossips, onError, onClose, starts, stops, alarms bool // whether the type has these handlers
 
@@ -316,18 +318,18 @@ type namespace struct {
 	starting sync.Once // to run them
 
 	mu      sync.Mutex
-	objects map[ID]*object // in memory now. guarded by mu
+	objects map[ID]*object // in memory. guarded by mu
 	past    turn.Stats     // of objects no longer in memory. guarded by mu
-	tour    uint64         // the number of the tour of Stats that is here; 0: none. guarded by mu
-	missed  turn.Stats     // of objects that have left memory before that tour has counted them. guarded by mu
+	tour    uint64         // number of the Stats tour that is here; 0: none. guarded by mu
+	missed  turn.Stats     // of objects that left memory before that tour counted them. guarded by mu
 }
 
-// tourStep is how many objects of a namespace are looked at before others get
-// its mutex.
+// tourStep is the number of objects of a namespace that are visited before
+// other goroutines get its mutex.
 const tourStep = 1000
 
-// each calls f with each object in memory, holding mu. It lets others have mu
-// now and then: what comes meanwhile may be left out.
+// each calls f with each object in memory, holding mu. It releases mu from time
+// to time for other goroutines. Objects added after the start may be left out.
 func (ns *namespace) each(f func(o *object)) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -351,7 +353,7 @@ func (ns *namespace) live() []*object {
 	return all
 }
 
-// find returns the object if it is in memory, else nil.
+// find returns the object if it is in memory, otherwise nil.
 func (ns *namespace) find(id ID) *object {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -364,11 +366,11 @@ func (ns *namespace) findLocked(id ID) *object {
 	if o == nil || !o.retired.Load() {
 		return o
 	}
-	ns.forgetLocked(o) // nobody need wait until who has retired it comes to that
+	ns.forgetLocked(o) // callers need not wait until the goroutine that retired it does this
 	return nil
 }
 
-// object returns the object or group with this ID, which it makes when there is
+// object returns the object or group with this ID and makes it if there is
 // none.
 func (ns *namespace) object(id ID, name string) *object {
 	ns.mu.Lock()
@@ -389,7 +391,7 @@ func (ns *namespace) object(id ID, name string) *object {
 	return o
 }
 
-// adopt takes a new replica in.
+// adopt adds a new replica.
 func (ns *namespace) adopt(o *object) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -399,7 +401,7 @@ func (ns *namespace) adopt(o *object) {
 	ns.objects[o.id] = o
 }
 
-// forget drops an object that has been retired, if that has not been done.
+// forget removes a retired object, if it has not been removed yet.
 func (ns *namespace) forget(o *object) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -408,7 +410,7 @@ func (ns *namespace) forget(o *object) {
 
 // forgetLocked is forget. The caller must hold mu.
 func (ns *namespace) forgetLocked(o *object) {
-	if ns.objects[o.id] != o { // another has taken its place
+	if ns.objects[o.id] != o { // another object has taken its place
 		return
 	}
 	delete(ns.objects, o.id)

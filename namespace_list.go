@@ -10,31 +10,31 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// ObjectListOptions choose objects of a namespace. The zero value stands for
-// all of them.
+// ObjectListOptions select objects of a namespace. The zero value selects all
+// of them.
 //
-// A listing goes on where an earlier one ended with After, if the last object
-// had a name, and with AfterID, if not. Replicas count as without a name here,
-// since groups may give the same ones.
+// To continue where an earlier listing ended, set After if the last object had
+// a name, and AfterID if it had none. Replicas count as objects without a name
+// here, since different groups may give the same name.
 type ObjectListOptions struct {
-	Prefix  string // only objects whose names begin with it; "": all, those without a name too
-	After   string // only objects after the one with this name, whether it exists or not
-	AfterID ID     // only objects without a name, after the one with this ID
-	Limit   int    // at most so many; 0: all
+	Prefix  string // only objects whose names have this prefix; "": all, including objects without a name
+	After   string // only objects after the object with this name, whether it exists or not
+	AfterID ID     // only objects without a name, after the object with this ID
+	Limit   int    // maximum number of objects; 0: no limit
 }
 
 // An ObjectEntry is an object in a listing.
 type ObjectEntry struct {
 	ObjectInfo
 	Live   bool // it is in memory
-	Stored bool // it has stored something; perhaps that is not durable yet
+	Stored bool // it has stored something, which may not be durable yet
 }
 
-// listPage is how many stored objects are read at a time, so that a listing
-// keeps nothing of the store open while its caller works.
+// listPage is the number of stored objects that are read at a time, so that a
+// listing keeps nothing in the store open while its caller works.
 const listPage = 256
 
-// entries is List, for which see [Namespace.List]. ns may be nil.
+// entries implements List, see [Namespace.List]. ns may be nil.
 func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
 	return func(yield func(ObjectEntry, error) bool) {
 		if ns == nil {
@@ -59,15 +59,18 @@ func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) ite
 
 // A series is the part of a listing that has one kind of key.
 type series struct {
-	live   []*object // in memory when the listing began, and not listed yet, in the order of their keys
+	// live holds the objects that were in memory when the listing began and
+	// have not been listed yet, in the order of their keys.
+	live   []*object
 	key    func(*object) string
-	stored func(from string) iter.Seq2[string, error] // keys of the stored objects, from one on
-	// entry describes the object with a key, which is known to be stored or has
-	// to be looked for.
+	stored func(from string) iter.Seq2[string, error] // keys of the stored objects, starting with from
+	// entry describes the object with a key. If stored is false, entry looks up
+	// whether the object is stored.
 	entry func(key string, stored bool) (entry ObjectEntry, list bool, err error)
 }
 
-// listName returns the name that is an object's own in its namespace.
+// listName returns the object's name if it is unique in its namespace,
+// otherwise "".
 func (o *object) listName() string {
 	if o.member != nil {
 		return ""
@@ -111,7 +114,8 @@ func (ns *namespace) list(ctx context.Context, options ObjectListOptions) iter.S
 	}
 }
 
-// after returns the first key after one. No key is "".
+// after returns the first key after key. It returns "" for "", which is not a
+// key.
 func after(key string) string {
 	if key == "" {
 		return ""
@@ -121,8 +125,8 @@ func after(key string) string {
 
 func baseKey(base store.Base) string { return string(base[:]) }
 
-// storedBases returns the stored objects without a name. from is a key, or one
-// and a zero byte.
+// storedBases returns the stored objects without a name. from is a key, or a
+// key and a zero byte.
 func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
 	var base store.Base
 	copy(base[:], from)
@@ -139,8 +143,8 @@ func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
 	}
 }
 
-// list yields the objects of the series whose keys come from one on, and
-// reports whether to go on.
+// list yields the objects of the series with keys from from on, and reports
+// whether to continue.
 func (s *series) list(ctx context.Context, ns *namespace, from string, yield func(ObjectEntry, error) bool) bool {
 	slices.SortFunc(s.live, func(a, b *object) int { return cmp.Compare(s.key(a), s.key(b)) })
 	for {
@@ -161,8 +165,8 @@ func (s *series) list(ctx context.Context, ns *namespace, from string, yield fun
 	}
 }
 
-// page returns the next objects, and the key from which the page after begins;
-// "" when this was the last.
+// page returns the next objects, and the key at which the page after them
+// begins. next is "" after the last page.
 func (s *series) page(ctx context.Context, ns *namespace, from string) (entries []ObjectEntry, next string, err error) {
 	if ctx.Err() != nil {
 		return nil, "", context.Cause(ctx)
@@ -179,8 +183,8 @@ func (s *series) page(ctx context.Context, ns *namespace, from string) (entries 
 		}
 		return err
 	}
-	// pass adds the objects in memory that come before a key, and skips that
-	// with the key.
+	// pass adds the objects in memory that come before a key, and skips the
+	// object with that key.
 	pass := func(key string, all bool) error {
 		for len(s.live) > 0 && (all || s.key(s.live[0]) <= key) {
 			live := s.key(s.live[0])
@@ -217,14 +221,14 @@ func (ns *namespace) namedEntry(name string, stored bool) (entry ObjectEntry, li
 	return ns.entry(namedID(ns.origin, ID{}, name), name, stored)
 }
 
-// unnamedEntry describes the object with a base, unless it is known to have a
-// name by now.
+// unnamedEntry describes the object with a base, unless the object is now known
+// to have a name.
 func (ns *namespace) unnamedEntry(key string, stored bool) (entry ObjectEntry, list bool, err error) {
 	id := idOf(ns.origin, store.Base([]byte(key)))
 	if o := ns.find(id); o != nil && o.listName() != "" {
 		return ObjectEntry{}, false, nil
 	}
-	// Only replicas are in this index with a name.
+	// Only replicas are in this index although they have a name.
 	entry, list, err = ns.entry(id, "", stored && ns.kind != KindReplica)
 	if ns.kind != KindReplica && entry.Name != "" {
 		list = false
@@ -232,10 +236,11 @@ func (ns *namespace) unnamedEntry(key string, stored bool) (entry ObjectEntry, l
 	return entry, list, err
 }
 
-// entry describes an object, if it is in memory or has stored something. name
-// "" is that which it has there. What an index has is stored, for both are
-// written at once; to look for each object would take most of the time of a
-// long listing.
+// entry describes an object. list is false if the object is neither in memory
+// nor stored. If name is "", entry uses the name found in the store or in
+// memory. Objects in an index are known to be stored, because the index and the
+// object are written together. Looking up each of them would take most of the
+// time of a long listing.
 func (ns *namespace) entry(id ID, name string, stored bool) (entry ObjectEntry, list bool, err error) {
 	if !stored {
 		var identity store.Identity

@@ -10,14 +10,15 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Stats is a snapshot of a runtime: what is there now, and counts since [New].
+// Stats is a snapshot of a runtime: its current state, and counts since [New].
 type Stats struct {
 	Groups  []GroupStats
-	Sockets int    // open now
-	Slow    uint64 // sockets that were closed because their queue was full or a write took too long
-	Traffic        // of all sockets, closed ones included
-	// HeldBytes is what is held back until what its objects have stored before
-	// is durable: messages, each counted once and with 128 bytes of expense.
+	Sockets int    // open
+	Slow    uint64 // sockets closed because their queue was full or a write took too long
+	Traffic        // of all sockets, including closed sockets
+	// HeldBytes is the size of the messages that are held back until earlier
+	// writes of their objects are durable. Each message is counted once, plus
+	// 128 bytes of overhead.
 	HeldBytes int64
 	Turns     TurnStats
 	Alarms    AlarmStats
@@ -26,24 +27,26 @@ type Stats struct {
 
 // StoreStats is the state of the store.
 type StoreStats struct {
-	Commits  uint64        // transactions
-	Syncs    uint64        // each makes many of them durable
-	SyncTime time.Duration // sum of their durations
-	Unsynced int           // bytes that are committed and not durable yet
-	Waiting  int           // transactions that wait for earlier ones to become durable before they are stored; those of turns that have ended
-	Disk     uint64        // bytes that the data directory takes on its volume, as du says
-	Memory   uint64        // bytes in memory: what was read, and what has not reached its place on the disk yet
-	// Err says why nothing is stored now: [ErrStoreFull], [ErrStoreStalled],
-	// [ErrStoreFailed]. Nil: all is well.
+	Commits  uint64        // number of transactions
+	Syncs    uint64        // each sync makes many transactions durable
+	SyncTime time.Duration // total duration of syncs
+	Unsynced int           // bytes committed and not yet durable
+	// Waiting is the number of transactions of ended turns that wait for
+	// earlier transactions to become durable before they are stored.
+	Waiting int
+	Disk    uint64 // bytes that the data directory takes on its volume, as reported by du
+	Memory  uint64 // bytes in memory: data read, and data not yet written to its place on disk
+	// Err is the reason why nothing can be stored at present: [ErrStoreFull],
+	// [ErrStoreStalled] or [ErrStoreFailed]. It is nil if all is well.
 	Err error
 }
 
 // GroupStats is a snapshot of a group.
 type GroupStats struct {
 	ObjectInfo
-	Limit     int // connections per replica
-	UIDs      int // with connections, requests or reservations now
-	Lingering int // remembered on a replica after their last connection; some may have been forgotten already
+	Limit     int // maximum number of connections per replica
+	UIDs      int // uids that have connections, requests or reservations
+	Lingering int // uids remembered on a replica after their last connection; some may already be forgotten
 	Replicas  []ReplicaStats
 }
 
@@ -52,40 +55,40 @@ type ReplicaStats struct {
 	ObjectInfo
 	Limit    int // of its group
 	Load     int // places taken: reservations, requests, sockets, and held places
-	Reserved int // of those, reservations that no request has used yet
-	Held     int // of those, places held for uids without connections (GroupOptions.HoldPlaces)
+	Reserved int // places taken by reservations that no request has used yet
+	Held     int // places held for uids without connections (GroupOptions.HoldPlaces)
 	Sockets  int
 	Draining bool
-	Locked   bool // no newcomers get in: see Group.SetLocked
+	Locked   bool // no new uids are admitted: see Group.SetLocked
 	Traffic       // of the open sockets
 }
 
-// Traffic counts what went through sockets.
+// Traffic counts the traffic of sockets.
 type Traffic struct {
-	QueuedBytes int // waiting to be sent now, as if each socket had its own copy of a message to many
+	QueuedBytes int // waiting to be sent; a message to many sockets counts once per socket
 	MessagesIn  uint64
 	MessagesOut uint64
 	BytesIn     uint64
 	BytesOut    uint64
 	Dropped     uint64 // messages dropped by DropOldest
 	Coalesced   uint64 // messages replaced by CoalesceSlow
-	Lost        uint64 // messages that waited, or were being written, when the connection ended early
+	Lost        uint64 // messages queued or being written when the connection ended early
 }
 
-// TurnStats counts what happened to turns.
+// TurnStats counts the turns of objects.
 type TurnStats struct {
 	Events  uint64        // handlers that got their turn
-	Waits   uint64        // times a handler had to wait for it
-	Waited  time.Duration // sum of those waits
-	Longest time.Duration // the longest
+	Waits   uint64        // number of times a handler had to wait for its turn
+	Waited  time.Duration // total duration of those waits
+	Longest time.Duration // the longest wait
 }
 
-// AlarmStats counts runs of OnAlarm. How many alarms are set is not known: that
-// may be any number of objects that are not in memory.
+// AlarmStats counts runs of OnAlarm. The number of alarms that are set is not
+// known, since they may belong to any number of objects that are not in memory.
 type AlarmStats struct {
-	Running int    // now, those included that wait for the turn of their object
-	Runs    uint64 // that have begun
-	Retries uint64 // that were arranged after one has failed
+	Running int    // runs in progress, including those waiting for the turn of their object
+	Runs    uint64 // runs begun
+	Retries uint64 // retries scheduled after a failed run
 	Failed  uint64 // alarms that have failed for good
 }
 
@@ -104,10 +107,10 @@ func (t *Traffic) add(o Traffic) {
 	t.Lost += o.Lost
 }
 
-// Stats returns a snapshot, of which each part may be of another moment. It
-// visits every object and every socket, in small steps so that nobody has to
-// wait for it: ask every few seconds, not every millisecond. Calls come one
-// after the other.
+// Stats returns a snapshot. Its parts may be from different moments. Stats
+// visits every object and every socket, in small steps, so that no goroutine
+// has to wait long for it: call it every few seconds, not every millisecond.
+// Concurrent calls run one after the other.
 func (rt *Runtime) Stats() Stats {
 	var s Stats
 	if rt == nil || rt.ctx == nil {
@@ -146,16 +149,17 @@ func (rt *Runtime) Stats() Stats {
 	return s
 }
 
-// tour is one way of Stats through everything, with no lock held for longer
-// than a step takes. What leaves its place before the tour has come there is
-// noted by whoever takes it away, and so counted once whatever happens
-// meanwhile. One tour is under way at a time.
+// tour is one pass of Stats through all objects and sockets, which holds no
+// lock for longer than one step. A goroutine that removes something before the
+// tour has reached it records that, so it is counted exactly once. Only one
+// tour runs at a time.
 type tour struct {
 	rt     *Runtime // fixed
-	number uint64   // fixed. from 1
+	number uint64   // fixed. starts at 1
 }
 
-// socketStep is how many sockets a tour counts before others may come and go.
+// socketStep is the number of sockets that a tour counts before it lets others
+// add and remove sockets.
 const socketStep = 100
 
 func (rt *Runtime) beginTour(s *Stats) *tour {
@@ -186,8 +190,8 @@ func (t *tour) add(s *Stats, conns []*conn.Conn) {
 	}
 }
 
-// claim returns those of some sockets that the tour has not counted, and counts
-// them.
+// claim returns those conns that the tour has not counted, and marks them as
+// counted.
 func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
 	t.rt.past.Lock()
 	defer t.rt.past.Unlock()
@@ -201,7 +205,7 @@ func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
 	return mine
 }
 
-// count counts the turns of all objects that a namespace has or had, and
+// count adds up the turns of all present and past objects of a namespace. It
 // returns its groups and its plain objects with sockets.
 func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.Stats) {
 	ns.mu.Lock()
@@ -224,8 +228,8 @@ func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.
 	return groups, crowds, turns.Add(ns.missed)
 }
 
-// Objects returns the objects that are in memory, or have open sockets, now, in
-// no order.
+// Objects returns the objects that are now in memory or have open sockets, in
+// no particular order.
 func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 	return func(yield func(LiveObject) bool) {
 		if rt == nil || rt.ctx == nil {
@@ -253,8 +257,8 @@ func (b *books) stats(t *tour) GroupStats {
 	return g
 }
 
-// stats returns the state of a replica, without the sockets that a tour, nil
-// for none, has counted.
+// stats returns the state of a replica, without the sockets that the tour has
+// already counted. t may be nil.
 func (m *member) stats(t *tour) ReplicaStats {
 	s := ReplicaStats{ObjectInfo: m.obj.info(), Limit: m.books.group.ns.limit}
 	s.Sockets, s.Traffic = m.obj.traffic(t)
@@ -265,8 +269,8 @@ func (m *member) stats(t *tour) ReplicaStats {
 	return s
 }
 
-// traffic returns how many sockets the object has, and their traffic, without
-// those that a tour, nil for none, has counted.
+// traffic returns the number of the object's sockets and their traffic, without
+// the sockets that the tour has already counted. t may be nil.
 func (o *object) traffic(t *tour) (sockets int, traffic Traffic) {
 	for conns := range slices.Chunk(slices.Collect(o.conns()), socketStep) {
 		if t != nil {

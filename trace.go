@@ -8,30 +8,31 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Trace has functions that are called at points of interest, for metrics and
-// tracing of one's own. Any may be nil. They must not panic, and should return
-// at once.
+// Trace has hooks that are called at points of interest, for metrics and
+// tracing. Any of them may be nil. They must not panic, and should return
+// quickly.
 //
-// They are called without the turn of any object, their callers' included, so
-// they may use objects, except for SocketOpened and SocketClosed, which their
-// socket waits for. A handler that calls others with a context that is not its
-// own has its turn meanwhile, and no hook can know.
+// Hooks are called without the turn of any object, not even their caller's, so
+// they may use objects. The exceptions are SocketOpened and SocketClosed, since
+// their socket waits for them. A handler that calls other objects with a
+// context that is not its own keeps its turn during the call, and hooks cannot
+// detect that.
 //
-// The others come one at a time for each object, in the order in which things
-// happened there, also when it has left memory between. They are called by
-// whoever has brought about what they tell of, if it may wait and nothing is
-// being told of the object; else by another goroutine, soon. One that hangs
-// holds up what it is called for: the caller of an event, a socket, the further
-// calls about this object. It holds up no other object, and no eviction. When
-// more than 1,000 events of an object wait to be told because of one that
-// hangs, further ones are told at once, out of order, which holds up their
+// The other hooks are called one at a time for each object, in the order of its
+// events, even if the object has left memory in between. A hook is called by
+// the goroutine that caused the event, if that goroutine may wait and no other
+// hook is running for the object. Otherwise another goroutine calls it soon. A
+// hook that hangs delays what it is called for: the caller of an event, a
+// socket, further hooks for this object. It delays no other object, and no
+// eviction. If more than 1,000 hook calls of an object wait because of a hook
+// that hangs, further hooks are called at once, out of order, and hold up their
 // callers too.
 type Trace struct {
 	// ObjectStarted is called when OnStart has returned without error.
 	ObjectStarted func(ObjectInfo)
 	// ObjectStopped is called when an object was reset (cause is a
-	// [ResetError]), also by a start that has failed, and when an object that
-	// had started has left memory or hibernates (cause is nil).
+	// [ResetError]), also by a failed start. It is also called when an object
+	// that had started has left memory or hibernates (cause is nil).
 	ObjectStopped func(o ObjectInfo, cause error)
 	// EventDone is called when a handler has returned.
 	EventDone func(EventInfo)
@@ -43,17 +44,17 @@ type Trace struct {
 	SocketClosed func(s *Socket, cause *CloseError)
 }
 
-// EventInfo describes a run of a handler.
+// EventInfo describes one run of a handler.
 type EventInfo struct {
 	Object ObjectInfo
 	Kind   EventKind
-	Method string        // of a call, else ""
-	Wait   time.Duration // for the turn, and for the start of the object if it was the first event
-	Run    time.Duration // waits of the handler included
-	Err    error         // what the handler returned, or a [ResetError]
+	Method string        // of a call, otherwise ""
+	Wait   time.Duration // for the turn, and for the start of the object if this was its first event
+	Run    time.Duration // including waits of the handler
+	Err    error         // the handler's error, or a [ResetError]
 }
 
-// EventKind says which handler an event runs.
+// EventKind is the kind of handler that an event runs.
 type EventKind int
 
 // The events of an object.
@@ -72,7 +73,7 @@ const (
 	EventCall                            // a method given to Call
 	EventAlarm                           // OnAlarm
 	EventStop                            // OnStop
-	EventAdmin                           // the library's own: export, import, deletion
+	EventAdmin                           // operations of the library: export, import, deletion
 )
 
 var eventNames = [...]string{
@@ -89,7 +90,7 @@ func (k EventKind) String() string {
 	return eventNames[k]
 }
 
-// clock returns the time if anybody wants to know it.
+// clock returns the time if a hook needs it, otherwise the zero time.
 func (t *Trace) clock() time.Time {
 	if t.EventDone == nil {
 		return time.Time{}
@@ -97,10 +98,11 @@ func (t *Trace) clock() time.Time {
 	return time.Now()
 }
 
-// eventDone is to be called before an event gives up its turn, which is when
-// the order of what is told is decided. ends says that the event ends now; else
-// it goes on. before is what the caller tells already: that the event has ended
-// in a reset. The caller calls what is returned when the event has ended.
+// eventDone queues the EventDone hook. It must be called before an event gives
+// up its turn, since that decides the order of hooks. ends reports whether the
+// event ends now or goes on. before is the telling that the caller already has,
+// for an event that ended in a reset. The caller calls the result when the
+// event has ended.
 func (t *Trace) eventDone(
 	inst *instance, e *turn.Event, kind EventKind, method string, queued, began time.Time, err error, ends bool,
 	before *telling,
@@ -121,23 +123,23 @@ func (t *Trace) eventDone(
 	return o.runtime().hooks.tell(o, ends && !e.Pinned(), func() { t.EventDone(info) })
 }
 
-// objectStarted tells that an object has started.
+// objectStarted queues the hook for the start of an object.
 func (t *Trace) objectStarted(o *object) {
 	if t.ObjectStarted != nil {
 		o.runtime().hooks.tell(o, false, func() { t.ObjectStarted(o.info()) })
 	}
 }
 
-// objectStopped tells that an object has ended in good order. Its caller may be
-// anybody, who must not wait for a hook.
+// objectStopped queues the hook for the orderly end of an object. Its callers
+// cannot wait for a hook.
 func (t *Trace) objectStopped(o *object) {
 	if t.ObjectStopped != nil {
 		o.runtime().hooks.tell(o, false, func() { t.ObjectStopped(o.info(), nil) })
 	}
 }
 
-// objectReset tells of a reset. The caller, which runs the event, or nil, calls
-// what is returned when that has ended.
+// objectReset queues the hook for a reset. e is the event that the caller runs,
+// or nil. The caller calls the result when the event has ended.
 func (t *Trace) objectReset(o *object, e *turn.Event, cause error) *telling {
 	if t.ObjectStopped == nil {
 		return nil
@@ -157,35 +159,37 @@ func (t *Trace) socketClosed(s *Socket, cause *CloseError) {
 	}
 }
 
-// maxTold bounds the calls that wait because a hook hangs, those aside whose
-// caller must not wait.
+// maxTold is the maximum number of hook calls that wait because a hook hangs,
+// apart from calls whose caller cannot wait.
 const maxTold = 1000
 
-// tellers is how many locks the hooks of all objects share.
+// tellers is the number of locks that the hooks of all objects share.
 const tellers = 64
 
-// hooks calls the functions of a Trace about one object in order. It goes by
-// the object's ID, which stays when the object leaves memory and comes back.
+// hooks calls the functions of a Trace in order for each object. Objects are
+// identified by ID, which stays the same when an object leaves memory and comes
+// back.
 type hooks struct {
 	rt     *Runtime // fixed
 	shards [tellers]struct {
-		mu sync.Mutex // no other is taken while it is held
-		// told has an entry for each object of which something is being told:
-		// what is to be told after that. guarded by mu
+		mu sync.Mutex // no other mutex is taken while it is held
+		// told has an entry for each object with a running hook: the hooks to
+		// call after it. guarded by mu
 		told map[ID][]func()
 	}
 }
 
-// A telling is a hook that whoever has brought it about calls. Nil is none.
+// A telling is a hook to be called by the goroutine that caused it. nil means
+// no hook.
 type telling struct {
 	hooks *hooks
 	id    ID
 	hook  func()
-	alone bool // nothing else is told of the object meanwhile
+	alone bool // no other hook runs for the object until this one returns
 }
 
-// tell takes the next place in what is told of an object. free says that the
-// caller may wait for the hook. Then it may have to call what is returned,
+// tell queues a hook of an object. free reports whether the caller may wait for
+// the hook. If it may, tell may return a telling, which the caller must call
 // soon.
 func (h *hooks) tell(o *object, free bool, hook func()) *telling {
 	shard := &h.shards[o.id[0]%tellers]
@@ -213,8 +217,8 @@ func (h *hooks) tell(o *object, free bool, hook func()) *telling {
 	return nil
 }
 
-// call calls the hook, and has another goroutine call those that have come
-// meanwhile.
+// call calls the hook. If other hooks were queued while it ran, another
+// goroutine calls those.
 func (t *telling) call() {
 	if t == nil {
 		return
@@ -229,14 +233,14 @@ func (t *telling) call() {
 	t.hook()
 }
 
-// callAll calls the hook and those that come meanwhile.
+// callAll calls the hook and the hooks queued while it runs.
 func (t *telling) callAll() {
 	for ; t.hook != nil; t.hook = t.hooks.next(t.id) {
 		t.hook()
 	}
 }
 
-// next returns what is to be told of an object next, nil when nothing is.
+// next returns the object's next queued hook, or nil.
 func (h *hooks) next(id ID) func() {
 	shard := &h.shards[id[0]%tellers]
 	shard.mu.Lock()
