@@ -11,15 +11,15 @@ import (
 
 // Serve starts the runtime ([Runtime.Start]) and serves HTTP until ctx ends.
 // Then it shuts down the runtime and the server at the same time, as
-// [Runtime.Shutdown] recommends, and waits for both for
-// Options.ShutdownTimeout. A nil listener listens on server.Addr. A server with
-// a TLSConfig serves HTTPS, with the certificates of that.
+// [Runtime.Shutdown] recommends, and waits for both for up to
+// Options.ShutdownTimeout. If listener is nil, Serve listens on server.Addr. If
+// server has a TLSConfig, Serve serves HTTPS with its certificates.
 //
-// Serve returns nil when everything has ended in good order. Otherwise the
-// error says what has not: why the server could not listen or ended by itself,
-// after which the runtime is shut down too, and what Shutdown returned. A
-// server that somebody else shuts down ends Serve in the same way, without an
-// error of its own. Serve closes the listener.
+// Serve returns nil if everything has ended in good order. Otherwise the error
+// describes what has not: why the server could not listen or ended by itself,
+// after which the runtime is shut down too, and the error of Shutdown. If other
+// code shuts down the server, Serve ends in the same way, without an error of
+// its own. Serve closes the listener.
 func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.Listener) error {
 	if rt == nil || rt.ctx == nil || server == nil {
 		if listener != nil {
@@ -47,8 +47,9 @@ func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.
 	return errors.Join(failed, ended, closed)
 }
 
-// serve serves until ctx ends or the server does, and returns why the latter,
-// if it was not told to. served is closed when the server has ended.
+// serve serves until ctx ends or the server ends. If the server ended without
+// being shut down, serve returns the cause. served is closed when the server
+// has ended.
 func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.Listener) (served chan struct{}, failed error) {
 	served = make(chan struct{})
 	if listener == nil {

@@ -14,30 +14,30 @@ import (
 const (
 	shutdownReason = "server shutting down"
 
-	// stopRounds bounds how often objects are stopped that OnStop of others has
-	// started anew.
+	// stopRounds is how many times Shutdown stops objects that the OnStop of
+	// other objects has started again.
 	stopRounds = 8
 
-	// lastMoment is what Shutdown takes at most once its context has ended, for
-	// close frames to leave, and how long the OnStop of idle objects may take
-	// whatever the context says.
+	// lastMoment is the maximum time that Shutdown takes for close frames to
+	// leave after its context has ended. It is also how long the OnStop of idle
+	// objects may take, regardless of the context.
 	lastMoment = time.Second
 
-	// maxNamed bounds the objects that the text of its error names.
+	// maxNamed is the maximum number of objects named in the error text.
 	maxNamed = 10
 )
 
-// shutdownError says what had not ended when the context of Shutdown did.
+// shutdownError reports what had not ended when the context of Shutdown ended.
 type shutdownError struct {
 	objects []ObjectInfo // where an event ran or waited, or a socket had not had its OnClose
-	running int          // requests, sockets and goroutines, those of objects included
-	stage   int32        // of the end
+	running int          // requests, sockets and goroutines, including those of objects
+	stage   int32        // stage of the shutdown
 	cause   error
 }
 
-// The stages of the end of a runtime.
+// The stages of the shutdown of a runtime.
 const (
-	stopsObjects  int32 = iota // until no more objects, requests, sockets and goroutines go on
+	stopsObjects  int32 = iota // until all objects, requests, sockets and goroutines have ended
 	stopsServices              // then the runtime's own goroutines end
 	closesStore
 )
@@ -79,8 +79,8 @@ func (e *shutdownError) Error() string {
 func (e *shutdownError) Unwrap() error { return e.cause }
 
 // Stopping returns a channel that is closed when [Runtime.Shutdown] begins, for
-// loops and streams outside of objects. It is nil, and so never closed, for a
-// Runtime that New did not make.
+// loops and streams outside objects. For a Runtime that New did not make, the
+// channel is nil and so never closed.
 func (rt *Runtime) Stopping() <-chan struct{} {
 	if rt == nil || rt.ctx == nil {
 		return nil
@@ -89,10 +89,10 @@ func (rt *Runtime) Stopping() <-chan struct{} {
 }
 
 // Stopping returns a channel that is closed when [Runtime.Shutdown] begins, for
-// handlers that go on until somebody tells them to end: loops started by [Go],
-// streams. Wait for it in [Await]. The handler's own context ends only when
-// Shutdown has lost its patience. It is nil, and so never closed, when ctx does
-// not belong to a handler.
+// handlers that run until they are told to end: loops started by [Go], streams.
+// Wait for it in [Await]. The handler's own context ends only when the context
+// of Shutdown has ended. If ctx does not belong to a handler, the channel is
+// nil and so never closed.
 func Stopping(ctx context.Context) <-chan struct{} {
 	if e := turn.From(ctx); e != nil {
 		return e.Owner().(*instance).obj.runtime().Stopping()
@@ -100,31 +100,31 @@ func Stopping(ctx context.Context) <-chan struct{} {
 	return nil
 }
 
-// Shutdown stops the runtime in good order. At once, new requests are answered
-// with 503 and Retry-After, handlers are told ([Stopping], [ClientGone]), all
-// sockets are closed with 1001, and OnStop runs for the objects that are idle,
-// 64 at a time, of which none keeps the others waiting for more than a second.
-// Handlers under way and every OnClose run to their end, and their objects are
-// stopped as they fall idle. An object that another one calls after it was
-// stopped starts anew, and is stopped once more. When everything has ended, the
-// store is closed and Shutdown returns nil, or the error of that.
+// Shutdown stops the runtime in good order. At once, new requests get 503 with
+// Retry-After, handlers are notified ([Stopping], [ClientGone]), all sockets
+// are closed with 1001, and OnStop runs for idle objects, 64 at a time. No
+// OnStop delays the others by more than a second. Running handlers and every
+// OnClose run to their end, and their objects are stopped when they become
+// idle. If an object calls another object that has been stopped, the called
+// object starts again and is stopped once more. When everything has ended,
+// Shutdown closes the store and returns its error, or nil.
 //
-// A handler must not call it with its context, since it would wait for itself:
-// ErrDeadlock, and nothing is shut down.
+// If a handler calls Shutdown with its context, it would wait for itself.
+// Shutdown then returns ErrDeadlock and shuts down nothing.
 //
-// When ctx is done first, the contexts of all handlers are cancelled,
-// connections are cut once their close frame has left, what waits for space on
-// a full disk is given up ([ErrStoreFailed]), and Shutdown returns an error
-// that wraps the cause of ctx's end and says how much has not ended, with the
-// names of the first ten objects among that, or that the store has not closed.
-// It takes up to a second for that, and gives the OnStop of idle objects a
-// second even when ctx was done before. Handlers that take no notice go on, and
-// only when the last of them has ended is the store closed. Further calls wait
-// like the first.
+// If ctx is done first, the contexts of all handlers are cancelled, connections
+// are cut once their close frame has left, and writes waiting for space on a
+// full disk are given up ([ErrStoreFailed]). Shutdown returns an error that
+// wraps the cause of ctx's end and reports how much has not ended, with the
+// names of the first ten objects concerned, or that the store has not closed.
+// This takes up to a second, and the OnStop of idle objects gets a second even
+// if ctx was done before the call. Handlers that ignore their context go on,
+// and the store is closed only when the last of them has ended. Further calls
+// wait like the first.
 //
-// Call it before, or at the same time as, net/http's Server.Shutdown: that
-// waits for streams and long polls, which end when they hear of this one, and
-// it does not wait for WebSockets.
+// Call Shutdown before, or at the same time as, net/http's Server.Shutdown.
+// Server.Shutdown waits for streams and long polls, which end when this
+// Shutdown begins, and it does not wait for WebSockets.
 func (rt *Runtime) Shutdown(ctx context.Context) error {
 	if rt == nil || rt.ctx == nil {
 		return notRunning("Runtime.Shutdown")
@@ -136,7 +136,7 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		rt.closing.Store(true)
 		rt.announce(ErrShutdown)
 		rt.signalIdle()
-		go rt.end() // what callers wait for
+		go rt.end() // callers wait for it
 	})
 	select {
 	case <-rt.ended:
@@ -144,19 +144,19 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-rt.ended: // in the same moment, or long ago
+	case <-rt.ended: // at the same moment, or long ago
 		return rt.closed
 	default:
 	}
 	return rt.giveUp(context.Cause(ctx))
 }
 
-// end ends everything, however long that takes.
+// end shuts everything down, however long that takes.
 func (rt *Runtime) end() {
 	for _, o := range rt.objects() {
 		end := func(error) { o.gate.Say(func(error) { o.closeSockets(1001, shutdownReason) }) }
 		if o.member != nil {
-			o.member.books.group.gate.Say(end) // after what the group has said
+			o.member.books.group.gate.Say(end) // after everything the group has sent
 		} else if o.occupied() {
 			end(nil)
 		}
@@ -166,13 +166,14 @@ func (rt *Runtime) end() {
 	rt.ending.Store(stopsServices)
 	rt.stop(ErrShutdown)
 	rt.services.Wait()
-	rt.drained() // of what these have begun
+	rt.drained() // of work that the services have begun
 	rt.ending.Store(closesStore)
 	rt.closed = rt.engine.Close()
 	close(rt.ended)
 }
 
-// giveUp cuts off what has not ended, and returns what that is.
+// giveUp cuts off everything that has not ended, and returns an error that
+// describes it.
 func (rt *Runtime) giveUp(cause error) error {
 	moment := time.NewTimer(lastMoment)
 	defer moment.Stop()
@@ -180,7 +181,7 @@ func (rt *Runtime) giveUp(cause error) error {
 	case <-rt.farewell:
 	case <-moment.C:
 	}
-	select { // closed a second after the beginning at the latest
+	select { // closed within a second of the start of Shutdown
 	case <-rt.idleStopped:
 	case <-rt.ended:
 	}
@@ -197,7 +198,7 @@ func (rt *Runtime) giveUp(cause error) error {
 			left.objects = append(left.objects, o.info())
 		}
 		for c := range o.conns() {
-			_ = c.Close(1001, shutdownReason) // where the gate holds it back
+			_ = c.Close(1001, shutdownReason) // where the gate holds back the close frame
 			sockets = append(sockets, c)
 		}
 	}
@@ -213,8 +214,8 @@ func (rt *Runtime) giveUp(cause error) error {
 	return left
 }
 
-// partAll cuts connections, each once its close frame has left, or when time is
-// up.
+// partAll cuts connections, each once its close frame has left, or all of them
+// when up fires.
 func partAll(sockets []*conn.Conn, up <-chan time.Time) {
 	pause := time.Millisecond
 	for {
@@ -239,7 +240,7 @@ func partAll(sockets []*conn.Conn, up <-chan time.Time) {
 	}
 }
 
-// busy reports whether an event is under way or waits, or a socket is there.
+// busy reports whether an event runs or waits, or the object has a socket.
 func (o *object) busy() bool {
 	if inst := o.current.Load(); inst != nil && !inst.turn.Idle() {
 		return true
@@ -248,7 +249,7 @@ func (o *object) busy() bool {
 }
 
 // stopObjects runs OnStop of all objects, of each as soon as it is idle, and
-// returns when nothing goes on any more.
+// returns when no more work is in progress.
 func (rt *Runtime) stopObjects() {
 	soon := time.AfterFunc(lastMoment, rt.stopFirst)
 	defer soon.Stop()
@@ -278,11 +279,11 @@ func (rt *Runtime) stopObjects() {
 	rt.drained()
 }
 
-// stopFirst tells giveUp that it need not wait for the first OnStop any more.
+// stopFirst lets giveUp go on without waiting for the first OnStop calls.
 func (rt *Runtime) stopFirst() { rt.firstStops.Do(func() { close(rt.idleStopped) }) }
 
-// stopIdle begins OnStop of the objects that are idle and returns their number.
-// all, which may be nil, waits for them.
+// stopIdle begins OnStop of the idle objects and returns their number. all
+// waits for them. It may be nil.
 func (rt *Runtime) stopIdle(all *sync.WaitGroup) (begun int) {
 	placed := false
 	for _, ns := range rt.registered() {
@@ -295,7 +296,7 @@ func (rt *Runtime) stopIdle(all *sync.WaitGroup) (begun int) {
 				continue
 			}
 			if !placed {
-				rt.places <- struct{}{} // given back within stopPlace
+				rt.places <- struct{}{} // released within stopPlace
 				placed = true
 			}
 			ticket, ok := inst.turn.QueueIdle(turn.Origin{}, nil)

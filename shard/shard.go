@@ -1,5 +1,5 @@
-// Package shard spreads keys over a fixed number of objects, where one object
-// would have too much to do: a counter, an index, a rate limit for millions of
+// Package shard spreads keys over a fixed number of objects, for work that is
+// too much for one object: a counter, an index, a rate limit for millions of
 // users.
 package shard
 
@@ -17,15 +17,16 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Set is a fixed number of objects over which keys are spread. Each key always
-// belongs to the same one, as long as their number stays: choose it with room
-// to grow, since there is no resharding. A Set is safe for concurrent use.
+// Set is a fixed number of objects over which keys are spread. A key always
+// belongs to the same object as long as the number of objects stays the same.
+// Choose the number with room to grow, since there is no resharding. A Set is
+// safe for concurrent use.
 type Set[T any] struct {
 	stubs []dog.Stub[T]
 }
 
-// New returns n shards: the objects of the namespace that are named name/0 to
-// name/(n-1).
+// New returns a Set of n shards: the objects of the namespace with the names
+// name/0 to name/(n-1).
 func New[T any](objects *dog.Namespace[T], name string, n int) (*Set[T], error) {
 	if objects.Named(name) == (dog.Stub[T]{}) {
 		return nil, &dog.UsageError{Op: "shard.New", Problem: "the namespace was not made by a runtime"}
@@ -43,7 +44,7 @@ func New[T any](objects *dog.Namespace[T], name string, n int) (*Set[T], error) 
 // Len returns the number of shards.
 func (s *Set[T]) Len() int { return len(s.stubs) }
 
-// Index returns which shard a key belongs to, from 0.
+// Index returns the index of the shard that a key belongs to, counted from 0.
 func (s *Set[T]) Index(key string) int {
 	if len(s.stubs) == 0 {
 		return 0
@@ -55,7 +56,7 @@ func (s *Set[T]) Index(key string) int {
 // For returns the shard that a key belongs to.
 func (s *Set[T]) For(key string) dog.Stub[T] { return s.At(s.Index(key)) }
 
-// At returns the shard of an index; the zero Stub when there is none.
+// At returns the shard with an index, or the zero Stub if there is none.
 func (s *Set[T]) At(index int) dog.Stub[T] {
 	if index < 0 || index >= len(s.stubs) {
 		return dog.Stub[T]{}
@@ -63,25 +64,28 @@ func (s *Set[T]) At(index int) dog.Stub[T] {
 	return s.stubs[index]
 }
 
-// Options say which shards to ask, and how many at a time.
+// Options select which shards to ask, and how many at a time.
 type Options struct {
 	Only        []int // indexes; nil: all
 	Concurrency int   // 0: 16
 }
 
-// A Result is what one shard answered.
+// A Result is the result of one shard.
 type Result[R any] struct {
 	Shard int
 	Value R
-	Err   error // of this shard; the cause of the context's end when it was not asked; a [dog.PanicError] when asking ended its goroutine
+	// Err is the error of this shard. If the shard was not asked, it is the
+	// cause of the context's end. If ask ended its goroutine, it is a
+	// [dog.PanicError].
+	Err error
 }
 
-// Ask calls ask for each shard, several at a time, and returns their answers in
-// the order of Only, or of the shards. The failure of one is its own Err:
-// [Errors] gathers them. In a handler it gives up the turn, and asks when what
-// the object stored before is durable. Errors: a shard that does not exist,
-// those of [dog.Await], and the cause of ctx's end when that came before any
-// was asked.
+// Ask calls ask for each shard, several at a time, and returns the results in
+// the order of Only, or of the shards. If a shard fails, its error is in its
+// Err. [Errors] joins them. In a handler Ask gives up the turn, and calls ask
+// when the object's earlier writes are durable. Ask returns an error if a shard
+// does not exist, the errors of [dog.Await], and the cause of ctx's end if ctx
+// ended before any shard was asked.
 func Ask[T, R any](
 	ctx context.Context, s *Set[T], options Options, ask func(ctx context.Context, shard dog.Stub[T]) (R, error),
 ) ([]Result[R], error) {
@@ -127,7 +131,7 @@ func Ask[T, R any](
 			})
 		}
 		all.Wait()
-		if p := panicked.Load(); p != nil { // where it would have been without goroutines
+		if p := panicked.Load(); p != nil { // as if there were no goroutines
 			panic(*p)
 		}
 		return nil
@@ -138,7 +142,7 @@ func Ask[T, R any](
 	return results, nil
 }
 
-// Errors joins the errors of results; nil when there are none.
+// Errors joins the errors of results. It returns nil if there are none.
 func Errors[R any](results []Result[R]) error {
 	var all []error
 	for _, r := range results {
