@@ -16,13 +16,14 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Runtime holds the registered types and their objects, and owns every
-// goroutine that serves them. It listens on nothing: requests come in through
-// stubs, from a server of yours. All methods may be called from any goroutine.
+// A Runtime holds the registered types and their objects, and owns all
+// goroutines that serve them. It does not listen for connections: requests come
+// in through stubs, from a server of the program. All methods are safe for
+// concurrent use.
 type Runtime struct {
 	// fixed; nil in a zero Runtime
 	opts  Options
-	ctx   context.Context // the life of every object; done at the end of Shutdown
+	ctx   context.Context // lifetime of all objects; done at the end of Shutdown
 	stop  context.CancelCauseFunc
 	epoch time.Time
 
@@ -38,44 +39,46 @@ type Runtime struct {
 
 	wallClock func() time.Time // the time of day, for alarms. fixed
 
-	started  atomic.Bool             // by Start
-	closing  atomic.Bool             // nothing new is let in
+	started  atomic.Bool             // set by Start
+	closing  atomic.Bool             // nothing new is admitted
 	stopping context.Context         // done when Shutdown begins, after closing is set. fixed
 	announce context.CancelCauseFunc // ends stopping. fixed
-	held     atomic.Int64            // bytes of messages that wait at gates
-	busy     atomic.Int64            // what Shutdown waits for: requests, sockets and goroutines under way
-	idle     chan struct{}           // has a token when closing and perhaps not busy
-	farewell chan struct{}           // closed when all sockets have been told of Shutdown
+	held     atomic.Int64            // bytes of messages held at gates
+	busy     atomic.Int64            // number of requests, sockets and goroutines that Shutdown waits for
+	idle     chan struct{}           // has a token when closing is set and busy may be 0
+	farewell chan struct{}           // closed when Shutdown has notified all sockets
 	ended    chan struct{}           // closed when Shutdown is complete
-	closed   error                   // of closing the store; set before ended is closed
+	closed   error                   // error of closing the store; set before ended is closed
 	shutdown sync.Once
-	ending   atomic.Int32 // the stage of the end
+	ending   atomic.Int32 // stage of the shutdown
 
 	idleStopped chan struct{} // closed when OnStop of the objects that were idle has had its time
 	firstStops  sync.Once     // closes idleStopped
 
 	services sync.WaitGroup // the clock, the heart and the poller
 
-	registering sync.Mutex // makes registrations come one after the other, which wait for the store. taken before all others
+	// registering serializes registrations, which wait for the store. It is
+	// taken before all others.
+	registering sync.Mutex
 
 	mu         sync.Mutex
 	namespaces map[string]*namespace         // guarded by mu
-	watched    map[*books]struct{}           // all groups, for the clock. guarded by mu
-	hearts     map[time.Duration]*conn.Heart // by their intervals. guarded by mu
+	watched    map[*books]struct{}           // all groups, for clock. guarded by mu
+	hearts     map[time.Duration]*conn.Heart // by interval. guarded by mu
 
 	touring sync.Mutex // held by Stats. taken before all others but registering
 	past    struct {   // its mutex is taken before all others
 		sync.Mutex
-		leaving map[*conn.Conn]struct{} // of sockets that have left their replica and are not closed yet
+		leaving map[*conn.Conn]struct{} // sockets that have left their replica and are not closed yet
 		traffic Traffic                 // of closed sockets
 		slow    uint64                  // sockets closed as slow
-		tours   uint64                  // of Stats, so far
-		touring bool                    // one is under way
-		missed  []*conn.Conn            // of sockets that have left their replica before that tour has counted them
+		tours   uint64                  // number of Stats tours so far
+		touring bool                    // a tour is in progress
+		missed  []*conn.Conn            // sockets that left their replica before that tour counted them
 	}
 }
 
-// New returns a runtime with these options. The caller should end it with
+// New returns a runtime with these options. The caller should stop it with
 // [Runtime.Shutdown].
 func New(options Options) (*Runtime, error) {
 	if err := options.check(); err != nil {
@@ -115,14 +118,14 @@ func New(options Options) (*Runtime, error) {
 	return rt, nil
 }
 
-// enter lets a request from outside in; leave must follow unless there is an
-// error.
+// enter admits a request from outside. Unless it returns an error, leave must
+// follow.
 func (rt *Runtime) enter() error {
 	rt.Start()
 	return rt.enterQuietly()
 }
 
-// enterQuietly is enter for what the runtime does by itself.
+// enterQuietly is enter for work that the runtime starts itself.
 func (rt *Runtime) enterQuietly() error {
 	rt.busy.Add(1)
 	if rt.closing.Load() {
@@ -132,13 +135,13 @@ func (rt *Runtime) enterQuietly() error {
 	return nil
 }
 
-// letIn reports whether the event, which may be nil, is one of this runtime.
+// letIn reports whether the event belongs to this runtime. e may be nil.
 func (rt *Runtime) letIn(e *turn.Event) bool {
 	return e != nil && e.Owner().(*instance).obj.ns.rt == rt
 }
 
-// enterFrom is enter for what may come from a handler of this runtime, which
-// has been let in already.
+// enterFrom is enter for calls that may come from a handler of this runtime,
+// which has been admitted already.
 func (rt *Runtime) enterFrom(ctx context.Context) (leave func(), err error) {
 	if rt.letIn(turn.From(ctx)) {
 		return func() {}, nil
@@ -164,16 +167,16 @@ func (rt *Runtime) signalIdle() {
 	}
 }
 
-// drained waits until nothing is under way. closing must be set.
+// drained waits until no work is in progress. closing must be set.
 func (rt *Runtime) drained() {
 	for rt.busy.Load() != 0 {
 		<-rt.idle
 	}
 }
 
-// spawn runs f in a goroutine that Shutdown waits for. Its caller has entered,
-// or runs in such a goroutine, or there is a socket, for which Shutdown waits
-// too.
+// spawn runs f in a goroutine that Shutdown waits for. The caller must have
+// entered, or run in such a goroutine, or there must be an open socket, for
+// which Shutdown waits too.
 func (rt *Runtime) spawn(f func()) {
 	rt.busy.Add(1)
 	go func() {
@@ -184,7 +187,8 @@ func (rt *Runtime) spawn(f func()) {
 
 func (rt *Runtime) now() roster.Time { return roster.Time(time.Since(rt.epoch)) }
 
-// made puts a new group or object under the care of those who retire it.
+// made hands a new group or object to the clock or the sweeper, which retire
+// it.
 func (rt *Runtime) made(o *object) {
 	if o.books == nil {
 		rt.sweeper.add(o)
@@ -195,8 +199,9 @@ func (rt *Runtime) made(o *object) {
 	rt.watched[o.books] = struct{}{}
 }
 
-// heart returns what pings sockets at an interval; nil when that is not above
-// 0. Whoever asks has entered, or registers a type.
+// heart returns the Heart that pings sockets at an interval, or nil if the
+// interval is 0 or less. The caller must have entered, or be registering a
+// type.
 func (rt *Runtime) heart(interval time.Duration) *conn.Heart {
 	if interval <= 0 {
 		return nil
@@ -212,7 +217,7 @@ func (rt *Runtime) heart(interval time.Duration) *conn.Heart {
 	return h
 }
 
-// openStore opens the store, or memory.
+// openStore opens the store, or a store in memory if there is none.
 func (rt *Runtime) openStore() (err error) {
 	rt.engine = store.NewMemory()
 	if rt.opts.Store != nil {
@@ -222,7 +227,7 @@ func (rt *Runtime) openStore() (err error) {
 	}
 	done, left := make(chan error), make(chan struct{})
 	defer close(left)
-	go func() { // ends when the disk answers
+	go func() { // ends when the disk responds
 		err := rt.prepareStore()
 		if err != nil {
 			_ = rt.engine.Close() // the first error is the one that matters
@@ -238,14 +243,14 @@ func (rt *Runtime) openStore() (err error) {
 	}()
 	if err := rt.engine.Await(done); err != nil {
 		if errors.Is(err, store.ErrFull) {
-			rt.engine.GiveUp() // waiting, so that the other goroutine ends
+			rt.engine.GiveUp() // stop waiting, so that the other goroutine ends
 		}
 		return fmt.Errorf("dog: open store: %w", err)
 	}
 	return nil
 }
 
-// prepareStore reads what namespaces there are and migrates them.
+// prepareStore reads the catalog of namespaces and migrates them.
 func (rt *Runtime) prepareStore() (err error) {
 	if rt.catalog, err = store.OpenCatalog(rt.engine); err != nil {
 		return err
@@ -253,10 +258,10 @@ func (rt *Runtime) prepareStore() (err error) {
 	return rt.migrate()
 }
 
-// clock does for all groups what time alone brings about.
+// clock runs the time-driven work of all groups.
 func (rt *Runtime) clock() {
-	// A quarter of the shortest time is late enough not to notice; a second is
-	// rare enough not to cost. Options state both.
+	// A quarter of the shortest time is not noticed as a delay, and one second
+	// is rare enough to cost nothing. Options document both.
 	shortest := min(rt.opts.ReserveFor, rt.opts.RetireAfter)
 	if rt.opts.LingerFor > 0 {
 		shortest = min(shortest, rt.opts.LingerFor)
@@ -308,8 +313,8 @@ func (rt *Runtime) registered() []*namespace {
 	return slices.Collect(maps.Values(rt.namespaces))
 }
 
-// socketLeft takes a socket off its replica, if that has not been done. The
-// mutex, and what is noted for a tour, let Stats count it once, wherever it is.
+// socketLeft removes a socket from its replica, if that has not been done. The
+// mutex and the record for the tour let Stats count the socket exactly once.
 func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
@@ -334,11 +339,11 @@ func (rt *Runtime) leaving() []*conn.Conn {
 	return slices.Collect(maps.Keys(rt.past.leaving))
 }
 
-// socketGone counts in what a closed socket has sent and received.
+// socketGone adds the traffic of a closed socket to the total.
 func (rt *Runtime) socketGone(s *Socket) {
 	rt.past.Lock()
 	defer rt.past.Unlock()
-	s.obj.socketSet().set.Remove(s.conn) // one that was cut off while it lingered
+	s.obj.socketSet().set.Remove(s.conn) // if it was cut off while it lingered
 	delete(rt.past.leaving, s.conn)
 	rt.past.traffic.add(Traffic(s.conn.Stats()))
 }

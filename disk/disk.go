@@ -1,17 +1,17 @@
-// Package disk keeps the state of objects in a directory, in an embedded Pebble
-// database.
+// Package disk stores the state of objects in a directory, in an embedded
+// Pebble database.
 //
 //	rt, err := dog.New(dog.Options{Store: disk.At("data")})
 //
 // One database holds everything: keys, alarms, and SQLite databases as pages.
-// One runtime at a time may have the directory open. A copy of the directory
-// that is made meanwhile is worth nothing: see dog.Runtime.Backup.
+// Only one runtime at a time may have the directory open. A copy of the
+// directory made while it is open is useless: use dog.Runtime.Backup.
 //
-// What a directory takes: what is stored, compressed, once to twice; and logs,
-// whose number and size follow from the size of the volume. On 1 GiB and more
-// that is 1 MiB at first and up to 120 MiB under load; on 64 MiB it is a 16th
-// of that. Besides, [Options].MinFree has to be free. dog.Stats says what the
-// directory takes now.
+// A directory takes one to two times the compressed size of the stored data,
+// plus logs. The number and size of the logs depend on the size of the volume.
+// On volumes of 1 GiB and more they take 1 MiB at first and up to 120 MiB under
+// load. On 64 MiB they take a 16th of that. In addition, [Options].MinFree must
+// be free. dog.Stats reports the current size of the directory.
 package disk
 
 import (
@@ -30,51 +30,52 @@ import (
 
 const defaultOpenDatabases = 2000
 
-// Options say where the data is, and what it may take. A limit of 0 means its
-// default.
+// Options configure where the data is and how much space and memory it may
+// take. A limit of 0 means its default.
 type Options struct {
-	// Dir is the directory. It is made when it does not exist, with rights for
-	// nobody else (0700, files 0600), whatever the umask. Nothing else may be
-	// kept in it: what is the store's own is narrowed to these rights whenever
-	// it is opened, and the directory as well unless it has other files. A
-	// directory that has files which a store would overwrite is refused.
+	// Dir is the directory. If it does not exist, it is made with permissions
+	// for the owner only (0700, files 0600), whatever the umask. Do not keep
+	// other files in it. Whenever the store is opened, its own files are
+	// restricted to these permissions, and so is the directory unless it has
+	// other files. A directory with files that a store would overwrite is
+	// refused.
 	Dir string
-	// Cache is the memory for what was read, in bytes. The default is 64 MiB.
-	// About as much again goes to what has not reached its place on the disk
-	// yet.
+	// Cache is the size of the read cache in bytes. The default is 64 MiB.
+	// About the same amount of memory is used for data that has not been
+	// written to its place on the disk yet.
 	Cache int64
-	// Unsynced is how many bytes at most may be written and not yet durable.
-	// Turns wait to commit while there are more, or so many that syncs take
-	// long: who waits for one should not wait for more than some milliseconds.
-	// The default is 2 MiB.
+	// Unsynced is the maximum number of bytes that are written and not yet
+	// durable. Turns wait to commit while there are more, or so many that syncs
+	// take long: a turn should not wait for a sync for more than a few
+	// milliseconds. The default is 2 MiB.
 	Unsynced int
-	// MinFree is how many bytes have to be free on the volume. With less, the
-	// store first gives back what its logs take; if that is not enough, writing
-	// is refused with dog.ErrStoreFull until there is more, and reading goes
-	// on. dog.New is refused likewise, before it has changed anything; it needs
-	// as much as the logs take besides. The store needs the reserve itself, to
-	// sort what is stored. The default is an eighth of the volume and at most
-	// 256 MiB.
+	// MinFree is the number of bytes that must be free on the volume. With
+	// less, the store first frees the space of its logs. If that is not enough,
+	// writes fail with dog.ErrStoreFull until there is more space, and reading
+	// goes on. dog.New fails in the same way, before it has changed anything.
+	// It needs the size of the logs in addition. The store itself needs the
+	// reserve to sort stored data. The default is an eighth of the volume and
+	// at most 256 MiB.
 	MinFree uint64
-	// OpenDatabases is how many SQLite databases stay open while they are not
-	// in use, at about a quarter of a MiB each. The default is 2,000.
+	// OpenDatabases is the number of SQLite databases that stay open while they
+	// are not in use, at about a quarter of a MiB each. The default is 2,000.
 	OpenDatabases int
 }
 
-// At keeps the data in a directory. dog.New opens it and says what is wrong
-// with it: dog.ErrStoreLocked when another runtime has it, in this process or
-// another one, dog.ErrStoreFull, dog.ErrStoreStalled when the disk does not
-// answer, dog.ErrStoreCorrupt, dog.ErrStoreTooNew, dog.ErrStoreForeign, errors
-// of the file system.
+// At returns a store that keeps the data in a directory. dog.New opens it and
+// returns dog.ErrStoreLocked if another runtime has it open, in this process or
+// another one, dog.ErrStoreFull, dog.ErrStoreStalled if the disk does not
+// respond, dog.ErrStoreCorrupt, dog.ErrStoreTooNew, dog.ErrStoreForeign, or an
+// error of the file system.
 func At(dir string) dog.Store { return With(Options{Dir: dir}) }
 
-// With is At with options.
+// With is like At, with options.
 func With(opts Options) dog.Store { return opener{opts: opts}.store() }
 
-// Memory keeps the data in memory, with SQL, for tests: it is gone when the
-// runtime is closed, unless a dog.Runtime.Backup has written it to a directory,
-// which is opened by At. Package dogtest has a disk that outlives runtimes, and
-// crashes.
+// Memory returns a store that keeps the data in memory, with SQL, for tests.
+// The data is lost when the runtime is closed, unless dog.Runtime.Backup has
+// written it to a directory, which At opens. Package dogtest has a disk that
+// outlives runtimes and crashes.
 func Memory() dog.Store { return opener{opts: Options{Dir: "/data"}, memory: true}.store() }
 
 // An opener makes a dog.Store.
