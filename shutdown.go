@@ -109,8 +109,8 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // object starts again and is stopped once more. When everything has ended,
 // Shutdown closes the store and returns its error, or nil.
 //
-// If a handler calls Shutdown with its context, it would wait for itself.
-// Shutdown then returns ErrDeadlock and shuts down nothing.
+// A handler must not call Shutdown with its context, since it would wait for
+// itself. Shutdown then returns ErrDeadlock and shuts down nothing.
 //
 // If ctx is done first, the contexts of all handlers are cancelled, connections
 // are cut once their close frame has left, and writes waiting for space on a

@@ -14,8 +14,8 @@ import (
 )
 
 // Client is a WebSocket client of a test. Its methods fail the test when
-// something goes wrong; those that do must be called from the test's goroutine.
-// The connection is cut at the end of the test.
+// something goes wrong. Methods that can do so must be called from the test's
+// goroutine. The connection is cut at the end of the test.
 type Client struct {
 	t       testing.TB
 	ws      *websocket.Conn
@@ -24,18 +24,18 @@ type Client struct {
 
 	arrived chan struct{} // has a token when something may have changed
 	mu      sync.Mutex
-	queue   []dog.Message // read and not yet taken. guarded by mu
+	queue   []dog.Message // messages read and not yet taken. guarded by mu
 	err     error         // how the connection ended. guarded by mu
 }
 
 // DialOptions configure a client.
 type DialOptions struct {
 	Header       http.Header // of the handshake
-	Subprotocols []string    // that the client offers
+	Subprotocols []string    // offered by the client
 
 	// OnDemand makes the client read from the connection only in Receive and
-	// Closed, so that the server finds it slow. Otherwise it reads all the
-	// time, as a browser does.
+	// Closed, so that the server sees a slow client. Otherwise the client reads
+	// all the time, like a browser.
 	OnDemand bool
 }
 
@@ -59,8 +59,9 @@ func (s *Server) DialWith(path string, options DialOptions) *Client {
 	return c
 }
 
-// TryDial connects to a path, or returns the answer with which the server
-// refused, its body closed, and an error. It may be called from any goroutine.
+// TryDial connects to a path. If the server refuses, TryDial returns the
+// server's response, with its body closed, and an error. TryDial may be called
+// from any goroutine.
 func (s *Server) TryDial(path string, options DialOptions) (*Client, *http.Response, error) {
 	ctx, cancel := deadline()
 	defer cancel()
@@ -95,7 +96,7 @@ func (s *Server) TryDial(path string, options DialOptions) (*Client, *http.Respo
 	return c, answer, nil
 }
 
-// read reads the next message and reports whether the connection goes on.
+// read reads the next message and reports whether the connection is still open.
 func (c *Client) read(ctx context.Context) bool {
 	typ, data, err := c.ws.Read(ctx)
 	c.mu.Lock()
@@ -118,7 +119,7 @@ func (c *Client) read(ctx context.Context) bool {
 	return err == nil
 }
 
-// Send sends v as [dog.Encode] would.
+// Send sends v, encoded as by [dog.Encode].
 func (c *Client) Send(v any) {
 	c.t.Helper()
 	m, err := dog.Encode(v)
@@ -136,7 +137,7 @@ func (c *Client) Send(v any) {
 	}
 }
 
-// SendRaw writes bytes to the connection as they are, past the WebSocket.
+// SendRaw writes bytes to the connection as they are, bypassing the WebSocket.
 func (c *Client) SendRaw(frame []byte) {
 	c.t.Helper()
 	if _, err := c.network.Write(frame); err != nil {
@@ -144,7 +145,7 @@ func (c *Client) SendRaw(frame []byte) {
 	}
 }
 
-// Receive returns the next message, which must come soon.
+// Receive returns the next message. It fails the test if none arrives soon.
 func (c *Client) Receive() dog.Message {
 	c.t.Helper()
 	m, err := c.next()
@@ -154,8 +155,8 @@ func (c *Client) Receive() dog.Message {
 	return m
 }
 
-// ReceiveJSON reads the next message, which must come soon and be JSON, into
-// the value that v points at.
+// ReceiveJSON decodes the next message, which must arrive soon and be JSON,
+// into the value that v points at.
 func (c *Client) ReceiveJSON(v any) {
 	c.t.Helper()
 	m := c.Receive()
@@ -164,9 +165,9 @@ func (c *Client) ReceiveJSON(v any) {
 	}
 }
 
-// Received returns the messages that have come and were not taken yet, without
-// waiting. In a bubble, after synctest.Wait, these are all that there are. A
-// client that reads on demand has none.
+// Received returns the messages that have arrived and have not been taken yet,
+// without waiting. In a bubble, after synctest.Wait, these are all messages
+// sent so far. A client that reads on demand has none.
 func (c *Client) Received() []dog.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,8 +177,8 @@ func (c *Client) Received() []dog.Message {
 }
 
 // Closed waits for the server to close the connection, which must happen soon,
-// and returns the code and the reason it gave: 1006 when it just cut the
-// connection. Messages that come before are dropped.
+// and returns the server's code and reason. The code is 1006 if the server cut
+// the connection. Messages that arrive before are dropped.
 func (c *Client) Closed() (code int, reason string) {
 	c.t.Helper()
 	for {
@@ -205,18 +206,18 @@ func (c *Client) Close(code int, reason string) {
 	}
 }
 
-// Vanish cuts the connection without a word. It may be called from any
-// goroutine, and again.
+// Vanish cuts the connection without a close frame. It may be called from any
+// goroutine, and more than once.
 func (c *Client) Vanish() {
 	_ = c.network.Close()
 	_ = c.ws.CloseNow()
 }
 
-// Subprotocol returns the subprotocol that was agreed upon.
+// Subprotocol returns the negotiated subprotocol.
 func (c *Client) Subprotocol() string { return c.ws.Subprotocol() }
 
-// next returns the next message or how the connection ended; the error is
-// context.DeadlineExceeded when nothing comes.
+// next returns the next message or the error with which the connection ended.
+// It returns context.DeadlineExceeded if nothing arrives.
 func (c *Client) next() (dog.Message, error) {
 	ctx, cancel := deadline()
 	defer cancel()

@@ -20,11 +20,11 @@ import (
 )
 
 // Disk is a data directory in memory, for [dog.Options].Store, that crashes,
-// fails and fills up when it is told to. The storage engine on it is the one of
-// package disk, with SQL. One runtime at a time may use it; what is durable
-// when that is shut down or [Disk.Crash] is called, the next one finds. A
-// [dog.Runtime.Backup] of it is a directory of the operating system, for
-// disk.At. It is safe for concurrent use, and works inside and outside of
+// fails and fills up on request. It uses the storage engine of package disk,
+// with SQL. One runtime at a time may use it. The next runtime finds everything
+// that was durable when the last one was shut down or [Disk.Crash] was called.
+// A [dog.Runtime.Backup] of it is a directory of the operating system, for
+// disk.At. A Disk is safe for concurrent use, and works inside and outside of
 // bubbles.
 type Disk struct {
 	dog.Store // fixed
@@ -32,17 +32,17 @@ type Disk struct {
 	t testing.TB // fixed
 
 	mu      sync.Mutex
-	fs      *faultfs.FS  // guarded by mu, like all below
-	user    *cutOff      // of the latest runtime; nil when none has opened it
-	runtime *dog.Runtime // the latest that New made on this disk; nil when none
+	fs      *faultfs.FS  // guarded by mu, like all fields below
+	user    *cutOff      // of the latest runtime; nil if none has opened it
+	runtime *dog.Runtime // the latest runtime that New made on this disk; nil if none
 	full    bool
 }
 
-// Sizes of a disk. All of it is memory, and tests store little.
+// Sizes of a disk. All of it is in memory, and tests store little.
 const (
 	diskCache     = 1 << 20
 	diskSpace     = 1 << 40
-	diskDatabases = 16 // that stay open
+	diskDatabases = 16 // kept open
 )
 
 var errCrashed = errors.New("dogtest: the disk has crashed")
@@ -56,14 +56,13 @@ func NewDisk(t testing.TB) *Disk {
 }
 
 // insert makes fs the file system that runtimes find. The caller must hold mu
-// unless nobody else has the disk.
+// unless no other goroutine has the disk.
 func (d *Disk) insert(fs *faultfs.FS) {
 	d.fs = fs
 	d.sizeLocked()
 }
 
-// sizeLocked tells the file system how much of it is free. The caller must hold
-// mu.
+// sizeLocked sets the file system's free space. The caller must hold mu.
 func (d *Disk) sizeLocked() {
 	free := uint64(diskSpace)
 	if d.full {
@@ -86,30 +85,30 @@ func (d *Disk) open(log *slog.Logger) (store.Engine, error) {
 	return d.user, nil
 }
 
-// opened says which runtime has opened the disk.
+// opened records the runtime that has opened the disk.
 func (d *Disk) opened(rt *dog.Runtime) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.runtime = rt
 }
 
-// Crash is a power cut: what was not durable is gone. The runtime that used the
-// disk is cut off: what it has stored since is lost, and what depends on that
-// is never said; if [New] made it, its connections are cut and it answers with
-// 503. What its handlers under way do in memory cannot be undone, so a test
-// should not look at that. The next runtime finds what was durable. All faults
-// end.
+// Crash simulates a power cut: data that was not durable is lost. The runtime
+// that used the disk is cut off: its writes from then on are lost, and
+// everything that depends on them is never sent. If [New] made it, its
+// connections are cut and it responds with 503. Changes in memory by running
+// handlers cannot be undone, so a test should not look at them. The next
+// runtime finds the durable data. All faults end.
 func (d *Disk) Crash() { d.crash(0, 0) }
 
-// CrashTorn is [Disk.Crash], but of what was not durable a part is left, chosen
-// at random by the seed, as a power cut leaves it that comes while the disk
-// writes.
+// CrashTorn is like [Disk.Crash], but keeps a part of the data that was not
+// durable, chosen at random by the seed, as in a power cut while the disk is
+// writing.
 func (d *Disk) CrashTorn(seed uint64) { d.crash(rand.New(rand.NewPCG(seed, 1)).IntN(101), seed) }
 
 func (d *Disk) crash(percent int, seed uint64) {
 	d.mu.Lock()
 	if d.user != nil {
-		d.user.crash() // before the copy is made, so that nobody is told of what that may not have
+		d.user.crash() // before the copy is made, so that no commit is reported durable that it may lack
 	}
 	old := d.fs
 	d.insert(old.Crash(percent, seed))
@@ -120,35 +119,35 @@ func (d *Disk) crash(percent int, seed uint64) {
 	if rt != nil {
 		cut, cancel := context.WithCancelCause(context.Background())
 		cancel(errCrashed)
-		_ = rt.Shutdown(cut) // it goes on ending without us
+		_ = rt.Shutdown(cut) // it continues shutting down in the background
 	}
 }
 
-// Fail has the n-th change of the disk from now on, counted from 1, fail with
-// err: creating, writing, syncing, renaming, linking or removing a file. The
-// store then writes nothing any more ([dog.ErrStoreFailed]) until a runtime
-// opens the disk anew; where err is that of a full disk (syscall.ENOSPC), it
-// waits and tries again, but for syncs. Only the latest call counts; an n of 0
-// ends it.
+// Fail makes the n-th change of the disk from now on, counted from 1, fail with
+// err. Changes are creating, writing, syncing, renaming, linking and removing a
+// file. The store then writes nothing more ([dog.ErrStoreFailed]) until a
+// runtime opens the disk again. If err is the error of a full disk
+// (syscall.ENOSPC), the store waits and tries again, except for syncs. Only the
+// latest call counts. An n of 0 cancels it.
 func (d *Disk) Fail(n int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fs.Fail(faultfs.All, n, err)
 }
 
-// Changes returns how many changes of the disk there have been since it was
-// made or has crashed.
+// Changes returns the number of changes of the disk since it was made or has
+// crashed.
 func (d *Disk) Changes() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.fs.Count(faultfs.All)
 }
 
-// Fill leaves no space on the disk: storing anything fails with
-// [dog.ErrStoreFull]. The store notices within a second.
+// Fill leaves no space on the disk: any write fails with [dog.ErrStoreFull].
+// The store notices within a second.
 func (d *Disk) Fill() { d.setFull(true) }
 
-// Free ends what Fill began. The store notices within a second.
+// Free undoes Fill. The store notices within a second.
 func (d *Disk) Free() { d.setFull(false) }
 
 func (d *Disk) setFull(full bool) {
@@ -158,14 +157,14 @@ func (d *Disk) setFull(full bool) {
 	d.sizeLocked()
 }
 
-// cutOff is the engine of a disk that may have crashed: from then on nothing
-// more becomes durable, whatever a sync says that was under way.
+// cutOff is the engine of a disk that may have crashed. After the crash nothing
+// more becomes durable, even if a sync that was in progress reports success.
 type cutOff struct {
 	*pebblekv.Engine // fixed
 
 	mu      sync.Mutex
 	crashed bool   // guarded by mu
-	durable uint64 // when it crashed. guarded by mu
+	durable uint64 // the durable commit when it crashed. guarded by mu
 }
 
 func (e *cutOff) crash() {
@@ -194,8 +193,8 @@ func (e *cutOff) OnDurable(commit uint64, told func(error)) {
 	})
 }
 
-// Close implements [store.Engine]. That a disk fails which was told to is no
-// error.
+// Close implements [store.Engine]. The failure of a disk that was made to fail
+// is not an error.
 func (e *cutOff) Close() error {
 	if err := e.Engine.Close(); !errors.Is(err, store.ErrFailed) {
 		return err

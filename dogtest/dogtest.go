@@ -1,7 +1,8 @@
-// Package dogtest tests programs built on dog: a runtime that stops with the
-// test, a server and WebSocket clients over in-memory pipes. No port is opened
-// and nothing needs real time, so all of it works inside a [testing/synctest]
-// bubble, where heartbeats, time-outs and retirement take no time at all:
+// Package dogtest tests programs built on dog. It has a runtime that stops with
+// the test, and a server and WebSocket clients over in-memory pipes. No port is
+// opened and nothing needs real time, so everything works inside a
+// [testing/synctest] bubble, where heartbeats, timeouts and retirement take no
+// time at all:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		rt := dogtest.New(t, dog.Options{})
@@ -11,10 +12,10 @@
 //		require.Equal(t, "hello to you", ada.Receive().String())
 //	})
 //
-// [Run] runs one handler and tells what it stored and sent. A [Disk] is a data
-// directory that crashes, fails and fills up. Time, which in a bubble passes at
-// once when everybody waits, brings alarms, their retries, eviction and
-// hibernation about:
+// [Run] runs one handler and returns what it stored and sent. A [Disk] is a
+// data directory that crashes, fails and fills up. In a bubble, time passes at
+// once when all goroutines wait, so that alarms, their retries, eviction and
+// hibernation happen without delay:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		disk := dogtest.NewDisk(t)
@@ -40,14 +41,14 @@ import (
 )
 
 // patience is how long a test waits for something that should happen at once.
-// In a bubble it passes only when everything has come to rest, so that nothing
-// can happen any more.
+// In a bubble it passes only when all goroutines are blocked, so that nothing
+// more can happen.
 const patience = 10 * time.Second
 
-// New returns a runtime that is shut down at the end of the test, which fails
-// when something does not end then. It checks that contexts stay in their
-// goroutines ([dog.Options].CheckTurns) and logs to the test unless the options
-// have a logger.
+// New returns a runtime that is shut down at the end of the test. The test
+// fails if something does not end then. The runtime checks that contexts stay
+// in their goroutines ([dog.Options].CheckTurns) and logs to the test unless
+// the options have a logger.
 func New(t testing.TB, options dog.Options) *dog.Runtime {
 	t.Helper()
 	options.CheckTurns = true
@@ -71,7 +72,7 @@ func New(t testing.TB, options dog.Options) *dog.Runtime {
 	return rt
 }
 
-// logWriter writes a log into a test's.
+// logWriter writes a log to the log of a test.
 type logWriter struct{ t testing.TB }
 
 func (w logWriter) Write(line []byte) (int, error) {

@@ -10,19 +10,19 @@ import (
 	"testing"
 )
 
-// Client returns the client that reaches the server. Who uses it must close the
-// bodies of the answers, as always: one that is still open at the end of the
-// test fails it.
+// Client returns the HTTP client that reaches the server. As always, the caller
+// must close the bodies of responses. A body that is still open at the end of
+// the test fails the test.
 func (s *Server) Client() *http.Client { return s.client }
 
-// Get requests a path and returns the status and the body of the answer.
+// Get requests a path and returns the status and the body of the response.
 func (s *Server) Get(path string) (status int, body string) {
 	s.t.Helper()
 	return s.request(http.MethodGet, path, "")
 }
 
 // Post posts a body, without a Content-Type, to a path and returns the status
-// and the body of the answer.
+// and the body of the response.
 func (s *Server) Post(path, body string) (status int, answer string) {
 	s.t.Helper()
 	return s.request(http.MethodPost, path, body)
@@ -37,10 +37,10 @@ func (s *Server) request(method, path, body string) (status int, answer string) 
 	return s.Do(r)
 }
 
-// Do makes a request and returns the status and the body of the answer. The URL
-// of the request may be a path alone. Like Get and Post it fails the test when
-// there is no answer, or only a part of one, and must be called from the test's
-// goroutine.
+// Do makes a request and returns the status and the body of the response. The
+// URL of the request may be only a path. Like Get and Post, Do fails the test
+// if there is no response or an incomplete one, and must be called from the
+// test's goroutine.
 func (s *Server) Do(r *http.Request) (status int, body string) {
 	s.t.Helper()
 	if r.URL.Host == "" {
@@ -59,14 +59,14 @@ func (s *Server) Do(r *http.Request) (status int, body string) {
 	return answer.StatusCode, string(data)
 }
 
-// nameOf returns what a request is called in messages.
+// nameOf returns the name of a request for messages.
 func nameOf(r *http.Request) string { return r.Method + " " + r.URL.RequestURI() }
 
-// requests is a transport that knows which of its requests have not ended. One
-// ends when its answer's body is closed or has been read to its end, and
-// without an answer with its error. Those that are left would keep goroutines,
-// of which a bubble or a search for leaks tells in a dump that names no
-// request.
+// requests is a transport that knows which of its requests have not ended. A
+// request ends when the body of its response is closed or has been read to its
+// end, or without a response when it fails. A request that has not ended would
+// leave goroutines behind. A bubble or a leak check reports these in a dump
+// that does not name the request.
 type requests struct {
 	transport *http.Transport // fixed
 
@@ -74,13 +74,13 @@ type requests struct {
 	open map[*request]struct{} // guarded by mu
 }
 
-// A request is one that has not ended.
+// A request is a request that has not ended.
 type request struct {
 	all    *requests // fixed
 	name   string    // fixed
 	cancel func()    // fixed
 
-	body io.Closer // of the answer; nil while there is none. guarded by requests.mu
+	body io.Closer // of the response; nil while there is none. guarded by requests.mu
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -107,8 +107,8 @@ func (a *requests) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// watch returns the body, which tells q when it has ended. That of an answer
-// which switches protocols can be written to.
+// watch returns a body that ends q when the body has ended. The body of a
+// response that switches protocols can be written to.
 func (q *request) watch(body io.ReadCloser) io.ReadCloser {
 	watched := &watchedBody{body, q}
 	if w, ok := body.(io.Writer); ok {
@@ -128,8 +128,8 @@ func (q *request) over() {
 	q.cancel()
 }
 
-// left ends the requests that have not ended and fails the test for each. It
-// reports whether there were any.
+// left ends the requests that have not ended and fails the test for each of
+// them. It reports whether there were any.
 func (a *requests) left(t testing.TB) bool {
 	t.Helper()
 	a.mu.Lock()
@@ -150,7 +150,7 @@ func (a *requests) left(t testing.TB) bool {
 	return len(left) > 0
 }
 
-// watchedBody is the body of an answer.
+// watchedBody is the body of a response.
 type watchedBody struct {
 	io.ReadCloser
 	request *request
@@ -169,8 +169,8 @@ func (b *watchedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// DialContext opens a connection to the server, for tests that write requests
-// themselves.
+// DialContext opens a connection to the server, for tests that write their own
+// requests.
 func (a *requests) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return a.transport.DialContext(ctx, network, addr)
 }

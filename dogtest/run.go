@@ -13,39 +13,39 @@ import (
 	"github.com/godurable/dog/internal/hook"
 )
 
-// Outcome is what one handler did.
+// Outcome is the outcome of one handler.
 type Outcome struct {
-	// Err is what the handler returned, or a [dog.ResetError] when it panicked,
-	// what it stored could not be kept, or the object did not start.
+	// Err is the error of the handler, or a [dog.ResetError] if the handler
+	// panicked, its writes could not be kept, or the object did not start.
 	Err error
 
-	// Stored are the keys that it put, with their values, where these differ
-	// from what was there before. Rows of SQL are not among them: ask for them
-	// with a query, in another Run.
+	// Stored holds the keys that the handler put, with their values, where
+	// these differ from the values before. It does not include SQL rows: query
+	// them in another Run.
 	Stored map[string][]byte
 
-	// Deleted are the keys that it deleted, in order.
+	// Deleted holds the keys that the handler deleted, in order.
 	Deleted []string
 
-	// Alarms are those that are set afterwards, in the order of their times,
-	// and then those that have failed.
+	// Alarms holds the alarms that are set afterwards, in the order of their
+	// times, followed by those that have failed.
 	Alarms []dog.Alarm
 
-	// Sent are the messages that each of the clients given to Run got, in their
-	// order.
+	// Sent holds the messages that each of the clients passed to Run received,
+	// in the order of the clients.
 	Sent [][]dog.Message
 }
 
-// Run runs a handler in a turn of an object, in memory or not, and returns what
-// came of it when what it stored is durable. No server is needed:
+// Run runs a handler in a turn of an object, in memory or not, and returns its
+// outcome when its writes are durable. No server is needed:
 //
 //	out := dogtest.Run(t, accounts.Named("ada"), func(ctx context.Context, a *Account) error { return a.Deposit(ctx, 5) })
 //	require.Equal(t, "5", string(out.Stored["balance"]))
 //
-// What other events of the object do while the handler waits counts as its own.
-// Where the test gives clients, it must run in a bubble: Run waits until
-// everything has come to rest. What they got before, and have not taken, is
-// dropped.
+// The effects of other events of the object while the handler waits count as
+// the handler's. If the test passes clients, it must run in a bubble, since Run
+// waits until all goroutines are blocked. Messages that the clients received
+// before and have not taken are dropped.
 func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context, v *T) error, clients ...*Client) *Outcome {
 	t.Helper()
 	if len(clients) > 0 {
@@ -62,9 +62,10 @@ func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context
 		}
 		return handler(ctx, v.(*T))
 	})
-	// Not in the same event, since its transaction may be undone at the end.
+	// This is not in the same event, since its transaction may be undone at the
+	// end.
 	err := hook.Event(t.Context(), stub, func(_ context.Context, v any) error { return out.look(v, before) })
-	if err != nil && out.Err == nil { // else the runtime may be gone
+	if err != nil && out.Err == nil { // otherwise the runtime may be gone
 		t.Fatalf("dogtest: run: look at what was stored: %v", err)
 	}
 	if len(clients) > 0 {
@@ -76,11 +77,11 @@ func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context
 	return out
 }
 
-// look compares what an object has stored with what it had before. It is called
-// in the object's turn.
+// look compares an object's stored data with its earlier data. It is called in
+// the object's turn.
 func (o *Outcome) look(v any, before map[string][]byte) error {
 	after, err := keysOf(v)
-	if err != nil || before == nil { // the handler did not run
+	if err != nil || before == nil { // nil: the handler did not run
 		return err
 	}
 	o.Stored = make(map[string][]byte)
@@ -104,8 +105,8 @@ func (o *Outcome) look(v any, before map[string][]byte) error {
 	return nil
 }
 
-// keysOf returns the keys that an object has stored, with their values. It is
-// called in the object's turn.
+// keysOf returns an object's stored keys with their values. It is called in the
+// object's turn.
 func keysOf(v any) (map[string][]byte, error) {
 	storage, err := storageOf(v)
 	if err != nil {

@@ -17,14 +17,14 @@ type Server struct {
 	client   *http.Client
 }
 
-// URL is the address of every Server; it leads nowhere but through
+// URL is the address of every Server. It can be reached only through
 // [Server.Client] and [Server.Dial].
 const URL = "http://dog.test"
 
-// Serve starts a server for the handler. It stops at the end of the test,
-// before the runtime if that was made earlier. The test fails, and the message
-// names the request, when one has not been answered by then or its answer's
-// body was left open.
+// Serve starts a server for the handler. The server stops at the end of the
+// test, before the runtime if that was made earlier. If by then a request has
+// not been answered or the body of its response was left open, the test fails
+// with a message that names the request.
 func Serve(t testing.TB, handler http.Handler) *Server {
 	t.Helper()
 	s := &Server{t: t, listener: &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}}
@@ -48,7 +48,7 @@ func Serve(t testing.TB, handler http.Handler) *Server {
 	t.Cleanup(func() {
 		err := stop(server)
 		if requests.left(t) && err != nil {
-			err = stop(server) // it may have waited for those
+			err = stop(server) // it may have waited for those requests
 		}
 		if err != nil {
 			t.Errorf("dogtest: the server did not stop: %v", errors.Join(err, server.Close()))
@@ -65,7 +65,7 @@ func stop(server *http.Server) error {
 	return server.Shutdown(ctx)
 }
 
-// listener accepts what is dialled in the same process.
+// listener accepts connections dialled in the same process.
 type listener struct {
 	accepted  chan net.Conn
 	closeOnce sync.Once
