@@ -44,7 +44,7 @@ func (s *Storage) replaced(cause error) (<-chan error, error) {
 		return nil, err
 	}
 	durable := s.inst.obj.gate.Outcome()
-	_ = s.inst.reset(cause) // its error is for the calls under way
+	_ = s.inst.reset(cause) // its error is for the calls in progress
 	return durable, nil
 }
 

@@ -38,7 +38,7 @@ type Migration struct {
 	Renamed map[string]string
 
 	// Deleted lists namespaces whose objects are deleted with their storage.
-	// For a group type, the objects of its replicas are deleted too.
+	// For a group type, its replicas are deleted too.
 	Deleted []string
 
 	// Merged maps the names of namespaces to the names of the namespaces that

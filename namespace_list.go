@@ -143,8 +143,8 @@ func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
 	}
 }
 
-// list yields the objects of the series with keys from from on, and reports
-// whether to continue.
+// list yields the objects of the series whose keys are from or later, and
+// reports whether to continue.
 func (s *series) list(ctx context.Context, ns *namespace, from string, yield func(ObjectEntry, error) bool) bool {
 	slices.SortFunc(s.live, func(a, b *object) int { return cmp.Compare(s.key(a), s.key(b)) })
 	for {

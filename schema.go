@@ -99,7 +99,7 @@ func (sc Schema) apply(s *Storage) (err error) {
 	return s.keepEntered()
 }
 
-// take runs the steps after the first taken ones and stores the digests.
+// take runs the steps from index taken on and stores the digests of all steps.
 func (sc Schema) take(s *Storage, taken int) error {
 	if err := s.begin(); err != nil {
 		return err

@@ -59,7 +59,7 @@ type ReplicaStats struct {
 	Held     int // places held for uids without connections (GroupOptions.HoldPlaces)
 	Sockets  int
 	Draining bool
-	Locked   bool // no new uids are admitted: see Group.SetLocked
+	Locked   bool // no newcomers are admitted: see Group.SetLocked
 	Traffic       // of the open sockets
 }
 
