@@ -13,40 +13,40 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// instance is the life of an object from its start to its reset, hibernation or
-// retirement.
+// instance is one life of an object, from its start to its reset, hibernation
+// or retirement.
 type instance struct {
 	// fixed
 	obj  *object
-	era  uint64          // the resets before it: sockets outlive a hibernation, not a reset
-	life context.Context // of its handlers; done when the instance ends
+	era  uint64          // number of resets before it: sockets survive a hibernation, not a reset
+	life context.Context // context of its handlers; done when the instance ends
 	stop context.CancelCauseFunc
 
-	phase atomic.Int32 // of its start
+	phase atomic.Int32 // of the start
 
 	turn    turn.Lock
 	timers  timers
 	storage Storage
-	value   any // the user's object; nil until started. owned by the turn
+	value   any // the user's object; nil until started; owned by the turn
 
 	// end makes a reset come before or after a commit, never between the
-	// decision to commit and the commit. It is taken by whoever has the turn
-	// while a transaction begins or is handed to the engine, by a reset, and
-	// before object.mu and all locks of gates and sockets.
+	// decision to commit and the commit. It is locked by the holder of the turn
+	// while a transaction begins or is passed to the engine, and by a reset. It
+	// is locked before object.mu and before all locks of gates and sockets.
 	end     sync.Mutex
-	ended   error    // why the instance is over. guarded by end
-	verdict *verdict // set with ended. guarded by end
+	ended   error    // why the instance is over; guarded by end
+	verdict *verdict // set together with ended; guarded by end
 }
 
-// A verdict is what becomes of what an object had stored before it was reset,
-// for those who are told why.
+// A verdict is the outcome of an object's writes before its reset, for the
+// callers that get the reason of the reset.
 type verdict struct {
 	known chan struct{} // closed when lost is set
-	lost  error         // as a say function of the gate gets it
+	lost  error         // the argument that the gate passes to a say function
 }
 
-// errAsleep ends an instance whose object hibernates: the next event finds, or
-// makes, another.
+// errAsleep ends an instance whose object hibernates. The next event finds
+// another instance or creates it.
 var errAsleep = errors.New("dog: object hibernates")
 
 // run runs a handler in the event's turn and ends the event.
@@ -54,8 +54,8 @@ func (inst *instance) run(e *turn.Event, kind EventKind, began time.Time, handle
 	return inst.protect(e, kind, "", began, true, handle)
 }
 
-// protect runs a handler, commits what it stored, turns a panic into a reset,
-// and ends the event when told to or when the instance has been reset.
+// protect runs a handler, commits its writes, and turns a panic into a reset.
+// It ends the event if end is set or if the instance has been reset.
 func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle work) (err error) {
 	trace := inst.obj.trace()
 	began := trace.clock()
@@ -66,7 +66,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 			cause := &PanicError{Value: recover(), Stack: debug.Stack()}
 			if kind == EventStart {
 				err = inst.failStart(cause)
-			} else if kind == EventReceive && cause.Value == http.ErrAbortHandler { // net/http's own way to break off an answer
+			} else if kind == EventReceive && cause.Value == http.ErrAbortHandler { // how net/http aborts a response
 				err = http.ErrAbortHandler
 			} else {
 				told, err = inst.resetIn(e, startFailed, cause)
@@ -93,8 +93,8 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 	return err
 }
 
-// settle ends the transaction of a handler that has returned err. The error is
-// that of a commit that failed, a ResetError.
+// settle ends the transaction of a handler that has returned err. If the commit
+// fails, it returns the resulting ResetError.
 func (inst *instance) settle(err error) error {
 	s := &inst.storage
 	if !s.used.Load() {
@@ -114,14 +114,15 @@ func (inst *instance) settle(err error) error {
 	return s.commit()
 }
 
-// close lets nothing more come of the instance, and the next one begin. failed
-// is what becomes of a start under way; e is as in resetIn. It returns the hook
-// that tells of it, or why the instance was over already.
+// close ends the instance: it has no further effects, and the next instance may
+// begin. failed is the phase of a start under way. e is as in resetIn. close
+// returns the hook that reports the reset, or the reason why the instance was
+// over already.
 func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told *telling, first error) {
 	o := inst.obj
-	inst.end.Lock() // until the next instance may begin, whose events wait for it in object.queue
+	inst.end.Lock() // until the next instance may begin; its events wait for that in object.queue
 	defer inst.end.Unlock()
-	if inst.phase.CompareAndSwap(starting, failed) { // before anybody who waits for it hears of its end
+	if inst.phase.CompareAndSwap(starting, failed) { // before the goroutines waiting for the start see its end
 		if failed == wakesAgain {
 			o.wakes.Add(1)
 		} else {
@@ -136,7 +137,7 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 	v := &verdict{known: make(chan struct{})}
 	inst.verdict = v
 	o.gate.Tell(func(lost error) { v.lost = lost; close(v.known) }) // before anything is forgotten
-	inst.stop(err)                                                  // before anything is let in again
+	inst.stop(err)                                                  // before anything is admitted again
 	inst.timers.end()
 	keepSockets := inst.phase.Load() == wakesAgain
 	if !keepSockets {
@@ -144,8 +145,8 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 		o.resets++
 		o.mu.Unlock()
 	}
-	// Until the sockets are closed, a handler that has not noticed yet is not
-	// heard.
+	// Drop everything that a handler still sends before it notices the reset,
+	// until the sockets are closed.
 	o.gate.Shut(err)
 	if !keepSockets {
 		o.closeSocketsOf(inst)
@@ -157,8 +158,8 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 	return told, nil
 }
 
-// silenced returns why nothing that a handler of the instance says is heard any
-// more: it has been reset.
+// silenced returns the error of the reset if the instance has been reset, after
+// which everything its handlers send is dropped.
 func (inst *instance) silenced() error {
 	if closed := inst.turn.Closed(); errors.Is(closed, ErrReset) {
 		return closed
@@ -166,18 +167,19 @@ func (inst *instance) silenced() error {
 	return nil
 }
 
-// reset ends the instance: its memory is dropped, its transaction is undone,
-// its sockets are closed with 1011, and calls under way get the error it
-// returns. The first cause stays. A nil panic value means that the handler's
-// goroutine exits (runtime.Goexit).
+// reset ends the instance: it drops its memory, rolls back its transaction and
+// closes its sockets with 1011. Calls under way fail with the error that it
+// returns. Only the first cause counts. A nil panic value means that the
+// handler's goroutine exits (runtime.Goexit).
 func (inst *instance) reset(cause error) error {
 	_, err := inst.resetIn(nil, startFailed, cause)
 	return err
 }
 
-// resetIn is reset. failed is what becomes of a start under way. e is nil, or
-// the event that the calling goroutine runs and ends next: then it calls what
-// is returned.
+// resetIn is reset for a caller that may run an event. failed is the phase of a
+// start under way. e is nil, or the event that the calling goroutine runs and
+// will end next. In that case the caller must call the hook that resetIn
+// returns.
 func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*telling, error) {
 	o := inst.obj
 	err := &ResetError{Object: o.id, Cause: cause}
@@ -191,15 +193,15 @@ func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*tellin
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
 	level := slog.LevelError
-	if errors.Is(cause, ErrDeleted) || errors.Is(cause, errImported) { // somebody wanted it
+	if errors.Is(cause, ErrDeleted) || errors.Is(cause, errImported) { // requested, not a failure
 		level = slog.LevelInfo
 	}
 	o.log().Log(context.Background(), level, "object reset", attrs...)
 	return told, err
 }
 
-// release gives back what an instance that is over held besides memory. The
-// turn is nobody's any more.
+// release frees the resources of an ended instance other than memory. The turn
+// must be free.
 func (s *Storage) release() {
 	if s.sql == nil {
 		return
@@ -210,7 +212,7 @@ func (s *Storage) release() {
 }
 
 // abandon is release for an instance that has been reset. If a handler is using
-// the storage, its settle does it.
+// the storage, the handler's settle calls it again.
 func (s *Storage) abandon() {
 	if s.busy.CompareAndSwap(false, true) {
 		s.release()

@@ -8,12 +8,12 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// StopReason says why an object is dropped from memory.
+// StopReason is the reason why an object is dropped from memory.
 type StopReason int
 
-// The reasons.
+// The stop reasons.
 const (
-	StopIdle     StopReason = iota + 1 // nothing has happened for a while, or there are too many objects
+	StopIdle     StopReason = iota + 1 // the object was idle for a while, or there are too many objects
 	StopShutdown                       // the runtime shuts down
 )
 
@@ -49,7 +49,7 @@ func (o *object) hibernate(now time.Time) {
 	}
 }
 
-// over releases what an instance that has ended in good order held.
+// over releases the resources of an instance that has ended normally.
 func (inst *instance) over() {
 	inst.stop(errAsleep)
 	inst.timers.end()
@@ -60,11 +60,11 @@ func (inst *instance) over() {
 // ticket has taken, and ends the instance.
 func (o *object) stop(inst *instance, ticket turn.Ticket, reason StopReason) {
 	began := o.trace().clock()
-	e, err := ticket.Redeem(o.runtime().ctx) // at once
+	e, err := ticket.Redeem(o.runtime().ctx) // does not wait
 	if err != nil {
 		return
 	}
-	if inst.value != nil { // else there is nobody to tell
+	if inst.value != nil { // otherwise there is no object to call OnStop on
 		if e.Keep() != nil {
 			_, _ = e.End()
 			return
@@ -75,13 +75,13 @@ func (o *object) stop(inst *instance, ticket turn.Ticket, reason StopReason) {
 		})
 		o.report(EventStop, err)
 		if e.Usable() != nil {
-			return // it has been reset, with which the event has ended
+			return // it has been reset, which ended the event
 		}
 	}
 	o.mu.Lock()
-	closed := inst.turn.Close(errAsleep) == nil // else it has just been reset
+	closed := inst.turn.Close(errAsleep) == nil // false: it has just been reset
 	if closed {
-		o.sleepLocked(inst) // who waits for a turn finds the next instance
+		o.sleepLocked(inst) // events waiting for a turn find the next instance
 	}
 	o.mu.Unlock()
 	_, _ = e.End()

@@ -13,26 +13,27 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Object is embedded in a type of yours to make it a durable object: one of
-// many that have an identity, handle one event at a time, and own sockets and
-// storage. A document, a device, a game, one user's tabs: each is an Object.
-// See [RegisterObject].
+// Object makes a type that embeds it a durable object: one of many that have an
+// identity, handle one event at a time, and own sockets and storage. A
+// document, a device, a game and one user's tabs are examples. See
+// [RegisterObject].
 //
-// Its handlers need no mutex for the fields of their own type, as long as only
-// handlers touch them. The turn passes on only while a handler waits, and the
-// signature shows where: a method or function that takes a context may give up
-// the turn, none other does.
+// Handlers need no mutex for the fields of their type as long as only handlers
+// access them. The turn passes to another event only while a handler waits, and
+// signatures show where: a method or function that takes a context may give up
+// the turn. All others keep it.
 //
 // An object with open sockets stays in memory, unless its type hibernates
-// (ObjectOptions.Hibernate). Its methods may be called from any goroutine.
+// (ObjectOptions.Hibernate). All methods of Object are safe to call from any
+// goroutine.
 type Object struct{ crowd }
 
 func (o *Object) embedsObject() {}
 
 func (o *Object) embedsOne() {}
 
-// Broadcast sends v (see [Encode]) to all of the object's sockets. It does not
-// wait for a client, and keeps the turn.
+// Broadcast sends v (see [Encode]) to all sockets of the object. It does not
+// wait for clients, and it keeps the turn.
 func (o *Object) Broadcast(v any, options ...SendOption) error {
 	obj, err := o.speaker()
 	if err != nil {
@@ -41,8 +42,9 @@ func (o *Object) Broadcast(v any, options ...SendOption) error {
 	return obj.emit(obj, nil, v, options)
 }
 
-// Whisper sends v (see [Encode]) to the object's sockets of a uid and returns
-// their number; ErrNoTarget if there are none. It keeps the turn.
+// Whisper sends v (see [Encode]) to the object's sockets with this uid and
+// returns how many there are. It returns ErrNoTarget if there are none. It
+// keeps the turn.
 func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) {
 	obj, err := o.speaker()
 	if err != nil {
@@ -51,8 +53,9 @@ func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) 
 	return obj.whisper(uid, v, options)
 }
 
-// Disconnect closes the object's sockets of a uid, as [Socket.Close] does, and
-// returns their number; ErrNoTarget if there are none. It keeps the turn.
+// Disconnect closes the object's sockets with this uid, as [Socket.Close] does,
+// and returns how many there are. It returns ErrNoTarget if there are none. It
+// keeps the turn.
 func (o *Object) Disconnect(uid string, code int, reason string) (int, error) {
 	obj, err := o.speaker()
 	if err != nil {
@@ -61,36 +64,35 @@ func (o *Object) Disconnect(uid string, code int, reason string) (int, error) {
 	return obj.disconnect(uid, code, reason)
 }
 
-// object is an object that is in memory: its identity, and its instance if it
-// has one.
+// object is an object in memory: its identity, and its instance if it has one.
 type object struct {
 	// fixed
 	ns     *namespace
 	id     ID
 	name   string
-	books  *books                    // of a group, else nil
-	member *member                   // of a replica, else nil
-	crowd  atomic.Pointer[socketSet] // nil until a socket connects. set once, under mu
+	books  *books                    // of a group; nil otherwise
+	member *member                   // of a replica; nil otherwise
+	crowd  atomic.Pointer[socketSet] // nil until a socket connects; set once, under mu
 	gate   *gate.Gate
 	traces *Trace // the runtime's
 	strict bool   // Options.CheckTurns
 
 	held unheard // messages to more than one socket
 
-	leaving atomic.Bool              // OnStop runs, and then the instance is dropped
-	fresh   atomic.Bool              // it was made for an event that is not in its queue yet, and must not be dropped before
-	retired atomic.Bool              // it is to be forgotten: the next event makes another object. set under mu
-	wakes   atomic.Int32             // OnStart has failed so often since the object slept, and kept its sockets
-	stores  atomic.Bool              // it has committed something, now or in an earlier life
-	current atomic.Pointer[instance] // nil: the next event makes one. changed under mu only
-	alarm   atomic.Uint64            // the serial of the alarm for which OnAlarm runs; 0: none
+	leaving atomic.Bool              // OnStop runs, and the instance is dropped after it
+	fresh   atomic.Bool              // created for an event that is not queued yet; must not be dropped before
+	retired atomic.Bool              // being forgotten: the next event creates another object; set under mu
+	wakes   atomic.Int32             // how often OnStart has failed, and kept the sockets, since the object slept
+	stores  atomic.Bool              // it has committed something, in this or an earlier life
+	current atomic.Pointer[instance] // nil: the next event creates an instance; changed only under mu
+	alarm   atomic.Uint64            // the serial number of the alarm that OnAlarm is handling; 0: none
 
 	mu     sync.Mutex
-	past   turn.Stats // of earlier instances. guarded by mu
+	past   turn.Stats // of earlier instances; guarded by mu
 	resets uint64     // guarded by mu
 
 	idle   idleness // owned by the sweeper
-	toured uint64   // the latest tour of Stats that has counted it. guarded by namespace.mu
+	toured uint64   // the latest tour of Stats that has counted it; guarded by namespace.mu
 }
 
 var errRetired = errors.New("dog: object retired")
@@ -117,7 +119,7 @@ func (o *object) info() ObjectInfo {
 	return ObjectInfo{ID: o.id, Kind: o.ns.kind, Namespace: o.ns.name, Name: o.name}
 }
 
-// identity returns the object's identity as the store knows it.
+// identity returns the object's identity in the store.
 func (o *object) identity() store.Identity {
 	id := store.Identity{Namespace: o.ns.number, Base: o.id.base(), Name: o.name}
 	if o.member != nil {
@@ -127,24 +129,25 @@ func (o *object) identity() store.Identity {
 	return id
 }
 
-// lost resets the object because what it wrote will never be durable.
+// lost resets the object because its writes will never be durable.
 func (o *object) lost(cause error) {
 	o.runtime().spawn(func() {
 		for {
-			// A new one if the object sleeps, since its sockets and its gate do
-			// not; the next when it falls asleep just now.
+			// If the object sleeps, instance creates a new instance, because
+			// the object's sockets and gate are still there. If it is falling
+			// asleep right now, the next iteration does.
 			inst, err := o.instance()
 			if err != nil || inst.reset(cause) != errAsleep {
 				return
 			}
-			o.mu.Lock()   // until the one that sleeps is forgotten
-			o.mu.Unlock() //nolint:staticcheck // to wait is all
+			o.mu.Lock()   // until the sleeping instance is forgotten
+			o.mu.Unlock() //nolint:staticcheck // only to wait
 		}
 	})
 }
 
-// instance returns the present instance, or a new one. When it ends meanwhile,
-// its turn says so.
+// instance returns the current instance, or creates one. If the instance ends
+// after that, its turn returns the reason.
 func (o *object) instance() (*instance, error) {
 	if inst := o.current.Load(); inst != nil {
 		return inst, nil
@@ -162,13 +165,13 @@ func (o *object) instance() (*instance, error) {
 		inst.storage.inst = inst
 		inst.life, inst.stop = context.WithCancelCause(o.ns.rt.ctx)
 		inst.turn.Life = inst.life
-		o.gate.Recover() // it knows nothing of what its predecessors have lost
+		o.gate.Recover() // the new instance does not depend on writes that its predecessors lost
 		o.current.Store(inst)
 	}
 	return inst, nil
 }
 
-// queue takes the next place in the queue of the present instance.
+// queue takes the next place in the queue of the current instance.
 func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
 	for {
 		inst, err := o.instance()
@@ -177,8 +180,8 @@ func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
 		}
 		ticket, err := inst.turn.Queue(*from)
 		if errors.Is(err, ErrReset) || err == errAsleep {
-			inst.end.Lock()   // the next instance begins when this one is quite over
-			inst.end.Unlock() //nolint:staticcheck // to wait is all
+			inst.end.Lock()   // the next instance begins once this one has ended completely
+			inst.end.Unlock() //nolint:staticcheck // only to wait
 			continue
 		}
 		if o.fresh.Load() {
@@ -188,8 +191,8 @@ func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
 	}
 }
 
-// redeem waits for the turn of a ticket and returns it with the instance,
-// started. Errors are those of begin.
+// redeem waits for the turn of a ticket and returns it with the started
+// instance. It returns the errors of begin.
 func (o *object) redeem(
 	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin,
 ) (*instance, *turn.Event, error) {
@@ -211,20 +214,20 @@ func (o *object) redeem(
 	}
 }
 
-// await waits for the turn of a ticket and returns it with the instance. When
-// starts is set, the event needs a started instance: it shares the fate of a
-// start under way.
+// await waits for the turn of a ticket and returns it with the instance. If
+// starts is set, the event needs a started instance, and fails if a start under
+// way fails.
 func (o *object) await(
 	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin, starts bool,
 ) (*instance, *turn.Event, error) {
 	e, err := ticket.Redeem(wait)
-	// wait may have ended because the caller's own object was reset.
+	// wait may also have ended because the caller's own object was reset.
 	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil {
 		if starts && inst.unstartable() {
-			return nil, nil, inst.toldStart(wait, err) // one failed start answers all that waited for it
+			return nil, nil, inst.toldStart(wait, err) // a failed start fails all events waiting for it
 		}
-		// The instance ended before the event began, so nothing is lost by
-		// taking the next one.
+		// The instance ended before the event began, so it is safe to run the
+		// event on the next instance.
 		if inst, ticket, err = o.queue(from); err != nil {
 			return nil, nil, err
 		}
@@ -233,9 +236,9 @@ func (o *object) await(
 	return inst, e, err
 }
 
-// begin waits for a turn of the object and returns it with the instance,
-// started. Errors: wait's, ErrDeadlock, ErrOverloaded, a ResetError when the
-// start failed, errRetired.
+// begin waits for a turn of the object and returns it with the started
+// instance. The error is the cause of wait, ErrDeadlock, ErrOverloaded, a
+// ResetError if the start failed, or errRetired.
 func (o *object) begin(wait context.Context, from *turn.Origin) (*instance, *turn.Event, error) {
 	inst, ticket, err := o.queue(from)
 	if err != nil {
@@ -254,8 +257,8 @@ func (o *object) event(wait context.Context, from turn.Origin, kind EventKind, h
 	return inst.run(e, kind, began, handle)
 }
 
-// admin runs what the library itself does with what the object has stored, as
-// an event that does not start the object.
+// admin runs the library's own work on the object's storage as an event that
+// does not start the object.
 func (o *object) admin(wait context.Context, from turn.Origin, do func(*Storage) error) error {
 	began := o.trace().clock()
 	inst, ticket, err := o.queue(&from)
@@ -269,17 +272,17 @@ func (o *object) admin(wait context.Context, from turn.Origin, do func(*Storage)
 	return inst.run(e, EventAdmin, began, func(context.Context, any) error { return do(&inst.storage) })
 }
 
-// endLocked forgets an instance that is over. The caller must hold mu.
+// endLocked forgets an instance that has ended. The caller must hold mu.
 func (o *object) endLocked(inst *instance) {
 	o.past = o.past.Add(inst.turn.Stats())
 	o.current.Store(nil)
 }
 
-// sleepLocked is endLocked for an instance that has ended in good order, whose
-// turn is nobody's any more. The caller must hold mu, and call over later.
+// sleepLocked is endLocked for an instance that has ended normally and whose
+// turn is free. The caller must hold mu, and call over later.
 func (o *object) sleepLocked(inst *instance) {
 	if inst.value != nil {
-		o.trace().objectStopped(o) // before the next one is told of
+		o.trace().objectStopped(o) // before the hooks see the next instance
 	}
 	o.endLocked(inst)
 }
@@ -291,10 +294,10 @@ func (o *object) era() uint64 {
 	return o.resets
 }
 
-// retire lets the object be forgotten, unless an event is under way or waits,
-// or something it stored is not durable yet. One that has OnStop is stopped
-// instead, soon. The caller calls over of the instance that has ended, if any,
-// and namespace.forget, holding no lock.
+// retire marks the object as forgotten, unless an event is running or waiting,
+// or some of its writes are not durable yet. An object with OnStop is stopped
+// soon instead. The caller must then call over on the ended instance, if there
+// is one, and namespace.forget, without holding a lock.
 func (o *object) retire() (ended *instance, retired bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -304,7 +307,7 @@ func (o *object) retire() (ended *instance, retired bool) {
 	inst := o.current.Load()
 	if inst != nil {
 		if o.ns.stops {
-			o.stopLater(inst) // and retire once it has stopped
+			o.stopLater(inst) // and retire after the stop
 			return nil, false
 		}
 		if !inst.turn.CloseIdle(errAsleep, inst.kept) {
@@ -312,19 +315,19 @@ func (o *object) retire() (ended *instance, retired bool) {
 		}
 		o.sleepLocked(inst)
 	}
-	// An event may have stored something just before. From here on there is
-	// none while mu is held.
+	// An event may have written something just before. From here on no event
+	// can run while mu is held.
 	o.retired.Store(o.gate.Open() && !o.occupied())
 	return inst, o.retired.Load()
 }
 
-// kept reports whether the instance must stay in memory although it is idle.
+// kept reports whether the instance must stay in memory while it is idle.
 func (inst *instance) kept() bool {
 	return inst.timers.pending() || !inst.obj.ns.hibernates && inst.obj.occupied()
 }
 
-// retireAsleep is retire for an object whose instance has been stopped: not
-// when the next one has come.
+// retireAsleep is retire for an object whose instance has been stopped. It does
+// nothing if there is a new instance already.
 func (o *object) retireAsleep() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -335,17 +338,17 @@ func (o *object) retireAsleep() bool {
 	return true
 }
 
-// abort resets the object from outside.
+// abort resets the object at the request of code outside it.
 func (o *object) abort(reason error) {
 	if o.current.Load() == nil && !o.occupied() {
-		return // nothing is there
+		return // nothing to reset
 	}
-	if inst, err := o.instance(); err == nil { // a new one if it sleeps, since its sockets do not
+	if inst, err := o.instance(); err == nil { // a new instance if the object sleeps, since its sockets are still open
 		_ = inst.reset(abortedBy(reason))
 	}
 }
 
-// turnStats returns the counts of all instances the object has had.
+// turnStats returns the sum of the counts of all instances of the object.
 func (o *object) turnStats() turn.Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -355,7 +358,7 @@ func (o *object) turnStats() turn.Stats {
 	return o.past
 }
 
-// report logs the error of a handler that nobody waits for.
+// report logs the error of a handler that has no caller waiting for it.
 func (o *object) report(kind EventKind, err error) {
 	level := slog.LevelError
 	var reset *ResetError
@@ -363,13 +366,13 @@ func (o *object) report(kind EventKind, err error) {
 	case err == nil:
 		return
 	case errors.As(err, &reset) && reset.Object == o.id:
-		return // logged with its cause
+		return // logged already, with its cause
 	case errors.Is(err, ErrShutdown) && o.runtime().ctx.Err() != nil:
 		return
 	case kind == EventReceive && HTTPStatus(err) != http.StatusInternalServerError:
-		level = slog.LevelDebug // the client was told
+		level = slog.LevelDebug // the client has the error
 	case errors.Is(err, ErrSocketClosed), errors.Is(err, ErrSlowConsumer):
-		level = slog.LevelDebug // clients go whenever they like
+		level = slog.LevelDebug // clients leave at any time
 	}
 	o.log().Log(context.Background(), level, "handler failed", "event", kind.String(), "error", err)
 }

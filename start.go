@@ -8,37 +8,37 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// The phases of an instance's start. What ends starting is guarded by
-// instance.end.
+// The phases of an instance's start. The change from starting to another phase
+// is guarded by instance.end.
 const (
 	unstarted   int32 = iota
-	starting          // OnStart runs, or is about to
+	starting          // OnStart is running or about to run
 	isStarted         // started
-	startFailed       // all that waited for the start get its error
-	wakesAgain        // it failed, but the sockets stay and the next instance tries again
+	startFailed       // all events waiting for the start get its error
+	wakesAgain        // the start failed, but the sockets stay and the next instance tries again
 )
 
 const (
-	// wakeRetries is how often the OnStart of a replica that slept is tried
-	// again before its sockets are closed.
+	// wakeRetries is how often OnStart is retried for an object that slept
+	// before its sockets are closed.
 	wakeRetries = 2
-	// wakePause is what comes before the first time, and half of what comes
-	// before the second.
+	// wakePause is the pause before the first retry. The second waits twice as
+	// long.
 	wakePause = time.Second
 )
 
-// unstartable reports whether those who waited for the start of the instance
-// get the error with which it has ended: to start anew for each of them would
-// take as long each time.
+// unstartable reports whether the events waiting for the start of the instance
+// get the error that it ended with. Restarting the instance for each of them
+// would take as long each time.
 func (inst *instance) unstartable() bool {
 	phase := inst.phase.Load()
 	return phase == starting || phase == startFailed
 }
 
-// started starts the instance if this is its first event, which has the turn.
-// Where OnStart runs it has a goroutine of its own, so that the event waits for
-// it no longer than wait lasts, or the instance. An error has ended the event,
-// now or when OnStart returns.
+// started starts the instance if this event, which has the turn, is its first.
+// OnStart runs in a goroutine of its own, so the event stops waiting for it
+// when wait is done or the instance ends. If started returns an error, the
+// event has ended, or ends when OnStart returns.
 func (inst *instance) started(wait context.Context, e *turn.Event) error {
 	if inst.value != nil {
 		return nil
@@ -50,7 +50,7 @@ func (inst *instance) started(wait context.Context, e *turn.Event) error {
 	rt := inst.obj.runtime()
 	done := make(chan error, 1)
 	rt.spawn(func() {
-		var err error = &ResetError{Object: inst.obj.id, Cause: &PanicError{}} // unless it returns
+		var err error = &ResetError{Object: inst.obj.id, Cause: &PanicError{}} // unless start returns
 		defer func() { done <- err }()
 		e.Own()
 		inst.pauseBeforeWake()
@@ -78,8 +78,8 @@ func (inst *instance) started(wait context.Context, e *turn.Event) error {
 	return err
 }
 
-// start runs everything that starts the instance, in the event's turn. An error
-// has ended the event.
+// start runs all steps of the instance's start in the event's turn. If it
+// returns an error, the event has ended.
 func (inst *instance) start(e *turn.Event) error {
 	rt, ns := inst.obj.runtime(), inst.obj.ns
 	began := inst.obj.trace().clock()
@@ -112,7 +112,7 @@ func (inst *instance) start(e *turn.Event) error {
 				return inst.failStart(err)
 			}
 		}
-		if b := inst.obj.books; b != nil { // from here on the group admits
+		if b := inst.obj.books; b != nil { // from here on the group admits clients
 			if err := b.open(); err != nil {
 				return inst.failStart(err)
 			}
@@ -126,14 +126,14 @@ func (inst *instance) start(e *turn.Event) error {
 	})
 }
 
-// toldStart returns when the error with which a start has failed may be told to
-// the holder of wait, and what to tell, as object.told does: it may be about
-// what an earlier life has stored.
+// toldStart waits until the error of a failed start may be returned to the
+// holder of wait, and returns the error to use, as object.told does. The error
+// may depend on writes of an earlier life.
 func (inst *instance) toldStart(wait context.Context, err error) error {
-	inst.end.Lock() // until the reset under way has come to its end
+	inst.end.Lock() // until a reset under way has completed
 	v := inst.verdict
 	inst.end.Unlock()
-	if v == nil { // it is about the one who waits
+	if v == nil { // the error is about the waiting event
 		return err
 	}
 	select {
@@ -144,20 +144,20 @@ func (inst *instance) toldStart(wait context.Context, err error) error {
 	return inst.obj.toTell(v.lost, err)
 }
 
-// settleStart ends the start in success, or returns why the instance is over:
-// OnStart took too long, or somebody has aborted it.
+// settleStart marks the start as successful, or returns why the instance is
+// over: OnStart took too long, or the object was aborted.
 func (inst *instance) settleStart() error {
 	inst.end.Lock()
 	defer inst.end.Unlock()
 	if inst.ended == nil {
 		inst.phase.Store(isStarted)
-		inst.obj.trace().objectStarted(inst.obj) // before its end can be told of
+		inst.obj.trace().objectStarted(inst.obj) // before its end can be reported
 	}
 	return inst.ended
 }
 
-// failStart ends an instance that could not be started. When sockets have slept
-// here, they stay for another try or two.
+// failStart ends an instance that could not be started. If sockets slept with
+// the object, they stay open for up to wakeRetries further attempts.
 func (inst *instance) failStart(cause error) error {
 	o := inst.obj
 	if o.wakes.Load() < wakeRetries && o.hasSocketsOf(inst) {
@@ -167,8 +167,8 @@ func (inst *instance) failStart(cause error) error {
 	return inst.reset(cause)
 }
 
-// pauseBeforeWake waits if the start of the instance before has failed, so that
-// what it needs has time to come back.
+// pauseBeforeWake waits if the start of the previous instance failed, to give
+// the services that OnStart depends on time to recover.
 func (inst *instance) pauseBeforeWake() {
 	n := inst.obj.wakes.Load()
 	if n == 0 {

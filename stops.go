@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// stopsAtOnce bounds the OnStop that run at a time, and stopPlace how long
-	// each of them keeps others from running.
+	// stopsAtOnce is the maximum number of OnStop handlers that run at a time.
+	// Each keeps its place for at most stopPlace.
 	stopsAtOnce = 64
 	stopPlace   = time.Second
 )
 
-// stopPlaces are the places of the OnStop that run. Whoever sends takes one;
-// hold, or a receive, gives it back.
+// stopPlaces holds the places of running OnStop handlers. A send takes a place.
+// A receive, or the function that hold returns, frees it.
 type stopPlaces chan struct{}
 
-// hold keeps a place that has been taken until free is called, for stopPlace at
-// most.
+// hold keeps a place that has been taken until free is called, but no longer
+// than stopPlace.
 func (p stopPlaces) hold() (free func()) {
 	once := sync.OnceFunc(func() { <-p })
 	late := time.AfterFunc(stopPlace, once)
@@ -29,16 +29,17 @@ func (p stopPlaces) hold() (free func()) {
 	}
 }
 
-// dueStop is an idle object that waits for a place to be stopped.
+// dueStop is an idle object waiting for a place to be stopped.
 type dueStop struct {
 	obj    *object
 	inst   *instance
-	events uint64 // of the instance: with more it is not idle any more
+	events uint64 // event count of the instance; if it has grown, the object is not idle
 }
 
-// stopLater has an idle instance stopped, and a plain object dropped from
-// memory then. It reports whether that has begun or waits for a place, now or
-// before. It waits for nothing.
+// stopLater arranges for an idle instance to be stopped, and for a plain object
+// to be dropped from memory after that. It reports whether the stop has begun
+// or waits for a place, including one that was arranged before. It does not
+// block.
 func (o *object) stopLater(inst *instance) bool {
 	rt := o.runtime()
 	if !o.leaving.CompareAndSwap(false, true) {
@@ -53,7 +54,7 @@ func (o *object) stopLater(inst *instance) bool {
 		return o.stopNow(inst)
 	default:
 	}
-	events := inst.turn.Stats().Events // before the look at the turn
+	events := inst.turn.Stats().Events // read before the check of the turn
 	if !inst.turn.Idle() {
 		o.stays()
 		return false
@@ -61,12 +62,12 @@ func (o *object) stopLater(inst *instance) bool {
 	return rt.sweeper.queue(dueStop{o, inst, events})
 }
 
-// stopNow begins the stop of an object that leaves, in a place that has been
-// taken, if it is idle.
+// stopNow begins to stop a leaving object if it is idle. The caller has taken a
+// place for it.
 func (o *object) stopNow(inst *instance) bool {
 	rt := o.runtime()
 	var ticket turn.Ticket
-	begins := rt.enterQuietly() == nil // else Shutdown stops it
+	begins := rt.enterQuietly() == nil // otherwise Shutdown stops it
 	if begins {
 		if ticket, begins = inst.turn.QueueIdle(turn.Origin{}, inst.kept); !begins {
 			rt.leave()
@@ -79,14 +80,15 @@ func (o *object) stopNow(inst *instance) bool {
 	}
 	go func() {
 		defer rt.leave()
-		defer o.stopped() // even when OnStop ends its goroutine
+		defer o.stopped() // even if OnStop exits its goroutine
 		defer rt.places.hold()()
 		o.stop(inst, ticket, StopIdle)
 	}()
 	return true
 }
 
-// stays is for an object that is not stopped after all.
+// stays marks an object as staying, because it is not stopped or its stop is
+// over.
 func (o *object) stays() {
 	o.leaving.Store(false)
 	if o.ns.kind == KindObject {
@@ -94,8 +96,8 @@ func (o *object) stays() {
 	}
 }
 
-// stopped is for an object whose OnStop has ended. A plain one is dropped,
-// unless the next instance has come.
+// stopped runs after OnStop has returned. A plain object is dropped, unless it
+// has a new instance.
 func (o *object) stopped() {
 	if o.ns.kind == KindObject && o.retireAsleep() {
 		o.runtime().sweeper.drop(o)
@@ -103,8 +105,8 @@ func (o *object) stopped() {
 	o.stays()
 }
 
-// queue has an object that leaves stopped when there is a place, and reports
-// whether it does.
+// queue arranges for a leaving object to be stopped when there is a place, and
+// reports whether it did.
 func (w *sweeper) queue(d dueStop) bool {
 	if w.rt.enterQuietly() != nil { // Shutdown stops it
 		d.obj.stays()
@@ -122,7 +124,7 @@ func (w *sweeper) queue(d dueStop) bool {
 	return true
 }
 
-// stopDue stops the objects that wait for a place, those that are still idle.
+// stopDue stops the objects waiting for a place that are still idle.
 func (w *sweeper) stopDue() {
 	for {
 		w.dueMu.Lock()
@@ -135,7 +137,7 @@ func (w *sweeper) stopDue() {
 		w.due[0] = dueStop{}
 		w.due = w.due[1:]
 		w.dueMu.Unlock()
-		w.rt.places <- struct{}{} // given back within stopPlace
+		w.rt.places <- struct{}{} // freed within stopPlace
 		if d.inst.turn.Stats().Events != d.events {
 			<-w.rt.places
 			d.obj.stays()
