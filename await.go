@@ -9,20 +9,21 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Await gives up the turn while f runs, for slow work of one's own such as a
-// request to another service: other events of the object run meanwhile, so
-// state read before may have changed after. f may run what it likes, with ctx
-// too, but must not touch the object's fields and storage. f runs when what the
-// object stored before is durable, since it may tell others of it.
+// Await gives up the turn and runs f. It is for slow work such as a request to
+// another service. Other events of the object run in the meantime, so state
+// read before the call may have changed after it. f may call anything, also
+// with ctx, but must not access the object's fields and storage. Because f may
+// pass on the object's state, it starts only when the object's earlier writes
+// are durable.
 //
-// Await returns f's error. It does not run f and returns ErrOutsideTurn when
-// ctx's handler has returned, [ErrReset] when what was stored could not be made
-// durable, and ErrInTransaction inside [Storage.Transaction]. With a context
-// that belongs to no handler it just runs f.
+// Await returns f's error. It returns one of these errors without running f:
+// ErrOutsideTurn if ctx's handler has returned, [ErrReset] if earlier writes
+// could not be made durable, and ErrInTransaction inside [Storage.Transaction].
+// If ctx belongs to no handler, Await just runs f.
 func Await(ctx context.Context, f func() error) error { return await(ctx, nil, f) }
 
-// awaitDurable is Await for what may begin only while ctx lasts, on behalf of
-// speaker, as in await.
+// awaitDurable is Await for an f that may only start while ctx is not done.
+// speaker is as in await.
 func awaitDurable(ctx context.Context, speaker *object, f func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -30,8 +31,8 @@ func awaitDurable(ctx context.Context, speaker *object, f func() error) error {
 	return await(ctx, speaker, f)
 }
 
-// await is Await. When ctx belongs to no handler, it waits at the gate of
-// speaker, nil for nobody.
+// await is Await. If ctx belongs to no handler, it waits at the gate of
+// speaker, or at none if speaker is nil.
 func await(ctx context.Context, speaker *object, f func() error) error {
 	wait, err := giveUp(ctx, speaker)
 	if err != nil {
@@ -44,7 +45,7 @@ func await(ctx context.Context, speaker *object, f func() error) error {
 	return f()
 }
 
-// mayWait returns why the holder of ctx may not wait.
+// mayWait returns an error if the holder of ctx may not wait.
 func mayWait(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -59,18 +60,18 @@ func mayWait(ctx context.Context) error {
 	return e.Usable()
 }
 
-// wait is a wait of a handler that has given up its turn until Resume, or of
-// somebody else.
+// wait is a wait of a handler that has given up its turn until Resume, or of a
+// goroutine without a handler.
 type wait struct {
 	turn.Wait
-	who     *object      // nil when outcome is
-	outcome <-chan error // of what the speaker has stored before; nil: it is durable
+	who     *object      // nil if outcome is nil
+	outcome <-chan error // of the speaker's earlier writes; nil: they are durable
 }
 
 // giveUp ends the transaction of the handler that ctx belongs to and gives up
-// its turn. What becomes of the transaction is for durable to say. When ctx
-// belongs to no handler, that is about what speaker, nil for nobody, has
-// stored.
+// its turn. The outcome of the transaction is returned by durable. If ctx
+// belongs to no handler, durable reports on the writes of speaker, or on none
+// if speaker is nil.
 func giveUp(ctx context.Context, speaker *object) (wait, error) {
 	e := turn.From(ctx)
 	if err := pastGate(e, nil); err != nil {
@@ -86,7 +87,7 @@ func giveUp(ctx context.Context, speaker *object) (wait, error) {
 		speaker = inst.obj
 	}
 	var w wait
-	if speaker != nil && !speaker.gate.Open() { // in the turn still: what the next event stores is none of this one's
+	if speaker != nil && !speaker.gate.Open() { // while still in the turn, so that writes of the next event do not count
 		w.who, w.outcome = speaker, speaker.gate.Outcome()
 	}
 	var err error
@@ -94,15 +95,15 @@ func giveUp(ctx context.Context, speaker *object) (wait, error) {
 	return w, err
 }
 
-// durable returns when what was stored before the wait is durable, or why it
-// will not be: ErrReset, or the cause of ctx's end.
+// durable waits until the writes before the wait are durable. If they will not
+// be, it returns ErrReset. If ctx ends first, it returns the cause.
 func (w wait) durable(ctx context.Context) error {
 	if w.outcome == nil {
 		return nil
 	}
 	select {
 	case lost := <-w.outcome:
-		if _, undone := errors.AsType[*gate.Undone](lost); undone { // by another event, since this one's own has ended
+		if _, undone := errors.AsType[*gate.Undone](lost); undone { // undone by another event, since this event's own transaction has ended
 			lost = w.who.gate.Wait(ctx)
 			if lost != nil && ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -114,8 +115,8 @@ func (w wait) durable(ctx context.Context) error {
 	}
 }
 
-// settle ends the transaction of a handler and returns when what its object has
-// stored so far is durable. It keeps the turn meanwhile.
+// settle ends the transaction of a handler and waits until all writes of its
+// object so far are durable. It keeps the turn.
 func settle(e *turn.Event) error {
 	inst := e.Owner().(*instance)
 	o := inst.obj
@@ -131,8 +132,8 @@ func settle(e *turn.Event) error {
 	return o.lostError(lost)
 }
 
-// lostError returns the error of those who relied on what the object stored and
-// was lost; nil when it was not.
+// lostError returns the error for callers that relied on lost writes of the
+// object. It returns nil if lost is nil.
 func (o *object) lostError(lost error) error {
 	if lost == nil || errors.Is(lost, ErrReset) {
 		return lost
@@ -140,15 +141,17 @@ func (o *object) lostError(lost error) error {
 	return &ResetError{Object: o.id, Cause: lost}
 }
 
-// Go runs f as an event of its own of the object whose handler ctx belongs to:
-// after the present one, or while that waits, in a goroutine that
-// [Runtime.Shutdown] waits for. Events started so begin in the order of the
-// calls; those that have not begun when the object is reset are dropped, and
-// those of a transaction that is undone because the handler returns an error
-// (RollbackOnError) as well. f's context has the values of whatever brought the
-// first event about, not those that handlers added. f's error is logged. Go
-// returns ErrOutsideTurn when ctx belongs to no handler, or to one that has
-// returned, and ErrOverloaded when Options.MaxWaiting events wait already.
+// Go runs f as a separate event of the object whose handler ctx belongs to,
+// after the current event or while it waits. The event runs in a goroutine that
+// [Runtime.Shutdown] waits for. Events begin in the order of the calls to Go.
+// Events that have not begun when the object is reset are dropped. So are those
+// of a transaction that is rolled back because the handler returns an error
+// (RollbackOnError). f's context has the values of the call or request that
+// caused the first event, not those that handlers added. An error from f is
+// logged.
+//
+// Go returns ErrOutsideTurn if ctx belongs to no handler or to one that has
+// returned, and ErrOverloaded if Options.MaxWaiting events are waiting already.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
@@ -184,12 +187,12 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	return nil
 }
 
-// BlockConcurrencyWhile runs f and keeps the turn meanwhile, even where f
-// waits: no other event of the object runs until f returns. An error or a panic
-// of f resets the object; the error returned is then [ErrReset], and the panic
-// goes on. A call that could never return because it needs a turn that is kept
-// so fails with [ErrDeadlock]. BlockConcurrencyWhile returns ErrOutsideTurn,
-// and does not run f, when ctx belongs to no handler that has its turn.
+// BlockConcurrencyWhile runs f and keeps the turn, even while f waits: no other
+// event of the object runs until f returns. If f returns an error or panics,
+// the object is reset. The error returned is then [ErrReset], and a panic
+// continues. A call that could never return because it needs a turn kept in
+// this way fails with [ErrDeadlock]. If ctx belongs to no handler that has its
+// turn, BlockConcurrencyWhile returns ErrOutsideTurn and does not run f.
 func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
@@ -205,7 +208,7 @@ func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) erro
 		if returned {
 			return
 		}
-		// The handler may recover from the panic, but what f left half done
+		// The handler may recover from the panic, but the partial effects of f
 		// must not stay.
 		p := recover()
 		_ = inst.reset(&PanicError{Value: p, Stack: debug.Stack()})

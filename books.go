@@ -14,47 +14,50 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// books are what a group knows of its replicas, connections and uids. They
-// belong to the group's identity, not to its instance: a reset of the group
-// does not touch them.
+// books is a group's record of its replicas, connections and uids. It belongs
+// to the group's identity, not to its instance, so a reset of the group does
+// not change it.
 //
 // The lock order is in docs/design.md.
 type books struct {
 	group *object // fixed
 
-	peers atomic.Pointer[[]*member] // the replicas, for fan-out; nil: to be made anew from book
+	peers atomic.Pointer[[]*member] // the replicas, for fan-out; nil: to be rebuilt from book
 
 	mu     sync.Mutex
-	book   *roster.Book[*member, *Socket] // nil until the group has started first. guarded by mu
-	making *making                        // the replica that Clusterize is naming; nil: none. guarded by mu
-	gone   bool                           // the group has been retired. guarded by mu
+	book   *roster.Book[*member, *Socket] // nil until the first start of the group; guarded by mu
+	making *making                        // the replica that Clusterize is naming; nil: none; guarded by mu
+	gone   bool                           // the group has been retired; guarded by mu
 
-	// dormant are the replicas without a name that have stored something and
-	// are not in memory, and perhaps some that are: the next replica without a
-	// name is one of them. guarded by mu
+	// dormant holds the replicas without a name that have written to storage
+	// and are not in memory, and perhaps some that are in memory. The next
+	// replica without a name reuses one of them. Guarded by mu.
 	dormant map[store.Base]struct{}
 
-	// Since when nothing but time has happened, for retirement: guarded by mu.
+	// quiet and since record since when only time has passed, for retirement.
+	// Guarded by mu.
 	quiet  bool
 	since  roster.Time
 	events uint64
 }
 
-// making is the making of a replica that several Identify calls wait for.
+// making is the creation of a replica that several Identify calls wait for.
 type making struct {
 	event *turn.Event   // in which Clusterize runs
 	done  chan struct{} // closed when err is set
 	err   error
-	again bool      // the group was reset before Clusterize began. owned by the goroutine that runs it
-	runs  *instance // whose Clusterize runs; nil: none does. guarded by the books' mu
-	over  bool      // done is closed. guarded by the books' mu
+	// the group was reset before Clusterize began; owned by the goroutine that
+	// runs it
+	again bool
+	runs  *instance // the instance whose Clusterize is running, or nil; guarded by the books' mu
+	over  bool      // done is closed; guarded by the books' mu
 }
 
 func newBooks(group *object) *books { return &books{group: group} }
 
 func (b *books) runtime() *Runtime { return b.group.ns.rt }
 
-// open opens the books when the group has started. Later instances find them
+// open opens the books after the group has started. Later instances find them
 // open.
 func (b *books) open() error {
 	dormant := make(map[store.Base]struct{})
@@ -78,8 +81,8 @@ func (b *books) open() error {
 	return nil
 }
 
-// addLocked adds a replica; name "" for a random identity. The caller must hold
-// mu.
+// addLocked adds a replica. An empty name means a random identity. The caller
+// must hold mu.
 func (b *books) addLocked(name string) error {
 	replicas := b.group.ns.replicas
 	var id ID
@@ -94,14 +97,14 @@ func (b *books) addLocked(name string) error {
 	case !stored:
 	case err == nil:
 		o.stores.Store(true)
-	default: // it can be taken up when there is room
+	default: // keep it for reuse when there is room
 		b.dormant[id.base()] = struct{}{}
 	}
 	return err
 }
 
 // dormantLocked returns the ID of a stored replica that is not in memory, or a
-// new one. The caller must hold mu.
+// new ID. The caller must hold mu.
 func (b *books) dormantLocked(replicas *namespace) (id ID, stored bool) {
 	for base := range b.dormant {
 		delete(b.dormant, base)
@@ -112,8 +115,8 @@ func (b *books) dormantLocked(replicas *namespace) (id ID, stored bool) {
 	return randomID(replicas.origin), false
 }
 
-// enterLocked makes the object of a replica that add enters into the book. The
-// caller must hold mu.
+// enterLocked creates the object of a replica, which add enters into the book.
+// The caller must hold mu.
 func (b *books) enterLocked(replicas *namespace, id ID, name string,
 	add func(id string, m *member, now roster.Time) (*roster.Replica[*member, *Socket], error)) (*object, error) {
 	o := newObject(replicas, id, name)
@@ -129,9 +132,9 @@ func (b *books) enterLocked(replicas *namespace, id ID, name string,
 	return o, nil
 }
 
-// revive returns a replica that has stored something and need not be in memory.
-// MaxReplicas does not count for it, since it exists already. Errors are those
-// of start, and errRetired.
+// revive returns a replica that has written to storage and may not be in
+// memory. MaxReplicas does not apply, since the replica exists already. Errors
+// are those of start, and errRetired.
 func (b *books) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
 	for {
 		o, err := b.tryRevive(replicas, id, name)
@@ -144,7 +147,7 @@ func (b *books) revive(ctx context.Context, replicas *namespace, id ID, name str
 	}
 }
 
-// tryRevive is revive, or returns nil when the books have yet to be opened.
+// tryRevive is revive, but returns nil if the books are not open yet.
 func (b *books) tryRevive(replicas *namespace, id ID, name string) (*object, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,7 +167,7 @@ func (b *books) tryRevive(replicas *namespace, id ID, name string) (*object, err
 	return o, err
 }
 
-// members returns the replicas of the group. The slice is shared: it must not
+// members returns the replicas of the group. The slice is shared and must not
 // be changed.
 func (b *books) members() []*member {
 	if p := b.peers.Load(); p != nil {
@@ -183,8 +186,8 @@ func (b *books) members() []*member {
 	return list
 }
 
-// replica returns the books' entry for a replica, or ErrReplicaGone. The caller
-// must hold mu.
+// replicaLocked returns the books' entry for a replica, or ErrReplicaGone. The
+// caller must hold mu.
 func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) {
 	if b.book != nil {
 		if r := b.book.Replica(string(id[:])); r != nil {
@@ -194,8 +197,8 @@ func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) 
 	return nil, ErrReplicaGone
 }
 
-// broadcast sends v to every socket of the group but the sender's, nil when
-// there is none, when the speaker's gate opens.
+// broadcast sends v to every socket of the group except sender, which may be
+// nil. It is sent when the speaker's gate opens.
 func (b *books) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
@@ -222,7 +225,7 @@ func (b *books) send(out outgoing) {
 	}
 }
 
-// whisper sends v to every socket of a uid.
+// whisper sends v to every socket with this uid.
 func (b *books) whisper(
 	ctx context.Context, speaker *object, uid string, v any, options []SendOption,
 ) (reached int, err error) {
@@ -277,7 +280,7 @@ func (b *books) member(id ID) (*member, error) {
 	return r.Value, nil
 }
 
-// disconnect closes every socket of a uid.
+// disconnect closes every socket with this uid.
 func (b *books) disconnect(
 	ctx context.Context, speaker *object, uid string, code int, reason string,
 ) (closed int, err error) {
@@ -312,8 +315,8 @@ func (b *books) socketsOf(uid string) []*Socket {
 	return sockets
 }
 
-// tick does what time alone brings about: reservations expire, uids are
-// forgotten, empty replicas and at last the group itself are retired. It
+// tick does the work that depends on time alone: reservations expire, uids are
+// forgotten, and empty replicas and finally the group itself are retired. It
 // reports whether the group is gone.
 func (b *books) tick(now roster.Time) (gone bool) {
 	var retired []*object
@@ -357,10 +360,10 @@ func (b *books) tick(now roster.Time) (gone bool) {
 	return gone
 }
 
-// quietLocked reports whether nothing has happened for long enough to retire
-// the group itself. The caller must hold mu.
+// quietLocked reports whether the group has been idle for long enough to be
+// retired. The caller must hold mu.
 func (b *books) quietLocked(now roster.Time) bool {
-	events := b.group.turnStats().Events // before the look at the turn: what begins between them is busy
+	events := b.group.turnStats().Events // read before the check of the turn, so that an event beginning in between counts as busy
 	inst := b.group.current.Load()
 	quiet := (inst == nil || inst.turn.Idle()) && b.making == nil && (b.book == nil || b.book.Empty())
 	if !quiet || !b.quiet || events != b.events {
@@ -381,7 +384,7 @@ func (b *books) replicas() iter.Seq[ReplicaStats] {
 	}
 }
 
-// booksError translates an error of the books.
+// booksError translates an error of package roster.
 func booksError(err error) error {
 	switch {
 	case errors.Is(err, roster.ErrFull):

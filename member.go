@@ -2,7 +2,7 @@ package dog
 
 import "github.com/godurable/dog/internal/roster"
 
-// member is a replica's part in its group.
+// member connects a replica with its group.
 type member struct {
 	// fixed
 	obj   *object

@@ -10,15 +10,15 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// refusalPause is how long a reason to refuse clients of a namespace is not
-// logged again.
+// refusalPause is the time between two log entries for the same reason to
+// refuse clients of a namespace.
 const refusalPause = time.Minute
 
-// refusals logs why clients were refused: each reason once a minute for each
-// namespace, since clients come back.
+// refusals logs why clients were refused. Each reason is logged once a minute
+// for each namespace, since refused clients try again.
 type refusals struct {
 	mu     sync.Mutex
-	logged map[refusalKey]time.Time // guarded by mu; as many as there are reasons
+	logged map[refusalKey]time.Time // guarded by mu; bounded by the number of reasons
 }
 
 type refusalKey struct{ namespace, reason string }
@@ -38,8 +38,8 @@ func (r *refusals) first(key refusalKey) bool {
 	return true
 }
 
-// refused logs that the object, nil for one that is not running, has refused a
-// client, with the cure where the program has one.
+// refused logs that the object has refused a client, with a remedy if the
+// program has one. o is nil for an object that is not running.
 func (o *object) refused(err error) {
 	if o == nil {
 		return
@@ -54,7 +54,7 @@ func (o *object) refused(err error) {
 	}
 }
 
-// refusedUID logs that a request for a uid that is none was refused.
+// refusedUID logs that a request with an invalid uid was refused.
 func (a *address) refusedUID(err error) {
 	if a.ns.rt.refusals.first(refusalKey{a.ns.name, "uid"}) {
 		a.ns.rt.opts.Logger.Warn("request refused: its uid is invalid. Say who asks: GroupStub.Identify, Stub.WithUID, a Gateway",
@@ -62,8 +62,8 @@ func (a *address) refusedUID(err error) {
 	}
 }
 
-// refusal returns the reason why a client was refused, and what the program may
-// do about it; "" for nothing.
+// refusal returns the reason why a client was refused and the remedy that the
+// program has, or "" if there is none.
 func refusal(err error) (reason, cure string) {
 	var handshake *conn.HandshakeError
 	switch {

@@ -2,19 +2,19 @@ package dog
 
 import "github.com/godurable/dog/internal/roster"
 
-// rosterReplica is what a group's books know of a replica.
+// rosterReplica is an entry for a replica in a group's books.
 type rosterReplica = roster.Replica[*member, *Socket]
 
-// drain lets no new request reach a replica.
+// drain stops new requests from reaching a replica.
 func (b *books) drain(r *rosterReplica) { b.book.Drain(r, b.runtime().now()) }
 
-// setLocked keeps newcomers out of a replica, or lets them in again.
+// setLocked closes a replica to new clients, or opens it again.
 func (b *books) setLocked(locked bool) func(*rosterReplica) {
 	return func(r *rosterReplica) { b.book.SetLocked(r, locked, b.runtime().now()) }
 }
 
-// restrict calls f, with mu held, for a replica of the group; ErrReplicaGone
-// when there is none of this ID.
+// restrict calls f for a replica of the group, with mu held. It returns
+// ErrReplicaGone if the group has no replica with this ID.
 func (b *books) restrict(id ID, f func(*rosterReplica)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -26,7 +26,7 @@ func (b *books) restrict(id ID, f func(*rosterReplica)) error {
 	return nil
 }
 
-// restrictLater is restrict when the gate of the speaker opens.
+// restrictLater is restrict, delayed until the gate of the speaker opens.
 func (b *books) restrictLater(speaker *object, id ID, f func(*rosterReplica)) error {
 	if _, err := b.member(id); err != nil {
 		return err
@@ -36,7 +36,7 @@ func (b *books) restrictLater(speaker *object, id ID, f func(*rosterReplica)) er
 	}
 	speaker.gate.Say(func(lost error) {
 		if lost == nil {
-			_ = b.restrict(id, f) // one that has gone since takes nobody either
+			_ = b.restrict(id, f) // a replica that has gone since admits no clients either
 		}
 	})
 	return nil

@@ -8,24 +8,25 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// How what an object says finds its gate. The gate is that of the object whose
-// handler's context a call has been given, or the one that a socket or a value
-// belongs to. Neither need be the object whose handler speaks in truth, which
-// only Options.CheckTurns can see.
+// This file finds the gate for an object's output. It is the gate of the object
+// whose handler's context was passed to the call, or of the object that the
+// socket or value belongs to. That need not be the object whose handler is
+// really running, which only Options.CheckTurns can detect.
 
-// unheard counts what waits at gates.
+// unheard counts the bytes waiting at gates.
 type unheard struct{ bytes atomic.Int64 }
 
-// heldCost is what the gate needs for an entry, besides the message.
+// heldCost is the cost of an entry in a gate, in addition to the message.
 const heldCost = 128
 
-// heldSpare is by how much QueueBytes may be exceeded while the disk is
-// written: as much as a client may be behind before anybody looks.
+// heldSpare is how far QueueBytes may be exceeded during a write to the disk.
+// It equals what a client may be behind before the limits are checked.
 const heldSpare = 1 << 20
 
-// speak has say called when the object's gate opens, unless what the object
-// stored before is undone or lost. At most bound bytes wait in u, and a bit,
-// and a message that is longer if it waits alone.
+// speak arranges for say to be called when the object's gate opens, unless the
+// object's earlier writes are undone or lost. At most bound bytes plus
+// heldSpare wait in u, or a single message that is longer. Beyond that, speak
+// returns ErrHeldBack.
 func (o *object) speak(u *unheard, bound, size int, say func()) error {
 	cost := int64(size + heldCost)
 	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
@@ -44,8 +45,8 @@ func (o *object) speak(u *unheard, bound, size int, say func()) error {
 	return nil
 }
 
-// say has f called when the object's gate opens, unless what the object stored
-// before is undone or lost. Nothing is given up for it.
+// say arranges for f to be called when the object's gate opens, unless the
+// object's earlier writes are undone or lost. It keeps the turn.
 func (o *object) say(size int, f func()) error {
 	if o.gate.Open() {
 		f()
@@ -54,8 +55,9 @@ func (o *object) say(size int, f func()) error {
 	return o.speak(&o.held, o.runtime().opts.Sockets.QueueBytes, size, f)
 }
 
-// announce has say called when the gate opens of the object whose handler ctx
-// belongs to, at once when it belongs to none; and gives up the turn.
+// announce arranges for say to be called when the gate of the object whose
+// handler ctx belongs to opens, and gives up the turn. If ctx belongs to no
+// handler, say is called at once.
 func announce(ctx context.Context, size int, say func()) error {
 	if err := mayWait(ctx); err != nil {
 		return err
@@ -68,7 +70,7 @@ func announce(ctx context.Context, size int, say func()) error {
 		say()
 		return nil
 	}
-	// In the turn still, so that it goes with what was stored in it.
+	// While still in the turn, so that say depends on the writes of this turn.
 	if err := e.Owner().(*instance).obj.say(size, say); err != nil {
 		return err
 	}
@@ -80,8 +82,9 @@ func announce(ctx context.Context, size int, say func()) error {
 	return nil
 }
 
-// heard returns ErrPastGate when the calling goroutine runs a handler of
-// another object, whose gate is not open. Only CheckTurns finds it.
+// heard returns ErrPastGate if the calling goroutine runs a handler of another
+// object and that object's gate is not open. It detects that only with
+// CheckTurns.
 func (o *object) heard() error {
 	if !o.strict {
 		return nil
@@ -89,9 +92,9 @@ func (o *object) heard() error {
 	return pastGate(nil, o)
 }
 
-// pastGate returns ErrPastGate when the calling goroutine runs a handler of an
-// object other than speaker, whose gate is not open, in an event other than
-// own. Both may be nil.
+// pastGate returns ErrPastGate if the calling goroutine runs a handler of an
+// object other than speaker, in an event other than own, and that object's gate
+// is not open. Both own and speaker may be nil.
 func pastGate(own *turn.Event, speaker *object) error {
 	for _, e := range turn.Running() {
 		if o := e.Owner().(*instance).obj; e != own && o != speaker && !o.gate.Open() {

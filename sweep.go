@@ -11,48 +11,53 @@ import (
 )
 
 const (
-	// overflow is by which part of Options.MaxObjects their number may exceed
-	// it before whoever makes one more waits for the sweeper.
+	// overflow is the fraction (1/overflow) of Options.MaxObjects by which the
+	// number of objects may exceed it before the goroutine creating an object
+	// waits for the sweeper.
 	overflow = 8
-	// regrowth is which part of the objects has to be new before the sweeper,
-	// when all were busy, looks at all of them again without being told by the
-	// clock: it keeps the cost of a new object the same however many there are.
+	// regrowth is the fraction (1/regrowth) of the objects that has to be new
+	// before the sweeper, having found all of them busy, scans all of them
+	// again between ticks of its clock. It keeps the cost of a new object
+	// independent of the number of objects.
 	regrowth = 16
-	// roomWait is how long whoever makes an object waits for room at most.
+	// roomWait is the longest time that a goroutine creating an object waits
+	// for room.
 	roomWait = 5 * time.Second
 )
 
-// idleness is what the sweeper knows of an object.
+// idleness is the sweeper's record of an object.
 type idleness struct {
-	slot   int // in sweeper.objects. guarded by sweeper.mu
+	slot   int // index in sweeper.objects; guarded by sweeper.mu
 	events uint64
-	since  time.Time // nothing has happened since; zero: it was busy
+	since  time.Time // idle since then; zero: it was busy
 }
 
 // sweeper drops idle plain objects from memory, and the instances of idle
-// groups and replicas that hibernate. Its goroutine alone does so, and owns the
-// idleness of objects but slot.
+// groups and replicas that hibernate. Only its goroutine does so. The goroutine
+// owns the idleness of objects, except slot.
 type sweeper struct {
 	rt    *Runtime      // fixed
 	kick  chan struct{} // has a token when there are too many objects
-	stops atomic.Int64  // plain objects whose OnStop is under way or waits for a place
+	stops atomic.Int64  // plain objects whose OnStop is running or waits for a place
 
 	mu      sync.Mutex
-	objects []*object     // the plain ones in memory, in no order. guarded by mu
-	enough  int           // with no more than so many there is none to drop. guarded by mu
-	swept   chan struct{} // closed when the sweeper has looked next. guarded by mu
-	freed   chan struct{} // closed when there are no more stops than there may be objects again. guarded by mu
+	objects []*object     // the plain objects in memory, in no order; guarded by mu
+	enough  int           // with at most this many objects there is none to drop; guarded by mu
+	swept   chan struct{} // closed after the sweeper's next scan; guarded by mu
+	// closed when the number of stops is no longer above MaxObjects; guarded by
+	// mu
+	freed chan struct{}
 
-	dueMu    sync.Mutex // no other is taken while it is held
-	due      []dueStop  // objects that wait to be stopped, in order. guarded by dueMu
-	stopping bool       // a goroutine stops them. guarded by dueMu
+	dueMu    sync.Mutex // no other lock is taken while it is held
+	due      []dueStop  // objects waiting to be stopped, in order; guarded by dueMu
+	stopping bool       // a goroutine is stopping them; guarded by dueMu
 }
 
 func newSweeper(rt *Runtime) *sweeper {
 	return &sweeper{rt: rt, kick: make(chan struct{}, 1), swept: make(chan struct{}), freed: make(chan struct{})}
 }
 
-// add takes a new object under care.
+// add registers a new object with the sweeper.
 func (w *sweeper) add(o *object) {
 	w.mu.Lock()
 	o.idle.slot = len(w.objects)
@@ -74,15 +79,14 @@ func (w *sweeper) remove(o *object) {
 	w.objects = w.objects[:last]
 }
 
-// crowdedLocked reports whether there are more objects than there may be and a
-// further part of that, and perhaps some that can be dropped. The caller must
-// hold mu.
+// crowdedLocked reports whether there are more than MaxObjects plus further
+// objects, and there may be some that can be dropped. The caller must hold mu.
 func (w *sweeper) crowdedLocked(further int) bool {
 	most := w.rt.opts.MaxObjects
 	return most > 0 && len(w.objects) > most+further && len(w.objects) > w.enough
 }
 
-// look has the sweeper look at the objects.
+// look wakes the sweeper for a scan.
 func (w *sweeper) look() {
 	select {
 	case w.kick <- struct{}{}:
@@ -90,10 +94,10 @@ func (w *sweeper) look() {
 	}
 }
 
-// room returns when an object may be made. It waits while the sweeper is
-// behind, and does not wait for objects that are busy, since who waits may keep
-// them so. Errors: the cause of ctx's end, and ErrOverloaded when more than
-// MaxObjects objects are being stopped.
+// room waits until an object may be created. It waits while the sweeper is
+// behind. It does not wait for busy objects, since the waiting goroutine may be
+// what keeps them busy. The error is the cause of ctx, or ErrOverloaded if more
+// than MaxObjects objects are being stopped.
 func (w *sweeper) room(ctx context.Context) error {
 	most := w.rt.opts.MaxObjects
 	var up <-chan time.Time
@@ -147,8 +151,8 @@ func (w *sweeper) run(ctx context.Context) {
 	}
 }
 
-// sweep drops the objects that have been idle for long enough, and more when
-// there are too many, those first that have been idle longest.
+// sweep drops the objects that have been idle for long enough. If there are too
+// many objects, it drops more, beginning with those idle for the longest time.
 func (w *sweeper) sweep() {
 	w.mu.Lock()
 	all := slices.Clone(w.objects)
@@ -163,7 +167,7 @@ func (w *sweeper) sweep() {
 	}
 	var rest []idler
 	for _, o := range all {
-		if o.leaving.Load() { // though OnStop has made it look busy
+		if o.leaving.Load() { // even though OnStop makes it look busy
 			excess--
 			continue
 		}
@@ -172,7 +176,7 @@ func (w *sweeper) sweep() {
 			continue
 		}
 		since := o.idleSince(now)
-		stopped := o.current.Load() == nil && !o.fresh.Load() // what OnStop has stored is durable by now
+		stopped := o.current.Load() == nil && !o.fresh.Load() // the writes of OnStop are durable
 		switch {
 		case stopped, now.Sub(since) >= w.rt.opts.EvictAfter:
 			if w.evict(o) {
@@ -196,15 +200,15 @@ func (w *sweeper) sweep() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.enough = 0
-	if n := len(w.objects); n > w.rt.opts.MaxObjects { // busy, or being stopped
+	if n := len(w.objects); n > w.rt.opts.MaxObjects { // they are busy or being stopped
 		w.enough = n + max(n/regrowth, 1)
 	}
 	close(w.swept)
 	w.swept = make(chan struct{})
 }
 
-// evict drops an object from memory if nothing goes on there, now or when it
-// has stopped, and reports whether it does.
+// evict drops an object from memory if it is idle, at once or after it has been
+// stopped, and reports whether it does.
 func (w *sweeper) evict(o *object) bool {
 	if o.ns.stops {
 		if inst := o.current.Load(); inst != nil {
@@ -221,13 +225,13 @@ func (w *sweeper) evict(o *object) bool {
 	return retired
 }
 
-// drop forgets an object that has been retired.
+// drop forgets a retired object.
 func (w *sweeper) drop(o *object) {
 	w.remove(o)
 	o.ns.forget(o)
 }
 
-// stopEnded is for a plain object that is not being stopped any more.
+// stopEnded counts a plain object as no longer being stopped.
 func (w *sweeper) stopEnded() {
 	if most := int64(w.rt.opts.MaxObjects); w.stops.Add(-1) == most {
 		w.mu.Lock()
@@ -237,8 +241,8 @@ func (w *sweeper) stopEnded() {
 	}
 }
 
-// hibernate drops the instances of idle groups and replicas that may be
-// dropped.
+// hibernate drops the instances of idle groups and replicas whose types
+// hibernate.
 func (w *sweeper) hibernate() {
 	now := time.Now()
 	for _, b := range w.rt.groups() {
@@ -249,12 +253,12 @@ func (w *sweeper) hibernate() {
 	}
 }
 
-// idleSince returns since when nothing has happened, as far as the sweeper has
-// looked. Only the sweeper calls it.
+// idleSince returns the time since when the object has been idle, as far as the
+// sweeper's scans show. Only the sweeper calls it.
 func (o *object) idleSince(now time.Time) time.Time {
-	events := o.turnStats().Events // before the look at the turn: what begins between them is busy
+	events := o.turnStats().Events // read before the check of the turn, so that an event beginning in between counts as busy
 	if inst := o.current.Load(); inst != nil && !inst.turn.Idle() {
-		o.idle.since = time.Time{} // until a look finds that it has ended
+		o.idle.since = time.Time{} // until a scan finds that it has ended
 		return now
 	}
 	if o.idle.since.IsZero() || events != o.idle.events {
