@@ -13,8 +13,8 @@ import (
 
 var errLate = misuse("Connect", "Receive has returned already")
 
-// connect is [Object.Connect]. The client has been answered when there is an
-// error.
+// connect is [Object.Connect]. If it returns an error, it has written a
+// response to the client.
 func (c *core) connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
 	o, err := c.speaker()
 	fail := func(err error) (*Socket, error) {
@@ -87,13 +87,13 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 			return
 		}
 		s.join()
-		nc.Start() // the client learns that it is connected when everybody else knows
+		nc.Start() // the client sees the connection only after all others do
 		go s.serve()
 	})
 	return s, nil
 }
 
-// check looks at what an application may get wrong.
+// check validates the options that an application can get wrong.
 func (o SocketOptions) check() error {
 	distinct := slices.Compact(slices.Sorted(slices.Values(o.Tags)))
 	if len(distinct) > maxTags || slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
@@ -116,8 +116,8 @@ func (o SocketOptions) check() error {
 	return nil
 }
 
-// accept returns a socket's options as package conn wants them. Sockets that
-// have nothing special share those of their type.
+// accept returns a socket's options for package conn. Sockets without special
+// options share those of their type.
 func (ns *namespace) accept(o *SocketOptions) *conn.Options {
 	special := *o
 	special.UID, special.Tags, special.Attachment = "", nil, nil

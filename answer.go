@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// answerBody is the body of the response.
+// answerBody is the body of the response of an exchange.
 type answerBody struct{ x *exchange }
 
 func (b answerBody) Read(p []byte) (int, error) {
@@ -39,8 +39,8 @@ func (b answerBody) Read(p []byte) (int, error) {
 		select {
 		case <-x.more:
 		case <-x.ctx.Done():
-			// Of the end of the answer and that of the context the former
-			// counts.
+			// If both the response and the context have ended, the end of the
+			// response counts.
 			x.mu.Lock()
 			over := x.closed || x.end != nil
 			x.mu.Unlock()

@@ -87,7 +87,8 @@ func giveUp(ctx context.Context, speaker *object) (wait, error) {
 		speaker = inst.obj
 	}
 	var w wait
-	if speaker != nil && !speaker.gate.Open() { // while still in the turn, so that writes of the next event do not count
+	// While still in the turn, so that writes of the next event do not count.
+	if speaker != nil && !speaker.gate.Open() {
 		w.who, w.outcome = speaker, speaker.gate.Outcome()
 	}
 	var err error
@@ -103,7 +104,9 @@ func (w wait) durable(ctx context.Context) error {
 	}
 	select {
 	case lost := <-w.outcome:
-		if _, undone := errors.AsType[*gate.Undone](lost); undone { // undone by another event, since this event's own transaction has ended
+		// Undone by another event, since this event's own transaction has
+		// ended.
+		if _, undone := errors.AsType[*gate.Undone](lost); undone {
 			lost = w.who.gate.Wait(ctx)
 			if lost != nil && ctx.Err() != nil {
 				return context.Cause(ctx)

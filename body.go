@@ -9,26 +9,26 @@ import (
 	"net/http"
 )
 
-// maxBody bounds the bodies that are read before Receive begins.
+// maxBody is the size of the largest body that is read before Receive begins.
 const maxBody = 64 << 10
 
-// inboundBody is the body of a request, as Receive gets it. It also carries
-// what a handler's copy of the request learns back to the request that was
-// copied, since net/http looks there.
+// inboundBody is the body of a request as Receive gets it. It also copies the
+// results of parsing from a handler's copy of the request back to the original
+// request, where net/http looks for them.
 type inboundBody struct {
 	// fixed
 	source *http.Request
 	alien  *foreign
 
 	early  []byte          // read before the turn; owned by the reader, like end
-	end    error           // what follows early; nil: the rest of the source
+	end    error           // follows early; nil: the rest of the source
 	copy   *http.Request   // owned by the event, like upload
-	upload *multipart.Form // that the handler has parsed
+	upload *multipart.Form // parsed by the handler
 }
 
-// newInboundBody reads the body if it is short: a client that sends it slowly
-// must not keep the turn. The error says that the body ended early. Any other
-// is the handler's to see, when it reads.
+// newInboundBody reads the body in advance if it is short, because a client
+// that sends it slowly must not keep the turn. It returns an error if the body
+// ended early. The handler gets any other error when it reads.
 func newInboundBody(r *http.Request, alien *foreign) (*inboundBody, error) {
 	b := &inboundBody{source: r, alien: alien}
 	if r.Body == nil || r.ContentLength <= 0 || r.ContentLength > maxBody {
@@ -49,13 +49,13 @@ func newInboundBody(r *http.Request, alien *foreign) (*inboundBody, error) {
 	return b, nil
 }
 
-// skip reads to the end of a body, which is where its trailers are.
+// skip reads to the end of a body, where its trailers are.
 func skip(body io.Reader) error {
 	_, err := io.Copy(io.Discard, body)
 	return err
 }
 
-// attach makes the body that of the handler's copy of the request.
+// attach makes b the body of the handler's copy of the request.
 func (b *inboundBody) attach(in *http.Request) {
 	b.copy = in
 	if in.Body != nil && in.Body != http.NoBody {
@@ -63,7 +63,7 @@ func (b *inboundBody) attach(in *http.Request) {
 	}
 }
 
-// Read reads what was read early, then the rest.
+// Read returns the data that was read in advance, then the rest.
 func (b *inboundBody) Read(p []byte) (n int, err error) {
 	if len(b.early) > 0 {
 		n = copy(p, b.early)
@@ -78,7 +78,7 @@ func (b *inboundBody) Read(p []byte) (n int, err error) {
 		return err
 	})
 	if err == io.EOF && b.copy.Trailer == nil {
-		b.copy.Trailer = b.source.Trailer // net/http has just made it, when it was not announced
+		b.copy.Trailer = b.source.Trailer // just created by net/http if it was not announced
 	}
 	return n, err
 }
@@ -86,7 +86,7 @@ func (b *inboundBody) Read(p []byte) (n int, err error) {
 // Close closes the source.
 func (b *inboundBody) Close() error { return b.alien.call(b.source.Body.Close) }
 
-// keep has the request that was copied know what its handler has parsed.
+// keep copies the results of the handler's parsing to the original request.
 func (b *inboundBody) keep() {
 	in, r := b.copy, b.source
 	if in.Form != nil && r.Form == nil {
@@ -103,16 +103,16 @@ func (b *inboundBody) keep() {
 	}
 }
 
-// rest returns a request with what the handler of the copy has parsed and left
-// unread, for another handler.
+// rest returns a request for another handler, with what the handler of the copy
+// has parsed and with the unread rest of the body.
 func (b *inboundBody) rest() *http.Request {
 	r := b.source.WithContext(b.source.Context())
 	b.attach(r)
 	return r
 }
 
-// clean removes the temporary files of an upload that the handler has parsed,
-// which net/http does for requests that it has made itself.
+// clean removes the temporary files of an upload that the handler has parsed.
+// net/http does that only for requests that it has created itself.
 func (b *inboundBody) clean(log *slog.Logger) {
 	if b.upload == nil {
 		return

@@ -363,7 +363,9 @@ func (b *books) tick(now roster.Time) (gone bool) {
 // quietLocked reports whether the group has been idle for long enough to be
 // retired. The caller must hold mu.
 func (b *books) quietLocked(now roster.Time) bool {
-	events := b.group.turnStats().Events // read before the check of the turn, so that an event beginning in between counts as busy
+	// Read before the check of the turn, so that an event beginning in between
+	// counts as busy.
+	events := b.group.turnStats().Events
 	inst := b.group.current.Load()
 	quiet := (inst == nil || inst.turn.Idle()) && b.making == nil && (b.book == nil || b.book.Empty())
 	if !quiet || !b.quiet || events != b.events {

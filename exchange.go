@@ -13,32 +13,34 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// exchange is a request of [Stub.RoundTrip] with its answer. To the object's
+// exchange is a request of [Stub.RoundTrip] with its response. For the object's
 // side, one goroutine at a time, it is an [http.ResponseWriter].
 type exchange struct {
 	// fixed
 	rt      *Runtime
 	request *http.Request
-	ctx     context.Context // of the request as the object gets it; ended by cancel
+	ctx     context.Context // of the request that the object gets; ended by cancel
 	cancel  context.CancelFunc
-	forget  func()        // withdraws abandon from the end of the caller's event
-	ready   chan struct{} // closed when there is an answer, or will be none
-	news    chan struct{} // has a token when there are informational answers
-	more    chan struct{} // has a token when the reader may find something new
-	room    chan struct{} // has a token when the writer may go on
+	forget  func()        // cancels the call of abandon at the end of the caller's event
+	ready   chan struct{} // closed when there is a response, or there will be none
+	news    chan struct{} // has a token when there are informational responses
+	more    chan struct{} // has a token when there may be something new for the reader
+	room    chan struct{} // has a token when the writer may continue
 
 	header http.Header // owned by the object's side
 
-	mu        sync.Mutex
-	hints     []hint // informational answers not told yet. guarded by mu, like all below
-	head      head
-	trailer   http.Header // set before end, for the reader to take
-	waiting   []byte      // what the object has written and nobody has read
-	end       error       // what follows waiting: io.EOF, or why the answer is broken off. nil: more may come
+	mu      sync.Mutex
+	hints   []hint // informational responses not reported yet; guarded by mu, like all below
+	head    head
+	trailer http.Header // set before end, read by the reader
+	waiting []byte      // written by the object, not read yet
+	// follows waiting: io.EOF, or the error that broke off the response. nil:
+	// more may come
+	end       error
 	told      bool        // ready is closed
-	chunked   bool        // net/http would send the answer in chunks, which trailers may follow
+	chunked   bool        // net/http would send the response in chunks, which trailers may follow
 	closed    bool        // by the reader
-	abandoned bool        // nobody may be waited for
+	abandoned bool        // the writer must not wait for the reader
 	deadline  time.Time   // of writes; zero: none
 	alarm     *time.Timer // wakes the writer at the deadline; nil: none
 	answer    *http.Response
@@ -54,9 +56,9 @@ func newExchange(rt *Runtime, r *http.Request) *exchange {
 	return x
 }
 
-// serve has the object answer.
+// serve has the object serve the request.
 func (x *exchange) serve(to target, r *http.Request, from turn.Origin) {
-	// A client that has gone sends no more either.
+	// A client that is gone sends no more of its body.
 	stop := context.AfterFunc(x.ctx, func() { _ = r.Body.Close() })
 	end := fmt.Errorf("dog: the object broke its answer off: %w", io.ErrUnexpectedEOF)
 	defer func() {
@@ -72,11 +74,11 @@ func (x *exchange) serve(to target, r *http.Request, from turn.Origin) {
 	end = io.EOF
 }
 
-// Header is what the object's side sets.
+// Header returns the header for the object's side to set.
 func (x *exchange) Header() http.Header { return x.header }
 
-// WriteHeader sets the status, if there is none yet. Informational ones are the
-// caller's [httptrace.ClientTrace]'s.
+// WriteHeader sets the status if there is none yet. Informational responses go
+// to the caller's [httptrace.ClientTrace].
 func (x *exchange) WriteHeader(status int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -93,7 +95,7 @@ func (x *exchange) WriteHeader(status int) {
 	}
 }
 
-// Write waits while too much waits for the reader.
+// Write waits while more than maxAnswer bytes wait for the reader.
 func (x *exchange) Write(p []byte) (int, error) {
 	x.WriteHeader(http.StatusOK)
 	x.mu.Lock()
@@ -105,7 +107,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	for {
 		x.mu.Lock()
 		switch {
-		case x.request.Method == http.MethodHead: // only its beginning counts, for the header
+		case x.request.Method == http.MethodHead: // only the beginning is kept, for the header
 			x.waiting = append(x.waiting, p[:min(len(p), max(maxSniff-len(x.waiting), 0))]...)
 			x.mu.Unlock()
 			return len(p), nil
@@ -135,9 +137,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 	}
 }
 
-// breakOffLocked ends an answer of which something could not be written, so
-// that what was written does not look whole. It returns err. The caller must
-// hold mu, which is released.
+// breakOffLocked ends a response that could not be written completely, so that
+// the part that was written does not look complete. It returns err. The caller
+// must hold mu. breakOffLocked unlocks it.
 func (x *exchange) breakOffLocked(err error) error {
 	x.tellLocked()
 	if x.end == nil {
@@ -150,7 +152,7 @@ func (x *exchange) breakOffLocked(err error) error {
 
 var errLateWrite = fmt.Errorf("dog: write deadline of the answer: %w", context.DeadlineExceeded)
 
-// FlushError lets the answer begin.
+// FlushError makes the response available to the caller.
 func (x *exchange) FlushError() error {
 	x.WriteHeader(http.StatusOK)
 	x.mu.Lock()
@@ -170,7 +172,8 @@ func (x *exchange) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// stopAlarmLocked: the caller must hold mu.
+// stopAlarmLocked stops the timer for the write deadline. The caller must hold
+// mu.
 func (x *exchange) stopAlarmLocked() {
 	if x.alarm != nil {
 		x.alarm.Stop()
@@ -178,12 +181,12 @@ func (x *exchange) stopAlarmLocked() {
 	}
 }
 
-// EnableFullDuplex is for [http.ResponseController]: it never was anything
-// else.
+// EnableFullDuplex is for [http.ResponseController]. An exchange is always full
+// duplex.
 func (x *exchange) EnableFullDuplex() error { return nil }
 
-// abandon is for a caller whose event has ended: what it has not read by now
-// need not come.
+// abandon is called when the caller's event has ended. From then on, the writer
+// no longer waits for the reader.
 func (x *exchange) abandon() {
 	x.mu.Lock()
 	x.abandoned = true
@@ -191,9 +194,9 @@ func (x *exchange) abandon() {
 	notify(x.room)
 }
 
-// fail ends the exchange because of the caller.
+// fail ends the exchange with an error of the caller's side.
 func (x *exchange) fail(err error) {
-	over := endOf(x.ctx) // then that is the reason
+	over := endOf(x.ctx) // if not nil, it is the reason
 	x.mu.Lock()
 	if x.end == nil && over == nil {
 		x.end = err
@@ -204,7 +207,7 @@ func (x *exchange) fail(err error) {
 	x.cancel()
 }
 
-// finish ends the answer.
+// finish ends the response.
 func (x *exchange) finish(end error) {
 	if end == io.EOF {
 		x.WriteHeader(http.StatusOK)
@@ -212,17 +215,19 @@ func (x *exchange) finish(end error) {
 	x.mu.Lock()
 	if x.end == nil {
 		switch {
-		case x.ctx.Err() != nil: // who knew that may have ended its answer early
+		case x.ctx.Err() != nil: // a handler that saw the end may have cut its response short
 			x.end = context.Cause(x.ctx)
 		case end == io.EOF && x.head.short(x.request.Method):
-			x.tellLocked() // it has begun, as far as net/http goes
+			x.tellLocked() // for net/http, it has begun
 			x.end = fmt.Errorf("dog: the answer is shorter than its Content-Length, %d: %w", x.head.length, io.ErrUnexpectedEOF)
 		default:
 			x.end = end
 		}
 	}
 	x.tellLocked()
-	if x.end == io.EOF && x.chunked { // else a handler that has ended its goroutine may have left somebody who writes
+	// Otherwise a handler that exited its goroutine may have left a goroutine
+	// that still writes.
+	if x.end == io.EOF && x.chunked {
 		var err error
 		if x.trailer, err = readFields(x.head.trailerOf(x.header, true)); err != nil {
 			x.end = err
@@ -235,14 +240,14 @@ func (x *exchange) finish(end error) {
 	x.cancel()
 }
 
-// bodiedLocked reports whether what is written is a part of the answer. The
-// caller must hold mu.
+// bodiedLocked reports whether written data is part of the response. The caller
+// must hold mu.
 func (x *exchange) bodiedLocked() bool {
 	return x.request.Method != http.MethodHead && x.head.hasBody()
 }
 
-// tellLocked lets the caller know what answer there is, if any. The caller must
-// hold mu.
+// tellLocked makes the response, or the lack of one, available to the caller.
+// The caller must hold mu.
 func (x *exchange) tellLocked() {
 	if x.told {
 		return
@@ -262,13 +267,13 @@ func (x *exchange) tellLocked() {
 	switch {
 	case !x.bodiedLocked():
 		answer.Body = http.NoBody
-	case x.end != nil && answer.ContentLength < 0: // net/http's client would not know
+	case x.end != nil && answer.ContentLength < 0: // net/http's client would not know the length
 		answer.ContentLength, answer.TransferEncoding = x.head.written, nil
 	}
 	x.answer = answer
 }
 
-// tell tells the caller's trace of informational answers.
+// tell reports informational responses to the caller's trace.
 func (x *exchange) tell(trace *httptrace.ClientTrace) error {
 	x.mu.Lock()
 	hints := x.hints
@@ -291,7 +296,7 @@ func (x *exchange) tell(trace *httptrace.ClientTrace) error {
 	return nil
 }
 
-// result returns the answer once it is ready.
+// result returns the response when it is ready.
 func (x *exchange) result() (*http.Response, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -310,7 +315,7 @@ func (x *exchange) close() {
 	notify(x.more)
 }
 
-// notify leaves a token for whoever waits.
+// notify leaves a token for the waiting goroutine.
 func notify(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -318,8 +323,8 @@ func notify(c chan<- struct{}) {
 	}
 }
 
-// untraced are the values of a request's context without its
-// [httptrace.ClientTrace], which is about the client's side alone.
+// untraced has the values of a request's context except its
+// [httptrace.ClientTrace], which is for the client's side only.
 type untraced struct{ context.Context }
 
 func (c untraced) Value(key any) any {

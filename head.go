@@ -8,31 +8,32 @@ import (
 	"strings"
 )
 
-// head is the beginning of an answer, with net/http's rules for what may follow
-// it. The zero head is that of an answer that has not begun.
+// head is the beginning of a response, with net/http's rules for what may
+// follow it. The zero head is that of a response that has not begun.
 type head struct {
-	status  int         // 0: none yet
-	header  http.Header // as it was when the status was set
-	length  int64       // as announced by Content-Length; -1: not announced
-	written int64       // bytes of body that were written, refused ones too
+	status  int         // 0: not set yet
+	header  http.Header // a copy from when the status was set
+	length  int64       // announced by Content-Length; -1: not announced
+	written int64       // bytes of the body that were written, including refused ones
 
 	trailers []string // keys of the trailers that the header announces
-	trails   bool     // the header speaks of trailers
+	trails   bool     // the header mentions trailers
 }
 
-// checkStatus panics where net/http does.
+// checkStatus panics for the statuses that net/http panics for.
 func checkStatus(status int) {
 	if status < 100 || status > 999 {
 		panic(fmt.Sprintf("dog: invalid WriteHeader code %d", status))
 	}
 }
 
-// informs reports whether a status comes before that of the answer.
+// informs reports whether a status is informational, so that another one
+// follows.
 func informs(status int) bool {
 	return status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
 }
 
-// set begins the answer. It takes a copy of the header.
+// set begins the response. It copies the header.
 func (h *head) set(status int, header http.Header) {
 	h.status, h.header, h.length = status, header.Clone(), -1
 	if h.header == nil {
@@ -56,8 +57,8 @@ func (h *head) set(status int, header http.Header) {
 	}
 }
 
-// mayTrail reports whether a field may be a trailer. net/http sends no other
-// that the header announces.
+// mayTrail reports whether a field may be a trailer. net/http does not send
+// other trailers that the header announces.
 func mayTrail(name string) bool {
 	switch name {
 	case "Authorization", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type",
@@ -68,7 +69,7 @@ func mayTrail(name string) bool {
 	return !strings.HasPrefix(name, "If-")
 }
 
-// take returns why n further bytes of body may not be written.
+// take returns an error if n further bytes of the body may not be written.
 func (h *head) take(n int) error {
 	if n == 0 {
 		return nil
@@ -83,24 +84,25 @@ func (h *head) take(n int) error {
 	return nil
 }
 
-// hasBody reports whether an answer of this status has a body.
+// hasBody reports whether a response with this status has a body.
 func (h *head) hasBody() bool {
 	return h.status >= 200 && h.status != http.StatusNoContent && h.status != http.StatusNotModified
 }
 
-// short reports whether the answer to a request of this method ended before the
-// length that it announced.
+// short reports whether the response to a request with this method is shorter
+// than the length that it announced.
 func (h *head) short(method string) bool {
 	return method != http.MethodHead && h.length >= 0 && h.hasBody() && h.written != h.length
 }
 
-// maxSniff is how much of a body net/http looks at for the header.
+// maxSniff is how much of a body net/http examines to complete the header.
 const maxSniff = 2048
 
-// complete makes the header that of the answer to r as net/http's server sends
-// it: with the length of an answer that is short and over, with the type that
-// body, its beginning, looks like, and with how it is sent. It reports whether
-// that is in chunks, which trailers may follow.
+// complete sets the fields of the header that net/http's server would send in
+// response to r: the length, if the response is short and over; the type
+// detected from body, which is its beginning; and the transfer encoding and
+// connection fields. It reports whether the response is sent in chunks, which
+// trailers may follow.
 func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) {
 	header := h.header
 	encoding := header.Get("Transfer-Encoding")
@@ -132,7 +134,7 @@ func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) 
 		header.Del("Transfer-Encoding")
 	}
 	if chunked {
-		header.Add("Transfer-Encoding", "chunked") // beside an encoding that no client knows
+		header.Add("Transfer-Encoding", "chunked") // in addition to an encoding that no client knows
 	}
 	if closes && !hasToken(header["Connection"], "close") {
 		header.Set("Connection", "close")
@@ -140,9 +142,9 @@ func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) 
 	return chunked
 }
 
-// trailerOf returns what a handler set in its header for after the body: keys
-// that the header that was sent announces, and marked ones, without the mark if
-// they are bare. It is nil when there is nothing.
+// trailerOf returns the trailers that a handler has set in its header: the keys
+// that the sent header announces, and the marked keys, with the mark removed if
+// bare is set. It returns nil if there are none.
 func (h *head) trailerOf(header http.Header, bare bool) http.Header {
 	var trailer http.Header
 	keep := func(key string, values []string) {

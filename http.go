@@ -10,24 +10,25 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// arrival is what a request that reached an object brought along.
+// arrival holds what came with a request that reached an object.
 type arrival struct {
 	visit  visit
-	client context.Context // done when the client has gone
+	client context.Context // done when the client is gone
 	remote string          // the client's address
 	answer *response       // nil for a gateway
-	event  *turn.Event     // in which Receive runs; nil until it does
+	event  *turn.Event     // in which Receive runs; nil until then
 
 	stopping context.Context // the runtime's
 	asked    sync.Once       // sets the fields below
-	leaves   context.Context // done when the client has gone or Shutdown begins
+	leaves   context.Context // done when the client is gone or Shutdown begins
 	forget   context.CancelFunc
 }
 
 type arrivalKey struct{}
 
-// arrivalOf returns what the request brought along to Receive. The events that
-// a Receive brings about see its values, but have no part in that.
+// arrivalOf returns the arrival of the request that Receive is handling. Events
+// caused by a Receive inherit its context values, but not its arrival. For them
+// arrivalOf returns an empty one.
 func arrivalOf(ctx context.Context) *arrival {
 	if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.event != nil && a.event == turn.From(ctx) {
 		return a
@@ -35,9 +36,10 @@ func arrivalOf(ctx context.Context) *arrival {
 	return &arrival{}
 }
 
-// arrivalBehind returns the request that somebody waits for with the event that
-// ctx belongs to: it brought the event about, or made the calls that did. It
-// returns nil when there is none, or when nobody waits, as with [Go].
+// arrivalBehind returns the request whose handler waits for the event that ctx
+// belongs to, because it caused the event directly or through other calls. It
+// returns nil if there is no such request, or if nothing waits for the event,
+// as with [Go].
 func arrivalBehind(ctx context.Context) *arrival {
 	a, ok := ctx.Value(arrivalKey{}).(*arrival)
 	if !ok || a.event == nil {
@@ -51,27 +53,28 @@ func arrivalBehind(ctx context.Context) *arrival {
 	return nil
 }
 
-// UID returns for whom the request came that Receive got: what was given to
-// [Stub.WithUID] or [GroupStub.Identify], or what the group's [Gateway]
-// returned; "" if nobody said, and in other handlers.
+// UID returns the uid on whose behalf the request in Receive was sent: the uid
+// given to [Stub.WithUID] or [GroupStub.Identify], or returned by the group's
+// [Gateway]. It returns "" if none was given, and in other handlers.
 func UID(ctx context.Context) string { return arrivalOf(ctx).visit.uid }
 
-// IsUpgrade reports whether a request asks for a WebSocket, for a Receive that
-// serves plain requests too.
+// IsUpgrade reports whether a request asks for a WebSocket. It is for a Receive
+// that serves plain requests too.
 func IsUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && conn.IsUpgrade(r.Header)
 }
 
-// ClientGone returns a channel that is closed when the client of the request
-// that Receive got has gone, or when [Runtime.Shutdown] begins, for long polls
-// and streams: the request's own context does not end then, because a handler
-// goes on when its client goes away. It is nil, and so never closed, in other
-// handlers. Wait for it in [Await]. See [Stopping] for Shutdown alone.
+// ClientGone returns a channel that is closed when the client of the request in
+// Receive is gone, or when [Runtime.Shutdown] begins. It is for long polls and
+// streams. The request's own context does not end then, because a handler
+// continues after its client is gone. Wait for the channel in [Await]. In other
+// handlers, ClientGone returns nil, a channel that is never closed. See
+// [Stopping] for Shutdown alone.
 //
-// The client of a request that another handler makes or hands on, with its
-// context, has gone when that handler's event or context has ended, and when
-// the client has gone for whom the handler works, however many objects and
-// calls lie between.
+// If the request was made or passed on by another handler, with its context,
+// the client is gone when that handler's event or context has ended. It is also
+// gone when the client on whose behalf the handler works is gone, no matter how
+// many objects and calls lie between.
 func ClientGone(ctx context.Context) <-chan struct{} {
 	if a := arrivalOf(ctx); a.client != nil {
 		return a.gone()
@@ -79,7 +82,7 @@ func ClientGone(ctx context.Context) <-chan struct{} {
 	return nil
 }
 
-// gone is ClientGone's channel. It is made when it is asked for.
+// gone returns ClientGone's channel. It is created on first use.
 func (a *arrival) gone() <-chan struct{} {
 	a.asked.Do(func() {
 		var cancel context.CancelFunc
@@ -90,14 +93,14 @@ func (a *arrival) gone() <-chan struct{} {
 	return a.leaves.Done()
 }
 
-// over gives back what the channel costs, and ends it.
+// over closes the channel and releases its resources.
 func (a *arrival) over() {
 	a.asked.Do(func() { a.leaves, a.forget = a.client, func() {} })
 	a.forget()
 }
 
-// admitted lets a request from outside in and serves it, with the turn given up
-// if it comes from a handler.
+// admitted enters the runtime with a request from outside and serves it. If the
+// request comes from a handler, its turn is given up.
 func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	if err := rt.enter(); err != nil {
 		WriteError(w, err)
@@ -106,7 +109,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	defer rt.leave()
 	wait, err := giveUp(r.Context(), nil)
 	if err != nil {
-		if errors.Is(err, ErrPastGate) { // which the answer does not say
+		if errors.Is(err, ErrPastGate) { // the response does not include it
 			rt.opts.Logger.Error("request refused", "error", err)
 		}
 		WriteError(w, err)
@@ -120,7 +123,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	to.serve(w, r, turn.OriginOf(r.Context()))
 }
 
-// serve answers a request to an object that is addressed by its ID.
+// serve serves a request to an object that is addressed by its ID.
 func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	switch {
 	case a.ns.kind == KindReplica:
@@ -141,7 +144,8 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 	}
 }
 
-// serveGateway asks the group who sends the request and hands it on.
+// serveGateway asks the group's Gateway for the uid of the request and serves
+// it.
 func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	alien := new(foreign)
 	body, err := newInboundBody(r, alien)
@@ -174,7 +178,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		return
 	case refused != nil:
 		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", refused)
-		if HTTPStatus(refused) == http.StatusInternalServerError { // it carries none
+		if HTTPStatus(refused) == http.StatusInternalServerError { // it has no status
 			refused = &StatusError{Status: http.StatusForbidden, Err: refused}
 		}
 		WriteError(w, refused)
@@ -188,18 +192,20 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	admission.answer(w, body.rest(), from, alien)
 }
 
-// serve takes a place on the replica and hands the request to it.
+// serve takes a place on the replica and passes the request to it.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	a.answer(w, r, from, nil)
 }
 
-// answer is serve for a request whose body alien guards already, nil for none.
+// answer is serve for a request whose body is guarded by alien already. alien
+// is nil for none.
 func (a *admission) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, alien *foreign) {
 	receive(a, w, r, from, a.visit, alien)
 }
 
-// receive runs Receive as an event of an object, in memory or not. enter fills
-// in the visit. alien guards what belongs to the request; nil: nobody does yet.
+// receive runs Receive as an event of an object, which need not be in memory.
+// enter fills in the visit. alien guards the code that belongs to the request.
+// It is nil if there is no guard yet.
 func receive(
 	to target, w http.ResponseWriter, r *http.Request, from turn.Origin, enter func(*visit) error, alien *foreign,
 ) {
@@ -233,7 +239,7 @@ func receive(
 		err := o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
 			answer.event, answer.gate = a.event, o.gate
-			defer func() { answer.outcome = o.gate.Outcome() }() // of what has been stored up to here, and no later
+			defer func() { answer.outcome = o.gate.Outcome() }() // of the writes up to here, not of later ones
 			in := r.WithContext(ctx)
 			body.attach(in)
 			defer body.keep()
@@ -245,7 +251,7 @@ func receive(
 		})
 		if refused != nil && refused != http.ErrAbortHandler && errors.Is(err, refused) {
 			o.report(EventReceive, refused)
-			return nil // the client has its answer
+			return nil // the client has its response
 		}
 		return err
 	})
@@ -255,15 +261,16 @@ func receive(
 	switch {
 	case err == nil:
 	case started || err == http.ErrAbortHandler:
-		// Nothing can turn a half answer into an error; net/http breaks the
-		// connection off, so that the client sees that it is not whole.
+		// A response that was sent in part cannot be turned into an error.
+		// net/http aborts the connection, so the client sees that the response
+		// is incomplete.
 		panic(http.ErrAbortHandler)
 	default:
 		WriteError(w, err)
 	}
 }
 
-// receive hands a request to Receive, or to what stands in for it.
+// receive passes a request to Receive, or to its default.
 func (ns *namespace) receive(value any, w http.ResponseWriter, r *http.Request) error {
 	if receiver, ok := value.(Receiver); ok {
 		return receiver.Receive(w, r)
@@ -276,10 +283,11 @@ func (ns *namespace) receive(value any, w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// clientOf returns a context that is done when a request with this context has
-// lost its client. For a request that a handler makes or hands on, that is also
-// when the handler's event has ended, or when the client has gone whose request
-// brought that event about, through whatever calls. release must follow.
+// clientOf returns a context that is done when the client of a request with
+// this context is gone. If a handler made or passed on the request, the context
+// is also done when the handler's event has ended, or when the client whose
+// request caused that event, directly or through other calls, is gone. The
+// caller must call release.
 func clientOf(ctx context.Context) (client context.Context, release func()) {
 	e := turn.From(ctx)
 	if e == nil {

@@ -12,51 +12,54 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// maxAnswer is how many bytes of an answer are kept in memory for the client to
-// take after the handler's turn.
+// maxAnswer is how many bytes of a response are buffered in memory, to be sent
+// to the client after the handler's turn.
 const maxAnswer = 1 << 20
 
-// answerPatience is how long all writes of an answer together may keep the
+// answerPatience is how long all writes of a response together may keep the
 // object's turn while they wait for the client.
 const answerPatience = 10 * time.Second
 
-// response is the answer of a Receive. What the handler writes is kept until
-// its turn is over, so that a slow client does not keep it, and until what the
-// object stored before is durable. A handler that flushes sends what it has as
-// soon as that is so. After Receive has returned it takes nothing more:
-// net/http would panic or mix it into another answer.
+// response is the ResponseWriter of a Receive. The handler's output is buffered
+// until its turn is over, so that a slow client does not keep the turn, and
+// until the object's earlier writes are durable. If a handler flushes, its
+// output so far is sent as soon as they are. After Receive has returned,
+// response accepts no more output, which net/http would mix into another
+// response or panic on.
 //
-// [http.ResponseController] finds the rest of the writer's methods with Unwrap.
+// [http.ResponseController] finds the other methods of the writer with Unwrap.
 type response struct {
 	rt    *Runtime    // fixed
 	alien *foreign    // of the request; fixed
-	own   foreign     // alien, unless somebody guards the request already
-	event *turn.Event // in which Receive runs; nil until it does, fixed then
-	gate  *gate.Gate  // nil until Receive runs; fixed then
+	own   foreign     // used for alien, unless the request has a guard already
+	event *turn.Event // in which Receive runs; nil until then, fixed after that
+	gate  *gate.Gate  // nil until Receive runs; fixed after that
 
-	outcome <-chan error // of what was stored before Receive returned; nil: it is durable. owned by Receive, then by finish
+	// of the writes before Receive returned; nil: they are durable; owned by
+	// Receive, then by finish
+	outcome <-chan error
 
-	w    http.ResponseWriter // fixed; used under pump, but for its write deadline
+	w    http.ResponseWriter // fixed; used under pump, except its write deadline
 	pump sync.Mutex          // taken before mu
 
 	mu       sync.Mutex
-	header   http.Header // what the handler sees. the map is the handler's, until it has returned
-	hints    []hint      // informational answers not sent yet. guarded by mu, like all below
-	hinted   int         // those that have been sent
+	header   http.Header // the handler's, until it has returned
+	hints    []hint      // informational responses not sent yet; guarded by mu, like all below
+	hinted   int         // how many have been sent
 	head     head
-	body     []byte        // written by the handler and not yet by w
-	taken    int           // bytes that have left body
-	waited   time.Duration // for the client, with the object's turn
-	started  bool          // w has the status
+	body     []byte        // written by the handler and not yet to w
+	taken    int           // bytes that have been removed from body
+	waited   time.Duration // for the client, while holding the object's turn
+	started  bool          // the status has been written to w
 	hijacked bool
-	network  connection // which has been taken over
-	holds    bool       // whoever hijacks writes nothing before the gate opens
-	stuck    bool       // a write that waits for the client has been given up
+	network  connection // the connection that has been hijacked
+	holds    bool       // the hijacker writes nothing before the gate opens
+	stuck    bool       // a write waiting for the client has been abandoned
 	over     bool       // Receive has returned
-	failed   error      // of writing to the client
+	failed   error      // the error of writing to the client
 }
 
-// hint is an informational answer, such as 103 Early Hints.
+// hint is an informational response, such as 103 Early Hints.
 type hint struct {
 	status int
 	header http.Header
@@ -72,8 +75,8 @@ func newResponse(rt *Runtime, w http.ResponseWriter, alien *foreign) *response {
 	return r
 }
 
-// writer returns the response as its handler gets it: an [http.Hijacker] only
-// where the connection can be taken over.
+// writer returns the ResponseWriter for the handler. It is an [http.Hijacker]
+// only if the connection can be hijacked.
 func (r *response) writer(req *http.Request) http.ResponseWriter {
 	if req.ProtoMajor == 1 && hijacks(r.w) {
 		return hijackable{r}
@@ -84,14 +87,16 @@ func (r *response) writer(req *http.Request) http.ResponseWriter {
 // Unwrap returns the ResponseWriter of the request.
 func (r *response) Unwrap() http.ResponseWriter { return r.w }
 
-// begun reports whether the handler has answered, or taken over the connection.
+// begun reports whether the handler has begun a response or hijacked the
+// connection.
 func (r *response) begun() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.head.status != 0 || r.hijacked
 }
 
-// Header returns what the handler may set until the answer begins.
+// Header returns the header that the handler may change until the response
+// begins.
 func (r *response) Header() http.Header {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,8 +109,8 @@ func (r *response) Header() http.Header {
 	return r.header
 }
 
-// WriteHeader sets the status. Like net/http it panics for an invalid one, in
-// the handler, and passes informational ones on.
+// WriteHeader sets the status. Like net/http, it panics in the handler if the
+// status is invalid, and sends informational responses.
 func (r *response) WriteHeader(status int) {
 	r.mu.Lock()
 	if r.head.status != 0 || r.over || r.hijacked {
@@ -120,7 +125,7 @@ func (r *response) WriteHeader(status int) {
 	}
 	r.hints = append(r.hints, hint{status, r.header.Clone()})
 	r.mu.Unlock()
-	_ = r.release(false) // the handler learns of an error when it writes
+	_ = r.release(false) // the handler gets the error when it writes
 }
 
 func (r *response) Write(p []byte) (int, error) {
@@ -146,7 +151,7 @@ func (r *response) Write(p []byte) (int, error) {
 	r.body = append(r.body, p...)
 	long := len(r.body) > maxAnswer
 	r.mu.Unlock()
-	if long && !r.gate.Writing() { // else it cannot leave before the handler's transaction has ended
+	if long && !r.gate.Writing() { // otherwise the data cannot leave before the handler's transaction has ended
 		if err := r.drain(); err != nil {
 			return 0, err
 		}
@@ -154,7 +159,7 @@ func (r *response) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// drain writes what there is to the client.
+// drain writes the output so far to the client.
 func (r *response) drain() error {
 	upto := r.mark()
 	return r.patiently(func() error {
@@ -166,13 +171,13 @@ func (r *response) drain() error {
 }
 
 // patiently runs write, which waits for the client. A handler that has its turn
-// waits no longer than answerPatience, in all of them, or others would wait
-// with it; what write does after that, nobody hears.
+// waits at most answerPatience over all its writes, since other events wait
+// with it. After that, the result of write is dropped.
 func (r *response) patiently(write func() error) error {
 	r.mu.Lock()
 	left, failed := answerPatience-r.waited, r.failed
 	r.mu.Unlock()
-	if failed != nil { // perhaps by a write that waits still
+	if failed != nil { // perhaps set by a write that is still waiting
 		return failed
 	}
 	if !r.event.HasTurn() {
@@ -199,7 +204,7 @@ func (r *response) patiently(write func() error) error {
 var errKeptTurn = fmt.Errorf("%w: an answer kept its object's turn for %v while it waited for its client: write it in dog.Await",
 	ErrSlowConsumer, answerPatience)
 
-// giveUp is fail while a write waits for the client.
+// giveUp is fail for a write that is still waiting for the client.
 func (r *response) giveUp(err error) error {
 	r.mu.Lock()
 	r.stuck = true
@@ -207,7 +212,7 @@ func (r *response) giveUp(err error) error {
 	return r.fail(err)
 }
 
-// fail ends an answer that the client can get no more of.
+// fail ends a response of which the client can get no more.
 func (r *response) fail(err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,8 +222,8 @@ func (r *response) fail(err error) error {
 	return r.failed
 }
 
-// Flush makes the answer usable for streams written the customary way; it does
-// nothing where the writer cannot flush.
+// Flush sends the output so far. It supports handlers that stream with
+// [http.Flusher]. It does nothing if the writer cannot flush.
 func (r *response) Flush() { _ = r.FlushError() }
 
 // FlushError is Flush for [http.ResponseController].
@@ -235,8 +240,8 @@ func (r *response) FlushError() error {
 	return r.release(true)
 }
 
-// release sends what has been written so far, at once or as soon as what the
-// object has stored before is durable.
+// release sends the output so far, at once or as soon as the object's earlier
+// writes are durable.
 func (r *response) release(flush bool) error {
 	upto := r.mark()
 	if r.gate.Open() {
@@ -244,20 +249,21 @@ func (r *response) release(flush bool) error {
 	}
 	r.gate.Say(func(lost error) {
 		if lost == nil {
-			r.rt.spawn(func() { _ = r.send(upto, flush) }) // the handler learns of an error when it writes the next time
+			// the handler gets the error with its next write
+			r.rt.spawn(func() { _ = r.send(upto, flush) })
 		}
 	})
 	return nil
 }
 
-// mark is a position in an answer.
+// mark is a position in a response.
 type mark struct {
-	hints int  // informational answers before it
+	hints int  // informational responses before it
 	begun bool // the status is before it
-	end   int  // bytes of body before it
+	end   int  // bytes of the body before it
 }
 
-// mark returns the position that the handler has come to.
+// mark returns the end of the handler's output so far.
 func (r *response) mark() mark {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -269,7 +275,7 @@ func (r *response) markLocked() mark {
 	return mark{r.hinted + len(r.hints), r.head.status != 0, r.taken + len(r.body)}
 }
 
-// send writes the answer up to a position to the client.
+// send writes the response up to a position to the client.
 func (r *response) send(upto mark, flush bool) error {
 	r.pump.Lock()
 	defer r.pump.Unlock()
@@ -281,8 +287,7 @@ func (r *response) send(upto mark, flush bool) error {
 	return r.sendLocked(upto, flush)
 }
 
-// sendLocked is send. The caller must hold pump and mu, of which the latter is
-// released.
+// sendLocked is send. The caller must hold pump and mu. sendLocked unlocks mu.
 func (r *response) sendLocked(upto mark, flush bool) error {
 	if r.failed != nil {
 		defer r.mu.Unlock()
@@ -326,15 +331,16 @@ func (r *response) sendLocked(upto mark, flush bool) error {
 	return nil
 }
 
-// finish ends an answer whose Receive has returned, with err if it failed, and
-// sends what is left when the gate opens. It reports whether the client has got
-// a part of an answer, and why it gets no other.
+// finish ends a response whose Receive has returned. err is not nil if Receive
+// failed. It sends the rest of the response when the gate opens. It reports
+// whether the client has received a part of a response, and the error if it
+// gets no more.
 func (r *response) finish(client context.Context, err error) (started bool, failed error) {
 	err = r.told(client, err)
 	r.mu.Lock()
 	stuck := r.stuck
 	r.mu.Unlock()
-	if stuck { // the connection is broken off, so the write need not wait for the client
+	if stuck { // the connection will be aborted, so the write need not wait for the client
 		_ = r.alien.call(func() error { return http.NewResponseController(r.w).SetWriteDeadline(time.Unix(1, 0)) })
 	}
 	r.pump.Lock()
@@ -354,8 +360,8 @@ func (r *response) finish(client context.Context, err error) (started bool, fail
 		return started, r.failed
 	}
 	begun := r.head.status != 0
-	_ = r.sendLocked(r.markLocked(), false) // a client that has gone needs no answer
-	if !begun {                             // net/http answers with 200
+	_ = r.sendLocked(r.markLocked(), false) // a client that is gone needs no response
+	if !begun {                             // net/http responds with 200
 		replaceHeader(r.w.Header(), r.header)
 		return false, nil
 	}
@@ -380,7 +386,7 @@ func (r *response) EnableFullDuplex() error {
 	return r.control((*http.ResponseController).EnableFullDuplex)
 }
 
-// control asks the writer for something while the handler runs.
+// control calls a method of the underlying writer while the handler runs.
 func (r *response) control(ask func(*http.ResponseController) error) error {
 	r.mu.Lock()
 	over := r.over
@@ -391,8 +397,8 @@ func (r *response) control(ask func(*http.ResponseController) error) error {
 	return r.alien.call(func() error { return ask(http.NewResponseController(r.w)) })
 }
 
-// told returns when the end of Receive, with err, may be heard, an answer or
-// none, and what it is; or client's end, if that is earlier.
+// told waits until the result of Receive, err, may be sent to the client, and
+// returns the error to use. If the client is gone first, it returns why.
 func (r *response) told(client context.Context, err error) error {
 	if r.outcome == nil {
 		return err

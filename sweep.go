@@ -256,7 +256,9 @@ func (w *sweeper) hibernate() {
 // idleSince returns the time since when the object has been idle, as far as the
 // sweeper's scans show. Only the sweeper calls it.
 func (o *object) idleSince(now time.Time) time.Time {
-	events := o.turnStats().Events // read before the check of the turn, so that an event beginning in between counts as busy
+	// Read before the check of the turn, so that an event beginning in between
+	// counts as busy.
+	events := o.turnStats().Events
 	if inst := o.current.Load(); inst != nil && !inst.turn.Idle() {
 		o.idle.since = time.Time{} // until a scan finds that it has ended
 		return now
