@@ -10,31 +10,32 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// firing is a run of the earliest alarm of an object. The goroutine that runs
-// it owns it.
+// firing is a run of the earliest alarm of an object. It is owned by the
+// goroutine that runs it.
 type firing struct {
 	// fixed
 	schedule *schedule
 	due      store.DueAlarm
 	slowly   *time.Timer // calls slowDown
 
-	obj   *object     // nil until there is one
-	alarm store.Alarm // for which OnAlarm was called; Serial 0: it was not
-	group uint32      // the number of the namespace that errUnregistered is about
-	later int64       // when the object's earliest alarm is due, which is not yet; 0: that is not known
+	obj   *object     // nil until it is found
+	alarm store.Alarm // the alarm passed to OnAlarm; Serial 0: OnAlarm was not called
+	group uint32      // the number of the namespace for errUnregistered
+	// when the object's earliest alarm is due, if that is not yet; 0: unknown
+	later int64
 
-	slow bool // counts no more towards maxRunning. guarded by schedule.mu
+	slow bool // no longer counts towards maxRunning; guarded by schedule.mu
 	over bool // guarded by schedule.mu
 }
 
 var errUnregistered = errors.New("dog: the namespace of the replica's group is not registered")
 
-// run runs the alarm if it is still due, and sees to what comes of it.
+// run runs the alarm if it is still due, and handles the result.
 func (f *firing) run() {
 	var err error
 	returned := false
 	defer func() {
-		if !returned { // OnAlarm ends the goroutine: another one does the rest
+		if !returned { // OnAlarm exits the goroutine: another goroutine does the rest
 			f.schedule.ns.rt.spawn(func() {
 				f.end(&PanicError{})
 				f.schedule.look()
@@ -46,8 +47,8 @@ func (f *firing) run() {
 	f.end(err)
 }
 
-// call calls OnAlarm. Before, it makes sure that there is something to do: the
-// queue may be behind the index.
+// call calls OnAlarm. Before that, it checks that the alarm is still set, since
+// the queue may lag behind the index.
 func (f *firing) call() error {
 	set, err := f.due.Set(f.schedule.ns.rt.engine)
 	if err != nil || !set {
@@ -74,14 +75,14 @@ func (f *firing) handle(ctx context.Context, v any) error {
 	return s.endAlarm(alarm)
 }
 
-// end does what is left to do when the run has ended with err.
+// end finishes a run that has ended with err.
 func (f *firing) end(err error) {
 	again := false
 	switch rt := f.schedule.ns.rt; {
-	case err == nil, rt.ctx.Err() != nil: // cut short, it runs again after a restart
+	case err == nil, rt.ctx.Err() != nil: // if it was cut short, it runs again after a restart
 	case errors.Is(err, errUnregistered):
 		f.schedule.orphan()
-		again = rt.numbered(f.group) != nil // since it was looked for
+		again = rt.numbered(f.group) != nil // it may have been registered since the lookup
 	case f.obj == nil:
 		rt.opts.Logger.Error("alarm cannot run", "namespace", f.schedule.ns.name, "object", f.id().String(), "error", err)
 		again = !errors.Is(err, ErrStoreCorrupt)
@@ -98,9 +99,9 @@ func (f *firing) end(err error) {
 	f.schedule.done(f, again)
 }
 
-// note stores that the run has failed, in a transaction of its own: that of
-// OnAlarm may have been undone. The object need not be started for it, as that
-// may be what has failed.
+// note stores that the run has failed. It uses a transaction of its own, since
+// that of OnAlarm may have been rolled back. It does not start the object,
+// since the start may be what has failed.
 func (f *firing) note(o *object, cause error) error {
 	var alarm store.Alarm
 	noted := false
@@ -135,8 +136,8 @@ func (f *firing) note(o *object, cause error) error {
 
 func (f *firing) id() ID { return idOf(f.schedule.ns.origin, f.due.Base) }
 
-// on calls do with the object, which it brings into memory; again when that
-// turns out to be retired.
+// on brings the object into memory and calls do with it. If the object turns
+// out to be retired, on tries again.
 func (f *firing) on(do func(o *object) error) error {
 	for {
 		o, err := f.object()
@@ -150,8 +151,8 @@ func (f *firing) on(do func(o *object) error) error {
 	}
 }
 
-// object returns the object, which it brings into memory, a replica as a member
-// of its group.
+// object returns the object. It brings the object into memory if necessary, a
+// replica as a member of its group.
 func (f *firing) object() (*object, error) {
 	id := f.id()
 	if o := f.schedule.ns.find(id); o != nil {

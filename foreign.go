@@ -8,18 +8,18 @@ import (
 )
 
 // foreign guards an object against code that its handler runs and that belongs
-// to the request: the ResponseWriter and the body that a middleware has put in
-// front of it. Its panic ends this request alone. It is safe for concurrent
-// use.
+// to the request: the ResponseWriter and the body, which a middleware may have
+// replaced. If this code panics, only the request ends. foreign is safe for
+// concurrent use.
 type foreign struct {
 	mu    sync.Mutex
-	value any    // of the first panic; nil: there was none. guarded by mu
+	value any    // of the first panic; nil: none; guarded by mu
 	stack []byte // guarded by mu
 }
 
 var errForeign = errors.New("dog: the request's own ResponseWriter or body panicked")
 
-// call runs f and returns its error, errForeign if it panics.
+// call runs f and returns its error, or errForeign if f panics.
 func (p *foreign) call(f func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -34,8 +34,8 @@ func (p *foreign) call(f func() error) (err error) {
 	return f()
 }
 
-// rethrow panics with what f panicked with, where whoever made the request
-// expects it: outside of all turns.
+// rethrow repeats the first panic of call, if any, for the code that made the
+// request. It must be called outside of all turns.
 func (p *foreign) rethrow(o target) {
 	p.mu.Lock()
 	value, stack := p.value, p.stack

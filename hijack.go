@@ -7,13 +7,13 @@ import (
 	"net/http"
 )
 
-// hijackable is a response whose connection can be taken over.
+// hijackable is a response whose connection can be hijacked.
 type hijackable struct{ *response }
 
-// Hijack hands the connection over. What has been written before, a status 101
-// for example, is sent first. What the object has stored is durable then, since
-// nothing holds back what is written to the connection: the transaction ends,
-// and Hijack keeps the turn while it waits for the disk.
+// Hijack hands the connection over. It first sends the output so far, such as a
+// status 101. It also waits until the object's writes are durable, since
+// nothing holds back what is written to the connection: it ends the
+// transaction, and keeps the turn while it waits for the disk.
 func (h hijackable) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
 	r := h.response
 	r.mu.Lock()
@@ -25,23 +25,23 @@ func (h hijackable) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	err = r.patiently(r.takeOver) // what is sent first waits for the client
+	err = r.patiently(r.takeOver) // sending the output waits for the client
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.network.Conn == nil {
 		return nil, nil, err
 	}
-	return r.network.Conn, r.network.rw, nil // also when it came in the very moment in which it was given up
+	return r.network.Conn, r.network.rw, nil // even if it was hijacked at the moment when the wait was abandoned
 }
 
-// connection is one that has been taken over.
+// connection is a connection that has been hijacked.
 type connection struct {
 	net.Conn
 	rw *bufio.ReadWriter
 }
 
-// takeOver sends what there is and takes the connection over, or closes it when
-// the handler has stopped waiting for that.
+// takeOver sends the output so far and hijacks the connection. If the handler
+// has stopped waiting for that, takeOver closes the connection.
 func (r *response) takeOver() error {
 	r.pump.Lock()
 	defer r.pump.Unlock()
@@ -71,8 +71,8 @@ func (r *response) takeOver() error {
 	return err
 }
 
-// takenLocked returns why the connection cannot be had. The caller must hold
-// mu.
+// takenLocked returns an error if the connection cannot be hijacked. The caller
+// must hold mu.
 func (r *response) takenLocked() error {
 	switch {
 	case r.over:
@@ -83,8 +83,8 @@ func (r *response) takenLocked() error {
 	return nil
 }
 
-// handshake calls accept, which hijacks the connection and holds back itself
-// what it writes.
+// handshake calls accept, which hijacks the connection and holds back its own
+// output.
 func (r *response) handshake(accept func()) {
 	r.setHolds(true)
 	defer r.setHolds(false)
@@ -97,8 +97,8 @@ func (r *response) setHolds(holds bool) {
 	r.holds = holds
 }
 
-// hijacks reports whether [http.ResponseController] can take the connection of
-// w over.
+// hijacks reports whether [http.ResponseController] can hijack the connection
+// of w.
 func hijacks(w http.ResponseWriter) bool {
 	for {
 		switch t := w.(type) {

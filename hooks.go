@@ -22,10 +22,10 @@ type opener struct {
 
 func (o *opener) openEngine(log *slog.Logger) (store.Engine, error) { return o.open(log) }
 
-// leadsTo lets a stub of any type be used.
+// leadsTo returns the target of a stub, of any type.
 func (s Stub[T]) leadsTo() target { return s.to }
 
-// inspectEvent is [hook.Event].
+// inspectEvent implements [hook.Event].
 func inspectEvent(ctx context.Context, stub any, f func(ctx context.Context, v any) error) error {
 	to := stub.(interface{ leadsTo() target }).leadsTo()
 	if to == nil {

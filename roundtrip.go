@@ -18,49 +18,53 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// RoundTrip makes a stub the transport of a client whose requests all go to one
-// object, whatever their host:
+// RoundTrip implements [http.RoundTripper]. A client with a stub as its
+// transport sends all its requests to one object, whatever their host:
 //
 //	client := &http.Client{Transport: cart}
 //
-// In a handler, with its context in the request, it gives up the turn, and the
-// request leaves when what the handler's object stored before is durable. What
-// [Stub.ServeHTTP] answers, 503 of an object that is overloaded for example,
-// comes as a response. It comes when the object's handler has returned or
-// flushes; then its body streams: about a megabyte of it waits for the reader,
-// and the handler for room beyond that.
+// In a handler, with the handler's context in the request, RoundTrip gives up
+// the turn. The request is sent when the earlier writes of the handler's object
+// are durable. A response of [Stub.ServeHTTP] itself, such as 503 from an
+// overloaded object, is returned as a response. RoundTrip returns when the
+// object's handler has returned or flushes. After that, the body streams: about
+// a megabyte of it is buffered for the reader, and beyond that the handler
+// waits for room.
 //
-// The body must be read or closed. Reading it waits without giving up the turn,
-// so a handler reads a long one in [Await]. Closing it early is, like the end
-// of the request's context, what [ClientGone] tells the object. There is no
-// connection that the object could take over: [Object.Connect] refuses such a
-// request.
+// The caller must read the body to its end or close it. Reading waits without
+// giving up the turn, so a handler should read a long body in [Await]. Closing
+// it early closes the object's [ClientGone] channel, as does the end of the
+// request's context. There is no connection to hijack, so [Object.Connect]
+// refuses these requests.
 //
-// An answer of more than a megabyte is broken off when the object has waited
-// for its reader, with its turn, for ten seconds in all (see [Receiver]), and
-// reading the body fails then. One that is written in [Await] waits as long as
-// the request's context lasts. What a handler has not read when its event ends
-// is broken off as soon as the object would have to wait for its reader.
+// A response of more than a megabyte is broken off when the object has waited
+// for its reader, while holding its turn, for ten seconds in all (see
+// [Receiver]). Reading the body then fails. A response that is written in
+// [Await] waits as long as the request's context lasts. If a handler's event
+// ends before it has read the body, the response is broken off as soon as the
+// object would have to wait for its reader.
 //
-// Both sides see what net/http would have carried: names of header fields and
-// trailers in their canonical form, values without space around them, of what
-// the object sets without fields whose names are none and with spaces in place
-// of line breaks. There is no Date.
+// Both sides see the request and the response as net/http would have
+// transferred them. Names of header fields and trailers are in canonical form,
+// and values have no space around them. Of the fields that the object sets,
+// those with invalid names are dropped, and line breaks in values become
+// spaces. There is no Date.
 //
-// The object sees the RemoteAddr of the request; where it has none, that of the
-// client for whom the calling handler works, and otherwise 127.0.0.1:0. It does
-// not see the request's [httptrace.ClientTrace], which gets informational
-// answers.
+// The object sees the RemoteAddr of the request. If that is empty, it sees the
+// address of the client on whose behalf the calling handler works, and
+// otherwise 127.0.0.1:0. It does not see the request's [httptrace.ClientTrace],
+// which gets informational responses.
 //
-// Errors: those of [Call], the error of the request's own body, those
-// of a request or an answer that cannot be sent, for the control characters in
-// its header, say, and of an answer that the object breaks off or that is
-// shorter than its Content-Length, which wraps [io.ErrUnexpectedEOF].
+// RoundTrip returns the errors of [Call] and the error of the request's own
+// body. It also fails if the request or the response cannot be sent, for
+// example because its header has control characters. If the object breaks off
+// the response, or the response is shorter than its Content-Length, the error
+// wraps [io.ErrUnexpectedEOF].
 func (s Stub[T]) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := newOutboundBody(r)
 	response, err := roundTrip(s.to, r, body)
 	if err != nil {
-		_ = body.Close() // the caller has its error
+		_ = body.Close() // the caller gets err
 		return nil, err
 	}
 	return response, nil
@@ -98,7 +102,7 @@ func roundTrip(to target, r *http.Request, body *outboundBody) (*http.Response, 
 	from := turn.OriginOf(ctx)
 	defer from.Call.Over()
 	x := newExchange(rt, r)
-	if e := turn.From(ctx); e != nil { // who reads the answer after that must not be waited for
+	if e := turn.From(ctx); e != nil { // from then on, the object must not wait for the reader
 		x.forget = e.OnEnd(x.abandon)
 	}
 	in := received(r, x.ctx, body)
@@ -132,7 +136,7 @@ func roundTrip(to target, r *http.Request, body *outboundBody) (*http.Response, 
 	}
 }
 
-// checkRequest refuses what no client could send.
+// checkRequest returns an error for a request that a client could not send.
 func checkRequest(r *http.Request) error {
 	switch {
 	case r.URL == nil:
@@ -153,7 +157,7 @@ func checkRequest(r *http.Request) error {
 	return cmp.Or(checkFields("header", r.Header), checkFields("trailer", r.Trailer))
 }
 
-// checkFields is checkRequest for fields of one kind.
+// checkFields is checkRequest for a header or trailer.
 func checkFields(kind string, fields http.Header) error {
 	for name, values := range fields {
 		if !isToken(name) {
@@ -166,22 +170,21 @@ func checkFields(kind string, fields http.Header) error {
 	return nil
 }
 
-// isToken reports whether s is a token of HTTP, as methods and names of headers
-// are.
+// isToken reports whether s is an HTTP token, as methods and header names are.
 func isToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
 		return c <= ' ' || c >= 0x7f || strings.ContainsRune("()<>@,;:\\\"/[]?={}", c)
 	})
 }
 
-// isControl reports whether a header's value must not have c.
+// isControl reports whether c is not allowed in a header value.
 func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
-// inProcess is the RemoteAddr of a request that no client from outside has
-// sent.
+// inProcess is the RemoteAddr of a request that was not sent for an outside
+// client.
 const inProcess = "127.0.0.1:0"
 
-// received returns a client's request as a server gets it.
+// received returns a client's request as a server receives it.
 func received(r *http.Request, ctx context.Context, body *outboundBody) *http.Request {
 	header, _ := readFields(r.Header) // checked before
 	in := &http.Request{
@@ -199,7 +202,8 @@ func received(r *http.Request, ctx context.Context, body *outboundBody) *http.Re
 		in.Header.Set("Connection", "close")
 	}
 	in.Close = hasToken(in.Header["Connection"], "close")
-	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} { // the request's fields say it
+	// These are in the fields of the request.
+	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} {
 		delete(in.Header, name)
 	}
 	if a := arrivalBehind(r.Context()); a != nil {
@@ -219,14 +223,14 @@ func received(r *http.Request, ctx context.Context, body *outboundBody) *http.Re
 	if r.Trailer != nil && in.Body != http.NoBody {
 		in.Trailer = make(http.Header, len(r.Trailer))
 		for key := range r.Trailer {
-			in.Trailer[http.CanonicalHeaderKey(key)] = nil // until the body has ended
+			in.Trailer[http.CanonicalHeaderKey(key)] = nil // set when the body has ended
 		}
 		body.trailer, body.to = r.Trailer, in.Trailer
 	}
 	return in.WithContext(ctx)
 }
 
-// hostOf returns the host that a client asks for: none where it would be no
+// hostOf returns the host that a client asks for, or "" if that is not a valid
 // host.
 func hostOf(r *http.Request) string {
 	host := cmp.Or(r.Host, r.URL.Host)
@@ -236,31 +240,31 @@ func hostOf(r *http.Request) string {
 	return host
 }
 
-// outboundBody is the caller's body, as the object's side reads it. It is
-// closed once, by whoever comes first.
+// outboundBody is the caller's body, read by the object's side. It is closed
+// only once.
 type outboundBody struct {
 	// fixed before it is read
 	source      io.ReadCloser
-	length      int64       // that the request says; -1: it does not
-	failed      func(error) // is told why the body is not what the request says
-	trailer, to http.Header // the caller's trailers, and where they go; nil: none
+	length      int64       // length announced by the request; -1: none
+	failed      func(error) // gets the error if the body is not as announced
+	trailer, to http.Header // the caller's trailers, and where to copy them; nil: none
 
-	left int64 // of length; owned by the reader
+	left int64 // rest of length; owned by the reader
 	once sync.Once
 	err  error // of Close; set by once
 }
 
 func newOutboundBody(r *http.Request) *outboundBody {
 	b := &outboundBody{source: cmp.Or[io.ReadCloser](r.Body, http.NoBody), length: r.ContentLength, failed: func(error) {}}
-	if b.length <= 0 { // which a client says when it does not know
+	if b.length <= 0 { // clients use 0 for an unknown length
 		b.length = -1
 	}
 	b.left = b.length
 	return b
 }
 
-// Read reads no more than the request says. The caller gets its body's own
-// error; to the object it is a body that is cut off.
+// Read reads no more than the announced length. If the body fails, the caller
+// gets its error, and the object sees a body that is cut off.
 func (b *outboundBody) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		return 0, io.EOF
@@ -298,7 +302,8 @@ func (b *outboundBody) Read(p []byte) (int, error) {
 	return n, io.ErrUnexpectedEOF
 }
 
-// read reads from the source. A panic there is the caller's.
+// read reads from the source. It returns a panic of the source as an error for
+// the caller.
 func (b *outboundBody) read(p []byte) (n int, err error) {
 	var alien foreign
 	err = alien.call(func() (err error) {

@@ -12,46 +12,51 @@ import (
 )
 
 const (
-	maxRunning  = 256              // alarms of a namespace at a time
-	slowRun     = 10 * time.Second // after which a run counts no more towards maxRunning
-	pageSize    = 4 << 10          // of the index, read at a time
+	maxRunning  = 256              // alarms of a namespace that run at a time
+	slowRun     = 10 * time.Second // after which a run no longer counts towards maxRunning
+	pageSize    = 4 << 10          // alarms read from the index at a time
 	maxQueue    = 4 * pageSize     // alarms of a namespace in memory
-	afterFault  = 2 * time.Second  // when something else than OnAlarm has failed
-	longestWait = time.Minute      // of a schedule; the clock of the system may be set meanwhile
+	afterFault  = 2 * time.Second  // pause after a failure other than OnAlarm's
+	longestWait = time.Minute      // of a schedule; the system's clock may be set in the meantime
 )
 
 // A schedule runs the alarms of one namespace when they are due.
 //
 // The store has an index with the earliest alarm of each object that has any.
-// Of this the queue holds a window: everything up to upto. The rest is read, a
-// page at a time, when its time has come; a change of the index within the
-// window changes the queue as well. So what waits costs nothing in memory, and
-// a page is read once, from where the last one ended.
+// The queue holds a window of this index: everything up to upto. The rest is
+// read when its time has come, a page at a time. A change of the index within
+// the window changes the queue too. So alarms outside of the window need no
+// memory, and each page is read once, starting where the previous page ended.
 //
-// What cannot be run now is dropped from the queue and found again by reading
-// the index from its beginning: for want of a registered group, when a
-// namespace is registered; because of a fault, a while later.
+// An alarm that cannot run now is dropped from the queue and found again when
+// the index is read from its beginning. That is when a namespace is registered,
+// if the alarm's group was not registered, or after a pause, if there was a
+// fault.
 type schedule struct {
 	// fixed
 	ns   *namespace
 	now  func() time.Time // the time of day
-	kick chan struct{}    // has a token when run has to look
+	kick chan struct{}    // has a token when run has to check the queue
 
-	// No other mutex is taken while mu is held. It guards all that follows.
-	mu       sync.Mutex
-	queue    *btree.BTreeG[store.DueAlarm] // of each object at most one
-	times    map[store.Base]int64          // of those in queue
-	running  map[store.Base]int64          // objects whose alarms run, with the time that was set meanwhile; 0: none
-	slow     int                           // of those running, for longer than slowRun
-	upto     store.DueAlarm                // everything in the index up to here is in queue or running
-	whole    bool                          // and everything after it too
-	reading  bool                          // a page is being read
-	again    time.Time                     // when to read the index from its beginning, by a clock that is never set; zero: not
-	orphaned bool                          // an alarm could not run because its group's namespace is not registered
+	// No other mutex is taken while mu is held. It guards all fields below.
+	mu    sync.Mutex
+	queue *btree.BTreeG[store.DueAlarm] // at most one alarm for each object
+	times map[store.Base]int64          // of the alarms in queue
+	// objects whose alarms are running, with the time of an alarm set since
+	// then; 0: none
+	running map[store.Base]int64
+	slow    int            // those in running for longer than slowRun
+	upto    store.DueAlarm // everything in the index up to here is in queue or running
+	whole   bool           // so is everything after upto
+	reading bool           // a page is being read
+	// when to read the index from its beginning, by a clock that is never set;
+	// zero: never
+	again    time.Time
+	orphaned bool // an alarm could not run because its group's namespace is not registered
 	stats    AlarmStats
 }
 
-// beginning is before all alarms of a namespace.
+// beginning returns an entry before all alarms of the namespace.
 func (s *schedule) beginning() store.DueAlarm {
 	return store.DueAlarm{At: math.MinInt64, Namespace: s.ns.number}
 }
@@ -69,7 +74,7 @@ func newSchedule(ns *namespace) *schedule {
 	return s
 }
 
-// set says when the earliest alarm of an object is due.
+// set records when the earliest alarm of an object is due.
 func (s *schedule) set(due store.DueAlarm) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,8 +85,8 @@ func (s *schedule) set(due store.DueAlarm) {
 	s.placeLocked(due)
 }
 
-// adopt looks again for alarms that could not run because the namespace of
-// their group was not registered.
+// adopt retries alarms that could not run because the namespace of their group
+// was not registered.
 func (s *schedule) adopt() {
 	s.mu.Lock()
 	if s.orphaned {
@@ -91,7 +96,7 @@ func (s *schedule) adopt() {
 	s.look()
 }
 
-// look has run look at the queue.
+// look makes run check the queue.
 func (s *schedule) look() {
 	select {
 	case s.kick <- struct{}{}:
@@ -99,8 +104,8 @@ func (s *schedule) look() {
 	}
 }
 
-// placeLocked puts an object's alarm into the queue, if it belongs there, in
-// place of an earlier one. The caller must hold mu.
+// placeLocked puts an object's alarm into the queue, if it belongs there, and
+// replaces the object's previous alarm. The caller must hold mu.
 func (s *schedule) placeLocked(due store.DueAlarm) {
 	if at, ok := s.times[due.Base]; ok {
 		if at == due.At {
@@ -109,7 +114,7 @@ func (s *schedule) placeLocked(due store.DueAlarm) {
 		s.queue.Delete(store.DueAlarm{At: at, Namespace: due.Namespace, Base: due.Base})
 		delete(s.times, due.Base)
 	}
-	// While a page is being read, nobody knows yet how far it goes.
+	// While a page is being read, it is not known how far it goes.
 	if !s.whole && !s.reading && s.upto.Before(due) {
 		return
 	}
@@ -121,7 +126,7 @@ func (s *schedule) placeLocked(due store.DueAlarm) {
 	}
 }
 
-// trimLocked halves the queue when it is too long. The caller must hold mu.
+// trimLocked halves the queue if it is too long. The caller must hold mu.
 func (s *schedule) trimLocked() {
 	if s.reading || s.queue.Len() <= maxQueue {
 		return
@@ -150,8 +155,8 @@ func (s *schedule) run(ctx context.Context) {
 	}
 }
 
-// pass reads what is due into the queue, starts goroutines that run it, and
-// returns for how long there is nothing to do.
+// pass reads due alarms into the queue, starts goroutines that run them, and
+// returns how long to wait before the next pass.
 func (s *schedule) pass() time.Duration {
 	for s.wanting() {
 		if err := s.read(); err != nil {
@@ -175,7 +180,8 @@ func (s *schedule) pass() time.Duration {
 	if !s.again.IsZero() {
 		wait = min(wait, time.Until(s.again))
 	}
-	if first, ok := s.queue.Min(); ok && s.completeLocked(first) && s.roomLocked() { // else a goroutine goes on with it
+	// Otherwise a goroutine that runs alarms continues with it.
+	if first, ok := s.queue.Min(); ok && s.completeLocked(first) && s.roomLocked() {
 		wait = min(wait, time.Unix(0, first.At).Sub(now))
 	}
 	if s.lowLocked() {
@@ -187,12 +193,12 @@ func (s *schedule) pass() time.Duration {
 // roomLocked reports whether one more alarm may run. The caller must hold mu.
 func (s *schedule) roomLocked() bool { return len(s.running)-s.slow < maxRunning }
 
-// completeLocked reports whether the queue has every alarm up to this one. The
+// completeLocked reports whether the queue has every alarm up to due. The
 // caller must hold mu.
 func (s *schedule) completeLocked(due store.DueAlarm) bool { return s.whole || !s.upto.Before(due) }
 
-// lowLocked reports whether more should be read once it is due. The caller must
-// hold mu.
+// lowLocked reports whether more of the index should be read once it is due.
+// The caller must hold mu.
 func (s *schedule) lowLocked() bool {
 	first, _ := s.queue.Min()
 	return !s.whole && (s.queue.Len() < pageSize/2 || s.upto.Before(first))
@@ -240,9 +246,8 @@ func (s *schedule) read() error {
 	return err
 }
 
-// takeInLocked puts a page into the queue. What the queue has of an object
-// already was set while the page was read, or later than it was read before,
-// and stays. The caller must hold mu.
+// takeInLocked puts a page into the queue. An object's alarm that is in the
+// queue already is newer than the page, and stays. The caller must hold mu.
 func (s *schedule) takeInLocked(page []store.DueAlarm) {
 	for _, due := range page {
 		_, queued := s.times[due.Base]
@@ -259,8 +264,8 @@ func (s *schedule) takeInLocked(page []store.DueAlarm) {
 	s.trimLocked()
 }
 
-// start starts goroutines that run what is due. The error says why the store
-// takes no changes, without which no alarm can run.
+// start starts goroutines that run the due alarms. It returns an error if the
+// store accepts no writes, without which no alarm can run.
 func (s *schedule) start() error {
 	for {
 		f, err := s.take()
@@ -275,8 +280,8 @@ func (s *schedule) start() error {
 	}
 }
 
-// take takes what is due first out of the queue; nil when nothing is, or may
-// run now. The error is that of start.
+// take removes the first due alarm from the queue and returns it. It returns
+// nil if no alarm is due or may run now. The error is that of start.
 func (s *schedule) take() (*firing, error) {
 	if s.ns.rt.closing.Load() {
 		return nil, nil
@@ -302,8 +307,8 @@ func (s *schedule) take() (*firing, error) {
 	return f, nil
 }
 
-// slowDown lets another alarm run in place of one that takes its time: it may
-// hang, or wait for an object that does.
+// slowDown lets another alarm run in addition to one that takes long: it may
+// hang, or wait for an object that hangs.
 func (f *firing) slowDown() {
 	s := f.schedule
 	s.mu.Lock()
@@ -315,8 +320,8 @@ func (f *firing) slowDown() {
 	}
 }
 
-// done ends what take began. Unless it is to be tried again, the alarm has run,
-// failed, or can never run.
+// done ends what take began. If again is set, the alarm is retried later.
+// Otherwise it has run, has failed, or can never run.
 func (s *schedule) done(f *firing, again bool) {
 	f.slowly.Stop()
 	s.mu.Lock()
@@ -326,7 +331,7 @@ func (s *schedule) done(f *firing, again bool) {
 	}
 	at := s.running[f.due.Base]
 	delete(s.running, f.due.Base)
-	if at == 0 { // nothing has been set meanwhile
+	if at == 0 { // no alarm has been set in the meantime
 		at = f.later
 	}
 	switch {
@@ -340,7 +345,8 @@ func (s *schedule) done(f *firing, again bool) {
 	}
 }
 
-// orphan notes that an alarm cannot run before another namespace is registered.
+// orphan records that an alarm cannot run before another namespace is
+// registered.
 func (s *schedule) orphan() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -361,12 +367,12 @@ func (s *schedule) snapshot() AlarmStats {
 	return stats
 }
 
-// work runs alarms until none is due. The caller has entered.
+// work runs alarms until none is due. The caller has entered the runtime.
 func (s *schedule) work(f *firing) {
 	defer s.ns.rt.leave()
 	defer s.look()
 	for f != nil {
 		f.run()
-		f, _ = s.take() // the error shows when run looks
+		f, _ = s.take() // run will see the error too
 	}
 }

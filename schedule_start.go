@@ -2,11 +2,10 @@ package dog
 
 import "github.com/godurable/dog/internal/store"
 
-// Start lets alarms run: until then nothing of the program does that it has not
-// asked for itself, so that all types can be registered and wired before. The
-// first call or request from outside of objects starts the runtime as well.
-// Types that are registered later run their alarms from then on. Further calls
-// do nothing.
+// Start lets alarms run. Until then the runtime does nothing on its own, so all
+// types can be registered and wired before. The first call or request from
+// outside of objects also starts the runtime. Types that are registered later
+// run their alarms from then on. Further calls do nothing.
 func (rt *Runtime) Start() {
 	if rt == nil || rt.ctx == nil || rt.started.Load() || rt.started.Swap(true) {
 		return
@@ -16,7 +15,7 @@ func (rt *Runtime) Start() {
 	}
 }
 
-// add makes a namespace one of the runtime's.
+// add adds a namespace to the runtime.
 func (rt *Runtime) add(ns *namespace) {
 	rt.mu.Lock()
 	rt.namespaces[ns.name] = ns
@@ -29,9 +28,11 @@ func (rt *Runtime) add(ns *namespace) {
 	}
 }
 
-// startAlarms begins to run the alarms of a namespace, once.
+// startAlarms begins to run the alarms of a namespace. Further calls do
+// nothing.
 func (ns *namespace) startAlarms() {
-	if ns.rt.enterQuietly() != nil { // Shutdown waits for what has entered before it waits for services
+	// Shutdown waits for entered goroutines before it waits for services.
+	if ns.rt.enterQuietly() != nil {
 		return
 	}
 	defer ns.rt.leave()
@@ -44,7 +45,7 @@ func (ns *namespace) startAlarms() {
 	})
 }
 
-// warnOfAlarms logs that there are alarms which cannot run, if there are.
+// warnOfAlarms logs a warning if there are alarms that cannot run.
 func (ns *namespace) warnOfAlarms() {
 	for _, err := range store.AlarmsAfter(ns.rt.engine, ns.schedule.beginning()) {
 		if err == nil {

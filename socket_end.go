@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// How a socket leaves its object.
+// This file removes sockets whose connections have ended from their objects.
 
-// finish takes a socket whose connection has ended from its object and reports
-// its end.
+// finish removes a socket whose connection has ended from its object and runs
+// the handlers of its end.
 func (s *Socket) finish(cause *CloseError) {
 	rt := s.obj.runtime()
 	s.conn.StopHeartbeat()
@@ -20,13 +20,13 @@ func (s *Socket) finish(cause *CloseError) {
 	if cause.Err != nil {
 		level := slog.LevelInfo
 		if cause.Code == 1006 {
-			level = slog.LevelDebug // clients get lost every day
+			level = slog.LevelDebug // clients lose their connections all the time
 		}
 		s.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
 	}
 	s.release()
 	s.obj.trace().socketClosed(s, cause)
-	defer func() { // even when the handler ends its goroutine
+	defer func() { // even if the handler exits its goroutine
 		s.obj.socketSet().unreserve() // until here the object is not retired or stopped
 		s.conn.OnEnd(func() {         // no goroutine waits for a client that does not hang up
 			rt.socketGone(s)
@@ -36,9 +36,9 @@ func (s *Socket) finish(cause *CloseError) {
 	s.report(cause)
 }
 
-// last answers a client that ends the connection when what its object has said
-// before has left, or when CloseTimeout has passed. Until then the socket is
-// there for that alone.
+// last replies to a client that closes the connection. It waits until
+// everything that the object sent before has left, or until CloseTimeout has
+// passed. In that time the socket does nothing else.
 func (s *Socket) last() {
 	gate := s.obj.gate
 	if !s.conn.Leaving() || gate.Open() {
@@ -53,7 +53,7 @@ func (s *Socket) last() {
 	})
 }
 
-// part takes a socket that lingers off its object.
+// part counts a lingering socket as left and ends its wait.
 func (s *Socket) part() {
 	s.obj.runtime().socketLeft(s, false)
 	s.conn.Depart()
@@ -78,9 +78,10 @@ func (s *Socket) tellEnd(kind EventKind, handle work) {
 	began := false
 	patient := context.WithoutCancel(s.life())
 	for !began {
-		// A Shutdown that loses patience refuses who waits for a turn, but
-		// every socket that joined gets its OnClose. Compared as it is: an
-		// OnStart that fails with it would fail again and again.
+		// If Shutdown runs out of time, it refuses events waiting for a turn,
+		// but every socket that joined must get its OnClose. The error is
+		// compared without unwrapping: an OnStart that fails with it would fail
+		// again and again.
 		err := s.event(patient, kind, func(ctx context.Context, v any) error {
 			began = true
 			return handle(ctx, v)
@@ -91,7 +92,7 @@ func (s *Socket) tellEnd(kind EventKind, handle work) {
 	}
 }
 
-// release gives the socket's place back.
+// release frees the socket's place.
 func (s *Socket) release() {
 	if s.obj.member == nil {
 		s.obj.socketSet().exit(s)

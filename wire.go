@@ -9,21 +9,22 @@ import (
 	"strings"
 )
 
-// readAnswer returns the answer to r with this status and header as net/http's
-// client reads what net/http's server writes: without fields whose names are
-// none, and without line breaks in values. The error is about what such a
-// client refuses. The body is for the caller to set.
+// readAnswer returns the response to r with this status and header as
+// net/http's client reads it from net/http's server: without fields whose names
+// are invalid, and without line breaks in values. It returns an error if the
+// client would reject the response. The caller must set the body.
 func readAnswer(status int, header http.Header, r *http.Request) (*http.Response, error) {
 	var wire bytes.Buffer
-	_, _ = fmt.Fprintf(&wire, "HTTP/1.1 %03d %s\r\n", status, statusText(status)) // a Buffer takes everything
-	answer, err := http.ReadResponse(written(&wire, header), r)                   //nolint:bodyclose // the caller sets it
+	// A Buffer accepts every write.
+	_, _ = fmt.Fprintf(&wire, "HTTP/1.1 %03d %s\r\n", status, statusText(status))
+	answer, err := http.ReadResponse(written(&wire, header), r) //nolint:bodyclose // the caller sets it
 	if err != nil {
 		return nil, fmt.Errorf("dog: the object's answer cannot be sent: %w", err)
 	}
 	return answer, nil
 }
 
-// readFields is readAnswer for fields alone.
+// readFields is readAnswer for header fields only.
 func readFields(header http.Header) (http.Header, error) {
 	if len(header) == 0 {
 		return make(http.Header), nil
@@ -35,14 +36,14 @@ func readFields(header http.Header) (http.Header, error) {
 	return http.Header(fields), nil
 }
 
-// written returns what is on the wire when the header has been written too.
+// written returns a reader of wire with the header appended.
 func written(wire *bytes.Buffer, header http.Header) *bufio.Reader {
 	_ = header.Write(wire)
 	wire.WriteString("\r\n")
 	return bufio.NewReaderSize(wire, wire.Len())
 }
 
-// read returns the header of an informational answer as a client gets it.
+// read returns the header of an informational response as a client gets it.
 func (h hint) read() (http.Header, error) {
 	header := h.header.Clone()
 	header.Del("Content-Length")
@@ -50,7 +51,7 @@ func (h hint) read() (http.Header, error) {
 	return readFields(header)
 }
 
-// statusText is the text of a status as net/http's client knows it.
+// statusText returns the text of a status as net/http's client reports it.
 func statusText(status int) string {
 	if text := http.StatusText(status); text != "" {
 		return text
@@ -58,8 +59,8 @@ func statusText(status int) string {
 	return fmt.Sprint("status code ", status)
 }
 
-// hasToken reports whether lists of tokens, such as those of Connection, have
-// one.
+// hasToken reports whether one of the lists, such as those of Connection,
+// contains the token.
 func hasToken(lists []string, token string) bool {
 	for _, list := range lists {
 		for t := range strings.SplitSeq(list, ",") {
