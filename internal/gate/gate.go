@@ -1,12 +1,12 @@
-// Package gate holds back what an object says until what it wrote before is
+// Package gate holds back an object's output until its earlier writes are
 // durable.
 //
 // An object writes in transactions: [Gate.Wrote] begins one, [Gate.Committed]
-// or [Gate.Failed] ends it. What is said meanwhile waits for the transaction to
-// be durable; what is said after waits as long as any earlier commit is not. So
-// an observer never learns of something that a crash could still undo, and
-// hears everything in the order in which it was said. An object that has not
-// written says everything at once.
+// or [Gate.Failed] ends it. Output during a transaction waits until the
+// transaction is durable. Output after it waits until all earlier commits are
+// durable. So an observer never sees anything that a crash could still undo,
+// and sees all output in the order in which it was produced. The output of an
+// object without pending writes is sent at once.
 package gate
 
 import (
@@ -16,41 +16,43 @@ import (
 	"sync/atomic"
 )
 
-// Commits tells which commits are durable; see store.Engine.
+// Commits reports which commits are durable. See store.Engine.
 type Commits interface {
 	Durable() uint64
 	OnDurable(commit uint64, told func(error))
 }
 
-// Gate is the output gate of one object; a nil Gate is always open. It is safe
-// for concurrent use; Wrote, Committed and Failed are called by who has the
-// object's turn.
+// Gate is the output gate of one object. A nil Gate is always open. A Gate is
+// safe for concurrent use. Only the holder of the object's turn calls Wrote,
+// Committed and Failed.
 type Gate struct {
 	commits Commits // fixed
 	lost    func(error)
 
-	active atomic.Bool // whether anything below matters; false: what is said leaves at once. changed under mu
+	// whether the fields below matter; false: output is sent at once; changed
+	// under mu
+	active atomic.Bool
 
 	mu        sync.Mutex
-	held      []entry // guarded by mu: in the order said
-	head      int     // guarded by mu: held[head:] waits
+	held      []entry // guarded by mu: in the order of Say
+	head      int     // guarded by mu: held[head:] is waiting
 	writing   bool    // guarded by mu: a transaction is open
 	last      uint64  // guarded by mu: the latest commit
-	asked     uint64  // guarded by mu: the latest commit of whose outcome the gate will be told
-	releasing bool    // guarded by mu: somebody calls what has been released
-	failed    error   // guarded by mu: why what is not durable never will be
-	shut      error   // guarded by mu: why nothing is let in
+	asked     uint64  // guarded by mu: the latest commit that OnDurable was called for
+	releasing bool    // guarded by mu: a goroutine is calling released entries
+	failed    error   // guarded by mu: why commits that are not durable never will be
+	shut      error   // guarded by mu: why no entry is accepted
 }
 
 type entry struct {
-	commit uint64 // has to be durable first; open: that of the open transaction
-	undone error  // what say gets then; nil unless its transaction has been undone
+	commit uint64 // must be durable first; open: that of the open transaction
+	undone error  // the argument for say in that case; nil unless its transaction was undone
 	say    func(error)
-	tells  bool // say passes on what it gets
+	tells  bool // say passes its argument on
 }
 
-// Undone is what say functions get when the transaction in which they were said
-// has failed without the object being reset.
+// Undone is the argument of say functions whose transaction has failed without
+// a reset of the object.
 type Undone struct{ Cause error }
 
 func (u *Undone) Error() string { return u.Cause.Error() }
@@ -58,14 +60,14 @@ func (u *Undone) Error() string { return u.Cause.Error() }
 // Unwrap returns the cause.
 func (u *Undone) Unwrap() error { return u.Cause }
 
-// open is the number of a transaction that has not been committed.
+// open is the commit number of a transaction that has not been committed.
 const open = 1<<64 - 1
 
-// New returns a gate. lost is called once when commits turn out never to become
-// durable, after what was held has been told; it must not block.
+// New returns a gate. lost is called once if commits turn out never to become
+// durable, after the held entries have been called. It must not block.
 func New(commits Commits, lost func(error)) *Gate { return &Gate{commits: commits, lost: lost} }
 
-// Wrote says that the turn's transaction has changes.
+// Wrote records that the turn's transaction has changes.
 func (g *Gate) Wrote() {
 	g.mu.Lock()
 	g.writing = true
@@ -73,7 +75,7 @@ func (g *Gate) Wrote() {
 	g.mu.Unlock()
 }
 
-// Committed ends the transaction: it has this number.
+// Committed ends the transaction, which has this commit number.
 func (g *Gate) Committed(commit uint64) {
 	g.mu.Lock()
 	g.writing = false
@@ -85,9 +87,9 @@ func (g *Gate) Committed(commit uint64) {
 	g.release(nil)
 }
 
-// Failed ends the transaction without a commit. What was said in it is dropped:
-// its say functions get [Undone], in their turn, since the error may tell of
-// what was committed before.
+// Failed ends the transaction without a commit. Its output is dropped: the say
+// functions get [Undone]. They are called in their order, since the error may
+// depend on earlier commits.
 func (g *Gate) Failed(err error) {
 	g.mu.Lock()
 	g.undoLocked(&Undone{err})
@@ -95,9 +97,9 @@ func (g *Gate) Failed(err error) {
 	g.release(nil)
 }
 
-// Shut is for an object that is being reset: until Recover nothing is let
-// in any more. What was said in the transaction is dropped at once; who waits
-// for an outcome gets err in its turn, as with Failed.
+// Shut is called when the object is being reset. Until Recover, the gate
+// accepts no output. The output of the open transaction is dropped at once.
+// Functions passed to Tell get err in their order, as with Failed.
 func (g *Gate) Shut(err error) {
 	g.mu.Lock()
 	g.shut = err
@@ -121,8 +123,8 @@ func (g *Gate) Shut(err error) {
 	g.release(nil)
 }
 
-// undoLocked ends the transaction without a commit; err is for what was said
-// in it, which begins at held[first]. The caller must hold mu.
+// undoLocked ends the transaction without a commit. Its output, which begins at
+// held[first], gets err. The caller must hold mu.
 func (g *Gate) undoLocked(err error) (first int) {
 	g.writing = false
 	first = len(g.held)
@@ -133,7 +135,7 @@ func (g *Gate) undoLocked(err error) (first int) {
 	return first
 }
 
-// Open reports whether what is said now leaves at once.
+// Open reports whether output is sent at once.
 func (g *Gate) Open() bool {
 	if g == nil || !g.active.Load() {
 		return true
@@ -143,8 +145,8 @@ func (g *Gate) Open() bool {
 	return g.openLocked()
 }
 
-// Writing reports whether a transaction is open, so that what is said now waits
-// at least for its end.
+// Writing reports whether a transaction is open, in which case output waits at
+// least for its end.
 func (g *Gate) Writing() bool {
 	if g == nil || !g.active.Load() {
 		return false
@@ -166,12 +168,12 @@ func (g *Gate) openLocked() bool {
 	return true
 }
 
-// Say calls say, at once or when the gate opens: with nil, or with the reason
-// why what was written before is lost. say must not block. Calls come one at a
-// time, in the order of Say.
+// Say calls say, at once or when the gate opens. The argument is nil, or the
+// reason why the earlier writes are lost. say must not block. The functions are
+// called one at a time, in the order of the calls to Say.
 func (g *Gate) Say(say func(error)) { g.hold(entry{say: say}) }
 
-// hold is Say for an entry without a commit.
+// hold is Say for an entry, whose commit it sets.
 func (g *Gate) hold(e entry) {
 	say := e.say
 	if g == nil || !g.active.Load() {
@@ -205,8 +207,8 @@ func (g *Gate) hold(e entry) {
 	}
 }
 
-// Outcome returns a channel that gets what a say function would get now; nil
-// when the gate is open.
+// Outcome returns a channel that receives the argument that a say function
+// passed to Tell would get. It returns nil if the gate is open.
 func (g *Gate) Outcome() <-chan error {
 	if g.Open() {
 		return nil
@@ -216,13 +218,13 @@ func (g *Gate) Outcome() <-chan error {
 	return outcome
 }
 
-// Tell is Say for what tells others of the outcome: Shut does not call it
-// before its turn.
+// Tell is Say for functions that report the outcome to others. Shut does not
+// call them before their turn.
 func (g *Gate) Tell(say func(error)) { g.hold(entry{say: say, tells: true}) }
 
-// Wait returns when the gate opens for what is said now by somebody who has no
-// part in the transaction: nil, the reason why what was written is lost, or the
-// cause of ctx's end.
+// Wait waits until the gate opens, for a caller that has no part in the open
+// transaction. It returns nil, the reason why the writes are lost, or the cause
+// of ctx's end.
 func (g *Gate) Wait(ctx context.Context) error {
 	for {
 		outcome := g.Outcome()
@@ -240,8 +242,8 @@ func (g *Gate) Wait(ctx context.Context) error {
 	}
 }
 
-// Recover ends Shut, and lets the gate open again after commits were lost: the
-// object has been reset, and has nothing left of them.
+// Recover ends Shut, and lets the gate open again after commits were lost. By
+// then the object has been reset and depends on none of them.
 func (g *Gate) Recover() {
 	g.mu.Lock()
 	g.shut = nil
@@ -251,8 +253,9 @@ func (g *Gate) Recover() {
 	g.mu.Unlock()
 }
 
-// release lets out what has become durable, in order, and asks to be told of
-// the rest. When another goroutine is at it, that one goes on.
+// release calls the entries that have become durable, in order, and requests a
+// call for the others. If another goroutine is calling entries, that goroutine
+// continues instead.
 func (g *Gate) release(lost error) {
 	g.mu.Lock()
 	first := lost != nil && g.failed == nil
@@ -278,8 +281,8 @@ func (g *Gate) release(lost error) {
 				if g.asked >= e.commit {
 					break
 				}
-				// Of the latest commit that something waits for: one call for
-				// all of them.
+				// Request it for the latest commit that an entry waits for, so
+				// that one call serves all of them.
 				commit := g.lastWaitedLocked()
 				g.asked = commit
 				g.mu.Unlock()
@@ -304,7 +307,7 @@ func (g *Gate) release(lost error) {
 	}
 }
 
-// lastWaitedLocked returns the latest commit that something waits for. The
+// lastWaitedLocked returns the latest commit that an entry waits for. The
 // caller must hold mu.
 func (g *Gate) lastWaitedLocked() uint64 {
 	for i := len(g.held) - 1; i >= g.head; i-- {

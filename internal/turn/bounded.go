@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Bounded is the context of an event that lasts no longer than its caller's
-// either. It costs next to nothing until somebody waits for its end. It is safe
-// for concurrent use.
+// Bounded is the context of an event that also ends with its caller's context.
+// It costs next to nothing until its end is waited for. It is safe for
+// concurrent use.
 type Bounded struct {
 	*Event                 // fixed
 	caller context.Context // fixed
 
-	merged atomic.Pointer[merged] // nil: nobody has asked for the end. set under mu
+	merged atomic.Pointer[merged] // nil: the end has not been asked for; set under mu
 	mu     sync.Mutex
-	over   bool // Release has been called. guarded by mu
+	over   bool // Release has been called; guarded by mu
 }
 
-// merged ends with both.
+// merged ends when either context ends.
 type merged struct {
 	context.Context
 	cancel context.CancelCauseFunc
@@ -28,12 +28,12 @@ type merged struct {
 	stop   func() bool
 }
 
-// Within returns the event's context bounded by its caller's. [Bounded.Release]
-// must follow.
+// Within returns the event's context bounded by its caller's. The caller must
+// call [Bounded.Release].
 func (e *Event) Within(caller context.Context) *Bounded { return &Bounded{Event: e, caller: caller} }
 
-// Unbounded reports whether ctx never ends, or only with the object that it
-// belongs to.
+// Unbounded reports whether ctx never ends, or ends only with the object that
+// it belongs to.
 func Unbounded(ctx context.Context) bool {
 	switch ctx.(type) {
 	case *Event:
@@ -49,7 +49,7 @@ func Unbounded(ctx context.Context) bool {
 	return e != nil && done == e.Done()
 }
 
-// Release gives back what the end of the context costs, and ends it.
+// Release ends the context and releases its resources.
 func (b *Bounded) Release() {
 	b.mu.Lock()
 	b.over = true
@@ -66,7 +66,7 @@ func (b *Bounded) Deadline() (time.Time, bool) { return b.caller.Deadline() }
 // Done is closed when the object stops or the caller's context ends.
 func (b *Bounded) Done() <-chan struct{} { return b.end().Done() }
 
-// Err says which.
+// Err returns nil until then, and after that the reason.
 func (b *Bounded) Err() error {
 	if b.merged.Load() == nil && b.caller.Err() == nil {
 		return b.Event.Err()
@@ -74,8 +74,8 @@ func (b *Bounded) Err() error {
 	return b.end().Err()
 }
 
-// Value is that of the event, and what package context looks for to find out
-// why the context ended.
+// Value returns the event's value for key. It also serves the keys that package
+// context uses to find out why the context ended.
 func (b *Bounded) Value(key any) any {
 	if key == (eventKey{}) {
 		return b.Event
@@ -86,7 +86,7 @@ func (b *Bounded) Value(key any) any {
 	return b.end().Value(key)
 }
 
-// end returns a context that ends with both.
+// end returns a context that ends when either context ends.
 func (b *Bounded) end() *merged {
 	if m := b.merged.Load(); m != nil {
 		return m
@@ -102,7 +102,7 @@ func (b *Bounded) end() *merged {
 	}
 	m.Context, m.cancel = context.WithCancelCause(m.Context)
 	follow := func() {
-		// With a deadline of its own the context knows best when that has
+		// If the context has a deadline, it expires by itself when that has
 		// passed.
 		if _, ok := b.caller.Deadline(); !ok || !errors.Is(b.caller.Err(), context.DeadlineExceeded) {
 			m.cancel(context.Cause(b.caller))

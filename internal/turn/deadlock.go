@@ -5,25 +5,25 @@ import (
 	"sync"
 )
 
-// Who waits for an event: its caller until the call is over, the events that
-// joined it, and, while the event keeps the turn of its object, everyone in
-// that turn's queue. A circle of such waits never ends. A wait in it begins
+// The events that wait for an event are its caller, until the call is over, the
+// events that joined it, and, while it keeps the turn of its object, all events
+// in that turn's queue. A circle of these waits never ends. A wait in it begins
 // either when an event queues for a turn that is kept (breakCycle) or when an
-// event joins another (Join), so it is enough to look then.
+// event joins another (Join), so it is enough to search at these points.
 
-// graph orders the searches: of two waits that close a circle together, the
-// second to look sees both. It is taken before any lock's mu, never while one
-// is held.
+// graph orders the searches: if two waits close a circle together, the second
+// search sees both. It is taken before any lock's mu, never while one is held.
 var graph sync.Mutex
 
-// joined has the further events that wait for an event. It is guarded by graph,
-// and no field of Event because hardly any has one.
+// joined has the additional events that wait for an event. It is guarded by
+// graph. It is not a field of Event because few events have any.
 var joined = map[*Event][]*Event{}
 
 // breakCycle looks for a circle that w closes and refuses one event of it with
-// ErrDeadlock: w's own if it has not begun, else another that has not. There
-// always is one: an event that takes its turn back had it before the present
-// holder took and kept it, which cannot be true all around a circle.
+// ErrDeadlock: w's own event if it has not begun, or else another event that
+// has not. There always is one: an event that takes its turn back had it before
+// the current holder took and kept it, which cannot be true for all events of a
+// circle.
 func breakCycle(w *waiter) {
 	graph.Lock()
 	defer graph.Unlock()
@@ -39,8 +39,8 @@ func breakCycle(w *waiter) {
 	}
 }
 
-// Join says that waiting waits for e, though it did not begin it. It returns
-// ErrDeadlock when e waits for waiting already. [Event.Part] takes it back.
+// Join records that waiting waits for e, although e is not its call. It returns
+// ErrDeadlock if e already waits for waiting. [Event.Part] undoes it.
 func (e *Event) Join(waiting *Event) error {
 	if waiting == nil {
 		return nil
@@ -54,7 +54,7 @@ func (e *Event) Join(waiting *Event) error {
 	return nil
 }
 
-// Part says that waiting has stopped waiting for e.
+// Part records that waiting has stopped waiting for e.
 func (e *Event) Part(waiting *Event) {
 	if waiting == nil {
 		return
@@ -76,7 +76,7 @@ func (e *Event) Part(waiting *Event) {
 // graph.
 var shared = map[*Event]struct{}{}
 
-// Share says that others may join the event, now or later, until
+// Share records that other events may join the event, now or later, until
 // [Event.Unshare].
 func (e *Event) Share() {
 	graph.Lock()
@@ -84,16 +84,16 @@ func (e *Event) Share() {
 	shared[e] = struct{}{}
 }
 
-// Unshare ends Share.
+// Unshare undoes Share.
 func (e *Event) Unshare() {
 	graph.Lock()
 	defer graph.Unlock()
 	delete(shared, e)
 }
 
-// Pinned reports whether somebody who keeps a turn waits for the event, through
-// whatever others, or may begin to: then whoever runs the event must not wait
-// for just anything.
+// Pinned reports whether an event that keeps its turn waits for this one,
+// directly or through other events, or may begin to. In that case the goroutine
+// that runs this event must not wait for arbitrary things.
 func (e *Event) Pinned() bool {
 	graph.Lock()
 	defer graph.Unlock()
@@ -105,8 +105,9 @@ func (e *Event) Pinned() bool {
 	return false
 }
 
-// path returns the events from from to target, both included, each waited for
-// by the next; nil when there is no such way. The caller must hold graph.
+// path returns the events between from and target, including both, where each
+// event is waited for by the next. It returns nil if there is no path. The
+// caller must hold graph.
 func path(from, target *Event) []*Event {
 	came := map[*Event]*Event{from: nil}
 	todo := []*Event{from}
@@ -155,8 +156,8 @@ func (e *Event) queueBehind() []*Event {
 	return queue
 }
 
-// refuse ends the event's wait for its first turn with err and reports whether
-// there was such a wait.
+// refuse ends the event's wait for its first turn with err, and reports whether
+// the event was waiting for it.
 func (e *Event) refuse(err error) bool {
 	l := e.lock
 	l.mu.Lock()

@@ -1,8 +1,9 @@
 package turn
 
-// End ends the event and hands the turn on. It returns the reason if the lock
-// has been closed, and [ErrOutside] if the event's context is still in use by
-// another goroutine, which means that the exclusion was broken.
+// End ends the event and hands the turn on. closed is the reason given to
+// [Lock.Close], if the lock has been closed. misuse is [ErrOutside] if another
+// goroutine is still using the event's context, which means that the exclusion
+// was broken.
 func (e *Event) End() (closed, misuse error) {
 	l := e.lock
 	if l.Strict {
@@ -30,8 +31,9 @@ func (e *Event) End() (closed, misuse error) {
 	return closed, misuse
 }
 
-// OnEnd calls f when the event has ended, at once if it has already. f must
-// not block. stop withdraws f, unless it is being called.
+// OnEnd arranges for f to be called when the event has ended. If it has ended
+// already, f is called at once. f must not block. stop cancels the call, unless
+// it has begun.
 func (e *Event) OnEnd(f func()) (stop func()) {
 	l := e.lock
 	l.mu.Lock()
@@ -56,13 +58,13 @@ func (e *Event) OnEnd(f func()) (stop func()) {
 	}
 }
 
-// HasTurn reports whether the turn is the event's at this moment: it does not
-// wait, or it keeps its turn meanwhile.
+// HasTurn reports whether the event has its turn at this moment: it is not
+// waiting, or it keeps its turn while it waits.
 func (e *Event) HasTurn() bool {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
 	return e.lock.holder == e
 }
 
-// Caller returns the event that waits for this one to end, or nil.
+// Caller returns the event that waits for this event to end, or nil.
 func (e *Event) Caller() *Event { return e.call.caller() }

@@ -5,22 +5,23 @@ import (
 	"sync/atomic"
 )
 
-// A Call is an event's wait for others that it brought about. The zero value is
-// nobody's.
+// A Call is an event's wait for other events that it caused. The zero value is
+// a call without a caller.
 type Call struct {
 	by   *Event
-	over *atomic.Bool // by has stopped waiting. nil: it waits until they have ended
+	over *atomic.Bool // by has stopped waiting; nil: it waits until the other events have ended
 }
 
-// Over says that the caller has stopped waiting, though what it waited for may
-// go on. Only [OriginOf] returns calls that can be over.
+// Over records that the caller has stopped waiting, even if the events that it
+// waited for continue. It has no effect on calls that do not come from
+// [OriginOf].
 func (c Call) Over() {
 	if c.over != nil {
 		c.over.Store(true)
 	}
 }
 
-// caller returns the event that waits, or nil.
+// caller returns the waiting event, or nil.
 func (c Call) caller() *Event {
 	if c.over != nil && c.over.Load() {
 		return nil
@@ -28,11 +29,13 @@ func (c Call) caller() *Event {
 	return c.by
 }
 
-// Origin says where an event comes from.
+// Origin describes where an event comes from.
 type Origin struct {
-	Call   Call            // who waits for it
-	Values context.Context // whose values its handler sees, whether it is done or not; nil: only those of the object's life
-	Limit  int             // of the events that may wait before it; more is ErrOverloaded. 0: none
+	Call Call // the caller that waits for the event
+	// provides the values of the handler's context, whether it is done or not;
+	// nil: only the values of the object's life
+	Values context.Context
+	Limit  int // maximum number of events that may wait before it, beyond which Queue returns ErrOverloaded; 0: none
 }
 
 // OriginOf returns the origin of an event that the holder of ctx waits for.
@@ -44,17 +47,17 @@ func OriginOf(ctx context.Context) Origin {
 	return from
 }
 
-// Inside returns the origin of an event for whose end the holder of ctx, whose
-// event is caller or nil, waits in any case: a call in the caller's own
-// goroutine.
+// Inside returns the origin of an event that runs as a call in the caller's own
+// goroutine, so that the holder of ctx always waits for its end. caller is the
+// event of ctx, or nil.
 func Inside(caller *Event, ctx context.Context) Origin {
 	return Origin{Call: Call{by: caller}, Values: valuesOf(ctx)}
 }
 
 // Follow returns the origin of an event that the holder of ctx starts without
-// waiting for it. Of an event's context it takes the values of that event's
-// origin alone: events that start each other for ever must not hold each other
-// in memory.
+// waiting for it. If ctx belongs to an event, only the values of that event's
+// origin are passed on. Otherwise events that keep starting each other would
+// keep each other in memory.
 func Follow(ctx context.Context) Origin {
 	if e := From(ctx); e != nil {
 		ctx = e
@@ -62,8 +65,8 @@ func Follow(ctx context.Context) Origin {
 	return Origin{Values: valuesOf(ctx)}
 }
 
-// valuesOf returns a context with the values of ctx. Those of an event itself
-// are the values of its origin, without the event.
+// valuesOf returns a context with the values of ctx. For an event's own
+// context, it returns the values of the event's origin, without the event.
 func valuesOf(ctx context.Context) context.Context {
 	switch ctx := ctx.(type) {
 	case *Event:

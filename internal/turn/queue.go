@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// closeLocked: the caller must hold mu, and the lock must not be closed.
+// closeLocked closes the lock. The caller must hold mu, and the lock must not
+// be closed.
 func (l *Lock) closeLocked(reason error) {
 	l.closed = reason
 	l.refuseAllLocked(reason)
@@ -23,8 +24,8 @@ func (l *Lock) refuseAllLocked(reason error) {
 	}
 }
 
-// await waits for w to leave the queue; when wait is done first, the event
-// gives up its place.
+// await waits for w to leave the queue. If wait is done first, the event gives
+// up its place.
 func (l *Lock) await(wait context.Context, w *waiter) error {
 	select {
 	case <-w.ready:
@@ -36,7 +37,7 @@ func (l *Lock) await(wait context.Context, w *waiter) error {
 	switch {
 	case w.queued:
 		l.refuseLocked(w, context.Cause(wait))
-	case w.err == nil: // it got its turn in the same moment
+	case w.err == nil: // it got its turn at the same moment
 		w.err = context.Cause(wait)
 		w.event.ended = true
 		l.events--
@@ -93,8 +94,8 @@ func (l *Lock) refuseLocked(w *waiter, reason error) {
 	close(w.ready)
 }
 
-// handOverLocked gives the turn to the next in the queue. The caller must hold
-// mu.
+// handOverLocked gives the turn to the next waiter in the queue, if any. The
+// caller must hold mu.
 func (l *Lock) handOverLocked() {
 	w := l.head
 	if w == nil {

@@ -9,25 +9,25 @@ import (
 	"sync/atomic"
 )
 
-// running knows the events of strict locks by the goroutines that run them.
-// Its mutex is held for a few instructions only and while it is held no other
+// running records the events of strict locks by the goroutines that run them.
+// Its mutex is held for a few instructions only. While it is held, no other
 // mutex is taken.
 var running struct {
 	any    atomic.Int64 // len(events)
 	mu     sync.Mutex
-	events map[uint64][]*Event // the innermost last. guarded by mu
+	events map[uint64][]*Event // the innermost is last; guarded by mu
 }
 
-// own notes the goroutine that runs the event. It is called by that goroutine,
-// while nobody else uses the event.
+// own records the goroutine that runs the event. It is called by that
+// goroutine, while no other uses the event.
 func (e *Event) own() {
 	if e.lock.Strict {
 		e.routine = goroutine()
 	}
 }
 
-// enlist makes the event of a strict lock the innermost of the goroutine that
-// runs it.
+// enlist makes the event of a strict lock the innermost event of the goroutine
+// that runs it.
 func (e *Event) enlist() {
 	running.mu.Lock()
 	defer running.mu.Unlock()
@@ -38,7 +38,7 @@ func (e *Event) enlist() {
 	running.any.Store(int64(len(running.events)))
 }
 
-// delist ends enlist.
+// delist undoes enlist.
 func (e *Event) delist() {
 	running.mu.Lock()
 	defer running.mu.Unlock()
@@ -55,8 +55,8 @@ func (e *Event) delist() {
 	running.any.Store(int64(len(running.events)))
 }
 
-// Running returns the events that the calling goroutine runs and that do not
-// wait, the innermost first, as far as their locks are strict.
+// Running returns the events of strict locks that the calling goroutine runs
+// and that are not waiting, the innermost first.
 func Running() []*Event {
 	if running.any.Load() == 0 {
 		return nil
@@ -69,22 +69,22 @@ func Running() []*Event {
 	return slices.DeleteFunc(all, (*Event).isWaiting)
 }
 
-// isWaiting reports whether the handler waits.
+// isWaiting reports whether the handler is waiting.
 func (e *Event) isWaiting() bool {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
 	return e.waiting
 }
 
-// ownedByCaller reports whether the calling goroutine runs the event; true when
-// the lock is not strict.
+// ownedByCaller reports whether the calling goroutine runs the event. It
+// returns true if the lock is not strict.
 func (e *Event) ownedByCaller() bool {
 	return !e.lock.Strict || e.routine == goroutine()
 }
 
-// goroutine returns the number of the calling goroutine. The runtime tells it
-// only in the head of a stack trace, which takes about 3 µs: too much for every
-// wait of every program, little for a test.
+// goroutine returns the number of the calling goroutine. The runtime provides
+// it only in the first line of a stack trace, which takes about 3 µs. That is
+// too slow for every wait of every program, but fine for a test.
 func goroutine() uint64 {
 	var buf [64]byte
 	head := buf[:runtime.Stack(buf[:], false)]

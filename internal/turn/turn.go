@@ -1,20 +1,20 @@
 // Package turn lets the events of one object run one at a time.
 //
-// A [Lock] is an object's turn and an [Event] is one run of one of its
-// handlers. The turn is a lock, not a goroutine: whoever brings an event runs
-// the handler itself, and an idle object costs nothing but memory. Three things
-// set it apart from a mutex:
+// A [Lock] is an object's turn, and an [Event] is one run of one of its
+// handlers. The turn is a lock, not a goroutine: the goroutine that brings an
+// event runs the handler itself, and an idle object costs only memory. Three
+// things distinguish it from a mutex:
 //
-//   - it is handed over in the order of arrival, and waiting for it can be
-//     cancelled;
-//   - an event can give it up while it waits for something else and take it
+//   - It is handed over in the order of arrival, and waiting for it can be
+//     cancelled.
+//   - An event can give it up while it waits for something else and take it
 //     back afterwards ([Yield], [Wait.Resume]), or keep it across such waits
-//     ([Event.Keep]);
-//   - events know who waits for them, so that a circle of kept turns is found
-//     when it closes (deadlock.go).
+//     ([Event.Keep]).
+//   - Events know which events wait for them, so a circle of kept turns is
+//     found when it closes (deadlock.go).
 //
-// An Event is the [context.Context] of its handler: that is how the turn finds
-// its way through the caller's code.
+// An Event is the [context.Context] of its handler, which carries the turn
+// through the caller's code.
 package turn
 
 import (
@@ -29,43 +29,43 @@ var (
 	// or by a goroutine that does not own it.
 	ErrOutside = errors.New("dog: context used outside its turn")
 
-	// ErrOverloaded reports an event that was refused because too many wait.
+	// ErrOverloaded reports an event that was refused because too many events
+	// were waiting.
 	ErrOverloaded = errors.New("dog: overloaded: too many events wait for the object's turn")
 
-	// ErrDeadlock reports an event that could never have had its turn.
+	// ErrDeadlock reports an event that could never have got its turn.
 	ErrDeadlock = errors.New("dog: deadlock: the call waits for a turn that is kept until the call returns")
 )
 
 // A Lock is the turn of one object. The zero value is a free turn.
 //
-// A lock's mutex is held for a few instructions only and while it is held no
+// A lock's mutex is held for a few instructions only. While it is held, no
 // other mutex is taken.
 type Lock struct {
-	// Life is the life of what the lock belongs to; nil: it does not end. Fixed
-	// before first use.
+	// Life is the life of the lock's owner. Nil means that it does not end.
+	// Fixed before first use.
 	Life context.Context
 	// Strict makes events check that their context is used by the goroutine
 	// that runs them. Fixed before first use.
 	Strict bool
-	// Owner is what the lock belongs to, for [Event.Owner]. Fixed before first
-	// use.
+	// Owner is the value that [Event.Owner] returns. Fixed before first use.
 	Owner any
 
 	mu     sync.Mutex
-	holder *Event // whose turn it is; nil when free. guarded by mu, like all below
+	holder *Event // the event that has the turn; nil when free; guarded by mu, like all below
 	head   *waiter
 	tail   *waiter
-	queued int   // events that wait for their first turn
-	events int   // begun and not ended, or queued
+	queued int   // events waiting for their first turn
+	events int   // events that have begun and not ended, or are queued
 	closed error // why no further event may begin
 	stats  Stats
-	onEnd  map[*Event]map[*func()]struct{} // what [Event.OnEnd] was given
+	onEnd  map[*Event]map[*func()]struct{} // functions passed to [Event.OnEnd]
 }
 
-// Stats counts what happened at a lock since it was made.
+// Stats has the counts of a lock since it was made.
 type Stats struct {
 	Events  uint64        // events that got a turn
-	Waits   uint64        // times a turn was not free and had to be waited for
+	Waits   uint64        // times that an event had to wait for a turn
 	Waited  time.Duration // sum of those waits
 	Longest time.Duration // the longest of them
 }
@@ -83,7 +83,7 @@ func (s Stats) Add(o Stats) Stats {
 // A waiter is an event's place in a lock's queue.
 type waiter struct {
 	event      *Event
-	first      bool          // the event has not begun; false: it takes its turn back
+	first      bool          // the event has not begun; false: it is taking its turn back
 	ready      chan struct{} // closed when the waiter has left the queue, with the turn or with err
 	err        error         // written before ready is closed
 	queued     bool          // guarded by the lock's mu
@@ -91,31 +91,31 @@ type waiter struct {
 	prev, next *waiter
 }
 
-// An Event is one run of one handler, and the context of that run: done when
-// its object is stopped, with the values of the caller.
+// An Event is one run of one handler, and the context of that run. The context
+// is done when the object is stopped, and has the values of the caller.
 type Event struct {
-	values  context.Context // of the caller; only its values count. may be nil
+	values  context.Context // of the caller; only its values are used; may be nil
 	lock    *Lock
-	call    Call   // on whose behalf. guarded by graph once the event has begun
-	routine uint64 // the goroutine that runs it, when the lock is strict
+	call    Call   // the caller; guarded by graph once the event has begun
+	routine uint64 // the goroutine that runs it, if the lock is strict
 
 	// guarded by lock.mu
-	place   *waiter // its place in the lock's queue, while it has one
+	place   *waiter // its place in the lock's queue, or nil
 	waits   int32   // waits under way: the handler's and, within it, those of goroutines it waits for
 	keeps   int16   // Keeps under way
-	waiting bool    // the handler waits: between its Yield and its Resume
+	waiting bool    // the handler is waiting, between its Yield and its Resume
 	ended   bool    // the handler has returned, or will never run
 }
 
 type eventKey struct{}
 
-// Deadline is that of the object's life: none, as a rule.
+// Deadline returns the deadline of the object's life, which usually has none.
 func (e *Event) Deadline() (time.Time, bool) { return e.life().Deadline() }
 
 // Done is closed when the object is stopped.
 func (e *Event) Done() <-chan struct{} { return e.life().Done() }
 
-// Err says whether it has been.
+// Err returns nil until then, and after that the reason.
 func (e *Event) Err() error { return e.life().Err() }
 
 func (e *Event) life() context.Context {
@@ -125,10 +125,10 @@ func (e *Event) life() context.Context {
 	return e.lock.Life
 }
 
-// Value returns the event itself to [From], else what the object's context or
-// the caller's has under key. The object's comes first because package context
-// finds there what cancels a context, which must not be what cancels the
-// caller's.
+// Value returns the event itself to [From]. For other keys it returns the value
+// of the object's context, or else that of the caller's. The object's context
+// comes first because package context uses Value to find the canceler of a
+// context, which must not be that of the caller's context.
 func (e *Event) Value(key any) any {
 	if key == (eventKey{}) {
 		return e
@@ -139,7 +139,7 @@ func (e *Event) Value(key any) any {
 	return e.values.Value(key)
 }
 
-// From returns the event whose context ctx is or derives from, or nil.
+// From returns the event whose context ctx is or is derived from, or nil.
 func From(ctx context.Context) *Event {
 	switch ctx := ctx.(type) {
 	case *Event:
@@ -152,15 +152,15 @@ func From(ctx context.Context) *Event {
 }
 
 // A Ticket is a place in the queue of a lock. The goroutine that redeems it
-// runs the event; another may have taken it.
+// runs the event. Another goroutine may have taken it.
 type Ticket struct {
 	Event *Event  // not begun
-	place *waiter // nil: the turn was free and is the event's already
+	place *waiter // nil: the turn was free, and the event has it
 }
 
-// Queue takes the next place in the queue, or the turn itself if it is free,
-// for an event. Every ticket must be redeemed. Errors are the reason given to
-// [Lock.Close], and [ErrOverloaded].
+// Queue takes the next place in the queue for an event, or the turn itself if
+// it is free. Every ticket must be redeemed. The error is the reason given to
+// [Lock.Close], or [ErrOverloaded].
 func (l *Lock) Queue(from Origin) (Ticket, error) {
 	e := &Event{values: from.Values, lock: l, call: from.Call}
 	l.mu.Lock()
@@ -187,9 +187,9 @@ func (l *Lock) Queue(from Origin) (Ticket, error) {
 	return Ticket{Event: e, place: w}, nil
 }
 
-// QueueIdle takes the turn for an event if no other is under way or waits, and
-// unless says nothing against it, as in CloseIdle. ok is false when one is, and
-// when the lock has been closed.
+// QueueIdle takes the turn for an event if no other event is running or waiting
+// and unless, if not nil, returns false, as in CloseIdle. Otherwise, or if the
+// lock has been closed, ok is false.
 func (l *Lock) QueueIdle(from Origin, unless func() bool) (t Ticket, ok bool) {
 	e := &Event{values: from.Values, lock: l, call: from.Call}
 	l.mu.Lock()
@@ -203,7 +203,7 @@ func (l *Lock) QueueIdle(from Origin, unless func() bool) (t Ticket, ok bool) {
 }
 
 // Redeem waits for the turn until wait is done and returns the event that has
-// it. Errors are wait's cause, [ErrDeadlock], and the reason given to
+// it. The error is wait's cause, [ErrDeadlock], or the reason given to
 // [Lock.Close].
 func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 	if t.place != nil {
@@ -218,27 +218,27 @@ func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 	return t.Event, nil
 }
 
-// Owner returns what the lock of the event belongs to.
+// Owner returns the Owner of the event's lock.
 func (e *Event) Owner() any { return e.lock.Owner }
 
-// Usable returns [ErrOutside] when the event's context may not be used here and
-// now: its handler has returned, or runs in another goroutine (which only a
-// strict lock notices).
+// Usable returns [ErrOutside] if the event's context may not be used: its
+// handler has returned, or runs in another goroutine. Only a strict lock
+// detects the latter.
 func (e *Event) Usable() error {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
 	return e.usableLocked()
 }
 
-// Holds reports whether the event has its turn and does not wait.
+// Holds reports whether the event has its turn and is not waiting.
 func (e *Event) Holds() bool {
 	e.lock.mu.Lock()
 	defer e.lock.mu.Unlock()
 	return e.lock.holder == e && !e.waiting && e.usableLocked() == nil
 }
 
-// Own lets the calling goroutine run the event from now on. The one that ran it
-// must not use it any more.
+// Own makes the calling goroutine the one that runs the event. The goroutine
+// that ran it before must no longer use it.
 func (e *Event) Own() {
 	if !e.lock.Strict {
 		return
@@ -250,7 +250,8 @@ func (e *Event) Own() {
 	e.enlist()
 }
 
-// Orphan says that nobody waits for the event any more, though it goes on.
+// Orphan records that the event's caller no longer waits for it. The event
+// continues.
 func (e *Event) Orphan() {
 	graph.Lock()
 	defer graph.Unlock()
@@ -267,14 +268,13 @@ func (e *Event) usableLocked() error {
 
 // A Wait is a wait of an event, begun by [Yield].
 type Wait struct {
-	event *Event // nil: of no event
-	outer bool   // the handler's own; else that of a goroutine that the handler waits for
+	event *Event // nil: no event
+	outer bool   // the handler's own wait; false: that of a goroutine that the handler waits for
 }
 
 // Yield gives up the turn of the event that ctx belongs to, until
-// [Wait.Resume]; when ctx belongs to none, neither does anything. While the
-// turn is given up, ctx may be used by any goroutine that the handler waits
-// for.
+// [Wait.Resume]. If ctx belongs to no event, neither does anything. While the
+// turn is given up, any goroutine that the handler waits for may use ctx.
 func Yield(ctx context.Context) (Wait, error) {
 	e := From(ctx)
 	if e == nil {
@@ -297,8 +297,8 @@ func Yield(ctx context.Context) (Wait, error) {
 	return Wait{event: e, outer: true}, nil
 }
 
-// Resume takes the turn back that [Yield] gave up. It cannot be cancelled: what
-// follows it in the handler relies on the turn.
+// Resume takes back the turn that [Yield] gave up. It cannot be cancelled,
+// because the code after it in the handler relies on the turn.
 func (w Wait) Resume() {
 	e := w.event
 	if e == nil {
@@ -349,10 +349,10 @@ func (e *Event) Unkeep() {
 	e.lock.mu.Unlock()
 }
 
-// Close lets no further event begin: those that wait for their first turn and
-// those to come get the reason. Events that have begun go on, still one at a
-// time. A lock is closed once: Close returns the reason of the earlier time, or
-// nil.
+// Close prevents further events from beginning: events waiting for their first
+// turn, and later events, fail with the reason. Events that have begun
+// continue, still one at a time. A lock is closed only once: further calls
+// return the first reason and have no effect. The first call returns nil.
 func (l *Lock) Close(reason error) (earlier error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -363,17 +363,17 @@ func (l *Lock) Close(reason error) (earlier error) {
 	return nil
 }
 
-// Refuse gives the reason to the events that wait for their first turn now.
-// Those to come are not affected.
+// Refuse fails the events that are now waiting for their first turn with the
+// reason. Later events are not affected.
 func (l *Lock) Refuse(reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refuseAllLocked(reason)
 }
 
-// CloseIdle closes the lock only if no event is under way or waits, and unless
-// says nothing against it, which may be nil and must not block. It reports
-// whether it did.
+// CloseIdle closes the lock if no event is running or waiting and unless
+// returns false. unless may be nil and must not block. CloseIdle reports
+// whether it closed the lock.
 func (l *Lock) CloseIdle(reason error, unless func() bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -384,16 +384,16 @@ func (l *Lock) CloseIdle(reason error, unless func() bool) bool {
 	return true
 }
 
-// Idle reports whether no event is under way or waits.
+// Idle reports whether no event is running or waiting.
 func (l *Lock) Idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.events == 0
 }
 
-// Running returns nil while an event has the turn and does not wait, so that
-// what the turn owns may be touched. Otherwise it returns the reason given to
-// Close, or [ErrOutside].
+// Running returns nil while an event has the turn and is not waiting, so that
+// state owned by the turn may be accessed. Otherwise it returns the reason
+// given to Close, or [ErrOutside].
 func (l *Lock) Running() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
