@@ -1,15 +1,15 @@
-// Package roster keeps the books of one group: which replicas there are, how
-// loaded each is, and which request ids have connections where.
+// Package roster keeps the books of one group: its replicas, the load of each,
+// and the request ids that have connections on them.
 //
 // A connection needs a [Place] on a replica. [Book.Reserve] chooses the replica
-// and holds a place for a while, [Book.Claim] turns it into a used one,
-// [Book.Attach] ties it to a socket, [Book.Release] gives it back. Whatever the
-// order of the calls, a replica never holds more than [Config.Limit] places,
-// and a place is given back exactly once.
+// and reserves a place for some time, [Book.Claim] makes it a used place,
+// [Book.Attach] ties it to a socket, and [Book.Release] frees it. In any order
+// of calls, a replica never has more than [Config.Limit] places taken, and a
+// place is freed exactly once.
 //
 // A Book is a pure data structure. It starts nothing, locks nothing and reads
-// no clock: its owner serialises all calls, those to its replicas and places
-// included, and passes the time. Replicas and places belong to the Book that
+// no clock. Its owner must serialize all calls, including those to its replicas
+// and places, and passes the time. Replicas and places belong to the Book that
 // made them.
 package roster
 
@@ -20,8 +20,7 @@ import (
 	"time"
 )
 
-// Errors of [Book.Reserve], [Book.Add] and [Book.Take]. They are returned as
-// they are, never wrapped.
+// Errors of [Book.Reserve], [Book.Add] and [Book.Take]. They are never wrapped.
 var (
 	ErrNoRoom      = errors.New("roster: no replica has room")
 	ErrFull        = errors.New("roster: no replica has room and no more may be added")
@@ -33,57 +32,62 @@ var (
 )
 
 // Time is an instant in nanoseconds since an arbitrary start. It should not go
-// backwards from call to call; if it does, what happens with time happens late
-// by as much, and nothing else breaks.
+// backwards from call to call. If it does, everything that depends on time
+// happens later by that amount, and nothing else breaks.
 type Time int64
 
 // Config holds the limits of a [Book].
 type Config struct {
 	// Limit is the number of places per replica. Less than 1 means 1.
 	Limit int
-	// MaxReplicas bounds the number of replicas, draining ones included. 0 or
-	// less means no bound.
+	// MaxReplicas is the maximum number of replicas, including draining
+	// replicas. 0 or less means no limit.
 	MaxReplicas int
-	// Reserve is how long a reservation waits to be claimed. It must be
-	// positive to be of use.
+	// Reserve is how long a reservation waits to be claimed. It should be
+	// positive, since other reservations expire at once.
 	Reserve time.Duration
 	// Linger is how long an id is remembered on its replica after its last
-	// connection. 0 or less means not at all. An id that lingers takes about 40
+	// connection. 0 or less means not at all. A lingering id takes about 40
 	// bytes, whatever its length.
 	Linger time.Duration
-	// Retire is how long a replica stays when it has become empty, or was added
-	// and never used. It stays for Linger when that is longer, unless Hold is
-	// set. A draining replica does not stay.
+	// Retire is how long a replica stays after it has become empty, or after it
+	// was added if it was never used. If Linger is longer, the replica stays
+	// for Linger, unless Hold is set. A draining replica does not stay.
 	Retire time.Duration
 	// FullestFirst gives an id that is new to the book the replica with the
-	// least room that has some, instead of the least loaded one.
+	// least free room, instead of the least loaded replica.
 	FullestFirst bool
-	// Hold keeps the place of an id that lingers, not only its preference. A
-	// held place counts as load. It needs about 200 bytes, and there are at
-	// most Limit of them per replica.
+	// Hold keeps the place of a lingering id, not only its preference. A held
+	// place counts as load. It needs about 200 bytes, and there are at most
+	// Limit held places per replica.
 	Hold bool
 }
 
-// Book is the books of one group. R is the payload of a replica, S what its
-// owner attaches to a place. Use [New].
+// Book has the books of one group. R is the payload of a replica, S the value
+// that its owner attaches to a place. Use [New].
 type Book[R, S any] struct {
 	c        Config       // fixed
 	seed     maphash.Seed // fixed
 	replicas table[string, *Replica[R, S]]
 	order    list[Replica[R, S]] // all replicas, in order of addition
 
-	// A replica's number stands for it in ladders, and together with its serial
-	// in lingers.
+	// A replica's number identifies it in ladders. With its serial number, it
+	// identifies the replica in lingers.
 	numbers slots[Replica[R, S]]
-	serial  uint32 // the last one given out
-	open    ladder // those that are neither full nor draining nor locked; its rung 0 is the queue for retirement
-	locked  ladder // those that are locked, and neither full nor draining; its rung 0 is another such queue
-	drained ladder // those that are draining and empty, all on one rung
+	serial  uint32 // the last serial number given out
+	// replicas that are not full, draining or locked; its rung 0 is the queue
+	// for retirement
+	open ladder
+	// replicas that are locked, and not full or draining; its rung 0 is another
+	// queue for retirement
+	locked  ladder
+	drained ladder // replicas that are draining and empty, all on one rung
 
-	ids      entries[R, S]
-	lingers  lingers           // empty where Config.Hold is set
-	holds    holds[R, S]       // empty where it is not
-	reserved list[Place[R, S]] // all have the same time to wait, so the order of arrival is that of expiry
+	ids     entries[R, S]
+	lingers lingers     // empty if Config.Hold is set
+	holds   holds[R, S] // empty if Config.Hold is not set
+	// all wait for the same time, so they are in order of arrival and of expiry
+	reserved list[Place[R, S]]
 }
 
 // New returns an empty Book.
@@ -95,12 +99,12 @@ func New[R, S any](c Config) *Book[R, S] {
 	return &Book[R, S]{c: c, seed: maphash.MakeSeed(), lingers: lingers{life: c.Linger}}
 }
 
-// hash returns the hash of a request id, never 0.
+// hash returns the hash of a request id. It is never 0.
 func (b *Book[R, S]) hash(rid string) uint64 { return max(maphash.String(b.seed, rid), 1) }
 
-// Reserve reserves a place for rid until it is claimed, released, or
+// Reserve reserves a place for rid until it is claimed or released, or
 // [Config.Reserve] has passed. Of the replicas that have room and are not
-// draining it chooses
+// draining, it chooses the first of
 //
 //  1. the one that holds a place for rid, which may be full otherwise,
 //  2. the least loaded on which rid has places,
@@ -108,8 +112,8 @@ func (b *Book[R, S]) hash(rid string) uint64 { return max(maphash.String(b.seed,
 //  4. the least loaded or the fullest that is not locked (see
 //     [Config.FullestFirst]).
 //
-// With none it returns [ErrNoRoom], or [ErrFull] when [Config.MaxReplicas] is
-// reached too.
+// If there is none, Reserve returns [ErrNoRoom], or [ErrFull] if
+// [Config.MaxReplicas] is reached too.
 func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	b.expire(now)
 	hash := b.hash(rid)
@@ -141,8 +145,8 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	}
 }
 
-// choose returns the replica for a request id for which none holds a place; nil
-// when none is open to it. e is the entry of the id, nil when it has none.
+// choose returns the replica for a request id without a held place, or nil if
+// no replica is open to it. e is the entry of the id, or nil.
 func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S] {
 	next := b.newcomers()
 	if next == 0 && b.locked.bottom() == nil {
@@ -161,8 +165,8 @@ func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S
 	return b.numbers.get(next)
 }
 
-// newcomers returns the number of the replica for an id that is on none; 0 when
-// there is none.
+// newcomers returns the number of the replica for an id that is on no replica,
+// or 0 if there is none.
 func (b *Book[R, S]) newcomers() uint32 {
 	if b.c.FullestFirst {
 		return b.open.most()
@@ -170,8 +174,8 @@ func (b *Book[R, S]) newcomers() uint32 {
 	return b.open.least()
 }
 
-// knows reports whether an id is no newcomer to r: it has a place there or
-// lingers there. e is the entry of the id, nil when it has none.
+// knows reports whether an id is not new to r: it has a place there or lingers
+// there. e is the entry of the id, or nil.
 func (b *Book[R, S]) knows(r *Replica[R, S], e *entry[R, S], hash uint64, now Time) bool {
 	if e != nil && e.linkOn(r) != nil {
 		return true
@@ -180,10 +184,10 @@ func (b *Book[R, S]) knows(r *Replica[R, S], e *entry[R, S], hash uint64, now Ti
 	return ok && on == r.ref
 }
 
-// Take returns a claimed place for rid on this very replica. It fails with
-// [ErrGone] when r is nil or no longer in the book, with [ErrDraining], with
-// [ErrReplicaFull], or, when rid has no place there, holds none and does not
-// linger there, with [ErrLocked].
+// Take returns a claimed place for rid on this replica. It fails with [ErrGone]
+// if r is nil or no longer in the book, with [ErrDraining], or with
+// [ErrReplicaFull]. It fails with [ErrLocked] if r is locked and rid has no
+// place there, holds none and does not linger there.
 func (b *Book[R, S]) Take(r *Replica[R, S], rid string, now Time) (*Place[R, S], error) {
 	b.expire(now)
 	switch {
@@ -215,8 +219,8 @@ func (b *Book[R, S]) Take(r *Replica[R, S], rid string, now Time) (*Place[R, S],
 	return p, nil
 }
 
-// give makes a place of e on r: the one that h holds, or another when h is nil,
-// and then r is open.
+// give makes a place of e on r: the place that h holds, or another place if h
+// is nil, in which case r must be open.
 func (b *Book[R, S]) give(r *Replica[R, S], e *entry[R, S], h *hold[R, S]) *Place[R, S] {
 	l := e.linkTo(r, b.c.Limit)
 	l.places++
@@ -236,7 +240,7 @@ func (b *Book[R, S]) claimed(p *Place[R, S], now Time) {
 	p.state = claimed
 	e := p.link.entry
 	if e.claimed++; e.claimed == 1 && b.c.Hold {
-		b.endHoldOf(e, now) // where it is now counts
+		b.endHoldOf(e, now) // the id's current replica counts from now on
 	}
 }
 
@@ -248,8 +252,8 @@ func (b *Book[R, S]) ladderOf(r *Replica[R, S]) *ladder {
 	return &b.open
 }
 
-// settle puts r where its load and its draining want it, in the ladders of the
-// book and of the ids that have one.
+// settle moves r to the position for its load and its draining state, in the
+// ladders of the book and in those of ids.
 func (b *Book[R, S]) settle(r *Replica[R, S]) {
 	n := r.ref.number
 	if r.open(b.c.Limit) {
@@ -268,9 +272,9 @@ func (b *Book[R, S]) settle(r *Replica[R, S]) {
 	}
 }
 
-// Claim turns a reservation into a used place and reports whether this call
-// did. It returns false when the reservation has expired or the place was
-// released, and p then holds nothing; and when p was claimed before.
+// Claim makes a reservation a used place and reports whether this call did so.
+// It returns false if the reservation has expired or the place was released, in
+// which case p holds nothing, and if p was claimed before.
 func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
 	if p.state != reserved {
 		return false
@@ -286,8 +290,8 @@ func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
 }
 
 // Attach gives a claimed place its socket, which [Book.Sockets] yields until
-// the place is released. It reports whether it did: a place that is not
-// claimed, or has its socket, stays as it is.
+// the place is released. It reports whether it did so. A place that is not
+// claimed, or has its socket already, is not changed.
 func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 	if p.state != claimed {
 		return false
@@ -297,12 +301,12 @@ func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 	return true
 }
 
-// Release gives a place back, reserved or used. Further calls for the same
-// place do nothing.
+// Release frees a place, reserved or used. Further calls for the same place do
+// nothing.
 //
-// When it was the last used place of its id, the id lingers on the replica from
-// now on, unless that is draining. With [Config.Hold] the replica holds the
-// place for it as long.
+// If it was the last used place of its id, the id starts to linger on the
+// replica, unless the replica is draining. With [Config.Hold] the replica holds
+// the place for it for the same time.
 func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 	was := p.state
 	if was == released {
@@ -342,7 +346,7 @@ func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 	}
 }
 
-// unload counts one place less on r.
+// unload decrements the load of r.
 func (b *Book[R, S]) unload(r *Replica[R, S], now Time) {
 	if r.load--; r.load == 0 {
 		r.since = now
@@ -350,8 +354,8 @@ func (b *Book[R, S]) unload(r *Replica[R, S], now Time) {
 	b.settle(r)
 }
 
-// Sockets yields what was attached to the places of rid on all replicas, in
-// order of attachment. The Book must not change meanwhile.
+// Sockets yields the values attached to the places of rid on all replicas, in
+// order of attachment. The Book must not change during the iteration.
 func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 	return func(yield func(S) bool) {
 		e := b.ids.find(b.hash(rid), rid)
@@ -366,8 +370,8 @@ func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 	}
 }
 
-// Add enters a new replica with the payload v. It fails with [ErrExists] when
-// the book has a replica of that id, with [ErrFull] when [Config.MaxReplicas]
+// Add adds a new replica with the payload v. It fails with [ErrExists] if the
+// book has a replica with this id, and with [ErrFull] if [Config.MaxReplicas]
 // is reached.
 func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
 	if b.replicas.m[id] == nil && !b.mayAdd() {
@@ -377,8 +381,8 @@ func (b *Book[R, S]) Add(id string, v R, now Time) (*Replica[R, S], error) {
 	return b.Readd(id, v, now)
 }
 
-// Readd is Add for a replica that there was before: [Config.MaxReplicas] does
-// not count.
+// Readd is Add for a replica that existed before: [Config.MaxReplicas] does not
+// apply.
 func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 	b.expire(now)
 	if b.replicas.m[id] != nil {
@@ -396,11 +400,11 @@ func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 
 func (b *Book[R, S]) mayAdd() bool { return b.c.MaxReplicas <= 0 || b.Len() < b.c.MaxReplicas }
 
-// Replica returns the replica added under id, nil when there is none.
+// Replica returns the replica added under id, or nil if there is none.
 func (b *Book[R, S]) Replica(id string) *Replica[R, S] { return b.replicas.m[id] }
 
-// All yields the replicas in order of addition. The Book must not change
-// meanwhile.
+// All yields the replicas in order of addition. The Book must not change during
+// the iteration.
 func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
 	return func(yield func(*Replica[R, S]) bool) {
 		for n := b.order.head; n != nil; n = n.next {
@@ -411,7 +415,7 @@ func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
 	}
 }
 
-// Len returns the number of replicas, draining ones included.
+// Len returns the number of replicas, including draining replicas.
 func (b *Book[R, S]) Len() int { return len(b.replicas.m) }
 
 // IDs returns the number of request ids that have places.
@@ -419,11 +423,11 @@ func (b *Book[R, S]) IDs() int { return b.ids.count }
 
 // Lingering returns the number of request ids that are remembered on the
 // replica of their last connection, whether they have places again or not. It
-// includes ids whose time is over until [Book.Tick] comes round to them.
+// includes expired ids that [Book.Tick] has not removed yet.
 func (b *Book[R, S]) Lingering() int { return b.lingers.count + len(b.holds.m) }
 
 // Empty reports whether the book has no replica.
 func (b *Book[R, S]) Empty() bool { return b.Len() == 0 }
 
-// passed reports whether something that began at since and lasts for d is over.
+// passed reports whether a period of length d that began at since is over.
 func passed(d time.Duration, since, now Time) bool { return time.Duration(now-since) >= d }

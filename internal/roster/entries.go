@@ -2,18 +2,18 @@ package roster
 
 // entries holds the entries of all ids that have places.
 type entries[R, S any] struct {
-	first table[uint64, *entry[R, S]] // by hash; those with equal hashes hang on the first
+	first table[uint64, *entry[R, S]] // by hash; entries with equal hashes are linked by next
 	count int
-	free  *entry[R, S] // entries to use again, linked by next
+	free  *entry[R, S] // entries for reuse, linked by next
 	nfree int
 }
 
 const (
-	maxFree    = 64 // entries that are kept for use again
-	maxFreeRID = 64 // bytes that one may keep for its next id
+	maxFree    = 64 // entries that are kept for reuse
+	maxFreeRID = 64 // bytes that a kept entry may have for its next id
 )
 
-// find returns the entry of rid, nil when it has none.
+// find returns the entry of rid, or nil if it has none.
 func (t *entries[R, S]) find(hash uint64, rid string) *entry[R, S] {
 	e := t.first.m[hash]
 	for e != nil && string(e.rid) != rid {
@@ -22,7 +22,7 @@ func (t *entries[R, S]) find(hash uint64, rid string) *entry[R, S] {
 	return e
 }
 
-// add makes the entry of rid, which has none.
+// add creates the entry of rid, which must have none.
 func (t *entries[R, S]) add(hash uint64, rid string) *entry[R, S] {
 	e := t.free
 	if e != nil {
@@ -39,7 +39,7 @@ func (t *entries[R, S]) add(hash uint64, rid string) *entry[R, S] {
 	return e
 }
 
-// remove takes out an entry without places.
+// remove removes an entry without places.
 func (t *entries[R, S]) remove(e *entry[R, S]) {
 	before := t.first.m[e.hash]
 	switch {

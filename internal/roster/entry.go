@@ -1,23 +1,22 @@
 package roster
 
-// manyLinks is the number of links up to which an entry looks at each of them.
-// With more it keeps a ladder, which every change of load on its replicas must
-// then update: a price worth paying only for the few ids that are nearly
-// everywhere (a name all anonymous users share).
+// manyLinks is the number of links up to which an entry examines each of them.
+// With more links it keeps a ladder, which must be updated with every change of
+// load on its replicas. That is only worth it for the few ids that are on
+// nearly all replicas (a name that all anonymous users share).
 const manyLinks = 8
 
-// entry is what the books know of a request id that has places. It is used
-// again for another id when it has none, so nothing but its places, while they
-// are held, may refer to it.
+// entry is the record of a request id that has places. It is reused for another
+// id when it has none, so only its places may refer to it, while they are held.
 type entry[R, S any] struct {
 	hash    uint64       // of rid
-	rid     []byte       // a copy: the id outlives the request of which it may be a part
-	next    *entry[R, S] // of the same hash; or the next free one
+	rid     []byte       // a copy: the id outlives the request that it may be a part of
+	next    *entry[R, S] // with the same hash, or the next free entry
 	claimed int32        // places that are claimed or attached
 	nlinks  int32
-	links   list[link[R, S]]  // one for each replica with places of the id
-	hot     *hotLinks[R, S]   // set when there were more than manyLinks links, as long as there is one
-	first   link[R, S]        // spares nearly every id a second object; free while its replica is nil
+	links   list[link[R, S]]  // one for each replica on which the id has places
+	hot     *hotLinks[R, S]   // set once there are more than manyLinks links, until there are none
+	first   link[R, S]        // spares most ids a second allocation; free while its replica is nil
 	sockets list[Place[R, S]] // attached places
 }
 
@@ -30,22 +29,23 @@ type link[R, S any] struct {
 	hot     *hotLink[R, S]   // set while entry.hot is
 }
 
-// hotLinks are the links of an entry that has many.
+// hotLinks has the links of an entry with many links.
 type hotLinks[R, S any] struct {
-	ladder  ladder // those whose replica is open
+	ladder  ladder // links whose replica is open
 	numbers slots[link[R, S]]
 }
 
-// hotLink hangs a link in the list of those whose load its replica must set.
+// hotLink puts a link into the list of those whose load its replica must
+// update.
 type hotLink[R, S any] struct {
 	link   *link[R, S]         // fixed
 	ladder *ladder             // of its entry; fixed
-	number uint32              // there; fixed
+	number uint32              // in ladder; fixed
 	hook   node[hotLink[R, S]] // in Replica.hot
 }
 
-// least returns the least-loaded open replica on which the id has places; nil
-// when there is none.
+// least returns the least-loaded open replica on which the id has places, or
+// nil if there is none.
 func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 	if e.hot != nil {
 		if n := e.hot.ladder.least(); n != 0 {
@@ -63,7 +63,7 @@ func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 	return best
 }
 
-// linkOn returns the link to r; nil when the id has no place there.
+// linkOn returns the link to r, or nil if the id has no place there.
 func (e *entry[R, S]) linkOn(r *Replica[R, S]) *link[R, S] {
 	if e.hot != nil {
 		for n := r.hot.head; n != nil; n = n.next {
@@ -81,7 +81,7 @@ func (e *entry[R, S]) linkOn(r *Replica[R, S]) *link[R, S] {
 	return nil
 }
 
-// linkTo returns the link to r, a new one if need be.
+// linkTo returns the link to r. It creates one if there is none.
 func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
 	l := e.linkOn(r)
 	if l != nil {

@@ -1,13 +1,13 @@
 package roster
 
 // hold is the right of an id without connections to one place on the replica of
-// its last one. It begins when that ends, and lasts for [Config.Linger], until
-// the id is connected again, on whichever replica, or until the replica is
-// drained.
+// its last connection. It begins when that connection ends. It lasts for
+// [Config.Linger], until the id is connected again, on any replica, or until
+// the replica is drained.
 //
 // It counts as load while the id has no place on the replica. A reservation
-// there uses the held place; when it is given up, that is held again, for what
-// is left of the time.
+// there uses the held place. If the reservation is given up, the place is held
+// again for the rest of the time.
 type hold[R, S any] struct {
 	rid     string           // fixed
 	replica *Replica[R, S]   // fixed
@@ -17,16 +17,17 @@ type hold[R, S any] struct {
 	on      node[hold[R, S]] // in Replica.holds
 }
 
-// holds are the holds of a book, at most one of an id and at most Config.Limit
-// on a replica: when one begins or counts again, a place of the same id has
-// ended.
+// holds has the holds of a book. There is at most one for each id and at most
+// Config.Limit on a replica, because a place of the same id has ended whenever
+// a hold begins or counts again.
 type holds[R, S any] struct {
-	table[string, *hold[R, S]]                  // by id
-	order                      list[hold[R, S]] // all last as long, so the order in which they began is that of their end
+	table[string, *hold[R, S]] // by id
+	// all last for the same time, so they are in order of beginning and of end
+	order list[hold[R, S]]
 }
 
-// add makes the hold of an id, which has none, on a replica where it has a
-// place.
+// add creates the hold of an id, which must have none, on a replica where it
+// has a place.
 func (t *holds[R, S]) add(rid string, r *Replica[R, S], now Time) {
 	h := &hold[R, S]{rid: rid, replica: r, since: now}
 	h.hook.owner, h.on.owner = h, h
@@ -35,7 +36,7 @@ func (t *holds[R, S]) add(rid string, r *Replica[R, S], now Time) {
 	r.holds.push(&h.on)
 }
 
-// counted returns the hold of an id if it counts, else nil.
+// counted returns the hold of an id if it counts, or nil.
 func (t *holds[R, S]) counted(rid string) *hold[R, S] {
 	if h := t.m[rid]; h != nil && h.counts {
 		return h
@@ -43,7 +44,7 @@ func (t *holds[R, S]) counted(rid string) *hold[R, S] {
 	return nil
 }
 
-// uncover has the hold of an id on r count, if there is one, and reports
+// uncover makes the hold of an id on r count, if there is one, and reports
 // whether there is.
 func (t *holds[R, S]) uncover(rid []byte, r *Replica[R, S]) bool {
 	h := t.m[string(rid)]
@@ -55,7 +56,8 @@ func (t *holds[R, S]) uncover(rid []byte, r *Replica[R, S]) bool {
 	return true
 }
 
-// covered has a hold that counts no longer do so, for a place of its id.
+// covered makes a hold that counts no longer count, because of a place of its
+// id.
 func (h *hold[R, S]) covered() {
 	h.counts = false
 	h.replica.held--

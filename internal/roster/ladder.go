@@ -1,17 +1,18 @@
 package roster
 
-// ladder keeps items sorted by load: a rung for each load that occurs, in a
-// list. Because a load changes by one, an item moves to a neighbouring rung and
-// every operation is O(1). Items are numbers from 1 on, as [slots] give them
-// out; links between numbers lie closer together than the items themselves and
-// cost the garbage collector nothing. The zero value is empty.
+// ladder keeps items sorted by load in a list of rungs, one for each load that
+// occurs. Because a load changes by one, an item moves to a neighboring rung
+// and every operation is O(1). Items are the numbers that [slots] gives out,
+// starting at 1. Links between numbers are more compact in memory than links
+// between items, and cost the garbage collector nothing. The zero value is
+// empty.
 type ladder struct {
 	steps []step // by item
 	rungs []rung // rungs[0] is both ends: its up is the bottom rung, its down the top one
 	spare uint32 // unused rungs, linked by up
 }
 
-// step is where an item is.
+// step is the position of an item.
 type step struct {
 	prev, next uint32 // items on the same rung; 0: none
 	rung       uint32 // 0: the item is not on the ladder
@@ -25,7 +26,7 @@ type rung struct {
 	down, up    uint32 // rungs
 }
 
-// bottom returns the lowest rung, nil when the ladder is empty.
+// bottom returns the lowest rung, or nil if the ladder is empty.
 func (l *ladder) bottom() *rung {
 	if len(l.rungs) == 0 || l.rungs[0].up == 0 {
 		return nil
@@ -33,8 +34,8 @@ func (l *ladder) bottom() *rung {
 	return &l.rungs[l.rungs[0].up]
 }
 
-// least returns, of the items with the lowest load, the one that reached it
-// last; 0 when the ladder is empty.
+// least returns the item that was the last to reach the lowest load, or 0 if
+// the ladder is empty.
 func (l *ladder) least() uint32 {
 	if b := l.bottom(); b != nil {
 		return b.last
@@ -42,20 +43,20 @@ func (l *ladder) least() uint32 {
 	return 0
 }
 
-// most returns, of the items with the highest load, the one that reached it
-// last; 0 when the ladder is empty.
+// most returns the item that was the last to reach the highest load, or 0 if
+// the ladder is empty.
 func (l *ladder) most() uint32 {
 	if len(l.rungs) == 0 {
 		return 0
 	}
-	return l.rungs[l.rungs[0].down].last // rungs[0] has none
+	return l.rungs[l.rungs[0].down].last // rungs[0] has no items
 }
 
-// next returns the item that reached the rung of item after it did; 0 when
+// next returns the item that was the next to reach the rung of item, or 0 if
 // there is none.
 func (l *ladder) next(item uint32) uint32 { return l.steps[item].next }
 
-// set moves item to the end of the rung of load. It must not be on that
+// set moves item to the end of the rung for load. It must not be on that rung
 // already.
 func (l *ladder) set(item uint32, load int) {
 	for int(item) >= len(l.steps) {
@@ -76,7 +77,7 @@ func (l *ladder) set(item uint32, load int) {
 	r.last = item
 }
 
-// remove takes item off the ladder, if it is on it.
+// remove removes item from the ladder, if it is there.
 func (l *ladder) remove(item uint32) {
 	if int(item) >= len(l.steps) || l.steps[item].rung == 0 {
 		return
@@ -100,8 +101,8 @@ func (l *ladder) remove(item uint32) {
 	}
 }
 
-// at finds or makes the rung of load, searching from the rung near, or from the
-// nearer end when that is 0.
+// at finds or creates the rung for load. It searches from the rung near, or
+// from the closer end if near is 0.
 func (l *ladder) at(near uint32, load int) uint32 {
 	below := near
 	if below == 0 {
@@ -137,7 +138,7 @@ func (l *ladder) at(near uint32, load int) uint32 {
 	return fresh
 }
 
-// slots numbers things from 1 on. The zero value is empty.
+// slots assigns numbers to items, starting at 1. The zero value is empty.
 type slots[T any] struct {
 	items []*T // by number; nil: the number is free
 	free  []uint32
@@ -157,7 +158,7 @@ func (t *slots[T]) add(item *T) uint32 {
 	return uint32(len(t.items) - 1)
 }
 
-// get returns the item that has the number n, nil when there is none.
+// get returns the item with the number n, or nil if there is none.
 func (t *slots[T]) get(n uint32) *T {
 	if int(n) >= len(t.items) {
 		return nil
@@ -165,7 +166,8 @@ func (t *slots[T]) get(n uint32) *T {
 	return t.items[n]
 }
 
-// remove frees the number n, which is in use. Without items no memory is kept.
+// remove frees the number n, which must be in use. When the last item is
+// removed, all memory is freed.
 func (t *slots[T]) remove(n uint32) {
 	t.items[n] = nil
 	t.free = append(t.free, n)

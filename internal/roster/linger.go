@@ -7,34 +7,36 @@ import (
 
 const (
 	minSlots = 8
-	maxSlots = 4096 // of a shard, which splits when it needs more
-	maxSweep = 64   // shards that one sweep looks at
+	maxSlots = 4096 // per shard, which splits if it needs more
+	maxSweep = 64   // shards that one sweep examines
 )
 
-// lingers remembers for a while on which replica each request id was last. It
-// is a hint, and kept as cheaply as one: a hash stands for its id, so two ids
-// with equal hashes (a million ids have such a pair once in 37 million times)
-// would share a record, and at worst a replica; and the garbage collector finds
-// no pointers in the records.
+// lingers remembers for some time on which replica each request id was last. It
+// is a hint, and kept cheap. A hash stands for its id, so two ids with equal
+// hashes would share a record, and at worst a replica. (A million ids have such
+// a pair once in 37 million times.) The records have no pointers for the
+// garbage collector to follow.
 //
 // It is an extendible hash table. The leading bits of a hash select a shard
-// through the directory, those after them a slot of the shard. Shards grow,
-// split, shrink and merge one at a time, so that no put moves more than a few
+// through the directory, and the bits after them a slot of the shard. Shards
+// grow, split, shrink and merge one at a time, so no put moves more than a few
 // thousand records, however many there are. The directory takes 8 bytes for
-// every thousand records or so; it keeps its size until a single shard is left.
+// about every thousand records. It keeps its size until only one shard is left.
 //
 // A record is void when its life is over, to the nanosecond. Its memory is
-// given back when its shard needs room, or by sweep.
+// freed when its shard needs room, or by sweep.
 type lingers struct {
-	life   time.Duration // of a record; fixed
-	dir    []*shard      // 1<<depth of them, each shard as often as its hashes need; nil while count is 0
+	life time.Duration // of a record; fixed
+	// 1<<depth entries, each shard as often as its hashes need; nil while count
+	// is 0
+	dir    []*shard
 	depth  uint8
-	count  int    // records, void ones included
-	cursor uint64 // the hash at which sweep goes on
-	swept  Time   // up to when sweep has done its share
+	count  int    // number of records, including void records
+	cursor uint64 // the hash at which sweep continues
+	swept  Time   // the time up to which sweep has done its share
 }
 
-// record is what is known of a lingering id.
+// record is the record of a lingering id.
 type record struct {
 	hash  uint64 // 0 in a free slot
 	since Time
@@ -42,16 +44,16 @@ type record struct {
 }
 
 // shard holds the records whose hashes begin with the same depth bits. It uses
-// open addressing with linear probing; the slot where probing starts grows with
-// the hash, so that the records of one shard go into another nearly in order.
+// open addressing with linear probing. The slot where probing starts grows with
+// the hash, so copying the records of one shard into another keeps them nearly
+// in order.
 type shard struct {
 	slots []record
 	used  int // slots with a record, at most 3/4
 	depth uint8
 }
 
-// find returns the slot with the record of hash, else the free one that is for
-// it.
+// find returns the slot with the record of hash, or else the free slot for it.
 func (s *shard) find(hash uint64) *record {
 	i, _ := bits.Mul64(hash<<s.depth, uint64(len(s.slots)))
 	for {
@@ -67,7 +69,7 @@ func (s *shard) find(hash uint64) *record {
 
 func (s *shard) full() bool { return 4*s.used >= 3*len(s.slots) }
 
-// get returns what was last put for hash, and whether that is still of use.
+// get returns the value last put for hash, and whether it is still valid.
 func (t *lingers) get(hash uint64, now Time) (ref, bool) {
 	if t.count == 0 {
 		return ref{}, false
@@ -76,8 +78,8 @@ func (t *lingers) get(hash uint64, now Time) (ref, bool) {
 	return r.on, t.valid(r, now)
 }
 
-// put remembers that the id of hash, which is not 0, lingers on a replica from
-// now on.
+// put records that the id of hash, which must not be 0, lingers on a replica
+// from now on.
 func (t *lingers) put(hash uint64, on ref, now Time) {
 	if t.count == 0 {
 		t.dir, t.depth = make([]*shard, 1), 0
@@ -98,9 +100,9 @@ func (t *lingers) put(hash uint64, on ref, now Time) {
 	*r = record{hash: hash, since: now, on: on}
 }
 
-// sweep gives back the memory of void records. It visits shards one after the
-// other, each about once in the life of a record if it is called often enough,
-// and never more than maxSweep at a time.
+// sweep frees the memory of void records. It visits one shard after the other.
+// It visits each about once in the life of a record if it is called often
+// enough, and never more than maxSweep shards per call.
 func (t *lingers) sweep(now Time) {
 	t.swept = max(t.swept, now-Time(t.life))
 	for n := 0; n < maxSweep && t.count > 0; n++ {
@@ -118,8 +120,9 @@ func (t *lingers) sweep(now Time) {
 	}
 }
 
-// tidy drops the void records of s, the shard of hash, when they are worth the
-// copying, and joins s with its siblings while the two have few records.
+// tidy drops the void records of s, the shard of hash, if there are enough of
+// them to be worth the copying. It merges s with its siblings while the two
+// have few records.
 func (t *lingers) tidy(s *shard, hash uint64, now Time) {
 	if void := s.used - t.valids(s, now); void > 0 && void >= s.used/4 {
 		s = t.replace(s.depth, hash, now, s)
@@ -136,7 +139,7 @@ func (t *lingers) tidy(s *shard, hash uint64, now Time) {
 	}
 }
 
-// makeRoom makes s, the full shard of hash, larger or two.
+// makeRoom enlarges or splits s, the full shard of hash.
 func (t *lingers) makeRoom(s *shard, hash uint64, now Time) {
 	if 2*t.valids(s, now) <= maxSlots {
 		t.replace(s.depth, hash, now, s)
@@ -158,8 +161,8 @@ func (t *lingers) makeRoom(s *shard, hash uint64, now Time) {
 // shard returns the shard of hash.
 func (t *lingers) shard(hash uint64) *shard { return t.dir[hash>>(64-t.depth)] }
 
-// replace enters a shard for hash, of the given depth, with what is valid in
-// from, which it replaces.
+// replace enters a shard for hash, of the given depth, with the valid records
+// of from, which it replaces.
 func (t *lingers) replace(depth uint8, hash uint64, now Time, from ...*shard) *shard {
 	for _, s := range from {
 		t.count -= s.used
@@ -169,8 +172,8 @@ func (t *lingers) replace(depth uint8, hash uint64, now Time, from ...*shard) *s
 	return s
 }
 
-// gather makes a shard for hash, of the given depth, of those records of from
-// that are valid and belong there.
+// gather creates a shard for hash, of the given depth, with the valid records
+// of from that belong there.
 func (t *lingers) gather(depth uint8, hash uint64, now Time, from ...*shard) *shard {
 	wanted := func(r *record) bool { return t.valid(r, now) && (r.hash^hash)>>(64-depth) == 0 }
 	n := 0

@@ -1,6 +1,6 @@
 package roster
 
-// node is a hook by which its owner hangs in one list at a time.
+// node is a hook for its owner, which is in at most one list through it.
 type node[T any] struct {
 	prev, next *node[T]
 	owner      *T // fixed
@@ -21,7 +21,7 @@ func (l *list[T]) push(n *node[T]) {
 	l.tail = n
 }
 
-// remove unlinks n, which must hang in l.
+// remove unlinks n, which must be in l.
 func (l *list[T]) remove(n *node[T]) {
 	if n.prev == nil {
 		l.head = n.next
@@ -36,10 +36,10 @@ func (l *list[T]) remove(n *node[T]) {
 	n.prev, n.next = nil, nil
 }
 
-// table is a map that gives memory back, which Go's does not.
+// table is a map that frees memory when it shrinks, which Go's does not.
 type table[K comparable, V any] struct {
 	m    map[K]V
-	peak int // most entries since m was made
+	peak int // largest number of entries since m was made
 }
 
 // smallTable is the peak below which a table is not worth rebuilding.
@@ -54,7 +54,7 @@ func (t *table[K, V]) put(key K, v V) {
 }
 
 // delete removes key. It rebuilds the map when only a quarter of the peak is
-// left: the deletions since pay for the copy.
+// left, so the cost of the copy is spread over the deletions.
 func (t *table[K, V]) delete(key K) {
 	delete(t.m, key)
 	if t.peak < smallTable || len(t.m) > t.peak/4 {

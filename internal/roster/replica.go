@@ -1,25 +1,25 @@
 package roster
 
 // Replica is one replica in a [Book]: its identity, its payload and the count
-// of its places. It is guarded by whatever guards its Book.
+// of its places. It is guarded by the lock that guards its Book.
 type Replica[R, S any] struct {
-	// What a place needs comes first, to share a cache line.
+	// The fields that a place needs come first, to share a cache line.
 	load     int                 // places reserved, used or held, at most Config.Limit
-	reserved int32               // of these, reservations
-	draining bool                // no new places; set for good, and also when gone
+	reserved int32               // reservations among these
+	draining bool                // no new places; never reset, and also set when gone
 	locked   bool                // no places for ids that are new to it
 	gone     bool                // removed from the book
 	ref      ref                 // fixed
-	since    Time                // when it became empty; meaningful while load is 0
+	since    Time                // when it became empty; only valid while load is 0
 	hot      list[hotLink[R, S]] // links of ids that are on many replicas
 
-	// Value is the owner's payload. The Book never looks at it.
+	// Value is the owner's payload. The Book does not use it.
 	Value R
 
 	order node[Replica[R, S]] // in Book.order
 	id    string              // fixed
-	held  int32               // of load, places held for ids that linger
-	holds list[hold[R, S]]    // those on this replica, counted or not; none when draining
+	held  int32               // places of load that are held for lingering ids
+	holds list[hold[R, S]]    // holds on this replica, counted or not; none when draining
 }
 
 // ID returns the id under which the replica was added.
@@ -29,30 +29,30 @@ func (r *Replica[R, S]) ID() string { return r.id }
 // exceeds [Config.Limit].
 func (r *Replica[R, S]) Load() int { return r.load }
 
-// Reserved returns how many places of the load are reservations that nobody has
-// claimed yet.
+// Reserved returns how many places of the load are reservations that have not
+// been claimed.
 func (r *Replica[R, S]) Reserved() int { return int(r.reserved) }
 
 // Held returns how many places of the load are held for ids without
-// connections: see [Config.Hold]. It includes those whose time is over until
-// the next call that reserves or takes a place, or [Book.Tick].
+// connections: see [Config.Hold]. It includes expired holds until the next call
+// that reserves or takes a place, or [Book.Tick].
 func (r *Replica[R, S]) Held() int { return int(r.held) }
 
-// Locked reports whether only ids that the replica knows get places: see
+// Locked reports whether the replica has places only for ids that it knows: see
 // [Book.SetLocked].
 func (r *Replica[R, S]) Locked() bool { return r.locked }
 
-// Draining reports whether the replica gives out no more places, because of
+// Draining reports whether the replica accepts no new places, because of
 // [Book.Drain] or because it left the book.
 func (r *Replica[R, S]) Draining() bool { return r.draining }
 
-// open reports whether the replica can take another place, of an id that it
-// knows when it is locked.
+// open reports whether the replica can take another place. If it is locked,
+// only an id that it knows can get that place.
 func (r *Replica[R, S]) open(limit int) bool { return r.load < limit && !r.draining }
 
 // Place is the right of a request id to one connection on one replica. It
 // begins reserved or claimed, and ends released. A released Place holds nothing
-// and may be kept. It is guarded by whatever guards its Book.
+// and may be kept. It is guarded by the lock that guards its Book.
 type Place[R, S any] struct {
 	link    *link[R, S]    // where it counts; nil when released
 	replica *Replica[R, S] // fixed
@@ -71,10 +71,10 @@ const (
 	attached
 )
 
-// Replica returns the replica the place is on, also when it has been released.
+// Replica returns the replica of the place, even after the place was released.
 func (p *Place[R, S]) Replica() *Replica[R, S] { return p.replica }
 
-// ref stands for a replica where a pointer would be a burden: its number in
-// Book.numbers, which another replica may get when it is gone, and its serial,
-// which none gets (a repetition after 2^32 replicas is too far away to matter).
+// ref identifies a replica without a pointer: by its number in Book.numbers,
+// which may be reused when the replica is gone, and by its serial number, which
+// is not reused. (A repetition after 2^32 replicas is too far away to matter.)
 type ref struct{ number, serial uint32 }

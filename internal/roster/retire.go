@@ -1,8 +1,8 @@
 package roster
 
-// Drain stops r from giving out places, for good. Those it has stay,
-// reservations among them may still be claimed, and when the last is released
-// the next [Book.Tick] retires it. It holds no places any more.
+// Drain permanently stops r from giving out places. It keeps its places, and
+// its reservations may still be claimed. When the last place is released, the
+// next [Book.Tick] retires r. It no longer holds places for lingering ids.
 func (b *Book[R, S]) Drain(r *Replica[R, S], now Time) {
 	if r.draining {
 		return
@@ -14,11 +14,11 @@ func (b *Book[R, S]) Drain(r *Replica[R, S], now Time) {
 	b.settle(r)
 }
 
-// SetLocked keeps ids that are new to r from it, or lets them in again. Those
-// that have places there, linger there, or for which it holds one, come back
-// either way. The time for which r stays when it is empty begins anew.
+// SetLocked keeps ids that are new to r from it, or admits them again. Ids that
+// have places there, linger there, or have a held place there, are admitted in
+// either case. The time for which r stays when it is empty starts again.
 //
-// It takes constant time, or, when r has room, as long as looking at the
+// It takes constant time, or, if r has room, time proportional to the number of
 // different loads that replicas have.
 func (b *Book[R, S]) SetLocked(r *Replica[R, S], locked bool, now Time) {
 	if r.locked == locked || r.gone {
@@ -34,15 +34,16 @@ func (b *Book[R, S]) SetLocked(r *Replica[R, S], locked bool, now Time) {
 	}
 }
 
-// Tick does what is due: it ends reservations, and calls retire for every
-// replica that is empty and past its time. True removes the replica, and with
-// it what ids knew of it; false keeps it until the next Tick asks again. retire
-// must not call the Book.
+// Tick does the work that is due. It ends reservations, and calls retire for
+// every replica that has been empty for its time. If retire returns true, the
+// replica is removed, and ids no longer linger on it. If it returns false, the
+// replica stays until the next Tick calls retire again. retire must not call
+// the Book.
 //
-// Ids stop lingering without it, but it is Tick that gives their memory back:
-// in small parts, so that their number does not make it slow, and within
-// another [Config.Linger] when it is called at least four times in one. Many
-// millions of ids take longer.
+// Ids stop lingering without Tick, but only Tick frees their memory. It does so
+// in small steps, so that a large number of ids does not make it slow, and
+// within another [Config.Linger] if it is called at least four times in that
+// period. Many millions of ids take longer.
 func (b *Book[R, S]) Tick(now Time, retire func(*Replica[R, S]) bool) {
 	b.expire(now)
 	b.lingers.sweep(now)
@@ -77,7 +78,7 @@ func (b *Book[R, S]) retire(l *ladder, now Time, retire func(*Replica[R, S]) boo
 	}
 }
 
-// remove takes an empty replica off the book.
+// remove removes an empty replica from the book.
 func (b *Book[R, S]) remove(r *Replica[R, S]) {
 	r.draining, r.gone = true, true
 	b.order.remove(&r.order)
@@ -91,7 +92,7 @@ func (b *Book[R, S]) remove(r *Replica[R, S]) {
 	}
 }
 
-// expire ends the reservations and the holds whose time has passed.
+// expire ends expired reservations and holds.
 func (b *Book[R, S]) expire(now Time) {
 	for n := b.reserved.head; n != nil && passed(b.c.Reserve, n.owner.since, now); n = b.reserved.head {
 		b.Release(n.owner, now)
