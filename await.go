@@ -11,8 +11,8 @@ import (
 
 // Await gives up the turn and runs f. It is for slow work such as a request to
 // another service. Other events of the object run in the meantime, so state
-// read before the call may have changed after it. f may call anything, also
-// with ctx, but must not access the object's fields and storage. Because f may
+// read before the call may have changed after it. f may use ctx and call
+// anything, but must not access the object's fields and storage. Because f may
 // pass on the object's state, it starts only when the object's earlier writes
 // are durable.
 //

@@ -10,7 +10,7 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// arrival holds what came with a request that reached an object.
+// arrival has the details of a request that reached an object.
 type arrival struct {
 	visit  visit
 	client context.Context // done when the client is gone
@@ -144,8 +144,8 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 	}
 }
 
-// serveGateway asks the group's Gateway for the uid of the request and serves
-// it.
+// serveGateway asks the group's Gateway for the uid of the request, and then
+// serves the request.
 func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	alien := new(foreign)
 	body, err := newInboundBody(r, alien)

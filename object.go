@@ -13,8 +13,8 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Object makes a type that embeds it a durable object: one of many that have an
-// identity, handle one event at a time, and own sockets and storage. A
+// Object is embedded in a type to make it a durable object: one of many that
+// have an identity, handle one event at a time, and own sockets and storage. A
 // document, a device, a game and one user's tabs are examples. See
 // [RegisterObject].
 //
@@ -221,7 +221,7 @@ func (o *object) await(
 	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin, starts bool,
 ) (*instance, *turn.Event, error) {
 	e, err := ticket.Redeem(wait)
-	// wait may also have ended because the caller's own object was reset.
+	// wait may have ended because the caller's own object was reset.
 	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil {
 		if starts && inst.unstartable() {
 			return nil, nil, inst.toldStart(wait, err) // a failed start fails all events waiting for it

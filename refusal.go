@@ -23,7 +23,7 @@ type refusals struct {
 
 type refusalKey struct{ namespace, reason string }
 
-// first reports whether the reason is to be logged now.
+// first reports whether the reason should be logged now.
 func (r *refusals) first(key refusalKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -31,7 +31,7 @@ const answerPatience = 10 * time.Second
 type response struct {
 	rt    *Runtime    // fixed
 	alien *foreign    // of the request; fixed
-	own   foreign     // used for alien, unless the request has a guard already
+	own   foreign     // the target of alien, unless the request has a guard already
 	event *turn.Event // in which Receive runs; nil until then, fixed after that
 	gate  *gate.Gate  // nil until Receive runs; fixed after that
 
