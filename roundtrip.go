@@ -202,7 +202,7 @@ func received(r *http.Request, ctx context.Context, body *outboundBody) *http.Re
 		in.Header.Set("Connection", "close")
 	}
 	in.Close = hasToken(in.Header["Connection"], "close")
-	// These are in the fields of the request.
+	// The request has fields of its own for these.
 	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} {
 		delete(in.Header, name)
 	}

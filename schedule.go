@@ -50,7 +50,7 @@ type schedule struct {
 	whole   bool           // so is everything after upto
 	reading bool           // a page is being read
 	// when to read the index from its beginning, by a clock that is never set;
-	// zero: never
+	// zero: not planned
 	again    time.Time
 	orphaned bool // an alarm could not run because its group's namespace is not registered
 	stats    AlarmStats

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// stopsAtOnce is the number of places for running OnStop handlers. A handler
-	// that runs for longer than stopPlace loses its place, so that it no longer
-	// keeps others from running.
+	// stopsAtOnce is the number of places for running OnStop handlers. A
+	// handler that runs for longer than stopPlace loses its place, so that it
+	// no longer keeps others from running.
 	stopsAtOnce = 64
 	stopPlace   = time.Second
 )

@@ -39,8 +39,8 @@ func breakCycle(w *waiter) {
 	}
 }
 
-// Join records that waiting waits for e, although e is not its call. It returns
-// ErrDeadlock if e already waits for waiting. [Event.Part] undoes it.
+// Join records that waiting waits for e, although waiting did not cause e. It
+// returns ErrDeadlock if e already waits for waiting. [Event.Part] undoes it.
 func (e *Event) Join(waiting *Event) error {
 	if waiting == nil {
 		return nil
