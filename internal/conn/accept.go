@@ -16,78 +16,82 @@ import (
 )
 
 // Options configure Accept. A nil *Options and zero fields mean the defaults.
-// They must not change after Accept.
+// Options must not be modified after Accept.
 type Options struct {
-	// Subprotocols that may be negotiated, the preferred one first. The
-	// client's may differ in case; it is answered in its own spelling, which is
-	// all that browsers take.
+	// Subprotocols lists the subprotocols that may be negotiated, in order of
+	// preference. Matching ignores case. The response repeats the client's
+	// spelling, because browsers accept no other.
 	Subprotocols []string
-	// OriginPatterns are the hosts ("*.example.com", with path.Match) or
-	// origins ("https://example.com") that may connect from a browser besides
-	// the request's own host.
+	// OriginPatterns lists the hosts ("*.example.com", matched by path.Match)
+	// or origins ("https://example.com") that may connect from a browser, in
+	// addition to the request's own host.
 	OriginPatterns []string
-	// InsecureSkipVerify admits every origin.
+	// InsecureSkipVerify accepts every origin.
 	InsecureSkipVerify bool
 
-	// MaxMessage bounds one incoming message in bytes, all its fragments
-	// together. A longer one closes with 1009. Default 64 KiB.
+	// MaxMessage is the maximum size of an incoming message in bytes, summed
+	// over all fragments. A longer message closes the connection with 1009.
+	// Default 64 KiB.
 	MaxMessage int64
-	// QueueBytes bounds the bytes of messages, with their headers, that wait
-	// because the peer does not take them: that were sent and that the kernel
-	// has not accepted. A longer message never fits. Up to 8 MiB more may wait
-	// for a peer that takes what it gets, or has had no more than a Moment to
-	// do so. Default 1 MiB; what is over half an int counts as that.
+	// QueueBytes is the maximum number of bytes of outgoing messages, headers
+	// included, that have been sent but not yet accepted by the kernel because
+	// the peer does not read them. A message longer than QueueBytes never fits.
+	// Up to 8 MiB more may be queued for a peer that keeps reading, or that has
+	// had less than a Moment to read. Default 1 MiB. Values over half the
+	// maximum int are reduced to that.
 	QueueBytes int
-	// Moment is how long a peer must have taken nothing to be blamed for what
-	// waits beyond QueueBytes, or longer where it may be reading what its full
-	// kernel holds: see pace.go; under DropOldest, for how long the queue must
-	// have been over it and never empty. Default 1 s.
+	// Moment is how long a peer must have read nothing before it is blamed for
+	// the bytes queued beyond QueueBytes. It is extended if the peer may still
+	// be reading what its full kernel buffer holds (see pace.go). Under
+	// DropOldest, Moment is how long the queue must have been over QueueBytes
+	// without ever being empty. Default 1 s.
 	Moment time.Duration
-	// Slow says what happens to a message that does not fit. Default
-	// Disconnect.
+	// Slow is the policy for a message that does not fit. Default Disconnect.
 	Slow Policy
 
-	// WriteTimeout is how long a peer may take nothing while something waits
-	// for it, or longer as Moment says; the connection is then dropped, a
-	// sixteenth later at most. Default 10 s.
+	// WriteTimeout is how long a peer may read nothing while something is
+	// queued for it. It is extended in the same way as Moment. The connection
+	// is dropped when it has passed, at most a sixteenth of it later. Default
+	// 10 s.
 	WriteTimeout time.Duration
-	// CloseTimeout bounds closing: taking what waits, and the peer's answer.
-	// Default 5 s.
+	// CloseTimeout bounds closing: the peer must read everything queued and
+	// answer the close frame within it. Default 5 s.
 	CloseTimeout time.Duration
 
-	// Last is called when Read is about to fail, for sends on their way to Send
-	// or Set.Send to get there. When it is the peer that ends the connection,
-	// by a close frame, a violation or the end of its stream, messages are
-	// still taken and the close frame is not queued until [Conn.Depart] is
-	// called, by Last or later, from any goroutine; Close and Abort bring that
-	// about, too. CloseTimeout begins then. Last must not wait. nil calls
-	// Depart at once.
+	// Last is called when Read is about to fail, so that pending sends can
+	// still reach Send or Set.Send. If the peer ends the connection, by a close
+	// frame, a protocol violation or the end of its stream, messages are still
+	// accepted and the close frame is not queued until [Conn.Depart] is called,
+	// by Last or later, from any goroutine. Close and Abort also call it.
+	// CloseTimeout starts then. Last must not block. If it is nil, Depart is
+	// called at once.
 	Last func(*Conn)
 
 	// A text message equal to AutoRequest is answered with the text AutoReply,
-	// without Read returning it. Off unless both are set.
+	// and Read does not return it. Both must be set, otherwise this is off.
 	AutoRequest, AutoReply string
 
-	// Compression agrees on permessage-deflate with peers that offer it. Off by
+	// Compression enables permessage-deflate with peers that offer it. Off by
 	// default.
 	Compression bool
 
-	// Poller parks the connection when it is silent; nil means never. Wake then
-	// starts a goroutine that reads. It is called with locks held: it must not
-	// wait, and must not call into this package itself.
+	// Poller parks the connection while it is silent. If nil, it is never
+	// parked. Wake starts a goroutine that calls Read on a parked connection.
+	// Wake is called with locks held: it must not block or call into this
+	// package itself.
 	Poller *Poller
 	Wake   func(*Conn)
 
-	// Heart watches the connection between StartHeartbeat and StopHeartbeat;
-	// nil means that nobody does.
+	// Heart watches the connection between StartHeartbeat and StopHeartbeat. If
+	// nil, there are no heartbeats.
 	Heart *Heart
 }
 
-// maxQueue leaves room for sums.
+// maxQueue leaves room for sums without overflow.
 const maxQueue = math.MaxInt / 2
 
-// withDefaults returns the options in full. It makes a copy only when something
-// is missing, so that connections can share them.
+// withDefaults returns the options with defaults filled in. It copies them only
+// if something is missing, so that connections can share them.
 func (o *Options) withDefaults() *Options {
 	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.QueueBytes <= maxQueue && o.Moment > 0 && o.WriteTimeout > 0 && o.CloseTimeout > 0 {
 		return o
@@ -109,12 +113,12 @@ func (o *Options) withDefaults() *Options {
 	return opts
 }
 
-// HandshakeError says why a request was not upgraded.
+// HandshakeError is the reason why a request was not upgraded.
 type HandshakeError struct {
-	// Status is the status of the answer that was written, 0 when the
-	// connection failed and none could be.
+	// Status is the HTTP status of the response, 0 if the connection failed
+	// before a response could be written.
 	Status int
-	// Err is the reason, for the log: the answer does not repeat it.
+	// Err is the reason, for the log. The response does not contain it.
 	Err error
 }
 
@@ -129,15 +133,17 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// Accept upgrades the request to a WebSocket connection. Headers set on w are
-// part of the answer. Afterwards neither w nor r may be used, and the HTTP
-// handler may return. It does not wait for the network: the client has its
-// answer, and a connection, only after [Conn.Start] or when something is sent,
-// so that it can be put where it belongs before.
+// Accept upgrades the request to a WebSocket connection. Headers set on w
+// become part of the response. After Accept returns, neither w nor r may be
+// used, and the HTTP handler may return. Accept does not wait for the network.
+// The client receives the response, and has a connection, only after
+// [Conn.Start] or the first send, so that the caller can put the connection in
+// place before that.
 //
-// On refusal the answer has been written and the error is a [*HandshakeError]:
-// 405 when the method is not GET, 426 when no upgrade is asked for, 400 for a
-// bad key or version, 403 for the origin, 501 when w cannot be hijacked.
+// If the request is refused, the response has been written and the error is a
+// [*HandshakeError]: 405 if the method is not GET, 426 if no upgrade is
+// requested, 400 for a bad key or version, 403 for the origin, 501 if w cannot
+// be hijacked.
 func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
@@ -158,29 +164,32 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	if err != nil {
 		return nil, up.refuse(err)
 	}
-	_ = ws.CloseNow() // its part is over; this releases its finalizer
+	_ = ws.CloseNow() // coder/websocket is no longer needed; this releases its finalizer
 	opts.Poller.watch(c)
 	return c, nil
 }
 
-// refuse answers with a plain status and returns the error of Accept.
+// refuse writes a plain response with the status and returns the error of
+// Accept.
 func refuse(w http.ResponseWriter, status int, err error) error {
 	http.Error(w, http.StatusText(status), status)
 	return &HandshakeError{Status: status, Err: err}
 }
 
-// upgrade is the ResponseWriter that coder/websocket sees. It keeps its answers
-// to itself, because their bodies tell too much, and hands out a connection
-// whose writes are queued.
+// upgrade is the ResponseWriter passed to coder/websocket. It drops the
+// responses of coder/websocket, because their bodies reveal too much, and hands
+// out a connection whose writes are queued.
 type upgrade struct {
-	w      http.ResponseWriter
-	conn   *Conn
-	header http.Header // the answer's, so that those of a failed upgrade do not leak into a refusal
+	w    http.ResponseWriter
+	conn *Conn
+	// of the response, kept apart so that headers of a failed upgrade do not
+	// leak into a refusal
+	header http.Header
 	status int
-	http1  bool // only there connections have headers of their own
+	http1  bool // only HTTP/1 has headers of the connection
 }
 
-// negotiate puts into the answer what becomes of the client's offers.
+// negotiate sets the response headers for the client's offers.
 func (u *upgrade) negotiate(request http.Header) {
 	c := u.conn
 	set := func(header, value string) {
@@ -203,7 +212,7 @@ func (u *upgrade) Header() http.Header         { return u.header }
 func (u *upgrade) WriteHeader(status int)      { u.status = status }
 func (u *upgrade) Write(p []byte) (int, error) { return len(p), nil }
 
-// refuse gives the answer that coder/websocket meant for err.
+// refuse writes the response that coder/websocket intended for err.
 func (u *upgrade) refuse(err error) error {
 	if u.conn.nc != nil {
 		u.conn.cut()
@@ -224,7 +233,7 @@ func (u *upgrade) refuse(err error) error {
 	return refuse(u.w, u.status, err)
 }
 
-// Hijack takes the connection over and keeps the 101 answer for Start.
+// Hijack takes over the connection and keeps the 101 response for Start.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, brw, err := http.NewResponseController(u.w).Hijack()
 	if err != nil {
@@ -235,7 +244,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.direct = directly(nc)
 	if brw != nil && brw.Reader.Buffered() > 0 {
 		early, _ := brw.Reader.Peek(brw.Reader.Buffered())
-		c.in.rest = bytes.Clone(early) // lets go of net/http's buffer
+		c.in.rest = bytes.Clone(early) // copied to release net/http's buffer
 		c.bytesIn.Store(uint64(len(early)))
 	}
 
@@ -244,11 +253,11 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	_ = u.header.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true})
 	answer.WriteString("\r\n")
 	c.begun, c.answerLeft = answer.Bytes(), answer.Len()
-	nc.SetDeadline(time.Time{}) // those of the HTTP server end here
+	nc.SetDeadline(time.Time{}) // clears the deadlines of the HTTP server
 	return noConn{}, bufio.NewReadWriter(bufio.NewReader(noConn{}), bufio.NewWriter(noConn{})), nil
 }
 
-// noConn is what coder/websocket gets as its connection, which it does not need
+// noConn is the connection passed to coder/websocket, which does not need it
 // for the handshake.
 type noConn struct{ net.Conn }
 

@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// batch is what a writer has taken. What comes first is written first.
+// batch is the data claimed by one write, in the order in which it is written.
 type batch struct {
-	begun []byte // the rest of something whose beginning has been written
-	whole bool   // which completes a data frame
+	begun []byte // the rest of a partly written frame
+	whole bool   // begun completes a data frame
 	pong  []byte
 	ping  bool
 	items []item
@@ -16,7 +16,7 @@ type batch struct {
 
 	data int // bytes of data frames
 
-	bufs [][]byte    // the above, in order
+	bufs [][]byte    // all of the above, in order
 	rest net.Buffers // the part of bufs not yet written with writev
 	flat []byte      // bufs concatenated
 	w    directWrite
@@ -45,7 +45,7 @@ func (b *batch) messages() uint64 {
 	return n
 }
 
-// lay puts everything in order into bufs.
+// lay puts everything into bufs, in order.
 func (b *batch) lay(deflate bool) {
 	if len(b.begun) > 0 {
 		b.bufs = append(b.bufs, b.begun)
@@ -64,7 +64,7 @@ func (b *batch) lay(deflate bool) {
 	}
 }
 
-// concatenated returns bufs in one piece.
+// concatenated returns bufs as one slice.
 func (b *batch) concatenated() []byte {
 	if len(b.bufs) == 1 {
 		return b.bufs[0]

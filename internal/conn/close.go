@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Errors of Close for arguments that a server may not send.
+// Errors of Close for arguments that a server must not send.
 var (
 	// ErrCloseCode means that the code is not one of 1000-1003, 1007-1014 and
 	// 3000-4999.
@@ -21,22 +21,21 @@ var (
 
 const (
 	maxCloseReason = 123
-	noStatus       = 1005 // stands for a close frame without a code; never sent
+	noStatus       = 1005 // a close frame without a code; never sent
 )
 
-// CloseError says how a connection ended.
+// CloseError describes how a connection ended.
 type CloseError struct {
 	// Code and Reason are those of the side that began to close. Code is 1006
-	// when nobody did, 1005 when the peer's close frame had no code.
+	// if neither side did, and 1005 if the peer's close frame had no code.
 	Code   int
 	Reason string
-	// Local means that Close or Set.Close began it.
+	// Local is true if Close or Set.Close began to close.
 	Local bool
-	// Err is nil when the closing handshake was completed in peace, else the
-	// first cause: ErrTooBig, ErrInvalidUTF8, ErrProtocol, ErrSlow,
-	// ErrPingTimeout, the argument of Abort, or an error of the network, which
-	// is io.ErrUnexpectedEOF when the peer's stream has ended without a close
-	// frame.
+	// Err is nil if the closing handshake was completed normally. Otherwise it
+	// is the first cause: ErrTooBig, ErrInvalidUTF8, ErrProtocol, ErrSlow,
+	// ErrPingTimeout, the argument of Abort, or a network error, which is
+	// io.ErrUnexpectedEOF if the peer's stream ended without a close frame.
 	Err error
 }
 
@@ -57,21 +56,21 @@ func (e *CloseError) Unwrap() error { return e.Err }
 
 func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) }
 
-// farewell is how a connection closes. Its fields are fixed, but left.
+// farewell is the state of a closing connection. All fields but left are fixed.
 type farewell struct {
-	frame    []byte      // the close frame, which follows the queued data; nil: there is none
-	deadline time.Time   // when closing must be over
-	local    *CloseError // how our side began to close; nil when the peer did
+	frame    []byte      // the close frame, sent after the queued data; nil: none
+	deadline time.Time   // when closing must be finished
+	local    *CloseError // how our side began to close; nil if the peer did
 	late     *time.Timer // runs Conn.late at the deadline
-	left     bool        // everything was given to the network. guarded by Conn.mu
+	left     bool        // guarded by Conn.mu; everything was written to the network
 }
 
-// Close begins the closing handshake and never blocks: the close frame is
-// queued behind what waits, further Sends return [ErrClosed], messages that
-// still arrive are discarded, and the peer gets Options.CloseTimeout to take
-// what waits and to answer. Read then returns a [CloseError] with this code and
-// reason. Closing twice, or after the end, does nothing. The error is
-// [ErrCloseCode] or [ErrCloseReason] when the arguments are not allowed.
+// Close begins the closing handshake. It never blocks. The close frame is
+// queued behind pending messages, further Sends return [ErrClosed], and
+// messages that still arrive are discarded. The peer has Options.CloseTimeout
+// to read what is queued and to answer. Read then returns a [CloseError] with
+// this code and reason. Closing twice, or after the end, does nothing. The
+// error is [ErrCloseCode] or [ErrCloseReason] if the arguments are not allowed.
 func (c *Conn) Close(code int, reason string) error {
 	if err := CheckClose(code, reason); err != nil {
 		return err
@@ -80,8 +79,7 @@ func (c *Conn) Close(code int, reason string) error {
 	return nil
 }
 
-// closeWith is Close with arguments that were checked; frame is shared, how is
-// copied.
+// closeWith is Close with validated arguments. It shares frame and copies how.
 func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,11 +94,12 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	c.wakeLocked()
 }
 
-// beginCloseLocked queues the close frame, if there is one, and bounds what is
-// left to do by CloseTimeout: by deadlines, which end who waits for the
-// network, and by a timer, as nobody may be waiting, or the network may know no
-// deadlines. The caller must hold mu, and has the frame written. Deadlines are
-// set under mu so that the writer, which sets its own, cannot lengthen them.
+// beginCloseLocked queues the close frame, if there is one, and bounds the rest
+// of closing by CloseTimeout. It sets deadlines, which end waits for the
+// network, and a timer, because there may be no such wait or the network may
+// not support deadlines. The caller must hold mu, and must have the frame
+// written. Deadlines are set under mu so that the writer, which sets its own,
+// cannot extend them.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
 	c.farewell = &farewell{
 		frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local,
@@ -112,9 +111,10 @@ func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
 	c.nc.SetDeadline(c.farewell.deadline)
 }
 
-// Abort drops the connection now: what waits is lost, and Read returns a
-// [CloseError] with code 1006 and err ([ErrClosed] when nil). If closing had
-// begun, the code and reason of that remain. It never waits for the peer.
+// Abort drops the connection immediately. Queued messages are lost, and Read
+// returns a [CloseError] with code 1006 and err ([ErrClosed] if nil). If
+// closing had begun, its code and reason remain. Abort never waits for the
+// peer.
 func (c *Conn) Abort(err error) {
 	if err == nil {
 		err = ErrClosed
@@ -127,9 +127,9 @@ func (c *Conn) Abort(err error) {
 	c.cut()
 }
 
-// Part ends a closing handshake that has begun without waiting for the peer, be
-// it for its answer or for it to hang up. It does nothing and returns false as
-// long as the close frame has not been given to the network.
+// Part ends a closing handshake without waiting for the peer's answer, or for
+// the peer to hang up. It does nothing and returns false until the close frame
+// has been written to the network.
 func (c *Conn) Part() bool {
 	c.mu.Lock()
 	over := c.dead || c.gone || c.farewell != nil && c.farewell.left
@@ -140,7 +140,7 @@ func (c *Conn) Part() bool {
 	return over
 }
 
-// late cuts a connection whose time is up, whoever is waiting for what.
+// late cuts a connection whose time is up, even if something is still waiting.
 func (c *Conn) late() {
 	c.mu.Lock()
 	if c.gone {
@@ -152,8 +152,8 @@ func (c *Conn) late() {
 	c.cut()
 }
 
-// severLocked gives up the connection for cause, without closing it yet. The
-// caller must hold mu.
+// severLocked gives up the connection because of cause, without closing it yet.
+// The caller must hold mu.
 func (c *Conn) severLocked(cause error) {
 	if c.cause == nil {
 		c.cause = cause
@@ -166,22 +166,22 @@ func (c *Conn) severLocked(cause error) {
 	c.rouseLocked()
 }
 
-// Closing reports whether our side has begun to close, or the connection was
-// cut, so that what the peer sends no longer counts.
+// Closing reports whether our side has begun to close or the connection was
+// cut. After that, messages from the peer are discarded.
 func (c *Conn) Closing() bool { return c.closing.Load() }
 
-// Over reports whether what is sent from now on comes too late.
+// Over reports whether it is too late to send.
 func (c *Conn) Over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.overLocked() || c.leaving
 }
 
-// finish ends the reader's part: err is what stopped it. It decides how the
-// connection closed, and has the close frame queued if one is due, by
-// Options.Last where there is one; the writer does the rest. What was sent
-// before goes first, whatever the peer has done: nobody but a peer that is gone
-// loses it.
+// finish ends the reader, which was stopped by err. It decides how the
+// connection closed, and queues the close frame if one is due, by way of
+// Options.Last if set. The writer does the rest. Messages sent earlier are
+// written first, whatever the peer has done: they are lost only if the peer is
+// gone.
 func (c *Conn) finish(err error) *CloseError {
 	end := c.stop(err)
 	if c.opts.Last != nil {
@@ -192,15 +192,15 @@ func (c *Conn) finish(err error) *CloseError {
 	return end
 }
 
-// Leaving reports whether Depart is waited for.
+// Leaving reports whether the connection is waiting for Depart.
 func (c *Conn) Leaving() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.leaving
 }
 
-// Depart ends the wait that Options.Last tells of. It does nothing when there
-// is none.
+// Depart ends the wait described at Options.Last. It does nothing if the
+// connection is not waiting.
 func (c *Conn) Depart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -208,7 +208,7 @@ func (c *Conn) Depart() {
 }
 
 // departLocked is Depart. The caller must hold mu, which may be released
-// meanwhile.
+// temporarily.
 func (c *Conn) departLocked() {
 	if !c.leaving {
 		return
@@ -222,14 +222,14 @@ func (c *Conn) departLocked() {
 }
 
 // endLocked leaves the rest to the writer. The caller must hold mu, which may
-// be released meanwhile.
+// be released temporarily.
 func (c *Conn) endLocked() {
 	c.readDone = true
 	c.hurryLocked()
 }
 
-// stop returns how the connection closed, and begins to leave if it is the peer
-// that ends it.
+// stop returns how the connection closed, and begins to leave if the peer ended
+// it.
 func (c *Conn) stop(err error) *CloseError {
 	var peer *closing
 	answered := errors.As(err, &peer)
@@ -253,7 +253,7 @@ func (c *Conn) stop(err error) *CloseError {
 	case answered:
 		end = &CloseError{Code: peer.code, Reason: peer.reason}
 		c.leaveLocked(end.frame())
-	case errors.Is(err, io.ErrUnexpectedEOF) && !c.dead: // its side alone may have ended
+	case errors.Is(err, io.ErrUnexpectedEOF) && !c.dead: // perhaps only the peer's side has ended
 		end = &CloseError{Code: 1006, Err: c.failureLocked(err)}
 		c.leaveLocked(nil)
 	default:
@@ -267,15 +267,15 @@ func (c *Conn) stop(err error) *CloseError {
 	return end
 }
 
-// leaveLocked notes the close frame, nil for none, for Depart to queue. The
+// leaveLocked records the close frame for Depart to queue, nil for none. The
 // caller must hold mu.
 func (c *Conn) leaveLocked(frame []byte) {
 	c.leaving, c.parting = true, frame
 	c.closing.Store(true)
 }
 
-// violationOf returns how to close because of what the peer sent, nil if that
-// was legal or the network failed.
+// violationOf returns how to close because of what the peer sent. It returns
+// nil if that was legal or the network failed.
 func violationOf(err error) *CloseError {
 	switch {
 	case errors.Is(err, ErrInvalidUTF8):
@@ -288,7 +288,7 @@ func violationOf(err error) *CloseError {
 	return nil
 }
 
-// failureLocked returns the first reason why no closing handshake was
+// failureLocked returns the first reason why the closing handshake was not
 // completed. The caller must hold mu.
 func (c *Conn) failureLocked(err error) error {
 	if c.cause != nil {
@@ -297,8 +297,8 @@ func (c *Conn) failureLocked(err error) error {
 	return err
 }
 
-// CheckClose validates what an application asks to send: ErrCloseCode,
-// ErrCloseReason.
+// CheckClose validates the arguments of a close requested by the application.
+// The error is ErrCloseCode or ErrCloseReason.
 func CheckClose(code int, reason string) error {
 	if !allowedCode(code) {
 		return fmt.Errorf("%w %d", ErrCloseCode, code)
@@ -309,14 +309,14 @@ func CheckClose(code int, reason string) error {
 	return nil
 }
 
-// allowedCode reports whether a close frame may have the code (RFC 6455,
-// section 7.4, and IANA's register).
+// allowedCode reports whether code is allowed in a close frame (RFC 6455,
+// section 7.4, and the IANA registry).
 func allowedCode(code int) bool {
 	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
-// appendClose appends a close frame to b; reason must have at most
-// maxCloseReason bytes.
+// appendClose appends a close frame to b. reason must be at most maxCloseReason
+// bytes.
 func appendClose(b []byte, code int, reason string) []byte {
 	if code == noStatus {
 		return append(b, finBit|opClose, 0)

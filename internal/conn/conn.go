@@ -1,24 +1,24 @@
-// Package conn is the server's side of WebSocket connections.
+// Package conn implements the server side of WebSocket connections.
 //
-// The handshake is that of github.com/coder/websocket; what follows is read and
-// written here (RFC 6455), so that a message to many connections is framed
-// once, what is pending for a connection leaves in one system call, and an idle
-// connection costs next to nothing.
+// The handshake is done by github.com/coder/websocket. Everything after it is
+// read and written here (RFC 6455), so that a message to many connections is
+// framed once, pending data of a connection is written in one system call, and
+// an idle connection costs almost nothing.
 //
-// The goroutine that reads is the caller's: it calls [Conn.Read] until that
-// fails, then [Conn.Wait]. Writing needs no goroutine of a connection's own
-// while its peer keeps up.
+// The caller provides the goroutine that reads: it calls [Conn.Read] until that
+// fails, then [Conn.Wait]. A connection needs no goroutine for writing as long
+// as its peer keeps up.
 //
-// Where to begin: conn.go, close.go and hangup.go are a connection's state and
-// its end; send.go and queue.go are what waits, write.go and batch.go are how
-// it is written, shard.go, set.go and writers.go how many are written at once;
-// read.go and parse.go are how it is read, poller.go how it waits without a
-// goroutine; pace.go finds slow peers, heart.go dead ones. The files with the
-// name of a platform hold what differs.
+// Where to begin: conn.go, close.go and hangup.go contain a connection's state
+// and its end. send.go and queue.go queue messages, write.go and batch.go write
+// them, and shard.go, set.go and writers.go write to many connections at once.
+// read.go and parse.go read, and poller.go waits without a goroutine. pace.go
+// finds slow peers, heart.go dead peers. Files named after a platform contain
+// the differences.
 //
-// Locks are taken in this order: [Set] or [Heart], then Conn, then a shard or
-// the [Poller], then [Writers]. No lock is held while the network is read or
-// written.
+// Locks are acquired in this order: [Set] or [Heart], then Conn, then a shard
+// or the [Poller], then [Writers]. No lock is held during network reads and
+// writes.
 package conn
 
 import (
@@ -29,99 +29,104 @@ import (
 	"time"
 )
 
-// Errors of sending and closing, and causes found in [CloseError].Err.
+// Errors of sending and closing, and causes in [CloseError].Err.
 var (
-	// ErrClosed is returned by Send when the connection is closing or has
-	// ended.
+	// ErrClosed is returned by Send if the connection is closing or has ended.
 	ErrClosed = errors.New("dog: socket is closed")
-	// ErrSlow means that the peer took its messages too slowly: the queue
+	// ErrSlow means that the peer read its messages too slowly: the queue
 	// overflowed, or a write made no progress.
 	ErrSlow = errors.New("dog: slow consumer")
-	// ErrTooBig means that the peer sent a message over Options.MaxMessage.
+	// ErrTooBig means that the peer sent a message longer than
+	// Options.MaxMessage.
 	ErrTooBig = errors.New("dog: message is too big")
-	// ErrInvalidUTF8 means that the peer sent a text or a close reason that is
-	// not UTF-8.
+	// ErrInvalidUTF8 means that the peer sent a text message or a close reason
+	// that is not valid UTF-8.
 	ErrInvalidUTF8 = errors.New("dog: invalid UTF-8")
-	// ErrProtocol means that the peer broke the WebSocket protocol.
+	// ErrProtocol means that the peer violated the WebSocket protocol.
 	ErrProtocol = errors.New("dog: WebSocket protocol error")
 	// ErrPingTimeout means that the peer did not answer a ping.
 	ErrPingTimeout = errors.New("dog: no answer to a ping")
 )
 
-// Conn is one WebSocket connection that was accepted. Its methods are safe for
-// concurrent use, except Read and Wait. Its owner must call Read until it
-// returns a [*CloseError], also after Close or Abort: only then is everything
+// Conn is an accepted WebSocket connection. Its methods are safe for concurrent
+// use, except Read and Wait. The owner must call Read until it returns a
+// [*CloseError], even after Close or Abort, because only then are all resources
 // released.
 type Conn struct {
-	// Owner says who the connection belongs to, for the exception of Set.Send.
-	// Fixed before Set.Add.
+	// Owner identifies the owner of the connection, for Except.Owner in
+	// Set.Send. Fixed before Set.Add.
 	Owner string
-	// Data is the caller's own handle. Fixed before Set.Add.
+	// Data is for use by the caller. Fixed before Set.Add.
 	Data any
 
 	// Fixed by Accept.
 	nc          net.Conn
-	direct      direct   // its form that does not wait, where there is one
+	direct      direct   // nonblocking form, if there is one
 	opts        *Options // with defaults; shared
 	subprotocol string
-	deflate     bool // permessage-deflate was agreed upon
+	deflate     bool // permessage-deflate was negotiated
 
 	in input // owned by the reader
 
-	// phase is odd while the reader is inside Read, or parked; it changes each
-	// time the reader comes or goes.
+	// phase is odd while the reader is inside Read or the connection is parked.
+	// It changes each time the reader enters or leaves Read.
 	phase      atomic.Uint64
 	bytesIn    atomic.Uint64
 	messagesIn atomic.Uint64
 	lastAuto   atomic.Int64 // Unix nanoseconds; 0: never
-	closing    atomic.Bool  // what arrives is of no interest any more. set under mu
+	closing    atomic.Bool  // set under mu; incoming messages are discarded
 
 	beat    beat    // guarded by Heart.mu
 	parking parking // guarded by Poller.mu
-	slot    int     // guarded by Set.mu: the place in shard.members
+	slot    int     // guarded by Set.mu: index in shard.members
 
-	ended sync.WaitGroup // until the connection has been hung up
+	ended sync.WaitGroup // done when the connection has been hung up
 
-	discarded int  // bytes that arrived after the end. owned by discard
-	mute      bool // the peer cannot be told that our side has ended. owned by discard
+	discarded int  // owned by discard; bytes that arrived after the end
+	mute      bool // owned by discard; the peer cannot see that our side has ended
 
-	mu sync.Mutex // guards all that follows
+	mu sync.Mutex // guards all fields below
 
-	shard  *shard // of the Set
-	cursor uint64 // the entries of the shard's log before this position have been dealt with; deaf when none count any more
+	shard *shard // within the Set
+	// log entries of the shard before this position have been handled; deaf if
+	// none count any more
+	cursor uint64
 
-	out        queue  // data that waits
-	begun      []byte // the rest of something whose beginning has been written; at first the answer of the handshake
-	answerLeft int    // bytes of the answer not written yet
-	inflight   int    // bytes of data that a writer has taken
-	pong       []byte // answer to the latest ping, nil when none waits
-	replied    uint64 // the phase in which Send last wrote at once
+	out queue // queued data
+	// the rest of a partly written frame; at first the handshake response
+	begun      []byte
+	answerLeft int    // bytes of the response not yet written
+	inflight   int    // bytes of data claimed by a writer
+	pong       []byte // answer to the latest ping; nil if none is pending
+	replied    uint64 // the phase in which Send last wrote immediately
 
 	pace *pace // nil until a goroutine has waited for the network
 
-	farewell *farewell // set once when closing begins
-	leaving  bool      // the peer has ended its part, and what was sent before may still come: see Options.Last
-	parting  []byte    // the close frame that follows then; nil: none
-	cause    error     // the first failure that was not the peer's doing on the wire
+	farewell *farewell // set once, when closing begins
+	// the peer has ended its side, but pending sends may still arrive: see
+	// Options.Last
+	leaving bool
+	parting []byte // the close frame to send after leaving; nil: none
+	cause   error  // the first failure not caused by what the peer sent
 
-	writing    bool // somebody has claimed the connection for writing
-	backedUp   bool // and is a goroutine that waits for the network
+	writing    bool // a goroutine has claimed the connection for writing
+	backedUp   bool // and that goroutine waits for the network
 	watched    bool // the timer of pace runs, and is counted in ended
 	dirty      bool // is in shard.dirty
-	beganData  bool // begun is of a data frame
-	ping       bool // a heartbeat waits
+	beganData  bool // begun is part of a data frame
+	ping       bool // a heartbeat is pending
 	closeTaken bool // a writer has the close frame; nothing may follow
-	severed    bool // cut off by Abort or by a write that made no progress
+	severed    bool // cut off by Abort or by a stalled write
 	dead       bool // nothing can be written any more
-	readDone   bool // Read has failed; whoever releases the connection next hangs up
-	parked     bool // no goroutine reads; the Poller waits for something to read
-	parkAsked  bool // the reader is to look up and park
-	hard       bool // nothing that the kernel holds is worth delivering
+	readDone   bool // Read has failed; the next goroutine to release the connection hangs up
+	parked     bool // no goroutine reads; the Poller waits for input
+	parkAsked  bool // the reader was asked to park
+	hard       bool // nothing in the kernel's buffer is worth delivering
 	gone       bool // the network connection has been closed, or is about to be
 	resting    bool // the Poller waits for the peer to hang up
 
-	parts int    // goroutines that must end before the connection has ended
-	onEnd func() // runs then
+	parts int    // goroutines that must end before the connection is over
+	onEnd func() // called then
 
 	sent, bytesOut           uint64 // data frames, and bytes, accepted by the kernel
 	dropped, coalesced, lost uint64 // data frames
@@ -130,18 +135,20 @@ type Conn struct {
 // deaf is a position that no log reaches.
 const deaf = 1<<64 - 1
 
-// Stats are the counters of one connection. Bytes are those of the WebSocket
-// frames as they went over the wire, headers and control frames included;
-// QueuedBytes are those of frames before compression.
+// Stats are the counters of one connection. Bytes are counted as transferred,
+// including frame headers and control frames. QueuedBytes counts frames before
+// compression.
 type Stats struct {
 	QueuedBytes int    // bytes of data frames not yet accepted by the kernel
-	MessagesIn  uint64 // whole data messages received, automatic requests included
+	MessagesIn  uint64 // complete data messages received, including automatic requests
 	MessagesOut uint64 // data messages accepted by the kernel
 	BytesIn     uint64
 	BytesOut    uint64
-	Dropped     uint64 // data messages given up by DropOldest
-	Coalesced   uint64 // data messages replaced by a later one with their key
-	Lost        uint64 // data messages that waited, or were being written, when the connection ended early
+	Dropped     uint64 // data messages dropped by DropOldest
+	Coalesced   uint64 // data messages replaced by a later one with the same key
+	// data messages that were queued or being written when the connection ended
+	// early
+	Lost uint64
 }
 
 // Stats returns a snapshot of the counters.
@@ -160,8 +167,8 @@ func (c *Conn) Stats() Stats {
 	}
 }
 
-// loggedLocked returns the bytes that wait in the shard's log, whether or not c
-// is left out. The caller must hold mu.
+// loggedLocked returns the number of bytes pending in the shard's log,
+// including messages that leave out c. The caller must hold mu.
 func (c *Conn) loggedLocked() (bytes int) {
 	if c.shard == nil || c.overLocked() {
 		return 0
@@ -174,16 +181,16 @@ func (c *Conn) loggedLocked() (bytes int) {
 	return 0
 }
 
-// Start sends the answer of the handshake. It does not wait. Call it once,
-// before Read.
+// Start sends the handshake response. It does not block. It must be called
+// once, before Read.
 func (c *Conn) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hurryLocked()
 }
 
-// hurryLocked writes what waits, if that is possible without waiting, or has it
-// written. The caller must hold mu, which may be released meanwhile.
+// hurryLocked writes pending data, or schedules the write if it might block.
+// The caller must hold mu, which may be released temporarily.
 func (c *Conn) hurryLocked() {
 	if c.nimbleLocked() && !c.writing {
 		c.flushLocked()
@@ -192,7 +199,7 @@ func (c *Conn) hurryLocked() {
 	}
 }
 
-// discardLocked gives up what waits. The caller must hold mu.
+// discardLocked drops pending messages. The caller must hold mu.
 func (c *Conn) discardLocked() {
 	c.lost += uint64(c.out.len())
 	c.out.clear()
@@ -210,7 +217,7 @@ func (c *Conn) discardLocked() {
 	if c.dead {
 		c.cursor = deaf
 	}
-	if c.dead && c.begun != nil { // else it must be completed, for the close frame to be understood
+	if c.dead && c.begun != nil { // otherwise it must be completed, so that the peer understands the close frame
 		if c.beganData {
 			c.lost++
 			c.inflight = 0
@@ -219,18 +226,18 @@ func (c *Conn) discardLocked() {
 	}
 }
 
-// CloseTimeout returns the bound of closing.
+// CloseTimeout returns the time limit of closing.
 func (c *Conn) CloseTimeout() time.Duration { return c.opts.CloseTimeout }
 
-// QueueBytes returns the bound of what waits for a slow peer.
+// QueueBytes returns the limit of the bytes queued for a slow peer.
 func (c *Conn) QueueBytes() int { return c.opts.QueueBytes }
 
-// Subprotocol returns the negotiated subprotocol as Options has it, "" when
-// there is none.
+// Subprotocol returns the negotiated subprotocol as spelled in Options, or ""
+// if there is none.
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
-// LastAuto returns when the latest automatic request arrived, the zero time
-// when none did.
+// LastAuto returns when the latest automatic request arrived, or the zero time
+// if there was none.
 func (c *Conn) LastAuto() time.Time {
 	if ns := c.lastAuto.Load(); ns != 0 {
 		return time.Unix(0, ns)
@@ -238,7 +245,7 @@ func (c *Conn) LastAuto() time.Time {
 	return time.Time{}
 }
 
-// sendPong answers a ping. Only the latest answer waits, so a flood of pings
+// sendPong answers a ping. Only the latest answer is kept, so a flood of pings
 // costs no memory.
 func (c *Conn) sendPong(payload []byte) {
 	c.mu.Lock()
@@ -250,8 +257,8 @@ func (c *Conn) sendPong(payload []byte) {
 	c.hurryLocked()
 }
 
-// sendPing queues a heartbeat unless the connection is closing, and returns the
-// bytes written before.
+// sendPing queues a heartbeat unless the connection is closing. It returns the
+// number of bytes written before it.
 func (c *Conn) sendPing() (written int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

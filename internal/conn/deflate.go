@@ -9,29 +9,30 @@ import (
 	"sync"
 )
 
-// Compression is permessage-deflate (RFC 7692) without context takeover: no
-// message refers to an earlier one, so one compressed frame serves every
-// connection, and an idle connection keeps no window.
+// Compression is permessage-deflate (RFC 7692) without context takeover. No
+// message refers to an earlier one, so one compressed frame serves all
+// connections, and an idle connection keeps no window.
 
-// minDeflate is the length from which a message is compressed. A shorter one
-// hardly shrinks without what came before it.
+// minDeflate is the minimum length of a message to be compressed. A shorter
+// message hardly shrinks without the context of earlier ones.
 const minDeflate = 512
 
-// deflateTail ends a flushed stream of deflate; RFC 7692 leaves it out.
+// deflateTail ends a flushed deflate stream. RFC 7692 omits it from messages.
 const deflateTail = "\x00\x00\xff\xff"
 
-// deflateEnd is what a reader needs after a message: the tail, and an empty
-// last block, so that the stream ends.
+// deflateEnd must follow a message when it is read: the tail, and an empty
+// final block that ends the stream.
 const deflateEnd = deflateTail + "\x01\x00\x00\xff\xff"
 
-// maxStreams bounds the streams that one message may consist of (RFC 7692,
-// section 7.2.3.4): to begin one takes longer than to send it.
+// maxStreams is the maximum number of deflate streams in one message (RFC 7692,
+// section 7.2.3.4). A stream takes longer to begin than to send.
 const maxStreams = 16
 
-// errDeflate means that a compressed message is not one.
+// errDeflate means that a compressed message is malformed.
 var errDeflate = errors.New("malformed compressed message")
 
-// A writer takes over a megabyte: there are as many as compress at a time.
+// A writer uses over a megabyte. The pool limits their number to the concurrent
+// compressions.
 var deflaters = sync.Pool{New: func() any {
 	w, err := flate.NewWriter(nil, flate.BestSpeed)
 	if err != nil {
@@ -45,8 +46,8 @@ type inflater struct {
 	src   inflateSource
 }
 
-// inflateSource is a message followed by deflateEnd. flate reads it byte by
-// byte without a buffer of its own.
+// inflateSource is a message followed by deflateEnd. It implements
+// io.ByteReader so that flate does not allocate a buffer.
 type inflateSource struct {
 	message bytes.Reader
 	end     bytes.Reader
@@ -79,7 +80,7 @@ func (f *Frame) deflate() {
 	var b bytes.Buffer
 	w.Reset(&b)
 	if _, err := w.Write(payload); err != nil {
-		return // a Buffer takes everything; plain is always right
+		return // cannot happen with a Buffer; plain is always correct
 	}
 	if w.Flush() != nil {
 		return
@@ -91,8 +92,8 @@ func (f *Frame) deflate() {
 	f.deflated = appendFrame(make([]byte, 0, headerLen(len(short))+len(short)), f.wire[0]|rsv1Bit, short)
 }
 
-// inflate returns the message that was compressed to b, ErrTooBig if it has
-// more than limit bytes, or errDeflate.
+// inflate returns the decompressed message of b. The error is ErrTooBig if the
+// message has more than limit bytes, or errDeflate.
 func inflate(b []byte, limit int64) ([]byte, error) {
 	in := inflaters.Get().(*inflater)
 	defer func() {
@@ -120,7 +121,7 @@ func inflate(b []byte, limit int64) ([]byte, error) {
 	return message.Bytes(), nil
 }
 
-// maxDeflated bounds the compressed form of a message of n bytes: what does not
-// shrink grows by five bytes in every block, and zlib's shortest blocks have
-// 127.
+// maxDeflated returns the maximum length of the compressed form of an n-byte
+// message. Incompressible data grows by five bytes per block, and zlib's
+// shortest blocks have 127 bytes.
 func maxDeflated(n int64) int64 { return n + min(n/16+64, math.MaxInt64-n) }

@@ -6,15 +6,15 @@ import (
 	"syscall"
 )
 
-// direct is a bare TCP or Unix connection, read and written without waiting.
-// Its methods are safe for concurrent use and with closing.
+// direct is a plain TCP or Unix connection, read and written without blocking.
+// Its methods are safe for concurrent use, also with closing.
 type direct struct{ raw syscall.RawConn }
 
-// directly returns the direct form of a connection, whose ok is false where
-// there is none.
+// directly returns the direct form of a connection. Its ok method returns false
+// if there is none.
 func directly(nc net.Conn) direct {
 	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn: // a wrapper may do more than these
+	case *net.TCPConn, *net.UnixConn: // a wrapper may do more than these types
 		if raw, err := nc.(syscall.Conn).SyscallConn(); err == nil {
 			return direct{raw}
 		}
@@ -24,11 +24,11 @@ func directly(nc net.Conn) direct {
 
 func (d direct) ok() bool { return d.raw != nil }
 
-// unacked returns how many bytes the kernel holds that the other end's does not
-// have yet.
+// unacked returns the number of bytes held by the kernel that the other end's
+// kernel has not received yet.
 func (d direct) unacked() int { return unacked(d.raw) }
 
-// directWrite is the state of a write. It is reused because a function for
+// directWrite is the state of a write. It is reused because a new function for
 // RawConn would be allocated each time.
 type directWrite struct {
 	p   []byte
@@ -37,8 +37,8 @@ type directWrite struct {
 	f   func(fd uintptr) bool
 }
 
-// write writes as much of p as the kernel takes at once. A deadline that has
-// passed counts as a kernel that takes nothing.
+// write writes as much of p as the kernel accepts immediately. An expired
+// deadline is treated like a kernel that accepts nothing.
 func (d direct) write(w *directWrite, p []byte) (int, error) {
 	if w.f == nil {
 		w.f = w.attempt
@@ -67,19 +67,19 @@ func (w *directWrite) attempt(fd uintptr) bool {
 			return true
 		default:
 			if w.n += n; w.n < len(w.p) {
-				return true // the kernel's buffer is full: asking again would say so
+				return true // the kernel's buffer is full: another call would return EAGAIN
 			}
 		}
 	}
 	return true
 }
 
-// read calls f when something may be there to read, at once and then again
-// until it returns true.
+// read calls f when there may be something to read: immediately, and then
+// repeatedly until it returns true.
 func (d direct) read(f func(fd uintptr) bool) error { return d.raw.Read(f) }
 
-// drain throws away what lies there unread, whatever the deadline, up to what a
-// kernel usually holds.
+// drain discards unread data regardless of the deadline, up to the usual size
+// of a kernel buffer.
 func (d direct) drain() {
 	if !d.ok() {
 		return
@@ -95,8 +95,8 @@ func (d direct) drain() {
 	})
 }
 
-// readNow reads what there is. none means that nothing is; n is 0 without an
-// error at the end of the stream.
+// readNow reads the available data. none means that there is none. At the end
+// of the stream n is 0, without an error.
 func readNow(fd uintptr, p []byte) (n int, none bool, err error) {
 	for {
 		n, err := receive(int(fd), p)

@@ -7,8 +7,8 @@ import (
 	"net"
 )
 
-// direct is a connection that is read and written without waiting: on Linux
-// only.
+// direct is a connection that is read and written without blocking. It exists
+// only on Linux.
 type direct struct{}
 
 type directWrite struct{}

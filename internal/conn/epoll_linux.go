@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// epoll is an epoll instance. It is waited for through Go's own poller, so that
-// no thread is blocked.
+// epoll is an epoll instance. Waiting for it uses Go's own poller, so that no
+// thread is blocked.
 type epoll struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -18,7 +18,7 @@ func openEpoll() (*epoll, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // which has os.NewFile use Go's poller
+	if err := syscall.SetNonblock(fd, true); err != nil { // makes os.NewFile use Go's poller
 		_ = syscall.Close(fd)
 		return nil, os.NewSyscallError("setnonblock", err)
 	}
@@ -31,8 +31,8 @@ func openEpoll() (*epoll, error) {
 	return &epoll{file: file, raw: raw, fd: fd}, nil
 }
 
-// arm has wait report token once when d can be read. known says that it was
-// armed before. Not to be called after close.
+// arm makes wait report token once when d is readable. known means that d was
+// armed before. arm must not be called after close.
 func (e *epoll) arm(d direct, token int32, known bool) error {
 	op := syscall.EPOLL_CTL_ADD
 	if known {
@@ -46,7 +46,7 @@ func (e *epoll) arm(d direct, token int32, known bool) error {
 	return os.NewSyscallError("epoll_ctl", failed)
 }
 
-// wait calls ready with the tokens that can be read until close.
+// wait calls ready with the tokens of readable connections until close.
 func (e *epoll) wait(ready func(tokens []int32)) {
 	events := make([]syscall.EpollEvent, 256)
 	tokens := make([]int32, 0, len(events))
@@ -72,5 +72,5 @@ func (e *epoll) wait(ready func(tokens []int32)) {
 	}
 }
 
-// close ends wait.
+// close makes wait return.
 func (e *epoll) close() { _ = e.file.Close() }

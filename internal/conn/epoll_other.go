@@ -4,7 +4,7 @@ package conn
 
 import "errors"
 
-// epoll exists on Linux only.
+// epoll exists only on Linux.
 type epoll struct{}
 
 func openEpoll() (*epoll, error) { return nil, errors.ErrUnsupported }

@@ -22,7 +22,7 @@ const (
 	opPong         = 0xA
 )
 
-// Bits of a frame's first two bytes.
+// Bits in the first two bytes of a frame.
 const (
 	finBit  = 0x80
 	rsv1Bit = 0x40 // the message is compressed, RFC 7692
@@ -30,24 +30,23 @@ const (
 	maskBit = 0x80 // of the second byte
 )
 
-// maxControl bounds the payload of a control frame.
+// maxControl is the maximum payload of a control frame in bytes.
 const maxControl = 125
 
 // pingFrame is shared by all connections.
 var pingFrame = []byte{finBit | opPing, 0}
 
-// Frame is a message framed once for any number of connections. It is immutable
-// and safe to share.
+// Frame is a message that is framed once for any number of connections. It is
+// immutable and safe to share.
 type Frame struct {
 	wire []byte // header and payload
 
 	once     sync.Once
-	deflated []byte // wire of the compressed message; nil when that is not shorter. made by once
+	deflated []byte // wire format of the compressed message; nil if not shorter. set by once
 }
 
-// NewFrame copies payload behind the header of one unmasked, final frame. An op
-// other than Text means Binary; the payload of a text must be UTF-8, which is
-// not checked.
+// NewFrame copies payload into one unmasked, final frame. An op other than Text
+// means Binary. The payload of a text must be UTF-8; this is not checked.
 func NewFrame(op Op, payload []byte) *Frame {
 	if op != Text {
 		op = Binary
@@ -55,11 +54,12 @@ func NewFrame(op Op, payload []byte) *Frame {
 	return &Frame{wire: appendFrame(make([]byte, 0, headerLen(len(payload))+len(payload)), finBit|byte(op), payload)}
 }
 
-// Len returns the bytes that the frame takes of Options.QueueBytes, and on the
-// wire when it is not compressed: the payload and a header of 2 to 10.
+// Len returns the number of bytes that the frame counts toward
+// Options.QueueBytes, which is its uncompressed length on the wire: the payload
+// and a header of 2 to 10 bytes.
 func (f *Frame) Len() int { return len(f.wire) }
 
-// bytes returns what goes over the wire.
+// bytes returns the frame in wire format.
 func (f *Frame) bytes(deflate bool) []byte {
 	if deflate {
 		if f.once.Do(f.deflate); f.deflated != nil {
@@ -81,7 +81,7 @@ func (f *Frame) payload() []byte {
 	return f.wire[header:]
 }
 
-// headerLen returns the length of an unmasked frame's header.
+// headerLen returns the length of the header of an unmasked frame.
 func headerLen(payload int) int {
 	switch {
 	case payload > 0xFFFF:

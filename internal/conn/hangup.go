@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// How the network connection ends. The kernel answers what arrives at a closed
-// TCP socket, or lies there unread when it is closed, with a reset, and that
-// destroys what is still on its way to the peer: the answer to one of our pings
-// is enough. So our side of the stream ends first, which the peer sees behind
-// the close frame; what it still sends is read and thrown away until it hangs
-// up too (RFC 6455, section 7.1.1). Who does not gets until the deadline of
-// closing.
+// This file ends the network connection. If data arrives at a closed TCP
+// socket, or is unread when the socket is closed, the kernel sends a reset,
+// which destroys data still on its way to the peer. The answer to one of our
+// pings is enough to cause this. So we end our side of the stream first, which
+// the peer sees after the close frame. Data that the peer still sends is read
+// and discarded until the peer hangs up too (RFC 6455, section 7.1.1), or until
+// the deadline of closing.
 
 const (
-	// maxDiscard bounds the bytes that are read and thrown away.
+	// maxDiscard is the maximum number of bytes to read and discard.
 	maxDiscard = 64 << 20
-	// maxMute is how long a peer that cannot be told of the end may be silent
-	// before we hang up: it may be waiting for just that.
+	// maxMute is how long a peer that cannot see the end of our side may be
+	// silent before we hang up. It may be waiting for us to do so.
 	maxMute = time.Second
 )
 
-// past is a deadline that ends what waits.
+// past is a deadline that ends pending reads and writes.
 var past = time.Unix(1, 0)
 
-// hangUp ends the connection after the reader has ended and everything was
-// written or given up.
+// hangUp ends the connection. It is called when the reader has ended and
+// everything was written or dropped.
 func (c *Conn) hangUp() {
 	c.unwatch()
 	c.mu.Lock()
@@ -42,9 +42,10 @@ func (c *Conn) hangUp() {
 	c.discard()
 }
 
-// transport returns what the network connection is closed by, and read when its
-// bytes do not matter. TLS would want to say goodbye first, to a peer that may
-// be gone. Any other wrapper has to know of its end.
+// transport returns the connection used to close, and to read bytes that are
+// discarded. For TLS it is the underlying connection, because TLS would first
+// send an alert to a peer that may be gone. Any other wrapper must see the
+// close itself.
 func (c *Conn) transport() net.Conn {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		return t.NetConn()
@@ -52,7 +53,7 @@ func (c *Conn) transport() net.Conn {
 	return c.nc
 }
 
-// shut ends our side of the stream, and reports whether the peer sees that.
+// shut ends our side of the stream, and reports whether the peer can see that.
 func (c *Conn) shut(deadline time.Time) bool {
 	half, ok := c.nc.(halfCloser)
 	if !ok {
@@ -62,23 +63,23 @@ func (c *Conn) shut(deadline time.Time) bool {
 	if raw == c.nc {
 		return half.CloseWrite() == nil
 	}
-	// The goodbye of TLS has a deadline of its own, which is later than ours.
+	// The TLS close alert has a deadline of its own, which is later than ours.
 	late := time.AfterFunc(time.Until(deadline), func() { raw.SetWriteDeadline(past) })
 	defer late.Stop()
 	if half.CloseWrite() != nil {
 		return false
 	}
 	if half, ok := raw.(halfCloser); ok {
-		_ = half.CloseWrite() // what fails here fails when the peer is read, too
+		_ = half.CloseWrite() // a failure here shows up when reading from the peer
 	}
 	return true
 }
 
 type halfCloser interface{ CloseWrite() error }
 
-// discard reads and throws away what the peer still sends, and ends the
-// connection when it has hung up, or has had its time. While nothing comes the
-// Poller waits for it where it can.
+// discard reads and discards data that the peer still sends. It ends the
+// connection when the peer has hung up or its time is up. If possible, it
+// leaves waiting for data to the Poller.
 func (c *Conn) discard() {
 	buf := readBuffers.Get().(*[readBuffer]byte)
 	defer readBuffers.Put(buf)
@@ -98,7 +99,8 @@ func (c *Conn) discard() {
 	c.over()
 }
 
-// readEnd reads what there is. none means that nothing is; otherwise it waits.
+// readEnd reads the available data. none means that there is none. It is set
+// only with a Poller; otherwise readEnd blocks.
 func (c *Conn) readEnd(p []byte) (n int, none bool, err error) {
 	switch {
 	case c.direct.ok() && c.opts.Poller != nil:
@@ -121,7 +123,8 @@ func (c *Conn) readEnd(p []byte) (n int, none bool, err error) {
 	return n, false, err
 }
 
-// rest leaves waiting for the peer to the Poller, and reports whether it could.
+// rest leaves waiting for the peer to the Poller, and reports whether that was
+// possible.
 func (c *Conn) rest() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,8 +135,8 @@ func (c *Conn) rest() bool {
 	return true
 }
 
-// over closes the network connection, if that has not been done, and ends the
-// last part of it.
+// over closes the network connection if it is still open, and ends its last
+// part.
 func (c *Conn) over() {
 	c.opts.Poller.forget(c)
 	c.mu.Lock()
@@ -144,14 +147,14 @@ func (c *Conn) over() {
 	}
 	c.mu.Unlock()
 	if first {
-		_ = c.transport().Close() // whatever it says, the connection is gone
+		_ = c.transport().Close() // the connection is gone even if Close fails
 	}
 	c.leave()
 }
 
-// cut closes the network connection without a farewell, and does not wait. What
-// lies there unread is thrown away, unless nothing is worth delivering: the
-// kernel would answer it with a reset.
+// cut closes the network connection without a close frame, and does not block.
+// Unread data is discarded first, because the kernel would send a reset for it,
+// unless nothing is worth delivering.
 func (c *Conn) cut() {
 	raw := c.transport()
 	bare := false
@@ -171,7 +174,7 @@ func (c *Conn) cut() {
 	}
 	c.mu.Unlock()
 	if t, ok := raw.(interface{ SetLinger(seconds int) error }); ok && hard {
-		_ = t.SetLinger(0) // else the kernel would keep the unsent data of a dead peer for minutes
+		_ = t.SetLinger(0) // otherwise the kernel would keep the unsent data of a dead peer for minutes
 	}
 	if bare {
 		if !hard {
@@ -202,10 +205,11 @@ func (c *Conn) leave() {
 	c.ended.Done()
 }
 
-// OnEnd has f called once, when no goroutine of the connection is left and the
-// network connection is closed, at once if that is so. Until then what was
-// queued and the close frame have up to Options.CloseTimeout to leave, and the
-// peer has the same time to hang up. f must not wait. Call it at most once.
+// OnEnd sets f to be called once, when all goroutines of the connection have
+// ended and the network connection is closed. If that is already the case, f is
+// called immediately. Until then, queued messages and the close frame have up
+// to Options.CloseTimeout to be sent, and the peer has the same time to hang
+// up. f must not block. OnEnd must be called at most once.
 func (c *Conn) OnEnd(f func()) {
 	c.mu.Lock()
 	over := c.parts == 0
@@ -218,5 +222,6 @@ func (c *Conn) OnEnd(f func()) {
 	}
 }
 
-// Wait waits for what OnEnd tells of. Read must have returned its error.
+// Wait waits until the connection has ended in the sense of OnEnd. Read must
+// have returned its error.
 func (c *Conn) Wait() { c.ended.Wait() }

@@ -8,75 +8,78 @@ import (
 )
 
 const (
-	// heartSlots is into how many parts the connections are divided, so that
-	// not all pings leave at once.
+	// heartSlots is the number of parts into which the connections are divided,
+	// so that pings do not leave all at once.
 	heartSlots = 8
-	// heartLooks is how often a connection is looked at within an interval.
+	// heartLooks is the number of checks of a connection per interval.
 	heartLooks = 8
-	// maxUnread bounds the bytes for which a peer gets more time to answer.
+	// maxUnread bounds the unread bytes for which a peer gets more time to
+	// answer.
 	maxUnread = 512 << 10
-	// pongBytes is what the answer to a ping takes.
+	// pongBytes is the length of the answer to a ping.
 	pongBytes = 2 + 4
 )
 
-// Heart finds peers that are gone. It looks at each connection eight times in
-// an interval. A peer that says nothing is pinged between seven eighths of an
-// interval and one after its last word, and then every interval, whether or not
-// it answers that. A connection that has received nothing at all for an
-// interval after a ping is aborted with [ErrPingTimeout]. Any byte counts as
-// life.
+// Heart detects peers that are gone. It checks each connection eight times per
+// interval. A silent peer is pinged between seven eighths of an interval and
+// one interval after its last data, and then every interval, whether or not it
+// answers. A connection that has received nothing at all for an interval after
+// a ping is aborted with [ErrPingTimeout]. Any byte counts as a sign of life.
 //
-// The answer is not due while the ping may lie behind what the peer is still
-// taking: as long as looks find that something waits for the peer and that it
-// has taken more; after that the peer gets an interval more for each that it
-// takes to read, at 4 KiB a second, what was sent since it last answered, as
-// far as that is up to 512 KiB. Nor is it due while the reader is outside Read,
-// where it may lie unread; pings go on where a kernel holds the answers.
+// The answer is not due while the ping may be queued behind data that the peer
+// is still reading, that is, as long as checks find that data is pending for
+// the peer and that the peer has read more. After that, the peer gets
+// additional intervals: as many as it needs to read, at 4 KiB a second, the
+// data sent since its last answer, up to 512 KiB. The answer is also not due
+// while the reader is outside Read, where the answer may be unread. Pings
+// continue if a kernel buffers the answers.
 //
-// It costs one goroutine for all connections and is safe for concurrent use.
+// A Heart uses one goroutine for all connections and is safe for concurrent
+// use.
 type Heart struct {
 	interval time.Duration // fixed
 
 	mu    sync.Mutex
-	slots [heartSlots][]*Conn // guarded by mu; one is swept at each tick
+	slots [heartSlots][]*Conn // guarded by mu; one slot is swept per tick
 	next  int                 // guarded by mu: slot of the next connection
 }
 
-// beat is what a Heart knows about a connection.
+// beat is a Heart's state of a connection.
 type beat struct {
-	heart  *Heart // nil when in none
-	bytes  uint64 // received until the last look
+	heart  *Heart // nil if in none
+	bytes  uint64 // received until the last check
 	phase  uint64 // of the reader at the ping
-	taken  int64  // by the peer, at the last look since the ping
+	taken  int64  // by the peer, at the last check since the ping
 	asked  int64  // written before the ping
 	read   int64  // written before the latest ping that was answered
 	index  int32  // within the slot
 	slot   int8
-	rounds int8 // intervals that the peer got beyond the first
-	quiet  int8 // looks that found nothing, since the peer's last word or ping
-	pinged bool // and not answered
-	waits  bool // at the last look since the ping, something waited for the peer
+	rounds int8 // intervals granted to the peer beyond the first
+	quiet  int8 // checks that found nothing since the peer's last data or ping
+	pinged bool // and the ping is not answered
+	waits  bool // at the last check since the ping, data was pending for the peer
 }
 
-// NewHeart returns a Heart for Run to start. An interval of 0 or less means no
-// heartbeats.
+// NewHeart returns a Heart, to be started by Run. An interval of 0 or less
+// disables heartbeats.
 func NewHeart(interval time.Duration) *Heart { return &Heart{interval: interval} }
 
-// StartHeartbeat has the Heart of the options watch the connection.
+// StartHeartbeat adds the connection to Options.Heart.
 func (c *Conn) StartHeartbeat() {
 	if c.opts.Heart != nil {
 		c.opts.Heart.Add(c)
 	}
 }
 
-// StopHeartbeat ends that. It must be called when Read has failed.
+// StopHeartbeat removes the connection from Options.Heart. It must be called
+// when Read has failed.
 func (c *Conn) StopHeartbeat() {
 	if c.opts.Heart != nil {
 		c.opts.Heart.Remove(c)
 	}
 }
 
-// Add begins to watch c. It does nothing if h watches c already. A connection
+// Add starts watching c. It does nothing if h already watches c. A connection
 // must not be added to two Hearts, and must be removed when its Read has
 // failed.
 func (h *Heart) Add(c *Conn) {
@@ -90,7 +93,7 @@ func (h *Heart) Add(c *Conn) {
 	h.next = (h.next + 1) % heartSlots
 }
 
-// Remove ends watching c. It does nothing if h does not watch it.
+// Remove stops watching c. It does nothing if h does not watch c.
 func (h *Heart) Remove(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -106,8 +109,8 @@ func (h *Heart) Remove(c *Conn) {
 	c.beat = beat{}
 }
 
-// Run sends the heartbeats until ctx ends. The caller owns the goroutine; one
-// Run at a time.
+// Run sends heartbeats until ctx is done. It runs in the caller's goroutine.
+// There must be only one Run at a time.
 func (h *Heart) Run(ctx context.Context) {
 	if h.interval <= 0 {
 		<-ctx.Done()
@@ -130,8 +133,8 @@ func (h *Heart) Run(ctx context.Context) {
 	}
 }
 
-// sweep looks at the connections of a slot, pings those that are due, and
-// appends those that did not answer to dead.
+// sweep checks the connections of a slot, pings those that are due, and appends
+// those that did not answer to dead.
 func (h *Heart) sweep(slot int, dead []*Conn) []*Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,7 +181,7 @@ func (b *beat) look(c *Conn) (gone bool) {
 		c.sendPing()
 		return false
 	case !reading && !c.buffers():
-		b.quiet = heartLooks - 1 // the peer that answered would wait for the reader
+		b.quiet = heartLooks - 1 // the answer would be unread until the reader returns
 		return false
 	}
 	b.quiet, b.rounds, b.phase = 0, 0, phase
@@ -187,8 +190,8 @@ func (b *beat) look(c *Conn) (gone bool) {
 	return false
 }
 
-// moreRounds returns how many intervals more a peer needs that reads what it
-// may not have read, at the least rate that counts.
+// moreRounds returns the number of additional intervals for a peer to read its
+// possibly unread data at minRate.
 func (b *beat) moreRounds() int8 {
 	unread := time.Duration(min(b.taken-b.read, maxUnread))
 	return int8(min(unread*time.Second/minRate/b.heart.interval, math.MaxInt8))

@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// What a client offers in its handshake, and what becomes of it.
+// This file negotiates the offers in a client's handshake.
 
 const (
 	protocolHeader  = "Sec-Websocket-Protocol"
 	extensionHeader = "Sec-Websocket-Extensions"
 )
 
-// deflateAgreed is the answer to an offer of permessage-deflate: neither side
-// keeps what came before.
+// deflateAgreed is the response to an offer of permessage-deflate: neither side
+// keeps context between messages.
 const deflateAgreed = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 
 // agreeProtocol returns the first of the server's subprotocols that the client
-// offers too, in both spellings: the client only takes its own for an answer.
-// Offers that differ in case alone are taken when none is the same. known is
-// what the application has put into its answer itself; it counts when there is
-// no other and the client has offered it.
+// offers too, in both spellings, because the client only accepts its own
+// spelling. Offers that differ only in case match if there is no exact match.
+// known is the subprotocol that the application has set in its response. It is
+// used if there is no other and the client has offered it.
 func agreeProtocol(request http.Header, supported []string, known string) (ours, theirs string) {
 	var offers []string
 	for _, line := range request[protocolHeader] {
@@ -46,8 +46,8 @@ func agreeProtocol(request http.Header, supported []string, known string) (ours,
 	return "", ""
 }
 
-// agreeDeflate returns the answer to the first offer of permessage-deflate that
-// we can accept, "" when there is none (RFC 7692, section 7.1).
+// agreeDeflate returns the response to the first acceptable offer of
+// permessage-deflate, or "" if there is none (RFC 7692, section 7.1).
 func agreeDeflate(request http.Header) string {
 	for _, line := range request[extensionHeader] {
 		for _, offer := range splitOutsideQuotes(line, ',') {
@@ -59,9 +59,9 @@ func agreeDeflate(request http.Header) string {
 	return ""
 }
 
-// answerDeflate returns the answer to an offer, whose name comes first, "" when
-// it has to be declined: because it is of something else, because we cannot do
-// what it asks for, or because it breaks the rules.
+// answerDeflate returns the response to an offer, whose first element is its
+// name. It returns "" to decline the offer: because it is of another extension,
+// asks for something unsupported, or violates the rules.
 func answerDeflate(offer []string) string {
 	if offer[0] != "permessage-deflate" {
 		return ""
@@ -80,15 +80,15 @@ func answerDeflate(offer []string) string {
 			if valued {
 				return ""
 			}
-		case "client_max_window_bits": // what we read may refer to as much as it likes
+		case "client_max_window_bits": // we can read any window
 			if valued && !isWindow(value) {
 				return ""
 			}
 		case "server_max_window_bits":
-			if value != "15" { // compress/flate knows no smaller window
+			if value != "15" { // compress/flate supports no smaller window
 				return ""
 			}
-			answer += "; server_max_window_bits=15" // without it the offer is declined
+			answer += "; server_max_window_bits=15" // required to accept the offer
 		default:
 			return ""
 		}
@@ -96,14 +96,15 @@ func answerDeflate(offer []string) string {
 	return answer
 }
 
-// isWindow reports whether a parameter is the logarithm of a window's size.
+// isWindow reports whether a parameter is the base-2 logarithm of a window
+// size.
 func isWindow(value string) bool {
 	bits, err := strconv.Atoi(value)
 	return err == nil && bits >= 8 && bits <= 15 && value == strconv.Itoa(bits)
 }
 
-// splitOutsideQuotes splits s at separators that are not within a quoted
-// string, and trims the parts. There is at least one.
+// splitOutsideQuotes splits s at separators outside quoted strings, and trims
+// the parts. It returns at least one part.
 func splitOutsideQuotes(s string, separator byte) (parts []string) {
 	quoted, from := false, 0
 	for i := 0; i < len(s); i++ {
@@ -120,7 +121,8 @@ func splitOutsideQuotes(s string, separator byte) (parts []string) {
 	return append(parts, strings.TrimSpace(s[from:]))
 }
 
-// unquote returns what a quoted string stands for, and anything else as it is.
+// unquote returns the value of a quoted string. It returns anything else
+// unchanged.
 func unquote(s string) string {
 	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
 		return s
@@ -140,7 +142,7 @@ func IsUpgrade(request http.Header) bool {
 	return hasToken(request["Connection"], "upgrade") && hasToken(request["Upgrade"], "websocket")
 }
 
-// hasToken reports whether a list in a header has a token, whatever its case.
+// hasToken reports whether a list in a header contains token. It ignores case.
 func hasToken(lists []string, token string) bool {
 	for _, list := range lists {
 		for item := range strings.SplitSeq(list, ",") {

@@ -9,72 +9,75 @@ import (
 	"time"
 )
 
-// How a peer that is slow is told from one that takes nothing: by what it
-// takes, never by what waits for it.
+// This file tells a slow peer from one that reads nothing. It judges a peer by
+// the data that it reads, never by the data that is queued for it.
 //
-// What it has taken is what was written less what the kernel still holds. The
-// kernel says so for TCP and Unix sockets on Linux, also below TLS; and how
-// much more a TCP peer is ready to take, which grows while it reads although
-// the kernel gathers more before it sends. Elsewhere a write that has returned
-// is all that can be seen, so writes are short there.
+// The data read by a peer is the data written minus the data still held by the
+// kernel. The kernel reports this for TCP and Unix sockets on Linux, also below
+// TLS. It also reports how much more a TCP peer is ready to accept. That window
+// grows while the peer reads, even though the kernel gathers more room before
+// it sends an update. On other platforms only the return of a write is visible,
+// so writes are short there.
 //
-// A peer's kernel that is full says nothing while the peer reads, until a
-// sizeable part of its buffer is free: a sixteenth, the largest segment, or
-// what it has put together, up to 64 KiB. At 5 KB/s that takes from thirteen
-// seconds to more than a minute, and until then a peer that reads looks like
-// one that does not. So where that may be what happens (sight.unread), the peer
-// gets the time that it takes to read so much (patienceLocked), whatever it is
-// judged for.
+// While a peer reads, its full kernel buffer reports nothing until a sizeable
+// part of the buffer is free: a sixteenth, the largest segment, or the data
+// that it has assembled, up to 64 KiB. At 5 KB/s that takes from thirteen
+// seconds to more than a minute. Until then, a peer that reads looks like one
+// that does not. Where this may be the case (sight.unread), the peer gets the
+// time needed to read that much (patienceLocked), for every judgement.
 //
 // Only a goroutine that waits for the network is watched. The watch is a timer
-// that looks now and then and costs a write nothing. A deadline for each write
-// would cost more than the write's share of the lock, would tell nothing while
-// the kernel drains a full buffer, and breaks a TLS connection for good when it
-// passes.
+// that checks occasionally and costs a write nothing. A deadline for each write
+// would cost more than the write's share of the lock, would reveal nothing
+// while the kernel drains a full buffer, and permanently breaks a TLS
+// connection when it expires.
 
 const (
-	// looks is how often the watch looks within WriteTimeout.
+	// looks is the number of checks within WriteTimeout.
 	looks = 16
-	// maxSpare is how much more than Options.QueueBytes may wait for a peer
-	// that takes what it gets, or may do so in a moment.
+	// maxSpare is the number of bytes beyond Options.QueueBytes that may be
+	// queued for a peer that keeps reading, or that may still start to.
 	maxSpare = 8 << 20
-	// maxRecord is what TLS encrypts at once.
+	// maxRecord is the number of bytes that TLS encrypts at once.
 	maxRecord = 16 << 10
-	// minRate is what a peer must take in a second, in bytes, where more cannot
-	// be seen than that a write has ended, or that its kernel is full.
+	// minRate is the minimum rate in bytes per second at which a peer must
+	// read, if all that is visible is that a write has ended or that the peer's
+	// kernel buffer is full.
 	minRate = 4 << 10
-	// minTaken is what a peer whose kernel is full must read in WriteTimeout,
-	// where that is more than minRate.
+	// minTaken is the number of bytes that a peer with a full kernel buffer
+	// must read within WriteTimeout, if that is faster than minRate.
 	minTaken = 40 << 10
 )
 
-// pace is what is known of how the peer takes what is written. It is guarded by
+// pace records how the peer reads the data written to it. It is guarded by
 // Conn.mu.
 type pace struct {
-	raw    syscall.RawConn // the kernel's end; nil when it cannot be seen. fixed
-	see    func() sight    // what the kernel says; nil when it cannot be seen. fixed
-	chunk  int             // bytes of one write. fixed
-	seen   mark            // at the latest look
-	unread int             // at the latest look
-	since  time.Time       // when something was last known to be taken, or a goroutine began to wait
-	behind time.Time       // since when more than QueueBytes wait; zero when not since the queue was last empty
-	timer  *time.Timer     // runs watch; nil before it was needed
-	poked  bool            // the write under way was ended by a deadline, to see how far it came
+	raw    syscall.RawConn // fixed; the kernel's end; nil if it is not visible
+	see    func() sight    // fixed; returns the kernel's state; nil if it is not visible
+	chunk  int             // fixed; bytes per write
+	seen   mark            // at the latest check
+	unread int             // at the latest check
+	since  time.Time       // when the peer last made progress, or a goroutine began to wait
+	// since when more than QueueBytes are queued; zero if they were not since
+	// the queue was last empty
+	behind time.Time
+	timer  *time.Timer // runs watch; nil until needed
+	poked  bool        // a deadline ended the current write, to see how far it came
 }
 
-// mark changes when the peer takes something.
+// mark is a measure of progress. It changes when the peer reads something.
 type mark struct {
 	written uint64
 	unacked int
-	window  uint32 // that the peer of a TCP connection offers
+	window  uint32 // offered by the peer of a TCP connection
 }
 
-// sight is what the kernel says of a peer.
+// sight is the state of a peer as reported by the kernel.
 type sight struct {
-	unacked int    // bytes that it holds for the peer
-	window  uint32 // that the peer of a TCP connection offers
-	// unread is how many bytes the peer may have to read before anything of
-	// this changes; 0 when it is the network that keeps it from changing.
+	unacked int    // bytes that the kernel holds for the peer
+	window  uint32 // offered by the peer of a TCP connection
+	// unread is how many bytes the peer may have to read before any of this
+	// changes. It is 0 if the network is the cause of the delay.
 	unread int
 }
 
@@ -95,14 +98,14 @@ func newPace(nc net.Conn, timeout time.Duration) *pace {
 	return p
 }
 
-// kernelOf returns the kernel's end of a connection, also below TLS and
-// wrappers that show what they wrap; nil where it cannot be found. It is only
-// for looking.
+// kernelOf returns the kernel's end of a connection, even below TLS and
+// wrappers that reveal the wrapped connection. It returns nil if there is none.
+// It must only be used for inspection.
 func kernelOf(nc net.Conn) syscall.RawConn {
 	for range 8 { // a wrapper may wrap itself
 		switch c := nc.(type) {
 		case *net.TCPConn:
-			raw, _ := c.SyscallConn() // fails for nil only
+			raw, _ := c.SyscallConn() // fails only for nil
 			return raw
 		case *net.UnixConn:
 			raw, _ := c.SyscallConn()
@@ -116,8 +119,8 @@ func kernelOf(nc net.Conn) syscall.RawConn {
 	return nil
 }
 
-// unackedLocked returns the bytes that the kernel holds, 0 where it cannot be
-// seen. The caller must hold mu.
+// unackedLocked returns the number of bytes held by the kernel, or 0 if that is
+// not visible. The caller must hold mu.
 func (c *Conn) unackedLocked() int {
 	switch {
 	case c.direct.ok():
@@ -133,7 +136,7 @@ func (c *Conn) unackedLocked() int {
 func (c *Conn) writtenLocked() uint64 { return c.bytesOut - uint64(c.answerLeft) }
 
 // lookLocked returns a mark, and how many bytes the peer may have to read
-// before it changes. The caller must hold mu.
+// before the mark changes. The caller must hold mu.
 func (c *Conn) lookLocked() (m mark, unread int) {
 	m.written = c.writtenLocked()
 	if c.pace.see != nil {
@@ -143,8 +146,8 @@ func (c *Conn) lookLocked() (m mark, unread int) {
 	return m, unread
 }
 
-// stillLocked returns for how long the peer is not known to have taken
-// anything. The caller must hold mu, and a goroutine must wait for the network.
+// stillLocked returns the time since the peer's last known progress. The caller
+// must hold mu, and a goroutine must be waiting for the network.
 func (c *Conn) stillLocked(now time.Time) time.Duration {
 	m, unread := c.lookLocked()
 	if c.pace.unread = unread; m != c.pace.seen {
@@ -153,22 +156,23 @@ func (c *Conn) stillLocked(now time.Time) time.Duration {
 	return now.Sub(c.pace.since)
 }
 
-// patienceLocked returns how long the peer may not be known to have taken
-// anything: so long, or longer where it may be reading what its kernel holds,
-// which must go at minRate and at minTaken in WriteTimeout. The caller must
-// hold mu, and have looked.
+// patienceLocked returns how long the peer may go without known progress. This
+// is least, or longer if the peer may be reading from its full kernel buffer,
+// at a rate of at least minRate and at least minTaken per WriteTimeout. The
+// caller must hold mu and have called stillLocked.
 func (c *Conn) patienceLocked(least time.Duration) time.Duration {
-	second := min(c.opts.WriteTimeout/(minTaken/minRate), time.Second) // in which minRate must be taken
+	second := min(c.opts.WriteTimeout/(minTaken/minRate), time.Second) // in which minRate must be read
 	return max(least, time.Duration(c.pace.unread)*second/minRate)
 }
 
-// tooSlowLocked reports whether the peer is to blame for what waits beyond
-// QueueBytes: it has had its moment. A peer that takes something all the time
-// is not, except under DropOldest, whose messages are to be fresh: there it is
-// to blame when it has not emptied the queue since. The caller must hold mu.
+// tooSlowLocked reports whether the peer is to blame for the data queued beyond
+// QueueBytes because it has had its Moment. A peer that makes steady progress
+// is not to blame, except under DropOldest, where messages should be fresh:
+// there it is to blame if the queue has not been empty since. The caller must
+// hold mu.
 func (c *Conn) tooSlowLocked() bool {
 	if !c.backedUp {
-		return false // nobody waits for the peer
+		return false // no goroutine is waiting for the peer
 	}
 	now := time.Now()
 	first := c.pace.behind.IsZero()
@@ -183,8 +187,8 @@ func (c *Conn) tooSlowLocked() bool {
 	return left <= 0
 }
 
-// momentLeftLocked returns how soon the peer may be to blame. The caller must
-// hold mu, and more than QueueBytes must wait.
+// momentLeftLocked returns the time until the peer may be to blame. The caller
+// must hold mu, and more than QueueBytes must be queued.
 func (c *Conn) momentLeftLocked(now time.Time, still time.Duration) time.Duration {
 	left := c.patienceLocked(c.opts.Moment) - still
 	if c.opts.Slow == DropOldest {
@@ -193,17 +197,17 @@ func (c *Conn) momentLeftLocked(now time.Time, still time.Duration) time.Duratio
 	return left
 }
 
-// nextLookLocked returns when the watch has to look again for WriteTimeout. The
+// nextLookLocked returns the time until the next check for WriteTimeout. The
 // caller must hold mu.
 func (c *Conn) nextLookLocked(still time.Duration) time.Duration {
 	timeout := c.opts.WriteTimeout
 	return max(min(timeout/looks, c.patienceLocked(timeout)-still), 1)
 }
 
-// watchLocked begins to watch a goroutine that waits for the network. The
+// watchLocked starts watching a goroutine that waits for the network. The
 // caller must hold mu.
 func (c *Conn) watchLocked() {
-	if c.watched { // the watch of an earlier wait goes on
+	if c.watched { // the watch of an earlier wait continues
 		c.pace.since = time.Now()
 		return
 	}
@@ -225,10 +229,10 @@ func (c *Conn) watchLocked() {
 	}
 }
 
-// watch looks at a connection for which a goroutine waits, until none does.
+// watch checks a connection until no goroutine waits for its network.
 func (c *Conn) watch() {
 	c.mu.Lock()
-	if !c.watched { // the timer was set again after it had expired, and this is the second of two calls
+	if !c.watched { // the timer was reset after it had expired, and this is the second of two calls
 		c.mu.Unlock()
 		return
 	}
@@ -246,14 +250,14 @@ func (c *Conn) watch() {
 	c.ended.Done()
 }
 
-// watchedLocked looks whether the peer has taken something, and returns when to
-// look again, 0 for no more. When it has not for as long as it may, the write
-// under way is ended: if that has come no further either, the writer gives up.
-// gone means that the write did not end so, and the connection must be cut. The
-// caller must hold mu.
+// watchedLocked checks whether the peer has made progress. It returns the time
+// until the next check, 0 for no more checks. If the peer has exceeded its
+// time, watchedLocked ends the current write with a deadline. The writer gives
+// up if that write has made no progress either. gone means that the write did
+// not end, and the connection must be cut. The caller must hold mu.
 func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
 	p := c.pace
-	if !c.backedUp || c.dead || c.farewell != nil { // closing has a deadline of its own
+	if !c.backedUp || c.dead || c.farewell != nil { // closing has its own deadline
 		return 0, false
 	}
 	now := time.Now()
@@ -277,7 +281,7 @@ func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
 	return max(c.opts.WriteTimeout/looks, 1), false
 }
 
-// blameLocked does with what waits beyond QueueBytes what the policy says. The
+// blameLocked applies the policy to the data queued beyond QueueBytes. The
 // caller must hold mu.
 func (c *Conn) blameLocked() {
 	if c.opts.Slow != DropOldest {
@@ -290,8 +294,7 @@ func (c *Conn) blameLocked() {
 	}
 }
 
-// unpokeLocked takes back the deadline that ended a write. The caller must hold
-// mu.
+// unpokeLocked resets the deadline that ended a write. The caller must hold mu.
 func (c *Conn) unpokeLocked() {
 	if !c.pace.poked {
 		return
@@ -301,16 +304,16 @@ func (c *Conn) unpokeLocked() {
 	if c.farewell != nil {
 		deadline = c.farewell.deadline
 	}
-	_ = c.nc.SetWriteDeadline(deadline) // where it fails, the next write does
+	_ = c.nc.SetWriteDeadline(deadline) // if it fails, the next write fails too
 }
 
-// stalledLocked is the error of a connection whose peer takes nothing. The
-// caller must hold mu.
+// stalledLocked returns the error of a connection whose peer makes no progress.
+// The caller must hold mu.
 func (c *Conn) stalledLocked(err error) error {
 	return fmt.Errorf("%w: nothing taken for %v: %w", ErrSlow, c.patienceLocked(c.opts.WriteTimeout), err)
 }
 
-// unwatch ends the watch. Nobody may be writing.
+// unwatch ends the watch. No goroutine may be writing.
 func (c *Conn) unwatch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -320,12 +323,12 @@ func (c *Conn) unwatch() {
 	}
 }
 
-// buffers reports whether a kernel is known to hold what the peer sends until
+// buffers reports whether a kernel is known to buffer data from the peer until
 // it is read.
 func (c *Conn) buffers() bool { return c.direct.ok() || kernelOf(c.nc) != nil }
 
-// backlog returns whether something that was sent is not known to have reached
-// the peer, and how much has, as a count that grows.
+// backlog reports whether data is pending that is not known to have reached the
+// peer, and returns how much has reached it, as a growing count.
 func (c *Conn) backlog() (waits bool, taken int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

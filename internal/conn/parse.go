@@ -8,24 +8,23 @@ import (
 	"unicode/utf8"
 )
 
-// parser takes a client's stream of bytes apart, in whatever pieces it arrives
-// (RFC 6455, section 5). It keeps nothing of a piece but what belongs to a
-// message, or a header, that is not complete. It is not safe for concurrent
-// use.
+// parser parses a client's byte stream, in pieces of any size (RFC 6455,
+// section 5). It keeps only incomplete messages and headers of a piece. It is
+// not safe for concurrent use.
 type parser struct {
 	// fixed
-	limit   int64 // bytes of a message
-	deflate bool  // permessage-deflate was agreed upon
+	limit   int64 // maximum bytes of a message
+	deflate bool  // permessage-deflate was negotiated
 
-	head    [14]byte // the part of a header that has arrived
+	head    [14]byte // an incomplete header
 	headLen uint8
 
 	// the frame whose header has been read
 	inFrame bool
 	fin     bool
 	op      byte
-	key     uint32 // its mask, turned so that the next byte of the payload is masked with the lowest byte
-	left    uint64 // bytes of the payload that are missing
+	key     uint32 // its mask, rotated so that its lowest byte applies to the next byte of the payload
+	left    uint64 // bytes of the payload still missing
 
 	// the message
 	msgOp      Op // 0: none has begun
@@ -35,7 +34,7 @@ type parser struct {
 	control []byte // payload of a control frame
 }
 
-// closing is the error that a close frame stands for.
+// closing is the error for a received close frame.
 type closing struct {
 	code   int
 	reason string
@@ -47,11 +46,11 @@ func violation(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrProtocol, fmt.Errorf(format, args...))
 }
 
-// next reads p until the first message or ping is complete, and returns what
-// follows it in p. op is Text, Binary or opPing, and data is the caller's to
-// keep, or 0 when all of p belongs to what is not complete. The error is a
-// *closing, [ErrTooBig], [ErrInvalidUTF8] or wraps [ErrProtocol]; after it
-// nothing may be read any more.
+// next parses p up to the end of the first message or ping, and returns the
+// rest of p. op is Text, Binary or opPing, or 0 if all of p belongs to
+// something incomplete. The caller owns data. The error is a *closing,
+// [ErrTooBig], [ErrInvalidUTF8] or wraps [ErrProtocol]. After an error, next
+// must not be called again.
 func (r *parser) next(p []byte) (rest []byte, op byte, data []byte, err error) {
 	for {
 		if !r.inFrame {
@@ -67,7 +66,7 @@ func (r *parser) next(p []byte) (rest []byte, op byte, data []byte, err error) {
 		if r.op&8 != 0 {
 			r.control = r.take(r.control, payload)
 		} else if r.msg == nil && r.left == uint64(len(payload)) && r.fin {
-			r.msg = r.take(make([]byte, 0, len(payload)), payload) // whole: as long as it is
+			r.msg = r.take(make([]byte, 0, len(payload)), payload) // complete: exactly as long as needed
 		} else {
 			r.msg = r.take(r.reserve(len(payload)), payload)
 		}
@@ -92,7 +91,7 @@ func (r *parser) next(p []byte) (rest []byte, op byte, data []byte, err error) {
 	}
 }
 
-// take appends the payload to b, unmasked.
+// take appends the unmasked payload to b.
 func (r *parser) take(b, payload []byte) []byte {
 	r.left -= uint64(len(payload))
 	n := len(b)
@@ -101,13 +100,13 @@ func (r *parser) take(b, payload []byte) []byte {
 	return b
 }
 
-// minReserve is the least room that a message gets whose length is not known,
-// or is not believed yet.
+// minReserve is the minimum room reserved for a message whose length is unknown
+// or not yet trusted.
 const minReserve = 4 << 10
 
-// reserve makes room for n bytes in the message: for all of the frame when it
-// is short, else at most for as much again as there is, so that a header alone
-// costs no memory.
+// reserve makes room for n bytes in the message. If the frame is short, it
+// makes room for all of it. Otherwise it at most doubles the message, so that a
+// header alone costs no memory.
 func (r *parser) reserve(n int) []byte {
 	if cap(r.msg)-len(r.msg) >= n && cap(r.msg) > 0 {
 		return r.msg
@@ -119,9 +118,9 @@ func (r *parser) reserve(n int) []byte {
 	return slices.Grow(r.msg, int(want))
 }
 
-// room returns where in the message the next bytes of the payload may be read
-// to without being parsed, nil when fewer than atLeast are missing. took and
-// next must follow.
+// room returns the part of the message into which the next bytes of the payload
+// may be read without parsing, or nil if fewer than atLeast bytes are missing.
+// The caller must then call took and next.
 func (r *parser) room(atLeast int) []byte {
 	if !r.inFrame || r.op&8 != 0 || r.left < uint64(atLeast) {
 		return nil
@@ -130,7 +129,7 @@ func (r *parser) room(atLeast int) []byte {
 	return r.msg[len(r.msg):min(uint64(cap(r.msg)), uint64(len(r.msg))+r.left)]
 }
 
-// took says that n bytes were read into what room returned.
+// took records that n bytes were read into the result of room.
 func (r *parser) took(n int) {
 	at := len(r.msg)
 	r.msg = r.msg[:at+n]
@@ -138,7 +137,7 @@ func (r *parser) took(n int) {
 	r.left -= uint64(n)
 }
 
-// header reads a header, and sets inFrame when it is complete.
+// header parses a header, and sets inFrame if it is complete.
 func (r *parser) header(p []byte) ([]byte, error) {
 	h := p
 	if r.headLen > 0 || len(p) < len(r.head) {
@@ -192,7 +191,7 @@ func (r *parser) header(p []byte) ([]byte, error) {
 	return p, nil
 }
 
-// check judges the first two bytes of a frame.
+// check validates the first two bytes of a frame.
 func (r *parser) check(first, second byte) error {
 	op, fin := first&0xF, first&finBit != 0
 	data := op == byte(Text) || op == byte(Binary)
@@ -220,7 +219,7 @@ func (r *parser) check(first, second byte) error {
 	return nil
 }
 
-// message returns the message that is complete.
+// message returns the completed message.
 func (r *parser) message() ([]byte, error) {
 	data := r.msg
 	r.msg = nil
@@ -239,8 +238,8 @@ func (r *parser) message() ([]byte, error) {
 	return data, nil
 }
 
-// parseClose returns what a close frame says, a *closing, or what is wrong with
-// it.
+// parseClose returns the content of a close frame as a *closing, or an error if
+// it is invalid.
 func parseClose(payload []byte) error {
 	if len(payload) == 0 {
 		return &closing{code: noStatus}
@@ -258,7 +257,8 @@ func parseClose(payload []byte) error {
 	return &closing{code: code, reason: string(reason)}
 }
 
-// unmask undoes the mask of b, and returns the key for what follows.
+// unmask removes the mask from b, and returns the key for the data that
+// follows.
 func unmask(b []byte, key uint32) uint32 {
 	long := uint64(key)<<32 | uint64(key)
 	for len(b) >= 8 {

@@ -8,41 +8,43 @@ import (
 )
 
 // Poller parks connections that have been silent for a while: it ends their
-// goroutines and lets the kernel say when there is something to read. Where the
-// kernel cannot (only Linux can, and only for bare TCP), connections keep their
-// goroutines. It is safe for concurrent use. A nil Poller parks nothing.
+// goroutines and lets the kernel report when there is something to read. If the
+// kernel cannot do that (only Linux can, and only for plain TCP or Unix
+// sockets), connections keep their goroutines. A Poller is safe for concurrent
+// use. A nil Poller parks nothing.
 type Poller struct {
 	after time.Duration // fixed
-	first chan struct{} // closed when there is something to do
+	first chan struct{} // closed when the first connection is watched
 
 	mu      sync.Mutex
-	awake   []*Conn // guarded by mu: have a goroutine that reads
-	parked  []*Conn // guarded by mu: by token; nil: free
+	awake   []*Conn // guarded by mu: connections with a goroutine that reads
+	parked  []*Conn // guarded by mu: indexed by token; nil: free
 	free    []int32 // guarded by mu: free tokens
-	kernel  *epoll  // guarded by mu: nil before Run has opened it and after it has closed it
+	kernel  *epoll  // guarded by mu: nil before Run opens it and after Run closes it
 	started bool    // guarded by mu: first is closed
 }
 
-// neverReceived is a count of bytes that no connection has, so that the first
-// sweep, which may come at once, finds life.
+// neverReceived is a byte count that no connection has, so that the first
+// sweep, which may come at once, sees activity.
 const neverReceived = 1<<64 - 1
 
-// parking is what a Poller knows about a connection. Guarded by Poller.mu.
+// parking is the state that a Poller keeps for a connection. It is guarded by
+// Poller.mu.
 type parking struct {
 	bytes   uint64 // received until the last sweep
 	index   int32  // in Poller.awake
-	token   int32  // in Poller.parked, plus one; 0: none
+	token   int32  // index in Poller.parked plus one; 0: none
 	awake   bool
 	waiting bool // the kernel knows the connection
 }
 
-// NewPoller returns a Poller for Run to start. It parks connections that have
-// been silent for one to two times after.
+// NewPoller returns a Poller, to be started by Run. It parks connections that
+// have been silent for one to two times after.
 func NewPoller(after time.Duration) *Poller {
 	return &Poller{after: after, first: make(chan struct{})}
 }
 
-// watch begins to look after c, which has a goroutine that reads.
+// watch starts watching c, which has a goroutine that reads.
 func (p *Poller) watch(c *Conn) {
 	if p == nil || !c.direct.ok() {
 		return
@@ -60,7 +62,7 @@ func (p *Poller) watch(c *Conn) {
 	}
 }
 
-// forget ends looking after c.
+// forget stops watching c.
 func (p *Poller) forget(c *Conn) {
 	if p == nil {
 		return
@@ -87,8 +89,8 @@ func (p *Poller) unwatchLocked(c *Conn) {
 	c.parking.awake = false
 }
 
-// arm asks the kernel to say once when c has something to read. It reports
-// whether it will.
+// arm asks the kernel to report once when c has something to read. It returns
+// false if that is not possible.
 func (p *Poller) arm(c *Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,8 +115,9 @@ func (p *Poller) arm(c *Conn) bool {
 	return true
 }
 
-// wake gives the connections of these tokens goroutines. A token may have found
-// a new owner meanwhile, which then looks in vain.
+// wake starts goroutines for the connections with these tokens. A token may
+// have been reassigned to another connection, whose goroutine then finds
+// nothing to read.
 func (p *Poller) wake(tokens []int32) {
 	for _, t := range tokens {
 		p.mu.Lock()
@@ -128,8 +131,8 @@ func (p *Poller) wake(tokens []int32) {
 	}
 }
 
-// Run looks for silent connections until ctx ends. The caller owns the
-// goroutine, and calls it once.
+// Run looks for silent connections until ctx is done. It runs in the caller's
+// goroutine and must be called only once.
 func (p *Poller) Run(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -138,7 +141,7 @@ func (p *Poller) Run(ctx context.Context) {
 	}
 	kernel, err := openEpoll()
 	if err != nil {
-		<-ctx.Done() // without it connections keep their goroutines, as on other platforms
+		<-ctx.Done() // without epoll, connections keep their goroutines, as on other platforms
 		return
 	}
 	p.mu.Lock()
@@ -174,8 +177,8 @@ func (p *Poller) Run(ctx context.Context) {
 	}
 }
 
-// silent returns the connections that have received nothing since it was last
-// called, and whose reader waits.
+// silent returns the connections that have received nothing since the last call
+// and whose reader is waiting.
 func (p *Poller) silent() []*Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,7 +193,7 @@ func (p *Poller) silent() []*Conn {
 	return silent
 }
 
-// askToPark makes a reader that waits look up.
+// askToPark interrupts a waiting reader so that it parks.
 func (c *Conn) askToPark() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,8 +204,8 @@ func (c *Conn) askToPark() {
 	c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
-// park ends the reader's stay, if that is what it was asked for. The reader has
-// found nothing to read. again means that it should look again.
+// park parks the connection if the reader was asked to. The reader must have
+// found nothing to read. again means that it should try again.
 func (c *Conn) park() (parked, again bool) {
 	p := c.opts.Poller
 	c.mu.Lock()
@@ -227,8 +230,8 @@ func (c *Conn) park() (parked, again bool) {
 	return true, false
 }
 
-// rouseLocked gives a parked connection a goroutine that reads, also one that
-// waits for its peer to hang up. The caller must hold mu.
+// rouseLocked starts a goroutine for a parked connection: one that reads, or
+// one that waits for the peer to hang up. The caller must hold mu.
 func (c *Conn) rouseLocked() {
 	switch {
 	case c.parked:

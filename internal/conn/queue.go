@@ -2,25 +2,26 @@ package conn
 
 import "slices"
 
-// Policy says what happens to a connection whose peer does not take its
+// Policy determines what happens to a connection whose peer does not read its
 // messages fast enough.
 type Policy uint8
 
 const (
-	// Disconnect closes the connection with 1008 when a message does not fit
-	// into the queue.
+	// Disconnect closes the connection with 1008 if a message does not fit into
+	// the queue.
 	Disconnect Policy = iota
-	// DropOldest drops the oldest messages that wait until the new one fits. A
-	// message that cannot fit beside what is being written at the moment is
-	// dropped itself.
+	// DropOldest drops the oldest queued messages until the new one fits. A
+	// message that cannot fit next to the data currently being written is
+	// itself dropped.
 	DropOldest
-	// Coalesce lets a message replace a waiting one that has the same key; the
-	// new one goes to the end. What still does not fit disconnects.
+	// Coalesce replaces a queued message that has the same key. The new message
+	// goes to the end of the queue. If it still does not fit, the connection is
+	// closed with 1008.
 	Coalesce
 )
 
-// keepItems is the capacity that an empty queue keeps: enough for the usual
-// message or two, nothing for idle connections.
+// keepItems is the capacity that an empty queue keeps: enough for the usual one
+// or two messages, nothing for idle connections.
 const keepItems = 8
 
 type item struct {
@@ -28,21 +29,22 @@ type item struct {
 	key   string
 }
 
-// queue holds data frames that nobody has taken to write. It is not safe for
+// queue holds data frames that no writer has claimed. It is not safe for
 // concurrent use. Its zero value is empty.
 type queue struct {
-	items []item // items[:head] are gone
+	items []item // items[:head] have been removed
 	head  int
 	bytes int // sum of the lengths of items[head:]
 }
 
-// offered is the outcome of queue.offer.
+// offered is the result of queue.offer.
 type offered struct {
-	overflow           bool // the policy asks to disconnect
+	overflow           bool // the policy requires closing the connection
 	dropped, coalesced int
 }
 
-// offer adds an item as policy says. room is the number of bytes that may wait.
+// offer adds an item according to the policy. room is the number of bytes that
+// the queue may hold.
 func (q *queue) offer(it item, policy Policy, room int) (res offered) {
 	if policy == Coalesce && it.key != "" && q.remove(it.key) {
 		res.coalesced = 1
@@ -68,8 +70,8 @@ func (q *queue) offer(it item, policy Policy, room int) (res offered) {
 func (q *queue) len() int { return len(q.items) - q.head }
 
 func (q *queue) push(it item) {
-	// Move down instead of growing once most of the array is gone, so that each
-	// item is moved a bounded number of times.
+	// Once most of the array is unused, move the items down instead of growing,
+	// so that each item is moved a bounded number of times.
 	if len(q.items) == cap(q.items) && q.head > len(q.items)/2 {
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
@@ -94,7 +96,8 @@ func (q *queue) pop() item {
 	return it
 }
 
-// remove deletes the first item with key. The scan is as long as the backlog.
+// remove removes the first item with key. It takes time linear in the length of
+// the queue.
 func (q *queue) remove(key string) bool {
 	waiting := q.items[q.head:]
 	i := slices.IndexFunc(waiting, func(it item) bool { return it.key == key })

@@ -8,50 +8,50 @@ import (
 	"time"
 )
 
-// ErrParked is returned by Read when the connection has been idle for so long
-// that its goroutine is worth more elsewhere. The goroutine should end;
-// Options.Wake is called when Read is worth calling again.
+// ErrParked is returned by Read if the connection has been idle for so long
+// that its goroutine should end. Options.Wake is called when Read should be
+// called again.
 var ErrParked = errors.New("conn: parked")
 
 const (
-	// readBuffer is what one read asks for. Buffers are held only while there
-	// is something in them.
+	// readBuffer is the size of one read. Buffers are held only while they
+	// contain data.
 	readBuffer = 8 << 10
-	// smallBuffer is that of a connection that can only be read by waiting with
-	// a buffer in hand.
+	// smallBuffer is the size of the buffer for a connection that can only be
+	// read by blocking with a buffer.
 	smallBuffer = 1 << 10
 )
 
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// input is a connection's reading side. All is owned by the reader.
+// input is the reading side of a connection. All fields are owned by the
+// reader.
 type input struct {
 	parser
-	rest   []byte             // has been read and not been parsed
-	buf    *[readBuffer]byte  // that rest lies in; nil when it lies elsewhere, or is empty
+	rest   []byte             // read and not yet parsed
+	buf    *[readBuffer]byte  // contains rest; nil if rest is elsewhere or empty
 	small  *[smallBuffer]byte // for connections that are not direct; nil until needed
-	active bool               // a message has arrived since the connection was parked
-	end    *CloseError        // what Read has failed with
+	active bool               // a message has arrived since the connection was last parked
+	end    *CloseError        // the error that Read has failed with
 
-	// the outcome of ready
+	// the result of ready
 	n    int
 	err  error
 	none bool
-	f    func(fd uintptr) bool // ready, as a function made once
+	f    func(fd uintptr) bool // ready as a function value, created once
 }
 
-// Read returns the next data message, which is the caller's to keep. It blocks
-// until there is one, and must not be called by two goroutines at a time.
-// Pings, pongs, the closing handshake and automatic requests are handled while
-// it runs.
+// Read returns the next data message, which the caller owns. It blocks until
+// there is one, and must not be called concurrently. Pings, pongs, the closing
+// handshake and automatic requests are handled while Read runs.
 //
-// The error is [ErrParked], or a [*CloseError] and then the same for every
-// later call.
+// The error is [ErrParked], or a [*CloseError], which every later call also
+// returns.
 func (c *Conn) Read() (Op, []byte, error) {
 	if c.in.end != nil {
 		return 0, nil, c.in.end
 	}
-	if c.phase.Load()%2 == 0 { // else it was parked
+	if c.phase.Load()%2 == 0 { // otherwise it was parked
 		c.phase.Add(1)
 	}
 	for {
@@ -73,11 +73,11 @@ func (c *Conn) Read() (Op, []byte, error) {
 		}
 		if op == Text && c.opts.AutoRequest != "" && c.opts.AutoReply != "" && string(data) == c.opts.AutoRequest {
 			c.lastAuto.Store(time.Now().UnixNano())
-			_ = c.Send(NewFrame(Text, []byte(c.opts.AutoReply)), "") // a failure ends the next read
+			_ = c.Send(NewFrame(Text, []byte(c.opts.AutoReply)), "") // after a failure the next read fails
 			continue
 		}
 		if len(c.in.rest) == 0 {
-			c.dropBuffer() // the handler may take its time
+			c.dropBuffer() // the handler may take a long time
 		}
 		c.phase.Add(1)
 		return op, data, nil
@@ -105,8 +105,8 @@ func (c *Conn) readMessage() (Op, []byte, error) {
 	}
 }
 
-// fill reads what there is after everything has been parsed, and waits if that
-// is nothing.
+// fill reads the available data, and waits if there is none. Everything read
+// before must have been parsed.
 func (c *Conn) fill() error {
 	if c.direct.ok() {
 		return c.fillDirect()
@@ -125,7 +125,8 @@ func (c *Conn) fill() error {
 	return c.received(n, err)
 }
 
-// received counts what has arrived. An error that comes with bytes comes again.
+// received counts the received bytes. It drops an error that comes with data,
+// because the next read returns it again.
 func (c *Conn) received(n int, err error) error {
 	c.bytesIn.Add(uint64(n))
 	switch {
@@ -138,7 +139,7 @@ func (c *Conn) received(n int, err error) error {
 	}
 }
 
-// fillDirect is fill without a buffer in hand while it waits.
+// fillDirect is fill without holding a buffer while it waits.
 func (c *Conn) fillDirect() error {
 	in := &c.in
 	if in.f == nil {
@@ -166,8 +167,8 @@ func (c *Conn) fillDirect() error {
 	}
 }
 
-// ready reads what there is. It reports whether there is an outcome; otherwise
-// it is called again when something has arrived.
+// ready reads the available data. It reports whether there is a result.
+// Otherwise it is called again when data has arrived.
 func (c *Conn) ready(fd uintptr) bool {
 	in := &c.in
 	p := in.room(readBuffer)
@@ -193,7 +194,7 @@ func (c *Conn) ready(fd uintptr) bool {
 	return true
 }
 
-// dropBuffer gives the buffer back. What was in it must have been parsed.
+// dropBuffer releases the buffer. Its content must have been parsed.
 func (c *Conn) dropBuffer() {
 	if c.in.buf != nil {
 		readBuffers.Put(c.in.buf)

@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// How messages come to wait for a connection, and what the policy does when
-// they are too many.
+// This file queues messages for a connection and applies the policy when there
+// are too many.
 
-// Send queues f, or writes it at once, and never blocks. A non-empty key names
-// what f is the latest value of, for policy Coalesce. f may be sent to any
-// number of connections. The error is nil (sent, queued, or dropped and counted
-// under DropOldest), [ErrSlow] (f did not fit: what waited was dropped and the
-// connection is being closed with 1008) or [ErrClosed], which wraps ErrSlow too
-// when that is why.
+// Send queues f, or writes it immediately. It never blocks. For policy
+// Coalesce, a non-empty key names the value of which f is the latest version. f
+// may be sent to any number of connections. The error is nil (sent, queued, or
+// dropped and counted under DropOldest), [ErrSlow] (f did not fit: queued
+// messages were dropped and the connection is being closed with 1008) or
+// [ErrClosed], which also wraps ErrSlow if that is the reason.
 func (c *Conn) Send(f *Frame, key string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -25,7 +25,7 @@ func (c *Conn) Send(f *Frame, key string) error {
 	}
 	c.catchUpLocked()
 	if c.nimbleLocked() && !c.writing && c.out.len() > 0 && c.out.bytes+f.Len() > c.opts.QueueBytes {
-		c.flushLocked() // nobody is slow before the kernel has been asked
+		c.flushLocked() // ask the kernel before judging the peer as slow
 		c.catchUpLocked()
 	}
 	if c.overLocked() || !c.offerLocked(item{f, key}) {
@@ -34,8 +34,8 @@ func (c *Conn) Send(f *Frame, key string) error {
 		}
 		return ErrClosed
 	}
-	// The answer to what the peer has just sent leaves at once. What follows is
-	// worth being gathered.
+	// The first message after the peer's latest one leaves immediately. The
+	// following messages are worth batching.
 	if phase := c.phase.Load(); phase%2 == 0 && phase != c.replied && c.nimbleLocked() && !c.writing {
 		c.replied = phase
 		c.flushLocked()
@@ -47,22 +47,21 @@ func (c *Conn) Send(f *Frame, key string) error {
 
 var errClosedSlow = fmt.Errorf("%w: %w", ErrClosed, ErrSlow)
 
-// overLocked reports whether nothing can be sent any more. The caller must hold
-// mu.
+// overLocked reports whether nothing more can be sent. The caller must hold mu.
 func (c *Conn) overLocked() bool { return c.dead || c.readDone || c.farewell != nil }
 
-// nimbleLocked reports whether the connection can be written without waiting,
+// nimbleLocked reports whether the connection can be written without blocking,
 // as far as is known. The caller must hold mu.
 func (c *Conn) nimbleLocked() bool { return c.direct.ok() && !c.backedUp }
 
-// ownLocked reports whether anything waits besides what is in the shard's log.
-// The caller must hold mu.
+// ownLocked reports whether anything is pending apart from messages in the
+// shard's log. The caller must hold mu.
 func (c *Conn) ownLocked() bool {
 	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.farewell != nil && !c.closeTaken
 }
 
-// roomLocked returns how many bytes may wait when f has joined them. The caller
-// must hold mu.
+// roomLocked returns how many bytes may be queued, f included. The caller must
+// hold mu.
 func (c *Conn) roomLocked(f *Frame) int {
 	room := c.opts.QueueBytes - c.inflight
 	if f.Len() > c.opts.QueueBytes || c.out.bytes+f.Len() <= room || c.tooSlowLocked() {
@@ -71,8 +70,8 @@ func (c *Conn) roomLocked(f *Frame) int {
 	return room + maxSpare
 }
 
-// offerLocked adds to the queue what the policy lets in, and begins to close
-// when it says so. The caller must hold mu.
+// offerLocked adds an item to the queue according to the policy, and begins to
+// close if the policy requires it. The caller must hold mu.
 func (c *Conn) offerLocked(it item) (ok bool) {
 	res := c.out.offer(it, c.opts.Slow, c.roomLocked(it.frame))
 	c.dropped += uint64(res.dropped)
@@ -92,13 +91,13 @@ func (c *Conn) giveUpLocked() {
 	c.wakeLocked()
 }
 
-// slowLocked reports whether the connection closes because the peer is too
+// slowLocked reports whether the connection is closing because the peer is too
 // slow. The caller must hold mu.
 func (c *Conn) slowLocked() bool {
 	return c.farewell != nil && c.farewell.local != nil && c.farewell.local.Err == ErrSlow
 }
 
-// catchUpLocked moves what the shard's log holds for c into its queue. The
+// catchUpLocked moves the messages for c from the shard's log to its queue. The
 // caller must hold mu.
 func (c *Conn) catchUpLocked() {
 	if c.shard == nil || c.overLocked() || c.cursor == c.shard.end.Load() {
@@ -111,7 +110,7 @@ func (c *Conn) catchUpLocked() {
 	c.pushLocked(entries, end)
 }
 
-// pushLocked moves the entries before position end into the queue. The caller
+// pushLocked moves the entries before position end to the queue. The caller
 // must hold mu.
 func (c *Conn) pushLocked(entries []entry, end uint64) {
 	c.cursor = end
@@ -126,9 +125,9 @@ func (c *Conn) pushLocked(entries []entry, end uint64) {
 	}
 }
 
-// requeueLocked puts items that could not be written back in front of the
-// queue. Coalesce has its say on them, as they wait again. The caller must hold
-// mu.
+// requeueLocked puts items that could not be written back at the front of the
+// queue. Coalesce applies to them, because they are queued again. The caller
+// must hold mu.
 func (c *Conn) requeueLocked(items []item) {
 	if c.slowLocked() {
 		c.lost += uint64(len(items))
@@ -146,7 +145,7 @@ func (c *Conn) requeueLocked(items []item) {
 	}
 }
 
-// newest returns the items without those that have the key of a later one.
+// newest returns the items without those that share a key with a later one.
 func newest(items []item) []item {
 	keys := make(map[string]struct{})
 	kept := make([]item, 0, len(items))

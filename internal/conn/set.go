@@ -7,19 +7,19 @@ import (
 	"sync"
 )
 
-// minShard is how many connections a shard has before the next one is begun:
-// below that, the start of another goroutine costs more than it gains.
+// minShard is the number of connections in a shard before another shard is
+// created. Below that, starting another goroutine costs more than it gains.
 const minShard = 128
 
-// Set is a set of connections that get the same messages. It needs Writers
-// before the first Add; it is safe for concurrent use and must not be copied. A
-// connection may be in one set only.
+// Set is a set of connections that receive the same messages. Writers must be
+// set before the first Add. A Set is safe for concurrent use and must not be
+// copied. A connection may be in only one set.
 type Set struct {
 	// Writers write to the members. Fixed before the first Add.
 	Writers *Writers
 
 	mu     sync.Mutex
-	shards []*shard // guarded by mu: as many as there are processors, at most
+	shards []*shard // guarded by mu: at most GOMAXPROCS
 	len    int      // guarded by mu
 }
 
@@ -43,8 +43,9 @@ func (s *Set) Add(c *Conn) {
 	s.len++
 }
 
-// roomiestLocked returns the first shard that is small, or the smallest. The
-// caller must hold mu.
+// roomiestLocked returns the first shard that is small, otherwise a new shard,
+// or the smallest one if there are already GOMAXPROCS shards. The caller must
+// hold mu.
 func (s *Set) roomiestLocked() *shard {
 	var least *shard
 	for _, sh := range s.shards {
@@ -70,8 +71,8 @@ func (s *shard) len() int {
 	return len(s.members)
 }
 
-// Remove removes c and reports whether it was a member. What was sent before
-// still reaches it.
+// Remove removes c and reports whether it was a member. Messages sent before
+// still reach it.
 func (s *Set) Remove(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,18 +103,18 @@ func (s *Set) Len() int {
 	return s.len
 }
 
-// Except says who does not get a message to a Set. The zero value leaves out
-// nobody.
+// Except selects the connections that do not receive a message to a Set. The
+// zero value leaves out none.
 type Except struct {
-	Owner string // all connections of an owner; "": of none
+	Owner string // all connections of this owner; "": none
 	Conn  *Conn  // one connection, of this or another set; nil: none
 }
 
-// Send sends f to every member but those of except. It never waits for a peer.
-// When the machine writes more slowly than messages are sent, it waits for
-// other writes to be done. All members see the messages sent through a set in
-// the same order. A member that is closing or too slow does not affect the
-// others. The key is that of [Conn.Send].
+// Send sends f to every member except those selected by except. It never waits
+// for a peer. If messages are sent faster than the machine writes them, Send
+// waits for other writes to finish. All members receive the messages sent
+// through a set in the same order. A member that is closing or too slow does
+// not affect the others. The key has the same meaning as in [Conn.Send].
 func (s *Set) Send(f *Frame, key string, except Except) {
 	e := entry{frame: f, key: key, except: except}
 	s.mu.Lock()
@@ -129,7 +130,8 @@ func (s *Set) Send(f *Frame, key string, except Except) {
 	}
 }
 
-// Each returns the members at the time when the iteration begins, in no order.
+// Each returns an iterator over the members at the time when the iteration
+// begins, in no particular order.
 func (s *Set) Each() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, c := range s.all() {
@@ -152,9 +154,9 @@ func (s *Set) all() []*Conn {
 	return all
 }
 
-// Close closes every member like [Conn.Close], with one shared frame, and never
-// blocks. The members stay in the set. The error is [ErrCloseCode] or
-// [ErrCloseReason], and then nothing was closed.
+// Close closes every member like [Conn.Close], with one shared frame. It never
+// blocks. The members stay in the set. If the error is [ErrCloseCode] or
+// [ErrCloseReason], nothing was closed.
 func (s *Set) Close(code int, reason string) error {
 	if err := CheckClose(code, reason); err != nil {
 		return err

@@ -8,40 +8,42 @@ import (
 )
 
 const (
-	// maxWrite bounds the bytes of data that one write takes: what has not been
-	// taken can still be dropped or coalesced.
+	// maxWrite is the maximum number of data bytes claimed by one write. Data
+	// that has not been claimed can still be dropped or coalesced.
 	maxWrite = 64 << 10
-	// maxLog bounds the bytes of a shard's log. Whoever sends more than the
-	// machine can write waits until it has been.
+	// maxLog bounds the bytes of a shard's log. A sender that exceeds what the
+	// machine can write waits until the log is shorter.
 	maxLog = 512 << 10
-	// maxStarted is how many goroutines of connections a sweep starts before it
-	// lets them run: those that end leave their stacks to the next.
+	// maxStarted is the number of connection goroutines that a sweep starts
+	// before it lets them run, so that goroutines that end leave their stacks
+	// to the next.
 	maxStarted = 32
-	// entryCost is charged for an entry besides its frame.
+	// entryCost is charged for an entry in addition to its frame.
 	entryCost = 64
 )
 
-// shard is a part of a Set's connections with a log of the messages that all of
-// them get. One goroutine at a time sweeps: it concatenates what the log holds
-// once, and writes it to one connection after the other without waiting. A
-// connection that is not like the others gets its messages through its own
-// queue.
+// shard is a part of a Set's connections, with a log of the messages to all of
+// them. One goroutine at a time sweeps: it concatenates the log once, and
+// writes it to one connection after another without blocking. A connection that
+// differs from the others receives its messages through its own queue.
 type shard struct {
 	writers *Writers // fixed
 
 	// end is the position after the log's last entry. Positions count entries
-	// and do not repeat. changed under mu
+	// and never repeat. changed under mu
 	end atomic.Uint64
 
 	mu       sync.Mutex
-	members  []*Conn    // guarded by mu, in no order
-	view     []*Conn    // guarded by mu: a copy of members that is not changed; nil when out of date
-	log      []entry    // guarded by mu: log[0] is at position end-len(log). Only the sweep removes entries
-	bytes    int        // guarded by mu: cost of the log
-	sum      uint64     // guarded by mu: bytes of all frames that were ever in the log
-	dirty    []*Conn    // guarded by mu: connections with something of their own to write
-	sweeping bool       // guarded by mu: somebody sweeps, or is about to
-	room     *sync.Cond // on mu: the log has become shorter, or the sweep has ended; nil until somebody waits
+	members  []*Conn // guarded by mu, in no order
+	view     []*Conn // guarded by mu: an immutable copy of members; nil if out of date
+	log      []entry // guarded by mu: log[0] is at position end-len(log). Only the sweep removes entries
+	bytes    int     // guarded by mu: total cost of the log
+	sum      uint64  // guarded by mu: bytes of all frames ever added to the log
+	dirty    []*Conn // guarded by mu: connections with pending data of their own
+	sweeping bool    // guarded by mu: a goroutine sweeps, or is about to
+	// on mu: the log has become shorter, or the sweep has ended; nil until
+	// needed
+	room *sync.Cond
 }
 
 // entry is a message to all connections of a shard.
@@ -49,7 +51,7 @@ type entry struct {
 	frame  *Frame
 	key    string
 	except Except
-	before uint64 // shard.sum before it
+	before uint64 // shard.sum before this entry
 }
 
 func (e *entry) cost() int { return e.frame.Len() + entryCost }
@@ -58,7 +60,7 @@ func (e *entry) leavesOut(c *Conn) bool {
 	return e.except.Conn == c || e.except.Owner != "" && e.except.Owner == c.Owner
 }
 
-// append adds an entry to the log and makes sure that somebody sweeps. It
+// append adds an entry to the log and ensures that a goroutine sweeps. It
 // reports whether the log is too long.
 func (s *shard) append(e entry) (long bool) {
 	s.mu.Lock()
@@ -75,7 +77,7 @@ func (s *shard) append(e entry) (long bool) {
 	return s.bytes > maxLog
 }
 
-// schedule makes sure that what c has to write is written. The caller must hold
+// schedule ensures that pending data of c is written. The caller must hold
 // c.mu.
 func (s *shard) schedule(c *Conn) {
 	s.mu.Lock()
@@ -91,7 +93,7 @@ func (s *shard) startLocked() {
 	}
 }
 
-// drain returns when the log is short enough. It waits for the sweep, never for
+// drain waits until the log is short enough. It waits for the sweep, never for
 // a peer.
 func (s *shard) drain() {
 	s.mu.Lock()
@@ -104,8 +106,9 @@ func (s *shard) drain() {
 	}
 }
 
-// sinceLocked returns the entries from a position on, and the position after
-// them. The caller must hold mu, and may use the entries as long as it does.
+// sinceLocked returns the entries starting at position from, and the position
+// after them. The caller must hold mu, and may use the entries only while
+// holding it.
 func (s *shard) sinceLocked(from uint64) (entries []entry, end uint64) {
 	end = s.end.Load()
 	if from >= end {
@@ -114,7 +117,7 @@ func (s *shard) sinceLocked(from uint64) (entries []entry, end uint64) {
 	return s.log[uint64(len(s.log))-(end-from):], end
 }
 
-// run is the part of the log that is being swept.
+// run is the part of the log being swept.
 type run struct {
 	shard   *shard
 	entries []entry // shared with the log
@@ -122,17 +125,17 @@ type run struct {
 	dirty   []*Conn
 
 	longest int                 // the longest frame
-	owners  map[string]struct{} // whom one of the entries leaves out
-	conns   map[*Conn]struct{}  // which one of the entries leaves out
+	owners  map[string]struct{} // owners left out by an entry
+	conns   map[*Conn]struct{}  // connections left out by an entry
 	plain   []byte              // all entries; nil until needed
-	packed  []byte              // the same for connections that compress
-	buf     [2][]byte           // what plain and packed are made in
-	b       batch               // for connections that are written on their own
+	packed  []byte              // the same for connections with compression
+	buf     [2][]byte           // backing buffers of plain and packed
+	b       batch               // for connections that are written individually
 }
 
-// sweep writes what waits, or a part of it, and returns how many messages to
-// all that was. It reports whether there is more, and the shard has to be swept
-// again.
+// sweep writes pending data, or a part of it. It returns the number of messages
+// written to all connections, and reports whether there is more and the shard
+// must be swept again.
 func (s *shard) sweep(r *run) (messages int, more bool) {
 	for i, c := range s.take(r) {
 		c.deliver(r)
@@ -147,7 +150,7 @@ func (s *shard) sweep(r *run) (messages int, more bool) {
 	return messages, s.trim(r)
 }
 
-// take begins a run with what the log holds, and returns who gets it.
+// take starts a run with the entries of the log, and returns its recipients.
 func (s *shard) take(r *run) (members []*Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,7 +182,7 @@ func (s *shard) take(r *run) (members []*Conn) {
 	return s.view
 }
 
-// trim ends a run, and reports whether something has come meanwhile.
+// trim ends a run, and reports whether more work has arrived in the meantime.
 func (s *shard) trim(r *run) (more bool) {
 	s.mu.Lock()
 	n := len(r.entries)
@@ -205,7 +208,7 @@ func (s *shard) trim(r *run) (more bool) {
 	return more
 }
 
-// bytes returns all entries in the form for c.
+// bytes returns all entries, compressed if deflate is set.
 func (r *run) bytes(deflate bool) []byte {
 	p, i := &r.plain, 0
 	if deflate {
@@ -225,8 +228,8 @@ func (r *run) bytes(deflate bool) []byte {
 	return *p
 }
 
-// suitsLocked reports whether c gets exactly the run's entries, and they may be
-// written without a look at its queue. The caller must hold c.mu.
+// suitsLocked reports whether c receives exactly the run's entries, and they
+// may be written without checking its queue. The caller must hold c.mu.
 func (r *run) suitsLocked(c *Conn) bool {
 	if c.writing || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
 		return false

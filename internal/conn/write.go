@@ -7,30 +7,32 @@ import (
 	"time"
 )
 
-// How a connection is written. Whoever has something to write claims the
-// connection (writing) and so is its only writer until it releases it; who
-// finds it claimed leaves what it has in the queue, which is looked at before
-// every release. There are three kinds of writers:
+// This file writes to connections. A goroutine with something to write claims
+// the connection (writing) and is its only writer until it releases it. If the
+// connection is already claimed, the goroutine leaves its data in the queue,
+// which is checked before every release. There are three kinds of writers:
 //
-//   - a sweep of its shard, or the goroutine that sends, which write as much as
-//     the kernel takes at once (flush);
-//   - when that was not all, a goroutine of the connection's own, which waits
-//     (backed up);
-//   - the latter from the start where a connection cannot be written without
-//     waiting (TLS, any wrapper, other platforms than Linux), or is in no Set.
+//   - a sweep of the connection's shard, or the goroutine that sends: they
+//     write as much as the kernel accepts immediately (flush);
+//   - if that was not everything, a goroutine of the connection's own, which
+//     waits (backed up);
+//   - a goroutine of its own from the start, if the connection cannot be
+//     written without blocking (TLS, any wrapper, platforms other than Linux)
+//     or is in no Set.
 //
-// Until a connection is backed up it is not judged (pace.go): what comes
-// meanwhile is queued.
+// Until a connection is backed up, its peer is not judged (pace.go), and new
+// data is queued.
 
 const (
-	// maxFrames bounds the frames of one write: what one writev takes on Linux.
+	// maxFrames is the maximum number of frames in one write, which is the
+	// limit of writev on Linux.
 	maxFrames = 1024
-	// maxFlush bounds the writes to one connection before others have their
-	// turn.
+	// maxFlush is the maximum number of writes to one connection before others
+	// get their turn.
 	maxFlush = 4
 )
 
-// deliver gives c a run's entries.
+// deliver writes the entries of a run to c, or queues them.
 func (c *Conn) deliver(r *run) {
 	c.mu.Lock()
 	if c.shard != r.shard || c.cursor >= r.hi || c.overLocked() {
@@ -72,15 +74,16 @@ func (c *Conn) deliver(r *run) {
 	c.flush(&r.b)
 }
 
-// flushDirty writes what c has of its own.
+// flushDirty writes c's own pending data.
 func (c *Conn) flushDirty(b *batch) {
 	c.mu.Lock()
 	c.dirty = false
 	c.flushOrWake(b)
 }
 
-// flushOrWake writes what the kernel takes at once of what waits, if nobody
-// else writes. The caller must hold mu, which is released.
+// flushOrWake writes as much pending data as the kernel accepts immediately,
+// unless another goroutine is writing. The caller must hold mu, which is
+// released.
 func (c *Conn) flushOrWake(b *batch) {
 	if c.writing || !c.ownLocked() {
 		c.mu.Unlock()
@@ -96,8 +99,9 @@ func (c *Conn) flushOrWake(b *batch) {
 	c.flush(b)
 }
 
-// flushLocked writes what the kernel takes at once of what waits. The caller
-// must hold mu, which is released meanwhile, and nobody may be writing.
+// flushLocked writes as much pending data as the kernel accepts immediately.
+// The caller must hold mu, which is released temporarily. No goroutine may be
+// writing.
 func (c *Conn) flushLocked() {
 	b := batches.Get().(*batch)
 	c.writing = true
@@ -107,9 +111,9 @@ func (c *Conn) flushLocked() {
 	c.mu.Lock()
 }
 
-// flush writes what waits, as much as the kernel takes at once. The caller has
-// claimed the connection; flush releases it, or leaves it to a goroutine that
-// waits for the kernel.
+// flush writes as much pending data as the kernel accepts immediately. The
+// caller has claimed the connection. flush releases it, or leaves it to a
+// goroutine that waits for the kernel.
 func (c *Conn) flush(b *batch) {
 	for writes, waits := 0, false; !waits; writes++ {
 		c.mu.Lock()
@@ -141,10 +145,10 @@ func (c *Conn) flush(b *batch) {
 	}
 }
 
-// shortLocked deals with a write of b of which the kernel took n bytes only. It
-// reports whether a goroutine of the connection's own has taken over the claim,
-// and waits; otherwise the connection is broken. The caller must hold mu and
-// have claimed the connection.
+// shortLocked handles a write of b of which the kernel accepted only n bytes.
+// It reports whether a goroutine of the connection's own has taken over the
+// claim, and waits. Otherwise the connection is broken. The caller must hold mu
+// and have claimed the connection.
 func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	c.inflight = 0
 	left := b.bufs
@@ -152,7 +156,7 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 		n -= len(left[0])
 		left = left[1:]
 	}
-	// What was written completely comes first in b.
+	// Completely written frames come first in b.
 	done := len(b.bufs) - len(left)
 	if len(b.begun) > 0 && done > 0 {
 		done--
@@ -182,7 +186,8 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 		return false
 	}
 	c.backedUp = true
-	// What has begun must go on; of the rest the policy may let something go.
+	// A partly written frame must be completed. The policy may drop some of the
+	// rest.
 	if rest := left[0][n:]; n > 0 || len(b.begun) > 0 {
 		c.begun, c.beganData = rest, b.whole
 		switch {
@@ -214,12 +219,13 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	return true
 }
 
-// takeLocked moves what is to be written next into b: what has begun, then
-// control frames, then data, the close frame when no data is left. It reports
-// whether there was anything. The caller must hold mu.
+// takeLocked moves the next data to write into b: first the rest of a partly
+// written frame, then control frames, then data frames, and the close frame if
+// no data is left. It reports whether there was anything. The caller must hold
+// mu.
 func (c *Conn) takeLocked(b *batch) bool {
 	if c.dead {
-		c.discardLocked() // what a writer has put back since
+		c.discardLocked() // data that a writer has put back since
 		return false
 	}
 	b.begun, b.whole = c.begun, c.beganData
@@ -232,9 +238,9 @@ func (c *Conn) takeLocked(b *batch) bool {
 	}
 	b.pong, c.pong = c.pong, nil
 	b.ping, c.ping = c.ping, false
-	// Half of the bound at most, so that under DropOldest the newest message
-	// finds room beside what is being written. A frame over the limit goes
-	// alone, and is never concatenated.
+	// At most half of the bound, so that under DropOldest the newest message
+	// has room next to the data being written. A frame over the limit is
+	// written alone, and is never concatenated.
 	limit := min(maxWrite, c.opts.QueueBytes/2)
 	nothing := len(b.begun) == 0 && b.pong == nil && !b.ping
 	for c.out.len() > 0 && len(b.items) < maxFrames-4 && (nothing || b.data+c.out.peek().frame.Len() <= limit) {
@@ -254,15 +260,15 @@ func (c *Conn) takeLocked(b *batch) bool {
 	return !nothing || b.close != nil
 }
 
-// countLocked counts n bytes that were written. The caller must hold mu.
+// countLocked counts n written bytes. The caller must hold mu.
 func (c *Conn) countLocked(n int) {
 	k := min(n, c.answerLeft)
 	c.answerLeft -= k
 	c.bytesOut += uint64(n - k)
 }
 
-// releaseLocked ends a claim. Nobody may follow the one that hangs up. The
-// caller must hold mu.
+// releaseLocked ends a claim. After the release that hangs up, no goroutine may
+// claim the connection. The caller must hold mu.
 func (c *Conn) releaseLocked() {
 	c.backedUp = false
 	if c.closeTaken {
@@ -275,8 +281,7 @@ func (c *Conn) releaseLocked() {
 	}
 }
 
-// wakeLocked makes sure that somebody writes what waits. The caller must hold
-// mu.
+// wakeLocked ensures that pending data is written. The caller must hold mu.
 func (c *Conn) wakeLocked() {
 	switch {
 	case c.writing:
@@ -290,15 +295,15 @@ func (c *Conn) wakeLocked() {
 	}
 }
 
-// startWriterLocked starts a goroutine that writes, and waits where it must.
-// The caller must hold mu, and nobody may be writing.
+// startWriterLocked starts a goroutine that writes, and waits if it must. The
+// caller must hold mu. No goroutine may be writing.
 func (c *Conn) startWriterLocked() {
 	c.writing, c.backedUp = true, true
 	c.watchLocked()
 	go c.writeLoop()
 }
 
-// writeLoop writes until nothing waits.
+// writeLoop writes until nothing is pending.
 func (c *Conn) writeLoop() {
 	b := batches.Get().(*batch)
 	defer batches.Put(b)
@@ -326,7 +331,7 @@ func (c *Conn) writeLoop() {
 			}
 			c.severLocked(err)
 		default:
-			c.lost += b.messages() // how much of them arrived cannot be known
+			c.lost += b.messages() // how many of them arrived is unknown
 			c.failLocked(err)
 		}
 		c.mu.Unlock()
@@ -337,8 +342,8 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// write hands b to the network and waits until it is taken. A write that ran
-// into a deadline goes on if it made progress.
+// write passes b to the network and waits until it is accepted. After a write
+// deadline it continues if the write made progress.
 func (c *Conn) write(b *batch) error {
 	if tcp, ok := c.nc.(*net.TCPConn); ok && len(b.bufs) > 1 && c.pace.chunk == maxWrite {
 		b.rest = b.bufs
@@ -364,7 +369,7 @@ func (c *Conn) write(b *batch) error {
 	return nil
 }
 
-// count counts what a goroutine that waits for the network has written.
+// count counts bytes written by a goroutine that waits for the network.
 func (c *Conn) count(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -375,8 +380,8 @@ func (c *Conn) count(n int) {
 	c.unpokeLocked()
 }
 
-// failLocked records that the network takes nothing any more. The peer's close
-// frame may still be on its way here: the reader has some time to find out. The
+// failLocked records that the network accepts no more data. The peer's close
+// frame may still be on its way, so the reader gets some time to find it. The
 // caller must hold mu.
 func (c *Conn) failLocked(err error) {
 	if c.cause == nil {
@@ -387,6 +392,6 @@ func (c *Conn) failLocked(err error) {
 	if c.farewell == nil {
 		c.rouseLocked()
 		c.nc.SetReadDeadline(time.Now().Add(c.opts.CloseTimeout))
-		time.AfterFunc(c.opts.CloseTimeout, c.late) // it may be elsewhere
+		time.AfterFunc(c.opts.CloseTimeout, c.late) // the reader may be outside Read
 	}
 }

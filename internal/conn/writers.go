@@ -5,30 +5,30 @@ import (
 	"sync"
 )
 
-// Writers write to the members of any number of Sets, by turns: a large set
-// does not keep a small one waiting for longer than one pass over it. There is
-// a goroutine only while something is to be written.
+// Writers write to the members of any number of Sets, taking turns: a large set
+// delays a small one by at most one pass over the large set. There are
+// goroutines only while there is something to write.
 //
-// There are at most as many goroutines as processors, and one less (if that
-// leaves any) while messages come in faster than they are written: the work is
-// endless then, and somebody has to read what else comes in. Where all
-// processors write, Go's runtime looks for input every 10 ms only, and what
-// could have left in one write leaves in many.
+// There are at most as many goroutines as processors. While messages arrive
+// faster than they are written, there is one less, if that leaves any, because
+// then there is always more to write and another goroutine must read other
+// input. If all processors write, Go's runtime checks for input only every 10
+// ms, and data that could be sent in one write is sent in many.
 //
-// It is safe for concurrent use.
+// Writers are safe for concurrent use.
 type Writers struct {
 	spawn      func(func()) // fixed
 	processors int          // fixed
 
 	mu      sync.Mutex
-	queue   []*shard // guarded by mu: queue[head:] waits to be swept
+	queue   []*shard // guarded by mu: queue[head:] are to be swept
 	head    int      // guarded by mu
-	running int      // guarded by mu: goroutines
+	running int      // guarded by mu: number of goroutines
 	piling  bool     // guarded by mu: the latest sweep found more than one message
 }
 
-// NewWriters returns Writers that start their goroutines by spawn; nil means a
-// go statement.
+// NewWriters returns Writers that start their goroutines with spawn. If spawn
+// is nil, they use a go statement.
 func NewWriters(spawn func(func())) *Writers {
 	if spawn == nil {
 		spawn = func(f func()) { go f() }
@@ -36,7 +36,7 @@ func NewWriters(spawn func(func())) *Writers {
 	return &Writers{spawn: spawn, processors: runtime.GOMAXPROCS(0)}
 }
 
-// limitLocked returns how many goroutines there may be. The caller must hold
+// limitLocked returns the maximum number of goroutines. The caller must hold
 // mu.
 func (w *Writers) limitLocked() int {
 	if w.piling {
@@ -45,7 +45,7 @@ func (w *Writers) limitLocked() int {
 	return w.processors
 }
 
-// enqueue has s swept. s must not be waiting already.
+// enqueue queues s to be swept. s must not be queued already.
 func (w *Writers) enqueue(s *shard) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,8 +65,8 @@ func (w *Writers) pushLocked(s *shard) {
 	w.queue = append(w.queue, s)
 }
 
-// next returns the shard that has waited longest, nil when the goroutine has to
-// end: because none waits, or there are too many goroutines.
+// next returns the shard that has been queued longest. It returns nil if the
+// goroutine must end because none is queued or there are too many goroutines.
 func (w *Writers) next() *shard {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -83,8 +83,8 @@ func (w *Writers) next() *shard {
 	return s
 }
 
-// swept takes note of a sweep that found so many messages. again, if not nil,
-// is queued.
+// swept records that a sweep found this number of messages. It queues again if
+// that is not nil.
 func (w *Writers) swept(messages int, again *shard) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,7 +100,7 @@ var runs = sync.Pool{New: func() any {
 	return &run{owners: make(map[string]struct{}), conns: make(map[*Conn]struct{})}
 }}
 
-// work sweeps what waits.
+// work sweeps queued shards until next returns nil.
 func (w *Writers) work() {
 	r := runs.Get().(*run)
 	defer runs.Put(r)
