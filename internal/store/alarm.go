@@ -8,18 +8,18 @@ import (
 	"slices"
 )
 
-// An Alarm is what an object keeps of an alarm.
+// An Alarm is the stored state of an alarm.
 type Alarm struct {
 	Name      string
-	Scheduled int64 // when it was to run first; Unix nanoseconds, as all times here
+	Scheduled int64 // when it was first to run; Unix nanoseconds, like all times here
 	At        int64 // when it is to run next
-	Runs      int   // that have failed
-	Failed    bool  // it runs no more
+	Runs      int   // failed runs
+	Failed    bool  // it will not run again
 	Err       string
 	Payload   []byte
 
-	// Serial tells it from one that was set anew under its name, even for the
-	// same moment. It is never 0.
+	// Serial distinguishes the alarm from a later one set under the same name,
+	// even for the same time. It is never 0.
 	Serial uint64
 }
 
@@ -75,7 +75,7 @@ func decodeAlarm(name string, b []byte) (Alarm, error) {
 	return a, nil
 }
 
-// Alarm returns the alarm of a name, failed ones too.
+// Alarm returns the alarm with a name, even if it has failed.
 func (o *Object) Alarm(name string) (a Alarm, found bool, err error) {
 	value, found, err := o.Get(Alarms, name)
 	if err != nil || !found {
@@ -85,7 +85,7 @@ func (o *Object) Alarm(name string) (a Alarm, found bool, err error) {
 	return a, err == nil, err
 }
 
-// SetAlarm keeps an alarm in place of the one of its name.
+// SetAlarm stores an alarm, replacing any with the same name.
 func (o *Object) SetAlarm(a Alarm) error {
 	if _, err := o.DeleteAlarm(a.Name); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (o *Object) SetAlarm(a Alarm) error {
 	return nil
 }
 
-// DeleteAlarm deletes the alarm of a name and reports whether there was one.
+// DeleteAlarm deletes the alarm with a name and reports whether there was one.
 func (o *Object) DeleteAlarm(name string) (existed bool, err error) {
 	a, found, err := o.Alarm(name)
 	if err != nil || !found {
@@ -124,14 +124,14 @@ func (o *Object) FirstAlarm() (a Alarm, found bool, err error) {
 	return a, err == nil, err
 }
 
-// NameAt is the name of an alarm and its time.
+// NameAt is the name and the time of an alarm.
 type NameAt struct {
 	At   int64
 	Name string
 }
 
-// PendingAlarms returns the alarms that have not failed in the order of their
-// times, as they are now.
+// PendingAlarms returns an iterator over the alarms that have not failed, in
+// order of time, as they are at the time of the call.
 func (o *Object) PendingAlarms() iter.Seq2[NameAt, error] {
 	times := o.Scan(Times, Range{Unbounded: true})
 	return func(yield func(NameAt, error) bool) {
@@ -147,8 +147,8 @@ func (o *Object) PendingAlarms() iter.Seq2[NameAt, error] {
 	}
 }
 
-// FailedAlarms returns the alarms that have failed in the order of their names,
-// as they are now.
+// FailedAlarms returns an iterator over the alarms that have failed, in order
+// of name, as they are at the time of the call.
 func (o *Object) FailedAlarms() iter.Seq2[Alarm, error] {
 	all := o.Scan(Alarms, Range{Unbounded: true})
 	return func(yield func(Alarm, error) bool) {
@@ -164,9 +164,9 @@ func (o *Object) FailedAlarms() iter.Seq2[Alarm, error] {
 	}
 }
 
-// reindexAlarm keeps the object's entry in the index of alarms at its earliest
-// alarm, whose time it returns when the transaction touched any; 0: there is
-// none.
+// reindexAlarm updates the object's entry in the alarm index to its earliest
+// alarm. If the transaction touched any alarms, it returns the time of the
+// earliest, or 0 if there is none.
 func (o *Object) reindexAlarm(b Batch) (first int64, touched bool, err error) {
 	if touched = o.touched(Times); !touched {
 		return 0, false, nil
@@ -178,7 +178,7 @@ func (o *Object) reindexAlarm(b Batch) (first int64, touched bool, err error) {
 	if key != "" {
 		first, _ = splitTimeKey(key)
 	}
-	before := o.near.first() // known since firstTime
+	before := o.near.first() // loaded by firstTime
 	if first == before {
 		return first, true, nil
 	}
@@ -195,7 +195,7 @@ func (o *Object) dueAlarm(at int64) DueAlarm {
 	return DueAlarm{At: at, Namespace: o.id.Namespace, Base: o.id.Base}
 }
 
-// firstTime returns the first key in space Times, "" when there is none.
+// firstTime returns the first key in space Times, or "" if there is none.
 func (o *Object) firstTime() (string, error) {
 	if !o.near.known {
 		if err := o.near.load(o); err != nil {
@@ -231,20 +231,21 @@ func (o *Object) firstTime() (string, error) {
 	return first, nil
 }
 
-// maxNear is how many keys nearTimes has.
+// maxNear is the maximum number of keys in nearTimes.
 const maxNear = 8
 
-// nearTimes are the first keys of space Times that the engine has: the alarms
-// that come next. With them most transactions need not ask the engine, for
-// which a scan costs more than everything else, the more so as alarms come and
-// go at the beginning of the space and it has to pass by those deleted.
+// nearTimes caches the first keys of space Times that the engine has, which are
+// those of the next alarms. It saves most transactions a scan of the engine,
+// which costs more than everything else. The scan is especially slow because
+// alarms come and go at the beginning of the space and it must skip those
+// deleted.
 type nearTimes struct {
 	keys  []string
-	whole bool // there are no others
+	whole bool // keys has all keys of the space
 	known bool
 }
 
-// first returns the time of the first key, 0 when there is none.
+// first returns the time of the first key, or 0 if there is none.
 func (n *nearTimes) first() int64 {
 	if len(n.keys) == 0 {
 		return 0
@@ -253,7 +254,7 @@ func (n *nearTimes) first() int64 {
 	return at
 }
 
-// last returns the last key, "" when there is none.
+// last returns the last key, or "" if there is none.
 func (n *nearTimes) last() string {
 	if len(n.keys) == 0 {
 		return ""
@@ -278,8 +279,7 @@ func (n *nearTimes) load(o *Object) error {
 	return nil
 }
 
-// apply takes over what a transaction of the object that has been committed
-// changed.
+// apply applies the changes of a committed transaction of the object.
 func (n *nearTimes) apply(o *Object) {
 	if o.wiped {
 		n.keys, n.whole = n.keys[:0], true
@@ -310,15 +310,15 @@ func firstKey(entries iter.Seq2[Entry, error]) (string, error) {
 // timeKey returns the key of an alarm in space Times.
 func timeKey(at int64, name string) string { return string(encodeTime(nil, at)) + name }
 
-// splitTimeKey returns what timeKey was made of.
+// splitTimeKey returns the arguments of timeKey.
 func splitTimeKey(key string) (at int64, name string) { return decodeTime(key[:8]), key[8:] }
 
-// encodeTime appends a time so that the order of bytes is that of time.
+// encodeTime appends a time in a form whose byte order is the order of times.
 func encodeTime(b []byte, at int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(at)^1<<63) }
 
 func decodeTime(b string) int64 { return int64(binary.BigEndian.Uint64([]byte(b)) ^ 1<<63) }
 
-// A DueAlarm is an entry of the index of alarms: the earliest of an object.
+// A DueAlarm is an entry of the alarm index: the earliest alarm of an object.
 type DueAlarm struct {
 	At        int64 // Unix nanoseconds
 	Namespace uint32
@@ -334,8 +334,8 @@ func alarmIndex(namespace uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{alarmKeys}, namespace)
 }
 
-// Before orders the alarms of a namespace by time, and those of the same time
-// in a fixed way.
+// Before orders the alarms of a namespace by time, and those with the same time
+// by base.
 func (a DueAlarm) Before(b DueAlarm) bool {
 	if a.At != b.At {
 		return a.At < b.At
@@ -343,14 +343,14 @@ func (a DueAlarm) Before(b DueAlarm) bool {
 	return string(a.Base[:]) < string(b.Base[:])
 }
 
-// Set reports whether the index has the alarm.
+// Set reports whether the alarm is in the index.
 func (a DueAlarm) Set(engine Engine) (bool, error) {
 	_, found, err := engine.Get(a.key())
 	return found, err
 }
 
-// AlarmsAfter returns the earliest alarms of the objects of a namespace, in
-// order, that come after one.
+// AlarmsAfter returns an iterator over the earliest alarms of the objects of a
+// namespace that come after the given one, in order.
 func AlarmsAfter(engine Engine, after DueAlarm) iter.Seq2[DueAlarm, error] {
 	lower, upper := append(after.key(), 0), successor(alarmIndex(after.Namespace))
 	return func(yield func(DueAlarm, error) bool) {

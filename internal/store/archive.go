@@ -5,25 +5,25 @@ import (
 	"iter"
 )
 
-// AlarmsTable is the table of an exported file that has the alarms.
+// AlarmsTable is the name of the table of alarms in an exported file.
 const AlarmsTable = "_dog_alarms"
 
-// The others that a file has besides the object's own.
+// The other tables of the library in an exported file.
 const (
 	objectTable = "_dog_object"
 	keysTable   = "_dog_keys"
 	aboutTable  = "_dog_about"
 )
 
-// archiveVersion is that of these tables.
+// archiveVersion is the version of these tables.
 const archiveVersion = 1
 
 // ArchiveTables are the tables of an exported file that [Object.Unarchive]
-// takes, without their rows. The first one is the first to be taken.
+// accepts, without their rows. The first table must be read first.
 var ArchiveTables = new(Object).Archive("", "", "")
 
-// Archive returns what the object has stored besides its SQLite database.
-// namespace, name and id are for the reader of the file.
+// Archive returns the stored data of the object outside its SQLite database.
+// namespace, name and id are information for readers of the file.
 func (o *Object) Archive(namespace, name, id string) []Table {
 	return []Table{
 		{
@@ -53,14 +53,14 @@ func (o *Object) Archive(namespace, name, id string) []Table {
 		{
 			Name:    aboutTable,
 			Columns: []string{"key BLOB PRIMARY KEY", "value BLOB"},
-			Rows:    o.rows(About, "\x00", pairRow), // "" is who the object is
+			Rows:    o.rows(About, "\x00", pairRow), // "" is the object's identity
 		},
 	}
 }
 
 func pairRow(e Entry) ([]any, error) { return []any{[]byte(e.Key), e.Value}, nil }
 
-// rows returns the entries of a space from a key on as rows.
+// rows returns the entries of a space as rows, starting at key from.
 func (o *Object) rows(space Space, from string, row func(Entry) ([]any, error)) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
 		for e, err := range o.Scan(space, Range{Lower: from, Unbounded: true}) {
@@ -75,14 +75,15 @@ func (o *Object) rows(space Space, from string, row func(Entry) ([]any, error)) 
 	}
 }
 
-// Unarchive stores what a row of an exported file says. [ErrCorrupt] when it is
-// none of these, [ErrTooNew] when a later version has exported it.
+// Unarchive stores the content of a row of an exported file. The error is
+// [ErrCorrupt] if the row is invalid, and [ErrTooNew] if the file was exported
+// by a later version.
 func (o *Object) Unarchive(table string, row []any) error {
 	damaged := fmt.Errorf("%w: row of the exported table %q", ErrCorrupt, table)
 	if len(row) < 2 {
 		return damaged
 	}
-	if table == objectTable { // of which every version has this column
+	if table == objectTable { // every version has this column
 		version, ok := row[0].(int64)
 		switch {
 		case !ok || version < 1:

@@ -1,15 +1,15 @@
 package store
 
-// bulkSize is how many bytes of changes a bulk gathers, about.
+// bulkSize is the approximate number of bytes of changes that a bulk collects.
 const bulkSize = 1 << 20
 
-// bulk is a batch for the changes of many objects: spill commits what has been
-// gathered when that is much. It is used by one goroutine.
+// bulk is a batch for the changes of many objects. spill commits the collected
+// changes when there are many. It must be used by only one goroutine.
 type bulk struct {
 	engine Engine
-	batch  Batch // nil: nothing is gathered
+	batch  Batch // nil: no changes
 	size   int
-	last   uint64 // the number of the latest commit
+	last   uint64 // number of the latest commit
 }
 
 func (w *bulk) grown(bytes int) Batch {
@@ -31,7 +31,7 @@ func (w *bulk) DeleteRange(lower, upper []byte) {
 	w.grown(len(lower)+len(upper)).DeleteRange(lower, upper)
 }
 
-// Commit implements [Batch], but does not end it.
+// Commit implements [Batch], but the bulk remains usable.
 func (w *bulk) Commit() (uint64, error) {
 	if w.batch == nil {
 		return w.last, nil
@@ -44,7 +44,8 @@ func (w *bulk) Commit() (uint64, error) {
 	return number, err
 }
 
-// spill is called where what has been gathered may be committed by itself.
+// spill commits the collected changes if there are many. It is called only
+// where they may be committed separately.
 func (w *bulk) spill() error {
 	if w.size < bulkSize {
 		return nil

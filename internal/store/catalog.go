@@ -8,27 +8,27 @@ import (
 	"github.com/godurable/dog/internal/exactjson"
 )
 
-// The kinds of types, as dog.Kind has them.
+// The kinds of types, with the values of dog.Kind.
 const (
 	kindGroup = iota + 1
 	kindReplica
 	kindObject
 )
 
-// Catalog knows the namespaces of a store. It is safe for concurrent use.
+// Catalog holds the namespaces of a store. It is safe for concurrent use.
 type Catalog struct {
 	engine Engine // fixed
 
 	mu     sync.Mutex
 	spaces map[string]Namespace // guarded by mu
-	said   history              // what migrations say of names. guarded by mu
+	said   history              // guarded by mu: effect of the migrations on names
 }
 
-// Namespace is what the catalog keeps of a namespace.
+// Namespace is the catalog's record of a namespace.
 type Namespace struct {
-	Number uint32 // its part of keys
-	Origin string // the name it had first
-	Kind   int    // of the type that was registered
+	Number uint32 // used in keys
+	Origin string // its first name
+	Kind   int    // of the registered type
 }
 
 // OpenCatalog reads the catalog.
@@ -47,9 +47,9 @@ func OpenCatalog(engine Engine) (*Catalog, error) {
 	return c, nil
 }
 
-// Register returns the namespace of this name, which it enters if it is new.
-// The error says why the name cannot be had: it was of another kind, migrations
-// took it away, or its IDs would be those of another namespace.
+// Register returns the namespace with this name, adding it if it is new. It
+// fails if the namespace was of another kind, if migrations took the name away,
+// or if its IDs would be those of another namespace.
 func (c *Catalog) Register(name string, kind int) (Namespace, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,7 +80,7 @@ func (c *Catalog) Register(name string, kind int) (Namespace, error) {
 	return n, nil
 }
 
-// freeNumber returns a number that no namespace has. The caller must hold mu.
+// freeNumber returns an unused namespace number. The caller must hold mu.
 func (c *Catalog) freeNumber() uint32 {
 	number := uint32(1)
 	for _, n := range c.spaces {

@@ -10,24 +10,26 @@ import (
 	"github.com/godurable/dog/internal/exactjson"
 )
 
-// A Migration is what a release declares of its namespaces, as dog.Migration.
+// A Migration is a migration of namespaces declared by a release, as in
+// dog.Migration.
 type Migration struct {
 	Tag     string
 	Renamed map[string]string // old name to new
 	Deleted []string
-	Merged  map[string]string // name to that of the namespace that takes its objects
+	Merged  map[string]string // name to the name of the namespace that receives its objects
 	Created []string
 }
 
-// A Refusal is why migrations cannot be applied. Nothing has been changed.
+// A Refusal is the reason why migrations cannot be applied. Nothing has been
+// changed.
 type Refusal struct {
-	Tag     string // of the migration that is wrong; "" when it has none
+	Tag     string // of the invalid migration; "" if it has none
 	Problem string
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("migration %q: %s", r.Tag, r.Problem) }
 
-// digest tells migrations of different content apart.
+// digest returns a hash of the migration's content.
 func (m Migration) digest() (string, error) {
 	m.Deleted, m.Created = slices.Sorted(slices.Values(m.Deleted)), slices.Sorted(slices.Values(m.Created))
 	content, err := exactjson.Marshal(m) // maps are sorted
@@ -35,16 +37,16 @@ func (m Migration) digest() (string, error) {
 	return hex.EncodeToString(sum[:]), err
 }
 
-// history is what a sequence of migrations says of names, whatever a store has.
-// A name that it does not mention may exist.
+// history is the effect of a sequence of migrations on names, independent of a
+// store. A name that it does not contain may exist.
 type history map[string]standing
 
 type standing struct {
-	origin string // the name on which IDs depend
-	gone   string // why there is no such namespace; "" when there may be one
+	origin string // the name from which IDs are derived
+	gone   string // why there is no namespace with this name; "" if there may be one
 }
 
-// origin returns the name on which the IDs of a namespace depend.
+// origin returns the name from which the IDs of a namespace are derived.
 func (h history) origin(name string) string {
 	if s, ok := h[name]; ok {
 		return s.origin
@@ -52,7 +54,7 @@ func (h history) origin(name string) string {
 	return name
 }
 
-// add checks a further migration and returns the history with it.
+// add checks the next migration and returns the history that includes it.
 func (h history) add(m Migration) (history, error) {
 	if err := h.check(m); err != nil {
 		return nil, err
@@ -74,15 +76,16 @@ func (h history) add(m Migration) (history, error) {
 		drop(from, fmt.Sprintf("merged into %q", into))
 	}
 	for _, name := range m.Created {
-		// The plain name may be the origin of a namespace that was renamed: IDs
-		// must not be shared.
+		// The plain name may be the origin of a renamed namespace, and IDs must
+		// not be shared.
 		next[name] = standing{origin: name + "\x00" + m.Tag}
 	}
 	return next, nil
 }
 
-// check finds what contradicts the history, or itself. A name has one part in a
-// migration, so the order of its changes does not matter.
+// check returns a Refusal if the migration contradicts the history or itself. A
+// name may be mentioned only once in a migration, except as the target of
+// several merges, so the order of its changes does not matter.
 func (h history) check(m Migration) error {
 	refuse := func(format string, args ...any) error { return &Refusal{m.Tag, fmt.Sprintf(format, args...)} }
 	if m.Tag == "" {

@@ -7,21 +7,21 @@ import (
 	"slices"
 )
 
-// Layout is the version of everything below, of what the values say, and of the
-// format of the engine's files. Any change that an earlier version would not
-// read rightly makes it greater, and comes with code that reads the earlier
-// ones; see CONTRIBUTING.md.
+// Layout is the version of everything below, of the encoding of the values, and
+// of the format of the engine's files. A change that an earlier version would
+// not read correctly must increase it and include code that reads the earlier
+// versions. See CONTRIBUTING.md.
 const Layout = 1
 
-// Everything lies in one key space:
+// All data is in one key space:
 //
-//	o <base> <space> <key>             what objects keep
-//	i <namespace> n <name>             the objects that have a name of their own
-//	i <namespace> r <base>             the others: random ones, and replicas
-//	r <namespace> <base> <base>        the replicas without a name of a group
-//	t <namespace> <time> <base>        the earliest alarm of each object that has one
+//	o <base> <space> <key>             data of objects
+//	i <namespace> n <name>             objects with a name of their own
+//	i <namespace> r <base>             other objects: random ones, and replicas
+//	r <namespace> <base> <base>        unnamed replicas of a group
+//	t <namespace> <time> <base>        earliest alarm of each object that has one
 //	n <name>                           namespaces (catalog.go)
-//	g <number>                         migrations (catalog.go)
+//	g <number>                         migrations (migrate.go)
 const (
 	objectKeys    = 'o'
 	indexKeys     = 'i'
@@ -31,18 +31,18 @@ const (
 	migrationKeys = 'g'
 )
 
-// A Base is what an object's identity has besides its namespace: the first
-// bytes of a dog.ID. The rest can be computed.
+// A Base is the part of an object's identity that does not depend on its
+// namespace: the first bytes of a dog.ID. The rest can be computed.
 type Base [24]byte
 
 func (b Base) prefix() []byte { return append([]byte{objectKeys}, b[:]...) }
 
-// An Identity says whose storage it is.
+// An Identity identifies the object that owns stored data.
 type Identity struct {
 	Namespace uint32 // number in the catalog
 	Base      Base
-	Name      string // "" when it has none
-	Group     *Owner // of a replica: its group
+	Name      string // "" if it has none
+	Group     *Owner // of a replica; otherwise nil
 }
 
 // Owner is the group of a replica.
@@ -52,9 +52,9 @@ type Owner struct {
 	Name      string
 }
 
-// completedBy returns id with the names that it lacks and stored has. An object
-// that is reached by its ID does not know its name, nor a replica that of a
-// group which was reached so.
+// completedBy returns id with missing names filled in from stored. An object
+// reached by its ID does not know its name, and a replica of a group reached by
+// its ID does not know the group's name.
 func (id Identity) completedBy(stored Identity) Identity {
 	if id.Name == "" {
 		id.Name = stored.Name
@@ -79,7 +79,8 @@ func (id Identity) indexKey() []byte {
 	return append(namespaceIndex(id.Namespace, 'r'), id.Base[:]...)
 }
 
-// indexKeys returns the keys of the object in all indexes but that of alarms.
+// indexKeys returns the keys of the object in all indexes except the alarm
+// index.
 func (id Identity) indexKeys() [][]byte {
 	keys := [][]byte{id.indexKey()}
 	if id.Name == "" && id.Group != nil {
@@ -96,7 +97,7 @@ func namespaceIndex(number uint32, part byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{indexKeys}, number), part)
 }
 
-// encode returns what space About keeps under "".
+// encode returns the value stored under "" in space About.
 func (id Identity) encode() []byte {
 	b := binary.AppendUvarint(nil, uint64(id.Namespace))
 	b = binary.AppendUvarint(b, uint64(len(id.Name)))
@@ -144,8 +145,8 @@ func Find(engine Engine, base Base) (id Identity, found bool, err error) {
 	return id, err == nil, err
 }
 
-// Named returns the names of a namespace's stored objects, in order, from one
-// on.
+// Named returns an iterator over the names of a namespace's stored objects that
+// have the prefix, in order, starting at from.
 func Named(engine Engine, namespace uint32, prefix, from string) iter.Seq2[string, error] {
 	index := namespaceIndex(namespace, 'n')
 	lower := append(namespaceIndex(namespace, 'n'), max(prefix, from)...)
@@ -166,18 +167,18 @@ func Named(engine Engine, namespace uint32, prefix, from string) iter.Seq2[strin
 	}
 }
 
-// Unnamed returns the stored objects of a namespace that are not addressed by a
-// name, in the order of their bases, from one on.
+// Unnamed returns an iterator over the stored objects of a namespace that are
+// not addressed by a name, in the order of their bases, starting at from.
 func Unnamed(engine Engine, namespace uint32, from Base) iter.Seq2[Base, error] {
 	return bases(engine, namespaceIndex(namespace, 'r'), from)
 }
 
-// Members returns the stored replicas of a group that have no name.
+// Members returns an iterator over the stored unnamed replicas of a group.
 func Members(engine Engine, namespace uint32, group Base) iter.Seq2[Base, error] {
 	return bases(engine, memberIndex(namespace, group), Base{})
 }
 
-// bases returns the bases in an index from one on.
+// bases returns an iterator over the bases in an index, starting at from.
 func bases(engine Engine, index []byte, from Base) iter.Seq2[Base, error] {
 	lower := append(slices.Clone(index), from[:]...)
 	return func(yield func(Base, error) bool) {

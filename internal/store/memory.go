@@ -10,11 +10,11 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Memory is an engine that keeps everything in memory and loses it with the
-// process. What is committed is durable by definition, so nothing ever waits.
+// Memory is an engine that stores everything in memory and loses it when the
+// process ends. Commits count as durable at once, so nothing ever waits.
 type Memory struct {
 	mu   sync.RWMutex
-	tree btree.Map[string, []byte] // guarded by mu; values are not changed
+	tree btree.Map[string, []byte] // guarded by mu; values are immutable
 
 	commits uint64 // guarded by mu
 }
@@ -30,8 +30,8 @@ func (m *Memory) Get(key []byte) (value []byte, found bool, err error) {
 	return slices.Clone(value), found, nil
 }
 
-// fewPairs is up to how many pairs a scan copies, since to share the tree has
-// whoever changes it next copy nodes of it.
+// fewPairs is the maximum number of pairs that a scan copies. Beyond that it
+// shares the tree, which makes the next change of the tree copy nodes.
 const fewPairs = 32
 
 // Scan implements [Engine].
@@ -45,7 +45,7 @@ func (m *Memory) Scan(lower, upper []byte, reverse bool) iter.Seq2[Pair, error] 
 		})
 		var tree *btree.Map[string, []byte]
 		if len(few) > fewPairs {
-			tree = m.tree.Copy() // the nodes are shared until one of the trees changes
+			tree = m.tree.Copy() // nodes are shared until one of the trees changes
 		}
 		m.mu.Unlock()
 		if tree != nil {
@@ -60,7 +60,7 @@ func (m *Memory) Scan(lower, upper []byte, reverse bool) iter.Seq2[Pair, error] 
 	}
 }
 
-// walk calls step with the pairs of a range until that returns false.
+// walk calls step with the pairs of a range until step returns false.
 func walk(tree *btree.Map[string, []byte], lower, upper []byte, reverse bool, step func(Pair) bool) {
 	from, to := string(lower), string(upper)
 	copied := func(key string, value []byte) bool { return step(Pair{Key: []byte(key), Value: slices.Clone(value)}) }
@@ -99,10 +99,11 @@ func (m *Memory) Await(done <-chan error) error { return <-done }
 // GiveUp implements [Engine].
 func (m *Memory) GiveUp() {}
 
-// OpenSQL implements [Engine]: there is none.
+// OpenSQL implements [Engine]. It always returns ErrNoStore.
 func (m *Memory) OpenSQL(Pages, SQLLimits) (SQL, error) { return nil, ErrNoStore }
 
-// Backup implements [Engine]: there is nothing that could be opened again.
+// Backup implements [Engine]. It always fails, because a copy could not be
+// opened.
 func (m *Memory) Backup(context.Context, string) error {
 	return errors.New("dog: nothing to back up: Options.Store is nil")
 }
@@ -123,7 +124,7 @@ type memoryBatch struct {
 }
 
 type memoryStep struct {
-	key, upper string // upper: of a range
+	key, upper string // upper: end of a range
 	value      []byte
 	act        byte // 's'et, 'd'elete, delete 'r'ange
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/godurable/dog/internal/exactjson"
 )
 
-// tagRecord is what the store keeps of a migration, under its place in the
+// tagRecord is the stored record of a migration, under its position in the
 // order.
 type tagRecord struct {
 	Tag    string
 	Digest string
-	Begun  bool // it was interrupted, and has to be applied again
+	Begun  bool // it was interrupted, and must be applied again
 }
 
 func tagKey(place int) []byte {
@@ -24,14 +24,14 @@ func tagKey(place int) []byte {
 }
 
 // Migrate applies the migrations that the store has not seen, in order, each
-// once. It comes before any Register. baseOf returns the base of the object
-// with a name, in a namespace with an origin.
+// once. It must be called before any Register. baseOf returns the base of the
+// object with a name, in a namespace with an origin.
 //
-// A migration that is interrupted, by an error or the end of the process, is
-// finished by the next Migrate. When Migrate returns nil, everything is
-// durable. A [Refusal] is the only error of the migrations themselves.
+// A migration interrupted by an error or the end of the process is finished by
+// the next Migrate. When Migrate returns nil, everything is durable. An error
+// that is caused by the migrations themselves is always a [Refusal].
 func (c *Catalog) Migrate(migrations []Migration, baseOf func(origin, name string) Base) error {
-	c.mu.Lock() // nobody else has the catalog yet
+	c.mu.Lock() // uncontended: the catalog is not shared yet
 	defer c.mu.Unlock()
 	said := make([]history, 1, len(migrations)+1) // before each migration, and after the last
 	for i, m := range migrations {
@@ -68,8 +68,9 @@ func awaitDurable(engine Engine, commit uint64) error {
 	return <-outcome
 }
 
-// applied returns how many migrations the store has seen to their end, and
-// refuses what does not agree with it. The caller must hold mu.
+// applied returns the number of migrations that the store has applied
+// completely. It returns a Refusal if its records do not match the declared
+// migrations. The caller must hold mu.
 func (c *Catalog) applied(migrations []Migration) (n int, err error) {
 	place := 0
 	for pair, err := range c.engine.Scan([]byte{migrationKeys}, []byte{migrationKeys + 1}, false) {
@@ -91,7 +92,7 @@ func (c *Catalog) applied(migrations []Migration) (n int, err error) {
 	return n, nil
 }
 
-// agrees checks that a migration that was applied is declared as it was then.
+// agrees checks that a migration is declared as it was when it was applied.
 func (t tagRecord) agrees(place int, migrations []Migration) error {
 	declared := slices.IndexFunc(migrations, func(m Migration) bool { return m.Tag == t.Tag })
 	switch {
@@ -119,20 +120,20 @@ type migrating struct {
 	bulk    bulk
 }
 
-// planned is what becomes of a namespace.
+// planned is the planned state of a namespace.
 type planned struct {
 	kind  int
-	parts []uint32 // the numbers of those whose objects it will have
+	parts []uint32 // the numbers of the namespaces whose objects it will contain
 }
 
-// plan looks for what cannot be applied to this store. before are the histories
-// before each migration.
+// plan returns a Refusal if a migration cannot be applied to this store. before
+// contains the history before each migration.
 func (r *migrating) plan(migrations []Migration, before []history) error {
 	spaces := make(map[string]planned)
 	for name, n := range r.catalog.spaces {
 		spaces[name] = planned{n.Kind, []uint32{n.Number}}
 	}
-	fresh := len(spaces) == 0 // whatever migrations are about, it was before this store
+	fresh := len(spaces) == 0 // the migrations refer to a time before this store
 	for i, m := range migrations {
 		refuse := func(format string, args ...any) error { return &Refusal{m.Tag, fmt.Sprintf(format, args...)} }
 		known := func(name string) bool {
@@ -187,15 +188,15 @@ func (r *migrating) plan(migrations []Migration, before []history) error {
 	return nil
 }
 
-// sources returns the names that a migration takes something from, in order.
+// sources returns the names from which a migration takes something, in order.
 func (m Migration) sources() []string {
 	names := slices.Concat(slices.Collect(maps.Keys(m.Renamed)), m.Deleted, slices.Collect(maps.Keys(m.Merged)))
 	slices.Sort(names)
 	return names
 }
 
-// shared returns the name of an object that is in both of two sets of
-// namespaces, or "".
+// shared returns the name of an object that exists in both sets of namespaces,
+// or "".
 func (r *migrating) shared(these, those []uint32) (string, error) {
 	for _, a := range these {
 		for name, err := range Named(r.catalog.engine, a, "", "") {
@@ -216,9 +217,9 @@ func (r *migrating) shared(these, those []uint32) (string, error) {
 	return "", nil
 }
 
-// apply applies one migration; after is what is said of names then. What takes
-// long comes first, in steps that can be done again; the catalog changes in the
-// last step, together with the record.
+// apply applies one migration. after is the history including it. Long
+// operations come first, in repeatable steps. The last step changes the catalog
+// and the record together.
 func (r *migrating) apply(place int, m Migration, after history) error {
 	digest, err := m.digest()
 	if err != nil {
@@ -227,7 +228,7 @@ func (r *migrating) apply(place int, m Migration, after history) error {
 	spaces := maps.Clone(r.catalog.spaces)
 	record := tagRecord{Tag: m.Tag, Digest: digest, Begun: true}
 	if len(m.Deleted)+len(m.Merged) > 0 && len(spaces) > 0 {
-		if err := r.commit(place, record, nil); err != nil { // from now on the declaration must stay as it is
+		if err := r.commit(place, record, nil); err != nil { // from now on the declaration must not change
 			return err
 		}
 	}
@@ -272,7 +273,7 @@ func (r *migrating) apply(place int, m Migration, after history) error {
 }
 
 // enter adds a namespace to the catalog before objects are moved there, so that
-// an interruption leaves no number in use unknown.
+// after an interruption the catalog has every number in use.
 func (r *migrating) enter(name string, n Namespace) error {
 	if err := setNamespace(&r.bulk, name, n); err != nil {
 		return err
@@ -284,7 +285,7 @@ func (r *migrating) enter(name string, n Namespace) error {
 	return nil
 }
 
-// commit changes the catalog together with the record of a migration.
+// commit changes the catalog and the record of a migration together.
 func (r *migrating) commit(place int, record tagRecord, changes map[string]*Namespace) error {
 	value, err := exactjson.Marshal(record)
 	if err != nil {
@@ -311,7 +312,8 @@ func (r *migrating) commit(place int, record tagRecord, changes map[string]*Name
 	return nil
 }
 
-// stored returns the objects of a namespace, as they are now.
+// stored returns an iterator over the objects of a namespace, as they are at
+// the time of the iteration.
 func (r *migrating) stored(n Namespace) iter.Seq2[Identity, error] {
 	return func(yield func(Identity, error) bool) {
 		for name, err := range Named(r.catalog.engine, n.Number, "", "") {
@@ -331,8 +333,8 @@ func (r *migrating) stored(n Namespace) iter.Seq2[Identity, error] {
 	}
 }
 
-// deleteObjects deletes the objects of a namespace and, if these are groups,
-// the replicas they have, which nobody could reach any more.
+// deleteObjects deletes the objects of a namespace. If they are groups, it also
+// deletes their replicas, which would no longer be reachable.
 func (r *migrating) deleteObjects(n Namespace) error {
 	for id, err := range r.stored(n) {
 		if err != nil {
@@ -373,7 +375,7 @@ func (r *migrating) deleteObject(id Identity) error {
 	return r.bulk.spill()
 }
 
-// moveObjects moves the objects of a namespace to another one.
+// moveObjects moves the objects of a namespace to another.
 func (r *migrating) moveObjects(from, to Namespace) error {
 	for id, err := range r.stored(from) {
 		if err != nil {
@@ -389,8 +391,8 @@ func (r *migrating) moveObjects(from, to Namespace) error {
 	return nil
 }
 
-// moveObject moves an object to another namespace: all at once for an observer,
-// since what is copied before is in no index.
+// moveObject moves an object to another namespace. The move appears atomic,
+// because data copied before the end is in no index.
 func (r *migrating) moveObject(from Identity, target Namespace) error {
 	old := NewObject(r.catalog.engine, from)
 	alarm, pending, err := old.FirstAlarm()
@@ -424,8 +426,8 @@ func (r *migrating) moveObject(from Identity, target Namespace) error {
 	return nil
 }
 
-// copyObject copies everything but the identity. An object may be large, so
-// this is not one batch.
+// copyObject copies everything except the identity. It uses several batches,
+// because an object may be large.
 func (r *migrating) copyObject(from, to *Object) error {
 	identity := string(from.appendKey(nil, About, ""))
 	for pair, err := range r.catalog.engine.Scan(from.prefix, successor(from.prefix), false) {

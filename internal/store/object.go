@@ -6,37 +6,38 @@ import (
 	"slices"
 )
 
-// A Space is one kind of thing that an object keeps.
+// A Space is a kind of data that an object stores.
 type Space byte
 
 // The spaces of an object.
 const (
-	About  Space = 'a' // who the object is, and what the library notes about it
+	About  Space = 'a' // the object's identity, and the library's notes about it
 	Keys   Space = 'k' // the user's keys
-	Sheets Space = 'p' // pages of its SQLite database
+	Sheets Space = 'p' // pages of the SQLite database
 	Alarms Space = 't' // alarms by name
 	Times  Space = 'u' // alarms by time
 )
 
-// smallObject is up to how many keys DeleteAll deletes one by one: a range that
-// is deleted costs every later read a little.
+// smallObject is the maximum number of keys that DeleteAll deletes
+// individually. It deletes more as a range, which slows down later reads
+// slightly.
 const smallObject = 64
 
-// Object is what one object has stored, as its present transaction sees it.
-// Changes are kept in memory until Commit. The object's turn owns it.
+// Object is the stored data of an object as seen by its current transaction.
+// Changes are kept in memory until Commit. It is owned by the object's turn.
 type Object struct {
 	engine Engine
 	id     Identity
 	prefix []byte // of all its keys
 
-	writes map[string]change // by space and key
-	sorted []string          // the keys of writes, in order; nil when out of date
-	wiped  bool              // what the engine has counts no more
+	writes map[string]change // indexed by space and key
+	sorted []string          // sorted keys of writes; nil if out of date
+	wiped  bool              // the engine's data is deleted
 	stored bool              // the engine is known to have the object
 
 	near nearTimes
 
-	undo  []undo // what to do to go back, in reverse order; kept while there are savepoints
+	undo  []undo // undo log; kept while there are savepoints
 	saves []int  // lengths of undo at the savepoints
 }
 
@@ -48,25 +49,24 @@ type change struct {
 type undo struct {
 	key    string
 	before change
-	had    bool              // there was a change before
-	writes map[string]change // of a wipe: everything before it; else nil
+	had    bool              // there was an earlier change of key
+	writes map[string]change // of a wipe: the earlier writes; else nil
 	wiped  bool
 }
 
-// NewObject returns the storage of an object, which may have nothing stored
-// yet.
+// NewObject returns the storage of an object, which may not have stored
+// anything yet.
 func NewObject(engine Engine, id Identity) *Object {
 	return &Object{engine: engine, id: id, prefix: id.Base.prefix(), writes: make(map[string]change)}
 }
 
-// Identity returns whose storage it is.
+// Identity returns the identity of the object.
 func (o *Object) Identity() Identity { return o.id }
 
 // Dirty reports whether there is anything to commit.
 func (o *Object) Dirty() bool { return o.wiped || len(o.writes) > 0 }
 
-// Wiped reports whether the transaction has deleted everything that was stored
-// before it.
+// Wiped reports whether the transaction has deleted all data stored before it.
 func (o *Object) Wiped() bool { return o.wiped }
 
 // Get returns a copy of a value.
@@ -89,7 +89,7 @@ func (o *Object) appendKey(b []byte, space Space, key string) []byte {
 	return append(b, key...)
 }
 
-// Put keeps a copy of a value.
+// Put stores a copy of a value.
 func (o *Object) Put(space Space, key string, value []byte) {
 	if value = slices.Clone(value); value == nil {
 		value = []byte{}
@@ -122,18 +122,18 @@ func (o *Object) DeleteAll() {
 // A Range is a part of a space: lower <= key < upper.
 type Range struct {
 	Lower, Upper string
-	Unbounded    bool // there is no Upper
+	Unbounded    bool // ignore Upper
 	Reverse      bool
 }
 
-// An Entry is a key of a space and its value, which belong to the caller.
+// An Entry is a key of a space and its value. The caller owns both.
 type Entry struct {
 	Key   string
 	Value []byte
 }
 
-// Scan returns the entries of a range as they are now, for one iteration in the
-// same turn.
+// Scan returns an iterator over the entries of a range, as they are at the time
+// of the call. It may be used for one iteration in the same turn.
 func (o *Object) Scan(space Space, r Range) iter.Seq2[Entry, error] {
 	if !r.Unbounded && r.Lower >= r.Upper {
 		return func(func(Entry, error) bool) {}
@@ -142,8 +142,7 @@ func (o *Object) Scan(space Space, r Range) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		before := func(a, b string) bool { return a < b != r.Reverse && a != b }
 		i := 0
-		// pass yields the changes that come before key, and reports whether to
-		// go on.
+		// pass yields the changes before key, and reports whether to continue.
 		pass := func(key string, all bool) bool {
 			for ; i < len(changes) && (all || before(changes[i].key, key)); i++ {
 				c := changes[i]
@@ -216,10 +215,10 @@ func (o *Object) changes(space Space, r Range) []keyChange {
 // Save begins a nested transaction.
 func (o *Object) Save() { o.saves = append(o.saves, len(o.undo)) }
 
-// Saves returns how many nested transactions are open.
+// Saves returns the number of open nested transactions.
 func (o *Object) Saves() int { return len(o.saves) }
 
-// Release ends the innermost nested transaction and keeps what it did.
+// Release ends the innermost nested transaction and keeps its changes.
 func (o *Object) Release() {
 	o.saves = o.saves[:len(o.saves)-1]
 	if len(o.saves) == 0 {
@@ -227,7 +226,7 @@ func (o *Object) Release() {
 	}
 }
 
-// Restore ends the innermost nested transaction and undoes what it did.
+// Restore ends the innermost nested transaction and undoes its changes.
 func (o *Object) Restore() {
 	from := o.saves[len(o.saves)-1]
 	for i := len(o.undo) - 1; i >= from; i-- {
@@ -247,7 +246,7 @@ func (o *Object) Restore() {
 // Rollback undoes everything since the last commit.
 func (o *Object) Rollback() {
 	o.reset()
-	o.stored, o.near = false, nearTimes{} // whatever is there is looked up again
+	o.stored, o.near = false, nearTimes{} // both are looked up again
 }
 
 func (o *Object) reset() {
@@ -259,16 +258,16 @@ func (o *Object) reset() {
 	o.sorted, o.wiped, o.undo, o.saves = nil, false, nil, nil
 }
 
-// A Commit is the outcome of a commit.
+// A Commit is the result of a commit.
 type Commit struct {
 	Number uint64 // see [Engine.OnDurable]
-	// Alarm is the time of the object's earliest alarm when the transaction
-	// touched alarms and there is one, else 0.
+	// Alarm is the time of the object's earliest alarm if the transaction
+	// touched alarms and there is one, otherwise 0.
 	Alarm int64
 }
 
-// Commit hands the transaction to the engine. After an error Rollback must
-// follow.
+// Commit passes the transaction to the engine. After an error, the caller must
+// call Rollback.
 func (o *Object) Commit() (Commit, error) {
 	if len(o.saves) > 0 {
 		return Commit{}, errors.New("dog: commit inside a transaction")
@@ -293,8 +292,8 @@ func (o *Object) Commit() (Commit, error) {
 	return Commit{Number: number, Alarm: alarm}, nil
 }
 
-// fill puts the transaction into a batch, with the entries of the object in the
-// store's indexes.
+// fill adds the transaction to a batch, including the object's entries in the
+// indexes of the store.
 func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 	if o.wiped || !o.stored {
 		if err := o.lookUp(b); err != nil {
@@ -341,8 +340,8 @@ func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 	return alarm, alarms, nil
 }
 
-// lookUp finds out whether the engine has the object. One that was stored when
-// only its ID was known gets its name.
+// lookUp checks whether the engine has the object. If the object was stored
+// when only its ID was known, lookUp adds its name.
 func (o *Object) lookUp(b Batch) error {
 	key := o.appendKey(nil, About, "")
 	before, found, err := o.engine.Get(key)
@@ -367,7 +366,7 @@ func (o *Object) lookUp(b Batch) error {
 	return nil
 }
 
-// wipe deletes what the engine has of the object.
+// wipe deletes the engine's data of the object.
 func (o *Object) wipe(b Batch) error {
 	end := successor(o.prefix)
 	keys := make([][]byte, 0, smallObject)
@@ -404,14 +403,14 @@ func (o *Object) touched(space Space) bool {
 	return false
 }
 
-// PrefixRange returns the range of the keys that begin with prefix.
+// PrefixRange returns the range of keys that begin with prefix.
 func PrefixRange(prefix string) Range {
 	end := successor([]byte(prefix))
 	return Range{Lower: prefix, Upper: string(end), Unbounded: end == nil}
 }
 
-// successor returns the first key after all that begin with prefix; nil when
-// there is none.
+// successor returns the first key after all keys that begin with prefix, or nil
+// if there is none.
 func successor(prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] < 0xff {

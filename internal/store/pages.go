@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// objectPages keeps a page under its number in space Sheets, and under "" how
-// many there are. Numbers have their most significant byte first, so that the
-// pages lie in order.
+// objectPages stores each page under its number in space Sheets, and the number
+// of pages under "". Numbers are big-endian, so that pages are stored in order.
 type objectPages struct{ o *Object }
 
 // Pages returns the pages of the object's SQLite database, which are part of

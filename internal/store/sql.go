@@ -9,108 +9,114 @@ import (
 
 // Errors of SQL.
 var (
-	// ErrNoStore: there is no store, or it has no SQLite.
+	// ErrNoStore means that there is no store, or that it has no SQLite.
 	ErrNoStore = errors.New("dog: Options.Store is nil, or has no SQL")
-	// ErrRefused: the statement is one that an object may not run, or SQLite
-	// panicked at it.
+	// ErrRefused means that an object may not run the statement, or that SQLite
+	// panicked on it.
 	ErrRefused = errors.New("dog: SQL statement refused")
-	// ErrLimit: a limit on statements, parameters, columns, steps, time or size
-	// was exceeded.
+	// ErrLimit means that a limit on statements, parameters, columns, steps,
+	// time or size was exceeded.
 	ErrLimit = errors.New("dog: SQL limit exceeded")
-	// ErrConstraint: a constraint of the schema was violated.
+	// ErrConstraint means that a constraint of the schema was violated.
 	ErrConstraint = errors.New("dog: SQL constraint violated")
-	// ErrRowsEnded: the rows of a query were read on after a wait, or after the
-	// transaction they were part of had ended.
+	// ErrRowsEnded means that the rows of a query were read after a wait, or
+	// after the end of the transaction to which they belonged.
 	ErrRowsEnded = errors.New("dog: SQL rows ended with their turn")
 )
 
-// SQLLimits bound what an object may do by SQL. All are fixed and positive.
+// SQLLimits are the limits of an object's SQL. All are fixed and positive.
 type SQLLimits struct {
-	Steps      int           // virtual machine instructions of one Run and of reading its rows, counted in hundreds
-	Time       time.Duration // that SQLite works on one Run and on reading its rows
-	Pattern    int           // bytes of a pattern of LIKE or GLOB
+	// virtual machine instructions of one Run and of reading its rows, counted
+	// in hundreds
+	Steps      int
+	Time       time.Duration // time that SQLite works on one Run and on reading its rows
+	Pattern    int           // bytes of a LIKE or GLOB pattern
 	Statement  int           // bytes of a query
 	Parameters int           // bound to a statement
 	Columns    int           // of a table or a result
 	Value      int           // bytes of a string, of a blob, or of a row
 	Pages      uint32        // of the database
-	Memory     int           // bytes of the open database: what a transaction changes has to fit, and what is sorted
+	// bytes of memory of the open database, including the changes of a
+	// transaction and data being sorted
+	Memory int
 }
 
-// SQL is one object's SQLite database. It is opened, and may be closed between
-// transactions, as it is needed. The object's turn owns it.
+// SQL is one object's SQLite database. It is opened as needed, and may be
+// closed between transactions. It is owned by the object's turn.
 //
 // A statement that writes begins a transaction, which lasts until Commit or
-// Rollback. Some errors end it early, within SQLite: those of reading pages,
-// ErrLimit of a statement that writes, and what "ON CONFLICT ROLLBACK" reports.
-// All calls but Rollback and Close then fail with an error that wraps that one.
+// Rollback. Some errors end it early, within SQLite: errors of reading pages,
+// ErrLimit of a statement that writes, and errors with "ON CONFLICT ROLLBACK".
+// All calls except Rollback and Close then fail with an error that wraps the
+// first.
 type SQL interface {
-	// Run prepares the statements of query and runs them; args are for the last
-	// one, whose rows are returned. Rows have to be closed. Before the first
-	// statement of a transaction that writes, it calls write, and fails if that
-	// does.
+	// Run prepares and runs the statements of query. args are for the last
+	// statement, whose rows are returned. The caller must close the rows.
+	// Before the first statement of a transaction that writes, Run calls write,
+	// and fails if write fails.
 	//
-	// An argument is nil, a bool, a number, a string, a []byte (a nil one is
-	// NULL), a time (stored as text in UTC that is in the order of the times),
-	// of a type that is made of one of these, a database/sql/driver.Valuer, a
-	// pointer to one of them, or a database/sql.NamedArg. Named ones go to
-	// :name, @name and $name, the others in their order to the parameters that
-	// are left.
+	// An argument is nil, a bool, a number, a string, a []byte (a nil slice is
+	// NULL), a time (stored as UTC text that sorts by time), a value whose
+	// underlying type is one of these, a database/sql/driver.Valuer, a pointer
+	// to one of these, or a database/sql.NamedArg. Named arguments bind to
+	// :name, @name and $name. The others bind to the remaining parameters in
+	// order.
 	Run(query string, args []any, write func() error) (Rows, error)
 
-	// Allow bounds each Run from here on by this time, if it is not 0, without
-	// a bound of its steps, and the memory of the database by at least as much
-	// as this; but that only if it has pages, and nothing is under way. Zeros
-	// bring the limits of OpenSQL back.
+	// Allow limits each Run from now on to this time instead of a number of
+	// steps, if time is not 0. It raises the memory limit of the database to at
+	// least this memory, but only if the database has pages and no transaction
+	// is in progress. Zeros restore the limits of OpenSQL.
 	Allow(time time.Duration, memory int)
 
-	// ForeignKeys has foreign keys checked from here on, or not; they are when
-	// the database is opened. Back on, it returns ErrConstraint when a row
-	// refers to one that there is not.
+	// ForeignKeys switches the checking of foreign keys on or off. It is on
+	// when the database is opened. Switching it back on returns ErrConstraint
+	// if a row refers to a missing one.
 	ForeignKeys(on bool) error
 
-	// LastInsertID and Changes are about the latest statement that inserted, or
+	// LastInsertID and Changes refer to the latest statement that inserted, or
 	// changed, rows.
 	LastInsertID() int64
 	Changes() int64
 
-	// Savepoint begins a nested transaction of this depth, 1 for the outermost;
-	// Release keeps what it did, RollbackTo undoes it and ends the rows of its
-	// queries. Both end it and those within. They do nothing when the depth has
-	// no savepoint.
+	// Savepoint begins a nested transaction at this depth, 1 for the outermost.
+	// Release keeps its changes. RollbackTo undoes them and ends the rows of
+	// its queries. Both end it and those nested in it. They do nothing if the
+	// depth has no savepoint.
 	Savepoint(depth int) error
 	Release(depth int) error
 	RollbackTo(depth int) error
 
-	// Commit ends all rows and writes what the transaction changed, if there is
-	// one, into the pages. After an error Rollback must follow.
+	// Commit ends all rows and writes the changes of the transaction, if there
+	// is one, to the pages. After an error, the caller must call Rollback.
 	Commit() error
-	// Rollback undoes the transaction. What the pages have got from its Commit
-	// is undone by their owner, before the next use.
+	// Rollback undoes the transaction. If its Commit has already written to the
+	// pages, their owner must undo that before the next use.
 	Rollback() error
 
-	// Close ends a statement that another goroutine runs, with ErrRowsEnded. It
-	// releases everything; an open transaction is rolled back, and its
-	// savepoints are forgotten. A later use opens the database again, from the
-	// pages as they are then: so Close has to be called when others have
-	// changed them.
+	// Close ends a statement running in another goroutine, with ErrRowsEnded.
+	// It releases all resources. An open transaction is rolled back, and its
+	// savepoints are discarded. A later use reopens the database from the pages
+	// as they are then, so Close must be called if the pages were changed by
+	// others.
 	Close() error
 }
 
 // Rows are the result of a statement.
 type Rows interface {
 	Columns() []string
-	// Next reports whether there is a further row.
+	// Next advances to the next row and reports whether there is one.
 	Next() bool
-	// Value returns a column of the row: nil, int64, float64, string or []byte,
-	// which belong to the caller.
+	// Value returns a column of the current row: nil, an int64, a float64, a
+	// string or a []byte. The caller owns it.
 	Value(column int) any
-	// Err returns why Next reported false, or nil at the end.
+	// Err returns why Next returned false. It is nil at the end of the rows.
 	Err() error
 	Close() error
 }
 
-// A Table is what an exported file holds besides the object's own tables.
+// A Table is a table of an exported file that is not one of the object's own
+// tables.
 type Table struct {
 	Name    string
 	Columns []string // with their types and constraints
@@ -118,14 +124,15 @@ type Table struct {
 }
 
 // Files reads and writes the databases of objects as plain SQLite files. An
-// engine whose OpenSQL works has it.
+// engine with a working OpenSQL implements it.
 type Files interface {
-	// Export writes the database in pages, and tables besides, to a file that
-	// does not exist yet.
+	// Export writes the database in pages, and the additional tables, to a file
+	// that must not exist.
 	Export(ctx context.Context, file string, pages Pages, tables []Table) error
-	// Import reads such a file into empty pages, without the tables named,
-	// whose rows it hands to row. It fails when SQL with these limits could not
-	// use it. The columns of those have to be the ones that are described.
+	// Import reads an exported file into empty pages, except for the given
+	// tables, whose rows it passes to row. The columns of those tables must
+	// match their descriptions. Import fails if SQL with these limits could not
+	// use the database.
 	Import(
 		ctx context.Context, file string, pages Pages, limits SQLLimits, tables []Table, row func(table string, row []any) error,
 	) error
