@@ -16,22 +16,22 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Backup implements store.Engine. The copy is made in a scratch directory
-// beside dir and then placed, in one step that fails when there is something of
-// that name by then; parents that do not exist are made, and removed when the
-// backup fails and they are empty. The copy shares files with the store where
-// the file system can, so it is quick and takes little space at first. Only one
-// backup is made at a time. On another volume files are copied, which ends with
-// ctx, and with the engine, before the next part of one. When ctx ends while
-// the disk does not answer, Backup returns, and what it has begun is removed
-// when the disk does.
+// Backup implements store.Engine. It makes the copy in a scratch directory next
+// to dir and then moves it to dir, in one step that fails if dir exists by
+// then. It creates missing parents, and removes them again if the backup fails
+// and they are empty. The copy shares files with the store if the file system
+// supports that, so it is quick and takes little space at first. Only one
+// backup is made at a time. On another volume, files are copied; this stops
+// before the next part of a file when ctx is done or the engine is closed. If
+// ctx is done while the disk does not respond, Backup returns, and the partial
+// copy is removed when the disk responds.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	select {
 	case e.backups <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	var told atomic.Bool // who sets it says how the backup has ended
+	var told atomic.Bool // set by the goroutine that decides the result of the backup
 	done := make(chan error, 1)
 	e.work.Go(func() {
 		defer func() { <-e.backups }()
@@ -51,8 +51,8 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	return nil
 }
 
-// backup makes a backup. What has been placed is taken away again unless wanted
-// returns true.
+// backup makes a backup. It removes the placed copy again unless wanted returns
+// true.
 func (e *Engine) backup(ctx context.Context, dir string, wanted func() bool) (err error) {
 	fsys := e.cfg.Backups
 	if err := errors.Join(ctx.Err(), e.failure()); err != nil {
@@ -90,7 +90,7 @@ func (e *Engine) backup(ctx context.Context, dir string, wanted func() bool) (er
 	return err
 }
 
-// target returns the full name of a directory that is to be made.
+// target returns the full name of a directory to be created.
 func (e *Engine) target(dir string) (string, error) {
 	fsys := e.cfg.Backups
 	if isOS(fsys) {
@@ -113,10 +113,11 @@ func absent(fsys vfs.FS, name string) error {
 	return nil
 }
 
-// copies is how often a log is copied that is written over meanwhile.
+// copies is the maximum number of attempts to copy a log that is overwritten
+// during the copy.
 const copies = 3
 
-// copyTo makes a complete store where backups are made.
+// copyTo makes a complete store on the file system of backups.
 func (e *Engine) copyTo(ctx context.Context, dir string) error {
 	fsys := e.cfg.FS
 	if e.cfg.Backups == fsys {
@@ -146,8 +147,8 @@ func (e *Engine) copyWithin(ctx context.Context, dir string) error {
 		if err == nil {
 			break
 		}
-		// The log's file may be one used before, so that the copy has the end
-		// of an older state and the middle of a later one.
+		// The log's file may be recycled, so the copy may have the end of an
+		// older state and the middle of a later one.
 		if !errors.Is(err, store.ErrCorrupt) || attempt == copies {
 			return err
 		}
@@ -159,7 +160,7 @@ func (e *Engine) copyWithin(ctx context.Context, dir string) error {
 	return d.write(d.mark(true))
 }
 
-// checkpoint has Pebble copy its files. Pebble panics when it cannot make an
+// checkpoint makes Pebble copy its files. Pebble panics if it cannot make an
 // entry of the copy's directory durable.
 func (e *Engine) checkpoint(ctx context.Context, dir string) (err error) {
 	defer func() {
@@ -182,12 +183,13 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) (err error) {
 	if err := e.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return readError(err)
 	}
-	// After a failure the log on disk may lack commits that the store has in
+	// After a failure, the log on disk may lack commits that the store has in
 	// memory.
 	return errors.Join(ctx.Err(), e.failure())
 }
 
-// A scratch is a directory for what is made and then placed beside it.
+// A scratch is a directory for files that are made there and then placed next
+// to it.
 type scratch interface {
 	dir() string
 	place(name, target string) error
@@ -211,7 +213,8 @@ func (s osScratch) place(name, target string) error    { return s.Place(name, ta
 func (s osScratch) takeBack(target, name string) error { return s.TakeBack(target, name) }
 func (s osScratch) close() error                       { return s.Close() }
 
-// memScratch is that of a file system in memory, which nobody else uses.
+// memScratch is the scratch of a file system in memory, which has no other
+// users.
 type memScratch struct {
 	fs   vfs.FS
 	name string
@@ -225,7 +228,7 @@ func (s memScratch) make(parent string) error {
 		return err
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, memScratchPrefix) { // of a backup that was cut short
+		if strings.HasPrefix(name, memScratchPrefix) { // left by an interrupted backup
 			if err := s.fs.RemoveAll(s.fs.PathJoin(parent, name)); err != nil {
 				return err
 			}

@@ -9,7 +9,7 @@ import (
 )
 
 // Close implements store.Engine. After a failure it writes nothing and returns
-// the failure. On a full disk it waits for space for 10 s in all, and then
+// the failure. On a full disk it waits for space for 10 s in total, and then
 // fails. A second call does nothing.
 func (e *Engine) Close() error {
 	e.mu.Lock()
@@ -54,9 +54,9 @@ func (e *Engine) Close() error {
 // GiveUp implements store.Engine.
 func (e *Engine) GiveUp() { e.fs.giveUp() }
 
-// failure returns why nothing is written any more, or nil. When it returns nil,
-// nothing before it was only pretended: the freezer knows of a failure before
-// it pretends anything, and tells the engine a little later.
+// failure returns why nothing is written any more, or nil. If it returns nil,
+// no earlier change was only simulated: the freezer records a failure before it
+// simulates anything, and notifies the engine slightly later.
 func (e *Engine) failure() error {
 	e.fs.look()
 	if cause := e.fs.err(); cause != nil {
@@ -67,8 +67,8 @@ func (e *Engine) failure() error {
 	return e.err
 }
 
-// Stats implements store.Engine. It asks nothing of Pebble that waits for the
-// disk.
+// Stats implements store.Engine. It calls no method of Pebble that waits for
+// the disk.
 func (e *Engine) Stats() store.EngineStats {
 	if e.closed.Load() {
 		return store.EngineStats{Failed: store.ErrClosed}

@@ -12,23 +12,24 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Errors of Commit besides those of the store. Nothing has been changed then.
+// Errors of Commit in addition to those of the store. They mean that nothing
+// has been changed.
 var (
-	// ErrTooLarge: the batch is larger than 1 GiB.
+	// ErrTooLarge means that the batch is larger than 1 GiB.
 	ErrTooLarge = errors.New("dog: too much in one commit")
-	// ErrEmptyKey: a key is empty. Pebble panics when it writes such a key to a
-	// table.
+	// ErrEmptyKey means that a key is empty. Pebble panics when it writes an
+	// empty key to a table.
 	ErrEmptyKey = errors.New("dog: empty key")
 )
 
-// maxBatch keeps batches well below the 4 GiB at which Pebble panics.
+// maxBatch keeps batches well below 4 GiB, the size at which Pebble panics.
 const maxBatch = 1 << 30
 
 // A batch is a store.Batch.
 type batch struct {
 	engine  *Engine       // fixed
-	changes *pebble.Batch // owned by whoever has the batch
-	err     error         // owned by whoever has the batch: why it cannot be committed
+	changes *pebble.Batch // owned by the user of the batch
+	err     error         // owned by the user of the batch: why it cannot be committed
 }
 
 // Begin implements store.Engine.
@@ -36,7 +37,7 @@ func (e *Engine) Begin() store.Batch {
 	return &batch{engine: e, changes: e.db.NewBatch()}
 }
 
-// The methods of pebble.Batch used here only fail when its database is closed,
+// The methods of pebble.Batch used here fail only if the database is closed,
 // which the caller of Close rules out.
 
 // Set implements store.Batch.
@@ -53,8 +54,8 @@ func (b *batch) Delete(key []byte) {
 	}
 }
 
-// DeleteRange implements store.Batch. A range that ends before it begins is
-// empty.
+// DeleteRange implements store.Batch. A range whose end is before its beginning
+// is empty.
 func (b *batch) DeleteRange(lower, upper []byte) {
 	if bytes.Compare(lower, upper) < 0 && b.fits(len(lower)+len(upper)) {
 		_ = b.changes.DeleteRange(lower, upper, nil)
@@ -69,7 +70,7 @@ func (b *batch) takes(key []byte, size int) bool {
 	return b.fits(len(key) + size)
 }
 
-// fits reports whether a change of so many bytes may be added.
+// fits reports whether a change of this many bytes may be added.
 func (b *batch) fits(size int) bool {
 	if b.changes.Len()+size > maxBatch {
 		b.err = ErrTooLarge
@@ -80,10 +81,10 @@ func (b *batch) fits(size int) bool {
 // Discard implements store.Batch.
 func (b *batch) Discard() { _ = b.changes.Close() }
 
-// Commit implements store.Batch. Errors: store.ErrFull, store.ErrStalled,
-// store.ErrFailed, store.ErrClosed, ErrTooLarge, ErrEmptyKey. After ErrFailed
-// it is open whether the batch is found when the store is opened anew; after
-// the others it is not.
+// Commit implements store.Batch. The error is store.ErrFull, store.ErrStalled,
+// store.ErrFailed, store.ErrClosed, ErrTooLarge or ErrEmptyKey. After
+// ErrFailed, the batch may or may not be there when the store is reopened.
+// After the other errors it is not.
 func (b *batch) Commit() (uint64, error) {
 	defer b.Discard()
 	if b.err != nil {
@@ -109,15 +110,15 @@ func (b *batch) Commit() (uint64, error) {
 	return e.committed(size)
 }
 
-// An admission is a commit that waits to be let in.
+// An admission is a commit that waits to be admitted.
 type admission struct {
 	size  uint64        // fixed
-	since time.Time     // when it began to wait. fixed
-	in    chan struct{} // closed when it is let in, or never will be
-	err   error         // written before in is closed: why it never will be
+	since time.Time     // fixed; when it began to wait
+	in    chan struct{} // closed when it is admitted or refused
+	err   error         // written before in is closed: why it is refused
 }
 
-// admit waits until so many more bytes may be written and not durable.
+// admit waits until this many more bytes may be written without being durable.
 func (e *Engine) admit(size uint64) error {
 	e.mu.Lock()
 	if err := e.refusal(); err != nil {
@@ -154,15 +155,15 @@ func (e *Engine) dismiss(size uint64) {
 	e.letIn()
 }
 
-// How long commits wait while nothing moves: for the log, and for tables, which
+// How long commits wait without progress: for the log, and for tables, which
 // may take long to write.
 const (
 	patience      = 10 * time.Second
 	tablePatience = 2 * time.Minute
 )
 
-// losePatience refuses the commits that have waited for too long for a disk
-// that does not answer. One timer looks after them all.
+// losePatience refuses the commits that have waited too long for a disk that
+// does not respond. One timer serves all of them.
 func (e *Engine) losePatience() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -174,7 +175,7 @@ func (e *Engine) losePatience() {
 	for len(e.blocked) > 0 {
 		a := e.blocked[0]
 		if left := max(limit-still, patience-time.Since(a.since)); left > 0 {
-			e.impatience.Reset(min(left, patience)) // what limit is may change
+			e.impatience.Reset(min(left, patience)) // limit may change
 			return
 		}
 		a.err = errStalled
@@ -188,7 +189,7 @@ func (e *Engine) losePatience() {
 
 var errStalled = fmt.Errorf("%w: see to the volume, and try again", store.ErrStalled)
 
-// refusal returns why no commit is let in, or nil. It is called with mu held.
+// refusal returns why no commit is admitted, or nil. The caller must hold mu.
 func (e *Engine) refusal() error {
 	if e.err == nil && e.lacking > 0 {
 		return errNoSpace
@@ -196,13 +197,14 @@ func (e *Engine) refusal() error {
 	return e.err
 }
 
-// hasRoom is called with mu held. What is larger than the bound gets in alone.
+// hasRoom reports whether a commit of this size may be admitted. A commit
+// larger than the bound is admitted alone. The caller must hold mu.
 func (e *Engine) hasRoom(size uint64) bool {
 	unsynced := e.admitted - e.synced
 	return !e.stalled && (unsynced == 0 || unsynced+size <= e.bound)
 }
 
-// letIn is called with mu held.
+// letIn admits blocked commits while there is room. The caller must hold mu.
 func (e *Engine) letIn() {
 	for len(e.blocked) > 0 && (e.err != nil || e.hasRoom(e.blocked[0].size)) {
 		e.admitted += e.blocked[0].size
@@ -213,7 +215,7 @@ func (e *Engine) letIn() {
 	}
 }
 
-// committed counts a commit that Pebble has applied, and returns its number.
+// committed counts a commit applied by Pebble, and returns its number.
 func (e *Engine) committed(size uint64) (uint64, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -250,8 +252,8 @@ func (e *Engine) Writable() error {
 	return e.space.take(0)
 }
 
-// fail ends writing. It is called by whichever file operation fails first, and
-// takes effect at once: nobody is told of a commit as durable after it.
+// fail ends writing. It is called by the first file operation that fails and
+// takes effect at once: after it, no commit is reported as durable.
 func (e *Engine) fail(cause error) {
 	e.mu.Lock()
 	first := e.err == nil
@@ -266,7 +268,7 @@ func (e *Engine) fail(cause error) {
 	}
 }
 
-// giveUp is called with mu held and err set.
+// giveUp fails all waiters. The caller must hold mu and have set err.
 func (e *Engine) giveUp() {
 	for i := range e.waiters {
 		e.waiters[i].err = e.err

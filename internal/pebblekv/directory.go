@@ -21,48 +21,48 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// format is the format of Pebble's files. An update of Pebble does not change
-// it: a later one comes with a later store.Layout.
+// format is the format of Pebble's files. An update of Pebble must not change
+// it: a later format requires a later store.Layout.
 const format = pebble.FormatValueSeparation
 
-// markerName is the file that says what a directory is.
+// markerName is the name of the file that identifies the directory of a store.
 const markerName = osfile.StoreMarker
 
 // A mark is the content of the marker.
 type mark struct {
 	About    string `json:"about"`
 	Layout   int    `json:"layout"`           // see store.Layout
-	Complete bool   `json:"complete"`         // making the store has come to its end
+	Complete bool   `json:"complete"`         // creation of the store was completed
 	Secret   string `json:"secret,omitempty"` // see newSecret
 }
 
-// secretSize is the size of what only the store and its backups know.
+// secretSize is the size of the secret known only to the store and its backups.
 const secretSize = 16 // bytes
 
-// newSecret returns one in hexadecimal digits. It tells the store's own records
-// in a log from bytes that a client has sent, see logEnd.
+// newSecret returns a new secret in hexadecimal. The secret distinguishes the
+// store's own records in a log from bytes sent by clients; see logEnd.
 func newSecret() string {
 	secret := make([]byte, secretSize)
-	_, _ = rand.Read(secret) // it never fails
+	_, _ = rand.Read(secret) // never fails
 	return hex.EncodeToString(secret)
 }
 
 const about = "The directory of a store of github.com/godurable/dog. It belongs to the program that has it open."
 
-// A directory is that of a store, locked.
+// A directory is the locked directory of a store.
 type directory struct {
 	fs     vfs.FS       // fixed
 	name   string       // fixed
-	lock   *os.File     // of the operating system; nil on other file systems. fixed
+	lock   *os.File     // fixed; of the operating system; nil on other file systems
 	pebble *pebble.Lock // fixed
-	new    bool         // there is no store in it yet. fixed
-	secret string       // that of the mark. fixed
-	marker fs.FileInfo  // nil until complete, which is called before others use the directory
+	new    bool         // fixed; it contains no store yet
+	secret string       // fixed; as in the mark
+	marker fs.FileInfo  // nil until complete, which is called before the directory is shared
 }
 
-// openDirectory makes the directory where there is none, and locks it. It
-// changes nothing in one that is locked, of a later version, damaged, or
-// somebody else's.
+// openDirectory creates the directory if it does not exist, and locks it. It
+// changes nothing in a directory that is locked, of a later version, damaged,
+// or used for something else.
 func openDirectory(fsys vfs.FS, name string, log *slog.Logger) (d *directory, err error) {
 	if name, err = resolve(fsys, name); err != nil {
 		return nil, err
@@ -96,21 +96,21 @@ func openDirectory(fsys vfs.FS, name string, log *slog.Logger) (d *directory, er
 	if isOS(fsys) {
 		d.narrow(names, log)
 	}
-	if d.secret == "" { // of a new store, or one that was made without
+	if d.secret == "" { // of a new store, or one created without a secret
 		d.secret = newSecret()
 		return d, d.write(d.mark(!d.new))
 	}
 	return d, nil
 }
 
-// pebbleNames are names that Pebble takes for its own: it reads, overwrites and
-// removes such files.
+// pebbleNames matches the names that Pebble considers its own: it reads,
+// overwrites and removes these files.
 var pebbleNames = regexp.MustCompile(`^(CURRENT.*|MANIFEST-.*|OPTIONS-.*|REMOTE-OBJ-CATALOG-.*|marker\..*|.*\.dbtmp|\d+(-\d+)?\.(log|sst|blob))$`)
 
-// ourNames are those of the other files of a store.
+// ourNames matches the names of the other files of a store.
 var ourNames = regexp.MustCompile(`^(LOCK|dog\.(store|clean)(\.new)?)$`)
 
-// examine finds out what is in the directory.
+// examine checks the contents of the directory.
 func (d *directory) examine(names []string) error {
 	m, found, err := d.read()
 	if err != nil {
@@ -151,8 +151,8 @@ func (d *directory) examine(names []string) error {
 		return fmt.Errorf("%w: the secret in %s is none", store.ErrCorrupt, markerName)
 	}
 	d.secret = m.Secret
-	// Pebble makes an empty store where it does not find what it looks for, and
-	// removes the rest.
+	// Pebble creates an empty store if it does not find its files, and removes
+	// the others.
 	found, err = d.hasManifest(names)
 	if err == nil && !found {
 		err = fmt.Errorf("%w: files are missing: empty ones are part of a store, too", store.ErrCorrupt)
@@ -160,7 +160,8 @@ func (d *directory) examine(names []string) error {
 	return err
 }
 
-// hasManifest reports whether the list of the store's files is there.
+// hasManifest reports whether the manifest, which lists the store's files, and
+// a log exist.
 func (d *directory) hasManifest(names []string) (bool, error) {
 	manifest, err := atomicfs.ReadMarker(d.fs, d.name, "manifest")
 	if err != nil {
@@ -174,7 +175,7 @@ func (d *directory) hasManifest(names []string) (bool, error) {
 	return found && logs, nil
 }
 
-// size returns the size of a file, which need not exist.
+// size returns the size of a file, or 0 if it does not exist.
 func (d *directory) size(name string) int64 {
 	info, err := d.fs.Stat(d.path(name))
 	if err != nil {
@@ -185,7 +186,7 @@ func (d *directory) size(name string) int64 {
 
 func (d *directory) path(name string) string { return d.fs.PathJoin(d.name, name) }
 
-// read returns what the marker says.
+// read returns the content of the marker.
 func (d *directory) read() (m mark, found bool, err error) {
 	f, err := d.fs.Open(d.path(markerName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -217,8 +218,7 @@ func (d *directory) write(m mark) error {
 	return writeFile(d.fs, d.name, markerName, append(content, '\n'))
 }
 
-// writeFile replaces a file in a directory by one with another content, and
-// makes that durable.
+// writeFile durably replaces the content of a file in a directory.
 func writeFile(fsys vfs.FS, dir, name string, content []byte) error {
 	name = fsys.PathJoin(dir, name)
 	f, err := fsys.Create(name+".new", vfs.WriteCategoryUnspecified)
@@ -238,7 +238,8 @@ func writeFile(fsys vfs.FS, dir, name string, content []byte) error {
 	return syncDir(fsys, dir)
 }
 
-// complete notes that the store has been made. From now on check works.
+// complete records that creation of the store was completed. After it, check
+// works.
 func (d *directory) complete() (err error) {
 	if d.new {
 		if err := d.write(d.mark(true)); err != nil {
@@ -249,16 +250,16 @@ func (d *directory) complete() (err error) {
 	return err
 }
 
-// stat returns the marker's file.
+// stat returns the FileInfo of the marker.
 func (d *directory) stat() (fs.FileInfo, error) {
 	if d.lock != nil {
-		return os.Stat(d.path(markerName)) // os.SameFile knows no others
+		return os.Stat(d.path(markerName)) // os.SameFile works only with these
 	}
 	return d.fs.Stat(d.path(markerName))
 }
 
-// check returns an error when the directory is not the one any more that was
-// opened: what is written is lost then.
+// check returns an error if the directory is no longer the one that was opened.
+// Writes would then be lost.
 func (d *directory) check() error {
 	if d.marker == nil {
 		return nil
@@ -285,8 +286,9 @@ func (d *directory) Close() error {
 	return errors.Join(errs...)
 }
 
-// narrow takes rights from others. A directory that has other files as well is
-// left as it is, since it may be another's.
+// narrow removes the access rights of other users. It does not change the mode
+// of a directory that also contains other files, since it may belong to another
+// user.
 func (d *directory) narrow(names []string, log *slog.Logger) {
 	all := true
 	var failed error

@@ -1,10 +1,10 @@
-// Package pebblekv is a store.Engine over an embedded Pebble.
+// Package pebblekv implements store.Engine with an embedded Pebble database.
 //
 // A commit is written to Pebble's log without waiting for the disk. One
-// goroutine, the flusher, syncs the log for everybody, so that one sync makes
-// many commits durable; another, the teller, tells those who wait.
+// goroutine, the flusher, syncs the log for all commits, so that one sync makes
+// many commits durable. Another, the teller, notifies the waiters.
 //
-// When a write fails the store is frozen: see freezer.
+// When a write fails, the store is frozen: see freezer.
 package pebblekv
 
 import (
@@ -31,36 +31,35 @@ type SQL interface {
 	Close() error
 }
 
-// Config says where an engine keeps its data, and its limits. A limit of 0
-// means the default.
+// Config is the location of an engine's data and its limits. A limit of 0 means
+// the default.
 type Config struct {
-	// FS is the file system, that of the operating system when nil.
+	// FS is the file system. If nil, it is that of the operating system.
 	FS vfs.FS
-	// Dir is the directory. It is made when it does not exist, and belongs to
+	// Dir is the directory. It is created if it does not exist, and belongs to
 	// the engine.
 	Dir string
-	// Backups is the file system on which backups are made, FS when nil. On
-	// another one than FS a backup shares no files with the store.
+	// Backups is the file system for backups. If nil, it is FS. If it is not
+	// FS, a backup shares no files with the store.
 	Backups vfs.FS
-	// Cache is the size of the cache of blocks that were read, in bytes. The
-	// default is 64 MiB.
+	// Cache is the size of the block cache for reads, in bytes. The default is
+	// 64 MiB.
 	Cache int64
-	// Unsynced is how many bytes at most may be committed and not durable yet.
-	// Commits wait while there are more, or so many that syncs take long. The
+	// Unsynced is the maximum number of bytes committed and not yet durable.
+	// Commits block while there are more, or so many that syncs take long. The
 	// default is 2 MiB.
 	Unsynced int
-	// MinFree is how many bytes have to be free on the disk; with less, the
-	// store does not open, and commits fail with store.ErrFull once it has
-	// given back what it can. The default is an eighth of the volume and at
-	// most 256 MiB.
+	// MinFree is the number of bytes that must be free on the disk. If there
+	// are fewer, the store does not open, and commits fail with store.ErrFull
+	// once the store has released what it can. The default is an eighth of the
+	// volume, at most 256 MiB.
 	MinFree uint64
-	// Memtable is how many bytes of keys and values gather in memory before
-	// they are written to a table. It bounds how much of the log is read when
-	// the store is opened, and how much room logs take: seven times as much at
-	// most. The default is a 64th of the volume, from 256 KiB to 16 MiB.
+	// Memtable is the number of bytes of keys and values collected in memory
+	// before they are written to a table. It bounds how much of the log is read
+	// when the store is opened, and the size of the logs: at most seven times
+	// as much. The default is a 64th of the volume, between 256 KiB and 16 MiB.
 	Memtable uint64
-	// SQL is closed with the engine. Without it OpenSQL returns
-	// store.ErrNoStore.
+	// SQL is closed with the engine. If nil, OpenSQL returns store.ErrNoStore.
 	SQL SQL
 }
 
@@ -85,7 +84,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Engine is a store.Engine. Use [Open].
+// Engine is a store.Engine. Use [Open] to create one.
 type Engine struct {
 	cfg   Config        // fixed
 	log   *slog.Logger  // fixed
@@ -98,48 +97,50 @@ type Engine struct {
 	meter meter         // fixed
 
 	logs    logbook
-	tidying chan struct{} // of capacity 1; wakes who gives space back
-	short   atomic.Bool   // there is too little space: all that can be has to be given back
+	tidying chan struct{} // of capacity 1; wakes tidy
+	short   atomic.Bool   // space is short: release all that is possible
 
 	closed atomic.Bool
-	// frozen is what was durable when the store failed, and nil before.
+	// frozen is the durable state when the store failed. It is nil before that.
 	frozen atomic.Pointer[pebble.Snapshot]
 
 	durable    atomic.Uint64 // the last durable commit; written with mu held
 	wake       chan struct{} // of capacity 1; wakes the flusher
 	impatience *time.Timer   // runs losePatience. fixed
-	inspect    atomic.Bool   // whether Pebble falls behind has to be found out anew
-	memtables  atomic.Uint64 // bytes of Pebble's memtables, when that was last found out
+	inspect    atomic.Bool   // whether to check again if Pebble falls behind
+	memtables  atomic.Uint64 // bytes of Pebble's memtables at the latest check
 	flushed    chan struct{} // closed when the flusher has ended
 	work       sync.WaitGroup
 	backups    chan struct{} // of capacity 1; has a token while a backup is made
 
-	// mu is never held in calls to pebble, the file system or callbacks: a file
-	// operation that fails takes it, and Pebble may hold any of its own locks
-	// by then.
+	// mu is never held during calls to pebble, the file system or callbacks,
+	// because a failing file operation acquires it, possibly while Pebble holds
+	// its own locks.
 	mu       sync.Mutex
 	err      error            // guarded by mu: why nothing is written any more
 	closing  bool             // guarded by mu
-	snapshot *pebble.Snapshot // guarded by mu: what is durable
-	commits  uint64           // guarded by mu: number of the last
-	admitted uint64           // guarded by mu: bytes that were let into the log, ever
-	written  uint64           // guarded by mu: bytes of commits that were counted, ever
-	synced   uint64           // guarded by mu: bytes that became durable, ever
-	since    time.Time        // guarded by mu: when the first commit came that no sync covers; zero: there is none
+	snapshot *pebble.Snapshot // guarded by mu: the durable state
+	commits  uint64           // guarded by mu: number of the last commit
+	admitted uint64           // guarded by mu: bytes ever admitted to the log
+	written  uint64           // guarded by mu: bytes of all commits counted so far
+	synced   uint64           // guarded by mu: bytes that ever became durable
+	since    time.Time        // guarded by mu: time of the first commit not covered by a sync; zero: there is none
 	syncs    uint64           // guarded by mu
 	syncTime time.Duration    // guarded by mu
-	bound    uint64           // guarded by mu: how many bytes may be unsynced now, at most cfg.Unsynced
-	blocked  []*admission     // guarded by mu: commits that wait to be let in, first come first served
-	patient  bool             // guarded by mu: impatience runs, for blocked
+	bound    uint64           // guarded by mu: current maximum of unsynced bytes, at most cfg.Unsynced
+	blocked  []*admission     // guarded by mu: commits waiting to be admitted, in order of arrival
+	patient  bool             // guarded by mu: impatience is running, for blocked
 	stalled  bool             // guarded by mu: Pebble falls behind
-	lacking  int              // guarded by mu: how many changes of the disk wait for space
-	moved    time.Time        // guarded by mu: when a commit was last let in from blocked, or became durable, or nothing waited
-	flusher  flusherState     // guarded by mu
+	lacking  int              // guarded by mu: number of file changes waiting for space
+	// guarded by mu: when a blocked commit was last admitted, or a commit
+	// became durable, or nothing waited
+	moved   time.Time
+	flusher flusherState // guarded by mu
 
-	waiters []waiter  // guarded by mu: those whose commits are not durable
-	ready   []waiter  // guarded by mu: those who are to be told
-	telling bool      // guarded by mu: the teller is at it
-	tell    sync.Cond // of mu; wakes the teller
+	waiters []waiter  // guarded by mu: waiters whose commits are not durable
+	ready   []waiter  // guarded by mu: waiters to be notified
+	telling bool      // guarded by mu: the teller is making calls
+	tell    sync.Cond // on mu; wakes the teller
 }
 
 var (
@@ -147,11 +148,11 @@ var (
 	_ store.Files  = (*Engine)(nil)
 )
 
-// Open opens the engine. The directory stays locked until Close. Errors:
+// Open opens the engine. The directory stays locked until Close. The error is
 // store.ErrLocked, store.ErrCorrupt, store.ErrTooNew, store.ErrForeign,
-// store.ErrFull, those of the file system; and store.ErrStalled when the disk
-// has not answered for 10 s. Then the directory stays locked until it does and
-// what was opened has been closed again.
+// store.ErrFull, an error of the file system, or store.ErrStalled if the disk
+// has not responded for 10 s. In the last case the directory stays locked until
+// the disk responds and everything opened has been closed again.
 func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	if log == nil {
@@ -172,7 +173,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	cfg.FS = e.disk
 	done, left := make(chan error), make(chan struct{})
 	defer close(left)
-	go func() { // ends when the disk answers
+	go func() { // ends when the disk responds
 		err := e.open(cfg)
 		select {
 		case done <- err:
@@ -222,8 +223,8 @@ func (e *Engine) Get(key []byte) ([]byte, bool, error) {
 	return value, true, readError(closer.Close())
 }
 
-// Scan implements store.Engine. The pairs are those at the time the loop
-// begins.
+// Scan implements store.Engine. It yields the pairs as of the beginning of the
+// loop.
 func (e *Engine) Scan(lower, upper []byte, reverse bool) iter.Seq2[store.Pair, error] {
 	return func(yield func(store.Pair, error) bool) {
 		if e.closed.Load() {
@@ -248,7 +249,7 @@ func (e *Engine) Scan(lower, upper []byte, reverse bool) iter.Seq2[store.Pair, e
 		for ok := first(); ok; ok = next() {
 			value, err := it.ValueAndErr()
 			if err != nil {
-				break // Close returns it too.
+				break // Close returns it too
 			}
 			if !yield(store.Pair{Key: it.Key(), Value: value}, nil) {
 				return
@@ -258,7 +259,7 @@ func (e *Engine) Scan(lower, upper []byte, reverse bool) iter.Seq2[store.Pair, e
 	}
 }
 
-// reader returns what is to be read: the latest, or what was durable when the
+// reader returns the state to read: the latest, or the durable state when the
 // store failed.
 func (e *Engine) reader() pebble.Reader {
 	if s := e.frozen.Load(); s != nil {
@@ -275,7 +276,7 @@ func (e *Engine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, 
 	return e.cfg.SQL.OpenSQL(pages, limits)
 }
 
-// Export implements store.Files. The error is store.ErrNoStore when the engine
+// Export implements store.Files. The error is store.ErrNoStore if the engine
 // has no SQLite.
 func (e *Engine) Export(ctx context.Context, file string, pages store.Pages, tables []store.Table) error {
 	if e.cfg.SQL == nil {
@@ -284,7 +285,7 @@ func (e *Engine) Export(ctx context.Context, file string, pages store.Pages, tab
 	return asFull(e.cfg.SQL.Export(ctx, file, pages, tables))
 }
 
-// Import implements store.Files. The error is store.ErrNoStore when the engine
+// Import implements store.Files. The error is store.ErrNoStore if the engine
 // has no SQLite.
 func (e *Engine) Import(
 	ctx context.Context, file string, pages store.Pages, limits store.SQLLimits, tables []store.Table,

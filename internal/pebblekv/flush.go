@@ -9,30 +9,30 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// pace is how long the flusher gathers commits that nobody waits for.
+// pace is how long the flusher collects commits that have no waiters.
 const pace = 2 * time.Millisecond
 
-// A flusherState says what the flusher sleeps for; the greater, the less it
-// takes to wake it.
+// A flusherState describes why the flusher is sleeping. The greater it is, the
+// easier the flusher is woken.
 type flusherState int
 
 const (
 	busy   flusherState = iota
-	pacing              // it gathers commits: to be woken when somebody waits
-	idle                // there is nothing to do: to be woken by anything
+	pacing              // collecting commits: woken when there is a waiter
+	idle                // nothing to do: woken by anything
 )
 
-// wakeFlusher wakes the flusher if it sleeps at least as idly as state. It is
-// called with mu held.
+// wakeFlusher wakes the flusher if its state is at least state. The caller must
+// hold mu.
 func (e *Engine) wakeFlusher(state flusherState) {
 	if e.flusher >= state {
 		e.flusher = busy
-		e.wake <- struct{}{} // There is room: the flusher takes it out before it sleeps again.
+		e.wake <- struct{}{} // does not block: the flusher receives it before it sleeps again
 	}
 }
 
-// flush makes commits durable until the engine fails or, with nothing left to
-// do, closes.
+// flush makes commits durable until the engine fails, or is closing and nothing
+// is left to do.
 func (e *Engine) flush() {
 	defer close(e.flushed)
 	timer := time.NewTimer(pace)
@@ -63,16 +63,16 @@ func (e *Engine) flush() {
 	}
 }
 
-// Pebble writes without bound to what these limit: it is not left to stall
-// commits itself, because one that it stalls would never come back from a store
-// that has failed.
+// Limits on Pebble's memtables and level 0, enforced by the engine. Pebble
+// itself must not stall commits, because a commit stalled by Pebble would never
+// return from a failed store.
 const (
-	maxMemtables = 4 // full ones
+	maxMemtables = 4 // full memtables
 	maxSublevels = 12
 )
 
-// inspectPebble finds out whether Pebble falls behind. It is called with mu
-// held and releases it meanwhile.
+// inspectPebble checks whether Pebble falls behind. The caller must hold mu,
+// which is released temporarily.
 func (e *Engine) inspectPebble() {
 	e.mu.Unlock()
 	e.wantTidy()
@@ -83,17 +83,18 @@ func (e *Engine) inspectPebble() {
 	e.letIn()
 }
 
-// urgent reports whether a sync should not be delayed. It is called with mu
-// held.
+// urgent reports whether a sync should not be delayed. The caller must hold mu.
 func (e *Engine) urgent() bool {
 	return len(e.waiters) > 0 || len(e.blocked) > 0 || e.closing || e.written-e.synced >= e.bound/2
 }
 
-// maxYields bounds how often the flusher lets others go first.
+// maxYields is the maximum number of times that the flusher yields to other
+// goroutines.
 const maxYields = 2
 
-// yield lets those commit who are about to: after a sync they are often those
-// who were told of it. It is called with mu held and releases it meanwhile.
+// yield lets goroutines commit that are about to. After a sync, these are often
+// the ones that were notified of it. The caller must hold mu, which is released
+// temporarily.
 func (e *Engine) yield() {
 	for range maxYields {
 		before := e.commits
@@ -106,8 +107,8 @@ func (e *Engine) yield() {
 	}
 }
 
-// gather lets commits pile up until a sync is urgent, or for a while. It is
-// called with mu held and releases it meanwhile.
+// gather collects commits until a sync is urgent or pace has elapsed. The
+// caller must hold mu, which is released temporarily.
 func (e *Engine) gather(timer *time.Timer) {
 	e.flusher = pacing
 	e.mu.Unlock()
@@ -124,14 +125,14 @@ func (e *Engine) gather(timer *time.Timer) {
 	}
 }
 
-// sync makes durable what was committed so far. It is called with mu held and
-// releases it meanwhile.
+// sync makes all commits so far durable. The caller must hold mu, which is
+// released temporarily.
 func (e *Engine) sync() {
 	target, written, since := e.commits, e.written, e.since
 	e.since = time.Time{}
 	e.mu.Unlock()
 	// Everything up to target is in the snapshot, and everything in the
-	// snapshot is in the log before the record that is synced.
+	// snapshot is in the log before the synced record.
 	snapshot := e.db.NewSnapshot()
 	start := time.Now()
 	err := e.db.LogData([]byte(e.dir.secret), pebble.Sync)
@@ -139,8 +140,8 @@ func (e *Engine) sync() {
 	if err != nil {
 		e.fail(err)
 	}
-	// A sync that comes back after a failure may have been pretended, so nobody
-	// may be told of it.
+	// A sync that returns after a failure may have been simulated, so its
+	// commits must not be reported as durable.
 	failure := e.failure()
 	e.mu.Lock()
 	if failure == nil && e.err == nil {
@@ -162,11 +163,12 @@ func (e *Engine) sync() {
 	e.mu.Lock()
 }
 
-// How long a commit waits to become durable grows with what is committed
-// meanwhile, and with how busy the processors are: those who commit keep them
-// from those who sync. So the bound follows from how long the first commit of
-// each sync has waited, between these. Where nobody waits to be told, as with
-// the OnStop of many objects, only the bound slows things down, and grows.
+// The time until a commit is durable grows with the bytes committed in the
+// meantime, and with the load on the processors, because committing goroutines
+// compete with syncing ones. So the bound is adapted to keep the wait of the
+// first commit of each sync between these values. If there are no waiters, as
+// with the OnStop of many objects, only the bound slows commits down, so it
+// grows.
 const (
 	leastBound = 64 << 10 // bytes
 	firstBound = 128 << 10
@@ -174,8 +176,8 @@ const (
 	longWait   = 4 * time.Millisecond
 )
 
-// adapt sets the bound by how long the first commit of a sync has waited, and
-// whether somebody has. It is called with mu held.
+// adapt sets the bound from the wait of the first commit of a sync, and from
+// whether the sync had waiters. The caller must hold mu.
 func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	most := uint64(e.cfg.Unsynced)
 	switch {
@@ -190,8 +192,8 @@ func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	}
 }
 
-// release hands the teller those whose commits have become durable. It is
-// called with mu held.
+// release passes the waiters of durable commits to the teller. The caller must
+// hold mu.
 func (e *Engine) release(durable uint64) {
 	waiting := e.waiters[:0]
 	for _, w := range e.waiters {
@@ -208,22 +210,22 @@ func (e *Engine) release(durable uint64) {
 	}
 }
 
-// A waiter is to be told of a commit.
+// A waiter is a call of OnDurable for a commit.
 type waiter struct {
 	commit uint64
 	told   func(error)
-	err    error // what it will be told
+	err    error // argument for told
 }
 
 // Durable implements store.Engine.
 func (e *Engine) Durable() uint64 { return e.durable.Load() }
 
 // OnDurable implements store.Engine. The engine makes its calls in one
-// goroutine, in the order of the numbers. When the outcome is known and nobody
-// is being told, told is called by OnDurable itself, perhaps beside the
-// engine's calls for later commits; while others are being told, it joins their
-// queue, so that it never overtakes an earlier call for the same or an earlier
-// commit. A commit that Commit has not returned yet is waited for.
+// goroutine, in the order of the numbers. If the outcome is known and no calls
+// are being made, OnDurable itself calls told, possibly concurrently with the
+// engine's calls for later commits. While calls are being made, told is queued
+// behind them, so that it never overtakes an earlier call for the same or an
+// earlier commit. A commit that Commit has not returned yet is waited for.
 func (e *Engine) OnDurable(commit uint64, told func(error)) {
 	e.mu.Lock()
 	w := waiter{commit: commit, told: told}
@@ -245,7 +247,7 @@ func (e *Engine) OnDurable(commit uint64, told func(error)) {
 	told(w.err)
 }
 
-// tellAll tells those who are ready until the engine has closed.
+// tellAll calls the waiters that are ready until the engine has been closed.
 func (e *Engine) tellAll() {
 	var group []waiter
 	e.mu.Lock()

@@ -15,42 +15,41 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// A freezer is a file system that never changes again once something has failed
-// to change it, in the directory it guards. So what is on the disk is what a
-// crash at that moment could have left, and the store recovers from it like
-// from a crash.
+// A freezer is a file system that stops changing the guarded directory once a
+// change there has failed. So the disk contains what a crash at that moment
+// could have left, and the store recovers from it as from a crash.
 //
-// Pebble must not notice, because a failed write of its log or manifest ends
-// the process. So all its changes seem to succeed, but for those of tables, of
-// which it would read garbage later. It tries to write a failed table again and
-// again; to keep it from spinning, making a table waits until the freezer is
-// thawed, that is, until the store is closed. While Pebble opens the database,
-// it does not come back until it has its tables: then those that it makes after
-// a failure are in memory.
+// Pebble must not notice the failure, because a failed write of its log or
+// manifest ends the process. So all its changes appear to succeed, except those
+// of tables, from which it would later read garbage. It retries a failed table
+// indefinitely. To keep it from spinning, creating a table blocks until the
+// freezer is thawed, that is, until the store is closed. While Pebble opens the
+// database, it does not return until it has its tables, so tables that it
+// creates after a failure are in memory.
 //
 // A change that finds no space on the disk has not failed: it waits, see
 // shortage.
 //
-// Failures to read count for nothing, and neither do failures outside of the
+// Failed reads do not count as failures. Neither do failures outside the
 // directory, where backups go.
 type freezer struct {
 	vfs.FS        // fixed
 	dir    string // fixed
-	ahead  uint64 // fixed: how many bytes of a log are allocated ahead at a time
+	ahead  uint64 // fixed: number of bytes to allocate ahead for a log
 
 	mu     sync.Mutex
-	cause  error         // guarded by mu: what failed first
-	failed func(error)   // guarded by mu: is told of it
+	cause  error         // guarded by mu: the first failure
+	failed func(error)   // guarded by mu: called with cause
 	frozen atomic.Bool   // whether cause is set
 	broken chan struct{} // closed when cause is set
 
 	shortage
 
-	check  atomic.Pointer[func() error] // whether the directory is there
-	backup atomic.Pointer[func() error] // why the backup that is being made is not wanted any more
+	check  atomic.Pointer[func() error] // checks that the directory is still there
+	backup atomic.Pointer[func() error] // returns why the current backup is no longer wanted
 
 	opened atomic.Bool   // whether the database has been opened
-	memory *vfs.MemFS    // fixed: the tables that were made after a failure, before that
+	memory *vfs.MemFS    // fixed: tables created after a failure, before the database was opened
 	thawed chan struct{} // closed by thaw
 }
 
@@ -63,10 +62,11 @@ func newFreezer(fsys vfs.FS, dir string, ahead uint64) *freezer {
 	}
 }
 
-// open says that the database has been opened.
+// open records that the database has been opened.
 func (z *freezer) open() { z.opened.Store(true) }
 
-// onFailure has failed called when something fails, or has failed already.
+// onFailure sets failed to be called when something fails. If something has
+// failed already, it is called at once.
 func (z *freezer) onFailure(failed func(error)) {
 	z.mu.Lock()
 	z.failed = failed
@@ -77,12 +77,12 @@ func (z *freezer) onFailure(failed func(error)) {
 	}
 }
 
-// watch has check called before files are made, renamed or removed, and by
-// look. When it returns an error, that is a failure: the names may be those of
-// somebody else's files by now.
+// watch sets check to be called before files are created, renamed or removed,
+// and by look. An error of check is a failure: the names may then refer to
+// files of others.
 func (z *freezer) watch(check func() error) { z.check.Store(&check) }
 
-// look fails when the directory is not there any more.
+// look fails the store if the directory is no longer there.
 func (z *freezer) look() {
 	if check := z.check.Load(); check != nil && !z.frozen.Load() {
 		if err := (*check)(); err != nil {
@@ -91,17 +91,17 @@ func (z *freezer) look() {
 	}
 }
 
-// thaw ends all waiting. Nothing is written all the same.
+// thaw ends all waits. Still nothing is written.
 func (z *freezer) thaw() { close(z.thawed) }
 
-// err returns what failed, or nil.
+// err returns the first failure, or nil.
 func (z *freezer) err() error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return z.cause
 }
 
-// fail freezes.
+// fail freezes the file system.
 func (z *freezer) fail(err error) {
 	err = asFull(err)
 	z.mu.Lock()
@@ -119,7 +119,7 @@ func (z *freezer) fail(err error) {
 	}
 }
 
-// asFull makes an error of a full disk store.ErrFull too.
+// asFull adds store.ErrFull to an error of a full disk.
 func asFull(err error) error {
 	if err != nil && osfile.IsFull(err) && !errors.Is(err, store.ErrFull) {
 		return fmt.Errorf("%w: make room on the volume: %w", store.ErrFull, err)
@@ -144,7 +144,7 @@ func (z *freezer) change(name string, run func() error) error {
 	return nil
 }
 
-// make runs what makes a file.
+// make runs a function that creates a file.
 func (z *freezer) make(name string, run func() (vfs.File, error)) (vfs.File, error) {
 	if !z.guards(name) {
 		f, err := run()
@@ -182,9 +182,9 @@ func isTable(name string) bool {
 	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
 }
 
-// Create makes sure that a marker does not come through a crash without the
-// file that it marks: Pebble syncs both entries of the directory at once, and a
-// file system may write them in any order.
+// Create ensures that after a crash a marker does not exist without the file to
+// which it refers. Pebble syncs both directory entries at once, and a file
+// system may write them in any order.
 func (z *freezer) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if z.guards(name) && strings.HasPrefix(z.PathBase(name), "marker.") {
 		if dir, err := z.OpenDir(z.dir); err != nil {
@@ -200,8 +200,8 @@ func (z *freezer) OpenReadWrite(name string, category vfs.DiskWriteCategory, opt
 	return z.make(name, func() (vfs.File, error) { return z.FS.OpenReadWrite(name, category, opts...) })
 }
 
-// ReuseForWrite makes a new file when the old one has been removed meanwhile to
-// save space; see Engine.dropLogs.
+// ReuseForWrite creates a new file if the old one has been removed to save
+// space; see Engine.dropLogs.
 func (z *freezer) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	var stale uint64
 	f, err := z.make(newname, func() (vfs.File, error) {
@@ -263,7 +263,8 @@ func (z *freezer) MkdirAll(dir string, perm os.FileMode) error {
 
 func (z *freezer) Unwrap() vfs.FS { return z.FS }
 
-// A copied file is one of a backup. It fails when nobody wants that any more.
+// A copied file belongs to a backup. Writing to it fails once the backup is no
+// longer wanted.
 type copied struct {
 	vfs.File              // fixed
 	unwanted func() error // fixed
@@ -276,15 +277,15 @@ func (f *copied) Write(p []byte) (int, error) {
 	return f.File.Write(p)
 }
 
-// A guarded file is one of the directory, or the directory itself.
+// A guarded file is a file of the directory, or the directory itself.
 type guarded struct {
 	vfs.File          // fixed
 	freezer  *freezer // fixed
 	table    bool     // fixed
 	log      bool     // fixed
 
-	// Of a log, in bytes; owned by who writes it. Up to stale the file has what
-	// an earlier log has left, but for what has been written and wiped.
+	// Of a log, in bytes; owned by its writer. Up to stale, the file contains
+	// data of an earlier log, except where it has been written or wiped.
 	written, allocated, stale, wiped uint64
 }
 
@@ -340,12 +341,12 @@ func (f *guarded) SyncTo(length int64) (full bool, err error) {
 	return full, err
 }
 
-// mostAhead bounds how much of a log is allocated ahead.
+// mostAhead is the maximum allocated ahead for a log.
 const mostAhead = 1 << 20 // bytes
 
-// allocate sees to it that the disk has allocated what is about to be written:
-// syncing it takes less then. It is an aid: where it fails, writing may yet
-// succeed.
+// allocate makes the disk allocate space for the next write, which makes
+// syncing it faster. This is only an optimization: if it fails, the write may
+// still succeed.
 func (f *guarded) allocate(size uint64) {
 	f.written += size
 	if f.written <= f.allocated || f.freezer.frozen.Load() {
@@ -360,10 +361,10 @@ const pageSize = 4 << 10
 
 var zeros [pageSize + headerSize]byte
 
-// wipe sees to it that a log is followed by zeros up to the end of a page,
-// before it is written up to there. Else what an earlier log has left in the
-// file might go on where this one ends, as if it were part of it: that may be
-// what a client has sent.
+// wipe ensures that a log is followed by zeros up to the end of a page, before
+// it is written up to there. Otherwise data of an earlier log in the file,
+// which may have been sent by a client, might appear to continue this log where
+// it ends.
 func (f *guarded) wipe() error {
 	end := (f.written + headerSize + pageSize - 1) / pageSize * pageSize
 	from, to := max(f.written, f.wiped), min(end, f.stale)
@@ -377,12 +378,12 @@ func (f *guarded) wipe() error {
 	})
 }
 
-// Preallocate does nothing: Pebble would allocate more than all of a memtable
-// at once, for each of its logs; see allocate.
+// Preallocate does nothing. For each log, Pebble would allocate more than a
+// whole memtable at once; see allocate.
 func (f *guarded) Preallocate(int64, int64) error { return nil }
 
-// Close counts as a change since some file systems report there what they
-// failed to write.
+// Close counts as a change, because some file systems report failed writes in
+// close.
 func (f *guarded) Close() error {
 	err := f.File.Close()
 	if err == nil {
@@ -391,7 +392,7 @@ func (f *guarded) Close() error {
 	return f.change(func() error { return err })
 }
 
-// nowhere is a file that keeps nothing of what is written to it.
+// nowhere is a file that discards everything written to it.
 type nowhere struct{ vfs.File }
 
 func (nowhere) Write(p []byte) (int, error)            { return len(p), nil }

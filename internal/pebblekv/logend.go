@@ -19,46 +19,46 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Pebble reads its newest log up to the first record that it cannot read, and
-// takes that for where a crash has cut it off, unless a record from a later
-// block of 32 KiB proves the contrary. Here more is known: a store that was
-// closed says so, and records behind the cut, also in its own block, say what
-// was lost.
+// Pebble reads its newest log up to the first unreadable record, and treats
+// that as the point where a crash has cut the log off, unless a record in a
+// later block of 32 KiB proves otherwise. This file knows more: a store that
+// was closed has noted that, and records after the cut, even in the same block,
+// show what was lost.
 
-// noteName is the file that names the log which was complete when the store
-// was closed. It stays true until that log is no more.
+// noteName is the name of the file that names the log that was complete when
+// the store was closed. It remains valid until that log is removed.
 const noteName = "dog.clean"
 
 var logName = regexp.MustCompile(`^\d+\.log$`)
 
-// What a log is made of: records, of chunks that lie in blocks.
+// The format of a log: records, made of chunks in blocks.
 const (
 	blockSize   = 32 << 10
 	headerSize  = 19 // checksum 4, length 2, kind 1, log number 4, offset synced before 8
-	trailerSize = 11 // a header without checksum, length and offset, of the next log number
+	trailerSize = 11 // a header without checksum, length and offset, with the next log number
 	trailerKind = 5
 
 	fullChunk = 9 // the first kind
 	lastChunk = 12
 
-	batchSize = 12 // the header of the batch that a record is
+	batchSize = 12 // the header of the batch in a record
 )
 
-// A logEnd says how the newest log ends.
+// A logEnd describes how the newest log ends.
 type logEnd struct {
 	name   string
-	number uint32 // the lower half
-	at     int64  // where the next chunk would begin, behind the last record that can be read
-	room   int64  // bytes before that which are zero since no chunk fits into them
-	closed bool   // there it says that it ends
-	eof    bool   // there the file ends
-	lost   int64  // bytes up to the end of the last sync's record behind the cut; 0: there is none
-	proved bool   // what is behind the cut had been synced
+	number uint32 // the lower 32 bits
+	at     int64  // where the next chunk would begin, after the last readable record
+	room   int64  // bytes before that which are zero because no chunk fits into them
+	closed bool   // there is a trailer at that point
+	eof    bool   // the file ends at that point
+	lost   int64  // bytes up to the end of the last sync record after the cut; 0: there is none
+	proved bool   // data after the cut had been synced
 
-	sync []byte // what the record of a sync holds behind the header of its batch
+	sync []byte // content of a sync record after the header of its batch
 }
 
-// readLog finds out how the newest log in a directory ends.
+// readLog determines how the newest log in a directory ends.
 func readLog(fsys vfs.FS, dir, secret string) (end logEnd, err error) {
 	end.sync = append([]byte{byte(pebble.InternalKeyKindLogData), byte(len(secret))}, secret...)
 	logs, err := wal.Scan(wal.Dir{FS: fsys, Dirname: dir})
@@ -96,12 +96,12 @@ func readLog(fsys vfs.FS, dir, secret string) (end logEnd, err error) {
 	return end, end.look(f)
 }
 
-// look reads what is behind the last record.
+// look reads the data after the last record.
 func (end *logEnd) look(f io.ReaderAt) error {
 	if room := blockSize - end.at%blockSize; room < headerSize {
 		end.at, end.room = end.at+room, room
 	}
-	bad := end.at // where the first chunk is that cannot be read
+	bad := end.at // offset of the first unreadable chunk
 	block := make([]byte, blockSize)
 	for start := end.at / blockSize * blockSize; ; start += blockSize {
 		n, err := f.ReadAt(block, start)
@@ -135,10 +135,10 @@ func (end *logEnd) look(f io.ReaderAt) error {
 	}
 }
 
-// findSyncs looks for what syncs have written in a block behind the first chunk
-// that cannot be read. Nothing else proves anything: the rest of the file has
-// what clients have sent, some of it of earlier logs, and they can make up any
-// chunk but for the secret. A sync's record that lies in two blocks is missed.
+// findSyncs searches a block for sync records after the first unreadable chunk.
+// Nothing else proves anything: the rest of the file contains data sent by
+// clients, some of it from earlier logs, and clients can forge any chunk except
+// for the secret. A sync record that spans two blocks is missed.
 func (end *logEnd) findSyncs(b []byte, start, bad int64) {
 	for i := int(max(bad-start, 0)); ; i++ {
 		next := bytes.Index(b[min(i, len(b)):], end.sync)
@@ -159,7 +159,7 @@ func (end *logEnd) findSyncs(b []byte, start, bad int64) {
 	}
 }
 
-// isTrailer reports whether b begins with what ends a log.
+// isTrailer reports whether b begins with the trailer of a log.
 func (end *logEnd) isTrailer(b []byte) bool {
 	return len(b) >= trailerSize && string(b[:trailerSize]) == string(end.trailer())
 }
@@ -170,8 +170,9 @@ func (end *logEnd) trailer() []byte {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// chunk returns the size of the chunk that b begins with, 0 when it is none of
-// this log, and up to where the log had been synced before.
+// chunk returns the size of the chunk at the beginning of b, and the offset up
+// to which the log had been synced before it. The size is 0 if b does not begin
+// with a chunk of this log.
 func (end *logEnd) chunk(b []byte) (size int, synced uint64) {
 	if len(b) < headerSize || b[6] < fullChunk || b[6] > lastChunk || binary.LittleEndian.Uint32(b[7:]) != end.number {
 		return 0, 0
@@ -187,9 +188,9 @@ func (end *logEnd) chunk(b []byte) (size int, synced uint64) {
 	return size, binary.LittleEndian.Uint64(b[11:])
 }
 
-// checkLog returns store.ErrCorrupt when the newest log has lost what may have
-// been told durable. Otherwise its end says how many bytes of whole records a
-// crash has cut off.
+// checkLog returns store.ErrCorrupt if the newest log has lost data that may
+// have been reported as durable. Otherwise the end contains the number of bytes
+// of whole records cut off by a crash.
 func checkLog(fsys vfs.FS, dir, secret string) (end logEnd, err error) {
 	end, err = readLog(fsys, dir, secret)
 	if err != nil {
@@ -214,11 +215,11 @@ func checkLog(fsys vfs.FS, dir, secret string) (end logEnd, err error) {
 
 func numberOf(log string) (number uint32) {
 	var n uint64
-	_, _ = fmt.Sscanf(log, "%d", &n) // it is logName
+	_, _ = fmt.Sscanf(log, "%d", &n) // it matches logName
 	return uint32(n)
 }
 
-// readNote returns the name in the note, or "".
+// readNote returns the name in the note, or "" if there is none.
 func readNote(fsys vfs.FS, dir string) (string, error) {
 	f, err := fsys.Open(fsys.PathJoin(dir, noteName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -238,7 +239,7 @@ func readNote(fsys vfs.FS, dir string) (string, error) {
 	return name, nil
 }
 
-// noteEnd notes that the newest log in a directory is complete.
+// noteEnd records that the newest log in a directory is complete.
 func noteEnd(fsys vfs.FS, dir string) error {
 	logs, err := wal.Scan(wal.Dir{FS: fsys, Dirname: dir})
 	if err != nil || len(logs) == 0 {
@@ -249,7 +250,7 @@ func noteEnd(fsys vfs.FS, dir string) error {
 }
 
 // closeLog ends the newest log in a directory, which may have been copied while
-// it was written, and notes that. The error is store.ErrCorrupt when its middle
+// it was written, and records that. The error is store.ErrCorrupt if its middle
 // is missing.
 func closeLog(fsys vfs.FS, dir, secret string) (err error) {
 	end, err := readLog(fsys, dir, secret)

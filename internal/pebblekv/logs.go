@@ -8,12 +8,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// spareLogs is how many logs that are not needed any more are kept to be
-// written anew, which is faster than to write a new file. Pebble would keep as
-// many as there have ever been at once.
+// spareLogs is the number of unneeded logs kept for reuse, which is faster than
+// writing a new file. Pebble would keep as many as ever existed at once.
 const spareLogs = 1
 
-// A logbook knows the logs that Pebble has begun since it was opened.
+// A logbook records the logs that Pebble has created since it was opened.
 type logbook struct {
 	mu    sync.Mutex
 	paths map[uint64]string // guarded by mu: by number
@@ -45,8 +44,8 @@ func (l *logbook) numbers() []uint64 {
 	return slices.Sorted(maps.Keys(l.paths))
 }
 
-// remove takes note that a log is being removed and returns its path; "" when
-// it has gone already.
+// remove records that a log is being removed and returns its path, or "" if it
+// is already gone.
 func (l *logbook) remove(number uint64) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,28 +54,27 @@ func (l *logbook) remove(number uint64) string {
 	return path
 }
 
-// dropLogs removes the logs that are not needed any more, but for some. Pebble
-// finds out when it wants to write one anew; see freezer.ReuseForWrite.
+// dropLogs removes the logs that are no longer needed, except for spare of
+// them. Pebble notices when it tries to reuse one; see freezer.ReuseForWrite.
 func (e *Engine) dropLogs(spare int) {
-	// The logs in use are the youngest, and are in the logbook before Pebble
-	// counts them: so what is too many for the count is not in use, whatever
-	// Pebble has begun or done with in between.
+	// The logs in use are the newest, and are added to the logbook before
+	// Pebble counts them. So the logs in excess of the count are not in use,
+	// even if Pebble has created or released logs in the meantime.
 	known := e.logs.numbers()
 	used := int(e.db.Metrics().WAL.Files)
 	if len(known) <= used {
 		return
 	}
-	// Pebble takes up the oldest first.
+	// Pebble reuses the oldest first.
 	spares := known[:len(known)-used]
 	for _, number := range spares[min(spare, len(spares)):] {
 		if path := e.logs.remove(number); path != "" {
-			_ = e.fs.Remove(path) // it is Pebble's that reuses it, or the freezer has been told
+			_ = e.fs.Remove(path) // on error, Pebble is reusing it, or the freezer knows of the failure
 		}
 	}
 }
 
-// tidy gives space back, when it is asked to, until the engine has failed or is
-// closing.
+// tidy releases space on request, until the engine has failed or is closing.
 func (e *Engine) tidy() {
 	for {
 		select {
@@ -88,7 +86,7 @@ func (e *Engine) tidy() {
 		if !e.short.Swap(false) {
 			continue
 		}
-		// What is in memtables goes into tables, and their logs go.
+		// Write memtables to tables, after which their logs can be removed.
 		if flushed, err := e.db.AsyncFlush(); err == nil {
 			select {
 			case <-e.flushed:
@@ -101,7 +99,7 @@ func (e *Engine) tidy() {
 	}
 }
 
-// wantTidy has tidy drop logs.
+// wantTidy makes tidy drop logs.
 func (e *Engine) wantTidy() {
 	select {
 	case e.tidying <- struct{}{}:
@@ -109,14 +107,14 @@ func (e *Engine) wantTidy() {
 	}
 }
 
-// wantSpare has tidy give back all that it can.
+// wantSpare makes tidy release all the space that it can.
 func (e *Engine) wantSpare() {
 	e.short.Store(true)
 	e.wantTidy()
 }
 
-// spare returns how many bytes that would be: the logs, but for the beginning
-// of another.
+// spare returns how many bytes wantSpare could release: those of the logs,
+// except for the beginning of a new one.
 func (e *Engine) spare() uint64 {
 	logs := allocatedIn(e.cfg.FS, e.cfg.Dir, ".log")
 	return logs - min(logs, e.fs.ahead)

@@ -48,7 +48,7 @@ func (e *Engine) open(cfg Config) (err error) {
 		}
 	}
 	if failure := e.fs.err(); failure != nil {
-		// To Pebble most of what failed seemed to succeed.
+		// Most failed operations appeared to Pebble to succeed.
 		if err == nil {
 			e.fs.thaw()
 			err = e.db.Close()
@@ -62,7 +62,7 @@ func (e *Engine) open(cfg Config) (err error) {
 	return nil
 }
 
-// abandon closes what nobody waits for any more.
+// abandon closes a store that Open no longer waits for.
 func (e *Engine) abandon(err error) {
 	if err == nil {
 		e.fs.thaw()
@@ -102,9 +102,9 @@ func (e *Engine) openPebble() (err error) {
 	return err
 }
 
-// beginLatest begins another log. Pebble begins that of a new database before
-// it knows that the latest format is wanted, and only in that can damage be
-// told from a torn tail.
+// beginLatest starts another log. Pebble starts the log of a new database
+// before it knows that the latest format is wanted, and only in that format can
+// damage be distinguished from a torn tail.
 func (e *Engine) beginLatest() error {
 	flushed, err := e.db.AsyncFlush()
 	if err != nil {
@@ -113,13 +113,13 @@ func (e *Engine) beginLatest() error {
 	}
 	select {
 	case <-flushed:
-	case <-e.fs.broken: // it never will be, and open says so
+	case <-e.fs.broken: // it never will be; open returns the error
 	}
 	return nil
 }
 
-// fromFileSystem reports whether a file could not be had. Pebble marks only
-// some of what else is wrong as damage.
+// fromFileSystem reports whether the error is an error of the file system.
+// Pebble marks only some other errors as corruption.
 func fromFileSystem(err error) bool {
 	var (
 		path  *fs.PathError
@@ -137,7 +137,7 @@ func (e *Engine) options() *pebble.Options {
 		FormatMajorVersion: format,
 		Cache:              e.cache,
 		MemTableSize:       e.cfg.Memtable,
-		// What a compaction needs for a while has to fit into the reserve.
+		// The temporary space of a compaction must fit into the reserve.
 		LBaseMaxBytes: int64(max(4*e.cfg.Memtable, 2<<20)),
 		// The engine itself makes commits wait, see inspectPebble.
 		MemTableStopWritesThreshold: 1000,
@@ -169,7 +169,7 @@ func (e *Engine) options() *pebble.Options {
 	return opts
 }
 
-// resolve returns the one name of a directory under which it is locked.
+// resolve returns the canonical name of a directory, which is used to lock it.
 func resolve(fsys vfs.FS, dir string) (string, error) {
 	if dir == "" {
 		return "", errors.New("dog: no data directory")
@@ -180,8 +180,8 @@ func resolve(fsys vfs.FS, dir string) (string, error) {
 	return osfile.Resolve(dir)
 }
 
-// makeDir makes a directory and its parents, and makes that durable. It returns
-// those that it has made, parents first, also when it fails.
+// makeDir durably creates a directory and its parents. It returns the
+// directories that it has created, parents first, even if it fails.
 func makeDir(fsys vfs.FS, dir string) (made []string, err error) {
 	if _, err := fsys.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -196,8 +196,8 @@ func makeDir(fsys vfs.FS, dir string) (made []string, err error) {
 	return append(made, dir), syncDir(fsys, parent)
 }
 
-// unmakeDir removes directories that makeDir has made, up to the first that has
-// something in it by now.
+// unmakeDir removes the directories created by makeDir, up to the first that is
+// not empty.
 func unmakeDir(fsys vfs.FS, made []string) error {
 	for _, dir := range slices.Backward(made) {
 		names, err := fsys.List(dir)
@@ -227,7 +227,8 @@ func syncDir(fsys vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// lockError tells a lock that is held from one that cannot be had at all.
+// lockError distinguishes a lock that is held from one that cannot be acquired
+// at all.
 func lockError(err error) error {
 	var file *fs.PathError
 	if errors.As(err, &file) {
@@ -236,7 +237,7 @@ func lockError(err error) error {
 	return fmt.Errorf("%w: %w", store.ErrLocked, err)
 }
 
-// readError makes an error of a read one of the store's.
+// readError converts an error of a read to an error of the store.
 func readError(err error) error {
 	if err != nil && pebble.IsCorruptionError(err) {
 		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
@@ -244,7 +245,7 @@ func readError(err error) error {
 	return err
 }
 
-// A logger takes what Pebble has to say.
+// A logger receives Pebble's log messages.
 type logger struct {
 	log *slog.Logger
 	fs  *freezer
@@ -258,6 +259,6 @@ func (l logger) Infof(format string, args ...any) {
 
 func (l logger) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
 
-// Fatalf is expected to end the process. Freezing keeps what is on the disk as
-// well as that.
+// Fatalf is expected to end the process. Freezing protects the data on disk
+// equally well.
 func (l logger) Fatalf(format string, args ...any) { l.fs.fail(fmt.Errorf(format, args...)) }

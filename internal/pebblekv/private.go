@@ -11,14 +11,14 @@ import (
 	"github.com/godurable/dog/internal/osfile"
 )
 
-// private is the file system of the operating system, on which nobody else may
-// read what is made, whatever the umask.
+// private is the file system of the operating system. Files and directories
+// that it creates are not accessible to other users, regardless of the umask.
 type private struct{ vfs.FS }
 
 // isOS reports whether a file system is that of the operating system.
 func isOS(fsys vfs.FS) bool { return vfs.Root(fsys) == vfs.Default }
 
-// Create implements vfs.FS: what has the name is removed.
+// Create implements vfs.FS. It removes an existing file with the name.
 func (p private) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	for {
 		err := create(name)
@@ -50,7 +50,7 @@ func (p private) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts
 	return p.FS.OpenReadWrite(name, category, opts...)
 }
 
-// Lock implements vfs.FS. Pebble empties what it locks.
+// Lock implements vfs.FS. Pebble truncates the file that it locks.
 func (p private) Lock(name string) (io.Closer, error) {
 	err := create(name)
 	if errors.Is(err, fs.ErrExist) {
@@ -79,7 +79,7 @@ func (p private) MkdirAll(dir string, _ os.FileMode) error {
 		}
 	}
 	err := osfile.Mkdir(dir)
-	if errors.Is(err, fs.ErrExist) { // somebody else was faster, or a link leads nowhere
+	if errors.Is(err, fs.ErrExist) { // it was created concurrently, or a link is dangling
 		info, found := os.Stat(dir)
 		if found == nil && info.IsDir() {
 			return nil

@@ -10,36 +10,39 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// errNoSpace is what commits are refused with while a write waits for space.
+// errNoSpace is the error of commits while a write waits for space.
 var errNoSpace = fmt.Errorf("%w: make room on the volume, and writing goes on", store.ErrFull)
 
-// How long a change that found no space waits before it is tried again: twice
-// as long each time, up to a bound.
+// How long a change that found no space waits before it is retried. The pause
+// doubles each time, up to a maximum.
 const (
 	firstPause = time.Millisecond
 	mostPause  = 100 * time.Millisecond
 )
 
-// A shortage has changes that find no space on the disk wait for it. A write
-// that found none has written a part at most and goes on behind that, and other
-// changes have changed nothing, so all is as if the disk had been slow. That is
-// not so for syncs, after which it is open what has been written.
+// A shortage makes changes that find no space on the disk wait for it. A write
+// that found none has at most written a part and continues after it, and other
+// changes have changed nothing, so the result is the same as with a slow disk.
+// This does not hold for syncs, after which it is unknown what has been
+// written.
 type shortage struct {
-	waits atomic.Pointer[func(int)] // is told that so many more changes wait; nil: they do not wait, but fail
+	// called with the change in the number of waiting changes; if nil, changes
+	// fail instead of waiting
+	waits atomic.Pointer[func(int)]
 
 	once     sync.Once
 	hopeless chan struct{} // closed by giveUp
 }
 
-// await has changes wait for space from now on, and waits told of that: with 1
-// when one begins to wait, and with -1 when it ends to.
+// await makes changes wait for space from now on. waits is called with 1 when
+// one begins to wait, and with -1 when it stops waiting.
 func (s *shortage) await(waits func(int)) { s.waits.Store(&waits) }
 
-// giveUp has all changes fail that wait for space, now or later.
+// giveUp makes all changes that wait for space fail, now and in the future.
 func (s *shortage) giveUp() { s.once.Do(func() { close(s.hopeless) }) }
 
-// persist runs a change, again and again while it finds no space. What is run
-// goes on where it has stopped.
+// persist runs a change, and retries it while there is no space. run must
+// continue where it stopped.
 func (z *freezer) persist(run func() error) error {
 	err := run()
 	if err == nil || !osfile.IsFull(err) {
@@ -68,8 +71,8 @@ func (z *freezer) persist(run func() error) error {
 	}
 }
 
-// lack notes that so many more changes wait for space. While any does, commits
-// are refused, and so are those that wait to be let in.
+// lack records that more changes wait for space. While there are any, commits
+// are refused, including those waiting to be admitted.
 func (e *Engine) lack(more int) {
 	e.mu.Lock()
 	before := e.lacking

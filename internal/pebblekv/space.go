@@ -14,21 +14,21 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// What a store takes for itself follows from the size of its volume, up to what
-// serves best where there is plenty. Of its logs, each as large as a memtable,
-// there may be as many as seven; together with the reserve they leave three
-// quarters of the volume to what is stored.
+// The space that a store reserves for itself depends on the size of its volume,
+// up to the values that are best with plenty of space. There may be up to seven
+// logs, each as large as a memtable. Together with the reserve they leave three
+// quarters of the volume to stored data.
 const (
 	mostMinFree   = 256 << 20 // bytes
 	mostMemtable  = 16 << 20
 	leastMemtable = 256 << 10
 
-	minFreePart  = 8 // of the volume
+	minFreePart  = 8 // fraction of the volume
 	memtablePart = 64
 )
 
-// fit sets the limits that follow from the size of the volume. 0 stands for a
-// size that is not known.
+// fit sets the limits that depend on the size of the volume. A total of 0 means
+// that the size is unknown.
 func (c Config) fit(total uint64) Config {
 	if c.MinFree == 0 {
 		c.MinFree = mostMinFree
@@ -45,9 +45,9 @@ func (c Config) fit(total uint64) Config {
 	return c
 }
 
-// measure returns how large the volume of a directory is, and how much of it is
-// free. The directory need not exist. It returns false when the file system
-// cannot tell: then it has to fail the write itself.
+// measure returns the size of the volume of a directory and its free space. The
+// directory need not exist. known is false if the file system does not report
+// them. Then a full disk is noticed only when a write fails.
 func measure(fsys vfs.FS, dir string) (usage vfs.DiskUsage, known bool) {
 	for {
 		_, err := fsys.Stat(dir)
@@ -63,13 +63,13 @@ func measure(fsys vfs.FS, dir string) (usage vfs.DiskUsage, known bool) {
 	}
 }
 
-// openingTakes is how much a new manifest and the like take at most, besides
-// what the logs hold.
+// openingTakes is the maximum space for a new manifest and other new files when
+// opening, in addition to the content of the logs.
 const openingTakes = 1 << 20 // bytes
 
-// roomToOpen returns store.ErrFull unless there is room to open the store: for
-// tables of what its logs hold, after which the logs go. Nothing has been
-// changed then.
+// roomToOpen returns store.ErrFull unless there is room to open the store, that
+// is, to write tables with the content of its logs, after which the logs are
+// removed. It changes nothing.
 func roomToOpen(fsys vfs.FS, dir string, minFree uint64) error {
 	usage, known := measure(fsys, dir)
 	if !known {
@@ -87,8 +87,8 @@ func roomToOpen(fsys vfs.FS, dir string, minFree uint64) error {
 	return nil
 }
 
-// allocatedIn returns what the files of a directory with a suffix take on the
-// disk; of one that cannot be looked at nothing.
+// allocatedIn returns the disk space used by the files of a directory with a
+// suffix. Files that cannot be examined count as 0.
 func allocatedIn(fsys vfs.FS, dir, suffix string) (sum uint64) {
 	names, err := fsys.List(dir)
 	if err != nil {
@@ -105,50 +105,51 @@ func allocatedIn(fsys vfs.FS, dir, suffix string) (sum uint64) {
 	return sum
 }
 
-// lookEvery is how long what was found out about free space holds at most.
+// lookEvery is the maximum age of a measurement of free space.
 const lookEvery = time.Second
 
-// A space watches how much is free on the disk. Before it has commits refused,
-// it lets the store give back what is its own to give.
+// A space monitors the free space on the disk. Before it refuses commits, it
+// lets the store release what it can.
 type space struct {
 	fs    vfs.FS          // fixed
 	dir   string          // fixed
 	min   uint64          // fixed
 	start time.Time       // fixed
-	over  <-chan struct{} // closed when nothing is given back any more. fixed
-	store interface {     // fixed: whose space it is
-		// spare returns how many bytes the store could give back.
+	over  <-chan struct{} // fixed; closed when no more space will be released
+	store interface {     // fixed: the owner of the space
+		// spare returns how many bytes the store could release.
 		spare() uint64
-		// wantSpare has it do so, and call tidied then. It does not block.
+		// wantSpare makes the store release them, and call tidied afterwards.
+		// It does not block.
 		wantSpare()
-		// dropLogs gives back at once what needs no flush, but for so many
-		// logs.
+		// dropLogs immediately releases all logs that need no flush, except for
+		// spare of them.
 		dropLogs(spare int)
 	}
 
-	credit atomic.Int64          // bytes that may be written before the next look
-	next   atomic.Int64          // when to look next, after start
-	taken  atomic.Uint64         // bytes of all commits that were let through
-	full   atomic.Pointer[error] // what commits are refused with, or nil
+	credit atomic.Int64          // bytes that may be written before the next check
+	next   atomic.Int64          // when to check next, relative to start
+	taken  atomic.Uint64         // bytes of all admitted commits
+	full   atomic.Pointer[error] // error of refused commits, or nil
 
-	// giving is closed when the store has given back what it could; nil while
-	// it gives nothing back, or nobody is to wait for it.
+	// giving is closed when the store has released what it could. It is nil
+	// while the store releases nothing, or if commits must not wait for it.
 	giving atomic.Pointer[chan struct{}]
 
-	mu    sync.Mutex // held by who looks
-	asked uint64     // guarded by mu: taken, when the store was last asked to give space back
-	busy  bool       // guarded by mu: it is at it
+	mu    sync.Mutex // held during a check
+	asked uint64     // guarded by mu: taken when the store was last asked to release space
+	busy  bool       // guarded by mu: the store is releasing space
 }
 
 func newSpace(fsys vfs.FS, dir string, minFree uint64, e *Engine) *space {
 	return &space{fs: fsys, dir: dir, min: minFree, start: time.Now(), over: e.flushed, store: e}
 }
 
-// take takes note that so many bytes are to be written. It returns
-// store.ErrFull when too little is free, and waits before as long as the store
-// gives space back. With 0 bytes it does not wait.
+// take records that size bytes will be written. It returns store.ErrFull if too
+// little space is free, but first waits while the store releases space. If size
+// is 0, it does not wait.
 func (s *space) take(size uint64) error {
-	// While another goroutine looks, its answer will do for the next commit.
+	// If another goroutine is checking, its result is used for the next commit.
 	if (s.credit.Add(-int64(size)) < 0 || int64(time.Since(s.start)) >= s.next.Load()) && s.mu.TryLock() {
 		s.look()
 		s.mu.Unlock()
@@ -166,8 +167,8 @@ func (s *space) take(size uint64) error {
 	return nil
 }
 
-// outlast returns what commits are refused with once the store has given back
-// what it can, nil when that was enough.
+// outlast waits until the store has released what it can. It returns the error
+// of refused commits, or nil if there is enough space.
 func (s *space) outlast() *error {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -186,23 +187,24 @@ func (s *space) outlast() *error {
 	}
 }
 
-// letGo has nobody wait any more for what the store gives back.
+// letGo stops all waits for the store to release space.
 func (s *space) letGo() {
 	if giving := s.giving.Swap(nil); giving != nil {
 		close(*giving)
 	}
 }
 
-// writtenAgain is how often a commit is on the disk at once at most: in the
-// log, in tables that take the log's place, and in those of the next level,
-// which take theirs. Of small commits the reserve has room for that.
+// writtenAgain is the maximum number of copies of a commit on the disk at once:
+// in the log, in the tables that replace the log, and in the tables of the next
+// level, which replace those. For small commits, the reserve has enough room
+// for that.
 const writtenAgain = 3
 
-// fits returns store.ErrFull when a commit would take from the reserve what the
-// store needs in order to go on. It is called when no other large commit is
-// between that and the log.
+// fits returns store.ErrFull if a commit would take space from the reserve that
+// the store needs to continue. When it is called, no other large commit may be
+// between this call and the log.
 func (s *space) fits(size uint64) error {
-	const few = 8 // parts of the reserve
+	const few = 8 // fraction of the reserve
 	if size <= max(s.min/few, leastMemtable) {
 		return nil
 	}
@@ -219,14 +221,14 @@ func (s *space) fits(size uint64) error {
 		"store less at once, or make room on the volume", store.ErrFull, size, writtenAgain, usage.AvailBytes, s.min)
 }
 
-// missing reports whether there is too little space for a commit besides the
-// reserve and the tables of what the logs hold.
+// missing reports whether there is too little space for a commit, in addition
+// to the reserve and the tables with the content of the logs.
 func (s *space) missing(size uint64) (vfs.DiskUsage, bool) {
 	usage, err := s.fs.GetDiskUsage(s.dir)
 	return usage, err == nil && usage.AvailBytes < s.min+writtenAgain*size+allocatedIn(s.fs, s.dir, ".log")
 }
 
-// tidied says that the store has given back what it could.
+// tidied records that the store has released what it could.
 func (s *space) tidied() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,13 +240,13 @@ func (s *space) tidied() {
 	}
 }
 
-// look asks the file system. It is called with mu held.
+// look asks the file system for the free space. The caller must hold mu.
 func (s *space) look() {
 	s.next.Store(int64(time.Since(s.start) + lookEvery))
 	s.credit.Store(int64(s.min / 8))
 	usage, err := s.fs.GetDiskUsage(s.dir)
 	if err != nil || usage.AvailBytes >= s.min {
-		s.full.Store(nil) // A file system that cannot tell has to fail the write itself.
+		s.full.Store(nil) // if the file system does not report it, a full disk is noticed only when a write fails
 		return
 	}
 	if taken, spare := s.taken.Load(), s.store.spare(); taken > s.asked && spare > 0 {
@@ -257,7 +259,7 @@ func (s *space) look() {
 	}
 	if s.busy && usage.AvailBytes >= s.min/2 {
 		s.full.Store(nil)
-		return // the reserve serves meanwhile, for the tables too that take the place of logs
+		return // use the reserve for now, including for the tables that replace logs
 	}
 	err = fmt.Errorf("%w: %d bytes are free, fewer than MinFree (%d): make room on the volume, and writing goes on",
 		store.ErrFull, usage.AvailBytes, s.min)

@@ -7,21 +7,21 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A meter knows what a directory takes on its disk.
+// A meter measures the disk space used by a directory.
 type meter struct {
 	fs  vfs.FS // fixed
 	dir string // fixed
 
-	mu    sync.Mutex // held by who measures
+	mu    sync.Mutex // held during a measurement
 	taken uint64     // guarded by mu
-	until time.Time  // guarded by mu: so long taken is not measured anew
+	until time.Time  // guarded by mu: until then taken is not measured again
 }
 
-// meterRest is how many times as long as measuring took the result serves, so
-// that whoever asks all the time does not keep a processor busy with it.
+// meterRest is how long a result is reused, as a multiple of the time that
+// measuring took, so that frequent calls do not keep a processor busy.
 const meterRest = 50
 
-// measure returns what the files of the directory take, in bytes.
+// measure returns the disk space used by the files of the directory, in bytes.
 func (m *meter) measure() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

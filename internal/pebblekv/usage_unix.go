@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// allocated returns what a file takes on the disk, which is more than its size
-// where space was allocated ahead. Of a file in memory that is its size.
+// allocated returns the disk space used by a file, which is more than its size
+// if space was allocated ahead. For a file in memory it is the size.
 func allocated(info fs.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(stat.Blocks) * 512

@@ -2,5 +2,5 @@ package pebblekv
 
 import "io/fs"
 
-// allocated returns what a file takes on the disk.
+// allocated returns the disk space used by a file.
 func allocated(info fs.FileInfo) uint64 { return uint64(info.Size()) }

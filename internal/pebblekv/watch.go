@@ -9,29 +9,30 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A watched file system knows when it has last done something. What is done
-// besides, by calls of the operating system, is short.
+// A watched file system records when it has last made progress. Other
+// operations that go directly to the operating system are short.
 type watched struct {
 	vfs.FS              // fixed
 	start  time.Time    // fixed
-	moved  atomic.Int64 // when that was, after start
-	ended  atomic.Bool  // nobody wants to know any more
+	moved  atomic.Int64 // when it last made progress, relative to start
+	ended  atomic.Bool  // progress is no longer of interest
 }
 
 func watch(fsys vfs.FS) *watched { return &watched{FS: fsys, start: time.Now()} }
 
-// move notes that something has been done.
+// move records progress.
 func (w *watched) move() {
 	if !w.ended.Load() {
 		w.moved.Store(int64(time.Since(w.start)))
 	}
 }
 
-// openPatience is how long opening waits while nothing moves. Tests shorten it.
+// openPatience is how long opening waits without progress. Tests shorten it.
 var openPatience time.Duration = patience
 
-// await returns what comes through the channel, errStalled when nothing has
-// been done for too long, or after as long what refused returns.
+// await returns the value received from done. It returns errStalled if there
+// has been no progress for openPatience, or the error of refused if that is not
+// nil after this time.
 func (w *watched) await(done <-chan error, refused func() error) error {
 	w.ended.Store(false)
 	defer w.ended.Store(true)
@@ -122,7 +123,7 @@ func (w *watched) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 
 func (w *watched) Unwrap() vfs.FS { return w.FS }
 
-// A watchedFile is a file of one.
+// A watchedFile is a file of a watched file system.
 type watchedFile struct {
 	vfs.File          // fixed
 	fs       *watched // fixed
