@@ -15,7 +15,7 @@ func (d *database) Allow(time time.Duration, memory int) {
 	d.settle()
 }
 
-// budget returns what a query may use.
+// budget returns the limits of a query.
 func (d *database) budget() budget {
 	if d.time > 0 {
 		return budget{math.MaxInt, d.time}

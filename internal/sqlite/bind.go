@@ -12,10 +12,11 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// values returns args as those that bind knows, by the rules of database/sql:
-// pointers are followed, [driver.Valuer] is asked, types are taken by their
-// kind. None may have more than most bytes, which SQLite would have to copy to
-// find out. What SQLite would store as another value is [store.ErrLimit].
+// values converts args to types that bind accepts, by the rules of
+// database/sql: it follows pointers, calls [driver.Valuer], and converts types
+// by their kind. No value may be longer than most bytes; checking this here
+// saves SQLite a copy. A value that SQLite would store as a different one is
+// [store.ErrLimit].
 func values(args []any, most int) ([]any, error) {
 	out := make([]any, len(args))
 	for i, arg := range args {
@@ -39,8 +40,9 @@ func values(args []any, most int) ([]any, error) {
 	return out, nil
 }
 
-// convert is [driver.DefaultParameterConverter], which turns a large uint into
-// a negative number, and only that of the unsigned types.
+// convert is [driver.DefaultParameterConverter], but rejects an unsigned
+// integer above math.MaxInt64. The default rejects such a uint64, but converts
+// such a uint to a negative number.
 func convert(arg any) (driver.Value, error) {
 	if driver.IsValue(arg) {
 		return arg, nil
@@ -65,13 +67,13 @@ func convert(arg any) (driver.Value, error) {
 	return driver.DefaultParameterConverter.ConvertValue(arg)
 }
 
-// isNull reports whether t is a [sql.Null], whose Value does as
+// isNull reports whether t is a [sql.Null], whose Value method converts like
 // [driver.DefaultParameterConverter].
 func isNull(t reflect.Type) bool {
 	return t.PkgPath() == "database/sql" && strings.HasPrefix(t.Name(), "Null[")
 }
 
-// storable checks that a value is read as it was stored.
+// storable checks that a value will be read back unchanged.
 func storable(v driver.Value, most int) error {
 	if n := size(v); n > most {
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", store.ErrLimit, n, most)
@@ -86,15 +88,15 @@ func storable(v driver.Value, most int) error {
 		if year := v.UTC().Year(); year < 0 || year > 9999 {
 			return fmt.Errorf("%w: a time in the year %d, allowed are 0 to 9999 in UTC", store.ErrLimit, year)
 		}
-	default: // a decimal number, which database/sql leaves to its driver
+	default: // a decimal number, which database/sql leaves to the driver
 		return fmt.Errorf("unsupported type %T; pass it as text", v)
 	}
 	return nil
 }
 
-// timeLayout is the form in which times are stored: that of SQLite's own
-// functions, such as CURRENT_TIMESTAMP, with a fraction if there is one. Texts
-// of this form, always in UTC, are in the order of the times.
+// timeLayout is the format in which times are stored. It is the format of
+// SQLite's own functions, such as CURRENT_TIMESTAMP, with a fraction if there
+// is one. Times in this format, always in UTC, sort in order of time.
 const timeLayout = "2006-01-02 15:04:05.999999999"
 
 func size(v driver.Value) int {
@@ -107,8 +109,8 @@ func size(v driver.Value) int {
 	return 0
 }
 
-// bind binds args to the parameters of s. Named ones go to :name, @name and
-// $name; the others, in their order, to those parameters that are left.
+// bind binds args to the parameters of s. Named arguments bind to :name, @name
+// and $name. The others bind to the remaining parameters in order.
 func (s *statement) bind(args []any) error {
 	named := false
 	for _, arg := range args {

@@ -14,33 +14,33 @@ import (
 )
 
 const (
-	// maxDepth bounds how deeply the parts of a statement lie within each
-	// other, since SQLite walks them by recursion and has a stack of 64 KiB.
+	// maxDepth limits the nesting of a statement, because SQLite processes it
+	// recursively with a stack of 64 KiB.
 	maxDepth = 250
 
-	maxKept     = 8 << 20   // bytes of one that stays open between transactions. SQLite does not give back memory.
-	maxCache    = 512 << 10 // bytes of pages that a connection keeps after it has read them
-	maxPrepared = 64        // statements that a connection keeps for their next use
+	maxKept     = 8 << 20   // bytes of a connection kept open between transactions. SQLite never releases memory
+	maxCache    = 512 << 10 // bytes of pages in the cache of a connection
+	maxPrepared = 64        // prepared statements in the cache of a connection
 )
 
 // A conn is an open connection. It is owned by its database.
 type conn struct {
 	db       *sqlite3.Conn // fixed
 	machine  *machine      // fixed
-	memory   int           // most bytes of the machine; fixed
+	memory   int           // maximum bytes of the machine; fixed
 	file     *pageFile     // fixed
 	meter    meter
 	guard    guard
-	controls map[string]*sqlite3.Stmt // statements of ours, by text
-	cache    map[string]*statement    // statements of the object, by text
-	uses     uint64                   // of the cache
-	broken   bool                     // has failed, so that its cache cannot be trusted
-	torn     bool                     // has panicked, so that nothing is safe but to free its memory
-	search   bool                     // FTS5 is there
+	controls map[string]*sqlite3.Stmt // the library's own statements, by text
+	cache    map[string]*statement    // the object's statements, by text
+	uses     uint64                   // number of uses of the cache
+	broken   bool                     // it has failed, and its cache cannot be trusted
+	torn     bool                     // it has panicked; only freeing its memory is safe
+	search   bool                     // FTS5 is registered
 }
 
-// open opens the database in pages. Once closing is true, what it runs ends. A
-// database that is not empty may have at least as much memory as is given.
+// open opens the database in pages. Once closing is true, running statements
+// end. memory raises the memory limit of a database that is not empty.
 func open(pool *Pool, pages store.Pages, limits store.SQLLimits, memory int, closing *atomic.Bool) (*conn, error) {
 	count, err := pages.Count()
 	if err != nil {
@@ -78,12 +78,12 @@ func open(pool *Pool, pages store.Pages, limits store.SQLLimits, memory int, clo
 	return c, nil
 }
 
-// virtual finds out whether the database has a virtual table.
+// virtual selects whether the database has a virtual table.
 const virtual = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND rootpage = 0 LIMIT 1"
 
-// addSearch makes FTS5 known. That takes as long as opening the connection, so
-// those have it only that need it: whose database has a virtual table, or gets
-// one. Without it a shadow table would be a table like any other.
+// addSearch registers FTS5. That takes as long as opening the connection, so it
+// is done only if needed: if the database has a virtual table, or one is being
+// created. Without it, a shadow table would be an ordinary table.
 func (c *conn) addSearch() error {
 	if c.search {
 		return nil
@@ -106,7 +106,7 @@ func (c *conn) configure(limits store.SQLLimits) (err error) {
 		sqlite3.LIMIT_COLUMN:              limits.Columns,
 		sqlite3.LIMIT_VARIABLE_NUMBER:     limits.Parameters,
 		sqlite3.LIMIT_LIKE_PATTERN_LENGTH: limits.Pattern,
-		sqlite3.LIMIT_SQL_LENGTH:          1_000_000, // of what SQLite makes of a statement, too
+		sqlite3.LIMIT_SQL_LENGTH:          1_000_000, // also applies to SQL that SQLite generates
 		sqlite3.LIMIT_EXPR_DEPTH:          maxDepth,
 		sqlite3.LIMIT_PARSER_DEPTH:        maxDepth,
 		sqlite3.LIMIT_COMPOUND_SELECT:     maxDepth,
@@ -122,8 +122,8 @@ func (c *conn) configure(limits store.SQLLimits) (err error) {
 		return err
 	}
 	// The exclusive mode keeps the cache valid between transactions. Without
-	// spilling, SQLite writes nothing before a commit. What it sorts is in the
-	// memory of the connection, and so bounded by that.
+	// spilling, SQLite writes nothing before a commit. Data being sorted is in
+	// the memory of the connection, and so limited by it.
 	settings := fmt.Sprintf("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_spill=OFF; PRAGMA temp_store=MEMORY; "+
 		"PRAGMA cache_size=-%d; PRAGMA max_page_count=%d", maxCache>>10, limits.Pages)
 	if c.file.count == 0 {
@@ -142,8 +142,7 @@ func (c *conn) configure(limits store.SQLLimits) (err error) {
 			return nil
 		})
 		if err == nil && found {
-			// SQLite finds out which are shadow tables when it reads the
-			// schema.
+			// SQLite determines the shadow tables when it reads the schema.
 			err = errors.Join(c.addSearch(), c.db.Exec("PRAGMA writable_schema=RESET"))
 		}
 		if err != nil {
@@ -153,8 +152,8 @@ func (c *conn) configure(limits store.SQLLimits) (err error) {
 	return c.db.SetAuthorizer(c.guard.check)
 }
 
-// close releases everything. It writes nothing: an open transaction is given
-// up.
+// close releases all resources. It writes nothing: an open transaction is
+// abandoned.
 func (c *conn) close() {
 	_ = c.file.fail(store.ErrClosed)
 	c.meter.dog.free()
@@ -169,14 +168,15 @@ func (c *conn) close() {
 	}
 }
 
-// quietly calls what ends a statement or connection. It fails, or panics for
-// want of memory, only as the use before it did.
+// quietly calls a function that ends a statement or a connection. It ignores
+// errors, and panics for lack of memory, because they only repeat those of the
+// preceding use.
 func quietly(end func() error) {
 	defer func() { _ = recover() }()
 	_ = end()
 }
 
-// control runs a statement of ours.
+// control runs a statement of the library.
 func (c *conn) control(text string) error {
 	c.guard.trusted = true
 	defer func() { c.guard.trusted = false }()
@@ -191,8 +191,8 @@ func (c *conn) control(text string) error {
 	return s.Exec()
 }
 
-// orphans returns an error when a row refers to one that there is not. It may
-// use the time of b.
+// orphans returns an error if a row refers to a missing row. It uses the time
+// of b.
 func (c *conn) orphans(b *budget) error {
 	c.guard.trusted = true
 	defer func() { c.guard.trusted = false }()
@@ -216,18 +216,18 @@ type statement struct {
 	*sqlite3.Stmt
 	parameters int    // fixed
 	readonly   bool   // fixed
-	rest       string // of the query, after the statement; fixed
-	begins     bool   // preparing it again may write, so that needs the transaction; fixed
+	rest       string // the query after the statement; fixed
+	begins     bool   // preparing it may write, which requires an open transaction; fixed
 
 	cached   bool
-	used     uint64 // when, by the uses of the cache
-	busy     bool   // has rows that are open
+	used     uint64 // value of uses at the latest use
+	busy     bool   // has open rows
 	columns  []string
-	prepared int // how often SQLite had prepared it anew when columns was read
+	prepared int // how often SQLite had reprepared it when columns was read
 }
 
-// prepare returns the first statement of a query, or nil when there is none. It
-// may use the time of b. The statement has to be released.
+// prepare returns the first statement of a query, or nil if there is none. It
+// uses the time of b. The caller must release the statement.
 func (c *conn) prepare(query string, b *budget) (*statement, error) {
 	c.uses++
 	if s := c.cache[query]; s != nil && !s.busy {
@@ -273,8 +273,8 @@ func (c *conn) compile(query string, b *budget) (s *sqlite3.Stmt, tail string, e
 	return s, tail, err
 }
 
-// keep puts a statement into the cache, in place of the one that has not been
-// used for longest.
+// keep adds a statement to the cache. If the cache is full, it replaces the
+// least recently used statement.
 func (c *conn) keep(query string, s *statement) {
 	if len(c.cache) >= maxPrepared {
 		var oldest string
@@ -306,13 +306,13 @@ func (s *statement) release() {
 	}
 }
 
-// names returns the names of the columns of the result.
+// names returns the names of the result columns.
 func (s *statement) names() []string {
 	n := s.ColumnCount()
 	if n == 0 {
 		return nil
 	}
-	// A change of the schema makes SQLite prepare a statement anew, and "SELECT
+	// After a change of the schema, SQLite reprepares a statement, and "SELECT
 	// *" may then have other columns.
 	if prepared := s.Status(sqlite3.STMTSTATUS_REPREPARE, false); s.columns == nil || prepared != s.prepared {
 		s.columns, s.prepared = make([]string, n), prepared

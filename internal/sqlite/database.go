@@ -16,34 +16,35 @@ import (
 
 // A database is one object's [store.SQL].
 //
-// Its mutex is held during a call by the turn that makes it, and by the pool
-// while it closes an idle connection. The pool only tries to lock it, so a turn
-// is the only one that ever waits, and not for another turn.
+// Its mutex is held by the turn during a call, and by the pool while it closes
+// an idle connection. The pool only tries to lock it. So only a turn ever waits
+// for it, and never for another turn.
 type database struct {
 	pool    *Pool           // fixed
 	pages   store.Pages     // fixed
 	limits  store.SQLLimits // fixed
-	used    atomic.Bool     // since the pool last looked
-	closing atomic.Bool     // Close waits for mu: what SQLite does meanwhile ends
+	used    atomic.Bool     // since the pool last checked
+	closing atomic.Bool     // Close is waiting for mu: running statements end
 
 	mu    sync.Mutex
-	conn  *conn         // nil while closed. guarded by mu, like all below
-	place *list.Element // in the pool's list, while conn is not nil
+	conn  *conn         // guarded by mu, like all below; nil while closed
+	place *list.Element // in the pool's list, if conn is not nil
 	begun bool          // a transaction is open
-	held  bool          // the turn is about to begin one
-	lost  error         // why it can only be rolled back
+	held  bool          // the turn is about to begin a transaction
+	lost  error         // why the transaction can only be rolled back
 	marks []mark        // savepoints, outermost first
-	rows  []*rows       // those that are open
+	rows  []*rows       // open rows
 	loose bool          // foreign keys are not checked
-	time  time.Duration // of Allow
-	most  int           // bytes of memory, of Allow
+	time  time.Duration // set by Allow
+	most  int           // bytes of memory, set by Allow
 
 	inserted int64 // LastInsertID
 	changed  int64 // Changes
 }
 
-// A mark is a savepoint. SQLite is told of it when a statement first writes
-// within it, so that nested transactions which do not use SQL cost nothing.
+// A mark is a savepoint. It is created in SQLite only when a statement first
+// writes within it, so that nested transactions that do not use SQL cost
+// nothing.
 type mark struct {
 	depth int
 	told  bool
@@ -55,10 +56,10 @@ func (d *database) Run(query string, args []any, write func() error) (result sto
 	if len(query) > d.limits.Statement {
 		return nil, fmt.Errorf("%w: query of %d bytes", store.ErrLimit, len(query))
 	}
-	if strings.IndexByte(query, 0) >= 0 { // SQLite would ignore what follows
+	if strings.IndexByte(query, 0) >= 0 { // SQLite would ignore the rest
 		return nil, errors.New("dog: SQL: zero byte in query")
 	}
-	args, err = values(args, d.limits.Value) // before the lock, because this runs code of the object's
+	args, err = values(args, d.limits.Value) // before locking, because this may call code of the object
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +141,7 @@ func (d *database) prepare(query string, left *budget, write func() error) (*sta
 	return s, nil
 }
 
-// start runs a statement up to its first row, and those without rows to the
-// end.
+// start runs a statement up to its first row, or to the end if it has no rows.
 func (d *database) start(s *statement, args []any, left budget, write func() error) (*rows, error) {
 	if err := s.bind(args); err != nil {
 		s.release()
@@ -153,8 +153,8 @@ func (d *database) start(s *statement, args []any, left budget, write func() err
 			return nil, err
 		}
 	}
-	// SQLite reports progress by the steps since the statement was prepared: so
-	// the same run always has the same number of them.
+	// SQLite reports progress by the steps since the statement was prepared.
+	// The reset makes the number of reports the same for every run.
 	s.Status(sqlite3.STMTSTATUS_VM_STEP, true)
 	r := &rows{d: d, s: s, left: left}
 	if n := len(d.marks); n > 0 {
@@ -169,15 +169,15 @@ func (d *database) start(s *statement, args []any, left budget, write func() err
 	return r, r.err
 }
 
-// note takes down what a statement that may have written has to say about it.
+// note records the results of a statement that may have written.
 func (d *database) note(s *statement) {
 	if !s.readonly {
 		d.inserted, d.changed = d.conn.db.LastInsertRowID(), d.conn.db.Changes()
 	}
 }
 
-// begin begins the transaction and the savepoints that SQLite has not been told
-// of.
+// begin begins the transaction, and creates the savepoints that SQLite does not
+// have yet.
 func (d *database) begin(write func() error) error {
 	if !d.begun {
 		if err := d.unlocked(write); err != nil {
@@ -189,7 +189,7 @@ func (d *database) begin(write func() error) error {
 		d.begun = true
 	}
 	for i := len(d.marks); i > 0 && !d.marks[i-1].told; i-- {
-		if err := d.control("SAVEPOINT dog"); err != nil { // nested ones may share a name
+		if err := d.control("SAVEPOINT dog"); err != nil { // nested savepoints may share a name
 			return err
 		}
 		d.marks[i-1].told = true
@@ -197,7 +197,7 @@ func (d *database) begin(write func() error) error {
 	return nil
 }
 
-// unlocked calls f without the lock, and keeps the connection meanwhile.
+// unlocked calls f without the lock. The connection stays open during the call.
 func (d *database) unlocked(f func() error) error {
 	d.held = true
 	d.mu.Unlock()
@@ -224,13 +224,13 @@ func (d *database) ForeignKeys(on bool) (err error) {
 	switch {
 	case d.lost != nil:
 		return d.lost
-	case on && d.conn == nil: // the next one checks them
+	case on && d.conn == nil: // a new connection checks them
 		return nil
 	}
 	if err := d.wake(); err != nil {
 		return err
 	}
-	// The pragma would do nothing within a transaction.
+	// The pragma would have no effect within a transaction.
 	if _, err := d.conn.db.Config(sqlite3.DBCONFIG_ENABLE_FKEY, on); err != nil {
 		return d.failed(err)
 	}
@@ -332,11 +332,11 @@ func (d *database) Rollback() (err error) {
 	d.endRows(0)
 	switch {
 	case d.conn == nil:
-	case !d.begun: // the owner may undo a commit, and with it pages that SQLite has in its cache
+	case !d.begun: // the owner may undo a commit, including pages in SQLite's cache
 		d.drop()
 	case !d.conn.broken && !d.conn.db.GetAutocommit():
 		if err := d.conn.control("ROLLBACK"); err != nil {
-			d.conn.broken = true // so settle drops the connection, which undoes everything
+			d.conn.broken = true // settle then drops the connection, which undoes everything
 		}
 	}
 	d.begun, d.lost, d.marks = false, nil, nil
@@ -356,7 +356,7 @@ func (d *database) Close() error {
 // active reports whether the connection is in use.
 func (d *database) active() bool { return d.begun || d.held || d.loose || len(d.rows) > 0 }
 
-// endRows ends the rows that began at this depth or deeper.
+// endRows ends the rows that were started at this depth or deeper.
 func (d *database) endRows(depth int) {
 	for i := len(d.rows) - 1; i >= 0; i-- {
 		if r := d.rows[i]; r.depth >= depth {
@@ -365,7 +365,7 @@ func (d *database) endRows(depth int) {
 	}
 }
 
-// drop closes the connection, and with it gives up the transaction.
+// drop closes the connection, which abandons the transaction.
 func (d *database) drop() {
 	if d.conn == nil {
 		return
@@ -376,7 +376,8 @@ func (d *database) drop() {
 	d.pool.remove(d)
 }
 
-// settle ends what cannot go on. It ends every call that uses the connection.
+// settle ends rows and connections that cannot continue. It is called at the
+// end of every call that uses the connection.
 func (d *database) settle() {
 	if d.conn == nil {
 		return

@@ -12,8 +12,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// What the messages of SQLite have in them that mean a limit, and those that
-// mean something that nobody may touch.
+// Substrings of SQLite's messages for exceeded limits, and for changes of
+// protected objects.
 var (
 	limitTexts = []string{"error: too many ", "error: variable number must be ", "too large (maximum depth",
 		"nested too deep", "arser stack overflow", "ecursion limit", "pattern too complex", "pattern too big"}
@@ -22,8 +22,8 @@ var (
 		" cannot reference objects in database"}
 )
 
-// explain returns what an error of SQLite means. It notes when the connection
-// cannot be used any more.
+// explain converts an error of SQLite to an error of the store. It sets broken
+// if the connection can no longer be used.
 func (c *conn) explain(err error) error {
 	if c.file.err != nil {
 		c.broken = true
@@ -56,7 +56,7 @@ func (c *conn) explain(err error) error {
 	case sqlite3.IOERR, sqlite3.CANTOPEN:
 		c.broken = true
 	case sqlite3.ERROR:
-		// SQLite has no codes for these.
+		// SQLite has no error codes for these.
 		for _, limit := range limitTexts {
 			if strings.Contains(err.Error(), limit) {
 				return fmt.Errorf("%w: %w", store.ErrLimit, err)
@@ -67,15 +67,15 @@ func (c *conn) explain(err error) error {
 				return fmt.Errorf("%w: %w: it is SQLite's own", store.ErrRefused, err)
 			}
 		}
-		if strings.Contains(err.Error(), "no such function: load_extension") { // it is not part of this SQLite
+		if strings.Contains(err.Error(), "no such function: load_extension") { // not included in this SQLite
 			return fmt.Errorf("%w: load_extension", store.ErrRefused)
 		}
 	}
 	return fmt.Errorf("dog: SQL: %w", err)
 }
 
-// panicked returns the error for a panic during a call of SQLite, and takes
-// down what that leaves of the connection.
+// panicked returns the error for a panic in a call of SQLite, and marks the
+// connection as torn.
 func (c *conn) panicked(p any, log *slog.Logger) error {
 	c.meter.end()
 	c.broken, c.torn = true, true
@@ -95,8 +95,8 @@ func isMemory(p any) bool {
 	return ok && err.Error() == "sqlite3: out of memory"
 }
 
-// panicked returns the error for a panic that nobody expected. What it says is
-// in the log, and only there.
+// panicked returns the error for an unexpected panic. The details are only in
+// the log.
 func panicked(p any, log *slog.Logger) error {
 	if isMemory(p) {
 		return fmt.Errorf("%w: memory of the connection", store.ErrLimit)
@@ -105,8 +105,8 @@ func panicked(p any, log *slog.Logger) error {
 	return fmt.Errorf("%w: SQLite failed at it, and the log says how", store.ErrRefused)
 }
 
-// failed returns what an error of SQLite means, and takes down whether the
-// transaction survived it.
+// failed converts an error of SQLite, and records whether the transaction was
+// lost.
 func (d *database) failed(err error) error {
 	err = d.conn.explain(err)
 	if d.begun && (d.conn.broken || d.conn.db.GetAutocommit()) {
@@ -115,7 +115,7 @@ func (d *database) failed(err error) error {
 	return err
 }
 
-// lose notes that the transaction can only be rolled back.
+// lose records that the transaction can only be rolled back.
 func (d *database) lose(err error) error {
 	if d.begun && d.lost == nil {
 		d.lost = fmt.Errorf("dog: SQL: the transaction is lost: %w", err)
@@ -123,8 +123,8 @@ func (d *database) lose(err error) error {
 	return err
 }
 
-// recover turns a panic into an error. The binding panics when SQLite has no
-// memory left, and when its memory is taken away.
+// recover converts a panic to an error. The binding panics if SQLite is out of
+// memory, or if its memory is taken away.
 func (d *database) recover(err *error) {
 	p := recover()
 	if p == nil {

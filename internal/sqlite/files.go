@@ -19,15 +19,17 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Export writes the database in pages, and tables besides, to a file that does
-// not exist yet. The file is complete and durable when Export returns nil; else
-// there is none. It is made in a scratch directory beside it and placed by one
-// step, so that of several exports to one name one succeeds. Errors:
-// [fs.ErrExist], [fs.ErrInvalid] when the file would lie in the directory of a
-// store, the cause of ctx's end, those of the file system, of pages and of the
-// tables' rows, [store.ErrCorrupt] when the database is damaged, and
-// [store.ErrFull], or the error of the file system that says it, when the disk
-// is full.
+// Export writes the database in pages, and the additional tables, to a file
+// that must not exist. If Export returns nil, the file is complete and durable.
+// Otherwise it does not exist. The file is made in a scratch directory next to
+// it and placed in one step, so that one of several exports to the same name
+// succeeds.
+//
+// The error is [fs.ErrExist], [fs.ErrInvalid] if the file would be in the
+// directory of a store, the cause of ctx, an error of the file system, of pages
+// or of the rows of tables, [store.ErrCorrupt] if the database is damaged, or,
+// if the disk is full, [store.ErrFull] or the corresponding error of the file
+// system.
 func (p *Pool) Export(ctx context.Context, file string, pages store.Pages, tables []store.Table) (err error) {
 	defer func() {
 		if err != nil {
@@ -47,7 +49,7 @@ func (p *Pool) Export(ctx context.Context, file string, pages store.Pages, table
 	if err == nil {
 		err = scratch.Place(name, target)
 	}
-	if removed := scratch.Close(); err != nil { // else the file is there, and the next export removes what is left
+	if removed := scratch.Close(); err != nil { // otherwise the file exists, and the next export removes the rest
 		err = errors.Join(err, removed)
 	}
 	return err
@@ -82,7 +84,7 @@ func writePages(ctx context.Context, f io.Writer, pages store.Pages) error {
 		if err != nil {
 			return fmt.Errorf("page %d: %w", n, err)
 		}
-		if !found { // as SQLite would read it
+		if !found { // the same as SQLite would read
 			clear(page)
 		}
 		if _, err := w.Write(page); err != nil {
@@ -92,8 +94,9 @@ func writePages(ctx context.Context, f io.Writer, pages store.Pages) error {
 	return w.Flush()
 }
 
-// complete checks an exported file and adds the tables. A connection that only
-// reads does not know CHECKs, whose cost is the object's.
+// complete checks an exported file and adds the tables. The check uses a
+// read-only connection, which does not evaluate CHECK constraints, whose cost
+// is up to the object.
 func (p *Pool) complete(ctx context.Context, file string, tables []store.Table) error {
 	if err := p.withFile(ctx, file, sqlite3.OPEN_READONLY, quickCheck); err != nil {
 		return err
@@ -102,7 +105,7 @@ func (p *Pool) complete(ctx context.Context, file string, tables []store.Table) 
 		return nil
 	}
 	return p.withFile(ctx, file, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
-		// The file is thrown away if anything fails.
+		// The file is discarded if anything fails.
 		if err := db.Exec("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF"); err != nil {
 			return err
 		}
@@ -148,17 +151,17 @@ func addTable(db *sqlite3.Conn, t store.Table) error {
 }
 
 // Import reads a SQLite file of any page size, encoding and journal mode into
-// pages, which have to be empty, without the tables named, whose rows it hands
-// to row. All rows keep their rowids. The file is only read, with the journal
-// that another program may have left beside it, and nothing is made there;
-// copies are made in the directory for temporary files. After an error the
-// pages are of no use.
+// pages, which must be empty, except for the given tables, whose rows it passes
+// to row. All rows keep their rowids. Import only reads the file, and any
+// journal that another program has left next to it, and creates nothing there.
+// It makes copies in the directory for temporary files. After an error, the
+// pages must not be used.
 //
-// Errors: the cause of ctx's end, those of the file system, of pages and of
-// row, [store.ErrFull], or the error of the file system that says it, when the
-// disk is full, [store.ErrCorrupt] when the file is not a database or a damaged
-// one, [store.ErrRefused] when it needs what this SQLite does not have, or has
-// further tables whose names are reserved, [store.ErrLimit] when it is over the
+// The error is the cause of ctx, an error of the file system, of pages or of
+// row, or, if the disk is full, [store.ErrFull] or the corresponding error of
+// the file system. It is [store.ErrCorrupt] if the file is not a database or is
+// damaged, [store.ErrRefused] if it needs features that this SQLite lacks, or
+// has other tables with reserved names, and [store.ErrLimit] if it exceeds the
 // limits.
 func (p *Pool) Import(
 	ctx context.Context, file string, pages store.Pages, limits store.SQLLimits, tables []store.Table,
@@ -182,8 +185,8 @@ func (p *Pool) Import(
 		return err
 	}
 	err = p.withFile(ctx, copied, sqlite3.OPEN_READWRITE, func(db *sqlite3.Conn) error {
-		// Brings the journals in. A write-ahead log takes no shared memory when
-		// it is locked.
+		// Merge the journals. A write-ahead log needs no shared memory while
+		// the database is locked exclusively.
 		return foreign(db.Exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE"))
 	})
 	if err != nil {
@@ -224,10 +227,10 @@ func (p *Pool) Import(
 	return importable(ctx, p, pages, limits)
 }
 
-// copyDatabase copies a file and the journals that belong to it. SQLite would
-// write to the originals, or make others beside them, even to read them.
+// copyDatabase copies a file and its journals. SQLite would write to the
+// originals, or create other files next to them, even to read them.
 func copyDatabase(ctx context.Context, from, to string) error {
-	from, err := filepath.EvalSymlinks(from) // journals lie beside the file itself
+	from, err := filepath.EvalSymlinks(from) // journals are next to the file itself
 	if err != nil {
 		return err
 	}
@@ -244,7 +247,7 @@ func copyFile(ctx context.Context, from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() { // opening some others would wait for ever
+	if !info.Mode().IsRegular() { // opening some other types would block forever
 		return fmt.Errorf("%w: %s is not a regular file", fs.ErrInvalid, from)
 	}
 	r, err := os.Open(from)
@@ -260,15 +263,15 @@ func copyFile(ctx context.Context, from, to string) (err error) {
 	return errors.Join(err, w.Close())
 }
 
-// copyTo writes a compact copy of a database to a file. VACUUM alone would give
-// new rowids to the rows of tables that have no INTEGER PRIMARY KEY.
+// copyTo writes a compact copy of a database to a file. VACUUM alone would
+// assign new rowids to the rows of tables without an INTEGER PRIMARY KEY.
 func copyTo(db *sqlite3.Conn, file string) error {
 	return db.Exec("VACUUM INTO " + sqlite3.Quote(file))
 }
 
-// takeTable hands on the rows of a table, if there is one, and drops it. It has
-// to have the columns of the one that is described, and no others, all stored:
-// what it took to compute one would be up to the maker of the file.
+// takeTable passes on the rows of a table, if it exists, and drops it. The
+// table must have exactly the described columns, and all must be stored: the
+// cost of a computed column would be up to the creator of the file.
 func takeTable(db *sqlite3.Conn, t store.Table, row func(string, []any) error) error {
 	exists, virtual := false, false
 	text := "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = " + sqlite3.Quote(t.Name)
@@ -301,7 +304,7 @@ func takeTable(db *sqlite3.Conn, t store.Table, row func(string, []any) error) e
 	}
 	name := sqlite3.QuoteIdentifier(t.Name)
 	text = "SELECT " + strings.Join(columns, ", ") + " FROM " + name
-	err = query(db, text, func(v []any) error { return row(t.Name, v) }) // which may say that the file is too new
+	err = query(db, text, func(v []any) error { return row(t.Name, v) }) // row may return that the file is too new
 	if err != nil {
 		return err
 	}
@@ -364,7 +367,7 @@ func quickCheck(db *sqlite3.Conn) error {
 	})
 }
 
-// query hands the rows of a query to each.
+// query calls each with the rows of a query.
 func query(db *sqlite3.Conn, text string, each func([]any) error) error {
 	s, _, err := db.Prepare(text)
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	sqlite3 "github.com/ncruces/go-sqlite3"
 )
 
-// addFunctions replaces those functions of SQLite whose cost is the product of
-// the sizes of their arguments, and which are often given what a client sent.
-// They do the same, and the cost is the sum. What else is slow ends with its
-// time.
+// addFunctions replaces SQLite functions whose cost is the product of the sizes
+// of their arguments, and which are often called with input from clients. The
+// replacements give the same results, and their cost is the sum. Other slow
+// functions are ended by the time limit.
 func addFunctions(db *sqlite3.Conn, most int) error {
 	const flags = sqlite3.DETERMINISTIC | sqlite3.INNOCUOUS
 	if err := db.CreateFunction("instr", 2, flags, instr); err != nil {
@@ -20,8 +20,9 @@ func addFunctions(db *sqlite3.Conn, most int) error {
 	})
 }
 
-// instr is where the second argument first occurs in the first one: in
-// characters from 1, or in bytes when both are blobs; 0 when it does not.
+// instr returns where the second argument first occurs in the first, counted
+// from 1 in characters, or in bytes if both are blobs. It returns 0 if there is
+// no occurrence.
 func instr(ctx sqlite3.Context, arg ...sqlite3.Value) {
 	in, what := arg[0].Type(), arg[1].Type()
 	if in == sqlite3.NULL || what == sqlite3.NULL {
@@ -40,21 +41,22 @@ func instr(ctx sqlite3.Context, arg ...sqlite3.Value) {
 	ctx.ResultInt(character(text, part))
 }
 
-// asText returns v as text, and false when there is no memory for it.
+// asText returns v as text. It returns false if there is no memory for it.
 func asText(v sqlite3.Value, as sqlite3.Datatype) (text []byte, ok bool) {
 	if as != sqlite3.BLOB {
 		text = v.RawText()
 		return text, text != nil
 	}
-	// Reading a blob as text makes it one, for whoever uses it next.
+	// Reading a blob as text would convert it for its next user.
 	c := v.Dup()
 	defer quietly(c.Close)
 	text = c.RawText()
 	return bytes.Clone(text), text != nil
 }
 
-// character returns where what is in text, in characters from 1; 0: nowhere. It
-// is there only if it begins where a character does.
+// character returns the position of what in text, counted in characters from 1,
+// or 0 if there is none. Only an occurrence at the beginning of a character
+// counts.
 func character(text, what []byte) int {
 	if len(what) > 0 && within(what[0]) {
 		if bytes.HasPrefix(text, what) {
@@ -68,17 +70,18 @@ func character(text, what []byte) int {
 	}
 	n := 1
 	for i := range at {
-		if !within(text[i+1]) { // at the latest the one that what begins with
+		if !within(text[i+1]) { // ends at the latest at the first character of what
 			n++
 		}
 	}
 	return n
 }
 
-// within reports whether b is not the first byte of a character in UTF-8.
+// within reports whether b is a continuation byte of UTF-8.
 func within(b byte) bool { return b&0xc0 == 0x80 }
 
-// replace puts the third argument wherever the second one is in the first.
+// replace replaces each occurrence of the second argument in the first by the
+// third.
 func replace(ctx sqlite3.Context, arg []sqlite3.Value, most int) {
 	if arg[0].Type() == sqlite3.NULL || arg[1].Type() == sqlite3.NULL {
 		return

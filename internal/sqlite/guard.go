@@ -10,23 +10,23 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// reserved is how the names of tables begin that are the library's own.
+// reserved is the prefix of the names of the library's own tables.
 const reserved = "_dog_"
 
-// modules are those of the virtual tables that an object may create.
+// modules are the modules of virtual tables that an object may create.
 const modules = "fts5 and fts5vocab"
 
-// pragmas are those that an object may use. They change nothing but the
-// database, and that within the transaction.
+// pragmas are the pragmas that an object may use. They change only the
+// database, within the transaction.
 var pragmas = map[string]struct {
-	arg    bool // may have an argument
-	begins bool // writes without SQLite saying so beforehand: its transaction
-	// has to be open when it is prepared. One with an argument only if it has
-	// it.
+	arg    bool // an argument is allowed
+	begins bool // writes without SQLite reporting it, so the transaction
+	// must be open when it is prepared. A pragma that may have an argument
+	// writes only with one, except optimize.
 }{
 	"application_id":     {arg: true},
 	"collation_list":     {},
-	"data_version":       {}, // which FTS5 asks for
+	"data_version":       {}, // used by FTS5
 	"defer_foreign_keys": {arg: true, begins: true},
 	"encoding":           {},
 	"foreign_key_check":  {arg: true},
@@ -48,13 +48,13 @@ var pragmas = map[string]struct {
 	"user_version":       {arg: true},
 }
 
-// A guard refuses what an object may not do, and notes what the statement does
-// that is prepared. It is owned by its connection.
+// A guard refuses actions that an object may not perform, and records the
+// actions of the statement being prepared. It is owned by its connection.
 type guard struct {
-	trusted bool   // the statement is ours
-	direct  bool   // it is the object's own, not one that another runs
-	empty   bool   // it is a pragma with an empty argument, which SQLite does not tell from none
-	refused string // what was refused, and what to do instead; empty: nothing
+	trusted bool   // it is a statement of the library
+	direct  bool   // it is the object's own statement, not run by another
+	empty   bool   // it is a pragma with an empty argument, which SQLite reports like none
+	refused string // the refused action, and an alternative; empty: none
 	reads   bool   // the statement selects or changes rows
 	other   bool   // it does more than that
 	alters  bool   // it alters a table
@@ -64,8 +64,8 @@ type guard struct {
 
 func (g *guard) reset() { *g = guard{trusted: g.trusted, direct: g.direct} }
 
-// plain reports whether the statement only selects or changes rows. Of others,
-// SQLite may find out at any time that they write, or do not write, after all.
+// plain reports whether the statement only selects or changes rows. For other
+// statements, SQLite may decide later whether they write.
 func (g *guard) plain() bool { return g.reads && !g.other }
 
 func (g *guard) refuse(what string) sqlite3.AuthorizerReturnCode {
@@ -75,8 +75,8 @@ func (g *guard) refuse(what string) sqlite3.AuthorizerReturnCode {
 	return sqlite3.AUTH_DENY
 }
 
-// check is SQLite's authorizer: it is asked for everything that a statement
-// will do, when it is prepared. Whatever it does not know is refused.
+// check is SQLite's authorizer. It is called for every action of a statement
+// when the statement is prepared, and refuses unknown actions.
 func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema, _ string) sqlite3.AuthorizerReturnCode {
 	if g.trusted {
 		return sqlite3.AUTH_OK
@@ -93,7 +93,7 @@ func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema,
 		return sqlite3.AUTH_OK
 	case sqlite3.AUTH_READ, sqlite3.AUTH_INSERT, sqlite3.AUTH_UPDATE, sqlite3.AUTH_DELETE:
 		g.reads = true
-		detail = "" // the name of a column
+		detail = "" // a column name
 	case sqlite3.AUTH_PRAGMA:
 		g.other = true
 		p, ok := pragmas[strings.ToLower(name)]
@@ -141,7 +141,8 @@ func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema,
 	return sqlite3.AUTH_OK
 }
 
-// written returns how a statement is written that SQLite calls operation.
+// written returns the SQL keywords of a statement that SQLite reports as
+// operation.
 func written(action sqlite3.AuthorizerActionCode, operation, savepoint string) string {
 	switch {
 	case action == sqlite3.AUTH_TRANSACTION && operation == "COMMIT":
@@ -156,21 +157,21 @@ func written(action sqlite3.AuthorizerActionCode, operation, savepoint string) s
 	return operation + " " + savepoint
 }
 
-// renames reports whether this is what SQLite does by itself in the schema of
-// temporary tables, which is empty, when a table is altered.
+// renames reports whether SQLite performs this action internally, in the empty
+// schema of temporary tables, when a table is altered.
 func (g *guard) renames(action sqlite3.AuthorizerActionCode, name string) bool {
 	return g.alters && strings.HasPrefix(name, "sqlite_temp_") &&
 		(action == sqlite3.AUTH_READ || action == sqlite3.AUTH_UPDATE)
 }
 
-// gap is what may stand between the words of a statement.
+// gap matches white space and comments between the words of a statement.
 const gap = `(?:[\s\x{feff}]|--[^\n]*(?:\n|$)|/\*(?s:.*?)\*/)*`
 
-// emptyArgument is how a pragma begins whose argument is empty: it is given.
+// emptyArgument matches the beginning of a pragma with an empty argument.
 var emptyArgument = regexp.MustCompile(`(?is)^(?:explain\b` + gap + `(?:query\b` + gap + `plan\b` + gap + `)?)?pragma\b` +
 	`(?:` + gap[:len(gap)-1] + `|\w+|"[^"]*"|'[^']*'|\[[^\]]*\]|` + "`[^`]*`" + `|\.)*[=(]` + gap + `(?:''|""|\[\]|` + "``" + `)`)
 
-// text refuses what the authorizer is not told of.
+// text refuses actions that are not reported to the authorizer.
 func (g *guard) text(statement string) error {
 	switch {
 	case strings.EqualFold(firstWord(statement), "VACUUM"):
@@ -187,7 +188,7 @@ func isReserved(name string) bool {
 	return len(name) >= len(reserved) && strings.EqualFold(name[:len(reserved)], reserved)
 }
 
-// namesReserved reports whether a word of the statement begins as reserved names do.
+// namesReserved reports whether a word of the statement begins with reserved.
 func namesReserved(statement string) bool {
 	s := strings.ToLower(statement)
 	for at := 0; ; at++ {
@@ -205,7 +206,7 @@ func isWord(b byte) bool {
 	return b == '_' || b == '$' || b >= 0x80 || '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
 }
 
-// firstWord returns the word that sql begins with.
+// firstWord returns the first word of sql.
 func firstWord(sql string) string {
 	sql = skipBlank(sql)
 	for i := range len(sql) {
@@ -216,7 +217,7 @@ func firstWord(sql string) string {
 	return sql
 }
 
-// skipBlank returns sql without the white space, comments and semicolons that it begins with.
+// skipBlank returns sql without leading white space, comments and semicolons.
 func skipBlank(sql string) string {
 	for {
 		sql = strings.TrimLeft(sql, " \t\n\f\r;\ufeff")

@@ -12,14 +12,14 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// missingTexts are what the messages of SQLite have in them when a database
-// needs what only another build of SQLite has.
+// missingTexts are substrings of SQLite's messages for a database that needs
+// features of another build of SQLite.
 var missingTexts = []string{"no such function", "no such collation", "no such module", "no such tokenizer", "tokenizer:"}
 
-// importable returns an error when an object could not use the database in
-// pages, a sound one: it needs what this SQLite has not, or is over the limits.
-// What does not work for want of a table or a column works nowhere, and is no
-// reason.
+// importable returns an error if an object could not use the intact database in
+// pages, because it needs features that this SQLite lacks, or exceeds the
+// limits. Statements that fail because of a missing table or column would fail
+// everywhere, and are not a reason.
 func importable(ctx context.Context, pool *Pool, pages store.Pages, limits store.SQLLimits) (err error) {
 	ended := new(atomic.Bool)
 	c, err := open(pool, pages, limits, 0, ended)
@@ -97,8 +97,8 @@ func compile(db *sqlite3.Conn, text string) error {
 	return err
 }
 
-// tooWide returns an error when a row is larger than most bytes. It reads no
-// values, only their sizes.
+// tooWide returns an error if a row is larger than most bytes. It reads only
+// the sizes of values.
 func (c *conn) tooWide(table string, columns []string, most int) error {
 	sizes := make([]string, len(columns))
 	for i, column := range columns {
@@ -114,8 +114,8 @@ func (c *conn) tooWide(table string, columns []string, most int) error {
 	return c.lacking(err) // of a virtual table that does not work
 }
 
-// lacking returns the error of a statement of the database's own, or nil when
-// the statement works nowhere.
+// lacking returns the error of a statement of the database itself, or nil if
+// the statement would fail everywhere.
 func (c *conn) lacking(err error) error {
 	if err == nil {
 		return nil
@@ -130,8 +130,8 @@ func (c *conn) lacking(err error) error {
 	return explained
 }
 
-// foreign returns what an error says that is because this SQLite lacks
-// something, else the error itself.
+// foreign returns a refusal if err means that this SQLite lacks something,
+// otherwise err itself.
 func foreign(err error) error {
 	if err == nil || !errors.Is(err, sqlite3.ERROR) {
 		return err
@@ -144,8 +144,8 @@ func foreign(err error) error {
 	return err
 }
 
-// schemaError returns what it means that the schema of a sound database cannot
-// be read.
+// schemaError returns the error for an intact database whose schema cannot be
+// read.
 func schemaError(err error) error {
 	if !errors.Is(err, sqlite3.CORRUPT) {
 		return foreign(err)

@@ -10,50 +10,50 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// progressSteps is how many instructions SQLite runs between two questions to
-// the meter. Each may take milliseconds when values are of a megabyte.
+// progressSteps is the number of instructions that SQLite runs between two
+// calls of the meter. Each may take milliseconds with values of a megabyte.
 const progressSteps = 100
 
 var epoch = time.Now()
 
-// clock returns the time by which statements are measured.
+// clock returns the current time used to measure statements.
 func clock() time.Duration { return time.Since(epoch) }
 
-// A budget is what a query may still use. Time passes only while SQLite works.
+// A budget is the remaining allowance of a query. Time is counted only while
+// SQLite works.
 type budget struct {
 	steps int
 	time  time.Duration
 }
 
-// Why the meter ends a call.
+// Reasons why the meter ends a call.
 var (
 	errSteps = errors.New("too many steps: add an index, or do it in parts")
 	errTime  = errors.New("it takes too long: add an index, use smaller values, or do it in parts")
 )
 
-// errBitten is the panic of a call that came to its end after the watchdog had
-// bitten.
+// errBitten is the panic of a call that returned after the watchdog had bitten.
 var errBitten = errors.New("dog: SQL: the connection was taken away")
 
-// A meter ends calls of SQLite that use more than their budget. It is the
-// context of a connection, because that is what the binding asks whether to go
-// on: whenever a statement is prepared or stepped, and every progressSteps
-// instructions. It is owned by its connection.
+// A meter ends calls of SQLite that exceed their budget. It is the context of a
+// connection, because the binding checks the context to decide whether to
+// continue: whenever a statement is prepared or stepped, and every
+// progressSteps instructions. It is owned by its connection.
 type meter struct {
 	context.Context              // never done; fixed
 	closing         *atomic.Bool // the database is being closed; fixed
 
-	budget  *budget // of the call under way; nil: no bound
-	counts  bool    // steps are counted
-	entered bool    // the binding has asked before the call
+	budget  *budget // of the current call; nil: unlimited
+	counts  bool    // count steps
+	entered bool    // the binding has made its check before the call
 	began   time.Duration
-	faults  bool  // expectFaults before the call
-	why     error // the latest call was ended
+	faults  bool  // the setting of expectFaults before the call
+	why     error // why the latest call was ended
 	dog     watchdog
 	bit     bool // the watchdog has bitten
 }
 
-// begin begins a call that may use b and reduces it. The caller must call
+// begin begins a call that may use b, and reduces b. The caller must call
 // finish when the call returns, and end when it panics.
 func (m *meter) begin(b *budget, counts bool) {
 	m.budget, m.counts, m.entered, m.why = b, counts, false, nil
@@ -64,9 +64,9 @@ func (m *meter) begin(b *budget, counts bool) {
 	}
 }
 
-// finish ends a call that has returned. It panics when the watchdog has bitten:
-// SQLite's memory is inaccessible then, or will be in a moment, and its use by
-// anybody who does not expect that would be the end of the process.
+// finish ends a call that has returned. It panics if the watchdog has bitten:
+// SQLite's memory is then inaccessible, or will be shortly, and an access by
+// unprepared code would crash the process.
 func (m *meter) finish() {
 	m.end()
 	if m.bit {
@@ -87,8 +87,8 @@ func (m *meter) end() {
 	m.budget = nil
 }
 
-// over reports whether the call under way has to end, for a reason that is not
-// the number of its steps.
+// over reports whether the current call must end for a reason other than its
+// number of steps.
 func (m *meter) over() bool {
 	switch {
 	case m.budget == nil:
@@ -120,8 +120,8 @@ func (m *meter) Err() error {
 	return nil
 }
 
-// endWith ends the call under way when ctx ends, until stop is called. ended
-// has to be what the meter knows as closing.
+// endWith ends the current call when ctx is done, until stop is called. ended
+// must be the meter's closing.
 func endWith(ctx context.Context, m *meter, ended *atomic.Bool) (stop func()) {
 	done := make(chan struct{})
 	stopped := context.AfterFunc(ctx, func() {
@@ -136,7 +136,7 @@ func endWith(ctx context.Context, m *meter, ended *atomic.Bool) (stop func()) {
 	}
 }
 
-// limitOf returns why a call that ends with ctx was ended.
+// limitOf returns the reason why a call bound to ctx was ended.
 func limitOf(ctx context.Context, m *meter) error {
 	if m.closing.Load() {
 		return context.Cause(ctx)

@@ -11,11 +11,11 @@ import (
 	sqlite3 "github.com/ncruces/go-sqlite3"
 )
 
-// fileTime bounds the work on a file by one connection, whatever its context
-// allows.
+// fileTime limits the work on a file by one connection, independent of its
+// context.
 const fileTime = time.Hour
 
-// A reader reads until its context has ended.
+// A reader reads until its context is done.
 type reader struct {
 	ctx context.Context // fixed
 	r   io.Reader       // fixed
@@ -28,7 +28,7 @@ func (r reader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// withFile opens a SQLite file for f, whose use of it ends when ctx does.
+// withFile opens a SQLite file and calls f, which is ended when ctx is done.
 func (p *Pool) withFile(ctx context.Context, file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -54,8 +54,8 @@ func (p *Pool) withFile(ctx context.Context, file string, flags sqlite3.OpenFlag
 	return damaged(err)
 }
 
-// use runs f on an open file. When the connection has panicked its memory is
-// freed, and nothing more can be done with it.
+// use runs f on an open file. If the connection panics, its memory is freed and
+// it must not be used again.
 func (p *Pool) use(ctx context.Context, db *sqlite3.Conn, f func(*sqlite3.Conn) error) (torn bool, err error) {
 	ended := new(atomic.Bool)
 	m := &meter{Context: context.Background(), closing: ended, dog: watchdog{seal: seal, log: p.log}}
@@ -96,7 +96,7 @@ func (p *Pool) use(ctx context.Context, db *sqlite3.Conn, f func(*sqlite3.Conn) 
 	return false, err
 }
 
-// maxFileValue is SQLite's own limit of the bytes of a value.
+// maxFileValue is SQLite's own limit on the bytes of a value.
 const maxFileValue = 1_000_000_000
 
 func config(db *sqlite3.Conn, op sqlite3.DBConfig, on bool) error {

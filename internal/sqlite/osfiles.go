@@ -13,16 +13,17 @@ import (
 )
 
 // osFiles is the file system of the operating system for the files of one
-// connection. Of a change that fails SQLite tells little, and nothing at all
-// when it does something else before it tells: the first such error is kept.
-// Changes are announced by [osfile.Step]. It is owned by its connection.
+// connection. SQLite reports little about a failed change, and nothing at all
+// if it does something else before it reports. So osFiles keeps the first such
+// error. It announces changes with [osfile.Step]. It is owned by its
+// connection.
 type osFiles struct {
 	vfs.VFSFilename        // fixed
 	name            string // fixed
 	err             error
 }
 
-// osFiles returns what has to be closed after its connection.
+// osFiles returns a new osFiles, which must be closed after its connection.
 func (p *Pool) osFiles() *osFiles {
 	p.mu.Lock()
 	p.next++
@@ -37,7 +38,7 @@ func (p *Pool) osFiles() *osFiles {
 
 func (fs *osFiles) close() { vfs.Unregister(fs.name) }
 
-// escape is for the absolute names of files in the URIs of SQLite.
+// escape escapes absolute file names for SQLite URIs.
 var escape = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 
 // open opens a database by the absolute name of its file.
@@ -45,7 +46,7 @@ func (fs *osFiles) open(file string, flags sqlite3.OpenFlag) (*sqlite3.Conn, err
 	return sqlite3.OpenFlags("file:"+escape.Replace(file)+"?vfs="+fs.name, flags|sqlite3.OPEN_URI)
 }
 
-// explain adds what an error of SQLite does not say.
+// explain adds the first failed change to an error of SQLite.
 func (fs *osFiles) explain(err error) error {
 	if err != nil && fs.err != nil && !errors.Is(err, fs.err) {
 		return fmt.Errorf("%w: %w", err, fs.err)
@@ -53,7 +54,7 @@ func (fs *osFiles) explain(err error) error {
 	return err
 }
 
-// change makes a change and notes its error.
+// change makes a change and records its error.
 func (fs *osFiles) change(op osfile.Op, name string, make func() error) error {
 	err := osfile.Step(op, name)
 	if err == nil {
@@ -90,7 +91,7 @@ func (fs *osFiles) Delete(name string, syncDir bool) error {
 	return fs.VFSFilename.Delete(name, syncDir)
 }
 
-// An osFile is one of them.
+// An osFile is a file of an osFiles.
 type osFile struct {
 	vfs.File
 	fs   *osFiles

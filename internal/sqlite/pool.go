@@ -1,10 +1,10 @@
-// Package sqlite runs SQLite databases whose pages are kept by a store.
+// Package sqlite runs SQLite databases whose pages are stored in a store.
 //
 // A database has a connection while it is used: an instance of SQLite with a
-// few hundred KiB of memory. A [Pool] bounds how many stay open between
-// transactions. SQLite reads and writes pages through a file system of the pool
-// (vfs.go). It writes them only in [store.SQL.Commit], so that at any other
-// time the pages in the store are those of a committed state.
+// few hundred KiB of memory. A [Pool] limits the number of connections that
+// stay open between transactions. SQLite reads and writes pages through a file
+// system of the pool (vfs.go). It writes them only in [store.SQL.Commit], so
+// that at any other time the pages in the store are those of a committed state.
 package sqlite
 
 import (
@@ -20,23 +20,23 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// sweep bounds how many connections an attempt to close idle ones looks at, and
-// so the time it takes when all are in use.
+// sweep is the maximum number of connections checked in one attempt to close
+// idle connections. It bounds the time if all are in use.
 const sweep = 16
 
-var pools atomic.Uint64 // made so far
+var pools atomic.Uint64 // number of pools created
 
-// A Pool opens the connections of databases when they are needed, and closes
-// them. It is safe for concurrent use.
+// A Pool opens the connections of databases as needed, and closes them. It is
+// safe for concurrent use.
 type Pool struct {
 	name string       // of its file system; fixed
-	max  int          // connections that stay open; fixed
+	max  int          // maximum connections that stay open; fixed
 	log  *slog.Logger // fixed
 
 	mu     sync.Mutex
-	next   uint64               // number of the next file. guarded by mu, like all below
-	files  map[string]*pageFile // those being opened, by name
-	open   list.List            // of *database: those with a connection
+	next   uint64               // guarded by mu, like all below; number of the next file
+	files  map[string]*pageFile // files being opened, by name
+	open   list.List            // of *database: databases with a connection
 	closed bool
 
 	count atomic.Int64 // length of open; written under mu
@@ -44,10 +44,9 @@ type Pool struct {
 
 var _ store.Files = (*Pool)(nil)
 
-// New returns a pool that leaves at most maxOpen connections (at least one)
-// open between transactions, preferably those that were used lately.
-// Connections in use are not bounded. What SQLite panics with is written to
-// log.
+// New returns a pool that keeps at most maxOpen connections (at least one) open
+// between transactions, preferably the most recently used. Connections in use
+// are not limited. Panics of SQLite are written to log.
 func New(maxOpen int, log *slog.Logger) *Pool {
 	p := &Pool{
 		name:  "dog-" + strconv.FormatUint(pools.Add(1), 10),
@@ -60,8 +59,8 @@ func New(maxOpen int, log *slog.Logger) *Pool {
 }
 
 // OpenSQL returns the database in pages. It reads nothing before the first use.
-// An error of pages is in the chain of the error that it causes. One goroutine
-// at a time may use the result.
+// Errors that are caused by an error of pages wrap it. Only one goroutine at a
+// time may use the result.
 func (p *Pool) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,9 +70,8 @@ func (p *Pool) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, er
 	return &database{pool: p, pages: pages, limits: limits}, nil
 }
 
-// Close closes all connections. No other call, to the pool or to one of its
-// databases, may be under way. Databases fail with [store.ErrClosed]
-// afterwards.
+// Close closes all connections. No other call to the pool or its databases may
+// be in progress. Afterwards, databases fail with [store.ErrClosed].
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
@@ -90,8 +88,8 @@ func (p *Pool) Close() error {
 	return err
 }
 
-// offer makes a file known to SQLite until withdraw, and returns the name to
-// open it by.
+// offer makes a file available to SQLite until withdraw, and returns the name
+// by which to open it.
 func (p *Pool) offer(f *pageFile) (name string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,7 +114,7 @@ func (p *Pool) file(name string) *pageFile {
 	return p.files[name]
 }
 
-// add notes that d, which the caller has locked, has a connection.
+// add records that d has a connection. The caller must have locked d.
 func (p *Pool) add(d *database) {
 	p.mu.Lock()
 	d.place = p.open.PushFront(d)
@@ -124,7 +122,8 @@ func (p *Pool) add(d *database) {
 	p.mu.Unlock()
 }
 
-// remove notes that d, which the caller has locked, has no connection any more.
+// remove records that d no longer has a connection. The caller must have locked
+// d.
 func (p *Pool) remove(d *database) {
 	p.mu.Lock()
 	p.open.Remove(d.place)
@@ -146,16 +145,16 @@ func (p *Pool) trim() {
 	}
 }
 
-// idle returns a database whose connection is not in use and has not been
-// lately, locked, or nil.
+// idle returns a locked database whose connection is not in use and was not
+// used recently, or nil.
 func (p *Pool) idle() *database {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range min(2*p.open.Len(), sweep) {
 		e := p.open.Back()
 		d := e.Value.(*database)
-		// A lock that is taken belongs to a database in use. It is only tried,
-		// because its owner may wait for p.mu.
+		// A locked database is in use. TryLock is required, because the holder
+		// of the lock may be waiting for p.mu.
 		if !d.used.Swap(false) && d.mu.TryLock() {
 			if d.conn != nil && !d.active() {
 				return d

@@ -7,16 +7,16 @@ import (
 )
 
 // rows are the result of a statement. They are owned by the turn, like the
-// database; but a reset may close that at any time.
+// database, but a reset may close the database at any time.
 type rows struct {
-	d       *database // fixed; nil when there was no statement
-	columns []string  // set when the statement has first been stepped
-	depth   int       // of the savepoint that the statement began in; fixed
+	d       *database // fixed; nil if there was no statement
+	columns []string  // set when the statement is first stepped
+	depth   int       // of the savepoint in which the statement began; fixed
 
-	// changed with d.mu held; err is read while the owner uses the database,
-	// which nobody closes then
+	// changed with d.mu held; err may be read without it while the owner uses
+	// the database, since nothing closes it then
 	s     *statement // nil when the rows have ended
-	ready bool       // Next has a row already
+	ready bool       // Next already has a row
 	left  budget     // of the query
 	err   error
 }
@@ -46,7 +46,7 @@ func (r *rows) Next() bool {
 	return false
 }
 
-// step goes on to the next row. When there is none it ends the rows.
+// step advances to the next row. If there is none, it ends the rows.
 func (r *rows) step() bool {
 	row, err := r.try()
 	if !row {
@@ -81,7 +81,7 @@ func (r *rows) Value(column int) any {
 		return nil
 	}
 	v, err := r.value(column)
-	if err != nil { // there is no memory for it
+	if err != nil { // out of memory
 		r.end(err)
 		r.d.settle()
 	}
@@ -93,7 +93,7 @@ func (r *rows) value(column int) (v any, err error) {
 	return value(r.s.Stmt, column), nil
 }
 
-// value returns a copy of a column of the row that s is at.
+// value returns a copy of a column of the current row of s.
 func value(s *sqlite3.Stmt, column int) any {
 	switch s.ColumnType(column) {
 	case sqlite3.INTEGER:
@@ -122,8 +122,8 @@ func (r *rows) Close() error {
 	return nil
 }
 
-// end ends the rows, with the error that Err returns. The caller has locked the
-// database.
+// end ends the rows and sets the error returned by Err. The caller must have
+// locked the database.
 func (r *rows) end(err error) {
 	s, d := r.s, r.d
 	if s == nil {

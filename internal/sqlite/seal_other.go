@@ -2,8 +2,8 @@
 
 package sqlite
 
-// canSeal says that there is no watchdog: the binding's memory is in pieces, or
-// moves.
+// canSeal reports whether there is a watchdog. There is none here, because the
+// binding's memory is in pieces, or moves.
 const canSeal = false
 
 func seal([]byte) error { return nil }

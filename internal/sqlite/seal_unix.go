@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canSeal says that there is a watchdog.
+// canSeal reports whether there is a watchdog.
 const canSeal = true
 
 // seal makes the memory inaccessible.
 func seal(memory []byte) error { return unix.Mprotect(memory, unix.PROT_NONE) }
 
-// expectFaults makes the use of sealed memory a panic of this goroutine, rather
-// than the end of the process, or not.
+// expectFaults sets whether an access to sealed memory by this goroutine panics
+// instead of crashing the process. It returns the previous setting.
 func expectFaults(expect bool) (before bool) { return debug.SetPanicOnFault(expect) }

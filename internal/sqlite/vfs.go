@@ -12,19 +12,19 @@ import (
 
 const pageSize = 1024 // of every database
 
-// readsUnasked is how many pages are read before the meter is asked: SQLite
-// does not while it reads a tree from its beginning to its end.
+// readsUnasked is the number of pages read between two calls of the meter.
+// SQLite does not call it while it reads a tree from beginning to end.
 const readsUnasked = 64
 
-// fileSystem is what SQLite knows a pool as. It has the files that are being
-// opened and no others.
+// fileSystem is the SQLite file system of a pool. It contains only the files
+// being opened.
 type fileSystem struct{ pool *Pool }
 
 func (fs fileSystem) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	if flags&vfs.OPEN_MAIN_DB != 0 {
 		if f := fs.pool.file(name); f != nil {
-			// OPEN_MEMORY makes SQLite keep its journal in memory, without a
-			// statement that would say so.
+			// OPEN_MEMORY makes SQLite keep its journal in memory, without the
+			// need for a statement.
 			return f, flags | vfs.OPEN_MEMORY, nil
 		}
 	}
@@ -36,18 +36,18 @@ func (fileSystem) Access(string, vfs.AccessFlag) (bool, error) { return false, n
 func (fileSystem) FullPathname(name string) (string, error)    { return name, nil }
 
 // A pageFile is the main file of a database. Locks and syncs do nothing: a
-// database has one connection, and what is durable is its store's business. It
-// is owned by the database.
+// database has only one connection, and durability is the responsibility of its
+// store. It is owned by the database.
 type pageFile struct {
 	pages store.Pages // fixed
 	meter *meter      // fixed
 
 	count    uint32         // pages of the database
-	known    uint32         // what pages was last told of count, or has told
-	writable bool           // a commit is under way
-	err      error          // the first failure, after which nothing is read or written any more
-	reads    int            // so far
-	page     [pageSize]byte // under way: the store must not panic because SQLite's memory is taken away
+	known    uint32         // the count last read from pages or set in it
+	writable bool           // a commit is in progress
+	err      error          // the first failure, after which nothing is read or written
+	reads    int            // number of reads so far
+	page     [pageSize]byte // copy of a page: the store must not panic when SQLite's memory is taken away
 }
 
 func (f *pageFile) fail(err error) error {
@@ -57,7 +57,7 @@ func (f *pageFile) fail(err error) error {
 	return sqlite3.IOERR
 }
 
-// errEarly is a failure of SQLite to keep its changes in memory until the
+// errEarly means that SQLite did not keep its changes in memory until the
 // commit.
 var errEarly = fmt.Errorf("%w: SQLite wrote a page outside a commit", store.ErrFailed)
 
@@ -115,7 +115,7 @@ func (f *pageFile) Truncate(size int64) error {
 	return f.tell()
 }
 
-// tell makes the pages as many as the database has.
+// tell sets the number of pages to that of the database.
 func (f *pageFile) tell() error {
 	if f.count == f.known {
 		return nil
@@ -135,7 +135,7 @@ func (*pageFile) Unlock(vfs.LockLevel) error       { return nil }
 func (*pageFile) CheckReservedLock() (bool, error) { return false, nil }
 func (*pageFile) SectorSize() int                  { return pageSize }
 func (*pageFile) DeviceCharacteristics() vfs.DeviceCharacteristic {
-	// A page is written or not, together with the rest of its batch: SQLite
-	// need not journal its neighbours.
+	// A page is written either completely or not at all, together with the rest
+	// of its batch, so SQLite need not journal its neighbours.
 	return vfs.IOCAP_POWERSAFE_OVERWRITE | vfs.IOCAP_SEQUENTIAL | vfs.IOCAP_SAFE_APPEND
 }

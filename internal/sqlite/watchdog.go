@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// grace is how much longer than allowed a call may take before the watchdog
-// bites. Nearly always SQLite ends by itself meanwhile, because it asks the
+// grace is how long a call may exceed its time before the watchdog bites.
+// SQLite nearly always ends by itself during this time, because it calls the
 // meter.
 const grace = 250 * time.Millisecond
 
-// bitten is the time limit of a call that the watchdog has ended.
+// bitten is the limit of a call that the watchdog has ended.
 const bitten = -1
 
-// A watchdog ends a call of SQLite that does not ask the meter: one instruction
-// may take arbitrarily long (a function with arguments of a megabyte each), and
-// a statement without a loop never asks. It makes the memory of the connection
-// inaccessible, so that the call panics at its next use. Then nothing can be
-// done with the connection but free it.
+// A watchdog ends a call of SQLite that does not call the meter. One
+// instruction may take arbitrarily long (a function with arguments of a
+// megabyte each), and a statement without a loop never calls the meter. The
+// watchdog makes the memory of the connection inaccessible, so that the call
+// panics at its next access. After that, the connection can only be freed.
 //
-// When it cannot be made so, the watchdog tries again after the grace, until it
-// can, or the call ends.
+// If the memory cannot be made inaccessible, the watchdog retries after grace,
+// until it succeeds or the call ends.
 //
-// Watching costs a call two atomic operations: the timer is not set for each of
-// them, but goes off now and then while there are calls.
+// Watching costs a call two atomic operations. The timer is not set for each
+// call, but fires occasionally while there are calls.
 type watchdog struct {
-	limit atomic.Int64 // when the call under way has to be over, by clock; 0: there is none, or bitten
+	limit atomic.Int64 // when the current call must end, by clock; 0: there is none; or bitten
 	awake atomic.Bool  // the timer is running
 
 	seal func(memory []byte) error // fixed
 	log  *slog.Logger              // fixed
 
-	mu     sync.Mutex // held while biting, so that the memory is there
+	mu     sync.Mutex // held while biting, so that the memory is not freed
 	timer  *time.Timer
-	memory []byte // nil when it has been freed
-	failed bool   // seal has failed, and the log says so
+	memory []byte // nil after it has been freed
+	failed bool   // seal has failed, and this was logged
 }
 
 // watch begins a call, which must end before limit.
@@ -47,9 +47,10 @@ func (w *watchdog) watch(limit time.Duration) {
 	}
 }
 
-// ignore ends the call. It reports whether the watchdog has ended it before.
+// ignore ends the call. It reports whether the watchdog had already ended it.
 func (w *watchdog) ignore() (bit bool) {
-	// Whoever has bitten may not be done with it yet: free waits.
+	// The goroutine that has bitten may not have finished yet: free waits for
+	// it.
 	return w.limit.Swap(0) == bitten
 }
 
@@ -67,7 +68,7 @@ func (w *watchdog) wake(limit time.Duration) {
 	}
 }
 
-// look is what the timer calls.
+// look is called by the timer.
 func (w *watchdog) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,7 +78,7 @@ func (w *watchdog) look() {
 	limit := w.limit.Load()
 	if limit == 0 { // there is no call
 		w.awake.Store(false)
-		limit = w.limit.Load() // of a call that began before that
+		limit = w.limit.Load() // of a call that began before the Store
 		if limit == 0 || !w.awake.CompareAndSwap(false, true) {
 			return
 		}
@@ -87,7 +88,7 @@ func (w *watchdog) look() {
 			w.timer.Reset(wait)
 			return
 		}
-		if !w.limit.CompareAndSwap(limit, bitten) { // another call by now
+		if !w.limit.CompareAndSwap(limit, bitten) { // another call has begun
 			w.timer.Reset(grace)
 			return
 		}
@@ -101,7 +102,7 @@ func (w *watchdog) look() {
 	}
 }
 
-// hurry makes the call under way, if there is one, one that must be over now.
+// hurry sets the limit of the current call, if there is one, to now.
 func (w *watchdog) hurry() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,10 +110,10 @@ func (w *watchdog) hurry() {
 	if w.memory == nil || limit == 0 || limit == bitten || !w.limit.CompareAndSwap(limit, int64(clock())) {
 		return
 	}
-	w.timer.Reset(grace) // it is there: the call has woken it
+	w.timer.Reset(grace) // not nil: the call has created it
 }
 
-// free ends the watchdog, which does not use the memory any more.
+// free ends the watchdog, which no longer uses the memory.
 func (w *watchdog) free() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
