@@ -1,5 +1,5 @@
-// Package exactjson is encoding/json that fails where that would change a
-// value without an error. It knows nothing of objects.
+// Package exactjson is encoding/json, except that it fails where encoding/json
+// would silently change a value. It is independent of objects.
 package exactjson
 
 import (
@@ -16,24 +16,24 @@ import (
 )
 
 var (
-	// ErrUTF8 says that a string, or a map's key, is not valid UTF-8, of which
-	// JSON would keep something else.
+	// ErrUTF8 means that a string or a map key is not valid UTF-8, so JSON
+	// would change it.
 	ErrUTF8 = errors.New("not valid UTF-8: use []byte, or a codec other than JSON")
 
-	// ErrRounded says that an integer was to be read into an interface, which
-	// would get the nearest float64.
+	// ErrRounded means that an integer would be decoded into an interface as
+	// the nearest float64, which is not equal to it.
 	ErrRounded = errors.New("no float64 has this value: read it into an integer, a json.Number, or use a codec other than JSON")
 )
 
-// Marshal is [json.Marshal], but returns [ErrUTF8] for strings that it would
-// change.
+// Marshal is like [json.Marshal], but returns [ErrUTF8] for strings that
+// json.Marshal would change.
 func Marshal(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	// In place of an invalid byte json.Marshal writes this escape. What else
-	// may have it is JSON that v encodes by itself.
+	// json.Marshal writes this escape for an invalid byte. Otherwise it can
+	// only come from values that encode themselves as JSON.
 	if bytes.Contains(data, []byte(`\ufffd`)) {
 		if err := checkStrings(reflect.ValueOf(v)); err != nil {
 			return nil, err
@@ -42,8 +42,8 @@ func Marshal(v any) ([]byte, error) {
 	return data, nil
 }
 
-// checkStrings returns ErrUTF8 when json.Marshal, which has encoded v, found an
-// invalid string in it.
+// checkStrings returns ErrUTF8 if v contains an invalid string. json.Marshal
+// must have encoded v successfully.
 func checkStrings(v reflect.Value) error {
 	if v.Kind() == reflect.Interface {
 		v = v.Elem()
@@ -86,8 +86,8 @@ func checkStrings(v reflect.Value) error {
 	return nil
 }
 
-// checkKey is checkStrings for a map's key: JSON asks none that is a string for
-// its text.
+// checkKey is checkStrings for a map key. JSON does not call MarshalText on a
+// key of kind string.
 func checkKey(v reflect.Value) error {
 	if v.Kind() == reflect.String {
 		return checkStrings(reflect.ValueOf(v.String()))
@@ -95,7 +95,7 @@ func checkKey(v reflect.Value) error {
 	return checkStrings(v)
 }
 
-// checkText is checkStrings for the text that a value makes of itself.
+// checkText is checkStrings for a value that encodes itself as text.
 func checkText(m encoding.TextMarshaler) error {
 	text, err := m.MarshalText()
 	if err == nil && !utf8.Valid(text) {
@@ -104,12 +104,13 @@ func checkText(m encoding.TextMarshaler) error {
 	return err
 }
 
-// encoded reports whether JSON has a field.
+// encoded reports whether JSON encodes a field.
 func encoded(f reflect.StructField) bool {
 	return (f.IsExported() || f.Anonymous) && f.Tag.Get("json") != "-"
 }
 
-// as returns what json.Marshal has encode v in place of itself, or zero.
+// as returns v, or its address, as an M, which json.Marshal would use to encode
+// it. It returns zero if v is not an M.
 func as[M any](v reflect.Value) (m M) {
 	if !v.CanInterface() {
 		return m
@@ -121,8 +122,9 @@ func as[M any](v reflect.Value) (m M) {
 	return m
 }
 
-// Unmarshal is [json.Unmarshal], but returns [ErrRounded] where that would
-// round an integer. It has then filled a part of what v points at.
+// Unmarshal is like [json.Unmarshal], but returns [ErrRounded] where
+// json.Unmarshal would round an integer. In that case it has already filled
+// part of the value pointed to by v.
 func Unmarshal(data []byte, v any) error {
 	if !longNumber(data) || !json.Valid(data) {
 		return json.Unmarshal(data, v)
@@ -135,8 +137,8 @@ func Unmarshal(data []byte, v any) error {
 	return (&resolver{}).resolve(reflect.ValueOf(v))
 }
 
-// longNumber reports whether data may have an integer that is no float64. All
-// of at most 15 digits are.
+// longNumber reports whether data may contain an integer that is not a float64.
+// Integers of at most 15 digits always are.
 func longNumber(data []byte) bool {
 	digits := 0
 	for _, b := range data {
@@ -149,8 +151,8 @@ func longNumber(data []byte) bool {
 	return false
 }
 
-// A resolver replaces each json.Number that an interface holds by a float64, as
-// json.Unmarshal would have done in the first place.
+// A resolver replaces each json.Number in an interface by a float64, as
+// json.Unmarshal would have stored.
 type resolver struct{ seen map[any]bool }
 
 func (r *resolver) resolve(v reflect.Value) error {
@@ -166,7 +168,7 @@ func (r *resolver) resolve(v reflect.Value) error {
 		return r.resolve(v.Elem())
 	case reflect.Interface:
 		n, ok := v.Interface().(json.Number)
-		if ok && v.NumMethod() > 0 { // JSON cannot have put it there
+		if ok && v.NumMethod() > 0 { // not set by JSON
 			return nil
 		}
 		if !ok {
@@ -213,7 +215,7 @@ func (r *resolver) resolve(v reflect.Value) error {
 	return nil
 }
 
-// nested reports whether a value of the type may hold an interface.
+// nested reports whether a value of the type may contain an interface.
 func nested(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Interface, reflect.Struct, reflect.Slice, reflect.Array, reflect.Map:
@@ -226,8 +228,8 @@ var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 func decodesItself(t reflect.Type) bool { return t.Implements(unmarshaler) }
 
-// float returns the value of a JSON number. An integer must be exact, or be
-// what JSON writes for the float64.
+// float returns the value of a JSON number. An integer must be exact, or be the
+// form in which JSON writes the float64.
 func float(number string) (float64, error) {
 	f, err := strconv.ParseFloat(number, 64)
 	if err != nil {
@@ -243,5 +245,5 @@ func float(number string) (float64, error) {
 	return f, nil
 }
 
-// clip shortens what an error quotes.
+// clip shortens a string quoted in an error.
 func clip(s string) string { return s[:min(len(s), 64)] }

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// What Windows says for ENOSPC: ERROR_HANDLE_DISK_FULL and ERROR_DISK_FULL.
+// The equivalents of ENOSPC on Windows: ERROR_HANDLE_DISK_FULL and
+// ERROR_DISK_FULL.
 const (
 	handleDiskFull syscall.Errno = 39
 	diskFull       syscall.Errno = 112

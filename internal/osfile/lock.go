@@ -5,17 +5,18 @@ import (
 	"os"
 )
 
-// ErrLocked says that somebody else has the lock.
+// ErrLocked means that the lock is held by another process, or elsewhere in
+// this one.
 var ErrLocked = errors.New("locked")
 
-// lockFile is lock, for tests to replace.
+// lockFile is lock. Tests replace it.
 var lockFile = lock
 
-// Lock locks a directory for as long as the result is open. The lock belongs
-// to the open directory: nothing that this process or another one opens,
-// closes or removes in it takes the lock away. Error: [ErrLocked]. Where the
-// platform or the file system has no such locks the result is open all the
-// same.
+// Lock locks a directory until the returned file is closed. The lock belongs to
+// the open directory: it is not affected by files in it that this or another
+// process opens, closes or removes. The error is [ErrLocked] if the directory
+// is already locked. If the platform or the file system does not support locks,
+// Lock returns the open directory without a lock.
 func Lock(dir string) (*os.File, error) {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package osfile makes, places and removes files of the operating system so
-// that nothing is touched that is somebody else's.
+// Package osfile creates, places and removes files of the operating system
+// without touching files of others.
 package osfile
 
 import (
@@ -10,10 +10,11 @@ import (
 	"path/filepath"
 )
 
-// StoreMarker is the file by which a directory is known as a store.
+// StoreMarker is the name of the file that marks a directory as a store.
 const StoreMarker = "dog.store"
 
-// Rights of what the library makes, whatever the umask.
+// Permissions of files and directories created by the library, regardless of
+// the umask.
 const (
 	FileMode fs.FileMode = 0o600
 	DirMode  fs.FileMode = 0o700
@@ -22,12 +23,12 @@ const (
 var errUnsupported = errors.New("not supported")
 
 // RenameNew renames a file or a directory, in one step that fails with
-// [fs.ErrExist] when there is something of the new name. A crash leaves one
-// name or the other; where the file system cannot rename so, and what is
-// renamed is a file, it may leave both. Where it has no links either, an empty
-// file of the new name comes first, and may be what a crash leaves; and an
-// empty directory that somebody else makes of the new name at the same time is
-// replaced.
+// [fs.ErrExist] if newname exists. After a crash, one of the names exists. If
+// the file system does not support this operation, both names of a file may
+// exist after a crash. If it does not support links either, RenameNew first
+// creates an empty file with the new name, which may remain after a crash, and
+// replaces an empty directory that someone else creates with the new name at
+// the same time.
 func RenameNew(oldname, newname string) error {
 	if err := Step(OpRename, newname); err != nil {
 		return err
@@ -39,7 +40,7 @@ func RenameNew(oldname, newname string) error {
 	return err
 }
 
-// renameOtherwise is RenameNew where the file system cannot rename so.
+// renameOtherwise is RenameNew for file systems that do not support it.
 func renameOtherwise(oldname, newname string) error {
 	info, err := os.Lstat(oldname)
 	if err != nil {
@@ -54,8 +55,8 @@ func renameOtherwise(oldname, newname string) error {
 	return renameClaimed(oldname, newname)
 }
 
-// renameDir renames a directory that is not empty: of several callers one
-// succeeds, since nothing takes the place of that.
+// renameDir renames a directory that is not empty. Only one of several callers
+// succeeds, because a directory that is not empty cannot be replaced.
 func renameDir(oldname, newname string) error {
 	_, err := os.Lstat(newname)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -63,13 +64,13 @@ func renameDir(oldname, newname string) error {
 			return nil
 		}
 	}
-	if _, there := os.Lstat(newname); there == nil { // by now
+	if _, there := os.Lstat(newname); there == nil { // it was created in the meantime
 		err = fs.ErrExist
 	}
 	return &os.LinkError{Op: "rename", Old: oldname, New: newname, Err: err}
 }
 
-// link renames a file by giving it the new name and then taking the old one.
+// link renames a file by adding the new name and then removing the old one.
 func link(oldname, newname string) error {
 	if err := os.Link(oldname, newname); err != nil {
 		return err
@@ -91,7 +92,8 @@ func renameClaimed(oldname, newname string) error {
 	return nil
 }
 
-// Create makes an empty file that did not exist and that nobody else may read.
+// Create creates an empty file that other users cannot access. It fails if the
+// file exists.
 func Create(name string) (*File, error) {
 	if err := Step(OpCreate, name); err != nil {
 		return nil, err
@@ -100,13 +102,13 @@ func Create(name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Chmod(FileMode); err != nil { // the umask may have taken rights of ours
+	if err := f.Chmod(FileMode); err != nil { // the umask may have removed permissions of the owner
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
 	return &File{f}, nil
 }
 
-// Mkdir makes a directory that nobody else may read.
+// Mkdir creates a directory that other users cannot access.
 func Mkdir(name string) error {
 	if err := Step(OpMkdir, name); err != nil {
 		return err
@@ -120,8 +122,8 @@ func Mkdir(name string) error {
 	return nil
 }
 
-// Rmdir removes an empty directory, and nothing else that has the name. One
-// that is not empty is [fs.ErrExist].
+// Rmdir removes an empty directory. It does not remove anything else with that
+// name. If the directory is not empty, the error is [fs.ErrExist].
 func Rmdir(name string) error {
 	if err := Step(OpRemove, name); err != nil {
 		return err
@@ -145,9 +147,9 @@ func SyncDir(name string) (err error) {
 	return syncDir(d)
 }
 
-// Target returns the name, free of symbolic links, of a file or directory that
-// is to be made. Errors: [fs.ErrExist]; [fs.ErrInvalid] when it would lie in
-// the directory of a store, by whatever way that is reached.
+// Target returns the name, free of symbolic links, of a file or directory to be
+// created. The error is [fs.ErrExist] if it exists, and [fs.ErrInvalid] if it
+// would be in the directory of a store, even by way of links.
 func Target(name string) (string, error) {
 	if name == "" {
 		return "", fmt.Errorf("%w: no name", fs.ErrInvalid)
@@ -176,8 +178,8 @@ func Target(name string) (string, error) {
 	}
 }
 
-// Resolve returns an absolute name without symbolic links. What does not exist
-// yet may follow what exists.
+// Resolve returns the absolute name without symbolic links. The last elements
+// of the name need not exist.
 func Resolve(name string) (string, error) {
 	name, err := filepath.Abs(name)
 	if err != nil {
@@ -188,7 +190,7 @@ func Resolve(name string) (string, error) {
 		return real, err
 	}
 	if _, found := os.Lstat(name); found == nil {
-		return "", err // a link that leads nowhere
+		return "", err // a dangling link
 	}
 	parent := filepath.Dir(name)
 	if parent == name {

@@ -16,18 +16,19 @@ const (
 	scratchContent = "dog makes something here and removes this directory afterwards\n"
 )
 
-// A Scratch is a directory with a random name for what is made and then placed
-// beside it. While it is used its marker is locked; by that and by the marker's
-// content what a dead process has left is told from everything else; but one
-// that dies before the marker is written leaves a directory without that.
+// A Scratch is a directory with a random name, for files that are made there
+// and then placed next to it. Its marker is locked while it is in use. The lock
+// and the content of the marker distinguish a directory left by a dead process
+// from everything else. A process that dies before it has written the marker
+// leaves a directory that is not recognized.
 type Scratch struct {
 	Dir  string   // fixed
-	root *os.Root // Dir, whatever has its name later; fixed
+	root *os.Root // Dir, even if its name is reused later; fixed
 	lock *os.File // fixed; of the marker
 }
 
-// NewScratch makes a scratch directory in a directory. It removes what killed
-// processes have left of theirs there, as far as that can be had.
+// NewScratch creates a scratch directory in parent. It also removes scratch
+// directories there that were left by dead processes, as far as possible.
 func NewScratch(parent string) (*Scratch, error) {
 	sweep(parent)
 	var random [8]byte
@@ -46,13 +47,14 @@ func NewScratch(parent string) (*Scratch, error) {
 		return nil, errors.Join(err, root.Close(), remove(s.Dir))
 	}
 	s.lock = f.f
-	// Locked before it says what it is: a sweep leaves it alone until then.
-	// Where there are no locks, whatever the file system says then, there is no
-	// sweep either, which has to lock.
+	// The marker is locked before its content is written, because a sweep
+	// ignores it without the content. Errors other than ErrLocked are ignored:
+	// without support for locks, a sweep cannot lock the marker either, and
+	// removes nothing.
 	if err = lockFile(s.lock); !errors.Is(err, ErrLocked) {
 		_, err = f.Write([]byte(scratchContent))
 	}
-	if err == nil { // before there is anything that would be left by a power cut
+	if err == nil { // before anything exists that a power failure could leave behind
 		err = errors.Join(f.Sync(), SyncDir(s.Dir))
 	}
 	if err != nil {
@@ -61,24 +63,24 @@ func NewScratch(parent string) (*Scratch, error) {
 	return s, nil
 }
 
-// Close removes the directory with everything that is in it, and nothing else:
-// what has the name of the directory by then is not followed.
+// Close removes the directory with its contents, and nothing else: if its name
+// has been reused, Close does not follow it.
 func (s *Scratch) Close() error {
 	entries, err := fs.ReadDir(s.root.FS(), ".")
 	errs := []error{err}
 	for _, e := range entries {
-		if e.Name() != scratchMarker { // which is the last, so that a crash leaves what is known
+		if e.Name() != scratchMarker { // removed last, so that after a crash the directory is still recognized
 			errs = append(errs, s.remove(e.Name()))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(err, s.lock.Close(), s.root.Close())
 	}
-	// Windows removes no file that is open.
+	// Windows does not remove open files.
 	return errors.Join(s.lock.Close(), s.remove(scratchMarker), s.root.Close(), remove(s.Dir))
 }
 
-// remove removes an entry of the directory with everything that is in it.
+// remove removes an entry of the directory with its contents.
 func (s *Scratch) remove(name string) error {
 	if err := Step(OpRemove, filepath.Join(s.Dir, name)); err != nil {
 		return err
@@ -86,11 +88,11 @@ func (s *Scratch) remove(name string) error {
 	return s.root.RemoveAll(name)
 }
 
-// sweep removes the scratch directories of processes of this user's that are no
-// more. Others may be able to write in the parent, as in a directory for
-// temporary files: theirs are left alone, and links are not followed.
+// sweep removes the scratch directories of this user's dead processes. Other
+// users may be able to write to parent, as in a directory for temporary files.
+// It does not touch their directories or follow links.
 func sweep(parent string) {
-	entries, _ := os.ReadDir(parent) // what cannot be read is not swept
+	entries, _ := os.ReadDir(parent) // an unreadable directory is not swept
 	for _, e := range entries {
 		if e.IsDir() && strings.HasPrefix(e.Name(), scratchPrefix) {
 			if s := abandoned(filepath.Join(parent, e.Name())); s != nil {
@@ -100,8 +102,8 @@ func sweep(parent string) {
 	}
 }
 
-// abandoned takes over a scratch directory whose owner is no more, or returns
-// nil.
+// abandoned takes over a scratch directory whose owner is dead. Otherwise it
+// returns nil.
 func abandoned(dir string) *Scratch {
 	named, err := os.Lstat(dir)
 	if err != nil || !named.IsDir() {
@@ -121,8 +123,8 @@ func abandoned(dir string) *Scratch {
 	return nil
 }
 
-// abandonedMarker returns the marker of a scratch directory, locked, or nil
-// when it is somebody else's, or is no marker.
+// abandonedMarker returns the locked marker of a scratch directory, or nil if
+// it belongs to someone else or is not a marker.
 func abandonedMarker(root *os.Root) *os.File {
 	named, err := root.Lstat(scratchMarker)
 	if err != nil || !named.Mode().IsRegular() || named.Size() != int64(len(scratchContent)) {
@@ -139,7 +141,7 @@ func abandonedMarker(root *os.Root) *os.File {
 		_, err = f.ReadAt(content, 0)
 		ours = err == nil && string(content) == scratchContent
 	}
-	if ours { // it may have been removed, by its owner or another sweep, before it was locked
+	if ours { // its owner or another sweep may have removed it before it was locked
 		named, err = root.Lstat(scratchMarker)
 		ours = err == nil && os.SameFile(named, opened)
 	}
@@ -150,9 +152,8 @@ func abandonedMarker(root *os.Root) *os.File {
 	return f
 }
 
-// Place gives a file or directory in the scratch directory its place and makes
-// that durable; see [RenameNew]. When it fails there is nothing of the new
-// name that was not there before.
+// Place moves a file or directory from the scratch directory to its target,
+// durably; see [RenameNew]. If it fails, it leaves nothing new at target.
 func (s *Scratch) Place(name, target string) error {
 	if err := RenameNew(filepath.Join(s.Dir, name), target); err != nil {
 		return err
@@ -163,7 +164,8 @@ func (s *Scratch) Place(name, target string) error {
 	return nil
 }
 
-// TakeBack takes what has been placed, to be removed by Close.
+// TakeBack moves something placed back to the scratch directory, to be removed
+// by Close.
 func (s *Scratch) TakeBack(target, name string) error {
 	return RenameNew(target, filepath.Join(s.Dir, name))
 }

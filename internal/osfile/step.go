@@ -13,25 +13,27 @@ type Op string
 const (
 	OpMkdir   Op = "mkdir"
 	OpCreate  Op = "create"
-	OpWrite   Op = "write" // and making a file longer or shorter
+	OpWrite   Op = "write" // includes changes of a file's size
 	OpSync    Op = "sync"
 	OpSyncDir Op = "sync directory"
-	OpRename  Op = "rename" // to the name
+	OpRename  Op = "rename" // name is the new name
 	OpRemove  Op = "remove"
 )
 
 var watcher atomic.Pointer[func(Op, string) error]
 
-// Watch has f called before every change that is made by this package, or that
-// is announced by [Step], until restore is called. A change of which f returns
-// an error is not made and fails with that. It is for tests of what a crash or
-// a failure leaves, one at a time; f may be called from several goroutines.
+// Watch sets f to be called before every change made by this package or
+// announced by [Step], until restore is called. If f returns an error, the
+// change is not made and fails with that error. Watch is for tests of crashes
+// and failures. There can be only one watcher at a time. f may be called from
+// several goroutines.
 func Watch(f func(op Op, name string) error) (restore func()) {
 	watcher.Store(&f)
 	return func() { watcher.Store(nil) }
 }
 
-// Step announces a change, and returns the error that it has to fail with.
+// Step announces a change, and returns the error with which it must fail, or
+// nil.
 func Step(op Op, name string) error {
 	if f := watcher.Load(); f != nil {
 		return (*f)(op, name)
@@ -39,7 +41,7 @@ func Step(op Op, name string) error {
 	return nil
 }
 
-// A File is one that is written, and whose changes are announced. Its methods
+// A File is a file open for writing whose changes are announced. Its methods
 // are those of [os.File].
 type File struct{ f *os.File } // fixed
 

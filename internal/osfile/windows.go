@@ -24,7 +24,7 @@ func renameNew(oldname, newname string) error {
 	return nil
 }
 
-// syncDir does nothing: Windows writes the entries of directories by itself.
+// syncDir does nothing: Windows writes directory entries by itself.
 func syncDir(*os.File) error { return nil }
 
 // lock locks an open file for as long as it is open.
@@ -51,5 +51,6 @@ func rmdir(name string) error {
 // replace renames over a file.
 func replace(oldname, newname string) error { return os.Rename(oldname, newname) }
 
-// private reports nothing: directories for temporary files are a user's own.
+// private always returns true: directories for temporary files belong to a
+// single user.
 func private(os.FileInfo) bool { return true }
