@@ -193,7 +193,7 @@ func newStreet(t *testing.T, hang string) *street {
 	s := &street{hang: hang, until: make(chan struct{}), running: make(map[string]int)}
 	var err error
 	s.rt = dogtest.New(t, dog.Options{
-		EvictAfter: time.Minute, MaxObjects: 150, StartTimeout: -1,
+		EvictAfter: time.Minute, MaxObjects: 750, StartTimeout: -1,
 		Logger: slog.New(holdingLog{slog.DiscardHandler, s}),
 		Trace: &dog.Trace{
 			ObjectStarted: func(o dog.ObjectInfo) { s.at("ObjectStarted", o.Name) },
@@ -253,7 +253,7 @@ func TestOneThatHangsSpoilsNothingForOthers(t *testing.T) {
 	} {
 		t.Run(hang, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				const good = 200
+				const good = 1000
 				s := newStreet(t, hang)
 				s.provoke(t)
 				traffic := func(round string) {
