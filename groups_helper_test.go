@@ -51,7 +51,16 @@ type halls struct {
 
 func newHalls(t testing.TB, group dog.GroupOptions[hall], on *hooks, clusterize func(context.Context, string) (string, error)) *halls {
 	t.Helper()
-	h := &halls{rt: dogtest.New(t, dog.Options{}), clusterize: clusterize}
+	return newHallsWith(t, dog.Options{}, group, on, clusterize)
+}
+
+// newHallsWith is newHalls with options of the runtime.
+func newHallsWith(
+	t testing.TB, options dog.Options, group dog.GroupOptions[hall], on *hooks,
+	clusterize func(context.Context, string) (string, error),
+) *halls {
+	t.Helper()
+	h := &halls{rt: dogtest.New(t, options), clusterize: clusterize}
 	rooms, err := dog.RegisterReplica(h.rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }})
 	require.NoError(t, err)
 	group.New = func() *hall { return &hall{in: h} }

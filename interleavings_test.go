@@ -36,11 +36,14 @@ func (p probe) MarshalJSON() ([]byte, error) {
 	return []byte("1"), nil
 }
 
-// slowLog takes a second to log a reset.
-type slowLog struct{ slog.Handler }
+// slowLog takes a second to log one message.
+type slowLog struct {
+	slog.Handler
+	message string
+}
 
 func (s slowLog) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == "object reset" {
+	if r.Message == s.message {
 		time.Sleep(time.Second)
 	}
 	return nil
@@ -182,7 +185,7 @@ func TestOnStartMayPanicWithErrAbortHandler(t *testing.T) {
 // The next instance has a socket before the reset is done.
 func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Logger: slog.New(slowLog{slog.DiscardHandler})}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
+		h := newHouseWith(t, dog.Options{Logger: slog.New(slowLog{slog.DiscardHandler, "object reset"})}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
 			message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("x") },
 		})
 		a := h.enter("a")

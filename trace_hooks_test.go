@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/hook"
+	"github.com/godurable/dog/internal/store"
 )
 
 // keeper is an object whose OnStart and OnStop do what a test says.
@@ -120,6 +123,137 @@ func TestAHookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 	}
 }
 
+// Who keeps a turn may wait for an event that somebody else has brought about.
+func TestAHookMayUseAnObjectThatWaitsForAReplicaWithItsTurnKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var keepers *dog.Namespace[keeper]
+		used := make(chan error, 1)
+		h := newHallsWith(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+			if e.Kind == dog.EventClusterize {
+				used <- dog.CallErr0(noCaller, keepers.Named("a"), (*keeper).Nothing)
+			}
+		}}}, limit(5), &hooks{}, func(ctx context.Context, _ string) (string, error) {
+			return "", pause(ctx, time.Second)
+		})
+		nothing := func(context.Context, *keeper) error { return nil }
+		var err error
+		keepers, err = dog.RegisterObject(h.rt, "keeper", &dog.ObjectOptions[keeper]{
+			New: func() *keeper { return &keeper{start: nothing, stop: nothing} },
+		})
+		require.NoError(t, err)
+		first := make(chan error, 1)
+		go func() {
+			_, err := h.identify(noCaller, "first")
+			first <- err
+		}()
+		synctest.Wait() // Clusterize runs
+		require.NoError(t, dog.CallErr(t.Context(), keepers.Named("a"), (*keeper).Run, func(ctx context.Context) error {
+			return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
+				_, err := h.identify(ctx, "second")
+				return err
+			})
+		}))
+		require.NoError(t, <-first)
+		require.NoError(t, <-used)
+	})
+}
+
+// What has come meanwhile is told by somebody else.
+func TestACallerWaitsForNoHookButItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, cells := newCells(t, dog.Options{Trace: &dog.Trace{
+			EventDone: func(dog.EventInfo) { time.Sleep(time.Second) },
+		}})
+		a := cells.Named("a")
+		require.NoError(t, dog.CallErr0(t.Context(), a, (*cell).Nothing)) // it is there
+		time.Sleep(time.Minute)
+		const calls = 5
+		took := make(chan time.Duration, calls)
+		for range calls {
+			go func() {
+				began := time.Now()
+				_ = dog.CallErr0(noCaller, a, (*cell).Nothing)
+				took <- time.Since(began)
+			}()
+		}
+		var all []time.Duration
+		for range calls {
+			all = append(all, <-took)
+		}
+		require.Equal(t, []time.Duration{0, 0, 0, 0, time.Second}, all)
+	})
+}
+
+// What waits to be told because a hook hangs is bounded.
+func TestCallersAreHeldUpByHooksWhenAThousandEventsWaitToBeTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var hooks, returned atomic.Int64
+		var armed atomic.Bool
+		until := make(chan struct{})
+		_, cells := newCells(t, dog.Options{Trace: &dog.Trace{EventDone: func(dog.EventInfo) {
+			if armed.Load() {
+				hooks.Add(1)
+				<-until
+			}
+		}}})
+		a := cells.Named("a")
+		require.NoError(t, dog.CallErr0(t.Context(), a, (*cell).Nothing)) // it is there
+		synctest.Wait()
+		armed.Store(true)
+		call := func() {
+			_ = dog.CallErr0(noCaller, a, (*cell).Nothing)
+			returned.Add(1)
+		}
+		go call()
+		synctest.Wait()
+		for range 1000 {
+			call()
+		}
+		synctest.Wait()
+		require.EqualValues(t, 1, hooks.Load())
+		for range 10 {
+			go call()
+		}
+		synctest.Wait()
+		require.EqualValues(t, 11, hooks.Load())
+		require.EqualValues(t, 1000, returned.Load())
+		close(until)
+		synctest.Wait()
+		require.EqualValues(t, 1011, hooks.Load())
+		require.EqualValues(t, 1011, returned.Load())
+	})
+}
+
+// The order is that of the turns also when something keeps the goroutine of the
+// earlier event between its turn and the hook.
+func TestAnEventWhoseEndIsLoggedIsToldOfBeforeTheNext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var d diary
+		const message = "a handler returned while another goroutine used its context: use dog.Go"
+		_, cells := newCells(t, dog.Options{Logger: slog.New(slowLog{slog.DiscardHandler, message}), Trace: &dog.Trace{
+			EventDone: func(e dog.EventInfo) { d.note("%v", e.Err) },
+		}})
+		a := cells.Named("a")
+		require.NoError(t, dog.CallErr0(t.Context(), a, (*cell).Nothing)) // it is there
+		synctest.Wait()
+		d.take()
+		go func() {
+			_ = dog.CallErr(noCaller, a, (*cell).Do, func(ctx context.Context) error {
+				err := dog.Await(ctx, func() error {
+					go func() { _ = dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil }) }()
+					time.Sleep(time.Second) // until that waits too
+					return errors.New("first")
+				})
+				return err // with its context in use, which is logged after the turn
+			})
+		}()
+		time.Sleep(1500 * time.Millisecond) // it is being logged
+		require.Error(t, dog.CallErr(t.Context(), a, (*cell).Do, func(context.Context) error { return errors.New("second") }))
+		time.Sleep(time.Hour)
+		require.Equal(t, []string{"first", "second"}, d.take())
+	})
+}
+
 // slowest returns what a Trace of one object notes whose hooks take a while.
 func slowest(note func(format string, args ...any)) *dog.Trace {
 	slow := func(what string) {
@@ -206,4 +340,64 @@ func TestTheLivesOfAnObjectAreToldOfInOrder(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.Equal(t, []string{"start", "stop", "start", "stop", "start", "stop"}, d.take())
 	})
+}
+
+// leisurely is a store whose databases take a minute to close.
+type leisurely struct{ inner dog.Store }
+
+func (l leisurely) OpenEngine(log *slog.Logger) (store.Engine, error) {
+	e, err := hook.OpenStore(l.inner, log)
+	return leisurelyEngine{e}, err
+}
+
+type leisurelyEngine struct{ store.Engine }
+
+func (e leisurelyEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
+	db, err := e.Engine.OpenSQL(pages, limits)
+	return leisurelySQL{db}, err
+}
+
+type leisurelySQL struct{ store.SQL }
+
+func (s leisurelySQL) Close() error {
+	time.Sleep(time.Minute)
+	return s.SQL.Close()
+}
+
+// The next life may begin while something is still busy with the end of the one
+// before: the log with a reset, say, or the database.
+func TestTheEndOfALifeIsToldOfBeforeTheNextLife(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(a dog.Stub[cell])
+		told string
+	}{
+		"a reset": {func(a dog.Stub[cell]) {
+			go func() { _ = a.Abort(errors.New("on purpose")) }()
+			synctest.Wait()
+		}, "cell reset"},
+		"leaving memory": {func(dog.Stub[cell]) { time.Sleep(10 * time.Second) }, "cell retired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var d diary
+				trace := d.trace()
+				trace.EventDone = nil
+				_, cells := newCells(t, dog.Options{
+					Store: asStore(leisurely{dogtest.NewDisk(t)}), EvictAfter: time.Second, Trace: trace,
+					Logger: slog.New(slowLog{slog.DiscardHandler, "object reset"}),
+				})
+				a := cells.Named("a")
+				require.NoError(t, turnIn(t, a, func(s *dog.Storage) error {
+					sqlExec(t, s, "SELECT 1")
+					return nil
+				}))
+				c.end(a)
+				began := time.Now()
+				require.NoError(t, dog.CallErr0(t.Context(), a, (*cell).Nothing))
+				require.Equal(t, began, time.Now(), "it waits for nothing")
+				require.Equal(t, []string{"cell started", c.told, "cell started"}, d.take())
+				time.Sleep(time.Hour)
+			})
+		})
+	}
 }
