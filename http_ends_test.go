@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -366,6 +367,45 @@ func TestAConnectionThatIsHandedOverTooLateIsClosed(t *testing.T) {
 		<-served
 		require.Empty(t, w.Body.String(), "it is not this answer's any more")
 	})
+}
+
+// hijackInAReset hands its connection over in the very moment in which its object
+// is reset.
+type hijackInAReset struct {
+	*httptest.ResponseRecorder
+	reset func() error
+	conn  net.Conn
+}
+
+func (w hijackInAReset) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), w.reset()
+}
+
+// Its handler gets it, or it is closed.
+func TestAConnectionThatIsHandedOverInTheMomentOfAResetIsNotForgotten(t *testing.T) {
+	// The handler hears of the reset when the connection has been handed over.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for range 20 {
+		bubble(t, func(t *testing.T) {
+			_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
+				if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+					_ = c.Close()
+				}
+			})
+			here, there := net.Pipe()
+			require.NoError(t, there.SetReadDeadline(time.Now().Add(time.Hour)))
+			ada := desks.Named("ada")
+			reset := func() error { return ada.Abort(errors.New("on purpose")) }
+			go func() {
+				defer func() { _ = recover() }() // http.ErrAbortHandler
+				ada.ServeHTTP(
+					hijackInAReset{httptest.NewRecorder(), reset, here}, httptest.NewRequest(http.MethodGet, "/", nil),
+				)
+			}()
+			_, err := there.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF)
+		})
+	}
 }
 
 func TestAClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
