@@ -280,7 +280,8 @@ func (b *books) member(id ID) (*member, error) {
 	return r.Value, nil
 }
 
-// disconnect closes every socket with this uid.
+// disconnect closes every open socket with this uid, and counts those that it
+// closes.
 func (b *books) disconnect(
 	ctx context.Context, speaker *object, uid string, code int, reason string,
 ) (closed int, err error) {
@@ -289,6 +290,11 @@ func (b *books) disconnect(
 	}
 	err = awaitDurable(ctx, speaker, func() error {
 		for _, s := range b.socketsOf(uid) {
+			if s.conn.Over() {
+				continue
+			}
+			// Now, also where its own object's gate holds a Close back that may
+			// yet be undone.
 			if err := s.conn.Close(code, reason); err != nil {
 				return err
 			}

@@ -53,8 +53,8 @@ func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) 
 	return obj.whisper(uid, v, options)
 }
 
-// Disconnect closes the object's sockets with this uid, as [Socket.Close] does,
-// and returns how many there are. It returns ErrNoTarget if there are none. It
+// Disconnect closes the object's open sockets with this uid, as [Socket.Close]
+// does, and returns their number. It returns ErrNoTarget if there are none. It
 // keeps the turn.
 func (o *Object) Disconnect(uid string, code int, reason string) (int, error) {
 	obj, err := o.speaker()

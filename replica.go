@@ -71,8 +71,9 @@ func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...Sen
 	return m.books.whisper(ctx, m.obj, uid, v, options)
 }
 
-// Disconnect closes all sockets of a uid, on any replica, as [Socket.Close]
-// does, and returns their number. It returns ErrNoTarget when there are none.
+// Disconnect closes all open sockets of a uid, on any replica, as
+// [Socket.Close] does, and returns their number. It returns ErrNoTarget when
+// there are none.
 // In a handler it gives up the turn.
 func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
 	m, err := r.member()

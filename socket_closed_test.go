@@ -2,6 +2,7 @@ package dog_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 )
 
 // A socket that is closed, by whom ever, takes no more messages and is not
@@ -50,6 +52,44 @@ func TestASocketThatIsClosedIsClosedForEverybody(t *testing.T) {
 			require.Equal(t, []int{4000}, ended)
 		})
 	}
+}
+
+// One that is closing already is closed by somebody else.
+func TestDisconnectCountsTheSocketsThatItCloses(t *testing.T) {
+	overOwners(t, func(t *testing.T, kind string) {
+		type count struct {
+			closed int
+			none   bool
+		}
+		var counts []count
+		v := newVenue(t, kind, dog.Options{}, &owners{
+			message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
+				if m.String() == "close" {
+					return s.Close(4000, "enough")
+				}
+				for range 2 {
+					n, err := disconnect(ctx, o, "ada", 4001, "all")
+					counts = append(counts, count{n, errors.Is(err, dog.ErrNoTarget)})
+				}
+				return nil
+			},
+			failed: func(context.Context, owner, *dog.Socket, error) error { return nil },
+		})
+		var devices []*dogtest.Client
+		for range 3 { // which do not answer the close frame before they are asked
+			devices = append(devices, v.srv.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true}))
+		}
+		bob := v.enter("bob")
+		devices[0].Send("close")
+		synctest.Wait()
+		bob.Send("go")
+		synctest.Wait()
+		require.Equal(t, []count{{2, false}, {0, true}}, counts)
+		for i, device := range devices {
+			code, _ := device.Closed()
+			require.Equal(t, []int{4000, 4001, 4001}[i], code)
+		}
+	})
 }
 
 // The client has gone, without a word or with one: Send says so although it
