@@ -219,7 +219,7 @@ func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
 	})
 }
 
-func TestFault08_AnAnswerLeavesTheSocketsOfItsID(t *testing.T) {
+func TestFault08_AnAnswerLeavesTheSocketsOfItsUID(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 		ada := h.enter("ada")
@@ -242,7 +242,7 @@ func TestFault08_AnAnswerLeavesTheSocketsOfItsID(t *testing.T) {
 	})
 }
 
-func TestFault09_OneIDOnSeveralReplicasIsReachedOnAll(t *testing.T) {
+func TestFault09_OneUIDOnSeveralReplicasIsReachedOnAll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: relay})
 		phone, laptop, bob := h.enter("ada"), h.enter("ada"), h.enter("bob")

@@ -274,7 +274,7 @@ func TestFault23_CloseCodeAndReasonAreHandedOnAndEchoed(t *testing.T) {
 	})
 }
 
-func TestFault24_ARequestIDIsAValueNotAHeader(t *testing.T) {
+func TestFault24_AUIDIsAValueNotAHeader(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{open: func(_ context.Context, _ *room, s *dog.Socket) error { return s.Send("[" + s.UID() + "]") }})
 		for _, bad := range []string{"", "a\nb", "a\x00b", "\x7f", "\u0085", "\xff", strings.Repeat("x", 1025)} {

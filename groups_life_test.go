@@ -86,7 +86,7 @@ func TestAGroupWithTrafficOfItsOwnStays(t *testing.T) {
 	})
 }
 
-func TestAnIDThatLingersKeepsItsReplica(t *testing.T) {
+func TestAUIDThatLingersKeepsItsReplica(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		starts := 0
 		h := newHouseWith(t, dog.Options{LingerFor: 2 * time.Minute, RetireAfter: time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{

@@ -16,7 +16,7 @@ import (
 
 // How Identify chooses a replica, and who holds places for how long.
 
-func TestAnIDWithASocketGoesWhereThatIs(t *testing.T) {
+func TestAUIDWithASocketGoesWhereThatIs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 		h.enter("ada")
@@ -47,7 +47,7 @@ func lingering(t *testing.T, linger time.Duration) (h *house, replica dog.ID) {
 	return h, replica
 }
 
-func TestAnIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
+func TestAUIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		time.Sleep(19 * time.Second)
@@ -57,7 +57,7 @@ func TestAnIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
 	})
 }
 
-func TestAnIDThatComesTooLateIsANewOne(t *testing.T) {
+func TestAUIDThatComesTooLateIsANewOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const linger = 20*time.Second + time.Millisecond // to the point, whatever the pace of the runtime's clock
 		h, replica := lingering(t, linger)
@@ -66,14 +66,14 @@ func TestAnIDThatComesTooLateIsANewOne(t *testing.T) {
 	})
 }
 
-func TestAnIDDoesNotLingerWhenLingerIsNegative(t *testing.T) {
+func TestAUIDDoesNotLingerWhenLingerIsNegative(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h, replica := lingering(t, -1)
 		require.NotEqual(t, replica, h.replicaOf("ada"))
 	})
 }
 
-func TestAnIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
+func TestAUIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		for _, id := range []string{"eve", "fay", "gus"} {
@@ -84,7 +84,7 @@ func TestAnIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
 	})
 }
 
-func TestAnIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
+func TestAUIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{})
 		first := h.enter("ada")

@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-func TestABadRequestIDReachesNoReplica(t *testing.T) {
+func TestABadUIDReachesNoReplica(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{})
 		bad := map[string]string{

@@ -29,7 +29,7 @@ func requireNoRequest(t *testing.T, ctx context.Context, where string) {
 	require.Nil(t, dog.ClientGone(ctx), where)
 }
 
-func TestReceiveKnowsItsRequestIDAndOtherHandlersHaveNone(t *testing.T) {
+func TestReceiveKnowsItsUIDAndOtherHandlersHaveNone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var ran []string // guarded by mu
@@ -80,7 +80,7 @@ func TestReceiveKnowsItsRequestIDAndOtherHandlersHaveNone(t *testing.T) {
 	})
 }
 
-func TestReceiveBehindAGatewayKnowsTheRequestIDAndTheGroupsOwnHasNone(t *testing.T) {
+func TestReceiveBehindAGatewayKnowsTheUIDAndTheGroupsOwnHasNone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, srv := newGate(t, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
 			fmt.Fprint(w, dog.UID(req.Context()))
@@ -99,7 +99,7 @@ func TestReceiveBehindAGatewayKnowsTheRequestIDAndTheGroupsOwnHasNone(t *testing
 	})
 }
 
-func TestAReplicasRequestToAnotherGroupHasItsOwnID(t *testing.T) {
+func TestAReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var h *house
 		var inner dog.Stub[room]

@@ -14,7 +14,7 @@ import (
 
 const nameLen = 12
 
-// name returns the i-th request id of a benchmark, of nameLen bytes.
+// name returns the i-th uid of a benchmark, of nameLen bytes.
 func name(i int) string { return fmt.Sprintf("user-%07d", i) }
 
 // arrivals returns the first n names in random order, side by side in memory: an id that comes with a request is in the

@@ -1,5 +1,5 @@
 // Package roster keeps the books of one group: its replicas, the load of each,
-// and the request ids that have connections on them.
+// and the uids that have connections on them.
 //
 // A connection needs a [Place] on a replica. [Book.Reserve] chooses the replica
 // and reserves a place for some time, [Book.Claim] makes it a used place,
@@ -99,7 +99,7 @@ func New[R, S any](c Config) *Book[R, S] {
 	return &Book[R, S]{c: c, seed: maphash.MakeSeed(), lingers: lingers{life: c.Linger}}
 }
 
-// hash returns the hash of a request id. It is never 0.
+// hash returns the hash of a uid. It is never 0.
 func (b *Book[R, S]) hash(rid string) uint64 { return max(maphash.String(b.seed, rid), 1) }
 
 // Reserve reserves a place for rid until it is claimed or released, or
@@ -145,7 +145,7 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	}
 }
 
-// choose returns the replica for a request id without a held place, or nil if
+// choose returns the replica for a uid without a held place, or nil if
 // no replica is open to it. e is the entry of the id, or nil.
 func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S] {
 	next := b.newcomers()
@@ -418,10 +418,10 @@ func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
 // Len returns the number of replicas, including draining replicas.
 func (b *Book[R, S]) Len() int { return len(b.replicas.m) }
 
-// IDs returns the number of request ids that have places.
+// IDs returns the number of uids that have places.
 func (b *Book[R, S]) IDs() int { return b.ids.count }
 
-// Lingering returns the number of request ids that are remembered on the
+// Lingering returns the number of uids that are remembered on the
 // replica of their last connection, whether they have places again or not. It
 // includes expired ids that [Book.Tick] has not removed yet.
 func (b *Book[R, S]) Lingering() int { return b.lingers.count + len(b.holds.m) }

@@ -6,7 +6,7 @@ package roster
 // nearly all replicas (a name that all anonymous users share).
 const manyLinks = 8
 
-// entry is the record of a request id that has places. It is reused for another
+// entry is the record of a uid that has places. It is reused for another
 // id when it has none, so only its places may refer to it, while they are held.
 type entry[R, S any] struct {
 	hash    uint64       // of rid

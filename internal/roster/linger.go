@@ -11,7 +11,7 @@ const (
 	maxSweep = 64   // shards that one sweep examines
 )
 
-// lingers remembers for some time on which replica each request id was last. It
+// lingers remembers for some time on which replica each uid was last. It
 // is a hint, and kept cheap. A hash stands for its id, so two ids with equal
 // hashes would share a record, and at worst a replica. (A million ids have such
 // a pair once in 37 million times.) The records have no pointers for the

@@ -50,7 +50,7 @@ func (r *Replica[R, S]) Draining() bool { return r.draining }
 // only an id that it knows can get that place.
 func (r *Replica[R, S]) open(limit int) bool { return r.load < limit && !r.draining }
 
-// Place is the right of a request id to one connection on one replica. It
+// Place is the right of a uid to one connection on one replica. It
 // begins reserved or claimed, and ends released. A released Place holds nothing
 // and may be kept. It is guarded by the lock that guards its Book.
 type Place[R, S any] struct {
