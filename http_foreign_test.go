@@ -51,8 +51,25 @@ func (w wrecker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return nil, nil, http.ErrNotSupported
 }
 
+// wrecks are the places at which a wrecker can panic.
+var wrecks = []string{"WriteHeader", "Write", "Flush", "SetWriteDeadline", "Read", "Close", "Hijack"}
+
+// touchAll makes a handler come by all wrecks.
+func touchAll(t *testing.T, w http.ResponseWriter, r *http.Request, where string) {
+	_, _ = io.ReadAll(r.Body)
+	_ = r.Body.Close()
+	c := http.NewResponseController(w)
+	_ = c.SetWriteDeadline(time.Now())
+	if where == "Hijack" {
+		_, _, err := c.Hijack()
+		require.Error(t, err)
+	}
+	_, _ = io.WriteString(w, "hello")
+	_ = c.Flush()
+}
+
 func TestAPanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
-	for _, where := range []string{"WriteHeader", "Write", "Flush", "SetWriteDeadline", "Read", "Close", "Hijack"} {
+	for _, where := range wrecks {
 		for _, stored := range []bool{false, true} {
 			if stored && where == "Flush" {
 				continue // the end of Receive comes before such a flush, and sends everything
@@ -64,16 +81,7 @@ func TestAPanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 					if stored {
 						require.NoError(t, d.Storage().Put("seen", nil))
 					}
-					_, _ = io.ReadAll(r.Body)
-					_ = r.Body.Close()
-					c := http.NewResponseController(w)
-					_ = c.SetWriteDeadline(time.Now())
-					if where == "Hijack" {
-						_, _, err := c.Hijack()
-						require.Error(t, err)
-					}
-					_, _ = io.WriteString(w, "hello")
-					_ = c.Flush()
+					touchAll(t, w, r, where)
 				})
 				ada := desks.Named("ada")
 				w := wrecker{httptest.NewRecorder(), where}
@@ -116,7 +124,7 @@ func newLodge(t *testing.T, serve func(r *room, w http.ResponseWriter, req *http
 }
 
 func TestAPanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) {
-	for _, where := range []string{"WriteHeader", "Write", "Flush", "SetWriteDeadline", "Read", "Close", "Hijack"} {
+	for _, where := range wrecks {
 		for _, path := range []string{"/", "/read"} {
 			t.Run(where+" "+path, func(t *testing.T) {
 				lives := make(map[*room]bool)
@@ -127,16 +135,7 @@ func TestAPanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) {
 					if req.Method == http.MethodGet {
 						return
 					}
-					_, _ = io.ReadAll(req.Body)
-					_ = req.Body.Close()
-					c := http.NewResponseController(w)
-					_ = c.SetWriteDeadline(time.Now())
-					if where == "Hijack" {
-						_, _, err := c.Hijack()
-						require.Error(t, err)
-					}
-					_, _ = io.WriteString(w, "hello")
-					_ = c.Flush()
+					touchAll(t, w, req, where)
 				})
 				w := wrecker{httptest.NewRecorder(), where}
 				r := httptest.NewRequest(http.MethodPost, path, w)

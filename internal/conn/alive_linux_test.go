@@ -1,7 +1,6 @@
 package conn_test
 
 import (
-	"net"
 	"testing"
 	"time"
 
@@ -20,7 +19,7 @@ func TestAPeerThatIsOffTheNetworkIsCutOffAfterWriteTimeout(t *testing.T) {
 	f := conn.NewFrame(conn.Binary, make([]byte, 600<<10))
 	require.NoError(t, c.Send(f, ""))
 	p.next() // would take it thirteen times WriteTimeout
-	raw, err := client.(*net.TCPConn).SyscallConn()
+	raw, err := client.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) {
 		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,

@@ -259,15 +259,9 @@ func TestNetworkSlowIsNotDeadWithSmallBuffers(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, client.(*net.TCPConn).SetReadBuffer(16<<10))
-	server, err := l.Accept()
-	require.NoError(t, err)
-	require.NoError(t, server.(*net.TCPConn).SetWriteBuffer(16<<10))
+	server, client := tcpPair(t)
+	require.NoError(t, client.SetReadBuffer(16<<10))
+	require.NoError(t, server.SetWriteBuffer(16<<10))
 	serverTLS, clientTLS := certificates(t)
 	c, p := accept(t, tls.Server(server, serverTLS), tls.Client(thin{client, 30_000}, clientTLS),
 		&conn.Options{QueueBytes: 64 << 20, WriteTimeout: 1500 * time.Millisecond})

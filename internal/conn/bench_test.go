@@ -2,24 +2,10 @@ package conn_test
 
 import (
 	"io"
-	"net"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog/internal/conn"
 )
-
-func tcpPair(t testing.TB) (server, client net.Conn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	client, err = net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	server, err = l.Accept()
-	require.NoError(t, err)
-	return server, client
-}
 
 // One message of 64 bytes to 100 members, until all have it.
 func BenchmarkSetSend(b *testing.B) {

@@ -2,7 +2,6 @@ package conn_test
 
 import (
 	"io"
-	"net"
 	"testing"
 	"time"
 
@@ -17,14 +16,8 @@ func TestHeartLetsAPeerReadOnWhoseKernelTellsOfItRarely(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, client.(*net.TCPConn).SetReadBuffer(256<<10))
-	server, err := l.Accept()
-	require.NoError(t, err)
+	server, client := tcpPair(t)
+	require.NoError(t, client.SetReadBuffer(256<<10))
 	c, p := accept(t, server, thin{client, 100_000}, &conn.Options{QueueBytes: 64 << 20})
 	h := startHeart(t, 300*time.Millisecond)
 	h.Add(c)

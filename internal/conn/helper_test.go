@@ -98,6 +98,18 @@ func acceptRequest(t testing.TB, server, client net.Conn, r *http.Request, o *co
 	return c, p
 }
 
+// tcpPair returns the ends of a connection over the network.
+func tcpPair(t testing.TB) (server, client *net.TCPConn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	dialled, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	accepted, err := l.Accept()
+	require.NoError(t, err)
+	return accepted.(*net.TCPConn), dialled.(*net.TCPConn)
+}
+
 // masked is a client's frame; the mask is fixed. head is the first byte.
 func masked(head byte, payload string) []byte {
 	b := []byte{head}
