@@ -105,7 +105,7 @@ func (p *Tab) Run(script string) {
 func (p *Tab) Wait(what, expression string, args ...any) {
 	p.t.Helper()
 	_, err := chromedp.Run(p.ctx, chromedp.PollFunction[chromedp.Void]("(...args) => "+expression,
-		chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(limit), chromedp.WithPollingArgs(args...)))
+		chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(limit), chromedp.WithPollingArgs(args...)))
 	if err != nil {
 		require.NoError(p.t, err, "%s waits for %s; its page shows:\n%s", p.name, what, Eval[string](p, `document.body.innerText`))
 	}
