@@ -371,11 +371,11 @@ func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, er
 // column. The fields of an embedded struct count as fields of T. For any other
 // T the query must have exactly one column.
 //
-// Numbers are converted if nothing is lost except digits of a fraction. 0 and 1
-// are converted to bool, text and blobs to strings and []byte, and text in the
-// form of SQLite's own functions or in RFC 3339 to [time.Time]. A
-// [database/sql.Scanner] converts its value itself. NULL can be read only into
-// pointers, []byte, any, and Scanners.
+// Numbers are converted if nothing is lost, except that a REAL is rounded when
+// it is read into a float32. 0 and 1 are converted to bool, text and blobs to
+// strings and []byte, and text in the form of SQLite's own functions or in RFC
+// 3339 to [time.Time]. A [database/sql.Scanner] converts its value itself. NULL
+// can be read only into pointers, []byte, any, and Scanners.
 func QueryAs[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
 	var scan func(*T, Row) error
 	rows := q.rows(query, args, func(columns []string) (err error) {

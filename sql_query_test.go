@@ -163,6 +163,7 @@ func TestSQLValuesAreReadWhereNothingIsLost(t *testing.T) {
 		one("float64", "SELECT -9223372036854775808")(float64(math.MinInt64))
 		one("float32", "SELECT 16777217")(nil)
 		one("float32", "SELECT 0.1")(float32(0.1))
+		one("float32", "SELECT 16777217.0")(float32(16777216))
 		one("float32", "SELECT 1e300")(nil)
 		one("bool", "SELECT 1")(true)
 		one("bool", "SELECT 2")(nil)
