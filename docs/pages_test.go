@@ -1,4 +1,5 @@
-package dog_test
+// Package docs_test holds the README and the guides to what they say.
+package docs_test
 
 import (
 	"net"
@@ -20,10 +21,10 @@ import (
 // pages returns the README and the guides.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("docs/guide/*.md")
+	files, err := filepath.Glob("guide/*.md")
 	require.NoError(t, err)
 	texts := make(map[string]string)
-	for _, file := range append(files, "README.md") {
+	for _, file := range append(files, "../README.md") {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		texts[file] = string(text)
@@ -132,7 +133,7 @@ func TestTheProgramsOfThePagesRun(t *testing.T) {
 // What is not a program is an excerpt of an example, word by word, and so compiles as well.
 func TestTheExcerptsOfThePagesAreThoseOfTheExamples(t *testing.T) {
 	var examples strings.Builder
-	for _, pattern := range []string{"example_*_test.go", "example/*/*.go"} {
+	for _, pattern := range []string{"../example_*_test.go", "../example/*/*.go"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {
