@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -101,6 +102,54 @@ func TestExportAndImportEndWithTheirContext(t *testing.T) {
 	require.ErrorIs(t, p.Export(ctx, filepath.Join(dir, "other"), pages, nil), no)
 	require.ErrorIs(t, p.Import(ctx, file, newPages(), testLimits, nil, nil), no)
 	require.Equal(t, []string{"file"}, names(t, dir))
+}
+
+// endingPages are pages whose context ends with the third that is read or
+// written.
+type endingPages struct {
+	store.Pages
+	end  func()
+	used int
+}
+
+func (p *endingPages) use() {
+	if p.used++; p.used == 3 {
+		p.end()
+	}
+}
+
+func (p *endingPages) ReadPage(n uint32, to []byte) (bool, error) {
+	p.use()
+	return p.Pages.ReadPage(n, to)
+}
+
+func (p *endingPages) WritePage(n uint32, data []byte) error {
+	p.use()
+	return p.Pages.WritePage(n, data)
+}
+
+// Copying ends with its context too, and not only what SQLite does.
+func TestCopyingPagesEndsWithItsContext(t *testing.T) {
+	p := newPool(t, 1)
+	s, pages := newT(t)
+	run(t, s, "INSERT INTO t VALUES (zeroblob(2000000))")
+	require.NoError(t, s.Commit())
+	count, err := pages.Count()
+	require.NoError(t, err)
+	require.Greater(t, count, uint32(400))
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, p.Export(t.Context(), file, pages, nil))
+	no := errors.New("no longer")
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	read := &endingPages{Pages: pages, end: func() { cancel(no) }}
+	require.ErrorIs(t, writePages(ctx, io.Discard, read), no)
+	require.Equal(t, 3, read.used)
+
+	ctx, cancel = context.WithCancelCause(t.Context())
+	written := &endingPages{Pages: newPages(), end: func() { cancel(no) }}
+	require.ErrorIs(t, readPages(ctx, file, written), no)
+	require.LessOrEqual(t, written.used, 64, "no more than had been read ahead")
 }
 
 func TestWorkOnAFileIsBoundedWithoutAContext(t *testing.T) {
