@@ -42,7 +42,7 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 		"Shutdown loses patience": {func(t *testing.T, c *chain) {
 			ctx, cancel := context.WithCancel(noCaller)
 			cancel()
-			require.Error(t, c.rt.Shutdown(ctx))
+			require.ErrorIs(t, c.rt.Shutdown(ctx), context.Canceled)
 		}, false},
 	} {
 		for _, asks := range []bool{false, true} {
@@ -54,14 +54,14 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 					told := make(chan time.Duration, 1)
 					began := time.Now()
 					wait := func(ctx context.Context) {
-						stops := dog.Stopping(ctx)
-						if name == "Shutdown loses patience" {
-							stops = nil
+						stops, gone := dog.Stopping(ctx), dog.ClientGone(ctx)
+						if name == "Shutdown loses patience" { // which both precede
+							stops, gone = nil, nil
 						}
 						_ = dog.Await(ctx, func() error {
 							select {
 							case <-stops:
-							case <-dog.ClientGone(ctx):
+							case <-gone:
 							case <-ctx.Done():
 							case <-time.After(time.Hour):
 							}

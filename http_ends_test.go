@@ -75,20 +75,28 @@ func forwards() []forward {
 
 func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 	const minute = time.Minute
+	cut := context.Context.Done
 	for _, f := range forwards() {
-		for name, end := range map[string]func(t *testing.T, rt *dog.Runtime, front dog.Stub[desk], leave func()){
-			"the client leaves": func(_ *testing.T, _ *dog.Runtime, _ dog.Stub[desk], leave func()) { leave() },
-			"the first object is reset": func(t *testing.T, _ *dog.Runtime, front dog.Stub[desk], _ func()) {
-				require.NoError(t, dog.CallErr(noCaller, front, (*desk).Run, func(_ context.Context, d *desk) error {
-					go d.Abort(errors.New("as planned"))
+		for name, c := range map[string]struct {
+			heard func(ctx context.Context) <-chan struct{} // by the last handler
+			end   func(t *testing.T, rt *dog.Runtime, front dog.Stub[desk], leave func())
+		}{
+			"the client leaves": {dog.ClientGone, func(_ *testing.T, _ *dog.Runtime, _ dog.Stub[desk], leave func()) { leave() }},
+			"the first object is reset": {dog.ClientGone, func(t *testing.T, _ *dog.Runtime, front dog.Stub[desk], _ func()) {
+				planned := errors.New("as planned")
+				require.ErrorIs(t, dog.CallErr(noCaller, front, (*desk).Run, func(_ context.Context, d *desk) error {
+					d.Abort(planned)
 					return nil
-				}))
-			},
-			"Shutdown loses patience": func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
+				}), planned)
+			}},
+			"Shutdown begins": {dog.ClientGone, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
+				require.NoError(t, rt.Shutdown(noCaller))
+			}},
+			"Shutdown loses patience": {cut, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
 				ctx, cancel := context.WithCancel(noCaller)
 				cancel()
-				require.Error(t, rt.Shutdown(ctx))
-			},
+				require.ErrorIs(t, rt.Shutdown(ctx), context.Canceled)
+			}},
 		} {
 			if f.name == "a call that sends one" && name == "the first object is reset" {
 				continue // the callee goes on, and so does who works for it
@@ -106,8 +114,7 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 						}
 						_ = dog.Await(r.Context(), func() error {
 							select {
-							case <-dog.ClientGone(r.Context()):
-							case <-r.Context().Done():
+							case <-c.heard(r.Context()):
 							case <-time.After(time.Hour):
 							}
 							return nil
@@ -124,7 +131,7 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 						desks.Named("front").ServeHTTP(httptest.NewRecorder(), r)
 					}()
 					time.Sleep(minute)
-					end(t, rt, desks.Named("front"), leave)
+					c.end(t, rt, desks.Named("front"), leave)
 					require.Equal(t, minute, <-told)
 					<-served
 				})
