@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/godurable/dog/internal/rowscan"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -167,8 +168,8 @@ func (r Row) Scan(dest ...any) error {
 		return misuse("Row.Scan", "%d columns for %d destinations", len(r.columns), len(dest))
 	}
 	for i, d := range dest {
-		if err := scanInto(d, r.Value(i)); err != nil {
-			return fmt.Errorf("dog: SQL: column %q: %w", r.columns[i], err)
+		if err := rowscan.Column(d, r.columns[i], r.Value(i)); err != nil {
+			return fmt.Errorf("dog: SQL: %w", err)
 		}
 	}
 	return nil
@@ -379,15 +380,19 @@ func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, er
 func QueryAs[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
 	var scan func(*T, Row) error
 	rows := q.rows(query, args, func(columns []string) (err error) {
-		scan, err = scanner[T](columns)
-		return err
+		if scan, err = rowscan.For[T, Row](columns); err != nil {
+			return misuse("QueryAs", "%v", err)
+		}
+		return nil
 	})
 	return func(yield func(T, error) bool) {
 		var zero T
 		for row, err := range rows {
 			var value T
 			if err == nil {
-				err = scan(&value, row)
+				if err = scan(&value, row); err != nil {
+					err = fmt.Errorf("dog: SQL: %w", err)
+				}
 			}
 			if err != nil {
 				yield(zero, err)
