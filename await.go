@@ -175,7 +175,7 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 		return err
 	}
 	began := inst.obj.trace().clock()
-	inst.obj.runtime().spawn(func() {
+	inst.obj.runtime().work.Spawn(func() {
 		e, err := ticket.Redeem(inst.life)
 		if err == nil {
 			err = inst.run(e, EventGo, began, func(ctx context.Context, _ any) error {

@@ -111,7 +111,7 @@ func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if err := ns.rt.enter(); err != nil {
 		return err
 	}
-	defer ns.rt.leave()
+	defer ns.rt.work.Leave()
 	from := turn.Inside(nil, ctx)
 	return reach(ctx, &from, to, method, run)
 }

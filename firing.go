@@ -36,7 +36,7 @@ func (f *firing) run() {
 	returned := false
 	defer func() {
 		if !returned { // OnAlarm exits the goroutine: another goroutine does the rest
-			f.schedule.ns.rt.spawn(func() {
+			f.schedule.ns.rt.work.Spawn(func() {
 				f.end(&PanicError{})
 				f.schedule.look()
 			})

@@ -103,7 +103,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	}
 	c.missing = len(peers)
 	for i, m := range peers {
-		rt.spawn(func() {
+		rt.work.Spawn(func() {
 			var answer []byte
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // stays if it does not return
 			defer func() { c.put(i, answer, err) }()

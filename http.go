@@ -106,7 +106,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 		WriteError(w, err)
 		return
 	}
-	defer rt.leave()
+	defer rt.work.Leave()
 	wait, err := giveUp(r.Context(), nil)
 	if err != nil {
 		if errors.Is(err, ErrPastGate) { // the response does not include it

@@ -131,7 +131,7 @@ func (o *object) identity() store.Identity {
 
 // lost resets the object because its writes will never be durable.
 func (o *object) lost(cause error) {
-	o.runtime().spawn(func() {
+	o.runtime().work.Spawn(func() {
 		for {
 			// If the object sleeps, instance creates a new instance, because
 			// the object's sockets and gate are still there. If it is falling

@@ -187,7 +187,7 @@ func (r *response) patiently(write func() error) error {
 	defer patience.Stop()
 	began := time.Now()
 	done := make(chan error, 1)
-	r.rt.spawn(func() { done <- write() })
+	r.rt.work.Spawn(func() { done <- write() })
 	select {
 	case err := <-done:
 		r.mu.Lock()
@@ -250,7 +250,7 @@ func (r *response) release(flush bool) error {
 	r.gate.Say(func(lost error) {
 		if lost == nil {
 			// the handler gets the error with its next write
-			r.rt.spawn(func() { _ = r.send(upto, flush) })
+			r.rt.work.Spawn(func() { _ = r.send(upto, flush) })
 		}
 	})
 	return nil

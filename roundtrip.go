@@ -111,7 +111,7 @@ func roundTrip(to target, r *http.Request, body *outboundBody) (*http.Response, 
 	if trace != nil && from.Values != nil {
 		from.Values = untraced{from.Values}
 	}
-	rt.spawn(func() { x.serve(to, in, from) })
+	rt.work.Spawn(func() { x.serve(to, in, from) })
 	for {
 		select {
 		case <-x.news:

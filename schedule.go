@@ -170,7 +170,7 @@ func (s *schedule) pass() time.Duration {
 	if err := s.start(); err != nil {
 		return afterFault
 	}
-	if s.ns.rt.closing.Load() {
+	if s.ns.rt.work.Closed() {
 		return longestWait
 	}
 	now := s.now()
@@ -206,7 +206,7 @@ func (s *schedule) lowLocked() bool {
 
 // wanting reports whether a page should be read now.
 func (s *schedule) wanting() bool {
-	if s.ns.rt.closing.Load() {
+	if s.ns.rt.work.Closed() {
 		return false
 	}
 	now := s.now().UnixNano()
@@ -283,7 +283,7 @@ func (s *schedule) start() error {
 // take removes the first due alarm from the queue and returns it. It returns
 // nil if no alarm is due or may run now. The error is that of start.
 func (s *schedule) take() (*firing, error) {
-	if s.ns.rt.closing.Load() {
+	if s.ns.rt.work.Closed() {
 		return nil, nil
 	}
 	if err := s.ns.rt.engine.Writable(); err != nil {
@@ -369,7 +369,7 @@ func (s *schedule) snapshot() AlarmStats {
 
 // work runs alarms until none is due. The caller has entered the runtime.
 func (s *schedule) work(f *firing) {
-	defer s.ns.rt.leave()
+	defer s.ns.rt.work.Leave()
 	defer s.look()
 	for f != nil {
 		f.run()

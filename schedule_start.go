@@ -35,7 +35,7 @@ func (ns *namespace) startAlarms() {
 	if ns.rt.enterQuietly() != nil {
 		return
 	}
-	defer ns.rt.leave()
+	defer ns.rt.work.Leave()
 	ns.starting.Do(func() {
 		if ns.alarms {
 			ns.rt.services.Go(func() { ns.schedule.run(ns.rt.ctx) })
