@@ -65,7 +65,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return fail(ErrSocketsFull)
 	}
 	var nc *conn.Conn
-	a.answer.handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
+	a.answer.Handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
 	if err != nil {
 		set.unreserve()
 		o.refused(err)

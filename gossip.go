@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -85,7 +86,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	defer cancel()
 	deadline, _ := limited.Deadline()
 	if e := turn.From(ctx); e != nil { // the asking goroutine may have outlived its handler
-		defer e.OnEnd(func() { end(errCallerEnded) })()
+		defer e.OnEnd(func() { end(answer.ErrCallerEnded) })()
 	}
 	from := turn.OriginOf(ctx)
 	defer from.Call.Over()

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/hookqueue"
 	"github.com/godurable/dog/internal/inflight"
@@ -33,6 +34,7 @@ type Runtime struct {
 	catalog  *store.Catalog
 	sweeper  *sweeper
 	hooks    *hookqueue.Queue // of Options.Trace
+	answers  answer.Host
 	refusals refusals
 	places   stopPlaces // of OnStop
 
@@ -104,6 +106,7 @@ func New(options Options) (*Runtime, error) {
 	}
 	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
+	rt.answers = answer.Host{Work: rt.work, Ended: rt.ctx, Settle: settle, ErrSlow: ErrSlowConsumer}
 	rt.hooks = hookqueue.New(rt.work.Spawn)
 	rt.places = make(stopPlaces, stopsAtOnce)
 	rt.sweeper = newSweeper(rt)
