@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/schedule"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -314,8 +315,8 @@ type namespace struct {
 
 	clusterizes, gateway, gossips, onError, onClose, starts, stops, alarms bool // whether the type has these handlers
 
-	schedule *schedule // of its alarms
-	starting sync.Once // to run them
+	schedule *schedule.Schedule // of its alarms
+	starting sync.Once          // to run them
 
 	mu      sync.Mutex
 	objects map[ID]*object // in memory. guarded by mu

@@ -204,7 +204,7 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 		return fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
 	}
 	ns.number, ns.origin = record.Number, record.Origin
-	ns.schedule = newSchedule(ns)
+	ns.schedule = ns.newSchedule()
 	rt.add(ns)
 	return nil
 }

@@ -179,7 +179,7 @@ func (s *Storage) tryCommit() (err error) {
 	inst.obj.gate.Committed(done.Number)
 	inst.obj.stores.Store(true)
 	if done.Alarm != 0 {
-		inst.obj.ns.schedule.set(store.DueAlarm{At: done.Alarm, Namespace: inst.obj.ns.number, Base: inst.obj.id.base()})
+		inst.obj.ns.schedule.Set(store.DueAlarm{At: done.Alarm, Namespace: inst.obj.ns.number, Base: inst.obj.id.base()})
 	}
 	return nil
 }
