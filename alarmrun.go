@@ -54,7 +54,7 @@ func (r *alarmRun) call() error {
 
 func (r *alarmRun) handle(ctx context.Context, v any) error {
 	s := &turn.From(ctx).Owner().(*instance).storage
-	alarm, due, err := s.firstAlarm()
+	alarm, due, err := s.tx.FirstAlarm(r.ns.rt.wallClock())
 	if err != nil || !due {
 		r.Later = alarm.At // the clock has been set back
 		return err
@@ -65,7 +65,7 @@ func (r *alarmRun) handle(ctx context.Context, v any) error {
 	if err := v.(AlarmHandler).OnAlarm(ctx, runningAlarm(alarm)); err != nil {
 		return err
 	}
-	return s.endAlarm(alarm)
+	return s.tx.EndAlarm(alarm)
 }
 
 // end finishes a run that has ended with err.
@@ -101,13 +101,13 @@ func (r *alarmRun) note(o *object, cause error) error {
 	err := o.admin(r.ns.rt.ctx, turn.Origin{}, func(s *Storage) (err error) {
 		if r.alarm.Serial == 0 { // the start has failed
 			due := false
-			if alarm, due, err = s.firstAlarm(); err != nil || !due {
+			if alarm, due, err = s.tx.FirstAlarm(r.ns.rt.wallClock()); err != nil || !due {
 				r.Later = alarm.At
 				return err
 			}
 			r.alarm = alarm
 		}
-		alarm, noted, err = s.retryAlarm(r.alarm, cause)
+		alarm, noted, err = s.tx.RetryAlarm(r.alarm, cause, r.ns.rt.wallClock())
 		o.alarm.Store(0)
 		return err
 	})

@@ -98,21 +98,21 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 // fails, it returns the resulting ResetError.
 func (inst *instance) settle(err error) error {
 	s := &inst.storage
-	if !s.used.Load() {
+	if !s.tx.Used() {
 		return nil
 	}
 	defer func() {
 		if inst.turn.Closed() != nil {
-			s.abandon()
+			s.tx.Abandon()
 		}
 	}()
 	if err != nil && s.rollbackOnError {
-		if failed := s.rollback(err); failed != nil {
+		if failed := s.tx.Rollback(err); failed != nil {
 			return inst.reset(failed)
 		}
 		return nil
 	}
-	return s.commit()
+	return s.tx.Commit()
 }
 
 // close ends the instance: it has no further effects, and the next instance may
@@ -188,7 +188,7 @@ func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*hookqu
 	if first != nil {
 		return nil, first
 	}
-	inst.storage.abandon()
+	inst.storage.tx.Abandon()
 	attrs := []any{"cause", cause}
 	if p, ok := errors.AsType[*PanicError](cause); ok {
 		attrs = append(attrs, "stack", string(p.Stack))
@@ -199,24 +199,4 @@ func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*hookqu
 	}
 	o.log().Log(context.Background(), level, "object reset", attrs...)
 	return hook, err
-}
-
-// release frees the resources of an ended instance other than memory. The turn
-// must be free.
-func (s *Storage) release() {
-	if s.sql == nil {
-		return
-	}
-	if err := s.sql.Close(); err != nil {
-		s.inst.obj.log().Error("cannot close the database", "error", err)
-	}
-}
-
-// abandon is release for an instance that has been reset. If a handler is using
-// the storage, the handler's settle calls it again.
-func (s *Storage) abandon() {
-	if s.busy.CompareAndSwap(false, true) {
-		s.release()
-		s.leave()
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/schedule"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // Kind is the type that a registered type embeds.
@@ -299,8 +300,7 @@ type namespace struct {
 	methods map[uintptr]string // names of the type's exported methods, by their code
 
 	// from the options
-	schema                      Schema
-	allowNewerSchema            bool
+	schema                      tx.Schema
 	hibernates, rollbackOnError bool
 	maxSockets                  int           // of an object; 0 or less: no limit
 	sockets                     SocketOptions // the defaults of the type

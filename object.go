@@ -163,6 +163,7 @@ func (o *object) instance() (*instance, error) {
 		inst.turn.Owner = inst
 		inst.turn.Strict = o.ns.rt.opts.CheckTurns
 		inst.storage.inst = inst
+		inst.storage.tx.Owner = (*txOwner)(inst)
 		inst.life, inst.stop = context.WithCancelCause(o.ns.rt.ctx)
 		inst.turn.Life = inst.life
 		o.gate.Recover() // the new instance does not depend on writes that its predecessors lost

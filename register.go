@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/godurable/dog/internal/nearmiss"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // instanceType is satisfied by pointers to types that embed Object, Replica or
@@ -56,7 +57,7 @@ func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *O
 		options = &ObjectOptions[T]{}
 	}
 	ns := newNamespace[T, P](name, KindObject, options.New)
-	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
 	ns.maxSockets = options.MaxSockets
 	if ns.maxSockets == 0 {
@@ -77,7 +78,7 @@ func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options 
 		options = &ReplicaOptions[T]{}
 	}
 	ns := newNamespace[T, P](name, KindReplica, options.New)
-	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
 	if err := ns.register(rt, options.Sockets); err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func RegisterGroup[G, R any, P groupType[G]](
 		options = &GroupOptions[G]{}
 	}
 	ns := newNamespace[G, P](name, KindGroup, options.New)
-	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
 	ns.limit, ns.maxReplicas = options.Limit, options.MaxReplicas
 	switch {
@@ -173,6 +174,8 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 		return refuse(problem)
 	}
 	ns.rt = rt
+	ns.schema.Timeout = rt.opts.StartTimeout
+	ns.schema.Error = func(step int, err error) error { return &SchemaError{step, err} }
 	ns.sockets = sockets.over(rt.opts.Sockets)
 	if err := sockets.checkDefaults(); err != nil {
 		return fmt.Errorf("%w: %w", refuse("its socket options are wrong"), err)
