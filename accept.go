@@ -34,7 +34,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return fail(errLate)
 	}
 	rt := o.runtime()
-	if rt.closing.Load() {
+	if rt.work.Closed() {
 		return fail(ErrShutdown)
 	}
 	special := options
@@ -65,7 +65,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return fail(ErrSocketsFull)
 	}
 	var nc *conn.Conn
-	a.answer.handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
+	a.answer.Handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
 	if err != nil {
 		set.unreserve()
 		o.refused(err)
@@ -80,7 +80,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		set.unreserve()
 		return nil, errLate
 	}
-	rt.busy.Add(1) // until finish
+	rt.work.Add() // until finish
 	o.gate.Say(func(lost error) {
 		if lost != nil {
 			go s.vanish(lost)

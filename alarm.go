@@ -5,19 +5,13 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/godurable/dog/internal/store"
 )
 
-// Limits of alarms.
-const (
-	maxPayload   = 64 << 10 // bytes
-	maxAlarmRuns = 7        // all of which have failed
-	maxAlarmErr  = 1 << 10  // bytes kept of an error
-	firstRetry   = 2 * time.Second
-)
+// maxPayload is the maximum number of bytes of an alarm's payload.
+const maxPayload = 64 << 10
 
 // Alarms wake an object at chosen times, whether it is in memory or not: see
 // [AlarmHandler]. They are part of its [Storage]: they are set and deleted in
@@ -97,7 +91,7 @@ func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 	}
 	defer s.leave()
 	due := unixNano(at, s.inst.obj.runtime().wallClock())
-	return s.data.SetAlarm(store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)})
+	return s.tx.Data().SetAlarm(store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)})
 }
 
 // unixNano returns the later of a time and now, at most the latest time that
@@ -121,7 +115,7 @@ func (a *Alarms) Get(name string) (alarm Alarm, found bool, err error) {
 		return Alarm{}, false, err
 	}
 	defer s.leave()
-	stored, found, err := s.data.Alarm(name)
+	stored, found, err := s.tx.Data().Alarm(name)
 	if err != nil || !found || s.runs(stored) {
 		return Alarm{}, false, err
 	}
@@ -137,11 +131,11 @@ func (a *Alarms) Delete(name string) (existed bool, err error) {
 		return false, err
 	}
 	defer s.leave()
-	stored, found, err := s.data.Alarm(name)
+	stored, found, err := s.tx.Data().Alarm(name)
 	if err != nil || !found {
 		return false, err
 	}
-	if _, err := s.data.DeleteAlarm(name); err != nil {
+	if _, err := s.tx.Data().DeleteAlarm(name); err != nil {
 		return false, err
 	}
 	return !s.runs(stored), nil
@@ -160,13 +154,13 @@ func (a *Alarms) All() iter.Seq2[Alarm, error] {
 		return fail(err)
 	}
 	defer s.leave()
-	pending, failed := s.data.PendingAlarms(), s.data.FailedAlarms()
+	pending, failed := s.tx.Data().PendingAlarms(), s.tx.Data().FailedAlarms()
 	return func(yield func(Alarm, error) bool) {
 		for due, err := range pending {
 			var stored store.Alarm
 			found := false
 			if err == nil {
-				stored, found, err = s.alarmDue(due)
+				stored, found, err = s.tx.AlarmDue(due)
 			}
 			if err != nil {
 				yield(Alarm{}, err)
@@ -182,16 +176,6 @@ func (a *Alarms) All() iter.Seq2[Alarm, error] {
 			}
 		}
 	}
-}
-
-// alarmDue returns the alarm with a name if it is still due at the same time.
-func (s *Storage) alarmDue(due store.NameAt) (a store.Alarm, found bool, err error) {
-	if err := s.enter(); err != nil {
-		return store.Alarm{}, false, err
-	}
-	defer s.leave()
-	a, found, err = s.data.Alarm(due.Name)
-	return a, found && !a.Failed && a.At == due.At, err
 }
 
 // runs reports whether OnAlarm is running for this alarm.
@@ -211,56 +195,4 @@ func runningAlarm(a store.Alarm) Alarm {
 	return Alarm{
 		Name: a.Name, At: time.Unix(0, a.Scheduled), Payload: a.Payload, Retries: a.Runs, Failed: a.Failed, Err: a.Err,
 	}
-}
-
-// firstAlarm returns the object's earliest alarm if it is due.
-func (s *Storage) firstAlarm() (a store.Alarm, due bool, err error) {
-	if err := s.enter(); err != nil {
-		return store.Alarm{}, false, err
-	}
-	defer s.leave()
-	a, found, err := s.data.FirstAlarm()
-	return a, found && a.At <= s.inst.obj.runtime().wallClock().UnixNano(), err
-}
-
-// endAlarm deletes an alarm that has run, unless it has been deleted or set
-// again since.
-func (s *Storage) endAlarm(a store.Alarm) error {
-	if err := s.write(); err != nil {
-		return err
-	}
-	defer s.leave()
-	stored, found, err := s.data.Alarm(a.Name)
-	if err != nil || !found || stored.Serial != a.Serial {
-		return err
-	}
-	_, err = s.data.DeleteAlarm(a.Name)
-	return err
-}
-
-// retryAlarm records that a run has failed, unless the alarm has been deleted
-// or set again since. It returns the alarm's new state.
-func (s *Storage) retryAlarm(a store.Alarm, cause error) (now store.Alarm, still bool, err error) {
-	if err := s.write(); err != nil {
-		return store.Alarm{}, false, err
-	}
-	defer s.leave()
-	stored, found, err := s.data.Alarm(a.Name)
-	if err != nil || !found || stored.Serial != a.Serial {
-		return store.Alarm{}, false, err
-	}
-	stored.At = s.inst.obj.runtime().wallClock().Add(retryDelay(stored.Runs)).UnixNano()
-	stored.Runs++
-	stored.Failed = stored.Runs >= maxAlarmRuns
-	stored.Err = cause.Error()
-	// The cut may be within a character.
-	stored.Err = strings.ToValidUTF8(stored.Err[:min(len(stored.Err), maxAlarmErr)], "")
-	return stored, true, s.data.SetAlarm(stored)
-}
-
-// retryDelay returns how long to wait after a run that was preceded by a number
-// of failed runs. The jitter spreads alarms that failed for the same reason.
-func retryDelay(failed int) time.Duration {
-	delay := firstRetry << failed
-	return delay + rand.N(delay/4+1)
 }

@@ -54,7 +54,7 @@ func mayWait(ctx context.Context) error {
 	if e == nil {
 		return nil
 	}
-	if s := &e.Owner().(*instance).storage; s.used.Load() && e.Holds() && s.data.Saves() > 0 {
+	if t := &e.Owner().(*instance).storage.tx; t.Used() && e.Holds() && t.Nested() {
 		return ErrInTransaction
 	}
 	return e.Usable()
@@ -79,8 +79,8 @@ func giveUp(ctx context.Context, speaker *object) (wait, error) {
 	}
 	if e != nil {
 		inst := e.Owner().(*instance)
-		if s := &inst.storage; s.used.Load() && e.Holds() {
-			if err := s.pause(); err != nil {
+		if t := &inst.storage.tx; t.Used() && e.Holds() {
+			if err := t.Pause(); err != nil {
 				return wait{}, err
 			}
 		}
@@ -123,8 +123,8 @@ func (w wait) durable(ctx context.Context) error {
 func settle(e *turn.Event) error {
 	inst := e.Owner().(*instance)
 	o := inst.obj
-	if s := &inst.storage; s.used.Load() && e.Holds() {
-		if err := s.pause(); err != nil {
+	if t := &inst.storage.tx; t.Used() && e.Holds() {
+		if err := t.Pause(); err != nil {
 			return err
 		}
 	}
@@ -166,7 +166,7 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	}
 	var undone *bool
 	if e.Holds() {
-		undone = inst.storage.fate()
+		undone = inst.storage.tx.Fate()
 	}
 	from := turn.Follow(ctx)
 	from.Limit = inst.obj.runtime().opts.MaxWaiting
@@ -175,7 +175,7 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 		return err
 	}
 	began := inst.obj.trace().clock()
-	inst.obj.runtime().spawn(func() {
+	inst.obj.runtime().work.Spawn(func() {
 		e, err := ticket.Redeem(inst.life)
 		if err == nil {
 			err = inst.run(e, EventGo, began, func(ctx context.Context, _ any) error {

@@ -77,7 +77,7 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 			return nil, err
 		}
 		defer st.leave()
-		return nil, files.Export(ctx, file, st.data.Pages(), st.data.Archive(o.ns.name, o.name, o.id.String()))
+		return nil, files.Export(ctx, file, st.tx.Data().Pages(), st.tx.Data().Archive(o.ns.name, o.name, o.id.String()))
 	})
 }
 
@@ -110,7 +110,7 @@ func (s Stub[T]) Import(ctx context.Context, file string) error {
 	}
 	return administer(ctx, s.to, "Stub.Import", func(st *Storage) (<-chan error, error) {
 		if err := st.load(ctx, files, file); err != nil {
-			return nil, errors.Join(err, st.rollback(err))
+			return nil, errors.Join(err, st.tx.Rollback(err))
 		}
 		return st.replaced(errImported)
 	})
@@ -130,11 +130,11 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 		return err
 	}
 	defer s.leave()
-	return files.Import(ctx, file, s.data.Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
+	return files.Import(ctx, file, s.tx.Data().Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
 		if table == store.AlarmsTable && !o.ns.alarms {
 			return o.ns.noAlarms("Stub.Import")
 		}
-		return s.data.Unarchive(table, row)
+		return s.tx.Data().Unarchive(table, row)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"time"
 
 	"github.com/godurable/dog/internal/gate"
 	"github.com/godurable/dog/internal/turn"
@@ -111,7 +110,7 @@ func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if err := ns.rt.enter(); err != nil {
 		return err
 	}
-	defer ns.rt.leave()
+	defer ns.rt.work.Leave()
 	from := turn.Inside(nil, ctx)
 	return reach(ctx, &from, to, method, run)
 }
@@ -144,7 +143,7 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 			return err
 		}
 		err = o.call(ctx, from, method, run)
-		switch ended := endOf(ctx); {
+		switch ended := turn.EndOf(ctx); {
 		case ended != nil:
 			return ended
 		case err == nil, !errors.Is(err, errRetired):
@@ -154,19 +153,6 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 			return err
 		}
 	}
-}
-
-// endOf returns the cause of ctx's end, or nil if ctx has not ended. At ctx's
-// deadline, the method's context may have ended a moment before ctx. endOf then
-// waits for ctx.
-func endOf(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		<-ctx.Done()
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
 }
 
 // call runs a method of the object on behalf of the holder of ctx.

@@ -40,7 +40,7 @@ func (s Stub[T]) Delete(ctx context.Context) error {
 // delivers whether the commit became durable. A nil channel means that it is
 // durable.
 func (s *Storage) replaced(cause error) (<-chan error, error) {
-	if err := s.commit(); err != nil {
+	if err := s.tx.Commit(); err != nil {
 		return nil, err
 	}
 	durable := s.inst.obj.gate.Outcome()

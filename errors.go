@@ -12,6 +12,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // The errors that programs tell apart with [errors.Is]. Returned errors may
@@ -130,7 +131,7 @@ var (
 
 	// ErrInTransaction is returned in Storage.Transaction by functions that
 	// wait.
-	ErrInTransaction = errors.New("dog: cannot wait inside a transaction")
+	ErrInTransaction = tx.ErrNested
 
 	// ErrPastGate is returned when a handler sends something past its object's
 	// output gate while the object has writes that are not durable or may still

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -85,7 +86,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	defer cancel()
 	deadline, _ := limited.Deadline()
 	if e := turn.From(ctx); e != nil { // the asking goroutine may have outlived its handler
-		defer e.OnEnd(func() { end(errCallerEnded) })()
+		defer e.OnEnd(func() { end(answer.ErrCallerEnded) })()
 	}
 	from := turn.OriginOf(ctx)
 	defer from.Call.Over()
@@ -103,7 +104,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	}
 	c.missing = len(peers)
 	for i, m := range peers {
-		rt.spawn(func() {
+		rt.work.Spawn(func() {
 			var answer []byte
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // stays if it does not return
 			defer func() { c.put(i, answer, err) }()

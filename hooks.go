@@ -34,7 +34,7 @@ func inspectEvent(ctx context.Context, stub any, f func(ctx context.Context, v a
 	if err := to.runtime().enter(); err != nil {
 		return err
 	}
-	defer to.runtime().leave()
+	defer to.runtime().work.Leave()
 	from := turn.Inside(nil, ctx)
 	return reach(ctx, &from, to, "Run", f)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -15,7 +16,7 @@ type arrival struct {
 	visit  visit
 	client context.Context // done when the client is gone
 	remote string          // the client's address
-	answer *response       // nil for a gateway
+	answer *answer.Answer  // nil for a gateway
 	event  *turn.Event     // in which Receive runs; nil until then
 
 	stopping context.Context // the runtime's
@@ -106,7 +107,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 		WriteError(w, err)
 		return
 	}
-	defer rt.leave()
+	defer rt.work.Leave()
 	wait, err := giveUp(r.Context(), nil)
 	if err != nil {
 		if errors.Is(err, ErrPastGate) { // the response does not include it
@@ -147,21 +148,21 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 // serveGateway asks the group's Gateway for the uid of the request, and then
 // serves the request.
 func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn.Origin) {
-	alien := new(foreign)
-	body, err := newInboundBody(r, alien)
+	guard := new(answer.Guard)
+	body, err := answer.NewInbound(r, guard)
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
 	}
-	defer body.clean(a.ns.rt.opts.Logger)
+	defer body.Clean(a.ns.rt.opts.Logger)
 	var uid string
 	var refused error
 	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
 		err := o.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
 			in := r.WithContext(ctx)
-			body.attach(in)
-			defer body.keep()
+			body.Attach(in)
+			defer body.Keep()
 			defer func() { outcome = o.gate.Outcome() }()
 			uid, refused = v.(Gateway).Identify(in)
 			return nil
@@ -171,7 +172,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		}
 		return err
 	})
-	alien.rethrow(a)
+	rethrow(guard, a)
 	switch {
 	case err != nil:
 		WriteError(w, err)
@@ -189,7 +190,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		WriteError(w, err)
 		return
 	}
-	admission.answer(w, body.rest(), from, alien)
+	admission.answer(w, body.Rest(), from, guard)
 }
 
 // serve takes a place on the replica and passes the request to it.
@@ -197,17 +198,17 @@ func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Orig
 	a.answer(w, r, from, nil)
 }
 
-// answer is serve for a request whose body is guarded by alien already. alien
-// is nil for none.
-func (a *admission) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, alien *foreign) {
-	receive(a, w, r, from, a.visit, alien)
+// answer is serve for a request whose body is guarded already. guard is nil for
+// none.
+func (a *admission) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, guard *answer.Guard) {
+	receive(a, w, r, from, a.visit, guard)
 }
 
 // receive runs Receive as an event of an object, which need not be in memory.
-// enter fills in the visit. alien guards the code that belongs to the request.
+// enter fills in the visit. guard guards the code that belongs to the request.
 // It is nil if there is no guard yet.
 func receive(
-	to target, w http.ResponseWriter, r *http.Request, from turn.Origin, enter func(*visit) error, alien *foreign,
+	to target, w http.ResponseWriter, r *http.Request, from turn.Origin, enter func(*visit) error, guard *answer.Guard,
 ) {
 	a := &arrival{}
 	if err := enter(&a.visit); err != nil {
@@ -216,9 +217,9 @@ func receive(
 	}
 	defer a.visit.end()
 	rt := to.runtime()
-	answer := newResponse(rt, w, alien)
-	alien = answer.alien
-	body, err := newInboundBody(r, alien)
+	response := answer.New(&rt.answers, w, guard)
+	guard = response.Guard()
+	body, err := answer.NewInbound(r, guard)
 	if err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
@@ -229,7 +230,7 @@ func receive(
 	}
 	client, release := clientOf(r.Context())
 	defer release()
-	a.client, a.answer, a.remote, a.stopping = client, answer, r.RemoteAddr, rt.stopping
+	a.client, a.answer, a.remote, a.stopping = client, response, r.RemoteAddr, rt.stopping
 	defer a.over()
 	from.Values = context.WithValue(values, arrivalKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
@@ -238,13 +239,13 @@ func receive(
 		refused = nil
 		err := o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
-			answer.event, answer.gate = a.event, o.gate
-			defer func() { answer.outcome = o.gate.Outcome() }() // of the writes up to here, not of later ones
+			response.Begin(a.event, o.gate)
+			defer response.Returned()
 			in := r.WithContext(ctx)
-			body.attach(in)
-			defer body.keep()
-			w := answer.writer(r)
-			if refused = o.ns.receive(value, w, in); refused != nil && refused != http.ErrAbortHandler && !answer.begun() {
+			body.Attach(in)
+			defer body.Keep()
+			w := response.Writer(r)
+			if refused = o.ns.receive(value, w, in); refused != nil && refused != http.ErrAbortHandler && !response.Begun() {
 				WriteError(w, refused)
 			}
 			return refused
@@ -255,9 +256,9 @@ func receive(
 		}
 		return err
 	})
-	defer body.clean(rt.opts.Logger)
-	started, err := answer.finish(client, err)
-	alien.rethrow(to)
+	defer body.Clean(rt.opts.Logger)
+	started, err := response.Finish(client, err)
+	rethrow(guard, to)
 	switch {
 	case err == nil:
 	case started || err == http.ErrAbortHandler:
@@ -294,7 +295,7 @@ func clientOf(ctx context.Context) (client context.Context, release func()) {
 		return ctx, func() {}
 	}
 	client, cancel := context.WithCancelCause(ctx)
-	forget := e.OnEnd(func() { cancel(errCallerEnded) })
+	forget := e.OnEnd(func() { cancel(answer.ErrCallerEnded) })
 	stop := func() bool { return true }
 	if a := arrivalBehind(ctx); a != nil {
 		stop = context.AfterFunc(a.client, func() { cancel(context.Cause(a.client)) })
@@ -306,4 +307,17 @@ func clientOf(ctx context.Context) (client context.Context, release func()) {
 	}
 }
 
-var errCallerEnded = errors.New("dog: the handler for which it was done has ended")
+// rethrow repeats the first panic that guard has seen, if any, for the code
+// that made the request. It must be called outside of all turns.
+func rethrow(guard *answer.Guard, to target) {
+	value, stack := guard.Panic()
+	if value == nil {
+		return
+	}
+	if value != http.ErrAbortHandler {
+		id, _ := to.identity()
+		to.runtime().opts.Logger.Error("the request's own ResponseWriter or body panicked",
+			"namespace", to.namespace().name, "object", id.String(), "panic", value, "stack", string(stack))
+	}
+	panic(value)
+}

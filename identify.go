@@ -47,7 +47,7 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 	if err := rt.enter(); err != nil {
 		return Stub[R]{}, err
 	}
-	defer rt.leave()
+	defer rt.work.Leave()
 	var a *admission
 	err := awaitDurable(ctx, nil, func() (err error) { // Clusterize may send the uid elsewhere
 		a, err = to.identify(ctx, uid)
@@ -203,7 +203,7 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 	m.event.Share()
 	rt := b.runtime()
 	began := rt.opts.Trace.clock()
-	rt.spawn(func() {
+	rt.work.Spawn(func() {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // stays if it does not return
 		defer m.event.Unshare()

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godurable/dog/internal/hookqueue"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -61,7 +62,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 	began := trace.clock()
 	returned := false
 	defer func() {
-		var told *telling
+		var hook *hookqueue.Call
 		if !returned {
 			cause := &PanicError{Value: recover(), Stack: debug.Stack()}
 			if kind == EventStart {
@@ -69,14 +70,14 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 			} else if kind == EventReceive && cause.Value == http.ErrAbortHandler { // how net/http aborts a response
 				err = http.ErrAbortHandler
 			} else {
-				told, err = inst.resetIn(e, startFailed, cause)
+				hook, err = inst.resetIn(e, startFailed, cause)
 			}
 		}
 		if failed := inst.settle(err); failed != nil {
 			err = failed
 		}
 		end = end || inst.turn.Closed() != nil
-		told = trace.eventDone(inst, e, kind, method, queued, began, err, end, told)
+		hook = trace.eventDone(inst, e, kind, method, queued, began, err, end, hook)
 		if end {
 			closed, misuse := e.End()
 			if closed != nil {
@@ -86,7 +87,7 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 				inst.obj.log().Error("a handler returned while another goroutine used its context: use dog.Go", "event", kind.String())
 			}
 		}
-		told.call()
+		hook.Run()
 	}()
 	err = handle(e, inst.value)
 	returned = true
@@ -97,28 +98,28 @@ func (inst *instance) protect(e *turn.Event, kind EventKind, method string, queu
 // fails, it returns the resulting ResetError.
 func (inst *instance) settle(err error) error {
 	s := &inst.storage
-	if !s.used.Load() {
+	if !s.tx.Used() {
 		return nil
 	}
 	defer func() {
 		if inst.turn.Closed() != nil {
-			s.abandon()
+			s.tx.Abandon()
 		}
 	}()
 	if err != nil && s.rollbackOnError {
-		if failed := s.rollback(err); failed != nil {
+		if failed := s.tx.Rollback(err); failed != nil {
 			return inst.reset(failed)
 		}
 		return nil
 	}
-	return s.commit()
+	return s.tx.Commit()
 }
 
 // close ends the instance: it has no further effects, and the next instance may
 // begin. failed is the phase of a start under way. e is as in resetIn. close
 // returns the hook that reports the reset, or the reason why the instance was
 // over already.
-func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told *telling, first error) {
+func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (hook *hookqueue.Call, first error) {
 	o := inst.obj
 	inst.end.Lock() // until the next instance may begin; its events wait for that in object.queue
 	defer inst.end.Unlock()
@@ -133,7 +134,7 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 		return nil, first
 	}
 	inst.ended = err
-	told = o.trace().objectReset(o, e, err)
+	hook = o.trace().objectReset(o, e, err)
 	v := &verdict{known: make(chan struct{})}
 	inst.verdict = v
 	o.gate.Tell(func(lost error) { v.lost = lost; close(v.known) }) // before anything is forgotten
@@ -155,7 +156,7 @@ func (inst *instance) close(e *turn.Event, err *ResetError, failed int32) (told 
 	o.mu.Lock()
 	o.endLocked(inst)
 	o.mu.Unlock()
-	return told, nil
+	return hook, nil
 }
 
 // silenced returns the error of the reset if the instance has been reset, after
@@ -180,14 +181,14 @@ func (inst *instance) reset(cause error) error {
 // start under way. e is nil, or the event that the calling goroutine runs and
 // will end next. In that case the caller must call the hook that resetIn
 // returns.
-func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*telling, error) {
+func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*hookqueue.Call, error) {
 	o := inst.obj
 	err := &ResetError{Object: o.id, Cause: cause}
-	told, first := inst.close(e, err, failed)
+	hook, first := inst.close(e, err, failed)
 	if first != nil {
 		return nil, first
 	}
-	inst.storage.abandon()
+	inst.storage.tx.Abandon()
 	attrs := []any{"cause", cause}
 	if p, ok := errors.AsType[*PanicError](cause); ok {
 		attrs = append(attrs, "stack", string(p.Stack))
@@ -197,25 +198,5 @@ func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*tellin
 		level = slog.LevelInfo
 	}
 	o.log().Log(context.Background(), level, "object reset", attrs...)
-	return told, err
-}
-
-// release frees the resources of an ended instance other than memory. The turn
-// must be free.
-func (s *Storage) release() {
-	if s.sql == nil {
-		return
-	}
-	if err := s.sql.Close(); err != nil {
-		s.inst.obj.log().Error("cannot close the database", "error", err)
-	}
-}
-
-// abandon is release for an instance that has been reset. If a handler is using
-// the storage, the handler's settle calls it again.
-func (s *Storage) abandon() {
-	if s.busy.CompareAndSwap(false, true) {
-		s.release()
-		s.leave()
-	}
+	return hook, err
 }

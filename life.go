@@ -53,7 +53,7 @@ func (o *object) hibernate(now time.Time) {
 func (inst *instance) over() {
 	inst.stop(errAsleep)
 	inst.timers.end()
-	inst.storage.release()
+	inst.storage.tx.Release()
 }
 
 // stop runs OnStop as the last event of an instance, in the turn that the

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/schedule"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // Kind is the type that a registered type embeds.
@@ -298,8 +300,7 @@ type namespace struct {
 	methods map[uintptr]string // names of the type's exported methods, by their code
 
 	// from the options
-	schema                      Schema
-	allowNewerSchema            bool
+	schema                      tx.Schema
 	hibernates, rollbackOnError bool
 	maxSockets                  int           // of an object; 0 or less: no limit
 	sockets                     SocketOptions // the defaults of the type
@@ -314,8 +315,8 @@ type namespace struct {
 
 	clusterizes, gateway, gossips, onError, onClose, starts, stops, alarms bool // whether the type has these handlers
 
-	schedule *schedule // of its alarms
-	starting sync.Once // to run them
+	schedule *schedule.Schedule // of its alarms
+	starting sync.Once          // to run them
 
 	mu      sync.Mutex
 	objects map[ID]*object // in memory. guarded by mu

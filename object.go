@@ -131,7 +131,7 @@ func (o *object) identity() store.Identity {
 
 // lost resets the object because its writes will never be durable.
 func (o *object) lost(cause error) {
-	o.runtime().spawn(func() {
+	o.runtime().work.Spawn(func() {
 		for {
 			// If the object sleeps, instance creates a new instance, because
 			// the object's sockets and gate are still there. If it is falling
@@ -163,6 +163,7 @@ func (o *object) instance() (*instance, error) {
 		inst.turn.Owner = inst
 		inst.turn.Strict = o.ns.rt.opts.CheckTurns
 		inst.storage.inst = inst
+		inst.storage.tx.Owner = (*txOwner)(inst)
 		inst.life, inst.stop = context.WithCancelCause(o.ns.rt.ctx)
 		inst.turn.Life = inst.life
 		o.gate.Recover() // the new instance does not depend on writes that its predecessors lost

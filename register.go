@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
-	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/godurable/dog/internal/nearmiss"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // instanceType is satisfied by pointers to types that embed Object, Replica or
@@ -58,7 +57,7 @@ func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *O
 		options = &ObjectOptions[T]{}
 	}
 	ns := newNamespace[T, P](name, KindObject, options.New)
-	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
 	ns.maxSockets = options.MaxSockets
 	if ns.maxSockets == 0 {
@@ -79,7 +78,7 @@ func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options 
 		options = &ReplicaOptions[T]{}
 	}
 	ns := newNamespace[T, P](name, KindReplica, options.New)
-	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
 	if err := ns.register(rt, options.Sockets); err != nil {
 		return nil, err
@@ -103,7 +102,7 @@ func RegisterGroup[G, R any, P groupType[G]](
 		options = &GroupOptions[G]{}
 	}
 	ns := newNamespace[G, P](name, KindGroup, options.New)
-	ns.schema, ns.allowNewerSchema = options.Schema, options.AllowNewerSchema
+	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
 	ns.limit, ns.maxReplicas = options.Limit, options.MaxReplicas
 	switch {
@@ -171,10 +170,12 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	if ns.problem != "" {
 		return refuse(ns.problem)
 	}
-	if problem := nearMiss(ns.typ, ns.kind); problem != "" {
+	if problem := nearmiss.Find(ns.typ, ns.kind, handlers); problem != "" {
 		return refuse(problem)
 	}
 	ns.rt = rt
+	ns.schema.Timeout = rt.opts.StartTimeout
+	ns.schema.Error = func(step int, err error) error { return &SchemaError{step, err} }
 	ns.sockets = sockets.over(rt.opts.Sockets)
 	if err := sockets.checkDefaults(); err != nil {
 		return fmt.Errorf("%w: %w", refuse("its socket options are wrong"), err)
@@ -206,7 +207,7 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 		return fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
 	}
 	ns.number, ns.origin = record.Number, record.Origin
-	ns.schedule = newSchedule(ns)
+	ns.schedule = ns.newSchedule()
 	rt.add(ns)
 	return nil
 }
@@ -218,144 +219,17 @@ func embedded(base func() *core) (found bool) {
 	return base() != nil
 }
 
-// handlerTypes lists the handlers and the kinds of types that may have them.
-var handlerTypes = []struct {
-	iface reflect.Type
-	kinds []Kind
-}{
-	{reflect.TypeFor[Receiver](), []Kind{KindGroup, KindReplica, KindObject}},
-	{reflect.TypeFor[Starter](), []Kind{KindGroup, KindReplica, KindObject}},
-	{reflect.TypeFor[Stopper](), []Kind{KindGroup, KindReplica, KindObject}},
-	{reflect.TypeFor[AlarmHandler](), []Kind{KindGroup, KindReplica, KindObject}},
-	{reflect.TypeFor[Gateway](), []Kind{KindGroup}},
-	{reflect.TypeFor[Clusterizer](), []Kind{KindGroup}},
-	{reflect.TypeFor[OpenHandler](), []Kind{KindObject, KindReplica}},
-	{reflect.TypeFor[MessageHandler](), []Kind{KindObject, KindReplica}},
-	{reflect.TypeFor[CloseHandler](), []Kind{KindObject, KindReplica}},
-	{reflect.TypeFor[ErrorHandler](), []Kind{KindObject, KindReplica}},
-	{reflect.TypeFor[GossipHandler](), []Kind{KindReplica}},
-}
-
-// nearMiss looks for methods of typ that were probably meant to be handlers but
-// are not.
-func nearMiss(typ reflect.Type, kind Kind) (problem string) {
-	for i := range typ.NumMethod() {
-		if problem := nearMissMethod(typ.Method(i), kind); problem != "" {
-			return problem
-		}
-	}
-	return ""
-}
-
-func nearMissMethod(method reflect.Method, kind Kind) (problem string) {
-	has := signature(method.Type, 1) // without the receiver
-	for _, h := range handlerTypes {
-		want := h.iface.Method(0)
-		wantSignature := signature(want.Type, 0)
-		same := has == wantSignature
-		if method.Name == want.Name {
-			switch {
-			case !slices.Contains(h.kinds, kind):
-				// A replica may use the names Identify and Clusterize for its
-				// own purposes.
-				if same || strings.HasPrefix(want.Name, "On") {
-					return fmt.Sprintf("%s is a handler of %s, not of %s", want.Name, kindsOf(h.kinds), kindsOf([]Kind{kind}))
-				}
-			case !same:
-				return fmt.Sprintf("its method %s%s must be %s%s", method.Name, has, want.Name, wantSignature)
-			}
-			return ""
-		}
-	}
-	for _, h := range handlerTypes {
-		want := h.iface.Method(0)
-		wantSignature := signature(want.Type, 0)
-		handlerLike := has == wantSignature || strings.HasPrefix(strings.ToLower(method.Name), "on")
-		if handlerLike && distance(strings.ToLower(method.Name), strings.ToLower(want.Name)) <= 2 {
-			return fmt.Sprintf("its method %s%s looks like the handler %s%s: rename it to one or the other",
-				method.Name, has, want.Name, wantSignature)
-		}
-	}
-	if isOnMethod(method.Name) {
-		return fmt.Sprintf("its method %s%s is no handler and would never be called: rename it; %s has the handlers %s",
-			method.Name, has, kind, strings.Join(handlersOf(kind), ", "))
-	}
-	return ""
-}
-
-// kindsOf returns the names of kinds, each with its article.
-func kindsOf(kinds []Kind) string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = "a " + k.String()
-		if k == KindObject {
-			names[i] = "an Object"
-		}
-	}
-	return strings.Join(names, " or ")
-}
-
-// isOnMethod reports whether a method has a name like a handler's: OnX….
-func isOnMethod(name string) bool {
-	next, found := strings.CutPrefix(name, "On")
-	first, _ := utf8.DecodeRuneInString(next)
-	return found && unicode.IsUpper(first)
-}
-
-// handlersOf returns the names of the handlers that a type of this kind may
-// have.
-func handlersOf(kind Kind) (names []string) {
-	for _, h := range handlerTypes {
-		if slices.Contains(h.kinds, kind) {
-			names = append(names, h.iface.Method(0).Name)
-		}
-	}
-	return names
-}
-
-// signature returns the parameters and results of a function as text, without
-// the first skip parameters.
-func signature(f reflect.Type, skip int) string {
-	var in, out []string
-	for i := skip; i < f.NumIn(); i++ {
-		in = append(in, f.In(i).String())
-	}
-	for i := range f.NumOut() {
-		out = append(out, f.Out(i).String())
-	}
-	results := strings.Join(out, ", ")
-	switch len(out) {
-	case 0:
-	case 1:
-		results = " " + results
-	default:
-		results = " (" + results + ")"
-	}
-	return "(" + strings.Join(in, ", ") + ")" + results
-}
-
-// distance returns the number of insertions, deletions, replacements and swaps
-// of neighbours that turn a into b (optimal string alignment).
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			replaced := rows[i-1][j-1]
-			if a[i-1] != b[j-1] {
-				replaced++
-			}
-			rows[i][j] = min(replaced, rows[i-1][j]+1, rows[i][j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
+// handlers lists the handlers and the kinds of types that may have them.
+var handlers = []nearmiss.Handler[Kind]{
+	nearmiss.HandlerOf[Receiver](KindGroup, KindReplica, KindObject),
+	nearmiss.HandlerOf[Starter](KindGroup, KindReplica, KindObject),
+	nearmiss.HandlerOf[Stopper](KindGroup, KindReplica, KindObject),
+	nearmiss.HandlerOf[AlarmHandler](KindGroup, KindReplica, KindObject),
+	nearmiss.HandlerOf[Gateway](KindGroup),
+	nearmiss.HandlerOf[Clusterizer](KindGroup),
+	nearmiss.HandlerOf[OpenHandler](KindObject, KindReplica),
+	nearmiss.HandlerOf[MessageHandler](KindObject, KindReplica),
+	nearmiss.HandlerOf[CloseHandler](KindObject, KindReplica),
+	nearmiss.HandlerOf[ErrorHandler](KindObject, KindReplica),
+	nearmiss.HandlerOf[GossipHandler](KindReplica),
 }

@@ -10,7 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/hookqueue"
+	"github.com/godurable/dog/internal/inflight"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
@@ -30,7 +33,8 @@ type Runtime struct {
 	engine   store.Engine
 	catalog  *store.Catalog
 	sweeper  *sweeper
-	hooks    hooks
+	hooks    *hookqueue.Queue // of Options.Trace
+	answers  answer.Host
 	refusals refusals
 	places   stopPlaces // of OnStop
 
@@ -40,12 +44,10 @@ type Runtime struct {
 	wallClock func() time.Time // the time of day, for alarms. fixed
 
 	started  atomic.Bool             // set by Start
-	closing  atomic.Bool             // nothing new is admitted
-	stopping context.Context         // done when Shutdown begins, after closing is set. fixed
+	work     *inflight.Work          // requests, sockets and goroutines, for which Shutdown waits. fixed
+	stopping context.Context         // done when Shutdown begins, after work is closed. fixed
 	announce context.CancelCauseFunc // ends stopping. fixed
 	held     atomic.Int64            // bytes of messages held at gates
-	busy     atomic.Int64            // number of requests, sockets and goroutines that Shutdown waits for
-	idle     chan struct{}           // has a token when closing is set and busy may be 0
 	farewell chan struct{}           // closed when Shutdown has notified all sockets
 	ended    chan struct{}           // closed when Shutdown is complete
 	closed   error                   // error of closing the store; set before ended is closed
@@ -88,7 +90,7 @@ func New(options Options) (*Runtime, error) {
 		opts:        options.withDefaults(),
 		wallClock:   time.Now,
 		epoch:       time.Now(),
-		idle:        make(chan struct{}, 1),
+		work:        inflight.New(),
 		farewell:    make(chan struct{}),
 		ended:       make(chan struct{}),
 		idleStopped: make(chan struct{}),
@@ -104,7 +106,8 @@ func New(options Options) (*Runtime, error) {
 	}
 	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
-	rt.hooks.rt = rt
+	rt.answers = answer.Host{Work: rt.work, Ended: rt.ctx, Settle: settle, ErrSlow: ErrSlowConsumer}
+	rt.hooks = hookqueue.New(rt.work.Spawn)
 	rt.places = make(stopPlaces, stopsAtOnce)
 	rt.sweeper = newSweeper(rt)
 	rt.services.Go(rt.clock)
@@ -113,13 +116,13 @@ func New(options Options) (*Runtime, error) {
 		rt.poller = conn.NewPoller(rt.opts.ParkAfter)
 		rt.services.Go(func() { rt.poller.Run(rt.ctx) })
 	}
-	rt.writers = conn.NewWriters(rt.spawn)
+	rt.writers = conn.NewWriters(rt.work.Spawn)
 	rt.past.leaving = make(map[*conn.Conn]struct{})
 	return rt, nil
 }
 
-// enter admits a request from outside. Unless it returns an error, leave must
-// follow.
+// enter admits a request from outside. Unless it returns an error, work.Leave
+// must follow.
 func (rt *Runtime) enter() error {
 	rt.Start()
 	return rt.enterQuietly()
@@ -127,9 +130,7 @@ func (rt *Runtime) enter() error {
 
 // enterQuietly is enter for work that the runtime starts itself.
 func (rt *Runtime) enterQuietly() error {
-	rt.busy.Add(1)
-	if rt.closing.Load() {
-		rt.leave()
+	if !rt.work.Enter() {
 		return ErrShutdown
 	}
 	return nil
@@ -149,40 +150,7 @@ func (rt *Runtime) enterFrom(ctx context.Context) (leave func(), err error) {
 	if err := rt.enter(); err != nil {
 		return nil, err
 	}
-	return rt.leave, nil
-}
-
-func (rt *Runtime) leave() {
-	if rt.busy.Add(-1) == 0 {
-		rt.signalIdle()
-	}
-}
-
-func (rt *Runtime) signalIdle() {
-	if rt.closing.Load() && rt.busy.Load() == 0 {
-		select {
-		case rt.idle <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// drained waits until no work is in progress. closing must be set.
-func (rt *Runtime) drained() {
-	for rt.busy.Load() != 0 {
-		<-rt.idle
-	}
-}
-
-// spawn runs f in a goroutine that Shutdown waits for. The caller must have
-// entered, or run in such a goroutine, or there must be an open socket, for
-// which Shutdown waits too.
-func (rt *Runtime) spawn(f func()) {
-	rt.busy.Add(1)
-	go func() {
-		defer rt.leave()
-		f()
-	}()
+	return rt.work.Leave, nil
 }
 
 func (rt *Runtime) now() roster.Time { return roster.Time(time.Since(rt.epoch)) }

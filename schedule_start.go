@@ -1,6 +1,6 @@
 package dog
 
-import "github.com/godurable/dog/internal/store"
+import "github.com/godurable/dog/internal/schedule"
 
 // Start lets alarms run. Until then the runtime does nothing on its own, so all
 // types can be registered and wired before. The first call or request from
@@ -24,7 +24,7 @@ func (rt *Runtime) add(ns *namespace) {
 		ns.startAlarms()
 	}
 	for _, other := range rt.registered() {
-		other.schedule.adopt()
+		other.schedule.Adopt()
 	}
 }
 
@@ -35,10 +35,10 @@ func (ns *namespace) startAlarms() {
 	if ns.rt.enterQuietly() != nil {
 		return
 	}
-	defer ns.rt.leave()
+	defer ns.rt.work.Leave()
 	ns.starting.Do(func() {
 		if ns.alarms {
-			ns.rt.services.Go(func() { ns.schedule.run(ns.rt.ctx) })
+			ns.rt.services.Go(func() { ns.schedule.Run(ns.rt.ctx) })
 		} else {
 			ns.rt.services.Go(ns.warnOfAlarms)
 		}
@@ -47,10 +47,15 @@ func (ns *namespace) startAlarms() {
 
 // warnOfAlarms logs a warning if there are alarms that cannot run.
 func (ns *namespace) warnOfAlarms() {
-	for _, err := range store.AlarmsAfter(ns.rt.engine, ns.schedule.beginning()) {
-		if err == nil {
-			ns.rt.opts.Logger.Warn("objects have alarms that cannot run: their type has no OnAlarm", "namespace", ns.name)
-		}
-		return
+	if any, err := ns.schedule.Any(); any && err == nil {
+		ns.rt.opts.Logger.Warn("objects have alarms that cannot run: their type has no OnAlarm", "namespace", ns.name)
 	}
+}
+
+// newSchedule returns the schedule of the namespace's alarms.
+func (ns *namespace) newSchedule() *schedule.Schedule {
+	return schedule.New(schedule.Config{
+		Engine: ns.rt.engine, Namespace: ns.number, Now: ns.rt.wallClock, Work: ns.rt.work, Log: ns.rt.opts.Logger,
+		Start: func(r *schedule.Run) { (&alarmRun{Run: r, ns: ns}).run() },
+	})
 }

@@ -133,9 +133,8 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		return ErrDeadlock
 	}
 	rt.shutdown.Do(func() {
-		rt.closing.Store(true)
+		rt.work.Close()
 		rt.announce(ErrShutdown)
-		rt.signalIdle()
 		go rt.end() // callers wait for it
 	})
 	select {
@@ -166,7 +165,7 @@ func (rt *Runtime) end() {
 	rt.ending.Store(stopsServices)
 	rt.stop(ErrShutdown)
 	rt.services.Wait()
-	rt.drained() // of work that the services have begun
+	rt.work.Wait() // of work that the services have begun
 	rt.ending.Store(closesStore)
 	rt.closed = rt.engine.Close()
 	close(rt.ended)
@@ -191,7 +190,7 @@ func (rt *Runtime) giveUp(cause error) error {
 	default:
 	}
 	all := rt.objects()
-	left := &shutdownError{stage: rt.ending.Load(), running: int(rt.busy.Load()), cause: cause}
+	left := &shutdownError{stage: rt.ending.Load(), running: rt.work.Len(), cause: cause}
 	var sockets []*conn.Conn
 	for _, o := range all {
 		if o.busy() {
@@ -255,7 +254,7 @@ func (rt *Runtime) stopObjects() {
 	defer soon.Stop()
 	var first sync.WaitGroup
 	rt.stopIdle(&first)
-	rt.spawn(func() {
+	rt.work.Spawn(func() {
 		first.Wait()
 		rt.stopFirst()
 	})
@@ -264,10 +263,10 @@ func (rt *Runtime) stopObjects() {
 	for pause, rounds := 10*time.Millisecond, 0; rounds < stopRounds; pause = min(2*pause, time.Second) {
 		timer.Reset(pause)
 		select {
-		case <-rt.idle:
+		case <-rt.work.Idle():
 		case <-timer.C:
 		}
-		drained := rt.busy.Load() == 0
+		drained := rt.work.Len() == 0
 		begun := rt.stopIdle(nil)
 		switch {
 		case drained && begun == 0:
@@ -276,7 +275,7 @@ func (rt *Runtime) stopObjects() {
 			rounds++
 		}
 	}
-	rt.drained()
+	rt.work.Wait()
 }
 
 // stopFirst lets giveUp go on without waiting for the first OnStop calls.
@@ -308,7 +307,7 @@ func (rt *Runtime) stopIdle(all *sync.WaitGroup) (begun int) {
 			if all != nil {
 				all.Add(1)
 			}
-			rt.spawn(func() {
+			rt.work.Spawn(func() {
 				if all != nil {
 					defer all.Done()
 				}

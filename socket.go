@@ -309,7 +309,7 @@ func (s *Socket) over() bool { return s.closes.Load() > 0 || s.conn.Over() }
 // vanish releases a socket whose client was never told of the connection,
 // because its object's writes were lost.
 func (s *Socket) vanish(lost error) {
-	defer s.obj.runtime().leave()
+	defer s.obj.runtime().work.Leave()
 	s.conn.Abort(lost)
 	_, _, _ = s.conn.Read() // fails, and releases the connection
 	s.conn.Wait()
@@ -327,7 +327,7 @@ func (s *Socket) join() {
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.
-	if rt.closing.Load() {
+	if rt.work.Closed() {
 		_ = s.conn.Close(1001, shutdownReason)
 	}
 	if s.obj.era() != s.era {

@@ -30,7 +30,7 @@ func (s *Socket) finish(cause *CloseError) {
 		s.obj.socketSet().unreserve() // until here the object is not retired or stopped
 		s.conn.OnEnd(func() {         // no goroutine waits for a client that does not hang up
 			rt.socketGone(s)
-			rt.leave()
+			rt.work.Leave()
 		})
 	}()
 	s.report(cause)

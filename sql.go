@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/godurable/dog/internal/rowscan"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // Limits of SQL. Where Durable Objects have the same limit, the value is
@@ -121,21 +123,11 @@ func (q *SQL) Exec(query string, args ...any) (SQLResult, error) {
 		return SQLResult{}, err
 	}
 	defer s.leave()
-	return s.exec(query, args)
-}
-
-// exec is Exec. The caller must have entered.
-func (s *Storage) exec(query string, args []any) (SQLResult, error) {
-	rows, err := s.query(query, args)
+	id, changed, err := s.tx.Exec(query, args)
 	if err != nil {
-		return SQLResult{}, err
-	}
-	for rows.Next() {
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return SQLResult{}, sqlError(err)
 	}
-	return SQLResult{LastInsertID: s.sql.LastInsertID(), RowsAffected: s.sql.Changes()}, nil
+	return SQLResult{LastInsertID: id, RowsAffected: changed}, nil
 }
 
 // A Row is a row of a query. It is valid until the next row is requested.
@@ -167,8 +159,8 @@ func (r Row) Scan(dest ...any) error {
 		return misuse("Row.Scan", "%d columns for %d destinations", len(r.columns), len(dest))
 	}
 	for i, d := range dest {
-		if err := scanInto(d, r.Value(i)); err != nil {
-			return fmt.Errorf("dog: SQL: column %q: %w", r.columns[i], err)
+		if err := rowscan.Column(d, r.columns[i], r.Value(i)); err != nil {
+			return fmt.Errorf("dog: SQL: %w", err)
 		}
 	}
 	return nil
@@ -188,11 +180,14 @@ func (q *SQL) Query(query string, args ...any) iter.Seq2[Row, error] {
 func (q *SQL) rows(query string, args []any, check func(columns []string) error) iter.Seq2[Row, error] {
 	s := q.storage
 	row, err := s.openRows(query, args)
-	unread := s.unreadError(err)
+	var unread *tx.Unread
+	if err != nil && s != nil && s.inst != nil {
+		unread = s.tx.Unread(err)
+	}
 	looped := false
 	return func(yield func(Row, error) bool) {
 		if err != nil {
-			unread.read()
+			unread.Read()
 			yield(Row{}, err)
 			return
 		}
@@ -219,49 +214,15 @@ func (q *SQL) rows(query string, args []any, check func(columns []string) error)
 	}
 }
 
-// An unreadError is the error of a query whose rows have not been read yet.
-type unreadError struct {
-	err  error
-	done bool // a loop has received it
-}
-
-func (u *unreadError) read() {
-	if u != nil {
-		u.done = true
-	}
-}
-
-// unreadError records the error of a query until its rows are read or the turn
-// ends. It returns nil if there is no error.
-func (s *Storage) unreadError(err error) *unreadError {
-	if err == nil || s.enter() != nil {
-		return nil
-	}
-	defer s.leave()
-	u := &unreadError{err: err}
-	s.unread = append(s.unread, u)
-	return u
-}
-
-// logUnread logs the errors of queries whose rows were never read.
-func (s *Storage) logUnread() {
-	for _, u := range s.unread {
-		if !u.done {
-			s.inst.obj.log().Error("a query failed and its rows were not read: use Exec, or loop over them", "error", u.err)
-		}
-	}
-	s.unread = nil
-}
-
 // openRows runs a query. The Row it returns is before the first row.
 func (s *Storage) openRows(query string, args []any) (Row, error) {
 	if err := s.enter(); err != nil {
 		return Row{}, err
 	}
 	defer s.leave()
-	rows, err := s.query(query, args)
+	rows, err := s.tx.Query(query, args)
 	if err != nil {
-		return Row{}, err
+		return Row{}, sqlError(err)
 	}
 	return Row{columns: slices.Clip(rows.Columns()), rows: rows}, nil
 }
@@ -296,63 +257,6 @@ func (s *Storage) closeRows(rows store.Rows) {
 	}
 }
 
-// query runs statements. The caller must have entered.
-func (s *Storage) query(query string, args []any) (store.Rows, error) {
-	if s.checkSchema {
-		if err := s.schema.apply(s); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.openSQL(); err != nil {
-		return nil, err
-	}
-	rows, err := s.sql.Run(query, args, func() error {
-		if err := s.begin(); err != nil {
-			return err
-		}
-		s.wroteSQL = true
-		return nil
-	})
-	return rows, sqlError(err)
-}
-
-// openSQL opens the database if it is not open. The caller must have entered.
-func (s *Storage) openSQL() error {
-	if s.sql != nil {
-		return nil
-	}
-	db, err := s.inst.obj.runtime().engine.OpenSQL(s.data.Pages(), sqlLimits)
-	if err != nil {
-		return err
-	}
-	s.sql = db
-	return s.rejoin()
-}
-
-// rejoin repeats the open nested transactions in a database that has just been
-// opened.
-func (s *Storage) rejoin() error {
-	for depth := 1; depth <= s.data.Saves(); depth++ {
-		if err := s.sql.Savepoint(depth); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// dropSQL makes the database forget everything, because its pages have been
-// changed without it.
-func (s *Storage) dropSQL() error {
-	s.wroteSQL, s.checkSchema = false, true
-	if s.sql == nil {
-		return nil
-	}
-	if err := s.sql.Close(); err != nil {
-		return err
-	}
-	return s.rejoin()
-}
-
 // QueryRowAs returns the first row of a query, converted as by [QueryAs]. found
 // is false if there is no row.
 func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, err error) {
@@ -379,15 +283,19 @@ func QueryRowAs[T any](q *SQL, query string, args ...any) (row T, found bool, er
 func QueryAs[T any](q *SQL, query string, args ...any) iter.Seq2[T, error] {
 	var scan func(*T, Row) error
 	rows := q.rows(query, args, func(columns []string) (err error) {
-		scan, err = scanner[T](columns)
-		return err
+		if scan, err = rowscan.For[T, Row](columns); err != nil {
+			return misuse("QueryAs", "%v", err)
+		}
+		return nil
 	})
 	return func(yield func(T, error) bool) {
 		var zero T
 		for row, err := range rows {
 			var value T
 			if err == nil {
-				err = scan(&value, row)
+				if err = scan(&value, row); err != nil {
+					err = fmt.Errorf("dog: SQL: %w", err)
+				}
 			}
 			if err != nil {
 				yield(zero, err)

@@ -49,7 +49,7 @@ func (inst *instance) started(wait context.Context, e *turn.Event) error {
 	}
 	rt := inst.obj.runtime()
 	done := make(chan error, 1)
-	rt.spawn(func() {
+	rt.work.Spawn(func() {
 		var err error = &ResetError{Object: inst.obj.id, Cause: &PanicError{}} // unless start returns
 		defer func() { done <- err }()
 		e.Own()
@@ -69,7 +69,7 @@ func (inst *instance) started(wait context.Context, e *turn.Event) error {
 		err = context.Cause(inst.life)
 	}
 	e.Orphan()
-	rt.spawn(func() {
+	rt.work.Spawn(func() {
 		if err := <-done; err == nil {
 			e.Own()
 			_, _ = e.End()
@@ -84,14 +84,14 @@ func (inst *instance) start(e *turn.Event) error {
 	rt, ns := inst.obj.runtime(), inst.obj.ns
 	began := inst.obj.trace().clock()
 	if d := rt.opts.StartTimeout; d > 0 && ns.starts {
-		rt.busy.Add(1)
+		rt.work.Add()
 		timer := time.AfterFunc(d, func() {
-			defer rt.leave()
+			defer rt.work.Leave()
 			_ = inst.failStart(fmt.Errorf("dog: OnStart has not returned within %v (Options.StartTimeout): %w", d, context.DeadlineExceeded))
 		})
 		defer func() {
 			if timer.Stop() {
-				rt.leave()
+				rt.work.Leave()
 			}
 		}()
 	}

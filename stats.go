@@ -144,7 +144,7 @@ func (rt *Runtime) Stats() Stats {
 	t.end(&s)
 	s.Turns = TurnStats(turns)
 	for _, ns := range rt.registered() {
-		s.Alarms = s.Alarms.add(ns.schedule.snapshot())
+		s.Alarms = s.Alarms.add(AlarmStats(ns.schedule.Stats()))
 	}
 	return s
 }

@@ -71,7 +71,7 @@ func (o *object) stopNow(inst *instance) bool {
 	begins := rt.enterQuietly() == nil // otherwise Shutdown stops it
 	if begins {
 		if ticket, begins = inst.turn.QueueIdle(turn.Origin{}, inst.kept); !begins {
-			rt.leave()
+			rt.work.Leave()
 		}
 	}
 	if !begins {
@@ -80,7 +80,7 @@ func (o *object) stopNow(inst *instance) bool {
 		return false
 	}
 	go func() {
-		defer rt.leave()
+		defer rt.work.Leave()
 		defer o.stopped() // even if OnStop exits its goroutine
 		defer rt.places.hold()()
 		o.stop(inst, ticket, StopIdle)
@@ -119,9 +119,9 @@ func (w *sweeper) queue(d dueStop) bool {
 	w.stopping = true
 	w.dueMu.Unlock()
 	if begins {
-		w.rt.spawn(w.stopDue)
+		w.rt.work.Spawn(w.stopDue)
 	}
-	w.rt.leave()
+	w.rt.work.Leave()
 	return true
 }
 

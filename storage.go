@@ -1,13 +1,13 @@
 package dog
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"iter"
 	"log/slog"
-	"sync/atomic"
 
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // A Store is a place where objects keep their storage, for [Options].Store.
@@ -46,37 +46,16 @@ const (
 // In addition to their own errors, all methods can fail with [ErrStoreFull],
 // [ErrStoreStalled], [ErrStoreFailed] and read errors.
 type Storage struct {
-	inst *instance   // fixed; nil in a zero Storage
-	used atomic.Bool // data is set
+	inst *instance // fixed; nil in a zero Storage
+	tx   tx.Tx
 
-	busy atomic.Bool // a method is running: a second caller has no turn
-
-	// owned by the turn
-	data            *store.Object
-	sql             store.SQL // nil until first use
-	wroteSQL        bool      // the transaction has SQL changes
-	schema          Schema    // set by start
-	allowNewer      bool      // the database may have taken further steps
-	checkSchema     bool      // look up the schema's state before the next query
-	rollbackOnError bool
-	open            bool // a transaction has changes that the gate knows of
-	unread          []*unreadError
-	// undone is set when the open transaction is undone without a reset. nil if
-	// nothing asks for it.
-	undone *bool
+	rollbackOnError bool // set by start; owned by the turn
 }
 
 // start prepares the storage of an instance that starts.
 func (s *Storage) start(ns *namespace) error {
-	s.rollbackOnError, s.schema, s.allowNewer = ns.rollbackOnError, ns.schema, ns.allowNewerSchema
-	if len(s.schema) == 0 {
-		return nil
-	}
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	return s.schema.apply(s)
+	s.rollbackOnError = ns.rollbackOnError
+	return s.tx.Start(&ns.schema)
 }
 
 // enter begins a use of the storage by a handler. Unless it returns an error,
@@ -85,159 +64,18 @@ func (s *Storage) enter() error {
 	if s == nil || s.inst == nil {
 		return notRunning("Storage")
 	}
-	if err := s.inst.turn.Running(); err != nil {
-		return err
-	}
-	if !s.busy.CompareAndSwap(false, true) {
-		return ErrOutsideTurn
-	}
-	if s.data == nil {
-		s.data = store.NewObject(s.inst.obj.runtime().engine, s.inst.obj.identity())
-		s.used.Store(true)
-	}
-	return nil
+	return s.tx.Enter()
 }
-
-func (s *Storage) leave() { s.busy.Store(false) }
 
 // write is enter for methods that change something.
 func (s *Storage) write() error {
-	if err := s.enter(); err != nil {
-		return err
+	if s == nil || s.inst == nil {
+		return notRunning("Storage")
 	}
-	if err := s.begin(); err != nil {
-		s.leave()
-		return err
-	}
-	return nil
+	return s.tx.Write()
 }
 
-// begin tells the gate that the transaction has changes.
-func (s *Storage) begin() error {
-	if s.open {
-		return nil
-	}
-	if err := s.inst.obj.runtime().engine.Writable(); err != nil {
-		return err
-	}
-	s.inst.end.Lock()
-	defer s.inst.end.Unlock()
-	if s.inst.ended != nil {
-		return s.inst.ended
-	}
-	s.inst.obj.gate.Wrote()
-	s.open = true
-	return nil
-}
-
-// pause is commit for a handler that is about to wait.
-func (s *Storage) pause() error {
-	if s.data.Saves() > 0 {
-		return ErrInTransaction
-	}
-	return s.commit()
-}
-
-// commit hands the transaction to the store. When that fails the object is
-// reset.
-func (s *Storage) commit() error {
-	if err := s.alone(s.tryCommit); err != nil {
-		return s.inst.reset(err) // returns the cause if the instance has been reset before
-	}
-	return nil
-}
-
-// alone runs a function that ends a transaction. It returns ErrOutsideTurn if
-// another goroutine is using the storage.
-func (s *Storage) alone(end func() error) error {
-	if !s.busy.CompareAndSwap(false, true) {
-		return ErrOutsideTurn
-	}
-	defer s.leave()
-	s.logUnread()
-	return end()
-}
-
-func (s *Storage) tryCommit() (err error) {
-	if !s.open {
-		return s.endRows()
-	}
-	inst := s.inst
-	inst.end.Lock()
-	defer inst.end.Unlock()
-	if err = inst.ended; err == nil && s.sql != nil {
-		err = s.sql.Commit()
-	}
-	var done store.Commit
-	if err == nil {
-		done, err = s.data.Commit()
-	}
-	s.open, s.wroteSQL, s.undone = false, false, nil
-	if err != nil {
-		return errors.Join(err, s.undo())
-	}
-	inst.obj.gate.Committed(done.Number)
-	inst.obj.stores.Store(true)
-	if done.Alarm != 0 {
-		inst.obj.ns.schedule.set(store.DueAlarm{At: done.Alarm, Namespace: inst.obj.ns.number, Base: inst.obj.id.base()})
-	}
-	return nil
-}
-
-// rollback undoes the handler's transaction. Everything the handler sent in it
-// is dropped because of err.
-func (s *Storage) rollback(err error) error {
-	return s.alone(func() error { return s.tryRollback(err) })
-}
-
-func (s *Storage) tryRollback(err error) error {
-	if !s.open {
-		return s.endRows()
-	}
-	s.inst.end.Lock()
-	defer s.inst.end.Unlock()
-	if s.undone != nil {
-		*s.undone = true
-	}
-	s.open, s.wroteSQL, s.undone = false, false, nil
-	if s.inst.ended == nil {
-		s.inst.obj.gate.Failed(err)
-	}
-	return s.undo()
-}
-
-// fate returns a flag that is set when the open transaction is undone without a
-// reset. It returns nil if the transaction has no changes. The caller must have
-// the turn.
-func (s *Storage) fate() *bool {
-	if s.open && s.undone == nil {
-		s.undone = new(bool)
-	}
-	return s.undone
-}
-
-// undo discards the transaction's changes.
-func (s *Storage) undo() error {
-	wiped := s.data.Wiped()
-	s.data.Rollback()
-	s.checkSchema = true
-	switch {
-	case s.sql == nil:
-		return nil
-	case wiped: // restored pages that SQLite has not seen
-		return s.sql.Close()
-	}
-	return s.sql.Rollback()
-}
-
-// endRows ends the rows of queries that are still open, because the turn ends
-// or the object waits.
-func (s *Storage) endRows() error {
-	if s.sql != nil {
-		return s.sql.Commit() // nothing to commit
-	}
-	return nil
-}
+func (s *Storage) leave() { s.tx.Leave() }
 
 // Get returns the value of a key. found is false if the key does not exist. The
 // caller owns the value.
@@ -246,7 +84,7 @@ func (s *Storage) Get(key string) (value []byte, found bool, err error) {
 		return nil, false, err
 	}
 	defer s.leave()
-	return s.data.Get(store.Keys, key)
+	return s.tx.Data().Get(store.Keys, key)
 }
 
 // GetMany returns the values of those keys that exist.
@@ -257,7 +95,7 @@ func (s *Storage) GetMany(keys ...string) (map[string][]byte, error) {
 	defer s.leave()
 	values := make(map[string][]byte, len(keys))
 	for _, key := range keys {
-		value, found, err := s.data.Get(store.Keys, key)
+		value, found, err := s.tx.Data().Get(store.Keys, key)
 		if err != nil {
 			return nil, err
 		}
@@ -278,7 +116,7 @@ func (s *Storage) Put(key string, value []byte) error {
 		return err
 	}
 	defer s.leave()
-	s.data.Put(store.Keys, key, value)
+	s.tx.Data().Put(store.Keys, key, value)
 	return nil
 }
 
@@ -294,7 +132,7 @@ func (s *Storage) PutMany(entries map[string][]byte) error {
 	}
 	defer s.leave()
 	for key, value := range entries {
-		s.data.Put(store.Keys, key, value)
+		s.tx.Data().Put(store.Keys, key, value)
 	}
 	return nil
 }
@@ -316,12 +154,12 @@ func (s *Storage) Delete(keys ...string) (deleted int, err error) {
 	}
 	defer s.leave()
 	for _, key := range keys {
-		_, found, err := s.data.Get(store.Keys, key)
+		_, found, err := s.tx.Data().Get(store.Keys, key)
 		if err != nil {
 			return deleted, err
 		}
 		if found {
-			s.data.Delete(store.Keys, key)
+			s.tx.Data().Delete(store.Keys, key)
 			deleted++
 		}
 	}
@@ -336,11 +174,13 @@ func (s *Storage) DeleteAll() error {
 		return err
 	}
 	defer s.leave()
-	if s.wroteSQL && s.data.Saves() > 0 {
-		return fmt.Errorf("%w: DeleteAll after changes by SQL", ErrInTransaction)
+	if err := s.tx.DeleteAll(); err != nil {
+		if err == ErrInTransaction {
+			return fmt.Errorf("%w: DeleteAll after changes by SQL", err)
+		}
+		return err
 	}
-	s.data.DeleteAll()
-	return s.dropSQL()
+	return nil
 }
 
 // ListOptions select entries. The zero value selects all of them, in order.
@@ -374,7 +214,7 @@ func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
 		return fail(err)
 	}
 	defer s.leave()
-	entries := s.data.Scan(store.Keys, r)
+	entries := s.tx.Data().Scan(store.Keys, r)
 	return func(yield func(Entry[[]byte], error) bool) {
 		n := 0
 		for e, err := range entries {
@@ -406,3 +246,72 @@ func (o ListOptions) bounds() (store.Range, error) {
 	r.Reverse = o.Reverse
 	return r, nil
 }
+
+// Transaction runs f and returns its error. If f returns an error or panics,
+// all writes made in f are undone: keys, SQL and alarms. Transaction keeps the
+// turn: in f, anything that waits fails with ErrInTransaction. Messages that f
+// sends are sent even if f is undone. They go out with the handler's
+// transaction. Transactions may be nested.
+func (s *Storage) Transaction(f func() error) error {
+	if s == nil || s.inst == nil {
+		return notRunning("Storage")
+	}
+	return s.tx.Nest(f)
+}
+
+// Sync waits until everything the object has stored so far is durable, and
+// gives up the turn while it waits. It is needed only before output that does
+// not pass the gate. It returns ErrReset if the writes could not be made
+// durable, ErrInTransaction, or the cause of ctx's end. ctx must be the context
+// of the running handler, otherwise Sync returns ErrOutsideTurn.
+func (s *Storage) Sync(ctx context.Context) error {
+	if s == nil || s.inst == nil {
+		return notRunning("Storage.Sync")
+	}
+	inst, err := running(ctx)
+	if err != nil {
+		return err
+	}
+	if inst != s.inst {
+		return ErrOutsideTurn
+	}
+	return awaitDurable(ctx, nil, func() error { return nil })
+}
+
+// txOwner is an instance as the transaction of its storage sees it.
+type txOwner instance
+
+func (o *txOwner) Running() error { return o.turn.Running() }
+
+func (o *txOwner) Open() *store.Object {
+	return store.NewObject(o.obj.runtime().engine, o.obj.identity())
+}
+
+func (o *txOwner) OpenSQL(pages store.Pages) (store.SQL, error) {
+	return o.obj.runtime().engine.OpenSQL(pages, sqlLimits)
+}
+
+func (o *txOwner) Writable() error { return o.obj.runtime().engine.Writable() }
+
+func (o *txOwner) Lock() (over error) {
+	o.end.Lock()
+	return o.ended
+}
+
+func (o *txOwner) Unlock() { o.end.Unlock() }
+
+func (o *txOwner) Wrote() { o.obj.gate.Wrote() }
+
+func (o *txOwner) Committed(done store.Commit) {
+	o.obj.gate.Committed(done.Number)
+	o.obj.stores.Store(true)
+	if done.Alarm != 0 {
+		o.obj.ns.schedule.Set(store.DueAlarm{At: done.Alarm, Namespace: o.obj.ns.number, Base: o.obj.id.base()})
+	}
+}
+
+func (o *txOwner) Failed(cause error) { o.obj.gate.Failed(cause) }
+
+func (o *txOwner) Reset(cause error) error { return (*instance)(o).reset(cause) }
+
+func (o *txOwner) Log() *slog.Logger { return o.obj.log() }

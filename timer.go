@@ -92,7 +92,7 @@ func (t *Timer) tick() {
 		t.Stop()
 		return
 	}
-	defer rt.leave()
+	defer rt.work.Leave()
 	if !t.due() {
 		return
 	}
@@ -140,7 +140,7 @@ func (t *Timer) run() error {
 	}
 	return inst.run(e, EventTimer, began, func(ctx context.Context, _ any) error {
 		t.mu.Lock()
-		over := t.ended || inst.obj.runtime().closing.Load()
+		over := t.ended || inst.obj.runtime().work.Closed()
 		t.ended = over || t.every == 0
 		t.mu.Unlock()
 		if over {

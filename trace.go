@@ -2,9 +2,9 @@ package dog
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
+	"github.com/godurable/dog/internal/hookqueue"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -100,13 +100,13 @@ func (t *Trace) clock() time.Time {
 
 // eventDone queues the EventDone hook. It must be called before an event gives
 // up its turn, since that decides the order of hooks. ends reports whether the
-// event ends now or goes on. before is the telling that the caller already has,
+// event ends now or goes on. before is the call that the caller already has,
 // for an event that ended in a reset. The caller calls the result when the
 // event has ended.
 func (t *Trace) eventDone(
 	inst *instance, e *turn.Event, kind EventKind, method string, queued, began time.Time, err error, ends bool,
-	before *telling,
-) *telling {
+	before *hookqueue.Call,
+) *hookqueue.Call {
 	if t.EventDone == nil {
 		return before
 	}
@@ -116,17 +116,16 @@ func (t *Trace) eventDone(
 	o := inst.obj
 	info := EventInfo{Object: o.info(), Kind: kind, Method: method, Wait: began.Sub(queued), Run: time.Since(began), Err: err}
 	if before != nil {
-		reset := before.hook
-		before.hook = func() { reset(); t.EventDone(info) }
+		before.Then(func() { t.EventDone(info) })
 		return before
 	}
-	return o.runtime().hooks.tell(o, ends && !e.Pinned(), func() { t.EventDone(info) })
+	return o.runtime().hooks.Add(o.id, ends && !e.Pinned(), func() { t.EventDone(info) })
 }
 
 // objectStarted queues the hook for the start of an object.
 func (t *Trace) objectStarted(o *object) {
 	if t.ObjectStarted != nil {
-		o.runtime().hooks.tell(o, false, func() { t.ObjectStarted(o.info()) })
+		o.runtime().hooks.Add(o.id, false, func() { t.ObjectStarted(o.info()) })
 	}
 }
 
@@ -134,17 +133,17 @@ func (t *Trace) objectStarted(o *object) {
 // cannot wait for a hook.
 func (t *Trace) objectStopped(o *object) {
 	if t.ObjectStopped != nil {
-		o.runtime().hooks.tell(o, false, func() { t.ObjectStopped(o.info(), nil) })
+		o.runtime().hooks.Add(o.id, false, func() { t.ObjectStopped(o.info(), nil) })
 	}
 }
 
 // objectReset queues the hook for a reset. e is the event that the caller runs,
 // or nil. The caller calls the result when the event has ended.
-func (t *Trace) objectReset(o *object, e *turn.Event, cause error) *telling {
+func (t *Trace) objectReset(o *object, e *turn.Event, cause error) *hookqueue.Call {
 	if t.ObjectStopped == nil {
 		return nil
 	}
-	return o.runtime().hooks.tell(o, e != nil && !e.Pinned(), func() { t.ObjectStopped(o.info(), cause) })
+	return o.runtime().hooks.Add(o.id, e != nil && !e.Pinned(), func() { t.ObjectStopped(o.info(), cause) })
 }
 
 func (t *Trace) socketOpened(s *Socket) {
@@ -157,99 +156,4 @@ func (t *Trace) socketClosed(s *Socket, cause *CloseError) {
 	if t.SocketClosed != nil {
 		t.SocketClosed(s, cause)
 	}
-}
-
-// maxTold is the maximum number of hook calls that wait because a hook hangs,
-// apart from calls whose caller cannot wait.
-const maxTold = 1000
-
-// tellers is the number of locks that the hooks of all objects share.
-const tellers = 64
-
-// hooks calls the functions of a Trace in order for each object. Objects are
-// identified by ID, which stays the same when an object leaves memory and comes
-// back.
-type hooks struct {
-	rt     *Runtime // fixed
-	shards [tellers]struct {
-		mu sync.Mutex // no other mutex is taken while it is held
-		// told has an entry for each object with a running hook: the hooks to
-		// call after it. guarded by mu
-		told map[ID][]func()
-	}
-}
-
-// A telling is a hook to be called by the goroutine that caused it. nil means
-// no hook.
-type telling struct {
-	hooks *hooks
-	id    ID
-	hook  func()
-	alone bool // no other hook runs for the object until this one returns
-}
-
-// tell queues a hook of an object. free reports whether the caller may wait for
-// the hook. If it may, tell may return a telling, which the caller must call
-// soon.
-func (h *hooks) tell(o *object, free bool, hook func()) *telling {
-	shard := &h.shards[o.id[0]%tellers]
-	shard.mu.Lock()
-	waits, busy := shard.told[o.id]
-	switch {
-	case busy && free && len(waits) >= maxTold:
-		shard.mu.Unlock()
-		return &telling{hook: hook}
-	case busy:
-		shard.told[o.id] = append(waits, hook)
-		shard.mu.Unlock()
-		return nil
-	}
-	if shard.told == nil {
-		shard.told = make(map[ID][]func())
-	}
-	shard.told[o.id] = nil
-	shard.mu.Unlock()
-	t := &telling{h, o.id, hook, true}
-	if free {
-		return t
-	}
-	h.rt.spawn(t.callAll)
-	return nil
-}
-
-// call calls the hook. If other hooks were queued while it ran, another
-// goroutine calls those.
-func (t *telling) call() {
-	if t == nil {
-		return
-	}
-	if t.alone {
-		defer func() {
-			if t.hook = t.hooks.next(t.id); t.hook != nil {
-				t.hooks.rt.spawn(t.callAll)
-			}
-		}()
-	}
-	t.hook()
-}
-
-// callAll calls the hook and the hooks queued while it runs.
-func (t *telling) callAll() {
-	for ; t.hook != nil; t.hook = t.hooks.next(t.id) {
-		t.hook()
-	}
-}
-
-// next returns the object's next queued hook, or nil.
-func (h *hooks) next(id ID) func() {
-	shard := &h.shards[id[0]%tellers]
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	waits := shard.told[id]
-	if len(waits) == 0 {
-		delete(shard.told, id)
-		return nil
-	}
-	shard.told[id] = waits[1:]
-	return waits[0]
 }

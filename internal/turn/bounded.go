@@ -124,3 +124,16 @@ func (m *merged) release() {
 	m.cancel(context.Canceled)
 	m.expire()
 }
+
+// EndOf returns the cause of ctx's end, or nil if ctx has not ended. At ctx's
+// deadline, a [Bounded] that ends with it may have ended a moment before. EndOf
+// then waits for ctx.
+func EndOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}

@@ -1,4 +1,4 @@
-package dog
+package answer
 
 import (
 	"context"
@@ -29,9 +29,9 @@ const answerPatience = 10 * time.Second
 //
 // [http.ResponseController] finds the other methods of the writer with Unwrap.
 type response struct {
-	rt    *Runtime    // fixed
-	alien *foreign    // of the request; fixed
-	own   foreign     // the target of alien, unless the request has a guard already
+	host  *Host       // fixed
+	guard *Guard      // of the request; fixed
+	own   Guard       // the target of guard, unless the request has a guard already
 	event *turn.Event // in which Receive runs; nil until then, fixed after that
 	gate  *gate.Gate  // nil until Receive runs; fixed after that
 
@@ -59,41 +59,10 @@ type response struct {
 	failed   error      // the error of writing to the client
 }
 
-// hint is an informational response, such as 103 Early Hints.
-type hint struct {
-	status int
-	header http.Header
-}
-
 var errAnswered = errors.New("dog: write after Receive has returned")
-
-func newResponse(rt *Runtime, w http.ResponseWriter, alien *foreign) *response {
-	r := &response{rt: rt, alien: alien, w: w, header: w.Header().Clone()}
-	if alien == nil {
-		r.alien = &r.own
-	}
-	return r
-}
-
-// writer returns the ResponseWriter for the handler. It is an [http.Hijacker]
-// only if the connection can be hijacked.
-func (r *response) writer(req *http.Request) http.ResponseWriter {
-	if req.ProtoMajor == 1 && hijacks(r.w) {
-		return hijackable{r}
-	}
-	return r
-}
 
 // Unwrap returns the ResponseWriter of the request.
 func (r *response) Unwrap() http.ResponseWriter { return r.w }
-
-// begun reports whether the handler has begun a response or hijacked the
-// connection.
-func (r *response) begun() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.head.status != 0 || r.hijacked
-}
 
 // Header returns the header that the handler may change until the response
 // begins.
@@ -161,12 +130,12 @@ func (r *response) Write(p []byte) (int, error) {
 
 // drain writes the output so far to the client.
 func (r *response) drain() error {
-	upto := r.mark()
+	end := r.mark()
 	return r.patiently(func() error {
 		if err := r.gate.Wait(r.event); err != nil {
 			return err
 		}
-		return r.send(upto, false)
+		return r.send(end, false)
 	})
 }
 
@@ -187,7 +156,7 @@ func (r *response) patiently(write func() error) error {
 	defer patience.Stop()
 	began := time.Now()
 	done := make(chan error, 1)
-	r.rt.spawn(func() { done <- write() })
+	r.host.Work.Spawn(func() { done <- write() })
 	select {
 	case err := <-done:
 		r.mu.Lock()
@@ -195,17 +164,15 @@ func (r *response) patiently(write func() error) error {
 		r.waited += time.Since(began)
 		return err
 	case <-patience.C:
-		return r.giveUp(errKeptTurn)
+		return r.abandon(fmt.Errorf("%w: an answer kept its object's turn for %v while it waited for its client: write it in dog.Await",
+			r.host.ErrSlow, answerPatience))
 	case <-r.event.Done():
-		return r.giveUp(context.Cause(r.event))
+		return r.abandon(context.Cause(r.event))
 	}
 }
 
-var errKeptTurn = fmt.Errorf("%w: an answer kept its object's turn for %v while it waited for its client: write it in dog.Await",
-	ErrSlowConsumer, answerPatience)
-
-// giveUp is fail for a write that is still waiting for the client.
-func (r *response) giveUp(err error) error {
+// abandon is fail for a write that is still waiting for the client.
+func (r *response) abandon(err error) error {
 	r.mu.Lock()
 	r.stuck = true
 	r.mu.Unlock()
@@ -243,132 +210,17 @@ func (r *response) FlushError() error {
 // release sends the output so far, at once or as soon as the object's earlier
 // writes are durable.
 func (r *response) release(flush bool) error {
-	upto := r.mark()
+	end := r.mark()
 	if r.gate.Open() {
-		return r.patiently(func() error { return r.send(upto, flush) })
+		return r.patiently(func() error { return r.send(end, flush) })
 	}
 	r.gate.Say(func(lost error) {
 		if lost == nil {
 			// the handler gets the error with its next write
-			r.rt.spawn(func() { _ = r.send(upto, flush) })
+			r.host.Work.Spawn(func() { _ = r.send(end, flush) })
 		}
 	})
 	return nil
-}
-
-// mark is a position in a response.
-type mark struct {
-	hints int  // informational responses before it
-	begun bool // the status is before it
-	end   int  // bytes of the body before it
-}
-
-// mark returns the end of the handler's output so far.
-func (r *response) mark() mark {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.markLocked()
-}
-
-// markLocked is mark. The caller must hold mu.
-func (r *response) markLocked() mark {
-	return mark{r.hinted + len(r.hints), r.head.status != 0, r.taken + len(r.body)}
-}
-
-// send writes the response up to a position to the client.
-func (r *response) send(upto mark, flush bool) error {
-	r.pump.Lock()
-	defer r.pump.Unlock()
-	r.mu.Lock()
-	if r.over || r.hijacked { // finish has sent it
-		r.mu.Unlock()
-		return nil
-	}
-	return r.sendLocked(upto, flush)
-}
-
-// sendLocked is send. The caller must hold pump and mu. sendLocked unlocks mu.
-func (r *response) sendLocked(upto mark, flush bool) error {
-	if r.failed != nil {
-		defer r.mu.Unlock()
-		return r.failed
-	}
-	n := max(upto.hints-r.hinted, 0)
-	hints := r.hints[:n:n]
-	r.hints, r.hinted = r.hints[n:], r.hinted+n
-	n = max(upto.end-r.taken, 0)
-	data := r.body[:n:n]
-	r.body, r.taken = r.body[n:], r.taken+n
-	first := upto.begun && !r.started
-	r.started = r.started || upto.begun
-	status, header := r.head.status, r.head.header
-	r.mu.Unlock()
-
-	err := r.alien.call(func() error {
-		for _, hint := range hints {
-			replaceHeader(r.w.Header(), hint.header)
-			r.w.WriteHeader(hint.status)
-		}
-		if first {
-			replaceHeader(r.w.Header(), header)
-			r.w.WriteHeader(status)
-		}
-		if len(data) > 0 {
-			if _, err := r.w.Write(data); err != nil {
-				return err
-			}
-		}
-		if flush {
-			if err := http.NewResponseController(r.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return r.fail(err)
-	}
-	return nil
-}
-
-// finish ends a response whose Receive has returned. err is not nil if Receive
-// failed. It sends the rest of the response when the gate opens. It reports
-// whether the client has received a part of a response, and the error if it
-// gets no more.
-func (r *response) finish(client context.Context, err error) (started bool, failed error) {
-	err = r.told(client, err)
-	r.mu.Lock()
-	stuck := r.stuck
-	r.mu.Unlock()
-	if stuck { // the connection will be aborted, so the write need not wait for the client
-		_ = r.alien.call(func() error { return http.NewResponseController(r.w).SetWriteDeadline(time.Unix(1, 0)) })
-	}
-	r.pump.Lock()
-	defer r.pump.Unlock()
-	r.mu.Lock()
-	r.over = true
-	started = r.started
-	switch {
-	case r.hijacked:
-		r.mu.Unlock()
-		return true, nil
-	case err != nil:
-		r.mu.Unlock()
-		return started, err
-	case r.stuck:
-		defer r.mu.Unlock()
-		return started, r.failed
-	}
-	begun := r.head.status != 0
-	_ = r.sendLocked(r.markLocked(), false) // a client that is gone needs no response
-	if !begun {                             // net/http responds with 200
-		replaceHeader(r.w.Header(), r.header)
-		return false, nil
-	}
-	for key, values := range r.head.trailerOf(r.header, false) {
-		r.w.Header()[key] = values
-	}
-	return true, nil
 }
 
 // SetReadDeadline is for [http.ResponseController].
@@ -394,26 +246,5 @@ func (r *response) control(ask func(*http.ResponseController) error) error {
 	if over {
 		return errAnswered
 	}
-	return r.alien.call(func() error { return ask(http.NewResponseController(r.w)) })
-}
-
-// told waits until the result of Receive, err, may be sent to the client, and
-// returns the error to use. If the client is gone first, it returns why.
-func (r *response) told(client context.Context, err error) error {
-	if r.outcome == nil {
-		return err
-	}
-	var lost error
-	select {
-	case lost = <-r.outcome:
-	case <-client.Done():
-		lost = context.Cause(client)
-	case <-r.rt.ctx.Done():
-		lost = context.Cause(r.rt.ctx)
-	}
-	_, undone := errors.AsType[*gate.Undone](lost)
-	if err == nil || err == http.ErrAbortHandler && lost != nil && !undone { // undone because of err
-		return lost
-	}
-	return err
+	return r.guard.Call(func() error { return ask(http.NewResponseController(r.w)) })
 }

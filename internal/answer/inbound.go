@@ -1,4 +1,4 @@
-package dog
+package answer
 
 import (
 	"cmp"
@@ -12,13 +12,13 @@ import (
 // maxBody is the size of the largest body that is read before Receive begins.
 const maxBody = 64 << 10
 
-// inboundBody is the body of a request as Receive gets it. It also copies the
+// Inbound is the body of a request as Receive gets it. It also copies the
 // results of parsing from a handler's copy of the request back to the original
 // request, where net/http looks for them.
-type inboundBody struct {
+type Inbound struct {
 	// fixed
 	source *http.Request
-	alien  *foreign
+	guard  *Guard
 
 	early  []byte          // read before the turn; owned by the reader, like end
 	end    error           // follows early; nil: the rest of the source
@@ -26,15 +26,15 @@ type inboundBody struct {
 	upload *multipart.Form // parsed by the handler
 }
 
-// newInboundBody reads the body in advance if it is short, because a client
+// NewInbound reads the body in advance if it is short, because a client
 // that sends it slowly must not keep the turn. It returns an error if the body
 // ended early. The handler gets any other error when it reads.
-func newInboundBody(r *http.Request, alien *foreign) (*inboundBody, error) {
-	b := &inboundBody{source: r, alien: alien}
+func NewInbound(r *http.Request, guard *Guard) (*Inbound, error) {
+	b := &Inbound{source: r, guard: guard}
 	if r.Body == nil || r.ContentLength <= 0 || r.ContentLength > maxBody {
 		return b, nil
 	}
-	if _, read := r.Body.(*inboundBody); read { // a gateway's
+	if _, read := r.Body.(inboundBody); read { // a gateway's
 		return b, nil
 	}
 	early := make([]byte, r.ContentLength)
@@ -55,16 +55,19 @@ func skip(body io.Reader) error {
 	return err
 }
 
-// attach makes b the body of the handler's copy of the request.
-func (b *inboundBody) attach(in *http.Request) {
+// Attach makes b the body of the handler's copy of the request.
+func (b *Inbound) Attach(in *http.Request) {
 	b.copy = in
 	if in.Body != nil && in.Body != http.NoBody {
-		in.Body = b
+		in.Body = inboundBody{b}
 	}
 }
 
+// inboundBody is the [io.ReadCloser] of an Inbound.
+type inboundBody struct{ *Inbound }
+
 // Read returns the data that was read in advance, then the rest.
-func (b *inboundBody) Read(p []byte) (n int, err error) {
+func (b inboundBody) Read(p []byte) (n int, err error) {
 	if len(b.early) > 0 {
 		n = copy(p, b.early)
 		b.early = b.early[n:]
@@ -73,7 +76,7 @@ func (b *inboundBody) Read(p []byte) (n int, err error) {
 	if b.end != nil {
 		return 0, b.end
 	}
-	err = b.alien.call(func() (err error) {
+	err = b.guard.Call(func() (err error) {
 		n, err = b.source.Body.Read(p)
 		return err
 	})
@@ -84,10 +87,10 @@ func (b *inboundBody) Read(p []byte) (n int, err error) {
 }
 
 // Close closes the source.
-func (b *inboundBody) Close() error { return b.alien.call(b.source.Body.Close) }
+func (b inboundBody) Close() error { return b.guard.Call(b.source.Body.Close) }
 
-// keep copies the results of the handler's parsing to the original request.
-func (b *inboundBody) keep() {
+// Keep copies the results of the handler's parsing to the original request.
+func (b *Inbound) Keep() {
 	in, r := b.copy, b.source
 	if in.Form != nil && r.Form == nil {
 		r.Form = in.Form
@@ -103,17 +106,17 @@ func (b *inboundBody) keep() {
 	}
 }
 
-// rest returns a request for another handler, with what the handler of the copy
+// Rest returns a request for another handler, with what the handler of the copy
 // has parsed and with the unread rest of the body.
-func (b *inboundBody) rest() *http.Request {
+func (b *Inbound) Rest() *http.Request {
 	r := b.source.WithContext(b.source.Context())
-	b.attach(r)
+	b.Attach(r)
 	return r
 }
 
-// clean removes the temporary files of an upload that the handler has parsed.
+// Clean removes the temporary files of an upload that the handler has parsed.
 // net/http does that only for requests that it has created itself.
-func (b *inboundBody) clean(log *slog.Logger) {
+func (b *Inbound) Clean(log *slog.Logger) {
 	if b.upload == nil {
 		return
 	}

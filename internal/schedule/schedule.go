@@ -1,13 +1,23 @@
-package dog
+// Package schedule runs the alarms of one namespace when they are due.
+//
+// The store has an index with the earliest alarm of each object that has any. A
+// [Schedule] reads the index in pages, keeps a window of it in memory, and
+// limits how many alarms run at a time.
+//
+// The package knows the index and the time. It does not know objects: its owner
+// runs an alarm, and reports what has become of it with [Schedule.Done].
+package schedule
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"sync"
 	"time"
 
 	"github.com/tidwall/btree"
 
+	"github.com/godurable/dog/internal/inflight"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -20,23 +30,55 @@ const (
 	longestWait = time.Minute      // of a schedule; the system's clock may be set in the meantime
 )
 
-// A schedule runs the alarms of one namespace when they are due.
+// Config holds what a [Schedule] needs.
+type Config struct {
+	Engine    store.Engine
+	Namespace uint32           // its number in the store
+	Now       func() time.Time // the time of day
+	Work      *inflight.Work   // counts the goroutines that run alarms; nothing begins when it is closed
+	Log       *slog.Logger
+	// Start runs an alarm and calls [Schedule.Done] when it has ended. Start
+	// may exit its goroutine if another one calls Done and [Schedule.Look].
+	Start func(*Run)
+}
+
+// Stats counts runs of alarms.
+type Stats struct {
+	Running int // runs in progress
+	Runs    uint64
+	Retries uint64
+	Failed  uint64
+}
+
+// A Run is a run of the earliest alarm of an object.
+type Run struct {
+	Due store.DueAlarm // fixed
+
+	// Later is when the object's earliest alarm is due, if that is not yet. 0
+	// means unknown. Set by the goroutine that runs the alarm.
+	Later int64
+
+	slowly *time.Timer // calls slowDown. fixed
+	slow   bool        // no longer counts towards maxRunning; guarded by Schedule.mu
+	over   bool        // guarded by Schedule.mu
+}
+
+// A Schedule is safe for concurrent use.
 //
-// The store has an index with the earliest alarm of each object that has any.
-// The queue holds a window of this index: everything up to upto. The rest is
-// read when its time has come, a page at a time. A change of the index within
-// the window changes the queue too. So alarms outside of the window need no
-// memory, and each page is read once, starting where the previous page ended.
+// The queue holds a window of the index: everything up to the horizon. The rest
+// is read when its time has come, a page at a time. A change of the index
+// within the window changes the queue too. So alarms outside of the window need
+// no memory, and each page is read once, starting where the previous page
+// ended.
 //
 // An alarm that cannot run now is dropped from the queue and found again when
 // the index is read from its beginning. That is when a namespace is registered,
 // if the alarm's group was not registered, or after a pause, if there was a
 // fault.
-type schedule struct {
+type Schedule struct {
 	// fixed
-	ns   *namespace
-	now  func() time.Time // the time of day
-	kick chan struct{}    // has a token when run has to check the queue
+	Config
+	kick chan struct{} // has a token when Run has to check the queue
 
 	// No other mutex is taken while mu is held. It guards all fields below.
 	mu    sync.Mutex
@@ -46,36 +88,45 @@ type schedule struct {
 	// then; 0: none
 	running map[store.Base]int64
 	slow    int            // those in running for longer than slowRun
-	upto    store.DueAlarm // everything in the index up to here is in queue or running
-	whole   bool           // so is everything after upto
+	horizon store.DueAlarm // everything in the index up to here is in queue or running
+	whole   bool           // so is everything after horizon
 	reading bool           // a page is being read
 	// when to read the index from its beginning, by a clock that is never set;
 	// zero: not planned
 	again    time.Time
 	orphaned bool // an alarm could not run because its group's namespace is not registered
-	stats    AlarmStats
+	stats    Stats
 }
 
 // beginning returns an entry before all alarms of the namespace.
-func (s *schedule) beginning() store.DueAlarm {
-	return store.DueAlarm{At: math.MinInt64, Namespace: s.ns.number}
+func (s *Schedule) beginning() store.DueAlarm {
+	return store.DueAlarm{At: math.MinInt64, Namespace: s.Namespace}
 }
 
-func newSchedule(ns *namespace) *schedule {
-	s := &schedule{
-		ns:      ns,
-		now:     ns.rt.wallClock,
+// New returns a schedule that runs nothing before [Schedule.Run].
+func New(c Config) *Schedule {
+	s := &Schedule{
+		Config:  c,
 		kick:    make(chan struct{}, 1),
 		queue:   btree.NewBTreeGOptions(store.DueAlarm.Before, btree.Options{NoLocks: true}),
 		times:   make(map[store.Base]int64),
 		running: make(map[store.Base]int64),
 	}
-	s.upto = s.beginning()
+	s.horizon = s.beginning()
 	return s
 }
 
-// set records when the earliest alarm of an object is due.
-func (s *schedule) set(due store.DueAlarm) {
+// Any returns an error if the index cannot be read, and otherwise whether it
+// has alarms of the namespace.
+func (s *Schedule) Any() (bool, error) {
+	for _, err := range store.AlarmsAfter(s.Engine, s.beginning()) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// Set records when the earliest alarm of an object is due.
+func (s *Schedule) Set(due store.DueAlarm) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.running[due.Base]; ok {
@@ -85,19 +136,19 @@ func (s *schedule) set(due store.DueAlarm) {
 	s.placeLocked(due)
 }
 
-// adopt retries alarms that could not run because the namespace of their group
+// Adopt retries alarms that could not run because the namespace of their group
 // was not registered.
-func (s *schedule) adopt() {
+func (s *Schedule) Adopt() {
 	s.mu.Lock()
 	if s.orphaned {
 		s.orphaned, s.again = false, time.Now()
 	}
 	s.mu.Unlock()
-	s.look()
+	s.Look()
 }
 
-// look makes run check the queue.
-func (s *schedule) look() {
+// Look makes Run check the queue.
+func (s *Schedule) Look() {
 	select {
 	case s.kick <- struct{}{}:
 	default:
@@ -106,7 +157,7 @@ func (s *schedule) look() {
 
 // placeLocked puts an object's alarm into the queue, if it belongs there, and
 // replaces the object's previous alarm. The caller must hold mu.
-func (s *schedule) placeLocked(due store.DueAlarm) {
+func (s *Schedule) placeLocked(due store.DueAlarm) {
 	if at, ok := s.times[due.Base]; ok {
 		if at == due.At {
 			return
@@ -115,19 +166,19 @@ func (s *schedule) placeLocked(due store.DueAlarm) {
 		delete(s.times, due.Base)
 	}
 	// While a page is being read, it is not known how far it goes.
-	if !s.whole && !s.reading && s.upto.Before(due) {
+	if !s.whole && !s.reading && s.horizon.Before(due) {
 		return
 	}
 	s.queue.Set(due)
 	s.times[due.Base] = due.At
 	s.trimLocked()
 	if first, _ := s.queue.Min(); first == due {
-		s.look()
+		s.Look()
 	}
 }
 
 // trimLocked halves the queue if it is too long. The caller must hold mu.
-func (s *schedule) trimLocked() {
+func (s *Schedule) trimLocked() {
 	if s.reading || s.queue.Len() <= maxQueue {
 		return
 	}
@@ -135,13 +186,13 @@ func (s *schedule) trimLocked() {
 		last, _ := s.queue.PopMax()
 		delete(s.times, last.Base)
 	}
-	if last, _ := s.queue.Max(); s.whole || last.Before(s.upto) {
-		s.upto, s.whole = last, false
+	if last, _ := s.queue.Max(); s.whole || last.Before(s.horizon) {
+		s.horizon, s.whole = last, false
 	}
 }
 
-// run starts alarms until the runtime has ended.
-func (s *schedule) run(ctx context.Context) {
+// Run starts alarms until the runtime has ended.
+func (s *Schedule) Run(ctx context.Context) {
 	timer := time.NewTimer(longestWait)
 	defer timer.Stop()
 	for {
@@ -157,23 +208,23 @@ func (s *schedule) run(ctx context.Context) {
 
 // pass reads due alarms into the queue, starts goroutines that run them, and
 // returns how long to wait before the next pass.
-func (s *schedule) pass() time.Duration {
+func (s *Schedule) pass() time.Duration {
 	for s.wanting() {
 		if err := s.read(); err != nil {
-			s.ns.rt.opts.Logger.Error("cannot read the index of alarms", "error", err)
+			s.Log.Error("cannot read the index of alarms", "error", err)
 			return afterFault
 		}
-		if err := s.start(); err != nil {
+		if err := s.startDue(); err != nil {
 			return afterFault
 		}
 	}
-	if err := s.start(); err != nil {
+	if err := s.startDue(); err != nil {
 		return afterFault
 	}
-	if s.ns.rt.closing.Load() {
+	if s.Work.Closed() {
 		return longestWait
 	}
-	now := s.now()
+	now := s.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait := longestWait
@@ -185,49 +236,49 @@ func (s *schedule) pass() time.Duration {
 		wait = min(wait, time.Unix(0, first.At).Sub(now))
 	}
 	if s.lowLocked() {
-		wait = min(wait, time.Unix(0, s.upto.At).Sub(now))
+		wait = min(wait, time.Unix(0, s.horizon.At).Sub(now))
 	}
 	return wait
 }
 
 // roomLocked reports whether one more alarm may run. The caller must hold mu.
-func (s *schedule) roomLocked() bool { return len(s.running)-s.slow < maxRunning }
+func (s *Schedule) roomLocked() bool { return len(s.running)-s.slow < maxRunning }
 
 // completeLocked reports whether the queue has every alarm up to due. The
 // caller must hold mu.
-func (s *schedule) completeLocked(due store.DueAlarm) bool { return s.whole || !s.upto.Before(due) }
+func (s *Schedule) completeLocked(due store.DueAlarm) bool { return s.whole || !s.horizon.Before(due) }
 
 // lowLocked reports whether more of the index should be read once it is due.
 // The caller must hold mu.
-func (s *schedule) lowLocked() bool {
+func (s *Schedule) lowLocked() bool {
 	first, _ := s.queue.Min()
-	return !s.whole && (s.queue.Len() < pageSize/2 || s.upto.Before(first))
+	return !s.whole && (s.queue.Len() < pageSize/2 || s.horizon.Before(first))
 }
 
 // wanting reports whether a page should be read now.
-func (s *schedule) wanting() bool {
-	if s.ns.rt.closing.Load() {
+func (s *Schedule) wanting() bool {
+	if s.Work.Closed() {
 		return false
 	}
-	now := s.now().UnixNano()
+	now := s.Now().UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.again.IsZero() && time.Until(s.again) <= 0 {
-		s.again, s.upto, s.whole = time.Time{}, s.beginning(), false
+		s.again, s.horizon, s.whole = time.Time{}, s.beginning(), false
 	}
-	return s.lowLocked() && s.upto.At <= now
+	return s.lowLocked() && s.horizon.At <= now
 }
 
 // read reads the next page of the index into the queue.
-func (s *schedule) read() error {
+func (s *Schedule) read() error {
 	s.mu.Lock()
 	s.reading = true
-	from := s.upto
+	from := s.horizon
 	s.mu.Unlock()
 
 	page := make([]store.DueAlarm, 0, pageSize)
 	var err error
-	for due, failed := range store.AlarmsAfter(s.ns.rt.engine, from) {
+	for due, failed := range store.AlarmsAfter(s.Engine, from) {
 		if failed != nil {
 			err = failed
 			break
@@ -248,7 +299,7 @@ func (s *schedule) read() error {
 
 // takeInLocked puts a page into the queue. An object's alarm that is in the
 // queue already is newer than the page, and stays. The caller must hold mu.
-func (s *schedule) takeInLocked(page []store.DueAlarm) {
+func (s *Schedule) takeInLocked(page []store.DueAlarm) {
 	for _, due := range page {
 		_, queued := s.times[due.Base]
 		_, runs := s.running[due.Base]
@@ -258,38 +309,38 @@ func (s *schedule) takeInLocked(page []store.DueAlarm) {
 		}
 	}
 	if len(page) > 0 {
-		s.upto = page[len(page)-1]
+		s.horizon = page[len(page)-1]
 	}
 	s.whole = len(page) < pageSize
 	s.trimLocked()
 }
 
-// start starts goroutines that run the due alarms. It returns an error if the
+// startDue starts goroutines that run the due alarms. It returns an error if the
 // store accepts no writes, without which no alarm can run.
-func (s *schedule) start() error {
+func (s *Schedule) startDue() error {
 	for {
-		f, err := s.take()
-		if f == nil {
+		r, err := s.take()
+		if r == nil {
 			return err
 		}
-		if s.ns.rt.enterQuietly() != nil {
-			s.done(f, true)
+		if !s.Work.Enter() {
+			s.Done(r, true)
 			return nil
 		}
-		go s.work(f)
+		go s.work(r)
 	}
 }
 
 // take removes the first due alarm from the queue and returns it. It returns
-// nil if no alarm is due or may run now. The error is that of start.
-func (s *schedule) take() (*firing, error) {
-	if s.ns.rt.closing.Load() {
+// nil if no alarm is due or may run now. The error is that of startDue.
+func (s *Schedule) take() (*Run, error) {
+	if s.Work.Closed() {
 		return nil, nil
 	}
-	if err := s.ns.rt.engine.Writable(); err != nil {
+	if err := s.Engine.Writable(); err != nil {
 		return nil, err
 	}
-	now := s.now().UnixNano()
+	now := s.Now().UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	due, ok := s.queue.Min()
@@ -300,66 +351,67 @@ func (s *schedule) take() (*firing, error) {
 	delete(s.times, due.Base)
 	s.running[due.Base] = 0
 	if s.lowLocked() {
-		s.look()
+		s.Look()
 	}
-	f := &firing{schedule: s, due: due}
-	f.slowly = time.AfterFunc(slowRun, f.slowDown)
-	return f, nil
+	r := &Run{Due: due}
+	r.slowly = time.AfterFunc(slowRun, func() { s.slowDown(r) })
+	return r, nil
 }
 
 // slowDown lets another alarm run in addition to one that takes long: it may
 // hang, or wait for an object that hangs.
-func (f *firing) slowDown() {
-	s := f.schedule
+func (s *Schedule) slowDown(r *Run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !f.over {
-		f.slow = true
+	if !r.over {
+		r.slow = true
 		s.slow++
-		s.look()
+		s.Look()
 	}
 }
 
-// done ends what take began. If again is set, the alarm is retried later.
+// Done ends what take began. If again is set, the alarm is retried later.
 // Otherwise it has run, has failed, or can never run.
-func (s *schedule) done(f *firing, again bool) {
-	f.slowly.Stop()
+func (s *Schedule) Done(r *Run, again bool) {
+	r.slowly.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.over = true; f.slow {
+	if r.over = true; r.slow {
 		s.slow--
 	}
-	at := s.running[f.due.Base]
-	delete(s.running, f.due.Base)
+	at := s.running[r.Due.Base]
+	delete(s.running, r.Due.Base)
 	if at == 0 { // no alarm has been set in the meantime
-		at = f.later
+		at = r.Later
 	}
 	switch {
 	case again:
 		if after := time.Now().Add(afterFault); s.again.IsZero() || after.Before(s.again) {
 			s.again = after
-			s.look()
+			s.Look()
 		}
 	case at != 0:
-		s.placeLocked(store.DueAlarm{At: at, Namespace: f.due.Namespace, Base: f.due.Base})
+		s.placeLocked(store.DueAlarm{At: at, Namespace: r.Due.Namespace, Base: r.Due.Base})
 	}
 }
 
-// orphan records that an alarm cannot run before another namespace is
+// Orphan records that an alarm cannot run before another namespace is
 // registered.
-func (s *schedule) orphan() {
+func (s *Schedule) Orphan() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.orphaned = true
 }
 
-func (s *schedule) count(event func(*AlarmStats)) {
+// Count changes the counts of the runs.
+func (s *Schedule) Count(event func(*Stats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	event(&s.stats)
 }
 
-func (s *schedule) snapshot() AlarmStats {
+// Stats returns the counts of the runs.
+func (s *Schedule) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats := s.stats
@@ -367,12 +419,12 @@ func (s *schedule) snapshot() AlarmStats {
 	return stats
 }
 
-// work runs alarms until none is due. The caller has entered the runtime.
-func (s *schedule) work(f *firing) {
-	defer s.ns.rt.leave()
-	defer s.look()
-	for f != nil {
-		f.run()
-		f, _ = s.take() // run will see the error too
+// work runs alarms until none is due. The caller has entered Work.
+func (s *Schedule) work(r *Run) {
+	defer s.Work.Leave()
+	defer s.Look()
+	for r != nil {
+		s.Start(r)
+		r, _ = s.take() // Run will see the error too
 	}
 }

@@ -1,4 +1,4 @@
-package dog
+package answer
 
 import (
 	"bufio"

@@ -1,4 +1,4 @@
-package dog
+package answer
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// exchange is a request of [Stub.RoundTrip] with its response. For the object's
+// exchange is a request of [RoundTrip] with its response. For the object's
 // side, one goroutine at a time, it is an [http.ResponseWriter].
 type exchange struct {
 	// fixed
-	rt      *Runtime
+	host    *Host
 	request *http.Request
 	ctx     context.Context // of the request that the object gets; ended by cancel
 	cancel  context.CancelFunc
@@ -46,9 +46,9 @@ type exchange struct {
 	answer    *http.Response
 }
 
-func newExchange(rt *Runtime, r *http.Request) *exchange {
+func newExchange(host *Host, r *http.Request) *exchange {
 	x := &exchange{
-		rt: rt, request: r, header: make(http.Header), forget: func() {},
+		host: host, request: r, header: make(http.Header), forget: func() {},
 		ready: make(chan struct{}), news: make(chan struct{}, 1),
 		more: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
@@ -57,7 +57,7 @@ func newExchange(rt *Runtime, r *http.Request) *exchange {
 }
 
 // serve has the object serve the request.
-func (x *exchange) serve(to target, r *http.Request, from turn.Origin) {
+func (x *exchange) serve(serve func(http.ResponseWriter, *http.Request), r *http.Request) {
 	// A client that is gone sends no more of its body.
 	stop := context.AfterFunc(x.ctx, func() { _ = r.Body.Close() })
 	end := fmt.Errorf("dog: the object broke its answer off: %w", io.ErrUnexpectedEOF)
@@ -70,7 +70,7 @@ func (x *exchange) serve(to target, r *http.Request, from turn.Origin) {
 			panic(p)
 		}
 	}()
-	to.serve(x, r, from)
+	serve(x, r)
 	end = io.EOF
 }
 
@@ -120,7 +120,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 			notify(x.more)
 			return len(p), nil
 		case x.abandoned:
-			return 0, x.breakOffLocked(errCallerEnded)
+			return 0, x.breakOffLocked(ErrCallerEnded)
 		case !x.deadline.IsZero() && !time.Now().Before(x.deadline):
 			return 0, x.breakOffLocked(errLateWrite)
 		}
@@ -130,9 +130,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 		case <-x.room:
 		case <-x.ctx.Done():
 			return 0, context.Cause(x.ctx)
-		case <-x.rt.ctx.Done():
+		case <-x.host.Ended.Done():
 			x.mu.Lock()
-			return 0, x.breakOffLocked(context.Cause(x.rt.ctx))
+			return 0, x.breakOffLocked(context.Cause(x.host.Ended))
 		}
 	}
 }
@@ -196,7 +196,7 @@ func (x *exchange) abandon() {
 
 // fail ends the exchange with an error of the caller's side.
 func (x *exchange) fail(err error) {
-	over := endOf(x.ctx) // if not nil, it is the reason
+	over := turn.EndOf(x.ctx) // if not nil, it is the reason
 	x.mu.Lock()
 	if x.end == nil && over == nil {
 		x.end = err
@@ -323,14 +323,53 @@ func notify(c chan<- struct{}) {
 	}
 }
 
-// untraced has the values of a request's context except its
-// [httptrace.ClientTrace], which is for the client's side only.
-type untraced struct{ context.Context }
+// answerBody is the body of the response of an exchange.
+type answerBody struct{ x *exchange }
 
-func (c untraced) Value(key any) any {
-	v := c.Context.Value(key)
-	if _, trace := v.(*httptrace.ClientTrace); trace {
-		return nil
+func (b answerBody) Read(p []byte) (int, error) {
+	x := b.x
+	if len(p) == 0 {
+		return 0, nil
 	}
-	return v
+	for {
+		x.mu.Lock()
+		switch {
+		case x.closed:
+			x.mu.Unlock()
+			return 0, http.ErrBodyReadAfterClose
+		case len(x.waiting) > 0:
+			n := copy(p, x.waiting)
+			x.waiting = x.waiting[n:]
+			x.mu.Unlock()
+			notify(x.room)
+			return n, nil
+		case x.end != nil:
+			for key, values := range x.trailer {
+				if x.answer.Trailer == nil {
+					x.answer.Trailer = make(http.Header)
+				}
+				x.answer.Trailer[key] = values
+			}
+			x.mu.Unlock()
+			return 0, x.end
+		}
+		x.mu.Unlock()
+		select {
+		case <-x.more:
+		case <-x.ctx.Done():
+			// If both the response and the context have ended, the end of the
+			// response counts.
+			x.mu.Lock()
+			over := x.closed || x.end != nil
+			x.mu.Unlock()
+			if !over {
+				return 0, context.Cause(x.ctx)
+			}
+		}
+	}
+}
+
+func (b answerBody) Close() error {
+	b.x.close()
+	return nil
 }

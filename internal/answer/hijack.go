@@ -1,4 +1,4 @@
-package dog
+package answer
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ func (h hijackable) Hijack() (c net.Conn, rw *bufio.ReadWriter, err error) {
 	err, holds := r.takenLocked(), r.holds
 	r.mu.Unlock()
 	if err == nil && !holds {
-		err = settle(r.event)
+		err = r.host.Settle(r.event)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -54,7 +54,7 @@ func (r *response) takeOver() error {
 		return err
 	}
 	var taken connection
-	err := r.alien.call(func() (err error) {
+	err := r.guard.Call(func() (err error) {
 		taken.Conn, taken.rw, err = http.NewResponseController(r.w).Hijack()
 		return err
 	})
@@ -66,7 +66,7 @@ func (r *response) takeOver() error {
 	}
 	r.mu.Unlock()
 	if err == nil && late != nil {
-		return errors.Join(late, r.alien.call(taken.Close))
+		return errors.Join(late, r.guard.Call(taken.Close))
 	}
 	return err
 }
@@ -81,14 +81,6 @@ func (r *response) takenLocked() error {
 		return http.ErrHijacked
 	}
 	return nil
-}
-
-// handshake calls accept, which hijacks the connection and holds back its own
-// output.
-func (r *response) handshake(accept func()) {
-	r.setHolds(true)
-	defer r.setHolds(false)
-	accept()
 }
 
 func (r *response) setHolds(holds bool) {

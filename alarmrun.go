@@ -4,124 +4,117 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	"github.com/godurable/dog/internal/schedule"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
-// firing is a run of the earliest alarm of an object. It is owned by the
+// alarmRun is a run of the earliest alarm of an object. It is owned by the
 // goroutine that runs it.
-type firing struct {
-	// fixed
-	schedule *schedule
-	due      store.DueAlarm
-	slowly   *time.Timer // calls slowDown
+type alarmRun struct {
+	*schedule.Run            // fixed
+	ns            *namespace // of the object. fixed
 
 	obj   *object     // nil until it is found
 	alarm store.Alarm // the alarm passed to OnAlarm; Serial 0: OnAlarm was not called
 	group uint32      // the number of the namespace for errUnregistered
-	// when the object's earliest alarm is due, if that is not yet; 0: unknown
-	later int64
-
-	slow bool // no longer counts towards maxRunning; guarded by schedule.mu
-	over bool // guarded by schedule.mu
 }
 
 var errUnregistered = errors.New("dog: the namespace of the replica's group is not registered")
 
 // run runs the alarm if it is still due, and handles the result.
-func (f *firing) run() {
+func (r *alarmRun) run() {
 	var err error
 	returned := false
 	defer func() {
 		if !returned { // OnAlarm exits the goroutine: another goroutine does the rest
-			f.schedule.ns.rt.spawn(func() {
-				f.end(&PanicError{})
-				f.schedule.look()
+			r.ns.rt.work.Spawn(func() {
+				r.end(&PanicError{})
+				r.ns.schedule.Look()
 			})
 		}
 	}()
-	err = f.call()
+	err = r.call()
 	returned = true
-	f.end(err)
+	r.end(err)
 }
 
 // call calls OnAlarm. Before that, it checks that the alarm is still set, since
 // the queue may lag behind the index.
-func (f *firing) call() error {
-	set, err := f.due.Set(f.schedule.ns.rt.engine)
+func (r *alarmRun) call() error {
+	set, err := r.Due.Set(r.ns.rt.engine)
 	if err != nil || !set {
 		return err
 	}
-	return f.on(func(o *object) error {
-		return o.event(f.schedule.ns.rt.ctx, turn.Origin{}, EventAlarm, f.handle)
+	return r.on(func(o *object) error {
+		return o.event(r.ns.rt.ctx, turn.Origin{}, EventAlarm, r.handle)
 	})
 }
 
-func (f *firing) handle(ctx context.Context, v any) error {
+func (r *alarmRun) handle(ctx context.Context, v any) error {
 	s := &turn.From(ctx).Owner().(*instance).storage
-	alarm, due, err := s.firstAlarm()
+	alarm, due, err := s.tx.FirstAlarm(r.ns.rt.wallClock())
 	if err != nil || !due {
-		f.later = alarm.At // the clock has been set back
+		r.Later = alarm.At // the clock has been set back
 		return err
 	}
-	f.alarm = alarm
-	f.obj.alarm.Store(alarm.Serial)
-	f.schedule.count(func(stats *AlarmStats) { stats.Runs++ })
+	r.alarm = alarm
+	r.obj.alarm.Store(alarm.Serial)
+	r.ns.schedule.Count(func(stats *schedule.Stats) { stats.Runs++ })
 	if err := v.(AlarmHandler).OnAlarm(ctx, runningAlarm(alarm)); err != nil {
 		return err
 	}
-	return s.endAlarm(alarm)
+	return s.tx.EndAlarm(alarm)
 }
 
 // end finishes a run that has ended with err.
-func (f *firing) end(err error) {
+func (r *alarmRun) end(err error) {
 	again := false
-	switch rt := f.schedule.ns.rt; {
+	switch rt := r.ns.rt; {
 	case err == nil, rt.ctx.Err() != nil: // if it was cut short, it runs again after a restart
 	case errors.Is(err, errUnregistered):
-		f.schedule.orphan()
-		again = rt.numbered(f.group) != nil // it may have been registered since the lookup
-	case f.obj == nil:
-		rt.opts.Logger.Error("alarm cannot run", "namespace", f.schedule.ns.name, "object", f.id().String(), "error", err)
+		r.ns.schedule.Orphan()
+		again = rt.numbered(r.group) != nil // it may have been registered since the lookup
+	case r.obj == nil:
+		rt.opts.Logger.Error("alarm cannot run", "namespace", r.ns.name, "object", r.id().String(), "error", err)
 		again = !errors.Is(err, ErrStoreCorrupt)
 	default:
-		f.obj.report(EventAlarm, err)
-		if failed := f.on(func(o *object) error { return f.note(o, err) }); failed != nil && rt.ctx.Err() == nil {
-			f.obj.log().Error("cannot note that an alarm has failed", "error", failed)
+		r.obj.report(EventAlarm, err)
+		if failed := r.on(func(o *object) error { return r.note(o, err) }); failed != nil && rt.ctx.Err() == nil {
+			r.obj.log().Error("cannot note that an alarm has failed", "error", failed)
 			again = !errors.Is(failed, ErrStoreCorrupt)
 		}
 	}
-	if f.obj != nil {
-		f.obj.alarm.Store(0)
+	if r.obj != nil {
+		r.obj.alarm.Store(0)
 	}
-	f.schedule.done(f, again)
+	r.ns.schedule.Done(r.Run, again)
 }
 
 // note stores that the run has failed. It uses a transaction of its own, since
 // that of OnAlarm may have been rolled back. It does not start the object,
 // since the start may be what has failed.
-func (f *firing) note(o *object, cause error) error {
+func (r *alarmRun) note(o *object, cause error) error {
 	var alarm store.Alarm
 	noted := false
-	err := o.admin(f.schedule.ns.rt.ctx, turn.Origin{}, func(s *Storage) (err error) {
-		if f.alarm.Serial == 0 { // the start has failed
+	err := o.admin(r.ns.rt.ctx, turn.Origin{}, func(s *Storage) (err error) {
+		if r.alarm.Serial == 0 { // the start has failed
 			due := false
-			if alarm, due, err = s.firstAlarm(); err != nil || !due {
-				f.later = alarm.At
+			if alarm, due, err = s.tx.FirstAlarm(r.ns.rt.wallClock()); err != nil || !due {
+				r.Later = alarm.At
 				return err
 			}
-			f.alarm = alarm
+			r.alarm = alarm
 		}
-		alarm, noted, err = s.retryAlarm(f.alarm, cause)
+		alarm, noted, err = s.tx.RetryAlarm(r.alarm, cause, r.ns.rt.wallClock())
 		o.alarm.Store(0)
 		return err
 	})
 	if err != nil || !noted {
 		return err
 	}
-	f.schedule.count(func(stats *AlarmStats) {
+	r.ns.schedule.Count(func(stats *schedule.Stats) {
 		if alarm.Failed {
 			stats.Failed++
 		} else {
@@ -134,15 +127,15 @@ func (f *firing) note(o *object, cause error) error {
 	return nil
 }
 
-func (f *firing) id() ID { return idOf(f.schedule.ns.origin, f.due.Base) }
+func (r *alarmRun) id() ID { return idOf(r.ns.origin, r.Due.Base) }
 
 // on brings the object into memory and calls do with it. If the object turns
 // out to be retired, on tries again.
-func (f *firing) on(do func(o *object) error) error {
+func (r *alarmRun) on(do func(o *object) error) error {
 	for {
-		o, err := f.object()
+		o, err := r.object()
 		if err == nil {
-			f.obj = o
+			r.obj = o
 			err = do(o)
 		}
 		if !errors.Is(err, errRetired) {
@@ -153,35 +146,35 @@ func (f *firing) on(do func(o *object) error) error {
 
 // object returns the object. It brings the object into memory if necessary, a
 // replica as a member of its group.
-func (f *firing) object() (*object, error) {
-	id := f.id()
-	if o := f.schedule.ns.find(id); o != nil {
+func (r *alarmRun) object() (*object, error) {
+	id := r.id()
+	if o := r.ns.find(id); o != nil {
 		return o, nil
 	}
-	stored, found, err := store.Find(f.schedule.ns.rt.engine, f.due.Base)
+	stored, found, err := store.Find(r.ns.rt.engine, r.Due.Base)
 	if err != nil {
 		return nil, err
 	}
 	owner := stored.Group
-	if !found || (owner != nil) != (f.schedule.ns.kind == KindReplica) {
+	if !found || (owner != nil) != (r.ns.kind == KindReplica) {
 		return nil, fmt.Errorf("%w: the index of alarms has an object that does not exist", ErrStoreCorrupt)
 	}
 	if owner == nil {
-		if f.schedule.ns.kind == KindObject {
-			if err := f.schedule.ns.rt.sweeper.room(f.schedule.ns.rt.ctx); err != nil {
+		if r.ns.kind == KindObject {
+			if err := r.ns.rt.sweeper.room(r.ns.rt.ctx); err != nil {
 				return nil, err
 			}
 		}
-		return f.schedule.ns.object(id, stored.Name), nil
+		return r.ns.object(id, stored.Name), nil
 	}
-	groups := f.schedule.ns.rt.numbered(owner.Namespace)
+	groups := r.ns.rt.numbered(owner.Namespace)
 	if groups == nil {
-		f.group = owner.Namespace
+		r.group = owner.Namespace
 		return nil, errUnregistered
 	}
 	if groups.kind != KindGroup {
 		return nil, fmt.Errorf("%w: a replica of what is no group", ErrStoreCorrupt)
 	}
 	group := groups.object(idOf(groups.origin, owner.Base), owner.Name)
-	return group.books.revive(f.schedule.ns.rt.ctx, f.schedule.ns, id, stored.Name)
+	return group.books.revive(r.ns.rt.ctx, r.ns, id, stored.Name)
 }

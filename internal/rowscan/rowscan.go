@@ -1,4 +1,10 @@
-package dog
+// Package rowscan converts rows of SQLite to Go values: columns to variables,
+// and rows to structs.
+//
+// It knows the five types of SQLite's values and nothing else: no statement, no
+// database, no object. Its errors have no prefix, since the caller knows what
+// was asked for.
+package rowscan
 
 import (
 	"database/sql"
@@ -11,34 +17,57 @@ import (
 	"time"
 )
 
-// scanner returns a function that reads rows with these columns into a T.
-func scanner[T any](columns []string) (func(*T, Row) error, error) {
+// A Row is a row of a query.
+type Row interface {
+	// Value returns the value of a column, counted from 0: nil, int64, float64,
+	// string or []byte.
+	Value(column int) any
+}
+
+// For returns a function that reads rows with these columns into a T. The error
+// is a mistake in T or in the query, for which no row can be read.
+func For[T any, R Row](columns []string) (read func(*T, R) error, err error) {
 	typ := reflect.TypeFor[T]()
 	if !isRecord(typ) {
 		if len(columns) != 1 {
-			return nil, misuse("QueryAs", "%d columns for one value of %s", len(columns), typ)
+			return nil, fmt.Errorf("%d columns for one value of %s", len(columns), typ)
 		}
-		return func(to *T, row Row) error { return row.Scan(to) }, nil
+		return func(to *T, row R) error { return Column(to, columns[0], row.Value(0)) }, nil
 	}
 	fields := fieldsOf(typ)
 	paths := make([][]int, len(columns))
 	for i, column := range columns {
 		path, ok := fields[strings.ToLower(column)]
 		if !ok {
-			return nil, misuse("QueryAs", "%s has no field for column %q", typ, column)
+			return nil, fmt.Errorf("%s has no field for column %q", typ, column)
 		}
 		paths[i] = path
 	}
-	return func(to *T, row Row) error {
+	return func(to *T, row R) error {
 		v := reflect.ValueOf(to).Elem()
 		for i, path := range paths {
 			if err := convert(v.FieldByIndex(path), row.Value(i)); err != nil {
-				return fmt.Errorf("dog: SQL: column %q: %w", columns[i], err)
+				return columnError(columns[i], err)
 			}
 		}
 		return nil
 	}, nil
 }
+
+// Column stores the value of a column in the variable that dest, a pointer,
+// points at.
+func Column(dest any, column string, value any) error {
+	v := reflect.ValueOf(dest)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return columnError(column, errors.New("the destination is no pointer"))
+	}
+	if err := convert(v.Elem(), value); err != nil {
+		return columnError(column, err)
+	}
+	return nil
+}
+
+func columnError(column string, err error) error { return fmt.Errorf("column %q: %w", column, err) }
 
 var scannerType = reflect.TypeFor[sql.Scanner]()
 
@@ -83,15 +112,6 @@ func throughPointer(typ reflect.Type, path []int) bool {
 		}
 	}
 	return false
-}
-
-// scanInto stores a value in the variable that dest, a pointer, points at.
-func scanInto(dest, value any) error {
-	v := reflect.ValueOf(dest)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
-		return errors.New("the destination is no pointer")
-	}
-	return convert(v.Elem(), value)
 }
 
 // convert stores a value of SQLite (nil, int64, float64, string, []byte) in a

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"errors"
+	"slices"
+)
+
+// A Commit is the result of a commit.
+type Commit struct {
+	Number uint64 // see [Engine.OnDurable]
+	// Alarm is the time of the object's earliest alarm if the transaction
+	// touched alarms and there is one, otherwise 0.
+	Alarm int64
+}
+
+// Commit passes the transaction to the engine. After an error, the caller must
+// call Rollback.
+func (o *Object) Commit() (Commit, error) {
+	if len(o.saves) > 0 {
+		return Commit{}, errors.New("dog: commit inside a transaction")
+	}
+	if !o.Dirty() {
+		return Commit{}, nil
+	}
+	b := o.engine.Begin()
+	alarm, alarms, err := o.fill(b)
+	if err != nil {
+		b.Discard()
+		return Commit{}, err
+	}
+	number, err := b.Commit()
+	if err != nil {
+		return Commit{}, err
+	}
+	if alarms {
+		o.near.apply(o)
+	}
+	o.reset()
+	return Commit{Number: number, Alarm: alarm}, nil
+}
+
+// fill adds the transaction to a batch, including the object's entries in the
+// indexes of the store.
+func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
+	if o.wiped || !o.stored {
+		if err := o.lookUp(b); err != nil {
+			return 0, false, err
+		}
+		if !o.stored && !o.near.known {
+			o.near = nearTimes{known: true, whole: true}
+		}
+	}
+	if alarm, alarms, err = o.reindexAlarm(b); err != nil {
+		return 0, false, err
+	}
+	if o.wiped {
+		if err := o.wipe(b); err != nil {
+			return 0, false, err
+		}
+		o.stored = false
+	}
+	var scratch [256]byte
+	live := false
+	for key, c := range o.writes {
+		k := append(append(scratch[:0], o.prefix...), key...)
+		if c.deleted {
+			if !o.wiped {
+				b.Delete(k)
+			}
+			continue
+		}
+		live = true
+		b.Set(k, c.value)
+	}
+	switch {
+	case live && !o.stored:
+		b.Set(o.appendKey(scratch[:0], About, ""), o.id.encode())
+		for _, key := range o.id.indexKeys() {
+			b.Set(key, nil)
+		}
+		o.stored = true
+	case o.wiped && !live:
+		for _, key := range o.id.indexKeys() {
+			b.Delete(key)
+		}
+	}
+	return alarm, alarms, nil
+}
+
+// lookUp checks whether the engine has the object. If the object was stored
+// when only its ID was known, lookUp adds its name.
+func (o *Object) lookUp(b Batch) error {
+	key := o.appendKey(nil, About, "")
+	before, found, err := o.engine.Get(key)
+	if o.stored = found; err != nil || !found {
+		return err
+	}
+	now := o.id.encode()
+	if string(before) == string(now) {
+		return nil
+	}
+	was, err := decodeIdentity(o.id.Base, before)
+	if err != nil {
+		return err
+	}
+	o.id = o.id.completedBy(was)
+	if now = o.id.encode(); string(before) == string(now) {
+		return nil
+	}
+	b.Delete(was.indexKey())
+	b.Set(key, now)
+	b.Set(o.id.indexKey(), nil)
+	return nil
+}
+
+// wipe deletes the engine's data of the object.
+func (o *Object) wipe(b Batch) error {
+	end := successor(o.prefix)
+	keys := make([][]byte, 0, smallObject)
+	for pair, err := range o.engine.Scan(o.prefix, end, false) {
+		if err != nil {
+			return err
+		}
+		if len(keys) == smallObject {
+			b.DeleteRange(o.prefix, end)
+			return nil
+		}
+		keys = append(keys, slices.Clone(pair.Key))
+	}
+	for _, key := range keys {
+		b.Delete(key)
+	}
+	return nil
+}
+
+// touched reports whether the transaction changed anything in a space.
+func (o *Object) touched(space Space) bool {
+	if o.wiped {
+		return true
+	}
+	if len(o.writes) > 16 && o.sorted != nil {
+		i, _ := slices.BinarySearch(o.sorted, string(space))
+		return i < len(o.sorted) && Space(o.sorted[i][0]) == space
+	}
+	for key := range o.writes {
+		if Space(key[0]) == space {
+			return true
+		}
+	}
+	return false
+}
