@@ -93,7 +93,7 @@ func roundTrip(to target, r *http.Request, body *answer.Outbound) (*http.Respons
 	if a := arrivalBehind(ctx); a != nil {
 		remote = a.remote
 	}
-	return answer.RoundTrip(&rt.answers, r, body, remote, func(w http.ResponseWriter, in *http.Request) {
+	return answer.RoundTrip(&rt.answers, r, body, remote, from.Call, func(w http.ResponseWriter, in *http.Request) {
 		to.serve(w, in, from)
 	})
 }
