@@ -250,7 +250,7 @@ func receive(
 			}
 			return refused
 		})
-		if refused != nil && refused != http.ErrAbortHandler && errors.Is(err, refused) {
+		if refused != nil && refused != http.ErrAbortHandler && isSame(err, refused) {
 			o.report(EventReceive, refused)
 			return nil // the client has its response
 		}
