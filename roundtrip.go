@@ -32,7 +32,9 @@ import (
 // [Receiver]). Reading the body then fails. A response that is written in
 // [Await] waits as long as the request's context lasts. If a handler's event
 // ends before it has read the body, the response is broken off as soon as the
-// object would have to wait for its reader.
+// object would have to wait for its reader. A handler that reads the body
+// outside Await waits with its turn: a call by which the object comes to need
+// that turn fails with [ErrDeadlock].
 //
 // Both sides see the request and the response as net/http would have
 // transferred them. Names of header fields and trailers are in canonical form,

@@ -196,6 +196,7 @@ func (b *Outbound) read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// Close closes the caller's body, once.
 func (b *Outbound) Close() error {
 	b.once.Do(func() { b.err = new(Guard).Call(b.source.Close) })
 	return b.err
