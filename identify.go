@@ -3,17 +3,11 @@ package dog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/turn"
 )
-
-// maxUID is the maximum length of a uid in bytes.
-const maxUID = 1024
 
 // Identify picks the replica of the group that serves a uid, reserves a place
 // there, and returns the replica's stub.
@@ -57,28 +51,6 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 		return Stub[R]{}, err
 	}
 	return Stub[R]{to: a}, nil
-}
-
-// checkUID returns an error if uid is not a valid uid.
-func checkUID(uid string) error { return checkName("uid", uid) }
-
-// checkName returns an error if name is not valid for a uid or an object. The
-// error calls it by what, such as "uid".
-func checkName(what, name string) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("%w: the %s is empty", ErrInvalidName, what)
-	case len(name) > maxUID:
-		return fmt.Errorf("%w: the %s has %d bytes, more than %d", ErrInvalidName, what, len(name), maxUID)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: the %s is not UTF-8", ErrInvalidName, what)
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return fmt.Errorf("%w: the %s has the control character %U", ErrInvalidName, what, r)
-		}
-	}
-	return nil
 }
 
 // identify is Identify for the group that a refers to, without giving up a

@@ -281,37 +281,25 @@ func (rt *Runtime) registered() []*namespace {
 	return slices.Collect(maps.Values(rt.namespaces))
 }
 
-// socketLeft removes a socket from its replica, if that has not been done. The
-// mutex and the record for the tour let Stats count the socket exactly once.
-func (rt *Runtime) socketLeft(s *Socket, slow bool) {
-	rt.past.Lock()
-	defer rt.past.Unlock()
-	if !s.obj.socketSet().set.Remove(s.conn) {
-		return
+// numbered returns the registered namespace with a number, or nil.
+func (rt *Runtime) numbered(number uint32) *namespace {
+	for _, ns := range rt.registered() {
+		if ns.number == number {
+			return ns
+		}
 	}
-	rt.past.leaving[s.conn] = struct{}{}
-	if rt.past.touring && s.toured != rt.past.tours {
-		s.toured = rt.past.tours
-		rt.past.missed = append(rt.past.missed, s.conn)
-	}
-	if slow {
-		rt.past.slow++
-	}
+	return nil
 }
 
-// leaving returns the connections of sockets that have left their replica and
-// are not closed yet.
-func (rt *Runtime) leaving() []*conn.Conn {
-	rt.past.Lock()
-	defer rt.past.Unlock()
-	return slices.Collect(maps.Keys(rt.past.leaving))
-}
-
-// socketGone adds the traffic of a closed socket to the total.
-func (rt *Runtime) socketGone(s *Socket) {
-	rt.past.Lock()
-	defer rt.past.Unlock()
-	s.obj.socketSet().set.Remove(s.conn) // if it was cut off while it lingered
-	delete(rt.past.leaving, s.conn)
-	rt.past.traffic.add(Traffic(s.conn.Stats()))
+// add adds a namespace to the runtime.
+func (rt *Runtime) add(ns *namespace) {
+	rt.mu.Lock()
+	rt.namespaces[ns.name] = ns
+	rt.mu.Unlock()
+	if rt.started.Load() {
+		ns.startAlarms()
+	}
+	for _, other := range rt.registered() {
+		other.schedule.Adopt()
+	}
 }

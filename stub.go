@@ -3,9 +3,11 @@ package dog
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -221,4 +223,27 @@ func on(ctx context.Context, to target, f func(*object) error) error {
 			return err
 		}
 	}
+}
+
+func init() {
+	hook.Event = inspectEvent
+	hook.MakeStore = func(open func(*slog.Logger) (store.Engine, error)) any { return &opener{open} }
+	hook.OpenStore = func(s any, log *slog.Logger) (store.Engine, error) { return s.(Store).openEngine(log) }
+}
+
+// leadsTo returns the target of a stub, of any type.
+func (s Stub[T]) leadsTo() target { return s.to }
+
+// inspectEvent implements [hook.Event].
+func inspectEvent(ctx context.Context, stub any, f func(ctx context.Context, v any) error) error {
+	to := stub.(interface{ leadsTo() target }).leadsTo()
+	if to == nil {
+		return notRunning("dogtest.Run")
+	}
+	if err := to.runtime().enter(); err != nil {
+		return err
+	}
+	defer to.runtime().work.Leave()
+	from := turn.Inside(nil, ctx)
+	return reach(ctx, &from, to, "Run", f)
 }

@@ -197,78 +197,6 @@ func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) 
 	return nil, ErrReplicaGone
 }
 
-// broadcast sends v to every socket of the group except sender, which may be
-// nil. It is sent when the speaker's gate opens.
-func (b *books) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
-	out, err := newOutgoing(v, sender, options)
-	if err != nil {
-		return err
-	}
-	if err := speaker.heard(); err != nil {
-		return err
-	}
-	return speaker.say(out.frame.Len(), func() { b.send(out) })
-}
-
-// broadcastFrom is broadcast on behalf of the holder of ctx.
-func (b *books) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
-	out, err := newOutgoing(v, nil, options)
-	if err != nil {
-		return err
-	}
-	return announce(ctx, out.frame.Len(), func() { b.send(out) })
-}
-
-func (b *books) send(out outgoing) {
-	for _, m := range b.members() {
-		m.obj.deliver(out)
-	}
-}
-
-// whisper sends v to every socket with this uid.
-func (b *books) whisper(
-	ctx context.Context, speaker *object, uid string, v any, options []SendOption,
-) (reached int, err error) {
-	out, err := newOutgoing(v, nil, options)
-	if err != nil {
-		return 0, err
-	}
-	err = awaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(uid) {
-			if s.conn.Send(out.frame, out.key) == nil {
-				reached++
-			}
-		}
-		if reached == 0 {
-			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
-		}
-		return nil
-	})
-	return reached, err
-}
-
-// emit sends v to every socket of one replica on behalf of the group.
-func (b *books) emit(replica ID, v any, options []SendOption) error {
-	m, err := b.member(replica)
-	if err != nil {
-		return err
-	}
-	return m.obj.emit(b.group, nil, v, options)
-}
-
-// emitFrom is emit on behalf of the holder of ctx.
-func (b *books) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
-	m, err := b.member(replica)
-	if err != nil {
-		return err
-	}
-	out, err := newOutgoing(v, nil, options)
-	if err != nil {
-		return err
-	}
-	return announce(ctx, out.frame.Len(), func() { m.obj.deliver(out) })
-}
-
 // member returns a replica of the group, or ErrReplicaGone.
 func (b *books) member(id ID) (*member, error) {
 	b.mu.Lock()
@@ -278,34 +206,6 @@ func (b *books) member(id ID) (*member, error) {
 		return nil, err
 	}
 	return r.Value, nil
-}
-
-// disconnect closes every open socket with this uid, and counts those that it
-// closes.
-func (b *books) disconnect(
-	ctx context.Context, speaker *object, uid string, code int, reason string,
-) (closed int, err error) {
-	if err := checkClose("Disconnect", code, reason); err != nil {
-		return 0, err
-	}
-	err = awaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(uid) {
-			if s.conn.Over() {
-				continue
-			}
-			// Now, also where its own object's gate holds a Close back that may
-			// yet be undone.
-			if err := s.conn.Close(code, reason); err != nil {
-				return err
-			}
-			closed++
-		}
-		if closed == 0 {
-			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
-		}
-		return nil
-	})
-	return closed, err
 }
 
 func (b *books) socketsOf(uid string) []*Socket {
@@ -407,4 +307,52 @@ func booksError(err error) error {
 		return misuse("Clusterize", "a live replica of the group has this name already")
 	}
 	return err
+}
+
+// member connects a replica with its group.
+type member struct {
+	// fixed
+	obj   *object
+	books *books
+	entry *roster.Replica[*member, *Socket]
+}
+
+// rosterReplica is an entry for a replica in a group's books.
+type rosterReplica = roster.Replica[*member, *Socket]
+
+// drain stops new requests from reaching a replica.
+func (b *books) drain(r *rosterReplica) { b.book.Drain(r, b.runtime().now()) }
+
+// setLocked closes a replica to new clients, or opens it again.
+func (b *books) setLocked(locked bool) func(*rosterReplica) {
+	return func(r *rosterReplica) { b.book.SetLocked(r, locked, b.runtime().now()) }
+}
+
+// restrict calls f for a replica of the group, with mu held. It returns
+// ErrReplicaGone if the group has no replica with this ID.
+func (b *books) restrict(id ID, f func(*rosterReplica)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.replicaLocked(id)
+	if err != nil {
+		return err
+	}
+	f(r)
+	return nil
+}
+
+// restrictLater is restrict, delayed until the gate of the speaker opens.
+func (b *books) restrictLater(speaker *object, id ID, f func(*rosterReplica)) error {
+	if _, err := b.member(id); err != nil {
+		return err
+	}
+	if err := speaker.heard(); err != nil {
+		return err
+	}
+	speaker.gate.Say(func(lost error) {
+		if lost == nil {
+			_ = b.restrict(id, f) // a replica that has gone since admits no clients either
+		}
+	})
+	return nil
 }
