@@ -48,7 +48,7 @@ func (r *alarmRun) call() error {
 		return err
 	}
 	return r.on(func(o *object) error {
-		return o.event(r.ns.rt.ctx, turn.Origin{}, EventAlarm, r.handle)
+		return o.deliver(r.ns.rt.ctx, &turn.Origin{}, EventAlarm, "", r.handle)
 	})
 }
 
@@ -148,7 +148,7 @@ func (r *alarmRun) on(do func(o *object) error) error {
 // replica as a member of its group.
 func (r *alarmRun) object() (*object, error) {
 	id := r.id()
-	if o := r.ns.find(id); o != nil {
+	if o := r.ns.holder(id); o != nil {
 		return o, nil
 	}
 	stored, found, err := store.Find(r.ns.rt.engine, r.Due.Base)

@@ -157,15 +157,10 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 
 // call runs a method of the object on behalf of the holder of ctx.
 func (o *object) call(ctx context.Context, from *turn.Origin, method string, run work) error {
-	queued := o.trace().clock()
-	inst, e, err := o.begin(ctx, from)
-	if err != nil {
-		return err
-	}
 	var outcome <-chan error
-	err = inst.protect(e, EventCall, method, queued, true, func(life context.Context, v any) error {
+	err := o.deliver(ctx, from, EventCall, method, func(life context.Context, v any) error {
 		defer func() { outcome = o.gate.Outcome() }() // also after a panic
-		return within(ctx, e, v, run)
+		return within(ctx, life, v, run)
 	})
 	if outcome != nil {
 		err = o.told(ctx, outcome, err)
@@ -173,13 +168,13 @@ func (o *object) call(ctx context.Context, from *turn.Origin, method string, run
 	return err
 }
 
-// within runs a handler in an event of an object on behalf of the holder of
-// ctx. The handler's context ends when ctx ends.
-func within(ctx context.Context, e *turn.Event, v any, run work) error {
+// within runs a handler in the event of life on behalf of the holder of ctx. The
+// handler's context ends when ctx ends.
+func within(ctx, life context.Context, v any, run work) error {
 	if turn.Unbounded(ctx) {
-		return run(e, v)
+		return run(life, v)
 	}
-	bounded := e.Within(ctx)
+	bounded := turn.From(life).Within(ctx)
 	defer bounded.Release()
 	return run(bounded, v)
 }

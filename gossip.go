@@ -132,7 +132,7 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 		return nil, misuse("Gossip", "%s has no OnGossip", m.obj.ns.typ.Elem())
 	}
 	var outcome <-chan error
-	err = m.obj.event(ctx, from, EventGossip, func(life context.Context, v any) (err error) {
+	err = m.obj.deliver(ctx, &from, EventGossip, "", func(life context.Context, v any) (err error) {
 		defer func() { outcome = m.obj.gate.Outcome() }()
 		bounded := turn.From(life).Within(ctx)
 		defer bounded.Release()

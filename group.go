@@ -202,7 +202,7 @@ func (s GroupStub[G, R]) books() (*books, error) {
 	if to.refusal != nil {
 		return nil, to.refusal
 	}
-	if o := to.ns.find(to.id); o != nil {
+	if o := to.ns.holder(to.id); o != nil {
 		return o.books, nil
 	}
 	return newBooks(newObject(to.ns, to.id, to.name)), nil

@@ -159,7 +159,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	var refused error
 	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
-		err := o.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
+		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) error {
 			in := r.WithContext(ctx)
 			body.Attach(in)
 			defer body.Keep()
@@ -237,7 +237,7 @@ func receive(
 	var refused error // what Receive returned
 	err = on(r.Context(), to, func(o *object) error {
 		refused = nil
-		err := o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
+		err := o.deliver(r.Context(), &from, EventReceive, "", func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
 			response.Begin(a.event, o.gate)
 			defer response.Returned()

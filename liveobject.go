@@ -197,29 +197,35 @@ func (o *object) begin(wait context.Context, from *turn.Origin) (*instance, *tur
 	return o.redeem(wait, inst, ticket, from)
 }
 
-// event runs handle as an event of the object.
-func (o *object) event(wait context.Context, from turn.Origin, kind EventKind, handle work) error {
-	began := o.trace().clock()
-	inst, e, err := o.begin(wait, &from)
+// deliver runs a handler as an event of the object. Every event that comes from
+// outside of the object is delivered here: calls, requests, gossip, messages of
+// sockets, alarms, and the library's own work (EventAdmin), which does not
+// start the object. So with several machines this is where an event could leave
+// for the one that holds the object (see namespace.holder). wait limits the wait
+// for the turn. method is the name of a called method, otherwise "".
+func (o *object) deliver(wait context.Context, from *turn.Origin, kind EventKind, method string, handle work) error {
+	queued := o.trace().clock()
+	inst, ticket, err := o.queue(from)
 	if err != nil {
 		return err
 	}
-	return inst.run(e, kind, began, handle)
+	var e *turn.Event
+	if kind == EventAdmin {
+		inst, e, err = o.await(wait, inst, ticket, from, false)
+	} else {
+		inst, e, err = o.redeem(wait, inst, ticket, from)
+	}
+	if err != nil {
+		return err
+	}
+	return inst.protect(e, kind, method, queued, true, handle)
 }
 
-// admin runs the library's own work on the object's storage as an event that
-// does not start the object.
+// admin runs the library's own work on the object's storage.
 func (o *object) admin(wait context.Context, from turn.Origin, do func(*Storage) error) error {
-	began := o.trace().clock()
-	inst, ticket, err := o.queue(&from)
-	if err != nil {
-		return err
-	}
-	inst, e, err := o.await(wait, inst, ticket, &from, false)
-	if err != nil {
-		return err
-	}
-	return inst.run(e, EventAdmin, began, func(context.Context, any) error { return do(&inst.storage) })
+	return o.deliver(wait, &from, EventAdmin, "", func(ctx context.Context, _ any) error {
+		return do(&turn.From(ctx).Owner().(*instance).storage)
+	})
 }
 
 // endLocked forgets an instance that has ended. The caller must hold mu.

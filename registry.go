@@ -81,15 +81,18 @@ func (ns *namespace) live() []*object {
 	return all
 }
 
-// find returns the object if it is in memory, otherwise nil.
-func (ns *namespace) find(id ID) *object {
+// holder answers who holds an object: it returns the object with this ID if it
+// is in memory, otherwise nil. Nothing else looks objects up by their ID, so
+// with several machines this is where another one could be the answer. The
+// second question, how to deliver an event to the holder, is object.deliver.
+func (ns *namespace) holder(id ID) *object {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	return ns.findLocked(id)
+	return ns.holderLocked(id)
 }
 
-// findLocked is find. The caller must hold mu.
-func (ns *namespace) findLocked(id ID) *object {
+// holderLocked is holder. The caller must hold mu.
+func (ns *namespace) holderLocked(id ID) *object {
 	o := ns.objects[id]
 	if o == nil || !o.retired.Load() {
 		return o
@@ -102,7 +105,7 @@ func (ns *namespace) findLocked(id ID) *object {
 // none.
 func (ns *namespace) object(id ID, name string) *object {
 	ns.mu.Lock()
-	o := ns.findLocked(id)
+	o := ns.holderLocked(id)
 	made := o == nil
 	if made {
 		o = newObject(ns, id, name)

@@ -9,6 +9,11 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
+// Output passes the gate of an object: that of the object whose handler's
+// context was passed to the call, or of the object that the socket or value
+// belongs to. That need not be the object whose handler is really running,
+// which only Options.CheckTurns can detect.
+
 // emit sends v to the object's sockets except sender, which may be nil, when
 // the speaker's gate opens.
 func (o *object) emit(speaker *object, sender *Socket, v any, options []SendOption) error {
@@ -19,11 +24,11 @@ func (o *object) emit(speaker *object, sender *Socket, v any, options []SendOpti
 	if err := speaker.heard(); err != nil {
 		return err
 	}
-	return speaker.say(out.frame.Len(), func() { o.deliver(out) })
+	return speaker.say(out.frame.Len(), func() { o.sendOut(out) })
 }
 
-// deliver sends a message to the object's sockets.
-func (o *object) deliver(out outgoing) {
+// sendOut sends a message to the object's sockets.
+func (o *object) sendOut(out outgoing) {
 	if s := o.crowd.Load(); s != nil {
 		s.set.Send(out.frame, out.key, out.except)
 	}
@@ -231,7 +236,7 @@ func (b *books) broadcastFrom(ctx context.Context, v any, options []SendOption) 
 
 func (b *books) send(out outgoing) {
 	for _, m := range b.members() {
-		m.obj.deliver(out)
+		m.obj.sendOut(out)
 	}
 }
 
@@ -276,7 +281,7 @@ func (b *books) emitFrom(ctx context.Context, replica ID, v any, options []SendO
 	if err != nil {
 		return err
 	}
-	return announce(ctx, out.frame.Len(), func() { m.obj.deliver(out) })
+	return announce(ctx, out.frame.Len(), func() { m.obj.sendOut(out) })
 }
 
 // disconnect closes every open socket with this uid, and counts those that it

@@ -220,7 +220,7 @@ func (s *Socket) life() context.Context { return s.obj.runtime().ctx }
 // event runs a handler of the socket's object. It reports and returns the
 // handler's error.
 func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	err := s.obj.event(wait, turn.Origin{}, kind, handle)
+	err := s.obj.deliver(wait, &turn.Origin{}, kind, "", handle)
 	s.obj.report(kind, err)
 	return err
 }

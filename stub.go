@@ -166,7 +166,7 @@ func (a *address) object() (*object, error) {
 	if a.refusal != nil {
 		return nil, a.refusal
 	}
-	o := a.ns.find(a.id)
+	o := a.ns.holder(a.id)
 	switch {
 	case o != nil:
 	case a.ns.kind == KindReplica:
@@ -187,13 +187,13 @@ func (a *address) object() (*object, error) {
 }
 
 func (a *address) room(ctx context.Context) error {
-	if a.seen.Load() != nil || a.ns.kind != KindObject || a.ns.find(a.id) != nil {
+	if a.seen.Load() != nil || a.ns.kind != KindObject || a.ns.holder(a.id) != nil {
 		return nil
 	}
 	return a.ns.rt.sweeper.room(ctx)
 }
 
-func (a *address) live() *object { return a.ns.find(a.id) }
+func (a *address) live() *object { return a.ns.holder(a.id) }
 
 func (a *address) retired(o *object) error {
 	a.seen.CompareAndSwap(o, nil)
