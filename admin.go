@@ -68,7 +68,7 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 	return administer(ctx, s.to, "Stub.Export", func(st *Storage) (<-chan error, error) {
 		o := st.inst.obj
 		if earlier := o.gate.Outcome(); earlier != nil {
-			if err := o.told(ctx, earlier, nil); err != nil {
+			if err := o.awaitOutcome(ctx, earlier, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -235,7 +235,7 @@ func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error
 	case durable == nil:
 		return nil
 	}
-	return o.told(ctx, durable, nil)
+	return o.awaitOutcome(ctx, durable, nil)
 }
 
 // bring returns the object that to leads to, including a replica that is not in
@@ -260,7 +260,7 @@ func bring(ctx context.Context, to target) (*object, error) {
 		return nil, err
 	}
 	group := groups.object(idOf(groups.origin, stored.Group.Base), stored.Group.Name)
-	return group.books.revive(ctx, ns, id, stored.Name)
+	return group.group.revive(ctx, ns, id, stored.Name)
 }
 
 // A Migration describes the changes that a release makes to the namespaces of

@@ -176,7 +176,7 @@ func (r *alarmRun) object() (*object, error) {
 		return nil, fmt.Errorf("%w: a replica of what is no group", ErrStoreCorrupt)
 	}
 	group := groups.object(idOf(groups.origin, owner.Base), owner.Name)
-	return group.books.revive(r.ns.rt.ctx, r.ns, id, stored.Name)
+	return group.group.revive(r.ns.rt.ctx, r.ns, id, stored.Name)
 }
 
 // startAlarms begins to run the alarms of a namespace. Further calls do

@@ -52,7 +52,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return fail(err)
 	}
 	uid := cmp.Or(opts.UID, v.uid)
-	if o.member != nil && uid != v.uid {
+	if o.replica != nil && uid != v.uid {
 		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", v.uid, uid))
 	}
 	if uid != "" {

@@ -108,7 +108,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 		return
 	}
 	defer rt.work.Leave()
-	wait, err := giveUp(r.Context(), nil)
+	wait, err := yieldTurn(r.Context(), nil)
 	if err != nil {
 		if errors.Is(err, ErrPastGate) { // the response does not include it
 			rt.opts.Logger.Error("request refused", "error", err)
@@ -168,7 +168,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 			return nil
 		})
 		if outcome != nil {
-			err = o.told(r.Context(), outcome, err)
+			err = o.awaitOutcome(r.Context(), outcome, err)
 		}
 		return err
 	})

@@ -72,7 +72,7 @@ type series struct {
 // listName returns the object's name if it is unique in its namespace,
 // otherwise "".
 func (o *object) listName() string {
-	if o.member != nil {
+	if o.replica != nil {
 		return ""
 	}
 	return o.name

@@ -16,17 +16,17 @@ import (
 // object is an object in memory: its identity, and its instance if it has one.
 type object struct {
 	// fixed
-	ns     *namespace
-	id     ID
-	name   string
-	books  *books                    // of a group; nil otherwise
-	member *member                   // of a replica; nil otherwise
-	crowd  atomic.Pointer[socketSet] // nil until a socket connects; set once, under mu
-	gate   *gate.Gate
-	traces *Trace // the runtime's
-	strict bool   // Options.CheckTurns
+	ns      *namespace
+	id      ID
+	name    string
+	group   *groupState               // of a group; nil otherwise
+	replica *replicaState             // of a replica; nil otherwise
+	crowd   atomic.Pointer[socketSet] // nil until a socket connects; set once, under mu
+	gate    *gate.Gate
+	traces  *Trace // the runtime's
+	strict  bool   // Options.CheckTurns
 
-	held unheard // messages to more than one socket
+	held heldBytes // messages to more than one socket
 
 	leaving atomic.Bool              // OnStop runs, and the instance is dropped after it
 	fresh   atomic.Bool              // created for an event that is not queued yet; must not be dropped before
@@ -71,8 +71,8 @@ func (o *object) info() ObjectInfo {
 // identity returns the object's identity in the store.
 func (o *object) identity() store.Identity {
 	id := store.Identity{Namespace: o.ns.number, Base: o.id.base(), Name: o.name}
-	if o.member != nil {
-		g := o.member.books.group
+	if o.replica != nil {
+		g := o.replica.group.obj
 		id.Group = &store.Owner{Namespace: g.ns.number, Base: g.id.base(), Name: g.name}
 	}
 	return id
@@ -156,7 +156,7 @@ func (o *object) redeem(
 			return inst, e, nil
 		}
 		if inst.phase.Load() != wakesAgain || wait.Err() != nil {
-			return nil, nil, inst.toldStart(wait, err)
+			return nil, nil, inst.awaitStartOutcome(wait, err)
 		}
 		if inst, ticket, err = o.queue(from); err != nil {
 			return nil, nil, err
@@ -174,7 +174,7 @@ func (o *object) await(
 	// wait may have ended because the caller's own object was reset.
 	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil {
 		if starts && inst.unstartable() {
-			return nil, nil, inst.toldStart(wait, err) // a failed start fails all events waiting for it
+			return nil, nil, inst.awaitStartOutcome(wait, err) // a failed start fails all events waiting for it
 		}
 		// The instance ended before the event began, so it is safe to run the
 		// event on the next instance.
@@ -201,8 +201,8 @@ func (o *object) begin(wait context.Context, from *turn.Origin) (*instance, *tur
 // outside of the object is delivered here: calls, requests, gossip, messages of
 // sockets, alarms, and the library's own work (EventAdmin), which does not
 // start the object. So with several machines this is where an event could leave
-// for the one that holds the object (see namespace.holder). wait limits the wait
-// for the turn. method is the name of a called method, otherwise "".
+// for the one that holds the object (see namespace.holder). wait limits the
+// wait for the turn. method is the name of a called method, otherwise "".
 func (o *object) deliver(wait context.Context, from *turn.Origin, kind EventKind, method string, handle work) error {
 	queued := o.trace().clock()
 	inst, ticket, err := o.queue(from)

@@ -218,7 +218,7 @@ func NamespaceOf[T any, P objectType[T]](o P) *Namespace[T] {
 //	lobby := dog.GroupOf[Lobby](room)
 func GroupOf[G, R any, P replicaType[R]](r P) GroupStub[G, R] {
 	if c := r.base(); c.inst != nil {
-		return GroupStub[G, R]{stubTo[G](c.inst.obj.member.books.group.address())}
+		return GroupStub[G, R]{stubTo[G](c.inst.obj.replica.group.obj.address())}
 	}
 	return GroupStub[G, R]{}
 }

@@ -120,7 +120,7 @@ func (c *core) Abort(reason error) {
 	if c.inst == nil {
 		return
 	}
-	if err := c.inst.obj.heard(); err != nil {
+	if err := c.inst.obj.checkGate(); err != nil {
 		c.Log().Error("aborted by another object", "error", err)
 	}
 	_ = c.inst.reset(abortedBy(reason))

@@ -111,7 +111,7 @@ func (ns *namespace) object(id ID, name string) *object {
 		o = newObject(ns, id, name)
 		o.fresh.Store(ns.kind == KindObject)
 		if ns.kind == KindGroup {
-			o.books = newBooks(o)
+			o.group = newGroupState(o)
 		}
 		ns.objects[id] = o
 	}

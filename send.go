@@ -21,7 +21,7 @@ func (o *object) emit(speaker *object, sender *Socket, v any, options []SendOpti
 	if err != nil {
 		return err
 	}
-	if err := speaker.heard(); err != nil {
+	if err := speaker.checkGate(); err != nil {
 		return err
 	}
 	return speaker.say(out.frame.Len(), func() { o.sendOut(out) })
@@ -40,7 +40,7 @@ func (o *object) whisper(uid string, v any, options []SendOption) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := o.heard(); err != nil {
+	if err := o.checkGate(); err != nil {
 		return 0, err
 	}
 	reached := 0
@@ -60,7 +60,7 @@ func (o *object) disconnect(uid string, code int, reason string) (int, error) {
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
-	if err := o.heard(); err != nil {
+	if err := o.checkGate(); err != nil {
 		return 0, err
 	}
 	closed := 0
@@ -76,8 +76,8 @@ func (o *object) disconnect(uid string, code int, reason string) (int, error) {
 	return closed, nil
 }
 
-// unheard counts the bytes waiting at gates.
-type unheard struct{ bytes atomic.Int64 }
+// heldBytes counts the bytes waiting at gates.
+type heldBytes struct{ bytes atomic.Int64 }
 
 // heldCost is the cost of an entry in a gate, in addition to the message.
 const heldCost = 128
@@ -90,7 +90,7 @@ const heldSpare = 1 << 20
 // object's earlier writes are undone or lost. At most bound bytes plus
 // heldSpare wait in u, or a single message that is longer. Beyond that, speak
 // returns ErrHeldBack.
-func (o *object) speak(u *unheard, bound, size int, say func()) error {
+func (o *object) speak(u *heldBytes, bound, size int, say func()) error {
 	cost := int64(size + heldCost)
 	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
 		u.bytes.Add(-cost)
@@ -137,7 +137,7 @@ func announce(ctx context.Context, size int, say func()) error {
 	if err := e.Owner().(*instance).obj.say(size, say); err != nil {
 		return err
 	}
-	wait, err := giveUp(ctx, nil)
+	wait, err := yieldTurn(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -145,10 +145,10 @@ func announce(ctx context.Context, size int, say func()) error {
 	return nil
 }
 
-// heard returns ErrPastGate if the calling goroutine runs a handler of another
-// object and that object's gate is not open. It detects that only with
+// checkGate returns ErrPastGate if the calling goroutine runs a handler of
+// another object and that object's gate is not open. It detects that only with
 // CheckTurns.
-func (o *object) heard() error {
+func (o *object) checkGate() error {
 	if !o.strict {
 		return nil
 	}
@@ -214,19 +214,19 @@ func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) 
 
 // broadcast sends v to every socket of the group except sender, which may be
 // nil. It is sent when the speaker's gate opens.
-func (b *books) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
+func (b *groupState) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
 	}
-	if err := speaker.heard(); err != nil {
+	if err := speaker.checkGate(); err != nil {
 		return err
 	}
 	return speaker.say(out.frame.Len(), func() { b.send(out) })
 }
 
 // broadcastFrom is broadcast on behalf of the holder of ctx.
-func (b *books) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
+func (b *groupState) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return err
@@ -234,14 +234,14 @@ func (b *books) broadcastFrom(ctx context.Context, v any, options []SendOption) 
 	return announce(ctx, out.frame.Len(), func() { b.send(out) })
 }
 
-func (b *books) send(out outgoing) {
+func (b *groupState) send(out outgoing) {
 	for _, m := range b.members() {
 		m.obj.sendOut(out)
 	}
 }
 
 // whisper sends v to every socket with this uid.
-func (b *books) whisper(
+func (b *groupState) whisper(
 	ctx context.Context, speaker *object, uid string, v any, options []SendOption,
 ) (reached int, err error) {
 	out, err := newOutgoing(v, nil, options)
@@ -263,17 +263,17 @@ func (b *books) whisper(
 }
 
 // emit sends v to every socket of one replica on behalf of the group.
-func (b *books) emit(replica ID, v any, options []SendOption) error {
-	m, err := b.member(replica)
+func (b *groupState) emit(replica ID, v any, options []SendOption) error {
+	m, err := b.replica(replica)
 	if err != nil {
 		return err
 	}
-	return m.obj.emit(b.group, nil, v, options)
+	return m.obj.emit(b.obj, nil, v, options)
 }
 
 // emitFrom is emit on behalf of the holder of ctx.
-func (b *books) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
-	m, err := b.member(replica)
+func (b *groupState) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
+	m, err := b.replica(replica)
 	if err != nil {
 		return err
 	}
@@ -286,7 +286,7 @@ func (b *books) emitFrom(ctx context.Context, replica ID, v any, options []SendO
 
 // disconnect closes every open socket with this uid, and counts those that it
 // closes.
-func (b *books) disconnect(
+func (b *groupState) disconnect(
 	ctx context.Context, speaker *object, uid string, code int, reason string,
 ) (closed int, err error) {
 	if err := checkClose("Disconnect", code, reason); err != nil {

@@ -41,10 +41,10 @@ type Socket struct {
 	closes  atomic.Int32 // calls of Close that wait for the gate
 	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
 
-	held unheard // messages to this socket alone
+	held heldBytes // messages to this socket alone
 
-	place *roster.Place[*member, *Socket] // on a replica, else nil. guarded by the books' mu
-	next  *Socket                         // in socketSet.byUID
+	place *roster.Place[*replicaState, *Socket] // on a replica, else nil. guarded by the group state's mu
+	next  *Socket                               // in socketSet.byUID
 
 	toured uint64 // last tour of Stats that counted the socket. guarded by Runtime.past
 
@@ -201,7 +201,7 @@ func (s *Socket) Send(v any, options ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	if err := s.obj.heard(); err != nil {
+	if err := s.obj.checkGate(); err != nil {
 		return err
 	}
 	return s.send(out)
@@ -238,8 +238,8 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Broadcast")
 	}
-	if m := s.obj.member; m != nil {
-		return m.books.broadcast(s.obj, s, v, options)
+	if m := s.obj.replica; m != nil {
+		return m.group.broadcast(s.obj, s, v, options)
 	}
 	return s.obj.emit(s.obj, s, v, options)
 }
@@ -252,8 +252,8 @@ func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...Send
 	if !s.running() {
 		return 0, notRunning("Socket.Whisper")
 	}
-	if m := s.obj.member; m != nil {
-		return m.books.whisper(ctx, s.obj, uid, v, options)
+	if m := s.obj.replica; m != nil {
+		return m.group.whisper(ctx, s.obj, uid, v, options)
 	}
 	reached := 0
 	err := awaitDurable(ctx, s.obj, func() (err error) {
@@ -280,7 +280,7 @@ func (s *Socket) Close(code int, reason string) error {
 	if err := checkClose("Socket.Close", code, reason); err != nil {
 		return err
 	}
-	if err := s.obj.heard(); err != nil {
+	if err := s.obj.checkGate(); err != nil {
 		return err
 	}
 	s.close(code, reason, false) // a reset closes with 1011

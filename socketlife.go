@@ -65,19 +65,19 @@ func (s *Socket) part() {
 // report runs OnError, if the connection failed, and then OnClose.
 func (s *Socket) report(cause *CloseError) {
 	if cause.Err != nil && s.obj.ns.onError {
-		s.tellEnd(EventError, func(ctx context.Context, v any) error {
+		s.runEndHandler(EventError, func(ctx context.Context, v any) error {
 			return v.(ErrorHandler).OnError(ctx, s, cause)
 		})
 	}
 	if s.obj.ns.onClose {
-		s.tellEnd(EventClose, func(ctx context.Context, v any) error {
+		s.runEndHandler(EventClose, func(ctx context.Context, v any) error {
 			return v.(CloseHandler).OnClose(ctx, s, cause.Code, cause.Reason)
 		})
 	}
 }
 
-// tellEnd runs a handler of the socket's end.
-func (s *Socket) tellEnd(kind EventKind, handle work) {
+// runEndHandler runs a handler of the socket's end.
+func (s *Socket) runEndHandler(kind EventKind, handle work) {
 	began := false
 	patient := context.WithoutCancel(s.life())
 	for !began {
@@ -97,11 +97,11 @@ func (s *Socket) tellEnd(kind EventKind, handle work) {
 
 // release frees the socket's place.
 func (s *Socket) release() {
-	if s.obj.member == nil {
+	if s.obj.replica == nil {
 		s.obj.socketSet().exit(s)
 		return
 	}
-	b := s.obj.member.books
+	b := s.obj.replica.group
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.book.Release(s.place, b.runtime().now())
@@ -121,7 +121,7 @@ func (s *Socket) vanish(lost error) {
 // join adds the socket to its object's sockets.
 func (s *Socket) join() {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
-	if s.obj.member == nil {
+	if s.obj.replica == nil {
 		set.enter(s)
 	}
 	set.set.Add(s.conn)

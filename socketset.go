@@ -55,7 +55,7 @@ func (s *socketSet) unreserve() {
 }
 
 // enter adds a socket to those of its uid. Sockets of replicas are in their
-// group's books instead.
+// group's state instead.
 func (s *socketSet) enter(k *Socket) {
 	if k.uid == "" {
 		return
@@ -122,14 +122,14 @@ func (o *object) conns() iter.Seq[*conn.Conn] {
 
 // socketsOf returns the object's own sockets of a uid.
 func (o *object) socketsOf(uid string) []*Socket {
-	if o.member == nil {
+	if o.replica == nil {
 		if s := o.crowd.Load(); s != nil {
 			return s.of(uid)
 		}
 		return nil
 	}
 	var own []*Socket
-	for _, s := range o.member.books.socketsOf(uid) {
+	for _, s := range o.replica.group.socketsOf(uid) {
 		if s.obj == o {
 			own = append(own, s)
 		}

@@ -113,7 +113,7 @@ func (s Stub[T]) Abort(reason error) error {
 		return notRunning("Stub.Abort")
 	}
 	if o := s.to.live(); o != nil {
-		if err := o.heard(); err != nil {
+		if err := o.checkGate(); err != nil {
 			return err
 		}
 		o.abort(reason)
