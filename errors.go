@@ -207,27 +207,6 @@ func misuse(op, format string, args ...any) error {
 // notRunning returns the error for a zero Group, Replica, Stub, Socket ...
 func notRunning(op string) error { return misuse(op, "the value was not made by a runtime") }
 
-// noAlarms returns the error for an alarm of a type that does not handle
-// alarms.
-func (ns *namespace) noAlarms(op string) error {
-	return misuse(op, "%s has no OnAlarm", ns.typ.Elem())
-}
-
-// rowsEnded returns the error for reading rows after they have ended.
-func rowsEnded() error {
-	return misuse("SQL.Query",
-		"the rows were read on after a wait or the end of their transaction, or in a second loop")
-}
-
-// checkClose returns an error if a socket cannot be closed with this code and
-// reason.
-func checkClose(op string, code int, reason string) error {
-	if err := conn.CheckClose(code, reason); err != nil {
-		return misuse(op, "%v", err)
-	}
-	return nil
-}
-
 // A ResetError reports that an object was reset, and why. The object's memory
 // is gone and the next event starts it again. A ResetError is [ErrReset] and
 // wraps the cause.
@@ -382,6 +361,8 @@ func WriteError(w http.ResponseWriter, err error) {
 	}
 	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
 }
+
+var errImported = errors.New("dog: object was imported")
 
 // isSame reports whether two errors are the same value. Values that Go cannot
 // compare, which only a program's own types have, are taken for the same if

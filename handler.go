@@ -2,6 +2,7 @@ package dog
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 )
 
@@ -150,4 +151,23 @@ type ErrorHandler interface {
 // group. The result travels as JSON.
 type GossipHandler interface {
 	OnGossip(ctx context.Context, m Message) (any, error)
+}
+
+// StopReason is the reason why an object is dropped from memory.
+type StopReason int
+
+// The stop reasons.
+const (
+	StopIdle     StopReason = iota + 1 // the object was idle for a while, or there are too many objects
+	StopShutdown                       // the runtime shuts down
+)
+
+func (r StopReason) String() string {
+	switch r {
+	case StopIdle:
+		return "idle"
+	case StopShutdown:
+		return "shutdown"
+	}
+	return fmt.Sprintf("StopReason(%d)", int(r))
 }

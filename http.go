@@ -108,7 +108,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 		return
 	}
 	defer rt.work.Leave()
-	wait, err := giveUp(r.Context(), nil)
+	wait, err := yieldTurn(r.Context(), nil)
 	if err != nil {
 		if errors.Is(err, ErrPastGate) { // the response does not include it
 			rt.opts.Logger.Error("request refused", "error", err)
@@ -159,7 +159,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	var refused error
 	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
-		err := o.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
+		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) error {
 			in := r.WithContext(ctx)
 			body.Attach(in)
 			defer body.Keep()
@@ -168,7 +168,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 			return nil
 		})
 		if outcome != nil {
-			err = o.told(r.Context(), outcome, err)
+			err = o.awaitOutcome(r.Context(), outcome, err)
 		}
 		return err
 	})
@@ -237,7 +237,7 @@ func receive(
 	var refused error // what Receive returned
 	err = on(r.Context(), to, func(o *object) error {
 		refused = nil
-		err := o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
+		err := o.deliver(r.Context(), &from, EventReceive, "", func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
 			response.Begin(a.event, o.gate)
 			defer response.Returned()

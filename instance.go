@@ -200,3 +200,15 @@ func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*hookqu
 	o.log().Log(context.Background(), level, "object reset", attrs...)
 	return hook, err
 }
+
+// over releases the resources of an instance that has ended normally.
+func (inst *instance) over() {
+	inst.stop(errAsleep)
+	inst.timers.end()
+	inst.storage.tx.Release()
+}
+
+// kept reports whether the instance must stay in memory while it is idle.
+func (inst *instance) kept() bool {
+	return inst.timers.pending() || !inst.obj.ns.hibernates && inst.obj.occupied()
+}

@@ -80,7 +80,7 @@ func roundTrip(to target, r *http.Request, body *answer.Outbound) (*http.Respons
 		return answer.Record(&rt.answers, r, func(w http.ResponseWriter) { WriteError(w, err) })
 	}
 	defer leave()
-	wait, err := giveUp(ctx, nil)
+	wait, err := yieldTurn(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

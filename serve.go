@@ -84,3 +84,16 @@ func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.
 	}
 	return served, fmt.Errorf("dog: serve: %w", err)
 }
+
+// Start lets alarms run. Until then the runtime does nothing on its own, so all
+// types can be registered and wired before. The first call or request from
+// outside of objects also starts the runtime. Types that are registered later
+// run their alarms from then on. Further calls do nothing.
+func (rt *Runtime) Start() {
+	if rt == nil || rt.ctx == nil || rt.started.Load() || rt.started.Swap(true) {
+		return
+	}
+	for _, ns := range rt.registered() {
+		ns.startAlarms()
+	}
+}

@@ -72,7 +72,7 @@ type series struct {
 // listName returns the object's name if it is unique in its namespace,
 // otherwise "".
 func (o *object) listName() string {
-	if o.member != nil {
+	if o.replica != nil {
 		return ""
 	}
 	return o.name
@@ -225,7 +225,7 @@ func (ns *namespace) namedEntry(name string, stored bool) (entry ObjectEntry, li
 // to have a name.
 func (ns *namespace) unnamedEntry(key string, stored bool) (entry ObjectEntry, list bool, err error) {
 	id := idOf(ns.origin, store.Base([]byte(key)))
-	if o := ns.find(id); o != nil && o.listName() != "" {
+	if o := ns.holder(id); o != nil && o.listName() != "" {
 		return ObjectEntry{}, false, nil
 	}
 	// Only replicas are in this index although they have a name.
@@ -247,7 +247,7 @@ func (ns *namespace) entry(id ID, name string, stored bool) (entry ObjectEntry, 
 		identity, stored, err = store.Find(ns.rt.engine, id.base())
 		name = cmp.Or(name, identity.Name)
 	}
-	o := ns.find(id)
+	o := ns.holder(id)
 	entry = ObjectEntry{ObjectInfo{ID: id, Kind: ns.kind, Namespace: ns.name, Name: name}, o != nil, stored}
 	if o != nil && entry.Name == "" {
 		entry.Name = o.name

@@ -14,20 +14,20 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// books is a group's record of its replicas, connections and uids. It belongs
-// to the group's identity, not to its instance, so a reset of the group does
-// not change it.
+// groupState is a group's record of its replicas, connections and uids. It
+// belongs to the group's identity, not to its instance, so a reset of the group
+// does not change it.
 //
 // The lock order is in docs/design.md.
-type books struct {
-	group *object // fixed
+type groupState struct {
+	obj *object // fixed
 
-	peers atomic.Pointer[[]*member] // the replicas, for fan-out; nil: to be rebuilt from book
+	peers atomic.Pointer[[]*replicaState] // the replicas, for fan-out; nil: to be rebuilt from book
 
 	mu     sync.Mutex
-	book   *roster.Book[*member, *Socket] // nil until the first start of the group; guarded by mu
-	making *making                        // the replica that Clusterize is naming; nil: none; guarded by mu
-	gone   bool                           // the group has been retired; guarded by mu
+	book   *roster.Book[*replicaState, *Socket] // nil until the first start of the group; guarded by mu
+	making *making                              // the replica that Clusterize is naming; nil: none; guarded by mu
+	gone   bool                                 // the group has been retired; guarded by mu
 
 	// dormant holds the replicas without a name that have written to storage
 	// and are not in memory, and perhaps some that are in memory. The next
@@ -49,19 +49,19 @@ type making struct {
 	// the group was reset before Clusterize began; owned by the goroutine that
 	// runs it
 	again bool
-	runs  *instance // the instance whose Clusterize is running, or nil; guarded by the books' mu
-	over  bool      // done is closed; guarded by the books' mu
+	runs  *instance // the instance whose Clusterize is running, or nil; guarded by the group state's mu
+	over  bool      // done is closed; guarded by the group state's mu
 }
 
-func newBooks(group *object) *books { return &books{group: group} }
+func newGroupState(group *object) *groupState { return &groupState{obj: group} }
 
-func (b *books) runtime() *Runtime { return b.group.ns.rt }
+func (b *groupState) runtime() *Runtime { return b.obj.ns.rt }
 
-// open opens the books after the group has started. Later instances find them
+// open opens the state after the group has started. Later instances find it
 // open.
-func (b *books) open() error {
+func (b *groupState) open() error {
 	dormant := make(map[store.Base]struct{})
-	for base, err := range store.Members(b.runtime().engine, b.group.ns.number, b.group.id.base()) {
+	for base, err := range store.Members(b.runtime().engine, b.obj.ns.number, b.obj.id.base()) {
 		if err != nil {
 			return err
 		}
@@ -71,8 +71,8 @@ func (b *books) open() error {
 	defer b.mu.Unlock()
 	if b.book == nil {
 		b.dormant = dormant
-		o, ns := b.runtime().opts, b.group.ns
-		b.book = roster.New[*member, *Socket](roster.Config{
+		o, ns := b.runtime().opts, b.obj.ns
+		b.book = roster.New[*replicaState, *Socket](roster.Config{
 			Limit: ns.limit, MaxReplicas: ns.maxReplicas,
 			Reserve: o.ReserveFor, Linger: ns.lingerFor, Retire: o.RetireAfter,
 			FullestFirst: ns.order == FullestFirst, Hold: ns.holdPlaces,
@@ -83,14 +83,14 @@ func (b *books) open() error {
 
 // addLocked adds a replica. An empty name means a random identity. The caller
 // must hold mu.
-func (b *books) addLocked(name string) error {
-	replicas := b.group.ns.replicas
+func (b *groupState) addLocked(name string) error {
+	replicas := b.obj.ns.replicas
 	var id ID
 	stored := false
 	if name == "" {
 		id, stored = b.dormantLocked(replicas)
 	} else {
-		id = namedID(replicas.origin, b.group.id, name)
+		id = namedID(replicas.origin, b.obj.id, name)
 	}
 	o, err := b.enterLocked(replicas, id, name, b.book.Add)
 	switch {
@@ -105,7 +105,7 @@ func (b *books) addLocked(name string) error {
 
 // dormantLocked returns the ID of a stored replica that is not in memory, or a
 // new ID. The caller must hold mu.
-func (b *books) dormantLocked(replicas *namespace) (id ID, stored bool) {
+func (b *groupState) dormantLocked(replicas *namespace) (id ID, stored bool) {
 	for base := range b.dormant {
 		delete(b.dormant, base)
 		if id := idOf(replicas.origin, base); b.book.Replica(string(id[:])) == nil {
@@ -117,14 +117,16 @@ func (b *books) dormantLocked(replicas *namespace) (id ID, stored bool) {
 
 // enterLocked creates the object of a replica, which add enters into the book.
 // The caller must hold mu.
-func (b *books) enterLocked(replicas *namespace, id ID, name string,
-	add func(id string, m *member, now roster.Time) (*roster.Replica[*member, *Socket], error)) (*object, error) {
+func (b *groupState) enterLocked(
+	replicas *namespace, id ID, name string,
+	add func(id string, m *replicaState, now roster.Time) (*rosterReplica, error),
+) (*object, error) {
 	o := newObject(replicas, id, name)
-	m := &member{obj: o, books: b}
-	o.member = m
+	m := &replicaState{obj: o, group: b}
+	o.replica = m
 	entry, err := add(string(o.id[:]), m, b.runtime().now())
 	if err != nil {
-		return nil, booksError(err)
+		return nil, rosterError(err)
 	}
 	m.entry = entry
 	replicas.adopt(o)
@@ -135,7 +137,7 @@ func (b *books) enterLocked(replicas *namespace, id ID, name string,
 // revive returns a replica that has written to storage and may not be in
 // memory. MaxReplicas does not apply, since the replica exists already. Errors
 // are those of start, and errRetired.
-func (b *books) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
+func (b *groupState) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
 	for {
 		o, err := b.tryRevive(replicas, id, name)
 		if o != nil || err != nil {
@@ -147,8 +149,8 @@ func (b *books) revive(ctx context.Context, replicas *namespace, id ID, name str
 	}
 }
 
-// tryRevive is revive, but returns nil if the books are not open yet.
-func (b *books) tryRevive(replicas *namespace, id ID, name string) (*object, error) {
+// tryRevive is revive, but returns nil if the state is not open yet.
+func (b *groupState) tryRevive(replicas *namespace, id ID, name string) (*object, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -169,15 +171,15 @@ func (b *books) tryRevive(replicas *namespace, id ID, name string) (*object, err
 
 // members returns the replicas of the group. The slice is shared and must not
 // be changed.
-func (b *books) members() []*member {
+func (b *groupState) members() []*replicaState {
 	if p := b.peers.Load(); p != nil {
 		return *p
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var list []*member
+	var list []*replicaState
 	if b.book != nil {
-		list = make([]*member, 0, b.book.Len())
+		list = make([]*replicaState, 0, b.book.Len())
 		for r := range b.book.All() {
 			list = append(list, r.Value)
 		}
@@ -186,9 +188,9 @@ func (b *books) members() []*member {
 	return list
 }
 
-// replicaLocked returns the books' entry for a replica, or ErrReplicaGone. The
-// caller must hold mu.
-func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) {
+// replicaLocked returns the roster's entry for a replica, or ErrReplicaGone.
+// The caller must hold mu.
+func (b *groupState) replicaLocked(id ID) (*rosterReplica, error) {
 	if b.book != nil {
 		if r := b.book.Replica(string(id[:])); r != nil {
 			return r, nil
@@ -197,80 +199,8 @@ func (b *books) replicaLocked(id ID) (*roster.Replica[*member, *Socket], error) 
 	return nil, ErrReplicaGone
 }
 
-// broadcast sends v to every socket of the group except sender, which may be
-// nil. It is sent when the speaker's gate opens.
-func (b *books) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
-	out, err := newOutgoing(v, sender, options)
-	if err != nil {
-		return err
-	}
-	if err := speaker.heard(); err != nil {
-		return err
-	}
-	return speaker.say(out.frame.Len(), func() { b.send(out) })
-}
-
-// broadcastFrom is broadcast on behalf of the holder of ctx.
-func (b *books) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
-	out, err := newOutgoing(v, nil, options)
-	if err != nil {
-		return err
-	}
-	return announce(ctx, out.frame.Len(), func() { b.send(out) })
-}
-
-func (b *books) send(out outgoing) {
-	for _, m := range b.members() {
-		m.obj.deliver(out)
-	}
-}
-
-// whisper sends v to every socket with this uid.
-func (b *books) whisper(
-	ctx context.Context, speaker *object, uid string, v any, options []SendOption,
-) (reached int, err error) {
-	out, err := newOutgoing(v, nil, options)
-	if err != nil {
-		return 0, err
-	}
-	err = awaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(uid) {
-			if s.conn.Send(out.frame, out.key) == nil {
-				reached++
-			}
-		}
-		if reached == 0 {
-			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
-		}
-		return nil
-	})
-	return reached, err
-}
-
-// emit sends v to every socket of one replica on behalf of the group.
-func (b *books) emit(replica ID, v any, options []SendOption) error {
-	m, err := b.member(replica)
-	if err != nil {
-		return err
-	}
-	return m.obj.emit(b.group, nil, v, options)
-}
-
-// emitFrom is emit on behalf of the holder of ctx.
-func (b *books) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
-	m, err := b.member(replica)
-	if err != nil {
-		return err
-	}
-	out, err := newOutgoing(v, nil, options)
-	if err != nil {
-		return err
-	}
-	return announce(ctx, out.frame.Len(), func() { m.obj.deliver(out) })
-}
-
-// member returns a replica of the group, or ErrReplicaGone.
-func (b *books) member(id ID) (*member, error) {
+// replica returns a replica of the group, or ErrReplicaGone.
+func (b *groupState) replica(id ID) (*replicaState, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r, err := b.replicaLocked(id)
@@ -280,35 +210,7 @@ func (b *books) member(id ID) (*member, error) {
 	return r.Value, nil
 }
 
-// disconnect closes every open socket with this uid, and counts those that it
-// closes.
-func (b *books) disconnect(
-	ctx context.Context, speaker *object, uid string, code int, reason string,
-) (closed int, err error) {
-	if err := checkClose("Disconnect", code, reason); err != nil {
-		return 0, err
-	}
-	err = awaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(uid) {
-			if s.conn.Over() {
-				continue
-			}
-			// Now, also where its own object's gate holds a Close back that may
-			// yet be undone.
-			if err := s.conn.Close(code, reason); err != nil {
-				return err
-			}
-			closed++
-		}
-		if closed == 0 {
-			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
-		}
-		return nil
-	})
-	return closed, err
-}
-
-func (b *books) socketsOf(uid string) []*Socket {
+func (b *groupState) socketsOf(uid string) []*Socket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.book == nil {
@@ -324,7 +226,7 @@ func (b *books) socketsOf(uid string) []*Socket {
 // tick does the work that depends on time alone: reservations expire, uids are
 // forgotten, and empty replicas and finally the group itself are retired. It
 // reports whether the group is gone.
-func (b *books) tick(now roster.Time) (gone bool) {
+func (b *groupState) tick(now roster.Time) (gone bool) {
 	var retired []*object
 	var ended []*instance
 	retire := func(o *object) bool {
@@ -339,7 +241,7 @@ func (b *books) tick(now roster.Time) (gone bool) {
 	}
 	b.mu.Lock()
 	if b.book != nil {
-		b.book.Tick(now, func(r *roster.Replica[*member, *Socket]) bool {
+		b.book.Tick(now, func(r *rosterReplica) bool {
 			o := r.Value.obj
 			if !retire(o) {
 				return false
@@ -353,7 +255,7 @@ func (b *books) tick(now roster.Time) (gone bool) {
 	if len(retired) > 0 {
 		b.peers.Store(nil)
 	}
-	if b.quietLocked(now) && retire(b.group) {
+	if b.quietLocked(now) && retire(b.obj) {
 		b.gone, gone = true, true
 	}
 	b.mu.Unlock()
@@ -368,11 +270,11 @@ func (b *books) tick(now roster.Time) (gone bool) {
 
 // quietLocked reports whether the group has been idle for long enough to be
 // retired. The caller must hold mu.
-func (b *books) quietLocked(now roster.Time) bool {
+func (b *groupState) quietLocked(now roster.Time) bool {
 	// Read before the check of the turn, so that an event beginning in between
 	// counts as busy.
-	events := b.group.turnStats().Events
-	inst := b.group.current.Load()
+	events := b.obj.turnStats().Events
+	inst := b.obj.current.Load()
 	quiet := (inst == nil || inst.turn.Idle()) && b.making == nil && (b.book == nil || b.book.Empty())
 	if !quiet || !b.quiet || events != b.events {
 		b.quiet, b.since, b.events = quiet, now, events
@@ -382,7 +284,7 @@ func (b *books) quietLocked(now roster.Time) bool {
 }
 
 // replicas returns the state of each replica.
-func (b *books) replicas() iter.Seq[ReplicaStats] {
+func (b *groupState) replicas() iter.Seq[ReplicaStats] {
 	return func(yield func(ReplicaStats) bool) {
 		for _, m := range b.members() {
 			if !yield(m.stats(nil)) {
@@ -392,8 +294,8 @@ func (b *books) replicas() iter.Seq[ReplicaStats] {
 	}
 }
 
-// booksError translates an error of package roster.
-func booksError(err error) error {
+// rosterError translates an error of package roster.
+func rosterError(err error) error {
 	switch {
 	case errors.Is(err, roster.ErrFull):
 		return ErrGroupFull
@@ -407,4 +309,52 @@ func booksError(err error) error {
 		return misuse("Clusterize", "a live replica of the group has this name already")
 	}
 	return err
+}
+
+// replicaState connects a replica with its group.
+type replicaState struct {
+	// fixed
+	obj   *object
+	group *groupState
+	entry *rosterReplica
+}
+
+// rosterReplica is an entry for a replica in a group's roster.
+type rosterReplica = roster.Replica[*replicaState, *Socket]
+
+// drain stops new requests from reaching a replica.
+func (b *groupState) drain(r *rosterReplica) { b.book.Drain(r, b.runtime().now()) }
+
+// setLocked closes a replica to new clients, or opens it again.
+func (b *groupState) setLocked(locked bool) func(*rosterReplica) {
+	return func(r *rosterReplica) { b.book.SetLocked(r, locked, b.runtime().now()) }
+}
+
+// restrict calls f for a replica of the group, with mu held. It returns
+// ErrReplicaGone if the group has no replica with this ID.
+func (b *groupState) restrict(id ID, f func(*rosterReplica)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.replicaLocked(id)
+	if err != nil {
+		return err
+	}
+	f(r)
+	return nil
+}
+
+// restrictLater is restrict, delayed until the gate of the speaker opens.
+func (b *groupState) restrictLater(speaker *object, id ID, f func(*rosterReplica)) error {
+	if _, err := b.replica(id); err != nil {
+		return err
+	}
+	if err := speaker.checkGate(); err != nil {
+		return err
+	}
+	speaker.gate.Say(func(lost error) {
+		if lost == nil {
+			_ = b.restrict(id, f) // a replica that has gone since admits no clients either
+		}
+	})
+	return nil
 }

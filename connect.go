@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -9,6 +10,88 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 )
+
+var errLate = misuse("Connect", "Receive has returned already")
+
+// connect is [Object.Connect]. If it returns an error, it has written a
+// response to the client.
+func (c *core) connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
+	o, err := c.speaker()
+	fail := func(err error) (*Socket, error) {
+		WriteError(w, err)
+		o.refused(err)
+		return nil, err
+	}
+	if err != nil {
+		return fail(err)
+	}
+	a := arrivalOf(req.Context())
+	if a.event == nil || a.event.Owner() != c.inst {
+		return fail(misuse("Connect", "the request is not the one that Receive got"))
+	}
+	v := &a.visit
+	if v.over() {
+		return fail(errLate)
+	}
+	rt := o.runtime()
+	if rt.work.Closed() {
+		return fail(ErrShutdown)
+	}
+	special := options
+	if special == nil {
+		special = &SocketOptions{}
+	}
+	opts := special.over(o.ns.sockets)
+	var attachment []byte
+	err = cmp.Or(special.checkSigns(), opts.check())
+	if err == nil && opts.Attachment != nil {
+		attachment, err = encodeAttachment(opts.Attachment)
+	}
+	if err != nil {
+		o.log().Error("WebSocket refused: its options are wrong", "error", err)
+		return fail(err)
+	}
+	uid := cmp.Or(opts.UID, v.uid)
+	if o.replica != nil && uid != v.uid {
+		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", v.uid, uid))
+	}
+	if uid != "" {
+		if err := checkUID(uid); err != nil {
+			return fail(err)
+		}
+	}
+	set := o.socketSet()
+	if !set.reserve(o.ns.maxSockets) {
+		return fail(ErrSocketsFull)
+	}
+	var nc *conn.Conn
+	a.answer.Handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
+	if err != nil {
+		set.unreserve()
+		o.refused(err)
+		return nil, err
+	}
+	s := newSocket(c.inst, uid, nc, opts.Tags)
+	s.attachment = attachment
+	if !v.passOn(s) {
+		nc.Abort(ErrSocketClosed)
+		_, _, _ = nc.Read() // fails, and releases the connection
+		nc.Wait()
+		set.unreserve()
+		return nil, errLate
+	}
+	rt.work.Add() // until finish
+	o.gate.Say(func(lost error) {
+		if lost != nil {
+			go s.vanish(lost)
+			return
+		}
+		s.join()
+		nc.Start() // the client sees the connection only after all others do
+		go s.serve()
+	})
+	return s, nil
+}
 
 // refusalPause is the time between two log entries for the same reason to
 // refuse clients of a namespace.
