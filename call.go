@@ -85,9 +85,6 @@ func CallErr0[T any](ctx context.Context, to Stub[T], method func(*T, context.Co
 	})
 }
 
-// work is the function that an event of an object runs with the user's value.
-type work = func(ctx context.Context, v any) error
-
 // call is Call for the method with the code pointer pc. run runs the method.
 func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if to == nil {

@@ -39,6 +39,19 @@ type instance struct {
 	verdict *verdict // set together with ended; guarded by end
 }
 
+// The phases of an instance's start. The change from starting to another phase
+// is guarded by instance.end.
+const (
+	unstarted   int32 = iota
+	starting          // OnStart is running or about to run
+	isStarted         // started
+	startFailed       // all events waiting for the start get its error
+	wakesAgain        // the start failed, but the sockets stay and the next instance tries again
+)
+
+// work is the function that an event of an object runs with the user's value.
+type work = func(ctx context.Context, v any) error
+
 // A verdict is the outcome of an object's writes before its reset, for the
 // callers that get the reason of the reset.
 type verdict struct {

@@ -8,16 +8,6 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// The phases of an instance's start. The change from starting to another phase
-// is guarded by instance.end.
-const (
-	unstarted   int32 = iota
-	starting          // OnStart is running or about to run
-	isStarted         // started
-	startFailed       // all events waiting for the start get its error
-	wakesAgain        // the start failed, but the sockets stay and the next instance tries again
-)
-
 const (
 	// wakeRetries is how often OnStart is retried for an object that slept
 	// before its sockets are closed.
