@@ -169,7 +169,7 @@ func drawStep(t *rapid.T) alarmStep {
 
 func play(t *testing.T, steps []alarmStep) {
 	w := &world{t: t, alarms: make(map[[2]string]*dueAlarm), slack: 100 * time.Millisecond}
-	engine := prompt()
+	engine := promptStore()
 	open := func() *dormitory {
 		return newDormitory(t, dog.Options{Store: asStore(engine), EvictAfter: 5 * time.Second}, newClockwork(w.run))
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -93,9 +94,9 @@ func (h *hospital) replicas(ward string) (names []string) {
 }
 
 func TestGroupsAndReplicasHaveAlarms(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		engine := prompt()
+		engine := promptStore()
 		clock := newClockwork(nil)
 		options := dog.Options{Store: asStore(engine), RetireAfter: time.Minute, LingerFor: time.Minute}
 		h := newHospital(t, options, clock)
@@ -127,9 +128,9 @@ func TestGroupsAndReplicasHaveAlarms(t *testing.T) {
 }
 
 func TestAReplicasAlarmSurvivesARestart(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		engine := prompt()
+		engine := promptStore()
 		clock := newClockwork(nil)
 		h := newHospital(t, dog.Options{Store: asStore(engine)}, clock)
 		ann := h.nurse(t, "west", "ann")
@@ -146,7 +147,7 @@ func TestAReplicasAlarmSurvivesARestart(t *testing.T) {
 }
 
 func TestALiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		clock := newClockwork(nil)
 		h := newHospital(t, dog.Options{}, clock)
 		stub := h.nurse(t, "west", "ann")
@@ -161,9 +162,9 @@ func TestALiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
 }
 
 func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		engine := prompt()
+		engine := promptStore()
 		clock := newClockwork(nil)
 		h := newHospital(t, dog.Options{Store: asStore(engine)}, clock)
 		require.NoError(t, dog.CallErr(ctx, h.nurse(t, "west", "ann"), (*nurse).After, time.Hour))
@@ -184,5 +185,29 @@ func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 		closed.Store(false)
 		time.Sleep(3 * time.Second)
 		require.Len(t, clock.heard(), 1)
+	})
+}
+
+func TestAGroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		options, clock := dog.Options{Store: asStore(promptStore())}, newClockwork(nil)
+		h := newHospital(t, options, clock)
+		id := h.wards.Named("main").ID()
+		serve := func(group dog.GroupStub[ward, nurse]) {
+			stub, err := group.Identify(t.Context(), "ada")
+			require.NoError(t, err)
+			require.NoError(t, dog.CallErr(t.Context(), stub, (*nurse).After, time.Hour))
+			stub.Release()
+			require.NoError(t, h.rt.Shutdown(t.Context()))
+			h = newHospital(t, options, clock)
+		}
+		serve(h.wards.Named("main"))
+		byID, err := h.wards.ByID(id)
+		require.NoError(t, err)
+		serve(byID)
+		time.Sleep(2 * time.Hour)
+		rings := clock.heard()
+		require.Len(t, rings, 1)
+		require.Equal(t, "nurse ada of main", rings[0].object)
 	})
 }

@@ -19,7 +19,7 @@ import (
 // copyOf returns an engine with what another has now, as if the process had been killed.
 func copyOf(t *testing.T, engine store.Engine) *storetest.Engine {
 	t.Helper()
-	copied := prompt()
+	copied := promptStore()
 	b := copied.Begin()
 	for pair, err := range engine.Scan(nil, nil, false) {
 		require.NoError(t, err)
@@ -31,8 +31,8 @@ func copyOf(t *testing.T, engine store.Engine) *storetest.Engine {
 }
 
 func TestAlarmsSurviveARestart(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := prompt()
+	synctest.Test(t, func(t *testing.T) {
+		engine := promptStore()
 		clock := newClockwork(func(_ context.Context, s *sleeper, a dog.Alarm) error {
 			if s.Name() == "bob" {
 				return errDropped
@@ -77,9 +77,9 @@ func retriesOf(rings []ring) (list []int) {
 }
 
 func TestWhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const n, atOnce = 2000, 256
-		engine := prompt()
+		engine := promptStore()
 		clock := newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
 		})
@@ -102,8 +102,8 @@ func TestWhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
 }
 
 func TestAnAlarmThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := prompt()
+	synctest.Test(t, func(t *testing.T) {
+		engine := promptStore()
 		clock := newClockwork(func(ctx context.Context, s *sleeper, a dog.Alarm) error {
 			if a.Retries == 0 {
 				return errDropped
@@ -127,8 +127,8 @@ func TestAnAlarmThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
 }
 
 func TestAlarmsWaitUntilTheirTypeIsRegistered(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := prompt()
+	synctest.Test(t, func(t *testing.T) {
+		engine := promptStore()
 		clock := newClockwork(nil)
 		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		d.after("ada", time.Hour)
@@ -151,8 +151,8 @@ func TestAlarmsWaitUntilTheirTypeIsRegistered(t *testing.T) {
 }
 
 func TestAlarmsOfATypeThatLostItsOnAlarmWait(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := prompt()
+	synctest.Test(t, func(t *testing.T) {
+		engine := promptStore()
 		clock := newClockwork(nil)
 		d := newDormitory(t, dog.Options{Store: asStore(engine)}, clock)
 		d.after("ada", time.Hour)
@@ -170,8 +170,8 @@ func TestAlarmsOfATypeThatLostItsOnAlarmWait(t *testing.T) {
 }
 
 func TestARuntimeThatIsCutOffCountsNoRetry(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := prompt()
+	synctest.Test(t, func(t *testing.T) {
+		engine := promptStore()
 		cut := true
 		clock := newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			if cut {

@@ -39,7 +39,7 @@ var fails = map[string]func(ctx context.Context, s *sleeper, a dog.Alarm) error{
 func TestAFailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 	for how, fail := range fails {
 		t.Run(how, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				clock := newClockwork(fail)
 				clock.rollback = strings.HasSuffix(how, "rollback")
 				d := newDormitory(t, dog.Options{}, clock)
@@ -82,7 +82,7 @@ func TestAFailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 }
 
 func TestAnAlarmIsDoneWhenARetrySucceeds(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var scheduled []time.Time
 		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.Alarm) error {
 			scheduled = append(scheduled, a.At)
@@ -101,7 +101,7 @@ func TestAnAlarmIsDoneWhenARetrySucceeds(t *testing.T) {
 }
 
 func TestRetriesAreSpread(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.Alarm) error {
 			if a.Retries == 0 {
 				return errDropped
@@ -128,7 +128,7 @@ func TestRetriesAreSpread(t *testing.T) {
 }
 
 func TestAHandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		waits := false
 		var settle func(a *dog.Alarms) error // owned by the turn of ada
 		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, s *sleeper, a dog.Alarm) error {
@@ -176,7 +176,7 @@ func TestAHandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 }
 
 func TestWhatAPanickingHandlerSettledIsUndone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, a dog.Alarm) error {
 			switch a.Retries {
 			case 0:
@@ -197,7 +197,7 @@ func TestWhatAPanickingHandlerSettledIsUndone(t *testing.T) {
 }
 
 func TestAnObjectThatCannotStartFailsItsAlarm(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		clock := newClockwork(nil)
 		starts := 0
 		clock.start = func(*sleeper) error {
@@ -218,7 +218,7 @@ func TestAnObjectThatCannotStartFailsItsAlarm(t *testing.T) {
 }
 
 func TestAnAlarmThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		clock := newClockwork(nil)
 		starts := 0
 		clock.start = func(s *sleeper) error {
@@ -235,8 +235,8 @@ func TestAnAlarmThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing
 }
 
 func TestAStoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := prompt()
+	synctest.Test(t, func(t *testing.T) {
+		engine := promptStore()
 		d := newDormitory(t, dog.Options{Store: asStore(engine)}, newClockwork(func(_ context.Context, s *sleeper, _ dog.Alarm) error {
 			return s.Storage().Put("x", nil)
 		}))
@@ -268,8 +268,8 @@ func (b *brimful) Writable() error {
 }
 
 func TestNoAlarmRunsWhileTheStoreTakesNoChanges(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := &brimful{Engine: prompt()}
+	synctest.Test(t, func(t *testing.T) {
+		engine := &brimful{Engine: promptStore()}
 		d := newDormitory(t, dog.Options{Store: storeOf(engine)}, newClockwork(nil))
 		d.after("ada", time.Hour)
 		synctest.Wait()

@@ -50,7 +50,7 @@ func inBubble() int {
 func TestAlarmsThatWaitCostNoGoroutines(t *testing.T) {
 	const n = 100_000
 	engine := store.NewMemory()
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		stock(t, engine, n, func(i int) time.Time { return began.Add(time.Hour + time.Duration(i)*time.Second) })
 		clock := newClockwork(nil)
@@ -66,9 +66,9 @@ func TestAlarmsThatWaitCostNoGoroutines(t *testing.T) {
 }
 
 func TestAlarmsBeyondTheWindowRunInTimeAndOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const n = 18_000 // more than are kept in memory
-		engine := prompt()
+		engine := promptStore()
 		clock := newClockwork(nil)
 		options := dog.Options{Store: asStore(engine), EvictAfter: time.Second, MaxObjects: 1000}
 		d := newDormitory(t, options, clock)

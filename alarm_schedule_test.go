@@ -64,7 +64,7 @@ func TestAlarmsRunOnceTheProgramIsWired(t *testing.T) {
 	}
 	for name, start := range ways {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				store := promptStore()
 				rt := dogtest.New(t, dog.Options{Store: asStore(store)})
 				chimes := newChimes(t, rt, "chime", nil)
@@ -119,7 +119,7 @@ func TestAlarmsOfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 	}
 	for name, setup := range hangs {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				hang, store := make(chan struct{}), promptStore()
 				rt := dogtest.New(t, dog.Options{Store: asStore(store)})
 				set := newChimes(t, rt, "hanging", nil)
@@ -152,7 +152,7 @@ func TestAlarmsOfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 }
 
 func TestAlarmsThatHangDelayOthersOfTheirTypeForTenSeconds(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const hanging = 256
 		hang := make(chan struct{})
 		defer close(hang)
@@ -193,7 +193,7 @@ func TestAlarmsRunWhenTheClockHasBeenSetBack(t *testing.T) {
 	}
 	for _, s := range []step{{"while it waits for its turn", false}, {"while its object starts", true}} {
 		t.Run(s.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var skew atomic.Int64
 				rt := dogtest.New(t, dog.Options{})
 				dog.SetWallClock(rt, func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
@@ -244,7 +244,7 @@ func (c *chime) Fall(context.Context, int) error {
 }
 
 func TestAlarmsRunWhenTheClockHasBeenSetForward(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var skew atomic.Int64
 		rt := dogtest.New(t, dog.Options{})
 		dog.SetWallClock(rt, func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })

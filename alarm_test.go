@@ -15,7 +15,7 @@ import (
 )
 
 func TestAnAlarmRunsOnceAtItsTime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var info dog.Alarm
 		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, _ *sleeper, a dog.Alarm) error {
 			info = a
@@ -43,7 +43,7 @@ func TestAnAlarmRunsOnceAtItsTime(t *testing.T) {
 }
 
 func TestAnAlarmWakesAnObjectThatIsNotInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{EvictAfter: time.Second}, newClockwork(nil))
 		d.after("ada", time.Hour)
 		time.Sleep(time.Minute)
@@ -62,7 +62,7 @@ func count(rt *dog.Runtime) (n int) {
 }
 
 func TestSettingAnAlarmReplacesItsEarlierTime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		for _, hours := range []time.Duration{3, 5, 2, 4} {
 			d.after("ada", hours*time.Hour)
@@ -75,7 +75,7 @@ func TestSettingAnAlarmReplacesItsEarlierTime(t *testing.T) {
 }
 
 func TestATimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		now := time.Now()
 		d.with("ada", func(a *dog.Alarms) error {
@@ -93,7 +93,7 @@ func TestATimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
 }
 
 func TestAnObjectMayHaveManyAlarms(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		d.with("ada", func(a *dog.Alarms) error {
 			for i, name := range []string{"d", "b", "", "c", "a"} {
@@ -115,7 +115,7 @@ func TestAnObjectMayHaveManyAlarms(t *testing.T) {
 }
 
 func TestAlarmsMayChangeWhileTheyAreListed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		hours := func(n int) time.Time { return time.Now().Add(time.Duration(n) * time.Hour) }
 		d.with("ada", func(a *dog.Alarms) error {
@@ -140,7 +140,7 @@ func TestAlarmsMayChangeWhileTheyAreListed(t *testing.T) {
 }
 
 func TestAlarmsAreUndoneWithTheTransaction(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		wrong := errors.New("wrong")
 		hour := time.Now().Add(time.Hour)
@@ -164,7 +164,7 @@ func TestAlarmsAreUndoneWithTheTransaction(t *testing.T) {
 }
 
 func TestDeleteAllDeletesTheAlarms(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		d.after("ada", time.Hour)
 		require.NoError(t, d.try("ada", func(_ context.Context, s *sleeper) error { return s.Storage().DeleteAll() }))
@@ -175,7 +175,7 @@ func TestDeleteAllDeletesTheAlarms(t *testing.T) {
 }
 
 func TestAlarmsHaveLimits(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		hour := time.Now().Add(time.Hour)
 		d.with("ada", func(a *dog.Alarms) error {
@@ -205,7 +205,7 @@ func TestATypeWithoutOnAlarmSetsNone(t *testing.T) {
 }
 
 func TestAlarmsBelongToTheTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(nil))
 		var stray *dog.Alarms
 		d.with("ada", func(a *dog.Alarms) error {
@@ -224,7 +224,7 @@ func TestAlarmsBelongToTheTurn(t *testing.T) {
 }
 
 func TestAlarmsOfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
 		}))
@@ -247,7 +247,7 @@ func TestAlarmsOfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 }
 
 func TestInsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, _ dog.Alarm) error {
 			a := s.Storage().Alarms()
 			_, set, err := a.Get("")
@@ -264,7 +264,7 @@ func TestInsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 }
 
 func TestAnAlarmMayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		left := 4
 		d := newDormitory(t, dog.Options{}, newClockwork(func(_ context.Context, s *sleeper, a dog.Alarm) error {
 			if left--; left > 0 {
@@ -283,7 +283,7 @@ func TestAnAlarmMayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 }
 
 func TestShutdownLetsNoAlarmBeginAndWaitsForThoseUnderWay(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ended := false
 		d := newDormitory(t, dog.Options{}, newClockwork(func(ctx context.Context, _ *sleeper, _ dog.Alarm) error {
 			err := dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })

@@ -74,7 +74,7 @@ func TestTheReceiverSaysTheAudienceInAnObject(t *testing.T) {
 		"Socket.Broadcast but ada,bob": {"ada 2", "nobody 1", "nobody 2"},
 	} {
 		t.Run(word, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				v := newVenue(t, "an object", dog.Options{}, &owners{
 					message: func(_ context.Context, o owner, s *dog.Socket, m dog.Message) error { return speak(o, s, m.String()) },
 				})
@@ -90,7 +90,7 @@ func TestTheReceiverSaysTheAudienceInAnObject(t *testing.T) {
 }
 
 func TestASocketWithoutAUIDLeavesOutItselfAlone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		v := newVenue(t, "an object", dog.Options{}, &owners{
 			message: func(_ context.Context, o owner, s *dog.Socket, m dog.Message) error { return speak(o, s, m.String()) },
 		})
@@ -115,7 +115,7 @@ func TestTheReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
 		"Socket.Broadcast but eve": {"ada 2", "ada 3", "bob 1"},
 	} {
 		t.Run(word, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t, 2, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
 					return speak(r, s, m.String())
 				}})
@@ -132,7 +132,7 @@ func TestTheReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
 }
 
 func TestTheAudienceOfAGroupsWords(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{})
 		crowd := crowdOf{
 			"ada 1": h.enter("ada"), "ada 2": h.enter("ada"), "ada 3": h.enter("ada"), "bob 1": h.enter("bob"), "eve 1": h.enter("eve"),

@@ -212,7 +212,7 @@ func TestAnExportedObjectCanBeImported(t *testing.T) {
 }
 
 func TestAnImportedAlarmRings(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "a.db")
 		o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
 		require.NoError(t, dog.CallErr(t.Context(), o.Named("a"), (*parcel).WakeIn, time.Minute))
@@ -287,7 +287,7 @@ func (f *filing) Import(_ context.Context, _ string, pages store.Pages, _ store.
 }
 
 func TestWhatIsExportedIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := &filing{Engine: storetest.New(), files: map[string][]store.Table{}}
 		o := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		outcome := make(chan error, 2)
@@ -318,7 +318,7 @@ func TestWhatIsExportedIsDurable(t *testing.T) {
 }
 
 func TestAnImportIsAllOrNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		failed := errors.New("failed")
 		engine := &filing{Engine: promptStore(), fail: failed}
 		o := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})

@@ -1,16 +1,10 @@
 package dog_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,83 +13,6 @@ import (
 
 	"github.com/godurable/dog"
 )
-
-// nowhere is a ResponseWriter whose answer nobody reads.
-type nowhere struct{ header http.Header }
-
-func (w *nowhere) Header() http.Header {
-	if w.header == nil {
-		w.header = make(http.Header)
-	}
-	return w.header
-}
-
-func (*nowhere) WriteHeader(int)             {}
-func (*nowhere) Write(p []byte) (int, error) { return len(p), nil }
-
-func newRequest(target string) *http.Request {
-	return httptest.NewRequest(http.MethodGet, target, nil)
-}
-
-// upgrade returns a request for a WebSocket.
-func upgrade(target string) *http.Request {
-	req := newRequest(target)
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "websocket")
-	req.Header.Set("Sec-WebSocket-Version", "13")
-	req.Header.Set("Sec-WebSocket-Key", "MDEyMzQ1Njc4OWFiY2RlZg==")
-	return req
-}
-
-// sink is the server's end of a connection to a client that costs nothing: what is written is reported, what is to be read comes
-// from a channel, nothing ever blocks.
-type sink struct {
-	net.Conn // nil: the rest of the methods is not used
-	written  func(n int)
-	inbound  chan []byte   // each at most 512 bytes; nil: the client says nothing
-	answered chan struct{} // closed by the first write, the answer to the handshake, which is not reported
-	upgraded bool          // owned by the writer
-	closed   chan struct{}
-	once     sync.Once
-}
-
-func (s *sink) Write(p []byte) (int, error) {
-	if !s.upgraded {
-		s.upgraded = true
-		close(s.answered)
-		return len(p), nil
-	}
-	s.written(len(p))
-	return len(p), nil
-}
-
-func (s *sink) Read(p []byte) (int, error) {
-	select {
-	case frame := <-s.inbound:
-		return copy(p, frame), nil
-	case <-s.closed:
-		return 0, io.EOF
-	}
-}
-
-func (s *sink) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	return nil
-}
-
-func (*sink) SetDeadline(time.Time) error      { return nil }
-func (*sink) SetReadDeadline(time.Time) error  { return nil }
-func (*sink) SetWriteDeadline(time.Time) error { return nil }
-
-// hijacked is a ResponseWriter over a sink.
-type hijacked struct {
-	nowhere
-	conn *sink
-}
-
-func (w *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return w.conn, bufio.NewReadWriter(bufio.NewReaderSize(w.conn, 16), bufio.NewWriterSize(w.conn, 16)), nil
-}
 
 // plant is a house without the checks of the test kit.
 type plant struct {

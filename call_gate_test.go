@@ -30,19 +30,19 @@ func keepSaid(c *clerk) error { return c.Storage().Put("said", []byte("so")) }
 func TestAResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 	for name, failed := range map[string]error{"result": nil, "error": io.ErrNoProgress} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				clerks, engine := newGatedClerks(t)
 				ada := clerks.Named("ada")
 				result := make(chan error, 2)
 				go func() {
-					result <- run(noCaller, ada, func(_ context.Context, c *clerk) error { return errors.Join(keepSaid(c), failed) })
+					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return errors.Join(keepSaid(c), failed) })
 				}()
 				synctest.Wait()
 				require.Empty(t, result)
 
 				// The object goes on; what it stores next is none of the first call's business.
 				go func() {
-					result <- run(noCaller, ada, func(_ context.Context, c *clerk) error {
+					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
 						require.NoError(t, keepSaid(c))
 						engine.Flush()
 						time.Sleep(time.Second)
@@ -62,13 +62,13 @@ func TestAResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 }
 
 func TestACallBeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
 		var heard atomic.Bool
 		result := make(chan error, 1)
 		go func() {
-			result <- run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+			result <- run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
 				return errors.Join(keepSaid(c), run(ctx, bob, func(context.Context, *clerk) error { heard.Store(true); return nil }))
 			})
 		}()
@@ -81,11 +81,13 @@ func TestACallBeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
 }
 
 func TestALostResultIsAReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada := clerks.Named("ada")
 		result := make(chan error, 1)
-		go func() { result <- run(noCaller, ada, func(_ context.Context, c *clerk) error { return keepSaid(c) }) }()
+		go func() {
+			result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return keepSaid(c) })
+		}()
 		synctest.Wait()
 		engine.Fail(io.ErrNoProgress)
 		err := <-result
@@ -98,9 +100,9 @@ func TestALostResultIsAReset(t *testing.T) {
 }
 
 func TestACallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		clerks, _ := newGatedClerks(t)
-		limited, cancel := context.WithTimeout(noCaller, time.Minute)
+		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		err := run(limited, clerks.Named("ada"), func(_ context.Context, c *clerk) error { return keepSaid(c) })
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -109,14 +111,14 @@ func TestACallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
 }
 
 func TestAnErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		clerks, err := dog.RegisterObject(rt, "clerk", &dog.ObjectOptions[clerk]{RollbackOnError: true})
 		require.NoError(t, err)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
-		err = run(noCaller, clerks.Named("ada"), func(_ context.Context, c *clerk) error {
+		err = run(context.Background(), clerks.Named("ada"), func(_ context.Context, c *clerk) error {
 			return errors.Join(keepSaid(c), io.ErrNoProgress)
 		})
 		require.ErrorIs(t, err, io.ErrNoProgress)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,7 @@ func TestCallsThroughOneStubRunInOrder(t *testing.T) {
 	})
 	rapid.Check(t, func(rt *rapid.T) {
 		plans := rapid.SliceOfN(rapid.SliceOfN(steps, 1, 8), 1, 4).Draw(rt, "plans")
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			_, clerks := newClerks(t, dog.Options{EvictAfter: time.Second})
 			ada := clerks.Named("ada")
 			var mu sync.Mutex
@@ -38,7 +39,7 @@ func TestCallsThroughOneStubRunInOrder(t *testing.T) {
 			for who, plan := range plans {
 				all.Go(func() {
 					for i, s := range plan {
-						ctx, cancel := noCaller, context.CancelFunc(func() {})
+						ctx, cancel := context.Background(), context.CancelFunc(func() {})
 						if s.kind == "hurry" {
 							ctx, cancel = context.WithTimeout(ctx, time.Second)
 						}

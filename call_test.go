@@ -14,84 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
-	"github.com/godurable/dog/dogtest"
 )
-
-// clerk is an object that does what its callers say.
-type clerk struct {
-	dog.Object
-	done int
-}
-
-var noCaller = context.Background()
-
-type errand = func(ctx context.Context, c *clerk) error
-
-func (c *clerk) Run(ctx context.Context, f errand) error { return f(ctx, c) }
-
-func (c *clerk) Ask(ctx context.Context, f func(ctx context.Context, c *clerk) (string, error)) (string, error) {
-	return f(ctx, c)
-}
-
-func (c *clerk) Count(context.Context) (int, error) { return c.done, nil }
-
-func (c *clerk) Tick(context.Context) error { c.done++; return nil }
-
-func (c *clerk) hidden(context.Context) error { return nil }
-
-// strangersTick has the form of a method expression.
-func strangersTick(c *clerk, ctx context.Context) error { return c.Tick(ctx) } //nolint:revive // see above
-
-func newClerks(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[clerk]) {
-	t.Helper()
-	rt := dogtest.New(t, options)
-	clerks, err := dog.RegisterObject[clerk](rt, "clerk", nil)
-	require.NoError(t, err)
-	return rt, clerks
-}
-
-func run(ctx context.Context, to dog.Stub[clerk], f errand) error {
-	return dog.CallErr(ctx, to, (*clerk).Run, f)
-}
-
-// idle waits in a handler for a while of virtual time, or until its context ends.
-func idle(ctx context.Context, d time.Duration) error {
-	return dog.Await(ctx, func() error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	})
-}
-
-type drawer[V any] struct {
-	dog.Object
-	value V
-}
-
-func (b *drawer[V]) Put(_ context.Context, v V) error { b.value = v; return nil }
-
-func (b *drawer[V]) Get(context.Context) (V, error) { return b.value, nil }
-
-func (l *lobby) Greet(_ context.Context, who string) (string, error) {
-	return l.Name() + " greets " + who, nil
-}
-
-func (r *room) Greet(_ context.Context, who string) (string, error) {
-	return "a room greets " + who, nil
-}
 
 func TestCallsOfAllForms(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	ada := clerks.Named("ada")
-	require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
-	n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+	require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
+	n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	require.NoError(t, dog.CallErr(noCaller, ada, (*clerk).Run, func(ctx context.Context, c *clerk) error { return c.Tick(ctx) }))
-	text, err := dog.Call(noCaller, ada, (*clerk).Ask, func(_ context.Context, c *clerk) (string, error) {
+	require.NoError(t, dog.CallErr(context.Background(), ada, (*clerk).Run, func(ctx context.Context, c *clerk) error { return c.Tick(ctx) }))
+	text, err := dog.Call(context.Background(), ada, (*clerk).Ask, func(_ context.Context, c *clerk) (string, error) {
 		return fmt.Sprint(c.Name(), c.done), nil
 	})
 	require.NoError(t, err)
@@ -99,17 +32,17 @@ func TestCallsOfAllForms(t *testing.T) {
 }
 
 func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
-		text, err := dog.Call(noCaller, h.group.Stub, (*lobby).Greet, "ada")
+		text, err := dog.Call(context.Background(), h.group.Stub, (*lobby).Greet, "ada")
 		require.NoError(t, err)
 		require.Equal(t, "main greets ada", text)
 		h.enter("ada")
-		stub, err := h.identify(noCaller, "bob")
+		stub, err := h.identify(context.Background(), "bob")
 		require.NoError(t, err)
 		loads := h.loads()
 		for range 3 { // more than there is room for
-			text, err = dog.Call(noCaller, stub, (*room).Greet, "bob")
+			text, err = dog.Call(context.Background(), stub, (*room).Greet, "bob")
 			require.NoError(t, err)
 			require.Equal(t, "a room greets bob", text)
 		}
@@ -117,20 +50,20 @@ func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 
 		stub.Release()
 		time.Sleep(2 * time.Minute)
-		_, err = dog.Call(noCaller, stub, (*room).Greet, "bob")
+		_, err = dog.Call(context.Background(), stub, (*room).Greet, "bob")
 		require.ErrorIs(t, err, dog.ErrReplicaGone)
 
 		boxes, err := dog.RegisterObject[drawer[string]](h.rt, "drawer", nil)
 		require.NoError(t, err)
-		require.NoError(t, dog.CallErr(noCaller, boxes.Named("a"), (*drawer[string]).Put, "hello"))
-		text, err = dog.Call0(noCaller, boxes.Named("a"), (*drawer[string]).Get)
+		require.NoError(t, dog.CallErr(context.Background(), boxes.Named("a"), (*drawer[string]).Put, "hello"))
+		text, err = dog.Call0(context.Background(), boxes.Named("a"), (*drawer[string]).Get)
 		require.NoError(t, err)
 		require.Equal(t, "hello", text)
 	})
 }
 
 func TestOnlyExportedMethodsAreCalled(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var events []string
 		_, clerks := newClerks(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 			if e.Kind == dog.EventCall {
@@ -138,23 +71,23 @@ func TestOnlyExportedMethodsAreCalled(t *testing.T) {
 			}
 		}}})
 		ada := clerks.Named("ada")
-		require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
+		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
 		for name, f := range map[string]func(*clerk, context.Context) error{
 			"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
 			"unexported": (*clerk).hidden, "nil": nil,
 		} {
-			requireUsage(t, dog.CallErr0(noCaller, ada, f), "not an exported method", name)
+			requireUsage(t, dog.CallErr0(context.Background(), ada, f), "not an exported method", name)
 		}
 		synctest.Wait() // for the hook
 		require.Equal(t, []string{"Tick"}, events)
-		requireUsage(t, dog.CallErr0(noCaller, dog.Stub[clerk]{}, (*clerk).Tick), "not made by a runtime")
+		requireUsage(t, dog.CallErr0(context.Background(), dog.Stub[clerk]{}, (*clerk).Tick), "not made by a runtime")
 	})
 }
 
 func TestAnErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	refused := &dog.CloseError{Code: 3001}
-	text, err := dog.Call(noCaller, clerks.Named("ada"), (*clerk).Ask, func(context.Context, *clerk) (string, error) {
+	text, err := dog.Call(context.Background(), clerks.Named("ada"), (*clerk).Ask, func(context.Context, *clerk) (string, error) {
 		return "half", fmt.Errorf("asked: %w", refused)
 	})
 	var got *dog.CloseError
@@ -164,14 +97,14 @@ func TestAnErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
 }
 
 func TestAMethodLastsNoLongerThanItsCallersContext(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		limited, cancel := context.WithTimeout(context.WithValue(noCaller, cellWork{}, "value"), time.Minute)
+		limited, cancel := context.WithTimeout(context.WithValue(context.Background(), contextKey{}, "value"), time.Minute)
 		defer cancel()
 		began := time.Now()
 		err := run(limited, ada, func(ctx context.Context, c *clerk) error {
-			require.Equal(t, "value", ctx.Value(cellWork{}))
+			require.Equal(t, "value", ctx.Value(contextKey{}))
 			return run(ctx, bob, func(ctx context.Context, c *clerk) error {
 				deadline, ok := ctx.Deadline()
 				require.True(t, ok)
@@ -184,12 +117,12 @@ func TestAMethodLastsNoLongerThanItsCallersContext(t *testing.T) {
 		})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, began.Add(time.Minute), time.Now())
-		n, err := dog.Call0(noCaller, bob, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), bob, (*clerk).Count)
 		require.NoError(t, err)
 		require.Equal(t, 1, n, "what the method did stays")
 
 		reason := errors.New("enough")
-		canceled, stop := context.WithCancelCause(noCaller)
+		canceled, stop := context.WithCancelCause(context.Background())
 		time.AfterFunc(time.Second, func() { stop(reason) })
 		require.ErrorIs(t, run(canceled, ada, func(ctx context.Context, _ *clerk) error { return idle(ctx, time.Hour) }), reason)
 		require.ErrorIs(t, run(canceled, ada, func(context.Context, *clerk) error { panic("unreachable") }), reason)
@@ -197,30 +130,30 @@ func TestAMethodLastsNoLongerThanItsCallersContext(t *testing.T) {
 }
 
 func TestACallThatWaitsForItsTurnGivesUpWithItsContext(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
 		go func() {
-			_ = run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+			_ = run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
 				return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return idle(ctx, time.Hour) })
 			})
 		}()
 		synctest.Wait()
-		limited, cancel := context.WithTimeout(noCaller, time.Minute)
+		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.ErrorIs(t, run(limited, ada, func(context.Context, *clerk) error { panic("unreachable") }), context.DeadlineExceeded)
-		n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
 	})
 }
 
 func TestACallGivesUpTheCallersTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
 		log := make(chan string, 10)
-		require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+		require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
 			require.NoError(t, dog.Go(ctx, func(context.Context) error { log <- "another event of ada"; return nil }))
 			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
 				err := idle(ctx, time.Second)
@@ -237,14 +170,14 @@ func TestACallGivesUpTheCallersTurn(t *testing.T) {
 }
 
 func TestCallsThatCannotBeMade(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
 		kept := func(ctx context.Context, f func(ctx context.Context) error) error {
 			var err error
 			return errors.Join(dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { err = f(ctx); return nil }), err)
 		}
-		err := run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+		err := run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
 			return kept(ctx, func(ctx context.Context) error {
 				return run(ctx, bob, func(ctx context.Context, _ *clerk) error { return dog.CallErr0(ctx, ada, (*clerk).Tick) })
 			})
@@ -252,27 +185,27 @@ func TestCallsThatCannotBeMade(t *testing.T) {
 		require.ErrorIs(t, err, dog.ErrDeadlock)
 
 		var stale context.Context
-		require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+		require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
 			stale = ctx
 			err := c.Storage().Transaction(func() error { return dog.CallErr0(ctx, bob, (*clerk).Tick) })
 			require.ErrorIs(t, err, dog.ErrInTransaction)
 			return nil
 		}))
 		require.ErrorIs(t, dog.CallErr0(stale, bob, (*clerk).Tick), dog.ErrOutsideTurn)
-		n, err := dog.Call0(noCaller, bob, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), bob, (*clerk).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
 	})
 }
 
 func TestCallsBeyondTheBoundAreRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{MaxWaiting: 2})
 		ada := clerks.Named("ada")
 		results := make(chan error, 5)
 		for range 5 {
 			go func() {
-				results <- run(noCaller, ada, func(context.Context, *clerk) error { time.Sleep(time.Second); return nil }) // keeps the turn
+				results <- run(context.Background(), ada, func(context.Context, *clerk) error { time.Sleep(time.Second); return nil }) // keeps the turn
 			}()
 			synctest.Wait()
 		}
@@ -288,8 +221,8 @@ func TestCallsBeyondTheBoundAreRefused(t *testing.T) {
 func TestAPanicOfAMethodIsAResetForItsCaller(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	ada, bob := clerks.Named("ada"), clerks.Named("bob")
-	require.NoError(t, dog.CallErr0(noCaller, bob, (*clerk).Tick))
-	require.NoError(t, run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+	require.NoError(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick))
+	require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
 		c.done++
 		err := run(ctx, bob, func(context.Context, *clerk) error { panic(io.ErrNoProgress) })
 		require.ErrorIs(t, err, dog.ErrReset)
@@ -304,38 +237,38 @@ func TestAPanicOfAMethodIsAResetForItsCaller(t *testing.T) {
 }
 
 func TestAMethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
+		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+			_ = run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
 				return run(ctx, bob, func(context.Context, *clerk) error { runtime.Goexit(); return nil })
 			})
 			t.Error("the goroutine goes on")
 		}()
 		<-ended
-		n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
 		require.NoError(t, err)
 		require.Zero(t, n, "both have been reset")
 	})
 }
 
 func TestAResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
 		reason := errors.New("enough")
 		var underWay, waiting error
 		var all sync.WaitGroup
 		all.Go(func() {
-			underWay = run(noCaller, ada, func(ctx context.Context, c *clerk) error { c.done++; return idle(ctx, time.Hour) })
+			underWay = run(context.Background(), ada, func(ctx context.Context, c *clerk) error { c.done++; return idle(ctx, time.Hour) })
 		})
 		synctest.Wait()
 		all.Go(func() {
-			_ = run(noCaller, ada, func(_ context.Context, c *clerk) error {
+			_ = run(context.Background(), ada, func(_ context.Context, c *clerk) error {
 				time.Sleep(time.Second)
 				c.Abort(reason)
 				return nil
@@ -343,7 +276,7 @@ func TestAResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
 		})
 		synctest.Wait()
 		all.Go(func() {
-			waiting = run(noCaller, ada, func(_ context.Context, c *clerk) error {
+			waiting = run(context.Background(), ada, func(_ context.Context, c *clerk) error {
 				require.Zero(t, c.done)
 				return nil
 			})
@@ -356,12 +289,12 @@ func TestAResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
 }
 
 func TestACallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
 		reason := errors.New("enough")
 		finished := false
-		err := run(noCaller, ada, func(ctx context.Context, c *clerk) error {
+		err := run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
 			time.AfterFunc(time.Second, func() { c.Abort(reason) })
 			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
 				err := idle(ctx, time.Minute)
@@ -377,12 +310,12 @@ func TestACallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
 }
 
 func TestShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
 		result := make(chan error, 1)
 		go func() {
-			result <- run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+			result <- run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
 				if err := idle(ctx, time.Second); err != nil {
 					return err
 				}
@@ -391,28 +324,28 @@ func TestShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 		}()
 		synctest.Wait()
 		down := make(chan error, 1)
-		go func() { down <- rt.Shutdown(noCaller) }()
+		go func() { down <- rt.Shutdown(context.Background()) }()
 		synctest.Wait()
-		require.ErrorIs(t, dog.CallErr0(noCaller, bob, (*clerk).Tick), dog.ErrShutdown)
+		require.ErrorIs(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick), dog.ErrShutdown)
 		require.NoError(t, <-result)
 		require.NoError(t, <-down)
 	})
 }
 
 func TestShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
 		results := make(chan error, 2)
 		for range 2 { // one runs, one waits for the turn
 			go func() {
-				results <- run(noCaller, ada, func(ctx context.Context, _ *clerk) error {
+				results <- run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
 					return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return idle(ctx, time.Hour) })
 				})
 			}()
 		}
 		synctest.Wait()
-		impatient, cancel := context.WithTimeout(noCaller, time.Second)
+		impatient, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, rt.Shutdown(impatient), context.DeadlineExceeded)
 		require.ErrorIs(t, <-results, dog.ErrShutdown)
@@ -421,16 +354,16 @@ func TestShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
 }
 
 func TestACallReachesAnObjectThatHasBeenEvicted(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{EvictAfter: time.Second})
 		ada := clerks.Named("ada")
-		require.NoError(t, dog.CallErr0(noCaller, ada, (*clerk).Tick))
+		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
 		time.Sleep(time.Minute)
 		require.Empty(t, rt.Stats().Groups)
 		for range clerks.Objects() {
 			require.Fail(t, "the object is still in memory")
 		}
-		n, err := dog.Call0(noCaller, ada, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
 	})

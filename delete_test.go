@@ -79,13 +79,6 @@ func contentOf(t testing.TB, of dog.Stub[parcel]) string {
 	return content
 }
 
-// promptStore returns a store in memory that outlives its runtimes.
-func promptStore() *storetest.Engine {
-	engine := storetest.New()
-	engine.Prompt()
-	return engine
-}
-
 // keysLeft returns how many keys a store has of objects.
 func keysLeft(t testing.TB, engine store.Engine) int {
 	t.Helper()
@@ -100,7 +93,7 @@ func keysLeft(t testing.TB, engine store.Engine) int {
 }
 
 func TestDeleteLeavesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		d := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		for _, stub := range []dog.Stub[parcel]{d.Named("a"), d.New()} {
@@ -119,7 +112,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 }
 
 func TestDeleteStartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{EvictAfter: time.Second})
 		fill(t, d.Named("a"), "x")
 		require.EqualValues(t, 1, d.starts.Load())
@@ -136,7 +129,7 @@ func TestDeleteStartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
 }
 
 func TestCallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		outcome := make(chan error, 1)
 		go func() {
@@ -156,7 +149,7 @@ func TestCallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
 }
 
 func TestDeleteTakesItsTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		var order []string
 		note := func(what string, took time.Duration) {
@@ -183,7 +176,7 @@ func TestDeleteTakesItsTurn(t *testing.T) {
 }
 
 func TestDeleteReturnsWhenItIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		fill(t, newOffice(t, "parcel", dog.Options{Store: asStore(engine)}).Named("a"), "x")
 
@@ -216,7 +209,7 @@ func TestDeleteReturnsWhenItIsDurable(t *testing.T) {
 }
 
 func TestADeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		d := newOffice(t, "parcel", dog.Options{Store: asStore(engine)})
 		fill(t, d.Named("a"), "x")
@@ -228,7 +221,7 @@ func TestADeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
 }
 
 func TestAnObjectDeletesAnother(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		fill(t, d.Named("b"), "x")
 		run := func(f func(ctx context.Context, p *parcel) error) error {
@@ -244,7 +237,7 @@ func TestAnObjectDeletesAnother(t *testing.T) {
 }
 
 func TestAnObjectThatDeletesItselfIsReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		fill(t, d.Named("a"), "x")
 		var inside error
@@ -278,7 +271,7 @@ func newHouseAndRooms(t testing.TB, options dog.Options, on *hooks) (*house, *do
 }
 
 func TestAReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		on := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
@@ -320,7 +313,7 @@ func TestAReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 }
 
 func TestDeleteAfterShutdown(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		require.NoError(t, d.rt.Shutdown(t.Context()))
 		require.ErrorIs(t, d.Named("a").Delete(t.Context()), dog.ErrShutdown)

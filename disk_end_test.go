@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -63,7 +64,7 @@ func TestShutdownReturnsOnADiskThatDoesNotAnswer(t *testing.T) {
 	for name, stop := range map[string]func(*troubledDisk) func(){"hangs": (*troubledDisk).hang, "is full": (*troubledDisk).fill} {
 		for _, traffic := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", traffic: ", traffic), func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					v := newTroubledDisk()
 					rt, err := dog.New(dog.Options{Store: asStore(v), Logger: slog.New(slog.DiscardHandler)})
 					require.NoError(t, err)

@@ -87,7 +87,7 @@ func TestAFaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T
 	const turns = 4
 	told, resets := 0, 0
 	for n := 1; told < turns; n++ {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			disk := dogtest.NewDisk(t)
 			disk.Fail(n, errScratch)
 			told = 0
@@ -122,7 +122,7 @@ func TestAFaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T
 }
 
 func TestAFullDiskStopsWritingAndNothingElse(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)
 		require.NoError(t, err)
@@ -157,7 +157,7 @@ func TestAFullDiskStopsWritingAndNothingElse(t *testing.T) {
 
 // The disk fills up in the middle of a turn: the store lets it begin and refuses to commit it.
 func TestADiskThatFillsUpDuringATurnUndoesIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)
 		require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func TestTheErrorOfAnAlarmIsCutBetweenCharacters(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		long := errors.New(strings.Repeat("é", 1000))
 		for _, shift := range []string{"", "x"} { // one of them has a character where it is cut
 			err := errors.New(shift + long.Error())

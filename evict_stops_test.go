@@ -59,7 +59,7 @@ func newSluggards(t *testing.T, o dog.Options, takes time.Duration) (*stopWork, 
 }
 
 func TestIdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const objects = 640
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range objects {
@@ -89,7 +89,7 @@ func TestIdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
 
 // One whose OnStop hangs keeps its place for a second.
 func TestOnStopThatHangsKeepsNobodyInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 0)
 		for i := range 200 {
 			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
@@ -110,7 +110,7 @@ func TestOnStopThatHangsKeepsNobodyInMemory(t *testing.T) {
 
 // An object that is used while it waits to be stopped stays.
 func TestAnObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		w, _, all := newSluggards(t, dog.Options{EvictAfter: 10 * time.Second}, 0)
 		for i := range 64 {
 			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
@@ -133,13 +133,13 @@ func TestAnObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
 
 // What waits to be stopped when Shutdown begins is stopped by that.
 func TestShutdownStopsWhatWaitsToBeStopped(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range 640 {
 			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
 		}
 		time.Sleep(1300 * time.Millisecond)
-		require.NoError(t, rt.Shutdown(noCaller))
+		require.NoError(t, rt.Shutdown(context.Background()))
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		require.Len(t, w.stopped, 640)

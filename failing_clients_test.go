@@ -190,7 +190,7 @@ func TestASocketThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
 }
 
 func TestAHandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, log := newLogbook()
 		var asker, failed string
 		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
@@ -230,7 +230,7 @@ func TestAHandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 }
 
 func TestAnAnswerToGossipThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{gossip: func(context.Context, *room, dog.Message) (any, error) {
 			runtime.Goexit()
 			return nil, nil

@@ -41,7 +41,7 @@ func (d *drudge) put() error { return d.Storage().Put("done", []byte("so")) }
 // Of several transactions.
 
 func TestAnErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		written := make(chan struct{})
 		drudges := newDrudges(t, dog.Options{Store: asStore(storetest.New()), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
@@ -78,7 +78,7 @@ func TestAnErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 }
 
 func TestACallWithinAWaitOutlivesTheRollbackOfAnotherEvent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		drudges := newDrudges(t, dog.Options{Store: asStore(storetest.New())})
 		red, blue := drudges.Named("red"), drudges.Named("blue")
 		go1, finish, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -129,7 +129,7 @@ type slowStore struct {
 func (s slowStore) OpenEngine(*slog.Logger) (store.Engine, error) { return s.engine, nil }
 
 func TestAHandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		e := &slowEngine{Engine: storetest.New(), reading: make(chan struct{}), goOn: make(chan struct{})}
 		e.Prompt()
 		red := newDrudges(t, dog.Options{Store: asStore(slowStore{e.Engine, e})}).Named("red")
@@ -152,7 +152,7 @@ func TestAHandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.
 // Of commits that are lost while the object has no instance.
 
 func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		red := newDrudges(t, dog.Options{Store: asStore(engine)}).Named("red")
 		lost := make(chan error, 1)
@@ -175,7 +175,7 @@ func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 }
 
 func TestCommitsLostInHibernationCloseTheSocketsAndLetTheNextLifeSpeak(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := newLairs(t, dog.Options{Store: asStore(engine), HibernateAfter: 10 * time.Second})
 		engine.Flush()
@@ -254,7 +254,7 @@ func (*greeter) Receive(w http.ResponseWriter, _ *http.Request) error {
 func TestWhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 	for path, status := range map[string]int{"/refuse": http.StatusForbidden, "/": http.StatusOK} {
 		t.Run(path, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				engine := storetest.New()
 				rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 				greeters, err := dog.RegisterReplica[greeter](rt, "greeter", nil)
@@ -291,7 +291,7 @@ func TestAnObjectThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *tes
 }
 
 func TestTooManyObjectsStopOnlyThoseIdleLongest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox { return &stoppingBox{box{diary: d}} }})
@@ -321,7 +321,7 @@ func cutStop(line string) (name string, ok bool) {
 }
 
 func TestAnObjectGoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
@@ -336,7 +336,7 @@ func TestAnObjectGoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
 }
 
 func TestAStoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{LingerFor: -1, RetireAfter: time.Minute}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(_ context.Context, r *room, _ *dog.Socket, _ dog.Message) error { return put(r) },
 		})
@@ -363,7 +363,7 @@ func TestAStoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
 }
 
 func TestAStoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
 		options := dog.Options{Store: asStore(engine), LingerFor: -1, RetireAfter: time.Minute}

@@ -20,40 +20,8 @@ import (
 // reset stands here (reset_test.go, reach_test.go). This file has those of places, uids and joining;
 // faults_traffic_test.go has the rest.
 
-// relay does what a client asks for: "broadcast TEXT", "all TEXT" (the sender included), "others TEXT" (without the sender's other
-// devices), "emit TEXT", "whisper ID TEXT". An error is the answer.
-func relay(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
-	verb, text, _ := strings.Cut(m.String(), " ")
-	var err error
-	switch verb {
-	case "broadcast":
-		err = s.Broadcast(text)
-	case "all":
-		err = r.Broadcast(text)
-	case "others":
-		err = s.Broadcast(text, dog.ExceptUID(s.UID()))
-	case "emit":
-		err = s.Emit(text)
-	case "whisper":
-		target, text, _ := strings.Cut(text, " ")
-		_, err = s.Whisper(ctx, target, text)
-	}
-	if err != nil {
-		return s.Send(err.Error())
-	}
-	return nil
-}
-
-// uidOf returns the uid of one of a replica's sockets, which tells replicas with a limit of 1 apart.
-func uidOf(r *room) string {
-	for s := range r.Sockets() {
-		return s.UID()
-	}
-	return ""
-}
-
 func TestFault03_ClientsReachNoInternalTraffic(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{gossip: func(context.Context, *room, dog.Message) (any, error) {
 			t.Error("a client's request arrived as gossip")
 			return nil, nil
@@ -80,7 +48,7 @@ func TestFault03_ClientsReachNoInternalTraffic(t *testing.T) {
 }
 
 func TestFault04_OneBadPeerSpoilsNoBroadcast(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{
 			message: relay,
 			gossip: func(_ context.Context, r *room, _ dog.Message) (any, error) {
@@ -106,7 +74,7 @@ func TestFault04_OneBadPeerSpoilsNoBroadcast(t *testing.T) {
 }
 
 func TestFault05_IdentifyWithoutARequestLeaksNoPlace(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{ReserveFor: 10 * time.Second}, dog.GroupOptions[lobby]{Limit: 3, MaxReplicas: 1}, &hooks{})
 		for range 3 {
 			_, err := h.identify(t.Context(), "ada")
@@ -126,7 +94,7 @@ func TestFault05_IdentifyWithoutARequestLeaksNoPlace(t *testing.T) {
 }
 
 func TestFault06_EveryRequestThroughOneStubHoldsOnePlace(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -177,7 +145,7 @@ func (e *ender) OnError(_ context.Context, s *dog.Socket, _ error) error {
 var closeFrame = []byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}
 
 func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan string, 16)
 		rt := dogtest.New(t, dog.Options{})
 		enders, err := dog.RegisterReplica(rt, "ender", &dog.ReplicaOptions[ender]{New: func() *ender { return &ender{ends: ends} }})
@@ -220,7 +188,7 @@ func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
 }
 
 func TestFault08_AnAnswerLeavesTheSocketsOfItsUID(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 		ada := h.enter("ada")
 		replica := h.replicaOf("ada")
@@ -243,7 +211,7 @@ func TestFault08_AnAnswerLeavesTheSocketsOfItsUID(t *testing.T) {
 }
 
 func TestFault09_OneUIDOnSeveralReplicasIsReachedOnAll(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: relay})
 		phone, laptop, bob := h.enter("ada"), h.enter("ada"), h.enter("bob")
 		require.Equal(t, []int{1, 1, 1}, h.loads())
@@ -264,7 +232,7 @@ func TestFault09_OneUIDOnSeveralReplicasIsReachedOnAll(t *testing.T) {
 }
 
 func TestFault10_AWhisperToOneselfArrivesAndToNobodyFails(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: relay})
 		phone, laptop := h.enter("ada"), h.enter("ada")
 		phone.Send("whisper ada note")
@@ -282,7 +250,7 @@ func TestFault10_AWhisperToOneselfArrivesAndToNobodyFails(t *testing.T) {
 }
 
 func TestFault11_TheSendersDevicesOnOtherReplicasAreReached(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: relay})
 		phone, laptop, bob := h.enter("ada"), h.enter("ada"), h.enter("bob")
 		phone.Send("all with me")
@@ -295,7 +263,7 @@ func TestFault11_TheSendersDevicesOnOtherReplicasAreReached(t *testing.T) {
 }
 
 func TestFault12_ASocketJoinsBeforeOnOpen(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{open: func(ctx context.Context, r *room, s *dog.Socket) error {
 			assert.Equal(t, "ada", uidOf(r))
 			reached, err := s.Whisper(ctx, s.UID(), "whisper")
@@ -314,7 +282,7 @@ func TestFault13_ASocketThatFailsToOpenRemovesOnlyItself(t *testing.T) {
 	}
 	for name, fail := range ways {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				clients := make(chan *dogtest.Client, 1)
 				opened := 0
 				h := newHouse(t, 2, &hooks{message: relay, open: func(ctx context.Context, _ *room, s *dog.Socket) error {

@@ -1,11 +1,9 @@
 package dog_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,12 +19,6 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// logged returns options whose logger writes into the buffer. It must be read only when all is at rest.
-func logged() (dog.Options, *bytes.Buffer) {
-	var log bytes.Buffer
-	return dog.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, &log
-}
-
 func TestFault14_OnOpenThatFailsLeaksNothing(t *testing.T) {
 	ways := map[string]func() error{
 		"error": func() error { return errors.New("secret") },
@@ -34,7 +26,7 @@ func TestFault14_OnOpenThatFailsLeaksNothing(t *testing.T) {
 	}
 	for name, fail := range ways {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				options, log := logged()
 				h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 					open: func(context.Context, *room, *dog.Socket) error { return fail() },
@@ -53,7 +45,7 @@ func TestFault14_OnOpenThatFailsLeaksNothing(t *testing.T) {
 }
 
 func TestFault15_NewIDsGoToTheLeastLoadedReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{})
 		clients := make(map[string]*dogtest.Client)
 		for _, id := range strings.Fields("a b c d e f") {
@@ -78,7 +70,7 @@ func TestFault15_NewIDsGoToTheLeastLoadedReplica(t *testing.T) {
 }
 
 func TestFault16_ASlowClusterizeMakesOneReplicaForManyCallers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := newHalls(t, dog.GroupOptions[hall]{Limit: 20}, &hooks{}, func(ctx context.Context, _ string) (string, error) {
 			calls++
@@ -98,7 +90,7 @@ func TestFault16_ASlowClusterizeMakesOneReplicaForManyCallers(t *testing.T) {
 }
 
 func TestFault17_ANewReplicaIsKnownBeforeItServes(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		served := make(chan struct{})
 		h := newHouse(t, 1, &hooks{
 			message: relay,
@@ -125,7 +117,7 @@ func TestFault17_ANewReplicaIsKnownBeforeItServes(t *testing.T) {
 }
 
 func TestFault18_AGossipHasAResultOrAnErrorPerPeerAndADeadline(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{GossipTimeout: 3 * time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			gossip: func(ctx context.Context, r *room, _ dog.Message) (any, error) {
 				switch uid := uidOf(r); uid {
@@ -162,7 +154,7 @@ func TestFault18_AGossipHasAResultOrAnErrorPerPeerAndADeadline(t *testing.T) {
 }
 
 func TestFault19_ADeadSocketStopsNoOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 4, &hooks{message: relay})
 		h.srv.DialWith("/ws?u=stuck", dogtest.DialOptions{OnDemand: true}) // never reads
 		synctest.Wait()
@@ -183,7 +175,7 @@ func TestFault19_ADeadSocketStopsNoOther(t *testing.T) {
 }
 
 func TestFault20_ReceiveThatPanicsIsAnsweredWithAPlain500(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, log := logged()
 		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			receive: func(*room, http.ResponseWriter, *http.Request) { panic("secret") },
@@ -203,7 +195,7 @@ func TestFault20_ReceiveThatPanicsIsAnsweredWithAPlain500(t *testing.T) {
 }
 
 func TestFault21_AnAnswerWaitsForNobodyAndGivesItsPlaceBack(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, dog.GroupOptions[hall]{Limit: 1}, &hooks{}, nil)
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -228,7 +220,7 @@ func TestFault21_AnAnswerWaitsForNobodyAndGivesItsPlaceBack(t *testing.T) {
 }
 
 func TestFault22_BinaryMessagesStayBinary(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var got []dog.Message
 		h := newHouse(t, 1, &hooks{message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
 			got = append(got, m)
@@ -247,7 +239,7 @@ func TestFault22_BinaryMessagesStayBinary(t *testing.T) {
 }
 
 func TestFault23_CloseCodeAndReasonAreHandedOnAndEchoed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		type end struct {
 			code   int
 			reason string
@@ -275,7 +267,7 @@ func TestFault23_CloseCodeAndReasonAreHandedOnAndEchoed(t *testing.T) {
 }
 
 func TestFault24_AUIDIsAValueNotAHeader(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{open: func(_ context.Context, _ *room, s *dog.Socket) error { return s.Send("[" + s.UID() + "]") }})
 		for _, bad := range []string{"", "a\nb", "a\x00b", "\x7f", "\u0085", "\xff", strings.Repeat("x", 1025)} {
 			_, err := h.identify(t.Context(), bad)
@@ -292,7 +284,7 @@ func TestFault24_AUIDIsAValueNotAHeader(t *testing.T) {
 }
 
 func TestFault25_ReplicasShrinkAndCanBeListedAndDrained(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{LingerFor: time.Second, RetireAfter: 5 * time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{})
 		ada, bob := h.enter("ada"), h.enter("bob")
 		var ids []dog.ID
@@ -375,6 +367,6 @@ func TestFault26_SocketsAreSafeByDefault(t *testing.T) {
 		},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { bubble(t, test) })
+		t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 	}
 }

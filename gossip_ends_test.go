@@ -37,10 +37,10 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 		"the context ends":           {func(_ *testing.T, c *chain) { c.give() }, false},
 		"the handler returns":        {func(_ *testing.T, c *chain) { close(c.returned) }, false},
 		"Shutdown begins": {func(_ *testing.T, c *chain) {
-			go func() { _ = c.rt.Shutdown(noCaller) }()
+			go func() { _ = c.rt.Shutdown(context.Background()) }()
 		}, false},
 		"Shutdown loses patience": {func(t *testing.T, c *chain) {
-			ctx, cancel := context.WithCancel(noCaller)
+			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			require.ErrorIs(t, c.rt.Shutdown(ctx), context.Canceled)
 		}, false},
@@ -50,7 +50,7 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 				continue // its context is not about the client, as that of other handlers
 			}
 			t.Run(name+map[bool]string{false: "/it waits", true: "/it asks another object"}[asks], func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					told := make(chan time.Duration, 1)
 					began := time.Now()
 					wait := func(ctx context.Context) {
@@ -96,9 +96,9 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 							return nil, err
 						},
 					})
-					_, err := h.identify(noCaller, "sibling")
+					_, err := h.identify(context.Background(), "sibling")
 					require.NoError(t, err)
-					asker, err := h.identify(noCaller, "asker")
+					asker, err := h.identify(context.Background(), "asker")
 					require.NoError(t, err)
 					desks, err = dog.RegisterObject(h.rt, "desk", &dog.ObjectOptions[desk]{New: func() *desk {
 						return &desk{serve: func(d *desk, w http.ResponseWriter, r *http.Request) {
@@ -111,7 +111,7 @@ func TestTheEndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 					}})
 					require.NoError(t, err)
 					ch.rt, ch.front = h.rt, desks.Named("front")
-					ctx, leave := context.WithCancel(noCaller)
+					ctx, leave := context.WithCancel(context.Background())
 					defer leave()
 					ch.leave = leave
 					served := make(chan struct{})

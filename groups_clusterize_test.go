@@ -17,16 +17,8 @@ import (
 
 // How a group makes replicas.
 
-// pause waits in a handler and gives the turn up.
-func pause(ctx context.Context, d time.Duration) error {
-	return dog.Await(ctx, func() error { time.Sleep(d); return nil })
-}
-
-// limit returns the options of a hall with this limit.
-func limit(n int) dog.GroupOptions[hall] { return dog.GroupOptions[hall]{Limit: n} }
-
 // identifyAll lets callers identify at the same time and returns their errors.
-func (h *halls) identifyAll(ctx context.Context, callers int) []error {
+func identifyAll(ctx context.Context, h *halls, callers int) []error {
 	results := make(chan error, callers)
 	for i := range callers {
 		go func() {
@@ -42,7 +34,7 @@ func (h *halls) identifyAll(ctx context.Context, callers int) []error {
 }
 
 func TestClusterizeNamesTheReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var askedFor, name, group string
 		identify := func() dog.ID {
 			h := newHalls(t, limit(1), &hooks{start: func(_ context.Context, r *room) error {
@@ -66,7 +58,7 @@ func TestClusterizeNamesTheReplica(t *testing.T) {
 }
 
 func TestClusterizeMakesReplicasOneAfterTheOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := newHalls(t, limit(2), &hooks{}, func(ctx context.Context, _ string) (string, error) {
 			calls++
@@ -74,7 +66,7 @@ func TestClusterizeMakesReplicasOneAfterTheOther(t *testing.T) {
 			return name, pause(ctx, time.Second)
 		})
 		began := time.Now()
-		for _, err := range h.identifyAll(t.Context(), 5) {
+		for _, err := range identifyAll(t.Context(), h, 5) {
 			require.NoError(t, err)
 		}
 		require.Equal(t, 3, calls)
@@ -94,7 +86,7 @@ func TestAnErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				calls := 0
 				h := newHalls(t, limit(5), &hooks{}, func(ctx context.Context, _ string) (string, error) {
 					if calls++; calls > 1 {
@@ -103,7 +95,7 @@ func TestAnErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing
 					_ = pause(ctx, time.Second)
 					return "", way.fail()
 				})
-				for _, err := range h.identifyAll(t.Context(), 5) {
+				for _, err := range identifyAll(t.Context(), h, 5) {
 					require.ErrorIs(t, err, way.want)
 				}
 				require.Equal(t, 1, calls)
@@ -117,7 +109,7 @@ func TestAnErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing
 }
 
 func TestClusterizeMustNotNameALiveReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, limit(1), &hooks{}, func(context.Context, string) (string, error) { return "only", nil })
 		_, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -133,7 +125,7 @@ func TestClusterizeMustNotNameALiveReplica(t *testing.T) {
 }
 
 func TestACallerThatGivesUpSpoilsNoOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, limit(5), &hooks{}, func(ctx context.Context, _ string) (string, error) {
 			return "late", errors.Join(pause(ctx, 2*time.Second), ctx.Err())
 		})
@@ -146,7 +138,7 @@ func TestACallerThatGivesUpSpoilsNoOther(t *testing.T) {
 		}()
 		synctest.Wait()
 		began := time.Now()
-		for _, err := range h.identifyAll(t.Context(), 3) {
+		for _, err := range identifyAll(t.Context(), h, 3) {
 			require.NoError(t, err)
 		}
 		require.Equal(t, 2*time.Second, time.Since(began))
@@ -156,7 +148,7 @@ func TestACallerThatGivesUpSpoilsNoOther(t *testing.T) {
 }
 
 func TestIdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, limit(1), &hooks{}, func(context.Context, string) (string, error) { return "free", nil })
 		var kept, given error
 		h.receive = func(_ *hall, _ http.ResponseWriter, req *http.Request) {
@@ -177,7 +169,7 @@ func TestIdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
 }
 
 func TestAGroupIdentifiesNobodyWhileItStarts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, limit(1), &hooks{}, nil)
 		var early error
 		h.start = func(ctx context.Context, _ *hall) error {
@@ -192,7 +184,7 @@ func TestAGroupIdentifiesNobodyWhileItStarts(t *testing.T) {
 }
 
 func TestAReplicaThatClusterizeLeavesUnnamedHasARandomID(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, limit(1), &hooks{}, nil)
 		first, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -212,7 +204,7 @@ type opening struct {
 func (o *opening) OnStart(context.Context) error { return o.start() }
 
 func TestAGroupThatCannotStartIdentifiesNobody(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starts, broken := 0, errors.New("not ready")
 		rt := dogtest.New(t, dog.Options{})
 		start := func() error {
@@ -255,7 +247,7 @@ func TestWhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *testing.T) {
 		}, dog.ErrShutdown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				until, calls := make(chan struct{}), 0
 				h := newHalls(t, limit(5), &hooks{}, func(context.Context, string) (string, error) {
 					if calls++; calls == 1 {

@@ -52,7 +52,7 @@ func newGate(t *testing.T, on *hooks) (group dog.GroupStub[gate, room], srv *dog
 }
 
 func TestAGatewayIdentifiesAndHandsOn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		group, srv := newGate(t, &hooks{message: relay})
 		status, body := srv.Get("/hello?u=ada")
 		require.Equal(t, http.StatusOK, status)
@@ -72,7 +72,7 @@ func TestAGatewayIdentifiesAndHandsOn(t *testing.T) {
 }
 
 func TestAGatewayRefuses(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		group, srv := newGate(t, &hooks{})
 		refusals := []struct {
 			query, body string
@@ -121,7 +121,7 @@ func TestAGroupNeedsReplicasOfItsRuntime(t *testing.T) {
 }
 
 func TestAGroupReceives(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, limit(1), &hooks{}, nil)
 		h.receive = func(l *hall, w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, l.Name(), req.URL.Path) }
 		status, body := dogtest.Serve(t, h.group).Get("/notice")
@@ -132,7 +132,7 @@ func TestAGroupReceives(t *testing.T) {
 }
 
 func TestAGroupWithoutReceiveFindsNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		status, _ := dogtest.Serve(t, h.group).Get("/")
 		require.Equal(t, http.StatusNotFound, status)
@@ -140,7 +140,7 @@ func TestAGroupWithoutReceiveFindsNothing(t *testing.T) {
 }
 
 func TestAReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{}} }})
 		require.NoError(t, err)
@@ -153,7 +153,7 @@ func TestAReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 		parsed, err := rooms.Parse(stub.ID().String())
 		require.NoError(t, err)
 		for _, way := range []dog.Stub[room]{byID, parsed} {
-			text, err := dog.Call(noCaller, way, (*room).Greet, "ada")
+			text, err := dog.Call(context.Background(), way, (*room).Greet, "ada")
 			require.NoError(t, err)
 			require.Equal(t, "a room greets ada", text)
 		}
@@ -165,7 +165,7 @@ func TestAReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 		stub.Release()
 		time.Sleep(5 * time.Minute) // it has been retired
 		for _, way := range []dog.Stub[room]{byID, parsed} {
-			_, err := dog.Call(noCaller, way, (*room).Greet, "ada")
+			_, err := dog.Call(context.Background(), way, (*room).Greet, "ada")
 			require.ErrorIs(t, err, dog.ErrReplicaGone)
 			status, _ := dogtest.Serve(t, way).Get("/")
 			require.Equal(t, http.StatusServiceUnavailable, status)
@@ -174,7 +174,7 @@ func TestAReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 }
 
 func TestTwoGroupTypesShareAReplicaType(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: &hooks{}} }})
 		require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestTwoGroupTypesShareAReplicaType(t *testing.T) {
 }
 
 func TestGroupsOfOneTypeAreApart(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: relay})
 		ada := h.enter("ada")
 		h.group = h.lobbies.Named("other")
@@ -208,7 +208,7 @@ func TestGroupsOfOneTypeAreApart(t *testing.T) {
 }
 
 func TestAGroupIsReachedFromOutside(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{gossip: func(_ context.Context, r *room, m dog.Message) (any, error) {
 			return m.String() + uidOf(r), nil
 		}})
@@ -236,7 +236,7 @@ func TestAGroupIsReachedFromOutside(t *testing.T) {
 }
 
 func TestAMessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		require.NoError(t, h.group.Broadcast(t.Context(), "hello"))
 		_, err := h.group.Whisper(t.Context(), "ada", "hello")
@@ -254,5 +254,24 @@ func TestAMessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		cancel()
 		require.ErrorIs(t, h.group.Broadcast(ctx, "hello"), context.Canceled)
+	})
+}
+
+func TestReceiveBehindAGatewayKnowsTheUIDAndTheGroupsOwnHasNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, srv := newGate(t, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
+			fmt.Fprint(w, dog.UID(req.Context()))
+		}})
+		_, body := srv.Get("/?u=ada")
+		require.Equal(t, "ada", body)
+
+		h := newHalls(t, limit(1), &hooks{}, nil)
+		h.receive = func(_ *hall, w http.ResponseWriter, req *http.Request) {
+			require.Empty(t, dog.UID(req.Context()))
+			require.NotNil(t, dog.ClientGone(req.Context()))
+			w.WriteHeader(http.StatusAccepted)
+		}
+		status, _ := dogtest.Serve(t, h.group).Get("/")
+		require.Equal(t, http.StatusAccepted, status)
 	})
 }

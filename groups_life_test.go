@@ -28,17 +28,8 @@ func inMemory(rt *dog.Runtime) (groups, replicas int) {
 	return groups, replicas
 }
 
-// replicaIDs returns the IDs of the group's replicas, in the order in which they were made.
-func (h *house) replicaIDs() []dog.ID {
-	var ids []dog.ID
-	for r := range h.group.Replicas() {
-		ids = append(ids, r.ID)
-	}
-	return ids
-}
-
 func TestEmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := newHouseWith(t, dog.Options{LingerFor: -1, RetireAfter: 20 * time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			start: func(context.Context, *room) error { starts++; return nil },
@@ -69,7 +60,7 @@ func TestEmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
 }
 
 func TestAGroupWithTrafficOfItsOwnStays(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := newHalls(t, limit(1), &hooks{}, nil)
 		h.start = func(context.Context, *hall) error { starts++; return nil }
@@ -87,7 +78,7 @@ func TestAGroupWithTrafficOfItsOwnStays(t *testing.T) {
 }
 
 func TestAUIDThatLingersKeepsItsReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := newHouseWith(t, dog.Options{LingerFor: 2 * time.Minute, RetireAfter: time.Second}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			start: func(context.Context, *room) error { starts++; return nil },
@@ -101,7 +92,7 @@ func TestAUIDThatLingersKeepsItsReplica(t *testing.T) {
 }
 
 func TestAReservationKeepsItsReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options := dog.Options{ReserveFor: time.Minute, LingerFor: -1, RetireAfter: time.Second}
 		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 1}, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
@@ -113,7 +104,7 @@ func TestAReservationKeepsItsReplica(t *testing.T) {
 }
 
 func TestAStubOfARetiredReplicaSaysSo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -129,7 +120,7 @@ func TestAStubOfARetiredReplicaSaysSo(t *testing.T) {
 }
 
 func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{message: relay})
 		ada, bob := h.enter("ada"), h.enter("bob")
 		stub, err := h.identify(t.Context(), "ada")
@@ -159,7 +150,7 @@ func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 }
 
 func TestAPlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const reservation = 10*time.Second + time.Millisecond
 		h := newHouseWith(t, dog.Options{ReserveFor: reservation}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 		first, err := h.identify(t.Context(), "ada")
@@ -177,7 +168,7 @@ func TestAPlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 }
 
 func TestADrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: 2, MaxReplicas: 1}, &hooks{})
 		ada := h.enter("ada")
 		require.NoError(t, h.group.Drain(context.Background(), h.replicaIDs()[0]))
@@ -191,7 +182,7 @@ func TestADrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
 }
 
 func TestAGroupDrainsItsReplicasItself(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, limit(2), &hooks{}, nil)
 		h.receive = func(l *hall, w http.ResponseWriter, _ *http.Request) {
 			for r := range l.Replicas() {
@@ -213,7 +204,7 @@ func TestAGroupDrainsItsReplicasItself(t *testing.T) {
 }
 
 func TestAReplicaWithAHandlerUnderWayIsNotRetired(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		closing := make(chan struct{})
 		options := dog.Options{LingerFor: -1, RetireAfter: time.Second}
 		ends := 0

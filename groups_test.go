@@ -17,7 +17,7 @@ import (
 // How Identify chooses a replica, and who holds places for how long.
 
 func TestAUIDWithASocketGoesWhereThatIs(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[lobby]{Limit: 3}, &hooks{})
 		h.enter("ada")
 		ada := h.replicaOf("ada")
@@ -48,7 +48,7 @@ func lingering(t *testing.T, linger time.Duration) (h *house, replica dog.ID) {
 }
 
 func TestAUIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		time.Sleep(19 * time.Second)
 		require.Equal(t, replica, h.replicaOf("ada"))
@@ -58,7 +58,7 @@ func TestAUIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
 }
 
 func TestAUIDThatComesTooLateIsANewOne(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const linger = 20*time.Second + time.Millisecond // to the point, whatever the pace of the runtime's clock
 		h, replica := lingering(t, linger)
 		time.Sleep(linger)
@@ -67,14 +67,14 @@ func TestAUIDThatComesTooLateIsANewOne(t *testing.T) {
 }
 
 func TestAUIDDoesNotLingerWhenLingerIsNegative(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, -1)
 		require.NotEqual(t, replica, h.replicaOf("ada"))
 	})
 }
 
 func TestAUIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		for _, id := range []string{"eve", "fay", "gus"} {
 			h.enter(id)
@@ -85,7 +85,7 @@ func TestAUIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
 }
 
 func TestAUIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{})
 		first := h.enter("ada")
 		h.enter("ada")
@@ -105,7 +105,7 @@ func TestAUIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
 }
 
 func TestAReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 1}, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -119,7 +119,7 @@ func TestAReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 }
 
 func TestAnExpiredReservationIsAsGoodAsNone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 1}, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestAnExpiredReservationIsAsGoodAsNone(t *testing.T) {
 }
 
 func TestReleaseGivesAnUnusedPlaceBackOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{})
 		unused, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -170,7 +170,7 @@ func slowly(done <-chan struct{}) func(*room, http.ResponseWriter, *http.Request
 }
 
 func TestARequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		h := newHouse(t, 2, &hooks{receive: slowly(done)})
 		stub, err := h.identify(t.Context(), "ada")
@@ -189,7 +189,7 @@ func TestARequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
 }
 
 func TestARequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		h := newHouse(t, 2, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) { <-done }})
 		first := background(h.srv, "/?u=ada") // keeps the turn
@@ -208,7 +208,7 @@ func TestARequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
 }
 
 func TestAFullGroupSaysSo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: 1, MaxReplicas: 2}, &hooks{})
 		ada := h.enter("ada")
 		h.enter("bob")
@@ -228,7 +228,7 @@ func TestAFullGroupSaysSo(t *testing.T) {
 }
 
 func TestAnEndedContextIdentifiesNobody(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		cause := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())

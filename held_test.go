@@ -28,7 +28,7 @@ func TestWhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 	}
 	for name, say := range ways {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				accepted, refused := 0, 0
 				on := &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 					if m.String() == "store" {
@@ -67,7 +67,7 @@ func TestWhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 }
 
 func TestAMessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var errs []error
 		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 			errs = append(errs, put(r), s.Send(strings.Repeat("x", 2<<20)), s.Send("too much"))
@@ -85,7 +85,7 @@ func TestAMessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
 }
 
 func TestWhatIsLostIsHeldNoLonger(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h, engine := newGatedHouse(t, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 			return errors.Join(put(r), s.Send("w"), r.Emit("w"))
 		}})

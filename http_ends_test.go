@@ -1,16 +1,13 @@
 package dog_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,16 +81,16 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 			"the client leaves": {dog.ClientGone, func(_ *testing.T, _ *dog.Runtime, _ dog.Stub[desk], leave func()) { leave() }},
 			"the first object is reset": {dog.ClientGone, func(t *testing.T, _ *dog.Runtime, front dog.Stub[desk], _ func()) {
 				planned := errors.New("as planned")
-				require.ErrorIs(t, dog.CallErr(noCaller, front, (*desk).Run, func(_ context.Context, d *desk) error {
+				require.ErrorIs(t, dog.CallErr(context.Background(), front, (*desk).Run, func(_ context.Context, d *desk) error {
 					d.Abort(planned)
 					return nil
 				}), planned)
 			}},
 			"Shutdown begins": {dog.ClientGone, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
-				require.NoError(t, rt.Shutdown(noCaller))
+				require.NoError(t, rt.Shutdown(context.Background()))
 			}},
 			"Shutdown loses patience": {cut, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
-				ctx, cancel := context.WithCancel(noCaller)
+				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
 				require.ErrorIs(t, rt.Shutdown(ctx), context.Canceled)
 			}},
@@ -102,7 +99,7 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 				continue // the callee goes on, and so does who works for it
 			}
 			t.Run(f.name+"/"+name, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					next := map[string]string{"front": "middle", "middle": "back"}
 					told := make(chan time.Duration, 1)
 					began := time.Now()
@@ -121,7 +118,7 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 						})
 						told <- time.Since(began)
 					})
-					ctx, leave := context.WithCancel(noCaller)
+					ctx, leave := context.WithCancel(context.Background())
 					defer leave()
 					r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 					served := make(chan struct{})
@@ -143,7 +140,7 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 // A request that a handler makes after its client has gone is served: what it
 // says of its client does not cancel it.
 func TestAHandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var desks *dog.Namespace[desk]
 		result := make(chan string, 1)
 		_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
@@ -156,7 +153,7 @@ func TestAHandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
 			_, text, err := fetch(r.Context(), desks.Named("back"), http.MethodPost, "/", "she has left")
 			result <- fmt.Sprint(text, err)
 		})
-		ctx, leave := context.WithCancel(noCaller)
+		ctx, leave := context.WithCancel(context.Background())
 		time.AfterFunc(time.Minute, leave)
 		desks.Named("front").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 		require.Equal(t, "noted<nil>", <-result)
@@ -164,7 +161,7 @@ func TestAHandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
 }
 
 func TestAnEventStartedByAHandlerOutlivesItsClient(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var desks *dog.Namespace[desk]
 		gone := make(chan bool, 1)
 		_, desks = newDesks(t, dog.Options{}, func(d *desk, _ http.ResponseWriter, r *http.Request) {
@@ -183,7 +180,7 @@ func TestAnEventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 				gone <- false
 			}
 		})
-		ctx, leave := context.WithCancel(noCaller)
+		ctx, leave := context.WithCancel(context.Background())
 		desks.Named("front").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 		leave()
 		require.False(t, <-gone)
@@ -230,7 +227,7 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 		{"a long one that is flushed in Await, of a handler", flushed, 3 << 20, true, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var desks *dog.Namespace[desk]
 				wrote := make(chan error, 1)
 				var left io.Reader
@@ -247,7 +244,7 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 						wrote <- c.write(w, c.size)
 					}
 				})
-				ctx, cancel := context.WithCancel(noCaller)
+				ctx, cancel := context.WithCancel(context.Background())
 				if c.front {
 					w := httptest.NewRecorder()
 					desks.Named("front").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
@@ -258,7 +255,7 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 					left = response.Body
 				}
 				began := time.Now()
-				status, _, err := fetch(noCaller, desks.Named("back"), http.MethodGet, "/small", "")
+				status, _, err := fetch(context.Background(), desks.Named("back"), http.MethodGet, "/small", "")
 				require.NoError(t, err)
 				require.Equal(t, http.StatusOK, status)
 				require.Equal(t, c.waits, time.Since(began))
@@ -276,7 +273,7 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 					require.Empty(t, wrote, "it goes on waiting")
 				}
 				cancel()
-				require.NoError(t, rt.Shutdown(noCaller))
+				require.NoError(t, rt.Shutdown(context.Background()))
 			})
 		})
 	}
@@ -313,7 +310,7 @@ func TestALongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				wrote := make(chan error, 1)
 				_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodPost {
@@ -339,89 +336,13 @@ func TestALongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
 	}
 }
 
-// lateHijack hands its connection over when it is let go.
-type lateHijack struct {
-	*httptest.ResponseRecorder
-	until chan struct{}
-	conn  net.Conn
-}
-
-func (w lateHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	<-w.until
-	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), nil
-}
-
-func TestAConnectionThatIsHandedOverTooLateIsClosed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
-			_, _, err := http.NewResponseController(w).Hijack()
-			require.ErrorIs(t, err, dog.ErrSlowConsumer)
-		})
-		here, there := net.Pipe()
-		w := lateHijack{httptest.NewRecorder(), make(chan struct{}), here}
-		served := make(chan struct{})
-		go func() {
-			defer close(served)
-			desks.Named("ada").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-		}()
-		synctest.Wait()
-		began := time.Now()
-		require.NoError(t, dog.CallErr(noCaller, desks.Named("ada"), (*desk).Run, func(context.Context, *desk) error { return nil }))
-		require.Equal(t, 10*time.Second, time.Since(began))
-		close(w.until)
-		_, err := there.Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF)
-		<-served
-		require.Empty(t, w.Body.String(), "it is not this answer's any more")
-	})
-}
-
-// hijackInAReset hands its connection over in the very moment in which its object
-// is reset.
-type hijackInAReset struct {
-	*httptest.ResponseRecorder
-	reset func() error
-	conn  net.Conn
-}
-
-func (w hijackInAReset) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), w.reset()
-}
-
-// Its handler gets it, or it is closed.
-func TestAConnectionThatIsHandedOverInTheMomentOfAResetIsNotForgotten(t *testing.T) {
-	// The handler hears of the reset when the connection has been handed over.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	for range 20 {
-		bubble(t, func(t *testing.T) {
-			_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
-				if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
-					_ = c.Close()
-				}
-			})
-			here, there := net.Pipe()
-			require.NoError(t, there.SetReadDeadline(time.Now().Add(time.Hour)))
-			ada := desks.Named("ada")
-			reset := func() error { return ada.Abort(errors.New("on purpose")) }
-			go func() {
-				defer func() { _ = recover() }() // http.ErrAbortHandler
-				ada.ServeHTTP(
-					hijackInAReset{httptest.NewRecorder(), reset, here}, httptest.NewRequest(http.MethodGet, "/", nil),
-				)
-			}()
-			_, err := there.Read(make([]byte, 1))
-			require.ErrorIs(t, err, io.EOF)
-		})
-	}
-}
-
 func TestAClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
 			require.NoError(t, big(w, 20_000_000))
 		})
 		for _, client := range []http.RoundTripper{desks.Named("ada"), dogtest.Serve(t, desks.Named("bob")).Client().Transport} {
-			response, err := send(noCaller, client, http.MethodGet, "/", "")
+			response, err := send(context.Background(), client, http.MethodGet, "/", "")
 			require.NoError(t, err)
 			n, err := io.Copy(io.Discard, response.Body)
 			require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -88,7 +89,7 @@ func TestAPanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 				r := httptest.NewRequest(http.MethodPost, "/", w)
 				r.ContentLength = -1
 				require.PanicsWithValue(t, "as planned", func() { ada.ServeHTTP(w, r) })
-				require.NoError(t, dog.CallErr(noCaller, ada, (*desk).Run, func(_ context.Context, d *desk) error {
+				require.NoError(t, dog.CallErr(context.Background(), ada, (*desk).Run, func(_ context.Context, d *desk) error {
 					lives[d] = true
 					_, found, err := d.Storage().Get("seen")
 					require.Equal(t, stored, found)
@@ -165,7 +166,9 @@ func TestAnInvalidStatusIsAPanicOfTheHandler(t *testing.T) {
 	srv := httptest.NewServer(ada)
 	t.Cleanup(srv.Close)
 	for _, ask := range []func(path string) (int, string, error){
-		func(path string) (int, string, error) { return fetch(noCaller, ada, http.MethodGet, path, "") },
+		func(path string) (int, string, error) {
+			return fetch(context.Background(), ada, http.MethodGet, path, "")
+		},
 		func(path string) (int, string, error) {
 			u, err := url.Parse(srv.URL)
 			require.NoError(t, err)
@@ -207,9 +210,9 @@ func TestAnotherWebSocketLibraryWorksOrIsRefusedBeforeAnythingIsSent(t *testing.
 			return
 		}
 		_ = dog.Await(r.Context(), func() error {
-			kind, data, err := c.Read(noCaller)
+			kind, data, err := c.Read(context.Background())
 			if err == nil {
-				err = c.Write(noCaller, kind, append([]byte("re: "), data...))
+				err = c.Write(context.Background(), kind, append([]byte("re: "), data...))
 			}
 			return errors.Join(err, c.Close(websocket.StatusNormalClosure, ""))
 		})
@@ -291,7 +294,7 @@ func relayTo(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) {
 }
 
 func TestARefusedUpgradeIsWellFormedInHTTP2(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		for major, want := range map[int]string{1: "websocket", 2: ""} {
 			r := httptest.NewRequest(http.MethodGet, "/ws", nil)
@@ -362,7 +365,7 @@ func TestTheAddressOfTheOuterClientReachesEverybodyBehind(t *testing.T) {
 			w := httptest.NewRecorder()
 			desks.Named("front").ServeHTTP(w, r)
 			require.Equal(t, r.RemoteAddr, w.Body.String())
-			_, text, err := fetch(noCaller, desks.Named("back"), http.MethodGet, "/", "")
+			_, text, err := fetch(context.Background(), desks.Named("back"), http.MethodGet, "/", "")
 			require.NoError(t, err)
 			require.Equal(t, "127.0.0.1:0", text)
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -87,7 +88,7 @@ func (h *herald) Arm(_ context.Context, after time.Duration) (string, error) {
 }
 
 func TestAnObjectKnowsItsNameWhoeverWakesIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine, rang := promptStore(), make(chan string, 1)
 		rt, heralds := newHeralds(t, asStore(engine), rang)
 		stub := heralds.Named("ada")
@@ -120,30 +121,6 @@ func newHeralds(t *testing.T, keep dog.Store, rang chan<- string) (*dog.Runtime,
 
 // goldenID is that of ada in the namespace cell.
 const goldenID = "a2521ef3b47133c572afb2082c4a5cd5cdc48a5af516178d883fe2babe48232d"
-
-func TestAGroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		options, clock := dog.Options{Store: asStore(promptStore())}, newClockwork(nil)
-		h := newHospital(t, options, clock)
-		id := h.wards.Named("main").ID()
-		serve := func(group dog.GroupStub[ward, nurse]) {
-			stub, err := group.Identify(t.Context(), "ada")
-			require.NoError(t, err)
-			require.NoError(t, dog.CallErr(t.Context(), stub, (*nurse).After, time.Hour))
-			stub.Release()
-			require.NoError(t, h.rt.Shutdown(t.Context()))
-			h = newHospital(t, options, clock)
-		}
-		serve(h.wards.Named("main"))
-		byID, err := h.wards.ByID(id)
-		require.NoError(t, err)
-		serve(byID)
-		time.Sleep(2 * time.Hour)
-		rings := clock.heard()
-		require.Len(t, rings, 1)
-		require.Equal(t, "nurse ada of main", rings[0].object)
-	})
-}
 
 func TestANamespaceThatTheStoreWouldRenameIsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})

@@ -217,72 +217,8 @@ func TestAnErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
 	})
 }
 
-func TestAPanicOfReceiveTellsTheClientNothing(t *testing.T) {
-	tests := map[string]struct {
-		before func(w http.ResponseWriter)
-		whole  bool // whether the client gets a whole answer
-	}{
-		"before writing":           {func(http.ResponseWriter) {}, true},
-		"after a header":           {func(w http.ResponseWriter) { w.Header().Set("X-Early", "1") }, true},
-		"after an early hint":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, true},
-		"after the status":         {func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) }, true},
-		"after a part of the body": {func(w http.ResponseWriter) { _, _ = w.Write([]byte("half")) }, true},
-		"after a flush of the body": {func(w http.ResponseWriter) {
-			_, _ = w.Write([]byte("half"))
-			w.(http.Flusher).Flush()
-		}, false},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			overReceivers(t, func(t *testing.T, kind string) {
-				v := newVenue(t, kind, dog.Options{}, &owners{receive: func(_ owner, w http.ResponseWriter, _ *http.Request) error {
-					test.before(w)
-					panic("secret")
-				}})
-				answer, err := v.srv.Client().Get(dogtest.URL + "/?u=ada")
-				if test.whole {
-					require.NoError(t, err)
-					require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
-					_ = answer.Body.Close()
-					_, body := ask(t, v.srv, "GET", "/?u=ada", nil)
-					require.Equal(t, "Internal Server Error\n", body)
-				} else if err == nil {
-					_, err = answer.Body.Read(make([]byte, 100))
-					for err == nil {
-						_, err = answer.Body.Read(make([]byte, 100))
-					}
-					require.ErrorContains(t, err, "unexpected EOF")
-				}
-				requireEmpty(t, v.rt)
-			})
-		})
-	}
-}
-
-func TestAPanicAfterConnectClosesTheSocketOnce(t *testing.T) {
-	overReceivers(t, func(t *testing.T, kind string) {
-		closes := 0
-		v := newVenue(t, kind, dog.Options{}, &owners{
-			receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
-				o.Connect(w, req, nil)
-				panic("secret")
-			},
-			close: func(_ context.Context, _ owner, _ *dog.Socket, code int, _ string) error {
-				closes++
-				require.Equal(t, 1011, code)
-				return nil
-			},
-		})
-		code, reason := v.srv.Dial("/?u=ada").Closed()
-		require.Equal(t, 1011, code)
-		require.Empty(t, reason)
-		requireEmpty(t, v.rt)
-		require.Equal(t, 1, closes)
-	})
-}
-
 func TestGossipThatHasNoJSONFails(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{
 			gossip: func(_ context.Context, _ *room, m dog.Message) (any, error) {
 				if m.String() == `"bad"` {
@@ -312,82 +248,8 @@ func TestGossipThatHasNoJSONFails(t *testing.T) {
 	})
 }
 
-func TestConnectNeedsTheRequestThatReceiveGot(t *testing.T) {
-	overReceivers(t, func(t *testing.T, kind string) {
-		var kept *http.Request
-		v := newVenue(t, kind, dog.Options{}, &owners{receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
-			if req.URL.Path == "/other" {
-				s, err := o.Connect(w, kept, nil)
-				require.Nil(t, s)
-				require.ErrorContains(t, err, "Connect")
-				return nil
-			}
-			kept = req
-			_, err := w.Write([]byte("kept"))
-			return err
-		}})
-		v.srv.Get("/?u=ada")
-		status, _ := v.srv.Get("/other?u=ada")
-		require.Equal(t, http.StatusInternalServerError, status, "a request that has been answered")
-		kept = httptest.NewRequest("GET", "/", nil)
-		status, _ = v.srv.Get("/other?u=ada")
-		require.Equal(t, http.StatusInternalServerError, status, "a request from elsewhere")
-		requireEmpty(t, v.rt)
-	})
-}
-
-func TestConnectRefusesTheRequestOfAnotherOwner(t *testing.T) {
-	overReceivers(t, func(t *testing.T, kind string) {
-		requests := make(chan *http.Request, 1)
-		v := newVenue(t, kind, dog.Options{}, &owners{
-			limit: 1,
-			receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
-				if req.URL.Path == "/lend" {
-					requests <- req
-					return dog.Await(req.Context(), func() error { time.Sleep(time.Minute); return nil })
-				}
-				s, err := o.Connect(w, <-requests, nil)
-				require.Nil(t, s)
-				require.ErrorContains(t, err, "the request is not the one that Receive got")
-				return nil
-			},
-		})
-		another := ""
-		if !isReplica(kind) {
-			another = "&o=another" // a replica whose limit is reached is followed by another one
-		}
-		lent := background(v.srv, "/lend?u=ada")
-		synctest.Wait()
-		_, answer, err := v.srv.TryDial("/borrow?u=bob"+another, dogtest.DialOptions{})
-		require.Error(t, err)
-		require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
-		require.Equal(t, http.StatusOK, <-lent)
-		requireEmpty(t, v.rt)
-	})
-}
-
-func TestTheSocketOfARefusedUpgradeIsHarmless(t *testing.T) {
-	overReceivers(t, func(t *testing.T, kind string) {
-		starts := 0
-		v := newVenue(t, kind, dog.Options{}, &owners{
-			start: func(context.Context, owner) error { starts++; return nil },
-			receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
-				s, err := o.Connect(w, req, nil)
-				require.Equal(t, http.StatusUpgradeRequired, dog.HTTPStatus(err))
-				requireUsage(t, s.Send("welcome"), "not made by a runtime")
-				return nil
-			},
-		})
-		for range 2 {
-			status, _ := v.srv.Get("/?u=ada")
-			require.Equal(t, http.StatusUpgradeRequired, status)
-		}
-		require.Equal(t, 1, starts, "no reset")
-	})
-}
-
 func TestAStubOutlivesItsRuntimeInGoodOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 )
 
 func TestABadUIDReachesNoReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{})
 		bad := map[string]string{
 			"empty": "", "too long": strings.Repeat("x", 1025), "newline": "a\nb",

@@ -36,23 +36,6 @@ func (p probe) MarshalJSON() ([]byte, error) {
 	return []byte("1"), nil
 }
 
-// slowLog takes a second to log one message.
-type slowLog struct {
-	slog.Handler
-	message string
-}
-
-func (s slowLog) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == s.message {
-		time.Sleep(time.Second)
-	}
-	return nil
-}
-
-func (s slowLog) WithAttrs([]slog.Attr) slog.Handler { return s }
-
-func (s slowLog) Enabled(context.Context, slog.Level) bool { return true }
-
 // restless is a group that resets itself on a request.
 type restless struct {
 	dog.Group
@@ -72,7 +55,7 @@ func (l *restless) Clusterize(context.Context, string) (string, error) {
 
 // The clock ticks between the release of the last place and OnClose.
 func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		closes := 0
 		tr := &dog.Trace{SocketClosed: func(*dog.Socket, *dog.CloseError) { time.Sleep(3 * time.Second) }}
 		h := newHouseWith(t, dog.Options{Trace: tr}, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
@@ -90,7 +73,7 @@ func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
 
 // The caller's context ends with a ResetError of its own object, not of the called one.
 func TestACallEndsWhenItsCallersObjectIsReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouseWith(t, dog.Options{}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 				switch m.String() {
@@ -113,7 +96,7 @@ func TestACallEndsWhenItsCallersObjectIsReset(t *testing.T) {
 }
 
 func TestAnAnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{gossip: func(context.Context, *room, dog.Message) (any, error) { return bomb{}, nil }})
 		h.enter("a")
 		rep, err := h.group.Gossip(context.Background(), 1)
@@ -124,7 +107,7 @@ func TestAnAnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
 
 // It may be, or point at, what the replica goes on to change.
 func TestAnAnswerIsEncodedInTheTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		bad := false
 		h := newHouse(t, 1, &hooks{
 			gossip: func(_ context.Context, r *room, _ dog.Message) (any, error) { return probe{r, &bad}, nil },
@@ -145,7 +128,7 @@ func TestAnAnswerIsEncodedInTheTurn(t *testing.T) {
 }
 
 func TestTheQuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{gossip: func(_ context.Context, r *room, m dog.Message) (any, error) {
 			got := m.String()
 			m.Data[1] = 'X'
@@ -162,7 +145,7 @@ func TestTheQuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
 }
 
 func TestOnStartMayPanicWithErrAbortHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		h := newHouse(t, 5, &hooks{start: func(context.Context, *room) error {
 			if n++; n == 1 {
@@ -184,8 +167,8 @@ func TestOnStartMayPanicWithErrAbortHandler(t *testing.T) {
 
 // The next instance has a socket before the reset is done.
 func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		h := newHouseWith(t, dog.Options{Logger: slog.New(slowLog{slog.DiscardHandler, "object reset"})}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouseWith(t, dog.Options{Logger: slog.New(slowLog{Handler: slog.DiscardHandler, message: "object reset"})}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
 			message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("x") },
 		})
 		a := h.enter("a")
@@ -204,7 +187,7 @@ func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 }
 
 func TestADeadlineWithACauseIsADeadline(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{gossip: func(ctx context.Context, r *room, _ dog.Message) (any, error) { <-ctx.Done(); return nil, ctx.Err() }})
 		h.enter("a")
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, errors.New("too late for me"))
@@ -216,7 +199,7 @@ func TestADeadlineWithACauseIsADeadline(t *testing.T) {
 }
 
 func TestGoInAForeignGoroutineIsFound(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var got error
 		h := newHouse(t, 1, &hooks{
 			message: func(ctx context.Context, r *room, _ *dog.Socket, m dog.Message) error {
@@ -234,7 +217,7 @@ func TestGoInAForeignGoroutineIsFound(t *testing.T) {
 
 // The next instance has not opened its socket.
 func TestAMessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		got := 0
 		h := newHouse(t, 5, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
 			if s.UID() == "a" {
@@ -256,7 +239,7 @@ func TestAMessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
 
 // The group is reset while Clusterize waits for its turn.
 func TestACircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		starts, names := 0, 0
 		var replies []dog.Reply
@@ -296,7 +279,7 @@ func TestACircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
 }
 
 func TestOnCloseMayReachTheGroupDuringShutdown(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		var got error
 		h = newHouse(t, 5, &hooks{close: func(ctx context.Context, _ *room, _ *dog.Socket, _ int, _ string) error {
@@ -310,7 +293,7 @@ func TestOnCloseMayReachTheGroupDuringShutdown(t *testing.T) {
 }
 
 func TestAHandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		var got error
 		h = newHouse(t, 5, &hooks{message: func(ctx context.Context, _ *room, _ *dog.Socket, _ dog.Message) error {
@@ -326,7 +309,7 @@ func TestAHandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
 }
 
 func TestClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var heard []string
 		h := newHouse(t, 5, &hooks{message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
 			heard = append(heard, s.UID())
@@ -349,7 +332,7 @@ func TestClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 }
 
 func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var late *dog.Socket
 		var refused error
 		starts := 0
@@ -374,7 +357,7 @@ func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 
 // Between joining and the answer of the handshake lies a second.
 func TestAClientThatIsConnectedMissesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		slow := &dog.Trace{SocketOpened: func(*dog.Socket) { time.Sleep(time.Second) }}
 		h := newHouseWith(t, dog.Options{Trace: slow}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{})
 		ada := h.join("ada")

@@ -122,7 +122,7 @@ func TestReadModifyWriteIsSafeAroundWhatKeepsTheTurn(t *testing.T) {
 				of = strings.TrimPrefix(typ.String(), "*")
 			}
 			t.Run(of+"."+name, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					b, run := newBench(t, typ)
 					count := 0 // a field of the object
 					var all sync.WaitGroup

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"sync"
@@ -76,15 +75,8 @@ func (b *stoppingBox) OnStop(ctx context.Context, reason dog.StopReason) error {
 	return nil
 }
 
-// get asks an object over HTTP.
-func get[T any](stub dog.Stub[T]) string {
-	w := httptest.NewRecorder()
-	stub.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	return w.Body.String()
-}
-
 func TestAnIdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Minute})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: d} }})
@@ -103,7 +95,7 @@ func TestAnIdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
 }
 
 func TestTooManyObjectsDropThoseIdleLongest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: new(chronicle)} }})
 		require.NoError(t, err)
@@ -124,7 +116,7 @@ func TestTooManyObjectsDropThoseIdleLongest(t *testing.T) {
 }
 
 func TestAnObjectStaysWhileSomethingGoesOnThere(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second, Store: asStore(engine)})
@@ -143,7 +135,7 @@ func TestAnObjectStaysWhileSomethingGoesOnThere(t *testing.T) {
 }
 
 func TestAnObjectIsToldBeforeItGoes(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt, err := dog.New(dog.Options{EvictAfter: time.Second})
 		require.NoError(t, err)
@@ -165,7 +157,7 @@ func TestAnObjectIsToldBeforeItGoes(t *testing.T) {
 }
 
 func TestWhatComesWhileAnObjectStopsGoesToItsNextLife(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
@@ -185,7 +177,7 @@ func TestWhatComesWhileAnObjectStopsGoesToItsNextLife(t *testing.T) {
 }
 
 func TestAbortResetsAnObject(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		reason := errors.New("enough")
 		h := newHouse(t, 2, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 			if err := put(r); err != nil {
@@ -276,7 +268,7 @@ func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(use
 }
 
 func TestSocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		_, _, join := newInn(t, d)
 		ada, bob := join("ada"), join("bob")
@@ -306,7 +298,7 @@ func TestSocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 
 // Fault 1 of the original: a group that left memory forgot its replicas.
 func TestFault1AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt, _, join := newInn(t, d)
 		ada, bob := join("ada"), join("bob")
@@ -322,7 +314,7 @@ func TestFault1AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
 
 // Fault 2 of the original: a replica that left memory forgot its neighbours, and its broadcasts reached nobody.
 func TestFault2AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, _, join := newInn(t, new(chronicle))
 		ada, bob, eve := join("ada"), join("bob"), join("eve")
 		time.Sleep(time.Minute)
@@ -334,7 +326,7 @@ func TestFault2AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
 }
 
 func TestAResetAfterAHibernationClosesTheSockets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{HibernateAfter: time.Second})
 		on := &hooks{message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("no") }}
 		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{New: func() *room { return &room{on: on} }, Hibernate: true})
@@ -352,7 +344,7 @@ func TestAResetAfterAHibernationClosesTheSockets(t *testing.T) {
 }
 
 func TestARoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := newHouse(t, 2, &hooks{start: func(context.Context, *room) error { starts++; return nil }})
 		ada := h.enter("ada")
@@ -364,7 +356,7 @@ func TestARoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
 }
 
 func TestAReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
 		h := newHouseWith(t, dog.Options{Store: asStore(engine)}, dog.GroupOptions[lobby]{Limit: 1}, &hooks{

@@ -2,6 +2,7 @@ package dog_test
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,7 +19,7 @@ func release(t *testing.T, engine *storetest.Engine, name string, migrations []d
 }
 
 func TestObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		renamed := []dog.Migration{{Tag: "v2", Renamed: map[string]string{"packet": "parcel"}}}
 		engine := promptStore()
 		var a, random dog.ID
@@ -46,7 +47,7 @@ func TestObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
 }
 
 func TestObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		release(t, engine, "packet", nil, func(o *office) { fill(t, o.Named("a"), "x") })
 		release(t, engine, "parcel", nil, func(o *office) { fill(t, o.Named("b"), "y") })
@@ -60,7 +61,7 @@ func TestObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
 }
 
 func TestANamespaceThatWasDeletedHasNothingLeft(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		release(t, engine, "packet", nil, func(o *office) { fill(t, o.Named("a"), "x") })
 		deleted := []dog.Migration{{Tag: "v2", Deleted: []string{"packet"}}}
@@ -71,7 +72,7 @@ func TestANamespaceThatWasDeletedHasNothingLeft(t *testing.T) {
 }
 
 func TestMigrationsAreRefusedByNew(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		release(t, engine, "parcel", []dog.Migration{{Tag: "v1"}}, func(*office) {})
 		for tag, migrations := range map[string][]dog.Migration{
@@ -93,7 +94,7 @@ func TestMigrationsAreRefusedByNew(t *testing.T) {
 }
 
 func TestANamespaceKeepsItsKind(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		release(t, engine, "parcel", nil, func(*office) {})
 		release(t, engine, "other", nil, func(o *office) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,7 +40,7 @@ func list(t require.TestingT, o *office, options dog.ObjectListOptions) []listed
 }
 
 func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := promptStore()
 		o := newOffice(t, "parcel", dog.Options{Store: asStore(engine), EvictAfter: time.Second})
 		random := o.New()
@@ -66,7 +67,7 @@ func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
 }
 
 func TestListingsOfAllKinds(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: asStore(promptStore()), EvictAfter: time.Second})
 		names := []string{" ", "a", "a ", "aa", "a\U0010ffff", "a\U0010ffffb", "b", "ba", "ä", "äb", "\U0010ffff", "\U0010ffff\U0010ffff", "z"}
 		var stubs, all []dog.Stub[parcel]
@@ -122,7 +123,7 @@ func TestListingsOfAllKinds(t *testing.T) {
 }
 
 func TestALongListGoesOnPageByPage(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: asStore(promptStore()), EvictAfter: time.Second})
 		const n = 600 // of each kind, more than two pages that the store is asked for
 		for i := range n {
@@ -164,7 +165,7 @@ func TestALongListGoesOnPageByPage(t *testing.T) {
 }
 
 func TestAnObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: asStore(promptStore()), EvictAfter: time.Second})
 		byID, err := o.ByID(o.Named("a").ID())
 		require.NoError(t, err)
@@ -180,7 +181,7 @@ func TestAnObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 }
 
 func TestReplicasAreListedByTheirIDs(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		on := &hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
 		}}
@@ -222,7 +223,7 @@ func TestReplicasAreListedByTheirIDs(t *testing.T) {
 }
 
 func TestAListEndsWithItsError(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{})
 		contentOf(t, o.Named("a"))
 		ends := func(ctx context.Context, n *dog.Namespace[parcel], options dog.ObjectListOptions) (failed error) {

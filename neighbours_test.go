@@ -252,7 +252,7 @@ func TestOneThatHangsSpoilsNothingForOthers(t *testing.T) {
 		"Identify", "Clusterize", "OnOpen", "OnMessage", "OnClose", "OnGossip",
 	} {
 		t.Run(hang, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				const good = 1000
 				s := newStreet(t, hang)
 				s.provoke(t)
@@ -325,7 +325,7 @@ func TestOneThatHangsSpoilsNothingForOthers(t *testing.T) {
 
 // A hook may use the object that it is told of.
 func TestAHookMayUseObjects(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var rt *dog.Runtime
 		var cells *dog.Namespace[cell]
 		var mu sync.Mutex
@@ -364,7 +364,7 @@ func TestAHookMayUseObjects(t *testing.T) {
 
 // ObjectStarted and ObjectStopped come in pairs, however an object ends.
 func TestEveryLifeIsToldOfOnceAtItsBeginningAndOnceAtItsEnd(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		trace := d.trace()
 		trace.EventDone = nil

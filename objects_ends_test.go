@@ -3,9 +3,7 @@ package dog_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,27 +13,6 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 )
-
-// lines are what handlers have done, in order.
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) add(format string, args ...any) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, fmt.Sprintf(format, args...))
-	return nil
-}
-
-func (l *lines) take() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := l.all
-	l.all = nil
-	return all
-}
 
 func TestEverySocketThatJoinedIsClosedOnce(t *testing.T) {
 	type end struct {

@@ -15,7 +15,7 @@ import (
 )
 
 func TestAnObjectHasAtMostMaxSockets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, log := logged()
 		rt := dogtest.New(t, options)
 		leave := make(chan struct{})
@@ -62,7 +62,7 @@ func TestAnObjectHasAtMostMaxSockets(t *testing.T) {
 }
 
 func TestMaxSocketsHoldsForThoseThatConnectAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, _ := logged()
 		rt := dogtest.New(t, options)
 		parlors, err := dog.RegisterObject(rt, "parlor", &dog.ObjectOptions[entrance]{

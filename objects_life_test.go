@@ -47,7 +47,7 @@ func (p *parlor) Notes(context.Context) (notes []string, err error) {
 }
 
 func TestAnObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		newStore := func() *venue {
 			return newVenue(t, "an object", dog.Options{Store: disk}, &owners{
@@ -170,22 +170,8 @@ func TestAnOwnerHibernatesWithOpenSockets(t *testing.T) {
 	})
 }
 
-// onlyLive returns the one object with sockets that there is.
-func onlyLive(t *testing.T, v *venue) (found dog.LiveObject) {
-	t.Helper()
-	n := 0
-	for o := range v.rt.Objects() {
-		if o.Kind != dog.KindGroup {
-			found = o
-			n++
-		}
-	}
-	require.Equal(t, 1, n)
-	return found
-}
-
 func TestAnObjectStaysInMemoryWithItsSockets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options := dog.Options{MaxObjects: 4, EvictAfter: time.Minute, HibernateAfter: time.Second}
 		var stops lines
 		starts := map[string]int{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,7 +33,7 @@ func (*onlyCloses) OnClose(context.Context, *dog.Socket, int, string) error    {
 func (*onlyStarts) OnStart(context.Context) error                              { return nil }
 
 func TestATypeWithAHandlerOfSocketsConnectsWithoutAReceive(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		opens, err := dog.RegisterObject[onlyOpens](rt, "opens", nil)
 		require.NoError(t, err)
@@ -161,7 +162,7 @@ func TestWhoCannotConnectIsToldWhy(t *testing.T) {
 }
 
 func TestWrongSocketOptionsAreAnsweredWith500(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		for name, options := range map[string]dog.SocketOptions{
 			"tags":            {Tags: strings.Split(strings.Repeat("x y ", 6)+"1 2 3 4 5 6 7 8 9", " ")},
 			"a negative size": {MaxMessage: -1},
@@ -213,7 +214,7 @@ func TestWrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
 }
 
 func TestTheUIDIsKnownBeforeTheObject(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var own string
 		v := newVenue(t, "an object with Receive and OnError", dog.Options{}, &owners{
 			receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
@@ -329,4 +330,44 @@ func TestAnOwnerTalksToItsSockets(t *testing.T) {
 		requireHeard(ada, "count bob", []string{"1 1 0 0 [a b] false"}, nil, nil)
 		require.Equal(t, 1, v.rt.Stats().Sockets)
 	})
+}
+
+func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+	bad := map[string]dog.SocketOptions{
+		"an unknown policy":       {Slow: dog.CoalesceSlow + 1},
+		"a negative policy":       {Slow: -1},
+		"a request and no reply":  {AutoRequest: "ping"},
+		"a reply and no request":  {AutoReply: "pong"},
+		"a request too long":      {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
+		"a reply that is no text": {AutoRequest: "ping", AutoReply: "\xff"},
+		"a bad origin pattern":    {OriginPatterns: []string{"example.com", "a["}},
+		"too many tags":           {Tags: strings.Split("a b c d e f g h i j k", " ")},
+		"a tag too long":          {Tags: []string{strings.Repeat("x", 257)}},
+	}
+	for name, options := range bad {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt, err := dog.New(dog.Options{Sockets: options})
+				require.Error(t, err)
+				require.Nil(t, rt)
+
+				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
+					s, err := r.Connect(w, req, &options)
+					require.Nil(t, s)
+					require.Error(t, err)
+				}})
+				_, answer, err := h.srv.TryDial("/ws", dogtest.DialOptions{})
+				require.Error(t, err)
+				require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
+				requireEmpty(t, h.rt)
+			})
+		})
+	}
+	good := dog.SocketOptions{
+		Slow: dog.CoalesceSlow, AutoRequest: strings.Repeat("x", 2048), AutoReply: "pong",
+		OriginPatterns: []string{"*.example.com", "https://a?.example.com"}, Tags: slices.Repeat([]string{"same"}, 20),
+	}
+	rt, err := dog.New(dog.Options{Sockets: good})
+	require.NoError(t, err)
+	require.NoError(t, rt.Shutdown(t.Context()))
 }

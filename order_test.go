@@ -208,7 +208,7 @@ func TestWhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 // Requests through one stub that are made one after the other start in that
 // order, waiting or not.
 func TestRequestsThroughOneStubStartInOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var order []string // guarded by the turn
 		h := newHouse(t, 20, &hooks{receive: func(_ *room, _ http.ResponseWriter, req *http.Request) {
 			order = append(order, req.URL.Query().Get("n"))

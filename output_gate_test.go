@@ -17,20 +17,6 @@ import (
 	"github.com/godurable/dog/internal/store/storetest"
 )
 
-// newGatedHouse is a house on a store whose durability is in the test's hands.
-// What has been committed so far is durable.
-func newGatedHouse(t *testing.T, on *hooks) (*house, *storetest.Engine) {
-	t.Helper()
-	engine := storetest.New()
-	h := newHouseWith(t, dog.Options{Store: asStore(engine)}, dog.GroupOptions[lobby]{Limit: 2}, on)
-	engine.Flush()
-	t.Cleanup(engine.Prompt) // before the runtime stops, which waits for what is held
-	return h, engine
-}
-
-// put stores something, which closes the gate.
-func put(o interface{ Storage() *dog.Storage }) error { return o.Storage().Put("said", []byte("so")) }
-
 func TestMessagesWaitForWhatWasStoredBefore(t *testing.T) {
 	overOwners(t, func(t *testing.T, kind string) {
 		v, engine := newGatedVenue(t, kind, &owners{
@@ -95,7 +81,7 @@ func TestOneObjectsGateHoldsNobodyElse(t *testing.T) {
 }
 
 func TestWhispersAndGossipWaitForTheGate(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var asked, told atomic.Int32
 		h, engine := newGatedHouse(t, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
@@ -134,7 +120,7 @@ func TestWhispersAndGossipWaitForTheGate(t *testing.T) {
 }
 
 func TestAnAnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h, engine := newGatedHouse(t, &hooks{
 			gossip: func(_ context.Context, r *room, _ dog.Message) (any, error) { return "stored", put(r) },
 		})
@@ -269,89 +255,6 @@ func TestTheClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T
 	})
 }
 
-func TestACommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
-	tests := map[string]func(*storetest.Engine){
-		"at once": func(e *storetest.Engine) { e.Refuse(dog.ErrStoreFull) },
-		"later":   func(*storetest.Engine) {},
-	}
-	for name, before := range tests {
-		t.Run(name, func(t *testing.T) {
-			overOwners(t, func(t *testing.T, kind string) {
-				var lives atomic.Int32
-				v, engine := newGatedVenue(t, kind, &owners{
-					start: func(context.Context, owner) error { lives.Add(1); return nil },
-					message: func(ctx context.Context, o owner, s *dog.Socket, m dog.Message) error {
-						if m.String() == "store" {
-							if err := put(o); err != nil {
-								return err
-							}
-						}
-						return errors.Join(s.Send("said"), emit(o, "emitted"), o.Broadcast("broadcast"))
-					},
-					receive: func(o owner, w http.ResponseWriter, req *http.Request) error {
-						switch {
-						case dog.IsUpgrade(req):
-							_, err := o.Connect(w, req, nil)
-							return err
-						case put(o) != nil:
-							w.WriteHeader(http.StatusInsufficientStorage)
-						default:
-							_, _ = io.WriteString(w, "kept")
-						}
-						return nil
-					},
-				})
-				ada := v.enter("ada")
-				before(engine)
-				ada.Send("store")
-				status := make(chan int, 1)
-				go func() {
-					answer, _ := ask(t, v.srv, "GET", "/?u=ada", nil)
-					status <- answer.StatusCode
-				}()
-				synctest.Wait()
-				engine.Fail(errors.Join(dog.ErrStoreFailed, errors.New("no disk")))
-				code, _ := ada.Closed()
-				require.Equal(t, 1011, code)
-				require.Empty(t, texts(ada))
-				require.NotEqual(t, http.StatusOK, <-status)
-				require.GreaterOrEqual(t, lives.Load(), int32(1))
-
-				bob := v.enter("bob") // reading goes on, in a new life
-				bob.Send("read")
-				require.Equal(t, []string{"said", "emitted", "broadcast"}, texts(bob))
-			})
-		})
-	}
-}
-
-func TestAPanicUndoesWhatWasStoredAndSaysNothingOfIt(t *testing.T) {
-	overOwners(t, func(t *testing.T, kind string) {
-		v, engine := newGatedVenue(t, kind, &owners{
-			message: func(_ context.Context, o owner, s *dog.Socket, m dog.Message) error {
-				if m.String() == "read" {
-					value, found, err := o.Storage().Get("said")
-					require.False(t, found)
-					return errors.Join(err, s.Send("read "+string(value)))
-				}
-				if err := put(o); err != nil {
-					return err
-				}
-				require.NoError(t, s.Send("kept"))
-				panic("no")
-			},
-		})
-		engine.Prompt()
-		ada := v.enter("ada")
-		ada.Send("store")
-		code, _ := ada.Closed()
-		require.Equal(t, 1011, code)
-		bob := v.enter("bob")
-		bob.Send("read")
-		require.Equal(t, []string{"read "}, texts(bob))
-	})
-}
-
 func TestSyncWaitsAndLetsOthersIn(t *testing.T) {
 	overOwners(t, func(t *testing.T, kind string) {
 		var synced atomic.Bool
@@ -402,75 +305,6 @@ func TestShutdownSaysWhatIsHeldFirst(t *testing.T) {
 	})
 }
 
-// scribe stores one thing for each call, and takes the second back.
-type scribe struct {
-	dog.Object
-	calls int
-}
-
-func (s *scribe) Write(context.Context) (int, error) {
-	s.calls++
-	if err := s.Storage().Put("calls", []byte{byte(s.calls)}); err != nil {
-		return 0, err
-	}
-	if s.calls == 2 {
-		return 0, errors.New("there has been one before")
-	}
-	return s.calls, nil
-}
-
-func TestAnErrorThatUndoesWhatWasStoredWaitsForWhatWasStoredBefore(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		engine := storetest.New()
-		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
-		scribes, err := dog.RegisterObject(rt, "scribe", &dog.ObjectOptions[scribe]{RollbackOnError: true})
-		require.NoError(t, err)
-		outcomes := make(chan error, 2)
-		for range 2 {
-			go func() {
-				_, err := dog.Call0(context.Background(), scribes.Named("a"), (*scribe).Write)
-				outcomes <- err
-			}()
-			synctest.Wait()
-		}
-		require.Empty(t, outcomes)
-		engine.Prompt()
-		synctest.Wait()
-		require.ErrorContains(t, errors.Join(<-outcomes, <-outcomes), "there has been one before")
-	})
-}
-
-func TestAnAbortFromElsewhereSilencesTheHandler(t *testing.T) {
-	overOwners(t, func(t *testing.T, kind string) {
-		stored, aborted := make(chan owner), make(chan struct{})
-		v, engine := newGatedVenue(t, kind, &owners{
-			message: func(_ context.Context, o owner, s *dog.Socket, m dog.Message) error {
-				if m.String() == "read" {
-					return s.Send("read")
-				}
-				if err := put(o); err != nil {
-					return err
-				}
-				stored <- o
-				<-aborted
-				_ = emit(o, "emitted")
-				return s.Send("sent")
-			},
-		})
-		engine.Prompt()
-		ada := v.enter("ada")
-		ada.Send("store")
-		(<-stored).Abort(errors.New("enough"))
-		close(aborted)
-		code, _ := ada.Closed()
-		require.Equal(t, 1011, code)
-		require.Empty(t, texts(ada))
-		bob := v.enter("bob")
-		bob.Send("read")
-		require.Equal(t, []string{"read"}, texts(bob))
-	})
-}
-
 // registrar is a group that stores the names it gives.
 type registrar struct{ dog.Group }
 
@@ -479,7 +313,7 @@ func (r *registrar) Clusterize(_ context.Context, uid string) (string, error) {
 }
 
 func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[room]{
@@ -499,29 +333,5 @@ func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
 		require.Empty(t, identified)
 		engine.Prompt()
 		require.Equal(t, "for-ada", <-identified)
-	})
-}
-
-func TestAHandlerThatWasResetIsNotHeardAnyMore(t *testing.T) {
-	overOwners(t, func(t *testing.T, kind string) {
-		var errs []error
-		on := &owners{message: func(_ context.Context, o owner, _ *dog.Socket, m dog.Message) error {
-			if m.String() == "abort" {
-				o.Abort(errors.New("enough"))
-				errs = append(errs, emit(o, "late"), o.Broadcast("late"))
-			}
-			return nil
-		}}
-		if isReplica(kind) {
-			on.limit = 1 // bob is on another one
-		}
-		v := newVenue(t, kind, dog.Options{}, on)
-		ada, bob := v.enter("ada"), v.enter("bob")
-		ada.Send("abort")
-		require.Empty(t, texts(bob))
-		require.Len(t, errs, 2)
-		for _, err := range errs {
-			require.ErrorIs(t, err, dog.ErrReset)
-		}
 	})
 }

@@ -22,7 +22,7 @@ import (
 func TestBusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
 	for _, c := range []struct{ most, busy int }{{1, 50}, {100, 112}, {100, 113}, {100, 150}, {100, 1000}} {
 		t.Run(fmt.Sprintf("%d of %d", c.busy, c.most), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				rt, cells := newCells(t, dog.Options{MaxObjects: c.most, EvictAfter: time.Hour})
 				until := make(chan struct{})
 				errs := make(chan error, c.busy)
@@ -56,7 +56,7 @@ func TestBusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
 // An object that makes another while there is no room waits for nobody who waits
 // for it.
 func TestObjectsThatMakeObjectsDoNotWaitForEachOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newCells(t, dog.Options{MaxObjects: 2, EvictAfter: time.Hour})
 		start := time.Now()
 		var down func(depth int) func(context.Context) error
@@ -86,7 +86,7 @@ func (s *staller) OnStop(context.Context, dog.StopReason) error { <-s.until; ret
 // Objects that are being stopped cannot be dropped, nor are they of use: as many as
 // MaxObjects may hang there, then who makes more waits, and is refused.
 func TestMakersAreRefusedWhenMoreObjectsHangInOnStopThanThereMayBe(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{MaxObjects: 20, EvictAfter: time.Hour})
 		until := make(chan struct{})
 		stallers, err := dog.RegisterObject(rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }})

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -126,7 +127,7 @@ func (h *hiding) Own(context.Context) (dog.ID, error) {
 }
 
 func TestNamesOfATypesOwnHideWhatIsPromotedAndBreakNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		objects, err := dog.RegisterObject(rt, "hiding", &dog.ObjectOptions[hiding]{New: func() *hiding { return &hiding{ID: 7} }})
 		require.NoError(t, err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,7 +49,7 @@ func TestAGroupReachesItsSockets(t *testing.T) {
 	}
 	for name, reach := range from {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				h, _, ada, bob := newReachable(t)
 				ids := make([]dog.ID, 0, 2)
 				for r := range h.group.Replicas() {
@@ -84,7 +83,7 @@ func TestAGroupReachesItsSockets(t *testing.T) {
 }
 
 func TestAGroupsStubReachesOneReplicaAndClosesSockets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h, _, ada, bob := newReachable(t)
 		var ids []dog.ID
 		for r := range h.group.Replicas() {
@@ -108,7 +107,7 @@ func TestAGroupsStubReachesOneReplicaAndClosesSockets(t *testing.T) {
 }
 
 func TestAGroupListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		listed := 0
 		h = newHouse(t, 1, &hooks{close: func(ctx context.Context, r *room, _ *dog.Socket, _ int, _ string) error {
@@ -118,14 +117,14 @@ func TestAGroupListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
 			return nil
 		}})
 		h.enter("ada")
-		shutdown(t, h.rt)
+		require.NoError(t, h.rt.Shutdown(context.Background()))
 		require.Equal(t, 1, listed)
 		require.ErrorIs(t, h.group.Emit(context.Background(), dog.ID{1}, "late"), dog.ErrShutdown)
 	})
 }
 
 func TestDisconnectClosesAllDevicesOnAllReplicas(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan string, 10)
 		var disconnect func(ctx context.Context, r *room) error
 		h := newHouse(t, 2, &hooks{
@@ -175,7 +174,7 @@ func TestDisconnectClosesAllDevicesOnAllReplicas(t *testing.T) {
 }
 
 func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
 				switch m.String() {
@@ -209,11 +208,11 @@ func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
 }
 
 func TestAReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
-		rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+		rooms, err := dog.RegisterReplica[dog.Replica](rt, "room", nil)
 		require.NoError(t, err)
-		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[plainGroup]{Limit: 1})
+		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[dog.Group]{Limit: 1})
 		require.NoError(t, err)
 		group := lobbies.Named("main")
 		stub, err := group.Identify(t.Context(), "ada")
@@ -229,7 +228,7 @@ func TestAReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
 }
 
 func TestAReplicaAloneGossipsWithNobody(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		asked := 0
 		h := newHouse(t, 1, &hooks{
 			receive: func(r *room, _ http.ResponseWriter, req *http.Request) {
@@ -248,7 +247,7 @@ func TestAReplicaAloneGossipsWithNobody(t *testing.T) {
 }
 
 func TestAGossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		answer := dog.Message{Data: []byte(`{"seats":1}`)}
 		h := newHouse(t, 1, &hooks{gossip: func(_ context.Context, _ *room, m dog.Message) (any, error) {
 			switch m.String() {
@@ -276,7 +275,7 @@ func TestAGossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
 }
 
 func TestAStubIsRefusedWhenItsReplicaIsFull(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -300,44 +299,4 @@ func TestAStubIsRefusedWhenItsReplicaIsFull(t *testing.T) {
 		status, _ := srv.Get("/")
 		require.Equal(t, http.StatusOK, status, "there is room again")
 	})
-}
-
-func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
-	bad := map[string]dog.SocketOptions{
-		"an unknown policy":       {Slow: dog.CoalesceSlow + 1},
-		"a negative policy":       {Slow: -1},
-		"a request and no reply":  {AutoRequest: "ping"},
-		"a reply and no request":  {AutoReply: "pong"},
-		"a request too long":      {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
-		"a reply that is no text": {AutoRequest: "ping", AutoReply: "\xff"},
-		"a bad origin pattern":    {OriginPatterns: []string{"example.com", "a["}},
-		"too many tags":           {Tags: strings.Split("a b c d e f g h i j k", " ")},
-		"a tag too long":          {Tags: []string{strings.Repeat("x", 257)}},
-	}
-	for name, options := range bad {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				rt, err := dog.New(dog.Options{Sockets: options})
-				require.Error(t, err)
-				require.Nil(t, rt)
-
-				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
-					s, err := r.Connect(w, req, &options)
-					require.Nil(t, s)
-					require.Error(t, err)
-				}})
-				_, answer, err := h.srv.TryDial("/ws", dogtest.DialOptions{})
-				require.Error(t, err)
-				require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
-				requireEmpty(t, h.rt)
-			})
-		})
-	}
-	good := dog.SocketOptions{
-		Slow: dog.CoalesceSlow, AutoRequest: strings.Repeat("x", 2048), AutoReply: "pong",
-		OriginPatterns: []string{"*.example.com", "https://a?.example.com"}, Tags: slices.Repeat([]string{"same"}, 20),
-	}
-	rt, err := dog.New(dog.Options{Sockets: good})
-	require.NoError(t, err)
-	require.NoError(t, rt.Shutdown(t.Context()))
 }

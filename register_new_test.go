@@ -17,7 +17,7 @@ import (
 // where it has no Receive.
 
 func TestNewRunsForRealObjectsOnly(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		made := map[string]int{}
 		rt := dogtest.New(t, dog.Options{})
 		cells, err := dog.RegisterObject(rt, "cell", &dog.ObjectOptions[cell]{
@@ -46,7 +46,7 @@ func TestNewRunsForRealObjectsOnly(t *testing.T) {
 }
 
 func TestWhatIsEmbeddedCanBeRegisteredItself(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		objects, err := dog.RegisterObject[dog.Object](rt, "object", nil)
 		require.NoError(t, err)
@@ -79,7 +79,7 @@ type listens struct{ dog.Object }
 func (*listens) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error { return s.Send(m) }
 
 func TestATypeWithoutReceiveConnectsIfItHasToDoWithSockets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		replicas, err := dog.RegisterReplica[opens](rt, "opens", nil)
 		require.NoError(t, err)
@@ -123,7 +123,7 @@ func (s *shop) Receive(w http.ResponseWriter, req *http.Request) error {
 }
 
 func TestNewHandsDependenciesOver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		prices := map[string]string{"/tea": "3"}
 		rt := dogtest.New(t, dog.Options{})
 		shops, err := dog.RegisterReplica(rt, "shop", &dog.ReplicaOptions[shop]{New: func() *shop { return &shop{prices: prices} }})

@@ -30,7 +30,7 @@ func requireNoRequest(t *testing.T, ctx context.Context, where string) {
 }
 
 func TestReceiveKnowsItsUIDAndOtherHandlersHaveNone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var ran []string // guarded by mu
 		other := func(ctx context.Context, where string) {
@@ -80,27 +80,8 @@ func TestReceiveKnowsItsUIDAndOtherHandlersHaveNone(t *testing.T) {
 	})
 }
 
-func TestReceiveBehindAGatewayKnowsTheUIDAndTheGroupsOwnHasNone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		_, srv := newGate(t, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
-			fmt.Fprint(w, dog.UID(req.Context()))
-		}})
-		_, body := srv.Get("/?u=ada")
-		require.Equal(t, "ada", body)
-
-		h := newHalls(t, limit(1), &hooks{}, nil)
-		h.receive = func(_ *hall, w http.ResponseWriter, req *http.Request) {
-			require.Empty(t, dog.UID(req.Context()))
-			require.NotNil(t, dog.ClientGone(req.Context()))
-			w.WriteHeader(http.StatusAccepted)
-		}
-		status, _ := dogtest.Serve(t, h.group).Get("/")
-		require.Equal(t, http.StatusAccepted, status)
-	})
-}
-
 func TestAReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		var inner dog.Stub[room]
 		h = newHouse(t, 2, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
@@ -119,7 +100,7 @@ func TestAReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
 }
 
 func TestAHandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		begun := make(chan struct{})
 		var ended error
 		done := false
@@ -183,7 +164,7 @@ func repeat(_ *room, w http.ResponseWriter, req *http.Request) {
 }
 
 func TestAShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{receive: repeat})
 		slow := post(t, h.srv, "/", 5, "he")
 		other := background(h.srv, "/")
@@ -205,7 +186,7 @@ func TestAShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
 }
 
 func TestABodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := newHouse(t, 3, &hooks{receive: func(*room, http.ResponseWriter, *http.Request) { calls++ }})
 		stub, err := h.identify(t.Context(), "ada")
@@ -223,7 +204,7 @@ func TestABodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
 }
 
 func TestReceiveReadsTheBodyThatWasSent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{receive: repeat})
 		for _, size := range []int{0, 1, 64 << 10, 64<<10 + 1, 200_000} {
 			sent := strings.Repeat("x", size)
@@ -248,7 +229,7 @@ func TestReceiveReadsTheBodyThatWasSent(t *testing.T) {
 }
 
 func TestTheCallersRequestStaysAsItIs(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{receive: repeat})
 		stub, err := h.identify(t.Context(), "ada")
 		require.NoError(t, err)

@@ -42,7 +42,7 @@ var fatal = map[string]func(ctx context.Context) error{
 func TestAResetConcernsOneObjectAlone(t *testing.T) {
 	for name, fail := range fatal {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var happened []string
 				rooms := make(map[dog.ID][]*room) // the instances of each
 				h := newHouse(t, 2, &hooks{
@@ -87,7 +87,7 @@ func TestAResetConcernsOneObjectAlone(t *testing.T) {
 }
 
 func TestAResetLeavesOtherGroupsAlone(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{message: func(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error {
 			if m.String() == "fail" {
 				panic("boom")
@@ -105,7 +105,7 @@ func TestAResetLeavesOtherGroupsAlone(t *testing.T) {
 }
 
 func TestAResetDropsMemoryAndKeepsIdentity(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		counts := make(map[*room]int) // guarded by the turn
 		var ids []dog.ID
 		h := newHouse(t, 2, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
@@ -129,7 +129,7 @@ func TestAResetDropsMemoryAndKeepsIdentity(t *testing.T) {
 }
 
 func TestCallsInFlightGetTheResetAndItsCause(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var inFlight error
 		h := newHouse(t, 2, &hooks{
 			gossip: func(ctx context.Context, _ *room, m dog.Message) (any, error) {
@@ -168,7 +168,7 @@ func TestCallsInFlightGetTheResetAndItsCause(t *testing.T) {
 }
 
 func TestWhatWaitsForATurnSurvivesAReset(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 5, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/fail" {
 				time.Sleep(time.Second)
@@ -185,7 +185,7 @@ func TestWhatWaitsForATurnSurvivesAReset(t *testing.T) {
 }
 
 func TestAResetIsLoggedOnceWithItsStack(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, log := logged()
 		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(context.Context, *room, *dog.Socket, dog.Message) error { panic("boom") },
@@ -205,7 +205,7 @@ func TestAnObjectThatCannotStartTriesAgain(t *testing.T) {
 	}
 	for name, fail := range ways {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				starts := 0
 				h := newHouse(t, 2, &hooks{start: func(ctx context.Context, _ *room) error {
 					if starts++; starts <= 2 {
@@ -231,7 +231,7 @@ func TestAnObjectThatCannotStartTriesAgain(t *testing.T) {
 }
 
 func TestASocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		started, closed := 0, 0
 		h := newHouse(t, 2, &hooks{
 			start: func(context.Context, *room) error {
@@ -254,26 +254,26 @@ func TestASocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
 }
 
 func TestAnObjectThatNewCannotMakeIsReset(t *testing.T) {
-	var used *plainGroup
+	var used *dog.Group
 	for name, test := range map[string]struct {
-		wrong func() *plainGroup
+		wrong func() *dog.Group
 		says  string
 	}{
-		"a panic":             {func() *plainGroup { panic("no database") }, "no database"},
-		"nothing":             {func() *plainGroup { return nil }, `that of "lobby" returned nil`},
-		"what is used by now": {func() *plainGroup { return used }, `that of "lobby" returned a value that is in use`},
+		"a panic":             {func() *dog.Group { panic("no database") }, "no database"},
+		"nothing":             {func() *dog.Group { return nil }, `that of "lobby" returned nil`},
+		"what is used by now": {func() *dog.Group { return used }, `that of "lobby" returned a value that is in use`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				broken := false
 				rt := dogtest.New(t, dog.Options{})
-				rooms, err := dog.RegisterReplica[good](rt, "room", nil)
+				rooms, err := dog.RegisterReplica[dog.Replica](rt, "room", nil)
 				require.NoError(t, err)
-				lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[plainGroup]{New: func() *plainGroup {
+				lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[dog.Group]{New: func() *dog.Group {
 					if broken {
 						return test.wrong()
 					}
-					used = new(plainGroup)
+					used = new(dog.Group)
 					return used
 				}, Limit: 1})
 				require.NoError(t, err)
@@ -292,7 +292,7 @@ func TestAnObjectThatNewCannotMakeIsReset(t *testing.T) {
 }
 
 func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := newHouse(t, 3, &hooks{
 			start: func(context.Context, *room) error { starts++; return nil },
@@ -323,7 +323,7 @@ func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
 }
 
 func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHalls(t, dog.GroupOptions[hall]{Limit: 1}, &hooks{}, nil)
 		starts := 0
 		h.start = func(context.Context, *hall) error { starts++; return nil }
@@ -358,7 +358,7 @@ func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
 func TestAnEndWhoseHandlerFailsLeaksNothing(t *testing.T) {
 	for name, fail := range fatal {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				closes := 0
 				h := newHouse(t, 2, &hooks{close: func(ctx context.Context, _ *room, _ *dog.Socket, _ int, _ string) error {
 					closes++

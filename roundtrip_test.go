@@ -16,58 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
-	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/internal/store/storetest"
 )
-
-// desk is an object that serves HTTP as a test says.
-type desk struct {
-	dog.Object
-	serve func(d *desk, w http.ResponseWriter, r *http.Request)
-}
-
-func (d *desk) Receive(w http.ResponseWriter, r *http.Request) error {
-	d.serve(d, w, r)
-	return nil
-}
-
-func (d *desk) Run(ctx context.Context, f func(ctx context.Context, d *desk) error) error {
-	return f(ctx, d)
-}
-
-func newDesks(
-	t testing.TB, options dog.Options, serve func(d *desk, w http.ResponseWriter, r *http.Request),
-) (*dog.Runtime, *dog.Namespace[desk]) {
-	t.Helper()
-	rt := dogtest.New(t, options)
-	desks, err := dog.RegisterObject(rt, "desk", &dog.ObjectOptions[desk]{New: func() *desk { return &desk{serve: serve} }})
-	require.NoError(t, err)
-	return rt, desks
-}
-
-// send makes a request through a client whose transport is the object.
-func send(ctx context.Context, to http.RoundTripper, method, path, body string) (*http.Response, error) {
-	var content io.Reader
-	if body != "" {
-		content = strings.NewReader(body)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://desk"+path, content)
-	if err != nil {
-		return nil, err
-	}
-	return (&http.Client{Transport: to}).Do(r)
-}
-
-// fetch is send for an answer of which only the status and the body count.
-func fetch(ctx context.Context, to http.RoundTripper, method, path, body string) (status int, text string, err error) {
-	response, err := send(ctx, to, method, path, body)
-	if err != nil {
-		return 0, "", err
-	}
-	defer func() { _ = response.Body.Close() }()
-	data, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(data), err
-}
 
 func TestAClientReachesAnObject(t *testing.T) {
 	_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
@@ -106,7 +56,7 @@ func TestAClientReachesAnObject(t *testing.T) {
 }
 
 func TestAnAnswerStreams(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 			for i := range 3 {
 				_, _ = fmt.Fprint(w, i)
@@ -115,7 +65,7 @@ func TestAnAnswerStreams(t *testing.T) {
 			}
 		})
 		began := time.Now()
-		response, err := send(noCaller, desks.Named("a"), http.MethodGet, "/", "")
+		response, err := send(context.Background(), desks.Named("a"), http.MethodGet, "/", "")
 		require.NoError(t, err)
 		require.EqualValues(t, -1, response.ContentLength)
 		for i := range 3 {
@@ -131,14 +81,14 @@ func TestAnAnswerStreams(t *testing.T) {
 }
 
 func TestAHandlerThatFetchesGivesUpItsTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 			_ = idle(r.Context(), time.Second)
 			_, _ = io.WriteString(w, d.Name())
 		})
 		ada, bob := desks.Named("ada"), desks.Named("bob")
 		var between atomic.Bool
-		require.NoError(t, dog.CallErr(noCaller, ada, (*desk).Run, func(ctx context.Context, _ *desk) error {
+		require.NoError(t, dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, _ *desk) error {
 			require.NoError(t, dog.Go(ctx, func(context.Context) error { between.Store(true); return nil }))
 			for _, to := range []dog.Stub[desk]{bob, ada} {
 				_, text, err := fetch(ctx, to, http.MethodGet, "/", "")
@@ -156,7 +106,7 @@ func TestAHandlerThatFetchesGivesUpItsTurn(t *testing.T) {
 }
 
 func TestAFetchAndItsAnswerWaitForTheGates(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		var asked atomic.Bool
 		_, desks := newDesks(t, dog.Options{Store: asStore(engine)}, func(d *desk, w http.ResponseWriter, _ *http.Request) {
@@ -168,7 +118,7 @@ func TestAFetchAndItsAnswerWaitForTheGates(t *testing.T) {
 		t.Cleanup(engine.Prompt)
 		answer := make(chan string, 1)
 		go func() {
-			_ = dog.CallErr(noCaller, desks.Named("ada"), (*desk).Run, func(ctx context.Context, d *desk) error {
+			_ = dog.CallErr(context.Background(), desks.Named("ada"), (*desk).Run, func(ctx context.Context, d *desk) error {
 				if err := d.Storage().Put("said", nil); err != nil {
 					return err
 				}
@@ -189,7 +139,7 @@ func TestAFetchAndItsAnswerWaitForTheGates(t *testing.T) {
 }
 
 func TestWhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt, desks := newDesks(t, dog.Options{MaxWaiting: 1}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/panic":
@@ -205,12 +155,12 @@ func TestWhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
 			}
 		})
 		ada := desks.Named("ada")
-		status, _, err := fetch(noCaller, ada, http.MethodGet, "/panic", "")
+		status, _, err := fetch(context.Background(), ada, http.MethodGet, "/panic", "")
 		require.NoError(t, err)
 		require.Equal(t, http.StatusInternalServerError, status)
-		_, _, err = fetch(noCaller, ada, http.MethodGet, "/abort", "")
+		_, _, err = fetch(context.Background(), ada, http.MethodGet, "/abort", "")
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-		status, text, err := fetch(noCaller, ada, http.MethodGet, "/half", "")
+		status, text, err := fetch(context.Background(), ada, http.MethodGet, "/half", "")
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, "half", text)
@@ -219,7 +169,7 @@ func TestWhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
 		var refused atomic.Int32
 		for range 3 {
 			all.Go(func() {
-				status, _, err := fetch(noCaller, ada, http.MethodGet, "/slow", "")
+				status, _, err := fetch(context.Background(), ada, http.MethodGet, "/slow", "")
 				require.NoError(t, err)
 				if status == http.StatusServiceUnavailable {
 					refused.Add(1)
@@ -236,15 +186,15 @@ func TestWhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
 		requireUsage(t, err, "not made by a runtime")
 		require.True(t, closed.closed.Load())
 
-		require.NoError(t, dog.CallErr(noCaller, ada, (*desk).Run, func(ctx context.Context, d *desk) error {
+		require.NoError(t, dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, d *desk) error {
 			return d.Storage().Transaction(func() error {
 				_, _, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
 				require.ErrorIs(t, err, dog.ErrInTransaction)
 				return nil
 			})
 		}))
-		require.NoError(t, rt.Shutdown(noCaller))
-		status, _, err = fetch(noCaller, ada, http.MethodGet, "/", "")
+		require.NoError(t, rt.Shutdown(context.Background()))
+		status, _, err = fetch(context.Background(), ada, http.MethodGet, "/", "")
 		require.NoError(t, err)
 		require.Equal(t, http.StatusServiceUnavailable, status)
 	})
@@ -266,7 +216,7 @@ func TestAClientThatGoesIsNoticed(t *testing.T) {
 		"and has read nothing": func(context.CancelFunc, io.Closer) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				gone := make(chan error, 1)
 				_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 					_, _ = io.WriteString(w, "a beginning")
@@ -280,10 +230,10 @@ func TestAClientThatGoesIsNoticed(t *testing.T) {
 						}
 					})
 				})
-				ctx, cancel := context.WithTimeout(noCaller, time.Minute)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				if name == "and has read nothing" {
-					ctx = noCaller
+					ctx = context.Background()
 				}
 				response, err := send(ctx, desks.Named("ada"), http.MethodGet, "/", "") //nolint:bodyclose // the test is about that
 				require.NoError(t, err)
@@ -304,7 +254,7 @@ func TestALongAnswerWaitsForItsReader(t *testing.T) {
 	const size, chunk = 8 << 20, 64 << 10
 	for _, read := range []string{"all", "nothing", "closed"} {
 		t.Run(read, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var written atomic.Int64
 				result := make(chan error, 1)
 				_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
@@ -319,7 +269,7 @@ func TestALongAnswerWaitsForItsReader(t *testing.T) {
 						return nil
 					})
 				})
-				ctx, cancel := context.WithTimeout(noCaller, time.Minute)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				response, err := send(ctx, desks.Named("ada"), http.MethodGet, "/", "")
 				require.NoError(t, err)
@@ -344,7 +294,7 @@ func TestALongAnswerWaitsForItsReader(t *testing.T) {
 }
 
 func TestAFetchThatWaitsGivesUpWithItsContext(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, _ http.ResponseWriter, r *http.Request) {
 			_, err := io.ReadAll(r.Body)
 			require.Error(t, err)
@@ -354,7 +304,7 @@ func TestAFetchThatWaitsGivesUpWithItsContext(t *testing.T) {
 		var all sync.WaitGroup
 		for range 2 { // one has the turn and reads a body that does not come, one waits for the turn
 			all.Go(func() {
-				ctx, cancel := context.WithTimeout(noCaller, time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
 				began := time.Now()
 				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://desk/", reader)
@@ -372,9 +322,9 @@ func TestAFetchThatWaitsGivesUpWithItsContext(t *testing.T) {
 }
 
 func TestNoSocketOverARoundTrip(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{})
-		stub, err := h.identify(noCaller, "ada")
+		stub, err := h.identify(context.Background(), "ada")
 		require.NoError(t, err)
 		r, err := http.NewRequest(http.MethodGet, "http://room/ws", nil)
 		require.NoError(t, err)
@@ -391,7 +341,7 @@ func TestNoSocketOverARoundTrip(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []int{0}, h.loads(), "the place is free again")
 
-		status, text, err := fetch(noCaller, stub, http.MethodGet, "/plain", "")
+		status, text, err := fetch(context.Background(), stub, http.MethodGet, "/plain", "")
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, "/plain", text)
@@ -400,7 +350,7 @@ func TestNoSocketOverARoundTrip(t *testing.T) {
 
 // A body that is read after the handler that fetched it has returned does not use its context.
 func TestABodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 			for range 3 {
 				_, _ = io.WriteString(w, "x")
@@ -409,7 +359,7 @@ func TestABodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
 			}
 		})
 		var body io.ReadCloser
-		require.NoError(t, dog.CallErr(noCaller, desks.Named("ada"), (*desk).Run, func(ctx context.Context, _ *desk) error {
+		require.NoError(t, dog.CallErr(context.Background(), desks.Named("ada"), (*desk).Run, func(ctx context.Context, _ *desk) error {
 			response, err := send(ctx, desks.Named("bob"), http.MethodGet, "/", "")
 			if err == nil {
 				body = response.Body

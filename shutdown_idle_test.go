@@ -45,7 +45,7 @@ func newFinishers(
 func nothing(context.Context) error { return nil }
 
 func TestManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		until := make(chan struct{})
 		var stopped atomic.Int32
 		rt, _ := newFinishers(t, dog.Options{}, 1000, func(_ context.Context, name string) error {
@@ -66,7 +66,7 @@ func TestManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
 }
 
 func TestAnObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var finishers *dog.Namespace[finisher]
 		var mu sync.Mutex
 		stops := make(map[string]int)
@@ -101,7 +101,7 @@ func TestAnObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 
 // A busy object is stopped when it falls idle, whatever another one does.
 func TestABusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan time.Time, 10)
 		rt, finishers := newFinishers(t, dog.Options{}, 0, func(context.Context, string) error { stopped <- time.Now(); return nil })
 		until := make(chan struct{})
@@ -131,7 +131,7 @@ func TestABusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 // A Shutdown whose context has ended before it is called, as that of a server's
 // Shutdown that took all the time, still says good-bye.
 func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		h := newHouse(t, 50, &hooks{message: func(context.Context, *room, *dog.Socket, dog.Message) error { <-let; return nil }})
 		var stopped atomic.Int32
@@ -169,7 +169,7 @@ func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 // What a handler has said waits for the disk, the close frame does not when the
 // patience has ended.
 func TestClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := newHouseWith(t, dog.Options{Store: asStore(engine)}, dog.GroupOptions[lobby]{Limit: 5}, &hooks{
 			message: func(_ context.Context, r *room, s *dog.Socket, _ dog.Message) error {

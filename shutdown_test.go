@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -67,7 +66,7 @@ func TestShutdownClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
 }
 
 func TestOnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var failures []error
 		answers := 0
@@ -100,7 +99,7 @@ func TestOnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
 }
 
 func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/late" {
@@ -179,7 +178,7 @@ func TestShutdownMayBeCalledAtOnceAndAgain(t *testing.T) {
 }
 
 func TestShutdownOfARuntimeThatDidNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		rt, err := dog.New(dog.Options{})
 		require.NoError(t, err)
 		require.NoError(t, rt.Shutdown(context.Background()))
@@ -367,7 +366,7 @@ func (c *closing) Close() error {
 }
 
 func TestShutdownSaysThatTheStoreHasNotClosed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine := &closing{storetest.New(), make(chan struct{})}
 		rt, err := dog.New(dog.Options{Store: asStore(engine)})
 		require.NoError(t, err)
@@ -378,28 +377,4 @@ func TestShutdownSaysThatTheStoreHasNotClosed(t *testing.T) {
 		require.NoError(t, rt.Shutdown(t.Context()))
 		require.NoError(t, rt.Shutdown(ctx), "it is over, whatever the context")
 	})
-}
-
-// Nor does it wait, once its context has ended, for a client that has answered
-// the close frame and does not hang up.
-func TestShutdownThatGivesUpCutsClientsThatDoNotHangUp(t *testing.T) {
-	for _, kind := range ownerKinds {
-		t.Run(kind, func(t *testing.T) {
-			v := newVenue(t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: time.Hour}}, &owners{})
-			client := mustDial(t, serveTCP(t, v.serve, nil), "/?u=ada")
-			require.Eventually(t, func() bool { return v.rt.Stats().Sockets == 1 }, patience, time.Millisecond)
-			ctx, cancel := context.WithCancel(t.Context())
-			over := make(chan error, 1)
-			go func() { over <- v.rt.Shutdown(ctx) }()
-			op, _, err := client.next()
-			require.NoError(t, err)
-			require.EqualValues(t, opClose, op)
-			require.NoError(t, client.send(opClose, "\x03\xe9"))
-			_, err = client.in.ReadByte() // our side of the stream has ended
-			require.ErrorIs(t, err, io.EOF)
-			cancel()
-			<-over
-			require.NoError(t, v.rt.Shutdown(t.Context()))
-		})
-	}
 }

@@ -3,6 +3,7 @@ package dog_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -10,7 +11,7 @@ import (
 )
 
 func TestPeopleInSeveralReplicasChat(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{
 			open: func(ctx context.Context, r *room, s *dog.Socket) error {
 				return r.Broadcast("join " + s.UID())

@@ -18,7 +18,7 @@ import (
 // listed, also while what the replica has stored is not durable yet.
 func TestASocketThatIsClosedIsClosedForEverybody(t *testing.T) {
 	for _, stores := range []bool{false, true} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			var ended []int
 			h, engine := newGatedHouse(t, &hooks{
 				message: func(_ context.Context, r *room, s *dog.Socket, m dog.Message) error {
@@ -108,7 +108,7 @@ func TestSendOnASocketWhoseClientHasGone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var gone *dog.Socket
 				var checked bool
 				h, _ := newGatedHouse(t, &hooks{

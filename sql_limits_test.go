@@ -174,7 +174,7 @@ func (v *vow) Keys(context.Context) (n int, err error) {
 }
 
 func TestNothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		told := 0
 		var resets []error
 		rt := dogtest.New(t, dog.Options{Store: disk.Memory(), Trace: &dog.Trace{ObjectStopped: func(_ dog.ObjectInfo, cause error) {
@@ -250,6 +250,3 @@ func TestAnAbortFromElsewhereEndsRowsThatAreBeingRead(t *testing.T) {
 	require.NoError(t, turnIn(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
 	require.NoError(t, rt.Shutdown(t.Context()))
 }
-
-// Hand runs f with the cell.
-func (c *cell) Hand(_ context.Context, f func(*cell) error) error { return f(c) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -33,7 +34,7 @@ func columnsOfT(t *testing.T, s *dog.Storage) []string {
 func noUse(*dog.Storage) {}
 
 func TestStepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a); INSERT INTO t VALUES (1)"}
 		for range 2 {
@@ -51,7 +52,7 @@ func TestStepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
 }
 
 func TestASchemaThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a)", "ALTER TABLE t ADD COLUMN b", "ALTER TABLE t ADD COLUMN c"}
 		require.NoError(t, newRelease(t, d, schema, noUse))
@@ -77,7 +78,7 @@ func TestASchemaThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
 }
 
 func TestAStepThatFailsUndoesAllOfThem(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		first := dog.Schema{"CREATE TABLE t (a)"}
 		require.NoError(t, newRelease(t, d, first, noUse))
@@ -96,7 +97,7 @@ func TestAStepThatFailsUndoesAllOfThem(t *testing.T) {
 }
 
 func TestAnUpToDateSchemaCostsOneRead(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, asStore(w), dog.ObjectOptions[cell]{Schema: dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}})
 		require.NoError(t, turnIn(t, cells.Named("x"), func(*dog.Storage) error { return nil }))
@@ -110,7 +111,7 @@ func TestAnUpToDateSchemaCostsOneRead(t *testing.T) {
 }
 
 func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		first := dog.Schema{
 			"CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT)",
 			"CREATE TABLE children (id INTEGER PRIMARY KEY, parent REFERENCES parents (id) ON DELETE CASCADE)",
@@ -153,7 +154,7 @@ func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 }
 
 func TestForeignKeysAreCheckedAgainAfterAStepThatFails(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		schema := dog.Schema{
 			"CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id))",
 			"PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1); SELECT * FROM nothing",

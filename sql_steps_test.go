@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -67,7 +68,7 @@ func TestAStepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
 		"too long for what is set": {step: read, read: time.Millisecond, timeout: 2 * time.Second, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				d := dogtest.NewDisk(t)
 				require.NoError(t, newRelease(t, d, first, noUse))
 				rt := dogtest.New(t, dog.Options{Store: asStore(modest{d, c.read}), StartTimeout: c.timeout})

@@ -49,17 +49,8 @@ func requireBoth(t testing.TB, s *dog.Storage, want ...int) {
 	require.Equal(t, []string{"ok"}, sqlList[string](t, s, "PRAGMA integrity_check"))
 }
 
-// Work runs f, whose error is the handler's.
-func (c *cell) Work(_ context.Context, f func(s *dog.Storage) error) error { return f(c.Storage()) }
-
-// turnIn runs f in a turn of its own and returns its error when what it stored is durable.
-func turnIn(t testing.TB, stub dog.Stub[cell], f func(s *dog.Storage) error) error {
-	t.Helper()
-	return dog.CallErr(t.Context(), stub, (*cell).Work, f)
-}
-
 func TestSQLAndKeysAreOneTransaction(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
 		require.NoError(t, turnIn(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
@@ -75,7 +66,7 @@ func TestSQLAndKeysAreOneTransaction(t *testing.T) {
 }
 
 func TestSQLJoinsNestedTransactions(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
 		require.NoError(t, turnIn(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
@@ -102,7 +93,7 @@ func TestSQLJoinsNestedTransactions(t *testing.T) {
 }
 
 func TestSQLIsEmptyAfterDeleteAll(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
 		do := func(f func(s *dog.Storage) error) error { return turnIn(t, stub, f) }
@@ -140,7 +131,7 @@ func TestSQLIsEmptyAfterDeleteAll(t *testing.T) {
 }
 
 func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		rows := "SELECT value FROM generate_series(1, 5)"
 		waits := map[string]func(ctx context.Context, s *dog.Storage) error{
@@ -193,7 +184,7 @@ func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
 }
 
 func TestASQLConstraintThatFailsAtTheCommitResetsTheObject(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
 		require.NoError(t, turnIn(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
@@ -209,7 +200,7 @@ func TestASQLConstraintThatFailsAtTheCommitResetsTheObject(t *testing.T) {
 }
 
 func TestATransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
 		require.NoError(t, turnIn(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
@@ -226,7 +217,7 @@ func TestATransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
 }
 
 func TestReadingBySQLStoresNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, asStore(w), countable)
 		require.NoError(t, turnIn(t, cells.Named("x"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
@@ -240,7 +231,7 @@ func TestReadingBySQLStoresNothing(t *testing.T) {
 }
 
 func TestSQLReadsOnAFullDisk(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		_, cells := newTables(t, d, countable)
 		stub := cells.Named("x")
@@ -261,7 +252,7 @@ func TestSQLReadsOnAFullDisk(t *testing.T) {
 }
 
 func TestDatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, asStore(w), countable)
 		require.NoError(t, turnIn(t, cells.Named("idle"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
@@ -274,7 +265,7 @@ func TestDatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
 			return nil
 		}))
 		other.Abort(errNo)
-		require.ErrorIs(t, dog.CallErr0(t.Context(), cells.Named("reset within a statement"), (*cell).Break), dog.ErrReset)
+		require.ErrorIs(t, dog.CallErr(t.Context(), cells.Named("reset within a statement"), (*cell).Hand, breakOff), dog.ErrReset)
 		time.Sleep(5 * time.Minute)
 		require.Positive(t, w.opened.Load())
 		require.Equal(t, w.opened.Load(), w.closed.Load())
@@ -289,8 +280,8 @@ func (b breaker) Value() (driver.Value, error) {
 	return int64(1), nil
 }
 
-// Break resets the object in the middle of a statement.
-func (c *cell) Break(context.Context) error {
+// breakOff resets an object in the middle of a statement.
+func breakOff(c *cell) error {
 	_, err := c.Storage().SQL().Exec("SELECT ?", breaker{c})
 	return err
 }

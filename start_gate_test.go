@@ -57,10 +57,19 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 		},
 	}
 	asks := map[string]func(to dog.Stub[confessor]) error{
-		"Call": func(to dog.Stub[confessor]) error { return dog.CallErr0(noCaller, to, (*confessor).Nothing) },
+		"Call": func(to dog.Stub[confessor]) error {
+			return dog.CallErr0(context.Background(), to, (*confessor).Nothing)
+		},
 		"RoundTrip": func(to dog.Stub[confessor]) error { // no client learns of an error what it was
-			status, _, err := fetch(noCaller, to, http.MethodGet, "/", "")
-			return errors.Join(err, fmt.Errorf("status %d", status))
+			req, err := http.NewRequest(http.MethodGet, "/", nil)
+			if err != nil {
+				return err
+			}
+			res, err := to.RoundTrip(req)
+			if err != nil {
+				return err
+			}
+			return errors.Join(res.Body.Close(), fmt.Errorf("status %d", res.StatusCode))
 		},
 	}
 	fates := map[string]struct {
@@ -74,7 +83,7 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 		for way, ask := range asks {
 			for fate, f := range fates {
 				t.Run(how+"/"+way+"/"+fate, func(t *testing.T) {
-					bubble(t, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
 						engine, starts := storetest.New(), new(atomic.Int32)
 						rt := dogtest.New(t, dog.Options{Store: asStore(engine)})
 						confessors, err := dog.RegisterObject(rt, "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor { return &confessor{starts: starts, fail: fail} }})
@@ -83,7 +92,7 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 						t.Cleanup(engine.Prompt)
 						it := confessors.Named("it")
 						kept := make(chan error, 1)
-						go func() { kept <- dog.CallErr0(noCaller, it, (*confessor).Keep) }()
+						go func() { kept <- dog.CallErr0(context.Background(), it, (*confessor).Keep) }()
 						synctest.Wait()
 						require.NoError(t, it.Abort(io.ErrNoProgress))
 
@@ -114,7 +123,7 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 }
 
 func TestWhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
 		confessors, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: asStore(engine)}), "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor {
 			return &confessor{starts: starts, fail: func(_ *confessor, secret string) error { return errors.New(secret) }}
@@ -123,10 +132,10 @@ func TestWhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
 		it := confessors.Named("it")
-		go func() { _ = dog.CallErr0(noCaller, it, (*confessor).Keep) }()
+		go func() { _ = dog.CallErr0(context.Background(), it, (*confessor).Keep) }()
 		synctest.Wait()
 		require.NoError(t, it.Abort(io.ErrNoProgress))
-		ctx, leave := context.WithCancel(noCaller)
+		ctx, leave := context.WithCancel(context.Background())
 		told := make(chan error, 1)
 		go func() { told <- dog.CallErr0(ctx, it, (*confessor).Nothing) }()
 		synctest.Wait()

@@ -55,7 +55,7 @@ func TestOneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
 		"the end of a context": func() error { return context.DeadlineExceeded },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				starts := 0
 				starters := newStarters(t, dog.Options{}, func(context.Context, *starter) error {
 					time.Sleep(5 * time.Second)
@@ -82,7 +82,7 @@ func TestOneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
 
 func TestAHungStartEndsAfterItsTimeout(t *testing.T) {
 	for _, c := range []struct{ option, want time.Duration }{{0, 30 * time.Second}, {time.Minute, time.Minute}} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			let := make(chan struct{})
 			var starts atomic.Int32
 			var ended error
@@ -112,7 +112,7 @@ func TestAHungStartEndsAfterItsTimeout(t *testing.T) {
 }
 
 func TestAStartWithoutTimeoutMayTakeItsTime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starters := newStarters(t, dog.Options{StartTimeout: -1}, func(context.Context, *starter) error {
 			time.Sleep(24 * time.Hour)
 			return nil
@@ -123,7 +123,7 @@ func TestAStartWithoutTimeoutMayTakeItsTime(t *testing.T) {
 
 // Who gives up waiting for a start gets away, and spoils nothing for the others.
 func TestACallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		starters := newStarters(t, dog.Options{}, func(context.Context, *starter) error {
 			starts++
@@ -148,7 +148,7 @@ func TestACallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
 
 func TestAbortIsTheWayOutOfWhatHangs(t *testing.T) {
 	reason := errors.New("enough")
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		var starts atomic.Int32
 		starters := newStarters(t, dog.Options{StartTimeout: -1}, func(ctx context.Context, s *starter) error {
@@ -194,7 +194,7 @@ func TestAbortIsTheWayOutOfWhatHangs(t *testing.T) {
 }
 
 func TestAbortFromOutsideClosesSocketsEvenOfAReplicaThatSleeps(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		w := newWaking(t, func(int) error { return nil })
 		ada := w.srv.Dial("/?u=ada")
 		ada.Send("hello")
@@ -257,7 +257,7 @@ func TestSocketsOutliveAStartThatFailsWhenTheirReplicaWakes(t *testing.T) {
 	} {
 		for _, how := range []string{"an error", "a panic"} {
 			t.Run(name+", "+how, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					w := newWaking(t, func(n int) error {
 						switch {
 						case n == 1 || n > 1+c.fails:

@@ -1,9 +1,7 @@
 package dog_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -19,11 +17,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// echo answers each message with itself.
-func echo(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error { return s.Send(m) }
-
 func TestStatsCountTrafficOfOpenAndClosedSockets(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{message: echo})
 		ada, bob := h.join("ada"), h.join("bob")
 		ada.Send("12345")
@@ -64,7 +59,7 @@ func TestStatsCountTrafficOfOpenAndClosedSockets(t *testing.T) {
 
 // A socket whose OnClose takes its time is no longer open, but what it did is not forgotten meanwhile.
 func TestCountsDoNotFallWhileASocketCloses(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: echo, close: func(context.Context, *room, *dog.Socket, int, string) error {
 			time.Sleep(time.Minute)
 			return nil
@@ -92,7 +87,7 @@ func TestStatsShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 		{policy: dog.CoalesceSlow, queued: 102 + 102, coalesced: 2},
 		{policy: dog.DisconnectSlow, queued: 102, cut: 1},
 	} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			var socket *dog.Socket
 			h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 				socket, _ = r.Connect(w, req, &dog.SocketOptions{Slow: c.policy, QueueBytes: 250})
@@ -115,7 +110,7 @@ func TestStatsShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 }
 
 func TestReplicasAreListedWithTheirLoad(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 3, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/slow" {
 				time.Sleep(time.Second)
@@ -152,7 +147,7 @@ func TestReplicasAreListedWithTheirLoad(t *testing.T) {
 }
 
 func TestObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{})
 		require.Empty(t, slices.Collect(h.rt.Objects()))
 		h.srv.Get("/?u=ada")
@@ -175,7 +170,7 @@ func TestObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
 }
 
 func TestStatsCountTurnsAndTheWaitForThem(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 5, &hooks{receive: func(_ *room, _ http.ResponseWriter, req *http.Request) {
 			time.Sleep(time.Second)
 			if req.URL.Path == "/panic" {
@@ -200,34 +195,8 @@ func TestStatsCountTurnsAndTheWaitForThem(t *testing.T) {
 	})
 }
 
-// logbook keeps log records as JSON.
-type logbook struct {
-	mu   sync.Mutex
-	data bytes.Buffer // guarded by mu
-}
-
-func (l *logbook) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.data.Write(line)
-}
-
-// records returns what was logged.
-func (l *logbook) records(t *testing.T) []map[string]any {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []map[string]any
-	for lines := json.NewDecoder(&l.data); lines.More(); {
-		var r map[string]any
-		require.NoError(t, lines.Decode(&r))
-		all = append(all, r)
-	}
-	return all
-}
-
 func TestLogLinesNameTheObject(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var log logbook
 		h := newHouseWith(t, dog.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))}, dog.GroupOptions[lobby]{Limit: 2},
 			&hooks{message: func(_ context.Context, r *room, _ *dog.Socket, m dog.Message) error {
@@ -261,7 +230,7 @@ func TestLogLinesNameTheObject(t *testing.T) {
 }
 
 func TestStatsTellOfTheStore(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		store := dogtest.NewDisk(t)
 		rt, cells := newCells(t, dog.Options{Store: store})
 		before := rt.Stats().Store

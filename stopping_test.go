@@ -14,7 +14,7 @@ import (
 )
 
 func TestLoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 5, &hooks{
 			open: func(ctx context.Context, r *room, _ *dog.Socket) error {
 				return dog.Go(ctx, func(ctx context.Context) error {
@@ -75,7 +75,7 @@ func TestLoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
 }
 
 func TestStoppingIsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		require.Nil(t, dog.Stopping(t.Context()))
 		require.Nil(t, (*dog.Runtime)(nil).Stopping())
 		require.Nil(t, new(dog.Runtime).Stopping())
@@ -103,7 +103,7 @@ func TestStoppingIsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
 // A request that asked for ClientGone leaves nothing behind in its client's
 // context, which may be that of a whole program, nor in the runtime.
 func TestClientGoneIsGivenBackWithTheRequest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var gone <-chan struct{}
 		h := newHouse(t, 5, &hooks{receive: func(_ *room, _ http.ResponseWriter, req *http.Request) {
 			gone = dog.ClientGone(req.Context())

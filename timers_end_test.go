@@ -26,7 +26,7 @@ func TestTimersEndWithTheirObject(t *testing.T) {
 		"deletion": func(t *testing.T, m *metronomes) { require.NoError(t, m.ns.Named("a").Delete(t.Context())) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				starts := 0
 				options, _ := logged()
 				m := newMetronomes(t, options, dog.ObjectOptions[metronome]{}, nil)
@@ -56,7 +56,7 @@ func TestTimersEndWithTheirObject(t *testing.T) {
 }
 
 func TestTimersEndBeforeOnStop(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
 			o.Every(50*time.Millisecond, func(context.Context) error { return m.did.add("tick") })
@@ -79,7 +79,7 @@ func TestTimersEndBeforeOnStop(t *testing.T) {
 }
 
 func TestATickThatWaitsForStoppingEndsWithShutdown(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
 			o.Every(50*time.Millisecond, func(ctx context.Context) error {
@@ -94,7 +94,7 @@ func TestATickThatWaitsForStoppingEndsWithShutdown(t *testing.T) {
 }
 
 func TestATimerKeepsItsObjectInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{EvictAfter: time.Second, MaxObjects: 1}, dog.ObjectOptions[metronome]{}, nil)
 		var timer *dog.Timer
 		m.do(t, func(_ context.Context, o *metronome) error {
@@ -149,7 +149,7 @@ func TestATimerKeepsAnOwnerFromHibernating(t *testing.T) {
 }
 
 func TestATimerKeepsAReplicaWithoutClients(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var did lines
 		v := newVenue(t, "a replica", dog.Options{}, &owners{
 			message: func(_ context.Context, o owner, _ *dog.Socket, _ dog.Message) error {

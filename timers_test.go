@@ -96,7 +96,7 @@ func TestEveryKeepsItsRateHoweverLongItsFunctionTakes(t *testing.T) {
 	} {
 		for _, awaits := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, awaits: %v", name, awaits), func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 					var timer *dog.Timer
 					m.do(t, func(_ context.Context, o *metronome) error {
@@ -122,7 +122,7 @@ func TestEveryKeepsItsRateHoweverLongItsFunctionTakes(t *testing.T) {
 }
 
 func TestTicksDoNotPileUpBehindAnotherHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
 			o.Every(50*time.Millisecond, func(context.Context) error { return m.beat() })
@@ -135,7 +135,7 @@ func TestTicksDoNotPileUpBehindAnotherHandler(t *testing.T) {
 }
 
 func TestStopInAHandlerMeansNeverAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		var timers []*dog.Timer
 		begin := func(o *metronome) {
@@ -182,7 +182,7 @@ func TestStopInAHandlerMeansNeverAgain(t *testing.T) {
 func TestAfterRunsOnce(t *testing.T) {
 	for name, d := range map[string]time.Duration{"later": time.Second, "now": 0, "in the past": -time.Second} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 				var timer *dog.Timer
 				m.do(t, func(_ context.Context, o *metronome) error {
@@ -203,7 +203,7 @@ func TestAfterRunsOnce(t *testing.T) {
 }
 
 func TestOnStartBeginsTimersAnew(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, _ := logged()
 		var m *metronomes
 		m = newMetronomes(t, options, dog.ObjectOptions[metronome]{}, func(o *metronome) {
@@ -222,7 +222,7 @@ func TestOnStartBeginsTimersAnew(t *testing.T) {
 }
 
 func TestTimersThatDoNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		never := func(context.Context) error { panic("it ran") }
 		var object metronome
 		var group struct{ dog.Group }
@@ -252,7 +252,7 @@ func TestTimersThatDoNothing(t *testing.T) {
 func TestAnErrorOfATimerIsLoggedAndRollsBackIfItShould(t *testing.T) {
 	for _, rollback := range []bool{false, true} {
 		t.Run(fmt.Sprint("RollbackOnError: ", rollback), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				options, log := logged()
 				m := newMetronomes(t, options, dog.ObjectOptions[metronome]{RollbackOnError: rollback}, nil)
 				runs := 0
@@ -306,7 +306,7 @@ func TestAPanicOfATimerResets(t *testing.T) {
 
 func TestATimersEventIsItsOwn(t *testing.T) {
 	type key struct{}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var kinds []dog.EventKind
 		m := newMetronomes(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) { kinds = append(kinds, e.Kind) }}},
 			dog.ObjectOptions[metronome]{}, nil)
@@ -325,7 +325,7 @@ func TestATimersEventIsItsOwn(t *testing.T) {
 }
 
 func TestATimerDoesNotRunWhileTooManyEventsWait(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, log := logged()
 		options.MaxWaiting = 1
 		m := newMetronomes(t, options, dog.ObjectOptions[metronome]{}, nil)

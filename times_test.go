@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -58,7 +59,7 @@ func TestEachTimeActsWithinTheBoundsThatAreStated(t *testing.T) {
 		for _, value := range row.values {
 			for _, phase := range []time.Duration{0, 1, 123456789, 999 * time.Millisecond, 1900 * time.Millisecond} {
 				t.Run(fmt.Sprintf("%d %s %v after %v", i, row.field, value, phase), func(t *testing.T) {
-					bubble(t, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
 						var o dog.Options
 						if row.field != "" {
 							field(&o, row.field).SetInt(int64(value))
@@ -85,7 +86,7 @@ func TestANegativeTimeIsNoneOrRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			never, stated := rows[name]
 			require.True(t, stated, "the table has no row that says when this time acts")
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var o dog.Options
 				field(&o, name).SetInt(-1)
 				if never != nil {
@@ -107,7 +108,7 @@ func TestANegativeTimeOrSizeOfASocketIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := dog.New(dog.Options{Sockets: options})
 			require.ErrorContains(t, err, name)
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t, 1, &hooks{receive: func(r *room, w http.ResponseWriter, req *http.Request) {
 					r.Connect(w, req, &options)
 				}})

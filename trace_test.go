@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,63 +14,6 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 )
-
-// diary notes what a Trace reports.
-type diary struct {
-	mu     sync.Mutex
-	lines  []string        // guarded by mu
-	events []dog.EventInfo // guarded by mu
-}
-
-func (d *diary) note(format string, args ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.lines = append(d.lines, fmt.Sprintf(format, args...))
-}
-
-// take returns what was noted since the last time, once everything has come to rest.
-func (d *diary) take() []string {
-	synctest.Wait()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	lines := d.lines
-	d.lines = nil
-	return lines
-}
-
-// done returns the events since the last time, once everything has come to rest.
-func (d *diary) done() []dog.EventInfo {
-	synctest.Wait()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	events := d.events
-	d.events = nil
-	return events
-}
-
-func (d *diary) trace() *dog.Trace {
-	return &dog.Trace{
-		ObjectStarted: func(o dog.ObjectInfo) { d.note("%s started", o.Namespace) },
-		ObjectStopped: func(o dog.ObjectInfo, cause error) {
-			switch {
-			case cause == nil:
-				d.note("%s retired", o.Namespace)
-			case errors.Is(cause, dog.ErrReset):
-				d.note("%s reset", o.Namespace)
-			}
-		},
-		EventDone: func(e dog.EventInfo) {
-			d.mu.Lock()
-			d.events = append(d.events, e)
-			d.mu.Unlock()
-			d.note("%s %s", e.Object.Namespace, e.Kind)
-		},
-		SocketOpened: func(s *dog.Socket) { d.note("%s opened", s.UID()) },
-		SocketClosed: func(s *dog.Socket, cause *dog.CloseError) {
-			d.note("%s closed %d %s", s.UID(), cause.Code, cause.Reason)
-		},
-	}
-}
 
 // porter is a group with every handler that a group may have, bell a replica with every one of its own.
 type (
@@ -102,7 +44,7 @@ func (*bell) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error 
 }
 
 func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		rt := dogtest.New(t, dog.Options{Trace: d.trace()})
 		bells, err := dog.RegisterReplica[bell](rt, "bell", nil)
@@ -151,7 +93,7 @@ func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
 }
 
 func TestATraceTellsHowLongAnEventWaitedAndRan(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		h := newHouseWith(t, dog.Options{Trace: &dog.Trace{EventDone: d.trace().EventDone}}, dog.GroupOptions[lobby]{Limit: 2},
 			&hooks{receive: func(*room, http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }})

@@ -33,7 +33,7 @@ func uses(h *house, r *room, s *dog.Socket) map[string]func(ctx context.Context)
 }
 
 func TestAContextIsNoUseAfterItsHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		var kept context.Context
 		misuse := func(r *room, s *dog.Socket) {
@@ -63,7 +63,7 @@ func TestAContextIsNoUseAfterItsHandler(t *testing.T) {
 }
 
 func TestAContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		h = newHouse(t, 2, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 			defer r.turn(t)()
@@ -86,7 +86,7 @@ func TestAContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
 }
 
 func TestWhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		h = newHouse(t, 2, &hooks{message: func(ctx context.Context, _ *room, s *dog.Socket, _ dog.Message) error {
 			err := dog.Await(ctx, func() error {
@@ -107,7 +107,7 @@ func TestWhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
 }
 
 func TestAHandlerThatLeavesItsContextInUseIsReported(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, log := logged()
 		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(ctx context.Context, _ *room, s *dog.Socket, m dog.Message) error {
@@ -139,7 +139,7 @@ func TestAwaitOutsideAnyHandlerJustRuns(t *testing.T) {
 }
 
 func TestWhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var order []string
 		h := newHouse(t, 2, &hooks{message: func(ctx context.Context, r *room, _ *dog.Socket, _ dog.Message) error {
 			defer r.turn(t)()
@@ -165,7 +165,7 @@ func TestWhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
 }
 
 func TestAFailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		options, log := logged()
 		h := newHouseWith(t, options, dog.GroupOptions[lobby]{Limit: 2}, &hooks{
 			message: func(ctx context.Context, _ *room, _ *dog.Socket, m dog.Message) error {
@@ -192,7 +192,7 @@ func TestAFailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
 }
 
 func TestAHandlerSeesTheValuesOfItsRequest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
 		var got []any
 		h := newHouse(t, 2, &hooks{receive: func(_ *room, _ http.ResponseWriter, req *http.Request) {

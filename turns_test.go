@@ -16,7 +16,7 @@ import (
 )
 
 func TestOneHandlerRunsAtATime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		handled := 0 // guarded by the turn of the one room
 		work := func(r *room) {
 			defer r.turn(t)()
@@ -54,7 +54,7 @@ func TestOneHandlerRunsAtATime(t *testing.T) {
 
 // interleaving runs first in a handler while another event waits for the turn, and returns in which order they ended.
 func interleaving(t *testing.T, first func(ctx context.Context, r *room, s *dog.Socket) error) (order []string) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 2, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 			if s.UID() == "ada" {
 				time.Sleep(time.Second) // keeps the turn, so that bob queues
@@ -117,7 +117,7 @@ func TestBlockConcurrencyWhileKeepsTheTurnAcrossWaits(t *testing.T) {
 }
 
 func TestTheNextMessageOfASocketWaitsForTheHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var order []string
 		h := newHouse(t, 2, &hooks{message: func(ctx context.Context, _ *room, _ *dog.Socket, m dog.Message) error {
 			order = append(order, "begin "+m.String())
@@ -134,7 +134,7 @@ func TestTheNextMessageOfASocketWaitsForTheHandler(t *testing.T) {
 }
 
 func TestReplicasMayGossipWithEachOtherAtTheSameMoment(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 				time.Sleep(time.Second) // so that all have their turn
@@ -161,7 +161,7 @@ func TestReplicasMayGossipWithEachOtherAtTheSameMoment(t *testing.T) {
 }
 
 func TestACircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var inner []dog.Reply
 		h := newHouse(t, 1, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
@@ -189,7 +189,7 @@ func TestACircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
 }
 
 func TestTwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1, &hooks{message: func(ctx context.Context, r *room, s *dog.Socket, _ dog.Message) error {
 			return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
 				time.Sleep(time.Second) // so that both keep their turn
@@ -209,7 +209,7 @@ func TestTwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.T) {
 }
 
 func TestGossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		h = newHouse(t, 1, &hooks{
 			message: func(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
@@ -236,7 +236,7 @@ func TestGossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T)
 }
 
 func TestARequestToOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var h *house
 		h = newHouse(t, 3, &hooks{receive: func(_ *room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/inner" {
@@ -267,7 +267,7 @@ func TestARequestToOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
 }
 
 func TestWaitingForATurnEndsWithTheRequest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		handled := 0
 		h := newHouse(t, 3, &hooks{receive: func(*room, http.ResponseWriter, *http.Request) {
 			handled++
@@ -292,7 +292,7 @@ func TestWaitingForATurnEndsWithTheRequest(t *testing.T) {
 }
 
 func TestAHandlerGoesOnWhenItsClientGoesAway(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var ended []string
 		h := newHouse(t, 3, &hooks{
 			receive: func(r *room, w http.ResponseWriter, req *http.Request) {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -96,7 +97,7 @@ func TestValuesMayHaveACodecOfTheirOwn(t *testing.T) {
 }
 
 func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, cells := newCells(t, dog.Options{})
 		update := func(wait func(ctx context.Context) error) (err error) {
 			return inside(cells.Named("a"), func(ctx context.Context, c *cell) error {
@@ -125,15 +126,16 @@ func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
 }
 
 func TestAnUpdateThatFailsKeepsNothing(t *testing.T) {
+	errRefused := errors.New("refused")
 	_, cells := newCells(t, dog.Options{})
 	require.NoError(t, inside(cells.Named("a"), func(_ context.Context, c *cell) error {
 		all := dog.MapOf[int](c.Storage(), "")
 		require.NoError(t, all.Put("n", 1))
 		_, err := all.Update("n", func(int) (int, error) {
 			require.NoError(t, all.Put("other", 1))
-			return 2, errNo
+			return 2, errRefused
 		})
-		require.ErrorIs(t, err, errNo)
+		require.ErrorIs(t, err, errRefused)
 		_, found, err := all.Get("other")
 		require.NoError(t, err)
 		require.False(t, found)

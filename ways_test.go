@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -24,7 +25,7 @@ func TestNothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
 	for name, w := range words {
 		for fateName, f := range fatesOf(w.waits || w.yields) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					s := newStage(t, f.rollback)
 					if f.prompt {
 						s.engine.Prompt()
@@ -89,7 +90,7 @@ func TestWhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 		}
 		for how, ending := range endings {
 			t.Run(name+"/"+how, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					s := newStage(t, false)
 					done := make(chan struct{})
 					go func() {
@@ -109,7 +110,7 @@ func TestWhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 func TestCheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
 	for name, w := range words {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t, false)
 				by := inStall // with what belongs to another object
 				switch {
@@ -142,7 +143,7 @@ func TestNoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
 	for name, a := range answers {
 		for fateName, f := range fatesOf(a.waits || a.breaks) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					s := newStage(t, f.rollback)
 					if f.prompt {
 						s.engine.Prompt()
@@ -177,7 +178,7 @@ func TestNobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t *test
 				continue
 			}
 			t.Run(name+"/"+fateName, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					s := newStage(t, false)
 					if f.prompt {
 						s.engine.Prompt()

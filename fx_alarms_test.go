@@ -8,11 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
-	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/stretchr/testify/require"
 )
 
 // ring is a run of an alarm as a test sees it.
@@ -161,13 +159,6 @@ func (d *dormitory) all(name string) (names []string) {
 func (d *dormitory) stop() {
 	d.t.Helper()
 	require.NoError(d.t, d.rt.Shutdown(context.Background()))
-}
-
-// prompt returns an engine that outlives its runtimes.
-func prompt() *storetest.Engine {
-	engine := storetest.New()
-	engine.Prompt()
-	return engine
 }
 
 // times returns when the runs began, in whole seconds, as "object/alarm retry@second".

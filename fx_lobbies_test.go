@@ -5,10 +5,9 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/stretchr/testify/require"
 )
 
 // hall is a group with names for its replicas, a start and a page of its own.
@@ -82,17 +81,5 @@ func (h *halls) loads() []int {
 	return loads
 }
 
-// background requests a path and sends the status of the answer, 0 when there is none.
-func background(srv *dogtest.Server, path string) <-chan int {
-	status := make(chan int, 1)
-	go func() {
-		answer, err := srv.Client().Get(dogtest.URL + path)
-		if err != nil {
-			status <- 0
-			return
-		}
-		_ = answer.Body.Close()
-		status <- answer.StatusCode
-	}()
-	return status
-}
+// limit returns the options of a hall with this limit.
+func limit(n int) dog.GroupOptions[hall] { return dog.GroupOptions[hall]{Limit: n} }

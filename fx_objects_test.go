@@ -6,10 +6,9 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/stretchr/testify/require"
 )
 
 // cell is a plain object that does what a test says.
@@ -54,3 +53,15 @@ func inside(stub dog.Stub[cell], f func(ctx context.Context, c *cell) error) (er
 type answered struct{ status int }
 
 func (a *answered) Error() string { return http.StatusText(a.status) }
+
+// Work runs f, whose error is the handler's.
+func (c *cell) Work(_ context.Context, f func(s *dog.Storage) error) error { return f(c.Storage()) }
+
+// turnIn runs f in a turn of its own and returns its error when what it stored is durable.
+func turnIn(t testing.TB, stub dog.Stub[cell], f func(s *dog.Storage) error) error {
+	t.Helper()
+	return dog.CallErr(t.Context(), stub, (*cell).Work, f)
+}
+
+// Hand runs f with the cell.
+func (c *cell) Hand(_ context.Context, f func(*cell) error) error { return f(c) }

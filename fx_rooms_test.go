@@ -2,23 +2,17 @@ package dog_test
 
 import (
 	"context"
-	"log/slog"
-	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
-	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
-
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
-	"github.com/godurable/dog/internal/hook"
-	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/stretchr/testify/require"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hooks are the handlers of a test's lobby and room; a nil one does nothing, or what its comment says.
 type hooks struct {
@@ -178,43 +172,65 @@ func (h *house) loads() []int {
 	return loads
 }
 
-// texts returns what a client has received, once everything has come to rest.
-func texts(c *dogtest.Client) []string {
-	synctest.Wait()
-	var all []string
-	for _, m := range c.Received() {
-		all = append(all, m.String())
+// replicaIDs returns the IDs of the group's replicas, in the order in which they were made.
+func (h *house) replicaIDs() []dog.ID {
+	var ids []dog.ID
+	for r := range h.group.Replicas() {
+		ids = append(ids, r.ID)
 	}
-	return all
+	return ids
 }
 
-// bubble runs a test in virtual time.
-func bubble(t *testing.T, f func(t *testing.T)) {
+// newGatedHouse is a house on a store whose durability is in the test's hands.
+// What has been committed so far is durable.
+func newGatedHouse(t *testing.T, on *hooks) (*house, *storetest.Engine) {
 	t.Helper()
-	synctest.Test(t, f)
+	engine := storetest.New()
+	h := newHouseWith(t, dog.Options{Store: asStore(engine)}, dog.GroupOptions[lobby]{Limit: 2}, on)
+	engine.Flush()
+	t.Cleanup(engine.Prompt) // before the runtime stops, which waits for what is held
+	return h, engine
 }
 
-// dialer opens connections without a request, as the transport of a dogtest.Server does.
-type dialer interface {
-	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+func (l *lobby) Greet(_ context.Context, who string) (string, error) {
+	return l.Name() + " greets " + who, nil
 }
 
-// requireUsage requires a [dog.UsageError] whose problem has these words.
-func requireUsage(t require.TestingT, err error, problem string, msg ...any) {
-	var usage *dog.UsageError
-	require.ErrorAs(t, err, &usage, msg...)
-	require.NotEmpty(t, usage.Op, msg...)
-	require.Contains(t, usage.Problem, problem, msg...)
+func (r *room) Greet(_ context.Context, who string) (string, error) {
+	return "a room greets " + who, nil
 }
 
-// asStore returns a store that s opens.
-func asStore(s interface {
-	OpenEngine(log *slog.Logger) (store.Engine, error)
-}) dog.Store {
-	return hook.MakeStore(s.OpenEngine).(dog.Store)
+// relay does what a client asks for: "broadcast TEXT", "all TEXT" (the sender included), "others TEXT" (without the sender's other
+// devices), "emit TEXT", "whisper ID TEXT". An error is the answer.
+func relay(ctx context.Context, r *room, s *dog.Socket, m dog.Message) error {
+	verb, text, _ := strings.Cut(m.String(), " ")
+	var err error
+	switch verb {
+	case "broadcast":
+		err = s.Broadcast(text)
+	case "all":
+		err = r.Broadcast(text)
+	case "others":
+		err = s.Broadcast(text, dog.ExceptUID(s.UID()))
+	case "emit":
+		err = s.Emit(text)
+	case "whisper":
+		target, text, _ := strings.Cut(text, " ")
+		_, err = s.Whisper(ctx, target, text)
+	}
+	if err != nil {
+		return s.Send(err.Error())
+	}
+	return nil
 }
 
-// storeOf returns a store that is open already.
-func storeOf(e store.Engine) dog.Store {
-	return hook.MakeStore(func(*slog.Logger) (store.Engine, error) { return e, nil }).(dog.Store)
+// uidOf returns the uid of one of a replica's sockets, which tells replicas with a limit of 1 apart.
+func uidOf(r *room) string {
+	for s := range r.Sockets() {
+		return s.UID()
+	}
+	return ""
 }
+
+// echo answers each message with itself.
+func echo(_ context.Context, _ *room, s *dog.Socket, m dog.Message) error { return s.Send(m) }

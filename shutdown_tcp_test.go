@@ -1,0 +1,35 @@
+package dog_test
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/godurable/dog"
+	"github.com/stretchr/testify/require"
+)
+
+// Nor does it wait, once its context has ended, for a client that has answered
+// the close frame and does not hang up.
+func TestShutdownThatGivesUpCutsClientsThatDoNotHangUp(t *testing.T) {
+	for _, kind := range ownerKinds {
+		t.Run(kind, func(t *testing.T) {
+			v := newVenue(t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: time.Hour}}, &owners{})
+			client := mustDial(t, serveTCP(t, v.serve, nil), "/?u=ada")
+			require.Eventually(t, func() bool { return v.rt.Stats().Sockets == 1 }, patience, time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
+			over := make(chan error, 1)
+			go func() { over <- v.rt.Shutdown(ctx) }()
+			op, _, err := client.next()
+			require.NoError(t, err)
+			require.EqualValues(t, opClose, op)
+			require.NoError(t, client.send(opClose, "\x03\xe9"))
+			_, err = client.in.ReadByte() // our side of the stream has ended
+			require.ErrorIs(t, err, io.EOF)
+			cancel()
+			<-over
+			require.NoError(t, v.rt.Shutdown(t.Context()))
+		})
+	}
+}
