@@ -3,6 +3,7 @@ package dog
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
@@ -12,6 +13,7 @@ import (
 func init() {
 	hook.Event = inspectEvent
 	hook.MakeStore = func(open func(*slog.Logger) (store.Engine, error)) any { return &opener{open} }
+	hook.SetWallClock = func(rt any, now func() time.Time) { rt.(*Runtime).wallClock = now }
 	hook.OpenStore = func(s any, log *slog.Logger) (store.Engine, error) { return s.(Store).openEngine(log) }
 }
 
