@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestAnAlarmRunsOnceAtItsTime(t *testing.T) {
+func TestAlarm_RunsOnceAtItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var info dog.Alarm
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
@@ -43,7 +43,7 @@ func TestAnAlarmRunsOnceAtItsTime(t *testing.T) {
 	})
 }
 
-func TestAnAlarmWakesAnObjectThatIsNotInMemory(t *testing.T) {
+func TestAlarm_WakesAnObjectThatIsNotInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{EvictAfter: time.Second}, fixture.NewAlarmHooks(nil))
 		d.SetAfter("ada", time.Hour)
@@ -62,7 +62,7 @@ func count(rt *dog.Runtime) (n int) {
 	return n
 }
 
-func TestSettingAnAlarmReplacesItsEarlierTime(t *testing.T) {
+func TestAlarm_SettingAnAlarmReplacesItsEarlierTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		for _, hours := range []time.Duration{3, 5, 2, 4} {
@@ -75,7 +75,7 @@ func TestSettingAnAlarmReplacesItsEarlierTime(t *testing.T) {
 	})
 }
 
-func TestATimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
+func TestAlarm_TimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		now := time.Now()
@@ -93,7 +93,7 @@ func TestATimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
 	})
 }
 
-func TestAnObjectMayHaveManyAlarms(t *testing.T) {
+func TestAlarm_ObjectMayHaveManyAlarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		d.With("ada", func(a *dog.Alarms) error {
@@ -115,7 +115,7 @@ func TestAnObjectMayHaveManyAlarms(t *testing.T) {
 	})
 }
 
-func TestAlarmsMayChangeWhileTheyAreListed(t *testing.T) {
+func TestAlarms_MayChangeWhileTheyAreListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		hours := func(n int) time.Time { return time.Now().Add(time.Duration(n) * time.Hour) }
@@ -140,7 +140,7 @@ func TestAlarmsMayChangeWhileTheyAreListed(t *testing.T) {
 	})
 }
 
-func TestAlarmsAreUndoneWithTheTransaction(t *testing.T) {
+func TestAlarms_AreUndoneWithTheTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		wrong := errors.New("wrong")
@@ -164,7 +164,7 @@ func TestAlarmsAreUndoneWithTheTransaction(t *testing.T) {
 	})
 }
 
-func TestDeleteAllDeletesTheAlarms(t *testing.T) {
+func TestAlarm_DeleteAllDeletesTheAlarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		d.SetAfter("ada", time.Hour)
@@ -175,7 +175,7 @@ func TestDeleteAllDeletesTheAlarms(t *testing.T) {
 	})
 }
 
-func TestAlarmsHaveLimits(t *testing.T) {
+func TestAlarms_HaveLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		hour := time.Now().Add(time.Hour)
@@ -196,7 +196,7 @@ type numb struct{ dog.Object }
 
 func (n *numb) Set(_ context.Context, at time.Time) error { return n.Storage().Alarms().Set(at) }
 
-func TestATypeWithoutOnAlarmSetsNone(t *testing.T) {
+func TestAlarm_TypeWithoutOnAlarmSetsNone(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	numbs, err := dog.RegisterObject[numb](rt, "numb", nil)
 	require.NoError(t, err)
@@ -205,7 +205,7 @@ func TestATypeWithoutOnAlarmSetsNone(t *testing.T) {
 	require.ErrorContains(t, err, "alarm_test.numb")
 }
 
-func TestAlarmsBelongToTheTurn(t *testing.T) {
+func TestAlarms_BelongToTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		var stray *dog.Alarms
@@ -224,7 +224,7 @@ func TestAlarmsBelongToTheTurn(t *testing.T) {
 	})
 }
 
-func TestAlarmsOfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
+func TestAlarms_OfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(ctx context.Context, _ *fixture.AlarmObject, _ dog.Alarm) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
@@ -247,7 +247,7 @@ func TestAlarmsOfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 	})
 }
 
-func TestInsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
+func TestAlarm_InsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
 			a := s.Storage().Alarms()
@@ -264,7 +264,7 @@ func TestInsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 	})
 }
 
-func TestAnAlarmMayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
+func TestAlarm_MayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := 4
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
@@ -283,7 +283,7 @@ func TestAnAlarmMayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 	})
 }
 
-func TestShutdownLetsNoAlarmBeginAndWaitsForThoseUnderWay(t *testing.T) {
+func TestAlarm_ShutdownLetsNoAlarmBeginAndWaitsForThoseUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(ctx context.Context, _ *fixture.AlarmObject, _ dog.Alarm) error {

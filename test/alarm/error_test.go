@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestTheErrorOfAnAlarmIsCutBetweenCharacters(t *testing.T) {
+func TestAlarm_ErrorIsCutBetweenCharacters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := errors.New(strings.Repeat("é", 1000))
 		for _, shift := range []string{"", "x"} { // one of them has a character where it is cut

@@ -94,7 +94,7 @@ func (h *hospital) replicas(ward string) (names []string) {
 	return names
 }
 
-func TestGroupsAndReplicasHaveAlarms(t *testing.T) {
+func TestAlarm_GroupsAndReplicasHaveAlarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		engine := fixture.PromptEngine()
@@ -128,7 +128,7 @@ func TestGroupsAndReplicasHaveAlarms(t *testing.T) {
 	})
 }
 
-func TestAReplicasAlarmSurvivesARestart(t *testing.T) {
+func TestAlarm_ReplicasAlarmSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		engine := fixture.PromptEngine()
@@ -147,7 +147,7 @@ func TestAReplicasAlarmSurvivesARestart(t *testing.T) {
 	})
 }
 
-func TestALiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
+func TestAlarm_LiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := fixture.NewAlarmHooks(nil)
 		h := newHospital(t, dog.Options{}, clock)
@@ -162,7 +162,7 @@ func TestALiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
 	})
 }
 
-func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
+func TestAlarm_ReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		engine := fixture.PromptEngine()
@@ -189,7 +189,7 @@ func TestAReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 	})
 }
 
-func TestAGroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
+func TestAlarm_GroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, clock := dog.Options{Store: fixture.StoreOf(fixture.PromptEngine())}, fixture.NewAlarmHooks(nil)
 		h := newHospital(t, options, clock)

@@ -31,7 +31,7 @@ func copyOf(t *testing.T, engine store.Engine) *storetest.Engine {
 	return copied
 }
 
-func TestAlarmsSurviveARestart(t *testing.T) {
+func TestAlarms_SurviveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		clock := fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
@@ -77,7 +77,7 @@ func retriesOf(rings []fixture.AlarmRun) (list []int) {
 	return list
 }
 
-func TestWhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
+func TestAlarm_WhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, atOnce = 2000, 256
 		engine := fixture.PromptEngine()
@@ -102,7 +102,7 @@ func TestWhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
 	})
 }
 
-func TestAnAlarmThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
+func TestAlarm_ThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		clock := fixture.NewAlarmHooks(func(ctx context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
@@ -127,7 +127,7 @@ func TestAnAlarmThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
 	})
 }
 
-func TestAlarmsWaitUntilTheirTypeIsRegistered(t *testing.T) {
+func TestAlarms_WaitUntilTheirTypeIsRegistered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		clock := fixture.NewAlarmHooks(nil)
@@ -151,7 +151,7 @@ func TestAlarmsWaitUntilTheirTypeIsRegistered(t *testing.T) {
 	})
 }
 
-func TestAlarmsOfATypeThatLostItsOnAlarmWait(t *testing.T) {
+func TestAlarms_OfATypeThatLostItsOnAlarmWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		clock := fixture.NewAlarmHooks(nil)
@@ -170,7 +170,7 @@ func TestAlarmsOfATypeThatLostItsOnAlarmWait(t *testing.T) {
 	})
 }
 
-func TestARuntimeThatIsCutOffCountsNoRetry(t *testing.T) {
+func TestAlarm_RuntimeThatIsCutOffCountsNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		cut := true

@@ -37,7 +37,7 @@ var fails = map[string]func(ctx context.Context, s *fixture.AlarmObject, a dog.A
 	},
 }
 
-func TestAFailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
+func TestAlarm_FailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 	for how, fail := range fails {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestAFailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 	}
 }
 
-func TestAnAlarmIsDoneWhenARetrySucceeds(t *testing.T) {
+func TestAlarm_IsDoneWhenARetrySucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var scheduled []time.Time
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
@@ -101,7 +101,7 @@ func TestAnAlarmIsDoneWhenARetrySucceeds(t *testing.T) {
 	})
 }
 
-func TestRetriesAreSpread(t *testing.T) {
+func TestAlarm_RetriesAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
 			if a.Retries == 0 {
@@ -128,7 +128,7 @@ func TestRetriesAreSpread(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
+func TestAlarm_HandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := false
 		var settle func(a *dog.Alarms) error // owned by the turn of ada
@@ -176,7 +176,7 @@ func TestAHandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 	})
 }
 
-func TestWhatAPanickingHandlerSettledIsUndone(t *testing.T) {
+func TestAlarm_WhatAPanickingHandlerSettledIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
 			switch a.Retries {
@@ -197,7 +197,7 @@ func TestWhatAPanickingHandlerSettledIsUndone(t *testing.T) {
 	})
 }
 
-func TestAnObjectThatCannotStartFailsItsAlarm(t *testing.T) {
+func TestAlarm_ObjectThatCannotStartFailsItsAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := fixture.NewAlarmHooks(nil)
 		starts := 0
@@ -218,7 +218,7 @@ func TestAnObjectThatCannotStartFailsItsAlarm(t *testing.T) {
 	})
 }
 
-func TestAnAlarmThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing.T) {
+func TestAlarm_ThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := fixture.NewAlarmHooks(nil)
 		starts := 0
@@ -235,7 +235,7 @@ func TestAnAlarmThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing
 	})
 }
 
-func TestAStoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T) {
+func TestAlarm_StoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		d := fixture.NewAlarmObjects(t, dog.Options{Store: fixture.StoreOf(engine)}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
@@ -268,7 +268,7 @@ func (b *brimful) Writable() error {
 	return nil
 }
 
-func TestNoAlarmRunsWhileTheStoreTakesNoChanges(t *testing.T) {
+func TestAlarm_NoAlarmRunsWhileTheStoreTakesNoChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &brimful{Engine: fixture.PromptEngine()}
 		d := fixture.NewAlarmObjects(t, dog.Options{Store: fixture.OpenedStore(engine)}, fixture.NewAlarmHooks(nil))

@@ -48,7 +48,7 @@ func inBubble() int {
 	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte(", synctest bubble "))
 }
 
-func TestAlarmsThatWaitCostNoGoroutines(t *testing.T) {
+func TestAlarms_ThatWaitCostNoGoroutines(t *testing.T) {
 	const n = 100_000
 	engine := store.NewMemory()
 	synctest.Test(t, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestAlarmsThatWaitCostNoGoroutines(t *testing.T) {
 	})
 }
 
-func TestAlarmsBeyondTheWindowRunInTimeAndOrder(t *testing.T) {
+func TestAlarms_BeyondTheWindowRunInTimeAndOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 18_000 // more than are kept in memory
 		engine := fixture.PromptEngine()

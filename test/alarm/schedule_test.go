@@ -49,7 +49,7 @@ func newChimes(t testing.TB, rt *dog.Runtime, name string, on func(ctx context.C
 	return chimes
 }
 
-func TestAlarmsRunOnceTheProgramIsWired(t *testing.T) {
+func TestAlarms_RunOnceTheProgramIsWired(t *testing.T) {
 	ways := map[string]func(rt *dog.Runtime, chimes *dog.Namespace[chime], others *dog.Namespace[fixture.Object]) error{
 		"Start": func(rt *dog.Runtime, _ *dog.Namespace[chime], _ *dog.Namespace[fixture.Object]) error {
 			rt.Start()
@@ -97,7 +97,7 @@ func TestAlarmsRunOnceTheProgramIsWired(t *testing.T) {
 	new(dog.Runtime).Start()
 }
 
-func TestAlarmsOfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
+func TestAlarms_OfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 	const many = 1000
 	hangs := map[string]func(hang <-chan struct{}, c *chime){
 		"OnAlarm": func(hang <-chan struct{}, c *chime) {
@@ -152,7 +152,7 @@ func TestAlarmsOfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 	}
 }
 
-func TestAlarmsThatHangDelayOthersOfTheirTypeForTenSeconds(t *testing.T) {
+func TestAlarms_ThatHangDelayOthersOfTheirTypeForTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const hanging = 256
 		hang := make(chan struct{})
@@ -187,7 +187,7 @@ func TestAlarmsThatHangDelayOthersOfTheirTypeForTenSeconds(t *testing.T) {
 	})
 }
 
-func TestAlarmsRunWhenTheClockHasBeenSetBack(t *testing.T) {
+func TestAlarms_RunWhenTheClockHasBeenSetBack(t *testing.T) {
 	type step struct {
 		name string
 		fail bool // OnStart fails while the clock is behind
@@ -244,7 +244,7 @@ func (c *chime) Fall(context.Context, int) error {
 	return nil
 }
 
-func TestAlarmsRunWhenTheClockHasBeenSetForward(t *testing.T) {
+func TestAlarms_RunWhenTheClockHasBeenSetForward(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var skew atomic.Int64
 		rt := dogtest.New(t, dog.Options{})

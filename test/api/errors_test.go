@@ -14,7 +14,7 @@ import (
 )
 
 // The errors for errors.Is stand in one file, and a test shows when each comes.
-func TestEveryErrorToTellApartIsInOneFileAndTested(t *testing.T) {
+func TestErrors_AreInOneFileAndTested(t *testing.T) {
 	files, err := filepath.Glob("../../*.go")
 	require.NoError(t, err)
 	tests, err := filepath.Glob("../*/*_test.go")

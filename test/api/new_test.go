@@ -17,7 +17,7 @@ import (
 // What a type is when it has been registered: what New makes, and what answers
 // where it has no Receive.
 
-func TestNewRunsForRealObjectsOnly(t *testing.T) {
+func TestRegister_NewRunsForRealObjectsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made := map[string]int{}
 		rt := dogtest.New(t, dog.Options{})
@@ -46,7 +46,7 @@ func TestNewRunsForRealObjectsOnly(t *testing.T) {
 	})
 }
 
-func TestWhatIsEmbeddedCanBeRegisteredItself(t *testing.T) {
+func TestRegister_WhatIsEmbeddedCanBeRegisteredItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		objects, err := dog.RegisterObject[dog.Object](rt, "object", nil)
@@ -79,7 +79,7 @@ type listens struct{ dog.Object }
 
 func (*listens) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error { return s.Send(m) }
 
-func TestATypeWithoutReceiveConnectsIfItHasToDoWithSockets(t *testing.T) {
+func TestRegister_TypeWithoutReceiveConnectsIfItHasToDoWithSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		replicas, err := dog.RegisterReplica[opens](rt, "opens", nil)
@@ -123,7 +123,7 @@ func (s *shop) Receive(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
-func TestNewHandsDependenciesOver(t *testing.T) {
+func TestRegister_NewHandsDependenciesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		prices := map[string]string{"/tea": "3"}
 		rt := dogtest.New(t, dog.Options{})

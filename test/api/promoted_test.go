@@ -39,7 +39,7 @@ var bare = map[string]reflect.Type{
 	"Object": reflect.TypeFor[*bareObject](), "Replica": reflect.TypeFor[*bareReplica](), "Group": reflect.TypeFor[*bareGroup](),
 }
 
-func TestWhatEmbeddingPromotes(t *testing.T) {
+func TestEmbedding_Promotes(t *testing.T) {
 	for kind, want := range map[string]string{
 		"Object":  "Abort After Broadcast Connect Disconnect Every ID Log Name Sockets SocketsOf Storage Whisper",
 		"Replica": "Abort After Broadcast Connect Disconnect Emit Every Gossip GroupName ID Log Name SetLocked Sockets SocketsOf Storage Whisper",
@@ -67,7 +67,7 @@ func exportedFields(typ reflect.Type) (n int) {
 	return n
 }
 
-func TestEmbeddingSatisfiesNoStandardInterface(t *testing.T) {
+func TestEmbedding_SatisfiesNoStandardInterface(t *testing.T) {
 	for _, standard := range []reflect.Type{
 		reflect.TypeFor[io.Closer](), reflect.TypeFor[io.Reader](), reflect.TypeFor[io.Writer](), reflect.TypeFor[io.StringWriter](),
 		reflect.TypeFor[io.ReaderFrom](), reflect.TypeFor[io.WriterTo](), reflect.TypeFor[io.Seeker](),
@@ -126,7 +126,7 @@ func (h *hiding) Own(context.Context) (dog.ID, error) {
 	return self.ID(), dog.Put(h.Object.Storage(), "k", 1)
 }
 
-func TestNamesOfATypesOwnHideWhatIsPromotedAndBreakNothing(t *testing.T) {
+func TestEmbedding_NamesOfATypesOwnHideWhatIsPromotedAndBreakNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		objects, err := dog.RegisterObject(rt, "hiding", &dog.ObjectOptions[hiding]{New: func() *hiding { return &hiding{ID: 7} }})
@@ -190,7 +190,7 @@ func use(ctx context.Context, w http.ResponseWriter, r *http.Request, rt *dog.Ru
 }
 `
 
-func TestMisusesDoNotCompile(t *testing.T) {
+func TestEmbedding_MisusesDoNotCompile(t *testing.T) {
 	files := token.NewFileSet()
 	imports := importer.ForCompiler(files, "gc", exportData(t))
 	compile := func(statement string) error {

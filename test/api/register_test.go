@@ -98,7 +98,7 @@ type late struct{ dog.Group }
 
 func (*late) OnStart() error { return nil }
 
-func TestNearlyAHandlerIsRefused(t *testing.T) {
+func TestRegister_NearlyAHandlerIsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
 	require.NoError(t, err)
@@ -224,7 +224,7 @@ type pointedGroup struct{ *dog.Group }
 
 type pointedObject struct{ *dog.Object }
 
-func TestAnEmbeddedPointerIsRefused(t *testing.T) {
+func TestRegister_EmbeddedPointerIsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterReplica(rt, "replica", &dog.ReplicaOptions[pointedReplica]{
 		New: func() *pointedReplica { return &pointedReplica{new(dog.Replica)} },
@@ -271,7 +271,7 @@ func (*plainGroup) Identified() int             { return 0 }
 func (*plainGroup) Cluster(context.Context) int { return 0 }
 func (*plainGroup) Received() int               { return 0 }
 
-func TestOrdinaryMethodsAreNotTakenForHandlers(t *testing.T) {
+func TestRegister_OrdinaryMethodsAreNotTakenForHandlers(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	replicas, err := dog.RegisterReplica[plain](rt, "replica", nil)
 	require.NoError(t, err)
@@ -279,7 +279,7 @@ func TestOrdinaryMethodsAreNotTakenForHandlers(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAGroupMustHaveALimit(t *testing.T) {
+func TestRegister_GroupMustHaveALimit(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
 	require.NoError(t, err)
@@ -299,7 +299,7 @@ func TestAGroupMustHaveALimit(t *testing.T) {
 	}
 }
 
-func TestANamespaceNeedsANameOfItsOwn(t *testing.T) {
+func TestRegister_NamespaceNeedsANameOfItsOwn(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterReplica[good](rt, "", nil)
 	require.ErrorAs(t, err, new(*dog.RegistrationError))
@@ -317,7 +317,7 @@ func TestANamespaceNeedsANameOfItsOwn(t *testing.T) {
 	require.NoError(t, err, "another runtime has names of its own")
 }
 
-func TestARefusedNameStaysFree(t *testing.T) {
+func TestRegister_RefusedNameStaysFree(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterReplica[mute](rt, "room", nil)
 	require.Error(t, err)
@@ -325,7 +325,7 @@ func TestARefusedNameStaysFree(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestRegistrationNeedsARuntime(t *testing.T) {
+func TestRegister_NeedsARuntime(t *testing.T) {
 	rooms, err := dog.RegisterReplica[good](dogtest.New(t, dog.Options{}), "room", nil)
 	require.NoError(t, err)
 	for _, rt := range []*dog.Runtime{nil, {}} {

@@ -13,7 +13,7 @@ import (
 
 // A program cannot name the types of internal packages, so nothing that it can
 // call has them in its signature.
-func TestNoPublicSignatureHasATypeOfAnInternalPackage(t *testing.T) {
+func TestAPI_NoPublicSignatureHasATypeOfAnInternalPackage(t *testing.T) {
 	checked := 0
 	for _, pattern := range []string{"*.go", "disk/*.go", "dogtest/*.go", "shard/*.go"} {
 		files, err := filepath.Glob(filepath.Join("../..", pattern))

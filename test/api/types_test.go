@@ -66,7 +66,7 @@ func use(
 }
 `
 
-func TestWrongTypesDoNotCompile(t *testing.T) {
+func TestRegister_WrongTypesDoNotCompile(t *testing.T) {
 	files := token.NewFileSet()
 	imports := importer.ForCompiler(files, "gc", exportData(t))
 	compile := func(statement string) error {

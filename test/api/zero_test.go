@@ -70,7 +70,7 @@ func typeName(pointer any) string {
 	return name
 }
 
-func TestNoExportedTypeIsForgottenHere(t *testing.T) {
+func TestZeroValue_NoExportedTypeIsForgotten(t *testing.T) {
 	var names []string
 	for _, zero := range zeros {
 		names = append(names, typeName(zero))
@@ -103,7 +103,7 @@ func callAll(value any, check func(method string, results []reflect.Value)) {
 	}
 }
 
-func TestEveryMethodOfAZeroValueIsHarmless(t *testing.T) {
+func TestZeroValue_EveryMethodIsHarmless(t *testing.T) {
 	nils := []any{
 		(*dog.Runtime)(nil), (*dog.Namespace[fixture.Object])(nil), (*dog.Replicas[fixture.Room])(nil), (*dog.Groups[fixture.Lobby, fixture.Room])(nil), (*dog.Socket)(nil),
 	}
@@ -129,7 +129,7 @@ func TestEveryMethodOfAZeroValueIsHarmless(t *testing.T) {
 	}
 }
 
-func TestAUsersTypeThatWasNotRegisteredIsHarmless(t *testing.T) {
+func TestZeroValue_UsersTypeThatWasNotRegisteredIsHarmless(t *testing.T) {
 	w := httptest.NewRecorder()
 	err := (&fixture.Room{On: &fixture.Hooks{}}).Receive(w, httptest.NewRequest(http.MethodGet, "/ws", nil))
 	fixture.RequireUsage(t, err, "not made by a runtime")
@@ -139,13 +139,13 @@ func TestAUsersTypeThatWasNotRegisteredIsHarmless(t *testing.T) {
 	require.NotNil(t, new(fixture.Lobby).Log())
 }
 
-func TestAZeroStubAnswers500(t *testing.T) {
+func TestZeroValue_StubAnswers500(t *testing.T) {
 	w := httptest.NewRecorder()
 	dog.Stub[fixture.Room]{}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 }
 
-func TestFunctionsTakeZeroValues(t *testing.T) {
+func TestZeroValue_FunctionsTakeZeroValues(t *testing.T) {
 	ctx := t.Context()
 	_, err := dog.GroupStub[fixture.Lobby, fixture.Room]{}.Identify(ctx, "ada")
 	fixture.RequireUsage(t, err, "not made by a runtime")
@@ -166,7 +166,7 @@ func TestFunctionsTakeZeroValues(t *testing.T) {
 	require.Equal(t, dog.SendOption{}, dog.Coalesce(""))
 }
 
-func TestTheZeroIDIsNobody(t *testing.T) {
+func TestZeroValue_IDIsNobody(t *testing.T) {
 	var id dog.ID
 	require.True(t, id.IsZero())
 	text, err := json.Marshal(map[string]dog.ID{"id": id})

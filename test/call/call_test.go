@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestCallsOfAllForms(t *testing.T) {
+func TestCalls_OfAllForms(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	ada := clerks.Named("ada")
 	require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
@@ -32,7 +32,7 @@ func TestCallsOfAllForms(t *testing.T) {
 	require.Equal(t, "ada2", text)
 }
 
-func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
+func TestCall_GroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		text, err := dog.Call(context.Background(), h.Group.Stub, (*fixture.Lobby).Greet, "ada")
@@ -63,7 +63,7 @@ func TestGroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 	})
 }
 
-func TestOnlyExportedMethodsAreCalled(t *testing.T) {
+func TestCall_OnlyExportedMethodsAreCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
 		_, clerks := newClerks(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
@@ -85,7 +85,7 @@ func TestOnlyExportedMethodsAreCalled(t *testing.T) {
 	})
 }
 
-func TestAnErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
+func TestCall_ErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	refused := &dog.CloseError{Code: 3001}
 	text, err := dog.Call(context.Background(), clerks.Named("ada"), (*clerk).Ask, func(context.Context, *clerk) (string, error) {
@@ -97,7 +97,7 @@ func TestAnErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
 	require.Empty(t, text)
 }
 
-func TestAMethodLastsNoLongerThanItsCallersContext(t *testing.T) {
+func TestCall_MethodLastsNoLongerThanItsCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -130,7 +130,7 @@ func TestAMethodLastsNoLongerThanItsCallersContext(t *testing.T) {
 	})
 }
 
-func TestACallThatWaitsForItsTurnGivesUpWithItsContext(t *testing.T) {
+func TestCall_ThatWaitsForItsTurnGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
@@ -149,7 +149,7 @@ func TestACallThatWaitsForItsTurnGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-func TestACallGivesUpTheCallersTurn(t *testing.T) {
+func TestCall_GivesUpTheCallersTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -170,7 +170,7 @@ func TestACallGivesUpTheCallersTurn(t *testing.T) {
 	})
 }
 
-func TestCallsThatCannotBeMade(t *testing.T) {
+func TestCalls_ThatCannotBeMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -199,7 +199,7 @@ func TestCallsThatCannotBeMade(t *testing.T) {
 	})
 }
 
-func TestCallsBeyondTheBoundAreRefused(t *testing.T) {
+func TestCalls_BeyondTheBoundAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{MaxWaiting: 2})
 		ada := clerks.Named("ada")
@@ -219,7 +219,7 @@ func TestCallsBeyondTheBoundAreRefused(t *testing.T) {
 	})
 }
 
-func TestAPanicOfAMethodIsAResetForItsCaller(t *testing.T) {
+func TestCall_PanicOfAMethodIsAResetForItsCaller(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	ada, bob := clerks.Named("ada"), clerks.Named("bob")
 	require.NoError(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick))
@@ -237,7 +237,7 @@ func TestAPanicOfAMethodIsAResetForItsCaller(t *testing.T) {
 	}))
 }
 
-func TestAMethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
+func TestCall_MethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -257,7 +257,7 @@ func TestAMethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
 	})
 }
 
-func TestAResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
+func TestCall_ResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
@@ -289,7 +289,7 @@ func TestAResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
 	})
 }
 
-func TestACallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
+func TestCall_CallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -310,7 +310,7 @@ func TestACallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
 	})
 }
 
-func TestShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
+func TestCall_ShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -333,7 +333,7 @@ func TestShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 	})
 }
 
-func TestShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
+func TestCall_ShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
@@ -354,7 +354,7 @@ func TestShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
 	})
 }
 
-func TestACallReachesAnObjectThatHasBeenEvicted(t *testing.T) {
+func TestCall_ReachesAnObjectThatHasBeenEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{EvictAfter: time.Second})
 		ada := clerks.Named("ada")

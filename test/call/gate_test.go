@@ -28,7 +28,7 @@ func newGatedClerks(t *testing.T) (*dog.Namespace[clerk], *storetest.Engine) {
 
 func keepSaid(c *clerk) error { return c.Storage().Put("said", []byte("so")) }
 
-func TestAResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
+func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 	for name, failed := range map[string]error{"result": nil, "error": io.ErrNoProgress} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestAResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 	}
 }
 
-func TestACallBeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
+func TestCall_BeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -81,7 +81,7 @@ func TestACallBeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
 	})
 }
 
-func TestALostResultIsAReset(t *testing.T) {
+func TestCall_LostResultIsAReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada := clerks.Named("ada")
@@ -100,7 +100,7 @@ func TestALostResultIsAReset(t *testing.T) {
 	})
 }
 
-func TestACallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
+func TestCall_CallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, _ := newGatedClerks(t)
 		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -111,7 +111,7 @@ func TestACallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
 	})
 }
 
-func TestAnErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
+func TestCall_ErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})

@@ -18,7 +18,7 @@ import (
 
 // Whatever the objects do meanwhile, the calls of one goroutine run in order, each once at most, and what a caller is told of
 // is what happened.
-func TestCallsThroughOneStubRunInOrder(t *testing.T) {
+func TestCalls_ThroughOneStubRunInOrder(t *testing.T) {
 	type step struct {
 		kind string
 		wait time.Duration

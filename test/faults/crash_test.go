@@ -24,7 +24,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-var kills = flag.Int("kills", 20, "how often TestNothingAcknowledgedIsLostWhenTheProcessIsKilled kills it")
+var kills = flag.Int("kills", 20, "how often TestCrash_NothingAcknowledgedIsLostWhenTheProcessIsKilled kills it")
 
 // killDir names, in the environment of the process that is to be killed, its data directory.
 const killDir = "DOG_KILL_DIR"
@@ -32,7 +32,7 @@ const killDir = "DOG_KILL_DIR"
 // A server writes to a real directory, while clients note what it tells them, until it is killed at some moment. What it has
 // stored must then be whole turns, all of those that a client was told of, and at most one more for each client that waited for
 // one.
-func TestNothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
+func TestCrash_NothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		serveUntilKilled(dir)
 	}

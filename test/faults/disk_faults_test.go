@@ -83,7 +83,7 @@ func (tr *trial) stored() (n int) {
 
 // Whichever change of the disk fails, nobody hears of a turn that is lost; reading goes on, and shows what is durable, as does
 // the next runtime.
-func TestAFaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T) {
+func TestDisk_FaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T) {
 	const turns = 4
 	told, resets := 0, 0
 	for n := 1; told < turns; n++ {
@@ -121,7 +121,7 @@ func TestAFaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T
 	require.NotZero(t, resets, "a turn that is lost resets its object")
 }
 
-func TestAFullDiskStopsWritingAndNothingElse(t *testing.T) {
+func TestDisk_FullDiskStopsWritingAndNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)
@@ -156,7 +156,7 @@ func TestAFullDiskStopsWritingAndNothingElse(t *testing.T) {
 }
 
 // The disk fills up in the middle of a turn: the store lets it begin and refuses to commit it.
-func TestADiskThatFillsUpDuringATurnUndoesIt(t *testing.T) {
+func TestDisk_ThatFillsUpDuringATurnUndoesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)

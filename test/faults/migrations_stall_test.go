@@ -43,7 +43,7 @@ func (d *hangingDisk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	return e, err
 }
 
-func TestNewEndsOnADiskThatHangsDuringMigrations(t *testing.T) {
+func TestMigrations_NewEndsOnADiskThatHangsDuringMigrations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newHangingDisk()
 		options := dog.Options{

@@ -22,7 +22,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-var volumeWrites = flag.Int("volume-writes", 20_000, "how often TestSmallVolumes writes to each of its volumes")
+var volumeWrites = flag.Int("volume-writes", 20_000, "how often TestVolume_SmallVolumes writes to each of its volumes")
 
 // volume mounts a file system of a size. The test is skipped where this process
 // has no right to.
@@ -51,7 +51,7 @@ func mayMount(t *testing.T) bool {
 
 // However small a volume, an export that does not fit says so and leaves
 // nothing.
-func TestAnExportToAFullVolume(t *testing.T) {
+func TestVolume_ExportToAFullVolume(t *testing.T) {
 	rt, err := dog.New(dog.Options{Store: disk.Memory(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
@@ -77,7 +77,7 @@ func TestAnExportToAFullVolume(t *testing.T) {
 
 // A service with default options runs on a small volume, from the first
 // registration on, however much it writes.
-func TestSmallVolumes(t *testing.T) {
+func TestVolume_SmallVolumes(t *testing.T) {
 	for _, size := range []string{"64m", "370m"} {
 		t.Run(size, func(t *testing.T) {
 			dir := filepath.Join(volume(t, size), "data")
@@ -127,7 +127,7 @@ func (s *pantry) Put(_ context.Context, load [2]int) (int, error) {
 // One turn that stores more than a small volume takes is refused, and nobody
 // else notices: not while others write, and not when the service is started
 // anew. Turns that fit are let in.
-func TestALargeTurnIsNoEndOfASmallVolume(t *testing.T) {
+func TestVolume_LargeTurnIsNoEndOfASmallVolume(t *testing.T) {
 	dir := filepath.Join(volume(t, "64m"), "data")
 	run := func(work func(rt *dog.Runtime, put func(name string, values, size int) error)) {
 		rt, err := dog.New(dog.Options{Store: disk.At(dir), Logger: slog.New(slog.DiscardHandler)})

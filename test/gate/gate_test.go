@@ -18,7 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestMessagesWaitForWhatWasStoredBefore(t *testing.T) {
+func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -56,7 +56,7 @@ func TestMessagesWaitForWhatWasStoredBefore(t *testing.T) {
 	})
 }
 
-func TestOneObjectsGateHoldsNobodyElse(t *testing.T) {
+func TestGate_OneObjectsGateHoldsNobodyElse(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		on := &fixture.OwnerHooks{Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 			if m.String() == "store" {
@@ -81,7 +81,7 @@ func TestOneObjectsGateHoldsNobodyElse(t *testing.T) {
 	})
 }
 
-func TestWhispersAndGossipWaitForTheGate(t *testing.T) {
+func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, told atomic.Int32
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
@@ -120,7 +120,7 @@ func TestWhispersAndGossipWaitForTheGate(t *testing.T) {
 	})
 }
 
-func TestAnAnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
+func TestGate_AnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
 			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) { return "stored", fixture.Put(r) },
@@ -142,7 +142,7 @@ func TestAnAnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 	})
 }
 
-func TestAnAnswerWaitsForTheGate(t *testing.T) {
+func TestGate_AnswerWaitsForTheGate(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, _ *http.Request) error {
 			if err := fixture.Put(o); err != nil {
@@ -163,7 +163,7 @@ func TestAnAnswerWaitsForTheGate(t *testing.T) {
 	})
 }
 
-func TestAStreamWaitsForTheGateAtEachFlush(t *testing.T) {
+func TestGate_StreamWaitsForTheGateAtEachFlush(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		next := make(chan string)
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
@@ -216,7 +216,7 @@ func TestAStreamWaitsForTheGateAtEachFlush(t *testing.T) {
 	})
 }
 
-func TestWhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
+func TestGate_WhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var began atomic.Bool
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
@@ -233,7 +233,7 @@ func TestWhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
 	})
 }
 
-func TestTheClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T) {
+func TestGate_ClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
 			if err := fixture.Put(o); err != nil {
@@ -256,7 +256,7 @@ func TestTheClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T
 	})
 }
 
-func TestSyncWaitsAndLetsOthersIn(t *testing.T) {
+func TestGate_SyncWaitsAndLetsOthersIn(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var synced atomic.Bool
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
@@ -285,7 +285,7 @@ func TestSyncWaitsAndLetsOthersIn(t *testing.T) {
 	})
 }
 
-func TestShutdownSaysWhatIsHeldFirst(t *testing.T) {
+func TestGate_ShutdownSaysWhatIsHeldFirst(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
@@ -313,7 +313,7 @@ func (r *registrar) Clusterize(_ context.Context, uid string) (string, error) {
 	return "for-" + uid, r.Storage().Put(uid, nil)
 }
 
-func TestIdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
+func TestGate_IdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})

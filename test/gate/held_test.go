@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestWhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
+func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 	ways := map[string]func(ctx context.Context, r *fixture.Room, s *dog.Socket, text string) error{
 		"Socket.Send": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error { return s.Send(text) },
 		"Socket.Emit": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error {
@@ -67,7 +67,7 @@ func TestWhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 	}
 }
 
-func TestAMessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
+func TestGate_MessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var errs []error
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
@@ -85,7 +85,7 @@ func TestAMessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
 	})
 }
 
-func TestWhatIsLostIsHeldNoLonger(t *testing.T) {
+func TestGate_WhatIsLostIsHeldNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
 			return errors.Join(fixture.Put(r), s.Send("w"), r.Emit("w"))

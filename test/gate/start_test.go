@@ -45,7 +45,7 @@ func (c *confessor) Nothing(context.Context) error { return nil }
 
 func (c *confessor) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
-func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
+func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 	fails := map[string]func(c *confessor, secret string) error{
 		"an error": func(_ *confessor, secret string) error { return fmt.Errorf("there is a %s", secret) },
 		"an error after a Put": func(c *confessor, secret string) error {
@@ -123,7 +123,7 @@ func TestTheErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 	}
 }
 
-func TestWhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
+func TestGate_WhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
 		confessors, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)}), "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor {

@@ -22,7 +22,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestNothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
+func TestGate_NothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
 	for name, w := range words {
 		for fateName, f := range fatesOf(w.waits || w.yields) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
@@ -66,7 +66,7 @@ func (f fate) check(s *stage, noticed func() bool, heard bool) {
 	require.Equal(s.t, heard, s.heard() || noticed(), "in the end")
 }
 
-func TestWhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
+func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 	for name, w := range words {
 		if !w.waits {
 			continue
@@ -108,7 +108,7 @@ func TestWhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 	}
 }
 
-func TestCheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
+func TestGate_CheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
 	for name, w := range words {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestCheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
 	}
 }
 
-func TestNoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
+func TestGate_NoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
 	for name, a := range answers {
 		for fateName, f := range fatesOf(a.waits || a.breaks) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestNoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
 	}
 }
 
-func TestNobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t *testing.T) {
+func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t *testing.T) {
 	connects := map[string]func(*booth, http.ResponseWriter, *http.Request){
 		"plain": func(b *booth, w http.ResponseWriter, req *http.Request) { b.Connect(w, req, nil) },
 		"with options": func(b *booth, w http.ResponseWriter, req *http.Request) {
@@ -207,7 +207,7 @@ func TestNobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t *test
 }
 
 // A new way out belongs into a table above; what is none needs a reason.
-func TestEveryExportedWayOutIsKnown(t *testing.T) {
+func TestGate_EveryExportedWayOutIsKnown(t *testing.T) {
 	known := map[string]bool{"Object.Connect": true}
 	for name := range words {
 		known[name] = true

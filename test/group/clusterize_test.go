@@ -34,7 +34,7 @@ func identifyAll(ctx context.Context, h *fixture.HookedLobbies, callers int) []e
 	return all
 }
 
-func TestClusterizeNamesTheReplica(t *testing.T) {
+func TestClusterize_NamesTheReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var askedFor, name, group string
 		identify := func() dog.ID {
@@ -58,7 +58,7 @@ func TestClusterizeNamesTheReplica(t *testing.T) {
 	})
 }
 
-func TestClusterizeMakesReplicasOneAfterTheOther(t *testing.T) {
+func TestClusterize_MakesReplicasOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(2), &fixture.Hooks{}, func(ctx context.Context, _ string) (string, error) {
@@ -76,7 +76,7 @@ func TestClusterizeMakesReplicasOneAfterTheOther(t *testing.T) {
 	})
 }
 
-func TestAnErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing.T) {
+func TestClusterize_ErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing.T) {
 	broken := errors.New("no names left")
 	ways := map[string]struct {
 		fail func() error
@@ -109,7 +109,7 @@ func TestAnErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing
 	}
 }
 
-func TestClusterizeMustNotNameALiveReplica(t *testing.T) {
+func TestClusterize_MustNotNameALiveReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, func(context.Context, string) (string, error) { return "only", nil })
 		_, err := h.Identify(t.Context(), "ada")
@@ -125,7 +125,7 @@ func TestClusterizeMustNotNameALiveReplica(t *testing.T) {
 	})
 }
 
-func TestACallerThatGivesUpSpoilsNoOther(t *testing.T) {
+func TestClusterize_CallerThatGivesUpSpoilsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(5), &fixture.Hooks{}, func(ctx context.Context, _ string) (string, error) {
 			return "late", errors.Join(fixture.Pause(ctx, 2*time.Second), ctx.Err())
@@ -148,7 +148,7 @@ func TestACallerThatGivesUpSpoilsNoOther(t *testing.T) {
 	})
 }
 
-func TestIdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
+func TestClusterize_IdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, func(context.Context, string) (string, error) { return "free", nil })
 		var kept, given error
@@ -169,7 +169,7 @@ func TestIdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
 	})
 }
 
-func TestAGroupIdentifiesNobodyWhileItStarts(t *testing.T) {
+func TestClusterize_GroupIdentifiesNobodyWhileItStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)
 		var early error
@@ -184,7 +184,7 @@ func TestAGroupIdentifiesNobodyWhileItStarts(t *testing.T) {
 	})
 }
 
-func TestAReplicaThatClusterizeLeavesUnnamedHasARandomID(t *testing.T) {
+func TestClusterize_ReplicaThatClusterizeLeavesUnnamedHasARandomID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)
 		first, err := h.Identify(t.Context(), "ada")
@@ -204,7 +204,7 @@ type opening struct {
 
 func (o *opening) OnStart(context.Context) error { return o.start() }
 
-func TestAGroupThatCannotStartIdentifiesNobody(t *testing.T) {
+func TestClusterize_GroupThatCannotStartIdentifiesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts, broken := 0, errors.New("not ready")
 		rt := dogtest.New(t, dog.Options{})
@@ -232,7 +232,7 @@ func TestAGroupThatCannotStartIdentifiesNobody(t *testing.T) {
 }
 
 // What ends the group's life ends the wait for a Clusterize that hangs.
-func TestWhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *testing.T) {
+func TestClusterize_WhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(h *fixture.HookedLobbies) error
 		want error

@@ -52,7 +52,7 @@ func newGate(t *testing.T, on *fixture.Hooks) (group dog.GroupStub[gate, fixture
 	return group, dogtest.Serve(t, group)
 }
 
-func TestAGatewayIdentifiesAndHandsOn(t *testing.T) {
+func TestGateway_IdentifiesAndHandsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group, srv := newGate(t, &fixture.Hooks{Message: fixture.Relay})
 		status, body := srv.Get("/hello?u=ada")
@@ -72,7 +72,7 @@ func TestAGatewayIdentifiesAndHandsOn(t *testing.T) {
 	})
 }
 
-func TestAGatewayRefuses(t *testing.T) {
+func TestGateway_Refuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group, srv := newGate(t, &fixture.Hooks{})
 		refusals := []struct {
@@ -95,7 +95,7 @@ func TestAGatewayRefuses(t *testing.T) {
 	})
 }
 
-func TestAGroupNeedsReplicasOfItsRuntime(t *testing.T) {
+func TestGateway_GroupNeedsReplicasOfItsRuntime(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	abroad, err := dog.RegisterReplica[fixture.Room](dogtest.New(t, dog.Options{}), "room", nil)
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func TestAGroupNeedsReplicasOfItsRuntime(t *testing.T) {
 	require.NoError(t, err, "the refused name is free")
 }
 
-func TestAGroupReceives(t *testing.T) {
+func TestGateway_GroupReceives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)
 		h.Receive = func(l *fixture.HookedLobby, w http.ResponseWriter, req *http.Request) {
@@ -134,7 +134,7 @@ func TestAGroupReceives(t *testing.T) {
 	})
 }
 
-func TestAGroupWithoutReceiveFindsNothing(t *testing.T) {
+func TestGateway_GroupWithoutReceiveFindsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		status, _ := dogtest.Serve(t, h.Group).Get("/")
@@ -142,7 +142,7 @@ func TestAGroupWithoutReceiveFindsNothing(t *testing.T) {
 	})
 }
 
-func TestAReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
+func TestGateway_ReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }})
@@ -176,7 +176,7 @@ func TestAReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 	})
 }
 
-func TestTwoGroupTypesShareAReplicaType(t *testing.T) {
+func TestGateway_TwoGroupTypesShareAReplicaType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }})
@@ -197,7 +197,7 @@ func TestTwoGroupTypesShareAReplicaType(t *testing.T) {
 	})
 }
 
-func TestGroupsOfOneTypeAreApart(t *testing.T) {
+func TestGateway_GroupsOfOneTypeAreApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: fixture.Relay})
 		ada := h.Enter("ada")
@@ -210,7 +210,7 @@ func TestGroupsOfOneTypeAreApart(t *testing.T) {
 	})
 }
 
-func TestAGroupIsReachedFromOutside(t *testing.T) {
+func TestGateway_GroupIsReachedFromOutside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
 			return m.String() + fixture.UIDOf(r), nil
@@ -238,7 +238,7 @@ func TestAGroupIsReachedFromOutside(t *testing.T) {
 	})
 }
 
-func TestAMessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
+func TestGateway_MessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		require.NoError(t, h.Group.Broadcast(t.Context(), "hello"))
@@ -260,7 +260,7 @@ func TestAMessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
 	})
 }
 
-func TestReceiveBehindAGatewayKnowsTheUIDAndTheGroupsOwnHasNone(t *testing.T) {
+func TestGateway_ReceiveBehindAGatewayKnowsTheUIDAndTheGroupsOwnHasNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := newGate(t, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 			fmt.Fprint(w, dog.UID(req.Context()))

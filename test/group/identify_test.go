@@ -17,7 +17,7 @@ import (
 
 // How Identify chooses a replica, and who holds places for how long.
 
-func TestAUIDWithASocketGoesWhereThatIs(t *testing.T) {
+func TestIdentify_UIDWithASocketGoesWhereThatIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{})
 		h.Enter("ada")
@@ -48,7 +48,7 @@ func lingering(t *testing.T, linger time.Duration) (h *fixture.Rooms, replica do
 	return h, replica
 }
 
-func TestAUIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
+func TestIdentify_UIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		time.Sleep(19 * time.Second)
@@ -58,7 +58,7 @@ func TestAUIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
 	})
 }
 
-func TestAUIDThatComesTooLateIsANewOne(t *testing.T) {
+func TestIdentify_UIDThatComesTooLateIsANewOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const linger = 20*time.Second + time.Millisecond // to the point, whatever the pace of the runtime's clock
 		h, replica := lingering(t, linger)
@@ -67,14 +67,14 @@ func TestAUIDThatComesTooLateIsANewOne(t *testing.T) {
 	})
 }
 
-func TestAUIDDoesNotLingerWhenLingerIsNegative(t *testing.T) {
+func TestIdentify_UIDDoesNotLingerWhenLingerIsNegative(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, -1)
 		require.NotEqual(t, replica, h.ReplicaOf("ada"))
 	})
 }
 
-func TestAUIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
+func TestIdentify_UIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		for _, id := range []string{"eve", "fay", "gus"} {
@@ -85,7 +85,7 @@ func TestAUIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
 	})
 }
 
-func TestAUIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
+func TestIdentify_UIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		first := h.Enter("ada")
@@ -105,7 +105,7 @@ func TestAUIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
 	})
 }
 
-func TestAReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
+func TestIdentify_ReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1}, &fixture.Hooks{})
 		stub, err := h.Identify(t.Context(), "ada")
@@ -119,7 +119,7 @@ func TestAReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 	})
 }
 
-func TestAnExpiredReservationIsAsGoodAsNone(t *testing.T) {
+func TestIdentify_ExpiredReservationIsAsGoodAsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1}, &fixture.Hooks{})
 		stub, err := h.Identify(t.Context(), "ada")
@@ -139,7 +139,7 @@ func TestAnExpiredReservationIsAsGoodAsNone(t *testing.T) {
 	})
 }
 
-func TestReleaseGivesAnUnusedPlaceBackOnce(t *testing.T) {
+func TestIdentify_ReleaseGivesAnUnusedPlaceBackOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{})
 		unused, err := h.Identify(t.Context(), "ada")
@@ -170,7 +170,7 @@ func slowly(done <-chan struct{}) func(*fixture.Room, http.ResponseWriter, *http
 	}
 }
 
-func TestARequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
+func TestIdentify_RequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Receive: slowly(done)})
@@ -189,7 +189,7 @@ func TestARequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
 	})
 }
 
-func TestARequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
+func TestIdentify_RequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) { <-done }})
@@ -208,7 +208,7 @@ func TestARequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
 	})
 }
 
-func TestAFullGroupSaysSo(t *testing.T) {
+func TestIdentify_FullGroupSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 2}, &fixture.Hooks{})
 		ada := h.Enter("ada")
@@ -228,7 +228,7 @@ func TestAFullGroupSaysSo(t *testing.T) {
 	})
 }
 
-func TestAnEndedContextIdentifiesNobody(t *testing.T) {
+func TestIdentify_EndedContextIdentifiesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		cause := errors.New("enough")

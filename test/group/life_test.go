@@ -29,7 +29,7 @@ func inMemory(rt *dog.Runtime) (groups, replicas int) {
 	return groups, replicas
 }
 
-func TestEmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
+func TestGroup_EmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: -1, RetireAfter: 20 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{
@@ -60,7 +60,7 @@ func TestEmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
 	})
 }
 
-func TestAGroupWithTrafficOfItsOwnStays(t *testing.T) {
+func TestGroup_WithTrafficOfItsOwnStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)
@@ -78,7 +78,7 @@ func TestAGroupWithTrafficOfItsOwnStays(t *testing.T) {
 	})
 }
 
-func TestAUIDThatLingersKeepsItsReplica(t *testing.T) {
+func TestGroup_UIDThatLingersKeepsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: 2 * time.Minute, RetireAfter: time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{
@@ -92,7 +92,7 @@ func TestAUIDThatLingersKeepsItsReplica(t *testing.T) {
 	})
 }
 
-func TestAReservationKeepsItsReplica(t *testing.T) {
+func TestGroup_ReservationKeepsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options := dog.Options{ReserveFor: time.Minute, LingerFor: -1, RetireAfter: time.Second}
 		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{})
@@ -104,7 +104,7 @@ func TestAReservationKeepsItsReplica(t *testing.T) {
 	})
 }
 
-func TestAStubOfARetiredReplicaSaysSo(t *testing.T) {
+func TestGroup_StubOfARetiredReplicaSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		stub, err := h.Identify(t.Context(), "ada")
@@ -120,7 +120,7 @@ func TestAStubOfARetiredReplicaSaysSo(t *testing.T) {
 	})
 }
 
-func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
+func TestGroup_DrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Message: fixture.Relay})
 		ada, bob := h.Enter("ada"), h.Enter("bob")
@@ -150,7 +150,7 @@ func TestADrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 	})
 }
 
-func TestAPlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
+func TestGroup_PlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const reservation = 10*time.Second + time.Millisecond
 		h := fixture.NewRoomsWith(t, dog.Options{ReserveFor: reservation}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{})
@@ -168,7 +168,7 @@ func TestAPlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 	})
 }
 
-func TestADrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
+func TestGroup_DrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 2, MaxReplicas: 1}, &fixture.Hooks{})
 		ada := h.Enter("ada")
@@ -182,7 +182,7 @@ func TestADrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
 	})
 }
 
-func TestAGroupDrainsItsReplicasItself(t *testing.T) {
+func TestGroup_DrainsItsReplicasItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(2), &fixture.Hooks{}, nil)
 		h.Receive = func(l *fixture.HookedLobby, w http.ResponseWriter, _ *http.Request) {
@@ -204,7 +204,7 @@ func TestAGroupDrainsItsReplicasItself(t *testing.T) {
 	})
 }
 
-func TestAReplicaWithAHandlerUnderWayIsNotRetired(t *testing.T) {
+func TestGroup_ReplicaWithAHandlerUnderWayIsNotRetired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closing := make(chan struct{})
 		options := dog.Options{LingerFor: -1, RetireAfter: time.Second}

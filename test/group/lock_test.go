@@ -40,7 +40,7 @@ var lockWays = []struct {
 	}},
 }
 
-func TestALockedReplicaTakesOnlyWhomItKnows(t *testing.T) {
+func TestGroup_LockedReplicaTakesOnlyWhomItKnows(t *testing.T) {
 	for _, way := range lockWays {
 		for _, hold := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, hold %t", way.name, hold), func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestALockedReplicaTakesOnlyWhomItKnows(t *testing.T) {
 }
 
 // A stub that Identify returned before is no way round the lock.
-func TestAFurtherRequestDoesNotPassALock(t *testing.T) {
+func TestGroup_FurtherRequestDoesNotPassALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4})
 		ada, err := h.pier.Identify(context.Background(), "ada")
@@ -94,7 +94,7 @@ func TestAFurtherRequestDoesNotPassALock(t *testing.T) {
 	})
 }
 
-func TestALockStaysOverAResetAndEndsWithTheReplica(t *testing.T) {
+func TestGroup_LockStaysOverAResetAndEndsWithTheReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{LingerFor: -1}, dog.GroupOptions[pier]{Limit: 4, MaxReplicas: 1})
 		ada := h.board("ada")
@@ -112,7 +112,7 @@ func TestALockStaysOverAResetAndEndsWithTheReplica(t *testing.T) {
 	})
 }
 
-func TestALockThatDependsOnALostWriteIsLost(t *testing.T) {
+func TestGroup_LockThatDependsOnALostWriteIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4})
 		h.send(h.board("ada"), "store, lock and panic")
@@ -120,7 +120,7 @@ func TestALockThatDependsOnALostWriteIsLost(t *testing.T) {
 	})
 }
 
-func TestSetLockedAnswersForWhatIsNotThere(t *testing.T) {
+func TestGroup_SetLockedAnswersForWhatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4})
 		require.ErrorIs(t, h.pier.SetLocked(context.Background(), dog.ID{}, true), dog.ErrReplicaGone)

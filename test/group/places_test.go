@@ -14,7 +14,7 @@ import (
 
 // Which replica a newcomer gets, whose place is held, and who gets past a lock.
 
-func TestNewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
+func TestGroup_NewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		order dog.Order
@@ -49,7 +49,7 @@ func TestNewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
 	}
 }
 
-func TestAKnownUIDGoesWhereItIsWhateverTheOrder(t *testing.T) {
+func TestGroup_KnownUIDGoesWhereItIsWhateverTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 3, Order: dog.FullestFirst})
 		ada, bob := h.board("ada"), h.board("bob")
@@ -66,7 +66,7 @@ func TestAKnownUIDGoesWhereItIsWhateverTheOrder(t *testing.T) {
 	})
 }
 
-func TestAGroupSaysHowLongUIDsLinger(t *testing.T) {
+func TestGroup_SaysHowLongUIDsLinger(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		options, group time.Duration
@@ -100,7 +100,7 @@ func TestAGroupSaysHowLongUIDsLinger(t *testing.T) {
 	}
 }
 
-func TestAHeldPlaceIsItsUIDs(t *testing.T) {
+func TestGroup_HeldPlaceIsItsUIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
 		ada, bob := h.board("ada"), h.board("bob")
@@ -127,7 +127,7 @@ func TestAHeldPlaceIsItsUIDs(t *testing.T) {
 	})
 }
 
-func TestWithoutHeldPlacesOnlyThePreferenceLingers(t *testing.T) {
+func TestGroup_WithoutHeldPlacesOnlyThePreferenceLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 1, MaxReplicas: 1})
 		h.leave(h.board("ada"))
@@ -138,7 +138,7 @@ func TestWithoutHeldPlacesOnlyThePreferenceLingers(t *testing.T) {
 }
 
 // A uid with several connections has one place held: that of the last.
-func TestOnePlaceIsHeldForAUID(t *testing.T) {
+func TestGroup_OnePlaceIsHeldForAUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
 		one, two := h.board("ada"), h.board("ada")
@@ -154,7 +154,7 @@ func TestOnePlaceIsHeldForAUID(t *testing.T) {
 }
 
 // A second replica is made for newcomers while the places of the first are held.
-func TestNewcomersGetAReplicaBesideHeldPlaces(t *testing.T) {
+func TestGroup_NewcomersGetAReplicaBesideHeldPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 1, HoldPlaces: true})
 		ada := h.board("ada")
@@ -169,7 +169,7 @@ func TestNewcomersGetAReplicaBesideHeldPlaces(t *testing.T) {
 	})
 }
 
-func TestAReplicaWithHeldPlacesStays(t *testing.T) {
+func TestGroup_ReplicaWithHeldPlacesStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{LingerFor: time.Second, RetireAfter: 10 * time.Second},
 			dog.GroupOptions[pier]{Limit: 2, HoldPlaces: true, LingerFor: time.Hour})
@@ -183,7 +183,7 @@ func TestAReplicaWithHeldPlacesStays(t *testing.T) {
 	})
 }
 
-func TestWrongPlacesOfAGroupAreRefusedAtRegistration(t *testing.T) {
+func TestGroup_WrongPlacesOfAGroupAreRefusedAtRegistration(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		options dog.Options

@@ -34,7 +34,7 @@ func newReachable(t *testing.T) (h *fixture.HookedLobbies, l *fixture.HookedLobb
 	return h, l, clients[0], clients[1]
 }
 
-func TestAGroupReachesItsSockets(t *testing.T) {
+func TestGroup_ReachesItsSockets(t *testing.T) {
 	from := map[string]func(t *testing.T, h *fixture.HookedLobbies, do func(context.Context, *fixture.HookedLobby)){
 		"from its handler": func(t *testing.T, h *fixture.HookedLobbies, do func(context.Context, *fixture.HookedLobby)) {
 			h.Receive = func(l *fixture.HookedLobby, _ http.ResponseWriter, req *http.Request) { do(req.Context(), l) }
@@ -83,7 +83,7 @@ func TestAGroupReachesItsSockets(t *testing.T) {
 	}
 }
 
-func TestAGroupsStubReachesOneReplicaAndClosesSockets(t *testing.T) {
+func TestGroup_StubReachesOneReplicaAndClosesSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _, ada, bob := newReachable(t)
 		var ids []dog.ID
@@ -107,7 +107,7 @@ func TestAGroupsStubReachesOneReplicaAndClosesSockets(t *testing.T) {
 	})
 }
 
-func TestAGroupListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
+func TestGroup_ListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		listed := 0
@@ -124,7 +124,7 @@ func TestAGroupListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
 	})
 }
 
-func TestDisconnectClosesAllDevicesOnAllReplicas(t *testing.T) {
+func TestGroup_DisconnectClosesAllDevicesOnAllReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan string, 10)
 		var disconnect func(ctx context.Context, r *fixture.Room) error
@@ -210,7 +210,7 @@ func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
 	})
 }
 
-func TestAReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
+func TestGroup_ReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rooms, err := dog.RegisterReplica[dog.Replica](rt, "room", nil)
@@ -230,7 +230,7 @@ func TestAReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
 	})
 }
 
-func TestAReplicaAloneGossipsWithNobody(t *testing.T) {
+func TestGroup_ReplicaAloneGossipsWithNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -252,7 +252,7 @@ func TestAReplicaAloneGossipsWithNobody(t *testing.T) {
 	})
 }
 
-func TestAGossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
+func TestGroup_GossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := dog.Message{Data: []byte(`{"seats":1}`)}
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(_ context.Context, _ *fixture.Room, m dog.Message) (any, error) {
@@ -280,7 +280,7 @@ func TestAGossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
 	})
 }
 
-func TestAStubIsRefusedWhenItsReplicaIsFull(t *testing.T) {
+func TestGroup_StubIsRefusedWhenItsReplicaIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		stub, err := h.Identify(t.Context(), "ada")

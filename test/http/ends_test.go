@@ -71,7 +71,7 @@ func forwards() []forward {
 	}
 }
 
-func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
+func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 	const minute = time.Minute
 	cut := context.Context.Done
 	for _, f := range forwards() {
@@ -140,7 +140,7 @@ func TestTheEndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 
 // A request that a handler makes after its client has gone is served: what it
 // says of its client does not cancel it.
-func TestAHandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
+func TestHTTP_HandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var desks *dog.Namespace[desk]
 		result := make(chan string, 1)
@@ -161,7 +161,7 @@ func TestAHandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
 	})
 }
 
-func TestAnEventStartedByAHandlerOutlivesItsClient(t *testing.T) {
+func TestHTTP_EventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var desks *dog.Namespace[desk]
 		gone := make(chan bool, 1)
@@ -206,7 +206,7 @@ func flushed(w http.ResponseWriter, size int) (err error) {
 	return err
 }
 
-func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
+func TestHTTP_AnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		write func(http.ResponseWriter, int) error
@@ -280,7 +280,7 @@ func TestAnAnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 	}
 }
 
-func TestALongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
+func TestHTTP_LongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
 	hints := func(w http.ResponseWriter) error {
 		for range 200 {
 			w.Header().Set("Link", strings.Repeat("x", 10_000))
@@ -337,7 +337,7 @@ func TestALongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
 	}
 }
 
-func TestAClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
+func TestHTTP_ClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
 			require.NoError(t, big(w, 20_000_000))
@@ -353,7 +353,7 @@ func TestAClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
 	})
 }
 
-func TestARoundTripWhoseBodyIsNotWhatItSaysFails(t *testing.T) {
+func TestHTTP_RoundTripWhoseBodyIsNotWhatItSaysFails(t *testing.T) {
 	_, desks := newDesks(t, dog.Options{}, func(_ *desk, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	for _, said := range []int64{1, 99_999, 100_001} {
 		r, err := http.NewRequest(http.MethodPost, "http://desk/", io.NopCloser(text(100_000)()))

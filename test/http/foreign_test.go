@@ -70,7 +70,7 @@ func touchAll(t *testing.T, w http.ResponseWriter, r *http.Request, where string
 	_ = c.Flush()
 }
 
-func TestAPanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
+func TestHTTP_PanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 	for _, where := range wrecks {
 		for _, stored := range []bool{false, true} {
 			if stored && where == "Flush" {
@@ -125,7 +125,7 @@ func newLodge(t *testing.T, serve func(r *fixture.Room, w http.ResponseWriter, r
 	return lodges.Named("main")
 }
 
-func TestAPanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) {
+func TestHTTP_PanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) {
 	for _, where := range wrecks {
 		for _, path := range []string{"/", "/read"} {
 			t.Run(where+" "+path, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestAPanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) {
 	}
 }
 
-func TestAnInvalidStatusIsAPanicOfTheHandler(t *testing.T) {
+func TestHTTP_InvalidStatusIsAPanicOfTheHandler(t *testing.T) {
 	_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/invalid" {
 			_ = d.Storage().Put("seen", nil)
@@ -204,7 +204,7 @@ func (w watch) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func TestAnotherWebSocketLibraryWorksOrIsRefusedBeforeAnythingIsSent(t *testing.T) {
+func TestHTTP_AnotherWebSocketLibraryWorksOrIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -294,7 +294,7 @@ func relayTo(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, response.Body)
 }
 
-func TestARefusedUpgradeIsWellFormedInHTTP2(t *testing.T) {
+func TestHTTP_RefusedUpgradeIsWellFormedInHTTP2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		for major, want := range map[int]string{1: "websocket", 2: ""} {
@@ -314,7 +314,7 @@ type formGate struct{ dog.Group }
 
 func (*formGate) Identify(r *http.Request) (string, error) { return r.FormValue("u"), nil }
 
-func TestWhatAGatewayHasParsedReachesReceive(t *testing.T) {
+func TestHTTP_WhatAGatewayHasParsedReachesReceive(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	on := &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 		_, _ = fmt.Fprint(w, dog.UID(req.Context()), " ", req.PostFormValue("text"))
@@ -332,7 +332,7 @@ func TestWhatAGatewayHasParsedReachesReceive(t *testing.T) {
 	require.Equal(t, "ada hello", string(body))
 }
 
-func TestTrailersThatWereNotAnnouncedReachReceive(t *testing.T) {
+func TestHTTP_TrailersThatWereNotAnnouncedReachReceive(t *testing.T) {
 	_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, r.Trailer.Get("X-Sum"))
@@ -351,7 +351,7 @@ func TestTrailersThatWereNotAnnouncedReachReceive(t *testing.T) {
 	require.Equal(t, "7", string(body))
 }
 
-func TestTheAddressOfTheOuterClientReachesEverybodyBehind(t *testing.T) {
+func TestHTTP_AddressOfTheOuterClientReachesEverybodyBehind(t *testing.T) {
 	for _, f := range forwards() {
 		t.Run(f.name, func(t *testing.T) {
 			var desks *dog.Namespace[desk]

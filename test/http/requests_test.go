@@ -30,7 +30,7 @@ func requireNoRequest(t *testing.T, ctx context.Context, where string) {
 	require.Nil(t, dog.ClientGone(ctx), where)
 }
 
-func TestReceiveKnowsItsUIDAndOtherHandlersHaveNone(t *testing.T) {
+func TestHTTP_ReceiveKnowsItsUIDAndOtherHandlersHaveNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var ran []string // guarded by mu
@@ -81,7 +81,7 @@ func TestReceiveKnowsItsUIDAndOtherHandlersHaveNone(t *testing.T) {
 	})
 }
 
-func TestAReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
+func TestHTTP_ReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var inner dog.Stub[fixture.Room]
@@ -100,7 +100,7 @@ func TestAReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
 	})
 }
 
-func TestAHandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
+func TestHTTP_HandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := make(chan struct{})
 		var ended error
@@ -164,7 +164,7 @@ func repeat(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 	fmt.Fprintf(w, "%d:%s", req.ContentLength, body)
 }
 
-func TestAShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
+func TestHTTP_ShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: repeat})
 		slow := post(t, h.Server, "/", 5, "he")
@@ -186,7 +186,7 @@ func TestAShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
 	})
 }
 
-func TestABodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
+func TestHTTP_BodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(*fixture.Room, http.ResponseWriter, *http.Request) { calls++ }})
@@ -204,7 +204,7 @@ func TestABodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
 	})
 }
 
-func TestReceiveReadsTheBodyThatWasSent(t *testing.T) {
+func TestHTTP_ReceiveReadsTheBodyThatWasSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: repeat})
 		for _, size := range []int{0, 1, 64 << 10, 64<<10 + 1, 200_000} {
@@ -229,7 +229,7 @@ func TestReceiveReadsTheBodyThatWasSent(t *testing.T) {
 	})
 }
 
-func TestTheCallersRequestStaysAsItIs(t *testing.T) {
+func TestHTTP_CallersRequestStaysAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: repeat})
 		stub, err := h.Identify(t.Context(), "ada")

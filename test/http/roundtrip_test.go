@@ -20,7 +20,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestAClientReachesAnObject(t *testing.T) {
+func TestRoundTrip_ClientReachesAnObject(t *testing.T) {
 	_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestAClientReachesAnObject(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 }
 
-func TestAnAnswerStreams(t *testing.T) {
+func TestRoundTrip_AnswerStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 			for i := range 3 {
@@ -81,7 +81,7 @@ func TestAnAnswerStreams(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatFetchesGivesUpItsTurn(t *testing.T) {
+func TestRoundTrip_HandlerThatFetchesGivesUpItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 			_ = fixture.Idle(r.Context(), time.Second)
@@ -106,7 +106,7 @@ func TestAHandlerThatFetchesGivesUpItsTurn(t *testing.T) {
 	})
 }
 
-func TestAFetchAndItsAnswerWaitForTheGates(t *testing.T) {
+func TestRoundTrip_FetchAndItsAnswerWaitForTheGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		var asked atomic.Bool
@@ -139,7 +139,7 @@ func TestAFetchAndItsAnswerWaitForTheGates(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
+func TestRoundTrip_WhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, desks := newDesks(t, dog.Options{MaxWaiting: 1}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
@@ -209,7 +209,7 @@ type closer struct {
 
 func (c *closer) Close() error { c.closed.Store(true); return nil }
 
-func TestAClientThatGoesIsNoticed(t *testing.T) {
+func TestRoundTrip_ClientThatGoesIsNoticed(t *testing.T) {
 	for name, leave := range map[string]func(cancel context.CancelFunc, body io.Closer){
 		"by its context":       func(cancel context.CancelFunc, _ io.Closer) { cancel() },
 		"by closing the body":  func(_ context.CancelFunc, body io.Closer) { _ = body.Close() },
@@ -251,7 +251,7 @@ func TestAClientThatGoesIsNoticed(t *testing.T) {
 	}
 }
 
-func TestALongAnswerWaitsForItsReader(t *testing.T) {
+func TestRoundTrip_LongAnswerWaitsForItsReader(t *testing.T) {
 	const size, chunk = 8 << 20, 64 << 10
 	for _, read := range []string{"all", "nothing", "closed"} {
 		t.Run(read, func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestALongAnswerWaitsForItsReader(t *testing.T) {
 	}
 }
 
-func TestAFetchThatWaitsGivesUpWithItsContext(t *testing.T) {
+func TestRoundTrip_FetchThatWaitsGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, _ http.ResponseWriter, r *http.Request) {
 			_, err := io.ReadAll(r.Body)
@@ -322,7 +322,7 @@ func TestAFetchThatWaitsGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-func TestNoSocketOverARoundTrip(t *testing.T) {
+func TestRoundTrip_NoSocketOverARoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		stub, err := h.Identify(context.Background(), "ada")
@@ -350,7 +350,7 @@ func TestNoSocketOverARoundTrip(t *testing.T) {
 }
 
 // A body that is read after the handler that fetched it has returned does not use its context.
-func TestABodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
+func TestRoundTrip_BodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 			for range 3 {

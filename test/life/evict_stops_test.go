@@ -58,7 +58,7 @@ func newSluggards(t *testing.T, o dog.Options, takes time.Duration) (*stopWork, 
 	return w, rt, all
 }
 
-func TestIdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
+func TestEvict_IdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const objects = 640
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
@@ -88,7 +88,7 @@ func TestIdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
 }
 
 // One whose OnStop hangs keeps its place for a second.
-func TestOnStopThatHangsKeepsNobodyInMemory(t *testing.T) {
+func TestEvict_OnStopThatHangsKeepsNobodyInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 0)
 		for i := range 200 {
@@ -109,7 +109,7 @@ func TestOnStopThatHangsKeepsNobodyInMemory(t *testing.T) {
 }
 
 // An object that is used while it waits to be stopped stays.
-func TestAnObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
+func TestEvict_ObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, all := newSluggards(t, dog.Options{EvictAfter: 10 * time.Second}, 0)
 		for i := range 64 {
@@ -132,7 +132,7 @@ func TestAnObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
 }
 
 // What waits to be stopped when Shutdown begins is stopped by that.
-func TestShutdownStopsWhatWaitsToBeStopped(t *testing.T) {
+func TestEvict_ShutdownStopsWhatWaitsToBeStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range 640 {

@@ -76,7 +76,7 @@ func (b *stoppingBox) OnStop(ctx context.Context, reason dog.StopReason) error {
 	return nil
 }
 
-func TestAnIdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
+func TestObject_IdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Minute})
@@ -95,7 +95,7 @@ func TestAnIdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
 	})
 }
 
-func TestTooManyObjectsDropThoseIdleLongest(t *testing.T) {
+func TestObject_TooManyObjectsDropThoseIdleLongest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: new(chronicle)} }})
@@ -116,7 +116,7 @@ func TestTooManyObjectsDropThoseIdleLongest(t *testing.T) {
 	})
 }
 
-func TestAnObjectStaysWhileSomethingGoesOnThere(t *testing.T) {
+func TestObject_StaysWhileSomethingGoesOnThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		d := new(chronicle)
@@ -135,7 +135,7 @@ func TestAnObjectStaysWhileSomethingGoesOnThere(t *testing.T) {
 	})
 }
 
-func TestAnObjectIsToldBeforeItGoes(t *testing.T) {
+func TestObject_IsToldBeforeItGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt, err := dog.New(dog.Options{EvictAfter: time.Second})
@@ -157,7 +157,7 @@ func TestAnObjectIsToldBeforeItGoes(t *testing.T) {
 	})
 }
 
-func TestWhatComesWhileAnObjectStopsGoesToItsNextLife(t *testing.T) {
+func TestObject_WhatComesWhileAnObjectStopsGoesToItsNextLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
@@ -177,7 +177,7 @@ func TestWhatComesWhileAnObjectStopsGoesToItsNextLife(t *testing.T) {
 	})
 }
 
-func TestAbortResetsAnObject(t *testing.T) {
+func TestObject_AbortResetsAnObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reason := errors.New("enough")
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
@@ -268,7 +268,7 @@ func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(use
 	}
 }
 
-func TestSocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
+func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		_, _, join := newInn(t, d)
@@ -298,7 +298,7 @@ func TestSocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 }
 
 // Fault 1 of the original: a group that left memory forgot its replicas.
-func TestFault1AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
+func TestFault1_AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt, _, join := newInn(t, d)
@@ -314,7 +314,7 @@ func TestFault1AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
 }
 
 // Fault 2 of the original: a replica that left memory forgot its neighbours, and its broadcasts reached nobody.
-func TestFault2AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
+func TestFault2_AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, join := newInn(t, new(chronicle))
 		ada, bob, eve := join("ada"), join("bob"), join("eve")
@@ -326,7 +326,7 @@ func TestFault2AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
 	})
 }
 
-func TestAResetAfterAHibernationClosesTheSockets(t *testing.T) {
+func TestObject_ResetAfterAHibernationClosesTheSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{HibernateAfter: time.Second})
 		on := &fixture.Hooks{Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { panic("no") }}
@@ -344,7 +344,7 @@ func TestAResetAfterAHibernationClosesTheSockets(t *testing.T) {
 	})
 }
 
-func TestARoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
+func TestObject_RoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Start: func(context.Context, *fixture.Room) error { starts++; return nil }})
@@ -356,7 +356,7 @@ func TestARoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
 	})
 }
 
-func TestAReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
+func TestObject_ReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()

@@ -41,7 +41,7 @@ func (d *drudge) put() error { return d.Storage().Put("done", []byte("so")) }
 
 // Of several transactions.
 
-func TestAnErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
+func TestObject_ErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		written := make(chan struct{})
@@ -78,7 +78,7 @@ func TestAnErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 	})
 }
 
-func TestACallWithinAWaitOutlivesTheRollbackOfAnotherEvent(t *testing.T) {
+func TestObject_CallWithinAWaitOutlivesTheRollbackOfAnotherEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		drudges := newDrudges(t, dog.Options{Store: fixture.StoreOf(storetest.New())})
 		red, blue := drudges.Named("red"), drudges.Named("blue")
@@ -129,7 +129,7 @@ type slowStore struct {
 
 func (s slowStore) OpenEngine(*slog.Logger) (store.Engine, error) { return s.engine, nil }
 
-func TestAHandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.T) {
+func TestObject_HandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &slowEngine{Engine: storetest.New(), reading: make(chan struct{}), goOn: make(chan struct{})}
 		e.Prompt()
@@ -152,7 +152,7 @@ func TestAHandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.
 
 // Of commits that are lost while the object has no instance.
 
-func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
+func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(engine)}).Named("red")
@@ -175,7 +175,7 @@ func TestAnObjectSpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 	})
 }
 
-func TestCommitsLostInHibernationCloseTheSocketsAndLetTheNextLifeSpeak(t *testing.T) {
+func TestObject_CommitsLostInHibernationCloseTheSocketsAndLetTheNextLifeSpeak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := newLairs(t, dog.Options{Store: fixture.StoreOf(engine), HibernateAfter: 10 * time.Second})
@@ -252,7 +252,7 @@ func (*greeter) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func TestWhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
+func TestObject_WhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 	for path, status := range map[string]int{"/refuse": http.StatusForbidden, "/": http.StatusOK} {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestWhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 
 // Of objects that leave memory.
 
-func TestAnObjectThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *testing.T) {
+func TestObject_ThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *testing.T) {
 	drudges := newDrudges(t, dog.Options{MaxObjects: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -291,7 +291,7 @@ func TestAnObjectThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *tes
 	require.NoError(t, err)
 }
 
-func TestTooManyObjectsStopOnlyThoseIdleLongest(t *testing.T) {
+func TestObject_TooManyObjectsStopOnlyThoseIdleLongest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
@@ -321,7 +321,7 @@ func cutStop(line string) (name string, ok bool) {
 	return line[len(before) : len(line)-len(after)], true
 }
 
-func TestAnObjectGoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
+func TestObject_GoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
@@ -336,7 +336,7 @@ func TestAnObjectGoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
 	})
 }
 
-func TestAStoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
+func TestObject_StoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: -1, RetireAfter: time.Minute}, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
 			Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error { return fixture.Put(r) },
@@ -363,7 +363,7 @@ func TestAStoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
 	})
 }
 
-func TestAStoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
+func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()

@@ -246,7 +246,7 @@ func (s *street) provoke(t *testing.T) {
 // One object, hook, client or logger that hangs costs nobody else anything: others
 // start, work, leave memory and are stopped at Shutdown, which waits for nothing
 // longer than its context says.
-func TestOneThatHangsSpoilsNothingForOthers(t *testing.T) {
+func TestNeighbours_OneThatHangsSpoilsNothingForOthers(t *testing.T) {
 	for _, hang := range []string{
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
 		"ObjectStarted", "ObjectStopped", "EventDone", "SocketOpened", "SocketClosed",
@@ -325,7 +325,7 @@ func TestOneThatHangsSpoilsNothingForOthers(t *testing.T) {
 }
 
 // A hook may use the object that it is told of.
-func TestAHookMayUseObjects(t *testing.T) {
+func TestNeighbours_HookMayUseObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rt *dog.Runtime
 		var cells *dog.Namespace[fixture.Object]
@@ -364,7 +364,7 @@ func TestAHookMayUseObjects(t *testing.T) {
 }
 
 // ObjectStarted and ObjectStopped come in pairs, however an object ends.
-func TestEveryLifeIsToldOfOnceAtItsBeginningAndOnceAtItsEnd(t *testing.T) {
+func TestNeighbours_EveryLifeIsToldOfOnceAtItsBeginningAndOnceAtItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		trace := d.Trace()

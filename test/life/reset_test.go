@@ -40,7 +40,7 @@ var fatal = map[string]func(ctx context.Context) error{
 	"ErrAbortHandler where nothing is answered": func(context.Context) error { panic(http.ErrAbortHandler) },
 }
 
-func TestAResetConcernsOneObjectAlone(t *testing.T) {
+func TestReset_ConcernsOneObjectAlone(t *testing.T) {
 	for name, fail := range fatal {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestAResetConcernsOneObjectAlone(t *testing.T) {
 	}
 }
 
-func TestAResetLeavesOtherGroupsAlone(t *testing.T) {
+func TestReset_LeavesOtherGroupsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, m dog.Message) error {
 			if m.String() == "fail" {
@@ -105,7 +105,7 @@ func TestAResetLeavesOtherGroupsAlone(t *testing.T) {
 	})
 }
 
-func TestAResetDropsMemoryAndKeepsIdentity(t *testing.T) {
+func TestReset_DropsMemoryAndKeepsIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counts := make(map[*fixture.Room]int) // guarded by the turn
 		var ids []dog.ID
@@ -129,7 +129,7 @@ func TestAResetDropsMemoryAndKeepsIdentity(t *testing.T) {
 	})
 }
 
-func TestCallsInFlightGetTheResetAndItsCause(t *testing.T) {
+func TestReset_CallsInFlightGetTheResetAndItsCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inFlight error
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{
@@ -168,7 +168,7 @@ func TestCallsInFlightGetTheResetAndItsCause(t *testing.T) {
 	})
 }
 
-func TestWhatWaitsForATurnSurvivesAReset(t *testing.T) {
+func TestReset_WhatWaitsForATurnSurvivesAReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 5, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/fail" {
@@ -185,7 +185,7 @@ func TestWhatWaitsForATurnSurvivesAReset(t *testing.T) {
 	})
 }
 
-func TestAResetIsLoggedOnceWithItsStack(t *testing.T) {
+func TestReset_IsLoggedOnceWithItsStack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
@@ -199,7 +199,7 @@ func TestAResetIsLoggedOnceWithItsStack(t *testing.T) {
 	})
 }
 
-func TestAnObjectThatCannotStartTriesAgain(t *testing.T) {
+func TestReset_ObjectThatCannotStartTriesAgain(t *testing.T) {
 	ways := map[string]func(context.Context) error{"error": func(context.Context) error { return errors.New("no database") }}
 	for name, fail := range fatal {
 		ways[name] = fail
@@ -231,7 +231,7 @@ func TestAnObjectThatCannotStartTriesAgain(t *testing.T) {
 	}
 }
 
-func TestASocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
+func TestReset_SocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started, closed := 0, 0
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{
@@ -254,7 +254,7 @@ func TestASocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
 	})
 }
 
-func TestAnObjectThatNewCannotMakeIsReset(t *testing.T) {
+func TestReset_ObjectThatNewCannotMakeIsReset(t *testing.T) {
 	var used *dog.Group
 	for name, test := range map[string]struct {
 		wrong func() *dog.Group
@@ -292,7 +292,7 @@ func TestAnObjectThatNewCannotMakeIsReset(t *testing.T) {
 	}
 }
 
-func TestErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
+func TestReset_ErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{
@@ -356,7 +356,7 @@ func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
 	})
 }
 
-func TestAnEndWhoseHandlerFailsLeaksNothing(t *testing.T) {
+func TestReset_EndWhoseHandlerFailsLeaksNothing(t *testing.T) {
 	for name, fail := range fatal {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -78,7 +78,7 @@ func (p *served) requireEnded(t *testing.T) {
 	require.ErrorIs(t, dog.CallErr0(t.Context(), p.parlors.Named("a"), (*fixture.ReceivingObject).Nothing), dog.ErrShutdown)
 }
 
-func TestServeEndsWithItsContext(t *testing.T) {
+func TestServe_EndsWithItsContext(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var did fixture.Lines
 	streams := make(chan struct{})
@@ -124,7 +124,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	p.requireEnded(t)
 }
 
-func TestServeStartsTheRuntime(t *testing.T) {
+func TestServe_StartsTheRuntime(t *testing.T) {
 	disk := dogtest.NewDisk(t)
 	rang := make(chan struct{})
 	register := func(rt *dog.Runtime) *dog.Namespace[carillon] {
@@ -163,7 +163,7 @@ func (b *carillon) OnAlarm(context.Context, dog.Alarm) error {
 	return nil
 }
 
-func TestServeOfATakenAddressFails(t *testing.T) {
+func TestServe_OfATakenAddressFails(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -178,7 +178,7 @@ func TestServeOfATakenAddressFails(t *testing.T) {
 	require.ErrorIs(t, dog.CallErr(t.Context(), carillons.Named("a"), (*carillon).Set, time.Now()), dog.ErrShutdown)
 }
 
-func TestServeListensOnTheServersAddress(t *testing.T) {
+func TestServe_ListensOnTheServersAddress(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := free.Addr().String()
@@ -195,7 +195,7 @@ func TestServeListensOnTheServersAddress(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestServeEndsWithItsServer(t *testing.T) {
+func TestServe_EndsWithItsServer(t *testing.T) {
 	for name, end := range map[string]func(p *served) error{
 		"shut down": func(p *served) error { return p.server.Shutdown(context.Background()) },
 		"closed":    func(p *served) error { return p.server.Close() },
@@ -212,7 +212,7 @@ func TestServeEndsWithItsServer(t *testing.T) {
 	}
 }
 
-func TestServeSaysWhyItsServerHasEndedByItself(t *testing.T) {
+func TestServe_SaysWhyItsServerHasEndedByItself(t *testing.T) {
 	broken := errors.New("the listener is broken")
 	rt := dogtest.New(t, dog.Options{})
 	require.ErrorIs(t, rt.Serve(t.Context(), &http.Server{}, brokenListener{broken}), broken)
@@ -226,7 +226,7 @@ func (l brokenListener) Accept() (net.Conn, error) { return nil, l.err }
 func (l brokenListener) Close() error              { return nil }
 func (l brokenListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
-func TestServeHasThePatienceOfShutdownTimeout(t *testing.T) {
+func TestServe_HasThePatienceOfShutdownTimeout(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	options, _ := fixture.LogToBuffer()
 	options.ShutdownTimeout = 50 * time.Millisecond
@@ -246,7 +246,7 @@ func TestServeHasThePatienceOfShutdownTimeout(t *testing.T) {
 	require.ErrorContains(t, err, "entrance \"a\"", "it says who has not ended")
 }
 
-func TestServeOverTLS(t *testing.T) {
+func TestServe_OverTLS(t *testing.T) {
 	made := httptest.NewTLSServer(nil) // for its certificate
 	defer made.Close()
 	ctx, stop := context.WithCancel(t.Context())
@@ -268,7 +268,7 @@ func TestServeOverTLS(t *testing.T) {
 	require.NoError(t, <-p.ended)
 }
 
-func TestServeOfNothing(t *testing.T) {
+func TestServe_OfNothing(t *testing.T) {
 	listen := func() net.Listener {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)

@@ -45,7 +45,7 @@ func newFinishers(
 
 func nothing(context.Context) error { return nil }
 
-func TestManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
+func TestShutdown_ManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		until := make(chan struct{})
 		var stopped atomic.Int32
@@ -66,7 +66,7 @@ func TestManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
 	})
 }
 
-func TestAnObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
+func TestShutdown_ObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var finishers *dog.Namespace[finisher]
 		var mu sync.Mutex
@@ -101,7 +101,7 @@ func TestAnObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 }
 
 // A busy object is stopped when it falls idle, whatever another one does.
-func TestABusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
+func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan time.Time, 10)
 		rt, finishers := newFinishers(t, dog.Options{}, 0, func(context.Context, string) error { stopped <- time.Now(); return nil })
@@ -131,7 +131,7 @@ func TestABusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 
 // A Shutdown whose context has ended before it is called, as that of a server's
 // Shutdown that took all the time, still says good-bye.
-func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T) {
+func TestShutdown_WithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		h := fixture.NewRooms(t, 50, &fixture.Hooks{Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { <-let; return nil }})
@@ -169,7 +169,7 @@ func TestAShutdownWithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 
 // What a handler has said waits for the disk, the close frame does not when the
 // patience has ended.
-func TestClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
+func TestShutdown_ClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := fixture.NewRoomsWith(t, dog.Options{Store: fixture.StoreOf(engine)}, dog.GroupOptions[fixture.Lobby]{Limit: 5}, &fixture.Hooks{

@@ -28,7 +28,7 @@ func shutdown(t *testing.T, rt *dog.Runtime) {
 	require.NoError(t, rt.Shutdown(context.Background()))
 }
 
-func TestShutdownClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
+func TestShutdown_ClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var ended []string // guarded by the turn
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -66,7 +66,7 @@ func TestShutdownClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) {
 	})
 }
 
-func TestOnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
+func TestShutdown_OnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var failures []error
@@ -99,7 +99,7 @@ func TestOnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
 	})
 }
 
-func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
+func TestShutdown_NothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
@@ -153,7 +153,7 @@ func TestNothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 	})
 }
 
-func TestShutdownMayBeCalledAtOnceAndAgain(t *testing.T) {
+func TestShutdown_MayBeCalledAtOnceAndAgain(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error {
 			time.Sleep(time.Second)
@@ -178,7 +178,7 @@ func TestShutdownMayBeCalledAtOnceAndAgain(t *testing.T) {
 	})
 }
 
-func TestShutdownOfARuntimeThatDidNothing(t *testing.T) {
+func TestShutdown_OfARuntimeThatDidNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, err := dog.New(dog.Options{})
 		require.NoError(t, err)
@@ -186,7 +186,7 @@ func TestShutdownOfARuntimeThatDidNothing(t *testing.T) {
 	})
 }
 
-func TestShutdownGivesUpWhenItsContextEnds(t *testing.T) {
+func TestShutdown_GivesUpWhenItsContextEnds(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		let := make(chan struct{})
 		var cause error
@@ -225,7 +225,7 @@ func TestShutdownGivesUpWhenItsContextEnds(t *testing.T) {
 	})
 }
 
-func TestAShutdownThatGivesUpCutsConnections(t *testing.T) {
+func TestShutdown_ThatGivesUpCutsConnections(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{})
 		v.Server.DialWith("/?u=silent", dogtest.DialOptions{OnDemand: true})
@@ -239,7 +239,7 @@ func TestAShutdownThatGivesUpCutsConnections(t *testing.T) {
 	})
 }
 
-func TestAShutdownThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
+func TestShutdown_ThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		let := make(chan struct{})
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -264,7 +264,7 @@ func TestAShutdownThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *testing.T) {
+func TestShutdown_HandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Receive: func(_ fixture.Owner, w http.ResponseWriter, req *http.Request) error {
 			<-req.Context().Done()
@@ -285,7 +285,7 @@ func TestAHandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *testing.T) {
 	})
 }
 
-func TestShutdownWaitsForWhatWasGivenToGo(t *testing.T) {
+func TestShutdown_WaitsForWhatWasGivenToGo(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var ran []string // guarded by the turn
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Open: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket) error {
@@ -305,7 +305,7 @@ func TestShutdownWaitsForWhatWasGivenToGo(t *testing.T) {
 	})
 }
 
-func TestASilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
+func TestShutdown_SilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		closes := 0
 		v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: 3 * time.Second}},
@@ -321,7 +321,7 @@ func TestASilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
 
 // A socket whose handshake has begun before Shutdown, and that joins after it,
 // is closed like the others.
-func TestNoSocketSlipsThroughAShutdown(t *testing.T) {
+func TestShutdown_NoSocketSlipsThroughAShutdown(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		ended := 0
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -366,7 +366,7 @@ func (c *closing) Close() error {
 	return c.Engine.Close()
 }
 
-func TestShutdownSaysThatTheStoreHasNotClosed(t *testing.T) {
+func TestShutdown_SaysThatTheStoreHasNotClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &closing{storetest.New(), make(chan struct{})}
 		rt, err := dog.New(dog.Options{Store: fixture.StoreOf(engine)})

@@ -48,7 +48,7 @@ func callMany(stub dog.Stub[starter], callers int) (errs []error, took time.Dura
 	return errs, time.Since(start)
 }
 
-func TestOneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
+func TestStart_OneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
 	noDatabase := errors.New("no database")
 	for name, fail := range map[string]func() error{
 		"an error":             func() error { return noDatabase },
@@ -81,7 +81,7 @@ func TestOneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
 	}
 }
 
-func TestAHungStartEndsAfterItsTimeout(t *testing.T) {
+func TestStart_HungStartEndsAfterItsTimeout(t *testing.T) {
 	for _, c := range []struct{ option, want time.Duration }{{0, 30 * time.Second}, {time.Minute, time.Minute}} {
 		synctest.Test(t, func(t *testing.T) {
 			let := make(chan struct{})
@@ -112,7 +112,7 @@ func TestAHungStartEndsAfterItsTimeout(t *testing.T) {
 	}
 }
 
-func TestAStartWithoutTimeoutMayTakeItsTime(t *testing.T) {
+func TestStart_WithoutTimeoutMayTakeItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starters := newStarters(t, dog.Options{StartTimeout: -1}, func(context.Context, *starter) error {
 			time.Sleep(24 * time.Hour)
@@ -123,7 +123,7 @@ func TestAStartWithoutTimeoutMayTakeItsTime(t *testing.T) {
 }
 
 // Who gives up waiting for a start gets away, and spoils nothing for the others.
-func TestACallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
+func TestStart_CallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		starters := newStarters(t, dog.Options{}, func(context.Context, *starter) error {
@@ -147,7 +147,7 @@ func TestACallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
 	})
 }
 
-func TestAbortIsTheWayOutOfWhatHangs(t *testing.T) {
+func TestStart_AbortIsTheWayOutOfWhatHangs(t *testing.T) {
 	reason := errors.New("enough")
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
@@ -194,7 +194,7 @@ func TestAbortIsTheWayOutOfWhatHangs(t *testing.T) {
 	})
 }
 
-func TestAbortFromOutsideClosesSocketsEvenOfAReplicaThatSleeps(t *testing.T) {
+func TestStart_AbortFromOutsideClosesSocketsEvenOfAReplicaThatSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWaking(t, func(int) error { return nil })
 		ada := w.srv.Dial("/?u=ada")
@@ -247,7 +247,7 @@ func newWaking(t *testing.T, start func(n int) error) *waking {
 	return w
 }
 
-func TestSocketsOutliveAStartThatFailsWhenTheirReplicaWakes(t *testing.T) {
+func TestStart_SocketsOutliveAStartThatFailsWhenTheirReplicaWakes(t *testing.T) {
 	down := errors.New("database is down")
 	for name, c := range map[string]struct {
 		fails int // how often OnStart fails when the room wakes

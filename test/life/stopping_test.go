@@ -14,7 +14,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestLoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
+func TestStopping_LoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 5, &fixture.Hooks{
 			Open: func(ctx context.Context, r *fixture.Room, _ *dog.Socket) error {
@@ -75,7 +75,7 @@ func TestLoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
 	})
 }
 
-func TestStoppingIsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
+func TestStopping_IsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		require.Nil(t, dog.Stopping(t.Context()))
 		require.Nil(t, (*dog.Runtime)(nil).Stopping())
@@ -103,7 +103,7 @@ func TestStoppingIsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
 
 // A request that asked for ClientGone leaves nothing behind in its client's
 // context, which may be that of a whole program, nor in the runtime.
-func TestClientGoneIsGivenBackWithTheRequest(t *testing.T) {
+func TestStopping_ClientGoneIsGivenBackWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone <-chan struct{}
 		h := fixture.NewRooms(t, 5, &fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {

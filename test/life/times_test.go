@@ -55,7 +55,7 @@ func fieldsOf(typ reflect.Type, prefix string) (names []string) {
 	return names
 }
 
-func TestEachTimeActsWithinTheBoundsThatAreStated(t *testing.T) {
+func TestTimes_ActWithinTheBoundsThatAreStated(t *testing.T) {
 	for i, row := range statedTimes {
 		for _, value := range row.values {
 			for _, phase := range []time.Duration{0, 1, 123456789, 999 * time.Millisecond, 1900 * time.Millisecond} {
@@ -76,7 +76,7 @@ func TestEachTimeActsWithinTheBoundsThatAreStated(t *testing.T) {
 	}
 }
 
-func TestANegativeTimeIsNoneOrRefused(t *testing.T) {
+func TestTimes_NegativeTimeIsNoneOrRefused(t *testing.T) {
 	rows := make(map[string]func(t *testing.T, o dog.Options))
 	for _, row := range statedTimes {
 		if row.never != nil || rows[row.field] == nil {
@@ -102,7 +102,7 @@ func TestANegativeTimeIsNoneOrRefused(t *testing.T) {
 }
 
 // Nor may a socket's own options be negative.
-func TestANegativeTimeOrSizeOfASocketIsRefused(t *testing.T) {
+func TestTimes_NegativeTimeOrSizeOfASocketIsRefused(t *testing.T) {
 	for name, options := range map[string]dog.SocketOptions{
 		"MaxMessage": {MaxMessage: -1}, "QueueBytes": {QueueBytes: -1}, "WriteTimeout": {WriteTimeout: -1}, "CloseTimeout": {CloseTimeout: -1},
 	} {

@@ -22,7 +22,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Clients that come and go. The long form: go test -run TestChurn -churn 200000 -v .
+// Clients that come and go. The long form: go test -run TestChurn -churn 200000 -v ./test/load
 var churned = flag.Int("churn", 3200, "connects in TestChurn")
 
 const (
@@ -232,7 +232,7 @@ func (h holdings) within(o holdings, slack uint64) bool {
 	return h.goroutines <= o.goroutines && h.descriptors <= o.descriptors && h.heap <= o.heap+slack
 }
 
-func TestChurnLeavesNothing(t *testing.T) {
+func TestChurn_LeavesNothing(t *testing.T) {
 	m := newMarket(t)
 	// One client of each group stays, and must miss nothing. With others it fills a replica first, so that the limit is seen.
 	missed, failed := make(chan int64, churnGroups), make(chan error, churnGroups)

@@ -14,7 +14,7 @@ import (
 )
 
 // Whatever happens in whatever order, no replica holds more than its limit, nothing leaks, and the books agree with the sockets.
-func TestARuntimeUnderRandomLoad(t *testing.T) {
+func TestRandom_Load(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps().Draw(rt, "steps")
 		limit := rapid.IntRange(1, 3).Draw(rt, "limit")

@@ -27,12 +27,12 @@ import (
 
 // Many idle sockets and a message to all of them:
 //
-//	go test -run TestScaleOverTCP -sockets 19900 -v .     # sockets of the kernel, their clients in a process of their own
-//	go test -run TestScaleInMemory -sockets 100000 -v .   # without the kernel
+//	go test -run TestScale_OverTCP -sockets 19900 -v ./test/load   # sockets of the kernel, their clients in a process of their own
+//	go test -run TestScale_InMemory -sockets 100000 -v ./test/load # without the kernel
 //
 // Each process needs a descriptor for each socket over TCP (ulimit -n). An address does not have ports for all: the clients come
 // from 127.0.0.1, 127.0.0.2 and so on, which Linux takes for granted.
-var scale = flag.Int("sockets", 0, "sockets in TestScaleOverTCP (0: 200) and TestScaleInMemory (0: 2,000)")
+var scale = flag.Int("sockets", 0, "sockets in TestScale_OverTCP (0: 200) and TestScale_InMemory (0: 2,000)")
 
 const (
 	scaleLimit     = 500   // sockets on a replica
@@ -83,7 +83,7 @@ func (f footprint) each(before footprint, sockets int) string {
 		float64(f.heap-before.heap)/n/1024, float64(f.rss-before.rss)/n/1024, float64(f.goroutines-before.goroutines)/n)
 }
 
-func TestScaleOverTCP(t *testing.T) {
+func TestScale_OverTCP(t *testing.T) {
 	sockets := cmp.Or(*scale, 200)
 	h := newScale(t, dog.Options{ParkAfter: time.Second})
 	addr := serveTCP(t, h, nil)
@@ -128,7 +128,7 @@ type clientProcess struct {
 
 func startClients(t *testing.T, addr string, sockets int) *clientProcess {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScaleClients$", fmt.Sprint("-sockets=", sockets))
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScale_Clients$", fmt.Sprint("-sockets=", sockets))
 	cmd.Env = append(os.Environ(), scaleAddr+"="+addr)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -160,11 +160,11 @@ func (c *clientProcess) end(t *testing.T) {
 	require.NoError(t, c.cmd.Wait())
 }
 
-// TestScaleClients is the clients' process of TestScaleOverTCP. It prints how far it is, and ends when its standard input does.
-func TestScaleClients(t *testing.T) {
+// TestScale_Clients is the clients' process of TestScale_OverTCP. It prints how far it is, and ends when its standard input does.
+func TestScale_Clients(t *testing.T) {
 	addr := os.Getenv(scaleAddr)
 	if addr == "" {
-		t.Skip("a part of TestScaleOverTCP")
+		t.Skip("a part of TestScale_OverTCP")
 	}
 	peers := make([]*peer, *scale)
 	errs := make(chan error, scaleDialers)
@@ -205,7 +205,7 @@ func TestScaleClients(t *testing.T) {
 	}
 }
 
-func TestScaleInMemory(t *testing.T) {
+func TestScale_InMemory(t *testing.T) {
 	sockets := cmp.Or(*scale, 2000)
 	h := newScale(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: -1}}) // the clients would not answer
 	closing := string([]byte{0x03, 0xe9})                                       // 1001

@@ -121,7 +121,7 @@ func (a *audience) requireLeft(t *testing.T) {
 	require.Eventually(t, func() bool { return a.Runtime.Stats().QueuedBytes == 0 }, patience, time.Millisecond)
 }
 
-func TestDisconnectSlowOverTCP(t *testing.T) {
+func TestSlow_DisconnectOverTCP(t *testing.T) {
 	a := newAudience(t, dog.Options{}, dog.SocketOptions{
 		QueueBytes: queueBytes, Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: patience,
 	})
@@ -148,7 +148,7 @@ func TestDisconnectSlowOverTCP(t *testing.T) {
 	a.talk(t)
 }
 
-func TestDropOldestOverTCP(t *testing.T) {
+func TestSlow_DropOldestOverTCP(t *testing.T) {
 	a := newAudience(t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience})
 	a.talk(t)
 	require.Greater(t, a.Runtime.Stats().QueuedBytes, slowClients*queueBytes/2)
@@ -167,7 +167,7 @@ func TestDropOldestOverTCP(t *testing.T) {
 	require.Empty(t, a.ended)
 }
 
-func TestCoalesceSlowOverTCP(t *testing.T) {
+func TestSlow_CoalesceOverTCP(t *testing.T) {
 	a := newAudience(t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience})
 	a.talk(t)
 	all := 0
@@ -189,7 +189,7 @@ func TestCoalesceSlowOverTCP(t *testing.T) {
 	require.Empty(t, a.ended)
 }
 
-func TestClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
+func TestSlow_ClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 	for name, c := range map[string]struct {
 		options dog.SocketOptions
 		code    int
@@ -214,7 +214,7 @@ func TestClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 }
 
 // A dead client is one that the kernel still speaks for, but that neither reads nor answers. Some are parked when they are found.
-func TestDeadClientsAreFoundOverTCP(t *testing.T) {
+func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
 	a := newAudience(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
 	told := make(chan error)
 	for _, p := range a.well {

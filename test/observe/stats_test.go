@@ -18,7 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestStatsCountTrafficOfOpenAndClosedSockets(t *testing.T) {
+func TestStats_CountTrafficOfOpenAndClosedSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: fixture.Echo})
 		ada, bob := h.Join("ada"), h.Join("bob")
@@ -59,7 +59,7 @@ func TestStatsCountTrafficOfOpenAndClosedSockets(t *testing.T) {
 }
 
 // A socket whose OnClose takes its time is no longer open, but what it did is not forgotten meanwhile.
-func TestCountsDoNotFallWhileASocketCloses(t *testing.T) {
+func TestStats_CountsDoNotFallWhileASocketCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: fixture.Echo, Close: func(context.Context, *fixture.Room, *dog.Socket, int, string) error {
 			time.Sleep(time.Minute)
@@ -78,7 +78,7 @@ func TestCountsDoNotFallWhileASocketCloses(t *testing.T) {
 	})
 }
 
-func TestStatsShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
+func TestStats_ShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 	for _, c := range []struct {
 		policy                  dog.SlowPolicy
 		queued                  int
@@ -110,7 +110,7 @@ func TestStatsShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 	}
 }
 
-func TestReplicasAreListedWithTheirLoad(t *testing.T) {
+func TestStats_ReplicasAreListedWithTheirLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/slow" {
@@ -147,7 +147,7 @@ func TestReplicasAreListedWithTheirLoad(t *testing.T) {
 	})
 }
 
-func TestObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
+func TestStats_ObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		require.Empty(t, slices.Collect(h.Runtime.Objects()))
@@ -170,7 +170,7 @@ func TestObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
 	})
 }
 
-func TestStatsCountTurnsAndTheWaitForThem(t *testing.T) {
+func TestStats_CountTurnsAndTheWaitForThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 5, &fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
 			time.Sleep(time.Second)
@@ -196,7 +196,7 @@ func TestStatsCountTurnsAndTheWaitForThem(t *testing.T) {
 	})
 }
 
-func TestLogLinesNameTheObject(t *testing.T) {
+func TestStats_LogLinesNameTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log fixture.LogRecords
 		h := fixture.NewRoomsWith(t, dog.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))}, dog.GroupOptions[fixture.Lobby]{Limit: 2},
@@ -226,11 +226,11 @@ func TestLogLinesNameTheObject(t *testing.T) {
 		require.Equal(t, "OnMessage", records[0]["event"])
 		require.Equal(t, "the room's own", records[1]["msg"])
 		require.Contains(t, records[2]["cause"], "on purpose")
-		require.Contains(t, records[2]["stack"], "TestLogLinesNameTheObject")
+		require.Contains(t, records[2]["stack"], "TestStats_LogLinesNameTheObject")
 	})
 }
 
-func TestStatsTellOfTheStore(t *testing.T) {
+func TestStats_TellOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := dogtest.NewDisk(t)
 		rt, cells := fixture.NewObjects(t, dog.Options{Store: store})

@@ -44,7 +44,7 @@ func (*bell) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error 
 	return errors.New(m.String())
 }
 
-func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
+func TestTrace_SeesTheLifeOfAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		rt := dogtest.New(t, dog.Options{Trace: d.Trace()})
@@ -93,7 +93,7 @@ func TestATraceSeesTheLifeOfAGroup(t *testing.T) {
 	})
 }
 
-func TestATraceTellsHowLongAnEventWaitedAndRan(t *testing.T) {
+func TestTrace_TellsHowLongAnEventWaitedAndRan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		h := fixture.NewRoomsWith(t, dog.Options{Trace: &dog.Trace{EventDone: d.Trace().EventDone}}, dog.GroupOptions[fixture.Lobby]{Limit: 2},
@@ -113,7 +113,7 @@ func TestATraceTellsHowLongAnEventWaitedAndRan(t *testing.T) {
 	})
 }
 
-func TestKindsHaveNames(t *testing.T) {
+func TestTrace_KindsHaveNames(t *testing.T) {
 	for kind, name := range map[fmt.Stringer]string{
 		dog.EventStart: "OnStart", dog.EventReceive: "Receive", dog.EventIdentify: "Identify", dog.EventClusterize: "Clusterize",
 		dog.EventOpen: "OnOpen", dog.EventMessage: "OnMessage", dog.EventClose: "OnClose", dog.EventError: "OnError",

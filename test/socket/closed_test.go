@@ -17,7 +17,7 @@ import (
 
 // A socket that is closed, by whom ever, takes no more messages and is not
 // listed, also while what the replica has stored is not durable yet.
-func TestASocketThatIsClosedIsClosedForEverybody(t *testing.T) {
+func TestSocket_ThatIsClosedIsClosedForEverybody(t *testing.T) {
 	for _, stores := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			var ended []int
@@ -56,7 +56,7 @@ func TestASocketThatIsClosedIsClosedForEverybody(t *testing.T) {
 }
 
 // One that is closing already is closed by somebody else.
-func TestDisconnectCountsTheSocketsThatItCloses(t *testing.T) {
+func TestSocket_DisconnectCountsTheSocketsThatItCloses(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		type count struct {
 			closed int
@@ -95,7 +95,7 @@ func TestDisconnectCountsTheSocketsThatItCloses(t *testing.T) {
 
 // The client has gone, without a word or with one: Send says so although it
 // would have to wait for the store.
-func TestSendOnASocketWhoseClientHasGone(t *testing.T) {
+func TestSocket_SendOnASocketWhoseClientHasGone(t *testing.T) {
 	for name, leave := range map[string]func(*testing.T, *fixture.Rooms){
 		"vanished": func(t *testing.T, h *fixture.Rooms) {
 			c := h.Enter("ada")

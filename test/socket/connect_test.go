@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestAPanicOfReceiveTellsTheClientNothing(t *testing.T) {
+func TestSocket_PanicOfReceiveTellsTheClientNothing(t *testing.T) {
 	tests := map[string]struct {
 		before func(w http.ResponseWriter)
 		whole  bool // whether the client gets a whole answer
@@ -57,7 +57,7 @@ func TestAPanicOfReceiveTellsTheClientNothing(t *testing.T) {
 	}
 }
 
-func TestAPanicAfterConnectClosesTheSocketOnce(t *testing.T) {
+func TestSocket_PanicAfterConnectClosesTheSocketOnce(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		closes := 0
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -79,7 +79,7 @@ func TestAPanicAfterConnectClosesTheSocketOnce(t *testing.T) {
 	})
 }
 
-func TestConnectNeedsTheRequestThatReceiveGot(t *testing.T) {
+func TestSocket_ConnectNeedsTheRequestThatReceiveGot(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		var kept *http.Request
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
@@ -103,7 +103,7 @@ func TestConnectNeedsTheRequestThatReceiveGot(t *testing.T) {
 	})
 }
 
-func TestConnectRefusesTheRequestOfAnotherOwner(t *testing.T) {
+func TestSocket_ConnectRefusesTheRequestOfAnotherOwner(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		requests := make(chan *http.Request, 1)
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -133,7 +133,7 @@ func TestConnectRefusesTheRequestOfAnotherOwner(t *testing.T) {
 	})
 }
 
-func TestTheSocketOfARefusedUpgradeIsHarmless(t *testing.T) {
+func TestSocket_OfARefusedUpgradeIsHarmless(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		starts := 0
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{

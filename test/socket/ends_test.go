@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestEverySocketThatJoinedIsClosedOnce(t *testing.T) {
+func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
 	type end struct {
 		how    func(t *testing.T, v *fixture.Owners, c *dogtest.Client)
 		failed string // the text of OnError; "": it does not run
@@ -145,7 +145,7 @@ func TestEverySocketThatJoinedIsClosedOnce(t *testing.T) {
 	}
 }
 
-func TestOnOpenThatFailsClosesItsSocket(t *testing.T) {
+func TestSocket_OnOpenThatFailsClosesItsSocket(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var did fixture.Lines
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{

@@ -23,7 +23,7 @@ import (
 
 // A client is judged when it has taken nothing for a second with a full queue, so
 // the messages are spread over more than that.
-func TestSendSaysThatTheClientIsTooSlow(t *testing.T) {
+func TestSocket_SendSaysThatTheClientIsTooSlow(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var failures []error
 		v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, &fixture.OwnerHooks{
@@ -47,7 +47,7 @@ func TestSendSaysThatTheClientIsTooSlow(t *testing.T) {
 	})
 }
 
-func TestWhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
+func TestSocket_WhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
 	const sent = 20
 	ways := map[string]func(c *dogtest.Client){
 		"it vanishes":     func(c *dogtest.Client) { c.Vanish() },
@@ -86,7 +86,7 @@ func TestWhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
 	}
 }
 
-func TestNothingIsLostWhenAClientIsClosedInGoodOrder(t *testing.T) {
+func TestSocket_NothingIsLostWhenAClientIsClosedInGoodOrder(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -105,7 +105,7 @@ func TestNothingIsLostWhenAClientIsClosedInGoodOrder(t *testing.T) {
 	})
 }
 
-func TestAClientThatReadsNothingIsCutOffAfterWriteTimeout(t *testing.T) {
+func TestSocket_ClientThatReadsNothingIsCutOffAfterWriteTimeout(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var ended time.Time
 		var code int
@@ -137,7 +137,7 @@ func newLogbook() (dog.Options, *fixture.LogRecords) {
 	return dog.Options{Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, log
 }
 
-func TestAHandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
+func TestSocket_HandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
 	for _, cause := range []error{dog.ErrSocketClosed, dog.ErrSlowConsumer} {
 		t.Run(cause.Error(), func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
@@ -159,7 +159,7 @@ func TestAHandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
 	}
 }
 
-func TestASocketThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
+func TestSocket_ThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -192,7 +192,7 @@ func TestASocketThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) {
+func TestSocket_HandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := newLogbook()
 		var asker, failed string
@@ -220,7 +220,7 @@ func TestAHandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
+func TestSocket_HandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -232,7 +232,7 @@ func TestAHandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	})
 }
 
-func TestAnAnswerToGossipThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
+func TestSocket_AnswerToGossipThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) {
 			runtime.Goexit()

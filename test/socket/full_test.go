@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestAnObjectHasAtMostMaxSockets(t *testing.T) {
+func TestSocket_ObjectHasAtMostMaxSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		rt := dogtest.New(t, options)
@@ -62,7 +62,7 @@ func TestAnObjectHasAtMostMaxSockets(t *testing.T) {
 	})
 }
 
-func TestMaxSocketsHoldsForThoseThatConnectAtOnce(t *testing.T) {
+func TestSocket_MaxSocketsHoldsForThoseThatConnectAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, _ := fixture.LogToBuffer()
 		rt := dogtest.New(t, options)

@@ -18,7 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestTagsOverTheirLimitsAreRefused(t *testing.T) {
+func TestSocket_TagsOverTheirLimitsAreRefused(t *testing.T) {
 	letters := strings.Split("abcdefghijk", "")
 	tests := []struct {
 		name   string
@@ -55,7 +55,7 @@ func TestTagsOverTheirLimitsAreRefused(t *testing.T) {
 	}
 }
 
-func TestARuntimeWithWrongSocketOptionsIsNotMade(t *testing.T) {
+func TestSocket_RuntimeWithWrongSocketOptionsIsNotMade(t *testing.T) {
 	_, err := dog.New(dog.Options{Sockets: dog.SocketOptions{Tags: []string{strings.Repeat("x", 257)}}})
 	fixture.RequireUsage(t, err, "tags")
 	_, err = dog.New(dog.Options{Sockets: dog.SocketOptions{AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"}})
@@ -64,7 +64,7 @@ func TestARuntimeWithWrongSocketOptionsIsNotMade(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestAnAttachmentStaysWithItsSocket(t *testing.T) {
+func TestSocket_AttachmentStaysWithItsSocket(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		type seat struct{ Row, Number int }
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -94,7 +94,7 @@ func TestAnAttachmentStaysWithItsSocket(t *testing.T) {
 	})
 }
 
-func TestAnAutoResponseDoesNotWakeTheOwner(t *testing.T) {
+func TestSocket_AutoResponseDoesNotWakeTheOwner(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var socket *dog.Socket
 		var got []string
@@ -123,7 +123,7 @@ func TestAnAutoResponseDoesNotWakeTheOwner(t *testing.T) {
 	})
 }
 
-func TestAnApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
+func TestSocket_ApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) error {
@@ -141,7 +141,7 @@ func TestAnApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
 	})
 }
 
-func TestAnApplicationClosesWithWhatTheProtocolAllows(t *testing.T) {
+func TestSocket_ApplicationClosesWithWhatTheProtocolAllows(t *testing.T) {
 	for _, code := range []int{1000, 1001, 1003, 1007, 1013, 3000, 4999} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
@@ -165,7 +165,7 @@ func TestAnApplicationClosesWithWhatTheProtocolAllows(t *testing.T) {
 	}
 }
 
-func TestASocketClosedInOnOpenHandlesNoMessage(t *testing.T) {
+func TestSocket_ClosedInOnOpenHandlesNoMessage(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var happened []string
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -196,7 +196,7 @@ func TestASocketClosedInOnOpenHandlesNoMessage(t *testing.T) {
 	})
 }
 
-func TestAnErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
+func TestSocket_ErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := fixture.LogToBuffer()
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -220,7 +220,7 @@ func TestAnErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
 	})
 }
 
-func TestGossipThatHasNoJSONFails(t *testing.T) {
+func TestSocket_GossipThatHasNoJSONFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
 			Gossip: func(_ context.Context, _ *fixture.Room, m dog.Message) (any, error) {
@@ -251,7 +251,7 @@ func TestGossipThatHasNoJSONFails(t *testing.T) {
 	})
 }
 
-func TestAStubOutlivesItsRuntimeInGoodOrder(t *testing.T) {
+func TestSocket_StubOutlivesItsRuntimeInGoodOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		stub, err := h.Identify(t.Context(), "ada")

@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestABadUIDReachesNoReplica(t *testing.T) {
+func TestSocket_BadUIDReachesNoReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		bad := map[string]string{
@@ -34,7 +34,7 @@ func TestABadUIDReachesNoReplica(t *testing.T) {
 	})
 }
 
-func TestAMalformedUpgradeIsRefused(t *testing.T) {
+func TestSocket_MalformedUpgradeIsRefused(t *testing.T) {
 	upgrade := func(change string, values ...string) http.Header {
 		header := http.Header{
 			"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
@@ -95,7 +95,7 @@ func TestAMalformedUpgradeIsRefused(t *testing.T) {
 	}
 }
 
-func TestOnlyAllowedOriginsConnect(t *testing.T) {
+func TestSocket_OnlyAllowedOriginsConnect(t *testing.T) {
 	example := dog.SocketOptions{OriginPatterns: []string{"*.example.com"}}
 	secure := dog.SocketOptions{OriginPatterns: []string{"https://example.com"}}
 	tests := []struct {
@@ -135,7 +135,7 @@ func TestOnlyAllowedOriginsConnect(t *testing.T) {
 	}
 }
 
-func TestAClientThatBreaksTheRulesIsClosed(t *testing.T) {
+func TestSocket_ClientThatBreaksTheRulesIsClosed(t *testing.T) {
 	sixty := strings.Repeat("x", 60)
 	begun := fixture.Frame(1, sixty)
 	begun[0] &^= 0x80 // not final
@@ -180,7 +180,7 @@ func TestAClientThatBreaksTheRulesIsClosed(t *testing.T) {
 	}
 }
 
-func TestAClientThatVanishesIsAnError1006(t *testing.T) {
+func TestSocket_ClientThatVanishesIsAnError1006(t *testing.T) {
 	tests := map[string][]byte{
 		"between messages":    nil,
 		"within a header":     {0x81},
@@ -210,7 +210,7 @@ func TestAClientThatVanishesIsAnError1006(t *testing.T) {
 	}
 }
 
-func TestACloseIsNoError(t *testing.T) {
+func TestSocket_CloseIsNoError(t *testing.T) {
 	tests := map[string]struct {
 		frame []byte
 		code  int
@@ -237,7 +237,7 @@ func TestACloseIsNoError(t *testing.T) {
 	}
 }
 
-func TestASilentClientIsDropped(t *testing.T) {
+func TestSocket_SilentClientIsDropped(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		d := newDen(t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: 8 * time.Second}})
 		d.Server.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true}) // reads nothing, so it answers no ping
@@ -253,7 +253,7 @@ func TestASilentClientIsDropped(t *testing.T) {
 	})
 }
 
-func TestWithoutHeartbeatsASilentClientStays(t *testing.T) {
+func TestSocket_WithoutHeartbeatsASilentClientStays(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		d := newDen(t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: -1}})
 		d.Server.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
@@ -262,7 +262,7 @@ func TestWithoutHeartbeatsASilentClientStays(t *testing.T) {
 	})
 }
 
-func TestAClientIsNotJudgedWhileItsHandlerIsBusy(t *testing.T) {
+func TestSocket_ClientIsNotJudgedWhileItsHandlerIsBusy(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options := dog.Options{Sockets: dog.SocketOptions{PingInterval: 8 * time.Second}}
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{Message: busy, MaxSockets: 1})

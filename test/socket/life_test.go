@@ -61,7 +61,7 @@ func inTurn[V any](
 	return v
 }
 
-func TestAnObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
+func TestSocket_ObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		newStore := func() *fixture.Owners {
@@ -109,7 +109,7 @@ func TestAnObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
 	})
 }
 
-func TestAnOwnerHibernatesWithOpenSockets(t *testing.T) {
+func TestSocket_OwnerHibernatesWithOpenSockets(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		starts, lives := 0, map[fixture.Owner]bool{}
 		var closed fixture.Lines
@@ -179,7 +179,7 @@ func TestAnOwnerHibernatesWithOpenSockets(t *testing.T) {
 	})
 }
 
-func TestAnObjectStaysInMemoryWithItsSockets(t *testing.T) {
+func TestSocket_ObjectStaysInMemoryWithItsSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options := dog.Options{MaxObjects: 4, EvictAfter: time.Minute, HibernateAfter: time.Second}
 		var stops fixture.Lines
@@ -224,7 +224,7 @@ func TestAnObjectStaysInMemoryWithItsSockets(t *testing.T) {
 	})
 }
 
-func TestTrafficOfObjectsIsCounted(t *testing.T) {
+func TestSocket_TrafficOfObjectsIsCounted(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error { return o.Broadcast(m) },
@@ -254,7 +254,7 @@ func TestTrafficOfObjectsIsCounted(t *testing.T) {
 	})
 }
 
-func TestEventsOfASocketDoNotOverlapInAnObject(t *testing.T) {
+func TestSocket_EventsOfASocketDoNotOverlapInAnObject(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var did fixture.Lines
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{

@@ -33,7 +33,7 @@ func (*onlyFails) OnError(context.Context, *dog.Socket, error) error           {
 func (*onlyCloses) OnClose(context.Context, *dog.Socket, int, string) error    { return nil }
 func (*onlyStarts) OnStart(context.Context) error                              { return nil }
 
-func TestATypeWithAHandlerOfSocketsConnectsWithoutAReceive(t *testing.T) {
+func TestSocket_TypeWithAHandlerOfSocketsConnectsWithoutAReceive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		opens, err := dog.RegisterObject[onlyOpens](rt, "opens", nil)
@@ -111,7 +111,7 @@ func handshakeHeader(changes ...string) map[string]string {
 	return header
 }
 
-func TestWhoCannotConnectIsToldWhy(t *testing.T) {
+func TestSocket_WhoCannotConnectIsToldWhy(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var refusals []error
 		on := &fixture.OwnerHooks{}
@@ -162,7 +162,7 @@ func TestWhoCannotConnectIsToldWhy(t *testing.T) {
 	})
 }
 
-func TestWrongSocketOptionsAreAnsweredWith500(t *testing.T) {
+func TestSocket_WrongSocketOptionsAreAnsweredWith500(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, options := range map[string]dog.SocketOptions{
 			"tags":            {Tags: strings.Split(strings.Repeat("x y ", 6)+"1 2 3 4 5 6 7 8 9", " ")},
@@ -193,7 +193,7 @@ func TestWrongSocketOptionsAreAnsweredWith500(t *testing.T) {
 	})
 }
 
-func TestWrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
+func TestSocket_WrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	for name, sockets := range map[string]dog.SocketOptions{
 		"a uid":            {UID: "ada"},
@@ -214,7 +214,7 @@ func TestWrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
 	}
 }
 
-func TestTheUIDIsKnownBeforeTheObject(t *testing.T) {
+func TestSocket_UIDIsKnownBeforeTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var own string
 		v := fixture.NewOwners(t, "an object with Receive and OnError", dog.Options{}, &fixture.OwnerHooks{
@@ -244,7 +244,7 @@ func TestTheUIDIsKnownBeforeTheObject(t *testing.T) {
 	})
 }
 
-func TestAnOwnerTalksToItsSockets(t *testing.T) {
+func TestSocket_OwnerTalksToItsSockets(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			SocketOptions: dog.SocketOptions{Tags: []string{"b", "a", "b"}, AutoRequest: "ping", AutoReply: "pong", Attachment: 1},
@@ -333,7 +333,7 @@ func TestAnOwnerTalksToItsSockets(t *testing.T) {
 	})
 }
 
-func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+func TestSocket_OptionsThatCannotWorkAreRefused(t *testing.T) {
 	bad := map[string]dog.SocketOptions{
 		"an unknown policy":       {Slow: dog.CoalesceSlow + 1},
 		"a negative policy":       {Slow: -1},

@@ -33,7 +33,7 @@ func numbers(t *testing.T, c *dogtest.Client) []int {
 
 // Whatever way a handler sends, on its own replica and across, each receiver sees
 // its messages in the order in which they were sent.
-func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
+func TestOrder_MessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		const rounds = 50
 		on := &fixture.OwnerHooks{Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
@@ -79,7 +79,7 @@ func TestMessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 
 // Many senders at once, in handlers and outside: the sockets of one object or
 // replica agree on the order of what they all get.
-func TestTheSocketsOfAnOwnerSeeBroadcastsInTheSameOrder(t *testing.T) {
+func TestOrder_SocketsOfAnOwnerSeeBroadcastsInTheSameOrder(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		const each = 20
 		on := &fixture.OwnerHooks{Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
@@ -124,7 +124,7 @@ func TestTheSocketsOfAnOwnerSeeBroadcastsInTheSameOrder(t *testing.T) {
 	})
 }
 
-func TestCoalescingKeepsTheOrderOfTheRest(t *testing.T) {
+func TestOrder_CoalescingKeepsTheOrderOfTheRest(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var socket *dog.Socket
 		on := &fixture.OwnerHooks{Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { socket = s; return nil }}
@@ -152,7 +152,7 @@ func TestCoalescingKeepsTheOrderOfTheRest(t *testing.T) {
 	})
 }
 
-func TestWhatOnOpenSendsComesFirst(t *testing.T) {
+func TestOrder_WhatOnOpenSendsComesFirst(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Open: func(ctx context.Context, _ fixture.Owner, s *dog.Socket) error {
@@ -179,7 +179,7 @@ func TestWhatOnOpenSendsComesFirst(t *testing.T) {
 	})
 }
 
-func TestWhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
+func TestOrder_WhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 	// Together more than leaves in one write.
 	numbered := func(i int) string { return strings.Repeat(" ", 10_000) + strconv.Itoa(i) }
 	for name, slow := range map[string]bool{"quick client": false, "slow client": true} {
@@ -208,7 +208,7 @@ func TestWhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 
 // Requests through one stub that are made one after the other start in that
 // order, waiting or not.
-func TestRequestsThroughOneStubStartInOrder(t *testing.T) {
+func TestOrder_RequestsThroughOneStubStartInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string // guarded by the turn
 		h := fixture.NewRooms(t, 20, &fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {

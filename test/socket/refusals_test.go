@@ -23,7 +23,7 @@ func (*leaf) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error { 
 
 // A client that is refused comes back, so the log has each reason once a minute, as
 // a warning that names the cure.
-func TestRefusalsAreLoggedOnceAMinuteWithTheCure(t *testing.T) {
+func TestRefusals_AreLoggedOnceAMinuteWithTheCure(t *testing.T) {
 	for name, refused := range map[string]struct {
 		path, origin string
 		status       int

@@ -51,7 +51,7 @@ func newSlowVenue(t *testing.T, kind string, policy dog.SlowPolicy, last *error)
 	return v, c
 }
 
-func TestASlowClientIsDisconnectedByDefault(t *testing.T) {
+func TestSocket_SlowClientIsDisconnectedByDefault(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
 		v, c := newSlowVenue(t, kind, 0, &last)
@@ -63,7 +63,7 @@ func TestASlowClientIsDisconnectedByDefault(t *testing.T) {
 	})
 }
 
-func TestASlowClientThatNeverReadsIsCutOff(t *testing.T) {
+func TestSocket_SlowClientThatNeverReadsIsCutOff(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
 		v, _ := newSlowVenue(t, kind, dog.DisconnectSlow, &last)
@@ -73,7 +73,7 @@ func TestASlowClientThatNeverReadsIsCutOff(t *testing.T) {
 	})
 }
 
-func TestTheOldestMessagesOfASlowClientAreDropped(t *testing.T) {
+func TestSocket_OldestMessagesOfASlowClientAreDropped(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
 		v, c := newSlowVenue(t, kind, dog.DropOldest, &last)
@@ -92,7 +92,7 @@ func TestTheOldestMessagesOfASlowClientAreDropped(t *testing.T) {
 	})
 }
 
-func TestNewerMessagesOfASlowClientReplaceOlderOnes(t *testing.T) {
+func TestSocket_NewerMessagesOfASlowClientReplaceOlderOnes(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
 		v, c := newSlowVenue(t, kind, dog.CoalesceSlow, &last)
@@ -108,7 +108,7 @@ func TestNewerMessagesOfASlowClientReplaceOlderOnes(t *testing.T) {
 	})
 }
 
-func TestCoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
+func TestSocket_CoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: dog.CoalesceSlow}}
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -133,7 +133,7 @@ func TestCoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
 	})
 }
 
-func TestASlowClientHoldsUpNobody(t *testing.T) {
+func TestSocket_SlowClientHoldsUpNobody(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, &fixture.OwnerHooks{MaxSockets: 2})
 		v.Server.DialWith("/?u=slow", dogtest.DialOptions{OnDemand: true})
@@ -148,7 +148,7 @@ func TestASlowClientHoldsUpNobody(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeEncodedIsNotSent(t *testing.T) {
+func TestSocket_WhatCannotBeEncodedIsNotSent(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		bad := map[string]any{
 			"no JSON": make(chan int), "infinite": math.Inf(1), "text": "a\xff", "raw": json.RawMessage("\"\xff\""),
@@ -174,7 +174,7 @@ func TestWhatCannotBeEncodedIsNotSent(t *testing.T) {
 	})
 }
 
-func TestValuesTravelAsTextBinaryOrJSON(t *testing.T) {
+func TestSocket_ValuesTravelAsTextBinaryOrJSON(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		text := func(s string) dog.Message { return dog.Message{Type: dog.Text, Data: []byte(s)} }
 		binary := func(s string) dog.Message { return dog.Message{Type: dog.Binary, Data: []byte(s)} }
@@ -201,7 +201,7 @@ func TestValuesTravelAsTextBinaryOrJSON(t *testing.T) {
 	})
 }
 
-func TestASocketLeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
+func TestSocket_LeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		on := &fixture.OwnerHooks{Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 			switch m.String() {
@@ -243,7 +243,7 @@ func TestASocketLeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
 	})
 }
 
-func TestTheServersFavouriteSubprotocolIsChosen(t *testing.T) {
+func TestSocket_ServersFavouriteSubprotocolIsChosen(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options := dog.Options{Sockets: dog.SocketOptions{Subprotocols: []string{"chat.v2", "chat.v1"}}}
 		agreed := make(chan string, 1)
@@ -265,7 +265,7 @@ func TestTheServersFavouriteSubprotocolIsChosen(t *testing.T) {
 	})
 }
 
-func TestSocketsAreFoundByTheirTags(t *testing.T) {
+func TestSockets_AreFoundByTheirTags(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		found := make(map[string][]string) // guarded by the turn
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{

@@ -18,7 +18,7 @@ import (
 
 // What a program sends in one go arrives, be it many times QueueBytes: it says
 // nothing about the client, which has had no time to take any of it.
-func TestABurstIsNotASlowClient(t *testing.T) {
+func TestSocket_BurstIsNotASlowClient(t *testing.T) {
 	const messages, size = 6000, 1000
 	for _, policy := range []dog.SlowPolicy{dog.DisconnectSlow, dog.DropOldest, dog.CoalesceSlow} {
 		for _, where := range []string{"Receive", "OnOpen", "OnMessage"} {
@@ -69,7 +69,7 @@ func TestABurstIsNotASlowClient(t *testing.T) {
 }
 
 // The largest values of sizes and times mean that there is no bound.
-func TestTheLargestOptionsWork(t *testing.T) {
+func TestSocket_LargestOptionsWork(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{

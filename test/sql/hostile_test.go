@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestAnArgumentCannotKeepTheTurn(t *testing.T) {
+func TestSQL_ArgumentCannotKeepTheTurn(t *testing.T) {
 	_, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	mega := strings.Repeat("3", 1<<20)
@@ -36,7 +36,7 @@ func TestAnArgumentCannotKeepTheTurn(t *testing.T) {
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1); return nil }))
 }
 
-func TestAnAbortFromElsewhereEndsAStatement(t *testing.T) {
+func TestSQL_AbortFromElsewhereEndsAStatement(t *testing.T) {
 	_, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	began := make(chan *fixture.Object, 1)
@@ -57,7 +57,7 @@ func TestAnAbortFromElsewhereEndsAStatement(t *testing.T) {
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
 }
 
-func TestSearchIsPartOfTheTransactionAndOfTheSchema(t *testing.T) {
+func TestSQL_SearchIsPartOfTheTransactionAndOfTheSchema(t *testing.T) {
 	_, cells := newTables(t, disk.Memory(), dog.ObjectOptions[fixture.Object]{Schema: dog.Schema{
 		"CREATE VIRTUAL TABLE search USING fts5 (body)", "CREATE VIRTUAL TABLE words USING fts5vocab (search, row)",
 	}})

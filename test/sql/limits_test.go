@@ -23,7 +23,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestStatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
+func TestSQL_StatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		for _, query := range []string{
 			"ATTACH 'x' AS x", "DETACH main", "VACUUM", "VACUUM INTO 'x'",
@@ -46,7 +46,7 @@ func TestStatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
 	})
 }
 
-func TestSQLGoesUpToItsLimits(t *testing.T) {
+func TestSQL_GoesUpToItsLimits(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		list := func(n int) string { return strings.TrimSuffix(strings.Repeat("1,", n), ",") }
 		args := make([]any, 100)
@@ -94,7 +94,7 @@ func (e narrowEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 	return e.Engine.OpenSQL(pages, limits)
 }
 
-func TestAQueryThatWouldNotEndIsEnded(t *testing.T) {
+func TestSQL_QueryThatWouldNotEndIsEnded(t *testing.T) {
 	const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
 	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
@@ -114,7 +114,7 @@ func TestAQueryThatWouldNotEndIsEnded(t *testing.T) {
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1); return nil }))
 }
 
-func TestAStatementThatFindsNoRoomIsUndone(t *testing.T) {
+func TestSQL_StatementThatFindsNoRoomIsUndone(t *testing.T) {
 	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
 	const large = `WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
@@ -174,7 +174,7 @@ func (v *vow) Keys(context.Context) (n int, err error) {
 	return n, nil
 }
 
-func TestNothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
+func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := 0
 		var resets []error
@@ -224,7 +224,7 @@ func TestNothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 	})
 }
 
-func TestAnAbortFromElsewhereEndsRowsThatAreBeingRead(t *testing.T) {
+func TestSQL_AbortFromElsewhereEndsRowsThatAreBeingRead(t *testing.T) {
 	rt, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	running := make(chan *fixture.Object, 1)

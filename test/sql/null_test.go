@@ -15,7 +15,7 @@ type ratio float64
 
 // The types of database/sql for NULL keep a number, or refuse it, as the types
 // in them do.
-func TestNullFloatsAreNotRounded(t *testing.T) {
+func TestSQL_NullFloatsAreNotRounded(t *testing.T) {
 	_, cells := newTables(t, disk.Memory(), dog.ObjectOptions[fixture.Object]{})
 	require.NoError(t, fixture.Commit(t, cells.Named("x"), func(s *dog.Storage) error {
 		const exact, rounded = "SELECT 9007199254740992", "SELECT 9007199254740993"

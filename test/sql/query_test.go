@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSQLRowsAreReadByColumn(t *testing.T) {
+func TestSQL_RowsAreReadByColumn(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		insert := "INSERT INTO t (rowid, a, b) VALUES (?, 1, 'x'), (?, NULL, x'00ff')"
 		result := sqlExec(t, s, insert, math.MaxInt64-1, int64(math.MaxInt64))
@@ -71,7 +71,7 @@ func (s *shout) Scan(v any) error {
 	return nil
 }
 
-func TestSQLRowsAreReadIntoStructs(t *testing.T) {
+func TestSQL_RowsAreReadIntoStructs(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		born := time.Date(2020, 2, 3, 4, 5, 6, 7, time.UTC)
 		nick := "n"
@@ -103,7 +103,7 @@ func TestSQLRowsAreReadIntoStructs(t *testing.T) {
 	})
 }
 
-func TestSQLValuesAreReadWhereNothingIsLost(t *testing.T) {
+func TestSQL_ValuesAreReadWhereNothingIsLost(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		q := s.SQL()
 		check := func(got any, found bool, err error) func(want any) {
@@ -192,7 +192,7 @@ func TestSQLValuesAreReadWhereNothingIsLost(t *testing.T) {
 	})
 }
 
-func TestSQLQueriesMayBeNestedAndLeft(t *testing.T) {
+func TestSQL_QueriesMayBeNestedAndLeft(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		sqlExec(t, s, "INSERT INTO t SELECT value, value * 2 FROM generate_series(1, 100)")
 		sum := 0
@@ -212,7 +212,7 @@ func TestSQLQueriesMayBeNestedAndLeft(t *testing.T) {
 	})
 }
 
-func TestSQLErrorsHaveKinds(t *testing.T) {
+func TestSQL_ErrorsHaveKinds(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		sqlExec(t, s, "CREATE TABLE u (a UNIQUE); INSERT INTO u VALUES (1)")
 		for query, want := range map[string]error{
@@ -238,7 +238,7 @@ func TestSQLErrorsHaveKinds(t *testing.T) {
 	})
 }
 
-func TestSQLNeedsAStoreThatHasIt(t *testing.T) {
+func TestSQL_NeedsAStoreThatHasIt(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		_, err := c.Storage().SQL().Exec("SELECT 1")
@@ -247,7 +247,7 @@ func TestSQLNeedsAStoreThatHasIt(t *testing.T) {
 	}))
 }
 
-func TestSQLOutsideATurn(t *testing.T) {
+func TestSQL_OutsideATurn(t *testing.T) {
 	var none dog.Object
 	_, err := none.Storage().SQL().Exec("SELECT 1")
 	fixture.RequireUsage(t, err, "not made by a runtime")
@@ -262,7 +262,7 @@ func TestSQLOutsideATurn(t *testing.T) {
 	require.ErrorIs(t, err, dog.ErrOutsideTurn)
 }
 
-func TestAQueryRunsWithoutALoop(t *testing.T) {
+func TestSQL_QueryRunsWithoutALoop(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		sqlExec(t, s, "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
 		s.SQL().Query("DELETE FROM t WHERE a = 1")
@@ -280,7 +280,7 @@ func TestAQueryRunsWithoutALoop(t *testing.T) {
 	})
 }
 
-func TestAnErrorOfAQueryWithoutALoopIsLogged(t *testing.T) {
+func TestSQL_ErrorOfAQueryWithoutALoopIsLogged(t *testing.T) {
 	options, log := fixture.LogToBuffer()
 	options.Store = disk.Memory()
 	_, cells := fixture.NewObjects(t, options)

@@ -34,7 +34,7 @@ func columnsOfT(t *testing.T, s *dog.Storage) []string {
 
 func noUse(*dog.Storage) {}
 
-func TestStepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
+func TestSchema_StepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a); INSERT INTO t VALUES (1)"}
@@ -52,7 +52,7 @@ func TestStepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
 	})
 }
 
-func TestASchemaThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
+func TestSchema_ThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a)", "ALTER TABLE t ADD COLUMN b", "ALTER TABLE t ADD COLUMN c"}
@@ -78,7 +78,7 @@ func TestASchemaThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
 	})
 }
 
-func TestAStepThatFailsUndoesAllOfThem(t *testing.T) {
+func TestSchema_StepThatFailsUndoesAllOfThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		first := dog.Schema{"CREATE TABLE t (a)"}
@@ -97,7 +97,7 @@ func TestAStepThatFailsUndoesAllOfThem(t *testing.T) {
 	})
 }
 
-func TestAnUpToDateSchemaCostsOneRead(t *testing.T) {
+func TestSchema_UpToDateSchemaCostsOneRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, fixture.StoreOf(w), dog.ObjectOptions[fixture.Object]{Schema: dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}})
@@ -111,7 +111,7 @@ func TestAnUpToDateSchemaCostsOneRead(t *testing.T) {
 	})
 }
 
-func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
+func TestSchema_StepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := dog.Schema{
 			"CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT)",
@@ -154,7 +154,7 @@ func TestAStepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 	})
 }
 
-func TestForeignKeysAreCheckedAgainAfterAStepThatFails(t *testing.T) {
+func TestSchema_ForeignKeysAreCheckedAgainAfterAStepThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		schema := dog.Schema{
 			"CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id))",

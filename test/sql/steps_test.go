@@ -45,7 +45,7 @@ func (e modestEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 
 // The limits are for what clients send: not for what the developer does with
 // what they have stored.
-func TestAStepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
+func TestSchema_StepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
 	first := dog.Schema{"CREATE TABLE t (a, b); INSERT INTO t SELECT value, zeroblob(900) FROM generate_series(1, 3000)"}
 	const (
 		count   = "SELECT count(*) FROM generate_series(1, 1000000)"

@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestABackupThatIsMadeWhileObjectsWriteHasWholeTurns(t *testing.T) {
+func TestSQL_BackupThatIsMadeWhileObjectsWriteHasWholeTurns(t *testing.T) {
 	const objects, turns = 4, 20
 	dir := t.TempDir()
 	rt, cells := newTables(t, disk.At(filepath.Join(dir, "data")), countable)
@@ -67,7 +67,7 @@ func TestABackupThatIsMadeWhileObjectsWriteHasWholeTurns(t *testing.T) {
 	}
 }
 
-func TestMoreObjectsUseSQLThanDatabasesStayOpen(t *testing.T) {
+func TestSQL_MoreObjectsUseSQLThanDatabasesStayOpen(t *testing.T) {
 	keep := disk.With(disk.Options{Dir: t.TempDir(), OpenDatabases: 2})
 	_, cells := newTables(t, keep, countable)
 	for round := range 3 {

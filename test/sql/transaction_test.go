@@ -50,7 +50,7 @@ func requireBoth(t testing.TB, s *dog.Storage, want ...int) {
 	require.Equal(t, []string{"ok"}, sqlList[string](t, s, "PRAGMA integrity_check"))
 }
 
-func TestSQLAndKeysAreOneTransaction(t *testing.T) {
+func TestSQL_AndKeysAreOneTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -66,7 +66,7 @@ func TestSQLAndKeysAreOneTransaction(t *testing.T) {
 	})
 }
 
-func TestSQLJoinsNestedTransactions(t *testing.T) {
+func TestSQL_JoinsNestedTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -93,7 +93,7 @@ func TestSQLJoinsNestedTransactions(t *testing.T) {
 	})
 }
 
-func TestSQLIsEmptyAfterDeleteAll(t *testing.T) {
+func TestSQL_IsEmptyAfterDeleteAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -131,7 +131,7 @@ func TestSQLIsEmptyAfterDeleteAll(t *testing.T) {
 	})
 }
 
-func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
+func TestSQL_RowsEndWithTheTurnOrAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		rows := "SELECT value FROM generate_series(1, 5)"
@@ -184,7 +184,7 @@ func TestSQLRowsEndWithTheTurnOrAWait(t *testing.T) {
 	})
 }
 
-func TestASQLConstraintThatFailsAtTheCommitResetsTheObject(t *testing.T) {
+func TestSQL_ConstraintThatFailsAtTheCommitResetsTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -200,7 +200,7 @@ func TestASQLConstraintThatFailsAtTheCommitResetsTheObject(t *testing.T) {
 	})
 }
 
-func TestATransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
+func TestSQL_TransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -217,7 +217,7 @@ func TestATransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
 	})
 }
 
-func TestReadingBySQLStoresNothing(t *testing.T) {
+func TestSQL_ReadingBySQLStoresNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, fixture.StoreOf(w), countable)
@@ -231,7 +231,7 @@ func TestReadingBySQLStoresNothing(t *testing.T) {
 	})
 }
 
-func TestSQLReadsOnAFullDisk(t *testing.T) {
+func TestSQL_ReadsOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		_, cells := newTables(t, d, countable)
@@ -252,7 +252,7 @@ func TestSQLReadsOnAFullDisk(t *testing.T) {
 	})
 }
 
-func TestDatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
+func TestSQL_DatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, fixture.StoreOf(w), countable)
@@ -287,8 +287,8 @@ func breakOff(c *fixture.Object) error {
 	return err
 }
 
-// TestSQLAndKeysSurviveCrashesTogether crashes the disk at random and compares what is left with what was acknowledged.
-func TestSQLAndKeysSurviveCrashesTogether(t *testing.T) {
+// TestSQL_AndKeysSurviveCrashesTogether crashes the disk at random and compares what is left with what was acknowledged.
+func TestSQL_AndKeysSurviveCrashesTogether(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seeds := rapid.SliceOfN(rapid.Uint64(), 1, 3).Draw(rt, "seeds")
 		steps := rapid.SliceOfN(rapid.IntRange(1, 12), len(seeds), len(seeds)).Draw(rt, "steps")

@@ -25,7 +25,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestABackupIsAStoreOfItsOwn(t *testing.T) {
+func TestBackup_IsAStoreOfItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	o := newOffice(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
 	fill(t, o.Named("a"), "x")
@@ -40,7 +40,7 @@ func TestABackupIsAStoreOfItsOwn(t *testing.T) {
 }
 
 // A store in memory is backed up like one on a disk: the copy outlives it.
-func TestAStoreInMemoryIsBackedUpToADirectory(t *testing.T) {
+func TestBackup_StoreInMemoryIsBackedUpToADirectory(t *testing.T) {
 	for name, kept := range map[string]dog.Store{"Memory": disk.Memory(), "Disk": dogtest.NewDisk(t)} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t, "parcel", dog.Options{Store: kept})
@@ -57,7 +57,7 @@ func TestAStoreInMemoryIsBackedUpToADirectory(t *testing.T) {
 
 // Wherever there is no space, also for what is made on the way, the error says
 // so, nothing is left, and nothing is stored.
-func TestABackupAnExportOrAnImportThatFindsNoSpaceLeavesNothing(t *testing.T) {
+func TestBackup_BackupExportOrImportThatFindsNoSpaceLeavesNothing(t *testing.T) {
 	dir, temp := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
@@ -101,7 +101,7 @@ func TestABackupAnExportOrAnImportThatFindsNoSpaceLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAHandlerMayMakeABackup(t *testing.T) {
+func TestBackup_HandlerMayMakeABackup(t *testing.T) {
 	dir := t.TempDir()
 	o := newOffice(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
 	copied := filepath.Join(dir, "copy")
@@ -115,7 +115,7 @@ func TestAHandlerMayMakeABackup(t *testing.T) {
 	require.Equal(t, "x", contentOf(t, restored.Named("a")))
 }
 
-func TestBackupsExportsAndImportsThatCannotBe(t *testing.T) {
+func TestBackup_BackupsExportsAndImportsThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	for name, options := range map[string]dog.Options{"no store": {}, "no SQL": {Store: fixture.StoreOf(fixture.PromptEngine())}} {
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +176,7 @@ func requireStowed(t testing.TB, in dog.Stub[parcel], alarm time.Time) {
 	}))
 }
 
-func TestAnExportedObjectCanBeImported(t *testing.T) {
+func TestBackup_ExportedObjectCanBeImported(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.db")
 	alarm := time.Now().Add(time.Hour)
@@ -212,7 +212,7 @@ func TestAnExportedObjectCanBeImported(t *testing.T) {
 	requireStowed(t, elsewhere.Named("a"), alarm)
 }
 
-func TestAnImportedAlarmRings(t *testing.T) {
+func TestBackup_ImportedAlarmRings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "a.db")
 		o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
@@ -224,7 +224,7 @@ func TestAnImportedAlarmRings(t *testing.T) {
 	})
 }
 
-func TestAlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
+func TestBackup_AlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), time.Now().Add(time.Hour))
@@ -238,7 +238,7 @@ func TestAlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
 	}
 }
 
-func TestAFileOfALaterVersionIsNotImported(t *testing.T) {
+func TestBackup_FileOfALaterVersionIsNotImported(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
 	fill(t, o.Named("a"), "x")
@@ -253,7 +253,7 @@ func TestAFileOfALaterVersionIsNotImported(t *testing.T) {
 	require.Equal(t, "x", contentOf(t, o.Named("b")))
 }
 
-func TestAFileThatIsNoneIsRefused(t *testing.T) {
+func TestBackup_FileThatIsNoneIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.db")
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
@@ -287,7 +287,7 @@ func (f *filing) Import(_ context.Context, _ string, pages store.Pages, _ store.
 		row("_dog_keys", []any{[]byte("content"), []byte("x")}), f.fail)
 }
 
-func TestWhatIsExportedIsDurable(t *testing.T) {
+func TestBackup_WhatIsExportedIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &filing{Engine: storetest.New(), files: map[string][]store.Table{}}
 		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
@@ -318,7 +318,7 @@ func TestWhatIsExportedIsDurable(t *testing.T) {
 	})
 }
 
-func TestAnImportIsAllOrNothing(t *testing.T) {
+func TestBackup_ImportIsAllOrNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := errors.New("failed")
 		engine := &filing{Engine: fixture.PromptEngine(), fail: failed}
@@ -341,7 +341,7 @@ func TestAnImportIsAllOrNothing(t *testing.T) {
 	})
 }
 
-func TestAnObjectExportsAnother(t *testing.T) {
+func TestBackup_ObjectExportsAnother(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "b.db")
 	rt := dogtest.New(t, dog.Options{Store: disk.Memory()})
 	cells, err := dog.RegisterObject[fixture.Object](rt, "cell", nil)

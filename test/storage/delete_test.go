@@ -93,7 +93,7 @@ func keysLeft(t testing.TB, engine store.Engine) int {
 	return n
 }
 
-func TestDeleteLeavesNothing(t *testing.T) {
+func TestDelete_LeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		d := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
@@ -112,7 +112,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	})
 }
 
-func TestDeleteStartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
+func TestDelete_StartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{EvictAfter: time.Second})
 		fill(t, d.Named("a"), "x")
@@ -129,7 +129,7 @@ func TestDeleteStartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
 	})
 }
 
-func TestCallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
+func TestDelete_CallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		outcome := make(chan error, 1)
@@ -149,7 +149,7 @@ func TestCallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
 	})
 }
 
-func TestDeleteTakesItsTurn(t *testing.T) {
+func TestDelete_TakesItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		var order []string
@@ -176,7 +176,7 @@ func TestDeleteTakesItsTurn(t *testing.T) {
 	})
 }
 
-func TestDeleteReturnsWhenItIsDurable(t *testing.T) {
+func TestDelete_ReturnsWhenItIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		fill(t, newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)}).Named("a"), "x")
@@ -209,7 +209,7 @@ func TestDeleteReturnsWhenItIsDurable(t *testing.T) {
 	})
 }
 
-func TestADeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
+func TestDelete_DeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		d := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
@@ -221,7 +221,7 @@ func TestADeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
 	})
 }
 
-func TestAnObjectDeletesAnother(t *testing.T) {
+func TestDelete_ObjectDeletesAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		fill(t, d.Named("b"), "x")
@@ -237,7 +237,7 @@ func TestAnObjectDeletesAnother(t *testing.T) {
 	})
 }
 
-func TestAnObjectThatDeletesItselfIsReset(t *testing.T) {
+func TestDelete_ObjectThatDeletesItselfIsReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		fill(t, d.Named("a"), "x")
@@ -271,7 +271,7 @@ func newHouseAndRooms(t testing.TB, options dog.Options, on *fixture.Hooks) (*fi
 	return h, rooms
 }
 
-func TestAReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
+func TestDelete_ReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
@@ -313,7 +313,7 @@ func TestAReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 	})
 }
 
-func TestDeleteAfterShutdown(t *testing.T) {
+func TestDelete_AfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newOffice(t, "parcel", dog.Options{})
 		require.NoError(t, d.rt.Shutdown(t.Context()))

@@ -90,7 +90,7 @@ func write(t testing.TB, file, content string) {
 
 // Whatever lies beside the target of a backup or an export, and whatever its
 // name: it is somebody else's.
-func TestABackupTouchesNothingButItsOwn(t *testing.T) {
+func TestDirectory_BackupTouchesNothingButItsOwn(t *testing.T) {
 	base := t.TempDir()
 	others := filepath.Join(base, "others")
 	write(t, filepath.Join(others, "copy.partial", "thesis"), "x")
@@ -125,7 +125,7 @@ func TestABackupTouchesNothingButItsOwn(t *testing.T) {
 
 // A target that exists stays what it is, and nothing is written into the
 // directory of a store, by whatever way.
-func TestABackupIsMadeOnlyWhereThereIsNothing(t *testing.T) {
+func TestDirectory_BackupIsMadeOnlyWhereThereIsNothing(t *testing.T) {
 	base := t.TempDir()
 	at := func(elem ...string) string { return filepath.Join(append([]string{base}, elem...)...) }
 	_, _ = mustOpenDir(t, at("other"))
@@ -184,7 +184,7 @@ func TestABackupIsMadeOnlyWhereThereIsNothing(t *testing.T) {
 	requireStore(t, at("deep", "deeper", "copy"))
 }
 
-func TestOfSeveralBackupsOrExportsToOneNameOneSucceeds(t *testing.T) {
+func TestDirectory_OfSeveralBackupsOrExportsToOneNameOneSucceeds(t *testing.T) {
 	base := t.TempDir()
 	var rts []*dog.Runtime
 	var all []*dog.Namespace[parcel]
@@ -224,7 +224,7 @@ func TestOfSeveralBackupsOrExportsToOneNameOneSucceeds(t *testing.T) {
 
 // A store whose directory is not there any more acknowledges nothing, and
 // changes nothing in what has come in its place.
-func TestAStoreWhoseDirectoryIsGoneSaysSo(t *testing.T) {
+func TestDirectory_StoreWhoseDirectoryIsGoneSaysSo(t *testing.T) {
 	for name, take := range map[string]func(dir string) error{
 		"removed": os.RemoveAll,
 		"renamed": func(dir string) error { return os.Rename(dir, dir+".old") },
@@ -277,7 +277,7 @@ const otherProcessDir = "DOG_OTHER_PROCESS_DIR"
 
 // The lock belongs to the runtime that has it: nothing that others do in the
 // directory takes it away.
-func TestADirectoryBelongsToOneRuntime(t *testing.T) {
+func TestDirectory_BelongsToOneRuntime(t *testing.T) {
 	if dir := os.Getenv(otherProcessDir); dir != "" { // the other process
 		_, _, err := openDir(t, dir)
 		require.ErrorIs(t, err, dog.ErrStoreLocked)
@@ -302,7 +302,7 @@ func TestADirectoryBelongsToOneRuntime(t *testing.T) {
 		for _, same := range []string{dir, link} {
 			_, _, err := openDir(t, same)
 			require.ErrorIs(t, err, dog.ErrStoreLocked, c.what)
-			second := exec.Command(os.Args[0], "-test.run", "^TestADirectoryBelongsToOneRuntime$")
+			second := exec.Command(os.Args[0], "-test.run", "^TestDirectory_BelongsToOneRuntime$")
 			second.Env = append(os.Environ(), otherProcessDir+"="+same)
 			out, err := second.CombinedOutput()
 			require.NoError(t, err, "%s: %s", c.what, out)
@@ -315,7 +315,7 @@ func TestADirectoryBelongsToOneRuntime(t *testing.T) {
 
 // A directory of which a store would overwrite something is refused, and left
 // as it is. What a store does not touch may be there.
-func TestADirectoryOfSomethingElseIsLeftAlone(t *testing.T) {
+func TestDirectory_OfSomethingElseIsLeftAlone(t *testing.T) {
 	for _, name := range []string{
 		"20260101.log", "000004.sst", "7.blob", "000004-001.log", "MANIFEST-000001", "OPTIONS-000003", "CURRENT",
 		"marker.format-version.000001.024", "marker.mine", "temporary.000001.dbtmp", "CURRENT.000001.dbtmp", "LOCK",
@@ -344,7 +344,7 @@ func TestADirectoryOfSomethingElseIsLeftAlone(t *testing.T) {
 }
 
 // A lock file that is a link is not emptied.
-func TestLinksInADirectoryAreNotFollowed(t *testing.T) {
+func TestDirectory_LinksInADirectoryAreNotFollowed(t *testing.T) {
 	base := t.TempDir()
 	dir := filepath.Join(base, "data")
 	thesis := filepath.Join(base, "thesis")

@@ -113,8 +113,8 @@ func makeGolden(t *testing.T, dir string) {
 }
 
 // Every layout there has ever been is opened, with all that is in it. A new one
-// is made by: go test -run LayoutEverMade -new-golden .
-func TestStoresOfEveryLayoutEverMadeAreOpened(t *testing.T) {
+// is made by: go test -run LayoutEverMade -new-golden ./test/storage
+func TestLayout_StoresOfEveryLayoutEverMadeAreOpened(t *testing.T) {
 	if *newGolden {
 		require.NoError(t, os.RemoveAll(goldenDir(store.Layout)))
 		makeGolden(t, goldenDir(store.Layout))
@@ -178,7 +178,7 @@ func keyKinds(t *testing.T) (prefixes, spaces map[byte]string) {
 	return prefixes, spaces
 }
 
-func TestTheGoldenStoreHasOneOfEveryKind(t *testing.T) {
+func TestLayout_GoldenStoreHasOneOfEveryKind(t *testing.T) {
 	prefixes, spaces := keyKinds(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	require.NoError(t, os.CopyFS(dir, os.DirFS(goldenDir(store.Layout))))

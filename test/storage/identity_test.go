@@ -15,7 +15,7 @@ import (
 )
 
 // IDs are in stores and in links that people have kept, so they must never change.
-func TestAnIDOfANameIsTheSameForEver(t *testing.T) {
+func TestID_OfANameIsTheSameForEver(t *testing.T) {
 	for range 2 {
 		_, cells := fixture.NewObjects(t, dog.Options{})
 		stub := cells.Named("ada")
@@ -27,7 +27,7 @@ func TestAnIDOfANameIsTheSameForEver(t *testing.T) {
 	require.NotEqual(t, goldenID, other.Named("ada").ID().String(), "namespaces are apart")
 }
 
-func TestAnIDIsParsedByItsNamespaceOnly(t *testing.T) {
+func TestID_IsParsedByItsNamespaceOnly(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	other := newOffice(t, "parcel", dog.Options{})
 	for name, stub := range map[string]dog.Stub[fixture.Object]{"named": cells.Named("ada"), "random": cells.New()} {
@@ -61,7 +61,7 @@ func TestAnIDIsParsedByItsNamespaceOnly(t *testing.T) {
 	}
 }
 
-func TestRandomIDsAreUnique(t *testing.T) {
+func TestID_RandomIDsAreUnique(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	seen := make(map[dog.ID]bool)
 	for range 1000 {
@@ -88,7 +88,7 @@ func (h *herald) Arm(_ context.Context, after time.Duration) (string, error) {
 	return h.Name(), h.Storage().Alarms().Set(time.Now().Add(after))
 }
 
-func TestAnObjectKnowsItsNameWhoeverWakesIt(t *testing.T) {
+func TestID_ObjectKnowsItsNameWhoeverWakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, rang := fixture.PromptEngine(), make(chan string, 1)
 		rt, heralds := newHeralds(t, fixture.StoreOf(engine), rang)
@@ -123,7 +123,7 @@ func newHeralds(t *testing.T, keep dog.Store, rang chan<- string) (*dog.Runtime,
 // goldenID is that of ada in the namespace cell.
 const goldenID = "a2521ef3b47133c572afb2082c4a5cd5cdc48a5af516178d883fe2babe48232d"
 
-func TestANamespaceThatTheStoreWouldRenameIsRefused(t *testing.T) {
+func TestID_NamespaceThatTheStoreWouldRenameIsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterObject[fixture.Object](rt, "a\xff", nil)
 	var refused *dog.RegistrationError

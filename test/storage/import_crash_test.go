@@ -15,7 +15,7 @@ import (
 
 // Whichever change of the disk fails, or is the last before a power cut: all of
 // an import is stored, or nothing, and all if it was told so.
-func TestAnImportIsAllOrNothingAfterACrash(t *testing.T) {
+func TestImport_IsAllOrNothingAfterACrash(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	alarm := time.Now().Add(time.Hour)
 	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})

@@ -19,7 +19,7 @@ func release(t *testing.T, engine *storetest.Engine, name string, migrations []d
 	require.NoError(t, o.rt.Shutdown(t.Context()))
 }
 
-func TestObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
+func TestMigrations_ObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		renamed := []dog.Migration{{Tag: "v2", Renamed: map[string]string{"packet": "parcel"}}}
 		engine := fixture.PromptEngine()
@@ -47,7 +47,7 @@ func TestObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
 	})
 }
 
-func TestObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
+func TestMigrations_ObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		release(t, engine, "packet", nil, func(o *office) { fill(t, o.Named("a"), "x") })
@@ -61,7 +61,7 @@ func TestObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
 	})
 }
 
-func TestANamespaceThatWasDeletedHasNothingLeft(t *testing.T) {
+func TestMigrations_NamespaceThatWasDeletedHasNothingLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		release(t, engine, "packet", nil, func(o *office) { fill(t, o.Named("a"), "x") })
@@ -72,7 +72,7 @@ func TestANamespaceThatWasDeletedHasNothingLeft(t *testing.T) {
 	})
 }
 
-func TestMigrationsAreRefusedByNew(t *testing.T) {
+func TestMigrations_AreRefusedByNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		release(t, engine, "parcel", []dog.Migration{{Tag: "v1"}}, func(*office) {})
@@ -94,7 +94,7 @@ func TestMigrationsAreRefusedByNew(t *testing.T) {
 	})
 }
 
-func TestANamespaceKeepsItsKind(t *testing.T) {
+func TestMigrations_NamespaceKeepsItsKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		release(t, engine, "parcel", nil, func(*office) {})

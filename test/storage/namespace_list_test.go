@@ -40,7 +40,7 @@ func list(t require.TestingT, o *office, options dog.ObjectListOptions) []listed
 	return all
 }
 
-func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
+func TestList_HasLiveAndStoredObjectsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine), EvictAfter: time.Second})
@@ -67,7 +67,7 @@ func TestAListHasLiveAndStoredObjectsOnce(t *testing.T) {
 	})
 }
 
-func TestListingsOfAllKinds(t *testing.T) {
+func TestList_ListingsOfAllKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second})
 		names := []string{" ", "a", "a ", "aa", "a\U0010ffff", "a\U0010ffffb", "b", "ba", "ä", "äb", "\U0010ffff", "\U0010ffff\U0010ffff", "z"}
@@ -123,7 +123,7 @@ func TestListingsOfAllKinds(t *testing.T) {
 	})
 }
 
-func TestALongListGoesOnPageByPage(t *testing.T) {
+func TestList_LongListGoesOnPageByPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second})
 		const n = 600 // of each kind, more than two pages that the store is asked for
@@ -165,7 +165,7 @@ func TestALongListGoesOnPageByPage(t *testing.T) {
 	})
 }
 
-func TestAnObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
+func TestList_ObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second})
 		byID, err := o.ByID(o.Named("a").ID())
@@ -181,7 +181,7 @@ func TestAnObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 	})
 }
 
-func TestReplicasAreListedByTheirIDs(t *testing.T) {
+func TestList_ReplicasAreListedByTheirIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
@@ -223,7 +223,7 @@ func TestReplicasAreListedByTheirIDs(t *testing.T) {
 	})
 }
 
-func TestAListEndsWithItsError(t *testing.T) {
+func TestList_EndsWithItsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, "parcel", dog.Options{})
 		contentOf(t, o.Named("a"))

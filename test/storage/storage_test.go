@@ -29,7 +29,7 @@ func keysOf(t testing.TB, s *dog.Storage, options dog.ListOptions) []string {
 	return keys
 }
 
-func TestStorageKeepsKeysInTheOrderOfTheirBytes(t *testing.T) {
+func TestStorage_KeepsKeysInTheOrderOfTheirBytes(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	all := []string{"", "a", "a\x00", "aa", "ab", "b", "z", "ä", "\U0001F600", "\xff", "\xff\xff"}
 	tests := map[string]struct {
@@ -79,7 +79,7 @@ func TestStorageKeepsKeysInTheOrderOfTheirBytes(t *testing.T) {
 	}
 }
 
-func TestListOptionsThatContradictEachOtherAreRefused(t *testing.T) {
+func TestStorage_ListOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		for _, options := range []dog.ListOptions{{Start: "a", StartAfter: "b"}, {Limit: -1}} {
@@ -94,7 +94,7 @@ func TestListOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 	}))
 }
 
-func TestManyKeysAtATime(t *testing.T) {
+func TestStorage_ManyKeysAtATime(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		s := c.Storage()
@@ -115,7 +115,7 @@ func TestManyKeysAtATime(t *testing.T) {
 	}))
 }
 
-func TestKeysAndValuesHaveLimits(t *testing.T) {
+func TestStorage_KeysAndValuesHaveLimits(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		long := strings.Repeat("k", 2048)
@@ -126,7 +126,7 @@ func TestKeysAndValuesHaveLimits(t *testing.T) {
 	}))
 }
 
-func TestWhatIsStoredAndReadAreCopies(t *testing.T) {
+func TestStorage_WhatIsStoredAndReadAreCopies(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	read := func(c *fixture.Object) []byte {
 		value, _, err := c.Storage().Get("a")
@@ -150,7 +150,7 @@ func TestWhatIsStoredAndReadAreCopies(t *testing.T) {
 	}))
 }
 
-func TestATransactionIsUndoneWhenItFails(t *testing.T) {
+func TestStorage_TransactionIsUndoneWhenItFails(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	failed := errors.New("failed")
 	dump := func(s *dog.Storage) map[string]string {
@@ -187,7 +187,7 @@ func TestATransactionIsUndoneWhenItFails(t *testing.T) {
 	}))
 }
 
-func TestStorageBelongsToTheTurn(t *testing.T) {
+func TestStorage_BelongsToTheTurn(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	var kept *dog.Storage
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(ctx context.Context, c *fixture.Object) error {
@@ -205,7 +205,7 @@ func TestStorageBelongsToTheTurn(t *testing.T) {
 	fixture.RequireUsage(t, new(fixture.Object).Storage().Put("a", nil), "not made by a runtime")
 }
 
-func TestAnErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T) {
+func TestStorage_ErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T) {
 	for _, rollback := range []bool{false, true} {
 		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
 			Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
@@ -229,7 +229,7 @@ func TestAnErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T) {
 }
 
 // A model of one object's storage: what a map does, whatever turns, transactions and evictions do in between.
-func TestStorageIsLikeAMap(t *testing.T) {
+func TestStorage_IsLikeAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		runtime, err := dog.New(dog.Options{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)

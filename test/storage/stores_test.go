@@ -23,7 +23,7 @@ import (
 // secondDir names, in the environment of a second process, the data directory that the first one has open.
 const secondDir = "DOG_SECOND_DIR"
 
-func TestASecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {
+func TestStorage_SecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {
 	if dir := os.Getenv(secondDir); dir != "" {
 		_, err := dog.New(dog.Options{Store: disk.At(dir)})
 		fmt.Println(errors.Is(err, dog.ErrStoreLocked), err)
@@ -44,7 +44,7 @@ func TestASecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {
 	require.Equal(t, "y", contentOf(t, again.Named("a")))
 }
 
-func TestAFileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
+func TestStorage_FileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
 	tool, err := exec.LookPath("sqlite3")
 	if err != nil {
 		t.Skip("there is no sqlite3 here")
@@ -71,7 +71,7 @@ func TestAFileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
 	}))
 }
 
-func TestWhatChangesNothingHoldsNothing(t *testing.T) {
+func TestStorage_WhatChangesNothingHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New() // nothing becomes durable
 		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})

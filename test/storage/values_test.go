@@ -19,7 +19,7 @@ import (
 
 type score struct{ Points int }
 
-func TestValuesAreOfOneType(t *testing.T) {
+func TestValues_AreOfOneType(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		scores := dog.MapOf[score](c.Storage(), "score/")
@@ -52,7 +52,7 @@ func TestValuesAreOfOneType(t *testing.T) {
 	}))
 }
 
-func TestAValueThatIsNotOfTheTypeIsAnError(t *testing.T) {
+func TestValues_ValueThatIsNotOfTheTypeIsAnError(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		require.NoError(t, c.Storage().Put("ada", []byte("three")))
@@ -81,7 +81,7 @@ func (backwards) Decode(data []byte, v any) error {
 	return err
 }
 
-func TestValuesMayHaveACodecOfTheirOwn(t *testing.T) {
+func TestValues_MayHaveACodecOfTheirOwn(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		texts := dog.MapOf[string](c.Storage(), "").With(backwards{})
@@ -97,7 +97,7 @@ func TestValuesMayHaveACodecOfTheirOwn(t *testing.T) {
 	}))
 }
 
-func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
+func TestValues_UpdateThatWaitsIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := fixture.NewObjects(t, dog.Options{})
 		update := func(wait func(ctx context.Context) error) (err error) {
@@ -126,7 +126,7 @@ func TestAnUpdateThatWaitsIsRefused(t *testing.T) {
 	})
 }
 
-func TestAnUpdateThatFailsKeepsNothing(t *testing.T) {
+func TestValues_UpdateThatFailsKeepsNothing(t *testing.T) {
 	errRefused := errors.New("refused")
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
@@ -146,7 +146,7 @@ func TestAnUpdateThatFailsKeepsNothing(t *testing.T) {
 	}))
 }
 
-func TestValuesThatJSONWouldChangeAreRefused(t *testing.T) {
+func TestValues_ThatJSONWouldChangeAreRefused(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		s := c.Storage()

@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestTimersEndWithTheirObject(t *testing.T) {
+func TestTimers_EndWithTheirObject(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, m *metronomes){
 		"reset from outside": func(t *testing.T, m *metronomes) { require.NoError(t, m.ns.Named("a").Abort(nil)) },
 		"reset by itself": func(t *testing.T, m *metronomes) {
@@ -56,7 +56,7 @@ func TestTimersEndWithTheirObject(t *testing.T) {
 	}
 }
 
-func TestTimersEndBeforeOnStop(t *testing.T) {
+func TestTimers_EndBeforeOnStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
@@ -79,7 +79,7 @@ func TestTimersEndBeforeOnStop(t *testing.T) {
 	})
 }
 
-func TestATickThatWaitsForStoppingEndsWithShutdown(t *testing.T) {
+func TestTimer_TickThatWaitsForStoppingEndsWithShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
@@ -94,7 +94,7 @@ func TestATickThatWaitsForStoppingEndsWithShutdown(t *testing.T) {
 	})
 }
 
-func TestATimerKeepsItsObjectInMemory(t *testing.T) {
+func TestTimer_KeepsItsObjectInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{EvictAfter: time.Second, MaxObjects: 1}, dog.ObjectOptions[metronome]{}, nil)
 		var timer *dog.Timer
@@ -125,7 +125,7 @@ func TestATimerKeepsItsObjectInMemory(t *testing.T) {
 	})
 }
 
-func TestATimerKeepsAnOwnerFromHibernating(t *testing.T) {
+func TestTimer_KeepsAnOwnerFromHibernating(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		starts := 0
 		var timer *dog.Timer
@@ -149,7 +149,7 @@ func TestATimerKeepsAnOwnerFromHibernating(t *testing.T) {
 	})
 }
 
-func TestATimerKeepsAReplicaWithoutClients(t *testing.T) {
+func TestTimer_KeepsAReplicaWithoutClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var did fixture.Lines
 		v := fixture.NewOwners(t, "a replica", dog.Options{}, &fixture.OwnerHooks{

@@ -84,7 +84,7 @@ func beats(first, interval, n int) (at []string) {
 	return at
 }
 
-func TestEveryKeepsItsRateHoweverLongItsFunctionTakes(t *testing.T) {
+func TestTimer_EveryKeepsItsRateHoweverLongItsFunctionTakes(t *testing.T) {
 	for name, c := range map[string]struct {
 		takes time.Duration
 		want  []string
@@ -122,7 +122,7 @@ func TestEveryKeepsItsRateHoweverLongItsFunctionTakes(t *testing.T) {
 	}
 }
 
-func TestTicksDoNotPileUpBehindAnotherHandler(t *testing.T) {
+func TestTimer_TicksDoNotPileUpBehindAnotherHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
@@ -135,7 +135,7 @@ func TestTicksDoNotPileUpBehindAnotherHandler(t *testing.T) {
 	})
 }
 
-func TestStopInAHandlerMeansNeverAgain(t *testing.T) {
+func TestTimer_StopInAHandlerMeansNeverAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		var timers []*dog.Timer
@@ -180,7 +180,7 @@ func TestStopInAHandlerMeansNeverAgain(t *testing.T) {
 	})
 }
 
-func TestAfterRunsOnce(t *testing.T) {
+func TestTimer_AfterRunsOnce(t *testing.T) {
 	for name, d := range map[string]time.Duration{"later": time.Second, "now": 0, "in the past": -time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestAfterRunsOnce(t *testing.T) {
 	}
 }
 
-func TestOnStartBeginsTimersAnew(t *testing.T) {
+func TestTimer_OnStartBeginsTimersAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, _ := fixture.LogToBuffer()
 		var m *metronomes
@@ -222,7 +222,7 @@ func TestOnStartBeginsTimersAnew(t *testing.T) {
 	})
 }
 
-func TestTimersThatDoNothing(t *testing.T) {
+func TestTimers_ThatDoNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		never := func(context.Context) error { panic("it ran") }
 		var object metronome
@@ -250,7 +250,7 @@ func TestTimersThatDoNothing(t *testing.T) {
 	})
 }
 
-func TestAnErrorOfATimerIsLoggedAndRollsBackIfItShould(t *testing.T) {
+func TestTimer_ErrorOfATimerIsLoggedAndRollsBackIfItShould(t *testing.T) {
 	for _, rollback := range []bool{false, true} {
 		t.Run(fmt.Sprint("RollbackOnError: ", rollback), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -278,7 +278,7 @@ func TestAnErrorOfATimerIsLoggedAndRollsBackIfItShould(t *testing.T) {
 	}
 }
 
-func TestAPanicOfATimerResets(t *testing.T) {
+func TestTimer_PanicOfATimerResets(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := fixture.LogToBuffer()
 		runs := 0
@@ -305,7 +305,7 @@ func TestAPanicOfATimerResets(t *testing.T) {
 	})
 }
 
-func TestATimersEventIsItsOwn(t *testing.T) {
+func TestTimer_EventIsItsOwn(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		var kinds []dog.EventKind
@@ -325,7 +325,7 @@ func TestATimersEventIsItsOwn(t *testing.T) {
 	})
 }
 
-func TestATimerDoesNotRunWhileTooManyEventsWait(t *testing.T) {
+func TestTimer_DoesNotRunWhileTooManyEventsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		options.MaxWaiting = 1

@@ -33,7 +33,7 @@ func uses(h *fixture.Rooms, r *fixture.Room, s *dog.Socket) map[string]func(ctx 
 	}
 }
 
-func TestAContextIsNoUseAfterItsHandler(t *testing.T) {
+func TestTurn_ContextIsNoUseAfterItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var kept context.Context
@@ -63,7 +63,7 @@ func TestAContextIsNoUseAfterItsHandler(t *testing.T) {
 	})
 }
 
-func TestAContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
+func TestTurn_ContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		h = fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
@@ -86,7 +86,7 @@ func TestAContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
 	})
 }
 
-func TestWhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
+func TestTurn_WhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		h = fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, s *dog.Socket, _ dog.Message) error {
@@ -107,7 +107,7 @@ func TestWhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatLeavesItsContextInUseIsReported(t *testing.T) {
+func TestTurn_HandlerThatLeavesItsContextInUseIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
@@ -130,7 +130,7 @@ func TestAHandlerThatLeavesItsContextInUseIsReported(t *testing.T) {
 	})
 }
 
-func TestAwaitOutsideAnyHandlerJustRuns(t *testing.T) {
+func TestTurn_AwaitOutsideAnyHandlerJustRuns(t *testing.T) {
 	ran := false
 	failed := errors.New("failed")
 	require.ErrorIs(t, dog.Await(context.Background(), func() error { ran = true; return failed }), failed)
@@ -139,7 +139,7 @@ func TestAwaitOutsideAnyHandlerJustRuns(t *testing.T) {
 	require.ErrorIs(t, dog.BlockConcurrencyWhile(context.Background(), nil), dog.ErrOutsideTurn)
 }
 
-func TestWhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
+func TestTurn_WhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error {
@@ -165,7 +165,7 @@ func TestWhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
 	})
 }
 
-func TestAFailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
+func TestTurn_FailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
@@ -192,7 +192,7 @@ func TestAFailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
 	})
 }
 
-func TestAHandlerSeesTheValuesOfItsRequest(t *testing.T) {
+func TestTurn_HandlerSeesTheValuesOfItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
 		var got []any

@@ -55,7 +55,7 @@ func (l *restless) Clusterize(context.Context, string) (string, error) {
 }
 
 // The clock ticks between the release of the last place and OnClose.
-func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
+func TestTurn_DrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closes := 0
 		tr := &dog.Trace{SocketClosed: func(*dog.Socket, *dog.CloseError) { time.Sleep(3 * time.Second) }}
@@ -73,7 +73,7 @@ func TestADrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
 }
 
 // The caller's context ends with a ResetError of its own object, not of the called one.
-func TestACallEndsWhenItsCallersObjectIsReset(t *testing.T) {
+func TestTurn_CallEndsWhenItsCallersObjectIsReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{
 			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
@@ -96,7 +96,7 @@ func TestACallEndsWhenItsCallersObjectIsReset(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
+func TestTurn_AnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { return bomb{}, nil }})
 		h.Enter("a")
@@ -107,7 +107,7 @@ func TestAnAnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
 }
 
 // It may be, or point at, what the replica goes on to change.
-func TestAnAnswerIsEncodedInTheTurn(t *testing.T) {
+func TestTurn_AnswerIsEncodedInTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := false
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -128,7 +128,7 @@ func TestAnAnswerIsEncodedInTheTurn(t *testing.T) {
 	})
 }
 
-func TestTheQuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
+func TestTurn_QuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
 			got := m.String()
@@ -145,7 +145,7 @@ func TestTheQuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
 	})
 }
 
-func TestOnStartMayPanicWithErrAbortHandler(t *testing.T) {
+func TestTurn_OnStartMayPanicWithErrAbortHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
 		h := fixture.NewRooms(t, 5, &fixture.Hooks{Start: func(context.Context, *fixture.Room) error {
@@ -167,7 +167,7 @@ func TestOnStartMayPanicWithErrAbortHandler(t *testing.T) {
 }
 
 // The next instance has a socket before the reset is done.
-func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
+func TestTurn_ResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{Logger: slog.New(fixture.SlowLog{Handler: slog.DiscardHandler, Message: "object reset"})}, dog.GroupOptions[fixture.Lobby]{Limit: 5}, &fixture.Hooks{
 			Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { panic("x") },
@@ -187,7 +187,7 @@ func TestAResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 	})
 }
 
-func TestADeadlineWithACauseIsADeadline(t *testing.T) {
+func TestTurn_DeadlineWithACauseIsADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(ctx context.Context, r *fixture.Room, _ dog.Message) (any, error) {
 			<-ctx.Done()
@@ -202,7 +202,7 @@ func TestADeadlineWithACauseIsADeadline(t *testing.T) {
 	})
 }
 
-func TestGoInAForeignGoroutineIsFound(t *testing.T) {
+func TestTurn_GoInAForeignGoroutineIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got error
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -220,7 +220,7 @@ func TestGoInAForeignGoroutineIsFound(t *testing.T) {
 }
 
 // The next instance has not opened its socket.
-func TestAMessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
+func TestTurn_MessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := 0
 		h := fixture.NewRooms(t, 5, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
@@ -242,7 +242,7 @@ func TestAMessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
 }
 
 // The group is reset while Clusterize waits for its turn.
-func TestACircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
+func TestTurn_CircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		starts, names := 0, 0
@@ -282,7 +282,7 @@ func TestACircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
 	})
 }
 
-func TestOnCloseMayReachTheGroupDuringShutdown(t *testing.T) {
+func TestTurn_OnCloseMayReachTheGroupDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var got error
@@ -296,7 +296,7 @@ func TestOnCloseMayReachTheGroupDuringShutdown(t *testing.T) {
 	})
 }
 
-func TestAHandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
+func TestTurn_HandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var got error
@@ -312,7 +312,7 @@ func TestAHandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
 	})
 }
 
-func TestClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
+func TestTurn_ClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []string
 		h := fixture.NewRooms(t, 5, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
@@ -335,7 +335,7 @@ func TestClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 	})
 }
 
-func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
+func TestTurn_ConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var late *dog.Socket
 		var refused error
@@ -360,7 +360,7 @@ func TestConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 }
 
 // Between joining and the answer of the handshake lies a second.
-func TestAClientThatIsConnectedMissesNothing(t *testing.T) {
+func TestTurn_ClientThatIsConnectedMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &dog.Trace{SocketOpened: func(*dog.Socket) { time.Sleep(time.Second) }}
 		h := fixture.NewRoomsWith(t, dog.Options{Trace: slow}, dog.GroupOptions[fixture.Lobby]{Limit: 5}, &fixture.Hooks{})

@@ -92,7 +92,7 @@ var turnTable = map[reflect.Type]map[string]any{
 	reflect.TypeFor[*dog.Object](): with(coreMethods(func(b *bench) handled {
 		return b.o
 	}, func(b *bench) { b.o.Log() }), map[string]any{
-		"Connect":    elsewhere("TestConnectKeepsTheTurn"),
+		"Connect":    elsewhere("TestTurn_ConnectKeepsTheTurn"),
 		"Disconnect": try(func(b *bench) { _, _ = b.o.Disconnect("ada", 1000, "") }),
 		"Sockets":    try(func(b *bench) { drain(b.o.Sockets()) }),
 		"SocketsOf":  try(func(b *bench) { drain(b.o.SocketsOf("ada")) }),
@@ -101,7 +101,7 @@ var turnTable = map[reflect.Type]map[string]any{
 	reflect.TypeFor[*dog.Replica](): with(coreMethods(func(b *bench) handled {
 		return b.r
 	}, func(b *bench) { b.r.Log() }), map[string]any{
-		"Connect":    elsewhere("TestConnectKeepsTheTurn"),
+		"Connect":    elsewhere("TestTurn_ConnectKeepsTheTurn"),
 		"Disconnect": mayWait{},
 		"Emit":       try(func(b *bench) { _ = b.r.Emit("x") }),
 		"Gossip":     mayWait{},

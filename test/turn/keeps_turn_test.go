@@ -21,7 +21,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestTheTableOfTurnsIsWhole(t *testing.T) {
+func TestTurn_TableOfTurnsIsWhole(t *testing.T) {
 	for typ, methods := range turnTable {
 		if typ == nil {
 			continue
@@ -34,7 +34,7 @@ func TestTheTableOfTurnsIsWhole(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatTakesAContextMayGiveUpTheTurn(t *testing.T) {
+func TestTurn_OnlyWhatTakesAContextMayGiveUpTheTurn(t *testing.T) {
 	context, request := reflect.TypeFor[context.Context](), reflect.TypeFor[*http.Request]()
 	for typ, methods := range turnTable {
 		if typ == nil {
@@ -110,7 +110,7 @@ func newBench(t *testing.T, typ reflect.Type) (b *bench, run func(f func(ctx con
 	}
 }
 
-func TestReadModifyWriteIsSafeAroundWhatKeepsTheTurn(t *testing.T) {
+func TestTurn_ReadModifyWriteIsSafeAroundWhatKeepsTheTurn(t *testing.T) {
 	const writers = 100
 	for typ, methods := range turnTable {
 		for name, entry := range methods {
@@ -163,7 +163,7 @@ func (b *bench) put(typ reflect.Type, i int) error {
 	return b.o.Storage().Put(key, nil)
 }
 
-func TestConnectKeepsTheTurn(t *testing.T) {
+func TestTurn_ConnectKeepsTheTurn(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		count := 0
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {

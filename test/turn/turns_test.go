@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestOneHandlerRunsAtATime(t *testing.T) {
+func TestTurn_OneHandlerRunsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handled := 0 // guarded by the turn of the one room
 		work := func(r *fixture.Room) {
@@ -74,7 +74,7 @@ func interleaving(t *testing.T, first func(ctx context.Context, r *fixture.Room,
 	return order
 }
 
-func TestAMethodWithAContextLetsOthersIn(t *testing.T) {
+func TestTurn_MethodWithAContextLetsOthersIn(t *testing.T) {
 	waits := map[string]func(ctx context.Context, r *fixture.Room, s *dog.Socket) error{
 		"Await": func(ctx context.Context, _ *fixture.Room, _ *dog.Socket) error {
 			return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
@@ -97,7 +97,7 @@ func TestAMethodWithAContextLetsOthersIn(t *testing.T) {
 	}
 }
 
-func TestAMethodWithoutAContextKeepsTheTurn(t *testing.T) {
+func TestTurn_MethodWithoutAContextKeepsTheTurn(t *testing.T) {
 	order := interleaving(t, func(_ context.Context, r *fixture.Room, s *dog.Socket) error {
 		for range r.Sockets() {
 			time.Sleep(time.Second)
@@ -110,7 +110,7 @@ func TestAMethodWithoutAContextKeepsTheTurn(t *testing.T) {
 	require.Equal(t, []string{"ada", "bob"}, order)
 }
 
-func TestBlockConcurrencyWhileKeepsTheTurnAcrossWaits(t *testing.T) {
+func TestTurn_BlockConcurrencyWhileKeepsTheTurnAcrossWaits(t *testing.T) {
 	order := interleaving(t, func(ctx context.Context, r *fixture.Room, _ *dog.Socket) error {
 		return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
 			_, err := r.Gossip(ctx, "x")
@@ -120,7 +120,7 @@ func TestBlockConcurrencyWhileKeepsTheTurnAcrossWaits(t *testing.T) {
 	require.Equal(t, []string{"ada", "bob"}, order)
 }
 
-func TestTheNextMessageOfASocketWaitsForTheHandler(t *testing.T) {
+func TestTurn_NextMessageOfASocketWaitsForTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, m dog.Message) error {
@@ -137,7 +137,7 @@ func TestTheNextMessageOfASocketWaitsForTheHandler(t *testing.T) {
 	})
 }
 
-func TestReplicasMayGossipWithEachOtherAtTheSameMoment(t *testing.T) {
+func TestTurn_ReplicasMayGossipWithEachOtherAtTheSameMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
 			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
@@ -164,7 +164,7 @@ func TestReplicasMayGossipWithEachOtherAtTheSameMoment(t *testing.T) {
 	})
 }
 
-func TestACircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
+func TestTurn_CircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inner []dog.Reply
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -192,7 +192,7 @@ func TestACircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
 	})
 }
 
-func TestTwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.T) {
+func TestTurn_TwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
 			return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
@@ -212,7 +212,7 @@ func TestTwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.T) {
 	})
 }
 
-func TestGossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
+func TestTurn_GossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		h = fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -239,7 +239,7 @@ func TestGossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T)
 	})
 }
 
-func TestARequestToOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
+func TestTurn_RequestToOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		h = fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
@@ -270,7 +270,7 @@ func TestARequestToOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
 	})
 }
 
-func TestWaitingForATurnEndsWithTheRequest(t *testing.T) {
+func TestTurn_WaitingForATurnEndsWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handled := 0
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(*fixture.Room, http.ResponseWriter, *http.Request) {
@@ -295,7 +295,7 @@ func TestWaitingForATurnEndsWithTheRequest(t *testing.T) {
 	})
 }
 
-func TestAHandlerGoesOnWhenItsClientGoesAway(t *testing.T) {
+func TestTurn_HandlerGoesOnWhenItsClientGoesAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended []string
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{
