@@ -1,30 +1,21 @@
-package main
+package browser_test
 
 import (
-	"net/http/httptest"
 	"testing"
 
 	"github.com/chromedp/chromedp"
-	"github.com/stretchr/testify/require"
 
-	"github.com/godurable/dog"
 	"github.com/godurable/dog/internal/browser"
 )
 
 // Two people play a match in a real browser, and one reloads the page meanwhile.
-func TestBrowser(t *testing.T) {
+func TestGame_Page(t *testing.T) {
 	chromium := browser.Start(t)
-	rt, err := dog.New(dog.Options{})
-	require.NoError(t, err)
-	handler, err := newServer(rt)
-	require.NoError(t, err)
-	srv := httptest.NewServer(handler)
-	defer srv.Close()
-	defer func() { require.NoError(t, rt.Shutdown(t.Context())) }()
+	server := example(t, "game")
 
-	ada := chromium.Open(t, "ada", chromedp.Navigate(srv.URL))
+	ada := chromium.Open(t, "ada", chromedp.Navigate(server.url))
 	ada.Wait("that it is alone", `document.querySelector("#status").textContent === "waiting for another player"`)
-	bob := chromium.Open(t, "bob", chromedp.Navigate(srv.URL))
+	bob := chromium.Open(t, "bob", chromedp.Navigate(server.url))
 	for _, p := range []*browser.Tab{ada, bob} {
 		p.Wait("both players", `document.querySelectorAll("#players li").length === 2`)
 		p.Wait("the match", `document.querySelector("#status").textContent.endsWith("s left")`)
@@ -44,4 +35,5 @@ func TestBrowser(t *testing.T) {
 	bob.Close()
 	ada.Wait("that bob has gone", `document.querySelectorAll("#players li.gone").length === 1`)
 	ada.Wait("that his seat is free", `document.querySelectorAll("#players li").length === 1`)
+	server.stop()
 }

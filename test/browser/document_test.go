@@ -1,32 +1,23 @@
-package main
+package browser_test
 
 import (
-	"net/http/httptest"
+	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
-	"github.com/stretchr/testify/require"
 
-	"github.com/godurable/dog"
-	"github.com/godurable/dog/disk"
 	"github.com/godurable/dog/internal/browser"
 )
 
 const paragraphs = `[...document.querySelectorAll("#text div")].map(e => e.innerText + " " + (e.dataset.author || "")).join("; ")`
 
 // Two people write a document in a real browser, and a third reads it later.
-func TestBrowser(t *testing.T) {
+func TestDocument_Page(t *testing.T) {
 	chromium := browser.Start(t)
-	rt, err := dog.New(dog.Options{Store: disk.Memory()})
-	require.NoError(t, err)
-	handler, err := newServer(rt, schema)
-	require.NoError(t, err)
-	srv := httptest.NewServer(handler)
-	defer srv.Close()
-	defer func() { require.NoError(t, rt.Shutdown(t.Context())) }()
+	server := example(t, "document", "-data", filepath.Join(t.TempDir(), "documents"))
 
-	ada := chromium.Open(t, "ada", chromedp.Navigate(srv.URL+"/readme?writer=ada"))
-	bob := chromium.Open(t, "bob", chromedp.Navigate(srv.URL+"/readme?writer=bob"))
+	ada := chromium.Open(t, "ada", chromedp.Navigate(server.url+"/readme?writer=ada"))
+	bob := chromium.Open(t, "bob", chromedp.Navigate(server.url+"/readme?writer=bob"))
 	for _, p := range []*browser.Tab{ada, bob} {
 		p.Wait("both people", `document.querySelector("#people").textContent === "ada, bob"`)
 		p.Wait("a place to write", `document.querySelectorAll("#text .draft").length === 1`)
@@ -57,6 +48,7 @@ func TestBrowser(t *testing.T) {
 	bob.Close()
 	ada.Wait("that bob has gone", `document.querySelector("#people").textContent === "ada"`)
 
-	cleo := chromium.Open(t, "cleo", chromedp.Navigate(srv.URL+"/readme?writer=cleo"))
+	cleo := chromium.Open(t, "cleo", chromedp.Navigate(server.url+"/readme?writer=cleo"))
 	cleo.Wait("the document", paragraphs+` === "+second bob; offline ada"`)
+	server.stop()
 }
