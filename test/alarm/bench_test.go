@@ -56,7 +56,8 @@ var alarmStores = []struct {
 	{"disk", func(b *testing.B) dog.Store { return disk.At(b.TempDir()) }},
 }
 
-// An alarm is set anew in a transaction of its own, which is durable before the next.
+// An alarm is set anew in a transaction of its own, which is durable before the
+// next.
 func BenchmarkSetAlarm(b *testing.B) {
 	for _, s := range alarmStores {
 		b.Run(s.name, func(b *testing.B) {
@@ -72,7 +73,8 @@ func BenchmarkSetAlarm(b *testing.B) {
 	}
 }
 
-// 100,000 alarms of as many objects, none in memory, are due when the runtime starts. Each stores a key.
+// 100,000 alarms of as many objects, none in memory, are due when the runtime
+// starts. Each stores a key.
 func BenchmarkAlarmsDueAfterARestart(b *testing.B) {
 	const n = 100_000
 	for _, s := range alarmStores {

@@ -40,7 +40,8 @@ func (w *world) complain(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
 }
 
-// next returns when an alarm should run next at the earliest and at the latest; false when it runs no more.
+// next returns when an alarm should run next at the earliest and at the latest;
+// false when it runs no more.
 func (d *dueAlarm) next() (from, to time.Time, pending bool) {
 	switch {
 	case d.runs >= 7:

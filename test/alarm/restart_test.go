@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// copyOf returns an engine with what another has now, as if the process had been killed.
+// copyOf returns an engine with what another has now, as if the process had
+// been killed.
 func copyOf(t *testing.T, engine store.Engine) *storetest.Engine {
 	t.Helper()
 	copied := fixture.PromptEngine()

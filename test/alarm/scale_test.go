@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// stock stores alarms of sleepers, the one of each i at at(i), as if an earlier process had set them.
+// stock stores alarms of sleepers, the one of each i at at(i), as if an earlier
+// process had set them.
 func stock(t testing.TB, engine store.Engine, n int, at func(i int) time.Time) {
 	t.Helper()
 	rt, err := dog.New(dog.Options{Store: fixture.OpenedStore(lasting{engine})})
@@ -41,8 +42,8 @@ type lasting struct{ store.Engine }
 
 func (lasting) Close() error { return nil }
 
-// inBubble returns the number of goroutines in bubbles. Others, such as those of
-// connections that earlier tests had, come and go.
+// inBubble returns the number of goroutines in bubbles. Others, such as those
+// of connections that earlier tests had, come and go.
 func inBubble() int {
 	stacks := make([]byte, 1<<20)
 	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte(", synctest bubble "))

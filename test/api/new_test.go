@@ -67,8 +67,8 @@ func TestRegister_WhatIsEmbeddedCanBeRegisteredItself(t *testing.T) {
 	})
 }
 
-// opens is a replica without Receive, deaf an object without, listens one with a
-// handler of sockets.
+// opens is a replica without Receive, deaf an object without, listens one with
+// a handler of sockets.
 type opens struct{ dog.Replica }
 
 func (*opens) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error { return s.Send(m) }

@@ -81,7 +81,8 @@ func TestEmbedding_SatisfiesNoStandardInterface(t *testing.T) {
 		reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
 		reflect.TypeFor[slog.LogValuer](), reflect.TypeFor[slog.Handler](), reflect.TypeFor[driver.Valuer](), reflect.TypeFor[sql.Scanner](),
 		reflect.TypeFor[context.Context](),
-		// Nor any handler of the library's own: a type has those that it writes.
+		// Nor any handler of the library's own: a type has those that it
+		// writes.
 		reflect.TypeFor[dog.Receiver](), reflect.TypeFor[dog.OpenHandler](), reflect.TypeFor[dog.MessageHandler](),
 		reflect.TypeFor[dog.CloseHandler](), reflect.TypeFor[dog.ErrorHandler](), reflect.TypeFor[dog.AlarmHandler](),
 		reflect.TypeFor[dog.Starter](), reflect.TypeFor[dog.Stopper](), reflect.TypeFor[dog.GossipHandler](),

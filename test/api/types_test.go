@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exportData returns a look-up of what the compiler knows about the library and its dependencies.
+// exportData returns a look-up of what the compiler knows about the library and
+// its dependencies.
 func exportData(t *testing.T) func(path string) (io.ReadCloser, error) {
 	t.Helper()
 	var stderr bytes.Buffer

@@ -20,7 +20,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// zeros are pointers to the zero values of all exported types that are no interfaces.
+// zeros are pointers to the zero values of all exported types that are no
+// interfaces.
 var zeros = []any{
 	new(dog.Alarm), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Entry[[]byte]),
 	new(dog.EventInfo), new(dog.EventKind), new(dog.Group), new(dog.GroupOptions[fixture.Lobby]), new(dog.GroupStats),
@@ -36,14 +37,16 @@ var zeros = []any{
 	new(dog.TurnStats), new(dog.UsageError),
 }
 
-// sensible are the methods of zero values whose error is not that no runtime has made them: nil, or one of their own.
+// sensible are the methods of zero values whose error is not that no runtime
+// has made them: nil, or one of their own.
 var sensible = map[string]bool{
 	"CloseError.Unwrap": true, "PanicError.Unwrap": true, "ResetError.Unwrap": true, // have no cause
 	"SchemaError.Unwrap": true, "MigrationError.Unwrap": true, "StatusError.Unwrap": true,
 	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, // parse
 }
 
-// exportedTypes returns the names of the exported types of the library that are no interfaces.
+// exportedTypes returns the names of the exported types of the library that are
+// no interfaces.
 func exportedTypes(t *testing.T) []string {
 	t.Helper()
 	noTests := func(file fs.FileInfo) bool { return !strings.HasSuffix(file.Name(), "_test.go") }
@@ -64,7 +67,8 @@ func exportedTypes(t *testing.T) []string {
 	return names
 }
 
-// typeName returns the name of the type that a pointer points to, without type arguments.
+// typeName returns the name of the type that a pointer points to, without type
+// arguments.
 func typeName(pointer any) string {
 	name, _, _ := strings.Cut(reflect.TypeOf(pointer).Elem().Name(), "[")
 	return name
@@ -78,7 +82,8 @@ func TestZeroValue_NoExportedTypeIsForgotten(t *testing.T) {
 	require.Equal(t, exportedTypes(t), names)
 }
 
-// callAll calls every method of a value with plain arguments and gives what each returns to check.
+// callAll calls every method of a value with plain arguments and gives what
+// each returns to check.
 func callAll(value any, check func(method string, results []reflect.Value)) {
 	arguments := map[reflect.Type]any{
 		reflect.TypeFor[context.Context]():     context.Background(),

@@ -8,7 +8,8 @@ import (
 	"github.com/godurable/dog/internal/browser"
 )
 
-// Two people play a match in a real browser, and one reloads the page meanwhile.
+// Two people play a match in a real browser, and one reloads the page
+// meanwhile.
 func TestGame_Page(t *testing.T) {
 	chromium := browser.Start(t)
 	server := example(t, "game")

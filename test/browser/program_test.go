@@ -1,7 +1,7 @@
 // Package browser_test tests the examples and the programs of the guides in a
 // real browser. It is a module of its own so that what drives the browser does
-// not become a requirement of the library, and runs the programs as a user does:
-// go builds them, and they listen on a port.
+// not become a requirement of the library, and runs the programs as a user
+// does: go builds them, and they listen on a port.
 package browser_test
 
 import (

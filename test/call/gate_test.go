@@ -41,7 +41,8 @@ func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 				synctest.Wait()
 				require.Empty(t, result)
 
-				// The object goes on; what it stores next is none of the first call's business.
+				// The object goes on; what it stores next is none of the first
+				// call's business.
 				go func() {
 					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
 						require.NoError(t, keepSaid(c))

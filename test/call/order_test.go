@@ -16,8 +16,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Whatever the objects do meanwhile, the calls of one goroutine run in order, each once at most, and what a caller is told of
-// is what happened.
+// Whatever the objects do meanwhile, the calls of one goroutine run in order,
+// each once at most, and what a caller is told of is what happened.
 func TestCalls_ThroughOneStubRunInOrder(t *testing.T) {
 	type step struct {
 		kind string

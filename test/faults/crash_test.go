@@ -26,12 +26,14 @@ import (
 
 var kills = flag.Int("kills", 20, "how often TestCrash_NothingAcknowledgedIsLostWhenTheProcessIsKilled kills it")
 
-// killDir names, in the environment of the process that is to be killed, its data directory.
+// killDir names, in the environment of the process that is to be killed, its
+// data directory.
 const killDir = "DOG_KILL_DIR"
 
-// A server writes to a real directory, while clients note what it tells them, until it is killed at some moment. What it has
-// stored must then be whole turns, all of those that a client was told of, and at most one more for each client that waited for
-// one.
+// A server writes to a real directory, while clients note what it tells them,
+// until it is killed at some moment. What it has stored must then be whole
+// turns, all of those that a client was told of, and at most one more for each
+// client that waited for one.
 func TestCrash_NothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		serveUntilKilled(dir)
@@ -45,7 +47,8 @@ func TestCrash_NothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 	t.Logf("%d kills, turns by object: %v", *kills, told.turns)
 }
 
-// serveUntilKilled is the process that is killed. It ends by itself when the test has gone.
+// serveUntilKilled is the process that is killed. It ends by itself when the
+// test has gone.
 func serveUntilKilled(dir string) {
 	fail := func(err error) {
 		fmt.Fprintln(os.Stderr, err)
@@ -114,7 +117,8 @@ type witness struct {
 	faults  []string
 }
 
-// note keeps what a client was told: that an object has taken a turn, and told another of it.
+// note keeps what a client was told: that an object has taken a turn, and told
+// another of it.
 func (w *witness) note(object string, turn int, reportedTo string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,7 +138,8 @@ func (w *witness) fault(text string) {
 	w.faults = append(w.faults, text)
 }
 
-// watchAndKill has clients talk to a server, and kills it after it has told them of so many turns, chosen at random.
+// watchAndKill has clients talk to a server, and kills it after it has told
+// them of so many turns, chosen at random.
 func (w *witness) watchAndKill(t *testing.T, v *victim) {
 	t.Helper()
 	w.mu.Lock()
@@ -185,7 +190,8 @@ func (w *witness) post(client *http.Client, address, name string, seed int) {
 	}
 }
 
-// chat asks a tape for turns until the server has gone, and hears of those that others ask for.
+// chat asks a tape for turns until the server has gone, and hears of those that
+// others ask for.
 func (w *witness) chat(client *http.Client, address, name string, seed int) {
 	ctx := context.Background()
 	url := fmt.Sprintf("ws://%s/tape/%s?u=%d", address, name, seed)

@@ -27,7 +27,8 @@ type trial struct {
 	resets []error // their causes
 }
 
-// newTrial opens the disk. The error is that of the disk, in whatever happened to notice it.
+// newTrial opens the disk. The error is that of the disk, in whatever happened
+// to notice it.
 func newTrial(t *testing.T, disk *dogtest.Disk) (*trial, error) {
 	tr := &trial{t: t}
 	stopped := func(_ dog.ObjectInfo, cause error) {
@@ -81,8 +82,8 @@ func (tr *trial) stored() (n int) {
 	return n
 }
 
-// Whichever change of the disk fails, nobody hears of a turn that is lost; reading goes on, and shows what is durable, as does
-// the next runtime.
+// Whichever change of the disk fails, nobody hears of a turn that is lost;
+// reading goes on, and shows what is durable, as does the next runtime.
 func TestDisk_FaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T) {
 	const turns = 4
 	told, resets := 0, 0
@@ -155,7 +156,8 @@ func TestDisk_FullDiskStopsWritingAndNothingElse(t *testing.T) {
 	})
 }
 
-// The disk fills up in the middle of a turn: the store lets it begin and refuses to commit it.
+// The disk fills up in the middle of a turn: the store lets it begin and
+// refuses to commit it.
 func TestDisk_ThatFillsUpDuringATurnUndoesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)

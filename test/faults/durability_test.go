@@ -20,8 +20,9 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// Random work on a disk that crashes: what a notebook has stored afterwards is what it had after one of its turns, and that is
-// none before the last one that anybody was told of.
+// Random work on a disk that crashes: what a notebook has stored afterwards is
+// what it had after one of its turns, and that is none before the last one that
+// anybody was told of.
 
 // scene is work by several clients at a time and how it ends.
 type scene struct {
@@ -55,7 +56,8 @@ type notebook struct {
 
 func (*notebook) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
-// Write does what a page says, and returns the number of the turns of this notebook so far.
+// Write does what a page says, and returns the number of the turns of this
+// notebook so far.
 func (d *notebook) Write(ctx context.Context, p page) (n int, err error) {
 	number, err := strconv.Atoi(d.Name())
 	if err != nil {
@@ -141,8 +143,9 @@ func (l *library) fault(err error) {
 	l.faults = append(l.faults, err)
 }
 
-// write does what a page says, in one or two turns of an object, and returns the last of them. An error undoes a turn, and
-// counts only when somebody is told of it: an object that is about to be reset may see anything.
+// write does what a page says, in one or two turns of an object, and returns
+// the last of them. An error undoes a turn, and counts only when somebody is
+// told of it: an object that is about to be reset may see anything.
 func (l *library) write(ctx context.Context, p *past, s *dog.Storage, todo page) (n int, err error) {
 	n, err = p.perform(s, todo.acts)
 	if err == nil && todo.then != nil {

@@ -17,8 +17,9 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// The faults of the original, by the numbers of the list that this library is held to. 1 and 2 need eviction, for which a
-// reset stands here (reset_test.go, reach_test.go). This file has those of places, uids and joining;
+// The faults of the original, by the numbers of the list that this library is
+// held to. 1 and 2 need eviction, for which a reset stands here (reset_test.go,
+// reach_test.go). This file has those of places, uids and joining;
 // faults_traffic_test.go has the rest.
 
 func TestFault03_ClientsReachNoInternalTraffic(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 	"github.com/godurable/dog"
 )
 
-// A ledger counts its turns, in every way of storing: a turn is a row, an alarm, and the count under keys that are written first
-// and last. So half a turn shows.
+// A ledger counts its turns, in every way of storing: a turn is a row, an
+// alarm, and the count under keys that are written first and last. So half a
+// turn shows.
 type ledger struct {
 	dog.Object
 	others *dog.Namespace[ledger]
@@ -38,7 +39,8 @@ func newLedgers(rt *dog.Runtime) (*dog.Namespace[ledger], *dog.Groups[bureau, ta
 	return ledgers, bureaus, nil
 }
 
-// serveLedgers serves POST /ledger/NAME, which takes a turn and answers with its number, and sockets at /tape/NAME.
+// serveLedgers serves POST /ledger/NAME, which takes a turn and answers with
+// its number, and sockets at /tape/NAME.
 func serveLedgers(rt *dog.Runtime) (http.Handler, error) {
 	ledgers, bureaus, err := newLedgers(rt)
 	mux := http.NewServeMux()
@@ -62,7 +64,8 @@ func takeTurn(s *dog.Storage) (n int, err error) {
 	if n, err = counts.Update("first", func(n int) (int, error) { return n + 1, nil }); err != nil {
 		return 0, err
 	}
-	// Some hundred bytes a turn make the store write its tables while the test lasts.
+	// Some hundred bytes a turn make the store write its tables while the test
+	// lasts.
 	_, err = s.SQL().Exec(`INSERT INTO turns (n, pad) VALUES (?, hex(randomblob(100)))`, n)
 	return n, errors.Join(err,
 		s.Alarms().SetNamed("turn", time.Date(2200, 1, 1, 0, 0, n, 0, time.UTC), []byte(strconv.Itoa(n))),
@@ -70,7 +73,8 @@ func takeTurn(s *dog.Storage) (n int, err error) {
 	)
 }
 
-// turnsOf returns how many turns a storage has, or an error when it has half a one.
+// turnsOf returns how many turns a storage has, or an error when it has half a
+// one.
 func turnsOf(s *dog.Storage) (n int, err error) {
 	counts := dog.MapOf[int](s, "")
 	n, _, e1 := counts.Get("first")
@@ -91,7 +95,8 @@ func turnsOf(s *dog.Storage) (n int, err error) {
 	return n, nil
 }
 
-// Receive takes a turn, tells the ledger named in the query of it, if any, and answers with its number.
+// Receive takes a turn, tells the ledger named in the query of it, if any, and
+// answers with its number.
 func (l *ledger) Receive(w http.ResponseWriter, req *http.Request) error {
 	n, err := takeTurn(l.Storage())
 	if other := req.URL.Query().Get("tell"); err == nil && other != "" {
@@ -132,7 +137,8 @@ func (p *tape) Receive(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
-// OnMessage takes a turn and tells all sockets its number, the one that asked for it with an exclamation mark.
+// OnMessage takes a turn and tells all sockets its number, the one that asked
+// for it with an exclamation mark.
 func (p *tape) OnMessage(_ context.Context, s *dog.Socket, _ dog.Message) error {
 	n, err := takeTurn(p.Storage())
 	if err != nil {

@@ -26,7 +26,8 @@ var actKinds = []string{
 	"put", "put", "put", "delete", "insert", "insert", "remove", "alarm", "disarm", "transaction", "failing", "wipe",
 }
 
-// page is what a notebook is told to do: one turn, then a call to another notebook perhaps, and one more turn.
+// page is what a notebook is told to do: one turn, then a call to another
+// notebook perhaps, and one more turn.
 type page struct {
 	acts   []act // in each turn
 	ask    int   // which other notebook
@@ -90,8 +91,9 @@ func (c contents) clone() contents {
 	return contents{Keys: maps.Clone(c.Keys), Rows: slices.Clone(c.Rows), Alarms: maps.Clone(c.Alarms)}
 }
 
-// past is what a notebook had after each of its turns. It outlives the runtimes of a test. Turns have numbers that are unique,
-// since one that is lost may be followed by another in its place.
+// past is what a notebook had after each of its turns. It outlives the runtimes
+// of a test. Turns have numbers that are unique, since one that is lost may be
+// followed by another in its place.
 type past struct {
 	mu    sync.Mutex
 	turns []pastTurn   // by number. guarded by mu
@@ -124,11 +126,13 @@ func (p *past) tell(n int) {
 	p.told[n] = true
 }
 
-// errHalf: a storage has what it had after none of its turns, or not what somebody was told of.
+// errHalf: a storage has what it had after none of its turns, or not what
+// somebody was told of.
 var errHalf = errors.New("half a turn")
 
-// check compares what a storage has with what it had after the turn that was its last one. None that anybody was told of may come
-// after that, or be missing before it.
+// check compares what a storage has with what it had after the turn that was
+// its last one. None that anybody was told of may come after that, or be
+// missing before it.
 func (p *past) check(s *dog.Storage) (n int, has contents, err error) {
 	if n, has, err = read(s); err != nil {
 		return 0, has, err
@@ -177,7 +181,8 @@ func read(s *dog.Storage) (n int, c contents, err error) {
 	return n, c, nil
 }
 
-// perform takes a turn: it acts on a storage and on the state that this should then have.
+// perform takes a turn: it acts on a storage and on the state that this should
+// then have.
 func (p *past) perform(s *dog.Storage, acts []act) (n int, err error) {
 	before, state, err := p.check(s)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// confessor is an object that stores something, and whose later starts fail with
-// what they read of that.
+// confessor is an object that stores something, and whose later starts fail
+// with what they read of that.
 type confessor struct {
 	dog.Object
 	starts *atomic.Int32

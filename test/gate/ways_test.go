@@ -238,8 +238,8 @@ var values = []string{
 	"Reply", "ResetError", "Row", "SchemaError", "StatusError", "StopReason", "UsageError",
 }
 
-// exportedIn are exported types by the unexported ones that they embed, from which
-// they have methods.
+// exportedIn are exported types by the unexported ones that they embed, from
+// which they have methods.
 var exportedIn = map[string]string{"core": "Object", "crowd": "Object"}
 
 // exportedFunctions returns the exported functions and methods of the package,

@@ -48,7 +48,8 @@ func (p *plant) join(b *testing.B, uid string, s *fixture.Sink) {
 	<-s.Answered
 }
 
-// visit makes n uids linger where they were, all at the same time, for one request each.
+// visit makes n uids linger where they were, all at the same time, for one
+// request each.
 func (p *plant) visit(b *testing.B, n int, user func(int) string) {
 	stubs := make([]dog.Stub[fixture.Room], n)
 	for i := range stubs {
@@ -60,7 +61,8 @@ func (p *plant) visit(b *testing.B, n int, user func(int) string) {
 	}
 }
 
-// BenchmarkIdentify is a decision and its release, for uids that linger on replicas with 50 of them each.
+// BenchmarkIdentify is a decision and its release, for uids that linger on
+// replicas with 50 of them each.
 func BenchmarkIdentify(b *testing.B) {
 	for _, ids := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprintf("ids=%d/replicas=%d", ids, ids/50), func(b *testing.B) {
@@ -90,7 +92,8 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkBroadcast is a message to 10,000 sockets, until it has been written to all of them.
+// BenchmarkBroadcast is a message to 10,000 sockets, until it has been written
+// to all of them.
 func BenchmarkBroadcast(b *testing.B) {
 	const sockets = 10_000
 	for _, replicas := range []int{1, 20, 200} {
@@ -139,7 +142,8 @@ func BenchmarkGossip(b *testing.B) {
 	}
 }
 
-// BenchmarkMessage is a message of 64 bytes from a client to its replica and back.
+// BenchmarkMessage is a message of 64 bytes from a client to its replica and
+// back.
 func BenchmarkMessage(b *testing.B) {
 	p := newPlant(b, 1, &fixture.Hooks{Message: fixture.Echo})
 	back := make(chan int)

@@ -256,7 +256,8 @@ func TestClusterize_WhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *t
 					}
 					return "", nil
 				})
-				// Who waits for the start of the group, and not for Clusterize, begins anew.
+				// Who waits for the start of the group, and not for Clusterize,
+				// begins anew.
 				require.NoError(t, dog.CallErr0(t.Context(), h.Group.Stub, (*fixture.HookedLobby).Wake))
 				waits := make(chan error, 3)
 				for i := range cap(waits) {

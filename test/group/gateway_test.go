@@ -16,7 +16,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// The ways into a group: its stub as a gateway, with a Receive of its own, and from outside.
+// The ways into a group: its stub as a gateway, with a Receive of its own, and
+// from outside.
 
 // gate is a group that identifies by the query's u.
 type gate struct {

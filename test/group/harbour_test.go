@@ -35,7 +35,8 @@ func (b *boat) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error 
 	return nil
 }
 
-// pier is the group of boats. A request for it locks the replica whose ID it has.
+// pier is the group of boats. A request for it locks the replica whose ID it
+// has.
 type pier struct{ dog.Group }
 
 func (p *pier) Receive(w http.ResponseWriter, req *http.Request) error {

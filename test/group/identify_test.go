@@ -34,7 +34,8 @@ func TestIdentify_UIDWithASocketGoesWhereThatIs(t *testing.T) {
 	})
 }
 
-// lingering returns a house in which ada was on the first replica, which has more load than the second.
+// lingering returns a house in which ada was on the first replica, which has
+// more load than the second.
 func lingering(t *testing.T, linger time.Duration) (h *fixture.Rooms, replica dog.ID) {
 	h = fixture.NewRoomsWith(t, dog.Options{LingerFor: linger, RetireAfter: time.Hour}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{})
 	ada := h.Enter("ada")
@@ -158,7 +159,8 @@ func TestIdentify_ReleaseGivesAnUnusedPlaceBackOnce(t *testing.T) {
 	})
 }
 
-// slowly answers /slow when the channel is closed, connects /ws, and answers the rest at once.
+// slowly answers /slow when the channel is closed, connects /ws, and answers
+// the rest at once.
 func slowly(done <-chan struct{}) func(*fixture.Room, http.ResponseWriter, *http.Request) {
 	return func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {

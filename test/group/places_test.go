@@ -153,7 +153,8 @@ func TestGroup_OnePlaceIsHeldForAUID(t *testing.T) {
 	})
 }
 
-// A second replica is made for newcomers while the places of the first are held.
+// A second replica is made for newcomers while the places of the first are
+// held.
 func TestGroup_NewcomersGetAReplicaBesideHeldPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 1, HoldPlaces: true})

@@ -17,9 +17,11 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Who reaches whom: a group its sockets, from inside and outside, a replica those of other replicas and its siblings by gossip.
+// Who reaches whom: a group its sockets, from inside and outside, a replica
+// those of other replicas and its siblings by gossip.
 
-// newReachable returns a group over two replicas of one socket each, ada's and bob's, and what the group itself is.
+// newReachable returns a group over two replicas of one socket each, ada's and
+// bob's, and what the group itself is.
 func newReachable(t *testing.T) (h *fixture.HookedLobbies, l *fixture.HookedLobby, ada, bob *dogtest.Client) {
 	t.Helper()
 	h = fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)

@@ -55,8 +55,8 @@ func TestHTTP_ConnectionThatIsHandedOverTooLateIsClosed(t *testing.T) {
 	})
 }
 
-// hijackInAReset hands its connection over in the very moment in which its object
-// is reset.
+// hijackInAReset hands its connection over in the very moment in which its
+// object is reset.
 type hijackInAReset struct {
 	*httptest.ResponseRecorder
 	reset func() error

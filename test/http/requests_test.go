@@ -21,7 +21,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// What Receive learns of its request: who sends it, when the client goes, and its body.
+// What Receive learns of its request: who sends it, when the client goes, and
+// its body.
 
 // requireNoRequest checks that ctx belongs to no Receive.
 func requireNoRequest(t *testing.T, ctx context.Context, where string) {
@@ -142,7 +143,8 @@ func TestHTTP_HandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
 	})
 }
 
-// post writes the beginning of a request with a body of this length and returns the connection.
+// post writes the beginning of a request with a body of this length and returns
+// the connection.
 func post(t *testing.T, srv *dogtest.Server, path string, length int, begin string) net.Conn {
 	t.Helper()
 	network, err := srv.Client().Transport.(fixture.Dialer).DialContext(t.Context(), "", "")

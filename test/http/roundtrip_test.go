@@ -349,7 +349,8 @@ func TestRoundTrip_NoSocketOverARoundTrip(t *testing.T) {
 	})
 }
 
-// A body that is read after the handler that fetched it has returned does not use its context.
+// A body that is read after the handler that fetched it has returned does not
+// use its context.
 func TestRoundTrip_BodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {

@@ -318,7 +318,8 @@ func TestHTTP_RequestThroughObjectsIsARequestThroughNetHTTP(t *testing.T) {
 						return
 					}
 					if proxied && (want.Err != "" || want.BodyErr != "") {
-						// A proxy has an answer of its own for what it cannot get.
+						// A proxy has an answer of its own for what it cannot
+						// get.
 						require.True(t, got.Err != "" || got.BodyErr != "" || got.Status >= 400)
 						return
 					}

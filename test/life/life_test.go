@@ -41,7 +41,8 @@ func (d *chronicle) read() []string {
 	return lines
 }
 
-// box is a plain object that notes its life and answers GET with how often it was asked in this life and in all.
+// box is a plain object that notes its life and answers GET with how often it
+// was asked in this life and in all.
 type box struct {
 	dog.Object
 	diary *chronicle
@@ -313,7 +314,8 @@ func TestFault1_AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
 	})
 }
 
-// Fault 2 of the original: a replica that left memory forgot its neighbours, and its broadcasts reached nobody.
+// Fault 2 of the original: a replica that left memory forgot its neighbours,
+// and its broadcasts reached nobody.
 func TestFault2_AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, join := newInn(t, new(chronicle))

@@ -20,8 +20,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// street is a runtime with many good neighbours, and a bad one that hangs at one
-// place until it is let go.
+// street is a runtime with many good neighbours, and a bad one that hangs at
+// one place until it is let go.
 type street struct {
 	rt        *dog.Runtime
 	neighbors *dog.Namespace[neighbor]
@@ -50,7 +50,8 @@ func (s *street) at(place, name string) {
 	}
 }
 
-// alive returns how many good neighbours are not stopped, and how often one was.
+// alive returns how many good neighbours are not stopped, and how often one
+// was.
 func (s *street) alive() (alive, stops int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,9 +244,9 @@ func (s *street) provoke(t *testing.T) {
 	synctest.Wait()
 }
 
-// One object, hook, client or logger that hangs costs nobody else anything: others
-// start, work, leave memory and are stopped at Shutdown, which waits for nothing
-// longer than its context says.
+// One object, hook, client or logger that hangs costs nobody else anything:
+// others start, work, leave memory and are stopped at Shutdown, which waits for
+// nothing longer than its context says.
 func TestNeighbours_OneThatHangsSpoilsNothingForOthers(t *testing.T) {
 	for _, hang := range []string{
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",

@@ -28,8 +28,8 @@ type served struct {
 	ended   chan error
 }
 
-// serveProgram has a runtime with one type of objects served until ctx ends. change
-// may change the server before.
+// serveProgram has a runtime with one type of objects served until ctx ends.
+// change may change the server before.
 func serveProgram(ctx context.Context, t *testing.T, options dog.Options, on *fixture.OwnerHooks, change func(*http.Server)) *served {
 	t.Helper()
 	p := &served{rt: dogtest.New(t, options), ended: make(chan error, 1)}
@@ -65,7 +65,8 @@ func (p *served) dial(t *testing.T, object string) *websocket.Conn {
 	return c
 }
 
-// requireEnded checks that the program has ended with its runtime and its server.
+// requireEnded checks that the program has ended with its runtime and its
+// server.
 func (p *served) requireEnded(t *testing.T) {
 	t.Helper()
 	select {

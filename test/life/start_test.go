@@ -35,8 +35,8 @@ func newStarters(t *testing.T, options dog.Options, start func(ctx context.Conte
 	return starters
 }
 
-// callMany has many callers call an object and returns their errors and how long
-// the last one took.
+// callMany has many callers call an object and returns their errors and how
+// long the last one took.
 func callMany(stub dog.Stub[starter], callers int) (errs []error, took time.Duration) {
 	errs = make([]error, callers)
 	start := time.Now()
@@ -122,7 +122,8 @@ func TestStart_WithoutTimeoutMayTakeItsTime(t *testing.T) {
 	})
 }
 
-// Who gives up waiting for a start gets away, and spoils nothing for the others.
+// Who gives up waiting for a start gets away, and spoils nothing for the
+// others.
 func TestStart_CallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0

@@ -25,11 +25,12 @@ type timed struct {
 	// value.
 	bounds func(time.Duration) (earliest, latest time.Duration)
 
-	// act does what starts the time, at some moment after phase, and returns how
-	// long after that it has acted.
+	// act does what starts the time, at some moment after phase, and returns
+	// how long after that it has acted.
 	act func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration
 
-	// never finds that nothing happens with a negative value; nil: it is refused.
+	// never finds that nothing happens with a negative value; nil: it is
+	// refused.
 	never func(t *testing.T, o dog.Options)
 }
 

@@ -22,7 +22,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Clients that come and go. The long form: go test -run TestChurn -churn 200000 -v ./test/load
+// Clients that come and go. The long form: go test -run TestChurn -churn 200000
+// -v ./test/load
 var churned = flag.Int("churn", 3200, "connects in TestChurn")
 
 const (
@@ -100,7 +101,8 @@ func (m *market) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	stub.ServeHTTP(w, req)
 }
 
-// come connects a client, which says something to its group and stays until it has heard that itself.
+// come connects a client, which says something to its group and stays until it
+// has heard that itself.
 func (m *market) come(group, id int, word string) (*peer, error) {
 	p, err := dial(&m.dialer, m.addr, fmt.Sprintf("/ws?group=%d&u=%d", group, id))
 	if err != nil {
@@ -149,7 +151,8 @@ func (p *peer) closeWell() error {
 	}
 }
 
-// churn connects n clients. Every second one ends abruptly, every eighth during the handshake.
+// churn connects n clients. Every second one ends abruptly, every eighth during
+// the handshake.
 func (m *market) churn(n int) error {
 	errs := make([]error, churnWorkers)
 	var working sync.WaitGroup
@@ -234,7 +237,8 @@ func (h holdings) within(o holdings, slack uint64) bool {
 
 func TestChurn_LeavesNothing(t *testing.T) {
 	m := newMarket(t)
-	// One client of each group stays, and must miss nothing. With others it fills a replica first, so that the limit is seen.
+	// One client of each group stays, and must miss nothing. With others it
+	// fills a replica first, so that the limit is seen.
 	missed, failed := make(chan int64, churnGroups), make(chan error, churnGroups)
 	var witnesses []*peer
 	for group := range churnGroups {
@@ -261,7 +265,8 @@ func TestChurn_LeavesNothing(t *testing.T) {
 		require.Eventually(t, func() bool { return m.places() == churnGroups }, patience, time.Millisecond)
 	}
 
-	// Until pools and maps have their size; and without collections, which would close what nobody else has closed.
+	// Until pools and maps have their size; and without collections, which
+	// would close what nobody else has closed.
 	open := descriptors()
 	percent := debug.SetGCPercent(-1)
 	defer debug.SetGCPercent(percent)
@@ -276,7 +281,8 @@ func TestChurn_LeavesNothing(t *testing.T) {
 	took := time.Since(start)
 	rest()
 
-	// A socket that stays takes over 1 KiB, so the bound shows every third of 3,200, or 6 bytes for each of 200,000.
+	// A socket that stays takes over 1 KiB, so the bound shows every third of
+	// 3,200, or 6 bytes for each of 200,000.
 	const slack = 1 << 20
 	after := holds()
 	for time.Since(start) < took+patience && !after.within(before, slack) {

@@ -14,7 +14,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// One message to clients with and without compression, there and back: all read the same, and fewer bytes go over the wire.
+// One message to clients with and without compression, there and back: all read
+// the same, and fewer bytes go over the wire.
 func TestSocket_CompressionOverTCP(t *testing.T) {
 	for _, offered := range []bool{true, false} {
 		h := fixture.NewRoomsWith(t, dog.Options{Sockets: dog.SocketOptions{Compression: offered}}, dog.GroupOptions[fixture.Lobby]{Limit: 10}, &fixture.Hooks{
@@ -57,7 +58,8 @@ func TestSocket_CompressionOverTCP(t *testing.T) {
 	}
 }
 
-// A silent client keeps no goroutine where that is possible and wanted, and is heard and served as before.
+// A silent client keeps no goroutine where that is possible and wanted, and is
+// heard and served as before.
 func TestSocket_ParkAfterOverTCP(t *testing.T) {
 	for after, parks := range map[time.Duration]bool{1: runtime.GOOS == "linux", -1: false} { // 1 ns stands for 10 ms
 		h := fixture.NewRoomsWith(t, dog.Options{ParkAfter: after}, dog.GroupOptions[fixture.Lobby]{Limit: 100}, &fixture.Hooks{

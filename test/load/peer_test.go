@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// serveTCP serves a handler on the loopback interface and returns its address. accepted, if not nil, is given each connection.
+// serveTCP serves a handler on the loopback interface and returns its address.
+// accepted, if not nil, is given each connection.
 func serveTCP(t testing.TB, handler http.Handler, accepted func(*net.TCPConn)) (addr string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -32,13 +33,15 @@ func serveTCP(t testing.TB, handler http.Handler, accepted func(*net.TCPConn)) (
 	return server.Listener.Addr().String()
 }
 
-// peer is a client as bare as can be, so that thousands fit into a process and nothing happens behind a test's back.
+// peer is a client as bare as can be, so that thousands fit into a process and
+// nothing happens behind a test's back.
 type peer struct {
 	*net.TCPConn
 	in *bufio.Reader
 }
 
-// request asks the server at addr for a WebSocket. The answer is yet to be read.
+// request asks the server at addr for a WebSocket. The answer is yet to be
+// read.
 func request(dialer *net.Dialer, addr, path string) (*peer, error) {
 	c, err := dialer.Dial("tcp", addr)
 	if err != nil {
@@ -85,7 +88,8 @@ func (p *peer) send(op byte, payload string) error {
 	return err
 }
 
-// next returns the next frame of less than 64 KiB that is neither ping nor pong. It answers pings.
+// next returns the next frame of less than 64 KiB that is neither ping nor
+// pong. It answers pings.
 func (p *peer) next() (op byte, payload []byte, err error) {
 	for {
 		head := make([]byte, 2)
@@ -128,7 +132,8 @@ func (p *peer) number() (int, error) {
 	return strconv.Atoi(string(payload[:6]))
 }
 
-// listen returns the numbers that come, up to the last one that was sent or the end, and the error that was the end.
+// listen returns the numbers that come, up to the last one that was sent or the
+// end, and the error that was the end.
 func (p *peer) listen() (heard []int, err error) {
 	for {
 		n, err := p.number()

@@ -288,7 +288,8 @@ func (p *party) check() error {
 	return faults
 }
 
-// checkEnd looks at a party that is over: every socket is gone, having been announced and taken leave of once.
+// checkEnd looks at a party that is over: every socket is gone, having been
+// announced and taken leave of once.
 func (p *party) checkEnd() error {
 	err := p.check()
 	p.mu.Lock()
@@ -348,7 +349,8 @@ func (p *party) play(steps []step, byShutdown bool) error {
 	return nil
 }
 
-// leave makes all clients go, those too that come late because they had to wait for a turn.
+// leave makes all clients go, those too that come late because they had to wait
+// for a turn.
 func (p *party) leave() {
 	p.mu.Lock()
 	p.over = true

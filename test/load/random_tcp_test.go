@@ -20,8 +20,9 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// watcher counts who is on each replica without looking at the books. A guest enters when Receive begins and leaves just before
-// whatever makes the library give its place back, so that the count is never above the real one.
+// watcher counts who is on each replica without looking at the books. A guest
+// enters when Receive begins and leaves just before whatever makes the library
+// give its place back, so that the count is never above the real one.
 type watcher struct {
 	limit int
 
@@ -125,7 +126,8 @@ type client struct {
 	guest string
 }
 
-// act does n random things, one after the other. Connections stay open for Shutdown to close.
+// act does n random things, one after the other. Connections stay open for
+// Shutdown to close.
 func (l *load) act(seed uint64, n int, readers *sync.WaitGroup) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	background := context.Background()

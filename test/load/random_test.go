@@ -13,7 +13,8 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Whatever happens in whatever order, no replica holds more than its limit, nothing leaks, and the books agree with the sockets.
+// Whatever happens in whatever order, no replica holds more than its limit,
+// nothing leaks, and the books agree with the sockets.
 func TestRandom_Load(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := drawSteps().Draw(rt, "steps")

@@ -30,8 +30,9 @@ import (
 //	go test -run TestScale_OverTCP -sockets 19900 -v ./test/load   # sockets of the kernel, their clients in a process of their own
 //	go test -run TestScale_InMemory -sockets 100000 -v ./test/load # without the kernel
 //
-// Each process needs a descriptor for each socket over TCP (ulimit -n). An address does not have ports for all: the clients come
-// from 127.0.0.1, 127.0.0.2 and so on, which Linux takes for granted.
+// Each process needs a descriptor for each socket over TCP (ulimit -n). An
+// address does not have ports for all: the clients come from 127.0.0.1,
+// 127.0.0.2 and so on, which Linux takes for granted.
 var scale = flag.Int("sockets", 0, "sockets in TestScale_OverTCP (0: 200) and TestScale_InMemory (0: 2,000)")
 
 const (
@@ -44,7 +45,8 @@ const (
 	scaleNews      = "A message to everybody, as long as such messages are: 64 bytes.."
 )
 
-// newScale builds a house whose runtime is that of production, without the checks of the test kit.
+// newScale builds a house whose runtime is that of production, without the
+// checks of the test kit.
 func newScale(t *testing.T, options dog.Options) *fixture.Rooms {
 	t.Helper()
 	options.Logger = slog.New(slog.DiscardHandler)
@@ -160,7 +162,8 @@ func (c *clientProcess) end(t *testing.T) {
 	require.NoError(t, c.cmd.Wait())
 }
 
-// TestScale_Clients is the clients' process of TestScale_OverTCP. It prints how far it is, and ends when its standard input does.
+// TestScale_Clients is the clients' process of TestScale_OverTCP. It prints how
+// far it is, and ends when its standard input does.
 func TestScale_Clients(t *testing.T) {
 	addr := os.Getenv(scaleAddr)
 	if addr == "" {

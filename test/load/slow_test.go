@@ -29,10 +29,12 @@ const (
 	opPong  = 10
 )
 
-// patience is how long a test waits for what must happen. No test waits for that long unless it fails.
+// patience is how long a test waits for what must happen. No test waits for
+// that long unless it fails.
 const patience = time.Minute
 
-// An audience is a group of several replicas with clients that read what they are sent, and others that do not.
+// An audience is a group of several replicas with clients that read what they
+// are sent, and others that do not.
 type audience struct {
 	*fixture.Rooms
 	well, slow []*peer
@@ -48,7 +50,8 @@ const (
 	talk        = 100 * atOnce
 )
 
-// newAudience connects the clients; slow are the options of the slow ones' sockets.
+// newAudience connects the clients; slow are the options of the slow ones'
+// sockets.
 func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *audience {
 	t.Helper()
 	a := &audience{ended: make(chan *dog.CloseError, wellClients+slowClients)}
@@ -86,7 +89,8 @@ func smallBuffer(c *net.TCPConn) { _ = c.SetWriteBuffer(8 << 10) }
 // listen and the others do not. Halfway and at the end it waits until no more
 // waits for the others than QueueBytes, as is so once each of them has had its
 // moment. These end one by one, so the sum of all may grow again after halfway;
-// what waits for one connection is bounded in TestFloodIsBounded of internal/conn.
+// what waits for one connection is bounded in TestFloodIsBounded of
+// internal/conn.
 func (a *audience) talk(t *testing.T) {
 	t.Helper()
 	const onItsWay = (wellClients + slowClients) * atOnce * (padding + 16)
@@ -109,7 +113,8 @@ func (a *audience) talk(t *testing.T) {
 	require.Eventually(t, bounded, patience, time.Millisecond)
 }
 
-// requireLeft requires that the slow clients, and only they, have left and nothing of them is kept.
+// requireLeft requires that the slow clients, and only they, have left and
+// nothing of them is kept.
 func (a *audience) requireLeft(t *testing.T) {
 	t.Helper()
 	sum := 0
@@ -213,7 +218,8 @@ func TestSlow_ClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 	}
 }
 
-// A dead client is one that the kernel still speaks for, but that neither reads nor answers. Some are parked when they are found.
+// A dead client is one that the kernel still speaks for, but that neither reads
+// nor answers. Some are parked when they are found.
 func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
 	a := newAudience(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
 	told := make(chan error)
@@ -237,8 +243,9 @@ func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
 	require.Empty(t, a.ended)
 }
 
-// BenchmarkBroadcastSlow is a message to 1,000 sockets over TCP until all have it but those that never read. Clients and server
-// share a process: compare only the two with each other.
+// BenchmarkBroadcastSlow is a message to 1,000 sockets over TCP until all have
+// it but those that never read. Clients and server share a process: compare
+// only the two with each other.
 func BenchmarkBroadcastSlow(b *testing.B) {
 	const sockets = 1000
 	for _, slow := range []int{0, sockets / 100} {

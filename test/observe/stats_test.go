@@ -58,7 +58,8 @@ func TestStats_CountTrafficOfOpenAndClosedSockets(t *testing.T) {
 	})
 }
 
-// A socket whose OnClose takes its time is no longer open, but what it did is not forgotten meanwhile.
+// A socket whose OnClose takes its time is no longer open, but what it did is
+// not forgotten meanwhile.
 func TestStats_CountsDoNotFallWhileASocketCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: fixture.Echo, Close: func(context.Context, *fixture.Room, *dog.Socket, int, string) error {
@@ -185,7 +186,8 @@ func TestStats_CountTurnsAndTheWaitForThem(t *testing.T) {
 		}
 		requests.Wait()
 		want := h.Runtime.Stats().Turns
-		// The third request waits for the first second, and goes to a new instance when the second has panicked.
+		// The third request waits for the first second, and goes to a new
+		// instance when the second has panicked.
 		require.EqualValues(t, 4, want.Events, "the group's start and three requests")
 		require.EqualValues(t, 1, want.Waits)
 		require.Equal(t, time.Second, want.Waited)

@@ -71,8 +71,8 @@ func TestStats_CountOnceWhatMovesMeanwhile(t *testing.T) {
 	require.EqualValues(t, workers*clients, s.MessagesOut)
 }
 
-// BenchmarkStats shows how long others are held up while Stats goes through many
-// objects: max-ns is the longest call meanwhile.
+// BenchmarkStats shows how long others are held up while Stats goes through
+// many objects: max-ns is the longest call meanwhile.
 func BenchmarkStats(b *testing.B) {
 	rt, err := dog.New(dog.Options{MaxObjects: -1, EvictAfter: time.Hour})
 	require.NoError(b, err)

@@ -31,8 +31,8 @@ func (k *keeper) OnStop(ctx context.Context, _ dog.StopReason) error           {
 func (k *keeper) Nothing(context.Context) error                                { return nil }
 func (k *keeper) Run(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
 
-// A hook about one object may use another, whose turn is kept by who has brought
-// about what the hook tells of.
+// A hook about one object may use another, whose turn is kept by who has
+// brought about what the hook tells of.
 func TestTrace_HookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 	for name, act := range map[string]func(ctx context.Context, to func(name string) dog.Stub[keeper]) error{
 		"a call": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {

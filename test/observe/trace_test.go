@@ -16,7 +16,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// porter is a group with every handler that a group may have, bell a replica with every one of its own.
+// porter is a group with every handler that a group may have, bell a replica
+// with every one of its own.
 type (
 	porter struct{ dog.Group }
 	bell   struct{ dog.Replica }

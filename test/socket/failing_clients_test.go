@@ -21,8 +21,8 @@ import (
 // Clients that do not read, and what the log says of clients and handlers that
 // fail.
 
-// A client is judged when it has taken nothing for a second with a full queue, so
-// the messages are spread over more than that.
+// A client is judged when it has taken nothing for a second with a full queue,
+// so the messages are spread over more than that.
 func TestSocket_SendSaysThatTheClientIsTooSlow(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var failures []error

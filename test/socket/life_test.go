@@ -20,8 +20,8 @@ import (
 // notesSchema is the schema of an object with notes.
 var notesSchema = dog.Schema{"CREATE TABLE notes (text TEXT NOT NULL)"}
 
-// addNote stores a note in SQL, counts it in a key, sets an alarm, and tells who
-// is connected. It returns how many notes there are.
+// addNote stores a note in SQL, counts it in a key, sets an alarm, and tells
+// who is connected. It returns how many notes there are.
 func addNote(o *fixture.SocketObject, text string) (int, error) {
 	if _, err := o.Storage().SQL().Exec("INSERT INTO notes VALUES (?)", text); err != nil {
 		return 0, err

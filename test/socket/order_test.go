@@ -31,8 +31,8 @@ func numbers(t *testing.T, c *dogtest.Client) []int {
 	return all
 }
 
-// Whatever way a handler sends, on its own replica and across, each receiver sees
-// its messages in the order in which they were sent.
+// Whatever way a handler sends, on its own replica and across, each receiver
+// sees its messages in the order in which they were sent.
 func TestOrder_MessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		const rounds = 50

@@ -21,8 +21,8 @@ type leaf struct{ dog.Object }
 
 func (*leaf) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error { return s.Broadcast(m) }
 
-// A client that is refused comes back, so the log has each reason once a minute, as
-// a warning that names the cure.
+// A client that is refused comes back, so the log has each reason once a
+// minute, as a warning that names the cure.
 func TestRefusals_AreLoggedOnceAMinuteWithTheCure(t *testing.T) {
 	for name, refused := range map[string]struct {
 		path, origin string

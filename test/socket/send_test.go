@@ -39,8 +39,8 @@ func flood(last *error) func(context.Context, fixture.Owner, *dog.Socket, dog.Me
 
 // newSlowVenue returns a venue with this policy and a client that reads only on
 // demand and has been flooded. A client is slow that has taken nothing for a
-// second with a full queue; WriteTimeout, which would cut it off earlier, is out
-// of the way.
+// second with a full queue; WriteTimeout, which would cut it off earlier, is
+// out of the way.
 func newSlowVenue(t *testing.T, kind string, policy dog.SlowPolicy, last *error) (*fixture.Owners, *dogtest.Client) {
 	t.Helper()
 	options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: policy, WriteTimeout: time.Minute}}

@@ -26,8 +26,8 @@ func (o *benchObject) Select(_ context.Context, a int) error {
 	return err
 }
 
-// benchTables registers objects with a table t in a runtime as programs have it,
-// without the checks of package dogtest.
+// benchTables registers objects with a table t in a runtime as programs have
+// it, without the checks of package dogtest.
 func benchTables(b *testing.B, options dog.Options) *dog.Namespace[benchObject] {
 	options.Store = disk.At(b.TempDir())
 	options.Logger = slog.New(slog.DiscardHandler)
@@ -39,7 +39,8 @@ func benchTables(b *testing.B, options dog.Options) *dog.Namespace[benchObject] 
 	return objects
 }
 
-// BenchmarkSQL runs one statement a turn on a real disk. An insert is answered when it is durable.
+// BenchmarkSQL runs one statement a turn on a real disk. An insert is answered
+// when it is durable.
 func BenchmarkSQL(b *testing.B) {
 	objects := benchTables(b, dog.Options{})
 	ctx := context.Background()

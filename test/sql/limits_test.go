@@ -76,7 +76,8 @@ func TestSQL_GoesUpToItsLimits(t *testing.T) {
 	})
 }
 
-// narrow is a store with a hundredth of the room and the patience that dog asks for, so that tests need not take all of it.
+// narrow is a store with a hundredth of the room and the patience that dog asks
+// for, so that tests need not take all of it.
 type narrow struct{ inner dog.Store }
 
 func (n narrow) OpenEngine(log *slog.Logger) (store.Engine, error) {

@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// newRelease runs f in a turn of an object in a runtime of its own, whose cells have a schema.
+// newRelease runs f in a turn of an object in a runtime of its own, whose cells
+// have a schema.
 func newRelease(t *testing.T, d dog.Store, schema dog.Schema, f func(s *dog.Storage)) error {
 	t.Helper()
 	rt, cells := newTables(t, d, dog.ObjectOptions[fixture.Object]{Schema: schema})

@@ -287,7 +287,8 @@ func breakOff(c *fixture.Object) error {
 	return err
 }
 
-// TestSQL_AndKeysSurviveCrashesTogether crashes the disk at random and compares what is left with what was acknowledged.
+// TestSQL_AndKeysSurviveCrashesTogether crashes the disk at random and compares
+// what is left with what was acknowledged.
 func TestSQL_AndKeysSurviveCrashesTogether(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seeds := rapid.SliceOfN(rapid.Uint64(), 1, 3).Draw(rt, "seeds")

@@ -195,7 +195,8 @@ func TestBackup_ExportedObjectCanBeImported(t *testing.T) {
 	require.Equal(t, starts, o.starts.Load())
 	requireStowed(t, a, alarm)
 
-	// Into another object, which is in memory with an empty database that it has looked at.
+	// Into another object, which is in memory with an empty database that it
+	// has looked at.
 	other := o.New()
 	require.NoError(t, dog.CallErr(t.Context(), other, (*parcel).Do, func(_ context.Context, p *parcel) error {
 		for _, err := range dog.QueryAs[string](p.Storage().SQL(), "SELECT name FROM sqlite_schema") {

@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// parcel is a plain object that keeps one value and can have an alarm. It counts its starts and alarms.
+// parcel is a plain object that keeps one value and can have an alarm. It
+// counts its starts and alarms.
 type parcel struct {
 	dog.Object
 	starts, alarms *atomic.Int32
@@ -257,7 +258,8 @@ func TestDelete_ObjectThatDeletesItselfIsReset(t *testing.T) {
 	})
 }
 
-// newHouseAndRooms is newHouseWith for tests that need the namespace of the rooms.
+// newHouseAndRooms is newHouseWith for tests that need the namespace of the
+// rooms.
 func newHouseAndRooms(t testing.TB, options dog.Options, on *fixture.Hooks) (*fixture.Rooms, *dog.Replicas[fixture.Room]) {
 	t.Helper()
 	h := &fixture.Rooms{Runtime: dogtest.New(t, options)}

@@ -14,7 +14,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// IDs are in stores and in links that people have kept, so they must never change.
+// IDs are in stores and in links that people have kept, so they must never
+// change.
 func TestID_OfANameIsTheSameForEver(t *testing.T) {
 	for range 2 {
 		_, cells := fixture.NewObjects(t, dog.Options{})

@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// listed is an object of a listing: its name, or its ID, and whether it is live and stored.
+// listed is an object of a listing: its name, or its ID, and whether it is live
+// and stored.
 type listed struct {
 	who          string
 	live, stored bool

@@ -228,7 +228,8 @@ func TestStorage_ErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T)
 	}
 }
 
-// A model of one object's storage: what a map does, whatever turns, transactions and evictions do in between.
+// A model of one object's storage: what a map does, whatever turns,
+// transactions and evictions do in between.
 func TestStorage_IsLikeAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		runtime, err := dog.New(dog.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -256,7 +257,8 @@ func TestStorage_IsLikeAMap(t *testing.T) {
 	})
 }
 
-// outside runs f in a turn of an object. A panic other than "no" is the test's own: it goes on here.
+// outside runs f in a turn of an object. A panic other than "no" is the test's
+// own: it goes on here.
 func outside(stub dog.Stub[fixture.Object], f func(c *fixture.Object)) {
 	var own any
 	_ = fixture.InTurn(stub, func(_ context.Context, c *fixture.Object) error {

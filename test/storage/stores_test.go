@@ -20,7 +20,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// secondDir names, in the environment of a second process, the data directory that the first one has open.
+// secondDir names, in the environment of a second process, the data directory
+// that the first one has open.
 const secondDir = "DOG_SECOND_DIR"
 
 func TestStorage_SecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {

@@ -72,7 +72,8 @@ func TestTurn_DrainedReplicaIsNotRetiredBeforeOnClose(t *testing.T) {
 	})
 }
 
-// The caller's context ends with a ResetError of its own object, not of the called one.
+// The caller's context ends with a ResetError of its own object, not of the
+// called one.
 func TestTurn_CallEndsWhenItsCallersObjectIsReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{

@@ -41,7 +41,8 @@ type mayWait struct{}
 // A try calls a method that keeps the turn.
 type try func(b *bench)
 
-// elsewhere says where a method is tried that cannot be called many times in a turn.
+// elsewhere says where a method is tried that cannot be called many times in a
+// turn.
 type elsewhere string
 
 func drain[V any](seq iter.Seq[V]) {

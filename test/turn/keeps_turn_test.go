@@ -54,8 +54,8 @@ func TestTurn_OnlyWhatTakesAContextMayGiveUpTheTurn(t *testing.T) {
 	}
 }
 
-// newBench returns a function that runs a piece of work in a turn of the object of
-// which a type of the table is a part.
+// newBench returns a function that runs a piece of work in a turn of the object
+// of which a type of the table is a part.
 func newBench(t *testing.T, typ reflect.Type) (b *bench, run func(f func(ctx context.Context) error) error) {
 	t.Helper()
 	b = &bench{}

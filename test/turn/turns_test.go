@@ -53,7 +53,8 @@ func TestTurn_OneHandlerRunsAtATime(t *testing.T) {
 	})
 }
 
-// interleaving runs first in a handler while another event waits for the turn, and returns in which order they ended.
+// interleaving runs first in a handler while another event waits for the turn,
+// and returns in which order they ended.
 func interleaving(t *testing.T, first func(ctx context.Context, r *fixture.Room, s *dog.Socket) error) (order []string) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
