@@ -18,10 +18,13 @@ import (
 func TestAlarm_RunsOnceAtItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var info dog.Alarm
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
-			info = a
-			return nil
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
+				info = a
+				return nil
+			}),
+		)
 		due := time.Now().Add(time.Hour)
 		d.With("ada", func(a *dog.Alarms) error { return a.SetNamed("tea", due, []byte("earl grey")) })
 		alarm, set := d.Alarm("ada", "tea")
@@ -111,7 +114,10 @@ func TestAlarm_ObjectMayHaveManyAlarms(t *testing.T) {
 		})
 		require.Equal(t, []string{"d", "b", "", "a"}, d.Names("ada"))
 		time.Sleep(9 * time.Hour)
-		require.Equal(t, []string{"ada/d 0@3600", "ada/b 0@7200", "ada/ 0@10800", "ada/a 0@18000"}, fixture.RunTimes(d.Hooks.TakeRuns()))
+		require.Equal(
+			t, []string{"ada/d 0@3600", "ada/b 0@7200", "ada/ 0@10800", "ada/a 0@18000"},
+			fixture.RunTimes(d.Hooks.TakeRuns()),
+		)
 	})
 }
 
@@ -168,7 +174,10 @@ func TestAlarm_DeleteAllDeletesTheAlarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		d.SetAfter("ada", time.Hour)
-		require.NoError(t, d.Try("ada", func(_ context.Context, s *fixture.AlarmObject) error { return s.Storage().DeleteAll() }))
+		require.NoError(
+			t,
+			d.Try("ada", func(_ context.Context, s *fixture.AlarmObject) error { return s.Storage().DeleteAll() }),
+		)
 		require.Empty(t, d.Names("ada"))
 		time.Sleep(9 * time.Hour)
 		require.Empty(t, d.Hooks.TakeRuns())
@@ -226,9 +235,12 @@ func TestAlarms_BelongToTheTurn(t *testing.T) {
 
 func TestAlarms_OfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(ctx context.Context, _ *fixture.AlarmObject, _ dog.Alarm) error {
-			return dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(ctx context.Context, _ *fixture.AlarmObject, _ dog.Alarm) error {
+				return dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
+			}),
+		)
 		hour := time.Now().Add(time.Hour)
 		d.With("ada", func(a *dog.Alarms) error {
 			for i, name := range []string{"a", "b", "c"} {
@@ -249,15 +261,18 @@ func TestAlarms_OfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 
 func TestAlarm_InsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
-			a := s.Storage().Alarms()
-			_, set, err := a.Get("")
-			require.False(t, set)
-			for range a.All() {
-				t.Error("there are alarms")
-			}
-			return err
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
+				a := s.Storage().Alarms()
+				_, set, err := a.Get("")
+				require.False(t, set)
+				for range a.All() {
+					t.Error("there are alarms")
+				}
+				return err
+			}),
+		)
 		d.SetAfter("ada", time.Hour)
 		time.Sleep(time.Hour)
 		require.Len(t, d.Hooks.TakeRuns(), 1)
@@ -267,15 +282,21 @@ func TestAlarm_InsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 func TestAlarm_MayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := 4
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
-			if left--; left > 0 {
-				return s.Storage().Alarms().Set(a.At)
-			}
-			return s.Storage().Alarms().Set(time.Now().Add(time.Minute))
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
+				if left--; left > 0 {
+					return s.Storage().Alarms().Set(a.At)
+				}
+				return s.Storage().Alarms().Set(time.Now().Add(time.Minute))
+			}),
+		)
 		d.SetAfter("ada", time.Hour)
 		time.Sleep(time.Hour)
-		require.Equal(t, []string{"ada/ 0@3600", "ada/ 0@3600", "ada/ 0@3600", "ada/ 0@3600"}, fixture.RunTimes(d.Hooks.TakeRuns()))
+		require.Equal(
+			t, []string{"ada/ 0@3600", "ada/ 0@3600", "ada/ 0@3600", "ada/ 0@3600"},
+			fixture.RunTimes(d.Hooks.TakeRuns()),
+		)
 		_, set := d.Alarm("ada", "")
 		require.True(t, set)
 		time.Sleep(time.Minute)
@@ -286,11 +307,14 @@ func TestAlarm_MayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 func TestAlarm_ShutdownLetsNoAlarmBeginAndWaitsForThoseUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(ctx context.Context, _ *fixture.AlarmObject, _ dog.Alarm) error {
-			err := dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
-			ended = true
-			return err
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(ctx context.Context, _ *fixture.AlarmObject, _ dog.Alarm) error {
+				err := dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil })
+				ended = true
+				return err
+			}),
+		)
 		d.SetAfter("ada", time.Hour)
 		d.SetAfter("bob", time.Hour+time.Second)
 		time.Sleep(time.Hour)

@@ -94,7 +94,10 @@ func BenchmarkAlarmsDueAfterARestart(b *testing.B) {
 				left.Store(n)
 				done := make(chan struct{})
 				b.StartTimer()
-				_, err = dog.RegisterObject(rt, "sleeper", &dog.ObjectOptions[counted]{New: func() *counted { return &counted{left: left, done: done} }})
+				_, err = dog.RegisterObject(
+					rt, "sleeper",
+					&dog.ObjectOptions[counted]{New: func() *counted { return &counted{left: left, done: done} }},
+				)
 				require.NoError(b, err)
 				rt.Start()
 				<-done
@@ -114,7 +117,10 @@ func BenchmarkFireAlarm(b *testing.B) {
 	defer rt.Shutdown(context.Background())
 	left, done := new(atomic.Int64), make(chan struct{})
 	left.Store(int64(b.N))
-	ns, err := dog.RegisterObject(rt, "counted", &dog.ObjectOptions[counted]{New: func() *counted { return &counted{left: left, done: done} }})
+	ns, err := dog.RegisterObject(
+		rt, "counted",
+		&dog.ObjectOptions[counted]{New: func() *counted { return &counted{left: left, done: done} }},
+	)
 	require.NoError(b, err)
 	b.ReportAllocs()
 	b.ResetTimer()

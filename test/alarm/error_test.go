@@ -20,7 +20,10 @@ func TestAlarm_ErrorIsCutBetweenCharacters(t *testing.T) {
 		long := errors.New(strings.Repeat("é", 1000))
 		for _, shift := range []string{"", "x"} { // one of them has a character where it is cut
 			err := errors.New(shift + long.Error())
-			d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(context.Context, *fixture.AlarmObject, dog.Alarm) error { return err }))
+			d := fixture.NewAlarmObjects(
+				t, dog.Options{},
+				fixture.NewAlarmHooks(func(context.Context, *fixture.AlarmObject, dog.Alarm) error { return err }),
+			)
 			d.SetAfter("ada", time.Second)
 			time.Sleep(2 * time.Second)
 			alarm, set := d.Alarm("ada", "")

@@ -161,7 +161,8 @@ type alarmStep struct {
 
 func drawStep(t *rapid.T) alarmStep {
 	return alarmStep{
-		what:   rapid.SampledFrom([]string{"set", "set", "set", "delete", "wait", "wait", "evict", "stop", "crash"}).Draw(t, "what"),
+		what: rapid.SampledFrom([]string{"set", "set", "set", "delete", "wait", "wait", "evict", "stop", "crash"}).
+			Draw(t, "what"),
 		object: rapid.SampledFrom([]string{"ada", "bob", "cid"}).Draw(t, "object"),
 		name:   rapid.SampledFrom([]string{"", "x", "y", "z"}).Draw(t, "name"),
 		wait:   time.Duration(rapid.IntRange(-2, 40).Draw(t, "wait")) * time.Second,
@@ -173,7 +174,10 @@ func play(t *testing.T, steps []alarmStep) {
 	w := &world{t: t, alarms: make(map[[2]string]*dueAlarm), slack: 100 * time.Millisecond}
 	engine := fixture.PromptEngine()
 	open := func() *fixture.AlarmObjects {
-		return fixture.NewAlarmObjects(t, dog.Options{Store: fixture.StoreOf(engine), EvictAfter: 5 * time.Second}, fixture.NewAlarmHooks(w.run))
+		return fixture.NewAlarmObjects(
+			t, dog.Options{Store: fixture.StoreOf(engine), EvictAfter: 5 * time.Second},
+			fixture.NewAlarmHooks(w.run),
+		)
 	}
 	d := open()
 	objects := []string{"ada", "bob", "cid"}
@@ -185,7 +189,10 @@ func play(t *testing.T, steps []alarmStep) {
 			d.With(s.object, func(a *dog.Alarms) error {
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				w.alarms[key] = &dueAlarm{due: slices.MaxFunc([]time.Time{at, time.Now()}, time.Time.Compare), plan: s.plan}
+				w.alarms[key] = &dueAlarm{
+					due:  slices.MaxFunc([]time.Time{at, time.Now()}, time.Time.Compare),
+					plan: s.plan,
+				}
 				return a.SetNamed(s.name, at, nil)
 			})
 		case "delete":

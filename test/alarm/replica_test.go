@@ -71,11 +71,16 @@ type hospital struct {
 func newHospital(t *testing.T, options dog.Options, clock *fixture.AlarmHooks) *hospital {
 	t.Helper()
 	h := &hospital{rt: dogtest.New(t, options)}
-	nurses, err := dog.RegisterReplica(h.rt, "nurse", &dog.ReplicaOptions[nurse]{New: func() *nurse { return &nurse{clock: clock} }})
+	nurses, err := dog.RegisterReplica(
+		h.rt, "nurse", &dog.ReplicaOptions[nurse]{New: func() *nurse { return &nurse{clock: clock} }},
+	)
 	require.NoError(t, err)
 	h.rt.Start()
 	time.Sleep(time.Second) // what is due has the time to be tried in vain
-	h.wards, err = dog.RegisterGroup(h.rt, "ward", nurses, &dog.GroupOptions[ward]{New: func() *ward { return &ward{clock: clock} }, Limit: 1, MaxReplicas: 2})
+	h.wards, err = dog.RegisterGroup(
+		h.rt, "ward", nurses,
+		&dog.GroupOptions[ward]{New: func() *ward { return &ward{clock: clock} }, Limit: 1, MaxReplicas: 2},
+	)
 	require.NoError(t, err)
 	return h
 }
@@ -122,7 +127,9 @@ func TestAlarm_GroupsAndReplicasHaveAlarms(t *testing.T) {
 		require.Len(t, rings, 3)
 		require.ElementsMatch(t, []string{"nurse ann of west", "nurse bea of west", "ward west"},
 			[]string{rings[0].Object, rings[1].Object, rings[2].Object})
-		require.ElementsMatch(t, []string{"ann", "bea", "cat", "deb"}, h.replicas("west"), "they are in their group's books")
+		require.ElementsMatch(
+			t, []string{"ann", "bea", "cat", "deb"}, h.replicas("west"), "they are in their group's books",
+		)
 		time.Sleep(10 * time.Minute)
 		require.Zero(t, count(h.rt), "and retire like others")
 	})
@@ -172,7 +179,9 @@ func TestAlarm_ReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 		require.NoError(t, h.rt.Shutdown(ctx))
 
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
-		nurses, err := dog.RegisterReplica(rt, "nurse", &dog.ReplicaOptions[nurse]{New: func() *nurse { return &nurse{clock: clock} }})
+		nurses, err := dog.RegisterReplica(
+			rt, "nurse", &dog.ReplicaOptions[nurse]{New: func() *nurse { return &nurse{clock: clock} }},
+		)
 		require.NoError(t, err)
 		var closed atomic.Bool
 		closed.Store(true)

@@ -55,8 +55,10 @@ func TestAlarms_SurviveARestart(t *testing.T) {
 		d = fixture.NewAlarmObjects(t, dog.Options{Store: fixture.StoreOf(engine)}, clock)
 		time.Sleep(time.Second)
 		rings := clock.TakeRuns()
-		require.ElementsMatch(t, []string{"bob/ 3@21610", "eve/ 0@21610", "cid/ 0@21610", "ada/ 0@21610", "dan/ 0@21610"}, fixture.RunTimes(rings),
-			"all that was due, with the number of its retries, at once")
+		require.ElementsMatch(
+			t, []string{"bob/ 3@21610", "eve/ 0@21610", "cid/ 0@21610", "ada/ 0@21610", "dan/ 0@21610"},
+			fixture.RunTimes(rings), "all that was due, with the number of its retries, at once",
+		)
 		time.Sleep(9 * time.Hour)
 		require.Contains(t, fixture.RunTimes(clock.TakeRuns()), "fay/ 0@32400", "the rest in its time")
 		require.Equal(t, []string{"!"}, d.Names("bob"))
@@ -144,7 +146,12 @@ func TestAlarms_WaitUntilTheirTypeIsRegistered(t *testing.T) {
 		rt.Start()
 		time.Sleep(time.Hour)
 		require.Empty(t, clock.TakeRuns())
-		_, err = dog.RegisterObject(rt, "sleeper", &dog.ObjectOptions[fixture.AlarmObject]{New: func() *fixture.AlarmObject { return &fixture.AlarmObject{On: clock} }})
+		_, err = dog.RegisterObject(
+			rt, "sleeper",
+			&dog.ObjectOptions[fixture.AlarmObject]{
+				New: func() *fixture.AlarmObject { return &fixture.AlarmObject{On: clock} },
+			},
+		)
 		require.NoError(t, err)
 		require.Equal(t, []string{"ada/ 0@7200"}, fixture.RunTimes(clock.TakeRuns()))
 		time.Sleep(2 * time.Hour)

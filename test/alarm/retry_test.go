@@ -85,13 +85,16 @@ func TestAlarm_FailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 func TestAlarm_IsDoneWhenARetrySucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var scheduled []time.Time
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
-			scheduled = append(scheduled, a.At)
-			if a.Retries < 2 {
-				return errDropped
-			}
-			return nil
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
+				scheduled = append(scheduled, a.At)
+				if a.Retries < 2 {
+					return errDropped
+				}
+				return nil
+			}),
+		)
 		d.SetAfter("ada", time.Hour)
 		time.Sleep(3 * time.Hour)
 		require.Len(t, d.Hooks.TakeRuns(), 3)
@@ -103,12 +106,15 @@ func TestAlarm_IsDoneWhenARetrySucceeds(t *testing.T) {
 
 func TestAlarm_RetriesAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
-			if a.Retries == 0 {
-				return errDropped
-			}
-			return nil
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(_ context.Context, _ *fixture.AlarmObject, a dog.Alarm) error {
+				if a.Retries == 0 {
+					return errDropped
+				}
+				return nil
+			}),
+		)
 		const n = 200
 		for i := range n {
 			d.SetAfter(strconv.Itoa(i), time.Hour)
@@ -132,18 +138,21 @@ func TestAlarm_HandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := false
 		var settle func(a *dog.Alarms) error // owned by the turn of ada
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(ctx context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
-			if a.Name == "next" {
-				return nil
-			}
-			if err := settle(s.Storage().Alarms()); err != nil {
-				return err
-			}
-			if waits {
-				require.NoError(t, dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil }))
-			}
-			return errDropped
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(ctx context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
+				if a.Name == "next" {
+					return nil
+				}
+				if err := settle(s.Storage().Alarms()); err != nil {
+					return err
+				}
+				if waits {
+					require.NoError(t, dog.Await(ctx, func() error { time.Sleep(time.Minute); return nil }))
+				}
+				return errDropped
+			}),
+		)
 		for _, w := range []bool{false, true} {
 			d.With("ada", func(a *dog.Alarms) error {
 				waits = w
@@ -178,18 +187,21 @@ func TestAlarm_HandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 
 func TestAlarm_WhatAPanickingHandlerSettledIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
-			switch a.Retries {
-			case 0:
-				require.NoError(t, s.Storage().Alarms().Set(time.Now().Add(time.Hour)))
-				panic("after setting")
-			case 1:
-				_, err := s.Storage().Alarms().Delete("")
-				require.NoError(t, err)
-				panic("after deleting")
-			}
-			return nil
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{},
+			fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
+				switch a.Retries {
+				case 0:
+					require.NoError(t, s.Storage().Alarms().Set(time.Now().Add(time.Hour)))
+					panic("after setting")
+				case 1:
+					_, err := s.Storage().Alarms().Delete("")
+					require.NoError(t, err)
+					panic("after deleting")
+				}
+				return nil
+			}),
+		)
 		d.SetAfter("ada", time.Hour)
 		time.Sleep(3 * time.Hour)
 		require.Len(t, d.Hooks.TakeRuns(), 3)
@@ -238,9 +250,12 @@ func TestAlarm_ThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing.
 func TestAlarm_StoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
-		d := fixture.NewAlarmObjects(t, dog.Options{Store: fixture.StoreOf(engine)}, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
-			return s.Storage().Put("x", nil)
-		}))
+		d := fixture.NewAlarmObjects(
+			t, dog.Options{Store: fixture.StoreOf(engine)},
+			fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
+				return s.Storage().Put("x", nil)
+			}),
+		)
 		d.SetAfter("ada", time.Hour)
 		engine.Refuse(dog.ErrStoreFull)
 		time.Sleep(2 * time.Hour)

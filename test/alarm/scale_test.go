@@ -17,13 +17,18 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// stock stores alarms of sleepers, the one of each i at at(i), as if an earlier
+// stock stores alarms of objects, the one of each i at at(i), as if an earlier
 // process had set them.
 func stock(t testing.TB, engine store.Engine, n int, at func(i int) time.Time) {
 	t.Helper()
 	rt, err := dog.New(dog.Options{Store: fixture.OpenedStore(lasting{engine})})
 	require.NoError(t, err)
-	sleepers, err := dog.RegisterObject(rt, "sleeper", &dog.ObjectOptions[fixture.AlarmObject]{New: func() *fixture.AlarmObject { return &fixture.AlarmObject{On: fixture.NewAlarmHooks(nil)} }})
+	sleepers, err := dog.RegisterObject(
+		rt, "sleeper",
+		&dog.ObjectOptions[fixture.AlarmObject]{
+			New: func() *fixture.AlarmObject { return &fixture.AlarmObject{On: fixture.NewAlarmHooks(nil)} },
+		},
+	)
 	require.NoError(t, err)
 	require.NoError(t, rt.Shutdown(context.Background()))
 	for i := range n {

@@ -42,7 +42,9 @@ func (c *chime) Keep(_ context.Context, until <-chan struct{}) error {
 }
 
 // newChimes registers chimes under a name.
-func newChimes(t testing.TB, rt *dog.Runtime, name string, on func(ctx context.Context, b *chime) error) *dog.Namespace[chime] {
+func newChimes(
+	t testing.TB, rt *dog.Runtime, name string, on func(ctx context.Context, b *chime) error,
+) *dog.Namespace[chime] {
 	t.Helper()
 	chimes, err := dog.RegisterObject(rt, name, &dog.ObjectOptions[chime]{New: func() *chime { return &chime{on: on} }})
 	require.NoError(t, err)
@@ -57,7 +59,10 @@ func TestAlarms_RunOnceTheProgramIsWired(t *testing.T) {
 			return nil
 		},
 		"call": func(_ *dog.Runtime, _ *dog.Namespace[chime], others *dog.Namespace[fixture.Object]) error {
-			return dog.CallErr(context.Background(), others.Named("a"), (*fixture.Object).WithStorage, func(*dog.Storage) error { return nil })
+			return dog.CallErr(
+				context.Background(), others.Named("a"), (*fixture.Object).WithStorage,
+				func(*dog.Storage) error { return nil },
+			)
 		},
 		"request": func(_ *dog.Runtime, _ *dog.Namespace[chime], others *dog.Namespace[fixture.Object]) error {
 			return fixture.InTurn(others.Named("a"), func(context.Context, *fixture.Object) error { return nil })
@@ -78,7 +83,10 @@ func TestAlarms_RunOnceTheProgramIsWired(t *testing.T) {
 				rang := 0
 				chimes = newChimes(t, rt, "chime", func(ctx context.Context, _ *chime) error {
 					rang++
-					return dog.CallErr(ctx, others.Named("b"), (*fixture.Object).WithStorage, func(*dog.Storage) error { return nil })
+					return dog.CallErr(
+						ctx, others.Named("b"), (*fixture.Object).WithStorage,
+						func(*dog.Storage) error { return nil },
+					)
 				})
 				time.Sleep(time.Hour) // the program reads its configuration
 				require.Zero(t, rang)
@@ -141,7 +149,9 @@ func TestAlarms_OfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 				rt.Start()
 				time.Sleep(2 * time.Hour)
 				for i := range many {
-					require.NoError(t, dog.CallErr(t.Context(), chimes.Named(fmt.Sprint(i)), (*chime).RingIn, time.Second))
+					require.NoError(
+						t, dog.CallErr(t.Context(), chimes.Named(fmt.Sprint(i)), (*chime).RingIn, time.Second),
+					)
 				}
 				time.Sleep(2 * time.Second)
 				synctest.Wait()

@@ -127,7 +127,9 @@ func TestRegister_NewHandsDependenciesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		prices := map[string]string{"/tea": "3"}
 		rt := dogtest.New(t, dog.Options{})
-		shops, err := dog.RegisterReplica(rt, "shop", &dog.ReplicaOptions[shop]{New: func() *shop { return &shop{prices: prices} }})
+		shops, err := dog.RegisterReplica(
+			rt, "shop", &dog.ReplicaOptions[shop]{New: func() *shop { return &shop{prices: prices} }},
+		)
 		require.NoError(t, err)
 		malls, err := dog.RegisterGroup(rt, "mall", shops, &dog.GroupOptions[plainGroup]{Limit: 1})
 		require.NoError(t, err)

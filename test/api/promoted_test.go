@@ -130,7 +130,9 @@ func (h *hiding) Own(context.Context) (dog.ID, error) {
 func TestEmbedding_NamesOfATypesOwnHideWhatIsPromotedAndBreakNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
-		objects, err := dog.RegisterObject(rt, "hiding", &dog.ObjectOptions[hiding]{New: func() *hiding { return &hiding{ID: 7} }})
+		objects, err := dog.RegisterObject(
+			rt, "hiding", &dog.ObjectOptions[hiding]{New: func() *hiding { return &hiding{ID: 7} }},
+		)
 		require.NoError(t, err)
 		stub := objects.Named("a")
 		id, err := dog.Call0(t.Context(), stub, (*hiding).Own)

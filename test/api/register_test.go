@@ -108,11 +108,17 @@ func TestRegister_NearlyAHandlerIsRefused(t *testing.T) {
 	}{
 		"misspelt": {
 			func(name string) error { _, err := dog.RegisterReplica[misspelt](rt, name, nil); return err },
-			[]string{"OnMesage(context.Context, *dog.Socket, dog.Message) error", "OnMessage(context.Context, *dog.Socket, dog.Message) error"},
+			[]string{
+				"OnMesage(context.Context, *dog.Socket, dog.Message) error",
+				"OnMessage(context.Context, *dog.Socket, dog.Message) error",
+			},
 		},
 		"swapped letters": {
 			func(name string) error { _, err := dog.RegisterReplica[swapped](rt, name, nil); return err },
-			[]string{"Receiev(http.ResponseWriter, *http.Request) error", "Receive(http.ResponseWriter, *http.Request) error"},
+			[]string{
+				"Receiev(http.ResponseWriter, *http.Request) error",
+				"Receive(http.ResponseWriter, *http.Request) error",
+			},
 		},
 		"small letter": {
 			func(name string) error { _, err := dog.RegisterReplica[lowered](rt, name, nil); return err },
@@ -131,27 +137,45 @@ func TestRegister_NearlyAHandlerIsRefused(t *testing.T) {
 		},
 		"no handler of an object": {
 			func(name string) error { _, err := dog.RegisterObject[clicked](rt, name, nil); return err },
-			[]string{"OnÄnderung() is no handler", "Object has the handlers Receive, OnStart, OnStop, OnAlarm, OnOpen, OnMessage, OnClose, OnError"},
+			[]string{
+				"OnÄnderung() is no handler",
+				"Object has the handlers Receive, OnStart, OnStop, OnAlarm, OnOpen, OnMessage, OnClose, OnError",
+			},
 		},
 		"no context": {
 			func(name string) error { _, err := dog.RegisterReplica[noContext](rt, name, nil); return err },
-			[]string{"OnMessage(*dog.Socket, dog.Message) error", "OnMessage(context.Context, *dog.Socket, dog.Message) error"},
+			[]string{
+				"OnMessage(*dog.Socket, dog.Message) error",
+				"OnMessage(context.Context, *dog.Socket, dog.Message) error",
+			},
 		},
 		"no result": {
 			func(name string) error { _, err := dog.RegisterReplica[noResult](rt, name, nil); return err },
-			[]string{"OnClose(context.Context, *dog.Socket, int, string) must", "OnClose(context.Context, *dog.Socket, int, string) error"},
+			[]string{
+				"OnClose(context.Context, *dog.Socket, int, string) must",
+				"OnClose(context.Context, *dog.Socket, int, string) error",
+			},
 		},
 		"one result of two": {
 			func(name string) error { _, err := dog.RegisterReplica[noError](rt, name, nil); return err },
-			[]string{"OnGossip(context.Context, dog.Message) interface {} must", "OnGossip(context.Context, dog.Message) (interface {}, error)"},
+			[]string{
+				"OnGossip(context.Context, dog.Message) interface {} must",
+				"OnGossip(context.Context, dog.Message) (interface {}, error)",
+			},
 		},
 		"value for pointer": {
 			func(name string) error { _, err := dog.RegisterReplica[otherReceive](rt, name, nil); return err },
-			[]string{"Receive(http.ResponseWriter, http.Request) error", "Receive(http.ResponseWriter, *http.Request) error"},
+			[]string{
+				"Receive(http.ResponseWriter, http.Request) error",
+				"Receive(http.ResponseWriter, *http.Request) error",
+			},
 		},
 		"a Receive without an error": {
 			func(name string) error { _, err := dog.RegisterReplica[mute](rt, name, nil); return err },
-			[]string{"Receive(http.ResponseWriter, *http.Request) must", "Receive(http.ResponseWriter, *http.Request) error"},
+			[]string{
+				"Receive(http.ResponseWriter, *http.Request) must",
+				"Receive(http.ResponseWriter, *http.Request) error",
+			},
 		},
 		"a group's handler": {
 			func(name string) error { _, err := dog.RegisterReplica[clusterizing](rt, name, nil); return err },
@@ -288,7 +312,10 @@ func TestRegister_GroupMustHaveALimit(t *testing.T) {
 		says    string
 	}{
 		"nil options": {nil, "Limit is 0"},
-		"none":        {&dog.GroupOptions[plainGroup]{New: func() *plainGroup { return new(plainGroup) }}, "Limit is 0"},
+		"none": {
+			&dog.GroupOptions[plainGroup]{New: func() *plainGroup { return new(plainGroup) }},
+			"Limit is 0",
+		},
 		"negative":    {&dog.GroupOptions[plainGroup]{Limit: -1}, "Limit is -1"},
 		"MaxReplicas": {&dog.GroupOptions[plainGroup]{Limit: 1, MaxReplicas: -1}, "MaxReplicas is -1"},
 	}

@@ -22,7 +22,9 @@ import (
 func exportData(t *testing.T) func(path string) (io.ReadCloser, error) {
 	t.Helper()
 	var stderr bytes.Buffer
-	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", "github.com/godurable/dog")
+	list := exec.Command(
+		"go", "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", "github.com/godurable/dog",
+	)
 	list.Stderr = &stderr
 	out, err := list.Output()
 	require.NoError(t, err, stderr.String())

@@ -35,7 +35,9 @@ func TestDocument_Page(t *testing.T) {
 	bob.Do(chromedp.SendKeys(chromedp.CSS("#p2"), "+\n"))
 	bob.Run(`document.activeElement.blur()`)
 	ada.Wait("what bob has changed", paragraphs+`.includes("+second bob")`)
-	bob.Run(`document.querySelector("#p1").focus(); document.querySelector("#p1").innerText = ""; document.querySelector("#p1").blur()`)
+	bob.Run(
+		`document.querySelector("#p1").focus(); document.querySelector("#p1").innerText = ""; document.querySelector("#p1").blur()`,
+	)
 	ada.Wait("that the first is gone", `!document.querySelector("#p1")`)
 
 	// What is written without a connection stays until there is one.

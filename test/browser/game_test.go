@@ -23,13 +23,23 @@ func TestGame_Page(t *testing.T) {
 	}
 
 	ada.Run(`dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }))`)
-	ada.Wait("points", `[...document.querySelectorAll("#players li")].some(li => /^you: ([3-9]|\d\d)/.test(li.textContent))`)
-	bob.Wait("the other's points", `[...document.querySelectorAll("#players li")].some(li => /^player \d+: ([3-9]|\d\d)/.test(li.textContent))`)
+	ada.Wait(
+		"points",
+		`[...document.querySelectorAll("#players li")].some(li => /^you: ([3-9]|\d\d)/.test(li.textContent))`,
+	)
+	bob.Wait(
+		"the other's points",
+		`[...document.querySelectorAll("#players li")].some(li => /^player \d+: ([3-9]|\d\d)/.test(li.textContent))`,
+	)
 
 	// The field and the seat are there after a reload.
 	seat := browser.Eval[int](ada, `seat`)
 	ada.Do(chromedp.Reload())
-	ada.Wait("the old seat", `seat === args[0] && [...document.querySelectorAll("#players li")].some(li => /^you: ([3-9]|\d\d)/.test(li.textContent))`, seat)
+	ada.Wait(
+		"the old seat",
+		`seat === args[0] && [...document.querySelectorAll("#players li")].some(li => /^you: ([3-9]|\d\d)/.test(li.textContent))`,
+		seat,
+	)
 	ada.Wait("both players", `document.querySelectorAll("#players li:not(.gone)").length === 2`)
 
 	// Bob goes, and his seat is held for him, then free.

@@ -57,10 +57,13 @@ func BenchmarkCall(b *testing.B) {
 func BenchmarkCallFromHandler(b *testing.B) {
 	tallies := newTallies(b)
 	b.ReportAllocs()
-	require.NoError(b, dog.CallErr(context.Background(), tallies.Named("a"), (*tally).Many, func(ctx context.Context) error {
-		addOften(b, ctx, tallies.Named("b"))
-		return nil
-	}))
+	require.NoError(
+		b,
+		dog.CallErr(context.Background(), tallies.Named("a"), (*tally).Many, func(ctx context.Context) error {
+			addOften(b, ctx, tallies.Named("b"))
+			return nil
+		}),
+	)
 }
 
 // BenchmarkCallContended is a call to an object that 50 goroutines call.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"runtime"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +21,13 @@ func TestCalls_OfAllForms(t *testing.T) {
 	n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	require.NoError(t, dog.CallErr(context.Background(), ada, (*clerk).Run, func(ctx context.Context, c *clerk) error { return c.Tick(ctx) }))
+	require.NoError(
+		t,
+		dog.CallErr(
+			context.Background(), ada, (*clerk).Run,
+			func(ctx context.Context, c *clerk) error { return c.Tick(ctx) },
+		),
+	)
 	text, err := dog.Call(context.Background(), ada, (*clerk).Ask, func(_ context.Context, c *clerk) (string, error) {
 		return fmt.Sprint(c.Name(), c.done), nil
 	})
@@ -81,16 +84,21 @@ func TestCall_OnlyExportedMethodsAreCalled(t *testing.T) {
 		}
 		synctest.Wait() // for the hook
 		require.Equal(t, []string{"Tick"}, events)
-		fixture.RequireUsage(t, dog.CallErr0(context.Background(), dog.Stub[clerk]{}, (*clerk).Tick), "not made by a runtime")
+		fixture.RequireUsage(
+			t, dog.CallErr0(context.Background(), dog.Stub[clerk]{}, (*clerk).Tick), "not made by a runtime",
+		)
 	})
 }
 
 func TestCall_ErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	refused := &dog.CloseError{Code: 3001}
-	text, err := dog.Call(context.Background(), clerks.Named("ada"), (*clerk).Ask, func(context.Context, *clerk) (string, error) {
-		return "half", fmt.Errorf("asked: %w", refused)
-	})
+	text, err := dog.Call(
+		context.Background(), clerks.Named("ada"), (*clerk).Ask,
+		func(context.Context, *clerk) (string, error) {
+			return "half", fmt.Errorf("asked: %w", refused)
+		},
+	)
 	var got *dog.CloseError
 	require.ErrorAs(t, err, &got)
 	require.Same(t, refused, got)
@@ -101,7 +109,9 @@ func TestCall_MethodLastsNoLongerThanItsCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		limited, cancel := context.WithTimeout(context.WithValue(context.Background(), contextKey{}, "value"), time.Minute)
+		limited, cancel := context.WithTimeout(
+			context.WithValue(context.Background(), contextKey{}, "value"), time.Minute,
+		)
 		defer cancel()
 		began := time.Now()
 		err := run(limited, ada, func(ctx context.Context, c *clerk) error {
@@ -125,7 +135,11 @@ func TestCall_MethodLastsNoLongerThanItsCallersContext(t *testing.T) {
 		reason := errors.New("enough")
 		canceled, stop := context.WithCancelCause(context.Background())
 		time.AfterFunc(time.Second, func() { stop(reason) })
-		require.ErrorIs(t, run(canceled, ada, func(ctx context.Context, _ *clerk) error { return fixture.Idle(ctx, time.Hour) }), reason)
+		require.ErrorIs(
+			t,
+			run(canceled, ada, func(ctx context.Context, _ *clerk) error { return fixture.Idle(ctx, time.Hour) }),
+			reason,
+		)
 		require.ErrorIs(t, run(canceled, ada, func(context.Context, *clerk) error { panic("unreachable") }), reason)
 	})
 }
@@ -136,13 +150,18 @@ func TestCall_ThatWaitsForItsTurnGivesUpWithItsContext(t *testing.T) {
 		ada := clerks.Named("ada")
 		go func() {
 			_ = run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
-				return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return fixture.Idle(ctx, time.Hour) })
+				return dog.BlockConcurrencyWhile(
+					ctx, func(ctx context.Context) error { return fixture.Idle(ctx, time.Hour) },
+				)
 			})
 		}()
 		synctest.Wait()
 		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		require.ErrorIs(t, run(limited, ada, func(context.Context, *clerk) error { panic("unreachable") }), context.DeadlineExceeded)
+		require.ErrorIs(
+			t, run(limited, ada, func(context.Context, *clerk) error { panic("unreachable") }),
+			context.DeadlineExceeded,
+		)
 		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
@@ -159,10 +178,14 @@ func TestCall_GivesUpTheCallersTurn(t *testing.T) {
 			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
 				err := fixture.Idle(ctx, time.Second)
 				log <- "bob"
-				return errors.Join(err, run(ctx, ada, func(context.Context, *clerk) error { log <- "back at ada"; return nil }))
+				return errors.Join(
+					err, run(ctx, ada, func(context.Context, *clerk) error { log <- "back at ada"; return nil }),
+				)
 			})
 			log <- "ada"
-			return errors.Join(err, run(ctx, ada, func(context.Context, *clerk) error { log <- "ada herself"; return nil }))
+			return errors.Join(
+				err, run(ctx, ada, func(context.Context, *clerk) error { log <- "ada herself"; return nil }),
+			)
 		}))
 		for _, want := range []string{"another event of ada", "bob", "back at ada", "ada", "ada herself"} {
 			require.Equal(t, want, <-log)
@@ -176,11 +199,16 @@ func TestCalls_ThatCannotBeMade(t *testing.T) {
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
 		kept := func(ctx context.Context, f func(ctx context.Context) error) error {
 			var err error
-			return errors.Join(dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { err = f(ctx); return nil }), err)
+			return errors.Join(
+				dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { err = f(ctx); return nil }), err,
+			)
 		}
 		err := run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
 			return kept(ctx, func(ctx context.Context) error {
-				return run(ctx, bob, func(ctx context.Context, _ *clerk) error { return dog.CallErr0(ctx, ada, (*clerk).Tick) })
+				return run(
+					ctx, bob,
+					func(ctx context.Context, _ *clerk) error { return dog.CallErr0(ctx, ada, (*clerk).Tick) },
+				)
 			})
 		})
 		require.ErrorIs(t, err, dog.ErrDeadlock)
@@ -216,141 +244,6 @@ func TestCalls_BeyondTheBoundAreRefused(t *testing.T) {
 		for range 3 {
 			require.NoError(t, <-results)
 		}
-	})
-}
-
-func TestCall_PanicOfAMethodIsAResetForItsCaller(t *testing.T) {
-	_, clerks := newClerks(t, dog.Options{})
-	ada, bob := clerks.Named("ada"), clerks.Named("bob")
-	require.NoError(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick))
-	require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
-		c.done++
-		err := run(ctx, bob, func(context.Context, *clerk) error { panic(io.ErrNoProgress) })
-		require.ErrorIs(t, err, dog.ErrReset)
-		require.ErrorIs(t, err, io.ErrNoProgress)
-		var p *dog.PanicError
-		require.ErrorAs(t, err, &p)
-		require.Equal(t, 1, c.done)
-		n, err := dog.Call0(ctx, bob, (*clerk).Count)
-		require.Zero(t, n, "the next call finds a new object")
-		return err
-	}))
-}
-
-func TestCall_MethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			_ = run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
-				return run(ctx, bob, func(context.Context, *clerk) error { runtime.Goexit(); return nil })
-			})
-			t.Error("the goroutine goes on")
-		}()
-		<-ended
-		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
-		require.NoError(t, err)
-		require.Zero(t, n, "both have been reset")
-	})
-}
-
-func TestCall_ResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada := clerks.Named("ada")
-		reason := errors.New("enough")
-		var underWay, waiting error
-		var all sync.WaitGroup
-		all.Go(func() {
-			underWay = run(context.Background(), ada, func(ctx context.Context, c *clerk) error { c.done++; return fixture.Idle(ctx, time.Hour) })
-		})
-		synctest.Wait()
-		all.Go(func() {
-			_ = run(context.Background(), ada, func(_ context.Context, c *clerk) error {
-				time.Sleep(time.Second)
-				c.Abort(reason)
-				return nil
-			})
-		})
-		synctest.Wait()
-		all.Go(func() {
-			waiting = run(context.Background(), ada, func(_ context.Context, c *clerk) error {
-				require.Zero(t, c.done)
-				return nil
-			})
-		})
-		all.Wait()
-		require.ErrorIs(t, underWay, dog.ErrReset)
-		require.ErrorIs(t, underWay, reason)
-		require.NoError(t, waiting)
-	})
-}
-
-func TestCall_CallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		reason := errors.New("enough")
-		finished := false
-		err := run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
-			time.AfterFunc(time.Second, func() { c.Abort(reason) })
-			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
-				err := fixture.Idle(ctx, time.Minute)
-				finished = err == nil
-				return err
-			})
-			require.ErrorIs(t, err, reason)
-			return nil
-		})
-		require.ErrorIs(t, err, reason)
-		require.True(t, finished, "the callee goes on, as when a client goes away")
-	})
-}
-
-func TestCall_ShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rt, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		result := make(chan error, 1)
-		go func() {
-			result <- run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
-				if err := fixture.Idle(ctx, time.Second); err != nil {
-					return err
-				}
-				return dog.CallErr0(ctx, bob, (*clerk).Tick)
-			})
-		}()
-		synctest.Wait()
-		down := make(chan error, 1)
-		go func() { down <- rt.Shutdown(context.Background()) }()
-		synctest.Wait()
-		require.ErrorIs(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick), dog.ErrShutdown)
-		require.NoError(t, <-result)
-		require.NoError(t, <-down)
-	})
-}
-
-func TestCall_ShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rt, clerks := newClerks(t, dog.Options{})
-		ada := clerks.Named("ada")
-		results := make(chan error, 2)
-		for range 2 { // one runs, one waits for the turn
-			go func() {
-				results <- run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
-					return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return fixture.Idle(ctx, time.Hour) })
-				})
-			}()
-		}
-		synctest.Wait()
-		impatient, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		require.ErrorIs(t, rt.Shutdown(impatient), context.DeadlineExceeded)
-		require.ErrorIs(t, <-results, dog.ErrShutdown)
-		require.ErrorIs(t, <-results, dog.ErrShutdown)
 	})
 }
 

@@ -42,7 +42,9 @@ func drawScene() *rapid.Generator[scene] {
 			torn:    rapid.OneOf(rapid.Just(uint64(0)), rapid.Uint64Range(1, 1<<20)).Draw(t, "torn"),
 		}
 		for _, pages := range s.clients {
-			s.whom = append(s.whom, rapid.SliceOfN(rapid.IntRange(0, notebooks), len(pages), len(pages)).Draw(t, "whom"))
+			s.whom = append(
+				s.whom, rapid.SliceOfN(rapid.IntRange(0, notebooks), len(pages), len(pages)).Draw(t, "whom"),
+			)
 		}
 		return s
 	})
@@ -117,7 +119,14 @@ func openLibrary(t *testing.T, disk *dogtest.Disk, pasts []*past) (*library, err
 	all, e1 := dog.RegisterObject(l.rt, "notebook", &dog.ObjectOptions[notebook]{
 		New: func() *notebook { return &notebook{on: l} }, Schema: notebookSchema, RollbackOnError: true,
 	})
-	boards, e3 := dog.RegisterReplica(l.rt, "board", &dog.ReplicaOptions[board]{New: func() *board { return &board{on: l} }, Schema: notebookSchema, RollbackOnError: true})
+	boards, e3 := dog.RegisterReplica(
+		l.rt, "board",
+		&dog.ReplicaOptions[board]{
+			New:             func() *board { return &board{on: l} },
+			Schema:          notebookSchema,
+			RollbackOnError: true,
+		},
+	)
 	shelves, e2 := dog.RegisterGroup(l.rt, "shelf", boards, &dog.GroupOptions[shelf]{Limit: 10, MaxReplicas: 1})
 	if err := errors.Join(e1, e2, e3); err != nil {
 		return nil, err
@@ -186,7 +195,9 @@ func (l *library) play(s scene) {
 		work.Go(func() {
 			for j, p := range pages {
 				if which := s.whom[i][j]; which < notebooks {
-					_, _ = l.ask(context.Background(), which, p) // it may fail in many ways; what counts is what is there afterwards
+					_, _ = l.ask(
+						context.Background(), which, p,
+					) // it may fail in many ways; what counts is what is there afterwards
 				} else {
 					l.message(p)
 				}

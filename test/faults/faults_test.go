@@ -18,20 +18,25 @@ import (
 )
 
 // The faults of the original, by the numbers of the list that this library is
-// held to. 1 and 2 need eviction, for which a reset stands here (reset_test.go,
-// reach_test.go). This file has those of places, uids and joining;
-// faults_traffic_test.go has the rest.
+// held to. Those of resets and hibernation (01 and 02) are in test/life and
+// test/group. This file has those of places, uids and joining, the others in
+// this directory have the rest.
 
 func TestFault03_ClientsReachNoInternalTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) {
-			t.Error("a client's request arrived as gossip")
-			return nil, nil
-		}})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) {
+				t.Error("a client's request arrived as gossip")
+				return nil, nil
+			}},
+		)
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		for _, route := range []string{"close", "jello", "message", "whisper", "gossip", "identify"} {
 			path := "/~$~/" + route
-			req, err := http.NewRequest(http.MethodPost, dogtest.URL+path+"?u=eve", strings.NewReader(`{"target":"ada","body":"spoofed"}`))
+			req, err := http.NewRequest(
+				http.MethodPost, dogtest.URL+path+"?u=eve", strings.NewReader(`{"target":"ada","body":"spoofed"}`),
+			)
 			require.NoError(t, err)
 			for _, name := range []string{"group", "client", "replica", "neighbor", "target"} {
 				req.Header.Set("x-dog-"+name+"-identifier", "ada")
@@ -77,7 +82,10 @@ func TestFault04_OneBadPeerSpoilsNoBroadcast(t *testing.T) {
 
 func TestFault05_IdentifyWithoutARequestLeaksNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{ReserveFor: 10 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 3, MaxReplicas: 1}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{ReserveFor: 10 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 3, MaxReplicas: 1},
+			&fixture.Hooks{},
+		)
 		for range 3 {
 			_, err := h.Identify(t.Context(), "ada")
 			require.NoError(t, err)
@@ -150,7 +158,9 @@ func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan string, 16)
 		rt := dogtest.New(t, dog.Options{})
-		enders, err := dog.RegisterReplica(rt, "ender", &dog.ReplicaOptions[ender]{New: func() *ender { return &ender{ends: ends} }})
+		enders, err := dog.RegisterReplica(
+			rt, "ender", &dog.ReplicaOptions[ender]{New: func() *ender { return &ender{ends: ends} }},
+		)
 		require.NoError(t, err)
 		lobbies, err := dog.RegisterGroup(rt, "lobby", enders, &dog.GroupOptions[fixture.Lobby]{Limit: 4})
 		require.NoError(t, err)
@@ -191,7 +201,9 @@ func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
 
 func TestFault08_AnAnswerLeavesTheSocketsOfItsUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{LingerFor: -1}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{},
+		)
 		ada := h.Enter("ada")
 		replica := h.ReplicaOf("ada")
 		h.Enter("bob")
@@ -266,12 +278,15 @@ func TestFault11_TheSendersDevicesOnOtherReplicasAreReached(t *testing.T) {
 
 func TestFault12_ASocketJoinsBeforeOnOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Open: func(ctx context.Context, r *fixture.Room, s *dog.Socket) error {
-			assert.Equal(t, "ada", fixture.UIDOf(r))
-			reached, err := s.Whisper(ctx, s.UID(), "whisper")
-			assert.Equal(t, 1, reached)
-			return errors.Join(err, r.Emit("emit"), r.Broadcast("broadcast"))
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Open: func(ctx context.Context, r *fixture.Room, s *dog.Socket) error {
+				assert.Equal(t, "ada", fixture.UIDOf(r))
+				reached, err := s.Whisper(ctx, s.UID(), "whisper")
+				assert.Equal(t, 1, reached)
+				return errors.Join(err, r.Emit("emit"), r.Broadcast("broadcast"))
+			}},
+		)
 		require.Equal(t, []string{"whisper", "emit", "broadcast"}, fixture.Texts(h.Enter("ada")))
 	})
 }
@@ -287,12 +302,18 @@ func TestFault13_ASocketThatFailsToOpenRemovesOnlyItself(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				clients := make(chan *dogtest.Client, 1)
 				opened := 0
-				h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: fixture.Relay, Open: func(ctx context.Context, _ *fixture.Room, s *dog.Socket) error {
-					if opened++; opened == 1 {
-						return nil
-					}
-					return dog.Await(ctx, func() error { return fail(<-clients, s) })
-				}})
+				h := fixture.NewRooms(
+					t, 2,
+					&fixture.Hooks{
+						Message: fixture.Relay,
+						Open: func(ctx context.Context, _ *fixture.Room, s *dog.Socket) error {
+							if opened++; opened == 1 {
+								return nil
+							}
+							return dog.Await(ctx, func() error { return fail(<-clients, s) })
+						},
+					},
+				)
 				first := h.Enter("ada")
 				clients <- h.Join("ada")
 				synctest.Wait()

@@ -30,7 +30,10 @@ var ledgerSchema = dog.Schema{`CREATE TABLE turns (n INTEGER PRIMARY KEY, pad TE
 // newLedgers registers ledgers, bureaus and tapes.
 func newLedgers(rt *dog.Runtime) (*dog.Namespace[ledger], *dog.Groups[bureau, tape], error) {
 	var ledgers *dog.Namespace[ledger]
-	ledgers, e1 := dog.RegisterObject(rt, "ledger", &dog.ObjectOptions[ledger]{New: func() *ledger { return &ledger{others: ledgers} }, Schema: ledgerSchema})
+	ledgers, e1 := dog.RegisterObject(
+		rt, "ledger",
+		&dog.ObjectOptions[ledger]{New: func() *ledger { return &ledger{others: ledgers} }, Schema: ledgerSchema},
+	)
 	tapes, e3 := dog.RegisterReplica(rt, "tape", &dog.ReplicaOptions[tape]{Schema: ledgerSchema})
 	bureaus, e2 := dog.RegisterGroup(rt, "bureau", tapes, &dog.GroupOptions[bureau]{Limit: 100, MaxReplicas: 1})
 	if err := errors.Join(e1, e2, e3); err != nil {
@@ -90,7 +93,10 @@ func turnsOf(s *dog.Storage) (n int, err error) {
 		set = int(alarm.At.Sub(time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)).Seconds())
 	}
 	if n != last || n != rows || n != highest || n != set || n != 0 && string(alarm.Payload) != strconv.Itoa(n) {
-		return 0, fmt.Errorf("half a turn: keys %d and %d, %d rows up to %d, alarm %d %q", n, last, rows, highest, set, alarm.Payload)
+		return 0, fmt.Errorf(
+			"half a turn: keys %d and %d, %d rows up to %d, alarm %d %q", n, last, rows, highest, set,
+			alarm.Payload,
+		)
 	}
 	return n, nil
 }

@@ -58,7 +58,9 @@ func TestVolume_ExportToAFullVolume(t *testing.T) {
 	cells, err := dog.RegisterObject[fixture.Object](rt, "cell", nil)
 	require.NoError(t, err)
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
-		_, err := c.Storage().SQL().Exec("CREATE TABLE t (a); INSERT INTO t SELECT randomblob(900) FROM generate_series(1, 40)")
+		_, err := c.Storage().
+			SQL().
+			Exec("CREATE TABLE t (a); INSERT INTO t SELECT randomblob(900) FROM generate_series(1, 40)")
 		return errors.Join(err, c.Storage().Put("key", make([]byte, 50_000)))
 	}))
 	for pages := 1; ; pages++ {

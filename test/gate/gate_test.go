@@ -31,18 +31,22 @@ func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
 					}
 				}
 				return errors.Join(
-					s.Send("sent after "+m.String()),
-					fixture.Emit(o, "emitted after "+m.String()),
+					s.Send("sent after "+m.String()), fixture.Emit(o, "emitted after "+m.String()),
 					o.Broadcast("broadcast after "+m.String()),
 				)
 			},
 		})
 		ada := v.Enter("ada")
 		ada.Send("read")
-		require.Equal(t, []string{"before read", "sent after read", "emitted after read", "broadcast after read"}, fixture.Texts(ada))
+		require.Equal(
+			t, []string{"before read", "sent after read", "emitted after read", "broadcast after read"},
+			fixture.Texts(ada),
+		)
 
 		ada.Send("store")
-		require.Equal(t, []string{"before store"}, fixture.Texts(ada), "what was said before anything was stored leaves")
+		require.Equal(
+			t, []string{"before store"}, fixture.Texts(ada), "what was said before anything was stored leaves",
+		)
 		ada.Send("read")
 		require.Empty(t, fixture.Texts(ada), "the object goes on, and what it says waits in order")
 		engine.Flush()
@@ -58,12 +62,14 @@ func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
 
 func TestGate_OneObjectsGateHoldsNobodyElse(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-		on := &fixture.OwnerHooks{Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
-			if m.String() == "store" {
-				return errors.Join(fixture.Put(o), o.Broadcast("mine"))
-			}
-			return o.Broadcast(m)
-		}}
+		on := &fixture.OwnerHooks{
+			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
+				if m.String() == "store" {
+					return errors.Join(fixture.Put(o), o.Broadcast("mine"))
+				}
+				return o.Broadcast(m)
+			},
+		}
 		another, heard := "eve&o=another", []string(nil)
 		if fixture.IsReplica(kind) {
 			on.MaxSockets = 2 // eve is on another one, and heard by the whole group
@@ -144,13 +150,16 @@ func TestGate_AnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 
 func TestGate_AnswerWaitsForTheGate(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
-		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, _ *http.Request) error {
-			if err := fixture.Put(o); err != nil {
+		v, engine := fixture.NewGatedOwners(
+			t, kind,
+			&fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, _ *http.Request) error {
+				if err := fixture.Put(o); err != nil {
+					return err
+				}
+				_, err := io.WriteString(w, "kept")
 				return err
-			}
-			_, err := io.WriteString(w, "kept")
-			return err
-		}})
+			}},
+		)
 		answered := make(chan string, 1)
 		go func() {
 			_, body := fixture.Request(t, v.Server, "GET", "/?u=ada", nil)
@@ -166,22 +175,25 @@ func TestGate_AnswerWaitsForTheGate(t *testing.T) {
 func TestGate_StreamWaitsForTheGateAtEachFlush(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		next := make(chan string)
-		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-			for {
-				var word string
-				err := dog.Await(req.Context(), func() error { word = <-next; return nil })
-				if err != nil || word == "" {
-					return err
-				}
-				if word == "store" {
-					if err := fixture.Put(o); err != nil {
+		v, engine := fixture.NewGatedOwners(
+			t, kind,
+			&fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+				for {
+					var word string
+					err := dog.Await(req.Context(), func() error { word = <-next; return nil })
+					if err != nil || word == "" {
 						return err
 					}
+					if word == "store" {
+						if err := fixture.Put(o); err != nil {
+							return err
+						}
+					}
+					_, _ = io.WriteString(w, word+"\n")
+					w.(http.Flusher).Flush()
 				}
-				_, _ = io.WriteString(w, word+"\n")
-				w.(http.Flusher).Flush()
-			}
-		}})
+			}},
+		)
 		got := make(chan string, 10)
 		go func() {
 			answer, err := v.Server.Client().Get(dogtest.URL + "/?u=ada")
@@ -235,13 +247,16 @@ func TestGate_WhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
 
 func TestGate_ClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
-		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-			if err := fixture.Put(o); err != nil {
+		v, engine := fixture.NewGatedOwners(
+			t, kind,
+			&fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+				if err := fixture.Put(o); err != nil {
+					return err
+				}
+				_, err := o.Connect(w, req, nil)
 				return err
-			}
-			_, err := o.Connect(w, req, nil)
-			return err
-		}})
+			}},
+		)
 		connected := make(chan *dogtest.Client, 1)
 		go func() {
 			c, _, err := v.Server.TryDial("/?u=ada", dogtest.DialOptions{})

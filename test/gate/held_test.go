@@ -31,22 +31,24 @@ func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				accepted, refused := 0, 0
-				on := &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-					if m.String() == "store" {
-						return fixture.Put(r)
-					}
-					for range 10_000 {
-						switch err := say(ctx, r, s, strings.Repeat("x", 2000)); {
-						case err == nil:
-							accepted++
-						case errors.Is(err, dog.ErrHeldBack):
-							refused++
-						default:
-							return err
+				on := &fixture.Hooks{
+					Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+						if m.String() == "store" {
+							return fixture.Put(r)
 						}
-					}
-					return nil
-				}}
+						for range 10_000 {
+							switch err := say(ctx, r, s, strings.Repeat("x", 2000)); {
+							case err == nil:
+								accepted++
+							case errors.Is(err, dog.ErrHeldBack):
+								refused++
+							default:
+								return err
+							}
+						}
+						return nil
+					},
+				}
 				h, engine := fixture.NewGatedRooms(t, on)
 				ada := h.Enter("ada")
 				h.Enter("bob") // what a socket emits is for others
@@ -70,10 +72,13 @@ func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 func TestGate_MessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var errs []error
-		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-			errs = append(errs, fixture.Put(r), s.Send(strings.Repeat("x", 2<<20)), s.Send("too much"))
-			return nil
-		}})
+		h, engine := fixture.NewGatedRooms(
+			t,
+			&fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
+				errs = append(errs, fixture.Put(r), s.Send(strings.Repeat("x", 2<<20)), s.Send("too much"))
+				return nil
+			}},
+		)
 		ada := h.Enter("ada")
 		ada.Send("store")
 		synctest.Wait()
@@ -87,9 +92,12 @@ func TestGate_MessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
 
 func TestGate_WhatIsLostIsHeldNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-			return errors.Join(fixture.Put(r), s.Send("w"), r.Emit("w"))
-		}})
+		h, engine := fixture.NewGatedRooms(
+			t,
+			&fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
+				return errors.Join(fixture.Put(r), s.Send("w"), r.Emit("w"))
+			}},
+		)
 		h.Enter("ada").Send("store")
 		synctest.Wait()
 		require.Positive(t, h.Runtime.Stats().HeldBytes)

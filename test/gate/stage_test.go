@@ -145,20 +145,34 @@ func (a *archive) Backup(context.Context, string) error          { return a.on.r
 func (a *archive) Export(context.Context, string, store.Pages, []store.Table) error {
 	return a.on.reach()
 }
-func (a *archive) Import(context.Context, string, store.Pages, store.SQLLimits, []store.Table, func(string, []any) error) error {
+
+func (a *archive) Import(
+	context.Context, string, store.Pages, store.SQLLimits, []store.Table, func(string, []any) error,
+) error {
 	return a.on.reach()
 }
 
 func newStage(t *testing.T, rollback bool) *stage {
 	t.Helper()
 	s := &stage{t: t, engine: storetest.New(), rollback: rollback}
-	s.rt = dogtest.New(t, dog.Options{Store: fixture.StoreOf(&archive{s.engine, s}), Logger: slog.New(slog.DiscardHandler)})
+	s.rt = dogtest.New(
+		t, dog.Options{Store: fixture.StoreOf(&archive{s.engine, s}), Logger: slog.New(slog.DiscardHandler)},
+	)
 	var err error
-	booths, err := dog.RegisterReplica(s.rt, "booth", &dog.ReplicaOptions[booth]{New: func() *booth { return &booth{on: s} }, RollbackOnError: rollback})
+	booths, err := dog.RegisterReplica(
+		s.rt, "booth",
+		&dog.ReplicaOptions[booth]{New: func() *booth { return &booth{on: s} }, RollbackOnError: rollback},
+	)
 	require.NoError(t, err)
-	s.chairs, err = dog.RegisterGroup(s.rt, "chair", booths, &dog.GroupOptions[chair]{New: func() *chair { return &chair{on: s} }, Limit: 2, RollbackOnError: rollback})
+	s.chairs, err = dog.RegisterGroup(
+		s.rt, "chair", booths,
+		&dog.GroupOptions[chair]{New: func() *chair { return &chair{on: s} }, Limit: 2, RollbackOnError: rollback},
+	)
 	require.NoError(t, err)
-	s.stalls, err = dog.RegisterObject(s.rt, "stall", &dog.ObjectOptions[stall]{New: func() *stall { return &stall{on: s} }, RollbackOnError: rollback})
+	s.stalls, err = dog.RegisterObject(
+		s.rt, "stall",
+		&dog.ObjectOptions[stall]{New: func() *stall { return &stall{on: s} }, RollbackOnError: rollback},
+	)
 	require.NoError(t, err)
 	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		who := req.URL.Query().Get("u")

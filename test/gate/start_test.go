@@ -87,7 +87,12 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						engine, starts := storetest.New(), new(atomic.Int32)
 						rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
-						confessors, err := dog.RegisterObject(rt, "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor { return &confessor{starts: starts, fail: fail} }})
+						confessors, err := dog.RegisterObject(
+							rt, "confessor",
+							&dog.ObjectOptions[confessor]{
+								New: func() *confessor { return &confessor{starts: starts, fail: fail} },
+							},
+						)
 						require.NoError(t, err)
 						engine.Flush()
 						t.Cleanup(engine.Prompt)
@@ -109,7 +114,9 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 						for range cap(answers) {
 							err := <-answers
 							if way == "RoundTrip" {
-								require.EqualError(t, err, map[bool]string{true: "status 500", false: "status 503"}[f.told])
+								require.EqualError(
+									t, err, map[bool]string{true: "status 500", false: "status 503"}[f.told],
+								)
 								continue
 							}
 							require.ErrorIs(t, err, dog.ErrReset)
@@ -126,9 +133,15 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 func TestGate_WhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
-		confessors, err := dog.RegisterObject(dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)}), "confessor", &dog.ObjectOptions[confessor]{New: func() *confessor {
-			return &confessor{starts: starts, fail: func(_ *confessor, secret string) error { return errors.New(secret) }}
-		}})
+		confessors, err := dog.RegisterObject(
+			dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)}), "confessor",
+			&dog.ObjectOptions[confessor]{New: func() *confessor {
+				return &confessor{
+					starts: starts,
+					fail:   func(_ *confessor, secret string) error { return errors.New(secret) },
+				}
+			}},
+		)
 		require.NoError(t, err)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)

@@ -172,13 +172,15 @@ func TestGate_AbortFromElsewhereSilencesTheHandler(t *testing.T) {
 func TestGate_HandlerThatWasResetIsNotHeardAnyMore(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var errs []error
-		on := &fixture.OwnerHooks{Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
-			if m.String() == "abort" {
-				o.Abort(errors.New("enough"))
-				errs = append(errs, fixture.Emit(o, "late"), o.Broadcast("late"))
-			}
-			return nil
-		}}
+		on := &fixture.OwnerHooks{
+			Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+				if m.String() == "abort" {
+					o.Abort(errors.New("enough"))
+					errs = append(errs, fixture.Emit(o, "late"), o.Broadcast("late"))
+				}
+				return nil
+			},
+		}
 		if fixture.IsReplica(kind) {
 			on.MaxSockets = 1 // bob is on another one
 		}

@@ -139,9 +139,12 @@ var words = map[string]wayOut{
 		if err != nil {
 			return err
 		}
-		results, err := shard.Ask(ctx, shards, shard.Options{}, func(ctx context.Context, d dog.Stub[stall]) (int, error) {
-			return dog.Call0(ctx, d, (*stall).Answer)
-		})
+		results, err := shard.Ask(
+			ctx, shards, shard.Options{},
+			func(ctx context.Context, d dog.Stub[stall]) (int, error) {
+				return dog.Call0(ctx, d, (*stall).Answer)
+			},
+		)
 		return errors.Join(err, shard.Errors(results))
 	}, waits: true, context: true},
 	"Stub.ServeHTTP": {by: inStall, say: func(s *stage, ctx context.Context) error {
@@ -258,16 +261,29 @@ var silent = map[string][]string{
 		"Alarms.Delete", "Alarms.Set", "Alarms.SetNamed", "SQL.Exec", "Storage.Delete", "Storage.DeleteAll",
 		"Storage.Put", "Storage.PutMany", "Map.Delete", "Map.Put", "Map.Update", "Put", "Update",
 	},
-	"it runs a function in place":                                                {"BlockConcurrencyWhile", "Storage.Transaction"},
+	"it runs a function in place": {
+		"BlockConcurrencyWhile",
+		"Storage.Transaction",
+	},
 	"it keeps something with the socket, for its replica":                        {"Socket.SetAttachment"},
 	"it gives back a place that nobody has used, whatever becomes of the object": {"Stub.Release"},
 	"it writes to the log, which is for who runs the program":                    {"Object.Log"},
 	"it ends the object, and says nothing of what it has stored":                 {"Object.Abort", "Stub.Abort"},
 	"a handler that calls it waits for itself":                                   {"Runtime.Shutdown", "Runtime.Serve"},
-	"it runs a function later, as an event of the same object":                   {"Object.After", "Object.Every", "Timer.Stop"},
-	"it says how something is stored":                                            {"MapOf", "Map.With"},
-	"it is for set-up":                                                           {"New", "RegisterGroup", "RegisterObject", "RegisterReplica", "Runtime.Start"},
-	"it is an option of another":                                                 {"Coalesce", "ExceptUID"},
+	"it runs a function later, as an event of the same object": {
+		"Object.After",
+		"Object.Every",
+		"Timer.Stop",
+	},
+	"it says how something is stored": {"MapOf", "Map.With"},
+	"it is for set-up": {
+		"New",
+		"RegisterGroup",
+		"RegisterObject",
+		"RegisterReplica",
+		"Runtime.Start",
+	},
+	"it is an option of another": {"Coalesce", "ExceptUID"},
 }
 
 // second is a way without its first result.

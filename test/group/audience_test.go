@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// crowdOf is some clients of a venue and what each of them heard last.
+// crowdOf is some clients of owners and what each of them heard last.
 type crowdOf map[string]*dogtest.Client
 
 // heard returns the names of those who have heard something, in order.
@@ -121,9 +121,14 @@ func TestAudience_ReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
 	} {
 		t.Run(word, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-					return speak(r, s, m.String())
-				}})
+				h := fixture.NewRooms(
+					t, 2,
+					&fixture.Hooks{
+						Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+							return speak(r, s, m.String())
+						},
+					},
+				)
 				crowd := crowdOf{
 					"ada 1": h.Enter("ada"), "ada 2": h.Enter("ada"), // fill the first replica
 					"ada 3": h.Enter("ada"), "bob 1": h.Enter("bob"), "eve 1": h.Enter("eve"),
@@ -140,7 +145,9 @@ func TestAudience_OfWhatAGroupSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		crowd := crowdOf{
-			"ada 1": h.Enter("ada"), "ada 2": h.Enter("ada"), "ada 3": h.Enter("ada"), "bob 1": h.Enter("bob"), "eve 1": h.Enter("eve"),
+			"ada 1": h.Enter(
+				"ada",
+			), "ada 2": h.Enter("ada"), "ada 3": h.Enter("ada"), "bob 1": h.Enter("bob"), "eve 1": h.Enter("eve"),
 		}
 		all := []string{"ada 1", "ada 2", "ada 3", "bob 1", "eve 1"}
 		first := slices.Collect(h.Group.Replicas())[0].ID

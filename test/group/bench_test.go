@@ -15,17 +15,21 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// plant is a house without the checks of the test kit.
+// plant is rooms without the checks of the test kit.
 type plant struct {
 	group dog.GroupStub[fixture.Lobby, fixture.Room]
 }
 
 func newPlant(b *testing.B, limit int, on *fixture.Hooks) *plant {
 	b.Helper()
-	rt, err := dog.New(dog.Options{ReserveFor: time.Hour, LingerFor: time.Hour, Sockets: dog.SocketOptions{PingInterval: -1}})
+	rt, err := dog.New(
+		dog.Options{ReserveFor: time.Hour, LingerFor: time.Hour, Sockets: dog.SocketOptions{PingInterval: -1}},
+	)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
-	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }})
+	rooms, err := dog.RegisterReplica(
+		rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }},
+	)
 	require.NoError(b, err)
 	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: limit})
 	require.NoError(b, err)
@@ -127,7 +131,12 @@ func BenchmarkBroadcast(b *testing.B) {
 func BenchmarkGossip(b *testing.B) {
 	for _, siblings := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("siblings=%d", siblings), func(b *testing.B) {
-			p := newPlant(b, 1, &fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { return 1, nil }})
+			p := newPlant(
+				b, 1,
+				&fixture.Hooks{
+					Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { return 1, nil },
+				},
+			)
 			for i := range siblings {
 				p.identify(b, fmt.Sprint("user-", i))
 			}

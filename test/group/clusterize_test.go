@@ -38,13 +38,17 @@ func TestClusterize_NamesTheReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var askedFor, name, group string
 		identify := func() dog.ID {
-			h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{Start: func(_ context.Context, r *fixture.Room) error {
-				name, group = r.Name(), r.GroupName()
-				return nil
-			}}, func(_ context.Context, uid string) (string, error) {
-				askedFor = uid
-				return "kitchen", nil
-			})
+			h := fixture.NewHookedLobbies(
+				t, fixture.LobbyLimit(1),
+				&fixture.Hooks{Start: func(_ context.Context, r *fixture.Room) error {
+					name, group = r.Name(), r.GroupName()
+					return nil
+				}},
+				func(_ context.Context, uid string) (string, error) {
+					askedFor = uid
+					return "kitchen", nil
+				},
+			)
 			stub, err := h.Identify(t.Context(), "ada")
 			require.NoError(t, err)
 			status, _ := dogtest.Serve(t, stub).Get("/")
@@ -61,11 +65,14 @@ func TestClusterize_NamesTheReplica(t *testing.T) {
 func TestClusterize_MakesReplicasOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(2), &fixture.Hooks{}, func(ctx context.Context, _ string) (string, error) {
-			calls++
-			name := strconv.Itoa(calls)
-			return name, fixture.Pause(ctx, time.Second)
-		})
+		h := fixture.NewHookedLobbies(
+			t, fixture.LobbyLimit(2), &fixture.Hooks{},
+			func(ctx context.Context, _ string) (string, error) {
+				calls++
+				name := strconv.Itoa(calls)
+				return name, fixture.Pause(ctx, time.Second)
+			},
+		)
 		began := time.Now()
 		for _, err := range identifyAll(t.Context(), h, 5) {
 			require.NoError(t, err)
@@ -89,13 +96,16 @@ func TestClusterize_ErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				calls := 0
-				h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(5), &fixture.Hooks{}, func(ctx context.Context, _ string) (string, error) {
-					if calls++; calls > 1 {
-						return "fine", nil
-					}
-					_ = fixture.Pause(ctx, time.Second)
-					return "", way.fail()
-				})
+				h := fixture.NewHookedLobbies(
+					t, fixture.LobbyLimit(5), &fixture.Hooks{},
+					func(ctx context.Context, _ string) (string, error) {
+						if calls++; calls > 1 {
+							return "fine", nil
+						}
+						_ = fixture.Pause(ctx, time.Second)
+						return "", way.fail()
+					},
+				)
 				for _, err := range identifyAll(t.Context(), h, 5) {
 					require.ErrorIs(t, err, way.want)
 				}
@@ -111,7 +121,10 @@ func TestClusterize_ErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t
 
 func TestClusterize_MustNotNameALiveReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, func(context.Context, string) (string, error) { return "only", nil })
+		h := fixture.NewHookedLobbies(
+			t, fixture.LobbyLimit(1), &fixture.Hooks{},
+			func(context.Context, string) (string, error) { return "only", nil },
+		)
 		_, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		_, err = h.Identify(t.Context(), "bob")
@@ -127,9 +140,12 @@ func TestClusterize_MustNotNameALiveReplica(t *testing.T) {
 
 func TestClusterize_CallerThatGivesUpSpoilsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(5), &fixture.Hooks{}, func(ctx context.Context, _ string) (string, error) {
-			return "late", errors.Join(fixture.Pause(ctx, 2*time.Second), ctx.Err())
-		})
+		h := fixture.NewHookedLobbies(
+			t, fixture.LobbyLimit(5), &fixture.Hooks{},
+			func(ctx context.Context, _ string) (string, error) {
+				return "late", errors.Join(fixture.Pause(ctx, 2*time.Second), ctx.Err())
+			},
+		)
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		first := make(chan error, 1)
@@ -150,7 +166,10 @@ func TestClusterize_CallerThatGivesUpSpoilsNoOther(t *testing.T) {
 
 func TestClusterize_IdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, func(context.Context, string) (string, error) { return "free", nil })
+		h := fixture.NewHookedLobbies(
+			t, fixture.LobbyLimit(1), &fixture.Hooks{},
+			func(context.Context, string) (string, error) { return "free", nil },
+		)
 		var kept, given error
 		h.Receive = func(_ *fixture.HookedLobby, _ http.ResponseWriter, req *http.Request) {
 			ctx := req.Context()
@@ -214,7 +233,10 @@ func TestClusterize_GroupThatCannotStartIdentifiesNobody(t *testing.T) {
 			}
 			return nil
 		}
-		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }})
+		rooms, err := dog.RegisterReplica(
+			rt, "room",
+			&dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }},
+		)
 		require.NoError(t, err)
 		groups, err := dog.RegisterGroup(rt, "opening", rooms, &dog.GroupOptions[opening]{
 			New: func() *opening { return &opening{start: start} }, Limit: 1,
@@ -250,12 +272,15 @@ func TestClusterize_WhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *t
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				until, calls := make(chan struct{}), 0
-				h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(5), &fixture.Hooks{}, func(context.Context, string) (string, error) {
-					if calls++; calls == 1 {
-						<-until
-					}
-					return "", nil
-				})
+				h := fixture.NewHookedLobbies(
+					t, fixture.LobbyLimit(5), &fixture.Hooks{},
+					func(context.Context, string) (string, error) {
+						if calls++; calls == 1 {
+							<-until
+						}
+						return "", nil
+					},
+				)
 				// Who waits for the start of the group, and not for Clusterize,
 				// begins anew.
 				require.NoError(t, dog.CallErr0(t.Context(), h.Group.Stub, (*fixture.HookedLobby).Wake))

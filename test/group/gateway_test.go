@@ -45,9 +45,14 @@ func (g *gate) Receive(http.ResponseWriter, *http.Request) error {
 
 func newGate(t *testing.T, on *fixture.Hooks) (group dog.GroupStub[gate, fixture.Room], srv *dogtest.Server) {
 	rt := dogtest.New(t, dog.Options{})
-	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }})
+	rooms, err := dog.RegisterReplica(
+		rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }},
+	)
 	require.NoError(t, err)
-	gates, err := dog.RegisterGroup(rt, "gate", rooms, &dog.GroupOptions[gate]{New: func() *gate { return &gate{t: t} }, Limit: 1, MaxReplicas: 2})
+	gates, err := dog.RegisterGroup(
+		rt, "gate", rooms,
+		&dog.GroupOptions[gate]{New: func() *gate { return &gate{t: t} }, Limit: 1, MaxReplicas: 2},
+	)
 	require.NoError(t, err)
 	group = gates.Named("main")
 	return group, dogtest.Serve(t, group)
@@ -146,7 +151,10 @@ func TestGateway_GroupWithoutReceiveFindsNothing(t *testing.T) {
 func TestGateway_ReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
-		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }})
+		rooms, err := dog.RegisterReplica(
+			rt, "room",
+			&dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }},
+		)
 		require.NoError(t, err)
 		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: 2})
 		require.NoError(t, err)
@@ -180,11 +188,16 @@ func TestGateway_ReplicaIsReachedByItsIDWhileItIsInMemory(t *testing.T) {
 func TestGateway_TwoGroupTypesShareAReplicaType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
-		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }})
+		rooms, err := dog.RegisterReplica(
+			rt, "room",
+			&dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }},
+		)
 		require.NoError(t, err)
 		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: 1})
 		require.NoError(t, err)
-		gates, err := dog.RegisterGroup(rt, "gate", rooms, &dog.GroupOptions[gate]{New: func() *gate { return &gate{t: t} }, Limit: 1})
+		gates, err := dog.RegisterGroup(
+			rt, "gate", rooms, &dog.GroupOptions[gate]{New: func() *gate { return &gate{t: t} }, Limit: 1},
+		)
 		require.NoError(t, err)
 		first, err := lobbies.Named("main").Identify(t.Context(), "ada")
 		require.NoError(t, err)
@@ -213,9 +226,12 @@ func TestGateway_GroupsOfOneTypeAreApart(t *testing.T) {
 
 func TestGateway_GroupIsReachedFromOutside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
-			return m.String() + fixture.UIDOf(r), nil
-		}})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
+				return m.String() + fixture.UIDOf(r), nil
+			}},
+		)
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		require.NoError(t, h.Group.Broadcast(t.Context(), "all"))
 		require.NoError(t, h.Group.Emit(context.Background(), h.ReplicaIDs()[1], "second"))

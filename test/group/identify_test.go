@@ -19,7 +19,9 @@ import (
 
 func TestIdentify_UIDWithASocketGoesWhereThatIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: -1}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{LingerFor: -1}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{},
+		)
 		h.Enter("ada")
 		ada := h.ReplicaOf("ada")
 		h.Enter("bob")
@@ -34,10 +36,13 @@ func TestIdentify_UIDWithASocketGoesWhereThatIs(t *testing.T) {
 	})
 }
 
-// lingering returns a house in which ada was on the first replica, which has
+// lingering returns rooms in which ada was on the first replica, which has
 // more load than the second.
 func lingering(t *testing.T, linger time.Duration) (h *fixture.Rooms, replica dog.ID) {
-	h = fixture.NewRoomsWith(t, dog.Options{LingerFor: linger, RetireAfter: time.Hour}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{})
+	h = fixture.NewRoomsWith(
+		t, dog.Options{LingerFor: linger, RetireAfter: time.Hour}, dog.GroupOptions[fixture.Lobby]{Limit: 3},
+		&fixture.Hooks{},
+	)
 	ada := h.Enter("ada")
 	replica = h.ReplicaOf("ada")
 	for _, id := range []string{"bob", "cyd", "dan"} {
@@ -108,7 +113,10 @@ func TestIdentify_UIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
 
 func TestIdentify_ReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1},
+			&fixture.Hooks{},
+		)
 		stub, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		time.Sleep(4*time.Second - 1)
@@ -122,7 +130,10 @@ func TestIdentify_ReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 
 func TestIdentify_ExpiredReservationIsAsGoodAsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1},
+			&fixture.Hooks{},
+		)
 		stub, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		time.Sleep(4 * time.Second)
@@ -194,7 +205,10 @@ func TestIdentify_RequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
 func TestIdentify_RequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) { <-done }})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) { <-done }},
+		)
 		first := fixture.GetInBackground(h.Server, "/?u=ada") // keeps the turn
 		synctest.Wait()
 		ctx, leave := context.WithCancel(t.Context())
@@ -212,7 +226,9 @@ func TestIdentify_RequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testi
 
 func TestIdentify_FullGroupSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 2}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 2}, &fixture.Hooks{},
+		)
 		ada := h.Enter("ada")
 		h.Enter("bob")
 		_, err := h.Identify(t.Context(), "cyd")

@@ -32,9 +32,12 @@ func inMemory(rt *dog.Runtime) (groups, replicas int) {
 func TestGroup_EmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
-		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: -1, RetireAfter: 20 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{
-			Start: func(context.Context, *fixture.Room) error { starts++; return nil },
-		})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{LingerFor: -1, RetireAfter: 20 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1},
+			&fixture.Hooks{
+				Start: func(context.Context, *fixture.Room) error { starts++; return nil },
+			},
+		)
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		ada.Close(1000, "")
 		time.Sleep(19 * time.Second)
@@ -81,9 +84,13 @@ func TestGroup_WithTrafficOfItsOwnStays(t *testing.T) {
 func TestGroup_UIDThatLingersKeepsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
-		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: 2 * time.Minute, RetireAfter: time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{
-			Start: func(context.Context, *fixture.Room) error { starts++; return nil },
-		})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{LingerFor: 2 * time.Minute, RetireAfter: time.Second},
+			dog.GroupOptions[fixture.Lobby]{Limit: 1},
+			&fixture.Hooks{
+				Start: func(context.Context, *fixture.Room) error { starts++; return nil },
+			},
+		)
 		ada := h.Enter("ada")
 		ada.Close(1000, "")
 		time.Sleep(2*time.Minute - time.Second)
@@ -153,7 +160,9 @@ func TestGroup_DrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 func TestGroup_PlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const reservation = 10*time.Second + time.Millisecond
-		h := fixture.NewRoomsWith(t, dog.Options{ReserveFor: reservation}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{ReserveFor: reservation}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{},
+		)
 		first, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		second, err := h.Identify(t.Context(), "ada")
@@ -170,7 +179,9 @@ func TestGroup_PlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
 
 func TestGroup_DrainingReplicaCountsTowardsMaxReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 2, MaxReplicas: 1}, &fixture.Hooks{})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 2, MaxReplicas: 1}, &fixture.Hooks{},
+		)
 		ada := h.Enter("ada")
 		require.NoError(t, h.Group.Drain(context.Background(), h.ReplicaIDs()[0]))
 		_, err := h.Identify(t.Context(), "bob")

@@ -45,7 +45,9 @@ func TestGroup_LockedReplicaTakesOnlyWhomItKnows(t *testing.T) {
 		for _, hold := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, hold %t", way.name, hold), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4, MaxReplicas: 2, HoldPlaces: hold})
+					h := newHarbour(
+						t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4, MaxReplicas: 2, HoldPlaces: hold},
+					)
 					ada, bob := h.board("ada"), h.board("bob")
 					reserved, err := h.pier.Identify(context.Background(), "cyd")
 					require.NoError(t, err)
@@ -127,7 +129,9 @@ func TestGroup_SetLockedAnswersForWhatIsNotThere(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		require.ErrorIs(t, h.pier.SetLocked(ctx, dog.ID{}, true), context.Canceled)
-		fixture.RequireUsage(t, dog.GroupStub[pier, boat]{}.SetLocked(context.Background(), dog.ID{}, true), "not made by a runtime")
+		fixture.RequireUsage(
+			t, dog.GroupStub[pier, boat]{}.SetLocked(context.Background(), dog.ID{}, true), "not made by a runtime",
+		)
 		fixture.RequireUsage(t, new(pier).SetLocked(dog.ID{}, true), "not made by a runtime")
 		fixture.RequireUsage(t, new(boat).SetLocked(true), "not made by a runtime")
 	})

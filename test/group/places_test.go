@@ -81,7 +81,9 @@ func TestGroup_SaysHowLongUIDsLinger(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHarbour(t, dog.Options{LingerFor: c.options}, dog.GroupOptions[pier]{Limit: 3, LingerFor: c.group})
+				h := newHarbour(
+					t, dog.Options{LingerFor: c.options}, dog.GroupOptions[pier]{Limit: 3, LingerFor: c.group},
+				)
 				ada := h.board("ada")
 				for _, uid := range []string{"bob", "cyd", "dan"} {
 					h.board(uid)

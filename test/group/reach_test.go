@@ -113,12 +113,15 @@ func TestGroup_ListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		listed := 0
-		h = fixture.NewRooms(t, 1, &fixture.Hooks{Close: func(ctx context.Context, r *fixture.Room, _ *dog.Socket, _ int, _ string) error {
-			listed = len(h.Loads())
-			require.NoError(t, h.Group.Emit(ctx, r.ID(), "bye"))
-			require.NoError(t, h.Group.Drain(ctx, r.ID()))
-			return nil
-		}})
+		h = fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{Close: func(ctx context.Context, r *fixture.Room, _ *dog.Socket, _ int, _ string) error {
+				listed = len(h.Loads())
+				require.NoError(t, h.Group.Emit(ctx, r.ID(), "bye"))
+				require.NoError(t, h.Group.Drain(ctx, r.ID()))
+				return nil
+			}},
+		)
 		h.Enter("ada")
 		require.NoError(t, h.Runtime.Shutdown(context.Background()))
 		require.Equal(t, 1, listed)
@@ -257,15 +260,18 @@ func TestGroup_ReplicaAloneGossipsWithNobody(t *testing.T) {
 func TestGroup_GossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := dog.Message{Data: []byte(`{"seats":1}`)}
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(_ context.Context, _ *fixture.Room, m dog.Message) (any, error) {
-			switch m.String() {
-			case `"bad"`:
-				return dog.Message{Data: []byte("plain text")}, nil
-			case `{"ask":"seats"}`:
-				return answer, nil
-			}
-			return nil, fmt.Errorf("unexpected %s", m)
-		}})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{Gossip: func(_ context.Context, _ *fixture.Room, m dog.Message) (any, error) {
+				switch m.String() {
+				case `"bad"`:
+					return dog.Message{Data: []byte("plain text")}, nil
+				case `{"ask":"seats"}`:
+					return answer, nil
+				}
+				return nil, fmt.Errorf("unexpected %s", m)
+			}},
+		)
 		h.Enter("ada")
 		replies, err := h.Group.Gossip(t.Context(), dog.Message{Type: dog.Text, Data: []byte(`{"ask":"seats"}`)})
 		require.NoError(t, err)

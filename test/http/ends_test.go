@@ -41,33 +41,54 @@ func forwards() []forward {
 			to.ServeHTTP(w, r)
 			return nil
 		}},
-		{"ServeHTTP in Await", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			return dog.Await(r.Context(), func() error { to.ServeHTTP(w, r); return nil })
-		}},
-		{"RoundTrip of the request", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			response, err := to.RoundTrip(r)
-			return relay(response, err, r.Context(), w)
-		}},
-		{"RoundTrip of a copy", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Hour)
-			defer cancel()
-			response, err := to.RoundTrip(r.WithContext(ctx))
-			return relay(response, err, ctx, w)
-		}},
-		{"a client's request", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			response, err := send(r.Context(), to, http.MethodGet, r.URL.Path, "")
-			return relay(response, err, r.Context(), w)
-		}},
+		{
+			"ServeHTTP in Await",
+			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+				return dog.Await(r.Context(), func() error { to.ServeHTTP(w, r); return nil })
+			},
+		},
+		{
+			"RoundTrip of the request",
+			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+				response, err := to.RoundTrip(r)
+				return relay(response, err, r.Context(), w)
+			},
+		},
+		{
+			"RoundTrip of a copy",
+			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+				ctx, cancel := context.WithTimeout(r.Context(), 2*time.Hour)
+				defer cancel()
+				response, err := to.RoundTrip(r.WithContext(ctx))
+				return relay(response, err, ctx, w)
+			},
+		},
+		{
+			"a client's request",
+			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+				response, err := send(r.Context(), to, http.MethodGet, r.URL.Path, "")
+				return relay(response, err, r.Context(), w)
+			},
+		},
 		{"a proxy", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.Out.URL.Scheme = "http" }, Transport: to}
+			proxy := &httputil.ReverseProxy{
+				Rewrite:   func(p *httputil.ProxyRequest) { p.Out.URL.Scheme = "http" },
+				Transport: to,
+			}
 			return dog.Await(r.Context(), func() error { proxy.ServeHTTP(w, r); return nil })
 		}},
-		{"a call that sends one", func(to dog.Stub[desk], desks *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			return dog.CallErr(r.Context(), desks.Named("between "+to.Name()), (*desk).Run, func(ctx context.Context, _ *desk) error {
-				response, err := send(ctx, to, http.MethodGet, r.URL.Path, "")
-				return relay(response, err, ctx, w)
-			})
-		}},
+		{
+			"a call that sends one",
+			func(to dog.Stub[desk], desks *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+				return dog.CallErr(
+					r.Context(), desks.Named("between "+to.Name()), (*desk).Run,
+					func(ctx context.Context, _ *desk) error {
+						response, err := send(ctx, to, http.MethodGet, r.URL.Path, "")
+						return relay(response, err, ctx, w)
+					},
+				)
+			},
+		},
 	}
 }
 
@@ -156,7 +177,8 @@ func TestHTTP_HandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
 		})
 		ctx, leave := context.WithCancel(context.Background())
 		time.AfterFunc(time.Minute, leave)
-		desks.Named("front").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+		desks.Named("front").
+			ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 		require.Equal(t, "noted<nil>", <-result)
 	})
 }
@@ -182,7 +204,8 @@ func TestHTTP_EventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 			}
 		})
 		ctx, leave := context.WithCancel(context.Background())
-		desks.Named("front").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+		desks.Named("front").
+			ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 		leave()
 		require.False(t, <-gone)
 	})
@@ -235,7 +258,9 @@ func TestHTTP_AnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 				rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 					switch {
 					case d.Name() == "front":
-						response, err := send(r.Context(), desks.Named("back"), http.MethodGet, "/big", "") //nolint:bodyclose // on purpose
+						response, err := send(
+							r.Context(), desks.Named("back"), http.MethodGet, "/big", "",
+						) //nolint:bodyclose // on purpose
 						require.NoError(t, err)
 						left = response.Body
 						w.WriteHeader(response.StatusCode)
@@ -354,7 +379,10 @@ func TestHTTP_ClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
 }
 
 func TestHTTP_RoundTripWhoseBodyIsNotWhatItSaysFails(t *testing.T) {
-	_, desks := newDesks(t, dog.Options{}, func(_ *desk, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	_, desks := newDesks(
+		t, dog.Options{},
+		func(_ *desk, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
+	)
 	for _, said := range []int64{1, 99_999, 100_001} {
 		r, err := http.NewRequest(http.MethodPost, "http://desk/", io.NopCloser(text(100_000)()))
 		require.NoError(t, err)

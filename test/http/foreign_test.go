@@ -90,12 +90,15 @@ func TestHTTP_PanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 				r := httptest.NewRequest(http.MethodPost, "/", w)
 				r.ContentLength = -1
 				require.PanicsWithValue(t, "as planned", func() { ada.ServeHTTP(w, r) })
-				require.NoError(t, dog.CallErr(context.Background(), ada, (*desk).Run, func(_ context.Context, d *desk) error {
-					lives[d] = true
-					_, found, err := d.Storage().Get("seen")
-					require.Equal(t, stored, found)
-					return err
-				}))
+				require.NoError(
+					t,
+					dog.CallErr(context.Background(), ada, (*desk).Run, func(_ context.Context, d *desk) error {
+						lives[d] = true
+						_, found, err := d.Storage().Get("seen")
+						require.Equal(t, stored, found)
+						return err
+					}),
+				)
 				require.Len(t, lives, 1, "the object has not been reset")
 			})
 		}
@@ -113,7 +116,9 @@ func (*lodge) Identify(r *http.Request) (string, error) {
 }
 
 // newLodge returns a gateway to a replica that answers by serve.
-func newLodge(t *testing.T, serve func(r *fixture.Room, w http.ResponseWriter, req *http.Request)) dog.GroupStub[lodge, fixture.Room] {
+func newLodge(
+	t *testing.T, serve func(r *fixture.Room, w http.ResponseWriter, req *http.Request),
+) dog.GroupStub[lodge, fixture.Room] {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{})
 	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{
@@ -319,7 +324,9 @@ func TestHTTP_WhatAGatewayHasParsedReachesReceive(t *testing.T) {
 	on := &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 		_, _ = fmt.Fprint(w, dog.UID(req.Context()), " ", req.PostFormValue("text"))
 	}}
-	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }})
+	rooms, err := dog.RegisterReplica(
+		rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }},
+	)
 	require.NoError(t, err)
 	gates, err := dog.RegisterGroup(rt, "gate", rooms, &dog.GroupOptions[formGate]{Limit: 2})
 	require.NoError(t, err)
@@ -342,7 +349,9 @@ func TestHTTP_TrailersThatWereNotAnnouncedReachReceive(t *testing.T) {
 	c, err := net.Dial("tcp", srv.Listener.Addr().String())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	_, err = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n")
+	_, err = io.WriteString(
+		c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n",
+	)
 	require.NoError(t, err)
 	response, err := http.ReadResponse(bufio.NewReader(c), nil)
 	require.NoError(t, err)

@@ -73,31 +73,34 @@ func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 					}
 					ch := &chain{returned: make(chan struct{})}
 					var desks *dog.Namespace[desk]
-					h := fixture.NewRoomsWith(t, dog.Options{GossipTimeout: 10 * time.Hour}, dog.GroupOptions[fixture.Lobby]{Limit: 1}, &fixture.Hooks{
-						Receive: func(r *fixture.Room, _ http.ResponseWriter, req *http.Request) {
-							ch.asker = r
-							var ctx context.Context
-							ctx, ch.give = context.WithCancel(req.Context())
-							defer ch.give()
-							if name != "the handler returns" {
-								_, _ = r.Gossip(ctx, "well?")
-								return
-							}
-							_ = dog.Await(ctx, func() error {
-								go func() { _, _ = r.Gossip(req.Context(), "well?") }()
-								<-ch.returned
-								return nil
-							})
+					h := fixture.NewRoomsWith(
+						t, dog.Options{GossipTimeout: 10 * time.Hour}, dog.GroupOptions[fixture.Lobby]{Limit: 1},
+						&fixture.Hooks{
+							Receive: func(r *fixture.Room, _ http.ResponseWriter, req *http.Request) {
+								ch.asker = r
+								var ctx context.Context
+								ctx, ch.give = context.WithCancel(req.Context())
+								defer ch.give()
+								if name != "the handler returns" {
+									_, _ = r.Gossip(ctx, "well?")
+									return
+								}
+								_ = dog.Await(ctx, func() error {
+									go func() { _, _ = r.Gossip(req.Context(), "well?") }()
+									<-ch.returned
+									return nil
+								})
+							},
+							Gossip: func(ctx context.Context, _ *fixture.Room, _ dog.Message) (any, error) {
+								if !asks {
+									wait(ctx)
+									return nil, nil
+								}
+								_, _, err := fetch(ctx, desks.Named("back"), http.MethodGet, "/", "")
+								return nil, err
+							},
 						},
-						Gossip: func(ctx context.Context, _ *fixture.Room, _ dog.Message) (any, error) {
-							if !asks {
-								wait(ctx)
-								return nil, nil
-							}
-							_, _, err := fetch(ctx, desks.Named("back"), http.MethodGet, "/", "")
-							return nil, err
-						},
-					})
+					)
 					_, err := h.Identify(context.Background(), "sibling")
 					require.NoError(t, err)
 					asker, err := h.Identify(context.Background(), "asker")
@@ -120,7 +123,9 @@ func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 					go func() {
 						defer close(served)
 						defer func() { _ = recover() }() // an answer that is broken off
-						ch.front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+						ch.front.ServeHTTP(
+							httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil),
+						)
 					}()
 					time.Sleep(time.Minute)
 					synctest.Wait() // for what the handlers have noted

@@ -19,26 +19,39 @@ func headerSames() []same {
 			w.Header()["X-Sum"] = []string{" 7\r\nX-Other: 8 ", "9"}
 			w.Header()[http.TrailerPrefix+"x-sum"] = []string{"6\n"}
 		}},
-		{name: "trailers that nothing announced, of a short answer", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-Some", "header")
-			hello(note, w)
-			w.Header().Set(http.TrailerPrefix+"X-Late", "8")
-		}},
-		{name: "trailers of an answer with a length", direct: true, serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Trailer", "X-Sum")
-			w.Header().Set("Content-Length", "5")
-			hello(note, w)
-			w.Header().Set("X-Sum", "7")
-		}},
-		{name: "a trailer that no client takes", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Trailer", "Content-Length")
-			hello(note, w)
-		}},
-		{name: "a trailer with a control character", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Trailer", "X-Sum")
-			hello(note, w)
-			w.Header().Set("X-Sum", "7\x00")
-		}},
+		{
+			name: "trailers that nothing announced, of a short answer",
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Some", "header")
+				hello(note, w)
+				w.Header().Set(http.TrailerPrefix+"X-Late", "8")
+			},
+		},
+		{
+			name:   "trailers of an answer with a length",
+			direct: true,
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Trailer", "X-Sum")
+				w.Header().Set("Content-Length", "5")
+				hello(note, w)
+				w.Header().Set("X-Sum", "7")
+			},
+		},
+		{
+			name: "a trailer that no client takes",
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Trailer", "Content-Length")
+				hello(note, w)
+			},
+		},
+		{
+			name: "a trailer with a control character",
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Trailer", "X-Sum")
+				hello(note, w)
+				w.Header().Set("X-Sum", "7\x00")
+			},
+		},
 		{name: "a header that is none", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 			for _, key := range []string{"", "x y", "x:y", "x\r\ny", "ä", "x\x00"} {
 				w.Header()[key] = []string{"lost"}
@@ -48,25 +61,39 @@ func headerSames() []same {
 			w.Header()["X-None"] = []string{}
 			hello(note, w)
 		}},
-		{name: "a header that breaks lines of the answer", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header()["Set-Cookie"] = []string{"a=b\r\nX-Other: c", "\n", " \t d\re \r\n"}
-			w.Header().Set("Content-Type", "text/plain\r\n\r\n<script>")
-			w.Header().Set("Link", "</a.css>\r\nX-Other: d")
-			w.WriteHeader(http.StatusEarlyHints)
-			hello(note, w)
-		}},
-		{name: "a header with a control character", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-Zero", "a\x00b")
-			hello(note, w)
-		}},
-		{name: "the end of the connection", direct: true, serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Connection", "close")
-			hello(note, w)
-		}},
-		{name: "other words about the connection", direct: true, serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header()["Connection"] = []string{"keep-alive, Close", "x"}
-			hello(note, w)
-		}},
+		{
+			name: "a header that breaks lines of the answer",
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Set-Cookie"] = []string{"a=b\r\nX-Other: c", "\n", " \t d\re \r\n"}
+				w.Header().Set("Content-Type", "text/plain\r\n\r\n<script>")
+				w.Header().Set("Link", "</a.css>\r\nX-Other: d")
+				w.WriteHeader(http.StatusEarlyHints)
+				hello(note, w)
+			},
+		},
+		{
+			name: "a header with a control character",
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Zero", "a\x00b")
+				hello(note, w)
+			},
+		},
+		{
+			name:   "the end of the connection",
+			direct: true,
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Connection", "close")
+				hello(note, w)
+			},
+		},
+		{
+			name:   "other words about the connection",
+			direct: true,
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Connection"] = []string{"keep-alive, Close", "x"}
+				hello(note, w)
+			},
+		},
 		{
 			name: "the end of the connection, by the client's wish", direct: true, send: func(r *http.Request) { r.Close = true },
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) {
@@ -106,7 +133,9 @@ func headerSames() []same {
 		for _, encoding := range []string{"identity", "chunked", "gzip"} {
 			for _, length := range []string{"", "5"} {
 				all = append(all, same{
-					name: fmt.Sprint(method, " encoded as ", encoding, " of length ", length), method: method, direct: true,
+					name: fmt.Sprint(
+						method, " encoded as ", encoding, " of length ", length,
+					), method: method, direct: true,
 					serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 						w.Header().Set("Transfer-Encoding", encoding)
 						if length != "" {

@@ -45,7 +45,13 @@ func TestHTTP_ConnectionThatIsHandedOverTooLateIsClosed(t *testing.T) {
 		}()
 		synctest.Wait()
 		began := time.Now()
-		require.NoError(t, dog.CallErr(context.Background(), desks.Named("ada"), (*desk).Run, func(context.Context, *desk) error { return nil }))
+		require.NoError(
+			t,
+			dog.CallErr(
+				context.Background(), desks.Named("ada"), (*desk).Run,
+				func(context.Context, *desk) error { return nil },
+			),
+		)
 		require.Equal(t, 10*time.Second, time.Since(began))
 		close(w.until)
 		_, err := there.Read(make([]byte, 1))

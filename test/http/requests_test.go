@@ -86,13 +86,16 @@ func TestHTTP_ReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var inner dog.Stub[fixture.Room]
-		h = fixture.NewRooms(t, 2, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/relay" {
-				forwarded := httptest.NewRequestWithContext(req.Context(), http.MethodGet, "/", nil)
-				inner.ServeHTTP(w, forwarded)
-			}
-			fmt.Fprint(w, dog.UID(req.Context()), ";")
-		}})
+		h = fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/relay" {
+					forwarded := httptest.NewRequestWithContext(req.Context(), http.MethodGet, "/", nil)
+					inner.ServeHTTP(w, forwarded)
+				}
+				fmt.Fprint(w, dog.UID(req.Context()), ";")
+			}},
+		)
 		var err error
 		inner, err = h.Lobbies.Named("other").Identify(t.Context(), "agent")
 		require.NoError(t, err)
@@ -106,21 +109,24 @@ func TestHTTP_HandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
 		begun := make(chan struct{})
 		var ended error
 		done := false
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			switch req.URL.Path {
-			case "/ws":
-				r.Connect(w, req, nil)
-				return
-			case "/":
-				return
-			}
-			ctx := req.Context()
-			close(begun)
-			require.NoError(t, dog.Await(ctx, func() error { <-dog.ClientGone(ctx); return nil }))
-			ended = ctx.Err()
-			require.NoError(t, r.Broadcast("the poll has ended"))
-			done = true
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				switch req.URL.Path {
+				case "/ws":
+					r.Connect(w, req, nil)
+					return
+				case "/":
+					return
+				}
+				ctx := req.Context()
+				close(begun)
+				require.NoError(t, dog.Await(ctx, func() error { <-dog.ClientGone(ctx); return nil }))
+				ended = ctx.Err()
+				require.NoError(t, r.Broadcast("the poll has ended"))
+				done = true
+			}},
+		)
 		watcher := h.Enter("watcher")
 		ctx, leave := context.WithCancel(t.Context())
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, dogtest.URL+"/poll", nil)
@@ -150,7 +156,10 @@ func post(t *testing.T, srv *dogtest.Server, path string, length int, begin stri
 	network, err := srv.Client().Transport.(fixture.Dialer).DialContext(t.Context(), "", "")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = network.Close() })
-	_, err = fmt.Fprintf(network, "POST %s HTTP/1.1\r\nHost: dog.test\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", path, length, begin)
+	_, err = fmt.Fprintf(
+		network, "POST %s HTTP/1.1\r\nHost: dog.test\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", path,
+		length, begin,
+	)
 	require.NoError(t, err)
 	synctest.Wait()
 	return network
@@ -191,7 +200,9 @@ func TestHTTP_ShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
 func TestHTTP_BodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(*fixture.Room, http.ResponseWriter, *http.Request) { calls++ }})
+		h := fixture.NewRooms(
+			t, 3, &fixture.Hooks{Receive: func(*fixture.Room, http.ResponseWriter, *http.Request) { calls++ }},
+		)
 		stub, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("half"))
@@ -225,7 +236,10 @@ func TestHTTP_ReceiveReadsTheBodyThatWasSent(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, answer.Body.Close())
 				require.Equal(t, http.StatusOK, answer.StatusCode)
-				require.True(t, bytes.Equal(fmt.Appendf(nil, "%d:%s", length, sent), got), "%d bytes, length known: %v", size, known)
+				require.True(
+					t, bytes.Equal(fmt.Appendf(nil, "%d:%s", length, sent), got), "%d bytes, length known: %v",
+					size, known,
+				)
 			}
 		}
 	})

@@ -33,7 +33,9 @@ func newDesks(
 ) (*dog.Runtime, *dog.Namespace[desk]) {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	desks, err := dog.RegisterObject(rt, "desk", &dog.ObjectOptions[desk]{New: func() *desk { return &desk{serve: serve} }})
+	desks, err := dog.RegisterObject(
+		rt, "desk", &dog.ObjectOptions[desk]{New: func() *desk { return &desk{serve: serve} }},
+	)
 	require.NoError(t, err)
 	return rt, desks
 }

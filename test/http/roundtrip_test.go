@@ -89,20 +89,23 @@ func TestRoundTrip_HandlerThatFetchesGivesUpItsTurn(t *testing.T) {
 		})
 		ada, bob := desks.Named("ada"), desks.Named("bob")
 		var between atomic.Bool
-		require.NoError(t, dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, _ *desk) error {
-			require.NoError(t, dog.Go(ctx, func(context.Context) error { between.Store(true); return nil }))
-			for _, to := range []dog.Stub[desk]{bob, ada} {
-				_, text, err := fetch(ctx, to, http.MethodGet, "/", "")
-				require.NoError(t, err)
-				require.Equal(t, to.Name(), text)
-			}
-			require.True(t, between.Load())
-			return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
-				status, _, err := fetch(ctx, ada, http.MethodGet, "/", "")
-				require.Equal(t, http.StatusInternalServerError, status, "it would wait for itself")
-				return err
-			})
-		}))
+		require.NoError(
+			t,
+			dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, _ *desk) error {
+				require.NoError(t, dog.Go(ctx, func(context.Context) error { between.Store(true); return nil }))
+				for _, to := range []dog.Stub[desk]{bob, ada} {
+					_, text, err := fetch(ctx, to, http.MethodGet, "/", "")
+					require.NoError(t, err)
+					require.Equal(t, to.Name(), text)
+				}
+				require.True(t, between.Load())
+				return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
+					status, _, err := fetch(ctx, ada, http.MethodGet, "/", "")
+					require.Equal(t, http.StatusInternalServerError, status, "it would wait for itself")
+					return err
+				})
+			}),
+		)
 	})
 }
 
@@ -110,23 +113,29 @@ func TestRoundTrip_FetchAndItsAnswerWaitForTheGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		var asked atomic.Bool
-		_, desks := newDesks(t, dog.Options{Store: fixture.StoreOf(engine)}, func(d *desk, w http.ResponseWriter, _ *http.Request) {
-			asked.Store(true)
-			require.NoError(t, d.Storage().Put("said", nil))
-			_, _ = io.WriteString(w, "stored")
-		})
+		_, desks := newDesks(
+			t, dog.Options{Store: fixture.StoreOf(engine)},
+			func(d *desk, w http.ResponseWriter, _ *http.Request) {
+				asked.Store(true)
+				require.NoError(t, d.Storage().Put("said", nil))
+				_, _ = io.WriteString(w, "stored")
+			},
+		)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
 		answer := make(chan string, 1)
 		go func() {
-			_ = dog.CallErr(context.Background(), desks.Named("ada"), (*desk).Run, func(ctx context.Context, d *desk) error {
-				if err := d.Storage().Put("said", nil); err != nil {
+			_ = dog.CallErr(
+				context.Background(), desks.Named("ada"), (*desk).Run,
+				func(ctx context.Context, d *desk) error {
+					if err := d.Storage().Put("said", nil); err != nil {
+						return err
+					}
+					_, text, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
+					answer <- text
 					return err
-				}
-				_, text, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
-				answer <- text
-				return err
-			})
+				},
+			)
 		}()
 		synctest.Wait()
 		require.False(t, asked.Load())
@@ -187,13 +196,16 @@ func TestRoundTrip_WhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
 		fixture.RequireUsage(t, err, "not made by a runtime")
 		require.True(t, closed.closed.Load())
 
-		require.NoError(t, dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, d *desk) error {
-			return d.Storage().Transaction(func() error {
-				_, _, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
-				require.ErrorIs(t, err, dog.ErrInTransaction)
-				return nil
-			})
-		}))
+		require.NoError(
+			t,
+			dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, d *desk) error {
+				return d.Storage().Transaction(func() error {
+					_, _, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
+					require.ErrorIs(t, err, dog.ErrInTransaction)
+					return nil
+				})
+			}),
+		)
 		require.NoError(t, rt.Shutdown(context.Background()))
 		status, _, err = fetch(context.Background(), ada, http.MethodGet, "/", "")
 		require.NoError(t, err)
@@ -236,7 +248,9 @@ func TestRoundTrip_ClientThatGoesIsNoticed(t *testing.T) {
 				if name == "and has read nothing" {
 					ctx = context.Background()
 				}
-				response, err := send(ctx, desks.Named("ada"), http.MethodGet, "/", "") //nolint:bodyclose // the test is about that
+				response, err := send(
+					ctx, desks.Named("ada"), http.MethodGet, "/", "",
+				) //nolint:bodyclose // the test is about that
 				require.NoError(t, err)
 				leave(cancel, response.Body)
 				if name == "and has read nothing" {
@@ -361,13 +375,19 @@ func TestRoundTrip_BodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
 			}
 		})
 		var body io.ReadCloser
-		require.NoError(t, dog.CallErr(context.Background(), desks.Named("ada"), (*desk).Run, func(ctx context.Context, _ *desk) error {
-			response, err := send(ctx, desks.Named("bob"), http.MethodGet, "/", "")
-			if err == nil {
-				body = response.Body
-			}
-			return err
-		}))
+		require.NoError(
+			t,
+			dog.CallErr(
+				context.Background(), desks.Named("ada"), (*desk).Run,
+				func(ctx context.Context, _ *desk) error {
+					response, err := send(ctx, desks.Named("bob"), http.MethodGet, "/", "")
+					if err == nil {
+						body = response.Body
+					}
+					return err
+				},
+			),
+		)
 		text, err := io.ReadAll(body)
 		require.NoError(t, errors.Join(err, body.Close()))
 		require.Equal(t, "xxx", string(text))

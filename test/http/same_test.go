@@ -125,12 +125,19 @@ func sames() []same {
 		})
 	}
 	all := []same{
-		{name: "a plain answer", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) }},
+		{
+			name:  "a plain answer",
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
+		},
 		{name: "nothing", serve: func(func(...any), http.ResponseWriter, *http.Request) {}},
-		{name: "no type by intent", direct: true, serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
-			w.Header()["Content-Type"] = nil
-			hello(note, w)
-		}},
+		{
+			name:   "no type by intent",
+			direct: true,
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = nil
+				hello(note, w)
+			},
+		},
 		{name: "trailers", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 			w.Header().Add("Trailer", "x-sum, X-Never")
 			hello(note, w)
@@ -156,7 +163,10 @@ func sames() []same {
 			w.WriteHeader(799)
 			hello(note, w)
 		}},
-		{name: "broken off", serve: func(func(...any), http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+		{
+			name:  "broken off",
+			serve: func(func(...any), http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		},
 		{name: "broken off half way", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 			hello(note, w)
 			_ = http.NewResponseController(w).Flush()
@@ -166,7 +176,10 @@ func sames() []same {
 			name: "who asks", remote: true,
 			serve: func(note func(...any), _ http.ResponseWriter, r *http.Request) {
 				host, _, err := net.SplitHostPort(r.RemoteAddr)
-				note(r.Method, r.Host != "", r.URL.Path, r.URL.RawQuery, r.RequestURI, r.Proto, host, errKind(err), r.Header["X-Sent"])
+				note(
+					r.Method, r.Host != "", r.URL.Path, r.URL.RawQuery, r.RequestURI, r.Proto, host, errKind(err),
+					r.Header["X-Sent"],
+				)
 			},
 			send: func(r *http.Request) { r.Header.Set("X-Sent", "x"); r.URL.Path, r.URL.RawQuery = "/a b", "c=d" },
 		},
@@ -225,7 +238,9 @@ func sames() []same {
 	}
 	for _, sent := range []int{50, 1000, 5000, 60_000, 100_000} {
 		all = append(all, same{
-			name: fmt.Sprint("a bounded body of ", sent), method: http.MethodPost, body: text(sent), wrap: limit, direct: true,
+			name: fmt.Sprint(
+				"a bounded body of ", sent,
+			), method: http.MethodPost, body: text(sent), wrap: limit, direct: true,
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) {
 				if err := readBody(note, r); errKind(err) == "too big" {
 					w.Header().Set("Connection", "close")
@@ -294,7 +309,9 @@ func (c same) ask(t *testing.T, w way) (got seen) {
 	require.NoError(t, response.Body.Close())
 	<-handled
 	response.Header.Del("Date")
-	got.Status, got.Header, got.Length, got.Body, got.Trailer = response.StatusCode, response.Header, response.ContentLength, string(data), response.Trailer
+	got.Status, got.Header, got.Length, got.Body, got.Trailer = response.StatusCode, response.Header, response.ContentLength, string(
+		data,
+	), response.Trailer
 	got.Close = response.Close
 	got.BodyErr = errKind(err)
 	return got
@@ -323,7 +340,8 @@ func TestHTTP_RequestThroughObjectsIsARequestThroughNetHTTP(t *testing.T) {
 						require.True(t, got.Err != "" || got.BodyErr != "" || got.Status >= 400)
 						return
 					}
-					if bodied := want.Status != http.StatusNoContent && want.Status != http.StatusNotModified; bodied && (!w.server || proxied) {
+					if bodied := want.Status != http.StatusNoContent && want.Status != http.StatusNotModified; bodied &&
+						(!w.server || proxied) {
 						// The length is known where the whole answer is.
 						got.Length, got.Header = lengthOf(got.Length, want.Length), withLength(got.Header, want.Header)
 					}

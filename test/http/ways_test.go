@@ -62,31 +62,75 @@ func ways() []way {
 		}
 	}
 	return []way{
-		{"net/http", true, func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return serve(t, wrap(h))
-		}},
-		{"ServeHTTP", true, func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return serve(t, wrap(single(t, h)))
-		}},
-		{"RoundTrip", false, func(t *testing.T, h http.HandlerFunc, _ func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return single(t, h), "http://desk"
-		}},
-		{"proxy to RoundTrip", true, func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return serve(t, wrap(proxy(single(t, h))))
-		}},
-		{"three objects by ServeHTTP", true, func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return serve(t, wrap(chain(t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) })))
-		}},
-		{"three objects by proxies", true, func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return serve(t, wrap(chain(t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) {
-				_ = dog.Await(r.Context(), func() error { proxy(to).ServeHTTP(w, r); return nil })
-			})))
-		}},
-		{"behind a gateway", true, func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return serve(t, wrap(newLodge(t, func(_ *fixture.Room, w http.ResponseWriter, r *http.Request) { h(w, r) })))
-		}},
-		{"RoundTrip to three objects", false, func(t *testing.T, h http.HandlerFunc, _ func(http.Handler) http.Handler) (http.RoundTripper, string) {
-			return chain(t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) }), "http://desk"
-		}},
+		{
+			"net/http",
+			true,
+			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return serve(t, wrap(h))
+			},
+		},
+		{
+			"ServeHTTP",
+			true,
+			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return serve(t, wrap(single(t, h)))
+			},
+		},
+		{
+			"RoundTrip",
+			false,
+			func(t *testing.T, h http.HandlerFunc, _ func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return single(t, h), "http://desk"
+			},
+		},
+		{
+			"proxy to RoundTrip",
+			true,
+			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return serve(t, wrap(proxy(single(t, h))))
+			},
+		},
+		{
+			"three objects by ServeHTTP",
+			true,
+			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return serve(
+					t,
+					wrap(
+						chain(
+							t, h,
+							func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
+						),
+					),
+				)
+			},
+		},
+		{
+			"three objects by proxies",
+			true,
+			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return serve(t, wrap(chain(t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) {
+					_ = dog.Await(r.Context(), func() error { proxy(to).ServeHTTP(w, r); return nil })
+				})))
+			},
+		},
+		{
+			"behind a gateway",
+			true,
+			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return serve(
+					t, wrap(newLodge(t, func(_ *fixture.Room, w http.ResponseWriter, r *http.Request) { h(w, r) })),
+				)
+			},
+		},
+		{
+			"RoundTrip to three objects",
+			false,
+			func(t *testing.T, h http.HandlerFunc, _ func(http.Handler) http.Handler) (http.RoundTripper, string) {
+				return chain(
+					t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
+				), "http://desk"
+			},
+		},
 	}
 }

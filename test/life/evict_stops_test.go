@@ -50,10 +50,14 @@ func (s *sluggard) OnStop(context.Context, dog.StopReason) error {
 	return nil
 }
 
-func newSluggards(t *testing.T, o dog.Options, takes time.Duration) (*stopWork, *dog.Runtime, *dog.Namespace[sluggard]) {
+func newSluggards(
+	t *testing.T, o dog.Options, takes time.Duration,
+) (*stopWork, *dog.Runtime, *dog.Namespace[sluggard]) {
 	w := &stopWork{takes: takes, until: make(chan struct{}), stopped: make(map[string]int)}
 	rt := dogtest.New(t, o)
-	all, err := dog.RegisterObject(rt, "sluggard", &dog.ObjectOptions[sluggard]{New: func() *sluggard { return &sluggard{work: w} }})
+	all, err := dog.RegisterObject(
+		rt, "sluggard", &dog.ObjectOptions[sluggard]{New: func() *sluggard { return &sluggard{work: w} }},
+	)
 	require.NoError(t, err)
 	return w, rt, all
 }

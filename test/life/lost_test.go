@@ -32,7 +32,9 @@ func (d *drudge) Do(ctx context.Context, work func(context.Context, *drudge) err
 
 func newDrudges(t *testing.T, options dog.Options) *dog.Namespace[drudge] {
 	t.Helper()
-	drudges, err := dog.RegisterObject(dogtest.New(t, options), "drudge", &dog.ObjectOptions[drudge]{RollbackOnError: true})
+	drudges, err := dog.RegisterObject(
+		dogtest.New(t, options), "drudge", &dog.ObjectOptions[drudge]{RollbackOnError: true},
+	)
 	require.NoError(t, err)
 	return drudges
 }
@@ -45,11 +47,14 @@ func TestObject_ErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		written := make(chan struct{})
-		drudges := newDrudges(t, dog.Options{Store: fixture.StoreOf(storetest.New()), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
-			if e.Kind == dog.EventCall && calls.Add(1) == 1 {
-				<-written // the first call is about to tell its error when the second has stored something
-			}
-		}}})
+		drudges := newDrudges(
+			t,
+			dog.Options{Store: fixture.StoreOf(storetest.New()), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+				if e.Kind == dog.EventCall && calls.Add(1) == 1 {
+					<-written // the first call is about to tell its error when the second has stored something
+				}
+			}}},
+		)
 		red := drudges.Named("red")
 		first, second, finish := make(chan error, 1), make(chan error, 1), make(chan struct{})
 		go func() {
@@ -286,7 +291,9 @@ func TestObject_ThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *test
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := dog.CallErr(ctx, drudges.Named("red"), (*drudge).Do, func(ctx context.Context, _ *drudge) error {
-		return dog.CallErr(ctx, drudges.Named("blue"), (*drudge).Do, func(context.Context, *drudge) error { return nil })
+		return dog.CallErr(
+			ctx, drudges.Named("blue"), (*drudge).Do, func(context.Context, *drudge) error { return nil },
+		)
 	})
 	require.NoError(t, err)
 }
@@ -295,7 +302,10 @@ func TestObject_TooManyObjectsStopOnlyThoseIdleLongest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
-		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox { return &stoppingBox{box{diary: d}} }})
+		boxes, err := dog.RegisterObject(
+			rt, "box",
+			&dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox { return &stoppingBox{box{diary: d}} }},
+		)
 		require.NoError(t, err)
 		for i := range 101 {
 			fixture.Get(boxes.Named(strconv.Itoa(i)))
@@ -326,69 +336,17 @@ func TestObject_GoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
-			return &stoppingBox{box{diary: d, stop: func(context.Context, *box) error { return &dog.ResetError{Cause: io.ErrNoProgress} }}}
+			return &stoppingBox{
+				box{
+					diary: d,
+					stop:  func(context.Context, *box) error { return &dog.ResetError{Cause: io.ErrNoProgress} },
+				},
+			}
 		}})
 		require.NoError(t, err)
 		fixture.Get(boxes.Named("red"))
 		time.Sleep(time.Minute)
 		require.Empty(t, slices.Collect(boxes.Objects()))
 		require.Equal(t, []string{"start red", "stop red idle"}, d.read())
-	})
-}
-
-func TestObject_StoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{LingerFor: -1, RetireAfter: time.Minute}, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
-			Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error { return fixture.Put(r) },
-		})
-		ada := h.Enter("ada")
-		ada.Send("store")
-		synctest.Wait()
-		stored := h.ReplicaIDs()[0]
-		bob := h.Enter("bob")
-		h.Enter("eve") // on another replica: she keeps the group in memory
-		ada.Close(1000, "")
-		bob.Close(1000, "")
-		time.Sleep(2 * time.Minute)
-		require.NotContains(t, h.ReplicaIDs(), stored)
-
-		for range 3 {
-			fay, guy := h.Enter("fay"), h.Enter("guy") // one more than fits beside eve
-			require.Contains(t, h.ReplicaIDs(), stored)
-			fay.Close(1000, "")
-			guy.Close(1000, "")
-			time.Sleep(2 * time.Minute)
-			require.NotContains(t, h.ReplicaIDs(), stored)
-		}
-	})
-}
-
-func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		engine := storetest.New()
-		engine.Prompt()
-		options := dog.Options{Store: fixture.StoreOf(engine), LingerFor: -1, RetireAfter: time.Minute}
-		storing := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error { return fixture.Put(r) }}
-		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 1}, storing)
-		h.Enter("ada").Send("store")
-		h.Enter("bob").Send("store")
-		synctest.Wait()
-		stored := h.ReplicaIDs()
-		require.Len(t, stored, 2)
-		require.NoError(t, h.Runtime.Shutdown(context.Background()))
-
-		h = fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1}, &fixture.Hooks{})
-		seen := make(map[dog.ID]bool)
-		for round := 0; len(seen) < 2 && round < 1000; round++ { // any of them is taken up, one perhaps seven times as often
-			ada := h.Enter("ada")
-			seen[h.ReplicaIDs()[0]] = true
-			_, err := h.Identify(t.Context(), "bob")
-			require.ErrorIs(t, err, dog.ErrGroupFull)
-			ada.Close(1000, "")
-			time.Sleep(90 * time.Second) // for the replica to retire, but not the group
-		}
-		require.Len(t, seen, 2)
-		require.Contains(t, seen, stored[0])
-		require.Contains(t, seen, stored[1])
 	})
 }

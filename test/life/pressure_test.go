@@ -38,11 +38,16 @@ func TestPressure_BusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
 				synctest.Wait()
 				require.Len(t, slices.Collect(rt.Objects()), c.busy)
 				for i := range 200 { // one more, and one more
-					require.NoError(t, dog.CallErr0(t.Context(), cells.Named("more "+strconv.Itoa(i)), (*fixture.Object).Nothing))
+					require.NoError(
+						t,
+						dog.CallErr0(t.Context(), cells.Named("more "+strconv.Itoa(i)), (*fixture.Object).Nothing),
+					)
 				}
 				require.Equal(t, start, time.Now())
 				time.Sleep(2 * time.Second)
-				require.LessOrEqual(t, len(slices.Collect(rt.Objects())), max(c.busy, c.most), "the idle ones have left")
+				require.LessOrEqual(
+					t, len(slices.Collect(rt.Objects())), max(c.busy, c.most), "the idle ones have left",
+				)
 				close(until)
 				for range c.busy {
 					require.NoError(t, <-errs)
@@ -90,7 +95,9 @@ func TestPressure_MakersAreRefusedWhenMoreObjectsHangInOnStopThanThereMayBe(t *t
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{MaxObjects: 20, EvictAfter: time.Hour})
 		until := make(chan struct{})
-		stallers, err := dog.RegisterObject(rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }})
+		stallers, err := dog.RegisterObject(
+			rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }},
+		)
 		require.NoError(t, err)
 		made := 0
 		for ; err == nil; made++ {
@@ -168,7 +175,10 @@ func TestPressure_ObjectsThatComeAndGoUnderPressureLoseNothing(t *testing.T) {
 			books := new(sync.Map)
 			rt, err := dog.New(dog.Options{MaxObjects: most, EvictAfter: 100 * time.Millisecond, CheckTurns: true})
 			require.NoError(t, err)
-			talliers, err := dog.RegisterObject(rt, "tallier", &dog.ObjectOptions[tallier]{New: func() *tallier { return &tallier{books: books, t: r} }})
+			talliers, err := dog.RegisterObject(
+				rt, "tallier",
+				&dog.ObjectOptions[tallier]{New: func() *tallier { return &tallier{books: books, t: r} }},
+			)
 			require.NoError(t, err)
 			var mu sync.Mutex
 			want := make(map[int]int)
@@ -176,7 +186,9 @@ func TestPressure_ObjectsThatComeAndGoUnderPressureLoseNothing(t *testing.T) {
 			for _, plan := range plans {
 				all.Go(func() {
 					for _, s := range plan {
-						_, err := dog.Call(context.Background(), talliers.Named(strconv.Itoa(s.name)), (*tallier).Add, s.pause)
+						_, err := dog.Call(
+							context.Background(), talliers.Named(strconv.Itoa(s.name)), (*tallier).Add, s.pause,
+						)
 						if err != nil {
 							r.Errorf("call: %v", err)
 						}
@@ -214,10 +226,13 @@ func BenchmarkOneMoreObject(b *testing.B) {
 			begun.Add(busy)
 			for i := range busy {
 				ended.Go(func() {
-					_ = dog.CallErr(context.Background(), cells.Named(strconv.Itoa(i)), (*fixture.Object).Do, func(ctx context.Context) error {
-						begun.Done()
-						return dog.Await(ctx, func() error { <-until; return nil })
-					})
+					_ = dog.CallErr(
+						context.Background(), cells.Named(strconv.Itoa(i)), (*fixture.Object).Do,
+						func(ctx context.Context) error {
+							begun.Done()
+							return dog.Await(ctx, func() error { <-until; return nil })
+						},
+					)
 				})
 			}
 			begun.Wait()

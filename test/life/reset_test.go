@@ -89,12 +89,15 @@ func TestReset_ConcernsOneObjectAlone(t *testing.T) {
 
 func TestReset_LeavesOtherGroupsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, m dog.Message) error {
-			if m.String() == "fail" {
-				panic("boom")
-			}
-			return s.Send(m)
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, m dog.Message) error {
+				if m.String() == "fail" {
+					panic("boom")
+				}
+				return s.Send(m)
+			}},
+		)
 		stub, err := h.Lobbies.Named("other").Identify(t.Context(), "bob")
 		require.NoError(t, err)
 		bob := dogtest.Serve(t, stub).Dial("/ws")
@@ -109,14 +112,17 @@ func TestReset_DropsMemoryAndKeepsIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counts := make(map[*fixture.Room]int) // guarded by the turn
 		var ids []dog.ID
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			counts[r]++
-			ids = append(ids, r.ID())
-			if req.URL.Path == "/fail" {
-				panic("boom")
-			}
-			_, _ = fmt.Fprint(w, counts[r])
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				counts[r]++
+				ids = append(ids, r.ID())
+				if req.URL.Path == "/fail" {
+					panic("boom")
+				}
+				_, _ = fmt.Fprint(w, counts[r])
+			}},
+		)
 		var bodies []string
 		for _, path := range []string{"/", "/", "/fail", "/", "/"} {
 			_, body := h.Server.Get(path)
@@ -170,12 +176,15 @@ func TestReset_CallsInFlightGetTheResetAndItsCause(t *testing.T) {
 
 func TestReset_WhatWaitsForATurnSurvivesAReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 5, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/fail" {
-				time.Sleep(time.Second)
-				panic("boom")
-			}
-		}})
+		h := fixture.NewRooms(
+			t, 5,
+			&fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/fail" {
+					time.Sleep(time.Second)
+					panic("boom")
+				}
+			}},
+		)
 		failing := fixture.GetInBackground(h.Server, "/fail")
 		synctest.Wait()
 		waiting := fixture.GetInBackground(h.Server, "/wait")
@@ -200,7 +209,9 @@ func TestReset_IsLoggedOnceWithItsStack(t *testing.T) {
 }
 
 func TestReset_ObjectThatCannotStartTriesAgain(t *testing.T) {
-	ways := map[string]func(context.Context) error{"error": func(context.Context) error { return errors.New("no database") }}
+	ways := map[string]func(context.Context) error{
+		"error": func(context.Context) error { return errors.New("no database") },
+	}
 	for name, fail := range fatal {
 		ways[name] = fail
 	}
@@ -270,13 +281,16 @@ func TestReset_ObjectThatNewCannotMakeIsReset(t *testing.T) {
 				rt := dogtest.New(t, dog.Options{})
 				rooms, err := dog.RegisterReplica[dog.Replica](rt, "room", nil)
 				require.NoError(t, err)
-				lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[dog.Group]{New: func() *dog.Group {
-					if broken {
-						return test.wrong()
-					}
-					used = new(dog.Group)
-					return used
-				}, Limit: 1})
+				lobbies, err := dog.RegisterGroup(
+					rt, "lobby", rooms,
+					&dog.GroupOptions[dog.Group]{New: func() *dog.Group {
+						if broken {
+							return test.wrong()
+						}
+						used = new(dog.Group)
+						return used
+					}, Limit: 1},
+				)
 				require.NoError(t, err)
 				_, err = lobbies.Named("first").Identify(t.Context(), "ada")
 				require.NoError(t, err)
@@ -361,10 +375,15 @@ func TestReset_EndWhoseHandlerFailsLeaksNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				closes := 0
-				h := fixture.NewRooms(t, 2, &fixture.Hooks{Close: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, _ int, _ string) error {
-					closes++
-					return fail(ctx)
-				}})
+				h := fixture.NewRooms(
+					t, 2,
+					&fixture.Hooks{
+						Close: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, _ int, _ string) error {
+							closes++
+							return fail(ctx)
+						},
+					},
+				)
 				ada := h.Enter("ada")
 				ada.Close(1000, "")
 				fixture.RequireEmpty(t, h.Runtime)

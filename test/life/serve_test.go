@@ -30,7 +30,9 @@ type served struct {
 
 // serveProgram has a runtime with one type of objects served until ctx ends.
 // change may change the server before.
-func serveProgram(ctx context.Context, t *testing.T, options dog.Options, on *fixture.OwnerHooks, change func(*http.Server)) *served {
+func serveProgram(
+	ctx context.Context, t *testing.T, options dog.Options, on *fixture.OwnerHooks, change func(*http.Server),
+) *served {
 	t.Helper()
 	p := &served{rt: dogtest.New(t, options), ended: make(chan error, 1)}
 	parlors, err := dog.RegisterObject(p.rt, "entrance", &dog.ObjectOptions[fixture.ReceivingObject]{
@@ -76,7 +78,9 @@ func (p *served) requireEnded(t *testing.T) {
 	}
 	_, err := net.Dial("tcp", p.addr)
 	require.Error(t, err, "nobody listens any more")
-	require.ErrorIs(t, dog.CallErr0(t.Context(), p.parlors.Named("a"), (*fixture.ReceivingObject).Nothing), dog.ErrShutdown)
+	require.ErrorIs(
+		t, dog.CallErr0(t.Context(), p.parlors.Named("a"), (*fixture.ReceivingObject).Nothing), dog.ErrShutdown,
+	)
 }
 
 func TestServe_EndsWithItsContext(t *testing.T) {
@@ -129,7 +133,9 @@ func TestServe_StartsTheRuntime(t *testing.T) {
 	disk := dogtest.NewDisk(t)
 	rang := make(chan struct{})
 	register := func(rt *dog.Runtime) *dog.Namespace[carillon] {
-		carillons, err := dog.RegisterObject(rt, "carillon", &dog.ObjectOptions[carillon]{New: func() *carillon { return &carillon{rang: rang} }})
+		carillons, err := dog.RegisterObject(
+			rt, "carillon", &dog.ObjectOptions[carillon]{New: func() *carillon { return &carillon{rang: rang} }},
+		)
 		require.NoError(t, err)
 		return carillons
 	}

@@ -35,7 +35,9 @@ func newFinishers(
 	t.Helper()
 	rt, err := dog.New(options)
 	require.NoError(t, err)
-	finishers, err := dog.RegisterObject(rt, "finisher", &dog.ObjectOptions[finisher]{New: func() *finisher { return &finisher{stop: stop} }})
+	finishers, err := dog.RegisterObject(
+		rt, "finisher", &dog.ObjectOptions[finisher]{New: func() *finisher { return &finisher{stop: stop} }},
+	)
 	require.NoError(t, err)
 	for i := range n {
 		require.NoError(t, dog.CallErr(context.Background(), finishers.Named(strconv.Itoa(i)), (*finisher).Do, nothing))
@@ -104,7 +106,9 @@ func TestShutdown_ObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) 
 func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan time.Time, 10)
-		rt, finishers := newFinishers(t, dog.Options{}, 0, func(context.Context, string) error { stopped <- time.Now(); return nil })
+		rt, finishers := newFinishers(
+			t, dog.Options{}, 0, func(context.Context, string) error { stopped <- time.Now(); return nil },
+		)
 		until := make(chan struct{})
 		ended := make(chan error, 2)
 		for name, wait := range map[string]func(){"slow": func() { time.Sleep(5 * time.Second) }, "hung": func() { <-until }} {
@@ -134,7 +138,12 @@ func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 func TestShutdown_WithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
-		h := fixture.NewRooms(t, 50, &fixture.Hooks{Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { <-let; return nil }})
+		h := fixture.NewRooms(
+			t, 50,
+			&fixture.Hooks{
+				Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { <-let; return nil },
+			},
+		)
 		var stopped atomic.Int32
 		finishers, err := dog.RegisterObject(h.Runtime, "finisher", &dog.ObjectOptions[finisher]{New: func() *finisher {
 			return &finisher{stop: func(context.Context, string) error {
@@ -172,11 +181,14 @@ func TestShutdown_WithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 func TestShutdown_ClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
-		h := fixture.NewRoomsWith(t, dog.Options{Store: fixture.StoreOf(engine)}, dog.GroupOptions[fixture.Lobby]{Limit: 5}, &fixture.Hooks{
-			Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-				return errors.Join(fixture.Put(r), s.Send("never told"))
+		h := fixture.NewRoomsWith(
+			t, dog.Options{Store: fixture.StoreOf(engine)}, dog.GroupOptions[fixture.Lobby]{Limit: 5},
+			&fixture.Hooks{
+				Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
+					return errors.Join(fixture.Put(r), s.Send("never told"))
+				},
 			},
-		})
+		)
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		ada.Send("store")
 		synctest.Wait()

@@ -102,12 +102,15 @@ func TestShutdown_OnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
 func TestShutdown_NothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
-		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/late" {
-				<-let
-			}
-			r.Connect(w, req, nil)
-		}})
+		h := fixture.NewRooms(
+			t, 3,
+			&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/late" {
+					<-let
+				}
+				r.Connect(w, req, nil)
+			}},
+		)
 		ctx := t.Context()
 		before, err := h.Identify(ctx, "ada")
 		require.NoError(t, err)
@@ -155,10 +158,13 @@ func TestShutdown_NothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 
 func TestShutdown_MayBeCalledAtOnceAndAgain(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error {
-			time.Sleep(time.Second)
-			return nil
-		}})
+		v := fixture.NewOwners(
+			t, kind, dog.Options{},
+			&fixture.OwnerHooks{Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error {
+				time.Sleep(time.Second)
+				return nil
+			}},
+		)
 		v.Enter("ada")
 		results := make(chan error, 5)
 		for range cap(results) {
@@ -266,11 +272,14 @@ func TestShutdown_ThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
 
 func TestShutdown_HandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
-		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Receive: func(_ fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-			<-req.Context().Done()
-			dog.WriteError(w, context.Cause(req.Context()))
-			return nil
-		}})
+		v := fixture.NewOwners(
+			t, kind, dog.Options{},
+			&fixture.OwnerHooks{Receive: func(_ fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+				<-req.Context().Done()
+				dog.WriteError(w, context.Cause(req.Context()))
+				return nil
+			}},
+		)
 		status := make(chan int)
 		go func() {
 			code, _ := v.Server.Get("/?u=ada")
@@ -288,17 +297,20 @@ func TestShutdown_HandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *test
 func TestShutdown_WaitsForWhatWasGivenToGo(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var ran []string // guarded by the turn
-		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Open: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket) error {
-			return dog.Go(ctx, func(ctx context.Context) error {
-				time.Sleep(time.Second)
-				ran = append(ran, "first")
+		v := fixture.NewOwners(
+			t, kind, dog.Options{},
+			&fixture.OwnerHooks{Open: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket) error {
 				return dog.Go(ctx, func(ctx context.Context) error {
 					time.Sleep(time.Second)
-					ran = append(ran, "second")
-					return ctx.Err()
+					ran = append(ran, "first")
+					return dog.Go(ctx, func(ctx context.Context) error {
+						time.Sleep(time.Second)
+						ran = append(ran, "second")
+						return ctx.Err()
+					})
 				})
-			})
-		}})
+			}},
+		)
 		v.Server.Dial("/?u=ada")
 		shutdown(t, v.Runtime)
 		require.Equal(t, []string{"first", "second"}, ran)
@@ -308,8 +320,12 @@ func TestShutdown_WaitsForWhatWasGivenToGo(t *testing.T) {
 func TestShutdown_SilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		closes := 0
-		v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: 3 * time.Second}},
-			&fixture.OwnerHooks{Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error { closes++; return nil }})
+		v := fixture.NewOwners(
+			t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: 3 * time.Second}},
+			&fixture.OwnerHooks{
+				Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error { closes++; return nil },
+			},
+		)
 		v.Server.DialWith("/?u=silent", dogtest.DialOptions{OnDemand: true})
 		v.Server.Dial("/?u=ada")
 		start := time.Now()
@@ -373,7 +389,9 @@ func TestShutdown_SaysThatTheStoreHasNotClosed(t *testing.T) {
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		require.EqualError(t, rt.Shutdown(ctx), "dog: shutdown gave up: context deadline exceeded: the store has not closed")
+		require.EqualError(
+			t, rt.Shutdown(ctx), "dog: shutdown gave up: context deadline exceeded: the store has not closed",
+		)
 		close(engine.let)
 		require.NoError(t, rt.Shutdown(t.Context()))
 		require.NoError(t, rt.Shutdown(ctx), "it is over, whatever the context")

@@ -28,9 +28,14 @@ func (s *starter) OnStart(ctx context.Context) error { return s.start(ctx, s) }
 
 func (s *starter) Nothing(context.Context) error { return nil }
 
-func newStarters(t *testing.T, options dog.Options, start func(ctx context.Context, s *starter) error) *dog.Namespace[starter] {
+func newStarters(
+	t *testing.T, options dog.Options, start func(ctx context.Context, s *starter) error,
+) *dog.Namespace[starter] {
 	t.Helper()
-	starters, err := dog.RegisterObject(dogtest.New(t, options), "starter", &dog.ObjectOptions[starter]{New: func() *starter { return &starter{start: start} }})
+	starters, err := dog.RegisterObject(
+		dogtest.New(t, options), "starter",
+		&dog.ObjectOptions[starter]{New: func() *starter { return &starter{start: start} }},
+	)
 	require.NoError(t, err)
 	return starters
 }
@@ -87,13 +92,16 @@ func TestStart_HungStartEndsAfterItsTimeout(t *testing.T) {
 			let := make(chan struct{})
 			var starts atomic.Int32
 			var ended error
-			starters := newStarters(t, dog.Options{StartTimeout: c.option}, func(ctx context.Context, _ *starter) error {
-				if starts.Add(1) == 1 {
-					<-let // it does not heed its context
-					ended = context.Cause(ctx)
-				}
-				return nil
-			})
+			starters := newStarters(
+				t, dog.Options{StartTimeout: c.option},
+				func(ctx context.Context, _ *starter) error {
+					if starts.Add(1) == 1 {
+						<-let // it does not heed its context
+						ended = context.Cause(ctx)
+					}
+					return nil
+				},
+			)
 			stub := starters.Named("a")
 			errs, took := callMany(stub, 100)
 			require.Equal(t, c.want, took)
@@ -232,7 +240,10 @@ func newWaking(t *testing.T, start func(n int) error) *waking {
 		},
 		Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, m dog.Message) error { return s.Send(m) },
 	}
-	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }, Hibernate: true})
+	rooms, err := dog.RegisterReplica(
+		rt, "room",
+		&dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }, Hibernate: true},
+	)
 	require.NoError(t, err)
 	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: 100})
 	require.NoError(t, err)

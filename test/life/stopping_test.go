@@ -106,10 +106,13 @@ func TestStopping_IsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
 func TestStopping_ClientGoneIsGivenBackWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone <-chan struct{}
-		h := fixture.NewRooms(t, 5, &fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
-			gone = dog.ClientGone(req.Context())
-			require.Equal(t, gone, dog.ClientGone(req.Context()))
-		}})
+		h := fixture.NewRooms(
+			t, 5,
+			&fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
+				gone = dog.ClientGone(req.Context())
+				require.Equal(t, gone, dog.ClientGone(req.Context()))
+			}},
+		)
 		stub, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)

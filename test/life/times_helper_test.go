@@ -89,7 +89,9 @@ func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.D
 	rt := dogtest.New(t, o)
 	rooms, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)
 	require.NoError(t, err)
-	parlours, err := dog.RegisterGroup(rt, "parlour", rooms, &dog.GroupOptions[parlour]{Limit: 1, Hibernate: o.HibernateAfter > 0})
+	parlours, err := dog.RegisterGroup(
+		rt, "parlour", rooms, &dog.GroupOptions[parlour]{Limit: 1, Hibernate: o.HibernateAfter > 0},
+	)
 	require.NoError(t, err)
 	require.NoError(t, dog.CallErr(t.Context(), parlours.Named("main").Stub, (*parlour).Take, phase+3*time.Second/2))
 	began := time.Now()
@@ -101,11 +103,14 @@ func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.D
 func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
 	o.Sockets.PingInterval = -1
 	ended := make(chan time.Time, 1)
-	h := fixture.NewRoomsWith(t, o, two, &fixture.Hooks{Close: func(_ context.Context, _ *fixture.Room, _ *dog.Socket, code int, _ string) error {
-		require.Equal(t, 1006, code)
-		ended <- time.Now()
-		return nil
-	}})
+	h := fixture.NewRoomsWith(
+		t, o, two,
+		&fixture.Hooks{Close: func(_ context.Context, _ *fixture.Room, _ *dog.Socket, code int, _ string) error {
+			require.Equal(t, 1006, code)
+			ended <- time.Now()
+			return nil
+		}},
+	)
 	dialRaw(t, h)
 	fixture.Elapse(phase)
 	began := time.Now()
@@ -115,7 +120,7 @@ func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, mess
 	return (<-ended).Sub(began)
 }
 
-// lingeringFor returns a house in which ada was on the first replica, which has
+// lingeringFor returns rooms in which ada was on the first replica, which has
 // more load than the second.
 func lingeringFor(t *testing.T, o dog.Options, phase time.Duration) (h *fixture.Rooms, first dog.ID) {
 	t.Helper()

@@ -71,10 +71,13 @@ var statedTimes = []timed{
 	{
 		field: "GossipTimeout", values: []time.Duration{time.Millisecond, 7 * time.Second}, bounds: exactly,
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			h := fixture.NewRoomsWith(t, o, two, &fixture.Hooks{Gossip: func(ctx context.Context, _ *fixture.Room, _ dog.Message) (any, error) {
-				<-ctx.Done()
-				return nil, nil
-			}})
+			h := fixture.NewRoomsWith(
+				t, o, two,
+				&fixture.Hooks{Gossip: func(ctx context.Context, _ *fixture.Room, _ dog.Message) (any, error) {
+					<-ctx.Done()
+					return nil, nil
+				}},
+			)
 			h.Enter("ada")
 			time.Sleep(phase)
 			began := time.Now()
@@ -121,10 +124,13 @@ var statedTimes = []timed{
 			o.HibernateAfter = value
 			stopped := stops(&o, "cell")
 			_, cells := fixture.NewObjects(t, o)
-			require.NoError(t, dog.CallErr(t.Context(), cells.Named("ada"), (*fixture.Object).Do, func(context.Context) error {
-				time.Sleep(phase + 3*time.Second/2) // looks find it busy
-				return nil
-			}))
+			require.NoError(
+				t,
+				dog.CallErr(t.Context(), cells.Named("ada"), (*fixture.Object).Do, func(context.Context) error {
+					time.Sleep(phase + 3*time.Second/2) // looks find it busy
+					return nil
+				}),
+			)
 			began := time.Now()
 			return (<-stopped).Sub(began)
 		},
@@ -156,7 +162,9 @@ var statedTimes = []timed{
 			return took
 		},
 		never: func(t *testing.T, o dog.Options) {
-			starters := newStarters(t, o, func(context.Context, *starter) error { time.Sleep(24 * time.Hour); return nil })
+			starters := newStarters(
+				t, o, func(context.Context, *starter) error { time.Sleep(24 * time.Hour); return nil },
+			)
 			errs, _ := callMany(starters.Named("ada"), 1)
 			require.NoError(t, errs[0])
 		},
@@ -261,7 +269,12 @@ var statedTimes = []timed{
 	{ // what a retry of an alarm waits for
 		values: seconds(2, 4, 8, 16, 32, 64), bounds: span(4, 5, 4),
 		act: func(t *testing.T, o dog.Options, value, _ time.Duration) time.Duration {
-			d := fixture.NewAlarmObjects(t, o, fixture.NewAlarmHooks(func(context.Context, *fixture.AlarmObject, dog.Alarm) error { return errors.New("dropped the cup") }))
+			d := fixture.NewAlarmObjects(
+				t, o,
+				fixture.NewAlarmHooks(
+					func(context.Context, *fixture.AlarmObject, dog.Alarm) error { return errors.New("dropped the cup") },
+				),
+			)
 			d.SetAfter("ada", time.Minute)
 			fixture.Elapse(time.Hour)
 			rings := d.Hooks.TakeRuns()
@@ -279,12 +292,15 @@ var statedTimes = []timed{
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			until := make(chan struct{})
 			defer close(until)
-			d := fixture.NewAlarmObjects(t, o, fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
-				if s.Name() != "ada" {
-					<-until
-				}
-				return nil
-			}))
+			d := fixture.NewAlarmObjects(
+				t, o,
+				fixture.NewAlarmHooks(func(_ context.Context, s *fixture.AlarmObject, _ dog.Alarm) error {
+					if s.Name() != "ada" {
+						<-until
+					}
+					return nil
+				}),
+			)
 			for i := range 256 {
 				d.SetAfter(strconv.Itoa(i), phase)
 			}
@@ -319,7 +335,9 @@ var statedTimes = []timed{
 			rt := dogtest.New(t, o)
 			until := make(chan struct{})
 			defer close(until)
-			stallers, err := dog.RegisterObject(rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }})
+			stallers, err := dog.RegisterObject(
+				rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }},
+			)
 			require.NoError(t, err)
 			require.NoError(t, dog.CallErr0(t.Context(), stallers.Named("ada"), (*staller).Nothing))
 			fixture.Elapse(phase)

@@ -111,9 +111,12 @@ func TestTimes_NegativeTimeOrSizeOfASocketIsRefused(t *testing.T) {
 			_, err := dog.New(dog.Options{Sockets: options})
 			require.ErrorContains(t, err, name)
 			synctest.Test(t, func(t *testing.T) {
-				h := fixture.NewRooms(t, 1, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-					r.Connect(w, req, &options)
-				}})
+				h := fixture.NewRooms(
+					t, 1,
+					&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+						r.Connect(w, req, &options)
+					}},
+				)
 				_, res, err := h.Server.TryDial("/", dogtest.DialOptions{})
 				require.Error(t, err)
 				require.Equal(t, http.StatusInternalServerError, res.StatusCode)

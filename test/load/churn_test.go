@@ -34,7 +34,7 @@ const (
 	churnHeld    = 4 // sockets that a worker keeps open
 )
 
-// A market is a house on a real network whose clients come and go.
+// A market is rooms on a real network whose clients come and go.
 type market struct {
 	*fixture.Rooms
 	addr   string
@@ -308,7 +308,9 @@ func TestChurn_LeavesNothing(t *testing.T) {
 	require.Equal(t, m.opened.Load(), m.closed.Load())
 	require.Equal(t, m.opened.Load(), m.onOpen.Load())
 	require.Equal(t, m.opened.Load(), m.onClose.Load())
-	t.Logf("%d clients came and went in %v, half of them abruptly: goroutines %d to %d, descriptors %d to %d, heap %d to %d KiB",
-		*churned, took.Round(time.Millisecond), before.goroutines, after.goroutines, before.descriptors, after.descriptors,
-		before.heap>>10, after.heap>>10)
+	t.Logf(
+		"%d clients came and went in %v, half of them abruptly: goroutines %d to %d, descriptors %d to %d, heap %d to %d KiB",
+		*churned, took.Round(time.Millisecond), before.goroutines, after.goroutines, before.descriptors,
+		after.descriptors, before.heap>>10, after.heap>>10,
+	)
 }

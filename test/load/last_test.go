@@ -44,7 +44,10 @@ func TestSocket_WhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, %d", endName, outcomeName, n), func(t *testing.T) {
 					engine := storetest.New()
 					said, closed := make(chan error, 1), make(chan []error, 1)
-					options := dog.Options{Store: fixture.StoreOf(engine), Sockets: dog.SocketOptions{CloseTimeout: outcome.timeout}}
+					options := dog.Options{
+						Store:   fixture.StoreOf(engine),
+						Sockets: dog.SocketOptions{CloseTimeout: outcome.timeout},
+					}
 					h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
 						Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
 							err := fixture.Put(r)

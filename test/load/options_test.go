@@ -18,11 +18,15 @@ import (
 // the same, and fewer bytes go over the wire.
 func TestSocket_CompressionOverTCP(t *testing.T) {
 	for _, offered := range []bool{true, false} {
-		h := fixture.NewRoomsWith(t, dog.Options{Sockets: dog.SocketOptions{Compression: offered}}, dog.GroupOptions[fixture.Lobby]{Limit: 10}, &fixture.Hooks{
-			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-				return r.Broadcast(m)
+		h := fixture.NewRoomsWith(
+			t, dog.Options{Sockets: dog.SocketOptions{Compression: offered}},
+			dog.GroupOptions[fixture.Lobby]{Limit: 10},
+			&fixture.Hooks{
+				Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+					return r.Broadcast(m)
+				},
 			},
-		})
+		)
 		url := "ws://" + serveTCP(t, h, nil) + "/ws?u="
 		var clients []*websocket.Conn
 		for id, mode := range map[string]websocket.CompressionMode{
@@ -62,11 +66,14 @@ func TestSocket_CompressionOverTCP(t *testing.T) {
 // heard and served as before.
 func TestSocket_ParkAfterOverTCP(t *testing.T) {
 	for after, parks := range map[time.Duration]bool{1: runtime.GOOS == "linux", -1: false} { // 1 ns stands for 10 ms
-		h := fixture.NewRoomsWith(t, dog.Options{ParkAfter: after}, dog.GroupOptions[fixture.Lobby]{Limit: 100}, &fixture.Hooks{
-			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-				return r.Broadcast(m)
+		h := fixture.NewRoomsWith(
+			t, dog.Options{ParkAfter: after}, dog.GroupOptions[fixture.Lobby]{Limit: 100},
+			&fixture.Hooks{
+				Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+					return r.Broadcast(m)
+				},
 			},
-		})
+		)
 		addr := serveTCP(t, h, nil)
 		before := runtime.NumGoroutine()
 		var clients []*peer

@@ -131,11 +131,16 @@ func newParty(t *testing.T, limit, maxReplicas int) (*party, error) {
 		},
 	})
 	on := p.hooks()
-	rooms, err := dog.RegisterReplica(p.rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }})
+	rooms, err := dog.RegisterReplica(
+		p.rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }},
+	)
 	if err != nil {
 		return nil, err
 	}
-	crowds, err := dog.RegisterGroup(p.rt, "crowd", rooms, &dog.GroupOptions[crowd]{New: func() *crowd { return &crowd{on: p} }, Limit: limit, MaxReplicas: maxReplicas})
+	crowds, err := dog.RegisterGroup(
+		p.rt, "crowd", rooms,
+		&dog.GroupOptions[crowd]{New: func() *crowd { return &crowd{on: p} }, Limit: limit, MaxReplicas: maxReplicas},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +172,9 @@ func (p *party) request(query string) {
 }
 
 func (p *party) connect(query string, slow bool) {
-	ws, _, err := websocket.Dial(context.Background(), dogtest.URL+"/ws?"+query, &websocket.DialOptions{HTTPClient: p.srv.Client()})
+	ws, _, err := websocket.Dial(
+		context.Background(), dogtest.URL+"/ws?"+query, &websocket.DialOptions{HTTPClient: p.srv.Client()},
+	)
 	if err != nil {
 		return
 	}

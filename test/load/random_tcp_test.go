@@ -53,7 +53,7 @@ func (w *watcher) leave(guest string) {
 	delete(w.inside[w.where[guest]], guest)
 }
 
-// load is a house on a real network, and what happens there.
+// load is rooms on a real network, and what happens there.
 type load struct {
 	*fixture.Rooms
 	url     string

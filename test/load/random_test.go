@@ -70,7 +70,15 @@ var stepKinds = []string{
 }
 
 func drawSteps() *rapid.Generator[[]step] {
-	pauses := []time.Duration{0, time.Millisecond, time.Second, 5 * time.Second, 11 * time.Second, 31 * time.Second, 61 * time.Second}
+	pauses := []time.Duration{
+		0,
+		time.Millisecond,
+		time.Second,
+		5 * time.Second,
+		11 * time.Second,
+		31 * time.Second,
+		61 * time.Second,
+	}
 	one := rapid.Custom(func(t *rapid.T) step {
 		return step{
 			kind:   rapid.SampledFrom(stepKinds).Draw(t, "kind"),

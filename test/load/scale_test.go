@@ -45,7 +45,7 @@ const (
 	scaleNews      = "A message to everybody, as long as such messages are: 64 bytes.."
 )
 
-// newScale builds a house whose runtime is that of production, without the
+// newScale returns rooms whose runtime is that of production, without the
 // checks of the test kit.
 func newScale(t *testing.T, options dog.Options) *fixture.Rooms {
 	t.Helper()
@@ -53,7 +53,10 @@ func newScale(t *testing.T, options dog.Options) *fixture.Rooms {
 	rt, err := dog.New(options)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, rt.Shutdown(context.Background())) })
-	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }})
+	rooms, err := dog.RegisterReplica(
+		rt, "room",
+		&dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} }},
+	)
 	require.NoError(t, err)
 	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: scaleLimit})
 	require.NoError(t, err)
@@ -98,8 +101,10 @@ func TestScale_OverTCP(t *testing.T) {
 	require.Equal(t, sockets, h.Runtime.Stats().Sockets)
 
 	if runtime.GOOS == "linux" {
-		require.Eventually(t, func() bool { return runtime.NumGoroutine() < before.goroutines+10 }, patience, 10*time.Millisecond,
-			"no idle socket has a goroutine")
+		require.Eventually(
+			t, func() bool { return runtime.NumGoroutine() < before.goroutines+10 }, patience, 10*time.Millisecond,
+			"no idle socket has a goroutine",
+		)
 	}
 	parked := took()
 	idle := measure()
@@ -109,14 +114,24 @@ func TestScale_OverTCP(t *testing.T) {
 	returned := took()
 	clients.wait(t, scaleReceived)
 	received := took()
-	require.Eventually(t, func() bool { return h.Runtime.Stats().MessagesOut == uint64(sockets) }, patience, time.Millisecond)
+	require.Eventually(
+		t, func() bool { return h.Runtime.Stats().MessagesOut == uint64(sockets) }, patience, time.Millisecond,
+	)
 	after := measure()
 
 	start = time.Now()
 	clients.end(t)
 	require.Eventually(t, func() bool { return h.Runtime.Stats().Sockets == 0 }, patience, 10*time.Millisecond)
-	t.Logf("%d sockets: connected after %v, parked after %v; a broadcast returned after %v and was received by all after %v; "+
-		"all were gone %v after the clients' process", sockets, connected, parked, returned, received, took())
+	t.Logf(
+		"%d sockets: connected after %v, parked after %v; a broadcast returned after %v and was received by all after %v; "+
+			"all were gone %v after the clients' process",
+		sockets,
+		connected,
+		parked,
+		returned,
+		received,
+		took(),
+	)
 	t.Log("idle", idle.each(before, sockets))
 	t.Log("after the broadcast", after.each(before, sockets))
 }
@@ -130,7 +145,9 @@ type clientProcess struct {
 
 func startClients(t *testing.T, addr string, sockets int) *clientProcess {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScale_Clients$", fmt.Sprint("-sockets=", sockets))
+	cmd := exec.CommandContext(
+		t.Context(), os.Args[0], "-test.run=^TestScale_Clients$", fmt.Sprint("-sockets=", sockets),
+	)
 	cmd.Env = append(os.Environ(), scaleAddr+"="+addr)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

@@ -17,7 +17,9 @@ import (
 func TestShutdown_ThatGivesUpCutsClientsThatDoNotHangUp(t *testing.T) {
 	for _, kind := range fixture.OwnerKinds {
 		t.Run(kind, func(t *testing.T) {
-			v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: time.Hour}}, &fixture.OwnerHooks{})
+			v := fixture.NewOwners(
+				t, kind, dog.Options{Sockets: dog.SocketOptions{CloseTimeout: time.Hour}}, &fixture.OwnerHooks{},
+			)
 			client := mustDial(t, serveTCP(t, v.Serve, nil), "/?u=ada")
 			require.Eventually(t, func() bool { return v.Runtime.Stats().Sockets == 1 }, patience, time.Millisecond)
 			ctx, cancel := context.WithCancel(t.Context())

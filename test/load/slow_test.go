@@ -58,19 +58,22 @@ func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *aud
 	options.Logger = slog.New(slog.DiscardHandler)
 	options.Trace = &dog.Trace{SocketClosed: func(_ *dog.Socket, cause *dog.CloseError) { a.ended <- cause }}
 	pad := strings.Repeat(".", padding)
-	a.Rooms = fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: wellClients/slowClients + 1}, &fixture.Hooks{
-		Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/slow" {
-				r.Connect(w, req, &slow)
-			} else {
-				r.Connect(w, req, nil)
-			}
+	a.Rooms = fixture.NewRoomsWith(
+		t, options, dog.GroupOptions[fixture.Lobby]{Limit: wellClients/slowClients + 1},
+		&fixture.Hooks{
+			Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/slow" {
+					r.Connect(w, req, &slow)
+				} else {
+					r.Connect(w, req, nil)
+				}
+			},
+			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+				key := m.Data[len(m.Data)-1:]
+				return r.Broadcast(m.String()+pad, dog.Coalesce(string(key)))
+			},
 		},
-		Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-			key := m.Data[len(m.Data)-1:]
-			return r.Broadcast(m.String()+pad, dog.Coalesce(string(key)))
-		},
-	})
+	)
 	addr := serveTCP(t, a, smallBuffer)
 	for i := range slowClients {
 		a.slow = append(a.slow, mustDial(t, addr, fmt.Sprint("/slow?u=slow", i)))
@@ -154,7 +157,9 @@ func TestSlow_DisconnectOverTCP(t *testing.T) {
 }
 
 func TestSlow_DropOldestOverTCP(t *testing.T) {
-	a := newAudience(t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience})
+	a := newAudience(
+		t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience},
+	)
 	a.talk(t)
 	require.Greater(t, a.Runtime.Stats().QueuedBytes, slowClients*queueBytes/2)
 	all := 0
@@ -173,7 +178,9 @@ func TestSlow_DropOldestOverTCP(t *testing.T) {
 }
 
 func TestSlow_CoalesceOverTCP(t *testing.T) {
-	a := newAudience(t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience})
+	a := newAudience(
+		t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience},
+	)
 	a.talk(t)
 	all := 0
 	for _, p := range a.slow {
@@ -221,7 +228,10 @@ func TestSlow_ClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 // A dead client is one that the kernel still speaks for, but that neither reads
 // nor answers. Some are parked when they are found.
 func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
-	a := newAudience(t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond}, dog.SocketOptions{})
+	a := newAudience(
+		t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond},
+		dog.SocketOptions{},
+	)
 	told := make(chan error)
 	for _, p := range a.well {
 		go func() {
@@ -251,8 +261,13 @@ func BenchmarkBroadcastSlow(b *testing.B) {
 	for _, slow := range []int{0, sockets / 100} {
 		b.Run(fmt.Sprint("slow=", slow), func(b *testing.B) {
 			options := dog.Options{
-				Logger:  slog.New(slog.DiscardHandler),
-				Sockets: dog.SocketOptions{PingInterval: -1, QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: time.Hour},
+				Logger: slog.New(slog.DiscardHandler),
+				Sockets: dog.SocketOptions{
+					PingInterval: -1,
+					QueueBytes:   queueBytes,
+					Slow:         dog.DropOldest,
+					WriteTimeout: time.Hour,
+				},
 			}
 			h := fixture.NewRoomsWith(b, options, dog.GroupOptions[fixture.Lobby]{Limit: 100}, &fixture.Hooks{})
 			addr := serveTCP(b, h, smallBuffer)

@@ -62,10 +62,16 @@ func TestStats_CountTrafficOfOpenAndClosedSockets(t *testing.T) {
 // not forgotten meanwhile.
 func TestStats_CountsDoNotFallWhileASocketCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: fixture.Echo, Close: func(context.Context, *fixture.Room, *dog.Socket, int, string) error {
-			time.Sleep(time.Minute)
-			return nil
-		}})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{
+				Message: fixture.Echo,
+				Close: func(context.Context, *fixture.Room, *dog.Socket, int, string) error {
+					time.Sleep(time.Minute)
+					return nil
+				},
+			},
+		)
 		ada := h.Join("ada")
 		ada.Send("hello")
 		ada.Close(1000, "")
@@ -91,9 +97,12 @@ func TestStats_ShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var socket *dog.Socket
-			h := fixture.NewRooms(t, 1, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-				socket, _ = r.Connect(w, req, &dog.SocketOptions{Slow: c.policy, QueueBytes: 250})
-			}})
+			h := fixture.NewRooms(
+				t, 1,
+				&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+					socket, _ = r.Connect(w, req, &dog.SocketOptions{Slow: c.policy, QueueBytes: 250})
+				}},
+			)
 			client := h.Server.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
 			for range 4 {
 				fixture.Elapse(time.Second) // after which a client that takes nothing is slow
@@ -113,13 +122,16 @@ func TestStats_ShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
 
 func TestStats_ReplicasAreListedWithTheirLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/slow" {
-				time.Sleep(time.Second)
-				return
-			}
-			r.Connect(w, req, nil)
-		}})
+		h := fixture.NewRooms(
+			t, 3,
+			&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/slow" {
+					time.Sleep(time.Second)
+					return
+				}
+				r.Connect(w, req, nil)
+			}},
+		)
 		h.Join("ada")
 		go h.Server.Get("/slow?u=bob")
 		synctest.Wait()
@@ -142,7 +154,10 @@ func TestStats_ReplicasAreListedWithTheirLoad(t *testing.T) {
 
 		g := h.Runtime.Stats().Groups[0]
 		require.True(t, g.Replicas[1].Draining)
-		require.Equal(t, dog.ObjectInfo{ID: h.Group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"}, g.ObjectInfo)
+		require.Equal(
+			t, dog.ObjectInfo{ID: h.Group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"},
+			g.ObjectInfo,
+		)
 		require.Equal(t, []int{3, 4}, []int{g.Limit, g.UIDs})
 		time.Sleep(time.Second)
 	})
@@ -155,7 +170,9 @@ func TestStats_ObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
 		h.Server.Get("/?u=ada")
 		ada, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
-		group := dog.LiveObject{ObjectInfo: dog.ObjectInfo{ID: h.Group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"}}
+		group := dog.LiveObject{
+			ObjectInfo: dog.ObjectInfo{ID: h.Group.ID(), Kind: dog.KindGroup, Namespace: "lobby", Name: "main"},
+		}
 		replica := dog.LiveObject{ObjectInfo: dog.ObjectInfo{ID: ada.ID(), Kind: dog.KindReplica, Namespace: "room"}}
 		require.ElementsMatch(t, []dog.LiveObject{group, replica}, slices.Collect(h.Runtime.Objects()))
 		require.Equal(t, []dog.LiveObject{group}, slices.Collect(h.Lobbies.Objects()))
@@ -173,12 +190,15 @@ func TestStats_ObjectsAreListedWhileTheyAreInMemory(t *testing.T) {
 
 func TestStats_CountTurnsAndTheWaitForThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 5, &fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
-			time.Sleep(time.Second)
-			if req.URL.Path == "/panic" {
-				panic("on purpose")
-			}
-		}})
+		h := fixture.NewRooms(
+			t, 5,
+			&fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
+				time.Sleep(time.Second)
+				if req.URL.Path == "/panic" {
+					panic("on purpose")
+				}
+			}},
+		)
 		var requests sync.WaitGroup
 		for _, path := range []string{"/", "/panic", "/"} {
 			requests.Go(func() { h.Server.Get(path) })
@@ -201,7 +221,9 @@ func TestStats_CountTurnsAndTheWaitForThem(t *testing.T) {
 func TestStats_LogLinesNameTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log fixture.LogRecords
-		h := fixture.NewRoomsWith(t, dog.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))}, dog.GroupOptions[fixture.Lobby]{Limit: 2},
+		h := fixture.NewRoomsWith(
+			t, dog.Options{Logger: slog.New(slog.NewJSONHandler(&log, nil))},
+			dog.GroupOptions[fixture.Lobby]{Limit: 2},
 			&fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
 				switch m.String() {
 				case "panic":
@@ -211,7 +233,8 @@ func TestStats_LogLinesNameTheObject(t *testing.T) {
 					return nil
 				}
 				return errors.New("bad " + m.String())
-			}})
+			}},
+		)
 		ada := h.Join("ada")
 		for _, text := range []string{"luck", "log", "panic"} {
 			ada.Send(text)
@@ -237,7 +260,13 @@ func TestStats_TellOfTheStore(t *testing.T) {
 		store := dogtest.NewDisk(t)
 		rt, cells := fixture.NewObjects(t, dog.Options{Store: store})
 		before := rt.Stats().Store
-		require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error { return c.Storage().Put("a", nil) }))
+		require.NoError(
+			t,
+			fixture.InTurn(
+				cells.Named("a"),
+				func(_ context.Context, c *fixture.Object) error { return c.Storage().Put("a", nil) },
+			),
+		)
 		after := rt.Stats().Store
 		require.Equal(t, before.Commits+1, after.Commits)
 		require.Greater(t, after.Syncs, before.Syncs)

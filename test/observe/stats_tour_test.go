@@ -20,7 +20,12 @@ func TestStats_CountOnceWhatMovesMeanwhile(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{MaxObjects: 50})
 	cells, err := dog.RegisterObject[fixture.Object](rt, "cell", nil)
 	require.NoError(t, err)
-	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{Message: fixture.Echo}} }})
+	rooms, err := dog.RegisterReplica(
+		rt, "room",
+		&dog.ReplicaOptions[fixture.Room]{
+			New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{Message: fixture.Echo}} },
+		},
+	)
 	require.NoError(t, err)
 	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: 300})
 	require.NoError(t, err)
@@ -34,7 +39,8 @@ func TestStats_CountOnceWhatMovesMeanwhile(t *testing.T) {
 			var last dog.Stats
 			for {
 				s := rt.Stats()
-				if s.Turns.Events < last.Turns.Events || s.MessagesIn < last.MessagesIn || s.MessagesOut < last.MessagesOut {
+				if s.Turns.Events < last.Turns.Events || s.MessagesIn < last.MessagesIn ||
+					s.MessagesOut < last.MessagesOut {
 					t.Errorf("counts fell: %+v after %+v", s.Turns, last.Turns)
 				}
 				last = s
@@ -50,7 +56,9 @@ func TestStats_CountOnceWhatMovesMeanwhile(t *testing.T) {
 	for w := range workers {
 		work.Go(func() {
 			for i := range objects {
-				_ = dog.CallErr0(context.Background(), cells.Named(strconv.Itoa(w*objects+i)), (*fixture.Object).Nothing)
+				_ = dog.CallErr0(
+					context.Background(), cells.Named(strconv.Itoa(w*objects+i)), (*fixture.Object).Nothing,
+				)
 			}
 		})
 		work.Go(func() {

@@ -97,20 +97,30 @@ func TestTrace_HookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 						EventDone:     func(e dog.EventInfo) { use(e.Object) },
 					}})
 					var err error
-					keepers, err = dog.RegisterObject(rt, "keeper", &dog.ObjectOptions[keeper]{New: func() *keeper { return &keeper{start: in("OnStart"), stop: in("OnStop")} }})
+					keepers, err = dog.RegisterObject(
+						rt, "keeper",
+						&dog.ObjectOptions[keeper]{
+							New: func() *keeper { return &keeper{start: in("OnStart"), stop: in("OnStop")} },
+						},
+					)
 					require.NoError(t, err)
 					require.NoError(t, dog.CallErr0(t.Context(), to("b"), (*keeper).Nothing))
 					synctest.Wait()
 					armed.Store(true)
-					require.NoError(t, dog.CallErr(t.Context(), to("a"), (*keeper).Run, func(ctx context.Context) error {
-						switch where {
-						case "a handler":
-							return act(ctx, to)
-						case "BlockConcurrencyWhile":
-							return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return act(ctx, to) })
-						}
-						return nil
-					}))
+					require.NoError(
+						t,
+						dog.CallErr(t.Context(), to("a"), (*keeper).Run, func(ctx context.Context) error {
+							switch where {
+							case "a handler":
+								return act(ctx, to)
+							case "BlockConcurrencyWhile":
+								return dog.BlockConcurrencyWhile(
+									ctx, func(ctx context.Context) error { return act(ctx, to) },
+								)
+							}
+							return nil
+						}),
+					)
 					time.Sleep(5 * time.Minute)
 					synctest.Wait()
 					hooked.Wait()

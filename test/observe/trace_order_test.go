@@ -26,9 +26,15 @@ func TestStats_EventWhoseEndIsLoggedIsToldOfBeforeTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		const message = "a handler returned while another goroutine used its context: use dog.Go"
-		_, cells := fixture.NewObjects(t, dog.Options{Logger: slog.New(fixture.SlowLog{Handler: slog.DiscardHandler, Message: message}), Trace: &dog.Trace{
-			EventDone: func(e dog.EventInfo) { d.Note("%v", e.Err) },
-		}})
+		_, cells := fixture.NewObjects(
+			t,
+			dog.Options{
+				Logger: slog.New(fixture.SlowLog{Handler: slog.DiscardHandler, Message: message}),
+				Trace: &dog.Trace{
+					EventDone: func(e dog.EventInfo) { d.Note("%v", e.Err) },
+				},
+			},
+		)
 		a := cells.Named("a")
 		require.NoError(t, dog.CallErr0(t.Context(), a, (*fixture.Object).Nothing)) // it is there
 		synctest.Wait()
@@ -44,7 +50,12 @@ func TestStats_EventWhoseEndIsLoggedIsToldOfBeforeTheNext(t *testing.T) {
 			})
 		}()
 		time.Sleep(1500 * time.Millisecond) // it is being logged
-		require.Error(t, dog.CallErr(t.Context(), a, (*fixture.Object).Do, func(context.Context) error { return errors.New("second") }))
+		require.Error(
+			t,
+			dog.CallErr(
+				t.Context(), a, (*fixture.Object).Do, func(context.Context) error { return errors.New("second") },
+			),
+		)
 		time.Sleep(time.Hour)
 		require.Equal(t, []string{"first", "second"}, d.Take())
 	})
@@ -100,7 +111,10 @@ func TestStats_EventsAreToldOfInTheOrderOfTheirTurns(t *testing.T) {
 		}
 	}}})
 	nothing := func(context.Context, *keeper) error { return nil }
-	keepers, err := dog.RegisterObject(rt, "keeper", &dog.ObjectOptions[keeper]{New: func() *keeper { return &keeper{start: nothing, stop: nothing} }})
+	keepers, err := dog.RegisterObject(
+		rt, "keeper",
+		&dog.ObjectOptions[keeper]{New: func() *keeper { return &keeper{start: nothing, stop: nothing} }},
+	)
 	require.NoError(t, err)
 	n := 0
 	var all sync.WaitGroup

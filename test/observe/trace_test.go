@@ -97,8 +97,13 @@ func TestTrace_SeesTheLifeOfAGroup(t *testing.T) {
 func TestTrace_TellsHowLongAnEventWaitedAndRan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
-		h := fixture.NewRoomsWith(t, dog.Options{Trace: &dog.Trace{EventDone: d.Trace().EventDone}}, dog.GroupOptions[fixture.Lobby]{Limit: 2},
-			&fixture.Hooks{Receive: func(*fixture.Room, http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }})
+		h := fixture.NewRoomsWith(
+			t, dog.Options{Trace: &dog.Trace{EventDone: d.Trace().EventDone}},
+			dog.GroupOptions[fixture.Lobby]{Limit: 2},
+			&fixture.Hooks{
+				Receive: func(*fixture.Room, http.ResponseWriter, *http.Request) { time.Sleep(time.Second) },
+			},
+		)
 		h.Server.Get("/")
 		d.Events()
 		go h.Server.Get("/")

@@ -33,10 +33,13 @@ func TestSocket_PanicOfReceiveTellsTheClientNothing(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
-				v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Receive: func(_ fixture.Owner, w http.ResponseWriter, _ *http.Request) error {
-					test.before(w)
-					panic("secret")
-				}})
+				v := fixture.NewOwners(
+					t, kind, dog.Options{},
+					&fixture.OwnerHooks{Receive: func(_ fixture.Owner, w http.ResponseWriter, _ *http.Request) error {
+						test.before(w)
+						panic("secret")
+					}},
+				)
 				answer, err := v.Server.Client().Get(dogtest.URL + "/?u=ada")
 				if test.whole {
 					require.NoError(t, err)
@@ -82,17 +85,20 @@ func TestSocket_PanicAfterConnectClosesTheSocketOnce(t *testing.T) {
 func TestSocket_ConnectNeedsTheRequestThatReceiveGot(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		var kept *http.Request
-		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-			if req.URL.Path == "/other" {
-				s, err := o.Connect(w, kept, nil)
-				require.Nil(t, s)
-				require.ErrorContains(t, err, "Connect")
-				return nil
-			}
-			kept = req
-			_, err := w.Write([]byte("kept"))
-			return err
-		}})
+		v := fixture.NewOwners(
+			t, kind, dog.Options{},
+			&fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+				if req.URL.Path == "/other" {
+					s, err := o.Connect(w, kept, nil)
+					require.Nil(t, s)
+					require.ErrorContains(t, err, "Connect")
+					return nil
+				}
+				kept = req
+				_, err := w.Write([]byte("kept"))
+				return err
+			}},
+		)
 		v.Server.Get("/?u=ada")
 		status, _ := v.Server.Get("/other?u=ada")
 		require.Equal(t, http.StatusInternalServerError, status, "a request that has been answered")

@@ -100,7 +100,9 @@ func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
 						for range o.Sockets() {
 							return did.Add("a socket that has failed is still there")
 						}
-						return errors.Join(did.Add("failed %d", how.Code), errors.New("OnError fails, and OnClose runs"))
+						return errors.Join(
+							did.Add("failed %d", how.Code), errors.New("OnError fails, and OnClose runs"),
+						)
 					},
 					Close: func(_ context.Context, o fixture.Owner, s *dog.Socket, code int, reason string) error {
 						require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)

@@ -234,10 +234,13 @@ func TestSocket_HandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 
 func TestSocket_AnswerToGossipThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) {
-			runtime.Goexit()
-			return nil, nil
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) {
+				runtime.Goexit()
+				return nil, nil
+			}},
+		)
 		h.Server.Get("/")
 		replies, err := h.Group.Gossip(t.Context(), "x")
 		require.NoError(t, err)

@@ -20,9 +20,11 @@ func TestSocket_ObjectHasAtMostMaxSockets(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		rt := dogtest.New(t, options)
 		leave := make(chan struct{})
-		on := &fixture.OwnerHooks{Close: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket, code int, _ string) error {
-			return dog.Await(ctx, func() error { <-leave; return nil })
-		}}
+		on := &fixture.OwnerHooks{
+			Close: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket, code int, _ string) error {
+				return dog.Await(ctx, func() error { <-leave; return nil })
+			},
+		}
 		parlors, err := dog.RegisterObject(rt, "parlor", &dog.ObjectOptions[fixture.SocketObject]{
 			New: func() *fixture.SocketObject { return &fixture.SocketObject{On: on} }, MaxSockets: 2,
 		})
@@ -68,14 +70,20 @@ func TestSocket_MaxSocketsHoldsForThoseThatConnectAtOnce(t *testing.T) {
 		rt := dogtest.New(t, options)
 		parlors, err := dog.RegisterObject(rt, "parlor", &dog.ObjectOptions[fixture.ReceivingObject]{
 			New: func() *fixture.ReceivingObject {
-				return &fixture.ReceivingObject{SocketObject: fixture.SocketObject{On: &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-					_, err := o.Connect(w, req, nil)
-					if err != nil {
-						require.ErrorIs(t, err, dog.ErrSocketsFull)
-						require.Equal(t, 503, dog.HTTPStatus(err))
-					}
-					return err
-				}}}}
+				return &fixture.ReceivingObject{
+					SocketObject: fixture.SocketObject{
+						On: &fixture.OwnerHooks{
+							Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+								_, err := o.Connect(w, req, nil)
+								if err != nil {
+									require.ErrorIs(t, err, dog.ErrSocketsFull)
+									require.Equal(t, 503, dog.HTTPStatus(err))
+								}
+								return err
+							},
+						},
+					},
+				}
 			},
 			MaxSockets: 10,
 		})

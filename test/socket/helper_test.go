@@ -9,8 +9,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// den is a venue whose owner notes what its sockets do.
-type den struct {
+// recorder is owners that note what its sockets do.
+type recorder struct {
 	*fixture.Owners
 	got    []string          // messages that reached OnMessage. owned by the turn, like the others
 	errors []*dog.CloseError // what OnError was told
@@ -18,9 +18,9 @@ type den struct {
 	ends   []string          // which of the two ran, in order
 }
 
-func newDen(t *testing.T, kind string, options dog.Options) *den {
+func newRecorder(t *testing.T, kind string, options dog.Options) *recorder {
 	t.Helper()
-	d := &den{}
+	d := &recorder{}
 	d.Owners = fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
 		Message: func(_ context.Context, _ fixture.Owner, _ *dog.Socket, m dog.Message) error {
 			d.got = append(d.got, m.String())

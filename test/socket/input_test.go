@@ -58,11 +58,23 @@ func TestSocket_MalformedUpgradeIsRefused(t *testing.T) {
 		{"another protocol", "GET", upgrade("Upgrade", "h2c"), 426, http.Header{"Upgrade": {"websocket"}}},
 		{"no Connection", "GET", upgrade("Connection"), 426, http.Header{"Upgrade": {"websocket"}}},
 		{"no version", "GET", upgrade("Sec-Websocket-Version"), 400, http.Header{"Sec-Websocket-Version": {"13"}}},
-		{"old version", "GET", upgrade("Sec-Websocket-Version", "8"), 400, http.Header{"Sec-Websocket-Version": {"13"}}},
+		{
+			"old version",
+			"GET",
+			upgrade("Sec-Websocket-Version", "8"),
+			400,
+			http.Header{"Sec-Websocket-Version": {"13"}},
+		},
 		{"no key", "GET", upgrade("Sec-Websocket-Key"), 400, nil},
 		{"bad key", "GET", upgrade("Sec-Websocket-Key", "%%%"), 400, nil},
 		{"short key", "GET", upgrade("Sec-Websocket-Key", "c2hvcnQ="), 400, nil},
-		{"two keys", "GET", upgrade("Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="), 400, nil},
+		{
+			"two keys",
+			"GET",
+			upgrade("Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="),
+			400,
+			nil,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -160,7 +172,7 @@ func TestSocket_ClientThatBreaksTheRulesIsClosed(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-				d := newDen(t, kind, dog.Options{Sockets: dog.SocketOptions{MaxMessage: 100}})
+				d := newRecorder(t, kind, dog.Options{Sockets: dog.SocketOptions{MaxMessage: 100}})
 				c := d.Server.Dial("/?u=ada")
 				c.Send(strings.Repeat("x", 100))
 				c.SendRaw(test.frame)
@@ -192,7 +204,7 @@ func TestSocket_ClientThatVanishesIsAnError1006(t *testing.T) {
 	for name, part := range tests {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-				d := newDen(t, kind, dog.Options{})
+				d := newRecorder(t, kind, dog.Options{})
 				c := d.Server.Dial("/?u=ada")
 				c.SendRaw(part)
 				c.Vanish()
@@ -224,7 +236,7 @@ func TestSocket_CloseIsNoError(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-				d := newDen(t, kind, dog.Options{})
+				d := newRecorder(t, kind, dog.Options{})
 				c := d.Server.Dial("/?u=ada")
 				c.SendRaw(test.frame)
 				code, _ := c.Closed()
@@ -239,7 +251,7 @@ func TestSocket_CloseIsNoError(t *testing.T) {
 
 func TestSocket_SilentClientIsDropped(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-		d := newDen(t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: 8 * time.Second}})
+		d := newRecorder(t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: 8 * time.Second}})
 		d.Server.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true}) // reads nothing, so it answers no ping
 		d.Server.Dial("/?u=ada")                                          // answers pings
 		fixture.Elapse(time.Minute)
@@ -255,7 +267,7 @@ func TestSocket_SilentClientIsDropped(t *testing.T) {
 
 func TestSocket_WithoutHeartbeatsASilentClientStays(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-		d := newDen(t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: -1}})
+		d := newRecorder(t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: -1}})
 		d.Server.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
 		fixture.Elapse(24 * time.Hour)
 		require.Equal(t, 1, d.Runtime.Stats().Sockets)

@@ -114,9 +114,14 @@ func TestSocket_OwnerHibernatesWithOpenSockets(t *testing.T) {
 		starts, lives := 0, map[fixture.Owner]bool{}
 		var closed fixture.Lines
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
-			Hibernate:     true,
-			SocketOptions: dog.SocketOptions{Tags: []string{"tagged"}, AutoRequest: "ping", AutoReply: "pong", PingInterval: -1},
-			Start:         func(context.Context, fixture.Owner) error { starts++; return nil },
+			Hibernate: true,
+			SocketOptions: dog.SocketOptions{
+				Tags:         []string{"tagged"},
+				AutoRequest:  "ping",
+				AutoReply:    "pong",
+				PingInterval: -1,
+			},
+			Start: func(context.Context, fixture.Owner) error { starts++; return nil },
 			Open: func(_ context.Context, o fixture.Owner, s *dog.Socket) error {
 				return errors.Join(o.Storage().Put("k", []byte("kept")), s.SetAttachment(s.UID()+"'s"))
 			},
@@ -189,7 +194,12 @@ func TestSocket_ObjectStaysInMemoryWithItsSockets(t *testing.T) {
 			Start:   func(_ context.Context, o fixture.Owner) error { starts[o.(*fixture.SocketObject).Name()]++; return nil },
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error { return s.Send(m) },
 		}
-		parlors, err := dog.RegisterObject(rt, "parlor", &dog.ObjectOptions[fixture.SocketObject]{New: func() *fixture.SocketObject { return &fixture.SocketObject{On: on} }})
+		parlors, err := dog.RegisterObject(
+			rt, "parlor",
+			&dog.ObjectOptions[fixture.SocketObject]{
+				New: func() *fixture.SocketObject { return &fixture.SocketObject{On: on} },
+			},
+		)
 		require.NoError(t, err)
 		srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			parlors.Named(req.URL.Path[1:]).ServeHTTP(w, req)
@@ -199,8 +209,11 @@ func TestSocket_ObjectStaysInMemoryWithItsSockets(t *testing.T) {
 			clients = append(clients, srv.Dial(fmt.Sprintf("/%d", i)))
 		}
 		for i := range 40 {
-			require.NoError(t, dog.CallErr(t.Context(), parlors.Named(fmt.Sprintf("other-%d", i)), (*fixture.SocketObject).Do,
-				func(context.Context, *fixture.SocketObject) error { return nil }))
+			require.NoError(
+				t,
+				dog.CallErr(t.Context(), parlors.Named(fmt.Sprintf("other-%d", i)), (*fixture.SocketObject).Do,
+					func(context.Context, *fixture.SocketObject) error { return nil }),
+			)
 		}
 		fixture.Elapse(time.Hour)
 		for i, c := range clients {
@@ -259,13 +272,22 @@ func TestSocket_EventsOfASocketDoNotOverlapInAnObject(t *testing.T) {
 		var did fixture.Lines
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Open: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket) error {
-				return errors.Join(did.Add("open"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }), did.Add("opened"))
+				return errors.Join(
+					did.Add("open"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }),
+					did.Add("opened"),
+				)
 			},
 			Message: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket, m dog.Message) error {
-				return errors.Join(did.Add("got %s", m), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }), did.Add("did %s", m))
+				return errors.Join(
+					did.Add("got %s", m), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }),
+					did.Add("did %s", m),
+				)
 			},
 			Error: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket, _ error) error {
-				return errors.Join(did.Add("fail"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }), did.Add("failed"))
+				return errors.Join(
+					did.Add("fail"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }),
+					did.Add("failed"),
+				)
 			},
 			Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error { return did.Add("closed") },
 		})

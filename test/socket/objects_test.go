@@ -247,7 +247,12 @@ func TestSocket_UIDIsKnownBeforeTheObject(t *testing.T) {
 func TestSocket_OwnerTalksToItsSockets(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
-			SocketOptions: dog.SocketOptions{Tags: []string{"b", "a", "b"}, AutoRequest: "ping", AutoReply: "pong", Attachment: 1},
+			SocketOptions: dog.SocketOptions{
+				Tags:        []string{"b", "a", "b"},
+				AutoRequest: "ping",
+				AutoReply:   "pong",
+				Attachment:  1,
+			},
 			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 				to, text, _ := strings.Cut(m.String(), " ")
 				switch to {
@@ -352,11 +357,14 @@ func TestSocket_OptionsThatCannotWorkAreRefused(t *testing.T) {
 				require.Error(t, err)
 				require.Nil(t, rt)
 
-				h := fixture.NewRooms(t, 1, &fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-					s, err := r.Connect(w, req, &options)
-					require.Nil(t, s)
-					require.Error(t, err)
-				}})
+				h := fixture.NewRooms(
+					t, 1,
+					&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+						s, err := r.Connect(w, req, &options)
+						require.Nil(t, s)
+						require.Error(t, err)
+					}},
+				)
 				_, answer, err := h.Server.TryDial("/ws", dogtest.DialOptions{})
 				require.Error(t, err)
 				require.Equal(t, http.StatusInternalServerError, answer.StatusCode)

@@ -36,23 +36,25 @@ func numbers(t *testing.T, c *dogtest.Client) []int {
 func TestOrder_MessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		const rounds = 50
-		on := &fixture.OwnerHooks{Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
-			n := 0
-			next := func() string { n++; return strconv.Itoa(n) }
-			for range rounds {
-				require.NoError(t, s.Send(next()))
-				require.NoError(t, o.Broadcast(next()))
-				require.NoError(t, fixture.Emit(o, next()))
-				for _, u := range []string{"ada", "bob", "cyd", "dan"} {
-					_, err := s.Whisper(ctx, u, next())
-					require.NoError(t, err)
+		on := &fixture.OwnerHooks{
+			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
+				n := 0
+				next := func() string { n++; return strconv.Itoa(n) }
+				for range rounds {
+					require.NoError(t, s.Send(next()))
+					require.NoError(t, o.Broadcast(next()))
+					require.NoError(t, fixture.Emit(o, next()))
+					for _, u := range []string{"ada", "bob", "cyd", "dan"} {
+						_, err := s.Whisper(ctx, u, next())
+						require.NoError(t, err)
+					}
+					require.NoError(t, o.Broadcast(next()))
+					require.NoError(t, s.Broadcast(next()))
+					require.NoError(t, fixture.Emit(o, next()))
 				}
-				require.NoError(t, o.Broadcast(next()))
-				require.NoError(t, s.Broadcast(next()))
-				require.NoError(t, fixture.Emit(o, next()))
-			}
-			return nil
-		}}
+				return nil
+			},
+		}
 		perRound := map[string]int{
 			"ada": 6, // all but what is for others
 			"bob": 6, // two emits, three broadcasts, a whisper
@@ -82,14 +84,16 @@ func TestOrder_MessagesOfOneSenderKeepTheirOrder(t *testing.T) {
 func TestOrder_SocketsOfAnOwnerSeeBroadcastsInTheSameOrder(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		const each = 20
-		on := &fixture.OwnerHooks{Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
-			for i := range each {
-				if err := o.Broadcast(fmt.Sprint(s.UID(), i)); err != nil {
-					return err
+		on := &fixture.OwnerHooks{
+			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
+				for i := range each {
+					if err := o.Broadcast(fmt.Sprint(s.UID(), i)); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
-		}}
+				return nil
+			},
+		}
 		loads := []int{9}
 		if fixture.IsReplica(kind) {
 			on.MaxSockets = 3
@@ -127,7 +131,9 @@ func TestOrder_SocketsOfAnOwnerSeeBroadcastsInTheSameOrder(t *testing.T) {
 func TestOrder_CoalescingKeepsTheOrderOfTheRest(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var socket *dog.Socket
-		on := &fixture.OwnerHooks{Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { socket = s; return nil }}
+		on := &fixture.OwnerHooks{
+			Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { socket = s; return nil },
+		}
 		on.ConnectWith(kind, dog.SocketOptions{Slow: dog.CoalesceSlow})
 		v := fixture.NewOwners(t, kind, dog.Options{}, on)
 		c := v.Server.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: true})
@@ -185,14 +191,17 @@ func TestOrder_WhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 	for name, slow := range map[string]bool{"quick client": false, "slow client": true} {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-				v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Open: func(ctx context.Context, _ fixture.Owner, s *dog.Socket) error {
-					for i := range 20 {
-						require.NoError(t, s.Send(numbered(i)))
-					}
-					require.NoError(t, s.Close(4000, "enough"))
-					require.ErrorIs(t, s.Send("more"), dog.ErrSocketClosed)
-					return nil
-				}})
+				v := fixture.NewOwners(
+					t, kind, dog.Options{},
+					&fixture.OwnerHooks{Open: func(ctx context.Context, _ fixture.Owner, s *dog.Socket) error {
+						for i := range 20 {
+							require.NoError(t, s.Send(numbered(i)))
+						}
+						require.NoError(t, s.Close(4000, "enough"))
+						require.ErrorIs(t, s.Send("more"), dog.ErrSocketClosed)
+						return nil
+					}},
+				)
 				c := v.Server.DialWith("/?u=ada", dogtest.DialOptions{OnDemand: slow})
 				synctest.Wait()
 				for i := range 20 {
@@ -211,10 +220,13 @@ func TestOrder_WhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 func TestOrder_RequestsThroughOneStubStartInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string // guarded by the turn
-		h := fixture.NewRooms(t, 20, &fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
-			order = append(order, req.URL.Query().Get("n"))
-			time.Sleep(time.Second)
-		}})
+		h := fixture.NewRooms(
+			t, 20,
+			&fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
+				order = append(order, req.URL.Query().Get("n"))
+				time.Sleep(time.Second)
+			}},
+		)
 		stub, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		var want []string

@@ -38,7 +38,12 @@ func TestRefusals_AreLoggedOnceAMinuteWithTheCure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var logged bytes.Buffer
-				rt := dogtest.New(t, dog.Options{Logger: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+				rt := dogtest.New(
+					t,
+					dog.Options{
+						Logger: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn})),
+					},
+				)
 				leaves, err := dog.RegisterObject(rt, "leaf", &dog.ObjectOptions[leaf]{MaxSockets: 1})
 				require.NoError(t, err)
 				srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -37,11 +37,11 @@ func flood(last *error) func(context.Context, fixture.Owner, *dog.Socket, dog.Me
 	}
 }
 
-// newSlowVenue returns a venue with this policy and a client that reads only on
+// newSlowOwners returns owners with this policy and a client that reads only on
 // demand and has been flooded. A client is slow that has taken nothing for a
 // second with a full queue; WriteTimeout, which would cut it off earlier, is
 // out of the way.
-func newSlowVenue(t *testing.T, kind string, policy dog.SlowPolicy, last *error) (*fixture.Owners, *dogtest.Client) {
+func newSlowOwners(t *testing.T, kind string, policy dog.SlowPolicy, last *error) (*fixture.Owners, *dogtest.Client) {
 	t.Helper()
 	options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: policy, WriteTimeout: time.Minute}}
 	v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{Message: flood(last), MaxSockets: 2})
@@ -54,7 +54,7 @@ func newSlowVenue(t *testing.T, kind string, policy dog.SlowPolicy, last *error)
 func TestSocket_SlowClientIsDisconnectedByDefault(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
-		v, c := newSlowVenue(t, kind, 0, &last)
+		v, c := newSlowOwners(t, kind, 0, &last)
 		require.ErrorIs(t, last, dog.ErrSocketClosed, "after the one that was too much")
 		code, _ := c.Closed()
 		require.Equal(t, 1008, code)
@@ -66,7 +66,7 @@ func TestSocket_SlowClientIsDisconnectedByDefault(t *testing.T) {
 func TestSocket_SlowClientThatNeverReadsIsCutOff(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
-		v, _ := newSlowVenue(t, kind, dog.DisconnectSlow, &last)
+		v, _ := newSlowOwners(t, kind, dog.DisconnectSlow, &last)
 		fixture.Elapse(5 * time.Second) // CloseTimeout
 		fixture.RequireEmpty(t, v.Runtime)
 		require.EqualValues(t, 1, v.Runtime.Stats().Slow)
@@ -76,7 +76,7 @@ func TestSocket_SlowClientThatNeverReadsIsCutOff(t *testing.T) {
 func TestSocket_OldestMessagesOfASlowClientAreDropped(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
-		v, c := newSlowVenue(t, kind, dog.DropOldest, &last)
+		v, c := newSlowOwners(t, kind, dog.DropOldest, &last)
 		require.NoError(t, last)
 		stats := v.Runtime.Stats()
 		require.LessOrEqual(t, stats.QueuedBytes, 1000)
@@ -95,7 +95,7 @@ func TestSocket_OldestMessagesOfASlowClientAreDropped(t *testing.T) {
 func TestSocket_NewerMessagesOfASlowClientReplaceOlderOnes(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
-		v, c := newSlowVenue(t, kind, dog.CoalesceSlow, &last)
+		v, c := newSlowOwners(t, kind, dog.CoalesceSlow, &last)
 		require.NoError(t, last)
 		stats := v.Runtime.Stats()
 		require.Positive(t, stats.Coalesced)
@@ -135,7 +135,9 @@ func TestSocket_CoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
 
 func TestSocket_SlowClientHoldsUpNobody(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-		v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, &fixture.OwnerHooks{MaxSockets: 2})
+		v := fixture.NewOwners(
+			t, kind, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, &fixture.OwnerHooks{MaxSockets: 2},
+		)
 		v.Server.DialWith("/?u=slow", dogtest.DialOptions{OnDemand: true})
 		ada := v.Enter("ada")
 		began := time.Now()
@@ -203,22 +205,24 @@ func TestSocket_ValuesTravelAsTextBinaryOrJSON(t *testing.T) {
 
 func TestSocket_LeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
-		on := &fixture.OwnerHooks{Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
-			switch m.String() {
-			case "emit":
-				return s.Emit(m)
-			case "emit+":
-				return fixture.Emit(o, m)
-			case "emit-":
-				return s.Emit(m, dog.ExceptUID(s.UID()))
-			case "broadcast":
-				return s.Broadcast(m)
-			case "broadcast-":
-				return s.Broadcast(m, dog.ExceptUID(s.UID()))
-			default:
-				return o.Broadcast(m, dog.SendOption{})
-			}
-		}}
+		on := &fixture.OwnerHooks{
+			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
+				switch m.String() {
+				case "emit":
+					return s.Emit(m)
+				case "emit+":
+					return fixture.Emit(o, m)
+				case "emit-":
+					return s.Emit(m, dog.ExceptUID(s.UID()))
+				case "broadcast":
+					return s.Broadcast(m)
+				case "broadcast-":
+					return s.Broadcast(m, dog.ExceptUID(s.UID()))
+				default:
+					return o.Broadcast(m, dog.SendOption{})
+				}
+			},
+		}
 		loads := []int{5}
 		cydHears := []string{"emit", "emit+", "emit-", "broadcast", "broadcast+", "broadcast-"}
 		tabletHears := []string{"emit", "emit+", "broadcast", "broadcast+"}
@@ -238,7 +242,9 @@ func TestSocket_LeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
 		require.Equal(t, []string{"emit+", "broadcast+"}, fixture.Texts(phone))
 		require.Equal(t, []string{"emit", "emit+", "broadcast", "broadcast+"}, fixture.Texts(laptop))
 		require.Equal(t, tabletHears, fixture.Texts(tablet))
-		require.Equal(t, []string{"emit", "emit+", "emit-", "broadcast", "broadcast+", "broadcast-"}, fixture.Texts(bob))
+		require.Equal(
+			t, []string{"emit", "emit+", "emit-", "broadcast", "broadcast+", "broadcast-"}, fixture.Texts(bob),
+		)
 		require.Equal(t, cydHears, fixture.Texts(cyd))
 	})
 }
@@ -247,10 +253,13 @@ func TestSocket_ServersFavouriteSubprotocolIsChosen(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options := dog.Options{Sockets: dog.SocketOptions{Subprotocols: []string{"chat.v2", "chat.v1"}}}
 		agreed := make(chan string, 1)
-		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
-			agreed <- s.Subprotocol()
-			return nil
-		}})
+		v := fixture.NewOwners(
+			t, kind, options,
+			&fixture.OwnerHooks{Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
+				agreed <- s.Subprotocol()
+				return nil
+			}},
+		)
 		for _, test := range []struct {
 			offers []string
 			want   string

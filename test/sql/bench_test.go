@@ -34,7 +34,9 @@ func benchTables(b *testing.B, options dog.Options) *dog.Namespace[benchObject] 
 	rt, err := dog.New(options)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
-	objects, err := dog.RegisterObject(rt, "cell", &dog.ObjectOptions[benchObject]{Schema: dog.Schema{"CREATE TABLE t (a)"}})
+	objects, err := dog.RegisterObject(
+		rt, "cell", &dog.ObjectOptions[benchObject]{Schema: dog.Schema{"CREATE TABLE t (a)"}},
+	)
 	require.NoError(b, err)
 	return objects
 }

@@ -16,8 +16,10 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// newTables registers cells with options on a store that has SQL.
-func newTables(t testing.TB, keep dog.Store, options dog.ObjectOptions[fixture.Object]) (*dog.Runtime, *dog.Namespace[fixture.Object]) {
+// newTables registers objects with options on a store that has SQL.
+func newTables(
+	t testing.TB, keep dog.Store, options dog.ObjectOptions[fixture.Object],
+) (*dog.Runtime, *dog.Namespace[fixture.Object]) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{Store: keep})
 	cells, err := dog.RegisterObject(rt, "cell", &options)
@@ -28,7 +30,9 @@ func newTables(t testing.TB, keep dog.Store, options dog.ObjectOptions[fixture.O
 // withTable runs f in a turn of an object that has a table t.
 func withTable(t *testing.T, f func(ctx context.Context, s *dog.Storage)) {
 	t.Helper()
-	_, cells := newTables(t, disk.Memory(), dog.ObjectOptions[fixture.Object]{Schema: dog.Schema{"CREATE TABLE t (a, b)"}})
+	_, cells := newTables(
+		t, disk.Memory(), dog.ObjectOptions[fixture.Object]{Schema: dog.Schema{"CREATE TABLE t (a, b)"}},
+	)
 	require.NoError(t, fixture.InTurn(cells.Named("x"), func(ctx context.Context, c *fixture.Object) error {
 		f(ctx, c.Storage())
 		return nil

@@ -48,7 +48,9 @@ func TestSQL_AbortFromElsewhereEndsAStatement(t *testing.T) {
 	require.ErrorIs(t, dog.CallErr(t.Context(), stub, (*fixture.Object).With, func(c *fixture.Object) error {
 		began <- c
 		for {
-			_, err := c.Storage().SQL().Exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+			_, err := c.Storage().
+				SQL().
+				Exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
 			if err != nil {
 				return err
 			}

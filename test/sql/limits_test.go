@@ -179,12 +179,23 @@ func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := 0
 		var resets []error
-		rt := dogtest.New(t, dog.Options{Store: disk.Memory(), Trace: &dog.Trace{ObjectStopped: func(_ dog.ObjectInfo, cause error) {
-			if cause != nil {
-				resets = append(resets, cause)
-			}
-		}}})
-		vows, err := dog.RegisterReplica(rt, "vow", &dog.ReplicaOptions[vow]{New: func() *vow { return &vow{told: &told} }, Schema: dog.Schema{"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)"}})
+		rt := dogtest.New(
+			t,
+			dog.Options{Store: disk.Memory(), Trace: &dog.Trace{ObjectStopped: func(_ dog.ObjectInfo, cause error) {
+				if cause != nil {
+					resets = append(resets, cause)
+				}
+			}}},
+		)
+		vows, err := dog.RegisterReplica(
+			rt, "vow",
+			&dog.ReplicaOptions[vow]{
+				New: func() *vow { return &vow{told: &told} },
+				Schema: dog.Schema{
+					"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)",
+				},
+			},
+		)
 		require.NoError(t, err)
 		lobbies, err := dog.RegisterGroup(rt, "lobby", vows, &dog.GroupOptions[fixture.Lobby]{Limit: 9})
 		require.NoError(t, err)

@@ -81,11 +81,15 @@ func TestSQL_RowsAreReadIntoStructs(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Equal(t, person{
-			numbered: numbered{5}, Name: "ada", Nick: &nick, Born: born, Seen: sql.NullTime{Time: born.Truncate(time.Second), Valid: true},
+			numbered: numbered{
+				5,
+			}, Name: "ada", Nick: &nick, Born: born, Seen: sql.NullTime{Time: born.Truncate(time.Second), Valid: true},
 			Data: []byte{1}, Any: int64(7), Ready: true, Score: 0.5, Upper: "ABC",
 		}, got)
 
-		got, found, err = dog.QueryRowAs[person](s.SQL(), `SELECT NULL AS nick_name, NULL AS seen, NULL AS data, NULL AS "any"`)
+		got, found, err = dog.QueryRowAs[person](
+			s.SQL(), `SELECT NULL AS nick_name, NULL AS seen, NULL AS data, NULL AS "any"`,
+		)
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Equal(t, person{}, got)

@@ -17,8 +17,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// newRelease runs f in a turn of an object in a runtime of its own, whose cells
-// have a schema.
+// newRelease runs f in a turn of an object in a runtime of its own, whose
+// objects have a schema.
 func newRelease(t *testing.T, d dog.Store, schema dog.Schema, f func(s *dog.Storage)) error {
 	t.Helper()
 	rt, cells := newTables(t, d, dog.ObjectOptions[fixture.Object]{Schema: schema})
@@ -89,7 +89,9 @@ func TestSchema_StepThatFailsUndoesAllOfThem(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, 2, wrong.Step)
 		require.ErrorContains(t, err, "already exists")
-		require.NoError(t, newRelease(t, d, first, func(s *dog.Storage) { require.Equal(t, []string{"a"}, columnsOfT(t, s)) }))
+		require.NoError(
+			t, newRelease(t, d, first, func(s *dog.Storage) { require.Equal(t, []string{"a"}, columnsOfT(t, s)) }),
+		)
 
 		err = newRelease(t, d, append(first, "VACUUM"), noUse)
 		require.ErrorIs(t, err, dog.ErrSQLRefused)
@@ -101,7 +103,10 @@ func TestSchema_StepThatFailsUndoesAllOfThem(t *testing.T) {
 func TestSchema_UpToDateSchemaCostsOneRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
-		_, cells := newTables(t, fixture.StoreOf(w), dog.ObjectOptions[fixture.Object]{Schema: dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}})
+		_, cells := newTables(
+			t, fixture.StoreOf(w),
+			dog.ObjectOptions[fixture.Object]{Schema: dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}},
+		)
 		require.NoError(t, fixture.Commit(t, cells.Named("x"), func(*dog.Storage) error { return nil }))
 		time.Sleep(5 * time.Minute) // it is dropped from memory
 		gets, commits, opened := w.gets.Load(), w.commits.Load(), w.opened.Load()
@@ -142,7 +147,9 @@ func TestSchema_StepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 			step = c.before + fmt.Sprintf(rebuild, 3) + c.after
 			all := append(slices.Clone(first), step)
 			require.NoError(t, newRelease(t, dogtest.NewDisk(t), all, func(s *dog.Storage) {
-				require.Equal(t, []int{1, 2}, sqlList[int](t, s, "SELECT id FROM children ORDER BY id"), "all steps at once")
+				require.Equal(
+					t, []int{1, 2}, sqlList[int](t, s, "SELECT id FROM children ORDER BY id"), "all steps at once",
+				)
 			}))
 			require.NoError(t, newRelease(t, d, all, func(s *dog.Storage) {
 				require.Equal(t, []int{1, 2}, sqlList[int](t, s, "SELECT id FROM children ORDER BY id"))
@@ -162,7 +169,9 @@ func TestSchema_ForeignKeysAreCheckedAgainAfterAStepThatFails(t *testing.T) {
 			"PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1); SELECT * FROM nothing",
 		}
 		_, cells := newTables(t, dogtest.NewDisk(t), dog.ObjectOptions[fixture.Object]{Schema: schema})
-		require.ErrorContains(t, fixture.Commit(t, cells.Named("x"), func(*dog.Storage) error { return nil }), "nothing")
+		require.ErrorContains(
+			t, fixture.Commit(t, cells.Named("x"), func(*dog.Storage) error { return nil }), "nothing",
+		)
 		schema[1] = "PRAGMA foreign_keys = OFF; SELECT 1"
 		require.NoError(t, fixture.Commit(t, cells.Named("x"), func(s *dog.Storage) error {
 			require.Empty(t, sqlList[int](t, s, "SELECT p FROM c"))

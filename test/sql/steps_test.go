@@ -46,7 +46,9 @@ func (e modestEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 // The limits are for what clients send: not for what the developer does with
 // what they have stored.
 func TestSchema_StepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
-	first := dog.Schema{"CREATE TABLE t (a, b); INSERT INTO t SELECT value, zeroblob(900) FROM generate_series(1, 3000)"}
+	first := dog.Schema{
+		"CREATE TABLE t (a, b); INSERT INTO t SELECT value, zeroblob(900) FROM generate_series(1, 3000)",
+	}
 	const (
 		count   = "SELECT count(*) FROM generate_series(1, 1000000)"
 		read    = "UPDATE t SET a = 1 WHERE b = 1"
@@ -73,7 +75,9 @@ func TestSchema_StepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
 				d := dogtest.NewDisk(t)
 				require.NoError(t, newRelease(t, d, first, noUse))
 				rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(modest{d, c.read}), StartTimeout: c.timeout})
-				cells, err := dog.RegisterObject(rt, "cell", &dog.ObjectOptions[fixture.Object]{Schema: append(first, c.step)})
+				cells, err := dog.RegisterObject(
+					rt, "cell", &dog.ObjectOptions[fixture.Object]{Schema: append(first, c.step)},
+				)
 				require.NoError(t, err)
 				err = fixture.Commit(t, cells.Named("x"), func(*dog.Storage) error { return nil })
 				if c.fails {

@@ -20,7 +20,7 @@ import (
 
 var errNo = errors.New("no")
 
-// countable are cells with a table t, which undo what fails.
+// countable are objects with a table t, which undo what fails.
 var countable = dog.ObjectOptions[fixture.Object]{
 	Schema:          dog.Schema{"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)"},
 	RollbackOnError: true,
@@ -61,7 +61,10 @@ func TestSQL_AndKeysAreOneTransaction(t *testing.T) {
 			return errNo
 		}), errNo)
 		require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1); return nil }))
-		require.ErrorIs(t, fixture.Commit(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 3); panic("no") }), dog.ErrReset)
+		require.ErrorIs(
+			t, fixture.Commit(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 3); panic("no") }),
+			dog.ErrReset,
+		)
 		require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1); return nil }))
 	})
 }
@@ -89,7 +92,9 @@ func TestSQL_JoinsNestedTransactions(t *testing.T) {
 			requireBoth(t, s, 1, 2)
 			return s.Transaction(func() error { storeBoth(t, s, 7); return nil })
 		}))
-		require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1, 2, 7); return nil }))
+		require.NoError(
+			t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1, 2, 7); return nil }),
+		)
 	})
 }
 
@@ -221,7 +226,9 @@ func TestSQL_ReadingBySQLStoresNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, fixture.StoreOf(w), countable)
-		require.NoError(t, fixture.Commit(t, cells.Named("x"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
+		require.NoError(
+			t, fixture.Commit(t, cells.Named("x"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }),
+		)
 		before := w.commits.Load()
 		require.NoError(t, fixture.InTurn(cells.Named("x"), func(_ context.Context, c *fixture.Object) error {
 			requireBoth(t, c.Storage(), 1)
@@ -256,17 +263,36 @@ func TestSQL_DatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, fixture.StoreOf(w), countable)
-		require.NoError(t, fixture.Commit(t, cells.Named("idle"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
-		require.Error(t, fixture.Commit(t, cells.Named("reset in its turn"), func(s *dog.Storage) error { storeBoth(t, s, 1); panic("no") }))
-		require.Error(t, fixture.Commit(t, cells.Named("reset reading"), func(s *dog.Storage) error { requireBoth(t, s); panic("no") }))
+		require.NoError(
+			t,
+			fixture.Commit(t, cells.Named("idle"), func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }),
+		)
+		require.Error(
+			t,
+			fixture.Commit(
+				t, cells.Named("reset in its turn"), func(s *dog.Storage) error { storeBoth(t, s, 1); panic("no") },
+			),
+		)
+		require.Error(
+			t,
+			fixture.Commit(
+				t, cells.Named("reset reading"), func(s *dog.Storage) error { requireBoth(t, s); panic("no") },
+			),
+		)
 		var other *fixture.Object
-		require.NoError(t, fixture.InTurn(cells.Named("reset while idle"), func(_ context.Context, c *fixture.Object) error {
-			storeBoth(t, c.Storage(), 1)
-			other = c
-			return nil
-		}))
+		require.NoError(
+			t,
+			fixture.InTurn(cells.Named("reset while idle"), func(_ context.Context, c *fixture.Object) error {
+				storeBoth(t, c.Storage(), 1)
+				other = c
+				return nil
+			}),
+		)
 		other.Abort(errNo)
-		require.ErrorIs(t, dog.CallErr(t.Context(), cells.Named("reset within a statement"), (*fixture.Object).With, breakOff), dog.ErrReset)
+		require.ErrorIs(
+			t, dog.CallErr(t.Context(), cells.Named("reset within a statement"), (*fixture.Object).With, breakOff),
+			dog.ErrReset,
+		)
 		time.Sleep(5 * time.Minute)
 		require.Positive(t, w.opened.Load())
 		require.Equal(t, w.opened.Load(), w.closed.Load())
@@ -300,7 +326,10 @@ func TestSQL_AndKeysSurviveCrashesTogether(t *testing.T) {
 				_, cells := newTables(t, d, countable)
 				stub := cells.Named("x")
 				for range steps[i] {
-					require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { storeBoth(t, s, next); return nil }))
+					require.NoError(
+						t,
+						fixture.Commit(t, stub, func(s *dog.Storage) error { storeBoth(t, s, next); return nil }),
+					)
 					next++
 				}
 				acknowledged := next

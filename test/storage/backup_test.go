@@ -27,13 +27,13 @@ import (
 
 func TestBackup_IsAStoreOfItsOwn(t *testing.T) {
 	dir := t.TempDir()
-	o := newOffice(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
 	fill(t, o.Named("a"), "x")
 	copied := filepath.Join(dir, "copy")
 	require.NoError(t, o.rt.Backup(t.Context(), copied))
 	fill(t, o.Named("a"), "y")
 
-	restored := newOffice(t, "parcel", dog.Options{Store: disk.At(copied)})
+	restored := newParcels(t, "parcel", dog.Options{Store: disk.At(copied)})
 	require.Equal(t, "x", contentOf(t, restored.Named("a")))
 	require.Equal(t, "y", contentOf(t, o.Named("a")))
 	require.Error(t, o.rt.Backup(t.Context(), copied), "the directory exists")
@@ -43,13 +43,13 @@ func TestBackup_IsAStoreOfItsOwn(t *testing.T) {
 func TestBackup_StoreInMemoryIsBackedUpToADirectory(t *testing.T) {
 	for name, kept := range map[string]dog.Store{"Memory": disk.Memory(), "Disk": dogtest.NewDisk(t)} {
 		t.Run(name, func(t *testing.T) {
-			o := newOffice(t, "parcel", dog.Options{Store: kept})
+			o := newParcels(t, "parcel", dog.Options{Store: kept})
 			fill(t, o.Named("a"), "x")
 			copied := filepath.Join(t.TempDir(), "deep", "copy")
 			require.NoError(t, o.rt.Backup(t.Context(), copied))
 			require.ErrorIs(t, o.rt.Backup(t.Context(), copied), fs.ErrExist)
 			require.NoError(t, o.rt.Shutdown(t.Context()))
-			restored := newOffice(t, "parcel", dog.Options{Store: disk.At(copied)})
+			restored := newParcels(t, "parcel", dog.Options{Store: disk.At(copied)})
 			require.Equal(t, "x", contentOf(t, restored.Named("a")))
 		})
 	}
@@ -60,7 +60,7 @@ func TestBackup_StoreInMemoryIsBackedUpToADirectory(t *testing.T) {
 func TestBackup_BackupExportOrImportThatFindsNoSpaceLeavesNothing(t *testing.T) {
 	dir, temp := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), time.Now().Add(time.Hour))
 	file := filepath.Join(t.TempDir(), "a.db")
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
@@ -103,7 +103,7 @@ func TestBackup_BackupExportOrImportThatFindsNoSpaceLeavesNothing(t *testing.T) 
 
 func TestBackup_HandlerMayMakeABackup(t *testing.T) {
 	dir := t.TempDir()
-	o := newOffice(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
 	copied := filepath.Join(dir, "copy")
 	require.NoError(t, dog.CallErr(t.Context(), o.Named("a"), (*parcel).Do, func(ctx context.Context, p *parcel) error {
 		if err := p.Storage().Put("content", []byte("x")); err != nil {
@@ -111,7 +111,7 @@ func TestBackup_HandlerMayMakeABackup(t *testing.T) {
 		}
 		return o.rt.Backup(ctx, copied)
 	}))
-	restored := newOffice(t, "parcel", dog.Options{Store: disk.At(copied)})
+	restored := newParcels(t, "parcel", dog.Options{Store: disk.At(copied)})
 	require.Equal(t, "x", contentOf(t, restored.Named("a")))
 }
 
@@ -119,7 +119,7 @@ func TestBackup_BackupsExportsAndImportsThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	for name, options := range map[string]dog.Options{"no store": {}, "no SQL": {Store: fixture.StoreOf(fixture.PromptEngine())}} {
 		t.Run(name, func(t *testing.T) {
-			o := newOffice(t, "parcel", options)
+			o := newParcels(t, "parcel", options)
 			if options.Store == nil {
 				require.ErrorIs(t, o.rt.Backup(t.Context(), file), dog.ErrNoStore)
 			}
@@ -127,7 +127,7 @@ func TestBackup_BackupsExportsAndImportsThatCannotBe(t *testing.T) {
 			require.ErrorIs(t, o.Named("a").Import(t.Context(), file), dog.ErrNoStore)
 		})
 	}
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	require.NoError(t, o.rt.Shutdown(t.Context()))
 	require.ErrorIs(t, o.rt.Backup(t.Context(), file), dog.ErrShutdown)
 	require.ErrorIs(t, o.Named("a").Export(t.Context(), file), dog.ErrShutdown)
@@ -180,7 +180,7 @@ func TestBackup_ExportedObjectCanBeImported(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.db")
 	alarm := time.Now().Add(time.Hour)
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	a := o.Named("a")
 	stow(t, a, alarm)
 	starts := o.starts.Load()
@@ -208,7 +208,7 @@ func TestBackup_ExportedObjectCanBeImported(t *testing.T) {
 	requireStowed(t, other, alarm)
 
 	// Into another program.
-	elsewhere := newOffice(t, "packet", dog.Options{Store: disk.Memory()})
+	elsewhere := newParcels(t, "packet", dog.Options{Store: disk.Memory()})
 	require.NoError(t, elsewhere.Named("a").Import(t.Context(), file))
 	requireStowed(t, elsewhere.Named("a"), alarm)
 }
@@ -216,7 +216,7 @@ func TestBackup_ExportedObjectCanBeImported(t *testing.T) {
 func TestBackup_ImportedAlarmRings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "a.db")
-		o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+		o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 		require.NoError(t, dog.CallErr(t.Context(), o.Named("a"), (*parcel).WakeIn, time.Minute))
 		require.NoError(t, o.Named("a").Export(t.Context(), file))
 		require.NoError(t, o.Named("b").Import(t.Context(), file))
@@ -227,7 +227,7 @@ func TestBackup_ImportedAlarmRings(t *testing.T) {
 
 func TestBackup_AlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), time.Now().Add(time.Hour))
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
 	cells, err := dog.RegisterObject[fixture.Object](o.rt, "cell", nil)
@@ -241,7 +241,7 @@ func TestBackup_AlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
 
 func TestBackup_FileOfALaterVersionIsNotImported(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	fill(t, o.Named("a"), "x")
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
 	db, err := sqlite3.Open(file)
@@ -257,7 +257,7 @@ func TestBackup_FileOfALaterVersionIsNotImported(t *testing.T) {
 func TestBackup_FileThatIsNoneIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.db")
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	require.ErrorIs(t, o.Named("a").Import(t.Context(), file), fs.ErrNotExist)
 	require.NoError(t, os.WriteFile(file, []byte("this is no database, though it is long enough for one"), 0o600))
 	require.ErrorIs(t, o.Named("a").Import(t.Context(), file), dog.ErrStoreCorrupt)
@@ -283,7 +283,10 @@ func (f *filing) Export(_ context.Context, file string, _ store.Pages, tables []
 	return nil
 }
 
-func (f *filing) Import(_ context.Context, _ string, pages store.Pages, _ store.SQLLimits, _ []store.Table, row func(string, []any) error) error {
+func (f *filing) Import(
+	_ context.Context, _ string, pages store.Pages, _ store.SQLLimits, _ []store.Table,
+	row func(string, []any) error,
+) error {
 	return errors.Join(pages.WritePage(0, []byte("page")), pages.SetCount(1),
 		row("_dog_keys", []any{[]byte("content"), []byte("x")}), f.fail)
 }
@@ -291,7 +294,7 @@ func (f *filing) Import(_ context.Context, _ string, pages store.Pages, _ store.
 func TestBackup_WhatIsExportedIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &filing{Engine: storetest.New(), files: map[string][]store.Table{}}
-		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
+		o := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
 		outcome := make(chan error, 2)
 		fillAndExport := func() {
 			go func() { outcome <- dog.CallErr(context.Background(), o.Named("a"), (*parcel).Fill, "x") }()
@@ -323,7 +326,7 @@ func TestBackup_ImportIsAllOrNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := errors.New("failed")
 		engine := &filing{Engine: fixture.PromptEngine(), fail: failed}
-		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
+		o := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
 		a := o.Named("a")
 		require.Empty(t, contentOf(t, a))
 		require.ErrorIs(t, a.Import(t.Context(), "file"), failed)

@@ -52,18 +52,21 @@ func (p *parcel) Do(ctx context.Context, f func(context.Context, *parcel) error)
 	return f(ctx, p)
 }
 
-// office is a runtime with parcels.
-type office struct {
+// parcels is a runtime with objects of the type parcel.
+type parcels struct {
 	*dog.Namespace[parcel]
 	rt             *dog.Runtime
 	starts, alarms atomic.Int32
 }
 
-func newOffice(t testing.TB, name string, options dog.Options) *office {
+func newParcels(t testing.TB, name string, options dog.Options) *parcels {
 	t.Helper()
-	d := &office{rt: dogtest.New(t, options)}
+	d := &parcels{rt: dogtest.New(t, options)}
 	var err error
-	d.Namespace, err = dog.RegisterObject(d.rt, name, &dog.ObjectOptions[parcel]{New: func() *parcel { return &parcel{starts: &d.starts, alarms: &d.alarms} }})
+	d.Namespace, err = dog.RegisterObject(
+		d.rt, name,
+		&dog.ObjectOptions[parcel]{New: func() *parcel { return &parcel{starts: &d.starts, alarms: &d.alarms} }},
+	)
 	require.NoError(t, err)
 	d.rt.Start()
 	return d
@@ -97,7 +100,7 @@ func keysLeft(t testing.TB, engine store.Engine) int {
 func TestDelete_LeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
-		d := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
+		d := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
 		for _, stub := range []dog.Stub[parcel]{d.Named("a"), d.New()} {
 			fill(t, stub, "x")
 			require.NoError(t, dog.CallErr(t.Context(), stub, (*parcel).WakeIn, time.Minute))
@@ -115,7 +118,7 @@ func TestDelete_LeavesNothing(t *testing.T) {
 
 func TestDelete_StartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newOffice(t, "parcel", dog.Options{EvictAfter: time.Second})
+		d := newParcels(t, "parcel", dog.Options{EvictAfter: time.Second})
 		fill(t, d.Named("a"), "x")
 		require.EqualValues(t, 1, d.starts.Load())
 		require.NoError(t, d.Named("a").Delete(t.Context()))
@@ -132,7 +135,7 @@ func TestDelete_StartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
 
 func TestDelete_CallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newOffice(t, "parcel", dog.Options{})
+		d := newParcels(t, "parcel", dog.Options{})
 		outcome := make(chan error, 1)
 		go func() {
 			outcome <- dog.CallErr(context.Background(), d.Named("a"), (*parcel).Do, func(ctx context.Context, p *parcel) error {
@@ -152,17 +155,20 @@ func TestDelete_CallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
 
 func TestDelete_TakesItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newOffice(t, "parcel", dog.Options{})
+		d := newParcels(t, "parcel", dog.Options{})
 		var order []string
 		note := func(what string, took time.Duration) {
 			go func() {
-				_ = dog.CallErr(context.Background(), d.Named("a"), (*parcel).Do, func(_ context.Context, p *parcel) error {
-					time.Sleep(took)
-					content, _, err := p.Storage().Get("content")
-					require.NoError(t, err)
-					order = append(order, what+string(content))
-					return p.Storage().Put("content", []byte("!"))
-				})
+				_ = dog.CallErr(
+					context.Background(), d.Named("a"), (*parcel).Do,
+					func(_ context.Context, p *parcel) error {
+						time.Sleep(took)
+						content, _, err := p.Storage().Get("content")
+						require.NoError(t, err)
+						order = append(order, what+string(content))
+						return p.Storage().Put("content", []byte("!"))
+					},
+				)
 			}()
 			synctest.Wait()
 		}
@@ -180,11 +186,11 @@ func TestDelete_TakesItsTurn(t *testing.T) {
 func TestDelete_ReturnsWhenItIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
-		fill(t, newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)}).Named("a"), "x")
+		fill(t, newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)}).Named("a"), "x")
 
 		slow := storetest.New()
 		slow.Engine = engine.Engine
-		d := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(slow)})
+		d := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(slow)})
 		outcome := make(chan error, 1)
 		remove := func(ctx context.Context) {
 			go func() { outcome <- d.Named("a").Delete(ctx) }()
@@ -213,7 +219,7 @@ func TestDelete_ReturnsWhenItIsDurable(t *testing.T) {
 func TestDelete_DeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
-		d := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
+		d := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
 		fill(t, d.Named("a"), "x")
 		engine.Refuse(dog.ErrStoreFull)
 		require.ErrorIs(t, d.Named("a").Delete(t.Context()), dog.ErrStoreFull)
@@ -224,7 +230,7 @@ func TestDelete_DeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
 
 func TestDelete_ObjectDeletesAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newOffice(t, "parcel", dog.Options{})
+		d := newParcels(t, "parcel", dog.Options{})
 		fill(t, d.Named("b"), "x")
 		run := func(f func(ctx context.Context, p *parcel) error) error {
 			return dog.CallErr(t.Context(), d.Named("a"), (*parcel).Do, f)
@@ -240,7 +246,7 @@ func TestDelete_ObjectDeletesAnother(t *testing.T) {
 
 func TestDelete_ObjectThatDeletesItselfIsReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newOffice(t, "parcel", dog.Options{})
+		d := newParcels(t, "parcel", dog.Options{})
 		fill(t, d.Named("a"), "x")
 		var inside error
 		err := dog.CallErr(t.Context(), d.Named("a"), (*parcel).Do, func(ctx context.Context, _ *parcel) error {
@@ -258,15 +264,23 @@ func TestDelete_ObjectThatDeletesItselfIsReset(t *testing.T) {
 	})
 }
 
-// newHouseAndRooms is newHouseWith for tests that need the namespace of the
-// rooms.
-func newHouseAndRooms(t testing.TB, options dog.Options, on *fixture.Hooks) (*fixture.Rooms, *dog.Replicas[fixture.Room]) {
+// newRoomsAndReplicas is fixture.NewRoomsWith for tests that need the namespace
+// of the rooms.
+func newRoomsAndReplicas(
+	t testing.TB, options dog.Options, on *fixture.Hooks,
+) (*fixture.Rooms, *dog.Replicas[fixture.Room]) {
 	t.Helper()
 	h := &fixture.Rooms{Runtime: dogtest.New(t, options)}
 	var err error
-	rooms, err := dog.RegisterReplica(h.Runtime, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }})
+	rooms, err := dog.RegisterReplica(
+		h.Runtime, "room",
+		&dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }},
+	)
 	require.NoError(t, err)
-	h.Lobbies, err = dog.RegisterGroup(h.Runtime, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{New: func() *fixture.Lobby { return &fixture.Lobby{On: on} }, Limit: 2})
+	h.Lobbies, err = dog.RegisterGroup(
+		h.Runtime, "lobby", rooms,
+		&dog.GroupOptions[fixture.Lobby]{New: func() *fixture.Lobby { return &fixture.Lobby{On: on} }, Limit: 2},
+	)
 	require.NoError(t, err)
 	h.Group = h.Lobbies.Named("main")
 	h.Server = dogtest.Serve(t, h)
@@ -280,7 +294,7 @@ func TestDelete_ReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 			return r.Storage().Put("said", []byte(m.String()))
 		}}
 		options := dog.Options{Store: fixture.StoreOf(engine), LingerFor: time.Second, RetireAfter: time.Second}
-		h, rooms := newHouseAndRooms(t, options, on)
+		h, rooms := newRoomsAndReplicas(t, options, on)
 		stub := func() dog.Stub[fixture.Room] {
 			for entry, err := range rooms.List(t.Context(), dog.ObjectListOptions{}) {
 				require.NoError(t, err)
@@ -317,7 +331,7 @@ func TestDelete_ReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 
 func TestDelete_AfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newOffice(t, "parcel", dog.Options{})
+		d := newParcels(t, "parcel", dog.Options{})
 		require.NoError(t, d.rt.Shutdown(t.Context()))
 		require.ErrorIs(t, d.Named("a").Delete(t.Context()), dog.ErrShutdown)
 		fixture.RequireUsage(t, dog.Stub[parcel]{}.Delete(t.Context()), "not made by a runtime")

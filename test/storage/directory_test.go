@@ -26,8 +26,11 @@ func openDir(t testing.TB, dir string) (*dog.Runtime, *dog.Namespace[parcel], er
 		return nil, nil, err
 	}
 	t.Cleanup(func() { _ = rt.Shutdown(context.Background()) })
-	var d office
-	ns, err := dog.RegisterObject(rt, "parcel", &dog.ObjectOptions[parcel]{New: func() *parcel { return &parcel{starts: &d.starts, alarms: &d.alarms} }})
+	var d parcels
+	ns, err := dog.RegisterObject(
+		rt, "parcel",
+		&dog.ObjectOptions[parcel]{New: func() *parcel { return &parcel{starts: &d.starts, alarms: &d.alarms} }},
+	)
 	return rt, ns, err
 }
 

@@ -56,20 +56,20 @@ func (r *goldenRoom) Receive(w http.ResponseWriter, req *http.Request) error {
 
 func (r *goldenRoom) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
-// goldenHouse is the program whose data directory it is.
-type goldenHouse struct {
+// goldenStore is the program whose data directory it is.
+type goldenStore struct {
 	rt      *dog.Runtime
-	parcels *office
+	parcels *parcels
 	lobbies *dog.Groups[goldenLobby, goldenRoom]
 	halls   *dog.Groups[goldenHall, goldenRoom]
 }
 
-func openGolden(t *testing.T, dir string) *goldenHouse {
-	o := newOffice(t, "parcel", dog.Options{
+func openGolden(t *testing.T, dir string) *goldenStore {
+	o := newParcels(t, "parcel", dog.Options{
 		Store:      disk.At(dir),
 		Migrations: []dog.Migration{{Tag: "first", Renamed: map[string]string{"box": "parcel"}}},
 	})
-	h := &goldenHouse{rt: o.rt, parcels: o}
+	h := &goldenStore{rt: o.rt, parcels: o}
 	var err error
 	rooms, err := dog.RegisterReplica[goldenRoom](h.rt, "room", nil)
 	require.NoError(t, err)

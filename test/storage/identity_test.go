@@ -24,13 +24,13 @@ func TestID_OfANameIsTheSameForEver(t *testing.T) {
 		require.Equal(t, "ada", stub.Name())
 		require.NotEqual(t, stub.ID(), cells.Named("Ada").ID())
 	}
-	other := newOffice(t, "parcel", dog.Options{})
+	other := newParcels(t, "parcel", dog.Options{})
 	require.NotEqual(t, goldenID, other.Named("ada").ID().String(), "namespaces are apart")
 }
 
 func TestID_IsParsedByItsNamespaceOnly(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
-	other := newOffice(t, "parcel", dog.Options{})
+	other := newParcels(t, "parcel", dog.Options{})
 	for name, stub := range map[string]dog.Stub[fixture.Object]{"named": cells.Named("ada"), "random": cells.New()} {
 		t.Run(name, func(t *testing.T) {
 			text := stub.ID().String()
@@ -116,7 +116,9 @@ func newHeralds(t *testing.T, keep dog.Store, rang chan<- string) (*dog.Runtime,
 	rt, err := dog.New(dog.Options{Store: keep})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, rt.Shutdown(context.Background())) })
-	heralds, err := dog.RegisterObject(rt, "herald", &dog.ObjectOptions[herald]{New: func() *herald { return &herald{rang: rang} }})
+	heralds, err := dog.RegisterObject(
+		rt, "herald", &dog.ObjectOptions[herald]{New: func() *herald { return &herald{rang: rang} }},
+	)
 	require.NoError(t, err)
 	return rt, heralds
 }

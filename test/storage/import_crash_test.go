@@ -18,19 +18,19 @@ import (
 func TestImport_IsAllOrNothingAfterACrash(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	alarm := time.Now().Add(time.Hour)
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), alarm)
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
 	for n := 1; ; n++ {
 		d := dogtest.NewDisk(t)
-		ns := newOffice(t, "parcel", dog.Options{Store: d})
+		ns := newParcels(t, "parcel", dog.Options{Store: d})
 		fill(t, ns.Named("other"), "y")
 		before := d.Changes()
 		d.Fail(n, errors.New("the disk has a scratch"))
 		err := ns.Named("a").Import(t.Context(), file)
 		reached := d.Changes()-before >= n
 		d.CrashTorn(uint64(n))
-		again := newOffice(t, "parcel", dog.Options{Store: d})
+		again := newParcels(t, "parcel", dog.Options{Store: d})
 		require.Equal(t, "y", contentOf(t, again.Named("other")))
 		if err == nil || contentOf(t, again.Named("a")) != "" {
 			requireStowed(t, again.Named("a"), alarm)

@@ -24,7 +24,7 @@ type listed struct {
 	live, stored bool
 }
 
-func list(t require.TestingT, o *office, options dog.ObjectListOptions) []listed {
+func list(t require.TestingT, o *parcels, options dog.ObjectListOptions) []listed {
 	all := []listed{}
 	for e, err := range o.List(context.Background(), options) {
 		require.NoError(t, err)
@@ -44,7 +44,7 @@ func list(t require.TestingT, o *office, options dog.ObjectListOptions) []listed
 func TestList_HasLiveAndStoredObjectsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
-		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine), EvictAfter: time.Second})
+		o := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine), EvictAfter: time.Second})
 		random := o.New()
 		for _, stub := range []dog.Stub[parcel]{o.Named("stored"), o.Named("both"), random} {
 			fill(t, stub, "x")
@@ -70,8 +70,24 @@ func TestList_HasLiveAndStoredObjectsOnce(t *testing.T) {
 
 func TestList_ListingsOfAllKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second})
-		names := []string{" ", "a", "a ", "aa", "a\U0010ffff", "a\U0010ffffb", "b", "ba", "ä", "äb", "\U0010ffff", "\U0010ffff\U0010ffff", "z"}
+		o := newParcels(
+			t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second},
+		)
+		names := []string{
+			" ",
+			"a",
+			"a ",
+			"aa",
+			"a\U0010ffff",
+			"a\U0010ffffb",
+			"b",
+			"ba",
+			"ä",
+			"äb",
+			"\U0010ffff",
+			"\U0010ffff\U0010ffff",
+			"z",
+		}
 		var stubs, all []dog.Stub[parcel]
 		for _, name := range names {
 			stubs = append(stubs, o.New())
@@ -89,7 +105,9 @@ func TestList_ListingsOfAllKinds(t *testing.T) {
 			}
 		}
 		slices.Sort(names)
-		slices.SortFunc(stubs, func(a, b dog.Stub[parcel]) int { return strings.Compare(a.ID().String(), b.ID().String()) })
+		slices.SortFunc(
+			stubs, func(a, b dog.Stub[parcel]) int { return strings.Compare(a.ID().String(), b.ID().String()) },
+		)
 
 		check := func(options dog.ObjectListOptions) {
 			want, got := []string{}, []string{}
@@ -126,7 +144,9 @@ func TestList_ListingsOfAllKinds(t *testing.T) {
 
 func TestList_LongListGoesOnPageByPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second})
+		o := newParcels(
+			t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second},
+		)
 		const n = 600 // of each kind, more than two pages that the store is asked for
 		for i := range n {
 			fill(t, o.Named(fmt.Sprintf("%04d", i)), "x")
@@ -168,7 +188,9 @@ func TestList_LongListGoesOnPageByPage(t *testing.T) {
 
 func TestList_ObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second})
+		o := newParcels(
+			t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second},
+		)
 		byID, err := o.ByID(o.Named("a").ID())
 		require.NoError(t, err)
 		fill(t, byID, "x")
@@ -187,8 +209,12 @@ func TestList_ReplicasAreListedByTheirIDs(t *testing.T) {
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
 			return r.Storage().Put("said", []byte(m.String()))
 		}}
-		options := dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), LingerFor: time.Second, RetireAfter: time.Second}
-		h, rooms := newHouseAndRooms(t, options, on)
+		options := dog.Options{
+			Store:       fixture.StoreOf(fixture.PromptEngine()),
+			LingerFor:   time.Second,
+			RetireAfter: time.Second,
+		}
+		h, rooms := newRoomsAndReplicas(t, options, on)
 		clients := []*dogtest.Client{h.Enter("ada"), h.Enter("bob"), h.Enter("cy")} // on two replicas
 		clients[0].Send("hello")
 		count := func() (live, stored int) {
@@ -226,7 +252,7 @@ func TestList_ReplicasAreListedByTheirIDs(t *testing.T) {
 
 func TestList_EndsWithItsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOffice(t, "parcel", dog.Options{})
+		o := newParcels(t, "parcel", dog.Options{})
 		contentOf(t, o.Named("a"))
 		ends := func(ctx context.Context, n *dog.Namespace[parcel], options dog.ObjectListOptions) (failed error) {
 			for _, err := range n.List(ctx, options) {

@@ -44,16 +44,19 @@ func TestStorage_KeepsKeysInTheOrderOfTheirBytes(t *testing.T) {
 				}
 			}
 		})},
-		"prefix":               {dog.ListOptions{Prefix: "a"}, []string{"a", "a\x00", "aa", "ab"}},
-		"prefix of all ones":   {dog.ListOptions{Prefix: "\xff"}, []string{"\xff", "\xff\xff"}},
-		"start":                {dog.ListOptions{Start: "aa"}, all[3:]},
-		"start after":          {dog.ListOptions{StartAfter: "aa"}, all[4:]},
-		"start after absent":   {dog.ListOptions{StartAfter: "c"}, all[6:]},
-		"end":                  {dog.ListOptions{End: "aa"}, all[:3]},
-		"prefix, start, end":   {dog.ListOptions{Prefix: "a", Start: "a\x00", End: "ab"}, []string{"a\x00", "aa"}},
-		"limit":                {dog.ListOptions{Limit: 2}, all[:2]},
-		"limit from the end":   {dog.ListOptions{Limit: 2, Reverse: true, End: "z"}, []string{"b", "ab"}},
-		"start, reverse":       {dog.ListOptions{Start: "z", Reverse: true}, []string{"\xff\xff", "\xff", "\U0001F600", "ä", "z"}},
+		"prefix":             {dog.ListOptions{Prefix: "a"}, []string{"a", "a\x00", "aa", "ab"}},
+		"prefix of all ones": {dog.ListOptions{Prefix: "\xff"}, []string{"\xff", "\xff\xff"}},
+		"start":              {dog.ListOptions{Start: "aa"}, all[3:]},
+		"start after":        {dog.ListOptions{StartAfter: "aa"}, all[4:]},
+		"start after absent": {dog.ListOptions{StartAfter: "c"}, all[6:]},
+		"end":                {dog.ListOptions{End: "aa"}, all[:3]},
+		"prefix, start, end": {dog.ListOptions{Prefix: "a", Start: "a\x00", End: "ab"}, []string{"a\x00", "aa"}},
+		"limit":              {dog.ListOptions{Limit: 2}, all[:2]},
+		"limit from the end": {dog.ListOptions{Limit: 2, Reverse: true, End: "z"}, []string{"b", "ab"}},
+		"start, reverse": {
+			dog.ListOptions{Start: "z", Reverse: true},
+			[]string{"\xff\xff", "\xff", "\U0001F600", "ä", "z"},
+		},
 		"an impossible range":  {dog.ListOptions{Start: "z", End: "a"}, []string{}},
 		"start beyond prefix":  {dog.ListOptions{Prefix: "a", Start: "b"}, []string{}},
 		"end before prefix":    {dog.ListOptions{Prefix: "b", End: "a"}, []string{}},
@@ -75,7 +78,10 @@ func TestStorage_KeepsKeysInTheOrderOfTheirBytes(t *testing.T) {
 			}
 			return nil
 		}))
-		require.NoError(t, fixture.InTurn(stub, func(_ context.Context, c *fixture.Object) error { check(c.Storage()); return nil }))
+		require.NoError(
+			t,
+			fixture.InTurn(stub, func(_ context.Context, c *fixture.Object) error { check(c.Storage()); return nil }),
+		)
 	}
 }
 
@@ -322,7 +328,9 @@ func work(rt *rapid.T, s *dog.Storage, model map[string]string, key *rapid.Gener
 func compare(rt *rapid.T, s *dog.Storage, model map[string]string) {
 	bounds := rapid.StringMatching(`[ab]{0,2}`)
 	o := dog.ListOptions{
-		Prefix: bounds.Draw(rt, "prefix"), Start: bounds.Draw(rt, "start"), End: bounds.Draw(rt, "end"), Reverse: rapid.Bool().Draw(rt, "reverse"),
+		Prefix: bounds.Draw(
+			rt, "prefix",
+		), Start: bounds.Draw(rt, "start"), End: bounds.Draw(rt, "end"), Reverse: rapid.Bool().Draw(rt, "reverse"),
 	}
 	want := []string{}
 	for _, k := range slices.Sorted(maps.Keys(model)) {

@@ -31,7 +31,7 @@ func TestStorage_SecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {
 		os.Exit(0)
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	o := newOffice(t, "parcel", dog.Options{Store: disk.At(dir)})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.At(dir)})
 	fill(t, o.Named("a"), "x")
 	second := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 	second.Env = append(os.Environ(), secondDir+"="+dir)
@@ -41,7 +41,7 @@ func TestStorage_SecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {
 	require.Contains(t, string(out), dir, "it says which directory")
 	fill(t, o.Named("a"), "y") // the first is not disturbed
 	require.NoError(t, o.rt.Shutdown(t.Context()))
-	again := newOffice(t, "parcel", dog.Options{Store: disk.At(dir)})
+	again := newParcels(t, "parcel", dog.Options{Store: disk.At(dir)})
 	require.Equal(t, "y", contentOf(t, again.Named("a")))
 }
 
@@ -51,7 +51,7 @@ func TestStorage_FileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
 		t.Skip("there is no sqlite3 here")
 	}
 	file := filepath.Join(t.TempDir(), "a.db")
-	o := newOffice(t, "parcel", dog.Options{Store: disk.Memory()})
+	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), time.Now().Add(time.Hour))
 	require.NoError(t, o.Named("a").Export(t.Context(), file))
 	for _, c := range []struct{ query, want string }{
@@ -75,26 +75,29 @@ func TestStorage_FileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
 func TestStorage_WhatChangesNothingHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New() // nothing becomes durable
-		o := newOffice(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
+		o := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
 		t.Cleanup(engine.Prompt)
 		engine.Flush()
 		before := engine.Commits()
-		require.NoError(t, dog.CallErr(t.Context(), o.Named("a"), (*parcel).Do, func(_ context.Context, p *parcel) error {
-			s := p.Storage()
-			_, _, err := s.Get("x")
-			_, failed := s.Delete("x", "y")
-			_, unset := s.Alarms().Delete("z")
-			for _, err := range s.List(dog.ListOptions{}) {
-				require.NoError(t, err)
-			}
-			errRefused := errors.New("refused")
-			undone := s.Transaction(func() error {
-				require.NoError(t, s.Put("x", nil))
-				return errRefused
-			})
-			require.ErrorIs(t, undone, errRefused)
-			return errors.Join(err, failed, unset)
-		}))
+		require.NoError(
+			t,
+			dog.CallErr(t.Context(), o.Named("a"), (*parcel).Do, func(_ context.Context, p *parcel) error {
+				s := p.Storage()
+				_, _, err := s.Get("x")
+				_, failed := s.Delete("x", "y")
+				_, unset := s.Alarms().Delete("z")
+				for _, err := range s.List(dog.ListOptions{}) {
+					require.NoError(t, err)
+				}
+				errRefused := errors.New("refused")
+				undone := s.Transaction(func() error {
+					require.NoError(t, s.Put("x", nil))
+					return errRefused
+				})
+				require.ErrorIs(t, undone, errRefused)
+				return errors.Join(err, failed, unset)
+			}),
+		)
 		require.Equal(t, before, engine.Commits())
 	})
 }

@@ -151,7 +151,9 @@ func TestValues_ThatJSONWouldChangeAreRefused(t *testing.T) {
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		s := c.Storage()
 		require.ErrorContains(t, dog.MapOf[string](s, "").Put("bad", "a\xff"), `"bad"`)
-		require.ErrorContains(t, dog.MapOf[map[string]any](s, "").Put("bad", map[string]any{"k": []string{"\xff"}}), "UTF-8")
+		require.ErrorContains(
+			t, dog.MapOf[map[string]any](s, "").Put("bad", map[string]any{"k": []string{"\xff"}}), "UTF-8",
+		)
 		_, found, err := s.Get("bad")
 		require.NoError(t, err)
 		require.False(t, found, "nothing is stored")

@@ -49,7 +49,9 @@ type metronomes struct {
 	from time.Time
 }
 
-func newMetronomes(t *testing.T, options dog.Options, objects dog.ObjectOptions[metronome], start func(*metronome)) *metronomes {
+func newMetronomes(
+	t *testing.T, options dog.Options, objects dog.ObjectOptions[metronome], start func(*metronome),
+) *metronomes {
 	t.Helper()
 	m := &metronomes{rt: dogtest.New(t, options), from: time.Now()}
 	objects.New = func() *metronome { return &metronome{start: start, did: &m.did} }
@@ -131,7 +133,9 @@ func TestTimer_TicksDoNotPileUpBehindAnotherHandler(t *testing.T) {
 			return nil
 		})
 		fixture.Elapse(120 * time.Millisecond)
-		require.Equal(t, []string{"510", "550", "600"}, m.did.Take(), "one of ten has waited, and the rate is what it was")
+		require.Equal(
+			t, []string{"510", "550", "600"}, m.did.Take(), "one of ten has waited, and the rate is what it was",
+		)
 	})
 }
 
@@ -309,17 +313,22 @@ func TestTimer_EventIsItsOwn(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		var kinds []dog.EventKind
-		m := newMetronomes(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) { kinds = append(kinds, e.Kind) }}},
-			dog.ObjectOptions[metronome]{}, nil)
+		m := newMetronomes(
+			t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) { kinds = append(kinds, e.Kind) }}},
+			dog.ObjectOptions[metronome]{}, nil,
+		)
 		ctx := context.WithValue(t.Context(), key{}, "the caller's")
-		require.NoError(t, dog.CallErr(ctx, m.ns.Named("a"), (*metronome).Do, func(ctx context.Context, o *metronome) error {
-			require.Equal(t, "the caller's", ctx.Value(key{}))
-			o.After(time.Second, func(ctx context.Context) error {
-				require.Nil(t, ctx.Value(key{}))
-				return o.Storage().Put("k", nil) // it has the turn
-			})
-			return nil
-		}))
+		require.NoError(
+			t,
+			dog.CallErr(ctx, m.ns.Named("a"), (*metronome).Do, func(ctx context.Context, o *metronome) error {
+				require.Equal(t, "the caller's", ctx.Value(key{}))
+				o.After(time.Second, func(ctx context.Context) error {
+					require.Nil(t, ctx.Value(key{}))
+					return o.Storage().Put("k", nil) // it has the turn
+				})
+				return nil
+			}),
+		)
 		fixture.Elapse(2 * time.Second)
 		require.Equal(t, []dog.EventKind{dog.EventStart, dog.EventCall, dog.EventTimer}, kinds)
 	})

@@ -48,7 +48,10 @@ func TestTurn_ContextIsNoUseAfterItsHandler(t *testing.T) {
 		h = fixture.NewRooms(t, 2, &fixture.Hooks{
 			Open: func(ctx context.Context, r *fixture.Room, s *dog.Socket) error {
 				kept = ctx
-				require.NoError(t, dog.Go(ctx, func(context.Context) error { misuse(r, s); return s.Send("another goroutine") }))
+				require.NoError(
+					t,
+					dog.Go(ctx, func(context.Context) error { misuse(r, s); return s.Send("another goroutine") }),
+				)
 				return nil
 			},
 			Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
@@ -66,20 +69,23 @@ func TestTurn_ContextIsNoUseAfterItsHandler(t *testing.T) {
 func TestTurn_ContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
-		h = fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-			defer r.RequireAlone(t)()
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for name, use := range uses(h, r, s) {
-					if name != "Go" { // which is for that
-						require.ErrorIs(t, use(ctx), dog.ErrOutsideTurn, name)
+		h = fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
+				defer r.RequireAlone(t)()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for name, use := range uses(h, r, s) {
+						if name != "Go" { // which is for that
+							require.ErrorIs(t, use(ctx), dog.ErrOutsideTurn, name)
+						}
 					}
-				}
-			}()
-			<-done
-			return s.Send("done")
-		}})
+				}()
+				<-done
+				return s.Send("done")
+			}},
+		)
 		ada := h.Enter("ada")
 		ada.Send("go")
 		require.Equal(t, []string{"done"}, fixture.Texts(ada))
@@ -89,16 +95,19 @@ func TestTurn_ContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
 func TestTurn_WhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
-		h = fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, s *dog.Socket, _ dog.Message) error {
-			err := dog.Await(ctx, func() error {
-				errs := make(chan error)
-				for i := range 3 {
-					go func() { errs <- h.Group.Broadcast(ctx, fmt.Sprint(i)) }()
-				}
-				return errors.Join(<-errs, <-errs, <-errs)
-			})
-			return errors.Join(err, s.Send("done"))
-		}})
+		h = fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, s *dog.Socket, _ dog.Message) error {
+				err := dog.Await(ctx, func() error {
+					errs := make(chan error)
+					for i := range 3 {
+						go func() { errs <- h.Group.Broadcast(ctx, fmt.Sprint(i)) }()
+					}
+					return errors.Join(<-errs, <-errs, <-errs)
+				})
+				return errors.Join(err, s.Send("done"))
+			}},
+		)
 		ada := h.Enter("ada")
 		ada.Send("go")
 		got := fixture.Texts(ada)
@@ -142,23 +151,28 @@ func TestTurn_AwaitOutsideAnyHandlerJustRuns(t *testing.T) {
 func TestTurn_WhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error {
-			defer r.RequireAlone(t)()
-			for i := range 5 {
-				require.NoError(t, dog.Go(ctx, func(ctx context.Context) error {
-					defer r.RequireAlone(t)()
-					time.Sleep(time.Second)
-					order = append(order, fmt.Sprint(i))
-					if i == 4 {
-						return dog.Go(ctx, func(context.Context) error { order = append(order, "nested"); return nil })
-					}
-					return nil
-				}))
-			}
-			time.Sleep(time.Second)
-			order = append(order, "handler")
-			return nil
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error {
+				defer r.RequireAlone(t)()
+				for i := range 5 {
+					require.NoError(t, dog.Go(ctx, func(ctx context.Context) error {
+						defer r.RequireAlone(t)()
+						time.Sleep(time.Second)
+						order = append(order, fmt.Sprint(i))
+						if i == 4 {
+							return dog.Go(
+								ctx, func(context.Context) error { order = append(order, "nested"); return nil },
+							)
+						}
+						return nil
+					}))
+				}
+				time.Sleep(time.Second)
+				order = append(order, "handler")
+				return nil
+			}},
+		)
 		h.Enter("ada").Send("go")
 		fixture.Elapse(time.Minute)
 		require.Equal(t, []string{"handler", "0", "1", "2", "3", "4", "nested"}, order)
@@ -196,13 +210,16 @@ func TestTurn_HandlerSeesTheValuesOfItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
 		var got []any
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
-			got = append(got, req.Context().Value(key{}))
-			require.NoError(t, dog.Go(req.Context(), func(ctx context.Context) error {
-				got = append(got, ctx.Value(key{}))
-				return nil
-			}))
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
+				got = append(got, req.Context().Value(key{}))
+				require.NoError(t, dog.Go(req.Context(), func(ctx context.Context) error {
+					got = append(got, ctx.Value(key{}))
+					return nil
+				}))
+			}},
+		)
 		ctx := context.WithValue(t.Context(), key{}, "trace")
 		stub, err := h.Identify(ctx, "ada")
 		require.NoError(t, err)

@@ -99,7 +99,12 @@ func TestTurn_CallEndsWhenItsCallersObjectIsReset(t *testing.T) {
 
 func TestTurn_AnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { return bomb{}, nil }})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{
+				Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { return bomb{}, nil },
+			},
+		)
 		h.Enter("a")
 		rep, err := h.Group.Gossip(context.Background(), 1)
 		require.NoError(t, err)
@@ -131,11 +136,14 @@ func TestTurn_AnswerIsEncodedInTheTurn(t *testing.T) {
 
 func TestTurn_QuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
-			got := m.String()
-			m.Data[1] = 'X'
-			return got, nil
-		}})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
+				got := m.String()
+				m.Data[1] = 'X'
+				return got, nil
+			}},
+		)
 		h.Enter("a")
 		h.Enter("b")
 		rep, err := h.Group.Gossip(context.Background(), "hello")
@@ -170,9 +178,14 @@ func TestTurn_OnStartMayPanicWithErrAbortHandler(t *testing.T) {
 // The next instance has a socket before the reset is done.
 func TestTurn_ResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRoomsWith(t, dog.Options{Logger: slog.New(fixture.SlowLog{Handler: slog.DiscardHandler, Message: "object reset"})}, dog.GroupOptions[fixture.Lobby]{Limit: 5}, &fixture.Hooks{
-			Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { panic("x") },
-		})
+		h := fixture.NewRoomsWith(
+			t,
+			dog.Options{Logger: slog.New(fixture.SlowLog{Handler: slog.DiscardHandler, Message: "object reset"})},
+			dog.GroupOptions[fixture.Lobby]{Limit: 5},
+			&fixture.Hooks{
+				Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { panic("x") },
+			},
+		)
 		a := h.Enter("a")
 		a.Send("x")
 		synctest.Wait()   // in the log of the reset
@@ -190,10 +203,13 @@ func TestTurn_ResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 
 func TestTurn_DeadlineWithACauseIsADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Gossip: func(ctx context.Context, r *fixture.Room, _ dog.Message) (any, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{Gossip: func(ctx context.Context, r *fixture.Room, _ dog.Message) (any, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}},
+		)
 		h.Enter("a")
 		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, errors.New("too late for me"))
 		defer cancel()
@@ -224,14 +240,17 @@ func TestTurn_GoInAForeignGoroutineIsFound(t *testing.T) {
 func TestTurn_MessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := 0
-		h := fixture.NewRooms(t, 5, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-			if s.UID() == "a" {
-				time.Sleep(time.Second)
-				panic("x")
-			}
-			got++
-			return nil
-		}})
+		h := fixture.NewRooms(
+			t, 5,
+			&fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+				if s.UID() == "a" {
+					time.Sleep(time.Second)
+					panic("x")
+				}
+				got++
+				return nil
+			}},
+		)
 		a, b := h.Enter("a"), h.Enter("b")
 		a.Send("x")
 		synctest.Wait()
@@ -258,7 +277,10 @@ func TestTurn_CircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
 			return nil
 		}
 		on := &fixture.Hooks{}
-		rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }})
+		rooms, err := dog.RegisterReplica(
+			rt, "room",
+			&dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }},
+		)
 		require.NoError(t, err)
 		groups, err := dog.RegisterGroup(rt, "g", rooms, &dog.GroupOptions[restless]{
 			New: func() *restless { return &restless{start: start, named: &names} }, Limit: 1,
@@ -287,10 +309,13 @@ func TestTurn_OnCloseMayReachTheGroupDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var got error
-		h = fixture.NewRooms(t, 5, &fixture.Hooks{Close: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, _ int, _ string) error {
-			got = h.Group.Broadcast(ctx, "bye")
-			return nil
-		}})
+		h = fixture.NewRooms(
+			t, 5,
+			&fixture.Hooks{Close: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, _ int, _ string) error {
+				got = h.Group.Broadcast(ctx, "bye")
+				return nil
+			}},
+		)
 		h.Enter("a")
 		require.NoError(t, h.Runtime.Shutdown(context.Background()))
 		require.NoError(t, got)
@@ -301,10 +326,13 @@ func TestTurn_HandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var got error
-		h = fixture.NewRooms(t, 5, &fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, _ dog.Message) error {
-			got = h.Runtime.Shutdown(ctx)
-			return nil
-		}})
+		h = fixture.NewRooms(
+			t, 5,
+			&fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, _ dog.Message) error {
+				got = h.Runtime.Shutdown(ctx)
+				return nil
+			}},
+		)
 		a := h.Enter("a")
 		a.Send("x")
 		synctest.Wait()
@@ -316,16 +344,19 @@ func TestTurn_HandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
 func TestTurn_ClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []string
-		h := fixture.NewRooms(t, 5, &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-			heard = append(heard, s.UID())
-			if s.UID() == "ada" {
-				time.Sleep(time.Second) // bob's message waits meanwhile
-				for other := range r.Sockets() {
-					require.NoError(t, other.Close(1000, ""))
+		h := fixture.NewRooms(
+			t, 5,
+			&fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+				heard = append(heard, s.UID())
+				if s.UID() == "ada" {
+					time.Sleep(time.Second) // bob's message waits meanwhile
+					for other := range r.Sockets() {
+						require.NoError(t, other.Close(1000, ""))
+					}
 				}
-			}
-			return nil
-		}})
+				return nil
+			}},
+		)
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		ada.Send("x")
 		synctest.Wait()
@@ -333,40 +364,5 @@ func TestTurn_ClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		require.Equal(t, []string{"ada"}, heard)
-	})
-}
-
-func TestTurn_ConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var late *dog.Socket
-		var refused error
-		starts := 0
-		h := fixture.NewRooms(t, 5, &fixture.Hooks{
-			Start: func(context.Context, *fixture.Room) error { starts++; return nil },
-			Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-				require.NoError(t, dog.Go(req.Context(), func(ctx context.Context) error {
-					late, refused = r.Connect(w, req, nil)
-					return nil
-				}))
-			},
-		})
-		status, _ := h.Server.Get("/ws?u=ada")
-		require.Equal(t, 200, status)
-		synctest.Wait()
-		require.Nil(t, late)
-		require.ErrorContains(t, refused, "Connect: Receive has returned already")
-		require.Equal(t, 1, starts, "the room was not reset")
-		require.Equal(t, []int{0}, h.Loads())
-	})
-}
-
-// Between joining and the answer of the handshake lies a second.
-func TestTurn_ClientThatIsConnectedMissesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		slow := &dog.Trace{SocketOpened: func(*dog.Socket) { time.Sleep(time.Second) }}
-		h := fixture.NewRoomsWith(t, dog.Options{Trace: slow}, dog.GroupOptions[fixture.Lobby]{Limit: 5}, &fixture.Hooks{})
-		ada := h.Join("ada")
-		require.NoError(t, h.Group.Broadcast(t.Context(), "hello"))
-		require.Equal(t, []string{"hello"}, fixture.Texts(ada))
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// gallery is a group of annexes.
+// gallery is a group of socket replicas.
 type gallery struct{ dog.Group }
 
 // Do runs a function in the turn.
@@ -141,17 +141,19 @@ var turnTable = map[reflect.Type]map[string]any{
 		"Stop": try(func(b *bench) { b.timer.Stop() }),
 	},
 	reflect.TypeFor[*dog.Storage](): {
-		"Alarms":      try(func(b *bench) { b.o.Storage().Alarms() }),
-		"Delete":      try(func(b *bench) { _, _ = b.o.Storage().Delete("k") }),
-		"DeleteAll":   try(func(b *bench) { _ = b.o.Storage().DeleteAll() }),
-		"Get":         try(func(b *bench) { _, _, _ = b.o.Storage().Get("k") }),
-		"GetMany":     try(func(b *bench) { _, _ = b.o.Storage().GetMany("k", "l") }),
-		"List":        try(func(b *bench) { drain2(b.o.Storage().List(dog.ListOptions{})) }),
-		"Put":         try(func(b *bench) { _ = b.o.Storage().Put("k", nil) }),
-		"PutMany":     try(func(b *bench) { _ = b.o.Storage().PutMany(map[string][]byte{"k": nil}) }),
-		"SQL":         try(func(b *bench) { b.o.Storage().SQL() }),
-		"Sync":        mayWait{},
-		"Transaction": try(func(b *bench) { _ = b.o.Storage().Transaction(func() error { return b.o.Storage().Put("k", nil) }) }),
+		"Alarms":    try(func(b *bench) { b.o.Storage().Alarms() }),
+		"Delete":    try(func(b *bench) { _, _ = b.o.Storage().Delete("k") }),
+		"DeleteAll": try(func(b *bench) { _ = b.o.Storage().DeleteAll() }),
+		"Get":       try(func(b *bench) { _, _, _ = b.o.Storage().Get("k") }),
+		"GetMany":   try(func(b *bench) { _, _ = b.o.Storage().GetMany("k", "l") }),
+		"List":      try(func(b *bench) { drain2(b.o.Storage().List(dog.ListOptions{})) }),
+		"Put":       try(func(b *bench) { _ = b.o.Storage().Put("k", nil) }),
+		"PutMany":   try(func(b *bench) { _ = b.o.Storage().PutMany(map[string][]byte{"k": nil}) }),
+		"SQL":       try(func(b *bench) { b.o.Storage().SQL() }),
+		"Sync":      mayWait{},
+		"Transaction": try(
+			func(b *bench) { _ = b.o.Storage().Transaction(func() error { return b.o.Storage().Put("k", nil) }) },
+		),
 	},
 	reflect.TypeFor[*dog.SQL](): {
 		"Exec":  try(func(b *bench) { _, _ = b.o.Storage().SQL().Exec("CREATE TABLE IF NOT EXISTS t (x)") }),
@@ -230,7 +232,9 @@ var turnTable = map[reflect.Type]map[string]any{
 		"Self":        try(func(b *bench) { dog.Self(b.o) }),
 		"Stopping":    try(func(b *bench) { dog.Stopping(b.ctx) }),
 		"UID":         try(func(b *bench) { dog.UID(b.ctx) }),
-		"Update":      try(func(b *bench) { _, _ = dog.Update(b.o.Storage(), "n", func(n int) (int, error) { return n, nil }) }),
+		"Update": try(
+			func(b *bench) { _, _ = dog.Update(b.o.Storage(), "n", func(n int) (int, error) { return n, nil }) },
+		),
 	},
 }
 

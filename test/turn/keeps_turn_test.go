@@ -67,20 +67,29 @@ func newBench(t *testing.T, typ reflect.Type) (b *bench, run func(f func(ctx con
 		return nil
 	}}
 	var err error
-	b.ns, err = dog.RegisterObject(b.rt, "parlor", &dog.ObjectOptions[fixture.SocketObject]{New: func() *fixture.SocketObject {
-		b.o = &fixture.SocketObject{On: on}
-		return b.o
-	}})
+	b.ns, err = dog.RegisterObject(
+		b.rt, "parlor",
+		&dog.ObjectOptions[fixture.SocketObject]{New: func() *fixture.SocketObject {
+			b.o = &fixture.SocketObject{On: on}
+			return b.o
+		}},
+	)
 	require.NoError(t, err)
-	b.rooms, err = dog.RegisterReplica(b.rt, "annex", &dog.ReplicaOptions[fixture.SocketReplica]{New: func() *fixture.SocketReplica {
-		b.r = &fixture.SocketReplica{On: on}
-		return b.r
-	}})
+	b.rooms, err = dog.RegisterReplica(
+		b.rt, "annex",
+		&dog.ReplicaOptions[fixture.SocketReplica]{New: func() *fixture.SocketReplica {
+			b.r = &fixture.SocketReplica{On: on}
+			return b.r
+		}},
+	)
 	require.NoError(t, err)
-	b.groups, err = dog.RegisterGroup(b.rt, "gallery", b.rooms, &dog.GroupOptions[gallery]{Limit: 10, New: func() *gallery {
-		b.g = &gallery{}
-		return b.g
-	}})
+	b.groups, err = dog.RegisterGroup(
+		b.rt, "gallery", b.rooms,
+		&dog.GroupOptions[gallery]{Limit: 10, New: func() *gallery {
+			b.g = &gallery{}
+			return b.g
+		}},
+	)
 	require.NoError(t, err)
 	b.group, b.stub = b.groups.Named("a"), b.ns.Named("other")
 	own := b.ns.Named("a")
@@ -105,7 +114,10 @@ func newBench(t *testing.T, typ reflect.Type) (b *bench, run func(f func(ctx con
 			b.s = s
 		}
 		return b, func(f func(context.Context) error) error {
-			return dog.CallErr(context.Background(), own, (*fixture.SocketObject).Do, func(ctx context.Context, _ *fixture.SocketObject) error { return f(ctx) })
+			return dog.CallErr(
+				context.Background(), own, (*fixture.SocketObject).Do,
+				func(ctx context.Context, _ *fixture.SocketObject) error { return f(ctx) },
+			)
 		}
 	}
 }
@@ -166,15 +178,18 @@ func (b *bench) put(typ reflect.Type, i int) error {
 func TestTurn_ConnectKeepsTheTurn(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		count := 0
-		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-			before := count
-			if err := o.Storage().Put("k", nil); err != nil {
+		v := fixture.NewOwners(
+			t, kind, dog.Options{},
+			&fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+				before := count
+				if err := o.Storage().Put("k", nil); err != nil {
+					return err
+				}
+				_, err := o.Connect(w, req, nil)
+				count = before + 1
 				return err
-			}
-			_, err := o.Connect(w, req, nil)
-			count = before + 1
-			return err
-		}})
+			}},
+		)
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(func() {

@@ -55,16 +55,21 @@ func TestTurn_OneHandlerRunsAtATime(t *testing.T) {
 
 // interleaving runs first in a handler while another event waits for the turn,
 // and returns in which order they ended.
-func interleaving(t *testing.T, first func(ctx context.Context, r *fixture.Room, s *dog.Socket) error) (order []string) {
+func interleaving(
+	t *testing.T, first func(ctx context.Context, r *fixture.Room, s *dog.Socket) error,
+) (order []string) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-			if s.UID() == "ada" {
-				time.Sleep(time.Second) // keeps the turn, so that bob queues
-				require.NoError(t, first(ctx, r, s))
-			}
-			order = append(order, s.UID())
-			return nil
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
+				if s.UID() == "ada" {
+					time.Sleep(time.Second) // keeps the turn, so that bob queues
+					require.NoError(t, first(ctx, r, s))
+				}
+				order = append(order, s.UID())
+				return nil
+			}},
+		)
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		h.Enter("cyd") // on a replica of its own, for gossip
 		ada.Send("1")
@@ -115,7 +120,9 @@ func TestTurn_BlockConcurrencyWhileKeepsTheTurnAcrossWaits(t *testing.T) {
 	order := interleaving(t, func(ctx context.Context, r *fixture.Room, _ *dog.Socket) error {
 		return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
 			_, err := r.Gossip(ctx, "x")
-			return errors.Join(err, r.Broadcast("x"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }))
+			return errors.Join(
+				err, r.Broadcast("x"), dog.Await(ctx, func() error { time.Sleep(time.Second); return nil }),
+			)
 		})
 	})
 	require.Equal(t, []string{"ada", "bob"}, order)
@@ -124,12 +131,15 @@ func TestTurn_BlockConcurrencyWhileKeepsTheTurnAcrossWaits(t *testing.T) {
 func TestTurn_NextMessageOfASocketWaitsForTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, m dog.Message) error {
-			order = append(order, "begin "+m.String())
-			err := dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
-			order = append(order, "end "+m.String())
-			return err
-		}})
+		h := fixture.NewRooms(
+			t, 2,
+			&fixture.Hooks{Message: func(ctx context.Context, _ *fixture.Room, _ *dog.Socket, m dog.Message) error {
+				order = append(order, "begin "+m.String())
+				err := dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
+				order = append(order, "end "+m.String())
+				return err
+			}},
+		)
 		ada := h.Enter("ada")
 		ada.Send("1")
 		ada.Send("2")
@@ -195,14 +205,17 @@ func TestTurn_CircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
 
 func TestTurn_TwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-			return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
-				time.Sleep(time.Second) // so that both keep their turn
-				answers, err := r.Gossip(ctx, "x")
-				require.NoError(t, err)
-				return s.Send(fmt.Sprint(errors.Is(answers[0].Err, dog.ErrDeadlock)))
-			})
-		}})
+		h := fixture.NewRooms(
+			t, 1,
+			&fixture.Hooks{Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
+				return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
+					time.Sleep(time.Second) // so that both keep their turn
+					answers, err := r.Gossip(ctx, "x")
+					require.NoError(t, err)
+					return s.Send(fmt.Sprint(errors.Is(answers[0].Err, dog.ErrDeadlock)))
+				})
+			}},
+		)
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		began := time.Now()
 		ada.Send("go")
@@ -243,23 +256,26 @@ func TestTurn_GossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testi
 func TestTurn_RequestToOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
-		h = fixture.NewRooms(t, 3, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
-			if req.URL.Path == "/inner" {
-				_, _ = w.Write([]byte("inner"))
-				return
-			}
-			again := func(ctx context.Context) error {
-				stub, err := h.Identify(ctx, "ada")
-				require.NoError(t, err)
-				stub.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/inner", nil).WithContext(ctx))
-				return nil
-			}
-			if req.URL.Path == "/kept" {
-				_ = dog.BlockConcurrencyWhile(req.Context(), again)
-			} else {
-				_ = again(req.Context())
-			}
-		}})
+		h = fixture.NewRooms(
+			t, 3,
+			&fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/inner" {
+					_, _ = w.Write([]byte("inner"))
+					return
+				}
+				again := func(ctx context.Context) error {
+					stub, err := h.Identify(ctx, "ada")
+					require.NoError(t, err)
+					stub.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/inner", nil).WithContext(ctx))
+					return nil
+				}
+				if req.URL.Path == "/kept" {
+					_ = dog.BlockConcurrencyWhile(req.Context(), again)
+				} else {
+					_ = again(req.Context())
+				}
+			}},
+		)
 		began := time.Now()
 		status, _ := h.Server.Get("/kept?u=ada")
 		require.Equal(t, http.StatusInternalServerError, status)
@@ -329,7 +345,10 @@ func TestTurn_HandlerGoesOnWhenItsClientGoesAway(t *testing.T) {
 		cancel()
 		ada.Vanish()
 		fixture.Elapse(3 * time.Hour)
-		require.Equal(t, []string{"message", "request"}, ended, "the wait of the request ended while the message had the turn")
+		require.Equal(
+			t, []string{"message", "request"}, ended,
+			"the wait of the request ended while the message had the turn",
+		)
 		fixture.RequireEmpty(t, h.Runtime)
 	})
 }
