@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
@@ -228,6 +229,7 @@ func on(ctx context.Context, to target, f func(*object) error) error {
 func init() {
 	hook.Event = inspectEvent
 	hook.MakeStore = func(open func(*slog.Logger) (store.Engine, error)) any { return &opener{open} }
+	hook.SetWallClock = func(rt any, now func() time.Time) { rt.(*Runtime).wallClock = now }
 	hook.OpenStore = func(s any, log *slog.Logger) (store.Engine, error) { return s.(Store).openEngine(log) }
 }
 

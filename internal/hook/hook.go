@@ -8,6 +8,7 @@ package hook
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -22,3 +23,6 @@ var MakeStore func(open func(log *slog.Logger) (store.Engine, error)) any
 
 // OpenStore opens a dog.Store.
 var OpenStore func(s any, log *slog.Logger) (store.Engine, error)
+
+// SetWallClock gives a *dog.Runtime that has not started another time of day.
+var SetWallClock func(rt any, now func() time.Time)
