@@ -58,9 +58,9 @@ var sensible = map[string]bool{
 func exportedTypes(t *testing.T) []string {
 	t.Helper()
 	noTests := func(file fs.FileInfo) bool { return !strings.HasSuffix(file.Name(), "_test.go") }
-	packages, err := parser.ParseDir(
+	packages, err := parser.ParseDir( //nolint:staticcheck // build tags play no part here
 		token.NewFileSet(), "../..", noTests, parser.SkipObjectResolution,
-	) //nolint:staticcheck // build tags play no part here
+	)
 	require.NoError(t, err)
 	var names []string
 	for _, file := range packages["dog"].Files {
