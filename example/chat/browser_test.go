@@ -330,6 +330,8 @@ func TestBrowserIsAccessible(t *testing.T) {
 	}
 	require.Equal(t, 320, browser.Eval[int](phone.Tab, `innerWidth`))
 	require.LessOrEqual(t, browser.Eval[int](phone.Tab, `document.documentElement.scrollWidth`), 320, "the page scrolls sideways")
+	require.True(t, browser.Eval[bool](phone.Tab, `[...document.querySelectorAll(".replica, .head, .modes, .bar")].
+		every((e) => e.scrollWidth <= e.clientWidth)`), "something is cut off")
 	require.True(t, browser.Eval[bool](phone.Tab, `document.querySelector("#send").getBoundingClientRect().right <= 320 &&
 		document.querySelector("#leave").getBoundingClientRect().right <= 320`))
 
