@@ -18,7 +18,7 @@ import (
 // Five people are spread over three replicas of two places each.
 func TestBrowser(t *testing.T) {
 	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0")
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
 
 	names := []string{"ada", "bob", "cleo", "dan", "<b>x</b>"}
 	tabs := make(map[string]*person, len(names))
@@ -62,7 +62,8 @@ func TestBrowser(t *testing.T) {
 	tabs["<b>x</b>"].say("<img src=x onerror=alert(1)>")
 	for _, p := range tabs {
 		p.waitMessage("<b>x</b>", "all", "<img src=x onerror=alert(1)>")
-		require.False(t, browser.Eval[bool](p.Tab, `document.querySelector(":is(#log, #people, #replicas) :is(b, i:not(.places *), img)") !== null`),
+		require.False(t, browser.Eval[bool](p.Tab,
+			`document.querySelector(":is(#log, #people, #replicas) :is(b, i:not(.places *), img)") !== null`),
 			"%s shows markup", p.Name())
 	}
 
@@ -96,14 +97,12 @@ func TestBrowser(t *testing.T) {
 	// A cut connection comes back with the draft kept.
 	ada.Do(chromedp.SendKeys(chromedp.CSS("#text"), "still here"))
 	for _, p := range tabs {
-		p.Run(`
-			window.states = [];
-			const status = document.querySelector("#status");
-			new MutationObserver(() => states.push(status.dataset.state)).observe(status, { attributeFilter: ["data-state"] });`)
+		p.observe()
 	}
 	chat.listener.cut()
 	for _, p := range tabs {
-		p.Wait("a new connection", `["offline", "connecting"].every((s) => states.includes(s)) && states.at(-1) === "online"`)
+		p.Wait("a new connection",
+			`["offline", "connecting"].every((s) => states.includes(s)) && states.at(-1) === "online"`)
 	}
 	require.Equal(t, "still here", browser.Eval[string](ada.Tab, `document.querySelector("#text").value`))
 	ada.Do(chromedp.Click(chromedp.CSS("#send")))
@@ -118,7 +117,8 @@ func (p *person) observe() {
 	p.Run(`
 		window.states = [];
 		const status = document.querySelector("#status");
-		new MutationObserver(() => states.push(status.dataset.state)).observe(status, { attributeFilter: ["data-state"] });`)
+		new MutationObserver(() => states.push(status.dataset.state)).
+			observe(status, { attributeFilter: ["data-state"] });`)
 }
 
 // catchSocket makes the page's WebSocket known as socket.
@@ -137,14 +137,14 @@ func (p *person) catchSocket() {
 
 func TestBrowserShowsTheLog(t *testing.T) {
 	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0")
-	chat.write(1, 450)
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 450)
 	ada := visit(t, chromium, "ada", chat.base, false)
 	lines := ada.lines()
 	require.Len(t, lines, 200)
 	require.Equal(t, "line 251", lines[0])
 	require.Equal(t, "line 450", lines[199])
-	require.True(t, browser.Eval[bool](ada.Tab, `log.scrollTop + log.clientHeight >= log.scrollHeight - 1`), "the end is shown")
+	require.True(t, browser.Eval[bool](ada.Tab, `log.scrollTop + log.clientHeight >= log.scrollHeight - 1`),
+		"the end is shown")
 
 	// Older lines come when they are needed, and what is read stays where it is.
 	for _, want := range []int{400, 450} {
@@ -153,7 +153,8 @@ func TestBrowserShowsTheLog(t *testing.T) {
 			window.read = log.querySelector("[data-id]");
 			return read.getBoundingClientRect().top;
 		})()`)
-		ada.Wait("older lines", `document.querySelectorAll("#log [data-id]").length === args[0] && document.querySelector("#older").hidden`, want)
+		ada.Wait("older lines", `document.querySelectorAll("#log [data-id]").length === args[0] &&
+			document.querySelector("#older").hidden`, want)
 		require.InDelta(t, place, browser.Eval[float64](ada.Tab, `read.getBoundingClientRect().top`), 2)
 	}
 	lines = ada.lines()
@@ -171,7 +172,7 @@ func TestBrowserShowsTheLog(t *testing.T) {
 func TestBrowserComesBackAfterARestart(t *testing.T) {
 	chromium := browser.Start(t)
 	store := dogtest.NewDisk(t)
-	chat := start(t, store, "127.0.0.1:0")
+	chat := start(t, store, "127.0.0.1:0", 1, 0)
 	ada, bob := visit(t, chromium, "ada", chat.base, false), visit(t, chromium, "bob", chat.base, false)
 	both := []*person{ada, bob}
 	for _, p := range both {
@@ -211,10 +212,9 @@ func TestBrowserComesBackAfterARestart(t *testing.T) {
 		p.Wait("the notes that it is out of date", isStale)
 	}
 	ada.RequireAccessible()
-	chat = start(t, store, strings.TrimPrefix(chat.base, "http://"))
-	chat.write(1, 3)
+	chat = start(t, store, strings.TrimPrefix(chat.base, "http://"), 1, 3)
 	for _, p := range both {
-		p.Wait("what was written meanwhile", `[...document.querySelectorAll("#log .bubble")].some((b) => b.textContent === "line 3")`)
+		p.Wait("what was written meanwhile", shows, "line 3")
 		require.False(t, browser.Eval[bool](p.Tab, `document.querySelector(".stale, .note:not([hidden])") !== null`))
 		require.Equal(t, []string{"before", "after", "line 1", "line 2", "line 3"}, p.lines())
 	}
@@ -222,9 +222,8 @@ func TestBrowserComesBackAfterARestart(t *testing.T) {
 	// Where more was written than fits into a page, no gap is shown.
 	chat.stop()
 	ada.Wait("the notes that it is out of date", isStale)
-	chat = start(t, store, strings.TrimPrefix(chat.base, "http://"))
-	chat.write(4, 303)
-	ada.Wait("what was written meanwhile", `[...document.querySelectorAll("#log .bubble")].some((b) => b.textContent === "line 303")`)
+	start(t, store, strings.TrimPrefix(chat.base, "http://"), 4, 303)
+	ada.Wait("what was written meanwhile", shows, "line 303")
 	ada.Run(`log.scrollTop = 0`)
 	ada.Wait("all of it", `document.querySelectorAll("#log [data-id]").length === 305`)
 	lines := ada.lines()
@@ -238,7 +237,7 @@ func TestBrowserComesBackAfterARestart(t *testing.T) {
 // before arrives once.
 func TestBrowserSendsAgainWhatMayBeLost(t *testing.T) {
 	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0")
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
 	ada := visit(t, chromium, "ada", chat.base, false)
 	ada.observe()
 	ada.catchSocket()
@@ -275,13 +274,15 @@ func (p *person) looks() (faces map[string]string, contrast float64) {
 		const light = (colour) => {
 			canvas.fillStyle = colour;
 			canvas.fillRect(0, 0, 1, 1);
-			const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+			const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((c) => c / 255).
+				map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
 			return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 		};
 		const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
 		const surface = getComputedStyle(document.querySelector(".talk")).backgroundColor;
-		return [...document.querySelectorAll("#people .who"), ...document.querySelectorAll("#log .by > .who")].map((who) => {
-			const face = getComputedStyle(who.querySelector(".face")), name = getComputedStyle(who.querySelector("bdi"));
+		return [...document.querySelectorAll("#people .who, #log .by > .who")].map((who) => {
+			const face = getComputedStyle(who.querySelector(".face"));
+			const name = getComputedStyle(who.querySelector("bdi"));
 			return { Name: who.querySelector("bdi").textContent, Face: face.backgroundColor,
 				Contrast: Math.min(contrast(face.color, face.backgroundColor), contrast(name.color, surface)) };
 		});
@@ -300,7 +301,7 @@ func (p *person) looks() (faces map[string]string, contrast float64) {
 // finds nothing to complain of, on a desk and on the smallest phone.
 func TestBrowserIsAccessible(t *testing.T) {
 	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0")
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
 	welcome := chromium.Open(t, "nobody yet", chromedp.EmulateViewport(320, 568), chromedp.Navigate(chat.base))
 	welcome.RequireAccessible()
 	require.LessOrEqual(t, browser.Eval[int](welcome, `document.documentElement.scrollWidth`), 320)
@@ -329,11 +330,12 @@ func TestBrowserIsAccessible(t *testing.T) {
 		}
 	}
 	require.Equal(t, 320, browser.Eval[int](phone.Tab, `innerWidth`))
-	require.LessOrEqual(t, browser.Eval[int](phone.Tab, `document.documentElement.scrollWidth`), 320, "the page scrolls sideways")
+	require.LessOrEqual(t, browser.Eval[int](phone.Tab, `document.documentElement.scrollWidth`), 320,
+		"the page scrolls sideways")
 	require.True(t, browser.Eval[bool](phone.Tab, `[...document.querySelectorAll(".replica, .head, .modes, .bar")].
 		every((e) => e.scrollWidth <= e.clientWidth)`), "something is cut off")
-	require.True(t, browser.Eval[bool](phone.Tab, `document.querySelector("#send").getBoundingClientRect().right <= 320 &&
-		document.querySelector("#leave").getBoundingClientRect().right <= 320`))
+	require.True(t, browser.Eval[bool](phone.Tab, `["#send", "#leave"].every((b) =>
+		document.querySelector(b).getBoundingClientRect().right <= 320)`))
 
 	// Two dozen people have two dozen colours.
 	ada.catchSocket()

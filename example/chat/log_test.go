@@ -192,8 +192,9 @@ func TestTheLogOutlivesARestartAndACrash(t *testing.T) {
 		say(t, ada, "before the crash")
 		disk.Crash()
 		c = open(t, disk)
-		ada, h = c.enter("ada")
-		require.Equal(t, []string{"before the restart", "before the crash"}, texts(t, h), "what somebody has seen is there")
+		_, h = c.enter("ada")
+		require.Equal(t, []string{"before the restart", "before the crash"}, texts(t, h),
+			"what somebody has seen is there")
 		age(t, c, maxAge)
 
 		disk.Crash()

@@ -30,13 +30,15 @@ type site struct {
 }
 
 // start serves the chat on a store, until the test ends or the site is stopped.
-func start(t *testing.T, store dog.Store, addr string) *site {
+// Lines with the numbers from first to last are written before anybody connects.
+func start(t *testing.T, store dog.Store, addr string, first, last int) *site {
 	t.Helper()
 	rt, err := dog.New(dog.Options{Store: store, Sockets: sockets})
 	require.NoError(t, err)
 	s := &site{t: t, store: store}
 	s.chat, err = register(rt, 2)
 	require.NoError(t, err)
+	s.write(first, last)
 	listener, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
 	s.listener = &cutListener{Listener: listener}
@@ -56,7 +58,7 @@ func start(t *testing.T, store dog.Store, addr string) *site {
 func (s *site) restart() *site {
 	s.t.Helper()
 	s.stop()
-	return start(s.t, s.store, strings.TrimPrefix(s.base, "http://"))
+	return start(s.t, s.store, strings.TrimPrefix(s.base, "http://"), 1, 0)
 }
 
 // cutListener remembers its connections, because http.Server forgets those that
@@ -101,7 +103,8 @@ func visit(t *testing.T, b *browser.Browser, name, base string, form bool, first
 	t.Helper()
 	p := &person{b.Open(t, name, first...), t}
 	if form {
-		p.Do(chromedp.Navigate(base), chromedp.SendKeys(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#join")))
+		p.Do(chromedp.Navigate(base), chromedp.SendKeys(chromedp.CSS("#name"), name),
+			chromedp.Click(chromedp.CSS("#join")))
 	} else {
 		p.Do(chromedp.Navigate(base + "/?u=" + url.QueryEscape(name)))
 	}
@@ -120,7 +123,8 @@ func (p *person) waitMessage(from, meta, text string) {
 	p.t.Helper()
 	p.Wait("a message to "+meta+": "+text, `
 		[...document.querySelectorAll("#log .msg")].some((m) =>
-			m.dataset.from === args[0] && m.dataset.meta === args[1] && m.textContent.includes(args[2]))`, from, meta, text)
+			m.dataset.from === args[0] && m.dataset.meta === args[1] && m.textContent.includes(args[2]))`,
+		from, meta, text)
 }
 
 func (p *person) waitEvent(kind, name string) {
@@ -134,7 +138,8 @@ func (p *person) waitEvent(kind, name string) {
 func (p *person) waitPeople(names []string) {
 	p.t.Helper()
 	p.Wait("exactly these people", `["#people [data-user]", "#replicas [data-user]"].every((selector) =>
-		[...document.querySelectorAll(selector)].map((e) => e.dataset.user).sort().join("\n") === args.toSorted().join("\n"))`,
+		[...document.querySelectorAll(selector)].map((e) => e.dataset.user).sort().join("\n") ===
+			args.toSorted().join("\n"))`,
 		toAny(names)...)
 }
 
@@ -159,14 +164,16 @@ func (p *person) requireUnread(tabs map[string]*person, readers []string, text s
 // texts returns the names of the elements that selector finds, in alphabetical order.
 func (p *person) texts(selector string) []string {
 	p.t.Helper()
-	return browser.Eval[[]string](p.Tab, "[...document.querySelectorAll(`"+selector+"`)].map((e) => e.dataset.user).sort()")
+	return browser.Eval[[]string](p.Tab,
+		"[...document.querySelectorAll(`"+selector+"`)].map((e) => e.dataset.user).sort()")
 }
 
 // replicas returns who is on which replica, as the page shows it.
 func (p *person) replicas() map[string][]string {
 	p.t.Helper()
-	return browser.Eval[map[string][]string](p.Tab, `Object.fromEntries([...document.querySelectorAll("#replicas .replica")].map((r) =>
-		[r.dataset.id, [...r.querySelectorAll("[data-user]")].map((e) => e.dataset.user).sort()]))`)
+	return browser.Eval[map[string][]string](p.Tab, `Object.fromEntries(
+		[...document.querySelectorAll("#replicas .replica")].map((r) =>
+			[r.dataset.id, [...r.querySelectorAll("[data-user]")].map((e) => e.dataset.user).sort()]))`)
 }
 
 func toAny(names []string) []any {
@@ -177,7 +184,7 @@ func toAny(names []string) []any {
 	return out
 }
 
-// write stores lines with the numbers from first to last.
+// write stores lines with the numbers from first to last, without sending them.
 func (s *site) write(first, last int) {
 	s.t.Helper()
 	room, err := s.chat.Identify(s.t.Context(), "anybody")
@@ -197,8 +204,12 @@ func (s *site) write(first, last int) {
 // lines returns the texts of the lines of the log that the page shows.
 func (p *person) lines() []string {
 	p.t.Helper()
-	return browser.Eval[[]string](p.Tab, `[...document.querySelectorAll("#log [data-id] .bubble")].map((b) => b.textContent)`)
+	return browser.Eval[[]string](p.Tab,
+		`[...document.querySelectorAll("#log [data-id] .bubble")].map((b) => b.textContent)`)
 }
+
+// shows is whether the page shows a message.
+const shows = `[...document.querySelectorAll("#log .bubble")].some((b) => b.textContent === args[0])`
 
 // isStale is whether the page marks what it shows as out of date.
 const isStale = `document.querySelector("#room.stale") !== null &&
