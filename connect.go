@@ -64,10 +64,15 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	if !set.reserve(o.ns.maxSockets) {
 		return fail(ErrSocketsFull)
 	}
+	connected := false
+	defer func() {
+		if !connected { // even if a method of w panics
+			set.unreserve()
+		}
+	}()
 	var nc *conn.Conn
 	a.answer.Handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
 	if err != nil {
-		set.unreserve()
 		o.refused(err)
 		return nil, err
 	}
@@ -77,9 +82,9 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		nc.Abort(ErrSocketClosed)
 		_, _, _ = nc.Read() // fails, and releases the connection
 		nc.Wait()
-		set.unreserve()
 		return nil, errLate
 	}
+	connected = true
 	rt.work.Add() // until finish
 	o.gate.Say(func(lost error) {
 		if lost != nil {

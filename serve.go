@@ -61,6 +61,9 @@ func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.
 		}
 		if listener, failed = new(net.ListenConfig).Listen(ctx, "tcp", addr); failed != nil {
 			close(served)
+			if ctx.Err() != nil && errors.Is(failed, ctx.Err()) { // while the address was looked up
+				return served, nil
+			}
 			return served, fmt.Errorf("dog: serve: %w", failed)
 		}
 	}
@@ -69,7 +72,9 @@ func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.
 	go func() {
 		defer close(served)
 		if server.TLSConfig != nil {
-			err = server.ServeTLS(listener, "", "")
+			once := &onceListener{Listener: listener}
+			defer once.Close() // ServeTLS leaves it open if the certificates are missing
+			err = server.ServeTLS(once, "", "")
 		} else {
 			err = server.Serve(listener)
 		}
@@ -96,4 +101,17 @@ func (rt *Runtime) Start() {
 	for _, ns := range rt.registered() {
 		ns.startAlarms()
 	}
+}
+
+// onceListener is a listener that is closed once, however often Close is
+// called.
+type onceListener struct {
+	net.Listener
+	once sync.Once
+	err  error // owned by once
+}
+
+func (l *onceListener) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
 }

@@ -98,12 +98,13 @@ func (t *Timer) tick() {
 	}
 	err := t.run()
 	t.inst.obj.report(EventTimer, err)
-	t.mu.Lock()
-	t.waiting = false
-	t.mu.Unlock()
 	if t.every == 0 {
-		t.inst.timers.remove(t)
+		t.Stop() // also if f was dropped
+		return
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting = false
 }
 
 // due reports whether an event should begin. It also sets the clock for the
