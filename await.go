@@ -154,8 +154,12 @@ func (o *object) lostError(lost error) error {
 // logged.
 //
 // Go returns ErrOutsideTurn if ctx belongs to no handler or to one that has
-// returned, and ErrOverloaded if Options.MaxWaiting events are waiting already.
+// returned, ErrOverloaded if Options.MaxWaiting events are waiting already, and
+// a [UsageError] if f is nil.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
+	if f == nil {
+		return misuse("Go", "f is nil")
+	}
 	inst, err := running(ctx)
 	if err != nil {
 		return err

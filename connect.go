@@ -142,10 +142,14 @@ func (o *object) refused(err error) {
 	}
 }
 
-// refusedUID logs that a request with an invalid uid was refused.
-func (a *address) refusedUID(err error) {
-	if a.ns.rt.refusals.first(refusalKey{a.ns.name, "uid"}) {
-		a.ns.rt.opts.Logger.Warn("request refused: its uid is invalid. Say who asks: GroupStub.Identify, Stub.WithUID, a Gateway",
+// refused logs that a request with an invalid name or uid was refused.
+func (a *address) refused(err error) {
+	reason, cure := "its uid is invalid", "Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway"
+	if a.refusal != nil {
+		reason, cure = "the name of the object is invalid", "Check names that clients choose before Named, New or Parse"
+	}
+	if a.ns.rt.refusals.first(refusalKey{a.ns.name, reason}) {
+		a.ns.rt.opts.Logger.Warn("request refused: "+reason+". "+cure,
 			slog.String("namespace", a.ns.name), slog.String("object", a.id.String()), slog.Any("error", err))
 	}
 }

@@ -277,22 +277,28 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	text := e.text()
+	if e == nil {
+		return "dog: a nil StatusError"
+	}
+	text := cmp.Or(e.Text, http.StatusText(e.Status), fmt.Sprintf("status %d", e.Status))
 	if e.Err != nil {
 		return text + ": " + e.Err.Error()
 	}
 	return text
 }
 
-func (e *StatusError) text() string { return cmp.Or(e.Text, http.StatusText(e.Status)) }
-
 // Unwrap returns Err.
-func (e *StatusError) Unwrap() error { return e.Err }
+func (e *StatusError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Is reports whether target is a StatusError with the same status and text.
 func (e *StatusError) Is(target error) bool {
 	t, ok := target.(*StatusError)
-	return ok && t.Status == e.Status && t.Text == e.Text
+	return ok && (t == e || t != nil && e != nil && t.Status == e.Status && t.Text == e.Text)
 }
 
 // retryAfter is the Retry-After sent when there is no room: long enough for
@@ -329,7 +335,7 @@ func HTTPStatus(err error) int {
 		return http.StatusOK
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
-		if s.Status < 400 || s.Status > 599 {
+		if s == nil || s.Status < 400 || s.Status > 599 {
 			return http.StatusInternalServerError
 		}
 		return s.Status
@@ -351,7 +357,7 @@ func HTTPStatus(err error) int {
 // details of err are sent to the client.
 func WriteError(w http.ResponseWriter, err error) {
 	status, text, wait := HTTPStatus(err), "", time.Duration(0)
-	if s, ok := errors.AsType[*StatusError](err); ok && s.Status == status {
+	if s, ok := errors.AsType[*StatusError](err); ok && s != nil && s.Status == status {
 		text, wait = s.Text, s.RetryAfter
 	} else if status == http.StatusServiceUnavailable {
 		wait = retryAfter

@@ -133,7 +133,7 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 		a.serveGateway(w, r, from)
 	default:
 		if err := a.check(); err != nil {
-			a.refusedUID(err)
+			a.refused(err)
 			WriteError(w, err)
 			return
 		}

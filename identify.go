@@ -57,7 +57,7 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 // turn.
 func (a *address) identify(ctx context.Context, uid string) (*admission, error) {
 	if err := checkUID(uid); err != nil {
-		a.refusedUID(err)
+		a.refused(err)
 		return nil, err
 	}
 	var admitted *admission

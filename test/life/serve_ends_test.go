@@ -79,3 +79,22 @@ func TestServe_WithAContextThatHasEndedReturnsNilForEveryAddress(t *testing.T) {
 		})
 	}
 }
+
+func TestServe_EndsWithTheRuntime(t *testing.T) {
+	rt := dogtest.New(t, dog.Options{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error)
+	go func() { served <- rt.Serve(t.Context(), &http.Server{}, listener) }()
+	response, err := http.Get("http://" + listener.Addr().String())
+	require.NoError(t, err, "it serves")
+	require.NoError(t, response.Body.Close())
+	require.NoError(t, rt.Shutdown(t.Context()))
+	require.NoError(t, <-served)
+
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	again := &countedListener{Listener: inner}
+	require.ErrorIs(t, rt.Serve(t.Context(), &http.Server{}, again), dog.ErrShutdown)
+	require.EqualValues(t, 1, again.closed.Load())
+}
