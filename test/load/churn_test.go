@@ -22,8 +22,9 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Clients that come and go. The long form: go test -run TestChurn -churn 200000
-// -v ./test/load
+// Clients that come and go. The long form:
+//
+//	go test ./test/load -run TestChurn -churn 200000 -v
 var churned = flag.Int("churn", 3200, "connects in TestChurn")
 
 const (

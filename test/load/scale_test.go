@@ -27,9 +27,11 @@ import (
 
 // Many idle sockets and a message to all of them:
 //
-//	go test -run TestScale_OverTCP -sockets 19900 -v ./test/load   # sockets of the kernel, their clients in a process of their own
-//	go test -run TestScale_InMemory -sockets 100000 -v ./test/load # without the kernel
+//	go test ./test/load -run TestScale_OverTCP -sockets 19900 -v
+//	go test ./test/load -run TestScale_InMemory -sockets 100000 -v
 //
+// The first has sockets of the kernel, whose clients are in a process of their
+// own, the second does without the kernel.
 // Each process needs a descriptor for each socket over TCP (ulimit -n). An
 // address does not have ports for all: the clients come from 127.0.0.1,
 // 127.0.0.2 and so on, which Linux takes for granted.
