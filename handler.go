@@ -85,7 +85,8 @@ type Starter interface {
 // calling Identify for the uid of its sender and passing the request to the
 // replica of that uid. Identify runs in the group's turn, so a slow lookup
 // belongs in [Await]. The response to an error is that of [WriteError], with
-// 403 if the error carries no status. The group's Receive is never called.
+// 403 if the error carries no status. If RollbackOnError is set, the error also
+// undoes Identify's writes. The group's Receive is never called.
 type Gateway interface {
 	Identify(r *http.Request) (uid string, err error)
 }

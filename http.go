@@ -156,15 +156,19 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	}
 	defer body.Clean(a.ns.rt.opts.Logger)
 	var uid string
-	var refused error
+	var refused *gatewayError
 	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
-		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) error {
+		refused = nil
+		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) (err error) {
 			in := r.WithContext(ctx)
 			body.Attach(in)
 			defer body.Keep()
 			defer func() { outcome = o.gate.Outcome() }()
-			uid, refused = v.(Gateway).Identify(in)
+			if uid, err = v.(Gateway).Identify(in); err != nil {
+				refused = &gatewayError{err}
+				return refused
+			}
 			return nil
 		})
 		if outcome != nil {
@@ -174,15 +178,17 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	})
 	rethrow(guard, a)
 	switch {
-	case err != nil:
+	case err == nil:
+	case refused != nil && errors.Is(err, refused):
+		err := refused.error
+		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", err)
+		if _, has := errors.AsType[*StatusError](err); !has && HTTPStatus(err) == http.StatusInternalServerError {
+			err = &StatusError{Status: http.StatusForbidden, Err: err}
+		}
 		WriteError(w, err)
 		return
-	case refused != nil:
-		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", refused)
-		if HTTPStatus(refused) == http.StatusInternalServerError { // it has no status
-			refused = &StatusError{Status: http.StatusForbidden, Err: refused}
-		}
-		WriteError(w, refused)
+	default:
+		WriteError(w, err)
 		return
 	}
 	admission, err := a.identify(r.Context(), uid)
@@ -192,6 +198,13 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	}
 	admission.answer(w, body.Rest(), from, guard)
 }
+
+// gatewayError is an error that a [Gateway] has returned. It distinguishes the
+// refusal of a request from the same error with another cause, and can be
+// compared even if the error itself cannot.
+type gatewayError struct{ error }
+
+func (e *gatewayError) Unwrap() error { return e.error }
 
 // serve takes a place on the replica and passes the request to it.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
