@@ -80,7 +80,7 @@ func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.
 		defer close(served)
 		if server.TLSConfig != nil {
 			once := &onceListener{Listener: listener}
-			defer once.Close() // ServeTLS leaves it open if the certificates are missing
+			defer func() { _ = once.Close() }() // ServeTLS leaves it open if the certificates are missing
 			err = server.ServeTLS(once, "", "")
 		} else {
 			err = server.Serve(listener)
