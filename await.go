@@ -157,12 +157,12 @@ func (o *object) lostError(lost error) error {
 // returned, ErrOverloaded if Options.MaxWaiting events are waiting already, and
 // a [UsageError] if f is nil.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
-	if f == nil {
-		return misuse("Go", "f is nil")
-	}
 	inst, err := running(ctx)
 	if err != nil {
 		return err
+	}
+	if f == nil {
+		return misuse("Go", "f is nil")
 	}
 	e := turn.From(ctx)
 	if err := pastGate(e, nil); err != nil {
