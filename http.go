@@ -156,20 +156,17 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	}
 	defer body.Clean(a.ns.rt.opts.Logger)
 	var uid string
-	var refused *gatewayError
+	var refused error // what Identify returned
 	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
 		refused = nil
-		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) (err error) {
+		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) error {
 			in := r.WithContext(ctx)
 			body.Attach(in)
 			defer body.Keep()
 			defer func() { outcome = o.gate.Outcome() }()
-			if uid, err = v.(Gateway).Identify(in); err != nil {
-				refused = &gatewayError{err}
-				return refused
-			}
-			return nil
+			uid, refused = v.(Gateway).Identify(in)
+			return refused
 		})
 		if outcome != nil {
 			err = o.awaitOutcome(r.Context(), outcome, err)
@@ -177,17 +174,13 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		return err
 	})
 	rethrow(guard, a)
-	switch {
-	case err == nil:
-	case refused != nil && errors.Is(err, refused):
-		err := refused.error
-		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", err)
-		if _, has := errors.AsType[*StatusError](err); !has && HTTPStatus(err) == http.StatusInternalServerError {
-			err = &StatusError{Status: http.StatusForbidden, Err: err}
+	if err != nil {
+		if isSame(err, refused) {
+			a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", err)
+			if _, has := errors.AsType[*StatusError](err); !has && HTTPStatus(err) == http.StatusInternalServerError {
+				err = &StatusError{Status: http.StatusForbidden, Err: err}
+			}
 		}
-		WriteError(w, err)
-		return
-	default:
 		WriteError(w, err)
 		return
 	}
@@ -198,13 +191,6 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	}
 	admission.answer(w, body.Rest(), from, guard)
 }
-
-// gatewayError is an error that a [Gateway] has returned. It distinguishes the
-// refusal of a request from the same error with another cause, and can be
-// compared even if the error itself cannot.
-type gatewayError struct{ error }
-
-func (e *gatewayError) Unwrap() error { return e.error }
 
 // serve takes a place on the replica and passes the request to it.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
