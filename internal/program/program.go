@@ -1,0 +1,52 @@
+// Package program starts the program of an example in a process of its own, for
+// tests that kill it. The process is the test binary, which runs the program
+// instead of its tests when [DataOf] says so.
+//
+// The package is for tests only. It does not know what a program does, except
+// that it prints the address it listens on.
+package program
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// dataOf is set in the environment of a test binary that is to be the program
+// itself.
+const dataOf = "DOG_TEST_PROGRAM_DATA"
+
+// DataOf returns the directory of the program's data if this process is to be
+// the program, and "" if it is to run tests. TestMain calls it.
+func DataOf() string { return os.Getenv(dataOf) }
+
+// Start starts the program with a directory for its data and returns the
+// address that it prints after http:// in its first line. The process is killed
+// at the end of the test if it still runs.
+func Start(t testing.TB, data string) (cmd *exec.Cmd, addr string) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), dataOf+"="+data)
+	var log strings.Builder
+	cmd.Stderr = &log
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatalf("cannot start the program: %v", err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		_ = cmd.Wait()
+		t.Fatalf("the program does not start: %v\n%s", err, log.String())
+	}
+	_, addr, found := strings.Cut(strings.TrimSpace(line), "http://")
+	if !found {
+		t.Fatalf("the program's first line has no address: %s", line)
+	}
+	return cmd, addr
+}
