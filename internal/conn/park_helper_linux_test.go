@@ -17,7 +17,8 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// lot is a server whose connections park as soon as they are silent. When the test ends, nothing may be left of it.
+// lot is a server whose connections park as soon as they are silent. When the
+// test ends, nothing may be left of it.
 type lot struct {
 	t         *testing.T
 	url       *httptest.Server
@@ -28,7 +29,8 @@ type lot struct {
 	all       sync.WaitGroup        // connections
 }
 
-// parker is a connection of a lot. What happens to it is told in order: "woken", "parked", "message ..." and "end".
+// parker is a connection of a lot. What happens to it is told in order:
+// "woken", "parked", "message ..." and "end".
 type parker struct {
 	*conn.Conn
 	lot    *lot
@@ -144,8 +146,9 @@ func (c *parker) read() {
 	}
 }
 
-// expect requires these events to come next. On a busy machine a reader that was woken may be asked to park before it has looked;
-// the kernel wakes it again then.
+// expect requires these events to come next. On a busy machine a reader that
+// was woken may be asked to park before it has looked; the kernel wakes it
+// again then.
 func (c *parker) expect(events ...string) {
 	c.lot.t.Helper()
 	for i, want := range events {

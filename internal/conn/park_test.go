@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Tables returns how many connections p knows to have a goroutine that reads, and how many have a place among the parked.
+// Tables returns how many connections p knows to have a goroutine that reads,
+// and how many have a place among the parked.
 func (p *Poller) Tables() (awake, places int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -24,7 +25,8 @@ func (h *Heart) Sweep() (dead []*Conn) {
 	return dead
 }
 
-// A connection that the kernel cannot watch on its own, and one without a Poller, keep their goroutines.
+// A connection that the kernel cannot watch on its own, and one without a
+// Poller, keep their goroutines.
 func TestParkNever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPoller(time.Second)
