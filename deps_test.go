@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who imports the library gets these modules and the standard library, and nothing else: no storage engine, no SQLite.
+// Who imports the library gets these modules and the standard library, and
+// nothing else: no storage engine, no SQLite.
 func TestTheLibraryDependsOnThreeModules(t *testing.T) {
 	var stderr bytes.Buffer
 	list := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}} {{.ImportPath}}{{end}}", ".")
@@ -37,8 +38,8 @@ const internalPath = "github.com/godurable/dog/internal/"
 
 var packageName = regexp.MustCompile("`([a-z0-9/]+)`")
 
-// internalOrder returns the internal packages in the order of internal/README.md,
-// with their places.
+// internalOrder returns the internal packages in the order of
+// internal/README.md, with their places.
 func internalOrder(t *testing.T) map[string]int {
 	list, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/godurable/dog").Output()
 	require.NoError(t, err)

@@ -14,7 +14,8 @@ type benchGroup struct{ Group }
 
 func (*benchGroup) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
-// BenchmarkEvent is an uncontended event: the turn is taken, a handler run, the turn given back.
+// BenchmarkEvent is an uncontended event: the turn is taken, a handler run, the
+// turn given back.
 func BenchmarkEvent(b *testing.B) {
 	rt, err := New(Options{})
 	require.NoError(b, err)

@@ -16,7 +16,8 @@ import (
 // Weather is a group of stations.
 type Weather struct{ dog.Group }
 
-// Station fetches a report once, however many ask for it while the fetch is under way.
+// Station fetches a report once, however many ask for it while the fetch is
+// under way.
 type Station struct {
 	dog.Replica
 	fetch    func() (string, error) // slow; fixed
@@ -47,7 +48,8 @@ func (s *Station) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-// refresh fetches the report. The station's fields are its own before and after Await, but not during it.
+// refresh fetches the report. The station's fields are its own before and after
+// Await, but not during it.
 func (s *Station) refresh(ctx context.Context) error {
 	done := make(chan struct{})
 	s.fetching = done

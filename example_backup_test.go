@@ -23,7 +23,8 @@ func (d *Diary) Read(context.Context) (string, error) {
 	return text, err
 }
 
-// openDiaries opens a data directory with the release of the program that calls diaries by this name.
+// openDiaries opens a data directory with the release of the program that calls
+// diaries by this name.
 func openDiaries(dir, name string, migrations ...dog.Migration) (*dog.Runtime, *dog.Namespace[Diary]) {
 	rt, err := dog.New(dog.Options{Store: disk.At(dir), Migrations: migrations})
 	if err != nil {
@@ -36,8 +37,9 @@ func openDiaries(dir, name string, migrations ...dog.Migration) (*dog.Runtime, *
 	return rt, diaries
 }
 
-// A backup is made while everything goes on and opened like the original, here by a later release that has renamed the namespace.
-// One object alone travels as a SQLite file.
+// A backup is made while everything goes on and opened like the original, here
+// by a later release that has renamed the namespace. One object alone travels
+// as a SQLite file.
 func ExampleRuntime_Backup() {
 	dir, err := os.MkdirTemp("", "diaries")
 	if err != nil {

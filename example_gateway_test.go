@@ -35,7 +35,8 @@ func (d *Desk) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-// A gateway's stub is a whole HTTP handler: it identifies, chooses a replica and hands the request on.
+// A gateway's stub is a whole HTTP handler: it identifies, chooses a replica
+// and hands the request on.
 func ExampleGateway() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {

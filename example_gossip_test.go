@@ -60,7 +60,8 @@ func ExampleReplica_Gossip() {
 	}
 	museum := groups.Named("museum")
 
-	// Both are identified before either request is served, so they get a replica each.
+	// Both are identified before either request is served, so they get a
+	// replica each.
 	var stubs []dog.Stub[Turnstile]
 	for _, visitor := range []string{"ada", "bob"} {
 		stub, err := museum.Identify(context.Background(), visitor)

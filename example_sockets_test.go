@@ -45,7 +45,8 @@ func (d *Depot) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-// Tags find the sockets that a message is for; an attachment keeps what the service knows of each.
+// Tags find the sockets that a message is for; an attachment keeps what the
+// service knows of each.
 func ExampleReplica_Sockets() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {

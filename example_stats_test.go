@@ -26,7 +26,8 @@ func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// A trace tells what happens when it does, statistics tell what there is at the moment.
+// A trace tells what happens when it does, statistics tell what there is at the
+// moment.
 func ExampleRuntime_Stats() {
 	done := make(chan string, 3)
 	rt, err := dog.New(dog.Options{Trace: &dog.Trace{
@@ -55,7 +56,8 @@ func ExampleRuntime_Stats() {
 		}
 	}
 
-	// Hooks run in the order of an object's events. Between objects there is none.
+	// Hooks run in the order of an object's events. Between objects there is
+	// none.
 	events := []string{<-done, <-done, <-done}
 	slices.Sort(events)
 	fmt.Println(strings.Join(events, "\n"))

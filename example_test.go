@@ -26,7 +26,8 @@ func (r *EchoRoom) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) 
 	return s.Broadcast(fmt.Sprintf("%s, no. %d: %s", s.UID(), r.said, m))
 }
 
-// A chat room: whoever connects hears what the others say, whichever replica they are on.
+// A chat room: whoever connects hears what the others say, whichever replica
+// they are on.
 func Example() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 // Serve returns nil if everything has ended in good order. Otherwise the error
 // describes what has not: why the server could not listen or ended by itself,
 // after which the runtime is shut down too, and the error of Shutdown. If other
-// code shuts down the server or the runtime, Serve ends in the same way, without
-// an error of its own. If the runtime has been shut down before, Serve returns
-// [ErrShutdown]. Serve closes the listener.
+// code shuts down the server or the runtime, Serve ends in the same way,
+// without an error of its own. If the runtime has been shut down before, Serve
+// returns [ErrShutdown]. Serve closes the listener.
 func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.Listener) error {
 	if rt == nil || rt.ctx == nil || server == nil {
 		if listener != nil {
@@ -55,8 +55,8 @@ func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.
 }
 
 // serve serves until ctx, the runtime or the server ends. If the server ended
-// without being shut down, serve returns the cause. served is closed when the server
-// has ended.
+// without being shut down, serve returns the cause. served is closed when the
+// server has ended.
 func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.Listener) (served chan struct{}, failed error) {
 	served = make(chan struct{})
 	if listener == nil {

@@ -46,8 +46,9 @@ func (k *benchKeeper) insert() error {
 	return err
 }
 
-// BenchmarkStoreAndSay is what a socket's message does after it has been read: an event stores something and says something,
-// which waits at the gate, and whoever brings the events goes on. p99 is from the saying until it leaves.
+// BenchmarkStoreAndSay is what a socket's message does after it has been read:
+// an event stores something and says something, which waits at the gate, and
+// whoever brings the events goes on. p99 is from the saying until it leaves.
 func BenchmarkStoreAndSay(b *testing.B) {
 	stores := map[string]func(*benchKeeper) error{"key": (*benchKeeper).put, "row": (*benchKeeper).insert}
 	for _, what := range []string{"key", "row"} {

@@ -63,7 +63,8 @@ func TestMemoryIsGoneWhenClosed(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// In a bubble of synctest time is virtual, and the store leaves no goroutine behind.
+// In a bubble of synctest time is virtual, and the store leaves no goroutine
+// behind.
 func TestMemoryWorksInABubble(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {

@@ -56,7 +56,8 @@ func TestTheLinksOfThePagesLeadSomewhere(t *testing.T) {
 	}
 }
 
-// What is not a program is an excerpt of an example, word by word, and so compiles as well.
+// What is not a program is an excerpt of an example, word by word, and so
+// compiles as well.
 func TestTheExcerptsOfThePagesAreThoseOfTheExamples(t *testing.T) {
 	var examples strings.Builder
 	for _, pattern := range []string{"../example_*_test.go", "../example/*/*.go"} {

@@ -14,7 +14,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// inbox is a replica that counts and remembers messages, tries to forward each, and forgets them an hour after the latest.
+// inbox is a replica that counts and remembers messages, tries to forward each,
+// and forgets them an hour after the latest.
 type inbox struct {
 	dog.Replica
 	forward  func(text string) error
@@ -51,7 +52,8 @@ func (b *inbox) OnAlarm(_ context.Context, alarm dog.Alarm) error {
 
 type street struct{ dog.Group }
 
-// newInbox returns the stub of an inbox, by way of any uid, and a client's way to it.
+// newInbox returns the stub of an inbox, by way of any uid, and a client's way
+// to it.
 func newInbox(t *testing.T, options dog.Options, forward func(text string) error) (func() dog.Stub[inbox], *dogtest.Server) {
 	t.Helper()
 	rt := dogtest.New(t, options)

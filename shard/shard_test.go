@@ -36,7 +36,8 @@ func (d *depot) Run(ctx context.Context, f func(ctx context.Context, d *depot) e
 	return f(ctx, d)
 }
 
-// newDepots returns n shards named depot/0, depot/1 and so on, and their namespace.
+// newDepots returns n shards named depot/0, depot/1 and so on, and their
+// namespace.
 func newDepots(t testing.TB, n int) (*dog.Namespace[depot], *shard.Set[depot]) {
 	t.Helper()
 	depots, err := dog.RegisterObject[depot](dogtest.New(t, dog.Options{}), "depot", nil)
@@ -46,7 +47,8 @@ func newDepots(t testing.TB, n int) (*dog.Namespace[depot], *shard.Set[depot]) {
 	return depots, shards
 }
 
-// What is stored is found again only while a key belongs to the shard it has always belonged to: these numbers must never change.
+// What is stored is found again only while a key belongs to the shard it has
+// always belonged to: these numbers must never change.
 func TestAKeyBelongsToItsShardForEver(t *testing.T) {
 	for _, test := range []struct {
 		key              string

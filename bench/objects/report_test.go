@@ -9,7 +9,8 @@ import (
 	"github.com/godurable/dog/bench/internal/drive"
 )
 
-// measured has commits per second of some rows by round; a negative figure is a failure.
+// measured has commits per second of some rows by round; a negative figure is a
+// failure.
 func measured(rows map[string][]float64) results {
 	r := results{Rows: rowNames, Sizes: fullSizes}
 	for _, row := range rowNames {

@@ -146,7 +146,8 @@ func TestBrowserShowsTheLog(t *testing.T) {
 	require.True(t, browser.Eval[bool](ada.Tab, `log.scrollTop + log.clientHeight >= log.scrollHeight - 1`),
 		"the end is shown")
 
-	// Older lines come when they are needed, and what is read stays where it is.
+	// Older lines come when they are needed, and what is read stays where it
+	// is.
 	for _, want := range []int{400, 450} {
 		place := browser.Eval[float64](ada.Tab, `(() => {
 			log.scrollTop = 100;

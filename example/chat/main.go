@@ -5,9 +5,9 @@
 //	go run ./example/chat -data chat     # in a directory: the log survives a crash
 //
 // Read server.go first, then log.go (an object with SQL and an alarm), room.go
-// (a replica with sockets), lobby.go (a group) and protocol.go (what goes to and
-// comes from page.html). Anybody may enter under any name: a real service finds
-// out who connects in Lobby.Identify.
+// (a replica with sockets), lobby.go (a group) and protocol.go (what goes to
+// and comes from page.html). Anybody may enter under any name: a real service
+// finds out who connects in Lobby.Identify.
 package main
 
 import (

@@ -30,7 +30,8 @@ type site struct {
 }
 
 // start serves the chat on a store, until the test ends or the site is stopped.
-// Lines with the numbers from first to last are written before anybody connects.
+// Lines with the numbers from first to last are written before anybody
+// connects.
 func start(t *testing.T, store dog.Store, addr string, first, last int) *site {
 	t.Helper()
 	rt, err := dog.New(dog.Options{Store: store, Sockets: sockets})
@@ -134,7 +135,8 @@ func (p *person) waitEvent(kind, name string) {
 			e.dataset.type === args[0] && e.textContent.includes(args[1]))`, kind, name)
 }
 
-// waitPeople waits until the list of people and the picture of the replicas hold exactly names.
+// waitPeople waits until the list of people and the picture of the replicas
+// hold exactly names.
 func (p *person) waitPeople(names []string) {
 	p.t.Helper()
 	p.Wait("exactly these people", `["#people [data-user]", "#replicas [data-user]"].every((selector) =>
@@ -161,7 +163,8 @@ func (p *person) requireUnread(tabs map[string]*person, readers []string, text s
 	}
 }
 
-// texts returns the names of the elements that selector finds, in alphabetical order.
+// texts returns the names of the elements that selector finds, in alphabetical
+// order.
 func (p *person) texts(selector string) []string {
 	p.t.Helper()
 	return browser.Eval[[]string](p.Tab,

@@ -52,7 +52,8 @@ func latest(t *testing.T, c *dogtest.Client) (state told) {
 	return state
 }
 
-// arenas returns how many players each arena has places for now, held ones included.
+// arenas returns how many players each arena has places for now, held ones
+// included.
 func arenas(rt *dog.Runtime) (loads []int) {
 	for _, group := range rt.Stats().Groups {
 		for _, arena := range group.Replicas {

@@ -25,7 +25,8 @@ type service struct {
 	srv *dogtest.Server
 }
 
-// open serves what keys, named by the query, may do three times at once and then every ten seconds.
+// open serves what keys, named by the query, may do three times at once and
+// then every ten seconds.
 func open(t *testing.T, disk dog.Store) *service {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{Store: disk})
@@ -35,7 +36,8 @@ func open(t *testing.T, disk dog.Store) *service {
 	return &service{t, rt, dogtest.Serve(t, handler)}
 }
 
-// get makes a request and returns how many may follow at once, or, refused, -1 and how long to wait.
+// get makes a request and returns how many may follow at once, or, refused, -1
+// and how long to wait.
 func (s *service) get(key string) (remaining, wait int) {
 	s.t.Helper()
 	answer, err := s.srv.Client().Get(dogtest.URL + "/?key=" + key)
@@ -212,7 +214,8 @@ func TestAStricterLimitForgivesWhatIsBeyondIt(t *testing.T) {
 	})
 }
 
-// However requests come, no span of time sees more of them than its limit, and who waits as told is let through.
+// However requests come, no span of time sees more of them than its limit, and
+// who waits as told is let through.
 func TestNoSpanOfTimeSeesMoreThanTheLimit(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := Limit{Burst: rapid.IntRange(1, 5).Draw(rt, "burst"), Every: time.Second}

@@ -136,7 +136,8 @@ func TestAcceptOrigin(t *testing.T) {
 	}
 }
 
-// A client may send its first messages with the request; net/http has then read them ahead.
+// A client may send its first messages with the request; net/http has then read
+// them ahead.
 func TestAcceptEarlyData(t *testing.T) {
 	accepted := make(chan *conn.Conn, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -179,7 +180,8 @@ func TestAcceptEarlyData(t *testing.T) {
 	require.Equal(t, want, read.msgs)
 }
 
-// Every kind of connection, against a client that is not ours, with frames of all header sizes and more than one write.
+// Every kind of connection, against a client that is not ours, with frames of
+// all header sizes and more than one write.
 func TestKindsOfConnection(t *testing.T) {
 	accepted := make(chan *conn.Conn, 1)
 	opts := &conn.Options{MaxMessage: 1 << 20, QueueBytes: 8 << 20, Subprotocols: []string{"p"}}

@@ -18,10 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What happens while somebody has claimed a connection, and when the kernel refuses: a kernel of the test's own stands before the
-// real one.
+// What happens while somebody has claimed a connection, and when the kernel
+// refuses: a kernel of the test's own stands before the real one.
 
-// kernel is a connection's kernel that refuses everything when told so, and says when it has been asked.
+// kernel is a connection's kernel that refuses everything when told so, and
+// says when it has been asked.
 type kernel struct {
 	syscall.RawConn
 	client  net.Conn
@@ -54,8 +55,8 @@ type hijackable struct {
 
 func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.nc, nil, nil }
 
-// overKernel accepts a connection whose peer reads everything. Sends to it are gathered for the Set's writers, as if its reader
-// were waiting.
+// overKernel accepts a connection whose peer reads everything. Sends to it are
+// gathered for the Set's writers, as if its reader were waiting.
 func overKernel(t *testing.T, o *Options) (*Conn, *kernel) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -200,7 +201,8 @@ func TestSendersWaitForEveryShard(t *testing.T) {
 	})
 }
 
-// Given up in the moment when the kernel has refused: nothing is left, everything counts, and the reason is the right one.
+// Given up in the moment when the kernel has refused: nothing is left,
+// everything counts, and the reason is the right one.
 func TestAbortedWhenTheKernelRefuses(t *testing.T) {
 	for _, refused := range []string{"a run", "a message"} {
 		t.Run(refused, func(t *testing.T) {
@@ -289,7 +291,8 @@ func TestLostIsCounted(t *testing.T) {
 	}
 }
 
-// Of messages with one key that waited for the kernel, the newest is left when it refuses, at its place.
+// Of messages with one key that waited for the kernel, the newest is left when
+// it refuses, at its place.
 func TestCoalesceWhenTheKernelRefuses(t *testing.T) {
 	var work held
 	s := Set{Writers: work.writers()}
@@ -325,7 +328,8 @@ func TestBatchesAreReadAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "twelve bytes", string(data))
 	}
-	// As many as fill the buffer, and one for each time that the client's write was not seen as a whole.
+	// As many as fill the buffer, and one for each time that the client's write
+	// was not seen as a whole.
 	require.LessOrEqual(t, k.reads.Load(), int64(10))
 }
 

@@ -118,7 +118,8 @@ func TestCloseWithoutAnswer(t *testing.T) {
 	})
 }
 
-// The time to close is one for all: a write that began before does not lengthen it.
+// The time to close is one for all: a write that began before does not lengthen
+// it.
 func TestCloseOfPeerThatNeverReads(t *testing.T) {
 	for _, first := range []string{"server", "peer"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -190,7 +191,8 @@ func TestAbort(t *testing.T) {
 	})
 }
 
-// What had arrived before Abort goes too, be it a message or the peer's goodbye.
+// What had arrived before Abort goes too, be it a message or the peer's
+// goodbye.
 func TestAbortDropsWhatWasReadAhead(t *testing.T) {
 	for _, ahead := range [][]byte{masked(fin|1, "2"), masked(fin|opClose, closeFrame(1000, "bye").payload)} {
 		synctest.Test(t, func(t *testing.T) {
@@ -300,8 +302,9 @@ func TestEndedConnectionIsCollected(t *testing.T) {
 	}, waitFor, tick)
 }
 
-// writeFails is a connection whose writes after the handshake fail although reading still works: the peer has gone, and its
-// last words are still under way.
+// writeFails is a connection whose writes after the handshake fail although
+// reading still works: the peer has gone, and its last words are still under
+// way.
 type writeFails struct {
 	net.Conn
 	after *atomic.Bool

@@ -20,8 +20,8 @@
 // or the [Poller], then [Writers]. No lock is held during network reads and
 // writes.
 //
-// The package does not know objects, groups or uids. What its caller keeps with a
-// connection, it passes on unread.
+// The package does not know objects, groups or uids. What its caller keeps with
+// a connection, it passes on unread.
 package conn
 
 import (

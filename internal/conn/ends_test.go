@@ -190,8 +190,8 @@ func (e ending) run(t *testing.T, c *conn.Conn, p *peer, n int, deflate bool) {
 	require.Zero(t, stats.QueuedBytes)
 }
 
-// However a connection ends, unless it breaks, what was sent before arrives, and
-// both sides learn how it ended.
+// However a connection ends, unless it breaks, what was sent before arrives,
+// and both sides learn how it ended.
 func TestWhatWasSentBeforeTheEndArrives(t *testing.T) {
 	options := conn.Options{QueueBytes: 64 << 20, CloseTimeout: time.Hour}
 	for _, deflate := range []bool{false, true} {

@@ -53,7 +53,8 @@ func TestHeartFindsSilentPeers(t *testing.T) {
 			h.Remove(read.c)
 			h.Remove(read.c)
 		}
-		// A ping at the eighth look, the end at the sixteenth; a 64th of the interval from slot to slot.
+		// A ping at the eighth look, the end at the sixteenth; a 64th of the
+		// interval from slot to slot.
 		want := make(map[time.Duration]int)
 		for slot := range 8 {
 			want[interval*15/8+time.Duration(slot+1)*interval/64] = 2
@@ -63,9 +64,11 @@ func TestHeartFindsSilentPeers(t *testing.T) {
 	})
 }
 
-// The first ping comes between seven eighths of an interval and one after the peer's last word, and the next ones an interval
-// apart, however promptly they are answered. So nothing in between sees a connection idle for longer. A peer that stops to answer
-// is gone an interval after the ping that it does not answer.
+// The first ping comes between seven eighths of an interval and one after the
+// peer's last word, and the next ones an interval apart, however promptly they
+// are answered. So nothing in between sees a connection idle for longer. A peer
+// that stops to answer is gone an interval after the ping that it does not
+// answer.
 func TestHeartPingsEveryInterval(t *testing.T) {
 	for after := time.Duration(0); after < interval; after += interval / 13 {
 		synctest.Test(t, func(t *testing.T) {
@@ -204,7 +207,8 @@ func TestHeartRemove(t *testing.T) {
 	})
 }
 
-// No ping may follow a close frame; a peer that does not answer it either is as gone as any other.
+// No ping may follow a close frame; a peer that does not answer it either is as
+// gone as any other.
 func TestHeartWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHeart(t, interval)

@@ -70,7 +70,8 @@ func closeFrame(code int, reason string) frame {
 	return frame{opClose, string(binary.BigEndian.AppendUint16(nil, uint16(code))) + reason}
 }
 
-// pipe accepts a connection over net.Pipe, which buffers nothing: what the peer does not read stays in flight.
+// pipe accepts a connection over net.Pipe, which buffers nothing: what the peer
+// does not read stays in flight.
 func pipe(t testing.TB, o *conn.Options) (*conn.Conn, *peer) {
 	server, client := net.Pipe()
 	return accept(t, server, client, o)
@@ -232,7 +233,8 @@ func startReading(c *conn.Conn) *reading {
 	return r
 }
 
-// end waits for the end of the connection and all its goroutines, and returns the error of Read.
+// end waits for the end of the connection and all its goroutines, and returns
+// the error of Read.
 func (r *reading) end(t testing.TB) *conn.CloseError {
 	t.Helper()
 	<-r.done
@@ -262,7 +264,8 @@ const (
 	tick    = time.Millisecond
 )
 
-// tape is a network connection to a peer that has said everything already and hung up.
+// tape is a network connection to a peer that has said everything already and
+// hung up.
 type tape struct {
 	net.Conn // nil: only what follows may be called
 	in       io.Reader
@@ -288,8 +291,9 @@ func (c *tape) Write(p []byte) (int, error) {
 	return c.out.Write(p)
 }
 
-// play accepts r over a tape with this stream, to be read in pieces of at most so many bytes. It returns the messages, how the
-// connection ended, and what was answered.
+// play accepts r over a tape with this stream, to be read in pieces of at most
+// so many bytes. It returns the messages, how the connection ended, and what
+// was answered.
 func play(t testing.TB, stream []byte, piece int, r *http.Request, o *conn.Options) (msgs []string, end *conn.CloseError, nc *tape) {
 	t.Helper()
 	nc = &tape{in: &pieces{stream, piece}, wrote: make(chan struct{}, 1)}

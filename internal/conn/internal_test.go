@@ -15,7 +15,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The reader came back a moment before the sweep, and has not read the pong that lies there.
+// The reader came back a moment before the sweep, and has not read the pong
+// that lies there.
 func TestHeartReaderJustBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
@@ -181,7 +182,8 @@ func TestQueueMemory(t *testing.T) {
 	require.LessOrEqual(t, cap(q.items), 64)
 }
 
-// The timer expired just before a reader set it again, so that the watch runs twice.
+// The timer expired just before a reader set it again, so that the watch runs
+// twice.
 func TestAWatchThatRunsTwiceEndsOnce(t *testing.T) {
 	server, client := net.Pipe()
 	defer client.Close()
@@ -197,7 +199,8 @@ func TestAWatchThatRunsTwiceEndsOnce(t *testing.T) {
 	c.ended.Wait()
 }
 
-// deafConn is a connection that takes everything, hears nothing and knows no deadlines.
+// deafConn is a connection that takes everything, hears nothing and knows no
+// deadlines.
 type deafConn struct {
 	net.Conn
 	closed chan struct{}
@@ -300,8 +303,8 @@ func TestAFullKernelIsGivenTimeToBeRead(t *testing.T) {
 	}
 }
 
-// Whoever reads on stays, though its kernel says so once in so many bytes, under
-// every policy.
+// Whoever reads on stays, though its kernel says so once in so many bytes,
+// under every policy.
 func TestSlowIsNotDeadBehindAFullKernel(t *testing.T) {
 	for policy := range Coalesce + 1 {
 		for _, piece := range []int{1, 1 << 10, 64 << 10, 200 << 10, 512 << 10} {

@@ -13,7 +13,8 @@ func replaceKernel(c *Conn) *kernel {
 	return k
 }
 
-// When the kernel has no room for one more connection to watch, the connection keeps its goroutine, and nothing else changes.
+// When the kernel has no room for one more connection to watch, the connection
+// keeps its goroutine, and nothing else changes.
 func TestKernelThatWatchesNoMore(t *testing.T) {
 	p := NewPoller(time.Hour)
 	p.kernel = &epoll{fd: -1}

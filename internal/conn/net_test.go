@@ -19,7 +19,8 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// overNetwork runs f on connections of a real HTTP server, over TCP, a Unix socket and TLS.
+// overNetwork runs f on connections of a real HTTP server, over TCP, a Unix
+// socket and TLS.
 func overNetwork(t *testing.T, f func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer))) {
 	for _, kind := range []string{"TCP", "Unix", "TLS"} {
 		t.Run(kind, func(t *testing.T) {
@@ -94,7 +95,8 @@ func TestNetworkCloseByEither(t *testing.T) {
 	})
 }
 
-// A peer that goes on sending after its violation must still find the close frame: closing at once would reset TCP.
+// A peer that goes on sending after its violation must still find the close
+// frame: closing at once would reset TCP.
 func TestNetworkViolation(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(&conn.Options{MaxMessage: 10, CloseTimeout: time.Minute})
@@ -142,7 +144,8 @@ func TestNetworkPeerThatNeverReads(t *testing.T) {
 	})
 }
 
-// Everything at once, for the race detector and the leak check: however a connection ends, it ends with one error.
+// Everything at once, for the race detector and the leak check: however a
+// connection ends, it ends with one error.
 func TestNetworkConcurrentUse(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		errMine := errors.New("mine")

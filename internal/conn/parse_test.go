@@ -17,7 +17,8 @@ type parsed struct {
 	data string
 }
 
-// appendMasked appends a client's frame, whose length is written in the shortest form.
+// appendMasked appends a client's frame, whose length is written in the
+// shortest form.
 func appendMasked(b []byte, first byte, payload string, key uint32) []byte {
 	start := len(b)
 	b = appendFrame(b, first, []byte(payload))
@@ -43,7 +44,8 @@ func deflateLike(t require.TestingT, payload string, level int) string {
 	return strings.TrimSuffix(b.String(), deflateTail)
 }
 
-// payloadOf returns n bytes, UTF-8 with runes of all lengths if text, that compress badly if not.
+// payloadOf returns n bytes, UTF-8 with runes of all lengths if text, that
+// compress badly if not.
 func payloadOf(text bool, n int, seed byte) string {
 	if text {
 		s := strings.Repeat("aé€😀", n/10)
@@ -110,7 +112,8 @@ type feeder struct {
 	turn    int
 }
 
-// feed returns what the parser makes of the stream until all is parsed or an error ends it.
+// feed returns what the parser makes of the stream until all is parsed or an
+// error ends it.
 func (f *feeder) feed(t require.TestingT, stream []byte) (got []parsed, err error) {
 	var data [][]byte
 	defer func() {
@@ -164,7 +167,8 @@ func drawFeeder(t *rapid.T, limit int) *feeder {
 	}
 }
 
-// In whatever pieces a stream arrives, by whatever way, its messages and pings are the same.
+// In whatever pieces a stream arrives, by whatever way, its messages and pings
+// are the same.
 func TestParserPieces(t *testing.T) {
 	const limit = 70_000
 	rapid.Check(t, func(t *rapid.T) {
@@ -184,7 +188,8 @@ func TestParserPieces(t *testing.T) {
 	})
 }
 
-// One byte over the limit is too much however it is divided, and what came before it is not lost.
+// One byte over the limit is too much however it is divided, and what came
+// before it is not lost.
 func TestParserLimit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.SampledFrom([]int{1, 125, 126, 1000, 0xFFFF, 0x10000, 70_000}).Draw(t, "limit")
@@ -205,7 +210,8 @@ func TestParserLimit(t *testing.T) {
 	})
 }
 
-// Whoever announces a long message and sends nothing of it gets no memory for it.
+// Whoever announces a long message and sends nothing of it gets no memory for
+// it.
 func TestParserHeaderAlone(t *testing.T) {
 	for _, first := range []byte{finBit | byte(Binary), byte(Binary), finBit | byte(Binary) | rsv1Bit} {
 		for _, length := range []uint64{64 << 10, 1 << 62} {
@@ -231,7 +237,8 @@ func TestParserHeaderAlone(t *testing.T) {
 	}
 }
 
-// A control frame between the fragments of a message leaves the rest of the message alone, also where that is read directly.
+// A control frame between the fragments of a message leaves the rest of the
+// message alone, also where that is read directly.
 func TestParserRoomIsForData(t *testing.T) {
 	r := parser{limit: 1 << 20}
 	require.Nil(t, r.room(1), "no frame has begun")

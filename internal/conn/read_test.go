@@ -246,8 +246,9 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// readByCoder is what coder/websocket makes of a stream: the messages, and the close code that sums up how it ended. Where it is
-// laxer than we are, the code is ours: it does not check that texts and close reasons are UTF-8.
+// readByCoder is what coder/websocket makes of a stream: the messages, and the
+// close code that sums up how it ended. Where it is laxer than we are, the code
+// is ours: it does not check that texts and close reasons are UTF-8.
 func readByCoder(t *testing.T, stream []byte, limit int64) (msgs []string, code int) {
 	nc := &tape{in: &pieces{stream, len(stream)}}
 	ws, err := websocket.Accept(hijackWriter{httptest.NewRecorder(), nc}, upgradeRequest(), nil)
@@ -276,8 +277,9 @@ func readByCoder(t *testing.T, stream []byte, limit int64) (msgs []string, code 
 	}
 }
 
-// FuzzReadLikeCoder reads arbitrary bytes here and with coder/websocket: the messages and the verdict must be the same, and must
-// not depend on the pieces in which they arrive.
+// FuzzReadLikeCoder reads arbitrary bytes here and with coder/websocket: the
+// messages and the verdict must be the same, and must not depend on the pieces
+// in which they arrive.
 func FuzzReadLikeCoder(f *testing.F) {
 	const limit = 64
 	add := func(frames ...[]byte) { f.Add(bytes.Join(frames, nil), byte(7)) }
@@ -339,7 +341,8 @@ func FuzzReadLikeCoder(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, stream []byte, piece byte) {
 		o := &conn.Options{MaxMessage: limit}
-		// Zeros complete every frame that is not too long, and are no frame themselves. They bring about a verdict.
+		// Zeros complete every frame that is not too long, and are no frame
+		// themselves. They bring about a verdict.
 		whole := append(bytes.Clone(stream), make([]byte, 200)...)
 		want, code := readByCoder(t, whole, limit)
 		require.NotEqual(t, 1006, code)
@@ -349,8 +352,8 @@ func FuzzReadLikeCoder(f *testing.F) {
 			require.Equal(t, code, end.Code, "%v", end)
 		}
 
-		// Without them the stream ends early, unless the verdict was clear before. There a message that has begun may then be taken for
-		// whole.
+		// Without them the stream ends early, unless the verdict was clear
+		// before. There a message that has begun may then be taken for whole.
 		msgs, end, _ := play(t, stream, 1+int(piece), upgradeRequest(), o)
 		if end.Code == 1006 {
 			require.LessOrEqual(t, len(msgs), len(want))

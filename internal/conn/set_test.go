@@ -69,7 +69,8 @@ func TestSetSend(t *testing.T) {
 			require.Equal(t, text(ten(1)), peers[i].next())
 		}
 		time.Sleep(moment)
-		// The last has taken nothing, and there is no more room. The second vanishes.
+		// The last has taken nothing, and there is no more room. The second
+		// vanishes.
 		s.Send(f(3), "", conn.Except{})
 		require.Equal(t, text(ten(3)), peers[1].next())
 		synctest.Wait()
@@ -97,7 +98,8 @@ func TestSetSend(t *testing.T) {
 	})
 }
 
-// Several senders over real sockets: all members see one and the same sequence, with each sender's messages in the order sent.
+// Several senders over real sockets: all members see one and the same sequence,
+// with each sender's messages in the order sent.
 func TestSetOrder(t *testing.T) {
 	const members, senders, each = 8, 4, 300
 	s := conn.Set{Writers: conn.NewWriters(nil)}

@@ -16,7 +16,8 @@ import (
 // ten returns a payload whose frame has ten bytes.
 func ten(i int) string { return fmt.Sprintf("%08d", i) }
 
-// stuck accepts a connection with one frame in flight that the peer does not take.
+// stuck accepts a connection with one frame in flight that the peer does not
+// take.
 func stuck(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
 	c, p := pipe(t, o)
 	read := startReading(c)
@@ -183,7 +184,8 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-// Slow is not stuck: whoever takes a byte in time may go on, also in the middle of a frame.
+// Slow is not stuck: whoever takes a byte in time may go on, also in the middle
+// of a frame.
 func TestWriteProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p, read := stuck(t, &conn.Options{WriteTimeout: 4 * time.Second, QueueBytes: 1 << 20})

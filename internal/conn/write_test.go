@@ -26,7 +26,8 @@ type received struct {
 	done chan struct{}
 }
 
-// listen collects texts until the connection ends, pausing now and then so that the kernel's buffers fill.
+// listen collects texts until the connection ends, pausing now and then so that
+// the kernel's buffers fill.
 func (r *received) listen(rnd *rand.Rand) {
 	defer close(r.done)
 	for {
@@ -52,8 +53,9 @@ func overNetworkMember(t *testing.T, c *conn.Conn, p *peer, rnd *rand.Rand) *rec
 	return r
 }
 
-// What a sender says reaches each of its hearers once and in the order said, whatever way it takes: to all, to all but one, to
-// one alone. Members are slow now and then, so all kinds of writers take turns.
+// What a sender says reaches each of its hearers once and in the order said,
+// whatever way it takes: to all, to all but one, to one alone. Members are slow
+// now and then, so all kinds of writers take turns.
 func TestOrderAcrossWays(t *testing.T) {
 	const members, senders, each = 12, 4, 400
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
@@ -121,7 +123,8 @@ func TestOrderAcrossWays(t *testing.T) {
 	})
 }
 
-// A member hears what is said between its joining and its leaving: all of that, and nothing else.
+// A member hears what is said between its joining and its leaving: all of that,
+// and nothing else.
 func TestJoinAndLeave(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
@@ -178,8 +181,8 @@ func TestJoinAndLeave(t *testing.T) {
 	})
 }
 
-// Members that do not read are dealt with by their policies; the others get everything. Whatever happens, every message is
-// accounted for.
+// Members that do not read are dealt with by their policies; the others get
+// everything. Whatever happens, every message is accounted for.
 func TestSlowMembers(t *testing.T) {
 	const messages, size, bound, spare = 4000, 4000, 100_000, 8 << 20
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
@@ -234,8 +237,8 @@ func TestSlowMembers(t *testing.T) {
 	})
 }
 
-// Nobody is taken for slow whose kernel would have taken more, however small the queue: messages that are sent faster than they
-// are written.
+// Nobody is taken for slow whose kernel would have taken more, however small
+// the queue: messages that are sent faster than they are written.
 func TestBurstIsNotSlow(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(&conn.Options{QueueBytes: 1000})
@@ -263,7 +266,8 @@ func TestBurstIsNotSlow(t *testing.T) {
 	})
 }
 
-// Whoever sends more than the machine writes waits for the writers, and for nobody else.
+// Whoever sends more than the machine writes waits for the writers, and for
+// nobody else.
 func TestSendersWaitForWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := make(chan struct{})
@@ -298,7 +302,8 @@ func TestSendersWaitForWriters(t *testing.T) {
 	})
 }
 
-// A set is swept as a whole before the next one has its turn, and none has to wait for a second round of another.
+// A set is swept as a whole before the next one has its turn, and none has to
+// wait for a second round of another.
 func TestWritersTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held []func()

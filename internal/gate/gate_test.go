@@ -192,8 +192,9 @@ func TestSayingWhileBeingLetOut(t *testing.T) {
 	require.Equal(t, []int{1, 2}, e.heard)
 }
 
-// Whatever happens, things are heard in the order said, none before what was written earlier is durable, none of a failed
-// transaction, and all of the rest in the end.
+// Whatever happens, things are heard in the order said, none before what was
+// written earlier is durable, none of a failed transaction, and all of the rest
+// in the end.
 func TestGateOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d, e := new(disk), new(ear)
@@ -289,7 +290,8 @@ func (e *engine) OnDurable(commit uint64, told func(error)) {
 	}
 }
 
-// sync makes everything up to a commit durable and tells of it without the lock.
+// sync makes everything up to a commit durable and tells of it without the
+// lock.
 func (e *engine) sync(to uint64) {
 	var all []func(error)
 	e.mu.Lock()

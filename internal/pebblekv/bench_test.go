@@ -76,7 +76,8 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkDurable is commits of one key, each goroutine waiting for its own before the next.
+// BenchmarkDurable is commits of one key, each goroutine waiting for its own
+// before the next.
 func BenchmarkDurable(b *testing.B) {
 	for _, goroutines := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprint("goroutines=", goroutines), func(b *testing.B) {
@@ -122,7 +123,8 @@ func BenchmarkDurable(b *testing.B) {
 	}
 }
 
-// BenchmarkLatency is how long commits take to become durable while others come as fast as they are let in.
+// BenchmarkLatency is how long commits take to become durable while others come
+// as fast as they are let in.
 func BenchmarkLatency(b *testing.B) {
 	for _, unsynced := range []int{1 << 20, 2 << 20, 4 << 20} {
 		b.Run(fmt.Sprint("unsynced=", unsynced), func(b *testing.B) {

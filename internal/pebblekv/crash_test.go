@@ -18,7 +18,8 @@ import (
 
 const valueSize = 700 // so that a log of 64 KiB takes about 80 commits
 
-// work makes so many commits in several goroutines, some of which wait. It returns when all were told, or refused.
+// work makes so many commits in several goroutines, some of which wait. It
+// returns when all were told, or refused.
 func (h *history) work(t *testing.T, e *pebblekv.Engine, commits int) (asked int) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -47,8 +48,9 @@ func (h *history) work(t *testing.T, e *pebblekv.Engine, commits int) (asked int
 	return asked
 }
 
-// The power may go at any moment, also in the middle of a write, and whatever was not synced may be lost or not: what comes
-// back are the first so many commits, whole, and all that anybody was told of.
+// The power may go at any moment, also in the middle of a write, and whatever
+// was not synced may be lost or not: what comes back are the first so many
+// commits, whole, and all that anybody was told of.
 func TestEveryMomentIsAGoodOneToCrash(t *testing.T) {
 	fsys := faultfs.New()
 	var h history
@@ -96,7 +98,8 @@ func TestEveryMomentIsAGoodOneToCrash(t *testing.T) {
 	require.Positive(t, found.Load(), "some images hold more than was told")
 }
 
-// Opening changes which files are the store. The file system may write the changes in any order until they are synced.
+// Opening changes which files are the store. The file system may write the
+// changes in any order until they are synced.
 func TestOpeningMayCrash(t *testing.T) {
 	empty := faultfs.New()
 	stored := faultfs.New()
@@ -128,8 +131,9 @@ func TestOpeningMayCrash(t *testing.T) {
 	}
 }
 
-// Whatever fails first, at whatever moment: the store goes on reading what is durable, refuses to write, and leaves on the
-// disk what a crash could have left.
+// Whatever fails first, at whatever moment: the store goes on reading what is
+// durable, refuses to write, and leaves on the disk what a crash could have
+// left.
 func TestEveryFailureIsLikeACrash(t *testing.T) {
 	step := 1
 	if testing.Short() {
@@ -200,7 +204,8 @@ func TestFullDiskIsAFailureWhenItHitsASync(t *testing.T) {
 	require.ErrorIs(t, e.Close(), store.ErrFull)
 }
 
-// crashed returns an image whose newest log holds commits that were told durable, and the path of that log.
+// crashed returns an image whose newest log holds commits that were told
+// durable, and the path of that log.
 func crashed(t *testing.T, commits int) (*faultfs.FS, string) {
 	fsys := faultfs.New()
 	cfg := small(fsys)
@@ -252,7 +257,8 @@ func read(t require.TestingT, fsys *faultfs.FS, file string) []byte {
 	return data
 }
 
-// openDamaged opens an image and checks that it holds the first so many commits, or is refused as damaged.
+// openDamaged opens an image and checks that it holds the first so many
+// commits, or is refused as damaged.
 func openDamaged(t *testing.T, image *faultfs.FS) (count uint64, opened bool) {
 	e, err := pebblekv.Open(small(image), nil)
 	if err != nil {
@@ -293,7 +299,8 @@ func flip(i int) func([]byte) []byte {
 	}
 }
 
-// Damage in what was synced is told from a torn tail by what follows, at least a block of 32 KiB further on.
+// Damage in what was synced is told from a torn tail by what follows, at least
+// a block of 32 KiB further on.
 func TestDamageInTheMiddleOfTheLogIsNoTornTail(t *testing.T) {
 	image, log := crashed(t, 1000)
 	size := len(read(t, image, log))
@@ -304,7 +311,8 @@ func TestDamageInTheMiddleOfTheLogIsNoTornTail(t *testing.T) {
 	}
 }
 
-// Damage of any file is found when the store is opened, or else when what is damaged is read.
+// Damage of any file is found when the store is opened, or else when what is
+// damaged is read.
 func TestDamageOfAnyFileIsNeverTakenForData(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))

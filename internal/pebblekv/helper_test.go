@@ -61,7 +61,8 @@ func contents(t require.TestingT, e *pebblekv.Engine) map[string]string {
 	return all
 }
 
-// A history makes commits, each of which changes several keys, and knows what any number of them leaves.
+// A history makes commits, each of which changes several keys, and knows what
+// any number of them leaves.
 type history struct {
 	mu   sync.Mutex // held over a commit, so that the order of commits is known
 	last uint64     // guarded by mu: the last commit
@@ -132,7 +133,8 @@ func (h *history) toldSoFar() uint64 {
 	return h.told
 }
 
-// check checks that what is stored is what the first so many commits leave, at least those that were told, and returns how many.
+// check checks that what is stored is what the first so many commits leave, at
+// least those that were told, and returns how many.
 func check(t require.TestingT, e *pebblekv.Engine, told uint64, size int) uint64 {
 	all := contents(t, e)
 	var count uint64

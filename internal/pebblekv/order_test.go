@@ -16,7 +16,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// gate holds every change of a kind, to files whose names end so, that begins while it is shut.
+// gate holds every change of a kind, to files whose names end so, that begins
+// while it is shut.
 type gate struct {
 	op   faultfs.Op // fixed
 	ends string     // fixed
@@ -177,7 +178,8 @@ func TestLargeCommitIsNotOvertakenForEver(t *testing.T) {
 	})
 }
 
-// Commits wait for a Pebble that cannot write its tables as fast, and are not left waiting when the store fails.
+// Commits wait for a Pebble that cannot write its tables as fast, and are not
+// left waiting when the store fails.
 func TestCommitsWaitForTables(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -222,7 +224,8 @@ func TestCommitsWaitForTables(t *testing.T) {
 	}
 }
 
-// Whoever asks in order is told in order, whether its commits are durable, failing or being told at the time.
+// Whoever asks in order is told in order, whether its commits are durable,
+// failing or being told at the time.
 func TestToldInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})

@@ -15,8 +15,9 @@ import (
 
 var objects = flag.Int("objects", 0, "how many objects TestSizeOfManyObjects stores; 0 skips it")
 
-// A stored object is what it holds and its identity, a few times: two keys with the identity in front, and one that is listed by
-// it. What they take on the disk, and how long it takes to open the store again, is logged.
+// A stored object is what it holds and its identity, a few times: two keys with
+// the identity in front, and one that is listed by it. What they take on the
+// disk, and how long it takes to open the store again, is logged.
 func TestSizeOfManyObjects(t *testing.T) {
 	if *objects == 0 {
 		t.Skip("no -objects")

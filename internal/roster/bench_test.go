@@ -17,8 +17,9 @@ const nameLen = 12
 // name returns the i-th uid of a benchmark, of nameLen bytes.
 func name(i int) string { return fmt.Sprintf("user-%07d", i) }
 
-// arrivals returns the first n names in random order, side by side in memory: an id that comes with a request is in the
-// cache, what the book knows of it is not.
+// arrivals returns the first n names in random order, side by side in memory:
+// an id that comes with a request is in the cache, what the book knows of it is
+// not.
 func arrivals(rnd *rand.Rand, n int) []string {
 	var all strings.Builder
 	for _, i := range rnd.Perm(n) {
@@ -58,7 +59,8 @@ func BenchmarkReserveRelease(b *testing.B) {
 		b.Run(fmt.Sprintf("ids=%d/replicas=%d", ids, ids/50), func(b *testing.B) {
 			rnd := rand.New(rand.NewPCG(1, 2))
 			book := populate(b, rnd, ids, 50)
-			// With a single order an id would always come after the one it lingers behind.
+			// With a single order an id would always come after the one it
+			// lingers behind.
 			orders := [3][]string{arrivals(rnd, ids), arrivals(rnd, ids), arrivals(rnd, ids)}
 			b.ReportAllocs()
 			i, order := 0, 0
@@ -76,7 +78,8 @@ func BenchmarkReserveRelease(b *testing.B) {
 	}
 }
 
-// BenchmarkLinger is a new id that comes and goes, one in a million that linger; it reports what those take.
+// BenchmarkLinger is a new id that comes and goes, one in a million that
+// linger; it reports what those take.
 func BenchmarkLinger(b *testing.B) {
 	const ids, limit = 1_000_000, 50
 	now := roster.Time(0)
@@ -112,7 +115,8 @@ func BenchmarkLinger(b *testing.B) {
 	b.ReportMetric(float64(book.Lingering())/ids, "records/id")
 }
 
-// BenchmarkIDOnManyReplicas is the same for a single id that holds nearly all places of 20,000 replicas.
+// BenchmarkIDOnManyReplicas is the same for a single id that holds nearly all
+// places of 20,000 replicas.
 func BenchmarkIDOnManyReplicas(b *testing.B) {
 	const replicas, limit = 20_000, 50
 	rnd := rand.New(rand.NewPCG(1, 2))

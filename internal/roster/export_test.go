@@ -1,11 +1,13 @@
 package roster
 
-// Pending reports whether time alone will change something: a reservation, an id counted by [Book.Lingering], or an
-// empty replica. Then Tick must be called now and then.
+// Pending reports whether time alone will change something: a reservation, an
+// id counted by [Book.Lingering], or an empty replica. Then Tick must be called
+// now and then.
 func (b *Book[R, S]) Pending() bool {
 	empty := func(l *ladder) bool { return l.bottom() != nil && l.bottom().load == 0 }
 	return b.reserved.head != nil || b.Lingering() > 0 || empty(&b.drained) || empty(&b.open) || empty(&b.locked)
 }
 
-// Held reports whether the place still counts: it was not released, and its reservation has not been seen to expire.
+// Held reports whether the place still counts: it was not released, and its
+// reservation has not been seen to expire.
 func (p *Place[R, S]) Held() bool { return p.state != released }

@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// verify checks how the table is made, and that every record is where get looks for it.
+// verify checks how the table is made, and that every record is where get looks
+// for it.
 func (t *lingers) verify(tb require.TestingT) {
 	if t.count == 0 {
 		require.Empty(tb, t.dir)
@@ -84,7 +85,8 @@ func TestLingersBehaveAsAMap(t *testing.T) {
 				valid := 0
 				for hash, r := range want {
 					on, ok := table.get(hash, now)
-					// When time has gone back, what was over may be known again, or have been dropped.
+					// When time has gone back, what was over may be known
+					// again, or have been dropped.
 					may, must := !passed(table.life, r.since, now), !passed(table.life, r.since, latest)
 					if ok && !may || must && !ok || ok && on != r.on {
 						t.Fatalf("%x: got %v, %t at %d, want %v", hash, on, ok, now, r)
@@ -102,7 +104,8 @@ func TestLingersBehaveAsAMap(t *testing.T) {
 			"edge": func(t *rapid.T) {
 				put(rapid.SampledFrom([]uint64{1, 2, 1 << 63, 1<<63 - 1, ^uint64(0), ^uint64(0) - 1}).Draw(t, "hash"))
 			},
-			// More hashes begin with zeros than do not, so that shards differ in depth.
+			// More hashes begin with zeros than do not, so that shards differ
+			// in depth.
 			"many": func(t *rapid.T) {
 				if len(hashes) > 4*maxSlots {
 					t.Skip("enough")

@@ -194,8 +194,8 @@ func TestUnusedReservationMakesNoAffinity(t *testing.T) {
 	require.Len(t, all, b.Len())
 }
 
-// A client that comes back reserves before its old connection is known to be dead. If it then fails to come, its state
-// is still where the connection was.
+// A client that comes back reserves before its old connection is known to be
+// dead. If it then fails to come, its state is still where the connection was.
 func TestLingerBeginsWithTheLastConnectionNotTheLastPlace(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Reserve: 10 * time.Second, Linger: time.Minute}, 2)
 	take(t, b, all[0], "bob", 0)
@@ -319,7 +319,8 @@ func TestReplicaOutlivesTheIDsThatLingerOnIt(t *testing.T) {
 	require.Same(t, all[0], reserve(t, b, "ann", 35*second-1).Replica())
 }
 
-// A name that all anonymous users share is on every replica. It must not make the books slow, let alone wrong.
+// A name that all anonymous users share is on every replica. It must not make
+// the books slow, let alone wrong.
 func TestIDOnManyReplicas(t *testing.T) {
 	const replicas, limit = 2_000, 4
 	b, all := newBook(t, roster.Config{Limit: limit}, replicas)
@@ -337,7 +338,8 @@ func TestIDOnManyReplicas(t *testing.T) {
 	b.Release(places[4321], 0)
 	require.Same(t, freed, reserve(t, b, "guest", 0).Replica())
 
-	// Guests leave one replica but for one, another for good; all others have room for one more.
+	// Guests leave one replica but for one, another for good; all others have
+	// room for one more.
 	emptier, left := places[100].Replica(), places[200].Replica()
 	for _, p := range places {
 		if r := p.Replica(); r == left || r.Load() == limit || r == emptier && r.Load() > 1 {

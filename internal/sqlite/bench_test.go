@@ -76,7 +76,8 @@ func BenchmarkInsertCommit(b *testing.B) {
 	b.ReportMetric(float64(pages.writes)/float64(b.N), "writes/op")
 }
 
-// BenchmarkOpenMemory reports what an open connection costs that has read a row, of the heap and in all.
+// BenchmarkOpenMemory reports what an open connection costs that has read a
+// row, of the heap and in all.
 func BenchmarkOpenMemory(b *testing.B) {
 	pages := storedRow(b)
 	p := newPool(b, 1_000_000)

@@ -15,7 +15,8 @@ import (
 
 var errDisk = errors.New("disk on fire")
 
-// failAt makes the nth operation of these pages fail, and says whether it came to that.
+// failAt makes the nth operation of these pages fail, and says whether it came
+// to that.
 func (p *memoryPages) failAt(n int) (hit *bool) {
 	hit = new(bool)
 	p.failOp = func(string) error {
@@ -28,7 +29,8 @@ func (p *memoryPages) failAt(n int) (hit *bool) {
 	return hit
 }
 
-// TestEveryFailureOfThePagesIsReportedAndUndone fails each operation of a transaction in turn.
+// TestEveryFailureOfThePagesIsReportedAndUndone fails each operation of a
+// transaction in turn.
 func TestEveryFailureOfThePagesIsReportedAndUndone(t *testing.T) {
 	pool := newPool(t, 10)
 	pages := newPages()

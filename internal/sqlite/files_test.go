@@ -206,8 +206,8 @@ func TestFilesOfAnyKindAreImported(t *testing.T) {
 	}
 }
 
-// What another program has not brought into the file yet, or not undone, counts;
-// and neither the file nor what lies beside it is changed.
+// What another program has not brought into the file yet, or not undone,
+// counts; and neither the file nor what lies beside it is changed.
 func TestAnImportedFileAndItsJournalsStayAsTheyAre(t *testing.T) {
 	p := newPool(t, 1)
 	for name, c := range map[string]struct {

@@ -17,7 +17,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var testLimits = store.SQLLimits{Steps: 10_000_000, Statement: 100_000, Parameters: 100, Columns: 100, Value: 2 << 20,
 	Pages: 100_000, Time: time.Minute, Pattern: 50, Memory: 128 << 20}
 
-// memoryPages keeps pages in a map. With save and undo it stands for the batch of a turn.
+// memoryPages keeps pages in a map. With save and undo it stands for the batch
+// of a turn.
 type memoryPages struct {
 	pages  map[uint32][pageSize]byte
 	count  uint32

@@ -208,7 +208,8 @@ func TestAStatementEndsWhenTheDatabaseIsClosed(t *testing.T) {
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT 1"))
 }
 
-// Some are within what SQLite bounds by itself; the others run out of its stack.
+// Some are within what SQLite bounds by itself; the others run out of its
+// stack.
 func TestWhatIsNestedTooDeeplyIsALimit(t *testing.T) {
 	const depth = 300
 	chain := func(begin, link string, n int) string {

@@ -27,7 +27,8 @@ func (m model) dump(t require.TestingT) (out [][]any) {
 
 const dumpQuery = "SELECT id, a, b, typeof(b) FROM t ORDER BY id"
 
-// TestRandomTransactionsDoWhatAnOrdinaryDatabaseDoes compares contents after every step, and checks the image of every commit.
+// TestRandomTransactionsDoWhatAnOrdinaryDatabaseDoes compares contents after
+// every step, and checks the image of every commit.
 func TestRandomTransactionsDoWhatAnOrdinaryDatabaseDoes(t *testing.T) {
 	pool := newPool(t, 2)
 	rapid.Check(t, func(t *rapid.T) {

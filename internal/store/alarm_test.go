@@ -46,7 +46,8 @@ func TestDamagedAlarmsAreRefused(t *testing.T) {
 	})
 }
 
-// pendingOf returns the names of a model's alarms that have not failed, by time.
+// pendingOf returns the names of a model's alarms that have not failed, by
+// time.
 func pendingOf(model map[string]Alarm) (list []NameAt) {
 	for _, a := range model {
 		if !a.Failed {
@@ -62,7 +63,8 @@ func pendingOf(model map[string]Alarm) (list []NameAt) {
 	return list
 }
 
-// Whatever happens, the index has the earliest alarm of each object, and each commit that touches alarms says when it is.
+// Whatever happens, the index has the earliest alarm of each object, and each
+// commit that touches alarms says when it is.
 func TestTheIndexHasTheEarliestAlarmOfEachObject(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine := NewMemory()

@@ -290,8 +290,9 @@ func TestANamespaceThatOnlyAnEarlierMigrationKnowsMayBeChanged(t *testing.T) {
 	require.Equal(t, "a", register(t, c, "c", objects).Origin)
 }
 
-// interrupted applies migrations again and again, each time with one more commit before the engine ends, and calls reopened after
-// each. It returns how many times that took.
+// interrupted applies migrations again and again, each time with one more
+// commit before the engine ends, and calls reopened after each. It returns how
+// many times that took.
 func interrupted(t *testing.T, engine store.Engine, reopened func(), migrations ...store.Migration) int {
 	t.Helper()
 	for n := 0; ; n++ {
@@ -399,7 +400,8 @@ func TestMergingSurvivesInterruptionAnywhere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "v1", string(value))
 
-	// Of the namespace that was merged nothing is left, not even what was copied by an interrupted run.
+	// Of the namespace that was merged nothing is left, not even what was
+	// copied by an interrupted run.
 	require.Len(t, pending(t, engine), 13)
 	require.Empty(t, named(t, engine, from.Number))
 	require.Empty(t, unnamed(t, engine, from.Number))

@@ -43,7 +43,8 @@ var spaces = []store.Space{store.Keys, store.Sheets}
 // odd are keys that are no text, or not much of it.
 var odd = []string{"", "\x00", "\xff", "\xff\xff", "0\x80", "0\x80\xff", "0\x81", "0\xff"}
 
-// drawKey returns one of few keys, so that what is done meets what was done before.
+// drawKey returns one of few keys, so that what is done meets what was done
+// before.
 func drawKey(t *rapid.T) string {
 	return rapid.OneOf(
 		rapid.SampledFrom(odd),
@@ -224,7 +225,8 @@ func (m *modelled) rollback(*rapid.T) {
 	m.now, m.wiped, m.saves, m.wipes = m.committed.clone(), false, nil, nil
 }
 
-// fail has the engine refuse a commit, after which the object has to be as before.
+// fail has the engine refuse a commit, after which the object has to be as
+// before.
 func (m *modelled) fail(t *rapid.T) {
 	if len(m.saves) > 0 || !m.object.Dirty() {
 		t.Skip()

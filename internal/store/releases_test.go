@@ -15,7 +15,8 @@ import (
 	"github.com/godurable/dog/internal/store/storetest"
 )
 
-// release is the model of a program that changes its namespaces from release to release.
+// release is the model of a program that changes its namespaces from release to
+// release.
 type release struct {
 	engine     store.Engine
 	migrations []store.Migration

@@ -12,7 +12,8 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// newBounded returns the context of an event that a caller bounds, and what stops the event's object.
+// newBounded returns the context of an event that a caller bounds, and what
+// stops the event's object.
 func newBounded(t *testing.T, caller context.Context) (bounded *turn.Bounded, stop context.CancelCauseFunc) {
 	t.Helper()
 	life, stop := context.WithCancelCause(background)

@@ -169,8 +169,8 @@ func TestEveryCircleThatOneWaitClosesIsBroken(t *testing.T) {
 	})
 }
 
-// Whatever events call each other, keeping their turns or not, everything ends: synctest reports a deadlock that goes
-// unnoticed.
+// Whatever events call each other, keeping their turns or not, everything ends:
+// synctest reports a deadlock that goes unnoticed.
 func TestNothingHangs(t *testing.T) {
 	type step struct {
 		target int

@@ -17,10 +17,10 @@ func (c Call) Remainder() Remainder {
 }
 
 // Wait records that the caller waits for the call's events again, and that it
-// keeps its turn meanwhile, until it calls done. If one of these events waits for
-// the caller's turn, that wait ends with ErrDeadlock, now or when it begins. Wait
-// does nothing where the caller's turn is not kept: the caller is in an Await, has
-// ended, or is not the goroutine that waits.
+// keeps its turn meanwhile, until it calls done. If one of these events waits
+// for the caller's turn, that wait ends with ErrDeadlock, now or when it
+// begins. Wait does nothing where the caller's turn is not kept: the caller is
+// in an Await, has ended, or is not the goroutine that waits.
 func (r Remainder) Wait() (done func()) {
 	nothing := func() {}
 	e := r.call.by

@@ -73,8 +73,8 @@ func exportedReceiver(receivers *ast.FieldList) bool {
 	return exported
 }
 
-// isMember reports whether a field is one of a struct or a method of an interface,
-// and not a parameter.
+// isMember reports whether a field is one of a struct or a method of an
+// interface, and not a parameter.
 func isMember(file *ast.File, field *ast.Field) (member bool) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		var list *ast.FieldList

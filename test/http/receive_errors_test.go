@@ -18,8 +18,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// listError and anyError are errors that == cannot compare: the first never, the
-// second if its value cannot be compared.
+// listError and anyError are errors that == cannot compare: the first never,
+// the second if its value cannot be compared.
 type listError []string
 
 func (e listError) Error() string { return strings.Join(e, ", ") }
