@@ -3,6 +3,7 @@ package schedule_test
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,7 @@ func TestSchedule_RunsAlarmsInTheOrderOfTheirTimes(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, any)
 		time.Sleep(2 * time.Hour)
+		synctest.Wait()
 		require.Equal(t, []byte{2, 1, 3}, objects)
 		require.Equal(t, []time.Duration{time.Second, 3 * time.Second, time.Hour}, times)
 		f.stop()
@@ -74,17 +76,15 @@ func TestSchedule_RunsAlarmsInTheOrderOfTheirTimes(t *testing.T) {
 
 func TestSchedule_RunsAnAlarmAgainThatCouldNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		runs := 0
-		f := newFixture(t, func(f *fixture, r *schedule.Run) {
-			runs++
-			f.Done(r, runs == 1)
-		})
+		var runs atomic.Int32
+		f := newFixture(t, func(f *fixture, r *schedule.Run) { f.Done(r, runs.Add(1) == 1) })
 		due := f.store(t, 1, time.Now())
 		f.Set(due)
 		synctest.Wait()
-		require.Equal(t, 1, runs)
+		require.EqualValues(t, 1, runs.Load())
 		time.Sleep(time.Minute) // it is still in the index
-		require.Equal(t, 2, runs)
+		synctest.Wait()
+		require.EqualValues(t, 2, runs.Load())
 		f.stop()
 	})
 }
