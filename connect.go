@@ -109,9 +109,17 @@ type refusals struct {
 	logged map[refusalKey]time.Time // guarded by mu; bounded by the number of reasons
 }
 
-type refusalKey struct{ namespace, reason string }
+type refusalKey struct{ namespace, message string }
 
-// first reports whether the reason should be logged now.
+// warn logs why a client was refused, and the remedy, unless it has just done
+// so for another client.
+func (r *refusals) warn(log *slog.Logger, namespace, message string, err error) {
+	if r.first(refusalKey{namespace, message}) {
+		log.Warn(message, "error", err)
+	}
+}
+
+// first reports whether the message should be logged now.
 func (r *refusals) first(key refusalKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,21 +145,17 @@ func (o *object) refused(err error) {
 		o.log().Debug("WebSocket refused", "error", err)
 		return
 	}
-	if o.runtime().refusals.first(refusalKey{o.ns.name, reason}) {
-		o.log().Warn("WebSocket refused: "+reason+". "+cure, "error", err)
-	}
+	o.runtime().refusals.warn(o.log(), o.ns.name, "WebSocket refused: "+reason+". "+cure, err)
 }
 
 // refused logs that a request with an invalid name or uid was refused.
 func (a *address) refused(err error) {
-	reason, cure := "its uid is invalid", "Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway"
+	message := "request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway"
 	if a.refusal != nil {
-		reason, cure = "the name of the object is invalid", "Check names that clients choose before Named, New or Parse"
+		message = "request refused: the name of the object is invalid. Check names that clients choose before Named, New or Parse"
 	}
-	if a.ns.rt.refusals.first(refusalKey{a.ns.name, reason}) {
-		a.ns.rt.opts.Logger.Warn("request refused: "+reason+". "+cure,
-			slog.String("namespace", a.ns.name), slog.String("object", a.id.String()), slog.Any("error", err))
-	}
+	log := a.ns.rt.opts.Logger.With("namespace", a.ns.name, "object", a.id.String())
+	a.ns.rt.refusals.warn(log, a.ns.name, message, err)
 }
 
 // refusal returns the reason why a client was refused and the remedy that the
