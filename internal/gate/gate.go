@@ -49,7 +49,7 @@ type Gate struct {
 
 type entry struct {
 	commit uint64 // must be durable first; open: that of the open transaction
-	undone error  // the argument for say in that case; nil unless its transaction was undone
+	undone error  // the argument for say in that case; nil unless its transaction was undone or lost
 	say    func(error)
 	tells  bool // say passes its argument on
 }
@@ -246,14 +246,22 @@ func (g *Gate) Wait(ctx context.Context) error {
 }
 
 // Recover ends Shut, and lets the gate open again after commits were lost. By
-// then the object has been reset and depends on none of them.
+// then the object has been reset and depends on none of them. Entries that
+// still wait for them, because another goroutine is calling released entries,
+// get the reason of the loss from that goroutine.
 func (g *Gate) Recover() {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.shut = nil
-	if g.failed != nil {
-		g.failed, g.last, g.asked = nil, 0, 0
+	if g.failed == nil {
+		return
 	}
-	g.mu.Unlock()
+	for i := g.head; i < len(g.held); i++ {
+		if e := &g.held[i]; e.commit > g.commits.Durable() {
+			e.commit, e.undone = 0, g.failed
+		}
+	}
+	g.failed, g.last, g.asked = nil, 0, 0
 }
 
 // release calls the entries that have become durable, in order, and requests a

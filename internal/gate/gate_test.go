@@ -365,3 +365,42 @@ func TestAGateThatIsShutLetsNothingInUntilItRecovers(t *testing.T) {
 	d.sync(1)
 	require.Equal(t, []int{1, 4}, e.heard)
 }
+
+// busyDisk is a disk to which something happens while it is asked for a commit
+// for the first time.
+type busyDisk struct {
+	disk
+	meanwhile func()
+	asked     int
+}
+
+func (d *busyDisk) OnDurable(commit uint64, told func(error)) {
+	if d.asked++; d.asked > 100 {
+		panic("asked again and again")
+	}
+	d.disk.OnDurable(commit, told)
+	if meanwhile := d.meanwhile; meanwhile != nil {
+		d.meanwhile = nil
+		meanwhile()
+	}
+}
+
+func TestWhatWaitsForLostCommitsIsDroppedEvenIfTheGateRecoversFirst(t *testing.T) {
+	var e ear
+	d := &busyDisk{}
+	lost := 0
+	g := gate.New(d, func(error) { lost++ })
+	d.meanwhile = func() { // while the first output is about to wait, its object is reset
+		d.fail(errLost)
+		g.Shut(errLost)
+		g.Recover()
+		e.say(g, 2) // of the next life, which depends on nothing that is lost
+	}
+	g.Wrote()
+	g.Committed(1)
+	e.say(g, 1)
+	require.Equal(t, []int{1}, e.dropped)
+	require.Equal(t, []int{2}, e.heard)
+	require.Equal(t, 1, lost)
+	require.True(t, g.Open())
+}
