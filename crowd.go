@@ -3,6 +3,7 @@ package dog
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"sync"
 
@@ -40,15 +41,15 @@ func (c *crowd) Connect(w http.ResponseWriter, req *http.Request, options *Socke
 }
 
 // Sockets returns the object's currently open sockets that have all of the
-// tags, in no particular order. A socket that is being closed is not included.
+// tags, in no particular order. A socket is open as soon as Connect has
+// returned it. A socket that is being closed is not included.
 func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		o, err := c.speaker()
 		if err != nil {
 			return
 		}
-		for nc := range o.conns() {
-			s := nc.Data.(*Socket)
+		for s := range o.sockets() {
 			if s.hasAll(tags) && !s.over() && !yield(s) {
 				return
 			}
@@ -57,7 +58,7 @@ func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 }
 
 // SocketsOf returns the object's currently open sockets of a uid, in no
-// particular order. A socket that is being closed is not included.
+// particular order. It includes those that Sockets includes.
 func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		o, err := c.speaker()
@@ -79,8 +80,11 @@ type socketSet struct {
 
 	mu    sync.Mutex
 	count int // connecting, open, or with an OnClose that has not returned. guarded by mu
-	// the open sockets of a plain object, linked by Socket.next. guarded by mu,
-	// like next
+	// those that are not in set, because the gate still holds back their
+	// handshake. guarded by mu
+	connecting map[*Socket]struct{}
+	// the sockets of a plain object, linked by Socket.next. guarded by mu, like
+	// next
 	byUID map[string]*Socket
 }
 
@@ -119,14 +123,19 @@ func (s *socketSet) unreserve() {
 	s.count--
 }
 
-// enter adds a socket to those of its uid. Sockets of replicas are in their
+// enter adds a socket that connects. From here on, the object finds it by its
+// uid and in the list of its sockets. By uid, sockets of replicas are in their
 // group's books instead.
 func (s *socketSet) enter(k *Socket) {
-	if k.uid == "" {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.connecting == nil {
+		s.connecting = make(map[*Socket]struct{})
+	}
+	s.connecting[k] = struct{}{}
+	if k.uid == "" || k.obj.member != nil {
+		return
+	}
 	if s.byUID == nil {
 		s.byUID = make(map[string]*Socket)
 	}
@@ -134,10 +143,26 @@ func (s *socketSet) enter(k *Socket) {
 	s.byUID[k.uid] = k
 }
 
-// exit undoes enter, if it was called.
+// join makes a socket that connects one that receives messages to all.
+func (s *socketSet) join(k *Socket) {
+	s.set.Add(k.conn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connectedLocked(k)
+}
+
+// connectedLocked forgets that a socket connects. The caller must hold mu.
+func (s *socketSet) connectedLocked(k *Socket) {
+	if delete(s.connecting, k); len(s.connecting) == 0 {
+		s.connecting = nil // objects with few sockets are many
+	}
+}
+
+// exit undoes enter.
 func (s *socketSet) exit(k *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.connectedLocked(k)
 	var before *Socket
 	for at := s.byUID[k.uid]; at != nil; before, at = at, at.next {
 		switch {
@@ -160,7 +185,9 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := s.byUID[uid]; k != nil; k = k.next {
-		all = append(all, k)
+		if !k.lost.Load() {
+			all = append(all, k)
+		}
 	}
 	return all
 }
@@ -185,7 +212,31 @@ func (o *object) conns() iter.Seq[*conn.Conn] {
 	return func(func(*conn.Conn) bool) {}
 }
 
-// socketsOf returns the object's own sockets of a uid.
+// sockets returns the object's sockets, also those that connect.
+func (o *object) sockets() iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		set := o.crowd.Load()
+		if set == nil {
+			return
+		}
+		set.mu.Lock()
+		connecting := maps.Clone(set.connecting)
+		set.mu.Unlock()
+		for s := range connecting {
+			if !yield(s) {
+				return
+			}
+		}
+		for c := range set.set.Each() {
+			s := c.Data.(*Socket)
+			if _, seen := connecting[s]; !seen && !yield(s) { // it may have joined meanwhile
+				return
+			}
+		}
+	}
+}
+
+// socketsOf returns the object's own sockets of a uid, also those that connect.
 func (o *object) socketsOf(uid string) []*Socket {
 	if o.member == nil {
 		if s := o.crowd.Load(); s != nil {
@@ -205,8 +256,8 @@ func (o *object) socketsOf(uid string) []*Socket {
 // hasSocketsOf reports whether the object has open sockets of an instance's
 // era.
 func (o *object) hasSocketsOf(inst *instance) bool {
-	for c := range o.conns() {
-		if c.Data.(*Socket).era == inst.era && !c.Closing() {
+	for s := range o.sockets() {
+		if s.era == inst.era && !s.lost.Load() && !s.conn.Closing() {
 			return true
 		}
 	}

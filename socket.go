@@ -42,6 +42,7 @@ type Socket struct {
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
 	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
+	lost    atomic.Bool  // its client will never be told of the connection
 
 	held unheard // messages to this socket alone
 
@@ -304,7 +305,7 @@ func (s *Socket) close(code int, reason string, inAnyCase bool) {
 
 // over reports whether messages sent now cannot reach the client, because the
 // socket is closed or will be once earlier output has left.
-func (s *Socket) over() bool { return s.closes.Load() > 0 || s.conn.Over() }
+func (s *Socket) over() bool { return s.closes.Load() > 0 || s.lost.Load() || s.conn.Over() }
 
 // vanish releases a socket whose client was never told of the connection,
 // because its object's writes were lost.
@@ -317,13 +318,10 @@ func (s *Socket) vanish(lost error) {
 	s.obj.socketSet().unreserve()
 }
 
-// join adds the socket to its object's sockets.
+// join lets the socket receive the messages to all sockets of its object.
 func (s *Socket) join() {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
-	if s.obj.member == nil {
-		set.enter(s)
-	}
-	set.set.Add(s.conn)
+	set.join(s)
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.

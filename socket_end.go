@@ -94,8 +94,8 @@ func (s *Socket) tellEnd(kind EventKind, handle work) {
 
 // release frees the socket's place.
 func (s *Socket) release() {
+	s.obj.socketSet().exit(s)
 	if s.obj.member == nil {
-		s.obj.socketSet().exit(s)
 		return
 	}
 	b := s.obj.member.books
