@@ -196,3 +196,9 @@ func runningAlarm(a store.Alarm) Alarm {
 		Name: a.Name, At: time.Unix(0, a.Scheduled), Payload: a.Payload, Retries: a.Runs, Failed: a.Failed, Err: a.Err,
 	}
 }
+
+// noAlarms returns the error for an alarm of a type that does not handle
+// alarms.
+func (ns *namespace) noAlarms(op string) error {
+	return misuse(op, "%s has no OnAlarm", ns.typ.Elem())
+}

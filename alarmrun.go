@@ -48,7 +48,7 @@ func (r *alarmRun) call() error {
 		return err
 	}
 	return r.on(func(o *object) error {
-		return o.event(r.ns.rt.ctx, turn.Origin{}, EventAlarm, r.handle)
+		return o.deliver(r.ns.rt.ctx, &turn.Origin{}, EventAlarm, "", r.handle)
 	})
 }
 
@@ -148,7 +148,7 @@ func (r *alarmRun) on(do func(o *object) error) error {
 // replica as a member of its group.
 func (r *alarmRun) object() (*object, error) {
 	id := r.id()
-	if o := r.ns.find(id); o != nil {
+	if o := r.ns.holder(id); o != nil {
 		return o, nil
 	}
 	stored, found, err := store.Find(r.ns.rt.engine, r.Due.Base)
@@ -176,5 +176,37 @@ func (r *alarmRun) object() (*object, error) {
 		return nil, fmt.Errorf("%w: a replica of what is no group", ErrStoreCorrupt)
 	}
 	group := groups.object(idOf(groups.origin, owner.Base), owner.Name)
-	return group.books.revive(r.ns.rt.ctx, r.ns, id, stored.Name)
+	return group.group.revive(r.ns.rt.ctx, r.ns, id, stored.Name)
+}
+
+// startAlarms begins to run the alarms of a namespace. Further calls do
+// nothing.
+func (ns *namespace) startAlarms() {
+	// Shutdown waits for entered goroutines before it waits for services.
+	if ns.rt.enterQuietly() != nil {
+		return
+	}
+	defer ns.rt.work.Leave()
+	ns.starting.Do(func() {
+		if ns.alarms {
+			ns.rt.services.Go(func() { ns.schedule.Run(ns.rt.ctx) })
+		} else {
+			ns.rt.services.Go(ns.warnOfAlarms)
+		}
+	})
+}
+
+// warnOfAlarms logs a warning if there are alarms that cannot run.
+func (ns *namespace) warnOfAlarms() {
+	if any, err := ns.schedule.Any(); any && err == nil {
+		ns.rt.opts.Logger.Warn("objects have alarms that cannot run: their type has no OnAlarm", "namespace", ns.name)
+	}
+}
+
+// newSchedule returns the schedule of the namespace's alarms.
+func (ns *namespace) newSchedule() *schedule.Schedule {
+	return schedule.New(schedule.Config{
+		Engine: ns.rt.engine, Namespace: ns.number, Now: ns.rt.wallClock, Work: ns.rt.work, Log: ns.rt.opts.Logger,
+		Start: func(r *schedule.Run) { (&alarmRun{Run: r, ns: ns}).run() },
+	})
 }

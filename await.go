@@ -34,7 +34,7 @@ func awaitDurable(ctx context.Context, speaker *object, f func() error) error {
 // await is Await. If ctx belongs to no handler, it waits at the gate of
 // speaker, or at none if speaker is nil.
 func await(ctx context.Context, speaker *object, f func() error) error {
-	wait, err := giveUp(ctx, speaker)
+	wait, err := yieldTurn(ctx, speaker)
 	if err != nil {
 		return err
 	}
@@ -68,11 +68,11 @@ type wait struct {
 	outcome <-chan error // of the speaker's earlier writes; nil: they are durable
 }
 
-// giveUp ends the transaction of the handler that ctx belongs to and gives up
-// its turn. The outcome of the transaction is returned by durable. If ctx
+// yieldTurn ends the transaction of the handler that ctx belongs to and gives
+// up its turn. The outcome of the transaction is returned by durable. If ctx
 // belongs to no handler, durable reports on the writes of speaker, or on none
 // if speaker is nil.
-func giveUp(ctx context.Context, speaker *object) (wait, error) {
+func yieldTurn(ctx context.Context, speaker *object) (wait, error) {
 	e := turn.From(ctx)
 	if err := pastGate(e, nil); err != nil {
 		return wait{}, err
@@ -154,11 +154,15 @@ func (o *object) lostError(lost error) error {
 // logged.
 //
 // Go returns ErrOutsideTurn if ctx belongs to no handler or to one that has
-// returned, and ErrOverloaded if Options.MaxWaiting events are waiting already.
+// returned, ErrOverloaded if Options.MaxWaiting events are waiting already, and
+// a [UsageError] if f is nil.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	inst, err := running(ctx)
 	if err != nil {
 		return err
+	}
+	if f == nil {
+		return misuse("Go", "f is nil")
 	}
 	e := turn.From(ctx)
 	if err := pastGate(e, nil); err != nil {

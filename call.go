@@ -85,9 +85,6 @@ func CallErr0[T any](ctx context.Context, to Stub[T], method func(*T, context.Co
 	})
 }
 
-// work is the function that an event of an object runs with the user's value.
-type work = func(ctx context.Context, v any) error
-
 // call is Call for the method with the code pointer pc. run runs the method.
 func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if to == nil {
@@ -122,7 +119,7 @@ func callFrom(ctx context.Context, caller *turn.Event, to target, method string,
 		return err
 	}
 	defer leave()
-	wait, err := giveUp(ctx, nil)
+	wait, err := yieldTurn(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -157,49 +154,44 @@ func reach(ctx context.Context, from *turn.Origin, to target, method string, run
 
 // call runs a method of the object on behalf of the holder of ctx.
 func (o *object) call(ctx context.Context, from *turn.Origin, method string, run work) error {
-	queued := o.trace().clock()
-	inst, e, err := o.begin(ctx, from)
-	if err != nil {
-		return err
-	}
 	var outcome <-chan error
-	err = inst.protect(e, EventCall, method, queued, true, func(life context.Context, v any) error {
+	err := o.deliver(ctx, from, EventCall, method, func(life context.Context, v any) error {
 		defer func() { outcome = o.gate.Outcome() }() // also after a panic
-		return within(ctx, e, v, run)
+		return within(ctx, life, v, run)
 	})
 	if outcome != nil {
-		err = o.told(ctx, outcome, err)
+		err = o.awaitOutcome(ctx, outcome, err)
 	}
 	return err
 }
 
-// within runs a handler in an event of an object on behalf of the holder of
-// ctx. The handler's context ends when ctx ends.
-func within(ctx context.Context, e *turn.Event, v any, run work) error {
+// within runs a handler in the event of life on behalf of the holder of ctx.
+// The handler's context ends when ctx ends.
+func within(ctx, life context.Context, v any, run work) error {
 	if turn.Unbounded(ctx) {
-		return run(e, v)
+		return run(life, v)
 	}
-	bounded := e.Within(ctx)
+	bounded := turn.From(life).Within(ctx)
 	defer bounded.Release()
 	return run(bounded, v)
 }
 
-// told waits until a handler's result may be returned to the holder of ctx. err
-// is the handler's error. told returns err, or the reason why the result cannot
-// be returned.
-func (o *object) told(ctx context.Context, outcome <-chan error, err error) error {
+// awaitOutcome waits until a handler's result may be returned to the holder of
+// ctx. err is the handler's error. It returns err, or the reason why the result
+// cannot be returned.
+func (o *object) awaitOutcome(ctx context.Context, outcome <-chan error, err error) error {
 	var lost error
 	select {
 	case lost = <-outcome:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return o.toTell(lost, err)
+	return o.outcomeError(lost, err)
 }
 
-// toTell returns the error to return for a handler that has returned err. That
-// is err, unless earlier writes are lost.
-func (o *object) toTell(lost, err error) error {
+// outcomeError returns the error to return for a handler that has returned err.
+// That is err, unless earlier writes are lost.
+func (o *object) outcomeError(lost, err error) error {
 	if _, undone := errors.AsType[*gate.Undone](lost); lost == nil || undone { // undone because of err
 		return err
 	}

@@ -2,7 +2,10 @@ package dog_test
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -30,9 +33,51 @@ func TestTheLibraryDependsOnThreeModules(t *testing.T) {
 	}, modules)
 }
 
-// What is internal must not know the library.
-func TestInternalPackagesDoNotImportTheLibrary(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}}", "./internal/...").Output()
+const internalPath = "github.com/godurable/dog/internal/"
+
+var packageName = regexp.MustCompile("`([a-z0-9/]+)`")
+
+// internalOrder returns the internal packages in the order of internal/README.md,
+// with their places.
+func internalOrder(t *testing.T) map[string]int {
+	list, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/godurable/dog").Output()
 	require.NoError(t, err)
-	require.NotContains(t, strings.Fields(string(out)), "github.com/godurable/dog")
+	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(list)), "internal", "README.md"))
+	require.NoError(t, err)
+	places := make(map[string]int)
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "- ") {
+			continue
+		}
+		for _, name := range packageName.FindAllStringSubmatch(line, -1) {
+			require.NotContains(t, places, name[1], "it is listed twice")
+			places[name[1]] = len(places)
+		}
+	}
+	return places
+}
+
+// An internal package imports only those that internal/README.md lists before
+// it, so never the library.
+func TestInternalPackagesImportOnlyThoseBeforeThem(t *testing.T) {
+	places := internalOrder(t)
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", internalPath+"...").Output()
+	require.NoError(t, err)
+	found := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(fields[0], internalPath)
+		place, listed := places[name]
+		require.True(t, listed, "internal/README.md does not list %s", name)
+		found++
+		for _, path := range fields[1:] {
+			if !strings.HasPrefix(path, "github.com/godurable/dog") {
+				continue
+			}
+			imported, internal := strings.CutPrefix(path, internalPath)
+			require.True(t, internal, "%s imports %s", name, path)
+			require.Less(t, places[imported], place, "%s imports %s, which is listed after it", name, imported)
+		}
+	}
+	require.Len(t, places, found, "internal/README.md lists a package that does not exist")
 }

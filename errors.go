@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -206,27 +207,6 @@ func misuse(op, format string, args ...any) error {
 // notRunning returns the error for a zero Group, Replica, Stub, Socket ...
 func notRunning(op string) error { return misuse(op, "the value was not made by a runtime") }
 
-// noAlarms returns the error for an alarm of a type that does not handle
-// alarms.
-func (ns *namespace) noAlarms(op string) error {
-	return misuse(op, "%s has no OnAlarm", ns.typ.Elem())
-}
-
-// rowsEnded returns the error for reading rows after they have ended.
-func rowsEnded() error {
-	return misuse("SQL.Query",
-		"the rows were read on after a wait or the end of their transaction, or in a second loop")
-}
-
-// checkClose returns an error if a socket cannot be closed with this code and
-// reason.
-func checkClose(op string, code int, reason string) error {
-	if err := conn.CheckClose(code, reason); err != nil {
-		return misuse(op, "%v", err)
-	}
-	return nil
-}
-
 // A ResetError reports that an object was reset, and why. The object's memory
 // is gone and the next event starts it again. A ResetError is [ErrReset] and
 // wraps the cause.
@@ -297,22 +277,28 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	text := e.text()
+	if e == nil {
+		return "dog: a nil StatusError"
+	}
+	text := cmp.Or(e.Text, http.StatusText(e.Status), fmt.Sprintf("status %d", e.Status))
 	if e.Err != nil {
 		return text + ": " + e.Err.Error()
 	}
 	return text
 }
 
-func (e *StatusError) text() string { return cmp.Or(e.Text, http.StatusText(e.Status)) }
-
 // Unwrap returns Err.
-func (e *StatusError) Unwrap() error { return e.Err }
+func (e *StatusError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Is reports whether target is a StatusError with the same status and text.
 func (e *StatusError) Is(target error) bool {
 	t, ok := target.(*StatusError)
-	return ok && t.Status == e.Status && t.Text == e.Text
+	return ok && (t == e || t != nil && e != nil && t.Status == e.Status && t.Text == e.Text)
 }
 
 // retryAfter is the Retry-After sent when there is no room: long enough for
@@ -349,7 +335,7 @@ func HTTPStatus(err error) int {
 		return http.StatusOK
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
-		if s.Status < 400 || s.Status > 599 {
+		if s == nil || s.Status < 400 || s.Status > 599 {
 			return http.StatusInternalServerError
 		}
 		return s.Status
@@ -371,7 +357,7 @@ func HTTPStatus(err error) int {
 // details of err are sent to the client.
 func WriteError(w http.ResponseWriter, err error) {
 	status, text, wait := HTTPStatus(err), "", time.Duration(0)
-	if s, ok := errors.AsType[*StatusError](err); ok && s.Status == status {
+	if s, ok := errors.AsType[*StatusError](err); ok && s != nil && s.Status == status {
 		text, wait = s.Text, s.RetryAfter
 	} else if status == http.StatusServiceUnavailable {
 		wait = retryAfter
@@ -380,4 +366,16 @@ func WriteError(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
 	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
+}
+
+var errImported = errors.New("dog: object was imported")
+
+// isSame reports whether two errors are the same value. Values that Go cannot
+// compare, which only a program's own types have, are taken for the same if
+// their types are.
+func isSame(a, b error) bool {
+	if reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return false
+	}
+	return a == nil || !reflect.ValueOf(a).Comparable() || !reflect.ValueOf(b).Comparable() || a == b
 }

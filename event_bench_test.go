@@ -28,10 +28,10 @@ func BenchmarkEvent(b *testing.B) {
 	ctx := b.Context()
 	ran := 0
 	handle := func(context.Context, any) error { ran++; return nil }
-	require.NoError(b, o.event(ctx, turn.Origin{}, EventMessage, handle)) // the first one starts the group
+	require.NoError(b, o.deliver(ctx, &turn.Origin{}, EventMessage, "", handle)) // the first one starts the group
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := o.event(ctx, turn.Origin{}, EventMessage, handle); err != nil {
+		if err := o.deliver(ctx, &turn.Origin{}, EventMessage, "", handle); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,16 +3,16 @@ module github.com/godurable/dog
 go 1.26.0
 
 require (
-	github.com/chromedp/chromedp v0.22.1
-	github.com/cockroachdb/pebble/v2 v2.1.7
-	github.com/coder/websocket v1.8.15
-	github.com/google/uuid v1.6.0
-	github.com/ncruces/go-sqlite3 v0.35.6
-	github.com/stretchr/testify v1.12.1
-	github.com/tidwall/btree v1.8.2
-	go.uber.org/goleak v1.3.0
-	golang.org/x/sys v0.48.0
-	pgregory.net/rapid v1.3.0
+	github.com/chromedp/chromedp v0.22.1 // tests: the chat in a browser, until that test is in test/browser
+	github.com/cockroachdb/pebble/v2 v2.1.7 // package disk: the storage engine
+	github.com/coder/websocket v1.8.15 // the handshake of WebSockets, and their close codes
+	github.com/google/uuid v1.6.0 // IDs of sockets
+	github.com/ncruces/go-sqlite3 v0.35.6 // package disk: SQLite, without cgo
+	github.com/stretchr/testify v1.12.1 // tests: require
+	github.com/tidwall/btree v1.8.2 // ordered sets: alarms by their time, the keys of a store in memory
+	go.uber.org/goleak v1.3.0 // tests: no goroutine outlives them
+	golang.org/x/sys v0.48.0 // what syscall lacks: files, memory maps, sockets
+	pgregory.net/rapid v1.3.0 // tests: random runs against a model
 )
 
 require (

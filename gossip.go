@@ -49,15 +49,15 @@ func (r Reply) Decode(v any) error {
 // cancelled, or the runtime has shut down. In a handler Gossip gives up the
 // turn, so two replicas may gossip with each other at the same moment.
 func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
-	m, err := r.member()
+	m, err := r.state()
 	if err != nil {
 		return nil, err
 	}
-	return m.books.gossip(ctx, m.obj, m, v)
+	return m.group.gossip(ctx, m.obj, m, v)
 }
 
 // gossip asks all replicas of the group except asker, which may be nil.
-func (b *books) gossip(ctx context.Context, speaker *object, asker *member, v any) ([]Reply, error) {
+func (b *groupState) gossip(ctx context.Context, speaker *object, asker *replicaState, v any) ([]Reply, error) {
 	data, err := encodeJSON(v)
 	if err != nil {
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
@@ -78,7 +78,7 @@ func (b *books) gossip(ctx context.Context, speaker *object, asker *member, v an
 
 // ask collects the replies. A peer's handler may run longer than ask. Its
 // context is then done, and the runtime waits for it.
-func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, error) {
+func (b *groupState) ask(ctx context.Context, asker *replicaState, data []byte) ([]Reply, error) {
 	rt := b.runtime()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -92,7 +92,7 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 	defer from.Call.Over()
 
 	c := &collection{done: make(chan struct{})}
-	var peers []*member
+	var peers []*replicaState
 	for _, m := range b.members() {
 		if m != asker {
 			peers = append(peers, m)
@@ -127,12 +127,12 @@ func (b *books) ask(ctx context.Context, asker *member, data []byte) ([]Reply, e
 }
 
 // answer runs OnGossip as an event of a replica. ctx has a deadline.
-func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
+func (m *replicaState) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
 	if !m.obj.ns.gossips {
 		return nil, misuse("Gossip", "%s has no OnGossip", m.obj.ns.typ.Elem())
 	}
 	var outcome <-chan error
-	err = m.obj.event(ctx, from, EventGossip, func(life context.Context, v any) (err error) {
+	err = m.obj.deliver(ctx, &from, EventGossip, "", func(life context.Context, v any) (err error) {
 		defer func() { outcome = m.obj.gate.Outcome() }()
 		bounded := turn.From(life).Within(ctx)
 		defer bounded.Release()
@@ -148,7 +148,7 @@ func (m *member) answer(ctx context.Context, from turn.Origin, question []byte) 
 		return nil
 	})
 	if outcome != nil {
-		err = m.obj.told(ctx, outcome, err)
+		err = m.obj.awaitOutcome(ctx, outcome, err)
 	}
 	switch {
 	case errors.Is(err, errRetired): // after the peers were listed

@@ -2,6 +2,7 @@ package dog
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 )
 
@@ -84,7 +85,8 @@ type Starter interface {
 // calling Identify for the uid of its sender and passing the request to the
 // replica of that uid. Identify runs in the group's turn, so a slow lookup
 // belongs in [Await]. The response to an error is that of [WriteError], with
-// 403 if the error carries no status. The group's Receive is never called.
+// 403 if the error carries no status. If RollbackOnError is set, the error also
+// undoes Identify's writes. The group's Receive is never called.
 type Gateway interface {
 	Identify(r *http.Request) (uid string, err error)
 }
@@ -153,4 +155,23 @@ type ErrorHandler interface {
 // group. The result travels as JSON.
 type GossipHandler interface {
 	OnGossip(ctx context.Context, m Message) (any, error)
+}
+
+// StopReason is the reason why an object is dropped from memory.
+type StopReason int
+
+// The stop reasons.
+const (
+	StopIdle     StopReason = iota + 1 // the object was idle for a while, or there are too many objects
+	StopShutdown                       // the runtime shuts down
+)
+
+func (r StopReason) String() string {
+	switch r {
+	case StopIdle:
+		return "idle"
+	case StopShutdown:
+		return "shutdown"
+	}
+	return fmt.Sprintf("StopReason(%d)", int(r))
 }

@@ -108,7 +108,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 		return
 	}
 	defer rt.work.Leave()
-	wait, err := giveUp(r.Context(), nil)
+	wait, err := yieldTurn(r.Context(), nil)
 	if err != nil {
 		if errors.Is(err, ErrPastGate) { // the response does not include it
 			rt.opts.Logger.Error("request refused", "error", err)
@@ -133,7 +133,7 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 		a.serveGateway(w, r, from)
 	default:
 		if err := a.check(); err != nil {
-			a.refusedUID(err)
+			a.refused(err)
 			WriteError(w, err)
 			return
 		}
@@ -156,33 +156,39 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	}
 	defer body.Clean(a.ns.rt.opts.Logger)
 	var uid string
-	var refused error
+	var refused *gatewayError
 	err = on(r.Context(), a, func(o *object) error {
 		var outcome <-chan error
-		err := o.event(r.Context(), from, EventIdentify, func(ctx context.Context, v any) error {
+		refused = nil
+		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) (err error) {
 			in := r.WithContext(ctx)
 			body.Attach(in)
 			defer body.Keep()
 			defer func() { outcome = o.gate.Outcome() }()
-			uid, refused = v.(Gateway).Identify(in)
+			if uid, err = v.(Gateway).Identify(in); err != nil {
+				refused = &gatewayError{err}
+				return refused
+			}
 			return nil
 		})
 		if outcome != nil {
-			err = o.told(r.Context(), outcome, err)
+			err = o.awaitOutcome(r.Context(), outcome, err)
 		}
 		return err
 	})
 	rethrow(guard, a)
 	switch {
-	case err != nil:
+	case err == nil:
+	case refused != nil && errors.Is(err, refused):
+		err := refused.error
+		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", err)
+		if _, has := errors.AsType[*StatusError](err); !has && HTTPStatus(err) == http.StatusInternalServerError {
+			err = &StatusError{Status: http.StatusForbidden, Err: err}
+		}
 		WriteError(w, err)
 		return
-	case refused != nil:
-		a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", refused)
-		if HTTPStatus(refused) == http.StatusInternalServerError { // it has no status
-			refused = &StatusError{Status: http.StatusForbidden, Err: refused}
-		}
-		WriteError(w, refused)
+	default:
+		WriteError(w, err)
 		return
 	}
 	admission, err := a.identify(r.Context(), uid)
@@ -192,6 +198,13 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	}
 	admission.answer(w, body.Rest(), from, guard)
 }
+
+// gatewayError is an error that a [Gateway] has returned. It distinguishes the
+// refusal of a request from the same error with another cause, and can be
+// compared even if the error itself cannot.
+type gatewayError struct{ error }
+
+func (e *gatewayError) Unwrap() error { return e.error }
 
 // serve takes a place on the replica and passes the request to it.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
@@ -237,7 +250,7 @@ func receive(
 	var refused error // what Receive returned
 	err = on(r.Context(), to, func(o *object) error {
 		refused = nil
-		err := o.event(r.Context(), from, EventReceive, func(ctx context.Context, value any) error {
+		err := o.deliver(r.Context(), &from, EventReceive, "", func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
 			response.Begin(a.event, o.gate)
 			defer response.Returned()
@@ -250,7 +263,7 @@ func receive(
 			}
 			return refused
 		})
-		if refused != nil && refused != http.ErrAbortHandler && errors.Is(err, refused) {
+		if refused != nil && refused != http.ErrAbortHandler && isSame(err, refused) {
 			o.report(EventReceive, refused)
 			return nil // the client has its response
 		}

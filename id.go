@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -72,3 +74,58 @@ func idOf(namespace string, base store.Base) ID {
 }
 
 func (id ID) base() store.Base { return store.Base(id[:len(store.Base{})]) }
+
+// Kind is the type that a registered type embeds.
+type Kind int
+
+// The kinds of objects.
+const (
+	KindGroup   Kind = iota + 1 // a type that embeds Group
+	KindReplica                 // a type that embeds Replica
+	KindObject                  // a type that embeds Object itself
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindGroup:
+		return "Group"
+	case KindReplica:
+		return "Replica"
+	case KindObject:
+		return "Object"
+	}
+	return "unknown kind"
+}
+
+// ObjectInfo describes an object.
+type ObjectInfo struct {
+	ID        ID
+	Kind      Kind
+	Namespace string
+	Name      string // "" if the object has none
+}
+
+// maxUID is the maximum length of a uid in bytes.
+const maxUID = 1024
+
+// checkUID returns an error if uid is not a valid uid.
+func checkUID(uid string) error { return checkName("uid", uid) }
+
+// checkName returns an error if name is not valid for a uid or an object. The
+// error calls it by what, such as "uid".
+func checkName(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: the %s is empty", ErrInvalidName, what)
+	case len(name) > maxUID:
+		return fmt.Errorf("%w: the %s has %d bytes, more than %d", ErrInvalidName, what, len(name), maxUID)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: the %s is not UTF-8", ErrInvalidName, what)
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("%w: the %s has the control character %U", ErrInvalidName, what, r)
+		}
+	}
+	return nil
+}

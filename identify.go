@@ -3,17 +3,11 @@ package dog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/turn"
 )
-
-// maxUID is the maximum length of a uid in bytes.
-const maxUID = 1024
 
 // Identify picks the replica of the group that serves a uid, reserves a place
 // there, and returns the replica's stub.
@@ -59,38 +53,16 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 	return Stub[R]{to: a}, nil
 }
 
-// checkUID returns an error if uid is not a valid uid.
-func checkUID(uid string) error { return checkName("uid", uid) }
-
-// checkName returns an error if name is not valid for a uid or an object. The
-// error calls it by what, such as "uid".
-func checkName(what, name string) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("%w: the %s is empty", ErrInvalidName, what)
-	case len(name) > maxUID:
-		return fmt.Errorf("%w: the %s has %d bytes, more than %d", ErrInvalidName, what, len(name), maxUID)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: the %s is not UTF-8", ErrInvalidName, what)
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return fmt.Errorf("%w: the %s has the control character %U", ErrInvalidName, what, r)
-		}
-	}
-	return nil
-}
-
 // identify is Identify for the group that a refers to, without giving up a
 // turn.
 func (a *address) identify(ctx context.Context, uid string) (*admission, error) {
 	if err := checkUID(uid); err != nil {
-		a.refusedUID(err)
+		a.refused(err)
 		return nil, err
 	}
 	var admitted *admission
 	err := on(ctx, a, func(o *object) (err error) {
-		admitted, err = o.books.admit(ctx, uid)
+		admitted, err = o.group.admit(ctx, uid)
 		return err
 	})
 	return admitted, err
@@ -99,28 +71,28 @@ func (a *address) identify(ctx context.Context, uid string) (*admission, error) 
 // admission is the target that leads a uid to the replica chosen by Identify.
 type admission struct {
 	// fixed
-	member *member
-	uid    string
+	replica *replicaState
+	uid     string
 
-	reserved *roster.Place[*member, *Socket] // nil once used. guarded by the books' mu
+	reserved *roster.Place[*replicaState, *Socket] // nil once used. guarded by the group state's mu
 }
 
-func (a *admission) identity() (id ID, name string) { return a.member.obj.id, a.member.obj.name }
+func (a *admission) identity() (id ID, name string) { return a.replica.obj.id, a.replica.obj.name }
 
-func (a *admission) runtime() *Runtime { return a.member.books.runtime() }
+func (a *admission) runtime() *Runtime { return a.replica.group.runtime() }
 
-func (a *admission) namespace() *namespace { return a.member.obj.ns }
+func (a *admission) namespace() *namespace { return a.replica.obj.ns }
 
-func (a *admission) object() (*object, error) { return a.member.obj, nil }
+func (a *admission) object() (*object, error) { return a.replica.obj, nil }
 
 func (a *admission) room(context.Context) error { return nil }
 
-func (a *admission) live() *object { return a.member.obj }
+func (a *admission) live() *object { return a.replica.obj }
 
 func (a *admission) retired(*object) error { return ErrReplicaGone }
 
 // admit reserves a place for a uid.
-func (b *books) admit(ctx context.Context, uid string) (*admission, error) {
+func (b *groupState) admit(ctx context.Context, uid string) (*admission, error) {
 	for {
 		a, m, err := b.reserve(ctx, uid)
 		switch {
@@ -137,10 +109,10 @@ func (b *books) admit(ctx context.Context, uid string) (*admission, error) {
 	}
 }
 
-// start starts the group. A group that starts opens its books.
-func (b *books) start(ctx context.Context) error {
+// start starts the group. A group that starts opens its state.
+func (b *groupState) start(ctx context.Context) error {
 	from := turn.OriginOf(ctx)
-	_, e, err := b.group.begin(ctx, &from)
+	_, e, err := b.obj.begin(ctx, &from)
 	if err != nil {
 		return err
 	}
@@ -149,9 +121,9 @@ func (b *books) start(ctx context.Context) error {
 }
 
 // reserve reserves a place. If a replica must be waited for first, it returns
-// the making of that replica. If the books are not open yet, it returns
+// the making of that replica. If the state is not open yet, it returns
 // nothing.
-func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, error) {
+func (b *groupState) reserve(ctx context.Context, uid string) (*admission, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
@@ -163,12 +135,12 @@ func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, e
 		}
 		p, err := b.book.Reserve(uid, b.runtime().now())
 		if err == nil {
-			return &admission{member: p.Replica().Value, uid: uid, reserved: p}, nil, nil
+			return &admission{replica: p.Replica().Value, uid: uid, reserved: p}, nil, nil
 		}
 		if !errors.Is(err, roster.ErrNoRoom) {
-			return nil, nil, booksError(err)
+			return nil, nil, rosterError(err)
 		}
-		if b.group.ns.clusterizes {
+		if b.obj.ns.clusterizes {
 			err = b.clusterizeLocked(ctx, uid)
 			return nil, b.making, err
 		}
@@ -180,14 +152,14 @@ func (b *books) reserve(ctx context.Context, uid string) (*admission, *making, e
 
 // clusterizeLocked begins to make a replica, unless one is being made. The
 // caller must hold mu.
-func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
+func (b *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 	if m := b.making; m != nil {
 		if m.runs == nil || m.runs.life.Err() == nil {
 			return nil
 		}
 		b.making = nil // it is ending in a reset, which new callers do not share
 	}
-	inst, err := b.group.instance()
+	inst, err := b.obj.instance()
 	if err != nil {
 		return err
 	}
@@ -222,18 +194,20 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 		var outcome <-chan error
 		b.clusterizes(m, inst)
 		// Do not wait for a handler that hangs after its instance has ended.
-		stop := context.AfterFunc(inst.life, func() { b.made(m, "", inst.toldStart(rt.ctx, context.Cause(inst.life))) })
+		stop := context.AfterFunc(inst.life, func() {
+			b.made(m, "", inst.awaitStartOutcome(rt.ctx, context.Cause(inst.life)))
+		})
 		err = inst.run(e, EventClusterize, began, func(ctx context.Context, v any) (err error) {
 			defer func() {
 				stop()
 				b.clusterizes(m, nil)
-				outcome = b.group.gate.Outcome()
+				outcome = b.obj.gate.Outcome()
 			}()
 			name, err = v.(Clusterizer).Clusterize(ctx, uid)
 			return err
 		})
 		if outcome != nil {
-			err = b.group.told(rt.ctx, outcome, err)
+			err = b.obj.awaitOutcome(rt.ctx, outcome, err)
 		}
 	})
 	return nil
@@ -241,14 +215,14 @@ func (b *books) clusterizeLocked(ctx context.Context, uid string) error {
 
 // clusterizes records the instance whose Clusterize runs for a making, nil for
 // none.
-func (b *books) clusterizes(m *making, inst *instance) {
+func (b *groupState) clusterizes(m *making, inst *instance) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m.runs = inst
 }
 
 // made ends the making of a replica, unless it has ended already.
-func (b *books) made(m *making, name string, err error) {
+func (b *groupState) made(m *making, name string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m.over {
@@ -285,7 +259,7 @@ func (m *making) wait(ctx context.Context) error {
 
 // release gives back the reserved place if it has not been used.
 func (a *admission) release() {
-	b := a.member.books
+	b := a.replica.group
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a.reserved != nil {
@@ -302,15 +276,15 @@ type visit struct {
 	uid string // of the requester; "" if unknown
 
 	// on a replica; nil when it has been given back or passed on. guarded by
-	// the books' mu
-	place *roster.Place[*member, *Socket]
+	// the group state's mu
+	place *roster.Place[*replicaState, *Socket]
 	open  atomic.Bool // on a plain object or a group: neither answered nor passed on
 }
 
 // visit takes a place for a request. The first request takes the reserved
 // place, unless that has expired.
 func (a *admission) visit(v *visit) error {
-	b := a.member.books
+	b := a.replica.group
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.runtime().now()
@@ -318,26 +292,26 @@ func (a *admission) visit(v *visit) error {
 	a.reserved = nil
 	if place == nil || !b.book.Claim(place, now) {
 		var err error
-		if place, err = b.book.Take(a.member.entry, a.uid, now); err != nil {
-			return booksError(err)
+		if place, err = b.book.Take(a.replica.entry, a.uid, now); err != nil {
+			return rosterError(err)
 		}
 	}
-	v.obj, v.uid, v.place = a.member.obj, a.uid, place
+	v.obj, v.uid, v.place = a.replica.obj, a.uid, place
 	return nil
 }
 
-// books returns the books of the replica's group. It returns nil if the object
+// group returns the state of the replica's group. It returns nil if the object
 // is not a replica.
-func (v *visit) books() *books {
-	if v.obj == nil || v.obj.member == nil {
+func (v *visit) group() *groupState {
+	if v.obj == nil || v.obj.replica == nil {
 		return nil
 	}
-	return v.obj.member.books
+	return v.obj.replica.group
 }
 
 // end gives the place back if the visit still has it.
 func (v *visit) end() {
-	b := v.books()
+	b := v.group()
 	if b == nil {
 		v.open.Store(false)
 		return
@@ -352,7 +326,7 @@ func (v *visit) end() {
 
 // over reports whether the request has been answered or its place passed on.
 func (v *visit) over() bool {
-	b := v.books()
+	b := v.group()
 	if b == nil {
 		return !v.open.Load()
 	}
@@ -363,7 +337,7 @@ func (v *visit) over() bool {
 
 // passOn gives the place to a socket. It reports false when the visit is over.
 func (v *visit) passOn(s *Socket) bool {
-	b := v.books()
+	b := v.group()
 	if b == nil {
 		return v.open.CompareAndSwap(true, false)
 	}

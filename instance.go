@@ -39,6 +39,19 @@ type instance struct {
 	verdict *verdict // set together with ended; guarded by end
 }
 
+// The phases of an instance's start. The change from starting to another phase
+// is guarded by instance.end.
+const (
+	unstarted   int32 = iota
+	starting          // OnStart is running or about to run
+	isStarted         // started
+	startFailed       // all events waiting for the start get its error
+	wakesAgain        // the start failed, but the sockets stay and the next instance tries again
+)
+
+// work is the function that an event of an object runs with the user's value.
+type work = func(ctx context.Context, v any) error
+
 // A verdict is the outcome of an object's writes before its reset, for the
 // callers that get the reason of the reset.
 type verdict struct {
@@ -199,4 +212,16 @@ func (inst *instance) resetIn(e *turn.Event, failed int32, cause error) (*hookqu
 	}
 	o.log().Log(context.Background(), level, "object reset", attrs...)
 	return hook, err
+}
+
+// over releases the resources of an instance that has ended normally.
+func (inst *instance) over() {
+	inst.stop(errAsleep)
+	inst.timers.end()
+	inst.storage.tx.Release()
+}
+
+// kept reports whether the instance must stay in memory while it is idle.
+func (inst *instance) kept() bool {
+	return inst.timers.pending() || !inst.obj.ns.hibernates && inst.obj.occupied()
 }

@@ -1,16 +1,9 @@
 package dog
 
 import (
-	"context"
-	"errors"
+	"iter"
 	"log/slog"
 	"net/http"
-	"sync"
-	"sync/atomic"
-
-	"github.com/godurable/dog/internal/gate"
-	"github.com/godurable/dog/internal/store"
-	"github.com/godurable/dog/internal/turn"
 )
 
 // Object is embedded in a type to make it a durable object: one of many that
@@ -64,316 +57,143 @@ func (o *Object) Disconnect(uid string, code int, reason string) (int, error) {
 	return obj.disconnect(uid, code, reason)
 }
 
-// object is an object in memory: its identity, and its instance if it has one.
-type object struct {
-	// fixed
-	ns     *namespace
-	id     ID
-	name   string
-	books  *books                    // of a group; nil otherwise
-	member *member                   // of a replica; nil otherwise
-	crowd  atomic.Pointer[socketSet] // nil until a socket connects; set once, under mu
-	gate   *gate.Gate
-	traces *Trace // the runtime's
-	strict bool   // Options.CheckTurns
+// noCopy makes go vet report copies.
+type noCopy struct{}
 
-	held unheard // messages to more than one socket
+func (*noCopy) Lock() {}
 
-	leaving atomic.Bool              // OnStop runs, and the instance is dropped after it
-	fresh   atomic.Bool              // created for an event that is not queued yet; must not be dropped before
-	retired atomic.Bool              // being forgotten: the next event creates another object; set under mu
-	wakes   atomic.Int32             // how often OnStart has failed, and kept the sockets, since the object slept
-	stores  atomic.Bool              // it has committed something, in this or an earlier life
-	current atomic.Pointer[instance] // nil: the next event creates an instance; changed only under mu
-	alarm   atomic.Uint64            // the serial number of the alarm that OnAlarm is handling; 0: none
+func (*noCopy) Unlock() {}
 
-	mu     sync.Mutex
-	past   turn.Stats // of earlier instances; guarded by mu
-	resets uint64     // guarded by mu
-
-	idle   idleness // owned by the sweeper
-	toured uint64   // the latest tour of Stats that has counted it; guarded by namespace.mu
+// core holds the state that every object has. It is embedded unexported, so its
+// methods are promoted into users' types.
+type core struct {
+	_    noCopy
+	inst *instance // set by the runtime when it starts the object; nil in a zero value
 }
 
-var errRetired = errors.New("dog: object retired")
+// base returns the core of any registered type. A user's names cannot hide it.
+func (c *core) base() *core { return c }
 
-func newObject(ns *namespace, id ID, name string) *object {
-	o := &object{ns: ns, id: id, name: name, traces: ns.rt.opts.Trace, strict: ns.rt.opts.CheckTurns}
-	o.gate = gate.New(ns.rt.engine, o.lost)
-	return o
-}
-
-func (o *object) runtime() *Runtime { return o.ns.rt }
-
-func (o *object) trace() *Trace { return o.traces }
-
-func (o *object) log() *slog.Logger {
-	l := o.ns.rt.opts.Logger.With("namespace", o.ns.name, "object", o.id.String())
-	if o.name != "" {
-		l = l.With("name", o.name)
+// ID returns the object's identity. It is zero when the object is not running.
+func (c *core) ID() ID {
+	if c.inst == nil {
+		return ID{}
 	}
-	return l
+	return c.inst.obj.id
 }
 
-func (o *object) info() ObjectInfo {
-	return ObjectInfo{ID: o.id, Kind: o.ns.kind, Namespace: o.ns.name, Name: o.name}
-}
-
-// identity returns the object's identity in the store.
-func (o *object) identity() store.Identity {
-	id := store.Identity{Namespace: o.ns.number, Base: o.id.base(), Name: o.name}
-	if o.member != nil {
-		g := o.member.books.group
-		id.Group = &store.Owner{Namespace: g.ns.number, Base: g.id.base(), Name: g.name}
+// Name returns the name by which the object is addressed, or the name that
+// Clusterize returned for it. It is "" when the object has no name.
+func (c *core) Name() string {
+	if c.inst == nil {
+		return ""
 	}
-	return id
+	return c.inst.obj.name
 }
 
-// lost resets the object because its writes will never be durable.
-func (o *object) lost(cause error) {
-	o.runtime().work.Spawn(func() {
-		for {
-			// If the object sleeps, instance creates a new instance, because
-			// the object's sockets and gate are still there. If it is falling
-			// asleep right now, the next iteration does.
-			inst, err := o.instance()
-			if err != nil || inst.reset(cause) != errAsleep {
+// Log returns the runtime's logger with the object's namespace and ID.
+func (c *core) Log() *slog.Logger {
+	if c.inst == nil {
+		return slog.Default()
+	}
+	return c.inst.obj.log()
+}
+
+// Storage returns the object's storage. It is never nil. The storage of an
+// object that is not running returns a UsageError.
+func (c *core) Storage() *Storage {
+	if c.inst == nil {
+		return &Storage{}
+	}
+	return &c.inst.storage
+}
+
+// Abort resets the object. Its memory is dropped, the writes of its current
+// transaction are undone, its sockets are closed with 1011, and calls in
+// progress fail with a [ResetError] that carries reason. The next event starts
+// the object again.
+//
+// A handler that calls Abort should return: everything it stores or sends
+// afterwards is lost. Abort may be called from any goroutine, but not by
+// handlers of other objects. CheckTurns logs such a call with ErrPastGate.
+func (c *core) Abort(reason error) {
+	if c.inst == nil {
+		return
+	}
+	if err := c.inst.obj.checkGate(); err != nil {
+		c.Log().Error("aborted by another object", "error", err)
+	}
+	_ = c.inst.reset(abortedBy(reason))
+}
+
+// speaker returns the object of a running instance. It returns an error if the
+// instance has been reset, since output of its handlers is then dropped.
+func (c *core) speaker() (*object, error) {
+	if c.inst == nil {
+		return nil, notRunning("Object")
+	}
+	return c.inst.obj, c.inst.silenced()
+}
+
+// crowd holds the state of objects with sockets of their own. It is embedded
+// unexported, like core.
+type crowd struct{ core }
+
+// Connect upgrades a request that Receive got to a WebSocket. The options are
+// the socket's own. Nil options and zero fields stand for those of the type,
+// then for those of the runtime. The socket's UID is that of the options, or
+// [UID]. The socket takes over the request's place. When Receive has returned
+// or waits, OnOpen runs, then OnMessage for each message, then OnClose.
+//
+// Connect returns an error when it refuses the upgrade. It has then already
+// sent the response: 405 for a method other than GET, 426 if the request asks
+// for no upgrade, 400 for a malformed request or an invalid uid, 403 for a page
+// of another origin, 503 when the object has MaxSockets sockets and during
+// shutdown, and 500 for wrong options. Receive writes no response in either
+// case. req must be the request that Receive got, or derive from it.
+//
+// Connect does not wait. When the client sees that it is connected, its socket
+// has joined and misses no message. The 101 response is therefore written on
+// the connection itself, later than a ResponseWriter could write it. net/http
+// sends a 101 passed to WriteHeader when the connection is hijacked. That is
+// before the socket can join and before Receive's writes are durable. If
+// WriteHeader is called after that, net/http logs a complaint. So a
+// middleware's ResponseWriter sees WriteHeader for a refused connection, but
+// not for an accepted one. If it has a Hijack of its own, that is called
+// instead.
+func (c *crowd) Connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
+	return c.connect(w, req, options)
+}
+
+// Sockets returns the object's currently open sockets that have all of the
+// tags, in no particular order. A socket is open as soon as Connect has
+// returned it. A socket that is being closed is not included.
+func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		o, err := c.speaker()
+		if err != nil {
+			return
+		}
+		for s := range o.sockets() {
+			if s.hasAll(tags) && !s.over() && !yield(s) {
 				return
 			}
-			o.mu.Lock()   // until the sleeping instance is forgotten
-			o.mu.Unlock() //nolint:staticcheck // only to wait
 		}
-	})
+	}
 }
 
-// instance returns the current instance, or creates one. If the instance ends
-// after that, its turn returns the reason.
-func (o *object) instance() (*instance, error) {
-	if inst := o.current.Load(); inst != nil {
-		return inst, nil
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.retired.Load() {
-		return nil, errRetired
-	}
-	inst := o.current.Load()
-	if inst == nil {
-		inst = &instance{obj: o, era: o.resets}
-		inst.turn.Owner = inst
-		inst.turn.Strict = o.ns.rt.opts.CheckTurns
-		inst.storage.inst = inst
-		inst.storage.tx.Owner = (*txOwner)(inst)
-		inst.life, inst.stop = context.WithCancelCause(o.ns.rt.ctx)
-		inst.turn.Life = inst.life
-		o.gate.Recover() // the new instance does not depend on writes that its predecessors lost
-		o.current.Store(inst)
-	}
-	return inst, nil
-}
-
-// queue takes the next place in the queue of the current instance.
-func (o *object) queue(from *turn.Origin) (*instance, turn.Ticket, error) {
-	for {
-		inst, err := o.instance()
+// SocketsOf returns the object's currently open sockets of a uid, in no
+// particular order. It includes those that Sockets includes.
+func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		o, err := c.speaker()
 		if err != nil {
-			return nil, turn.Ticket{}, err
+			return
 		}
-		ticket, err := inst.turn.Queue(*from)
-		if errors.Is(err, ErrReset) || err == errAsleep {
-			inst.end.Lock()   // the next instance begins once this one has ended completely
-			inst.end.Unlock() //nolint:staticcheck // only to wait
-			continue
-		}
-		if o.fresh.Load() {
-			o.fresh.Store(false)
-		}
-		return inst, ticket, err
-	}
-}
-
-// redeem waits for the turn of a ticket and returns it with the started
-// instance. It returns the errors of begin.
-func (o *object) redeem(
-	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin,
-) (*instance, *turn.Event, error) {
-	for {
-		var e *turn.Event
-		var err error
-		if inst, e, err = o.await(wait, inst, ticket, from, true); err != nil {
-			return nil, nil, err
-		}
-		if err = inst.started(wait, e); err == nil {
-			return inst, e, nil
-		}
-		if inst.phase.Load() != wakesAgain || wait.Err() != nil {
-			return nil, nil, inst.toldStart(wait, err)
-		}
-		if inst, ticket, err = o.queue(from); err != nil {
-			return nil, nil, err
+		for _, s := range o.socketsOf(uid) {
+			if !s.over() && !yield(s) {
+				return
+			}
 		}
 	}
-}
-
-// await waits for the turn of a ticket and returns it with the instance. If
-// starts is set, the event needs a started instance, and fails if a start under
-// way fails.
-func (o *object) await(
-	wait context.Context, inst *instance, ticket turn.Ticket, from *turn.Origin, starts bool,
-) (*instance, *turn.Event, error) {
-	e, err := ticket.Redeem(wait)
-	// wait may have ended because the caller's own object was reset.
-	for (errors.Is(err, ErrReset) || err == errAsleep) && wait.Err() == nil {
-		if starts && inst.unstartable() {
-			return nil, nil, inst.toldStart(wait, err) // a failed start fails all events waiting for it
-		}
-		// The instance ended before the event began, so it is safe to run the
-		// event on the next instance.
-		if inst, ticket, err = o.queue(from); err != nil {
-			return nil, nil, err
-		}
-		e, err = ticket.Redeem(wait)
-	}
-	return inst, e, err
-}
-
-// begin waits for a turn of the object and returns it with the started
-// instance. The error is the cause of wait, ErrDeadlock, ErrOverloaded, a
-// ResetError if the start failed, or errRetired.
-func (o *object) begin(wait context.Context, from *turn.Origin) (*instance, *turn.Event, error) {
-	inst, ticket, err := o.queue(from)
-	if err != nil {
-		return nil, nil, err
-	}
-	return o.redeem(wait, inst, ticket, from)
-}
-
-// event runs handle as an event of the object.
-func (o *object) event(wait context.Context, from turn.Origin, kind EventKind, handle work) error {
-	began := o.trace().clock()
-	inst, e, err := o.begin(wait, &from)
-	if err != nil {
-		return err
-	}
-	return inst.run(e, kind, began, handle)
-}
-
-// admin runs the library's own work on the object's storage as an event that
-// does not start the object.
-func (o *object) admin(wait context.Context, from turn.Origin, do func(*Storage) error) error {
-	began := o.trace().clock()
-	inst, ticket, err := o.queue(&from)
-	if err != nil {
-		return err
-	}
-	inst, e, err := o.await(wait, inst, ticket, &from, false)
-	if err != nil {
-		return err
-	}
-	return inst.run(e, EventAdmin, began, func(context.Context, any) error { return do(&inst.storage) })
-}
-
-// endLocked forgets an instance that has ended. The caller must hold mu.
-func (o *object) endLocked(inst *instance) {
-	o.past = o.past.Add(inst.turn.Stats())
-	o.current.Store(nil)
-}
-
-// sleepLocked is endLocked for an instance that has ended normally and whose
-// turn is free. The caller must hold mu, and call over later.
-func (o *object) sleepLocked(inst *instance) {
-	if inst.value != nil {
-		o.trace().objectStopped(o) // before the hooks see the next instance
-	}
-	o.endLocked(inst)
-}
-
-// era returns the number of resets so far.
-func (o *object) era() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.resets
-}
-
-// retire marks the object as forgotten, unless an event is running or waiting,
-// or some of its writes are not durable yet. An object with OnStop is stopped
-// soon instead. The caller must then call over on the ended instance, if there
-// is one, and namespace.forget, without holding a lock.
-func (o *object) retire() (ended *instance, retired bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.retired.Load() || !o.gate.Open() || o.occupied() {
-		return nil, false
-	}
-	inst := o.current.Load()
-	if inst != nil {
-		if o.ns.stops {
-			o.stopLater(inst) // and retire after the stop
-			return nil, false
-		}
-		if !inst.turn.CloseIdle(errAsleep, inst.kept) {
-			return nil, false
-		}
-		o.sleepLocked(inst)
-	}
-	// An event may have written something just before. From here on no event
-	// can run while mu is held.
-	o.retired.Store(o.gate.Open() && !o.occupied())
-	return inst, o.retired.Load()
-}
-
-// kept reports whether the instance must stay in memory while it is idle.
-func (inst *instance) kept() bool {
-	return inst.timers.pending() || !inst.obj.ns.hibernates && inst.obj.occupied()
-}
-
-// retireAsleep is retire for an object whose instance has been stopped. It does
-// nothing if there is a new instance already.
-func (o *object) retireAsleep() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.retired.Load() || o.current.Load() != nil || !o.gate.Open() || o.occupied() {
-		return false
-	}
-	o.retired.Store(true)
-	return true
-}
-
-// abort resets the object at the request of code outside it.
-func (o *object) abort(reason error) {
-	if o.current.Load() == nil && !o.occupied() {
-		return // nothing to reset
-	}
-	if inst, err := o.instance(); err == nil { // a new instance if the object sleeps, since its sockets are still open
-		_ = inst.reset(abortedBy(reason))
-	}
-}
-
-// turnStats returns the sum of the counts of all instances of the object.
-func (o *object) turnStats() turn.Stats {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if inst := o.current.Load(); inst != nil {
-		return o.past.Add(inst.turn.Stats())
-	}
-	return o.past
-}
-
-// report logs the error of a handler that has no caller waiting for it.
-func (o *object) report(kind EventKind, err error) {
-	level := slog.LevelError
-	var reset *ResetError
-	switch {
-	case err == nil:
-		return
-	case errors.As(err, &reset) && reset.Object == o.id:
-		return // logged already, with its cause
-	case errors.Is(err, ErrShutdown) && o.runtime().ctx.Err() != nil:
-		return
-	case kind == EventReceive && HTTPStatus(err) != http.StatusInternalServerError:
-		level = slog.LevelDebug // the client has the error
-	case errors.Is(err, ErrSocketClosed), errors.Is(err, ErrSlowConsumer):
-		level = slog.LevelDebug // clients leave at any time
-	}
-	o.log().Log(context.Background(), level, "handler failed", "event", kind.String(), "error", err)
 }

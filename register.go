@@ -51,7 +51,8 @@ type groupType[T any] interface {
 // The error is a [RegistrationError] when the name is taken or violates the
 // rules of [ErrInvalidName], when a method of T is nearly a handler, or when
 // the options contradict each other. The RegistrationError may also wrap an
-// error of the store or a [UsageError].
+// error of the store, [ErrNoStore] for a Schema without a store, [ErrShutdown]
+// or a [UsageError].
 func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *ObjectOptions[T]) (*Namespace[T], error) {
 	if options == nil {
 		options = &ObjectOptions[T]{}
@@ -164,8 +165,14 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	if rt == nil || rt.ctx == nil {
 		return refuse("the runtime is nil or was not made by New")
 	}
+	if rt.stopping.Err() != nil {
+		return fmt.Errorf("%w: %w", refuse("the runtime is shutting down"), ErrShutdown)
+	}
 	if err := checkName("name", ns.name); err != nil {
 		return fmt.Errorf("%w: %w", refuse("it cannot have this name"), err)
+	}
+	if len(ns.schema.Steps) > 0 && rt.opts.Store == nil {
+		return fmt.Errorf("%w: %w", refuse("its Schema needs an Options.Store, such as disk.Memory()"), ErrNoStore)
 	}
 	if ns.problem != "" {
 		return refuse(ns.problem)

@@ -22,18 +22,18 @@ func (r *Replica) embedsReplica() {}
 
 func (r *Replica) embedsOne() {}
 
-func (r *Replica) member() (*member, error) {
+func (r *Replica) state() (*replicaState, error) {
 	o, err := r.speaker()
 	if o == nil {
 		return nil, err
 	}
-	return o.member, err
+	return o.replica, err
 }
 
 // GroupName returns the name of the replica's group.
 func (r *Replica) GroupName() string {
-	if m, err := r.member(); err == nil {
-		return m.books.group.name
+	if m, err := r.state(); err == nil {
+		return m.group.obj.name
 	}
 	return ""
 }
@@ -43,7 +43,7 @@ func (r *Replica) GroupName() string {
 // write, it waits until the half megabyte ahead of it has been written or
 // queued.
 func (r *Replica) Emit(v any, options ...SendOption) error {
-	m, err := r.member()
+	m, err := r.state()
 	if err != nil {
 		return err
 	}
@@ -53,22 +53,22 @@ func (r *Replica) Emit(v any, options ...SendOption) error {
 // Broadcast sends v (see [Encode]) to all sockets of the group. Like Emit, it
 // keeps the turn and does not wait for clients.
 func (r *Replica) Broadcast(v any, options ...SendOption) error {
-	m, err := r.member()
+	m, err := r.state()
 	if err != nil {
 		return err
 	}
-	return m.books.broadcast(m.obj, nil, v, options)
+	return m.group.broadcast(m.obj, nil, v, options)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid, on any replica, and
 // returns their number. It returns ErrNoTarget when there are none. In a
 // handler it gives up the turn.
 func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	m, err := r.member()
+	m, err := r.state()
 	if err != nil {
 		return 0, err
 	}
-	return m.books.whisper(ctx, m.obj, uid, v, options)
+	return m.group.whisper(ctx, m.obj, uid, v, options)
 }
 
 // Disconnect closes all open sockets of a uid, on any replica, as
@@ -76,11 +76,11 @@ func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...Sen
 // there are none.
 // In a handler it gives up the turn.
 func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
-	m, err := r.member()
+	m, err := r.state()
 	if err != nil {
 		return 0, err
 	}
-	return m.books.disconnect(ctx, m.obj, uid, code, reason)
+	return m.group.disconnect(ctx, m.obj, uid, code, reason)
 }
 
 // SetLocked locks this replica against newcomers, or unlocks it: see
@@ -88,9 +88,9 @@ func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason s
 // durable. It keeps the turn. It returns ErrReplicaGone when the replica has
 // been retired.
 func (r *Replica) SetLocked(locked bool) error {
-	m, err := r.member()
+	m, err := r.state()
 	if err != nil {
 		return err
 	}
-	return m.books.restrictLater(m.obj, m.obj.id, m.books.setLocked(locked))
+	return m.group.restrictLater(m.obj, m.obj.id, m.group.setLocked(locked))
 }

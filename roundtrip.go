@@ -32,7 +32,9 @@ import (
 // [Receiver]). Reading the body then fails. A response that is written in
 // [Await] waits as long as the request's context lasts. If a handler's event
 // ends before it has read the body, the response is broken off as soon as the
-// object would have to wait for its reader.
+// object would have to wait for its reader. A handler that reads the body
+// outside Await waits with its turn: a call by which the object comes to need
+// that turn fails with [ErrDeadlock].
 //
 // Both sides see the request and the response as net/http would have
 // transferred them. Names of header fields and trailers are in canonical form,
@@ -78,7 +80,7 @@ func roundTrip(to target, r *http.Request, body *answer.Outbound) (*http.Respons
 		return answer.Record(&rt.answers, r, func(w http.ResponseWriter) { WriteError(w, err) })
 	}
 	defer leave()
-	wait, err := giveUp(ctx, nil)
+	wait, err := yieldTurn(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +95,7 @@ func roundTrip(to target, r *http.Request, body *answer.Outbound) (*http.Respons
 	if a := arrivalBehind(ctx); a != nil {
 		remote = a.remote
 	}
-	return answer.RoundTrip(&rt.answers, r, body, remote, func(w http.ResponseWriter, in *http.Request) {
+	return answer.RoundTrip(&rt.answers, r, body, remote, from.Call, func(w http.ResponseWriter, in *http.Request) {
 		to.serve(w, in, from)
 	})
 }

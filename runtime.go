@@ -43,16 +43,16 @@ type Runtime struct {
 
 	wallClock func() time.Time // the time of day, for alarms. fixed
 
-	started  atomic.Bool             // set by Start
-	work     *inflight.Work          // requests, sockets and goroutines, for which Shutdown waits. fixed
-	stopping context.Context         // done when Shutdown begins, after work is closed. fixed
-	announce context.CancelCauseFunc // ends stopping. fixed
-	held     atomic.Int64            // bytes of messages held at gates
-	farewell chan struct{}           // closed when Shutdown has notified all sockets
-	ended    chan struct{}           // closed when Shutdown is complete
-	closed   error                   // error of closing the store; set before ended is closed
-	shutdown sync.Once
-	ending   atomic.Int32 // stage of the shutdown
+	started         atomic.Bool             // set by Start
+	work            *inflight.Work          // requests, sockets and goroutines, for which Shutdown waits. fixed
+	stopping        context.Context         // done when Shutdown begins, after work is closed. fixed
+	announce        context.CancelCauseFunc // ends stopping. fixed
+	held            atomic.Int64            // bytes of messages held at gates
+	closeFramesSent chan struct{}           // closed when Shutdown has notified all sockets
+	ended           chan struct{}           // closed when Shutdown is complete
+	closed          error                   // error of closing the store; set before ended is closed
+	shutdown        sync.Once
+	ending          atomic.Int32 // stage of the shutdown
 
 	idleStopped chan struct{} // closed when OnStop of the objects that were idle has had its time
 	firstStops  sync.Once     // closes idleStopped
@@ -65,7 +65,7 @@ type Runtime struct {
 
 	mu         sync.Mutex
 	namespaces map[string]*namespace         // guarded by mu
-	watched    map[*books]struct{}           // all groups, for clock. guarded by mu
+	watched    map[*groupState]struct{}      // all groups, for clock. guarded by mu
 	hearts     map[time.Duration]*conn.Heart // by interval. guarded by mu
 
 	touring sync.Mutex // held by Stats. taken before all others but registering
@@ -87,16 +87,16 @@ func New(options Options) (*Runtime, error) {
 		return nil, err
 	}
 	rt := &Runtime{
-		opts:        options.withDefaults(),
-		wallClock:   time.Now,
-		epoch:       time.Now(),
-		work:        inflight.New(),
-		farewell:    make(chan struct{}),
-		ended:       make(chan struct{}),
-		idleStopped: make(chan struct{}),
-		namespaces:  make(map[string]*namespace),
-		watched:     make(map[*books]struct{}),
-		hearts:      make(map[time.Duration]*conn.Heart),
+		opts:            options.withDefaults(),
+		wallClock:       time.Now,
+		epoch:           time.Now(),
+		work:            inflight.New(),
+		closeFramesSent: make(chan struct{}),
+		ended:           make(chan struct{}),
+		idleStopped:     make(chan struct{}),
+		namespaces:      make(map[string]*namespace),
+		watched:         make(map[*groupState]struct{}),
+		hearts:          make(map[time.Duration]*conn.Heart),
 	}
 	if err := rt.opts.Sockets.check(); err != nil {
 		return nil, err
@@ -158,13 +158,13 @@ func (rt *Runtime) now() roster.Time { return roster.Time(time.Since(rt.epoch)) 
 // made hands a new group or object to the clock or the sweeper, which retire
 // it.
 func (rt *Runtime) made(o *object) {
-	if o.books == nil {
+	if o.group == nil {
 		rt.sweeper.add(o)
 		return
 	}
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	rt.watched[o.books] = struct{}{}
+	rt.watched[o.group] = struct{}{}
 }
 
 // heart returns the Heart that pings sockets at an interval, or nil if the
@@ -252,8 +252,8 @@ func (rt *Runtime) clock() {
 	}
 }
 
-// groups returns the books of the groups that are in memory.
-func (rt *Runtime) groups() []*books {
+// groups returns the states of the groups that are in memory.
+func (rt *Runtime) groups() []*groupState {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	return slices.Collect(maps.Keys(rt.watched))
@@ -281,37 +281,25 @@ func (rt *Runtime) registered() []*namespace {
 	return slices.Collect(maps.Values(rt.namespaces))
 }
 
-// socketLeft removes a socket from its replica, if that has not been done. The
-// mutex and the record for the tour let Stats count the socket exactly once.
-func (rt *Runtime) socketLeft(s *Socket, slow bool) {
-	rt.past.Lock()
-	defer rt.past.Unlock()
-	if !s.obj.socketSet().set.Remove(s.conn) {
-		return
+// numbered returns the registered namespace with a number, or nil.
+func (rt *Runtime) numbered(number uint32) *namespace {
+	for _, ns := range rt.registered() {
+		if ns.number == number {
+			return ns
+		}
 	}
-	rt.past.leaving[s.conn] = struct{}{}
-	if rt.past.touring && s.toured != rt.past.tours {
-		s.toured = rt.past.tours
-		rt.past.missed = append(rt.past.missed, s.conn)
-	}
-	if slow {
-		rt.past.slow++
-	}
+	return nil
 }
 
-// leaving returns the connections of sockets that have left their replica and
-// are not closed yet.
-func (rt *Runtime) leaving() []*conn.Conn {
-	rt.past.Lock()
-	defer rt.past.Unlock()
-	return slices.Collect(maps.Keys(rt.past.leaving))
-}
-
-// socketGone adds the traffic of a closed socket to the total.
-func (rt *Runtime) socketGone(s *Socket) {
-	rt.past.Lock()
-	defer rt.past.Unlock()
-	s.obj.socketSet().set.Remove(s.conn) // if it was cut off while it lingered
-	delete(rt.past.leaving, s.conn)
-	rt.past.traffic.add(Traffic(s.conn.Stats()))
+// add adds a namespace to the runtime.
+func (rt *Runtime) add(ns *namespace) {
+	rt.mu.Lock()
+	rt.namespaces[ns.name] = ns
+	rt.mu.Unlock()
+	if rt.started.Load() {
+		ns.startAlarms()
+	}
+	for _, other := range rt.registered() {
+		other.schedule.Adopt()
+	}
 }

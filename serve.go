@@ -18,8 +18,9 @@ import (
 // Serve returns nil if everything has ended in good order. Otherwise the error
 // describes what has not: why the server could not listen or ended by itself,
 // after which the runtime is shut down too, and the error of Shutdown. If other
-// code shuts down the server, Serve ends in the same way, without an error of
-// its own. Serve closes the listener.
+// code shuts down the server or the runtime, Serve ends in the same way, without
+// an error of its own. If the runtime has been shut down before, Serve returns
+// [ErrShutdown]. Serve closes the listener.
 func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.Listener) error {
 	if rt == nil || rt.ctx == nil || server == nil {
 		if listener != nil {
@@ -29,6 +30,12 @@ func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.
 			return notRunning("Runtime.Serve")
 		}
 		return misuse("Runtime.Serve", "the server is nil")
+	}
+	if rt.stopping.Err() != nil && ctx.Err() == nil {
+		if listener != nil {
+			_ = listener.Close()
+		}
+		return ErrShutdown
 	}
 	served, failed := rt.serve(ctx, server, listener)
 	patience, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), rt.opts.ShutdownTimeout,
@@ -47,8 +54,8 @@ func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.
 	return errors.Join(failed, ended, closed)
 }
 
-// serve serves until ctx ends or the server ends. If the server ended without
-// being shut down, serve returns the cause. served is closed when the server
+// serve serves until ctx, the runtime or the server ends. If the server ended
+// without being shut down, serve returns the cause. served is closed when the server
 // has ended.
 func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.Listener) (served chan struct{}, failed error) {
 	served = make(chan struct{})
@@ -73,7 +80,7 @@ func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.
 		defer close(served)
 		if server.TLSConfig != nil {
 			once := &onceListener{Listener: listener}
-			defer once.Close() // ServeTLS leaves it open if the certificates are missing
+			defer func() { _ = once.Close() }() // ServeTLS leaves it open if the certificates are missing
 			err = server.ServeTLS(once, "", "")
 		} else {
 			err = server.Serve(listener)
@@ -82,12 +89,27 @@ func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.
 	select {
 	case <-ctx.Done():
 		return served, nil
+	case <-rt.stopping.Done():
+		return served, nil
 	case <-served:
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return served, nil
 	}
 	return served, fmt.Errorf("dog: serve: %w", err)
+}
+
+// Start lets alarms run. Until then the runtime does nothing on its own, so all
+// types can be registered and wired before. The first call or request from
+// outside of objects also starts the runtime. Types that are registered later
+// run their alarms from then on. Further calls do nothing.
+func (rt *Runtime) Start() {
+	if rt == nil || rt.ctx == nil || rt.started.Load() || rt.started.Swap(true) {
+		return
+	}
+	for _, ns := range rt.registered() {
+		ns.startAlarms()
+	}
 }
 
 // onceListener is a listener that is closed once, however often Close is

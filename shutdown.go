@@ -147,20 +147,20 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		return rt.closed
 	default:
 	}
-	return rt.giveUp(context.Cause(ctx))
+	return rt.cutOff(context.Cause(ctx))
 }
 
 // end shuts everything down, however long that takes.
 func (rt *Runtime) end() {
 	for _, o := range rt.objects() {
 		end := func(error) { o.gate.Say(func(error) { o.closeSockets(1001, shutdownReason) }) }
-		if o.member != nil {
-			o.member.books.group.gate.Say(end) // after everything the group has sent
+		if o.replica != nil {
+			o.replica.group.obj.gate.Say(end) // after everything the group has sent
 		} else if o.occupied() {
 			end(nil)
 		}
 	}
-	close(rt.farewell)
+	close(rt.closeFramesSent)
 	rt.stopObjects()
 	rt.ending.Store(stopsServices)
 	rt.stop(ErrShutdown)
@@ -171,13 +171,13 @@ func (rt *Runtime) end() {
 	close(rt.ended)
 }
 
-// giveUp cuts off everything that has not ended, and returns an error that
+// cutOff cuts off everything that has not ended, and returns an error that
 // describes it.
-func (rt *Runtime) giveUp(cause error) error {
+func (rt *Runtime) cutOff(cause error) error {
 	moment := time.NewTimer(lastMoment)
 	defer moment.Stop()
 	select {
-	case <-rt.farewell:
+	case <-rt.closeFramesSent:
 	case <-moment.C:
 	}
 	select { // closed within a second of the start of Shutdown
@@ -278,7 +278,7 @@ func (rt *Runtime) stopObjects() {
 	rt.work.Wait()
 }
 
-// stopFirst lets giveUp go on without waiting for the first OnStop calls.
+// stopFirst lets cutOff go on without waiting for the first OnStop calls.
 func (rt *Runtime) stopFirst() { rt.firstStops.Do(func() { close(rt.idleStopped) }) }
 
 // stopIdle begins OnStop of the idle objects and returns their number. all

@@ -2,7 +2,6 @@ package dog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/exactjson"
 	"github.com/godurable/dog/internal/roster"
-	"github.com/godurable/dog/internal/turn"
 )
 
 const (
@@ -44,10 +42,10 @@ type Socket struct {
 	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
 	lost    atomic.Bool  // its client will never be told of the connection
 
-	held unheard // messages to this socket alone
+	held heldBytes // messages to this socket alone
 
-	place *roster.Place[*member, *Socket] // on a replica, else nil. guarded by the books' mu
-	next  *Socket                         // in socketSet.byUID
+	place *roster.Place[*replicaState, *Socket] // on a replica, else nil. guarded by the group state's mu
+	next  *Socket                               // in socketSet.byUID
 
 	toured uint64 // last tour of Stats that counted the socket. guarded by Runtime.past
 
@@ -204,7 +202,7 @@ func (s *Socket) Send(v any, options ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	if err := s.obj.heard(); err != nil {
+	if err := s.obj.checkGate(); err != nil {
 		return err
 	}
 	return s.send(out)
@@ -241,8 +239,8 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Broadcast")
 	}
-	if m := s.obj.member; m != nil {
-		return m.books.broadcast(s.obj, s, v, options)
+	if m := s.obj.replica; m != nil {
+		return m.group.broadcast(s.obj, s, v, options)
 	}
 	return s.obj.emit(s.obj, s, v, options)
 }
@@ -255,8 +253,8 @@ func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...Send
 	if !s.running() {
 		return 0, notRunning("Socket.Whisper")
 	}
-	if m := s.obj.member; m != nil {
-		return m.books.whisper(ctx, s.obj, uid, v, options)
+	if m := s.obj.replica; m != nil {
+		return m.group.whisper(ctx, s.obj, uid, v, options)
 	}
 	reached := 0
 	err := awaitDurable(ctx, s.obj, func() (err error) {
@@ -283,7 +281,7 @@ func (s *Socket) Close(code int, reason string) error {
 	if err := checkClose("Socket.Close", code, reason); err != nil {
 		return err
 	}
-	if err := s.obj.heard(); err != nil {
+	if err := s.obj.checkGate(); err != nil {
 		return err
 	}
 	s.close(code, reason, false) // a reset closes with 1011
@@ -307,117 +305,11 @@ func (s *Socket) close(code int, reason string, inAnyCase bool) {
 // socket is closed or will be once earlier output has left.
 func (s *Socket) over() bool { return s.closes.Load() > 0 || s.lost.Load() || s.conn.Over() }
 
-// vanish releases a socket whose client was never told of the connection,
-// because its object's writes were lost.
-func (s *Socket) vanish(lost error) {
-	defer s.obj.runtime().work.Leave()
-	s.conn.Abort(lost)
-	_, _, _ = s.conn.Read() // fails, and releases the connection
-	s.conn.Wait()
-	s.release()
-	s.obj.socketSet().unreserve()
-}
-
-// join lets the socket receive the messages to all sockets of its object.
-func (s *Socket) join() {
-	rt, set := s.obj.runtime(), s.obj.socketSet()
-	set.join(s)
-	s.conn.StartHeartbeat()
-	// The goroutine that closes all sockets may have done so just before this
-	// one was added.
-	if rt.work.Closed() {
-		_ = s.conn.Close(1001, shutdownReason)
+// checkClose returns an error if a socket cannot be closed with this code and
+// reason.
+func checkClose(op string, code int, reason string) error {
+	if err := conn.CheckClose(code, reason); err != nil {
+		return misuse(op, "%v", err)
 	}
-	if s.obj.era() != s.era {
-		_ = s.conn.Close(1011, "")
-	}
-}
-
-// serve opens the socket and handles its events.
-func (s *Socket) serve() {
-	exited := true
-	defer func() {
-		if exited { // a handler called runtime.Goexit; its reset has begun to close the socket
-			go s.attend()
-		}
-	}()
-	s.obj.trace().socketOpened(s)
-	s.open()
-	exited = false
-	s.attend()
-}
-
-// attend passes each message to the object, and finishes the socket when its
-// connection has ended. It returns early when the connection is parked, and is
-// called again when there is something to do.
-func (s *Socket) attend() {
-	exited := true
-	defer func() {
-		if exited { // as in serve
-			go s.attend()
-		}
-	}()
-	cause := s.receive()
-	exited = false
-	if cause != nil {
-		s.finish(cause)
-	}
-}
-
-// open runs OnOpen.
-func (s *Socket) open() {
-	err := s.event(s.life(), EventOpen, func(ctx context.Context, v any) error {
-		if h, ok := v.(OpenHandler); ok {
-			return h.OnOpen(ctx, s)
-		}
-		return nil
-	})
-	if err != nil { // even if the object's current writes are lost
-		s.close(1011, "", true)
-	}
-}
-
-// receive passes on messages until the connection ends. It returns how the
-// connection ended, or nil when the connection is parked.
-func (s *Socket) receive() *CloseError {
-	for {
-		op, data, err := s.conn.Read()
-		if err == conn.ErrParked {
-			return nil
-		}
-		if err != nil {
-			var how *conn.CloseError
-			if !errors.As(err, &how) {
-				return &CloseError{Code: 1006, Err: err}
-			}
-			if how.Local {
-				// Closed on purpose, with or without a response from the
-				// client.
-				return &CloseError{Code: how.Code, Reason: how.Reason}
-			}
-			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
-		}
-		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
-			if s.conn.Closing() || turn.From(ctx).Owner().(*instance).era != s.era {
-				// The socket was closed, by a handler or by a reset, while the
-				// message waited for its turn. The next instance has not opened
-				// the socket.
-				return nil
-			}
-			if h, ok := v.(MessageHandler); ok {
-				return h.OnMessage(ctx, s, Message{Type: MessageType(op), Data: data})
-			}
-			return nil
-		})
-	}
-}
-
-func (s *Socket) life() context.Context { return s.obj.runtime().ctx }
-
-// event runs a handler of the socket's object. It reports and returns the
-// handler's error.
-func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	err := s.obj.event(wait, turn.Origin{}, kind, handle)
-	s.obj.report(kind, err)
-	return err
+	return nil
 }

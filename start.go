@@ -8,16 +8,6 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// The phases of an instance's start. The change from starting to another phase
-// is guarded by instance.end.
-const (
-	unstarted   int32 = iota
-	starting          // OnStart is running or about to run
-	isStarted         // started
-	startFailed       // all events waiting for the start get its error
-	wakesAgain        // the start failed, but the sockets stay and the next instance tries again
-)
-
 const (
 	// wakeRetries is how often OnStart is retried for an object that slept
 	// before its sockets are closed.
@@ -112,7 +102,7 @@ func (inst *instance) start(e *turn.Event) error {
 				return inst.failStart(err)
 			}
 		}
-		if b := inst.obj.books; b != nil { // from here on the group admits clients
+		if b := inst.obj.group; b != nil { // from here on the group admits clients
 			if err := b.open(); err != nil {
 				return inst.failStart(err)
 			}
@@ -126,10 +116,10 @@ func (inst *instance) start(e *turn.Event) error {
 	})
 }
 
-// toldStart waits until the error of a failed start may be returned to the
-// holder of wait, and returns the error to use, as object.told does. The error
-// may depend on writes of an earlier life.
-func (inst *instance) toldStart(wait context.Context, err error) error {
+// awaitStartOutcome waits until the error of a failed start may be returned to
+// the holder of wait, and returns the error to use, as object.awaitOutcome
+// does. The error may depend on writes of an earlier life.
+func (inst *instance) awaitStartOutcome(wait context.Context, err error) error {
 	inst.end.Lock() // until a reset under way has completed
 	v := inst.verdict
 	inst.end.Unlock()
@@ -141,7 +131,7 @@ func (inst *instance) toldStart(wait context.Context, err error) error {
 	case <-wait.Done():
 		return context.Cause(wait)
 	}
-	return inst.obj.toTell(v.lost, err)
+	return inst.obj.outcomeError(v.lost, err)
 }
 
 // settleStart marks the start as successful, or returns why the instance is

@@ -128,7 +128,7 @@ func (rt *Runtime) Stats() Stats {
 		groups, crowds, n := ns.count(t.number)
 		turns = turns.Add(n)
 		for _, o := range groups {
-			g := o.books.stats(t)
+			g := o.group.stats(t)
 			for _, r := range g.Replicas {
 				s.Sockets += r.Sockets
 				s.add(r.Traffic)
@@ -216,9 +216,9 @@ func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.
 		o.toured = number
 		turns = turns.Add(o.turnStats())
 		switch {
-		case o.books != nil:
+		case o.group != nil:
 			groups = append(groups, o)
-		case o.member == nil && o.crowd.Load() != nil:
+		case o.replica == nil && o.crowd.Load() != nil:
 			crowds = append(crowds, o)
 		}
 	})
@@ -243,12 +243,12 @@ func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 	}
 }
 
-func (b *books) stats(t *tour) GroupStats {
-	g := GroupStats{ObjectInfo: b.group.info()}
+func (b *groupState) stats(t *tour) GroupStats {
+	g := GroupStats{ObjectInfo: b.obj.info()}
 	for _, m := range b.members() {
 		g.Replicas = append(g.Replicas, m.stats(t))
 	}
-	g.Limit = b.group.ns.limit
+	g.Limit = b.obj.ns.limit
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.book != nil {
@@ -259,11 +259,11 @@ func (b *books) stats(t *tour) GroupStats {
 
 // stats returns the state of a replica, without the sockets that the tour has
 // already counted. t may be nil.
-func (m *member) stats(t *tour) ReplicaStats {
-	s := ReplicaStats{ObjectInfo: m.obj.info(), Limit: m.books.group.ns.limit}
+func (m *replicaState) stats(t *tour) ReplicaStats {
+	s := ReplicaStats{ObjectInfo: m.obj.info(), Limit: m.group.obj.ns.limit}
 	s.Sockets, s.Traffic = m.obj.traffic(t)
-	m.books.mu.Lock()
-	defer m.books.mu.Unlock()
+	m.group.mu.Lock()
+	defer m.group.mu.Unlock()
 	s.Load, s.Reserved, s.Held = m.entry.Load(), m.entry.Reserved(), m.entry.Held()
 	s.Draining, s.Locked = m.entry.Draining(), m.entry.Locked()
 	return s
@@ -284,4 +284,39 @@ func (o *object) traffic(t *tour) (sockets int, traffic Traffic) {
 		}
 	}
 	return sockets, traffic
+}
+
+// socketLeft removes a socket from its replica, if that has not been done. The
+// mutex and the record for the tour let Stats count the socket exactly once.
+func (rt *Runtime) socketLeft(s *Socket, slow bool) {
+	rt.past.Lock()
+	defer rt.past.Unlock()
+	if !s.obj.socketSet().set.Remove(s.conn) {
+		return
+	}
+	rt.past.leaving[s.conn] = struct{}{}
+	if rt.past.touring && s.toured != rt.past.tours {
+		s.toured = rt.past.tours
+		rt.past.missed = append(rt.past.missed, s.conn)
+	}
+	if slow {
+		rt.past.slow++
+	}
+}
+
+// leaving returns the connections of sockets that have left their replica and
+// are not closed yet.
+func (rt *Runtime) leaving() []*conn.Conn {
+	rt.past.Lock()
+	defer rt.past.Unlock()
+	return slices.Collect(maps.Keys(rt.past.leaving))
+}
+
+// socketGone adds the traffic of a closed socket to the total.
+func (rt *Runtime) socketGone(s *Socket) {
+	rt.past.Lock()
+	defer rt.past.Unlock()
+	s.obj.socketSet().set.Remove(s.conn) // if it was cut off while it lingered
+	delete(rt.past.leaving, s.conn)
+	rt.past.traffic.add(Traffic(s.conn.Stats()))
 }

@@ -315,3 +315,10 @@ func (o *txOwner) Failed(cause error) { o.obj.gate.Failed(cause) }
 func (o *txOwner) Reset(cause error) error { return (*instance)(o).reset(cause) }
 
 func (o *txOwner) Log() *slog.Logger { return o.obj.log() }
+
+// An opener is a [Store].
+type opener struct {
+	open func(*slog.Logger) (store.Engine, error) // fixed
+}
+
+func (o *opener) openEngine(log *slog.Logger) (store.Engine, error) { return o.open(log) }

@@ -69,7 +69,7 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 	for i := range all {
 		all[i], err = keepers.Named(fmt.Sprint(i)).to.object()
 		require.NoError(b, err)
-		require.NoError(b, all[i].event(ctx, turn.Origin{}, EventMessage, handle))
+		require.NoError(b, all[i].deliver(ctx, &turn.Origin{}, EventMessage, "", handle))
 	}
 	var mu sync.Mutex
 	var delays []time.Duration
@@ -81,7 +81,7 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 			for i := bringer; i < b.N; i += bringers {
 				o := mine[i/bringers%len(mine)]
 				sampled := i/bringers%16 == 0
-				if err := o.event(ctx, turn.Origin{}, EventMessage, func(_ context.Context, v any) error {
+				if err := o.deliver(ctx, &turn.Origin{}, EventMessage, "", func(_ context.Context, v any) error {
 					if err := keep(v.(*benchKeeper)); err != nil {
 						return err
 					}

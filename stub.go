@@ -3,9 +3,12 @@ package dog
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
+	"time"
 
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -111,7 +114,7 @@ func (s Stub[T]) Abort(reason error) error {
 		return notRunning("Stub.Abort")
 	}
 	if o := s.to.live(); o != nil {
-		if err := o.heard(); err != nil {
+		if err := o.checkGate(); err != nil {
 			return err
 		}
 		o.abort(reason)
@@ -164,7 +167,7 @@ func (a *address) object() (*object, error) {
 	if a.refusal != nil {
 		return nil, a.refusal
 	}
-	o := a.ns.find(a.id)
+	o := a.ns.holder(a.id)
 	switch {
 	case o != nil:
 	case a.ns.kind == KindReplica:
@@ -185,13 +188,13 @@ func (a *address) object() (*object, error) {
 }
 
 func (a *address) room(ctx context.Context) error {
-	if a.seen.Load() != nil || a.ns.kind != KindObject || a.ns.find(a.id) != nil {
+	if a.seen.Load() != nil || a.ns.kind != KindObject || a.ns.holder(a.id) != nil {
 		return nil
 	}
 	return a.ns.rt.sweeper.room(ctx)
 }
 
-func (a *address) live() *object { return a.ns.find(a.id) }
+func (a *address) live() *object { return a.ns.holder(a.id) }
 
 func (a *address) retired(o *object) error {
 	a.seen.CompareAndSwap(o, nil)
@@ -221,4 +224,28 @@ func on(ctx context.Context, to target, f func(*object) error) error {
 			return err
 		}
 	}
+}
+
+func init() {
+	hook.Event = inspectEvent
+	hook.MakeStore = func(open func(*slog.Logger) (store.Engine, error)) any { return &opener{open} }
+	hook.SetWallClock = func(rt any, now func() time.Time) { rt.(*Runtime).wallClock = now }
+	hook.OpenStore = func(s any, log *slog.Logger) (store.Engine, error) { return s.(Store).openEngine(log) }
+}
+
+// leadsTo returns the target of a stub, of any type.
+func (s Stub[T]) leadsTo() target { return s.to }
+
+// inspectEvent implements [hook.Event].
+func inspectEvent(ctx context.Context, stub any, f func(ctx context.Context, v any) error) error {
+	to := stub.(interface{ leadsTo() target }).leadsTo()
+	if to == nil {
+		return notRunning("dogtest.Run")
+	}
+	if err := to.runtime().enter(); err != nil {
+		return err
+	}
+	defer to.runtime().work.Leave()
+	from := turn.Inside(nil, ctx)
+	return reach(ctx, &from, to, "Run", f)
 }

@@ -249,7 +249,7 @@ func (w *sweeper) hibernate() {
 		for _, m := range b.members() {
 			m.obj.hibernate(now)
 		}
-		b.group.hibernate(now)
+		b.obj.hibernate(now)
 	}
 }
 

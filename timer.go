@@ -30,8 +30,10 @@ type Timer struct {
 // an alarm ([Storage.Alarms]).
 //
 // The event has none of the values of the event that started it. f's error is
-// logged. If RollbackOnError is set, the error also undoes f's writes. f does
-// not run while Options.MaxWaiting events wait for the object. That is logged.
+// logged. If RollbackOnError is set, the error also undoes f's writes. If
+// Options.MaxWaiting events wait for the object when the timer is due, f is not
+// run, which is logged. A nil f is never run, which is logged as well. A timer
+// goes on even if the handler that started it is undone.
 func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
 	return c.begin(d, 0, f)
 }
@@ -49,6 +51,10 @@ func (c *core) Every(d time.Duration, f func(ctx context.Context) error) *Timer 
 }
 
 func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) *Timer {
+	if f == nil {
+		c.Log().Error("a timer needs a function")
+		return &Timer{ended: true}
+	}
 	t := &Timer{inst: c.inst, f: f, every: every, next: time.Now().Add(d)}
 	if c.inst == nil || !c.inst.timers.add(t) {
 		t.ended = true

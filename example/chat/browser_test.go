@@ -1,33 +1,29 @@
 package main
 
 import (
-	"context"
+	"fmt"
 	"maps"
-	"net"
-	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/internal/browser"
 )
 
-// TestBrowser drives the page in a real browser: five people over three replicas of two places each.
+// Five people are spread over three replicas of two places each.
 func TestBrowser(t *testing.T) {
 	chromium := browser.Start(t)
-	base, listener := startServer(t, 2)
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
 
 	names := []string{"ada", "bob", "cleo", "dan", "<b>x</b>"}
-	tabs := make(map[string]*tab, len(names))
+	tabs := make(map[string]*person, len(names))
 	for i, name := range names {
-		tabs[name] = openTab(t, chromium, name, base, i%2 == 0)
+		tabs[name] = visit(t, chromium, name, chat.base, i%2 == 0)
 		tabs[name].waitPeople(names[:i+1])
 	}
 	ada := tabs["ada"]
@@ -66,7 +62,8 @@ func TestBrowser(t *testing.T) {
 	tabs["<b>x</b>"].say("<img src=x onerror=alert(1)>")
 	for _, p := range tabs {
 		p.waitMessage("<b>x</b>", "all", "<img src=x onerror=alert(1)>")
-		require.False(t, browser.Eval[bool](p.Tab, `document.querySelector(":is(#log, #people, #replicas) :is(b, i:not(.places *), img)") !== null`),
+		require.False(t, browser.Eval[bool](p.Tab,
+			`document.querySelector(":is(#log, #people, #replicas) :is(b, i:not(.places *), img)") !== null`),
 			"%s shows markup", p.Name())
 	}
 
@@ -100,14 +97,12 @@ func TestBrowser(t *testing.T) {
 	// A cut connection comes back with the draft kept.
 	ada.Do(chromedp.SendKeys(chromedp.CSS("#text"), "still here"))
 	for _, p := range tabs {
-		p.Run(`
-			window.states = [];
-			const status = document.querySelector("#status");
-			new MutationObserver(() => states.push(status.dataset.state)).observe(status, { attributeFilter: ["data-state"] });`)
+		p.observe()
 	}
-	listener.cut()
+	chat.listener.cut()
 	for _, p := range tabs {
-		p.Wait("a new connection", `["offline", "connecting"].every((s) => states.includes(s)) && states.at(-1) === "online"`)
+		p.Wait("a new connection",
+			`["offline", "connecting"].every((s) => states.includes(s)) && states.at(-1) === "online"`)
 	}
 	require.Equal(t, "still here", browser.Eval[string](ada.Tab, `document.querySelector("#text").value`))
 	ada.Do(chromedp.Click(chromedp.CSS("#send")))
@@ -116,149 +111,242 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-// TestBrowserOnAPhone joins by the form, writes, and looks at the layout.
-func TestBrowserOnAPhone(t *testing.T) {
+// observe records what the page says of its connection.
+func (p *person) observe() {
+	p.t.Helper()
+	p.Run(`
+		window.states = [];
+		const status = document.querySelector("#status");
+		new MutationObserver(() => states.push(status.dataset.state)).
+			observe(status, { attributeFilter: ["data-state"] });`)
+}
+
+// catchSocket makes the page's WebSocket known as socket.
+func (p *person) catchSocket() {
+	p.t.Helper()
+	p.Run(`
+		const send = WebSocket.prototype.send;
+		WebSocket.prototype.send = function (data) {
+			window.socket = this;
+			WebSocket.prototype.send = send;
+			this.send(data);
+		};`)
+	p.say("caught")
+	p.waitMessage(p.Name(), "all", "caught")
+}
+
+func TestBrowserShowsTheLog(t *testing.T) {
 	chromium := browser.Start(t)
-	base, _ := startServer(t, 2)
-	openTab(t, chromium, "bob", base, false)
-	ada := openTab(t, chromium, "ada", base, true, chromedp.EmulateViewport(390, 844))
-	require.Equal(t, 390, browser.Eval[int](ada.Tab, `innerWidth`))
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 450)
+	ada := visit(t, chromium, "ada", chat.base, false)
+	lines := ada.lines()
+	require.Len(t, lines, 200)
+	require.Equal(t, "line 251", lines[0])
+	require.Equal(t, "line 450", lines[199])
+	require.True(t, browser.Eval[bool](ada.Tab, `log.scrollTop + log.clientHeight >= log.scrollHeight - 1`),
+		"the end is shown")
+
+	// Older lines come when they are needed, and what is read stays where it is.
+	for _, want := range []int{400, 450} {
+		place := browser.Eval[float64](ada.Tab, `(() => {
+			log.scrollTop = 100;
+			window.read = log.querySelector("[data-id]");
+			return read.getBoundingClientRect().top;
+		})()`)
+		ada.Wait("older lines", `document.querySelectorAll("#log [data-id]").length === args[0] &&
+			document.querySelector("#older").hidden`, want)
+		require.InDelta(t, place, browser.Eval[float64](ada.Tab, `read.getBoundingClientRect().top`), 2)
+	}
+	lines = ada.lines()
+	for i, line := range lines {
+		require.Equal(t, fmt.Sprint("line ", i+1), line)
+	}
+	bob := visit(t, chromium, "bob", chat.base, false)
+	bob.say("new")
+	ada.Wait("a hint at it", `!document.querySelector("#newer").hidden`)
+	ada.Do(chromedp.Click(chromedp.CSS("#newer")))
+	ada.waitMessage("bob", "all", "new")
+}
+
+// A planned restart is no failure: nobody is alarmed.
+func TestBrowserComesBackAfterARestart(t *testing.T) {
+	chromium := browser.Start(t)
+	store := dogtest.NewDisk(t)
+	chat := start(t, store, "127.0.0.1:0", 1, 0)
+	ada, bob := visit(t, chromium, "ada", chat.base, false), visit(t, chromium, "bob", chat.base, false)
+	both := []*person{ada, bob}
+	for _, p := range both {
+		p.waitPeople([]string{"ada", "bob"})
+		p.observe()
+	}
+	ada.say("before")
+	ada.Do(chromedp.SendKeys(chromedp.CSS("#text"), "a draft"))
+	chat = chat.restart()
+	for _, p := range both {
+		p.Wait("a new connection", `states.length > 1 && states.at(-1) === "online"`)
+		require.NotContains(t, browser.Eval[[]string](p.Tab, `states`), "offline")
+	}
+	require.Equal(t, "a draft", browser.Eval[string](ada.Tab, `text.value`))
+	bob.say("after")
+	for _, p := range both {
+		p.waitMessage("bob", "all", "after")
+		p.waitPeople([]string{"ada", "bob"})
+		require.Equal(t, []string{"before", "after"}, p.lines())
+	}
+	for p, events := range map[*person][]string{ada: {"bob joined"}, bob: {}} { // as before the restart
+		require.Equal(t, events, browser.Eval[[]string](p.Tab,
+			`[...document.querySelectorAll("#log .event")].map((e) => e.textContent.split(" · ")[0])`))
+	}
+
+	// A proxy that restarts says 1012.
+	ada.Run(`states = []`)
+	n, err := chat.chat.Disconnect(t.Context(), "ada", 1012, "service restart")
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	ada.Wait("a new connection", `states.at(-1) === "online"`)
+	require.Equal(t, []string{"connecting", "online"}, browser.Eval[[]string](ada.Tab, `states`))
+
+	// While the server is away, the page says how old it is.
+	chat.stop()
+	for _, p := range both {
+		p.Wait("the notes that it is out of date", isStale)
+	}
+	ada.RequireAccessible()
+	chat = start(t, store, strings.TrimPrefix(chat.base, "http://"), 1, 3)
+	for _, p := range both {
+		p.Wait("what was written meanwhile", shows, "line 3")
+		require.False(t, browser.Eval[bool](p.Tab, `document.querySelector(".stale, .note:not([hidden])") !== null`))
+		require.Equal(t, []string{"before", "after", "line 1", "line 2", "line 3"}, p.lines())
+	}
+
+	// Where more was written than fits into a page, no gap is shown.
+	chat.stop()
+	ada.Wait("the notes that it is out of date", isStale)
+	start(t, store, strings.TrimPrefix(chat.base, "http://"), 4, 303)
+	ada.Wait("what was written meanwhile", shows, "line 303")
+	ada.Run(`log.scrollTop = 0`)
+	ada.Wait("all of it", `document.querySelectorAll("#log [data-id]").length === 305`)
+	lines := ada.lines()
+	require.Equal(t, []string{"before", "after", "line 1"}, lines[:3])
+	for i, line := range lines[2:] {
+		require.Equal(t, fmt.Sprint("line ", i+1), line)
+	}
+}
+
+// A connection that is lost is lost without a word, and what was written just
+// before arrives once.
+func TestBrowserSendsAgainWhatMayBeLost(t *testing.T) {
+	chromium := browser.Start(t)
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
+	ada := visit(t, chromium, "ada", chat.base, false)
+	ada.observe()
+	ada.catchSocket()
+	// The first message arrives and its answer is lost; the second one is lost.
+	ada.Run(`
+		socket.onmessage = () => {};
+		text.value = "first"; document.querySelector("#send").click();
+		socket.send = () => {};
+		text.value = "second"; document.querySelector("#send").click();`)
+	bob := visit(t, chromium, "bob", chat.base, false)
+	bob.waitMessage("ada", "all", "first")
+	chat.listener.cut()
+	for _, p := range []*person{ada, bob} {
+		p.waitMessage("ada", "all", "second")
+		require.Equal(t, []string{"caught", "first", "second"}, p.lines())
+	}
+	require.Contains(t, browser.Eval[[]string](ada.Tab, `states`), "offline", "that one was not planned")
+
+	ada.say("/w zoe are you there?")
+	ada.waitEvent("away", "zoe")
+	require.Equal(t, "/w zoe are you there?", browser.Eval[string](ada.Tab, `text.value`), "it is given back")
+}
+
+// looks returns the colours of people's faces, and the least contrast between a
+// face or a name and what is behind it.
+func (p *person) looks() (faces map[string]string, contrast float64) {
+	p.t.Helper()
+	type look struct {
+		Name, Face string
+		Contrast   float64
+	}
+	all := browser.Eval[[]look](p.Tab, `(() => {
+		const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+		const light = (colour) => {
+			canvas.fillStyle = colour;
+			canvas.fillRect(0, 0, 1, 1);
+			const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((c) => c / 255).
+				map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+			return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+		};
+		const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+		const surface = getComputedStyle(document.querySelector(".talk")).backgroundColor;
+		return [...document.querySelectorAll("#people .who, #log .by > .who")].map((who) => {
+			const face = getComputedStyle(who.querySelector(".face"));
+			const name = getComputedStyle(who.querySelector("bdi"));
+			return { Name: who.querySelector("bdi").textContent, Face: face.backgroundColor,
+				Contrast: Math.min(contrast(face.color, face.backgroundColor), contrast(name.color, surface)) };
+		});
+	})()`)
+	faces, contrast = make(map[string]string), 21
+	for _, l := range all {
+		if face, seen := faces[l.Name]; seen {
+			require.Equal(p.t, face, l.Face, "%s has two colours", l.Name)
+		}
+		faces[l.Name], contrast = l.Face, min(contrast, l.Contrast)
+	}
+	return faces, contrast
+}
+
+// People are told apart by colour, can be read in light and dark, and axe-core
+// finds nothing to complain of, on a desk and on the smallest phone.
+func TestBrowserIsAccessible(t *testing.T) {
+	chromium := browser.Start(t)
+	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
+	welcome := chromium.Open(t, "nobody yet", chromedp.EmulateViewport(320, 568), chromedp.Navigate(chat.base))
+	welcome.RequireAccessible()
+	require.LessOrEqual(t, browser.Eval[int](welcome, `document.documentElement.scrollWidth`), 320)
+
+	var people []*person
+	for n := range 4 {
+		client := visit(t, chromium, fmt.Sprint("guest-", n), chat.base, false, chromedp.EmulateViewport(320, 568))
+		client.say("hello")
+		people = append(people, client)
+	}
+	ada := visit(t, chromium, "ada", chat.base, true)
+	people[0].say("/w ada between us")
+	people[0].say("/g among neighbours")
+	ada.say("hello to all")
+	ada.waitMessage("guest-0", "whisper", "between us")
+	phone := people[0]
 	long := strings.Repeat("long", 50) // a word without a place to break it
-	ada.say(long)
-	ada.waitMessage("ada", "all", long)
-	require.LessOrEqual(t, browser.Eval[int](ada.Tab, `document.documentElement.scrollWidth`), 390, "the page scrolls sideways")
-}
-
-// startServer serves the chat with limit places a replica until the test ends.
-func startServer(t *testing.T, limit int) (base string, listener *cutListener) {
-	t.Helper()
-	rt, err := dog.New(options)
-	require.NoError(t, err)
-	handler, err := newServer(rt, limit)
-	require.NoError(t, err)
-
-	srv := httptest.NewUnstartedServer(handler)
-	listener = &cutListener{Listener: srv.Listener}
-	srv.Listener = listener
-	srv.Start()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		require.NoError(t, rt.Shutdown(ctx))
-		srv.Close()
-	})
-	return srv.URL, listener
-}
-
-// cutListener remembers its connections, because httptest.Server forgets those that became WebSockets and cannot close them.
-type cutListener struct {
-	net.Listener
-
-	mu    sync.Mutex
-	conns []net.Conn // guarded by mu
-}
-
-func (l *cutListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.conns = append(l.conns, conn)
-	}
-	return conn, err
-}
-
-// cut closes every connection accepted so far, without a close handshake.
-func (l *cutListener) cut() {
-	l.mu.Lock()
-	conns := l.conns
-	l.conns = nil
-	l.mu.Unlock()
-	for _, conn := range conns {
-		_ = conn.Close()
-	}
-}
-
-// tab is one person's page.
-type tab struct {
-	*browser.Tab
-	t *testing.T
-}
-
-// openTab joins as name, after the first steps: through the form, or at once by the page's address.
-func openTab(t *testing.T, b *browser.Browser, name, base string, form bool, first ...browser.Step) *tab {
-	t.Helper()
-	p := &tab{b.Open(t, name, first...), t}
-	if form {
-		p.Do(chromedp.Navigate(base), chromedp.SendKeys(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#join")))
-	} else {
-		p.Do(chromedp.Navigate(base + "/?u=" + url.QueryEscape(name)))
-	}
-	p.Do(chromedp.WaitVisible(chromedp.CSS(`#status[data-state="online"]`)))
-	return p
-}
-
-// say replaces what stands in the field and sends it by keyboard.
-func (p *tab) say(text string) {
-	p.t.Helper()
-	p.Run(`document.querySelector("#text").select()`)
-	p.Do(chromedp.SendKeys(chromedp.CSS("#text"), text+"\n"))
-}
-
-func (p *tab) waitMessage(from, meta, text string) {
-	p.t.Helper()
-	p.Wait("a message to "+meta+": "+text,
-		`[...document.querySelectorAll("#log .msg")].some((m) => m.dataset.from === args[0] && m.dataset.meta === args[1] && m.textContent.includes(args[2]))`,
-		from, meta, text)
-}
-
-func (p *tab) waitEvent(kind, name string) {
-	p.t.Helper()
-	p.Wait("the "+kind+" of "+name,
-		`[...document.querySelectorAll("#log .event")].some((e) => e.dataset.type === args[0] && e.textContent.includes(args[1]))`, kind, name)
-}
-
-// waitPeople waits until the list of people and the picture of the replicas hold exactly names.
-func (p *tab) waitPeople(names []string) {
-	p.t.Helper()
-	p.Wait("exactly these people", `["#people [data-user]", "#replicas [data-user]"].every((selector) =>
-		[...document.querySelectorAll(selector)].map((e) => e.dataset.user).sort().join("\n") === args.toSorted().join("\n"))`,
-		toAny(names)...)
-}
-
-// requireUnread checks that readers have text once and nobody else has it. A sender's messages arrive in the order sent, so
-// p says something to all: whoever has that would also have what was said before.
-func (p *tab) requireUnread(tabs map[string]*tab, readers []string, text string) {
-	p.t.Helper()
-	p.say("after " + text)
-	for name, other := range tabs {
-		other.waitMessage(p.Name(), "all", "after "+text)
-		count := browser.Eval[int](other.Tab, `[...document.querySelectorAll("#log .msg:not([data-meta=all])")].filter((m) => m.textContent.includes("`+text+`")).length`)
-		if slices.Contains(readers, name) {
-			require.Equal(p.t, 1, count, "%s should have read it once", name)
-		} else {
-			require.Zero(p.t, count, "%s has read what was not for all", name)
+	phone.say(long)
+	for _, p := range []*person{ada, phone} {
+		p.waitMessage("guest-0", "all", long)
+		for _, scheme := range []string{"light", "dark"} {
+			p.Run(`document.documentElement.style.colorScheme = "` + scheme + `"`)
+			p.RequireAccessible()
+			_, contrast := p.looks()
+			require.Greater(t, contrast, 4.5, scheme)
 		}
 	}
-}
+	require.Equal(t, 320, browser.Eval[int](phone.Tab, `innerWidth`))
+	require.LessOrEqual(t, browser.Eval[int](phone.Tab, `document.documentElement.scrollWidth`), 320,
+		"the page scrolls sideways")
+	require.True(t, browser.Eval[bool](phone.Tab, `[...document.querySelectorAll(".replica, .head, .modes, .bar")].
+		every((e) => e.scrollWidth <= e.clientWidth)`), "something is cut off")
+	require.True(t, browser.Eval[bool](phone.Tab, `["#send", "#leave"].every((b) =>
+		document.querySelector(b).getBoundingClientRect().right <= 320)`))
 
-// texts returns the names of the elements that selector finds, in alphabetical order.
-func (p *tab) texts(selector string) []string {
-	p.t.Helper()
-	return browser.Eval[[]string](p.Tab, "[...document.querySelectorAll(`"+selector+"`)].map((e) => e.dataset.user).sort()")
-}
-
-// replicas returns who is on which replica, as the page shows it.
-func (p *tab) replicas() map[string][]string {
-	p.t.Helper()
-	return browser.Eval[map[string][]string](p.Tab, `Object.fromEntries([...document.querySelectorAll("#replicas .replica")].map((r) =>
-		[r.dataset.id, [...r.querySelectorAll("[data-user]")].map((e) => e.dataset.user).sort()]))`)
-}
-
-func toAny(names []string) []any {
-	out := make([]any, len(names))
-	for i, name := range names {
-		out[i] = name
+	// Two dozen people have two dozen colours.
+	ada.catchSocket()
+	ada.Run(`for (let n = 0; n < 19; n++) {
+		socket.onmessage({ data: JSON.stringify({ type: "msg", id: 1 + n, from: "talker" + n, text: "x", key: "" }) });
+	}`)
+	for _, scheme := range []string{"light", "dark"} {
+		ada.Run(`document.documentElement.style.colorScheme = "` + scheme + `"`)
+		faces, contrast := ada.looks()
+		require.Len(t, faces, 24)
+		require.Len(t, slices.Compact(slices.Sorted(maps.Values(faces))), 24, scheme)
+		require.Greater(t, contrast, 4.5, scheme)
 	}
-	return out
 }

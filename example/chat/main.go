@@ -1,15 +1,18 @@
-// Command chat is a chat room on dog: people are spread over replicas of a few
-// places each and talk to everybody, to those on their own replica, or to one
-// person.
+// Command chat is a chat room that keeps its log, spreads people over replicas
+// of a few places each, and shows who is where.
 //
-//	go run ./example/chat -addr 127.0.0.1:8787
+//	go run ./example/chat                # in memory: the log ends with the program
+//	go run ./example/chat -data chat     # in a directory: the log survives a crash
 //
-// lobby.go and room.go are the two types that make the room, protocol.go is
-// what they say to the browser, server.go puts them behind HTTP.
+// Read server.go first, then log.go (an object with SQL and an alarm), room.go
+// (a replica with sockets), lobby.go (a group) and protocol.go (what goes to and
+// comes from page.html). Anybody may enter under any name: a real service finds
+// out who connects in Lobby.Identify.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -21,45 +24,41 @@ import (
 	"time"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
 )
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8787", "address to listen on")
+	data := flag.String("data", "", "data directory; default: in memory")
 	limit := flag.Int("limit", 2, "people per replica")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
-	if err := run(ctx, *addr, *limit); err != nil {
+	store := disk.Memory()
+	if *data != "" {
+		store = disk.At(*data)
+	}
+	if err := run(ctx, *addr, store, *limit); err != nil {
 		slog.Error("chat ended", "error", err)
 		os.Exit(1)
 	}
 }
 
-// options are the chat room's. Lists of people and long messages are worth
-// compressing.
-var options = dog.Options{
-	ShutdownTimeout: 5 * time.Second,
-	Sockets:         dog.SocketOptions{Compression: true},
-}
-
-// run serves the chat room until ctx is done.
-func run(ctx context.Context, addr string, limit int) error {
-	rt, err := dog.New(options)
+// run serves the chat until ctx is done.
+func run(ctx context.Context, addr string, store dog.Store, limit int) error {
+	rt, err := dog.New(dog.Options{Store: store, ShutdownTimeout: 5 * time.Second, Sockets: sockets})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rt.Shutdown(ctx) }() // unless Serve has done it
-	handler, err := newServer(rt, limit)
+	chat, err := register(rt, limit)
 	if err != nil {
-		return err
+		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return err
+		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
-	// Neither time-out holds for WebSockets.
-	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
-	return rt.Serve(ctx, server, listener)
+	return rt.Serve(ctx, &http.Server{Handler: handler(chat), ReadHeaderTimeout: 10 * time.Second}, listener)
 }

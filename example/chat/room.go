@@ -1,15 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"slices"
-	"time"
+	"math"
 
 	"github.com/godurable/dog"
 )
@@ -17,196 +11,79 @@ import (
 // Room is a replica of the chat: the few people who share it.
 type Room struct {
 	dog.Replica
-	limit int
+	log dog.Stub[Log]
 }
 
-// Receive answers the requests of this room's people.
-func (r *Room) Receive(w http.ResponseWriter, req *http.Request) error {
-	message := newEvent("user:msg", "HTTP")
-	message.Text = fmt.Sprintf("SENT VIA %q HTTP route", req.URL.Path)
-	var err error
-	switch req.URL.Path {
-	case "/ws":
-		_, err := r.Connect(w, req, nil)
-		return err
-	case "/broadcast":
-		err = r.Broadcast(message)
-	case "/emit":
-		message.Meta = "group"
-		err = r.Emit(message)
-	case "/whisper":
-		message.Meta, message.To = "whisper", req.URL.Query().Get("target")
-		_, err = r.Whisper(req.Context(), message.To, message)
-		if errors.Is(err, dog.ErrNoTarget) { // nobody to tell is no failure of the route
-			err = nil
-		}
-	default:
-		reply(w, fmt.Sprintf("PATH: %q", req.URL.Path))
-		return nil
-	}
-	if err == nil {
-		reply(w, "DONE")
-	}
-	return err
-}
-
-func reply(w http.ResponseWriter, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff") // the path comes from the client
-	_, _ = io.WriteString(w, text)                      // a client that is gone needs no answer
-}
-
-// OnOpen tells everybody who has come.
+// OnOpen sends a browser the end of the log. The socket has joined the room
+// before, so a message that is not in the log yet arrives by itself. An error
+// closes the socket, and the page connects again.
 func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
-	if err := dog.CallErr(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Enter, place{s.UID(), s.ID()}); err != nil {
-		return err
-	}
-	return r.Broadcast(newEvent("user:join", s.UID()))
+	err := r.sendLines(ctx, s, math.MaxInt64)
+	return errors.Join(err, dog.CallErr0(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Changed))
 }
 
-// OnClose tells the others who has gone, with the last of their tabs.
-func (r *Room) OnClose(ctx context.Context, s *dog.Socket, code int, reason string) error {
-	left, err := dog.Call(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Leave, place{s.UID(), s.ID()})
-	if err != nil {
-		r.Log().Warn("the lobby does not answer", "error", err)
+// OnClose runs once for each socket that has joined, however it ended.
+func (r *Room) OnClose(ctx context.Context, _ *dog.Socket, _ int, _ string) error {
+	return dog.CallErr0(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Changed)
+}
+
+// OnGossip answers the lobby's question who is here.
+func (r *Room) OnGossip(context.Context, dog.Message) (any, error) {
+	users := []string{}
+	for s := range r.Sockets() {
+		users = append(users, s.UID()) // twice for somebody with two tabs
 	}
-	if left == some || left == unknown && r.isThere(ctx, s.UID()) {
+	return users, nil
+}
+
+// OnMessage does what a browser asks for. Anything else is ignored.
+func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, received dog.Message) error {
+	var m message
+	err := received.Decode(&m)
+	switch {
+	case err != nil:
 		return nil
+	case m.Type == "msg" && m.valid():
+		err = r.deliver(ctx, s, m)
+	case m.Type == "older":
+		err = r.sendLines(ctx, s, m.ID)
 	}
-	return s.Broadcast(newEvent("user:exit", s.UID()))
-}
-
-// isThere asks all rooms for a user. When nobody can be asked the user is gone:
-// twice is better than never.
-func (r *Room) isThere(ctx context.Context, user string) bool {
-	rooms, err := r.everyone(ctx)
-	if err != nil {
-		r.Log().Warn("the rooms do not answer", "error", err)
-	}
-	return slices.ContainsFunc(rooms, func(room presence) bool { return slices.Contains(room.Users, user) })
-}
-
-// OnMessage does what a browser asks for. What is no JSON object is ignored.
-func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
-	var fields map[string]json.RawMessage
-	if m.Decode(&fields) != nil || fields == nil {
-		return nil
-	}
-	var asked request
-	if err := m.Decode(&asked); err != nil { // an object whose type or text is not a string
-		asked = request{}
-	}
-	switch asked.Type {
-	case "req:connected":
-		return r.Broadcast(newEvent("user:connected", s.UID()))
-	case "req:user:list":
-		return r.listUsers(ctx, s)
-	case "req:replicas":
-		return r.listReplicas(ctx, s)
-	case "msg":
-		return r.say(ctx, s, asked.Text)
-	}
-	if _, ok := fields["uid"]; !ok {
-		fields["uid"], _ = json.Marshal(s.UID()) // a string always has a JSON form
-	}
-	return r.Broadcast(fields)
-}
-
-// say delivers what somebody typed.
-func (r *Room) say(ctx context.Context, s *dog.Socket, typed string) error {
-	to, user, text := parseText(typed)
-	if text == "" {
-		return nil
-	}
-	message := newEvent("user:msg", s.UID())
-	message.Text = text
-	switch to {
-	case ownRoom:
-		message.Meta = "group"
-		return r.Emit(message)
-	case oneUser:
-		return r.whisper(ctx, s, user, message)
-	default:
-		return r.Broadcast(message)
-	}
-}
-
-// whisper tells one user, and shows the sender what was said.
-func (r *Room) whisper(ctx context.Context, s *dog.Socket, user string, message event) error {
-	message.Meta, message.To = "whisper", user
-	_, err := s.Whisper(ctx, user, message)
-	away := errors.Is(err, dog.ErrNoTarget)
-	if err != nil && !away {
-		return err
-	}
-	if user != s.UID() { // who whispers to oneself has heard it already
-		if err := s.Send(message); err != nil {
-			return err
-		}
-	}
-	if away {
-		notice := newEvent("user:offline", "")
-		notice.To = user
-		return s.Send(notice)
+	if err != nil { // dog logs it; the browser gets no details
+		return errors.Join(err, s.Send(message{Type: "failed", Line: Line{Key: m.Key}}))
 	}
 	return nil
 }
 
-// listUsers tells the asker who is there.
-func (r *Room) listUsers(ctx context.Context, s *dog.Socket) error {
-	rooms, err := r.everyone(ctx)
+// sendLines sends the part of the log before a line.
+func (r *Room) sendLines(ctx context.Context, s *dog.Socket, before int64) error {
+	lines, err := dog.Call(ctx, r.log, (*Log).Before, before)
 	if err != nil {
 		return err
 	}
-	users := []string{}
-	for _, room := range rooms {
-		users = append(users, room.Users...)
-	}
-	slices.Sort(users)
-	return s.Send(userList{Type: "user:list", List: slices.Compact(users), Time: time.Now().UnixMilli()})
+	lines.Room = r.ID().String()
+	return s.Send(lines)
 }
 
-// listReplicas tells the asker who is where.
-func (r *Room) listReplicas(ctx context.Context, s *dog.Socket) error {
-	rooms, err := r.everyone(ctx)
-	if err != nil {
-		return err
-	}
-	return s.Send(replicaList{
-		Type: "replicas", Limit: r.limit, Self: r.ID().String(), List: rooms, Time: time.Now().UnixMilli(),
-	})
-}
-
-// everyone asks the other rooms who is there and adds those of this one. A room
-// that does not answer is left out.
-func (r *Room) everyone(ctx context.Context) ([]presence, error) {
-	replies, err := r.Gossip(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	rooms := []presence{r.presence()}
-	for _, reply := range replies {
-		var p presence
-		if err := reply.Decode(&p); err != nil {
-			r.Log().Warn("a room does not answer", "room", reply.Replica.String(), "error", err)
-			continue
+// deliver sends a message to its audience, and to who wrote it.
+func (r *Room) deliver(ctx context.Context, s *dog.Socket, m message) (err error) {
+	m.ID, m.From = 0, s.UID() // whatever the browser claims
+	switch m.Meta {
+	case "group":
+		return r.Emit(m)
+	case "whisper":
+		_, err = s.Whisper(ctx, m.To, m)
+		if errors.Is(err, dog.ErrNoTarget) || errors.Is(err, dog.ErrInvalidName) {
+			m.Type = "away"
+			return s.Send(m)
 		}
-		rooms = append(rooms, p)
+		if err != nil || m.To == s.UID() {
+			return err
+		}
+		return s.Send(m)
 	}
-	slices.SortFunc(rooms, func(a, b presence) int { return cmp.Compare(a.ID, b.ID) })
-	return rooms, nil
-}
-
-// OnGossip tells another room who is in this one.
-func (r *Room) OnGossip(context.Context, dog.Message) (any, error) { return r.presence(), nil }
-
-func (r *Room) presence() presence {
-	p := presence{ID: r.ID().String(), Users: []string{}}
-	for s := range r.Sockets() {
-		p.Sockets++
-		p.Users = append(p.Users, s.UID())
+	m.Meta, m.To = "", ""
+	if m.ID, err = dog.Call(ctx, r.log, (*Log).Append, m.Line); err != nil {
+		return err
 	}
-	slices.Sort(p.Users)
-	p.Users = slices.Compact(p.Users)
-	return p
+	return r.Broadcast(m) // to the sockets of all rooms
 }

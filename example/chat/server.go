@@ -10,64 +10,40 @@ import (
 //go:embed page.html
 var page []byte
 
-// register makes the chat's types known; a replica holds limit people.
-func register(rt *dog.Runtime, limit int) (lobby dog.GroupStub[Lobby, Room], err error) {
+// sockets are the options of all sockets.
+var sockets = dog.SocketOptions{
+	MaxMessage:  16 << 10, // maxText characters, however they are escaped
+	QueueBytes:  4 << 20,  // a page of the longest lines
+	Compression: true,
+	AutoRequest: "ping", AutoReply: "pong", // for a page that asks whether the connection is alive
+}
+
+// register registers the three types and returns the chat: there is one.
+func register(rt *dog.Runtime, limit int) (chat dog.GroupStub[Lobby, Room], err error) {
+	logs, err := dog.RegisterObject(rt, "log", &dog.ObjectOptions[Log]{Schema: schema})
+	if err != nil {
+		return chat, err
+	}
 	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[Room]{
-		New: func() *Room { return &Room{limit: limit} },
+		New: func() *Room { return &Room{log: logs.Named("chat")} },
 	})
 	if err != nil {
-		return lobby, err
+		return chat, err
 	}
-	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{Limit: limit})
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{
+		Limit: limit, New: func() *Lobby { return &Lobby{limit: limit} },
+	})
 	return lobbies.Named("chat"), err
 }
 
-// newServer returns the chat room's HTTP handler; a replica holds limit people.
-func newServer(rt *dog.Runtime, limit int) (http.Handler, error) {
-	lobby, err := register(rt, limit)
-	if err != nil {
-		return nil, err
-	}
-	return handler(lobby), nil
-}
-
-func handler(lobby dog.GroupStub[Lobby, Room]) http.Handler {
-	return readOnly(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.URL.Path == "/" {
-			servePage(w)
-			return
-		}
-		user := req.URL.Query().Get("u")
-		if user == "" {
-			user = "anon"
-		}
-		room, err := lobby.Identify(req.Context(), user)
-		if err != nil {
-			dog.WriteError(w, err)
-			return
-		}
-		room.ServeHTTP(w, req)
-	}))
-}
-
-func servePage(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	// The page is one file: whatever else a browser would load or run is none
-	// of ours.
-	w.Header().Set("Content-Security-Policy",
-		"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "+
-			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
-	_, _ = w.Write(page) // a client that is gone needs no page
-}
-
-// readOnly lets only GET and HEAD requests through.
-func readOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
-			return
-		}
-		next.ServeHTTP(w, req)
+// handler serves the page and its WebSockets.
+func handler(chat dog.GroupStub[Lobby, Room]) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", chat) // to a room, for the name that Lobby.Identify returns
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'") // the page has the rest of the policy
+		_, _ = w.Write(page)                                                // a client that is gone needs no page
 	})
+	return mux
 }

@@ -143,7 +143,7 @@ func TestRoundTrip_CarriesARequestAndItsResponse(t *testing.T) {
 	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://host/path?q", strings.NewReader("question"))
 	require.NoError(t, err)
 	body := answer.NewOutbound(r, func(any, []byte) error { return errors.New("panicked") })
-	response, err := answer.RoundTrip(host, r, body, "192.0.2.1:5", func(w http.ResponseWriter, r *http.Request) {
+	response, err := answer.RoundTrip(host, r, body, "192.0.2.1:5", turn.Call{}, func(w http.ResponseWriter, r *http.Request) {
 		require.Equal(t, "192.0.2.1:5", r.RemoteAddr)
 		require.Equal(t, "/path?q", r.RequestURI)
 		asked, err := io.ReadAll(r.Body)

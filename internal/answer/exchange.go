@@ -27,7 +27,8 @@ type exchange struct {
 	more    chan struct{} // has a token when there may be something new for the reader
 	room    chan struct{} // has a token when the writer may continue
 
-	header http.Header // owned by the object's side
+	header http.Header    // owned by the object's side
+	rest   turn.Remainder // set before the caller has the response, fixed after that
 
 	mu      sync.Mutex
 	hints   []hint // informational responses not reported yet; guarded by mu, like all below
@@ -296,12 +297,16 @@ func (x *exchange) tell(trace *httptrace.ClientTrace) error {
 	return nil
 }
 
-// result returns the response when it is ready.
-func (x *exchange) result() (*http.Response, error) {
+// result returns the response when it is ready. The remainder of the response
+// belongs to call.
+func (x *exchange) result(call turn.Call) (*http.Response, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.answer == nil {
 		return nil, x.end
+	}
+	if x.end == nil {
+		x.rest = call.Remainder()
 	}
 	return x.answer, nil
 }
@@ -354,19 +359,27 @@ func (b answerBody) Read(p []byte) (int, error) {
 			return 0, x.end
 		}
 		x.mu.Unlock()
-		select {
-		case <-x.more:
-		case <-x.ctx.Done():
-			// If both the response and the context have ended, the end of the
-			// response counts.
-			x.mu.Lock()
-			over := x.closed || x.end != nil
-			x.mu.Unlock()
-			if !over {
-				return 0, context.Cause(x.ctx)
-			}
+		if err := x.await(); err != nil {
+			return 0, err
 		}
 	}
+}
+
+// await waits until there may be something new for the reader.
+func (x *exchange) await() error {
+	defer x.rest.Wait()()
+	select {
+	case <-x.more:
+	case <-x.ctx.Done():
+		// If both the response and the context have ended, the end of the
+		// response counts.
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if !x.closed && x.end == nil {
+			return context.Cause(x.ctx)
+		}
+	}
+	return nil
 }
 
 func (b answerBody) Close() error {

@@ -196,6 +196,7 @@ func (b *Outbound) read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// Close closes the source once, and returns the same error each time.
 func (b *Outbound) Close() error {
 	b.once.Do(func() { b.err = new(Guard).Call(b.source.Close) })
 	return b.err

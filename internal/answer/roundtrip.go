@@ -13,9 +13,10 @@ import (
 // returns the response when serve has returned or flushes. remote is the
 // address of the client for which the request is sent, if the request has none.
 // The error is that of the request's body, of serve, or the cause of the end of
-// the request's context.
+// the request's context. call is the caller's wait for what serve does.
 func RoundTrip(
-	host *Host, r *http.Request, body *Outbound, remote string, serve func(http.ResponseWriter, *http.Request),
+	host *Host, r *http.Request, body *Outbound, remote string, call turn.Call,
+	serve func(http.ResponseWriter, *http.Request),
 ) (*http.Response, error) {
 	ctx := r.Context()
 	x := newExchange(host, r)
@@ -38,7 +39,7 @@ func RoundTrip(
 				x.close()
 				return nil, err
 			}
-			answer, err := x.result()
+			answer, err := x.result(call)
 			if err != nil {
 				x.close()
 			}
@@ -56,7 +57,7 @@ func Record(host *Host, r *http.Request, write func(http.ResponseWriter)) (*http
 	x := newExchange(host, r)
 	write(x)
 	x.finish(io.EOF)
-	return x.result()
+	return x.result(turn.Call{})
 }
 
 // Untraced returns a context with the values of a request's context except its

@@ -91,9 +91,9 @@ func (r *response) sendLocked(end mark, flush bool) error {
 }
 
 // Finish ends a response whose handler has returned. err is not nil if the
-// handler failed. It sends the rest of the response when the gate opens. It reports
-// whether the client has received a part of a response, and the error if it
-// gets no more.
+// handler failed. It sends the rest of the response when the gate opens. It
+// reports whether the client has received a part of a response, and the error
+// if it gets no more.
 func (a *Answer) Finish(client context.Context, err error) (started bool, failed error) {
 	r := &a.w
 	err = r.told(client, err)

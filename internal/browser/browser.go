@@ -1,4 +1,6 @@
 // Package browser opens pages in a real browser, for tests.
+//
+// It does not know the library: it opens whatever URL the test serves.
 package browser
 
 import (

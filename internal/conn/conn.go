@@ -19,6 +19,9 @@
 // Locks are acquired in this order: [Set] or [Heart], then Conn, then a shard
 // or the [Poller], then [Writers]. No lock is held during network reads and
 // writes.
+//
+// The package does not know objects, groups or uids. What its caller keeps with a
+// connection, it passes on unread.
 package conn
 
 import (

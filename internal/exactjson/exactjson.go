@@ -1,5 +1,6 @@
 // Package exactjson is encoding/json, except that it fails where encoding/json
-// would silently change a value. It is independent of objects.
+// would silently change a value. It knows neither
+// objects nor their storage.
 package exactjson
 
 import (

@@ -7,6 +7,9 @@
 // durable. So an observer never sees anything that a crash could still undo,
 // and sees all output in the order in which it was produced. The output of an
 // object without pending writes is sent at once.
+//
+// It does not know objects, or what the output is: it calls functions. Of the
+// store it knows the numbers of commits.
 package gate
 
 import (

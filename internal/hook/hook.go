@@ -1,10 +1,14 @@
 // Package hook lets packages of this module do with package dog what no other
 // can. Package dog sets its variables.
+//
+// It does not import package dog, which imports it: what it passes on of dog has
+// the type any.
 package hook
 
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -19,3 +23,6 @@ var MakeStore func(open func(log *slog.Logger) (store.Engine, error)) any
 
 // OpenStore opens a dog.Store.
 var OpenStore func(s any, log *slog.Logger) (store.Engine, error)
+
+// SetWallClock gives a *dog.Runtime that has not started another time of day.
+var SetWallClock func(rt any, now func() time.Time)

@@ -33,7 +33,7 @@ func (misspelled) OnOpne(int) {}
 
 type unnamed struct{}
 
-func (unnamed) Nmae() (string, error) { return "", nil }
+func (unnamed) Namer() (string, error) { return "", nil }
 
 type mistyped struct{}
 
@@ -62,7 +62,7 @@ func TestFind_ReportsMethodsThatAreNearlyHandlers(t *testing.T) {
 		{named{}, "Object", ""},
 		{exact{}, "Group", "OnOpen is a handler of an Object or a Replica, not of a Group"},
 		{misspelled{}, "Object", "its method OnOpne(int) looks like the handler OnOpen(int) error: rename it to one or the other"},
-		{unnamed{}, "Group", "its method Nmae() (string, error) looks like the handler Name() (string, error): rename it to one or the other"},
+		{unnamed{}, "Group", "its method Namer() (string, error) looks like the handler Name() (string, error): rename it to one or the other"},
 		{named{}, "Group", "its method Name() string must be Name() (string, error)"},
 		{mistyped{}, "Replica", "its method OnOpen(string) error must be OnOpen(int) error"},
 		{

@@ -1,5 +1,7 @@
 // Package osfile creates, places and removes files of the operating system
 // without touching files of others.
+//
+// It does not know what the files hold.
 package osfile
 
 import (

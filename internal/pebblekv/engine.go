@@ -5,6 +5,8 @@
 // many commits durable. Another, the teller, notifies the waiters.
 //
 // When a write fails, the store is frozen: see freezer.
+//
+// It does not know objects or what their keys mean. Package store does.
 package pebblekv
 
 import (

@@ -11,6 +11,8 @@
 // no clock. Its owner must serialize all calls, including those to its replicas
 // and places, and passes the time. Replicas and places belong to the Book that
 // made them.
+//
+// It does not know objects and sockets: they are values of its caller.
 package roster
 
 import (

@@ -5,6 +5,8 @@
 // stay open between transactions. SQLite reads and writes pages through a file
 // system of the pool (vfs.go). It writes them only in [store.SQL.Commit], so
 // that at any other time the pages in the store are those of a committed state.
+//
+// It does not know objects: a database is pages and limits.
 package sqlite
 
 import (

@@ -1,5 +1,8 @@
 // Package store stores the data of objects in an [Engine], of which there are
 // several, with the layout of identity.go.
+//
+// It knows how objects are laid out as keys, and does not know their handlers,
+// turns or sockets. The engines do not know the layout.
 package store
 
 import (

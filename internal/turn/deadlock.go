@@ -8,8 +8,9 @@ import (
 // The events that wait for an event are its caller, until the call is over, the
 // events that joined it, and, while it keeps the turn of its object, all events
 // in that turn's queue. A circle of these waits never ends. A wait in it begins
-// either when an event queues for a turn that is kept (breakCycle) or when an
-// event joins another (Join), so it is enough to search at these points.
+// when an event queues for a turn that is kept (breakCycle), when an event joins
+// another (Join), or when a caller waits for the remainder of its call
+// (Remainder.Wait), so it is enough to search at these points.
 
 // graph orders the searches: if two waits close a circle together, the second
 // search sees both. It is taken before any lock's mu, never while one is held.

@@ -15,6 +15,8 @@
 //
 // An Event is the [context.Context] of its handler, which carries the turn
 // through the caller's code.
+//
+// It does not know objects, what a handler does, or why an event happens.
 package turn
 
 import (

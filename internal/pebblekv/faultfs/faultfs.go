@@ -1,5 +1,7 @@
 // Package faultfs is a file system in memory that crashes and fails when it is
 // told to, for tests of the store.
+//
+// It does not know which files a store has.
 package faultfs
 
 import (

@@ -1,4 +1,6 @@
 // Package storetest has an engine whose durability is in the hands of a test.
+//
+// It knows the interface of engines and no object.
 package storetest
 
 import (

@@ -1,0 +1,326 @@
+package dog
+
+import (
+	"context"
+	"errors"
+
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// Backup writes a copy of the store into the directory dir, which must not
+// exist. The store stays in use while the copy is made. The copy has everything
+// committed before the call, and each object in a state that it has had. It is
+// opened like the original, by package disk, even if it is a copy of a store in
+// memory. When Backup returns nil, the copy is complete and durable. Otherwise
+// dir does not exist, nor do parent directories that Backup has made, unless
+// something else has been put into them. Like the store's own files, the copy's
+// files can be read only by their owner.
+//
+// The copy is made beside dir, in a directory named ".dog-" and a random
+// number, and renamed in one step at the end. That step fails if dir exists by
+// then: of several backups to one name, one succeeds. If a process is killed
+// and leaves such a directory behind, the next backup or export beside it
+// removes it, and nothing else.
+//
+// In a handler Backup gives up the turn. It returns [ErrNoStore],
+// [ErrShutdown], [ErrStoreFull], [ErrStoreFailed], errors of the file system
+// ([io/fs.ErrExist]; [io/fs.ErrInvalid] if dir is in a data directory, or in
+// another backup), [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's
+// end.
+func (rt *Runtime) Backup(ctx context.Context, dir string) error {
+	if rt == nil || rt.ctx == nil {
+		return notRunning("Runtime.Backup")
+	}
+	if rt.opts.Store == nil {
+		return ErrNoStore
+	}
+	leave, err := rt.enterFrom(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return awaitDurable(ctx, nil, func() error { return rt.engine.Backup(ctx, dir) })
+}
+
+// Export writes the object's storage to a SQLite file, which must not exist.
+// The file has the object's SQL database. Its keys, its alarms, and everything
+// else that [Stub.Import] needs are in tables whose names begin with "_dog_".
+// The data is durable before the file appears. The file can be read only by its
+// owner. It is made and put in place like a [Runtime.Backup], and if Export
+// fails there is no file.
+//
+// Export waits for the object's turn and keeps it until the file is written or
+// ctx ends. It does not start the object. Use it for maintenance, not in
+// requests. An object without stored data gives a file without rows. In a
+// handler Export gives up the turn. Exporting a replica that is not in memory
+// starts its group.
+//
+// Export returns the errors of [Stub.Delete], [ErrNoStore] if Options.Store has
+// no SQLite, [ErrStoreFull] if the file does not fit, and errors of the file
+// system ([io/fs.ErrExist]; [io/fs.ErrInvalid] if the file would be in a data
+// directory or a backup).
+func (s Stub[T]) Export(ctx context.Context, file string) error {
+	files, err := s.files("Stub.Export")
+	if err != nil {
+		return err
+	}
+	return administer(ctx, s.to, "Stub.Export", func(st *Storage) (<-chan error, error) {
+		o := st.inst.obj
+		if earlier := o.gate.Outcome(); earlier != nil {
+			if err := o.awaitOutcome(ctx, earlier, nil); err != nil {
+				return nil, err
+			}
+		}
+		if err := st.enter(); err != nil {
+			return nil, err
+		}
+		defer st.leave()
+		return nil, files.Export(ctx, file, st.tx.Data().Pages(), st.tx.Data().Archive(o.ns.name, o.name, o.id.String()))
+	})
+}
+
+// Import stores the contents of a SQLite file. The file may have been written
+// by [Stub.Export], for this object or another object, of this type or another.
+// Any other SQLite file becomes the object's SQL database. Either everything is
+// stored or nothing. The data is durable when Import returns nil.
+//
+// Import waits for the object's turn and keeps it while it reads the file. It
+// ends when ctx ends, however expensive the file is made to be to read, and
+// when SQLite works on the file for an hour in a single operation
+// ([ErrSQLLimit]). Import does not start the object. An object in memory is
+// reset and its sockets are closed with 1011, since it does not know the
+// imported data. In a handler Import gives up the turn. Imported data is held
+// in memory until it is stored, so an object should be small compared to
+// memory. Import makes copies of the file in the directory for temporary files.
+// If there is no space left there, it returns [ErrStoreFull].
+//
+// Import returns [ErrNotEmpty] if the object has stored something, the errors
+// of [Stub.Export], [ErrStoreCorrupt] if the file is damaged or not valid,
+// [ErrStoreTooNew] if a later version of the library has exported it, a
+// [UsageError] if it has alarms and the type has no OnAlarm, [ErrSQLRefused] if
+// it needs something that this SQLite lacks, such as a module, a function or a
+// collation of the program that made it, and [ErrSQLLimit] if it has a table,
+// row or value over the limits of [SQL].
+func (s Stub[T]) Import(ctx context.Context, file string) error {
+	files, err := s.files("Stub.Import")
+	if err != nil {
+		return err
+	}
+	return administer(ctx, s.to, "Stub.Import", func(st *Storage) (<-chan error, error) {
+		if err := st.load(ctx, files, file); err != nil {
+			return nil, errors.Join(err, st.tx.Rollback(err))
+		}
+		return st.replaced(errImported)
+	})
+}
+
+// load reads a file into the transaction.
+func (s *Storage) load(ctx context.Context, files store.Files, file string) error {
+	o := s.inst.obj
+	_, found, err := store.Find(o.runtime().engine, o.id.base())
+	if err != nil {
+		return err
+	}
+	if found {
+		return ErrNotEmpty
+	}
+	if err := s.write(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return files.Import(ctx, file, s.tx.Data().Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
+		if table == store.AlarmsTable && !o.ns.alarms {
+			return o.ns.noAlarms("Stub.Import")
+		}
+		return s.tx.Data().Unarchive(table, row)
+	})
+}
+
+// files returns the store's reader and writer of files, or ErrNoStore.
+func (s Stub[T]) files(op string) (store.Files, error) {
+	if s.to == nil {
+		return nil, notRunning(op)
+	}
+	if files, ok := s.to.runtime().engine.(store.Files); ok {
+		return files, nil
+	}
+	return nil, ErrNoStore
+}
+
+// Delete deletes everything the object has stored: keys, SQL database and
+// alarms. It waits for the object's turn but does not start the object. None of
+// its handlers run, not even OnStop. An object in memory is reset
+// ([ErrDeleted]) and its sockets are closed with 1011. The next event starts it
+// again with empty storage. The replicas of a group are separate objects and
+// keep their storage. Deleting a replica that is not in memory starts its
+// group.
+//
+// The deletion is durable when Delete returns nil. In a handler Delete gives up
+// the turn. An object that deletes itself is reset like any other, so Delete
+// returns [ErrReset] there (see [Storage.DeleteAll] for deletion without a
+// reset). Deleting an object that is not stored is not an error.
+//
+// Delete returns [ErrShutdown], [ErrReplicaGone] for a replica that is neither
+// stored nor in memory, [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction],
+// the errors of storage, [ErrReset] if the deletion could not be made durable,
+// and the cause of ctx's end. If ctx ends while Delete waits for the disk, the
+// object is still deleted unless the process dies.
+func (s Stub[T]) Delete(ctx context.Context) error {
+	return administer(ctx, s.to, "Stub.Delete", func(st *Storage) (<-chan error, error) {
+		if err := st.DeleteAll(); err != nil {
+			return nil, err
+		}
+		return st.replaced(ErrDeleted)
+	})
+}
+
+// replaced commits a transaction that has replaced all stored data, and resets
+// the instance, which does not know the new data. The channel it returns
+// delivers whether the commit became durable. A nil channel means that it is
+// durable.
+func (s *Storage) replaced(cause error) (<-chan error, error) {
+	if err := s.tx.Commit(); err != nil {
+		return nil, err
+	}
+	durable := s.inst.obj.gate.Outcome()
+	_ = s.inst.reset(cause) // its error is for the calls in progress
+	return durable, nil
+}
+
+// administer runs an operation of the library itself on a stored object, as an
+// event of the object that does not start it. do returns a channel to wait on
+// afterwards, without the turn. nil means there is nothing to wait for.
+func administer(ctx context.Context, to target, op string, do func(*Storage) (durable <-chan error, err error)) error {
+	if to == nil {
+		return notRunning(op)
+	}
+	leave, err := to.runtime().enterFrom(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return awaitDurable(ctx, nil, func() error {
+		for {
+			o, err := bring(ctx, to)
+			if err == nil {
+				err = o.administer(ctx, do)
+			}
+			if !errors.Is(err, errRetired) {
+				return err
+			}
+			if o == nil {
+				continue // its group was retired during the call
+			}
+			if err := to.retired(o); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error, error)) error {
+	var durable <-chan error
+	var done bool
+	err := o.admin(ctx, turn.OriginOf(ctx), func(s *Storage) (err error) {
+		durable, err = do(s)
+		done = err == nil
+		return err
+	})
+	switch {
+	case !done: // if done, err only reports that do has reset the object
+		return err
+	case ctx.Err() != nil: // perhaps because the caller is a handler of the object that was reset
+		return context.Cause(ctx)
+	case durable == nil:
+		return nil
+	}
+	return o.awaitOutcome(ctx, durable, nil)
+}
+
+// bring returns the object that to leads to, including a replica that is not in
+// memory if it has stored something. It returns errRetired, ErrReplicaGone, and
+// errors of starting its group.
+func bring(ctx context.Context, to target) (*object, error) {
+	o, err := objectOf(ctx, to)
+	if !errors.Is(err, ErrReplicaGone) {
+		return o, err
+	}
+	ns := to.namespace()
+	id, _ := to.identity()
+	stored, found, failed := store.Find(ns.rt.engine, id.base())
+	if failed != nil {
+		return nil, failed
+	}
+	if !found || stored.Group == nil {
+		return nil, err
+	}
+	groups := ns.rt.numbered(stored.Group.Namespace)
+	if groups == nil {
+		return nil, err
+	}
+	group := groups.object(idOf(groups.origin, stored.Group.Base), stored.Group.Name)
+	return group.group.revive(ctx, ns, id, stored.Name)
+}
+
+// A Migration describes the changes that a release makes to the namespaces of
+// earlier releases, so that their objects are still found. Options.Migrations
+// lists all migrations there have ever been, oldest first. Add new migrations
+// at the end and leave released migrations as they are.
+//
+//	Migrations: []dog.Migration{
+//		{Tag: "v2", Renamed: map[string]string{"user": "account"}},
+//		{Tag: "v3", Deleted: []string{"session"}},
+//	},
+//
+// A store applies each migration once, when [New] opens it, and remembers the
+// tag. A store that has no namespaces yet only remembers the tags. Object IDs
+// are the same in both cases: the IDs of a renamed namespace are still derived
+// from its first name.
+//
+// Each name may have only one role within a migration, so the order of the
+// changes in it does not matter. Changes that build on each other need two
+// migrations. A namespace that is renamed, deleted or merged must be known to
+// the store or to an earlier migration.
+//
+// A name that was given up cannot be registered again until a later migration
+// renames another namespace to it or lists it in Created.
+type Migration struct {
+	// Tag names the migration. It must never change.
+	Tag string
+
+	// Renamed maps names to new names, which no namespace may have. Renaming
+	// takes no time, regardless of the number of objects, and object IDs stay
+	// the same.
+	Renamed map[string]string
+
+	// Deleted lists namespaces whose objects are deleted with their storage.
+	// For a group type, its replicas are deleted too.
+	Deleted []string
+
+	// Merged maps the names of namespaces to the names of the namespaces that
+	// take over their objects. Only namespaces of plain objects can be merged,
+	// and no two objects may have the same name. A named object gets the ID
+	// that its name has in the new namespace. Other objects keep their IDs
+	// except for the last 8 bytes. Alarms move with their objects. The storage
+	// of the objects is copied, which takes time and temporarily space.
+	Merged map[string]string
+
+	// Created lists names that an earlier migration gave up and that a new type
+	// now takes. Its objects have other IDs than the earlier objects. A name
+	// that no migration has mentioned does not need to be listed.
+	Created []string
+}
+
+// migrate brings the namespaces of the store to their present form.
+func (rt *Runtime) migrate() error {
+	migrations := make([]store.Migration, len(rt.opts.Migrations))
+	for i, m := range rt.opts.Migrations {
+		migrations[i] = store.Migration(m)
+	}
+	err := rt.catalog.Migrate(migrations, func(origin, name string) store.Base { return namedID(origin, ID{}, name).base() })
+	if r, ok := errors.AsType[*store.Refusal](err); ok {
+		return &MigrationError{Tag: r.Tag, Problem: r.Problem}
+	}
+	return err
+}

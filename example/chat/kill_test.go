@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+	"github.com/stretchr/testify/require"
+)
+
+// dataOf is set in the environment of a test binary that is to be the program
+// itself: the directory of its data.
+const dataOf = "CHAT_TEST_DATA"
+
+func TestMain(m *testing.M) {
+	if data := os.Getenv(dataOf); data != "" {
+		os.Args = []string{os.Args[0], "-addr", "127.0.0.1:0", "-data", data}
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// launch starts the program and returns its address.
+func launch(t *testing.T, data string) (program *exec.Cmd, addr string) {
+	t.Helper()
+	program = exec.Command(os.Args[0])
+	program.Env = append(os.Environ(), dataOf+"="+data)
+	var log strings.Builder
+	program.Stderr = &log
+	out, err := program.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, program.Start())
+	t.Cleanup(func() { _ = program.Process.Kill() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		_ = program.Wait()
+		t.Fatalf("the program does not start: %v\n%s", err, log.String())
+	}
+	_, addr, found := strings.Cut(strings.TrimSpace(line), "http://")
+	require.True(t, found, line)
+	return program, addr
+}
+
+// dial connects a user and returns the whole log, page by page.
+func dial(t *testing.T, addr, user string) (conn *websocket.Conn, all []Line) {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws?u="+user, nil)
+	require.NoError(t, err)
+	conn.SetReadLimit(4 << 20)
+	for more := true; more; {
+		m := nextOf(t, conn, "history")
+		all = append(m.Lines, all...)
+		if more = m.More; more {
+			require.NoError(t, wsjson.Write(t.Context(), conn, message{Type: "older", Line: Line{ID: all[0].ID}}))
+		}
+	}
+	return conn, all
+}
+
+// anything is what the program sends: a message or a part of the log.
+type anything struct {
+	message
+	Lines []Line `json:"lines"`
+	More  bool   `json:"more"`
+}
+
+// nextOf returns the next message of a type.
+func nextOf(t *testing.T, conn *websocket.Conn, kind string) (m anything) {
+	t.Helper()
+	for m.Type != kind {
+		m = anything{}
+		require.NoError(t, wsjson.Read(t.Context(), conn, &m))
+	}
+	return m
+}
+
+// Every line that somebody has received is there after the program was killed.
+func TestTheLogSurvivesAKill(t *testing.T) {
+	data := t.TempDir()
+	var seen []Line // by somebody
+	for round := range 4 {
+		program, addr := launch(t, data)
+		writer, all := dial(t, addr, "ada")
+		require.Subset(t, all, seen)
+		reader, _ := dial(t, addr, "bob")
+		writing := make(chan struct{})
+		go func() { // as fast as it can, so that the kill comes in the middle
+			defer close(writing)
+			for n := 0; ; n++ {
+				key := fmt.Sprint(round, "-", n)
+				line := Line{Text: "line " + key, Key: key}
+				if wsjson.Write(t.Context(), writer, message{Type: "msg", Line: line}) != nil {
+					return
+				}
+			}
+		}()
+		for range 40 {
+			seen = append(seen, nextOf(t, reader, "msg").Line)
+		}
+		require.NoError(t, program.Process.Kill())
+		require.Error(t, program.Wait(), "killed")
+		<-writing
+	}
+	_, addr := launch(t, data)
+	_, all := dial(t, addr, "ada")
+	require.Subset(t, all, seen)
+	require.Len(t, seen, 160)
+}
+
+// An interrupt ends the program in good order, and browsers get 1001.
+func TestTheProgramEndsInGoodOrder(t *testing.T) {
+	data := t.TempDir()
+	program, addr := launch(t, data)
+	ada, _ := dial(t, addr, "ada")
+	require.NoError(t, wsjson.Write(t.Context(), ada, message{Type: "msg", Line: Line{Text: "kept", Key: "k"}}))
+	line := nextOf(t, ada, "msg").Line
+	require.NoError(t, program.Process.Signal(os.Interrupt))
+	_, _, err := ada.Read(t.Context())
+	for err == nil { // a picture of who is where
+		_, _, err = ada.Read(t.Context())
+	}
+	require.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(err))
+	require.NoError(t, program.Wait())
+	_, addr = launch(t, data)
+	_, all := dial(t, addr, "ada")
+	require.Equal(t, []Line{line}, all)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/godurable/dog"
+)
+
+const (
+	pageLines  = 200                 // lines that a browser gets at a time
+	maxLines   = 100_000             // lines that the log keeps,
+	maxAge     = 30 * 24 * time.Hour // for so long
+	sweepEvery = time.Hour           // how often it forgets
+)
+
+// Log keeps the messages to everybody. There is one for the chat: an object
+// handles one event at a time, so its lines have one order.
+type Log struct{ dog.Object }
+
+// schema has a step for each release that changed the database.
+var schema = dog.Schema{
+	`CREATE TABLE lines (
+		id     INTEGER PRIMARY KEY,
+		"from" TEXT NOT NULL,
+		text   TEXT NOT NULL,
+		key    TEXT NOT NULL, UNIQUE ("from", key)
+	)`,
+}
+
+// Append stores a line and returns its ID, also for a line that it has already.
+// The ID leaves the object when the line is durable: dog holds it until then.
+func (l *Log) Append(_ context.Context, line Line) (id int64, err error) {
+	id, _, err = dog.QueryRowAs[int64](l.Storage().SQL(), `
+		INSERT INTO lines (id, "from", text, key)
+			SELECT max(?, coalesce(max(id) + 1, 0)), ?, ?, ? FROM lines WHERE true
+			ON CONFLICT ("from", key) DO UPDATE SET key = excluded.key
+			RETURNING id`, time.Now().UnixMilli(), line.From, line.Text, line.Key)
+	if err != nil {
+		return 0, err
+	}
+	alarm, set, err := l.Storage().Alarms().Get("")
+	if err != nil || set && !alarm.Failed {
+		return id, err
+	}
+	return id, l.Storage().Alarms().Set(time.Now().Add(sweepEvery))
+}
+
+// Before returns the last lines whose IDs are less than id.
+func (l *Log) Before(_ context.Context, id int64) (history, error) {
+	h := history{Type: "history", Lines: []Line{}}
+	for line, err := range dog.QueryAs[Line](l.Storage().SQL(),
+		`SELECT * FROM lines WHERE id < ? ORDER BY id DESC LIMIT ?`, id, pageLines+1) {
+		if err != nil {
+			return history{}, err
+		}
+		if h.More = len(h.Lines) == pageLines; !h.More {
+			h.Lines = append(h.Lines, line)
+		}
+	}
+	slices.Reverse(h.Lines)
+	return h, nil
+}
+
+// OnAlarm forgets lines that are too old or too many. It runs every hour while
+// there are lines, whether or not the log is in memory.
+func (l *Log) OnAlarm(context.Context, dog.Alarm) error {
+	sql := l.Storage().SQL()
+	_, err := sql.Exec(`DELETE FROM lines
+		WHERE id < ? OR id <= (SELECT id FROM lines ORDER BY id DESC LIMIT 1 OFFSET ?)`,
+		time.Now().Add(-maxAge).UnixMilli(), maxLines)
+	if err != nil {
+		return err
+	}
+	left, _, err := dog.QueryRowAs[bool](sql, "SELECT EXISTS (SELECT 1 FROM lines)")
+	if err != nil || !left {
+		return err
+	}
+	return l.Storage().Alarms().Set(time.Now().Add(sweepEvery))
+}

@@ -1,0 +1,362 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// groupState is a group's record of its replicas, connections and uids. It
+// belongs to the group's identity, not to its instance, so a reset of the group
+// does not change it.
+//
+// The lock order is in docs/design.md.
+type groupState struct {
+	obj *object // fixed
+
+	peers atomic.Pointer[[]*replicaState] // the replicas, for fan-out; nil: to be rebuilt from book
+
+	mu     sync.Mutex
+	book   *roster.Book[*replicaState, *Socket] // nil until the first start of the group; guarded by mu
+	making *making                              // the replica that Clusterize is naming; nil: none; guarded by mu
+	gone   bool                                 // the group has been retired; guarded by mu
+
+	// dormant holds the replicas without a name that have written to storage
+	// and are not in memory, and perhaps some that are in memory. The next
+	// replica without a name reuses one of them. Guarded by mu.
+	dormant map[store.Base]struct{}
+
+	// quiet and since record since when only time has passed, for retirement.
+	// Guarded by mu.
+	quiet  bool
+	since  roster.Time
+	events uint64
+}
+
+// making is the creation of a replica that several Identify calls wait for.
+type making struct {
+	event *turn.Event   // in which Clusterize runs
+	done  chan struct{} // closed when err is set
+	err   error
+	// the group was reset before Clusterize began; owned by the goroutine that
+	// runs it
+	again bool
+	runs  *instance // the instance whose Clusterize is running, or nil; guarded by the group state's mu
+	over  bool      // done is closed; guarded by the group state's mu
+}
+
+func newGroupState(group *object) *groupState { return &groupState{obj: group} }
+
+func (b *groupState) runtime() *Runtime { return b.obj.ns.rt }
+
+// open opens the state after the group has started. Later instances find it
+// open.
+func (b *groupState) open() error {
+	dormant := make(map[store.Base]struct{})
+	for base, err := range store.Members(b.runtime().engine, b.obj.ns.number, b.obj.id.base()) {
+		if err != nil {
+			return err
+		}
+		dormant[base] = struct{}{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.book == nil {
+		b.dormant = dormant
+		o, ns := b.runtime().opts, b.obj.ns
+		b.book = roster.New[*replicaState, *Socket](roster.Config{
+			Limit: ns.limit, MaxReplicas: ns.maxReplicas,
+			Reserve: o.ReserveFor, Linger: ns.lingerFor, Retire: o.RetireAfter,
+			FullestFirst: ns.order == FullestFirst, Hold: ns.holdPlaces,
+		})
+	}
+	return nil
+}
+
+// addLocked adds a replica. An empty name means a random identity. The caller
+// must hold mu.
+func (b *groupState) addLocked(name string) error {
+	replicas := b.obj.ns.replicas
+	var id ID
+	stored := false
+	if name == "" {
+		id, stored = b.dormantLocked(replicas)
+	} else {
+		id = namedID(replicas.origin, b.obj.id, name)
+	}
+	o, err := b.enterLocked(replicas, id, name, b.book.Add)
+	switch {
+	case !stored:
+	case err == nil:
+		o.stores.Store(true)
+	default: // keep it for reuse when there is room
+		b.dormant[id.base()] = struct{}{}
+	}
+	return err
+}
+
+// dormantLocked returns the ID of a stored replica that is not in memory, or a
+// new ID. The caller must hold mu.
+func (b *groupState) dormantLocked(replicas *namespace) (id ID, stored bool) {
+	for base := range b.dormant {
+		delete(b.dormant, base)
+		if id := idOf(replicas.origin, base); b.book.Replica(string(id[:])) == nil {
+			return id, true
+		}
+	}
+	return randomID(replicas.origin), false
+}
+
+// enterLocked creates the object of a replica, which add enters into the book.
+// The caller must hold mu.
+func (b *groupState) enterLocked(
+	replicas *namespace, id ID, name string,
+	add func(id string, m *replicaState, now roster.Time) (*rosterReplica, error),
+) (*object, error) {
+	o := newObject(replicas, id, name)
+	m := &replicaState{obj: o, group: b}
+	o.replica = m
+	entry, err := add(string(o.id[:]), m, b.runtime().now())
+	if err != nil {
+		return nil, rosterError(err)
+	}
+	m.entry = entry
+	replicas.adopt(o)
+	b.peers.Store(nil)
+	return o, nil
+}
+
+// revive returns a replica that has written to storage and may not be in
+// memory. MaxReplicas does not apply, since the replica exists already. Errors
+// are those of start, and errRetired.
+func (b *groupState) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
+	for {
+		o, err := b.tryRevive(replicas, id, name)
+		if o != nil || err != nil {
+			return o, err
+		}
+		if err := b.start(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryRevive is revive, but returns nil if the state is not open yet.
+func (b *groupState) tryRevive(replicas *namespace, id ID, name string) (*object, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.gone:
+		return nil, errRetired
+	case b.book == nil:
+		return nil, nil
+	}
+	if r := b.book.Replica(string(id[:])); r != nil {
+		return r.Value.obj, nil
+	}
+	o, err := b.enterLocked(replicas, id, name, b.book.Readd)
+	if err == nil {
+		o.stores.Store(true)
+	}
+	return o, err
+}
+
+// members returns the replicas of the group. The slice is shared and must not
+// be changed.
+func (b *groupState) members() []*replicaState {
+	if p := b.peers.Load(); p != nil {
+		return *p
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []*replicaState
+	if b.book != nil {
+		list = make([]*replicaState, 0, b.book.Len())
+		for r := range b.book.All() {
+			list = append(list, r.Value)
+		}
+	}
+	b.peers.Store(&list)
+	return list
+}
+
+// replicaLocked returns the roster's entry for a replica, or ErrReplicaGone.
+// The caller must hold mu.
+func (b *groupState) replicaLocked(id ID) (*rosterReplica, error) {
+	if b.book != nil {
+		if r := b.book.Replica(string(id[:])); r != nil {
+			return r, nil
+		}
+	}
+	return nil, ErrReplicaGone
+}
+
+// replica returns a replica of the group, or ErrReplicaGone.
+func (b *groupState) replica(id ID) (*replicaState, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.replicaLocked(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.Value, nil
+}
+
+func (b *groupState) socketsOf(uid string) []*Socket {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.book == nil {
+		return nil
+	}
+	var sockets []*Socket
+	for s := range b.book.Sockets(uid) {
+		if !s.lost.Load() {
+			sockets = append(sockets, s)
+		}
+	}
+	return sockets
+}
+
+// tick does the work that depends on time alone: reservations expire, uids are
+// forgotten, and empty replicas and finally the group itself are retired. It
+// reports whether the group is gone.
+func (b *groupState) tick(now roster.Time) (gone bool) {
+	var retired []*object
+	var ended []*instance
+	retire := func(o *object) bool {
+		inst, ok := o.retire()
+		if inst != nil {
+			ended = append(ended, inst)
+		}
+		if ok {
+			retired = append(retired, o)
+		}
+		return ok
+	}
+	b.mu.Lock()
+	if b.book != nil {
+		b.book.Tick(now, func(r *rosterReplica) bool {
+			o := r.Value.obj
+			if !retire(o) {
+				return false
+			}
+			if o.name == "" && o.stores.Load() {
+				b.dormant[o.id.base()] = struct{}{}
+			}
+			return true
+		})
+	}
+	if len(retired) > 0 {
+		b.peers.Store(nil)
+	}
+	if b.quietLocked(now) && retire(b.obj) {
+		b.gone, gone = true, true
+	}
+	b.mu.Unlock()
+	for _, o := range retired {
+		o.ns.forget(o)
+	}
+	for _, inst := range ended {
+		inst.over()
+	}
+	return gone
+}
+
+// quietLocked reports whether the group has been idle for long enough to be
+// retired. The caller must hold mu.
+func (b *groupState) quietLocked(now roster.Time) bool {
+	// Read before the check of the turn, so that an event beginning in between
+	// counts as busy.
+	events := b.obj.turnStats().Events
+	inst := b.obj.current.Load()
+	quiet := (inst == nil || inst.turn.Idle()) && b.making == nil && (b.book == nil || b.book.Empty())
+	if !quiet || !b.quiet || events != b.events {
+		b.quiet, b.since, b.events = quiet, now, events
+		return false
+	}
+	return time.Duration(now-b.since) >= b.runtime().opts.RetireAfter
+}
+
+// replicas returns the state of each replica.
+func (b *groupState) replicas() iter.Seq[ReplicaStats] {
+	return func(yield func(ReplicaStats) bool) {
+		for _, m := range b.members() {
+			if !yield(m.stats(nil)) {
+				return
+			}
+		}
+	}
+}
+
+// rosterError translates an error of package roster.
+func rosterError(err error) error {
+	switch {
+	case errors.Is(err, roster.ErrFull):
+		return ErrGroupFull
+	case errors.Is(err, roster.ErrReplicaFull):
+		return ErrReplicaFull
+	case errors.Is(err, roster.ErrLocked):
+		return fmt.Errorf("%w: it is locked", ErrReplicaFull)
+	case errors.Is(err, roster.ErrDraining), errors.Is(err, roster.ErrGone):
+		return ErrReplicaGone
+	case errors.Is(err, roster.ErrExists):
+		return misuse("Clusterize", "a live replica of the group has this name already")
+	}
+	return err
+}
+
+// replicaState connects a replica with its group.
+type replicaState struct {
+	// fixed
+	obj   *object
+	group *groupState
+	entry *rosterReplica
+}
+
+// rosterReplica is an entry for a replica in a group's roster.
+type rosterReplica = roster.Replica[*replicaState, *Socket]
+
+// drain stops new requests from reaching a replica.
+func (b *groupState) drain(r *rosterReplica) { b.book.Drain(r, b.runtime().now()) }
+
+// setLocked closes a replica to new clients, or opens it again.
+func (b *groupState) setLocked(locked bool) func(*rosterReplica) {
+	return func(r *rosterReplica) { b.book.SetLocked(r, locked, b.runtime().now()) }
+}
+
+// restrict calls f for a replica of the group, with mu held. It returns
+// ErrReplicaGone if the group has no replica with this ID.
+func (b *groupState) restrict(id ID, f func(*rosterReplica)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.replicaLocked(id)
+	if err != nil {
+		return err
+	}
+	f(r)
+	return nil
+}
+
+// restrictLater is restrict, delayed until the gate of the speaker opens.
+func (b *groupState) restrictLater(speaker *object, id ID, f func(*rosterReplica)) error {
+	if _, err := b.replica(id); err != nil {
+		return err
+	}
+	if err := speaker.checkGate(); err != nil {
+		return err
+	}
+	speaker.gate.Say(func(lost error) {
+		if lost == nil {
+			_ = b.restrict(id, f) // a replica that has gone since admits no clients either
+		}
+	})
+	return nil
+}

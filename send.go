@@ -1,0 +1,313 @@
+package dog
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// Output passes the gate of an object: that of the object whose handler's
+// context was passed to the call, or of the object that the socket or value
+// belongs to. That need not be the object whose handler is really running,
+// which only Options.CheckTurns can detect.
+
+// emit sends v to the object's sockets except sender, which may be nil, when
+// the speaker's gate opens.
+func (o *object) emit(speaker *object, sender *Socket, v any, options []SendOption) error {
+	out, err := newOutgoing(v, sender, options)
+	if err != nil {
+		return err
+	}
+	if err := speaker.checkGate(); err != nil {
+		return err
+	}
+	return speaker.say(out.frame.Len(), func() { o.sendOut(out) })
+}
+
+// sendOut sends a message to the object's sockets.
+func (o *object) sendOut(out outgoing) {
+	if s := o.crowd.Load(); s != nil {
+		s.set.Send(out.frame, out.key, out.except)
+	}
+}
+
+// whisper sends v to the object's own sockets of a uid.
+func (o *object) whisper(uid string, v any, options []SendOption) (int, error) {
+	out, err := newOutgoing(v, nil, options)
+	if err != nil {
+		return 0, err
+	}
+	if err := o.checkGate(); err != nil {
+		return 0, err
+	}
+	reached := 0
+	for _, s := range o.socketsOf(uid) {
+		if s.send(out) == nil {
+			reached++
+		}
+	}
+	if reached == 0 {
+		return 0, fmt.Errorf("%w: %q", ErrNoTarget, uid)
+	}
+	return reached, nil
+}
+
+// disconnect closes the object's own sockets of a uid.
+func (o *object) disconnect(uid string, code int, reason string) (int, error) {
+	if err := checkClose("Disconnect", code, reason); err != nil {
+		return 0, err
+	}
+	if err := o.checkGate(); err != nil {
+		return 0, err
+	}
+	closed := 0
+	for _, s := range o.socketsOf(uid) {
+		if !s.over() {
+			s.close(code, reason, false)
+			closed++
+		}
+	}
+	if closed == 0 {
+		return 0, fmt.Errorf("%w: %q", ErrNoTarget, uid)
+	}
+	return closed, nil
+}
+
+// heldBytes counts the bytes waiting at gates.
+type heldBytes struct{ bytes atomic.Int64 }
+
+// heldCost is the cost of an entry in a gate, in addition to the message.
+const heldCost = 128
+
+// heldSpare is how far QueueBytes may be exceeded during a write to the disk.
+// It equals what a client may be behind before the limits are checked.
+const heldSpare = 1 << 20
+
+// speak arranges for say to be called when the object's gate opens, unless the
+// object's earlier writes are undone or lost. At most bound bytes plus
+// heldSpare wait in u, or a single message that is longer. Beyond that, speak
+// returns ErrHeldBack.
+func (o *object) speak(u *heldBytes, bound, size int, say func()) error {
+	cost := int64(size + heldCost)
+	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
+		u.bytes.Add(-cost)
+		return ErrHeldBack
+	}
+	held := &o.runtime().held
+	held.Add(cost)
+	o.gate.Say(func(lost error) {
+		u.bytes.Add(-cost)
+		held.Add(-cost)
+		if lost == nil {
+			say()
+		}
+	})
+	return nil
+}
+
+// say arranges for f to be called when the object's gate opens, unless the
+// object's earlier writes are undone or lost. It keeps the turn.
+func (o *object) say(size int, f func()) error {
+	if o.gate.Open() {
+		f()
+		return nil
+	}
+	return o.speak(&o.held, o.runtime().opts.Sockets.QueueBytes, size, f)
+}
+
+// announce arranges for say to be called when the gate of the object whose
+// handler ctx belongs to opens, and gives up the turn. If ctx belongs to no
+// handler, say is called at once.
+func announce(ctx context.Context, size int, say func()) error {
+	if err := mayWait(ctx); err != nil {
+		return err
+	}
+	e := turn.From(ctx)
+	if err := pastGate(e, nil); err != nil {
+		return err
+	}
+	if e == nil {
+		say()
+		return nil
+	}
+	// While still in the turn, so that say depends on the writes of this turn.
+	if err := e.Owner().(*instance).obj.say(size, say); err != nil {
+		return err
+	}
+	wait, err := yieldTurn(ctx, nil)
+	if err != nil {
+		return err
+	}
+	wait.Resume()
+	return nil
+}
+
+// checkGate returns ErrPastGate if the calling goroutine runs a handler of
+// another object and that object's gate is not open. It detects that only with
+// CheckTurns.
+func (o *object) checkGate() error {
+	if !o.strict {
+		return nil
+	}
+	return pastGate(nil, o)
+}
+
+// pastGate returns ErrPastGate if the calling goroutine runs a handler of an
+// object other than speaker, in an event other than own, and that object's gate
+// is not open. Both own and speaker may be nil.
+func pastGate(own *turn.Event, speaker *object) error {
+	for _, e := range turn.Running() {
+		if o := e.Owner().(*instance).obj; e != own && o != speaker && !o.gate.Open() {
+			return fmt.Errorf("%w (by a handler of %q, %s)", ErrPastGate, o.ns.name, o.id)
+		}
+	}
+	return nil
+}
+
+// A SendOption changes the recipients of a message or the way it is sent. The
+// zero SendOption changes nothing.
+type SendOption struct {
+	except string
+	key    string
+}
+
+// ExceptUID leaves out all sockets of a uid. If it is given several times, the
+// last one applies.
+func ExceptUID(uid string) SendOption { return SendOption{except: uid} }
+
+// Coalesce marks a message as the newest state of the thing named by key, such
+// as "cursor:ada". If a socket is slow and its policy is [CoalesceSlow], the
+// message replaces a queued message with the same key.
+func Coalesce(key string) SendOption { return SendOption{key: key} }
+
+// outgoing is a message to be sent. It is encoded and framed once for all its
+// sockets.
+type outgoing struct {
+	frame  *conn.Frame
+	key    string
+	except conn.Except
+}
+
+// newOutgoing makes a message for sockets other than sender, which may be nil.
+func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) {
+	m, err := Encode(v)
+	if err != nil {
+		return outgoing{}, err
+	}
+	o := outgoing{frame: conn.NewFrame(conn.Op(m.Type), m.Data)}
+	if sender != nil {
+		o.except.Conn = sender.conn
+	}
+	for _, option := range options {
+		if option.except != "" {
+			o.except.Owner = option.except
+		}
+		if option.key != "" {
+			o.key = option.key
+		}
+	}
+	return o, nil
+}
+
+// broadcast sends v to every socket of the group except sender, which may be
+// nil. It is sent when the speaker's gate opens.
+func (b *groupState) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
+	out, err := newOutgoing(v, sender, options)
+	if err != nil {
+		return err
+	}
+	if err := speaker.checkGate(); err != nil {
+		return err
+	}
+	return speaker.say(out.frame.Len(), func() { b.send(out) })
+}
+
+// broadcastFrom is broadcast on behalf of the holder of ctx.
+func (b *groupState) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
+	out, err := newOutgoing(v, nil, options)
+	if err != nil {
+		return err
+	}
+	return announce(ctx, out.frame.Len(), func() { b.send(out) })
+}
+
+func (b *groupState) send(out outgoing) {
+	for _, m := range b.members() {
+		m.obj.sendOut(out)
+	}
+}
+
+// whisper sends v to every socket with this uid.
+func (b *groupState) whisper(
+	ctx context.Context, speaker *object, uid string, v any, options []SendOption,
+) (reached int, err error) {
+	out, err := newOutgoing(v, nil, options)
+	if err != nil {
+		return 0, err
+	}
+	err = awaitDurable(ctx, speaker, func() error {
+		for _, s := range b.socketsOf(uid) {
+			if s.conn.Send(out.frame, out.key) == nil {
+				reached++
+			}
+		}
+		if reached == 0 {
+			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
+		}
+		return nil
+	})
+	return reached, err
+}
+
+// emit sends v to every socket of one replica on behalf of the group.
+func (b *groupState) emit(replica ID, v any, options []SendOption) error {
+	m, err := b.replica(replica)
+	if err != nil {
+		return err
+	}
+	return m.obj.emit(b.obj, nil, v, options)
+}
+
+// emitFrom is emit on behalf of the holder of ctx.
+func (b *groupState) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
+	m, err := b.replica(replica)
+	if err != nil {
+		return err
+	}
+	out, err := newOutgoing(v, nil, options)
+	if err != nil {
+		return err
+	}
+	return announce(ctx, out.frame.Len(), func() { m.obj.sendOut(out) })
+}
+
+// disconnect closes every open socket with this uid, and counts those that it
+// closes.
+func (b *groupState) disconnect(
+	ctx context.Context, speaker *object, uid string, code int, reason string,
+) (closed int, err error) {
+	if err := checkClose("Disconnect", code, reason); err != nil {
+		return 0, err
+	}
+	err = awaitDurable(ctx, speaker, func() error {
+		for _, s := range b.socketsOf(uid) {
+			if s.conn.Over() {
+				continue
+			}
+			// Now, also where its own object's gate holds a Close back that may
+			// yet be undone.
+			if err := s.conn.Close(code, reason); err != nil {
+				return err
+			}
+			closed++
+		}
+		if closed == 0 {
+			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
+		}
+		return nil
+	})
+	return closed, err
+}

@@ -1,0 +1,223 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// This file removes sockets whose connections have ended from their objects.
+
+// finish removes a socket whose connection has ended from its object and runs
+// the handlers of its end.
+func (s *Socket) finish(cause *CloseError) {
+	rt := s.obj.runtime()
+	s.conn.StopHeartbeat()
+	if !s.lingers.Load() {
+		rt.socketLeft(s, errors.Is(cause, ErrSlowConsumer))
+	}
+	if cause.Err != nil {
+		level := slog.LevelInfo
+		if cause.Code == 1006 {
+			level = slog.LevelDebug // clients lose their connections all the time
+		}
+		s.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
+	}
+	s.release()
+	s.obj.trace().socketClosed(s, cause)
+	defer func() { // even if the handler exits its goroutine
+		s.obj.socketSet().unreserve() // until here the object is not retired or stopped
+		s.conn.OnEnd(func() {         // no goroutine waits for a client that does not hang up
+			rt.socketGone(s)
+			rt.work.Leave()
+		})
+	}()
+	s.report(cause)
+}
+
+// last replies to a client that closes the connection. It waits until
+// everything that the object sent before has left, or until CloseTimeout has
+// passed. In that time the socket does nothing else.
+func (s *Socket) last() {
+	gate := s.obj.gate
+	if !s.conn.Leaving() || gate.Open() {
+		s.conn.Depart()
+		return
+	}
+	s.lingers.Store(true)
+	late := time.AfterFunc(s.conn.CloseTimeout(), s.part)
+	gate.Say(func(error) {
+		late.Stop()
+		s.part()
+	})
+}
+
+// part counts a lingering socket as left and ends its wait.
+func (s *Socket) part() {
+	s.obj.runtime().socketLeft(s, false)
+	s.conn.Depart()
+}
+
+// report runs OnError, if the connection failed, and then OnClose.
+func (s *Socket) report(cause *CloseError) {
+	if cause.Err != nil && s.obj.ns.onError {
+		s.runEndHandler(EventError, func(ctx context.Context, v any) error {
+			return v.(ErrorHandler).OnError(ctx, s, cause)
+		})
+	}
+	if s.obj.ns.onClose {
+		s.runEndHandler(EventClose, func(ctx context.Context, v any) error {
+			return v.(CloseHandler).OnClose(ctx, s, cause.Code, cause.Reason)
+		})
+	}
+}
+
+// runEndHandler runs a handler of the socket's end.
+func (s *Socket) runEndHandler(kind EventKind, handle work) {
+	began := false
+	patient := context.WithoutCancel(s.life())
+	for !began {
+		// If Shutdown runs out of time, it refuses events waiting for a turn,
+		// but every socket that joined must get its OnClose. The error is
+		// compared without unwrapping: an OnStart that fails with it would fail
+		// again and again.
+		err := s.event(patient, kind, func(ctx context.Context, v any) error {
+			began = true
+			return handle(ctx, v)
+		})
+		if err != ErrShutdown {
+			return
+		}
+	}
+}
+
+// release frees the socket's place.
+func (s *Socket) release() {
+	s.obj.socketSet().exit(s)
+	if s.obj.replica == nil {
+		return
+	}
+	b := s.obj.replica.group
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.book.Release(s.place, b.runtime().now())
+}
+
+// vanish releases a socket whose client was never told of the connection,
+// because its object's writes were lost.
+func (s *Socket) vanish(lost error) {
+	defer s.obj.runtime().work.Leave()
+	s.conn.Abort(lost)
+	_, _, _ = s.conn.Read() // fails, and releases the connection
+	s.conn.Wait()
+	s.release()
+	s.obj.socketSet().unreserve()
+}
+
+// join lets the socket receive the messages to all sockets of its object.
+func (s *Socket) join() {
+	rt, set := s.obj.runtime(), s.obj.socketSet()
+	set.join(s)
+	s.conn.StartHeartbeat()
+	// The goroutine that closes all sockets may have done so just before this
+	// one was added.
+	if rt.work.Closed() {
+		_ = s.conn.Close(1001, shutdownReason)
+	}
+	if s.obj.era() != s.era {
+		_ = s.conn.Close(1011, "")
+	}
+}
+
+// serve opens the socket and handles its events.
+func (s *Socket) serve() {
+	exited := true
+	defer func() {
+		if exited { // a handler called runtime.Goexit; its reset has begun to close the socket
+			go s.attend()
+		}
+	}()
+	s.obj.trace().socketOpened(s)
+	s.open()
+	exited = false
+	s.attend()
+}
+
+// attend passes each message to the object, and finishes the socket when its
+// connection has ended. It returns early when the connection is parked, and is
+// called again when there is something to do.
+func (s *Socket) attend() {
+	exited := true
+	defer func() {
+		if exited { // as in serve
+			go s.attend()
+		}
+	}()
+	cause := s.receive()
+	exited = false
+	if cause != nil {
+		s.finish(cause)
+	}
+}
+
+// open runs OnOpen.
+func (s *Socket) open() {
+	err := s.event(s.life(), EventOpen, func(ctx context.Context, v any) error {
+		if h, ok := v.(OpenHandler); ok {
+			return h.OnOpen(ctx, s)
+		}
+		return nil
+	})
+	if err != nil { // even if the object's current writes are lost
+		s.close(1011, "", true)
+	}
+}
+
+// receive passes on messages until the connection ends. It returns how the
+// connection ended, or nil when the connection is parked.
+func (s *Socket) receive() *CloseError {
+	for {
+		op, data, err := s.conn.Read()
+		if err == conn.ErrParked {
+			return nil
+		}
+		if err != nil {
+			var how *conn.CloseError
+			if !errors.As(err, &how) {
+				return &CloseError{Code: 1006, Err: err}
+			}
+			if how.Local {
+				// Closed on purpose, with or without a response from the
+				// client.
+				return &CloseError{Code: how.Code, Reason: how.Reason}
+			}
+			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
+		}
+		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
+			if s.conn.Closing() || turn.From(ctx).Owner().(*instance).era != s.era {
+				// The socket was closed, by a handler or by a reset, while the
+				// message waited for its turn. The next instance has not opened
+				// the socket.
+				return nil
+			}
+			if h, ok := v.(MessageHandler); ok {
+				return h.OnMessage(ctx, s, Message{Type: MessageType(op), Data: data})
+			}
+			return nil
+		})
+	}
+}
+
+func (s *Socket) life() context.Context { return s.obj.runtime().ctx }
+
+// event runs a handler of the socket's object. It reports and returns the
+// handler's error.
+func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
+	err := s.obj.deliver(wait, &turn.Origin{}, kind, "", handle)
+	s.obj.report(kind, err)
+	return err
+}

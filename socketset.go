@@ -1,0 +1,221 @@
+package dog
+
+import (
+	"iter"
+	"maps"
+	"sync"
+
+	"github.com/godurable/dog/internal/conn"
+)
+
+// socketSet holds the sockets of an object. It belongs to the object's
+// identity, not to its instance.
+type socketSet struct {
+	set conn.Set
+
+	mu    sync.Mutex
+	count int // connecting, open, or with an OnClose that has not returned. guarded by mu
+	// those that are not in set, because the gate still holds back their
+	// handshake. guarded by mu
+	connecting map[*Socket]struct{}
+	// the sockets of a plain object, linked by Socket.next. guarded by mu, like
+	// next
+	byUID map[string]*Socket
+}
+
+// socketSet returns the object's sockets, creating the set if needed.
+func (o *object) socketSet() *socketSet {
+	if s := o.crowd.Load(); s != nil {
+		return s
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.crowd.Load(); s != nil {
+		return s
+	}
+	s := &socketSet{}
+	s.set.Writers = o.runtime().writers
+	o.crowd.Store(s)
+	return s
+}
+
+// reserve takes a place for a socket. most is the maximum number of sockets, 0
+// for no limit.
+func (s *socketSet) reserve(most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if most > 0 && s.count >= most {
+		return false
+	}
+	s.count++
+	return true
+}
+
+// unreserve gives a socket's place back, once its OnClose has returned.
+func (s *socketSet) unreserve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count--
+}
+
+// enter adds a socket that connects. From here on, the object finds it by its
+// uid and in the list of its sockets. By uid, sockets of replicas are in their
+// group's state instead.
+func (s *socketSet) enter(k *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connecting == nil {
+		s.connecting = make(map[*Socket]struct{})
+	}
+	s.connecting[k] = struct{}{}
+	if k.uid == "" || k.obj.replica != nil {
+		return
+	}
+	if s.byUID == nil {
+		s.byUID = make(map[string]*Socket)
+	}
+	k.next = s.byUID[k.uid]
+	s.byUID[k.uid] = k
+}
+
+// join makes a socket that connects one that receives messages to all.
+func (s *socketSet) join(k *Socket) {
+	s.set.Add(k.conn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connectedLocked(k)
+}
+
+// connectedLocked forgets that a socket connects. The caller must hold mu.
+func (s *socketSet) connectedLocked(k *Socket) {
+	if delete(s.connecting, k); len(s.connecting) == 0 {
+		s.connecting = nil // objects with few sockets are many
+	}
+}
+
+// exit undoes enter.
+func (s *socketSet) exit(k *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connectedLocked(k)
+	var before *Socket
+	for at := s.byUID[k.uid]; at != nil; before, at = at, at.next {
+		switch {
+		case at != k:
+			continue
+		case before != nil:
+			before.next = k.next
+		case k.next != nil:
+			s.byUID[k.uid] = k.next
+		default:
+			delete(s.byUID, k.uid)
+		}
+		k.next = nil
+		return
+	}
+}
+
+// of returns the sockets of a uid.
+func (s *socketSet) of(uid string) (all []*Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := s.byUID[uid]; k != nil; k = k.next {
+		if !k.lost.Load() {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// occupied reports whether the object has sockets that connect, are open, or
+// leave. It takes no lock except that of the sockets.
+func (o *object) occupied() bool {
+	s := o.crowd.Load()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count > 0
+}
+
+// conns returns the connections of the object's sockets.
+func (o *object) conns() iter.Seq[*conn.Conn] {
+	if s := o.crowd.Load(); s != nil {
+		return s.set.Each()
+	}
+	return func(func(*conn.Conn) bool) {}
+}
+
+// sockets returns the object's sockets, also those that connect.
+func (o *object) sockets() iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		set := o.crowd.Load()
+		if set == nil {
+			return
+		}
+		set.mu.Lock()
+		connecting := maps.Clone(set.connecting)
+		set.mu.Unlock()
+		for s := range connecting {
+			if !yield(s) {
+				return
+			}
+		}
+		for c := range set.set.Each() {
+			s := c.Data.(*Socket)
+			if _, seen := connecting[s]; !seen && !yield(s) { // it may have joined meanwhile
+				return
+			}
+		}
+	}
+}
+
+// socketsOf returns the object's own sockets of a uid, also those that connect.
+func (o *object) socketsOf(uid string) []*Socket {
+	if o.replica == nil {
+		if s := o.crowd.Load(); s != nil {
+			return s.of(uid)
+		}
+		return nil
+	}
+	var own []*Socket
+	for _, s := range o.replica.group.socketsOf(uid) {
+		if s.obj == o {
+			own = append(own, s)
+		}
+	}
+	return own
+}
+
+// hasSocketsOf reports whether the object has open sockets of an instance's
+// era.
+func (o *object) hasSocketsOf(inst *instance) bool {
+	for s := range o.sockets() {
+		if s.era == inst.era && !s.lost.Load() && !s.conn.Closing() {
+			return true
+		}
+	}
+	return false
+}
+
+// closeSocketsOf closes the sockets of an instance that has been reset. The
+// next instance may already have its own.
+func (o *object) closeSocketsOf(inst *instance) {
+	for c := range o.conns() {
+		if c.Data.(*Socket).era == inst.era {
+			_ = c.Close(1011, "")
+		}
+	}
+}
+
+// closeSockets closes all sockets of the object. code and reason must be valid.
+func (o *object) closeSockets(code int, reason string) {
+	s := o.crowd.Load()
+	if s == nil {
+		return
+	}
+	if err := s.set.Close(code, reason); err != nil {
+		o.log().Error("cannot close sockets", "error", err)
+	}
+}

@@ -1,0 +1,129 @@
+package call_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+func newGatedClerks(t *testing.T) (*dog.Namespace[clerk], *storetest.Engine) {
+	t.Helper()
+	engine := storetest.New()
+	_, clerks := newClerks(t, dog.Options{Store: fixture.StoreOf(engine)})
+	engine.Flush()
+	t.Cleanup(engine.Prompt)
+	return clerks, engine
+}
+
+func keepSaid(c *clerk) error { return c.Storage().Put("said", []byte("so")) }
+
+func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
+	for name, failed := range map[string]error{"result": nil, "error": io.ErrNoProgress} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clerks, engine := newGatedClerks(t)
+				ada := clerks.Named("ada")
+				result := make(chan error, 2)
+				go func() {
+					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return errors.Join(keepSaid(c), failed) })
+				}()
+				synctest.Wait()
+				require.Empty(t, result)
+
+				// The object goes on; what it stores next is none of the first
+				// call's business.
+				go func() {
+					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
+						require.NoError(t, keepSaid(c))
+						engine.Flush()
+						time.Sleep(time.Second)
+						return io.ErrShortBuffer
+					})
+				}()
+				synctest.Wait()
+				require.Len(t, result, 1)
+				require.ErrorIs(t, <-result, failed)
+				time.Sleep(time.Minute)
+				require.Empty(t, result)
+				engine.Flush()
+				require.ErrorIs(t, <-result, io.ErrShortBuffer)
+			})
+		})
+	}
+}
+
+func TestCall_BeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clerks, engine := newGatedClerks(t)
+		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		var heard atomic.Bool
+		result := make(chan error, 1)
+		go func() {
+			result <- run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
+				return errors.Join(keepSaid(c), run(ctx, bob, func(context.Context, *clerk) error { heard.Store(true); return nil }))
+			})
+		}()
+		synctest.Wait()
+		require.False(t, heard.Load())
+		engine.Flush()
+		require.NoError(t, <-result)
+		require.True(t, heard.Load())
+	})
+}
+
+func TestCall_LostResultIsAReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clerks, engine := newGatedClerks(t)
+		ada := clerks.Named("ada")
+		result := make(chan error, 1)
+		go func() {
+			result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return keepSaid(c) })
+		}()
+		synctest.Wait()
+		engine.Fail(io.ErrNoProgress)
+		err := <-result
+		require.ErrorIs(t, err, dog.ErrReset)
+		require.ErrorIs(t, err, io.ErrNoProgress)
+		var reset *dog.ResetError
+		require.ErrorAs(t, err, &reset)
+		require.Equal(t, ada.ID(), reset.Object)
+	})
+}
+
+func TestCall_CallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clerks, _ := newGatedClerks(t)
+		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err := run(limited, clerks.Named("ada"), func(_ context.Context, c *clerk) error { return keepSaid(c) })
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, dog.ErrReset)
+	})
+}
+
+func TestCall_ErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := storetest.New()
+		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
+		clerks, err := dog.RegisterObject(rt, "clerk", &dog.ObjectOptions[clerk]{RollbackOnError: true})
+		require.NoError(t, err)
+		engine.Flush()
+		t.Cleanup(engine.Prompt)
+		err = run(context.Background(), clerks.Named("ada"), func(_ context.Context, c *clerk) error {
+			return errors.Join(keepSaid(c), io.ErrNoProgress)
+		})
+		require.ErrorIs(t, err, io.ErrNoProgress)
+		require.NotErrorIs(t, err, dog.ErrReset)
+	})
+}

@@ -1,0 +1,279 @@
+package gate_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+// stage has one object of each kind that may speak, and all those who would
+// hear it. Who has heard something calls reach.
+type stage struct {
+	t      *testing.T
+	engine *storetest.Engine
+	rt     *dog.Runtime
+	srv    *dogtest.Server
+	chairs *dog.Groups[chair, booth]
+	stalls *dog.Namespace[stall]
+	room   dog.Stub[booth] // of ada and bob; eve has another one
+
+	ada, bob, eve *dogtest.Client
+	fay           *dogtest.Client // of the stall that speaks
+	socket        *dog.Socket     // ada's
+	booth         *booth          // ada's
+	chair         *chair
+	stall         *stall // fay's
+	far           dog.ID // eve's room
+
+	receive  func(o actor, w http.ResponseWriter, req *http.Request) error // of stalls
+	connect  func(b *booth, w http.ResponseWriter, req *http.Request)      // of booths; nil: connects
+	reached  atomic.Int32
+	rollback bool
+}
+
+// booth is a replica, chair a group and stall an object of a stage.
+type booth struct {
+	dog.Replica
+	on *stage
+}
+
+type chair struct {
+	dog.Group
+	on *stage
+}
+
+type stall struct {
+	dog.Object
+	on *stage
+}
+
+// An actor is one of them.
+type actor interface {
+	Storage() *dog.Storage
+	Abort(reason error)
+}
+
+// A line is what a handler of a stage does.
+type line = func(ctx context.Context, o actor) error
+
+func (b *booth) Run(ctx context.Context, f line) error { return f(ctx, b) }
+func (c *chair) Run(ctx context.Context, f line) error { return f(ctx, c) }
+func (d *stall) Run(ctx context.Context, f line) error { return f(ctx, d) }
+func (d *stall) Hear(context.Context) error            { return d.on.reach() }
+func (d *stall) Listen(context.Context, int) error     { return d.on.reach() }
+func (d *stall) Note(context.Context) error            { return d.Storage().Put("note", nil) }
+
+func (d *stall) Answer(context.Context) (int, error)          { return 0, d.on.reach() }
+func (d *stall) Repeat(_ context.Context, n int) (int, error) { return n, d.on.reach() }
+func (b *booth) OnOpen(_ context.Context, s *dog.Socket) error {
+	if s.UID() == "ada" {
+		b.on.socket, b.on.booth = s, b
+	}
+	return nil
+}
+
+func (b *booth) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
+	if code == 4000 {
+		return b.on.reach()
+	}
+	return nil
+}
+
+func (b *booth) OnGossip(context.Context, dog.Message) (any, error) { return nil, b.on.reach() }
+
+func (b *booth) Receive(w http.ResponseWriter, req *http.Request) error {
+	if b.on.connect != nil {
+		b.on.connect(b, w, req)
+		return nil
+	}
+	_, err := b.Connect(w, req, nil)
+	return err
+}
+
+func (c *chair) OnStart(context.Context) error { c.on.chair = c; return nil }
+
+func (d *stall) Receive(w http.ResponseWriter, req *http.Request) error {
+	switch req.URL.Path {
+	case "/hear":
+		return d.on.reach()
+	case "/join":
+		_, err := d.Connect(w, req, &dog.SocketOptions{UID: "fay"})
+		return err
+	}
+	return d.on.receive(d, w, req)
+}
+
+func (d *stall) OnOpen(context.Context, *dog.Socket) error { d.on.stall = d; return nil }
+
+func (d *stall) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
+	if code == 4000 {
+		return d.on.reach()
+	}
+	return nil
+}
+
+func (d *stall) Noted(context.Context) (bool, error) {
+	_, found, err := d.Storage().Get("note")
+	return found, err
+}
+
+// archive is a store whose files and backups the stage hears of.
+type archive struct {
+	*storetest.Engine
+	on *stage
+}
+
+func (a *archive) OpenEngine(*slog.Logger) (store.Engine, error) { return a, nil }
+func (a *archive) Backup(context.Context, string) error          { return a.on.reach() }
+func (a *archive) Export(context.Context, string, store.Pages, []store.Table) error {
+	return a.on.reach()
+}
+
+func (a *archive) Import(
+	context.Context, string, store.Pages, store.SQLLimits, []store.Table, func(string, []any) error,
+) error {
+	return a.on.reach()
+}
+
+func newStage(t *testing.T, rollback bool) *stage {
+	t.Helper()
+	s := &stage{t: t, engine: storetest.New(), rollback: rollback}
+	s.rt = dogtest.New(
+		t, dog.Options{Store: fixture.StoreOf(&archive{s.engine, s}), Logger: slog.New(slog.DiscardHandler)},
+	)
+	var err error
+	booths, err := dog.RegisterReplica(
+		s.rt, "booth",
+		&dog.ReplicaOptions[booth]{New: func() *booth { return &booth{on: s} }, RollbackOnError: rollback},
+	)
+	require.NoError(t, err)
+	s.chairs, err = dog.RegisterGroup(
+		s.rt, "chair", booths,
+		&dog.GroupOptions[chair]{New: func() *chair { return &chair{on: s} }, Limit: 2, RollbackOnError: rollback},
+	)
+	require.NoError(t, err)
+	s.stalls, err = dog.RegisterObject(
+		s.rt, "stall",
+		&dog.ObjectOptions[stall]{New: func() *stall { return &stall{on: s} }, RollbackOnError: rollback},
+	)
+	require.NoError(t, err)
+	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		who := req.URL.Query().Get("u")
+		if who == "" {
+			s.stalls.Named("speaker").ServeHTTP(w, req)
+			return
+		}
+		stub, err := s.group().Identify(req.Context(), who)
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		stub.ServeHTTP(w, req)
+	}))
+	t.Cleanup(s.engine.Prompt) // before the server stops
+	s.ada = s.srv.Dial("/?u=ada")
+	synctest.Wait()
+	s.bob = s.srv.Dial("/?u=bob")
+	synctest.Wait()
+	s.eve = s.srv.Dial("/?u=eve")
+	s.fay = s.srv.Dial("/join")
+	synctest.Wait()
+	s.room, err = booths.ByID(s.booth.ID())
+	require.NoError(t, err)
+	for r := range s.group().Replicas() {
+		if r.ID != s.room.ID() {
+			s.far = r.ID
+		}
+	}
+	go func() { _ = dog.CallErr0(context.Background(), s.stalls.Named("noted"), (*stall).Note) }()
+	synctest.Wait()
+	s.engine.Flush()
+	synctest.Wait()
+	return s
+}
+
+func (s *stage) group() dog.GroupStub[chair, booth] { return s.chairs.Named("main") }
+
+func (s *stage) reach() error { s.reached.Add(1); return nil }
+
+// heard reports whether anybody has heard anything.
+func (s *stage) heard() bool {
+	synctest.Wait()
+	for _, c := range []*dogtest.Client{s.ada, s.bob, s.eve, s.fay} {
+		if len(c.Received()) > 0 {
+			s.reached.Add(1)
+		}
+	}
+	return s.reached.Load() > 0
+}
+
+// A speaker runs a line in a handler of one of a stage's objects, and says
+// when it has been told that the handler has succeeded.
+type speaker func(s *stage, f line) error
+
+func inBooth(s *stage, f line) error {
+	return dog.CallErr(context.Background(), s.room, (*booth).Run, f)
+}
+
+func inChair(s *stage, f line) error {
+	return dog.CallErr(context.Background(), s.group().Stub, (*chair).Run, f)
+}
+
+func inStall(s *stage, f line) error {
+	return dog.CallErr(context.Background(), s.stalls.Named("speaker"), (*stall).Run, f)
+}
+
+// ask requests something of the speaker and hears the marks in its answer.
+func (s *stage) ask() {
+	req, err := http.NewRequest(http.MethodGet, dogtest.URL+"/say", nil)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	listen := func(h http.Header) {
+		if h.Get("Heard") != "" {
+			_ = s.reach()
+		}
+	}
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error { listen(http.Header(h)); return nil },
+	}))
+	answer, err := s.srv.Client().Do(req)
+	if err != nil {
+		_ = s.reach() // the answer has been broken off
+		return
+	}
+	defer func() { _ = answer.Body.Close() }()
+	listen(answer.Header)
+	var body bytes.Buffer
+	buf := make([]byte, 4096)
+	for err == nil {
+		var n int
+		n, err = answer.Body.Read(buf)
+		body.Write(buf[:n])
+		if strings.Contains(body.String(), "heard") {
+			_ = s.reach()
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		_ = s.reach()
+	}
+	listen(answer.Trailer)
+}

@@ -1,0 +1,160 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+// confessor is an object that stores something, and whose later starts fail
+// with what they read of that.
+type confessor struct {
+	dog.Object
+	starts *atomic.Int32
+	fail   func(c *confessor, secret string) error
+}
+
+func (c *confessor) OnStart(context.Context) error {
+	if c.starts.Add(1) == 1 {
+		return nil
+	}
+	secret, _, err := c.Storage().Get("secret")
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Second) // for others to wait with who has started it
+	return c.fail(c, string(secret))
+}
+
+func (c *confessor) Keep(context.Context) error    { return c.Storage().Put("secret", []byte("secret")) }
+func (c *confessor) Nothing(context.Context) error { return nil }
+
+func (c *confessor) Receive(http.ResponseWriter, *http.Request) error { return nil }
+
+func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
+	fails := map[string]func(c *confessor, secret string) error{
+		"an error": func(_ *confessor, secret string) error { return fmt.Errorf("there is a %s", secret) },
+		"an error after a Put": func(c *confessor, secret string) error {
+			return errors.Join(c.Storage().Put("other", nil), fmt.Errorf("there is a %s", secret))
+		},
+		"a panic": func(_ *confessor, secret string) error { panic("there is a " + secret) },
+		"an abort": func(c *confessor, secret string) error {
+			c.Abort(fmt.Errorf("there is a %s", secret))
+			return nil
+		},
+	}
+	asks := map[string]func(to dog.Stub[confessor]) error{
+		"Call": func(to dog.Stub[confessor]) error {
+			return dog.CallErr0(context.Background(), to, (*confessor).Nothing)
+		},
+		"RoundTrip": func(to dog.Stub[confessor]) error { // no client learns of an error what it was
+			req, err := http.NewRequest(http.MethodGet, "/", nil)
+			if err != nil {
+				return err
+			}
+			res, err := to.RoundTrip(req)
+			if err != nil {
+				return err
+			}
+			return errors.Join(res.Body.Close(), fmt.Errorf("status %d", res.StatusCode))
+		},
+	}
+	fates := map[string]struct {
+		then func(*storetest.Engine)
+		told bool // of the secret
+	}{
+		"durable": {(*storetest.Engine).Flush, true},
+		"lost":    {func(e *storetest.Engine) { e.Fail(dog.ErrStoreFailed) }, false},
+	}
+	for how, fail := range fails {
+		for way, ask := range asks {
+			for fate, f := range fates {
+				t.Run(how+"/"+way+"/"+fate, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						engine, starts := storetest.New(), new(atomic.Int32)
+						rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
+						confessors, err := dog.RegisterObject(
+							rt, "confessor",
+							&dog.ObjectOptions[confessor]{
+								New: func() *confessor { return &confessor{starts: starts, fail: fail} },
+							},
+						)
+						require.NoError(t, err)
+						engine.Flush()
+						t.Cleanup(engine.Prompt)
+						it := confessors.Named("it")
+						kept := make(chan error, 1)
+						go func() { kept <- dog.CallErr0(context.Background(), it, (*confessor).Keep) }()
+						synctest.Wait()
+						require.NoError(t, it.Abort(io.ErrNoProgress))
+
+						answers := make(chan error, 3) // of one that starts it and of two that wait
+						for range cap(answers) {
+							go func() { answers <- ask(it) }()
+						}
+						fixture.Elapse(time.Minute)
+						require.EqualValues(t, 2, starts.Load())
+						require.Empty(t, answers, "too early")
+						require.Empty(t, kept)
+						f.then(engine)
+						for range cap(answers) {
+							err := <-answers
+							if way == "RoundTrip" {
+								require.EqualError(
+									t, err, map[bool]string{true: "status 500", false: "status 503"}[f.told],
+								)
+								continue
+							}
+							require.ErrorIs(t, err, dog.ErrReset)
+							require.Equal(t, f.told, strings.Contains(err.Error(), "there is a secret"), err)
+						}
+						require.Equal(t, f.told, <-kept == nil)
+					})
+				})
+			}
+		}
+	}
+}
+
+func TestGate_WhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, starts := storetest.New(), new(atomic.Int32)
+		confessors, err := dog.RegisterObject(
+			dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)}), "confessor",
+			&dog.ObjectOptions[confessor]{New: func() *confessor {
+				return &confessor{
+					starts: starts,
+					fail:   func(_ *confessor, secret string) error { return errors.New(secret) },
+				}
+			}},
+		)
+		require.NoError(t, err)
+		engine.Flush()
+		t.Cleanup(engine.Prompt)
+		it := confessors.Named("it")
+		go func() { _ = dog.CallErr0(context.Background(), it, (*confessor).Keep) }()
+		synctest.Wait()
+		require.NoError(t, it.Abort(io.ErrNoProgress))
+		ctx, leave := context.WithCancel(context.Background())
+		told := make(chan error, 1)
+		go func() { told <- dog.CallErr0(ctx, it, (*confessor).Nothing) }()
+		synctest.Wait()
+		require.Empty(t, told)
+		leave()
+		require.ErrorIs(t, <-told, context.Canceled)
+	})
+}

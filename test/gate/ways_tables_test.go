@@ -1,0 +1,359 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/shard"
+)
+
+// A wayOut is one by which something leaves an object.
+type wayOut struct {
+	by      speaker
+	say     func(s *stage, ctx context.Context) error
+	noticed func(s *stage) bool // what others notice besides; nil: nothing
+
+	waits   bool // it waits for the disk
+	yields  bool // it gives up the turn, with which the transaction ends
+	context bool // it says by its context who speaks
+}
+
+// words are the ways out of handlers of all sorts.
+var words = map[string]wayOut{
+	"Socket.Send": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.socket.Send("w")
+	}},
+	"Socket.Emit": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.socket.Emit("w")
+	}},
+	"Socket.Close": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.socket.Close(4000, "w")
+	}},
+	"Socket.Broadcast": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.socket.Broadcast("w")
+	}},
+	"Socket.Whisper": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.socket.Whisper(ctx, "eve", "w")
+	}), waits: true, context: true},
+	"Replica.Emit": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.booth.Emit("w")
+	}},
+	"Replica.SetLocked": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.booth.SetLocked(true)
+	}, noticed: locked},
+	"Replica.Broadcast": {by: inBooth, say: func(s *stage, _ context.Context) error {
+		return s.booth.Broadcast("w")
+	}},
+	"Replica.Whisper": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.booth.Whisper(ctx, "eve", "w")
+	}), waits: true, context: true},
+	"Replica.Disconnect": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.booth.Disconnect(ctx, "eve", 4000, "w")
+	}), waits: true, context: true},
+	"Replica.Gossip": {by: inBooth, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+		return s.booth.Gossip(ctx, "w")
+	}), waits: true, context: true},
+
+	"Object.Broadcast": {by: inStall, say: func(s *stage, _ context.Context) error {
+		return s.stall.Broadcast("w")
+	}},
+	"Object.Whisper": {by: inStall, say: second(func(s *stage, _ context.Context) (int, error) {
+		return s.stall.Whisper("fay", "w")
+	})},
+	"Object.Disconnect": {by: inStall, say: second(func(s *stage, _ context.Context) (int, error) {
+		return s.stall.Disconnect("fay", 4000, "w")
+	})},
+
+	"Group.Emit": {by: inChair, say: func(s *stage, _ context.Context) error {
+		return s.chair.Emit(s.far, "w")
+	}},
+	"Group.Drain": {by: inChair, say: func(s *stage, _ context.Context) error {
+		return s.chair.Drain(s.far)
+	}, noticed: draining},
+	"Group.SetLocked": {by: inChair, say: func(s *stage, _ context.Context) error {
+		return s.chair.SetLocked(s.far, true)
+	}, noticed: locked},
+	"Group.Broadcast": {by: inChair, say: func(s *stage, _ context.Context) error {
+		return s.chair.Broadcast("w")
+	}},
+	"Group.Whisper": {by: inChair, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.chair.Whisper(ctx, "eve", "w")
+	}), waits: true, context: true},
+	"Group.Disconnect": {by: inChair, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.chair.Disconnect(ctx, "eve", 4000, "w")
+	}), waits: true, context: true},
+	"Group.Gossip": {by: inChair, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+		return s.chair.Gossip(ctx, "w")
+	}), waits: true, context: true},
+
+	"GroupStub.Emit": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().Emit(ctx, s.far, "w")
+	}, yields: true, context: true},
+	"GroupStub.Broadcast": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().Broadcast(ctx, "w")
+	}, yields: true, context: true},
+	"GroupStub.Drain": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().Drain(ctx, s.far)
+	}, noticed: draining, waits: true, context: true},
+	"GroupStub.SetLocked": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.group().SetLocked(ctx, s.far, true)
+	}, noticed: locked, waits: true, context: true},
+	"GroupStub.Whisper": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.group().Whisper(ctx, "eve", "w")
+	}), waits: true, context: true},
+	"GroupStub.Disconnect": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.group().Disconnect(ctx, "eve", 4000, "w")
+	}), waits: true, context: true},
+	"GroupStub.Gossip": {by: inStall, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+		return s.group().Gossip(ctx, "w")
+	}), waits: true, context: true},
+
+	"Call": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return dog.Call(ctx, s.listener(), (*stall).Repeat, 1)
+	}), waits: true, context: true},
+	"Call0": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+		return dog.Call0(ctx, s.listener(), (*stall).Answer)
+	}), waits: true, context: true},
+	"CallErr": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return dog.CallErr(ctx, s.listener(), (*stall).Listen, 1)
+	}, waits: true, context: true},
+	"CallErr0": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return dog.CallErr0(ctx, s.listener(), (*stall).Hear)
+	}, waits: true, context: true},
+	"Go": {by: inBooth, say: func(s *stage, ctx context.Context) error {
+		return dog.Go(ctx, func(context.Context) error { return s.booth.Emit("w") })
+	}, context: true},
+	"Await": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return dog.Await(ctx, s.reach)
+	}, waits: true, context: true},
+	"GroupStub.Identify": {by: inStall, say: second(func(s *stage, ctx context.Context) (dog.Stub[booth], error) {
+		return s.group().Identify(ctx, "dan")
+	}), noticed: reserved, waits: true, context: true},
+	"a question to shards": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		shards, err := shard.New(s.stalls, "shards", 2)
+		if err != nil {
+			return err
+		}
+		results, err := shard.Ask(
+			ctx, shards, shard.Options{},
+			func(ctx context.Context, d dog.Stub[stall]) (int, error) {
+				return dog.Call0(ctx, d, (*stall).Answer)
+			},
+		)
+		return errors.Join(err, shard.Errors(results))
+	}, waits: true, context: true},
+	"Stub.ServeHTTP": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		w := httptest.NewRecorder()
+		s.listener().ServeHTTP(w, httptest.NewRequest("GET", "/hear", nil).WithContext(ctx))
+		if w.Code != http.StatusOK {
+			return errors.New(w.Body.String())
+		}
+		return nil
+	}, waits: true, context: true},
+	"Stub.RoundTrip": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		answer, err := s.listener().RoundTrip(httptest.NewRequest("GET", "/hear", nil).WithContext(ctx))
+		if err != nil {
+			return err
+		}
+		return answer.Body.Close()
+	}, waits: true, context: true},
+	"Stub.Delete": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.stalls.Named("noted").Delete(ctx)
+	}, noticed: deleted, waits: true, context: true},
+	"Stub.Export": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.stalls.Named("noted").Export(ctx, "file")
+	}, waits: true, context: true},
+	"Stub.Import": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.listener().Import(ctx, "file")
+	}, waits: true, context: true},
+	"Runtime.Backup": {by: inStall, say: func(s *stage, ctx context.Context) error {
+		return s.rt.Backup(ctx, "dir")
+	}, waits: true, context: true},
+	"Storage.Sync": {by: inBooth, say: func(s *stage, ctx context.Context) error {
+		if err := s.booth.Storage().Sync(ctx); err != nil {
+			return err
+		}
+		return s.reach()
+	}, waits: true, context: true},
+}
+
+// answers are the ways out of a Receive.
+var answers = map[string]struct {
+	say func(w http.ResponseWriter) error
+
+	waits  bool // as in wayOut
+	breaks bool // it ends the handler by a panic of its own
+}{
+	"response.Write": {say: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, "heard")
+		return err
+	}},
+	"response.Write of a long answer": {say: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, strings.Repeat("heard", 1<<20))
+		return err
+	}},
+	"response.Header": {say: func(w http.ResponseWriter) error { w.Header().Set("Heard", "w"); return nil }},
+	"response.WriteHeader": {say: func(w http.ResponseWriter) error {
+		w.Header().Set("Heard", "w")
+		w.WriteHeader(http.StatusAccepted)
+		return nil
+	}},
+	"response.WriteHeader of 1xx": {say: func(w http.ResponseWriter) error {
+		w.Header().Set("Heard", "w")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Heard")
+		return nil
+	}},
+	"a trailer": {say: func(w http.ResponseWriter) error {
+		w.Header().Set(http.TrailerPrefix+"Heard", "w")
+		_, err := io.WriteString(w, "no")
+		return err
+	}},
+	"response.Flush": {say: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, "heard")
+		w.(http.Flusher).Flush()
+		return err
+	}},
+	"response.FlushError": {say: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, "heard")
+		return errors.Join(err, http.NewResponseController(w).Flush())
+	}},
+	"hijackable.Hijack": {say: func(w http.ResponseWriter) error {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nheard")
+		return errors.Join(err, c.Close())
+	}, waits: true},
+	"http.ErrAbortHandler": {say: func(http.ResponseWriter) error { panic(http.ErrAbortHandler) }, breaks: true},
+	"WriteError": {say: func(w http.ResponseWriter) error {
+		w.Header().Set("Heard", "w")
+		dog.WriteError(w, dog.ErrGroupFull)
+		return nil
+	}},
+}
+
+// silent are the exported functions and methods that let nothing out of the
+// handler that calls them, by why that is so.
+var silent = map[string][]string{
+	"it tells its caller what is there": {
+		"ClientGone", "UID", "IsUpgrade", "Stopping", "Encode", "HTTPStatus", "Get", "QueryRowAs", "QueryAs",
+		"Alarms.All", "Alarms.Get", "GroupStub.Replicas", "Group.Replicas", "Namespace.List", "Namespace.Objects",
+		"Replicas.List", "Replicas.Objects", "Groups.List", "Groups.Objects",
+		"Object.ID", "Object.Name", "Object.Storage", "Object.Sockets", "Object.SocketsOf", "Replica.GroupName",
+		"Runtime.Objects", "Runtime.Stats", "Runtime.Stopping", "SQL.Query",
+		"Socket.Attachment", "Socket.AutoReplied", "Socket.ID", "Socket.Subprotocol", "Socket.Tags", "Socket.UID",
+		"Storage.Alarms", "Storage.Get", "Storage.GetMany", "Storage.List", "Storage.SQL", "Stub.ID", "Stub.Name",
+		"Map.Get", "Map.List", "response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline",
+		"response.SetWriteDeadline",
+	},
+	"it makes an address of an object": {
+		"Namespace.Named", "Namespace.New", "Namespace.Parse", "Namespace.ByID", "Replicas.Parse", "Replicas.ByID",
+		"Groups.Named", "Groups.New", "Groups.Parse", "Groups.ByID", "Self", "NamespaceOf", "GroupOf", "Stub.WithUID",
+	},
+	"it stores, which is heard of when it is durable": {
+		"Alarms.Delete", "Alarms.Set", "Alarms.SetNamed", "SQL.Exec", "Storage.Delete", "Storage.DeleteAll",
+		"Storage.Put", "Storage.PutMany", "Map.Delete", "Map.Put", "Map.Update", "Put", "Update",
+	},
+	"it runs a function in place": {
+		"BlockConcurrencyWhile",
+		"Storage.Transaction",
+	},
+	"it keeps something with the socket, for its replica":                        {"Socket.SetAttachment"},
+	"it gives back a place that nobody has used, whatever becomes of the object": {"Stub.Release"},
+	"it writes to the log, which is for who runs the program":                    {"Object.Log"},
+	"it ends the object, and says nothing of what it has stored":                 {"Object.Abort", "Stub.Abort"},
+	"a handler that calls it waits for itself":                                   {"Runtime.Shutdown", "Runtime.Serve"},
+	"it runs a function later, as an event of the same object": {
+		"Object.After",
+		"Object.Every",
+		"Timer.Stop",
+	},
+	"it says how something is stored": {"MapOf", "Map.With"},
+	"it is for set-up": {
+		"New",
+		"RegisterGroup",
+		"RegisterObject",
+		"RegisterReplica",
+		"Runtime.Start",
+	},
+	"it is an option of another": {"Coalesce", "ExceptUID"},
+}
+
+// second is a way without its first result.
+func second[T any](f func(s *stage, ctx context.Context) (T, error)) func(*stage, context.Context) error {
+	return func(s *stage, ctx context.Context) error {
+		_, err := f(s, ctx)
+		return err
+	}
+}
+
+func (s *stage) listener() dog.Stub[stall] { return s.stalls.Named("listener") }
+
+func draining(s *stage) bool {
+	for r := range s.group().Replicas() {
+		if r.Draining {
+			return true
+		}
+	}
+	return false
+}
+
+func locked(s *stage) bool {
+	for r := range s.group().Replicas() {
+		if r.Locked {
+			return true
+		}
+	}
+	return false
+}
+
+func reserved(s *stage) bool {
+	for r := range s.group().Replicas() {
+		if r.Reserved > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func deleted(s *stage) bool {
+	noted, err := dog.Call0(s.t.Context(), s.stalls.Named("noted"), (*stall).Noted)
+	return err == nil && !noted
+}
+
+var errUndoIt = errors.New("undo it")
+
+// A fate is what becomes of what a handler stores before it says something.
+type fate struct {
+	prompt   bool // everything that is committed is durable at once
+	rollback bool
+	ending   func(o actor) error // how the handler ends
+	then     func(s *stage)      // what happens next
+	heard    bool                // whether the words leave then
+}
+
+func succeed(actor) error { return nil }
+
+var errNoDisk = errors.Join(dog.ErrStoreFailed, errors.New("no disk"))
+
+// fates are those of ways that keep the turn.
+var fates = map[string]fate{
+	"durable later":      {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, heard: true},
+	"lost":               {ending: succeed, then: func(s *stage) { s.engine.Fail(errNoDisk) }},
+	"undone by a panic":  {prompt: true, ending: func(actor) error { panic("undo it") }},
+	"undone by an error": {prompt: true, rollback: true, ending: func(actor) error { return errUndoIt }},
+	"undone by Abort":    {prompt: true, ending: func(o actor) error { o.Abort(errUndoIt); return nil }},
+}
+
+// waitingFates are those of ways that end the transaction.
+var waitingFates = map[string]fate{
+	"durable later": {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, heard: true},
+	"lost":          {ending: succeed, then: func(s *stage) { s.engine.Fail(errNoDisk) }},
+}

@@ -1,0 +1,295 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+func TestGate_NothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
+	for name, w := range words {
+		for fateName, f := range fatesOf(w.waits || w.yields) {
+			t.Run(name+"/"+fateName, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newStage(t, f.rollback)
+					if f.prompt {
+						s.engine.Prompt()
+					}
+					go func() {
+						_ = w.by(s, func(ctx context.Context, o actor) error {
+							if err := o.Storage().Put("said", nil); err != nil {
+								return err
+							}
+							if err := w.say(s, ctx); err != nil {
+								return err
+							}
+							return f.ending(o)
+						})
+					}()
+					f.check(s, func() bool { return w.noticed != nil && w.noticed(s) }, f.heard)
+				})
+			})
+		}
+	}
+}
+
+func fatesOf(ends bool) map[string]fate {
+	if ends {
+		return waitingFates
+	}
+	return fates
+}
+
+// check checks that nothing is heard but in the end, and then only if so.
+func (f fate) check(s *stage, noticed func() bool, heard bool) {
+	s.t.Helper()
+	require.False(s.t, s.heard() || noticed(), "too early")
+	if f.then != nil {
+		f.then(s)
+	}
+	require.Equal(s.t, heard, s.heard() || noticed(), "in the end")
+}
+
+func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
+	for name, w := range words {
+		if !w.waits {
+			continue
+		}
+		endings := map[string]func(s *stage, ctx context.Context, o actor) error{
+			"undone in a Transaction": func(s *stage, ctx context.Context, o actor) error {
+				s.engine.Prompt()
+				return o.Storage().Transaction(func() error {
+					if err := o.Storage().Put("said", nil); err != nil {
+						return err
+					}
+					return errors.Join(w.say(s, ctx), errUndoIt)
+				})
+			},
+			"reset while it waits": func(s *stage, ctx context.Context, o actor) error {
+				go func() {
+					time.Sleep(time.Millisecond)
+					o.Abort(errUndoIt)
+				}()
+				return errors.Join(o.Storage().Put("said", nil), w.say(s, ctx))
+			},
+		}
+		for how, ending := range endings {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newStage(t, false)
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						_ = w.by(s, func(ctx context.Context, o actor) error { return ending(s, ctx, o) })
+					}()
+					fixture.Elapse(time.Second)
+					s.engine.Prompt()
+					<-done
+					require.False(t, s.heard() || w.noticed != nil && w.noticed(s))
+				})
+			})
+		}
+	}
+}
+
+func TestGate_CheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
+	for name, w := range words {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, false)
+				by := inStall // with what belongs to another object
+				switch {
+				case w.context:
+					by = w.by
+				case strings.HasPrefix(name, "Object."):
+					by = inBooth
+				}
+				said := make(chan error, 1)
+				go func() {
+					_ = by(s, func(ctx context.Context, o actor) error {
+						said <- errors.Join(o.Storage().Put("said", nil), w.say(s, context.Background()))
+						return nil
+					})
+				}()
+				err := <-said
+				require.Error(t, err)
+				if name != "Go" && name != "Storage.Sync" && name != "Stub.ServeHTTP" {
+					require.ErrorIs(t, err, dog.ErrPastGate)
+				}
+				require.False(t, s.heard() || w.noticed != nil && w.noticed(s))
+				s.engine.Prompt()
+				require.False(t, s.heard() || w.noticed != nil && w.noticed(s))
+			})
+		})
+	}
+}
+
+func TestGate_NoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
+	for name, a := range answers {
+		for fateName, f := range fatesOf(a.waits || a.breaks) {
+			t.Run(name+"/"+fateName, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newStage(t, f.rollback)
+					if f.prompt {
+						s.engine.Prompt()
+					}
+					s.receive = func(o actor, w http.ResponseWriter, _ *http.Request) error {
+						if err := errors.Join(o.Storage().Put("said", nil), a.say(w)); err != nil {
+							return err
+						}
+						return f.ending(o)
+					}
+					var asking sync.WaitGroup
+					asking.Go(s.ask)
+					f.check(s, func() bool { return false }, f.heard)
+					s.engine.Prompt()
+					asking.Wait()
+				})
+			})
+		}
+	}
+}
+
+func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t *testing.T) {
+	connects := map[string]func(*booth, http.ResponseWriter, *http.Request){
+		"plain": func(b *booth, w http.ResponseWriter, req *http.Request) { b.Connect(w, req, nil) },
+		"with options": func(b *booth, w http.ResponseWriter, req *http.Request) {
+			b.Connect(w, req, &dog.SocketOptions{Tags: []string{"w"}})
+		},
+	}
+	for name, connect := range connects {
+		for fateName, f := range fates {
+			if f.rollback {
+				continue
+			}
+			t.Run(name+"/"+fateName, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newStage(t, false)
+					if f.prompt {
+						s.engine.Prompt()
+					}
+					s.connect = func(b *booth, w http.ResponseWriter, req *http.Request) {
+						if b.Storage().Put("said", nil) != nil {
+							return
+						}
+						connect(b, w, req)
+						_ = f.ending(b)
+					}
+					var dialling sync.WaitGroup
+					dialling.Go(func() {
+						if _, _, err := s.srv.TryDial("/?u=dan", dogtest.DialOptions{}); err == nil {
+							_ = s.reach()
+						}
+					})
+					f.check(s, func() bool { return false }, f.heard)
+					s.engine.Prompt()
+					dialling.Wait()
+				})
+			})
+		}
+	}
+}
+
+// A new way out belongs into a table above; what is none needs a reason.
+func TestGate_EveryExportedWayOutIsKnown(t *testing.T) {
+	known := map[string]bool{"Object.Connect": true}
+	for name := range words {
+		known[name] = true
+	}
+	for name := range answers {
+		known[strings.Fields(name)[0]] = true
+	}
+	for why, names := range silent {
+		for _, name := range names {
+			require.False(t, known[name], "%s: %s, and yet in a table", name, why)
+			known[name] = true
+		}
+	}
+	exported := exportedFunctions(t)
+	for name := range exported {
+		require.True(t, known[name], "is %s a way out of an object?", name)
+	}
+	for name := range known {
+		if strings.Contains(name, ".") && name != "http.ErrAbortHandler" {
+			require.True(t, exported[name], "%s does not exist", name)
+		}
+	}
+}
+
+// values are the types whose methods are about the values alone.
+var values = []string{
+	"CloseError", "EventKind", "ID", "Kind", "Message", "MessageType", "MigrationError", "PanicError", "RegistrationError",
+	"Reply", "ResetError", "Row", "SchemaError", "StatusError", "StopReason", "UsageError",
+}
+
+// exportedIn are exported types by the unexported ones that they embed, from
+// which they have methods.
+var exportedIn = map[string]string{"core": "Object", "crowd": "Object"}
+
+// exportedFunctions returns the exported functions and methods of the package,
+// and the methods of the writer that Receive gets.
+func exportedFunctions(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("../../*.go")
+	require.NoError(t, err)
+	files = append(files, "../../internal/answer/writer.go", "../../internal/answer/hijack.go")
+	all, embedded := make(map[string]bool), make(map[string]bool)
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || !f.Name.IsExported() {
+				continue
+			}
+			if f.Recv == nil {
+				all[f.Name.Name] = true
+				continue
+			}
+			typ := receiverType(f.Recv.List[0].Type)
+			if of := exportedIn[typ]; of != "" {
+				embedded[typ], typ = true, of
+			}
+			if (ast.IsExported(typ) || typ == "response" || typ == "hijackable") && !slices.Contains(values, typ) {
+				all[typ+"."+f.Name.Name] = true
+			}
+		}
+	}
+	for typ := range exportedIn {
+		require.True(t, embedded[typ], "%s has no exported methods", typ)
+	}
+	return all
+}
+
+func receiverType(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiverType(e.X)
+	case *ast.IndexExpr:
+		return receiverType(e.X)
+	case *ast.IndexListExpr:
+		return receiverType(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}

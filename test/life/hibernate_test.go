@@ -1,0 +1,187 @@
+package life_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+// inn and chamber are a group and a replica that hibernate.
+type inn struct {
+	dog.Group
+	diary *chronicle
+}
+
+func (i *inn) OnStart(context.Context) error { i.diary.note("start inn"); return nil }
+
+type chamber struct {
+	dog.Replica
+	diary *chronicle
+	said  int
+}
+
+func (c *chamber) OnStart(context.Context) error { c.diary.note("start chamber"); return nil }
+
+func (c *chamber) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := c.Connect(w, req, &dog.SocketOptions{Tags: []string{"guest"}, AutoRequest: "ping", AutoReply: "pong"})
+	return err
+}
+
+func (c *chamber) OnOpen(_ context.Context, s *dog.Socket) error { return s.SetAttachment(s.UID()) }
+
+func (c *chamber) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+	c.said++
+	var who string
+	if err := s.Attachment(&who); err != nil {
+		return err
+	}
+	n := len(slices.Collect(c.Sockets("guest")))
+	return c.Broadcast(who + " says " + m.String() + " as number " + strconv.Itoa(c.said) + " to " + strconv.Itoa(n))
+}
+
+func (c *chamber) OnClose(context.Context, *dog.Socket, int, string) error {
+	c.diary.note("close")
+	return nil
+}
+
+func (c *chamber) OnGossip(context.Context, dog.Message) (any, error) { return c.said, nil }
+
+func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
+	t.Helper()
+	rt := dogtest.New(t, dog.Options{HibernateAfter: 10 * time.Second})
+	chambers, err := dog.RegisterReplica(
+		rt, "chamber",
+		&dog.ReplicaOptions[chamber]{New: func() *chamber { return &chamber{diary: d} }, Hibernate: true},
+	)
+	require.NoError(t, err)
+	inns, err := dog.RegisterGroup(
+		rt, "inn", chambers,
+		&dog.GroupOptions[inn]{New: func() *inn { return &inn{diary: d} }, Limit: 2, Hibernate: true},
+	)
+	require.NoError(t, err)
+	srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		stub, err := inns.Named("main").Identify(req.Context(), req.URL.Query().Get("u"))
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		stub.ServeHTTP(w, req)
+	}))
+	return rt, srv, func(user string) *dogtest.Client {
+		c := srv.Dial("/?u=" + user)
+		synctest.Wait()
+		return c
+	}
+}
+
+func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := new(chronicle)
+		_, _, join := newInn(t, d)
+		ada, bob := join("ada"), join("bob")
+		ada.Send("one")
+		require.Equal(t, []string{"ada says one as number 1 to 2"}, fixture.Texts(bob))
+		require.Equal(t, []string{"start chamber", "start inn"}, d.read())
+		fixture.Texts(ada)
+
+		time.Sleep(time.Minute)
+		ada.Send("ping")
+		require.Equal(t, []string{"pong"}, fixture.Texts(ada))
+		require.Empty(t, d.read(), "an auto-response wakes nobody")
+		ada.Send("two")
+		require.Equal(
+			t, []string{"ada says two as number 1 to 2"}, fixture.Texts(bob),
+			"memory went, sockets with tags and attachments stayed",
+		)
+		require.Equal(t, []string{"start chamber"}, d.read())
+		fixture.Texts(ada)
+
+		time.Sleep(time.Minute)
+		bob.Close(1000, "")
+		synctest.Wait()
+		require.Equal(t, []string{"close", "start chamber"}, d.read())
+		time.Sleep(time.Minute)
+		ada.Send("three")
+		require.Equal(t, []string{"ada says three as number 1 to 1"}, fixture.Texts(ada))
+	})
+}
+
+// Fault 1 of the original: a group that left memory forgot its replicas.
+func TestFault1_AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := new(chronicle)
+		rt, _, join := newInn(t, d)
+		ada, bob := join("ada"), join("bob")
+		time.Sleep(time.Minute) // the group and its replica have no memory now
+		eve := join("eve")      // the first replica is full
+		require.Len(t, rt.Stats().Groups[0].Replicas, 2)
+		eve.Send("hello")
+		for _, c := range []*dogtest.Client{ada, bob, eve} {
+			require.Equal(t, []string{"eve says hello as number 1 to 1"}, fixture.Texts(c))
+		}
+	})
+}
+
+// Fault 2 of the original: a replica that left memory forgot its neighbours,
+// and its broadcasts reached nobody.
+func TestFault2_AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, join := newInn(t, new(chronicle))
+		ada, bob, eve := join("ada"), join("bob"), join("eve")
+		time.Sleep(time.Minute)
+		eve.Send("hello")
+		for _, c := range []*dogtest.Client{ada, bob, eve} {
+			require.Equal(t, []string{"eve says hello as number 1 to 1"}, fixture.Texts(c))
+		}
+	})
+}
+
+func TestObject_ResetAfterAHibernationClosesTheSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{HibernateAfter: time.Second})
+		on := &fixture.Hooks{
+			Message: func(context.Context, *fixture.Room, *dog.Socket, dog.Message) error { panic("no") },
+		}
+		rooms, err := dog.RegisterReplica(
+			rt, "room",
+			&dog.ReplicaOptions[fixture.Room]{
+				New:       func() *fixture.Room { return &fixture.Room{On: on} },
+				Hibernate: true,
+			},
+		)
+		require.NoError(t, err)
+		lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: 2})
+		require.NoError(t, err)
+		h := &fixture.Rooms{Runtime: rt, Lobbies: lobbies, Group: lobbies.Named("main")}
+		h.Server = dogtest.Serve(t, h)
+		ada, bob := h.Enter("ada"), h.Enter("bob")
+		time.Sleep(time.Minute)
+		ada.Send("boom")
+		code, _ := bob.Closed()
+		require.Equal(t, 1011, code)
+	})
+}
+
+func TestObject_RoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		starts := 0
+		h := fixture.NewRooms(
+			t, 2, &fixture.Hooks{Start: func(context.Context, *fixture.Room) error { starts++; return nil }},
+		)
+		ada := h.Enter("ada")
+		time.Sleep(time.Hour)
+		ada.Send("hello")
+		synctest.Wait()
+		require.Equal(t, 1, starts)
+	})
+}

@@ -1,0 +1,315 @@
+package load_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+// Clients over TCP that do not read, or are dead, beside others that are well.
+
+// Opcodes of RFC 6455.
+const (
+	opText  = 1
+	opClose = 8
+	opPing  = 9
+	opPong  = 10
+)
+
+// patience is how long a test waits for what must happen. No test waits for
+// that long unless it fails.
+const patience = time.Minute
+
+// An audience is a group of several replicas with clients that read what they
+// are sent, and others that do not.
+type audience struct {
+	*fixture.Rooms
+	well, slow []*peer
+	ended      chan *dog.CloseError // how sockets ended
+}
+
+const (
+	wellClients = 20
+	slowClients = 5
+	queueBytes  = 64 << 10
+	padding     = 1 << 10 // of each message
+	atOnce      = 8       // messages under way
+	talk        = 100 * atOnce
+)
+
+// newAudience connects the clients; slow are the options of the slow ones'
+// sockets.
+func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *audience {
+	t.Helper()
+	a := &audience{ended: make(chan *dog.CloseError, wellClients+slowClients)}
+	options.Logger = slog.New(slog.DiscardHandler)
+	options.Trace = &dog.Trace{SocketClosed: func(_ *dog.Socket, cause *dog.CloseError) { a.ended <- cause }}
+	pad := strings.Repeat(".", padding)
+	a.Rooms = fixture.NewRoomsWith(
+		t, options, dog.GroupOptions[fixture.Lobby]{Limit: wellClients/slowClients + 1},
+		&fixture.Hooks{
+			Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/slow" {
+					r.Connect(w, req, &slow)
+				} else {
+					r.Connect(w, req, nil)
+				}
+			},
+			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+				key := m.Data[len(m.Data)-1:]
+				return r.Broadcast(m.String()+pad, dog.Coalesce(string(key)))
+			},
+		},
+	)
+	addr := serveTCP(t, a, smallBuffer)
+	for i := range slowClients {
+		a.slow = append(a.slow, mustDial(t, addr, fmt.Sprint("/slow?u=slow", i)))
+		for j := range wellClients / slowClients {
+			a.well = append(a.well, mustDial(t, addr, fmt.Sprintf("/ws?u=well%d.%d", i, j)))
+		}
+	}
+	require.Len(t, a.Loads(), slowClients)
+	return a
+}
+
+// smallBuffer has the kernel take little for a client that does not read.
+func smallBuffer(c *net.TCPConn) { _ = c.SetWriteBuffer(8 << 10) }
+
+// talk has a client say the numbers up to talk to all, while those who are well
+// listen and the others do not. Halfway and at the end it waits until no more
+// waits for the others than QueueBytes, as is so once each of them has had its
+// moment. These end one by one, so the sum of all may grow again after halfway;
+// what waits for one connection is bounded in TestFloodIsBounded of
+// internal/conn.
+func (a *audience) talk(t *testing.T) {
+	t.Helper()
+	const onItsWay = (wellClients + slowClients) * atOnce * (padding + 16)
+	bounded := func() bool { return a.Runtime.Stats().QueuedBytes <= slowClients*queueBytes+onItsWay }
+	for first := 0; first < talk; first += atOnce {
+		if first == talk/2 {
+			require.Eventually(t, bounded, patience, time.Millisecond)
+		}
+		for i := first; i < first+atOnce; i++ {
+			require.NoError(t, a.well[0].send(opText, fmt.Sprintf("%06d", i)))
+		}
+		for _, p := range a.well {
+			for i := first; i < first+atOnce; i++ {
+				n, err := p.number()
+				require.NoError(t, err)
+				require.Equal(t, i, n)
+			}
+		}
+	}
+	require.Eventually(t, bounded, patience, time.Millisecond)
+}
+
+// requireLeft requires that the slow clients, and only they, have left and
+// nothing of them is kept.
+func (a *audience) requireLeft(t *testing.T) {
+	t.Helper()
+	sum := 0
+	for _, load := range a.Loads() {
+		sum += load
+	}
+	require.Equal(t, wellClients, sum)
+	require.Equal(t, wellClients, a.Runtime.Stats().Sockets)
+	require.Eventually(t, func() bool { return a.Runtime.Stats().QueuedBytes == 0 }, patience, time.Millisecond)
+}
+
+func TestSlow_DisconnectOverTCP(t *testing.T) {
+	a := newAudience(t, dog.Options{}, dog.SocketOptions{
+		QueueBytes: queueBytes, Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: patience,
+	})
+	a.talk(t)
+	require.Equal(t, wellClients+slowClients, a.Runtime.Stats().Sockets, "they have not read that they are closed")
+	for _, p := range a.slow {
+		heard, err := p.listen()
+		require.EqualError(t, err, "closed: 1008 slow consumer")
+		require.NotEmpty(t, heard, "what the kernel took")
+		for i, n := range heard {
+			require.Equal(t, i, n)
+		}
+		require.NoError(t, p.Close())
+	}
+	for range a.slow {
+		cause := <-a.ended
+		require.ErrorIs(t, cause, dog.ErrSlowConsumer)
+		require.Equal(t, 1008, cause.Code)
+	}
+	stats := a.Runtime.Stats()
+	require.EqualValues(t, slowClients, stats.Slow)
+	require.Positive(t, stats.Lost)
+	a.requireLeft(t)
+	a.talk(t)
+}
+
+func TestSlow_DropOldestOverTCP(t *testing.T) {
+	a := newAudience(
+		t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience},
+	)
+	a.talk(t)
+	require.Greater(t, a.Runtime.Stats().QueuedBytes, slowClients*queueBytes/2)
+	all := 0
+	for _, p := range a.slow {
+		heard, err := p.listen()
+		require.NoError(t, err)
+		require.True(t, slices.IsSorted(heard), heard)
+		all += len(heard)
+	}
+	stats := a.Runtime.Stats()
+	require.Zero(t, stats.Slow)
+	require.Zero(t, stats.Lost)
+	require.Positive(t, stats.Dropped)
+	require.EqualValues(t, slowClients*talk, uint64(all)+stats.Dropped)
+	require.Empty(t, a.ended)
+}
+
+func TestSlow_CoalesceOverTCP(t *testing.T) {
+	a := newAudience(
+		t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience},
+	)
+	a.talk(t)
+	all := 0
+	for _, p := range a.slow {
+		heard, err := p.listen()
+		require.NoError(t, err)
+		require.True(t, slices.IsSorted(heard), heard)
+		const keys = 10
+		for i, n := range heard[len(heard)-keys:] {
+			require.Equal(t, talk-keys+i, n, "the newest of each key")
+		}
+		all += len(heard)
+	}
+	stats := a.Runtime.Stats()
+	require.Zero(t, stats.Slow)
+	require.Zero(t, stats.Lost)
+	require.Positive(t, stats.Coalesced)
+	require.EqualValues(t, slowClients*talk, uint64(all)+stats.Coalesced)
+	require.Empty(t, a.ended)
+}
+
+func TestSlow_ClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
+	for name, c := range map[string]struct {
+		options dog.SocketOptions
+		code    int
+	}{
+		"WriteTimeout": {dog.SocketOptions{Slow: dog.DropOldest, WriteTimeout: 100 * time.Millisecond}, 1006},
+		"CloseTimeout": {dog.SocketOptions{Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: 100 * time.Millisecond}, 1008},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.options.QueueBytes = queueBytes
+			a := newAudience(t, dog.Options{}, c.options)
+			a.talk(t)
+			for range a.slow {
+				cause := <-a.ended
+				require.ErrorIs(t, cause, dog.ErrSlowConsumer)
+				require.Equal(t, c.code, cause.Code)
+			}
+			require.EqualValues(t, slowClients, a.Runtime.Stats().Slow)
+			a.requireLeft(t)
+			a.talk(t)
+		})
+	}
+}
+
+// A dead client is one that the kernel still speaks for, but that neither reads
+// nor answers. Some are parked when they are found.
+func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
+	a := newAudience(
+		t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond},
+		dog.SocketOptions{},
+	)
+	told := make(chan error)
+	for _, p := range a.well {
+		go func() {
+			_, _, err := p.next() // answers pings until it is told something
+			told <- err
+		}()
+	}
+	for range a.slow {
+		cause := <-a.ended
+		require.ErrorIs(t, cause, dog.ErrPingTimeout)
+		require.Equal(t, 1006, cause.Code)
+	}
+	require.Zero(t, a.Runtime.Stats().Slow)
+	a.requireLeft(t)
+	require.NoError(t, a.Group.Broadcast(t.Context(), "still there?"))
+	for range a.well {
+		require.NoError(t, <-told)
+	}
+	require.Empty(t, a.ended)
+}
+
+// BenchmarkBroadcastSlow is a message to 1,000 sockets over TCP until all have
+// it but those that never read. Clients and server share a process: compare
+// only the two with each other.
+func BenchmarkBroadcastSlow(b *testing.B) {
+	const sockets = 1000
+	for _, slow := range []int{0, sockets / 100} {
+		b.Run(fmt.Sprint("slow=", slow), func(b *testing.B) {
+			options := dog.Options{
+				Logger: slog.New(slog.DiscardHandler),
+				Sockets: dog.SocketOptions{
+					PingInterval: -1,
+					QueueBytes:   queueBytes,
+					Slow:         dog.DropOldest,
+					WriteTimeout: time.Hour,
+				},
+			}
+			h := fixture.NewRoomsWith(b, options, dog.GroupOptions[fixture.Lobby]{Limit: 100}, &fixture.Hooks{})
+			addr := serveTCP(b, h, smallBuffer)
+			var left atomic.Int64
+			done := make(chan struct{})
+			for i := range sockets {
+				p := mustDial(b, addr, fmt.Sprint("/ws?u=", i))
+				if i < slow {
+					continue
+				}
+				go func() {
+					for {
+						if _, _, err := p.next(); err != nil {
+							return
+						}
+						if left.Add(-1) == 0 {
+							done <- struct{}{}
+						}
+					}
+				}()
+			}
+			tell := func(message []byte) {
+				left.Store(int64(sockets - slow))
+				if err := h.Group.Broadcast(context.Background(), message); err != nil {
+					b.Fatal(err)
+				}
+				<-done
+			}
+			for h.Runtime.Stats().Dropped < uint64(10*slow) { // until the kernel takes no more for them
+				tell(make([]byte, queueBytes/4))
+			}
+			message := make([]byte, 64)
+			var took []time.Duration
+			runtime.GC()
+			for b.Loop() {
+				start := time.Now()
+				tell(message)
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
+	}
+}
