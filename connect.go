@@ -86,8 +86,10 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	connected = true
 	rt.work.Add() // until finish
+	set.enter(s)
 	o.gate.Say(func(lost error) {
 		if lost != nil {
+			s.lost.Store(true)
 			go s.vanish(lost)
 			return
 		}

@@ -218,7 +218,9 @@ func (b *groupState) socketsOf(uid string) []*Socket {
 	}
 	var sockets []*Socket
 	for s := range b.book.Sockets(uid) {
-		sockets = append(sockets, s)
+		if !s.lost.Load() {
+			sockets = append(sockets, s)
+		}
 	}
 	return sockets
 }

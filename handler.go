@@ -121,6 +121,8 @@ type Clusterizer interface {
 
 // An OpenHandler of an Object or a Replica runs when a socket has joined,
 // before the socket's first message. An error closes the socket with 1011.
+// OnOpen does not run if the object has to start for it and the start fails or
+// is ended by a reset. The socket is then closed with 1011, and OnClose runs.
 type OpenHandler interface {
 	OnOpen(ctx context.Context, s *Socket) error
 }
@@ -134,9 +136,10 @@ type MessageHandler interface {
 
 // A CloseHandler of an Object or a Replica runs exactly once for each socket
 // that had joined, after the socket has left. code and reason are those of the
-// side that closed first. code is 1006 when the connection was lost. There is
-// one exception: OnClose does not run if the replica was reset before and the
-// OnStart that must precede OnClose fails.
+// side that closed first. code is 1006 when the connection was lost. OnClose
+// also runs if OnOpen has not run or has failed, so it should undo only what it
+// finds done. There is one exception: OnClose does not run if the object was
+// reset before and the OnStart that must precede OnClose fails.
 type CloseHandler interface {
 	OnClose(ctx context.Context, s *Socket, code int, reason string) error
 }

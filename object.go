@@ -166,15 +166,15 @@ func (c *crowd) Connect(w http.ResponseWriter, req *http.Request, options *Socke
 }
 
 // Sockets returns the object's currently open sockets that have all of the
-// tags, in no particular order. A socket that is being closed is not included.
+// tags, in no particular order. A socket is open as soon as Connect has
+// returned it. A socket that is being closed is not included.
 func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		o, err := c.speaker()
 		if err != nil {
 			return
 		}
-		for nc := range o.conns() {
-			s := nc.Data.(*Socket)
+		for s := range o.sockets() {
 			if s.hasAll(tags) && !s.over() && !yield(s) {
 				return
 			}
@@ -183,7 +183,7 @@ func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 }
 
 // SocketsOf returns the object's currently open sockets of a uid, in no
-// particular order. A socket that is being closed is not included.
+// particular order. It includes those that Sockets includes.
 func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		o, err := c.speaker()

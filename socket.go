@@ -40,6 +40,7 @@ type Socket struct {
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
 	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
+	lost    atomic.Bool  // its client will never be told of the connection
 
 	held heldBytes // messages to this socket alone
 
@@ -302,7 +303,7 @@ func (s *Socket) close(code int, reason string, inAnyCase bool) {
 
 // over reports whether messages sent now cannot reach the client, because the
 // socket is closed or will be once earlier output has left.
-func (s *Socket) over() bool { return s.closes.Load() > 0 || s.conn.Over() }
+func (s *Socket) over() bool { return s.closes.Load() > 0 || s.lost.Load() || s.conn.Over() }
 
 // checkClose returns an error if a socket cannot be closed with this code and
 // reason.

@@ -97,8 +97,8 @@ func (s *Socket) runEndHandler(kind EventKind, handle work) {
 
 // release frees the socket's place.
 func (s *Socket) release() {
+	s.obj.socketSet().exit(s)
 	if s.obj.replica == nil {
-		s.obj.socketSet().exit(s)
 		return
 	}
 	b := s.obj.replica.group
@@ -118,13 +118,10 @@ func (s *Socket) vanish(lost error) {
 	s.obj.socketSet().unreserve()
 }
 
-// join adds the socket to its object's sockets.
+// join lets the socket receive the messages to all sockets of its object.
 func (s *Socket) join() {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
-	if s.obj.replica == nil {
-		set.enter(s)
-	}
-	set.set.Add(s.conn)
+	set.join(s)
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.

@@ -2,6 +2,7 @@ package dog
 
 import (
 	"iter"
+	"maps"
 	"sync"
 
 	"github.com/godurable/dog/internal/conn"
@@ -14,8 +15,11 @@ type socketSet struct {
 
 	mu    sync.Mutex
 	count int // connecting, open, or with an OnClose that has not returned. guarded by mu
-	// the open sockets of a plain object, linked by Socket.next. guarded by mu,
-	// like next
+	// those that are not in set, because the gate still holds back their
+	// handshake. guarded by mu
+	connecting map[*Socket]struct{}
+	// the sockets of a plain object, linked by Socket.next. guarded by mu, like
+	// next
 	byUID map[string]*Socket
 }
 
@@ -54,14 +58,19 @@ func (s *socketSet) unreserve() {
 	s.count--
 }
 
-// enter adds a socket to those of its uid. Sockets of replicas are in their
+// enter adds a socket that connects. From here on, the object finds it by its
+// uid and in the list of its sockets. By uid, sockets of replicas are in their
 // group's state instead.
 func (s *socketSet) enter(k *Socket) {
-	if k.uid == "" {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.connecting == nil {
+		s.connecting = make(map[*Socket]struct{})
+	}
+	s.connecting[k] = struct{}{}
+	if k.uid == "" || k.obj.replica != nil {
+		return
+	}
 	if s.byUID == nil {
 		s.byUID = make(map[string]*Socket)
 	}
@@ -69,10 +78,26 @@ func (s *socketSet) enter(k *Socket) {
 	s.byUID[k.uid] = k
 }
 
-// exit undoes enter, if it was called.
+// join makes a socket that connects one that receives messages to all.
+func (s *socketSet) join(k *Socket) {
+	s.set.Add(k.conn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connectedLocked(k)
+}
+
+// connectedLocked forgets that a socket connects. The caller must hold mu.
+func (s *socketSet) connectedLocked(k *Socket) {
+	if delete(s.connecting, k); len(s.connecting) == 0 {
+		s.connecting = nil // objects with few sockets are many
+	}
+}
+
+// exit undoes enter.
 func (s *socketSet) exit(k *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.connectedLocked(k)
 	var before *Socket
 	for at := s.byUID[k.uid]; at != nil; before, at = at, at.next {
 		switch {
@@ -95,7 +120,9 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := s.byUID[uid]; k != nil; k = k.next {
-		all = append(all, k)
+		if !k.lost.Load() {
+			all = append(all, k)
+		}
 	}
 	return all
 }
@@ -120,7 +147,31 @@ func (o *object) conns() iter.Seq[*conn.Conn] {
 	return func(func(*conn.Conn) bool) {}
 }
 
-// socketsOf returns the object's own sockets of a uid.
+// sockets returns the object's sockets, also those that connect.
+func (o *object) sockets() iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		set := o.crowd.Load()
+		if set == nil {
+			return
+		}
+		set.mu.Lock()
+		connecting := maps.Clone(set.connecting)
+		set.mu.Unlock()
+		for s := range connecting {
+			if !yield(s) {
+				return
+			}
+		}
+		for c := range set.set.Each() {
+			s := c.Data.(*Socket)
+			if _, seen := connecting[s]; !seen && !yield(s) { // it may have joined meanwhile
+				return
+			}
+		}
+	}
+}
+
+// socketsOf returns the object's own sockets of a uid, also those that connect.
 func (o *object) socketsOf(uid string) []*Socket {
 	if o.replica == nil {
 		if s := o.crowd.Load(); s != nil {
@@ -140,8 +191,8 @@ func (o *object) socketsOf(uid string) []*Socket {
 // hasSocketsOf reports whether the object has open sockets of an instance's
 // era.
 func (o *object) hasSocketsOf(inst *instance) bool {
-	for c := range o.conns() {
-		if c.Data.(*Socket).era == inst.era && !c.Closing() {
+	for s := range o.sockets() {
+		if s.era == inst.era && !s.lost.Load() && !s.conn.Closing() {
 			return true
 		}
 	}

@@ -137,8 +137,8 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // become part of the response. After Accept returns, neither w nor r may be
 // used, and the HTTP handler may return. Accept does not wait for the network.
 // The client receives the response, and has a connection, only after
-// [Conn.Start] or the first send, so that the caller can put the connection in
-// place before that.
+// [Conn.Start], so that the caller can put the connection in place before that.
+// Messages sent and a close begun earlier are queued until then.
 //
 // If the request is refused, the response has been written and the error is a
 // [*HandshakeError]: 405 if the method is not GET, 426 if no upgrade is
@@ -153,6 +153,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	c := &Conn{opts: opts}
 	c.in.limit, c.in.active = opts.MaxMessage, true
 	c.replied = 1 // no even phase
+	c.unstarted, c.writing = true, true
 	c.parts = 1
 	c.ended.Add(1)
 	up := &upgrade{w: w, conn: c, header: w.Header().Clone(), http1: r.ProtoMajor == 1}

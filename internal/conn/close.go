@@ -56,21 +56,25 @@ func (e *CloseError) Unwrap() error { return e.Err }
 
 func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) }
 
-// farewell is the state of a closing connection. All fields but left are fixed.
+// farewell is the state of a closing connection.
 type farewell struct {
-	frame    []byte      // the close frame, sent after the queued data; nil: none
+	frame []byte      // fixed; the close frame, sent after the queued data; nil: none
+	local *CloseError // fixed; how our side began to close; nil if the peer did
+
+	// set under Conn.mu when closing has begun and the connection has started
 	deadline time.Time   // when closing must be finished
-	local    *CloseError // how our side began to close; nil if the peer did
 	late     *time.Timer // runs Conn.late at the deadline
-	left     bool        // guarded by Conn.mu; everything was written to the network
+
+	left bool // guarded by Conn.mu; everything was written to the network
 }
 
 // Close begins the closing handshake. It never blocks. The close frame is
 // queued behind pending messages, further Sends return [ErrClosed], and
-// messages that still arrive are discarded. The peer has Options.CloseTimeout
-// to read what is queued and to answer. Read then returns a [CloseError] with
-// this code and reason. Closing twice, or after the end, does nothing. The
-// error is [ErrCloseCode] or [ErrCloseReason] if the arguments are not allowed.
+// messages that still arrive are discarded. The peer has Options.CloseTimeout to
+// read what is queued and to answer, counted from Start if that comes later.
+// Read then returns a [CloseError] with this code and reason. Closing twice, or
+// after the end, does nothing. The error is [ErrCloseCode] or [ErrCloseReason]
+// if the arguments are not allowed.
 func (c *Conn) Close(code int, reason string) error {
 	if err := CheckClose(code, reason); err != nil {
 		return err
@@ -95,19 +99,24 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 }
 
 // beginCloseLocked queues the close frame, if there is one, and bounds the rest
-// of closing by CloseTimeout. It sets deadlines, which end waits for the
-// network, and a timer, because there may be no such wait or the network may
-// not support deadlines. The caller must hold mu, and must have the frame
-// written. Deadlines are set under mu so that the writer, which sets its own,
-// cannot extend them.
+// of closing. The caller must hold mu, and must have the frame written.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
-	c.farewell = &farewell{
-		frame: frame, deadline: time.Now().Add(c.opts.CloseTimeout), local: local,
-		late: time.AfterFunc(c.opts.CloseTimeout, c.late),
-	}
+	c.farewell = &farewell{frame: frame, local: local}
 	c.cursor = deaf
 	c.closing.Store(true)
 	c.rouseLocked()
+	if !c.unstarted {
+		c.limitCloseLocked()
+	}
+}
+
+// limitCloseLocked bounds the rest of closing by CloseTimeout. It sets
+// deadlines, which end waits for the network, and a timer, because there may be
+// no such wait or the network may not support deadlines. The caller must hold
+// mu, so that the writer, which sets deadlines of its own, cannot extend them.
+func (c *Conn) limitCloseLocked() {
+	c.farewell.deadline = time.Now().Add(c.opts.CloseTimeout)
+	c.farewell.late = time.AfterFunc(c.opts.CloseTimeout, c.late)
 	c.nc.SetDeadline(c.farewell.deadline)
 }
 
@@ -120,6 +129,7 @@ func (c *Conn) Abort(err error) {
 		err = ErrClosed
 	}
 	c.mu.Lock()
+	c.startLocked()
 	c.hard = true
 	c.severLocked(err)
 	c.departLocked()

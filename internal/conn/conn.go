@@ -112,6 +112,7 @@ type Conn struct {
 	parting []byte // the close frame to send after leaving; nil: none
 	cause   error  // the first failure not caused by what the peer sent
 
+	unstarted  bool // claimed by Accept until Start or Abort
 	writing    bool // a goroutine has claimed the connection for writing
 	backedUp   bool // and that goroutine waits for the network
 	watched    bool // the timer of pace runs, and is counted in ended
@@ -184,12 +185,25 @@ func (c *Conn) loggedLocked() (bytes int) {
 	return 0
 }
 
-// Start sends the handshake response. It does not block. It must be called
-// once, before Read.
+// Start sends the handshake response and what has been queued behind it. It
+// does not block. Start or Abort must be called before Read.
 func (c *Conn) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.startLocked()
 	c.hurryLocked()
+}
+
+// startLocked ends the claim of Accept, so that others can write. The caller
+// must hold mu.
+func (c *Conn) startLocked() {
+	if !c.unstarted {
+		return
+	}
+	c.unstarted, c.writing = false, false
+	if c.farewell != nil {
+		c.limitCloseLocked()
+	}
 }
 
 // hurryLocked writes pending data, or schedules the write if it might block.
