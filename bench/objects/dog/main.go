@@ -59,10 +59,15 @@ func open(dir string, options dog.Options, fired func(name string)) (*program, e
 		return nil, err
 	}
 	p := &program{rt: rt, namespaces: make(map[string]*dog.Namespace[keeper])}
-	for name, options := range map[string]*dog.ObjectOptions[keeper]{
+	kinds := map[string]*dog.ObjectOptions[keeper]{
 		"keys": {New: func() *keeper { return &keeper{fired: fired} }},
-		"rows": {New: func() *keeper { return &keeper{sql: true} }, Schema: dog.Schema{drive.Table}},
-	} {
+	}
+	if dir != "" { // a Schema needs a Store
+		kinds["rows"] = &dog.ObjectOptions[keeper]{
+			New: func() *keeper { return &keeper{sql: true} }, Schema: dog.Schema{drive.Table},
+		}
+	}
+	for name, options := range kinds {
 		if p.namespaces[name], err = dog.RegisterObject(rt, name, options); err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
