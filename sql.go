@@ -353,11 +353,16 @@ func rowsEnded() error {
 // Their changes and sorts may take 1 GiB of memory if the object already has a
 // database. A step that rebuilds a table changes twice the table's size.
 //
-// An object whose database is up to date reads one small key when it starts.
+// An object whose database is up to date reads one small key when it starts. An
+// object whose type has no Schema reads it when it first uses SQL after a
+// start. If its database has taken steps, which have all been removed since,
+// its SQL fails with a SchemaError unless AllowNewerSchema is set. The object
+// starts, and its keys and alarms can be used.
 type Schema []string
 
 // A SchemaError reports why a schema could not be applied to an object. It is
-// the cause of a [ResetError].
+// the cause of a [ResetError], or the error of [SQL] if the steps are checked
+// when SQL is used.
 type SchemaError struct {
 	Step int // index in the Schema
 	Err  error

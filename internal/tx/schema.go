@@ -22,9 +22,12 @@ type Schema struct {
 }
 
 // Start is called when the owner starts. It runs the missing steps of a schema.
+// A schema without steps is checked when the database is first used, so that
+// owners without a database read nothing.
 func (t *Tx) Start(schema *Schema) error {
 	t.schema = schema
 	if len(schema.Steps) == 0 {
+		t.checkSchema = true
 		return nil
 	}
 	if err := t.Enter(); err != nil {
@@ -45,12 +48,12 @@ func digest(step string) []byte {
 	return sum[:digestSize]
 }
 
-// applySchema runs the missing steps. It does nothing if there are none. The
-// caller must have entered.
+// applySchema checks the steps that have been applied and runs the missing
+// ones. The caller must have entered.
 func (t *Tx) applySchema() (err error) {
 	t.checkSchema = false
 	defer func() { t.checkSchema = err != nil }()
-	if t.schema == nil || len(t.schema.Steps) == 0 {
+	if t.schema == nil { // the owner has not started
 		return nil
 	}
 	taken, err := t.taken()

@@ -60,7 +60,7 @@ type Tx struct {
 	data        *store.Object
 	sql         store.SQL // nil until first use
 	wroteSQL    bool      // the transaction has SQL changes
-	schema      *Schema   // nil: no steps
+	schema      *Schema   // nil until Start
 	checkSchema bool      // look up the schema's state before the next query
 	open        bool      // a transaction has changes that the owner knows of
 	unread      []*Unread
