@@ -23,6 +23,12 @@ import (
 // and leaves such a directory behind, the next backup or export beside it
 // removes it, and nothing else.
 //
+// When the copy is complete, ctx no longer counts: Backup waits until the copy
+// is durable under its name, even if the disk is slow, or returns the error
+// that prevented this and has removed the copy. If ctx ends before that while
+// the disk does not respond, Backup returns at once. Then dir is never made,
+// and what else has been made is removed when the disk responds.
+//
 // In a handler Backup gives up the turn. It returns [ErrNoStore],
 // [ErrShutdown], [ErrStoreFull], [ErrStoreFailed], errors of the file system
 // ([io/fs.ErrExist]; [io/fs.ErrInvalid] if dir is in a data directory, or in
@@ -48,7 +54,8 @@ func (rt *Runtime) Backup(ctx context.Context, dir string) error {
 // else that [Stub.Import] needs are in tables whose names begin with "_dog_".
 // The data is durable before the file appears. The file can be read only by its
 // owner. It is made and put in place like a [Runtime.Backup], and if Export
-// fails there is no file.
+// fails there is no file. Export succeeds if ctx ends after the file is
+// complete.
 //
 // Export waits for the object's turn and keeps it until the file is written or
 // ctx ends. It does not start the object. Use it for maintenance, not in
@@ -65,7 +72,7 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	return administer(ctx, s.to, "Stub.Export", func(st *Storage) (<-chan error, error) {
+	return administer(ctx, ctx, s.to, "Stub.Export", func(st *Storage) (<-chan error, error) {
 		o := st.inst.obj
 		if earlier := o.gate.Outcome(); earlier != nil {
 			if err := o.awaitOutcome(ctx, earlier, nil); err != nil {
@@ -88,12 +95,14 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 // Import waits for the object's turn and keeps it while it reads the file. It
 // ends when ctx ends, however expensive the file is made to be to read, and
 // when SQLite works on the file for an hour in a single operation
-// ([ErrSQLLimit]). Import does not start the object. An object in memory is
-// reset and its sockets are closed with 1011, since it does not know the
-// imported data. In a handler Import gives up the turn. Imported data is held
-// in memory until it is stored, so an object should be small compared to
-// memory. Import makes copies of the file in the directory for temporary files.
-// If there is no space left there, it returns [ErrStoreFull].
+// ([ErrSQLLimit]). When everything is read, ctx no longer counts: Import waits
+// until the data is durable. So nothing is stored if Import returns the cause
+// of ctx's end. Import does not start the object. An object in memory is reset
+// and its sockets are closed with 1011, since it does not know the imported
+// data. In a handler Import gives up the turn. Imported data is held in memory
+// until it is stored, so an object should be small compared to memory. Import
+// makes copies of the file in the directory for temporary files. If there is no
+// space left there, it returns [ErrStoreFull].
 //
 // Import returns [ErrNotEmpty] if the object has stored something, the errors
 // of [Stub.Export], [ErrStoreCorrupt] if the file is damaged or not valid,
@@ -107,11 +116,11 @@ func (s Stub[T]) Import(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	return administer(ctx, s.to, "Stub.Import", func(st *Storage) (<-chan error, error) {
+	return administer(ctx, context.WithoutCancel(ctx), s.to, "Stub.Import", func(st *Storage) (<-chan error, error) {
 		if err := st.load(ctx, files, file); err != nil {
 			return nil, errors.Join(err, st.tx.Rollback(err))
 		}
-		return st.replaced(errImported)
+		return st.replaced(ctx, errImported)
 	})
 }
 
@@ -167,31 +176,38 @@ func (s Stub[T]) files(op string) (store.Files, error) {
 // and the cause of ctx's end. If ctx ends while Delete waits for the disk, the
 // object is still deleted unless the process dies.
 func (s Stub[T]) Delete(ctx context.Context) error {
-	return administer(ctx, s.to, "Stub.Delete", func(st *Storage) (<-chan error, error) {
+	return administer(ctx, ctx, s.to, "Stub.Delete", func(st *Storage) (<-chan error, error) {
 		if err := st.DeleteAll(); err != nil {
 			return nil, err
 		}
-		return st.replaced(ErrDeleted)
+		return st.replaced(ctx, ErrDeleted)
 	})
 }
 
 // replaced commits a transaction that has replaced all stored data, and resets
 // the instance, which does not know the new data. The channel it returns
 // delivers whether the commit became durable. A nil channel means that it is
-// durable.
-func (s *Storage) replaced(cause error) (<-chan error, error) {
+// durable. If ctx belongs to a handler of the instance, replaced returns the
+// error of the reset.
+func (s *Storage) replaced(ctx context.Context, cause error) (<-chan error, error) {
 	if err := s.tx.Commit(); err != nil {
 		return nil, err
 	}
 	durable := s.inst.obj.gate.Outcome()
-	_ = s.inst.reset(cause) // its error is for the calls in progress
+	err := s.inst.reset(cause) // for the calls in progress
+	if e := turn.From(ctx); e != nil && e.Owner().(*instance) == s.inst {
+		return nil, err
+	}
 	return durable, nil
 }
 
 // administer runs an operation of the library itself on a stored object, as an
 // event of the object that does not start it. do returns a channel to wait on
-// afterwards, without the turn. nil means there is nothing to wait for.
-func administer(ctx context.Context, to target, op string, do func(*Storage) (durable <-chan error, err error)) error {
+// afterwards, without the turn, while wait is not done. nil means there is
+// nothing to wait for. Once do has succeeded, the end of ctx no longer counts.
+func administer(
+	ctx, wait context.Context, to target, op string, do func(*Storage) (durable <-chan error, err error),
+) error {
 	if to == nil {
 		return notRunning(op)
 	}
@@ -204,7 +220,7 @@ func administer(ctx context.Context, to target, op string, do func(*Storage) (du
 		for {
 			o, err := bring(ctx, to)
 			if err == nil {
-				err = o.administer(ctx, do)
+				err = o.administer(ctx, wait, do)
 			}
 			if !errors.Is(err, errRetired) {
 				return err
@@ -219,7 +235,7 @@ func administer(ctx context.Context, to target, op string, do func(*Storage) (du
 	})
 }
 
-func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error, error)) error {
+func (o *object) administer(ctx, wait context.Context, do func(*Storage) (<-chan error, error)) error {
 	var durable <-chan error
 	var done bool
 	err := o.admin(ctx, turn.OriginOf(ctx), func(s *Storage) (err error) {
@@ -230,12 +246,10 @@ func (o *object) administer(ctx context.Context, do func(*Storage) (<-chan error
 	switch {
 	case !done: // if done, err only reports that do has reset the object
 		return err
-	case ctx.Err() != nil: // perhaps because the caller is a handler of the object that was reset
-		return context.Cause(ctx)
 	case durable == nil:
 		return nil
 	}
-	return o.awaitOutcome(ctx, durable, nil)
+	return o.awaitOutcome(wait, durable, nil)
 }
 
 // bring returns the object that to leads to, including a replica that is not in

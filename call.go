@@ -184,7 +184,11 @@ func (o *object) awaitOutcome(ctx context.Context, outcome <-chan error, err err
 	select {
 	case lost = <-outcome:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		select {
+		case lost = <-outcome: // known by now, so it counts
+		default:
+			return context.Cause(ctx)
+		}
 	}
 	return o.outcomeError(lost, err)
 }

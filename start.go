@@ -129,7 +129,11 @@ func (inst *instance) awaitStartOutcome(wait context.Context, err error) error {
 	select {
 	case <-v.known:
 	case <-wait.Done():
-		return context.Cause(wait)
+		select {
+		case <-v.known: // by now, so it counts
+		default:
+			return context.Cause(wait)
+		}
 	}
 	return inst.obj.outcomeError(v.lost, err)
 }

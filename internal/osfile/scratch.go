@@ -153,19 +153,33 @@ func abandonedMarker(root *os.Root) *os.File {
 }
 
 // Place moves a file or directory from the scratch directory to its target,
-// durably; see [RenameNew]. If it fails, it leaves nothing new at target.
+// durably; see [RenameNew]. If it fails, it leaves nothing new at target,
+// unless something else has taken the name in the meantime.
 func (s *Scratch) Place(name, target string) error {
-	if err := RenameNew(filepath.Join(s.Dir, name), target); err != nil {
+	made := filepath.Join(s.Dir, name)
+	placed, err := os.Lstat(made)
+	if err != nil {
+		return err
+	}
+	_ = os.SameFile(placed, placed) // on Windows, reads the identity while the file has this name
+	if err := RenameNew(made, target); err != nil {
 		return err
 	}
 	if err := SyncDir(filepath.Dir(target)); err != nil {
-		return errors.Join(err, s.TakeBack(target, name))
+		return errors.Join(err, takeBack(made, target, placed))
 	}
 	return nil
 }
 
-// TakeBack moves something placed back to the scratch directory, to be removed
-// by Close.
-func (s *Scratch) TakeBack(target, name string) error {
-	return RenameNew(target, filepath.Join(s.Dir, name))
+// takeBack moves what Place has placed back to the scratch directory, to be
+// removed by Close. It leaves anything else with the name alone.
+func takeBack(made, target string, placed os.FileInfo) error {
+	found, err := os.Lstat(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !os.SameFile(found, placed) {
+		return err
+	}
+	return RenameNew(target, made)
 }

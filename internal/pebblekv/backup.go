@@ -22,26 +22,30 @@ import (
 // and they are empty. The copy shares files with the store if the file system
 // supports that, so it is quick and takes little space at first. Only one
 // backup is made at a time. On another volume, files are copied; this stops
-// before the next part of a file when ctx is done or the engine is closed. If
-// ctx is done while the disk does not respond, Backup returns, and the partial
-// copy is removed when the disk responds.
+// before the next part of a file when ctx is done or the engine is closed.
+//
+// ctx counts until the copy is about to be moved. If it is done before that,
+// Backup returns even while the disk does not respond; then dir is never made,
+// and the partial copy is removed when the disk responds. After that, Backup
+// waits for the outcome, because dir may exist.
 func (e *Engine) Backup(ctx context.Context, dir string) error {
 	select {
 	case e.backups <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	var told atomic.Bool // set by the goroutine that decides the result of the backup
+	var decided atomic.Bool // whether the copy is placed or given up
+	decide := func() bool { return decided.CompareAndSwap(false, true) }
 	done := make(chan error, 1)
 	e.work.Go(func() {
 		defer func() { <-e.backups }()
-		done <- asFull(e.backup(ctx, dir, func() bool { return told.CompareAndSwap(false, true) }))
+		done <- asFull(e.backup(ctx, dir, decide))
 	})
 	var err error
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		if err = context.Cause(ctx); !told.CompareAndSwap(false, true) {
+		if err = context.Cause(ctx); !decide() {
 			err = <-done
 		}
 	}
@@ -51,9 +55,9 @@ func (e *Engine) Backup(ctx context.Context, dir string) error {
 	return nil
 }
 
-// backup makes a backup. It removes the placed copy again unless wanted returns
-// true.
-func (e *Engine) backup(ctx context.Context, dir string, wanted func() bool) (err error) {
+// backup makes a backup. It gives up unless place returns true, which it calls
+// when the copy is complete.
+func (e *Engine) backup(ctx context.Context, dir string, place func() bool) (err error) {
 	fsys := e.cfg.Backups
 	if err := errors.Join(ctx.Err(), e.failure()); err != nil {
 		return err
@@ -77,10 +81,12 @@ func (e *Engine) backup(ctx context.Context, dir string, wanted func() bool) (er
 	}
 	const name = "store"
 	err = e.copyTo(ctx, fsys.PathJoin(s.dir(), name))
-	if err == nil {
-		if err = s.place(name, dir); err == nil && !wanted() {
-			err = errors.Join(context.Cause(ctx), s.takeBack(dir, name))
-		}
+	switch {
+	case err != nil:
+	case place():
+		err = s.place(name, dir)
+	default:
+		err = context.Cause(ctx)
 	}
 	if removed := s.close(); err == nil && removed != nil {
 		e.log.Warn("removing what a backup has left", "error", removed)
@@ -193,7 +199,6 @@ func (e *Engine) checkpoint(ctx context.Context, dir string) (err error) {
 type scratch interface {
 	dir() string
 	place(name, target string) error
-	takeBack(target, name string) error
 	close() error
 }
 
@@ -208,10 +213,9 @@ func newScratch(fsys vfs.FS, parent string) (scratch, error) {
 
 type osScratch struct{ *osfile.Scratch }
 
-func (s osScratch) dir() string                        { return s.Dir }
-func (s osScratch) place(name, target string) error    { return s.Place(name, target) }
-func (s osScratch) takeBack(target, name string) error { return s.TakeBack(target, name) }
-func (s osScratch) close() error                       { return s.Close() }
+func (s osScratch) dir() string                     { return s.Dir }
+func (s osScratch) place(name, target string) error { return s.Place(name, target) }
+func (s osScratch) close() error                    { return s.Close() }
 
 // memScratch is the scratch of a file system in memory, which has no other
 // users.
@@ -255,10 +259,6 @@ func (s memScratch) place(name, target string) error {
 		return errors.Join(err, s.fs.Rename(target, name))
 	}
 	return nil
-}
-
-func (s memScratch) takeBack(target, name string) error {
-	return s.fs.Rename(target, s.fs.PathJoin(s.name, name))
 }
 
 func (s memScratch) close() error { return s.fs.RemoveAll(s.name) }

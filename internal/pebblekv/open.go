@@ -180,9 +180,15 @@ func resolve(fsys vfs.FS, dir string) (string, error) {
 	return osfile.Resolve(dir)
 }
 
+// A madeDir is a directory created by makeDir.
+type madeDir struct {
+	name string
+	info fs.FileInfo // its identity; nil if the file system has none
+}
+
 // makeDir durably creates a directory and its parents. It returns the
 // directories that it has created, parents first, even if it fails.
-func makeDir(fsys vfs.FS, dir string) (made []string, err error) {
+func makeDir(fsys vfs.FS, dir string) (made []madeDir, err error) {
 	if _, err := fsys.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -193,14 +199,20 @@ func makeDir(fsys vfs.FS, dir string) (made []string, err error) {
 	if err := fsys.MkdirAll(dir, osfile.DirMode); err != nil {
 		return made, err
 	}
-	return append(made, dir), syncDir(fsys, parent)
+	created := madeDir{name: dir}
+	if isOS(fsys) {
+		if created.info, err = os.Lstat(dir); err != nil {
+			return made, err
+		}
+	}
+	return append(made, created), syncDir(fsys, parent)
 }
 
 // unmakeDir removes the directories created by makeDir, up to the first that is
-// not empty.
-func unmakeDir(fsys vfs.FS, made []string) error {
+// not empty or has been replaced.
+func unmakeDir(fsys vfs.FS, made []madeDir) error {
 	for _, dir := range slices.Backward(made) {
-		names, err := fsys.List(dir)
+		names, err := fsys.List(dir.name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -208,9 +220,13 @@ func unmakeDir(fsys vfs.FS, made []string) error {
 			return err
 		}
 		if isOS(fsys) {
-			err = osfile.Rmdir(dir)
+			found, missing := os.Lstat(dir.name)
+			if missing != nil || !os.SameFile(found, dir.info) {
+				return nil
+			}
+			err = osfile.Rmdir(dir.name)
 		} else {
-			err = fsys.Remove(dir)
+			err = fsys.Remove(dir.name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) { // not empty
 			return err
