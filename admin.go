@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -35,18 +36,18 @@ import (
 // another backup), [ErrOutsideTurn], [ErrInTransaction], and the cause of ctx's
 // end.
 func (rt *Runtime) Backup(ctx context.Context, dir string) error {
-	if rt == nil || rt.ctx == nil {
+	if rt == nil || rt.host == nil {
 		return notRunning("Runtime.Backup")
 	}
 	if rt.opts.Store == nil {
 		return ErrNoStore
 	}
-	leave, err := rt.enterFrom(ctx)
+	leave, err := rt.host.EnterFrom(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return awaitDurable(ctx, nil, func() error { return rt.engine.Backup(ctx, dir) })
+	return object.AwaitDurable(ctx, nil, func() error { return rt.host.Engine.Backup(ctx, dir) })
 }
 
 // Export writes the object's storage to a SQLite file, which must not exist.
@@ -73,9 +74,9 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 		return err
 	}
 	return administer(ctx, ctx, s.to, "Stub.Export", func(st *Storage) (<-chan error, error) {
-		o := st.inst.obj
-		if earlier := o.gate.Outcome(); earlier != nil {
-			if err := o.awaitOutcome(ctx, earlier, nil); err != nil {
+		o := st.life.Object()
+		if earlier := o.Gate.Outcome(); earlier != nil {
+			if err := o.AwaitOutcome(ctx, earlier, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -83,7 +84,7 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 			return nil, err
 		}
 		defer st.leave()
-		return nil, files.Export(ctx, file, st.tx.Data().Pages(), st.tx.Data().Archive(o.ns.name, o.name, o.id.String()))
+		return nil, files.Export(ctx, file, st.life.Tx.Data().Pages(), st.life.Tx.Data().Archive(o.Class.Name, o.Name, o.ID.String()))
 	})
 }
 
@@ -118,16 +119,16 @@ func (s Stub[T]) Import(ctx context.Context, file string) error {
 	}
 	return administer(ctx, context.WithoutCancel(ctx), s.to, "Stub.Import", func(st *Storage) (<-chan error, error) {
 		if err := st.load(ctx, files, file); err != nil {
-			return nil, errors.Join(err, st.tx.Rollback(err))
+			return nil, errors.Join(err, st.life.Tx.Rollback(err))
 		}
-		return st.replaced(ctx, errImported)
+		return st.replaced(ctx, object.ErrImported)
 	})
 }
 
 // load reads a file into the transaction.
 func (s *Storage) load(ctx context.Context, files store.Files, file string) error {
-	o := s.inst.obj
-	_, found, err := store.Find(o.runtime().engine, o.id.base())
+	o := stateOf(s.life.Object())
+	_, found, err := store.Find(o.runtime().host.Engine, o.ID.Base())
 	if err != nil {
 		return err
 	}
@@ -138,11 +139,11 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 		return err
 	}
 	defer s.leave()
-	return files.Import(ctx, file, s.tx.Data().Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
-		if table == store.AlarmsTable && !o.ns.alarms {
+	return files.Import(ctx, file, s.life.Tx.Data().Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
+		if table == store.AlarmsTable && o.ns.OnAlarm == nil {
 			return o.ns.noAlarms("Stub.Import")
 		}
-		return s.tx.Data().Unarchive(table, row)
+		return s.life.Tx.Data().Unarchive(table, row)
 	})
 }
 
@@ -151,7 +152,7 @@ func (s Stub[T]) files(op string) (store.Files, error) {
 	if s.to == nil {
 		return nil, notRunning(op)
 	}
-	if files, ok := s.to.runtime().engine.(store.Files); ok {
+	if files, ok := s.to.runtime().host.Engine.(store.Files); ok {
 		return files, nil
 	}
 	return nil, ErrNoStore
@@ -185,17 +186,17 @@ func (s Stub[T]) Delete(ctx context.Context) error {
 }
 
 // replaced commits a transaction that has replaced all stored data, and resets
-// the instance, which does not know the new data. The channel it returns
+// the life, which does not know the new data. The channel it returns
 // delivers whether the commit became durable. A nil channel means that it is
-// durable. If ctx belongs to a handler of the instance, replaced returns the
+// durable. If ctx belongs to a handler of the life, replaced returns the
 // error of the reset.
 func (s *Storage) replaced(ctx context.Context, cause error) (<-chan error, error) {
-	if err := s.tx.Commit(); err != nil {
+	if err := s.life.Tx.Commit(); err != nil {
 		return nil, err
 	}
-	durable := s.inst.obj.gate.Outcome()
-	err := s.inst.reset(cause) // for the calls in progress
-	if e := turn.From(ctx); e != nil && e.Owner().(*instance) == s.inst {
+	durable := s.life.Object().Gate.Outcome()
+	err := s.life.Reset(cause) // for the calls in progress
+	if e := turn.From(ctx); e != nil && object.LifeOf(e) == s.life {
 		return nil, err
 	}
 	return durable, nil
@@ -211,18 +212,18 @@ func administer(
 	if to == nil {
 		return notRunning(op)
 	}
-	leave, err := to.runtime().enterFrom(ctx)
+	leave, err := to.runtime().host.EnterFrom(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return awaitDurable(ctx, nil, func() error {
+	return object.AwaitDurable(ctx, nil, func() error {
 		for {
 			o, err := bring(ctx, to)
 			if err == nil {
 				err = o.administer(ctx, wait, do)
 			}
-			if !errors.Is(err, errRetired) {
+			if !errors.Is(err, object.ErrRetired) {
 				return err
 			}
 			if o == nil {
@@ -235,11 +236,11 @@ func administer(
 	})
 }
 
-func (o *object) administer(ctx, wait context.Context, do func(*Storage) (<-chan error, error)) error {
+func (o *objectState) administer(ctx, wait context.Context, do func(*Storage) (<-chan error, error)) error {
 	var durable <-chan error
 	var done bool
-	err := o.admin(ctx, turn.OriginOf(ctx), func(s *Storage) (err error) {
-		durable, err = do(s)
+	err := o.Admin(ctx, turn.OriginOf(ctx), func(life *object.Life) (err error) {
+		durable, err = do(&Storage{life})
 		done = err == nil
 		return err
 	})
@@ -249,32 +250,31 @@ func (o *object) administer(ctx, wait context.Context, do func(*Storage) (<-chan
 	case durable == nil:
 		return nil
 	}
-	return o.awaitOutcome(wait, durable, nil)
+	return o.AwaitOutcome(wait, durable, nil)
 }
 
 // bring returns the object that to leads to, including a replica that is not in
-// memory if it has stored something. It returns errRetired, ErrReplicaGone, and
+// memory if it has stored something. It returns object.ErrRetired, ErrReplicaGone, and
 // errors of starting its group.
-func bring(ctx context.Context, to target) (*object, error) {
+func bring(ctx context.Context, to target) (*objectState, error) {
 	o, err := objectOf(ctx, to)
 	if !errors.Is(err, ErrReplicaGone) {
 		return o, err
 	}
 	ns := to.namespace()
 	id, _ := to.identity()
-	stored, found, failed := store.Find(ns.rt.engine, id.base())
+	stored, found, failed := store.Find(ns.rt.host.Engine, object.ID(id).Base())
 	if failed != nil {
 		return nil, failed
 	}
 	if !found || stored.Group == nil {
 		return nil, err
 	}
-	groups := ns.rt.numbered(stored.Group.Namespace)
-	if groups == nil {
+	revived, failed := ns.Revive(ctx, object.ID(id), stored)
+	if errors.Is(failed, object.ErrUnregistered) {
 		return nil, err
 	}
-	group := groups.object(idOf(groups.origin, stored.Group.Base), stored.Group.Name)
-	return group.group.revive(ctx, ns, id, stored.Name)
+	return stateOf(revived), failed
 }
 
 // A Migration describes the changes that a release makes to the namespaces of
@@ -332,7 +332,7 @@ func (rt *Runtime) migrate() error {
 	for i, m := range rt.opts.Migrations {
 		migrations[i] = store.Migration(m)
 	}
-	err := rt.catalog.Migrate(migrations, func(origin, name string) store.Base { return namedID(origin, ID{}, name).base() })
+	err := rt.catalog.Migrate(migrations, func(origin, name string) store.Base { return object.NamedID(origin, object.ID{}, name).Base() })
 	if r, ok := errors.AsType[*store.Refusal](err); ok {
 		return &MigrationError{Tag: r.Tag, Problem: r.Problem}
 	}

@@ -75,10 +75,10 @@ func (a *Alarms) Set(at time.Time) error { return a.SetNamed("", at, nil) }
 func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 	s := a.storage
 	switch {
-	case s == nil || s.inst == nil:
+	case s == nil || s.life == nil:
 		return notRunning("Alarms.SetNamed")
-	case !s.inst.obj.ns.alarms:
-		return s.inst.obj.ns.noAlarms("Alarms.SetNamed")
+	case s.life.Object().Class.OnAlarm == nil:
+		return stateOf(s.life.Object()).ns.noAlarms("Alarms.SetNamed")
 	case at.IsZero():
 		return misuse("Alarms.SetNamed", "the zero time; to have no alarm, delete it")
 	case len(name) > maxKey:
@@ -90,8 +90,8 @@ func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 		return err
 	}
 	defer s.leave()
-	due := unixNano(at, s.inst.obj.runtime().wallClock())
-	return s.tx.Data().SetAlarm(store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)})
+	due := unixNano(at, stateOf(s.life.Object()).runtime().host.WallClock())
+	return s.life.Tx.Data().SetAlarm(store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)})
 }
 
 // unixNano returns the later of a time and now, at most the latest time that
@@ -115,7 +115,7 @@ func (a *Alarms) Get(name string) (alarm Alarm, found bool, err error) {
 		return Alarm{}, false, err
 	}
 	defer s.leave()
-	stored, found, err := s.tx.Data().Alarm(name)
+	stored, found, err := s.life.Tx.Data().Alarm(name)
 	if err != nil || !found || s.runs(stored) {
 		return Alarm{}, false, err
 	}
@@ -131,11 +131,11 @@ func (a *Alarms) Delete(name string) (existed bool, err error) {
 		return false, err
 	}
 	defer s.leave()
-	stored, found, err := s.tx.Data().Alarm(name)
+	stored, found, err := s.life.Tx.Data().Alarm(name)
 	if err != nil || !found {
 		return false, err
 	}
-	if _, err := s.tx.Data().DeleteAlarm(name); err != nil {
+	if _, err := s.life.Tx.Data().DeleteAlarm(name); err != nil {
 		return false, err
 	}
 	return !s.runs(stored), nil
@@ -154,13 +154,13 @@ func (a *Alarms) All() iter.Seq2[Alarm, error] {
 		return fail(err)
 	}
 	defer s.leave()
-	pending, failed := s.tx.Data().PendingAlarms(), s.tx.Data().FailedAlarms()
+	pending, failed := s.life.Tx.Data().PendingAlarms(), s.life.Tx.Data().FailedAlarms()
 	return func(yield func(Alarm, error) bool) {
 		for due, err := range pending {
 			var stored store.Alarm
 			found := false
 			if err == nil {
-				stored, found, err = s.tx.AlarmDue(due)
+				stored, found, err = s.life.Tx.AlarmDue(due)
 			}
 			if err != nil {
 				yield(Alarm{}, err)
@@ -179,7 +179,7 @@ func (a *Alarms) All() iter.Seq2[Alarm, error] {
 }
 
 // runs reports whether OnAlarm is running for this alarm.
-func (s *Storage) runs(a store.Alarm) bool { return s.inst.obj.alarm.Load() == a.Serial }
+func (s *Storage) runs(a store.Alarm) bool { return s.life.Object().RunningAlarm() == a.Serial }
 
 // alarmOf describes an alarm that is not running.
 func alarmOf(a store.Alarm) Alarm {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"reflect"
 
-	"github.com/godurable/dog/internal/gate"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -86,7 +86,7 @@ func CallErr0[T any](ctx context.Context, to Stub[T], method func(*T, context.Co
 }
 
 // call is Call for the method with the code pointer pc. run runs the method.
-func call(ctx context.Context, to target, pc uintptr, run work) error {
+func call(ctx context.Context, to target, pc uintptr, run object.Work) error {
 	if to == nil {
 		return notRunning("Call")
 	}
@@ -101,30 +101,30 @@ func call(ctx context.Context, to target, pc uintptr, run work) error {
 	if caller := turn.From(ctx); caller != nil {
 		return callFrom(ctx, caller, to, method, run)
 	}
-	if err := pastGate(nil, nil); err != nil {
+	if err := object.PastGate(nil, nil); err != nil {
 		return err
 	}
-	if err := ns.rt.enter(); err != nil {
+	if err := ns.rt.host.Enter(); err != nil {
 		return err
 	}
-	defer ns.rt.work.Leave()
+	defer ns.rt.host.Work.Leave()
 	from := turn.Inside(nil, ctx)
 	return reach(ctx, &from, to, method, run)
 }
 
 // callFrom is call in a handler. caller is the handler's event.
-func callFrom(ctx context.Context, caller *turn.Event, to target, method string, run work) error {
-	leave, err := to.runtime().enterFrom(ctx)
+func callFrom(ctx context.Context, caller *turn.Event, to target, method string, run object.Work) error {
+	leave, err := to.runtime().host.EnterFrom(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	wait, err := yieldTurn(ctx, nil)
+	wait, err := object.Yield(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer wait.Resume()
-	if err := wait.durable(ctx); err != nil {
+	if err := wait.Durable(ctx); err != nil {
 		return err
 	}
 	from := turn.Inside(caller, ctx)
@@ -132,74 +132,24 @@ func callFrom(ctx context.Context, caller *turn.Event, to target, method string,
 }
 
 // reach runs a method of the object that to refers to.
-func reach(ctx context.Context, from *turn.Origin, to target, method string, run work) error {
+func reach(ctx context.Context, from *turn.Origin, to target, method string, run object.Work) error {
 	from.Limit = to.runtime().opts.MaxWaiting
 	for {
 		o, err := objectOf(ctx, to)
 		if err != nil {
 			return err
 		}
-		err = o.call(ctx, from, method, run)
+		err = o.Call(ctx, from, method, run)
 		switch ended := turn.EndOf(ctx); {
 		case ended != nil:
 			return ended
-		case err == nil, !errors.Is(err, errRetired):
+		case err == nil, !errors.Is(err, object.ErrRetired):
 			return err
 		}
 		if err := to.retired(o); err != nil {
 			return err
 		}
 	}
-}
-
-// call runs a method of the object on behalf of the holder of ctx.
-func (o *object) call(ctx context.Context, from *turn.Origin, method string, run work) error {
-	var outcome <-chan error
-	err := o.deliver(ctx, from, EventCall, method, func(life context.Context, v any) error {
-		defer func() { outcome = o.gate.Outcome() }() // also after a panic
-		return within(ctx, life, v, run)
-	})
-	if outcome != nil {
-		err = o.awaitOutcome(ctx, outcome, err)
-	}
-	return err
-}
-
-// within runs a handler in the event of life on behalf of the holder of ctx.
-// The handler's context ends when ctx ends.
-func within(ctx, life context.Context, v any, run work) error {
-	if turn.Unbounded(ctx) {
-		return run(life, v)
-	}
-	bounded := turn.From(life).Within(ctx)
-	defer bounded.Release()
-	return run(bounded, v)
-}
-
-// awaitOutcome waits until a handler's result may be returned to the holder of
-// ctx. err is the handler's error. It returns err, or the reason why the result
-// cannot be returned.
-func (o *object) awaitOutcome(ctx context.Context, outcome <-chan error, err error) error {
-	var lost error
-	select {
-	case lost = <-outcome:
-	case <-ctx.Done():
-		select {
-		case lost = <-outcome: // known by now, so it counts
-		default:
-			return context.Cause(ctx)
-		}
-	}
-	return o.outcomeError(lost, err)
-}
-
-// outcomeError returns the error to return for a handler that has returned err.
-// That is err, unless earlier writes are lost.
-func (o *object) outcomeError(lost, err error) error {
-	if _, undone := errors.AsType[*gate.Undone](lost); lost == nil || undone { // undone because of err
-		return err
-	}
-	return o.lostError(lost)
 }
 
 // methodAt returns the name of the method with this code pointer in the

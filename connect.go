@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/object"
 )
 
 var errLate = misuse("Connect", "Receive has returned already")
@@ -26,7 +27,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return fail(err)
 	}
 	a := arrivalOf(req.Context())
-	if a.event == nil || a.event.Owner() != c.inst {
+	if a.event == nil || object.LifeOf(a.event) != c.life() {
 		return fail(misuse("Connect", "the request is not the one that Receive got"))
 	}
 	v := &a.visit
@@ -34,7 +35,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return fail(errLate)
 	}
 	rt := o.runtime()
-	if rt.work.Closed() {
+	if rt.host.Work.Closed() {
 		return fail(ErrShutdown)
 	}
 	special := options
@@ -48,7 +49,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		attachment, err = encodeAttachment(opts.Attachment)
 	}
 	if err != nil {
-		o.log().Error("WebSocket refused: its options are wrong", "error", err)
+		o.Log().Error("WebSocket refused: its options are wrong", "error", err)
 		return fail(err)
 	}
 	uid := cmp.Or(opts.UID, v.uid)
@@ -76,7 +77,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		o.refused(err)
 		return nil, err
 	}
-	s := newSocket(c.inst, uid, nc, opts.Tags)
+	s := newSocket(c.life(), uid, nc, opts.Tags)
 	s.attachment = attachment
 	if !v.passOn(s) {
 		nc.Abort(ErrSocketClosed)
@@ -85,9 +86,9 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return nil, errLate
 	}
 	connected = true
-	rt.work.Add() // until finish
+	rt.host.Work.Add() // until finish
 	set.enter(s)
-	o.gate.Say(func(lost error) {
+	o.Gate.Say(func(lost error) {
 		if lost != nil {
 			s.lost.Store(true)
 			go s.vanish(lost)
@@ -138,16 +139,16 @@ func (r *refusals) first(key refusalKey) bool {
 
 // refused logs that the object has refused a client, with a remedy if the
 // program has one. o is nil for an object that is not running.
-func (o *object) refused(err error) {
+func (o *objectState) refused(err error) {
 	if o == nil {
 		return
 	}
 	reason, cure := refusal(err)
 	if cure == "" {
-		o.log().Debug("WebSocket refused", "error", err)
+		o.Log().Debug("WebSocket refused", "error", err)
 		return
 	}
-	o.runtime().refusals.warn(o.log(), o.ns.name, "WebSocket refused: "+reason+". "+cure, err)
+	o.runtime().refusals.warn(o.Log(), o.ns.Name, "WebSocket refused: "+reason+". "+cure, err)
 }
 
 // refused logs that a request with an invalid name or uid was refused.
@@ -156,8 +157,8 @@ func (a *address) refused(err error) {
 	if a.refusal != nil {
 		message = "request refused: the name of the object is invalid. Check names that clients choose before Named, New or Parse"
 	}
-	log := a.ns.rt.opts.Logger.With("namespace", a.ns.name, "object", a.id.String())
-	a.ns.rt.refusals.warn(log, a.ns.name, message, err)
+	log := a.ns.rt.opts.Logger.With("namespace", a.ns.Name, "object", a.id.String())
+	a.ns.rt.refusals.warn(log, a.ns.Name, message, err)
 }
 
 // refusal returns the reason why a client was refused and the remedy that the

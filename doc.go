@@ -177,7 +177,7 @@
 // # Ordering
 //
 //   - Turns are taken in the order of arrival. Events that wait when their
-//     object is reset move to its next instance in any order. Operations of one
+//     object is reset move to its next life in any order. Operations of one
 //     goroutine on a stub happen in the order in which the goroutine calls
 //     them.
 //   - Events of one socket do not overlap: OnOpen, then OnMessage for each

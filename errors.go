@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 	"github.com/godurable/dog/internal/tx"
@@ -49,7 +50,7 @@ var (
 
 	// ErrShutdown is returned when the runtime is shutting down or has shut
 	// down.
-	ErrShutdown = errors.New("dog: shut down")
+	ErrShutdown = object.ErrShutdown
 )
 
 // Errors for callers of objects and groups.
@@ -65,11 +66,11 @@ var (
 
 	// ErrReset is returned when the object was reset while it handled the call.
 	// See [ResetError].
-	ErrReset = errors.New("dog: object was reset")
+	ErrReset = object.ErrReset
 
 	// ErrDeleted is the cause of the [ResetError] that calls in progress get
 	// when [Stub.Delete] deletes the object.
-	ErrDeleted = errors.New("dog: object was deleted")
+	ErrDeleted = object.ErrDeleted
 
 	// ErrNotEmpty is returned by [Stub.Import] if the object has stored data.
 	// Delete the data first.
@@ -140,8 +141,7 @@ var (
 	// or has used a socket, or a Go pointer, that belongs to another object.
 	// Pass the handler's context, call the other object ([Call]), or do it in
 	// [Await]. Only [Options].CheckTurns finds these uses.
-	ErrPastGate = errors.New("dog: said past the output gate of an object that has stored something: " +
-		"pass the handler's own context, use what belongs to the object, or do it in dog.Await")
+	ErrPastGate = object.ErrPastGate
 )
 
 // Errors that need the operator's attention.
@@ -198,6 +198,24 @@ type UsageError struct {
 }
 
 func (e *UsageError) Error() string { return "dog: " + e.Op + ": " + e.Problem }
+
+// objectErrors makes the errors of package object.
+var objectErrors = object.Errors{
+	Reset: func(id object.ID, cause error) error { return &ResetError{Object: ID(id), Cause: cause} },
+	Panic: func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} },
+	Stack: func(cause error) []byte {
+		if p, ok := errors.AsType[*PanicError](cause); ok {
+			return p.Stack
+		}
+		return nil
+	},
+	Aborted: func(kind object.EventKind, value any) error {
+		if kind == object.EventReceive && value == http.ErrAbortHandler { // how net/http aborts a response
+			return http.ErrAbortHandler
+		}
+		return nil
+	},
+}
 
 // misuse returns a [UsageError].
 func misuse(op, format string, args ...any) error {
@@ -367,8 +385,6 @@ func WriteError(w http.ResponseWriter, err error) {
 	}
 	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
 }
-
-var errImported = errors.New("dog: object was imported")
 
 // isSame reports whether two errors are the same value. Values that Go cannot
 // compare, which only a program's own types have, are taken for the same if

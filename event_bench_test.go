@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -29,10 +30,10 @@ func BenchmarkEvent(b *testing.B) {
 	ctx := b.Context()
 	ran := 0
 	handle := func(context.Context, any) error { ran++; return nil }
-	require.NoError(b, o.deliver(ctx, &turn.Origin{}, EventMessage, "", handle)) // the first one starts the group
+	require.NoError(b, o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle)) // the first one starts the group
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := o.deliver(ctx, &turn.Origin{}, EventMessage, "", handle); err != nil {
+		if err := o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/answer"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -53,23 +54,23 @@ func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.group.gossip(ctx, m.obj, m, v)
+	return m.group.gossip(ctx, &m.obj.Object, m, v)
 }
 
 // gossip asks all replicas of the group except asker, which may be nil.
-func (b *groupState) gossip(ctx context.Context, speaker *object, asker *replicaState, v any) ([]Reply, error) {
+func (b *groupState) gossip(ctx context.Context, speaker *object.Object, asker *replicaState, v any) ([]Reply, error) {
 	data, err := encodeJSON(v)
 	if err != nil {
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
 	}
 	rt := b.runtime()
-	leave, err := rt.enterFrom(ctx)
+	leave, err := rt.host.EnterFrom(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	var replies []Reply
-	err = awaitDurable(ctx, speaker, func() error {
+	err = object.AwaitDurable(ctx, speaker, func() error {
 		replies, err = b.ask(ctx, asker, data)
 		return err
 	})
@@ -96,7 +97,7 @@ func (b *groupState) ask(ctx context.Context, asker *replicaState, data []byte) 
 	for _, m := range b.members() {
 		if m != asker {
 			peers = append(peers, m)
-			c.replies = append(c.replies, Reply{Replica: m.obj.id, Name: m.obj.name, Err: context.DeadlineExceeded})
+			c.replies = append(c.replies, Reply{Replica: m.obj.id(), Name: m.obj.Name, Err: context.DeadlineExceeded})
 		}
 	}
 	if len(peers) == 0 {
@@ -104,7 +105,7 @@ func (b *groupState) ask(ctx context.Context, asker *replicaState, data []byte) 
 	}
 	c.missing = len(peers)
 	for i, m := range peers {
-		rt.work.Spawn(func() {
+		rt.host.Work.Spawn(func() {
 			var answer []byte
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // stays if it does not return
 			defer func() { c.put(i, answer, err) }()
@@ -132,8 +133,8 @@ func (m *replicaState) answer(ctx context.Context, from turn.Origin, question []
 		return nil, misuse("Gossip", "%s has no OnGossip", m.obj.ns.typ.Elem())
 	}
 	var outcome <-chan error
-	err = m.obj.deliver(ctx, &from, EventGossip, "", func(life context.Context, v any) (err error) {
-		defer func() { outcome = m.obj.gate.Outcome() }()
+	err = m.obj.Deliver(ctx, &from, object.EventGossip, "", func(life context.Context, v any) (err error) {
+		defer func() { outcome = m.obj.Gate.Outcome() }()
 		bounded := turn.From(life).Within(ctx)
 		defer bounded.Release()
 		result, err := v.(GossipHandler).OnGossip(bounded, Message{Type: Text, Data: slices.Clone(question)})
@@ -148,10 +149,10 @@ func (m *replicaState) answer(ctx context.Context, from turn.Origin, question []
 		return nil
 	})
 	if outcome != nil {
-		err = m.obj.awaitOutcome(ctx, outcome, err)
+		err = m.obj.AwaitOutcome(ctx, outcome, err)
 	}
 	switch {
-	case errors.Is(err, errRetired): // after the peers were listed
+	case errors.Is(err, object.ErrRetired): // after the peers were listed
 		return nil, ErrReplicaGone
 	case err != nil:
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/godurable/dog/internal/object"
 )
 
 // Group is embedded in a user's type to make it a group. A group spreads its
@@ -42,7 +44,7 @@ func (g *Group) Whisper(ctx context.Context, uid string, v any, options ...SendO
 	if err != nil {
 		return 0, err
 	}
-	return b.whisper(ctx, b.obj, uid, v, options)
+	return b.whisper(ctx, &b.obj.Object, uid, v, options)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica. It returns
@@ -62,7 +64,7 @@ func (g *Group) Disconnect(ctx context.Context, uid string, code int, reason str
 	if err != nil {
 		return 0, err
 	}
-	return b.disconnect(ctx, b.obj, uid, code, reason)
+	return b.disconnect(ctx, &b.obj.Object, uid, code, reason)
 }
 
 // Gossip asks all replicas of the group at the same time and returns their
@@ -72,7 +74,7 @@ func (g *Group) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.gossip(ctx, b.obj, nil, v)
+	return b.gossip(ctx, &b.obj.Object, nil, v)
 }
 
 // Replicas returns the current live replicas, in the order in which they were
@@ -205,7 +207,7 @@ func (s GroupStub[G, R]) state() (*groupState, error) {
 	if o := to.ns.holder(to.id); o != nil {
 		return o.group, nil
 	}
-	return newGroupState(newObject(to.ns, to.id, to.name)), nil
+	return newObject(to.ns, object.ID(to.id), to.name).group, nil
 }
 
 // enter is like state, for operations that may wait. It admits a caller from
@@ -214,7 +216,7 @@ func (s GroupStub[G, R]) enter(ctx context.Context) (b *groupState, leave func()
 	if b, err = s.state(); err != nil {
 		return nil, nil, err
 	}
-	if leave, err = b.runtime().enterFrom(ctx); err != nil {
+	if leave, err = b.runtime().host.EnterFrom(ctx); err != nil {
 		return nil, nil, err
 	}
 	return b, leave, nil
@@ -293,7 +295,7 @@ func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
 	if err != nil {
 		return err
 	}
-	return awaitDurable(ctx, nil, func() error { return b.restrict(replica, b.drain) })
+	return object.AwaitDurable(ctx, nil, func() error { return b.restrict(replica, b.drain) })
 }
 
 // SetLocked locks a replica against newcomers, or unlocks it: see
@@ -304,5 +306,5 @@ func (s GroupStub[G, R]) SetLocked(ctx context.Context, replica ID, locked bool)
 	if err != nil {
 		return err
 	}
-	return awaitDurable(ctx, nil, func() error { return b.restrict(replica, b.setLocked(locked)) })
+	return object.AwaitDurable(ctx, nil, func() error { return b.restrict(replica, b.setLocked(locked)) })
 }

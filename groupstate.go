@@ -9,18 +9,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
 // groupState is a group's record of its replicas, connections and uids. It
-// belongs to the group's identity, not to its instance, so a reset of the group
+// belongs to the group's identity, not to its life, so a reset of the group
 // does not change it.
 //
 // The lock order is in docs/design.md.
 type groupState struct {
-	obj *object // fixed
+	obj *objectState // fixed
 
 	peers atomic.Pointer[[]*replicaState] // the replicas, for fan-out; nil: to be rebuilt from book
 
@@ -49,19 +50,19 @@ type making struct {
 	// the group was reset before Clusterize began; owned by the goroutine that
 	// runs it
 	again bool
-	runs  *instance // the instance whose Clusterize is running, or nil; guarded by the group state's mu
-	over  bool      // done is closed; guarded by the group state's mu
+	runs  *object.Life // the life whose Clusterize is running, or nil; guarded by the group state's mu
+	over  bool         // done is closed; guarded by the group state's mu
 }
 
-func newGroupState(group *object) *groupState { return &groupState{obj: group} }
+func newGroupState(group *objectState) *groupState { return &groupState{obj: group} }
 
 func (b *groupState) runtime() *Runtime { return b.obj.ns.rt }
 
-// open opens the state after the group has started. Later instances find it
+// open opens the state after the group has started. Later lives find it
 // open.
 func (b *groupState) open() error {
 	dormant := make(map[store.Base]struct{})
-	for base, err := range store.Members(b.runtime().engine, b.obj.ns.number, b.obj.id.base()) {
+	for base, err := range store.Members(b.runtime().host.Engine, b.obj.ns.Number, b.obj.ID.Base()) {
 		if err != nil {
 			return err
 		}
@@ -85,59 +86,59 @@ func (b *groupState) open() error {
 // must hold mu.
 func (b *groupState) addLocked(name string) error {
 	replicas := b.obj.ns.replicas
-	var id ID
+	var id object.ID
 	stored := false
 	if name == "" {
 		id, stored = b.dormantLocked(replicas)
 	} else {
-		id = namedID(replicas.origin, b.obj.id, name)
+		id = object.NamedID(replicas.Origin, b.obj.ID, name)
 	}
 	o, err := b.enterLocked(replicas, id, name, b.book.Add)
 	switch {
 	case !stored:
 	case err == nil:
-		o.stores.Store(true)
+		o.SetStored()
 	default: // keep it for reuse when there is room
-		b.dormant[id.base()] = struct{}{}
+		b.dormant[id.Base()] = struct{}{}
 	}
 	return err
 }
 
 // dormantLocked returns the ID of a stored replica that is not in memory, or a
 // new ID. The caller must hold mu.
-func (b *groupState) dormantLocked(replicas *namespace) (id ID, stored bool) {
+func (b *groupState) dormantLocked(replicas *namespace) (id object.ID, stored bool) {
 	for base := range b.dormant {
 		delete(b.dormant, base)
-		if id := idOf(replicas.origin, base); b.book.Replica(string(id[:])) == nil {
+		if id := object.IDOf(replicas.Origin, base); b.book.Replica(string(id[:])) == nil {
 			return id, true
 		}
 	}
-	return randomID(replicas.origin), false
+	return object.RandomID(replicas.Origin), false
 }
 
 // enterLocked creates the object of a replica, which add enters into the book.
 // The caller must hold mu.
 func (b *groupState) enterLocked(
-	replicas *namespace, id ID, name string,
+	replicas *namespace, id object.ID, name string,
 	add func(id string, m *replicaState, now roster.Time) (*rosterReplica, error),
-) (*object, error) {
+) (*objectState, error) {
 	o := newObject(replicas, id, name)
 	m := &replicaState{obj: o, group: b}
 	o.replica = m
-	entry, err := add(string(o.id[:]), m, b.runtime().now())
+	entry, err := add(string(o.ID[:]), m, b.runtime().now())
 	if err != nil {
 		return nil, rosterError(err)
 	}
 	m.entry = entry
-	replicas.adopt(o)
+	replicas.Adopt(&o.Object)
 	b.peers.Store(nil)
 	return o, nil
 }
 
 // revive returns a replica that has written to storage and may not be in
 // memory. MaxReplicas does not apply, since the replica exists already. Errors
-// are those of start, and errRetired.
-func (b *groupState) revive(ctx context.Context, replicas *namespace, id ID, name string) (*object, error) {
+// are those of start, and object.ErrRetired.
+func (b *groupState) revive(ctx context.Context, replicas *namespace, id object.ID, name string) (*objectState, error) {
 	for {
 		o, err := b.tryRevive(replicas, id, name)
 		if o != nil || err != nil {
@@ -150,12 +151,12 @@ func (b *groupState) revive(ctx context.Context, replicas *namespace, id ID, nam
 }
 
 // tryRevive is revive, but returns nil if the state is not open yet.
-func (b *groupState) tryRevive(replicas *namespace, id ID, name string) (*object, error) {
+func (b *groupState) tryRevive(replicas *namespace, id object.ID, name string) (*objectState, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.gone:
-		return nil, errRetired
+		return nil, object.ErrRetired
 	case b.book == nil:
 		return nil, nil
 	}
@@ -164,7 +165,7 @@ func (b *groupState) tryRevive(replicas *namespace, id ID, name string) (*object
 	}
 	o, err := b.enterLocked(replicas, id, name, b.book.Readd)
 	if err == nil {
-		o.stores.Store(true)
+		o.SetStored()
 	}
 	return o, err
 }
@@ -229,12 +230,12 @@ func (b *groupState) socketsOf(uid string) []*Socket {
 // forgotten, and empty replicas and finally the group itself are retired. It
 // reports whether the group is gone.
 func (b *groupState) tick(now roster.Time) (gone bool) {
-	var retired []*object
-	var ended []*instance
-	retire := func(o *object) bool {
-		inst, ok := o.retire()
-		if inst != nil {
-			ended = append(ended, inst)
+	var retired []*objectState
+	var ended []*object.Life
+	retire := func(o *objectState) bool {
+		life, ok := o.Retire()
+		if life != nil {
+			ended = append(ended, life)
 		}
 		if ok {
 			retired = append(retired, o)
@@ -248,8 +249,8 @@ func (b *groupState) tick(now roster.Time) (gone bool) {
 			if !retire(o) {
 				return false
 			}
-			if o.name == "" && o.stores.Load() {
-				b.dormant[o.id.base()] = struct{}{}
+			if o.Name == "" && o.Stored() {
+				b.dormant[o.ID.Base()] = struct{}{}
 			}
 			return true
 		})
@@ -262,10 +263,10 @@ func (b *groupState) tick(now roster.Time) (gone bool) {
 	}
 	b.mu.Unlock()
 	for _, o := range retired {
-		o.ns.forget(o)
+		o.ns.Forget(&o.Object)
 	}
-	for _, inst := range ended {
-		inst.over()
+	for _, life := range ended {
+		life.Over()
 	}
 	return gone
 }
@@ -275,9 +276,8 @@ func (b *groupState) tick(now roster.Time) (gone bool) {
 func (b *groupState) quietLocked(now roster.Time) bool {
 	// Read before the check of the turn, so that an event beginning in between
 	// counts as busy.
-	events := b.obj.turnStats().Events
-	inst := b.obj.current.Load()
-	quiet := (inst == nil || inst.turn.Idle()) && b.making == nil && (b.book == nil || b.book.Empty())
+	events := b.obj.TurnStats().Events
+	quiet := b.obj.Idle() && b.making == nil && (b.book == nil || b.book.Empty())
 	if !quiet || !b.quiet || events != b.events {
 		b.quiet, b.since, b.events = quiet, now, events
 		return false
@@ -316,7 +316,7 @@ func rosterError(err error) error {
 // replicaState connects a replica with its group.
 type replicaState struct {
 	// fixed
-	obj   *object
+	obj   *objectState
 	group *groupState
 	entry *rosterReplica
 }
@@ -346,14 +346,14 @@ func (b *groupState) restrict(id ID, f func(*rosterReplica)) error {
 }
 
 // restrictLater is restrict, delayed until the gate of the speaker opens.
-func (b *groupState) restrictLater(speaker *object, id ID, f func(*rosterReplica)) error {
+func (b *groupState) restrictLater(speaker *objectState, id ID, f func(*rosterReplica)) error {
 	if _, err := b.replica(id); err != nil {
 		return err
 	}
-	if err := speaker.checkGate(); err != nil {
+	if err := speaker.CheckGate(); err != nil {
 		return err
 	}
-	speaker.gate.Say(func(lost error) {
+	speaker.Gate.Say(func(lost error) {
 		if lost == nil {
 			_ = b.restrict(id, f) // a replica that has gone since admits no clients either
 		}

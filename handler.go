@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+
+	"github.com/godurable/dog/internal/object"
 )
 
 // This file defines the handlers of user types. Each handler is optional unless
@@ -162,8 +164,8 @@ type StopReason int
 
 // The stop reasons.
 const (
-	StopIdle     StopReason = iota + 1 // the object was idle for a while, or there are too many objects
-	StopShutdown                       // the runtime shuts down
+	StopIdle     = StopReason(object.StopIdle)     // the object was idle for a while, or there are too many objects
+	StopShutdown = StopReason(object.StopShutdown) // the runtime shuts down
 )
 
 func (r StopReason) String() string {

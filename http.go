@@ -8,6 +8,7 @@ import (
 
 	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -103,12 +104,12 @@ func (a *arrival) over() {
 // admitted enters the runtime with a request from outside and serves it. If the
 // request comes from a handler, its turn is given up.
 func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
-	if err := rt.enter(); err != nil {
+	if err := rt.host.Enter(); err != nil {
 		WriteError(w, err)
 		return
 	}
-	defer rt.work.Leave()
-	wait, err := yieldTurn(r.Context(), nil)
+	defer rt.host.Work.Leave()
+	wait, err := object.Yield(r.Context(), nil)
 	if err != nil {
 		if errors.Is(err, ErrPastGate) { // the response does not include it
 			rt.opts.Logger.Error("request refused", "error", err)
@@ -117,7 +118,7 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 		return
 	}
 	defer wait.Resume()
-	if err := wait.durable(r.Context()); err != nil {
+	if err := wait.Durable(r.Context()); err != nil {
 		WriteError(w, err)
 		return
 	}
@@ -157,26 +158,26 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	defer body.Clean(a.ns.rt.opts.Logger)
 	var uid string
 	var refused error // what Identify returned
-	err = on(r.Context(), a, func(o *object) error {
+	err = on(r.Context(), a, func(o *objectState) error {
 		var outcome <-chan error
 		refused = nil
-		err := o.deliver(r.Context(), &from, EventIdentify, "", func(ctx context.Context, v any) error {
+		err := o.Deliver(r.Context(), &from, object.EventIdentify, "", func(ctx context.Context, v any) error {
 			in := r.WithContext(ctx)
 			body.Attach(in)
 			defer body.Keep()
-			defer func() { outcome = o.gate.Outcome() }()
+			defer func() { outcome = o.Gate.Outcome() }()
 			uid, refused = v.(Gateway).Identify(in)
 			return refused
 		})
 		if outcome != nil {
-			err = o.awaitOutcome(r.Context(), outcome, err)
+			err = o.AwaitOutcome(r.Context(), outcome, err)
 		}
 		return err
 	})
 	rethrow(guard, a)
 	if err != nil {
 		if isSame(err, refused) {
-			a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", err)
+			a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.Name, "object", a.id.String(), "error", err)
 			if _, has := errors.AsType[*StatusError](err); !has && HTTPStatus(err) == http.StatusInternalServerError {
 				err = &StatusError{Status: http.StatusForbidden, Err: err}
 			}
@@ -234,11 +235,11 @@ func receive(
 	from.Values = context.WithValue(values, arrivalKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
 	var refused error // what Receive returned
-	err = on(r.Context(), to, func(o *object) error {
+	err = on(r.Context(), to, func(o *objectState) error {
 		refused = nil
-		err := o.deliver(r.Context(), &from, EventReceive, "", func(ctx context.Context, value any) error {
+		err := o.Deliver(r.Context(), &from, object.EventReceive, "", func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
-			response.Begin(a.event, o.gate)
+			response.Begin(a.event, o.Gate)
 			defer response.Returned()
 			in := r.WithContext(ctx)
 			body.Attach(in)
@@ -316,7 +317,7 @@ func rethrow(guard *answer.Guard, to target) {
 	if value != http.ErrAbortHandler {
 		id, _ := to.identity()
 		to.runtime().opts.Logger.Error("the request's own ResponseWriter or body panicked",
-			"namespace", to.namespace().name, "object", id.String(), "panic", value, "stack", string(stack))
+			"namespace", to.namespace().Name, "object", id.String(), "panic", value, "stack", string(stack))
 	}
 	panic(value)
 }

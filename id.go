@@ -1,14 +1,10 @@
 package dog
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/godurable/dog/internal/store"
 )
 
 // An ID identifies an object. It has 32 bytes and is written as 64 hexadecimal
@@ -43,37 +39,6 @@ func (id *ID) UnmarshalText(text []byte) error {
 	*id = read
 	return nil
 }
-
-// namedID returns the ID of the object with this name. For a replica, within is
-// the ID of its group, otherwise it is zero.
-func namedID(namespace string, within ID, name string) ID {
-	h := sha256.New()
-	// Writing to a hash never fails. The length separates namespace and name.
-	_, _ = fmt.Fprintf(h, "dog object %d:%s", len(namespace), namespace)
-	_, _ = h.Write(within[:])
-	_, _ = h.Write([]byte(name))
-	return idOf(namespace, store.Base(h.Sum(nil)))
-}
-
-// randomID returns a new ID of a namespace that no other object has.
-func randomID(namespace string) ID {
-	var base store.Base
-	_, _ = rand.Read(base[:]) // never fails
-	return idOf(namespace, base)
-}
-
-// idOf returns the ID with this base.
-func idOf(namespace string, base store.Base) ID {
-	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "dog id %d:%s", len(namespace), namespace)
-	_, _ = h.Write(base[:])
-	var id ID
-	n := copy(id[:], base[:])
-	copy(id[n:], h.Sum(nil))
-	return id
-}
-
-func (id ID) base() store.Base { return store.Base(id[:len(store.Base{})]) }
 
 // Kind is the type that a registered type embeds.
 type Kind int

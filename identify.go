@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -38,12 +39,12 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 		return Stub[R]{}, notRunning("GroupStub.Identify")
 	}
 	rt := to.ns.rt
-	if err := rt.enter(); err != nil {
+	if err := rt.host.Enter(); err != nil {
 		return Stub[R]{}, err
 	}
-	defer rt.work.Leave()
+	defer rt.host.Work.Leave()
 	var a *admission
-	err := awaitDurable(ctx, nil, func() (err error) { // Clusterize may send the uid elsewhere
+	err := object.AwaitDurable(ctx, nil, func() (err error) { // Clusterize may send the uid elsewhere
 		a, err = to.identify(ctx, uid)
 		return err
 	})
@@ -61,7 +62,7 @@ func (a *address) identify(ctx context.Context, uid string) (*admission, error) 
 		return nil, err
 	}
 	var admitted *admission
-	err := on(ctx, a, func(o *object) (err error) {
+	err := on(ctx, a, func(o *objectState) (err error) {
 		admitted, err = o.group.admit(ctx, uid)
 		return err
 	})
@@ -77,19 +78,19 @@ type admission struct {
 	reserved *roster.Place[*replicaState, *Socket] // nil once used. guarded by the group state's mu
 }
 
-func (a *admission) identity() (id ID, name string) { return a.replica.obj.id, a.replica.obj.name }
+func (a *admission) identity() (id ID, name string) { return a.replica.obj.id(), a.replica.obj.Name }
 
 func (a *admission) runtime() *Runtime { return a.replica.group.runtime() }
 
 func (a *admission) namespace() *namespace { return a.replica.obj.ns }
 
-func (a *admission) object() (*object, error) { return a.replica.obj, nil }
+func (a *admission) object() (*objectState, error) { return a.replica.obj, nil }
 
 func (a *admission) room(context.Context) error { return nil }
 
-func (a *admission) live() *object { return a.replica.obj }
+func (a *admission) live() *objectState { return a.replica.obj }
 
-func (a *admission) retired(*object) error { return ErrReplicaGone }
+func (a *admission) retired(*objectState) error { return ErrReplicaGone }
 
 // admit reserves a place for a uid.
 func (b *groupState) admit(ctx context.Context, uid string) (*admission, error) {
@@ -112,12 +113,7 @@ func (b *groupState) admit(ctx context.Context, uid string) (*admission, error) 
 // start starts the group. A group that starts opens its state.
 func (b *groupState) start(ctx context.Context) error {
 	from := turn.OriginOf(ctx)
-	_, e, err := b.obj.begin(ctx, &from)
-	if err != nil {
-		return err
-	}
-	_, _ = e.End() // only the start was needed
-	return nil
+	return b.obj.Start(ctx, &from)
 }
 
 // reserve reserves a place. If a replica must be waited for first, it returns
@@ -129,7 +125,7 @@ func (b *groupState) reserve(ctx context.Context, uid string) (*admission, *maki
 	for {
 		switch {
 		case b.gone:
-			return nil, nil, errRetired
+			return nil, nil, object.ErrRetired
 		case b.book == nil:
 			return nil, nil, nil
 		}
@@ -154,71 +150,63 @@ func (b *groupState) reserve(ctx context.Context, uid string) (*admission, *maki
 // caller must hold mu.
 func (b *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 	if m := b.making; m != nil {
-		if m.runs == nil || m.runs.life.Err() == nil {
+		if m.runs == nil || m.runs.Context().Err() == nil {
 			return nil
 		}
 		b.making = nil // it is ending in a reset, which new callers do not share
 	}
-	inst, err := b.obj.instance()
+	life, ticket, err := b.obj.TryQueue(turn.Follow(ctx))
 	if err != nil {
 		return err
 	}
-	ticket, err := inst.turn.Queue(turn.Follow(ctx))
-	if errors.Is(err, ErrReset) || err == errAsleep {
-		return nil // admit waits for the next instance, without mu
-	}
-	if err != nil {
-		return err
+	if life == nil {
+		return nil // admit waits for the next life, without mu
 	}
 	m := &making{event: ticket.Event, done: make(chan struct{})}
 	b.making = m
 	m.event.Share()
 	rt := b.runtime()
-	began := rt.opts.Trace.clock()
-	rt.work.Spawn(func() {
+	queued := rt.host.Clock()
+	rt.host.Work.Spawn(func() {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // stays if it does not return
 		defer m.event.Unshare()
 		defer func() { b.made(m, name, err) }()
-		e, failed := ticket.Redeem(rt.ctx)
+		e, again, failed := life.Begin(rt.host.Ctx, ticket)
 		if failed != nil {
 			// The waiting callers have joined this very event. If the group was
 			// reset before the event began, they start again.
-			m.again, err = (errors.Is(failed, ErrReset) && !inst.unstartable()) || failed == errAsleep, failed
-			return
-		}
-		if failed := inst.started(rt.ctx, e); failed != nil {
-			m.again, err = inst.phase.Load() == wakesAgain, failed
+			m.again, err = again, failed
 			return
 		}
 		var outcome <-chan error
-		b.clusterizes(m, inst)
-		// Do not wait for a handler that hangs after its instance has ended.
-		stop := context.AfterFunc(inst.life, func() {
-			b.made(m, "", inst.awaitStartOutcome(rt.ctx, context.Cause(inst.life)))
+		b.clusterizes(m, life)
+		// Do not wait for a handler that hangs after its life has ended.
+		stop := context.AfterFunc(life.Context(), func() {
+			b.made(m, "", life.AwaitStart(rt.host.Ctx, context.Cause(life.Context())))
 		})
-		err = inst.run(e, EventClusterize, began, func(ctx context.Context, v any) (err error) {
+		err = life.Run(e, object.EventClusterize, queued, func(ctx context.Context, v any) (err error) {
 			defer func() {
 				stop()
 				b.clusterizes(m, nil)
-				outcome = b.obj.gate.Outcome()
+				outcome = b.obj.Gate.Outcome()
 			}()
 			name, err = v.(Clusterizer).Clusterize(ctx, uid)
 			return err
 		})
 		if outcome != nil {
-			err = b.obj.awaitOutcome(rt.ctx, outcome, err)
+			err = b.obj.AwaitOutcome(rt.host.Ctx, outcome, err)
 		}
 	})
 	return nil
 }
 
-// clusterizes records the instance whose Clusterize runs for a making, nil for
+// clusterizes records the life whose Clusterize runs for a making, nil for
 // none.
-func (b *groupState) clusterizes(m *making, inst *instance) {
+func (b *groupState) clusterizes(m *making, life *object.Life) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m.runs = inst
+	m.runs = life
 }
 
 // made ends the making of a replica, unless it has ended already.
@@ -272,7 +260,7 @@ func (a *admission) release() {
 // there.
 type visit struct {
 	// fixed
-	obj *object
+	obj *objectState
 	uid string // of the requester; "" if unknown
 
 	// on a replica; nil when it has been given back or passed on. guarded by

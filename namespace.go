@@ -4,6 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"reflect"
+	"time"
+
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/object"
 )
 
 // A Namespace is a registered type that embeds [Object], with its objects.
@@ -135,6 +140,39 @@ func (n *Groups[G, R]) own() *namespace {
 	return n.ns
 }
 
+// namespace is the untyped part of Namespace, Replicas and Groups. Fields
+// without a comment are set at registration and do not change.
+type namespace struct {
+	object.Class // the objects, and what they need
+
+	rt      *Runtime
+	kind    Kind
+	typ     reflect.Type // of the pointer to the user's type
+	coreOf  func(v any) *core
+	problem string             // why it cannot be registered
+	methods map[uintptr]string // names of the type's exported methods, by their code
+
+	// from the options
+	maxSockets         int           // of an object; 0 or less: no limit
+	sockets            SocketOptions // the defaults of the type
+	shared             *conn.Options // of sockets with default options
+	limit, maxReplicas int           // of a group
+	order              Order         // of a group
+	lingerFor          time.Duration // of a group; 0 or less: disabled
+	holdPlaces         bool          // of a group
+	replicas           *namespace    // of a group
+
+	connects bool // requests open a WebSocket if the type has no Receive
+
+	clusterizes, gateway, gossips, onError, onClose bool // whether the type has these handlers
+}
+
+// namespaceOf returns the namespace of a class.
+func namespaceOf(c *object.Class) *namespace { return c.Data.(*namespace) }
+
+// holder is Holder with the state of the object.
+func (ns *namespace) holder(id ID) *objectState { return stateOf(ns.Holder(object.ID(id))) }
+
 // states describes the objects in memory. ns may be nil, here and in the
 // functions below.
 func (ns *namespace) states() iter.Seq[LiveObject] {
@@ -142,8 +180,8 @@ func (ns *namespace) states() iter.Seq[LiveObject] {
 		if ns == nil {
 			return
 		}
-		for _, o := range ns.live() {
-			if !yield(o.state()) {
+		for _, o := range ns.Live() {
+			if !yield(stateOf(o).state()) {
 				return
 			}
 		}
@@ -154,14 +192,14 @@ func (ns *namespace) named(name string) *address {
 	if ns == nil {
 		return nil
 	}
-	return &address{ns: ns, id: namedID(ns.origin, ID{}, name), name: name, refusal: checkName("name", name)}
+	return &address{ns: ns, id: ID(object.NamedID(ns.Origin, object.ID{}, name)), name: name, refusal: checkName("name", name)}
 }
 
 func (ns *namespace) unnamed() *address {
 	if ns == nil {
 		return nil
 	}
-	return &address{ns: ns, id: randomID(ns.origin), known: true}
+	return &address{ns: ns, id: ID(object.RandomID(ns.Origin)), known: true}
 }
 
 func (ns *namespace) parsed(id string) (*address, error) {
@@ -179,8 +217,8 @@ func (ns *namespace) byID(id ID) (*address, error) {
 	if ns == nil {
 		return nil, notRunning("Namespace.ByID")
 	}
-	if id != idOf(ns.origin, id.base()) {
-		return nil, fmt.Errorf("%w: %s is not one of %q", ErrForeignID, id, ns.name)
+	if object.ID(id) != object.IDOf(ns.Origin, object.ID(id).Base()) {
+		return nil, fmt.Errorf("%w: %s is not one of %q", ErrForeignID, id, ns.Name)
 	}
 	return &address{ns: ns, id: id}, nil
 }
@@ -197,8 +235,8 @@ func stubTo[T any](a *address) Stub[T] {
 // requests and calls to others, or to pass on. It returns the zero Stub if the
 // object is not running.
 func Self[T any, P instanceType[T]](o P) Stub[T] {
-	if c := o.base(); c.inst != nil {
-		return stubTo[T](c.inst.obj.address())
+	if o := o.base().object(); o != nil {
+		return stubTo[T](o.address())
 	}
 	return Stub[T]{}
 }
@@ -206,8 +244,8 @@ func Self[T any, P instanceType[T]](o P) Stub[T] {
 // NamespaceOf returns the namespace of an object, to reach other objects of its
 // type. It returns nil if the object is not running.
 func NamespaceOf[T any, P objectType[T]](o P) *Namespace[T] {
-	if c := o.base(); c.inst != nil {
-		return &Namespace[T]{c.inst.obj.ns}
+	if o := o.base().object(); o != nil {
+		return &Namespace[T]{o.ns}
 	}
 	return nil
 }
@@ -217,8 +255,57 @@ func NamespaceOf[T any, P objectType[T]](o P) *Namespace[T] {
 //
 //	lobby := dog.GroupOf[Lobby](room)
 func GroupOf[G, R any, P replicaType[R]](r P) GroupStub[G, R] {
-	if c := r.base(); c.inst != nil {
-		return GroupStub[G, R]{stubTo[G](c.inst.obj.replica.group.obj.address())}
+	if o := r.base().object(); o != nil {
+		return GroupStub[G, R]{stubTo[G](o.replica.group.obj.address())}
 	}
 	return GroupStub[G, R]{}
+}
+
+// ObjectListOptions select objects of a namespace. The zero value selects all
+// of them.
+//
+// To continue where an earlier listing ended, set After if the last object had
+// a name, and AfterID if it had none. Replicas count as objects without a name
+// here, since different groups may give the same name.
+type ObjectListOptions struct {
+	Prefix  string // only objects whose names have this prefix; "": all, including objects without a name
+	After   string // only objects after the object with this name, whether it exists or not
+	AfterID ID     // only objects without a name, after the object with this ID
+	Limit   int    // maximum number of objects; 0: no limit
+}
+
+// An ObjectEntry is an object in a listing.
+type ObjectEntry struct {
+	ObjectInfo
+	Live   bool // it is in memory
+	Stored bool // it has stored something, which may not be durable yet
+}
+
+// entries implements List, see [Namespace.List]. ns may be nil.
+func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
+	return func(yield func(ObjectEntry, error) bool) {
+		if ns == nil {
+			yield(ObjectEntry{}, notRunning("Namespace.List"))
+			return
+		}
+		if options.Limit < 0 {
+			yield(ObjectEntry{}, misuse("Namespace.List", "Limit is %d", options.Limit))
+			return
+		}
+		listed := 0
+		selected := object.ListOptions{Prefix: options.Prefix, After: options.After, AfterID: object.ID(options.AfterID)}
+		for e, err := range ns.List(ctx, selected) {
+			if err != nil {
+				yield(ObjectEntry{}, err)
+				return
+			}
+			info := ObjectInfo{ID: ID(e.ID), Kind: ns.kind, Namespace: ns.Name, Name: e.Name}
+			if !yield(ObjectEntry{info, e.Live, e.Stored}, nil) {
+				return
+			}
+			if listed++; listed == options.Limit {
+				return
+			}
+		}
+	}
 }

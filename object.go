@@ -1,9 +1,13 @@
 package dog
 
 import (
+	"context"
 	"iter"
 	"log/slog"
 	"net/http"
+	"time"
+
+	"github.com/godurable/dog/internal/object"
 )
 
 // Object is embedded in a type to make it a durable object: one of many that
@@ -67,8 +71,8 @@ func (*noCopy) Unlock() {}
 // core holds the state that every object has. It is embedded unexported, so its
 // methods are promoted into users' types.
 type core struct {
-	_    noCopy
-	inst *instance // set by the runtime when it starts the object; nil in a zero value
+	_       noCopy
+	storage Storage // has the life that the runtime sets when it starts the object
 }
 
 // base returns the core of any registered type. A user's names cannot hide it.
@@ -76,37 +80,32 @@ func (c *core) base() *core { return c }
 
 // ID returns the object's identity. It is zero when the object is not running.
 func (c *core) ID() ID {
-	if c.inst == nil {
-		return ID{}
+	if o := c.object(); o != nil {
+		return o.id()
 	}
-	return c.inst.obj.id
+	return ID{}
 }
 
 // Name returns the name by which the object is addressed, or the name that
 // Clusterize returned for it. It is "" when the object has no name.
 func (c *core) Name() string {
-	if c.inst == nil {
-		return ""
+	if o := c.object(); o != nil {
+		return o.Name
 	}
-	return c.inst.obj.name
+	return ""
 }
 
 // Log returns the runtime's logger with the object's namespace and ID.
 func (c *core) Log() *slog.Logger {
-	if c.inst == nil {
-		return slog.Default()
+	if o := c.object(); o != nil {
+		return o.Log()
 	}
-	return c.inst.obj.log()
+	return slog.Default()
 }
 
 // Storage returns the object's storage. It is never nil. The storage of an
 // object that is not running returns a UsageError.
-func (c *core) Storage() *Storage {
-	if c.inst == nil {
-		return &Storage{}
-	}
-	return &c.inst.storage
-}
+func (c *core) Storage() *Storage { return &c.storage }
 
 // Abort resets the object. Its memory is dropped, the writes of its current
 // transaction are undone, its sockets are closed with 1011, and calls in
@@ -117,22 +116,35 @@ func (c *core) Storage() *Storage {
 // afterwards is lost. Abort may be called from any goroutine, but not by
 // handlers of other objects. CheckTurns logs such a call with ErrPastGate.
 func (c *core) Abort(reason error) {
-	if c.inst == nil {
+	life := c.life()
+	if life == nil {
 		return
 	}
-	if err := c.inst.obj.checkGate(); err != nil {
+	if err := life.Object().CheckGate(); err != nil {
 		c.Log().Error("aborted by another object", "error", err)
 	}
-	_ = c.inst.reset(abortedBy(reason))
+	_ = life.Reset(abortedBy(reason))
 }
 
-// speaker returns the object of a running instance. It returns an error if the
-// instance has been reset, since output of its handlers is then dropped.
-func (c *core) speaker() (*object, error) {
-	if c.inst == nil {
+// life returns the life of a running object, otherwise nil.
+func (c *core) life() *object.Life { return c.storage.life }
+
+// object returns the object if it is running, otherwise nil.
+func (c *core) object() *objectState {
+	if life := c.life(); life != nil {
+		return stateOf(life.Object())
+	}
+	return nil
+}
+
+// speaker returns the object if it is running. It returns an error if that has
+// been reset, since output of its handlers is then dropped.
+func (c *core) speaker() (*objectState, error) {
+	life := c.life()
+	if life == nil {
 		return nil, notRunning("Object")
 	}
-	return c.inst.obj, c.inst.silenced()
+	return stateOf(life.Object()), life.Silenced()
 }
 
 // crowd holds the state of objects with sockets of their own. It is embedded
@@ -197,3 +209,51 @@ func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
 		}
 	}
 }
+
+// A Timer is a pending [Object.After] or [Object.Every]. The zero Timer has
+// ended. A Timer's methods may be called from any goroutine.
+type Timer struct{ timer object.Timer }
+
+// After runs f as an event of the object after d. The timer lives in memory and
+// keeps the object there. It ends with Stop, when the object is reset or
+// deleted, and when Shutdown begins, before OnStop. To continue it after a
+// restart of the object, call After again in OnStart. For more than minutes use
+// an alarm ([Storage.Alarms]).
+//
+// The event has none of the values of the event that started it. f's error is
+// logged. If RollbackOnError is set, the error also undoes f's writes. If
+// Options.MaxWaiting events wait for the object when the timer is due, f is not
+// run, which is logged. A nil f is never run, which is logged as well. A timer
+// goes on even if the handler that started it is undone.
+func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
+	return c.begin(d, 0, f)
+}
+
+// Every runs f as an event of the object every d, as [Object.After] does once.
+// The ticks keep their rate however long f takes. A tick that is due while
+// another waits for the turn or runs is skipped. If d is not above 0, Every
+// logs an error and does not run f.
+func (c *core) Every(d time.Duration, f func(ctx context.Context) error) *Timer {
+	if d <= 0 {
+		c.Log().Error("Every needs an interval above 0", "interval", d)
+		return &Timer{}
+	}
+	return c.begin(d, d, f)
+}
+
+func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) *Timer {
+	if f == nil {
+		c.Log().Error("a timer needs a function")
+		return &Timer{}
+	}
+	t := &Timer{}
+	if life := c.storage.life; life != nil {
+		t.timer.Begin(life, d, every, f)
+	}
+	return t
+}
+
+// Stop ends the timer and reports whether it was pending. f does not run any
+// more. If a handler of the same object calls Stop, this holds even if f was
+// already due.
+func (t *Timer) Stop() bool { return t != nil && t.timer.Stop() }

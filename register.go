@@ -2,10 +2,13 @@ package dog
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"reflect"
 
 	"github.com/godurable/dog/internal/nearmiss"
+	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/tx"
 )
 
@@ -58,8 +61,8 @@ func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *O
 		options = &ObjectOptions[T]{}
 	}
 	ns := newNamespace[T, P](name, KindObject, options.New)
-	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
-	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
+	ns.Schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
+	ns.Hibernates, ns.RollbackOnError = options.Hibernate, options.RollbackOnError
 	ns.maxSockets = options.MaxSockets
 	if ns.maxSockets == 0 {
 		ns.maxSockets = defaultMaxSockets
@@ -79,8 +82,8 @@ func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options 
 		options = &ReplicaOptions[T]{}
 	}
 	ns := newNamespace[T, P](name, KindReplica, options.New)
-	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
-	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
+	ns.Schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
+	ns.Hibernates, ns.RollbackOnError = options.Hibernate, options.RollbackOnError
 	if err := ns.register(rt, options.Sockets); err != nil {
 		return nil, err
 	}
@@ -103,14 +106,14 @@ func RegisterGroup[G, R any, P groupType[G]](
 		options = &GroupOptions[G]{}
 	}
 	ns := newNamespace[G, P](name, KindGroup, options.New)
-	ns.schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
-	ns.hibernates, ns.rollbackOnError = options.Hibernate, options.RollbackOnError
+	ns.Schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
+	ns.Hibernates, ns.RollbackOnError = options.Hibernate, options.RollbackOnError
 	ns.limit, ns.maxReplicas = options.Limit, options.MaxReplicas
 	switch {
 	case replicas == nil || replicas.ns == nil:
 		ns.problem = "it has no replicas: pass what RegisterReplica returned"
 	case replicas.ns.rt != rt:
-		ns.problem = fmt.Sprintf("its replicas %q belong to another runtime", replicas.ns.name)
+		ns.problem = fmt.Sprintf("its replicas %q belong to another runtime", replicas.ns.Name)
 	case options.Limit < 1:
 		ns.problem = fmt.Sprintf("GroupOptions.Limit is %d: it must be at least 1", options.Limit)
 	case options.MaxReplicas < 0:
@@ -134,12 +137,15 @@ func RegisterGroup[G, R any, P groupType[G]](
 
 // newNamespace returns a namespace that is not registered yet.
 func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() *T) *namespace {
-	ns := &namespace{name: name, kind: kind, typ: reflect.TypeFor[P]()}
+	ns := &namespace{kind: kind, typ: reflect.TypeFor[P]()}
+	ns.Name, ns.Data, ns.Role = name, ns, roles[kind]
+	ns.New = func(id object.ID, name string) *object.Object { return &newObject(ns, id, name).Object }
+	ns.Made = func(o *object.Object) { ns.rt.watch(stateOf(o).group) }
 	ns.coreOf = func(v any) *core { return P(v.(*T)).base() }
 	if !embedded(func() *core { return P(new(T)).base() }) {
 		ns.problem = fmt.Sprintf("it embeds *dog.%s: embed dog.%s itself", kind, kind)
 	}
-	ns.build = func(inst *instance) (any, error) {
+	ns.Build = func(life *object.Life) (any, error) {
 		v := new(T)
 		if make != nil {
 			if v = make(); v == nil {
@@ -147,10 +153,10 @@ func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() 
 			}
 		}
 		c := P(v).base()
-		if c.inst != nil {
+		if c.storage.life != nil {
 			return nil, misuse("New", "that of %q returned a value that is in use: it must return a new one each time", name)
 		}
-		c.inst = inst
+		c.storage.life = life
 		return v, nil
 	}
 	return ns
@@ -160,18 +166,18 @@ func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() 
 // sockets.
 func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	refuse := func(problem string) error {
-		return &RegistrationError{Namespace: ns.name, Type: ns.typ.Elem().String(), Problem: problem}
+		return &RegistrationError{Namespace: ns.Name, Type: ns.typ.Elem().String(), Problem: problem}
 	}
-	if rt == nil || rt.ctx == nil {
+	if rt == nil || rt.host == nil {
 		return refuse("the runtime is nil or was not made by New")
 	}
 	if rt.stopping.Err() != nil {
 		return fmt.Errorf("%w: %w", refuse("the runtime is shutting down"), ErrShutdown)
 	}
-	if err := checkName("name", ns.name); err != nil {
+	if err := checkName("name", ns.Name); err != nil {
 		return fmt.Errorf("%w: %w", refuse("it cannot have this name"), err)
 	}
-	if len(ns.schema.Steps) > 0 && rt.opts.Store == nil {
+	if len(ns.Schema.Steps) > 0 && rt.opts.Store == nil {
 		return fmt.Errorf("%w: %w", refuse("its Schema needs an Options.Store, such as disk.Memory()"), ErrNoStore)
 	}
 	if ns.problem != "" {
@@ -181,8 +187,8 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 		return refuse(problem)
 	}
 	ns.rt = rt
-	ns.schema.Timeout = rt.opts.StartTimeout
-	ns.schema.Error = func(step int, err error) error { return &SchemaError{step, err} }
+	ns.Schema.Timeout = rt.opts.StartTimeout
+	ns.Schema.Error = func(step int, err error) error { return &SchemaError{step, err} }
 	ns.sockets = sockets.over(rt.opts.Sockets)
 	if err := sockets.checkDefaults(); err != nil {
 		return fmt.Errorf("%w: %w", refuse("its socket options are wrong"), err)
@@ -196,27 +202,43 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	ns.clusterizes = has(reflect.TypeFor[Clusterizer]())
 	ns.gateway = has(reflect.TypeFor[Gateway]())
 	ns.gossips = has(reflect.TypeFor[GossipHandler]())
-	ns.stops = has(reflect.TypeFor[Stopper]())
-	ns.alarms = has(reflect.TypeFor[AlarmHandler]())
 	ns.onError = has(reflect.TypeFor[ErrorHandler]())
 	ns.onClose = has(reflect.TypeFor[CloseHandler]())
-	ns.starts = has(reflect.TypeFor[Starter]())
 	ns.connects = ns.kind == KindReplica || ns.kind == KindObject &&
 		(ns.onError || ns.onClose || has(reflect.TypeFor[OpenHandler]()) || has(reflect.TypeFor[MessageHandler]()))
-	ns.objects = make(map[ID]*object)
+	ns.handle()
 	rt.registering.Lock()
 	defer rt.registering.Unlock()
-	if rt.registeredAs(ns.name) != nil {
+	if rt.host.Class(ns.Name) != nil {
 		return refuse("the name is taken")
 	}
-	record, err := rt.catalog.Register(ns.name, int(ns.kind))
+	record, err := rt.catalog.Register(ns.Name, int(ns.kind))
 	if err != nil {
 		return fmt.Errorf("%w: %w", refuse("the store refuses it"), err)
 	}
-	ns.number, ns.origin = record.Number, record.Origin
-	ns.schedule = ns.newSchedule()
-	rt.add(ns)
+	ns.Number, ns.Origin = record.Number, record.Origin
+	rt.host.Add(&ns.Class)
 	return nil
+}
+
+// roles has the roles of the kinds of objects.
+var roles = map[Kind]object.Role{KindObject: object.Plain, KindGroup: object.Owner, KindReplica: object.Owned}
+
+// handle sets the functions that run the handlers of the type's life.
+func (ns *namespace) handle() {
+	if ns.typ.Implements(reflect.TypeFor[Starter]()) {
+		ns.OnStart = func(ctx context.Context, v any) error { return v.(Starter).OnStart(ctx) }
+	}
+	if ns.typ.Implements(reflect.TypeFor[Stopper]()) {
+		ns.OnStop = func(ctx context.Context, v any, reason object.StopReason) error {
+			return v.(Stopper).OnStop(ctx, StopReason(reason))
+		}
+	}
+	if ns.typ.Implements(reflect.TypeFor[AlarmHandler]()) {
+		ns.OnAlarm = func(ctx context.Context, v any, alarm store.Alarm) error {
+			return v.(AlarmHandler).OnAlarm(ctx, runningAlarm(alarm))
+		}
+	}
 }
 
 // embedded reports whether base finds the core of a new value. base panics if

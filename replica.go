@@ -33,7 +33,7 @@ func (r *Replica) state() (*replicaState, error) {
 // GroupName returns the name of the replica's group.
 func (r *Replica) GroupName() string {
 	if m, err := r.state(); err == nil {
-		return m.group.obj.name
+		return m.group.obj.Name
 	}
 	return ""
 }
@@ -68,7 +68,7 @@ func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...Sen
 	if err != nil {
 		return 0, err
 	}
-	return m.group.whisper(ctx, m.obj, uid, v, options)
+	return m.group.whisper(ctx, &m.obj.Object, uid, v, options)
 }
 
 // Disconnect closes all open sockets of a uid, on any replica, as
@@ -80,7 +80,7 @@ func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason s
 	if err != nil {
 		return 0, err
 	}
-	return m.group.disconnect(ctx, m.obj, uid, code, reason)
+	return m.group.disconnect(ctx, &m.obj.Object, uid, code, reason)
 }
 
 // SetLocked locks this replica against newcomers, or unlocks it: see
@@ -92,5 +92,5 @@ func (r *Replica) SetLocked(locked bool) error {
 	if err != nil {
 		return err
 	}
-	return m.group.restrictLater(m.obj, m.obj.id, m.group.setLocked(locked))
+	return m.group.restrictLater(m.obj, m.obj.id(), m.group.setLocked(locked))
 }

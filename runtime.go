@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,11 +14,9 @@ import (
 
 	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/conn"
-	"github.com/godurable/dog/internal/hookqueue"
-	"github.com/godurable/dog/internal/inflight"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/store"
-	"github.com/godurable/dog/internal/turn"
 )
 
 // A Runtime holds the registered types and their objects, and owns all
@@ -25,27 +25,17 @@ import (
 // concurrent use.
 type Runtime struct {
 	// fixed; nil in a zero Runtime
-	opts  Options
-	ctx   context.Context // lifetime of all objects; done at the end of Shutdown
-	stop  context.CancelCauseFunc
-	epoch time.Time
-
-	engine   store.Engine
+	opts     Options
+	host     *object.Host // what the objects share. Its context is done at the end of Shutdown
 	catalog  *store.Catalog
-	sweeper  *sweeper
-	hooks    *hookqueue.Queue // of Options.Trace
+	epoch    time.Time
 	answers  answer.Host
 	refusals refusals
-	places   stopPlaces // of OnStop
 
 	poller  *conn.Poller // nil: sockets keep their goroutines
 	writers *conn.Writers
 
-	wallClock func() time.Time // the time of day, for alarms. fixed
-
-	started         atomic.Bool             // set by Start
-	work            *inflight.Work          // requests, sockets and goroutines, for which Shutdown waits. fixed
-	stopping        context.Context         // done when Shutdown begins, after work is closed. fixed
+	stopping        context.Context         // done when Shutdown begins, after the host admits nothing more. fixed
 	announce        context.CancelCauseFunc // ends stopping. fixed
 	held            atomic.Int64            // bytes of messages held at gates
 	closeFramesSent chan struct{}           // closed when Shutdown has notified all sockets
@@ -54,19 +44,13 @@ type Runtime struct {
 	shutdown        sync.Once
 	ending          atomic.Int32 // stage of the shutdown
 
-	idleStopped chan struct{} // closed when OnStop of the objects that were idle has had its time
-	firstStops  sync.Once     // closes idleStopped
-
-	services sync.WaitGroup // the clock, the heart and the poller
-
 	// registering serializes registrations, which wait for the store. It is
 	// taken before all others.
 	registering sync.Mutex
 
-	mu         sync.Mutex
-	namespaces map[string]*namespace         // guarded by mu
-	watched    map[*groupState]struct{}      // all groups, for clock. guarded by mu
-	hearts     map[time.Duration]*conn.Heart // by interval. guarded by mu
+	mu      sync.Mutex
+	watched map[*groupState]struct{}      // all groups, for clock. guarded by mu
+	hearts  map[time.Duration]*conn.Heart // by interval. guarded by mu
 
 	touring sync.Mutex // held by Stats. taken before all others but registering
 	past    struct {   // its mutex is taken before all others
@@ -88,83 +72,46 @@ func New(options Options) (*Runtime, error) {
 	}
 	rt := &Runtime{
 		opts:            options.withDefaults(),
-		wallClock:       time.Now,
 		epoch:           time.Now(),
-		work:            inflight.New(),
 		closeFramesSent: make(chan struct{}),
 		ended:           make(chan struct{}),
-		idleStopped:     make(chan struct{}),
-		namespaces:      make(map[string]*namespace),
 		watched:         make(map[*groupState]struct{}),
 		hearts:          make(map[time.Duration]*conn.Heart),
 	}
 	if err := rt.opts.Sockets.check(); err != nil {
 		return nil, err
 	}
-	if err := rt.openStore(); err != nil {
+	engine, err := rt.openStore()
+	if err != nil {
 		return nil, err
 	}
-	rt.ctx, rt.stop = context.WithCancelCause(context.Background())
+	rt.host = object.NewHost(object.Config{
+		Engine: engine, Logger: rt.opts.Logger,
+		MaxWaiting: rt.opts.MaxWaiting, MaxObjects: rt.opts.MaxObjects,
+		EvictAfter: rt.opts.EvictAfter, HibernateAfter: rt.opts.HibernateAfter, StartTimeout: rt.opts.StartTimeout,
+		CheckTurns: rt.opts.CheckTurns, SQLLimits: sqlLimits,
+		Errors: objectErrors, Trace: rt.opts.Trace.hooks(),
+		Report: func(o *object.Object, kind object.EventKind, err error) { stateOf(o).report(EventKind(kind), err) },
+	})
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
-	rt.answers = answer.Host{Work: rt.work, Ended: rt.ctx, Settle: settle, ErrSlow: ErrSlowConsumer}
-	rt.hooks = hookqueue.New(rt.work.Spawn)
-	rt.places = make(stopPlaces, stopsAtOnce)
-	rt.sweeper = newSweeper(rt)
-	rt.services.Go(rt.clock)
-	rt.services.Go(func() { rt.sweeper.run(rt.ctx) })
+	rt.answers = answer.Host{Work: rt.host.Work, Ended: rt.host.Ctx, Settle: object.Settle, ErrSlow: ErrSlowConsumer}
+	rt.host.Services.Go(rt.clock)
 	if rt.opts.ParkAfter > 0 {
 		rt.poller = conn.NewPoller(rt.opts.ParkAfter)
-		rt.services.Go(func() { rt.poller.Run(rt.ctx) })
+		rt.host.Services.Go(func() { rt.poller.Run(rt.host.Ctx) })
 	}
-	rt.writers = conn.NewWriters(rt.work.Spawn)
+	rt.writers = conn.NewWriters(rt.host.Work.Spawn)
 	rt.past.leaving = make(map[*conn.Conn]struct{})
 	return rt, nil
 }
 
-// enter admits a request from outside. Unless it returns an error, work.Leave
-// must follow.
-func (rt *Runtime) enter() error {
-	rt.Start()
-	return rt.enterQuietly()
-}
-
-// enterQuietly is enter for work that the runtime starts itself.
-func (rt *Runtime) enterQuietly() error {
-	if !rt.work.Enter() {
-		return ErrShutdown
-	}
-	return nil
-}
-
-// letIn reports whether the event belongs to this runtime. e may be nil.
-func (rt *Runtime) letIn(e *turn.Event) bool {
-	return e != nil && e.Owner().(*instance).obj.ns.rt == rt
-}
-
-// enterFrom is enter for calls that may come from a handler of this runtime,
-// which has been admitted already.
-func (rt *Runtime) enterFrom(ctx context.Context) (leave func(), err error) {
-	if rt.letIn(turn.From(ctx)) {
-		return func() {}, nil
-	}
-	if err := rt.enter(); err != nil {
-		return nil, err
-	}
-	return rt.work.Leave, nil
-}
-
 func (rt *Runtime) now() roster.Time { return roster.Time(time.Since(rt.epoch)) }
 
-// made hands a new group or object to the clock or the sweeper, which retire
-// it.
-func (rt *Runtime) made(o *object) {
-	if o.group == nil {
-		rt.sweeper.add(o)
-		return
-	}
+// watch hands a new group to the clock, which retires it.
+func (rt *Runtime) watch(group *groupState) {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
-	rt.watched[o.group] = struct{}{}
+	rt.watched[group] = struct{}{}
 }
 
 // heart returns the Heart that pings sockets at an interval, or nil if the
@@ -180,47 +127,48 @@ func (rt *Runtime) heart(interval time.Duration) *conn.Heart {
 	if h == nil {
 		h = conn.NewHeart(interval)
 		rt.hearts[interval] = h
-		rt.services.Go(func() { h.Run(rt.ctx) })
+		rt.host.Services.Go(func() { h.Run(rt.host.Ctx) })
 	}
 	return h
 }
 
 // openStore opens the store, or a store in memory if there is none.
-func (rt *Runtime) openStore() (err error) {
-	rt.engine = store.NewMemory()
+func (rt *Runtime) openStore() (store.Engine, error) {
+	var engine store.Engine = store.NewMemory()
 	if rt.opts.Store != nil {
-		if rt.engine, err = rt.opts.Store.openEngine(rt.opts.Logger); err != nil {
-			return fmt.Errorf("dog: open store: %w", err)
+		var err error
+		if engine, err = rt.opts.Store.openEngine(rt.opts.Logger); err != nil {
+			return nil, fmt.Errorf("dog: open store: %w", err)
 		}
 	}
 	done, left := make(chan error), make(chan struct{})
 	defer close(left)
 	go func() { // ends when the disk responds
-		err := rt.prepareStore()
+		err := rt.prepareStore(engine)
 		if err != nil {
-			_ = rt.engine.Close() // the first error is the one that matters
+			_ = engine.Close() // the first error is the one that matters
 		}
 		select {
 		case done <- err:
 		case <-left:
 			if err == nil {
-				err = rt.engine.Close()
+				err = engine.Close()
 			}
 			rt.opts.Logger.Info("the disk answers again; the store has been closed", "error", err)
 		}
 	}()
-	if err := rt.engine.Await(done); err != nil {
+	if err := engine.Await(done); err != nil {
 		if errors.Is(err, store.ErrFull) {
-			rt.engine.GiveUp() // stop waiting, so that the other goroutine ends
+			engine.GiveUp() // stop waiting, so that the other goroutine ends
 		}
-		return fmt.Errorf("dog: open store: %w", err)
+		return nil, fmt.Errorf("dog: open store: %w", err)
 	}
-	return nil
+	return engine, nil
 }
 
 // prepareStore reads the catalog of namespaces and migrates them.
-func (rt *Runtime) prepareStore() (err error) {
-	if rt.catalog, err = store.OpenCatalog(rt.engine); err != nil {
+func (rt *Runtime) prepareStore(engine store.Engine) (err error) {
+	if rt.catalog, err = store.OpenCatalog(engine); err != nil {
 		return err
 	}
 	return rt.migrate()
@@ -238,7 +186,7 @@ func (rt *Runtime) clock() {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-rt.ctx.Done():
+		case <-rt.host.Ctx.Done():
 			return
 		case <-ticker.C:
 		}
@@ -260,46 +208,124 @@ func (rt *Runtime) groups() []*groupState {
 }
 
 // objects returns all objects that are in memory.
-func (rt *Runtime) objects() []*object {
-	var all []*object
-	for _, ns := range rt.registered() {
-		all = append(all, ns.live()...)
+func (rt *Runtime) objects() []*objectState {
+	objects := rt.host.Objects()
+	all := make([]*objectState, len(objects))
+	for i, o := range objects {
+		all[i] = stateOf(o)
 	}
 	return all
 }
 
-// registeredAs returns the namespace with a name, or nil.
-func (rt *Runtime) registeredAs(name string) *namespace {
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	return rt.namespaces[name]
+// Serve starts the runtime ([Runtime.Start]) and serves HTTP until ctx ends.
+// Then it shuts down the runtime and the server at the same time, as
+// [Runtime.Shutdown] recommends, and waits for both for up to
+// Options.ShutdownTimeout. If listener is nil, Serve listens on server.Addr. If
+// server has a TLSConfig, Serve serves HTTPS with its certificates.
+//
+// Serve returns nil if everything has ended in good order. Otherwise the error
+// describes what has not: why the server could not listen or ended by itself,
+// after which the runtime is shut down too, and the error of Shutdown. If other
+// code shuts down the server or the runtime, Serve ends in the same way,
+// without an error of its own. If the runtime has been shut down before, Serve
+// returns [ErrShutdown]. Serve closes the listener.
+func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.Listener) error {
+	if rt == nil || rt.host == nil || server == nil {
+		if listener != nil {
+			_ = listener.Close()
+		}
+		if rt == nil || rt.host == nil {
+			return notRunning("Runtime.Serve")
+		}
+		return misuse("Runtime.Serve", "the server is nil")
+	}
+	if rt.stopping.Err() != nil && ctx.Err() == nil {
+		if listener != nil {
+			_ = listener.Close()
+		}
+		return ErrShutdown
+	}
+	served, failed := rt.serve(ctx, server, listener)
+	patience, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), rt.opts.ShutdownTimeout,
+		fmt.Errorf("Options.ShutdownTimeout of %v is over: %w", rt.opts.ShutdownTimeout, context.DeadlineExceeded))
+	defer cancel()
+	var both sync.WaitGroup
+	var ended, closed error
+	both.Go(func() { ended = rt.Shutdown(patience) })
+	both.Go(func() {
+		if closed = server.Shutdown(patience); closed != nil {
+			closed = errors.Join(fmt.Errorf("dog: the server has not ended: %w", closed), server.Close())
+		}
+	})
+	both.Wait()
+	<-served
+	return errors.Join(failed, ended, closed)
 }
 
-func (rt *Runtime) registered() []*namespace {
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	return slices.Collect(maps.Values(rt.namespaces))
-}
-
-// numbered returns the registered namespace with a number, or nil.
-func (rt *Runtime) numbered(number uint32) *namespace {
-	for _, ns := range rt.registered() {
-		if ns.number == number {
-			return ns
+// serve serves until ctx, the runtime or the server ends. If the server ended
+// without being shut down, serve returns the cause. served is closed when the
+// server has ended.
+func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.Listener) (served chan struct{}, failed error) {
+	served = make(chan struct{})
+	if listener == nil {
+		addr := server.Addr
+		if addr == "" && server.TLSConfig != nil {
+			addr = ":https"
+		} else if addr == "" {
+			addr = ":http"
+		}
+		if listener, failed = new(net.ListenConfig).Listen(ctx, "tcp", addr); failed != nil {
+			close(served)
+			if ctx.Err() != nil && errors.Is(failed, ctx.Err()) { // while the address was looked up
+				return served, nil
+			}
+			return served, fmt.Errorf("dog: serve: %w", failed)
 		}
 	}
-	return nil
+	rt.Start()
+	var err error
+	go func() {
+		defer close(served)
+		if server.TLSConfig != nil {
+			once := &onceListener{Listener: listener}
+			defer func() { _ = once.Close() }() // ServeTLS leaves it open if the certificates are missing
+			err = server.ServeTLS(once, "", "")
+		} else {
+			err = server.Serve(listener)
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		return served, nil
+	case <-rt.stopping.Done():
+		return served, nil
+	case <-served:
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return served, nil
+	}
+	return served, fmt.Errorf("dog: serve: %w", err)
 }
 
-// add adds a namespace to the runtime.
-func (rt *Runtime) add(ns *namespace) {
-	rt.mu.Lock()
-	rt.namespaces[ns.name] = ns
-	rt.mu.Unlock()
-	if rt.started.Load() {
-		ns.startAlarms()
+// Start lets alarms run. Until then the runtime does nothing on its own, so all
+// types can be registered and wired before. The first call or request from
+// outside of objects also starts the runtime. Types that are registered later
+// run their alarms from then on. Further calls do nothing.
+func (rt *Runtime) Start() {
+	if rt != nil && rt.host != nil {
+		rt.host.Start()
 	}
-	for _, other := range rt.registered() {
-		other.schedule.Adopt()
-	}
+}
+
+// onceListener is a listener that is closed once, however often Close is
+// called.
+type onceListener struct {
+	net.Listener
+	once sync.Once
+	err  error // owned by once
+}
+
+func (l *onceListener) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
 }

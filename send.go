@@ -2,10 +2,15 @@ package dog
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -16,31 +21,31 @@ import (
 
 // emit sends v to the object's sockets except sender, which may be nil, when
 // the speaker's gate opens.
-func (o *object) emit(speaker *object, sender *Socket, v any, options []SendOption) error {
+func (o *objectState) emit(speaker *objectState, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
 	}
-	if err := speaker.checkGate(); err != nil {
+	if err := speaker.CheckGate(); err != nil {
 		return err
 	}
 	return speaker.say(out.frame.Len(), func() { o.sendOut(out) })
 }
 
 // sendOut sends a message to the object's sockets.
-func (o *object) sendOut(out outgoing) {
+func (o *objectState) sendOut(out outgoing) {
 	if s := o.crowd.Load(); s != nil {
 		s.set.Send(out.frame, out.key, out.except)
 	}
 }
 
 // whisper sends v to the object's own sockets of a uid.
-func (o *object) whisper(uid string, v any, options []SendOption) (int, error) {
+func (o *objectState) whisper(uid string, v any, options []SendOption) (int, error) {
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return 0, err
 	}
-	if err := o.checkGate(); err != nil {
+	if err := o.CheckGate(); err != nil {
 		return 0, err
 	}
 	reached := 0
@@ -56,11 +61,11 @@ func (o *object) whisper(uid string, v any, options []SendOption) (int, error) {
 }
 
 // disconnect closes the object's own sockets of a uid.
-func (o *object) disconnect(uid string, code int, reason string) (int, error) {
+func (o *objectState) disconnect(uid string, code int, reason string) (int, error) {
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
-	if err := o.checkGate(); err != nil {
+	if err := o.CheckGate(); err != nil {
 		return 0, err
 	}
 	closed := 0
@@ -90,7 +95,7 @@ const heldSpare = 1 << 20
 // object's earlier writes are undone or lost. At most bound bytes plus
 // heldSpare wait in u, or a single message that is longer. Beyond that, speak
 // returns ErrHeldBack.
-func (o *object) speak(u *heldBytes, bound, size int, say func()) error {
+func (o *objectState) speak(u *heldBytes, bound, size int, say func()) error {
 	cost := int64(size + heldCost)
 	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
 		u.bytes.Add(-cost)
@@ -98,7 +103,7 @@ func (o *object) speak(u *heldBytes, bound, size int, say func()) error {
 	}
 	held := &o.runtime().held
 	held.Add(cost)
-	o.gate.Say(func(lost error) {
+	o.Gate.Say(func(lost error) {
 		u.bytes.Add(-cost)
 		held.Add(-cost)
 		if lost == nil {
@@ -110,8 +115,8 @@ func (o *object) speak(u *heldBytes, bound, size int, say func()) error {
 
 // say arranges for f to be called when the object's gate opens, unless the
 // object's earlier writes are undone or lost. It keeps the turn.
-func (o *object) say(size int, f func()) error {
-	if o.gate.Open() {
+func (o *objectState) say(size int, f func()) error {
+	if o.Gate.Open() {
 		f()
 		return nil
 	}
@@ -122,11 +127,11 @@ func (o *object) say(size int, f func()) error {
 // handler ctx belongs to opens, and gives up the turn. If ctx belongs to no
 // handler, say is called at once.
 func announce(ctx context.Context, size int, say func()) error {
-	if err := mayWait(ctx); err != nil {
+	if err := object.MayWait(ctx); err != nil {
 		return err
 	}
 	e := turn.From(ctx)
-	if err := pastGate(e, nil); err != nil {
+	if err := object.PastGate(e, nil); err != nil {
 		return err
 	}
 	if e == nil {
@@ -134,36 +139,14 @@ func announce(ctx context.Context, size int, say func()) error {
 		return nil
 	}
 	// While still in the turn, so that say depends on the writes of this turn.
-	if err := e.Owner().(*instance).obj.say(size, say); err != nil {
+	if err := runningIn(e).say(size, say); err != nil {
 		return err
 	}
-	wait, err := yieldTurn(ctx, nil)
+	wait, err := object.Yield(ctx, nil)
 	if err != nil {
 		return err
 	}
 	wait.Resume()
-	return nil
-}
-
-// checkGate returns ErrPastGate if the calling goroutine runs a handler of
-// another object and that object's gate is not open. It detects that only with
-// CheckTurns.
-func (o *object) checkGate() error {
-	if !o.strict {
-		return nil
-	}
-	return pastGate(nil, o)
-}
-
-// pastGate returns ErrPastGate if the calling goroutine runs a handler of an
-// object other than speaker, in an event other than own, and that object's gate
-// is not open. Both own and speaker may be nil.
-func pastGate(own *turn.Event, speaker *object) error {
-	for _, e := range turn.Running() {
-		if o := e.Owner().(*instance).obj; e != own && o != speaker && !o.gate.Open() {
-			return fmt.Errorf("%w (by a handler of %q, %s)", ErrPastGate, o.ns.name, o.id)
-		}
-	}
 	return nil
 }
 
@@ -214,12 +197,12 @@ func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) 
 
 // broadcast sends v to every socket of the group except sender, which may be
 // nil. It is sent when the speaker's gate opens.
-func (b *groupState) broadcast(speaker *object, sender *Socket, v any, options []SendOption) error {
+func (b *groupState) broadcast(speaker *objectState, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
 	}
-	if err := speaker.checkGate(); err != nil {
+	if err := speaker.CheckGate(); err != nil {
 		return err
 	}
 	return speaker.say(out.frame.Len(), func() { b.send(out) })
@@ -242,13 +225,13 @@ func (b *groupState) send(out outgoing) {
 
 // whisper sends v to every socket with this uid.
 func (b *groupState) whisper(
-	ctx context.Context, speaker *object, uid string, v any, options []SendOption,
+	ctx context.Context, speaker *object.Object, uid string, v any, options []SendOption,
 ) (reached int, err error) {
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return 0, err
 	}
-	err = awaitDurable(ctx, speaker, func() error {
+	err = object.AwaitDurable(ctx, speaker, func() error {
 		for _, s := range b.socketsOf(uid) {
 			if s.conn.Send(out.frame, out.key) == nil {
 				reached++
@@ -287,12 +270,12 @@ func (b *groupState) emitFrom(ctx context.Context, replica ID, v any, options []
 // disconnect closes every open socket with this uid, and counts those that it
 // closes.
 func (b *groupState) disconnect(
-	ctx context.Context, speaker *object, uid string, code int, reason string,
+	ctx context.Context, speaker *object.Object, uid string, code int, reason string,
 ) (closed int, err error) {
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
-	err = awaitDurable(ctx, speaker, func() error {
+	err = object.AwaitDurable(ctx, speaker, func() error {
 		for _, s := range b.socketsOf(uid) {
 			if s.conn.Over() {
 				continue
@@ -310,4 +293,91 @@ func (b *groupState) disconnect(
 		return nil
 	})
 	return closed, err
+}
+
+// MessageType is the type of a message in a WebSocket.
+type MessageType byte
+
+// The types of messages.
+const (
+	Text   = MessageType(conn.Text)   // UTF-8 text
+	Binary = MessageType(conn.Binary) // any bytes
+)
+
+func (t MessageType) String() string {
+	switch t {
+	case Text:
+		return "text"
+	case Binary:
+		return "binary"
+	}
+	return fmt.Sprintf("MessageType(%d)", byte(t))
+}
+
+// A Message is a message from a client or a replica. Its data belongs to the
+// receiver.
+type Message struct {
+	Type MessageType // zero: Text
+	Data []byte
+}
+
+// String returns the data as a string.
+func (m Message) String() string { return string(m.Data) }
+
+// Decode decodes the data as JSON into the value that v points to.
+func (m Message) Decode(v any) error {
+	if err := json.Unmarshal(m.Data, v); err != nil {
+		return fmt.Errorf("dog: decode message: %w", err)
+	}
+	return nil
+}
+
+// Encode returns the message that Send, Emit, Broadcast and Whisper make of v.
+// A string or a [json.RawMessage] becomes text as it is. A []byte becomes
+// binary. A Message stays as it is. Any other value becomes JSON text.
+//
+// Encode fails if v has no JSON form. It returns a [UsageError] if text is not
+// UTF-8, since every client would refuse it.
+func Encode(v any) (Message, error) {
+	var m Message
+	switch v := v.(type) {
+	case Message:
+		m = v
+	case string:
+		m.Data = []byte(v)
+	case json.RawMessage:
+		m.Data = v
+	case []byte:
+		m = Message{Type: Binary, Data: v}
+	default:
+		data, err := json.Marshal(v)
+		if err != nil {
+			return Message{}, fmt.Errorf("dog: encode message: %w", err)
+		}
+		return Message{Type: Text, Data: data}, nil
+	}
+	switch m.Type {
+	case 0, Text:
+		m.Type = Text
+		if !utf8.Valid(m.Data) {
+			return Message{}, misuse("Encode", "text that is not UTF-8, which every client would refuse; send it as []byte")
+		}
+	case Binary:
+	default:
+		return Message{}, misuse("Encode", "unknown %v", m.Type)
+	}
+	return m, nil
+}
+
+// encodeJSON returns v in the JSON form in which gossip carries it. A Message
+// is the JSON that it holds.
+func encodeJSON(v any) ([]byte, error) {
+	m, ok := v.(Message)
+	if !ok {
+		return json.Marshal(v)
+	}
+	if !json.Valid(m.Data) {
+		return nil, errors.New("the message is not JSON")
+	}
+	return slices.Clone(m.Data), nil // like Marshal: the owner of the message may change it
 }

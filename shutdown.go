@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
@@ -13,10 +12,6 @@ import (
 
 const (
 	shutdownReason = "server shutting down"
-
-	// stopRounds is how many times Shutdown stops objects that the OnStop of
-	// other objects has started again.
-	stopRounds = 8
 
 	// lastMoment is the maximum time that Shutdown takes for close frames to
 	// leave after its context has ended. It is also how long the OnStop of idle
@@ -82,7 +77,7 @@ func (e *shutdownError) Unwrap() error { return e.cause }
 // loops and streams outside objects. For a Runtime that New did not make, the
 // channel is nil and so never closed.
 func (rt *Runtime) Stopping() <-chan struct{} {
-	if rt == nil || rt.ctx == nil {
+	if rt == nil || rt.host == nil {
 		return nil
 	}
 	return rt.stopping.Done()
@@ -95,7 +90,7 @@ func (rt *Runtime) Stopping() <-chan struct{} {
 // nil and so never closed.
 func Stopping(ctx context.Context) <-chan struct{} {
 	if e := turn.From(ctx); e != nil {
-		return e.Owner().(*instance).obj.runtime().Stopping()
+		return runningIn(e).runtime().Stopping()
 	}
 	return nil
 }
@@ -126,14 +121,14 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // Server.Shutdown waits for streams and long polls, which end when this
 // Shutdown begins, and it does not wait for WebSockets.
 func (rt *Runtime) Shutdown(ctx context.Context) error {
-	if rt == nil || rt.ctx == nil {
+	if rt == nil || rt.host == nil {
 		return notRunning("Runtime.Shutdown")
 	}
 	if turn.From(ctx) != nil {
 		return ErrDeadlock
 	}
 	rt.shutdown.Do(func() {
-		rt.work.Close()
+		rt.host.Work.Close()
 		rt.announce(ErrShutdown)
 		go rt.end() // callers wait for it
 	})
@@ -153,21 +148,21 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 // end shuts everything down, however long that takes.
 func (rt *Runtime) end() {
 	for _, o := range rt.objects() {
-		end := func(error) { o.gate.Say(func(error) { o.closeSockets(1001, shutdownReason) }) }
+		end := func(error) { o.Gate.Say(func(error) { o.closeSockets(1001, shutdownReason) }) }
 		if o.replica != nil {
-			o.replica.group.obj.gate.Say(end) // after everything the group has sent
-		} else if o.occupied() {
+			o.replica.group.obj.Gate.Say(end) // after everything the group has sent
+		} else if o.Occupied() {
 			end(nil)
 		}
 	}
 	close(rt.closeFramesSent)
-	rt.stopObjects()
+	rt.host.StopObjects(lastMoment)
 	rt.ending.Store(stopsServices)
-	rt.stop(ErrShutdown)
-	rt.services.Wait()
-	rt.work.Wait() // of work that the services have begun
+	rt.host.End(ErrShutdown)
+	rt.host.Services.Wait()
+	rt.host.Work.Wait() // of work that the services have begun
 	rt.ending.Store(closesStore)
-	rt.closed = rt.engine.Close()
+	rt.closed = rt.host.Engine.Close()
 	close(rt.ended)
 }
 
@@ -181,7 +176,7 @@ func (rt *Runtime) cutOff(cause error) error {
 	case <-moment.C:
 	}
 	select { // closed within a second of the start of Shutdown
-	case <-rt.idleStopped:
+	case <-rt.host.IdleStopped():
 	case <-rt.ended:
 	}
 	select {
@@ -190,10 +185,10 @@ func (rt *Runtime) cutOff(cause error) error {
 	default:
 	}
 	all := rt.objects()
-	left := &shutdownError{stage: rt.ending.Load(), running: rt.work.Len(), cause: cause}
+	left := &shutdownError{stage: rt.ending.Load(), running: rt.host.Work.Len(), cause: cause}
 	var sockets []*conn.Conn
 	for _, o := range all {
-		if o.busy() {
+		if o.Busy() {
 			left.objects = append(left.objects, o.info())
 		}
 		for c := range o.conns() {
@@ -202,12 +197,10 @@ func (rt *Runtime) cutOff(cause error) error {
 		}
 	}
 	sockets = append(sockets, rt.leaving()...) // whose clients do not hang up
-	rt.stop(ErrShutdown)
-	rt.engine.GiveUp()
+	rt.host.End(ErrShutdown)
+	rt.host.Engine.GiveUp()
 	for _, o := range all {
-		if inst := o.current.Load(); inst != nil {
-			inst.turn.Refuse(ErrShutdown)
-		}
+		o.Refuse(ErrShutdown)
 	}
 	partAll(sockets, moment.C)
 	return left
@@ -237,87 +230,4 @@ func partAll(sockets []*conn.Conn, up <-chan time.Time) {
 			pause = min(2*pause, 50*time.Millisecond)
 		}
 	}
-}
-
-// busy reports whether an event runs or waits, or the object has a socket.
-func (o *object) busy() bool {
-	if inst := o.current.Load(); inst != nil && !inst.turn.Idle() {
-		return true
-	}
-	return o.occupied()
-}
-
-// stopObjects runs OnStop of all objects, of each as soon as it is idle, and
-// returns when no more work is in progress.
-func (rt *Runtime) stopObjects() {
-	soon := time.AfterFunc(lastMoment, rt.stopFirst)
-	defer soon.Stop()
-	var first sync.WaitGroup
-	rt.stopIdle(&first)
-	rt.work.Spawn(func() {
-		first.Wait()
-		rt.stopFirst()
-	})
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for pause, rounds := 10*time.Millisecond, 0; rounds < stopRounds; pause = min(2*pause, time.Second) {
-		timer.Reset(pause)
-		select {
-		case <-rt.work.Idle():
-		case <-timer.C:
-		}
-		drained := rt.work.Len() == 0
-		begun := rt.stopIdle(nil)
-		switch {
-		case drained && begun == 0:
-			return
-		case drained:
-			rounds++
-		}
-	}
-	rt.work.Wait()
-}
-
-// stopFirst lets cutOff go on without waiting for the first OnStop calls.
-func (rt *Runtime) stopFirst() { rt.firstStops.Do(func() { close(rt.idleStopped) }) }
-
-// stopIdle begins OnStop of the idle objects and returns their number. all
-// waits for them. It may be nil.
-func (rt *Runtime) stopIdle(all *sync.WaitGroup) (begun int) {
-	placed := false
-	for _, ns := range rt.registered() {
-		if !ns.stops {
-			continue
-		}
-		for _, o := range ns.live() {
-			inst := o.current.Load()
-			if inst == nil || o.busy() {
-				continue
-			}
-			if !placed {
-				rt.places <- struct{}{} // released within stopPlace
-				placed = true
-			}
-			ticket, ok := inst.turn.QueueIdle(turn.Origin{}, nil)
-			if !ok {
-				continue
-			}
-			placed = false
-			begun++
-			if all != nil {
-				all.Add(1)
-			}
-			rt.work.Spawn(func() {
-				if all != nil {
-					defer all.Done()
-				}
-				defer rt.places.hold()()
-				o.stop(inst, ticket, StopShutdown)
-			})
-		}
-	}
-	if placed {
-		<-rt.places
-	}
-	return begun
 }

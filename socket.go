@@ -12,6 +12,7 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/exactjson"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
 )
 
@@ -31,12 +32,12 @@ const (
 // take at once wait in its socket's queue.
 type Socket struct {
 	// fixed; zero in a zero Socket
-	id   uuid.UUID
-	uid  string
-	obj  *object
-	era  uint64 // of the instance whose Receive called Connect
-	conn *conn.Conn
-	tags []string
+	id         uuid.UUID
+	uid        string
+	obj        *objectState
+	generation uint64 // of the life whose Receive called Connect
+	conn       *conn.Conn
+	tags       []string
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
 	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
@@ -74,14 +75,14 @@ func (e *CloseError) Error() string {
 // Unwrap returns the cause.
 func (e *CloseError) Unwrap() error { return e.Err }
 
-func newSocket(opener *instance, uid string, c *conn.Conn, tags []string) *Socket {
+func newSocket(opener *object.Life, uid string, c *conn.Conn, tags []string) *Socket {
 	s := &Socket{
-		id:   uuid.New(),
-		uid:  uid,
-		obj:  opener.obj,
-		era:  opener.era,
-		conn: c,
-		tags: slices.Compact(slices.Sorted(slices.Values(tags))),
+		id:         uuid.New(),
+		uid:        uid,
+		obj:        stateOf(opener.Object()),
+		generation: opener.Generation(),
+		conn:       c,
+		tags:       slices.Compact(slices.Sorted(slices.Values(tags))),
 	}
 	c.Owner, c.Data = uid, s
 	return s
@@ -202,7 +203,7 @@ func (s *Socket) Send(v any, options ...SendOption) error {
 	if err != nil {
 		return err
 	}
-	if err := s.obj.checkGate(); err != nil {
+	if err := s.obj.CheckGate(); err != nil {
 		return err
 	}
 	return s.send(out)
@@ -210,7 +211,7 @@ func (s *Socket) Send(v any, options ...SendOption) error {
 
 // send sends a message when the object's gate opens.
 func (s *Socket) send(out outgoing) error {
-	if s.obj.gate.Open() {
+	if s.obj.Gate.Open() {
 		return s.conn.Send(out.frame, out.key)
 	}
 	if s.over() {
@@ -254,10 +255,10 @@ func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...Send
 		return 0, notRunning("Socket.Whisper")
 	}
 	if m := s.obj.replica; m != nil {
-		return m.group.whisper(ctx, s.obj, uid, v, options)
+		return m.group.whisper(ctx, &s.obj.Object, uid, v, options)
 	}
 	reached := 0
-	err := awaitDurable(ctx, s.obj, func() (err error) {
+	err := object.AwaitDurable(ctx, &s.obj.Object, func() (err error) {
 		reached, err = s.obj.whisper(uid, v, options)
 		return err
 	})
@@ -281,7 +282,7 @@ func (s *Socket) Close(code int, reason string) error {
 	if err := checkClose("Socket.Close", code, reason); err != nil {
 		return err
 	}
-	if err := s.obj.checkGate(); err != nil {
+	if err := s.obj.CheckGate(); err != nil {
 		return err
 	}
 	s.close(code, reason, false) // a reset closes with 1011
@@ -293,7 +294,7 @@ func (s *Socket) Close(code int, reason string) error {
 // inAnyCase is set.
 func (s *Socket) close(code int, reason string, inAnyCase bool) {
 	s.closes.Add(1)
-	s.obj.gate.Say(func(lost error) {
+	s.obj.Gate.Say(func(lost error) {
 		if lost == nil || inAnyCase {
 			_ = s.conn.Close(code, reason)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -25,15 +26,15 @@ func (s *Socket) finish(cause *CloseError) {
 		if cause.Code == 1006 {
 			level = slog.LevelDebug // clients lose their connections all the time
 		}
-		s.obj.log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
+		s.obj.Log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
 	}
 	s.release()
-	s.obj.trace().socketClosed(s, cause)
+	s.obj.runtime().opts.Trace.socketClosed(s, cause)
 	defer func() { // even if the handler exits its goroutine
 		s.obj.socketSet().unreserve() // until here the object is not retired or stopped
 		s.conn.OnEnd(func() {         // no goroutine waits for a client that does not hang up
 			rt.socketGone(s)
-			rt.work.Leave()
+			rt.host.Work.Leave()
 		})
 	}()
 	s.report(cause)
@@ -43,7 +44,7 @@ func (s *Socket) finish(cause *CloseError) {
 // everything that the object sent before has left, or until CloseTimeout has
 // passed. In that time the socket does nothing else.
 func (s *Socket) last() {
-	gate := s.obj.gate
+	gate := s.obj.Gate
 	if !s.conn.Leaving() || gate.Open() {
 		s.conn.Depart()
 		return
@@ -77,7 +78,7 @@ func (s *Socket) report(cause *CloseError) {
 }
 
 // runEndHandler runs a handler of the socket's end.
-func (s *Socket) runEndHandler(kind EventKind, handle work) {
+func (s *Socket) runEndHandler(kind EventKind, handle object.Work) {
 	began := false
 	patient := context.WithoutCancel(s.life())
 	for !began {
@@ -110,7 +111,7 @@ func (s *Socket) release() {
 // vanish releases a socket whose client was never told of the connection,
 // because its object's writes were lost.
 func (s *Socket) vanish(lost error) {
-	defer s.obj.runtime().work.Leave()
+	defer s.obj.runtime().host.Work.Leave()
 	s.conn.Abort(lost)
 	_, _, _ = s.conn.Read() // fails, and releases the connection
 	s.conn.Wait()
@@ -125,10 +126,10 @@ func (s *Socket) join() {
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.
-	if rt.work.Closed() {
+	if rt.host.Work.Closed() {
 		_ = s.conn.Close(1001, shutdownReason)
 	}
-	if s.obj.era() != s.era {
+	if s.obj.Generation() != s.generation {
 		_ = s.conn.Close(1011, "")
 	}
 }
@@ -141,7 +142,7 @@ func (s *Socket) serve() {
 			go s.attend()
 		}
 	}()
-	s.obj.trace().socketOpened(s)
+	s.obj.runtime().opts.Trace.socketOpened(s)
 	s.open()
 	exited = false
 	s.attend()
@@ -198,9 +199,9 @@ func (s *Socket) receive() *CloseError {
 			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
 		}
 		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
-			if s.conn.Closing() || turn.From(ctx).Owner().(*instance).era != s.era {
+			if s.conn.Closing() || object.LifeOf(turn.From(ctx)).Generation() != s.generation {
 				// The socket was closed, by a handler or by a reset, while the
-				// message waited for its turn. The next instance has not opened
+				// message waited for its turn. The next life has not opened
 				// the socket.
 				return nil
 			}
@@ -212,12 +213,12 @@ func (s *Socket) receive() *CloseError {
 	}
 }
 
-func (s *Socket) life() context.Context { return s.obj.runtime().ctx }
+func (s *Socket) life() context.Context { return s.obj.runtime().host.Ctx }
 
 // event runs a handler of the socket's object. It reports and returns the
 // handler's error.
 func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	err := s.obj.deliver(wait, &turn.Origin{}, kind, "", handle)
+	err := s.obj.Deliver(wait, &turn.Origin{}, object.EventKind(kind), "", handle)
 	s.obj.report(kind, err)
 	return err
 }

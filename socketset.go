@@ -9,7 +9,7 @@ import (
 )
 
 // socketSet holds the sockets of an object. It belongs to the object's
-// identity, not to its instance.
+// identity, not to its life.
 type socketSet struct {
 	set conn.Set
 
@@ -24,18 +24,15 @@ type socketSet struct {
 }
 
 // socketSet returns the object's sockets, creating the set if needed.
-func (o *object) socketSet() *socketSet {
-	if s := o.crowd.Load(); s != nil {
-		return s
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (o *objectState) socketSet() *socketSet {
 	if s := o.crowd.Load(); s != nil {
 		return s
 	}
 	s := &socketSet{}
 	s.set.Writers = o.runtime().writers
-	o.crowd.Store(s)
+	if !o.crowd.CompareAndSwap(nil, s) {
+		return o.crowd.Load()
+	}
 	return s
 }
 
@@ -127,9 +124,9 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 	return all
 }
 
-// occupied reports whether the object has sockets that connect, are open, or
+// Occupied reports whether the object has sockets that connect, are open, or
 // leave. It takes no lock except that of the sockets.
-func (o *object) occupied() bool {
+func (o *objectState) Occupied() bool {
 	s := o.crowd.Load()
 	if s == nil {
 		return false
@@ -140,7 +137,7 @@ func (o *object) occupied() bool {
 }
 
 // conns returns the connections of the object's sockets.
-func (o *object) conns() iter.Seq[*conn.Conn] {
+func (o *objectState) conns() iter.Seq[*conn.Conn] {
 	if s := o.crowd.Load(); s != nil {
 		return s.set.Each()
 	}
@@ -148,7 +145,7 @@ func (o *object) conns() iter.Seq[*conn.Conn] {
 }
 
 // sockets returns the object's sockets, also those that connect.
-func (o *object) sockets() iter.Seq[*Socket] {
+func (o *objectState) sockets() iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		set := o.crowd.Load()
 		if set == nil {
@@ -172,7 +169,7 @@ func (o *object) sockets() iter.Seq[*Socket] {
 }
 
 // socketsOf returns the object's own sockets of a uid, also those that connect.
-func (o *object) socketsOf(uid string) []*Socket {
+func (o *objectState) socketsOf(uid string) []*Socket {
 	if o.replica == nil {
 		if s := o.crowd.Load(); s != nil {
 			return s.of(uid)
@@ -188,34 +185,33 @@ func (o *object) socketsOf(uid string) []*Socket {
 	return own
 }
 
-// hasSocketsOf reports whether the object has open sockets of an instance's
-// era.
-func (o *object) hasSocketsOf(inst *instance) bool {
+// Connected reports whether the object has open sockets of a generation.
+func (o *objectState) Connected(generation uint64) bool {
 	for s := range o.sockets() {
-		if s.era == inst.era && !s.lost.Load() && !s.conn.Closing() {
+		if s.generation == generation && !s.lost.Load() && !s.conn.Closing() {
 			return true
 		}
 	}
 	return false
 }
 
-// closeSocketsOf closes the sockets of an instance that has been reset. The
-// next instance may already have its own.
-func (o *object) closeSocketsOf(inst *instance) {
+// Disconnect closes the sockets of a generation, whose life has been reset. The
+// next life may already have its own.
+func (o *objectState) Disconnect(generation uint64) {
 	for c := range o.conns() {
-		if c.Data.(*Socket).era == inst.era {
+		if c.Data.(*Socket).generation == generation {
 			_ = c.Close(1011, "")
 		}
 	}
 }
 
 // closeSockets closes all sockets of the object. code and reason must be valid.
-func (o *object) closeSockets(code int, reason string) {
+func (o *objectState) closeSockets(code int, reason string) {
 	s := o.crowd.Load()
 	if s == nil {
 		return
 	}
 	if err := s.set.Close(code, reason); err != nil {
-		o.log().Error("cannot close sockets", "error", err)
+		o.Log().Error("cannot close sockets", "error", err)
 	}
 }

@@ -123,7 +123,7 @@ func (q *SQL) Exec(query string, args ...any) (SQLResult, error) {
 		return SQLResult{}, err
 	}
 	defer s.leave()
-	id, changed, err := s.tx.Exec(query, args)
+	id, changed, err := s.life.Tx.Exec(query, args)
 	if err != nil {
 		return SQLResult{}, sqlError(err)
 	}
@@ -181,8 +181,8 @@ func (q *SQL) rows(query string, args []any, check func(columns []string) error)
 	s := q.storage
 	row, err := s.openRows(query, args)
 	var unread *tx.Unread
-	if err != nil && s != nil && s.inst != nil {
-		unread = s.tx.Unread(err)
+	if err != nil && s != nil && s.life != nil {
+		unread = s.life.Tx.Unread(err)
 	}
 	looped := false
 	return func(yield func(Row, error) bool) {
@@ -220,7 +220,7 @@ func (s *Storage) openRows(query string, args []any) (Row, error) {
 		return Row{}, err
 	}
 	defer s.leave()
-	rows, err := s.tx.Query(query, args)
+	rows, err := s.life.Tx.Query(query, args)
 	if err != nil {
 		return Row{}, sqlError(err)
 	}

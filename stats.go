@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -113,19 +114,19 @@ func (t *Traffic) add(o Traffic) {
 // Concurrent calls run one after the other.
 func (rt *Runtime) Stats() Stats {
 	var s Stats
-	if rt == nil || rt.ctx == nil {
+	if rt == nil || rt.host == nil {
 		return s
 	}
-	e := rt.engine.Stats()
+	e := rt.host.Engine.Stats()
 	s.Store = StoreStats{
 		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
-		Waiting: e.Waiting, Disk: e.Disk, Memory: e.Memory, Err: rt.engine.Writable(),
+		Waiting: e.Waiting, Disk: e.Disk, Memory: e.Memory, Err: rt.host.Engine.Writable(),
 	}
 	s.HeldBytes = rt.held.Load()
 	t := rt.beginTour(&s)
 	var turns turn.Stats
-	for _, ns := range rt.registered() {
-		groups, crowds, n := ns.count(t.number)
+	for _, c := range rt.host.Classes() {
+		groups, crowds, n := t.visit(c)
 		turns = turns.Add(n)
 		for _, o := range groups {
 			g := o.group.stats(t)
@@ -143,8 +144,8 @@ func (rt *Runtime) Stats() Stats {
 	}
 	t.end(&s)
 	s.Turns = TurnStats(turns)
-	for _, ns := range rt.registered() {
-		s.Alarms = s.Alarms.add(AlarmStats(ns.schedule.Stats()))
+	for _, c := range rt.host.Classes() {
+		s.Alarms = s.Alarms.add(AlarmStats(c.AlarmStats()))
 	}
 	return s
 }
@@ -205,16 +206,11 @@ func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
 	return mine
 }
 
-// count adds up the turns of all present and past objects of a namespace. It
-// returns its groups and its plain objects with sockets.
-func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.Stats) {
-	ns.mu.Lock()
-	ns.tour, ns.missed = number, turn.Stats{}
-	turns = ns.past
-	ns.mu.Unlock()
-	ns.each(func(o *object) {
-		o.toured = number
-		turns = turns.Add(o.turnStats())
+// visit adds up the turns of all present and past objects of a class. It returns
+// its groups and its plain objects with sockets.
+func (t *tour) visit(c *object.Class) (groups, crowds []*objectState, turns turn.Stats) {
+	turns = c.Tour(t.number, func(counted *object.Object) {
+		o := stateOf(counted)
 		switch {
 		case o.group != nil:
 			groups = append(groups, o)
@@ -222,17 +218,14 @@ func (ns *namespace) count(number uint64) (groups, crowds []*object, turns turn.
 			crowds = append(crowds, o)
 		}
 	})
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	ns.tour = 0
-	return groups, crowds, turns.Add(ns.missed)
+	return groups, crowds, turns
 }
 
 // Objects returns the objects that are now in memory or have open sockets, in
 // no particular order.
 func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 	return func(yield func(LiveObject) bool) {
-		if rt == nil || rt.ctx == nil {
+		if rt == nil || rt.host == nil {
 			return
 		}
 		for _, o := range rt.objects() {
@@ -271,7 +264,7 @@ func (m *replicaState) stats(t *tour) ReplicaStats {
 
 // traffic returns the number of the object's sockets and their traffic, without
 // the sockets that the tour has already counted. t may be nil.
-func (o *object) traffic(t *tour) (sockets int, traffic Traffic) {
+func (o *objectState) traffic(t *tour) (sockets int, traffic Traffic) {
 	for conns := range slices.Chunk(slices.Collect(o.conns()), socketStep) {
 		if t != nil {
 			conns = t.claim(conns)

@@ -6,8 +6,8 @@ import (
 	"iter"
 	"log/slog"
 
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/store"
-	"github.com/godurable/dog/internal/tx"
 )
 
 // A Store is a place where objects keep their storage, for [Options].Store.
@@ -46,36 +46,27 @@ const (
 // In addition to their own errors, all methods can fail with [ErrStoreFull],
 // [ErrStoreStalled], [ErrStoreFailed] and read errors.
 type Storage struct {
-	inst *instance // fixed; nil in a zero Storage
-	tx   tx.Tx
-
-	rollbackOnError bool // set by start; owned by the turn
-}
-
-// start prepares the storage of an instance that starts.
-func (s *Storage) start(ns *namespace) error {
-	s.rollbackOnError = ns.rollbackOnError
-	return s.tx.Start(&ns.schema)
+	life *object.Life // set once, when the object starts; nil in a zero Storage
 }
 
 // enter begins a use of the storage by a handler. Unless it returns an error,
 // leave must follow.
 func (s *Storage) enter() error {
-	if s == nil || s.inst == nil {
+	if s == nil || s.life == nil {
 		return notRunning("Storage")
 	}
-	return s.tx.Enter()
+	return s.life.Tx.Enter()
 }
 
 // write is enter for methods that change something.
 func (s *Storage) write() error {
-	if s == nil || s.inst == nil {
+	if s == nil || s.life == nil {
 		return notRunning("Storage")
 	}
-	return s.tx.Write()
+	return s.life.Tx.Write()
 }
 
-func (s *Storage) leave() { s.tx.Leave() }
+func (s *Storage) leave() { s.life.Tx.Leave() }
 
 // Get returns the value of a key. found is false if the key does not exist. The
 // caller owns the value.
@@ -84,7 +75,7 @@ func (s *Storage) Get(key string) (value []byte, found bool, err error) {
 		return nil, false, err
 	}
 	defer s.leave()
-	return s.tx.Data().Get(store.Keys, key)
+	return s.life.Tx.Data().Get(store.Keys, key)
 }
 
 // GetMany returns the values of those keys that exist.
@@ -95,7 +86,7 @@ func (s *Storage) GetMany(keys ...string) (map[string][]byte, error) {
 	defer s.leave()
 	values := make(map[string][]byte, len(keys))
 	for _, key := range keys {
-		value, found, err := s.tx.Data().Get(store.Keys, key)
+		value, found, err := s.life.Tx.Data().Get(store.Keys, key)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +107,7 @@ func (s *Storage) Put(key string, value []byte) error {
 		return err
 	}
 	defer s.leave()
-	s.tx.Data().Put(store.Keys, key, value)
+	s.life.Tx.Data().Put(store.Keys, key, value)
 	return nil
 }
 
@@ -132,7 +123,7 @@ func (s *Storage) PutMany(entries map[string][]byte) error {
 	}
 	defer s.leave()
 	for key, value := range entries {
-		s.tx.Data().Put(store.Keys, key, value)
+		s.life.Tx.Data().Put(store.Keys, key, value)
 	}
 	return nil
 }
@@ -154,12 +145,12 @@ func (s *Storage) Delete(keys ...string) (deleted int, err error) {
 	}
 	defer s.leave()
 	for _, key := range keys {
-		_, found, err := s.tx.Data().Get(store.Keys, key)
+		_, found, err := s.life.Tx.Data().Get(store.Keys, key)
 		if err != nil {
 			return deleted, err
 		}
 		if found {
-			s.tx.Data().Delete(store.Keys, key)
+			s.life.Tx.Data().Delete(store.Keys, key)
 			deleted++
 		}
 	}
@@ -174,7 +165,7 @@ func (s *Storage) DeleteAll() error {
 		return err
 	}
 	defer s.leave()
-	if err := s.tx.DeleteAll(); err != nil {
+	if err := s.life.Tx.DeleteAll(); err != nil {
 		if err == ErrInTransaction {
 			return fmt.Errorf("%w: DeleteAll after changes by SQL", err)
 		}
@@ -214,7 +205,7 @@ func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
 		return fail(err)
 	}
 	defer s.leave()
-	entries := s.tx.Data().Scan(store.Keys, r)
+	entries := s.life.Tx.Data().Scan(store.Keys, r)
 	return func(yield func(Entry[[]byte], error) bool) {
 		n := 0
 		for e, err := range entries {
@@ -253,10 +244,10 @@ func (o ListOptions) bounds() (store.Range, error) {
 // sends are sent even if f is undone. They go out with the handler's
 // transaction. Transactions may be nested.
 func (s *Storage) Transaction(f func() error) error {
-	if s == nil || s.inst == nil {
+	if s == nil || s.life == nil {
 		return notRunning("Storage")
 	}
-	return s.tx.Nest(f)
+	return s.life.Tx.Nest(f)
 }
 
 // Sync waits until everything the object has stored so far is durable, and
@@ -265,56 +256,18 @@ func (s *Storage) Transaction(f func() error) error {
 // durable, ErrInTransaction, or the cause of ctx's end. ctx must be the context
 // of the running handler, otherwise Sync returns ErrOutsideTurn.
 func (s *Storage) Sync(ctx context.Context) error {
-	if s == nil || s.inst == nil {
+	if s == nil || s.life == nil {
 		return notRunning("Storage.Sync")
 	}
-	inst, err := running(ctx)
+	life, err := object.Running(ctx)
 	if err != nil {
 		return err
 	}
-	if inst != s.inst {
+	if life != s.life {
 		return ErrOutsideTurn
 	}
-	return awaitDurable(ctx, nil, func() error { return nil })
+	return object.AwaitDurable(ctx, nil, func() error { return nil })
 }
-
-// txOwner is an instance as the transaction of its storage sees it.
-type txOwner instance
-
-func (o *txOwner) Running() error { return o.turn.Running() }
-
-func (o *txOwner) Open() *store.Object {
-	return store.NewObject(o.obj.runtime().engine, o.obj.identity())
-}
-
-func (o *txOwner) OpenSQL(pages store.Pages) (store.SQL, error) {
-	return o.obj.runtime().engine.OpenSQL(pages, sqlLimits)
-}
-
-func (o *txOwner) Writable() error { return o.obj.runtime().engine.Writable() }
-
-func (o *txOwner) Lock() (over error) {
-	o.end.Lock()
-	return o.ended
-}
-
-func (o *txOwner) Unlock() { o.end.Unlock() }
-
-func (o *txOwner) Wrote() { o.obj.gate.Wrote() }
-
-func (o *txOwner) Committed(done store.Commit) {
-	o.obj.gate.Committed(done.Number)
-	o.obj.stores.Store(true)
-	if done.Alarm != 0 {
-		o.obj.ns.schedule.Set(store.DueAlarm{At: done.Alarm, Namespace: o.obj.ns.number, Base: o.obj.id.base()})
-	}
-}
-
-func (o *txOwner) Failed(cause error) { o.obj.gate.Failed(cause) }
-
-func (o *txOwner) Reset(cause error) error { return (*instance)(o).reset(cause) }
-
-func (o *txOwner) Log() *slog.Logger { return o.obj.log() }
 
 // An opener is a [Store].
 type opener struct {

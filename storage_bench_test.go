@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/pebblekv"
 	"github.com/godurable/dog/internal/sqlite"
 	"github.com/godurable/dog/internal/store"
@@ -64,13 +65,13 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 	require.NoError(b, err)
 	keepers, err := RegisterObject(rt, "keeper", &ObjectOptions[benchKeeper]{Schema: Schema{"CREATE TABLE kept (id INTEGER PRIMARY KEY, value INTEGER)"}})
 	require.NoError(b, err)
-	all := make([]*object, objects)
+	all := make([]*objectState, objects)
 	ctx := b.Context()
 	handle := func(_ context.Context, v any) error { return keep(v.(*benchKeeper)) }
 	for i := range all {
 		all[i], err = keepers.Named(fmt.Sprint(i)).to.object()
 		require.NoError(b, err)
-		require.NoError(b, all[i].deliver(ctx, &turn.Origin{}, EventMessage, "", handle))
+		require.NoError(b, all[i].Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle))
 	}
 	var mu sync.Mutex
 	var delays []time.Duration
@@ -82,7 +83,7 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 			for i := bringer; i < b.N; i += bringers {
 				o := mine[i/bringers%len(mine)]
 				sampled := i/bringers%16 == 0
-				if err := o.deliver(ctx, &turn.Origin{}, EventMessage, "", func(_ context.Context, v any) error {
+				if err := o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", func(_ context.Context, v any) error {
 					if err := keep(v.(*benchKeeper)); err != nil {
 						return err
 					}
@@ -90,7 +91,7 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 					if sampled {
 						said = time.Now()
 					}
-					o.gate.Say(func(error) {
+					o.Gate.Say(func(error) {
 						if sampled {
 							mu.Lock()
 							delays = append(delays, time.Since(said))
@@ -108,7 +109,7 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 	work.Wait()
 	b.StopTimer()
 	for _, o := range all {
-		require.NoError(b, o.gate.Wait(ctx))
+		require.NoError(b, o.Gate.Wait(ctx))
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	slices.Sort(delays)

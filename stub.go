@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/hook"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -30,15 +32,15 @@ type target interface {
 	namespace() *namespace
 	// object returns the object, creating it if needed. room must be called
 	// first.
-	object() (*object, error)
+	object() (*objectState, error)
 	// room waits until the object may be created, if there is none, or until
-	// ctx ends. See sweeper.room.
+	// ctx ends. See object.Class.Room.
 	room(ctx context.Context) error
 	// live returns the object if it is in memory, otherwise nil.
-	live() *object
+	live() *objectState
 	// retired reports to the target that the object it returned has been
 	// retired. If it returns no error, there is, or will be, another object.
-	retired(o *object) error
+	retired(o *objectState) error
 	runtime() *Runtime
 	release()
 }
@@ -103,7 +105,7 @@ func (s Stub[T]) Release() {
 // Abort resets the object from outside: see [Object.Abort]. It does not wait
 // for the object's turn, so it can end a handler or an OnStart that hangs.
 // Callers that wait for the start get the [ResetError]. Callers that wait for
-// the turn get it from the next instance. A handler that hangs continues with
+// the turn get it from the next life. A handler that hangs continues with
 // its context cancelled, and its output is dropped. An object that is not in
 // memory is not affected.
 //
@@ -114,12 +116,104 @@ func (s Stub[T]) Abort(reason error) error {
 		return notRunning("Stub.Abort")
 	}
 	if o := s.to.live(); o != nil {
-		if err := o.checkGate(); err != nil {
+		if err := o.CheckGate(); err != nil {
 			return err
 		}
-		o.abort(reason)
+		o.Abort(abortedBy(reason))
 	}
 	return nil
+}
+
+// RoundTrip implements [http.RoundTripper]. A client with a stub as its
+// transport sends all its requests to one object, whatever their host:
+//
+//	client := &http.Client{Transport: cart}
+//
+// In a handler, with the handler's context in the request, RoundTrip gives up
+// the turn. The request is sent when the earlier writes of the handler's object
+// are durable. A response of [Stub.ServeHTTP] itself, such as 503 from an
+// overloaded object, is returned as a response. RoundTrip returns when the
+// object's handler has returned or flushes. After that, the body streams: about
+// a megabyte of it is buffered for the reader, and beyond that the handler
+// waits for room.
+//
+// The caller must read the body to its end or close it. Reading waits without
+// giving up the turn, so a handler should read a long body in [Await]. Closing
+// it early closes the object's [ClientGone] channel, as does the end of the
+// request's context. There is no connection to hijack, so [Object.Connect]
+// refuses these requests.
+//
+// A response of more than a megabyte is broken off when the object has waited
+// for its reader, while holding its turn, for ten seconds in all (see
+// [Receiver]). Reading the body then fails. A response that is written in
+// [Await] waits as long as the request's context lasts. If a handler's event
+// ends before it has read the body, the response is broken off as soon as the
+// object would have to wait for its reader. A handler that reads the body
+// outside Await waits with its turn: a call by which the object comes to need
+// that turn fails with [ErrDeadlock].
+//
+// Both sides see the request and the response as net/http would have
+// transferred them. Names of header fields and trailers are in canonical form,
+// and values have no space around them. Of the fields that the object sets,
+// those with invalid names are dropped, and line breaks in values become
+// spaces. There is no Date.
+//
+// The object sees the RemoteAddr of the request. If that is empty, it sees the
+// address of the client on whose behalf the calling handler works, and
+// otherwise 127.0.0.1:0. It does not see the request's [httptrace.ClientTrace],
+// which gets informational responses.
+//
+// RoundTrip returns the errors of [Call] and the error of the request's own
+// body. It also fails if the request or the response cannot be sent, for
+// example because its header has control characters. If the object breaks off
+// the response, or the response is shorter than its Content-Length, the error
+// wraps [io.ErrUnexpectedEOF].
+func (s Stub[T]) RoundTrip(r *http.Request) (*http.Response, error) {
+	body := answer.NewOutbound(r, func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} })
+	response, err := roundTrip(s.to, r, body)
+	if err != nil {
+		_ = body.Close() // the caller gets err
+		return nil, err
+	}
+	return response, nil
+}
+
+func roundTrip(to target, r *http.Request, body *answer.Outbound) (*http.Response, error) {
+	ctx := r.Context()
+	if to == nil {
+		return nil, notRunning("Stub.RoundTrip")
+	}
+	if err := answer.CheckRequest(r); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	rt := to.runtime()
+	leave, err := rt.host.EnterFrom(ctx)
+	if err != nil {
+		_ = body.Close() // it is not sent
+		return answer.Record(&rt.answers, r, func(w http.ResponseWriter) { WriteError(w, err) })
+	}
+	defer leave()
+	wait, err := object.Yield(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer wait.Resume()
+	if err := wait.Durable(ctx); err != nil {
+		return nil, err
+	}
+	from := turn.OriginOf(ctx)
+	defer from.Call.Over()
+	from.Values = answer.Untraced(ctx, from.Values)
+	remote := ""
+	if a := arrivalBehind(ctx); a != nil {
+		remote = a.remote
+	}
+	return answer.RoundTrip(&rt.answers, r, body, remote, from.Call, func(w http.ResponseWriter, in *http.Request) {
+		to.serve(w, in, from)
+	})
 }
 
 // address is the target that refers to an object by its ID, in memory or not.
@@ -133,7 +227,7 @@ type address struct {
 	// refusal is the reason why no object can exist there.
 	refusal error
 
-	seen atomic.Pointer[object] // the object when last seen; it may have been retired since
+	seen atomic.Pointer[objectState] // the object when last seen; it may have been retired since
 }
 
 // withUID returns the same address for requests of a uid.
@@ -160,7 +254,7 @@ func (a *address) runtime() *Runtime { return a.ns.rt }
 func (a *address) namespace() *namespace { return a.ns }
 
 // object returns the object, creating it if there is none.
-func (a *address) object() (*object, error) {
+func (a *address) object() (*objectState, error) {
 	if o := a.seen.Load(); o != nil {
 		return o, nil
 	}
@@ -175,13 +269,13 @@ func (a *address) object() (*object, error) {
 	default:
 		name := a.name
 		if name == "" && !a.known {
-			id, _, err := store.Find(a.ns.rt.engine, a.id.base())
+			id, _, err := store.Find(a.ns.rt.host.Engine, object.ID(a.id).Base())
 			if err != nil {
 				return nil, err
 			}
 			name = id.Name
 		}
-		o = a.ns.object(a.id, name)
+		o = stateOf(a.ns.Object(object.ID(a.id), name))
 	}
 	a.seen.Store(o)
 	return o, nil
@@ -191,18 +285,18 @@ func (a *address) room(ctx context.Context) error {
 	if a.seen.Load() != nil || a.ns.kind != KindObject || a.ns.holder(a.id) != nil {
 		return nil
 	}
-	return a.ns.rt.sweeper.room(ctx)
+	return a.ns.Room(ctx)
 }
 
-func (a *address) live() *object { return a.ns.holder(a.id) }
+func (a *address) live() *objectState { return a.ns.holder(a.id) }
 
-func (a *address) retired(o *object) error {
+func (a *address) retired(o *objectState) error {
 	a.seen.CompareAndSwap(o, nil)
 	return nil
 }
 
 // objectOf returns the object that to refers to, creating it if needed.
-func objectOf(ctx context.Context, to target) (*object, error) {
+func objectOf(ctx context.Context, to target) (*objectState, error) {
 	if err := to.room(ctx); err != nil {
 		return nil, err
 	}
@@ -211,13 +305,13 @@ func objectOf(ctx context.Context, to target) (*object, error) {
 
 // on calls f with the object that to refers to. It repeats this if the object
 // turns out to be retired.
-func on(ctx context.Context, to target, f func(*object) error) error {
+func on(ctx context.Context, to target, f func(*objectState) error) error {
 	for {
 		o, err := objectOf(ctx, to)
 		if err != nil {
 			return err
 		}
-		if err = f(o); !errors.Is(err, errRetired) {
+		if err = f(o); !errors.Is(err, object.ErrRetired) {
 			return err
 		}
 		if err := to.retired(o); err != nil {
@@ -229,7 +323,7 @@ func on(ctx context.Context, to target, f func(*object) error) error {
 func init() {
 	hook.Event = inspectEvent
 	hook.MakeStore = func(open func(*slog.Logger) (store.Engine, error)) any { return &opener{open} }
-	hook.SetWallClock = func(rt any, now func() time.Time) { rt.(*Runtime).wallClock = now }
+	hook.SetWallClock = func(rt any, now func() time.Time) { rt.(*Runtime).host.WallClock = now }
 	hook.OpenStore = func(s any, log *slog.Logger) (store.Engine, error) { return s.(Store).openEngine(log) }
 }
 
@@ -242,10 +336,10 @@ func inspectEvent(ctx context.Context, stub any, f func(ctx context.Context, v a
 	if to == nil {
 		return notRunning("dogtest.Run")
 	}
-	if err := to.runtime().enter(); err != nil {
+	if err := to.runtime().host.Enter(); err != nil {
 		return err
 	}
-	defer to.runtime().work.Leave()
+	defer to.runtime().host.Work.Leave()
 	from := turn.Inside(nil, ctx)
 	return reach(ctx, &from, to, "Run", f)
 }

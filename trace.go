@@ -1,11 +1,9 @@
 package dog
 
 import (
-	"fmt"
 	"time"
 
-	"github.com/godurable/dog/internal/hookqueue"
-	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/object"
 )
 
 // Trace has hooks that are called at points of interest, for metrics and
@@ -59,91 +57,42 @@ type EventKind int
 
 // The events of an object.
 const (
-	EventStart      EventKind = iota + 1 // OnStart
-	EventReceive                         // Receive
-	EventIdentify                        // a gateway's Identify
-	EventClusterize                      // Clusterize
-	EventOpen                            // OnOpen
-	EventMessage                         // OnMessage
-	EventClose                           // OnClose
-	EventError                           // OnError
-	EventGossip                          // OnGossip
-	EventGo                              // a function given to Go
-	EventTimer                           // a function given to After or Every
-	EventCall                            // a method given to Call
-	EventAlarm                           // OnAlarm
-	EventStop                            // OnStop
-	EventAdmin                           // operations of the library: export, import, deletion
+	EventStart      = EventKind(object.EventStart)      // OnStart
+	EventReceive    = EventKind(object.EventReceive)    // Receive
+	EventIdentify   = EventKind(object.EventIdentify)   // a gateway's Identify
+	EventClusterize = EventKind(object.EventClusterize) // Clusterize
+	EventOpen       = EventKind(object.EventOpen)       // OnOpen
+	EventMessage    = EventKind(object.EventMessage)    // OnMessage
+	EventClose      = EventKind(object.EventClose)      // OnClose
+	EventError      = EventKind(object.EventError)      // OnError
+	EventGossip     = EventKind(object.EventGossip)     // OnGossip
+	EventGo         = EventKind(object.EventGo)         // a function given to Go
+	EventTimer      = EventKind(object.EventTimer)      // a function given to After or Every
+	EventCall       = EventKind(object.EventCall)       // a method given to Call
+	EventAlarm      = EventKind(object.EventAlarm)      // OnAlarm
+	EventStop       = EventKind(object.EventStop)       // OnStop
+	EventAdmin      = EventKind(object.EventAdmin)      // operations of the library: export, import, deletion
 )
 
-var eventNames = [...]string{
-	EventStart: "OnStart", EventReceive: "Receive", EventIdentify: "Identify", EventClusterize: "Clusterize", EventOpen: "OnOpen",
-	EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError", EventGossip: "OnGossip", EventGo: "Go", EventTimer: "timer",
-	EventCall: "Call", EventAlarm: "OnAlarm", EventStop: "OnStop", EventAdmin: "admin",
-}
-
 // String returns the name of the handler.
-func (k EventKind) String() string {
-	if k < EventStart || k > EventAdmin {
-		return fmt.Sprintf("EventKind(%d)", int(k))
-	}
-	return eventNames[k]
-}
+func (k EventKind) String() string { return object.EventKind(k).String() }
 
-// clock returns the time if a hook needs it, otherwise the zero time.
-func (t *Trace) clock() time.Time {
-	if t.EventDone == nil {
-		return time.Time{}
-	}
-	return time.Now()
-}
-
-// eventDone queues the EventDone hook. It must be called before an event gives
-// up its turn, since that decides the order of hooks. ends reports whether the
-// event ends now or goes on. before is the call that the caller already has,
-// for an event that ended in a reset. The caller calls the result when the
-// event has ended.
-func (t *Trace) eventDone(
-	inst *instance, e *turn.Event, kind EventKind, method string, queued, began time.Time, err error, ends bool,
-	before *hookqueue.Call,
-) *hookqueue.Call {
-	if t.EventDone == nil {
-		return before
-	}
-	if closed := inst.turn.Closed(); ends && closed != nil {
-		err = closed
-	}
-	o := inst.obj
-	info := EventInfo{Object: o.info(), Kind: kind, Method: method, Wait: began.Sub(queued), Run: time.Since(began), Err: err}
-	if before != nil {
-		before.Then(func() { t.EventDone(info) })
-		return before
-	}
-	return o.runtime().hooks.Add(o.id, ends && !e.Pinned(), func() { t.EventDone(info) })
-}
-
-// objectStarted queues the hook for the start of an object.
-func (t *Trace) objectStarted(o *object) {
+// hooks returns the hooks as package object calls them.
+func (t *Trace) hooks() (h object.Trace) {
 	if t.ObjectStarted != nil {
-		o.runtime().hooks.Add(o.id, false, func() { t.ObjectStarted(o.info()) })
+		h.Started = func(o *object.Object) { t.ObjectStarted(stateOf(o).info()) }
 	}
-}
-
-// objectStopped queues the hook for the orderly end of an object. Its callers
-// cannot wait for a hook.
-func (t *Trace) objectStopped(o *object) {
 	if t.ObjectStopped != nil {
-		o.runtime().hooks.Add(o.id, false, func() { t.ObjectStopped(o.info(), nil) })
+		h.Stopped = func(o *object.Object, cause error) { t.ObjectStopped(stateOf(o).info(), cause) }
 	}
-}
-
-// objectReset queues the hook for a reset. e is the event that the caller runs,
-// or nil. The caller calls the result when the event has ended.
-func (t *Trace) objectReset(o *object, e *turn.Event, cause error) *hookqueue.Call {
-	if t.ObjectStopped == nil {
-		return nil
+	if t.EventDone != nil {
+		h.EventDone = func(o *object.Object, e object.EventInfo) {
+			t.EventDone(EventInfo{
+				Object: stateOf(o).info(), Kind: EventKind(e.Kind), Method: e.Method, Wait: e.Wait, Run: e.Run, Err: e.Err,
+			})
+		}
 	}
-	return o.runtime().hooks.Add(o.id, e != nil && !e.Pinned(), func() { t.ObjectStopped(o.info(), cause) })
+	return h
 }
 
 func (t *Trace) socketOpened(s *Socket) {

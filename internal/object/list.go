@@ -1,4 +1,4 @@
-package dog
+package object
 
 import (
 	"cmp"
@@ -10,22 +10,17 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// ObjectListOptions select objects of a namespace. The zero value selects all
-// of them.
-//
-// To continue where an earlier listing ended, set After if the last object had
-// a name, and AfterID if it had none. Replicas count as objects without a name
-// here, since different groups may give the same name.
-type ObjectListOptions struct {
-	Prefix  string // only objects whose names have this prefix; "": all, including objects without a name
-	After   string // only objects after the object with this name, whether it exists or not
+// ListOptions select objects of a class. The zero value selects all of them.
+type ListOptions struct {
+	Prefix  string // only objects whose names have this prefix; "": all
+	After   string // only objects after the object with this name
 	AfterID ID     // only objects without a name, after the object with this ID
-	Limit   int    // maximum number of objects; 0: no limit
 }
 
-// An ObjectEntry is an object in a listing.
-type ObjectEntry struct {
-	ObjectInfo
+// An Entry is an object in a listing.
+type Entry struct {
+	ID     ID
+	Name   string
 	Live   bool // it is in memory
 	Stored bool // it has stored something, which may not be durable yet
 }
@@ -34,83 +29,64 @@ type ObjectEntry struct {
 // listing keeps nothing in the store open while its caller works.
 const listPage = 256
 
-// entries implements List, see [Namespace.List]. ns may be nil.
-func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
-	return func(yield func(ObjectEntry, error) bool) {
-		if ns == nil {
-			yield(ObjectEntry{}, notRunning("Namespace.List"))
-			return
-		}
-		if options.Limit < 0 {
-			yield(ObjectEntry{}, misuse("Namespace.List", "Limit is %d", options.Limit))
-			return
-		}
-		listed := 0
-		for entry, err := range ns.list(ctx, options) {
-			if !yield(entry, err) || err != nil {
-				return
-			}
-			if listed++; listed == options.Limit {
-				return
-			}
-		}
-	}
-}
-
 // A series is the part of a listing that has one kind of key.
 type series struct {
 	// live holds the objects that were in memory when the listing began and
 	// have not been listed yet, in the order of their keys.
-	live   []*object
-	key    func(*object) string
+	live   []*Object
+	key    func(*Object) string
 	stored func(from string) iter.Seq2[string, error] // keys of the stored objects, starting with from
 	// entry describes the object with a key. If stored is false, entry looks up
 	// whether the object is stored.
-	entry func(key string, stored bool) (entry ObjectEntry, list bool, err error)
+	entry func(key string, stored bool) (entry Entry, list bool, err error)
 }
 
 // listName returns the object's name if it is unique in its namespace,
 // otherwise "".
-func (o *object) listName() string {
-	if o.replica != nil {
+func (o *Object) listName() string {
+	if o.Class.Role == Owned {
 		return ""
 	}
-	return o.name
+	return o.Name
 }
 
-func (ns *namespace) list(ctx context.Context, options ObjectListOptions) iter.Seq2[ObjectEntry, error] {
+// List returns the objects of the class that are in memory or have stored
+// something. Objects with a name come first, in the order of their names, then
+// the others in the order of their IDs. Objects of an Owned class count as
+// objects without a name. An error is the last item.
+func (c *Class) List(ctx context.Context, options ListOptions) iter.Seq2[Entry, error] {
 	named := series{
-		key: (*object).listName,
+		key: (*Object).listName,
 		stored: func(from string) iter.Seq2[string, error] {
-			return store.Named(ns.rt.engine, ns.number, options.Prefix, from)
+			return store.Named(c.host.Engine, c.Number, options.Prefix, from)
 		},
-		entry: ns.namedEntry,
+		entry: c.namedEntry,
 	}
 	unnamed := series{
-		key:    func(o *object) string { return baseKey(o.id.base()) },
-		stored: ns.storedBases,
-		entry:  ns.unnamedEntry,
+		key:    func(o *Object) string { return baseKey(o.ID.Base()) },
+		stored: c.storedBases,
+		entry:  c.unnamedEntry,
 	}
-	for _, o := range ns.live() {
+	for _, o := range c.Live() {
 		switch name := o.listName(); {
-		case name == "" && o.id.String() > options.AfterID.String():
+		case name == "" && o.ID.String() > options.AfterID.String():
 			unnamed.live = append(unnamed.live, o)
 		case name > options.After && strings.HasPrefix(name, options.Prefix):
 			named.live = append(named.live, o)
 		}
 	}
-	return func(yield func(ObjectEntry, error) bool) {
-		if options.AfterID.IsZero() && !named.list(ctx, ns, after(options.After), yield) {
+	return func(yield func(Entry, error) bool) {
+		if options.AfterID == (ID{}) && !named.list(ctx, c, after(options.After), yield) {
 			return
 		}
 		if options.Prefix != "" {
 			return
 		}
 		from := ""
-		if !options.AfterID.IsZero() {
-			from = after(baseKey(options.AfterID.base()))
+		if options.AfterID != (ID{}) {
+			from = after(baseKey(options.AfterID.Base()))
 		}
-		unnamed.list(ctx, ns, from, yield)
+		unnamed.list(ctx, c, from, yield)
 	}
 }
 
@@ -127,11 +103,11 @@ func baseKey(base store.Base) string { return string(base[:]) }
 
 // storedBases returns the stored objects without a name. from is a key, or a
 // key and a zero byte.
-func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
+func (c *Class) storedBases(from string) iter.Seq2[string, error] {
 	var base store.Base
 	copy(base[:], from)
 	return func(yield func(string, error) bool) {
-		for base, err := range store.Unnamed(ns.rt.engine, ns.number, base) {
+		for base, err := range store.Unnamed(c.host.Engine, c.Number, base) {
 			key := baseKey(base)
 			if err == nil && key < from {
 				continue
@@ -145,12 +121,12 @@ func (ns *namespace) storedBases(from string) iter.Seq2[string, error] {
 
 // list yields the objects of the series whose keys are from or later, and
 // reports whether to continue.
-func (s *series) list(ctx context.Context, ns *namespace, from string, yield func(ObjectEntry, error) bool) bool {
-	slices.SortFunc(s.live, func(a, b *object) int { return cmp.Compare(s.key(a), s.key(b)) })
+func (s *series) list(ctx context.Context, c *Class, from string, yield func(Entry, error) bool) bool {
+	slices.SortFunc(s.live, func(a, b *Object) int { return cmp.Compare(s.key(a), s.key(b)) })
 	for {
-		entries, next, err := s.page(ctx, ns, from)
+		entries, next, err := s.page(ctx, c, from)
 		if err != nil {
-			yield(ObjectEntry{}, err)
+			yield(Entry{}, err)
 			return false
 		}
 		for _, entry := range entries {
@@ -167,11 +143,11 @@ func (s *series) list(ctx context.Context, ns *namespace, from string, yield fun
 
 // page returns the next objects, and the key at which the page after them
 // begins. next is "" after the last page.
-func (s *series) page(ctx context.Context, ns *namespace, from string) (entries []ObjectEntry, next string, err error) {
+func (s *series) page(ctx context.Context, c *Class, from string) (entries []Entry, next string, err error) {
 	if ctx.Err() != nil {
 		return nil, "", context.Cause(ctx)
 	}
-	leave, err := ns.rt.enterFrom(ctx)
+	leave, err := c.host.EnterFrom(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -217,20 +193,20 @@ func (s *series) page(ctx context.Context, ns *namespace, from string) (entries 
 }
 
 // namedEntry describes the object with a name.
-func (ns *namespace) namedEntry(name string, stored bool) (entry ObjectEntry, list bool, err error) {
-	return ns.entry(namedID(ns.origin, ID{}, name), name, stored)
+func (c *Class) namedEntry(name string, stored bool) (entry Entry, list bool, err error) {
+	return c.entry(NamedID(c.Origin, ID{}, name), name, stored)
 }
 
 // unnamedEntry describes the object with a base, unless the object is now known
 // to have a name.
-func (ns *namespace) unnamedEntry(key string, stored bool) (entry ObjectEntry, list bool, err error) {
-	id := idOf(ns.origin, store.Base([]byte(key)))
-	if o := ns.holder(id); o != nil && o.listName() != "" {
-		return ObjectEntry{}, false, nil
+func (c *Class) unnamedEntry(key string, stored bool) (entry Entry, list bool, err error) {
+	id := IDOf(c.Origin, store.Base([]byte(key)))
+	if o := c.Holder(id); o != nil && o.listName() != "" {
+		return Entry{}, false, nil
 	}
-	// Only replicas are in this index although they have a name.
-	entry, list, err = ns.entry(id, "", stored && ns.kind != KindReplica)
-	if ns.kind != KindReplica && entry.Name != "" {
+	// Only owned objects are in this index although they have a name.
+	entry, list, err = c.entry(id, "", stored && c.Role != Owned)
+	if c.Role != Owned && entry.Name != "" {
 		list = false
 	}
 	return entry, list, err
@@ -241,16 +217,16 @@ func (ns *namespace) unnamedEntry(key string, stored bool) (entry ObjectEntry, l
 // memory. Objects in an index are known to be stored, because the index and the
 // object are written together. Looking up each of them would take most of the
 // time of a long listing.
-func (ns *namespace) entry(id ID, name string, stored bool) (entry ObjectEntry, list bool, err error) {
+func (c *Class) entry(id ID, name string, stored bool) (entry Entry, list bool, err error) {
 	if !stored {
 		var identity store.Identity
-		identity, stored, err = store.Find(ns.rt.engine, id.base())
+		identity, stored, err = store.Find(c.host.Engine, id.Base())
 		name = cmp.Or(name, identity.Name)
 	}
-	o := ns.holder(id)
-	entry = ObjectEntry{ObjectInfo{ID: id, Kind: ns.kind, Namespace: ns.name, Name: name}, o != nil, stored}
+	o := c.Holder(id)
+	entry = Entry{ID: id, Name: name, Live: o != nil, Stored: stored}
 	if o != nil && entry.Name == "" {
-		entry.Name = o.name
+		entry.Name = o.Name
 	}
 	return entry, o != nil || stored, err
 }

@@ -1,4 +1,4 @@
-package dog
+package object
 
 import (
 	"cmp"
@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/godurable/dog/internal/turn"
 )
 
 const (
@@ -32,16 +34,16 @@ type idleness struct {
 	since  time.Time // idle since then; zero: it was busy
 }
 
-// sweeper drops idle plain objects from memory, and the instances of idle
-// groups and replicas that hibernate. Only its goroutine does so. The goroutine
-// owns the idleness of objects, except slot.
+// sweeper drops idle plain objects from memory, and the lives of idle objects
+// that hibernate. Only its goroutine does so. The goroutine owns the idleness
+// of objects, except slot.
 type sweeper struct {
-	rt    *Runtime      // fixed
+	host  *Host         // fixed
 	kick  chan struct{} // has a token when there are too many objects
 	stops atomic.Int64  // plain objects whose OnStop is running or waits for a place
 
 	mu      sync.Mutex
-	objects []*object     // the plain objects in memory, in no order; guarded by mu
+	objects []*Object     // the plain objects in memory, in no order; guarded by mu
 	enough  int           // with at most this many objects there is none to drop; guarded by mu
 	swept   chan struct{} // closed after the sweeper's next scan; guarded by mu
 	// closed when the number of stops is no longer above MaxObjects; guarded by
@@ -53,12 +55,12 @@ type sweeper struct {
 	stopping bool       // a goroutine is stopping them; guarded by dueMu
 }
 
-func newSweeper(rt *Runtime) *sweeper {
-	return &sweeper{rt: rt, kick: make(chan struct{}, 1), swept: make(chan struct{}), freed: make(chan struct{})}
+func newSweeper(h *Host) *sweeper {
+	return &sweeper{host: h, kick: make(chan struct{}, 1), swept: make(chan struct{}), freed: make(chan struct{})}
 }
 
 // add registers a new object with the sweeper.
-func (w *sweeper) add(o *object) {
+func (w *sweeper) add(o *Object) {
 	w.mu.Lock()
 	o.idle.slot = len(w.objects)
 	w.objects = append(w.objects, o)
@@ -69,7 +71,7 @@ func (w *sweeper) add(o *object) {
 	}
 }
 
-func (w *sweeper) remove(o *object) {
+func (w *sweeper) remove(o *Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last := len(w.objects) - 1
@@ -82,7 +84,7 @@ func (w *sweeper) remove(o *object) {
 // crowdedLocked reports whether there are more than MaxObjects plus further
 // objects, and there may be some that can be dropped. The caller must hold mu.
 func (w *sweeper) crowdedLocked(further int) bool {
-	most := w.rt.opts.MaxObjects
+	most := w.host.MaxObjects
 	return most > 0 && len(w.objects) > most+further && len(w.objects) > w.enough
 }
 
@@ -96,10 +98,10 @@ func (w *sweeper) look() {
 
 // room waits until an object may be created. It waits while the sweeper is
 // behind. It does not wait for busy objects, since the waiting goroutine may be
-// what keeps them busy. The error is the cause of ctx, or ErrOverloaded if more
-// than MaxObjects objects are being stopped.
+// what keeps them busy. The error is the cause of ctx, or turn.ErrOverloaded if
+// more than MaxObjects objects are being stopped.
 func (w *sweeper) room(ctx context.Context) error {
-	most := w.rt.opts.MaxObjects
+	most := w.host.MaxObjects
 	var up <-chan time.Time
 	for {
 		w.mu.Lock()
@@ -127,7 +129,7 @@ func (w *sweeper) room(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-up:
 			if stuck {
-				return fmt.Errorf("%w: OnStop of more objects than MaxObjects is due and has not returned", ErrOverloaded)
+				return fmt.Errorf("%w: OnStop of more objects than MaxObjects is due and has not returned", turn.ErrOverloaded)
 			}
 			return nil
 		}
@@ -136,7 +138,7 @@ func (w *sweeper) room(ctx context.Context) error {
 
 // run sweeps until the runtime has ended.
 func (w *sweeper) run(ctx context.Context) {
-	shortest := min(w.rt.opts.EvictAfter, w.rt.opts.HibernateAfter)
+	shortest := min(w.host.EvictAfter, w.host.HibernateAfter)
 	ticker := time.NewTicker(min(max(shortest/4, 10*time.Millisecond), time.Second))
 	defer ticker.Stop()
 	for {
@@ -158,11 +160,11 @@ func (w *sweeper) sweep() {
 	all := slices.Clone(w.objects)
 	w.mu.Unlock()
 	now, excess := time.Now(), 0
-	if most := w.rt.opts.MaxObjects; most > 0 && len(all) > most {
+	if most := w.host.MaxObjects; most > 0 && len(all) > most {
 		excess = len(all) - most + most/(2*overflow)
 	}
 	type idler struct {
-		o     *object
+		o     *Object
 		since int64
 	}
 	var rest []idler
@@ -171,14 +173,14 @@ func (w *sweeper) sweep() {
 			excess--
 			continue
 		}
-		if o.occupied() {
+		if o.peers.Occupied() {
 			o.hibernate(now)
 			continue
 		}
 		since := o.idleSince(now)
 		stopped := o.current.Load() == nil && !o.fresh.Load() // the writes of OnStop are durable
 		switch {
-		case stopped, now.Sub(since) >= w.rt.opts.EvictAfter:
+		case stopped, now.Sub(since) >= w.host.EvictAfter:
 			if w.evict(o) {
 				excess--
 			}
@@ -200,7 +202,7 @@ func (w *sweeper) sweep() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.enough = 0
-	if n := len(w.objects); n > w.rt.opts.MaxObjects { // they are busy or being stopped
+	if n := len(w.objects); n > w.host.MaxObjects { // they are busy or being stopped
 		w.enough = n + max(n/regrowth, 1)
 	}
 	close(w.swept)
@@ -209,31 +211,31 @@ func (w *sweeper) sweep() {
 
 // evict drops an object from memory if it is idle, at once or after it has been
 // stopped, and reports whether it does.
-func (w *sweeper) evict(o *object) bool {
-	if o.ns.stops {
-		if inst := o.current.Load(); inst != nil {
-			return o.gate.Open() && o.stopLater(inst)
+func (w *sweeper) evict(o *Object) bool {
+	if o.Class.OnStop != nil {
+		if life := o.current.Load(); life != nil {
+			return o.Gate.Open() && o.stopLater(life)
 		}
 	}
-	ended, retired := o.retire()
+	ended, retired := o.Retire()
 	if retired {
 		w.drop(o)
 	}
 	if ended != nil {
-		ended.over()
+		ended.Over()
 	}
 	return retired
 }
 
 // drop forgets a retired object.
-func (w *sweeper) drop(o *object) {
+func (w *sweeper) drop(o *Object) {
 	w.remove(o)
-	o.ns.forget(o)
+	o.Class.Forget(o)
 }
 
 // stopEnded counts a plain object as no longer being stopped.
 func (w *sweeper) stopEnded() {
-	if most := int64(w.rt.opts.MaxObjects); w.stops.Add(-1) == most {
+	if most := int64(w.host.MaxObjects); w.stops.Add(-1) == most {
 		w.mu.Lock()
 		close(w.freed)
 		w.freed = make(chan struct{})
@@ -241,25 +243,27 @@ func (w *sweeper) stopEnded() {
 	}
 }
 
-// hibernate drops the instances of idle groups and replicas whose types
-// hibernate.
+// hibernate drops the lives of idle objects whose classes hibernate, except
+// plain objects, which sweep looks at.
 func (w *sweeper) hibernate() {
 	now := time.Now()
-	for _, b := range w.rt.groups() {
-		for _, m := range b.members() {
-			m.obj.hibernate(now)
+	for _, c := range w.host.Classes() {
+		if c.Role == Plain || !c.Hibernates {
+			continue
 		}
-		b.obj.hibernate(now)
+		for _, o := range c.Live() {
+			o.hibernate(now)
+		}
 	}
 }
 
 // idleSince returns the time since when the object has been idle, as far as the
 // sweeper's scans show. Only the sweeper calls it.
-func (o *object) idleSince(now time.Time) time.Time {
+func (o *Object) idleSince(now time.Time) time.Time {
 	// Read before the check of the turn, so that an event beginning in between
 	// counts as busy.
-	events := o.turnStats().Events
-	if inst := o.current.Load(); inst != nil && !inst.turn.Idle() {
+	events := o.TurnStats().Events
+	if life := o.current.Load(); life != nil && !life.turn.Idle() {
 		o.idle.since = time.Time{} // until a scan finds that it has ended
 		return now
 	}

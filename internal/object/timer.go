@@ -1,4 +1,4 @@
-package dog
+package object
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// A Timer is a pending [Object.After] or [Object.Every]. The zero Timer has
-// ended. A Timer's methods may be called from any goroutine.
+// A Timer runs events of an object in one of its lives. The zero Timer has
+// ended. It is safe for concurrent use.
 type Timer struct {
 	// fixed
-	inst  *instance
+	life  *Life
 	f     func(ctx context.Context) error
 	every time.Duration // 0: run once
 
@@ -23,60 +23,30 @@ type Timer struct {
 	waiting bool        // a tick waits for its turn or runs. guarded by mu
 }
 
-// After runs f as an event of the object after d. The timer lives in memory and
-// keeps the object there. It ends with Stop, when the object is reset or
-// deleted, and when Shutdown begins, before OnStop. To continue it after a
-// restart of the object, call After again in OnStart. For more than minutes use
-// an alarm ([Storage.Alarms]).
-//
-// The event has none of the values of the event that started it. f's error is
-// logged. If RollbackOnError is set, the error also undoes f's writes. If
-// Options.MaxWaiting events wait for the object when the timer is due, f is not
-// run, which is logged. A nil f is never run, which is logged as well. A timer
-// goes on even if the handler that started it is undone.
-func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
-	return c.begin(d, 0, f)
-}
-
-// Every runs f as an event of the object every d, as [Object.After] does once.
-// The ticks keep their rate however long f takes. A tick that is due while
-// another waits for the turn or runs is skipped. If d is not above 0, Every
-// logs an error and does not run f.
-func (c *core) Every(d time.Duration, f func(ctx context.Context) error) *Timer {
-	if d <= 0 {
-		c.Log().Error("Every needs an interval above 0", "interval", d)
-		return &Timer{ended: true}
-	}
-	return c.begin(d, d, f)
-}
-
-func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) *Timer {
-	if f == nil {
-		c.Log().Error("a timer needs a function")
-		return &Timer{ended: true}
-	}
-	t := &Timer{inst: c.inst, f: f, every: every, next: time.Now().Add(d)}
-	if c.inst == nil || !c.inst.timers.add(t) {
+// Begin makes a zero timer run f as an event after d, and then at an interval
+// if every is not 0. If the life is over, the timer has ended.
+func (t *Timer) Begin(life *Life, d, every time.Duration, f func(ctx context.Context) error) {
+	t.life, t.f, t.every, t.next = life, f, every, time.Now().Add(d)
+	if !life.timers.add(t) {
 		t.ended = true
-		return t
+		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.ended { // the instance may have ended just now
+	if !t.ended { // the life may have ended just now
 		t.timer = time.AfterFunc(d, t.tick)
 	}
-	return t
 }
 
 // Stop ends the timer and reports whether it was pending. f does not run any
 // more. If a handler of the same object calls Stop, this holds even if f was
 // already due.
 func (t *Timer) Stop() bool {
-	if t == nil || t.inst == nil {
+	if t.life == nil {
 		return false
 	}
 	pending := t.end()
-	t.inst.timers.remove(t)
+	t.life.timers.remove(t)
 	return pending
 }
 
@@ -93,17 +63,17 @@ func (t *Timer) end() (pending bool) {
 
 // tick runs an event, unless one already waits or runs.
 func (t *Timer) tick() {
-	rt := t.inst.obj.runtime()
-	if rt.enterQuietly() != nil {
+	h := t.life.obj.host()
+	if h.enterQuietly() != nil {
 		t.Stop()
 		return
 	}
-	defer rt.work.Leave()
+	defer h.Work.Leave()
 	if !t.due() {
 		return
 	}
 	err := t.run()
-	t.inst.obj.report(EventTimer, err)
+	t.life.obj.Report(EventTimer, err)
 	if t.every == 0 {
 		t.Stop() // also if f was dropped
 		return
@@ -135,19 +105,20 @@ func (t *Timer) due() bool {
 }
 
 func (t *Timer) run() error {
-	inst := t.inst
-	began := inst.obj.trace().clock()
-	ticket, err := inst.turn.Queue(turn.Origin{Limit: inst.obj.runtime().opts.MaxWaiting})
+	life := t.life
+	h := life.obj.host()
+	began := h.Clock()
+	ticket, err := life.turn.Queue(turn.Origin{Limit: h.MaxWaiting})
 	if err != nil {
 		return t.silence(err)
 	}
-	e, err := ticket.Redeem(inst.life)
+	e, err := ticket.Redeem(life.ctx)
 	if err != nil {
 		return t.silence(err)
 	}
-	return inst.run(e, EventTimer, began, func(ctx context.Context, _ any) error {
+	return life.Run(e, EventTimer, began, func(ctx context.Context, _ any) error {
 		t.mu.Lock()
-		over := t.ended || inst.obj.runtime().work.Closed()
+		over := t.ended || h.Work.Closed()
 		t.ended = over || t.every == 0
 		t.mu.Unlock()
 		if over {
@@ -157,22 +128,22 @@ func (t *Timer) run() error {
 	})
 }
 
-// silence drops the error of a turn that failed because the instance has ended.
+// silence drops the error of a turn that failed because the life has ended.
 func (t *Timer) silence(err error) error {
-	if t.inst.life.Err() != nil {
+	if t.life.ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-// timers holds the timers of an instance that are pending or run.
+// timers holds the timers of a life that are pending or run.
 type timers struct {
 	mu    sync.Mutex
 	all   map[*Timer]struct{} // guarded by mu
-	ended bool                // the instance is over. guarded by mu
+	ended bool                // the life is over. guarded by mu
 }
 
-// add adds a timer. It reports false if the instance is over.
+// add adds a timer. It reports false if the life is over.
 func (s *timers) add(t *Timer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,119 @@
+package object
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/godurable/dog/internal/hookqueue"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// Trace has the hooks for points of interest. Any of them may be nil. Each is
+// called without the turn of any object, one at a time for each object.
+type Trace struct {
+	Started   func(*Object)              // OnStart has returned without error
+	Stopped   func(o *Object, err error) // a life has ended, with the error of the reset or in good order
+	EventDone func(*Object, EventInfo)   // a handler has returned
+}
+
+// EventInfo describes one run of a handler.
+type EventInfo struct {
+	Kind      EventKind
+	Method    string        // of a call, otherwise ""
+	Wait, Run time.Duration // for the turn, and of the handler with its waits
+	Err       error         // the handler's, or that of the reset
+}
+
+// EventKind is the kind of handler that an event runs.
+type EventKind int
+
+// The kinds of events. The package itself runs those of Start, Go, Timer,
+// Alarm, Stop and Admin.
+const (
+	EventStart EventKind = iota + 1
+	EventReceive
+	EventIdentify
+	EventClusterize
+	EventOpen
+	EventMessage
+	EventClose
+	EventError
+	EventGossip
+	EventGo
+	EventTimer
+	EventCall
+	EventAlarm
+	EventStop
+	EventAdmin
+)
+
+var eventNames = [...]string{
+	EventStart: "OnStart", EventReceive: "Receive", EventIdentify: "Identify", EventClusterize: "Clusterize", EventOpen: "OnOpen",
+	EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError", EventGossip: "OnGossip", EventGo: "Go", EventTimer: "timer",
+	EventCall: "Call", EventAlarm: "OnAlarm", EventStop: "OnStop", EventAdmin: "admin",
+}
+
+// String returns the name of the handler.
+func (k EventKind) String() string {
+	if k < EventStart || k > EventAdmin {
+		return fmt.Sprintf("EventKind(%d)", int(k))
+	}
+	return eventNames[k]
+}
+
+// Clock returns the time if a hook needs it, otherwise the zero time.
+func (h *Host) Clock() time.Time {
+	if h.EventDone == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// eventDone queues the EventDone hook. It must be called before an event gives
+// up its turn, since that decides the order of hooks. ends reports whether the
+// event ends now or goes on. before is the call that the caller already has,
+// for an event that ended in a reset. The caller calls the result when the
+// event has ended.
+func (life *Life) eventDone(
+	e *turn.Event, kind EventKind, method string, queued, began time.Time, err error, ends bool, before *hookqueue.Call,
+) *hookqueue.Call {
+	o := life.obj
+	h := o.host()
+	if h.EventDone == nil {
+		return before
+	}
+	if closed := life.turn.Closed(); ends && closed != nil {
+		err = closed
+	}
+	info := EventInfo{Kind: kind, Method: method, Wait: began.Sub(queued), Run: time.Since(began), Err: err}
+	if before != nil {
+		before.Then(func() { h.EventDone(o, info) })
+		return before
+	}
+	return h.hooks.Add(o.ID, ends && !e.Pinned(), func() { h.EventDone(o, info) })
+}
+
+// traceStart queues the hook for the start of the object.
+func (o *Object) traceStart() {
+	if h := o.host(); h.Started != nil {
+		h.hooks.Add(o.ID, false, func() { h.Started(o) })
+	}
+}
+
+// traceStop queues the hook for the orderly end of a life. Its callers cannot
+// wait for a hook.
+func (o *Object) traceStop() {
+	if h := o.host(); h.Stopped != nil {
+		h.hooks.Add(o.ID, false, func() { h.Stopped(o, nil) })
+	}
+}
+
+// traceReset queues the hook for a reset. e is the event that the caller runs,
+// or nil. The caller calls the result when the event has ended.
+func (o *Object) traceReset(e *turn.Event, err error) *hookqueue.Call {
+	h := o.host()
+	if h.Stopped == nil {
+		return nil
+	}
+	return h.hooks.Add(o.ID, e != nil && !e.Pinned(), func() { h.Stopped(o, err) })
+}

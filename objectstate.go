@@ -1,0 +1,132 @@
+package dog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/turn"
+)
+
+// objectState is an object in memory with what package object does not know:
+// its sockets, and its part in a group.
+type objectState struct {
+	object.Object
+
+	// fixed
+	ns      *namespace
+	group   *groupState   // of a group; nil otherwise
+	replica *replicaState // of a replica; nil otherwise
+
+	crowd atomic.Pointer[socketSet] // nil until a socket connects; set once
+	held  heldBytes                 // messages to more than one socket
+}
+
+func newObject(ns *namespace, id object.ID, name string) *objectState {
+	o := &objectState{ns: ns}
+	o.Init(&ns.Class, id, name, o)
+	if ns.kind == KindGroup {
+		o.group = newGroupState(o)
+	}
+	return o
+}
+
+// stateOf returns the state of an object, or nil for nil.
+func stateOf(o *object.Object) *objectState {
+	if o == nil {
+		return nil
+	}
+	return o.Peers().(*objectState)
+}
+
+// runningIn returns the object whose handler runs in an event.
+func runningIn(e *turn.Event) *objectState { return stateOf(object.LifeOf(e).Object()) }
+
+func (o *objectState) runtime() *Runtime { return o.ns.rt }
+
+func (o *objectState) id() ID { return ID(o.ID) }
+
+func (o *objectState) info() ObjectInfo {
+	return ObjectInfo{ID: o.id(), Kind: o.ns.kind, Namespace: o.ns.Name, Name: o.Name}
+}
+
+// Open opens the state of a group that starts. From then on the group admits
+// clients.
+func (o *objectState) Open() error {
+	if o.group == nil {
+		return nil
+	}
+	return o.group.open()
+}
+
+// Owner returns the group of a replica, otherwise nil.
+func (o *objectState) Owner() *store.Owner {
+	if o.replica == nil {
+		return nil
+	}
+	g := o.replica.group.obj
+	return &store.Owner{Namespace: g.ns.Number, Base: g.ID.Base(), Name: g.Name}
+}
+
+// Revive brings a stored replica of a group into memory.
+func (o *objectState) Revive(ctx context.Context, c *object.Class, id object.ID, name string) (*object.Object, error) {
+	replica, err := o.group.revive(ctx, namespaceOf(c), id, name)
+	if err != nil {
+		return nil, err
+	}
+	return &replica.Object, nil
+}
+
+// report logs the error of a handler that has no caller waiting for it.
+func (o *objectState) report(kind EventKind, err error) {
+	level := slog.LevelError
+	var reset *ResetError
+	switch {
+	case err == nil:
+		return
+	case errors.As(err, &reset) && reset.Object == o.id():
+		return // logged already, with its cause
+	case errors.Is(err, ErrShutdown) && o.runtime().host.Ctx.Err() != nil:
+		return
+	case kind == EventReceive && HTTPStatus(err) != http.StatusInternalServerError:
+		level = slog.LevelDebug // the client has the error
+	case errors.Is(err, ErrSocketClosed), errors.Is(err, ErrSlowConsumer):
+		level = slog.LevelDebug // clients leave at any time
+	}
+	o.Log().Log(context.Background(), level, "handler failed", "event", kind.String(), "error", err)
+}
+
+// abortedBy returns the cause of a reset that a program asks for.
+func abortedBy(reason error) error {
+	if reason == nil {
+		return errors.New("aborted")
+	}
+	return reason
+}
+
+// A LiveObject is an object that is in memory or has open sockets.
+type LiveObject struct {
+	ObjectInfo
+	Sockets    int
+	Hibernated bool // only its sockets are still in memory
+}
+
+// state describes the object as it is now.
+func (o *objectState) state() LiveObject {
+	l := LiveObject{ObjectInfo: o.info(), Hibernated: o.Asleep()}
+	if s := o.crowd.Load(); s != nil {
+		l.Sockets = s.set.Len()
+	}
+	return l
+}
+
+// address returns the object's address.
+func (o *objectState) address() *address {
+	a := &address{ns: o.ns, id: o.id(), name: o.Name, known: true}
+	a.seen.Store(o)
+	return a
+}
