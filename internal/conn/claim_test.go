@@ -171,7 +171,7 @@ func TestSendersWaitForEveryShard(t *testing.T) {
 		s := Set{Writers: NewWriters(func(func()) {})}
 		for range 2 {
 			sh := &shard{writers: s.Writers}
-			sh.members = []*Conn{{cursor: deaf}}
+			sh.members = []*Conn{{cursor: noLog}}
 			s.shards = append(s.shards, sh)
 		}
 		f := NewFrame(Text, make([]byte, 70<<10))

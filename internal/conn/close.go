@@ -56,8 +56,8 @@ func (e *CloseError) Unwrap() error { return e.Err }
 
 func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) }
 
-// farewell is the state of a closing connection.
-type farewell struct {
+// ending is the state of a closing connection.
+type ending struct {
 	frame []byte      // fixed; the close frame, sent after the queued data; nil: none
 	local *CloseError // fixed; how our side began to close; nil if the peer did
 
@@ -101,8 +101,8 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 // beginCloseLocked queues the close frame, if there is one, and bounds the rest
 // of closing. The caller must hold mu, and must have the frame written.
 func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
-	c.farewell = &farewell{frame: frame, local: local}
-	c.cursor = deaf
+	c.ending = &ending{frame: frame, local: local}
+	c.cursor = noLog
 	c.closing.Store(true)
 	c.rouseLocked()
 	if !c.unstarted {
@@ -115,9 +115,9 @@ func (c *Conn) beginCloseLocked(frame []byte, local *CloseError) {
 // no such wait or the network may not support deadlines. The caller must hold
 // mu, so that the writer, which sets deadlines of its own, cannot extend them.
 func (c *Conn) limitCloseLocked() {
-	c.farewell.deadline = time.Now().Add(c.opts.CloseTimeout)
-	c.farewell.late = time.AfterFunc(c.opts.CloseTimeout, c.late)
-	c.nc.SetDeadline(c.farewell.deadline)
+	c.ending.deadline = time.Now().Add(c.opts.CloseTimeout)
+	c.ending.late = time.AfterFunc(c.opts.CloseTimeout, c.late)
+	c.nc.SetDeadline(c.ending.deadline)
 }
 
 // Abort drops the connection immediately. Queued messages are lost, and Read
@@ -142,7 +142,7 @@ func (c *Conn) Abort(err error) {
 // has been written to the network.
 func (c *Conn) Part() bool {
 	c.mu.Lock()
-	over := c.dead || c.gone || c.farewell != nil && c.farewell.left
+	over := c.dead || c.gone || c.ending != nil && c.ending.left
 	c.mu.Unlock()
 	if over {
 		c.late()
@@ -169,7 +169,7 @@ func (c *Conn) severLocked(cause error) {
 		c.cause = cause
 	}
 	c.severed = true
-	c.hard = c.hard || c.farewell == nil
+	c.hard = c.hard || c.ending == nil
 	c.closing.Store(true)
 	c.dead = true
 	c.discardLocked()
@@ -225,7 +225,7 @@ func (c *Conn) departLocked() {
 	}
 	c.leaving = false
 	c.catchUpLocked()
-	if !c.dead && c.farewell == nil {
+	if !c.dead && c.ending == nil {
 		c.beginCloseLocked(c.parting, nil)
 	}
 	c.endLocked()
@@ -250,8 +250,8 @@ func (c *Conn) stop(err error) *CloseError {
 	c.catchUpLocked()
 	var end *CloseError
 	switch {
-	case c.farewell != nil && c.farewell.local != nil:
-		end = c.farewell.local
+	case c.ending != nil && c.ending.local != nil:
+		end = c.ending.local
 		if end.Err == nil && !answered {
 			end.Err = c.failureLocked(err)
 		}

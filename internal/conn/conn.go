@@ -91,7 +91,7 @@ type Conn struct {
 	mu sync.Mutex // guards all fields below
 
 	shard *shard // within the Set
-	// log entries of the shard before this position have been handled; deaf if
+	// log entries of the shard before this position have been handled; noLog if
 	// none count any more
 	cursor uint64
 
@@ -105,7 +105,7 @@ type Conn struct {
 
 	pace *pace // nil until a goroutine has waited for the network
 
-	farewell *farewell // set once, when closing begins
+	ending *ending // set once, when closing begins
 	// the peer has ended its side, but pending sends may still arrive: see
 	// Options.Last
 	leaving bool
@@ -136,8 +136,8 @@ type Conn struct {
 	dropped, coalesced, lost uint64 // data frames
 }
 
-// deaf is a position that no log reaches.
-const deaf = 1<<64 - 1
+// noLog is a position that no log reaches.
+const noLog = 1<<64 - 1
 
 // Stats are the counters of one connection. Bytes are counted as transferred,
 // including frame headers and control frames. QueuedBytes counts frames before
@@ -201,7 +201,7 @@ func (c *Conn) startLocked() {
 		return
 	}
 	c.unstarted, c.writing = false, false
-	if c.farewell != nil {
+	if c.ending != nil {
 		c.limitCloseLocked()
 	}
 }
@@ -209,7 +209,7 @@ func (c *Conn) startLocked() {
 // hurryLocked writes pending data, or schedules the write if it might block.
 // The caller must hold mu, which may be released temporarily.
 func (c *Conn) hurryLocked() {
-	if c.nimbleLocked() && !c.writing {
+	if c.canWriteDirectlyLocked() && !c.writing {
 		c.flushLocked()
 	} else {
 		c.wakeLocked()
@@ -232,7 +232,7 @@ func (c *Conn) discardLocked() {
 		c.shard.mu.Unlock()
 	}
 	if c.dead {
-		c.cursor = deaf
+		c.cursor = noLog
 	}
 	if c.dead && c.begun != nil { // otherwise it must be completed, so that the peer understands the close frame
 		if c.beganData {

@@ -30,7 +30,7 @@ var past = time.Unix(1, 0)
 func (c *Conn) hangUp() {
 	c.unwatch()
 	c.mu.Lock()
-	dead, how := c.dead, c.farewell
+	dead, how := c.dead, c.ending
 	c.mu.Unlock()
 	if dead {
 		c.cut()
@@ -114,8 +114,8 @@ func (c *Conn) readEnd(p []byte) (n int, none bool, err error) {
 		return n, none, err
 	case c.mute:
 		deadline := time.Now().Add(maxMute)
-		if c.farewell.deadline.Before(deadline) {
-			deadline = c.farewell.deadline
+		if c.ending.deadline.Before(deadline) {
+			deadline = c.ending.deadline
 		}
 		c.nc.SetReadDeadline(deadline)
 	}
@@ -142,8 +142,8 @@ func (c *Conn) over() {
 	c.mu.Lock()
 	first := !c.gone
 	c.gone = true
-	if c.farewell != nil {
-		c.farewell.late.Stop()
+	if c.ending != nil {
+		c.ending.late.Stop()
 	}
 	c.mu.Unlock()
 	if first {

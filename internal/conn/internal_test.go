@@ -43,7 +43,7 @@ func TestHeartReaderJustBack(t *testing.T) {
 
 // A frame over the limit is not copied into a concatenation, and goes alone.
 func TestLargeFramesGoAlone(t *testing.T) {
-	c := &Conn{opts: &Options{QueueBytes: 1 << 20}, pong: []byte{finBit | opPong, 0}, farewell: &farewell{frame: []byte{finBit | opClose, 0}}}
+	c := &Conn{opts: &Options{QueueBytes: 1 << 20}, pong: []byte{finBit | opPong, 0}, ending: &ending{frame: []byte{finBit | opClose, 0}}}
 	small, large := NewFrame(Text, make([]byte, 100)), NewFrame(Text, make([]byte, maxWrite))
 	for _, f := range []*Frame{large, small, small, large} {
 		c.out.push(item{frame: f})

@@ -214,7 +214,7 @@ func (c *Conn) watchLocked() {
 	if c.pace == nil {
 		c.pace = newPace(c.nc, c.opts.WriteTimeout)
 	}
-	if c.dead || c.farewell != nil {
+	if c.dead || c.ending != nil {
 		return
 	}
 	p := c.pace
@@ -257,7 +257,7 @@ func (c *Conn) watch() {
 // not end, and the connection must be cut. The caller must hold mu.
 func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
 	p := c.pace
-	if !c.backedUp || c.dead || c.farewell != nil { // closing has its own deadline
+	if !c.backedUp || c.dead || c.ending != nil { // closing has its own deadline
 		return 0, false
 	}
 	now := time.Now()
@@ -266,7 +266,7 @@ func (c *Conn) watchedLocked() (next time.Duration, gone bool) {
 	if c.out.bytes+c.inflight > c.opts.QueueBytes && !p.behind.IsZero() {
 		if left := c.momentLeftLocked(now, still); left > 0 {
 			next = min(next, left)
-		} else if c.blameLocked(); c.farewell != nil {
+		} else if c.blameLocked(); c.ending != nil {
 			return 0, false
 		}
 	}
@@ -301,8 +301,8 @@ func (c *Conn) unpokeLocked() {
 	}
 	c.pace.poked = false
 	var deadline time.Time
-	if c.farewell != nil {
-		deadline = c.farewell.deadline
+	if c.ending != nil {
+		deadline = c.ending.deadline
 	}
 	_ = c.nc.SetWriteDeadline(deadline) // if it fails, the next write fails too
 }

@@ -197,7 +197,7 @@ func (p *Poller) silent() []*Conn {
 func (c *Conn) askToPark() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.parked || c.readDone || c.dead || c.farewell != nil {
+	if c.parked || c.readDone || c.dead || c.ending != nil {
 		return
 	}
 	c.parkAsked = true
@@ -215,7 +215,7 @@ func (c *Conn) park() (parked, again bool) {
 	if !asked && !c.in.none {
 		return false, false
 	}
-	if c.dead || c.farewell != nil {
+	if c.dead || c.ending != nil {
 		c.in.active = true
 		return false, true
 	}

@@ -24,7 +24,7 @@ func (c *Conn) Send(f *Frame, key string) error {
 		return ErrClosed
 	}
 	c.catchUpLocked()
-	if c.nimbleLocked() && !c.writing && c.out.len() > 0 && c.out.bytes+f.Len() > c.opts.QueueBytes {
+	if c.canWriteDirectlyLocked() && !c.writing && c.out.len() > 0 && c.out.bytes+f.Len() > c.opts.QueueBytes {
 		c.flushLocked() // ask the kernel before judging the peer as slow
 		c.catchUpLocked()
 	}
@@ -36,7 +36,7 @@ func (c *Conn) Send(f *Frame, key string) error {
 	}
 	// The first message after the peer's latest one leaves immediately. The
 	// following messages are worth batching.
-	if phase := c.phase.Load(); phase%2 == 0 && phase != c.replied && c.nimbleLocked() && !c.writing {
+	if phase := c.phase.Load(); phase%2 == 0 && phase != c.replied && c.canWriteDirectlyLocked() && !c.writing {
 		c.replied = phase
 		c.flushLocked()
 	} else {
@@ -48,16 +48,16 @@ func (c *Conn) Send(f *Frame, key string) error {
 var errClosedSlow = fmt.Errorf("%w: %w", ErrClosed, ErrSlow)
 
 // overLocked reports whether nothing more can be sent. The caller must hold mu.
-func (c *Conn) overLocked() bool { return c.dead || c.readDone || c.farewell != nil }
+func (c *Conn) overLocked() bool { return c.dead || c.readDone || c.ending != nil }
 
-// nimbleLocked reports whether the connection can be written without blocking,
-// as far as is known. The caller must hold mu.
-func (c *Conn) nimbleLocked() bool { return c.direct.ok() && !c.backedUp }
+// canWriteDirectlyLocked reports whether the connection can be written without
+// blocking, as far as is known. The caller must hold mu.
+func (c *Conn) canWriteDirectlyLocked() bool { return c.direct.ok() && !c.backedUp }
 
 // ownLocked reports whether anything is pending apart from messages in the
 // shard's log. The caller must hold mu.
 func (c *Conn) ownLocked() bool {
-	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.farewell != nil && !c.closeTaken
+	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.ending != nil && !c.closeTaken
 }
 
 // roomLocked returns how many bytes may be queued, f included. The caller must
@@ -94,7 +94,7 @@ func (c *Conn) giveUpLocked() {
 // slowLocked reports whether the connection is closing because the peer is too
 // slow. The caller must hold mu.
 func (c *Conn) slowLocked() bool {
-	return c.farewell != nil && c.farewell.local != nil && c.farewell.local.Err == ErrSlow
+	return c.ending != nil && c.ending.local != nil && c.ending.local.Err == ErrSlow
 }
 
 // catchUpLocked moves the messages for c from the shard's log to its queue. The

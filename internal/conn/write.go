@@ -89,7 +89,7 @@ func (c *Conn) flushOrWake(b *batch) {
 		c.mu.Unlock()
 		return
 	}
-	if !c.nimbleLocked() {
+	if !c.canWriteDirectlyLocked() {
 		c.startWriterLocked()
 		c.mu.Unlock()
 		return
@@ -253,8 +253,8 @@ func (c *Conn) takeLocked(b *batch) bool {
 		c.pace.behind = time.Time{}
 	}
 	c.inflight = b.data
-	if c.farewell != nil && c.out.len() == 0 && b.data <= limit {
-		b.close = c.farewell.frame
+	if c.ending != nil && c.out.len() == 0 && b.data <= limit {
+		b.close = c.ending.frame
 		c.closeTaken = true
 	}
 	return !nothing || b.close != nil
@@ -272,7 +272,7 @@ func (c *Conn) countLocked(n int) {
 func (c *Conn) releaseLocked() {
 	c.backedUp = false
 	if c.closeTaken {
-		c.farewell.left = true
+		c.ending.left = true
 	}
 	if c.readDone {
 		go c.hangUp()
@@ -285,7 +285,7 @@ func (c *Conn) releaseLocked() {
 func (c *Conn) wakeLocked() {
 	switch {
 	case c.writing:
-	case c.nimbleLocked() && c.shard != nil:
+	case c.canWriteDirectlyLocked() && c.shard != nil:
 		if !c.dirty {
 			c.dirty = true
 			c.shard.schedule(c)
@@ -326,7 +326,7 @@ func (c *Conn) writeLoop() {
 			c.sent += b.messages()
 		case stalled:
 			c.lost += b.messages()
-			if c.farewell == nil {
+			if c.ending == nil {
 				err = c.stalledLocked(err)
 			}
 			c.severLocked(err)
@@ -389,7 +389,7 @@ func (c *Conn) failLocked(err error) {
 	}
 	c.dead = true
 	c.discardLocked()
-	if c.farewell == nil {
+	if c.ending == nil {
 		c.rouseLocked()
 		c.nc.SetReadDeadline(time.Now().Add(c.opts.CloseTimeout))
 		time.AfterFunc(c.opts.CloseTimeout, c.late) // the reader may be outside Read

@@ -40,17 +40,17 @@ type Book[R, S any] struct {
 	replicas table[string, *Replica[R, S]]
 	order    list[Replica[R, S]] // all replicas, in order of addition
 
-	// A replica's number identifies it in ladders. With its serial number, it
-	// identifies the replica in lingers.
+	// A replica's number identifies it in loadBuckets. With its serial number,
+	// it identifies the replica in lingers.
 	numbers slots[Replica[R, S]]
 	serial  uint32 // the last serial number given out
-	// replicas that are not full, draining or locked; its rung 0 is the queue
+	// replicas that are not full, draining or locked; its bucket 0 is the queue
 	// for retirement
-	open ladder
-	// replicas that are locked, and not full or draining; its rung 0 is another
-	// queue for retirement
-	locked  ladder
-	drained ladder // replicas that are draining and empty, all on one rung
+	open loadBuckets
+	// replicas that are locked, and not full or draining; its bucket 0 is
+	// another queue for retirement
+	locked  loadBuckets
+	drained loadBuckets // replicas that are draining and empty, all in one bucket
 
 	ids     entries[R, S]
 	lingers lingers     // empty if Config.Hold is set
@@ -114,8 +114,8 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	}
 }
 
-// choose returns the replica for a uid without a held place, or nil if
-// no replica is open to it. e is the entry of the id, or nil.
+// choose returns the replica for a uid without a held place, or nil if no
+// replica is open to it. e is the entry of the id, or nil.
 func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S] {
 	next := b.newcomers()
 	if next == 0 && b.locked.bottom() == nil {
@@ -213,8 +213,8 @@ func (b *Book[R, S]) claimed(p *Place[R, S], now Time) {
 	}
 }
 
-// ladderOf returns the ladder on which r is while it is open.
-func (b *Book[R, S]) ladderOf(r *Replica[R, S]) *ladder {
+// bucketsOf returns the buckets in which r is while it is open.
+func (b *Book[R, S]) bucketsOf(r *Replica[R, S]) *loadBuckets {
 	if r.locked {
 		return &b.locked
 	}
@@ -222,19 +222,19 @@ func (b *Book[R, S]) ladderOf(r *Replica[R, S]) *ladder {
 }
 
 // settle moves r to the position for its load and its draining state, in the
-// ladders of the book and in those of ids.
+// buckets of the book and in those of ids.
 func (b *Book[R, S]) settle(r *Replica[R, S]) {
 	n := r.ref.number
 	if r.open(b.c.Limit) {
-		b.ladderOf(r).set(n, r.load)
+		b.bucketsOf(r).set(n, r.load)
 		for h := r.hot.head; h != nil; h = h.next {
-			h.owner.ladder.set(h.owner.number, r.load)
+			h.owner.buckets.set(h.owner.number, r.load)
 		}
 		return
 	}
-	b.ladderOf(r).remove(n)
+	b.bucketsOf(r).remove(n)
 	for h := r.hot.head; h != nil; h = h.next {
-		h.owner.ladder.remove(h.owner.number)
+		h.owner.buckets.remove(h.owner.number)
 	}
 	if r.load == 0 {
 		b.drained.set(n, 0)
@@ -388,9 +388,9 @@ func (b *Book[R, S]) Len() int { return len(b.replicas.m) }
 // IDs returns the number of uids that have places.
 func (b *Book[R, S]) IDs() int { return b.ids.count }
 
-// Lingering returns the number of uids that are remembered on the
-// replica of their last connection, whether they have places again or not. It
-// includes expired ids that [Book.Tick] has not removed yet.
+// Lingering returns the number of uids that are remembered on the replica of
+// their last connection, whether they have places again or not. It includes
+// expired ids that [Book.Tick] has not removed yet.
 func (b *Book[R, S]) Lingering() int { return b.lingers.count + len(b.holds.m) }
 
 // Empty reports whether the book has no replica.

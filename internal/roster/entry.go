@@ -1,13 +1,13 @@
 package roster
 
 // manyLinks is the number of links up to which an entry examines each of them.
-// With more links it keeps a ladder, which must be updated with every change of
+// With more links it keeps buckets, which must be updated with every change of
 // load on its replicas. That is only worth it for the few ids that are on
 // nearly all replicas (a name that all anonymous users share).
 const manyLinks = 8
 
-// entry is the record of a uid that has places. It is reused for another
-// id when it has none, so only its places may refer to it, while they are held.
+// entry is the record of a uid that has places. It is reused for another id
+// when it has none, so only its places may refer to it, while they are held.
 type entry[R, S any] struct {
 	hash    uint64       // of rid
 	rid     []byte       // a copy: the id outlives the request that it may be a part of
@@ -31,24 +31,24 @@ type link[R, S any] struct {
 
 // hotLinks has the links of an entry with many links.
 type hotLinks[R, S any] struct {
-	ladder  ladder // links whose replica is open
+	buckets loadBuckets // links whose replica is open
 	numbers slots[link[R, S]]
 }
 
 // hotLink puts a link into the list of those whose load its replica must
 // update.
 type hotLink[R, S any] struct {
-	link   *link[R, S]         // fixed
-	ladder *ladder             // of its entry; fixed
-	number uint32              // in ladder; fixed
-	hook   node[hotLink[R, S]] // in Replica.hot
+	link    *link[R, S]         // fixed
+	buckets *loadBuckets        // of its entry; fixed
+	number  uint32              // in buckets; fixed
+	hook    node[hotLink[R, S]] // in Replica.hot
 }
 
 // least returns the least-loaded open replica on which the id has places, or
 // nil if there is none.
 func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 	if e.hot != nil {
-		if n := e.hot.ladder.least(); n != 0 {
+		if n := e.hot.buckets.least(); n != 0 {
 			return e.hot.numbers.get(n).replica
 		}
 		return nil
@@ -110,19 +110,19 @@ func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
 // heat makes l one of the hot links of its entry.
 func (l *link[R, S]) heat(limit int) {
 	all := l.entry.hot
-	h := &hotLink[R, S]{link: l, ladder: &all.ladder, number: all.numbers.add(l)}
+	h := &hotLink[R, S]{link: l, buckets: &all.buckets, number: all.numbers.add(l)}
 	h.hook.owner = h
 	l.hot = h
 	l.replica.hot.push(&h.hook)
 	if l.replica.open(limit) {
-		h.ladder.set(h.number, l.replica.load)
+		h.buckets.set(h.number, l.replica.load)
 	}
 }
 
 // unlink removes a link without places.
 func (e *entry[R, S]) unlink(l *link[R, S]) {
 	if h := l.hot; h != nil {
-		h.ladder.remove(h.number)
+		h.buckets.remove(h.number)
 		e.hot.numbers.remove(h.number)
 		l.replica.hot.remove(&h.hook)
 		l.hot = nil

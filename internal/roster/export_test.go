@@ -4,7 +4,7 @@ package roster
 // id counted by [Book.Lingering], or an empty replica. Then Tick must be called
 // now and then.
 func (b *Book[R, S]) Pending() bool {
-	empty := func(l *ladder) bool { return l.bottom() != nil && l.bottom().load == 0 }
+	empty := func(l *loadBuckets) bool { return l.bottom() != nil && l.bottom().load == 0 }
 	return b.reserved.head != nil || b.Lingering() > 0 || empty(&b.drained) || empty(&b.open) || empty(&b.locked)
 }
 

@@ -24,13 +24,13 @@ func (b *Book[R, S]) SetLocked(r *Replica[R, S], locked bool, now Time) {
 	if r.locked == locked || r.gone {
 		return
 	}
-	b.ladderOf(r).remove(r.ref.number)
+	b.bucketsOf(r).remove(r.ref.number)
 	r.locked = locked
 	if r.load == 0 {
 		r.since = now // the queues for retirement are in this order
 	}
 	if r.open(b.c.Limit) {
-		b.ladderOf(r).set(r.ref.number, r.load)
+		b.bucketsOf(r).set(r.ref.number, r.load)
 	}
 }
 
@@ -60,8 +60,8 @@ func (b *Book[R, S]) Tick(now Time, retire func(*Replica[R, S]) bool) {
 	b.retire(&b.locked, now, retire)
 }
 
-// retire is Tick for the empty replicas on a ladder.
-func (b *Book[R, S]) retire(l *ladder, now Time, retire func(*Replica[R, S]) bool) {
+// retire is Tick for the empty replicas in buckets.
+func (b *Book[R, S]) retire(l *loadBuckets, now Time, retire func(*Replica[R, S]) bool) {
 	bottom := l.bottom()
 	if bottom == nil || bottom.load > 0 {
 		return
@@ -84,11 +84,11 @@ func (b *Book[R, S]) remove(r *Replica[R, S]) {
 	b.order.remove(&r.order)
 	b.replicas.delete(r.id)
 	n := r.ref.number
-	b.ladderOf(r).remove(n)
+	b.bucketsOf(r).remove(n)
 	b.drained.remove(n)
 	b.numbers.remove(n)
 	if b.Empty() {
-		b.open, b.locked, b.drained = ladder{}, ladder{}, ladder{}
+		b.open, b.locked, b.drained = loadBuckets{}, loadBuckets{}, loadBuckets{}
 	}
 }
 
