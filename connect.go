@@ -26,12 +26,12 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	if err != nil {
 		return fail(err)
 	}
-	a := arrivalOf(req.Context())
+	a := inboundOf(req.Context())
 	if a.event == nil || object.LifeOf(a.event) != c.life() {
 		return fail(misuse("Connect", "the request is not the one that Receive got"))
 	}
-	v := &a.visit
-	if v.over() {
+	slot := &a.slot
+	if slot.over() {
 		return fail(errLate)
 	}
 	rt := o.runtime()
@@ -52,9 +52,9 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		o.Log().Error("WebSocket refused: its options are wrong", "error", err)
 		return fail(err)
 	}
-	uid := cmp.Or(opts.UID, v.uid)
-	if o.replica != nil && uid != v.uid {
-		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", v.uid, uid))
+	uid := cmp.Or(opts.UID, slot.uid)
+	if o.replica != nil && uid != slot.uid {
+		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", slot.uid, uid))
 	}
 	if uid != "" {
 		if err := checkUID(uid); err != nil {
@@ -79,7 +79,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	s := newSocket(c.life(), uid, nc, opts.Tags)
 	s.attachment = attachment
-	if !v.passOn(s) {
+	if !slot.passOn(s) {
 		nc.Abort(ErrSocketClosed)
 		_, _, _ = nc.Read() // fails, and releases the connection
 		nc.Wait()

@@ -12,9 +12,9 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// arrival has the details of a request that reached an object.
-type arrival struct {
-	visit  visit
+// inbound has the details of a request that reached an object.
+type inbound struct {
+	slot   slot
 	client context.Context // done when the client is gone
 	remote string          // the client's address
 	answer *answer.Answer  // nil for a gateway
@@ -26,24 +26,24 @@ type arrival struct {
 	forget   context.CancelFunc
 }
 
-type arrivalKey struct{}
+type inboundKey struct{}
 
-// arrivalOf returns the arrival of the request that Receive is handling. Events
-// caused by a Receive inherit its context values, but not its arrival. For them
-// arrivalOf returns an empty one.
-func arrivalOf(ctx context.Context) *arrival {
-	if a, ok := ctx.Value(arrivalKey{}).(*arrival); ok && a.event != nil && a.event == turn.From(ctx) {
+// inboundOf returns the request that Receive is handling. Events caused by a
+// Receive inherit its context values, but not its request. For them inboundOf
+// returns an empty one.
+func inboundOf(ctx context.Context) *inbound {
+	if a, ok := ctx.Value(inboundKey{}).(*inbound); ok && a.event != nil && a.event == turn.From(ctx) {
 		return a
 	}
-	return &arrival{}
+	return &inbound{}
 }
 
-// arrivalBehind returns the request whose handler waits for the event that ctx
+// inboundBehind returns the request whose handler waits for the event that ctx
 // belongs to, because it caused the event directly or through other calls. It
 // returns nil if there is no such request, or if nothing waits for the event,
 // as with [Go].
-func arrivalBehind(ctx context.Context) *arrival {
-	a, ok := ctx.Value(arrivalKey{}).(*arrival)
+func inboundBehind(ctx context.Context) *inbound {
+	a, ok := ctx.Value(inboundKey{}).(*inbound)
 	if !ok || a.event == nil {
 		return nil
 	}
@@ -58,7 +58,7 @@ func arrivalBehind(ctx context.Context) *arrival {
 // UID returns the uid on whose behalf the request in Receive was sent: the uid
 // given to [Stub.WithUID] or [GroupStub.Identify], or returned by the group's
 // [Gateway]. It returns "" if none was given, and in other handlers.
-func UID(ctx context.Context) string { return arrivalOf(ctx).visit.uid }
+func UID(ctx context.Context) string { return inboundOf(ctx).slot.uid }
 
 // IsUpgrade reports whether a request asks for a WebSocket. It is for a Receive
 // that serves plain requests too.
@@ -78,14 +78,14 @@ func IsUpgrade(r *http.Request) bool {
 // gone when the client on whose behalf the handler works is gone, no matter how
 // many objects and calls lie between.
 func ClientGone(ctx context.Context) <-chan struct{} {
-	if a := arrivalOf(ctx); a.client != nil {
+	if a := inboundOf(ctx); a.client != nil {
 		return a.gone()
 	}
 	return nil
 }
 
 // gone returns ClientGone's channel. It is created on first use.
-func (a *arrival) gone() <-chan struct{} {
+func (a *inbound) gone() <-chan struct{} {
 	a.asked.Do(func() {
 		var cancel context.CancelFunc
 		a.leaves, cancel = context.WithCancel(a.client)
@@ -96,7 +96,7 @@ func (a *arrival) gone() <-chan struct{} {
 }
 
 // over closes the channel and releases its resources.
-func (a *arrival) over() {
+func (a *inbound) over() {
 	a.asked.Do(func() { a.leaves, a.forget = a.client, func() {} })
 	a.forget()
 }
@@ -138,9 +138,9 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 			WriteError(w, err)
 			return
 		}
-		receive(a, w, r, from, func(v *visit) error {
-			v.uid = a.uid
-			v.open.Store(true)
+		receive(a, w, r, from, func(s *slot) error {
+			s.uid = a.uid
+			s.open.Store(true)
 			return nil
 		}, nil)
 	}
@@ -185,37 +185,37 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		WriteError(w, err)
 		return
 	}
-	admission, err := a.identify(r.Context(), uid)
+	reserved, err := a.identify(r.Context(), uid)
 	if err != nil {
 		WriteError(w, err)
 		return
 	}
-	admission.answer(w, body.Rest(), from, guard)
+	reserved.answer(w, body.Rest(), from, guard)
 }
 
 // serve takes a place on the replica and passes the request to it.
-func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
+func (a *reservation) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	a.answer(w, r, from, nil)
 }
 
 // answer is serve for a request whose body is guarded already. guard is nil for
 // none.
-func (a *admission) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, guard *answer.Guard) {
-	receive(a, w, r, from, a.visit, guard)
+func (a *reservation) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, guard *answer.Guard) {
+	receive(a, w, r, from, a.take, guard)
 }
 
 // receive runs Receive as an event of an object, which need not be in memory.
-// enter fills in the visit. guard guards the code that belongs to the request.
+// enter fills in the slot. guard guards the code that belongs to the request.
 // It is nil if there is no guard yet.
 func receive(
-	to target, w http.ResponseWriter, r *http.Request, from turn.Origin, enter func(*visit) error, guard *answer.Guard,
+	to target, w http.ResponseWriter, r *http.Request, from turn.Origin, enter func(*slot) error, guard *answer.Guard,
 ) {
-	a := &arrival{}
-	if err := enter(&a.visit); err != nil {
+	a := &inbound{}
+	if err := enter(&a.slot); err != nil {
 		WriteError(w, err)
 		return
 	}
-	defer a.visit.end()
+	defer a.slot.end()
 	rt := to.runtime()
 	response := answer.New(&rt.answers, w, guard)
 	guard = response.Guard()
@@ -232,7 +232,7 @@ func receive(
 	defer release()
 	a.client, a.answer, a.remote, a.stopping = client, response, r.RemoteAddr, rt.stopping
 	defer a.over()
-	from.Values = context.WithValue(values, arrivalKey{}, a)
+	from.Values = context.WithValue(values, inboundKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
 	var refused error // what Receive returned
 	err = on(r.Context(), to, func(o *objectState) error {
@@ -297,7 +297,7 @@ func clientOf(ctx context.Context) (client context.Context, release func()) {
 	client, cancel := context.WithCancelCause(ctx)
 	forget := e.OnEnd(func() { cancel(answer.ErrCallerEnded) })
 	stop := func() bool { return true }
-	if a := arrivalBehind(ctx); a != nil {
+	if a := inboundBehind(ctx); a != nil {
 		stop = context.AfterFunc(a.client, func() { cancel(context.Cause(a.client)) })
 	}
 	return client, func() {

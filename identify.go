@@ -43,7 +43,7 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 		return Stub[R]{}, err
 	}
 	defer rt.host.Work.Leave()
-	var a *admission
+	var a *reservation
 	err := object.AwaitDurable(ctx, nil, func() (err error) { // Clusterize may send the uid elsewhere
 		a, err = to.identify(ctx, uid)
 		return err
@@ -56,44 +56,44 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 
 // identify is Identify for the group that a refers to, without giving up a
 // turn.
-func (a *address) identify(ctx context.Context, uid string) (*admission, error) {
+func (a *address) identify(ctx context.Context, uid string) (*reservation, error) {
 	if err := checkUID(uid); err != nil {
 		a.refused(err)
 		return nil, err
 	}
-	var admitted *admission
+	var reserved *reservation
 	err := on(ctx, a, func(o *objectState) (err error) {
-		admitted, err = o.group.admit(ctx, uid)
+		reserved, err = o.group.admit(ctx, uid)
 		return err
 	})
-	return admitted, err
+	return reserved, err
 }
 
-// admission is the target that leads a uid to the replica chosen by Identify.
-type admission struct {
+// reservation is the target that leads a uid to the replica chosen by Identify.
+type reservation struct {
 	// fixed
 	replica *replicaState
 	uid     string
 
-	reserved *roster.Place[*replicaState, *Socket] // nil once used. guarded by the group state's mu
+	place *roster.Place[*replicaState, *Socket] // nil once used. guarded by the group state's mu
 }
 
-func (a *admission) identity() (id ID, name string) { return a.replica.obj.id(), a.replica.obj.Name }
+func (a *reservation) identity() (id ID, name string) { return a.replica.obj.id(), a.replica.obj.Name }
 
-func (a *admission) runtime() *Runtime { return a.replica.group.runtime() }
+func (a *reservation) runtime() *Runtime { return a.replica.group.runtime() }
 
-func (a *admission) namespace() *namespace { return a.replica.obj.ns }
+func (a *reservation) namespace() *namespace { return a.replica.obj.ns }
 
-func (a *admission) object() (*objectState, error) { return a.replica.obj, nil }
+func (a *reservation) object() (*objectState, error) { return a.replica.obj, nil }
 
-func (a *admission) room(context.Context) error { return nil }
+func (a *reservation) room(context.Context) error { return nil }
 
-func (a *admission) live() *objectState { return a.replica.obj }
+func (a *reservation) live() *objectState { return a.replica.obj }
 
-func (a *admission) retired(*objectState) error { return ErrReplicaGone }
+func (a *reservation) retired(*objectState) error { return ErrReplicaGone }
 
 // admit reserves a place for a uid.
-func (b *groupState) admit(ctx context.Context, uid string) (*admission, error) {
+func (b *groupState) admit(ctx context.Context, uid string) (*reservation, error) {
 	for {
 		a, m, err := b.reserve(ctx, uid)
 		switch {
@@ -117,9 +117,8 @@ func (b *groupState) start(ctx context.Context) error {
 }
 
 // reserve reserves a place. If a replica must be waited for first, it returns
-// the making of that replica. If the state is not open yet, it returns
-// nothing.
-func (b *groupState) reserve(ctx context.Context, uid string) (*admission, *making, error) {
+// the making of that replica. If the state is not open yet, it returns nothing.
+func (b *groupState) reserve(ctx context.Context, uid string) (*reservation, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
@@ -131,7 +130,7 @@ func (b *groupState) reserve(ctx context.Context, uid string) (*admission, *maki
 		}
 		p, err := b.book.Reserve(uid, b.runtime().now())
 		if err == nil {
-			return &admission{replica: p.Replica().Value, uid: uid, reserved: p}, nil, nil
+			return &reservation{replica: p.Replica().Value, uid: uid, place: p}, nil, nil
 		}
 		if !errors.Is(err, roster.ErrNoRoom) {
 			return nil, nil, rosterError(err)
@@ -246,19 +245,19 @@ func (m *making) wait(ctx context.Context) error {
 }
 
 // release gives back the reserved place if it has not been used.
-func (a *admission) release() {
+func (a *reservation) release() {
 	b := a.replica.group
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a.reserved != nil {
-		b.book.Release(a.reserved, b.runtime().now())
-		a.reserved = nil
+	if a.place != nil {
+		b.book.Release(a.place, b.runtime().now())
+		a.place = nil
 	}
 }
 
-// visit is a request that has reached an object. On a replica it has a place
-// there.
-type visit struct {
+// slot is what a request that has reached an object holds there. On a replica
+// it is a place.
+type slot struct {
 	// fixed
 	obj *objectState
 	uid string // of the requester; "" if unknown
@@ -269,73 +268,73 @@ type visit struct {
 	open  atomic.Bool // on a plain object or a group: neither answered nor passed on
 }
 
-// visit takes a place for a request. The first request takes the reserved
-// place, unless that has expired.
-func (a *admission) visit(v *visit) error {
+// take takes a place for a request. The first request takes the reserved place,
+// unless that has expired.
+func (a *reservation) take(s *slot) error {
 	b := a.replica.group
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.runtime().now()
-	place := a.reserved
-	a.reserved = nil
+	place := a.place
+	a.place = nil
 	if place == nil || !b.book.Claim(place, now) {
 		var err error
 		if place, err = b.book.Take(a.replica.entry, a.uid, now); err != nil {
 			return rosterError(err)
 		}
 	}
-	v.obj, v.uid, v.place = a.replica.obj, a.uid, place
+	s.obj, s.uid, s.place = a.replica.obj, a.uid, place
 	return nil
 }
 
 // group returns the state of the replica's group. It returns nil if the object
 // is not a replica.
-func (v *visit) group() *groupState {
-	if v.obj == nil || v.obj.replica == nil {
+func (s *slot) group() *groupState {
+	if s.obj == nil || s.obj.replica == nil {
 		return nil
 	}
-	return v.obj.replica.group
+	return s.obj.replica.group
 }
 
-// end gives the place back if the visit still has it.
-func (v *visit) end() {
-	b := v.group()
+// end gives the place back if the slot still has it.
+func (s *slot) end() {
+	b := s.group()
 	if b == nil {
-		v.open.Store(false)
+		s.open.Store(false)
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if v.place != nil {
-		b.book.Release(v.place, b.runtime().now())
-		v.place = nil
+	if s.place != nil {
+		b.book.Release(s.place, b.runtime().now())
+		s.place = nil
 	}
 }
 
 // over reports whether the request has been answered or its place passed on.
-func (v *visit) over() bool {
-	b := v.group()
+func (s *slot) over() bool {
+	b := s.group()
 	if b == nil {
-		return !v.open.Load()
+		return !s.open.Load()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return v.place == nil
+	return s.place == nil
 }
 
-// passOn gives the place to a socket. It reports false when the visit is over.
-func (v *visit) passOn(s *Socket) bool {
-	b := v.group()
+// passOn gives the place to a socket. It reports false when the slot is over.
+func (s *slot) passOn(to *Socket) bool {
+	b := s.group()
 	if b == nil {
-		return v.open.CompareAndSwap(true, false)
+		return s.open.CompareAndSwap(true, false)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if v.place == nil {
+	if s.place == nil {
 		return false
 	}
-	s.place = v.place
-	b.book.Attach(v.place, s)
-	v.place = nil
+	to.place = s.place
+	b.book.Attach(s.place, to)
+	s.place = nil
 	return true
 }

@@ -23,7 +23,7 @@ type Stub[T any] struct {
 	to target
 }
 
-// target is the destination of a stub: an *address or an *admission.
+// target is the destination of a stub: an *address or an *reservation.
 type target interface {
 	identity() (id ID, name string)
 	// serve answers a request that has been admitted and for which no turn is
@@ -208,7 +208,7 @@ func roundTrip(to target, r *http.Request, body *answer.Outbound) (*http.Respons
 	defer from.Call.Over()
 	from.Values = answer.Untraced(ctx, from.Values)
 	remote := ""
-	if a := arrivalBehind(ctx); a != nil {
+	if a := inboundBehind(ctx); a != nil {
 		remote = a.remote
 	}
 	return answer.RoundTrip(&rt.answers, r, body, remote, from.Call, func(w http.ResponseWriter, in *http.Request) {
