@@ -1,7 +1,7 @@
-// Package browser opens pages in a real browser, for tests.
+// Package chromium opens pages in a real browser, for tests.
 //
 // It does not know the library: it opens whatever URL the test serves.
-package browser
+package chromium
 
 import (
 	"context"
