@@ -30,9 +30,10 @@ func programs(t *testing.T, addr string) map[string]string {
 				continue
 			}
 			code = strings.ReplaceAll(code, "127.0.0.1:8080", addr)
-			source := filepath.Join(t.TempDir(), "main.go")
+			dir := t.TempDir()
+			source, file := filepath.Join(dir, "main.go"), filepath.Join(dir, "program")
 			require.NoError(t, os.WriteFile(source, []byte(code), 0o600))
-			file := build(t, source)
+			build(t, file, source)
 			for _, word := range []string{"type Doc struct", "type Counter struct", "type Lobby struct"} {
 				if strings.Contains(code, word) {
 					built[word] = file
