@@ -127,12 +127,17 @@ func (c *core) Abort(reason error) {
 }
 
 // speaker returns the object of a running instance. It returns an error if the
-// instance has been reset, since output of its handlers is then dropped.
+// instance has been reset, since output of its handlers is then dropped, or if
+// the runtime has ended.
 func (c *core) speaker() (*object, error) {
 	if c.inst == nil {
 		return nil, notRunning("Object")
 	}
-	return c.inst.obj, c.inst.silenced()
+	o := c.inst.obj
+	if err := c.inst.silenced(); err != nil {
+		return o, err
+	}
+	return o, o.runtime().over()
 }
 
 // crowd holds the state of objects with sockets of their own. It is embedded
