@@ -2,6 +2,7 @@ package dog
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -150,12 +151,38 @@ func (o *object) refused(err error) {
 
 // refused logs that a request with an invalid name or uid was refused.
 func (a *address) refused(err error) {
-	message := "request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway"
 	if a.refusal != nil {
-		message = "request refused: the name of the object is invalid. Check names that clients choose before Named, New or Parse"
+		a.warn("request refused: the name of the object is invalid. "+
+			"Check names that clients choose before Named, New or Parse", err)
+		return
 	}
-	log := a.ns.rt.opts.Logger.With("namespace", a.ns.name, "object", a.id.String())
-	a.ns.rt.refusals.warn(log, a.ns.name, message, err)
+	a.warn("request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway", err)
+}
+
+// turnedAway logs that the group's Gateway has refused a request with err, and
+// returns the error that the client gets.
+func (a *address) turnedAway(err error) error {
+	status := HTTPStatus(err)
+	if _, chosen := errors.AsType[*StatusError](err); !chosen && status == http.StatusInternalServerError {
+		a.warn("request refused by the gateway, with 403 since its error has no status. "+
+			"Return a StatusError to choose the response", err)
+		return &StatusError{Status: http.StatusForbidden, Err: err}
+	}
+	level := slog.LevelDebug // the program's own answer, such as 401 for each anonymous visitor
+	if status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	a.log().Log(context.Background(), level, "request refused by the gateway", "error", err)
+	return err
+}
+
+// warn logs why a request was refused, and the remedy, once a minute.
+func (a *address) warn(message string, err error) {
+	a.ns.rt.refusals.warn(a.log(), a.ns.name, message, err)
+}
+
+func (a *address) log() *slog.Logger {
+	return a.ns.rt.opts.Logger.With("namespace", a.ns.name, "object", a.id.String())
 }
 
 // refusal returns the reason why a client was refused and the remedy that the

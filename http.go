@@ -176,16 +176,16 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	rethrow(guard, a)
 	if err != nil {
 		if isSame(err, refused) {
-			a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.name, "object", a.id.String(), "error", err)
-			if _, has := errors.AsType[*StatusError](err); !has && HTTPStatus(err) == http.StatusInternalServerError {
-				err = &StatusError{Status: http.StatusForbidden, Err: err}
-			}
+			err = a.turnedAway(err)
 		}
 		WriteError(w, err)
 		return
 	}
 	admission, err := a.identify(r.Context(), uid)
 	if err != nil {
+		if errors.Is(err, ErrGroupFull) {
+			a.warn("request refused: the group is full. Raise MaxReplicas or Limit (GroupOptions)", err)
+		}
 		WriteError(w, err)
 		return
 	}
