@@ -56,26 +56,32 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	if o.replica != nil && uid != v.uid {
 		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", v.uid, uid))
 	}
-	if uid != "" {
-		if err := checkUID(uid); err != nil {
-			return fail(err)
-		}
-	}
-	set := o.socketSet()
-	if !set.reserve(o.ns.maxSockets) {
-		return fail(ErrSocketsFull)
-	}
+	var set *socketSet
 	connected := false
 	defer func() {
-		if !connected { // even if a method of w panics
+		if set != nil && !connected { // even if a method of w panics
 			set.unreserve()
 		}
 	}()
+	admit := func() error {
+		if uid != "" {
+			if err := checkUID(uid); err != nil {
+				return err
+			}
+		}
+		if s := o.socketSet(); s.reserve(o.ns.maxSockets) {
+			set = s
+			return nil
+		}
+		return ErrSocketsFull
+	}
 	var nc *conn.Conn
-	a.answer.Handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
-	if err != nil {
-		o.refused(err)
+	a.answer.Handshake(func() { nc, err = conn.AcceptIf(w, req, o.ns.accept(special), admit) })
+	if _, refused := errors.AsType[*conn.HandshakeError](err); refused {
+		o.refused(err) // the client has its response
 		return nil, err
+	} else if err != nil {
+		return fail(err)
 	}
 	s := newSocket(c.inst, uid, nc, opts.Tags)
 	s.attachment = attachment
@@ -135,18 +141,37 @@ func (r *refusals) first(key refusalKey) bool {
 	return true
 }
 
-// refused logs that the object has refused a client, with a remedy if the
-// program has one. o is nil for an object that is not running.
+// refused logs that the object has refused a client. o is nil for an object
+// that is not running.
 func (o *object) refused(err error) {
-	if o == nil {
-		return
+	if o != nil {
+		o.ns.refused(o.log(), err)
 	}
+}
+
+// refused logs that a client was refused, with a remedy if the program has one.
+func (ns *namespace) refused(log *slog.Logger, err error) {
 	reason, cure := refusal(err)
 	if cure == "" {
-		o.log().Debug("WebSocket refused", "error", err)
+		log.Debug("WebSocket refused", "error", err)
 		return
 	}
-	o.runtime().refusals.warn(o.log(), o.ns.name, "WebSocket refused: "+reason+". "+cure, err)
+	ns.rt.refusals.warn(log, ns.name, "WebSocket refused: "+reason+". "+cure, err)
+}
+
+// upgrades reports whether a request may be passed to an object of the type. If
+// all that the type does with requests is to connect, and this one asks for no
+// WebSocket or comes from a page of another origin, upgrades refuses it. So such
+// a request starts no object, and gets its own status even if there is no room.
+func (ns *namespace) upgrades(w http.ResponseWriter, r *http.Request, log func() *slog.Logger) bool {
+	if !ns.connects || ns.receives {
+		return true
+	}
+	err := conn.Check(w, r, ns.shared)
+	if err != nil {
+		ns.refused(log(), err)
+	}
+	return err == nil
 }
 
 // refused logs that a request with an invalid name or uid was refused.

@@ -127,10 +127,11 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 // serve serves a request to an object that is addressed by its ID.
 func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	switch {
-	case a.ns.kind == KindReplica:
-		WriteError(w, ErrReplicaGone)
 	case a.ns.gateway && a.refusal == nil:
 		a.serveGateway(w, r, from)
+	case !a.ns.upgrades(w, r, a.log):
+	case a.ns.kind == KindReplica:
+		WriteError(w, ErrReplicaGone)
 	default:
 		if err := a.check(); err != nil {
 			a.refused(err)
@@ -181,6 +182,9 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		WriteError(w, err)
 		return
 	}
+	if !a.ns.replicas.upgrades(w, r, a.log) {
+		return
+	}
 	admission, err := a.identify(r.Context(), uid)
 	if err != nil {
 		if errors.Is(err, ErrGroupFull) {
@@ -194,6 +198,10 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 
 // serve takes a place on the replica and passes the request to it.
 func (a *admission) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
+	if !a.namespace().upgrades(w, r, a.replica.obj.log) {
+		a.release()
+		return
+	}
 	a.answer(w, r, from, nil)
 }
 

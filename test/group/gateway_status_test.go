@@ -89,7 +89,7 @@ func TestGateway_ARefusalIsLoggedOnlyIfTheProgramMayNotHaveMeantIt(t *testing.T)
 				}
 				ask := func() {
 					w := httptest.NewRecorder()
-					group.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+					group.ServeHTTP(w, fixture.NewUpgrade("/"))
 					require.GreaterOrEqual(t, w.Code, 400)
 				}
 				lines := func() int {
