@@ -127,12 +127,17 @@ func (c *core) Abort(reason error) {
 }
 
 // speaker returns the object of a running instance. It returns an error if the
-// instance has been reset, since output of its handlers is then dropped.
+// instance has been reset, since output of its handlers is then dropped, or if
+// the runtime has ended.
 func (c *core) speaker() (*object, error) {
 	if c.inst == nil {
 		return nil, notRunning("Object")
 	}
-	return c.inst.obj, c.inst.silenced()
+	o := c.inst.obj
+	if err := c.inst.silenced(); err != nil {
+		return o, err
+	}
+	return o, o.runtime().over()
 }
 
 // crowd holds the state of objects with sockets of their own. It is embedded
@@ -146,11 +151,12 @@ type crowd struct{ core }
 // or waits, OnOpen runs, then OnMessage for each message, then OnClose.
 //
 // Connect returns an error when it refuses the upgrade. It has then already
-// sent the response: 405 for a method other than GET, 426 if the request asks
-// for no upgrade, 400 for a malformed request or an invalid uid, 403 for a page
-// of another origin, 503 when the object has MaxSockets sockets and during
-// shutdown, and 500 for wrong options. Receive writes no response in either
-// case. req must be the request that Receive got, or derive from it.
+// sent the response: 503 during shutdown, 500 for wrong options, 405 for a
+// method other than GET, 426 if the request asks for no upgrade, 400 for a
+// malformed request, 403 for a page of another origin, 400 for an invalid uid,
+// and 503 when the object has MaxSockets sockets, checked in this order.
+// Receive writes no response in either case. req must be the request that
+// Receive got, or derive from it.
 //
 // Connect does not wait. When the client sees that it is connected, its socket
 // has joined and misses no message. The 101 response is therefore written on

@@ -40,7 +40,7 @@ type namespace struct {
 
 	connects bool // requests open a WebSocket if the type has no Receive
 
-	clusterizes, gateway, gossips, onError, onClose, starts, stops, alarms bool // whether the type has these handlers
+	clusterizes, gateway, gossips, receives, onError, onClose, starts, stops, alarms bool // whether the type has these handlers
 
 	schedule *schedule.Schedule // of its alarms
 	starting sync.Once          // to run them

@@ -136,6 +136,15 @@ func (rt *Runtime) enterQuietly() error {
 	return nil
 }
 
+// over returns ErrShutdown once the lives of all objects have ended. Handlers
+// that Shutdown still waits for get nil.
+func (rt *Runtime) over() error {
+	if rt.ctx.Err() != nil {
+		return ErrShutdown
+	}
+	return nil
+}
+
 // letIn reports whether the event belongs to this runtime. e may be nil.
 func (rt *Runtime) letIn(e *turn.Event) bool {
 	return e != nil && e.Owner().(*instance).obj.ns.rt == rt

@@ -229,6 +229,9 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Emit")
 	}
+	if err := s.obj.runtime().over(); err != nil {
+		return err
+	}
 	return s.obj.emit(s.obj, s, v, options)
 }
 
@@ -238,6 +241,9 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Broadcast")
+	}
+	if err := s.obj.runtime().over(); err != nil {
+		return err
 	}
 	if m := s.obj.replica; m != nil {
 		return m.group.broadcast(s.obj, s, v, options)
@@ -252,6 +258,9 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	if !s.running() {
 		return 0, notRunning("Socket.Whisper")
+	}
+	if err := s.obj.runtime().over(); err != nil {
+		return 0, err
 	}
 	if m := s.obj.replica; m != nil {
 		return m.group.whisper(ctx, s.obj, uid, v, options)

@@ -68,14 +68,15 @@ func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) 
 	return t
 }
 
-// Stop ends the timer and reports whether it was pending. f does not run any
-// more. If a handler of the same object calls Stop, this holds even if f was
-// already due.
+// Stop ends the timer and reports whether it was pending, that is, whether f
+// would have run again. After the beginning of Shutdown no timer is pending. f
+// does not run any more. If a handler of the same object calls Stop, this holds
+// even if f was already due.
 func (t *Timer) Stop() bool {
 	if t == nil || t.inst == nil {
 		return false
 	}
-	pending := t.end()
+	pending := t.end() && !t.inst.obj.runtime().work.Closed()
 	t.inst.timers.remove(t)
 	return pending
 }
