@@ -2,6 +2,7 @@ package dog
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -56,26 +57,32 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	if o.replica != nil && uid != slot.uid {
 		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", slot.uid, uid))
 	}
-	if uid != "" {
-		if err := checkUID(uid); err != nil {
-			return fail(err)
-		}
-	}
-	set := o.socketSet()
-	if !set.reserve(o.ns.maxSockets) {
-		return fail(ErrSocketsFull)
-	}
+	var set *socketSet
 	connected := false
 	defer func() {
-		if !connected { // even if a method of w panics
+		if set != nil && !connected { // even if a method of w panics
 			set.unreserve()
 		}
 	}()
+	admit := func() error {
+		if uid != "" {
+			if err := checkUID(uid); err != nil {
+				return err
+			}
+		}
+		if s := o.socketSet(); s.reserve(o.ns.maxSockets) {
+			set = s
+			return nil
+		}
+		return ErrSocketsFull
+	}
 	var nc *conn.Conn
-	a.answer.Handshake(func() { nc, err = conn.Accept(w, req, o.ns.accept(special)) })
-	if err != nil {
-		o.refused(err)
+	a.answer.Handshake(func() { nc, err = conn.AcceptIf(w, req, o.ns.accept(special), admit) })
+	if _, refused := errors.AsType[*conn.HandshakeError](err); refused {
+		o.refused(err) // the client has its response
 		return nil, err
+	} else if err != nil {
+		return fail(err)
 	}
 	s := newSocket(c.life(), uid, nc, opts.Tags)
 	s.attachment = attachment
@@ -137,28 +144,73 @@ func (r *refusals) first(key refusalKey) bool {
 	return true
 }
 
-// refused logs that the object has refused a client, with a remedy if the
-// program has one. o is nil for an object that is not running.
+// refused logs that the object has refused a client. o is nil for an object
+// that is not running.
 func (o *objectState) refused(err error) {
-	if o == nil {
-		return
+	if o != nil {
+		o.ns.refused(o.Log(), err)
 	}
+}
+
+// refused logs that a client was refused, with a remedy if the program has one.
+func (ns *namespace) refused(log *slog.Logger, err error) {
 	reason, cure := refusal(err)
 	if cure == "" {
-		o.Log().Debug("WebSocket refused", "error", err)
+		log.Debug("WebSocket refused", "error", err)
 		return
 	}
-	o.runtime().refusals.warn(o.Log(), o.ns.Name, "WebSocket refused: "+reason+". "+cure, err)
+	ns.rt.refusals.warn(log, ns.Name, "WebSocket refused: "+reason+". "+cure, err)
+}
+
+// upgrades reports whether a request may be passed to an object of the type. If
+// all that the type does with requests is to connect, and this one asks for no
+// WebSocket or comes from a page of another origin, upgrades refuses it. So such
+// a request starts no object, and gets its own status even if there is no room.
+func (ns *namespace) upgrades(w http.ResponseWriter, r *http.Request, log func() *slog.Logger) bool {
+	if !ns.connects || ns.receives {
+		return true
+	}
+	err := conn.Check(w, r, ns.shared)
+	if err != nil {
+		ns.refused(log(), err)
+	}
+	return err == nil
 }
 
 // refused logs that a request with an invalid name or uid was refused.
 func (a *address) refused(err error) {
-	message := "request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway"
 	if a.refusal != nil {
-		message = "request refused: the name of the object is invalid. Check names that clients choose before Named, New or Parse"
+		a.warn("request refused: the name of the object is invalid. "+
+			"Check names that clients choose before Named, New or Parse", err)
+		return
 	}
-	log := a.ns.rt.opts.Logger.With("namespace", a.ns.Name, "object", a.id.String())
-	a.ns.rt.refusals.warn(log, a.ns.Name, message, err)
+	a.warn("request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway", err)
+}
+
+// turnedAway logs that the group's Gateway has refused a request with err, and
+// returns the error that the client gets.
+func (a *address) turnedAway(err error) error {
+	status := HTTPStatus(err)
+	if _, chosen := errors.AsType[*StatusError](err); !chosen && status == http.StatusInternalServerError {
+		a.warn("request refused by the gateway, with 403 since its error has no status. "+
+			"Return a StatusError to choose the response", err)
+		return &StatusError{Status: http.StatusForbidden, Err: err}
+	}
+	level := slog.LevelDebug // the program's own answer, such as 401 for each anonymous visitor
+	if status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	a.log().Log(context.Background(), level, "request refused by the gateway", "error", err)
+	return err
+}
+
+// warn logs why a request was refused, and the remedy, once a minute.
+func (a *address) warn(message string, err error) {
+	a.ns.rt.refusals.warn(a.log(), a.ns.Name, message, err)
+}
+
+func (a *address) log() *slog.Logger {
+	return a.ns.rt.opts.Logger.With("namespace", a.ns.Name, "object", a.id.String())
 }
 
 // refusal returns the reason why a client was refused and the remedy that the

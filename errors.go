@@ -171,7 +171,8 @@ var (
 	ErrStoreFailed = store.ErrFailed
 
 	// ErrStoreLocked is returned when another process, or another runtime of
-	// this process, has the data directory open.
+	// this process, has the data directory open. disk.Options.Wait waits for a
+	// process that is leaving.
 	ErrStoreLocked = store.ErrLocked
 
 	// ErrStoreCorrupt is returned when stored data is damaged.

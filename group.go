@@ -291,10 +291,11 @@ func (s GroupStub[G, R]) Replicas() iter.Seq[ReplicaStats] {
 // [Group.Drain]. In a handler it gives up the turn, and starts when the
 // object's earlier writes are durable.
 func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
-	b, err := s.state()
+	b, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	return object.AwaitDurable(ctx, nil, func() error { return b.restrict(replica, b.drain) })
 }
 
@@ -302,9 +303,10 @@ func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
 // [Group.SetLocked]. In a handler it gives up the turn, and starts when the
 // object's earlier writes are durable.
 func (s GroupStub[G, R]) SetLocked(ctx context.Context, replica ID, locked bool) error {
-	b, err := s.state()
+	b, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	return object.AwaitDurable(ctx, nil, func() error { return b.restrict(replica, b.setLocked(locked)) })
 }

@@ -21,9 +21,11 @@ import (
 
 // A Receiver handles the HTTP requests that reach an object through a stub.
 // Without it, a Replica, or an Object that has a handler of sockets, treats
-// each request as [Object.Connect] does. Any other type responds with 404. The
-// place that the request takes on a replica is free again when Receive has
-// returned, unless Connect passed it on to a socket.
+// each request as [Object.Connect] does, and refuses one that asks for no
+// WebSocket or comes from a page of another origin before it starts an object
+// or takes a place. Any other type responds with 404. The place that the
+// request takes on a replica is free again when Receive has returned, unless
+// Connect passed it on to a socket.
 //
 // If Receive returns an error and has not responded yet, [WriteError] responds.
 // If RollbackOnError is set, the error also undoes the handler's writes. The
@@ -86,9 +88,11 @@ type Starter interface {
 // Gateway makes a Group a gateway. A gateway's stub serves an HTTP request by
 // calling Identify for the uid of its sender and passing the request to the
 // replica of that uid. Identify runs in the group's turn, so a slow lookup
-// belongs in [Await]. The response to an error is that of [WriteError], with
-// 403 if the error carries no status. If RollbackOnError is set, the error also
-// undoes Identify's writes. The group's Receive is never called.
+// belongs in [Await]. The response to an error is that of [WriteError]. A
+// [StatusError] is the program's own answer and is not logged above Debug,
+// unless its status is 500. For an error that carries no status the response is
+// 403, and a warning is logged once a minute. If RollbackOnError is set, the
+// error also undoes Identify's writes. The group's Receive is never called.
 type Gateway interface {
 	Identify(r *http.Request) (uid string, err error)
 }

@@ -128,10 +128,11 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 // serve serves a request to an object that is addressed by its ID.
 func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
 	switch {
-	case a.ns.kind == KindReplica:
-		WriteError(w, ErrReplicaGone)
 	case a.ns.gateway && a.refusal == nil:
 		a.serveGateway(w, r, from)
+	case !a.ns.upgrades(w, r, a.log):
+	case a.ns.kind == KindReplica:
+		WriteError(w, ErrReplicaGone)
 	default:
 		if err := a.check(); err != nil {
 			a.refused(err)
@@ -177,16 +178,19 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	rethrow(guard, a)
 	if err != nil {
 		if isSame(err, refused) {
-			a.ns.rt.opts.Logger.Info("request refused by the gateway", "namespace", a.ns.Name, "object", a.id.String(), "error", err)
-			if _, has := errors.AsType[*StatusError](err); !has && HTTPStatus(err) == http.StatusInternalServerError {
-				err = &StatusError{Status: http.StatusForbidden, Err: err}
-			}
+			err = a.turnedAway(err)
 		}
 		WriteError(w, err)
 		return
 	}
+	if !a.ns.replicas.upgrades(w, r, a.log) {
+		return
+	}
 	reserved, err := a.identify(r.Context(), uid)
 	if err != nil {
+		if errors.Is(err, ErrGroupFull) {
+			a.warn("request refused: the group is full. Raise MaxReplicas or Limit (GroupOptions)", err)
+		}
 		WriteError(w, err)
 		return
 	}
@@ -195,6 +199,10 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 
 // serve takes a place on the replica and passes the request to it.
 func (a *reservation) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
+	if !a.namespace().upgrades(w, r, a.replica.obj.Log) {
+		a.release()
+		return
+	}
 	a.answer(w, r, from, nil)
 }
 

@@ -164,7 +164,7 @@ type namespace struct {
 
 	connects bool // requests open a WebSocket if the type has no Receive
 
-	clusterizes, gateway, gossips, onError, onClose bool // whether the type has these handlers
+	clusterizes, gateway, gossips, receives, onError, onClose bool // whether the type has these handlers
 }
 
 // namespaceOf returns the namespace of a class.

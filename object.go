@@ -138,13 +138,18 @@ func (c *core) object() *objectState {
 }
 
 // speaker returns the object if it is running. It returns an error if that has
-// been reset, since output of its handlers is then dropped.
+// been reset, since output of its handlers is then dropped, or if the runtime
+// has ended.
 func (c *core) speaker() (*objectState, error) {
 	life := c.life()
 	if life == nil {
 		return nil, notRunning("Object")
 	}
-	return stateOf(life.Object()), life.Silenced()
+	o := stateOf(life.Object())
+	if err := life.Silenced(); err != nil {
+		return o, err
+	}
+	return o, o.runtime().over()
 }
 
 // crowd holds the state of objects with sockets of their own. It is embedded
@@ -158,11 +163,12 @@ type crowd struct{ core }
 // or waits, OnOpen runs, then OnMessage for each message, then OnClose.
 //
 // Connect returns an error when it refuses the upgrade. It has then already
-// sent the response: 405 for a method other than GET, 426 if the request asks
-// for no upgrade, 400 for a malformed request or an invalid uid, 403 for a page
-// of another origin, 503 when the object has MaxSockets sockets and during
-// shutdown, and 500 for wrong options. Receive writes no response in either
-// case. req must be the request that Receive got, or derive from it.
+// sent the response: 503 during shutdown, 500 for wrong options, 405 for a
+// method other than GET, 426 if the request asks for no upgrade, 400 for a
+// malformed request, 403 for a page of another origin, 400 for an invalid uid,
+// and 503 when the object has MaxSockets sockets, checked in this order.
+// Receive writes no response in either case. req must be the request that
+// Receive got, or derive from it.
 //
 // Connect does not wait. When the client sees that it is connected, its socket
 // has joined and misses no message. The 101 response is therefore written on
@@ -253,7 +259,8 @@ func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) 
 	return t
 }
 
-// Stop ends the timer and reports whether it was pending. f does not run any
-// more. If a handler of the same object calls Stop, this holds even if f was
-// already due.
+// Stop ends the timer and reports whether it was pending, that is, whether f
+// would have run again. After the beginning of Shutdown no timer is pending. f
+// does not run any more. If a handler of the same object calls Stop, this holds
+// even if f was already due.
 func (t *Timer) Stop() bool { return t != nil && t.timer.Stop() }

@@ -201,6 +201,7 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	has := func(handler reflect.Type) bool { return ns.typ.Implements(handler) }
 	ns.clusterizes = has(reflect.TypeFor[Clusterizer]())
 	ns.gateway = has(reflect.TypeFor[Gateway]())
+	ns.receives = has(reflect.TypeFor[Receiver]())
 	ns.gossips = has(reflect.TypeFor[GossipHandler]())
 	ns.onError = has(reflect.TypeFor[ErrorHandler]())
 	ns.onClose = has(reflect.TypeFor[CloseHandler]())

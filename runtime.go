@@ -105,6 +105,15 @@ func New(options Options) (*Runtime, error) {
 	return rt, nil
 }
 
+// over returns ErrShutdown once the lives of all objects have ended. Handlers
+// that Shutdown still waits for get nil.
+func (rt *Runtime) over() error {
+	if rt.host.Ctx.Err() != nil {
+		return ErrShutdown
+	}
+	return nil
+}
+
 func (rt *Runtime) now() roster.Time { return roster.Time(time.Since(rt.epoch)) }
 
 // watch hands a new group to the clock, which retires it.

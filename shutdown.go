@@ -117,6 +117,10 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // and the store is closed only when the last of them has ended. Further calls
 // wait like the first.
 //
+// Once Shutdown has returned, calls that can have no effect any more, such as
+// Broadcast or Drain by a goroutine of the program, fail with [ErrShutdown].
+// Handlers for which Shutdown still waits can send, call and store as before.
+//
 // Call Shutdown before, or at the same time as, net/http's Server.Shutdown.
 // Server.Shutdown waits for streams and long polls, which end when this
 // Shutdown begins, and it does not wait for WebSockets.

@@ -230,6 +230,9 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Emit")
 	}
+	if err := s.obj.runtime().over(); err != nil {
+		return err
+	}
 	return s.obj.emit(s.obj, s, v, options)
 }
 
@@ -239,6 +242,9 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 func (s *Socket) Broadcast(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Broadcast")
+	}
+	if err := s.obj.runtime().over(); err != nil {
+		return err
 	}
 	if m := s.obj.replica; m != nil {
 		return m.group.broadcast(s.obj, s, v, options)
@@ -253,6 +259,9 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	if !s.running() {
 		return 0, notRunning("Socket.Whisper")
+	}
+	if err := s.obj.runtime().over(); err != nil {
+		return 0, err
 	}
 	if m := s.obj.replica; m != nil {
 		return m.group.whisper(ctx, &s.obj.Object, uid, v, options)

@@ -110,10 +110,15 @@ func (s Stub[T]) Release() {
 // memory is not affected.
 //
 // Abort returns [ErrPastGate] in a handler of another object, since Abort does
-// not wait for durability.
+// not wait for durability, and [ErrShutdown] when Shutdown is complete.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
 		return notRunning("Stub.Abort")
+	}
+	select {
+	case <-s.to.runtime().ended:
+		return ErrShutdown
+	default: // also during Shutdown, which a handler that hangs delays
 	}
 	if o := s.to.live(); o != nil {
 		if err := o.CheckGate(); err != nil {

@@ -4,8 +4,9 @@
 //	rt, err := dog.New(dog.Options{Store: disk.At("data")})
 //
 // One database holds everything: keys, alarms, and SQLite databases as pages.
-// Only one runtime at a time may have the directory open. A copy of the
-// directory made while it is open is useless: use dog.Runtime.Backup.
+// Only one runtime at a time may have the directory open. In a rolling restart
+// the next process can wait for the one that leaves ([Options].Wait). A copy of
+// the directory made while it is open is useless: use dog.Runtime.Backup.
 //
 // A directory takes one to two times the compressed size of the stored data,
 // plus logs. The number and size of the logs depend on the size of the volume.
@@ -18,6 +19,7 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -60,13 +62,22 @@ type Options struct {
 	// OpenDatabases is the number of SQLite databases that stay open while they
 	// are not in use, at about a quarter of a MiB each. The default is 2,000.
 	OpenDatabases int
+	// Wait is how long dog.New waits for another runtime that has the directory
+	// open to close it, as in a rolling restart. It looks again at least four
+	// times a second. The process that leaves closes the directory at the end
+	// of its shutdown, so Wait should be longer than its
+	// dog.Options.ShutdownTimeout. When Wait is over, dog.New returns
+	// dog.ErrStoreLocked. Only the lock is waited for: any other error is
+	// returned at once. The default is 0, which does not wait. A negative Wait
+	// is a dog.UsageError.
+	Wait time.Duration
 }
 
 // At returns a store that keeps the data in a directory. dog.New opens it and
 // returns dog.ErrStoreLocked if another runtime has it open, in this process or
-// another one, dog.ErrStoreFull, dog.ErrStoreStalled if the disk does not
-// respond, dog.ErrStoreCorrupt, dog.ErrStoreTooNew, dog.ErrStoreForeign, or an
-// error of the file system.
+// another one (see [Options].Wait), dog.ErrStoreFull, dog.ErrStoreStalled if
+// the disk does not respond, dog.ErrStoreCorrupt, dog.ErrStoreTooNew,
+// dog.ErrStoreForeign, or an error of the file system.
 func At(dir string) dog.Store { return With(Options{Dir: dir}) }
 
 // With is like At, with options.
@@ -87,12 +98,15 @@ type opener struct {
 func (o opener) store() dog.Store { return hook.MakeStore(o.open).(dog.Store) }
 
 func (o opener) open(log *slog.Logger) (store.Engine, error) {
+	if err := checkWait(o.opts.Wait); err != nil {
+		return nil, err
+	}
 	cfg := pebblekv.Config{Dir: o.opts.Dir, Cache: o.opts.Cache, Unsynced: o.opts.Unsynced, MinFree: o.opts.MinFree}
 	if o.memory {
 		cfg.FS, cfg.Backups = vfs.NewMem(), vfs.Default
 	}
 	cfg.SQL = sqlite.New(cmp.Or(o.opts.OpenDatabases, defaultOpenDatabases), log)
-	e, err := pebblekv.Open(cfg, log)
+	e, err := openWithin(o.opts.Wait, log, func() (*pebblekv.Engine, error) { return pebblekv.Open(cfg, log) })
 	if err != nil {
 		return nil, errors.Join(err, cfg.SQL.Close())
 	}

@@ -47,7 +47,7 @@ func main() {
 
 // run serves the chat until ctx is done.
 func run(ctx context.Context, addr string, store dog.Store, limit int) error {
-	rt, err := dog.New(dog.Options{Store: store, ShutdownTimeout: 5 * time.Second, Sockets: sockets})
+	rt, err := dog.New(dog.Options{Store: store, Sockets: sockets})
 	if err != nil {
 		return err
 	}

@@ -145,9 +145,15 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // requested, 400 for a bad key or version, 403 for the origin, 501 if w cannot
 // be hijacked.
 func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		return nil, refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("method %q", r.Method))
+	return AcceptIf(w, r, o, func() error { return nil })
+}
+
+// AcceptIf is like Accept, but calls admit for a request that asks for a
+// WebSocket and may have one, before it takes the connection over. If admit
+// returns an error, AcceptIf returns that error, and has not written a response.
+func AcceptIf(w http.ResponseWriter, r *http.Request, o *Options, admit func() error) (*Conn, error) {
+	if err := checkMethod(w, r); err != nil {
+		return nil, err
 	}
 	opts := o.withDefaults()
 	c := &Conn{opts: opts}
@@ -156,18 +162,80 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	c.unstarted, c.writing = true, true
 	c.parts = 1
 	c.ended.Add(1)
-	up := &upgrade{w: w, conn: c, header: w.Header().Clone(), http1: r.ProtoMajor == 1}
+	up := &upgrade{w: w, conn: c, header: w.Header().Clone(), admit: admit}
 	up.negotiate(r.Header)
 	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
 		OriginPatterns:     opts.OriginPatterns,
 		InsecureSkipVerify: opts.InsecureSkipVerify,
 	})
-	if err != nil {
-		return nil, up.refuse(err)
+	switch {
+	case up.denied != nil:
+		return nil, up.denied
+	case err != nil:
+		return nil, up.refuse(r, err)
 	}
 	_ = ws.CloseNow() // coder/websocket is no longer needed; this releases its finalizer
 	opts.Poller.watch(c)
 	return c, nil
+}
+
+// Check returns the error of [Accept] for a request that Accept would refuse
+// because of its method, its header or its origin, and has then written the
+// response. Otherwise it writes nothing and leaves the connection alone.
+func Check(w http.ResponseWriter, r *http.Request, o *Options) error {
+	if err := checkMethod(w, r); err != nil {
+		return err
+	}
+	var v verdict
+	if o != nil {
+		v.accept.OriginPatterns, v.accept.InsecureSkipVerify = o.OriginPatterns, o.InsecureSkipVerify
+	}
+	_, err := websocket.Accept(&v, r, &v.accept)
+	if v.status == http.StatusNotImplemented { // there is nothing to hijack, which is looked at last
+		return nil
+	}
+	return refuseUpgrade(w, r, v.status, err)
+}
+
+// verdict is the ResponseWriter by which Check learns what coder/websocket
+// thinks of a request.
+type verdict struct {
+	accept websocket.AcceptOptions
+	header http.Header
+	status int
+}
+
+func (v *verdict) Header() http.Header {
+	if v.header == nil {
+		v.header = make(http.Header)
+	}
+	return v.header
+}
+
+func (v *verdict) WriteHeader(status int)      { v.status = status }
+func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
+
+// checkMethod refuses all methods but GET.
+func checkMethod(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodGet {
+		return nil
+	}
+	w.Header().Set("Allow", http.MethodGet)
+	return refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("method %q", r.Method))
+}
+
+// refuseUpgrade writes the response for a status of coder/websocket.
+func refuseUpgrade(w http.ResponseWriter, r *http.Request, status int, err error) error {
+	switch status {
+	case http.StatusUpgradeRequired:
+		if r.ProtoMajor == 1 { // only HTTP/1 has headers of the connection
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
+		}
+	case http.StatusBadRequest:
+		w.Header().Set("Sec-WebSocket-Version", "13")
+	}
+	return refuse(w, status, err)
 }
 
 // refuse writes a plain response with the status and returns the error of
@@ -187,7 +255,8 @@ type upgrade struct {
 	// leak into a refusal
 	header http.Header
 	status int
-	http1  bool // only HTTP/1 has headers of the connection
+	admit  func() error // see AcceptIf
+	denied error        // what admit has returned
 }
 
 // negotiate sets the response headers for the client's offers.
@@ -214,7 +283,7 @@ func (u *upgrade) WriteHeader(status int)      { u.status = status }
 func (u *upgrade) Write(p []byte) (int, error) { return len(p), nil }
 
 // refuse writes the response that coder/websocket intended for err.
-func (u *upgrade) refuse(err error) error {
+func (u *upgrade) refuse(r *http.Request, err error) error {
 	if u.conn.nc != nil {
 		u.conn.cut()
 		return &HandshakeError{Err: err}
@@ -222,20 +291,15 @@ func (u *upgrade) refuse(err error) error {
 	if errors.Is(err, http.ErrNotSupported) {
 		u.status = http.StatusNotImplemented
 	}
-	switch u.status {
-	case http.StatusUpgradeRequired:
-		if u.http1 {
-			u.w.Header().Set("Connection", "Upgrade")
-			u.w.Header().Set("Upgrade", "websocket")
-		}
-	case http.StatusBadRequest:
-		u.w.Header().Set("Sec-WebSocket-Version", "13")
-	}
-	return refuse(u.w, u.status, err)
+	return refuseUpgrade(u.w, r, u.status, err)
 }
 
-// Hijack takes over the connection and keeps the 101 response for Start.
+// Hijack takes over the connection and keeps the 101 response for Start. The
+// request has been verified.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if u.denied = u.admit(); u.denied != nil {
+		return nil, nil, u.denied
+	}
 	nc, brw, err := http.NewResponseController(u.w).Hijack()
 	if err != nil {
 		return nil, nil, err

@@ -67,6 +67,55 @@ func TestAcceptRefuses(t *testing.T) {
 	}
 }
 
+func TestCheckRefusesWhatAcceptRefusesAndLeavesTheRestAlone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		r      *http.Request
+		status int // 0: none
+	}{
+		"no upgrade": {httptest.NewRequest(http.MethodGet, "/", nil), 426},
+		"method":     {httptest.NewRequest(http.MethodPost, "/", nil), 405},
+		"version":    {upgradeRequest("Sec-WebSocket-Version", "8"), 400},
+		"origin":     {upgradeRequest("Origin", "https://evil.example"), 403},
+		"valid":      {upgradeRequest(), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			w.Code = 0
+			err := conn.Check(w, tc.r, nil)
+			require.Equal(t, tc.status, w.Code)
+			if tc.status == 0 {
+				require.NoError(t, err)
+				require.Empty(t, w.Header())
+				require.Empty(t, w.Body.String())
+				return
+			}
+			var he *conn.HandshakeError
+			require.ErrorAs(t, err, &he)
+			require.Equal(t, tc.status, he.Status)
+			require.Equal(t, http.StatusText(tc.status), strings.TrimSpace(w.Body.String()))
+		})
+	}
+}
+
+func TestAcceptIfAsksLast(t *testing.T) {
+	errNoRoom := errors.New("no room")
+	asked := 0
+	admit := func() error { asked++; return errNoRoom }
+	w := httptest.NewRecorder()
+	_, err := conn.AcceptIf(w, upgradeRequest("Origin", "https://evil.example"), nil, admit)
+	require.Error(t, err)
+	require.Equal(t, 403, w.Code)
+	require.Zero(t, asked)
+
+	w = httptest.NewRecorder()
+	w.Code = 0
+	_, err = conn.AcceptIf(w, upgradeRequest(), nil, admit)
+	require.Equal(t, errNoRoom, err)
+	require.Equal(t, 1, asked)
+	require.Zero(t, w.Code, "the caller writes the response")
+	require.Empty(t, w.Header())
+}
+
 type hijacked struct{ *httptest.ResponseRecorder }
 
 func (hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, http.ErrHijacked }

@@ -38,14 +38,15 @@ func (t *Timer) Begin(life *Life, d, every time.Duration, f func(ctx context.Con
 	}
 }
 
-// Stop ends the timer and reports whether it was pending. f does not run any
-// more. If a handler of the same object calls Stop, this holds even if f was
-// already due.
+// Stop ends the timer and reports whether it was pending, that is, whether f
+// would have run again. After the beginning of Shutdown no timer is pending. f
+// does not run any more. If a handler of the same object calls Stop, this holds
+// even if f was already due.
 func (t *Timer) Stop() bool {
 	if t.life == nil {
 		return false
 	}
-	pending := t.end()
+	pending := t.end() && !t.life.obj.host().Work.Closed()
 	t.life.timers.remove(t)
 	return pending
 }

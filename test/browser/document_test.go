@@ -6,19 +6,19 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/godurable/dog/internal/browser"
+	"github.com/godurable/dog/test/browser/internal/chromium"
 )
 
 const paragraphs = `[...document.querySelectorAll("#text div")].map(e => e.innerText + " " + (e.dataset.author || "")).join("; ")`
 
 // Two people write a document in a real browser, and a third reads it later.
 func TestDocument_Page(t *testing.T) {
-	chromium := browser.Start(t)
+	browser := chromium.Start(t)
 	server := example(t, "document", "-data", filepath.Join(t.TempDir(), "documents"))
 
-	ada := chromium.Open(t, "ada", chromedp.Navigate(server.url+"/readme?writer=ada"))
-	bob := chromium.Open(t, "bob", chromedp.Navigate(server.url+"/readme?writer=bob"))
-	for _, p := range []*browser.Tab{ada, bob} {
+	ada := browser.Open(t, "ada", chromedp.Navigate(server.url+"/readme?writer=ada"))
+	bob := browser.Open(t, "bob", chromedp.Navigate(server.url+"/readme?writer=bob"))
+	for _, p := range []*chromium.Tab{ada, bob} {
 		p.Wait("both people", `document.querySelector("#people").textContent === "ada, bob"`)
 		p.Wait("a place to write", `document.querySelectorAll("#text .draft").length === 1`)
 	}
@@ -27,7 +27,7 @@ func TestDocument_Page(t *testing.T) {
 	ada.Do(chromedp.SendKeys(chromedp.CSS("#text .draft"), "first <b>line</b>\n"))
 	ada.Wait("the second paragraph", `document.activeElement.className === "draft"`)
 	ada.Do(chromedp.SendKeys(chromedp.CSS("#text .draft"), "second\n"))
-	for _, p := range []*browser.Tab{ada, bob} {
+	for _, p := range []*chromium.Tab{ada, bob} {
 		p.Wait("two paragraphs", paragraphs+`.startsWith("first <b>line</b> ada; second ada")`)
 	}
 
@@ -50,7 +50,7 @@ func TestDocument_Page(t *testing.T) {
 	bob.Close()
 	ada.Wait("that bob has gone", `document.querySelector("#people").textContent === "ada"`)
 
-	cleo := chromium.Open(t, "cleo", chromedp.Navigate(server.url+"/readme?writer=cleo"))
+	cleo := browser.Open(t, "cleo", chromedp.Navigate(server.url+"/readme?writer=cleo"))
 	cleo.Wait("the document", paragraphs+` === "+second bob; offline ada"`)
 	server.stop()
 }

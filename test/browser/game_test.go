@@ -5,19 +5,19 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/godurable/dog/internal/browser"
+	"github.com/godurable/dog/test/browser/internal/chromium"
 )
 
 // Two people play a match in a real browser, and one reloads the page
 // meanwhile.
 func TestGame_Page(t *testing.T) {
-	chromium := browser.Start(t)
+	browser := chromium.Start(t)
 	server := example(t, "game")
 
-	ada := chromium.Open(t, "ada", chromedp.Navigate(server.url))
+	ada := browser.Open(t, "ada", chromedp.Navigate(server.url))
 	ada.Wait("that it is alone", `document.querySelector("#status").textContent === "waiting for another player"`)
-	bob := chromium.Open(t, "bob", chromedp.Navigate(server.url))
-	for _, p := range []*browser.Tab{ada, bob} {
+	bob := browser.Open(t, "bob", chromedp.Navigate(server.url))
+	for _, p := range []*chromium.Tab{ada, bob} {
 		p.Wait("both players", `document.querySelectorAll("#players li").length === 2`)
 		p.Wait("the match", `document.querySelector("#status").textContent.endsWith("s left")`)
 	}
@@ -33,7 +33,7 @@ func TestGame_Page(t *testing.T) {
 	)
 
 	// The field and the seat are there after a reload.
-	seat := browser.Eval[int](ada, `seat`)
+	seat := chromium.Eval[int](ada, `seat`)
 	ada.Do(chromedp.Reload())
 	ada.Wait(
 		"the old seat",

@@ -2,11 +2,8 @@ module github.com/godurable/dog/test/browser
 
 go 1.26.0
 
-replace github.com/godurable/dog => ../..
-
 require (
 	github.com/chromedp/chromedp v0.22.1 // drives Chromium
-	github.com/godurable/dog v0.0.0 // internal/browser
 	github.com/stretchr/testify v1.12.1 // require, as in all tests
 )
 

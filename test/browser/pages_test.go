@@ -10,7 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/godurable/dog/internal/browser"
+	"github.com/godurable/dog/test/browser/internal/chromium"
 )
 
 // programs builds the programs of the README and the guides, with another
@@ -30,9 +30,10 @@ func programs(t *testing.T, addr string) map[string]string {
 				continue
 			}
 			code = strings.ReplaceAll(code, "127.0.0.1:8080", addr)
-			source := filepath.Join(t.TempDir(), "main.go")
+			dir := t.TempDir()
+			source, file := filepath.Join(dir, "main.go"), filepath.Join(dir, "program")
 			require.NoError(t, os.WriteFile(source, []byte(code), 0o600))
-			file := build(t, source)
+			build(t, file, source)
 			for _, word := range []string{"type Doc struct", "type Counter struct", "type Lobby struct"} {
 				if strings.Contains(code, word) {
 					built[word] = file
@@ -46,7 +47,7 @@ func programs(t *testing.T, addr string) map[string]string {
 
 // The programs that a newcomer copies do what the pages say.
 func TestPages_ProgramsRun(t *testing.T) {
-	chromium := browser.Start(t)
+	browser := chromium.Start(t)
 	addr := freeAddr(t)
 	built := programs(t, addr)
 
@@ -60,14 +61,14 @@ func TestPages_ProgramsRun(t *testing.T) {
 	}
 
 	doc := start(t, built["type Doc struct"], addr)
-	ada := chromium.Open(t, "ada", chromedp.Navigate(doc.url+"/readme"))
-	bob := chromium.Open(t, "bob", chromedp.Navigate(doc.url+"/readme"))
-	for _, p := range []*browser.Tab{ada, bob} {
+	ada := browser.Open(t, "ada", chromedp.Navigate(doc.url+"/readme"))
+	bob := browser.Open(t, "bob", chromedp.Navigate(doc.url+"/readme"))
+	for _, p := range []*chromium.Tab{ada, bob} {
 		p.Wait("a connection", `socket.readyState === WebSocket.OPEN`)
 	}
 	ada.Do(chromedp.SendKeys(chromedp.CSS("textarea"), "hello"))
 	bob.Wait("what ada writes", `text.value === "hello"`)
-	cyd := chromium.Open(t, "cyd", chromedp.Navigate(doc.url+"/readme"))
+	cyd := browser.Open(t, "cyd", chromedp.Navigate(doc.url+"/readme"))
 	cyd.Wait("what was written before", `text.value === "hello"`)
 	doc.stop()
 }

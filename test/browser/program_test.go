@@ -5,6 +5,7 @@
 package browser_test
 
 import (
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -19,16 +20,27 @@ import (
 // root is the root of the library's module.
 const root = "../.."
 
-// build builds a package or a file of the library's module and returns the
-// program.
-func build(t *testing.T, what string) string {
+// examples is the directory of the examples' programs. Tests share it, so that
+// go links each of them once.
+var examples string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	examples = dir
+	m.Run()
+}
+
+// build builds a package or a file of the library's module as a program.
+func build(t *testing.T, program, what string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "program")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", file, what)
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, what)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return file
 }
 
 // freeAddr returns an address on which nobody listens.
@@ -52,30 +64,32 @@ type program struct {
 // example builds and starts an example, which listens on a free port.
 func example(t *testing.T, name string, args ...string) *program {
 	t.Helper()
+	file := filepath.Join(examples, name)
+	build(t, file, "./example/"+name)
 	addr := freeAddr(t)
-	return start(t, build(t, "./example/"+name), addr, append(args, "-addr", addr)...)
+	return start(t, file, addr, append(args, "-addr", addr)...)
 }
 
-// start starts a program that listens on addr and waits until it answers. It
-// ends with the test.
+// start starts a program that listens on addr and waits until it answers. It is
+// stopped when the test ends.
 func start(t *testing.T, file, addr string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, file: file, args: args, url: "http://" + addr}
-	p.start()
 	t.Cleanup(func() {
 		if p.cmd != nil {
-			_ = p.cmd.Process.Kill()
-			_ = p.cmd.Wait()
+			p.stop()
 		}
 	})
+	p.start()
 	return p
 }
 
 func (p *program) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(p.file, p.args...)
-	p.cmd.Dir, p.cmd.Stderr = p.t.TempDir(), os.Stderr
-	require.NoError(p.t, p.cmd.Start())
+	cmd := exec.Command(p.file, p.args...)
+	cmd.Dir, cmd.Stderr = p.t.TempDir(), os.Stderr
+	require.NoError(p.t, cmd.Start())
+	p.cmd = cmd
 	require.Eventually(p.t, func() bool {
 		res, err := http.Get(p.url)
 		if err == nil {
@@ -88,8 +102,8 @@ func (p *program) start() {
 // stop interrupts the program and requires that it ends without an error.
 func (p *program) stop() {
 	p.t.Helper()
-	require.NoError(p.t, p.cmd.Process.Signal(os.Interrupt))
-	err := p.cmd.Wait()
+	cmd := p.cmd
 	p.cmd = nil
-	require.NoError(p.t, err, "an interrupt ends the program without an error")
+	require.NoError(p.t, cmd.Process.Signal(os.Interrupt))
+	require.NoError(p.t, cmd.Wait(), "an interrupt ends the program without an error")
 }

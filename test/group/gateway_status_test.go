@@ -7,21 +7,23 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// barred is a group whose gateway refuses everybody.
+// barred is a group whose gateway refuses everybody, unless refusal is nil.
 type barred struct {
 	dog.Group
 	refusal error
 }
 
-func (b *barred) Identify(*http.Request) (string, error) { return "", b.refusal }
+func (b *barred) Identify(*http.Request) (string, error) { return "ada", b.refusal }
 
 func TestGateway_TheClientGetsTheStatusOfTheRefusal(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -50,6 +52,67 @@ func TestGateway_TheClientGetsTheStatusOfTheRefusal(t *testing.T) {
 			require.Equal(t, c.status, w.Code)
 			require.Equal(t, c.text, strings.TrimSpace(w.Body.String()))
 			require.Equal(t, c.retry, w.Header().Get("Retry-After"))
+		})
+	}
+}
+
+// What a gateway answers on purpose is no news. A failure that looks like a
+// refusal is, but clients that come back must not fill the log with it.
+func TestGateway_ARefusalIsLoggedOnlyIfTheProgramMayNotHaveMeantIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		refusal error
+		level   string // "": none above Debug
+		once    bool   // a minute
+		logged  string
+	}{
+		"no status":            {refusal: errors.New("no connection"), level: "WARN", once: true, logged: "Return a StatusError"},
+		"401":                  {refusal: &dog.StatusError{Status: 401}},
+		"404, wrapped":         {refusal: fmt.Errorf("nobody: %w", &dog.StatusError{Status: 404})},
+		"503":                  {refusal: &dog.StatusError{Status: 503, RetryAfter: time.Minute}},
+		"an error of a status": {refusal: fmt.Errorf("cookie: %w", dog.ErrInvalidName)},
+		"500":                  {refusal: &dog.StatusError{Status: 500, Err: errors.New("no connection")}, level: "ERROR", logged: "no connection"},
+		"a full group":         {level: "WARN", once: true, logged: "MaxReplicas"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				options, log := fixture.LogToBuffer()
+				rt := dogtest.New(t, options)
+				replicas, err := dog.RegisterReplica[dog.Replica](rt, "replica", nil)
+				require.NoError(t, err)
+				groups, err := dog.RegisterGroup(rt, "barred", replicas, &dog.GroupOptions[barred]{
+					Limit: 1, MaxReplicas: 1, New: func() *barred { return &barred{refusal: c.refusal} },
+				})
+				require.NoError(t, err)
+				group := groups.Named("a")
+				if c.refusal == nil { // somebody has the only place
+					dogtest.Serve(t, group).Dial("/")
+				}
+				ask := func() {
+					w := httptest.NewRecorder()
+					group.ServeHTTP(w, fixture.NewUpgrade("/"))
+					require.GreaterOrEqual(t, w.Code, 400)
+				}
+				lines := func() int {
+					synctest.Wait()
+					require.Equal(t, strings.Count(log.String(), "\n"), strings.Count(log.String(), "level="+c.level+" "), log.String())
+					return strings.Count(log.String(), "\n")
+				}
+
+				ask()
+				ask()
+				switch {
+				case c.level == "":
+					require.Zero(t, lines())
+				case c.once:
+					require.Equal(t, 1, lines())
+					time.Sleep(time.Minute)
+					ask()
+					require.Equal(t, 2, lines())
+				default:
+					require.Equal(t, 2, lines())
+				}
+				require.Contains(t, log.String(), c.logged)
+			})
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -53,4 +54,55 @@ func TestTimer_StopReportsWhetherItWasPending(t *testing.T) {
 			})
 		})
 	}
+}
+
+// clock is an object with timers and without OnStop, which Shutdown leaves as it
+// is.
+type clock struct{ dog.Object }
+
+// Do runs a function in the turn.
+func (c *clock) Do(ctx context.Context, f func(context.Context, *clock) error) error {
+	return f(ctx, c)
+}
+
+func TestTimer_StopReportsNothingPendingOnceShutdownHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{})
+		clocks, err := dog.RegisterObject[clock](rt, "clock", nil)
+		require.NoError(t, err)
+		in := func(name string, f func(ctx context.Context, c *clock) error) {
+			require.NoError(t, dog.CallErr(t.Context(), clocks.Named(name), (*clock).Do, f))
+		}
+		never := func(context.Context) error { panic("it runs") }
+		var pending []*dog.Timer // when Shutdown begins
+		ticks := 0
+		in("idle", func(_ context.Context, c *clock) error {
+			pending = append(pending, c.After(time.Hour, never), c.Every(time.Hour, never))
+			return nil
+		})
+		stopped := make(chan error, 1)
+		in("busy", func(ctx context.Context, c *clock) error {
+			runs := c.Every(time.Second, func(ctx context.Context) error {
+				ticks++
+				return dog.Await(ctx, func() error { <-dog.Stopping(ctx); return nil })
+			})
+			if err := fixture.Pause(ctx, 1500*time.Millisecond); err != nil {
+				return err
+			}
+			waits := c.After(0, never)
+			time.Sleep(time.Millisecond) // it is due, and waits for the turn
+			require.True(t, c.After(time.Hour, never).Stop())
+			go func() { stopped <- rt.Shutdown(context.Background()) }()
+			<-rt.Stopping()
+			require.False(t, runs.Stop())
+			require.False(t, c.After(time.Hour, never).Stop())
+			pending = append(pending, waits, c.After(0, never), c.Every(time.Second, never))
+			return nil
+		})
+		require.NoError(t, <-stopped)
+		require.Equal(t, 1, ticks)
+		for _, timer := range pending {
+			require.False(t, timer.Stop())
+		}
+	})
 }

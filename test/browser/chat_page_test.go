@@ -1,108 +1,28 @@
-package main
+package browser_test
 
 import (
-	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/godurable/dog"
-	"github.com/godurable/dog/dogtest"
-	"github.com/godurable/dog/internal/browser"
+	"github.com/godurable/dog/test/browser/internal/chromium"
 )
-
-// site is the chat behind a port.
-type site struct {
-	t        *testing.T
-	store    dog.Store
-	chat     dog.GroupStub[Lobby, Room]
-	listener *cutListener
-	base     string
-	stop     func() // as an interrupt does
-}
-
-// start serves the chat on a store, until the test ends or the site is stopped.
-// Lines with the numbers from first to last are written before anybody
-// connects.
-func start(t *testing.T, store dog.Store, addr string, first, last int) *site {
-	t.Helper()
-	rt, err := dog.New(dog.Options{Store: store, Sockets: sockets})
-	require.NoError(t, err)
-	s := &site{t: t, store: store}
-	s.chat, err = register(rt, 2)
-	require.NoError(t, err)
-	s.write(first, last)
-	listener, err := net.Listen("tcp", addr)
-	require.NoError(t, err)
-	s.listener = &cutListener{Listener: listener}
-	s.base = "http://" + listener.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- rt.Serve(ctx, &http.Server{Handler: handler(s.chat)}, s.listener) }()
-	s.stop = sync.OnceFunc(func() {
-		cancel()
-		require.NoError(t, <-ended)
-	})
-	t.Cleanup(func() { s.stop() })
-	return s
-}
-
-// restart starts the chat again, as if by a supervisor.
-func (s *site) restart() *site {
-	s.t.Helper()
-	s.stop()
-	return start(s.t, s.store, strings.TrimPrefix(s.base, "http://"), 1, 0)
-}
-
-// cutListener remembers its connections, because http.Server forgets those that
-// became WebSockets and cannot close them.
-type cutListener struct {
-	net.Listener
-
-	mu    sync.Mutex
-	conns []net.Conn // guarded by mu
-}
-
-func (l *cutListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.conns = append(l.conns, conn)
-	}
-	return conn, err
-}
-
-// cut closes every connection accepted so far, without a close handshake.
-func (l *cutListener) cut() {
-	l.mu.Lock()
-	conns := l.conns
-	l.conns = nil
-	l.mu.Unlock()
-	for _, conn := range conns {
-		_ = conn.Close()
-	}
-}
 
 // person is somebody's page.
 type person struct {
-	*browser.Tab
+	*chromium.Tab
 	t *testing.T
 }
 
 // visit joins as name, after the first steps: through the form, or at once by
 // the page's address.
-func visit(t *testing.T, b *browser.Browser, name, base string, form bool, first ...browser.Step) *person {
+func visit(t *testing.T, browser *chromium.Browser, name, base string, form bool, first ...chromium.Step) *person {
 	t.Helper()
-	p := &person{b.Open(t, name, first...), t}
+	p := &person{browser.Open(t, name, first...), t}
 	if form {
 		p.Do(chromedp.Navigate(base), chromedp.SendKeys(chromedp.CSS("#name"), name),
 			chromedp.Click(chromedp.CSS("#join")))
@@ -153,7 +73,7 @@ func (p *person) requireUnread(tabs map[string]*person, readers []string, text s
 	p.say("after " + text)
 	for name, other := range tabs {
 		other.waitMessage(p.Name(), "all", "after "+text)
-		count := browser.Eval[int](other.Tab, `[...document.querySelectorAll("#log .msg:not([data-meta=all])")].
+		count := chromium.Eval[int](other.Tab, `[...document.querySelectorAll("#log .msg:not([data-meta=all])")].
 			filter((m) => m.textContent.includes("`+text+`")).length`)
 		if slices.Contains(readers, name) {
 			require.Equal(p.t, 1, count, "%s should have read it once", name)
@@ -167,14 +87,14 @@ func (p *person) requireUnread(tabs map[string]*person, readers []string, text s
 // order.
 func (p *person) texts(selector string) []string {
 	p.t.Helper()
-	return browser.Eval[[]string](p.Tab,
+	return chromium.Eval[[]string](p.Tab,
 		"[...document.querySelectorAll(`"+selector+"`)].map((e) => e.dataset.user).sort()")
 }
 
 // replicas returns who is on which replica, as the page shows it.
 func (p *person) replicas() map[string][]string {
 	p.t.Helper()
-	return browser.Eval[map[string][]string](p.Tab, `Object.fromEntries(
+	return chromium.Eval[map[string][]string](p.Tab, `Object.fromEntries(
 		[...document.querySelectorAll("#replicas .replica")].map((r) =>
 			[r.dataset.id, [...r.querySelectorAll("[data-user]")].map((e) => e.dataset.user).sort()]))`)
 }
@@ -187,27 +107,35 @@ func toAny(names []string) []any {
 	return out
 }
 
-// write stores lines with the numbers from first to last, without sending them.
-func (s *site) write(first, last int) {
-	s.t.Helper()
-	room, err := s.chat.Identify(s.t.Context(), "anybody")
-	require.NoError(s.t, err)
-	defer room.Release()
-	require.NoError(s.t, dogtest.Run(s.t, room, func(ctx context.Context, r *Room) error {
-		for n := first; n <= last; n++ {
-			line := Line{From: fmt.Sprint("user", n%5), Text: fmt.Sprint("line ", n), Key: fmt.Sprint(n)}
-			if _, err := dog.Call(ctx, r.log, (*Log).Append, line); err != nil {
-				return err
-			}
+// writeLines lets five people write the lines with the numbers from first to
+// last, in turn, to a chat that is stopped. It runs at another address
+// meanwhile, so that no page that is open can read them before it starts again.
+func writeLines(t *testing.T, browser *chromium.Browser, chat *program, first, last int) {
+	t.Helper()
+	addr := freeAddr(t)
+	elsewhere := start(t, chat.file, addr, append(slices.Clip(chat.args), "-addr", addr)...) // the last -addr counts
+	writers := browser.Open(t, "the writers", chromedp.Navigate(elsewhere.url))
+	writers.Do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`(async () => {
+		const address = location.origin.replace("http", "ws") + "/ws?u=user";
+		const sockets = Array.from({ length: 5 }, (_, n) => new WebSocket(address + n));
+		await Promise.all(sockets.map((s) => new Promise((done) => { s.onopen = done; })));
+		for (let n = %d; n <= %d; n++) {
+			const socket = sockets[n %% 5], key = String(n);
+			const written = new Promise((done) => {
+				socket.onmessage = ({ data }) => JSON.parse(data).key === key && done();
+			});
+			socket.send(JSON.stringify({ type: "msg", text: "line " + n, key }));
+			await written;
 		}
-		return nil
-	}).Err)
+	})()`, first, last), chromedp.EvalAwaitPromise))
+	writers.Close()
+	elsewhere.stop()
 }
 
 // lines returns the texts of the lines of the log that the page shows.
 func (p *person) lines() []string {
 	p.t.Helper()
-	return browser.Eval[[]string](p.Tab,
+	return chromium.Eval[[]string](p.Tab,
 		`[...document.querySelectorAll("#log [data-id] .bubble")].map((b) => b.textContent)`)
 }
 

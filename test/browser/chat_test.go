@@ -1,8 +1,9 @@
-package main
+package browser_test
 
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,20 +11,18 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/godurable/dog/disk"
-	"github.com/godurable/dog/dogtest"
-	"github.com/godurable/dog/internal/browser"
+	"github.com/godurable/dog/test/browser/internal/chromium"
 )
 
 // Five people are spread over three replicas of two places each.
-func TestBrowser(t *testing.T) {
-	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
+func TestChat_PeopleOnThreeReplicas(t *testing.T) {
+	browser := chromium.Start(t)
+	proxy := newProxy(t, example(t, "chat", "-limit", "2").url)
 
 	names := []string{"ada", "bob", "cleo", "dan", "<b>x</b>"}
 	tabs := make(map[string]*person, len(names))
 	for i, name := range names {
-		tabs[name] = visit(t, chromium, name, chat.base, i%2 == 0)
+		tabs[name] = visit(t, browser, name, proxy.url, i%2 == 0)
 		tabs[name].waitPeople(names[:i+1])
 	}
 	ada := tabs["ada"]
@@ -62,7 +61,7 @@ func TestBrowser(t *testing.T) {
 	tabs["<b>x</b>"].say("<img src=x onerror=alert(1)>")
 	for _, p := range tabs {
 		p.waitMessage("<b>x</b>", "all", "<img src=x onerror=alert(1)>")
-		require.False(t, browser.Eval[bool](p.Tab,
+		require.False(t, chromium.Eval[bool](p.Tab,
 			`document.querySelector(":is(#log, #people, #replicas) :is(b, i:not(.places *), img)") !== null`),
 			"%s shows markup", p.Name())
 	}
@@ -99,12 +98,12 @@ func TestBrowser(t *testing.T) {
 	for _, p := range tabs {
 		p.observe()
 	}
-	chat.listener.cut()
+	proxy.cut()
 	for _, p := range tabs {
 		p.Wait("a new connection",
 			`["offline", "connecting"].every((s) => states.includes(s)) && states.at(-1) === "online"`)
 	}
-	require.Equal(t, "still here", browser.Eval[string](ada.Tab, `document.querySelector("#text").value`))
+	require.Equal(t, "still here", chromium.Eval[string](ada.Tab, `document.querySelector("#text").value`))
 	ada.Do(chromedp.Click(chromedp.CSS("#send")))
 	for _, p := range tabs {
 		p.waitMessage("ada", "all", "still here")
@@ -135,34 +134,37 @@ func (p *person) catchSocket() {
 	p.waitMessage(p.Name(), "all", "caught")
 }
 
-func TestBrowserShowsTheLog(t *testing.T) {
-	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 450)
-	ada := visit(t, chromium, "ada", chat.base, false)
+func TestChat_ShowsTheLog(t *testing.T) {
+	browser := chromium.Start(t)
+	chat := example(t, "chat", "-data", filepath.Join(t.TempDir(), "chat"))
+	chat.stop()
+	writeLines(t, browser, chat, 1, 450)
+	chat.start()
+	ada := visit(t, browser, "ada", chat.url, false)
 	lines := ada.lines()
 	require.Len(t, lines, 200)
 	require.Equal(t, "line 251", lines[0])
 	require.Equal(t, "line 450", lines[199])
-	require.True(t, browser.Eval[bool](ada.Tab, `log.scrollTop + log.clientHeight >= log.scrollHeight - 1`),
+	require.True(t, chromium.Eval[bool](ada.Tab, `log.scrollTop + log.clientHeight >= log.scrollHeight - 1`),
 		"the end is shown")
 
 	// Older lines come when they are needed, and what is read stays where it
 	// is.
 	for _, want := range []int{400, 450} {
-		place := browser.Eval[float64](ada.Tab, `(() => {
+		place := chromium.Eval[float64](ada.Tab, `(() => {
 			log.scrollTop = 100;
 			window.read = log.querySelector("[data-id]");
 			return read.getBoundingClientRect().top;
 		})()`)
 		ada.Wait("older lines", `document.querySelectorAll("#log [data-id]").length === args[0] &&
 			document.querySelector("#older").hidden`, want)
-		require.InDelta(t, place, browser.Eval[float64](ada.Tab, `read.getBoundingClientRect().top`), 2)
+		require.InDelta(t, place, chromium.Eval[float64](ada.Tab, `read.getBoundingClientRect().top`), 2)
 	}
 	lines = ada.lines()
 	for i, line := range lines {
 		require.Equal(t, fmt.Sprint("line ", i+1), line)
 	}
-	bob := visit(t, chromium, "bob", chat.base, false)
+	bob := visit(t, browser, "bob", chat.url, false)
 	bob.say("new")
 	ada.Wait("a hint at it", `!document.querySelector("#newer").hidden`)
 	ada.Do(chromedp.Click(chromedp.CSS("#newer")))
@@ -170,11 +172,10 @@ func TestBrowserShowsTheLog(t *testing.T) {
 }
 
 // A planned restart is no failure: nobody is alarmed.
-func TestBrowserComesBackAfterARestart(t *testing.T) {
-	chromium := browser.Start(t)
-	store := dogtest.NewDisk(t)
-	chat := start(t, store, "127.0.0.1:0", 1, 0)
-	ada, bob := visit(t, chromium, "ada", chat.base, false), visit(t, chromium, "bob", chat.base, false)
+func TestChat_ComesBackAfterARestart(t *testing.T) {
+	browser := chromium.Start(t)
+	chat := example(t, "chat", "-data", filepath.Join(t.TempDir(), "chat"))
+	ada, bob := visit(t, browser, "ada", chat.url, false), visit(t, browser, "bob", chat.url, false)
 	both := []*person{ada, bob}
 	for _, p := range both {
 		p.waitPeople([]string{"ada", "bob"})
@@ -182,12 +183,13 @@ func TestBrowserComesBackAfterARestart(t *testing.T) {
 	}
 	ada.say("before")
 	ada.Do(chromedp.SendKeys(chromedp.CSS("#text"), "a draft"))
-	chat = chat.restart()
+	chat.stop()
+	chat.start()
 	for _, p := range both {
 		p.Wait("a new connection", `states.length > 1 && states.at(-1) === "online"`)
-		require.NotContains(t, browser.Eval[[]string](p.Tab, `states`), "offline")
+		require.NotContains(t, chromium.Eval[[]string](p.Tab, `states`), "offline")
 	}
-	require.Equal(t, "a draft", browser.Eval[string](ada.Tab, `text.value`))
+	require.Equal(t, "a draft", chromium.Eval[string](ada.Tab, `text.value`))
 	bob.say("after")
 	for _, p := range both {
 		p.waitMessage("bob", "all", "after")
@@ -195,17 +197,9 @@ func TestBrowserComesBackAfterARestart(t *testing.T) {
 		require.Equal(t, []string{"before", "after"}, p.lines())
 	}
 	for p, events := range map[*person][]string{ada: {"bob joined"}, bob: {}} { // as before the restart
-		require.Equal(t, events, browser.Eval[[]string](p.Tab,
+		require.Equal(t, events, chromium.Eval[[]string](p.Tab,
 			`[...document.querySelectorAll("#log .event")].map((e) => e.textContent.split(" · ")[0])`))
 	}
-
-	// A proxy that restarts says 1012.
-	ada.Run(`states = []`)
-	n, err := chat.chat.Disconnect(t.Context(), "ada", 1012, "service restart")
-	require.NoError(t, err)
-	require.Equal(t, 1, n)
-	ada.Wait("a new connection", `states.at(-1) === "online"`)
-	require.Equal(t, []string{"connecting", "online"}, browser.Eval[[]string](ada.Tab, `states`))
 
 	// While the server is away, the page says how old it is.
 	chat.stop()
@@ -213,17 +207,19 @@ func TestBrowserComesBackAfterARestart(t *testing.T) {
 		p.Wait("the notes that it is out of date", isStale)
 	}
 	ada.RequireAccessible()
-	chat = start(t, store, strings.TrimPrefix(chat.base, "http://"), 1, 3)
+	writeLines(t, browser, chat, 1, 3)
+	chat.start()
 	for _, p := range both {
 		p.Wait("what was written meanwhile", shows, "line 3")
-		require.False(t, browser.Eval[bool](p.Tab, `document.querySelector(".stale, .note:not([hidden])") !== null`))
+		require.False(t, chromium.Eval[bool](p.Tab, `document.querySelector(".stale, .note:not([hidden])") !== null`))
 		require.Equal(t, []string{"before", "after", "line 1", "line 2", "line 3"}, p.lines())
 	}
 
 	// Where more was written than fits into a page, no gap is shown.
 	chat.stop()
 	ada.Wait("the notes that it is out of date", isStale)
-	start(t, store, strings.TrimPrefix(chat.base, "http://"), 4, 303)
+	writeLines(t, browser, chat, 4, 303)
+	chat.start()
 	ada.Wait("what was written meanwhile", shows, "line 303")
 	ada.Run(`log.scrollTop = 0`)
 	ada.Wait("all of it", `document.querySelectorAll("#log [data-id]").length === 305`)
@@ -234,12 +230,24 @@ func TestBrowserComesBackAfterARestart(t *testing.T) {
 	}
 }
 
+// A proxy that restarts is no failure either.
+func TestChat_ComesBackAfterARestartOfAProxy(t *testing.T) {
+	browser := chromium.Start(t)
+	proxy := newProxy(t, example(t, "chat").url)
+	ada := visit(t, browser, "ada", proxy.url, false)
+	ada.waitPeople([]string{"ada"})
+	ada.observe()
+	proxy.restart(t)
+	ada.Wait("a new connection", `states.at(-1) === "online"`)
+	require.Equal(t, []string{"connecting", "online"}, chromium.Eval[[]string](ada.Tab, `states`))
+}
+
 // A connection that is lost is lost without a word, and what was written just
 // before arrives once.
-func TestBrowserSendsAgainWhatMayBeLost(t *testing.T) {
-	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
-	ada := visit(t, chromium, "ada", chat.base, false)
+func TestChat_SendsAgainWhatMayBeLost(t *testing.T) {
+	browser := chromium.Start(t)
+	proxy := newProxy(t, example(t, "chat").url)
+	ada := visit(t, browser, "ada", proxy.url, false)
 	ada.observe()
 	ada.catchSocket()
 	// The first message arrives and its answer is lost; the second one is lost.
@@ -248,18 +256,18 @@ func TestBrowserSendsAgainWhatMayBeLost(t *testing.T) {
 		text.value = "first"; document.querySelector("#send").click();
 		socket.send = () => {};
 		text.value = "second"; document.querySelector("#send").click();`)
-	bob := visit(t, chromium, "bob", chat.base, false)
+	bob := visit(t, browser, "bob", proxy.url, false)
 	bob.waitMessage("ada", "all", "first")
-	chat.listener.cut()
+	proxy.cut()
 	for _, p := range []*person{ada, bob} {
 		p.waitMessage("ada", "all", "second")
 		require.Equal(t, []string{"caught", "first", "second"}, p.lines())
 	}
-	require.Contains(t, browser.Eval[[]string](ada.Tab, `states`), "offline", "that one was not planned")
+	require.Contains(t, chromium.Eval[[]string](ada.Tab, `states`), "offline", "that one was not planned")
 
 	ada.say("/w zoe are you there?")
 	ada.waitEvent("away", "zoe")
-	require.Equal(t, "/w zoe are you there?", browser.Eval[string](ada.Tab, `text.value`), "it is given back")
+	require.Equal(t, "/w zoe are you there?", chromium.Eval[string](ada.Tab, `text.value`), "it is given back")
 }
 
 // looks returns the colours of people's faces, and the least contrast between a
@@ -270,7 +278,7 @@ func (p *person) looks() (faces map[string]string, contrast float64) {
 		Name, Face string
 		Contrast   float64
 	}
-	all := browser.Eval[[]look](p.Tab, `(() => {
+	all := chromium.Eval[[]look](p.Tab, `(() => {
 		const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
 		const light = (colour) => {
 			canvas.fillStyle = colour;
@@ -300,20 +308,20 @@ func (p *person) looks() (faces map[string]string, contrast float64) {
 
 // People are told apart by colour, can be read in light and dark, and axe-core
 // finds nothing to complain of, on a desk and on the smallest phone.
-func TestBrowserIsAccessible(t *testing.T) {
-	chromium := browser.Start(t)
-	chat := start(t, disk.Memory(), "127.0.0.1:0", 1, 0)
-	welcome := chromium.Open(t, "nobody yet", chromedp.EmulateViewport(320, 568), chromedp.Navigate(chat.base))
+func TestChat_IsAccessible(t *testing.T) {
+	browser := chromium.Start(t)
+	chat := example(t, "chat", "-limit", "2")
+	welcome := browser.Open(t, "nobody yet", chromedp.EmulateViewport(320, 568), chromedp.Navigate(chat.url))
 	welcome.RequireAccessible()
-	require.LessOrEqual(t, browser.Eval[int](welcome, `document.documentElement.scrollWidth`), 320)
+	require.LessOrEqual(t, chromium.Eval[int](welcome, `document.documentElement.scrollWidth`), 320)
 
 	var people []*person
 	for n := range 4 {
-		client := visit(t, chromium, fmt.Sprint("guest-", n), chat.base, false, chromedp.EmulateViewport(320, 568))
+		client := visit(t, browser, fmt.Sprint("guest-", n), chat.url, false, chromedp.EmulateViewport(320, 568))
 		client.say("hello")
 		people = append(people, client)
 	}
-	ada := visit(t, chromium, "ada", chat.base, true)
+	ada := visit(t, browser, "ada", chat.url, true)
 	people[0].say("/w ada between us")
 	people[0].say("/g among neighbours")
 	ada.say("hello to all")
@@ -330,12 +338,12 @@ func TestBrowserIsAccessible(t *testing.T) {
 			require.Greater(t, contrast, 4.5, scheme)
 		}
 	}
-	require.Equal(t, 320, browser.Eval[int](phone.Tab, `innerWidth`))
-	require.LessOrEqual(t, browser.Eval[int](phone.Tab, `document.documentElement.scrollWidth`), 320,
+	require.Equal(t, 320, chromium.Eval[int](phone.Tab, `innerWidth`))
+	require.LessOrEqual(t, chromium.Eval[int](phone.Tab, `document.documentElement.scrollWidth`), 320,
 		"the page scrolls sideways")
-	require.True(t, browser.Eval[bool](phone.Tab, `[...document.querySelectorAll(".replica, .head, .modes, .bar")].
+	require.True(t, chromium.Eval[bool](phone.Tab, `[...document.querySelectorAll(".replica, .head, .modes, .bar")].
 		every((e) => e.scrollWidth <= e.clientWidth)`), "something is cut off")
-	require.True(t, browser.Eval[bool](phone.Tab, `["#send", "#leave"].every((b) =>
+	require.True(t, chromium.Eval[bool](phone.Tab, `["#send", "#leave"].every((b) =>
 		document.querySelector(b).getBoundingClientRect().right <= 320)`))
 
 	// Two dozen people have two dozen colours.
