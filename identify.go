@@ -87,7 +87,7 @@ func (a *admission) object() (*object, error) { return a.replica.obj, nil }
 
 func (a *admission) room(context.Context) error { return nil }
 
-func (a *admission) live() *object { return a.replica.obj }
+func (a *admission) live() (*object, error) { return a.replica.obj, nil }
 
 func (a *admission) retired(*object) error { return ErrReplicaGone }
 

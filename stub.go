@@ -34,8 +34,9 @@ type target interface {
 	// room waits until the object may be created, if there is none, or until
 	// ctx ends. See sweeper.room.
 	room(ctx context.Context) error
-	// live returns the object if it is in memory, otherwise nil.
-	live() *object
+	// live returns the object if it is in memory, otherwise nil. It returns an
+	// error if there can be no object.
+	live() (*object, error)
 	// retired reports to the target that the object it returned has been
 	// retired. If it returns no error, there is, or will be, another object.
 	retired(o *object) error
@@ -108,7 +109,8 @@ func (s Stub[T]) Release() {
 // memory is not affected.
 //
 // Abort returns [ErrPastGate] in a handler of another object, since Abort does
-// not wait for durability, and [ErrShutdown] when Shutdown is complete.
+// not wait for durability, [ErrInvalidName] for a name that no object can have,
+// and [ErrShutdown] when Shutdown is complete.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
 		return notRunning("Stub.Abort")
@@ -118,12 +120,14 @@ func (s Stub[T]) Abort(reason error) error {
 		return ErrShutdown
 	default: // also during Shutdown, which a handler that hangs delays
 	}
-	if o := s.to.live(); o != nil {
-		if err := o.checkGate(); err != nil {
-			return err
-		}
-		o.abort(reason)
+	o, err := s.to.live()
+	if o == nil || err != nil {
+		return err
 	}
+	if err := o.checkGate(); err != nil {
+		return err
+	}
+	o.abort(reason)
 	return nil
 }
 
@@ -199,7 +203,12 @@ func (a *address) room(ctx context.Context) error {
 	return a.ns.rt.sweeper.room(ctx)
 }
 
-func (a *address) live() *object { return a.ns.holder(a.id) }
+func (a *address) live() (*object, error) {
+	if a.refusal != nil {
+		return nil, a.refusal
+	}
+	return a.ns.holder(a.id), nil
+}
 
 func (a *address) retired(o *object) error {
 	a.seen.CompareAndSwap(o, nil)

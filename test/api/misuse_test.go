@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,6 +101,47 @@ func TestNames_TheLogTellsAnInvalidNameFromAnInvalidUID(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, w.Code)
 	}
 	require.Regexp(t, `(?s)^[^\n]*the name of the object is invalid[^\n]*\n[^\n]*its uid is invalid[^\n]*\n$`, log.String())
+}
+
+// A name that no object can have is an error of every method, also of those that
+// have nothing to do where there is no object.
+func TestNames_EveryMethodOfAStubRefusesAnInvalidOne(t *testing.T) {
+	options, _ := fixture.LogToBuffer()
+	options.Store = disk.Memory()
+	rt := dogtest.New(t, options)
+	pages, err := dog.RegisterObject[page](rt, "page", nil)
+	require.NoError(t, err)
+	replicas, err := dog.RegisterReplica[dog.Replica](rt, "replica", nil)
+	require.NoError(t, err)
+	groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[dog.Group]{Limit: 1})
+	require.NoError(t, err)
+	checked := 0
+	for _, name := range []string{"", "\x00", strings.Repeat("x", 1025)} {
+		for _, stub := range []any{
+			pages.Named(name), pages.Named(name).WithUID("ada"), groups.Named(name), groups.Named(name).Stub,
+		} {
+			callAll(stub, func(method string, results []reflect.Value) {
+				for _, result := range results {
+					if r, ok := result.Interface().(*http.Response); ok && r != nil {
+						require.Equal(t, http.StatusBadRequest, r.StatusCode, method)
+						require.NoError(t, r.Body.Close())
+						return
+					}
+					if result.Type() == reflect.TypeFor[error]() {
+						err, _ := result.Interface().(error)
+						require.ErrorIs(t, err, dog.ErrInvalidName, "%T.%s", stub, method)
+						checked++
+					}
+				}
+			})
+		}
+		_, err := groups.Named(name).Identify(t.Context(), "ada")
+		require.ErrorIs(t, err, dog.ErrInvalidName)
+		require.ErrorContains(t, err, "the name")
+		err = dog.CallErr(t.Context(), pages.Named(name), (*page).Do, nil)
+		require.ErrorIs(t, err, dog.ErrInvalidName)
+	}
+	require.Greater(t, checked, 3*4*4)
 }
 
 func TestNilFunctions_AreRefusedWhereTheyArePassed(t *testing.T) {
