@@ -15,9 +15,14 @@ import (
 //
 // Await returns f's error. It returns one of these errors without running f:
 // ErrOutsideTurn if ctx's handler has returned, [ErrReset] if earlier writes
-// could not be made durable, and ErrInTransaction inside [Storage.Transaction].
-// If ctx belongs to no handler, Await just runs f.
-func Await(ctx context.Context, f func() error) error { return object.Await(ctx, nil, f) }
+// could not be made durable, ErrInTransaction inside [Storage.Transaction], and
+// a [UsageError] if f is nil. If ctx belongs to no handler, Await just runs f.
+func Await(ctx context.Context, f func() error) error {
+	if f == nil {
+		return misuse("Await", "f is nil")
+	}
+	return object.Await(ctx, nil, f)
+}
 
 // Go runs f as a separate event of the object whose handler ctx belongs to,
 // after the current event or while it waits. The event runs in a goroutine that
@@ -47,11 +52,15 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 // the object is reset. The error returned is then [ErrReset], and a panic
 // continues. A call that could never return because it needs a turn kept in
 // this way fails with [ErrDeadlock]. If ctx belongs to no handler that has its
-// turn, BlockConcurrencyWhile returns ErrOutsideTurn and does not run f.
+// turn, BlockConcurrencyWhile returns ErrOutsideTurn and does not run f. A nil f
+// is a [UsageError], and does not reset the object.
 func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) error) error {
 	life, err := object.Running(ctx)
 	if err != nil {
 		return err
+	}
+	if f == nil {
+		return misuse("BlockConcurrencyWhile", "f is nil")
 	}
 	return life.Block(ctx, f)
 }

@@ -88,7 +88,7 @@ func (a *reservation) object() (*objectState, error) { return a.replica.obj, nil
 
 func (a *reservation) room(context.Context) error { return nil }
 
-func (a *reservation) live() *objectState { return a.replica.obj }
+func (a *reservation) live() (*objectState, error) { return a.replica.obj, nil }
 
 func (a *reservation) retired(*objectState) error { return ErrReplicaGone }
 

@@ -242,10 +242,13 @@ func (o ListOptions) bounds() (store.Range, error) {
 // all writes made in f are undone: keys, SQL and alarms. Transaction keeps the
 // turn: in f, anything that waits fails with ErrInTransaction. Messages that f
 // sends are sent even if f is undone. They go out with the handler's
-// transaction. Transactions may be nested.
+// transaction. Transactions may be nested. A nil f is a [UsageError].
 func (s *Storage) Transaction(f func() error) error {
 	if s == nil || s.life == nil {
 		return notRunning("Storage")
+	}
+	if f == nil {
+		return misuse("Storage.Transaction", "f is nil")
 	}
 	return s.life.Tx.Nest(f)
 }

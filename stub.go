@@ -36,8 +36,9 @@ type target interface {
 	// room waits until the object may be created, if there is none, or until
 	// ctx ends. See object.Class.Room.
 	room(ctx context.Context) error
-	// live returns the object if it is in memory, otherwise nil.
-	live() *objectState
+	// live returns the object if it is in memory, otherwise nil. It returns an
+	// error if there can be no object.
+	live() (*objectState, error)
 	// retired reports to the target that the object it returned has been
 	// retired. If it returns no error, there is, or will be, another object.
 	retired(o *objectState) error
@@ -110,7 +111,8 @@ func (s Stub[T]) Release() {
 // memory is not affected.
 //
 // Abort returns [ErrPastGate] in a handler of another object, since Abort does
-// not wait for durability, and [ErrShutdown] when Shutdown is complete.
+// not wait for durability, [ErrInvalidName] for a name that no object can have,
+// and [ErrShutdown] when Shutdown is complete.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
 		return notRunning("Stub.Abort")
@@ -120,12 +122,14 @@ func (s Stub[T]) Abort(reason error) error {
 		return ErrShutdown
 	default: // also during Shutdown, which a handler that hangs delays
 	}
-	if o := s.to.live(); o != nil {
-		if err := o.CheckGate(); err != nil {
-			return err
-		}
-		o.Abort(abortedBy(reason))
+	o, err := s.to.live()
+	if o == nil || err != nil {
+		return err
 	}
+	if err := o.CheckGate(); err != nil {
+		return err
+	}
+	o.Abort(abortedBy(reason))
 	return nil
 }
 
@@ -293,7 +297,12 @@ func (a *address) room(ctx context.Context) error {
 	return a.ns.Room(ctx)
 }
 
-func (a *address) live() *objectState { return a.ns.holder(a.id) }
+func (a *address) live() (*objectState, error) {
+	if a.refusal != nil {
+		return nil, a.refusal
+	}
+	return a.ns.holder(a.id), nil
+}
 
 func (a *address) retired(o *objectState) error {
 	a.seen.CompareAndSwap(o, nil)

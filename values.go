@@ -101,9 +101,12 @@ func (m Map[V]) Put(key string, value V) error {
 // Update replaces the value of a key with the result of change and returns it.
 // change gets the zero value if there is none. It runs in a
 // [Storage.Transaction]: it cannot wait ([ErrInTransaction]), and if it returns
-// an error or panics, its writes are undone.
+// an error or panics, its writes are undone. A nil change is a [UsageError].
 func (m Map[V]) Update(key string, change func(V) (V, error)) (value V, err error) {
 	err = m.storage.Transaction(func() error {
+		if change == nil {
+			return misuse("Update", "change is nil")
+		}
 		if value, _, err = m.Get(key); err != nil {
 			return err
 		}

@@ -48,6 +48,9 @@ type Outcome struct {
 // before and have not taken are dropped.
 func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context, v *T) error, clients ...*Client) *Outcome {
 	t.Helper()
+	if handler == nil {
+		return &Outcome{Err: &dog.UsageError{Op: "dogtest.Run", Problem: "the handler is nil"}}
+	}
 	if len(clients) > 0 {
 		synctest.Wait()
 	}

@@ -83,12 +83,15 @@ type Result[R any] struct {
 // Ask calls ask for each shard, several at a time, and returns the results in
 // the order of Only, or of the shards. If a shard fails, its error is in its
 // Err. [Errors] joins them. In a handler Ask gives up the turn, and calls ask
-// when the object's earlier writes are durable. Ask returns an error if a shard
-// does not exist, the errors of [dog.Await], and the cause of ctx's end if ctx
-// ended before any shard was asked.
+// when the object's earlier writes are durable. Ask returns a [dog.UsageError]
+// if a shard does not exist or ask is nil, the errors of [dog.Await], and the
+// cause of ctx's end if ctx ended before any shard was asked.
 func Ask[T, R any](
 	ctx context.Context, s *Set[T], options Options, ask func(ctx context.Context, shard dog.Stub[T]) (R, error),
 ) ([]Result[R], error) {
+	if ask == nil {
+		return nil, &dog.UsageError{Op: "shard.Ask", Problem: "ask is nil"}
+	}
 	which := options.Only
 	if which == nil {
 		which = make([]int, len(s.stubs))

@@ -2,8 +2,14 @@ package api_test
 
 import (
 	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +20,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/shard"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -102,6 +109,70 @@ func TestNames_TheLogTellsAnInvalidNameFromAnInvalidUID(t *testing.T) {
 	require.Regexp(t, `(?s)^[^\n]*the name of the object is invalid[^\n]*\n[^\n]*its uid is invalid[^\n]*\n$`, log.String())
 }
 
+// A name that no object can have is an error of every method, also of those that
+// have nothing to do where there is no object.
+func TestNames_EveryMethodOfAStubRefusesAnInvalidOne(t *testing.T) {
+	options, _ := fixture.LogToBuffer()
+	options.Store = disk.Memory()
+	rt := dogtest.New(t, options)
+	pages, err := dog.RegisterObject[page](rt, "page", nil)
+	require.NoError(t, err)
+	replicas, err := dog.RegisterReplica[dog.Replica](rt, "replica", nil)
+	require.NoError(t, err)
+	groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[dog.Group]{Limit: 1})
+	require.NoError(t, err)
+	checked := 0
+	for _, name := range []string{"", "\x00", strings.Repeat("x", 1025)} {
+		for _, stub := range []any{
+			pages.Named(name), pages.Named(name).WithUID("ada"), groups.Named(name), groups.Named(name).Stub,
+		} {
+			callAll(stub, func(method string, results []reflect.Value) {
+				for _, result := range results {
+					if r, ok := result.Interface().(*http.Response); ok && r != nil {
+						require.Equal(t, http.StatusBadRequest, r.StatusCode, method)
+						require.NoError(t, r.Body.Close())
+						return
+					}
+					if result.Type() == reflect.TypeFor[error]() {
+						err, _ := result.Interface().(error)
+						require.ErrorIs(t, err, dog.ErrInvalidName, "%T.%s", stub, method)
+						checked++
+					}
+				}
+			})
+		}
+		_, err := groups.Named(name).Identify(t.Context(), "ada")
+		require.ErrorIs(t, err, dog.ErrInvalidName)
+		require.ErrorContains(t, err, "the name")
+		err = dog.CallErr(t.Context(), pages.Named(name), (*page).Do, nil)
+		require.ErrorIs(t, err, dog.ErrInvalidName)
+	}
+	require.Greater(t, checked, 3*4*4)
+}
+
+// nilFunctions calls everything in a handler that takes a function and returns
+// an error, without one.
+func nilFunctions(ctx context.Context, p *page) map[string]func() error {
+	return map[string]func() error{
+		"Go":                    func() error { return dog.Go(ctx, nil) },
+		"Await":                 func() error { return dog.Await(ctx, nil) },
+		"BlockConcurrencyWhile": func() error { return dog.BlockConcurrencyWhile(ctx, nil) },
+		"Transaction":           func() error { return p.Storage().Transaction(nil) },
+		"Update": func() error {
+			_, err := dog.Update[int](p.Storage(), "n", nil)
+			return err
+		},
+		"Map.Update": func() error {
+			_, err := dog.MapOf[int](p.Storage(), "").Update("n", nil)
+			return err
+		},
+		"shard.Ask": func() error {
+			_, err := shard.Ask[page, int](ctx, nil, shard.Options{}, nil)
+			return err
+		},
+	}
+}
+
 func TestNilFunctions_AreRefusedWhereTheyArePassed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
@@ -110,12 +181,55 @@ func TestNilFunctions_AreRefusedWhereTheyArePassed(t *testing.T) {
 		require.NoError(t, dog.CallErr(t.Context(), pages.Named("a"), (*page).Do, func(ctx context.Context, p *page) error {
 			require.False(t, p.After(time.Second, nil).Stop())
 			require.False(t, p.Every(time.Second, nil).Stop())
-			var wrong *dog.UsageError
-			require.ErrorAs(t, dog.Go(ctx, nil), &wrong)
-			return nil
+			for name, call := range nilFunctions(ctx, p) {
+				require.NoError(t, dog.Put(p.Storage(), "n", 1), name)
+				fixture.RequireUsage(t, call(), "is nil", name)
+			}
+			n, found, err := dog.Get[int](p.Storage(), "n")
+			require.Equal(t, 1, n)
+			require.True(t, found)
+			return err
 		}))
+		_, err = shard.Ask[page, int](t.Context(), nil, shard.Options{}, nil)
+		fixture.RequireUsage(t, err, "is nil")
+		fixture.RequireUsage(t, dogtest.Run[page](t, pages.Named("a"), nil).Err, "is nil")
+		fixture.RequireUsage(t, dog.Await(t.Context(), nil), "is nil", "also where there is no handler")
+		fixture.RequireUsage(t, dog.CallErr0[page](t.Context(), pages.Named("a"), nil), "not an exported method")
 		fixture.Elapse(time.Minute)
 		require.Equal(t, 2, strings.Count(log.String(), "a timer needs a function"))
 		require.NotContains(t, log.String(), "reset")
+	})
+}
+
+func TestNilFunctions_NoneIsForgotten(t *testing.T) {
+	var names []string
+	for _, pattern := range []string{"*.go", "shard/*.go", "dogtest/*.go"} {
+		files, err := filepath.Glob(filepath.Join("../..", pattern))
+		require.NoError(t, err)
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			require.NoError(t, err)
+			for _, d := range file.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() && takesFunction(f) {
+					names = append(names, f.Name.Name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	require.Equal(t, []string{
+		"After", "Ask", "Await", "BlockConcurrencyWhile", "Call", "Call0", "CallErr", "CallErr0", "Every", "Go",
+		"OnDurable", // of an unexported type
+		"Run", "Transaction", "Update", "Update",
+	}, names)
+}
+
+func takesFunction(f *ast.FuncDecl) bool {
+	return slices.ContainsFunc(f.Type.Params.List, func(parameter *ast.Field) bool {
+		_, is := parameter.Type.(*ast.FuncType)
+		return is
 	})
 }
