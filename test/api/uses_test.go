@@ -112,8 +112,9 @@ func membersOf(o types.Object) (members []types.Object) {
 // readUses checks the types of all tests and examples outside of internal.
 func readUses(t *testing.T) *uses {
 	t.Helper()
-	packages := goList(t, "./...")
-	packages = slices.DeleteFunc(packages, func(path string) bool { return strings.HasPrefix(path, modulePath+"/internal/") })
+	packages := slices.DeleteFunc(goList(t, "./..."), func(path string) bool {
+		return strings.HasPrefix(path, modulePath+"/internal/")
+	})
 	imports := goList(t, append([]string{
 		"-f", `{{join .TestImports " "}} {{join .XTestImports " "}}`,
 	}, packages...)...)
