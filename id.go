@@ -59,7 +59,7 @@ func (k Kind) String() string {
 	case KindObject:
 		return "Object"
 	}
-	return "unknown kind"
+	return fmt.Sprintf("Kind(%d)", int(k))
 }
 
 // ObjectInfo describes an object.

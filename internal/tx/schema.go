@@ -161,7 +161,8 @@ func (t *Tx) taken() (int, error) {
 		case i >= len(steps) && t.schema.AllowNewer:
 			return len(steps), nil
 		case i >= len(steps):
-			return 0, t.schema.Error(i, errors.New("it has been applied and is missing: was it removed?"))
+			return 0, t.schema.Error(i, errors.New("it has been applied and is missing: "+
+				"keep steps that were released, or set AllowNewerSchema to run an earlier release"))
 		case string(digests[i*digestSize:(i+1)*digestSize]) != string(digest(steps[i])):
 			return 0, t.schema.Error(i, errors.New("it is not the one that has been applied: was it changed or moved?"))
 		}

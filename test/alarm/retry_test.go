@@ -46,11 +46,14 @@ func TestAlarm_FailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 				d := fixture.NewAlarmObjects(t, dog.Options{}, clock)
 				hour := time.Now().Add(time.Hour)
 				d.With("ada", func(a *dog.Alarms) error { return a.SetNamed("tea", hour, []byte("green")) })
+				alarm, set := d.Alarm("ada", "tea")
+				require.True(t, set)
+				require.True(t, hour.Equal(alarm.Next))
 				time.Sleep(time.Hour)
 				rings := d.Hooks.TakeRuns()
 				for retry := 1; retry < 7; retry++ {
 					wait := time.Second << retry
-					alarm, set := d.Alarm("ada", "tea")
+					alarm, set = d.Alarm("ada", "tea")
 					require.True(t, set)
 					require.Equal(t, retry, alarm.Retries)
 					require.NotEmpty(t, alarm.Err)
@@ -60,11 +63,12 @@ func TestAlarm_FailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 					time.Sleep(wait/4 + 1)
 					rings = d.Hooks.TakeRuns()
 					require.Len(t, rings, 1, "too late")
+					require.Equal(t, alarm.Next.Sub(d.Hooks.Began), rings[0].At)
 					require.Equal(t, retry, rings[0].Retry)
 				}
 				time.Sleep(3 * time.Hour)
 				require.Empty(t, d.Hooks.TakeRuns())
-				alarm, set := d.Alarm("ada", "tea")
+				alarm, set = d.Alarm("ada", "tea")
 				require.True(t, set)
 				require.True(t, hour.Equal(alarm.At))
 				require.Equal(t, dog.Alarm{

@@ -195,7 +195,7 @@ func use(ctx context.Context, w http.ResponseWriter, r *http.Request, rt *dog.Ru
 
 func TestEmbedding_MisusesDoNotCompile(t *testing.T) {
 	files := token.NewFileSet()
-	imports := importer.ForCompiler(files, "gc", exportData(t))
+	imports := importer.ForCompiler(files, "gc", exportData(t, "."))
 	compile := func(statement string) error {
 		file, err := parser.ParseFile(files, "p.go", strings.Replace(surfaceProgram, "STATEMENT", statement, 1), 0)
 		require.NoError(t, err, statement)

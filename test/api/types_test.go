@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,20 +18,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exportData returns a look-up of what the compiler knows about the library and
-// its dependencies.
-func exportData(t *testing.T) func(path string) (io.ReadCloser, error) {
+// goList returns what go list prints in the root of the module.
+func goList(t *testing.T, args ...string) (lines []string) {
 	t.Helper()
 	var stderr bytes.Buffer
-	list := exec.Command(
-		"go", "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", "github.com/godurable/dog",
-	)
+	list := exec.Command("go", append([]string{"list"}, args...)...)
+	list.Dir = filepath.Join("..", "..")
 	list.Stderr = &stderr
 	out, err := list.Output()
 	require.NoError(t, err, stderr.String())
+	return strings.Fields(string(out))
+}
+
+// exportData returns a look-up of what the compiler knows about packages and
+// their dependencies.
+func exportData(t *testing.T, packages ...string) func(path string) (io.ReadCloser, error) {
+	t.Helper()
 	files := make(map[string]string)
-	for line := range strings.Lines(string(out)) {
-		path, file, _ := strings.Cut(strings.TrimSpace(line), "=")
+	for _, line := range goList(t, append([]string{"-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}, packages...)...) {
+		path, file, _ := strings.Cut(line, "=")
 		files[path] = file
 	}
 	return func(path string) (io.ReadCloser, error) { return os.Open(files[path]) }
@@ -71,7 +77,7 @@ func use(
 
 func TestRegister_WrongTypesDoNotCompile(t *testing.T) {
 	files := token.NewFileSet()
-	imports := importer.ForCompiler(files, "gc", exportData(t))
+	imports := importer.ForCompiler(files, "gc", exportData(t, "."))
 	compile := func(statement string) error {
 		file, err := parser.ParseFile(files, "p.go", strings.Replace(program, "STATEMENT", statement, 1), 0)
 		require.NoError(t, err)

@@ -247,7 +247,7 @@ var silent = map[string][]string{
 		"Alarms.All", "Alarms.Get", "GroupStub.Replicas", "Group.Replicas", "Namespace.List", "Namespace.Objects",
 		"Replicas.List", "Replicas.Objects", "Groups.List", "Groups.Objects",
 		"Object.ID", "Object.Name", "Object.Storage", "Object.Sockets", "Object.SocketsOf", "Replica.GroupName",
-		"Runtime.Objects", "Runtime.Stats", "Runtime.Stopping", "SQL.Query",
+		"Row.Columns", "Row.Scan", "Row.Value", "Runtime.Objects", "Runtime.Stats", "Runtime.Stopping", "SQL.Query",
 		"Socket.Attachment", "Socket.AutoReplied", "Socket.ID", "Socket.Subprotocol", "Socket.Tags", "Socket.UID",
 		"Storage.Alarms", "Storage.Get", "Storage.GetMany", "Storage.List", "Storage.SQL", "Stub.ID", "Stub.Name",
 		"Map.Get", "Map.List", "response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline",

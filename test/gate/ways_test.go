@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +17,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
+	"github.com/godurable/dog/test/internal/surface"
 )
 
 func TestGate_NothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
@@ -232,64 +230,30 @@ func TestGate_EveryExportedWayOutIsKnown(t *testing.T) {
 	}
 }
 
-// values are the types whose methods are about the values alone.
-var values = []string{
-	"CloseError", "EventKind", "ID", "Kind", "Message", "MessageType", "MigrationError", "PanicError", "RegistrationError",
-	"Reply", "ResetError", "Row", "SchemaError", "StatusError", "StopReason", "UsageError",
-}
-
-// exportedIn are exported types by the unexported ones that they embed, from
+// exportedIn are exported types by the unexported types that they embed, from
 // which they have methods.
 var exportedIn = map[string]string{"core": "Object", "crowd": "Object"}
 
 // exportedFunctions returns the exported functions and methods of the package,
-// and the methods of the writer that Receive gets.
+// and the methods of the writer that Receive gets. A method that several types
+// promote is listed once.
 func exportedFunctions(t *testing.T) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob("../../*.go")
-	require.NoError(t, err)
-	files = append(files, "../../internal/answer/writer.go", "../../internal/answer/hijack.go")
+	library := surface.Read(t, "../..", "../../internal/answer/writer.go", "../../internal/answer/hijack.go")
 	all, embedded := make(map[string]bool), make(map[string]bool)
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
+	for _, f := range library.Declared() {
+		if of := exportedIn[f.Type]; of != "" {
+			embedded[f.Type], f.Type = true, of
+		}
+		if slices.Contains(fixture.ValueTypes, f.Type) {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		require.NoError(t, err)
-		for _, d := range file.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if !ok || !f.Name.IsExported() {
-				continue
-			}
-			if f.Recv == nil {
-				all[f.Name.Name] = true
-				continue
-			}
-			typ := receiverType(f.Recv.List[0].Type)
-			if of := exportedIn[typ]; of != "" {
-				embedded[typ], typ = true, of
-			}
-			if (ast.IsExported(typ) || typ == "response" || typ == "hijackable") && !slices.Contains(values, typ) {
-				all[typ+"."+f.Name.Name] = true
-			}
+		if f.Type == "" || ast.IsExported(f.Type) || f.Type == "response" || f.Type == "hijackable" {
+			all[f.String()] = true
 		}
 	}
 	for typ := range exportedIn {
 		require.True(t, embedded[typ], "%s has no exported methods", typ)
 	}
 	return all
-}
-
-func receiverType(e ast.Expr) string {
-	switch e := e.(type) {
-	case *ast.StarExpr:
-		return receiverType(e.X)
-	case *ast.IndexExpr:
-		return receiverType(e.X)
-	case *ast.IndexListExpr:
-		return receiverType(e.X)
-	case *ast.Ident:
-		return e.Name
-	}
-	return ""
 }

@@ -126,8 +126,9 @@ func TestTrace_KindsHaveNames(t *testing.T) {
 		dog.EventGossip: "OnGossip", dog.EventGo: "Go", dog.EventTimer: "timer",
 		dog.EventCall: "Call", dog.EventAlarm: "OnAlarm", dog.EventStop: "OnStop", dog.EventAdmin: "admin",
 		dog.EventKind(0): "EventKind(0)", dog.EventAdmin + 1: "EventKind(16)", dog.EventKind(-1): "EventKind(-1)",
-		dog.KindGroup: "Group", dog.KindReplica: "Replica", dog.Kind(0): "unknown kind",
+		dog.KindGroup: "Group", dog.KindReplica: "Replica", dog.KindObject: "Object", dog.Kind(0): "Kind(0)",
 		dog.Text: "text", dog.Binary: "binary", dog.MessageType(9): "MessageType(9)",
+		dog.StopIdle: "idle", dog.StopShutdown: "shutdown", dog.StopReason(7): "StopReason(7)",
 	} {
 		require.Equal(t, name, kind.String())
 	}

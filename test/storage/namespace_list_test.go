@@ -236,18 +236,28 @@ func TestList_ReplicasAreListedByTheirIDs(t *testing.T) {
 		fixture.Texts(clients[0])
 		live, stored := count()
 		require.Equal(t, []int{2, 1}, []int{live, stored})
+		require.ElementsMatch(t, h.ReplicaIDs(), liveIDs(rooms))
 		for _, c := range clients {
 			c.Close(1000, "")
 		}
 		time.Sleep(time.Minute)
 		live, stored = count()
 		require.Equal(t, []int{0, 1}, []int{live, stored})
+		require.Empty(t, liveIDs(rooms))
 		for e, err := range h.Lobbies.List(t.Context(), dog.ObjectListOptions{}) {
 			require.NoError(t, err)
 			require.Equal(t, "main", e.Name)
 			require.Equal(t, dog.KindGroup, e.Kind)
 		}
 	})
+}
+
+// liveIDs returns the IDs of the replicas in memory.
+func liveIDs(rooms *dog.Replicas[fixture.Room]) (ids []dog.ID) {
+	for o := range rooms.Objects() {
+		ids = append(ids, o.ID)
+	}
+	return ids
 }
 
 func TestList_EndsWithItsError(t *testing.T) {

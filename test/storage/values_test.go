@@ -97,6 +97,49 @@ func TestValues_MayHaveACodecOfTheirOwn(t *testing.T) {
 	}))
 }
 
+// marked is JSON with a mark in front, as a program may add a version.
+type marked struct{ mark byte }
+
+func (m marked) Encode(v any) ([]byte, error) {
+	data, err := dog.JSON.Encode(v)
+	return append([]byte{m.mark}, data...), err
+}
+
+func (m marked) Decode(data []byte, v any) error {
+	if len(data) == 0 || data[0] != m.mark {
+		return errors.New("another mark")
+	}
+	return dog.JSON.Decode(data[1:], v)
+}
+
+func TestValues_CodecMayBuildOnJSON(t *testing.T) {
+	_, cells := fixture.NewObjects(t, dog.Options{})
+	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
+		plain := dog.MapOf[any](c.Storage(), "")
+		values := plain.With(marked{'1'})
+		require.NoError(t, values.Put("a", []any{"x", 1.0}))
+		raw, _, err := c.Storage().Get("a")
+		require.NoError(t, err)
+		require.Equal(t, `1["x",1]`, string(raw))
+		value, _, err := values.Get("a")
+		require.NoError(t, err)
+		require.Equal(t, []any{"x", 1.0}, value)
+		_, _, err = plain.With(marked{'2'}).Get("a")
+		require.ErrorContains(t, err, "another mark")
+
+		require.Error(t, values.Put("b", "\xff"), "JSON would replace it")
+		require.NoError(t, c.Storage().Put("c", []byte("19007199254740993")))
+		_, _, err = values.Get("c")
+		require.Error(t, err, "float64 would round it")
+
+		require.NoError(t, values.With(dog.JSON).Put("d", "x"))
+		value, _, err = plain.Get("d")
+		require.NoError(t, err)
+		require.Equal(t, "x", value, "JSON is what a Map has")
+		return nil
+	}))
+}
+
 func TestValues_UpdateThatWaitsIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := fixture.NewObjects(t, dog.Options{})

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"maps"
 	"net/http"
-	"reflect"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,53 +21,75 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
+	"github.com/godurable/dog/test/internal/surface"
 )
 
-func TestTurn_TableOfTurnsIsWhole(t *testing.T) {
-	for typ, methods := range turnTable {
-		if typ == nil {
-			continue
-		}
-		var has []string
-		for i := range typ.NumMethod() {
-			has = append(has, typ.Method(i).Name)
-		}
-		require.Equal(t, has, slices.Sorted(maps.Keys(methods)), "the methods of %s", typ)
+// source returns the source of the library, and of the writer that Receive
+// gets.
+func source(t *testing.T) *surface.Package {
+	t.Helper()
+	return surface.Read(
+		t, filepath.Join("..", ".."), filepath.Join("..", "..", "internal", "answer", "writer.go"),
+		filepath.Join("..", "..", "internal", "answer", "hijack.go"),
+	)
+}
+
+func namesOf(functions []surface.Func) (names []string) {
+	for _, f := range functions {
+		names = append(names, f.Decl.Name.Name)
 	}
+	slices.Sort(names)
+	return names
+}
+
+func TestTurn_TableOfTurnsHasAllThatTheLibraryExports(t *testing.T) {
+	library := source(t)
+	types := slices.DeleteFunc(library.Types(), func(typ string) bool { return slices.Contains(fixture.ValueTypes, typ) })
+	var listed []string
+	for typ, s := range turnTable {
+		require.NotEmpty(t, s.in, typ)
+		functions := library.Functions()
+		if typ != "" {
+			listed = append(listed, typ)
+			functions = library.Methods(typ)
+		}
+		require.Equal(t, namesOf(functions), slices.Sorted(maps.Keys(s.methods)), "the exported methods of %q", typ)
+	}
+	require.ElementsMatch(t, types, listed)
+	require.Equal(t, namesOf(library.Methods("hijackable")), slices.Sorted(maps.Keys(answers)), "of Receive's writer")
 }
 
 func TestTurn_OnlyWhatTakesAContextMayGiveUpTheTurn(t *testing.T) {
-	context, request := reflect.TypeFor[context.Context](), reflect.TypeFor[*http.Request]()
-	for typ, methods := range turnTable {
-		if typ == nil {
-			continue
+	library := source(t)
+	for typ, s := range turnTable {
+		functions := library.Functions()
+		if typ != "" {
+			functions = library.Methods(typ)
 		}
-		for i := range typ.NumMethod() {
-			m := typ.Method(i)
-			takes := false
-			for in := range m.Type.Ins() {
-				takes = takes || in == context || in == request
-			}
-			_, waits := methods[m.Name].(mayWait)
-			if m.Name != "List" && m.Name != "Connect" { // which read, and take what Receive got
-				require.Equal(t, takes, waits, "%s.%s", typ, m.Name)
+		for _, f := range functions {
+			takes := f.Takes("context.Context", "http.Request")
+			switch s.methods[f.Decl.Name.Name].(type) {
+			case mayWait, tryInContext:
+				require.True(t, takes, "%s takes no context", f)
+			case try:
+				require.False(t, takes, "%s takes a context", f)
+			case elsewhere:
+			default:
+				require.Fail(t, "not an entry", f)
 			}
 		}
 	}
 }
 
 // newBench returns a function that runs a piece of work in a turn of the object
-// of which a type of the table is a part.
-func newBench(t *testing.T, typ reflect.Type) (b *bench, run func(f func(ctx context.Context) error) error) {
+// of a kind.
+func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx context.Context) error) error) {
 	t.Helper()
 	b = &bench{}
 	options, _ := fixture.LogToBuffer()
 	options.Store = dogtest.NewDisk(t)
 	b.rt = dogtest.New(t, options)
-	on := &fixture.OwnerHooks{Start: func(_ context.Context, o fixture.Owner) error {
-		b.timer = o.Every(time.Hour, never)
-		return nil
-	}}
+	on := new(fixture.OwnerHooks)
 	var err error
 	b.ns, err = dog.RegisterObject(
 		b.rt, "parlor",
@@ -100,106 +124,169 @@ func newBench(t *testing.T, typ reflect.Type) (b *bench, run func(f func(ctx con
 	dogtest.Serve(t, replica).Dial("/")
 	synctest.Wait()
 
-	switch typ {
-	case reflect.TypeFor[*dog.Replica]():
-		return b, func(f func(context.Context) error) error {
+	switch kind {
+	case dog.KindReplica:
+		b.self = b.r
+		b.s = first(b.r.Sockets())
+		run = func(f func(context.Context) error) error {
 			return dog.CallErr(context.Background(), replica, (*fixture.SocketReplica).Do, f)
 		}
-	case reflect.TypeFor[*dog.Group]():
-		return b, func(f func(context.Context) error) error {
+	case dog.KindGroup:
+		b.self = b.g
+		run = func(f func(context.Context) error) error {
 			return dog.CallErr(context.Background(), b.group.Stub, (*gallery).Do, f)
 		}
 	default:
-		for s := range b.o.Sockets() {
-			b.s = s
-		}
-		return b, func(f func(context.Context) error) error {
+		b.self = b.o
+		b.s = first(b.o.Sockets())
+		run = func(f func(context.Context) error) error {
 			return dog.CallErr(
 				context.Background(), own, (*fixture.SocketObject).Do,
 				func(ctx context.Context, _ *fixture.SocketObject) error { return f(ctx) },
 			)
 		}
 	}
+	require.NoError(t, run(func(context.Context) error { b.timer = b.self.Every(time.Hour, never); return nil }))
+	return b, run
+}
+
+func first(sockets iter.Seq[*dog.Socket]) *dog.Socket {
+	for s := range sockets {
+		return s
+	}
+	return nil
 }
 
 func TestTurn_ReadModifyWriteIsSafeAroundWhatKeepsTheTurn(t *testing.T) {
-	const writers = 100
-	for typ, methods := range turnTable {
-		for name, entry := range methods {
-			do, keeps := entry.(try)
-			if !keeps {
+	for typ, s := range turnTable {
+		for name, entry := range s.methods {
+			var do func(*bench)
+			switch entry := entry.(type) {
+			case try:
+				do = entry
+			case tryInContext:
+				do = entry
+			default:
 				continue
 			}
-			of := "package"
-			if typ != nil {
-				of = strings.TrimPrefix(typ.String(), "*")
-			}
-			t.Run(of+"."+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					b, run := newBench(t, typ)
-					count := 0 // a field of the object
-					var all sync.WaitGroup
-					errs := make([]error, writers)
-					for i := range writers {
-						all.Go(func() {
-							errs[i] = run(func(ctx context.Context) error {
-								before := count
-								if err := b.put(typ, i); err != nil { // so that there is something to wait for
-									return err
-								}
-								b.ctx = ctx
-								do(b)
-								count = before + 1
-								return nil
-							})
-						})
-					}
-					all.Wait()
-					require.NoError(t, errors.Join(errs...))
-					require.Equal(t, writers, count)
+			for _, kind := range s.in {
+				t.Run(strings.Trim(typ+"."+name, ".")+"/"+kind.String(), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { readModifyWrite(t, kind, do) })
 				})
-			})
+			}
 		}
 	}
 }
 
-// put stores something in the object on which a type is tried.
-func (b *bench) put(typ reflect.Type, i int) error {
-	key := fmt.Sprint("put ", i)
-	switch typ {
-	case reflect.TypeFor[*dog.Replica]():
-		return b.r.Storage().Put(key, nil)
-	case reflect.TypeFor[*dog.Group]():
-		return b.g.Storage().Put(key, nil)
+// readModifyWrite counts in a field of an object, with do between the read and
+// the write.
+func readModifyWrite(t *testing.T, kind dog.Kind, do func(*bench)) {
+	const writers = 100
+	b, run := newBench(t, kind)
+	count := 0
+	var all sync.WaitGroup
+	errs := make([]error, writers)
+	for i := range writers {
+		all.Go(func() {
+			errs[i] = run(func(ctx context.Context) error {
+				before := count
+				// so that there is something to wait for
+				if err := b.self.Storage().Put(fmt.Sprint("put ", i), nil); err != nil {
+					return err
+				}
+				b.ctx = ctx
+				do(b)
+				count = before + 1
+				return nil
+			})
+		})
 	}
-	return b.o.Storage().Put(key, nil)
+	all.Wait()
+	require.NoError(t, errors.Join(errs...))
+	require.Equal(t, writers, count)
+}
+
+// answers are the methods of the writer that Receive gets.
+var answers = map[string]func(w http.ResponseWriter) error{
+	"Header":      func(w http.ResponseWriter) error { w.Header().Set("K", "v"); return nil },
+	"WriteHeader": func(w http.ResponseWriter) error { w.WriteHeader(http.StatusEarlyHints); return nil },
+	"Write":       func(w http.ResponseWriter) error { _, err := w.Write(make([]byte, 2<<20)); return err },
+	"Flush":       func(w http.ResponseWriter) error { w.(http.Flusher).Flush(); return nil },
+	"FlushError":  func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() },
+	"Hijack": func(w http.ResponseWriter) error {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	},
+	"EnableFullDuplex": func(w http.ResponseWriter) error { return http.NewResponseController(w).EnableFullDuplex() },
+	"SetReadDeadline": func(w http.ResponseWriter) error {
+		return http.NewResponseController(w).SetReadDeadline(time.Time{})
+	},
+	"SetWriteDeadline": func(w http.ResponseWriter) error {
+		return http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	},
+	"Unwrap": func(w http.ResponseWriter) error {
+		w.(interface{ Unwrap() http.ResponseWriter }).Unwrap()
+		return nil
+	},
+}
+
+func TestTurn_AnsweringKeepsTheTurn(t *testing.T) {
+	for name, answer := range answers {
+		t.Run(name, func(t *testing.T) {
+			fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
+				requireKeepsTurn(t, kind, func(_ fixture.Owner, w http.ResponseWriter, _ *http.Request) error { return answer(w) },
+					func(v *fixture.Owners) {
+						answer, err := v.Server.Client().Get(dogtest.URL + "/?u=ada")
+						if err == nil { // Hijack ends the connection
+							_, _ = io.Copy(io.Discard, answer.Body)
+							_ = answer.Body.Close()
+						}
+					})
+			})
+		})
+	}
 }
 
 func TestTurn_ConnectKeepsTheTurn(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
-		count := 0
-		v := fixture.NewOwners(
-			t, kind, dog.Options{},
-			&fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-				before := count
-				if err := o.Storage().Put("k", nil); err != nil {
-					return err
-				}
-				_, err := o.Connect(w, req, nil)
-				count = before + 1
-				return err
-			}},
-		)
-		var all sync.WaitGroup
-		for range 100 {
-			all.Go(func() {
-				_, _, err := v.Server.TryDial("/?u=ada", dogtest.DialOptions{})
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
-		require.Equal(t, 100, count)
+		requireKeepsTurn(t, kind, func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+			_, err := o.Connect(w, req, nil)
+			return err
+		}, func(v *fixture.Owners) {
+			if _, _, err := v.Server.TryDial("/?u=ada", dogtest.DialOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
 	})
+}
+
+// requireKeepsTurn sends 100 requests at once and requires that their Receive
+// keeps the turn in do.
+func requireKeepsTurn(
+	t *testing.T, kind string, do func(fixture.Owner, http.ResponseWriter, *http.Request) error, send func(*fixture.Owners),
+) {
+	t.Helper()
+	count := 0
+	v := fixture.NewOwners(
+		t, kind, dog.Options{Store: dogtest.NewDisk(t)},
+		&fixture.OwnerHooks{Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+			before := count
+			if err := o.Storage().Put("k", nil); err != nil {
+				return err
+			}
+			err := do(o, w, req)
+			count = before + 1
+			return err
+		}},
+	)
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() { send(v) })
+	}
+	all.Wait()
+	synctest.Wait() // a hijacked connection ends before its handler does
+	require.Equal(t, 100, count)
 }

@@ -1,0 +1,169 @@
+// Package surface reads from the source what a package exports, for tests that
+// must notice each new function or method. It knows syntax only, no types.
+package surface
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A Func is an exported function, or an exported method of any type.
+type Func struct {
+	Type string // the type that has the method, "" for a function
+	Decl *ast.FuncDecl
+}
+
+// String returns Type.Name for a method and Name for a function.
+func (f Func) String() string {
+	if f.Type == "" {
+		return f.Decl.Name.Name
+	}
+	return f.Type + "." + f.Decl.Name.Name
+}
+
+// Takes reports whether a parameter has one of these types, as the source
+// writes it without a star: context.Context, http.Request.
+func (f Func) Takes(types ...string) bool {
+	for _, p := range f.Decl.Type.Params.List {
+		expr := p.Type
+		if star, ok := expr.(*ast.StarExpr); ok {
+			expr = star.X
+		}
+		selector, ok := expr.(*ast.SelectorExpr)
+		if !ok {
+			continue
+		}
+		for _, typ := range types {
+			if of, name, _ := strings.Cut(typ, "."); baseName(selector.X) == of && selector.Sel.Name == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A Package is the source of one package, without its tests.
+type Package struct {
+	declared []Func
+	embedded map[string][]string // types by the struct types that embed them
+}
+
+// Read reads the Go files of a folder but for tests, and those files besides.
+func Read(t testing.TB, folder string, files ...string) *Package {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	require.NoError(t, err)
+	require.NotEmpty(t, all, "no source in %s", folder)
+	p := &Package{embedded: make(map[string][]string)}
+	for _, name := range append(all, files...) {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		p.add(file)
+	}
+	return p
+}
+
+func (p *Package) add(file *ast.File) {
+	for _, d := range file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if !d.Name.IsExported() {
+				continue
+			}
+			f := Func{Decl: d}
+			if d.Recv != nil {
+				f.Type = baseName(d.Recv.List[0].Type)
+			}
+			p.declared = append(p.declared, f)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				if spec, ok := spec.(*ast.TypeSpec); ok {
+					p.embed(spec)
+				}
+			}
+		}
+	}
+}
+
+func (p *Package) embed(spec *ast.TypeSpec) {
+	s, ok := spec.Type.(*ast.StructType)
+	if !ok {
+		return
+	}
+	for _, field := range s.Fields.List {
+		if len(field.Names) == 0 {
+			p.embedded[spec.Name.Name] = append(p.embedded[spec.Name.Name], baseName(field.Type))
+		}
+	}
+}
+
+// Declared returns the exported functions and methods as they are declared, the
+// methods of unexported types too.
+func (p *Package) Declared() []Func { return p.declared }
+
+// Functions returns the exported functions.
+func (p *Package) Functions() []Func { return p.methods("", make(map[string]bool)) }
+
+// Types returns the exported types that have exported methods, their own or
+// those of a type that they embed.
+func (p *Package) Types() []string {
+	var names []string
+	seen := make(map[string]bool)
+	add := func(name string) {
+		if ast.IsExported(name) && !seen[name] && len(p.Methods(name)) > 0 {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	for _, f := range p.declared {
+		add(f.Type)
+	}
+	for name := range p.embedded {
+		add(name)
+	}
+	return names
+}
+
+// Methods returns the exported methods of a type, promoted methods included.
+func (p *Package) Methods(typ string) []Func { return p.methods(typ, make(map[string]bool)) }
+
+func (p *Package) methods(typ string, seen map[string]bool) (all []Func) {
+	for _, f := range p.declared {
+		if f.Type == typ && !seen[f.Decl.Name.Name] {
+			seen[f.Decl.Name.Name] = true
+			all = append(all, f)
+		}
+	}
+	for _, inner := range p.embedded[typ] {
+		for _, f := range p.methods(inner, seen) {
+			all = append(all, Func{Type: typ, Decl: f.Decl})
+		}
+	}
+	return all
+}
+
+// baseName returns the name of a type without star, package and arguments.
+func baseName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return baseName(e.X)
+	case *ast.IndexExpr:
+		return baseName(e.X)
+	case *ast.IndexListExpr:
+		return baseName(e.X)
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
