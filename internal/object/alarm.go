@@ -29,7 +29,7 @@ func (r *alarmRun) run() {
 		if !returned { // OnAlarm exits the goroutine: another goroutine does the rest
 			h := r.class.host
 			h.Work.Spawn(func() {
-				r.end(h.Panic(nil, nil))
+				r.end(h.Errors.Panic(nil, nil))
 				r.class.schedule.Look()
 			})
 		}

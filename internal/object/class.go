@@ -59,7 +59,7 @@ type Class struct {
 	missed  turn.Stats     // of objects that left memory before that tour counted them. guarded by mu
 }
 
-// tourStep is the number of objects of a namespace that are visited before
+// tourStep is the number of objects of a class that are visited before
 // other goroutines get its mutex.
 const tourStep = 1000
 

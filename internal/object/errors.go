@@ -57,7 +57,7 @@ func (o *Object) lostError(lost error) error {
 	if lost == nil || errors.Is(lost, ErrReset) {
 		return lost
 	}
-	return o.host().Reset(o.ID, lost)
+	return o.host().Errors.Reset(o.ID, lost)
 }
 
 // CheckGate returns ErrPastGate if the calling goroutine runs a handler of

@@ -29,8 +29,8 @@ type Config struct {
 	CheckTurns     bool
 	SQLLimits      store.SQLLimits
 
-	Errors
-	Trace
+	Errors Errors
+	Trace  Trace
 
 	// Report logs the error of a handler that has no caller waiting for it. err
 	// may be nil.

@@ -124,10 +124,10 @@ func (life *Life) protect(e *turn.Event, kind EventKind, method string, queued t
 // ended.
 func (life *Life) failed(e *turn.Event, kind EventKind, value any) (*hookqueue.Call, error) {
 	h := life.obj.host()
-	if err := h.Aborted(kind, value); err != nil {
+	if err := h.Errors.Aborted(kind, value); err != nil {
 		return nil, err
 	}
-	cause := h.Panic(value, debug.Stack())
+	cause := h.Errors.Panic(value, debug.Stack())
 	if kind == EventStart {
 		return nil, life.failStart(cause)
 	}
@@ -221,14 +221,14 @@ func (life *Life) Reset(cause error) error {
 // returns.
 func (life *Life) resetIn(e *turn.Event, failed int32, cause error) (*hookqueue.Call, error) {
 	o := life.obj
-	err := o.host().Reset(o.ID, cause)
+	err := o.host().Errors.Reset(o.ID, cause)
 	hook, first := life.close(e, err, failed)
 	if first != nil {
 		return nil, first
 	}
 	life.Tx.Abandon()
 	attrs := []any{"cause", cause}
-	if stack := o.host().Stack(cause); stack != nil {
+	if stack := o.host().Errors.Stack(cause); stack != nil {
 		attrs = append(attrs, "stack", string(stack))
 	}
 	level := slog.LevelError

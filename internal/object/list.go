@@ -41,7 +41,7 @@ type series struct {
 	entry func(key string, stored bool) (entry Entry, list bool, err error)
 }
 
-// listName returns the object's name if it is unique in its namespace,
+// listName returns the object's name if it is unique in its class,
 // otherwise "".
 func (o *Object) listName() string {
 	if o.Class.Role == Owned {

@@ -41,7 +41,7 @@ func (life *Life) started(wait context.Context, e *turn.Event) error {
 	h := life.obj.host()
 	done := make(chan error, 1)
 	h.Work.Spawn(func() {
-		err := h.Reset(life.obj.ID, h.Panic(nil, nil)) // unless start returns
+		err := h.Errors.Reset(life.obj.ID, h.Errors.Panic(nil, nil)) // unless start returns
 		defer func() { done <- err }()
 		e.Own()
 		life.pauseBeforeWake()

@@ -63,7 +63,7 @@ func (k EventKind) String() string {
 
 // Clock returns the time if a hook needs it, otherwise the zero time.
 func (h *Host) Clock() time.Time {
-	if h.EventDone == nil {
+	if h.Trace.EventDone == nil {
 		return time.Time{}
 	}
 	return time.Now()
@@ -79,7 +79,7 @@ func (life *Life) eventDone(
 ) *hookqueue.Call {
 	o := life.obj
 	h := o.host()
-	if h.EventDone == nil {
+	if h.Trace.EventDone == nil {
 		return before
 	}
 	if closed := life.turn.Closed(); ends && closed != nil {
@@ -87,24 +87,24 @@ func (life *Life) eventDone(
 	}
 	info := EventInfo{Kind: kind, Method: method, Wait: began.Sub(queued), Run: time.Since(began), Err: err}
 	if before != nil {
-		before.Then(func() { h.EventDone(o, info) })
+		before.Then(func() { h.Trace.EventDone(o, info) })
 		return before
 	}
-	return h.hooks.Add(o.ID, ends && !e.Pinned(), func() { h.EventDone(o, info) })
+	return h.hooks.Add(o.ID, ends && !e.Pinned(), func() { h.Trace.EventDone(o, info) })
 }
 
 // traceStart queues the hook for the start of the object.
 func (o *Object) traceStart() {
-	if h := o.host(); h.Started != nil {
-		h.hooks.Add(o.ID, false, func() { h.Started(o) })
+	if h := o.host(); h.Trace.Started != nil {
+		h.hooks.Add(o.ID, false, func() { h.Trace.Started(o) })
 	}
 }
 
 // traceStop queues the hook for the orderly end of a life. Its callers cannot
 // wait for a hook.
 func (o *Object) traceStop() {
-	if h := o.host(); h.Stopped != nil {
-		h.hooks.Add(o.ID, false, func() { h.Stopped(o, nil) })
+	if h := o.host(); h.Trace.Stopped != nil {
+		h.hooks.Add(o.ID, false, func() { h.Trace.Stopped(o, nil) })
 	}
 }
 
@@ -112,8 +112,8 @@ func (o *Object) traceStop() {
 // or nil. The caller calls the result when the event has ended.
 func (o *Object) traceReset(e *turn.Event, err error) *hookqueue.Call {
 	h := o.host()
-	if h.Stopped == nil {
+	if h.Trace.Stopped == nil {
 		return nil
 	}
-	return h.hooks.Add(o.ID, e != nil && !e.Pinned(), func() { h.Stopped(o, err) })
+	return h.hooks.Add(o.ID, e != nil && !e.Pinned(), func() { h.Trace.Stopped(o, err) })
 }

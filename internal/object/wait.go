@@ -186,7 +186,7 @@ func (life *Life) Block(ctx context.Context, f func(ctx context.Context) error) 
 		// The handler may recover from the panic, but the partial effects of f
 		// must not stay.
 		p := recover()
-		_ = life.Reset(life.obj.host().Panic(p, debug.Stack()))
+		_ = life.Reset(life.obj.host().Errors.Panic(p, debug.Stack()))
 		if p != nil {
 			panic(p)
 		}
