@@ -200,24 +200,6 @@ type UsageError struct {
 
 func (e *UsageError) Error() string { return "dog: " + e.Op + ": " + e.Problem }
 
-// objectErrors makes the errors of package object.
-var objectErrors = object.Errors{
-	Reset: func(id object.ID, cause error) error { return &ResetError{Object: ID(id), Cause: cause} },
-	Panic: func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} },
-	Stack: func(cause error) []byte {
-		if p, ok := errors.AsType[*PanicError](cause); ok {
-			return p.Stack
-		}
-		return nil
-	},
-	Aborted: func(kind object.EventKind, value any) error {
-		if kind == object.EventReceive && value == http.ErrAbortHandler { // how net/http aborts a response
-			return http.ErrAbortHandler
-		}
-		return nil
-	},
-}
-
 // misuse returns a [UsageError].
 func misuse(op, format string, args ...any) error {
 	return &UsageError{op, fmt.Sprintf(format, args...)}

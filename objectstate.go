@@ -81,6 +81,24 @@ func (o *objectState) Revive(ctx context.Context, c *object.Class, id object.ID,
 	return &replica.Object, nil
 }
 
+// objectErrors makes the errors of package object.
+var objectErrors = object.Errors{
+	Reset: func(id object.ID, cause error) error { return &ResetError{Object: ID(id), Cause: cause} },
+	Panic: func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} },
+	Stack: func(cause error) []byte {
+		if p, ok := errors.AsType[*PanicError](cause); ok {
+			return p.Stack
+		}
+		return nil
+	},
+	Aborted: func(kind object.EventKind, value any) error {
+		if kind == object.EventReceive && value == http.ErrAbortHandler { // how net/http aborts a response
+			return http.ErrAbortHandler
+		}
+		return nil
+	},
+}
+
 // report logs the error of a handler that has no caller waiting for it.
 func (o *objectState) report(kind EventKind, err error) {
 	level := slog.LevelError
