@@ -210,10 +210,14 @@ func TestServe_EndsWithItsServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := serveProgram(t.Context(), t, dog.Options{}, &fixture.OwnerHooks{}, nil)
 			ada := p.dial(t, "a")
+			closed := make(chan error, 1)
+			go func() { // else the server waits for her answer to the close frame
+				_, _, err := ada.Read(t.Context())
+				closed <- err
+			}()
 			require.NoError(t, end(p))
 			require.NoError(t, <-p.ended, "somebody wanted it")
-			_, _, err := ada.Read(t.Context())
-			require.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(err))
+			require.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(<-closed))
 			p.requireEnded(t)
 		})
 	}
