@@ -82,7 +82,7 @@ func (r *alarmRun) end(err error) {
 	default:
 		r.obj.report(EventAlarm, err)
 		if failed := r.on(func(o *object) error { return r.note(o, err) }); failed != nil && rt.ctx.Err() == nil {
-			r.obj.log().Error("cannot note that an alarm has failed", "error", failed)
+			r.obj.log().Error("cannot record that an alarm has failed", "error", failed)
 			again = !errors.Is(failed, ErrStoreCorrupt)
 		}
 	}
@@ -173,7 +173,7 @@ func (r *alarmRun) object() (*object, error) {
 		return nil, errUnregistered
 	}
 	if groups.kind != KindGroup {
-		return nil, fmt.Errorf("%w: a replica of what is no group", ErrStoreCorrupt)
+		return nil, fmt.Errorf("%w: the group of a replica is not a group", ErrStoreCorrupt)
 	}
 	group := groups.object(idOf(groups.origin, owner.Base), owner.Name)
 	return group.group.revive(r.ns.rt.ctx, r.ns, id, stored.Name)

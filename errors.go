@@ -16,8 +16,8 @@ import (
 	"github.com/godurable/dog/internal/tx"
 )
 
-// The errors that programs tell apart with [errors.Is]. Returned errors may
-// wrap them with details.
+// The errors that programs test for with [errors.Is]. Returned errors may wrap
+// them with details.
 
 // Errors for a refused request. [WriteError] maps each of them to an HTTP
 // status.
@@ -73,7 +73,7 @@ var (
 
 	// ErrNotEmpty is returned by [Stub.Import] if the object has stored data.
 	// Delete the data first.
-	ErrNotEmpty = errors.New("dog: the object has stored something already")
+	ErrNotEmpty = errors.New("dog: the object has stored data already")
 )
 
 // Errors for senders.
@@ -99,8 +99,8 @@ var (
 	// Either the disk is slow or the handler sends too much after it has stored
 	// something. The message is not sent. Send less, or store, call
 	// [Storage.Sync], and go on.
-	ErrHeldBack = errors.New("dog: too much is held back until what the object has stored is durable: " +
-		"say less, or call Storage.Sync before")
+	ErrHeldBack = errors.New("dog: too much output is held until the object's writes are durable: " +
+		"send less, or call Storage.Sync first")
 )
 
 // Errors for SQL statements.
@@ -117,8 +117,8 @@ var (
 	ErrSQLLimit = store.ErrLimit
 )
 
-// Errors in the use of turns that a program may want to tell apart (see
-// [UsageError]).
+// Errors in the use of turns that a program may want to test for. For others,
+// see [UsageError].
 var (
 	// ErrDeadlock is returned for a call that could never return: it waits for
 	// the turn of an object that keeps its turn until the call returns (see
@@ -140,8 +140,8 @@ var (
 	// or has used a socket, or a Go pointer, that belongs to another object.
 	// Pass the handler's context, call the other object ([Call]), or do it in
 	// [Await]. Only [Options].CheckTurns finds these uses.
-	ErrPastGate = errors.New("dog: said past the output gate of an object that has stored something: " +
-		"pass the handler's own context, use what belongs to the object, or do it in dog.Await")
+	ErrPastGate = errors.New("dog: output past the gate of an object whose writes are not durable: " +
+		"pass the handler's own context, use only what belongs to the object, or send in dog.Await")
 )
 
 // Errors that need the operator's attention.

@@ -81,10 +81,10 @@ func (ns *namespace) live() []*object {
 	return all
 }
 
-// holder answers who holds an object: it returns the object with this ID if it
-// is in memory, otherwise nil. Nothing else looks objects up by their ID, so
-// with several machines this is where another one could be the answer. The
-// second question, how to deliver an event to the holder, is object.deliver.
+// holder returns the object with this ID if it is in memory, otherwise nil.
+// Nothing else looks objects up by their ID, so with several machines this is
+// where another machine can turn out to hold the object. The other question,
+// how to deliver an event to the holder, is object.deliver.
 func (ns *namespace) holder(id ID) *object {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()

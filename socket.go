@@ -39,7 +39,7 @@ type Socket struct {
 	tags []string
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
-	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
+	lingers atomic.Bool  // has ended, and keeps its place until the gate has released its messages
 
 	held heldBytes // messages to this socket alone
 
