@@ -219,7 +219,7 @@ func refusal(err error) (reason, cure string) {
 	var handshake *conn.HandshakeError
 	switch {
 	case errors.Is(err, ErrInvalidName):
-		return "its uid is invalid", "Say who connects: SocketOptions.UID, Stub.WithUID"
+		return "its uid is invalid", "Set the uid of clients: SocketOptions.UID, Stub.WithUID"
 	case errors.Is(err, ErrSocketsFull):
 		return "the object is full", "Raise MaxSockets (ObjectOptions), or spread clients over replicas with a Group"
 	case !errors.As(err, &handshake):
@@ -229,7 +229,7 @@ func refusal(err error) (reason, cure string) {
 	case http.StatusForbidden:
 		return "its page is of another origin", "Add the page's host to SocketOptions.OriginPatterns if it may connect"
 	case http.StatusUpgradeRequired, http.StatusMethodNotAllowed:
-		return "the request asks for no WebSocket", "Give the type a Receive if it serves other requests too (IsUpgrade)"
+		return "the request does not ask for a WebSocket", "Give the type a Receive if it serves other requests too (IsUpgrade)"
 	}
 	return "", ""
 }

@@ -279,7 +279,7 @@ func (o *objectState) traffic(t *tour) (sockets int, traffic Traffic) {
 	return sockets, traffic
 }
 
-// socketLeft removes a socket from its replica, if that has not been done. The
+// socketLeft removes a socket from its object, if that has not been done. The
 // mutex and the record for the tour let Stats count the socket exactly once.
 func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()
