@@ -247,8 +247,12 @@ func syncDir(fsys vfs.FS, dir string) error {
 // at all.
 func lockError(err error) error {
 	var file *fs.PathError
+	var number syscall.Errno
 	if errors.As(err, &file) {
 		return err
+	}
+	if runtime.GOOS != "windows" && errors.As(err, &number) && number != syscall.EAGAIN && number != syscall.EACCES {
+		return err // for example because the file system has no locks
 	}
 	return fmt.Errorf("%w: %w", store.ErrLocked, err)
 }
