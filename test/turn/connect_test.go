@@ -22,6 +22,7 @@ func TestTurn_ConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 			Start: func(context.Context, *fixture.Room) error { starts++; return nil },
 			Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
 				require.NoError(t, dog.Go(req.Context(), func(ctx context.Context) error {
+					time.Sleep(time.Second) // until the client has its response
 					late, refused = r.Connect(w, req, nil)
 					return nil
 				}))
@@ -29,6 +30,7 @@ func TestTurn_ConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 		})
 		status, _ := h.Server.Get("/ws?u=ada")
 		require.Equal(t, 200, status)
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.Nil(t, late)
 		require.ErrorContains(t, refused, "Connect: Receive has returned already")
