@@ -164,8 +164,9 @@ func (ns *namespace) refused(log *slog.Logger, err error) {
 
 // upgrades reports whether a request may be passed to an object of the type. If
 // all that the type does with requests is to connect, and this one asks for no
-// WebSocket or comes from a page of another origin, upgrades refuses it. So such
-// a request starts no object, and gets its own status even if there is no room.
+// WebSocket or comes from a page of another origin, upgrades refuses it. So
+// such a request starts no object, and gets its own status even if there is no
+// room.
 func (ns *namespace) upgrades(w http.ResponseWriter, r *http.Request, log func() *slog.Logger) bool {
 	if !ns.connects || ns.receives {
 		return true
@@ -219,7 +220,7 @@ func refusal(err error) (reason, cure string) {
 	var handshake *conn.HandshakeError
 	switch {
 	case errors.Is(err, ErrInvalidName):
-		return "its uid is invalid", "Say who connects: SocketOptions.UID, Stub.WithUID"
+		return "its uid is invalid", "Set the uid of clients: SocketOptions.UID, Stub.WithUID"
 	case errors.Is(err, ErrSocketsFull):
 		return "the object is full", "Raise MaxSockets (ObjectOptions), or spread clients over replicas with a Group"
 	case !errors.As(err, &handshake):
@@ -229,7 +230,7 @@ func refusal(err error) (reason, cure string) {
 	case http.StatusForbidden:
 		return "its page is of another origin", "Add the page's host to SocketOptions.OriginPatterns if it may connect"
 	case http.StatusUpgradeRequired, http.StatusMethodNotAllowed:
-		return "the request asks for no WebSocket", "Give the type a Receive if it serves other requests too (IsUpgrade)"
+		return "the request does not ask for a WebSocket", "Give the type a Receive if it serves other requests too (IsUpgrade)"
 	}
 	return "", ""
 }

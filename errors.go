@@ -17,8 +17,8 @@ import (
 	"github.com/godurable/dog/internal/tx"
 )
 
-// The errors that programs tell apart with [errors.Is]. Returned errors may
-// wrap them with details.
+// The errors that programs test for with [errors.Is]. Returned errors may wrap
+// them with details.
 
 // Errors for a refused request. [WriteError] maps each of them to an HTTP
 // status.
@@ -74,7 +74,7 @@ var (
 
 	// ErrNotEmpty is returned by [Stub.Import] if the object has stored data.
 	// Delete the data first.
-	ErrNotEmpty = errors.New("dog: the object has stored something already")
+	ErrNotEmpty = errors.New("dog: the object has stored data already")
 )
 
 // Errors for senders.
@@ -100,8 +100,8 @@ var (
 	// Either the disk is slow or the handler sends too much after it has stored
 	// something. The message is not sent. Send less, or store, call
 	// [Storage.Sync], and go on.
-	ErrHeldBack = errors.New("dog: too much is held back until what the object has stored is durable: " +
-		"say less, or call Storage.Sync before")
+	ErrHeldBack = errors.New("dog: too much output is held until the object's writes are durable: " +
+		"send less, or call Storage.Sync first")
 )
 
 // Errors for SQL statements.
@@ -118,8 +118,8 @@ var (
 	ErrSQLLimit = store.ErrLimit
 )
 
-// Errors in the use of turns that a program may want to tell apart (see
-// [UsageError]).
+// Errors in the use of turns that a program may want to test for. For others,
+// see [UsageError].
 var (
 	// ErrDeadlock is returned for a call that could never return: it waits for
 	// the turn of an object that keeps its turn until the call returns (see

@@ -16,17 +16,16 @@ import (
 // Weather is a group of stations.
 type Weather struct{ dog.Group }
 
-// Station fetches a report once, however many ask for it while the fetch is
-// under way.
+// Station fetches a report once, however many requests arrive during the fetch.
 type Station struct {
 	dog.Replica
 	fetch    func() (string, error) // slow; fixed
 	report   string
 	known    bool          // report is there
-	fetching chan struct{} // closed at the end of the fetch under way; nil: there is none
+	fetching chan struct{} // closed at the end of the current fetch; nil if there is none
 }
 
-// Receive answers with the report.
+// Receive responds with the report.
 func (s *Station) Receive(w http.ResponseWriter, req *http.Request) error {
 	ctx := req.Context()
 	var err error
@@ -40,7 +39,7 @@ func (s *Station) Receive(w http.ResponseWriter, req *http.Request) error {
 	switch {
 	case err != nil:
 		dog.WriteError(w, err)
-	case !s.known: // the fetch that this request has waited for failed; the next request tries again
+	case !s.known: // the fetch of another request failed; the next request tries again
 		http.Error(w, http.StatusText(http.StatusBadGateway), http.StatusBadGateway)
 	default:
 		fmt.Fprint(w, s.report)
@@ -59,7 +58,7 @@ func (s *Station) refresh(ctx context.Context) error {
 	}()
 	fetch := s.fetch
 	var report string
-	err := dog.Await(ctx, func() (err error) { // other requests are handled meanwhile
+	err := dog.Await(ctx, func() (err error) { // other requests are handled while this waits
 		report, err = fetch()
 		return err
 	})
@@ -70,7 +69,7 @@ func (s *Station) refresh(ctx context.Context) error {
 	return nil
 }
 
-// A handler that waits for something slow lets the object's other events run.
+// A handler that waits in Await lets the object's other events run.
 func ExampleAwait() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {
@@ -110,7 +109,7 @@ func ExampleAwait() {
 		stub.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 		fmt.Println(answer.Code, strings.TrimSpace(answer.Body.String()))
 	}
-	ask(stubs[0]) // and the fetch fails
+	ask(stubs[0]) // its fetch fails
 	var asking, begun sync.WaitGroup
 	for _, stub := range stubs[1:] {
 		begun.Add(1)

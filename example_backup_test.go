@@ -11,7 +11,7 @@ import (
 	"github.com/godurable/dog/disk"
 )
 
-// Diary is an object that is to be kept for years.
+// Diary is an object that is kept for years.
 type Diary struct{ dog.Object }
 
 func (d *Diary) pages() dog.Map[string] { return dog.MapOf[string](d.Storage(), "") }
@@ -23,8 +23,8 @@ func (d *Diary) Read(context.Context) (string, error) {
 	return text, err
 }
 
-// openDiaries opens a data directory with the release of the program that calls
-// diaries by this name.
+// openDiaries opens a data directory with a release of the program that
+// registers diaries under this name.
 func openDiaries(dir, name string, migrations ...dog.Migration) (*dog.Runtime, *dog.Namespace[Diary]) {
 	rt, err := dog.New(dog.Options{Store: disk.At(dir), Migrations: migrations})
 	if err != nil {
@@ -37,9 +37,9 @@ func openDiaries(dir, name string, migrations ...dog.Migration) (*dog.Runtime, *
 	return rt, diaries
 }
 
-// A backup is made while everything goes on and opened like the original, here
-// by a later release that has renamed the namespace. One object alone travels
-// as a SQLite file.
+// Backup copies a store while it is in use. The copy is opened like the
+// original, here by a later release that has renamed the namespace. Export
+// writes one object to a SQLite file.
 func ExampleRuntime_Backup() {
 	dir, err := os.MkdirTemp("", "diaries")
 	if err != nil {

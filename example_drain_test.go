@@ -33,7 +33,7 @@ func (t *Till) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// A replica that is drained keeps the clients it has and gets no new ones.
+// A replica that is drained keeps its clients and gets no new clients.
 func ExampleGroupStub_Drain() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Front is a group that finds out itself who sends a request.
+// Front is a group that authenticates requests itself.
 type Front struct {
 	dog.Group
 	tokens map[string]string // user by token
@@ -35,8 +35,8 @@ func (d *Desk) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-// A gateway's stub is a whole HTTP handler: it identifies, chooses a replica
-// and hands the request on.
+// The stub of a gateway is a complete HTTP handler: it identifies the user,
+// picks a replica and passes the request on.
 func ExampleGateway() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {

@@ -20,7 +20,7 @@ type Turnstile struct {
 	visitors int
 }
 
-// Receive counts a visitor and answers with the visitors of all turnstiles.
+// Receive counts a visitor and responds with the visitors of all turnstiles.
 func (t *Turnstile) Receive(w http.ResponseWriter, req *http.Request) error {
 	t.visitors++
 	replies, err := t.Gossip(req.Context(), "how many?") // the turn is given up here
@@ -43,7 +43,7 @@ func (t *Turnstile) Receive(w http.ResponseWriter, req *http.Request) error {
 
 func (t *Turnstile) OnGossip(context.Context, dog.Message) (any, error) { return t.visitors, nil }
 
-// Replicas ask each other behind their clients' backs.
+// A replica asks its siblings before it responds.
 func ExampleReplica_Gossip() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {
@@ -60,8 +60,8 @@ func ExampleReplica_Gossip() {
 	}
 	museum := groups.Named("museum")
 
-	// Both are identified before either request is served, so they get a
-	// replica each.
+	// Both are identified before either request is served, so each gets a
+	// replica of its own.
 	var stubs []dog.Stub[Turnstile]
 	for _, visitor := range []string{"ada", "bob"} {
 		stub, err := museum.Identify(context.Background(), visitor)

@@ -32,8 +32,8 @@ func visit(dir, name string, migrations ...dog.Migration) {
 	fmt.Println(dog.Call0(context.Background(), profiles.Named("ada"), (*Profile).Visit))
 }
 
-// A release that registers a type under another name says so, and finds the
-// objects of earlier releases.
+// A release that registers a type under another name declares a migration, and
+// then finds the objects of earlier releases.
 func ExampleMigration() {
 	dir, err := os.MkdirTemp("", "profiles-")
 	if err != nil {

@@ -18,16 +18,16 @@ type Document struct {
 	text string // no mutex: a document handles one event at a time
 }
 
-// OnOpen shows the document to somebody who has just opened it.
+// OnOpen sends the document to a client that has just connected.
 func (d *Document) OnOpen(_ context.Context, s *dog.Socket) error { return s.Send(d.text) }
 
-// OnMessage takes over a new text and shows it to the others.
+// OnMessage stores a new text and sends it to the others.
 func (d *Document) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	d.text = m.String()
 	return s.Broadcast(m)
 }
 
-// Length can be called whether somebody has the document open or not.
+// Length can be called whether or not the document has clients.
 func (d *Document) Length(context.Context) (int, error) { return len(d.text), nil }
 
 // Clients connect to an object by its name.

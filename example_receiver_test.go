@@ -13,20 +13,20 @@ import (
 	"github.com/godurable/dog"
 )
 
-// A Mailbox answers HTTP requests: POST puts a letter in, GET takes one out.
+// A Mailbox serves HTTP requests: POST puts a letter in, GET takes one out.
 type Mailbox struct {
 	dog.Object
 	letters []string
 }
 
-// Receive gets the requests that are passed to the mailbox's stub.
-// An error that it returns becomes the response.
+// Receive serves the requests that are passed to the mailbox's stub. An error
+// that it returns becomes the response.
 func (m *Mailbox) Receive(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case r.Method == http.MethodPost && len(m.letters) == 2:
 		return &dog.StatusError{Status: http.StatusServiceUnavailable, Text: "the box is full", RetryAfter: time.Hour}
 	case r.Method == http.MethodPost:
-		letter, err := io.ReadAll(io.LimitReader(r.Body, 1<<10)) // short bodies have been read already
+		letter, err := io.ReadAll(io.LimitReader(r.Body, 1<<10)) // a short body is in memory
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func (m *Mailbox) Receive(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// An object is a handler of HTTP requests, one at a time.
+// An object serves HTTP requests, one at a time.
 func ExampleReceiver() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {

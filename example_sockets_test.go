@@ -15,7 +15,7 @@ import (
 // Fleet is a group of depots.
 type Fleet struct{ dog.Group }
 
-// Depot holds the connections of devices and tells those of a model to update.
+// Depot holds the connections of devices and updates the devices of a model.
 type Depot struct{ dog.Replica }
 
 type device struct{ Serial, Firmware string }
@@ -30,7 +30,7 @@ func (d *Depot) Receive(w http.ResponseWriter, req *http.Request) error {
 			Attachment:  device{Serial: dog.UID(req.Context()), Firmware: query.Get("firmware")},
 			AutoRequest: "ping", AutoReply: "pong", // does not wake the depot
 		})
-		return err // if there is one, the device has been told so
+		return err // Connect has already responded
 	case "/update":
 		for s := range d.Sockets("model:" + query.Get("model")) {
 			var known device
@@ -45,8 +45,8 @@ func (d *Depot) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-// Tags find the sockets that a message is for; an attachment keeps what the
-// service knows of each.
+// Tags select the sockets that get a message. An attachment keeps data with
+// each socket.
 func ExampleReplica_Sockets() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {
@@ -85,10 +85,10 @@ func ExampleReplica_Sockets() {
 		log.Fatal(err)
 	}
 	http.DefaultClient.CloseIdleConnections()
-	_, heard, err := devices[0].Read(ctx)
+	_, received, err := devices[0].Read(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(string(heard))
+	fmt.Println(string(received))
 	// Output: update 1 to 2
 }

@@ -26,8 +26,7 @@ func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// A trace tells what happens when it does, statistics tell what there is at the
-// moment.
+// A trace reports events as they happen. Stats is a snapshot.
 func ExampleRuntime_Stats() {
 	done := make(chan string, 3)
 	rt, err := dog.New(dog.Options{Trace: &dog.Trace{
@@ -51,13 +50,13 @@ func ExampleRuntime_Stats() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		if reader == "ada" { // bob has a place and has not come yet
+		if reader == "ada" { // bob has only reserved a place
 			stub.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 		}
 	}
 
-	// Hooks run in the order of an object's events. Between objects there is
-	// none.
+	// Hooks run in the order of the events of one object. There is no order
+	// between objects.
 	events := []string{<-done, <-done, <-done}
 	slices.Sort(events)
 	fmt.Println(strings.Join(events, "\n"))

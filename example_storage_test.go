@@ -15,7 +15,7 @@ type Wallet struct{ dog.Object }
 // errPoor is the error of a payment that the balance does not cover.
 var errPoor = errors.New("not enough money")
 
-// Pay changes the balance and notes the payment: both or neither.
+// Pay changes the balance and records the payment: both or neither.
 func (w *Wallet) Pay(_ context.Context, amount int) error {
 	return w.Storage().Transaction(func() error {
 		payments := dog.MapOf[int](w.Storage(), "payment/")
@@ -49,8 +49,7 @@ func (w *Wallet) Last(_ context.Context, n int) ([]int, error) {
 	return amounts, nil
 }
 
-// Keys hold values of Go types.
-// A transaction that fails leaves no trace.
+// Keys hold values of Go types. A transaction that fails changes nothing.
 func ExampleStorage() {
 	rt, err := dog.New(dog.Options{}) // in memory; with disk.At, in a directory
 	if err != nil {

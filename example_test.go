@@ -15,19 +15,19 @@ import (
 // EchoLobby spreads people over rooms of two.
 type EchoLobby struct{ dog.Group }
 
-// EchoRoom repeats to everybody what somebody says.
+// EchoRoom sends each message to the other people, in all rooms.
 type EchoRoom struct {
 	dog.Replica
-	said int // no mutex: a room handles one event at a time
+	count int // no mutex: a room handles one event at a time
 }
 
 func (r *EchoRoom) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
-	r.said++
-	return s.Broadcast(fmt.Sprintf("%s, no. %d: %s", s.UID(), r.said, m))
+	r.count++
+	return s.Broadcast(fmt.Sprintf("%s, no. %d: %s", s.UID(), r.count, m))
 }
 
-// A chat room: whoever connects hears what the others say, whichever replica
-// they are on.
+// A chat room: each person gets the messages of the others, in whichever room
+// they are.
 func Example() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {
@@ -64,11 +64,11 @@ func Example() {
 	if err := ada.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
 		log.Fatal(err)
 	}
-	_, heard, err := bob.Read(ctx)
+	_, received, err := bob.Read(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(string(heard))
+	fmt.Println(string(received))
 
 	ada.Close(websocket.StatusNormalClosure, "")
 	bob.Close(websocket.StatusNormalClosure, "")

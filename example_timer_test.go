@@ -30,11 +30,11 @@ func (r *Race) tick(context.Context) error {
 	return nil
 }
 
-// Begin brings the race into memory.
+// Begin starts the race.
 func (r *Race) Begin(context.Context) error { return nil }
 
-// A timer is for what must not survive the object's memory, such as the loop of
-// a game. An alarm is for the rest.
+// A timer lives as long as the object is in memory, like the loop of a game.
+// Use an alarm for work that must survive.
 func ExampleObject_Every() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {

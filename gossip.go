@@ -144,7 +144,7 @@ func (m *replicaState) answer(ctx context.Context, from turn.Origin, question []
 		// Encode in the turn: the result may be, or point to, data that the
 		// object changes later.
 		if answer, err = encodeJSON(result); err != nil {
-			return fmt.Errorf("dog: encode answer to gossip: %w", err)
+			return fmt.Errorf("dog: encode reply to gossip: %w", err)
 		}
 		return nil
 	})

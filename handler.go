@@ -9,14 +9,14 @@ import (
 )
 
 // This file defines the handlers of user types. Each handler is optional unless
-// its documentation says otherwise, takes one turn of its object (see
+// its documentation states otherwise, takes one turn of its object (see
 // [Object]), and is checked when the type is registered. Registration refuses a
 // method that is nearly a handler, by name or by signature. It also refuses any
 // other exported method whose name begins with On as handlers' names do, such
 // as OnConnect, because it would never be called. The context of a handler
 // belongs to its goroutine. It ends when the object is stopped, not when a
 // client goes away. An error that a handler returns is logged and changes
-// nothing else, unless the handler's documentation says otherwise. A panic
+// nothing else, unless the handler's documentation states otherwise. A panic
 // resets the object (see [ErrReset]).
 
 // A Receiver handles the HTTP requests that reach an object through a stub.

@@ -125,7 +125,7 @@ func RegisterGroup[G, R any, P groupType[G]](
 		ns.order, ns.holdPlaces = options.Order, options.HoldPlaces
 		ns.lingerFor = cmp.Or(options.LingerFor, rt.opts.LingerFor)
 		if ns.holdPlaces && ns.lingerFor <= 0 {
-			ns.problem = "GroupOptions.HoldPlaces needs a LingerFor above 0, which says for how long; " +
+			ns.problem = "GroupOptions.HoldPlaces needs a LingerFor above 0, the time for which places are held; " +
 				"it is switched off in GroupOptions or Options"
 		}
 	}
@@ -154,7 +154,7 @@ func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() 
 		}
 		c := P(v).base()
 		if c.storage.life != nil {
-			return nil, misuse("New", "that of %q returned a value that is in use: it must return a new one each time", name)
+			return nil, misuse("New", "that of %q returned a value that is in use: it must return a new value each time", name)
 		}
 		c.storage.life = life
 		return v, nil

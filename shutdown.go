@@ -84,7 +84,7 @@ func (rt *Runtime) Stopping() <-chan struct{} {
 }
 
 // Stopping returns a channel that is closed when [Runtime.Shutdown] begins, for
-// handlers that run until they are told to end: loops started by [Go], streams.
+// handlers that run for a long time, such as streams and loops started by [Go].
 // Wait for it in [Await]. The handler's own context ends only when the context
 // of Shutdown has ended. If ctx does not belong to a handler, the channel is
 // nil and so never closed.

@@ -40,8 +40,8 @@ type Socket struct {
 	tags       []string
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
-	lingers atomic.Bool  // has ended, and stays on the replica until the gate has released its messages
-	lost    atomic.Bool  // its client will never be told of the connection
+	lingers atomic.Bool  // has ended, and keeps its place until the gate has released its messages
+	lost    atomic.Bool  // its handshake will never be answered
 
 	held heldBytes // messages to this socket alone
 

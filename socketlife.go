@@ -108,8 +108,8 @@ func (s *Socket) release() {
 	b.book.Release(s.place, b.runtime().now())
 }
 
-// vanish releases a socket whose client was never told of the connection,
-// because its object's writes were lost.
+// vanish releases a socket whose handshake was never answered, because its
+// object's writes were lost.
 func (s *Socket) vanish(lost error) {
 	defer s.obj.runtime().host.Work.Leave()
 	s.conn.Abort(lost)

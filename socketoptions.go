@@ -177,7 +177,7 @@ const maxAutoBytes = 2048
 // checkDefaults is like check, for the defaults of sockets.
 func (o SocketOptions) checkDefaults() error {
 	if o.UID != "" {
-		return misuse("SocketOptions.UID", "it is that of one socket: give it to Connect")
+		return misuse("SocketOptions.UID", "it belongs to one socket: pass it to Connect")
 	}
 	if o.Attachment != nil {
 		if _, err := encodeAttachment(o.Attachment); err != nil {
@@ -244,7 +244,7 @@ func (o SocketOptions) check() error {
 		return misuse("SocketOptions", "AutoRequest or AutoReply has more than 2,048 bytes, or is not UTF-8")
 	}
 	if (o.AutoRequest == "") != (o.AutoReply == "") {
-		return misuse("SocketOptions", "AutoRequest and AutoReply need each other")
+		return misuse("SocketOptions", "AutoRequest and AutoReply must be set together")
 	}
 	for _, pattern := range o.OriginPatterns {
 		if _, err := path.Match(pattern, ""); err != nil {

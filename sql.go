@@ -43,9 +43,8 @@ var sqlLimits = store.SQLLimits{
 // "2006-01-02 15:04:05", with up to nine digits of a fraction if there is one.
 // These texts sort in the order of the times, also together with
 // CURRENT_TIMESTAMP and datetime(). A time outside the years 0 to 9999 in UTC
-// is ErrSQLLimit. Texts in RFC 3339, which early programs stored, can be read,
-// but compare incorrectly with other texts of the same day. This statement
-// brings them into the form:
+// is ErrSQLLimit. Texts in RFC 3339 can be read too, but compare incorrectly
+// with other texts of the same day. This statement converts them:
 //
 //	UPDATE t SET at = replace(rtrim(at, 'Z'), 'T', ' ')
 //

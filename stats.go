@@ -206,8 +206,8 @@ func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
 	return mine
 }
 
-// visit adds up the turns of all present and past objects of a class. It returns
-// its groups and its plain objects with sockets.
+// visit adds up the turns of all present and past objects of a class. It
+// returns its groups and its plain objects with sockets.
 func (t *tour) visit(c *object.Class) (groups, crowds []*objectState, turns turn.Stats) {
 	turns = c.Tour(t.number, func(counted *object.Object) {
 		o := stateOf(counted)
@@ -279,7 +279,7 @@ func (o *objectState) traffic(t *tour) (sockets int, traffic Traffic) {
 	return sockets, traffic
 }
 
-// socketLeft removes a socket from its replica, if that has not been done. The
+// socketLeft removes a socket from its object, if that has not been done. The
 // mutex and the record for the tour let Stats count the socket exactly once.
 func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	rt.past.Lock()

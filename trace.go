@@ -34,10 +34,10 @@ type Trace struct {
 	ObjectStopped func(o ObjectInfo, cause error)
 	// EventDone is called when a handler has returned.
 	EventDone func(EventInfo)
-	// SocketOpened is called when a socket has joined its replica, before
+	// SocketOpened is called when a socket has joined its object, before
 	// OnOpen.
 	SocketOpened func(*Socket)
-	// SocketClosed is called when a socket has left its replica, before
+	// SocketClosed is called when a socket has left its object, before
 	// OnClose.
 	SocketClosed func(s *Socket, cause *CloseError)
 }

@@ -75,7 +75,7 @@ func TestTheExcerptsOfThePagesAreThoseOfTheExamples(t *testing.T) {
 			continue
 		}
 		excerpts++
-		require.Contains(t, examples.String(), block)
+		require.True(t, strings.Contains(examples.String(), block), "no example has this:\n%s", block)
 	}
 	require.NotZero(t, excerpts)
 }

@@ -184,12 +184,12 @@ func (e *cutOff) Durable() uint64 {
 }
 
 // OnDurable implements [store.Engine].
-func (e *cutOff) OnDurable(commit uint64, told func(error)) {
+func (e *cutOff) OnDurable(commit uint64, notify func(error)) {
 	e.Engine.OnDurable(commit, func(err error) {
 		if err == nil && commit > e.Durable() {
 			err = fmt.Errorf("%w: %w", store.ErrFailed, errCrashed)
 		}
-		told(err)
+		notify(err)
 	})
 }
 

@@ -140,10 +140,10 @@ func (a *requests) left(t testing.TB) bool {
 	a.mu.Unlock()
 	for q, body := range left {
 		if body != nil {
-			t.Errorf("dogtest: the test has left the body of the answer to %s open: close it", q.name)
+			t.Errorf("dogtest: the test left the response body of %s open: close it", q.name)
 			_ = body.Close()
 		} else {
-			t.Errorf("dogtest: %s had not been answered at the end of the test", q.name)
+			t.Errorf("dogtest: %s had no response at the end of the test", q.name)
 		}
 		q.over()
 	}

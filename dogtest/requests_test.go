@@ -94,11 +94,11 @@ func TestARequestThatHasNotEndedFailsTheTestByItsName(t *testing.T) {
 	}{
 		"the body is open": {
 			func(t *testing.T, srv *dogtest.Server) { open(t, srv, "/short?a=b") },
-			[]string{"dogtest: the test has left the body of the answer to GET /short?a=b open: close it"},
+			[]string{"dogtest: the test left the response body of GET /short?a=b open: close it"},
 		},
 		"the body is open and has no end": {
 			func(t *testing.T, srv *dogtest.Server) { open(t, srv, "/endless") },
-			[]string{"dogtest: the test has left the body of the answer to GET /endless open: close it"},
+			[]string{"dogtest: the test left the response body of GET /endless open: close it"},
 		},
 		"there is no answer": {
 			func(_ *testing.T, srv *dogtest.Server) {
@@ -110,7 +110,7 @@ func TestARequestThatHasNotEndedFailsTheTestByItsName(t *testing.T) {
 				}()
 				synctest.Wait()
 			},
-			[]string{"dogtest: GET /never had not been answered at the end of the test"},
+			[]string{"dogtest: GET /never had no response at the end of the test"},
 		},
 		"the body is closed": {
 			func(t *testing.T, srv *dogtest.Server) { require.NoError(t, open(t, srv, "/endless").Body.Close()) }, nil,

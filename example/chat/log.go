@@ -10,13 +10,13 @@ import (
 
 const (
 	pageLines  = 200                 // lines that a browser gets at a time
-	maxLines   = 100_000             // lines that the log keeps,
-	maxAge     = 30 * 24 * time.Hour // for so long
-	sweepEvery = time.Hour           // how often it forgets
+	maxLines   = 100_000             // the log keeps at most so many lines,
+	maxAge     = 30 * 24 * time.Hour // none of which is older
+	sweepEvery = time.Hour           // how often it deletes others
 )
 
-// Log keeps the messages to everybody. There is one for the chat: an object
-// handles one event at a time, so its lines have one order.
+// Log keeps the messages to all. The chat has one Log. An object handles one
+// event at a time, so its lines have one order.
 type Log struct{ dog.Object }
 
 // schema has a step for each release that changed the database.
@@ -29,8 +29,8 @@ var schema = dog.Schema{
 	)`,
 }
 
-// Append stores a line and returns its ID, also for a line that it has already.
-// The ID leaves the object when the line is durable: dog holds it until then.
+// Append stores a line and returns its ID. It does not store a line twice. The
+// ID leaves the object when the line is durable: dog holds it until then.
 func (l *Log) Append(_ context.Context, line Line) (id int64, err error) {
 	id, _, err = dog.QueryRowAs[int64](l.Storage().SQL(), `
 		INSERT INTO lines (id, "from", text, key)
@@ -63,7 +63,7 @@ func (l *Log) Before(_ context.Context, id int64) (history, error) {
 	return h, nil
 }
 
-// OnAlarm forgets lines that are too old or too many. It runs every hour while
+// OnAlarm deletes lines that are too old or too many. It runs every hour while
 // there are lines, whether or not the log is in memory.
 func (l *Log) OnAlarm(context.Context, dog.Alarm) error {
 	sql := l.Storage().SQL()

@@ -1,13 +1,13 @@
-// Command chat is a chat room that keeps its log, spreads people over replicas
-// of a few places each, and shows who is where.
+// Command chat is a chat room that keeps a log, spreads people over replicas
+// with a few places each, and shows the people on each replica.
 //
 //	go run ./example/chat                # in memory: the log ends with the program
 //	go run ./example/chat -data chat     # in a directory: the log survives a crash
 //
 // Read server.go first, then log.go (an object with SQL and an alarm), room.go
-// (a replica with sockets), lobby.go (a group) and protocol.go (what goes to
-// and comes from page.html). Anybody may enter under any name: a real service
-// finds out who connects in Lobby.Identify.
+// (a replica with sockets), lobby.go (a group) and protocol.go (the messages to
+// and from page.html). People may enter under any name: a real service
+// authenticates them in Lobby.Identify.
 package main
 
 import (

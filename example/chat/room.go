@@ -8,35 +8,35 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Room is a replica of the chat: the few people who share it.
+// Room is a replica of the chat, with a few people in it.
 type Room struct {
 	dog.Replica
 	log dog.Stub[Log]
 }
 
-// OnOpen sends a browser the end of the log. The socket has joined the room
-// before, so a message that is not in the log yet arrives by itself. An error
+// OnOpen sends a browser the end of the log. The socket has already joined the
+// room, so a message that is not in the log yet arrives by itself. An error
 // closes the socket, and the page connects again.
 func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
 	err := r.sendLines(ctx, s, math.MaxInt64)
 	return errors.Join(err, dog.CallErr0(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Changed))
 }
 
-// OnClose runs once for each socket that has joined, however it ended.
+// OnClose runs once for each socket that has joined, however it has ended.
 func (r *Room) OnClose(ctx context.Context, _ *dog.Socket, _ int, _ string) error {
 	return dog.CallErr0(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Changed)
 }
 
-// OnGossip answers the lobby's question who is here.
+// OnGossip returns the people in the room to the lobby.
 func (r *Room) OnGossip(context.Context, dog.Message) (any, error) {
 	users := []string{}
 	for s := range r.Sockets() {
-		users = append(users, s.UID()) // twice for somebody with two tabs
+		users = append(users, s.UID()) // twice for a person with two tabs
 	}
 	return users, nil
 }
 
-// OnMessage does what a browser asks for. Anything else is ignored.
+// OnMessage handles a message of a browser. It ignores invalid messages.
 func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, received dog.Message) error {
 	var m message
 	err := received.Decode(&m)
@@ -64,9 +64,9 @@ func (r *Room) sendLines(ctx context.Context, s *dog.Socket, before int64) error
 	return s.Send(lines)
 }
 
-// deliver sends a message to its audience, and to who wrote it.
+// deliver sends a message to its audience and to its author.
 func (r *Room) deliver(ctx context.Context, s *dog.Socket, m message) (err error) {
-	m.ID, m.From = 0, s.UID() // whatever the browser claims
+	m.ID, m.From = 0, s.UID() // not what the browser claims
 	switch m.Meta {
 	case "group":
 		return r.Emit(m)

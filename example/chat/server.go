@@ -15,10 +15,10 @@ var sockets = dog.SocketOptions{
 	MaxMessage:  16 << 10, // maxText characters, however they are escaped
 	QueueBytes:  4 << 20,  // a page of the longest lines
 	Compression: true,
-	AutoRequest: "ping", AutoReply: "pong", // for a page that asks whether the connection is alive
+	AutoRequest: "ping", AutoReply: "pong", // for a page that checks its connection
 }
 
-// register registers the three types and returns the chat: there is one.
+// register registers the three types and returns the only chat.
 func register(rt *dog.Runtime, limit int) (chat dog.GroupStub[Lobby, Room], err error) {
 	logs, err := dog.RegisterObject(rt, "log", &dog.ObjectOptions[Log]{Schema: schema})
 	if err != nil {
@@ -39,7 +39,7 @@ func register(rt *dog.Runtime, limit int) (chat dog.GroupStub[Lobby, Room], err 
 // handler serves the page and its WebSockets.
 func handler(chat dog.GroupStub[Lobby, Room]) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /ws", chat) // to a room, for the name that Lobby.Identify returns
+	mux.Handle("GET /ws", chat) // Lobby.Identify names the person; the group picks a room
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'") // the page has the rest of the policy

@@ -7,8 +7,8 @@
 //	curl localhost:8080/visits                   # the same, not counted
 //	curl 'localhost:8080/?after=a'               # the names after "a", at most 100
 //
-// Kill it at any moment and start it again: no number that a client was told is
-// lost. counter.go is the object, server.go puts it behind HTTP.
+// Kill it at any moment and start it again: no number that a client has
+// received is lost. counter.go is the object, server.go puts it behind HTTP.
 package main
 
 import (

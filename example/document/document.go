@@ -20,10 +20,10 @@ var schema = dog.Schema{
 	`ALTER TABLE paragraphs ADD COLUMN author TEXT NOT NULL DEFAULT ''`,
 }
 
-// Document is one document, whether somebody has it open or not.
+// Document is one document, whether or not anyone has it open.
 type Document struct {
 	dog.Object
-	authors bool // this release knows the second step of the schema
+	authors bool // this release has the second step of the schema
 }
 
 // Paragraph is a paragraph of a document.
@@ -33,7 +33,7 @@ type Paragraph struct {
 	Author string `json:"author,omitempty"` // who wrote it last
 }
 
-// A change is what a client asks for, and what all are told then.
+// A change is a request of a client, and then the message to all clients.
 type change struct {
 	Op         string      `json:"op"` // insert, write, remove; to clients also document, people, refused
 	After      int64       `json:"after,omitempty"`
@@ -58,19 +58,19 @@ func (d *Document) Paragraphs(context.Context) (all []Paragraph, err error) {
 	return all, nil
 }
 
-// OnOpen shows a client the document, and everybody who is there.
+// OnOpen sends a client the document, and all clients the list of people.
 func (d *Document) OnOpen(ctx context.Context, s *dog.Socket) error {
 	all, err := d.Paragraphs(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.Send(change{Op: "document", Paragraphs: all}), d.tellPeople())
+	return errors.Join(s.Send(change{Op: "document", Paragraphs: all}), d.sendPeople())
 }
 
-// OnClose tells the others who has stayed.
-func (d *Document) OnClose(context.Context, *dog.Socket, int, string) error { return d.tellPeople() }
+// OnClose sends the others the list of people.
+func (d *Document) OnClose(context.Context, *dog.Socket, int, string) error { return d.sendPeople() }
 
-func (d *Document) tellPeople() error {
+func (d *Document) sendPeople() error {
 	var people []string
 	for s := range d.Sockets() {
 		people = append(people, s.UID())
@@ -79,16 +79,16 @@ func (d *Document) tellPeople() error {
 	return d.Broadcast(change{Op: "people", People: slices.Compact(people)}, dog.Coalesce("people"))
 }
 
-// errAsked is for a change that makes no sense, perhaps since somebody was
-// faster.
+// errAsked is the error for a change that makes no sense, perhaps because of an
+// earlier change by another client.
 var errAsked = errors.New("there is no such paragraph or operation")
 
-// OnMessage makes a change and tells everybody, also who asked: nobody hears of
-// it before it is durable.
+// OnMessage makes a change and sends it to all clients, the author included.
+// dog holds the message until the change is durable.
 func (d *Document) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	var c change
 	if err := m.Decode(&c); err != nil {
-		return s.Send(change{Op: "refused", Why: "that is no JSON"})
+		return s.Send(change{Op: "refused", Why: "the message is not JSON"})
 	}
 	c = change{Op: c.Op, After: c.After, Paragraph: Paragraph{ID: c.Paragraph.ID, Text: c.Paragraph.Text, Author: s.UID()}}
 	err := d.Storage().Transaction(func() error { return d.apply(&c) })
@@ -109,7 +109,7 @@ func (d *Document) apply(c *change) (err error) {
 	var done dog.SQLResult
 	switch p := &c.Paragraph; c.Op {
 	case "insert":
-		// After the paragraph with the ID, and before all others for 0.
+		// After the paragraph with this ID; for 0, before all others.
 		place, _, err := dog.QueryRowAs[int64](sql, "SELECT coalesce(max(place), 0) FROM paragraphs WHERE id = ?", c.After)
 		if err != nil {
 			return err

@@ -62,7 +62,7 @@ func TestPeopleWriteTogether(t *testing.T) {
 			`{"op":"burn"}`: "no such paragraph",
 			`{"op":"insert","paragraph":{"text":""}}`:                                    "1 to 10,000",
 			`{"op":"insert","paragraph":{"text":"` + strings.Repeat("x", 10_001) + `"}}`: "1 to 10,000",
-			`not JSON`: "no JSON",
+			`not JSON`: "not JSON",
 		} {
 			eve.Send(asked)
 			require.Contains(t, next(eve, "refused").Why, why)

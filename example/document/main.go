@@ -1,6 +1,6 @@
-// Command document keeps documents that people write together: each is one
-// object, with a database of its own and the WebSockets of those who have it
-// open.
+// Command document keeps documents that people write together. Each document is
+// one object, with its own database and the WebSockets of the people who have
+// it open.
 //
 //	go run ./example/document -addr 127.0.0.1:8790 -data documents
 //

@@ -18,7 +18,7 @@ func newServer(rt *dog.Runtime, steps dog.Schema) (http.Handler, error) {
 	documents, err := dog.RegisterObject(rt, "document", &dog.ObjectOptions[Document]{
 		New:              func() *Document { return &Document{authors: len(steps) > 1} },
 		Schema:           steps,
-		AllowNewerSchema: true, // the release before may come back
+		AllowNewerSchema: true, // the previous release may come back
 		Hibernate:        true,
 		RollbackOnError:  true,
 		MaxSockets:       200,
@@ -47,7 +47,7 @@ func newServer(rt *dog.Runtime, steps dog.Schema) (http.Handler, error) {
 	mux.HandleFunc("GET /{name}/open", func(w http.ResponseWriter, r *http.Request) {
 		writer := strings.TrimSpace(r.FormValue("writer"))
 		if writer == "" {
-			dog.WriteError(w, &dog.StatusError{Status: http.StatusUnauthorized, Text: "say who writes"})
+			dog.WriteError(w, &dog.StatusError{Status: http.StatusUnauthorized, Text: "a writer is missing"})
 			return
 		}
 		documents.Named(r.PathValue("name")).WithUID(writer).ServeHTTP(w, r)

@@ -12,36 +12,36 @@ const (
 	seats = 4
 	side  = 40               // of the field
 	tick  = time.Second / 20 // the game moves
-	grace = 5 * time.Second  // a seat is held for who has gone
+	grace = 5 * time.Second  // how long a seat is held for a player who has left
 	match = 60 * 20          // ticks
 	ready = 2                // players for a match
 	pause = 20 * 3           // ticks before a match, for more to come
 )
 
 // Arena is one game of up to four players. They walk over the field, and a
-// square belongs to who was there last.
+// square belongs to the player who was there last.
 type Arena struct {
 	dog.Replica
 	seats [seats]*player // nil: free
 	field [side * side]byte
 	ticks int        // of the match; below 0 before it
-	loop  *dog.Timer // nil: nobody plays
+	loop  *dog.Timer // nil if there are no players
 }
 
-// player has a seat. The place that the group holds for a player who has gone
-// is as long his. All are told of what is exported.
+// player has a seat. The group holds a place for a player who has left, and the
+// arena keeps the seat for as long. The exported fields are sent to all.
 type player struct {
 	Seat, X, Y, Points int
 	UID                string
 	Gone               bool
 
 	dx, dy int
-	left   time.Time // when he went
+	left   time.Time // when the player left
 }
 
-// OnOpen seats a player, in his old seat if he has one. There is room, since
-// the group lets in no more than seats uids, those included for whom it holds a
-// place.
+// OnOpen seats a player, in the old seat if there is one. There is room: the
+// group admits as many uids as there are seats, and counts those for which it
+// holds a place.
 func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
 	for other := range a.SocketsOf(s.UID()) {
 		if other != s {
@@ -67,7 +67,7 @@ func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
 	return s.Send(map[string]any{"op": "welcome", "seat": seat, "side": side, "field": a.field[:]})
 }
 
-// seatOf returns the seat of a player, of nobody for "", and -1 when there is
+// seatOf returns the seat of a player, a free seat for "", or -1 if there is
 // none.
 func (a *Arena) seatOf(uid string) int {
 	for i, p := range a.seats {
@@ -89,10 +89,10 @@ func (a *Arena) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error
 	return nil
 }
 
-// OnClose leaves a player's seat to him for a while.
+// OnClose keeps a player's seat for a while.
 func (a *Arena) OnClose(_ context.Context, s *dog.Socket, _ int, _ string) error {
 	for range a.SocketsOf(s.UID()) {
-		return nil // his other window
+		return nil // the player's other window
 	}
 	if seat := a.seatOf(s.UID()); seat >= 0 {
 		p := a.seats[seat]
@@ -117,12 +117,12 @@ func (a *Arena) step(context.Context) error {
 	case a.ticks < -1 && len(players) == seats:
 		a.ticks = 0
 	case a.ticks < 0 && len(players) < ready:
-		a.ticks = -pause // go on waiting
+		a.ticks = -pause // wait again
 	default:
 		a.ticks++
 	}
 	if a.ticks == 0 {
-		if err := a.SetLocked(true); err != nil { // only who plays may come, and come back
+		if err := a.SetLocked(true); err != nil { // only the players of this match may come back
 			return err
 		}
 	}
@@ -136,8 +136,8 @@ func (a *Arena) step(context.Context) error {
 	return a.Emit(map[string]any{"op": "state", "ticks": a.ticks, "of": match, "players": players}, dog.Coalesce("state"))
 }
 
-// end ends the match: the arena is free for others, and who wants more connects
-// again.
+// end ends the match. The arena is free for others, and players connect again
+// for another match.
 func (a *Arena) end() error {
 	a.loop.Stop()
 	a.loop, a.seats = nil, [seats]*player{}

@@ -14,7 +14,7 @@ var page string
 // newServer returns the HTTP handler of the game.
 func newServer(rt *dog.Runtime) (http.Handler, error) {
 	arenas, err := dog.RegisterReplica(rt, "arena", &dog.ReplicaOptions[Arena]{
-		// Of states that wait for a slow client only the latest is of use.
+		// A slow client needs only the latest of the states that wait for it.
 		Sockets: dog.SocketOptions{Slow: dog.CoalesceSlow},
 	})
 	if err != nil {
@@ -24,7 +24,7 @@ func newServer(rt *dog.Runtime) (http.Handler, error) {
 		Limit:      seats,
 		Order:      dog.FullestFirst, // so that a match begins soon
 		LingerFor:  grace,
-		HoldPlaces: true, // for who comes back
+		HoldPlaces: true, // for players who come back
 	})
 	if err != nil {
 		return nil, err

@@ -11,14 +11,14 @@ import (
 	"github.com/godurable/dog"
 )
 
-// limiter lets requests through to next, each key so many.
+// limiter passes requests on to next, within a limit for each key.
 type limiter struct {
 	buckets *dog.Namespace[Bucket]
 	key     func(*http.Request) string
 	next    http.Handler
 }
 
-// newLimiter returns next behind a limit on the requests of each key.
+// newLimiter returns a handler that limits the requests of each key to next.
 func newLimiter(rt *dog.Runtime, limit Limit, key func(*http.Request) string, next http.Handler) (http.Handler, error) {
 	buckets, err := register(rt, limit)
 	if err != nil {
@@ -43,12 +43,12 @@ func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.next.ServeHTTP(w, r)
 }
 
-// seconds returns whole seconds, rounded up so that who waits for so long does
-// not come too early.
+// seconds returns whole seconds, rounded up so that a client that waits for so
+// long does not come too early.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
-// clientIP is the key of main. What clients choose themselves, such as a
-// header, makes a poor key: they would choose another one.
+// clientIP is the key that main uses. A value that clients choose themselves,
+// such as a header, is a poor key: they would choose another.
 func clientIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

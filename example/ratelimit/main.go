@@ -5,8 +5,8 @@
 //
 //	for i in 1 2 3 4 5 6; do curl -i localhost:8080; done   # the sixth gets 429 with Retry-After: 2
 //
-// bucket.go is the object, and says what eviction, a restart and a crash do to
-// a limit; limiter.go is the middleware.
+// bucket.go is the object, and documents the effect of eviction, a restart and
+// a crash on a limit; limiter.go is the middleware.
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 	}
 }
 
-// run answers requests, each client so many, until ctx is done.
+// run serves requests, within a limit for each client, until ctx is done.
 func run(ctx context.Context, addr, data string, limit Limit) error {
 	var options dog.Options
 	if data != "" {

@@ -14,10 +14,10 @@ import (
 	"github.com/godurable/dog"
 )
 
-// maxAnswer is how many bytes are read of an endpoint's answer.
+// maxAnswer is the maximum number of bytes read of an endpoint's response.
 const maxAnswer = 64 << 10
 
-// Errors of a customer, with the answers to whoever asked.
+// Errors of a customer, with the responses to the caller.
 var (
 	ErrNoEndpoint = &dog.StatusError{Status: http.StatusConflict, Text: "the customer has no endpoint"}
 	ErrNotDead    = &dog.StatusError{Status: http.StatusNotFound, Text: "no such dead letter"}
@@ -26,17 +26,17 @@ var (
 	}
 )
 
-// A Policy says how deliveries are tried.
+// A Policy configures the tries of deliveries.
 type Policy struct {
-	Tries   int           // after the last one a delivery is a dead letter
-	First   time.Duration // between the first try and the second; then twice as long each time
-	Most    time.Duration // between two tries
+	Tries   int           // after the last try a delivery is a dead letter
+	First   time.Duration // between the first and the second try; doubles each time
+	Most    time.Duration // maximum between two tries
 	Timeout time.Duration // of one try
-	Waiting int           // deliveries of one customer that may wait
+	Waiting int           // maximum number of waiting deliveries of a customer
 }
 
-// pause returns how long to wait after so many tries: up to a quarter longer
-// than it need be, so that what failed together does not come back together.
+// pause returns the time to wait after so many tries. It adds up to a quarter
+// at random, so that deliveries that failed together are not retried together.
 func (p Policy) pause(tries int) time.Duration {
 	pause := p.First
 	for range tries - 1 {
@@ -45,12 +45,12 @@ func (p Policy) pause(tries int) time.Duration {
 	return pause + rand.N(pause/4+1)
 }
 
-// lease is when a try that has not ended must have been lost in a crash.
+// lease is the time after which a try must have been lost in a crash.
 func (p Policy) lease() time.Duration { return 2 * p.Timeout }
 
-// A Delivery is what a customer's endpoint is to get.
+// A Delivery is a request to a customer's endpoint.
 type Delivery struct {
-	ID          string `json:"id"` // stays the same in all tries, for the endpoint to tell what it has seen
+	ID          string `json:"id"` // the same in all tries, so that the endpoint can detect duplicates
 	Tries       int    `json:"tries"`
 	Failure     string `json:"failure,omitempty"` // of the last try
 	ContentType string `json:"contentType,omitempty"`
@@ -58,26 +58,26 @@ type Delivery struct {
 }
 
 // Customer is the queue of one customer. Its deliveries are made one after the
-// other; an alarm is set whenever there are some, for the time at which
-// something has to be done about the first.
+// other. While there are any, an alarm is set for the next action on the first.
 type Customer struct {
 	dog.Object
 	policy Policy       // fixed
 	client *http.Client // fixed
-	trying bool         // a try is under way, in this life of the object
+	trying bool         // a try is in progress, in this life of the object
 }
 
 func (c *Customer) queue() dog.Map[Delivery] { return dog.MapOf[Delivery](c.Storage(), "queue/") }
 
 func (c *Customer) dead() dog.Map[Delivery] { return dog.MapOf[Delivery](c.Storage(), "dead/") }
 
-// SetEndpoint says where deliveries go, those that wait too.
+// SetEndpoint sets the endpoint for all deliveries, waiting deliveries
+// included.
 func (c *Customer) SetEndpoint(_ context.Context, url string) error {
 	return dog.Put(c.Storage(), "endpoint", url)
 }
 
-// Accept queues a delivery and returns the ID it gets. The caller learns of it
-// once the delivery is durable: dog sees to that.
+// Accept queues a delivery and returns its ID. dog holds the result until the
+// delivery is durable.
 func (c *Customer) Accept(_ context.Context, d Delivery) (id string, err error) {
 	_, found, err := dog.Get[string](c.Storage(), "endpoint")
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *Customer) Accept(_ context.Context, d Delivery) (id string, err error) 
 	return id, err
 }
 
-// Dead returns up to 100 dead letters, those after an ID, without their bodies.
+// Dead returns up to 100 dead letters after an ID, without their bodies.
 func (c *Customer) Dead(_ context.Context, after string) ([]Delivery, error) {
 	letters := []Delivery{}
 	for letter, err := range c.dead().List(dog.ListOptions{StartAfter: after, Limit: 100}) {
@@ -106,7 +106,7 @@ func (c *Customer) Dead(_ context.Context, after string) ([]Delivery, error) {
 	return letters, nil
 }
 
-// Revive queues a dead letter again, behind what waits.
+// Revive queues a dead letter again, at the end of the queue.
 func (c *Customer) Revive(_ context.Context, id string) error {
 	d, found, err := c.dead().Get(id)
 	if err != nil {
@@ -125,8 +125,8 @@ func (c *Customer) Revive(_ context.Context, id string) error {
 	})
 }
 
-// enqueue puts a delivery at the end of the queue. A new one gets its ID. The
-// caller must be in a transaction.
+// enqueue puts a delivery at the end of the queue, and gives a new delivery its
+// ID. The caller must be in a transaction.
 func (c *Customer) enqueue(d Delivery) (id string, err error) {
 	number, err := dog.Update(c.Storage(), "last", func(n uint64) (uint64, error) { return n + 1, nil })
 	if err != nil {
@@ -159,7 +159,7 @@ func (c *Customer) enqueue(d Delivery) (id string, err error) {
 	return d.ID, c.Storage().Alarms().Set(time.Now())
 }
 
-// first returns the delivery whose turn it is.
+// first returns the first delivery of the queue.
 func (c *Customer) first() (d dog.Entry[Delivery], found bool, err error) {
 	for d, err := range c.queue().List(dog.ListOptions{Limit: 1}) {
 		return d, err == nil, err
@@ -167,10 +167,10 @@ func (c *Customer) first() (d dog.Entry[Delivery], found bool, err error) {
 	return d, false, nil
 }
 
-// OnAlarm has the first delivery tried. It does not wait for the answer,
-// because a runtime runs only so many alarms at once and endpoints are slow.
-// When the process is killed meanwhile, the alarm set here brings the delivery
-// back.
+// OnAlarm starts a try of the first delivery. It does not wait for the
+// response, because a runtime runs a limited number of alarms at once and
+// endpoints are slow. If the process is killed during the try, the alarm set
+// here starts the next one.
 func (c *Customer) OnAlarm(ctx context.Context, _ dog.Alarm) error {
 	if err := c.Storage().Alarms().Set(time.Now().Add(c.policy.lease())); err != nil {
 		return err
@@ -197,7 +197,7 @@ func (c *Customer) try(ctx context.Context) error {
 	}
 	c.trying = true
 	var failure error
-	err = dog.Await(ctx, func() error { // further deliveries are accepted meanwhile
+	err = dog.Await(ctx, func() error { // further deliveries are accepted while it waits
 		failure = c.post(ctx, url, d.Value)
 		return nil
 	})
@@ -206,12 +206,12 @@ func (c *Customer) try(ctx context.Context) error {
 	}
 	c.trying = false
 	if ctx.Err() != nil {
-		return context.Cause(ctx) // the program ends: that is no failure of the endpoint
+		return context.Cause(ctx) // the program ends, and the endpoint has not failed
 	}
 	return c.Storage().Transaction(func() error { return c.settle(d.Key, d.Value, failure) })
 }
 
-// settle notes how a try has ended and sets the alarm for the next one. The
+// settle records the result of a try and sets the alarm for the next one. The
 // caller must be in a transaction.
 func (c *Customer) settle(place string, d Delivery, failure error) error {
 	alarms := c.Storage().Alarms()
@@ -243,14 +243,13 @@ func (c *Customer) settle(place string, d Delivery, failure error) error {
 	return err
 }
 
-// A statusError is an endpoint's answer that does not say that it has taken the
-// delivery.
+// A statusError is the status of an endpoint that has refused a delivery.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("%d %s", int(e), http.StatusText(int(e))) }
 
-// describe says what a customer may know of a failure: its endpoint's answer,
-// but nothing about our network.
+// describe returns what a customer may know of a failure: the response of the
+// endpoint, but nothing about our network.
 func describe(failure error) string {
 	var status statusError
 	if errors.As(failure, &status) {
@@ -259,8 +258,8 @@ func describe(failure error) string {
 	return "no answer"
 }
 
-// post sends a delivery. It runs while other events use the object, of which it
-// therefore needs only what is fixed.
+// post sends a delivery. It runs while other events use the object, so it uses
+// only fixed fields.
 func (c *Customer) post(ctx context.Context, url string, d Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, c.policy.Timeout)
 	defer cancel()
@@ -274,7 +273,7 @@ func (c *Customer) post(ctx context.Context, url string, d Delivery) error {
 	if err != nil {
 		return err
 	}
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // so that the connection can be used again, if the answer is that short
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // the connection can be reused if the response is that short
 	_ = resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
 		return statusError(resp.StatusCode)

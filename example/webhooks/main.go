@@ -1,19 +1,19 @@
-// Command webhooks accepts deliveries, stores them, and makes them: in order
-// for each customer, again and again until the customer's endpoint takes them,
-// and at least once even when the program is killed.
+// Command webhooks accepts deliveries, stores them, and sends them to the
+// endpoints of customers: in order for each customer, with retries, and at
+// least once even if the program is killed.
 //
 //	go run ./example/webhooks -data webhooks
 //
 //	curl -X PUT -d https://example.com/hook localhost:8080/ada/endpoint
 //	curl -d '{"paid":5}' -H 'Content-Type: application/json' localhost:8080/ada   # 202 {"id":"ada-0000000000000001"}
-//	curl localhost:8080/ada/dead                                                  # those given up after the last try
-//	curl -X POST localhost:8080/ada/dead/ada-0000000000000001                     # has one of them tried again
+//	curl localhost:8080/ada/dead                                                  # deliveries that failed in all tries
+//	curl -X POST localhost:8080/ada/dead/ada-0000000000000001                     # tries one of them again
 //
-// An endpoint gets the id as the header Idempotency-Key. What was answered with
-// 202 is on the disk: dog sends no answer before. customer.go is the object,
-// server.go puts it behind HTTP. Endpoints are whatever customers say, so let
-// the program reach nothing that it should not: give it an egress proxy
-// (HTTPS_PROXY, HTTP_PROXY) that refuses your own network.
+// An endpoint gets the id in the header Idempotency-Key. A delivery that got a
+// 202 is on the disk: dog holds the response until then. customer.go is the
+// object, server.go puts it behind HTTP. Customers choose their endpoints, so
+// restrict what the program can reach: give it an egress proxy (HTTPS_PROXY,
+// HTTP_PROXY) that refuses your own network.
 package main
 
 import (
@@ -45,13 +45,12 @@ func main() {
 	}
 }
 
-// usual is how often and how patiently deliveries are tried: nine times within
-// a good hour.
+// usual is the policy: nine tries within a little more than an hour.
 var usual = Policy{Tries: 9, First: 15 * time.Second, Most: time.Hour, Timeout: 10 * time.Second, Waiting: 10_000}
 
-// run accepts and makes deliveries until ctx is done.
+// run accepts and sends deliveries until ctx is done.
 func run(ctx context.Context, addr, data string, policy Policy) error {
-	options := dog.Options{ShutdownTimeout: usual.Timeout + 5*time.Second} // a try may end
+	options := dog.Options{ShutdownTimeout: usual.Timeout + 5*time.Second} // so that a try can end
 	if data != "" {
 		options.Store = disk.At(data)
 	}

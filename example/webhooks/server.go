@@ -17,12 +17,12 @@ const (
 	maxURL  = 2 << 10   // bytes of an endpoint
 )
 
-// newServer returns the HTTP handler that accepts deliveries; transport makes
+// newServer returns the HTTP handler that accepts deliveries. transport sends
 // them.
 func newServer(rt *dog.Runtime, policy Policy, transport http.RoundTripper) (http.Handler, error) {
 	client := &http.Client{
 		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // an endpoint takes it or not
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // redirects count as a refusal
 	}
 	customers, err := dog.RegisterObject(rt, "customer", &dog.ObjectOptions[Customer]{
 		New: func() *Customer { return &Customer{policy: policy, client: client} },
@@ -43,8 +43,8 @@ type server struct{ customers *dog.Namespace[Customer] }
 
 var customerName = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
 
-// customer returns the customer that a request is about, or answers it when its
-// name is none.
+// customer returns the customer in a request. If the name is invalid, it
+// responds with an error.
 func (s *server) customer(w http.ResponseWriter, r *http.Request) (stub dog.Stub[Customer], ok bool) {
 	name := r.PathValue("customer")
 	if !customerName.MatchString(name) {
@@ -118,8 +118,8 @@ func (s *server) revive(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusAccepted, map[string]string{"id": id})
 }
 
-// read returns the body of a request, or answers it when there are more than so
-// many bytes.
+// read returns the body of a request. If the body is too long, it responds with
+// an error.
 func read(w http.ResponseWriter, r *http.Request, most int64) (body []byte, ok bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err == nil {
@@ -133,8 +133,7 @@ func read(w http.ResponseWriter, r *http.Request, most int64) (body []byte, ok b
 	return nil, false
 }
 
-// fail answers a request that failed. What only we need to know goes to the
-// log.
+// fail responds to a request that failed. Details go to the log only.
 func fail(w http.ResponseWriter, err error) {
 	if _, chosen := errors.AsType[*dog.StatusError](err); !chosen {
 		slog.Error("request failed", "error", err)
@@ -146,6 +145,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(v); err != nil {
-		slog.Debug("cannot answer", "error", err) // the client has gone
+		slog.Debug("cannot write the response", "error", err) // the client has gone
 	}
 }

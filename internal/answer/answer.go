@@ -36,7 +36,7 @@ type Host struct {
 
 // ErrCallerEnded is the cause of the end of everything that was done for a
 // handler that has ended.
-var ErrCallerEnded = errors.New("dog: the handler for which it was done has ended")
+var ErrCallerEnded = errors.New("dog: the handler that made the request has ended")
 
 // An Answer is the response to one request. The handler gets its
 // [Answer.Writer].

@@ -61,7 +61,7 @@ func newExchange(host *Host, r *http.Request) *exchange {
 func (x *exchange) serve(serve func(http.ResponseWriter, *http.Request), r *http.Request) {
 	// A client that is gone sends no more of its body.
 	stop := context.AfterFunc(x.ctx, func() { _ = r.Body.Close() })
-	end := fmt.Errorf("dog: the object broke its answer off: %w", io.ErrUnexpectedEOF)
+	end := fmt.Errorf("dog: the object aborted its response: %w", io.ErrUnexpectedEOF)
 	defer func() {
 		p := recover()
 		stop()
@@ -151,7 +151,7 @@ func (x *exchange) breakOffLocked(err error) error {
 	return err
 }
 
-var errLateWrite = fmt.Errorf("dog: write deadline of the answer: %w", context.DeadlineExceeded)
+var errLateWrite = fmt.Errorf("dog: write deadline of the response: %w", context.DeadlineExceeded)
 
 // FlushError makes the response available to the caller.
 func (x *exchange) FlushError() error {
@@ -220,7 +220,7 @@ func (x *exchange) finish(end error) {
 			x.end = context.Cause(x.ctx)
 		case end == io.EOF && x.head.short(x.request.Method):
 			x.tellLocked() // for net/http, it has begun
-			x.end = fmt.Errorf("dog: the answer is shorter than its Content-Length, %d: %w", x.head.length, io.ErrUnexpectedEOF)
+			x.end = fmt.Errorf("dog: the response is shorter than its Content-Length, %d: %w", x.head.length, io.ErrUnexpectedEOF)
 		default:
 			x.end = end
 		}

@@ -23,7 +23,7 @@ func CheckRequest(r *http.Request) error {
 	case r.Method != "" && !isToken(r.Method):
 		return fmt.Errorf("dog: invalid request method %q", r.Method)
 	case r.Body == nil && r.ContentLength > 0:
-		return fmt.Errorf("dog: the request says ContentLength %d and has no body", r.ContentLength)
+		return fmt.Errorf("dog: the request has ContentLength %d and no body", r.ContentLength)
 	}
 	if uri := r.URL.RequestURI(); strings.ContainsFunc(uri, isControl) {
 		return fmt.Errorf("dog: the request's URL has a control character: %q", uri)

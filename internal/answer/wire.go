@@ -19,7 +19,7 @@ func readAnswer(status int, header http.Header, r *http.Request) (*http.Response
 	_, _ = fmt.Fprintf(&wire, "HTTP/1.1 %03d %s\r\n", status, statusText(status))
 	answer, err := http.ReadResponse(written(&wire, header), r) //nolint:bodyclose // the caller sets it
 	if err != nil {
-		return nil, fmt.Errorf("dog: the object's answer cannot be sent: %w", err)
+		return nil, fmt.Errorf("dog: the object's response cannot be sent: %w", err)
 	}
 	return answer, nil
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// This file tells a slow peer from one that reads nothing. It judges a peer by
-// the data that it reads, never by the data that is queued for it.
+// This file distinguishes a slow peer from a peer that reads nothing. It judges
+// a peer by the data that it reads, never by the data that is queued for it.
 //
 // The data read by a peer is the data written minus the data still held by the
 // kernel. The kernel reports this for TCP and Unix sockets on Linux, also below

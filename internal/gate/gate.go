@@ -22,7 +22,7 @@ import (
 // Commits reports which commits are durable. See store.Engine.
 type Commits interface {
 	Durable() uint64
-	OnDurable(commit uint64, told func(error))
+	OnDurable(commit uint64, notify func(error))
 }
 
 // Gate is the output gate of one object. A nil Gate is always open. A Gate is

@@ -31,8 +31,8 @@ type Queue struct {
 	}
 }
 
-// New returns an empty Queue. spawn runs a function in a goroutine that
-// somebody waits for.
+// New returns an empty Queue. spawn runs a function in a goroutine whose owner
+// waits for it.
 func New(spawn func(func())) *Queue { return &Queue{spawn: spawn} }
 
 // A Call is a hook to be called by the goroutine that added it. nil means no

@@ -81,7 +81,7 @@ func (r *alarmRun) end(err error) {
 	default:
 		r.obj.Report(EventAlarm, err)
 		if failed := r.on(func(o *Object) error { return r.note(o, err) }); failed != nil && h.Ctx.Err() == nil {
-			r.obj.Log().Error("cannot note that an alarm has failed", "error", failed)
+			r.obj.Log().Error("cannot record that an alarm has failed", "error", failed)
 			again = !errors.Is(failed, store.ErrCorrupt)
 		}
 	}

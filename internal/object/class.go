@@ -88,10 +88,10 @@ func (c *Class) Live() []*Object {
 	return all
 }
 
-// Holder answers who holds an object: it returns the object with this ID if it
-// is in memory, otherwise nil. Nothing else looks objects up by their ID, so
-// with several machines this is where another one could be the answer. The
-// second question, how to deliver an event to the holder, is [Object.Deliver].
+// Holder returns the object with this ID if it is in memory, otherwise nil.
+// Nothing else looks objects up by their ID, so with several machines this is
+// where another machine can turn out to hold the object. The other question,
+// how to deliver an event to the holder, is [Object.Deliver].
 func (c *Class) Holder(id ID) *Object {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +195,7 @@ func (c *Class) Revive(ctx context.Context, id ID, stored store.Identity) (*Obje
 		return nil, ErrUnregistered
 	}
 	if owners.Role != Owner {
-		return nil, fmt.Errorf("%w: a replica of what is no group", store.ErrCorrupt)
+		return nil, fmt.Errorf("%w: the group of a replica is not a group", store.ErrCorrupt)
 	}
 	owner := owners.Object(IDOf(owners.Origin, stored.Group.Base), stored.Group.Name)
 	return owner.peers.Revive(ctx, c, id, stored.Name)

@@ -10,8 +10,8 @@ import (
 var (
 	ErrReset    = errors.New("dog: object was reset")
 	ErrShutdown = errors.New("dog: shut down")
-	ErrPastGate = errors.New("dog: said past the output gate of an object that has stored something: " +
-		"pass the handler's own context, use what belongs to the object, or do it in dog.Await")
+	ErrPastGate = errors.New("dog: output past the gate of an object whose writes are not durable: " +
+		"pass the handler's own context, use only what belongs to the object, or send in dog.Await")
 
 	// Causes of a reset that was requested.
 	ErrDeleted  = errors.New("dog: object was deleted")

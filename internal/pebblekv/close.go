@@ -44,7 +44,7 @@ func (e *Engine) Close() error {
 	}
 	if failure == nil && errors.Join(errs...) == nil {
 		if err := noteEnd(e.cfg.FS, e.cfg.Dir); err != nil {
-			e.log.Warn("the end of the log could not be noted; damage of it will be taken for a crash", "error", err)
+			e.log.Warn("cannot record the end of the log; damage there will be mistaken for a crash", "error", err)
 		}
 	}
 	errs = append(errs, e.dir.Close())

@@ -187,7 +187,7 @@ func (e *Engine) losePatience() {
 	e.letIn()
 }
 
-var errStalled = fmt.Errorf("%w: see to the volume, and try again", store.ErrStalled)
+var errStalled = fmt.Errorf("%w: check the volume and try again", store.ErrStalled)
 
 // refusal returns why no commit is admitted, or nil. The caller must hold mu.
 func (e *Engine) refusal() error {
@@ -264,7 +264,7 @@ func (e *Engine) fail(cause error) {
 	}
 	e.mu.Unlock()
 	if first {
-		e.log.Error("the store has failed and writes nothing until it is opened anew", "error", cause)
+		e.log.Error("the store has failed and writes nothing until it is opened again", "error", cause)
 	}
 }
 

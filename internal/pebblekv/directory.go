@@ -122,13 +122,13 @@ func (d *directory) examine(names []string) error {
 	if !found {
 		for _, name := range names {
 			if pebbleNames.MatchString(name) || name == "LOCK" && d.size(name) > 0 {
-				return fmt.Errorf("%w: it has no %s, but %s", store.ErrForeign, markerName, name)
+				return fmt.Errorf("%w: it has no %s, but it has %s", store.ErrForeign, markerName, name)
 			}
 		}
 		return nil
 	}
 	if m.Layout > store.Layout {
-		return fmt.Errorf("%w: layout %d, and this one knows %d", store.ErrTooNew, m.Layout, store.Layout)
+		return fmt.Errorf("%w: layout %d, and this version reads up to %d", store.ErrTooNew, m.Layout, store.Layout)
 	}
 	value, err := atomicfs.ReadMarker(d.fs, d.name, "format-version")
 	if err != nil {
@@ -142,20 +142,20 @@ func (d *directory) examine(names []string) error {
 		return fmt.Errorf("%w: the version of the files is %q", store.ErrCorrupt, value)
 	}
 	if version > uint64(format) {
-		return fmt.Errorf("%w: files of version %d, and this one knows %d", store.ErrTooNew, version, format)
+		return fmt.Errorf("%w: files of version %d, and this version reads up to %d", store.ErrTooNew, version, format)
 	}
 	if d.new {
 		return nil
 	}
 	if secret, err := hex.DecodeString(m.Secret); err != nil || len(secret) != secretSize && m.Secret != "" {
-		return fmt.Errorf("%w: the secret in %s is none", store.ErrCorrupt, markerName)
+		return fmt.Errorf("%w: the secret in %s is invalid", store.ErrCorrupt, markerName)
 	}
 	d.secret = m.Secret
 	// Pebble creates an empty store if it does not find its files, and removes
 	// the others.
 	found, err = d.hasManifest(names)
 	if err == nil && !found {
-		err = fmt.Errorf("%w: files are missing: empty ones are part of a store, too", store.ErrCorrupt)
+		err = fmt.Errorf("%w: files are missing: a store needs its empty files, too", store.ErrCorrupt)
 	}
 	return err
 }
@@ -200,7 +200,7 @@ func (d *directory) read() (m mark, found bool, err error) {
 		return m, false, err
 	}
 	if err := json.Unmarshal(content, &m); err != nil || m.Layout < 1 {
-		return m, false, fmt.Errorf("%w: %s says %q", store.ErrCorrupt, markerName, content)
+		return m, false, fmt.Errorf("%w: %s contains %q", store.ErrCorrupt, markerName, content)
 	}
 	return m, true, nil
 }
@@ -269,7 +269,7 @@ func (d *directory) check() error {
 		return nil
 	}
 	if err == nil {
-		err = errors.New("there is another one in its place")
+		err = errors.New("another directory is in its place")
 	}
 	return fmt.Errorf("%w: %s: %w", store.ErrGone, d.name, err)
 }

@@ -213,8 +213,8 @@ func (e *Engine) release(durable uint64) {
 // A waiter is a call of OnDurable for a commit.
 type waiter struct {
 	commit uint64
-	told   func(error)
-	err    error // argument for told
+	notify func(error)
+	err    error // argument for notify
 }
 
 // Durable implements store.Engine.
@@ -222,13 +222,14 @@ func (e *Engine) Durable() uint64 { return e.durable.Load() }
 
 // OnDurable implements store.Engine. The engine makes its calls in one
 // goroutine, in the order of the numbers. If the outcome is known and no calls
-// are being made, OnDurable itself calls told, possibly concurrently with the
-// engine's calls for later commits. While calls are being made, told is queued
-// behind them, so that it never overtakes an earlier call for the same or an
-// earlier commit. A commit that Commit has not returned yet is waited for.
-func (e *Engine) OnDurable(commit uint64, told func(error)) {
+// are being made, OnDurable itself calls notify, possibly concurrently with the
+// engine's calls for later commits. While calls are being made, notify is
+// queued behind them, so that it never overtakes an earlier call for the same
+// or an earlier commit. A commit that Commit has not returned yet is waited
+// for.
+func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
-	w := waiter{commit: commit, told: told}
+	w := waiter{commit: commit, notify: notify}
 	if commit > e.durable.Load() {
 		if e.err == nil {
 			e.waiters = append(e.waiters, w)
@@ -244,7 +245,7 @@ func (e *Engine) OnDurable(commit uint64, told func(error)) {
 		return
 	}
 	e.mu.Unlock()
-	told(w.err)
+	notify(w.err)
 }
 
 // tellAll calls the waiters that are ready until the engine has been closed.
@@ -264,7 +265,7 @@ func (e *Engine) tellAll() {
 		e.mu.Unlock()
 		slices.SortStableFunc(group, func(a, b waiter) int { return cmp.Compare(a.commit, b.commit) })
 		for _, w := range group {
-			w.told(w.err)
+			w.notify(w.err)
 		}
 		clear(group)
 		e.mu.Lock()

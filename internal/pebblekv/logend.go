@@ -234,7 +234,7 @@ func readNote(fsys vfs.FS, dir string) (string, error) {
 	}
 	name, ended := strings.CutSuffix(string(content), "\n")
 	if !ended || !logName.MatchString(name) {
-		return "", fmt.Errorf("%w: %s says %q", store.ErrCorrupt, noteName, content)
+		return "", fmt.Errorf("%w: %s contains %q", store.ErrCorrupt, noteName, content)
 	}
 	return name, nil
 }

@@ -1,6 +1,6 @@
 // Package program starts the program of an example in a process of its own, for
 // tests that kill it. The process is the test binary, which runs the program
-// instead of its tests when [DataOf] says so.
+// instead of its tests if [DataOf] returns a directory.
 //
 // The package is for tests only. It does not know what a program does, except
 // that it prints the address it listens on.

@@ -64,7 +64,7 @@ func (c *conn) explain(err error) error {
 		}
 		for _, refusal := range refusalTexts {
 			if strings.Contains(err.Error(), refusal) {
-				return fmt.Errorf("%w: %w: it is SQLite's own", store.ErrRefused, err)
+				return fmt.Errorf("%w: %w: it is reserved for SQLite", store.ErrRefused, err)
 			}
 		}
 		if strings.Contains(err.Error(), "no such function: load_extension") { // not included in this SQLite
@@ -102,7 +102,7 @@ func panicked(p any, log *slog.Logger) error {
 		return fmt.Errorf("%w: memory of the connection", store.ErrLimit)
 	}
 	log.Error("SQLite has panicked", "panic", p, "stack", string(debug.Stack()))
-	return fmt.Errorf("%w: SQLite failed at it, and the log says how", store.ErrRefused)
+	return fmt.Errorf("%w: SQLite failed at the statement: see the log", store.ErrRefused)
 }
 
 // failed converts an error of SQLite, and records whether the transaction was

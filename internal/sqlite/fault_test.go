@@ -169,7 +169,7 @@ func TestAPanicIsAShortErrorAndTheLogSaysMore(t *testing.T) {
 	told := func(err error) {
 		t.Helper()
 		require.ErrorIs(t, err, store.ErrRefused)
-		require.ErrorContains(t, err, "SQLite failed at it")
+		require.ErrorContains(t, err, "SQLite failed at the statement")
 		require.Less(t, len(err.Error()), 200)
 		require.NotContains(t, err.Error(), "\n")
 		require.Contains(t, log.String(), "page on fire")

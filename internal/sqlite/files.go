@@ -309,7 +309,7 @@ func takeTable(db *sqlite3.Conn, t store.Table, row func(string, []any) error) e
 		return err
 	}
 	for column := range others {
-		return fmt.Errorf("%w: nobody knows its column %s", store.ErrCorrupt, column)
+		return fmt.Errorf("%w: unknown column %s", store.ErrCorrupt, column)
 	}
 	return db.Exec("DROP TABLE " + name)
 }

@@ -138,7 +138,7 @@ func foreign(err error) error {
 	}
 	for _, text := range missingTexts {
 		if strings.Contains(err.Error(), text) {
-			return fmt.Errorf("%w: %w: this SQLite does not have it", store.ErrRefused, err)
+			return fmt.Errorf("%w: %w: it is not part of this SQLite", store.ErrRefused, err)
 		}
 	}
 	return err

@@ -119,7 +119,7 @@ func (o *Object) FirstAlarm() (a Alarm, found bool, err error) {
 	at, name := splitTimeKey(key)
 	a, found, err = o.Alarm(name)
 	if err == nil && (!found || a.At != at) {
-		err = fmt.Errorf("%w: alarm %q is not what is due", ErrCorrupt, name)
+		err = fmt.Errorf("%w: alarm %q is not the alarm that is due", ErrCorrupt, name)
 	}
 	return a, err == nil, err
 }

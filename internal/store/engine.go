@@ -32,10 +32,10 @@ var (
 	// ErrTooNew means that the store or the exported file was written by a
 	// later version. It is intact and has not been changed. Use that version,
 	// or data written by this one: a backup or another export.
-	ErrTooNew = errors.New("dog: written by a later version, which has to be used to read it")
+	ErrTooNew = errors.New("dog: written by a later version: use that version to read it")
 	// ErrForeign means that the directory contains other files, which a store
 	// would overwrite. Nothing has been changed. Choose another directory.
-	ErrForeign = errors.New("dog: the directory is not that of a store, and not free for one")
+	ErrForeign = errors.New("dog: the directory has files of another program")
 	// ErrGone means that the data directory was removed, replaced, renamed or
 	// unmounted while the store was open. It is wrapped together with
 	// ErrFailed.
@@ -65,13 +65,13 @@ type Engine interface {
 	// Durable returns the number up to which commits are durable.
 	Durable() uint64
 
-	// OnDurable calls told exactly once: with nil when the commit with this
+	// OnDurable calls notify exactly once: with nil when the commit with this
 	// number and all before it are durable, or with ErrFailed or ErrClosed,
-	// wrapping the cause, if they never will be. told must not block. Deferred
-	// calls are made one at a time, in the order of the numbers. If the outcome
-	// is already known, told is called at once, unless that would overtake an
-	// earlier call.
-	OnDurable(commit uint64, told func(error))
+	// wrapping the cause, if they never will be. notify must not block.
+	// Deferred calls are made one at a time, in the order of the numbers. If
+	// the outcome is already known, notify is called at once, unless that would
+	// overtake an earlier call.
+	OnDurable(commit uint64, notify func(error))
 
 	// Writable returns nil, or the error with which a commit would fail:
 	// ErrFull, ErrStalled, ErrFailed or ErrClosed.

@@ -114,7 +114,7 @@ func (h history) check(m Migration) error {
 		leaves(from, "renamed")
 		take(to, "new", false)
 		if s, ok := h[to]; ok && s.gone == "" && problem == "" {
-			problem = fmt.Sprintf("there is a %q already", to)
+			problem = fmt.Sprintf("%q exists already", to)
 		}
 	}
 	for _, name := range m.Deleted {
@@ -131,7 +131,7 @@ func (h history) check(m Migration) error {
 	for _, name := range m.Created {
 		take(name, "created", false)
 		if h[name].gone == "" && problem == "" {
-			problem = fmt.Sprintf("%q needs no migration: no earlier one took the name away", name)
+			problem = fmt.Sprintf("%q needs no migration: no earlier migration removed the name", name)
 		}
 	}
 	if problem != "" {

@@ -88,7 +88,7 @@ func (m *Memory) Begin() Batch { return &memoryBatch{engine: m} }
 func (m *Memory) Durable() uint64 { return 0 }
 
 // OnDurable implements [Engine].
-func (m *Memory) OnDurable(_ uint64, told func(error)) { told(nil) }
+func (m *Memory) OnDurable(_ uint64, notify func(error)) { notify(nil) }
 
 // Writable implements [Engine].
 func (m *Memory) Writable() error { return nil }

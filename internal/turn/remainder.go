@@ -16,8 +16,8 @@ func (c Call) Remainder() Remainder {
 	return Remainder{call: c, routine: goroutine()}
 }
 
-// Wait records that the caller waits for the call's events again, and that it
-// keeps its turn meanwhile, until it calls done. If one of these events waits
+// Wait records that the caller waits for the call's events again and keeps its
+// turn until it calls done. If one of these events waits
 // for the caller's turn, that wait ends with ErrDeadlock, now or when it
 // begins. Wait does nothing where the caller's turn is not kept: the caller is
 // in an Await, has ended, or is not the goroutine that waits.

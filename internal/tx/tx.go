@@ -117,7 +117,7 @@ func (t *Tx) DeleteAll() error {
 	return t.dropSQL()
 }
 
-// begin tells the owner that the transaction has changes.
+// begin notifies the owner that the transaction has changes.
 func (t *Tx) begin() error {
 	if t.open {
 		return nil

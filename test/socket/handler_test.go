@@ -238,7 +238,7 @@ func TestSocket_GossipThatHasNoJSONFails(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, replies, 2)
 		for _, r := range replies {
-			require.ErrorContains(t, r.Err, "encode answer")
+			require.ErrorContains(t, r.Err, "encode reply")
 			require.Equal(t, r.Err, r.Decode(new(string)))
 			require.Nil(t, r.Data)
 		}

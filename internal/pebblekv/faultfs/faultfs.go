@@ -1,5 +1,5 @@
-// Package faultfs is a file system in memory that crashes and fails when it is
-// told to, for tests of the store.
+// Package faultfs is a file system in memory that crashes and fails on request,
+// for tests of the store.
 //
 // It does not know which files a store has.
 package faultfs
@@ -37,9 +37,9 @@ type FS struct {
 
 	mu    sync.Mutex
 	count map[Op]int // guarded by mu: changes so far
-	fail  Op         // guarded by mu: what fails
-	after int        // guarded by mu: so many of those succeed before
-	err   error      // guarded by mu: with what it fails
+	fail  Op         // guarded by mu: the kinds of changes of which one fails
+	after int        // guarded by mu: how many of them succeed before
+	err   error      // guarded by mu: the error of the failure
 	watch func(Op, string)
 
 	volume volume
@@ -50,28 +50,28 @@ func New() *FS { return wrap(vfs.NewCrashableMem()) }
 
 func wrap(mem *vfs.MemFS) *FS { return &FS{FS: mem, mem: mem, count: map[Op]int{}} }
 
-// Crash returns what a power cut at this moment leaves on the disk, as a file
-// system of its own: all that was synced, and of the rest each block and
-// directory entry with a probability of so many percent.
+// Crash returns a file system with the contents of the disk after a power cut
+// at this moment: all synced data, and of the rest each block and directory
+// entry with a probability of so many percent.
 func (f *FS) Crash(percent int, seed uint64) *FS {
 	return wrap(f.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 0))}))
 }
 
-// Fail has the n-th change of these kinds from now on, counted from 1, fail
-// with err, and none after it. Half of what a failing Write should write is
-// written. Only the latest call counts; an n of 0 ends it.
+// Fail makes the n-th change of these kinds from now on, counted from 1, fail
+// with err, and none after it. A failing Write writes half of its data. Only
+// the latest call counts. An n of 0 cancels it.
 func (f *FS) Fail(ops Op, n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fail, f.after, f.err = ops, n, err
 }
 
-// Watch has watch called before every change, and in the middle of every write.
-// It must be called before the file system is used. Calls may come from several
-// goroutines at once. The callee may call Crash.
+// Watch sets a function that is called before every change, and in the middle
+// of every write. It must be called before the file system is used. Several
+// goroutines may call the function at once. It may call Crash.
 func (f *FS) Watch(watch func(op Op, name string)) { f.watch = watch }
 
-// Count returns how many changes of these kinds there have been.
+// Count returns the number of changes of these kinds so far.
 func (f *FS) Count(ops Op) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -84,8 +84,8 @@ func (f *FS) Count(ops Op) int {
 	return n
 }
 
-// SetFree sets how many bytes GetDiskUsage says are free. Before the first call
-// it says that it cannot tell.
+// SetFree sets the number of free bytes that GetDiskUsage reports. Before the
+// first call it reports an error.
 func (f *FS) SetFree(bytes uint64) {
 	f.mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: bytes, TotalBytes: 1 << 40, UsedBytes: 1<<40 - bytes})
 }
@@ -213,14 +213,14 @@ func (f *FS) Lock(name string) (io.Closer, error) { return f.FS.Lock(name) }
 // Unwrap implements vfs.FS.
 func (f *FS) Unwrap() vfs.FS { return f.FS }
 
-// A file is one that may be changed, or a directory.
+// A file is a file that may be changed, or a directory.
 type file struct {
 	vfs.File        // fixed
 	fs       *FS    // fixed
 	name     string // fixed
 	sync     Op     // fixed: the kind of its syncs
 
-	written int64 // owned by who writes
+	written int64 // owned by the writer
 }
 
 func (f *file) Write(p []byte) (int, error) {
@@ -243,7 +243,7 @@ func (f *file) Write(p []byte) (int, error) {
 	return n + m, err
 }
 
-// write writes p, and returns the error of that or else failed.
+// write writes p. It returns its error, or failed if there is none.
 func (f *file) write(p []byte, failed error) (int, error) {
 	n, err := f.File.Write(p)
 	f.written += int64(n)
@@ -280,7 +280,7 @@ func (f *file) SyncData() error {
 	return f.File.SyncData()
 }
 
-// SyncTo promises nothing, so that a crash may lose what it was called for.
+// SyncTo promises nothing, so a crash may lose the data.
 func (f *file) SyncTo(int64) (bool, error) {
 	return false, f.fs.begin(f.sync, f.name)
 }

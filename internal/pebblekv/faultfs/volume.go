@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A volume is what a file system of a limited size takes and has.
+// A volume is the space of a file system of limited size.
 type volume struct {
 	mu    sync.Mutex
 	size  uint64             // guarded by mu; 0: there is no limit
@@ -23,9 +23,9 @@ type extent struct {
 	links int
 }
 
-// Limit gives the file system a size in bytes: what does not fit fails with
-// ENOSPC, and GetDiskUsage tells what is free. It must be called before the
-// file system is used; what Crash returns has no limit.
+// Limit gives the file system a size in bytes. A change that does not fit fails
+// with ENOSPC, and GetDiskUsage reports the free bytes. Limit must be called
+// before the file system is used. A file system returned by Crash has no limit.
 func (f *FS) Limit(size uint64) {
 	f.volume.mu.Lock()
 	defer f.volume.mu.Unlock()
@@ -33,8 +33,8 @@ func (f *FS) Limit(size uint64) {
 	f.volume.files = make(map[string]*extent)
 }
 
-// Ballast takes so many bytes more of a limited file system for something else,
-// at most what is free, and gives them back when negative. It returns how many.
+// Ballast takes bytes of a limited file system away, at most the free bytes. A
+// negative number gives them back. It returns the number of bytes.
 func (f *FS) Ballast(bytes int64) int64 {
 	v := &f.volume
 	v.mu.Lock()
@@ -55,9 +55,9 @@ func (f *FS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: v.size - v.taken, TotalBytes: v.size, UsedBytes: v.taken}, nil
 }
 
-// grow makes a file take so many bytes, if it takes fewer, and returns what it
-// takes. When there are not enough, it takes those that there are if partly,
-// and the error is ENOSPC.
+// grow makes a file take so many bytes, if it takes fewer, and returns the
+// bytes that it takes. If there are not enough, the error is ENOSPC, and the
+// file takes the free bytes if partly is set.
 func (v *volume) grow(name string, bytes uint64, partly bool) (uint64, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -65,7 +65,7 @@ func (v *volume) grow(name string, bytes uint64, partly bool) (uint64, error) {
 		return bytes, nil
 	}
 	file := v.files[name]
-	if file == nil { // removed, and written on
+	if file == nil { // removed, and still written
 		return bytes, nil
 	}
 	if bytes <= file.bytes {
@@ -83,7 +83,7 @@ func (v *volume) grow(name string, bytes uint64, partly bool) (uint64, error) {
 	return bytes, nil
 }
 
-// create notes a new file, in the place of what was there.
+// create records a new file, in place of any earlier one.
 func (v *volume) create(name string) {
 	v.remove(name)
 	v.mu.Lock()

@@ -1,6 +1,6 @@
-// Package storetest has an engine whose durability is in the hands of a test.
+// Package storetest has an engine whose durability a test controls.
 //
-// It knows the interface of engines and no object.
+// It knows the interface of engines, but no objects.
 package storetest
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Engine keeps everything in memory; what is committed becomes durable, or is
-// lost, when the test says so. It is its own store.
+// Engine keeps everything in memory. Commits become durable, or are lost, when
+// the test calls a method for it. It is its own store.
 type Engine struct {
 	store.Engine
 
@@ -26,16 +26,16 @@ type Engine struct {
 
 type waiter struct {
 	commit uint64
-	told   func(error)
+	notify func(error)
 }
 
-// New returns an engine that keeps commits waiting.
+// New returns an engine whose commits wait.
 func New() *Engine { return &Engine{Engine: store.NewMemory()} }
 
 // OpenEngine makes it a store of package dog.
 func (e *Engine) OpenEngine(*slog.Logger) (store.Engine, error) { return e, nil }
 
-// Close leaves everything as it is, for another runtime to open.
+// Close does nothing, so that another runtime can open the engine.
 func (e *Engine) Close() error { return nil }
 
 // Prompt makes all commits durable at once from now on.
@@ -46,27 +46,27 @@ func (e *Engine) Prompt() {
 	e.Flush()
 }
 
-// Flush makes what has been committed durable.
+// Flush makes all commits so far durable.
 func (e *Engine) Flush() {
 	e.mu.Lock()
 	e.durable = e.commits
-	told := e.waiting
+	waiting := e.waiting
 	e.waiting = nil
 	e.mu.Unlock()
-	for _, w := range told {
-		w.told(nil)
+	for _, w := range waiting {
+		w.notify(nil)
 	}
 }
 
-// Fail loses what is not durable, and refuses all further commits.
+// Fail loses the commits that are not durable, and refuses all further commits.
 func (e *Engine) Fail(cause error) {
 	e.mu.Lock()
 	e.failed = cause
-	told := e.waiting
+	waiting := e.waiting
 	e.waiting = nil
 	e.mu.Unlock()
-	for _, w := range told {
-		w.told(cause)
+	for _, w := range waiting {
+		w.notify(cause)
 	}
 }
 
@@ -92,19 +92,19 @@ func (e *Engine) Durable() uint64 {
 }
 
 // OnDurable implements [store.Engine].
-func (e *Engine) OnDurable(commit uint64, told func(error)) {
+func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
 	failed := e.failed
 	known := commit <= e.durable
 	if !known && failed == nil {
-		e.waiting = append(e.waiting, waiter{commit, told})
+		e.waiting = append(e.waiting, waiter{commit, notify})
 	}
 	e.mu.Unlock()
 	switch {
 	case known:
-		told(nil)
+		notify(nil)
 	case failed != nil:
-		told(failed)
+		notify(failed)
 	}
 }
 

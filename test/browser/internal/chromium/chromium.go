@@ -1,6 +1,6 @@
 // Package chromium opens pages in a real browser, for tests.
 //
-// It does not know the library: it opens whatever URL the test serves.
+// It does not know the library: it opens the URL of a test.
 package chromium
 
 import (
