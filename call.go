@@ -27,8 +27,19 @@ import (
 // has ended by then, the effects of the method stay, and the error is the cause
 // of ctx's end.
 //
-// Argument and result are passed without copying. After passing a value, the
-// sender must not change the data that it points to.
+// In one process, the method gets the same Go value as argument that the caller
+// has passed, and the caller gets the same value that the method has returned.
+// Both sides share the data that these values point to. On a cluster, which
+// this package does not support yet, argument and result are copied: encoded
+// (as by [JSON]) on one machine and decoded on the other. To be ready for that:
+//
+//   - After passing or returning a value, do not change the data that it points
+//     to, such as the elements of a slice or a map. Do not use shared data to
+//     pass anything back.
+//   - Use types that can be encoded: structs with exported fields, and no
+//     channels, functions or interfaces.
+//   - Pass the name or the [ID] of an object instead of a Stub, a Socket, or a
+//     pointer to the object.
 //
 // In a handler Call gives up the turn. The call starts when the earlier writes
 // of the caller's object are durable, and the result is returned when the

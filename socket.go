@@ -41,7 +41,7 @@ type Socket struct {
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
 	lingers atomic.Bool  // has ended, and keeps its place until the gate has released its messages
-	lost    atomic.Bool  // its client will never know that it was connected
+	lost    atomic.Bool  // its handshake will never be answered
 
 	held heldBytes // messages to this socket alone
 

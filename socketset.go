@@ -161,7 +161,7 @@ func (o *objectState) sockets() iter.Seq[*Socket] {
 		}
 		for c := range set.set.Each() {
 			s := c.Data.(*Socket)
-			if _, seen := connecting[s]; !seen && !yield(s) { // it may have joined meanwhile
+			if _, seen := connecting[s]; !seen && !yield(s) { // it may have joined since
 				return
 			}
 		}

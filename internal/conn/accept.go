@@ -150,7 +150,8 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 
 // AcceptIf is like Accept, but calls admit for a request that asks for a
 // WebSocket and may have one, before it takes the connection over. If admit
-// returns an error, AcceptIf returns that error, and has not written a response.
+// returns an error, AcceptIf returns that error, and has not written a
+// response.
 func AcceptIf(w http.ResponseWriter, r *http.Request, o *Options, admit func() error) (*Conn, error) {
 	if err := checkMethod(w, r); err != nil {
 		return nil, err
@@ -197,8 +198,8 @@ func Check(w http.ResponseWriter, r *http.Request, o *Options) error {
 	return refuseUpgrade(w, r, v.status, err)
 }
 
-// verdict is the ResponseWriter by which Check learns what coder/websocket
-// thinks of a request.
+// verdict is a ResponseWriter that records how coder/websocket responds to a
+// request, for Check.
 type verdict struct {
 	accept websocket.AcceptOptions
 	header http.Header

@@ -16,7 +16,7 @@ import (
 )
 
 // Config holds what a [Host] needs. Times of 0 mean no limit where the field
-// says so. The public options document them.
+// states so. The public options document them.
 type Config struct {
 	Engine store.Engine
 	Logger *slog.Logger

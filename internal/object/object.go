@@ -4,8 +4,8 @@
 // An [Object] is an identity with an output gate. It has at most one [Life] at
 // a time, which begins with the first event and ends with a reset, a
 // hibernation or an eviction. A life has the turn, the transaction and the
-// user's value. Objects of one type make up a [Class], which answers who holds
-// an object ([Class.Holder]). All of them share a [Host]. Every event from
+// user's value. Objects of one type make up a [Class], which finds the holder
+// of an ID ([Class.Holder]). All of them share a [Host]. Every event from
 // outside reaches its object through [Object.Deliver].
 //
 // The package does not know users' types, sockets, groups and HTTP. A class has

@@ -48,8 +48,8 @@ func digest(step string) []byte {
 	return sum[:digestSize]
 }
 
-// applySchema checks the steps that have been applied and runs the missing
-// ones. The caller must have entered.
+// applySchema checks the steps that have been applied and runs those that have
+// not. The caller must have entered.
 func (t *Tx) applySchema() (err error) {
 	t.checkSchema = false
 	defer func() { t.checkSchema = err != nil }()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -64,6 +65,19 @@ func TestCall_GroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "hello", text)
 	})
+}
+
+// On a cluster they would be copied: see Call.
+func TestCall_ArgumentAndResultAreTheSameGoValues(t *testing.T) {
+	rt := dogtest.New(t, dog.Options{})
+	drawers, err := dog.RegisterObject[drawer[[]int]](rt, "drawer", nil)
+	require.NoError(t, err)
+	stub := drawers.Named("a")
+	passed := []int{1}
+	require.NoError(t, dog.CallErr(t.Context(), stub, (*drawer[[]int]).Put, passed))
+	returned, err := dog.Call0(t.Context(), stub, (*drawer[[]int]).Get)
+	require.NoError(t, err)
+	require.Same(t, &passed[0], &returned[0])
 }
 
 func TestCall_OnlyExportedMethodsAreCalled(t *testing.T) {
