@@ -84,7 +84,9 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 			return nil, err
 		}
 		defer st.leave()
-		return nil, files.Export(ctx, file, st.life.Tx.Data().Pages(), st.life.Tx.Data().Archive(o.Class.Name, o.Name, o.ID.String()))
+		return nil, files.Export(
+			ctx, file, st.life.Tx.Data().Pages(), st.life.Tx.Data().Archive(o.Class.Name, o.Name, o.ID.String()),
+		)
 	})
 }
 
@@ -139,12 +141,15 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 		return err
 	}
 	defer s.leave()
-	return files.Import(ctx, file, s.life.Tx.Data().Pages(), sqlLimits, store.ArchiveTables, func(table string, row []any) error {
-		if table == store.AlarmsTable && o.ns.OnAlarm == nil {
-			return o.ns.noAlarms("Stub.Import")
-		}
-		return s.life.Tx.Data().Unarchive(table, row)
-	})
+	return files.Import(
+		ctx, file, s.life.Tx.Data().Pages(), sqlLimits, store.ArchiveTables,
+		func(table string, row []any) error {
+			if table == store.AlarmsTable && o.ns.OnAlarm == nil {
+				return o.ns.noAlarms("Stub.Import")
+			}
+			return s.life.Tx.Data().Unarchive(table, row)
+		},
+	)
 }
 
 // files returns the store's reader and writer of files, or ErrNoStore.
@@ -254,8 +259,8 @@ func (o *objectState) administer(ctx, wait context.Context, do func(*Storage) (<
 }
 
 // bring returns the object that to leads to, including a replica that is not in
-// memory if it has stored something. It returns object.ErrRetired, ErrReplicaGone, and
-// errors of starting its group.
+// memory if it has stored something. It returns object.ErrRetired,
+// ErrReplicaGone, and errors of starting its group.
 func bring(ctx context.Context, to target) (*objectState, error) {
 	o, err := objectOf(ctx, to)
 	if !errors.Is(err, ErrReplicaGone) {
@@ -332,7 +337,9 @@ func (rt *Runtime) migrate() error {
 	for i, m := range rt.opts.Migrations {
 		migrations[i] = store.Migration(m)
 	}
-	err := rt.catalog.Migrate(migrations, func(origin, name string) store.Base { return object.NamedID(origin, object.ID{}, name).Base() })
+	err := rt.catalog.Migrate(
+		migrations, func(origin, name string) store.Base { return object.NamedID(origin, object.ID{}, name).Base() },
+	)
 	if r, ok := errors.AsType[*store.Refusal](err); ok {
 		return &MigrationError{Tag: r.Tag, Problem: r.Problem}
 	}

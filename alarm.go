@@ -91,7 +91,9 @@ func (a *Alarms) SetNamed(name string, at time.Time, payload []byte) error {
 	}
 	defer s.leave()
 	due := unixNano(at, stateOf(s.life.Object()).runtime().host.WallClock())
-	return s.life.Tx.Data().SetAlarm(store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)})
+	return s.life.Tx.Data().SetAlarm(
+		store.Alarm{Name: name, Scheduled: due, At: due, Payload: payload, Serial: max(rand.Uint64(), 1)},
+	)
 }
 
 // unixNano returns the later of a time and now, at most the latest time that

@@ -57,7 +57,9 @@ import (
 //   - a [UsageError] for a zero stub or a function that is not an exported
 //     method
 //   - the cause of ctx's end
-func Call[T, A, R any](ctx context.Context, to Stub[T], method func(*T, context.Context, A) (R, error), arg A) (R, error) {
+func Call[T, A, R any](
+	ctx context.Context, to Stub[T], method func(*T, context.Context, A) (R, error), arg A,
+) (R, error) {
 	var result, none R
 	err := call(ctx, to.to, reflect.ValueOf(method).Pointer(), func(ctx context.Context, v any) (err error) {
 		result, err = method(v.(*T), ctx, arg)

@@ -55,7 +55,9 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	uid := cmp.Or(opts.UID, slot.uid)
 	if o.replica != nil && uid != slot.uid {
-		return fail(misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", slot.uid, uid))
+		return fail(
+			misuse("Connect", "the socket of a replica has the uid %q that was identified, not %q", slot.uid, uid),
+		)
 	}
 	var set *socketSet
 	connected := false
@@ -185,7 +187,10 @@ func (a *address) refused(err error) {
 			"Check names that clients choose before Named, New or Parse", err)
 		return
 	}
-	a.warn("request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway", err)
+	a.warn(
+		"request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway",
+		err,
+	)
 }
 
 // turnedAway logs that the group's Gateway has refused a request with err, and
@@ -230,7 +235,8 @@ func refusal(err error) (reason, cure string) {
 	case http.StatusForbidden:
 		return "its page is of another origin", "Add the page's host to SocketOptions.OriginPatterns if it may connect"
 	case http.StatusUpgradeRequired, http.StatusMethodNotAllowed:
-		return "the request does not ask for a WebSocket", "Give the type a Receive if it serves other requests too (IsUpgrade)"
+		return "the request does not ask for a WebSocket",
+			"Give the type a Receive if it serves other requests too (IsUpgrade)"
 	}
 	return "", ""
 }

@@ -16,7 +16,9 @@ import (
 // nothing else: no storage engine, no SQLite.
 func TestTheLibraryDependsOnThreeModules(t *testing.T) {
 	var stderr bytes.Buffer
-	list := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}} {{.ImportPath}}{{end}}", ".")
+	list := exec.Command(
+		"go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}} {{.ImportPath}}{{end}}", ".",
+	)
 	list.Stderr = &stderr
 	out, err := list.Output()
 	require.NoError(t, err, stderr.String())

@@ -30,7 +30,8 @@ func BenchmarkEvent(b *testing.B) {
 	ctx := b.Context()
 	ran := 0
 	handle := func(context.Context, any) error { ran++; return nil }
-	require.NoError(b, o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle)) // the first one starts the group
+	// the first one starts the group
+	require.NoError(b, o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle))
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle); err != nil {

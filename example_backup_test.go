@@ -53,7 +53,9 @@ func ExampleRuntime_Backup() {
 	fmt.Println(dog.CallErr(ctx, ada, (*Diary).Write, "walked the dog"))
 	fmt.Println(rt.Backup(ctx, copied), ada.Export(ctx, file), rt.Shutdown(ctx))
 
-	rt, diaries = openDiaries(copied, "journal", dog.Migration{Tag: "v2", Renamed: map[string]string{"diary": "journal"}})
+	rt, diaries = openDiaries(
+		copied, "journal", dog.Migration{Tag: "v2", Renamed: map[string]string{"diary": "journal"}},
+	)
 	fmt.Println(dog.Call0(ctx, diaries.Named("ada"), (*Diary).Read))
 	fmt.Println(diaries.Named("ada's heirs").Import(ctx, file))
 	fmt.Println(dog.Call0(ctx, diaries.Named("ada's heirs"), (*Diary).Read))

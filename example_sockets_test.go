@@ -73,7 +73,9 @@ func ExampleReplica_Sockets() {
 
 	ctx := context.Background()
 	var devices []*websocket.Conn
-	for _, query := range []string{"serial=1&model=a&firmware=1", "serial=2&model=a&firmware=2", "serial=3&model=b&firmware=1"} {
+	for _, query := range []string{
+		"serial=1&model=a&firmware=1", "serial=2&model=a&firmware=2", "serial=3&model=b&firmware=1",
+	} {
 		c, _, err := websocket.Dial(ctx, server.URL+"/connect?"+query, nil)
 		if err != nil {
 			log.Fatal(err)

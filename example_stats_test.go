@@ -30,7 +30,9 @@ func (r *ReadingRoom) Receive(w http.ResponseWriter, _ *http.Request) error {
 func ExampleRuntime_Stats() {
 	done := make(chan string, 3)
 	rt, err := dog.New(dog.Options{Trace: &dog.Trace{
-		EventDone: func(e dog.EventInfo) { done <- fmt.Sprint(e.Object.Kind, " ", e.Object.Namespace, " has run ", e.Kind) },
+		EventDone: func(e dog.EventInfo) {
+			done <- fmt.Sprint(e.Object.Kind, " ", e.Object.Namespace, " has run ", e.Kind)
+		},
 	}})
 	if err != nil {
 		log.Fatal(err)
@@ -64,7 +66,9 @@ func ExampleRuntime_Stats() {
 	stats := rt.Stats()
 	for _, group := range stats.Groups {
 		for _, replica := range group.Replicas {
-			fmt.Printf("%s: %d of %d places taken, %d reserved\n", group.Name, replica.Load, replica.Limit, replica.Reserved)
+			fmt.Printf(
+				"%s: %d of %d places taken, %d reserved\n", group.Name, replica.Load, replica.Limit, replica.Reserved,
+			)
 		}
 		fmt.Println(group.Lingering, "would be sent back to where they were")
 	}

@@ -42,7 +42,9 @@ func ExampleObject_Every() {
 	}
 	defer rt.Shutdown(context.Background())
 	finished := make(chan int, 1)
-	races, err := dog.RegisterObject(rt, "race", &dog.ObjectOptions[Race]{New: func() *Race { return &Race{finished: finished} }})
+	races, err := dog.RegisterObject(
+		rt, "race", &dog.ObjectOptions[Race]{New: func() *Race { return &Race{finished: finished} }},
+	)
 	if err != nil {
 		log.Fatal(err)
 	}

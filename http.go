@@ -253,7 +253,8 @@ func receive(
 			body.Attach(in)
 			defer body.Keep()
 			w := response.Writer(r)
-			if refused = o.ns.receive(value, w, in); refused != nil && refused != http.ErrAbortHandler && !response.Begun() {
+			if refused = o.ns.receive(value, w, in); refused != nil && refused != http.ErrAbortHandler &&
+				!response.Begun() {
 				WriteError(w, refused)
 			}
 			return refused

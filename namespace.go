@@ -192,7 +192,9 @@ func (ns *namespace) named(name string) *address {
 	if ns == nil {
 		return nil
 	}
-	return &address{ns: ns, id: ID(object.NamedID(ns.Origin, object.ID{}, name)), name: name, refusal: checkName("name", name)}
+	return &address{
+		ns: ns, id: ID(object.NamedID(ns.Origin, object.ID{}, name)), name: name, refusal: checkName("name", name),
+	}
 }
 
 func (ns *namespace) unnamed() *address {
@@ -293,7 +295,9 @@ func (ns *namespace) entries(ctx context.Context, options ObjectListOptions) ite
 			return
 		}
 		listed := 0
-		selected := object.ListOptions{Prefix: options.Prefix, After: options.After, AfterID: object.ID(options.AfterID)}
+		selected := object.ListOptions{
+			Prefix: options.Prefix, After: options.After, AfterID: object.ID(options.AfterID),
+		}
 		for e, err := range ns.List(ctx, selected) {
 			if err != nil {
 				yield(ObjectEntry{}, err)

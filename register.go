@@ -56,7 +56,9 @@ type groupType[T any] interface {
 // the options contradict each other. The RegistrationError may also wrap an
 // error of the store, [ErrNoStore] for a Schema without a store, [ErrShutdown]
 // or a [UsageError].
-func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *ObjectOptions[T]) (*Namespace[T], error) {
+func RegisterObject[T any, P objectType[T]](
+	rt *Runtime, name string, options *ObjectOptions[T],
+) (*Namespace[T], error) {
 	if options == nil {
 		options = &ObjectOptions[T]{}
 	}
@@ -77,7 +79,9 @@ func RegisterObject[T any, P objectType[T]](rt *Runtime, name string, options *O
 // namespace. T is a type that embeds [Replica], or Replica itself. Groups
 // spread their clients over it: see [RegisterGroup]. Nil options stand for the
 // defaults. The errors are those of [RegisterObject].
-func RegisterReplica[T any, P replicaType[T]](rt *Runtime, name string, options *ReplicaOptions[T]) (*Replicas[T], error) {
+func RegisterReplica[T any, P replicaType[T]](
+	rt *Runtime, name string, options *ReplicaOptions[T],
+) (*Replicas[T], error) {
 	if options == nil {
 		options = &ReplicaOptions[T]{}
 	}
@@ -154,7 +158,9 @@ func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() 
 		}
 		c := P(v).base()
 		if c.storage.life != nil {
-			return nil, misuse("New", "New of %q returned a value that is in use: it must return a new value each time", name)
+			return nil, misuse(
+				"New", "New of %q returned a value that is in use: it must return a new value each time", name,
+			)
 		}
 		c.storage.life = life
 		return v, nil

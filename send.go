@@ -360,7 +360,9 @@ func Encode(v any) (Message, error) {
 	case 0, Text:
 		m.Type = Text
 		if !utf8.Valid(m.Data) {
-			return Message{}, misuse("Encode", "text that is not UTF-8, which every client would refuse; send it as []byte")
+			return Message{}, misuse(
+				"Encode", "text that is not UTF-8, which every client would refuse; send it as []byte",
+			)
 		}
 	case Binary:
 	default:

@@ -73,7 +73,9 @@ func (rt *Runtime) Serve(ctx context.Context, server *http.Server, listener net.
 // serve serves until ctx, the runtime or the server ends. If the server ended
 // without being shut down, serve returns the cause. served is closed when the
 // server has ended.
-func (rt *Runtime) serve(ctx context.Context, server *http.Server, listener net.Listener) (served chan struct{}, failed error) {
+func (rt *Runtime) serve(
+	ctx context.Context, server *http.Server, listener net.Listener,
+) (served chan struct{}, failed error) {
 	served = make(chan struct{})
 	if listener == nil {
 		addr := server.Addr

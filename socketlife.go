@@ -26,7 +26,9 @@ func (s *Socket) finish(cause *CloseError) {
 		if cause.Code == 1006 {
 			level = slog.LevelDebug // clients lose their connections all the time
 		}
-		s.obj.Log().Log(context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err)
+		s.obj.Log().Log(
+			context.Background(), level, "socket failed", "socket", s.ID(), "code", cause.Code, "error", cause.Err,
+		)
 	}
 	s.release()
 	s.obj.runtime().opts.Trace.socketClosed(s, cause)

@@ -234,13 +234,15 @@ func (o SocketOptions) over(base SocketOptions) SocketOptions {
 // check validates the options that an application can get wrong.
 func (o SocketOptions) check() error {
 	distinct := slices.Compact(slices.Sorted(slices.Values(o.Tags)))
-	if len(distinct) > maxTags || slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
+	if len(distinct) > maxTags ||
+		slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
 		return misuse("SocketOptions", "more than 10 distinct tags, or one over 256 bytes")
 	}
 	if o.Slow < 0 || o.Slow > CoalesceSlow {
 		return misuse("SocketOptions", "unknown SlowPolicy %d", o.Slow)
 	}
-	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes || !utf8.ValidString(o.AutoRequest+o.AutoReply) {
+	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes ||
+		!utf8.ValidString(o.AutoRequest+o.AutoReply) {
 		return misuse("SocketOptions", "AutoRequest or AutoReply has more than 2,048 bytes, or is not UTF-8")
 	}
 	if (o.AutoRequest == "") != (o.AutoReply == "") {

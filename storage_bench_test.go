@@ -43,7 +43,9 @@ func (k *benchKeeper) put() error {
 
 func (k *benchKeeper) insert() error {
 	k.n++
-	_, err := k.Storage().SQL().Exec("INSERT INTO kept (id, value) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET value = excluded.value", int64(k.n))
+	_, err := k.Storage().SQL().Exec(
+		"INSERT INTO kept (id, value) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET value = excluded.value", int64(k.n),
+	)
 	return err
 }
 
@@ -54,7 +56,10 @@ func BenchmarkStoreAndSay(b *testing.B) {
 	stores := map[string]func(*benchKeeper) error{"key": (*benchKeeper).put, "row": (*benchKeeper).insert}
 	for _, what := range []string{"key", "row"} {
 		for _, objects := range []int{64, 1024} {
-			b.Run(fmt.Sprintf("%s/objects=%d", what, objects), func(b *testing.B) { benchStoreAndSay(b, objects, stores[what]) })
+			b.Run(
+				fmt.Sprintf("%s/objects=%d", what, objects),
+				func(b *testing.B) { benchStoreAndSay(b, objects, stores[what]) },
+			)
 		}
 	}
 }
@@ -63,7 +68,10 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 	const bringers = 64
 	rt, err := New(Options{Store: benchDisk{b.TempDir(), 2 * objects}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(b, err)
-	keepers, err := RegisterObject(rt, "keeper", &ObjectOptions[benchKeeper]{Schema: Schema{"CREATE TABLE kept (id INTEGER PRIMARY KEY, value INTEGER)"}})
+	keepers, err := RegisterObject(
+		rt, "keeper",
+		&ObjectOptions[benchKeeper]{Schema: Schema{"CREATE TABLE kept (id INTEGER PRIMARY KEY, value INTEGER)"}},
+	)
 	require.NoError(b, err)
 	all := make([]*objectState, objects)
 	ctx := b.Context()

@@ -178,7 +178,9 @@ func (s Stub[T]) Abort(reason error) error {
 // the response, or the response is shorter than its Content-Length, the error
 // wraps [io.ErrUnexpectedEOF].
 func (s Stub[T]) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := answer.NewOutbound(r, func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} })
+	body := answer.NewOutbound(
+		r, func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} },
+	)
 	response, err := roundTrip(s.to, r, body)
 	if err != nil {
 		_ = body.Close() // the caller gets err

@@ -88,7 +88,8 @@ func (t *Trace) hooks() (h object.Trace) {
 	if t.EventDone != nil {
 		h.EventDone = func(o *object.Object, e object.EventInfo) {
 			t.EventDone(EventInfo{
-				Object: stateOf(o).info(), Kind: EventKind(e.Kind), Method: e.Method, Wait: e.Wait, Run: e.Run, Err: e.Err,
+				Object: stateOf(o).info(), Kind: EventKind(e.Kind), Method: e.Method, Wait: e.Wait, Run: e.Run,
+				Err: e.Err,
 			})
 		}
 	}

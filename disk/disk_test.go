@@ -87,8 +87,10 @@ func TestMemoryWorksInABubble(t *testing.T) {
 
 func TestStoreHasSQLiteDatabases(t *testing.T) {
 	e := open(t, disk.With(disk.Options{Dir: t.TempDir(), OpenDatabases: 2}))
-	limits := store.SQLLimits{Steps: 1e6, Statement: 1e5, Parameters: 100, Columns: 100, Pages: 1000, Value: 1e6, Time: time.Minute,
-		Memory: 128 << 20}
+	limits := store.SQLLimits{
+		Steps: 1e6, Statement: 1e5, Parameters: 100, Columns: 100, Pages: 1000, Value: 1e6, Time: time.Minute,
+		Memory: 128 << 20,
+	}
 	db, err := e.OpenSQL(pages{}, limits)
 	require.NoError(t, err)
 	rows, err := db.Run("SELECT 40 + 2", nil, func() error { return nil })

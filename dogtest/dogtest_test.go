@@ -98,7 +98,8 @@ func TestSilentSlowAndVanishingClients(t *testing.T) {
 		time.Sleep(2 * time.Second) // it has a second in which to take something
 		require.EqualValues(t, 1008, first(slow.Closed()))
 
-		srv.DialWith("/sit?guest=silent", dogtest.DialOptions{OnDemand: true}) // a pipe has no buffer: not even a ping gets through
+		// a pipe has no buffer: not even a ping gets through
+		srv.DialWith("/sit?guest=silent", dogtest.DialOptions{OnDemand: true})
 		gone := srv.Dial("/sit?guest=gone")
 		gone.Vanish()
 		time.Sleep(time.Hour) // at once

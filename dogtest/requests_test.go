@@ -47,10 +47,12 @@ func TestRequestsOfATest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := dogtest.Serve(t, http.HandlerFunc(mirror))
 		for want, ask := range map[string]func() (int, string){
-			"GET dog.test /a?b=c ":      func() (int, string) { return srv.Get("/a?b=c") },
-			"POST dog.test /a body":     func() (int, string) { return srv.Post("/a", "body") },
-			"PUT dog.test /a body":      func() (int, string) { return srv.Do(newRequest(t, "PUT", "/a", "body")) },
-			"PATCH dog.test /a?b=c ...": func() (int, string) { return srv.Do(newRequest(t, "PATCH", dogtest.URL+"/a?b=c", "...")) },
+			"GET dog.test /a?b=c ":  func() (int, string) { return srv.Get("/a?b=c") },
+			"POST dog.test /a body": func() (int, string) { return srv.Post("/a", "body") },
+			"PUT dog.test /a body":  func() (int, string) { return srv.Do(newRequest(t, "PUT", "/a", "body")) },
+			"PATCH dog.test /a?b=c ...": func() (int, string) {
+				return srv.Do(newRequest(t, "PATCH", dogtest.URL+"/a?b=c", "..."))
+			},
 		} {
 			status, answer := ask()
 			require.Equal(t, http.StatusTeapot, status)

@@ -39,14 +39,18 @@ type Outcome struct {
 // Run runs a handler in a turn of an object, in memory or not, and returns its
 // outcome when its writes are durable. No server is needed:
 //
-//	out := dogtest.Run(t, accounts.Named("ada"), func(ctx context.Context, a *Account) error { return a.Deposit(ctx, 5) })
+//	out := dogtest.Run(t, accounts.Named("ada"), func(ctx context.Context, a *Account) error {
+//		return a.Deposit(ctx, 5)
+//	})
 //	require.Equal(t, "5", string(out.Stored["balance"]))
 //
 // The effects of other events of the object while the handler waits count as
 // the handler's. If the test passes clients, it must run in a bubble, since Run
 // waits until all goroutines are blocked. Messages that the clients received
 // before and have not taken are dropped.
-func Run[T any](t testing.TB, stub dog.Stub[T], handler func(ctx context.Context, v *T) error, clients ...*Client) *Outcome {
+func Run[T any](
+	t testing.TB, stub dog.Stub[T], handler func(ctx context.Context, v *T) error, clients ...*Client,
+) *Outcome {
 	t.Helper()
 	if handler == nil {
 		return &Outcome{Err: &dog.UsageError{Op: "dogtest.Run", Problem: "the handler is nil"}}

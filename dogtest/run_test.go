@@ -54,7 +54,9 @@ type street struct{ dog.Group }
 
 // newInbox returns the stub of an inbox, by way of any uid, and a client's way
 // to it.
-func newInbox(t *testing.T, options dog.Options, forward func(text string) error) (func() dog.Stub[inbox], *dogtest.Server) {
+func newInbox(
+	t *testing.T, options dog.Options, forward func(text string) error,
+) (func() dog.Stub[inbox], *dogtest.Server) {
 	t.Helper()
 	rt := dogtest.New(t, options)
 	boxes, err := dog.RegisterReplica(rt, "inbox", &dog.ReplicaOptions[inbox]{
@@ -70,7 +72,9 @@ func newInbox(t *testing.T, options dog.Options, forward func(text string) error
 		require.NoError(t, err)
 		return stub
 	}
-	return box, dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { box().ServeHTTP(w, req) }))
+	return box, dogtest.Serve(
+		t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { box().ServeHTTP(w, req) }),
+	)
 }
 
 func delivered(string) error { return nil }
@@ -99,7 +103,9 @@ func TestAnOutcomeTellsWhatAHandlerDid(t *testing.T) {
 			require.Equal(t, []dog.Message{{Type: dog.Text, Data: []byte("hello")}}, sent)
 		}
 
-		out = dogtest.Run(t, box(), func(_ context.Context, b *inbox) error { return b.Storage().Put("new", []byte("value")) })
+		out = dogtest.Run(
+			t, box(), func(_ context.Context, b *inbox) error { return b.Storage().Put("new", []byte("value")) },
+		)
 		require.Empty(t, out.Stored, "it was there")
 	})
 }

@@ -188,7 +188,9 @@ func TestSoManyShardsAreAskedAtATime(t *testing.T) {
 			require.NoError(t, err)
 			require.LessOrEqual(t, most.Load(), want)
 			rounds := (50 + want - 1) / want
-			require.Equal(t, time.Duration(rounds)*time.Second, time.Since(began), "as many as may be are asked at once")
+			require.Equal(
+				t, time.Duration(rounds)*time.Second, time.Since(began), "as many as may be are asked at once",
+			)
 		}
 	})
 }
@@ -258,10 +260,15 @@ func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
 		_, shards := newDepots(t, 4)
 		err := dog.CallErr(context.Background(), shards.At(2), (*depot).Run, func(ctx context.Context, d *depot) error {
 			d.took = 1
-			results, err := shard.Ask(ctx, shards, shard.Options{}, func(ctx context.Context, shard dog.Stub[depot]) (int, error) {
-				time.Sleep(time.Second)
-				return dog.Call(ctx, shard, (*depot).Take, 10) // of itself too, which would be for ever if the turn were kept
-			})
+			results, err := shard.Ask(
+				ctx, shards, shard.Options{},
+				func(ctx context.Context, shard dog.Stub[depot]) (int, error) {
+					time.Sleep(time.Second)
+					// of itself too, which would be for ever if the turn were
+					// kept
+					return dog.Call(ctx, shard, (*depot).Take, 10)
+				},
+			)
 			if err != nil {
 				return err
 			}
@@ -277,7 +284,9 @@ func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
 func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
-		depots, err := dog.RegisterObject[depot](dogtest.New(t, dog.Options{Store: hook.MakeStore(engine.OpenEngine).(dog.Store)}), "depot", nil)
+		depots, err := dog.RegisterObject[depot](
+			dogtest.New(t, dog.Options{Store: hook.MakeStore(engine.OpenEngine).(dog.Store)}), "depot", nil,
+		)
 		require.NoError(t, err)
 		shards, err := shard.New(depots, "depot", 3)
 		require.NoError(t, err)
@@ -287,13 +296,14 @@ func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
 		var asked atomic.Int32
 		done := make(chan error)
 		go func() {
-			done <- dog.CallErr(context.Background(), depots.Named("caller"), (*depot).Run, func(ctx context.Context, d *depot) error {
+			caller := depots.Named("caller")
+			done <- dog.CallErr(context.Background(), caller, (*depot).Run, func(ctx context.Context, d *depot) error {
 				if err := d.Storage().Put("asked", nil); err != nil {
 					return err
 				}
-				results, err := shard.Ask(ctx, shards, shard.Options{}, func(context.Context, dog.Stub[depot]) (int, error) {
-					return int(asked.Add(1)), nil // whoever it asks learns of the handler
-				})
+				// the shards it asks could pass on what the handler has stored
+				ask := func(context.Context, dog.Stub[depot]) (int, error) { return int(asked.Add(1)), nil }
+				results, err := shard.Ask(ctx, shards, shard.Options{}, ask)
 				return errors.Join(err, shard.Errors(results))
 			})
 		}()
@@ -308,7 +318,9 @@ func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
 func TestAPanicOfAQuestionToShardsIsTheCallers(t *testing.T) {
 	_, shards := newDepots(t, 4)
 	require.PanicsWithValue(t, "no", func() {
-		_, _ = shard.Ask(t.Context(), shards, shard.Options{}, func(context.Context, dog.Stub[depot]) (int, error) { panic("no") })
+		_, _ = shard.Ask(
+			t.Context(), shards, shard.Options{}, func(context.Context, dog.Stub[depot]) (int, error) { panic("no") },
+		)
 	})
 }
 

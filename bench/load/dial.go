@@ -65,7 +65,9 @@ func (t target) connect(fd, index int, slow bool) error {
 		}
 	}
 	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
-		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &unix.Timeval{Sec: handshakeTimeout}); err != nil {
+		if err := unix.SetsockoptTimeval(
+			fd, unix.SOL_SOCKET, option, &unix.Timeval{Sec: handshakeTimeout},
+		); err != nil {
 			return err
 		}
 	}

@@ -119,7 +119,9 @@ func startHolder(from, n int) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "-hold", "-addr", *addr, "-proto", *proto, "-first", strconv.Itoa(from), "-sockets", strconv.Itoa(n))
+	cmd := exec.Command(
+		self, "-hold", "-addr", *addr, "-proto", *proto, "-first", strconv.Itoa(from), "-sockets", strconv.Itoa(n),
+	)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -107,7 +107,9 @@ func attach(t *testing.T, f *fake) *loop {
 			conn.Close()
 		}
 	})
-	l, err := newLoop(target{addr: netip.MustParseAddrPort(listener.Addr().String()), proto: wire.ProtoPlain, rooms: f.inRooms})
+	l, err := newLoop(
+		target{addr: netip.MustParseAddrPort(listener.Addr().String()), proto: wire.ProtoPlain, rooms: f.inRooms},
+	)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		for _, s := range l.sockets {
@@ -171,8 +173,10 @@ func TestFaultsInRoomsAreFound(t *testing.T) {
 		deliver func(conn int, frame []byte) []byte
 		want    string
 	}{
-		"lost":          {true, func(int, []byte) []byte { return []byte{} }, "nothing arrived"},
-		"twice":         {true, func(_ int, frame []byte) []byte { return append(frame, frame...) }, "in another room or twice"},
+		"lost": {true, func(int, []byte) []byte { return []byte{} }, "nothing arrived"},
+		"twice": {
+			true, func(_ int, frame []byte) []byte { return append(frame, frame...) }, "in another room or twice",
+		},
 		"in every room": {false, nil, "in another room or twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,11 +217,15 @@ func TestFaultsAreFound(t *testing.T) {
 		lost    bool
 		want    string
 	}{
-		"lost":       {func([]byte) []byte { return ping }, true, "nothing arrived"},
-		"closed":     {func([]byte) []byte { return nil }, true, "closed 1 sockets"},
-		"other size": {func(frame []byte) []byte { return wire.AppendFrame(nil, wire.Binary, frame) }, true, "not sent"},
-		"fragmented": {func(frame []byte) []byte { return append([]byte{frame[0] &^ 0x80}, frame[1:]...) }, true, "fragmented"},
-		"twice":      {func(frame []byte) []byte { return append(frame, frame...) }, false, "twice"},
+		"lost":   {func([]byte) []byte { return ping }, true, "nothing arrived"},
+		"closed": {func([]byte) []byte { return nil }, true, "closed 1 sockets"},
+		"other size": {
+			func(frame []byte) []byte { return wire.AppendFrame(nil, wire.Binary, frame) }, true, "not sent",
+		},
+		"fragmented": {
+			func(frame []byte) []byte { return append([]byte{frame[0] &^ 0x80}, frame[1:]...) }, true, "fragmented",
+		},
+		"twice": {func(frame []byte) []byte { return append(frame, frame...) }, false, "twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := attach(t, &fake{deliver: func(conn int, frame []byte) []byte {
@@ -244,7 +252,8 @@ func TestFaultsAreFound(t *testing.T) {
 
 func TestCellNames(t *testing.T) {
 	for _, name := range []string{
-		"", "w1", "w-64", "w0-64", "w1-8", "w1-64@5", "rate-64", "rate-64@0", "fast-64", "idle,w1-64", "w1-64,", "rooms", "rooms-64,w1-64",
+		"", "w1", "w-64", "w0-64", "w1-8", "w1-64@5", "rate-64", "rate-64@0", "fast-64", "idle,w1-64", "w1-64,",
+		"rooms", "rooms-64,w1-64",
 	} {
 		_, err := parseCells(name)
 		require.Error(t, err, name)

@@ -27,9 +27,13 @@ var (
 	statAddr  = flag.String("stat", "", "address of the server's statistics")
 	proto     = flag.String("proto", wire.ProtoPlain, "protocol of the messages in the frames")
 	sockets   = flag.Int("sockets", 1000, "sockets to open")
-	cellNames = flag.String("cells", "w1-64", "what to measure on them, in this order: w1-BYTES, w32-BYTES (fan-out with so many "+
-		"messages under way), echo-BYTES, rooms-BYTES (alone: rooms of two, in which both always talk), rate-BYTES@PER_SECOND, slow-BYTES@PER_SECOND (the same without and with 1 % more "+
-		"sockets that never read), idle")
+	cellNames = flag.String(
+		"cells", "w1-64",
+		"what to measure on them, in this order: w1-BYTES, w32-BYTES (fan-out with so many "+
+			"messages under way), echo-BYTES, rooms-BYTES (alone: rooms of two, in which both always talk), "+
+			"rate-BYTES@PER_SECOND, slow-BYTES@PER_SECOND (the same without and with 1 % more "+
+			"sockets that never read), idle",
+	)
 	measure  = flag.Duration("time", 600*time.Millisecond, "duration of a measurement")
 	atLeast  = flag.Uint64("messages", 10, "fan-outs that a measurement has at least, besides those under way")
 	settle   = flag.Duration("settle", 2*time.Second, "idle: silence before memory is measured")
@@ -141,7 +145,8 @@ func parseCell(name string) (c cell, err error) {
 			return cell{}, fmt.Errorf("no rate: %q", rate)
 		}
 	}
-	if paced != (c.kind == "rate" || c.kind == "slow") || !slices.Contains([]string{"w", "echo", "rooms", "rate", "slow"}, c.kind) {
+	if paced != (c.kind == "rate" || c.kind == "slow") ||
+		!slices.Contains([]string{"w", "echo", "rooms", "rate", "slow"}, c.kind) {
 		return cell{}, fmt.Errorf("no such cell")
 	}
 	return c, nil

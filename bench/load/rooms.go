@@ -37,7 +37,9 @@ func (c cell) measureRooms(l *loop, emit func(wire.Result) error) error {
 		number, from := wire.Seq(message)/n, int(wire.Seq(message)%n)
 		left := &missing[from]
 		if from/roomSize != s.index/roomSize || number != next[from] || !left[s.index%roomSize] {
-			l.failed = fmt.Errorf("message %d of socket %d arrived at socket %d, in another room or twice", number, from, s.index)
+			l.failed = fmt.Errorf(
+				"message %d of socket %d arrived at socket %d, in another room or twice", number, from, s.index,
+			)
 			return
 		}
 		left[s.index%roomSize] = false

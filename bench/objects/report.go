@@ -90,7 +90,8 @@ type place struct {
 func (r results) values(p place, row string) map[int]float64 {
 	vs := make(map[int]float64)
 	for _, s := range r.Samples {
-		if v, ok := s.Figures[p.figure]; ok && s.Row == row && s.Cell == p.cell && s.Objects == p.objects && s.Err == "" {
+		if v, ok := s.Figures[p.figure]; ok && s.Row == row && s.Cell == p.cell && s.Objects == p.objects &&
+			s.Err == "" {
 			vs[s.Round] = v
 		}
 	}
@@ -204,7 +205,10 @@ func (r results) goals() []goal {
 	for _, name := range []string{"live", "live-sql"} {
 		add(cell{Name: name, Objects: z.Live}.String()+": MiB of RSS", own(name, z.Live, drive.RSS), false, 2048)
 	}
-	add(cell{Name: "alarms", Objects: z.Alarms}.String()+": per second", own("alarms", z.Alarms, drive.PerSecond), true, 10_000)
+	add(
+		cell{Name: "alarms", Objects: z.Alarms}.String()+": per second", own("alarms", z.Alarms, drive.PerSecond), true,
+		10_000,
+	)
 	return all
 }
 
@@ -217,7 +221,9 @@ func (r results) rounds() (n int) {
 
 func (r results) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), r.rounds())
+	fmt.Fprintf(
+		&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), r.rounds(),
+	)
 	if r.Sizes == quickSizes {
 		b.WriteString("\n**Only to see that everything works: the figures mean nothing.**\n")
 	} else {
@@ -244,7 +250,10 @@ func (r results) compare(b *strings.Builder) {
 		if g.atLeast {
 			sign = "≥"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s %s | %s |\n", g.title, figures.SpreadOf(g.values), sign, figures.Format(g.bound), g.verdict())
+		fmt.Fprintf(
+			b, "| %s | %s | %s %s | %s |\n", g.title, figures.SpreadOf(g.values), sign, figures.Format(g.bound),
+			g.verdict(),
+		)
 	}
 }
 

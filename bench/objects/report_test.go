@@ -68,8 +68,11 @@ func TestAGoalIsReachedWhenEveryRoundReachesIt(t *testing.T) {
 
 func TestTheReportHasGoalsFiguresAndFailures(t *testing.T) {
 	tables := someResults.markdown()
-	require.Contains(t, tables, "| store a key, wait until it is durable, 64 objects: per second, dog over the best peer's (faster) | "+
-		"10.0 (8.00…10.0) | ≥ 8.00 | yes |")
+	require.Contains(
+		t, tables,
+		"| store a key, wait until it is durable, 64 objects: per second, dog over the best peer's (faster) | "+
+			"10.0 (8.00…10.0) | ≥ 8.00 | yes |",
+	)
 	require.Contains(t, tables, "| store a key, wait until it is durable, 64 objects | slower | 4.00 (4.00…4.00) |")
 	require.Contains(t, tables, "- broken, store a key, wait until it is durable, 64 objects, round 2: broken")
 	require.NotContains(t, tables, "alarms", "what was not measured is left out")

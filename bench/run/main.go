@@ -34,8 +34,11 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("run: ")
 	libs := flag.String("libs", "", "rows to measure; default: all")
-	cells := flag.String("cells", "w1,w32,echo,rooms,idle", "what to measure: w1 and w32 (fan-out with so many messages under way), "+
-		"echo, rooms (of two sockets, in which both always talk), idle, rate, slow, or all")
+	cells := flag.String(
+		"cells", "w1,w32,echo,rooms,idle",
+		"what to measure: w1 and w32 (fan-out with so many messages under way), "+
+			"echo, rooms (of two sockets, in which both always talk), idle, rate, slow, or all",
+	)
 	sockets := flag.String("sockets", "1000,10000", "numbers of sockets for w1 and w32")
 	sizes := flag.String("sizes", "64,1024", "sizes of messages for w1 and w32")
 	rates := flag.String("rates", "2000@150,10000@10", "SOCKETS@MESSAGES_PER_SECOND for rate and slow")
@@ -43,17 +46,33 @@ func main() {
 	out := flag.String("out", "results", "directory for results.json, results.md and results.svg")
 	subject := flag.String("subject", "dog", "the row that is compared with the others")
 	var o options
-	flag.IntVar(&o.idle, "idle", 9500, "sockets for idle: up to the server's limit of descriptors; the load generator starts as "+
-		"many processes as it needs")
+	flag.IntVar(
+		&o.idle, "idle", 9500,
+		"sockets for idle: up to the server's limit of descriptors; the load generator starts as "+
+			"many processes as it needs",
+	)
 	flag.IntVar(&o.rooms, "rooms", 2000, "rooms of two sockets")
 	flag.IntVar(&o.rounds, "rounds", 7, "how often each row is measured")
-	flag.DurationVar(&o.time, "time", 600*time.Millisecond, "duration of a measurement; one at a fixed rate takes ten times as long")
-	flag.IntVar(&o.messages, "messages", 10, "fan-outs that a measurement of w1 and w32 has at least: 200 for a p99 that deserves its name")
-	flag.BoolVar(&o.quick, "quick", false, "see whether everything works: one round, 100 sockets, all cells; the figures mean "+
-		"nothing")
-	flag.StringVar(&o.original, "original", "original/start", "program that serves the original DOG; see original/README.md")
-	flag.Var(&o.rows, "row", "a further row: NAME=LIBRARY followed by flags of the server, such as 'dog-50=dog -dog.limit 50'; "+
-		"repeatable")
+	flag.DurationVar(
+		&o.time, "time", 600*time.Millisecond, "duration of a measurement; one at a fixed rate takes ten times as long",
+	)
+	flag.IntVar(
+		&o.messages, "messages", 10,
+		"fan-outs that a measurement of w1 and w32 has at least: 200 for a p99 that deserves its name",
+	)
+	flag.BoolVar(
+		&o.quick, "quick", false,
+		"see whether everything works: one round, 100 sockets, all cells; the figures mean "+
+			"nothing",
+	)
+	flag.StringVar(
+		&o.original, "original", "original/start", "program that serves the original DOG; see original/README.md",
+	)
+	flag.Var(
+		&o.rows, "row",
+		"a further row: NAME=LIBRARY followed by flags of the server, such as 'dog-50=dog -dog.limit 50'; "+
+			"repeatable",
+	)
 	flag.Parse()
 
 	var all results

@@ -132,7 +132,10 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 	}
 	rows = append(rows, row{name: "dog-drop", args: []string{"-lib", "dog", "-dog.drop"}, only: "slow"})
 	rows = append(rows, row{name: "dog-parked", args: []string{"-lib", "dog", "-dog.park", "500ms"}, only: "idle"})
-	rows = append(rows, row{name: "dog-objects-parked", args: []string{"-lib", "dog-objects", "-dog.park", "500ms"}, only: "idle"})
+	rows = append(
+		rows,
+		row{name: "dog-objects-parked", args: []string{"-lib", "dog-objects", "-dog.park", "500ms"}, only: "idle"},
+	)
 	rows = append(rows, o.rows...)
 	if o.libs == nil || slices.Contains(o.libs, originalRow) {
 		if version, err := check(o.original); err == nil {

@@ -55,9 +55,11 @@ func (r results) plot(subject string) string {
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d"
 	font-family="system-ui, sans-serif" font-size="12">
 <style>
-text { fill: #24292f } .bar { fill: #8c959f } .subject { fill: #0969da } .floor { fill: #d0d7de } .whisker { stroke: #24292f }
+text { fill: #24292f } .bar { fill: #8c959f } .subject { fill: #0969da } .floor { fill: #d0d7de }
+.whisker { stroke: #24292f }
 @media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 } .bar { fill: #6e7681 } .subject { fill: #4493f8 } .floor { fill: #3d444d } .whisker { stroke: #e6edf3 }
+text { fill: #e6edf3 } .bar { fill: #6e7681 } .subject { fill: #4493f8 } .floor { fill: #3d444d }
+.whisker { stroke: #e6edf3 }
 }
 </style>
 %s</svg>
@@ -92,8 +94,11 @@ func (r results) panel(m metric, c column, subject string) (body string, height 
 		better = "more is better"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "<text y=\"12\" font-weight=\"600\">%s: %s</text>\n<text y=\"27\" font-size=\"11\" opacity=\".7\">%s</text>\n",
-		escape(m.title), escape(c.String()), better)
+	fmt.Fprintf(
+		&b,
+		"<text y=\"12\" font-weight=\"600\">%s: %s</text>\n<text y=\"27\" font-size=\"11\" opacity=\".7\">%s</text>\n",
+		escape(m.title), escape(c.String()), better,
+	)
 	scale := float64(panelWidth-labelWidth-valueWidth) / longest
 	for i, bar := range bars {
 		y := titleHeight + i*barPitch

@@ -76,6 +76,8 @@ func (s *server) stop() {
 
 // environment says where and of what the figures are.
 func environment(b binaries) []string {
-	return append(process.Environment(), process.Versions(b.server, "centrifugal/centrifuge", "coder/websocket", "gorilla/websocket",
-		"lesismal/nbio", "lxzan/gws", "olahol/melody")...)
+	return append(
+		process.Environment(),
+		process.Versions(b.server, "centrifugal/centrifuge", "coder/websocket", "gorilla/websocket",
+			"lesismal/nbio", "lxzan/gws", "olahol/melody")...)
 }

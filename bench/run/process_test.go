@@ -29,7 +29,10 @@ func TestARowThatCannotBeServedIsLeftOutWithItsReason(t *testing.T) {
 		require.NoError(t, err, name)
 		if c.reason == "" {
 			require.Len(t, rows, 2, name)
-			require.Equal(t, row{name: originalRow, program: c.original, never: []string{"rooms"}, version: "npm dog 1.1.3"}, rows[1], name)
+			require.Equal(
+				t, row{name: originalRow, program: c.original, never: []string{"rooms"}, version: "npm dog 1.1.3"},
+				rows[1], name,
+			)
 			require.Empty(t, notes, name)
 			continue
 		}

@@ -102,8 +102,12 @@ var (
 		perDelivery(func(r wire.Result) float64 { return r.ServerCPU })}
 	throughput = metric{"Deliveries per second", []string{"w1", "w32", "echo", "rooms"}, true, true,
 		func(r wire.Result) float64 { return float64(r.Deliveries) / r.Seconds }}
-	lastP99 = metric{"Latency to the last receiver, p99, ms", []string{"w1", "rate", "slow"}, false, true, quantile(lastOf, p99)}
-	idleKiB = metric{"Idle socket, KiB of RSS", []string{"idle"}, false, true, func(r wire.Result) float64 { return r.PerSocket }}
+	lastP99 = metric{
+		"Latency to the last receiver, p99, ms", []string{"w1", "rate", "slow"}, false, true, quantile(lastOf, p99),
+	}
+	idleKiB = metric{
+		"Idle socket, KiB of RSS", []string{"idle"}, false, true, func(r wire.Result) float64 { return r.PerSocket },
+	}
 
 	metrics = []metric{
 		serverCPU,
@@ -113,7 +117,10 @@ var (
 		{"Latency to the median receiver, p50, ms", []string{"rate", "slow"}, false, false, quantile(medianOf, p50)},
 		{"Latency to the median receiver, p99, ms", []string{"rate", "slow"}, false, false, quantile(medianOf, p99)},
 		idleKiB,
-		{"Idle socket, goroutines", []string{"idle"}, false, false, func(r wire.Result) float64 { return r.Goroutines }},
+		{
+			"Idle socket, goroutines", []string{"idle"}, false, false,
+			func(r wire.Result) float64 { return r.Goroutines },
+		},
 		{"Server RSS, MiB", []string{"slow"}, false, false, func(r wire.Result) float64 { return r.RSS / 1024 }},
 		{"Slow sockets that the server has kept, %", []string{"slow"}, false, false, func(r wire.Result) float64 {
 			if strings.HasSuffix(r.Cell, "/none") {
@@ -121,8 +128,10 @@ var (
 			}
 			return 100 * r.SlowOpen
 		}},
-		{"For comparison: CPU of the load generator, µs per frame", []string{"w1", "w32", "echo", "rooms", "rate"}, false, false,
-			perDelivery(func(r wire.Result) float64 { return r.LoadCPU })},
+		{
+			"For comparison: CPU of the load generator, µs per frame", []string{"w1", "w32", "echo", "rooms", "rate"},
+			false, false, perDelivery(func(r wire.Result) float64 { return r.LoadCPU }),
+		},
 	}
 )
 
@@ -213,7 +222,9 @@ func (r results) mark(c column, row string) string {
 
 func (r results) markdown(subject string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), r.rounds())
+	fmt.Fprintf(
+		&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), r.rounds(),
+	)
 	r.comparison(&b, subject)
 	r.slowdowns(&b)
 	for _, m := range metrics {
@@ -222,8 +233,11 @@ func (r results) markdown(subject string) string {
 	var remarks []string
 	remarks = append(remarks, r.Notes...)
 	for _, s := range r.failures() {
-		remarks = append(remarks, fmt.Sprintf("%s, %s, round %d: %s (lost: %d)", s.Row, column{s.Sockets, s.Cell}, s.Round+1,
-			cmp.Or(s.Err, "messages were lost"), s.Lost))
+		remarks = append(
+			remarks,
+			fmt.Sprintf("%s, %s, round %d: %s (lost: %d)", s.Row, column{s.Sockets, s.Cell}, s.Round+1,
+				cmp.Or(s.Err, "messages were lost"), s.Lost),
+		)
 	}
 	if len(remarks) > 0 {
 		b.WriteString("\n### Not measured, failed, lost\n\n")
@@ -239,17 +253,24 @@ func (r results) comparison(b *strings.Builder, subject string) {
 	if !slices.Contains(r.Rows, subject) {
 		return
 	}
-	fmt.Fprintf(b, "\n### %s, divided round by round by the peer with the best median, and by the reference rows\n\n", subject)
-	fmt.Fprintf(b, "| | cell | best peer | %[1]s / best peer | %[1]s / %[2]s | %[1]s / %[3]s |\n|---|---|---|---|---|---|\n",
-		subject, floorRow, originalRow)
+	fmt.Fprintf(
+		b, "\n### %s, divided round by round by the peer with the best median, and by the reference rows\n\n", subject,
+	)
+	fmt.Fprintf(
+		b, "| | cell | best peer | %[1]s / best peer | %[1]s / %[2]s | %[1]s / %[3]s |\n|---|---|---|---|---|---|\n",
+		subject, floorRow, originalRow,
+	)
 	for _, m := range metrics {
 		if !m.ratios {
 			continue
 		}
 		for _, c := range r.columns(m) {
 			best := r.best(m, c, subject)
-			fmt.Fprintf(b, "| %s | %s%s | %s%s | %s | %s | %s |\n", m.title, c, r.mark(c, subject), cmp.Or(best, "–"), r.mark(c, best),
-				r.ratio(m, c, subject, best), r.ratio(m, c, subject, floorRow), r.ratio(m, c, subject, originalRow))
+			fmt.Fprintf(
+				b, "| %s | %s%s | %s%s | %s | %s | %s |\n", m.title, c, r.mark(c, subject), cmp.Or(best, "–"),
+				r.mark(c, best), r.ratio(m, c, subject, best), r.ratio(m, c, subject, floorRow),
+				r.ratio(m, c, subject, originalRow),
+			)
 		}
 	}
 }

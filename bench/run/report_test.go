@@ -46,7 +46,9 @@ func TestRatiosArePaired(t *testing.T) {
 		someResults.ratio(serverCPU, c, "dog", "faster").Low,
 		someResults.ratio(serverCPU, c, "dog", "faster").High,
 	}, 1e-9)
-	require.Equal(t, figures.Spread{Median: 1.5, Low: 1, High: 1.5, N: 3}, someResults.ratio(serverCPU, c, "dog", "raw"))
+	require.Equal(
+		t, figures.Spread{Median: 1.5, Low: 1, High: 1.5, N: 3}, someResults.ratio(serverCPU, c, "dog", "raw"),
+	)
 	require.Zero(t, someResults.ratio(serverCPU, c, "dog", "lossy").N)
 }
 
@@ -99,7 +101,9 @@ func TestPlotIsWellFormedAndHasEveryRow(t *testing.T) {
 }
 
 func TestJobs(t *testing.T) {
-	o := options{sockets: []int{1000}, sizes: []int{64}, idle: 500, rooms: 50, time: time.Second, paces: []pace{{2000, 50}}}
+	o := options{
+		sockets: []int{1000}, sizes: []int{64}, idle: 500, rooms: 50, time: time.Second, paces: []pace{{2000, 50}},
+	}
 	o.cells = []string{"w32", "slow"}
 	require.Equal(t, []job{
 		{sockets: 1000, cells: []string{"w32-64"}},

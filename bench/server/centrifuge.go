@@ -51,7 +51,9 @@ func centrifugeNode(l net.Listener, delay time.Duration) (func() int, error) {
 	if err := node.Run(); err != nil {
 		return nil, err
 	}
-	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{ReadBufferSize: 1024, UseWriteBufferPool: true})
+	handler := centrifuge.NewWebsocketHandler(
+		node, centrifuge.WebsocketConfig{ReadBufferSize: 1024, UseWriteBufferPool: true},
+	)
 	serveHTTP(l, handler.ServeHTTP)
 	return node.Hub().NumClients, nil
 }

@@ -86,7 +86,8 @@ func coderHub(l net.Listener, life func(*http.Request) context.Context,
 				select {
 				case to.out <- m:
 				default:
-					go func() { _ = to.conn.Close(websocket.StatusPolicyViolation, "too slow") }() // it waits for the client
+					// it waits for the client
+					go func() { _ = to.conn.Close(websocket.StatusPolicyViolation, "too slow") }()
 				}
 			}
 		}

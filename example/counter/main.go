@@ -29,7 +29,9 @@ import (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
-	data := flag.String("data", "", "directory for the counters; by default they are in memory and end with the program")
+	data := flag.String(
+		"data", "", "directory for the counters; by default they are in memory and end with the program",
+	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -90,7 +90,9 @@ func (d *Document) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) er
 	if err := m.Decode(&c); err != nil {
 		return s.Send(change{Op: "refused", Why: "the message is not JSON"})
 	}
-	c = change{Op: c.Op, After: c.After, Paragraph: Paragraph{ID: c.Paragraph.ID, Text: c.Paragraph.Text, Author: s.UID()}}
+	c = change{
+		Op: c.Op, After: c.After, Paragraph: Paragraph{ID: c.Paragraph.ID, Text: c.Paragraph.Text, Author: s.UID()},
+	}
 	err := d.Storage().Transaction(func() error { return d.apply(&c) })
 	switch {
 	case errors.Is(err, dog.ErrConstraint):
@@ -110,7 +112,9 @@ func (d *Document) apply(c *change) (err error) {
 	switch p := &c.Paragraph; c.Op {
 	case "insert":
 		// After the paragraph with this ID; for 0, before all others.
-		place, _, err := dog.QueryRowAs[int64](sql, "SELECT coalesce(max(place), 0) FROM paragraphs WHERE id = ?", c.After)
+		place, _, err := dog.QueryRowAs[int64](
+			sql, "SELECT coalesce(max(place), 0) FROM paragraphs WHERE id = ?", c.After,
+		)
 		if err != nil {
 			return err
 		}

@@ -121,7 +121,10 @@ func TestTheReleaseBeforeCanComeBack(t *testing.T) {
 		require.Empty(t, write(schema[:1], "old"))
 		require.Equal(t, []Paragraph{{ID: 1, Text: "old"}}, write(schema, "new"))
 		require.Equal(t, []Paragraph{{ID: 1, Text: "old"}, {ID: 2, Text: "new"}}, write(schema[:1], "old again"))
-		require.Equal(t, []Paragraph{{ID: 1, Text: "old"}, {ID: 2, Text: "new", Author: "ada"}, {ID: 3, Text: "old again"}}, write(schema, "new again"))
+		require.Equal(
+			t, []Paragraph{{ID: 1, Text: "old"}, {ID: 2, Text: "new", Author: "ada"}, {ID: 3, Text: "old again"}},
+			write(schema, "new again"),
+		)
 	})
 }
 

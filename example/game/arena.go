@@ -61,7 +61,9 @@ func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
 		a.loop = a.Every(tick, a.step)
 	}
 	if a.seats[seat] == nil {
-		a.seats[seat] = &player{Seat: seat, UID: s.UID(), X: side / 4 * (1 + 2*(seat%2)), Y: side / 4 * (1 + 2*(seat/2))}
+		a.seats[seat] = &player{
+			Seat: seat, UID: s.UID(), X: side / 4 * (1 + 2*(seat%2)), Y: side / 4 * (1 + 2*(seat/2)),
+		}
 	}
 	a.seats[seat].Gone = false
 	return s.Send(map[string]any{"op": "welcome", "seat": seat, "side": side, "field": a.field[:]})
@@ -133,7 +135,9 @@ func (a *Arena) step(context.Context) error {
 		}
 		p.Points = bytes.Count(a.field[:], []byte{byte(p.Seat + 1)})
 	}
-	return a.Emit(map[string]any{"op": "state", "ticks": a.ticks, "of": match, "players": players}, dog.Coalesce("state"))
+	return a.Emit(
+		map[string]any{"op": "state", "ticks": a.ticks, "of": match, "players": players}, dog.Coalesce("state"),
+	)
 }
 
 // end ends the match. The arena is free for others, and players connect again

@@ -21,8 +21,9 @@ const (
 // them.
 func newServer(rt *dog.Runtime, policy Policy, transport http.RoundTripper) (http.Handler, error) {
 	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // redirects count as a refusal
+		Transport: transport,
+		// redirects count as a refusal
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	customers, err := dog.RegisterObject(rt, "customer", &dog.ObjectOptions[Customer]{
 		New: func() *Customer { return &Customer{policy: policy, client: client} },
@@ -84,7 +85,9 @@ func (s *server) accept(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	id, err := dog.Call(r.Context(), customer, (*Customer).Accept, Delivery{ContentType: r.Header.Get("Content-Type"), Body: body})
+	id, err := dog.Call(
+		r.Context(), customer, (*Customer).Accept, Delivery{ContentType: r.Header.Get("Content-Type"), Body: body},
+	)
 	if err != nil {
 		fail(w, err)
 		return

@@ -20,7 +20,9 @@ import (
 var errSlow = errors.New("slow")
 
 func newHost(t *testing.T) *answer.Host {
-	return &answer.Host{Work: inflight.New(), Ended: t.Context(), Settle: func(*turn.Event) error { return nil }, ErrSlow: errSlow}
+	return &answer.Host{
+		Work: inflight.New(), Ended: t.Context(), Settle: func(*turn.Event) error { return nil }, ErrSlow: errSlow,
+	}
 }
 
 // commits is a store whose commits become durable when durable is called.
@@ -143,14 +145,17 @@ func TestRoundTrip_CarriesARequestAndItsResponse(t *testing.T) {
 	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://host/path?q", strings.NewReader("question"))
 	require.NoError(t, err)
 	body := answer.NewOutbound(r, func(any, []byte) error { return errors.New("panicked") })
-	response, err := answer.RoundTrip(host, r, body, "192.0.2.1:5", turn.Call{}, func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "192.0.2.1:5", r.RemoteAddr)
-		require.Equal(t, "/path?q", r.RequestURI)
-		asked, err := io.ReadAll(r.Body)
-		require.NoError(t, err)
-		w.Header().Set("x-Field", "value")
-		_, _ = io.WriteString(w, "answer to "+string(asked))
-	})
+	response, err := answer.RoundTrip(
+		host, r, body, "192.0.2.1:5", turn.Call{},
+		func(w http.ResponseWriter, r *http.Request) {
+			require.Equal(t, "192.0.2.1:5", r.RemoteAddr)
+			require.Equal(t, "/path?q", r.RequestURI)
+			asked, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			w.Header().Set("x-Field", "value")
+			_, _ = io.WriteString(w, "answer to "+string(asked))
+		},
+	)
 	require.NoError(t, err)
 	require.Equal(t, "value", response.Header.Get("X-Field"))
 	got, err := io.ReadAll(response.Body)
@@ -163,7 +168,9 @@ func TestRoundTrip_CarriesARequestAndItsResponse(t *testing.T) {
 
 func TestRecord_ReturnsWhatWasWritten(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
-	response, err := answer.Record(newHost(t), r, func(w http.ResponseWriter) { http.Error(w, "no room", http.StatusServiceUnavailable) })
+	response, err := answer.Record(
+		newHost(t), r, func(w http.ResponseWriter) { http.Error(w, "no room", http.StatusServiceUnavailable) },
+	)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
 	got, err := io.ReadAll(response.Body)

@@ -220,7 +220,9 @@ func (x *exchange) finish(end error) {
 			x.end = context.Cause(x.ctx)
 		case end == io.EOF && x.head.short(x.request.Method):
 			x.tellLocked() // for net/http, it has begun
-			x.end = fmt.Errorf("dog: the response is shorter than its Content-Length, %d: %w", x.head.length, io.ErrUnexpectedEOF)
+			x.end = fmt.Errorf(
+				"dog: the response is shorter than its Content-Length, %d: %w", x.head.length, io.ErrUnexpectedEOF,
+			)
 		default:
 			x.end = end
 		}

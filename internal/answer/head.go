@@ -61,9 +61,10 @@ func (h *head) set(status int, header http.Header) {
 // other trailers that the header announces.
 func mayTrail(name string) bool {
 	switch name {
-	case "Authorization", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type",
-		"Expect", "Host", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-		"Range", "Realm", "Te", "Trailer", "Transfer-Encoding", "Www-Authenticate":
+	case "Authorization", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range",
+		"Content-Type", "Expect", "Host", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate",
+		"Proxy-Authorization", "Proxy-Connection", "Range", "Realm", "Te", "Trailer", "Transfer-Encoding",
+		"Www-Authenticate":
 		return false
 	}
 	return !strings.HasPrefix(name, "If-")
@@ -115,7 +116,8 @@ func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) 
 			header.Del("Content-Type")
 		}
 	default:
-		if _, typed := header["Content-Type"]; !typed && encoding == "" && header.Get("Content-Encoding") == "" && len(body) > 0 {
+		if _, typed := header["Content-Type"]; !typed && encoding == "" && header.Get("Content-Encoding") == "" &&
+			len(body) > 0 {
 			header.Set("Content-Type", http.DetectContentType(body))
 		}
 		_, said := header["Content-Length"]

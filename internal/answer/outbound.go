@@ -69,8 +69,12 @@ func received(ctx context.Context, r *http.Request, body *Outbound, remote strin
 	header, _ := readFields(r.Header) // checked before
 	in := &http.Request{
 		Method: cmp.Or(r.Method, http.MethodGet),
-		URL:    &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery},
-		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		URL: &url.URL{
+			Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery,
+		},
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
 		Header:        header,
 		Body:          body,
 		ContentLength: r.ContentLength,
@@ -135,7 +139,10 @@ type Outbound struct {
 // NewOutbound returns the body of a request. panicked returns the error for a
 // panic of the body.
 func NewOutbound(r *http.Request, panicked func(value any, stack []byte) error) *Outbound {
-	b := &Outbound{source: cmp.Or[io.ReadCloser](r.Body, http.NoBody), length: r.ContentLength, failed: func(error) {}, panicked: panicked}
+	b := &Outbound{
+		source: cmp.Or[io.ReadCloser](r.Body, http.NoBody), length: r.ContentLength, failed: func(error) {},
+		panicked: panicked,
+	}
 	if b.length <= 0 { // clients use 0 for an unknown length
 		b.length = -1
 	}

@@ -164,8 +164,12 @@ func (r *response) patiently(write func() error) error {
 		r.waited += time.Since(began)
 		return err
 	case <-patience.C:
-		return r.abandon(fmt.Errorf("%w: a response kept its object's turn for %v while it waited for its client: write it in dog.Await",
-			r.host.ErrSlow, answerPatience))
+		return r.abandon(
+			fmt.Errorf(
+				"%w: a response kept its object's turn for %v while it waited for its client: write it in dog.Await",
+				r.host.ErrSlow, answerPatience,
+			),
+		)
 	case <-r.event.Done():
 		return r.abandon(context.Cause(r.event))
 	}

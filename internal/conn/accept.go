@@ -93,7 +93,9 @@ const maxQueue = math.MaxInt / 2
 // withDefaults returns the options with defaults filled in. It copies them only
 // if something is missing, so that connections can share them.
 func (o *Options) withDefaults() *Options {
-	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.QueueBytes <= maxQueue && o.Moment > 0 && o.WriteTimeout > 0 && o.CloseTimeout > 0 {
+	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.QueueBytes <= maxQueue && o.Moment > 0 &&
+		o.WriteTimeout > 0 &&
+		o.CloseTimeout > 0 {
 		return o
 	}
 	opts := new(Options)
@@ -316,7 +318,9 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 	var answer bytes.Buffer
 	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	_ = u.header.WriteSubset(&answer, map[string]bool{"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true})
+	_ = u.header.WriteSubset(
+		&answer, map[string]bool{"Content-Length": true, "Content-Type": true, "Transfer-Encoding": true},
+	)
 	answer.WriteString("\r\n")
 	c.begun, c.answerLeft = answer.Bytes(), answer.Len()
 	nc.SetDeadline(time.Time{}) // clears the deadlines of the HTTP server

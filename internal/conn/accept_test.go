@@ -132,7 +132,10 @@ func TestAnAnswerThatTheClientDoesNotTake(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
 		start := time.Now()
-		c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), &conn.Options{WriteTimeout: 3 * time.Second})
+		c, err := conn.Accept(
+			hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(),
+			&conn.Options{WriteTimeout: 3 * time.Second},
+		)
 		require.NoError(t, err)
 		require.NoError(t, c.Send(conn.NewFrame(conn.Text, []byte("x")), ""))
 		c.Start()
@@ -311,7 +314,9 @@ func TestKindsOfConnection(t *testing.T) {
 					l <- server
 					return client, nil
 				}}
-				c, _, err := websocket.Dial(ctx, "ws://memory", &websocket.DialOptions{HTTPClient: &http.Client{Transport: tr}})
+				c, _, err := websocket.Dial(
+					ctx, "ws://memory", &websocket.DialOptions{HTTPClient: &http.Client{Transport: tr}},
+				)
 				time.Sleep(time.Minute) // the server's time-outs no longer matter
 				return c, err
 			})

@@ -84,7 +84,9 @@ func lines(t *testing.T) map[string]func() (server, client net.Conn) {
 	}
 }
 
-var policies = map[string]conn.Policy{"Disconnect": conn.Disconnect, "DropOldest": conn.DropOldest, "Coalesce": conn.Coalesce}
+var policies = map[string]conn.Policy{
+	"Disconnect": conn.Disconnect, "DropOldest": conn.DropOldest, "Coalesce": conn.Coalesce,
+}
 
 // Whoever takes what it gets without a pause stays, however slowly, under
 // every policy, with heartbeats: what was sent in one go is all taken, and of
@@ -157,7 +159,10 @@ func TestTakingNothingIsDead(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						server, client := dial()
 						const bound = 100_000
-						c, p := accept(t, server, client, &conn.Options{QueueBytes: bound, Slow: slow, WriteTimeout: timeout, CloseTimeout: closing})
+						c, p := accept(
+							t, server, client,
+							&conn.Options{QueueBytes: bound, Slow: slow, WriteTimeout: timeout, CloseTimeout: closing},
+						)
 						read := startReading(c)
 						start := time.Now()
 						f := conn.NewFrame(conn.Binary, make([]byte, 1000-2))
@@ -290,7 +295,9 @@ func TestNetworkSlowIsNotDeadBehindFullBuffers(t *testing.T) {
 		t.Parallel()
 		var all sync.WaitGroup
 		for policy, slow := range policies {
-			for rate, timeout := range map[int]time.Duration{5_000: 10 * time.Second, 50_000: time.Second, 100_000: time.Second} {
+			for rate, timeout := range map[int]time.Duration{
+				5_000: 10 * time.Second, 50_000: time.Second, 100_000: time.Second,
+			} {
 				c, p := dial(&conn.Options{QueueBytes: 256 << 10, Slow: slow, WriteTimeout: timeout})
 				read := startReading(c)
 				f := conn.NewFrame(conn.Binary, make([]byte, 10_000))
@@ -299,7 +306,8 @@ func TestNetworkSlowIsNotDeadBehindFullBuffers(t *testing.T) {
 				}
 				all.Go(func() {
 					b := make([]byte, rate/20)
-					for began := time.Now(); time.Since(began) < 4*time.Second && !c.Closing(); time.Sleep(50 * time.Millisecond) {
+					began := time.Now()
+					for ; time.Since(began) < 4*time.Second && !c.Closing(); time.Sleep(50 * time.Millisecond) {
 						if _, err := io.ReadFull(p.br, b); err != nil {
 							break
 						}

@@ -56,7 +56,9 @@ func TestDeflateReads(t *testing.T) {
 			want = append(want, m)
 			head := byte(2)
 			if rapid.Bool().Draw(rt, "compressed") {
-				head, m = rsv1|2, deflated(rt, m, rapid.IntRange(flate.HuffmanOnly, flate.BestCompression).Draw(rt, "level"))
+				head, m = rsv1|2, deflated(
+					rt, m, rapid.IntRange(flate.HuffmanOnly, flate.BestCompression).Draw(rt, "level"),
+				)
 			}
 			for range rapid.IntRange(0, 2).Draw(rt, "more fragments") {
 				cut := rapid.IntRange(0, len(m)).Draw(rt, "cut")
@@ -66,7 +68,9 @@ func TestDeflateReads(t *testing.T) {
 			stream = append(stream, masked(fin|head, m)...)
 		}
 		piece := rapid.IntRange(1, 3000).Draw(rt, "piece")
-		msgs, end, _ := play(t, stream, piece, offer("permessage-deflate"), &conn.Options{Compression: true, MaxMessage: limit})
+		msgs, end, _ := play(
+			t, stream, piece, offer("permessage-deflate"), &conn.Options{Compression: true, MaxMessage: limit},
+		)
 		require.Equal(rt, 1006, end.Code, "%v", end)
 		require.True(rt, len(want) == len(msgs))
 		for i := range want {
@@ -93,26 +97,39 @@ func TestDeflateViolations(t *testing.T) {
 		code  int
 		cause error
 	}{
-		"nonsense":            {masked(fin|rsv1|2, "\xff\xff\xff"), 1002, conn.ErrProtocol},
-		"cut short":           {masked(fin|rsv1|2, long[:len(long)/2]), 1002, conn.ErrProtocol},
-		"nothing at all":      {masked(fin|rsv1|2, ""), 1002, conn.ErrProtocol},
-		"more after the end":  {masked(fin|rsv1|2, "\x01\x00\x00\xff\xff"+"\xff\xff\xff"), 1002, conn.ErrProtocol},
-		"context takeover":    {append(masked(fin|rsv1|1, hello), masked(fin|rsv1|1, "\xf2\x00\x11\x00\x00")...), 1002, conn.ErrProtocol},
-		"text not UTF-8":      {masked(fin|rsv1|1, deflated(t, "\xff", flate.BestSpeed)), 1007, conn.ErrInvalidUTF8},
-		"over the limit":      {masked(fin|rsv1|2, deflated(t, strings.Repeat("x", 2001), flate.BestSpeed)), 1009, conn.ErrTooBig},
-		"longer than it was":  {masked(fin|rsv1|2, strings.Repeat("\x00\x00\x00\xff\xff", 1000)), 1009, conn.ErrTooBig},
-		"compressed ping":     {masked(fin|rsv1|opPing, hello), 1002, conn.ErrProtocol},
-		"compressed pong":     {masked(fin|rsv1|opPong, hello), 1002, conn.ErrProtocol},
-		"compressed close":    {masked(fin|rsv1|opClose, ""), 1002, conn.ErrProtocol},
-		"bit on continuation": {append(masked(rsv1|2, hello[:2]), masked(fin|rsv1|opContinuation, hello[2:])...), 1002, conn.ErrProtocol},
-		"the same, plain":     {append(masked(2, "hel"), masked(fin|rsv1|opContinuation, "lo")...), 1002, conn.ErrProtocol},
-		"another bit":         {masked(fin|rsv1|0x20|1, hello), 1002, conn.ErrProtocol},
-		"two plain fragments": {append(masked(2, strings.Repeat("x", 1500)), masked(fin|opContinuation, strings.Repeat("x", 501))...), 1009, conn.ErrTooBig},
+		"nonsense":           {masked(fin|rsv1|2, "\xff\xff\xff"), 1002, conn.ErrProtocol},
+		"cut short":          {masked(fin|rsv1|2, long[:len(long)/2]), 1002, conn.ErrProtocol},
+		"nothing at all":     {masked(fin|rsv1|2, ""), 1002, conn.ErrProtocol},
+		"more after the end": {masked(fin|rsv1|2, "\x01\x00\x00\xff\xff"+"\xff\xff\xff"), 1002, conn.ErrProtocol},
+		"context takeover": {
+			append(masked(fin|rsv1|1, hello), masked(fin|rsv1|1, "\xf2\x00\x11\x00\x00")...), 1002, conn.ErrProtocol,
+		},
+		"text not UTF-8": {masked(fin|rsv1|1, deflated(t, "\xff", flate.BestSpeed)), 1007, conn.ErrInvalidUTF8},
+		"over the limit": {
+			masked(fin|rsv1|2, deflated(t, strings.Repeat("x", 2001), flate.BestSpeed)), 1009, conn.ErrTooBig,
+		},
+		"longer than it was": {masked(fin|rsv1|2, strings.Repeat("\x00\x00\x00\xff\xff", 1000)), 1009, conn.ErrTooBig},
+		"compressed ping":    {masked(fin|rsv1|opPing, hello), 1002, conn.ErrProtocol},
+		"compressed pong":    {masked(fin|rsv1|opPong, hello), 1002, conn.ErrProtocol},
+		"compressed close":   {masked(fin|rsv1|opClose, ""), 1002, conn.ErrProtocol},
+		"bit on continuation": {
+			append(masked(rsv1|2, hello[:2]), masked(fin|rsv1|opContinuation, hello[2:])...), 1002, conn.ErrProtocol,
+		},
+		"the same, plain": {
+			append(masked(2, "hel"), masked(fin|rsv1|opContinuation, "lo")...), 1002, conn.ErrProtocol,
+		},
+		"another bit": {masked(fin|rsv1|0x20|1, hello), 1002, conn.ErrProtocol},
+		"two plain fragments": {
+			append(masked(2, strings.Repeat("x", 1500)), masked(fin|opContinuation, strings.Repeat("x", 501))...),
+			1009, conn.ErrTooBig,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stream := append(masked(fin|rsv1|1, hello), tc.sent...)
 			stream = append(stream, masked(fin|1, "after")...)
-			msgs, end, nc := play(t, stream, len(stream), offer("permessage-deflate"), &conn.Options{Compression: true, MaxMessage: 2000})
+			msgs, end, nc := play(
+				t, stream, len(stream), offer("permessage-deflate"), &conn.Options{Compression: true, MaxMessage: 2000},
+			)
 			require.Equal(t, tc.code, end.Code, "%v", end)
 			require.ErrorIs(t, end, tc.cause)
 			require.Equal(t, "hello", msgs[0])
@@ -139,7 +156,10 @@ func TestDeflateBomb(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, end, _ := play(t, tc.bomb, len(tc.bomb), offer("permessage-deflate"), &conn.Options{Compression: true, MaxMessage: tc.limit})
+		_, end, _ := play(
+			t, tc.bomb, len(tc.bomb), offer("permessage-deflate"),
+			&conn.Options{Compression: true, MaxMessage: tc.limit},
+		)
 		runtime.ReadMemStats(&after)
 		require.Equal(t, 1009, end.Code, "%v", end)
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(20*tc.limit), "bytes allocated")
@@ -164,7 +184,13 @@ func TestDeflateStatsCountTheWire(t *testing.T) {
 		if len(out.payload) > 125 {
 			header = 4
 		}
-		require.Equal(t, conn.Stats{MessagesIn: 1, MessagesOut: 1, BytesIn: uint64(len(in)), BytesOut: uint64(header + len(out.payload))}, c.Stats())
+		require.Equal(
+			t,
+			conn.Stats{
+				MessagesIn: 1, MessagesOut: 1, BytesIn: uint64(len(in)), BytesOut: uint64(header + len(out.payload)),
+			},
+			c.Stats(),
+		)
 		p.Close()
 		read.end(t)
 		require.Equal(t, []string{long}, read.msgs)
@@ -184,7 +210,9 @@ func TestDeflateShortBlocks(t *testing.T) {
 		rest = rest[n:]
 	}
 	stream := masked(fin|rsv1|2, string(append(b, 0)))
-	msgs, end, _ := play(t, stream, len(stream), offer("permessage-deflate"), &conn.Options{Compression: true, MaxMessage: limit})
+	msgs, end, _ := play(
+		t, stream, len(stream), offer("permessage-deflate"), &conn.Options{Compression: true, MaxMessage: limit},
+	)
 	require.Equal(t, 1006, end.Code, "%v", end)
 	require.True(t, len(msgs) == 1 && message == msgs[0])
 }

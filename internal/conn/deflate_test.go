@@ -63,14 +63,15 @@ func noise(n int) string {
 
 func TestDeflateNegotiation(t *testing.T) {
 	const agreed = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
+	const agreed15 = agreed + "; server_max_window_bits=15"
 	for offered, want := range map[string]string{
 		"":                   "",
 		"permessage-deflate": agreed,
 		"permessage-deflate; client_max_window_bits":                               agreed, // Chrome, Firefox
 		"permessage-deflate; client_max_window_bits=10":                            agreed,
-		"permessage-deflate; server_max_window_bits=15":                            agreed + "; server_max_window_bits=15",
-		`permessage-deflate; server_max_window_bits="15"`:                          agreed + "; server_max_window_bits=15",
-		`permessage-deflate; server_max_window_bits="1\5"; client_max_window_bits`: agreed + "; server_max_window_bits=15",
+		"permessage-deflate; server_max_window_bits=15":                            agreed15,
+		`permessage-deflate; server_max_window_bits="15"`:                          agreed15,
+		`permessage-deflate; server_max_window_bits="1\5"; client_max_window_bits`: agreed15,
 		"permessage-deflate ; client_max_window_bits = 15":                         agreed,
 		`permessage-deflate; client_max_window_bits="8"`:                           agreed,
 		`x; y="a, permessage-deflate", permessage-deflate`:                         agreed,
@@ -87,13 +88,14 @@ func TestDeflateNegotiation(t *testing.T) {
 		"permessage-deflate; server_no_context_takeover=1":                         "",
 		"permessage-deflate; client_no_context_takeover=true":                      "",
 		"permessage-deflate; client_max_window_bits; client_max_window_bits=10":    "",
-		"permessage-deflate; server_no_context_takeover; server_no_context_takeover, permessage-deflate; server_max_window_bits=15": agreed +
-			"; server_max_window_bits=15",
+		"permessage-deflate; server_no_context_takeover; server_no_context_takeover, " +
+			"permessage-deflate; server_max_window_bits=15": agreed15,
 		"permessage-deflate; client_max_window_bits=7, permessage-deflate": agreed,
-		", ,permessage-deflate":                                                  agreed,
-		"permessage-deflate;server_no_context_takeover":                          agreed,
-		"permessage-deflate; client_no_context_takeover":                         agreed,
-		"permessage-deflate; server_max_window_bits=10":                          "", // a promise that compress/flate cannot keep
+		", ,permessage-deflate":                          agreed,
+		"permessage-deflate;server_no_context_takeover":  agreed,
+		"permessage-deflate; client_no_context_takeover": agreed,
+		// a promise that compress/flate cannot keep
+		"permessage-deflate; server_max_window_bits=10":                          "",
 		"permessage-deflate; server_max_window_bits=10, permessage-deflate":      agreed,
 		"permessage-deflate; server_max_window_bits=10, x-webkit-deflate-frame":  "",
 		"permessage-bzip2, permessage-deflate":                                   agreed,

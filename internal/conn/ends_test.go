@@ -87,11 +87,15 @@ func endings() map[string]ending {
 		"answers": {
 			ours: func(c *conn.Conn) { _ = c.Close(4000, "ours") }, last: []frame{ours}, code: 4000, reason: "ours",
 		},
-		"half-closes":         {begin: func(_ *conn.Conn, p *peer) { half(p) }, code: 1006, failed: true},
-		"ends TCP":            {begin: func(_ *conn.Conn, p *peer) { rawHalf(p) }, code: 1006, failed: true},
-		"half-closes a frame": {begin: func(_ *conn.Conn, p *peer) { p.sendRaw(masked(fin|1, "half")[:7]); half(p) }, code: 1006, failed: true},
+		"half-closes": {begin: func(_ *conn.Conn, p *peer) { half(p) }, code: 1006, failed: true},
+		"ends TCP":    {begin: func(_ *conn.Conn, p *peer) { rawHalf(p) }, code: 1006, failed: true},
+		"half-closes a frame": {
+			begin: func(_ *conn.Conn, p *peer) { p.sendRaw(masked(fin|1, "half")[:7]); half(p) }, code: 1006,
+			failed: true,
+		},
 		"half-closes ours": {
-			begin: func(c *conn.Conn, p *peer) { _ = c.Close(4000, "ours"); half(p) }, last: []frame{ours}, code: 4000, reason: "ours",
+			begin: func(c *conn.Conn, p *peer) { _ = c.Close(4000, "ours"); half(p) }, last: []frame{ours}, code: 4000,
+			reason: "ours",
 			failed: true,
 		},
 	}
@@ -105,7 +109,8 @@ func endings() map[string]ending {
 		"too big": {masked(fin|2, strings.Repeat("x", 100_000)), 1009, "message too big"},
 	} {
 		all["violates: "+name] = ending{
-			begin: send(bad.sent), behind: noise, last: []frame{closeFrame(bad.code, bad.reason)}, code: bad.code, reason: bad.reason,
+			begin: send(bad.sent), behind: noise, last: []frame{closeFrame(bad.code, bad.reason)}, code: bad.code,
+			reason: bad.reason,
 			failed: true,
 		}
 	}

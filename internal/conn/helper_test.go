@@ -294,7 +294,9 @@ func (c *tape) Write(p []byte) (int, error) {
 // play accepts r over a tape with this stream, to be read in pieces of at most
 // so many bytes. It returns the messages, how the connection ended, and what
 // was answered.
-func play(t testing.TB, stream []byte, piece int, r *http.Request, o *conn.Options) (msgs []string, end *conn.CloseError, nc *tape) {
+func play(
+	t testing.TB, stream []byte, piece int, r *http.Request, o *conn.Options,
+) (msgs []string, end *conn.CloseError, nc *tape) {
 	t.Helper()
 	nc = &tape{in: &pieces{stream, piece}, wrote: make(chan struct{}, 1)}
 	c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), nc}, r, o)

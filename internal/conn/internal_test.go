@@ -43,7 +43,10 @@ func TestHeartReaderJustBack(t *testing.T) {
 
 // A frame over the limit is not copied into a concatenation, and goes alone.
 func TestLargeFramesGoAlone(t *testing.T) {
-	c := &Conn{opts: &Options{QueueBytes: 1 << 20}, pong: []byte{finBit | opPong, 0}, ending: &ending{frame: []byte{finBit | opClose, 0}}}
+	c := &Conn{
+		opts: &Options{QueueBytes: 1 << 20}, pong: []byte{finBit | opPong, 0},
+		ending: &ending{frame: []byte{finBit | opClose, 0}},
+	}
 	small, large := NewFrame(Text, make([]byte, 100)), NewFrame(Text, make([]byte, maxWrite))
 	for _, f := range []*Frame{large, small, small, large} {
 		c.out.push(item{frame: f})
@@ -224,7 +227,10 @@ func TestAPeerBehindAWrapperWithoutDeadlinesIsHungUpOn(t *testing.T) {
 			t.Run(fmt.Sprint(name, reads), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					closed := make(chan struct{})
-					c := &Conn{nc: deafConn{closed: closed}, opts: (&Options{CloseTimeout: time.Second}).withDefaults(), parts: 1}
+					c := &Conn{
+						nc: deafConn{closed: closed}, opts: (&Options{CloseTimeout: time.Second}).withDefaults(),
+						parts: 1,
+					}
 					c.ended.Add(1)
 					ended := make(chan error, 1)
 					if reads {

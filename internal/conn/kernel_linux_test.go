@@ -23,5 +23,7 @@ func TestKernelThatWatchesNoMore(t *testing.T) {
 	parked, again := c.park()
 	require.False(t, parked)
 	require.True(t, again)
-	require.NoError(t, c.direct.read(func(uintptr) bool { return true }), "the deadline that was to rouse the reader is gone")
+	require.NoError(
+		t, c.direct.read(func(uintptr) bool { return true }), "the deadline that was to rouse the reader is gone",
+	)
 }

@@ -78,7 +78,9 @@ func TestNetworkCloseByEither(t *testing.T) {
 		read := startReading(c)
 		send(t, c, "1", "2")
 		require.NoError(t, c.Close(4000, "enough"))
-		require.Equal(t, []frame{text("1"), text("2"), closeFrame(4000, "enough")}, []frame{p.next(), p.next(), p.next()})
+		require.Equal(
+			t, []frame{text("1"), text("2"), closeFrame(4000, "enough")}, []frame{p.next(), p.next(), p.next()},
+		)
 		p.sendClose(4000, "enough")
 		p.requireEOF()
 		p.Close()
@@ -153,7 +155,12 @@ func TestNetworkConcurrentUse(t *testing.T) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
 		var all sync.WaitGroup
 		for i := range 24 {
-			c, p := dial(&conn.Options{QueueBytes: 2000, Slow: conn.Policy(i % 3), CloseTimeout: 10 * time.Millisecond, AutoRequest: "?", AutoReply: "!"})
+			c, p := dial(
+				&conn.Options{
+					QueueBytes: 2000, Slow: conn.Policy(i % 3), CloseTimeout: 10 * time.Millisecond, AutoRequest: "?",
+					AutoReply: "!",
+				},
+			)
 			s.Add(c)
 			h.Add(c)
 			read := startReading(c)

@@ -92,7 +92,9 @@ func drawStream(t *rapid.T, limit int) *sentStream {
 			first, payload = op|rsv1Bit, deflateLike(t, data, level)
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "more fragments") {
-			n := rapid.OneOf(rapid.IntRange(0, min(len(payload), 3)), rapid.IntRange(0, len(payload))).Draw(t, "fragment")
+			n := rapid.OneOf(
+				rapid.IntRange(0, min(len(payload), 3)), rapid.IntRange(0, len(payload)),
+			).Draw(t, "fragment")
 			s.wire = appendMasked(s.wire, first, payload[:n], key.Draw(t, "key"))
 			first, payload = opContinuation, payload[n:]
 			control()

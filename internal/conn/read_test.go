@@ -70,22 +70,32 @@ func TestReadViolations(t *testing.T) {
 		close frame
 		cause error
 	}{
-		"over the limit":           {masked(fin|2, strings.Repeat("x", 1001)), tooBig, conn.ErrTooBig},
-		"fragments over the limit": {append(masked(2, strings.Repeat("x", 600)), masked(opContinuation, strings.Repeat("x", 600))...), tooBig, conn.ErrTooBig},
-		"huge length":              {append([]byte{fin | 2, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}, make([]byte, 2000)...), tooBig, conn.ErrTooBig},
-		"negative length":          {[]byte{fin | 2, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}, protocol, conn.ErrProtocol},
-		"not UTF-8":                {masked(fin|1, "a\xff"), invalid, conn.ErrInvalidUTF8},
-		"split rune missing":       {append(masked(1, "\xe2\x82"), masked(fin|opContinuation, "x")...), invalid, conn.ErrInvalidUTF8},
-		"close reason not UTF-8":   {masked(fin|opClose, closeFrame(1000, "\xff").payload), invalid, conn.ErrInvalidUTF8},
-		"unmasked":                 {unmasked, protocol, conn.ErrProtocol},
-		"reserved bit":             {masked(fin|0x40|1, "x"), protocol, conn.ErrProtocol},
-		"opcode":                   {masked(fin|3, "x"), protocol, conn.ErrProtocol},
-		"fragmented ping":          {masked(opPing, "x"), protocol, conn.ErrProtocol},
-		"long ping":                {masked(fin|opPing, strings.Repeat("x", 126)), protocol, conn.ErrProtocol},
-		"stray continuation":       {masked(fin|opContinuation, "x"), protocol, conn.ErrProtocol},
-		"message in a message":     {append(masked(1, "x"), masked(fin|1, "x")...), protocol, conn.ErrProtocol},
-		"close of one byte":        {masked(fin|opClose, "x"), protocol, conn.ErrProtocol},
-		"close code":               {masked(fin|opClose, closeFrame(1006, "").payload), protocol, conn.ErrProtocol},
+		"over the limit": {masked(fin|2, strings.Repeat("x", 1001)), tooBig, conn.ErrTooBig},
+		"fragments over the limit": {
+			append(masked(2, strings.Repeat("x", 600)), masked(opContinuation, strings.Repeat("x", 600))...), tooBig,
+			conn.ErrTooBig,
+		},
+		"huge length": {
+			append([]byte{fin | 2, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}, make([]byte, 2000)...), tooBig,
+			conn.ErrTooBig,
+		},
+		"negative length": {
+			[]byte{fin | 2, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}, protocol, conn.ErrProtocol,
+		},
+		"not UTF-8": {masked(fin|1, "a\xff"), invalid, conn.ErrInvalidUTF8},
+		"split rune missing": {
+			append(masked(1, "\xe2\x82"), masked(fin|opContinuation, "x")...), invalid, conn.ErrInvalidUTF8,
+		},
+		"close reason not UTF-8": {masked(fin|opClose, closeFrame(1000, "\xff").payload), invalid, conn.ErrInvalidUTF8},
+		"unmasked":               {unmasked, protocol, conn.ErrProtocol},
+		"reserved bit":           {masked(fin|0x40|1, "x"), protocol, conn.ErrProtocol},
+		"opcode":                 {masked(fin|3, "x"), protocol, conn.ErrProtocol},
+		"fragmented ping":        {masked(opPing, "x"), protocol, conn.ErrProtocol},
+		"long ping":              {masked(fin|opPing, strings.Repeat("x", 126)), protocol, conn.ErrProtocol},
+		"stray continuation":     {masked(fin|opContinuation, "x"), protocol, conn.ErrProtocol},
+		"message in a message":   {append(masked(1, "x"), masked(fin|1, "x")...), protocol, conn.ErrProtocol},
+		"close of one byte":      {masked(fin|opClose, "x"), protocol, conn.ErrProtocol},
+		"close code":             {masked(fin|opClose, closeFrame(1006, "").payload), protocol, conn.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -103,7 +113,9 @@ func TestReadViolations(t *testing.T) {
 				require.Equal(t, text("queued"), p.next())
 				require.Equal(t, tc.close, p.next())
 				p.Close()
-				requireEnd(t, read, int(tc.close.payload[0])<<8|int(tc.close.payload[1]), tc.close.payload[2:], tc.cause)
+				requireEnd(
+					t, read, int(tc.close.payload[0])<<8|int(tc.close.payload[1]), tc.close.payload[2:], tc.cause,
+				)
 				require.Empty(t, read.msgs)
 				require.ErrorIs(t, c.Send(conn.NewFrame(conn.Text, nil), ""), conn.ErrClosed)
 			})
@@ -286,12 +298,18 @@ func FuzzReadLikeCoder(f *testing.F) {
 	add()
 	add([]byte("no frames"))
 	add(masked(fin|1, "hello"), masked(fin|2, "\xff"), masked(fin|opPing, "p"), masked(fin|opPong, ""))
-	add(masked(1, "a\xe2\x82"), masked(fin|opPing, "between"), masked(0, ""), masked(fin|opContinuation, "\xac"), masked(fin|1, "more"))
+	add(
+		masked(1, "a\xe2\x82"), masked(fin|opPing, "between"), masked(0, ""), masked(fin|opContinuation, "\xac"),
+		masked(fin|1, "more"),
+	)
 	add(masked(1, "a\xe2\x82"), masked(fin|opContinuation, "x"))
 	for _, n := range []int{limit - 1, limit, limit + 1, 125, 126, 0xFFFF, 0x10000} {
 		long := strings.Repeat("x", n)
 		add(masked(fin|2, long), masked(fin|1, "after"))
-		add(masked(2, long[:n/2]), masked(fin|opPing, "p"), masked(fin|opContinuation, long[n/2:]), masked(fin|1, "after"))
+		add(
+			masked(2, long[:n/2]), masked(fin|opPing, "p"), masked(fin|opContinuation, long[n/2:]),
+			masked(fin|1, "after"),
+		)
 		add(masked(fin|opPing, long), masked(fin|opPong, long), masked(fin|1, "after"))
 	}
 	for code := range 5100 {

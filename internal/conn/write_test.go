@@ -199,14 +199,23 @@ func TestSlowMembers(t *testing.T) {
 		slow := make(map[conn.Policy]stuck)
 		closing := map[conn.Policy]time.Duration{conn.Disconnect: 100 * time.Millisecond} // for one that never reads
 		for _, policy := range []conn.Policy{conn.Disconnect, conn.DropOldest, conn.Coalesce} {
-			c, p := dial(&conn.Options{QueueBytes: bound, Slow: policy, Moment: time.Millisecond, WriteTimeout: time.Hour, CloseTimeout: closing[policy]})
+			c, p := dial(
+				&conn.Options{
+					QueueBytes: bound, Slow: policy, Moment: time.Millisecond, WriteTimeout: time.Hour,
+					CloseTimeout: closing[policy],
+				},
+			)
 			slow[policy] = stuck{c, p, startReading(c)}
 			s.Add(c)
 		}
 		for i := range messages {
-			s.Send(conn.NewFrame(conn.Text, fmt.Appendf(nil, "%d%s", i, strings.Repeat(".", size))), "key", conn.Except{})
+			s.Send(
+				conn.NewFrame(conn.Text, fmt.Appendf(nil, "%d%s", i, strings.Repeat(".", size))), "key", conn.Except{},
+			)
 			for _, st := range slow {
-				require.LessOrEqual(t, st.c.Stats().QueuedBytes, bound+spare+1<<20, "what waits is bounded, the shard's log included")
+				require.LessOrEqual(
+					t, st.c.Stats().QueuedBytes, bound+spare+1<<20, "what waits is bounded, the shard's log included",
+				)
 			}
 		}
 		// What the policy promises of those that could not take it.
@@ -224,7 +233,13 @@ func TestSlowMembers(t *testing.T) {
 			stats := st.c.Stats()
 			require.Equal(t, []string{last, "end"}, r.msgs[len(r.msgs)-2:], "the newest survives")
 			numbers := r.msgs[:len(r.msgs)-1]
-			require.True(t, slices.IsSortedFunc(numbers, func(a, b string) int { return len(a)*10 - len(b)*10 + strings.Compare(a, b) }), "in order")
+			require.True(
+				t,
+				slices.IsSortedFunc(
+					numbers, func(a, b string) int { return len(a)*10 - len(b)*10 + strings.Compare(a, b) },
+				),
+				"in order",
+			)
 			require.EqualValues(t, messages+1, stats.MessagesOut+stats.Dropped+stats.Coalesced+stats.Lost)
 			require.EqualValues(t, len(r.msgs), stats.MessagesOut)
 			require.Positive(t, stats.Dropped+stats.Coalesced)

@@ -23,7 +23,9 @@ var (
 
 	// ErrRounded means that an integer would be decoded into an interface as
 	// the nearest float64, which is not equal to it.
-	ErrRounded = errors.New("no float64 has this value: read it into an integer, a json.Number, or use a codec other than JSON")
+	ErrRounded = errors.New(
+		"no float64 has this value: read it into an integer, a json.Number, or use a codec other than JSON",
+	)
 )
 
 // Marshal is like [json.Marshal], but returns [ErrUTF8] for strings that

@@ -59,7 +59,9 @@ func find[K Kind](method reflect.Method, kind K, handlers []Handler[K]) (problem
 				// A type may use a name such as Identify, which does not look
 				// like a handler's, for its own purposes.
 				if same || strings.HasPrefix(want.Name, "On") {
-					return fmt.Sprintf("%s is a handler of %s, not of %s", want.Name, namesOf(h.kinds), namesOf([]K{kind}))
+					return fmt.Sprintf(
+						"%s is a handler of %s, not of %s", want.Name, namesOf(h.kinds), namesOf([]K{kind}),
+					)
 				}
 			case !same:
 				return fmt.Sprintf("its method %s%s must be %s%s", method.Name, has, want.Name, wantSignature)

@@ -61,8 +61,15 @@ func TestFind_ReportsMethodsThatAreNearlyHandlers(t *testing.T) {
 		{once{}, "Object", ""},
 		{named{}, "Object", ""},
 		{exact{}, "Group", "OnOpen is a handler of an Object or a Replica, not of a Group"},
-		{misspelled{}, "Object", "its method OnOpne(int) looks like the handler OnOpen(int) error: rename it to one or the other"},
-		{unnamed{}, "Group", "its method Namer() (string, error) looks like the handler Name() (string, error): rename it to one or the other"},
+		{
+			misspelled{}, "Object",
+			"its method OnOpne(int) looks like the handler OnOpen(int) error: rename it to one or the other",
+		},
+		{
+			unnamed{}, "Group",
+			"its method Namer() (string, error) looks like the handler Name() (string, error): rename it to one or " +
+				"the other",
+		},
 		{named{}, "Group", "its method Name() string must be Name() (string, error)"},
 		{mistyped{}, "Replica", "its method OnOpen(string) error must be OnOpen(int) error"},
 		{
@@ -70,6 +77,9 @@ func TestFind_ReportsMethodsThatAreNearlyHandlers(t *testing.T) {
 			"its method OnConnect() is no handler and would never be called: rename it; Object has the handlers OnOpen",
 		},
 	} {
-		require.Equal(t, test.want, nearmiss.Find(reflect.TypeOf(test.value), test.kind, handlers), "%T as %s", test.value, test.kind)
+		require.Equal(
+			t, test.want, nearmiss.Find(reflect.TypeOf(test.value), test.kind, handlers), "%T as %s", test.value,
+			test.kind,
+		)
 	}
 }

@@ -97,7 +97,9 @@ func (c *Class) named(name string) *Object { return c.Object(NamedID(c.Origin, I
 
 // run runs an event of an object.
 func run(ctx context.Context, o *Object, f func(ctx context.Context, life int) error) error {
-	return o.Deliver(ctx, &turn.Origin{}, EventCall, "", func(ctx context.Context, v any) error { return f(ctx, v.(int)) })
+	return o.Deliver(
+		ctx, &turn.Origin{}, EventCall, "", func(ctx context.Context, v any) error { return f(ctx, v.(int)) },
+	)
 }
 
 // nothing is an event that does nothing.

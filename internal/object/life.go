@@ -90,7 +90,9 @@ func (life *Life) Run(e *turn.Event, kind EventKind, queued time.Time, handle Wo
 
 // protect runs a handler, commits its writes, and turns a panic into a reset.
 // It ends the event if end is set or if the life has been reset.
-func (life *Life) protect(e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle Work) (err error) {
+func (life *Life) protect(
+	e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle Work,
+) (err error) {
 	began := life.obj.host().Clock()
 	returned := false
 	defer func() {
@@ -109,7 +111,9 @@ func (life *Life) protect(e *turn.Event, kind EventKind, method string, queued t
 				err = closed
 			}
 			if misuse != nil {
-				life.obj.Log().Error("a handler returned while another goroutine used its context: use dog.Go", "event", kind.String())
+				life.obj.Log().Error(
+					"a handler returned while another goroutine used its context: use dog.Go", "event", kind.String(),
+				)
 			}
 		}
 		hook.Run()

@@ -129,7 +129,9 @@ func (w *sweeper) room(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-up:
 			if stuck {
-				return fmt.Errorf("%w: OnStop of more objects than MaxObjects is due and has not returned", turn.ErrOverloaded)
+				return fmt.Errorf(
+					"%w: OnStop of more objects than MaxObjects is due and has not returned", turn.ErrOverloaded,
+				)
 			}
 			return nil
 		}

@@ -48,9 +48,10 @@ const (
 )
 
 var eventNames = [...]string{
-	EventStart: "OnStart", EventReceive: "Receive", EventIdentify: "Identify", EventClusterize: "Clusterize", EventOpen: "OnOpen",
-	EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError", EventGossip: "OnGossip", EventGo: "Go", EventTimer: "timer",
-	EventCall: "Call", EventAlarm: "OnAlarm", EventStop: "OnStop", EventAdmin: "admin",
+	EventStart: "OnStart", EventReceive: "Receive", EventIdentify: "Identify", EventClusterize: "Clusterize",
+	EventOpen: "OnOpen", EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError",
+	EventGossip: "OnGossip", EventGo: "Go", EventTimer: "timer", EventCall: "Call", EventAlarm: "OnAlarm",
+	EventStop: "OnStop", EventAdmin: "admin",
 }
 
 // String returns the name of the handler.

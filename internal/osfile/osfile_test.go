@@ -13,7 +13,9 @@ import (
 
 // ways are those to rename, of which a file system may have the last only, and
 // that for files.
-var ways = map[string]func(string, string) error{"new": RenameNew, "otherwise": renameOtherwise, "claimed": renameClaimed}
+var ways = map[string]func(string, string) error{
+	"new": RenameNew, "otherwise": renameOtherwise, "claimed": renameClaimed,
+}
 
 func TestRenamingReplacesNothing(t *testing.T) {
 	for name, rename := range ways {

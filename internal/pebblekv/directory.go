@@ -105,7 +105,9 @@ func openDirectory(fsys vfs.FS, name string, log *slog.Logger) (d *directory, er
 
 // pebbleNames matches the names that Pebble considers its own: it reads,
 // overwrites and removes these files.
-var pebbleNames = regexp.MustCompile(`^(CURRENT.*|MANIFEST-.*|OPTIONS-.*|REMOTE-OBJ-CATALOG-.*|marker\..*|.*\.dbtmp|\d+(-\d+)?\.(log|sst|blob))$`)
+var pebbleNames = regexp.MustCompile(
+	`^(CURRENT.*|MANIFEST-.*|OPTIONS-.*|REMOTE-OBJ-CATALOG-.*|marker\..*|.*\.dbtmp|\d+(-\d+)?\.(log|sst|blob))$`,
+)
 
 // ourNames matches the names of the other files of a store.
 var ourNames = regexp.MustCompile(`^(LOCK|dog\.(store|clean)(\.new)?)$`)

@@ -45,7 +45,9 @@ func TestStoreIsASortedMap(t *testing.T) {
 				k := []byte(keys.Draw(t, "key"))
 				switch rapid.IntRange(0, 3).Draw(t, "change") {
 				case 0, 1:
-					v := strings.Repeat(rapid.StringN(0, 3, -1).Draw(t, "value"), rapid.SampledFrom([]int{1, 8000}).Draw(t, "times"))
+					v := strings.Repeat(
+						rapid.StringN(0, 3, -1).Draw(t, "value"), rapid.SampledFrom([]int{1, 8000}).Draw(t, "times"),
+					)
 					b.Set(k, []byte(v))
 					next[string(k)] = v
 				case 2:
@@ -378,7 +380,9 @@ func TestABackupThatIsCopiedEndsWhenNobodyWantsIt(t *testing.T) {
 		if closes {
 			closed := make(chan error, 1)
 			go func() { closed <- e.Close() }()
-			require.Eventually(t, func() bool { return errors.Is(e.Stats().Failed, store.ErrClosed) }, time.Minute, time.Millisecond)
+			require.Eventually(
+				t, func() bool { return errors.Is(e.Stats().Failed, store.ErrClosed) }, time.Minute, time.Millisecond,
+			)
 			close(goOn)
 			require.NoError(t, <-closed)
 			require.ErrorIs(t, <-ended, store.ErrClosed)

@@ -204,11 +204,15 @@ func checkLog(fsys vfs.FS, dir, secret string) (end logEnd, err error) {
 	case noted != "" && end.number < numberOf(noted):
 		return end, fmt.Errorf("%w: the log %s is missing: go back to a backup", store.ErrCorrupt, noted)
 	case noted == end.name && !end.closed:
-		return end, fmt.Errorf("%w: the log %s was complete when the store was closed, and ends at byte %d now: go back to a backup",
-			store.ErrCorrupt, end.name, end.at)
+		return end, fmt.Errorf(
+			"%w: the log %s was complete when the store was closed, and ends at byte %d now: go back to a backup",
+			store.ErrCorrupt, end.name, end.at,
+		)
 	case end.proved:
-		return end, fmt.Errorf("%w: the log %s cannot be read from byte %d on, though what follows was durable: go back to a backup",
-			store.ErrCorrupt, end.name, end.at)
+		return end, fmt.Errorf(
+			"%w: the log %s cannot be read from byte %d on, though what follows was durable: go back to a backup",
+			store.ErrCorrupt, end.name, end.at,
+		)
 	}
 	return end, nil
 }

@@ -51,7 +51,9 @@ func newestLog(t *testing.T, fsys *faultfs.FS) string {
 // logged; or the error.
 func openLogged(t *testing.T, image *faultfs.FS) (count uint64, logged string, err error) {
 	var log bytes.Buffer
-	e, err := pebblekv.Open(small(image), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	e, err := pebblekv.Open(
+		small(image), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	)
 	if err != nil {
 		return 0, log.String(), err
 	}
@@ -84,7 +86,9 @@ func TestNothingThatWasToldDisappearsWithoutAWord(t *testing.T) {
 				case closed:
 					require.EqualValues(t, commits, count, "%s at %d of %d: it was closed", what, at, end)
 				case what == "flipped" && count < commits:
-					require.Contains(t, logged, "level=WARN", "%s at %d of %d: %d of %d are there", what, at, end, count, commits)
+					require.Contains(
+						t, logged, "level=WARN", "%s at %d of %d: %d of %d are there", what, at, end, count, commits,
+					)
 					require.Contains(t, logged, path.Base(log))
 					require.Contains(t, logged, "bytes=")
 					require.EqualValues(t, commits-1, count, "whatever follows it proves that it was there")
@@ -113,7 +117,9 @@ func TestACrashIsNoDamage(t *testing.T) {
 
 // Files of a store that are gone, or whose names are all there is to them.
 func TestAStoreWithoutItsFilesIsDamagedNotNew(t *testing.T) {
-	for _, lost := range []string{"marker.manifest", "marker.format", "marker.", "MANIFEST-", "log", "marker.|MANIFEST-|log|LOCK|dog.clean"} {
+	for _, lost := range []string{
+		"marker.manifest", "marker.format", "marker.", "MANIFEST-", "log", "marker.|MANIFEST-|log|LOCK|dog.clean",
+	} {
 		for _, closed := range []bool{true, false} {
 			image := stored(t, 10, closed)
 			for _, name := range list(t, image) {

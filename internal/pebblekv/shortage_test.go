@@ -186,10 +186,14 @@ func TestTrafficOutlivesAVolumeThatFillsUpAgainAndAgain(t *testing.T) {
 	}()
 	for round := range int64(8) {
 		ballast := fsys.Ballast(max(0, free(t, fsys)-round*29_873))
-		require.Eventually(t, func() bool { return errors.Is(e.Writable(), store.ErrFull) }, time.Minute, time.Millisecond)
+		require.Eventually(
+			t, func() bool { return errors.Is(e.Writable(), store.ErrFull) }, time.Minute, time.Millisecond,
+		)
 		told := h.toldSoFar()
 		fsys.Ballast(-ballast)
-		require.Eventually(t, func() bool { return e.Writable() == nil && h.toldSoFar() > told }, time.Minute, time.Millisecond)
+		require.Eventually(
+			t, func() bool { return e.Writable() == nil && h.toldSoFar() > told }, time.Minute, time.Millisecond,
+		)
 	}
 	close(stop)
 	require.NoError(t, <-stopped)

@@ -81,8 +81,10 @@ func roomToOpen(fsys vfs.FS, dir string, minFree uint64) error {
 		takes = max(takes, minFree-logs)
 	}
 	if usage.AvailBytes < takes {
-		return fmt.Errorf("%w: opening the store takes %d bytes, MinFree included, and %d are free: make room on the volume",
-			store.ErrFull, takes, usage.AvailBytes)
+		return fmt.Errorf(
+			"%w: opening the store takes %d bytes, MinFree included, and %d are free: make room on the volume",
+			store.ErrFull, takes, usage.AvailBytes,
+		)
 	}
 	return nil
 }
@@ -217,8 +219,11 @@ func (s *space) fits(size uint64) error {
 		return nil
 	}
 	s.store.wantSpare()
-	return fmt.Errorf("%w: this transaction has %d bytes, which the store writes %d times, and %d are free, MinFree (%d) included: "+
-		"store less at once, or make room on the volume", store.ErrFull, size, writtenAgain, usage.AvailBytes, s.min)
+	return fmt.Errorf(
+		"%w: this transaction has %d bytes, which the store writes %d times, and %d are free, MinFree (%d) included: "+
+			"store less at once, or make room on the volume",
+		store.ErrFull, size, writtenAgain, usage.AvailBytes, s.min,
+	)
 }
 
 // missing reports whether there is too little space for a commit, in addition

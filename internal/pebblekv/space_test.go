@@ -1,16 +1,12 @@
 package pebblekv_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,7 +151,9 @@ func TestSpaceIsGivenBackBeforeCommitsAreRefused(t *testing.T) {
 	for i := range 2000 {
 		require.NoError(t, raise(e, i, 4000))
 	}
-	require.Eventually(t, func() bool { return free(t, fsys) >= 8<<20 }, time.Minute, 10*time.Millisecond, "the reserve")
+	require.Eventually(
+		t, func() bool { return free(t, fsys) >= 8<<20 }, time.Minute, 10*time.Millisecond, "the reserve",
+	)
 	require.NoError(t, e.Close())
 }
 
@@ -222,124 +220,6 @@ func TestStatsTellWhatTheDirectoryTakes(t *testing.T) {
 	}, time.Minute, 10*time.Millisecond)
 }
 
-// While the disk does not answer, commits wait, but not for ever; and so does a
-// backup. All goes on when it answers.
-func TestADiskThatHangsIsNotWaitedForForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e, g, _ := gated(t, pebblekv.Config{Unsynced: 3000})
-		require.NoError(t, wait(e, set(t, e, "durable", "v")))
-		g.close()
-		last := set(t, e, "big", string(make([]byte, 2900)))
-		refused := make(chan error, 10)
-		for range cap(refused) {
-			go func() { refused <- raise(e, 1, 1000) }()
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		start := time.Now()
-		require.ErrorIs(t, e.Backup(ctx, "/backup"), context.DeadlineExceeded)
-		require.Equal(t, time.Second, time.Since(start))
-		require.Equal(t, cap(refused), e.Stats().Waiting)
-		for range cap(refused) {
-			require.ErrorIs(t, <-refused, store.ErrStalled)
-		}
-		require.LessOrEqual(t, time.Since(start), 11*time.Second)
-		require.Zero(t, e.Stats().Waiting)
-		require.ErrorIs(t, e.Writable(), store.ErrStalled)
-		require.NoError(t, e.Stats().Failed)
-		g.open()
-		require.NoError(t, wait(e, last))
-		require.NoError(t, e.Writable())
-		require.NoError(t, raise(e, 1, 1000))
-		require.NoError(t, e.Close())
-	})
-}
-
-// hanging has the n-th change of a file system from now on hang, and all after
-// it, until the returned function is called.
-func hanging(fsys *faultfs.FS) (hang func(n int64) (answer func())) {
-	var left atomic.Int64
-	var hangs atomic.Pointer[chan struct{}]
-	fsys.Watch(func(faultfs.Op, string) {
-		if c := hangs.Load(); c != nil && left.Add(-1) < 0 {
-			<-*c
-		}
-	})
-	return func(n int64) func() {
-		c := make(chan struct{})
-		left.Store(n - 1)
-		hangs.Store(&c)
-		return func() {
-			hangs.Store(nil)
-			close(c)
-		}
-	}
-}
-
-func TestOpeningWaitsTenSecondsForADiskThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fsys, cfg := limited(64 << 20)
-		answer := hanging(fsys)(1)
-		start := time.Now()
-		_, err := pebblekv.Open(cfg, nil)
-		require.ErrorIs(t, err, store.ErrStalled)
-		require.ErrorContains(t, err, "/a/data")
-		require.Equal(t, 10*time.Second, time.Since(start))
-		answer()
-		synctest.Wait()
-		require.NoError(t, open(t, cfg).Close())
-	})
-}
-
-// endOfOpening is closed when the store logs that what hung has ended.
-type endOfOpening chan struct{}
-
-func (c endOfOpening) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("the disk answers again")) {
-		close(c)
-	}
-	return len(line), nil
-}
-
-// Opening a store has an end, wherever the disk stops to answer. When it does,
-// what was begun ends by itself, and the store can be opened.
-func TestOpeningEndsOnADiskThatHangs(t *testing.T) {
-	for _, stored := range []int{0, 200} {
-		stalled := 0
-		for n := int64(1); n < 100; n += 4 {
-			fsys, cfg := limited(64 << 20)
-			hang := hanging(fsys)
-			var h history
-			if stored > 0 {
-				e := open(t, cfg)
-				for range stored {
-					_, err := h.commit(e, valueSize)
-					require.NoError(t, err)
-				}
-				require.NoError(t, e.Close())
-			}
-			restore := pebblekv.SetOpenPatience(20 * time.Millisecond)
-			answer := hang(n)
-			ended := make(endOfOpening)
-			e, err := pebblekv.Open(cfg, slog.New(slog.NewTextHandler(ended, nil)))
-			answer()
-			restore()
-			if err != nil {
-				require.ErrorIs(t, err, store.ErrStalled)
-				stalled++
-				<-ended
-				e = open(t, cfg)
-			}
-			require.Equal(t, h.last, check(t, e, h.last, valueSize))
-			require.NoError(t, e.Close())
-		}
-		require.Greater(t, stalled, 5)
-	}
-}
-
-// A commit that is too large for what is free is refused, with nothing changed,
-// and everybody else goes on. What is let in leaves enough for the store to
-// sort it, whatever comes before, between and after.
 func TestALargeCommitIsNoEndOfASmallVolume(t *testing.T) {
 	for _, v := range []struct {
 		volume, part int   // in MiB

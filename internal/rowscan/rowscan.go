@@ -73,7 +73,8 @@ var scannerType = reflect.TypeFor[sql.Scanner]()
 
 // isRecord reports whether a type takes a row rather than a column.
 func isRecord(typ reflect.Type) bool {
-	return typ.Kind() == reflect.Struct && typ != reflect.TypeFor[time.Time]() && !reflect.PointerTo(typ).Implements(scannerType)
+	return typ.Kind() == reflect.Struct && typ != reflect.TypeFor[time.Time]() &&
+		!reflect.PointerTo(typ).Implements(scannerType)
 }
 
 var fieldCache sync.Map // of reflect.Type to map[string][]int
@@ -212,7 +213,8 @@ func convertNullTime(to *time.Time, value any) error {
 // nullFloat returns the value of a [sql.Null] of a float, or the zero
 // reflect.Value.
 func nullFloat(to reflect.Value) (f reflect.Value) {
-	if t := to.Type(); t.PkgPath() == "database/sql" && strings.HasPrefix(t.Name(), "Null[") && to.FieldByName("V").CanFloat() {
+	if t := to.Type(); t.PkgPath() == "database/sql" && strings.HasPrefix(t.Name(), "Null[") &&
+		to.FieldByName("V").CanFloat() {
 		f = to.FieldByName("V")
 	}
 	return f

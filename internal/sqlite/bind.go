@@ -58,7 +58,9 @@ func convert(arg any) (driver.Value, error) {
 			break
 		}
 		if v.CanUint() && v.Uint() > math.MaxInt64 {
-			return nil, fmt.Errorf("%w: %d is above the largest integer of SQLite; pass it as text", store.ErrLimit, v.Uint())
+			return nil, fmt.Errorf(
+				"%w: %d is above the largest integer of SQLite; pass it as text", store.ErrLimit, v.Uint(),
+			)
 		}
 		if v.Kind() != reflect.Pointer {
 			break

@@ -206,7 +206,9 @@ func (c *conn) orphans(b *budget) error {
 	c.meter.finish()
 	defer quietly(s.Close)
 	if found {
-		return fmt.Errorf("%w: a row of table %q refers to no row of table %q", store.ErrConstraint, s.ColumnText(0), s.ColumnText(2))
+		return fmt.Errorf(
+			"%w: a row of table %q refers to no row of table %q", store.ErrConstraint, s.ColumnText(0), s.ColumnText(2),
+		)
 	}
 	return s.Err()
 }

@@ -180,7 +180,9 @@ func (p *Pool) Import(
 		return err
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	copied, whole, own := filepath.Join(scratch.Dir, "copied"), filepath.Join(scratch.Dir, "whole"), filepath.Join(scratch.Dir, "own")
+	copied, whole, own := filepath.Join(
+		scratch.Dir, "copied",
+	), filepath.Join(scratch.Dir, "whole"), filepath.Join(scratch.Dir, "own")
 	if err := copyDatabase(ctx, file, copied); err != nil {
 		return err
 	}
@@ -235,7 +237,8 @@ func copyDatabase(ctx context.Context, from, to string) error {
 		return err
 	}
 	for _, suffix := range []string{"", "-wal", "-journal"} {
-		if err := copyFile(ctx, from+suffix, to+suffix); err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+		if err := copyFile(ctx, from+suffix, to+suffix); err != nil &&
+			(suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}

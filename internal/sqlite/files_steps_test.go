@@ -200,7 +200,13 @@ func TestAnImportMayCrash(t *testing.T) {
 	theirs := neighbours(t, temp)
 	t.Setenv("TMPDIR", temp)
 	imported := func() {
-		require.NoError(t, p.Import(t.Context(), file, newPages(), testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil }))
+		require.NoError(
+			t,
+			p.Import(
+				t.Context(), file, newPages(), testLimits, []store.Table{keyTable()},
+				func(string, []any) error { return nil },
+			),
+		)
 	}
 	crashes := film(t, temp, imported)
 	require.Greater(t, len(crashes), 15)
@@ -230,7 +236,10 @@ func TestAnExportOrAnImportThatFailsLeavesNothing(t *testing.T) {
 			return p.Export(t.Context(), filepath.Join(dir, "out"), pages, []store.Table{keyTable()})
 		},
 		"import": func() error {
-			return p.Import(t.Context(), file, newPages(), testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil })
+			return p.Import(
+				t.Context(), file, newPages(), testLimits, []store.Table{keyTable()},
+				func(string, []any) error { return nil },
+			)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,9 @@ func seq(err error, rows ...[]any) iter.Seq2[[]any, error] {
 var keyRows = [][]any{{"a", []byte{0, 1}}, {"b", []byte{}}, {"c", []byte(nil)}}
 
 func keyTable() store.Table {
-	return store.Table{Name: "_dog_keys", Columns: []string{"key TEXT PRIMARY KEY", "value BLOB"}, Rows: seq(nil, keyRows...)}
+	return store.Table{
+		Name: "_dog_keys", Columns: []string{"key TEXT PRIMARY KEY", "value BLOB"}, Rows: seq(nil, keyRows...),
+	}
 }
 
 // fromFile returns the rows of a query to a plain file.
@@ -85,17 +87,26 @@ func TestExportAndImportKeepEverything(t *testing.T) {
 	require.Equal(t, want, fromFile(t, file, "SELECT * FROM t"))
 	require.Equal(t, [][]any{{"delete"}}, fromFile(t, file, "PRAGMA journal_mode"))
 	require.Equal(t, [][]any{{"ok"}}, fromFile(t, file, "PRAGMA integrity_check"))
-	require.Equal(t, [][]any{{"a", []byte{0, 1}}, {"b", []byte{}}, {"c", nil}}, fromFile(t, file, "SELECT * FROM _dog_keys"))
+	require.Equal(
+		t, [][]any{{"a", []byte{0, 1}}, {"b", []byte{}}, {"c", nil}}, fromFile(t, file, "SELECT * FROM _dog_keys"),
+	)
 
 	before, err := os.ReadFile(file)
 	require.NoError(t, err)
 	again := newPages()
 	var rows [][]any
-	require.NoError(t, p.Import(t.Context(), file, again, testLimits, []store.Table{keyTable(), {Name: "_dog_absent", Columns: []string{"a"}}}, func(table string, row []any) error {
-		require.Equal(t, "_dog_keys", table)
-		rows = append(rows, row)
-		return nil
-	}))
+	require.NoError(
+		t,
+		p.Import(
+			t.Context(), file, again, testLimits,
+			[]store.Table{keyTable(), {Name: "_dog_absent", Columns: []string{"a"}}},
+			func(table string, row []any) error {
+				require.Equal(t, "_dog_keys", table)
+				rows = append(rows, row)
+				return nil
+			},
+		),
+	)
 	require.Equal(t, [][]any{{"a", []byte{0, 1}}, {"b", []byte{}}, {"c", nil}}, rows)
 	after, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -131,7 +142,13 @@ func TestAnEmptyDatabaseIsExportedAndImported(t *testing.T) {
 	require.NoError(t, p.Export(t.Context(), file, newPages(), []store.Table{keyTable()}))
 	pages := newPages()
 	n := 0
-	require.NoError(t, p.Import(t.Context(), file, pages, testLimits, []store.Table{keyTable()}, func(string, []any) error { n++; return nil }))
+	require.NoError(
+		t,
+		p.Import(
+			t.Context(), file, pages, testLimits, []store.Table{keyTable()},
+			func(string, []any) error { n++; return nil },
+		),
+	)
 	require.Equal(t, len(keyRows), n)
 	s := openSQL(t, p, pages)
 	require.Empty(t, run(t, s, "SELECT * FROM sqlite_schema"))
@@ -158,7 +175,9 @@ func TestAFailedExportLeavesNoFile(t *testing.T) {
 		tables []store.Table
 		err    error
 	}{
-		"rows that fail":  {pages, []store.Table{{Name: "_dog_x", Columns: []string{"a"}, Rows: seq(no, []any{1})}}, no},
+		"rows that fail": {
+			pages, []store.Table{{Name: "_dog_x", Columns: []string{"a"}, Rows: seq(no, []any{1})}}, no,
+		},
 		"pages that fail": {failing, nil, errDisk},
 		"damaged pages":   {damaged, nil, store.ErrCorrupt},
 		"a bad table":     {pages, []store.Table{{Name: "t", Columns: []string{"a"}, Rows: seq(nil)}}, sqlite3.ERROR},
@@ -175,7 +194,9 @@ func TestAFailedExportLeavesNoFile(t *testing.T) {
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, "mine", string(content))
-	require.ErrorIs(t, p.Export(t.Context(), filepath.Join(t.TempDir(), "absent", "out.db"), pages, nil), fs.ErrNotExist)
+	require.ErrorIs(
+		t, p.Export(t.Context(), filepath.Join(t.TempDir(), "absent", "out.db"), pages, nil), fs.ErrNotExist,
+	)
 }
 
 func TestFilesOfAnyKindAreImported(t *testing.T) {
@@ -214,8 +235,14 @@ func TestAnImportedFileAndItsJournalsStayAsTheyAre(t *testing.T) {
 		setUp, change string
 		want          int64
 	}{
-		"write-ahead log":       {"PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0", "INSERT INTO t VALUES (zeroblob(9000))", 2},
-		"journal to be undone":  {"PRAGMA cache_size=1", "BEGIN; UPDATE t SET a = zeroblob(8000); INSERT INTO t SELECT zeroblob(9000) FROM generate_series(1, 99)", 1},
+		"write-ahead log": {
+			"PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0", "INSERT INTO t VALUES (zeroblob(9000))", 2,
+		},
+		"journal to be undone": {
+			"PRAGMA cache_size=1",
+			"BEGIN; UPDATE t SET a = zeroblob(8000); INSERT INTO t SELECT zeroblob(9000) FROM generate_series(1, 99)",
+			1,
+		},
 		"nothing of these":      {"", "INSERT INTO t VALUES (1)", 2},
 		"journal without a use": {"PRAGMA journal_mode=PERSIST", "INSERT INTO t VALUES (1)", 2},
 	} {
@@ -264,7 +291,9 @@ func TestFilesThatAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text")
 	require.NoError(t, os.WriteFile(text, []byte(fmt.Sprintf("%02000d", 7)), 0o600))
-	good, err := os.ReadFile(plainFile(t, "CREATE TABLE t (a); INSERT INTO t SELECT randomblob(500) FROM generate_series(1, 100)"))
+	good, err := os.ReadFile(
+		plainFile(t, "CREATE TABLE t (a); INSERT INTO t SELECT randomblob(500) FROM generate_series(1, 100)"),
+	)
 	require.NoError(t, err)
 	damaged := filepath.Join(dir, "damaged")
 	bad := slices.Clone(good)
@@ -291,15 +320,31 @@ func TestImportFailsWithWhatItIsGiven(t *testing.T) {
 	p := newPool(t, 1)
 	file := plainFile(t, "CREATE TABLE t (a); CREATE TABLE _dog_keys (key, value); INSERT INTO _dog_keys VALUES (1, 2)")
 	no := errors.New("no")
-	require.ErrorIs(t, p.Import(t.Context(), file, newPages(), testLimits, []store.Table{keyTable()}, func(string, []any) error { return no }), no)
+	require.ErrorIs(
+		t,
+		p.Import(
+			t.Context(), file, newPages(), testLimits, []store.Table{keyTable()},
+			func(string, []any) error { return no },
+		),
+		no,
+	)
 	for n := 1; ; n++ {
 		pages := newPages()
 		hit := pages.failAt(n)
-		err := p.Import(t.Context(), file, pages, testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil })
+		err := p.Import(
+			t.Context(), file, pages, testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil },
+		)
 		if !*hit {
 			require.NoError(t, err)
 			before := maps.Clone(pages.pages)
-			require.Error(t, p.Import(t.Context(), file, pages, testLimits, []store.Table{keyTable()}, func(string, []any) error { return nil }), "not empty")
+			require.Error(
+				t,
+				p.Import(
+					t.Context(), file, pages, testLimits, []store.Table{keyTable()},
+					func(string, []any) error { return nil },
+				),
+				"not empty",
+			)
 			require.Equal(t, before, pages.pages)
 			return
 		}

@@ -20,7 +20,11 @@ import (
 func TestMaintenanceDoesNotRunWhatItsDatabaseSays(t *testing.T) {
 	p := newPool(t, 1)
 	pages := newPages()
-	violated := plainFile(t, "PRAGMA page_size=1024; PRAGMA ignore_check_constraints=ON; CREATE TABLE t (a CHECK (a = 0)); INSERT INTO t VALUES (1)")
+	violated := plainFile(
+		t,
+		"PRAGMA page_size=1024; PRAGMA ignore_check_constraints=ON; CREATE TABLE t (a CHECK (a = 0)); INSERT INTO t "+
+			"VALUES (1)",
+	)
 	require.NoError(t, readPages(t.Context(), violated, pages))
 	require.NoError(t, p.Export(t.Context(), filepath.Join(t.TempDir(), "file"), pages, []store.Table{keyTable()}))
 
@@ -52,10 +56,13 @@ func TestMaintenanceDoesNotRunWhatItsDatabaseSays(t *testing.T) {
 			}
 			require.NoError(t, db.Close())
 			var rows [][]any
-			err = p.Import(t.Context(), file, newPages(), testLimits, []store.Table{keyTable()}, func(_ string, row []any) error {
-				rows = append(rows, row)
-				return nil
-			})
+			err = p.Import(
+				t.Context(), file, newPages(), testLimits, []store.Table{keyTable()},
+				func(_ string, row []any) error {
+					rows = append(rows, row)
+					return nil
+				},
+			)
 			require.ErrorIs(t, err, c.err)
 			if c.err == nil {
 				require.Equal(t, [][]any{{"k", "v"}}, rows)
@@ -158,10 +165,13 @@ func TestWorkOnAFileIsBoundedWithoutAContext(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, 1)
-		err := p.withFile(context.Background(), plainFile(t, "CREATE TABLE t (a)"), sqlite3.OPEN_READONLY, func(db *sqlite3.Conn) error {
-			time.Sleep(fileTime)
-			return db.Exec(endless + "SELECT count(*) FROM n")
-		})
+		err := p.withFile(
+			context.Background(), plainFile(t, "CREATE TABLE t (a)"), sqlite3.OPEN_READONLY,
+			func(db *sqlite3.Conn) error {
+				time.Sleep(fileTime)
+				return db.Exec(endless + "SELECT count(*) FROM n")
+			},
+		)
 		require.ErrorIs(t, err, store.ErrLimit)
 	})
 }

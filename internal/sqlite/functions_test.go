@@ -35,7 +35,8 @@ func TestFunctionsDoAsSQLiteDoes(t *testing.T) {
 		}
 		return text
 	})
-	const text = "SELECT instr(?1, ?2) AS a, typeof(?1), instr(?1, ?2), replace(?1, ?2, ?3) AS b, typeof(replace(?1, ?2, ?3)), " +
+	const text = "SELECT instr(?1, ?2) AS a, typeof(?1), instr(?1, ?2), replace(?1, ?2, ?3) AS b, " +
+		"typeof(replace(?1, ?2, ?3)), " +
 		"hex(replace(?1, ?2, ?3))"
 	rapid.Check(t, func(t *rapid.T) {
 		args := []any{argument.Draw(t, "x"), argument.Draw(t, "y"), argument.Draw(t, "z")}
@@ -58,10 +59,16 @@ func TestFunctionsDoAsSQLiteDoes(t *testing.T) {
 func TestFunctionsTakeTheSumOfTheirSizes(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 1 << 40 })
 	a := times(2<<20-10, "a")
-	for _, needle := range []string{times(1<<20, "a") + "b", times(64<<10, "a") + "b", "b" + times(1<<20, "a"), times(1<<20, "\xa9")} {
+	for _, needle := range []string{
+		times(1<<20, "a") + "b", times(64<<10, "a") + "b", "b" + times(1<<20, "a"), times(1<<20, "\xa9"),
+	} {
 		ends(t, "instr", func() {
-			require.Equal(t, [][]any{{int64(0), int64(0)}}, run(t, s, "SELECT instr(?1, ?2), instr(CAST (?1 AS BLOB), CAST (?2 AS BLOB))",
-				a, needle))
+			require.Equal(
+				t,
+				[][]any{{int64(0), int64(0)}},
+				run(t, s, "SELECT instr(?1, ?2), instr(CAST (?1 AS BLOB), CAST (?2 AS BLOB))",
+					a, needle),
+			)
 			require.Equal(t, [][]any{{int64(len(a))}}, run(t, s, "SELECT length(replace(?1, ?2, 'x'))", a, needle))
 		})
 	}
@@ -71,7 +78,11 @@ func TestFunctionsTakeTheSumOfTheirSizes(t *testing.T) {
 
 func TestFunctionsMayBePartOfTheSchema(t *testing.T) {
 	s, _ := newSQL(t)
-	run(t, s, "CREATE TABLE t (a CHECK (instr(a, 'x') = 0), b AS (replace(a, 'a', 'b')) STORED); CREATE INDEX i ON t (instr(a, 'b'))")
+	run(
+		t, s,
+		"CREATE TABLE t (a CHECK (instr(a, 'x') = 0), b AS (replace(a, 'a', 'b')) STORED); CREATE INDEX i ON t "+
+			"(instr(a, 'b'))",
+	)
 	run(t, s, "INSERT INTO t VALUES ('banana')")
 	require.Equal(t, [][]any{{"bbnbnb"}}, run(t, s, "SELECT b FROM t WHERE instr(a, 'b') = 1"))
 }

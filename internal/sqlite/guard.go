@@ -77,7 +77,9 @@ func (g *guard) refuse(what string) sqlite3.AuthorizerReturnCode {
 
 // check is SQLite's authorizer. It is called for every action of a statement
 // when the statement is prepared, and refuses unknown actions.
-func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema, _ string) sqlite3.AuthorizerReturnCode {
+func (g *guard) check(
+	action sqlite3.AuthorizerActionCode, name, detail, schema, _ string,
+) sqlite3.AuthorizerReturnCode {
 	if g.trusted {
 		return sqlite3.AUTH_OK
 	}
@@ -125,7 +127,9 @@ func (g *guard) check(action sqlite3.AuthorizerActionCode, name, detail, schema,
 		sqlite3.AUTH_DROP_TEMP_TRIGGER, sqlite3.AUTH_DROP_TEMP_VIEW:
 		return g.refuse("temporary tables, which would not outlive the connection: use a table in main, or WITH")
 	case sqlite3.AUTH_TRANSACTION, sqlite3.AUTH_SAVEPOINT:
-		return g.refuse(written(action, name, detail) + ": the turn is the transaction: use Storage.Transaction for a nested one")
+		return g.refuse(
+			written(action, name, detail) + ": the turn is the transaction: use Storage.Transaction for a nested one",
+		)
 	case sqlite3.AUTH_ATTACH:
 		return g.refuse("ATTACH: an object has one database: call the object that has the other")
 	case sqlite3.AUTH_DETACH:
@@ -168,8 +172,11 @@ func (g *guard) renames(action sqlite3.AuthorizerActionCode, name string) bool {
 const gap = `(?:[\s\x{feff}]|--[^\n]*(?:\n|$)|/\*(?s:.*?)\*/)*`
 
 // emptyArgument matches the beginning of a pragma with an empty argument.
-var emptyArgument = regexp.MustCompile(`(?is)^(?:explain\b` + gap + `(?:query\b` + gap + `plan\b` + gap + `)?)?pragma\b` +
-	`(?:` + gap[:len(gap)-1] + `|\w+|"[^"]*"|'[^']*'|\[[^\]]*\]|` + "`[^`]*`" + `|\.)*[=(]` + gap + `(?:''|""|\[\]|` + "``" + `)`)
+var emptyArgument = regexp.MustCompile(
+	`(?is)^(?:explain\b` + gap + `(?:query\b` + gap + `plan\b` + gap + `)?)?pragma\b` +
+		`(?:` + gap[:len(gap)-1] + `|\w+|"[^"]*"|'[^']*'|\[[^\]]*\]|` + "`[^`]*`" + `|\.)*[=(]` + gap +
+		`(?:''|""|\[\]|` + "``" + `)`,
+)
 
 // text refuses actions that are not reported to the authorizer.
 func (g *guard) text(statement string) error {

@@ -51,8 +51,13 @@ func TestNoStatementTakesLongerThanItsTime(t *testing.T) {
 	}
 	members := "{" + object.String()[1:] + "}"
 	s, _ := newSQL(t)
-	run(t, s, "CREATE TABLE c (a CHECK (decimal_mul(a, a) <> '')); CREATE TABLE i (a); CREATE INDEX j ON i (decimal_mul(a, a)); "+
-		"CREATE TABLE t (a); INSERT INTO t VALUES (?)", times(mega, "3"))
+	run(
+		t, s,
+		"CREATE TABLE c (a CHECK (decimal_mul(a, a) <> '')); CREATE TABLE i (a); CREATE INDEX j ON i "+
+			"(decimal_mul(a, a)); "+
+			"CREATE TABLE t (a); INSERT INTO t VALUES (?)",
+		times(mega, "3"),
+	)
 	run(t, s, "ALTER TABLE t ADD COLUMN b AS (length(decimal_mul(a, a)))")
 	run(t, s, "CREATE VIRTUAL TABLE f USING fts5 (a)")
 	run(t, s, "INSERT INTO f VALUES (?)", times(100_000, "a "))
@@ -79,7 +84,11 @@ func TestNoStatementTakesLongerThanItsTime(t *testing.T) {
 		{"SELECT count(*) FROM generate_series(1, 100000000) ORDER BY random()", nil},
 		{"SELECT count(*) FROM generate_series(1, 100000000) CROSS JOIN f WHERE f MATCH ?",
 			[]any{times(100, "a OR ") + "a"}},
-		{"SELECT 1 FROM " + times(20, "(SELECT 1 UNION ALL SELECT 2),") + "generate_series(1, 1000000000) WHERE value < 0", nil},
+		{
+			"SELECT 1 FROM " + times(20, "(SELECT 1 UNION ALL SELECT 2),") + "generate_series(1, 1000000000) WHERE " +
+				"value < 0",
+			nil,
+		},
 	} {
 		ends(t, c.query, func() {
 			err := hurry(s, c.query, c.args...)
@@ -222,7 +231,10 @@ func TestWhatIsNestedTooDeeplyIsALimit(t *testing.T) {
 	for _, c := range []struct{ schema, query string }{
 		{chain("CREATE TABLE v0 (a);", "CREATE VIEW v%[2]d AS SELECT a FROM v%[1]d;", depth), "SELECT * FROM v300"},
 		{
-			chain(tables, "CREATE TRIGGER g%[1]d AFTER INSERT ON t%[1]d BEGIN INSERT INTO t%[2]d VALUES (new.a); END;", depth),
+			chain(
+				tables, "CREATE TRIGGER g%[1]d AFTER INSERT ON t%[1]d BEGIN INSERT INTO t%[2]d VALUES (new.a); END;",
+				depth,
+			),
 			"INSERT INTO t0 VALUES (1)",
 		},
 		{

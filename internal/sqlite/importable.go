@@ -14,7 +14,9 @@ import (
 
 // missingTexts are substrings of SQLite's messages for a database that needs
 // features of another build of SQLite.
-var missingTexts = []string{"no such function", "no such collation", "no such module", "no such tokenizer", "tokenizer:"}
+var missingTexts = []string{
+	"no such function", "no such collation", "no such module", "no such tokenizer", "tokenizer:",
+}
 
 // importable returns an error if an object could not use the intact database in
 // pages, because it needs features that this SQLite lacks, or exceeds the
@@ -61,7 +63,9 @@ func (c *conn) usable(limits store.SQLLimits) error {
 			return c.lacking(err)
 		}
 		name := sqlite3.QuoteIdentifier(e.name)
-		statements := []string{"SELECT * FROM " + name, "DELETE FROM " + name, "INSERT INTO " + name + " DEFAULT VALUES"}
+		statements := []string{
+			"SELECT * FROM " + name, "DELETE FROM " + name, "INSERT INTO " + name + " DEFAULT VALUES",
+		}
 		if len(columns) > 0 {
 			statements = append(statements, fmt.Sprintf("UPDATE %s SET %s = NULL", name, columns[0]))
 		}
@@ -151,7 +155,8 @@ func schemaError(err error) error {
 		return foreign(err)
 	}
 	cause := store.ErrRefused
-	if strings.Contains(err.Error(), "too many") || strings.Contains(err.Error(), "too large") || strings.Contains(err.Error(), "too big") {
+	if strings.Contains(err.Error(), "too many") || strings.Contains(err.Error(), "too large") ||
+		strings.Contains(err.Error(), "too big") {
 		cause = store.ErrLimit
 	}
 	return fmt.Errorf("%w: an object's database cannot have this schema: %s", cause, err)

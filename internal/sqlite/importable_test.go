@@ -20,7 +20,9 @@ func foreignFile(t *testing.T, queries string) string {
 	require.NoError(t, err)
 	own := func(ctx sqlite3.Context, _ ...sqlite3.Value) { ctx.ResultInt(1) }
 	require.NoError(t, db.CreateFunction("ours", -1, sqlite3.DETERMINISTIC|sqlite3.INNOCUOUS, own))
-	require.NoError(t, db.CreateCollation("ours", func(a, b []byte) int { return strings.Compare(string(a), string(b)) }))
+	require.NoError(
+		t, db.CreateCollation("ours", func(a, b []byte) int { return strings.Compare(string(a), string(b)) }),
+	)
 	require.NoError(t, db.Exec(queries))
 	require.NoError(t, db.Close())
 	return file
@@ -39,13 +41,18 @@ func TestRowsKeepTheirRowidsWhenTheyAreImported(t *testing.T) {
 		"generated columns": "CREATE TABLE t (a, b AS (a || 'x'), c AS (a || 'y') STORED)",
 		"check and default": "CREATE TABLE t (a CHECK (a > ''), b DEFAULT 7)",
 		"foreign key":       "CREATE TABLE t (a UNIQUE, b REFERENCES t (a))",
-		"trigger":           "CREATE TABLE t (a); CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t WHERE a = 'never'; END",
-		"search":            "CREATE VIRTUAL TABLE t USING fts5 (a)",
+		"trigger": "CREATE TABLE t (a); CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t WHERE a = " +
+			"'never'; END",
+		"search": "CREATE VIRTUAL TABLE t USING fts5 (a)",
 	} {
 		for _, pageSize := range []int{512, 1024, 4096} {
 			t.Run(fmt.Sprintf("%s, %d", name, pageSize), func(t *testing.T) {
 				s, pages := newSQL(t)
-				run(t, s, table+"; INSERT INTO t (_rowid_, a) VALUES (3, 'c'), (70, 'x'), (-5, 'm'), (4000000000, 'z'), (9, 'i')")
+				run(
+					t, s,
+					table+"; INSERT INTO t (_rowid_, a) VALUES (3, 'c'), (70, 'x'), (-5, 'm'), (4000000000, 'z'), "+
+						"(9, 'i')",
+				)
 				run(t, s, "DELETE FROM t WHERE a = 'x'")
 				require.NoError(t, s.Commit())
 				const all = "SELECT _rowid_, a FROM t ORDER BY 1"
@@ -84,19 +91,42 @@ func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
 		want    error
 		says    string
 	}{
-		"columns":               {"CREATE TABLE t (" + wide(101) + ")", store.ErrLimit, "too many columns"},
-		"columns of a view":     {"CREATE TABLE t (" + wide(60) + "); CREATE VIEW v AS SELECT *, * FROM t", store.ErrLimit, "too many columns"},
-		"value":                 {"CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(3000000))", store.ErrLimit, "row of more than"},
-		"row":                   {"CREATE TABLE t (a, b); INSERT INTO t VALUES (zeroblob(1500000), zeroblob(1500000))", store.ErrLimit, `"t"`},
-		"row without rowid":     {"CREATE TABLE t (a PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO t VALUES (1, zeroblob(3000000))", store.ErrLimit, `"t"`},
-		"stored column":         {"CREATE TABLE t (a, b AS (zeroblob(a)) STORED); INSERT INTO t VALUES (3000000)", store.ErrLimit, `"t"`},
-		"function in a check":   {"CREATE TABLE t (a CHECK (ours(a)))", store.ErrRefused, "ours"},
-		"function in an index":  {"CREATE TABLE t (a); CREATE INDEX i ON t (ours(a))", store.ErrRefused, "ours"},
-		"function in a column":  {"CREATE TABLE t (a, b AS (ours(a)))", store.ErrRefused, "ours"},
-		"function in a view":    {"CREATE TABLE t (a); CREATE VIEW v AS SELECT ours(a) FROM t", store.ErrRefused, "ours"},
-		"function in a trigger": {"CREATE TABLE t (a); CREATE TRIGGER g AFTER UPDATE ON t BEGIN SELECT ours(1); END", store.ErrRefused, "ours"},
-		"function on deletion":  {"CREATE TABLE t (a); CREATE TRIGGER g BEFORE DELETE ON t BEGIN SELECT ours(1); END", store.ErrRefused, "ours"},
-		"function of a view's":  {"CREATE VIEW v AS SELECT 1 AS a; CREATE TRIGGER g INSTEAD OF INSERT ON v BEGIN SELECT ours(1); END", store.ErrRefused, "ours"},
+		"columns": {"CREATE TABLE t (" + wide(101) + ")", store.ErrLimit, "too many columns"},
+		"columns of a view": {
+			"CREATE TABLE t (" + wide(60) + "); CREATE VIEW v AS SELECT *, * FROM t", store.ErrLimit,
+			"too many columns",
+		},
+		"value": {
+			"CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(3000000))", store.ErrLimit, "row of more than",
+		},
+		"row": {
+			"CREATE TABLE t (a, b); INSERT INTO t VALUES (zeroblob(1500000), zeroblob(1500000))", store.ErrLimit, `"t"`,
+		},
+		"row without rowid": {
+			"CREATE TABLE t (a PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO t VALUES (1, zeroblob(3000000))",
+			store.ErrLimit, `"t"`,
+		},
+		"stored column": {
+			"CREATE TABLE t (a, b AS (zeroblob(a)) STORED); INSERT INTO t VALUES (3000000)", store.ErrLimit, `"t"`,
+		},
+		"function in a check":  {"CREATE TABLE t (a CHECK (ours(a)))", store.ErrRefused, "ours"},
+		"function in an index": {"CREATE TABLE t (a); CREATE INDEX i ON t (ours(a))", store.ErrRefused, "ours"},
+		"function in a column": {"CREATE TABLE t (a, b AS (ours(a)))", store.ErrRefused, "ours"},
+		"function in a view": {
+			"CREATE TABLE t (a); CREATE VIEW v AS SELECT ours(a) FROM t", store.ErrRefused, "ours",
+		},
+		"function in a trigger": {
+			"CREATE TABLE t (a); CREATE TRIGGER g AFTER UPDATE ON t BEGIN SELECT ours(1); END", store.ErrRefused,
+			"ours",
+		},
+		"function on deletion": {
+			"CREATE TABLE t (a); CREATE TRIGGER g BEFORE DELETE ON t BEGIN SELECT ours(1); END", store.ErrRefused,
+			"ours",
+		},
+		"function of a view's": {
+			"CREATE VIEW v AS SELECT 1 AS a; CREATE TRIGGER g INSTEAD OF INSERT ON v BEGIN SELECT ours(1); END",
+			store.ErrRefused, "ours",
+		},
 		"collation":             {"CREATE TABLE t (a COLLATE ours PRIMARY KEY)", store.ErrRefused, "ours"},
 		"collation of an index": {"CREATE TABLE t (a); CREATE INDEX i ON t (a COLLATE ours)", store.ErrRefused, "ours"},
 	} {
@@ -115,10 +145,14 @@ func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
 
 func TestWhatWorksNowhereIsImportedAsItIs(t *testing.T) {
 	p := newPool(t, 1)
-	file := foreignFile(t, "PRAGMA foreign_keys=OFF; CREATE TABLE t (a, b); INSERT INTO t VALUES (1, zeroblob(2000000));"+
-		"CREATE TABLE gone (a); CREATE VIEW v AS SELECT a FROM gone;"+
-		"CREATE TRIGGER g AFTER INSERT ON t WHEN new.a > 5 BEGIN INSERT INTO gone VALUES (1); END; DROP TABLE gone;"+
-		"CREATE TABLE c (p REFERENCES absent (id)); INSERT INTO c VALUES (1); CREATE TABLE full ("+wide(100)+")")
+	file := foreignFile(
+		t,
+		"PRAGMA foreign_keys=OFF; CREATE TABLE t (a, b); INSERT INTO t VALUES (1, zeroblob(2000000));"+
+			"CREATE TABLE gone (a); CREATE VIEW v AS SELECT a FROM gone;"+
+			"CREATE TRIGGER g AFTER INSERT ON t WHEN new.a > 5 BEGIN INSERT INTO gone VALUES (1); END; DROP TABLE "+
+			"gone;"+
+			"CREATE TABLE c (p REFERENCES absent (id)); INSERT INTO c VALUES (1); CREATE TABLE full ("+wide(100)+")",
+	)
 	pages := newPages()
 	require.NoError(t, p.Import(t.Context(), file, pages, testLimits, nil, nil))
 	s := openSQL(t, p, pages)

@@ -110,13 +110,16 @@ func TestLimitOfValues(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Value = 1000 })
 	run(t, s, "CREATE TABLE t (a, b); INSERT INTO t VALUES (?, NULL)", make([]byte, 900))
 	for _, query := range []string{
-		"SELECT zeroblob(1001)", "SELECT printf('%01001d', 1)", "INSERT INTO t SELECT a, a FROM t", "SELECT group_concat(value) FROM " +
+		"SELECT zeroblob(1001)", "SELECT printf('%01001d', 1)", "INSERT INTO t SELECT a, a FROM t",
+		"SELECT group_concat(value) FROM " +
 			"generate_series(1, 1000)",
 	} {
 		_, err := try(s, query)
 		require.ErrorIs(t, err, store.ErrLimit, query)
 	}
-	for _, arg := range []any{make([]byte, 1001), strings.Repeat("x", 1001), sql.Named("a", strings.Repeat("x", 1001))} {
+	for _, arg := range []any{
+		make([]byte, 1001), strings.Repeat("x", 1001), sql.Named("a", strings.Repeat("x", 1001)),
+	} {
 		_, err := try(s, "SELECT :a", arg)
 		require.ErrorIs(t, err, store.ErrLimit)
 	}
@@ -152,9 +155,13 @@ func TestLimitOfMemory(t *testing.T) {
 
 func TestLimitOfSorting(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 1 << 40 })
-	sorted := run(t, s, "SELECT length(a) FROM (SELECT randomblob(1000) AS a FROM generate_series(1, 10000) ORDER BY a) LIMIT 2")
+	sorted := run(
+		t, s, "SELECT length(a) FROM (SELECT randomblob(1000) AS a FROM generate_series(1, 10000) ORDER BY a) LIMIT 2",
+	)
 	require.Equal(t, [][]any{{int64(1000)}, {int64(1000)}}, sorted)
-	_, err := try(s, "SELECT length(a) FROM (SELECT randomblob(10000) AS a FROM generate_series(1, 10000) ORDER BY a) LIMIT 1")
+	_, err := try(
+		s, "SELECT length(a) FROM (SELECT randomblob(10000) AS a FROM generate_series(1, 10000) ORDER BY a) LIMIT 1",
+	)
 	require.ErrorIs(t, err, store.ErrLimit)
 }
 

@@ -29,7 +29,9 @@ func (r reader) Read(p []byte) (int, error) {
 }
 
 // withFile opens a SQLite file and calls f, which is ended when ctx is done.
-func (p *Pool) withFile(ctx context.Context, file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error) (err error) {
+func (p *Pool) withFile(
+	ctx context.Context, file string, flags sqlite3.OpenFlag, f func(*sqlite3.Conn) error,
+) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -56,10 +56,14 @@ func TestForeignKeysAreSwitchedOffByNoPragma(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE p (a PRIMARY KEY); CREATE TABLE c (p REFERENCES p)")
 	require.NoError(t, s.Commit())
-	for _, name := range []string{"foreign_keys", "FOREIGN_keys", "main.foreign_keys", `"foreign_keys"`, "[foreign_keys]", "`foreign_keys`",
-		"'foreign_keys'", `"main" . "foreign_keys"`, "/* = '' ( */ foreign_keys -- =\n"} {
-		for _, value := range []string{"= OFF", "=off", "= 0", "(0)", "( 'no' )", "= false", `= "OFF"`, "= nonsense", "= -1", "= 1", "(ON)",
-			"= ''", `=""`, "('')", "(/* */ '')", "= []", "= ``"} {
+	for _, name := range []string{
+		"foreign_keys", "FOREIGN_keys", "main.foreign_keys", `"foreign_keys"`, "[foreign_keys]", "`foreign_keys`",
+		"'foreign_keys'", `"main" . "foreign_keys"`, "/* = '' ( */ foreign_keys -- =\n",
+	} {
+		for _, value := range []string{
+			"= OFF", "=off", "= 0", "(0)", "( 'no' )", "= false", `= "OFF"`, "= nonsense", "= -1", "= 1", "(ON)",
+			"= ''", `=""`, "('')", "(/* */ '')", "= []", "= ``",
+		} {
 			for _, before := range []string{"", "EXPLAIN ", "explain query plan ", "SELECT 1; ", "/* x */ "} {
 				query := before + "PRAGMA " + name + " " + value
 				_, err := try(s, query)
@@ -85,8 +89,9 @@ func TestARefusedTransactionIsNamedAsItIsWritten(t *testing.T) {
 	run(t, s, "CREATE TABLE t (a)")
 	for query, says := range map[string]string{
 		"BEGIN": ": BEGIN:", "BEGIN EXCLUSIVE": ": BEGIN:", "COMMIT": ": COMMIT, or END:", "END": ": COMMIT, or END:",
-		"ROLLBACK": ": ROLLBACK:", "SAVEPOINT a": ": SAVEPOINT a:", "RELEASE a": ": RELEASE a:", "RELEASE SAVEPOINT a": ": RELEASE a:",
-		"ROLLBACK TO a": ": ROLLBACK TO a:", "ROLLBACK TO SAVEPOINT a": ": ROLLBACK TO a:",
+		"ROLLBACK": ": ROLLBACK:", "SAVEPOINT a": ": SAVEPOINT a:", "RELEASE a": ": RELEASE a:",
+		"RELEASE SAVEPOINT a": ": RELEASE a:",
+		"ROLLBACK TO a":       ": ROLLBACK TO a:", "ROLLBACK TO SAVEPOINT a": ": ROLLBACK TO a:",
 	} {
 		for _, begun := range []bool{false, true} {
 			if begun {
@@ -104,8 +109,8 @@ func TestARefusedTransactionIsNamedAsItIsWritten(t *testing.T) {
 
 func TestOnlyTheSchemaMainIsThere(t *testing.T) {
 	kinds := []string{
-		"CREATE TABLE %s.x (a)", "CREATE TABLE %s.t (a)", "CREATE TABLE IF NOT EXISTS %s.x (a)", "CREATE TABLE %s.x AS SELECT 1",
-		"CREATE VIEW %s.x AS SELECT 1", "CREATE VIEW IF NOT EXISTS %s.t AS SELECT 1",
+		"CREATE TABLE %s.x (a)", "CREATE TABLE %s.t (a)", "CREATE TABLE IF NOT EXISTS %s.x (a)",
+		"CREATE TABLE %s.x AS SELECT 1", "CREATE VIEW %s.x AS SELECT 1", "CREATE VIEW IF NOT EXISTS %s.t AS SELECT 1",
 		"CREATE TRIGGER %s.x AFTER INSERT ON main.t BEGIN SELECT 1; END",
 		"CREATE TRIGGER %s.x BEFORE DELETE ON main.t BEGIN DELETE FROM t; END",
 		"CREATE TRIGGER %s.x INSTEAD OF INSERT ON main.v BEGIN SELECT 1; END",
@@ -113,7 +118,8 @@ func TestOnlyTheSchemaMainIsThere(t *testing.T) {
 		"SELECT * FROM %s.sqlite_schema", "INSERT INTO %s.sqlite_schema VALUES (1, 2, 3, 4, 5)",
 		"SELECT * FROM t WHERE a IN (SELECT name FROM %s.sqlite_schema)", "EXPLAIN CREATE TABLE %s.x (a)",
 		"CREATE VIEW w AS SELECT * FROM %s.sqlite_schema; SELECT * FROM w",
-		"ANALYZE %s", "PRAGMA %s.table_info(t)", "PRAGMA %s.user_version", "PRAGMA %s.user_version = 3", "PRAGMA %s.optimize",
+		"ANALYZE %s", "PRAGMA %s.table_info(t)", "PRAGMA %s.user_version", "PRAGMA %s.user_version = 3",
+		"PRAGMA %s.optimize",
 		"SELECT 1; CREATE TABLE %s.x (a)",
 	}
 	s, _ := newSQL(t)
@@ -171,9 +177,12 @@ func TestPragmasThatAreNotKnownAreRefused(t *testing.T) {
 	settings := func() (all []any) {
 		c.guard.trusted = true
 		defer func() { c.guard.trusted = false }()
-		for _, name := range []string{"locking_mode", "journal_mode", "cache_spill", "cache_size", "foreign_keys", "max_page_count",
-			"page_size", "temp_store", "synchronous", "recursive_triggers", "query_only", "ignore_check_constraints", "writable_schema",
-			"trusted_schema", "secure_delete", "legacy_alter_table", "reverse_unordered_selects", "busy_timeout", "mmap_size"} {
+		for _, name := range []string{
+			"locking_mode", "journal_mode", "cache_spill", "cache_size", "foreign_keys", "max_page_count", "page_size",
+			"temp_store", "synchronous", "recursive_triggers", "query_only", "ignore_check_constraints",
+			"writable_schema", "trusted_schema", "secure_delete", "legacy_alter_table", "reverse_unordered_selects",
+			"busy_timeout", "mmap_size",
+		} {
 			all = append(all, name, ours("PRAGMA "+name))
 		}
 		return all
@@ -183,7 +192,8 @@ func TestPragmasThatAreNotKnownAreRefused(t *testing.T) {
 		name := row[0].(string)
 		_, known := pragmas[name]
 		for _, form := range []string{
-			"PRAGMA %s", "PRAGMA main.%s = 2", "PRAGMA %s = 1", "PRAGMA %s(0)", "PRAGMA %s = 'OFF'", "SELECT * FROM pragma_%s",
+			"PRAGMA %s", "PRAGMA main.%s = 2", "PRAGMA %s = 1", "PRAGMA %s(0)", "PRAGMA %s = 'OFF'",
+			"SELECT * FROM pragma_%s",
 		} {
 			if _, err := try(s, fmt.Sprintf(form, name)); !known {
 				require.Error(t, err, form, name)
@@ -221,7 +231,8 @@ func TestAllowedStatements(t *testing.T) {
 		"ALTER TABLE t RENAME TO hot_dog_stands", "ALTER TABLE hot_dog_stands ADD COLUMN my_dog_name",
 		"ALTER TABLE hot_dog_stands RENAME COLUMN b TO c", "ALTER TABLE hot_dog_stands DROP COLUMN my_dog_name",
 		"ALTER TABLE hot_dog_stands ADD COLUMN n INTEGER NOT NULL DEFAULT 1 CHECK (n > 0)",
-		"CREATE INDEX i ON hot_dog_stands (c)", "REINDEX i", "ANALYZE", "EXPLAIN QUERY PLAN SELECT * FROM hot_dog_stands",
+		"CREATE INDEX i ON hot_dog_stands (c)", "REINDEX i", "ANALYZE",
+		"EXPLAIN QUERY PLAN SELECT * FROM hot_dog_stands",
 		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT * FROM n",
 		"SELECT value FROM json_each('[1,2]')", "SELECT value FROM generate_series(1, 3)",
 		"SELECT * FROM pragma_table_info('hot_dog_stands')",

@@ -62,7 +62,8 @@ func TestTablesOfSearchAreChangedByNobodyElse(t *testing.T) {
 	require.NoError(t, s.Commit())
 	for range 2 { // by the connection that made them and by another
 		for _, query := range []string{
-			"UPDATE search_data SET block = x'00'", "DELETE FROM search_idx", "INSERT INTO search_config VALUES ('version', 9)",
+			"UPDATE search_data SET block = x'00'", "DELETE FROM search_idx",
+			"INSERT INTO search_config VALUES ('version', 9)",
 			"DROP TABLE search_data", "ALTER TABLE search_data RENAME TO x", "ALTER TABLE search_data ADD COLUMN x",
 			"CREATE TRIGGER g AFTER INSERT ON search_data BEGIN SELECT 1; END",
 		} {
@@ -81,7 +82,8 @@ func TestSearchCannotReadTablesOfTheLibrary(t *testing.T) {
 	require.NoError(t, s.(*database).conn.control("CREATE TABLE _dog_x (a)"))
 	run(t, s, "CREATE VIRTUAL TABLE f USING fts5 (a, content='_dog_x')")
 	for _, query := range []string{
-		"SELECT a FROM f", "INSERT INTO f (f) VALUES ('rebuild')", "CREATE VIRTUAL TABLE v USING fts5vocab (temp, f, row); SELECT * FROM v",
+		"SELECT a FROM f", "INSERT INTO f (f) VALUES ('rebuild')",
+		"CREATE VIRTUAL TABLE v USING fts5vocab (temp, f, row); SELECT * FROM v",
 	} {
 		_, err := try(s, query)
 		require.Error(t, err, query)

@@ -144,7 +144,8 @@ func TestConstraintsThatFailUndoTheirStatementOnly(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a UNIQUE NOT NULL CHECK (a > 0)); INSERT INTO t VALUES (1)")
 	for _, query := range []string{
-		"INSERT INTO t VALUES (5), (1)", "INSERT INTO t VALUES (NULL)", "INSERT INTO t VALUES (-1)", "UPDATE t SET a = -a",
+		"INSERT INTO t VALUES (5), (1)", "INSERT INTO t VALUES (NULL)", "INSERT INTO t VALUES (-1)",
+		"UPDATE t SET a = -a",
 	} {
 		_, err := try(s, query)
 		require.ErrorIs(t, err, store.ErrConstraint, query)

@@ -38,29 +38,31 @@ func TestValuesComeBackExactly(t *testing.T) {
 	seven := 7
 	at := time.Date(2026, 2, 3, 4, 5, 6, 789, time.FixedZone("", 3600))
 	for name, c := range map[string]struct{ in, out any }{
-		"nil":                {nil, nil},
-		"nil blob":           {[]byte(nil), nil},
-		"empty blob":         {[]byte{}, []byte{}},
-		"blob with zeros":    {[]byte{0, 1, 0, 255, 0}, []byte{0, 1, 0, 255, 0}},
-		"empty string":       {"", ""},
-		"string with zeros":  {"a\x00b\x00", "a\x00b\x00"},
-		"invalid UTF-8":      {"\xff\xfe", "\xff\xfe"},
-		"greatest integer":   {int64(math.MaxInt64), int64(math.MaxInt64)},
-		"least integer":      {int64(math.MinInt64), int64(math.MinInt64)},
-		"beyond 53 bits":     {int64(1<<53 + 1), int64(1<<53 + 1)},
-		"int":                {-7, int64(-7)},
-		"uint8":              {uint8(200), int64(200)},
-		"uint64":             {uint64(math.MaxInt64), int64(math.MaxInt64)},
-		"float":              {math.Pi, math.Pi},
-		"float32":            {float32(0.5), 0.5},
-		"whole float":        {2.0, 2.0},
-		"infinity":           {math.Inf(1), math.Inf(1)},
-		"true":               {true, int64(1)},
-		"false":              {false, int64(0)},
-		"time in UTC":        {at, "2026-02-03 03:05:06.000000789"},
-		"time of a second":   {at.Truncate(time.Second), "2026-02-03 03:05:06"},
-		"first time":         {time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), "0000-01-01 00:00:00"},
-		"last time":          {time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), "9999-12-31 23:59:59.999999999"},
+		"nil":               {nil, nil},
+		"nil blob":          {[]byte(nil), nil},
+		"empty blob":        {[]byte{}, []byte{}},
+		"blob with zeros":   {[]byte{0, 1, 0, 255, 0}, []byte{0, 1, 0, 255, 0}},
+		"empty string":      {"", ""},
+		"string with zeros": {"a\x00b\x00", "a\x00b\x00"},
+		"invalid UTF-8":     {"\xff\xfe", "\xff\xfe"},
+		"greatest integer":  {int64(math.MaxInt64), int64(math.MaxInt64)},
+		"least integer":     {int64(math.MinInt64), int64(math.MinInt64)},
+		"beyond 53 bits":    {int64(1<<53 + 1), int64(1<<53 + 1)},
+		"int":               {-7, int64(-7)},
+		"uint8":             {uint8(200), int64(200)},
+		"uint64":            {uint64(math.MaxInt64), int64(math.MaxInt64)},
+		"float":             {math.Pi, math.Pi},
+		"float32":           {float32(0.5), 0.5},
+		"whole float":       {2.0, 2.0},
+		"infinity":          {math.Inf(1), math.Inf(1)},
+		"true":              {true, int64(1)},
+		"false":             {false, int64(0)},
+		"time in UTC":       {at, "2026-02-03 03:05:06.000000789"},
+		"time of a second":  {at.Truncate(time.Second), "2026-02-03 03:05:06"},
+		"first time":        {time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), "0000-01-01 00:00:00"},
+		"last time": {
+			time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), "9999-12-31 23:59:59.999999999",
+		},
 		"named string":       {word("w"), "w"},
 		"named integer":      {count(3), int64(3)},
 		"named blob":         {raw{1, 2}, []byte{1, 2}},
@@ -151,7 +153,9 @@ var anyTime = rapid.Custom(func(t *rapid.T) time.Time {
 	if rapid.Bool().Draw(t, "far") {
 		base = base.AddDate(rapid.IntRange(-2020, 7900).Draw(t, "years"), 0, 0)
 	}
-	unit := rapid.SampledFrom([]time.Duration{time.Nanosecond, time.Microsecond, 50 * time.Millisecond, time.Second, time.Hour}).Draw(t, "unit")
+	unit := rapid.SampledFrom(
+		[]time.Duration{time.Nanosecond, time.Microsecond, 50 * time.Millisecond, time.Second, time.Hour},
+	).Draw(t, "unit")
 	zone := time.FixedZone("", rapid.IntRange(-12, 12).Draw(t, "zone")*3600)
 	return base.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "n")) * unit).In(zone)
 })
@@ -171,7 +175,10 @@ func TestStoredTimesAreInTheOrderOfTheTimes(t *testing.T) {
 		// SQLite's own functions know whole seconds, or milliseconds.
 		a, b = a.Truncate(time.Second), b.Truncate(time.Millisecond)
 		got = ask(t, "SELECT ?1 < datetime(?2), ?1 = datetime(?1), ?1 > datetime(?2)", a, b.Truncate(time.Second))
-		require.Equal(t, [][]any{{truth(a.Before(b.Truncate(time.Second))), int64(1), truth(a.After(b.Truncate(time.Second)))}}, got)
+		require.Equal(
+			t, [][]any{{truth(a.Before(b.Truncate(time.Second))), int64(1), truth(a.After(b.Truncate(time.Second)))}},
+			got,
+		)
 		if !a.Equal(b) {
 			got = ask(t, "SELECT ?1 < datetime(?2, 'subsec')", a, b)
 			require.Equal(t, [][]any{{truth(a.Before(b))}}, got)

@@ -89,7 +89,10 @@ func (o *Object) Unarchive(table string, row []any) error {
 		case !ok || version < 1:
 			return damaged
 		case version > archiveVersion:
-			return fmt.Errorf("%w: exported in a format of version %d, and this version reads up to %d", ErrTooNew, version, archiveVersion)
+			return fmt.Errorf(
+				"%w: exported in a format of version %d, and this version reads up to %d", ErrTooNew, version,
+				archiveVersion,
+			)
 		}
 		return nil
 	}

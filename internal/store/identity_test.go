@@ -15,7 +15,10 @@ var anyBase = rapid.Custom(func(t *rapid.T) store.Base {
 })
 
 var anyOwner = rapid.Custom(func(t *rapid.T) store.Owner {
-	return store.Owner{Namespace: rapid.Uint32().Draw(t, "namespace"), Base: anyBase.Draw(t, "base"), Name: rapid.String().Draw(t, "name")}
+	return store.Owner{
+		Namespace: rapid.Uint32().Draw(t, "namespace"), Base: anyBase.Draw(t, "base"),
+		Name: rapid.String().Draw(t, "name"),
+	}
 })
 
 // put stores something for an object.
@@ -86,7 +89,9 @@ func TestListingsAreInOrderAndStayInTheirNamespace(t *testing.T) {
 		}
 		slices.Sort(names)
 		slices.SortFunc(bases, func(a, b store.Base) int { return slices.Compare(a[:], b[:]) })
-		prefix, from := rapid.StringOfN(rapid.SampledFrom([]rune{'a', 0x10ffff}), 0, 1, -1).Draw(t, "prefix"), name.Draw(t, "from")
+		prefix, from := rapid.StringOfN(
+			rapid.SampledFrom([]rune{'a', 0x10ffff}), 0, 1, -1,
+		).Draw(t, "prefix"), name.Draw(t, "from")
 		var want, got []string
 		for _, n := range names {
 			if len(n) >= len(prefix) && n[:len(prefix)] == prefix && n >= from {

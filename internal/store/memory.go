@@ -65,7 +65,9 @@ func walk(tree *btree.Map[string, []byte], lower, upper []byte, reverse bool, st
 	from, to := string(lower), string(upper)
 	copied := func(key string, value []byte) bool { return step(Pair{Key: []byte(key), Value: slices.Clone(value)}) }
 	if !reverse {
-		tree.Ascend(from, func(key string, value []byte) bool { return (upper == nil || key < to) && copied(key, value) })
+		tree.Ascend(
+			from, func(key string, value []byte) bool { return (upper == nil || key < to) && copied(key, value) },
+		)
 		return
 	}
 	down := func(key string, value []byte) bool {

@@ -98,7 +98,9 @@ func (t tagRecord) agrees(place int, migrations []Migration) error {
 	case declared < 0:
 		return &Refusal{t.Tag, "it was applied to the store and is no longer declared"}
 	case declared != place:
-		problem := fmt.Sprintf("it was applied as number %d and is now number %d: add new migrations at the end", place+1, declared+1)
+		problem := fmt.Sprintf(
+			"it was applied as number %d and is now number %d: add new migrations at the end", place+1, declared+1,
+		)
 		return &Refusal{t.Tag, problem}
 	}
 	digest, err := migrations[place].digest()

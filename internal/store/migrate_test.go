@@ -173,25 +173,27 @@ func TestMigrationsThatContradictThemselvesAreRefused(t *testing.T) {
 		migrations []store.Migration
 		tag        string
 	}{
-		"it has no tag":                {[]store.Migration{{}}, ""},
-		"the tag is used twice":        {[]store.Migration{rename("1", "a", "b"), rename("1", "b", "c")}, "1"},
-		"it has an empty name":         {[]store.Migration{rename("1", "a", "")}, "1"},
-		`it mentions "a" twice`:        {[]store.Migration{both(rename("1", "a", "b"), deletion("1", "a"))}, "1"},
-		`it mentions "b" twice`:        {[]store.Migration{rename("1", "a", "b", "b", "c")}, "1"},
-		`it mentions "c" twice`:        {[]store.Migration{rename("1", "a", "c", "b", "c")}, "1"},
-		`it mentions "d" twice`:        {[]store.Migration{merge("1", "d", "d")}, "1"},
-		`it mentions "e" twice`:        {[]store.Migration{{Tag: "1", Merged: map[string]string{"d": "e", "e": "f"}}}, "1"},
-		`it mentions "f" twice`:        {[]store.Migration{deletion("1", "f", "f")}, "1"},
-		`it mentions "g" twice`:        {[]store.Migration{both(merge("1", "h", "g"), deletion("1", "g"))}, "1"},
-		`"a" was renamed to "b"`:       {[]store.Migration{rename("1", "a", "b"), rename("2", "a", "c")}, "2"},
-		`"a" was deleted`:              {[]store.Migration{deletion("1", "a"), rename("2", "a", "b")}, "2"},
-		`"b" was deleted`:              {[]store.Migration{deletion("1", "b"), merge("2", "a", "b")}, "2"},
-		`"a" was merged into "b"`:      {[]store.Migration{merge("1", "a", "b"), deletion("2", "a")}, "2"},
-		`"b" exists already`:           {[]store.Migration{rename("1", "a", "b"), rename("2", "c", "b")}, "2"},
-		`"c" exists already`:           {[]store.Migration{merge("1", "a", "c"), rename("2", "b", "c")}, "2"},
-		`"a" needs no migration`:       {[]store.Migration{creation("1", "a")}, "1"},
-		`"b" needs no migration`:       {[]store.Migration{rename("1", "a", "b"), creation("2", "b")}, "2"},
-		`"a" needs no migration: no e`: {[]store.Migration{rename("1", "a", "b"), creation("2", "a"), creation("3", "a")}, "3"},
+		"it has no tag":           {[]store.Migration{{}}, ""},
+		"the tag is used twice":   {[]store.Migration{rename("1", "a", "b"), rename("1", "b", "c")}, "1"},
+		"it has an empty name":    {[]store.Migration{rename("1", "a", "")}, "1"},
+		`it mentions "a" twice`:   {[]store.Migration{both(rename("1", "a", "b"), deletion("1", "a"))}, "1"},
+		`it mentions "b" twice`:   {[]store.Migration{rename("1", "a", "b", "b", "c")}, "1"},
+		`it mentions "c" twice`:   {[]store.Migration{rename("1", "a", "c", "b", "c")}, "1"},
+		`it mentions "d" twice`:   {[]store.Migration{merge("1", "d", "d")}, "1"},
+		`it mentions "e" twice`:   {[]store.Migration{{Tag: "1", Merged: map[string]string{"d": "e", "e": "f"}}}, "1"},
+		`it mentions "f" twice`:   {[]store.Migration{deletion("1", "f", "f")}, "1"},
+		`it mentions "g" twice`:   {[]store.Migration{both(merge("1", "h", "g"), deletion("1", "g"))}, "1"},
+		`"a" was renamed to "b"`:  {[]store.Migration{rename("1", "a", "b"), rename("2", "a", "c")}, "2"},
+		`"a" was deleted`:         {[]store.Migration{deletion("1", "a"), rename("2", "a", "b")}, "2"},
+		`"b" was deleted`:         {[]store.Migration{deletion("1", "b"), merge("2", "a", "b")}, "2"},
+		`"a" was merged into "b"`: {[]store.Migration{merge("1", "a", "b"), deletion("2", "a")}, "2"},
+		`"b" exists already`:      {[]store.Migration{rename("1", "a", "b"), rename("2", "c", "b")}, "2"},
+		`"c" exists already`:      {[]store.Migration{merge("1", "a", "c"), rename("2", "b", "c")}, "2"},
+		`"a" needs no migration`:  {[]store.Migration{creation("1", "a")}, "1"},
+		`"b" needs no migration`:  {[]store.Migration{rename("1", "a", "b"), creation("2", "b")}, "2"},
+		`"a" needs no migration: no e`: {
+			[]store.Migration{rename("1", "a", "b"), creation("2", "a"), creation("3", "a")}, "3",
+		},
 	}
 	for problem, c := range cases {
 		t.Run(problem, func(t *testing.T) {
@@ -313,7 +315,9 @@ func TestDeletionSurvivesInterruptionAnywhere(t *testing.T) {
 	left := dump(t, engine)
 	for i := range 20 {
 		name := fmt.Sprint(i)
-		putLarge(t, engine, store.Identity{Namespace: doomed.Number, Base: baseOf(doomed.Origin, name), Name: name}, 1<<10)
+		putLarge(
+			t, engine, store.Identity{Namespace: doomed.Number, Base: baseOf(doomed.Origin, name), Name: name}, 1<<10,
+		)
 		putObject(t, engine, store.Identity{Namespace: doomed.Number, Base: baseOf("random", name)}, "r")
 	}
 	m := store.Migration{Tag: "1", Deleted: []string{"doomed"}}
@@ -343,7 +347,9 @@ func putLarge(t require.TestingT, engine store.Engine, id store.Identity, size i
 func TestDeletingGroupsDeletesTheirReplicas(t *testing.T) {
 	engine := store.NewMemory()
 	c := opened(t, engine)
-	doomed, stays, rooms := register(t, c, "doomed", groups), register(t, c, "stays", groups), register(t, c, "rooms", replicas)
+	doomed, stays, rooms := register(
+		t, c, "doomed", groups,
+	), register(t, c, "stays", groups), register(t, c, "rooms", replicas)
 	replicaOf := func(n store.Namespace, name string) store.Identity {
 		owner := &store.Owner{Namespace: n.Number, Base: baseOf(n.Origin, "x"), Name: "x"}
 		return store.Identity{Namespace: rooms.Number, Base: baseOf(n.Origin, name), Name: name, Group: owner}
@@ -355,7 +361,9 @@ func TestDeletingGroupsDeletesTheirReplicas(t *testing.T) {
 	}
 	interrupted(t, engine, func() {}, store.Migration{Tag: "1", Deleted: []string{"doomed"}})
 	require.Empty(t, named(t, engine, doomed.Number))
-	require.ElementsMatch(t, []store.Base{replicaOf(stays, "one").Base, replicaOf(stays, "").Base}, unnamed(t, engine, rooms.Number))
+	require.ElementsMatch(
+		t, []store.Base{replicaOf(stays, "one").Base, replicaOf(stays, "").Base}, unnamed(t, engine, rooms.Number),
+	)
 	require.Equal(t, "stays", getObject(t, engine, replicaOf(stays, "one")))
 	require.Len(t, pending(t, engine), 3)
 }

@@ -266,7 +266,9 @@ func TestAnObjectIsWhatItsTransactionsMakeOfIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine := &brittle{Engine: store.NewMemory(), commits: -1, reads: -1}
 		id := store.Identity{Namespace: 7, Base: baseOf("o", "x"), Name: "x"}
-		m := &modelled{engine: engine, id: id, committed: emptyContent(), now: emptyContent(), object: store.NewObject(engine, id)}
+		m := &modelled{
+			engine: engine, id: id, committed: emptyContent(), now: emptyContent(), object: store.NewObject(engine, id),
+		}
 		t.Repeat(m.actions())
 	})
 }

@@ -21,7 +21,9 @@ func (p objectPages) ReadPage(n uint32, buf []byte) (found bool, err error) {
 		return false, err
 	}
 	if len(page) != len(buf) {
-		return false, fmt.Errorf("%w: page %d of object %x has %d bytes, not %d", ErrCorrupt, n, p.o.id.Base, len(page), len(buf))
+		return false, fmt.Errorf(
+			"%w: page %d of object %x has %d bytes, not %d", ErrCorrupt, n, p.o.id.Base, len(page), len(buf),
+		)
 	}
 	copy(buf, page)
 	return true, nil

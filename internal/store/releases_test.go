@@ -33,7 +33,9 @@ func (r *release) register(t *rapid.T) {
 	for _, name := range slices.Sorted(maps.Keys(r.spaces)) {
 		n := register(t, c, name, objects)
 		require.Equal(t, n.Origin, register(t, fresh, name, objects).Origin, "fresh stores have other IDs")
-		require.Equal(t, slices.Sorted(maps.Keys(r.spaces[name])), slices.Collect(slices.Values(sortedNames(t, r.engine, n))))
+		require.Equal(
+			t, slices.Sorted(maps.Keys(r.spaces[name])), slices.Collect(slices.Values(sortedNames(t, r.engine, n))),
+		)
 		for object, value := range r.spaces[name] {
 			require.Equal(t, value, getNamed(t, r.engine, n, object))
 		}
@@ -72,7 +74,11 @@ func (r *release) migrate(t *rapid.T) {
 	shared := false
 	for range rapid.IntRange(1, 3).Draw(t, "changes") {
 		live := free(slices.Sorted(maps.Keys(r.spaces)))
-		dead := free(slices.DeleteFunc([]string{"a", "b", "c", "d", "e"}, func(name string) bool { return r.spaces[name] != nil }))
+		dead := free(
+			slices.DeleteFunc(
+				[]string{"a", "b", "c", "d", "e"}, func(name string) bool { return r.spaces[name] != nil },
+			),
+		)
 		if len(live) < 2 || len(dead) == 0 {
 			break
 		}
@@ -89,7 +95,9 @@ func (r *release) migrate(t *rapid.T) {
 			delete(next, from)
 			touched[from] = true
 		case 2:
-			into := rapid.SampledFrom(slices.DeleteFunc(live, func(name string) bool { return name == from })).Draw(t, "into")
+			into := rapid.SampledFrom(
+				slices.DeleteFunc(live, func(name string) bool { return name == from }),
+			).Draw(t, "into")
 			m.Merged[from] = into
 			merged := maps.Clone(next[into])
 			for object, value := range next[from] {

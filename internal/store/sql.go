@@ -134,6 +134,7 @@ type Files interface {
 	// match their descriptions. Import fails if SQL with these limits could not
 	// use the database.
 	Import(
-		ctx context.Context, file string, pages Pages, limits SQLLimits, tables []Table, row func(table string, row []any) error,
+		ctx context.Context, file string, pages Pages, limits SQLLimits, tables []Table,
+		row func(table string, row []any) error,
 	) error
 }

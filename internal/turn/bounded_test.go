@@ -38,7 +38,10 @@ func TestABoundedContextEndsWithWhoeverEndsFirst(t *testing.T) {
 	}{
 		{"the caller", func(caller, _ context.CancelCauseFunc) { caller(reason) }, context.Canceled, reason},
 		{"the object", func(_, object context.CancelCauseFunc) { object(reason) }, context.Canceled, reason},
-		{"time", func(_, _ context.CancelCauseFunc) { time.Sleep(time.Minute) }, context.DeadlineExceeded, context.DeadlineExceeded},
+		{
+			"time", func(_, _ context.CancelCauseFunc) { time.Sleep(time.Minute) },
+			context.DeadlineExceeded, context.DeadlineExceeded,
+		},
 	} {
 		for _, asked := range []string{"before", "after", "by a context that derives from it"} {
 			t.Run(test.name+", asked "+asked, func(t *testing.T) {

@@ -154,7 +154,9 @@ func TestWhileAnEventWaitsItsContextMayBeUsedInParallel(t *testing.T) {
 			for range 3 {
 				require.NoError(t, <-done)
 			}
-			require.NoError(t, run(background, &l, func(context.Context) error { return nil }), "the turn is still free")
+			require.NoError(
+				t, run(background, &l, func(context.Context) error { return nil }), "the turn is still free",
+			)
 			e.Resume()
 			return nil
 		}))

@@ -102,8 +102,13 @@ const blank = `(?:\s|--[^\n]*(?:\n|$)|/\*(?s:.*?)\*/)*`
 // keysOn its optional end: SQLite's own recipe for changes that ALTER TABLE
 // cannot make.
 var (
-	keysOff = regexp.MustCompile(`(?i)^` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:OFF|FALSE|NO|0)|\(\s*(?:OFF|FALSE|NO|0)\s*\))\s*;`)
-	keysOn  = regexp.MustCompile(`(?i);` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?` + blank + `$`)
+	keysOff = regexp.MustCompile(
+		`(?i)^` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:OFF|FALSE|NO|0)|\(\s*(?:OFF|FALSE|NO|0)\s*\))\s*;`,
+	)
+	keysOn = regexp.MustCompile(
+		`(?i);` + blank + `PRAGMA\s+foreign_keys\s*(?:=\s*(?:ON|TRUE|YES|1)|\(\s*(?:ON|TRUE|YES|1)\s*\))\s*;?` +
+			blank + `$`,
+	)
 )
 
 // stepMemory is the memory limit of steps: 1 GiB, and with 32-bit addresses the

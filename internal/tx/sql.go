@@ -117,7 +117,9 @@ func (t *Tx) Unread(err error) *Unread {
 func (t *Tx) logUnread() {
 	for _, u := range t.unread {
 		if !u.done {
-			t.Owner.Log().Error("a query failed and its rows were not read: use Exec, or loop over them", "error", u.err)
+			t.Owner.Log().Error(
+				"a query failed and its rows were not read: use Exec, or loop over them", "error", u.err,
+			)
 		}
 	}
 	t.unread = nil

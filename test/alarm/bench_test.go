@@ -159,7 +159,9 @@ func BenchmarkSetAlarms(b *testing.B) {
 					all.Go(func() {
 						for i := caller; i < b.N; i += callers {
 							stub := ns.Named(c.of(caller, i))
-							if err := dog.CallErr(b.Context(), stub, (*counted).SetAt, at.Add(time.Duration(i))); err != nil {
+							if err := dog.CallErr(
+								b.Context(), stub, (*counted).SetAt, at.Add(time.Duration(i)),
+							); err != nil {
 								b.Error(err)
 								return
 							}

@@ -18,8 +18,10 @@ import (
 
 // dueAlarm is what the model knows of an alarm: the life of one call of Set.
 type dueAlarm struct {
-	due   time.Time
-	plan  []byte // what its runs do, one after the other: 's'ucceed, 'f'ail, 'p'anic, set anew and fail ('a'), delete and fail ('d')
+	due time.Time
+	// plan is what its runs do, one after the other: 's'ucceed, 'f'ail,
+	// 'p'anic, set it again and fail ('a'), delete it and fail ('d')
+	plan  []byte
 	runs  int
 	since time.Time // of the last run
 	doing bool      // it runs, and will succeed

@@ -47,7 +47,8 @@ func FuzzIDUnmarshalText(f *testing.F) {
 
 func FuzzUID(f *testing.F) {
 	for _, seed := range []string{
-		"", "ada", " ", "a\nb", "\x00", "\x7f", "\u0085", "\u200b", "\ufffd", "\xff", "\xed\xa0\x80", "😀", strings.Repeat("x", 1024), strings.Repeat("x", 1025),
+		"", "ada", " ", "a\nb", "\x00", "\x7f", "\u0085", "\u200b", "\ufffd", "\xff", "\xed\xa0\x80", "😀",
+		strings.Repeat("x", 1024), strings.Repeat("x", 1025),
 	} {
 		f.Add(seed)
 	}

@@ -68,12 +68,14 @@ func TestStatusError_IsAnErrorWhateverItHolds(t *testing.T) {
 		status int
 		text   string
 	}{
-		"nil":                    {none, 500, "dog: a nil StatusError"},
-		"the zero value":         {&dog.StatusError{}, 500, "status 0"},
-		"an unregistered one":    {&dog.StatusError{Status: 499}, 499, "status 499"},
-		"one with a text":        {&dog.StatusError{Status: 499, Text: "gone"}, 499, "gone"},
-		"one of net/http":        {&dog.StatusError{Status: 404}, 404, "Not Found"},
-		"one with a cause":       {&dog.StatusError{Status: 404, Err: http.ErrNoCookie}, 404, "Not Found: http: named cookie not present"},
+		"nil":                 {none, 500, "dog: a nil StatusError"},
+		"the zero value":      {&dog.StatusError{}, 500, "status 0"},
+		"an unregistered one": {&dog.StatusError{Status: 499}, 499, "status 499"},
+		"one with a text":     {&dog.StatusError{Status: 499, Text: "gone"}, 499, "gone"},
+		"one of net/http":     {&dog.StatusError{Status: 404}, 404, "Not Found"},
+		"one with a cause": {
+			&dog.StatusError{Status: 404, Err: http.ErrNoCookie}, 404, "Not Found: http: named cookie not present",
+		},
 		"a success, which fails": {&dog.StatusError{Status: 200}, 500, "OK"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,11 +108,13 @@ func TestNames_TheLogTellsAnInvalidNameFromAnInvalidUID(t *testing.T) {
 		stub.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		require.Equal(t, http.StatusBadRequest, w.Code)
 	}
-	require.Regexp(t, `(?s)^[^\n]*the name of the object is invalid[^\n]*\n[^\n]*its uid is invalid[^\n]*\n$`, log.String())
+	require.Regexp(
+		t, `(?s)^[^\n]*the name of the object is invalid[^\n]*\n[^\n]*its uid is invalid[^\n]*\n$`, log.String(),
+	)
 }
 
-// A name that no object can have is an error of every method, also of those that
-// have nothing to do where there is no object.
+// A name that no object can have is an error of every method, also of those
+// that have nothing to do where there is no object.
 func TestNames_EveryMethodOfAStubRefusesAnInvalidOne(t *testing.T) {
 	options, _ := fixture.LogToBuffer()
 	options.Store = disk.Memory()
@@ -178,18 +182,21 @@ func TestNilFunctions_AreRefusedWhereTheyArePassed(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		pages, err := dog.RegisterObject[page](dogtest.New(t, options), "page", nil)
 		require.NoError(t, err)
-		require.NoError(t, dog.CallErr(t.Context(), pages.Named("a"), (*page).Do, func(ctx context.Context, p *page) error {
-			require.False(t, p.After(time.Second, nil).Stop())
-			require.False(t, p.Every(time.Second, nil).Stop())
-			for name, call := range nilFunctions(ctx, p) {
-				require.NoError(t, dog.Put(p.Storage(), "n", 1), name)
-				fixture.RequireUsage(t, call(), "is nil", name)
-			}
-			n, found, err := dog.Get[int](p.Storage(), "n")
-			require.Equal(t, 1, n)
-			require.True(t, found)
-			return err
-		}))
+		require.NoError(
+			t,
+			dog.CallErr(t.Context(), pages.Named("a"), (*page).Do, func(ctx context.Context, p *page) error {
+				require.False(t, p.After(time.Second, nil).Stop())
+				require.False(t, p.Every(time.Second, nil).Stop())
+				for name, call := range nilFunctions(ctx, p) {
+					require.NoError(t, dog.Put(p.Storage(), "n", 1), name)
+					fixture.RequireUsage(t, call(), "is nil", name)
+				}
+				n, found, err := dog.Get[int](p.Storage(), "n")
+				require.Equal(t, 1, n)
+				require.True(t, found)
+				return err
+			}),
+		)
 		_, err = shard.Ask[page, int](t.Context(), nil, shard.Options{}, nil)
 		fixture.RequireUsage(t, err, "is nil")
 		fixture.RequireUsage(t, dogtest.Run[page](t, pages.Named("a"), nil).Err, "is nil")

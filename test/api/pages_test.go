@@ -27,8 +27,8 @@ var (
 // foreign are names of other packages and programs, and of the examples, that
 // pages write without a package.
 var foreign = []string{
-	"Add", "Connection", "Content", "DurableObject", "Flush", "Hijack", "Host", "LimitNOFILE", "Origin", "Recreate", "ResponseWriter",
-	"RollingUpdate", "WriteHeader",
+	"Add", "Connection", "Content", "DurableObject", "Flush", "Hijack", "Host", "LimitNOFILE", "Origin", "Recreate",
+	"ResponseWriter", "RollingUpdate", "WriteHeader",
 }
 
 // Markdown names nothing that does not exist: identifiers, tests and files.

@@ -36,14 +36,17 @@ type (
 
 // bare are types that do nothing but embed.
 var bare = map[string]reflect.Type{
-	"Object": reflect.TypeFor[*bareObject](), "Replica": reflect.TypeFor[*bareReplica](), "Group": reflect.TypeFor[*bareGroup](),
+	"Object": reflect.TypeFor[*bareObject](), "Replica": reflect.TypeFor[*bareReplica](),
+	"Group": reflect.TypeFor[*bareGroup](),
 }
 
 func TestEmbedding_Promotes(t *testing.T) {
 	for kind, want := range map[string]string{
-		"Object":  "Abort After Broadcast Connect Disconnect Every ID Log Name Sockets SocketsOf Storage Whisper",
-		"Replica": "Abort After Broadcast Connect Disconnect Emit Every Gossip GroupName ID Log Name SetLocked Sockets SocketsOf Storage Whisper",
-		"Group":   "Abort After Broadcast Disconnect Drain Emit Every Gossip ID Log Name Replicas SetLocked Storage Whisper",
+		"Object": "Abort After Broadcast Connect Disconnect Every ID Log Name Sockets SocketsOf Storage Whisper",
+		"Replica": "Abort After Broadcast Connect Disconnect Emit Every Gossip GroupName ID Log Name SetLocked " +
+			"Sockets SocketsOf Storage Whisper",
+		"Group": "Abort After Broadcast Disconnect Drain Emit Every Gossip ID Log Name Replicas SetLocked Storage " +
+			"Whisper",
 	} {
 		typ := bare[kind]
 		var has []string
@@ -69,17 +72,20 @@ func exportedFields(typ reflect.Type) (n int) {
 
 func TestEmbedding_SatisfiesNoStandardInterface(t *testing.T) {
 	for _, standard := range []reflect.Type{
-		reflect.TypeFor[io.Closer](), reflect.TypeFor[io.Reader](), reflect.TypeFor[io.Writer](), reflect.TypeFor[io.StringWriter](),
+		reflect.TypeFor[io.Closer](), reflect.TypeFor[io.Reader](), reflect.TypeFor[io.Writer](),
+		reflect.TypeFor[io.StringWriter](),
 		reflect.TypeFor[io.ReaderFrom](), reflect.TypeFor[io.WriterTo](), reflect.TypeFor[io.Seeker](),
-		reflect.TypeFor[fmt.Stringer](), reflect.TypeFor[fmt.GoStringer](), reflect.TypeFor[fmt.Formatter](), reflect.TypeFor[fmt.Scanner](),
-		reflect.TypeFor[error](), reflect.TypeFor[interface{ Unwrap() error }](), reflect.TypeFor[interface{ Is(error) bool }](),
+		reflect.TypeFor[fmt.Stringer](), reflect.TypeFor[fmt.GoStringer](), reflect.TypeFor[fmt.Formatter](),
+		reflect.TypeFor[fmt.Scanner](), reflect.TypeFor[error](), reflect.TypeFor[interface{ Unwrap() error }](),
+		reflect.TypeFor[interface{ Is(error) bool }](),
 		reflect.TypeFor[http.Handler](), reflect.TypeFor[http.RoundTripper](), reflect.TypeFor[http.ResponseWriter](),
 		reflect.TypeFor[http.Flusher](), reflect.TypeFor[http.Hijacker](), reflect.TypeFor[http.CookieJar](),
 		reflect.TypeFor[sync.Locker](), reflect.TypeFor[sort.Interface](),
 		reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
 		reflect.TypeFor[encoding.BinaryMarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](),
 		reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
-		reflect.TypeFor[slog.LogValuer](), reflect.TypeFor[slog.Handler](), reflect.TypeFor[driver.Valuer](), reflect.TypeFor[sql.Scanner](),
+		reflect.TypeFor[slog.LogValuer](), reflect.TypeFor[slog.Handler](), reflect.TypeFor[driver.Valuer](),
+		reflect.TypeFor[sql.Scanner](),
 		reflect.TypeFor[context.Context](),
 		// Nor any handler of the library's own: a type has those that it
 		// writes.
@@ -230,19 +236,24 @@ func TestEmbedding_MisusesDoNotCompile(t *testing.T) {
 		require.NoError(t, compile(right), right)
 	}
 	for name, wrong := range map[string]string{
-		"an object that embeds nothing":        `dog.RegisterObject[nothing](rt, "x", nil)`,
-		"an object that is a field":            `dog.RegisterObject[named](rt, "x", nil)`,
-		"an object that is a replica too":      `dog.RegisterObject[two](rt, "x", nil)`,
-		"a replica that is an object too":      `dog.RegisterReplica[two](rt, "x", nil)`,
-		"a group that is everything":           `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[three]{Limit: 1})`,
-		"an object that is a group too":        `dog.RegisterObject[club](rt, "x", nil)`,
-		"a group that is an object too":        `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[club]{Limit: 1})`,
-		"a replica as an object":               `dog.RegisterObject[replica](rt, "x", nil)`,
-		"an object as a replica":               `dog.RegisterReplica[object](rt, "x", nil)`,
-		"a group as an object":                 `dog.RegisterObject[group](rt, "x", nil)`,
-		"a group of objects":                   `dog.RegisterGroup(rt, "x", objects, &dog.GroupOptions[group]{Limit: 1})`,
-		"a group of groups":                    `dog.RegisterGroup(rt, "x", groups, &dog.GroupOptions[group]{Limit: 1})`,
-		"a group before its replicas":          `dog.RegisterGroup[group, replica](rt, "x", &dog.GroupOptions[group]{Limit: 1})`,
+		"an object that embeds nothing":   `dog.RegisterObject[nothing](rt, "x", nil)`,
+		"an object that is a field":       `dog.RegisterObject[named](rt, "x", nil)`,
+		"an object that is a replica too": `dog.RegisterObject[two](rt, "x", nil)`,
+		"a replica that is an object too": `dog.RegisterReplica[two](rt, "x", nil)`,
+		"a group that is everything": `
+			dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[three]{Limit: 1})`,
+		"an object that is a group too": `dog.RegisterObject[club](rt, "x", nil)`,
+		"a group that is an object too": `
+			dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[club]{Limit: 1})`,
+		"a replica as an object": `dog.RegisterObject[replica](rt, "x", nil)`,
+		"an object as a replica": `dog.RegisterReplica[object](rt, "x", nil)`,
+		"a group as an object":   `dog.RegisterObject[group](rt, "x", nil)`,
+		"a group of objects": `
+			dog.RegisterGroup(rt, "x", objects, &dog.GroupOptions[group]{Limit: 1})`,
+		"a group of groups": `
+			dog.RegisterGroup(rt, "x", groups, &dog.GroupOptions[group]{Limit: 1})`,
+		"a group before its replicas": `
+			dog.RegisterGroup[group, replica](rt, "x", &dog.GroupOptions[group]{Limit: 1})`,
 		"options of another kind":              `dog.RegisterObject[object](rt, "x", &dog.ReplicaOptions[object]{})`,
 		"options of another type":              `dog.RegisterObject[object](rt, "x", &dog.ObjectOptions[hides]{})`,
 		"a New of a value":                     `_ = dog.ObjectOptions[object]{New: func() object { return object{} }}`,

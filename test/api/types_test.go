@@ -35,7 +35,8 @@ func goList(t *testing.T, args ...string) (lines []string) {
 func exportData(t *testing.T, packages ...string) func(path string) (io.ReadCloser, error) {
 	t.Helper()
 	files := make(map[string]string)
-	for _, line := range goList(t, append([]string{"-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}, packages...)...) {
+	args := append([]string{"-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}"}, packages...)
+	for _, line := range goList(t, args...) {
 		path, file, _ := strings.Cut(line, "=")
 		files[path] = file
 	}
@@ -68,7 +69,8 @@ type held struct{ inner dog.Replica }
 type object struct{ dog.Object }
 
 func use(
-	rt *dog.Runtime, groups *dog.Groups[group, replica], replicas *dog.Replicas[replica], objects *dog.Namespace[object],
+	rt *dog.Runtime,
+	groups *dog.Groups[group, replica], replicas *dog.Replicas[replica], objects *dog.Namespace[object],
 	stub dog.GroupStub[group, replica], other dog.Stub[replica], o *object, r *replica,
 ) {
 	STATEMENT
@@ -86,7 +88,8 @@ func TestRegister_WrongTypesDoNotCompile(t *testing.T) {
 		return err
 	}
 	right := map[string]string{
-		"group":          `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[group]{New: func() *group { return nil }, Limit: 1})`,
+		"group": `
+			dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[group]{New: func() *group { return nil }})`,
 		"replica":        `dog.RegisterReplica(rt, "x", &dog.ReplicaOptions[replica]{})`,
 		"replica, plain": `dog.RegisterReplica[replica](rt, "x", nil)`,
 		"object":         `dog.RegisterObject[object](rt, "x", nil)`,
@@ -101,19 +104,20 @@ func TestRegister_WrongTypesDoNotCompile(t *testing.T) {
 		require.NoError(t, compile(statement), name)
 	}
 	wrong := map[string]string{
-		"a group that embeds nothing":       `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[nothing]{})`,
-		"a replica that embeds nothing":     `dog.RegisterReplica[nothing](rt, "x", nil)`,
-		"an object that embeds nothing":     `dog.RegisterObject[nothing](rt, "x", nil)`,
-		"a group that is both":              `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[both]{})`,
-		"a replica that is both":            `dog.RegisterReplica[both](rt, "x", nil)`,
-		"an object that is both":            `dog.RegisterObject[both](rt, "x", nil)`,
-		"a replica as a group":              `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[replica]{})`,
-		"a group as a replica":              `dog.RegisterReplica[group](rt, "x", nil)`,
-		"a replica as an object":            `dog.RegisterObject[replica](rt, "x", nil)`,
-		"a group as an object":              `dog.RegisterObject[group](rt, "x", nil)`,
-		"a field that is not embedded":      `dog.RegisterReplica[held](rt, "x", nil)`,
-		"an object as a replica":            `dog.RegisterReplica[object](rt, "x", nil)`,
-		"New of a value":                    `dog.RegisterReplica(rt, "x", &dog.ReplicaOptions[replica]{New: func() replica { return replica{} }})`,
+		"a group that embeds nothing":   `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[nothing]{})`,
+		"a replica that embeds nothing": `dog.RegisterReplica[nothing](rt, "x", nil)`,
+		"an object that embeds nothing": `dog.RegisterObject[nothing](rt, "x", nil)`,
+		"a group that is both":          `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[both]{})`,
+		"a replica that is both":        `dog.RegisterReplica[both](rt, "x", nil)`,
+		"an object that is both":        `dog.RegisterObject[both](rt, "x", nil)`,
+		"a replica as a group":          `dog.RegisterGroup(rt, "x", replicas, &dog.GroupOptions[replica]{})`,
+		"a group as a replica":          `dog.RegisterReplica[group](rt, "x", nil)`,
+		"a replica as an object":        `dog.RegisterObject[replica](rt, "x", nil)`,
+		"a group as an object":          `dog.RegisterObject[group](rt, "x", nil)`,
+		"a field that is not embedded":  `dog.RegisterReplica[held](rt, "x", nil)`,
+		"an object as a replica":        `dog.RegisterReplica[object](rt, "x", nil)`,
+		"New of a value": `
+			dog.RegisterReplica(rt, "x", &dog.ReplicaOptions[replica]{New: func() replica { return replica{} }})`,
 		"options of another kind":           `dog.RegisterReplica(rt, "x", &dog.ObjectOptions[replica]{})`,
 		"a Limit of replicas":               `dog.RegisterReplica(rt, "x", &dog.ReplicaOptions[replica]{Limit: 1})`,
 		"objects as the replicas":           `dog.RegisterGroup(rt, "x", objects, &dog.GroupOptions[group]{})`,

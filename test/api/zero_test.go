@@ -122,7 +122,8 @@ func TestZeroValue_EveryMethodIsHarmless(t *testing.T) {
 	nils := []any{
 		(*dog.Runtime)(
 			nil,
-		), (*dog.Namespace[fixture.Object])(nil), (*dog.Replicas[fixture.Room])(nil), (*dog.Groups[fixture.Lobby, fixture.Room])(nil), (*dog.Socket)(nil),
+		), (*dog.Namespace[fixture.Object])(nil), (*dog.Replicas[fixture.Room])(nil),
+		(*dog.Groups[fixture.Lobby, fixture.Room])(nil), (*dog.Socket)(nil),
 	}
 	for _, value := range append(nils, zeros...) {
 		callAll(value, func(method string, results []reflect.Value) {
@@ -134,7 +135,10 @@ func TestZeroValue_EveryMethodIsHarmless(t *testing.T) {
 						fixture.RequireUsage(t, r, "not made by a runtime", "%s: %v", name, r)
 					}
 				case nil:
-					require.True(t, sensible[name] || result.Type() != reflect.TypeFor[error](), "%s says that all is well", name)
+					require.True(
+						t, sensible[name] || result.Type() != reflect.TypeFor[error](), "%s says that all is well",
+						name,
+					)
 				}
 				if result.Type().CanSeq() && result.Kind() == reflect.Func {
 					for range result.Seq() {

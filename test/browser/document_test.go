@@ -9,7 +9,8 @@ import (
 	"github.com/godurable/dog/test/browser/internal/chromium"
 )
 
-const paragraphs = `[...document.querySelectorAll("#text div")].map(e => e.innerText + " " + (e.dataset.author || "")).join("; ")`
+const paragraphs = `[...document.querySelectorAll("#text div")]
+	.map(e => e.innerText + " " + (e.dataset.author || "")).join("; ")`
 
 // Two people write a document in a real browser, and a third reads it later.
 func TestDocument_Page(t *testing.T) {
@@ -36,7 +37,8 @@ func TestDocument_Page(t *testing.T) {
 	bob.Run(`document.activeElement.blur()`)
 	ada.Wait("what bob has changed", paragraphs+`.includes("+second bob")`)
 	bob.Run(
-		`document.querySelector("#p1").focus(); document.querySelector("#p1").innerText = ""; document.querySelector("#p1").blur()`,
+		`document.querySelector("#p1").focus(); document.querySelector("#p1").innerText = "";
+		document.querySelector("#p1").blur()`,
 	)
 	ada.Wait("that the first is gone", `!document.querySelector("#p1")`)
 

@@ -37,7 +37,8 @@ func TestGame_Page(t *testing.T) {
 	ada.Do(chromedp.Reload())
 	ada.Wait(
 		"the old seat",
-		`seat === args[0] && [...document.querySelectorAll("#players li")].some(li => /^you: ([3-9]|\d\d)/.test(li.textContent))`,
+		`seat === args[0] &&
+			[...document.querySelectorAll("#players li")].some(li => /^you: ([3-9]|\d\d)/.test(li.textContent))`,
 		seat,
 	)
 	ada.Wait("both players", `document.querySelectorAll("#players li:not(.gone)").length === 2`)

@@ -248,7 +248,11 @@ func TestCalls_BeyondTheBoundAreRefused(t *testing.T) {
 		results := make(chan error, 5)
 		for range 5 {
 			go func() {
-				results <- run(context.Background(), ada, func(context.Context, *clerk) error { time.Sleep(time.Second); return nil }) // keeps the turn
+				// keeps the turn
+				results <- run(context.Background(), ada, func(context.Context, *clerk) error {
+					time.Sleep(time.Second)
+					return nil
+				})
 			}()
 			synctest.Wait()
 		}

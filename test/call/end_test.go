@@ -141,7 +141,9 @@ func TestCall_ShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
 		for range 2 { // one runs, one waits for the turn
 			go func() {
 				results <- run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
-					return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { return fixture.Idle(ctx, time.Hour) })
+					return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
+						return fixture.Idle(ctx, time.Hour)
+					})
 				})
 			}()
 		}

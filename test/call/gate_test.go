@@ -36,7 +36,9 @@ func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 				ada := clerks.Named("ada")
 				result := make(chan error, 2)
 				go func() {
-					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return errors.Join(keepSaid(c), failed) })
+					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
+						return errors.Join(keepSaid(c), failed)
+					})
 				}()
 				synctest.Wait()
 				require.Empty(t, result)
@@ -71,7 +73,10 @@ func TestCall_BeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
 		result := make(chan error, 1)
 		go func() {
 			result <- run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
-				return errors.Join(keepSaid(c), run(ctx, bob, func(context.Context, *clerk) error { heard.Store(true); return nil }))
+				return errors.Join(keepSaid(c), run(ctx, bob, func(context.Context, *clerk) error {
+					heard.Store(true)
+					return nil
+				}))
 			})
 		}()
 		synctest.Wait()

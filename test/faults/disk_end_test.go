@@ -62,7 +62,9 @@ func (v *troubledDisk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 // Whatever waits for the disk, Shutdown returns when its context ends. All else
 // ends soon on a full disk, and on one that hangs when it answers.
 func TestDisk_ShutdownReturnsOnADiskThatDoesNotAnswer(t *testing.T) {
-	for name, stop := range map[string]func(*troubledDisk) func(){"hangs": (*troubledDisk).hang, "is full": (*troubledDisk).fill} {
+	for name, stop := range map[string]func(*troubledDisk) func(){
+		"hangs": (*troubledDisk).hang, "is full": (*troubledDisk).fill,
+	} {
 		for _, traffic := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", traffic: ", traffic), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

@@ -74,7 +74,9 @@ func TestFault24_AUIDIsAValueNotAHeader(t *testing.T) {
 		h := fixture.NewRooms(
 			t, 2,
 			&fixture.Hooks{
-				Open: func(_ context.Context, _ *fixture.Room, s *dog.Socket) error { return s.Send("[" + s.UID() + "]") },
+				Open: func(_ context.Context, _ *fixture.Room, s *dog.Socket) error {
+					return s.Send("[" + s.UID() + "]")
+				},
 			},
 		)
 		for _, bad := range []string{"", "a\nb", "a\x00b", "\x7f", "\u0085", "\xff", strings.Repeat("x", 1025)} {
@@ -145,7 +147,9 @@ func TestFault26_SocketsAreSafeByDefault(t *testing.T) {
 			h := fixture.NewRooms(
 				t, 2,
 				&fixture.Hooks{
-					Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, _ dog.Message) error { return s.Send("got it") },
+					Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, _ dog.Message) error {
+						return s.Send("got it")
+					},
 				},
 			)
 			c := h.Enter("ada")

@@ -129,7 +129,9 @@ func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
 func TestGate_AnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
-			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) { return "stored", fixture.Put(r) },
+			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) {
+				return "stored", fixture.Put(r)
+			},
 		})
 		h.Enter("ada")
 		answered := make(chan []dog.Reply, 1)

@@ -15,14 +15,18 @@ import (
 
 func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 	ways := map[string]func(ctx context.Context, r *fixture.Room, s *dog.Socket, text string) error{
-		"Socket.Send": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error { return s.Send(text) },
+		"Socket.Send": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error {
+			return s.Send(text)
+		},
 		"Socket.Emit": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error {
 			return s.Emit(text)
 		},
 		"Socket.Broadcast": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error {
 			return s.Broadcast(text)
 		},
-		"Replica.Emit": func(_ context.Context, r *fixture.Room, _ *dog.Socket, text string) error { return r.Emit(text) },
+		"Replica.Emit": func(_ context.Context, r *fixture.Room, _ *dog.Socket, text string) error {
+			return r.Emit(text)
+		},
 		"Replica.Broadcast": func(ctx context.Context, r *fixture.Room, _ *dog.Socket, text string) error {
 			return r.Broadcast(text)
 		},

@@ -19,10 +19,14 @@ import (
 
 func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 	words := map[string]func(ctx context.Context, o fixture.Owner, s *dog.Socket) error{
-		"Broadcast":        func(_ context.Context, o fixture.Owner, _ *dog.Socket) error { return o.Broadcast("said") },
-		"Socket.Send":      func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Send("said") },
-		"Socket.Broadcast": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Broadcast("said") },
-		"Socket.Emit":      func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Emit("said") },
+		"Broadcast": func(_ context.Context, o fixture.Owner, _ *dog.Socket) error {
+			return o.Broadcast("said")
+		},
+		"Socket.Send": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Send("said") },
+		"Socket.Broadcast": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
+			return s.Broadcast("said")
+		},
+		"Socket.Emit": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Emit("said") },
 		"Whisper": func(ctx context.Context, o fixture.Owner, s *dog.Socket) error {
 			_, err := fixture.Whisper(ctx, o, "bob", "said")
 			return err
@@ -111,7 +115,9 @@ func TestGate_ConnectWaitsForWhatReceiveHasStored(t *testing.T) {
 					},
 					Open:  func(context.Context, fixture.Owner, *dog.Socket) error { return did.Add("opened") },
 					Error: func(context.Context, fixture.Owner, *dog.Socket, error) error { return did.Add("failed") },
-					Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error { return did.Add("closed") },
+					Close: func(context.Context, fixture.Owner, *dog.Socket, int, string) error {
+						return did.Add("closed")
+					},
 				})
 				t.Cleanup(engine.Prompt)
 				engine.Flush()

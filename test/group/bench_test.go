@@ -72,7 +72,8 @@ func BenchmarkIdentify(b *testing.B) {
 		b.Run(fmt.Sprintf("ids=%d/replicas=%d", ids, ids/50), func(b *testing.B) {
 			p := newPlant(b, 50, &fixture.Hooks{})
 			buf := append(make([]byte, 0, 16), "user-"...)
-			user := func(i int) string { return string(strconv.AppendInt(buf, int64(i), 10)) } // fresh, as from a request
+			// fresh, as from a request
+			user := func(i int) string { return string(strconv.AppendInt(buf, int64(i), 10)) }
 			p.visit(b, ids, user)
 			runtime.GC() // what the set-up left behind
 			b.ReportAllocs()

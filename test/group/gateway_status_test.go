@@ -32,11 +32,15 @@ func TestGateway_TheClientGetsTheStatusOfTheRefusal(t *testing.T) {
 		text    string
 		retry   string
 	}{
-		"no status":              {errors.New("secret"), http.StatusForbidden, "Forbidden", ""},
-		"401":                    {&dog.StatusError{Status: 401, Text: "who are you?"}, 401, "who are you?", ""},
-		"503":                    {&dog.StatusError{Status: 503, RetryAfter: time.Minute}, 503, "Service Unavailable", "60"},
-		"500":                    {&dog.StatusError{Status: 500, Text: "later"}, 500, "later", ""},
-		"500, wrapped":           {fmt.Errorf("secret: %w", &dog.StatusError{Status: 500, Text: "later"}), 500, "later", ""},
+		"no status": {errors.New("secret"), http.StatusForbidden, "Forbidden", ""},
+		"401":       {&dog.StatusError{Status: 401, Text: "who are you?"}, 401, "who are you?", ""},
+		"503": {
+			&dog.StatusError{Status: 503, RetryAfter: time.Minute}, 503, "Service Unavailable", "60",
+		},
+		"500": {&dog.StatusError{Status: 500, Text: "later"}, 500, "later", ""},
+		"500, wrapped": {
+			fmt.Errorf("secret: %w", &dog.StatusError{Status: 500, Text: "later"}), 500, "later", "",
+		},
 		"an invalid uid of ours": {dog.ErrInvalidName, http.StatusBadRequest, "Bad Request", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,13 +69,18 @@ func TestGateway_ARefusalIsLoggedOnlyIfTheProgramMayNotHaveMeantIt(t *testing.T)
 		once    bool   // a minute
 		logged  string
 	}{
-		"no status":            {refusal: errors.New("no connection"), level: "WARN", once: true, logged: "Return a StatusError"},
+		"no status": {
+			refusal: errors.New("no connection"), level: "WARN", once: true, logged: "Return a StatusError",
+		},
 		"401":                  {refusal: &dog.StatusError{Status: 401}},
 		"404, wrapped":         {refusal: fmt.Errorf("nobody: %w", &dog.StatusError{Status: 404})},
 		"503":                  {refusal: &dog.StatusError{Status: 503, RetryAfter: time.Minute}},
 		"an error of a status": {refusal: fmt.Errorf("cookie: %w", dog.ErrInvalidName)},
-		"500":                  {refusal: &dog.StatusError{Status: 500, Err: errors.New("no connection")}, level: "ERROR", logged: "no connection"},
-		"a full group":         {level: "WARN", once: true, logged: "MaxReplicas"},
+		"500": {
+			refusal: &dog.StatusError{Status: 500, Err: errors.New("no connection")}, level: "ERROR",
+			logged: "no connection",
+		},
+		"a full group": {level: "WARN", once: true, logged: "MaxReplicas"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -94,7 +103,10 @@ func TestGateway_ARefusalIsLoggedOnlyIfTheProgramMayNotHaveMeantIt(t *testing.T)
 				}
 				lines := func() int {
 					synctest.Wait()
-					require.Equal(t, strings.Count(log.String(), "\n"), strings.Count(log.String(), "level="+c.level+" "), log.String())
+					require.Equal(
+						t, strings.Count(log.String(), "\n"), strings.Count(log.String(), "level="+c.level+" "),
+						log.String(),
+					)
 					return strings.Count(log.String(), "\n")
 				}
 

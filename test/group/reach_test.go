@@ -37,13 +37,14 @@ func newReachable(t *testing.T) (h *fixture.HookedLobbies, l *fixture.HookedLobb
 }
 
 func TestGroup_ReachesItsSockets(t *testing.T) {
-	from := map[string]func(t *testing.T, h *fixture.HookedLobbies, do func(context.Context, *fixture.HookedLobby)){
-		"from its handler": func(t *testing.T, h *fixture.HookedLobbies, do func(context.Context, *fixture.HookedLobby)) {
+	type act = func(context.Context, *fixture.HookedLobby)
+	from := map[string]func(t *testing.T, h *fixture.HookedLobbies, do act){
+		"from its handler": func(t *testing.T, h *fixture.HookedLobbies, do act) {
 			h.Receive = func(l *fixture.HookedLobby, _ http.ResponseWriter, req *http.Request) { do(req.Context(), l) }
 			status, _ := dogtest.Serve(t, h.Group).Get("/")
 			require.Equal(t, http.StatusOK, status)
 		},
-		"from outside": func(t *testing.T, h *fixture.HookedLobbies, do func(context.Context, *fixture.HookedLobby)) {
+		"from outside": func(t *testing.T, h *fixture.HookedLobbies, do act) {
 			var l *fixture.HookedLobby
 			h.Receive = func(running *fixture.HookedLobby, _ http.ResponseWriter, _ *http.Request) { l = running }
 			dogtest.Serve(t, h.Group).Get("/")
@@ -196,7 +197,9 @@ func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
 				}
 				return fixture.Relay(ctx, r, s, m)
 			},
-			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) { return fixture.UIDOf(r), nil },
+			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) {
+				return fixture.UIDOf(r), nil
+			},
 		})
 		ada, bob := h.Enter("ada"), h.Enter("bob")
 		ada.Send("fail")

@@ -242,10 +242,15 @@ func TestHTTP_AnotherWebSocketLibraryWorksOrIsRefusedBeforeAnythingIsSent(t *tes
 	}{
 		{name: "directly", serve: echo, works: true},
 		{name: "by hand", serve: raw, works: true},
-		{name: "handed on", serve: echo, works: true, pass: func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) }},
+		{
+			name: "handed on", serve: echo, works: true,
+			pass: func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
+		},
 		{name: "through RoundTrip", serve: echo, pass: relayTo},
 		{name: "by hand through RoundTrip", serve: raw, pass: relayTo},
-		{name: "behind a writer that hides", serve: echo, wrap: func(w http.ResponseWriter) http.ResponseWriter { return struct{ http.ResponseWriter }{w} }},
+		{name: "behind a writer that hides", serve: echo, wrap: func(w http.ResponseWriter) http.ResponseWriter {
+			return struct{ http.ResponseWriter }{w}
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var desks *dog.Namespace[desk]

@@ -13,7 +13,9 @@ func headerSames() []same {
 			w.Header().Add("Trailer", "Www-Authenticate, If-Match, X-Sum, x sum")
 			w.WriteHeader(http.StatusOK)
 			hello(note, w)
-			for _, key := range []string{"Www-Authenticate", "If-Match", "X sum", http.TrailerPrefix + "x y", http.TrailerPrefix + "x\r\nz"} {
+			for _, key := range []string{
+				"Www-Authenticate", "If-Match", "X sum", http.TrailerPrefix + "x y", http.TrailerPrefix + "x\r\nz",
+			} {
 				w.Header()[key] = []string{"7"}
 			}
 			w.Header()["X-Sum"] = []string{" 7\r\nX-Other: 8 ", "9"}
@@ -95,27 +97,35 @@ func headerSames() []same {
 			},
 		},
 		{
-			name: "the end of the connection, by the client's wish", direct: true, send: func(r *http.Request) { r.Close = true },
+			name: "the end of the connection, by the client's wish", direct: true,
+			send: func(r *http.Request) { r.Close = true },
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) {
 				note(r.Close, r.Header["Connection"])
 				hello(note, w)
 			},
 		},
 		{
-			name: "names and values of the request", send: func(r *http.Request) { r.Header["x-lower"] = []string{" a\t", "b"} },
+			name: "names and values of the request",
+			send: func(r *http.Request) { r.Header["x-lower"] = []string{" a\t", "b"} },
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) {
 				note(r.Header["X-Lower"], r.Header["x-lower"]) //nolint:staticcheck // the key as it must not arrive
 				hello(note, w)
 			},
 		},
 		{
-			name: "a request's trailer that is none", method: http.MethodPost, body: text(5), send: func(r *http.Request) {
+			name:   "a request's trailer that is none",
+			method: http.MethodPost,
+			body:   text(5),
+			send: func(r *http.Request) {
 				r.ContentLength, r.Trailer = -1, http.Header{"x y": nil}
 			},
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
 		},
 		{
-			name: "a request's trailer that says the length", method: http.MethodPost, body: text(5), send: func(r *http.Request) {
+			name:   "a request's trailer that says the length",
+			method: http.MethodPost,
+			body:   text(5),
+			send: func(r *http.Request) {
 				r.ContentLength, r.Trailer = -1, http.Header{"Content-Length": nil}
 			},
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },

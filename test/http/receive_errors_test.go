@@ -53,17 +53,20 @@ func TestReceive_MayReturnAnErrorOfAnyType(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						var log bytes.Buffer
 						logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-						objects, err := dog.RegisterObject(dogtest.New(t, dog.Options{Logger: logger}), "failing", &dog.ObjectOptions[thrower]{
-							New: func() *thrower {
-								return &thrower{receive: func(w http.ResponseWriter) error {
-									if answered {
-										w.WriteHeader(http.StatusAccepted)
-										_, _ = io.WriteString(w, "done")
-									}
-									return failure
-								}}
+						objects, err := dog.RegisterObject(
+							dogtest.New(t, dog.Options{Logger: logger}), "failing",
+							&dog.ObjectOptions[thrower]{
+								New: func() *thrower {
+									return &thrower{receive: func(w http.ResponseWriter) error {
+										if answered {
+											w.WriteHeader(http.StatusAccepted)
+											_, _ = io.WriteString(w, "done")
+										}
+										return failure
+									}}
+								},
 							},
-						})
+						)
 						require.NoError(t, err)
 						w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
 						if way == "ServeHTTP" {

@@ -184,8 +184,9 @@ func sames() []same {
 			send: func(r *http.Request) { r.Header.Set("X-Sent", "x"); r.URL.Path, r.URL.RawQuery = "/a b", "c=d" },
 		},
 		{
-			name: "a header that breaks lines", serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
-			send: func(r *http.Request) { r.Header.Set("X-Sent", "a\r\nb: c") },
+			name:  "a header that breaks lines",
+			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
+			send:  func(r *http.Request) { r.Header.Set("X-Sent", "a\r\nb: c") },
 		},
 		{
 			name: "request trailers", method: http.MethodPost, direct: true,
@@ -212,8 +213,12 @@ func sames() []same {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		for _, status := range []int{200, 204, 304, 404} {
 			all = append(all, same{
-				name: fmt.Sprint(method, " ", status), method: method,
-				serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); hello(note, w) },
+				name:   fmt.Sprint(method, " ", status),
+				method: method,
+				serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(status)
+					hello(note, w)
+				},
 			})
 		}
 		for _, length := range []string{"10", "2", "5", "-1", "many"} {
@@ -309,10 +314,8 @@ func (c same) ask(t *testing.T, w way) (got seen) {
 	require.NoError(t, response.Body.Close())
 	<-handled
 	response.Header.Del("Date")
-	got.Status, got.Header, got.Length, got.Body, got.Trailer = response.StatusCode, response.Header, response.ContentLength, string(
-		data,
-	), response.Trailer
-	got.Close = response.Close
+	got.Status, got.Header, got.Length = response.StatusCode, response.Header, response.ContentLength
+	got.Body, got.Trailer, got.Close = string(data), response.Trailer, response.Close
 	got.BodyErr = errKind(err)
 	return got
 }

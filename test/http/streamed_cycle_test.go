@@ -37,7 +37,7 @@ func (s *streamer) Receive(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Ask reads a response by read.
-func (s *streamer) Ask(ctx context.Context, read func(ctx context.Context, body io.Reader) ([]byte, error)) (string, error) {
+func (s *streamer) Ask(ctx context.Context, read read) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://b/?from="+s.Name(), nil)
 	if err != nil {
 		return "", err
@@ -50,27 +50,30 @@ func (s *streamer) Ask(ctx context.Context, read func(ctx context.Context, body 
 	return string(text), errors.Join(err, response.Body.Close())
 }
 
+// read reads a body.
+type read = func(ctx context.Context, body io.Reader) ([]byte, error)
+
 // A handler that reads a response in its turn waits for the object that sends
 // it, as a call does.
 func TestRoundTrip_ReadingAResponseInTheTurnIsAWaitThatDeadlocksAreFoundIn(t *testing.T) {
 	for name, c := range map[string]struct {
-		read func(call chan struct{}) func(ctx context.Context, body io.Reader) ([]byte, error)
+		read func(call chan struct{}) read
 		err  error
 	}{
-		"the reader waits first": {func(call chan struct{}) func(context.Context, io.Reader) ([]byte, error) {
+		"the reader waits first": {func(call chan struct{}) read {
 			return func(_ context.Context, body io.Reader) ([]byte, error) {
 				time.AfterFunc(time.Minute, func() { close(call) })
 				return io.ReadAll(body)
 			}
 		}, dog.ErrDeadlock},
-		"the call waits first": {func(call chan struct{}) func(context.Context, io.Reader) ([]byte, error) {
+		"the call waits first": {func(call chan struct{}) read {
 			return func(_ context.Context, body io.Reader) ([]byte, error) {
 				close(call)
 				synctest.Wait()
 				return io.ReadAll(body)
 			}
 		}, dog.ErrDeadlock},
-		"in Await": {func(call chan struct{}) func(context.Context, io.Reader) ([]byte, error) {
+		"in Await": {func(call chan struct{}) read {
 			return func(ctx context.Context, body io.Reader) (text []byte, err error) {
 				return text, dog.Await(ctx, func() error {
 					close(call)
@@ -79,7 +82,7 @@ func TestRoundTrip_ReadingAResponseInTheTurnIsAWaitThatDeadlocksAreFoundIn(t *te
 				})
 			}
 		}, nil},
-		"another goroutine, for which the handler waits in Await": {func(call chan struct{}) func(context.Context, io.Reader) ([]byte, error) {
+		"another goroutine, for which the handler waits in Await": {func(call chan struct{}) read {
 			return func(ctx context.Context, body io.Reader) (text []byte, err error) {
 				done := make(chan error)
 				go func() {

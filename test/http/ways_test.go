@@ -13,10 +13,12 @@ import (
 
 // same is a handler and how it is used.
 type same struct {
-	name   string
-	serve  func(note func(...any), w http.ResponseWriter, r *http.Request)
-	wrap   func(http.Handler) http.Handler // on the server's side; nil: nothing. Ways without a server leave such a case out.
-	send   func(r *http.Request)           // changes the request; nil: nothing
+	name  string
+	serve func(note func(...any), w http.ResponseWriter, r *http.Request)
+	// on the server's side; nil: nothing. Ways without a server leave such a
+	// case out.
+	wrap   func(http.Handler) http.Handler
+	send   func(r *http.Request) // changes the request; nil: nothing
 	method string
 	body   func() io.Reader
 	remote bool // the client has to be one from outside
@@ -40,7 +42,9 @@ func ways() []way {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) { h(w, r) })
 		return desks.Named("only")
 	}
-	chain := func(t *testing.T, h http.HandlerFunc, pass func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request)) dog.Stub[desk] {
+	chain := func(
+		t *testing.T, h http.HandlerFunc, pass func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request),
+	) dog.Stub[desk] {
 		var desks *dog.Namespace[desk]
 		next := map[string]string{"front": "middle", "middle": "back"}
 		_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {

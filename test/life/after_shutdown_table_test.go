@@ -105,11 +105,13 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 		"Connect": shutDown(func(l *leftover) error {
 			return only(l.replica.Connect(httptest.NewRecorder(), fixture.NewUpgrade("/"), nil))
 		}),
-		"Disconnect": shutDown(func(l *leftover) error { return only(l.replica.Disconnect(outside(), "ada", 1000, "")) }),
-		"Emit":       shutDown(func(l *leftover) error { return l.replica.Emit("x") }),
-		"Gossip":     shutDown(func(l *leftover) error { return only(l.replica.Gossip(outside(), "x")) }),
-		"SetLocked":  shutDown(func(l *leftover) error { return l.replica.SetLocked(true) }),
-		"Whisper":    shutDown(func(l *leftover) error { return only(l.replica.Whisper(outside(), "ada", "x")) }),
+		"Disconnect": shutDown(
+			func(l *leftover) error { return only(l.replica.Disconnect(outside(), "ada", 1000, "")) },
+		),
+		"Emit":      shutDown(func(l *leftover) error { return l.replica.Emit("x") }),
+		"Gossip":    shutDown(func(l *leftover) error { return only(l.replica.Gossip(outside(), "x")) }),
+		"SetLocked": shutDown(func(l *leftover) error { return l.replica.SetLocked(true) }),
+		"Whisper":   shutDown(func(l *leftover) error { return only(l.replica.Whisper(outside(), "ada", "x")) }),
 	},
 	reflect.TypeFor[*dog.Group](): {
 		"Broadcast":  shutDown(func(l *leftover) error { return l.group.Broadcast("x") }),
@@ -161,26 +163,34 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 		}),
 	},
 	reflect.TypeFor[dog.Stub[fixture.SocketObject]](): {
-		"Abort":     shutDown(func(l *leftover) error { return l.stub().Abort(nil) }),
-		"Delete":    shutDown(func(l *leftover) error { return l.stub().Delete(outside()) }),
-		"Export":    shutDown(func(l *leftover) error { return l.stub().Export(outside(), "file") }),
-		"Import":    shutDown(func(l *leftover) error { return l.stub().Import(outside(), "file") }),
-		"RoundTrip": shutDown(func(l *leftover) error { return refused(l.stub().RoundTrip(fixture.NewRequest("http://object/"))) }),
+		"Abort":  shutDown(func(l *leftover) error { return l.stub().Abort(nil) }),
+		"Delete": shutDown(func(l *leftover) error { return l.stub().Delete(outside()) }),
+		"Export": shutDown(func(l *leftover) error { return l.stub().Export(outside(), "file") }),
+		"Import": shutDown(func(l *leftover) error { return l.stub().Import(outside(), "file") }),
+		"RoundTrip": shutDown(
+			func(l *leftover) error { return refused(l.stub().RoundTrip(fixture.NewRequest("http://object/"))) },
+		),
 	},
 	reflect.TypeFor[dog.GroupStub[hub, fixture.SocketReplica]](): {
-		"Abort":      shutDown(func(l *leftover) error { return l.groupStub().Abort(nil) }),
-		"Broadcast":  shutDown(func(l *leftover) error { return l.groupStub().Broadcast(outside(), "x") }),
-		"Delete":     shutDown(func(l *leftover) error { return l.groupStub().Delete(outside()) }),
-		"Disconnect": shutDown(func(l *leftover) error { return only(l.groupStub().Disconnect(outside(), "ada", 1000, "")) }),
-		"Drain":      shutDown(func(l *leftover) error { return l.groupStub().Drain(outside(), l.replica.ID()) }),
-		"Emit":       shutDown(func(l *leftover) error { return l.groupStub().Emit(outside(), l.replica.ID(), "x") }),
-		"Export":     shutDown(func(l *leftover) error { return l.groupStub().Export(outside(), "file") }),
-		"Gossip":     shutDown(func(l *leftover) error { return only(l.groupStub().Gossip(outside(), "x")) }),
-		"Identify":   shutDown(func(l *leftover) error { return only(l.groupStub().Identify(outside(), "ada")) }),
-		"Import":     shutDown(func(l *leftover) error { return l.groupStub().Import(outside(), "file") }),
-		"RoundTrip":  shutDown(func(l *leftover) error { return refused(l.groupStub().RoundTrip(fixture.NewRequest("http://object/"))) }),
-		"SetLocked":  shutDown(func(l *leftover) error { return l.groupStub().SetLocked(outside(), l.replica.ID(), true) }),
-		"Whisper":    shutDown(func(l *leftover) error { return only(l.groupStub().Whisper(outside(), "ada", "x")) }),
+		"Abort":     shutDown(func(l *leftover) error { return l.groupStub().Abort(nil) }),
+		"Broadcast": shutDown(func(l *leftover) error { return l.groupStub().Broadcast(outside(), "x") }),
+		"Delete":    shutDown(func(l *leftover) error { return l.groupStub().Delete(outside()) }),
+		"Disconnect": shutDown(
+			func(l *leftover) error { return only(l.groupStub().Disconnect(outside(), "ada", 1000, "")) },
+		),
+		"Drain":    shutDown(func(l *leftover) error { return l.groupStub().Drain(outside(), l.replica.ID()) }),
+		"Emit":     shutDown(func(l *leftover) error { return l.groupStub().Emit(outside(), l.replica.ID(), "x") }),
+		"Export":   shutDown(func(l *leftover) error { return l.groupStub().Export(outside(), "file") }),
+		"Gossip":   shutDown(func(l *leftover) error { return only(l.groupStub().Gossip(outside(), "x")) }),
+		"Identify": shutDown(func(l *leftover) error { return only(l.groupStub().Identify(outside(), "ada")) }),
+		"Import":   shutDown(func(l *leftover) error { return l.groupStub().Import(outside(), "file") }),
+		"RoundTrip": shutDown(
+			func(l *leftover) error { return refused(l.groupStub().RoundTrip(fixture.NewRequest("http://object/"))) },
+		),
+		"SetLocked": shutDown(
+			func(l *leftover) error { return l.groupStub().SetLocked(outside(), l.replica.ID(), true) },
+		),
+		"Whisper": shutDown(func(l *leftover) error { return only(l.groupStub().Whisper(outside(), "ada", "x")) }),
 	},
 	reflect.TypeFor[*dog.Namespace[fixture.SocketObject]](): {
 		"ByID":  harmless(func(l *leftover) error { return only(l.objects.ByID(l.object.ID())) }),
@@ -203,23 +213,35 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 		"Shutdown": harmless(func(l *leftover) error { return l.rt.Shutdown(outside()) }),
 	},
 	nil: { // functions
-		"Await":                 noTurn(func(l *leftover) error { return dog.Await(l.ctx, func() error { return nil }) }),
+		"Await": noTurn(func(l *leftover) error {
+			return dog.Await(l.ctx, func() error { return nil })
+		}),
 		"BlockConcurrencyWhile": noTurn(func(l *leftover) error { return dog.BlockConcurrencyWhile(l.ctx, idle) }),
 		"Call": shutDown(func(l *leftover) error {
 			return only(dog.Call(outside(), l.stub(), (*fixture.SocketObject).Add, 1))
 		}),
-		"Call0":      shutDown(func(l *leftover) error { return only(dog.Call0(outside(), l.stub(), (*fixture.SocketObject).Count)) }),
-		"CallErr":    shutDown(func(l *leftover) error { return dog.CallErr(outside(), l.stub(), (*fixture.SocketObject).Do, nil) }),
-		"CallErr0":   shutDown(func(l *leftover) error { return dog.CallErr0(outside(), l.stub(), (*fixture.SocketObject).Nothing) }),
-		"Get":        noTurn(func(l *leftover) error { return only2(dog.Get[int](l.storage(), "k")) }),
-		"Go":         noTurn(func(l *leftover) error { return dog.Go(l.ctx, idle) }),
-		"Put":        noTurn(func(l *leftover) error { return dog.Put(l.storage(), "k", 1) }),
-		"QueryAs":    noTurn(func(l *leftover) error { return last(dog.QueryAs[int](l.storage().SQL(), "SELECT 1")) }),
-		"QueryRowAs": noTurn(func(l *leftover) error { return only2(dog.QueryRowAs[int](l.storage().SQL(), "SELECT 1")) }),
+		"Call0": shutDown(
+			func(l *leftover) error { return only(dog.Call0(outside(), l.stub(), (*fixture.SocketObject).Count)) },
+		),
+		"CallErr": shutDown(
+			func(l *leftover) error { return dog.CallErr(outside(), l.stub(), (*fixture.SocketObject).Do, nil) },
+		),
+		"CallErr0": shutDown(
+			func(l *leftover) error { return dog.CallErr0(outside(), l.stub(), (*fixture.SocketObject).Nothing) },
+		),
+		"Get":     noTurn(func(l *leftover) error { return only2(dog.Get[int](l.storage(), "k")) }),
+		"Go":      noTurn(func(l *leftover) error { return dog.Go(l.ctx, idle) }),
+		"Put":     noTurn(func(l *leftover) error { return dog.Put(l.storage(), "k", 1) }),
+		"QueryAs": noTurn(func(l *leftover) error { return last(dog.QueryAs[int](l.storage().SQL(), "SELECT 1")) }),
+		"QueryRowAs": noTurn(
+			func(l *leftover) error { return only2(dog.QueryRowAs[int](l.storage().SQL(), "SELECT 1")) },
+		),
 		"RegisterGroup": shutDown(func(l *leftover) error {
 			return only(dog.RegisterGroup(l.rt, "h", l.replicas, &dog.GroupOptions[hub]{Limit: 1}))
 		}),
-		"RegisterObject": shutDown(func(l *leftover) error { return only(dog.RegisterObject[dog.Object](l.rt, "o", nil)) }),
+		"RegisterObject": shutDown(
+			func(l *leftover) error { return only(dog.RegisterObject[dog.Object](l.rt, "o", nil)) },
+		),
 		"RegisterReplica": shutDown(func(l *leftover) error {
 			return only(dog.RegisterReplica[dog.Replica](l.rt, "r", nil))
 		}),

@@ -163,12 +163,16 @@ func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(engine)}).Named("red")
 		lost := make(chan error, 1)
 		go func() {
-			lost <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error { return d.put() })
+			lost <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+				return d.put()
+			})
 		}()
 		synctest.Wait()
 		broken := make(chan error, 1) // which is told when the outcome of the commit before is known
 		go func() {
-			broken <- dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { panic("no") })
+			broken <- dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error {
+				panic("no")
+			})
 		}()
 		synctest.Wait()
 		engine.Fail(dog.ErrStoreFailed)

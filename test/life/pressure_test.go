@@ -30,9 +30,11 @@ func TestPressure_BusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
 				start := time.Now()
 				for i := range c.busy {
 					go func() {
-						errs <- dog.CallErr(context.Background(), cells.Named(strconv.Itoa(i)), (*fixture.Object).Do, func(ctx context.Context) error {
+						cell := cells.Named(strconv.Itoa(i))
+						wait := func(ctx context.Context) error {
 							return dog.Await(ctx, func() error { <-until; return nil })
-						})
+						}
+						errs <- dog.CallErr(context.Background(), cell, (*fixture.Object).Do, wait)
 					}()
 				}
 				synctest.Wait()
@@ -238,7 +240,9 @@ func BenchmarkOneMoreObject(b *testing.B) {
 			begun.Wait()
 			n := 0
 			for b.Loop() {
-				if err := dog.CallErr0(context.Background(), cells.Named("more "+strconv.Itoa(n)), (*fixture.Object).Nothing); err != nil {
+				if err := dog.CallErr0(
+					context.Background(), cells.Named("more "+strconv.Itoa(n)), (*fixture.Object).Nothing,
+				); err != nil {
 					b.Fatal(err)
 				}
 				n++

@@ -20,7 +20,9 @@ func TestObject_StoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
 		h := fixture.NewRoomsWith(
 			t, dog.Options{LingerFor: -1, RetireAfter: time.Minute}, dog.GroupOptions[fixture.Lobby]{Limit: 2},
 			&fixture.Hooks{
-				Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error { return fixture.Put(r) },
+				Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error {
+					return fixture.Put(r)
+				},
 			},
 		)
 		ada := h.Enter("ada")
@@ -51,7 +53,9 @@ func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 		engine.Prompt()
 		options := dog.Options{Store: fixture.StoreOf(engine), LingerFor: -1, RetireAfter: time.Minute}
 		storing := &fixture.Hooks{
-			Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error { return fixture.Put(r) },
+			Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error {
+				return fixture.Put(r)
+			},
 		}
 		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 1}, storing)
 		h.Enter("ada").Send("store")
@@ -65,7 +69,8 @@ func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 			t, options, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1}, &fixture.Hooks{},
 		)
 		seen := make(map[dog.ID]bool)
-		for round := 0; len(seen) < 2 && round < 1000; round++ { // any of them is taken up, one perhaps seven times as often
+		// any of them is taken up, one perhaps seven times as often
+		for round := 0; len(seen) < 2 && round < 1000; round++ {
 			ada := h.Enter("ada")
 			seen[h.ReplicaIDs()[0]] = true
 			_, err := h.Identify(t.Context(), "bob")

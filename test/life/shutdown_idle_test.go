@@ -111,9 +111,13 @@ func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 		)
 		until := make(chan struct{})
 		ended := make(chan error, 2)
-		for name, wait := range map[string]func(){"slow": func() { time.Sleep(5 * time.Second) }, "hung": func() { <-until }} {
+		for name, wait := range map[string]func(){
+			"slow": func() { time.Sleep(5 * time.Second) },
+			"hung": func() { <-until },
+		} {
 			go func() {
-				ended <- dog.CallErr(context.Background(), finishers.Named(name), (*finisher).Do, func(context.Context) error { wait(); return nil })
+				work := func(context.Context) error { wait(); return nil }
+				ended <- dog.CallErr(context.Background(), finishers.Named(name), (*finisher).Do, work)
 			}()
 		}
 		synctest.Wait()

@@ -185,11 +185,12 @@ func TestStart_AbortIsTheWayOutOfWhatHangs(t *testing.T) {
 		hung, waits := make(chan error), make(chan error)
 		again := make(chan struct{})
 		go func() {
-			hung <- dog.CallErr(context.Background(), cells.Named("a"), (*fixture.Object).Do, func(ctx context.Context) error {
+			hang := func(ctx context.Context) error {
 				<-ctx.Done()
 				<-again
 				return nil
-			})
+			}
+			hung <- dog.CallErr(context.Background(), cells.Named("a"), (*fixture.Object).Do, hang)
 		}()
 		synctest.Wait()
 		go func() { waits <- dog.CallErr0(context.Background(), cells.Named("a"), (*fixture.Object).Nothing) }()

@@ -48,7 +48,8 @@ func dialRaw(t *testing.T, h *fixture.Rooms) io.ReadWriteCloser {
 	req, err := http.NewRequest("GET", dogtest.URL+"/ws?u=raw", nil)
 	require.NoError(t, err)
 	for name, value := range map[string]string{
-		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 	} {
 		req.Header.Set(name, value)
 	}

@@ -49,7 +49,8 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "RetireAfter", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(1),
+		field: "RetireAfter", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute},
+		bounds: looked(1),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.LingerFor = -1
 			stopped := stops(&o, "room")
@@ -62,7 +63,8 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "RetireAfter", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute}, bounds: looked(2),
+		field: "RetireAfter", values: []time.Duration{20 * time.Millisecond, 3 * time.Second, time.Minute},
+		bounds: looked(2),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.LingerFor = -1
 			return takesUntilItLeaves(t, o, phase)
@@ -119,7 +121,8 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "EvictAfter", values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute}, bounds: looked(2),
+		field: "EvictAfter", values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute},
+		bounds: looked(2),
 		act: func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration {
 			o.HibernateAfter = value
 			stopped := stops(&o, "cell")
@@ -136,7 +139,8 @@ var statedTimes = []timed{
 		},
 	},
 	{
-		field: "HibernateAfter", values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute}, bounds: looked(2),
+		field:  "HibernateAfter",
+		values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute}, bounds: looked(2),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.RetireAfter = time.Hour
 			return takesUntilItLeaves(t, o, phase)
@@ -201,14 +205,16 @@ var statedTimes = []timed{
 		},
 	},
 	{ // with more than QueueBytes that wait, for less than the second that makes a client slow
-		field: "Sockets.WriteTimeout", values: []time.Duration{time.Millisecond, 100 * time.Millisecond, 900 * time.Millisecond},
+		field:  "Sockets.WriteTimeout",
+		values: []time.Duration{time.Millisecond, 100 * time.Millisecond, 900 * time.Millisecond},
 		bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			return takesUntilItIsCutOff(t, o, phase, 500)
 		},
 	},
 	{ // with DropOldest also for more
-		field: "Sockets.WriteTimeout", values: []time.Duration{100 * time.Millisecond, 5 * time.Second}, bounds: span(16, 17, 16),
+		field: "Sockets.WriteTimeout", values: []time.Duration{100 * time.Millisecond, 5 * time.Second},
+		bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.Sockets.Slow = dog.DropOldest
 			return takesUntilItIsCutOff(t, o, phase, 500)
@@ -218,7 +224,9 @@ var statedTimes = []timed{
 		field: "Sockets.CloseTimeout", values: seconds(2, 16), bounds: exactly,
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			ws := dialRaw(t, fixture.NewRoomsWith(t, o, two, &fixture.Hooks{
-				Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, _ dog.Message) error { return s.Close(1000, "") },
+				Message: func(_ context.Context, _ *fixture.Room, s *dog.Socket, _ dog.Message) error {
+					return s.Close(1000, "")
+				},
 			}))
 			time.Sleep(phase)
 			sayNothing(t, ws)
@@ -272,7 +280,9 @@ var statedTimes = []timed{
 			d := fixture.NewAlarmObjects(
 				t, o,
 				fixture.NewAlarmHooks(
-					func(context.Context, *fixture.AlarmObject, dog.Alarm) error { return errors.New("dropped the cup") },
+					func(context.Context, *fixture.AlarmObject, dog.Alarm) error {
+						return errors.New("dropped the cup")
+					},
 				),
 			)
 			d.SetAfter("ada", time.Minute)

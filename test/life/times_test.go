@@ -105,7 +105,8 @@ func TestTimes_NegativeTimeIsNoneOrRefused(t *testing.T) {
 // Nor may a socket's own options be negative.
 func TestTimes_NegativeTimeOrSizeOfASocketIsRefused(t *testing.T) {
 	for name, options := range map[string]dog.SocketOptions{
-		"MaxMessage": {MaxMessage: -1}, "QueueBytes": {QueueBytes: -1}, "WriteTimeout": {WriteTimeout: -1}, "CloseTimeout": {CloseTimeout: -1},
+		"MaxMessage": {MaxMessage: -1}, "QueueBytes": {QueueBytes: -1}, "WriteTimeout": {WriteTimeout: -1},
+		"CloseTimeout": {CloseTimeout: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := dog.New(dog.Options{Sockets: options})

@@ -310,7 +310,8 @@ func TestChurn_LeavesNothing(t *testing.T) {
 	require.Equal(t, m.opened.Load(), m.onOpen.Load())
 	require.Equal(t, m.opened.Load(), m.onClose.Load())
 	t.Logf(
-		"%d clients came and went in %v, half of them abruptly: goroutines %d to %d, descriptors %d to %d, heap %d to %d KiB",
+		"%d clients came and went in %v, half of them abruptly: goroutines %d to %d, descriptors %d to %d, heap %d "+
+			"to %d KiB",
 		*churned, took.Round(time.Millisecond), before.goroutines, after.goroutines, before.descriptors,
 		after.descriptors, before.heap>>10, after.heap>>10,
 	)

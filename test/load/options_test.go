@@ -83,7 +83,9 @@ func TestSocket_ParkAfterOverTCP(t *testing.T) {
 		if parks {
 			require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+5 }, patience, time.Millisecond)
 		} else {
-			require.Eventually(t, func() bool { return runtime.NumGoroutine() >= len(clients) }, patience, time.Millisecond)
+			require.Eventually(
+				t, func() bool { return runtime.NumGoroutine() >= len(clients) }, patience, time.Millisecond,
+			)
 		}
 		require.NoError(t, clients[7].send(opText, "hello"))
 		for _, c := range clients {

@@ -125,7 +125,8 @@ func TestScale_OverTCP(t *testing.T) {
 	clients.end(t)
 	require.Eventually(t, func() bool { return h.Runtime.Stats().Sockets == 0 }, patience, 10*time.Millisecond)
 	t.Logf(
-		"%d sockets: connected after %v, parked after %v; a broadcast returned after %v and was received by all after %v; "+
+		"%d sockets: connected after %v, parked after %v; a broadcast returned after %v and was received by all "+
+			"after %v; "+
 			"all were gone %v after the clients' process",
 		sockets,
 		connected,

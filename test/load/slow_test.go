@@ -207,7 +207,12 @@ func TestSlow_ClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 		code    int
 	}{
 		"WriteTimeout": {dog.SocketOptions{Slow: dog.DropOldest, WriteTimeout: 100 * time.Millisecond}, 1006},
-		"CloseTimeout": {dog.SocketOptions{Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: 100 * time.Millisecond}, 1008},
+		"CloseTimeout": {
+			dog.SocketOptions{
+				Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: 100 * time.Millisecond,
+			},
+			1008,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.options.QueueBytes = queueBytes

@@ -65,7 +65,9 @@ func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
 			closed: "closed 1011 ", told: 1011,
 		},
 		"deleted": {
-			how:    func(t *testing.T, v *fixture.Owners, _ *dogtest.Client) { require.NoError(t, v.Delete(t.Context())) },
+			how: func(t *testing.T, v *fixture.Owners, _ *dogtest.Client) {
+				require.NoError(t, v.Delete(t.Context()))
+			},
 			closed: "closed 1011 ", told: 1011,
 		},
 		"shutdown": {
@@ -79,7 +81,9 @@ func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 				var did fixture.Lines
 				on := &fixture.OwnerHooks{
-					Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return did.Add("opened %s", s.UID()) },
+					Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
+						return did.Add("opened %s", s.UID())
+					},
 					Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 						switch m.String() {
 						case "close":

@@ -250,7 +250,10 @@ func TestSocket_HandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
-			Message: func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error { runtime.Goexit(); return nil },
+			Message: func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error {
+				runtime.Goexit()
+				return nil
+			},
 		})
 		v.Enter("ada").Send("go")
 		synctest.Wait()

@@ -191,7 +191,10 @@ func TestSocket_ObjectStaysInMemoryWithItsSockets(t *testing.T) {
 		starts := map[string]int{}
 		rt := dogtest.New(t, options)
 		on := &fixture.OwnerHooks{
-			Start:   func(_ context.Context, o fixture.Owner) error { starts[o.(*fixture.SocketObject).Name()]++; return nil },
+			Start: func(_ context.Context, o fixture.Owner) error {
+				starts[o.(*fixture.SocketObject).Name()]++
+				return nil
+			},
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error { return s.Send(m) },
 		}
 		parlors, err := dog.RegisterObject(
@@ -240,7 +243,9 @@ func TestSocket_ObjectStaysInMemoryWithItsSockets(t *testing.T) {
 func TestSocket_TrafficOfObjectsIsCounted(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
-			Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error { return o.Broadcast(m) },
+			Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+				return o.Broadcast(m)
+			},
 		})
 		ada, bob := v.Enter("ada"), v.Enter("bob")
 		ada.Send("12345")

@@ -32,11 +32,13 @@ func requireRefused(t *testing.T, h http.Handler, path string, noRoom int) {
 		change func(r *http.Request)
 		status int
 	}{
-		"another method":  {func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed},
-		"no upgrade":      {func(r *http.Request) { r.Header.Del("Upgrade") }, http.StatusUpgradeRequired},
-		"another version": {func(r *http.Request) { r.Header.Set("Sec-Websocket-Version", "8") }, http.StatusBadRequest},
-		"another origin":  {func(r *http.Request) { r.Header.Set("Origin", "https://evil.test") }, http.StatusForbidden},
-		"nothing":         {func(*http.Request) {}, noRoom},
+		"another method": {func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed},
+		"no upgrade":     {func(r *http.Request) { r.Header.Del("Upgrade") }, http.StatusUpgradeRequired},
+		"another version": {
+			func(r *http.Request) { r.Header.Set("Sec-Websocket-Version", "8") }, http.StatusBadRequest,
+		},
+		"another origin": {func(r *http.Request) { r.Header.Set("Origin", "https://evil.test") }, http.StatusForbidden},
+		"nothing":        {func(*http.Request) {}, noRoom},
 	} {
 		r, w := fixture.NewUpgrade(path), httptest.NewRecorder()
 		c.change(r)

@@ -183,7 +183,8 @@ func TestSocket_ValuesTravelAsTextBinaryOrJSON(t *testing.T) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error {
 				for _, v := range []any{
-					m, "text", []byte{0xff, 0}, json.RawMessage(`{"a": 1}`), map[string]int{"n": 1}, nil, 7, "", []byte{},
+					m, "text", []byte{0xff, 0}, json.RawMessage(`{"a": 1}`), map[string]int{"n": 1}, nil, 7, "",
+					[]byte{},
 					dog.Message{Data: []byte("zero type")}, dog.Message{Type: dog.Binary, Data: []byte("b")},
 				} {
 					require.NoError(t, s.Send(v))

@@ -49,7 +49,9 @@ func TestSocket_BurstIsNotASlowClient(t *testing.T) {
 					case "OnOpen":
 						on.Open = func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return replay(s) }
 					case "OnMessage":
-						on.Message = func(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) error { return replay(s) }
+						on.Message = func(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) error {
+							return replay(s)
+						}
 					}
 					v := fixture.NewOwners(t, kind, dog.Options{}, on)
 					c := v.Server.Dial("/?u=ada")
@@ -76,11 +78,14 @@ func TestSocket_LargestOptionsWork(t *testing.T) {
 			ReserveFor: forever, LingerFor: forever, RetireAfter: forever, GossipTimeout: forever, ParkAfter: forever,
 			MaxWaiting: math.MaxInt, EvictAfter: forever, MaxObjects: math.MaxInt, HibernateAfter: forever,
 			Sockets: dog.SocketOptions{
-				MaxMessage: math.MaxInt64, QueueBytes: math.MaxInt, WriteTimeout: forever, CloseTimeout: forever, Compression: true,
+				MaxMessage: math.MaxInt64, QueueBytes: math.MaxInt, WriteTimeout: forever, CloseTimeout: forever,
+				Compression:  true,
 				PingInterval: forever,
 			},
 		}, &fixture.OwnerHooks{
-			Message:    func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error { return s.Send(m) },
+			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error {
+				return s.Send(m)
+			},
 			MaxSockets: 2,
 		})
 		began := time.Now()

@@ -28,9 +28,11 @@ func TestSQL_StatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
 		for _, query := range []string{
 			"ATTACH 'x' AS x", "DETACH main", "VACUUM", "VACUUM INTO 'x'",
 			"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "END", "ROLLBACK", "SAVEPOINT x", "RELEASE x", "ROLLBACK TO x",
-			"SELECT load_extension('x')", "PRAGMA foreign_keys = OFF", "PRAGMA journal_mode = WAL", "PRAGMA writable_schema = ON",
+			"SELECT load_extension('x')", "PRAGMA foreign_keys = OFF", "PRAGMA journal_mode = WAL",
+			"PRAGMA writable_schema = ON",
 			"CREATE TEMP TABLE x (a)", "CREATE TABLE temp.t (a)", "CREATE VIEW temp.t AS SELECT 1",
-			"CREATE TRIGGER temp.x AFTER INSERT ON t BEGIN SELECT 1; END", "CREATE VIRTUAL TABLE x USING rtree(a, b, c)",
+			"CREATE TRIGGER temp.x AFTER INSERT ON t BEGIN SELECT 1; END",
+			"CREATE VIRTUAL TABLE x USING rtree(a, b, c)",
 			"CREATE TABLE _dog_x (a)", "CREATE TABLE _DOG_X (a)",
 			"INSERT INTO t VALUES (1, 2); COMMIT",
 		} {

@@ -22,7 +22,9 @@ func TestSQL_RowsAreReadByColumn(t *testing.T) {
 		result := sqlExec(t, s, insert, math.MaxInt64-1, int64(math.MaxInt64))
 		require.Equal(t, dog.SQLResult{LastInsertID: math.MaxInt64, RowsAffected: 2}, result)
 		var seen [][]any
-		for row, err := range s.SQL().Query("SELECT rowid AS id, a, b FROM t WHERE rowid > :least", sql.Named("least", 5)) {
+		for row, err := range s.SQL().Query(
+			"SELECT rowid AS id, a, b FROM t WHERE rowid > :least", sql.Named("least", 5),
+		) {
 			require.NoError(t, err)
 			require.Equal(t, []string{"id", "a", "b"}, row.Columns())
 			var id uint64
@@ -75,15 +77,14 @@ func TestSQL_RowsAreReadIntoStructs(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		born := time.Date(2020, 2, 3, 4, 5, 6, 7, time.UTC)
 		nick := "n"
-		query := `SELECT ? AS id, 'ada' AS NAME, 'n' AS nick_name, ? AS born, '2020-02-03 04:05:06' AS Seen, x'01' AS data, 7 AS "any",
-			1 AS ready, 0.5 AS score, 'abc' AS upper`
+		query := `SELECT ? AS id, 'ada' AS NAME, 'n' AS nick_name, ? AS born, '2020-02-03 04:05:06' AS Seen,
+			x'01' AS data, 7 AS "any", 1 AS ready, 0.5 AS score, 'abc' AS upper`
 		got, found, err := dog.QueryRowAs[person](s.SQL(), query, 5, born)
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Equal(t, person{
-			numbered: numbered{
-				5,
-			}, Name: "ada", Nick: &nick, Born: born, Seen: sql.NullTime{Time: born.Truncate(time.Second), Valid: true},
+			numbered: numbered{5}, Name: "ada", Nick: &nick, Born: born,
+			Seen: sql.NullTime{Time: born.Truncate(time.Second), Valid: true},
 			Data: []byte{1}, Any: int64(7), Ready: true, Score: 0.5, Upper: "ABC",
 		}, got)
 
@@ -95,7 +96,8 @@ func TestSQL_RowsAreReadIntoStructs(t *testing.T) {
 		require.Equal(t, person{}, got)
 
 		for _, query := range []string{
-			"SELECT 1 AS absent", "SELECT 1 AS absent WHERE 0", "SELECT 1 AS ignored", "SELECT 1 AS \"-\"", "SELECT NULL AS name",
+			"SELECT 1 AS absent", "SELECT 1 AS absent WHERE 0", "SELECT 1 AS ignored", "SELECT 1 AS \"-\"",
+			"SELECT NULL AS name",
 			"SELECT 'x' AS id", "SELECT 2 AS ready", "SELECT 'never' AS born", "SELECT 1 AS upper",
 		} {
 			_, found, err := dog.QueryRowAs[person](s.SQL(), query)

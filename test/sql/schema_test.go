@@ -130,7 +130,10 @@ func TestSchema_StepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 			{"\n\tpragma Foreign_Keys=0 ;", ";"},
 			{"PRAGMA foreign_keys(off);", "; PRAGMA foreign_keys = ON;\n"},
 			{"PRAGMA foreign_keys = false;", ";PRAGMA foreign_keys(1)"},
-			{"-- rooms; with names\n/* *\n */ PRAGMA foreign_keys = OFF;", "; /* ; */ PRAGMA foreign_keys = ON; -- done"},
+			{
+				"-- rooms; with names\n/* *\n */ PRAGMA foreign_keys = OFF;",
+				"; /* ; */ PRAGMA foreign_keys = ON; -- done",
+			},
 		} {
 			d := dogtest.NewDisk(t)
 			require.NoError(t, newRelease(t, d, first, noUse))

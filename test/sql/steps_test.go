@@ -52,7 +52,8 @@ func TestSchema_StepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
 	const (
 		count   = "SELECT count(*) FROM generate_series(1, 1000000)"
 		read    = "UPDATE t SET a = 1 WHERE b = 1"
-		rebuild = "CREATE TABLE n (a, b NOT NULL); INSERT INTO n SELECT a, b FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t"
+		rebuild = "CREATE TABLE n (a, b NOT NULL); INSERT INTO n SELECT a, b FROM t; DROP TABLE t; ALTER TABLE n " +
+			"RENAME TO t"
 	)
 	for name, c := range map[string]struct {
 		step    string

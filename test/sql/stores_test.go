@@ -27,7 +27,9 @@ func TestSQL_BackupThatIsMadeWhileObjectsWriteHasWholeTurns(t *testing.T) {
 		stub := cells.Named(strconv.Itoa(i))
 		writing.Go(func() {
 			for n := 1; ctx.Err() == nil; n++ {
-				if err := fixture.Commit(t, stub, func(s *dog.Storage) error { storeBoth(t, s, n); return nil }); err != nil {
+				if err := fixture.Commit(
+					t, stub, func(s *dog.Storage) error { storeBoth(t, s, n); return nil },
+				); err != nil {
 					t.Errorf("turn %d of %d: %v", n, i, err)
 					return
 				}

@@ -141,8 +141,10 @@ func TestSQL_RowsEndWithTheTurnOrAWait(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		rows := "SELECT value FROM generate_series(1, 5)"
 		waits := map[string]func(ctx context.Context, s *dog.Storage) error{
-			"Await": func(ctx context.Context, _ *dog.Storage) error { return dog.Await(ctx, func() error { return nil }) },
-			"Sync":  func(ctx context.Context, s *dog.Storage) error { return s.Sync(ctx) },
+			"Await": func(ctx context.Context, _ *dog.Storage) error {
+				return dog.Await(ctx, func() error { return nil })
+			},
+			"Sync": func(ctx context.Context, s *dog.Storage) error { return s.Sync(ctx) },
 			"a write and Sync": func(ctx context.Context, s *dog.Storage) error {
 				return errors.Join(s.Put("k", nil), s.Sync(ctx))
 			},

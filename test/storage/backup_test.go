@@ -117,7 +117,9 @@ func TestBackup_HandlerMayMakeABackup(t *testing.T) {
 
 func TestBackup_BackupsExportsAndImportsThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	for name, options := range map[string]dog.Options{"no store": {}, "no SQL": {Store: fixture.StoreOf(fixture.PromptEngine())}} {
+	for name, options := range map[string]dog.Options{
+		"no store": {}, "no SQL": {Store: fixture.StoreOf(fixture.PromptEngine())},
+	} {
 		t.Run(name, func(t *testing.T) {
 			o := newParcels(t, "parcel", options)
 			if options.Store == nil {

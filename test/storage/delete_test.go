@@ -138,12 +138,13 @@ func TestDelete_CallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
 		d := newParcels(t, "parcel", dog.Options{})
 		outcome := make(chan error, 1)
 		go func() {
-			outcome <- dog.CallErr(context.Background(), d.Named("a"), (*parcel).Do, func(ctx context.Context, p *parcel) error {
+			late := func(ctx context.Context, p *parcel) error {
 				return dog.Await(ctx, func() error {
 					<-ctx.Done()
 					return p.Storage().Put("content", nil)
 				})
-			})
+			}
+			outcome <- dog.CallErr(context.Background(), d.Named("a"), (*parcel).Do, late)
 		}()
 		synctest.Wait()
 		require.NoError(t, d.Named("a").Delete(t.Context()))

@@ -26,8 +26,12 @@ func TestTimer_StopReportsWhetherItWasPending(t *testing.T) {
 		"After that has failed": {func(o *metronome) *dog.Timer {
 			return o.After(time.Second, func(context.Context) error { return errors.New("failed") })
 		}, false, false},
-		"After that was dropped":             {func(o *metronome) *dog.Timer { return o.After(time.Second, nothing) }, true, false},
-		"Every with ticks that were dropped": {func(o *metronome) *dog.Timer { return o.Every(time.Second, nothing) }, true, true},
+		"After that was dropped": {func(o *metronome) *dog.Timer {
+			return o.After(time.Second, nothing)
+		}, true, false},
+		"Every with ticks that were dropped": {func(o *metronome) *dog.Timer {
+			return o.Every(time.Second, nothing)
+		}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,8 +60,8 @@ func TestTimer_StopReportsWhetherItWasPending(t *testing.T) {
 	}
 }
 
-// clock is an object with timers and without OnStop, which Shutdown leaves as it
-// is.
+// clock is an object with timers and without OnStop, which Shutdown leaves as
+// it is.
 type clock struct{ dog.Object }
 
 // Do runs a function in the turn.

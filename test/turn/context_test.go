@@ -20,7 +20,9 @@ import (
 func uses(h *fixture.Rooms, r *fixture.Room, s *dog.Socket) map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
 		"Await": func(ctx context.Context) error { return dog.Await(ctx, func() error { panic("it ran") }) },
-		"Go":    func(ctx context.Context) error { return dog.Go(ctx, func(context.Context) error { panic("it ran") }) },
+		"Go": func(ctx context.Context) error {
+			return dog.Go(ctx, func(context.Context) error { panic("it ran") })
+		},
 		"BlockConcurrencyWhile": func(ctx context.Context) error {
 			return dog.BlockConcurrencyWhile(ctx, func(context.Context) error { panic("it ran") })
 		},

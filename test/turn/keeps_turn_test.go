@@ -44,7 +44,9 @@ func namesOf(functions []surface.Func) (names []string) {
 
 func TestTurn_TableOfTurnsHasAllThatTheLibraryExports(t *testing.T) {
 	library := source(t)
-	types := slices.DeleteFunc(library.Types(), func(typ string) bool { return slices.Contains(fixture.ValueTypes, typ) })
+	types := slices.DeleteFunc(
+		library.Types(), func(typ string) bool { return slices.Contains(fixture.ValueTypes, typ) },
+	)
 	var listed []string
 	for typ, s := range turnTable {
 		require.NotEmpty(t, s.in, typ)
@@ -237,14 +239,16 @@ func TestTurn_AnsweringKeepsTheTurn(t *testing.T) {
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
-				requireKeepsTurn(t, kind, func(_ fixture.Owner, w http.ResponseWriter, _ *http.Request) error { return answer(w) },
+				requireKeepsTurn(
+					t, kind, func(_ fixture.Owner, w http.ResponseWriter, _ *http.Request) error { return answer(w) },
 					func(v *fixture.Owners) {
 						answer, err := v.Server.Client().Get(dogtest.URL + "/?u=ada")
 						if err == nil { // Hijack ends the connection
 							_, _ = io.Copy(io.Discard, answer.Body)
 							_ = answer.Body.Close()
 						}
-					})
+					},
+				)
 			})
 		})
 	}
@@ -266,7 +270,8 @@ func TestTurn_ConnectKeepsTheTurn(t *testing.T) {
 // requireKeepsTurn sends 100 requests at once and requires that their Receive
 // keeps the turn in do.
 func requireKeepsTurn(
-	t *testing.T, kind string, do func(fixture.Owner, http.ResponseWriter, *http.Request) error, send func(*fixture.Owners),
+	t *testing.T, kind string, do func(fixture.Owner, http.ResponseWriter, *http.Request) error,
+	send func(*fixture.Owners),
 ) {
 	t.Helper()
 	count := 0

@@ -31,10 +31,16 @@ func TestTurn_OneHandlerRunsAtATime(t *testing.T) {
 					r.Connect(w, req, nil)
 				}
 			},
-			Open:    func(_ context.Context, r *fixture.Room, _ *dog.Socket) error { work(r); return nil },
-			Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error { work(r); return nil },
-			Close:   func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ int, _ string) error { work(r); return nil },
-			Gossip:  func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) { work(r); return nil, nil },
+			Open: func(_ context.Context, r *fixture.Room, _ *dog.Socket) error { work(r); return nil },
+			Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ dog.Message) error {
+				work(r)
+				return nil
+			},
+			Close: func(_ context.Context, r *fixture.Room, _ *dog.Socket, _ int, _ string) error {
+				work(r)
+				return nil
+			},
+			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) { work(r); return nil, nil },
 		})
 		h.Server.Get("/") // makes the room
 		for i := range 5 {

@@ -14,7 +14,8 @@ func TestSpread(t *testing.T) {
 
 func TestFormat(t *testing.T) {
 	for want, v := range map[string]float64{
-		"0": 0, "0.05": 0.05, "1.23": 1.2345, "12.3": 12.345, "123": 123.4, "1234": 1234.5, "12k": 12345, "123k": 123456,
+		"0": 0, "0.05": 0.05, "1.23": 1.2345, "12.3": 12.345, "123": 123.4, "1234": 1234.5, "12k": 12345,
+		"123k":  123456,
 		"1.23M": 1234567,
 	} {
 		require.Equal(t, want, Format(v))
@@ -26,5 +27,7 @@ func TestFormat(t *testing.T) {
 }
 
 func TestOnlyRoundsThatBothHaveAreDivided(t *testing.T) {
-	require.Equal(t, map[int]float64{1: 2}, Divide(map[int]float64{0: 1, 1: 6, 2: 5}, map[int]float64{1: 3, 2: 0, 3: 1}))
+	require.Equal(
+		t, map[int]float64{1: 2}, Divide(map[int]float64{0: 1, 1: 6, 2: 5}, map[int]float64{1: 3, 2: 0, 3: 1}),
+	)
 }

@@ -22,7 +22,9 @@ import (
 // of their paths, without what debuggers need. It has to be called in the
 // module's directory.
 func Build(dir string, programs ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-ldflags=-w", "-o", dir + string(filepath.Separator)}, programs...)...)
+	cmd := exec.Command(
+		"go",
+		append([]string{"build", "-ldflags=-w", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build %s (from the module's directory?): %w", strings.Join(programs, ", "), err)

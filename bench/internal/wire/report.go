@@ -45,7 +45,8 @@ type Result struct {
 	PerSocket  float64 `json:"kib_per_socket,omitempty"`
 	Goroutines float64 `json:"goroutines_per_socket,omitempty"`
 
-	SlowOpen float64 `json:"slow_open,omitempty"` // share of the sockets that never read which the server has not closed
+	// share of the sockets that never read which the server has not closed
+	SlowOpen float64 `json:"slow_open,omitempty"`
 
 	Err string `json:"error,omitempty"` // why the cell does not count
 }

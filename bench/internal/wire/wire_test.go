@@ -54,9 +54,10 @@ func TestMessageKeepsItsNumber(t *testing.T) {
 }
 
 func TestCentrifugeMessages(t *testing.T) {
-	publication := []byte("\x0d\x22\x0b" + "\x12\x01b" + "\x22\x06" + "\x22\x04data") // reply { push { channel, pub { data } } }
-	message := []byte("\x09\x22\x07" + "\x42\x05" + "\x0a\x03one")                    // reply { push { message { data } } }
-	reply := []byte("\x04\x08\x01\x2a\x00")                                           // reply { id, connect {} }
+	// reply { push { channel, pub { data } } }
+	publication := []byte("\x0d\x22\x0b" + "\x12\x01b" + "\x22\x06" + "\x22\x04data")
+	message := []byte("\x09\x22\x07" + "\x42\x05" + "\x0a\x03one") // reply { push { message { data } } }
+	reply := []byte("\x04\x08\x01\x2a\x00")                        // reply { id, connect {} }
 	ping := []byte{0}
 	failed := []byte("\x04\x12\x02\x08\x64") // reply { error { code } }
 

@@ -69,7 +69,9 @@ func flow(job drive.Job, namespace string) (drive.Figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	return drive.Rate(operations{p, p.stubs(namespace, job.Objects), storeMany}, job.Objects, flowBatch(job.Objects), job.Time)
+	return drive.Rate(
+		operations{p, p.stubs(namespace, job.Objects), storeMany}, job.Objects, flowBatch(job.Objects), job.Time,
+	)
 }
 
 func storeMany(stub dog.Stub[keeper], n int) (stored time.Time, err error) {
@@ -100,7 +102,8 @@ func (k *keeper) StoreMany(ctx context.Context, c *chain) error {
 }
 
 func (k *keeper) storeOne(ctx context.Context, c *chain) error {
-	runtime.Gosched() // as for an event from outside: else a chain would not leave its processor before the scheduler takes it away
+	// as for an event from outside: else a chain would not leave its processor before the scheduler takes it away
+	runtime.Gosched()
 	err := k.Store(ctx)
 	if c.left--; err == nil && c.left > 0 {
 		err = k.StoreMany(ctx, c)

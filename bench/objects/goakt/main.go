@@ -15,7 +15,9 @@ import (
 func main() {
 	drive.Main(map[string]func(drive.Job) (drive.Figures, error){"call": func(job drive.Job) (drive.Figures, error) {
 		ctx := context.Background()
-		system, err := actors.NewActorSystem("bench", actors.WithPassivationDisabled(), actors.WithLogger(log.DiscardLogger))
+		system, err := actors.NewActorSystem(
+			"bench", actors.WithPassivationDisabled(), actors.WithLogger(log.DiscardLogger),
+		)
 		if err != nil {
 			return nil, err
 		}

@@ -41,7 +41,8 @@ func open(path string) (f file, err error) {
 	if f.conn, err = sqlite3.Open("file:" + path); err != nil {
 		return file{}, err
 	}
-	const setup = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; " + drive.Table
+	const setup = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; " +
+		drive.Table
 	if err = f.conn.Exec(setup); err == nil {
 		f.upsert, _, err = f.conn.Prepare(drive.Upsert)
 	}

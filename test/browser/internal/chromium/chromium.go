@@ -43,7 +43,9 @@ func Start(t *testing.T) *Browser {
 
 func find(t *testing.T) string {
 	t.Helper()
-	for _, name := range []string{os.Getenv("DOG_CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+	for _, name := range []string{
+		os.Getenv("DOG_CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+	} {
 		if name == "" {
 			continue
 		}
@@ -51,7 +53,8 @@ func find(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatal("no Chromium found: install it (Debian and Ubuntu: apt-get install chromium; elsewhere Chromium or Google Chrome), " +
+	t.Fatal("no Chromium found: install it (Debian and Ubuntu: apt-get install chromium; elsewhere Chromium or " +
+		"Google Chrome), " +
 		"or name its binary in DOG_CHROMIUM")
 	return ""
 }
@@ -103,9 +106,12 @@ func (p *Tab) Run(script string) {
 func (p *Tab) Wait(what, expression string, args ...any) {
 	p.t.Helper()
 	_, err := chromedp.Run(p.ctx, chromedp.PollFunction[chromedp.Void]("(...args) => "+expression,
-		chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(limit), chromedp.WithPollingArgs(args...)))
+		chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(limit),
+		chromedp.WithPollingArgs(args...)))
 	if err != nil {
-		require.NoError(p.t, err, "%s waits for %s; its page shows:\n%s", p.name, what, Eval[string](p, `document.body.innerText`))
+		require.NoError(
+			p.t, err, "%s waits for %s; its page shows:\n%s", p.name, what, Eval[string](p, `document.body.innerText`),
+		)
 	}
 }
 
