@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,7 +130,7 @@ func requireReceived(t *testing.T, conn *websocket.Conn, want string) {
 // The programs of the README and the guides do what the pages promise.
 func TestTheProgramsOfThePagesRun(t *testing.T) {
 	tests := map[string]func(*testing.T, *program){
-		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby,
+		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby, "Command": testDevice,
 	}
 	programs := build(t)
 	for name := range programs {
@@ -178,4 +179,45 @@ func testLobby(t *testing.T, p *program) {
 	requireReceived(t, bob, "ada: hello")
 	send(t, bob, "hi")
 	requireReceived(t, ada, "bob: hi")
+}
+
+// A device gets each command until it acknowledges it: after it was away, after
+// its connection was replaced, and after the program was killed.
+func testDevice(t *testing.T, p *program) {
+	command := func(text, want string) {
+		t.Helper()
+		resp, err := http.PostForm("http://"+p.addr+"/door", url.Values{"do": {text}})
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		n, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, want, string(n))
+	}
+	kill := p.start(t)
+	command("open", "1\n")
+	command("close", "2\n")
+	door := p.dial(t, "/door")
+	requireReceived(t, door, `{"n":1,"text":"open"}`)
+	requireReceived(t, door, `{"n":2,"text":"close"}`)
+	send(t, door, "1")
+	command("lock", "3\n")
+	requireReceived(t, door, `{"n":3,"text":"lock"}`)
+
+	again := p.dial(t, "/door")
+	requireReceived(t, again, `{"n":2,"text":"close"}`)
+	requireReceived(t, again, `{"n":3,"text":"lock"}`)
+	_, _, err := door.Read(t.Context())
+	require.EqualValues(t, 4000, websocket.CloseStatus(err), "the connection was replaced")
+	send(t, again, "2")
+	command("open", "4\n")
+	requireReceived(t, again, `{"n":4,"text":"open"}`)
+
+	kill()
+	p.start(t)
+	back := p.dial(t, "/door")
+	requireReceived(t, back, `{"n":3,"text":"lock"}`)
+	requireReceived(t, back, `{"n":4,"text":"open"}`)
+	send(t, back, "three")
+	_, _, err = back.Read(t.Context())
+	require.EqualValues(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err))
 }
