@@ -197,10 +197,10 @@ func (rt *Runtime) clock() {
 			return
 		case <-ticker.C:
 		}
-		for _, b := range rt.groups() {
-			if b.tick(rt.now()) {
+		for _, g := range rt.groups() {
+			if g.tick(rt.now()) {
 				rt.mu.Lock()
-				delete(rt.watched, b)
+				delete(rt.watched, g)
 				rt.mu.Unlock()
 			}
 		}

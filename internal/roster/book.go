@@ -367,9 +367,6 @@ func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 	return r, nil
 }
 
-// Replica returns the replica added under id, or nil if there is none.
-func (b *Book[R, S]) Replica(id string) *Replica[R, S] { return b.replicas.m[id] }
-
 // All yields the replicas in order of addition. The Book must not change during
 // the iteration.
 func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
