@@ -73,8 +73,7 @@ func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...Sen
 
 // Disconnect closes all open sockets of a uid, on any replica, as
 // [Socket.Close] does, and returns their number. It returns ErrNoTarget when
-// there are none.
-// In a handler it gives up the turn.
+// there are none. In a handler it gives up the turn.
 func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
 	state, err := r.state()
 	if err != nil {
