@@ -297,7 +297,7 @@ func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	}
 }
 
-// leaving returns the connections of sockets that have left their replica and
+// leaving returns the connections of sockets that have left their object and
 // are not closed yet.
 func (rt *Runtime) leaving() []*conn.Conn {
 	rt.past.Lock()
