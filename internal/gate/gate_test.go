@@ -25,17 +25,17 @@ type disk struct {
 
 func (d *disk) Durable() uint64 { return d.durable }
 
-func (d *disk) OnDurable(commit uint64, told func(error)) {
+func (d *disk) OnDurable(commit uint64, notify func(error)) {
 	switch {
 	case commit <= d.durable:
-		told(nil)
+		notify(nil)
 	case d.failed != nil:
-		told(d.failed)
+		notify(d.failed)
 	default:
 		if d.waiting == nil {
 			d.waiting = make(map[uint64][]func(error))
 		}
-		d.waiting[commit] = append(d.waiting[commit], told)
+		d.waiting[commit] = append(d.waiting[commit], notify)
 	}
 }
 
@@ -43,8 +43,8 @@ func (d *disk) OnDurable(commit uint64, told func(error)) {
 func (d *disk) sync(to uint64) {
 	for d.durable < to {
 		d.durable++
-		for _, told := range d.waiting[d.durable] {
-			told(nil)
+		for _, notify := range d.waiting[d.durable] {
+			notify(nil)
 		}
 		delete(d.waiting, d.durable)
 	}
@@ -53,8 +53,8 @@ func (d *disk) sync(to uint64) {
 func (d *disk) fail(err error) {
 	d.failed = err
 	for _, all := range d.waiting {
-		for _, told := range all {
-			told(err)
+		for _, notify := range all {
+			notify(err)
 		}
 	}
 	d.waiting = nil
@@ -278,15 +278,15 @@ func (e *engine) Durable() uint64 {
 	return e.d.durable
 }
 
-func (e *engine) OnDurable(commit uint64, told func(error)) {
+func (e *engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
 	known := commit <= e.d.durable
 	if !known {
-		e.d.OnDurable(commit, told)
+		e.d.OnDurable(commit, notify)
 	}
 	e.mu.Unlock()
 	if known {
-		told(nil)
+		notify(nil)
 	}
 }
 
@@ -301,8 +301,8 @@ func (e *engine) sync(to uint64) {
 		delete(e.d.waiting, e.d.durable)
 	}
 	e.mu.Unlock()
-	for _, told := range all {
-		told(nil)
+	for _, notify := range all {
+		notify(nil)
 	}
 }
 
@@ -374,11 +374,11 @@ type busyDisk struct {
 	asked     int
 }
 
-func (d *busyDisk) OnDurable(commit uint64, told func(error)) {
+func (d *busyDisk) OnDurable(commit uint64, notify func(error)) {
 	if d.asked++; d.asked > 100 {
 		panic("asked again and again")
 	}
-	d.disk.OnDurable(commit, told)
+	d.disk.OnDurable(commit, notify)
 	if meanwhile := d.meanwhile; meanwhile != nil {
 		d.meanwhile = nil
 		meanwhile()

@@ -192,7 +192,7 @@ func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	}
 }
 
-// release passes the waiters of durable commits to the teller. The caller must
+// release passes the waiters of durable commits to the notifier. The caller must
 // hold mu.
 func (e *Engine) release(durable uint64) {
 	waiting := e.waiters[:0]
@@ -206,7 +206,7 @@ func (e *Engine) release(durable uint64) {
 	clear(e.waiters[len(waiting):])
 	e.waiters = waiting
 	if len(e.ready) > 0 {
-		e.tell.Signal()
+		e.notify.Signal()
 	}
 }
 
@@ -238,7 +238,7 @@ func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 		}
 		w.err = e.err
 	}
-	if e.telling || len(e.ready) > 0 {
+	if e.notifying || len(e.ready) > 0 {
 		e.ready = append(e.ready, w)
 		e.mu.Unlock()
 		return
@@ -247,8 +247,8 @@ func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	notify(w.err)
 }
 
-// tellAll calls the waiters that are ready until the engine has been closed.
-func (e *Engine) tellAll() {
+// notifyAll calls the waiters that are ready until the engine has been closed.
+func (e *Engine) notifyAll() {
 	var group []waiter
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -257,10 +257,10 @@ func (e *Engine) tellAll() {
 			if e.closed.Load() {
 				return
 			}
-			e.tell.Wait()
+			e.notify.Wait()
 		}
 		e.ready, group = group[:0], e.ready
-		e.telling = true
+		e.notifying = true
 		e.mu.Unlock()
 		slices.SortStableFunc(group, func(a, b waiter) int { return cmp.Compare(a.commit, b.commit) })
 		for _, w := range group {
@@ -268,6 +268,6 @@ func (e *Engine) tellAll() {
 		}
 		clear(group)
 		e.mu.Lock()
-		e.telling = false
+		e.notifying = false
 	}
 }
