@@ -1,5 +1,5 @@
-// Package roster keeps the books of one group: its replicas, the load of each,
-// and the uids that have connections on them.
+// Package roster records the state of one group: its replicas, the load of
+// each, and the uids that have connections on them.
 //
 // A connection needs a [Place] on a replica. [Book.Reserve] chooses the replica
 // and reserves a place for some time, [Book.Claim] makes it a used place,
