@@ -164,8 +164,9 @@ func (ns *namespace) refused(log *slog.Logger, err error) {
 
 // upgrades reports whether a request may be passed to an object of the type. If
 // all that the type does with requests is to connect, and this one asks for no
-// WebSocket or comes from a page of another origin, upgrades refuses it. So such
-// a request starts no object, and gets its own status even if there is no room.
+// WebSocket or comes from a page of another origin, upgrades refuses it. So
+// such a request starts no object, and gets its own status even if there is no
+// room.
 func (ns *namespace) upgrades(w http.ResponseWriter, r *http.Request, log func() *slog.Logger) bool {
 	if !ns.connects || ns.receives {
 		return true

@@ -106,14 +106,14 @@ func (g *groupState) ask(ctx context.Context, asker *replicaState, data []byte) 
 	c.missing = len(peers)
 	for i, r := range peers {
 		rt.host.Work.Spawn(func() {
-			var answer []byte
+			var reply []byte
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // stays if it does not return
-			defer func() { c.put(i, answer, err) }()
-			answer, err = r.answer(limited, from, data)
+			defer func() { c.put(i, reply, err) }()
+			reply, err = r.reply(limited, from, data)
 			// If the handler returns because of the deadline, it is too late as
 			// well: its context may have ended before limited.
 			if limited.Err() != nil || !time.Now().Before(deadline) {
-				answer, err = nil, context.DeadlineExceeded
+				reply, err = nil, context.DeadlineExceeded
 			}
 		})
 	}
@@ -127,8 +127,8 @@ func (g *groupState) ask(ctx context.Context, asker *replicaState, data []byte) 
 	return c.take(), nil
 }
 
-// answer runs OnGossip as an event of a replica. ctx has a deadline.
-func (r *replicaState) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
+// reply runs OnGossip as an event of a replica. ctx has a deadline.
+func (r *replicaState) reply(ctx context.Context, from turn.Origin, question []byte) (reply []byte, err error) {
 	if !r.obj.ns.gossips {
 		return nil, misuse("Gossip", "%s has no OnGossip", r.obj.ns.typ.Elem())
 	}
@@ -143,7 +143,7 @@ func (r *replicaState) answer(ctx context.Context, from turn.Origin, question []
 		}
 		// Encode in the turn: the result may be, or point to, data that the
 		// object changes later.
-		if answer, err = encodeJSON(result); err != nil {
+		if reply, err = encodeJSON(result); err != nil {
 			return fmt.Errorf("dog: encode reply to gossip: %w", err)
 		}
 		return nil
@@ -157,7 +157,7 @@ func (r *replicaState) answer(ctx context.Context, from turn.Origin, question []
 	case err != nil:
 		return nil, err
 	}
-	return answer, nil
+	return reply, nil
 }
 
 // collection gathers replies until they are taken.
@@ -170,13 +170,13 @@ type collection struct {
 	taken   bool    // guarded by mu
 }
 
-func (c *collection) put(i int, answer []byte, err error) {
+func (c *collection) put(i int, reply []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.taken {
 		return
 	}
-	c.replies[i].Data, c.replies[i].Err = answer, err
+	c.replies[i].Data, c.replies[i].Err = reply, err
 	if c.missing--; c.missing == 0 {
 		close(c.done)
 	}

@@ -161,7 +161,7 @@ func (rt *Runtime) openStore() (store.Engine, error) {
 			if err == nil {
 				err = engine.Close()
 			}
-			rt.opts.Logger.Info("the disk answers again; the store has been closed", "error", err)
+			rt.opts.Logger.Info("the disk responds again; the store has been closed", "error", err)
 		}
 	}()
 	if err := engine.Await(done); err != nil {

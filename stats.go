@@ -206,8 +206,8 @@ func (t *tour) claim(conns []*conn.Conn) []*conn.Conn {
 	return mine
 }
 
-// visit adds up the turns of all present and past objects of a class. It returns
-// its groups and its plain objects with sockets.
+// visit adds up the turns of all present and past objects of a class. It
+// returns its groups and its plain objects with sockets.
 func (t *tour) visit(c *object.Class) (groups, crowds []*objectState, turns turn.Stats) {
 	turns = c.Tour(t.number, func(counted *object.Object) {
 		o := stateOf(counted)

@@ -150,7 +150,8 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 
 // AcceptIf is like Accept, but calls admit for a request that asks for a
 // WebSocket and may have one, before it takes the connection over. If admit
-// returns an error, AcceptIf returns that error, and has not written a response.
+// returns an error, AcceptIf returns that error, and has not written a
+// response.
 func AcceptIf(w http.ResponseWriter, r *http.Request, o *Options, admit func() error) (*Conn, error) {
 	if err := checkMethod(w, r); err != nil {
 		return nil, err

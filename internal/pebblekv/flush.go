@@ -192,8 +192,8 @@ func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	}
 }
 
-// release passes the waiters of durable commits to the notifier. The caller must
-// hold mu.
+// release passes the waiters of durable commits to the notifier. The caller
+// must hold mu.
 func (e *Engine) release(durable uint64) {
 	waiting := e.waiters[:0]
 	for _, w := range e.waiters {
@@ -223,9 +223,10 @@ func (e *Engine) Durable() uint64 { return e.durable.Load() }
 // OnDurable implements store.Engine. The engine makes its calls in one
 // goroutine, in the order of the numbers. If the outcome is known and no calls
 // are being made, OnDurable itself calls notify, possibly concurrently with the
-// engine's calls for later commits. While calls are being made, notify is queued
-// behind them, so that it never overtakes an earlier call for the same or an
-// earlier commit. A commit that Commit has not returned yet is waited for.
+// engine's calls for later commits. While calls are being made, notify is
+// queued behind them, so that it never overtakes an earlier call for the same
+// or an earlier commit. A commit that Commit has not returned yet is waited
+// for.
 func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
 	w := waiter{commit: commit, notify: notify}

@@ -38,7 +38,8 @@ type shortage struct {
 // one begins to wait, and with -1 when it stops waiting.
 func (s *shortage) await(waits func(int)) { s.waits.Store(&waits) }
 
-// stopWaiting makes all changes that wait for space fail, now and in the future.
+// stopWaiting makes all changes that wait for space fail, now and in the
+// future.
 func (s *shortage) stopWaiting() { s.once.Do(func() { close(s.hopeless) }) }
 
 // persist runs a change, and retries it while there is no space. run must

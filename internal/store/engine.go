@@ -67,10 +67,10 @@ type Engine interface {
 
 	// OnDurable calls notify exactly once: with nil when the commit with this
 	// number and all before it are durable, or with ErrFailed or ErrClosed,
-	// wrapping the cause, if they never will be. notify must not block. Deferred
-	// calls are made one at a time, in the order of the numbers. If the outcome
-	// is already known, notify is called at once, unless that would overtake an
-	// earlier call.
+	// wrapping the cause, if they never will be. notify must not block.
+	// Deferred calls are made one at a time, in the order of the numbers. If
+	// the outcome is already known, notify is called at once, unless that would
+	// overtake an earlier call.
 	OnDurable(commit uint64, notify func(error))
 
 	// Writable returns nil, or the error with which a commit would fail:
