@@ -254,8 +254,8 @@ func (o *objectState) administer(ctx, wait context.Context, do func(*Storage) (<
 }
 
 // bring returns the object that to leads to, including a replica that is not in
-// memory if it has stored something. It returns object.ErrRetired, ErrReplicaGone, and
-// errors of starting its group.
+// memory if it has stored something. It returns object.ErrRetired,
+// ErrReplicaGone, and errors of starting its group.
 func bring(ctx context.Context, to target) (*objectState, error) {
 	o, err := objectOf(ctx, to)
 	if !errors.Is(err, ErrReplicaGone) {

@@ -109,8 +109,8 @@ func TestNames_TheLogTellsAnInvalidNameFromAnInvalidUID(t *testing.T) {
 	require.Regexp(t, `(?s)^[^\n]*the name of the object is invalid[^\n]*\n[^\n]*its uid is invalid[^\n]*\n$`, log.String())
 }
 
-// A name that no object can have is an error of every method, also of those that
-// have nothing to do where there is no object.
+// A name that no object can have is an error of every method, also of those
+// that have nothing to do where there is no object.
 func TestNames_EveryMethodOfAStubRefusesAnInvalidOne(t *testing.T) {
 	options, _ := fixture.LogToBuffer()
 	options.Store = disk.Memory()

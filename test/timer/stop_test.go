@@ -56,8 +56,8 @@ func TestTimer_StopReportsWhetherItWasPending(t *testing.T) {
 	}
 }
 
-// clock is an object with timers and without OnStop, which Shutdown leaves as it
-// is.
+// clock is an object with timers and without OnStop, which Shutdown leaves as
+// it is.
 type clock struct{ dog.Object }
 
 // Do runs a function in the turn.
