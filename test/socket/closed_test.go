@@ -3,7 +3,6 @@ package socket_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -15,36 +14,36 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// A socket that is closed, by whom ever, takes no more messages and is not
-// listed, also while what the replica has stored is not durable yet.
+// A closed socket takes no more messages and is not listed, also while the
+// writes of its owner are not durable yet.
 func TestSocket_ThatIsClosedIsClosedForEverybody(t *testing.T) {
 	for _, stores := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 			var ended []int
-			h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
-				Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
+			v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
+				Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 					if stores {
-						require.NoError(t, fixture.Put(r))
+						require.NoError(t, fixture.Put(o))
 					}
 					require.NoError(t, s.Send("last"))
-					require.Len(t, slices.Collect(r.Sockets()), 2)
+					require.Len(t, slices.Collect(o.Sockets()), 2)
 					require.NoError(t, s.Close(4000, "enough"))
 					require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
-					for other := range r.Sockets() {
+					for other := range o.Sockets() {
 						require.NotEqual(t, s.ID(), other.ID())
 						require.NoError(t, other.Send("still here"))
 					}
 					require.NoError(t, s.Close(4001, "again"))
 					return nil
 				},
-				Close: func(_ context.Context, r *fixture.Room, s *dog.Socket, code int, _ string) error {
+				Close: func(_ context.Context, o fixture.Owner, s *dog.Socket, code int, _ string) error {
 					ended = append(ended, code)
 					require.ErrorIs(t, s.Send("late"), dog.ErrSocketClosed)
-					require.NotContains(t, slices.Collect(r.Sockets()), s)
+					require.NotContains(t, slices.Collect(o.Sockets()), s)
 					return nil
 				},
 			})
-			ada, bob := h.Enter("ada"), h.Enter("bob")
+			ada, bob := v.Enter("ada"), v.Enter("bob")
 			ada.Send("go")
 			synctest.Wait()
 			engine.Flush()
@@ -93,40 +92,35 @@ func TestSocket_DisconnectCountsTheSocketsThatItCloses(t *testing.T) {
 	})
 }
 
-// The client has gone, without a word or with one: Send says so although it
-// would have to wait for the store.
+// Send fails at once when the client has gone, even if the message would have
+// to wait until the owner's writes are durable.
 func TestSocket_SendOnASocketWhoseClientHasGone(t *testing.T) {
-	for name, leave := range map[string]func(*testing.T, *fixture.Rooms){
-		"vanished": func(t *testing.T, h *fixture.Rooms) {
-			c := h.Enter("ada")
-			synctest.Wait()
-			c.Vanish()
-		},
-		"closed": func(t *testing.T, h *fixture.Rooms) {
-			c := h.Enter("ada")
-			synctest.Wait()
-			c.Close(1000, "")
-		},
+	for name, leave := range map[string]func(*dogtest.Client){
+		"vanished": func(c *dogtest.Client) { c.Vanish() },
+		"closed":   func(c *dogtest.Client) { c.Close(1000, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 				var gone *dog.Socket
 				var checked bool
-				h, _ := fixture.NewGatedRooms(t, &fixture.Hooks{
-					Open: func(_ context.Context, _ *fixture.Room, s *dog.Socket) error { gone = s; return nil },
-					Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-						if req.URL.Path == "/ws" {
-							r.Connect(w, req, nil)
-							return
+				v, _ := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
+					Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
+						if s.UID() == "ada" {
+							gone = s
 						}
-						require.NoError(t, fixture.Put(r))
+						return nil
+					},
+					Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, _ dog.Message) error {
+						require.NoError(t, fixture.Put(o))
 						require.ErrorIs(t, gone.Send("late"), dog.ErrSocketClosed)
 						checked = true
+						return nil
 					},
 				})
-				leave(t, h)
+				ada, bob := v.Enter("ada"), v.Enter("bob")
+				leave(ada)
 				synctest.Wait()
-				go h.Server.Client().Get("http://dog.test/?u=bob")
+				bob.Send("go")
 				synctest.Wait()
 				require.True(t, checked)
 			})

@@ -220,6 +220,32 @@ func TestSocket_HandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) 
 	})
 }
 
+func TestSocket_HandlerThatReturnsTheResetOfACalledObjectIsLogged(t *testing.T) {
+	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
+		options, log := newLogbook()
+		var called dog.Stub[fixture.Object]
+		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
+			Message: func(ctx context.Context, _ fixture.Owner, _ *dog.Socket, _ dog.Message) error {
+				return dog.CallErr(ctx, called, (*fixture.Object).Do, func(context.Context) error { panic("boom") })
+			},
+		})
+		objects, err := dog.RegisterObject[fixture.Object](v.Runtime, "called", nil)
+		require.NoError(t, err)
+		called = objects.Named("a")
+		v.Enter("ada").Send("go")
+		synctest.Wait()
+		records := log.Records(t)
+		require.Len(t, records, 2)
+		require.Equal(t, "object reset", records[0]["msg"])
+		require.Equal(t, "called", records[0]["namespace"])
+		require.Equal(t, "handler failed", records[1]["msg"])
+		require.Equal(t, "owners", records[1]["namespace"])
+		require.Equal(t, "ERROR", records[1]["level"])
+		require.Contains(t, records[1]["error"], "boom")
+		require.Equal(t, []int{1}, v.Loads(), "the owner goes on")
+	})
+}
+
 func TestSocket_HandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()

@@ -254,10 +254,14 @@ func TestSocket_GossipThatHasNoJSONFails(t *testing.T) {
 func TestSocket_StubOutlivesItsRuntimeInGoodOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
+		objects, err := dog.RegisterObject[fixture.Object](h.Runtime, "object", nil)
+		require.NoError(t, err)
+		object := objects.Named("a").WithUID("ada")
+		require.NoError(t, dog.CallErr0(t.Context(), object, (*fixture.Object).Nothing))
 		stub, err := h.Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		require.NoError(t, h.Runtime.Shutdown(t.Context()))
-		for _, handler := range []http.Handler{stub, h.Group} {
+		for _, handler := range []http.Handler{stub, h.Group, object, objects.Named("b")} {
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 			require.Equal(t, http.StatusServiceUnavailable, w.Code)
@@ -265,6 +269,7 @@ func TestSocket_StubOutlivesItsRuntimeInGoodOrder(t *testing.T) {
 		}
 		_, err = h.Identify(t.Context(), "ada")
 		require.ErrorIs(t, err, dog.ErrShutdown)
+		require.ErrorIs(t, dog.CallErr0(t.Context(), object, (*fixture.Object).Nothing), dog.ErrShutdown)
 		stub.Release()
 		require.NotZero(t, stub.ID())
 		synctest.Wait()

@@ -16,19 +16,31 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSocket_BadUIDReachesNoReplica(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
+func TestSocket_BadUIDReachesNoOwner(t *testing.T) {
+	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
+		v := fixture.NewOwners(t, kind, dog.Options{}, new(fixture.OwnerHooks))
 		bad := map[string]string{
-			"empty": "", "too long": strings.Repeat("x", 1025), "newline": "a\nb",
+			"too long": strings.Repeat("x", 1025), "newline": "a\nb",
 			"escape": "\x1b[0m", "C1": "\u0085", "not UTF-8": "a\xff",
 		}
-		for name, id := range bad {
-			_, err := h.Identify(t.Context(), id)
-			require.ErrorIs(t, err, dog.ErrInvalidName, name)
-			_, answer, err := h.Server.TryDial("/ws?u="+url.QueryEscape(id), dogtest.DialOptions{})
+		if fixture.IsReplica(kind) { // an object needs no uid
+			bad["empty"] = ""
+		}
+		for name, uid := range bad {
+			_, answer, err := v.Server.TryDial("/?u="+url.QueryEscape(uid), dogtest.DialOptions{})
 			require.Error(t, err)
 			require.Equal(t, http.StatusBadRequest, answer.StatusCode, name)
+		}
+		require.Empty(t, v.Loads())
+	})
+}
+
+func TestSocket_BadUIDIsNotIdentified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
+		for _, uid := range []string{"", strings.Repeat("x", 1025), "a\nb", "\x1b[0m", "\u0085", "a\xff"} {
+			_, err := h.Identify(t.Context(), uid)
+			require.ErrorIs(t, err, dog.ErrInvalidName, "%q", uid)
 		}
 		require.Empty(t, h.Loads())
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -162,58 +161,6 @@ func TestSocket_WhoCannotConnectIsToldWhy(t *testing.T) {
 	})
 }
 
-func TestSocket_WrongSocketOptionsAreAnsweredWith500(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for name, options := range map[string]dog.SocketOptions{
-			"tags":            {Tags: strings.Split(strings.Repeat("x y ", 6)+"1 2 3 4 5 6 7 8 9", " ")},
-			"a negative size": {MaxMessage: -1},
-			"half an answer":  {AutoRequest: "ping"},
-			"an attachment":   {Attachment: strings.Repeat("x", 20_000)},
-			"no JSON":         {Attachment: func() {}},
-		} {
-			v := fixture.NewOwners(t, "an object with Receive and OnError", dog.Options{}, &fixture.OwnerHooks{
-				Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-					_, err := o.Connect(w, req, &options)
-					require.Error(t, err, name)
-					return err
-				},
-			})
-			require.Equal(t, 500, statusOf(t, v.Server, "GET", "/", handshakeHeader()), name)
-			synctest.Wait()
-			require.Zero(t, v.Runtime.Stats().Sockets, name)
-		}
-		v := fixture.NewOwners(t, "an object with Receive and OnError", dog.Options{}, &fixture.OwnerHooks{
-			Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
-				_, err := o.Connect(w, req, &dog.SocketOptions{UID: "a\nb"})
-				require.ErrorIs(t, err, dog.ErrInvalidName)
-				return err
-			},
-		})
-		require.Equal(t, 400, statusOf(t, v.Server, "GET", "/", handshakeHeader()))
-	})
-}
-
-func TestSocket_WrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
-	rt := dogtest.New(t, dog.Options{})
-	for name, sockets := range map[string]dog.SocketOptions{
-		"a uid":            {UID: "ada"},
-		"an attachment":    {Attachment: func() {}},
-		"a big attachment": {Attachment: strings.Repeat("x", 20_000)},
-		"tags":             {Tags: []string{strings.Repeat("x", 257)}},
-		"a negative size":  {QueueBytes: -1},
-		"half an answer":   {AutoReply: "pong"},
-		"a pattern":        {OriginPatterns: []string{"["}},
-		"a policy":         {Slow: 77},
-	} {
-		_, err := dog.RegisterObject(rt, "x", &dog.ObjectOptions[onlyOpens]{Sockets: sockets})
-		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
-		_, err = dog.RegisterReplica(rt, "x", &dog.ReplicaOptions[dog.Replica]{Sockets: sockets})
-		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
-		_, err = dog.New(dog.Options{Sockets: sockets})
-		require.Error(t, err, name)
-	}
-}
-
 func TestSocket_UIDIsKnownBeforeTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var own string
@@ -336,47 +283,4 @@ func TestSocket_OwnerTalksToItsSockets(t *testing.T) {
 		requireHeard(ada, "count bob", []string{"1 1 0 0 [a b] false"}, nil, nil)
 		require.Equal(t, 1, v.Runtime.Stats().Sockets)
 	})
-}
-
-func TestSocket_OptionsThatCannotWorkAreRefused(t *testing.T) {
-	bad := map[string]dog.SocketOptions{
-		"an unknown policy":       {Slow: dog.CoalesceSlow + 1},
-		"a negative policy":       {Slow: -1},
-		"a request and no reply":  {AutoRequest: "ping"},
-		"a reply and no request":  {AutoReply: "pong"},
-		"a request too long":      {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
-		"a reply that is no text": {AutoRequest: "ping", AutoReply: "\xff"},
-		"a bad origin pattern":    {OriginPatterns: []string{"example.com", "a["}},
-		"too many tags":           {Tags: strings.Split("a b c d e f g h i j k", " ")},
-		"a tag too long":          {Tags: []string{strings.Repeat("x", 257)}},
-	}
-	for name, options := range bad {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				rt, err := dog.New(dog.Options{Sockets: options})
-				require.Error(t, err)
-				require.Nil(t, rt)
-
-				h := fixture.NewRooms(
-					t, 1,
-					&fixture.Hooks{Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-						s, err := r.Connect(w, req, &options)
-						require.Nil(t, s)
-						require.Error(t, err)
-					}},
-				)
-				_, answer, err := h.Server.TryDial("/ws", dogtest.DialOptions{})
-				require.Error(t, err)
-				require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
-				fixture.RequireEmpty(t, h.Runtime)
-			})
-		})
-	}
-	good := dog.SocketOptions{
-		Slow: dog.CoalesceSlow, AutoRequest: strings.Repeat("x", 2048), AutoReply: "pong",
-		OriginPatterns: []string{"*.example.com", "https://a?.example.com"}, Tags: slices.Repeat([]string{"same"}, 20),
-	}
-	rt, err := dog.New(dog.Options{Sockets: good})
-	require.NoError(t, err)
-	require.NoError(t, rt.Shutdown(t.Context()))
 }

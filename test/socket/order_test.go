@@ -218,17 +218,14 @@ func TestOrder_WhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
 // Requests through one stub that are made one after the other start in that
 // order, waiting or not.
 func TestOrder_RequestsThroughOneStubStartInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var order []string // guarded by the turn
-		h := fixture.NewRooms(
-			t, 20,
-			&fixture.Hooks{Receive: func(_ *fixture.Room, _ http.ResponseWriter, req *http.Request) {
-				order = append(order, req.URL.Query().Get("n"))
-				time.Sleep(time.Second)
-			}},
-		)
-		stub, err := h.Identify(t.Context(), "ada")
-		require.NoError(t, err)
+	var order []string // guarded by the turn
+	on := &fixture.OwnerHooks{Receive: func(_ fixture.Owner, _ http.ResponseWriter, req *http.Request) error {
+		order = append(order, req.URL.Query().Get("n"))
+		time.Sleep(time.Second)
+		return nil
+	}}
+	requireInOrder := func(t *testing.T, stub http.Handler) {
+		order = nil
 		var want []string
 		var calls sync.WaitGroup
 		for i := range 10 {
@@ -239,5 +236,26 @@ func TestOrder_RequestsThroughOneStubStartInOrder(t *testing.T) {
 		}
 		calls.Wait()
 		require.Equal(t, want, order)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{})
+		objects, err := dog.RegisterObject(rt, "object", &dog.ObjectOptions[fixture.ReceivingObject]{
+			New: func() *fixture.ReceivingObject {
+				return &fixture.ReceivingObject{SocketObject: fixture.SocketObject{On: on}}
+			},
+		})
+		require.NoError(t, err)
+		replicas, err := dog.RegisterReplica(rt, "replica", &dog.ReplicaOptions[fixture.ReceivingReplica]{
+			New: func() *fixture.ReceivingReplica {
+				return &fixture.ReceivingReplica{SocketReplica: fixture.SocketReplica{On: on}}
+			},
+		})
+		require.NoError(t, err)
+		groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[dog.Group]{Limit: 20})
+		require.NoError(t, err)
+		replica, err := groups.Named("a").Identify(t.Context(), "ada")
+		require.NoError(t, err)
+		requireInOrder(t, objects.Named("a"))
+		requireInOrder(t, replica)
 	})
 }

@@ -2,7 +2,6 @@ package socket_test
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,66 +13,62 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/test/internal/fixture"
 )
-
-// leaf is an object that takes sockets and nothing else.
-type leaf struct{ dog.Object }
-
-func (*leaf) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error { return s.Broadcast(m) }
 
 // A client that is refused comes back, so the log has each reason once a
 // minute, as a warning that names the cure.
 func TestRefusals_AreLoggedOnceAMinuteWithTheCure(t *testing.T) {
 	for name, refused := range map[string]struct {
 		path, origin string
+		plain        bool // asks for no WebSocket
 		status       int
 		logged       string
+		objectsOnly  bool // the program gets the error of a replica, from Identify
 	}{
-		"another origin": {path: "/p?u=ada", origin: "https://elsewhere.example", status: http.StatusForbidden,
+		"another origin": {path: "/?u=ada", origin: "https://elsewhere.example", status: http.StatusForbidden,
 			logged: "SocketOptions.OriginPatterns"},
-		"a bad uid":       {path: "/p?u=%00", status: http.StatusBadRequest, logged: "Stub.WithUID"},
-		"too many":        {path: "/full?u=ada", status: http.StatusServiceUnavailable, logged: "MaxSockets"},
-		"a plain request": {path: "/p?plain", status: http.StatusUpgradeRequired, logged: "Receive"},
+		"a bad uid": {path: "/?u=%00", status: http.StatusBadRequest, logged: "Stub.WithUID", objectsOnly: true},
+		"too many": {path: "/?u=ada&o=full", status: http.StatusServiceUnavailable, logged: "MaxSockets",
+			objectsOnly: true},
+		"a plain request": {path: "/?u=ada", plain: true, status: http.StatusUpgradeRequired, logged: "Receive"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var logged bytes.Buffer
-				rt := dogtest.New(
-					t,
-					dog.Options{
+		for _, kind := range []string{"an object", "a replica"} {
+			if refused.objectsOnly && fixture.IsReplica(kind) {
+				continue
+			}
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var logged bytes.Buffer
+					v := fixture.NewOwners(t, kind, dog.Options{
 						Logger: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn})),
-					},
-				)
-				leaves, err := dog.RegisterObject(rt, "leaf", &dog.ObjectOptions[leaf]{MaxSockets: 1})
-				require.NoError(t, err)
-				srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					leaves.Named(r.URL.Path).WithUID(r.FormValue("u")).ServeHTTP(w, r)
-				}))
-				srv.Dial("/full")
-				ask := func() {
-					if _, plain := strings.CutSuffix(refused.path, "?plain"); plain {
-						status, _ := srv.Get(refused.path)
-						require.Equal(t, refused.status, status)
-						return
+					}, &fixture.OwnerHooks{MaxSockets: 1})
+					v.Server.Dial("/?u=bob&o=full")
+					ask := func() {
+						if refused.plain {
+							status, _ := v.Server.Get(refused.path)
+							require.Equal(t, refused.status, status)
+							return
+						}
+						header := http.Header{}
+						if refused.origin != "" {
+							header.Set("Origin", refused.origin)
+						}
+						_, answer, err := v.Server.TryDial(refused.path, dogtest.DialOptions{Header: header})
+						require.Error(t, err)
+						require.Equal(t, refused.status, answer.StatusCode)
 					}
-					header := http.Header{}
-					if refused.origin != "" {
-						header.Set("Origin", refused.origin)
-					}
-					_, answer, err := srv.TryDial(refused.path, dogtest.DialOptions{Header: header})
-					require.Error(t, err)
-					require.Equal(t, refused.status, answer.StatusCode)
-				}
-				warnings := func() int { return strings.Count(logged.String(), "level=WARN") }
+					warnings := func() int { return strings.Count(logged.String(), "level=WARN") }
 
-				ask()
-				ask()
-				require.Equal(t, 1, warnings(), logged.String())
-				require.Contains(t, logged.String(), refused.logged)
-				time.Sleep(time.Minute)
-				ask()
-				require.Equal(t, 2, warnings(), logged.String())
+					ask()
+					ask()
+					require.Equal(t, 1, warnings(), logged.String())
+					require.Contains(t, logged.String(), refused.logged)
+					time.Sleep(time.Minute)
+					ask()
+					require.Equal(t, 2, warnings(), logged.String())
+				})
 			})
-		})
+		}
 	}
 }

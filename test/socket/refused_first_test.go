@@ -115,7 +115,7 @@ func TestRefusals_ComeBeforeThoseOfAnInvalidUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, _ := fixture.LogToBuffer()
 		rt := dogtest.New(t, options)
-		leaves, err := dog.RegisterObject[leaf](rt, "leaf", nil)
+		leaves, err := dog.RegisterObject[onlyListens](rt, "listens", nil)
 		require.NoError(t, err)
 		requireRefused(t, leaves.Named("a").WithUID("\x00"), "/", http.StatusBadRequest)
 		requireRefused(t, leaves.Named(""), "/", http.StatusBadRequest)
