@@ -55,7 +55,8 @@ func nextOf(t *testing.T, conn *websocket.Conn, kind string) (m anything) {
 	return m
 }
 
-// The log keeps every line that somebody has received when the program is killed.
+// The log keeps every line that somebody has received when the program is
+// killed.
 func TestTheLogSurvivesAKill(t *testing.T) {
 	data := t.TempDir()
 	var seen []Line // lines that somebody has received

@@ -36,8 +36,8 @@ func open(t *testing.T, disk dog.Store) *service {
 	return &service{t, rt, dogtest.Serve(t, handler)}
 }
 
-// get makes a request and returns how many may follow at once. If the request is
-// refused, it returns -1 and the seconds to wait.
+// get makes a request and returns how many may follow at once. If the request
+// is refused, it returns -1 and the seconds to wait.
 func (s *service) get(key string) (remaining, wait int) {
 	s.t.Helper()
 	answer, err := s.srv.Client().Get(dogtest.URL + "/?key=" + key)
