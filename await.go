@@ -52,8 +52,8 @@ func Go(ctx context.Context, f func(ctx context.Context) error) error {
 // the object is reset. The error returned is then [ErrReset], and a panic
 // continues. A call that could never return because it needs a turn kept in
 // this way fails with [ErrDeadlock]. If ctx belongs to no handler that has its
-// turn, BlockConcurrencyWhile returns ErrOutsideTurn and does not run f. A nil f
-// is a [UsageError], and does not reset the object.
+// turn, BlockConcurrencyWhile returns ErrOutsideTurn and does not run f. A nil
+// f is a [UsageError], and does not reset the object.
 func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) error) error {
 	life, err := object.Running(ctx)
 	if err != nil {

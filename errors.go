@@ -327,10 +327,15 @@ var statuses = []struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},
 }
 
-// HTTPStatus returns the status that [WriteError] sends for an error: the
-// status of a [StatusError] or of a refused upgrade, 400 for [ErrInvalidName],
-// 404 for [ErrForeignID], 413 for [ErrTooBig], 503 if there is no room or the
-// service is stopping, and 500 for all other errors. It returns 200 for nil.
+// HTTPStatus returns the status that [WriteError] sends for an error:
+//   - the status of a [StatusError] or of a refused upgrade,
+//   - 400 for [ErrInvalidName], 404 for [ErrForeignID], 413 for [ErrTooBig],
+//   - 503 when there is no room ([ErrGroupFull], [ErrReplicaFull],
+//     [ErrReplicaGone], [ErrSocketsFull], [ErrOverloaded]), when the store
+//     cannot write ([ErrStoreFull], [ErrStoreStalled], [ErrStoreFailed]), when
+//     the service is stopping ([ErrShutdown]), and for the end of a context
+//     ([context.Canceled], [context.DeadlineExceeded]),
+//   - 500 for any other error, and 200 for nil.
 func HTTPStatus(err error) int {
 	if err == nil {
 		return http.StatusOK

@@ -50,20 +50,20 @@ func (r Reply) Decode(v any) error {
 // cancelled, or the runtime has shut down. In a handler Gossip gives up the
 // turn, so two replicas may gossip with each other at the same moment.
 func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
-	m, err := r.state()
+	state, err := r.state()
 	if err != nil {
 		return nil, err
 	}
-	return m.group.gossip(ctx, &m.obj.Object, m, v)
+	return state.group.gossip(ctx, &state.obj.Object, state, v)
 }
 
 // gossip asks all replicas of the group except asker, which may be nil.
-func (b *groupState) gossip(ctx context.Context, speaker *object.Object, asker *replicaState, v any) ([]Reply, error) {
+func (g *groupState) gossip(ctx context.Context, speaker *object.Object, asker *replicaState, v any) ([]Reply, error) {
 	data, err := encodeJSON(v)
 	if err != nil {
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
 	}
-	rt := b.runtime()
+	rt := g.runtime()
 	leave, err := rt.host.EnterFrom(ctx)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (b *groupState) gossip(ctx context.Context, speaker *object.Object, asker *
 	defer leave()
 	var replies []Reply
 	err = object.AwaitDurable(ctx, speaker, func() error {
-		replies, err = b.ask(ctx, asker, data)
+		replies, err = g.ask(ctx, asker, data)
 		return err
 	})
 	return replies, err
@@ -79,8 +79,8 @@ func (b *groupState) gossip(ctx context.Context, speaker *object.Object, asker *
 
 // ask collects the replies. A peer's handler may run longer than ask. Its
 // context is then done, and the runtime waits for it.
-func (b *groupState) ask(ctx context.Context, asker *replicaState, data []byte) ([]Reply, error) {
-	rt := b.runtime()
+func (g *groupState) ask(ctx context.Context, asker *replicaState, data []byte) ([]Reply, error) {
+	rt := g.runtime()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	limited, cancel := context.WithTimeoutCause(ctx, rt.opts.GossipTimeout, context.DeadlineExceeded)
@@ -94,26 +94,26 @@ func (b *groupState) ask(ctx context.Context, asker *replicaState, data []byte) 
 
 	c := &collection{done: make(chan struct{})}
 	var peers []*replicaState
-	for _, m := range b.members() {
-		if m != asker {
-			peers = append(peers, m)
-			c.replies = append(c.replies, Reply{Replica: m.obj.id(), Name: m.obj.Name, Err: context.DeadlineExceeded})
+	for _, r := range g.replicaStates() {
+		if r != asker {
+			peers = append(peers, r)
+			c.replies = append(c.replies, Reply{Replica: r.obj.id(), Name: r.obj.Name, Err: context.DeadlineExceeded})
 		}
 	}
 	if len(peers) == 0 {
 		return nil, nil
 	}
 	c.missing = len(peers)
-	for i, m := range peers {
+	for i, r := range peers {
 		rt.host.Work.Spawn(func() {
-			var answer []byte
+			var reply []byte
 			err := fmt.Errorf("%w: OnGossip ended its goroutine", ErrReset) // stays if it does not return
-			defer func() { c.put(i, answer, err) }()
-			answer, err = m.answer(limited, from, data)
+			defer func() { c.put(i, reply, err) }()
+			reply, err = r.reply(limited, from, data)
 			// If the handler returns because of the deadline, it is too late as
 			// well: its context may have ended before limited.
 			if limited.Err() != nil || !time.Now().Before(deadline) {
-				answer, err = nil, context.DeadlineExceeded
+				reply, err = nil, context.DeadlineExceeded
 			}
 		})
 	}
@@ -127,14 +127,14 @@ func (b *groupState) ask(ctx context.Context, asker *replicaState, data []byte) 
 	return c.take(), nil
 }
 
-// answer runs OnGossip as an event of a replica. ctx has a deadline.
-func (m *replicaState) answer(ctx context.Context, from turn.Origin, question []byte) (answer []byte, err error) {
-	if !m.obj.ns.gossips {
-		return nil, misuse("Gossip", "%s has no OnGossip", m.obj.ns.typ.Elem())
+// reply runs OnGossip as an event of a replica. ctx has a deadline.
+func (r *replicaState) reply(ctx context.Context, from turn.Origin, question []byte) (reply []byte, err error) {
+	if !r.obj.ns.gossips {
+		return nil, misuse("Gossip", "%s has no OnGossip", r.obj.ns.typ.Elem())
 	}
 	var outcome <-chan error
-	err = m.obj.Deliver(ctx, &from, object.EventGossip, "", func(life context.Context, v any) (err error) {
-		defer func() { outcome = m.obj.Gate.Outcome() }()
+	err = r.obj.Deliver(ctx, &from, object.EventGossip, "", func(life context.Context, v any) (err error) {
+		defer func() { outcome = r.obj.Gate.Outcome() }()
 		bounded := turn.From(life).Within(ctx)
 		defer bounded.Release()
 		result, err := v.(GossipHandler).OnGossip(bounded, Message{Type: Text, Data: slices.Clone(question)})
@@ -143,13 +143,13 @@ func (m *replicaState) answer(ctx context.Context, from turn.Origin, question []
 		}
 		// Encode in the turn: the result may be, or point to, data that the
 		// object changes later.
-		if answer, err = encodeJSON(result); err != nil {
+		if reply, err = encodeJSON(result); err != nil {
 			return fmt.Errorf("dog: encode reply to gossip: %w", err)
 		}
 		return nil
 	})
 	if outcome != nil {
-		err = m.obj.AwaitOutcome(ctx, outcome, err)
+		err = r.obj.AwaitOutcome(ctx, outcome, err)
 	}
 	switch {
 	case errors.Is(err, object.ErrRetired): // after the peers were listed
@@ -157,7 +157,7 @@ func (m *replicaState) answer(ctx context.Context, from turn.Origin, question []
 	case err != nil:
 		return nil, err
 	}
-	return answer, nil
+	return reply, nil
 }
 
 // collection gathers replies until they are taken.
@@ -170,13 +170,13 @@ type collection struct {
 	taken   bool    // guarded by mu
 }
 
-func (c *collection) put(i int, answer []byte, err error) {
+func (c *collection) put(i int, reply []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.taken {
 		return
 	}
-	c.replies[i].Data, c.replies[i].Err = answer, err
+	c.replies[i].Data, c.replies[i].Err = reply, err
 	if c.missing--; c.missing == 0 {
 		close(c.done)
 	}

@@ -30,61 +30,61 @@ func (g *Group) state() (*groupState, error) {
 // Broadcast sends v (see [Encode]) to all sockets of the group. It keeps the
 // turn and does not wait for clients (see [Replica.Emit]).
 func (g *Group) Broadcast(v any, options ...SendOption) error {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return err
 	}
-	return b.broadcast(b.obj, nil, v, options)
+	return state.broadcast(state.obj, nil, v, options)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid and returns their
 // number. It returns ErrNoTarget when there are none.
 func (g *Group) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return 0, err
 	}
-	return b.whisper(ctx, &b.obj.Object, uid, v, options)
+	return state.whisper(ctx, &state.obj.Object, uid, v, options)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica. It returns
 // ErrReplicaGone when the group has no such replica. It does not wait for
 // clients (see [Replica.Emit]).
 func (g *Group) Emit(replica ID, v any, options ...SendOption) error {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return err
 	}
-	return b.emit(replica, v, options)
+	return state.emit(replica, v, options)
 }
 
 // Disconnect closes all sockets of a uid: see [Replica.Disconnect].
 func (g *Group) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return 0, err
 	}
-	return b.disconnect(ctx, &b.obj.Object, uid, code, reason)
+	return state.disconnect(ctx, &state.obj.Object, uid, code, reason)
 }
 
 // Gossip asks all replicas of the group at the same time and returns their
 // replies: see [Replica.Gossip].
 func (g *Group) Gossip(ctx context.Context, v any) ([]Reply, error) {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return nil, err
 	}
-	return b.gossip(ctx, &b.obj.Object, nil, v)
+	return state.gossip(ctx, &state.obj.Object, nil, v)
 }
 
 // Replicas returns the current live replicas, in the order in which they were
 // created.
 func (g *Group) Replicas() iter.Seq[ReplicaStats] {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return func(func(ReplicaStats) bool) {}
 	}
-	return b.replicas()
+	return state.replicas()
 }
 
 // Drain stops new connections and requests from reaching a replica. Existing
@@ -93,11 +93,11 @@ func (g *Group) Replicas() iter.Seq[ReplicaStats] {
 // message, Drain takes effect when the group's earlier writes are durable. It
 // returns ErrReplicaGone when the group has no such replica.
 func (g *Group) Drain(replica ID) error {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return err
 	}
-	return b.restrictLater(b.obj, replica, b.drain)
+	return state.restrictLater(state.obj, replica, state.drain)
 }
 
 // SetLocked locks a replica against newcomers, or unlocks it. On a locked
@@ -113,11 +113,11 @@ func (g *Group) Drain(replica ID) error {
 // SetLocked returns ErrReplicaGone when the group has no such replica. It keeps
 // the turn.
 func (g *Group) SetLocked(replica ID, locked bool) error {
-	b, err := g.state()
+	state, err := g.state()
 	if err != nil {
 		return err
 	}
-	return b.restrictLater(b.obj, replica, b.setLocked(locked))
+	return state.restrictLater(state.obj, replica, state.setLocked(locked))
 }
 
 // GroupOptions configures a type that embeds [Group]. Limit is required. New,
@@ -212,101 +212,101 @@ func (s GroupStub[G, R]) state() (*groupState, error) {
 
 // enter is like state, for operations that may wait. It admits a caller from
 // outside. If enter returns no error, the caller must call leave.
-func (s GroupStub[G, R]) enter(ctx context.Context) (b *groupState, leave func(), err error) {
-	if b, err = s.state(); err != nil {
+func (s GroupStub[G, R]) enter(ctx context.Context) (g *groupState, leave func(), err error) {
+	if g, err = s.state(); err != nil {
 		return nil, nil, err
 	}
-	if leave, err = b.runtime().host.EnterFrom(ctx); err != nil {
+	if leave, err = g.runtime().host.EnterFrom(ctx); err != nil {
 		return nil, nil, err
 	}
-	return b, leave, nil
+	return g, leave, nil
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group. In a handler it
 // gives up the turn.
 func (s GroupStub[G, R]) Broadcast(ctx context.Context, v any, options ...SendOption) error {
-	b, leave, err := s.enter(ctx)
+	g, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return b.broadcastFrom(ctx, v, options)
+	return g.broadcastFrom(ctx, v, options)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica. It returns
 // ErrReplicaGone when the group has no such replica. In a handler it gives up
 // the turn.
 func (s GroupStub[G, R]) Emit(ctx context.Context, replica ID, v any, options ...SendOption) error {
-	b, leave, err := s.enter(ctx)
+	g, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return b.emitFrom(ctx, replica, v, options)
+	return g.emitFrom(ctx, replica, v, options)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid and returns their
 // number. It returns ErrNoTarget when there are none. In a handler it gives up
 // the turn.
 func (s GroupStub[G, R]) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	b, leave, err := s.enter(ctx)
+	g, leave, err := s.enter(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
-	return b.whisper(ctx, nil, uid, v, options)
+	return g.whisper(ctx, nil, uid, v, options)
 }
 
 // Disconnect closes all sockets of a uid: see [Replica.Disconnect].
 func (s GroupStub[G, R]) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
-	b, leave, err := s.enter(ctx)
+	g, leave, err := s.enter(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
-	return b.disconnect(ctx, nil, uid, code, reason)
+	return g.disconnect(ctx, nil, uid, code, reason)
 }
 
 // Gossip asks all replicas of the group: see [Replica.Gossip].
 func (s GroupStub[G, R]) Gossip(ctx context.Context, v any) ([]Reply, error) {
-	b, leave, err := s.enter(ctx)
+	g, leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	return b.gossip(ctx, nil, nil, v)
+	return g.gossip(ctx, nil, nil, v)
 }
 
 // Replicas returns the current live replicas of the group, in the order in
 // which they were created. It returns none when the group is not in memory.
 func (s GroupStub[G, R]) Replicas() iter.Seq[ReplicaStats] {
-	b, err := s.state()
+	g, err := s.state()
 	if err != nil {
 		return func(func(ReplicaStats) bool) {}
 	}
-	return b.replicas()
+	return g.replicas()
 }
 
 // Drain stops new connections and requests from reaching a replica: see
 // [Group.Drain]. In a handler it gives up the turn, and starts when the
 // object's earlier writes are durable.
 func (s GroupStub[G, R]) Drain(ctx context.Context, replica ID) error {
-	b, leave, err := s.enter(ctx)
+	g, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return object.AwaitDurable(ctx, nil, func() error { return b.restrict(replica, b.drain) })
+	return object.AwaitDurable(ctx, nil, func() error { return g.restrict(replica, g.drain) })
 }
 
 // SetLocked locks a replica against newcomers, or unlocks it: see
 // [Group.SetLocked]. In a handler it gives up the turn, and starts when the
 // object's earlier writes are durable.
 func (s GroupStub[G, R]) SetLocked(ctx context.Context, replica ID, locked bool) error {
-	b, leave, err := s.enter(ctx)
+	g, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return object.AwaitDurable(ctx, nil, func() error { return b.restrict(replica, b.setLocked(locked)) })
+	return object.AwaitDurable(ctx, nil, func() error { return g.restrict(replica, g.setLocked(locked)) })
 }

@@ -56,24 +56,24 @@ type making struct {
 
 func newGroupState(group *objectState) *groupState { return &groupState{obj: group} }
 
-func (b *groupState) runtime() *Runtime { return b.obj.ns.rt }
+func (g *groupState) runtime() *Runtime { return g.obj.ns.rt }
 
 // open opens the state after the group has started. Later lives find it
 // open.
-func (b *groupState) open() error {
+func (g *groupState) open() error {
 	dormant := make(map[store.Base]struct{})
-	for base, err := range store.Members(b.runtime().host.Engine, b.obj.ns.Number, b.obj.ID.Base()) {
+	for base, err := range store.Members(g.runtime().host.Engine, g.obj.ns.Number, g.obj.ID.Base()) {
 		if err != nil {
 			return err
 		}
 		dormant[base] = struct{}{}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.book == nil {
-		b.dormant = dormant
-		o, ns := b.runtime().opts, b.obj.ns
-		b.book = roster.New[*replicaState, *Socket](roster.Config{
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.book == nil {
+		g.dormant = dormant
+		o, ns := g.runtime().opts, g.obj.ns
+		g.book = roster.New[*replicaState, *Socket](roster.Config{
 			Limit: ns.limit, MaxReplicas: ns.maxReplicas,
 			Reserve: o.ReserveFor, Linger: ns.lingerFor, Retire: o.RetireAfter,
 			FullestFirst: ns.order == FullestFirst, Hold: ns.holdPlaces,
@@ -84,32 +84,32 @@ func (b *groupState) open() error {
 
 // addLocked adds a replica. An empty name means a random identity. The caller
 // must hold mu.
-func (b *groupState) addLocked(name string) error {
-	replicas := b.obj.ns.replicas
+func (g *groupState) addLocked(name string) error {
+	replicas := g.obj.ns.replicas
 	var id object.ID
 	stored := false
 	if name == "" {
-		id, stored = b.dormantLocked(replicas)
+		id, stored = g.dormantLocked(replicas)
 	} else {
-		id = object.NamedID(replicas.Origin, b.obj.ID, name)
+		id = object.NamedID(replicas.Origin, g.obj.ID, name)
 	}
-	o, err := b.enterLocked(replicas, id, name, b.book.Add)
+	o, err := g.enterLocked(replicas, id, name, g.book.Add)
 	switch {
 	case !stored:
 	case err == nil:
 		o.SetStored()
 	default: // keep it for reuse when there is room
-		b.dormant[id.Base()] = struct{}{}
+		g.dormant[id.Base()] = struct{}{}
 	}
 	return err
 }
 
 // dormantLocked returns the ID of a stored replica that is not in memory, or a
 // new ID. The caller must hold mu.
-func (b *groupState) dormantLocked(replicas *namespace) (id object.ID, stored bool) {
-	for base := range b.dormant {
-		delete(b.dormant, base)
-		if id := object.IDOf(replicas.Origin, base); b.book.Replica(string(id[:])) == nil {
+func (g *groupState) dormantLocked(replicas *namespace) (id object.ID, stored bool) {
+	for base := range g.dormant {
+		delete(g.dormant, base)
+		if id := object.IDOf(replicas.Origin, base); replicas.Holder(id) == nil {
 			return id, true
 		}
 	}
@@ -118,107 +118,94 @@ func (b *groupState) dormantLocked(replicas *namespace) (id object.ID, stored bo
 
 // enterLocked creates the object of a replica, which add enters into the book.
 // The caller must hold mu.
-func (b *groupState) enterLocked(
+func (g *groupState) enterLocked(
 	replicas *namespace, id object.ID, name string,
-	add func(id string, m *replicaState, now roster.Time) (*rosterReplica, error),
+	add func(id string, r *replicaState, now roster.Time) (*rosterReplica, error),
 ) (*objectState, error) {
 	o := newObject(replicas, id, name)
-	m := &replicaState{obj: o, group: b}
-	o.replica = m
-	entry, err := add(string(o.ID[:]), m, b.runtime().now())
+	r := &replicaState{obj: o, group: g}
+	o.replica = r
+	entry, err := add(string(o.ID[:]), r, g.runtime().now())
 	if err != nil {
 		return nil, rosterError(err)
 	}
-	m.entry = entry
+	r.entry = entry
 	replicas.Adopt(&o.Object)
-	b.peers.Store(nil)
+	g.peers.Store(nil)
 	return o, nil
 }
 
 // revive returns a replica that has written to storage and may not be in
 // memory. MaxReplicas does not apply, since the replica exists already. Errors
 // are those of start, and object.ErrRetired.
-func (b *groupState) revive(ctx context.Context, replicas *namespace, id object.ID, name string) (*objectState, error) {
+func (g *groupState) revive(ctx context.Context, replicas *namespace, id object.ID, name string) (*objectState, error) {
 	for {
-		o, err := b.tryRevive(replicas, id, name)
+		o, err := g.tryRevive(replicas, id, name)
 		if o != nil || err != nil {
 			return o, err
 		}
-		if err := b.start(ctx); err != nil {
+		if err := g.start(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // tryRevive is revive, but returns nil if the state is not open yet.
-func (b *groupState) tryRevive(replicas *namespace, id object.ID, name string) (*objectState, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (g *groupState) tryRevive(replicas *namespace, id object.ID, name string) (*objectState, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	switch {
-	case b.gone:
+	case g.gone:
 		return nil, object.ErrRetired
-	case b.book == nil:
+	case g.book == nil:
 		return nil, nil
 	}
-	if r := b.book.Replica(string(id[:])); r != nil {
-		return r.Value.obj, nil
+	if o := replicas.holder(ID(id)); o != nil {
+		return o, nil
 	}
-	o, err := b.enterLocked(replicas, id, name, b.book.Readd)
+	o, err := g.enterLocked(replicas, id, name, g.book.Readd)
 	if err == nil {
 		o.SetStored()
 	}
 	return o, err
 }
 
-// members returns the replicas of the group. The slice is shared and must not
-// be changed.
-func (b *groupState) members() []*replicaState {
-	if p := b.peers.Load(); p != nil {
+// replicaStates returns the replicas of the group. The slice is shared and must
+// not be changed.
+func (g *groupState) replicaStates() []*replicaState {
+	if p := g.peers.Load(); p != nil {
 		return *p
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	var list []*replicaState
-	if b.book != nil {
-		list = make([]*replicaState, 0, b.book.Len())
-		for r := range b.book.All() {
+	if g.book != nil {
+		list = make([]*replicaState, 0, g.book.Len())
+		for r := range g.book.All() {
 			list = append(list, r.Value)
 		}
 	}
-	b.peers.Store(&list)
+	g.peers.Store(&list)
 	return list
 }
 
-// replicaLocked returns the roster's entry for a replica, or ErrReplicaGone.
-// The caller must hold mu.
-func (b *groupState) replicaLocked(id ID) (*rosterReplica, error) {
-	if b.book != nil {
-		if r := b.book.Replica(string(id[:])); r != nil {
-			return r, nil
-		}
+// replica returns a replica of the group, or ErrReplicaGone. A replica that it
+// returns is in the book for as long as mu is held.
+func (g *groupState) replica(id ID) (*replicaState, error) {
+	if o := g.obj.ns.replicas.holder(id); o != nil && o.replica.group == g {
+		return o.replica, nil
 	}
 	return nil, ErrReplicaGone
 }
 
-// replica returns a replica of the group, or ErrReplicaGone.
-func (b *groupState) replica(id ID) (*replicaState, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, err := b.replicaLocked(id)
-	if err != nil {
-		return nil, err
-	}
-	return r.Value, nil
-}
-
-func (b *groupState) socketsOf(uid string) []*Socket {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.book == nil {
+func (g *groupState) socketsOf(uid string) []*Socket {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.book == nil {
 		return nil
 	}
 	var sockets []*Socket
-	for s := range b.book.Sockets(uid) {
+	for s := range g.book.Sockets(uid) {
 		if !s.lost.Load() {
 			sockets = append(sockets, s)
 		}
@@ -229,7 +216,7 @@ func (b *groupState) socketsOf(uid string) []*Socket {
 // tick does the work that depends on time alone: reservations expire, uids are
 // forgotten, and empty replicas and finally the group itself are retired. It
 // reports whether the group is gone.
-func (b *groupState) tick(now roster.Time) (gone bool) {
+func (g *groupState) tick(now roster.Time) (gone bool) {
 	var retired []*objectState
 	var ended []*object.Life
 	retire := func(o *objectState) bool {
@@ -242,26 +229,26 @@ func (b *groupState) tick(now roster.Time) (gone bool) {
 		}
 		return ok
 	}
-	b.mu.Lock()
-	if b.book != nil {
-		b.book.Tick(now, func(r *rosterReplica) bool {
+	g.mu.Lock()
+	if g.book != nil {
+		g.book.Tick(now, func(r *rosterReplica) bool {
 			o := r.Value.obj
 			if !retire(o) {
 				return false
 			}
 			if o.Name == "" && o.Stored() {
-				b.dormant[o.ID.Base()] = struct{}{}
+				g.dormant[o.ID.Base()] = struct{}{}
 			}
 			return true
 		})
 	}
 	if len(retired) > 0 {
-		b.peers.Store(nil)
+		g.peers.Store(nil)
 	}
-	if b.quietLocked(now) && retire(b.obj) {
-		b.gone, gone = true, true
+	if g.quietLocked(now) && retire(g.obj) {
+		g.gone, gone = true, true
 	}
-	b.mu.Unlock()
+	g.mu.Unlock()
 	for _, o := range retired {
 		o.ns.Forget(&o.Object)
 	}
@@ -273,23 +260,23 @@ func (b *groupState) tick(now roster.Time) (gone bool) {
 
 // quietLocked reports whether the group has been idle for long enough to be
 // retired. The caller must hold mu.
-func (b *groupState) quietLocked(now roster.Time) bool {
+func (g *groupState) quietLocked(now roster.Time) bool {
 	// Read before the check of the turn, so that an event beginning in between
 	// counts as busy.
-	events := b.obj.TurnStats().Events
-	quiet := b.obj.Idle() && b.making == nil && (b.book == nil || b.book.Empty())
-	if !quiet || !b.quiet || events != b.events {
-		b.quiet, b.since, b.events = quiet, now, events
+	events := g.obj.TurnStats().Events
+	quiet := g.obj.Idle() && g.making == nil && (g.book == nil || g.book.Empty())
+	if !quiet || !g.quiet || events != g.events {
+		g.quiet, g.since, g.events = quiet, now, events
 		return false
 	}
-	return time.Duration(now-b.since) >= b.runtime().opts.RetireAfter
+	return time.Duration(now-g.since) >= g.runtime().opts.RetireAfter
 }
 
 // replicas returns the state of each replica.
-func (b *groupState) replicas() iter.Seq[ReplicaStats] {
+func (g *groupState) replicas() iter.Seq[ReplicaStats] {
 	return func(yield func(ReplicaStats) bool) {
-		for _, m := range b.members() {
-			if !yield(m.stats(nil)) {
+		for _, r := range g.replicaStates() {
+			if !yield(r.stats(nil)) {
 				return
 			}
 		}
@@ -325,29 +312,29 @@ type replicaState struct {
 type rosterReplica = roster.Replica[*replicaState, *Socket]
 
 // drain stops new requests from reaching a replica.
-func (b *groupState) drain(r *rosterReplica) { b.book.Drain(r, b.runtime().now()) }
+func (g *groupState) drain(r *rosterReplica) { g.book.Drain(r, g.runtime().now()) }
 
 // setLocked closes a replica to new clients, or opens it again.
-func (b *groupState) setLocked(locked bool) func(*rosterReplica) {
-	return func(r *rosterReplica) { b.book.SetLocked(r, locked, b.runtime().now()) }
+func (g *groupState) setLocked(locked bool) func(*rosterReplica) {
+	return func(r *rosterReplica) { g.book.SetLocked(r, locked, g.runtime().now()) }
 }
 
 // restrict calls f for a replica of the group, with mu held. It returns
 // ErrReplicaGone if the group has no replica with this ID.
-func (b *groupState) restrict(id ID, f func(*rosterReplica)) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, err := b.replicaLocked(id)
+func (g *groupState) restrict(id ID, f func(*rosterReplica)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r, err := g.replica(id)
 	if err != nil {
 		return err
 	}
-	f(r)
+	f(r.entry)
 	return nil
 }
 
 // restrictLater is restrict, delayed until the gate of the speaker opens.
-func (b *groupState) restrictLater(speaker *objectState, id ID, f func(*rosterReplica)) error {
-	if _, err := b.replica(id); err != nil {
+func (g *groupState) restrictLater(speaker *objectState, id ID, f func(*rosterReplica)) error {
+	if _, err := g.replica(id); err != nil {
 		return err
 	}
 	if err := speaker.CheckGate(); err != nil {
@@ -355,7 +342,7 @@ func (b *groupState) restrictLater(speaker *objectState, id ID, f func(*rosterRe
 	}
 	speaker.Gate.Say(func(lost error) {
 		if lost == nil {
-			_ = b.restrict(id, f) // a replica that has gone since admits no clients either
+			_ = g.restrict(id, f) // a replica that has gone since admits no clients either
 		}
 	})
 	return nil

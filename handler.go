@@ -145,7 +145,8 @@ type MessageHandler interface {
 // side that closed first. code is 1006 when the connection was lost. OnClose
 // also runs if OnOpen has not run or has failed, so it should undo only what it
 // finds done. There is one exception: OnClose does not run if the object was
-// reset before and the OnStart that must precede OnClose fails.
+// reset before and the start that must precede OnClose fails or is ended by
+// another reset, for example because the store has failed.
 type CloseHandler interface {
 	OnClose(ctx context.Context, s *Socket, code int, reason string) error
 }

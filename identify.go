@@ -43,15 +43,15 @@ func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], err
 		return Stub[R]{}, err
 	}
 	defer rt.host.Work.Leave()
-	var a *reservation
+	var r *reservation
 	err := object.AwaitDurable(ctx, nil, func() (err error) { // Clusterize may send the uid elsewhere
-		a, err = to.identify(ctx, uid)
+		r, err = to.identify(ctx, uid)
 		return err
 	})
 	if err != nil {
 		return Stub[R]{}, err
 	}
-	return Stub[R]{to: a}, nil
+	return Stub[R]{to: r}, nil
 }
 
 // identify is Identify for the group that a refers to, without giving up a
@@ -78,31 +78,31 @@ type reservation struct {
 	place *roster.Place[*replicaState, *Socket] // nil once used. guarded by the group state's mu
 }
 
-func (a *reservation) identity() (id ID, name string) { return a.replica.obj.id(), a.replica.obj.Name }
+func (r *reservation) identity() (id ID, name string) { return r.replica.obj.id(), r.replica.obj.Name }
 
-func (a *reservation) runtime() *Runtime { return a.replica.group.runtime() }
+func (r *reservation) runtime() *Runtime { return r.replica.group.runtime() }
 
-func (a *reservation) namespace() *namespace { return a.replica.obj.ns }
+func (r *reservation) namespace() *namespace { return r.replica.obj.ns }
 
-func (a *reservation) object() (*objectState, error) { return a.replica.obj, nil }
+func (r *reservation) object() (*objectState, error) { return r.replica.obj, nil }
 
-func (a *reservation) room(context.Context) error { return nil }
+func (r *reservation) room(context.Context) error { return nil }
 
-func (a *reservation) live() (*objectState, error) { return a.replica.obj, nil }
+func (r *reservation) live() (*objectState, error) { return r.replica.obj, nil }
 
-func (a *reservation) retired(*objectState) error { return ErrReplicaGone }
+func (r *reservation) retired(*objectState) error { return ErrReplicaGone }
 
 // admit reserves a place for a uid.
-func (b *groupState) admit(ctx context.Context, uid string) (*reservation, error) {
+func (g *groupState) admit(ctx context.Context, uid string) (*reservation, error) {
 	for {
-		a, m, err := b.reserve(ctx, uid)
+		r, m, err := g.reserve(ctx, uid)
 		switch {
-		case err != nil || a != nil:
-			return a, err
+		case err != nil || r != nil:
+			return r, err
 		case m != nil:
 			err = m.wait(ctx)
 		default:
-			err = b.start(ctx)
+			err = g.start(ctx)
 		}
 		if err != nil {
 			return nil, err
@@ -111,35 +111,35 @@ func (b *groupState) admit(ctx context.Context, uid string) (*reservation, error
 }
 
 // start starts the group. A group that starts opens its state.
-func (b *groupState) start(ctx context.Context) error {
+func (g *groupState) start(ctx context.Context) error {
 	from := turn.OriginOf(ctx)
-	return b.obj.Start(ctx, &from)
+	return g.obj.Start(ctx, &from)
 }
 
 // reserve reserves a place. If a replica must be waited for first, it returns
 // the making of that replica. If the state is not open yet, it returns nothing.
-func (b *groupState) reserve(ctx context.Context, uid string) (*reservation, *making, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (g *groupState) reserve(ctx context.Context, uid string) (*reservation, *making, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for {
 		switch {
-		case b.gone:
+		case g.gone:
 			return nil, nil, object.ErrRetired
-		case b.book == nil:
+		case g.book == nil:
 			return nil, nil, nil
 		}
-		p, err := b.book.Reserve(uid, b.runtime().now())
+		p, err := g.book.Reserve(uid, g.runtime().now())
 		if err == nil {
 			return &reservation{replica: p.Replica().Value, uid: uid, place: p}, nil, nil
 		}
 		if !errors.Is(err, roster.ErrNoRoom) {
 			return nil, nil, rosterError(err)
 		}
-		if b.obj.ns.clusterizes {
-			err = b.clusterizeLocked(ctx, uid)
-			return nil, b.making, err
+		if g.obj.ns.clusterizes {
+			err = g.clusterizeLocked(ctx, uid)
+			return nil, g.making, err
 		}
-		if err := b.addLocked(""); err != nil {
+		if err := g.addLocked(""); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -147,14 +147,14 @@ func (b *groupState) reserve(ctx context.Context, uid string) (*reservation, *ma
 
 // clusterizeLocked begins to make a replica, unless one is being made. The
 // caller must hold mu.
-func (b *groupState) clusterizeLocked(ctx context.Context, uid string) error {
-	if m := b.making; m != nil {
+func (g *groupState) clusterizeLocked(ctx context.Context, uid string) error {
+	if m := g.making; m != nil {
 		if m.runs == nil || m.runs.Context().Err() == nil {
 			return nil
 		}
-		b.making = nil // it is ending in a reset, which new callers do not share
+		g.making = nil // it is ending in a reset, which new callers do not share
 	}
-	life, ticket, err := b.obj.TryQueue(turn.Follow(ctx))
+	life, ticket, err := g.obj.TryQueue(turn.Follow(ctx))
 	if err != nil {
 		return err
 	}
@@ -162,15 +162,15 @@ func (b *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 		return nil // admit waits for the next life, without mu
 	}
 	m := &making{event: ticket.Event, done: make(chan struct{})}
-	b.making = m
+	g.making = m
 	m.event.Share()
-	rt := b.runtime()
+	rt := g.runtime()
 	queued := rt.host.Clock()
 	rt.host.Work.Spawn(func() {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // stays if it does not return
 		defer m.event.Unshare()
-		defer func() { b.made(m, name, err) }()
+		defer func() { g.made(m, name, err) }()
 		e, again, failed := life.Begin(rt.host.Ctx, ticket)
 		if failed != nil {
 			// The waiting callers have joined this very event. If the group was
@@ -179,22 +179,22 @@ func (b *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 			return
 		}
 		var outcome <-chan error
-		b.clusterizes(m, life)
+		g.clusterizes(m, life)
 		// Do not wait for a handler that hangs after its life has ended.
 		stop := context.AfterFunc(life.Context(), func() {
-			b.made(m, "", life.AwaitStart(rt.host.Ctx, context.Cause(life.Context())))
+			g.made(m, "", life.AwaitStart(rt.host.Ctx, context.Cause(life.Context())))
 		})
 		err = life.Run(e, object.EventClusterize, queued, func(ctx context.Context, v any) (err error) {
 			defer func() {
 				stop()
-				b.clusterizes(m, nil)
-				outcome = b.obj.Gate.Outcome()
+				g.clusterizes(m, nil)
+				outcome = g.obj.Gate.Outcome()
 			}()
 			name, err = v.(Clusterizer).Clusterize(ctx, uid)
 			return err
 		})
 		if outcome != nil {
-			err = b.obj.AwaitOutcome(rt.host.Ctx, outcome, err)
+			err = g.obj.AwaitOutcome(rt.host.Ctx, outcome, err)
 		}
 	})
 	return nil
@@ -202,16 +202,16 @@ func (b *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 
 // clusterizes records the life whose Clusterize runs for a making, nil for
 // none.
-func (b *groupState) clusterizes(m *making, life *object.Life) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (g *groupState) clusterizes(m *making, life *object.Life) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	m.runs = life
 }
 
 // made ends the making of a replica, unless it has ended already.
-func (b *groupState) made(m *making, name string, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (g *groupState) made(m *making, name string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if m.over {
 		return
 	}
@@ -220,10 +220,10 @@ func (b *groupState) made(m *making, name string, err error) {
 	case m.again:
 		err = nil
 	case err == nil:
-		err = b.addLocked(name)
+		err = g.addLocked(name)
 	}
-	if b.making == m {
-		b.making = nil
+	if g.making == m {
+		g.making = nil
 	}
 	m.err = err
 	close(m.done)
@@ -245,13 +245,13 @@ func (m *making) wait(ctx context.Context) error {
 }
 
 // release gives back the reserved place if it has not been used.
-func (a *reservation) release() {
-	b := a.replica.group
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if a.place != nil {
-		b.book.Release(a.place, b.runtime().now())
-		a.place = nil
+func (r *reservation) release() {
+	g := r.replica.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r.place != nil {
+		g.book.Release(r.place, g.runtime().now())
+		r.place = nil
 	}
 }
 
@@ -270,20 +270,20 @@ type slot struct {
 
 // take takes a place for a request. The first request takes the reserved place,
 // unless that has expired.
-func (a *reservation) take(s *slot) error {
-	b := a.replica.group
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.runtime().now()
-	place := a.place
-	a.place = nil
-	if place == nil || !b.book.Claim(place, now) {
+func (r *reservation) take(s *slot) error {
+	g := r.replica.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.runtime().now()
+	place := r.place
+	r.place = nil
+	if place == nil || !g.book.Claim(place, now) {
 		var err error
-		if place, err = b.book.Take(a.replica.entry, a.uid, now); err != nil {
+		if place, err = g.book.Take(r.replica.entry, r.uid, now); err != nil {
 			return rosterError(err)
 		}
 	}
-	s.obj, s.uid, s.place = a.replica.obj, a.uid, place
+	s.obj, s.uid, s.place = r.replica.obj, r.uid, place
 	return nil
 }
 
@@ -298,43 +298,43 @@ func (s *slot) group() *groupState {
 
 // end gives the place back if the slot still has it.
 func (s *slot) end() {
-	b := s.group()
-	if b == nil {
+	g := s.group()
+	if g == nil {
 		s.open.Store(false)
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if s.place != nil {
-		b.book.Release(s.place, b.runtime().now())
+		g.book.Release(s.place, g.runtime().now())
 		s.place = nil
 	}
 }
 
 // over reports whether the request has been answered or its place passed on.
 func (s *slot) over() bool {
-	b := s.group()
-	if b == nil {
+	g := s.group()
+	if g == nil {
 		return !s.open.Load()
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return s.place == nil
 }
 
 // passOn gives the place to a socket. It reports false when the slot is over.
 func (s *slot) passOn(to *Socket) bool {
-	b := s.group()
-	if b == nil {
+	g := s.group()
+	if g == nil {
 		return s.open.CompareAndSwap(true, false)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if s.place == nil {
 		return false
 	}
 	to.place = s.place
-	b.book.Attach(s.place, to)
+	g.book.Attach(s.place, to)
 	s.place = nil
 	return true
 }

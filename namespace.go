@@ -236,7 +236,7 @@ func stubTo[T any](a *address) Stub[T] {
 // Self returns the stub of an object, for use inside the object: for its own
 // requests and calls to others, or to pass on. It returns the zero Stub if the
 // object is not running.
-func Self[T any, P instanceType[T]](o P) Stub[T] {
+func Self[T any, P anyType[T]](o P) Stub[T] {
 	if o := o.base().object(); o != nil {
 		return stubTo[T](o.address())
 	}

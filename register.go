@@ -12,9 +12,9 @@ import (
 	"github.com/godurable/dog/internal/tx"
 )
 
-// instanceType is satisfied by pointers to types that embed Object, Replica or
+// anyType is satisfied by pointers to types that embed Object, Replica or
 // Group.
-type instanceType[T any] interface {
+type anyType[T any] interface {
 	*T
 	base() *core
 	embedsOne() // ambiguous, and so missing, where two of them are embedded
@@ -140,7 +140,7 @@ func RegisterGroup[G, R any, P groupType[G]](
 }
 
 // newNamespace returns a namespace that is not registered yet.
-func newNamespace[T any, P instanceType[T]](name string, kind Kind, make func() *T) *namespace {
+func newNamespace[T any, P anyType[T]](name string, kind Kind, make func() *T) *namespace {
 	ns := &namespace{kind: kind, typ: reflect.TypeFor[P]()}
 	ns.Name, ns.Data, ns.Role = name, ns, roles[kind]
 	ns.New = func(id object.ID, name string) *object.Object { return &newObject(ns, id, name).Object }

@@ -32,8 +32,8 @@ func (r *Replica) state() (*replicaState, error) {
 
 // GroupName returns the name of the replica's group.
 func (r *Replica) GroupName() string {
-	if m, err := r.state(); err == nil {
-		return m.group.obj.Name
+	if state, err := r.state(); err == nil {
+		return state.group.obj.Name
 	}
 	return ""
 }
@@ -43,44 +43,43 @@ func (r *Replica) GroupName() string {
 // write, it waits until the half megabyte ahead of it has been written or
 // queued.
 func (r *Replica) Emit(v any, options ...SendOption) error {
-	m, err := r.state()
+	state, err := r.state()
 	if err != nil {
 		return err
 	}
-	return m.obj.emit(m.obj, nil, v, options)
+	return state.obj.emit(state.obj, nil, v, options)
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group. Like Emit, it
 // keeps the turn and does not wait for clients.
 func (r *Replica) Broadcast(v any, options ...SendOption) error {
-	m, err := r.state()
+	state, err := r.state()
 	if err != nil {
 		return err
 	}
-	return m.group.broadcast(m.obj, nil, v, options)
+	return state.group.broadcast(state.obj, nil, v, options)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid, on any replica, and
 // returns their number. It returns ErrNoTarget when there are none. In a
 // handler it gives up the turn.
 func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	m, err := r.state()
+	state, err := r.state()
 	if err != nil {
 		return 0, err
 	}
-	return m.group.whisper(ctx, &m.obj.Object, uid, v, options)
+	return state.group.whisper(ctx, &state.obj.Object, uid, v, options)
 }
 
 // Disconnect closes all open sockets of a uid, on any replica, as
 // [Socket.Close] does, and returns their number. It returns ErrNoTarget when
-// there are none.
-// In a handler it gives up the turn.
+// there are none. In a handler it gives up the turn.
 func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
-	m, err := r.state()
+	state, err := r.state()
 	if err != nil {
 		return 0, err
 	}
-	return m.group.disconnect(ctx, &m.obj.Object, uid, code, reason)
+	return state.group.disconnect(ctx, &state.obj.Object, uid, code, reason)
 }
 
 // SetLocked locks this replica against newcomers, or unlocks it: see
@@ -88,9 +87,9 @@ func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason s
 // durable. It keeps the turn. It returns ErrReplicaGone when the replica has
 // been retired.
 func (r *Replica) SetLocked(locked bool) error {
-	m, err := r.state()
+	state, err := r.state()
 	if err != nil {
 		return err
 	}
-	return m.group.restrictLater(m.obj, m.obj.id(), m.group.setLocked(locked))
+	return state.group.restrictLater(state.obj, state.obj.id(), state.group.setLocked(locked))
 }

@@ -53,12 +53,12 @@ type Runtime struct {
 	touring sync.Mutex // held by Stats. taken before all others but registering
 	past    struct {   // its mutex is taken before all others
 		sync.Mutex
-		leaving map[*conn.Conn]struct{} // sockets that have left their replica and are not closed yet
+		leaving map[*conn.Conn]struct{} // sockets that have left their object and are not closed yet
 		traffic Traffic                 // of closed sockets
 		slow    uint64                  // sockets closed as slow
 		tours   uint64                  // number of Stats tours so far
 		touring bool                    // a tour is in progress
-		missed  []*conn.Conn            // sockets that left their replica before that tour counted them
+		missed  []*conn.Conn            // sockets that left their object before that tour counted them
 	}
 }
 
@@ -161,7 +161,7 @@ func (rt *Runtime) openStore() (store.Engine, error) {
 			if err == nil {
 				err = engine.Close()
 			}
-			rt.opts.Logger.Info("the disk answers again; the store has been closed", "error", err)
+			rt.opts.Logger.Info("the disk responds again; the store has been closed", "error", err)
 		}
 	}()
 	if err := engine.Await(done); err != nil {
@@ -197,10 +197,10 @@ func (rt *Runtime) clock() {
 			return
 		case <-ticker.C:
 		}
-		for _, b := range rt.groups() {
-			if b.tick(rt.now()) {
+		for _, g := range rt.groups() {
+			if g.tick(rt.now()) {
 				rt.mu.Lock()
-				delete(rt.watched, b)
+				delete(rt.watched, g)
 				rt.mu.Unlock()
 			}
 		}

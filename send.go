@@ -197,7 +197,7 @@ func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) 
 
 // broadcast sends v to every socket of the group except sender, which may be
 // nil. It is sent when the speaker's gate opens.
-func (b *groupState) broadcast(speaker *objectState, sender *Socket, v any, options []SendOption) error {
+func (g *groupState) broadcast(speaker *objectState, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
@@ -205,26 +205,26 @@ func (b *groupState) broadcast(speaker *objectState, sender *Socket, v any, opti
 	if err := speaker.CheckGate(); err != nil {
 		return err
 	}
-	return speaker.say(out.frame.Len(), func() { b.send(out) })
+	return speaker.say(out.frame.Len(), func() { g.send(out) })
 }
 
 // broadcastFrom is broadcast on behalf of the holder of ctx.
-func (b *groupState) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
+func (g *groupState) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return err
 	}
-	return announce(ctx, out.frame.Len(), func() { b.send(out) })
+	return announce(ctx, out.frame.Len(), func() { g.send(out) })
 }
 
-func (b *groupState) send(out outgoing) {
-	for _, m := range b.members() {
-		m.obj.sendOut(out)
+func (g *groupState) send(out outgoing) {
+	for _, r := range g.replicaStates() {
+		r.obj.sendOut(out)
 	}
 }
 
 // whisper sends v to every socket with this uid.
-func (b *groupState) whisper(
+func (g *groupState) whisper(
 	ctx context.Context, speaker *object.Object, uid string, v any, options []SendOption,
 ) (reached int, err error) {
 	out, err := newOutgoing(v, nil, options)
@@ -232,7 +232,7 @@ func (b *groupState) whisper(
 		return 0, err
 	}
 	err = object.AwaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(uid) {
+		for _, s := range g.socketsOf(uid) {
 			if s.conn.Send(out.frame, out.key) == nil {
 				reached++
 			}
@@ -246,17 +246,17 @@ func (b *groupState) whisper(
 }
 
 // emit sends v to every socket of one replica on behalf of the group.
-func (b *groupState) emit(replica ID, v any, options []SendOption) error {
-	m, err := b.replica(replica)
+func (g *groupState) emit(replica ID, v any, options []SendOption) error {
+	r, err := g.replica(replica)
 	if err != nil {
 		return err
 	}
-	return m.obj.emit(b.obj, nil, v, options)
+	return r.obj.emit(g.obj, nil, v, options)
 }
 
 // emitFrom is emit on behalf of the holder of ctx.
-func (b *groupState) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
-	m, err := b.replica(replica)
+func (g *groupState) emitFrom(ctx context.Context, replica ID, v any, options []SendOption) error {
+	r, err := g.replica(replica)
 	if err != nil {
 		return err
 	}
@@ -264,19 +264,19 @@ func (b *groupState) emitFrom(ctx context.Context, replica ID, v any, options []
 	if err != nil {
 		return err
 	}
-	return announce(ctx, out.frame.Len(), func() { m.obj.sendOut(out) })
+	return announce(ctx, out.frame.Len(), func() { r.obj.sendOut(out) })
 }
 
 // disconnect closes every open socket with this uid, and counts those that it
 // closes.
-func (b *groupState) disconnect(
+func (g *groupState) disconnect(
 	ctx context.Context, speaker *object.Object, uid string, code int, reason string,
 ) (closed int, err error) {
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
 	err = object.AwaitDurable(ctx, speaker, func() error {
-		for _, s := range b.socketsOf(uid) {
+		for _, s := range g.socketsOf(uid) {
 			if s.conn.Over() {
 				continue
 			}

@@ -32,13 +32,6 @@ func (s *Socket) finish(cause *CloseError) {
 	}
 	s.release()
 	s.obj.runtime().opts.Trace.socketClosed(s, cause)
-	defer func() { // even if the handler exits its goroutine
-		s.obj.socketSet().unreserve() // until here the object is not retired or stopped
-		s.conn.OnEnd(func() {         // no goroutine waits for a client that does not hang up
-			rt.socketGone(s)
-			rt.host.Work.Leave()
-		})
-	}()
 	s.report(cause)
 }
 
@@ -68,10 +61,30 @@ func (s *Socket) part() {
 // report runs OnError, if the connection failed, and then OnClose.
 func (s *Socket) report(cause *CloseError) {
 	if cause.Err != nil && s.obj.ns.onError {
+		exited := true
+		defer func() {
+			if exited { // as in serve
+				go s.reportClose(cause)
+			}
+		}()
 		s.runEndHandler(EventError, func(ctx context.Context, v any) error {
 			return v.(ErrorHandler).OnError(ctx, s, cause)
 		})
+		exited = false
 	}
+	s.reportClose(cause)
+}
+
+// reportClose runs OnClose, the last event of the socket.
+func (s *Socket) reportClose(cause *CloseError) {
+	defer func() { // even if the handler exits its goroutine
+		rt := s.obj.runtime()
+		s.obj.socketSet().unreserve() // until here the object is not retired or stopped
+		s.conn.OnEnd(func() {         // no goroutine waits for a client that does not hang up
+			rt.socketGone(s)
+			rt.host.Work.Leave()
+		})
+	}()
 	if s.obj.ns.onClose {
 		s.runEndHandler(EventClose, func(ctx context.Context, v any) error {
 			return v.(CloseHandler).OnClose(ctx, s, cause.Code, cause.Reason)

@@ -236,29 +236,29 @@ func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 	}
 }
 
-func (b *groupState) stats(t *tour) GroupStats {
-	g := GroupStats{ObjectInfo: b.obj.info()}
-	for _, m := range b.members() {
-		g.Replicas = append(g.Replicas, m.stats(t))
+func (g *groupState) stats(t *tour) GroupStats {
+	s := GroupStats{ObjectInfo: g.obj.info()}
+	for _, r := range g.replicaStates() {
+		s.Replicas = append(s.Replicas, r.stats(t))
 	}
-	g.Limit = b.obj.ns.limit
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.book != nil {
-		g.UIDs, g.Lingering = b.book.IDs(), b.book.Lingering()
+	s.Limit = g.obj.ns.limit
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.book != nil {
+		s.UIDs, s.Lingering = g.book.IDs(), g.book.Lingering()
 	}
-	return g
+	return s
 }
 
 // stats returns the state of a replica, without the sockets that the tour has
 // already counted. t may be nil.
-func (m *replicaState) stats(t *tour) ReplicaStats {
-	s := ReplicaStats{ObjectInfo: m.obj.info(), Limit: m.group.obj.ns.limit}
-	s.Sockets, s.Traffic = m.obj.traffic(t)
-	m.group.mu.Lock()
-	defer m.group.mu.Unlock()
-	s.Load, s.Reserved, s.Held = m.entry.Load(), m.entry.Reserved(), m.entry.Held()
-	s.Draining, s.Locked = m.entry.Draining(), m.entry.Locked()
+func (r *replicaState) stats(t *tour) ReplicaStats {
+	s := ReplicaStats{ObjectInfo: r.obj.info(), Limit: r.group.obj.ns.limit}
+	s.Sockets, s.Traffic = r.obj.traffic(t)
+	r.group.mu.Lock()
+	defer r.group.mu.Unlock()
+	s.Load, s.Reserved, s.Held = r.entry.Load(), r.entry.Reserved(), r.entry.Held()
+	s.Draining, s.Locked = r.entry.Draining(), r.entry.Locked()
 	return s
 }
 
@@ -297,7 +297,7 @@ func (rt *Runtime) socketLeft(s *Socket, slow bool) {
 	}
 }
 
-// leaving returns the connections of sockets that have left their replica and
+// leaving returns the connections of sockets that have left their object and
 // are not closed yet.
 func (rt *Runtime) leaving() []*conn.Conn {
 	rt.past.Lock()

@@ -23,7 +23,7 @@ type Stub[T any] struct {
 	to target
 }
 
-// target is the destination of a stub: an *address or an *reservation.
+// target is the destination of a stub: an *address or a *reservation.
 type target interface {
 	identity() (id ID, name string)
 	// serve answers a request that has been admitted and for which no turn is

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,4 +79,13 @@ func TestTheExcerptsOfThePagesAreThoseOfTheExamples(t *testing.T) {
 		require.True(t, strings.Contains(examples.String(), block), "no example has this:\n%s", block)
 	}
 	require.NotZero(t, excerpts)
+}
+
+func TestTheDocumentOfTheReadmeIsAsLongAsItsHeadingPromises(t *testing.T) {
+	_, text, found := strings.Cut(pages(t)["../README.md"], "## A document in ")
+	require.True(t, found)
+	lines, text, _ := strings.Cut(text, " lines\n")
+	_, text, _ = strings.Cut(text, "```go\n")
+	code, _, _ := strings.Cut(text, "```")
+	require.Equal(t, lines, strconv.Itoa(strings.Count(code, "\n")))
 }

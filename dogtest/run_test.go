@@ -171,7 +171,7 @@ func TestVirtualTimeDrivesHibernation(t *testing.T) {
 		require.Equal(t, 1, received)
 		time.Sleep(time.Minute)
 		again, received := look()
-		require.True(t, again.After(started), "a new instance")
+		require.True(t, again.After(started), "a new life")
 		require.Zero(t, received)
 		ada.Send("two")
 		require.Equal(t, "got two", ada.Receive().String(), "with the same socket")

@@ -38,7 +38,7 @@ func dial(t *testing.T, addr, user string) (conn *websocket.Conn, all []Line) {
 	return conn, all
 }
 
-// anything is what the program sends: a message or a part of the log.
+// anything is a message or a part of the log.
 type anything struct {
 	message
 	Lines []Line `json:"lines"`
@@ -55,10 +55,11 @@ func nextOf(t *testing.T, conn *websocket.Conn, kind string) (m anything) {
 	return m
 }
 
-// Every line that somebody has received is there after the program was killed.
+// The log keeps every line that somebody has received when the program is
+// killed.
 func TestTheLogSurvivesAKill(t *testing.T) {
 	data := t.TempDir()
-	var seen []Line // by somebody
+	var seen []Line // lines that somebody has received
 	for round := range 4 {
 		cmd, addr := program.Start(t, data)
 		writer, all := dial(t, addr, "ada")

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	pageLines  = 200                 // lines that a browser gets at a time
-	maxLines   = 100_000             // the log keeps at most so many lines,
-	maxAge     = 30 * 24 * time.Hour // none of which is older
-	sweepEvery = time.Hour           // how often it deletes others
+	pageLines  = 200                 // maximum number of lines in one message to a browser
+	maxLines   = 100_000             // maximum number of lines in the log
+	maxAge     = 30 * 24 * time.Hour // maximum age of a line
+	sweepEvery = time.Hour           // time between two deletions
 )
 
 // Log keeps the messages to all. The chat has one Log. An object handles one

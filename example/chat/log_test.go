@@ -20,7 +20,7 @@ import (
 func fill(t *testing.T, c *dogtest.Client, first, last int) {
 	t.Helper()
 	for n := first; n <= last; n++ {
-		say(t, c, fmt.Sprint(n))
+		post(t, c, fmt.Sprint(n))
 	}
 }
 
@@ -34,7 +34,7 @@ func texts(t *testing.T, h history) (all []string) {
 	return all
 }
 
-func TestWhoComesGetsTheNewestLinesAndTheOlderOnesOnRequest(t *testing.T) {
+func TestAPersonGetsTheNewestLinesAndOlderLinesOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
 		ada, h := c.enter("ada")
@@ -65,7 +65,7 @@ func TestWhoComesGetsTheNewestLinesAndTheOlderOnesOnRequest(t *testing.T) {
 		ada.Send(message{Type: "msg", Meta: "group", Line: Line{Text: "not for the log", Key: "g"}})
 		ada.Send(message{Type: "msg", Meta: "whisper", To: "bob", Line: Line{Text: "not for the log", Key: "w"}})
 		_, h = c.enter("cyd")
-		require.Equal(t, "450", h.Lines[pageLines-1].Text, "what is for few is not kept")
+		require.Equal(t, "450", h.Lines[pageLines-1].Text, "messages to a few people are not kept")
 	})
 }
 
@@ -76,24 +76,24 @@ func TestThePageOfTheLongestLines(t *testing.T) {
 		ada, _ := c.enter(strings.Repeat("%F0%9F%90%95", 32))
 		longest := strings.Repeat("\x01", 1990)
 		for n := range pageLines {
-			say(t, ada, fmt.Sprint(n, longest)[:1990])
+			post(t, ada, fmt.Sprint(n, longest)[:1990])
 		}
 		_, h := c.enter("bob")
 		require.Len(t, h.Lines, pageLines)
 	})
 }
 
-// A page that does not know whether its message arrived sends it again.
+// A browser that does not know whether its message arrived sends it again.
 func TestAMessageThatIsSentTwiceIsOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
 		ada, _ := c.enter("ada")
-		first := say(t, ada, "hello")
+		first := post(t, ada, "hello")
 		time.Sleep(time.Minute)
-		require.Equal(t, first, say(t, ada, "hello"))
+		require.Equal(t, first, post(t, ada, "hello"))
 		bob, h := c.enter("bob")
 		require.Equal(t, []Line{first}, h.Lines)
-		require.NotEqual(t, first.ID, say(t, bob, "hello").ID, "another sender's key is another key")
+		require.NotEqual(t, first.ID, post(t, bob, "hello").ID, "another sender's key is another key")
 	})
 }
 
@@ -123,13 +123,13 @@ func age(t *testing.T, c *chatRoom, by time.Duration) {
 	}).Err)
 }
 
-func TestTheLogForgets(t *testing.T) {
+func TestTheLogDeletesOldLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
 		ada, _ := c.enter("ada")
-		say(t, ada, "old")
+		post(t, ada, "old")
 		age(t, c, maxAge/2)
-		say(t, ada, "young")
+		post(t, ada, "young")
 		ada.Close(1000, "")
 
 		age(t, c, maxAge/2-90*time.Minute)
@@ -146,7 +146,7 @@ func TestTheLogForgets(t *testing.T) {
 		ada, h = c.enter("ada")
 		require.Empty(t, h.Lines)
 
-		say(t, ada, "after all was forgotten")
+		post(t, ada, "after all lines were deleted")
 		age(t, c, maxAge)
 		time.Sleep(80 * time.Minute)
 		_, h = c.enter("bob")
@@ -181,7 +181,7 @@ func TestTheLogOutlivesARestartAndACrash(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		c := open(t, disk)
 		ada, _ := c.enter("ada")
-		say(t, ada, "before the restart")
+		post(t, ada, "before the restart")
 		require.NoError(t, c.rt.Shutdown(t.Context()))
 		code, _ := ada.Closed()
 		require.Equal(t, 1001, code, "which browsers know as a restart")
@@ -189,12 +189,12 @@ func TestTheLogOutlivesARestartAndACrash(t *testing.T) {
 		c = open(t, disk)
 		ada, h := c.enter("ada")
 		require.Equal(t, []string{"before the restart"}, texts(t, h))
-		say(t, ada, "before the crash")
+		post(t, ada, "before the crash")
 		disk.Crash()
 		c = open(t, disk)
 		_, h = c.enter("ada")
 		require.Equal(t, []string{"before the restart", "before the crash"}, texts(t, h),
-			"what somebody has seen is there")
+			"the lines that somebody has seen are there")
 		age(t, c, maxAge)
 
 		disk.Crash()

@@ -22,7 +22,7 @@ func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
 	return errors.Join(err, dog.CallErr0(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Changed))
 }
 
-// OnClose runs once for each socket that has joined, however it has ended.
+// OnClose runs once for each socket that has joined, whatever ended it.
 func (r *Room) OnClose(ctx context.Context, _ *dog.Socket, _ int, _ string) error {
 	return dog.CallErr0(ctx, dog.GroupOf[Lobby](r).Stub, (*Lobby).Changed)
 }

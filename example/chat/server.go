@@ -12,8 +12,8 @@ var page []byte
 
 // sockets are the options of all sockets.
 var sockets = dog.SocketOptions{
-	MaxMessage:  16 << 10, // maxText characters, however they are escaped
-	QueueBytes:  4 << 20,  // a page of the longest lines
+	MaxMessage:  16 << 10, // enough for 2,000 characters, in any escaped form
+	QueueBytes:  4 << 20,  // enough for a page of the longest lines
 	Compression: true,
 	AutoRequest: "ping", AutoReply: "pong", // for a page that checks its connection
 }
@@ -43,7 +43,7 @@ func handler(chat dog.GroupStub[Lobby, Room]) http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'") // the page has the rest of the policy
-		_, _ = w.Write(page)                                                // a client that is gone needs no page
+		_, _ = w.Write(page)                                                // an error means that the client has gone
 	})
 	return mux
 }

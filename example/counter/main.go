@@ -4,7 +4,7 @@
 //
 //	curl -X POST localhost:8080/visits           # {"name":"visits","number":1}
 //	curl -X POST 'localhost:8080/visits?by=10'   # {"name":"visits","number":11}
-//	curl localhost:8080/visits                   # the same, not counted
+//	curl localhost:8080/visits                   # reads the number
 //	curl 'localhost:8080/?after=a'               # the names after "a", at most 100
 //
 // Kill it at any moment and start it again: no number that a client has

@@ -30,7 +30,7 @@ type Document struct {
 type Paragraph struct {
 	ID     int64  `json:"id"`
 	Text   string `json:"text"`
-	Author string `json:"author,omitempty"` // who wrote it last
+	Author string `json:"author,omitempty"` // of the last change
 }
 
 // A change is a request of a client, and then the message to all clients.

@@ -24,13 +24,13 @@ func library(t *testing.T, disk *dogtest.Disk, steps dog.Schema) (*dog.Runtime, 
 	return rt, dogtest.Serve(t, handler)
 }
 
-// next returns the next change of a kind that a client is told of.
-func next(c *dogtest.Client, op string) (told change) {
-	for told.Op != op {
-		told = change{}
-		c.ReceiveJSON(&told)
+// next returns the next change of a kind that a client receives.
+func next(c *dogtest.Client, op string) (received change) {
+	for received.Op != op {
+		received = change{}
+		c.ReceiveJSON(&received)
 	}
-	return told
+	return received
 }
 
 func TestPeopleWriteTogether(t *testing.T) {
@@ -44,7 +44,7 @@ func TestPeopleWriteTogether(t *testing.T) {
 		ada.Send(change{Op: "insert", Paragraph: Paragraph{Text: "first"}})
 		first := next(bob, "insert").Paragraph
 		require.Equal(t, Paragraph{ID: first.ID, Text: "first", Author: "ada"}, first)
-		require.Equal(t, first, next(ada, "insert").Paragraph, "who asked is told too")
+		require.Equal(t, first, next(ada, "insert").Paragraph, "the author gets it too")
 		bob.Send(change{Op: "insert", After: first.ID, Paragraph: Paragraph{Text: "third", Author: "somebody else"}})
 		third := next(ada, "insert").Paragraph
 		require.Equal(t, "bob", third.Author)
@@ -128,7 +128,7 @@ func TestTheReleaseBeforeCanComeBack(t *testing.T) {
 	})
 }
 
-func TestWhoWritesMustSaySo(t *testing.T) {
+func TestAWriterNeedsAName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := library(t, dogtest.NewDisk(t), schema)
 		for path, status := range map[string]int{

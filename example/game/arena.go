@@ -10,12 +10,12 @@ import (
 
 const (
 	seats = 4
-	side  = 40               // of the field
-	tick  = time.Second / 20 // the game moves
-	grace = 5 * time.Second  // how long a seat is held for a player who has left
-	match = 60 * 20          // ticks
-	ready = 2                // players for a match
-	pause = 20 * 3           // ticks before a match, for more to come
+	side  = 40               // squares along each edge of the field
+	tick  = time.Second / 20 // time between two steps
+	grace = 5 * time.Second  // how long a player who has left keeps the seat
+	match = 60 * 20          // ticks of a match
+	ready = 2                // minimum number of players in a match
+	pause = 20 * 3           // ticks before a match, in which more players can come
 )
 
 // Arena is one game of up to four players. They walk over the field, and a
@@ -45,7 +45,7 @@ type player struct {
 func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
 	for other := range a.SocketsOf(s.UID()) {
 		if other != s {
-			return s.Close(4000, "you play in another window") // which keeps the seat
+			return s.Close(4000, "you play in another window") // the first window keeps the seat
 		}
 	}
 	seat := a.seatOf(s.UID())
@@ -94,7 +94,7 @@ func (a *Arena) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error
 // OnClose keeps a player's seat for a while.
 func (a *Arena) OnClose(_ context.Context, s *dog.Socket, _ int, _ string) error {
 	for range a.SocketsOf(s.UID()) {
-		return nil // the player's other window
+		return nil // the player has another window
 	}
 	if seat := a.seatOf(s.UID()); seat >= 0 {
 		p := a.seats[seat]
@@ -103,7 +103,7 @@ func (a *Arena) OnClose(_ context.Context, s *dog.Socket, _ int, _ string) error
 	return nil
 }
 
-// step is one tick.
+// step runs one tick.
 func (a *Arena) step(context.Context) error {
 	var players []*player
 	for seat, p := range a.seats {
@@ -124,7 +124,7 @@ func (a *Arena) step(context.Context) error {
 		a.ticks++
 	}
 	if a.ticks == 0 {
-		if err := a.SetLocked(true); err != nil { // only the players of this match may come back
+		if err := a.SetLocked(true); err != nil { // the group sends only the players of this match here
 			return err
 		}
 	}

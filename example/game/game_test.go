@@ -14,8 +14,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// told is what a client is told.
-type told struct {
+// update is a message to a client.
+type update struct {
 	Op      string
 	Seat    int
 	Field   []byte
@@ -35,15 +35,15 @@ func newGame(t *testing.T) (*dog.Runtime, *dogtest.Server) {
 // play connects a player and returns the seat.
 func play(srv *dogtest.Server, uid string) (c *dogtest.Client, seat int) {
 	c = srv.Dial("/play?player=" + uid)
-	var welcome told
+	var welcome update
 	for welcome.Op != "welcome" {
 		c.ReceiveJSON(&welcome)
 	}
 	return c, welcome.Seat
 }
 
-// latest returns what a client was told last, when everything has come to rest.
-func latest(t *testing.T, c *dogtest.Client) (state told) {
+// latest returns the last message to a client, once all goroutines are blocked.
+func latest(t *testing.T, c *dogtest.Client) (state update) {
 	t.Helper()
 	synctest.Wait()
 	all := c.Received()
@@ -101,7 +101,7 @@ func TestAnArenaMovesTwentyTimesASecond(t *testing.T) {
 	})
 }
 
-func TestWhoReturnsInTimeFindsTheSeat(t *testing.T) {
+func TestAPlayerWhoReturnsInTimeFindsTheSeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, srv := newGame(t)
 		ada, _ := play(srv, "ada")
@@ -124,7 +124,7 @@ func TestWhoReturnsInTimeFindsTheSeat(t *testing.T) {
 		time.Sleep(grace + time.Second)
 		require.Len(t, latest(t, ada).Players, 1, "the seat is free")
 		play(srv, "bob")
-		require.Equal(t, []int{1, 2}, arenas(rt), "he has become a newcomer")
+		require.Equal(t, []int{1, 2}, arenas(rt), "the player is a newcomer now")
 	})
 }
 
@@ -154,7 +154,7 @@ func TestAnEmptyArenaStandsStill(t *testing.T) {
 		require.Equal(t, http.StatusOK, status)
 		require.Contains(t, body, "canvas")
 		status, _ = srv.Get("/play")
-		require.Equal(t, http.StatusBadRequest, status, "who plays must say so")
+		require.Equal(t, http.StatusBadRequest, status, "a player needs a name")
 	})
 }
 

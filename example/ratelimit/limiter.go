@@ -43,12 +43,12 @@ func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.next.ServeHTTP(w, r)
 }
 
-// seconds returns whole seconds, rounded up so that a client that waits for so
-// long does not come too early.
+// seconds formats a duration in whole seconds. It rounds up, so that a client
+// that waits this long gets a token.
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
 // clientIP is the key that main uses. A value that clients choose themselves,
-// such as a header, is a poor key: they would choose another.
+// such as a header, is a poor key, because a client can choose another.
 func clientIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

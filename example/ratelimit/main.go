@@ -30,7 +30,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
 	data := flag.String("data", "", "directory for the buckets; by default they are in memory and end with the program")
 	burst := flag.Int("burst", 5, "requests of one client at once")
-	every := flag.Duration("every", 2*time.Second, "one request of one client each, in the long run")
+	every := flag.Duration("every", 2*time.Second, "time between two requests of one client in the long run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

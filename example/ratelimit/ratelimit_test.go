@@ -18,15 +18,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// service is a limited one.
+// service is a service whose requests are limited.
 type service struct {
 	t   *testing.T
 	rt  *dog.Runtime
 	srv *dogtest.Server
 }
 
-// open serves what keys, named by the query, may do three times at once and
-// then every ten seconds.
+// open starts a service that permits each key, named by the query, three
+// requests at once and then one every ten seconds.
 func open(t *testing.T, disk dog.Store) *service {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{Store: disk})
@@ -36,8 +36,8 @@ func open(t *testing.T, disk dog.Store) *service {
 	return &service{t, rt, dogtest.Serve(t, handler)}
 }
 
-// get makes a request and returns how many may follow at once, or, refused, -1
-// and how long to wait.
+// get makes a request and returns how many may follow at once. If the request
+// is refused, it returns -1 and the seconds to wait.
 func (s *service) get(key string) (remaining, wait int) {
 	s.t.Helper()
 	answer, err := s.srv.Client().Get(dogtest.URL + "/?key=" + key)
@@ -93,7 +93,7 @@ func TestABurstAndThenOneAtATime(t *testing.T) {
 	})
 }
 
-func TestWhoIsRefusedPaysNothing(t *testing.T) {
+func TestARefusedRequestTakesNoToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, nil)
 		s.empty("ada")
@@ -214,8 +214,8 @@ func TestAStricterLimitForgivesWhatIsBeyondIt(t *testing.T) {
 	})
 }
 
-// However requests come, no span of time sees more of them than its limit, and
-// who waits as told is let through.
+// Whenever requests come, no span of time has more of them than its limit, and
+// a client that waits as long as the response requires is let through.
 func TestNoSpanOfTimeSeesMoreThanTheLimit(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := Limit{Burst: rapid.IntRange(1, 5).Draw(rt, "burst"), Every: time.Second}

@@ -23,7 +23,7 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// Host is what answers need of the runtime. All fields are fixed.
+// Host is what responses need of the runtime. All fields are fixed.
 type Host struct {
 	Work  *inflight.Work  // counts their goroutines
 	Ended context.Context // done when the runtime has ended

@@ -44,7 +44,7 @@ type exchange struct {
 	abandoned bool        // the writer must not wait for the reader
 	deadline  time.Time   // of writes; zero: none
 	alarm     *time.Timer // wakes the writer at the deadline; nil: none
-	answer    *http.Response
+	response  *http.Response
 }
 
 func newExchange(host *Host, r *http.Request) *exchange {
@@ -96,7 +96,7 @@ func (x *exchange) WriteHeader(status int) {
 	}
 }
 
-// Write waits while more than maxAnswer bytes wait for the reader.
+// Write waits while more than maxBuffered bytes wait for the reader.
 func (x *exchange) Write(p []byte) (int, error) {
 	x.WriteHeader(http.StatusOK)
 	x.mu.Lock()
@@ -115,7 +115,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 		case x.closed, x.end != nil:
 			x.mu.Unlock()
 			return 0, io.ErrClosedPipe
-		case len(x.waiting) <= maxAnswer:
+		case len(x.waiting) <= maxBuffered:
 			x.waiting = append(x.waiting, p...)
 			x.mu.Unlock()
 			notify(x.more)
@@ -261,19 +261,19 @@ func (x *exchange) tellLocked() {
 		return
 	}
 	x.chunked = x.head.complete(x.request, x.waiting, x.end != nil)
-	answer, err := readAnswer(x.head.status, x.head.header, x.request)
+	response, err := readResponse(x.head.status, x.head.header, x.request)
 	if err != nil {
 		x.end = err
 		return
 	}
-	answer.Body = answerBody{x}
+	response.Body = responseBody{x}
 	switch {
 	case !x.bodiedLocked():
-		answer.Body = http.NoBody
-	case x.end != nil && answer.ContentLength < 0: // net/http's client would not know the length
-		answer.ContentLength, answer.TransferEncoding = x.head.written, nil
+		response.Body = http.NoBody
+	case x.end != nil && response.ContentLength < 0: // net/http's client would not know the length
+		response.ContentLength, response.TransferEncoding = x.head.written, nil
 	}
-	x.answer = answer
+	x.response = response
 }
 
 // tell reports informational responses to the caller's trace.
@@ -304,13 +304,13 @@ func (x *exchange) tell(trace *httptrace.ClientTrace) error {
 func (x *exchange) result(call turn.Call) (*http.Response, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.answer == nil {
+	if x.response == nil {
 		return nil, x.end
 	}
 	if x.end == nil {
 		x.rest = call.Remainder()
 	}
-	return x.answer, nil
+	return x.response, nil
 }
 
 func (x *exchange) close() {
@@ -330,10 +330,10 @@ func notify(c chan<- struct{}) {
 	}
 }
 
-// answerBody is the body of the response of an exchange.
-type answerBody struct{ x *exchange }
+// responseBody is the body of the response of an exchange.
+type responseBody struct{ x *exchange }
 
-func (b answerBody) Read(p []byte) (int, error) {
+func (b responseBody) Read(p []byte) (int, error) {
 	x := b.x
 	if len(p) == 0 {
 		return 0, nil
@@ -352,10 +352,10 @@ func (b answerBody) Read(p []byte) (int, error) {
 			return n, nil
 		case x.end != nil:
 			for key, values := range x.trailer {
-				if x.answer.Trailer == nil {
-					x.answer.Trailer = make(http.Header)
+				if x.response.Trailer == nil {
+					x.response.Trailer = make(http.Header)
 				}
-				x.answer.Trailer[key] = values
+				x.response.Trailer[key] = values
 			}
 			x.mu.Unlock()
 			return 0, x.end
@@ -384,7 +384,7 @@ func (x *exchange) await() error {
 	return nil
 }
 
-func (b answerBody) Close() error {
+func (b responseBody) Close() error {
 	b.x.close()
 	return nil
 }

@@ -76,7 +76,7 @@ func (r *response) takeOver() error {
 func (r *response) takenLocked() error {
 	switch {
 	case r.over:
-		return errAnswered
+		return errFinished
 	case r.hijacked:
 		return http.ErrHijacked
 	}

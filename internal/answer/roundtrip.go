@@ -39,11 +39,11 @@ func RoundTrip(
 				x.close()
 				return nil, err
 			}
-			answer, err := x.result(call)
+			response, err := x.result(call)
 			if err != nil {
 				x.close()
 			}
-			return answer, err
+			return response, err
 		case <-ctx.Done():
 			x.close()
 			return nil, context.Cause(ctx)

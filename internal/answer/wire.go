@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// readAnswer returns the response to r with this status and header as
+// readResponse returns the response to r with this status and header as
 // net/http's client reads it from net/http's server: without fields whose names
 // are invalid, and without line breaks in values. It returns an error if the
 // client would reject the response. The caller must set the body.
-func readAnswer(status int, header http.Header, r *http.Request) (*http.Response, error) {
+func readResponse(status int, header http.Header, r *http.Request) (*http.Response, error) {
 	var wire bytes.Buffer
 	// A Buffer accepts every write.
 	_, _ = fmt.Fprintf(&wire, "HTTP/1.1 %03d %s\r\n", status, statusText(status))
-	answer, err := http.ReadResponse(written(&wire, header), r) //nolint:bodyclose // the caller sets it
+	response, err := http.ReadResponse(written(&wire, header), r) //nolint:bodyclose // the caller sets it
 	if err != nil {
 		return nil, fmt.Errorf("dog: the object's response cannot be sent: %w", err)
 	}
-	return answer, nil
+	return response, nil
 }
 
-// readFields is readAnswer for header fields only.
+// readFields is readResponse for header fields only.
 func readFields(header http.Header) (http.Header, error) {
 	if len(header) == 0 {
 		return make(http.Header), nil

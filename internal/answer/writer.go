@@ -12,13 +12,13 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-// maxAnswer is how many bytes of a response are buffered in memory, to be sent
-// to the client after the handler's turn.
-const maxAnswer = 1 << 20
+// maxBuffered is how many bytes of a response are buffered in memory, to be
+// sent to the client after the handler's turn.
+const maxBuffered = 1 << 20
 
-// answerPatience is how long all writes of a response together may keep the
+// responsePatience is how long all writes of a response together may keep the
 // object's turn while they wait for the client.
-const answerPatience = 10 * time.Second
+const responsePatience = 10 * time.Second
 
 // response is the ResponseWriter of a Receive. The handler's output is buffered
 // until its turn is over, so that a slow client does not keep the turn, and
@@ -59,7 +59,7 @@ type response struct {
 	failed   error      // the error of writing to the client
 }
 
-var errAnswered = errors.New("dog: write after Receive has returned")
+var errFinished = errors.New("dog: write after Receive has returned")
 
 // Unwrap returns the ResponseWriter of the request.
 func (r *response) Unwrap() http.ResponseWriter { return r.w }
@@ -102,7 +102,7 @@ func (r *response) Write(p []byte) (int, error) {
 	switch {
 	case r.over:
 		r.mu.Unlock()
-		return 0, errAnswered
+		return 0, errFinished
 	case r.hijacked:
 		r.mu.Unlock()
 		return 0, http.ErrHijacked
@@ -118,7 +118,7 @@ func (r *response) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	r.body = append(r.body, p...)
-	long := len(r.body) > maxAnswer
+	long := len(r.body) > maxBuffered
 	r.mu.Unlock()
 	if long && !r.gate.Writing() { // otherwise the data cannot leave before the handler's transaction has ended
 		if err := r.drain(); err != nil {
@@ -140,11 +140,11 @@ func (r *response) drain() error {
 }
 
 // patiently runs write, which waits for the client. A handler that has its turn
-// waits at most answerPatience over all its writes, since other events wait
+// waits at most responsePatience over all its writes, since other events wait
 // with it. After that, the result of write is dropped.
 func (r *response) patiently(write func() error) error {
 	r.mu.Lock()
-	left, failed := answerPatience-r.waited, r.failed
+	left, failed := responsePatience-r.waited, r.failed
 	r.mu.Unlock()
 	if failed != nil { // perhaps set by a write that is still waiting
 		return failed
@@ -164,12 +164,10 @@ func (r *response) patiently(write func() error) error {
 		r.waited += time.Since(began)
 		return err
 	case <-patience.C:
-		return r.abandon(
-			fmt.Errorf(
-				"%w: a response kept its object's turn for %v while it waited for its client: write it in dog.Await",
-				r.host.ErrSlow, answerPatience,
-			),
-		)
+		return r.abandon(fmt.Errorf(
+			"%w: a response kept its object's turn for %v while it waited for its client: write it in dog.Await",
+			r.host.ErrSlow, responsePatience,
+		))
 	case <-r.event.Done():
 		return r.abandon(context.Cause(r.event))
 	}
@@ -248,7 +246,7 @@ func (r *response) control(ask func(*http.ResponseController) error) error {
 	over := r.over
 	r.mu.Unlock()
 	if over {
-		return errAnswered
+		return errFinished
 	}
 	return r.guard.Call(func() error { return ask(http.NewResponseController(r.w)) })
 }

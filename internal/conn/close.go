@@ -70,8 +70,8 @@ type ending struct {
 
 // Close begins the closing handshake. It never blocks. The close frame is
 // queued behind pending messages, further Sends return [ErrClosed], and
-// messages that still arrive are discarded. The peer has Options.CloseTimeout to
-// read what is queued and to answer, counted from Start if that comes later.
+// messages that still arrive are discarded. The peer has Options.CloseTimeout
+// to read what is queued and to answer, counted from Start if that comes later.
 // Read then returns a [CloseError] with this code and reason. Closing twice, or
 // after the end, does nothing. The error is [ErrCloseCode] or [ErrCloseReason]
 // if the arguments are not allowed.

@@ -1,6 +1,5 @@
 // Package exactjson is encoding/json, except that it fails where encoding/json
-// would silently change a value. It knows neither
-// objects nor their storage.
+// would silently change a value. It knows neither objects nor their storage.
 package exactjson
 
 import (

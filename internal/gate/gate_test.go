@@ -25,17 +25,17 @@ type disk struct {
 
 func (d *disk) Durable() uint64 { return d.durable }
 
-func (d *disk) OnDurable(commit uint64, told func(error)) {
+func (d *disk) OnDurable(commit uint64, notify func(error)) {
 	switch {
 	case commit <= d.durable:
-		told(nil)
+		notify(nil)
 	case d.failed != nil:
-		told(d.failed)
+		notify(d.failed)
 	default:
 		if d.waiting == nil {
 			d.waiting = make(map[uint64][]func(error))
 		}
-		d.waiting[commit] = append(d.waiting[commit], told)
+		d.waiting[commit] = append(d.waiting[commit], notify)
 	}
 }
 
@@ -43,8 +43,8 @@ func (d *disk) OnDurable(commit uint64, told func(error)) {
 func (d *disk) sync(to uint64) {
 	for d.durable < to {
 		d.durable++
-		for _, told := range d.waiting[d.durable] {
-			told(nil)
+		for _, notify := range d.waiting[d.durable] {
+			notify(nil)
 		}
 		delete(d.waiting, d.durable)
 	}
@@ -53,8 +53,8 @@ func (d *disk) sync(to uint64) {
 func (d *disk) fail(err error) {
 	d.failed = err
 	for _, all := range d.waiting {
-		for _, told := range all {
-			told(err)
+		for _, notify := range all {
+			notify(err)
 		}
 	}
 	d.waiting = nil
@@ -144,30 +144,6 @@ func TestWhoHasNoPartInATransactionWaitsOnAfterItHasFailed(t *testing.T) {
 		require.ErrorAs(t, err, new(*gate.Undone))
 		require.NoError(t, <-waited)
 	})
-}
-
-func TestLostCommitsDropWhatWaitsForThemAndAreReportedOnce(t *testing.T) {
-	d, e := new(disk), new(ear)
-	lost := 0
-	g := gate.New(d, func(err error) { require.ErrorIs(t, err, errLost); lost++ })
-	g.Wrote()
-	g.Committed(1)
-	e.say(g, 1)
-	d.sync(1)
-	g.Wrote()
-	e.say(g, 2)
-	g.Committed(2)
-	e.say(g, 3)
-	d.fail(errLost)
-	require.Equal(t, []int{1}, e.heard)
-	require.Equal(t, []int{2, 3}, e.dropped)
-	e.say(g, 4)
-	require.Equal(t, []int{2, 3, 4}, e.dropped, "until the object has been reset")
-	require.ErrorIs(t, g.Wait(t.Context()), errLost)
-	require.Equal(t, 1, lost)
-	g.Recover()
-	e.say(g, 5)
-	require.Equal(t, []int{1, 5}, e.heard)
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
@@ -278,15 +254,15 @@ func (e *engine) Durable() uint64 {
 	return e.d.durable
 }
 
-func (e *engine) OnDurable(commit uint64, told func(error)) {
+func (e *engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
 	known := commit <= e.d.durable
 	if !known {
-		e.d.OnDurable(commit, told)
+		e.d.OnDurable(commit, notify)
 	}
 	e.mu.Unlock()
 	if known {
-		told(nil)
+		notify(nil)
 	}
 }
 
@@ -301,8 +277,8 @@ func (e *engine) sync(to uint64) {
 		delete(e.d.waiting, e.d.durable)
 	}
 	e.mu.Unlock()
-	for _, told := range all {
-		told(nil)
+	for _, notify := range all {
+		notify(nil)
 	}
 }
 
@@ -344,63 +320,4 @@ func TestManySayWhileCommitsBecomeDurable(t *testing.T) {
 		require.Len(t, heard[speaker], turns)
 		require.IsIncreasing(t, heard[speaker])
 	}
-}
-
-func TestAGateThatIsShutLetsNothingInUntilItRecovers(t *testing.T) {
-	d, e := new(disk), new(ear)
-	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
-	g.Wrote()
-	e.say(g, 1)
-	g.Committed(1)
-	g.Wrote()
-	e.say(g, 2)
-	g.Shut(errLost)
-	e.say(g, 3)
-	require.False(t, g.Open())
-	require.ErrorIs(t, g.Wait(t.Context()), errLost)
-	require.Equal(t, []int{2, 3}, e.dropped)
-	g.Recover()
-	e.say(g, 4)
-	require.Empty(t, e.heard, "what was committed before is still waited for")
-	d.sync(1)
-	require.Equal(t, []int{1, 4}, e.heard)
-}
-
-// busyDisk is a disk to which something happens while it is asked for a commit
-// for the first time.
-type busyDisk struct {
-	disk
-	meanwhile func()
-	asked     int
-}
-
-func (d *busyDisk) OnDurable(commit uint64, told func(error)) {
-	if d.asked++; d.asked > 100 {
-		panic("asked again and again")
-	}
-	d.disk.OnDurable(commit, told)
-	if meanwhile := d.meanwhile; meanwhile != nil {
-		d.meanwhile = nil
-		meanwhile()
-	}
-}
-
-func TestWhatWaitsForLostCommitsIsDroppedEvenIfTheGateRecoversFirst(t *testing.T) {
-	var e ear
-	d := &busyDisk{}
-	lost := 0
-	g := gate.New(d, func(error) { lost++ })
-	d.meanwhile = func() { // while the first output is about to wait, its object is reset
-		d.fail(errLost)
-		g.Shut(errLost)
-		g.Recover()
-		e.say(g, 2) // of the next life, which depends on nothing that is lost
-	}
-	g.Wrote()
-	g.Committed(1)
-	e.say(g, 1)
-	require.Equal(t, []int{1}, e.dropped)
-	require.Equal(t, []int{2}, e.heard)
-	require.Equal(t, 1, lost)
-	require.True(t, g.Open())
 }

@@ -88,10 +88,13 @@ func (c *Class) Live() []*Object {
 	return all
 }
 
-// Holder returns the object with this ID if it is in memory, otherwise nil. It
-// answers who holds an object, so with several machines this is where another
-// machine can turn out to hold it. The other question, how to deliver an event
-// to the holder, is [Object.Deliver].
+// Holder returns the object with this ID if it is in memory, otherwise nil.
+// Every look-up by an ID is made here or in [Class.Object], which makes the
+// object if there is none. So with several machines this is where another
+// machine can turn out to hold it. What has found an object may keep the
+// pointer until the object is retired: a stub does, the place that was reserved
+// on a replica, and the list of a group's replicas. The other question, how to
+// deliver an event to the holder, is [Object.Deliver].
 func (c *Class) Holder(id ID) *Object {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +198,7 @@ func (c *Class) Revive(ctx context.Context, id ID, stored store.Identity) (*Obje
 		return nil, ErrUnregistered
 	}
 	if owners.Role != Owner {
-		return nil, fmt.Errorf("%w: the owner of an object is not a group", store.ErrCorrupt)
+		return nil, fmt.Errorf("%w: the owner of an object is of a class that owns none", store.ErrCorrupt)
 	}
 	owner := owners.Object(IDOf(owners.Origin, stored.Group.Base), stored.Group.Name)
 	return owner.peers.Revive(ctx, c, id, stored.Name)

@@ -25,7 +25,7 @@ var (
 
 	// ErrUnregistered is returned for a stored object whose owner's class is
 	// not registered.
-	ErrUnregistered = errors.New("dog: the namespace of the replica's group is not registered")
+	ErrUnregistered = errors.New("dog: the namespace of the object's owner is not registered")
 
 	// errAsleep ends a life whose object hibernates. The next event finds
 	// another life or begins it.

@@ -45,7 +45,7 @@ type Host struct {
 	// fixed
 	Ctx       context.Context  // lifetime of all objects
 	Work      *inflight.Work   // for which a shutdown waits
-	WallClock func() time.Time // the time of day, for alarms; set before the first alarm
+	WallClock func() time.Time // the time of day, for alarms; set before the first class is added
 	cancel    context.CancelCauseFunc
 	sweeper   *sweeper
 	hooks     *hookqueue.Queue // of Trace

@@ -4,11 +4,12 @@
 // An [Object] is an identity with an output gate. It has at most one [Life] at
 // a time, which begins with the first event and ends with a reset, a
 // hibernation or an eviction. A life has the turn, the transaction and the
-// user's value. Objects of one type make up a [Class], which finds the holder
-// of an ID ([Class.Holder]). All of them share a [Host]. Every event from
-// outside reaches its object through [Object.Deliver].
+// user's value. Objects of one type make up a [Class], which answers who holds
+// an object ([Class.Holder]). All of them share a [Host]. Events from outside
+// reach their object through [Object.Deliver], which names the exceptions.
 //
-// The package does not know users' types, sockets, groups and HTTP. A class has
+// The package does not know users' types, sockets, groups and HTTP. Of the
+// events that these bring it knows only the names ([EventKind]). A class has
 // functions for the handlers of its type, an object has [Peers] for the clients
 // and objects around it, and a host has functions that make public errors.
 package object
@@ -240,12 +241,18 @@ func (o *Object) Start(wait context.Context, from *turn.Origin) error {
 	return nil
 }
 
-// Deliver runs a handler as an event of the object. Every event that comes from
-// outside of the object is delivered here: calls, requests, gossip, messages of
-// sockets, alarms, and the library's own work (EventAdmin), which does not
-// start the object. So with several machines this is where an event could leave
-// for the one that holds the object (see [Class.Holder]). wait limits the wait
-// for the turn. method is the name of a called method, otherwise "".
+// Deliver runs a handler as an event of the object. Calls, requests, gossip,
+// the events of sockets, alarms, and the library's own work (EventAdmin), which
+// does not start the object, are delivered here. So with several machines this
+// is where an event could leave for the one that holds the object (see
+// [Class.Holder]). Two kinds of events from outside are not delivered here, and
+// need the holder's memory: [Object.Start], by which an object that owns others
+// is started, and those that several callers join ([Object.TryQueue],
+// [Life.Begin], [Life.Run]). [Object.Abort] is no event. What an object queues
+// for itself (Go, timers, OnStop) never leaves it.
+//
+// wait limits the wait for the turn. method is the name of a called method,
+// otherwise "".
 func (o *Object) Deliver(wait context.Context, from *turn.Origin, kind EventKind, method string, handle Work) error {
 	queued := o.host().Clock()
 	life, ticket, err := o.queue(from)

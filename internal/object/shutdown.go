@@ -18,6 +18,7 @@ const stopRounds = 8
 func (h *Host) StopObjects(patience time.Duration) {
 	soon := time.AfterFunc(patience, h.stopFirst)
 	defer soon.Stop()
+	h.endTimers()
 	var first sync.WaitGroup
 	h.stopIdle(&first)
 	h.Work.Spawn(func() {
@@ -42,6 +43,16 @@ func (h *Host) StopObjects(patience time.Duration) {
 		}
 	}
 	h.Work.Wait()
+}
+
+// endTimers ends all timers, which would otherwise keep their objects in memory
+// until they are due. Timers that begin later have ended, since Work is closed.
+func (h *Host) endTimers() {
+	for _, o := range h.Objects() {
+		if life := o.current.Load(); life != nil {
+			life.timers.end()
+		}
+	}
 }
 
 // IdleStopped returns a channel that is closed when OnStop has had its time in

@@ -92,11 +92,9 @@ func (life *Life) start(e *turn.Event) error {
 		h.Work.Add()
 		timer := time.AfterFunc(d, func() {
 			defer h.Work.Leave()
-			_ = life.failStart(
-				fmt.Errorf(
-					"dog: OnStart has not returned within %v (Options.StartTimeout): %w", d, context.DeadlineExceeded,
-				),
-			)
+			_ = life.failStart(fmt.Errorf(
+				"dog: OnStart has not returned within %v (Options.StartTimeout): %w", d, context.DeadlineExceeded,
+			))
 		})
 		defer func() {
 			if timer.Stop() {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// overflow is the fraction (1/overflow) of Options.MaxObjects by which the
+	// overflow is the fraction (1/overflow) of Config.MaxObjects by which the
 	// number of objects may exceed it before the goroutine creating an object
 	// waits for the sweeper.
 	overflow = 8
@@ -138,7 +138,7 @@ func (w *sweeper) room(ctx context.Context) error {
 	}
 }
 
-// run sweeps until the runtime has ended.
+// run sweeps until the host has ended.
 func (w *sweeper) run(ctx context.Context) {
 	shortest := min(w.host.EvictAfter, w.host.HibernateAfter)
 	ticker := time.NewTicker(min(max(shortest/4, 10*time.Millisecond), time.Second))

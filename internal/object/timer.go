@@ -32,9 +32,14 @@ func (t *Timer) Begin(life *Life, d, every time.Duration, f func(ctx context.Con
 		return
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.ended { // the life may have ended just now
+	t.ended = t.ended || life.obj.host().Work.Closed() // the life, or the host, may have ended just now
+	over := t.ended
+	if !over {
 		t.timer = time.AfterFunc(d, t.tick)
+	}
+	t.mu.Unlock()
+	if over {
+		life.timers.remove(t)
 	}
 }
 

@@ -28,7 +28,7 @@ type EventInfo struct {
 type EventKind int
 
 // The kinds of events. The package itself runs those of Start, Go, Timer,
-// Alarm, Stop and Admin.
+// Alarm, Stop and Admin. Of the others it knows only the names.
 const (
 	EventStart EventKind = iota + 1
 	EventReceive

@@ -77,7 +77,12 @@ func (s *Scratch) Close() error {
 		return errors.Join(err, s.lock.Close(), s.root.Close())
 	}
 	// Windows does not remove open files.
-	return errors.Join(s.lock.Close(), s.remove(scratchMarker), s.root.Close(), remove(s.Dir))
+	err = errors.Join(s.lock.Close(), s.remove(scratchMarker), s.root.Close())
+	removed := remove(s.Dir)
+	if errors.Is(removed, fs.ErrNotExist) { // a sweep has done it since the marker was unlocked
+		removed = nil
+	}
+	return errors.Join(err, removed)
 }
 
 // remove removes an entry of the directory with its contents.

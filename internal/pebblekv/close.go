@@ -20,14 +20,14 @@ func (e *Engine) Close() error {
 	e.closing = true
 	e.wakeFlusher(pacing)
 	e.mu.Unlock()
-	defer time.AfterFunc(patience, e.fs.giveUp).Stop()
+	defer time.AfterFunc(patience, e.fs.stopWaiting).Stop()
 	<-e.flushed
 
 	e.mu.Lock()
 	failure := e.err
 	e.err = store.ErrClosed
 	e.closed.Store(true)
-	e.giveUp()
+	e.failWaiters()
 	e.impatience.Stop()
 	e.mu.Unlock()
 	e.work.Wait()
@@ -52,7 +52,7 @@ func (e *Engine) Close() error {
 }
 
 // GiveUp implements store.Engine.
-func (e *Engine) GiveUp() { e.fs.giveUp() }
+func (e *Engine) GiveUp() { e.fs.stopWaiting() }
 
 // failure returns why nothing is written any more, or nil. If it returns nil,
 // no earlier change was only simulated: the freezer records a failure before it

@@ -110,8 +110,8 @@ func (b *batch) Commit() (uint64, error) {
 	return e.committed(size)
 }
 
-// An admission is a commit that waits to be admitted.
-type admission struct {
+// A waitingCommit is a commit that waits to be admitted.
+type waitingCommit struct {
 	size  uint64        // fixed
 	since time.Time     // fixed; when it began to wait
 	in    chan struct{} // closed when it is admitted or refused
@@ -133,18 +133,18 @@ func (e *Engine) admit(size uint64) error {
 	if len(e.blocked) == 0 && e.commits == e.durable.Load() {
 		e.moved = time.Now()
 	}
-	a := &admission{size: size, since: time.Now(), in: make(chan struct{})}
-	e.blocked = append(e.blocked, a)
+	w := &waitingCommit{size: size, since: time.Now(), in: make(chan struct{})}
+	e.blocked = append(e.blocked, w)
 	if !e.patient {
 		e.patient = true
 		e.impatience.Reset(patience)
 	}
 	e.wakeFlusher(pacing)
 	e.mu.Unlock()
-	<-a.in
+	<-w.in
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return cmp.Or(a.err, e.err)
+	return cmp.Or(w.err, e.err)
 }
 
 // dismiss undoes admit.
@@ -173,13 +173,13 @@ func (e *Engine) losePatience() {
 	}
 	still := time.Since(e.moved)
 	for len(e.blocked) > 0 {
-		a := e.blocked[0]
-		if left := max(limit-still, patience-time.Since(a.since)); left > 0 {
+		w := e.blocked[0]
+		if left := max(limit-still, patience-time.Since(w.since)); left > 0 {
 			e.impatience.Reset(min(left, patience)) // limit may change
 			return
 		}
-		a.err = errStalled
-		close(a.in)
+		w.err = errStalled
+		close(w.in)
 		e.blocked[0] = nil
 		e.blocked = e.blocked[1:]
 	}
@@ -260,7 +260,7 @@ func (e *Engine) fail(cause error) {
 	if first {
 		e.err = fmt.Errorf("%w: %w", store.ErrFailed, cause)
 		e.frozen.Store(e.snapshot)
-		e.giveUp()
+		e.failWaiters()
 	}
 	e.mu.Unlock()
 	if first {
@@ -268,8 +268,8 @@ func (e *Engine) fail(cause error) {
 	}
 }
 
-// giveUp fails all waiters. The caller must hold mu and have set err.
-func (e *Engine) giveUp() {
+// failWaiters fails all waiters. The caller must hold mu and have set err.
+func (e *Engine) failWaiters() {
 	for i := range e.waiters {
 		e.waiters[i].err = e.err
 	}
@@ -277,5 +277,5 @@ func (e *Engine) giveUp() {
 	e.waiters = nil
 	e.letIn()
 	e.wakeFlusher(idle)
-	e.tell.Signal()
+	e.notify.Signal()
 }

@@ -2,7 +2,7 @@
 //
 // A commit is written to Pebble's log without waiting for the disk. One
 // goroutine, the flusher, syncs the log for all commits, so that one sync makes
-// many commits durable. Another, the teller, notifies the waiters.
+// many commits durable. Another, the notifier, notifies the waiters.
 //
 // When a write fails, the store is frozen: see freezer.
 //
@@ -130,7 +130,7 @@ type Engine struct {
 	syncs    uint64           // guarded by mu
 	syncTime time.Duration    // guarded by mu
 	bound    uint64           // guarded by mu: current maximum of unsynced bytes, at most cfg.Unsynced
-	blocked  []*admission     // guarded by mu: commits waiting to be admitted, in order of arrival
+	blocked  []*waitingCommit // guarded by mu: commits waiting to be admitted, in order of arrival
 	patient  bool             // guarded by mu: impatience is running, for blocked
 	stalled  bool             // guarded by mu: Pebble falls behind
 	lacking  int              // guarded by mu: number of file changes waiting for space
@@ -139,10 +139,10 @@ type Engine struct {
 	moved   time.Time
 	flusher flusherState // guarded by mu
 
-	waiters []waiter  // guarded by mu: waiters whose commits are not durable
-	ready   []waiter  // guarded by mu: waiters to be notified
-	telling bool      // guarded by mu: the teller is making calls
-	tell    sync.Cond // on mu; wakes the teller
+	waiters   []waiter  // guarded by mu: waiters whose commits are not durable
+	ready     []waiter  // guarded by mu: waiters to be notified
+	notifying bool      // guarded by mu: the notifier is making calls
+	notify    sync.Cond // on mu; wakes the notifier
 }
 
 var (
@@ -168,7 +168,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 		tidying: make(chan struct{}, 1),
 		backups: make(chan struct{}, 1),
 	}
-	e.tell.L = &e.mu
+	e.notify.L = &e.mu
 	e.impatience = time.AfterFunc(patience, e.losePatience)
 	e.impatience.Stop()
 	e.disk = watch(cfg.FS)
@@ -191,7 +191,7 @@ func Open(cfg Config, log *slog.Logger) (*Engine, error) {
 	e.fs.watch(e.dir.check)
 	e.fs.await(e.lack)
 	e.work.Go(e.flush)
-	e.work.Go(e.tellAll)
+	e.work.Go(e.notifyAll)
 	e.work.Go(e.tidy)
 	return e, nil
 }

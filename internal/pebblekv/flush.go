@@ -192,8 +192,8 @@ func (e *Engine) adapt(waited time.Duration, somebody bool) {
 	}
 }
 
-// release passes the waiters of durable commits to the teller. The caller must
-// hold mu.
+// release passes the waiters of durable commits to the notifier. The caller
+// must hold mu.
 func (e *Engine) release(durable uint64) {
 	waiting := e.waiters[:0]
 	for _, w := range e.waiters {
@@ -206,7 +206,7 @@ func (e *Engine) release(durable uint64) {
 	clear(e.waiters[len(waiting):])
 	e.waiters = waiting
 	if len(e.ready) > 0 {
-		e.tell.Signal()
+		e.notify.Signal()
 	}
 }
 
@@ -223,9 +223,10 @@ func (e *Engine) Durable() uint64 { return e.durable.Load() }
 // OnDurable implements store.Engine. The engine makes its calls in one
 // goroutine, in the order of the numbers. If the outcome is known and no calls
 // are being made, OnDurable itself calls notify, possibly concurrently with the
-// engine's calls for later commits. While calls are being made, notify is queued
-// behind them, so that it never overtakes an earlier call for the same or an
-// earlier commit. A commit that Commit has not returned yet is waited for.
+// engine's calls for later commits. While calls are being made, notify is
+// queued behind them, so that it never overtakes an earlier call for the same
+// or an earlier commit. A commit that Commit has not returned yet is waited
+// for.
 func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	e.mu.Lock()
 	w := waiter{commit: commit, notify: notify}
@@ -238,7 +239,7 @@ func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 		}
 		w.err = e.err
 	}
-	if e.telling || len(e.ready) > 0 {
+	if e.notifying || len(e.ready) > 0 {
 		e.ready = append(e.ready, w)
 		e.mu.Unlock()
 		return
@@ -247,8 +248,8 @@ func (e *Engine) OnDurable(commit uint64, notify func(error)) {
 	notify(w.err)
 }
 
-// tellAll calls the waiters that are ready until the engine has been closed.
-func (e *Engine) tellAll() {
+// notifyAll calls the waiters that are ready until the engine has been closed.
+func (e *Engine) notifyAll() {
 	var group []waiter
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -257,10 +258,10 @@ func (e *Engine) tellAll() {
 			if e.closed.Load() {
 				return
 			}
-			e.tell.Wait()
+			e.notify.Wait()
 		}
 		e.ready, group = group[:0], e.ready
-		e.telling = true
+		e.notifying = true
 		e.mu.Unlock()
 		slices.SortStableFunc(group, func(a, b waiter) int { return cmp.Compare(a.commit, b.commit) })
 		for _, w := range group {
@@ -268,6 +269,6 @@ func (e *Engine) tellAll() {
 		}
 		clear(group)
 		e.mu.Lock()
-		e.telling = false
+		e.notifying = false
 	}
 }

@@ -89,7 +89,7 @@ func TestOpeningWaitsTenSecondsForADiskThatHangs(t *testing.T) {
 type endOfOpening chan struct{}
 
 func (c endOfOpening) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("the disk answers again")) {
+	if bytes.Contains(line, []byte("the disk responds again")) {
 		close(c)
 	}
 	return len(line), nil

@@ -69,7 +69,7 @@ func (e *Engine) abandon(err error) {
 		err = errors.Join(e.db.Close(), e.dir.Close())
 		e.cache.Unref()
 	}
-	e.log.Info("the disk answers again; the store can be opened", "error", err)
+	e.log.Info("the disk responds again; the store can be opened", "error", err)
 }
 
 // openPebble opens the database. Pebble panics on some kinds of damage.

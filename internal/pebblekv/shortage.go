@@ -31,15 +31,16 @@ type shortage struct {
 	waits atomic.Pointer[func(int)]
 
 	once     sync.Once
-	hopeless chan struct{} // closed by giveUp
+	hopeless chan struct{} // closed by stopWaiting
 }
 
 // await makes changes wait for space from now on. waits is called with 1 when
 // one begins to wait, and with -1 when it stops waiting.
 func (s *shortage) await(waits func(int)) { s.waits.Store(&waits) }
 
-// giveUp makes all changes that wait for space fail, now and in the future.
-func (s *shortage) giveUp() { s.once.Do(func() { close(s.hopeless) }) }
+// stopWaiting makes all changes that wait for space fail, now and in the
+// future.
+func (s *shortage) stopWaiting() { s.once.Do(func() { close(s.hopeless) }) }
 
 // persist runs a change, and retries it while there is no space. run must
 // continue where it stopped.
@@ -79,9 +80,9 @@ func (e *Engine) lack(more int) {
 	e.lacking += more
 	after := e.lacking
 	if before == 0 && e.err == nil {
-		for _, a := range e.blocked {
-			a.err = errNoSpace
-			close(a.in)
+		for _, w := range e.blocked {
+			w.err = errNoSpace
+			close(w.in)
 		}
 		e.blocked = nil
 	}

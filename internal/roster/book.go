@@ -1,5 +1,5 @@
-// Package roster keeps the books of one group: its replicas, the load of each,
-// and the uids that have connections on them.
+// Package roster records the state of one group: its replicas, the load of
+// each, and the uids that have connections on them.
 //
 // A connection needs a [Place] on a replica. [Book.Reserve] chooses the replica
 // and reserves a place for some time, [Book.Claim] makes it a used place,
@@ -366,9 +366,6 @@ func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 	b.settle(r)
 	return r, nil
 }
-
-// Replica returns the replica added under id, or nil if there is none.
-func (b *Book[R, S]) Replica(id string) *Replica[R, S] { return b.replicas.m[id] }
 
 // All yields the replicas in order of addition. The Book must not change during
 // the iteration.

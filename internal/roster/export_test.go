@@ -11,3 +11,6 @@ func (b *Book[R, S]) Pending() bool {
 // Held reports whether the place still counts: it was not released, and its
 // reservation has not been seen to expire.
 func (p *Place[R, S]) Held() bool { return p.state != released }
+
+// Replica returns the replica added under id, or nil if there is none.
+func (b *Book[R, S]) Replica(id string) *Replica[R, S] { return b.replicas.m[id] }

@@ -93,119 +93,6 @@ func TestIDGoesWhereItHasPlaces(t *testing.T) {
 	require.Same(t, all[2], reserve(t, b, "ann", 0).Replica(), "both full")
 }
 
-func TestLastReplicaIsRememberedForLinger(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 5, Linger: 30 * time.Second}, 2)
-	take(t, b, all[0], "bob", 0)
-	p := take(t, b, all[0], "ann", 0)
-	b.Release(p, 10*second)
-
-	p = reserve(t, b, "ann", 39*second)
-	require.Same(t, all[0], p.Replica())
-	b.Release(p, 39*second)
-	p = reserve(t, b, "ann", 40*second)
-	require.Same(t, all[1], p.Replica(), "an unused reservation does not prolong the linger")
-	b.Release(p, 40*second)
-
-	require.Equal(t, 1, b.IDs(), "those with places")
-	require.Equal(t, 1, b.Lingering())
-	b.Tick(40*second, yes)
-	require.Zero(t, b.Lingering())
-}
-
-func TestLingerDoesNotPassToTheNextReplica(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 2)
-	b.Release(take(t, b, all[0], "ann", 0), 0)
-	b.Drain(all[0], 0)
-	b.Tick(0, yes)
-	next, err := b.Add("r2", "", 0)
-	require.NoError(t, err)
-	bob := take(t, b, next, "bob", 0)
-	p := reserve(t, b, "ann", 0)
-	require.Same(t, all[1], p.Replica(), "the least loaded, not the one in the place of the old")
-	require.True(t, b.Claim(p, 0))
-	b.Release(p, 0)
-
-	for r := range b.All() {
-		b.Drain(r, 0)
-	}
-	b.Release(bob, 0)
-	b.Tick(0, yes)
-	require.True(t, b.Empty())
-	require.Equal(t, 1, b.Lingering())
-	next, err = b.Add("r3", "", 0)
-	require.NoError(t, err)
-	require.Same(t, next, reserve(t, b, "ann", 0).Replica())
-}
-
-func TestLingerGoesOnWhileReplicasComeAndGo(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 1)
-	take(t, b, all[0], "bob", 0)
-	b.Release(take(t, b, all[0], "ann", 0), 0)
-	for i := range 100 {
-		r, err := b.Add(fmt.Sprint("new", i), "", 0)
-		require.NoError(t, err)
-		b.Release(take(t, b, r, "cid", 0), 0)
-		p := reserve(t, b, "ann", 0)
-		require.Same(t, all[0], p.Replica())
-		b.Release(p, 0)
-		if i%3 != 0 {
-			b.Drain(r, 0)
-			b.Tick(0, yes)
-		}
-	}
-	require.Equal(t, 2, b.Lingering())
-}
-
-func TestLingerIsNoUseOnAReplicaThatIsClosed(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 1, Linger: time.Minute}, 2)
-	b.Release(take(t, b, all[0], "ann", 0), 0)
-	bob := take(t, b, all[0], "bob", 0)
-	p := reserve(t, b, "ann", 0)
-	require.Same(t, all[1], p.Replica(), "full")
-	b.Release(p, 0)
-	b.Release(bob, 0)
-	p = reserve(t, b, "ann", 0)
-	require.Same(t, all[0], p.Replica(), "its linger goes on")
-	b.Release(p, 0)
-
-	b.Drain(all[0], 0)
-	require.Same(t, all[1], reserve(t, b, "ann", 0).Replica(), "draining")
-	b.Tick(0, yes)
-	_, err := b.Reserve("ann", 0)
-	require.ErrorIs(t, err, roster.ErrNoRoom, "gone")
-}
-
-// Where an id is matters more than where it was, whatever the loads.
-func TestPlacesComeBeforeLinger(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Minute}, 2)
-	b.Release(take(t, b, all[0], "ann", 0), 0)
-	take(t, b, all[1], "ann", 0)
-	require.Same(t, all[1], reserve(t, b, "ann", 0).Replica())
-}
-
-func TestUnusedReservationMakesNoAffinity(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 2)
-	p := reserve(t, b, "ann", 0)
-	b.Release(p, 0)
-	require.Zero(t, b.IDs())
-
-	take(t, b, p.Replica(), "bob", 0)
-	require.NotSame(t, p.Replica(), reserve(t, b, "ann", 0).Replica())
-	require.Len(t, all, b.Len())
-}
-
-// A client that comes back reserves before its old connection is known to be
-// dead. If it then fails to come, its state is still where the connection was.
-func TestLingerBeginsWithTheLastConnectionNotTheLastPlace(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 5, Reserve: 10 * time.Second, Linger: time.Minute}, 2)
-	take(t, b, all[0], "bob", 0)
-	p := take(t, b, all[0], "ann", 0)
-	again := reserve(t, b, "ann", 0)
-	b.Release(p, second)
-	require.False(t, b.Claim(again, 10*second))
-	require.Same(t, all[0], reserve(t, b, "ann", 50*second).Replica())
-}
-
 func TestReservationExpires(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 1, Reserve: 10 * time.Second}, 1)
 	p := reserve(t, b, "ann", 0)
@@ -309,14 +196,6 @@ func TestEmptyReplicaIsRetired(t *testing.T) {
 	require.False(t, b.Pending())
 	_, err := b.Add("r0", "", 15*second)
 	require.NoError(t, err, "its name is free")
-}
-
-func TestReplicaOutlivesTheIDsThatLingerOnIt(t *testing.T) {
-	b, all := newBook(t, roster.Config{Limit: 1, Linger: 30 * time.Second, Retire: time.Second}, 1)
-	b.Release(take(t, b, all[0], "ann", 0), 5*second)
-	b.Tick(35*second-1, yes)
-	require.Equal(t, 1, b.Len())
-	require.Same(t, all[0], reserve(t, b, "ann", 35*second-1).Replica())
 }
 
 // A name that all anonymous users share is on every replica. It must not make

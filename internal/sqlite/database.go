@@ -47,7 +47,7 @@ type database struct {
 // nothing.
 type mark struct {
 	depth int
-	told  bool
+	made  bool // in SQLite
 }
 
 var _ store.SQL = (*database)(nil)
@@ -188,11 +188,11 @@ func (d *database) begin(write func() error) error {
 		}
 		d.begun = true
 	}
-	for i := len(d.marks); i > 0 && !d.marks[i-1].told; i-- {
+	for i := len(d.marks); i > 0 && !d.marks[i-1].made; i-- {
 		if err := d.control("SAVEPOINT dog"); err != nil { // nested savepoints may share a name
 			return err
 		}
-		d.marks[i-1].told = true
+		d.marks[i-1].made = true
 	}
 	return nil
 }
@@ -283,10 +283,10 @@ func (d *database) unmark(depth int, controls ...string) (err error) {
 		d.endRows(depth)
 	}
 	for n := len(d.marks); n > 0 && d.marks[n-1].depth >= depth; n = len(d.marks) {
-		told := d.marks[n-1].told
+		made := d.marks[n-1].made
 		d.marks = d.marks[:n-1]
 		for _, text := range controls {
-			if !told || d.lost != nil {
+			if !made || d.lost != nil {
 				break
 			}
 			if err := d.control(text); err != nil {

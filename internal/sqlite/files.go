@@ -180,9 +180,8 @@ func (p *Pool) Import(
 		return err
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	copied, whole, own := filepath.Join(
-		scratch.Dir, "copied",
-	), filepath.Join(scratch.Dir, "whole"), filepath.Join(scratch.Dir, "own")
+	in := func(name string) string { return filepath.Join(scratch.Dir, name) }
+	copied, whole, own := in("copied"), in("whole"), in("own")
 	if err := copyDatabase(ctx, file, copied); err != nil {
 		return err
 	}

@@ -86,19 +86,15 @@ func TestRandomTransactionsDoWhatAnOrdinaryDatabaseDoes(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(*rapid.T) { check() },
 			"insert": func(t *rapid.T) {
-				both(
-					fmt.Sprintf(
-						"INSERT INTO t VALUES (%d, %d, %s)", id.Draw(t, "id"), id.Draw(t, "a"), content.Draw(t, "b"),
-					),
-				)
+				both(fmt.Sprintf(
+					"INSERT INTO t VALUES (%d, %d, %s)", id.Draw(t, "id"), id.Draw(t, "a"), content.Draw(t, "b"),
+				))
 			},
 			"replace": func(t *rapid.T) {
-				both(
-					fmt.Sprintf(
-						"INSERT OR REPLACE INTO t VALUES (%d, %d, %s)", id.Draw(t, "id"), id.Draw(t, "a"),
-						content.Draw(t, "b"),
-					),
-				)
+				both(fmt.Sprintf(
+					"INSERT OR REPLACE INTO t VALUES (%d, %d, %s)", id.Draw(t, "id"), id.Draw(t, "a"),
+					content.Draw(t, "b"),
+				))
 			},
 			"update": func(t *rapid.T) {
 				both(fmt.Sprintf("UPDATE t SET b = %s WHERE id %% %d = 0", content.Draw(t, "b"), id.Draw(t, "mod")))
@@ -106,12 +102,10 @@ func TestRandomTransactionsDoWhatAnOrdinaryDatabaseDoes(t *testing.T) {
 			"renumber": func(t *rapid.T) { both(fmt.Sprintf("UPDATE t SET id = id + %d", id.Draw(t, "by"))) },
 			"delete":   func(t *rapid.T) { both(fmt.Sprintf("DELETE FROM t WHERE id > %d", id.Draw(t, "id"))) },
 			"schema": func(t *rapid.T) {
-				both(
-					rapid.SampledFrom(
-						[]string{"CREATE TABLE IF NOT EXISTS u AS SELECT * FROM t", "DROP TABLE IF EXISTS u",
-							"DROP INDEX IF EXISTS i", "CREATE INDEX IF NOT EXISTS i ON t (b)"},
-					).Draw(t, "query"),
-				)
+				both(rapid.SampledFrom([]string{
+					"CREATE TABLE IF NOT EXISTS u AS SELECT * FROM t", "DROP TABLE IF EXISTS u",
+					"DROP INDEX IF EXISTS i", "CREATE INDEX IF NOT EXISTS i ON t (b)",
+				}).Draw(t, "query"))
 			},
 			"savepoint": func(t *rapid.T) {
 				depth++

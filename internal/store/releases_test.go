@@ -74,11 +74,9 @@ func (r *release) migrate(t *rapid.T) {
 	shared := false
 	for range rapid.IntRange(1, 3).Draw(t, "changes") {
 		live := free(slices.Sorted(maps.Keys(r.spaces)))
-		dead := free(
-			slices.DeleteFunc(
-				[]string{"a", "b", "c", "d", "e"}, func(name string) bool { return r.spaces[name] != nil },
-			),
-		)
+		dead := free(slices.DeleteFunc(
+			[]string{"a", "b", "c", "d", "e"}, func(name string) bool { return r.spaces[name] != nil },
+		))
 		if len(live) < 2 || len(dead) == 0 {
 			break
 		}

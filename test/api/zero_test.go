@@ -25,23 +25,19 @@ import (
 var zeros = []any{
 	new(dog.Alarm), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Entry[[]byte]),
 	new(dog.EventInfo), new(dog.EventKind), new(dog.Group), new(dog.GroupOptions[fixture.Lobby]), new(dog.GroupStats),
-	new(
-		dog.GroupStub[fixture.Lobby, fixture.Room],
-	), new(dog.Groups[fixture.Lobby, fixture.Room]), new(dog.ID), new(dog.Kind), new(dog.ListOptions),
+	new(dog.GroupStub[fixture.Lobby, fixture.Room]), new(dog.Groups[fixture.Lobby, fixture.Room]), new(dog.ID),
+	new(dog.Kind), new(dog.ListOptions),
 	new(dog.LiveObject), new(dog.Map[int]), new(dog.Message), new(dog.MessageType), new(dog.Migration),
-	new(
-		dog.MigrationError,
-	), new(dog.Namespace[fixture.Object]), new(dog.Object), new(dog.ObjectEntry), new(dog.ObjectInfo),
-	new(
-		dog.ObjectListOptions,
-	), new(dog.ObjectOptions[fixture.Object]), new(dog.Options), new(dog.Order), new(dog.PanicError),
+	new(dog.MigrationError), new(dog.Namespace[fixture.Object]), new(dog.Object), new(dog.ObjectEntry),
+	new(dog.ObjectInfo),
+	new(dog.ObjectListOptions), new(dog.ObjectOptions[fixture.Object]), new(dog.Options), new(dog.Order),
+	new(dog.PanicError),
 	new(dog.RegistrationError), new(dog.Replica), new(dog.ReplicaOptions[fixture.Room]), new(dog.ReplicaStats),
 	new(dog.Replicas[fixture.Room]), new(dog.Reply), new(dog.ResetError), new(dog.Row), new(dog.Runtime), new(dog.SQL),
 	new(dog.SQLResult), new(dog.Schema), new(dog.SchemaError), new(dog.SendOption), new(dog.SlowPolicy),
 	new(dog.Socket), new(dog.SocketOptions), new(dog.Stats), new(dog.StatusError), new(dog.StopReason),
-	new(
-		dog.Storage,
-	), new(dog.StoreStats), new(dog.Stub[fixture.Room]), new(dog.Timer), new(dog.Trace), new(dog.Traffic),
+	new(dog.Storage), new(dog.StoreStats), new(dog.Stub[fixture.Room]), new(dog.Timer), new(dog.Trace),
+	new(dog.Traffic),
 	new(dog.TurnStats), new(dog.UsageError),
 }
 
@@ -120,9 +116,7 @@ func callAll(value any, check func(method string, results []reflect.Value)) {
 
 func TestZeroValue_EveryMethodIsHarmless(t *testing.T) {
 	nils := []any{
-		(*dog.Runtime)(
-			nil,
-		), (*dog.Namespace[fixture.Object])(nil), (*dog.Replicas[fixture.Room])(nil),
+		(*dog.Runtime)(nil), (*dog.Namespace[fixture.Object])(nil), (*dog.Replicas[fixture.Room])(nil),
 		(*dog.Groups[fixture.Lobby, fixture.Room])(nil), (*dog.Socket)(nil),
 	}
 	for _, value := range append(nils, zeros...) {

@@ -143,9 +143,8 @@ func headerSames() []same {
 		for _, encoding := range []string{"identity", "chunked", "gzip"} {
 			for _, length := range []string{"", "5"} {
 				all = append(all, same{
-					name: fmt.Sprint(
-						method, " encoded as ", encoding, " of length ", length,
-					), method: method, direct: true,
+					name: fmt.Sprint(method, " encoded as ", encoding, " of length ", length), method: method,
+					direct: true,
 					serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 						w.Header().Set("Transfer-Encoding", encoding)
 						if length != "" {

@@ -243,9 +243,8 @@ func sames() []same {
 	}
 	for _, sent := range []int{50, 1000, 5000, 60_000, 100_000} {
 		all = append(all, same{
-			name: fmt.Sprint(
-				"a bounded body of ", sent,
-			), method: http.MethodPost, body: text(sent), wrap: limit, direct: true,
+			name: fmt.Sprint("a bounded body of ", sent), method: http.MethodPost, body: text(sent), wrap: limit,
+			direct: true,
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) {
 				if err := readBody(note, r); errKind(err) == "too big" {
 					w.Header().Set("Connection", "close")

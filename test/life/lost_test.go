@@ -155,7 +155,7 @@ func TestObject_HandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *te
 	})
 }
 
-// Of commits that are lost while the object has no instance.
+// Of commits that are lost while the object has no life.
 
 func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

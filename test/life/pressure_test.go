@@ -127,7 +127,7 @@ func TestPressure_MakersAreRefusedWhenMoreObjectsHangInOnStopThanThereMayBe(t *t
 type tallier struct {
 	dog.Object
 	calls int
-	books *sync.Map // of names, whether an instance is there
+	books *sync.Map // of names, whether an object lives
 	t     *rapid.T
 }
 

@@ -45,7 +45,7 @@ func TestReset_ConcernsOneObjectAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var happened []string
-				rooms := make(map[dog.ID][]*fixture.Room) // the instances of each
+				rooms := make(map[dog.ID][]*fixture.Room) // the value of each life
 				h := fixture.NewRooms(t, 2, &fixture.Hooks{
 					Start: func(_ context.Context, r *fixture.Room) error {
 						rooms[r.ID()] = append(rooms[r.ID()], r)
@@ -58,7 +58,7 @@ func TestReset_ConcernsOneObjectAlone(t *testing.T) {
 						return s.Send(m)
 					},
 					Close: func(_ context.Context, r *fixture.Room, s *dog.Socket, code int, reason string) error {
-						require.Same(t, rooms[r.ID()][1], r, "the new instance")
+						require.Same(t, rooms[r.ID()][1], r, "the new life")
 						happened = append(happened, fmt.Sprint(s.UID(), code, reason))
 						return nil
 					},
@@ -189,7 +189,7 @@ func TestReset_WhatWaitsForATurnSurvivesAReset(t *testing.T) {
 		synctest.Wait()
 		waiting := fixture.GetInBackground(h.Server, "/wait")
 		require.Equal(t, http.StatusInternalServerError, <-failing)
-		require.Equal(t, http.StatusOK, <-waiting, "on the next instance")
+		require.Equal(t, http.StatusOK, <-waiting, "in the next life")
 		fixture.RequireEmpty(t, h.Runtime)
 	})
 }
@@ -254,14 +254,14 @@ func TestReset_SocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
 			},
 			Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
 				r.Connect(w, req, nil)
-				panic("boom") // so that OnOpen meets the second instance
+				panic("boom") // so that OnOpen runs in the second life
 			},
 			Close: func(context.Context, *fixture.Room, *dog.Socket, int, string) error { closed++; return nil },
 		})
 		code, _ := h.Join("ada").Closed()
 		require.Equal(t, 1011, code)
 		fixture.RequireEmpty(t, h.Runtime)
-		require.Equal(t, 1, closed, "on the third instance")
+		require.Equal(t, 1, closed, "in the third life")
 	})
 }
 
@@ -272,8 +272,8 @@ func TestReset_ObjectThatNewCannotMakeIsReset(t *testing.T) {
 		says  string
 	}{
 		"a panic":             {func() *dog.Group { panic("no database") }, "no database"},
-		"nothing":             {func() *dog.Group { return nil }, `that of "lobby" returned nil`},
-		"what is used by now": {func() *dog.Group { return used }, `that of "lobby" returned a value that is in use`},
+		"nothing":             {func() *dog.Group { return nil }, `New of "lobby" returned nil`},
+		"what is used by now": {func() *dog.Group { return used }, `New of "lobby" returned a value that is in use`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -47,8 +47,8 @@ func (l *pipes) Close() error {
 
 func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// Browsers open connections in advance. Server.Shutdown alone waits for them for
-// five seconds.
+// Browsers open connections in advance. Server.Shutdown alone waits for them
+// for five seconds.
 func TestServe_DoesNotWaitForConnectionsThatNobodyUses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})

@@ -206,8 +206,8 @@ func TestStats_CountTurnsAndTheWaitForThem(t *testing.T) {
 		}
 		requests.Wait()
 		want := h.Runtime.Stats().Turns
-		// The third request waits for the first second, and goes to a new
-		// instance when the second has panicked.
+		// The third request waits for the first second, and goes to a new life
+		// when the second has panicked.
 		require.EqualValues(t, 4, want.Events, "the group's start and three requests")
 		require.EqualValues(t, 1, want.Waits)
 		require.Equal(t, time.Second, want.Waited)

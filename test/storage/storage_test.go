@@ -328,9 +328,8 @@ func work(rt *rapid.T, s *dog.Storage, model map[string]string, key *rapid.Gener
 func compare(rt *rapid.T, s *dog.Storage, model map[string]string) {
 	bounds := rapid.StringMatching(`[ab]{0,2}`)
 	o := dog.ListOptions{
-		Prefix: bounds.Draw(
-			rt, "prefix",
-		), Start: bounds.Draw(rt, "start"), End: bounds.Draw(rt, "end"), Reverse: rapid.Bool().Draw(rt, "reverse"),
+		Prefix: bounds.Draw(rt, "prefix"), Start: bounds.Draw(rt, "start"), End: bounds.Draw(rt, "end"),
+		Reverse: rapid.Bool().Draw(rt, "reverse"),
 	}
 	want := []string{}
 	for _, k := range slices.Sorted(maps.Keys(model)) {

@@ -175,8 +175,8 @@ func TestTurn_OnStartMayPanicWithErrAbortHandler(t *testing.T) {
 	})
 }
 
-// The next instance has a socket before the reset is done.
-func TestTurn_ResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
+// The next life has a socket before the reset is done.
+func TestTurn_ResetClosesOnlyTheSocketsOfItsLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(
 			t,
@@ -189,7 +189,7 @@ func TestTurn_ResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 		a := h.Enter("a")
 		a.Send("x")
 		synctest.Wait()   // in the log of the reset
-		b := h.Enter("b") // connects to the new instance
+		b := h.Enter("b") // connects to the new life
 		time.Sleep(10 * time.Second)
 		b.Send("alive?") // any write works while open
 		_ = b
@@ -197,7 +197,7 @@ func TestTurn_ResetClosesOnlyTheSocketsOfItsInstance(t *testing.T) {
 		for r := range h.Group.Replicas() {
 			found += r.Sockets
 		}
-		require.Equal(t, 1, found, "b's socket, of the new instance, was closed")
+		require.Equal(t, 1, found, "b's socket, of the new life, was closed")
 	})
 }
 
@@ -236,7 +236,7 @@ func TestTurn_GoInAForeignGoroutineIsFound(t *testing.T) {
 	})
 }
 
-// The next instance has not opened its socket.
+// The next life has not opened its socket.
 func TestTurn_MessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := 0

@@ -1,9 +1,7 @@
-package dog_test
+package api_test
 
 import (
-	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,17 +12,12 @@ import (
 
 // Who imports the library gets these modules and the standard library, and
 // nothing else: no storage engine, no SQLite.
-func TestTheLibraryDependsOnThreeModules(t *testing.T) {
-	var stderr bytes.Buffer
-	list := exec.Command(
-		"go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}} {{.ImportPath}}{{end}}", ".",
-	)
-	list.Stderr = &stderr
-	out, err := list.Output()
-	require.NoError(t, err, stderr.String())
+func TestAPI_LibraryDependsOnThreeModules(t *testing.T) {
 	modules := make(map[string]bool)
-	for line := range strings.Lines(string(out)) {
-		module, path, _ := strings.Cut(strings.TrimSpace(line), " ")
+	for _, line := range goList(
+		t, "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}={{.ImportPath}}{{end}}", modulePath,
+	) {
+		module, path, _ := strings.Cut(line, "=")
 		modules[module] = true
 		require.NotContains(t, path, "dogtest")
 	}
@@ -36,16 +29,15 @@ func TestTheLibraryDependsOnThreeModules(t *testing.T) {
 	}, modules)
 }
 
-const internalPath = "github.com/godurable/dog/internal/"
+const internalPath = modulePath + "/internal/"
 
 var packageName = regexp.MustCompile("`([a-z0-9/]+)`")
 
 // internalOrder returns the internal packages in the order of
 // internal/README.md, with their places.
 func internalOrder(t *testing.T) map[string]int {
-	list, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/godurable/dog").Output()
-	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(list)), "internal", "README.md"))
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "internal", "README.md"))
 	require.NoError(t, err)
 	places := make(map[string]int)
 	for line := range strings.Lines(string(text)) {
@@ -62,19 +54,17 @@ func internalOrder(t *testing.T) map[string]int {
 
 // An internal package imports only those that internal/README.md lists before
 // it, so never the library.
-func TestInternalPackagesImportOnlyThoseBeforeThem(t *testing.T) {
+func TestAPI_InternalPackagesImportOnlyThoseBeforeThem(t *testing.T) {
 	places := internalOrder(t)
-	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", internalPath+"...").Output()
-	require.NoError(t, err)
 	found := 0
-	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		name := strings.TrimPrefix(fields[0], internalPath)
+	for _, line := range goList(t, "-f", `{{.ImportPath}}={{join .Imports ","}}`, internalPath+"...") {
+		importer, imports, _ := strings.Cut(line, "=")
+		name := strings.TrimPrefix(importer, internalPath)
 		place, listed := places[name]
 		require.True(t, listed, "internal/README.md does not list %s", name)
 		found++
-		for _, path := range fields[1:] {
-			if !strings.HasPrefix(path, "github.com/godurable/dog") {
+		for path := range strings.SplitSeq(imports, ",") {
+			if !strings.HasPrefix(path, modulePath) {
 				continue
 			}
 			imported, internal := strings.CutPrefix(path, internalPath)

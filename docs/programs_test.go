@@ -1,0 +1,223 @@
+package docs_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// A program is a program of the README or of a guide.
+type program struct {
+	file string // executable
+	dir  string // where it runs, and so where its data is
+	addr string // where it listens, if it is a server
+}
+
+// build vets and builds the programs of the README and the guides as packages
+// of a module that uses this one, and returns them by their first type. Each
+// gets an address of its own to listen on.
+func build(t *testing.T) map[string]*program {
+	t.Helper()
+	dir := newModule(t)
+	programs := make(map[string]*program)
+	for _, block := range pageCode(t) {
+		if !strings.HasPrefix(block, "package main\n") {
+			continue
+		}
+		_, name, found := strings.Cut(block, "\ntype ")
+		require.True(t, found, block)
+		name, _, _ = strings.Cut(name, " ")
+		require.NotContains(t, programs, name)
+		p := &program{file: filepath.Join(dir, "bin", name), dir: t.TempDir(), addr: freeAddr(t)}
+		programs[name] = p
+		code := strings.ReplaceAll(block, "127.0.0.1:8080", p.addr)
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "main.go"), []byte(code), 0o600))
+	}
+	for _, args := range [][]string{{"vet", "./..."}, {"build", "-ldflags=-s -w", "-o", "bin/", "./..."}} {
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	return programs
+}
+
+// newModule makes a module with the requirements of this one, which it replaces
+// with the files beside the test, and returns its directory.
+func newModule(t *testing.T) (dir string) {
+	t.Helper()
+	const module = "github.com/godurable/dog"
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	require.NoError(t, err)
+	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	require.NoError(t, err)
+	mod := strings.Replace(string(text), "module "+module, "module pages", 1) +
+		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %[1]s => %q\n", module, root)
+	dir = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o600))
+	return dir
+}
+
+// freeAddr returns an address on which nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// start starts the program, waits until it listens, and returns a function that
+// kills it. The end of the test kills it as well.
+func (p *program) start(t *testing.T) (kill func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, p.file)
+	cmd.Dir, cmd.Stderr = p.dir, os.Stderr
+	require.NoError(t, cmd.Start())
+	kill = func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	}
+	t.Cleanup(kill)
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", p.addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, time.Minute, 10*time.Millisecond, "%s listens", p.file)
+	return kill
+}
+
+// dial opens a WebSocket to the program.
+func (p *program) dial(t *testing.T, path string) *websocket.Conn {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), "ws://"+p.addr+path, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return conn
+}
+
+func send(t *testing.T, conn *websocket.Conn, text string) {
+	t.Helper()
+	require.NoError(t, conn.Write(t.Context(), websocket.MessageText, []byte(text)))
+}
+
+func requireReceived(t *testing.T, conn *websocket.Conn, want string) {
+	t.Helper()
+	_, got, err := conn.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, string(got))
+}
+
+// The programs of the README and the guides do what the pages promise.
+func TestTheProgramsOfThePagesRun(t *testing.T) {
+	tests := map[string]func(*testing.T, *program){
+		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby, "Command": testDevice,
+	}
+	programs := build(t)
+	for name := range programs {
+		require.Contains(t, tests, name, "a test runs each program")
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.Contains(t, programs, name)
+			test(t, programs[name])
+		})
+	}
+}
+
+func testDoc(t *testing.T, p *program) {
+	p.start(t)
+	resp, err := http.Get("http://" + p.addr + "/readme")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "<textarea")
+
+	ada, bob := p.dial(t, "/readme"), p.dial(t, "/readme")
+	requireReceived(t, ada, "")
+	requireReceived(t, bob, "")
+	send(t, ada, "hello")
+	requireReceived(t, bob, "hello")
+	requireReceived(t, p.dial(t, "/readme"), "hello")
+}
+
+func testCounter(t *testing.T, p *program) {
+	for n := range 2 {
+		cmd := exec.CommandContext(t.Context(), p.file)
+		cmd.Dir = p.dir
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintln(n+1, "<nil> <nil>"), string(out))
+	}
+}
+
+func testLobby(t *testing.T, p *program) {
+	p.start(t)
+	ada, bob := p.dial(t, "/general?user=ada"), p.dial(t, "/general?user=bob")
+	send(t, ada, "hello")
+	requireReceived(t, ada, "ada: hello")
+	requireReceived(t, bob, "ada: hello")
+	send(t, bob, "hi")
+	requireReceived(t, ada, "bob: hi")
+}
+
+// A device gets each command until it acknowledges it: after it was away, after
+// its connection was replaced, and after the program was killed.
+func testDevice(t *testing.T, p *program) {
+	command := func(text, want string) {
+		t.Helper()
+		resp, err := http.PostForm("http://"+p.addr+"/door", url.Values{"do": {text}})
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		n, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, want, string(n))
+	}
+	kill := p.start(t)
+	command("open", "1\n")
+	command("close", "2\n")
+	door := p.dial(t, "/door")
+	requireReceived(t, door, `{"n":1,"text":"open"}`)
+	requireReceived(t, door, `{"n":2,"text":"close"}`)
+	send(t, door, "1")
+	command("lock", "3\n")
+	requireReceived(t, door, `{"n":3,"text":"lock"}`)
+
+	again := p.dial(t, "/door")
+	requireReceived(t, again, `{"n":2,"text":"close"}`)
+	requireReceived(t, again, `{"n":3,"text":"lock"}`)
+	_, _, err := door.Read(t.Context())
+	require.EqualValues(t, 4000, websocket.CloseStatus(err), "the connection was replaced")
+	send(t, again, "2")
+	command("open", "4\n")
+	requireReceived(t, again, `{"n":4,"text":"open"}`)
+
+	kill()
+	p.start(t)
+	back := p.dial(t, "/door")
+	requireReceived(t, back, `{"n":3,"text":"lock"}`)
+	requireReceived(t, back, `{"n":4,"text":"open"}`)
+	send(t, back, "three")
+	_, _, err = back.Read(t.Context())
+	require.EqualValues(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err))
+}

@@ -1,0 +1,78 @@
+package api_test
+
+import (
+	"bytes"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	maxLines   = 400 // of a Go file
+	maxColumns = 80  // of a comment that has its line for itself
+	tabWidth   = 4
+)
+
+// Go files are short, and their comments narrow enough to be read at a glance.
+func TestAPI_FilesAreShortAndCommentsNarrow(t *testing.T) {
+	root, seen := filepath.Join("..", ".."), 0
+	require.NoError(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (e.Name() == ".git" || e.Name() == "testdata"):
+			return fs.SkipDir
+		case filepath.Ext(path) != ".go":
+			return nil
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		code, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		seen++
+		if lines := bytes.Count(code, []byte("\n")); lines > maxLines {
+			t.Errorf("%s has %d lines, more than %d", name, lines, maxLines)
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, code, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, group := range file.Comments {
+			for _, comment := range group.List {
+				place := files.Position(comment.Pos())
+				before := code[place.Offset-place.Column+1 : place.Offset]
+				if len(bytes.TrimSpace(before)) > 0 { // it follows code
+					continue
+				}
+				if width := columns(string(before) + comment.Text); width > maxColumns && !mayBeWide(comment.Text) {
+					t.Errorf("%s:%d: a comment of %d columns, more than %d", name, place.Line, width, maxColumns)
+				}
+			}
+		}
+		return nil
+	}))
+	require.Greater(t, seen, 400)
+}
+
+// columns returns the width of a line.
+func columns(line string) int {
+	line = strings.ReplaceAll(line, "\t", strings.Repeat(" ", tabWidth))
+	return len([]rune(line))
+}
+
+// mayBeWide reports whether a comment is a directive or a line of code in a doc
+// comment, which cannot be wrapped, or has a URL.
+func mayBeWide(comment string) bool {
+	return strings.HasPrefix(comment, "//\t") || strings.HasPrefix(comment, "//go:") || strings.Contains(comment, "://")
+}
