@@ -198,18 +198,18 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 }
 
 // serve takes a place on the replica and passes the request to it.
-func (a *reservation) serve(w http.ResponseWriter, r *http.Request, from turn.Origin) {
-	if !a.namespace().upgrades(w, r, a.replica.obj.Log) {
-		a.release()
+func (r *reservation) serve(w http.ResponseWriter, req *http.Request, from turn.Origin) {
+	if !r.namespace().upgrades(w, req, r.replica.obj.Log) {
+		r.release()
 		return
 	}
-	a.answer(w, r, from, nil)
+	r.answer(w, req, from, nil)
 }
 
 // answer is serve for a request whose body is guarded already. guard is nil for
 // none.
-func (a *reservation) answer(w http.ResponseWriter, r *http.Request, from turn.Origin, guard *answer.Guard) {
-	receive(a, w, r, from, a.take, guard)
+func (r *reservation) answer(w http.ResponseWriter, req *http.Request, from turn.Origin, guard *answer.Guard) {
+	receive(r, w, req, from, r.take, guard)
 }
 
 // receive runs Receive as an event of an object, which need not be in memory.
