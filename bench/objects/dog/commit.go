@@ -102,7 +102,8 @@ func (k *keeper) StoreMany(ctx context.Context, c *chain) error {
 }
 
 func (k *keeper) storeOne(ctx context.Context, c *chain) error {
-	// as for an event from outside: else a chain would not leave its processor before the scheduler takes it away
+	// as for an event from outside: else a chain would not leave its processor
+	// before the scheduler takes it away
 	runtime.Gosched()
 	err := k.Store(ctx)
 	if c.left--; err == nil && c.left > 0 {
