@@ -48,7 +48,8 @@ type freezer struct {
 	check  atomic.Pointer[func() error] // checks that the directory is still there
 	backup atomic.Pointer[func() error] // returns why the current backup is no longer wanted
 
-	opened atomic.Bool   // whether the database has been opened
+	opened atomic.Bool   // whether the database has been opened; set under mu
+	late   []string      // guarded by mu: logs to be removed once it has been opened
 	memory *vfs.MemFS    // fixed: tables created after a failure, before the database was opened
 	thawed chan struct{} // closed by thaw
 }
@@ -62,8 +63,35 @@ func newFreezer(fsys vfs.FS, dir string, ahead uint64) *freezer {
 	}
 }
 
-// open records that the database has been opened.
-func (z *freezer) open() { z.opened.Store(true) }
+// open records that the database has been opened, and removes the logs that
+// Pebble has removed before that.
+func (z *freezer) open() {
+	z.mu.Lock()
+	late := z.late
+	z.late = nil
+	z.opened.Store(true)
+	z.mu.Unlock()
+	for _, name := range late {
+		_ = z.Remove(name) // on error, the freezer knows of the failure, and the next start removes it
+	}
+}
+
+// postpones reports whether the removal of a file is left to open. While Pebble
+// opens the database, it may remove its old logs before it has created the new
+// one. After a crash in between, the store would have no log at all, like a
+// store whose log somebody has deleted.
+func (z *freezer) postpones(name string) bool {
+	if z.opened.Load() || !z.guards(name) || !logName.MatchString(z.PathBase(name)) {
+		return false
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.opened.Load() {
+		return false
+	}
+	z.late = append(z.late, name)
+	return true
+}
 
 // onFailure sets failed to be called when something fails. If something has
 // failed already, it is called at once.
@@ -246,6 +274,9 @@ func (z *freezer) Link(oldname, newname string) error {
 }
 
 func (z *freezer) Remove(name string) error {
+	if z.postpones(name) {
+		return nil
+	}
 	return z.change(name, func() error { return z.FS.Remove(name) })
 }
 
