@@ -3,11 +3,8 @@ package api_test
 import (
 	"context"
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -210,19 +207,10 @@ func TestNilFunctions_AreRefusedWhereTheyArePassed(t *testing.T) {
 
 func TestNilFunctions_NoneIsForgotten(t *testing.T) {
 	var names []string
-	for _, pattern := range []string{"*.go", "shard/*.go", "dogtest/*.go"} {
-		files, err := filepath.Glob(filepath.Join("../..", pattern))
-		require.NoError(t, err)
-		for _, name := range files {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-			require.NoError(t, err)
-			for _, d := range file.Decls {
-				if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() && takesFunction(f) {
-					names = append(names, f.Name.Name)
-				}
+	for _, file := range publicFiles(t) {
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() && takesFunction(f) {
+				names = append(names, f.Name.Name)
 			}
 		}
 	}

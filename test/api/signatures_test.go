@@ -2,8 +2,6 @@ package api_test
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,37 +13,28 @@ import (
 // call has them in its signature.
 func TestAPI_NoPublicSignatureHasATypeOfAnInternalPackage(t *testing.T) {
 	checked := 0
-	for _, pattern := range []string{"*.go", "disk/*.go", "dogtest/*.go", "shard/*.go"} {
-		files, err := filepath.Glob(filepath.Join("../..", pattern))
-		require.NoError(t, err)
-		for _, name := range files {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-			require.NoError(t, err)
-			internal := internalImports(file)
-			ast.Inspect(file, func(n ast.Node) bool {
-				switch n := n.(type) {
-				case *ast.BlockStmt, *ast.CommentGroup:
-					return false // bodies are ours
-				case *ast.FuncDecl:
-					return n.Name.IsExported() && (n.Recv == nil || exportedReceiver(n.Recv))
-				case *ast.TypeSpec:
-					return n.Name.IsExported()
-				case *ast.ValueSpec:
-					return n.Names[0].IsExported() && n.Values == nil
-				case *ast.Field:
-					return len(n.Names) == 0 || n.Names[0].IsExported() || !isMember(file, n)
-				case *ast.SelectorExpr:
-					checked++
-					if from, ok := n.X.(*ast.Ident); ok {
-						require.False(t, internal[from.Name], "%s: %s.%s", name, from.Name, n.Sel.Name)
-					}
+	for name, file := range publicFiles(t) {
+		internal := internalImports(file)
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.BlockStmt, *ast.CommentGroup:
+				return false // bodies are ours
+			case *ast.FuncDecl:
+				return n.Name.IsExported() && (n.Recv == nil || exportedReceiver(n.Recv))
+			case *ast.TypeSpec:
+				return n.Name.IsExported()
+			case *ast.ValueSpec:
+				return n.Names[0].IsExported() && n.Values == nil
+			case *ast.Field:
+				return len(n.Names) == 0 || n.Names[0].IsExported() || !isMember(file, n)
+			case *ast.SelectorExpr:
+				checked++
+				if from, ok := n.X.(*ast.Ident); ok {
+					require.False(t, internal[from.Name], "%s: %s.%s", name, from.Name, n.Sel.Name)
 				}
-				return true
-			})
-		}
+			}
+			return true
+		})
 	}
 	require.Greater(t, checked, 100)
 }
