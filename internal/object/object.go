@@ -307,17 +307,27 @@ func within(ctx, life context.Context, v any, run Work) error {
 // ctx. err is the handler's error. It returns err, or the reason why the result
 // cannot be returned.
 func (o *Object) AwaitOutcome(ctx context.Context, outcome <-chan error, err error) error {
-	var lost error
-	select {
-	case lost = <-outcome:
-	case <-ctx.Done():
-		select {
-		case lost = <-outcome: // known by now, so it counts
-		default:
-			return context.Cause(ctx)
-		}
+	lost, known := receive(ctx, outcome)
+	if !known {
+		return context.Cause(ctx)
 	}
 	return o.outcomeError(lost, err)
+}
+
+// receive receives from a channel until ctx is done. What can be received by
+// then is received.
+func receive[T any](ctx context.Context, from <-chan T) (v T, received bool) {
+	select {
+	case v = <-from:
+		return v, true
+	case <-ctx.Done():
+	}
+	select {
+	case v = <-from:
+		return v, true
+	default:
+		return v, false
+	}
 }
 
 // outcomeError returns the error to return for a handler that has returned err.

@@ -46,7 +46,7 @@ func (h *Host) StopObjects(patience time.Duration) {
 }
 
 // endTimers ends all timers, which would otherwise keep their objects in memory
-// until they are due. Timers that begin later have ended, since Work is closed.
+// until they are due. Work is closed, so timers that begin later have ended.
 func (h *Host) endTimers() {
 	for _, o := range h.Objects() {
 		if life := o.current.Load(); life != nil {

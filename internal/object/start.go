@@ -142,14 +142,8 @@ func (life *Life) AwaitStart(wait context.Context, err error) error {
 	if v == nil { // the error is about the waiting event
 		return err
 	}
-	select {
-	case <-v.known:
-	case <-wait.Done():
-		select {
-		case <-v.known: // by now, so it counts
-		default:
-			return context.Cause(wait)
-		}
+	if _, known := receive(wait, v.known); !known {
+		return context.Cause(wait)
 	}
 	return life.obj.outcomeError(v.lost, err)
 }

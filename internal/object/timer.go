@@ -24,22 +24,17 @@ type Timer struct {
 }
 
 // Begin makes a zero timer run f as an event after d, and then at an interval
-// if every is not 0. If the life is over, the timer has ended.
+// if every is not 0. If the life or the host is over, the timer has ended.
 func (t *Timer) Begin(life *Life, d, every time.Duration, f func(ctx context.Context) error) {
 	t.life, t.f, t.every, t.next = life, f, every, time.Now().Add(d)
-	if !life.timers.add(t) {
+	if life.obj.host().Work.Closed() || !life.timers.add(t) {
 		t.ended = true
 		return
 	}
 	t.mu.Lock()
-	t.ended = t.ended || life.obj.host().Work.Closed() // the life, or the host, may have ended just now
-	over := t.ended
-	if !over {
+	defer t.mu.Unlock()
+	if !t.ended { // by the end of the life or of the host just now
 		t.timer = time.AfterFunc(d, t.tick)
-	}
-	t.mu.Unlock()
-	if over {
-		life.timers.remove(t)
 	}
 }
 
