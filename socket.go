@@ -91,6 +91,15 @@ func newSocket(opener *object.Life, uid string, c *conn.Conn, tags []string) *So
 // running reports whether a runtime made the socket.
 func (s *Socket) running() bool { return s != nil && s.obj != nil }
 
+// speaks returns an error if op of the socket can reach no other socket,
+// because no runtime made this one or the runtime has ended.
+func (s *Socket) speaks(op string) error {
+	if !s.running() {
+		return notRunning(op)
+	}
+	return s.obj.runtime().over()
+}
+
 // ID returns the identity of this connection, a random UUID.
 func (s *Socket) ID() string {
 	if !s.running() {
@@ -227,10 +236,7 @@ func (s *Socket) send(out outgoing) error {
 // Emit sends v (see [Encode]) to the other sockets of the same object, that is
 // to all except this one. It keeps the turn (see [Replica.Emit]).
 func (s *Socket) Emit(v any, options ...SendOption) error {
-	if !s.running() {
-		return notRunning("Socket.Emit")
-	}
-	if err := s.obj.runtime().over(); err != nil {
+	if err := s.speaks("Socket.Emit"); err != nil {
 		return err
 	}
 	return s.obj.emit(s.obj, s, v, options)
@@ -240,10 +246,7 @@ func (s *Socket) Emit(v any, options ...SendOption) error {
 // object, or of the whole group if the object is a replica. [ExceptUID] also
 // leaves out the other sockets of this socket's uid. Broadcast keeps the turn.
 func (s *Socket) Broadcast(v any, options ...SendOption) error {
-	if !s.running() {
-		return notRunning("Socket.Broadcast")
-	}
-	if err := s.obj.runtime().over(); err != nil {
+	if err := s.speaks("Socket.Broadcast"); err != nil {
 		return err
 	}
 	if m := s.obj.replica; m != nil {
@@ -257,10 +260,7 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 // replica. The uid may be this socket's own. Whisper returns ErrNoTarget when
 // there are none. In a handler it gives up the turn.
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	if !s.running() {
-		return 0, notRunning("Socket.Whisper")
-	}
-	if err := s.obj.runtime().over(); err != nil {
+	if err := s.speaks("Socket.Whisper"); err != nil {
 		return 0, err
 	}
 	if m := s.obj.replica; m != nil {
