@@ -20,7 +20,9 @@
 //	synctest.Test(t, func(t *testing.T) {
 //		disk := dogtest.NewDisk(t)
 //		orders := newShop(dogtest.New(t, dog.Options{Store: disk})) // the program under test
-//		out := dogtest.Run(t, orders.Named("7"), func(ctx context.Context, o *Order) error { return o.Pay(ctx, 30) })
+//		out := dogtest.Run(t, orders.Named("7"), func(ctx context.Context, o *Order) error {
+//			return o.Pay(ctx, 30)
+//		})
 //		require.Equal(t, "30", string(out.Stored["paid"]))
 //
 //		disk.Crash()

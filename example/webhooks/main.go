@@ -5,9 +5,12 @@
 //	go run ./example/webhooks -data webhooks
 //
 //	curl -X PUT -d https://example.com/hook localhost:8080/ada/endpoint
-//	curl -d '{"paid":5}' -H 'Content-Type: application/json' localhost:8080/ada   # 202 {"id":"ada-0000000000000001"}
-//	curl localhost:8080/ada/dead                                                  # failed in all tries
-//	curl -X POST localhost:8080/ada/dead/ada-0000000000000001                     # tries it again
+//	curl -d '{"paid":5}' -H 'Content-Type: application/json' localhost:8080/ada
+//	curl localhost:8080/ada/dead
+//	curl -X POST localhost:8080/ada/dead/ada-0000000000000001
+//
+// The second command delivers something and prints its id. The third lists what
+// has failed in all tries, and the last tries one of these again.
 //
 // An endpoint gets the id in the header Idempotency-Key. A delivery that got a
 // 202 is on the disk: dog holds the response until then. customer.go is the

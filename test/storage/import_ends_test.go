@@ -28,17 +28,25 @@ func (l *abandoned) Import(
 	return l.filing.Import(ctx, file, pages, limits, tables, row)
 }
 
+// abandon begins an import into the parcel a, whose context ends when it has
+// read everything. Nothing is durable yet.
+func abandon(t *testing.T) (o *parcels, engine *filing, ended <-chan error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	engine = &filing{Engine: storetest.New()}
+	o = newParcels(t, "parcel", dog.Options{Store: fixture.OpenedStore(&abandoned{engine, cancel})})
+	t.Cleanup(engine.Prompt)
+	engine.Flush()
+	result := make(chan error, 1)
+	go func() { result <- o.Named("a").Import(ctx, "file") }()
+	synctest.Wait()
+	require.Error(t, ctx.Err())
+	return o, engine, result
+}
+
 func TestImport_ThatHasReadEverythingSucceedsAlthoughItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		engine := &filing{Engine: storetest.New()}
-		o := newParcels(t, "parcel", dog.Options{Store: fixture.OpenedStore(&abandoned{engine, cancel})})
-		t.Cleanup(engine.Prompt)
-		engine.Flush()
-		ended := make(chan error, 1)
-		go func() { ended <- o.Named("a").Import(ctx, "file") }()
-		synctest.Wait()
-		require.Error(t, ctx.Err())
+		o, engine, ended := abandon(t)
 		require.Empty(t, ended, "it is not known yet whether it is durable")
 		engine.Prompt()
 		require.NoError(t, <-ended)
@@ -48,14 +56,7 @@ func TestImport_ThatHasReadEverythingSucceedsAlthoughItsContextEnds(t *testing.T
 
 func TestImport_WhoseDataIsLostFailsAlthoughItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		engine := &filing{Engine: storetest.New()}
-		o := newParcels(t, "parcel", dog.Options{Store: fixture.OpenedStore(&abandoned{engine, cancel})})
-		t.Cleanup(engine.Prompt)
-		engine.Flush()
-		ended := make(chan error, 1)
-		go func() { ended <- o.Named("a").Import(ctx, "file") }()
-		synctest.Wait()
+		_, engine, ended := abandon(t)
 		lost := errors.New("lost")
 		engine.Fail(lost)
 		err := <-ended
