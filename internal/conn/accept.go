@@ -165,12 +165,9 @@ func AcceptIf(w http.ResponseWriter, r *http.Request, o *Options, admit func() e
 	c.unstarted, c.writing = true, true
 	c.parts = 1
 	c.ended.Add(1)
-	up := &upgrade{w: w, conn: c, header: w.Header().Clone(), admit: admit}
+	up := &upgrade{verdict: verdict{header: w.Header().Clone()}, w: w, conn: c, admit: admit}
 	up.negotiate(r.Header)
-	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
-		OriginPatterns:     opts.OriginPatterns,
-		InsecureSkipVerify: opts.InsecureSkipVerify,
-	})
+	ws, err := websocket.Accept(up, r, opts.origins())
 	switch {
 	case up.denied != nil:
 		return nil, up.denied
@@ -189,32 +186,28 @@ func Check(w http.ResponseWriter, r *http.Request, o *Options) error {
 	if err := checkMethod(w, r); err != nil {
 		return err
 	}
-	var v verdict
-	if o != nil {
-		v.accept.OriginPatterns, v.accept.InsecureSkipVerify = o.OriginPatterns, o.InsecureSkipVerify
-	}
-	_, err := websocket.Accept(&v, r, &v.accept)
+	v := &verdict{header: make(http.Header)}
+	_, err := websocket.Accept(v, r, o.withDefaults().origins())
 	if v.status == http.StatusNotImplemented { // there is nothing to hijack, which is looked at last
 		return nil
 	}
 	return refuseUpgrade(w, r, v.status, err)
 }
 
-// verdict is a ResponseWriter that records how coder/websocket responds to a
-// request, for Check.
+// origins returns the options of coder/websocket, which checks the origin.
+func (o *Options) origins() *websocket.AcceptOptions {
+	return &websocket.AcceptOptions{OriginPatterns: o.OriginPatterns, InsecureSkipVerify: o.InsecureSkipVerify}
+}
+
+// verdict is a ResponseWriter that records the status with which
+// coder/websocket responds. It drops the responses, because their bodies reveal
+// too much.
 type verdict struct {
-	accept websocket.AcceptOptions
 	header http.Header
 	status int
 }
 
-func (v *verdict) Header() http.Header {
-	if v.header == nil {
-		v.header = make(http.Header)
-	}
-	return v.header
-}
-
+func (v *verdict) Header() http.Header         { return v.header }
 func (v *verdict) WriteHeader(status int)      { v.status = status }
 func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
 
@@ -248,16 +241,13 @@ func refuse(w http.ResponseWriter, status int, err error) error {
 	return &HandshakeError{Status: status, Err: err}
 }
 
-// upgrade is the ResponseWriter passed to coder/websocket. It drops the
-// responses of coder/websocket, because their bodies reveal too much, and hands
-// out a connection whose writes are queued.
+// upgrade is a verdict that also hands out a connection whose writes are
+// queued. Its header is kept apart from that of w, so that headers of a failed
+// upgrade do not leak into a refusal.
 type upgrade struct {
-	w    http.ResponseWriter
-	conn *Conn
-	// of the response, kept apart so that headers of a failed upgrade do not
-	// leak into a refusal
-	header http.Header
-	status int
+	verdict
+	w      http.ResponseWriter
+	conn   *Conn
 	admit  func() error // see AcceptIf
 	denied error        // what admit has returned
 }
@@ -280,10 +270,6 @@ func (u *upgrade) negotiate(request http.Header) {
 	c.deflate, c.in.deflate = answer != "", answer != ""
 	set(extensionHeader, answer)
 }
-
-func (u *upgrade) Header() http.Header         { return u.header }
-func (u *upgrade) WriteHeader(status int)      { u.status = status }
-func (u *upgrade) Write(p []byte) (int, error) { return len(p), nil }
 
 // refuse writes the response that coder/websocket intended for err.
 func (u *upgrade) refuse(r *http.Request, err error) error {
