@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -14,10 +15,11 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
+var listObjects = flag.Int("list-objects", 50_000, "how many objects BenchmarkList lists")
+
 // BenchmarkList is what an entry of a long listing costs, of stored objects
 // that are not in memory.
 func BenchmarkList(b *testing.B) {
-	const objects = 50_000
 	for _, kind := range []string{"named", "unnamed"} {
 		b.Run(kind, func(b *testing.B) {
 			options := dog.Options{Store: disk.At(b.TempDir()), Logger: slog.New(slog.DiscardHandler)}
@@ -32,7 +34,7 @@ func BenchmarkList(b *testing.B) {
 			var all sync.WaitGroup
 			for w := range 64 {
 				all.Go(func() {
-					for i := w; i < objects; i += 64 {
+					for i := w; i < *listObjects; i += 64 {
 						stub := cells.Named(fmt.Sprint("object-", i))
 						if kind == "unnamed" {
 							stub = cells.New()
