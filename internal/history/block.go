@@ -1,0 +1,187 @@
+package history
+
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+	"strconv"
+)
+
+const (
+	// maxBlock is the size of a block in bytes, unless a single message is
+	// larger.
+	maxBlock = 64 << 10
+	// minBlock is the size with which the first block of a log begins.
+	minBlock = 512
+	// maxHeader is the maximum length of what precedes a payload: the header of
+	// a frame and the mark.
+	maxHeader = 10 + 1 + 20 + 1
+)
+
+// A block holds consecutive messages of a log as frames, one behind the other.
+// Bytes of data that have been written are never changed, so that readers may
+// keep slices of it after the log's lock has been released.
+type block struct {
+	first uint64   // offset of the first message that was appended
+	last  uint64   // offset of the last message that was appended
+	at    int64    // when the last message was appended, in Unix seconds
+	data  []byte   // the frames
+	ends  []uint32 // where each frame ends in data
+	// the offset of each frame, counted from first; nil if no offset is missing
+	offsets []uint32
+	notes   []note // by index
+	stale   int    // bytes of frames whose notes say replaced
+}
+
+// A note is what distinguishes a message from one to everybody.
+type note struct {
+	index    int // of its frame in the block
+	to       Audience
+	key      string
+	replaced bool // a later message has the key
+}
+
+func (b *block) len() int { return len(b.ends) }
+
+// offset returns the offset of the i-th frame.
+func (b *block) offset(i int) uint64 {
+	if b.offsets == nil {
+		return b.first + uint64(i)
+	}
+	return b.first + uint64(b.offsets[i])
+}
+
+// after returns the index of the first frame whose offset is greater than
+// offset.
+func (b *block) after(offset uint64) int {
+	if offset < b.first {
+		return 0
+	}
+	if b.offsets == nil {
+		return min(int(offset-b.first)+1, len(b.ends))
+	}
+	return sort.Search(len(b.offsets), func(i int) bool { return b.first+uint64(b.offsets[i]) > offset })
+}
+
+// start returns where the i-th frame begins in data.
+func (b *block) start(i int) uint32 {
+	if i == 0 {
+		return 0
+	}
+	return b.ends[i-1]
+}
+
+func (b *block) size(i int) int { return int(b.ends[i] - b.start(i)) }
+
+// noteOf returns the note of the i-th frame, or nil.
+func (b *block) noteOf(i int) *note {
+	n, found := slices.BinarySearchFunc(b.notes, i, func(n note, i int) int { return n.index - i })
+	if !found {
+		return nil
+	}
+	return &b.notes[n]
+}
+
+// append adds a frame for a message.
+func (b *block) append(offset uint64, op byte, payload []byte, n note) (frame []byte) {
+	var mark [maxHeader]byte
+	m := strconv.AppendUint(append(mark[:0], 'm'), offset, 10)
+	m = append(m, '\n')
+	at := len(b.data)
+	b.data = appendHeader(b.data, op, len(m)+len(payload))
+	b.data = append(append(b.data, m...), payload...)
+	if n.to != (Audience{}) || n.key != "" {
+		n.index = len(b.ends)
+		b.notes = append(b.notes, n)
+	}
+	if b.offsets != nil {
+		b.offsets = append(b.offsets, uint32(offset-b.first))
+	}
+	b.ends = append(b.ends, uint32(len(b.data)))
+	b.last = offset
+	return b.data[at:len(b.data):len(b.data)]
+}
+
+// appendHeader appends the header of an unmasked, final frame.
+func appendHeader(b []byte, op byte, n int) []byte {
+	const final = 0x80
+	switch {
+	case n <= 125:
+		return append(b, final|op, byte(n))
+	case n <= 0xFFFF:
+		return binary.BigEndian.AppendUint16(append(b, final|op, 126), uint16(n))
+	}
+	return binary.BigEndian.AppendUint64(append(b, final|op, 127), uint64(n))
+}
+
+// replace marks the frame with this offset as replaced by a later one, and
+// returns its size.
+func (b *block) replace(offset uint64) int {
+	i := b.after(offset) - 1
+	n := b.noteOf(i)
+	n.replaced = true
+	b.stale += b.size(i)
+	return b.size(i)
+}
+
+// grow makes the capacity of data size. Readers keep the old array.
+func (b *block) grow(size int) {
+	data := make([]byte, len(b.data), size)
+	copy(data, b.data)
+	b.data = data
+}
+
+// compacted returns a block with the frames of blocks that have not been
+// replaced and whose offsets are above gone. The blocks must be consecutive.
+func compacted(gone uint64, blocks ...*block) *block {
+	size, frames := 0, 0
+	for _, b := range blocks {
+		size += len(b.data) - b.stale
+		frames += b.len()
+	}
+	to := &block{
+		first: blocks[0].first, last: blocks[len(blocks)-1].last, at: blocks[len(blocks)-1].at,
+		data: make([]byte, 0, size), offsets: make([]uint32, 0, frames),
+	}
+	for _, b := range blocks {
+		notes := b.notes
+		for i := range b.ends {
+			var n note
+			if len(notes) > 0 && notes[0].index == i {
+				n, notes = notes[0], notes[1:]
+			}
+			if n.replaced || b.offset(i) <= gone {
+				continue
+			}
+			if n.to != (Audience{}) || n.key != "" {
+				n.index = len(to.ends)
+				to.notes = append(to.notes, n)
+			}
+			to.data = append(to.data, b.data[b.start(i):b.ends[i]]...)
+			to.ends = append(to.ends, uint32(len(to.data)))
+			to.offsets = append(to.offsets, uint32(b.offset(i)-to.first))
+		}
+	}
+	to.offsets = slices.Clip(to.offsets)
+	return to
+}
+
+// frames returns the frames from the i-th on that are for a reader. They are a
+// slice of data if the reader gets all of them.
+func (b *block) frames(i int, r Reader) []byte {
+	first, _ := slices.BinarySearchFunc(b.notes, i, func(n note, i int) int { return n.index - i })
+	notes := b.notes[first:]
+	skips := func(n note) bool { return n.replaced || !n.to.includes(r) }
+	if !slices.ContainsFunc(notes, skips) {
+		return b.data[b.start(i):len(b.data):len(b.data)]
+	}
+	var out []byte
+	from := b.start(i)
+	for _, n := range notes {
+		if skips(n) {
+			out = append(out, b.data[from:b.start(n.index)]...)
+			from = b.ends[n.index]
+		}
+	}
+	return append(out, b.data[from:]...)
+}

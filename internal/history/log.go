@@ -1,0 +1,227 @@
+// Package history keeps the recent messages of a group or an object, for
+// clients that come back and for those that are slow.
+//
+// A [Log] numbers the messages and holds them as WebSocket frames that can be
+// written as they are, in blocks, so that a message costs few bytes more than
+// its payload and a client that catches up gets many messages in one piece of
+// shared memory. The log is bounded by count, bytes and age. Who asks for
+// messages that are gone is told so.
+//
+// The package has no clock: times are passed to it. It does not know sockets,
+// objects, groups or who is connected.
+package history
+
+import (
+	"math"
+	"slices"
+	"sort"
+	"sync"
+)
+
+// Config is the bounds of a log.
+type Config struct {
+	Count int   // maximum number of messages
+	Bytes int   // maximum size of their frames
+	Age   int64 // in seconds; older messages are not returned
+}
+
+// An Audience selects the readers of a message. The zero value is everybody.
+type Audience struct {
+	Only          string // only this uid
+	Except        string // everybody but this uid
+	ExceptSession string // everybody but the client with this session
+}
+
+func (a Audience) includes(r Reader) bool {
+	return (a.Only == "" || a.Only == r.UID) && (a.Except == "" || a.Except != r.UID) &&
+		(a.ExceptSession == "" || a.ExceptSession != r.Session)
+}
+
+// A Reader is a client that reads messages.
+type Reader struct{ UID, Session string }
+
+// A Log holds messages, each with an offset: 1 for the first, and one more for
+// each further message. It is safe for concurrent use.
+type Log struct {
+	config Config // fixed
+
+	mu     sync.Mutex        // guards all fields below
+	last   uint64            // offset of the newest message; 0: none
+	gone   uint64            // offset of the newest message that the bounds have removed
+	blocks []*block          // oldest first
+	head   int               // frames of the oldest block before this index have been removed or replaced
+	count  int               // messages that are kept
+	bytes  int               // size of their frames
+	newest map[string]uint64 // offset of the newest message of each key; nil: no keys
+}
+
+// New returns an empty log.
+func New(c Config) *Log { return &Log{config: c} }
+
+// Append adds a message and returns its offset and its frame, which must not be
+// changed. If key is not "", earlier messages with the key are removed. now is
+// in Unix seconds and should not go back.
+func (l *Log) Append(op byte, payload []byte, key string, to Audience, now int64) (offset uint64, frame []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	b := l.blockLocked(len(payload) + maxHeader)
+	b.at = now
+	frame = b.append(l.last, op, payload, note{to: to, key: key})
+	l.count++
+	l.bytes += len(frame)
+	if key != "" {
+		l.replaceLocked(key)
+	}
+	l.trimLocked(now)
+	return l.last, frame
+}
+
+// blockLocked returns the block for the next message, which needs n bytes. The
+// caller must hold mu.
+func (l *Log) blockLocked(n int) *block {
+	size := minBlock
+	if k := len(l.blocks); k > 0 {
+		b := l.blocks[k-1]
+		if len(b.data)+n <= cap(b.data) {
+			return b
+		}
+		if 2*b.stale > len(b.data) {
+			b = compacted(l.gone, b)
+			l.setLocked(k-1, k, b)
+		}
+		if need := len(b.data) + n; need <= maxBlock {
+			b.grow(max(need, min(2*len(b.data), maxBlock)))
+			return b
+		}
+		size = maxBlock
+	}
+	b := &block{first: l.last, data: make([]byte, 0, max(size, n))}
+	if k := len(l.blocks); k > 0 { // it will probably be as the one before
+		b.ends = make([]uint32, 0, l.blocks[k-1].len())
+		l.blocks[k-1].ends = slices.Clip(l.blocks[k-1].ends)
+	}
+	l.blocks = append(l.blocks, b)
+	return b
+}
+
+// replaceLocked removes the earlier message with the key of the newest message.
+// The caller must hold mu.
+func (l *Log) replaceLocked(key string) {
+	if l.newest == nil {
+		l.newest = make(map[string]uint64)
+	}
+	earlier, found := l.newest[key]
+	l.newest[key] = l.last
+	if !found {
+		return
+	}
+	k := l.findLocked(earlier)
+	b := l.blocks[k]
+	l.bytes -= b.replace(earlier)
+	l.count--
+	if k == len(l.blocks)-1 || 2*b.stale <= len(b.data) {
+		return
+	}
+	// Merged with its neighbour if both are small, so that keys that are
+	// replaced for a long time do not leave a block each.
+	from := k
+	if k > 0 && len(l.blocks[k-1].data)+len(b.data)-b.stale <= maxBlock/2 && b.last-l.blocks[k-1].first <= math.MaxUint32 {
+		from--
+	}
+	l.setLocked(from, k+1, compacted(l.gone, l.blocks[from:k+1]...))
+}
+
+// findLocked returns the index of the block that has or had an offset above
+// gone, and at most last. The caller must hold mu.
+func (l *Log) findLocked(offset uint64) int {
+	return sort.Search(len(l.blocks), func(k int) bool { return l.blocks[k].last >= offset })
+}
+
+// trimLocked removes the oldest messages until the log is within its bounds.
+// The caller must hold mu.
+func (l *Log) trimLocked(now int64) {
+	for len(l.blocks) > 0 {
+		b := l.blocks[0]
+		if l.head == b.len() {
+			l.blocks[0], l.head = nil, 0
+			l.blocks = l.blocks[1:]
+			continue
+		}
+		n := b.noteOf(l.head)
+		if n != nil && n.replaced {
+			l.head++
+			continue
+		}
+		if l.count <= l.config.Count && l.bytes <= l.config.Bytes && b.at >= now-l.config.Age {
+			return
+		}
+		if n != nil && n.key != "" {
+			delete(l.newest, n.key)
+		}
+		l.gone = b.offset(l.head)
+		l.count--
+		l.bytes -= b.size(l.head)
+		l.head++
+	}
+}
+
+// setLocked puts a compacted block in the place of others. The caller must hold
+// mu.
+func (l *Log) setLocked(from, to int, b *block) {
+	if from == 0 {
+		l.head = 0
+	}
+	l.blocks = slices.Replace(l.blocks, from, to, b)
+}
+
+// Expire removes messages that are too old.
+func (l *Log) Expire(now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trimLocked(now)
+}
+
+// Last returns the offset of the newest message, or 0.
+func (l *Log) Last() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// Next returns frames of messages after an offset that are for a reader, in
+// order, and the offset up to which they are complete. It returns at most a
+// block's frames. They must not be changed. None are left when end is [Log.Last].
+// gap is set, and there are no frames, if messages after the offset have been
+// removed because of the log's bounds: the reader may go on from end. An offset
+// above Last also gives a gap, with end 0.
+func (l *Log) Next(after uint64, r Reader) (frames []byte, end uint64, gap bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case after > l.last:
+		return nil, 0, true
+	case after < l.gone:
+		return nil, l.gone, true
+	}
+	end = after
+	for k := l.findLocked(after + 1); k < len(l.blocks) && len(frames) == 0; k++ {
+		b := l.blocks[k]
+		frames = b.frames(b.after(after), r)
+		end = b.last
+	}
+	return frames, end, false
+}
+
+// Stats describes a log.
+type Stats struct {
+	Messages int
+	Bytes    int // of their frames
+}
+
+// Stats returns how much the log keeps.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{Messages: l.count, Bytes: l.bytes}
+}

@@ -1,0 +1,126 @@
+// Package wire reads and writes the subprotocol dog.v1: the headers that mark
+// the messages of a client that can catch up, and positions in a history.
+//
+// Each WebSocket message begins with a header of ASCII up to the first LF, whose
+// first byte is the kind. The payload follows untouched. The package does not
+// know sockets, histories or what a frame means to an object.
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Protocol is the name of the subprotocol.
+const Protocol = "dog.v1"
+
+// ErrMalformed is returned for a frame or position that does not have the form
+// that the protocol asks for.
+var ErrMalformed = errors.New("dog: malformed dog.v1")
+
+// The kinds of frames that clients send.
+const (
+	Message = 'm' // a message, with an id or without
+	Reply   = 'r' // to a command
+	Ready   = 'y' // for commands
+	Ping    = 'p'
+)
+
+// maxHeader is the maximum length of a header in bytes, without the LF.
+const maxHeader = 64
+
+// A Frame is what a client has sent.
+type Frame struct {
+	Kind    byte
+	ID      uint64 // of a message or command; 0: none
+	Word    string // after the id, separated by a space; "" if there is none
+	Payload []byte // shares memory with the message
+}
+
+// Parse parses a message of a client. Kinds that it does not know are not an
+// error, so that later versions may have more.
+func Parse(data []byte) (Frame, error) {
+	header, payload, _ := bytes.Cut(data[:min(len(data), maxHeader+1)], []byte{'\n'})
+	if len(header) > maxHeader {
+		return Frame{}, fmt.Errorf("%w: a header of more than %d bytes", ErrMalformed, maxHeader)
+	}
+	if len(header) == 0 {
+		return Frame{}, fmt.Errorf("%w: no header", ErrMalformed)
+	}
+	if len(header) < len(data) {
+		payload = data[len(header)+1:]
+	}
+	f := Frame{Kind: header[0], Payload: payload}
+	if f.Kind < 'a' || f.Kind > 'z' {
+		return Frame{}, fmt.Errorf("%w: a frame begins with a lower-case letter, not %q", ErrMalformed, header[:1])
+	}
+	id, word, _ := strings.Cut(string(header[1:]), " ")
+	f.Word = word
+	if id == "" {
+		if f.Kind == Reply {
+			return Frame{}, fmt.Errorf("%w: a reply without the number of its command", ErrMalformed)
+		}
+		return f, nil
+	}
+	switch f.Kind {
+	case Message, Reply:
+		var err error
+		if f.ID, err = parseNumber(id); err != nil {
+			return Frame{}, err
+		}
+		if f.ID == 0 {
+			return Frame{}, fmt.Errorf("%w: the id 0", ErrMalformed)
+		}
+	}
+	return f, nil
+}
+
+// parseNumber parses decimal digits in the one form in which they are written.
+func parseNumber(s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || strconv.FormatUint(n, 10) != s {
+		return 0, fmt.Errorf("%w: the number %.24q", ErrMalformed, s)
+	}
+	return n, nil
+}
+
+// A Position is a place in a history: after the message with Offset, in the
+// history with this Epoch. Clients treat its text as opaque. The texts of
+// positions of one epoch sort like their offsets.
+type Position struct {
+	Epoch  string
+	Offset uint64
+}
+
+// epochLen is the length of an epoch.
+const epochLen = 12
+
+// String returns the text of a position.
+func (p Position) String() string {
+	digits := strconv.FormatUint(p.Offset, 10)
+	return p.Epoch + "-" + string(rune('a'+len(digits)-1)) + digits
+}
+
+// ParsePosition parses the text of a position.
+func ParsePosition(s string) (Position, error) {
+	malformed := func() (Position, error) {
+		return Position{}, fmt.Errorf("%w: the position %.40q", ErrMalformed, s)
+	}
+	if len(s) < epochLen+3 || s[epochLen] != '-' {
+		return malformed()
+	}
+	for _, c := range []byte(s[:epochLen]) {
+		if (c < 'a' || c > 'z') && (c < '2' || c > '7') { // base32 in lower case
+			return malformed()
+		}
+	}
+	digits := s[epochLen+2:]
+	n, err := parseNumber(digits)
+	if err != nil || int(s[epochLen+1])-'a'+1 != len(digits) {
+		return malformed()
+	}
+	return Position{Epoch: s[:epochLen], Offset: n}, nil
+}
