@@ -82,6 +82,9 @@ type Options struct {
 	Poller *Poller
 	Wake   func(*Conn)
 
+	// Marked writes messages with the headers of dog.v1.
+	Marked bool
+
 	// Heart watches the connection between StartHeartbeat and StopHeartbeat. If
 	// nil, there are no heartbeats.
 	Heart *Heart
@@ -267,8 +270,13 @@ func (u *upgrade) negotiate(request http.Header) {
 	if c.opts.Compression {
 		answer = agreeDeflate(request)
 	}
-	c.deflate, c.in.deflate = answer != "", answer != ""
+	if c.in.deflate = answer != ""; c.in.deflate {
+		c.form |= deflated
+	}
 	set(extensionHeader, answer)
+	if c.opts.Marked {
+		c.form |= marked
+	}
 }
 
 // refuse writes the response that coder/websocket intended for err.

@@ -8,7 +8,7 @@ import (
 // batch is the data claimed by one write, in the order in which it is written.
 type batch struct {
 	begun []byte // the rest of a partly written frame
-	whole bool   // begun completes a data frame
+	whole int    // messages that begun completes
 	pong  []byte
 	ping  bool
 	items []item
@@ -36,17 +36,17 @@ func (b *batch) reset() {
 	}
 }
 
-// messages returns how many data frames the batch completes.
+// messages returns how many messages the batch completes.
 func (b *batch) messages() uint64 {
-	n := uint64(len(b.items))
-	if b.whole {
-		n++
+	n := b.whole
+	for i := range b.items {
+		n += int(b.items[i].frame.messages)
 	}
-	return n
+	return uint64(n)
 }
 
 // lay puts everything into bufs, in order.
-func (b *batch) lay(deflate bool) {
+func (b *batch) lay(as form) {
 	if len(b.begun) > 0 {
 		b.bufs = append(b.bufs, b.begun)
 	}
@@ -57,7 +57,7 @@ func (b *batch) lay(deflate bool) {
 		b.bufs = append(b.bufs, pingFrame)
 	}
 	for _, it := range b.items {
-		b.bufs = append(b.bufs, it.frame.bytes(deflate))
+		b.bufs = append(b.bufs, it.frame.bytes(as))
 	}
 	if b.close != nil {
 		b.bufs = append(b.bufs, b.close)

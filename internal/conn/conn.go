@@ -67,7 +67,7 @@ type Conn struct {
 	direct      direct   // nonblocking form, if there is one
 	opts        *Options // with defaults; shared
 	subprotocol string
-	deflate     bool // permessage-deflate was negotiated
+	form        form // in which messages are written
 
 	in input // owned by the reader
 
@@ -95,10 +95,12 @@ type Conn struct {
 	// none count any more
 	cursor uint64
 
-	out queue // queued data
+	out    queue   // queued data
+	replay *replay // nil: the peer is not behind
 	// the rest of a partly written frame; at first the handshake response
-	begun      []byte
-	answerLeft int    // bytes of the response not yet written
+	begun         []byte
+	beganMessages int // messages that begun completes
+	answerLeft    int // bytes of the response not yet written
 	inflight   int    // bytes of data claimed by a writer
 	pong       []byte // answer to the latest ping; nil if none is pending
 	replied    uint64 // the phase in which Send last wrote immediately
@@ -117,7 +119,6 @@ type Conn struct {
 	backedUp   bool // and that goroutine waits for the network
 	watched    bool // the timer of pace runs, and is counted in ended
 	dirty      bool // is in shard.dirty
-	beganData  bool // begun is part of a data frame
 	ping       bool // a heartbeat is pending
 	closeTaken bool // a writer has the close frame; nothing may follow
 	severed    bool // cut off by Abort or by a stalled write
@@ -218,8 +219,11 @@ func (c *Conn) hurryLocked() {
 
 // discardLocked drops pending messages. The caller must hold mu.
 func (c *Conn) discardLocked() {
-	c.lost += uint64(c.out.len())
+	for _, it := range c.out.items[c.out.head:] {
+		c.lost += uint64(it.frame.messages)
+	}
 	c.out.clear()
+	c.replay = nil
 	if c.shard != nil {
 		c.shard.mu.Lock()
 		entries, end := c.shard.sinceLocked(c.cursor)
@@ -235,11 +239,11 @@ func (c *Conn) discardLocked() {
 		c.cursor = noLog
 	}
 	if c.dead && c.begun != nil { // otherwise it must be completed, so that the peer understands the close frame
-		if c.beganData {
-			c.lost++
+		if c.beganMessages > 0 {
+			c.lost += uint64(c.beganMessages)
 			c.inflight = 0
 		}
-		c.begun, c.beganData = nil, false
+		c.begun, c.beganMessages = nil, 0
 	}
 }
 

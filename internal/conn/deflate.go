@@ -69,27 +69,28 @@ func (s *inflateSource) ReadByte() (byte, error) {
 
 var inflaters = sync.Pool{New: func() any { return &inflater{flate: flate.NewReader(nil)} }}
 
-// deflate compresses the frame's message if that makes it shorter.
-func (f *Frame) deflate() {
-	payload := f.payload()
+// deflate returns a frame with the message compressed. It returns nil if that
+// does not make it shorter.
+func deflate(wire []byte) []byte {
+	payload := payload(wire)
 	if len(payload) < minDeflate {
-		return
+		return nil
 	}
 	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
 	var b bytes.Buffer
 	w.Reset(&b)
 	if _, err := w.Write(payload); err != nil {
-		return // cannot happen with a Buffer; plain is always correct
+		return nil // cannot happen with a Buffer; plain is always correct
 	}
 	if w.Flush() != nil {
-		return
+		return nil
 	}
 	short := bytes.TrimSuffix(b.Bytes(), []byte(deflateTail))
 	if len(short) >= len(payload) {
-		return
+		return nil
 	}
-	f.deflated = appendFrame(make([]byte, 0, headerLen(len(short))+len(short)), f.wire[0]|rsv1Bit, short)
+	return appendFrame(nil, wire[0]|rsv1Bit, short)
 }
 
 // inflate returns the decompressed message of b. The error is ErrTooBig if the

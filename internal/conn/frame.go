@@ -1,8 +1,11 @@
 package conn
 
 import (
+	"bytes"
 	"encoding/binary"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Op is the kind of a data message.
@@ -36,13 +39,32 @@ const maxControl = 125
 // pingFrame is shared by all connections.
 var pingFrame = []byte{finBit | opPing, 0}
 
+// form is a way to write a message.
+type form uint8
+
+const (
+	deflated form = 1 << iota // compressed, if that makes it shorter
+	marked                    // with a header of dog.v1 before the payload
+	forms    = iota * 2
+
+	raw form = 0xFF // the same for all connections
+)
+
+// noMark is the header of a message that is not kept.
+const noMark = "m\n"
+
 // Frame is a message that is framed once for any number of connections. It is
-// immutable and safe to share.
+// safe to share, and does not change once it has been sent.
 type Frame struct {
 	wire []byte // header and payload
+	made form   // the form of wire: 0 or raw
 
-	once     sync.Once
-	deflated []byte // wire format of the compressed message; nil if not shorter. set by once
+	messages int32  // in wire
+	offset   uint64 // in the history; 0: the message is not kept
+	fleeting bool   // not for connections that are behind
+
+	mu    sync.Mutex
+	other atomic.Pointer[[forms][]byte] // further forms, nil until needed. Replaced under mu
 }
 
 // NewFrame copies payload into one unmasked, final frame. An op other than Text
@@ -51,8 +73,29 @@ func NewFrame(op Op, payload []byte) *Frame {
 	if op != Text {
 		op = Binary
 	}
-	return &Frame{wire: appendFrame(make([]byte, 0, headerLen(len(payload))+len(payload)), finBit|byte(op), payload)}
+	return &Frame{wire: appendFrame(nil, finBit|byte(op), payload), messages: 1}
 }
+
+// NewRaw returns a frame of ready WebSocket frames with this number of
+// messages, which are written as they are.
+func NewRaw(wire []byte, messages int) *Frame {
+	return &Frame{wire: wire, made: raw, messages: int32(messages)}
+}
+
+// NewControl returns a frame of dog.v1 with a text payload, which is written as
+// it is.
+func NewControl(payload []byte) *Frame { return NewRaw(appendFrame(nil, finBit|byte(Text), payload), 1) }
+
+// Keep records that the message is kept in a history with this offset, and its
+// frame there, which has the mark. It must be called before the frame is sent.
+func (f *Frame) Keep(offset uint64, frame []byte) {
+	f.offset = offset
+	f.other.Store(&[forms][]byte{marked: frame})
+}
+
+// Fleeting keeps the message from connections that are behind. It must be called
+// before the frame is sent.
+func (f *Frame) Fleeting() { f.fleeting = true }
 
 // Len returns the number of bytes that the frame counts toward
 // Options.QueueBytes, which is its uncompressed length on the wire: the payload
@@ -60,25 +103,75 @@ func NewFrame(op Op, payload []byte) *Frame {
 func (f *Frame) Len() int { return len(f.wire) }
 
 // bytes returns the frame in wire format.
-func (f *Frame) bytes(deflate bool) []byte {
-	if deflate {
-		if f.once.Do(f.deflate); f.deflated != nil {
-			return f.deflated
-		}
+func (f *Frame) bytes(as form) []byte {
+	if as == f.made || f.made == raw {
+		return f.wire
 	}
-	return f.wire
+	if other := f.other.Load(); other != nil && other[as] != nil {
+		return other[as]
+	}
+	return f.make(as)
 }
 
-// payload returns the message.
-func (f *Frame) payload() []byte {
-	header := 2
-	switch f.wire[1] {
-	case 126:
-		header = 4
-	case 127:
-		header = 10
+// make makes the frame in another form.
+func (f *Frame) make(as form) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var other [forms][]byte
+	if made := f.other.Load(); made != nil {
+		other = *made
 	}
-	return f.wire[header:]
+	if as&marked != 0 && other[marked] == nil {
+		other[marked] = appendFrame(nil, f.wire[0], append([]byte(noMark), f.Payload()...))
+	}
+	if as&deflated != 0 && other[as] == nil {
+		whole := f.wire
+		if as&marked != 0 {
+			whole = other[marked]
+		}
+		if other[as] = deflate(whole); other[as] == nil {
+			other[as] = whole
+		}
+	}
+	f.other.Store(&other)
+	return other[as]
+}
+
+// Payload returns the message, which must not be changed.
+func (f *Frame) Payload() []byte { return payload(f.wire) }
+
+// Op returns the kind of the message.
+func (f *Frame) Op() Op { return Op(f.wire[0] & 0xF) }
+
+// payload returns the payload of an unmasked frame.
+func payload(wire []byte) []byte {
+	switch wire[1] {
+	case 126:
+		return wire[4:]
+	case 127:
+		return wire[10:]
+	}
+	return wire[2:]
+}
+
+// unmark returns kept frames without their marks, for a peer that does not
+// speak dog.v1.
+func unmark(frames []byte) []byte {
+	out := make([]byte, 0, len(frames))
+	for len(frames) > 0 {
+		header := len(frames) - len(payload(frames))
+		n := int(frames[1])
+		switch n {
+		case 126:
+			n = int(binary.BigEndian.Uint16(frames[2:]))
+		case 127:
+			n = int(binary.BigEndian.Uint64(frames[2:]))
+		}
+		_, message, _ := bytes.Cut(frames[header:header+n], []byte{'\n'})
+		out = appendFrame(out, frames[0], message)
+		frames = frames[header+n:]
+	}
+	return out
 }
 
 // headerLen returns the length of the header of an unmasked frame.
@@ -95,6 +188,7 @@ func headerLen(payload int) int {
 
 // appendFrame appends an unmasked frame.
 func appendFrame(b []byte, first byte, payload []byte) []byte {
+	b = slices.Grow(b, headerLen(len(payload))+len(payload))
 	switch n := len(payload); headerLen(n) {
 	case 10:
 		b = binary.BigEndian.AppendUint64(append(b, first, 127), uint64(n))

@@ -57,7 +57,7 @@ func TestLargeFramesGoAlone(t *testing.T) {
 		if !c.takeLocked(&b) {
 			break
 		}
-		b.lay(false)
+		b.lay(0)
 		var size []int
 		for _, buf := range b.bufs {
 			size = append(size, len(buf))
@@ -141,9 +141,9 @@ func TestQueue(t *testing.T) {
 					queued = true
 				}
 				if queued {
-					model = append(model, item{f, key})
+					model = append(model, item{frame: f, key: key})
 				}
-				require.Equal(t, want, q.offer(item{f, key}, policy, room))
+				require.Equal(t, want, q.offer(item{frame: f, key: key}, policy, room))
 			},
 			"pop": func(t *rapid.T) {
 				if len(model) == 0 {

@@ -18,6 +18,9 @@ const (
 	// goes to the end of the queue. If it still does not fit, the connection is
 	// closed with 1008.
 	Coalesce
+	// CatchUp has the peer read messages that are kept from the history once
+	// they do not fit. Other messages are treated as by Disconnect.
+	CatchUp
 )
 
 // keepItems is the capacity that an empty queue keeps: enough for the usual one
@@ -27,6 +30,7 @@ const keepItems = 8
 type item struct {
 	frame *Frame
 	key   string
+	after uint64 // messages of the history up to this offset come first
 }
 
 // queue holds data frames that no writer has claimed. It is not safe for
@@ -94,6 +98,12 @@ func (q *queue) pop() item {
 		q.clear()
 	}
 	return it
+}
+
+// unshift adds an item that comes before all others.
+func (q *queue) unshift(it item) {
+	q.items = slices.Insert(q.items, q.head, it)
+	q.bytes += it.frame.Len()
 }
 
 // remove removes the first item with key. It takes time linear in the length of

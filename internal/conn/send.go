@@ -24,11 +24,14 @@ func (c *Conn) Send(f *Frame, key string) error {
 		return ErrClosed
 	}
 	c.catchUpLocked()
+	if f.offset > 0 && c.followsLocked(f) {
+		return nil
+	}
 	if c.canWriteDirectlyLocked() && !c.writing && c.out.len() > 0 && c.out.bytes+f.Len() > c.opts.QueueBytes {
 		c.flushLocked() // ask the kernel before judging the peer as slow
 		c.catchUpLocked()
 	}
-	if c.overLocked() || !c.offerLocked(item{f, key}) {
+	if c.overLocked() || !c.offerLocked(item{frame: f, key: key}) {
 		if c.slowLocked() {
 			return ErrSlow
 		}
@@ -57,7 +60,7 @@ func (c *Conn) canWriteDirectlyLocked() bool { return c.direct.ok() && !c.backed
 // ownLocked reports whether anything is pending apart from messages in the
 // shard's log. The caller must hold mu.
 func (c *Conn) ownLocked() bool {
-	return c.out.len() > 0 || c.begun != nil || c.pong != nil || c.ping || c.ending != nil && !c.closeTaken
+	return c.out.len() > 0 || c.replay != nil && c.replay.active || c.begun != nil || c.pong != nil || c.ping || c.ending != nil && !c.closeTaken
 }
 
 // roomLocked returns how many bytes may be queued, f included. The caller must
@@ -73,6 +76,17 @@ func (c *Conn) roomLocked(f *Frame) int {
 // offerLocked adds an item to the queue according to the policy, and begins to
 // close if the policy requires it. The caller must hold mu.
 func (c *Conn) offerLocked(it item) (ok bool) {
+	if c.opts.Slow == CatchUp && it.frame.offset > 0 && c.out.bytes+c.inflight+it.frame.Len() > c.opts.QueueBytes {
+		c.fallBehindLocked(it.frame.offset)
+		return true
+	}
+	if c.replay != nil && c.replay.active {
+		if it.frame.fleeting {
+			c.dropped++
+			return true
+		}
+		it.after = c.replay.seen
+	}
 	res := c.out.offer(it, c.opts.Slow, c.roomLocked(it.frame))
 	c.dropped += uint64(res.dropped)
 	c.coalesced += uint64(res.coalesced)
@@ -116,10 +130,10 @@ func (c *Conn) pushLocked(entries []entry, end uint64) {
 	c.cursor = end
 	for i := range entries {
 		e := &entries[i]
-		if e.leavesOut(c) {
+		if e.frame.offset > 0 && c.followsLocked(e.frame) || e.leavesOut(c) {
 			continue
 		}
-		if c.overLocked() || !c.offerLocked(item{e.frame, e.key}) {
+		if c.overLocked() || !c.offerLocked(item{frame: e.frame, key: e.key}) {
 			c.lost++
 		}
 	}
@@ -130,7 +144,9 @@ func (c *Conn) pushLocked(entries []entry, end uint64) {
 // must hold mu.
 func (c *Conn) requeueLocked(items []item) {
 	if c.slowLocked() {
-		c.lost += uint64(len(items))
+		for i := range items {
+			c.lost += uint64(items[i].frame.messages)
+		}
 		return
 	}
 	all := append(slices.Clip(items), c.out.items[c.out.head:]...)

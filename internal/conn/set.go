@@ -17,6 +17,9 @@ const minShard = 128
 type Set struct {
 	// Writers write to the members. Fixed before the first Add.
 	Writers *Writers
+	// Source has the messages that are kept. Fixed before the first Add. nil:
+	// none are.
+	Source Source
 
 	mu     sync.Mutex
 	shards []*shard // guarded by mu: at most GOMAXPROCS
@@ -60,7 +63,7 @@ func (s *Set) roomiestLocked() *shard {
 	if len(s.shards) >= runtime.GOMAXPROCS(0) {
 		return least
 	}
-	sh := &shard{writers: s.Writers}
+	sh := &shard{writers: s.Writers, source: s.Source}
 	s.shards = append(s.shards, sh)
 	return sh
 }
@@ -116,17 +119,31 @@ type Except struct {
 // through a set in the same order. A member that is closing or too slow does
 // not affect the others. The key has the same meaning as in [Conn.Send].
 func (s *Set) Send(f *Frame, key string, except Except) {
+	if s.Queue(f, key, except) {
+		s.Drain()
+	}
+}
+
+// Queue is like Send, but returns at once. It reports whether the caller should
+// call Drain.
+func (s *Set) Queue(f *Frame, key string, except Except) (long bool) {
 	e := entry{frame: f, key: key, except: except}
 	s.mu.Lock()
-	shards, long := s.shards, false
-	for _, sh := range shards {
+	defer s.mu.Unlock()
+	for _, sh := range s.shards {
 		long = sh.append(e) || long
 	}
+	return long
+}
+
+// Drain waits while more messages are queued than the machine writes. It never
+// waits for a peer.
+func (s *Set) Drain() {
+	s.mu.Lock()
+	shards := s.shards
 	s.mu.Unlock()
-	if long {
-		for _, sh := range shards {
-			sh.drain()
-		}
+	for _, sh := range shards {
+		sh.drain()
 	}
 }
 

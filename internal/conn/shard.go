@@ -28,6 +28,7 @@ const (
 // differs from the others receives its messages through its own queue.
 type shard struct {
 	writers *Writers // fixed
+	source  Source   // fixed; nil: messages are not kept
 
 	// end is the position after the log's last entry. Positions count entries
 	// and never repeat. changed under mu
@@ -127,9 +128,8 @@ type run struct {
 	longest int                 // the longest frame
 	owners  map[string]struct{} // owners left out by an entry
 	conns   map[*Conn]struct{}  // connections left out by an entry
-	plain   []byte              // all entries; nil until needed
-	packed  []byte              // the same for connections with compression
-	buf     [2][]byte           // backing buffers of plain and packed
+	whole   [forms][]byte       // all entries in each form; nil until needed
+	buf     [forms][]byte       // backing buffers of whole
 	b       batch               // for connections that are written individually
 }
 
@@ -204,34 +204,30 @@ func (s *shard) trim(r *run) (more bool) {
 	clear(r.owners)
 	clear(r.conns)
 	clear(r.dirty)
-	r.shard, r.entries, r.plain, r.packed, r.dirty = nil, nil, nil, nil, r.dirty[:0]
+	r.shard, r.entries, r.whole, r.dirty = nil, nil, [forms][]byte{}, r.dirty[:0]
 	return more
 }
 
-// bytes returns all entries, compressed if deflate is set.
-func (r *run) bytes(deflate bool) []byte {
-	p, i := &r.plain, 0
-	if deflate {
-		p, i = &r.packed, 1
-	}
-	if *p == nil {
+// bytes returns all entries in a form.
+func (r *run) bytes(as form) []byte {
+	if r.whole[as] == nil {
 		if len(r.entries) == 1 {
-			*p = r.entries[0].frame.bytes(deflate)
+			r.whole[as] = r.entries[0].frame.bytes(as)
 		} else {
-			b := r.buf[i][:0]
+			b := r.buf[as][:0]
 			for _, e := range r.entries {
-				b = append(b, e.frame.bytes(deflate)...)
+				b = append(b, e.frame.bytes(as)...)
 			}
-			*p, r.buf[i] = b, b
+			r.whole[as], r.buf[as] = b, b
 		}
 	}
-	return *p
+	return r.whole[as]
 }
 
 // suitsLocked reports whether c receives exactly the run's entries, and they
 // may be written without checking its queue. The caller must hold c.mu.
 func (r *run) suitsLocked(c *Conn) bool {
-	if c.writing || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
+	if c.writing || c.replay != nil || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
 		return false
 	}
 	if len(r.conns) > 0 {

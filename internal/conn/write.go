@@ -46,7 +46,7 @@ func (c *Conn) deliver(r *run) {
 	}
 	c.cursor, c.writing = r.hi, true
 	c.mu.Unlock()
-	p := r.bytes(c.deflate)
+	p := r.bytes(c.form)
 	n, err := c.direct.write(&r.b.w, p)
 
 	c.mu.Lock()
@@ -60,9 +60,9 @@ func (c *Conn) deliver(r *run) {
 		}
 	} else {
 		for _, e := range r.entries {
-			r.b.items = append(r.b.items, item{e.frame, e.key})
+			r.b.items = append(r.b.items, item{frame: e.frame, key: e.key})
 		}
-		r.b.lay(c.deflate)
+		r.b.lay(c.form)
 		waits := c.shortLocked(&r.b, n, err)
 		r.b.reset()
 		if waits {
@@ -129,7 +129,7 @@ func (c *Conn) flush(b *batch) {
 			return
 		}
 		c.mu.Unlock()
-		b.lay(c.deflate)
+		b.lay(c.form)
 		p := b.concatenated()
 		n, err := c.direct.write(&b.w, p)
 		c.mu.Lock()
@@ -160,10 +160,8 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	done := len(b.bufs) - len(left)
 	if len(b.begun) > 0 && done > 0 {
 		done--
-		if b.whole {
-			c.sent++
-		}
-		b.begun, b.whole = nil, false
+		c.sent += uint64(b.whole)
+		b.begun, b.whole = nil, 0
 	}
 	if b.pong != nil && done > 0 {
 		done--
@@ -174,14 +172,14 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 		b.ping = false
 	}
 	k := min(done, len(b.items))
-	c.sent += uint64(k)
-	items := b.items[k:]
+	for i := range b.items[:k] {
+		c.sent += uint64(b.items[i].frame.messages)
+	}
+	b.items = b.items[k:]
+	items := b.items
 
 	if err != nil {
-		c.lost += uint64(len(items))
-		if b.whole {
-			c.lost++
-		}
+		c.lost += b.messages()
 		c.failLocked(err)
 		return false
 	}
@@ -189,7 +187,7 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	// A partly written frame must be completed. The policy may drop some of the
 	// rest.
 	if rest := left[0][n:]; n > 0 || len(b.begun) > 0 {
-		c.begun, c.beganData = rest, b.whole
+		c.begun, c.beganMessages = rest, b.whole
 		switch {
 		case len(b.begun) > 0:
 		case b.pong != nil:
@@ -197,7 +195,7 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 		case b.ping:
 			b.ping = false
 		case len(items) > 0:
-			c.beganData = true
+			c.beganMessages = int(items[0].frame.messages)
 			items = items[1:]
 		default:
 			b.close = nil
@@ -210,7 +208,7 @@ func (c *Conn) shortLocked(b *batch, n int, err error) (waits bool) {
 	if b.close != nil {
 		c.closeTaken = false
 	}
-	if c.beganData {
+	if c.beganMessages > 0 {
 		c.inflight = len(c.begun)
 	}
 	c.requeueLocked(items)
@@ -228,9 +226,10 @@ func (c *Conn) takeLocked(b *batch) bool {
 		c.discardLocked() // data that a writer has put back since
 		return false
 	}
-	b.begun, b.whole = c.begun, c.beganData
-	c.begun, c.beganData = nil, false
-	if b.whole {
+	c.pullLocked()
+	b.begun, b.whole = c.begun, c.beganMessages
+	c.begun, c.beganMessages = nil, 0
+	if b.whole > 0 {
 		b.data = len(b.begun)
 	}
 	if c.closeTaken {
@@ -241,7 +240,7 @@ func (c *Conn) takeLocked(b *batch) bool {
 	// At most half of the bound, so that under DropOldest the newest message
 	// has room next to the data being written. A frame over the limit is
 	// written alone, and is never concatenated.
-	limit := min(maxWrite, c.opts.QueueBytes/2)
+	limit := c.limit()
 	nothing := len(b.begun) == 0 && b.pong == nil && !b.ping
 	for c.out.len() > 0 && len(b.items) < maxFrames-4 && (nothing || b.data+c.out.peek().frame.Len() <= limit) {
 		it := c.out.pop()
@@ -259,6 +258,9 @@ func (c *Conn) takeLocked(b *batch) bool {
 	}
 	return !nothing || b.close != nil
 }
+
+// limit returns how many bytes of messages a write should have.
+func (c *Conn) limit() int { return min(maxWrite, c.opts.QueueBytes/2) }
 
 // countLocked counts n written bytes. The caller must hold mu.
 func (c *Conn) countLocked(n int) {
@@ -316,7 +318,7 @@ func (c *Conn) writeLoop() {
 		}
 		c.mu.Unlock()
 
-		b.lay(c.deflate)
+		b.lay(c.form)
 		err := c.write(b)
 		stalled := errors.Is(err, os.ErrDeadlineExceeded)
 		c.mu.Lock()
