@@ -45,7 +45,11 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	opts := special.over(o.ns.sockets)
 	var attachment []byte
-	err = cmp.Or(special.checkSigns(), opts.check())
+	v1, err := v1Of(req)
+	if err != nil {
+		return fail(err)
+	}
+	err = cmp.Or(special.checkSigns(), opts.check(), o.checkSlow(opts))
 	if err == nil && opts.Attachment != nil {
 		attachment, err = encodeAttachment(opts.Attachment)
 	}
@@ -79,7 +83,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return ErrSocketsFull
 	}
 	var nc *conn.Conn
-	a.answer.Handshake(func() { nc, err = conn.AcceptIf(w, req, o.ns.accept(special), admit) })
+	a.answer.Handshake(func() { nc, err = conn.AcceptIf(w, req, o.ns.accept(special, o.variant(v1 != nil)), admit) })
 	if _, refused := errors.AsType[*conn.HandshakeError](err); refused {
 		o.refused(err) // the client has its response
 		return nil, err
@@ -88,6 +92,10 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	s := newSocket(c.life(), uid, nc, opts.Tags)
 	s.attachment = attachment
+	if v1 != nil {
+		v1.ping, v1.max = max(opts.PingInterval, 0), opts.MaxMessage
+		s.v1 = v1
+	}
 	if !slot.passOn(s) {
 		nc.Abort(ErrSocketClosed)
 		_, _, _ = nc.Read() // fails, and releases the connection
@@ -173,7 +181,7 @@ func (ns *namespace) upgrades(w http.ResponseWriter, r *http.Request, log func()
 	if !ns.connects || ns.receives {
 		return true
 	}
-	err := conn.Check(w, r, ns.shared)
+	err := conn.Check(w, r, ns.shared[0])
 	if err != nil {
 		ns.refused(log(), err)
 	}

@@ -166,6 +166,10 @@ type GroupOptions[T any] struct {
 	// HoldPlaces needs a LingerFor above 0, here or in Options. Default: only
 	// the preference for the replica lingers.
 	HoldPlaces bool
+
+	// History makes the group keep what its replicas and itself send to all
+	// sockets of the group. Default: nothing is kept.
+	History HistoryOptions
 }
 
 // Order selects the replica for a newcomer, among the replicas that have room
@@ -225,12 +229,12 @@ func (s GroupStub[G, R]) enter(ctx context.Context) (g *groupState, leave func()
 // Broadcast sends v (see [Encode]) to all sockets of the group. In a handler it
 // gives up the turn.
 func (s GroupStub[G, R]) Broadcast(ctx context.Context, v any, options ...SendOption) error {
-	g, leave, err := s.enter(ctx)
+	_, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return g.broadcastFrom(ctx, v, options)
+	return s.address().broadcast(ctx, v, options)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica. It returns

@@ -21,7 +21,8 @@ import (
 //
 // The lock order is in docs/design.md.
 type groupState struct {
-	obj *objectState // fixed
+	obj    *objectState // fixed
+	record *record      // fixed; the history; nil: none
 
 	peers atomic.Pointer[[]*replicaState] // the replicas, for fan-out; nil: to be rebuilt from book
 
@@ -54,7 +55,13 @@ type making struct {
 	over  bool         // done is closed; guarded by the group state's mu
 }
 
-func newGroupState(group *objectState) *groupState { return &groupState{obj: group} }
+func newGroupState(group *objectState) *groupState {
+	g := &groupState{obj: group}
+	if group.ns.history.on() {
+		g.record = newRecord(group.ns.history)
+	}
+	return g
+}
 
 func (g *groupState) runtime() *Runtime { return g.obj.ns.rt }
 
@@ -229,6 +236,7 @@ func (g *groupState) tick(now roster.Time) (gone bool) {
 		}
 		return ok
 	}
+	release := g.record.hold() // no message is kept meanwhile
 	g.mu.Lock()
 	if g.book != nil {
 		g.book.Tick(now, func(r *rosterReplica) bool {
@@ -247,8 +255,10 @@ func (g *groupState) tick(now roster.Time) (gone bool) {
 	}
 	if g.quietLocked(now) && retire(g.obj) {
 		g.gone, gone = true, true
+		g.record.endLocked()
 	}
 	g.mu.Unlock()
+	release()
 	for _, o := range retired {
 		o.ns.Forget(&o.Object)
 	}
@@ -264,7 +274,7 @@ func (g *groupState) quietLocked(now roster.Time) bool {
 	// Read before the check of the turn, so that an event beginning in between
 	// counts as busy.
 	events := g.obj.TurnStats().Events
-	quiet := g.obj.Idle() && g.making == nil && (g.book == nil || g.book.Empty())
+	quiet := g.obj.Idle() && g.making == nil && (g.book == nil || g.book.Empty()) && !g.record.holds()
 	if !quiet || !g.quiet || events != g.events {
 		g.quiet, g.since, g.events = quiet, now, events
 		return false

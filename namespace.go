@@ -153,9 +153,10 @@ type namespace struct {
 	methods map[uintptr]string // names of the type's exported methods, by their code
 
 	// from the options
-	maxSockets         int           // of an object; 0 or less: no limit
-	sockets            SocketOptions // the defaults of the type
-	shared             *conn.Options // of sockets with default options
+	maxSockets         int                     // of an object; 0 or less: no limit
+	sockets            SocketOptions           // the defaults of the type
+	shared             [variants]*conn.Options // of sockets with default options
+	history            HistoryOptions
 	limit, maxReplicas int           // of a group
 	order              Order         // of a group
 	lingerFor          time.Duration // of a group; 0 or less: disabled

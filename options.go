@@ -161,6 +161,10 @@ type ObjectOptions[T any] struct {
 	// Sockets holds the defaults for the type's sockets. A zero field stands
 	// for that of Options.Sockets.
 	Sockets SocketOptions
+
+	// History makes objects keep what they send to their sockets. Default:
+	// nothing is kept.
+	History HistoryOptions
 }
 
 // defaultMaxSockets is the default of ObjectOptions.MaxSockets.
@@ -191,6 +195,9 @@ func (o Options) check() error {
 			return misuse("Options."+f.name, "%v: it must not be negative; 0 stands for the default", f.value)
 		}
 	}
+	if o.Sockets.Slow == CatchUp {
+		return misuse("Options.Sockets.Slow", "CatchUp is for types with a History, whose default it is")
+	}
 	return o.Sockets.checkDefaults()
 }
 
@@ -219,7 +226,6 @@ func (o Options) withDefaults() Options {
 	o.Sockets = o.Sockets.over(SocketOptions{
 		MaxMessage:   64 << 10,
 		QueueBytes:   256 << 10,
-		Slow:         DisconnectSlow,
 		WriteTimeout: 10 * time.Second,
 		CloseTimeout: 5 * time.Second,
 		PingInterval: 25 * time.Second,

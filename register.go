@@ -66,6 +66,7 @@ func RegisterObject[T any, P objectType[T]](
 	ns.Schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.Hibernates, ns.RollbackOnError = options.Hibernate, options.RollbackOnError
 	ns.maxSockets = options.MaxSockets
+	ns.history = options.History
 	if ns.maxSockets == 0 {
 		ns.maxSockets = defaultMaxSockets
 	}
@@ -125,7 +126,7 @@ func RegisterGroup[G, R any, P groupType[G]](
 	case options.Order != LeastLoaded && options.Order != FullestFirst:
 		ns.problem = fmt.Sprintf("GroupOptions.Order is %d: it must be LeastLoaded or FullestFirst", options.Order)
 	default:
-		ns.replicas = replicas.ns
+		ns.replicas, ns.history = replicas.ns, options.History
 		ns.order, ns.holdPlaces = options.Order, options.HoldPlaces
 		ns.lingerFor = cmp.Or(options.LingerFor, rt.opts.LingerFor)
 		if ns.holdPlaces && ns.lingerFor <= 0 {
@@ -202,7 +203,12 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	if err := ns.sockets.check(); err != nil {
 		return fmt.Errorf("%w: %w", refuse("its socket options are wrong"), err)
 	}
-	ns.shared = ns.sockets.accept(rt)
+	if err := ns.history.check(); err != nil {
+		return fmt.Errorf("%w: %w", refuse("its history cannot be kept"), err)
+	}
+	for i := range ns.shared {
+		ns.shared[i] = ns.sockets.accept(rt, variant(i))
+	}
 	ns.methods = methodsOf(ns.typ)
 	has := func(handler reflect.Type) bool { return ns.typ.Implements(handler) }
 	ns.clusterizes = has(reflect.TypeFor[Clusterizer]())

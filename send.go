@@ -32,9 +32,19 @@ func (o *objectState) emit(speaker *objectState, sender *Socket, v any, options 
 	return speaker.say(out.frame.Len(), func() { o.sendOut(out) })
 }
 
-// sendOut sends a message to the object's sockets.
+// sendOut sends a message to the object's sockets, and keeps it if it is one to
+// be kept.
 func (o *objectState) sendOut(out outgoing) {
-	if s := o.crowd.Load(); s != nil {
+	if r := o.ownRecord(); r != nil && !out.transient {
+		set := &o.socketSet().set
+		// An object that is being forgotten has no sockets, and nobody has asked
+		// for it again.
+		if long, _ := r.keep(out, out.audience(), func() bool {
+			return set.Queue(out.frame, out.key, out.except)
+		}); long {
+			set.Drain()
+		}
+	} else if s := o.crowd.Load(); s != nil {
 		s.set.Send(out.frame, out.key, out.except)
 	}
 }
@@ -47,6 +57,15 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 	}
 	if err := o.CheckGate(); err != nil {
 		return 0, err
+	}
+	if r := o.ownRecord(); r != nil && !out.transient {
+		reached := 0
+		for _, s := range o.socketsOf(uid) {
+			if !s.over() {
+				reached++
+			}
+		}
+		return reached, o.say(out.frame.Len(), func() { _, _ = r.whisper(out, uid, o.socketsOf) })
 	}
 	reached := 0
 	for _, s := range o.socketsOf(uid) {
@@ -153,8 +172,9 @@ func announce(ctx context.Context, size int, say func()) error {
 // A SendOption changes the recipients of a message or the way it is sent. The
 // zero SendOption changes nothing.
 type SendOption struct {
-	except string
-	key    string
+	except    string
+	key       string
+	transient bool
 }
 
 // ExceptUID leaves out all sockets of a uid. If it is given several times, the
@@ -169,9 +189,10 @@ func Coalesce(key string) SendOption { return SendOption{key: key} }
 // outgoing is a message to be sent. It is encoded and framed once for all its
 // sockets.
 type outgoing struct {
-	frame  *conn.Frame
-	key    string
-	except conn.Except
+	frame     *conn.Frame
+	key       string
+	except    conn.Except
+	transient bool // is not kept
 }
 
 // newOutgoing makes a message for sockets other than sender, which may be nil.
@@ -191,6 +212,10 @@ func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) 
 		if option.key != "" {
 			o.key = option.key
 		}
+		o.transient = o.transient || option.transient
+	}
+	if o.transient {
+		o.frame.Fleeting()
 	}
 	return o, nil
 }
@@ -205,22 +230,73 @@ func (g *groupState) broadcast(speaker *objectState, sender *Socket, v any, opti
 	if err := speaker.CheckGate(); err != nil {
 		return err
 	}
-	return speaker.say(out.frame.Len(), func() { g.send(out) })
+	return speaker.say(out.frame.Len(), func() { _ = g.send(out) }) // a group with a speaker is not forgotten
 }
 
-// broadcastFrom is broadcast on behalf of the holder of ctx.
-func (g *groupState) broadcastFrom(ctx context.Context, v any, options []SendOption) error {
+// broadcast sends v to every socket of the group that a refers to, on behalf of
+// the holder of ctx.
+func (a *address) broadcast(ctx context.Context, v any, options []SendOption) error {
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return err
 	}
-	return announce(ctx, out.frame.Len(), func() { g.send(out) })
+	return announce(ctx, out.frame.Len(), func() {
+		_ = a.inGroup(out, func(g *groupState) error { return g.send(out) })
+	})
 }
 
-func (g *groupState) send(out outgoing) {
-	for _, r := range g.replicaStates() {
-		r.obj.sendOut(out)
+// inGroup calls f for the state of the group that a refers to. A group that is
+// not in memory has no replicas, so f gets an empty state for it, unless the
+// message is kept: then the group is brought into memory. f returns
+// object.ErrRetired if the group is being forgotten.
+func (a *address) inGroup(out outgoing, f func(*groupState) error) error {
+	for {
+		var o *objectState
+		var err error
+		if a.ns.history.on() && !out.transient {
+			o, err = a.object()
+		} else if o = a.ns.holder(a.id); o == nil {
+			o = newObject(a.ns, object.ID(a.id), a.name)
+		}
+		if err != nil {
+			return err
+		}
+		if err = f(o.group); !errors.Is(err, object.ErrRetired) {
+			return err
+		}
+		if err = a.retired(o); err != nil {
+			return err
+		}
 	}
+}
+
+// send sends a message to all sockets of the group, and keeps it if it is one to
+// be kept. The error is that of keep.
+func (g *groupState) send(out outgoing) error {
+	if g.record == nil || out.transient {
+		for _, r := range g.replicaStates() {
+			r.obj.sendOut(out)
+		}
+		return nil
+	}
+	var replicas []*replicaState
+	long, err := g.record.keep(out, out.audience(), func() (long bool) {
+		replicas = g.replicaStates()
+		for _, r := range replicas {
+			if s := r.obj.crowd.Load(); s != nil {
+				long = s.set.Queue(out.frame, out.key, out.except) || long
+			}
+		}
+		return long
+	})
+	if long {
+		for _, r := range replicas {
+			if s := r.obj.crowd.Load(); s != nil {
+				s.set.Drain()
+			}
+		}
+	}
+	return err
 }
 
 // whisper sends v to every socket with this uid.
@@ -232,6 +308,10 @@ func (g *groupState) whisper(
 		return 0, err
 	}
 	err = object.AwaitDurable(ctx, speaker, func() error {
+		if g.record != nil && !out.transient {
+			reached, err = g.record.whisper(out, uid, g.socketsOf)
+			return err
+		}
 		for _, s := range g.socketsOf(uid) {
 			if s.conn.Send(out.frame, out.key) == nil {
 				reached++

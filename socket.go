@@ -38,6 +38,7 @@ type Socket struct {
 	generation uint64 // of the life whose Receive called Connect
 	conn       *conn.Conn
 	tags       []string
+	v1         *v1Client // nil: the client does not speak dog.v1
 
 	closes  atomic.Int32 // calls of Close that wait for the gate
 	lingers atomic.Bool  // has ended, and keeps its place until the gate has released its messages

@@ -137,7 +137,7 @@ func (s *Socket) vanish(lost error) {
 // join lets the socket receive the messages to all sockets of its object.
 func (s *Socket) join() {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
-	set.join(s)
+	s.joinSet(set)
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.
@@ -212,6 +212,10 @@ func (s *Socket) receive() *CloseError {
 				return &CloseError{Code: how.Code, Reason: how.Reason}
 			}
 			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
+		}
+		data, ok := s.unwrap(data)
+		if !ok {
+			continue
 		}
 		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
 			if s.conn.Closing() || object.LifeOf(turn.From(ctx)).Generation() != s.generation {

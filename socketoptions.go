@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // SocketOptions configures a socket. A zero field stands for the runtime's
@@ -83,7 +84,8 @@ type SocketOptions struct {
 	QueueBytes int
 
 	// Slow is the policy for a slow client, and for a message for which the 8
-	// MiB do not suffice. Default: DisconnectSlow.
+	// MiB do not suffice. Default: CatchUp for a type with a History, otherwise
+	// DisconnectSlow.
 	Slow SlowPolicy
 
 	// WriteTimeout is how long a client may take nothing while something waits
@@ -168,6 +170,14 @@ const (
 	// or not the client is slow. If that is not enough, it acts like
 	// DisconnectSlow.
 	CoalesceSlow
+	// CatchUp lets the client take kept messages from the history once they
+	// exceed QueueBytes, so that it is never closed for being slow. It needs a
+	// History, of whose type it is the default. A client that speaks dog.v1 is
+	// told when messages have expired before it took them; any other is then
+	// closed with 1008. Messages that are not kept are treated as by
+	// DisconnectSlow. For clients that speak dog.v1, CatchUp takes the place of
+	// the other policies.
+	CatchUp
 )
 
 // maxAutoBytes is the maximum size of each side of an auto-response, as in
@@ -238,7 +248,7 @@ func (o SocketOptions) check() error {
 		slices.ContainsFunc(distinct, func(tag string) bool { return len(tag) > maxTagBytes }) {
 		return misuse("SocketOptions", "more than 10 distinct tags, or one over 256 bytes")
 	}
-	if o.Slow < 0 || o.Slow > CoalesceSlow {
+	if o.Slow < 0 || o.Slow > CatchUp {
 		return misuse("SocketOptions", "unknown SlowPolicy %d", o.Slow)
 	}
 	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes ||
@@ -256,15 +266,32 @@ func (o SocketOptions) check() error {
 	return nil
 }
 
-func (o SocketOptions) accept(rt *Runtime) *conn.Options {
-	policy := conn.Disconnect
-	switch o.Slow {
-	case DropOldest:
+// A variant is a set of conditions on which the options for package conn
+// depend.
+type variant int
+
+const (
+	speaksV1 variant = 1 << iota // the client speaks dog.v1
+	keeps                        // there is a history
+	variants = 1 << iota
+)
+
+func (o SocketOptions) accept(rt *Runtime, as variant) *conn.Options {
+	policy, v1 := conn.Disconnect, as&speaksV1 != 0
+	switch {
+	case as&keeps != 0 && (v1 || o.Slow == 0 || o.Slow == CatchUp):
+		policy = conn.CatchUp
+	case o.Slow == DropOldest:
 		policy = conn.DropOldest
-	case CoalesceSlow:
+	case o.Slow == CoalesceSlow:
 		policy = conn.Coalesce
 	}
+	if v1 {
+		o.Subprotocols = []string{wire.Protocol}
+		o.AutoRequest, o.AutoReply = wire.Ping, wire.Pong
+	}
 	return &conn.Options{
+		Marked:             v1,
 		Subprotocols:       o.Subprotocols,
 		OriginPatterns:     o.OriginPatterns,
 		InsecureSkipVerify: o.AllowAnyOrigin,
@@ -285,11 +312,30 @@ func (o SocketOptions) accept(rt *Runtime) *conn.Options {
 
 // accept returns a socket's options for package conn. Sockets without special
 // options share those of their type.
-func (ns *namespace) accept(o *SocketOptions) *conn.Options {
+func (ns *namespace) accept(o *SocketOptions, as variant) *conn.Options {
 	special := *o
 	special.UID, special.Tags, special.Attachment = "", nil, nil
 	if reflect.ValueOf(special).IsZero() {
-		return ns.shared
+		return ns.shared[as]
 	}
-	return o.over(ns.sockets).accept(ns.rt)
+	return o.over(ns.sockets).accept(ns.rt, as)
+}
+
+// variant returns the variant of options for a socket of the object.
+func (o *objectState) variant(v1 bool) (as variant) {
+	if v1 {
+		as |= speaksV1
+	}
+	if o.record() != nil {
+		as |= keeps
+	}
+	return as
+}
+
+// checkSlow returns an error if a socket with these options cannot catch up.
+func (o *objectState) checkSlow(opts SocketOptions) error {
+	if opts.Slow == CatchUp && o.record() == nil {
+		return misuse("SocketOptions.Slow", "CatchUp needs a History, which the object or its group does not have")
+	}
+	return nil
 }

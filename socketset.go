@@ -11,7 +11,8 @@ import (
 // socketSet holds the sockets of an object. It belongs to the object's
 // identity, not to its life.
 type socketSet struct {
-	set conn.Set
+	set    conn.Set
+	record *record // fixed; the history of a plain object; nil: none
 
 	mu    sync.Mutex
 	count int // connecting, open, or with an OnClose that has not returned. guarded by mu
@@ -30,6 +31,12 @@ func (o *objectState) socketSet() *socketSet {
 	}
 	s := &socketSet{}
 	s.set.Writers = o.runtime().writers
+	if o.replica != nil && o.replica.group.record != nil {
+		s.set.Source = o.replica.group.record
+	} else if o.replica == nil && o.ns.history.on() {
+		s.record = newRecord(o.ns.history)
+		s.set.Source = s.record
+	}
 	if !o.crowd.CompareAndSwap(nil, s) {
 		return o.crowd.Load()
 	}
@@ -125,15 +132,35 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 }
 
 // Occupied reports whether the object has sockets that connect, are open, or
-// leave. It takes no lock except that of the sockets.
+// leave, or keeps messages. It takes no lock except those of the sockets and
+// the messages.
 func (o *objectState) Occupied() bool {
 	s := o.crowd.Load()
 	if s == nil {
 		return false
 	}
+	if s.record.holds() {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count > 0
+}
+
+// ownRecord returns the history of the object itself, or nil.
+func (o *objectState) ownRecord() *record {
+	if o.replica != nil || !o.ns.history.on() {
+		return nil
+	}
+	return o.socketSet().record
+}
+
+// record returns the history that the object's sockets follow, or nil.
+func (o *objectState) record() *record {
+	if o.replica != nil {
+		return o.replica.group.record
+	}
+	return o.ownRecord()
 }
 
 // conns returns the connections of the object's sockets.

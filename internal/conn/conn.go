@@ -99,11 +99,11 @@ type Conn struct {
 	replay *replay // nil: the peer is not behind
 	// the rest of a partly written frame; at first the handshake response
 	begun         []byte
-	beganMessages int // messages that begun completes
-	answerLeft    int // bytes of the response not yet written
-	inflight   int    // bytes of data claimed by a writer
-	pong       []byte // answer to the latest ping; nil if none is pending
-	replied    uint64 // the phase in which Send last wrote immediately
+	beganMessages int    // messages that begun completes
+	answerLeft    int    // bytes of the response not yet written
+	inflight      int    // bytes of data claimed by a writer
+	pong          []byte // answer to the latest ping; nil if none is pending
+	replied       uint64 // the phase in which Send last wrote immediately
 
 	pace *pace // nil until a goroutine has waited for the network
 

@@ -45,7 +45,7 @@ type form uint8
 const (
 	deflated form = 1 << iota // compressed, if that makes it shorter
 	marked                    // with a header of dog.v1 before the payload
-	forms    = iota * 2
+	forms         = iota * 2
 
 	raw form = 0xFF // the same for all connections
 )
@@ -57,7 +57,7 @@ const noMark = "m\n"
 // safe to share, and does not change once it has been sent.
 type Frame struct {
 	wire []byte // header and payload
-	made form   // the form of wire: 0 or raw
+	made form   // the form of wire: 0, marked for kept messages, or raw
 
 	messages int32  // in wire
 	offset   uint64 // in the history; 0: the message is not kept
@@ -82,9 +82,16 @@ func NewRaw(wire []byte, messages int) *Frame {
 	return &Frame{wire: wire, made: raw, messages: int32(messages)}
 }
 
+// NewKept returns a frame of kept messages, which have marks.
+func NewKept(wire []byte, messages int) *Frame {
+	return &Frame{wire: wire, made: marked, messages: int32(messages)}
+}
+
 // NewControl returns a frame of dog.v1 with a text payload, which is written as
 // it is.
-func NewControl(payload []byte) *Frame { return NewRaw(appendFrame(nil, finBit|byte(Text), payload), 1) }
+func NewControl(payload []byte) *Frame {
+	return NewRaw(appendFrame(nil, finBit|byte(Text), payload), 1)
+}
 
 // Keep records that the message is kept in a history with this offset, and its
 // frame there, which has the mark. It must be called before the frame is sent.
@@ -120,6 +127,15 @@ func (f *Frame) make(as form) []byte {
 	var other [forms][]byte
 	if made := f.other.Load(); made != nil {
 		other = *made
+	}
+	if f.made == marked { // several messages, which are not compressed again
+		if as&marked != 0 {
+			return f.wire
+		}
+		if other[0] == nil {
+			other[0] = unmark(f.wire)
+		}
+		other[deflated] = other[0]
 	}
 	if as&marked != 0 && other[marked] == nil {
 		other[marked] = appendFrame(nil, f.wire[0], append([]byte(noMark), f.Payload()...))

@@ -58,6 +58,12 @@ func (c *Conn) followsLocked(f *Frame) bool {
 	return false
 }
 
+// missesLocked reports whether the peer has yet to be sent messages from the
+// history up to an offset. The caller must hold mu.
+func (c *Conn) missesLocked(offset uint64) bool {
+	return c.replay != nil && c.replay.active && c.replay.at < offset
+}
+
 // fallBehindLocked removes the kept messages from the queue, so that the peer
 // reads them from the history. offset is that of a further message for which
 // there is no room. The caller must hold mu, and the peer must not be behind.

@@ -60,8 +60,12 @@ func (c *Conn) canWriteDirectlyLocked() bool { return c.direct.ok() && !c.backed
 // ownLocked reports whether anything is pending apart from messages in the
 // shard's log. The caller must hold mu.
 func (c *Conn) ownLocked() bool {
-	return c.out.len() > 0 || c.replay != nil && c.replay.active || c.begun != nil || c.pong != nil || c.ping || c.ending != nil && !c.closeTaken
+	return c.ownDataLocked() || c.begun != nil || c.pong != nil || c.ping || c.ending != nil && !c.closeTaken
 }
+
+// ownDataLocked reports whether messages are pending apart from those in the
+// shard's log. The caller must hold mu.
+func (c *Conn) ownDataLocked() bool { return c.out.len() > 0 || c.replay != nil && c.replay.active }
 
 // roomLocked returns how many bytes may be queued, f included. The caller must
 // hold mu.

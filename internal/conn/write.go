@@ -242,17 +242,21 @@ func (c *Conn) takeLocked(b *batch) bool {
 	// written alone, and is never concatenated.
 	limit := c.limit()
 	nothing := len(b.begun) == 0 && b.pong == nil && !b.ping
-	for c.out.len() > 0 && len(b.items) < maxFrames-4 && (nothing || b.data+c.out.peek().frame.Len() <= limit) {
-		it := c.out.pop()
+	for c.out.len() > 0 && len(b.items) < maxFrames-4 {
+		it := c.out.peek()
+		if !nothing && b.data+it.frame.Len() > limit || c.missesLocked(it.after) {
+			break
+		}
+		c.out.pop()
 		b.items = append(b.items, it)
 		b.data += it.frame.Len()
 		nothing = false
 	}
-	if c.out.len() == 0 && c.pace != nil {
+	if !c.ownDataLocked() && c.pace != nil {
 		c.pace.behind = time.Time{}
 	}
 	c.inflight = b.data
-	if c.ending != nil && c.out.len() == 0 && b.data <= limit {
+	if c.ending != nil && !c.ownDataLocked() && b.data <= limit {
 		b.close = c.ending.frame
 		c.closeTaken = true
 	}

@@ -41,7 +41,8 @@ func BenchmarkNext(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for at := uint64(0); at < l.Last(); {
-			_, at, _ = l.Next(at, history.Reader{})
+			p, _ := l.Next(at, noEnd, 64<<10, history.Reader{})
+			at = p.End
 		}
 	}
 }

@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"sort"
-	"strconv"
+
+	"github.com/godurable/dog/internal/wire"
 )
 
 const (
@@ -15,7 +16,7 @@ const (
 	minBlock = 512
 	// maxHeader is the maximum length of what precedes a payload: the header of
 	// a frame and the mark.
-	maxHeader = 10 + 1 + 20 + 1
+	maxHeader = 10 + 1 + wire.MaxPlace + 1
 )
 
 // A block holds consecutive messages of a log as frames, one behind the other.
@@ -85,7 +86,7 @@ func (b *block) noteOf(i int) *note {
 // append adds a frame for a message.
 func (b *block) append(offset uint64, op byte, payload []byte, n note) (frame []byte) {
 	var mark [maxHeader]byte
-	m := strconv.AppendUint(append(mark[:0], 'm'), offset, 10)
+	m := wire.AppendPlace(append(mark[:0], wire.Message), offset)
 	m = append(m, '\n')
 	at := len(b.data)
 	b.data = appendHeader(b.data, op, len(m)+len(payload))
@@ -166,22 +167,36 @@ func compacted(gone uint64, blocks ...*block) *block {
 	return to
 }
 
-// frames returns the frames from the i-th on that are for a reader. They are a
-// slice of data if the reader gets all of them.
-func (b *block) frames(i int, r Reader) []byte {
-	first, _ := slices.BinarySearchFunc(b.notes, i, func(n note, i int) int { return n.index - i })
-	notes := b.notes[first:]
-	skips := func(n note) bool { return n.replaced || !n.to.includes(r) }
-	if !slices.ContainsFunc(notes, skips) {
-		return b.data[b.start(i):len(b.data):len(b.data)]
+// until returns the index behind the frames from the i-th on that have at most
+// size bytes together, or are a single one, and offsets of at most offset.
+func (b *block) until(i int, offset uint64, size int) int {
+	j := i + sort.Search(b.len()-i, func(k int) bool { return int(b.ends[i+k]-b.start(i)) > size })
+	return min(max(j, i+1), b.after(offset), b.len())
+}
+
+// frames returns the frames from the i-th to before the j-th that are for a
+// reader, and their number. They are a slice of data if the reader gets all of
+// them.
+func (b *block) frames(i, j int, r Reader) (frames []byte, n int) {
+	if i >= j {
+		return nil, 0
 	}
-	var out []byte
-	from := b.start(i)
-	for _, n := range notes {
-		if skips(n) {
-			out = append(out, b.data[from:b.start(n.index)]...)
-			from = b.ends[n.index]
+	byIndex := func(n note, i int) int { return n.index - i }
+	first, _ := slices.BinarySearchFunc(b.notes, i, byIndex)
+	last, _ := slices.BinarySearchFunc(b.notes, j, byIndex)
+	notes := b.notes[first:last]
+	skips := func(n note) bool { return n.replaced || !n.to.includes(r) }
+	from, end := b.start(i), b.ends[j-1]
+	if !slices.ContainsFunc(notes, skips) {
+		return b.data[from:end:end], j - i
+	}
+	n = j - i
+	for _, note := range notes {
+		if skips(note) {
+			frames = append(frames, b.data[from:b.start(note.index)]...)
+			from = b.ends[note.index]
+			n--
 		}
 	}
-	return append(out, b.data[from:]...)
+	return append(frames, b.data[from:end]...), n
 }

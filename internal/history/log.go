@@ -189,28 +189,55 @@ func (l *Log) Last() uint64 {
 	return l.last
 }
 
-// Next returns frames of messages after an offset that are for a reader, in
-// order, and the offset up to which they are complete. It returns at most a
-// block's frames. They must not be changed. None are left when end is [Log.Last].
-// gap is set, and there are no frames, if messages after the offset have been
-// removed because of the log's bounds: the reader may go on from end. An offset
-// above Last also gives a gap, with end 0.
-func (l *Log) Next(after uint64, r Reader) (frames []byte, end uint64, gap bool) {
+// Oldest returns the offset after which all messages are kept.
+func (l *Log) Oldest() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gone
+}
+
+// A Part is some consecutive messages of a log, without those that are not for
+// its reader.
+type Part struct {
+	Frames []byte // must not be changed
+	Count  int    // of the frames
+	End    uint64 // the offset up to which the part is complete
+}
+
+// Next returns messages for a reader whose offsets are above after and at most
+// until. Their frames have at most size bytes, or there is a single one. No
+// further messages up to until are left if there are no frames. gap is set, and
+// there are no frames, if messages after the offset have been removed because
+// of the log's bounds, and the reader may go on from End; or if the offset is
+// above [Log.Last].
+func (l *Log) Next(after, until uint64, size int, r Reader) (p Part, gap bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case after > l.last:
-		return nil, 0, true
+		return Part{End: l.last}, true
 	case after < l.gone:
-		return nil, l.gone, true
+		return Part{End: l.gone}, true
 	}
-	end = after
-	for k := l.findLocked(after + 1); k < len(l.blocks) && len(frames) == 0; k++ {
+	until = min(until, l.last)
+	p.End = max(after, until)
+	for k := l.findLocked(after + 1); k < len(l.blocks) && l.blocks[k].first <= until; k++ {
 		b := l.blocks[k]
-		frames = b.frames(b.after(after), r)
-		end = b.last
+		for i := b.after(after); i < b.len(); {
+			j := b.until(i, until, size)
+			if j <= i {
+				return p, false
+			}
+			if p.Frames, p.Count = b.frames(i, j, r); p.Count > 0 {
+				if p.End = b.offset(j - 1); j == b.len() {
+					p.End = min(b.last, until)
+				}
+				return p, false
+			}
+			i = j
+		}
 	}
-	return frames, end, false
+	return p, false
 }
 
 // Stats describes a log.

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/godurable/dog/internal/history"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // message is a message of the model.
@@ -22,6 +23,11 @@ type message struct {
 	to      history.Audience
 	at      int64
 }
+
+const (
+	epoch = "k3f7q2ab7c2d"
+	noEnd = 1<<64 - 1
+)
 
 // parse splits frames.
 func parse(t require.TestingT, frames []byte) (all []message) {
@@ -35,9 +41,9 @@ func parse(t require.TestingT, frames []byte) (all []message) {
 		}
 		mark, payload, found := strings.Cut(string(frames[header:header+n]), "\n")
 		require.True(t, found)
-		offset, err := strconv.ParseUint(strings.TrimPrefix(mark, "m"), 10, 64)
+		p, err := wire.ParsePosition(epoch + "-" + strings.TrimPrefix(mark, "m"))
 		require.NoError(t, err)
-		all = append(all, message{offset: offset, op: frames[0] & 0xF, payload: payload})
+		all = append(all, message{offset: p.Offset, op: frames[0] & 0xF, payload: payload})
 		frames = frames[header+n:]
 	}
 	return all
@@ -59,7 +65,7 @@ func (m *model) size() (bytes int) {
 }
 
 func frameLen(m message) int {
-	n := len(m.payload) + len(strconv.FormatUint(m.offset, 10)) + 2
+	n := len(m.payload) + len(strconv.FormatUint(m.offset, 10)) + 3
 	switch {
 	case n > 0xFFFF:
 		return n + 10
@@ -90,9 +96,9 @@ func includes(a history.Audience, r history.Reader) bool {
 		(a.ExceptSession == "" || a.ExceptSession != r.Session)
 }
 
-func (m *model) after(offset uint64, r history.Reader) (all []message) {
+func (m *model) after(offset, until uint64, r history.Reader) (all []message) {
 	for _, k := range m.kept {
-		if k.offset > offset && includes(k.to, r) {
+		if k.offset > offset && k.offset <= until && includes(k.to, r) {
 			all = append(all, message{offset: k.offset, op: k.op, payload: k.payload})
 		}
 	}
@@ -133,30 +139,39 @@ func TestLog_ReturnsWhatAListWould(t *testing.T) {
 			"read": func(rt *rapid.T) {
 				r := history.Reader{UID: names.Draw(rt, "uid"), Session: names.Draw(rt, "session")}
 				at := rapid.Uint64Range(0, m.last+1).Draw(rt, "after")
-				frames, end, gap := l.Next(at, r)
+				until := rapid.Uint64Range(at, m.last+2).Draw(rt, "until")
+				size := rapid.SampledFrom([]int{1, 100, 1000, 64 << 10}).Draw(rt, "bytes")
+				p, gap := l.Next(at, until, size, r)
 				if at > m.last {
 					require.True(rt, gap)
-					require.Zero(rt, end)
+					require.Equal(rt, m.last, p.End)
 					return
 				}
 				if at < m.gone {
 					require.True(rt, gap)
-					require.Equal(rt, m.gone, end)
-					at = end
+					require.Equal(rt, m.gone, p.End)
+					at = p.End
 				}
-				want := m.after(at, r)
-				for at < m.last {
-					frames, end, gap = l.Next(at, r)
+				want := m.after(at, until, r)
+				for at < min(until, m.last) {
+					p, gap = l.Next(at, until, size, r)
 					require.False(rt, gap)
-					require.Greater(rt, end, at)
-					got := parse(rt, frames)
-					require.LessOrEqual(rt, len(got), len(want))
-					if len(got) > 0 {
-						require.Equal(rt, want[:len(got)], got)
-						want = want[len(got):]
-						require.LessOrEqual(rt, got[len(got)-1].offset, end)
+					require.Greater(rt, p.End, at)
+					got := parse(rt, p.Frames)
+					require.Len(rt, got, p.Count)
+					if len(got) > 1 {
+						require.LessOrEqual(rt, len(p.Frames), size)
 					}
-					at = end
+					if len(got) == 0 {
+						require.Equal(rt, min(until, m.last), p.End)
+						at = p.End
+						break
+					}
+					require.LessOrEqual(rt, len(got), len(want))
+					require.Equal(rt, want[:len(got)], got)
+					want = want[len(got):]
+					require.LessOrEqual(rt, got[len(got)-1].offset, p.End)
+					at = p.End
 				}
 				require.Empty(rt, want)
 			},
@@ -175,8 +190,8 @@ func TestLog_FramesDoNotChangeAfterTheyWereReturned(t *testing.T) {
 	for i := range 5000 {
 		_, f := l.Append(1, []byte(strings.Repeat("x", i%300)), strconv.Itoa(i%7), history.Audience{}, 0)
 		frames, want = append(frames, f), append(want, string(f))
-		if f, _, _ := l.Next(max(l.Last(), 20)-20, history.Reader{}); len(f) > 0 {
-			frames, want = append(frames, f), append(want, string(f))
+		if p, _ := l.Next(max(l.Last(), 20)-20, noEnd, 64<<10, history.Reader{}); p.Count > 0 {
+			frames, want = append(frames, p.Frames), append(want, string(p.Frames))
 		}
 	}
 	for i, f := range frames {
@@ -193,12 +208,12 @@ func TestLog_OldMessagesGoWithTheirBlock(t *testing.T) {
 	require.Equal(t, 5, l.Stats().Messages, "the newest of the block is as old as is allowed")
 	l.Expire(15)
 	require.Zero(t, l.Stats())
-	_, end, gap := l.Next(4, history.Reader{})
+	p, gap := l.Next(4, noEnd, 64<<10, history.Reader{})
 	require.True(t, gap)
-	require.EqualValues(t, 5, end)
-	_, end, gap = l.Next(5, history.Reader{})
+	require.EqualValues(t, 5, p.End)
+	p, gap = l.Next(5, noEnd, 64<<10, history.Reader{})
 	require.False(t, gap, "nothing was missed")
-	require.EqualValues(t, 5, end)
+	require.EqualValues(t, 5, p.End)
 	offset, _ := l.Append(1, nil, "", history.Audience{}, 20)
 	require.EqualValues(t, 6, offset, "offsets go on")
 }
@@ -207,11 +222,11 @@ func TestLog_AMessageOverTheBoundIsNotKept(t *testing.T) {
 	l := history.New(history.Config{Count: 10, Bytes: 100, Age: 10})
 	l.Append(1, []byte("small"), "", history.Audience{}, 0)
 	_, frame := l.Append(1, make([]byte, 100), "", history.Audience{}, 0)
-	require.Len(t, frame, 2+3+100, "it is returned to be sent")
+	require.Len(t, frame, 2+4+100, "it is returned to be sent")
 	require.Zero(t, l.Stats())
-	_, end, gap := l.Next(0, history.Reader{})
+	p, gap := l.Next(0, noEnd, 64<<10, history.Reader{})
 	require.True(t, gap)
-	require.EqualValues(t, 2, end)
+	require.EqualValues(t, 2, p.End)
 }
 
 // The state of a few keys that change all the time takes little memory, however

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 )
@@ -21,13 +22,44 @@ const Protocol = "dog.v1"
 // that the protocol asks for.
 var ErrMalformed = errors.New("dog: malformed dog.v1")
 
-// The kinds of frames that clients send.
+// The kinds of frames.
 const (
-	Message = 'm' // a message, with an id or without
-	Reply   = 'r' // to a command
-	Ready   = 'y' // for commands
-	Ping    = 'p'
+	Message = 'm' // a message
+
+	// from the client
+	Reply = 'r' // to a command
+	Ready = 'y' // for commands
+
+	// from the server
+	Hello = 'h'
+	Gap   = 'g'
+	Ack   = 'a'
 )
+
+// A client asks with Ping whether the connection works, and gets Pong.
+const (
+	Ping = "p"
+	Pong = "q"
+)
+
+// Offered reports whether a client offers the subprotocol.
+func Offered(h http.Header) bool {
+	for _, line := range h["Sec-Websocket-Protocol"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(name), Protocol) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ValidSession reports whether a name may be that of a session.
+func ValidSession(name string) bool {
+	return len(name) >= 8 && len(name) <= 64 && strings.Trim(name, sessionChars) == ""
+}
+
+const sessionChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 // maxHeader is the maximum length of a header in bytes, without the LF.
 const maxHeader = 64
@@ -95,13 +127,21 @@ type Position struct {
 	Offset uint64
 }
 
-// epochLen is the length of an epoch.
-const epochLen = 12
+// EpochLen is the length of an epoch, in letters of base32.
+const EpochLen = 12
 
 // String returns the text of a position.
-func (p Position) String() string {
-	digits := strconv.FormatUint(p.Offset, 10)
-	return p.Epoch + "-" + string(rune('a'+len(digits)-1)) + digits
+func (p Position) String() string { return string(AppendPlace([]byte(p.Epoch+"-"), p.Offset)) }
+
+// MaxPlace is the maximum length of a place.
+const MaxPlace = 1 + 20
+
+// AppendPlace appends the place of a message: the part of its position after
+// the epoch.
+func AppendPlace(b []byte, offset uint64) []byte {
+	var d [20]byte
+	digits := strconv.AppendUint(d[:0], offset, 10)
+	return append(append(b, byte('a'+len(digits)-1)), digits...)
 }
 
 // ParsePosition parses the text of a position.
@@ -109,18 +149,18 @@ func ParsePosition(s string) (Position, error) {
 	malformed := func() (Position, error) {
 		return Position{}, fmt.Errorf("%w: the position %.40q", ErrMalformed, s)
 	}
-	if len(s) < epochLen+3 || s[epochLen] != '-' {
+	if len(s) < EpochLen+3 || s[EpochLen] != '-' {
 		return malformed()
 	}
-	for _, c := range []byte(s[:epochLen]) {
+	for _, c := range []byte(s[:EpochLen]) {
 		if (c < 'a' || c > 'z') && (c < '2' || c > '7') { // base32 in lower case
 			return malformed()
 		}
 	}
-	digits := s[epochLen+2:]
+	digits := s[EpochLen+2:]
 	n, err := parseNumber(digits)
-	if err != nil || int(s[epochLen+1])-'a'+1 != len(digits) {
+	if err != nil || int(s[EpochLen+1])-'a'+1 != len(digits) {
 		return malformed()
 	}
-	return Position{Epoch: s[:epochLen], Offset: n}, nil
+	return Position{Epoch: s[:EpochLen], Offset: n}, nil
 }

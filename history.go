@@ -1,0 +1,124 @@
+package dog
+
+import (
+	"math"
+	"time"
+
+	"github.com/godurable/dog/internal/history"
+	"github.com/godurable/dog/internal/wire"
+)
+
+// HistoryOptions makes an object or a group keep what it sends to its sockets,
+// for clients that come back and for those that are slow. The zero value keeps
+// nothing and costs nothing. If any field is set, the others have the defaults
+// given below.
+//
+// Kept are the messages of Broadcast and Whisper, and those of Emit by an
+// object, except for [Transient] ones. Messages of Send, and of Emit to one
+// replica, are not kept. A message is kept once earlier writes are durable, like
+// it is sent. Of messages with the same key (see [Coalesce]), only the newest is
+// kept.
+//
+// A client that speaks the subprotocol dog.v1, such as dog.js and package
+// client, gets each message that is kept exactly once and in order, however
+// often its connection breaks, or learns that some are missing. See
+// [Socket.Resume]. Clients are never disconnected because they take their
+// messages slowly (see [CatchUp]). Other clients get new messages only.
+//
+// An object or group with messages that are not older than Age stays in memory.
+// [Runtime.Shutdown] stores the messages if there is a store, so that a planned
+// restart loses none. After a crash, all clients are told of a gap.
+type HistoryOptions struct {
+	// Count is the maximum number of messages. 0: 10,000.
+	Count int
+
+	// Bytes is the maximum size of all messages, each with about 10 bytes for
+	// its frame. A message that is larger is not kept. 0: 1 MiB.
+	Bytes int
+
+	// Age is how long a message is kept. Messages that are older may be kept
+	// with newer ones for a while longer. It is rounded up to seconds. 0: 5
+	// minutes.
+	Age time.Duration
+}
+
+// on reports whether messages are kept.
+func (o HistoryOptions) on() bool { return o != HistoryOptions{} }
+
+// check returns an error if an option is invalid.
+func (o HistoryOptions) check() error {
+	if o.Count < 0 || o.Bytes < 0 || o.Age < 0 {
+		return misuse("HistoryOptions", "a bound is negative; 0 stands for the default")
+	}
+	return nil
+}
+
+func (o HistoryOptions) config() history.Config {
+	c := history.Config{Count: 10_000, Bytes: 1 << 20, Age: 5 * 60}
+	if o.Count > 0 {
+		c.Count = o.Count
+	}
+	if o.Bytes > 0 {
+		c.Bytes = o.Bytes
+	}
+	if o.Age > 0 {
+		c.Age = int64(math.Ceil(o.Age.Seconds()))
+	}
+	return c
+}
+
+// Transient marks a message that is not kept in a history, such as "ada is
+// typing". A client that is behind does not get it.
+var Transient = SendOption{transient: true}
+
+// A Position is a place in the history of an object or a group. Its text is
+// opaque to programs and clients. Positions of one history sort like their
+// messages. "" stands for the position before all messages.
+type Position string
+
+// GapReason is why messages between two positions are missing. "" means that
+// none are.
+type GapReason string
+
+// The reasons of a gap.
+const (
+	GapFirst   GapReason = "first"   // the client has no position
+	GapExpired GapReason = "expired" // the messages are no longer kept
+	GapEpoch   GapReason = "epoch"   // the position is of another history: after a crash or an import
+	GapAhead   GapReason = "ahead"   // the history has no such position
+	GapSlow    GapReason = "slow"    // the messages expired before the client, which was connected, took them
+)
+
+// Resume describes from where on a socket gets messages that are kept.
+type Resume struct {
+	Asked Position  // the position of the client; "" if it had none
+	From  Position  // the position after which it gets all messages; "" if none are kept
+	Gap   GapReason // why messages between Asked and From are missing; "" if none are
+}
+
+// Resume returns from where on the socket gets the messages that are kept. If
+// Gap is "", the client gets everything that it has missed, and OnOpen need send
+// nothing. Otherwise it needs the current state, like a client that is new:
+//
+//	func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
+//		if s.Resume().Gap == "" {
+//			return nil
+//		}
+//		return s.Send(r.snapshot())
+//	}
+//
+// In an object such a snapshot and the messages that follow fit together
+// exactly. In a replica, messages that other replicas sent shortly before may
+// be in the snapshot and follow it, too. For a socket whose client does not
+// speak dog.v1, Gap is [GapFirst].
+func (s *Socket) Resume() Resume {
+	if s == nil || s.v1 == nil {
+		return Resume{Gap: GapFirst}
+	}
+	return s.v1.resume
+}
+
+// place returns a position.
+func (r *record) place(offset uint64) Position {
+	return Position(wire.Position{Epoch: r.epoch, Offset: offset}.String())
+}
