@@ -91,7 +91,7 @@ var policies = map[string]conn.Policy{
 // Whoever takes what it gets without a pause stays, however slowly, under
 // every policy, with heartbeats: what was sent in one go is all taken, and of
 // an endless stream what the policy lets through.
-func TestSlowIsNotDead(t *testing.T) {
+func TestAlive_SlowIsNotDead(t *testing.T) {
 	for kind, dial := range lines(t) {
 		for policy, slow := range policies {
 			for _, rate := range []int{5_000, 50_000, 500_000} {
@@ -150,7 +150,7 @@ func testSlowIsNotDead(t *testing.T, dial func() (server, client net.Conn), slow
 
 // Whoever takes nothing is gone when it was said to be, and costs no more
 // than it was said to.
-func TestTakingNothingIsDead(t *testing.T) {
+func TestAlive_PeerThatReadsNothingIsDead(t *testing.T) {
 	const timeout, closing = 8 * time.Second, 3 * time.Second
 	for kind, dial := range lines(t) {
 		for policy, slow := range policies {
@@ -200,7 +200,7 @@ func TestTakingNothingIsDead(t *testing.T) {
 
 // A client that takes nothing of a flood costs no more than the bound, and
 // 8 MiB for the moment that it has.
-func TestFloodIsBounded(t *testing.T) {
+func TestAlive_FloodIsBounded(t *testing.T) {
 	const bound, spare, size = 100_000, 8 << 20, 10_000
 	for policy, slow := range policies {
 		t.Run(policy, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestFloodIsBounded(t *testing.T) {
 // Over real sockets a client stays that reads on while megabytes wait in the
 // kernel, though no write returns for longer than WriteTimeout, and the ping
 // lies behind them.
-func TestNetworkSlowIsNotDead(t *testing.T) {
+func TestAlive_SlowNetworkIsNotDead(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}
@@ -260,7 +260,7 @@ func TestNetworkSlowIsNotDead(t *testing.T) {
 
 // Between small buffers the kernel sends nothing for longer than it takes the
 // peer to read what it has, since it waits for room for more at once.
-func TestNetworkSlowIsNotDeadWithSmallBuffers(t *testing.T) {
+func TestAlive_SlowNetworkIsNotDeadWithSmallBuffers(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}
@@ -287,7 +287,7 @@ func TestNetworkSlowIsNotDeadWithSmallBuffers(t *testing.T) {
 
 // A kernel whose buffer is full says nothing until a sizeable part is free. The
 // peer stays that goes on reading, under every policy.
-func TestNetworkSlowIsNotDeadBehindFullBuffers(t *testing.T) {
+func TestAlive_SlowNetworkIsNotDeadBehindFullBuffers(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}

@@ -12,7 +12,7 @@ import (
 
 // A kernel tells of what its program has read when that is a good part of its
 // buffer, which at this rate takes longer than an interval.
-func TestHeartLetsAPeerReadOnWhoseKernelTellsOfItRarely(t *testing.T) {
+func TestHeart_KeepsAPeerWhoseKernelAcknowledgesRarely(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}

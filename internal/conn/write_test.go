@@ -56,7 +56,7 @@ func overNetworkMember(t *testing.T, c *conn.Conn, p *peer, rnd *rand.Rand) *rec
 // What a sender says reaches each of its hearers once and in the order said,
 // whatever way it takes: to all, to all but one, to one alone. Members are slow
 // now and then, so all kinds of writers take turns.
-func TestOrderAcrossWays(t *testing.T) {
+func TestWrite_OrderAcrossSendAndBroadcast(t *testing.T) {
 	const members, senders, each = 12, 4, 400
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
@@ -125,7 +125,7 @@ func TestOrderAcrossWays(t *testing.T) {
 
 // A member hears what is said between its joining and its leaving: all of that,
 // and nothing else.
-func TestJoinAndLeave(t *testing.T) {
+func TestWrite_JoinAndLeave(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
 		constant, p := dial(nil)
@@ -183,7 +183,7 @@ func TestJoinAndLeave(t *testing.T) {
 
 // Members that do not read are dealt with by their policies; the others get
 // everything. Whatever happens, every message is accounted for.
-func TestSlowMembers(t *testing.T) {
+func TestWrite_SlowMembers(t *testing.T) {
 	const messages, size, bound, spare = 4000, 4000, 100_000, 8 << 20
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
@@ -254,7 +254,7 @@ func TestSlowMembers(t *testing.T) {
 
 // Nobody is taken for slow whose kernel would have taken more, however small
 // the queue: messages that are sent faster than they are written.
-func TestBurstIsNotSlow(t *testing.T) {
+func TestWrite_BurstIsNotSlow(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(&conn.Options{QueueBytes: 1000})
 		var held []func()
@@ -283,7 +283,7 @@ func TestBurstIsNotSlow(t *testing.T) {
 
 // Whoever sends more than the machine writes waits for the writers, and for
 // nobody else.
-func TestSendersWaitForWriters(t *testing.T) {
+func TestWrite_SendersWaitForWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := make(chan struct{})
 		s := conn.Set{Writers: conn.NewWriters(func(f func()) {
@@ -319,7 +319,7 @@ func TestSendersWaitForWriters(t *testing.T) {
 
 // A set is swept as a whole before the next one has its turn, and none has to
 // wait for a second round of another.
-func TestWritersTakeTurns(t *testing.T) {
+func TestWriters_TakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held []func()
 		w := conn.NewWriters(func(f func()) { held = append(held, f) })
@@ -353,7 +353,7 @@ func TestWritersTakeTurns(t *testing.T) {
 }
 
 // What a handler answers leaves before anybody else has to run.
-func TestReplyIsWrittenAtOnce(t *testing.T) {
+func TestWrite_ReplyIsWrittenAtOnce(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(nil)
 		if conn.Direct(c) {

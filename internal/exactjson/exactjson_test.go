@@ -43,7 +43,7 @@ func (o *ownMap) UnmarshalJSON([]byte) error {
 	return nil
 }
 
-func TestWhatDecodesItselfIsLeftAlone(t *testing.T) {
+func TestUnmarshal_LeavesUnmarshalersAlone(t *testing.T) {
 	type all struct {
 		Slice  ownSlice
 		Array  ownArray
@@ -74,7 +74,7 @@ type outer struct {
 	Raw  json.RawMessage `json:",omitempty"`
 }
 
-func TestInvalidStringsAreRefused(t *testing.T) {
+func TestMarshal_RefusesInvalidStrings(t *testing.T) {
 	const bad = "a\xff"
 	for name, v := range map[string]any{
 		"string":              bad,
@@ -99,7 +99,7 @@ func TestInvalidStringsAreRefused(t *testing.T) {
 	}
 }
 
-func TestStringsThatJSONKeepsAreEncoded(t *testing.T) {
+func TestMarshal_EncodesStringsThatJSONKeeps(t *testing.T) {
 	for _, v := range []any{
 		"\ufffd", `\ufffd`, `\\ufffd`, "a\x00b", nil, []byte("\xff"), json.RawMessage(`"\ufffd"`),
 		[]any{shouted("\xff"), `\ufffd`, (*raw)(nil), raw{'a', 'b'}},
@@ -115,7 +115,7 @@ func TestStringsThatJSONKeepsAreEncoded(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestIntegersThatWouldBeRoundedAreRefused(t *testing.T) {
+func TestUnmarshal_RefusesIntegersThatWouldBeRounded(t *testing.T) {
 	for _, data := range []string{
 		`{"Any":9007199254740993}`,
 		`{"Any":[1,{"a":-9007199254740993}]}`,
@@ -129,7 +129,7 @@ func TestIntegersThatWouldBeRoundedAreRefused(t *testing.T) {
 	}
 }
 
-func TestNumbersThatAreKeptAreReadAsJSONDoes(t *testing.T) {
+func TestUnmarshal_ReadsExactNumbersLikeJSON(t *testing.T) {
 	for _, data := range []string{
 		`{"Any":9007199254740992,"Number":9007199254740993,"Int":9223372036854775807}`,
 		`{"Any":1234567890123456e1,"List":[{"Any":0.12345678901234567}]}`,
@@ -148,14 +148,14 @@ func TestNumbersThatAreKeptAreReadAsJSONDoes(t *testing.T) {
 	}
 }
 
-func TestWhatPointsAtItselfIsReadOnce(t *testing.T) {
+func TestMarshal_ReadsCyclicValuesOnce(t *testing.T) {
 	var v outer
 	v.Next = &v
 	require.NoError(t, exactjson.Unmarshal([]byte(`{"Int":9007199254740993}`), &v))
 	require.EqualValues(t, 9007199254740993, v.Int)
 }
 
-func TestAnyValueComesBackOrIsRefused(t *testing.T) {
+func TestMarshal_RoundTripsOrRefusesAnyValue(t *testing.T) {
 	leaf := rapid.OneOf(
 		rapid.Custom(func(t *rapid.T) any { return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")) }),
 		rapid.Custom(func(t *rapid.T) any { return rapid.String().Draw(t, "text") }),

@@ -75,7 +75,7 @@ func (e *ear) say(g *gate.Gate, what int) {
 	})
 }
 
-func TestANilGateIsOpen(t *testing.T) {
+func TestGate_NilIsOpen(t *testing.T) {
 	var g *gate.Gate
 	require.True(t, g.Open())
 	require.False(t, g.Writing())
@@ -85,7 +85,7 @@ func TestANilGateIsOpen(t *testing.T) {
 	require.Equal(t, []int{1}, e.heard)
 }
 
-func TestWhatIsSaidWaitsForWhatWasWritten(t *testing.T) {
+func TestGate_HoldsOutputUntilDurable(t *testing.T) {
 	d, e := new(disk), new(ear)
 	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
 	e.say(g, 1)
@@ -109,7 +109,7 @@ func TestWhatIsSaidWaitsForWhatWasWritten(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3, 4, 5}, e.heard)
 }
 
-func TestATransactionThatFailsDropsOnlyWhatWasSaidInIt(t *testing.T) {
+func TestGate_FailedDropsOnlyOutputOfItsTransaction(t *testing.T) {
 	d, e := new(disk), new(ear)
 	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
 	g.Wrote()
@@ -125,7 +125,7 @@ func TestATransactionThatFailsDropsOnlyWhatWasSaidInIt(t *testing.T) {
 	require.Equal(t, []int{1, 3}, e.heard)
 }
 
-func TestWhoHasNoPartInATransactionWaitsOnAfterItHasFailed(t *testing.T) {
+func TestWait_ContinuesAfterAnotherTransactionFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(disk)
 		g := gate.New(d, func(error) { t.Error("nothing is lost") })
@@ -146,7 +146,7 @@ func TestWhoHasNoPartInATransactionWaitsOnAfterItHasFailed(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestWait_EndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := gate.New(new(disk), func(error) {})
 		g.Wrote()
@@ -157,7 +157,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 }
 
 // What a say function says itself comes after all that waits.
-func TestSayingWhileBeingLetOut(t *testing.T) {
+func TestGate_SendWithinASendFunction(t *testing.T) {
 	d, e := new(disk), new(ear)
 	g := gate.New(d, func(error) {})
 	g.Wrote()
@@ -171,7 +171,7 @@ func TestSayingWhileBeingLetOut(t *testing.T) {
 // Whatever happens, things are heard in the order said, none before what was
 // written earlier is durable, none of a failed transaction, and all of the rest
 // in the end.
-func TestGateOrder(t *testing.T) {
+func TestGate_KeepsTheOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d, e := new(disk), new(ear)
 		g := gate.New(d, func(error) {})
@@ -282,7 +282,7 @@ func (e *engine) sync(to uint64) {
 	}
 }
 
-func TestManySayWhileCommitsBecomeDurable(t *testing.T) {
+func TestGate_ConcurrentOutputAndCommits(t *testing.T) {
 	const turns, speakers = 2000, 4
 	d := new(engine)
 	g := gate.New(d, func(error) { t.Error("lost") })

@@ -8,7 +8,7 @@ import (
 	"github.com/godurable/dog/internal/gate"
 )
 
-func TestLostCommitsDropWhatWaitsForThemAndAreReportedOnce(t *testing.T) {
+func TestGate_LostCommitsDropOutputAndAreReportedOnce(t *testing.T) {
 	d, e := new(disk), new(ear)
 	lost := 0
 	g := gate.New(d, func(err error) { require.ErrorIs(t, err, errLost); lost++ })
@@ -32,7 +32,7 @@ func TestLostCommitsDropWhatWaitsForThemAndAreReportedOnce(t *testing.T) {
 	require.Equal(t, []int{1, 5}, e.heard)
 }
 
-func TestAGateThatIsShutLetsNothingInUntilItRecovers(t *testing.T) {
+func TestShut_RefusesOutputUntilRecover(t *testing.T) {
 	d, e := new(disk), new(ear)
 	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
 	g.Wrote()
@@ -71,7 +71,7 @@ func (d *busyDisk) OnDurable(commit uint64, notify func(error)) {
 	}
 }
 
-func TestWhatWaitsForLostCommitsIsDroppedEvenIfTheGateRecoversFirst(t *testing.T) {
+func TestRecover_DropsOutputThatWaitsForLostCommits(t *testing.T) {
 	var e ear
 	d := &busyDisk{}
 	lost := 0

@@ -23,7 +23,7 @@ import (
 
 // The power may go at any moment of a backup: the store is whole, and so is the
 // copy once it has its name; the next one is made all the same.
-func TestABackupMayCrash(t *testing.T) {
+func TestBackup_SurvivesACrashAtAnyMoment(t *testing.T) {
 	fsys := faultfs.New()
 	var mu sync.Mutex
 	var images []*faultfs.FS // guarded by mu
@@ -68,7 +68,7 @@ func TestABackupMayCrash(t *testing.T) {
 
 // Whatever fails, there is no backup, and nothing of it is left, nor of the
 // directories that were made for it.
-func TestABackupThatFailsLeavesNothing(t *testing.T) {
+func TestBackup_FailureLeavesNothing(t *testing.T) {
 	for n := 1; ; n++ {
 		fsys := faultfs.New()
 		e := open(t, small(fsys))
@@ -103,7 +103,7 @@ func TestABackupThatFailsLeavesNothing(t *testing.T) {
 
 // Of the directories above a backup that fails, those stay that were there
 // before, and those in which there is something by then.
-func TestABackupThatFailsRemovesTheDirectoriesThatItHasMadeIfTheyAreEmpty(t *testing.T) {
+func TestBackup_FailureRemovesOnlyEmptyDirectoriesOfItsOwn(t *testing.T) {
 	for name, onOS := range map[string]bool{"memory": false, "operating system": true} {
 		t.Run(name, func(t *testing.T) {
 			fsys := faultfs.New()
@@ -145,7 +145,7 @@ func TestABackupThatFailsRemovesTheDirectoriesThatItHasMadeIfTheyAreEmpty(t *tes
 
 // A backup whose caller has been told that it failed is not there, wherever its
 // context ended.
-func TestABackupIsThereOnlyIfItsCallerWasTold(t *testing.T) {
+func TestBackup_ExistsOnlyIfItsCallerGotNoError(t *testing.T) {
 	for n := 1; ; n++ {
 		ended := false
 		synctest.Test(t, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestABackupIsThereOnlyIfItsCallerWasTold(t *testing.T) {
 }
 
 // A store in memory is backed up to where it outlives the process.
-func TestABackupMayBeOnAnotherFileSystem(t *testing.T) {
+func TestBackup_ToAnotherFileSystem(t *testing.T) {
 	base := t.TempDir()
 	for n := 1; ; n++ {
 		fsys := faultfs.New()
@@ -223,7 +223,7 @@ func TestABackupMayBeOnAnotherFileSystem(t *testing.T) {
 }
 
 // A backup that has been damaged is found out like a store that was closed.
-func TestABackupHasAnEnd(t *testing.T) {
+func TestBackup_DamageIsDetected(t *testing.T) {
 	fsys := faultfs.New()
 	cfg := small(fsys)
 	cfg.Memtable = 16 << 20

@@ -51,7 +51,7 @@ func (h *history) work(t *testing.T, e *pebblekv.Engine, commits int) (asked int
 // The power may go at any moment, also in the middle of a write, and whatever
 // was not synced may be lost or not: what comes back are the first so many
 // commits, whole, and all that anybody was told of.
-func TestEveryMomentIsAGoodOneToCrash(t *testing.T) {
+func TestCrash_AtAnyMomentKeepsDurableCommits(t *testing.T) {
 	fsys := faultfs.New()
 	var h history
 	type image struct {
@@ -100,7 +100,7 @@ func TestEveryMomentIsAGoodOneToCrash(t *testing.T) {
 
 // Opening changes which files are the store. The file system may write the
 // changes in any order until they are synced.
-func TestOpeningMayCrash(t *testing.T) {
+func TestCrash_WhileOpening(t *testing.T) {
 	empty := faultfs.New()
 	stored := faultfs.New()
 	var h history
@@ -134,7 +134,7 @@ func TestOpeningMayCrash(t *testing.T) {
 // Whatever fails first, at whatever moment: the store goes on reading what is
 // durable, refuses to write, and leaves on the disk what a crash could have
 // left.
-func TestEveryFailureIsLikeACrash(t *testing.T) {
+func TestCrash_FailureLeavesWhatACrashLeaves(t *testing.T) {
 	step := 1
 	if testing.Short() {
 		step = 7
@@ -188,7 +188,7 @@ func list(t *testing.T, fsys *faultfs.FS) []string {
 	return names
 }
 
-func TestFullDiskIsAFailureWhenItHitsASync(t *testing.T) {
+func TestCrash_FullDiskDuringASyncIsAFailure(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))
 	n := set(t, e, "k", "v")
@@ -270,7 +270,7 @@ func openDamaged(t *testing.T, image *faultfs.FS) (count uint64, opened bool) {
 	return count, true
 }
 
-func TestTruncatedLogOpensWithAPrefix(t *testing.T) {
+func TestCrash_TruncatedLogOpensWithAPrefix(t *testing.T) {
 	image, log := crashed(t, 60)
 	size := len(read(t, image, log))
 	require.Less(t, size, 32<<10)
@@ -284,7 +284,7 @@ func TestTruncatedLogOpensWithAPrefix(t *testing.T) {
 	require.Less(t, last, uint64(58))
 }
 
-func TestFlippedBitsAreNeverTakenForData(t *testing.T) {
+func TestCrash_FlippedBitsAreDetected(t *testing.T) {
 	image, log := crashed(t, 60)
 	size := len(read(t, image, log))
 	for i := size - 1000; i < size; i++ {
@@ -301,7 +301,7 @@ func flip(i int) func([]byte) []byte {
 
 // Damage in what was synced is told from a torn tail by what follows, at least
 // a block of 32 KiB further on.
-func TestDamageInTheMiddleOfTheLogIsNoTornTail(t *testing.T) {
+func TestCrash_DamageInsideTheLogIsNoTornTail(t *testing.T) {
 	image, log := crashed(t, 1000)
 	size := len(read(t, image, log))
 	require.Greater(t, size, 96<<10)
@@ -313,7 +313,7 @@ func TestDamageInTheMiddleOfTheLogIsNoTornTail(t *testing.T) {
 
 // Damage of any file is found when the store is opened, or else when what is
 // damaged is read.
-func TestDamageOfAnyFileIsNeverTakenForData(t *testing.T) {
+func TestCrash_DamageOfAnyFileIsDetected(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))
 	var h history

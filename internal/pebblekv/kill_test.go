@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/internal/pebblekv"
 )
 
-var kills = flag.Int("kills", 25, "how often TestKilledProcessLosesNothing kills the process")
+var kills = flag.Int("kills", 25, "how often TestKill_LosesNothingDurable kills the process")
 
 const (
 	childDir   = "DOG_PEBBLEKV_CHILD" // the variable that makes a process of this test the one to be killed
@@ -78,7 +78,7 @@ type panicking struct{}
 func (panicking) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 func (panicking) FailNow()                          { panic("failed") }
 
-func TestKilledProcessLosesNothing(t *testing.T) {
+func TestKill_LosesNothingDurable(t *testing.T) {
 	dir := t.TempDir()
 	told := make([]uint64, killers)
 	for range *kills {

@@ -60,7 +60,7 @@ func gatedBy(t *testing.T, cfg pebblekv.Config, g *gate) (*pebblekv.Engine, *gat
 	return e, g, fsys
 }
 
-func TestCommitsBecomeDurableUnasked(t *testing.T) {
+func TestCommit_BecomesDurableByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, fsys := gated(t, pebblekv.Config{})
 		n := set(t, e, "k", "v")
@@ -73,7 +73,7 @@ func TestCommitsBecomeDurableUnasked(t *testing.T) {
 	})
 }
 
-func TestNobodyWaitsForTimeToPass(t *testing.T) {
+func TestCommit_WaitsForNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})
 		start := time.Now()
@@ -87,7 +87,7 @@ func TestNobodyWaitsForTimeToPass(t *testing.T) {
 	})
 }
 
-func TestCommitsShareASync(t *testing.T) {
+func TestCommit_SharesASync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{})
 		g.close()
@@ -112,7 +112,7 @@ func TestCommitsShareASync(t *testing.T) {
 	})
 }
 
-func TestUnsyncedBytesAreBounded(t *testing.T) {
+func TestCommit_UnsyncedBytesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{Unsynced: 10_000})
 		g.close()
@@ -152,7 +152,7 @@ func TestUnsyncedBytesAreBounded(t *testing.T) {
 	})
 }
 
-func TestLargeCommitIsNotOvertakenForEver(t *testing.T) {
+func TestCommit_LargeOneIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{Unsynced: 10_000})
 		g.close()
@@ -180,7 +180,7 @@ func TestLargeCommitIsNotOvertakenForEver(t *testing.T) {
 
 // Commits wait for a Pebble that cannot write its tables as fast, and are not
 // left waiting when the store fails.
-func TestCommitsWaitForTables(t *testing.T) {
+func TestCommit_WaitsForSlowTables(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			e, g, fsys := gatedBy(t, pebblekv.Config{Memtable: 64 << 10}, &gate{op: faultfs.Create, ends: ".sst"})
@@ -226,7 +226,7 @@ func TestCommitsWaitForTables(t *testing.T) {
 
 // Whoever asks in order is told in order, whether its commits are durable,
 // failing or being told at the time.
-func TestToldInOrder(t *testing.T) {
+func TestOnDurable_CallsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})
 		var mu sync.Mutex
@@ -264,7 +264,7 @@ func TestToldInOrder(t *testing.T) {
 	})
 }
 
-func TestKnownOutcomeDoesNotOvertake(t *testing.T) {
+func TestOnDurable_KnownOutcomeKeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{})
 		g.close()
@@ -289,7 +289,7 @@ func TestKnownOutcomeDoesNotOvertake(t *testing.T) {
 	})
 }
 
-func TestCallbacksMayAskAgain(t *testing.T) {
+func TestOnDurable_MayBeCalledByItsCallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})
 		n := set(t, e, "k", "v")
@@ -302,7 +302,7 @@ func TestCallbacksMayAskAgain(t *testing.T) {
 	})
 }
 
-func TestFailedSyncTellsEverybody(t *testing.T) {
+func TestOnDurable_FailedSyncNotifiesAllCallbacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, fsys := gated(t, pebblekv.Config{Unsynced: 3000})
 		require.NoError(t, wait(e, set(t, e, "durable", "v")))
@@ -341,7 +341,7 @@ func TestFailedSyncTellsEverybody(t *testing.T) {
 	})
 }
 
-func TestLittleSpaceRefusesCommitsUntilThereIsMore(t *testing.T) {
+func TestSpace_RefusesCommitsUntilThereIsMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, fsys := gated(t, pebblekv.Config{MinFree: 1 << 20})
 		n := set(t, e, "before", "v")
@@ -368,7 +368,7 @@ func TestLittleSpaceRefusesCommitsUntilThereIsMore(t *testing.T) {
 }
 
 // Space is looked at by bytes too: a second is long.
-func TestSpaceThatIsUsedUpFastIsNoticed(t *testing.T) {
+func TestSpace_IsMeasuredByBytesWrittenToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, fsys := gated(t, pebblekv.Config{MinFree: 1 << 20})
 		defer e.Close()

@@ -47,7 +47,7 @@ func full(t *testing.T, h *history) (e *pebblekv.Engine, fsys *faultfs.FS, relea
 
 // A write that finds no space goes on when there is some. Until then nobody is
 // told of what it should have made durable.
-func TestWritingResumesAfterAWriteThatFoundNoSpace(t *testing.T) {
+func TestShortage_FailedWriteResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h history
 		e, fsys, release := full(t, &h)
@@ -88,7 +88,7 @@ func TestWritingResumesAfterAWriteThatFoundNoSpace(t *testing.T) {
 }
 
 // Closing waits for space, but not for ever. Who waits is told that it failed.
-func TestClosingEndsOnAFullDisk(t *testing.T) {
+func TestClose_EndsOnAFullDisk(t *testing.T) {
 	for name, relief := range map[string]time.Duration{"in time": 9 * time.Second, "never": math.MaxInt64} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestClosingEndsOnAFullDisk(t *testing.T) {
 
 // Whatever finds no space, a log, a table or the list of tables, goes on when
 // there is some.
-func TestWhateverFindsNoSpaceGoesOn(t *testing.T) {
+func TestShortage_EveryKindOfFileResumes(t *testing.T) {
 	const ops = faultfs.Create | faultfs.Write | faultfs.Rename | faultfs.Remove | faultfs.Link | faultfs.MakeDir
 	for n := 1; ; n += 5 {
 		fsys := faultfs.New()
@@ -157,7 +157,7 @@ func TestWhateverFindsNoSpaceGoesOn(t *testing.T) {
 }
 
 // Space that comes and goes under traffic costs nothing but time.
-func TestTrafficOutlivesAVolumeThatFillsUpAgainAndAgain(t *testing.T) {
+func TestShortage_TrafficSurvivesRepeatedShortages(t *testing.T) {
 	fsys, cfg := limited(16 << 20)
 	cfg.FS = blind{fsys} // so that it is always a write that finds out
 	cfg.Memtable = 64 << 10

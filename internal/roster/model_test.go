@@ -305,7 +305,7 @@ func (m *model) end() {
 	require.False(m.t, m.book.Pending())
 }
 
-func TestBookBehavesAsItsModel(t *testing.T) {
+func TestBook_BehavesAsItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)
 		for range rapid.SampledFrom([]int{0, 1, 2, 3, 12}).Draw(t, "replicas") {

@@ -163,7 +163,7 @@ func begun(files []string) bool {
 	return len(files) == 1 || len(files) == 2 && strings.HasSuffix(files[1], "/dog.scratch")
 }
 
-func TestAnExportMayCrash(t *testing.T) {
+func TestExport_SurvivesACrashAtAnyMoment(t *testing.T) {
 	p, pages := small(t)
 	dir := t.TempDir()
 	theirs := neighbours(t, dir)
@@ -191,7 +191,7 @@ func TestAnExportMayCrash(t *testing.T) {
 	require.Equal(t, []string{"out"}, left(t, (&camera{t: t, dir: dir}).files(), theirs))
 }
 
-func TestAnImportMayCrash(t *testing.T) {
+func TestImport_SurvivesACrashAtAnyMoment(t *testing.T) {
 	p, pages := small(t)
 	source, temp := t.TempDir(), t.TempDir()
 	file := filepath.Join(source, "in")
@@ -224,7 +224,7 @@ func TestAnImportMayCrash(t *testing.T) {
 
 // Whatever fails, and for want of space in particular: nothing half-made is
 // left, and the error says what it was.
-func TestAnExportOrAnImportThatFailsLeavesNothing(t *testing.T) {
+func TestFiles_FailedExportOrImportLeavesNothing(t *testing.T) {
 	p, pages := small(t)
 	file := filepath.Join(t.TempDir(), "in")
 	require.NoError(t, p.Export(t.Context(), file, pages, []store.Table{keyTable()}))

@@ -28,7 +28,7 @@ func foreignFile(t *testing.T, queries string) string {
 	return file
 }
 
-func TestRowsKeepTheirRowidsWhenTheyAreImported(t *testing.T) {
+func TestImport_KeepsRowids(t *testing.T) {
 	p := newPool(t, 10)
 	for name, table := range map[string]string{
 		"no index":          "CREATE TABLE t (a)",
@@ -83,7 +83,7 @@ func wide(n int) string {
 	return strings.Join(columns, ",")
 }
 
-func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
+func TestImport_RefusesUnusableDatabases(t *testing.T) {
 	p := newPool(t, 1)
 	const more = "; CREATE TABLE other (a)"
 	for name, c := range map[string]struct {
@@ -143,7 +143,7 @@ func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
 	require.ErrorContains(t, err, "absent")
 }
 
-func TestWhatWorksNowhereIsImportedAsItIs(t *testing.T) {
+func TestImport_AcceptsWhatIsBrokenEverywhere(t *testing.T) {
 	p := newPool(t, 1)
 	file := foreignFile(
 		t,

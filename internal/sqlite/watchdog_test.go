@@ -28,7 +28,7 @@ func stalled(t *testing.T, d *database, bitten <-chan struct{}) {
 
 // Between the moment in which the watchdog bites and that in which the memory
 // is inaccessible the call may return, whatever call it is.
-func TestACallThatReturnsWhileTheWatchdogBitesIsAnError(t *testing.T) {
+func TestWatchdog_CallThatReturnsMeanwhileIsAnError(t *testing.T) {
 	if !canSeal {
 		t.Skip("no watchdog here")
 	}
@@ -63,7 +63,7 @@ func TestACallThatReturnsWhileTheWatchdogBitesIsAnError(t *testing.T) {
 	}
 }
 
-func TestTheWatchdogTriesUntilTheMemoryIsInaccessible(t *testing.T) {
+func TestWatchdog_RetriesUntilTheMemoryIsInaccessible(t *testing.T) {
 	if !canSeal {
 		t.Skip("no watchdog here")
 	}

@@ -146,7 +146,7 @@ func (w *world) check(d *fixture.AlarmObjects, objects []string) {
 	}
 }
 
-func TestAlarm_AlarmsBehaveLikeTheirModel(t *testing.T) {
+func TestAlarms_BehaveLikeTheirModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) { play(t, steps) })

@@ -98,7 +98,7 @@ type late struct{ dog.Group }
 
 func (*late) OnStart() error { return nil }
 
-func TestRegister_NearlyAHandlerIsRefused(t *testing.T) {
+func TestRegister_RefusesNearMissesOfHandlers(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
 	require.NoError(t, err)
@@ -295,7 +295,7 @@ func (*plainGroup) Identified() int             { return 0 }
 func (*plainGroup) Cluster(context.Context) int { return 0 }
 func (*plainGroup) Received() int               { return 0 }
 
-func TestRegister_OrdinaryMethodsAreNotTakenForHandlers(t *testing.T) {
+func TestRegister_AcceptsOrdinaryMethods(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	replicas, err := dog.RegisterReplica[plain](rt, "replica", nil)
 	require.NoError(t, err)
@@ -326,7 +326,7 @@ func TestRegister_GroupMustHaveALimit(t *testing.T) {
 	}
 }
 
-func TestRegister_NamespaceNeedsANameOfItsOwn(t *testing.T) {
+func TestRegister_RequiresAUniqueNamespace(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterReplica[good](rt, "", nil)
 	require.ErrorAs(t, err, new(*dog.RegistrationError))

@@ -172,7 +172,7 @@ func TestChat_ShowsTheLog(t *testing.T) {
 }
 
 // A planned restart is no failure: nobody is alarmed.
-func TestChat_ComesBackAfterARestart(t *testing.T) {
+func TestChat_ReconnectsAfterARestart(t *testing.T) {
 	browser := chromium.Start(t)
 	chat := example(t, "chat", "-data", filepath.Join(t.TempDir(), "chat"))
 	ada, bob := visit(t, browser, "ada", chat.url, false), visit(t, browser, "bob", chat.url, false)
@@ -231,7 +231,7 @@ func TestChat_ComesBackAfterARestart(t *testing.T) {
 }
 
 // A proxy that restarts is no failure either.
-func TestChat_ComesBackAfterARestartOfAProxy(t *testing.T) {
+func TestChat_ReconnectsAfterARestartOfAProxy(t *testing.T) {
 	browser := chromium.Start(t)
 	proxy := newProxy(t, example(t, "chat").url)
 	ada := visit(t, browser, "ada", proxy.url, false)
@@ -244,7 +244,7 @@ func TestChat_ComesBackAfterARestartOfAProxy(t *testing.T) {
 
 // A connection that is lost is lost without a word, and what was written just
 // before arrives once.
-func TestChat_SendsAgainWhatMayBeLost(t *testing.T) {
+func TestChat_ResendsUnacknowledgedMessages(t *testing.T) {
 	browser := chromium.Start(t)
 	proxy := newProxy(t, example(t, "chat").url)
 	ada := visit(t, browser, "ada", proxy.url, false)

@@ -28,7 +28,7 @@ func newGatedClerks(t *testing.T) (*dog.Namespace[clerk], *storetest.Engine) {
 
 func keepSaid(c *clerk) error { return c.Storage().Put("said", []byte("so")) }
 
-func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
+func TestCall_ReturnsWhenTheCalleesWritesAreDurable(t *testing.T) {
 	for name, failed := range map[string]error{"result": nil, "error": io.ErrNoProgress} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 	}
 }
 
-func TestCall_BeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
+func TestCall_BeginsWhenTheCallersWritesAreDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -87,7 +87,7 @@ func TestCall_BeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
 	})
 }
 
-func TestCall_LostResultIsAReset(t *testing.T) {
+func TestCall_LostResultIsAResetError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada := clerks.Named("ada")
@@ -106,7 +106,7 @@ func TestCall_LostResultIsAReset(t *testing.T) {
 	})
 }
 
-func TestCall_CallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
+func TestCall_WaitForTheDiskEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, _ := newGatedClerks(t)
 		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -117,7 +117,7 @@ func TestCall_CallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T)
 	})
 }
 
-func TestCall_ErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
+func TestCall_ErrorThatUndoesWritesDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})

@@ -84,7 +84,7 @@ func (tr *trial) stored() (n int) {
 
 // Whichever change of the disk fails, nobody hears of a turn that is lost;
 // reading goes on, and shows what is durable, as does the next runtime.
-func TestDisk_FaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T) {
+func TestDisk_FaultAtAnyWriteLosesNothingAcknowledged(t *testing.T) {
 	const turns = 4
 	told, resets := 0, 0
 	for n := 1; told < turns; n++ {
@@ -122,7 +122,7 @@ func TestDisk_FaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testi
 	require.NotZero(t, resets, "a turn that is lost resets its object")
 }
 
-func TestDisk_FullDiskStopsWritingAndNothingElse(t *testing.T) {
+func TestDisk_FullDiskStopsOnlyWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)
@@ -158,7 +158,7 @@ func TestDisk_FullDiskStopsWritingAndNothingElse(t *testing.T) {
 
 // The disk fills up in the middle of a turn: the store lets it begin and
 // refuses to commit it.
-func TestDisk_ThatFillsUpDuringATurnUndoesIt(t *testing.T) {
+func TestDisk_FillingUpDuringATurnUndoesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)

@@ -262,7 +262,7 @@ func (l *library) check(t *testing.T) error {
 	return errors.Join(append(all, out.Err)...)
 }
 
-func TestDurability_AfterACrashEveryObjectIsAsItWasAfterATurnThatNobodyIsAheadOf(t *testing.T) {
+func TestDurability_CrashRestoresEveryObjectToAConsistentTurn(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		scenes := rapid.SliceOfN(drawScene(), 1, 3).Draw(rt, "scenes")
 		var err error

@@ -18,7 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
+func TestGate_HoldsMessagesUntilEarlierWritesAreDurable(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -60,7 +60,7 @@ func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
 	})
 }
 
-func TestGate_OneObjectsGateHoldsNobodyElse(t *testing.T) {
+func TestGate_HoldsOnlyItsObject(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		on := &fixture.OwnerHooks{
 			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -87,7 +87,7 @@ func TestGate_OneObjectsGateHoldsNobodyElse(t *testing.T) {
 	})
 }
 
-func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
+func TestGate_HoldsWhispersAndGossip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, told atomic.Int32
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
@@ -126,7 +126,7 @@ func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
 	})
 }
 
-func TestGate_AnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
+func TestGate_ReplyToGossipWaitsForTheGateOfItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
 			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) {
@@ -150,7 +150,7 @@ func TestGate_AnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 	})
 }
 
-func TestGate_AnswerWaitsForTheGate(t *testing.T) {
+func TestGate_HoldsResponses(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(
 			t, kind,
@@ -174,7 +174,7 @@ func TestGate_AnswerWaitsForTheGate(t *testing.T) {
 	})
 }
 
-func TestGate_StreamWaitsForTheGateAtEachFlush(t *testing.T) {
+func TestGate_HoldsStreamsAtEachFlush(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		next := make(chan string)
 		v, engine := fixture.NewGatedOwners(
@@ -230,7 +230,7 @@ func TestGate_StreamWaitsForTheGateAtEachFlush(t *testing.T) {
 	})
 }
 
-func TestGate_WhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
+func TestGate_AwaitBeginsWhenEarlierWritesAreDurable(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var began atomic.Bool
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
@@ -247,7 +247,7 @@ func TestGate_WhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
 	})
 }
 
-func TestGate_ClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T) {
+func TestGate_HoldsTheHandshakeResponse(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(
 			t, kind,
@@ -273,7 +273,7 @@ func TestGate_ClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing
 	})
 }
 
-func TestGate_SyncWaitsAndLetsOthersIn(t *testing.T) {
+func TestGate_SyncWaitsAndGivesUpTheTurn(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var synced atomic.Bool
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
@@ -302,7 +302,7 @@ func TestGate_SyncWaitsAndLetsOthersIn(t *testing.T) {
 	})
 }
 
-func TestGate_ShutdownSaysWhatIsHeldFirst(t *testing.T) {
+func TestGate_ShutdownSendsHeldOutputFirst(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
@@ -330,7 +330,7 @@ func (r *registrar) Clusterize(_ context.Context, uid string) (string, error) {
 	return "for-" + uid, r.Storage().Put(uid, nil)
 }
 
-func TestGate_IdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
+func TestGate_IdentifyReturnsWhenWritesOfClusterizeAreDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})

@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
+func TestGate_HeldOutputIsBoundedAndShownInStats(t *testing.T) {
 	ways := map[string]func(ctx context.Context, r *fixture.Room, s *dog.Socket, text string) error{
 		"Socket.Send": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error {
 			return s.Send(text)
@@ -73,7 +73,7 @@ func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 	}
 }
 
-func TestGate_MessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
+func TestGate_HoldsAMessageLongerThanTheBoundAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var errs []error
 		h, engine := fixture.NewGatedRooms(
@@ -94,7 +94,7 @@ func TestGate_MessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
 	})
 }
 
-func TestGate_WhatIsLostIsHeldNoLonger(t *testing.T) {
+func TestGate_LostOutputIsNotCountedAsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, engine := fixture.NewGatedRooms(
 			t,

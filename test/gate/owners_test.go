@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
+func TestGate_OutputOfAnOwnerWaitsForItsWrites(t *testing.T) {
 	words := map[string]func(ctx context.Context, o fixture.Owner, s *dog.Socket) error{
 		"Broadcast": func(_ context.Context, o fixture.Owner, _ *dog.Socket) error {
 			return o.Broadcast("said")
@@ -97,7 +97,7 @@ func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 	}
 }
 
-func TestGate_ConnectWaitsForWhatReceiveHasStored(t *testing.T) {
+func TestGate_ConnectWaitsForWritesOfReceive(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		t.Run(fmt.Sprint("lost: ", lost), func(t *testing.T) {
 			fixture.ForEachReceiver(t, func(t *testing.T, kind string) {

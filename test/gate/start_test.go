@@ -45,7 +45,7 @@ func (c *confessor) Nothing(context.Context) error { return nil }
 
 func (c *confessor) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
-func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
+func TestGate_ErrorOfAFailedStartWaitsForEarlierWrites(t *testing.T) {
 	fails := map[string]func(c *confessor, secret string) error{
 		"an error": func(_ *confessor, secret string) error { return fmt.Errorf("there is a %s", secret) },
 		"an error after a Put": func(c *confessor, secret string) error {
@@ -130,7 +130,7 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 	}
 }
 
-func TestGate_WhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
+func TestGate_WaitForTheErrorOfAFailedStartEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
 		confessors, err := dog.RegisterObject(

@@ -20,7 +20,7 @@ import (
 	"github.com/godurable/dog/test/internal/surface"
 )
 
-func TestGate_NothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
+func TestGate_HoldsOutputUntilDurable(t *testing.T) {
 	for name, w := range words {
 		for fateName, f := range fatesOf(w.waits || w.yields) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
@@ -64,7 +64,7 @@ func (f fate) check(s *stage, noticed func() bool, heard bool) {
 	require.Equal(s.t, heard, s.heard() || noticed(), "in the end")
 }
 
-func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
+func TestGate_HeldOutputOfAnUndoneTransactionIsDropped(t *testing.T) {
 	for name, w := range words {
 		if !w.waits {
 			continue
@@ -106,7 +106,7 @@ func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 	}
 }
 
-func TestGate_CheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
+func TestGate_CheckTurnsFindsOutputThatBypassesTheGate(t *testing.T) {
 	for name, w := range words {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestGate_CheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
 	}
 }
 
-func TestGate_NoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
+func TestGate_HoldsEveryPartOfAResponse(t *testing.T) {
 	for name, a := range answers {
 		for fateName, f := range fatesOf(a.waits || a.breaks) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestGate_NoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
 	}
 }
 
-func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t *testing.T) {
+func TestGate_UndoneTransactionSendsNoHandshakeResponse(t *testing.T) {
 	connects := map[string]func(*booth, http.ResponseWriter, *http.Request){
 		"plain": func(b *booth, w http.ResponseWriter, req *http.Request) { b.Connect(w, req, nil) },
 		"with options": func(b *booth, w http.ResponseWriter, req *http.Request) {
@@ -205,7 +205,7 @@ func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t 
 }
 
 // A new way out belongs into a table above; what is none needs a reason.
-func TestGate_EveryExportedWayOutIsKnown(t *testing.T) {
+func TestGate_TableOfOutputsIsComplete(t *testing.T) {
 	known := map[string]bool{"Object.Connect": true}
 	for name := range words {
 		known[name] = true

@@ -61,7 +61,7 @@ func speak(o broadcaster, s *dog.Socket, word string) error {
 	return fmt.Errorf("unknown word %q", word)
 }
 
-func TestAudience_ReceiverSaysTheAudienceInAnObject(t *testing.T) {
+func TestAudience_DependsOnTheReceiverInAnObject(t *testing.T) {
 	for word, want := range map[string][]string{
 		"Broadcast":                    {"ada 1", "ada 2", "bob 1", "nobody 1", "nobody 2"},
 		"Socket.Broadcast":             {"ada 2", "bob 1", "nobody 1", "nobody 2"},
@@ -92,7 +92,7 @@ func TestAudience_ReceiverSaysTheAudienceInAnObject(t *testing.T) {
 	}
 }
 
-func TestAudience_SocketWithoutAUIDLeavesOutItselfAlone(t *testing.T) {
+func TestAudience_SocketWithoutAUIDExcludesOnlyItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -107,7 +107,7 @@ func TestAudience_SocketWithoutAUIDLeavesOutItselfAlone(t *testing.T) {
 	})
 }
 
-func TestAudience_ReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
+func TestAudience_DependsOnTheReceiverAcrossReplicas(t *testing.T) {
 	for word, want := range map[string][]string{
 		"Emit":                     {"ada 1", "ada 2"},
 		"Broadcast":                {"ada 1", "ada 2", "ada 3", "bob 1", "eve 1"},
@@ -141,7 +141,7 @@ func TestAudience_ReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
 	}
 }
 
-func TestAudience_OfWhatAGroupSends(t *testing.T) {
+func TestAudience_OfGroupMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		crowd := crowdOf{

@@ -25,7 +25,7 @@ type barred struct {
 
 func (b *barred) Identify(*http.Request) (string, error) { return "ada", b.refusal }
 
-func TestGateway_TheClientGetsTheStatusOfTheRefusal(t *testing.T) {
+func TestGateway_SendsTheStatusOfTheRefusal(t *testing.T) {
 	for name, c := range map[string]struct {
 		refusal error
 		status  int
@@ -62,7 +62,7 @@ func TestGateway_TheClientGetsTheStatusOfTheRefusal(t *testing.T) {
 
 // What a gateway answers on purpose is no news. A failure that looks like a
 // refusal is, but clients that come back must not fill the log with it.
-func TestGateway_ARefusalIsLoggedOnlyIfTheProgramMayNotHaveMeantIt(t *testing.T) {
+func TestGateway_LogsOnlyUnintendedRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		refusal error
 		level   string // "": none above Debug

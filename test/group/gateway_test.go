@@ -58,7 +58,7 @@ func newGate(t *testing.T, on *fixture.Hooks) (group dog.GroupStub[gate, fixture
 	return group, dogtest.Serve(t, group)
 }
 
-func TestGateway_IdentifiesAndHandsOn(t *testing.T) {
+func TestGateway_IdentifiesAndForwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group, srv := newGate(t, &fixture.Hooks{Message: fixture.Relay})
 		status, body := srv.Get("/hello?u=ada")
@@ -140,7 +140,7 @@ func TestGateway_GroupReceives(t *testing.T) {
 	})
 }
 
-func TestGateway_GroupWithoutReceiveFindsNothing(t *testing.T) {
+func TestGateway_GroupWithoutReceiveAnswers404(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		status, _ := dogtest.Serve(t, h.Group).Get("/")
@@ -211,7 +211,7 @@ func TestGateway_TwoGroupTypesShareAReplicaType(t *testing.T) {
 	})
 }
 
-func TestGateway_GroupsOfOneTypeAreApart(t *testing.T) {
+func TestGateway_GroupsOfOneTypeAreSeparate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: fixture.Relay})
 		ada := h.Enter("ada")
@@ -255,7 +255,7 @@ func TestGateway_GroupIsReachedFromOutside(t *testing.T) {
 	})
 }
 
-func TestGateway_MessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
+func TestGateway_MessageStartsNoGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		require.NoError(t, h.Group.Broadcast(t.Context(), "hello"))
@@ -277,7 +277,7 @@ func TestGateway_MessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
 	})
 }
 
-func TestGateway_ReceiveBehindAGatewayKnowsTheUIDAndTheGroupsOwnHasNone(t *testing.T) {
+func TestGateway_PassesTheUIDToTheReplicaOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := newGate(t, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 			fmt.Fprint(w, dog.UID(req.Context()))

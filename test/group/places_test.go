@@ -49,7 +49,7 @@ func TestGroup_NewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
 	}
 }
 
-func TestGroup_KnownUIDGoesWhereItIsWhateverTheOrder(t *testing.T) {
+func TestGroup_KnownUIDGetsItsReplicaInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 3, Order: dog.FullestFirst})
 		ada, bob := h.board("ada"), h.board("bob")
@@ -66,7 +66,7 @@ func TestGroup_KnownUIDGoesWhereItIsWhateverTheOrder(t *testing.T) {
 	})
 }
 
-func TestGroup_SaysHowLongUIDsLinger(t *testing.T) {
+func TestGroup_LingerIsConfigurable(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		options, group time.Duration
@@ -102,7 +102,7 @@ func TestGroup_SaysHowLongUIDsLinger(t *testing.T) {
 	}
 }
 
-func TestGroup_HeldPlaceIsItsUIDs(t *testing.T) {
+func TestGroup_HeldPlaceIsReservedForItsUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
 		ada, bob := h.board("ada"), h.board("bob")
@@ -129,7 +129,7 @@ func TestGroup_HeldPlaceIsItsUIDs(t *testing.T) {
 	})
 }
 
-func TestGroup_WithoutHeldPlacesOnlyThePreferenceLingers(t *testing.T) {
+func TestGroup_WithoutHeldPlacesLingerIsAPreference(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 1, MaxReplicas: 1})
 		h.leave(h.board("ada"))
@@ -186,7 +186,7 @@ func TestGroup_ReplicaWithHeldPlacesStays(t *testing.T) {
 	})
 }
 
-func TestGroup_WrongPlacesOfAGroupAreRefusedAtRegistration(t *testing.T) {
+func TestGroup_InvalidPlacesAreRefusedAtRegistration(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		options dog.Options

@@ -90,7 +90,7 @@ func forwards() []forward {
 	}
 }
 
-func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
+func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 	const minute = time.Minute
 	cut := context.Context.Done
 	for _, f := range forwards() {
@@ -161,7 +161,7 @@ func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 
 // A request that a handler makes after its client has gone is served: what it
 // says of its client does not cancel it.
-func TestHTTP_HandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
+func TestHTTP_HandlerWithoutAClientMayStillCallOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var desks *dog.Namespace[desk]
 		result := make(chan string, 1)
@@ -211,7 +211,7 @@ func TestHTTP_EventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 	})
 }
 
-func TestHTTP_RoundTripWhoseBodyIsNotWhatItSaysFails(t *testing.T) {
+func TestHTTP_RoundTripFailsOnAWrongContentLength(t *testing.T) {
 	_, desks := newDesks(
 		t, dog.Options{},
 		func(_ *desk, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },

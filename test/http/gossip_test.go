@@ -18,7 +18,7 @@ import (
 // The chain is a client, a desk that hands the request on to a room, the gossip
 // of that room, and a sibling that waits, or that asks another desk which
 // waits.
-func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
+func TestHTTP_CauseOfTheOuterContextReachesOnGossip(t *testing.T) {
 	type chain struct {
 		rt       *dog.Runtime
 		leave    func() // of the client

@@ -319,7 +319,7 @@ func (c same) ask(t *testing.T, w way) (got seen) {
 	return got
 }
 
-func TestHTTP_RequestThroughObjectsIsARequestThroughNetHTTP(t *testing.T) {
+func TestHTTP_RequestThroughObjectsEqualsOneThroughNetHTTP(t *testing.T) {
 	for _, c := range sames() {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -117,7 +117,7 @@ func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 }
 
 // Fault 1 of the original: a group that left memory forgot its replicas.
-func TestFault1_AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
+func TestFault01_AHibernatedGroupKnowsItsReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt, _, join := newInn(t, d)
@@ -134,7 +134,7 @@ func TestFault1_AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
 
 // Fault 2 of the original: a replica that left memory forgot its neighbours,
 // and its broadcasts reached nobody.
-func TestFault2_AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
+func TestFault02_AHibernatedReplicaKnowsItsNeighbours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, join := newInn(t, new(chronicle))
 		ada, bob, eve := join("ada"), join("bob"), join("eve")
@@ -172,7 +172,7 @@ func TestObject_ResetAfterAHibernationClosesTheSockets(t *testing.T) {
 	})
 }
 
-func TestObject_RoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
+func TestObject_WithoutHibernationKeepsItsMemoryWithItsSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewRooms(

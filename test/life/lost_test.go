@@ -43,7 +43,7 @@ func (d *drudge) put() error { return d.Storage().Put("done", []byte("so")) }
 
 // Of several transactions.
 
-func TestObject_ErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
+func TestObject_ErrorIsReturnedWhateverTheNextTransactionDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		written := make(chan struct{})
@@ -134,7 +134,7 @@ type slowStore struct {
 
 func (s slowStore) OpenEngine(*slog.Logger) (store.Engine, error) { return s.engine, nil }
 
-func TestObject_HandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.T) {
+func TestObject_IsResetIfAFailedHandlersStorageIsStillInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &slowEngine{Engine: storetest.New(), reading: make(chan struct{}), goOn: make(chan struct{})}
 		e.Prompt()
@@ -157,7 +157,7 @@ func TestObject_HandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *te
 
 // Of commits that are lost while the object has no life.
 
-func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
+func TestObject_SendsAgainAfterLosingCommitsBetweenTwoLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(engine)}).Named("red")
@@ -184,7 +184,7 @@ func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 	})
 }
 
-func TestObject_CommitsLostInHibernationCloseTheSocketsAndLetTheNextLifeSpeak(t *testing.T) {
+func TestObject_CommitsLostInHibernationCloseTheSocketsAndTheNextLifeSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := newLairs(t, dog.Options{Store: fixture.StoreOf(engine), HibernateAfter: 10 * time.Second})
@@ -261,7 +261,7 @@ func (*greeter) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func TestObject_WhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
+func TestObject_DecisionOfAGatewayWaitsForItsWrites(t *testing.T) {
 	for path, status := range map[string]int{"/refuse": http.StatusForbidden, "/": http.StatusOK} {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -290,7 +290,7 @@ func TestObject_WhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 
 // Of objects that leave memory.
 
-func TestObject_ThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *testing.T) {
+func TestObject_NewOneIsNotEvictedBeforeItsFirstEvent(t *testing.T) {
 	drudges := newDrudges(t, dog.Options{MaxObjects: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -302,7 +302,7 @@ func TestObject_ThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *test
 	require.NoError(t, err)
 }
 
-func TestObject_TooManyObjectsStopOnlyThoseIdleLongest(t *testing.T) {
+func TestObject_TooManyStopOnlyTheLongestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
@@ -335,7 +335,7 @@ func cutStop(line string) (name string, ok bool) {
 	return line[len(before) : len(line)-len(after)], true
 }
 
-func TestObject_GoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
+func TestObject_StopsThoughOnStopReturnsTheResetOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})

@@ -19,7 +19,7 @@ import (
 // One object, hook, client or logger that hangs costs nobody else anything:
 // others start, work, leave memory and are stopped at Shutdown, which waits for
 // nothing longer than its context says.
-func TestNeighbours_OneThatHangsSpoilsNothingForOthers(t *testing.T) {
+func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 	for _, hang := range []string{
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
 		"ObjectStarted", "ObjectStopped", "EventDone", "SocketOpened", "SocketClosed",
@@ -98,7 +98,7 @@ func TestNeighbours_OneThatHangsSpoilsNothingForOthers(t *testing.T) {
 }
 
 // A hook may use the object that it is told of.
-func TestNeighbours_HookMayUseObjects(t *testing.T) {
+func TestNeighbours_HooksMayUseObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rt *dog.Runtime
 		var cells *dog.Namespace[fixture.Object]
@@ -137,7 +137,7 @@ func TestNeighbours_HookMayUseObjects(t *testing.T) {
 }
 
 // ObjectStarted and ObjectStopped come in pairs, however an object ends.
-func TestNeighbours_EveryLifeIsToldOfOnceAtItsBeginningAndOnceAtItsEnd(t *testing.T) {
+func TestNeighbours_HooksRunOnceAtTheBeginningAndEndOfALife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		trace := d.Trace()

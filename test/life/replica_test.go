@@ -47,7 +47,7 @@ func TestObject_StoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
 	})
 }
 
-func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
+func TestObject_StoredReplicaWithoutRoomIsFoundLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
@@ -84,7 +84,7 @@ func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 	})
 }
 
-func TestObject_ReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
+func TestObject_UnnamedReplicaReusesStorageOfAnEarlierOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()

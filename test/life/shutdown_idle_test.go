@@ -47,7 +47,7 @@ func newFinishers(
 
 func nothing(context.Context) error { return nil }
 
-func TestShutdown_ManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
+func TestShutdown_HangingOnStopsDoNotPreventOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		until := make(chan struct{})
 		var stopped atomic.Int32
@@ -68,7 +68,7 @@ func TestShutdown_ManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
 	})
 }
 
-func TestShutdown_ObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
+func TestShutdown_ObjectCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var finishers *dog.Namespace[finisher]
 		var mu sync.Mutex
@@ -139,7 +139,7 @@ func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 
 // A Shutdown whose context has ended before it is called, as that of a server's
 // Shutdown that took all the time, still says good-bye.
-func TestShutdown_WithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T) {
+func TestShutdown_WithAnEndedContextStopsIdleObjectsAndClosesSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		h := fixture.NewRooms(
@@ -182,7 +182,7 @@ func TestShutdown_WithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 
 // What a handler has said waits for the disk, the close frame does not when the
 // patience has ended.
-func TestShutdown_ClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
+func TestShutdown_ClosesSocketsWhileTheDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := fixture.NewRoomsWith(

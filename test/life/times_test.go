@@ -56,7 +56,7 @@ func fieldsOf(typ reflect.Type, prefix string) (names []string) {
 	return names
 }
 
-func TestTimes_ActWithinTheBoundsThatAreStated(t *testing.T) {
+func TestTimes_TakeEffectWithinTheDocumentedBounds(t *testing.T) {
 	for i, row := range statedTimes {
 		for _, value := range row.values {
 			for _, phase := range []time.Duration{0, 1, 123456789, 999 * time.Millisecond, 1900 * time.Millisecond} {
@@ -77,7 +77,7 @@ func TestTimes_ActWithinTheBoundsThatAreStated(t *testing.T) {
 	}
 }
 
-func TestTimes_NegativeTimeIsNoneOrRefused(t *testing.T) {
+func TestTimes_NegativeDisablesOrIsRefused(t *testing.T) {
 	rows := make(map[string]func(t *testing.T, o dog.Options))
 	for _, row := range statedTimes {
 		if row.never != nil || rows[row.field] == nil {

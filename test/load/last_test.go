@@ -18,7 +18,7 @@ import (
 
 // A client that ends its part of the connection still gets what its replica
 // said before, once that is durable, and only then the answer to its close.
-func TestSocket_WhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
+func TestSocket_HeldMessagesArriveAfterTheClientHasClosed(t *testing.T) {
 	ends := map[string]struct {
 		end    func(*net.TCPConn) error
 		answer string // our close frame

@@ -188,7 +188,7 @@ func (l *load) act(seed uint64, n int, readers *sync.WaitGroup) {
 }
 
 // The same over TCP, in real time, on several processors.
-func TestRandom_LoadOfRealConnections(t *testing.T) {
+func TestRandom_LoadOverTCP(t *testing.T) {
 	const limit, actors, things = 3, 12, 60
 	l := &load{records: make(map[*dog.Socket]*record)}
 	l.watch = watcher{limit: limit, inside: make(map[dog.ID]map[string]bool), where: make(map[string]dog.ID)}

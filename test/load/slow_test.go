@@ -92,7 +92,7 @@ func smallBuffer(c *net.TCPConn) { _ = c.SetWriteBuffer(8 << 10) }
 // listen and the others do not. Halfway and at the end it waits until no more
 // waits for the others than QueueBytes, as is so once each of them has had its
 // moment. These end one by one, so the sum of all may grow again after halfway;
-// what waits for one connection is bounded in TestFloodIsBounded of
+// what waits for one connection is bounded in TestAlive_FloodIsBounded of
 // internal/conn.
 func (a *audience) talk(t *testing.T) {
 	t.Helper()

@@ -33,7 +33,7 @@ func (k *keeper) Run(ctx context.Context, f func(context.Context) error) error {
 
 // A hook about one object may use another, whose turn is kept by who has
 // brought about what the hook tells of.
-func TestTrace_HookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
+func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
 	for name, act := range map[string]func(ctx context.Context, to func(name string) dog.Stub[keeper]) error{
 		"a call": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
 			return dog.CallErr0(ctx, to("b"), (*keeper).Nothing)
@@ -131,7 +131,7 @@ func TestTrace_HookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 }
 
 // Who keeps a turn may wait for an event that somebody else has brought about.
-func TestTrace_HookMayUseAnObjectThatWaitsForAReplicaWithItsTurnKept(t *testing.T) {
+func TestTrace_HookMayUseAnObjectThatKeepsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var keepers *dog.Namespace[keeper]
 		used := make(chan error, 1)
@@ -166,7 +166,7 @@ func TestTrace_HookMayUseAnObjectThatWaitsForAReplicaWithItsTurnKept(t *testing.
 }
 
 // What has come meanwhile is told by somebody else.
-func TestTrace_CallerWaitsForNoHookButItsOwn(t *testing.T) {
+func TestTrace_CallerWaitsOnlyForItsOwnHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := fixture.NewObjects(t, dog.Options{Trace: &dog.Trace{
 			EventDone: func(dog.EventInfo) { time.Sleep(time.Second) },
@@ -192,7 +192,7 @@ func TestTrace_CallerWaitsForNoHookButItsOwn(t *testing.T) {
 }
 
 // What waits to be told because a hook hangs is bounded.
-func TestTrace_CallersAreHeldUpByHooksWhenAThousandEventsWaitToBeTold(t *testing.T) {
+func TestTrace_CallersBlockBehindAThousandPendingHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hooks, returned atomic.Int64
 		var armed atomic.Bool

@@ -22,7 +22,7 @@ import (
 
 // The order is that of the turns also when something keeps the goroutine of the
 // earlier event between its turn and the hook.
-func TestStats_EventWhoseEndIsLoggedIsToldOfBeforeTheNext(t *testing.T) {
+func TestTrace_LoggedEventIsReportedBeforeTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		const message = "a handler returned while another goroutine used its context: use dog.Go"
@@ -75,7 +75,7 @@ func slowest(note func(format string, args ...any)) *dog.Trace {
 	}
 }
 
-func TestStats_WhatIsToldOfAnObjectComesInTheOrderInWhichItHappened(t *testing.T) {
+func TestTrace_ReportsOfAnObjectAreInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		_, cells := fixture.NewObjects(t, dog.Options{EvictAfter: time.Second, Trace: slowest(d.Note)})
@@ -99,7 +99,7 @@ func TestStats_WhatIsToldOfAnObjectComesInTheOrderInWhichItHappened(t *testing.T
 }
 
 // The turn decides the order, however long hooks take and whoever runs them.
-func TestStats_EventsAreToldOfInTheOrderOfTheirTurns(t *testing.T) {
+func TestTrace_EventsAreReportedInTheOrderOfTheirTurns(t *testing.T) {
 	const events = 300
 	var mu sync.Mutex
 	var told []string
@@ -136,7 +136,7 @@ func TestStats_EventsAreToldOfInTheOrderOfTheirTurns(t *testing.T) {
 }
 
 // An object that leaves memory and comes back is told of in order, too.
-func TestStats_LivesOfAnObjectAreToldOfInOrder(t *testing.T) {
+func TestTrace_LivesOfAnObjectAreReportedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		_, cells := fixture.NewObjects(t, dog.Options{EvictAfter: time.Second, Trace: &dog.Trace{
@@ -176,7 +176,7 @@ func (s leisurelySQL) Close() error {
 
 // The next life may begin while something is still busy with the end of the one
 // before: the log with a reset, say, or the database.
-func TestStats_EndOfALifeIsToldOfBeforeTheNextLife(t *testing.T) {
+func TestTrace_EndOfALifeIsReportedBeforeTheNext(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(a dog.Stub[fixture.Object])
 		told string

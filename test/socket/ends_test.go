@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
+func TestSocket_OnCloseRunsOnceForEverySocket(t *testing.T) {
 	type end struct {
 		how    func(t *testing.T, v *fixture.Owners, c *dogtest.Client)
 		failed string // the text of OnError; "": it does not run

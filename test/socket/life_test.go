@@ -61,7 +61,7 @@ func inTurn[V any](
 	return v
 }
 
-func TestSocket_ObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
+func TestSocket_ObjectIsTheSameWithAndWithoutSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		newStore := func() *fixture.Owners {

@@ -32,7 +32,7 @@ func (*onlyFails) OnError(context.Context, *dog.Socket, error) error           {
 func (*onlyCloses) OnClose(context.Context, *dog.Socket, int, string) error    { return nil }
 func (*onlyStarts) OnStart(context.Context) error                              { return nil }
 
-func TestSocket_TypeWithAHandlerOfSocketsConnectsWithoutAReceive(t *testing.T) {
+func TestSocket_TypeWithSocketHandlersConnectsWithoutReceive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		opens, err := dog.RegisterObject[onlyOpens](rt, "opens", nil)
@@ -110,7 +110,7 @@ func handshakeHeader(changes ...string) map[string]string {
 	return header
 }
 
-func TestSocket_WhoCannotConnectIsToldWhy(t *testing.T) {
+func TestSocket_RefusedClientGetsTheReason(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var refusals []error
 		on := &fixture.OwnerHooks{}
@@ -191,7 +191,7 @@ func TestSocket_UIDIsKnownBeforeTheObject(t *testing.T) {
 	})
 }
 
-func TestSocket_OwnerTalksToItsSockets(t *testing.T) {
+func TestSocket_OwnerSendsToItsSockets(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			SocketOptions: dog.SocketOptions{

@@ -49,7 +49,7 @@ func requireRefused(t *testing.T, h http.Handler, path string, noRoom int) {
 	}
 }
 
-func TestRefusals_ComeBeforeThoseForWantOfRoom(t *testing.T) {
+func TestRefusals_ComeBeforeThoseOfAFullOwner(t *testing.T) {
 	on := &fixture.OwnerHooks{}
 	for name, serve := range map[string]func(t *testing.T, rt *dog.Runtime) http.Handler{
 		"a full object": func(t *testing.T, rt *dog.Runtime) http.Handler {

@@ -23,7 +23,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSQL_StatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
+func TestSQL_ForbiddenStatementsAreRefused(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		for _, query := range []string{
 			"ATTACH 'x' AS x", "DETACH main", "VACUUM", "VACUUM INTO 'x'",
@@ -48,7 +48,7 @@ func TestSQL_StatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
 	})
 }
 
-func TestSQL_GoesUpToItsLimits(t *testing.T) {
+func TestSQL_WorksUpToItsLimits(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		list := func(n int) string { return strings.TrimSuffix(strings.Repeat("1,", n), ",") }
 		args := make([]any, 100)
@@ -97,7 +97,7 @@ func (e narrowEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 	return e.Engine.OpenSQL(pages, limits)
 }
 
-func TestSQL_QueryThatWouldNotEndIsEnded(t *testing.T) {
+func TestSQL_EndlessQueryIsEnded(t *testing.T) {
 	const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
 	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
@@ -117,7 +117,7 @@ func TestSQL_QueryThatWouldNotEndIsEnded(t *testing.T) {
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1); return nil }))
 }
 
-func TestSQL_StatementThatFindsNoRoomIsUndone(t *testing.T) {
+func TestSQL_StatementWithoutRoomIsUndone(t *testing.T) {
 	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
 	const large = `WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
@@ -177,7 +177,7 @@ func (v *vow) Keys(context.Context) (n int, err error) {
 	return n, nil
 }
 
-func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
+func TestSQL_CommitRefusedByAConstraintSendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := 0
 		var resets []error
@@ -238,7 +238,7 @@ func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 	})
 }
 
-func TestSQL_AbortFromElsewhereEndsRowsThatAreBeingRead(t *testing.T) {
+func TestSQL_AbortEndsOpenRows(t *testing.T) {
 	rt, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	running := make(chan *fixture.Object, 1)

@@ -35,7 +35,7 @@ func columnsOfT(t *testing.T, s *dog.Storage) []string {
 
 func noUse(*dog.Storage) {}
 
-func TestSchema_StepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
+func TestSchema_StepsRunOnceAndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a); INSERT INTO t VALUES (1)"}
@@ -53,7 +53,7 @@ func TestSchema_StepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
 	})
 }
 
-func TestSchema_ThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
+func TestSchema_MismatchWithStoredStepsStopsTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a)", "ALTER TABLE t ADD COLUMN b", "ALTER TABLE t ADD COLUMN c"}
@@ -79,7 +79,7 @@ func TestSchema_ThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
 	})
 }
 
-func TestSchema_StepThatFailsUndoesAllOfThem(t *testing.T) {
+func TestSchema_FailedStepUndoesAllSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		first := dog.Schema{"CREATE TABLE t (a)"}
@@ -98,7 +98,7 @@ func TestSchema_StepThatFailsUndoesAllOfThem(t *testing.T) {
 	})
 }
 
-func TestSchema_UpToDateSchemaCostsOneRead(t *testing.T) {
+func TestSchema_CostsOneReadWhenUpToDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(
@@ -115,7 +115,7 @@ func TestSchema_UpToDateSchemaCostsOneRead(t *testing.T) {
 	})
 }
 
-func TestSchema_StepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
+func TestSchema_StepMayRunWithoutForeignKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := dog.Schema{
 			"CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT)",

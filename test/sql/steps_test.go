@@ -45,7 +45,7 @@ func (e modestEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 
 // The limits are for what clients send: not for what the developer does with
 // what they have stored.
-func TestSchema_StepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
+func TestSchema_StepMayTakeAsLongAsAStart(t *testing.T) {
 	first := dog.Schema{
 		"CREATE TABLE t (a, b); INSERT INTO t SELECT value, zeroblob(900) FROM generate_series(1, 3000)",
 	}

@@ -116,7 +116,7 @@ func TestDelete_LeavesNothing(t *testing.T) {
 	})
 }
 
-func TestDelete_StartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
+func TestDelete_StartsNoObjectAndDropsALiveOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newParcels(t, "parcel", dog.Options{EvictAfter: time.Second})
 		fill(t, d.Named("a"), "x")
@@ -133,7 +133,7 @@ func TestDelete_StartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
 	})
 }
 
-func TestDelete_CallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
+func TestDelete_RunningCallsFailWithErrDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newParcels(t, "parcel", dog.Options{})
 		outcome := make(chan error, 1)
@@ -184,7 +184,7 @@ func TestDelete_TakesItsTurn(t *testing.T) {
 	})
 }
 
-func TestDelete_ReturnsWhenItIsDurable(t *testing.T) {
+func TestDelete_ReturnsWhenDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		fill(t, newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)}).Named("a"), "x")
@@ -217,7 +217,7 @@ func TestDelete_ReturnsWhenItIsDurable(t *testing.T) {
 	})
 }
 
-func TestDelete_DeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
+func TestDelete_RefusedByTheStoreChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		d := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
@@ -288,7 +288,7 @@ func newRoomsAndReplicas(
 	return h, rooms
 }
 
-func TestDelete_ReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
+func TestDelete_ReplicaInMemoryOrStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {

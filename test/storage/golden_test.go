@@ -114,7 +114,7 @@ func makeGolden(t *testing.T, dir string) {
 
 // Every layout there has ever been is opened, with all that is in it. A new one
 // is made by: go test ./test/storage -run LayoutEverMade -new-golden
-func TestLayout_StoresOfEveryLayoutEverMadeAreOpened(t *testing.T) {
+func TestLayout_OpensEveryLayoutEverMade(t *testing.T) {
 	if *newGolden {
 		require.NoError(t, os.RemoveAll(goldenDir(store.Layout)))
 		makeGolden(t, goldenDir(store.Layout))

@@ -68,7 +68,7 @@ func TestList_HasLiveAndStoredObjectsOnce(t *testing.T) {
 	})
 }
 
-func TestList_ListingsOfAllKinds(t *testing.T) {
+func TestList_OfAllKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newParcels(
 			t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second},
@@ -142,7 +142,7 @@ func TestList_ListingsOfAllKinds(t *testing.T) {
 	})
 }
 
-func TestList_LongListGoesOnPageByPage(t *testing.T) {
+func TestList_LongListIsReadByPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newParcels(
 			t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second},

@@ -79,7 +79,7 @@ func TestTimers_EndBeforeOnStop(t *testing.T) {
 	})
 }
 
-func TestTimer_TickThatWaitsForStoppingEndsWithShutdown(t *testing.T) {
+func TestTimer_TickThatWaitsForStoppingEndsAtShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
