@@ -20,7 +20,7 @@ func (g *Group) embedsGroup() {}
 func (g *Group) embedsOne() {}
 
 func (g *Group) state() (*groupState, error) {
-	o, err := g.speaker()
+	o, err := g.running()
 	if o == nil {
 		return nil, err
 	}

@@ -49,9 +49,10 @@ func (k *benchKeeper) insert() error {
 	return err
 }
 
-// BenchmarkStoreAndSend is what a socket's message does after it has been read:
-// an event stores something and says something, which waits at the gate, and
-// whoever brings the events goes on. p99 is from the saying until it leaves.
+// BenchmarkStoreAndSend does what a socket's message does after it has been
+// read: an event stores something and sends something, which waits at the gate,
+// and the goroutine that delivers the events continues. p99 is the time until
+// the output leaves.
 func BenchmarkStoreAndSend(b *testing.B) {
 	stores := map[string]func(*benchKeeper) error{"key": (*benchKeeper).put, "row": (*benchKeeper).insert}
 	for _, what := range []string{"key", "row"} {
@@ -95,14 +96,14 @@ func benchStoreAndSend(b *testing.B, objects int, keep func(*benchKeeper) error)
 					if err := keep(v.(*benchKeeper)); err != nil {
 						return err
 					}
-					said := time.Time{}
+					sent := time.Time{}
 					if sampled {
-						said = time.Now()
+						sent = time.Now()
 					}
-					o.Gate.Say(func(error) {
+					o.Gate.Send(func(error) {
 						if sampled {
 							mu.Lock()
-							delays = append(delays, time.Since(said))
+							delays = append(delays, time.Since(sent))
 							mu.Unlock()
 						}
 					})

@@ -66,7 +66,7 @@ var errLost = errors.New("lost")
 type ear struct{ heard, dropped []int }
 
 func (e *ear) say(g *gate.Gate, what int) {
-	g.Say(func(err error) {
+	g.Send(func(err error) {
 		if err == nil {
 			e.heard = append(e.heard, what)
 		} else {
@@ -161,7 +161,7 @@ func TestGate_SendWithinASendFunction(t *testing.T) {
 	d, e := new(disk), new(ear)
 	g := gate.New(d, func(error) {})
 	g.Wrote()
-	g.Say(func(error) { e.say(g, 2) })
+	g.Send(func(error) { e.say(g, 2) })
 	e.say(g, 1)
 	g.Committed(1)
 	d.sync(1)
@@ -306,7 +306,7 @@ func TestGate_ConcurrentOutputAndCommits(t *testing.T) {
 	for speaker := range speakers {
 		all.Go(func() {
 			for what := range turns {
-				g.Say(func(error) {
+				g.Send(func(error) {
 					mu.Lock()
 					heard[speaker] = append(heard[speaker], what)
 					mu.Unlock()
