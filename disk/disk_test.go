@@ -70,9 +70,9 @@ func TestMemory_WorksInASynctestBubble(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			e := open(t, disk.Memory())
 			start := time.Now()
-			told := make(chan error)
-			e.OnDurable(set(t, e, "k", "v"), func(err error) { told <- err })
-			require.NoError(t, <-told)
+			outcome := make(chan error)
+			e.OnDurable(set(t, e, "k", "v"), func(err error) { outcome <- err })
+			require.NoError(t, <-outcome)
 			n := set(t, e, "k", "w")
 			time.Sleep(time.Hour)
 			require.Equal(t, n, e.Durable())

@@ -19,7 +19,7 @@ import (
 // account is the object under test: its balance is what was paid in.
 type account struct{ dog.Object }
 
-// Receive pays in what the body says, and answers with the balance.
+// Receive pays in the amount in the body, and answers with the balance.
 func (a *account) Receive(w http.ResponseWriter, req *http.Request) error {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {

@@ -68,7 +68,7 @@ func newRequest(t *testing.T, method, url, body string) *http.Request {
 	return r
 }
 
-// Without that, what tells of it is a dump of all goroutines.
+// Otherwise the only report is a dump of all goroutines.
 func TestServer_FailsTheTestForUnfinishedRequests(t *testing.T) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

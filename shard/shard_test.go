@@ -264,8 +264,7 @@ func TestAsk_GivesUpTheTurn(t *testing.T) {
 				ctx, shards, shard.Options{},
 				func(ctx context.Context, shard dog.Stub[depot]) (int, error) {
 					time.Sleep(time.Second)
-					// of itself too, which would be for ever if the turn were
-					// kept
+					// of itself too, which would deadlock if the turn were kept
 					return dog.Call(ctx, shard, (*depot).Take, 10)
 				},
 			)

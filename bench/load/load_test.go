@@ -19,7 +19,7 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// A fake is a server that does what it should, unless deliver says otherwise.
+// A fake is a server that does what it should, unless deliver changes that.
 type fake struct {
 	mu      sync.Mutex
 	conns   []net.Conn

@@ -89,9 +89,9 @@ func TestLog_SurvivesAKill(t *testing.T) {
 	require.Len(t, seen, 160)
 }
 
-// An interrupt ends the program in good order, and browsers get 1001. A
-// connection that a browser keeps in reserve delays the end: net/http waits
-// more than five seconds for its first request.
+// An interrupt ends the program gracefully, and browsers get 1001. A connection
+// that a browser keeps in reserve delays the end: net/http waits more than five
+// seconds for its first request.
 func TestProgram_ShutsDownGracefully(t *testing.T) {
 	data := t.TempDir()
 	cmd, addr := program.Start(t, data)

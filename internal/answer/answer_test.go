@@ -27,17 +27,17 @@ func newHost(t *testing.T) *answer.Host {
 
 // commits is a store whose commits become durable when durable is called.
 type commits struct {
-	last uint64
-	told []func(error)
+	last    uint64
+	waiting []func(error)
 }
 
-func (c *commits) Durable() uint64                      { return c.last }
-func (c *commits) OnDurable(_ uint64, told func(error)) { c.told = append(c.told, told) }
+func (c *commits) Durable() uint64                        { return c.last }
+func (c *commits) OnDurable(_ uint64, notify func(error)) { c.waiting = append(c.waiting, notify) }
 
 func (c *commits) durable() {
 	c.last = 1
-	for _, told := range c.told {
-		told(nil)
+	for _, notify := range c.waiting {
+		notify(nil)
 	}
 }
 

@@ -369,7 +369,7 @@ func TestAccept_Subprotocol(t *testing.T) {
 			if tc.known != "" {
 				w.Header().Set("Sec-WebSocket-Protocol", tc.known)
 			}
-			w.Header().Set("Sec-WebSocket-Extensions", "permessage-deflate") // nor is this the application's to say
+			w.Header().Set("Sec-WebSocket-Extensions", "permessage-deflate") // nor may the application set this
 			c, err := conn.Accept(w, r, &conn.Options{Subprotocols: tc.supported})
 			require.NoError(t, err)
 			c.Start()

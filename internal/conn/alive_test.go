@@ -148,8 +148,8 @@ func testSlowIsNotDead(t *testing.T, dial func() (server, client net.Conn), slow
 	time.Sleep(life)
 }
 
-// Whoever takes nothing is gone when it was said to be, and costs no more
-// than it was said to.
+// A peer that reads nothing is cut off within the documented time and costs no
+// more memory than documented.
 func TestAlive_PeerThatReadsNothingIsDead(t *testing.T) {
 	const timeout, closing = 8 * time.Second, 3 * time.Second
 	for kind, dial := range lines(t) {
@@ -285,8 +285,8 @@ func TestAlive_SlowNetworkIsNotDeadWithSmallBuffers(t *testing.T) {
 	p.Close()
 }
 
-// A kernel whose buffer is full says nothing until a sizeable part is free. The
-// peer stays that goes on reading, under every policy.
+// A kernel whose buffer is full reports nothing until a sizeable part is free.
+// A peer that continues to read stays connected under every policy.
 func TestAlive_SlowNetworkIsNotDeadBehindFullBuffers(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")

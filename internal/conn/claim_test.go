@@ -21,8 +21,8 @@ import (
 // What happens while somebody has claimed a connection, and when the kernel
 // refuses: a kernel of the test's own stands before the real one.
 
-// kernel is a connection's kernel that refuses everything when told so, and
-// says when it has been asked.
+// kernel is a connection's kernel that refuses all writes on request, and
+// reports each write.
 type kernel struct {
 	syscall.RawConn
 	client  net.Conn

@@ -286,8 +286,8 @@ func (s slowToClose) Close() error {
 }
 
 // coder/websocket's finalizer would keep the connection, which refers to
-// itself, in memory for ever. A stopped timer of the connection may stay with
-// the Go runtime for a moment longer, so the first collection need not do it.
+// itself, in memory. A stopped timer of the connection may stay with the Go
+// runtime for a moment longer, so the first collection need not do it.
 func TestClose_EndedConnectionIsCollected(t *testing.T) {
 	ended := func() weak.Pointer[conn.Conn] {
 		c, p := pipe(t, nil)
@@ -326,9 +326,9 @@ func TestClose_WriteFails(t *testing.T) {
 		cause error
 		after time.Duration
 	}{
-		"peer had closed":   {masked(fin|opClose, closeFrame(1001, "tab closed").payload), 1001, nil, 0},
-		"peer broke rules":  {[]byte{0, 0}, 1002, conn.ErrProtocol, 5 * time.Second},
-		"peer says nothing": {nil, 1006, errWrite, 5 * time.Second},
+		"peer had closed":    {masked(fin|opClose, closeFrame(1001, "tab closed").payload), 1001, nil, 0},
+		"peer broke rules":   {[]byte{0, 0}, 1002, conn.ErrProtocol, 5 * time.Second},
+		"peer sends nothing": {nil, 1006, errWrite, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ func (l *lot) closed() (*parker, *peer) {
 	return c, p
 }
 
-// Thousands of clients may be told to go at once, and take their time.
+// Thousands of clients may be closed at once and be slow to disconnect.
 func TestEnd_PeerThatStaysConnectedCostsNoGoroutine(t *testing.T) {
 	l := newLot(t, conn.Options{CloseTimeout: time.Hour})
 	l.parked()

@@ -196,7 +196,7 @@ func (e ending) run(t *testing.T, c *conn.Conn, p *peer, n int, deflate bool) {
 }
 
 // However a connection ends, unless it breaks, what was sent before arrives,
-// and both sides learn how it ended.
+// and both sides get the reason of its end.
 func TestEnd_DeliversEarlierMessages(t *testing.T) {
 	options := conn.Options{QueueBytes: 64 << 20, CloseTimeout: time.Hour}
 	for _, deflate := range []bool{false, true} {

@@ -202,8 +202,8 @@ func TestWatch_EndsOnce(t *testing.T) {
 	c.ended.Wait()
 }
 
-// deafConn is a connection that takes everything, hears nothing and knows no
-// deadlines.
+// deafConn is a connection that accepts all writes, never reads anything and
+// has no deadlines.
 type deafConn struct {
 	net.Conn
 	closed chan struct{}
@@ -251,8 +251,8 @@ func TestEnd_CutsAPeerBehindAWrapperWithoutDeadlines(t *testing.T) {
 	}
 }
 
-// seen is a connection whose goroutine waits for the network, and whose kernel
-// says what see says.
+// seen is a connection whose goroutine waits for the network, and whose
+// kernel's state is that of see.
 func seen(t *testing.T, o *Options, see func() sight) (c *Conn, ended func() *CloseError) {
 	server, client := net.Pipe()
 	c = &Conn{nc: server, opts: o.withDefaults(), parts: 1}
@@ -309,8 +309,8 @@ func TestPace_WaitsForAFullKernelBuffer(t *testing.T) {
 	}
 }
 
-// Whoever reads on stays, though its kernel says so once in so many bytes,
-// under every policy.
+// A peer that continues to read stays connected under every policy, though its
+// kernel reports that only once in many bytes.
 func TestAlive_SlowIsNotDeadBehindAFullKernelBuffer(t *testing.T) {
 	for policy := range Coalesce + 1 {
 		for _, piece := range []int{1, 1 << 10, 64 << 10, 200 << 10, 512 << 10} {

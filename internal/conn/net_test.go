@@ -140,7 +140,7 @@ func TestNetwork_PeerThatNeverReads(t *testing.T) {
 		c, p = dial(&conn.Options{QueueBytes: 1 << 30, WriteTimeout: time.Hour})
 		read = startReading(c)
 		fill(c)
-		c.Abort(nil) // does not wait for the write, nor to say goodbye over TLS
+		c.Abort(nil) // waits neither for the write nor for TLS's close alert
 		requireEnd(t, read, 1006, "", conn.ErrClosed)
 		p.Close()
 	})

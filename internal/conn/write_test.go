@@ -53,8 +53,8 @@ func overNetworkMember(t *testing.T, c *conn.Conn, p *peer, rnd *rand.Rand) *rec
 	return r
 }
 
-// What a sender says reaches each of its hearers once and in the order said,
-// whatever way it takes: to all, to all but one, to one alone. Members are slow
+// Each message of a sender reaches each of its recipients once and in order,
+// whether it is sent to all, to all but one, or to one alone. Members are slow
 // now and then, so all kinds of writers take turns.
 func TestWrite_OrderAcrossSendAndBroadcast(t *testing.T) {
 	const members, senders, each = 12, 4, 400
@@ -123,8 +123,8 @@ func TestWrite_OrderAcrossSendAndBroadcast(t *testing.T) {
 	})
 }
 
-// A member hears what is said between its joining and its leaving: all of that,
-// and nothing else.
+// A member gets exactly the messages that are sent between its joining and its
+// leaving.
 func TestWrite_JoinAndLeave(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
@@ -133,7 +133,7 @@ func TestWrite_JoinAndLeave(t *testing.T) {
 		witness := overNetworkMember(t, constant, p, nil)
 		stop := make(chan struct{})
 		var talking sync.WaitGroup
-		var said atomic.Int64 // the latest message that all members of the time will get
+		var latest atomic.Int64 // the latest message that all members of the time will get
 		talking.Go(func() {
 			for i := int64(1); ; i++ {
 				select {
@@ -142,19 +142,19 @@ func TestWrite_JoinAndLeave(t *testing.T) {
 				default:
 				}
 				s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", conn.Except{})
-				said.Store(i)
+				latest.Store(i)
 			}
 		})
 		for range 10 {
 			c, p := dial(nil)
 			r := overNetworkMember(t, c, p, nil)
-			before := said.Load()
+			before := latest.Load()
 			s.Add(c)
-			after := said.Load() + 1 // one may be on its way
-			for said.Load() < after+20 {
+			after := latest.Load() + 1 // one may be on its way
+			for latest.Load() < after+20 {
 				time.Sleep(10 * time.Microsecond) // lets the talking go on
 			}
-			least := said.Load()
+			least := latest.Load()
 			require.True(t, s.Remove(c))
 			require.NoError(t, c.Close(1000, ""))
 			<-r.done
@@ -177,7 +177,7 @@ func TestWrite_JoinAndLeave(t *testing.T) {
 		require.NoError(t, s.Close(1000, ""))
 		<-witness.done
 		requireEnd(t, witness.read, 1000, "", nil)
-		require.Len(t, witness.msgs, int(said.Load()))
+		require.Len(t, witness.msgs, int(latest.Load()))
 	})
 }
 

@@ -27,7 +27,7 @@ func TestObject_ContinuesAfterHibernatingDuringAStoreFailure(t *testing.T) {
 					return err
 				}
 				defer tx.Leave()
-				tx.Data().Put(store.Keys, "said", nil)
+				tx.Data().Put(store.Keys, "key", nil)
 				return nil
 			})
 		}()

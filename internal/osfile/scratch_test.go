@@ -12,11 +12,11 @@ import (
 
 func TestScratch_NeedsNoLocks(t *testing.T) {
 	defer func() { lockFile = lock }()
-	for _, says := range []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.EINVAL, errUnsupported} {
-		lockFile = func(*os.File) error { return says }
+	for _, failure := range []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.EINVAL, errUnsupported} {
+		lockFile = func(*os.File) error { return failure }
 		dir := t.TempDir()
 		s, err := NewScratch(dir)
-		require.NoError(t, err, says)
+		require.NoError(t, err, failure)
 		other, err := NewScratch(dir)
 		require.NoError(t, err)
 		require.FileExists(t, filepath.Join(s.Dir, scratchMarker), "nobody has taken it for abandoned")

@@ -81,7 +81,7 @@ func TestBackup_FailureLeavesNothing(t *testing.T) {
 		made := fsys.Count(faultfs.All) - before
 		fsys.Fail(0, 0, nil)
 		if err == nil && made > n+3 { // the store itself found no space for a moment
-			require.NotEqual(t, errDisk, cause, "what fails is told, but for the removal of what nobody needs")
+			require.NotEqual(t, errDisk, cause, "failures are reported, except of the removal of what nobody needs")
 			require.NoError(t, e.Close())
 			continue
 		}
@@ -143,8 +143,8 @@ func TestBackup_FailureRemovesOnlyEmptyDirectoriesOfItsOwn(t *testing.T) {
 	}
 }
 
-// A backup whose caller has been told that it failed is not there, wherever its
-// context ended.
+// A backup does not exist if its caller got an error, wherever its context
+// ended.
 func TestBackup_ExistsOnlyIfItsCallerGotNoError(t *testing.T) {
 	for n := 1; ; n++ {
 		ended := false
@@ -155,7 +155,7 @@ func TestBackup_ExistsOnlyIfItsCallerGotNoError(t *testing.T) {
 			fsys.Watch(func(faultfs.Op, string) {
 				if left.Add(-1) == 0 {
 					cancel()
-					time.Sleep(time.Second) // until the caller has been told, or waits
+					time.Sleep(time.Second) // until the caller has a result, or waits
 				}
 			})
 			e := open(t, small(fsys))

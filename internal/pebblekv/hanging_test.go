@@ -16,8 +16,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// While the disk does not answer, commits wait, but not for ever; and so does a
-// backup. All goes on when it answers.
+// While the disk does not answer, commits and backups wait, but not
+// indefinitely. Everything resumes when it answers.
 func TestHangingDisk_CommitsTimeOutAndResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{Unsynced: 3000})

@@ -40,7 +40,7 @@ func count(t require.TestingT, e *pebblekv.Engine, g int) uint64 {
 	return binary.BigEndian.Uint64(v)
 }
 
-// child commits until it is killed, and prints what was told durable.
+// child commits until it is killed, and prints which commits are durable.
 func child(dir string) {
 	e, err := pebblekv.Open(killConfig(dir), nil)
 	if err != nil {
@@ -80,7 +80,7 @@ func (panicking) FailNow()                          { panic("failed") }
 
 func TestKill_LosesNothingDurable(t *testing.T) {
 	dir := t.TempDir()
-	told := make([]uint64, killers)
+	durable := make([]uint64, killers)
 	for range *kills {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childDir+"="+dir)
@@ -98,9 +98,9 @@ func TestKill_LosesNothingDurable(t *testing.T) {
 		for more := true; more; more = lines.Scan() {
 			var g int
 			var i uint64
-			// The last line may be torn, and then counts for less than it says.
+			// The last line may be torn, and then has a smaller number.
 			if n, _ := fmt.Sscanf(lines.Text(), "%d %d", &g, &i); n == 2 && g < killers {
-				told[g] = max(told[g], i)
+				durable[g] = max(durable[g], i)
 			}
 		}
 		killer.Wait()
@@ -109,7 +109,7 @@ func TestKill_LosesNothingDurable(t *testing.T) {
 		e := open(t, killConfig(dir))
 		for g := range killers {
 			last := count(t, e, g)
-			require.GreaterOrEqual(t, last, told[g], "a commit that was told durable is lost")
+			require.GreaterOrEqual(t, last, durable[g], "a durable commit is lost")
 			i := uint64(0)
 			if last > killWindow {
 				i = last - killWindow
@@ -125,7 +125,7 @@ func TestKill_LosesNothingDurable(t *testing.T) {
 		require.NoError(t, e.Close())
 	}
 	var total uint64
-	for _, n := range told {
+	for _, n := range durable {
 		total += n
 	}
 	t.Log(*kills, "kills,", total, "commits")

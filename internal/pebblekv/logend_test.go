@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// stored returns an image of a store with so many commits, all of them told
+// stored returns an image of a store with so many commits, all reported as
 // durable, each by a sync of its own. It was closed, or has crashed.
 func stored(t *testing.T, commits int, closed bool) *faultfs.FS {
 	fsys := faultfs.New()
@@ -62,8 +62,9 @@ func openLogged(t *testing.T, image *faultfs.FS) (count uint64, logged string, e
 	return count, log.String(), nil
 }
 
-// What was told durable is there, or the store is refused as damaged, or that
-// it is not there is logged: wherever the newest log is damaged, and however.
+// A commit that was reported as durable is there, or the store is refused as
+// damaged, or its loss is logged, wherever and however the newest log is
+// damaged.
 func TestLogEnd_LossOfDurableCommitsIsReported(t *testing.T) {
 	const commits = 400
 	for _, closed := range []bool{true, false} {

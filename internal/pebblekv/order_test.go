@@ -91,11 +91,11 @@ func TestCommit_SharesASync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{})
 		g.close()
-		told := 0
+		durable := 0
 		follow := func() {
 			e.OnDurable(set(t, e, "k", "v"), func(err error) {
 				if err == nil {
-					told++
+					durable++
 				}
 			})
 		}
@@ -106,7 +106,7 @@ func TestCommit_SharesASync(t *testing.T) {
 		}
 		g.open()
 		synctest.Wait()
-		require.Equal(t, 101, told)
+		require.Equal(t, 101, durable)
 		require.EqualValues(t, 2, e.Stats().Syncs)
 		require.NoError(t, e.Close())
 	})
@@ -224,16 +224,16 @@ func TestCommit_WaitsForSlowTables(t *testing.T) {
 	}
 }
 
-// Whoever asks in order is told in order, whether its commits are durable,
-// failing or being told at the time.
+// Callbacks run in the order of the calls of OnDurable, whether their commits
+// are durable, failing or being reported at the time.
 func TestOnDurable_CallsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})
 		var mu sync.Mutex
-		told := make([][]uint64, 20)
+		notified := make([][]uint64, 20)
 		asked := 0
 		var all sync.WaitGroup
-		for g := range told {
+		for g := range notified {
 			all.Go(func() {
 				for range 200 {
 					n := set(t, e, "k", "v")
@@ -244,7 +244,7 @@ func TestOnDurable_CallsInOrder(t *testing.T) {
 							if err != nil {
 								t.Error(err)
 							}
-							told[g] = append(told[g], n)
+							notified[g] = append(notified[g], n)
 						})
 					}
 					mu.Lock()
@@ -256,9 +256,9 @@ func TestOnDurable_CallsInOrder(t *testing.T) {
 		all.Wait()
 		require.NoError(t, e.Close())
 		total := 0
-		for g := range told {
-			require.True(t, slices.IsSorted(told[g]))
-			total += len(told[g])
+		for g := range notified {
+			require.True(t, slices.IsSorted(notified[g]))
+			total += len(notified[g])
 		}
 		require.Equal(t, asked, total)
 	})
@@ -279,12 +279,12 @@ func TestOnDurable_KnownOutcomeKeepsTheOrder(t *testing.T) {
 		g.open()
 		<-begun
 		require.Equal(t, n, e.Durable())
-		e.OnDurable(n, func(error) { order = append(order, "asked while the first is told") })
+		e.OnDurable(n, func(error) { order = append(order, "asked during the first call") })
 		require.Empty(t, order)
 		close(proceed)
 		synctest.Wait()
 		e.OnDurable(n, func(error) { order = append(order, "asked later") })
-		require.Equal(t, []string{"asked first", "asked while the first is told", "asked later"}, order)
+		require.Equal(t, []string{"asked first", "asked during the first call", "asked later"}, order)
 		require.NoError(t, e.Close())
 	})
 }
@@ -307,9 +307,9 @@ func TestOnDurable_FailedSyncNotifiesAllCallbacks(t *testing.T) {
 		e, g, fsys := gated(t, pebblekv.Config{Unsynced: 3000})
 		require.NoError(t, wait(e, set(t, e, "durable", "v")))
 		g.close()
-		var told []error
+		var outcomes []error
 		for range 3 {
-			e.OnDurable(set(t, e, "lost", "v"), func(err error) { told = append(told, err) })
+			e.OnDurable(set(t, e, "lost", "v"), func(err error) { outcomes = append(outcomes, err) })
 		}
 		set(t, e, "big", string(make([]byte, 2500)))
 		blocked := make(chan error)
@@ -324,8 +324,8 @@ func TestOnDurable_FailedSyncNotifiesAllCallbacks(t *testing.T) {
 		g.open()
 		requireFailed(t, <-blocked, errDisk)
 		synctest.Wait()
-		require.Len(t, told, 3)
-		for _, err := range told {
+		require.Len(t, outcomes, 3)
+		for _, err := range outcomes {
 			requireFailed(t, err, errDisk)
 		}
 		require.Equal(t, map[string]string{"durable": "v"}, contents(t, e), "only what is durable is shown")

@@ -66,8 +66,8 @@ func TestSpace_OverwritingDoesNotFillASmallVolume(t *testing.T) {
 	}
 }
 
-// A store does not open where it could not go on. It says so at once, and has
-// changed nothing.
+// A store does not open if it could not continue. Open fails at once and
+// changes nothing.
 func TestOpen_FailsOnAFullDisk(t *testing.T) {
 	for _, left := range []int64{0, 1, 4096, 1 << 20, 3 << 20} {
 		t.Run(fmt.Sprint(left, " bytes left"), func(t *testing.T) {
@@ -100,14 +100,14 @@ func TestOpen_FailsOnAFullDisk(t *testing.T) {
 	}
 }
 
-// blind is a volume that cannot tell how much of it is free.
+// blind is a volume that cannot report its free space.
 type blind struct{ *faultfs.FS }
 
 func (blind) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{}, vfs.ErrUnsupported
 }
 
-// At whatever moment the space ends: a store opens, or says that the disk is
+// At whatever moment the space ends, a store opens or reports that the disk is
 // full, and loses nothing.
 func TestOpen_EndsWhereverSpaceRunsOut(t *testing.T) {
 	fsys, cfg := limited(64 << 20)
@@ -179,7 +179,7 @@ func TestSpace_WritingResumes(t *testing.T) {
 	})
 }
 
-// A store whose contents fill the volume says so before anything fails.
+// A store whose contents fill the volume reports that before anything fails.
 func TestSpace_FullVolumeIsNoFailure(t *testing.T) {
 	fsys, cfg := limited(64 << 20)
 	e := open(t, cfg)

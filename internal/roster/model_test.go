@@ -11,8 +11,8 @@ import (
 	"github.com/godurable/dog/internal/roster"
 )
 
-// model says with slices and loops what a Book must do. Each of its actions
-// does the same to both and compares.
+// model is a Book made of slices and loops. Each of its actions does the same
+// to both and compares them.
 type model struct {
 	t        *rapid.T
 	c        roster.Config

@@ -15,8 +15,8 @@ import (
 
 var errDisk = errors.New("disk on fire")
 
-// failAt makes the nth operation of these pages fail, and says whether it came
-// to that.
+// failAt makes the nth operation of these pages fail. *hit reports whether it
+// was reached.
 func (p *memoryPages) failAt(n int) (hit *bool) {
 	hit = new(bool)
 	p.failOp = func(string) error {
@@ -166,7 +166,7 @@ func TestFault_PanicIsAShortErrorWithDetailsInTheLog(t *testing.T) {
 	run(t, s, "CREATE TABLE t (a)")
 	require.NoError(t, s.Commit())
 	require.NoError(t, s.Close())
-	told := func(err error) {
+	check := func(err error) {
 		t.Helper()
 		require.ErrorIs(t, err, store.ErrRefused)
 		require.ErrorContains(t, err, "SQLite failed at the statement")
@@ -183,12 +183,12 @@ func TestFault_PanicIsAShortErrorWithDetailsInTheLog(t *testing.T) {
 		return nil
 	}
 	_, err := try(s, "SELECT * FROM t")
-	told(err)
+	check(err)
 	pages.failOp = nil
 	require.Empty(t, run(t, s, "SELECT * FROM t"))
 	run(t, s, "INSERT INTO t VALUES (1)")
 	pages.failOp = func(op string) error { panic("page on fire") }
-	told(s.Commit())
+	check(s.Commit())
 	pages.failOp = nil
 	require.NoError(t, s.Rollback())
 	require.Empty(t, run(t, s, "SELECT * FROM t"))

@@ -157,8 +157,8 @@ func small(t *testing.T) (*Pool, *memoryPages) {
 	return newPool(t, 1), pages
 }
 
-// begun are what a crash in the first steps of a scratch directory leaves: it
-// says of nothing yet whose it is, so that nobody dares to remove it.
+// begun reports whether files are what a crash in the first steps of a scratch
+// directory leaves: its owner is not recorded yet, so nobody may remove it.
 func begun(files []string) bool {
 	return len(files) == 1 || len(files) == 2 && strings.HasSuffix(files[1], "/dog.scratch")
 }
@@ -222,8 +222,8 @@ func TestImport_SurvivesACrashAtAnyMoment(t *testing.T) {
 	require.Equal(t, unchanged, (&camera{t: t, dir: source}).files())
 }
 
-// Whatever fails, and for want of space in particular: nothing half-made is
-// left, and the error says what it was.
+// Whatever fails, for want of space in particular, nothing half-made is left,
+// and the error states the cause.
 func TestFiles_FailedExportOrImportLeavesNothing(t *testing.T) {
 	p, pages := small(t)
 	file := filepath.Join(t.TempDir(), "in")

@@ -89,7 +89,7 @@ func TestImport_RefusesUnusableDatabases(t *testing.T) {
 	for name, c := range map[string]struct {
 		queries string
 		want    error
-		says    string
+		text    string
 	}{
 		"columns": {"CREATE TABLE t (" + wide(101) + ")", store.ErrLimit, "too many columns"},
 		"columns of a view": {
@@ -133,7 +133,7 @@ func TestImport_RefusesUnusableDatabases(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := p.Import(t.Context(), foreignFile(t, c.queries+more), newPages(), testLimits, nil, nil)
 			require.ErrorIs(t, err, c.want)
-			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, c.text)
 		})
 	}
 	module := foreignFile(t, "CREATE TABLE t (a); PRAGMA writable_schema=ON; "+

@@ -43,7 +43,7 @@ func TestGuard_RefusedStatements(t *testing.T) {
 		before := run(t, s, "SELECT name, sql FROM sqlite_schema ORDER BY name")
 		_, err := try(s, query)
 		require.ErrorIs(t, err, store.ErrRefused, query)
-		require.NotEqual(t, store.ErrRefused.Error(), err.Error(), "says what is refused")
+		require.NotEqual(t, store.ErrRefused.Error(), err.Error(), "states what is refused")
 		require.Equal(t, before, run(t, s, "SELECT name, sql FROM sqlite_schema ORDER BY name"), query)
 		require.NoError(t, s.Rollback())
 	}
@@ -87,7 +87,7 @@ func TestGuard_NoPragmaDisablesForeignKeys(t *testing.T) {
 func TestGuard_QuotesRefusedTransactionStatements(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
-	for query, says := range map[string]string{
+	for query, text := range map[string]string{
 		"BEGIN": ": BEGIN:", "BEGIN EXCLUSIVE": ": BEGIN:", "COMMIT": ": COMMIT, or END:", "END": ": COMMIT, or END:",
 		"ROLLBACK": ": ROLLBACK:", "SAVEPOINT a": ": SAVEPOINT a:", "RELEASE a": ": RELEASE a:",
 		"RELEASE SAVEPOINT a": ": RELEASE a:",
@@ -99,7 +99,7 @@ func TestGuard_QuotesRefusedTransactionStatements(t *testing.T) {
 			}
 			_, err := try(s, query)
 			require.ErrorIs(t, err, store.ErrRefused, query)
-			require.ErrorContains(t, err, says, query)
+			require.ErrorContains(t, err, text, query)
 			require.NoError(t, s.Rollback())
 			run(t, s, "CREATE TABLE IF NOT EXISTS t (a)")
 			require.NoError(t, s.Commit())

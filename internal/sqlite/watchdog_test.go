@@ -14,8 +14,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// stalled has the next calls of SQLite that ask the authorizer take for ever,
-// by that, until bitten is closed.
+// stalled blocks the next calls of SQLite in the authorizer until bitten is
+// closed.
 func stalled(t *testing.T, d *database, bitten <-chan struct{}) {
 	check := d.conn.guard.check
 	require.NoError(t, d.conn.db.SetAuthorizer(func(

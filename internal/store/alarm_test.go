@@ -63,8 +63,8 @@ func pendingOf(model map[string]Alarm) (list []NameAt) {
 	return list
 }
 
-// Whatever happens, the index has the earliest alarm of each object, and each
-// commit that touches alarms says when it is.
+// The index always has the earliest alarm of each object, and each commit that
+// changes alarms returns its time.
 func TestAlarm_IndexHasTheEarliestOfEachObject(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine := NewMemory()
@@ -117,7 +117,7 @@ func TestAlarm_IndexHasTheEarliestOfEachObject(t *testing.T) {
 			} else {
 				require.Zero(t, commit.Alarm)
 			}
-			if rapid.Bool().Draw(t, "opened anew") {
+			if rapid.Bool().Draw(t, "reopened") {
 				objects[i] = NewObject(engine, ids[i])
 			}
 		}

@@ -70,7 +70,7 @@ func (m *modelled) actions() map[string]func(*rapid.T) {
 		"commit":      m.commit,
 		"rollback":    m.rollback,
 		"fail":        m.fail,
-		"open anew":   m.open,
+		"reopen":      m.open,
 		"":            m.check,
 		"first alarm": m.firstAlarm,
 	}

@@ -80,7 +80,7 @@ func TestAlarm_IsRetriedSixTimesAndThenKept(t *testing.T) {
 				d.With("ada", func(a *dog.Alarms) error { return a.SetNamed("coffee", hour.Add(9*time.Hour), nil) })
 				require.Equal(t, []string{"coffee", "tea!"}, d.Names("ada"))
 				d.With("ada", func(a *dog.Alarms) error { return a.SetNamed("tea", time.Now(), nil) })
-				require.Equal(t, 0, d.Hooks.TakeRuns()[0].Retry, "set anew it begins anew")
+				require.Equal(t, 0, d.Hooks.TakeRuns()[0].Retry, "set again it begins again")
 			})
 		})
 	}
@@ -274,7 +274,7 @@ func TestAlarm_RefusedWritesCostNoRetryAndBackOff(t *testing.T) {
 	})
 }
 
-// brimful is an engine that says itself when it takes no changes.
+// brimful is an engine whose Writable is set by a test.
 type brimful struct {
 	*storetest.Engine
 	full atomic.Bool

@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// chime is an object whose alarms do what a test says.
+// chime is an object whose OnAlarm is set by a test.
 type chime struct {
 	dog.Object
 	on    func(ctx context.Context, b *chime) error

@@ -104,7 +104,7 @@ func TestRegister_RefusesNearMissesOfHandlers(t *testing.T) {
 	require.NoError(t, err)
 	tests := map[string]struct {
 		register func(name string) error
-		says     []string
+		words    []string
 	}{
 		"misspelt": {
 			func(name string) error { _, err := dog.RegisterReplica[misspelt](rt, name, nil); return err },
@@ -233,7 +233,7 @@ func TestRegister_RefusesNearMissesOfHandlers(t *testing.T) {
 			require.ErrorAs(t, err, &refused)
 			require.Equal(t, name, refused.Namespace)
 			require.Contains(t, err.Error(), refused.Type)
-			for _, words := range test.says {
+			for _, words := range test.words {
 				require.Contains(t, refused.Problem, words)
 			}
 		})
@@ -309,7 +309,7 @@ func TestRegister_GroupMustHaveALimit(t *testing.T) {
 	require.NoError(t, err)
 	tests := map[string]struct {
 		options *dog.GroupOptions[plainGroup]
-		says    string
+		words   string
 	}{
 		"nil options": {nil, "Limit is 0"},
 		"none": {
@@ -322,7 +322,7 @@ func TestRegister_GroupMustHaveALimit(t *testing.T) {
 	for name, test := range tests {
 		_, err := dog.RegisterGroup(rt, name, rooms, test.options)
 		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
-		require.ErrorContains(t, err, test.says, name)
+		require.ErrorContains(t, err, test.words, name)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// clerk is an object that does what its callers say.
+// clerk is an object that runs the functions of its callers.
 type clerk struct {
 	dog.Object
 	done int

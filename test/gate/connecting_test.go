@@ -53,12 +53,12 @@ func outcome(v *fixture.Owners, d *dialing) string {
 	if d.client == nil {
 		return "refused"
 	}
-	heard := fixture.Texts(d.client)
+	received := fixture.Texts(d.client)
 	if v.Runtime.Stats().Sockets > 0 {
-		return fmt.Sprint(heard, " open")
+		return fmt.Sprint(received, " open")
 	}
 	code, reason := d.client.Closed()
-	return fmt.Sprint(heard, " ", code, " ", reason)
+	return fmt.Sprint(received, " ", code, " ", reason)
 }
 
 // deeds are the ways to do something to the socket of ada that has just

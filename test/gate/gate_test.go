@@ -45,10 +45,10 @@ func TestGate_HoldsMessagesUntilEarlierWritesAreDurable(t *testing.T) {
 
 		ada.Send("store")
 		require.Equal(
-			t, []string{"before store"}, fixture.Texts(ada), "what was said before anything was stored leaves",
+			t, []string{"before store"}, fixture.Texts(ada), "output before the first write is sent",
 		)
 		ada.Send("read")
-		require.Empty(t, fixture.Texts(ada), "the object goes on, and what it says waits in order")
+		require.Empty(t, fixture.Texts(ada), "the object continues, and its output waits in order")
 		engine.Flush()
 		require.Equal(t, []string{
 			"sent after store", "emitted after store", "broadcast after store",
@@ -70,10 +70,10 @@ func TestGate_HoldsOnlyItsObject(t *testing.T) {
 				return o.Broadcast(m)
 			},
 		}
-		another, heard := "eve&o=another", []string(nil)
+		another, received := "eve&o=another", []string(nil)
 		if fixture.IsReplica(kind) {
-			on.MaxSockets = 2 // eve is on another one, and heard by the whole group
-			another, heard = "eve", []string{"hello"}
+			on.MaxSockets = 2 // eve is on another one, and reaches the whole group
+			another, received = "eve", []string{"hello"}
 		}
 		v, _ := fixture.NewGatedOwners(t, kind, on)
 		ada, bob, eve := v.Enter("ada"), v.Enter("bob"), v.Enter(another)
@@ -82,14 +82,14 @@ func TestGate_HoldsOnlyItsObject(t *testing.T) {
 		eve.Send("hello")
 		require.Equal(t, []string{"hello"}, fixture.Texts(eve))
 		for _, c := range []*dogtest.Client{ada, bob} {
-			require.Equal(t, heard, fixture.Texts(c))
+			require.Equal(t, received, fixture.Texts(c))
 		}
 	})
 }
 
 func TestGate_HoldsWhispersAndGossip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked, told atomic.Int32
+		var asked, done atomic.Int32
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
 			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
 				if err := fixture.Put(r); err != nil {
@@ -97,12 +97,12 @@ func TestGate_HoldsWhispersAndGossip(t *testing.T) {
 				}
 				if m.String() == "gossip" {
 					_, err := r.Gossip(ctx, "well?")
-					told.Add(1)
+					done.Add(1)
 					return err
 				}
 				n, err := s.Whisper(ctx, "bob", "psst")
 				require.Equal(t, 1, n)
-				told.Add(1)
+				done.Add(1)
 				return err
 			},
 			Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { asked.Add(1); return nil, nil },
@@ -111,10 +111,10 @@ func TestGate_HoldsWhispersAndGossip(t *testing.T) {
 		h.Enter("eve")
 		ada.Send("whisper")
 		require.Empty(t, fixture.Texts(bob))
-		require.Zero(t, told.Load())
+		require.Zero(t, done.Load())
 		engine.Flush()
 		require.Equal(t, []string{"psst"}, fixture.Texts(bob))
-		require.EqualValues(t, 1, told.Load())
+		require.EqualValues(t, 1, done.Load())
 
 		ada.Send("gossip")
 		synctest.Wait()
@@ -122,7 +122,7 @@ func TestGate_HoldsWhispersAndGossip(t *testing.T) {
 		engine.Flush()
 		synctest.Wait()
 		require.EqualValues(t, 1, asked.Load())
-		require.EqualValues(t, 2, told.Load())
+		require.EqualValues(t, 2, done.Load())
 	})
 }
 

@@ -31,7 +31,7 @@ func TestGate_HeldOutputIsBoundedAndShownInStats(t *testing.T) {
 			return r.Broadcast(text)
 		},
 	}
-	for name, say := range ways {
+	for name, send := range ways {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				accepted, refused := 0, 0
@@ -41,7 +41,7 @@ func TestGate_HeldOutputIsBoundedAndShownInStats(t *testing.T) {
 							return fixture.Put(r)
 						}
 						for range 10_000 {
-							switch err := say(ctx, r, s, strings.Repeat("x", 2000)); {
+							switch err := send(ctx, r, s, strings.Repeat("x", 2000)); {
 							case err == nil:
 								accepted++
 							case errors.Is(err, dog.ErrHeldBack):

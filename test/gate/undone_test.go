@@ -34,7 +34,7 @@ func TestGate_FailedCommitResetsTheObjectAndDropsOutput(t *testing.T) {
 								return err
 							}
 						}
-						return errors.Join(s.Send("said"), fixture.Emit(o, "emitted"), o.Broadcast("broadcast"))
+						return errors.Join(s.Send("sent"), fixture.Emit(o, "emitted"), o.Broadcast("broadcast"))
 					},
 					Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
 						switch {
@@ -67,7 +67,7 @@ func TestGate_FailedCommitResetsTheObjectAndDropsOutput(t *testing.T) {
 
 				bob := v.Enter("bob") // reading goes on, in a new life
 				bob.Send("read")
-				require.Equal(t, []string{"said", "emitted", "broadcast"}, fixture.Texts(bob))
+				require.Equal(t, []string{"sent", "emitted", "broadcast"}, fixture.Texts(bob))
 			})
 		})
 	}
@@ -78,7 +78,7 @@ func TestGate_PanicUndoesWritesAndDropsOutput(t *testing.T) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 				if m.String() == "read" {
-					value, found, err := o.Storage().Get("said")
+					value, found, err := o.Storage().Get("key")
 					require.False(t, found)
 					return errors.Join(err, s.Send("read "+string(value)))
 				}

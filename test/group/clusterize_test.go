@@ -281,8 +281,8 @@ func TestClusterize_WaitersGetTheEndOfTheGroup(t *testing.T) {
 						return "", nil
 					},
 				)
-				// Who waits for the start of the group, and not for Clusterize,
-				// begins anew.
+				// A caller that waits for the start of the group, and not for
+				// Clusterize, starts again.
 				require.NoError(t, dog.CallErr0(t.Context(), h.Group.Stub, (*fixture.HookedLobby).Wake))
 				waits := make(chan error, 3)
 				for i := range cap(waits) {

@@ -25,7 +25,7 @@ type gate struct {
 	t testing.TB
 }
 
-var errStranger = errors.New("a stranger, says the secret list")
+var errStranger = errors.New("a stranger, according to the secret list")
 
 func (g *gate) Identify(req *http.Request) (string, error) {
 	switch uid := req.URL.Query().Get("u"); uid {
@@ -107,7 +107,7 @@ func TestGateway_GroupNeedsReplicasOfItsRuntime(t *testing.T) {
 	require.NoError(t, err)
 	tests := map[string]struct {
 		replicas *dog.Replicas[fixture.Room]
-		says     string
+		problem  string
 	}{
 		"none":               {nil, "it has no replicas"},
 		"a zero value":       {new(dog.Replicas[fixture.Room]), "it has no replicas"},
@@ -119,7 +119,7 @@ func TestGateway_GroupNeedsReplicasOfItsRuntime(t *testing.T) {
 		var refused *dog.RegistrationError
 		require.ErrorAs(t, err, &refused, name)
 		require.Equal(t, "gate", refused.Namespace, name)
-		require.Contains(t, refused.Problem, test.says, name)
+		require.Contains(t, refused.Problem, test.problem, name)
 	}
 	here, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)
 	require.NoError(t, err)

@@ -59,7 +59,7 @@ func TestGroup_EmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
 		h.Enter("ada")
 		groups, replicas = inMemory(h.Runtime)
 		require.Equal(t, []int{1, 1}, []int{groups, replicas})
-		require.Equal(t, 3, starts, "what was retired starts anew")
+		require.Equal(t, 3, starts, "what was retired starts again")
 	})
 }
 

@@ -72,7 +72,7 @@ func TestGroup_LingerIsConfigurable(t *testing.T) {
 		options, group time.Duration
 		want           time.Duration
 	}{
-		{"as the runtime says", 20 * time.Second, 0, 20 * time.Second},
+		{"as set for the runtime", 20 * time.Second, 0, 20 * time.Second},
 		{"by default", 0, 0, 30 * time.Second},
 		{"longer", 20 * time.Second, 5 * time.Minute, 5 * time.Minute},
 		{"shorter", 20 * time.Second, time.Second, time.Second},

@@ -122,7 +122,7 @@ func headerSames() []same {
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
 		},
 		{
-			name:   "a request's trailer that says the length",
+			name:   "a request's trailer that states the length",
 			method: http.MethodPost,
 			body:   text(5),
 			send: func(r *http.Request) {

@@ -75,7 +75,7 @@ func (w hijackInAReset) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Its handler gets it, or it is closed.
 func TestHTTP_HijackDuringAResetLeaksNothing(t *testing.T) {
-	// The handler hears of the reset when the connection has been handed over.
+	// The handler sees the reset when the connection has been handed over.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {

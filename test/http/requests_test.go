@@ -21,8 +21,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// What Receive learns of its request: who sends it, when the client goes, and
-// its body.
+// What Receive gets with its request: the uid, the end of the client, and the
+// body.
 
 // requireNoRequest checks that ctx belongs to no Receive.
 func requireNoRequest(t *testing.T, ctx context.Context, where string) {

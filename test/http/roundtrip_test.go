@@ -117,7 +117,7 @@ func TestRoundTrip_RequestAndResponseWaitForTheGates(t *testing.T) {
 			t, dog.Options{Store: fixture.StoreOf(engine)},
 			func(d *desk, w http.ResponseWriter, _ *http.Request) {
 				asked.Store(true)
-				require.NoError(t, d.Storage().Put("said", nil))
+				require.NoError(t, d.Storage().Put("key", nil))
 				_, _ = io.WriteString(w, "stored")
 			},
 		)
@@ -128,7 +128,7 @@ func TestRoundTrip_RequestAndResponseWaitForTheGates(t *testing.T) {
 			_ = dog.CallErr(
 				context.Background(), desks.Named("ada"), (*desk).Run,
 				func(ctx context.Context, d *desk) error {
-					if err := d.Storage().Put("said", nil); err != nil {
+					if err := d.Storage().Put("key", nil); err != nil {
 						return err
 					}
 					_, text, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")

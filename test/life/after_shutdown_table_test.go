@@ -70,7 +70,7 @@ func shutDown(call func(l *leftover) error) outcome { return outcome{dog.ErrShut
 // noTurn is the outcome of a call that belongs into a handler.
 func noTurn(call func(l *leftover) error) outcome { return outcome{dog.ErrOutsideTurn, call} }
 
-// harmless is the outcome of a call that does what it says without a runtime.
+// harmless is the outcome of a call that works without a runtime.
 func harmless(call func(l *leftover) error) outcome { return outcome{nil, call} }
 
 // only drops all results but the error.

@@ -81,7 +81,7 @@ func newLeftover(t *testing.T, on *fixture.OwnerHooks) (l *leftover, ofObject, o
 	return l, ofObject, ofReplica
 }
 
-// A caller that relies on what it asked for must not be told that it was done.
+// A call that has no effect must not return nil.
 func TestAfterShutdown_CallsWithoutEffectFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ofObject, ofReplica := newLeftover(t, &fixture.OwnerHooks{})

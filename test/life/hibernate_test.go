@@ -27,7 +27,7 @@ func (i *inn) OnStart(context.Context) error { i.diary.note("start inn"); return
 type chamber struct {
 	dog.Replica
 	diary *chronicle
-	said  int
+	count int
 }
 
 func (c *chamber) OnStart(context.Context) error { c.diary.note("start chamber"); return nil }
@@ -40,13 +40,13 @@ func (c *chamber) Receive(w http.ResponseWriter, req *http.Request) error {
 func (c *chamber) OnOpen(_ context.Context, s *dog.Socket) error { return s.SetAttachment(s.UID()) }
 
 func (c *chamber) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
-	c.said++
+	c.count++
 	var who string
 	if err := s.Attachment(&who); err != nil {
 		return err
 	}
 	n := len(slices.Collect(c.Sockets("guest")))
-	return c.Broadcast(who + " says " + m.String() + " as number " + strconv.Itoa(c.said) + " to " + strconv.Itoa(n))
+	return c.Broadcast(who + " says " + m.String() + " as number " + strconv.Itoa(c.count) + " to " + strconv.Itoa(n))
 }
 
 func (c *chamber) OnClose(context.Context, *dog.Socket, int, string) error {
@@ -54,7 +54,7 @@ func (c *chamber) OnClose(context.Context, *dog.Socket, int, string) error {
 	return nil
 }
 
-func (c *chamber) OnGossip(context.Context, dog.Message) (any, error) { return c.said, nil }
+func (c *chamber) OnGossip(context.Context, dog.Message) (any, error) { return c.count, nil }
 
 func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
 	t.Helper()

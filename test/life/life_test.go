@@ -66,7 +66,7 @@ func (b *box) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// stoppingBox is a box that is told of its end.
+// stoppingBox is a box with an OnStop.
 type stoppingBox struct{ box }
 
 func (b *stoppingBox) OnStop(ctx context.Context, reason dog.StopReason) error {
@@ -198,7 +198,7 @@ func TestObject_AbortResetsAnObject(t *testing.T) {
 					r.Connect(w, req, nil)
 					return
 				}
-				_, found, err := r.Storage().Get("said")
+				_, found, err := r.Storage().Get("key")
 				require.NoError(t, err)
 				_, _ = io.WriteString(w, strconv.FormatBool(found))
 			}},

@@ -23,7 +23,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// drudge is a plain object that does what it is told, and undoes what fails.
+// drudge is a plain object that runs the functions of a test, and undoes those
+// that fail.
 type drudge struct{ dog.Object }
 
 func (d *drudge) Do(ctx context.Context, work func(context.Context, *drudge) error) error {
@@ -51,7 +52,7 @@ func TestObject_ErrorIsReturnedWhateverTheNextTransactionDoes(t *testing.T) {
 			t,
 			dog.Options{Store: fixture.StoreOf(storetest.New()), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 				if e.Kind == dog.EventCall && calls.Add(1) == 1 {
-					<-written // the first call is about to tell its error when the second has stored something
+					<-written // the first call is about to return its error when the second has stored something
 				}
 			}}},
 		)
@@ -168,7 +169,7 @@ func TestObject_SendsAgainAfterLosingCommitsBetweenTwoLives(t *testing.T) {
 			})
 		}()
 		synctest.Wait()
-		broken := make(chan error, 1) // which is told when the outcome of the commit before is known
+		broken := make(chan error, 1) // which receives when the outcome of the earlier commit is known
 		go func() {
 			broken <- dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error {
 				panic("no")
@@ -212,7 +213,7 @@ func (d *lair) Receive(w http.ResponseWriter, req *http.Request) error {
 
 func (d *lair) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	if m.String() == "store" {
-		if err := d.Storage().Put("said", []byte("so")); err != nil {
+		if err := d.Storage().Put("key", []byte("so")); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 // One object, hook, client or logger that hangs costs nobody else anything:
 // others start, work, leave memory and are stopped at Shutdown, which waits for
-// nothing longer than its context says.
+// nothing beyond the end of its context.
 func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 	for _, hang := range []string{
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
@@ -97,17 +97,17 @@ func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 	}
 }
 
-// A hook may use the object that it is told of.
+// A hook may use the object that it reports.
 func TestNeighbours_HooksMayUseObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rt *dog.Runtime
 		var cells *dog.Namespace[fixture.Object]
 		var mu sync.Mutex
-		told := make(map[string]int)
+		reported := make(map[string]int)
 		use := func(what string, o dog.ObjectInfo) {
 			mu.Lock()
-			told[what]++
-			n := told[what]
+			reported[what]++
+			n := reported[what]
 			mu.Unlock()
 			if n > 20 {
 				return
@@ -129,8 +129,8 @@ func TestNeighbours_HooksMayUseObjects(t *testing.T) {
 		}
 		synctest.Wait()
 		mu.Lock()
-		require.Greater(t, told["started"], 100)
-		require.Greater(t, told["stopped"], 90)
+		require.Greater(t, reported["started"], 100)
+		require.Greater(t, reported["stopped"], 90)
 		mu.Unlock()
 		require.NoError(t, rt.Shutdown(context.Background()))
 	})

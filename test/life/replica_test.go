@@ -93,9 +93,9 @@ func TestObject_UnnamedReplicaReusesStorageOfAnEarlierOne(t *testing.T) {
 			&fixture.Hooks{
 				Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
 					if m.String() == "store" {
-						return r.Storage().Put("said", []byte(s.UID()))
+						return r.Storage().Put("key", []byte(s.UID()))
 					}
-					value, _, err := r.Storage().Get("said")
+					value, _, err := r.Storage().Get("key")
 					return errors.Join(err, s.Send("stored by "+string(value)))
 				},
 			},

@@ -269,7 +269,7 @@ func TestReset_PanicOfNewIsAReset(t *testing.T) {
 	var used *dog.Group
 	for name, test := range map[string]struct {
 		wrong func() *dog.Group
-		says  string
+		text  string
 	}{
 		"a panic":             {func() *dog.Group { panic("no database") }, "no database"},
 		"nothing":             {func() *dog.Group { return nil }, `New of "lobby" returned nil`},
@@ -297,7 +297,7 @@ func TestReset_PanicOfNewIsAReset(t *testing.T) {
 				broken = true
 				_, err = lobbies.Named("main").Identify(t.Context(), "ada")
 				require.ErrorIs(t, err, dog.ErrReset)
-				require.ErrorContains(t, err, test.says)
+				require.ErrorContains(t, err, test.text)
 				broken = false
 				_, err = lobbies.Named("main").Identify(t.Context(), "ada")
 				require.NoError(t, err)

@@ -110,9 +110,9 @@ func TestServe_EndsWithItsContext(t *testing.T) {
 	}, nil)
 	ada := p.dial(t, "a")
 	require.NoError(t, ada.Write(t.Context(), websocket.MessageText, []byte("hello")))
-	_, heard, err := ada.Read(t.Context())
+	_, received, err := ada.Read(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, "hello", string(heard))
+	require.Equal(t, "hello", string(received))
 
 	answer, err := http.Get("http://" + p.addr + "/b")
 	require.NoError(t, err)
@@ -254,7 +254,7 @@ func TestServe_WaitsForShutdownTimeout(t *testing.T) {
 	close(leave)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "ShutdownTimeout")
-	require.ErrorContains(t, err, "entrance \"a\"", "it says who has not ended")
+	require.ErrorContains(t, err, "entrance \"a\"", "it names what has not ended")
 }
 
 func TestServe_OverTLS(t *testing.T) {

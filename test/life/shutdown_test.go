@@ -95,7 +95,7 @@ func TestShutdown_OnCloseMayUseTheGroup(t *testing.T) {
 		}
 		shutdown(t, h.Runtime)
 		require.NoError(t, errors.Join(failures...))
-		require.Equal(t, 6, answers, "each of three replicas hears two others")
+		require.Equal(t, 6, answers, "each of three replicas gets two answers")
 	})
 }
 
@@ -225,7 +225,7 @@ func TestShutdown_GivesUpWhenItsContextEnds(t *testing.T) {
 
 		close(let)
 		shutdown(t, v.Runtime)
-		require.ErrorIs(t, cause, dog.ErrShutdown, "the handler was told")
+		require.ErrorIs(t, cause, dog.ErrShutdown, "the handler gets the cause")
 		slices.Sort(closed)
 		require.Equal(t, []string{"ada", "bob"}, closed, "OnClose runs even then, once for each")
 	})

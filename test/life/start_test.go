@@ -18,7 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// starter is an object that does what a test says when it starts.
+// starter is an object whose OnStart is set by a test.
 type starter struct {
 	dog.Object
 	start func(ctx context.Context, s *starter) error
@@ -78,7 +78,7 @@ func TestStart_FailureReachesAllWaiters(t *testing.T) {
 					require.Equal(t, errs[0].Error(), err.Error(), "all get one error")
 				}
 				errs, took = callMany(starters.Named("a"), 100)
-				require.NoError(t, errors.Join(errs...), "the next ones try anew")
+				require.NoError(t, errors.Join(errs...), "the next calls try again")
 				require.Equal(t, 5*time.Second, took)
 				require.Equal(t, 2, starts)
 			})
@@ -110,7 +110,7 @@ func TestStart_HangingOneEndsAfterItsTimeout(t *testing.T) {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.ErrorContains(t, err, "StartTimeout")
 			}
-			require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing), "the next one tries anew")
+			require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing), "the next call tries again")
 			close(let)
 			synctest.Wait()
 			require.ErrorIs(t, ended, dog.ErrReset)

@@ -31,7 +31,8 @@ func span(from, to, of time.Duration) func(time.Duration) (earliest, latest time
 	return func(d time.Duration) (earliest, latest time.Duration) { return d * from / of, d * to / of }
 }
 
-// stops has a runtime tell when an object of a namespace leaves memory.
+// stops returns a channel of the times at which objects of a namespace leave
+// memory.
 func stops(o *dog.Options, namespace string) chan time.Time {
 	stopped := make(chan time.Time, 10)
 	o.Trace = &dog.Trace{ObjectStopped: func(info dog.ObjectInfo, _ error) {
@@ -42,7 +43,7 @@ func stops(o *dog.Options, namespace string) chan time.Time {
 	return stopped
 }
 
-// dialRaw connects a client that says nothing by itself, not even in answer.
+// dialRaw connects a client that sends nothing by itself, not even an answer.
 func dialRaw(t *testing.T, h *fixture.Rooms) io.ReadWriteCloser {
 	t.Helper()
 	req, err := http.NewRequest("GET", dogtest.URL+"/ws?u=raw", nil)

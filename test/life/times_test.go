@@ -21,8 +21,8 @@ type timed struct {
 	field  string // of Options, or "Sockets." and one of SocketOptions; "" for a fixed time
 	values []time.Duration
 
-	// bounds says when the time acts at the earliest and at the latest, for a
-	// value.
+	// bounds returns when the time takes effect at the earliest and at the
+	// latest, for a value.
 	bounds func(time.Duration) (earliest, latest time.Duration)
 
 	// act does what starts the time, at some moment after phase, and returns
@@ -87,7 +87,7 @@ func TestTimes_NegativeDisablesOrIsRefused(t *testing.T) {
 	for _, name := range fieldsOf(reflect.TypeFor[dog.Options](), "") {
 		t.Run(name, func(t *testing.T) {
 			never, stated := rows[name]
-			require.True(t, stated, "the table has no row that says when this time acts")
+			require.True(t, stated, "the table has no row for this time")
 			synctest.Test(t, func(t *testing.T) {
 				var o dog.Options
 				field(&o, name).SetInt(-1)

@@ -109,7 +109,7 @@ func (l *load) hooks() *fixture.Hooks {
 		Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
 			if m.String() == "close" {
 				l.watch.leave(s.Tags()[0])
-				return s.Close(4000, "told to")
+				return s.Close(4000, "requested")
 			}
 			return r.Broadcast(m)
 		},

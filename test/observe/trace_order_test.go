@@ -83,7 +83,7 @@ func TestTrace_ReportsOfAnObjectAreInOrder(t *testing.T) {
 		for range 3 {
 			go func() { _ = dog.CallErr0(context.Background(), a, (*fixture.Object).Nothing) }()
 		}
-		time.Sleep(20 * time.Millisecond) // while the first is being told
+		time.Sleep(20 * time.Millisecond) // while the first is being reported
 		require.NoError(t, a.Abort(errors.New("on purpose")))
 		_ = dog.CallErr0(context.Background(), a, (*fixture.Object).Nothing)
 		time.Sleep(time.Minute)
@@ -102,12 +102,12 @@ func TestTrace_ReportsOfAnObjectAreInOrder(t *testing.T) {
 func TestTrace_EventsAreReportedInTheOrderOfTheirTurns(t *testing.T) {
 	const events = 300
 	var mu sync.Mutex
-	var told []string
+	var reported []string
 	rt := dogtest.New(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 		if e.Err != nil {
 			mu.Lock()
 			defer mu.Unlock()
-			told = append(told, e.Err.Error())
+			reported = append(reported, e.Err.Error())
 		}
 	}}})
 	nothing := func(context.Context, *keeper) error { return nil }
@@ -132,10 +132,11 @@ func TestTrace_EventsAreReportedInTheOrderOfTheirTurns(t *testing.T) {
 	for i := range want {
 		want[i] = strconv.Itoa(i + 1)
 	}
-	require.Equal(t, want, told)
+	require.Equal(t, want, reported)
 }
 
-// An object that leaves memory and comes back is told of in order, too.
+// The lives of an object that leaves memory and comes back are reported in
+// order, too.
 func TestTrace_LivesOfAnObjectAreReportedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
@@ -179,7 +180,7 @@ func (s leisurelySQL) Close() error {
 func TestTrace_EndOfALifeIsReportedBeforeTheNext(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(a dog.Stub[fixture.Object])
-		told string
+		line string
 	}{
 		"a reset": {func(a dog.Stub[fixture.Object]) {
 			go func() { _ = a.Abort(errors.New("on purpose")) }()
@@ -206,7 +207,7 @@ func TestTrace_EndOfALifeIsReportedBeforeTheNext(t *testing.T) {
 				began := time.Now()
 				require.NoError(t, dog.CallErr0(t.Context(), a, (*fixture.Object).Nothing))
 				require.Equal(t, began, time.Now(), "it waits for nothing")
-				require.Equal(t, []string{"cell started", c.told, "cell started"}, d.Take())
+				require.Equal(t, []string{"cell started", c.line, "cell started"}, d.Take())
 				time.Sleep(time.Hour)
 			})
 		})

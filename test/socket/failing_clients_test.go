@@ -18,8 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Clients that do not read, and what the log says of clients and handlers that
-// fail.
+// Clients that do not read, and log lines about clients and handlers that fail.
 
 // A client is judged when it has taken nothing for a second with a full queue,
 // so the messages are spread over more than that.
@@ -144,7 +143,7 @@ func TestSocket_HandlerErrorOfAGoneClientIsLoggedAtDebug(t *testing.T) {
 				options, log := newLogbook()
 				v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
 					Message: func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error {
-						return fmt.Errorf("tell ada: %w", cause)
+						return fmt.Errorf("send to ada: %w", cause)
 					},
 				})
 				v.Enter("ada").Send("go")

@@ -182,7 +182,7 @@ func TestSocket_UIDIsKnownBeforeTheObject(t *testing.T) {
 		require.Equal(t, 200, status)
 		require.Equal(t, `you are "ada"`, body)
 		_, body = v.Server.Get("/")
-		require.Equal(t, `you are ""`, body, "nobody said")
+		require.Equal(t, `you are ""`, body, "nobody was named")
 		require.Equal(t, "ada", v.Enter("ada").Receive().String())
 		require.Equal(t, "", v.Enter("").Receive().String())
 		own = "bob"
@@ -254,13 +254,13 @@ func TestSocket_OwnerSendsToItsSockets(t *testing.T) {
 			},
 		})
 		ada, bob, tab := v.Enter("ada"), v.Enter("bob"), v.Enter("bob")
-		say := func(c *dogtest.Client, text string) (ofAda, ofBob, ofTab []string) {
+		send := func(c *dogtest.Client, text string) (ofAda, ofBob, ofTab []string) {
 			c.Send(text)
 			return fixture.Texts(ada), fixture.Texts(bob), fixture.Texts(tab)
 		}
 		requireHeard := func(c *dogtest.Client, text string, want ...[]string) {
 			t.Helper()
-			a, b, x := say(c, text)
+			a, b, x := send(c, text)
 			require.Equal(t, want, [][]string{a, b, x}, text)
 		}
 		requireHeard(ada, "all hi", []string{"hi"}, []string{"hi"}, []string{"hi"})

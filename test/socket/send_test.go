@@ -26,7 +26,7 @@ func busy(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) erro
 }
 
 // flood is an OnMessage that takes two seconds to send more than the queue of
-// 1,000 bytes holds, and reports what Send says in the end.
+// 1,000 bytes holds, and stores the last result of Send.
 func flood(last *error) func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error {
 	return func(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) error {
 		for i := range 100 {
@@ -228,7 +228,7 @@ func TestSocket_ExcludesItselfButNotItsUID(t *testing.T) {
 		cydHears := []string{"emit", "emit+", "emit-", "broadcast", "broadcast+", "broadcast-"}
 		tabletHears := []string{"emit", "emit+", "broadcast", "broadcast+"}
 		if fixture.IsReplica(kind) {
-			on.MaxSockets = 3 // cyd and the tablet are on another one, which hears what is broadcast
+			on.MaxSockets = 3 // cyd and the tablet are on another one, which gets broadcasts
 			loads = []int{3, 2}
 			cydHears, tabletHears = cydHears[3:], tabletHears[2:]
 		}

@@ -136,7 +136,7 @@ func TestSQL_StatementWithoutRoomIsUndone(t *testing.T) {
 // vow is a replica that stores what SQL finds out at the commit to be wrong.
 type vow struct {
 	dog.Replica
-	told *int
+	ran *int
 }
 
 func (v *vow) Receive(w http.ResponseWriter, req *http.Request) error {
@@ -156,7 +156,7 @@ func (v *vow) OnMessage(ctx context.Context, s *dog.Socket, _ dog.Message) error
 	}
 	return errors.Join(
 		s.Send("sent"), v.Emit("emitted"), v.Broadcast("broadcast"),
-		dog.Go(ctx, func(context.Context) error { *v.told++; return nil }),
+		dog.Go(ctx, func(context.Context) error { *v.ran++; return nil }),
 	)
 }
 
@@ -179,7 +179,7 @@ func (v *vow) Keys(context.Context) (n int, err error) {
 
 func TestSQL_CommitRefusedByAConstraintSendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := 0
+		ran := 0
 		var resets []error
 		rt := dogtest.New(
 			t,
@@ -192,7 +192,7 @@ func TestSQL_CommitRefusedByAConstraintSendsNothing(t *testing.T) {
 		vows, err := dog.RegisterReplica(
 			rt, "vow",
 			&dog.ReplicaOptions[vow]{
-				New: func() *vow { return &vow{told: &told} },
+				New: func() *vow { return &vow{ran: &ran} },
 				Schema: dog.Schema{
 					"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)",
 				},
@@ -217,7 +217,7 @@ func TestSQL_CommitRefusedByAConstraintSendsNothing(t *testing.T) {
 			code, _ := c.Closed()
 			require.Equal(t, 1011, code)
 		}
-		require.Zero(t, told)
+		require.Zero(t, ran)
 		require.Len(t, resets, 1)
 		require.ErrorIs(t, resets[0], dog.ErrConstraint)
 

@@ -55,8 +55,8 @@ func TestBackup_StoreInMemoryIsBackedUpToADirectory(t *testing.T) {
 	}
 }
 
-// Wherever there is no space, also for what is made on the way, the error says
-// so, nothing is left, and nothing is stored.
+// Wherever space runs out, also for temporary files, the error is ErrStoreFull,
+// nothing is left, and nothing is stored.
 func TestBackup_FullDiskLeavesNothingOfBackupExportOrImport(t *testing.T) {
 	dir, temp := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", temp)

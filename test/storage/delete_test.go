@@ -292,7 +292,7 @@ func TestDelete_ReplicaInMemoryOrStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
-			return r.Storage().Put("said", []byte(m.String()))
+			return r.Storage().Put("key", []byte(m.String()))
 		}}
 		options := dog.Options{Store: fixture.StoreOf(engine), LingerFor: time.Second, RetireAfter: time.Second}
 		h, rooms := newRoomsAndReplicas(t, options, on)
@@ -305,7 +305,7 @@ func TestDelete_ReplicaInMemoryOrStored(t *testing.T) {
 			}
 			return dog.Stub[fixture.Room]{}
 		}
-		say := func() *dogtest.Client {
+		send := func() *dogtest.Client {
 			c := h.Enter("ada")
 			c.Send("hello")
 			synctest.Wait()
@@ -313,13 +313,13 @@ func TestDelete_ReplicaInMemoryOrStored(t *testing.T) {
 			return c
 		}
 
-		c := say()
+		c := send()
 		require.NoError(t, stub().Delete(t.Context()))
 		require.Zero(t, keysLeft(t, engine))
 		code, _ := c.Closed()
 		require.Equal(t, 1011, code)
 
-		say().Close(1000, "")
+		send().Close(1000, "")
 		time.Sleep(time.Minute)
 		require.Empty(t, h.Loads(), "the replica is in memory")
 		gone := stub()

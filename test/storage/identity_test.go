@@ -73,7 +73,7 @@ func TestID_RandomIDsAreUnique(t *testing.T) {
 	}
 }
 
-// herald is an object that tells what its alarm knows of it.
+// herald is an object that records what its alarm handler knows of it.
 type herald struct {
 	dog.Object
 	rang chan<- string

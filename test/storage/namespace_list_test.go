@@ -207,7 +207,7 @@ func TestList_ObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 func TestList_ReplicasAreListedByTheirIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
-			return r.Storage().Put("said", []byte(m.String()))
+			return r.Storage().Put("key", []byte(m.String()))
 		}}
 		options := dog.Options{
 			Store:       fixture.StoreOf(fixture.PromptEngine()),

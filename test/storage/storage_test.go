@@ -215,7 +215,7 @@ func TestStorage_ErrorKeepsWritesWithoutRollbackOnError(t *testing.T) {
 	for _, rollback := range []bool{false, true} {
 		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
 			Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
-				_, found, err := r.Storage().Get("said")
+				_, found, err := r.Storage().Get("key")
 				if m.String() == `"read"` {
 					return found, err
 				}

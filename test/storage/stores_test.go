@@ -38,7 +38,7 @@ func TestStorage_SecondProcessGetsErrStoreLocked(t *testing.T) {
 	out, err := second.CombinedOutput()
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(out), "true "), "%s", out)
-	require.Contains(t, string(out), dir, "it says which directory")
+	require.Contains(t, string(out), dir, "it names the directory")
 	fill(t, o.Named("a"), "y") // the first is not disturbed
 	require.NoError(t, o.rt.Shutdown(t.Context()))
 	again := newParcels(t, "parcel", dog.Options{Store: disk.At(dir)})

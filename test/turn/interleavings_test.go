@@ -343,11 +343,11 @@ func TestTurn_HandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
 
 func TestTurn_ClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var heard []string
+		var received []string
 		h := fixture.NewRooms(
 			t, 5,
 			&fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-				heard = append(heard, s.UID())
+				received = append(received, s.UID())
 				if s.UID() == "ada" {
 					time.Sleep(time.Second) // bob's message waits meanwhile
 					for other := range r.Sockets() {
@@ -363,6 +363,6 @@ func TestTurn_ClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 		bob.Send("y")
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []string{"ada"}, heard)
+		require.Equal(t, []string{"ada"}, received)
 	})
 }

@@ -226,8 +226,8 @@ func TestTurn_TwoObjectsThatKeepTheirTurnsAndCallEachOtherDeadlockAtOnce(t *test
 		began := time.Now()
 		ada.Send("go")
 		bob.Send("go")
-		said := []string{ada.Receive().String(), bob.Receive().String()}
-		require.Contains(t, said, "true", "somebody was refused, so that the other could go on")
+		replies := []string{ada.Receive().String(), bob.Receive().String()}
+		require.Contains(t, replies, "true", "somebody was refused, so that the other could go on")
 		require.Equal(t, time.Second, time.Since(began))
 	})
 }

@@ -12,7 +12,7 @@ import (
 
 // sleeper takes a millisecond for an operation.
 type sleeper struct {
-	own    time.Duration // the latency it tells of; 0: none
+	own    time.Duration // the latency that it reports; 0: none
 	runs   atomic.Int64
 	failAt int64
 	closed bool
