@@ -284,7 +284,7 @@ func (r results) figures(b *strings.Builder) {
 		}
 	}
 	fmt.Fprintf(b, "\n|---|---|%s\n", strings.Repeat("---|", shown))
-	slices.SortStableFunc(lines, func(x, y line) int { // the rows of a cell in their order, whoever came first
+	slices.SortStableFunc(lines, func(x, y line) int { // the rows of a cell in their order, in any order of arrival
 		if x.cell != y.cell || x.objects != y.objects {
 			return 0
 		}

@@ -88,9 +88,9 @@ var policies = map[string]conn.Policy{
 	"Disconnect": conn.Disconnect, "DropOldest": conn.DropOldest, "Coalesce": conn.Coalesce,
 }
 
-// Whoever takes what it gets without a pause stays, however slowly, under
-// every policy, with heartbeats: what was sent in one go is all taken, and of
-// an endless stream what the policy lets through.
+// A peer that reads without a pause stays connected, however slowly it reads,
+// under every policy, with heartbeats. It gets all of a burst, and what the
+// policy lets through of an endless stream.
 func TestAlive_SlowIsNotDead(t *testing.T) {
 	for kind, dial := range lines(t) {
 		for policy, slow := range policies {

@@ -255,7 +255,7 @@ func TestClose_ClosesAWrappedConnectionByItsClose(t *testing.T) {
 }
 
 // What a wrapper does in its Close may take as long as the peer likes, over TLS
-// for example; Abort is called by those who have no time.
+// for example; Abort must not wait.
 func TestAbort_DoesNotWaitForAWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()

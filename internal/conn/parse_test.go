@@ -211,8 +211,8 @@ func TestParser_Limit(t *testing.T) {
 	})
 }
 
-// Whoever announces a long message and sends nothing of it gets no memory for
-// it.
+// A peer that announces a long message and sends nothing of it gets no memory
+// for it.
 func TestParser_HeaderAlone(t *testing.T) {
 	for _, first := range []byte{finBit | byte(Binary), byte(Binary), finBit | byte(Binary) | rsv1Bit} {
 		for _, length := range []uint64{64 << 10, 1 << 62} {

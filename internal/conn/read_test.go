@@ -360,7 +360,7 @@ func FuzzReadLikeCoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, piece byte) {
 		o := &conn.Options{MaxMessage: limit}
 		// Zeros complete every frame that is not too long, and are no frame
-		// themselves. They bring about a verdict.
+		// themselves, so every input gets a verdict.
 		whole := append(bytes.Clone(stream), make([]byte, 200)...)
 		want, code := readByCoder(t, whole, limit)
 		require.NotEqual(t, 1006, code)

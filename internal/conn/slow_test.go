@@ -29,8 +29,8 @@ func stuck(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
 // moment is the default of Options.Moment.
 const moment = time.Second
 
-// stuckLong is stuck for long enough to be slow.
-func stuckLong(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
+// newSlow is stuck for long enough to be slow.
+func newSlow(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
 	c, p, read := stuck(t, o)
 	time.Sleep(moment)
 	return c, p, read
@@ -38,7 +38,7 @@ func stuckLong(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
 
 func TestSlow_Disconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 100})
 		for i := 1; i < 10; i++ {
 			send(t, c, ten(i))
 		}
@@ -56,7 +56,7 @@ func TestSlow_Disconnect(t *testing.T) {
 
 func TestSlow_DisconnectPeerThatNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 10, CloseTimeout: 3 * time.Second})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 10, CloseTimeout: 3 * time.Second})
 		time.Sleep(time.Second)
 		require.ErrorIs(t, c.Send(conn.NewFrame(conn.Binary, nil), ""), conn.ErrSlow)
 		start := time.Now()
@@ -82,7 +82,7 @@ func TestSlow_DisconnectMessageOverTheBound(t *testing.T) {
 
 func TestSlow_DropOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
 		for i := 1; i <= 20; i++ {
 			send(t, c, ten(i))
 			require.LessOrEqual(t, c.Stats().QueuedBytes, 100)
@@ -105,7 +105,7 @@ func TestSlow_DropOldest(t *testing.T) {
 // The writer takes half of the bound at most, so what is newest finds room.
 func TestSlow_DropOldestKeepsTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
 		for i := 1; i < 10; i++ {
 			send(t, c, ten(i))
 		}
@@ -126,7 +126,7 @@ func TestSlow_DropOldestKeepsTheNewest(t *testing.T) {
 
 func TestSlow_Coalesce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 60, Slow: conn.Coalesce})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 60, Slow: conn.Coalesce})
 		keyed := func(i int, key string) error { return c.Send(conn.NewFrame(conn.Text, []byte(ten(i))), key) }
 		require.NoError(t, keyed(1, "a"))
 		require.NoError(t, keyed(2, ""))
@@ -184,8 +184,8 @@ func TestSlow_WriteTimeout(t *testing.T) {
 	})
 }
 
-// Slow is not stuck: whoever takes a byte in time may go on, also in the middle
-// of a frame.
+// Slow is not stuck: a peer that reads a byte in time stays connected, also in
+// the middle of a frame.
 func TestSlow_WriteProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p, read := stuck(t, &conn.Options{WriteTimeout: 4 * time.Second, QueueBytes: 1 << 20})

@@ -281,8 +281,7 @@ func TestWrite_BurstIsNotSlow(t *testing.T) {
 	})
 }
 
-// Whoever sends more than the machine writes waits for the writers, and for
-// nobody else.
+// A sender that sends more than the machine writes waits for the writers only.
 func TestWrite_SendersWaitForWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := make(chan struct{})

@@ -77,21 +77,21 @@ type outer struct {
 func TestMarshal_RefusesInvalidStrings(t *testing.T) {
 	const bad = "a\xff"
 	for name, v := range map[string]any{
-		"string":              bad,
-		"type":                named(bad),
-		"pointer":             &[]string{bad}[0],
-		"slice":               []string{"a", bad},
-		"array":               [1]any{bad},
-		"map value":           map[string]any{"a": bad},
-		"map key":             map[string]int{bad: 1},
-		"field":               inner{Any: bad},
-		"embedded field":      outer{inner: inner{Any: bad}},
-		"deep":                outer{Next: &outer{List: []inner{{Any: map[string]any{"x": []any{bad}}}}}},
-		"text":                raw{'a', 0xff},
-		"text by key":         map[raw]int{{'a', 0xff}: 1},
-		"text by field":       []any{&inner{Any: &raw{'a', 0xff}}},
-		"key that is no text": map[shouted]int{bad: 1},
-		"beside another":      []any{"\ufffd", json.RawMessage(`"\ufffd"`), bad},
+		"string":                    bad,
+		"type":                      named(bad),
+		"pointer":                   &[]string{bad}[0],
+		"slice":                     []string{"a", bad},
+		"array":                     [1]any{bad},
+		"map value":                 map[string]any{"a": bad},
+		"map key":                   map[string]int{bad: 1},
+		"field":                     inner{Any: bad},
+		"embedded field":            outer{inner: inner{Any: bad}},
+		"deep":                      outer{Next: &outer{List: []inner{{Any: map[string]any{"x": []any{bad}}}}}},
+		"text":                      raw{'a', 0xff},
+		"text by key":               map[raw]int{{'a', 0xff}: 1},
+		"text by field":             []any{&inner{Any: &raw{'a', 0xff}}},
+		"key that is invalid UTF-8": map[shouted]int{bad: 1},
+		"beside another":            []any{"\ufffd", json.RawMessage(`"\ufffd"`), bad},
 	} {
 		_, err := exactjson.Marshal(v)
 		require.ErrorIs(t, err, exactjson.ErrUTF8, name)

@@ -61,10 +61,11 @@ func TestScratch_SweepsOnlyItsOwn(t *testing.T) {
 	}
 }
 
-// Whoever may rename in the parent may put something else there at any moment.
+// A process that may rename in the parent may replace the directory at any
+// moment.
 func TestScratch_FollowsNoLinkThatReplacesIt(t *testing.T) {
 	for name, take := range map[string]func(*testing.T, string) *Scratch{
-		"of a process that is no more": func(t *testing.T, parent string) *Scratch {
+		"of an ended process": func(t *testing.T, parent string) *Scratch {
 			return abandoned(left(t, parent, scratchPrefix+"x", 0o700))
 		},
 		"in use": func(t *testing.T, parent string) *Scratch {

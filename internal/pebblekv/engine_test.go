@@ -326,7 +326,7 @@ func TestBackup_WhileWriting(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// A backup that fails is no failure of the store.
+// A failed backup does not fail the store.
 func TestBackup_FailureDoesNotAffectTheStore(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))

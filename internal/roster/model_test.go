@@ -104,7 +104,7 @@ func (m *model) has(rid string, r *modelReplica) bool {
 	return slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid && p.replica == r })
 }
 
-// knows reports whether rid is no newcomer to r.
+// knows reports whether rid is known on r.
 func (m *model) knows(r *modelReplica, rid string) bool {
 	l, ok := m.lingers[rid]
 	return m.has(rid, r) || m.holder(rid) == r || ok && l.replica == r && !m.passed(m.c.Linger, l.since)

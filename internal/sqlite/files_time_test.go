@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// What checking or reading a table costs must not be up to whoever made it.
+// The author of a table must not control what checking or reading it costs.
 func TestFiles_MaintenanceRunsNoCodeOfTheDatabase(t *testing.T) {
 	p := newPool(t, 1)
 	pages := newPages()

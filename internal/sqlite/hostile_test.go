@@ -29,8 +29,8 @@ func ends(t *testing.T, what string, f func()) {
 
 func times(n int, what string) string { return strings.Repeat(what, n) }
 
-// hurry runs a query that may take a twentieth of a second.
-func hurry(s store.SQL, query string, args ...any) error {
+// runBriefly runs a query with a limit of a twentieth of a second.
+func runBriefly(s store.SQL, query string, args ...any) error {
 	d := s.(*database)
 	if d.conn != nil {
 		d.conn.meter.dog.awake.Store(false) // its timer was set for longer
@@ -91,7 +91,7 @@ func TestHostile_StatementEndsAtItsTimeLimit(t *testing.T) {
 		},
 	} {
 		ends(t, c.query, func() {
-			err := hurry(s, c.query, c.args...)
+			err := runBriefly(s, c.query, c.args...)
 			require.ErrorIs(t, err, store.ErrLimit, c.query)
 			require.Less(t, len(err.Error()), 300)
 			require.NoError(t, s.Rollback())
@@ -114,7 +114,7 @@ func TestHostile_PatternsAreShort(t *testing.T) {
 func TestHostile_SlowReadKeepsTheTransaction(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
-	require.ErrorIs(t, hurry(s, endless+"SELECT count(*) FROM n"), store.ErrLimit)
+	require.ErrorIs(t, runBriefly(s, endless+"SELECT count(*) FROM n"), store.ErrLimit)
 	run(t, s, "INSERT INTO t VALUES (1)")
 	require.NoError(t, s.Commit())
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT a FROM t"))
@@ -127,7 +127,7 @@ func TestHostile_TransactionIsLostWithItsConnection(t *testing.T) {
 	run(t, s, "INSERT INTO t VALUES (1)")
 	machine := s.(*database).conn.machine
 	three := times(1<<20, "3")
-	require.ErrorIs(t, hurry(s, "SELECT decimal_mul(?, ?)", three, three), store.ErrLimit)
+	require.ErrorIs(t, runBriefly(s, "SELECT decimal_mul(?, ?)", three, three), store.ErrLimit)
 	for _, query := range []string{"SELECT 1", "INSERT INTO t VALUES (2)"} {
 		_, again := try(s, query)
 		require.ErrorIs(t, again, store.ErrLimit)

@@ -40,7 +40,7 @@ type modelled struct {
 
 var spaces = []store.Space{store.Keys, store.Sheets}
 
-// odd are keys that are no text, or not much of it.
+// odd are keys that are empty, short or invalid UTF-8.
 var odd = []string{"", "\x00", "\xff", "\xff\xff", "0\x80", "0\x80\xff", "0\x81", "0\xff"}
 
 // drawKey returns one of few keys, so that what is done meets what was done

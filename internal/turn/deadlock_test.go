@@ -105,7 +105,7 @@ func TestDeadlock(t *testing.T) {
 		})
 	})
 
-	t.Run("a caller that no longer waits closes no circle", func(t *testing.T) {
+	t.Run("a caller that no longer waits closes no cycle", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var a, b turn.Lock
 			late := make(chan error, 1)

@@ -171,7 +171,7 @@ func TestChat_ShowsTheLog(t *testing.T) {
 	ada.waitMessage("bob", "all", "new")
 }
 
-// A planned restart is no failure: nobody is alarmed.
+// A planned restart shows no error to anybody.
 func TestChat_ReconnectsAfterARestart(t *testing.T) {
 	browser := chromium.Start(t)
 	chat := example(t, "chat", "-data", filepath.Join(t.TempDir(), "chat"))
@@ -230,7 +230,7 @@ func TestChat_ReconnectsAfterARestart(t *testing.T) {
 	}
 }
 
-// A proxy that restarts is no failure either.
+// A restart of a proxy shows no error either.
 func TestChat_ReconnectsAfterARestartOfAProxy(t *testing.T) {
 	browser := chromium.Start(t)
 	proxy := newProxy(t, example(t, "chat").url)

@@ -91,7 +91,7 @@ func TestCall_OnlyExportedMethods(t *testing.T) {
 		ada := clerks.Named("ada")
 		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
 		for name, f := range map[string]func(*clerk, context.Context) error{
-			"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
+			"closure": func(*clerk, context.Context) error { return nil }, "function": foreignTick,
 			"unexported": (*clerk).hidden, "nil": nil,
 		} {
 			fixture.RequireUsage(t, dog.CallErr0(context.Background(), ada, f), "not an exported method", name)

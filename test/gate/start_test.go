@@ -36,7 +36,7 @@ func (c *confessor) OnStart(context.Context) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // for others to wait with who has started it
+	time.Sleep(time.Second) // so that others wait together with the caller that started it
 	return c.fail(c, string(secret))
 }
 

@@ -40,8 +40,8 @@ type broadcaster interface {
 	Broadcast(v any, options ...dog.SendOption) error
 }
 
-// speak sends "hi" in the way that a word names.
-func speak(o broadcaster, s *dog.Socket, word string) error {
+// sendBy sends "hi" by the named method.
+func sendBy(o broadcaster, s *dog.Socket, word string) error {
 	word, except, _ := strings.Cut(word, " but ")
 	var options []dog.SendOption
 	for uid := range strings.SplitSeq(except, ",") {
@@ -79,7 +79,7 @@ func TestAudience_DependsOnTheReceiverInAnObject(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
 					Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
-						return speak(o, s, m.String())
+						return sendBy(o, s, m.String())
 					},
 				})
 				crowd := crowdOf{
@@ -97,7 +97,7 @@ func TestAudience_SocketWithoutAUIDExcludesOnlyItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
-				return speak(o, s, m.String())
+				return sendBy(o, s, m.String())
 			},
 		})
 		crowd := crowdOf{"a": v.Enter(""), "b": v.Enter(""), "c": v.Enter("")}
@@ -126,7 +126,7 @@ func TestAudience_DependsOnTheReceiverAcrossReplicas(t *testing.T) {
 					t, 2,
 					&fixture.Hooks{
 						Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-							return speak(r, s, m.String())
+							return sendBy(r, s, m.String())
 						},
 					},
 				)

@@ -60,8 +60,8 @@ func TestGateway_SendsTheStatusOfTheRefusal(t *testing.T) {
 	}
 }
 
-// What a gateway answers on purpose is no news. A failure that looks like a
-// refusal is, but clients that come back must not fill the log with it.
+// An intended answer of a gateway is not logged. A failure that looks like a
+// refusal is, but clients that retry must not fill the log with it.
 func TestGateway_LogsOnlyUnintendedRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		refusal error

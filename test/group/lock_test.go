@@ -78,7 +78,7 @@ func TestGroup_LockedReplicaTakesOnlyKnownUIDs(t *testing.T) {
 	}
 }
 
-// A stub that Identify returned before is no way round the lock.
+// A stub that Identify returned earlier does not bypass the lock.
 func TestGroup_FurtherRequestDoesNotPassALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4})

@@ -77,7 +77,7 @@ func TestGroup_LingerIsConfigurable(t *testing.T) {
 		{"longer", 20 * time.Second, 5 * time.Minute, 5 * time.Minute},
 		{"shorter", 20 * time.Second, time.Second, time.Second},
 		{"not at all", 20 * time.Second, -1, 0},
-		{"though others do not", -1, time.Minute, time.Minute},
+		{"only in this group", -1, time.Minute, time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -131,7 +131,7 @@ func sames() []same {
 		},
 		{name: "nothing", serve: func(func(...any), http.ResponseWriter, *http.Request) {}},
 		{
-			name:   "no type by intent",
+			name:   "no content type, intentionally",
 			direct: true,
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Content-Type"] = nil
@@ -184,7 +184,7 @@ func sames() []same {
 			send: func(r *http.Request) { r.Header.Set("X-Sent", "x"); r.URL.Path, r.URL.RawQuery = "/a b", "c=d" },
 		},
 		{
-			name:  "a header that breaks lines",
+			name:  "a header with line breaks",
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
 			send:  func(r *http.Request) { r.Header.Set("X-Sent", "a\r\nb: c") },
 		},

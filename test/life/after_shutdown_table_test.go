@@ -45,7 +45,7 @@ type leftover struct {
 	stop func() // OnStop of the group; nil: nothing
 }
 
-// outside is the context of a caller that is no handler.
+// outside is the context of a caller outside any handler.
 func outside() context.Context { return context.Background() }
 
 func (l *leftover) stub() dog.Stub[fixture.SocketObject] { return l.objects.Named("main") }

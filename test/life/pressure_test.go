@@ -61,8 +61,8 @@ func TestPressure_BusyObjectsBeyondTheBoundBlockNobody(t *testing.T) {
 	}
 }
 
-// An object that makes another while there is no room waits for nobody who
-// waits for it.
+// An object that makes another while there is no room does not wait for a
+// caller that waits for it.
 func TestPressure_ObjectsThatMakeObjectsDoNotDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := fixture.NewObjects(t, dog.Options{MaxObjects: 2, EvictAfter: time.Hour})

@@ -180,7 +180,8 @@ func TestStart_AbortEndsAHangingHandler(t *testing.T) {
 		require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing))
 		close(let)
 
-		// A handler that hangs: who waits for its turn finds the next life.
+		// A handler that hangs: callers that wait for its turn get the next
+		// life.
 		_, cells := fixture.NewObjects(t, dog.Options{})
 		hung, waits := make(chan error), make(chan error)
 		again := make(chan struct{})

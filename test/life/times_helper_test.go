@@ -62,8 +62,8 @@ func dialRaw(t *testing.T, h *fixture.Rooms) io.ReadWriteCloser {
 	return ws
 }
 
-// sayNothing sends an empty text.
-func sayNothing(t *testing.T, ws io.Writer) {
+// sendEmpty sends an empty text.
+func sendEmpty(t *testing.T, ws io.Writer) {
 	t.Helper()
 	_, err := ws.Write([]byte{0x81, 0x80, 0, 0, 0, 0})
 	require.NoError(t, err)
@@ -84,9 +84,9 @@ type parlour struct{ dog.Group }
 // Take takes a while.
 func (p *parlour) Take(_ context.Context, d time.Duration) error { time.Sleep(d); return nil }
 
-// takesUntilItLeaves returns how long a parlour stays in memory after an event
-// that is longer than looks are apart.
-func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.Duration {
+// timeToEviction returns how long a parlour stays in memory after an event that
+// is longer than the interval of the sweeper.
+func timeToEviction(t *testing.T, o dog.Options, phase time.Duration) time.Duration {
 	stopped := stops(&o, "parlour")
 	rt := dogtest.New(t, o)
 	rooms, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)
@@ -100,9 +100,9 @@ func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.D
 	return (<-stopped).Sub(began)
 }
 
-// takesUntilItIsCutOff returns how long after so many messages of a kilobyte a
-// client is cut off that takes nothing.
-func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
+// timeToCutOff returns how long after so many messages of a kilobyte a client
+// that reads nothing is cut off.
+func timeToCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
 	o.Sockets.PingInterval = -1
 	ended := make(chan time.Time, 1)
 	h := fixture.NewRoomsWith(

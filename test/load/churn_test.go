@@ -136,8 +136,8 @@ func (p *peer) await(word string) (received int64, err error) {
 // reset ends the connection without a word. The kernel sends RST.
 func (p *peer) reset() error { return errors.Join(p.SetLinger(0), p.Close()) }
 
-// closeWell ends the connection by the closing handshake.
-func (p *peer) closeWell() error {
+// closeHandshake ends the connection by the closing handshake.
+func (p *peer) closeHandshake() error {
 	if err := p.send(opClose, "\x03\xe8"); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (m *market) work(worker, n int) error {
 		if i%2 == 0 {
 			leave = append(leave, p.reset)
 		} else {
-			leave = append(leave, p.closeWell)
+			leave = append(leave, p.closeHandshake)
 		}
 		if len(leave) > churnHeld {
 			if err := leave[0](); err != nil {
@@ -251,14 +251,14 @@ func TestChurn_LeavesNothing(t *testing.T) {
 			here = append(here, p)
 		}
 		for _, p := range here[1:] {
-			require.NoError(t, p.closeWell())
+			require.NoError(t, p.closeHandshake())
 		}
 		witness := here[0]
 		witnesses = append(witnesses, witness)
 		go func() {
 			received, err := witness.await("last")
 			missed <- m.sent[group].Load() - received - 1 // it has received its own first word before
-			failed <- errors.Join(err, witness.closeWell())
+			failed <- errors.Join(err, witness.closeHandshake())
 		}()
 	}
 	require.EqualValues(t, churnLimit, m.most.Load())

@@ -20,7 +20,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// watcher counts who is on each replica without looking at the books. A guest
+// watcher counts the guests of each replica without using the roster. A guest
 // enters when Receive begins and leaves just before whatever makes the library
 // give its place back, so that the count is never above the real one.
 type watcher struct {

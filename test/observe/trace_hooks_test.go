@@ -130,7 +130,8 @@ func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
 	}
 }
 
-// Who keeps a turn may wait for an event that somebody else has brought about.
+// An event that keeps its turn may wait for an event that another caller has
+// started.
 func TestTrace_HookMayUseAnObjectThatKeepsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var keepers *dog.Namespace[keeper]

@@ -98,7 +98,8 @@ func TestTrace_ReportsOfAnObjectAreInOrder(t *testing.T) {
 	})
 }
 
-// The turn decides the order, however long hooks take and whoever runs them.
+// The turn decides the order, however long hooks take and whichever goroutine
+// runs them.
 func TestTrace_EventsAreReportedInTheOrderOfTheirTurns(t *testing.T) {
 	const events = 300
 	var mu sync.Mutex

@@ -128,16 +128,16 @@ func TestSocket_RefusedClientGetsTheReason(t *testing.T) {
 			header       map[string]string
 			status       int
 		}{
-			"a plain request":         {"GET", "/?u=ada", nil, 426},
-			"another method":          {"POST", "/?u=ada", handshakeHeader(), 405},
-			"another origin":          {"GET", "/?u=ada", handshakeHeader("Origin", "https://evil.test"), 403},
-			"a key that is none":      {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Key", "short"), 400},
-			"a version that is none":  {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Version", "12"), 400},
-			"control characters":      {"GET", "/?u=a%00b", handshakeHeader(), 400},
-			"a uid that is no UTF-8":  {"GET", "/?u=%ff", handshakeHeader(), 400},
-			"a uid that is too long":  {"GET", "/?u=" + strings.Repeat("u", 1025), handshakeHeader(), 400},
-			"an origin of its own":    {"GET", "/?u=ada", handshakeHeader("Origin", dogtest.URL), 101},
-			"a uid just not too long": {"GET", "/?u=" + strings.Repeat("u", 1024), handshakeHeader(), 101},
+			"a plain request":             {"GET", "/?u=ada", nil, 426},
+			"another method":              {"POST", "/?u=ada", handshakeHeader(), 405},
+			"another origin":              {"GET", "/?u=ada", handshakeHeader("Origin", "https://evil.test"), 403},
+			"a key that is none":          {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Key", "short"), 400},
+			"a version that is none":      {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Version", "12"), 400},
+			"control characters":          {"GET", "/?u=a%00b", handshakeHeader(), 400},
+			"a uid that is invalid UTF-8": {"GET", "/?u=%ff", handshakeHeader(), 400},
+			"a uid that is too long":      {"GET", "/?u=" + strings.Repeat("u", 1025), handshakeHeader(), 400},
+			"an origin of its own":        {"GET", "/?u=ada", handshakeHeader("Origin", dogtest.URL), 101},
+			"a uid just not too long":     {"GET", "/?u=" + strings.Repeat("u", 1024), handshakeHeader(), 101},
 		} {
 			require.Equal(t, c.status, statusOf(t, v.Server, c.method, c.path, c.header), name)
 		}

@@ -94,15 +94,15 @@ func TestSocket_InvalidDefaultsAreRefusedAtRegistration(t *testing.T) {
 
 func TestSocket_InvalidOptionsAreRefused(t *testing.T) {
 	bad := map[string]dog.SocketOptions{
-		"an unknown policy":       {Slow: dog.CoalesceSlow + 1},
-		"a negative policy":       {Slow: -1},
-		"a request and no reply":  {AutoRequest: "ping"},
-		"a reply and no request":  {AutoReply: "pong"},
-		"a request too long":      {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
-		"a reply that is no text": {AutoRequest: "ping", AutoReply: "\xff"},
-		"a bad origin pattern":    {OriginPatterns: []string{"example.com", "a["}},
-		"too many tags":           {Tags: strings.Split("a b c d e f g h i j k", " ")},
-		"a tag too long":          {Tags: []string{strings.Repeat("x", 257)}},
+		"an unknown policy":             {Slow: dog.CoalesceSlow + 1},
+		"a negative policy":             {Slow: -1},
+		"a request and no reply":        {AutoRequest: "ping"},
+		"a reply and no request":        {AutoReply: "pong"},
+		"a request too long":            {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
+		"a reply that is invalid UTF-8": {AutoRequest: "ping", AutoReply: "\xff"},
+		"a bad origin pattern":          {OriginPatterns: []string{"example.com", "a["}},
+		"too many tags":                 {Tags: strings.Split("a b c d e f g h i j k", " ")},
+		"a tag too long":                {Tags: []string{strings.Repeat("x", 257)}},
 	}
 	for name, options := range bad {
 		t.Run(name, func(t *testing.T) {

@@ -129,7 +129,7 @@ func TestRefusals_ComeBeforeThoseOfAnInvalidUID(t *testing.T) {
 	})
 }
 
-// A gateway decides who is there before anything else is looked at.
+// A gateway identifies the client before anything else is checked.
 func TestRefusals_ComeAfterThoseOfAGateway(t *testing.T) {
 	options, _ := fixture.LogToBuffer()
 	rt := dogtest.New(t, options)

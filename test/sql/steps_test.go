@@ -74,7 +74,7 @@ func TestSchema_StepMayTakeAsLongAsAStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := dogtest.NewDisk(t)
-				require.NoError(t, newRelease(t, d, first, noUse))
+				require.NoError(t, newRelease(t, d, first, withoutUse))
 				rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(modest{d, c.read}), StartTimeout: c.timeout})
 				cells, err := dog.RegisterObject(
 					rt, "cell", &dog.ObjectOptions[fixture.Object]{Schema: append(first, c.step)},
