@@ -18,7 +18,7 @@ var errLate = misuse("Connect", "Receive has returned already")
 // connect is [Object.Connect]. If it returns an error, it has written a
 // response to the client.
 func (c *core) connect(w http.ResponseWriter, req *http.Request, options *SocketOptions) (*Socket, error) {
-	o, err := c.speaker()
+	o, err := c.running()
 	fail := func(err error) (*Socket, error) {
 		WriteError(w, err)
 		o.refused(err)
@@ -105,7 +105,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	connected = true
 	rt.host.Work.Add() // until finish
 	set.enter(s)
-	o.Gate.Say(func(lost error) {
+	o.Gate.Send(func(lost error) {
 		if lost != nil {
 			s.lost.Store(true)
 			go s.vanish(lost)

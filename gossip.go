@@ -58,7 +58,7 @@ func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 }
 
 // gossip asks all replicas of the group except asker, which may be nil.
-func (g *groupState) gossip(ctx context.Context, speaker *object.Object, asker *replicaState, v any) ([]Reply, error) {
+func (g *groupState) gossip(ctx context.Context, source *object.Object, asker *replicaState, v any) ([]Reply, error) {
 	data, err := encodeJSON(v)
 	if err != nil {
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
@@ -70,7 +70,7 @@ func (g *groupState) gossip(ctx context.Context, speaker *object.Object, asker *
 	}
 	defer leave()
 	var replies []Reply
-	err = object.AwaitDurable(ctx, speaker, func() error {
+	err = object.AwaitDurable(ctx, source, func() error {
 		replies, err = g.ask(ctx, asker, data)
 		return err
 	})

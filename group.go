@@ -20,7 +20,7 @@ func (g *Group) embedsGroup() {}
 func (g *Group) embedsOne() {}
 
 func (g *Group) state() (*groupState, error) {
-	o, err := g.speaker()
+	o, err := g.running()
 	if o == nil {
 		return nil, err
 	}
@@ -253,12 +253,12 @@ func (s GroupStub[G, R]) Emit(ctx context.Context, replica ID, v any, options ..
 // number. It returns ErrNoTarget when there are none. In a handler it gives up
 // the turn.
 func (s GroupStub[G, R]) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	g, leave, err := s.enter(ctx)
+	_, leave, err := s.enter(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
-	return g.whisper(ctx, nil, uid, v, options)
+	return s.address().whisper(ctx, uid, v, options)
 }
 
 // Disconnect closes all sockets of a uid: see [Replica.Disconnect].

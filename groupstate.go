@@ -342,15 +342,15 @@ func (g *groupState) restrict(id ID, f func(*rosterReplica)) error {
 	return nil
 }
 
-// restrictLater is restrict, delayed until the gate of the speaker opens.
-func (g *groupState) restrictLater(speaker *objectState, id ID, f func(*rosterReplica)) error {
+// restrictLater is restrict, delayed until the gate of the source opens.
+func (g *groupState) restrictLater(source *objectState, id ID, f func(*rosterReplica)) error {
 	if _, err := g.replica(id); err != nil {
 		return err
 	}
-	if err := speaker.CheckGate(); err != nil {
+	if err := source.CheckGate(); err != nil {
 		return err
 	}
-	speaker.Gate.Say(func(lost error) {
+	source.Gate.Send(func(lost error) {
 		if lost == nil {
 			_ = g.restrict(id, f) // a replica that has gone since admits no clients either
 		}

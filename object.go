@@ -32,7 +32,7 @@ func (o *Object) embedsOne() {}
 // Broadcast sends v (see [Encode]) to all sockets of the object. It does not
 // wait for clients, and it keeps the turn.
 func (o *Object) Broadcast(v any, options ...SendOption) error {
-	obj, err := o.speaker()
+	obj, err := o.running()
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (o *Object) Broadcast(v any, options ...SendOption) error {
 // returns how many there are. It returns ErrNoTarget if there are none. It
 // keeps the turn.
 func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) {
-	obj, err := o.speaker()
+	obj, err := o.running()
 	if err != nil {
 		return 0, err
 	}
@@ -54,7 +54,7 @@ func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) 
 // does, and returns their number. It returns ErrNoTarget if there are none. It
 // keeps the turn.
 func (o *Object) Disconnect(uid string, code int, reason string) (int, error) {
-	obj, err := o.speaker()
+	obj, err := o.running()
 	if err != nil {
 		return 0, err
 	}
@@ -137,10 +137,10 @@ func (c *core) object() *objectState {
 	return nil
 }
 
-// speaker returns the object if it is running. It returns an error if that has
+// running returns the object if it is running. It returns an error if that has
 // been reset, since output of its handlers is then dropped, or if the runtime
 // has ended.
-func (c *core) speaker() (*objectState, error) {
+func (c *core) running() (*objectState, error) {
 	life := c.life()
 	if life == nil {
 		return nil, notRunning("Object")
@@ -188,7 +188,7 @@ func (c *crowd) Connect(w http.ResponseWriter, req *http.Request, options *Socke
 // returned it. A socket that is being closed is not included.
 func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
-		o, err := c.speaker()
+		o, err := c.running()
 		if err != nil {
 			return
 		}
@@ -204,7 +204,7 @@ func (c *crowd) Sockets(tags ...string) iter.Seq[*Socket] {
 // particular order. It includes those that Sockets includes.
 func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
-		o, err := c.speaker()
+		o, err := c.running()
 		if err != nil {
 			return
 		}

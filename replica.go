@@ -23,7 +23,7 @@ func (r *Replica) embedsReplica() {}
 func (r *Replica) embedsOne() {}
 
 func (r *Replica) state() (*replicaState, error) {
-	o, err := r.speaker()
+	o, err := r.running()
 	if o == nil {
 		return nil, err
 	}

@@ -20,16 +20,16 @@ import (
 // which only Options.CheckTurns can detect.
 
 // emit sends v to the object's sockets except sender, which may be nil, when
-// the speaker's gate opens.
-func (o *objectState) emit(speaker *objectState, sender *Socket, v any, options []SendOption) error {
+// the source's gate opens.
+func (o *objectState) emit(source *objectState, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
 	}
-	if err := speaker.CheckGate(); err != nil {
+	if err := source.CheckGate(); err != nil {
 		return err
 	}
-	return speaker.say(out.frame.Len(), func() { o.sendOut(out) })
+	return source.sendGated(out.frame.Len(), func() { o.sendOut(out) })
 }
 
 // sendOut sends a message to the object's sockets, and keeps it if it is one to
@@ -65,7 +65,7 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 				reached++
 			}
 		}
-		return reached, o.say(out.frame.Len(), func() { _, _ = r.whisper(out, uid, o.socketsOf) })
+		return reached, o.sendGated(out.frame.Len(), func() { _, _ = r.whisper(out, uid, o.socketsOf) })
 	}
 	reached := 0
 	for _, s := range o.socketsOf(uid) {
@@ -110,11 +110,11 @@ const heldCost = 128
 // It equals what a client may be behind before the limits are checked.
 const heldSpare = 1 << 20
 
-// speak arranges for say to be called when the object's gate opens, unless the
-// object's earlier writes are undone or lost. At most bound bytes plus
-// heldSpare wait in u, or a single message that is longer. Beyond that, speak
-// returns ErrHeldBack.
-func (o *objectState) speak(u *heldBytes, bound, size int, say func()) error {
+// sendGatedWithin arranges for send to be called when the object's gate opens,
+// unless the object's earlier writes are undone or lost. At most bound bytes
+// plus heldSpare wait in u, or a single message that is longer. Beyond that,
+// sendGatedWithin returns ErrHeldBack.
+func (o *objectState) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
 	cost := int64(size + heldCost)
 	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
 		u.bytes.Add(-cost)
@@ -122,30 +122,30 @@ func (o *objectState) speak(u *heldBytes, bound, size int, say func()) error {
 	}
 	held := &o.runtime().held
 	held.Add(cost)
-	o.Gate.Say(func(lost error) {
+	o.Gate.Send(func(lost error) {
 		u.bytes.Add(-cost)
 		held.Add(-cost)
 		if lost == nil {
-			say()
+			send()
 		}
 	})
 	return nil
 }
 
-// say arranges for f to be called when the object's gate opens, unless the
-// object's earlier writes are undone or lost. It keeps the turn.
-func (o *objectState) say(size int, f func()) error {
+// sendGated arranges for f to be called when the object's gate opens, unless
+// the object's earlier writes are undone or lost. It keeps the turn.
+func (o *objectState) sendGated(size int, f func()) error {
 	if o.Gate.Open() {
 		f()
 		return nil
 	}
-	return o.speak(&o.held, o.runtime().opts.Sockets.QueueBytes, size, f)
+	return o.sendGatedWithin(&o.held, o.runtime().opts.Sockets.QueueBytes, size, f)
 }
 
-// announce arranges for say to be called when the gate of the object whose
-// handler ctx belongs to opens, and gives up the turn. If ctx belongs to no
-// handler, say is called at once.
-func announce(ctx context.Context, size int, say func()) error {
+// sendGatedFrom arranges for send to be called when the gate of the object
+// whose handler ctx belongs to opens, and gives up the turn. If ctx belongs to
+// no handler, send is called at once.
+func sendGatedFrom(ctx context.Context, size int, send func()) error {
 	if err := object.MayWait(ctx); err != nil {
 		return err
 	}
@@ -154,11 +154,11 @@ func announce(ctx context.Context, size int, say func()) error {
 		return err
 	}
 	if e == nil {
-		say()
+		send()
 		return nil
 	}
-	// While still in the turn, so that say depends on the writes of this turn.
-	if err := runningIn(e).say(size, say); err != nil {
+	// While still in the turn, so that send depends on the writes of this turn.
+	if err := runningIn(e).sendGated(size, send); err != nil {
 		return err
 	}
 	wait, err := object.Yield(ctx, nil)
@@ -221,16 +221,16 @@ func newOutgoing(v any, sender *Socket, options []SendOption) (outgoing, error) 
 }
 
 // broadcast sends v to every socket of the group except sender, which may be
-// nil. It is sent when the speaker's gate opens.
-func (g *groupState) broadcast(speaker *objectState, sender *Socket, v any, options []SendOption) error {
+// nil. It is sent when the source's gate opens.
+func (g *groupState) broadcast(source *objectState, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
 	}
-	if err := speaker.CheckGate(); err != nil {
+	if err := source.CheckGate(); err != nil {
 		return err
 	}
-	return speaker.say(out.frame.Len(), func() { _ = g.send(out) }) // a group with a speaker is not forgotten
+	return source.sendGated(out.frame.Len(), func() { _ = g.send(out) }) // its group is not being forgotten
 }
 
 // broadcast sends v to every socket of the group that a refers to, on behalf of
@@ -240,8 +240,8 @@ func (a *address) broadcast(ctx context.Context, v any, options []SendOption) er
 	if err != nil {
 		return err
 	}
-	return announce(ctx, out.frame.Len(), func() {
-		_ = a.inGroup(out, func(g *groupState) error { return g.send(out) })
+	return sendGatedFrom(ctx, out.frame.Len(), func() {
+		_ = a.inGroup(out, func(g *groupState) error { return g.send(out) }) // fails only after Shutdown
 	})
 }
 
@@ -301,28 +301,49 @@ func (g *groupState) send(out outgoing) error {
 
 // whisper sends v to every socket with this uid.
 func (g *groupState) whisper(
-	ctx context.Context, speaker *object.Object, uid string, v any, options []SendOption,
+	ctx context.Context, source *object.Object, uid string, v any, options []SendOption,
 ) (reached int, err error) {
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return 0, err
 	}
-	err = object.AwaitDurable(ctx, speaker, func() error {
-		if g.record != nil && !out.transient {
-			reached, err = g.record.whisper(out, uid, g.socketsOf)
-			return err
-		}
-		for _, s := range g.socketsOf(uid) {
-			if s.conn.Send(out.frame, out.key) == nil {
-				reached++
-			}
-		}
-		if reached == 0 {
-			return fmt.Errorf("%w: %q", ErrNoTarget, uid)
-		}
-		return nil
+	err = object.AwaitDurable(ctx, source, func() error {
+		reached, err = g.sendTo(uid, out)
+		return err
 	})
 	return reached, err
+}
+
+// whisper sends v to every socket with this uid of the group that a refers to.
+func (a *address) whisper(ctx context.Context, uid string, v any, options []SendOption) (reached int, err error) {
+	out, err := newOutgoing(v, nil, options)
+	if err != nil {
+		return 0, err
+	}
+	err = object.AwaitDurable(ctx, nil, func() error {
+		return a.inGroup(out, func(g *groupState) error {
+			reached, err = g.sendTo(uid, out)
+			return err
+		})
+	})
+	return reached, err
+}
+
+// sendTo sends a message to the sockets of a uid, keeps it if it is one to be
+// kept, and returns their number.
+func (g *groupState) sendTo(uid string, out outgoing) (reached int, err error) {
+	if g.record != nil && !out.transient {
+		return g.record.whisper(out, uid, g.socketsOf)
+	}
+	for _, s := range g.socketsOf(uid) {
+		if s.conn.Send(out.frame, out.key) == nil {
+			reached++
+		}
+	}
+	if reached == 0 {
+		return 0, fmt.Errorf("%w: %q", ErrNoTarget, uid)
+	}
+	return reached, nil
 }
 
 // emit sends v to every socket of one replica on behalf of the group.
@@ -344,18 +365,18 @@ func (g *groupState) emitFrom(ctx context.Context, replica ID, v any, options []
 	if err != nil {
 		return err
 	}
-	return announce(ctx, out.frame.Len(), func() { r.obj.sendOut(out) })
+	return sendGatedFrom(ctx, out.frame.Len(), func() { r.obj.sendOut(out) })
 }
 
 // disconnect closes every open socket with this uid, and counts those that it
 // closes.
 func (g *groupState) disconnect(
-	ctx context.Context, speaker *object.Object, uid string, code int, reason string,
+	ctx context.Context, source *object.Object, uid string, code int, reason string,
 ) (closed int, err error) {
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
-	err = object.AwaitDurable(ctx, speaker, func() error {
+	err = object.AwaitDurable(ctx, source, func() error {
 		for _, s := range g.socketsOf(uid) {
 			if s.conn.Over() {
 				continue

@@ -22,7 +22,7 @@ const unusedGrace = 500 * time.Millisecond
 // Options.ShutdownTimeout. If listener is nil, Serve listens on server.Addr. If
 // server has a TLSConfig, Serve serves HTTPS with its certificates.
 //
-// Serve returns nil if everything has ended in good order. Otherwise the error
+// Serve returns nil if everything has ended normally. Otherwise the error
 // describes what has not: why the server could not listen or ended by itself,
 // after which the runtime is shut down too, and the error of Shutdown. If other
 // code shuts down the server or the runtime, Serve ends in the same way,

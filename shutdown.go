@@ -95,7 +95,7 @@ func Stopping(ctx context.Context) <-chan struct{} {
 	return nil
 }
 
-// Shutdown stops the runtime in good order. At once, new requests get 503 with
+// Shutdown stops the runtime gracefully. At once, new requests get 503 with
 // Retry-After, handlers are notified ([Stopping], [ClientGone]), all sockets
 // are closed with 1001, and OnStop runs for idle objects, 64 at a time. No
 // OnStop delays the others by more than a second. Running handlers and every
@@ -152,9 +152,9 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 // end shuts everything down, however long that takes.
 func (rt *Runtime) end() {
 	for _, o := range rt.objects() {
-		end := func(error) { o.Gate.Say(func(error) { o.closeSockets(1001, shutdownReason) }) }
+		end := func(error) { o.Gate.Send(func(error) { o.closeSockets(1001, shutdownReason) }) }
 		if o.replica != nil {
-			o.replica.group.obj.Gate.Say(end) // after everything the group has sent
+			o.replica.group.obj.Gate.Send(end) // after everything the group has sent
 		} else if o.Occupied() {
 			end(nil)
 		}

@@ -227,7 +227,7 @@ func (s *Socket) send(out outgoing) error {
 	if s.over() {
 		return ErrSocketClosed
 	}
-	return s.obj.speak(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
+	return s.obj.sendGatedWithin(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
 		// A client that has gone by then gets no message, like one that goes a
 		// moment later.
 		_ = s.conn.Send(out.frame, out.key)
@@ -304,7 +304,7 @@ func (s *Socket) Close(code int, reason string) error {
 // inAnyCase is set.
 func (s *Socket) close(code int, reason string, inAnyCase bool) {
 	s.closes.Add(1)
-	s.obj.Gate.Say(func(lost error) {
+	s.obj.Gate.Send(func(lost error) {
 		if lost == nil || inAnyCase {
 			_ = s.conn.Close(code, reason)
 		}

@@ -46,7 +46,7 @@ func (s *Socket) last() {
 	}
 	s.lingers.Store(true)
 	late := time.AfterFunc(s.conn.CloseTimeout(), s.part)
-	gate.Say(func(error) {
+	gate.Send(func(error) {
 		late.Stop()
 		s.part()
 	})

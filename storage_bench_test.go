@@ -49,22 +49,23 @@ func (k *benchKeeper) insert() error {
 	return err
 }
 
-// BenchmarkStoreAndSay is what a socket's message does after it has been read:
-// an event stores something and says something, which waits at the gate, and
-// whoever brings the events goes on. p99 is from the saying until it leaves.
-func BenchmarkStoreAndSay(b *testing.B) {
+// BenchmarkStoreAndSend does what a socket's message does after it has been
+// read: an event stores something and sends something, which waits at the gate,
+// and the goroutine that delivers the events continues. p99 is the time until
+// the output leaves.
+func BenchmarkStoreAndSend(b *testing.B) {
 	stores := map[string]func(*benchKeeper) error{"key": (*benchKeeper).put, "row": (*benchKeeper).insert}
 	for _, what := range []string{"key", "row"} {
 		for _, objects := range []int{64, 1024} {
 			b.Run(
 				fmt.Sprintf("%s/objects=%d", what, objects),
-				func(b *testing.B) { benchStoreAndSay(b, objects, stores[what]) },
+				func(b *testing.B) { benchStoreAndSend(b, objects, stores[what]) },
 			)
 		}
 	}
 }
 
-func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) {
+func benchStoreAndSend(b *testing.B, objects int, keep func(*benchKeeper) error) {
 	const bringers = 64
 	rt, err := New(Options{Store: benchDisk{b.TempDir(), 2 * objects}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(b, err)
@@ -95,14 +96,14 @@ func benchStoreAndSay(b *testing.B, objects int, keep func(*benchKeeper) error) 
 					if err := keep(v.(*benchKeeper)); err != nil {
 						return err
 					}
-					said := time.Time{}
+					sent := time.Time{}
 					if sampled {
-						said = time.Now()
+						sent = time.Now()
 					}
-					o.Gate.Say(func(error) {
+					o.Gate.Send(func(error) {
 						if sampled {
 							mu.Lock()
-							delays = append(delays, time.Since(said))
+							delays = append(delays, time.Since(sent))
 							mu.Unlock()
 						}
 					})

@@ -31,7 +31,7 @@ func set(t *testing.T, e store.Engine, key, value string) uint64 {
 	return n
 }
 
-func TestDataSurvivesInItsDirectory(t *testing.T) {
+func TestAt_KeepsData(t *testing.T) {
 	s := disk.At(t.TempDir())
 	e := open(t, s)
 	set(t, e, "k", "v")
@@ -47,7 +47,7 @@ func TestDataSurvivesInItsDirectory(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-func TestMemoryIsGoneWhenClosed(t *testing.T) {
+func TestMemory_IsEmptyAfterClose(t *testing.T) {
 	s := disk.Memory()
 	e, other := open(t, s), open(t, s)
 	set(t, e, "k", "v")
@@ -65,14 +65,14 @@ func TestMemoryIsGoneWhenClosed(t *testing.T) {
 
 // In a bubble of synctest time is virtual, and the store leaves no goroutine
 // behind.
-func TestMemoryWorksInABubble(t *testing.T) {
+func TestMemory_WorksInASynctestBubble(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			e := open(t, disk.Memory())
 			start := time.Now()
-			told := make(chan error)
-			e.OnDurable(set(t, e, "k", "v"), func(err error) { told <- err })
-			require.NoError(t, <-told)
+			outcome := make(chan error)
+			e.OnDurable(set(t, e, "k", "v"), func(err error) { outcome <- err })
+			require.NoError(t, <-outcome)
 			n := set(t, e, "k", "w")
 			time.Sleep(time.Hour)
 			require.Equal(t, n, e.Durable())
@@ -85,7 +85,7 @@ func TestMemoryWorksInABubble(t *testing.T) {
 	}
 }
 
-func TestStoreHasSQLiteDatabases(t *testing.T) {
+func TestStore_HasSQLiteDatabases(t *testing.T) {
 	e := open(t, disk.With(disk.Options{Dir: t.TempDir(), OpenDatabases: 2}))
 	limits := store.SQLLimits{
 		Steps: 1e6, Statement: 1e5, Parameters: 100, Columns: 100, Pages: 1000, Value: 1e6, Time: time.Minute,

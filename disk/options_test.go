@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-func TestMinFreeIsReservedBeforeAnythingIsWritten(t *testing.T) {
+func TestOptions_MinFreeIsReservedBeforeWriting(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	_, err := dog.New(dog.Options{Store: disk.With(disk.Options{Dir: dir, MinFree: 1 << 62})})
 	require.ErrorIs(t, err, dog.ErrStoreFull)
@@ -37,7 +37,7 @@ func TestMinFreeIsReservedBeforeAnythingIsWritten(t *testing.T) {
 
 // With a bound that no two commits fit into, each waits until those before it
 // are durable.
-func TestUnsyncedBoundsWhatACrashCanLose(t *testing.T) {
+func TestOptions_UnsyncedBoundsLossInACrash(t *testing.T) {
 	const commits = 20
 	e := open(t, disk.With(disk.Options{Dir: t.TempDir(), Unsynced: 1}))
 	before := e.Stats()
@@ -58,7 +58,7 @@ func TestUnsyncedBoundsWhatACrashCanLose(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-func TestCacheBoundsTheMemoryOfWhatIsRead(t *testing.T) {
+func TestOptions_CacheBoundsMemory(t *testing.T) {
 	dir := t.TempDir()
 	const values, size = 128, 64 << 10
 	e := open(t, disk.With(disk.Options{Dir: dir}))

@@ -44,7 +44,7 @@ func pageCode(t *testing.T) (blocks []string) {
 }
 
 // Links to files and to tests lead somewhere.
-func TestTheLinksOfThePagesLeadSomewhere(t *testing.T) {
+func TestPages_LinksResolve(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
 	code := regexp.MustCompile("(?s)```.*?```")
 	for file, text := range pages(t) {
@@ -59,7 +59,7 @@ func TestTheLinksOfThePagesLeadSomewhere(t *testing.T) {
 
 // What is not a program is an excerpt of an example, word by word, and so
 // compiles as well.
-func TestTheExcerptsOfThePagesAreThoseOfTheExamples(t *testing.T) {
+func TestPages_ExcerptsMatchTheExamples(t *testing.T) {
 	var examples strings.Builder
 	for _, pattern := range []string{"../example_*_test.go", "../example/*/*.go"} {
 		files, err := filepath.Glob(pattern)
@@ -81,7 +81,7 @@ func TestTheExcerptsOfThePagesAreThoseOfTheExamples(t *testing.T) {
 	require.NotZero(t, excerpts)
 }
 
-func TestTheDocumentOfTheReadmeIsAsLongAsItsHeadingPromises(t *testing.T) {
+func TestReadme_DocumentHasTheStatedLength(t *testing.T) {
 	_, text, found := strings.Cut(pages(t)["../README.md"], "## A document in ")
 	require.True(t, found)
 	lines, text, _ := strings.Cut(text, " lines\n")

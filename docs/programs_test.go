@@ -128,7 +128,7 @@ func requireReceived(t *testing.T, conn *websocket.Conn, want string) {
 }
 
 // The programs of the README and the guides do what the pages promise.
-func TestTheProgramsOfThePagesRun(t *testing.T) {
+func TestPages_ProgramsRun(t *testing.T) {
 	tests := map[string]func(*testing.T, *program){
 		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby, "Command": testDevice,
 	}

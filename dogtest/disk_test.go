@@ -19,7 +19,7 @@ import (
 // account is the object under test: its balance is what was paid in.
 type account struct{ dog.Object }
 
-// Receive pays in what the body says, and answers with the balance.
+// Receive pays in the amount in the body, and answers with the balance.
 func (a *account) Receive(w http.ResponseWriter, req *http.Request) error {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
@@ -55,7 +55,7 @@ func post(t *testing.T, handler http.Handler, body string) (status int, answer s
 	return dogtest.Serve(t, handler).Post("/", body)
 }
 
-func TestWhatWasAnsweredSurvivesACrash(t *testing.T) {
+func TestDisk_KeepsAcknowledgedWritesAfterACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		for crashes := range 3 {
@@ -70,7 +70,7 @@ func TestWhatWasAnsweredSurvivesACrash(t *testing.T) {
 	})
 }
 
-func TestWhatWasNotDurableIsGoneAfterACrashAndNobodyHeardOfIt(t *testing.T) {
+func TestDisk_LosesOnlyUnacknowledgedWritesInACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		ada := newAccounts(t, disk).Named("ada")
@@ -93,7 +93,7 @@ func TestWhatWasNotDurableIsGoneAfterACrashAndNobodyHeardOfIt(t *testing.T) {
 	})
 }
 
-func TestAFailedWriteStopsTheStoreUntilItIsOpenedAgain(t *testing.T) {
+func TestDisk_FailedWriteStopsTheStoreUntilReopened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		ada := newAccounts(t, disk).Named("ada")
@@ -116,7 +116,7 @@ func TestAFailedWriteStopsTheStoreUntilItIsOpenedAgain(t *testing.T) {
 	})
 }
 
-func TestAFullDiskRefusesWritesUntilThereIsSpace(t *testing.T) {
+func TestDisk_RefusesWritesWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		ada := newAccounts(t, disk).Named("ada")
@@ -136,7 +136,7 @@ func TestAFullDiskRefusesWritesUntilThereIsSpace(t *testing.T) {
 	})
 }
 
-func TestATornDiskHasWhatWasAnswered(t *testing.T) {
+func TestDisk_KeepsAcknowledgedWritesAfterATornCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		for seed := range uint64(20) {
@@ -148,7 +148,7 @@ func TestATornDiskHasWhatWasAnswered(t *testing.T) {
 	})
 }
 
-func TestOneRuntimeAtATimeUsesADisk(t *testing.T) {
+func TestDisk_IsUsedByOneRuntimeAtATime(t *testing.T) {
 	disk := dogtest.NewDisk(t)
 	newAccounts(t, disk)
 	_, err := dog.New(dog.Options{Store: disk})

@@ -53,7 +53,7 @@ func newCafe(t *testing.T, rt *dog.Runtime) http.Handler {
 	})
 }
 
-func TestAServiceInABubble(t *testing.T) {
+func TestServer_RunsAServiceInASynctestBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		srv := dogtest.Serve(t, newCafe(t, rt))
@@ -86,7 +86,7 @@ func TestAServiceInABubble(t *testing.T) {
 	})
 }
 
-func TestSilentSlowAndVanishingClients(t *testing.T) {
+func TestClient_CanBeSilentSlowOrVanish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		srv := dogtest.Serve(t, newCafe(t, rt))

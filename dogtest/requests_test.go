@@ -43,7 +43,7 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, r.Body)
 }
 
-func TestRequestsOfATest(t *testing.T) {
+func TestServer_SendsRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := dogtest.Serve(t, http.HandlerFunc(mirror))
 		for want, ask := range map[string]func() (int, string){
@@ -68,8 +68,8 @@ func newRequest(t *testing.T, method, url, body string) *http.Request {
 	return r
 }
 
-// Without that, what tells of it is a dump of all goroutines.
-func TestARequestThatHasNotEndedFailsTheTestByItsName(t *testing.T) {
+// Otherwise the only report is a dump of all goroutines.
+func TestServer_FailsTheTestForUnfinishedRequests(t *testing.T) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/endless":
@@ -156,7 +156,7 @@ func (d *desk) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error 
 	return d.Broadcast(s.UID() + ": " + m.String())
 }
 
-func TestClientsOfAPlainObject(t *testing.T) {
+func TestServer_ConnectsClientsToAPlainObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		desks, err := dog.RegisterObject[desk](dogtest.New(t, dog.Options{}), "desk", nil)
 		require.NoError(t, err)

@@ -79,7 +79,7 @@ func newInbox(
 
 func delivered(string) error { return nil }
 
-func TestAnOutcomeTellsWhatAHandlerDid(t *testing.T) {
+func TestOutcome_ReportsWhatAHandlerDid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, srv := newInbox(t, dog.Options{Store: dogtest.NewDisk(t)}, delivered)
 		ada, bob := srv.Dial("/"), srv.Dial("/")
@@ -110,7 +110,7 @@ func TestAnOutcomeTellsWhatAHandlerDid(t *testing.T) {
 	})
 }
 
-func TestAnOutcomeHasNothingOfWhatWasUndone(t *testing.T) {
+func TestOutcome_OmitsUndoneChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, srv := newInbox(t, dog.Options{}, delivered)
 		ada := srv.Dial("/")
@@ -127,7 +127,7 @@ func TestAnOutcomeHasNothingOfWhatWasUndone(t *testing.T) {
 	})
 }
 
-func TestVirtualTimeDrivesAlarmsAndTheirRetries(t *testing.T) {
+func TestServer_VirtualTimeDrivesAlarmsAndRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries []time.Time
 		box, srv := newInbox(t, dog.Options{}, func(string) error {
@@ -154,7 +154,7 @@ func TestVirtualTimeDrivesAlarmsAndTheirRetries(t *testing.T) {
 	})
 }
 
-func TestVirtualTimeDrivesHibernation(t *testing.T) {
+func TestServer_VirtualTimeDrivesHibernation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, srv := newInbox(t, dog.Options{}, delivered)
 		ada := srv.Dial("/")
@@ -178,7 +178,7 @@ func TestVirtualTimeDrivesHibernation(t *testing.T) {
 	})
 }
 
-func TestVirtualTimeDrivesEviction(t *testing.T) {
+func TestServer_VirtualTimeDrivesEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour})
 		accounts, err := dog.RegisterObject[account](rt, "account", nil)

@@ -49,7 +49,7 @@ func newDepots(t testing.TB, n int) (*dog.Namespace[depot], *shard.Set[depot]) {
 
 // What is stored is found again only while a key belongs to the shard it has
 // always belonged to: these numbers must never change.
-func TestAKeyBelongsToItsShardForEver(t *testing.T) {
+func TestIndex_NeverChanges(t *testing.T) {
 	for _, test := range []struct {
 		key              string
 		of1, of16, of100 int
@@ -70,7 +70,7 @@ func TestAKeyBelongsToItsShardForEver(t *testing.T) {
 	}
 }
 
-func TestAShardIsTheObjectOfItsName(t *testing.T) {
+func TestAt_IsTheNamedObject(t *testing.T) {
 	depots, shards := newDepots(t, 12)
 	require.Equal(t, 12, shards.Len())
 	for i := range shards.Len() {
@@ -82,7 +82,7 @@ func TestAShardIsTheObjectOfItsName(t *testing.T) {
 	})
 }
 
-func TestKeysAreSpreadEvenly(t *testing.T) {
+func TestIndex_SpreadsKeysEvenly(t *testing.T) {
 	const keys = 16_000
 	for _, n := range []int{2, 7, 16} {
 		_, shards := newDepots(t, n)
@@ -96,7 +96,7 @@ func TestKeysAreSpreadEvenly(t *testing.T) {
 	}
 }
 
-func TestShardsThatCannotBe(t *testing.T) {
+func TestNew_RefusesInvalidShards(t *testing.T) {
 	for _, depots := range []*dog.Namespace[depot]{nil, {}} {
 		_, err := shard.New(depots, "depot", 2)
 		require.ErrorAs(t, err, new(*dog.UsageError))
@@ -108,7 +108,7 @@ func TestShardsThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestAnIndexThatIsNoneLeadsNowhere(t *testing.T) {
+func TestAt_InvalidIndex(t *testing.T) {
 	_, shards := newDepots(t, 3)
 	for _, index := range []int{-1, 3} {
 		require.Equal(t, dog.Stub[depot]{}, shards.At(index))
@@ -124,7 +124,7 @@ func TestAnIndexThatIsNoneLeadsNowhere(t *testing.T) {
 	require.NoError(t, shard.Errors([]shard.Result[int]{{}}))
 }
 
-func TestAllShardsAnswerInOrder(t *testing.T) {
+func TestAsk_ReturnsAnswersInOrder(t *testing.T) {
 	_, shards := newDepots(t, 20)
 	for i := range shards.Len() {
 		require.NoError(t, take(shards.At(i), i))
@@ -147,7 +147,7 @@ func total(ctx context.Context, shard dog.Stub[depot]) (int, error) {
 	return dog.Call(ctx, shard, (*depot).Take, 0)
 }
 
-func TestOnlySomeShardsAreAsked(t *testing.T) {
+func TestAsk_OnlySomeShards(t *testing.T) {
 	_, shards := newDepots(t, 5)
 	names := func(only []int) (asked []string, err error) {
 		results, err := shard.Ask(context.Background(), shards, shard.Options{Only: only},
@@ -172,7 +172,7 @@ func TestOnlySomeShardsAreAsked(t *testing.T) {
 	}
 }
 
-func TestSoManyShardsAreAskedAtATime(t *testing.T) {
+func TestAsk_LimitsConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, shards := newDepots(t, 50)
 		for concurrency, want := range map[int]int32{1: 1, 3: 3, 0: 16, -1: 16, 99: 50} {
@@ -195,7 +195,7 @@ func TestSoManyShardsAreAskedAtATime(t *testing.T) {
 	})
 }
 
-func TestTheErrorOfAShardIsItsOwn(t *testing.T) {
+func TestAsk_ErrorsArePerShard(t *testing.T) {
 	_, shards := newDepots(t, 4)
 	broken := errors.New("broken")
 	results, err := shard.Ask(context.Background(), shards, shard.Options{},
@@ -217,7 +217,7 @@ func TestTheErrorOfAShardIsItsOwn(t *testing.T) {
 	require.NoError(t, shard.Errors(results[:1]))
 }
 
-func TestShardsThatWereNotAskedHaveTheCauseOfTheContextsEnd(t *testing.T) {
+func TestAsk_UnaskedShardsGetTheCauseOfTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, shards := newDepots(t, 6)
 		enough := errors.New("enough")
@@ -255,7 +255,7 @@ func TestShardsThatWereNotAskedHaveTheCauseOfTheContextsEnd(t *testing.T) {
 	})
 }
 
-func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
+func TestAsk_GivesUpTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, shards := newDepots(t, 4)
 		err := dog.CallErr(context.Background(), shards.At(2), (*depot).Run, func(ctx context.Context, d *depot) error {
@@ -264,8 +264,7 @@ func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
 				ctx, shards, shard.Options{},
 				func(ctx context.Context, shard dog.Stub[depot]) (int, error) {
 					time.Sleep(time.Second)
-					// of itself too, which would be for ever if the turn were
-					// kept
+					// of itself too, which would deadlock if the turn were kept
 					return dog.Call(ctx, shard, (*depot).Take, 10)
 				},
 			)
@@ -281,7 +280,7 @@ func TestAskingShardsInAHandlerGivesUpTheTurn(t *testing.T) {
 	})
 }
 
-func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
+func TestAsk_BeginsWhenEarlierWritesAreDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		depots, err := dog.RegisterObject[depot](
@@ -315,7 +314,7 @@ func TestShardsAreAskedWhenWhatTheHandlerStoredIsDurable(t *testing.T) {
 	})
 }
 
-func TestAPanicOfAQuestionToShardsIsTheCallers(t *testing.T) {
+func TestAsk_PanicsInItsCaller(t *testing.T) {
 	_, shards := newDepots(t, 4)
 	require.PanicsWithValue(t, "no", func() {
 		_, _ = shard.Ask(
@@ -324,7 +323,7 @@ func TestAPanicOfAQuestionToShardsIsTheCallers(t *testing.T) {
 	})
 }
 
-func TestAQuestionToAShardThatEndsItsGoroutineIsNoAnswer(t *testing.T) {
+func TestAsk_GoexitIsAnError(t *testing.T) {
 	_, shards := newDepots(t, 3)
 	results, err := shard.Ask(t.Context(), shards, shard.Options{},
 		func(_ context.Context, shard dog.Stub[depot]) (string, error) {

@@ -158,7 +158,7 @@ func (f *fanout) land() error {
 }
 
 // account returns how many messages were sent since begin, how many deliveries
-// they led to, and how many are missing; err says what else a socket got.
+// they led to, and how many are missing; err states what else a socket got.
 func (f *fanout) account() (sent, deliveries, lost int64, err error) {
 	sent = int64(f.seq - f.first)
 	for i, s := range f.sockets {

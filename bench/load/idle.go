@@ -139,8 +139,8 @@ func (h *holder) stop() {
 	_ = h.cmd.Wait()
 }
 
-// hold opens sockets, says so, says when each has got a message, and ends with
-// its standard input.
+// hold opens sockets, reports when they are open and when each has got a
+// message, and ends with its standard input.
 func hold(t target) error {
 	l, err := newLoop(t)
 	if err != nil {

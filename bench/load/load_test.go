@@ -19,7 +19,7 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-// A fake is a server that does what it should, unless deliver says otherwise.
+// A fake is a server that does what it should, unless deliver changes that.
 type fake struct {
 	mu      sync.Mutex
 	conns   []net.Conn
@@ -140,7 +140,7 @@ func measureCells(t *testing.T, l *loop, names string) []wire.Result {
 	return all
 }
 
-func TestEveryDeliveryIsCounted(t *testing.T) {
+func TestLoad_CountsEveryDelivery(t *testing.T) {
 	l := attach(t, &fake{})
 	for _, r := range measureCells(t, l, "w1-64,w32-1024,w1-16,rate-256@1000,slow-64@1000") {
 		require.Empty(t, r.Err, r.Cell)
@@ -152,14 +152,14 @@ func TestEveryDeliveryIsCounted(t *testing.T) {
 	}
 }
 
-func TestEchoesAreCounted(t *testing.T) {
+func TestLoad_CountsEchoes(t *testing.T) {
 	r := measureCells(t, attach(t, &fake{}), "echo-64")[0]
 	require.Empty(t, r.Err)
 	require.GreaterOrEqual(t, r.Messages, int64(testSockets))
 	require.Equal(t, r.Messages, r.Deliveries)
 }
 
-func TestRoomsOfTwoAreCounted(t *testing.T) {
+func TestLoad_CountsRoomsOfTwo(t *testing.T) {
 	r := measureCells(t, attach(t, &fake{inRooms: true}), "rooms-64")[0]
 	require.Empty(t, r.Err)
 	require.Zero(t, r.Lost)
@@ -167,7 +167,7 @@ func TestRoomsOfTwoAreCounted(t *testing.T) {
 	require.Equal(t, roomSize*r.Messages, r.Deliveries)
 }
 
-func TestFaultsInRoomsAreFound(t *testing.T) {
+func TestLoad_FindsFaultsInRooms(t *testing.T) {
 	for name, c := range map[string]struct {
 		inRooms bool
 		deliver func(conn int, frame []byte) []byte
@@ -187,7 +187,7 @@ func TestFaultsInRoomsAreFound(t *testing.T) {
 	}
 }
 
-func TestFramesInPiecesAndTogether(t *testing.T) {
+func TestLoad_ReadsSplitAndJoinedFrames(t *testing.T) {
 	var kept []byte
 	l := attach(t, &fake{deliver: func(conn int, frame []byte) []byte {
 		if conn != 0 {
@@ -210,7 +210,7 @@ func TestFramesInPiecesAndTogether(t *testing.T) {
 	require.Zero(t, lost)
 }
 
-func TestFaultsAreFound(t *testing.T) {
+func TestLoad_FindsFaults(t *testing.T) {
 	ping := wire.AppendFrame(nil, wire.Ping, []byte("?"))
 	for name, c := range map[string]struct {
 		deliver func(frame []byte) []byte // to one of the connections

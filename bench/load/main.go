@@ -87,7 +87,7 @@ func run(t target) error {
 			return err
 		}
 		if l.closed > 0 || l.failed != nil {
-			return nil // the sockets are no longer what the next cell needs; this one's result says so
+			return nil // the next cell cannot use these sockets, as this one's result shows
 		}
 	}
 	return nil

@@ -211,7 +211,7 @@ func stat(collect bool) (s wire.Stat, err error) {
 }
 
 // joined waits until the server counts n sockets: with most libraries a client
-// learns that it is connected before it is among those who get messages.
+// is connected before it is among those that get messages.
 func joined(n int) error {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		s, err := stat(false)

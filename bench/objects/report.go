@@ -42,7 +42,7 @@ func (r results) failures() []sample {
 	return slices.DeleteFunc(slices.Clone(r.Samples), func(s sample) bool { return s.Err == "" })
 }
 
-// titles say what a cell is.
+// titles describe the cells.
 var titles = map[string]string{
 	"sync":        "append and sync a file",
 	"commit":      "store a key, wait until it is durable",
@@ -69,7 +69,7 @@ func (c cell) String() string {
 	return fmt.Sprintf("%s, %s objects", titles[c.Name], figures.Thousands(c.Objects))
 }
 
-// units say what a figure is, in the order in which they are shown.
+// units describe the figures, in the order in which they are shown.
 var units = []struct{ figure, title string }{
 	{drive.PerSecond, "per second"},
 	{drive.P50, "p50, ms"},
@@ -130,7 +130,8 @@ type goal struct {
 	bound   float64
 }
 
-// verdict says whether a goal is reached: when the whole spread is on its side.
+// verdict reports whether a goal is reached: when the whole spread is on its
+// side.
 func (g goal) verdict() string {
 	s := figures.SpreadOf(g.values)
 	good, bad := s.High, s.Low
@@ -283,7 +284,7 @@ func (r results) figures(b *strings.Builder) {
 		}
 	}
 	fmt.Fprintf(b, "\n|---|---|%s\n", strings.Repeat("---|", shown))
-	slices.SortStableFunc(lines, func(x, y line) int { // the rows of a cell in their order, whoever came first
+	slices.SortStableFunc(lines, func(x, y line) int { // the rows of a cell in their order, in any order of arrival
 		if x.cell != y.cell || x.objects != y.objects {
 			return 0
 		}

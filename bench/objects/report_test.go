@@ -35,7 +35,7 @@ var someResults = measured(map[string][]float64{
 	"broken": {-1, -1, -1},
 })
 
-func TestRatiosAreTakenRoundByRoundToTheBestPeer(t *testing.T) {
+func TestRatios_ArePerRoundToTheBestPeer(t *testing.T) {
 	p := place{"commit", 64, drive.PerSecond}
 	ratios, best := someResults.overBest(p, true)
 	require.Equal(t, "faster", best)
@@ -51,7 +51,7 @@ func TestRatiosAreTakenRoundByRoundToTheBestPeer(t *testing.T) {
 	require.Empty(t, ratios)
 }
 
-func TestAGoalIsReachedWhenEveryRoundReachesIt(t *testing.T) {
+func TestGoal_IsReachedOnlyInEveryRound(t *testing.T) {
 	values := map[int]float64{0: 8, 1: 10, 2: 9}
 	for _, c := range []struct {
 		atLeast bool
@@ -66,7 +66,7 @@ func TestAGoalIsReachedWhenEveryRoundReachesIt(t *testing.T) {
 	require.Equal(t, "–", goal{}.verdict())
 }
 
-func TestTheReportHasGoalsFiguresAndFailures(t *testing.T) {
+func TestReport_HasGoalsFiguresAndFailures(t *testing.T) {
 	tables := someResults.markdown()
 	require.Contains(
 		t, tables,
@@ -83,7 +83,7 @@ func TestTheReportHasGoalsFiguresAndFailures(t *testing.T) {
 	require.NotContains(t, quick.markdown(), "### Goals")
 }
 
-func TestStartingIsComparedWithStartingEmpty(t *testing.T) {
+func TestStart_IsComparedWithAnEmptyStart(t *testing.T) {
 	r := results{Rows: rowNames, Sizes: fullSizes}
 	for objects, seconds := range map[int]float64{0: 0.25, fullSizes.Stored: 0.75} {
 		r.add(0, subject, cell{Name: "start", Objects: objects}, drive.Figures{drive.Seconds: seconds}, nil)
@@ -92,7 +92,7 @@ func TestStartingIsComparedWithStartingEmpty(t *testing.T) {
 		"| start with stored objects, 1,000,000 objects: seconds more than with none | 0.50 | ≤ 1.00 | yes |")
 }
 
-func TestEveryCellHasATitleAndARowThatThereIs(t *testing.T) {
+func TestCells_HaveTitlesAndKnownRows(t *testing.T) {
 	for _, c := range fullSizes.cells() {
 		require.NotEmpty(t, titles[c.Name], c)
 		require.Subset(t, rows, c.rows)
@@ -102,7 +102,7 @@ func TestEveryCellHasATitleAndARowThatThereIs(t *testing.T) {
 	}
 }
 
-func TestCellsAreChosenByName(t *testing.T) {
+func TestCells_AreChosenByName(t *testing.T) {
 	chosen, err := options{sizes: fullSizes, cells: []string{"commit", "call"}}.chosen()
 	require.NoError(t, err)
 	require.Len(t, chosen, 3)

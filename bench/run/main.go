@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	libs, cells    []string
 	sockets, sizes []int

@@ -27,7 +27,7 @@ type row struct {
 	args    []string
 	only    string   // the one kind of cell it is for; "": all
 	never   []string // the kinds of cells that it cannot do
-	version string   // what the binaries of this module do not tell
+	version string   // for rows whose binary does not report it
 }
 
 // does reports whether a job is for the row.
@@ -153,7 +153,7 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 		switch {
 		case i >= 0:
 			chosen = append(chosen, rows[i])
-		case name != originalRow: // a note says why that one is missing
+		case name != originalRow: // a note states why that one is missing
 			return nil, nil, fmt.Errorf("no row %q", name)
 		}
 	}

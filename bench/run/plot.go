@@ -32,7 +32,7 @@ func (r results) plot(subject string) string {
 	var heights []int
 	for _, m := range []metric{serverCPU, throughput, lastP99, idleKiB} {
 		for _, c := range r.columns(m) {
-			// Of the small multiples, one size of messages says enough.
+			// For the small multiples, one size of messages is enough.
 			large := strings.HasSuffix(c.cell, "-1024")
 			if large || m.more && !strings.HasPrefix(c.cell, "w32") {
 				continue

@@ -74,7 +74,7 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
-// environment says where and of what the figures are.
+// environment describes the machine and the versions of the figures.
 func environment(b binaries) []string {
 	return append(
 		process.Environment(),

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARowThatCannotBeServedIsLeftOutWithItsReason(t *testing.T) {
+func TestPlan_SkipsRowsThatCannotBeServed(t *testing.T) {
 	dir := t.TempDir()
 	script := func(name, body string) string {
 		path := filepath.Join(dir, name)
@@ -44,7 +44,7 @@ func TestARowThatCannotBeServedIsLeftOutWithItsReason(t *testing.T) {
 	require.ErrorContains(t, err, "no such")
 }
 
-func TestOnlyAWantedOriginalIsAskedAndPerhapsInstalled(t *testing.T) {
+func TestPlan_ChecksTheOriginalOnlyIfSelected(t *testing.T) {
 	dir := t.TempDir()
 	server, original := filepath.Join(dir, "server"), filepath.Join(dir, "original")
 	require.NoError(t, os.WriteFile(server, []byte("#!/bin/sh\necho dog"), 0o755))

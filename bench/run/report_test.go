@@ -38,7 +38,7 @@ var someResults = cpuResults(map[string][]float64{
 	"dog":    {2, 3, 3},
 })
 
-func TestRatiosArePaired(t *testing.T) {
+func TestRatios_ArePaired(t *testing.T) {
 	c := column{1000, "w1-64"}
 	require.Equal(t, "faster", someResults.best(serverCPU, c, "dog"))
 	require.InDeltaSlice(t, []float64{0.5, 1. / 3, 0.6}, []float64{
@@ -52,7 +52,7 @@ func TestRatiosArePaired(t *testing.T) {
 	require.Zero(t, someResults.ratio(serverCPU, c, "dog", "lossy").N)
 }
 
-func TestARowThatLostIsNoPeerAndIsNamed(t *testing.T) {
+func TestReport_ExcludesLossyRowsFromPeers(t *testing.T) {
 	tables := someResults.markdown("dog")
 	require.Contains(t, tables, "| lossy | – ✗ |")
 	require.Contains(t, tables, "- lossy, W1, 64 B, 1,000 sockets, round 3: messages were lost (lost: 1)")
@@ -72,7 +72,7 @@ func TestColumnNames(t *testing.T) {
 	}
 }
 
-func TestSlowdownsArePaired(t *testing.T) {
+func TestSlowdowns_ArePaired(t *testing.T) {
 	r := results{Rows: []string{"dog"}}
 	for round, p99 := range []float64{10, 20, 40} {
 		for cell, v := range map[string]float64{"slow-64@5/none": p99, "slow-64@5/slow": 1.5 * p99} {
@@ -83,7 +83,7 @@ func TestSlowdownsArePaired(t *testing.T) {
 	require.Contains(t, r.markdown("dog"), "| dog | 1.50 (1.50…1.50) |")
 }
 
-func TestPlotIsWellFormedAndHasEveryRow(t *testing.T) {
+func TestPlot_IsWellFormedAndHasEveryRow(t *testing.T) {
 	svg := someResults.plot("dog")
 	d := xml.NewDecoder(strings.NewReader(svg))
 	for {
@@ -116,7 +116,7 @@ func TestJobs(t *testing.T) {
 	require.Equal(t, []string{"slow-409@50/none", "slow-409@50/slow"}, o.jobs()[5].expected())
 }
 
-func TestFlagsAreRefused(t *testing.T) {
+func TestFlags_RefuseInvalidValues(t *testing.T) {
 	for _, s := range []string{"1000,", "x", "0", "-1"} {
 		_, err := numbers(s)
 		require.Error(t, err, s)
@@ -131,7 +131,7 @@ func TestFlagsAreRefused(t *testing.T) {
 	require.Equal(t, rowFlags{{name: "dog-50", args: []string{"-lib", "dog", "-dog.limit", "50"}}}, rows)
 }
 
-func TestRowsForSomeCellsOnly(t *testing.T) {
+func TestRow_RunsOnlyItsCells(t *testing.T) {
 	idle, slow := job{cells: []string{"idle"}}, job{cells: []string{"slow-256@10"}}
 	for _, c := range []struct {
 		row        row

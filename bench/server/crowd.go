@@ -42,7 +42,7 @@ func (r *rooms[T]) size() (n int) {
 type crowd[T comparable] struct {
 	mu      sync.Mutex
 	members map[T]struct{}
-	list    []T // the members; nil when it has to be made anew
+	list    []T // the members; nil when it has to be made again
 }
 
 func (c *crowd[T]) add(m T) {

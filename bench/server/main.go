@@ -1,6 +1,6 @@
 // Command server runs one library behind the endpoint that the load generator
-// knows: GET /ws?uid=… upgrades; a message is sent back to its sender or to all
-// sockets, as its first byte says.
+// knows: GET /ws?uid=… upgrades; the first byte of a message selects whether it
+// is sent back to its sender or to all sockets.
 package main
 
 import (

@@ -57,7 +57,7 @@ func nextOf(t *testing.T, conn *websocket.Conn, kind string) (m anything) {
 
 // The log keeps every line that somebody has received when the program is
 // killed.
-func TestTheLogSurvivesAKill(t *testing.T) {
+func TestLog_SurvivesAKill(t *testing.T) {
 	data := t.TempDir()
 	var seen []Line // lines that somebody has received
 	for round := range 4 {
@@ -89,10 +89,10 @@ func TestTheLogSurvivesAKill(t *testing.T) {
 	require.Len(t, seen, 160)
 }
 
-// An interrupt ends the program in good order, and browsers get 1001. A
-// connection that a browser keeps in reserve delays the end: net/http waits
-// more than five seconds for its first request.
-func TestTheProgramEndsInGoodOrder(t *testing.T) {
+// An interrupt ends the program gracefully, and browsers get 1001. A connection
+// that a browser keeps in reserve delays the end: net/http waits more than five
+// seconds for its first request.
+func TestProgram_ShutsDownGracefully(t *testing.T) {
 	data := t.TempDir()
 	cmd, addr := program.Start(t, data)
 	reserve, err := net.Dial("tcp", addr)

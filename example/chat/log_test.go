@@ -34,7 +34,7 @@ func texts(t *testing.T, h history) (all []string) {
 	return all
 }
 
-func TestAPersonGetsTheNewestLinesAndOlderLinesOnRequest(t *testing.T) {
+func TestLog_SendsNewestLinesAndOlderOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
 		ada, h := c.enter("ada")
@@ -70,7 +70,7 @@ func TestAPersonGetsTheNewestLinesAndOlderLinesOnRequest(t *testing.T) {
 }
 
 // A page of the longest lines fits into the queue of a socket.
-func TestThePageOfTheLongestLines(t *testing.T) {
+func TestLog_PageFitsTheLongestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
 		ada, _ := c.enter(strings.Repeat("%F0%9F%90%95", 32))
@@ -84,7 +84,7 @@ func TestThePageOfTheLongestLines(t *testing.T) {
 }
 
 // A browser that does not know whether its message arrived sends it again.
-func TestAMessageThatIsSentTwiceIsOneLine(t *testing.T) {
+func TestLog_StoresADuplicateMessageOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
 		ada, _ := c.enter("ada")
@@ -98,7 +98,7 @@ func TestAMessageThatIsSentTwiceIsOneLine(t *testing.T) {
 }
 
 // Lines of one moment are in order too, also when the clock is set back.
-func TestIDsIncrease(t *testing.T) {
+func TestLog_IDsIncrease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := open(t, disk.Memory()).log()
 		future := time.Now().Add(time.Hour).UnixMilli()
@@ -123,7 +123,7 @@ func age(t *testing.T, c *chatRoom, by time.Duration) {
 	}).Err)
 }
 
-func TestTheLogDeletesOldLines(t *testing.T) {
+func TestLog_DeletesOldLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
 		ada, _ := c.enter("ada")
@@ -154,7 +154,7 @@ func TestTheLogDeletesOldLines(t *testing.T) {
 	})
 }
 
-func TestTheLogIsBounded(t *testing.T) {
+func TestLog_IsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := open(t, disk.Memory()).log()
 		first := time.Now().UnixMilli() - maxLines
@@ -176,7 +176,7 @@ func TestTheLogIsBounded(t *testing.T) {
 	})
 }
 
-func TestTheLogOutlivesARestartAndACrash(t *testing.T) {
+func TestLog_SurvivesRestartAndCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		c := open(t, disk)

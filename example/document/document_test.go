@@ -33,7 +33,7 @@ func next(c *dogtest.Client, op string) (received change) {
 	return received
 }
 
-func TestPeopleWriteTogether(t *testing.T) {
+func TestDocument_MergesConcurrentEdits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := library(t, dogtest.NewDisk(t), schema)
 		ada := srv.Dial("/readme/open?writer=ada")
@@ -78,7 +78,7 @@ func TestPeopleWriteTogether(t *testing.T) {
 	})
 }
 
-func TestADocumentSleepsWhileItIsOpenAndOutlivesACrash(t *testing.T) {
+func TestDocument_HibernatesWhileOpenAndSurvivesACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		rt, srv := library(t, disk, schema)
@@ -102,7 +102,7 @@ func TestADocumentSleepsWhileItIsOpenAndOutlivesACrash(t *testing.T) {
 	})
 }
 
-func TestTheReleaseBeforeCanComeBack(t *testing.T) {
+func TestDocument_AllowsARollbackToThePreviousRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		write := func(steps dog.Schema, text string) (read []Paragraph) {
@@ -128,7 +128,7 @@ func TestTheReleaseBeforeCanComeBack(t *testing.T) {
 	})
 }
 
-func TestAWriterNeedsAName(t *testing.T) {
+func TestDocument_RequiresAName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := library(t, dogtest.NewDisk(t), schema)
 		for path, status := range map[string]int{
@@ -145,7 +145,7 @@ func TestAWriterNeedsAName(t *testing.T) {
 	})
 }
 
-func TestTheProgramRuns(t *testing.T) {
+func TestProgram_Runs(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer listener.Close()

@@ -63,7 +63,7 @@ func arenas(rt *dog.Runtime) (loads []int) {
 	return loads
 }
 
-func TestFourPlayersFillAnArena(t *testing.T) {
+func TestArena_IsFullWithFourPlayers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, srv := newGame(t)
 		for i, uid := range []string{"a", "b", "c", "d", "e"} {
@@ -74,7 +74,7 @@ func TestFourPlayersFillAnArena(t *testing.T) {
 	})
 }
 
-func TestAnArenaMovesTwentyTimesASecond(t *testing.T) {
+func TestArena_MovesTwentyTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := newGame(t)
 		ada, _ := play(srv, "ada")
@@ -101,7 +101,7 @@ func TestAnArenaMovesTwentyTimesASecond(t *testing.T) {
 	})
 }
 
-func TestAPlayerWhoReturnsInTimeFindsTheSeat(t *testing.T) {
+func TestPlayer_KeepsTheSeatWhenReconnectingInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, srv := newGame(t)
 		ada, _ := play(srv, "ada")
@@ -128,7 +128,7 @@ func TestAPlayerWhoReturnsInTimeFindsTheSeat(t *testing.T) {
 	})
 }
 
-func TestAPlayerPlaysInOneWindow(t *testing.T) {
+func TestPlayer_PlaysInOneWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, srv := newGame(t)
 		ada, _ := play(srv, "ada")
@@ -141,7 +141,7 @@ func TestAPlayerPlaysInOneWindow(t *testing.T) {
 	})
 }
 
-func TestAnEmptyArenaStandsStill(t *testing.T) {
+func TestArena_StopsWhileEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, srv := newGame(t)
 		ada, _ := play(srv, "ada")
@@ -158,7 +158,7 @@ func TestAnEmptyArenaStandsStill(t *testing.T) {
 	})
 }
 
-func TestTheProgramRuns(t *testing.T) {
+func TestProgram_Runs(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer listener.Close()

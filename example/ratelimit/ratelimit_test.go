@@ -77,7 +77,7 @@ func (s *service) empty(key string) {
 	}
 }
 
-func TestABurstAndThenOneAtATime(t *testing.T) {
+func TestLimit_AllowsABurstThenTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, nil)
 		s.empty("ada")
@@ -93,7 +93,7 @@ func TestABurstAndThenOneAtATime(t *testing.T) {
 	})
 }
 
-func TestARefusedRequestTakesNoToken(t *testing.T) {
+func TestLimit_RefusedRequestTakesNoToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, nil)
 		s.empty("ada")
@@ -105,7 +105,7 @@ func TestARefusedRequestTakesNoToken(t *testing.T) {
 	})
 }
 
-func TestKeysHaveLimitsOfTheirOwn(t *testing.T) {
+func TestLimit_IsPerKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, nil)
 		s.empty("ada")
@@ -115,7 +115,7 @@ func TestKeysHaveLimitsOfTheirOwn(t *testing.T) {
 }
 
 // A bucket that cannot be addressed lets nobody through.
-func TestARequestWithoutAKeyIsRefused(t *testing.T) {
+func TestLimit_RefusesRequestsWithoutAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		status, body := open(t, nil).srv.Get("/")
 		require.Equal(t, http.StatusBadRequest, status)
@@ -151,7 +151,7 @@ func requireObjects(t *testing.T, buckets *dog.Namespace[Bucket], live, stored b
 	require.Equal(t, stored, isStored, "stored")
 }
 
-func TestAnEvictedBucketComesBackAsItWas(t *testing.T) {
+func TestBucket_SurvivesEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		buckets := newBuckets(t, dogtest.NewDisk(t), hour)
 		take(t, buckets)
@@ -163,7 +163,7 @@ func TestAnEvictedBucketComesBackAsItWas(t *testing.T) {
 	})
 }
 
-func TestABucketIsForgottenWhenItIsFull(t *testing.T) {
+func TestBucket_IsDeletedWhenFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		buckets := newBuckets(t, dogtest.NewDisk(t), hour)
 		take(t, buckets)
@@ -180,7 +180,7 @@ func TestABucketIsForgottenWhenItIsFull(t *testing.T) {
 	})
 }
 
-func TestARestartForgetsNothingAndACrashWhatWasInMemory(t *testing.T) {
+func TestBucket_SurvivesARestartButNotACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		rt, err := dog.New(dog.Options{Store: disk})
@@ -200,7 +200,7 @@ func TestARestartForgetsNothingAndACrashWhatWasInMemory(t *testing.T) {
 	})
 }
 
-func TestAStricterLimitForgivesWhatIsBeyondIt(t *testing.T) {
+func TestLimit_CapsTokensWhenMadeStricter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		rt, err := dog.New(dog.Options{Store: disk})
@@ -216,7 +216,7 @@ func TestAStricterLimitForgivesWhatIsBeyondIt(t *testing.T) {
 
 // Whenever requests come, no span of time has more of them than its limit, and
 // a client that waits as long as the response requires is let through.
-func TestNoSpanOfTimeSeesMoreThanTheLimit(t *testing.T) {
+func TestLimit_HoldsInEveryInterval(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := Limit{Burst: rapid.IntRange(1, 5).Draw(rt, "burst"), Every: time.Second}
 		pauses := rapid.SliceOf(rapid.IntRange(0, 2500)).Draw(rt, "pauses in ms")
@@ -247,7 +247,7 @@ func TestNoSpanOfTimeSeesMoreThanTheLimit(t *testing.T) {
 	})
 }
 
-func TestTheKeyOfAClientIsItsAddress(t *testing.T) {
+func TestLimit_KeysClientsByAddress(t *testing.T) {
 	require.Equal(t, "192.0.2.1", clientIP(&http.Request{RemoteAddr: "192.0.2.1:4711"}))
 	require.Equal(t, "2001:db8::1", clientIP(&http.Request{RemoteAddr: "[2001:db8::1]:4711"}))
 	require.Equal(t, "unknown", clientIP(&http.Request{RemoteAddr: "pipe"}))

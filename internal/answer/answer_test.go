@@ -27,17 +27,17 @@ func newHost(t *testing.T) *answer.Host {
 
 // commits is a store whose commits become durable when durable is called.
 type commits struct {
-	last uint64
-	told []func(error)
+	last    uint64
+	waiting []func(error)
 }
 
-func (c *commits) Durable() uint64                      { return c.last }
-func (c *commits) OnDurable(_ uint64, told func(error)) { c.told = append(c.told, told) }
+func (c *commits) Durable() uint64                        { return c.last }
+func (c *commits) OnDurable(_ uint64, notify func(error)) { c.waiting = append(c.waiting, notify) }
 
 func (c *commits) durable() {
 	c.last = 1
-	for _, told := range c.told {
-		told(nil)
+	for _, notify := range c.waiting {
+		notify(nil)
 	}
 }
 
@@ -77,7 +77,7 @@ func TestAnswer_WritesWhatTheHandlerWrote(t *testing.T) {
 	require.Error(t, err, "the response is over")
 }
 
-func TestAnswer_WaitsUntilTheWritesOfTheHandlerAreDurable(t *testing.T) {
+func TestAnswer_WaitsUntilWritesAreDurable(t *testing.T) {
 	store := &commits{}
 	g := gate.New(store, func(error) {})
 	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
@@ -103,7 +103,7 @@ func TestAnswer_WaitsUntilTheWritesOfTheHandlerAreDurable(t *testing.T) {
 	require.Equal(t, "stored", w.Body.String())
 }
 
-func TestGuard_KeepsThePanicOfAWriterFromTheHandler(t *testing.T) {
+func TestGuard_KeepsAWritersPanicFromTheHandler(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	a := answer.New(newHost(t), panics{httptest.NewRecorder()}, nil)
 	handle(t, a, nil, r, func(w http.ResponseWriter, _ *http.Request) {
@@ -120,7 +120,7 @@ type panics struct{ http.ResponseWriter }
 
 func (panics) Write([]byte) (int, error) { panic("no") }
 
-func TestInbound_HasReadAShortBodyBeforeTheHandlerRuns(t *testing.T) {
+func TestInbound_ReadsAShortBodyBeforeTheHandlerRuns(t *testing.T) {
 	r := httptest.NewRequest("POST", "/", strings.NewReader("a=1"))
 	in, err := answer.NewInbound(r, new(answer.Guard))
 	require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestInbound_HasReadAShortBodyBeforeTheHandlerRuns(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
-func TestRoundTrip_CarriesARequestAndItsResponse(t *testing.T) {
+func TestRoundTrip_CarriesRequestAndResponse(t *testing.T) {
 	host := newHost(t)
 	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://host/path?q", strings.NewReader("question"))
 	require.NoError(t, err)
@@ -179,7 +179,7 @@ func TestRecord_ReturnsWhatWasWritten(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 }
 
-func TestCheckRequest_RefusesWhatNoClientCouldSend(t *testing.T) {
+func TestCheckRequest_RefusesInvalidRequests(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	require.NoError(t, answer.CheckRequest(r))
 	r.Header["a b"] = []string{"c"}

@@ -38,7 +38,7 @@ type exchange struct {
 	// follows waiting: io.EOF, or the error that broke off the response. nil:
 	// more may come
 	end       error
-	told      bool        // ready is closed
+	published bool        // ready is closed
 	chunked   bool        // net/http would send the response in chunks, which trailers may follow
 	closed    bool        // by the reader
 	abandoned bool        // the writer must not wait for the reader
@@ -90,7 +90,7 @@ func (x *exchange) WriteHeader(status int) {
 		x.head.set(status, x.header)
 		return
 	}
-	if !x.told && httptrace.ContextClientTrace(x.request.Context()) != nil {
+	if !x.published && httptrace.ContextClientTrace(x.request.Context()) != nil {
 		x.hints = append(x.hints, hint{status, x.header.Clone()})
 		notify(x.news)
 	}
@@ -125,7 +125,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 		case !x.deadline.IsZero() && !time.Now().Before(x.deadline):
 			return 0, x.breakOffLocked(errLateWrite)
 		}
-		x.tellLocked()
+		x.publishLocked()
 		x.mu.Unlock()
 		select {
 		case <-x.room:
@@ -142,7 +142,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 // the part that was written does not look complete. It returns err. The caller
 // must hold mu. breakOffLocked unlocks it.
 func (x *exchange) breakOffLocked(err error) error {
-	x.tellLocked()
+	x.publishLocked()
 	if x.end == nil {
 		x.end = fmt.Errorf("%w: %w", err, io.ErrUnexpectedEOF)
 	}
@@ -158,7 +158,7 @@ func (x *exchange) FlushError() error {
 	x.WriteHeader(http.StatusOK)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.tellLocked()
+	x.publishLocked()
 	return nil
 }
 
@@ -201,7 +201,7 @@ func (x *exchange) fail(err error) {
 	x.mu.Lock()
 	if x.end == nil && over == nil {
 		x.end = err
-		x.tellLocked()
+		x.publishLocked()
 	}
 	x.mu.Unlock()
 	notify(x.more)
@@ -219,7 +219,7 @@ func (x *exchange) finish(end error) {
 		case x.ctx.Err() != nil: // a handler that saw the end may have cut its response short
 			x.end = context.Cause(x.ctx)
 		case end == io.EOF && x.head.short(x.request.Method):
-			x.tellLocked() // for net/http, it has begun
+			x.publishLocked() // for net/http, it has begun
 			x.end = fmt.Errorf(
 				"dog: the response is shorter than its Content-Length, %d: %w", x.head.length, io.ErrUnexpectedEOF,
 			)
@@ -227,7 +227,7 @@ func (x *exchange) finish(end error) {
 			x.end = end
 		}
 	}
-	x.tellLocked()
+	x.publishLocked()
 	// Otherwise a handler that exited its goroutine may have left a goroutine
 	// that still writes.
 	if x.end == io.EOF && x.chunked {
@@ -249,13 +249,13 @@ func (x *exchange) bodiedLocked() bool {
 	return x.request.Method != http.MethodHead && x.head.hasBody()
 }
 
-// tellLocked makes the response, or the lack of one, available to the caller.
-// The caller must hold mu.
-func (x *exchange) tellLocked() {
-	if x.told {
+// publishLocked makes the response, or the lack of one, available to the
+// caller. The caller must hold mu.
+func (x *exchange) publishLocked() {
+	if x.published {
 		return
 	}
-	x.told = true
+	x.published = true
 	defer close(x.ready)
 	if x.end != nil && x.end != io.EOF {
 		return
@@ -276,8 +276,8 @@ func (x *exchange) tellLocked() {
 	x.response = response
 }
 
-// tell reports informational responses to the caller's trace.
-func (x *exchange) tell(trace *httptrace.ClientTrace) error {
+// reportHints reports informational responses to the caller's trace.
+func (x *exchange) reportHints(trace *httptrace.ClientTrace) error {
 	x.mu.Lock()
 	hints := x.hints
 	x.hints = nil

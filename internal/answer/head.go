@@ -120,12 +120,12 @@ func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) 
 			len(body) > 0 {
 			header.Set("Content-Type", http.DetectContentType(body))
 		}
-		_, said := header["Content-Length"]
+		_, declared := header["Content-Length"]
 		known := h.length >= 0 && (encoding == "" || encoding == "identity")
 		if !known {
 			header.Del("Content-Length")
 		}
-		if over && !h.trails && encoding == "" && !said && h.written <= maxSniff && (!head || h.written > 0) {
+		if over && !h.trails && encoding == "" && !declared && h.written <= maxSniff && (!head || h.written > 0) {
 			header.Set("Content-Length", strconv.FormatInt(h.written, 10))
 			known = true
 		}

@@ -30,12 +30,12 @@ func RoundTrip(
 	for {
 		select {
 		case <-x.news:
-			if err := x.tell(trace); err != nil {
+			if err := x.reportHints(trace); err != nil {
 				x.close()
 				return nil, err
 			}
 		case <-x.ready:
-			if err := x.tell(trace); err != nil {
+			if err := x.reportHints(trace); err != nil {
 				x.close()
 				return nil, err
 			}

@@ -96,7 +96,7 @@ func (r *response) sendLocked(end mark, flush bool) error {
 // if it gets no more.
 func (a *Answer) Finish(client context.Context, err error) (started bool, failed error) {
 	r := &a.w
-	err = r.told(client, err)
+	err = r.awaitOutcome(client, err)
 	r.mu.Lock()
 	stuck := r.stuck
 	r.mu.Unlock()
@@ -131,9 +131,10 @@ func (a *Answer) Finish(client context.Context, err error) (started bool, failed
 	return true, nil
 }
 
-// told waits until the result of Receive, err, may be sent to the client, and
-// returns the error to use. If the client is gone first, it returns why.
-func (r *response) told(client context.Context, err error) error {
+// awaitOutcome waits until the result of Receive, err, may be sent to the
+// client, and returns the error to use. If the client is gone first, it returns
+// why.
+func (r *response) awaitOutcome(client context.Context, err error) error {
 	if r.outcome == nil {
 		return err
 	}

@@ -216,7 +216,7 @@ func (r *response) release(flush bool) error {
 	if r.gate.Open() {
 		return r.patiently(func() error { return r.send(end, flush) })
 	}
-	r.gate.Say(func(lost error) {
+	r.gate.Send(func(lost error) {
 		if lost == nil {
 			// the handler gets the error with its next write
 			r.host.Work.Spawn(func() { _ = r.send(end, flush) })

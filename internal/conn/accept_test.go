@@ -22,7 +22,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-func TestAcceptRefuses(t *testing.T) {
+func TestAccept_Refuses(t *testing.T) {
 	edit := func(f func(r *http.Request)) *http.Request {
 		r := upgradeRequest()
 		f(r)
@@ -67,7 +67,7 @@ func TestAcceptRefuses(t *testing.T) {
 	}
 }
 
-func TestCheckRefusesWhatAcceptRefusesAndLeavesTheRestAlone(t *testing.T) {
+func TestCheck_RefusesExactlyWhatAcceptRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		r      *http.Request
 		status int // 0: none
@@ -97,7 +97,7 @@ func TestCheckRefusesWhatAcceptRefusesAndLeavesTheRestAlone(t *testing.T) {
 	}
 }
 
-func TestAcceptIfAsksLast(t *testing.T) {
+func TestAcceptIf_ChecksTheConditionLast(t *testing.T) {
 	errNoRoom := errors.New("no room")
 	asked := 0
 	admit := func() error { asked++; return errNoRoom }
@@ -120,14 +120,14 @@ type hijacked struct{ *httptest.ResponseRecorder }
 
 func (hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, http.ErrHijacked }
 
-func TestAcceptHijackFails(t *testing.T) {
+func TestAccept_HijackFails(t *testing.T) {
 	w := hijacked{httptest.NewRecorder()}
 	_, err := conn.Accept(w, upgradeRequest(), nil)
 	require.ErrorIs(t, err, http.ErrHijacked)
 	require.Equal(t, 500, w.Code)
 }
 
-func TestAnAnswerThatTheClientDoesNotTake(t *testing.T) {
+func TestAccept_ClientThatReadsNoResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
@@ -147,7 +147,7 @@ func TestAnAnswerThatTheClientDoesNotTake(t *testing.T) {
 	})
 }
 
-func TestNothingLeavesBeforeTheAnswer(t *testing.T) {
+func TestAccept_SendsNothingBeforeTheResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		c, err := conn.Accept(hijackWriter{httptest.NewRecorder(), server}, upgradeRequest(), nil)
@@ -169,7 +169,7 @@ func TestNothingLeavesBeforeTheAnswer(t *testing.T) {
 	})
 }
 
-func TestAcceptOrigin(t *testing.T) {
+func TestAccept_Origin(t *testing.T) {
 	for _, tc := range []struct {
 		origin string
 		o      conn.Options
@@ -190,7 +190,7 @@ func TestAcceptOrigin(t *testing.T) {
 
 // A client may send its first messages with the request; net/http has then read
 // them ahead.
-func TestAcceptEarlyData(t *testing.T) {
+func TestAccept_EarlyData(t *testing.T) {
 	accepted := make(chan *conn.Conn, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Mine", "1")
@@ -234,7 +234,7 @@ func TestAcceptEarlyData(t *testing.T) {
 
 // Every kind of connection, against a client that is not ours, with frames of
 // all header sizes and more than one write.
-func TestKindsOfConnection(t *testing.T) {
+func TestAccept_KindsOfConnection(t *testing.T) {
 	accepted := make(chan *conn.Conn, 1)
 	opts := &conn.Options{MaxMessage: 1 << 20, QueueBytes: 8 << 20, Subprotocols: []string{"p"}}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -338,7 +338,7 @@ func (l listener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // The server has its own spelling of what was agreed upon; the client, which
 // takes no other for an answer, gets its own.
-func TestSubprotocolNegotiation(t *testing.T) {
+func TestAccept_Subprotocol(t *testing.T) {
 	for name, tc := range map[string]struct {
 		offered   []string // header lines
 		supported []string
@@ -369,7 +369,7 @@ func TestSubprotocolNegotiation(t *testing.T) {
 			if tc.known != "" {
 				w.Header().Set("Sec-WebSocket-Protocol", tc.known)
 			}
-			w.Header().Set("Sec-WebSocket-Extensions", "permessage-deflate") // nor is this the application's to say
+			w.Header().Set("Sec-WebSocket-Extensions", "permessage-deflate") // nor may the application set this
 			c, err := conn.Accept(w, r, &conn.Options{Subprotocols: tc.supported})
 			require.NoError(t, err)
 			c.Start()

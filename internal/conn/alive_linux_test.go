@@ -11,7 +11,7 @@ import (
 )
 
 // A peer whose machine is gone is not reading what it had taken before.
-func TestAPeerThatIsOffTheNetworkIsCutOffAfterWriteTimeout(t *testing.T) {
+func TestAlive_UnreachablePeerIsCutAfterWriteTimeout(t *testing.T) {
 	const timeout = time.Second
 	server, client := tcpPair(t)
 	c, p := accept(t, server, client, &conn.Options{QueueBytes: 64 << 20, WriteTimeout: timeout})

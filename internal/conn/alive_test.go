@@ -88,10 +88,10 @@ var policies = map[string]conn.Policy{
 	"Disconnect": conn.Disconnect, "DropOldest": conn.DropOldest, "Coalesce": conn.Coalesce,
 }
 
-// Whoever takes what it gets without a pause stays, however slowly, under
-// every policy, with heartbeats: what was sent in one go is all taken, and of
-// an endless stream what the policy lets through.
-func TestSlowIsNotDead(t *testing.T) {
+// A peer that reads without a pause stays connected, however slowly it reads,
+// under every policy, with heartbeats. It gets all of a burst, and what the
+// policy lets through of an endless stream.
+func TestAlive_SlowIsNotDead(t *testing.T) {
 	for kind, dial := range lines(t) {
 		for policy, slow := range policies {
 			for _, rate := range []int{5_000, 50_000, 500_000} {
@@ -148,9 +148,9 @@ func testSlowIsNotDead(t *testing.T, dial func() (server, client net.Conn), slow
 	time.Sleep(life)
 }
 
-// Whoever takes nothing is gone when it was said to be, and costs no more
-// than it was said to.
-func TestTakingNothingIsDead(t *testing.T) {
+// A peer that reads nothing is cut off within the documented time and costs no
+// more memory than documented.
+func TestAlive_PeerThatReadsNothingIsDead(t *testing.T) {
 	const timeout, closing = 8 * time.Second, 3 * time.Second
 	for kind, dial := range lines(t) {
 		for policy, slow := range policies {
@@ -200,7 +200,7 @@ func TestTakingNothingIsDead(t *testing.T) {
 
 // A client that takes nothing of a flood costs no more than the bound, and
 // 8 MiB for the moment that it has.
-func TestFloodIsBounded(t *testing.T) {
+func TestAlive_FloodIsBounded(t *testing.T) {
 	const bound, spare, size = 100_000, 8 << 20, 10_000
 	for policy, slow := range policies {
 		t.Run(policy, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestFloodIsBounded(t *testing.T) {
 // Over real sockets a client stays that reads on while megabytes wait in the
 // kernel, though no write returns for longer than WriteTimeout, and the ping
 // lies behind them.
-func TestNetworkSlowIsNotDead(t *testing.T) {
+func TestAlive_SlowNetworkIsNotDead(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}
@@ -260,7 +260,7 @@ func TestNetworkSlowIsNotDead(t *testing.T) {
 
 // Between small buffers the kernel sends nothing for longer than it takes the
 // peer to read what it has, since it waits for room for more at once.
-func TestNetworkSlowIsNotDeadWithSmallBuffers(t *testing.T) {
+func TestAlive_SlowNetworkIsNotDeadWithSmallBuffers(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}
@@ -285,9 +285,9 @@ func TestNetworkSlowIsNotDeadWithSmallBuffers(t *testing.T) {
 	p.Close()
 }
 
-// A kernel whose buffer is full says nothing until a sizeable part is free. The
-// peer stays that goes on reading, under every policy.
-func TestNetworkSlowIsNotDeadBehindFullBuffers(t *testing.T) {
+// A kernel whose buffer is full reports nothing until a sizeable part is free.
+// A peer that continues to read stays connected under every policy.
+func TestAlive_SlowNetworkIsNotDeadBehindFullBuffers(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}

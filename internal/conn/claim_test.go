@@ -21,8 +21,8 @@ import (
 // What happens while somebody has claimed a connection, and when the kernel
 // refuses: a kernel of the test's own stands before the real one.
 
-// kernel is a connection's kernel that refuses everything when told so, and
-// says when it has been asked.
+// kernel is a connection's kernel that refuses all writes on request, and
+// reports each write.
 type kernel struct {
 	syscall.RawConn
 	client  net.Conn
@@ -116,7 +116,7 @@ func (h *held) run() {
 }
 
 // However fast others send to one connection, the next one has its turn.
-func TestOneConnectionDoesNotCaptureTheSweep(t *testing.T) {
+func TestClaim_OneConnectionDoesNotCaptureTheSweep(t *testing.T) {
 	var work held
 	s := Set{Writers: work.writers()}
 	a, k := overKernel(t, nil)
@@ -141,7 +141,7 @@ func TestOneConnectionDoesNotCaptureTheSweep(t *testing.T) {
 }
 
 // What may wait is bounded also while a writer is just asking the kernel.
-func TestQueueIsBoundedWhileClaimed(t *testing.T) {
+func TestClaim_BoundsTheQueue(t *testing.T) {
 	var work held
 	s := Set{Writers: work.writers()}
 	c, k := overKernel(t, &Options{QueueBytes: 2000, CloseTimeout: 50 * time.Millisecond})
@@ -166,7 +166,7 @@ func TestQueueIsBoundedWhileClaimed(t *testing.T) {
 }
 
 // Senders wait for the longest log, not for any.
-func TestSendersWaitForEveryShard(t *testing.T) {
+func TestClaim_SendersWaitForEveryShard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := Set{Writers: NewWriters(func(func()) {})}
 		for range 2 {
@@ -203,7 +203,7 @@ func TestSendersWaitForEveryShard(t *testing.T) {
 
 // Given up in the moment when the kernel has refused: nothing is left,
 // everything counts, and the reason is the right one.
-func TestAbortedWhenTheKernelRefuses(t *testing.T) {
+func TestClaim_AbortWhileTheKernelRefuses(t *testing.T) {
 	for _, refused := range []string{"a run", "a message"} {
 		t.Run(refused, func(t *testing.T) {
 			var work held
@@ -238,7 +238,7 @@ func TestAbortedWhenTheKernelRefuses(t *testing.T) {
 }
 
 // What a connection did not get is counted, wherever it waited.
-func TestLostIsCounted(t *testing.T) {
+func TestClaim_CountsLostMessages(t *testing.T) {
 	f := NewFrame(Text, make([]byte, 8))
 	for name, test := range map[string]func(s *Set, work *held, c *Conn, k *kernel){
 		"in the log, when it is cut": func(s *Set, work *held, c *Conn, k *kernel) {
@@ -293,7 +293,7 @@ func TestLostIsCounted(t *testing.T) {
 
 // Of messages with one key that waited for the kernel, the newest is left when
 // it refuses, at its place.
-func TestCoalesceWhenTheKernelRefuses(t *testing.T) {
+func TestClaim_CoalescesWhileTheKernelRefuses(t *testing.T) {
 	var work held
 	s := Set{Writers: work.writers()}
 	c, k := overKernel(t, &Options{QueueBytes: 100, Slow: Coalesce, CloseTimeout: 50 * time.Millisecond})
@@ -314,7 +314,7 @@ func TestCoalesceWhenTheKernelRefuses(t *testing.T) {
 }
 
 // Many small messages that arrive at once are read at once.
-func TestBatchesAreReadAtOnce(t *testing.T) {
+func TestClaim_ReadsBatchesAtOnce(t *testing.T) {
 	c, k := overKernel(t, nil)
 	const messages = 500
 	var stream []byte
@@ -333,7 +333,7 @@ func TestBatchesAreReadAtOnce(t *testing.T) {
 	require.LessOrEqual(t, k.reads.Load(), int64(10))
 }
 
-func TestNewest(t *testing.T) {
+func TestClaim_Newest(t *testing.T) {
 	keys := func(items []item) (all []string) {
 		for _, it := range items {
 			all = append(all, it.key)

@@ -25,7 +25,7 @@ func send(t testing.TB, c *conn.Conn, msgs ...string) {
 	}
 }
 
-func TestCloseValidates(t *testing.T) {
+func TestClose_Validates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, nil)
 		read := startReading(c)
@@ -41,7 +41,7 @@ func TestCloseValidates(t *testing.T) {
 	})
 }
 
-func TestCloseByServer(t *testing.T) {
+func TestClose_ByServer(t *testing.T) {
 	for _, code := range []int{1000, 1003, 1007, 1014, 3000, 4999} {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := pipe(t, nil)
@@ -65,7 +65,7 @@ func TestCloseByServer(t *testing.T) {
 	}
 }
 
-func TestCloseByPeer(t *testing.T) {
+func TestClose_ByPeer(t *testing.T) {
 	for _, tc := range []struct {
 		code            int
 		reason, payload string
@@ -93,7 +93,7 @@ func TestCloseByPeer(t *testing.T) {
 	}
 }
 
-func TestCloseByBoth(t *testing.T) {
+func TestClose_ByBoth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, nil)
 		read := startReading(c)
@@ -106,7 +106,7 @@ func TestCloseByBoth(t *testing.T) {
 	})
 }
 
-func TestCloseWithoutAnswer(t *testing.T) {
+func TestClose_WithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, &conn.Options{CloseTimeout: 2 * time.Second})
 		read := startReading(c)
@@ -120,7 +120,7 @@ func TestCloseWithoutAnswer(t *testing.T) {
 
 // The time to close is one for all: a write that began before does not lengthen
 // it.
-func TestCloseOfPeerThatNeverReads(t *testing.T) {
+func TestClose_OfPeerThatNeverReads(t *testing.T) {
 	for _, first := range []string{"server", "peer"} {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := pipe(t, &conn.Options{CloseTimeout: 2 * time.Second, WriteTimeout: time.Minute})
@@ -143,7 +143,7 @@ func TestCloseOfPeerThatNeverReads(t *testing.T) {
 }
 
 // The peer answers the close frame with nonsense.
-func TestViolationWhileClosing(t *testing.T) {
+func TestClose_ViolationWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, nil)
 		read := startReading(c)
@@ -155,7 +155,7 @@ func TestViolationWhileClosing(t *testing.T) {
 	})
 }
 
-func TestCloseThenPeerVanishes(t *testing.T) {
+func TestClose_ThenPeerVanishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, nil)
 		read := startReading(c)
@@ -193,7 +193,7 @@ func TestAbort(t *testing.T) {
 
 // What had arrived before Abort goes too, be it a message or the peer's
 // goodbye.
-func TestAbortDropsWhatWasReadAhead(t *testing.T) {
+func TestAbort_DropsReadAheadData(t *testing.T) {
 	for _, ahead := range [][]byte{masked(fin|1, "2"), masked(fin|opClose, closeFrame(1000, "bye").payload)} {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := pipe(t, nil)
@@ -224,7 +224,7 @@ func (w wrapper) Close() error {
 
 // Listeners that limit, count, or speak the PROXY protocol rely on the Close of
 // their connections.
-func TestAWrappedConnectionIsClosedByItsOwnClose(t *testing.T) {
+func TestClose_ClosesAWrappedConnectionByItsClose(t *testing.T) {
 	for name, tc := range map[string]struct {
 		end  func(c *conn.Conn, p *peer)
 		code int
@@ -255,8 +255,8 @@ func TestAWrappedConnectionIsClosedByItsOwnClose(t *testing.T) {
 }
 
 // What a wrapper does in its Close may take as long as the peer likes, over TLS
-// for example; Abort is called by those who have no time.
-func TestAbortDoesNotWaitForAWrapper(t *testing.T) {
+// for example; Abort must not wait.
+func TestAbort_DoesNotWaitForAWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		release := make(chan struct{})
@@ -286,9 +286,9 @@ func (s slowToClose) Close() error {
 }
 
 // coder/websocket's finalizer would keep the connection, which refers to
-// itself, in memory for ever. A stopped timer of the connection may stay with
-// the Go runtime for a moment longer, so the first collection need not do it.
-func TestEndedConnectionIsCollected(t *testing.T) {
+// itself, in memory. A stopped timer of the connection may stay with the Go
+// runtime for a moment longer, so the first collection need not do it.
+func TestClose_EndedConnectionIsCollected(t *testing.T) {
 	ended := func() weak.Pointer[conn.Conn] {
 		c, p := pipe(t, nil)
 		read := startReading(c)
@@ -319,16 +319,16 @@ func (w writeFails) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
-func TestWriteFails(t *testing.T) {
+func TestClose_WriteFails(t *testing.T) {
 	for name, tc := range map[string]struct {
 		last  []byte // what the peer had sent before
 		code  int
 		cause error
 		after time.Duration
 	}{
-		"peer had closed":   {masked(fin|opClose, closeFrame(1001, "tab closed").payload), 1001, nil, 0},
-		"peer broke rules":  {[]byte{0, 0}, 1002, conn.ErrProtocol, 5 * time.Second},
-		"peer says nothing": {nil, 1006, errWrite, 5 * time.Second},
+		"peer had closed":    {masked(fin|opClose, closeFrame(1001, "tab closed").payload), 1001, nil, 0},
+		"peer broke rules":   {[]byte{0, 0}, 1002, conn.ErrProtocol, 5 * time.Second},
+		"peer sends nothing": {nil, 1006, errWrite, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -358,7 +358,7 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-func TestCloseErrorText(t *testing.T) {
+func TestCloseError_Text(t *testing.T) {
 	require.Equal(t, `conn: closed with 1000 "bye"`, (&conn.CloseError{Code: 1000, Reason: "bye"}).Error())
 	require.Equal(t, "conn: closed with 1006: EOF", (&conn.CloseError{Code: 1006, Err: io.EOF}).Error())
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // What RFC 7692 gives as examples, section 7.2.3.
-func TestDeflateExamplesOfTheRFC(t *testing.T) {
+func TestDeflate_ExamplesOfTheRFC(t *testing.T) {
 	for name, tc := range map[string]struct {
 		wire, want string
 	}{
@@ -42,7 +42,7 @@ func TestDeflateExamplesOfTheRFC(t *testing.T) {
 
 // Whatever a client compresses, at whatever level and in whatever fragments,
 // arrives; between plain messages, too.
-func TestDeflateReads(t *testing.T) {
+func TestDeflate_Reads(t *testing.T) {
 	const limit = 20_000
 	rapid.Check(t, func(rt *rapid.T) {
 		var stream []byte
@@ -80,7 +80,7 @@ func TestDeflateReads(t *testing.T) {
 }
 
 // The largest limit there is means that there is none.
-func TestDeflateWithoutLimit(t *testing.T) {
+func TestDeflate_WithoutLimit(t *testing.T) {
 	long := strings.Repeat("long ", 50_000)
 	stream := append(masked(fin|1, long), masked(fin|rsv1|1, deflated(t, long, flate.BestSpeed))...)
 	o := &conn.Options{Compression: true, MaxMessage: math.MaxInt64}
@@ -89,7 +89,7 @@ func TestDeflateWithoutLimit(t *testing.T) {
 	require.True(t, slices.Equal([]string{long, long}, msgs))
 }
 
-func TestDeflateViolations(t *testing.T) {
+func TestDeflate_Violations(t *testing.T) {
 	hello := deflated(t, "hello", flate.BestSpeed)
 	long := deflated(t, noise(2000), flate.BestSpeed)
 	for name, tc := range map[string]struct {
@@ -140,7 +140,7 @@ func TestDeflateViolations(t *testing.T) {
 }
 
 // A message that is enormous once it is unpacked costs no more than the limit.
-func TestDeflateBomb(t *testing.T) {
+func TestDeflate_Bomb(t *testing.T) {
 	const gigabyte = 1 << 30
 	// A flushed stream ends at a byte: the same again is a stream as well.
 	mega := deflated(t, strings.Repeat("\x00", 1<<20), flate.BestSpeed) + "\x00\x00\xff\xff"
@@ -166,7 +166,7 @@ func TestDeflateBomb(t *testing.T) {
 	}
 }
 
-func TestDeflateStatsCountTheWire(t *testing.T) {
+func TestDeflate_StatsCountBytesOnTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := deflatePipe(t, compressing)
 		read := startReading(c)
@@ -199,7 +199,7 @@ func TestDeflateStatsCountTheWire(t *testing.T) {
 
 // A client with little memory sends many short blocks: zlib grows what does not
 // shrink by up to 4 %.
-func TestDeflateShortBlocks(t *testing.T) {
+func TestDeflate_ShortBlocks(t *testing.T) {
 	const limit = 20_000
 	message := noise(limit)
 	var b []byte

@@ -61,7 +61,7 @@ func noise(n int) string {
 	return string(b)
 }
 
-func TestDeflateNegotiation(t *testing.T) {
+func TestDeflate_Negotiation(t *testing.T) {
 	const agreed = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 	const agreed15 = agreed + "; server_max_window_bits=15"
 	for offered, want := range map[string]string{
@@ -147,7 +147,7 @@ func echoServer(t *testing.T, o *conn.Options) (url string, stats chan conn.Stat
 	return s.URL, stats
 }
 
-func TestDeflateWithCoder(t *testing.T) {
+func TestDeflate_WithCoder(t *testing.T) {
 	const limit = 70_000
 	url, stats := echoServer(t, &conn.Options{Compression: true, MaxMessage: limit})
 	for _, mode := range []websocket.CompressionMode{
@@ -186,7 +186,7 @@ func TestDeflateWithCoder(t *testing.T) {
 }
 
 // What would not become shorter goes plain, and control frames always.
-func TestDeflateOnlyWhatShrinks(t *testing.T) {
+func TestDeflate_OnlyIfSmaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := deflatePipe(t, compressing)
 		read := startReading(c)
@@ -220,7 +220,7 @@ func TestDeflateOnlyWhatShrinks(t *testing.T) {
 
 // One frame serves connections with and without compression, by whatever way it
 // reaches them.
-func TestDeflateSharedFrames(t *testing.T) {
+func TestDeflate_SharedFrames(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

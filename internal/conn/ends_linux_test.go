@@ -24,8 +24,8 @@ func (l *lot) closed() (*parker, *peer) {
 	return c, p
 }
 
-// Thousands of clients may be told to go at once, and take their time.
-func TestAPeerThatDoesNotHangUpCostsNoGoroutine(t *testing.T) {
+// Thousands of clients may be closed at once and be slow to disconnect.
+func TestEnd_PeerThatStaysConnectedCostsNoGoroutine(t *testing.T) {
 	l := newLot(t, conn.Options{CloseTimeout: time.Hour})
 	l.parked()
 	before := runtime.NumGoroutine()
@@ -70,7 +70,7 @@ func TestAPeerThatDoesNotHangUpCostsNoGoroutine(t *testing.T) {
 }
 
 // CloseTimeout is the peer's time to hang up, too.
-func TestAPeerThatDoesNotHangUpIsHungUpOn(t *testing.T) {
+func TestEnd_CutsAPeerThatStaysConnected(t *testing.T) {
 	for _, noise := range []bool{false, true} {
 		l := newLot(t, conn.Options{CloseTimeout: 50 * time.Millisecond})
 		c, p := l.closed()
@@ -89,7 +89,7 @@ func TestAPeerThatDoesNotHangUpIsHungUpOn(t *testing.T) {
 }
 
 // Nor may it send for as long as it likes.
-func TestWhatIsSentBehindTheEndIsBounded(t *testing.T) {
+func TestEnd_BoundsDataAfterTheCloseFrame(t *testing.T) {
 	l := newLot(t, conn.Options{CloseTimeout: time.Hour})
 	c, p := l.closed()
 	flood := masked(fin|2, strings.Repeat("x", 1<<20))
@@ -104,7 +104,7 @@ func TestWhatIsSentBehindTheEndIsBounded(t *testing.T) {
 
 // Part waits for nobody: not for a peer that has answered and does not hang up,
 // nor for one that does not answer, nor for a handler.
-func TestPartCutsWhatHasItsCloseFrame(t *testing.T) {
+func TestPart_CutsConnectionsWithACloseFrame(t *testing.T) {
 	l := newLot(t, conn.Options{CloseTimeout: time.Hour})
 	c, p := l.closed()
 	_, err := p.br.ReadByte() // when our side has ended

@@ -196,8 +196,8 @@ func (e ending) run(t *testing.T, c *conn.Conn, p *peer, n int, deflate bool) {
 }
 
 // However a connection ends, unless it breaks, what was sent before arrives,
-// and both sides learn how it ended.
-func TestWhatWasSentBeforeTheEndArrives(t *testing.T) {
+// and both sides get the reason of its end.
+func TestEnd_DeliversEarlierMessages(t *testing.T) {
 	options := conn.Options{QueueBytes: 64 << 20, CloseTimeout: time.Hour}
 	for _, deflate := range []bool{false, true} {
 		o := options
@@ -216,7 +216,7 @@ func TestWhatWasSentBeforeTheEndArrives(t *testing.T) {
 }
 
 // In memory nothing is buffered, and neither side can end alone.
-func TestWhatWasSentBeforeTheEndArrivesInMemory(t *testing.T) {
+func TestEnd_DeliversEarlierMessagesInMemory(t *testing.T) {
 	for name, e := range endings() {
 		if strings.Contains(name, "half") || strings.Contains(name, "ends") {
 			continue
@@ -233,7 +233,7 @@ func TestWhatWasSentBeforeTheEndArrivesInMemory(t *testing.T) {
 }
 
 // A peer that breaks the connection is gone: nothing of it stays.
-func TestAPeerThatResetsIsGone(t *testing.T) {
+func TestEnd_PeerThatResetsIsGone(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		for _, n := range []int{0, 1, 1000} {
 			c, p := dial(&conn.Options{QueueBytes: 64 << 20, CloseTimeout: time.Hour})

@@ -10,9 +10,9 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-// A kernel tells of what its program has read when that is a good part of its
-// buffer, which at this rate takes longer than an interval.
-func TestHeartLetsAPeerReadOnWhoseKernelTellsOfItRarely(t *testing.T) {
+// A kernel reports what its program has read only when that is a good part of
+// its buffer, which at this rate takes longer than an interval.
+func TestHeart_KeepsAPeerWhoseKernelAcknowledgesRarely(t *testing.T) {
 	if !conn.SeesKernel {
 		t.Skip("what the kernel holds cannot be seen")
 	}

@@ -29,7 +29,7 @@ func startHeart(t *testing.T, interval time.Duration) *conn.Heart {
 	return h
 }
 
-func TestHeartFindsSilentPeers(t *testing.T) {
+func TestHeart_FindsSilentPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHeart(t, interval)
 		start := time.Now()
@@ -69,7 +69,7 @@ func TestHeartFindsSilentPeers(t *testing.T) {
 // are answered. So nothing in between sees a connection idle for longer. A peer
 // that stops to answer is gone an interval after the ping that it does not
 // answer.
-func TestHeartPingsEveryInterval(t *testing.T) {
+func TestHeart_PingsEveryInterval(t *testing.T) {
 	for after := time.Duration(0); after < interval; after += interval / 13 {
 		synctest.Test(t, func(t *testing.T) {
 			h := startHeart(t, interval)
@@ -100,7 +100,7 @@ func TestHeartPingsEveryInterval(t *testing.T) {
 	}
 }
 
-func TestHeartLetsTheLivingLive(t *testing.T) {
+func TestHeart_KeepsLivePeers(t *testing.T) {
 	for name, live := range map[string]func(p *peer, stop <-chan struct{}){
 		"answers pings": func(p *peer, _ <-chan struct{}) {
 			for {
@@ -158,7 +158,7 @@ func TestHeartLetsTheLivingLive(t *testing.T) {
 }
 
 // While a handler runs nobody reads the pong that may have arrived.
-func TestHeartWaitsForTheReader(t *testing.T) {
+func TestHeart_WaitsForTheReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHeart(t, interval)
 		c, p := pipe(t, nil)
@@ -179,7 +179,7 @@ func TestHeartWaitsForTheReader(t *testing.T) {
 	})
 }
 
-func TestHeartRemove(t *testing.T) {
+func TestHeart_Remove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHeart(t, interval)
 		var all []*conn.Conn
@@ -209,7 +209,7 @@ func TestHeartRemove(t *testing.T) {
 
 // No ping may follow a close frame; a peer that does not answer it either is as
 // gone as any other.
-func TestHeartWhileClosing(t *testing.T) {
+func TestHeart_WhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHeart(t, interval)
 		c, p := pipe(t, &conn.Options{CloseTimeout: 10 * interval})
@@ -222,7 +222,7 @@ func TestHeartWhileClosing(t *testing.T) {
 	})
 }
 
-func TestHeartOff(t *testing.T) {
+func TestHeart_Off(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHeart(t, 0)
 		c, p := pipe(t, nil)

@@ -264,8 +264,8 @@ const (
 	tick    = time.Millisecond
 )
 
-// tape is a network connection to a peer that has said everything already and
-// hung up.
+// tape is a network connection to a peer that has already sent everything and
+// disconnected.
 type tape struct {
 	net.Conn // nil: only what follows may be called
 	in       io.Reader

@@ -17,7 +17,7 @@ import (
 
 // The reader came back a moment before the sweep, and has not read the pong
 // that lies there.
-func TestHeartReaderJustBack(t *testing.T) {
+func TestHeart_ReaderJustBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		c := &Conn{nc: server, opts: (*Options)(nil).withDefaults()}
@@ -42,7 +42,7 @@ func TestHeartReaderJustBack(t *testing.T) {
 }
 
 // A frame over the limit is not copied into a concatenation, and goes alone.
-func TestLargeFramesGoAlone(t *testing.T) {
+func TestBatch_SendsLargeFramesAlone(t *testing.T) {
 	c := &Conn{
 		opts: &Options{QueueBytes: 1 << 20}, pong: []byte{finBit | opPong, 0},
 		ending: &ending{frame: []byte{finBit | opClose, 0}},
@@ -172,7 +172,7 @@ func TestQueue(t *testing.T) {
 }
 
 // A queue that is never empty does not grow with what went through it.
-func TestQueueMemory(t *testing.T) {
+func TestQueue_Memory(t *testing.T) {
 	var q queue
 	f := NewFrame(Text, nil)
 	for range 10 {
@@ -187,7 +187,7 @@ func TestQueueMemory(t *testing.T) {
 
 // The timer expired just before a reader set it again, so that the watch runs
 // twice.
-func TestAWatchThatRunsTwiceEndsOnce(t *testing.T) {
+func TestWatch_EndsOnce(t *testing.T) {
 	server, client := net.Pipe()
 	defer client.Close()
 	c := &Conn{nc: server, opts: (*Options)(nil).withDefaults()}
@@ -202,8 +202,8 @@ func TestAWatchThatRunsTwiceEndsOnce(t *testing.T) {
 	c.ended.Wait()
 }
 
-// deafConn is a connection that takes everything, hears nothing and knows no
-// deadlines.
+// deafConn is a connection that accepts all writes, never reads anything and
+// has no deadlines.
 type deafConn struct {
 	net.Conn
 	closed chan struct{}
@@ -217,7 +217,7 @@ func (deafConn) SetReadDeadline(time.Time) error  { return nil }
 func (deafConn) SetWriteDeadline(time.Time) error { return nil }
 
 // However it closes, and whether or not somebody reads.
-func TestAPeerBehindAWrapperWithoutDeadlinesIsHungUpOn(t *testing.T) {
+func TestEnd_CutsAPeerBehindAWrapperWithoutDeadlines(t *testing.T) {
 	for name, begin := range map[string]func(*Conn){
 		"Close":        func(c *Conn) { require.NoError(t, c.Close(1000, "")) },
 		"slow":         func(c *Conn) { c.mu.Lock(); defer c.mu.Unlock(); c.giveUpLocked() },
@@ -251,8 +251,8 @@ func TestAPeerBehindAWrapperWithoutDeadlinesIsHungUpOn(t *testing.T) {
 	}
 }
 
-// seen is a connection whose goroutine waits for the network, and whose kernel
-// says what see says.
+// seen is a connection whose goroutine waits for the network, and whose
+// kernel's state is that of see.
 func seen(t *testing.T, o *Options, see func() sight) (c *Conn, ended func() *CloseError) {
 	server, client := net.Pipe()
 	c = &Conn{nc: server, opts: o.withDefaults(), parts: 1}
@@ -270,7 +270,7 @@ func seen(t *testing.T, o *Options, see func() sight) (c *Conn, ended func() *Cl
 
 // A peer whose kernel is full gets the time that it takes to read what that
 // holds, at the least rate that is stated.
-func TestAFullKernelIsGivenTimeToBeRead(t *testing.T) {
+func TestPace_WaitsForAFullKernelBuffer(t *testing.T) {
 	const s = time.Second
 	for _, c := range []struct {
 		unread        int
@@ -309,9 +309,9 @@ func TestAFullKernelIsGivenTimeToBeRead(t *testing.T) {
 	}
 }
 
-// Whoever reads on stays, though its kernel says so once in so many bytes,
-// under every policy.
-func TestSlowIsNotDeadBehindAFullKernel(t *testing.T) {
+// A peer that continues to read stays connected under every policy, though its
+// kernel reports that only once in many bytes.
+func TestAlive_SlowIsNotDeadBehindAFullKernelBuffer(t *testing.T) {
 	for policy := range Coalesce + 1 {
 		for _, piece := range []int{1, 1 << 10, 64 << 10, 200 << 10, 512 << 10} {
 			for _, rate := range []int{4 << 10, 5_000, 50_000, 500_000} {

@@ -15,7 +15,7 @@ func replaceKernel(c *Conn) *kernel {
 
 // When the kernel has no room for one more connection to watch, the connection
 // keeps its goroutine, and nothing else changes.
-func TestKernelThatWatchesNoMore(t *testing.T) {
+func TestPoller_KernelRefusesToWatch(t *testing.T) {
 	p := NewPoller(time.Hour)
 	p.kernel = &epoll{fd: -1}
 	c, _ := overKernel(t, &Options{Poller: p, Wake: func(*Conn) { t.Error("it was never parked") }})

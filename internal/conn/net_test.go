@@ -72,7 +72,7 @@ func overNetwork(t *testing.T, f func(t *testing.T, dial func(*conn.Options) (*c
 	}
 }
 
-func TestNetworkCloseByEither(t *testing.T) {
+func TestNetwork_CloseByEither(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(nil)
 		read := startReading(c)
@@ -99,7 +99,7 @@ func TestNetworkCloseByEither(t *testing.T) {
 
 // A peer that goes on sending after its violation must still find the close
 // frame: closing at once would reset TCP.
-func TestNetworkViolation(t *testing.T) {
+func TestNetwork_Violation(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(&conn.Options{MaxMessage: 10, CloseTimeout: time.Minute})
 		read := startReading(c)
@@ -114,7 +114,7 @@ func TestNetworkViolation(t *testing.T) {
 }
 
 // More than the kernel buffers, to a peer that never reads.
-func TestNetworkPeerThatNeverReads(t *testing.T) {
+func TestNetwork_PeerThatNeverReads(t *testing.T) {
 	frame := conn.NewFrame(conn.Binary, make([]byte, 8<<10))
 	fill := func(c *conn.Conn) {
 		for range 8 << 10 {
@@ -140,7 +140,7 @@ func TestNetworkPeerThatNeverReads(t *testing.T) {
 		c, p = dial(&conn.Options{QueueBytes: 1 << 30, WriteTimeout: time.Hour})
 		read = startReading(c)
 		fill(c)
-		c.Abort(nil) // does not wait for the write, nor to say goodbye over TLS
+		c.Abort(nil) // waits neither for the write nor for TLS's close alert
 		requireEnd(t, read, 1006, "", conn.ErrClosed)
 		p.Close()
 	})
@@ -148,7 +148,7 @@ func TestNetworkPeerThatNeverReads(t *testing.T) {
 
 // Everything at once, for the race detector and the leak check: however a
 // connection ends, it ends with one error.
-func TestNetworkConcurrentUse(t *testing.T) {
+func TestNetwork_ConcurrentUse(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		errMine := errors.New("mine")
 		h := startHeart(t, time.Millisecond)

@@ -29,8 +29,8 @@ type lot struct {
 	all       sync.WaitGroup        // connections
 }
 
-// parker is a connection of a lot. What happens to it is told in order:
-// "woken", "parked", "message ..." and "end".
+// parker is one of many connections. It reports its events in order: "woken",
+// "parked", "message ..." and "end".
 type parker struct {
 	*conn.Conn
 	lot    *lot
@@ -67,7 +67,7 @@ func newLotAfter(t *testing.T, after time.Duration, o conn.Options) *lot {
 	o.Poller = l.poller
 	o.Wake = func(c *conn.Conn) {
 		p := c.Data.(*parker)
-		p.tell("woken")
+		p.report("woken")
 		go p.read()
 	}
 	l.url = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,7 +114,7 @@ func (l *lot) parked() (*parker, *peer) {
 	return c, p
 }
 
-func (c *parker) tell(event string) {
+func (c *parker) report(event string) {
 	select {
 	case c.events <- event:
 	default:
@@ -127,19 +127,19 @@ func (c *parker) read() {
 		_, data, err := c.Read()
 		switch {
 		case err == conn.ErrParked:
-			c.tell("parked")
+			c.report("parked")
 			return
 		case err != nil:
 			if !errors.As(err, &c.end) {
 				panic(err)
 			}
 			c.OnEnd(func() {
-				c.tell("end")
+				c.report("end")
 				c.lot.all.Done()
 			})
 			return
 		}
-		c.tell("message " + string(data))
+		c.report("message " + string(data))
 		if c.lot.handle != nil {
 			c.lot.handle(c, string(data))
 		}

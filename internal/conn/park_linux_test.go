@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-func TestParkAndWake(t *testing.T) {
+func TestPark_AndWake(t *testing.T) {
 	c, p := newLot(t, conn.Options{AutoRequest: "?", AutoReply: "!"}).parked()
 	for range 10 {
 		p.send(fin|1, "one")
@@ -41,7 +41,7 @@ func TestParkAndWake(t *testing.T) {
 }
 
 // How much later it parks than that is up to the machine.
-func TestNoConnectionParksBeforeItsTime(t *testing.T) {
+func TestPark_NotBeforeParkAfter(t *testing.T) {
 	const after = 20 * time.Millisecond
 	began := time.Now()
 	c, p := newLotAfter(t, after, conn.Options{}).parked()
@@ -55,7 +55,7 @@ func TestNoConnectionParksBeforeItsTime(t *testing.T) {
 }
 
 // A connection parks wherever the stream has stopped, and goes on from there.
-func TestParkWithinFrames(t *testing.T) {
+func TestPark_WithinFrames(t *testing.T) {
 	c, p := newLot(t, conn.Options{}).parked()
 	stream := append(masked(1, "frag"), masked(fin|opPing, "between")...)
 	stream = append(stream, masked(fin|opContinuation, "ment")...)
@@ -80,7 +80,7 @@ func TestParkWithinFrames(t *testing.T) {
 	}
 }
 
-func TestParkedCostsNoGoroutine(t *testing.T) {
+func TestParked_CostsNoGoroutine(t *testing.T) {
 	l := newLot(t, conn.Options{})
 	first, _ := l.parked()
 	before := runtime.NumGoroutine()
@@ -96,7 +96,7 @@ func TestParkedCostsNoGoroutine(t *testing.T) {
 	require.Empty(t, first.events)
 }
 
-func TestParkedIsClosed(t *testing.T) {
+func TestParked_IsClosed(t *testing.T) {
 	l := newLot(t, conn.Options{})
 	c, p := l.parked()
 	require.NoError(t, c.Close(4000, "enough"))
@@ -129,7 +129,7 @@ func TestParkedIsClosed(t *testing.T) {
 }
 
 // While it closes it does not park again: what is left has a deadline.
-func TestParkedAndThePeerDoesNotAnswerTheClose(t *testing.T) {
+func TestParked_PeerDoesNotAnswerTheClose(t *testing.T) {
 	c, p := newLot(t, conn.Options{CloseTimeout: 20 * time.Millisecond}).parked()
 	require.NoError(t, c.Close(4000, ""))
 	p.sendRaw(masked(fin|1, "half a frame")[:5])
@@ -137,7 +137,7 @@ func TestParkedAndThePeerDoesNotAnswerTheClose(t *testing.T) {
 	c.expectEnd(4000, os.ErrDeadlineExceeded)
 }
 
-func TestParkedPeerVanishes(t *testing.T) {
+func TestParked_PeerVanishes(t *testing.T) {
 	l := newLot(t, conn.Options{})
 	for _, half := range []string{"", "half a frame"} {
 		for _, vanish := range []struct {
@@ -160,7 +160,7 @@ func TestParkedPeerVanishes(t *testing.T) {
 	}
 }
 
-func TestParkedHeartbeat(t *testing.T) {
+func TestParked_Heartbeat(t *testing.T) {
 	l := newLot(t, conn.Options{})
 	c, p := l.parked()
 	h := conn.NewHeart(time.Hour)
@@ -183,7 +183,7 @@ func TestParkedHeartbeat(t *testing.T) {
 	h.Remove(c.Conn)
 }
 
-func TestParkedBroadcast(t *testing.T) {
+func TestParked_Broadcast(t *testing.T) {
 	l := newLot(t, conn.Options{QueueBytes: 4096, CloseTimeout: 20 * time.Millisecond})
 	s := conn.Set{Writers: conn.NewWriters(nil)}
 	var all []*parker
@@ -231,7 +231,7 @@ func TestParkedBroadcast(t *testing.T) {
 }
 
 // Without its Poller a connection keeps its goroutine.
-func TestPollerEnds(t *testing.T) {
+func TestPoller_Ends(t *testing.T) {
 	l := newLot(t, conn.Options{})
 	type pair struct {
 		*parker
@@ -264,7 +264,7 @@ func TestPollerEnds(t *testing.T) {
 }
 
 // A handler may be silent for as long as it likes.
-func TestParkNotWithinTheHandler(t *testing.T) {
+func TestPark_NotWithinTheHandler(t *testing.T) {
 	release := make(chan struct{})
 	l := newLot(t, conn.Options{})
 	l.handle = func(_ *parker, m string) {

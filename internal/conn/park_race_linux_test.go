@@ -19,7 +19,7 @@ import (
 
 // Messages in all sorts of pieces, with pauses long enough to park and without,
 // arrive once and in order, both ways.
-func TestParkLosesNothing(t *testing.T) {
+func TestPark_LosesNothing(t *testing.T) {
 	const conns, steps = 8, 500
 	l := newLot(t, conn.Options{QueueBytes: 1 << 30, MaxMessage: 1 << 20})
 	s := conn.Set{Writers: conn.NewWriters(nil)}
@@ -131,7 +131,7 @@ func TestParkLosesNothing(t *testing.T) {
 
 // However a connection ends, and whatever else happens just then, the Poller
 // lets go of it.
-func TestParkAndEndAtTheSameTime(t *testing.T) {
+func TestPark_AndEndAtTheSameTime(t *testing.T) {
 	l := newLot(t, conn.Options{CloseTimeout: 2 * time.Millisecond})
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for range 500 {
@@ -168,7 +168,7 @@ func TestParkAndEndAtTheSameTime(t *testing.T) {
 
 // A connection that is aborted at the moment when it parks is not kept by the
 // Poller.
-func TestParkAndAbortAtTheSameTime(t *testing.T) {
+func TestPark_AndAbortAtTheSameTime(t *testing.T) {
 	l := newLot(t, conn.Options{})
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for range 500 {

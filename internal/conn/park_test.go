@@ -27,7 +27,7 @@ func (h *Heart) Sweep() (dead []*Conn) {
 
 // A connection that the kernel cannot watch on its own, and one without a
 // Poller, keep their goroutines.
-func TestParkNever(t *testing.T) {
+func TestPark_Never(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPoller(time.Second)
 		for _, poller := range []*Poller{p, nil} {

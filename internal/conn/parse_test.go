@@ -170,7 +170,7 @@ func drawFeeder(t *rapid.T, limit int) *feeder {
 
 // In whatever pieces a stream arrives, by whatever way, its messages and pings
 // are the same.
-func TestParserPieces(t *testing.T) {
+func TestParser_Pieces(t *testing.T) {
 	const limit = 70_000
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawStream(t, limit)
@@ -191,7 +191,7 @@ func TestParserPieces(t *testing.T) {
 
 // One byte over the limit is too much however it is divided, and what came
 // before it is not lost.
-func TestParserLimit(t *testing.T) {
+func TestParser_Limit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.SampledFrom([]int{1, 125, 126, 1000, 0xFFFF, 0x10000, 70_000}).Draw(t, "limit")
 		over := limit + 1
@@ -211,9 +211,9 @@ func TestParserLimit(t *testing.T) {
 	})
 }
 
-// Whoever announces a long message and sends nothing of it gets no memory for
-// it.
-func TestParserHeaderAlone(t *testing.T) {
+// A peer that announces a long message and sends nothing of it gets no memory
+// for it.
+func TestParser_HeaderAlone(t *testing.T) {
 	for _, first := range []byte{finBit | byte(Binary), byte(Binary), finBit | byte(Binary) | rsv1Bit} {
 		for _, length := range []uint64{64 << 10, 1 << 62} {
 			header := binary.BigEndian.AppendUint64([]byte{first, maskBit | 127}, length)
@@ -240,7 +240,7 @@ func TestParserHeaderAlone(t *testing.T) {
 
 // A control frame between the fragments of a message leaves the rest of the
 // message alone, also where that is read directly.
-func TestParserRoomIsForData(t *testing.T) {
+func TestParser_RoomIsForData(t *testing.T) {
 	r := parser{limit: 1 << 20}
 	require.Nil(t, r.room(1), "no frame has begun")
 	_, _, _, err := r.next(appendMasked(nil, finBit|opPing, strings.Repeat("p", 100), 7)[:20])

@@ -19,7 +19,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-func TestReadFragmentsAndControlFrames(t *testing.T) {
+func TestRead_FragmentsAndControlFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, nil)
 		read := startReading(c)
@@ -40,7 +40,7 @@ func TestReadFragmentsAndControlFrames(t *testing.T) {
 	})
 }
 
-func TestReadMessagesAreKept(t *testing.T) {
+func TestRead_MessagesStayValid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, nil)
 		go func() {
@@ -60,7 +60,7 @@ func TestReadMessagesAreKept(t *testing.T) {
 	})
 }
 
-func TestReadViolations(t *testing.T) {
+func TestRead_Violations(t *testing.T) {
 	tooBig := closeFrame(1009, "message too big")
 	protocol := closeFrame(1002, "protocol error")
 	invalid := closeFrame(1007, "invalid UTF-8")
@@ -123,7 +123,7 @@ func TestReadViolations(t *testing.T) {
 	}
 }
 
-func TestReadAtTheLimit(t *testing.T) {
+func TestRead_AtTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, &conn.Options{MaxMessage: 1000})
 		read := startReading(c)
@@ -138,7 +138,7 @@ func TestReadAtTheLimit(t *testing.T) {
 }
 
 // Wherever the peer vanishes, a part of a message is never taken for the whole.
-func TestPeerVanishes(t *testing.T) {
+func TestRead_PeerVanishes(t *testing.T) {
 	stream := append(masked(1, "frag"), masked(fin|opContinuation, "ment")...)
 	stream = append(stream, masked(fin|opPing, "ping")...)
 	stream = append(stream, masked(fin|2, strings.Repeat("x", 300))...)
@@ -161,7 +161,7 @@ func TestPeerVanishes(t *testing.T) {
 }
 
 // A frame that never ends is silence like any other.
-func TestFrameThatNeverEnds(t *testing.T) {
+func TestRead_FrameThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHeart(t, interval)
 		c, p := pipe(t, nil)
@@ -193,7 +193,7 @@ func TestAutoResponse(t *testing.T) {
 	})
 }
 
-func TestAutoResponseOff(t *testing.T) {
+func TestAutoResponse_Off(t *testing.T) {
 	for _, o := range []conn.Options{{AutoReply: "pong"}, {AutoRequest: "ping"}} {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := pipe(t, &o)
@@ -208,7 +208,7 @@ func TestAutoResponseOff(t *testing.T) {
 	}
 }
 
-func TestStatsCountBytesOfFrames(t *testing.T) {
+func TestStats_CountBytesOfFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, nil)
 		read := startReading(c)
@@ -360,7 +360,7 @@ func FuzzReadLikeCoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, piece byte) {
 		o := &conn.Options{MaxMessage: limit}
 		// Zeros complete every frame that is not too long, and are no frame
-		// themselves. They bring about a verdict.
+		// themselves, so every input gets a verdict.
 		whole := append(bytes.Clone(stream), make([]byte, 200)...)
 		want, code := readByCoder(t, whole, limit)
 		require.NotEqual(t, 1006, code)

@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 )
 
-func TestSetMembers(t *testing.T) {
+func TestSet_Members(t *testing.T) {
 	s := conn.Set{Writers: conn.NewWriters(nil)}
 	require.Zero(t, s.Len())
 	s.Send(conn.NewFrame(conn.Text, nil), "", conn.Except{})
@@ -49,7 +49,7 @@ func TestSetMembers(t *testing.T) {
 	}
 }
 
-func TestSetSend(t *testing.T) {
+func TestSet_Send(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
 		var reads []*reading
@@ -100,7 +100,7 @@ func TestSetSend(t *testing.T) {
 
 // Several senders over real sockets: all members see one and the same sequence,
 // with each sender's messages in the order sent.
-func TestSetOrder(t *testing.T) {
+func TestSet_Order(t *testing.T) {
 	const members, senders, each = 8, 4, 300
 	s := conn.Set{Writers: conn.NewWriters(nil)}
 	accepted := make(chan *conn.Conn, members)

@@ -29,16 +29,16 @@ func stuck(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
 // moment is the default of Options.Moment.
 const moment = time.Second
 
-// stuckLong is stuck for long enough to be slow.
-func stuckLong(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
+// newSlow is stuck for long enough to be slow.
+func newSlow(t testing.TB, o *conn.Options) (*conn.Conn, *peer, *reading) {
 	c, p, read := stuck(t, o)
 	time.Sleep(moment)
 	return c, p, read
 }
 
-func TestDisconnect(t *testing.T) {
+func TestSlow_Disconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 100})
 		for i := 1; i < 10; i++ {
 			send(t, c, ten(i))
 		}
@@ -54,9 +54,9 @@ func TestDisconnect(t *testing.T) {
 	})
 }
 
-func TestDisconnectPeerThatNeverReads(t *testing.T) {
+func TestSlow_DisconnectPeerThatNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 10, CloseTimeout: 3 * time.Second})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 10, CloseTimeout: 3 * time.Second})
 		time.Sleep(time.Second)
 		require.ErrorIs(t, c.Send(conn.NewFrame(conn.Binary, nil), ""), conn.ErrSlow)
 		start := time.Now()
@@ -66,7 +66,7 @@ func TestDisconnectPeerThatNeverReads(t *testing.T) {
 	})
 }
 
-func TestDisconnectMessageOverTheBound(t *testing.T) {
+func TestSlow_DisconnectMessageOverTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := pipe(t, &conn.Options{QueueBytes: 100})
 		read := startReading(c)
@@ -80,9 +80,9 @@ func TestDisconnectMessageOverTheBound(t *testing.T) {
 	})
 }
 
-func TestDropOldest(t *testing.T) {
+func TestSlow_DropOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
 		for i := 1; i <= 20; i++ {
 			send(t, c, ten(i))
 			require.LessOrEqual(t, c.Stats().QueuedBytes, 100)
@@ -103,9 +103,9 @@ func TestDropOldest(t *testing.T) {
 }
 
 // The writer takes half of the bound at most, so what is newest finds room.
-func TestDropOldestKeepsTheNewest(t *testing.T) {
+func TestSlow_DropOldestKeepsTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 100, Slow: conn.DropOldest})
 		for i := 1; i < 10; i++ {
 			send(t, c, ten(i))
 		}
@@ -124,9 +124,9 @@ func TestDropOldestKeepsTheNewest(t *testing.T) {
 	})
 }
 
-func TestCoalesce(t *testing.T) {
+func TestSlow_Coalesce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p, read := stuckLong(t, &conn.Options{QueueBytes: 60, Slow: conn.Coalesce})
+		c, p, read := newSlow(t, &conn.Options{QueueBytes: 60, Slow: conn.Coalesce})
 		keyed := func(i int, key string) error { return c.Send(conn.NewFrame(conn.Text, []byte(ten(i))), key) }
 		require.NoError(t, keyed(1, "a"))
 		require.NoError(t, keyed(2, ""))
@@ -157,7 +157,7 @@ func TestCoalesce(t *testing.T) {
 }
 
 // Under the other policies a key means nothing.
-func TestKeyWithoutCoalesce(t *testing.T) {
+func TestSlow_KeyWithoutCoalesce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p, read := stuck(t, &conn.Options{Slow: conn.DropOldest})
 		for i := 1; i < 4; i++ {
@@ -172,7 +172,7 @@ func TestKeyWithoutCoalesce(t *testing.T) {
 	})
 }
 
-func TestWriteTimeout(t *testing.T) {
+func TestSlow_WriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		c, p, read := stuck(t, &conn.Options{WriteTimeout: 4 * time.Second})
@@ -184,9 +184,9 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-// Slow is not stuck: whoever takes a byte in time may go on, also in the middle
-// of a frame.
-func TestWriteProgress(t *testing.T) {
+// Slow is not stuck: a peer that reads a byte in time stays connected, also in
+// the middle of a frame.
+func TestSlow_WriteProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p, read := stuck(t, &conn.Options{WriteTimeout: 4 * time.Second, QueueBytes: 1 << 20})
 		send(t, c, strings.Repeat("x", 200_000))
@@ -214,7 +214,7 @@ func TestWriteProgress(t *testing.T) {
 	})
 }
 
-func TestControlFramesOvertakeData(t *testing.T) {
+func TestSlow_ControlFramesOvertakeData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p, read := stuck(t, nil)
 		send(t, c, "queued", "queued too")
@@ -231,7 +231,7 @@ func TestControlFramesOvertakeData(t *testing.T) {
 }
 
 // Pings that nobody waits for: only the last pong is kept.
-func TestPingFlood(t *testing.T) {
+func TestSlow_PingFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p, read := stuck(t, &conn.Options{QueueBytes: 20})
 		for i := range 10_000 {

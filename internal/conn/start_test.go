@@ -31,7 +31,7 @@ func listening(t *testing.T, o *conn.Options) (c *conn.Conn, p *peer, got *bool)
 	return c, p, got
 }
 
-func TestNothingLeavesBeforeStart(t *testing.T) {
+func TestStart_NothingIsSentBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &conn.Options{CloseTimeout: 3 * time.Second, WriteTimeout: 3 * time.Second}
 		c, p, got := listening(t, o)
@@ -64,7 +64,7 @@ func TestNothingLeavesBeforeStart(t *testing.T) {
 	})
 }
 
-func TestAbortBeforeStartSendsNothing(t *testing.T) {
+func TestStart_AbortBeforeItSendsNothing(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c, p, got := listening(t, nil)

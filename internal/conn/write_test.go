@@ -53,10 +53,10 @@ func overNetworkMember(t *testing.T, c *conn.Conn, p *peer, rnd *rand.Rand) *rec
 	return r
 }
 
-// What a sender says reaches each of its hearers once and in the order said,
-// whatever way it takes: to all, to all but one, to one alone. Members are slow
+// Each message of a sender reaches each of its recipients once and in order,
+// whether it is sent to all, to all but one, or to one alone. Members are slow
 // now and then, so all kinds of writers take turns.
-func TestOrderAcrossWays(t *testing.T) {
+func TestWrite_OrderAcrossSendAndBroadcast(t *testing.T) {
 	const members, senders, each = 12, 4, 400
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
@@ -123,9 +123,9 @@ func TestOrderAcrossWays(t *testing.T) {
 	})
 }
 
-// A member hears what is said between its joining and its leaving: all of that,
-// and nothing else.
-func TestJoinAndLeave(t *testing.T) {
+// A member gets exactly the messages that are sent between its joining and its
+// leaving.
+func TestWrite_JoinAndLeave(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
 		constant, p := dial(nil)
@@ -133,7 +133,7 @@ func TestJoinAndLeave(t *testing.T) {
 		witness := overNetworkMember(t, constant, p, nil)
 		stop := make(chan struct{})
 		var talking sync.WaitGroup
-		var said atomic.Int64 // the latest message that all members of the time will get
+		var latest atomic.Int64 // the latest message that all members of the time will get
 		talking.Go(func() {
 			for i := int64(1); ; i++ {
 				select {
@@ -142,19 +142,19 @@ func TestJoinAndLeave(t *testing.T) {
 				default:
 				}
 				s.Send(conn.NewFrame(conn.Text, fmt.Append(nil, i)), "", conn.Except{})
-				said.Store(i)
+				latest.Store(i)
 			}
 		})
 		for range 10 {
 			c, p := dial(nil)
 			r := overNetworkMember(t, c, p, nil)
-			before := said.Load()
+			before := latest.Load()
 			s.Add(c)
-			after := said.Load() + 1 // one may be on its way
-			for said.Load() < after+20 {
+			after := latest.Load() + 1 // one may be on its way
+			for latest.Load() < after+20 {
 				time.Sleep(10 * time.Microsecond) // lets the talking go on
 			}
-			least := said.Load()
+			least := latest.Load()
 			require.True(t, s.Remove(c))
 			require.NoError(t, c.Close(1000, ""))
 			<-r.done
@@ -177,13 +177,13 @@ func TestJoinAndLeave(t *testing.T) {
 		require.NoError(t, s.Close(1000, ""))
 		<-witness.done
 		requireEnd(t, witness.read, 1000, "", nil)
-		require.Len(t, witness.msgs, int(said.Load()))
+		require.Len(t, witness.msgs, int(latest.Load()))
 	})
 }
 
 // Members that do not read are dealt with by their policies; the others get
 // everything. Whatever happens, every message is accounted for.
-func TestSlowMembers(t *testing.T) {
+func TestWrite_SlowMembers(t *testing.T) {
 	const messages, size, bound, spare = 4000, 4000, 100_000, 8 << 20
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		s := conn.Set{Writers: conn.NewWriters(nil)}
@@ -254,7 +254,7 @@ func TestSlowMembers(t *testing.T) {
 
 // Nobody is taken for slow whose kernel would have taken more, however small
 // the queue: messages that are sent faster than they are written.
-func TestBurstIsNotSlow(t *testing.T) {
+func TestWrite_BurstIsNotSlow(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(&conn.Options{QueueBytes: 1000})
 		var held []func()
@@ -281,9 +281,8 @@ func TestBurstIsNotSlow(t *testing.T) {
 	})
 }
 
-// Whoever sends more than the machine writes waits for the writers, and for
-// nobody else.
-func TestSendersWaitForWriters(t *testing.T) {
+// A sender that sends more than the machine writes waits for the writers only.
+func TestWrite_SendersWaitForWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := make(chan struct{})
 		s := conn.Set{Writers: conn.NewWriters(func(f func()) {
@@ -319,7 +318,7 @@ func TestSendersWaitForWriters(t *testing.T) {
 
 // A set is swept as a whole before the next one has its turn, and none has to
 // wait for a second round of another.
-func TestWritersTakeTurns(t *testing.T) {
+func TestWriters_TakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held []func()
 		w := conn.NewWriters(func(f func()) { held = append(held, f) })
@@ -353,7 +352,7 @@ func TestWritersTakeTurns(t *testing.T) {
 }
 
 // What a handler answers leaves before anybody else has to run.
-func TestReplyIsWrittenAtOnce(t *testing.T) {
+func TestWrite_ReplyIsWrittenAtOnce(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		c, p := dial(nil)
 		if conn.Direct(c) {

@@ -43,7 +43,7 @@ func (o *ownMap) UnmarshalJSON([]byte) error {
 	return nil
 }
 
-func TestWhatDecodesItselfIsLeftAlone(t *testing.T) {
+func TestUnmarshal_LeavesUnmarshalersAlone(t *testing.T) {
 	type all struct {
 		Slice  ownSlice
 		Array  ownArray
@@ -74,24 +74,24 @@ type outer struct {
 	Raw  json.RawMessage `json:",omitempty"`
 }
 
-func TestInvalidStringsAreRefused(t *testing.T) {
+func TestMarshal_RefusesInvalidStrings(t *testing.T) {
 	const bad = "a\xff"
 	for name, v := range map[string]any{
-		"string":              bad,
-		"type":                named(bad),
-		"pointer":             &[]string{bad}[0],
-		"slice":               []string{"a", bad},
-		"array":               [1]any{bad},
-		"map value":           map[string]any{"a": bad},
-		"map key":             map[string]int{bad: 1},
-		"field":               inner{Any: bad},
-		"embedded field":      outer{inner: inner{Any: bad}},
-		"deep":                outer{Next: &outer{List: []inner{{Any: map[string]any{"x": []any{bad}}}}}},
-		"text":                raw{'a', 0xff},
-		"text by key":         map[raw]int{{'a', 0xff}: 1},
-		"text by field":       []any{&inner{Any: &raw{'a', 0xff}}},
-		"key that is no text": map[shouted]int{bad: 1},
-		"beside another":      []any{"\ufffd", json.RawMessage(`"\ufffd"`), bad},
+		"string":                    bad,
+		"type":                      named(bad),
+		"pointer":                   &[]string{bad}[0],
+		"slice":                     []string{"a", bad},
+		"array":                     [1]any{bad},
+		"map value":                 map[string]any{"a": bad},
+		"map key":                   map[string]int{bad: 1},
+		"field":                     inner{Any: bad},
+		"embedded field":            outer{inner: inner{Any: bad}},
+		"deep":                      outer{Next: &outer{List: []inner{{Any: map[string]any{"x": []any{bad}}}}}},
+		"text":                      raw{'a', 0xff},
+		"text by key":               map[raw]int{{'a', 0xff}: 1},
+		"text by field":             []any{&inner{Any: &raw{'a', 0xff}}},
+		"key that is invalid UTF-8": map[shouted]int{bad: 1},
+		"beside another":            []any{"\ufffd", json.RawMessage(`"\ufffd"`), bad},
 	} {
 		_, err := exactjson.Marshal(v)
 		require.ErrorIs(t, err, exactjson.ErrUTF8, name)
@@ -99,7 +99,7 @@ func TestInvalidStringsAreRefused(t *testing.T) {
 	}
 }
 
-func TestStringsThatJSONKeepsAreEncoded(t *testing.T) {
+func TestMarshal_EncodesStringsThatJSONKeeps(t *testing.T) {
 	for _, v := range []any{
 		"\ufffd", `\ufffd`, `\\ufffd`, "a\x00b", nil, []byte("\xff"), json.RawMessage(`"\ufffd"`),
 		[]any{shouted("\xff"), `\ufffd`, (*raw)(nil), raw{'a', 'b'}},
@@ -115,7 +115,7 @@ func TestStringsThatJSONKeepsAreEncoded(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestIntegersThatWouldBeRoundedAreRefused(t *testing.T) {
+func TestUnmarshal_RefusesIntegersThatWouldBeRounded(t *testing.T) {
 	for _, data := range []string{
 		`{"Any":9007199254740993}`,
 		`{"Any":[1,{"a":-9007199254740993}]}`,
@@ -129,7 +129,7 @@ func TestIntegersThatWouldBeRoundedAreRefused(t *testing.T) {
 	}
 }
 
-func TestNumbersThatAreKeptAreReadAsJSONDoes(t *testing.T) {
+func TestUnmarshal_ReadsExactNumbersLikeJSON(t *testing.T) {
 	for _, data := range []string{
 		`{"Any":9007199254740992,"Number":9007199254740993,"Int":9223372036854775807}`,
 		`{"Any":1234567890123456e1,"List":[{"Any":0.12345678901234567}]}`,
@@ -148,14 +148,14 @@ func TestNumbersThatAreKeptAreReadAsJSONDoes(t *testing.T) {
 	}
 }
 
-func TestWhatPointsAtItselfIsReadOnce(t *testing.T) {
+func TestMarshal_ReadsCyclicValuesOnce(t *testing.T) {
 	var v outer
 	v.Next = &v
 	require.NoError(t, exactjson.Unmarshal([]byte(`{"Int":9007199254740993}`), &v))
 	require.EqualValues(t, 9007199254740993, v.Int)
 }
 
-func TestAnyValueComesBackOrIsRefused(t *testing.T) {
+func TestMarshal_RoundTripsOrRefusesAnyValue(t *testing.T) {
 	leaf := rapid.OneOf(
 		rapid.Custom(func(t *rapid.T) any { return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")) }),
 		rapid.Custom(func(t *rapid.T) any { return rapid.String().Draw(t, "text") }),

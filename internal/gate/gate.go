@@ -37,7 +37,7 @@ type Gate struct {
 	active atomic.Bool
 
 	mu        sync.Mutex
-	held      []entry // guarded by mu: in the order of Say
+	held      []entry // guarded by mu: in the order of Send
 	head      int     // guarded by mu: held[head:] is waiting
 	writing   bool    // guarded by mu: a transaction is open
 	last      uint64  // guarded by mu: the latest commit
@@ -48,13 +48,13 @@ type Gate struct {
 }
 
 type entry struct {
-	commit uint64 // must be durable first; open: that of the open transaction
-	undone error  // the argument for say in that case; nil unless its transaction was undone or lost
-	say    func(error)
-	tells  bool // say passes its argument on
+	commit   uint64 // must be durable first; open: that of the open transaction
+	undone   error  // the argument for send in that case; nil unless its transaction was undone or lost
+	send     func(error)
+	notifies bool // send passes its argument on
 }
 
-// Undone is the argument of say functions whose transaction has failed without
+// Undone is the argument of send functions whose transaction has failed without
 // a reset of the object.
 type Undone struct{ Cause error }
 
@@ -90,7 +90,7 @@ func (g *Gate) Committed(commit uint64) {
 	g.release(nil)
 }
 
-// Failed ends the transaction without a commit. Its output is dropped: the say
+// Failed ends the transaction without a commit. Its output is dropped: the send
 // functions get [Undone]. They are called in their order, since the error may
 // depend on earlier commits.
 func (g *Gate) Failed(err error) {
@@ -102,7 +102,7 @@ func (g *Gate) Failed(err error) {
 
 // Shut is called when the object is being reset. Until Recover, the gate
 // accepts no output. The output of the open transaction is dropped at once.
-// Functions passed to Tell get err in their order, as with Failed.
+// Functions passed to Notify get err in their order, as with Failed.
 func (g *Gate) Shut(err error) {
 	g.mu.Lock()
 	g.shut = err
@@ -111,17 +111,17 @@ func (g *Gate) Shut(err error) {
 	var dropped []func(error)
 	kept := g.held[:first]
 	for _, e := range g.held[first:] {
-		if e.tells {
+		if e.notifies {
 			kept = append(kept, e)
 		} else {
-			dropped = append(dropped, e.say)
+			dropped = append(dropped, e.send)
 		}
 	}
 	clear(g.held[len(kept):])
 	g.held = kept
 	g.mu.Unlock()
-	for _, say := range dropped {
-		say(err)
+	for _, send := range dropped {
+		send(err)
 	}
 	g.release(nil)
 }
@@ -171,27 +171,27 @@ func (g *Gate) openLocked() bool {
 	return true
 }
 
-// Say calls say, at once or when the gate opens. The argument is nil, or the
-// reason why the earlier writes are lost. say must not block. The functions are
-// called one at a time, in the order of the calls to Say.
-func (g *Gate) Say(say func(error)) { g.hold(entry{say: say}) }
+// Send calls send, at once or when the gate opens. The argument is nil, or the
+// reason why the earlier writes are lost. send must not block. The functions
+// are called one at a time, in the order of the calls to Send.
+func (g *Gate) Send(send func(error)) { g.hold(entry{send: send}) }
 
-// hold is Say for an entry, whose commit it sets.
+// hold is Send for an entry, whose commit it sets.
 func (g *Gate) hold(e entry) {
-	say := e.say
+	send := e.send
 	if g == nil || !g.active.Load() {
-		say(nil)
+		send(nil)
 		return
 	}
 	g.mu.Lock()
 	if g.openLocked() {
 		g.mu.Unlock()
-		say(nil)
+		send(nil)
 		return
 	}
 	if shut := g.shut; shut != nil {
 		g.mu.Unlock()
-		say(shut)
+		send(shut)
 		return
 	}
 	e.commit = g.last
@@ -210,20 +210,20 @@ func (g *Gate) hold(e entry) {
 	}
 }
 
-// Outcome returns a channel that receives the argument that a say function
-// passed to Tell would get. It returns nil if the gate is open.
+// Outcome returns a channel that receives the argument that a send function
+// passed to Notify would get. It returns nil if the gate is open.
 func (g *Gate) Outcome() <-chan error {
 	if g.Open() {
 		return nil
 	}
 	outcome := make(chan error, 1)
-	g.Tell(func(err error) { outcome <- err })
+	g.Notify(func(err error) { outcome <- err })
 	return outcome
 }
 
-// Tell is Say for functions that report the outcome to others. Shut does not
+// Notify is Send for functions that report the outcome to others. Shut does not
 // call them before their turn.
-func (g *Gate) Tell(say func(error)) { g.hold(entry{say: say, tells: true}) }
+func (g *Gate) Notify(send func(error)) { g.hold(entry{send: send, notifies: true}) }
 
 // Wait waits until the gate opens, for a caller that has no part in the open
 // transaction. It returns nil, the reason why the writes are lost, or the cause
@@ -308,7 +308,7 @@ func (g *Gate) release(lost error) {
 			g.held, g.head = g.held[:0], 0
 		}
 		g.mu.Unlock()
-		e.say(err)
+		e.send(err)
 		g.mu.Lock()
 	}
 	g.releasing = false

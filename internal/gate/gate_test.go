@@ -62,70 +62,70 @@ func (d *disk) fail(err error) {
 
 var errLost = errors.New("lost")
 
-// ear notes what a gate lets out.
-type ear struct{ heard, dropped []int }
+// recorder records the output that a gate sends.
+type recorder struct{ sent, dropped []int }
 
-func (e *ear) say(g *gate.Gate, what int) {
-	g.Say(func(err error) {
+func (e *recorder) send(g *gate.Gate, what int) {
+	g.Send(func(err error) {
 		if err == nil {
-			e.heard = append(e.heard, what)
+			e.sent = append(e.sent, what)
 		} else {
 			e.dropped = append(e.dropped, what)
 		}
 	})
 }
 
-func TestANilGateIsOpen(t *testing.T) {
+func TestGate_NilIsOpen(t *testing.T) {
 	var g *gate.Gate
 	require.True(t, g.Open())
 	require.False(t, g.Writing())
 	require.NoError(t, g.Wait(t.Context()))
-	e := new(ear)
-	e.say(g, 1)
-	require.Equal(t, []int{1}, e.heard)
+	e := new(recorder)
+	e.send(g, 1)
+	require.Equal(t, []int{1}, e.sent)
 }
 
-func TestWhatIsSaidWaitsForWhatWasWritten(t *testing.T) {
-	d, e := new(disk), new(ear)
+func TestGate_HoldsOutputUntilDurable(t *testing.T) {
+	d, e := new(disk), new(recorder)
 	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
-	e.say(g, 1)
+	e.send(g, 1)
 	g.Wrote()
 	require.True(t, g.Writing())
-	e.say(g, 2)
+	e.send(g, 2)
 	g.Committed(1)
-	e.say(g, 3)
+	e.send(g, 3)
 	g.Wrote()
-	e.say(g, 4)
-	require.Equal(t, []int{1}, e.heard)
+	e.send(g, 4)
+	require.Equal(t, []int{1}, e.sent)
 	d.sync(1)
-	require.Equal(t, []int{1, 2, 3}, e.heard)
+	require.Equal(t, []int{1, 2, 3}, e.sent)
 	require.False(t, g.Open())
 	g.Committed(2)
-	require.Equal(t, []int{1, 2, 3}, e.heard)
+	require.Equal(t, []int{1, 2, 3}, e.sent)
 	d.sync(2)
-	require.Equal(t, []int{1, 2, 3, 4}, e.heard)
+	require.Equal(t, []int{1, 2, 3, 4}, e.sent)
 	require.True(t, g.Open())
-	e.say(g, 5)
-	require.Equal(t, []int{1, 2, 3, 4, 5}, e.heard)
+	e.send(g, 5)
+	require.Equal(t, []int{1, 2, 3, 4, 5}, e.sent)
 }
 
-func TestATransactionThatFailsDropsOnlyWhatWasSaidInIt(t *testing.T) {
-	d, e := new(disk), new(ear)
+func TestGate_FailedDropsOnlyOutputOfItsTransaction(t *testing.T) {
+	d, e := new(disk), new(recorder)
 	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
 	g.Wrote()
-	e.say(g, 1)
+	e.send(g, 1)
 	g.Committed(1)
 	g.Wrote()
-	e.say(g, 2)
+	e.send(g, 2)
 	g.Failed(errLost)
-	e.say(g, 3)
-	require.Empty(t, e.dropped, "the error may tell of what is not durable yet")
+	e.send(g, 3)
+	require.Empty(t, e.dropped, "the error may depend on what is not durable yet")
 	d.sync(1)
 	require.Equal(t, []int{2}, e.dropped)
-	require.Equal(t, []int{1, 3}, e.heard)
+	require.Equal(t, []int{1, 3}, e.sent)
 }
 
-func TestWhoHasNoPartInATransactionWaitsOnAfterItHasFailed(t *testing.T) {
+func TestWait_ContinuesAfterAnotherTransactionFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(disk)
 		g := gate.New(d, func(error) { t.Error("nothing is lost") })
@@ -146,7 +146,7 @@ func TestWhoHasNoPartInATransactionWaitsOnAfterItHasFailed(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestWait_EndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := gate.New(new(disk), func(error) {})
 		g.Wrote()
@@ -156,30 +156,29 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// What a say function says itself comes after all that waits.
-func TestSayingWhileBeingLetOut(t *testing.T) {
-	d, e := new(disk), new(ear)
+// Output of a send function comes after all output that waits.
+func TestGate_SendWithinASendFunction(t *testing.T) {
+	d, e := new(disk), new(recorder)
 	g := gate.New(d, func(error) {})
 	g.Wrote()
-	g.Say(func(error) { e.say(g, 2) })
-	e.say(g, 1)
+	g.Send(func(error) { e.send(g, 2) })
+	e.send(g, 1)
 	g.Committed(1)
 	d.sync(1)
-	require.Equal(t, []int{1, 2}, e.heard)
+	require.Equal(t, []int{1, 2}, e.sent)
 }
 
-// Whatever happens, things are heard in the order said, none before what was
-// written earlier is durable, none of a failed transaction, and all of the rest
-// in the end.
-func TestGateOrder(t *testing.T) {
+// Output is sent in the order of the calls, not before earlier writes are
+// durable, and all of it in the end, except that of failed transactions.
+func TestGate_KeepsTheOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		d, e := new(disk), new(ear)
+		d, e := new(disk), new(recorder)
 		g := gate.New(d, func(error) {})
-		type saying struct {
+		type output struct {
 			what, transaction int
 			after             uint64
 		}
-		var said []saying
+		var outputs []output
 		var commits uint64
 		writing, transaction := false, 0
 		failed := map[int]bool{}
@@ -208,20 +207,20 @@ func TestGateOrder(t *testing.T) {
 			case 3:
 				d.sync(min(commits, d.durable+uint64(rapid.IntRange(0, 3).Draw(rt, "synced"))))
 			default:
-				s := saying{what: what, after: commits}
+				s := output{what: what, after: commits}
 				if writing {
 					s.transaction = transaction
 				}
-				said = append(said, s)
-				e.say(g, what)
+				outputs = append(outputs, s)
+				e.send(g, what)
 			}
-			for _, s := range said {
-				heard := len(e.heard) > 0 && s.what <= e.heard[len(e.heard)-1] && !failed[s.transaction]
-				if heard && s.transaction > 0 {
-					require.Positive(rt, number[s.transaction], "heard before its transaction was committed")
+			for _, s := range outputs {
+				sent := len(e.sent) > 0 && s.what <= e.sent[len(e.sent)-1] && !failed[s.transaction]
+				if sent && s.transaction > 0 {
+					require.Positive(rt, number[s.transaction], "sent before its transaction was committed")
 					require.LessOrEqual(rt, number[s.transaction], d.durable)
 				}
-				if heard {
+				if sent {
 					require.LessOrEqual(rt, s.after, d.durable)
 				}
 			}
@@ -232,12 +231,12 @@ func TestGateOrder(t *testing.T) {
 		}
 		d.sync(commits)
 		var want []int
-		for _, s := range said {
+		for _, s := range outputs {
 			if !failed[s.transaction] || s.transaction == 0 {
 				want = append(want, s.what)
 			}
 		}
-		require.Equal(rt, want, e.heard)
+		require.Equal(rt, want, e.sent)
 		require.True(rt, g.Open())
 	})
 }
@@ -266,8 +265,7 @@ func (e *engine) OnDurable(commit uint64, notify func(error)) {
 	}
 }
 
-// sync makes everything up to a commit durable and tells of it without the
-// lock.
+// sync makes everything up to a commit durable and reports it without the lock.
 func (e *engine) sync(to uint64) {
 	var all []func(error)
 	e.mu.Lock()
@@ -282,12 +280,12 @@ func (e *engine) sync(to uint64) {
 	}
 }
 
-func TestManySayWhileCommitsBecomeDurable(t *testing.T) {
-	const turns, speakers = 2000, 4
+func TestGate_ConcurrentOutputAndCommits(t *testing.T) {
+	const turns, senders = 2000, 4
 	d := new(engine)
 	g := gate.New(d, func(error) { t.Error("lost") })
 	var mu sync.Mutex
-	heard := make(map[int][]int)
+	sent := make(map[int][]int)
 	var all sync.WaitGroup
 	committed := make(chan uint64, turns)
 	all.Go(func() {
@@ -303,12 +301,12 @@ func TestManySayWhileCommitsBecomeDurable(t *testing.T) {
 			d.sync(n)
 		}
 	})
-	for speaker := range speakers {
+	for sender := range senders {
 		all.Go(func() {
 			for what := range turns {
-				g.Say(func(error) {
+				g.Send(func(error) {
 					mu.Lock()
-					heard[speaker] = append(heard[speaker], what)
+					sent[sender] = append(sent[sender], what)
 					mu.Unlock()
 				})
 			}
@@ -316,8 +314,8 @@ func TestManySayWhileCommitsBecomeDurable(t *testing.T) {
 	}
 	all.Wait()
 	require.True(t, g.Open())
-	for speaker := range speakers {
-		require.Len(t, heard[speaker], turns)
-		require.IsIncreasing(t, heard[speaker])
+	for sender := range senders {
+		require.Len(t, sent[sender], turns)
+		require.IsIncreasing(t, sent[sender])
 	}
 }

@@ -8,48 +8,48 @@ import (
 	"github.com/godurable/dog/internal/gate"
 )
 
-func TestLostCommitsDropWhatWaitsForThemAndAreReportedOnce(t *testing.T) {
-	d, e := new(disk), new(ear)
+func TestGate_LostCommitsDropOutputAndAreReportedOnce(t *testing.T) {
+	d, e := new(disk), new(recorder)
 	lost := 0
 	g := gate.New(d, func(err error) { require.ErrorIs(t, err, errLost); lost++ })
 	g.Wrote()
 	g.Committed(1)
-	e.say(g, 1)
+	e.send(g, 1)
 	d.sync(1)
 	g.Wrote()
-	e.say(g, 2)
+	e.send(g, 2)
 	g.Committed(2)
-	e.say(g, 3)
+	e.send(g, 3)
 	d.fail(errLost)
-	require.Equal(t, []int{1}, e.heard)
+	require.Equal(t, []int{1}, e.sent)
 	require.Equal(t, []int{2, 3}, e.dropped)
-	e.say(g, 4)
+	e.send(g, 4)
 	require.Equal(t, []int{2, 3, 4}, e.dropped, "until the object has been reset")
 	require.ErrorIs(t, g.Wait(t.Context()), errLost)
 	require.Equal(t, 1, lost)
 	g.Recover()
-	e.say(g, 5)
-	require.Equal(t, []int{1, 5}, e.heard)
+	e.send(g, 5)
+	require.Equal(t, []int{1, 5}, e.sent)
 }
 
-func TestAGateThatIsShutLetsNothingInUntilItRecovers(t *testing.T) {
-	d, e := new(disk), new(ear)
+func TestShut_RefusesOutputUntilRecover(t *testing.T) {
+	d, e := new(disk), new(recorder)
 	g := gate.New(d, func(error) { t.Fatal("nothing is lost") })
 	g.Wrote()
-	e.say(g, 1)
+	e.send(g, 1)
 	g.Committed(1)
 	g.Wrote()
-	e.say(g, 2)
+	e.send(g, 2)
 	g.Shut(errLost)
-	e.say(g, 3)
+	e.send(g, 3)
 	require.False(t, g.Open())
 	require.ErrorIs(t, g.Wait(t.Context()), errLost)
 	require.Equal(t, []int{2, 3}, e.dropped)
 	g.Recover()
-	e.say(g, 4)
-	require.Empty(t, e.heard, "what was committed before is still waited for")
+	e.send(g, 4)
+	require.Empty(t, e.sent, "what was committed before is still waited for")
 	d.sync(1)
-	require.Equal(t, []int{1, 4}, e.heard)
+	require.Equal(t, []int{1, 4}, e.sent)
 }
 
 // busyDisk is a disk to which something happens while it is asked for a commit
@@ -71,8 +71,8 @@ func (d *busyDisk) OnDurable(commit uint64, notify func(error)) {
 	}
 }
 
-func TestWhatWaitsForLostCommitsIsDroppedEvenIfTheGateRecoversFirst(t *testing.T) {
-	var e ear
+func TestRecover_DropsOutputThatWaitsForLostCommits(t *testing.T) {
+	var e recorder
 	d := &busyDisk{}
 	lost := 0
 	g := gate.New(d, func(error) { lost++ })
@@ -80,13 +80,13 @@ func TestWhatWaitsForLostCommitsIsDroppedEvenIfTheGateRecoversFirst(t *testing.T
 		d.fail(errLost)
 		g.Shut(errLost)
 		g.Recover()
-		e.say(g, 2) // of the next life, which depends on nothing that is lost
+		e.send(g, 2) // of the next life, which depends on nothing that is lost
 	}
 	g.Wrote()
 	g.Committed(1)
-	e.say(g, 1)
+	e.send(g, 1)
 	require.Equal(t, []int{1}, e.dropped)
-	require.Equal(t, []int{2}, e.heard)
+	require.Equal(t, []int{2}, e.sent)
 	require.Equal(t, 1, lost)
 	require.True(t, g.Open())
 }

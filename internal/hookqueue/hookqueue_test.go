@@ -38,7 +38,7 @@ func TestAdd_LeavesTheHookToACallerThatMayWait(t *testing.T) {
 	(*hookqueue.Call)(nil).Run() // no hook
 }
 
-func TestAdd_KeepsTheOrderOfAKeyAndNoOther(t *testing.T) {
+func TestAdd_KeepsTheOrderPerKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
 		q := hookqueue.New(spawn)
@@ -55,7 +55,7 @@ func TestAdd_KeepsTheOrderOfAKeyAndNoOther(t *testing.T) {
 	})
 }
 
-func TestAdd_HoldsUpCallersBehindAThousandHooks(t *testing.T) {
+func TestAdd_BlocksCallersBehindAThousandHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
 		q := hookqueue.New(spawn)

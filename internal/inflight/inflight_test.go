@@ -9,7 +9,7 @@ import (
 	"github.com/godurable/dog/internal/inflight"
 )
 
-func TestWork_WaitsForWhatWasAdmittedAndForWhatItBegins(t *testing.T) {
+func TestWork_WaitsForAdmittedWorkAndItsChildren(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inflight.New()
 		require.True(t, w.Enter())

@@ -71,11 +71,11 @@ func (o *Object) CheckGate() error {
 }
 
 // PastGate returns ErrPastGate if the calling goroutine runs a handler of an
-// object other than speaker, in an event other than own, and that object's gate
-// is not open. Both own and speaker may be nil.
-func PastGate(own *turn.Event, speaker *Object) error {
+// object other than source, in an event other than own, and that object's gate
+// is not open. Both own and source may be nil.
+func PastGate(own *turn.Event, source *Object) error {
 	for _, e := range turn.Running() {
-		if o := e.Owner().(*Life).obj; e != own && o != speaker && !o.Gate.Open() {
+		if o := e.Owner().(*Life).obj; e != own && o != source && !o.Gate.Open() {
 			return o.pastGate()
 		}
 	}

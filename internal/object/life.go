@@ -57,7 +57,7 @@ type Work = func(ctx context.Context, v any) error
 // callers that get the reason of the reset.
 type verdict struct {
 	known chan struct{} // closed when lost is set
-	lost  error         // the argument that the gate passes to a say function
+	lost  error         // the argument that the gate passes to a send function
 }
 
 func newLife(o *Object, generation uint64) *Life {
@@ -180,8 +180,8 @@ func (life *Life) close(e *turn.Event, err error, failed int32) (hook *hookqueue
 	hook = o.traceReset(e, err)
 	v := &verdict{known: make(chan struct{})}
 	life.verdict = v
-	o.Gate.Tell(func(lost error) { v.lost = lost; close(v.known) }) // before anything is forgotten
-	life.cancel(err)                                                // before anything is admitted again
+	o.Gate.Notify(func(lost error) { v.lost = lost; close(v.known) }) // before anything is forgotten
+	life.cancel(err)                                                  // before anything is admitted again
 	life.timers.end()
 	keepClients := life.phase.Load() == wakesAgain
 	if !keepClients {

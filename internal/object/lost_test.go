@@ -14,7 +14,7 @@ import (
 )
 
 // The store fails in the very moment in which the object goes to sleep.
-func TestAnObjectThatFallsAsleepWhileTheStoreFailsGoesOn(t *testing.T) {
+func TestObject_ContinuesAfterHibernatingDuringAStoreFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := newHost(t, Config{Engine: engine})
@@ -27,7 +27,7 @@ func TestAnObjectThatFallsAsleepWhileTheStoreFailsGoesOn(t *testing.T) {
 					return err
 				}
 				defer tx.Leave()
-				tx.Data().Put(store.Keys, "said", nil)
+				tx.Data().Put(store.Keys, "key", nil)
 				return nil
 			})
 		}()

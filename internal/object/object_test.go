@@ -14,7 +14,7 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-func TestDeliver_RunsEventsInTheLifeThatTheFirstOneBegins(t *testing.T) {
+func TestDeliver_FirstEventBeginsTheLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := add(newHost(t, Config{}), nil).named("a")
 		require.True(t, o.Asleep())
@@ -30,7 +30,7 @@ func TestDeliver_RunsEventsInTheLifeThatTheFirstOneBegins(t *testing.T) {
 	})
 }
 
-func TestDeliver_GivesAnEventBehindAResetToTheNextLife(t *testing.T) {
+func TestDeliver_MovesEventsBehindAResetToTheNextLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := add(newHost(t, Config{}), nil).named("a")
 		hangs, first := make(chan struct{}), make(chan error, 1)
@@ -74,7 +74,7 @@ func TestHolder_FindsAnObjectUntilItIsRetired(t *testing.T) {
 	})
 }
 
-func TestStart_FailsAllEventsThatWaitForIt(t *testing.T) {
+func TestStart_FailureFailsWaitingEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		o := add(newHost(t, Config{}), func(c *Class) {
@@ -95,7 +95,7 @@ func TestStart_FailsAllEventsThatWaitForIt(t *testing.T) {
 	})
 }
 
-func TestStart_IsTriedAgainWhileClientsWait(t *testing.T) {
+func TestStart_IsRetriedWhileClientsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failures := 2
 		c := add(newHost(t, Config{}), func(c *Class) {
@@ -125,7 +125,7 @@ func TestStart_IsTriedAgainWhileClientsWait(t *testing.T) {
 	})
 }
 
-func TestStart_EndsWithItsTime(t *testing.T) {
+func TestStart_EndsAtItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := add(newHost(t, Config{StartTimeout: time.Minute}), func(c *Class) {
 			c.OnStart = func(ctx context.Context, _ any) error { <-ctx.Done(); return nil }
@@ -134,7 +134,7 @@ func TestStart_EndsWithItsTime(t *testing.T) {
 	})
 }
 
-func TestSweeper_DropsWhatHasBeenIdleForLongEnough(t *testing.T) {
+func TestSweeper_EvictsIdleObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := add(newHost(t, Config{EvictAfter: time.Minute}), nil)
 		idle, busy, occupied, ticking := c.named("idle"), c.named("busy"), c.named("occupied"), c.named("ticking")
@@ -161,7 +161,7 @@ func TestSweeper_DropsWhatHasBeenIdleForLongEnough(t *testing.T) {
 	})
 }
 
-func TestSweeper_DropsTheLongestIdleWhenThereAreTooMany(t *testing.T) {
+func TestSweeper_EvictsTheLongestIdleBeyondTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := add(newHost(t, Config{MaxObjects: 8}), nil)
 		for i := range 9 {
@@ -195,7 +195,7 @@ func TestSweeper_HibernatesAnObjectWithClients(t *testing.T) {
 
 // OnStop runs in 64 objects at a time, and one that hangs gives up its place
 // after a second.
-func TestStop_HasPlaces(t *testing.T) {
+func TestStop_LimitsConcurrentStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running, other atomic.Int32
 		ends := make(chan struct{})
@@ -228,7 +228,7 @@ func TestStop_HasPlaces(t *testing.T) {
 	})
 }
 
-func TestStopObjects_StopsTheBusyWhenTheyAreIdle(t *testing.T) {
+func TestStopObjects_StopsBusyObjectsWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan string, 2)
 		h := newHost(t, Config{})

@@ -12,7 +12,7 @@ import (
 // called without the turn of any object, one at a time for each object.
 type Trace struct {
 	Started   func(*Object)              // OnStart has returned without error
-	Stopped   func(o *Object, err error) // a life has ended, with the error of the reset or in good order
+	Stopped   func(o *Object, err error) // a life has ended; err is that of the reset, or nil
 	EventDone func(*Object, EventInfo)   // a handler has returned
 }
 

@@ -12,9 +12,9 @@ import (
 
 // Await gives up the turn of the handler that ctx belongs to, waits until the
 // earlier writes of its object are durable, and runs f. If ctx belongs to no
-// handler, it waits at the gate of speaker, or at none if speaker is nil.
-func Await(ctx context.Context, speaker *Object, f func() error) error {
-	wait, err := Yield(ctx, speaker)
+// handler, it waits at the gate of source, or at none if source is nil.
+func Await(ctx context.Context, source *Object, f func() error) error {
+	wait, err := Yield(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -26,11 +26,11 @@ func Await(ctx context.Context, speaker *Object, f func() error) error {
 }
 
 // AwaitDurable is Await for an f that may only start while ctx is not done.
-func AwaitDurable(ctx context.Context, speaker *Object, f func() error) error {
+func AwaitDurable(ctx context.Context, source *Object, f func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return Await(ctx, speaker, f)
+	return Await(ctx, source, f)
 }
 
 // MayWait returns an error if the holder of ctx may not wait.
@@ -53,14 +53,14 @@ func MayWait(ctx context.Context) error {
 type Wait struct {
 	turn.Wait
 	who     *Object      // nil if outcome is nil
-	outcome <-chan error // of the speaker's earlier writes; nil: they are durable
+	outcome <-chan error // of the source's earlier writes; nil: they are durable
 }
 
 // Yield ends the transaction of the handler that ctx belongs to and gives up
 // its turn. The outcome of the transaction is returned by Durable. If ctx
-// belongs to no handler, Durable reports on the writes of speaker, or on none
-// if speaker is nil.
-func Yield(ctx context.Context, speaker *Object) (Wait, error) {
+// belongs to no handler, Durable reports on the writes of source, or on none if
+// source is nil.
+func Yield(ctx context.Context, source *Object) (Wait, error) {
 	e := turn.From(ctx)
 	if err := PastGate(e, nil); err != nil {
 		return Wait{}, err
@@ -72,12 +72,12 @@ func Yield(ctx context.Context, speaker *Object) (Wait, error) {
 				return Wait{}, err
 			}
 		}
-		speaker = life.obj
+		source = life.obj
 	}
 	var w Wait
 	// While still in the turn, so that writes of the next event do not count.
-	if speaker != nil && !speaker.Gate.Open() {
-		w.who, w.outcome = speaker, speaker.Gate.Outcome()
+	if source != nil && !source.Gate.Open() {
+		w.who, w.outcome = source, source.Gate.Outcome()
 	}
 	var err error
 	w.Wait, err = turn.Yield(ctx)

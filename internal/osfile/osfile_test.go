@@ -17,7 +17,7 @@ var ways = map[string]func(string, string) error{
 	"new": RenameNew, "otherwise": renameOtherwise, "claimed": renameClaimed,
 }
 
-func TestRenamingReplacesNothing(t *testing.T) {
+func TestRenameNew_ReplacesNothing(t *testing.T) {
 	for name, rename := range ways {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -50,7 +50,7 @@ func TestRenamingReplacesNothing(t *testing.T) {
 	}
 }
 
-func TestOfThoseWhoRenameToOneNameOneSucceeds(t *testing.T) {
+func TestRenameNew_OneOfConcurrentRenamesSucceeds(t *testing.T) {
 	for name, rename := range ways {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -85,7 +85,7 @@ func TestOfThoseWhoRenameToOneNameOneSucceeds(t *testing.T) {
 // die leaves what a process leaves that is killed.
 func (s *Scratch) die(t *testing.T) { require.NoError(t, s.lock.Close()) }
 
-func TestWhatKilledProcessesHaveLeftIsRemovedAndNothingElse(t *testing.T) {
+func TestScratch_RemovesLeftoversOfKilledProcesses(t *testing.T) {
 	parent := t.TempDir()
 	made := func(name, content string) {
 		t.Helper()
@@ -135,7 +135,7 @@ func TestWhatKilledProcessesHaveLeftIsRemovedAndNothingElse(t *testing.T) {
 	require.NoDirExists(t, open.Dir)
 }
 
-func TestALockBelongsToTheOpenDirectory(t *testing.T) {
+func TestLock_BelongsToTheOpenDirectory(t *testing.T) {
 	dir := t.TempDir()
 	l, err := Lock(dir)
 	require.NoError(t, err)

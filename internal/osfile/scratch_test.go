@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAScratchDirectoryNeedsNoLocks(t *testing.T) {
+func TestScratch_NeedsNoLocks(t *testing.T) {
 	defer func() { lockFile = lock }()
-	for _, says := range []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.EINVAL, errUnsupported} {
-		lockFile = func(*os.File) error { return says }
+	for _, failure := range []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.EINVAL, errUnsupported} {
+		lockFile = func(*os.File) error { return failure }
 		dir := t.TempDir()
 		s, err := NewScratch(dir)
-		require.NoError(t, err, says)
+		require.NoError(t, err, failure)
 		other, err := NewScratch(dir)
 		require.NoError(t, err)
 		require.FileExists(t, filepath.Join(s.Dir, scratchMarker), "nobody has taken it for abandoned")
@@ -37,7 +37,7 @@ func left(t *testing.T, parent, name string, mode os.FileMode) string {
 	return dir
 }
 
-func TestOnlyWhatIsOursIsSwept(t *testing.T) {
+func TestScratch_SweepsOnlyItsOwn(t *testing.T) {
 	parent, home := t.TempDir(), t.TempDir()
 	ours := left(t, parent, scratchPrefix+"ours", 0o700)
 	shared := left(t, parent, scratchPrefix+"shared", 0o777)
@@ -61,10 +61,11 @@ func TestOnlyWhatIsOursIsSwept(t *testing.T) {
 	}
 }
 
-// Whoever may rename in the parent may put something else there at any moment.
-func TestWhatTakesTheNameOfAScratchDirectoryIsNotFollowed(t *testing.T) {
+// A process that may rename in the parent may replace the directory at any
+// moment.
+func TestScratch_FollowsNoLinkThatReplacesIt(t *testing.T) {
 	for name, take := range map[string]func(*testing.T, string) *Scratch{
-		"of a process that is no more": func(t *testing.T, parent string) *Scratch {
+		"of an ended process": func(t *testing.T, parent string) *Scratch {
 			return abandoned(left(t, parent, scratchPrefix+"x", 0o700))
 		},
 		"in use": func(t *testing.T, parent string) *Scratch {

@@ -9,7 +9,7 @@ import (
 	"github.com/godurable/dog/internal/osfile"
 )
 
-func TestScratch_CanBeSweptByAnotherWhileItIsClosed(t *testing.T) {
+func TestScratch_MayBeSweptDuringClose(t *testing.T) {
 	parent := t.TempDir()
 	s, err := osfile.NewScratch(parent)
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 
 // What comes before a store is used has an end as opening has, where the disk
 // hangs or is full.
-func TestWhatFollowsOpeningIsNotWaitedForForEver(t *testing.T) {
+func TestAwait_EndsOnAHangingOrFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{})
 		done := make(chan error, 1)

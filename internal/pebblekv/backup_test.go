@@ -23,7 +23,7 @@ import (
 
 // The power may go at any moment of a backup: the store is whole, and so is the
 // copy once it has its name; the next one is made all the same.
-func TestABackupMayCrash(t *testing.T) {
+func TestBackup_SurvivesACrashAtAnyMoment(t *testing.T) {
 	fsys := faultfs.New()
 	var mu sync.Mutex
 	var images []*faultfs.FS // guarded by mu
@@ -68,7 +68,7 @@ func TestABackupMayCrash(t *testing.T) {
 
 // Whatever fails, there is no backup, and nothing of it is left, nor of the
 // directories that were made for it.
-func TestABackupThatFailsLeavesNothing(t *testing.T) {
+func TestBackup_FailureLeavesNothing(t *testing.T) {
 	for n := 1; ; n++ {
 		fsys := faultfs.New()
 		e := open(t, small(fsys))
@@ -81,7 +81,7 @@ func TestABackupThatFailsLeavesNothing(t *testing.T) {
 		made := fsys.Count(faultfs.All) - before
 		fsys.Fail(0, 0, nil)
 		if err == nil && made > n+3 { // the store itself found no space for a moment
-			require.NotEqual(t, errDisk, cause, "what fails is told, but for the removal of what nobody needs")
+			require.NotEqual(t, errDisk, cause, "failures are reported, except of the removal of what nobody needs")
 			require.NoError(t, e.Close())
 			continue
 		}
@@ -103,7 +103,7 @@ func TestABackupThatFailsLeavesNothing(t *testing.T) {
 
 // Of the directories above a backup that fails, those stay that were there
 // before, and those in which there is something by then.
-func TestABackupThatFailsRemovesTheDirectoriesThatItHasMadeIfTheyAreEmpty(t *testing.T) {
+func TestBackup_FailureRemovesOnlyEmptyDirectoriesOfItsOwn(t *testing.T) {
 	for name, onOS := range map[string]bool{"memory": false, "operating system": true} {
 		t.Run(name, func(t *testing.T) {
 			fsys := faultfs.New()
@@ -143,9 +143,9 @@ func TestABackupThatFailsRemovesTheDirectoriesThatItHasMadeIfTheyAreEmpty(t *tes
 	}
 }
 
-// A backup whose caller has been told that it failed is not there, wherever its
-// context ended.
-func TestABackupIsThereOnlyIfItsCallerWasTold(t *testing.T) {
+// A backup does not exist if its caller got an error, wherever its context
+// ended.
+func TestBackup_ExistsOnlyIfItsCallerGotNoError(t *testing.T) {
 	for n := 1; ; n++ {
 		ended := false
 		synctest.Test(t, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestABackupIsThereOnlyIfItsCallerWasTold(t *testing.T) {
 			fsys.Watch(func(faultfs.Op, string) {
 				if left.Add(-1) == 0 {
 					cancel()
-					time.Sleep(time.Second) // until the caller has been told, or waits
+					time.Sleep(time.Second) // until the caller has a result, or waits
 				}
 			})
 			e := open(t, small(fsys))
@@ -183,7 +183,7 @@ func TestABackupIsThereOnlyIfItsCallerWasTold(t *testing.T) {
 }
 
 // A store in memory is backed up to where it outlives the process.
-func TestABackupMayBeOnAnotherFileSystem(t *testing.T) {
+func TestBackup_ToAnotherFileSystem(t *testing.T) {
 	base := t.TempDir()
 	for n := 1; ; n++ {
 		fsys := faultfs.New()
@@ -223,7 +223,7 @@ func TestABackupMayBeOnAnotherFileSystem(t *testing.T) {
 }
 
 // A backup that has been damaged is found out like a store that was closed.
-func TestABackupHasAnEnd(t *testing.T) {
+func TestBackup_DamageIsDetected(t *testing.T) {
 	fsys := faultfs.New()
 	cfg := small(fsys)
 	cfg.Memtable = 16 << 20

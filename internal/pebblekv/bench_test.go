@@ -91,7 +91,7 @@ func BenchmarkDurable(b *testing.B) {
 			for range goroutines {
 				wg.Go(func() {
 					done := make(chan error, 1)
-					told := func(err error) { done <- err }
+					notify := func(err error) { done <- err }
 					var took []time.Duration
 					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
 						start := time.Now()
@@ -102,7 +102,7 @@ func BenchmarkDurable(b *testing.B) {
 							b.Error(err)
 							return
 						}
-						e.OnDurable(n, told)
+						e.OnDurable(n, notify)
 						if err := <-done; err != nil {
 							b.Error(err)
 						}

@@ -19,7 +19,7 @@ import (
 const valueSize = 700 // so that a log of 64 KiB takes about 80 commits
 
 // work makes so many commits in several goroutines, some of which wait. It
-// returns when all were told, or refused.
+// returns when all were reported as durable, or refused.
 func (h *history) work(t *testing.T, e *pebblekv.Engine, commits int) (asked int) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -48,27 +48,27 @@ func (h *history) work(t *testing.T, e *pebblekv.Engine, commits int) (asked int
 	return asked
 }
 
-// The power may go at any moment, also in the middle of a write, and whatever
-// was not synced may be lost or not: what comes back are the first so many
-// commits, whole, and all that anybody was told of.
-func TestEveryMomentIsAGoodOneToCrash(t *testing.T) {
+// The power may fail at any moment, also during a write, and unsynced data may
+// be lost or not. Afterwards the store has a prefix of the commits, each
+// complete, with all that were reported as durable.
+func TestCrash_AtAnyMomentKeepsDurableCommits(t *testing.T) {
 	fsys := faultfs.New()
 	var h history
 	type image struct {
-		fs   *faultfs.FS
-		told uint64
+		fs      *faultfs.FS
+		durable uint64
 	}
 	var mu sync.Mutex
 	var images []image
 	fsys.Watch(func(faultfs.Op, string) {
-		h.toldMu.Lock()
-		told := h.told
-		h.toldMu.Unlock()
+		h.durableMu.Lock()
+		durable := h.durable
+		h.durableMu.Unlock()
 		mu.Lock()
 		defer mu.Unlock()
 		seed := uint64(len(images))
 		for _, percent := range []int{0, 50, 100} {
-			images = append(images, image{fsys.Crash(percent, seed), told})
+			images = append(images, image{fsys.Crash(percent, seed), durable})
 		}
 	})
 	e := open(t, small(fsys))
@@ -87,7 +87,7 @@ func TestEveryMomentIsAGoodOneToCrash(t *testing.T) {
 					t.Errorf("image %d of %d: %v", i, len(images), err)
 					return
 				}
-				if n := check(t, e, images[i].told, valueSize); n > images[i].told {
+				if n := check(t, e, images[i].durable, valueSize); n > images[i].durable {
 					found.Add(1)
 				}
 				require.NoError(t, e.Close())
@@ -95,12 +95,12 @@ func TestEveryMomentIsAGoodOneToCrash(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Positive(t, found.Load(), "some images hold more than was told")
+	require.Positive(t, found.Load(), "some images hold more than was reported as durable")
 }
 
 // Opening changes which files are the store. The file system may write the
 // changes in any order until they are synced.
-func TestOpeningMayCrash(t *testing.T) {
+func TestCrash_WhileOpening(t *testing.T) {
 	empty := faultfs.New()
 	stored := faultfs.New()
 	var h history
@@ -110,7 +110,7 @@ func TestOpeningMayCrash(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, e.Close())
-	for told, fsys := range map[uint64]*faultfs.FS{0: empty, 100: stored.Crash(0, 0)} {
+	for durable, fsys := range map[uint64]*faultfs.FS{0: empty, 100: stored.Crash(0, 0)} {
 		var mu sync.Mutex
 		var images []*faultfs.FS
 		fsys.Watch(func(faultfs.Op, string) {
@@ -121,11 +121,11 @@ func TestOpeningMayCrash(t *testing.T) {
 			}
 		})
 		e := open(t, small(fsys))
-		check(t, e, told, valueSize)
+		check(t, e, durable, valueSize)
 		require.NoError(t, e.Close())
 		for _, image := range images {
 			e := open(t, small(image))
-			require.Equal(t, told, check(t, e, told, valueSize))
+			require.Equal(t, durable, check(t, e, durable, valueSize))
 			require.NoError(t, e.Close())
 		}
 	}
@@ -134,7 +134,7 @@ func TestOpeningMayCrash(t *testing.T) {
 // Whatever fails first, at whatever moment: the store goes on reading what is
 // durable, refuses to write, and leaves on the disk what a crash could have
 // left.
-func TestEveryFailureIsLikeACrash(t *testing.T) {
+func TestCrash_FailureLeavesWhatACrashLeaves(t *testing.T) {
 	step := 1
 	if testing.Short() {
 		step = 7
@@ -153,14 +153,14 @@ func TestEveryFailureIsLikeACrash(t *testing.T) {
 			if e.Stats().Failed != nil {
 				noticed = fsys.Count(faultfs.All)
 				requireFailed(t, e.Writable(), errDisk)
-				require.GreaterOrEqual(t, check(t, e, h.toldSoFar(), valueSize), h.toldSoFar())
+				require.GreaterOrEqual(t, check(t, e, h.durableSoFar(), valueSize), h.durableSoFar())
 			}
 			tables += strings.Count(strings.Join(list(t, fsys), " "), ".sst")
 			failed := e.Stats().Failed
 			if err := e.Close(); err != nil || failed != nil {
 				requireFailed(t, err, errDisk)
 			}
-			require.Equal(t, asked, h.calls, "everybody is told once")
+			require.Equal(t, asked, h.calls, "every callback is called once")
 			for _, err := range h.failed {
 				requireFailed(t, err, errDisk)
 			}
@@ -176,7 +176,7 @@ func TestEveryFailureIsLikeACrash(t *testing.T) {
 		}
 		for i, percent := range []int{0, 50, 100} {
 			e := open(t, small(fsys.Crash(percent, uint64(i))))
-			check(t, e, h.told, valueSize)
+			check(t, e, h.durable, valueSize)
 			require.NoError(t, e.Close())
 		}
 	}
@@ -188,7 +188,7 @@ func list(t *testing.T, fsys *faultfs.FS) []string {
 	return names
 }
 
-func TestFullDiskIsAFailureWhenItHitsASync(t *testing.T) {
+func TestCrash_FullDiskDuringASyncIsAFailure(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))
 	n := set(t, e, "k", "v")
@@ -204,7 +204,7 @@ func TestFullDiskIsAFailureWhenItHitsASync(t *testing.T) {
 	require.ErrorIs(t, e.Close(), store.ErrFull)
 }
 
-// crashed returns an image whose newest log holds commits that were told
+// crashed returns an image whose newest log holds commits that were reported as
 // durable, and the path of that log.
 func crashed(t *testing.T, commits int) (*faultfs.FS, string) {
 	fsys := faultfs.New()
@@ -270,7 +270,7 @@ func openDamaged(t *testing.T, image *faultfs.FS) (count uint64, opened bool) {
 	return count, true
 }
 
-func TestTruncatedLogOpensWithAPrefix(t *testing.T) {
+func TestCrash_TruncatedLogOpensWithAPrefix(t *testing.T) {
 	image, log := crashed(t, 60)
 	size := len(read(t, image, log))
 	require.Less(t, size, 32<<10)
@@ -284,7 +284,7 @@ func TestTruncatedLogOpensWithAPrefix(t *testing.T) {
 	require.Less(t, last, uint64(58))
 }
 
-func TestFlippedBitsAreNeverTakenForData(t *testing.T) {
+func TestCrash_FlippedBitsAreDetected(t *testing.T) {
 	image, log := crashed(t, 60)
 	size := len(read(t, image, log))
 	for i := size - 1000; i < size; i++ {
@@ -299,9 +299,9 @@ func flip(i int) func([]byte) []byte {
 	}
 }
 
-// Damage in what was synced is told from a torn tail by what follows, at least
-// a block of 32 KiB further on.
-func TestDamageInTheMiddleOfTheLogIsNoTornTail(t *testing.T) {
+// Damage of synced data differs from a torn tail in what follows, at least a
+// block of 32 KiB further on.
+func TestCrash_DamageInsideTheLogIsNoTornTail(t *testing.T) {
 	image, log := crashed(t, 1000)
 	size := len(read(t, image, log))
 	require.Greater(t, size, 96<<10)
@@ -313,7 +313,7 @@ func TestDamageInTheMiddleOfTheLogIsNoTornTail(t *testing.T) {
 
 // Damage of any file is found when the store is opened, or else when what is
 // damaged is read.
-func TestDamageOfAnyFileIsNeverTakenForData(t *testing.T) {
+func TestCrash_DamageOfAnyFileIsDetected(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))
 	var h history

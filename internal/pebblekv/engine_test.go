@@ -25,7 +25,7 @@ import (
 )
 
 // The store does what a sorted map does, also over restarts and crashes.
-func TestStoreIsASortedMap(t *testing.T) {
+func TestEngine_IsASortedMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fsys := faultfs.New()
 		e := open(t, small(fsys))
@@ -123,7 +123,7 @@ func TestStoreIsASortedMap(t *testing.T) {
 	})
 }
 
-func TestCommitsAreNumberedInOrder(t *testing.T) {
+func TestCommit_NumbersAreInOrder(t *testing.T) {
 	e := open(t, pebblekv.Config{FS: vfs.NewMem(), Dir: "data"})
 	defer e.Close()
 	var last uint64
@@ -147,7 +147,7 @@ func TestCommitsAreNumberedInOrder(t *testing.T) {
 	require.NoError(t, s.Failed)
 }
 
-func TestEmptyKeyIsRefused(t *testing.T) {
+func TestCommit_RefusesAnEmptyKey(t *testing.T) {
 	cfg := pebblekv.Config{FS: vfs.NewMem(), Dir: "data"}
 	e := open(t, cfg)
 	b := e.Begin()
@@ -170,7 +170,7 @@ func TestEmptyKeyIsRefused(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-func TestScanEndsWithItsLoop(t *testing.T) {
+func TestScan_EndsWithItsLoop(t *testing.T) {
 	e := open(t, pebblekv.Config{FS: vfs.NewMem(), Dir: "data"})
 	for _, k := range []string{"a", "b", "c"} {
 		set(t, e, k, k)
@@ -191,7 +191,7 @@ func TestScanEndsWithItsLoop(t *testing.T) {
 	require.NoError(t, e.Close(), "Pebble finds no iterator left open")
 }
 
-func TestClosedStoreRefusesEverything(t *testing.T) {
+func TestClose_RefusesFurtherUse(t *testing.T) {
 	e := open(t, pebblekv.Config{FS: vfs.NewMem(), Dir: "data"})
 	n := set(t, e, "k", "v")
 	require.NoError(t, e.Close())
@@ -210,7 +210,7 @@ func TestClosedStoreRefusesEverything(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNoStore)
 }
 
-func TestDirectoryIsOpenedOnce(t *testing.T) {
+func TestOpen_LocksTheDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "data")
 	e := open(t, pebblekv.Config{Dir: dir})
 	link := filepath.Join(t.TempDir(), "link")
@@ -225,7 +225,7 @@ func TestDirectoryIsOpenedOnce(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-func TestOpenReportsWhatIsWrongWithTheDirectory(t *testing.T) {
+func TestOpen_ReportsProblemsOfTheDirectory(t *testing.T) {
 	_, err := pebblekv.Open(pebblekv.Config{}, nil)
 	require.Error(t, err)
 
@@ -237,7 +237,7 @@ func TestOpenReportsWhatIsWrongWithTheDirectory(t *testing.T) {
 	require.NotErrorIs(t, err, store.ErrCorrupt)
 }
 
-func TestMissingTableIsDamage(t *testing.T) {
+func TestOpen_MissingTableIsDamage(t *testing.T) {
 	dir := t.TempDir()
 	cfg := pebblekv.Config{Dir: dir, Memtable: 64 << 10}
 	e := open(t, cfg)
@@ -254,7 +254,7 @@ func TestMissingTableIsDamage(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrCorrupt)
 }
 
-func TestDamagedTableIsNotRead(t *testing.T) {
+func TestGet_RefusesADamagedTable(t *testing.T) {
 	dir := t.TempDir()
 	cfg := pebblekv.Config{Dir: dir, Memtable: 64 << 10}
 	e := open(t, cfg)
@@ -284,7 +284,7 @@ func TestDamagedTableIsNotRead(t *testing.T) {
 	require.ErrorIs(t, damage, store.ErrCorrupt)
 }
 
-func TestBackupWhileWriting(t *testing.T) {
+func TestBackup_WhileWriting(t *testing.T) {
 	e := open(t, pebblekv.Config{Dir: t.TempDir(), Memtable: 64 << 10})
 	var h history
 	stop := make(chan struct{})
@@ -326,8 +326,8 @@ func TestBackupWhileWriting(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// A backup that fails is no failure of the store.
-func TestBackupThatFailsLeavesTheStoreAlone(t *testing.T) {
+// A failed backup does not fail the store.
+func TestBackup_FailureDoesNotAffectTheStore(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))
 	var h history
@@ -351,7 +351,7 @@ func (unlinked) Link(string, string) error { return vfs.ErrUnsupported }
 
 // A backup that copies files to another volume ends with its context, and with
 // the engine, long before it is complete.
-func TestABackupThatIsCopiedEndsWhenNobodyWantsIt(t *testing.T) {
+func TestBackup_CopyEndsWithItsContextOrTheEngine(t *testing.T) {
 	for _, closes := range []bool{false, true} {
 		fsys := faultfs.New()
 		var copied atomic.Int64

@@ -72,7 +72,7 @@ var forgeries = []func(log uint32) []byte{
 // whatever place it comes to lie in the files that they are written into, has
 // nothing of it taken for a record: not for a commit, and not for one that
 // proves that others are missing.
-func TestNothingThatAClientSendsIsTakenForTheLog(t *testing.T) {
+func TestLog_ForgedRecordsAreNotRead(t *testing.T) {
 	fsys := faultfs.New()
 	e := open(t, small(fsys))
 	opens := func(percent, seed int) {

@@ -9,7 +9,7 @@ import (
 
 // A crash while Pebble opens the database must not leave a store without a log,
 // which would look like one whose log somebody has deleted.
-func TestLogsAreRemovedOnlyOnceTheDatabaseHasBeenOpened(t *testing.T) {
+func TestFreezer_RemovesLogsOnlyAfterOpening(t *testing.T) {
 	mem := vfs.NewMem()
 	require.NoError(t, mem.MkdirAll("/data", 0o700))
 	z := newFreezer(mem, "/data", 0)

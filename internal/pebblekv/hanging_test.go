@@ -16,9 +16,9 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// While the disk does not answer, commits wait, but not for ever; and so does a
-// backup. All goes on when it answers.
-func TestADiskThatHangsIsNotWaitedForForEver(t *testing.T) {
+// While the disk does not answer, commits and backups wait, but not
+// indefinitely. Everything resumes when it answers.
+func TestHangingDisk_CommitsTimeOutAndResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{Unsynced: 3000})
 		require.NoError(t, wait(e, set(t, e, "durable", "v")))
@@ -70,7 +70,7 @@ func hanging(fsys *faultfs.FS) (hang func(n int64) (answer func())) {
 	}
 }
 
-func TestOpeningWaitsTenSecondsForADiskThatHangs(t *testing.T) {
+func TestHangingDisk_OpenWaitsTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys, cfg := limited(64 << 20)
 		answer := hanging(fsys)(1)
@@ -97,7 +97,7 @@ func (c endOfOpening) Write(line []byte) (int, error) {
 
 // Opening a store has an end, wherever the disk stops to answer. When it does,
 // what was begun ends by itself, and the store can be opened.
-func TestOpeningEndsOnADiskThatHangs(t *testing.T) {
+func TestHangingDisk_OpenTimesOut(t *testing.T) {
 	for _, stored := range []int{0, 200} {
 		stalled := 0
 		for n := int64(1); n < 100; n += 4 {

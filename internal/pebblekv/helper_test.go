@@ -44,11 +44,11 @@ func set(t require.TestingT, e *pebblekv.Engine, key, value string) uint64 {
 	return n
 }
 
-// wait returns what OnDurable tells of a commit.
+// wait returns the outcome of a commit, by OnDurable.
 func wait(e *pebblekv.Engine, commit uint64) error {
-	told := make(chan error, 1)
-	e.OnDurable(commit, func(err error) { told <- err })
-	return <-told
+	outcome := make(chan error, 1)
+	e.OnDurable(commit, func(err error) { outcome <- err })
+	return <-outcome
 }
 
 // contents returns everything that is stored.
@@ -67,10 +67,10 @@ type history struct {
 	mu   sync.Mutex // held over a commit, so that the order of commits is known
 	last uint64     // guarded by mu: the last commit
 
-	toldMu sync.Mutex
-	told   uint64  // guarded by toldMu: the last that was told durable
-	calls  int     // guarded by toldMu
-	failed []error // guarded by toldMu: what was told of others
+	durableMu sync.Mutex
+	durable   uint64  // guarded by durableMu: the last that was reported as durable
+	calls     int     // guarded by durableMu
+	failed    []error // guarded by durableMu: the outcomes of others
 }
 
 const window = 20 // commits after which what one has set is deleted
@@ -113,36 +113,36 @@ func fill(i uint64, size int) []byte {
 	return v
 }
 
-// follow asks to be told of the i-th commit, which has number n.
+// follow asks for the outcome of the i-th commit, which has number n.
 func (h *history) follow(e *pebblekv.Engine, i, n uint64) {
 	e.OnDurable(n, func(err error) {
-		h.toldMu.Lock()
-		defer h.toldMu.Unlock()
+		h.durableMu.Lock()
+		defer h.durableMu.Unlock()
 		h.calls++
 		if err != nil {
 			h.failed = append(h.failed, err)
 			return
 		}
-		h.told = max(h.told, i)
+		h.durable = max(h.durable, i)
 	})
 }
 
-func (h *history) toldSoFar() uint64 {
-	h.toldMu.Lock()
-	defer h.toldMu.Unlock()
-	return h.told
+func (h *history) durableSoFar() uint64 {
+	h.durableMu.Lock()
+	defer h.durableMu.Unlock()
+	return h.durable
 }
 
-// check checks that what is stored is what the first so many commits leave, at
-// least those that were told, and returns how many.
-func check(t require.TestingT, e *pebblekv.Engine, told uint64, size int) uint64 {
+// check checks that the store has the result of the first so many commits,
+// including the durable ones, and returns how many.
+func check(t require.TestingT, e *pebblekv.Engine, durable uint64, size int) uint64 {
 	all := contents(t, e)
 	var count uint64
 	if v, found := all["count"]; found {
 		count = binary.BigEndian.Uint64([]byte(v))
 		delete(all, "count")
 	}
-	require.GreaterOrEqual(t, count, told, "a commit that was told durable is lost")
+	require.GreaterOrEqual(t, count, durable, "a durable commit is lost")
 	want := map[string]string{}
 	for i := uint64(1); i <= count; i++ {
 		want[string(name(i))] = string(fill(i, size))

@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/internal/pebblekv"
 )
 
-var kills = flag.Int("kills", 25, "how often TestKilledProcessLosesNothing kills the process")
+var kills = flag.Int("kills", 25, "how often TestKill_LosesNothingDurable kills the process")
 
 const (
 	childDir   = "DOG_PEBBLEKV_CHILD" // the variable that makes a process of this test the one to be killed
@@ -40,7 +40,7 @@ func count(t require.TestingT, e *pebblekv.Engine, g int) uint64 {
 	return binary.BigEndian.Uint64(v)
 }
 
-// child commits until it is killed, and prints what was told durable.
+// child commits until it is killed, and prints which commits are durable.
 func child(dir string) {
 	e, err := pebblekv.Open(killConfig(dir), nil)
 	if err != nil {
@@ -78,9 +78,9 @@ type panicking struct{}
 func (panicking) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 func (panicking) FailNow()                          { panic("failed") }
 
-func TestKilledProcessLosesNothing(t *testing.T) {
+func TestKill_LosesNothingDurable(t *testing.T) {
 	dir := t.TempDir()
-	told := make([]uint64, killers)
+	durable := make([]uint64, killers)
 	for range *kills {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childDir+"="+dir)
@@ -98,9 +98,9 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		for more := true; more; more = lines.Scan() {
 			var g int
 			var i uint64
-			// The last line may be torn, and then counts for less than it says.
+			// The last line may be torn, and then has a smaller number.
 			if n, _ := fmt.Sscanf(lines.Text(), "%d %d", &g, &i); n == 2 && g < killers {
-				told[g] = max(told[g], i)
+				durable[g] = max(durable[g], i)
 			}
 		}
 		killer.Wait()
@@ -109,7 +109,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		e := open(t, killConfig(dir))
 		for g := range killers {
 			last := count(t, e, g)
-			require.GreaterOrEqual(t, last, told[g], "a commit that was told durable is lost")
+			require.GreaterOrEqual(t, last, durable[g], "a durable commit is lost")
 			i := uint64(0)
 			if last > killWindow {
 				i = last - killWindow
@@ -125,7 +125,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		require.NoError(t, e.Close())
 	}
 	var total uint64
-	for _, n := range told {
+	for _, n := range durable {
 		total += n
 	}
 	t.Log(*kills, "kills,", total, "commits")

@@ -21,7 +21,7 @@ type unlockable struct {
 
 func (u unlockable) Lock(string) (io.Closer, error) { return nil, u.err }
 
-func TestOnlyALockThatIsHeldMeansThatTheDirectoryIsInUse(t *testing.T) {
+func TestLock_OnlyAHeldLockMeansInUse(t *testing.T) {
 	for err, held := range map[error]bool{
 		syscall.EAGAIN: true, syscall.ENOLCK: false, syscall.EIO: false, errors.New("held by this process"): true,
 	} {

@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// stored returns an image of a store with so many commits, all of them told
+// stored returns an image of a store with so many commits, all reported as
 // durable, each by a sync of its own. It was closed, or has crashed.
 func stored(t *testing.T, commits int, closed bool) *faultfs.FS {
 	fsys := faultfs.New()
@@ -62,9 +62,10 @@ func openLogged(t *testing.T, image *faultfs.FS) (count uint64, logged string, e
 	return count, log.String(), nil
 }
 
-// What was told durable is there, or the store is refused as damaged, or that
-// it is not there is logged: wherever the newest log is damaged, and however.
-func TestNothingThatWasToldDisappearsWithoutAWord(t *testing.T) {
+// A commit that was reported as durable is there, or the store is refused as
+// damaged, or its loss is logged, wherever and however the newest log is
+// damaged.
+func TestLogEnd_LossOfDurableCommitsIsReported(t *testing.T) {
 	const commits = 400
 	for _, closed := range []bool{true, false} {
 		image := stored(t, commits, closed)
@@ -101,7 +102,7 @@ func TestNothingThatWasToldDisappearsWithoutAWord(t *testing.T) {
 
 // A crash leaves no warning when nothing is lost, and none for a record that
 // was being written.
-func TestACrashIsNoDamage(t *testing.T) {
+func TestLogEnd_CrashLogsNoWarning(t *testing.T) {
 	image := stored(t, 100, false)
 	count, logged, err := openLogged(t, image.Crash(0, 0))
 	require.NoError(t, err)
@@ -116,7 +117,7 @@ func TestACrashIsNoDamage(t *testing.T) {
 }
 
 // Files of a store that are gone, or whose names are all there is to them.
-func TestAStoreWithoutItsFilesIsDamagedNotNew(t *testing.T) {
+func TestOpen_MissingFilesAreDamage(t *testing.T) {
 	for _, lost := range []string{
 		"marker.manifest", "marker.format", "marker.", "MANIFEST-", "log", "marker.|MANIFEST-|log|LOCK|dog.clean",
 	} {
@@ -141,7 +142,7 @@ func TestAStoreWithoutItsFilesIsDamagedNotNew(t *testing.T) {
 }
 
 // A store of a later version is not damaged, and nothing is changed in it.
-func TestAStoreOfALaterVersionIsLeftAlone(t *testing.T) {
+func TestOpen_LeavesALaterVersionUnchanged(t *testing.T) {
 	for name, change := range map[string]func(*faultfs.FS){
 		"layout": func(fsys *faultfs.FS) { put(t, fsys, "dog.store", `{"layout":2,"complete":true,"more":"of it"}`) },
 		"files": func(fsys *faultfs.FS) {

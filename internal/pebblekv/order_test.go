@@ -60,7 +60,7 @@ func gatedBy(t *testing.T, cfg pebblekv.Config, g *gate) (*pebblekv.Engine, *gat
 	return e, g, fsys
 }
 
-func TestCommitsBecomeDurableUnasked(t *testing.T) {
+func TestCommit_BecomesDurableByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, fsys := gated(t, pebblekv.Config{})
 		n := set(t, e, "k", "v")
@@ -73,7 +73,7 @@ func TestCommitsBecomeDurableUnasked(t *testing.T) {
 	})
 }
 
-func TestNobodyWaitsForTimeToPass(t *testing.T) {
+func TestCommit_WaitsForNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})
 		start := time.Now()
@@ -87,15 +87,15 @@ func TestNobodyWaitsForTimeToPass(t *testing.T) {
 	})
 }
 
-func TestCommitsShareASync(t *testing.T) {
+func TestCommit_SharesASync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{})
 		g.close()
-		told := 0
+		durable := 0
 		follow := func() {
 			e.OnDurable(set(t, e, "k", "v"), func(err error) {
 				if err == nil {
-					told++
+					durable++
 				}
 			})
 		}
@@ -106,13 +106,13 @@ func TestCommitsShareASync(t *testing.T) {
 		}
 		g.open()
 		synctest.Wait()
-		require.Equal(t, 101, told)
+		require.Equal(t, 101, durable)
 		require.EqualValues(t, 2, e.Stats().Syncs)
 		require.NoError(t, e.Close())
 	})
 }
 
-func TestUnsyncedBytesAreBounded(t *testing.T) {
+func TestCommit_UnsyncedBytesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{Unsynced: 10_000})
 		g.close()
@@ -152,7 +152,7 @@ func TestUnsyncedBytesAreBounded(t *testing.T) {
 	})
 }
 
-func TestLargeCommitIsNotOvertakenForEver(t *testing.T) {
+func TestCommit_LargeOneIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{Unsynced: 10_000})
 		g.close()
@@ -180,7 +180,7 @@ func TestLargeCommitIsNotOvertakenForEver(t *testing.T) {
 
 // Commits wait for a Pebble that cannot write its tables as fast, and are not
 // left waiting when the store fails.
-func TestCommitsWaitForTables(t *testing.T) {
+func TestCommit_WaitsForSlowTables(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			e, g, fsys := gatedBy(t, pebblekv.Config{Memtable: 64 << 10}, &gate{op: faultfs.Create, ends: ".sst"})
@@ -224,16 +224,16 @@ func TestCommitsWaitForTables(t *testing.T) {
 	}
 }
 
-// Whoever asks in order is told in order, whether its commits are durable,
-// failing or being told at the time.
-func TestToldInOrder(t *testing.T) {
+// Callbacks run in the order of the calls of OnDurable, whether their commits
+// are durable, failing or being reported at the time.
+func TestOnDurable_CallsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})
 		var mu sync.Mutex
-		told := make([][]uint64, 20)
+		notified := make([][]uint64, 20)
 		asked := 0
 		var all sync.WaitGroup
-		for g := range told {
+		for g := range notified {
 			all.Go(func() {
 				for range 200 {
 					n := set(t, e, "k", "v")
@@ -244,7 +244,7 @@ func TestToldInOrder(t *testing.T) {
 							if err != nil {
 								t.Error(err)
 							}
-							told[g] = append(told[g], n)
+							notified[g] = append(notified[g], n)
 						})
 					}
 					mu.Lock()
@@ -256,15 +256,15 @@ func TestToldInOrder(t *testing.T) {
 		all.Wait()
 		require.NoError(t, e.Close())
 		total := 0
-		for g := range told {
-			require.True(t, slices.IsSorted(told[g]))
-			total += len(told[g])
+		for g := range notified {
+			require.True(t, slices.IsSorted(notified[g]))
+			total += len(notified[g])
 		}
 		require.Equal(t, asked, total)
 	})
 }
 
-func TestKnownOutcomeDoesNotOvertake(t *testing.T) {
+func TestOnDurable_KnownOutcomeKeepsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, _ := gated(t, pebblekv.Config{})
 		g.close()
@@ -279,17 +279,17 @@ func TestKnownOutcomeDoesNotOvertake(t *testing.T) {
 		g.open()
 		<-begun
 		require.Equal(t, n, e.Durable())
-		e.OnDurable(n, func(error) { order = append(order, "asked while the first is told") })
+		e.OnDurable(n, func(error) { order = append(order, "asked during the first call") })
 		require.Empty(t, order)
 		close(proceed)
 		synctest.Wait()
 		e.OnDurable(n, func(error) { order = append(order, "asked later") })
-		require.Equal(t, []string{"asked first", "asked while the first is told", "asked later"}, order)
+		require.Equal(t, []string{"asked first", "asked during the first call", "asked later"}, order)
 		require.NoError(t, e.Close())
 	})
 }
 
-func TestCallbacksMayAskAgain(t *testing.T) {
+func TestOnDurable_MayBeCalledByItsCallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, _ := gated(t, pebblekv.Config{})
 		n := set(t, e, "k", "v")
@@ -302,14 +302,14 @@ func TestCallbacksMayAskAgain(t *testing.T) {
 	})
 }
 
-func TestFailedSyncTellsEverybody(t *testing.T) {
+func TestOnDurable_FailedSyncNotifiesAllCallbacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, g, fsys := gated(t, pebblekv.Config{Unsynced: 3000})
 		require.NoError(t, wait(e, set(t, e, "durable", "v")))
 		g.close()
-		var told []error
+		var outcomes []error
 		for range 3 {
-			e.OnDurable(set(t, e, "lost", "v"), func(err error) { told = append(told, err) })
+			e.OnDurable(set(t, e, "lost", "v"), func(err error) { outcomes = append(outcomes, err) })
 		}
 		set(t, e, "big", string(make([]byte, 2500)))
 		blocked := make(chan error)
@@ -324,8 +324,8 @@ func TestFailedSyncTellsEverybody(t *testing.T) {
 		g.open()
 		requireFailed(t, <-blocked, errDisk)
 		synctest.Wait()
-		require.Len(t, told, 3)
-		for _, err := range told {
+		require.Len(t, outcomes, 3)
+		for _, err := range outcomes {
 			requireFailed(t, err, errDisk)
 		}
 		require.Equal(t, map[string]string{"durable": "v"}, contents(t, e), "only what is durable is shown")
@@ -341,7 +341,7 @@ func TestFailedSyncTellsEverybody(t *testing.T) {
 	})
 }
 
-func TestLittleSpaceRefusesCommitsUntilThereIsMore(t *testing.T) {
+func TestSpace_RefusesCommitsUntilThereIsMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, fsys := gated(t, pebblekv.Config{MinFree: 1 << 20})
 		n := set(t, e, "before", "v")
@@ -368,7 +368,7 @@ func TestLittleSpaceRefusesCommitsUntilThereIsMore(t *testing.T) {
 }
 
 // Space is looked at by bytes too: a second is long.
-func TestSpaceThatIsUsedUpFastIsNoticed(t *testing.T) {
+func TestSpace_IsMeasuredByBytesWrittenToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, _, fsys := gated(t, pebblekv.Config{MinFree: 1 << 20})
 		defer e.Close()

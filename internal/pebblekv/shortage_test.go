@@ -45,36 +45,36 @@ func full(t *testing.T, h *history) (e *pebblekv.Engine, fsys *faultfs.FS, relea
 	return e, fsys, func() { fsys.Ballast(-ballast) }
 }
 
-// A write that finds no space goes on when there is some. Until then nobody is
-// told of what it should have made durable.
-func TestWritingResumesAfterAWriteThatFoundNoSpace(t *testing.T) {
+// A write that finds no space resumes when there is some. Until then its
+// commits are not reported as durable.
+func TestShortage_FailedWriteResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h history
 		e, fsys, release := full(t, &h)
-		told := h.toldSoFar()
-		require.GreaterOrEqual(t, told, uint64(50))
-		require.Less(t, told, h.last)
+		durable := h.durableSoFar()
+		require.GreaterOrEqual(t, durable, uint64(50))
+		require.Less(t, durable, h.last)
 		before := fsys.Count(faultfs.All)
 		for range 30 {
 			time.Sleep(time.Second)
 			require.ErrorIs(t, e.Writable(), store.ErrFull)
 			_, err := h.commit(e, valueSize)
 			require.ErrorIs(t, err, store.ErrFull)
-			require.Equal(t, h.last, check(t, e, told, valueSize))
+			require.Equal(t, h.last, check(t, e, durable, valueSize))
 		}
-		require.Equal(t, told, h.toldSoFar())
+		require.Equal(t, durable, h.durableSoFar())
 		require.NoError(t, e.Stats().Failed)
 		require.Zero(t, e.Stats().Waiting)
 		require.Less(t, fsys.Count(faultfs.All), before+500, "nothing spins")
 		for i, percent := range []int{0, 50, 100} {
 			crashed := open(t, small(fsys.Crash(percent, uint64(i))))
-			check(t, crashed, told, valueSize)
+			check(t, crashed, durable, valueSize)
 			require.NoError(t, crashed.Close())
 		}
 
 		release()
 		time.Sleep(2 * time.Second)
-		require.Equal(t, h.last, h.toldSoFar())
+		require.Equal(t, h.last, h.durableSoFar())
 		require.NoError(t, e.Writable())
 		n, err := h.commit(e, valueSize)
 		require.NoError(t, err)
@@ -87,14 +87,15 @@ func TestWritingResumesAfterAWriteThatFoundNoSpace(t *testing.T) {
 	})
 }
 
-// Closing waits for space, but not for ever. Who waits is told that it failed.
-func TestClosingEndsOnAFullDisk(t *testing.T) {
+// Closing waits for space, but not indefinitely. Commits that wait are reported
+// as failed.
+func TestClose_EndsOnAFullDisk(t *testing.T) {
 	for name, relief := range map[string]time.Duration{"in time": 9 * time.Second, "never": math.MaxInt64} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var h history
 				e, fsys, release := full(t, &h)
-				told := h.toldSoFar()
+				durable := h.durableSoFar()
 				defer time.AfterFunc(relief, release).Stop()
 				start, before := time.Now(), fsys.Count(faultfs.All)
 				err := e.Close()
@@ -107,12 +108,12 @@ func TestClosingEndsOnAFullDisk(t *testing.T) {
 				} else {
 					require.ErrorIs(t, err, store.ErrFull)
 					requireFailed(t, err, syscall.ENOSPC)
-					require.Equal(t, told, h.told)
-					require.Len(t, h.failed, int(h.last-told))
+					require.Equal(t, durable, h.durable)
+					require.Len(t, h.failed, int(h.last-durable))
 					release()
 				}
 				e = open(t, pebblekv.Config{FS: fsys, Dir: "/a/data"})
-				check(t, e, h.told, valueSize)
+				check(t, e, h.durable, valueSize)
 				require.NoError(t, e.Close())
 			})
 		})
@@ -121,7 +122,7 @@ func TestClosingEndsOnAFullDisk(t *testing.T) {
 
 // Whatever finds no space, a log, a table or the list of tables, goes on when
 // there is some.
-func TestWhateverFindsNoSpaceGoesOn(t *testing.T) {
+func TestShortage_EveryKindOfFileResumes(t *testing.T) {
 	const ops = faultfs.Create | faultfs.Write | faultfs.Rename | faultfs.Remove | faultfs.Link | faultfs.MakeDir
 	for n := 1; ; n += 5 {
 		fsys := faultfs.New()
@@ -144,7 +145,7 @@ func TestWhateverFindsNoSpaceGoesOn(t *testing.T) {
 		failed := fsys.Count(ops)-before >= n
 		require.NoError(t, e.Close())
 		require.Empty(t, h.failed)
-		require.Equal(t, h.last, h.told)
+		require.Equal(t, h.last, h.durable)
 		fsys.Fail(ops, 0, nil)
 		e = open(t, small(fsys))
 		require.Equal(t, h.last, check(t, e, h.last, valueSize))
@@ -157,7 +158,7 @@ func TestWhateverFindsNoSpaceGoesOn(t *testing.T) {
 }
 
 // Space that comes and goes under traffic costs nothing but time.
-func TestTrafficOutlivesAVolumeThatFillsUpAgainAndAgain(t *testing.T) {
+func TestShortage_TrafficSurvivesRepeatedShortages(t *testing.T) {
 	fsys, cfg := limited(16 << 20)
 	cfg.FS = blind{fsys} // so that it is always a write that finds out
 	cfg.Memtable = 64 << 10
@@ -189,17 +190,17 @@ func TestTrafficOutlivesAVolumeThatFillsUpAgainAndAgain(t *testing.T) {
 		require.Eventually(
 			t, func() bool { return errors.Is(e.Writable(), store.ErrFull) }, time.Minute, time.Millisecond,
 		)
-		told := h.toldSoFar()
+		durable := h.durableSoFar()
 		fsys.Ballast(-ballast)
 		require.Eventually(
-			t, func() bool { return e.Writable() == nil && h.toldSoFar() > told }, time.Minute, time.Millisecond,
+			t, func() bool { return e.Writable() == nil && h.durableSoFar() > durable }, time.Minute, time.Millisecond,
 		)
 	}
 	close(stop)
 	require.NoError(t, <-stopped)
 	require.NoError(t, e.Close())
 	require.Empty(t, h.failed)
-	require.Equal(t, h.last, h.told)
+	require.Equal(t, h.last, h.durable)
 	cfg.FS = fsys
 	e = open(t, cfg)
 	require.Equal(t, h.last, check(t, e, h.last, valueSize))

@@ -13,12 +13,12 @@ import (
 	"github.com/godurable/dog/internal/pebblekv"
 )
 
-var objects = flag.Int("objects", 0, "how many objects TestSizeOfManyObjects stores; 0 skips it")
+var objects = flag.Int("objects", 0, "how many objects TestSize_OfManyObjects stores; 0 skips it")
 
 // A stored object is what it holds and its identity, a few times: two keys with
 // the identity in front, and one that is listed by it. What they take on the
 // disk, and how long it takes to open the store again, is logged.
-func TestSizeOfManyObjects(t *testing.T) {
+func TestSize_OfManyObjects(t *testing.T) {
 	if *objects == 0 {
 		t.Skip("no -objects")
 	}

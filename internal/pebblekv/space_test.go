@@ -43,7 +43,7 @@ func raise(e *pebblekv.Engine, i, size int) error {
 
 // What is overwritten does not fill a volume, however small and however much is
 // written.
-func TestASmallVolumeHoldsWhatIsOverwrittenForEver(t *testing.T) {
+func TestSpace_OverwritingDoesNotFillASmallVolume(t *testing.T) {
 	for _, v := range []struct{ mib, size int }{{16, 500}, {64, 2000}, {370, 8000}} {
 		t.Run(fmt.Sprint(v.mib, " MiB"), func(t *testing.T) {
 			fsys, cfg := limited(uint64(v.mib) << 20)
@@ -66,9 +66,9 @@ func TestASmallVolumeHoldsWhatIsOverwrittenForEver(t *testing.T) {
 	}
 }
 
-// A store does not open where it could not go on. It says so at once, and has
-// changed nothing.
-func TestAStoreDoesNotOpenOnAFullDisk(t *testing.T) {
+// A store does not open if it could not continue. Open fails at once and
+// changes nothing.
+func TestOpen_FailsOnAFullDisk(t *testing.T) {
 	for _, left := range []int64{0, 1, 4096, 1 << 20, 3 << 20} {
 		t.Run(fmt.Sprint(left, " bytes left"), func(t *testing.T) {
 			fsys, cfg := limited(64 << 20)
@@ -100,16 +100,16 @@ func TestAStoreDoesNotOpenOnAFullDisk(t *testing.T) {
 	}
 }
 
-// blind is a volume that cannot tell how much of it is free.
+// blind is a volume that cannot report its free space.
 type blind struct{ *faultfs.FS }
 
 func (blind) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{}, vfs.ErrUnsupported
 }
 
-// At whatever moment the space ends: a store opens, or says that the disk is
+// At whatever moment the space ends, a store opens or reports that the disk is
 // full, and loses nothing.
-func TestOpeningEndsWhereverTheSpaceDoes(t *testing.T) {
+func TestOpen_EndsWhereverSpaceRunsOut(t *testing.T) {
 	fsys, cfg := limited(64 << 20)
 	cfg.FS = blind{fsys}
 	opens := func(left int64, want map[string]string) bool {
@@ -140,7 +140,7 @@ func TestOpeningEndsWhereverTheSpaceDoes(t *testing.T) {
 
 // Of what keeps the disk from having enough space, the store gives back its own
 // part before it refuses anything.
-func TestSpaceIsGivenBackBeforeCommitsAreRefused(t *testing.T) {
+func TestSpace_IsReclaimedBeforeCommitsAreRefused(t *testing.T) {
 	fsys, cfg := limited(64 << 20)
 	cfg.Memtable = 8 << 20 // of which the logs may take several times as much
 	e := open(t, cfg)
@@ -157,7 +157,7 @@ func TestSpaceIsGivenBackBeforeCommitsAreRefused(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-func TestWritingResumesWithSpace(t *testing.T) {
+func TestSpace_WritingResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys, cfg := limited(64 << 20)
 		e := open(t, cfg)
@@ -179,8 +179,8 @@ func TestWritingResumesWithSpace(t *testing.T) {
 	})
 }
 
-// A store whose contents fill the volume says so before anything fails.
-func TestAVolumeThatIsFilledUpIsNoFailure(t *testing.T) {
+// A store whose contents fill the volume reports that before anything fails.
+func TestSpace_FullVolumeIsNoFailure(t *testing.T) {
 	fsys, cfg := limited(64 << 20)
 	e := open(t, cfg)
 	var err error
@@ -198,7 +198,7 @@ func TestAVolumeThatIsFilledUpIsNoFailure(t *testing.T) {
 	require.Positive(t, free(t, fsys))
 }
 
-func TestStatsTellWhatTheDirectoryTakes(t *testing.T) {
+func TestStats_ReportTheSizeOfTheDirectory(t *testing.T) {
 	cfg := pebblekv.Config{Dir: t.TempDir(), Memtable: 1 << 20}
 	e := open(t, cfg)
 	defer func() { require.NoError(t, e.Close()) }()
@@ -220,7 +220,7 @@ func TestStatsTellWhatTheDirectoryTakes(t *testing.T) {
 	}, time.Minute, 10*time.Millisecond)
 }
 
-func TestALargeCommitIsNoEndOfASmallVolume(t *testing.T) {
+func TestSpace_LargeCommitOnASmallVolume(t *testing.T) {
 	for _, v := range []struct {
 		volume, part int   // in MiB
 		sizes        []int // in parts

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// blocks returns what du says of a file, in bytes.
+// blocks returns the disk usage of a file, in bytes.
 func blocks(info fs.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Blocks) * 512 }

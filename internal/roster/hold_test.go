@@ -12,7 +12,7 @@ import (
 
 var holding = roster.Config{Limit: 2, MaxReplicas: 1, Linger: 30 * time.Second, Hold: true}
 
-func TestAHeldPlaceIsLoadUntilItsTimeIsOver(t *testing.T) {
+func TestHold_IsLoadUntilItExpires(t *testing.T) {
 	b, all := newBook(t, holding, 1)
 	take(t, b, all[0], "bob", 0)
 	b.Release(take(t, b, all[0], "ann", 0), 5*second)
@@ -27,7 +27,7 @@ func TestAHeldPlaceIsLoadUntilItsTimeIsOver(t *testing.T) {
 	require.Zero(t, b.Lingering())
 }
 
-func TestTickEndsHoldsAndThenRetires(t *testing.T) {
+func TestTick_EndsHoldsThenRetires(t *testing.T) {
 	c := holding
 	c.Retire = 10 * time.Second
 	b, all := newBook(t, c, 1)
@@ -43,7 +43,7 @@ func TestTickEndsHoldsAndThenRetires(t *testing.T) {
 	require.False(t, b.Pending())
 }
 
-func TestReturningTakesTheHeldPlace(t *testing.T) {
+func TestHold_IsUsedByAReturningID(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		back func(b *book, r *replica) (*place, error)
@@ -67,7 +67,7 @@ func TestReturningTakesTheHeldPlace(t *testing.T) {
 }
 
 // A reservation that is not used neither costs the held place nor prolongs it.
-func TestAnUnusedReservationGivesTheHeldPlaceBack(t *testing.T) {
+func TestHold_IsRestoredByAnUnusedReservation(t *testing.T) {
 	b, all := newBook(t, holding, 1)
 	take(t, b, all[0], "bob", 0)
 	b.Release(take(t, b, all[0], "ann", 0), 0)
@@ -86,7 +86,7 @@ func TestAnUnusedReservationGivesTheHeldPlaceBack(t *testing.T) {
 	require.Equal(t, []int{2, 0}, []int{all[0].Load(), all[0].Held()})
 }
 
-func TestAHoldEndsWhenItsIDIsConnectedElsewhere(t *testing.T) {
+func TestHold_EndsWhenItsIDConnectsElsewhere(t *testing.T) {
 	c := holding
 	c.MaxReplicas = 2
 	b, all := newBook(t, c, 2)
@@ -98,7 +98,7 @@ func TestAHoldEndsWhenItsIDIsConnectedElsewhere(t *testing.T) {
 	require.Same(t, all[1], reserve(t, b, "ann", 0).Replica())
 }
 
-func TestAReplicaHoldsNothingOnceItDrains(t *testing.T) {
+func TestHold_EndsWhenItsReplicaDrains(t *testing.T) {
 	b, all := newBook(t, holding, 1)
 	b.Release(take(t, b, all[0], "ann", 0), 0)
 	p := take(t, b, all[0], "bob", 0)
@@ -110,7 +110,7 @@ func TestAReplicaHoldsNothingOnceItDrains(t *testing.T) {
 	require.True(t, b.Empty())
 }
 
-func TestALockedReplicaIsNoRoomForNewcomers(t *testing.T) {
+func TestSetLocked_KeepsNewcomersAway(t *testing.T) {
 	for _, hold := range []bool{false, true} {
 		t.Run(fmt.Sprint("hold ", hold), func(t *testing.T) {
 			c := roster.Config{Limit: 3, MaxReplicas: 2, Linger: 30 * time.Second, Hold: hold}
@@ -141,7 +141,7 @@ func TestALockedReplicaIsNoRoomForNewcomers(t *testing.T) {
 	}
 }
 
-func TestALockedReplicaIsRetiredLikeOthers(t *testing.T) {
+func TestSetLocked_LockedReplicaIsRetired(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 1, Retire: 10 * time.Second}, 3)
 	b.SetLocked(all[1], true, 4*second)
 	b.SetLocked(all[2], true, 5*second)
@@ -162,7 +162,7 @@ func TestALockedReplicaIsRetiredLikeOthers(t *testing.T) {
 	require.False(t, all[0].Locked(), "it is gone")
 }
 
-func TestFullestFirstFillsOneReplicaAfterTheOther(t *testing.T) {
+func TestReserve_FullestFirst(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 3, FullestFirst: true}, 3)
 	for _, r := range []*replica{all[2], all[2], all[1], all[0], all[0], all[0]} {
 		take(t, b, r, "guest", 0)

@@ -63,7 +63,7 @@ func (t *lingers) fill(rnd *rand.Rand, n int, now Time) []uint64 {
 	return hashes
 }
 
-func TestLingersBehaveAsAMap(t *testing.T) {
+func TestLingers_BehaveAsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		table := lingers{life: time.Duration(rapid.IntRange(1, 20).Draw(t, "life")) * time.Second}
@@ -135,7 +135,7 @@ func TestLingersBehaveAsAMap(t *testing.T) {
 	})
 }
 
-func TestSweepFollowsTimeNotCalls(t *testing.T) {
+func TestLingers_SweepFollowsTimeNotCalls(t *testing.T) {
 	const n = 100_000
 	table := lingers{life: 30 * time.Second}
 	table.fill(rand.New(rand.NewPCG(1, 2)), n, 0)
@@ -152,7 +152,7 @@ func TestSweepFollowsTimeNotCalls(t *testing.T) {
 	require.Zero(t, table.count)
 }
 
-func TestSweepDoesABoundedPart(t *testing.T) {
+func TestLingers_SweepIsBounded(t *testing.T) {
 	const n = 400_000
 	table := lingers{life: time.Second}
 	table.fill(rand.New(rand.NewPCG(1, 2)), n, 0)
@@ -169,7 +169,7 @@ func TestSweepDoesABoundedPart(t *testing.T) {
 	require.Nil(t, table.dir)
 }
 
-func TestSweepLeavesWhatIsValid(t *testing.T) {
+func TestLingers_SweepKeepsValidRecords(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	table := lingers{life: time.Second}
 	table.fill(rnd, 200_000, 0)
@@ -190,7 +190,7 @@ func TestSweepLeavesWhatIsValid(t *testing.T) {
 }
 
 // New ids in place of old ones make the table no larger, though nobody sweeps.
-func TestPutUsesTheRoomOfVoidRecords(t *testing.T) {
+func TestLingers_PutReusesVoidRecords(t *testing.T) {
 	const n = 50_000
 	rnd := rand.New(rand.NewPCG(1, 2))
 	table := lingers{life: n}
@@ -203,7 +203,7 @@ func TestPutUsesTheRoomOfVoidRecords(t *testing.T) {
 	table.verify(t)
 }
 
-func TestFewLingersTakeLittle(t *testing.T) {
+func TestLingers_FewUseLittleMemory(t *testing.T) {
 	table := lingers{life: time.Second}
 	table.fill(rand.New(rand.NewPCG(1, 2)), 3, 0)
 	require.Equal(t, minSlots, table.slotCount())
@@ -211,7 +211,7 @@ func TestFewLingersTakeLittle(t *testing.T) {
 }
 
 // No test can make ids whose hashes are equal, so this one makes the hashes.
-func TestEntriesWithEqualHashes(t *testing.T) {
+func TestEntries_WithEqualHashes(t *testing.T) {
 	rids := []string{"ann", "bob", "cid"}
 	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {

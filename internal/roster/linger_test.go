@@ -10,7 +10,7 @@ import (
 	"github.com/godurable/dog/internal/roster"
 )
 
-func TestLastReplicaIsRememberedForLinger(t *testing.T) {
+func TestLinger_PrefersTheLastReplica(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: 30 * time.Second}, 2)
 	take(t, b, all[0], "bob", 0)
 	p := take(t, b, all[0], "ann", 0)
@@ -29,7 +29,7 @@ func TestLastReplicaIsRememberedForLinger(t *testing.T) {
 	require.Zero(t, b.Lingering())
 }
 
-func TestLingerDoesNotPassToTheNextReplica(t *testing.T) {
+func TestLinger_DoesNotPassToTheNextReplica(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 2)
 	b.Release(take(t, b, all[0], "ann", 0), 0)
 	b.Drain(all[0], 0)
@@ -54,7 +54,7 @@ func TestLingerDoesNotPassToTheNextReplica(t *testing.T) {
 	require.Same(t, next, reserve(t, b, "ann", 0).Replica())
 }
 
-func TestLingerGoesOnWhileReplicasComeAndGo(t *testing.T) {
+func TestLinger_SurvivesOtherReplicas(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 1)
 	take(t, b, all[0], "bob", 0)
 	b.Release(take(t, b, all[0], "ann", 0), 0)
@@ -73,7 +73,7 @@ func TestLingerGoesOnWhileReplicasComeAndGo(t *testing.T) {
 	require.Equal(t, 2, b.Lingering())
 }
 
-func TestLingerIsNoUseOnAReplicaThatIsClosed(t *testing.T) {
+func TestLinger_IsIgnoredOnAClosedReplica(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 1, Linger: time.Minute}, 2)
 	b.Release(take(t, b, all[0], "ann", 0), 0)
 	bob := take(t, b, all[0], "bob", 0)
@@ -93,14 +93,14 @@ func TestLingerIsNoUseOnAReplicaThatIsClosed(t *testing.T) {
 }
 
 // Where an id is matters more than where it was, whatever the loads.
-func TestPlacesComeBeforeLinger(t *testing.T) {
+func TestLinger_ComesAfterPlaces(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Minute}, 2)
 	b.Release(take(t, b, all[0], "ann", 0), 0)
 	take(t, b, all[1], "ann", 0)
 	require.Same(t, all[1], reserve(t, b, "ann", 0).Replica())
 }
 
-func TestUnusedReservationMakesNoAffinity(t *testing.T) {
+func TestLinger_IsNotBegunByAnUnusedReservation(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 2)
 	p := reserve(t, b, "ann", 0)
 	b.Release(p, 0)
@@ -113,7 +113,7 @@ func TestUnusedReservationMakesNoAffinity(t *testing.T) {
 
 // A client that comes back reserves before its old connection is known to be
 // dead. If it then fails to come, its state is still where the connection was.
-func TestLingerBeginsWithTheLastConnectionNotTheLastPlace(t *testing.T) {
+func TestLinger_BeginsWithTheLastConnectionNotTheLastPlace(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Reserve: 10 * time.Second, Linger: time.Minute}, 2)
 	take(t, b, all[0], "bob", 0)
 	p := take(t, b, all[0], "ann", 0)
@@ -123,7 +123,7 @@ func TestLingerBeginsWithTheLastConnectionNotTheLastPlace(t *testing.T) {
 	require.Same(t, all[0], reserve(t, b, "ann", 50*second).Replica())
 }
 
-func TestReplicaOutlivesTheIDsThatLingerOnIt(t *testing.T) {
+func TestLinger_KeepsItsReplica(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 1, Linger: 30 * time.Second, Retire: time.Second}, 1)
 	b.Release(take(t, b, all[0], "ann", 0), 5*second)
 	b.Tick(35*second-1, yes)

@@ -11,8 +11,8 @@ import (
 	"github.com/godurable/dog/internal/roster"
 )
 
-// model says with slices and loops what a Book must do. Each of its actions
-// does the same to both and compares.
+// model is a Book made of slices and loops. Each of its actions does the same
+// to both and compares them.
 type model struct {
 	t        *rapid.T
 	c        roster.Config
@@ -104,7 +104,7 @@ func (m *model) has(rid string, r *modelReplica) bool {
 	return slices.ContainsFunc(m.places, func(p *modelPlace) bool { return p.rid == rid && p.replica == r })
 }
 
-// knows reports whether rid is no newcomer to r.
+// knows reports whether rid is known on r.
 func (m *model) knows(r *modelReplica, rid string) bool {
 	l, ok := m.lingers[rid]
 	return m.has(rid, r) || m.holder(rid) == r || ok && l.replica == r && !m.passed(m.c.Linger, l.since)
@@ -305,7 +305,7 @@ func (m *model) end() {
 	require.False(m.t, m.book.Pending())
 }
 
-func TestBookBehavesAsItsModel(t *testing.T) {
+func TestBook_BehavesAsItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)
 		for range rapid.SampledFrom([]int{0, 1, 2, 3, 12}).Draw(t, "replicas") {

@@ -49,7 +49,7 @@ func reserve(t testing.TB, b *book, rid string, now roster.Time) *place {
 
 func yes(*replica) bool { return true }
 
-func TestReserveFillsEvenlyAndNeverBeyondTheLimit(t *testing.T) {
+func TestReserve_FillsEvenlyUpToTheLimit(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 3, MaxReplicas: 2}, 2)
 	for i := range 6 {
 		reserve(t, b, fmt.Sprint("user", i), 0)
@@ -64,7 +64,7 @@ func TestReserveFillsEvenlyAndNeverBeyondTheLimit(t *testing.T) {
 	require.ErrorIs(t, err, roster.ErrReplicaFull)
 }
 
-func TestNoRoomUntilAReplicaIsAdded(t *testing.T) {
+func TestReserve_NoRoomUntilAReplicaIsAdded(t *testing.T) {
 	b, _ := newBook(t, roster.Config{}, 0)
 	require.True(t, b.Empty())
 	_, err := b.Reserve("ann", 0)
@@ -78,7 +78,7 @@ func TestNoRoomUntilAReplicaIsAdded(t *testing.T) {
 	require.ErrorIs(t, err, roster.ErrNoRoom, "a limit of 0 means 1")
 }
 
-func TestIDGoesWhereItHasPlaces(t *testing.T) {
+func TestReserve_PrefersReplicasWithPlacesOfTheID(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5}, 3)
 	take(t, b, all[0], "ann", 0)
 	take(t, b, all[0], "bob", 0)
@@ -93,7 +93,7 @@ func TestIDGoesWhereItHasPlaces(t *testing.T) {
 	require.Same(t, all[2], reserve(t, b, "ann", 0).Replica(), "both full")
 }
 
-func TestReservationExpires(t *testing.T) {
+func TestReserve_Expires(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 1, Reserve: 10 * time.Second}, 1)
 	p := reserve(t, b, "ann", 0)
 	_, err := b.Reserve("bob", 10*second-1)
@@ -108,13 +108,13 @@ func TestReservationExpires(t *testing.T) {
 	require.Equal(t, 1, all[0].Load())
 }
 
-func TestTakeFindsTheRoomOfAnExpiredReservation(t *testing.T) {
+func TestTake_UsesTheRoomOfAnExpiredReservation(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 1, Reserve: 10 * time.Second}, 1)
 	reserve(t, b, "ann", 0)
 	require.True(t, take(t, b, all[0], "bob", 10*second).Held())
 }
 
-func TestPlaceIsClaimedOnceAndReleasedOnce(t *testing.T) {
+func TestPlace_IsClaimedOnceAndReleasedOnce(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 3}, 1)
 	take(t, b, all[0], "bob", 0)
 	p := reserve(t, b, "ann", 0)
@@ -133,7 +133,7 @@ func TestPlaceIsClaimedOnceAndReleasedOnce(t *testing.T) {
 	require.Same(t, all[0], p.Replica())
 }
 
-func TestSocketsOfAnIDOnAllReplicas(t *testing.T) {
+func TestSockets_OfAnIDOnAllReplicas(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5}, 2)
 	for i, r := range []*replica{all[0], all[1], all[0]} {
 		require.True(t, b.Attach(take(t, b, r, "ann", 0), fmt.Sprint("ann", i)))
@@ -151,7 +151,7 @@ func TestSocketsOfAnIDOnAllReplicas(t *testing.T) {
 	}
 }
 
-func TestDrainedReplicaGivesOutNothingAndGoesWhenEmpty(t *testing.T) {
+func TestDrain_TakesNothingNewAndRetiresWhenEmpty(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 5, Linger: time.Hour, Retire: time.Hour}, 2)
 	used := take(t, b, all[0], "ann", 0)
 	p := reserve(t, b, "ann", 0)
@@ -176,7 +176,7 @@ func TestDrainedReplicaGivesOutNothingAndGoesWhenEmpty(t *testing.T) {
 	require.ErrorIs(t, err, roster.ErrGone)
 }
 
-func TestEmptyReplicaIsRetired(t *testing.T) {
+func TestTick_RetiresEmptyReplicas(t *testing.T) {
 	b, all := newBook(t, roster.Config{Limit: 1, Retire: 10 * time.Second}, 2)
 	p := take(t, b, all[0], "ann", 0)
 	b.Release(p, 5*second)
@@ -200,7 +200,7 @@ func TestEmptyReplicaIsRetired(t *testing.T) {
 
 // A name that all anonymous users share is on every replica. It must not make
 // the books slow, let alone wrong.
-func TestIDOnManyReplicas(t *testing.T) {
+func TestReserve_IDOnManyReplicas(t *testing.T) {
 	const replicas, limit = 2_000, 4
 	b, all := newBook(t, roster.Config{Limit: limit}, replicas)
 	var places []*place
@@ -244,7 +244,7 @@ func heap() int {
 	return int(s.HeapAlloc)
 }
 
-func TestMemoryComesBack(t *testing.T) {
+func TestBook_FreesMemory(t *testing.T) {
 	const ids = 100_000
 	b, all := newBook(t, roster.Config{Limit: ids, Linger: time.Second}, 1)
 	before := heap()
@@ -271,7 +271,7 @@ func TestMemoryComesBack(t *testing.T) {
 	runtime.KeepAlive(b)
 }
 
-func TestVisitAllocatesOnlyItsPlace(t *testing.T) {
+func TestPlace_IsTheOnlyAllocationOfAVisit(t *testing.T) {
 	b, _ := newBook(t, roster.Config{Limit: 5, Linger: time.Hour}, 2)
 	visit := func() {
 		p, err := b.Reserve("ann", 0)

@@ -74,7 +74,7 @@ func TestSchedule_RunsAlarmsInTheOrderOfTheirTimes(t *testing.T) {
 	})
 }
 
-func TestSchedule_RunsAnAlarmAgainThatCouldNotRun(t *testing.T) {
+func TestSchedule_RetriesAnAlarmThatCouldNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int32
 		f := newFixture(t, func(f *fixture, r *schedule.Run) { f.Done(r, runs.Add(1) == 1) })
@@ -89,7 +89,7 @@ func TestSchedule_RunsAnAlarmAgainThatCouldNotRun(t *testing.T) {
 	})
 }
 
-func TestSchedule_LimitsAlarmsThatRunAtATimeButNotForSlowOnes(t *testing.T) {
+func TestSchedule_LimitsConcurrentAlarmsButNotForSlowOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		f := newFixture(t, func(f *fixture, r *schedule.Run) {

@@ -314,7 +314,7 @@ func (d *database) Commit() (err error) {
 	f.writable = true
 	err = d.conn.control("COMMIT")
 	if err == nil {
-		err = f.tell()
+		err = f.saveCount()
 	}
 	f.writable = false
 	if err != nil {

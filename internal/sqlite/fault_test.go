@@ -15,8 +15,8 @@ import (
 
 var errDisk = errors.New("disk on fire")
 
-// failAt makes the nth operation of these pages fail, and says whether it came
-// to that.
+// failAt makes the nth operation of these pages fail. *hit reports whether it
+// was reached.
 func (p *memoryPages) failAt(n int) (hit *bool) {
 	hit = new(bool)
 	p.failOp = func(string) error {
@@ -29,9 +29,9 @@ func (p *memoryPages) failAt(n int) (hit *bool) {
 	return hit
 }
 
-// TestEveryFailureOfThePagesIsReportedAndUndone fails each operation of a
+// TestFault_PageFailuresAreReportedAndUndone fails each operation of a
 // transaction in turn.
-func TestEveryFailureOfThePagesIsReportedAndUndone(t *testing.T) {
+func TestFault_PageFailuresAreReportedAndUndone(t *testing.T) {
 	pool := newPool(t, 10)
 	pages := newPages()
 	s := openSQL(t, pool, pages)
@@ -90,7 +90,7 @@ func TestEveryFailureOfThePagesIsReportedAndUndone(t *testing.T) {
 	}
 }
 
-func TestAFailedReadOutsideATransactionNeedsNoRollback(t *testing.T) {
+func TestFault_FailedReadOutsideATransactionNeedsNoRollback(t *testing.T) {
 	s, pages := newT(t)
 	run(t, s, "INSERT INTO t SELECT randomblob(2000) FROM generate_series(1, 60)")
 	require.NoError(t, s.Commit())
@@ -108,7 +108,7 @@ func TestAFailedReadOutsideATransactionNeedsNoRollback(t *testing.T) {
 	require.Len(t, all(t, s), 60)
 }
 
-func TestErrorsOfTheStoreComeThrough(t *testing.T) {
+func TestFault_StoreErrorsAreReturned(t *testing.T) {
 	for _, cause := range []error{store.ErrFull, store.ErrFailed, store.ErrCorrupt} {
 		s, pages := newT(t)
 		run(t, s, "INSERT INTO t VALUES (1)")
@@ -120,7 +120,7 @@ func TestErrorsOfTheStoreComeThrough(t *testing.T) {
 	}
 }
 
-func TestDamagedPages(t *testing.T) {
+func TestFault_DamagedPages(t *testing.T) {
 	s, pages := newT(t)
 	run(t, s, "INSERT INTO t SELECT randomblob(2000) FROM generate_series(1, 60)")
 	require.NoError(t, s.Commit())
@@ -157,7 +157,7 @@ func TestDamagedPages(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrCorrupt)
 }
 
-func TestAPanicIsAShortErrorAndTheLogSaysMore(t *testing.T) {
+func TestFault_PanicIsAShortErrorWithDetailsInTheLog(t *testing.T) {
 	var log strings.Builder
 	p := New(10, slog.New(slog.NewTextHandler(&log, nil)))
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
@@ -166,7 +166,7 @@ func TestAPanicIsAShortErrorAndTheLogSaysMore(t *testing.T) {
 	run(t, s, "CREATE TABLE t (a)")
 	require.NoError(t, s.Commit())
 	require.NoError(t, s.Close())
-	told := func(err error) {
+	check := func(err error) {
 		t.Helper()
 		require.ErrorIs(t, err, store.ErrRefused)
 		require.ErrorContains(t, err, "SQLite failed at the statement")
@@ -183,19 +183,19 @@ func TestAPanicIsAShortErrorAndTheLogSaysMore(t *testing.T) {
 		return nil
 	}
 	_, err := try(s, "SELECT * FROM t")
-	told(err)
+	check(err)
 	pages.failOp = nil
 	require.Empty(t, run(t, s, "SELECT * FROM t"))
 	run(t, s, "INSERT INTO t VALUES (1)")
 	pages.failOp = func(op string) error { panic("page on fire") }
-	told(s.Commit())
+	check(s.Commit())
 	pages.failOp = nil
 	require.NoError(t, s.Rollback())
 	require.Empty(t, run(t, s, "SELECT * FROM t"))
 }
 
-// TestSQLiteCannotWriteBeforeTheCommit makes it try.
-func TestSQLiteCannotWriteBeforeTheCommit(t *testing.T) {
+// TestFault_SQLiteCannotWriteBeforeTheCommit makes it try.
+func TestFault_SQLiteCannotWriteBeforeTheCommit(t *testing.T) {
 	s, pages := newT(t)
 	c := s.(*database).conn
 	require.NoError(t, c.control("PRAGMA cache_spill=ON"))

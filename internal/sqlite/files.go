@@ -249,7 +249,7 @@ func copyFile(ctx context.Context, from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() { // opening some other types would block forever
+	if !info.Mode().IsRegular() { // opening some other types would block
 		return fmt.Errorf("%w: %s is not a regular file", fs.ErrInvalid, from)
 	}
 	r, err := os.Open(from)

@@ -157,13 +157,13 @@ func small(t *testing.T) (*Pool, *memoryPages) {
 	return newPool(t, 1), pages
 }
 
-// begun are what a crash in the first steps of a scratch directory leaves: it
-// says of nothing yet whose it is, so that nobody dares to remove it.
+// begun reports whether files are what a crash in the first steps of a scratch
+// directory leaves: its owner is not recorded yet, so nobody may remove it.
 func begun(files []string) bool {
 	return len(files) == 1 || len(files) == 2 && strings.HasSuffix(files[1], "/dog.scratch")
 }
 
-func TestAnExportMayCrash(t *testing.T) {
+func TestExport_SurvivesACrashAtAnyMoment(t *testing.T) {
 	p, pages := small(t)
 	dir := t.TempDir()
 	theirs := neighbours(t, dir)
@@ -191,7 +191,7 @@ func TestAnExportMayCrash(t *testing.T) {
 	require.Equal(t, []string{"out"}, left(t, (&camera{t: t, dir: dir}).files(), theirs))
 }
 
-func TestAnImportMayCrash(t *testing.T) {
+func TestImport_SurvivesACrashAtAnyMoment(t *testing.T) {
 	p, pages := small(t)
 	source, temp := t.TempDir(), t.TempDir()
 	file := filepath.Join(source, "in")
@@ -222,9 +222,9 @@ func TestAnImportMayCrash(t *testing.T) {
 	require.Equal(t, unchanged, (&camera{t: t, dir: source}).files())
 }
 
-// Whatever fails, and for want of space in particular: nothing half-made is
-// left, and the error says what it was.
-func TestAnExportOrAnImportThatFailsLeavesNothing(t *testing.T) {
+// Whatever fails, for want of space in particular, nothing half-made is left,
+// and the error states the cause.
+func TestFiles_FailedExportOrImportLeavesNothing(t *testing.T) {
 	p, pages := small(t)
 	file := filepath.Join(t.TempDir(), "in")
 	require.NoError(t, p.Export(t.Context(), file, pages, []store.Table{keyTable()}))

@@ -70,7 +70,7 @@ func names(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-func TestExportAndImportKeepEverything(t *testing.T) {
+func TestFiles_ExportAndImportKeepEverything(t *testing.T) {
 	p := newPool(t, 10)
 	pages := newPages()
 	s := openSQL(t, p, pages)
@@ -120,7 +120,7 @@ func TestExportAndImportKeepEverything(t *testing.T) {
 	require.NoError(t, copied.Commit())
 }
 
-func TestTheCommandLineToolReadsAnExportedFile(t *testing.T) {
+func TestExport_IsReadByTheCommandLineTool(t *testing.T) {
 	tool, err := exec.LookPath("sqlite3")
 	if err != nil {
 		t.Skip("no sqlite3 here")
@@ -136,7 +136,7 @@ func TestTheCommandLineToolReadsAnExportedFile(t *testing.T) {
 	require.Equal(t, "ok\n42\na|0001\nb|\nc|\n", string(out))
 }
 
-func TestAnEmptyDatabaseIsExportedAndImported(t *testing.T) {
+func TestFiles_EmptyDatabase(t *testing.T) {
 	p := newPool(t, 1)
 	file := filepath.Join(t.TempDir(), "empty.db")
 	require.NoError(t, p.Export(t.Context(), file, newPages(), []store.Table{keyTable()}))
@@ -160,7 +160,7 @@ func TestAnEmptyDatabaseIsExportedAndImported(t *testing.T) {
 	require.Empty(t, fromFile(t, bare, "SELECT * FROM sqlite_schema"))
 }
 
-func TestAFailedExportLeavesNoFile(t *testing.T) {
+func TestExport_FailureLeavesNoFile(t *testing.T) {
 	p := newPool(t, 1)
 	s, pages := newT(t)
 	run(t, s, "INSERT INTO t VALUES (1)")
@@ -199,7 +199,7 @@ func TestAFailedExportLeavesNoFile(t *testing.T) {
 	)
 }
 
-func TestFilesOfAnyKindAreImported(t *testing.T) {
+func TestImport_AcceptsFilesOfAnyKind(t *testing.T) {
 	p := newPool(t, 10)
 	content := "CREATE TABLE t (a); INSERT INTO t VALUES ('ä𝄞'), (NULL);" +
 		"INSERT INTO t SELECT printf('%0500d', value) FROM generate_series(1, 50)"
@@ -229,7 +229,7 @@ func TestFilesOfAnyKindAreImported(t *testing.T) {
 
 // What another program has not brought into the file yet, or not undone,
 // counts; and neither the file nor what lies beside it is changed.
-func TestAnImportedFileAndItsJournalsStayAsTheyAre(t *testing.T) {
+func TestImport_LeavesTheFileAndItsJournalsUnchanged(t *testing.T) {
 	p := newPool(t, 1)
 	for name, c := range map[string]struct {
 		setUp, change string
@@ -279,14 +279,14 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-func TestWhatIsNoFileIsNotImported(t *testing.T) {
+func TestImport_RefusesOtherThanRegularFiles(t *testing.T) {
 	p := newPool(t, 1)
 	for _, file := range []string{t.TempDir(), os.DevNull} {
 		require.ErrorIs(t, p.Import(t.Context(), file, newPages(), testLimits, nil, nil), fs.ErrInvalid)
 	}
 }
 
-func TestFilesThatAreRefused(t *testing.T) {
+func TestImport_RefusesInvalidFiles(t *testing.T) {
 	p := newPool(t, 1)
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text")
@@ -316,7 +316,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 	require.ElementsMatch(t, []string{"text", "damaged", "cut"}, names(t, dir))
 }
 
-func TestImportFailsWithWhatItIsGiven(t *testing.T) {
+func TestImport_ReturnsErrorsOfItsTablesAndPages(t *testing.T) {
 	p := newPool(t, 1)
 	file := plainFile(t, "CREATE TABLE t (a); CREATE TABLE _dog_keys (key, value); INSERT INTO _dog_keys VALUES (1, 2)")
 	no := errors.New("no")

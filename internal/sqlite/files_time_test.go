@@ -16,8 +16,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// What checking or reading a table costs must not be up to whoever made it.
-func TestMaintenanceDoesNotRunWhatItsDatabaseSays(t *testing.T) {
+// The author of a table must not control what checking or reading it costs.
+func TestFiles_MaintenanceRunsNoCodeOfTheDatabase(t *testing.T) {
 	p := newPool(t, 1)
 	pages := newPages()
 	violated := plainFile(
@@ -73,7 +73,7 @@ func TestMaintenanceDoesNotRunWhatItsDatabaseSays(t *testing.T) {
 
 // A call that ends by itself is ended where it asks, and one that does not by
 // the watchdog.
-func TestWorkOnAFileEndsWithItsContext(t *testing.T) {
+func TestFiles_WorkEndsWithItsContext(t *testing.T) {
 	no := errors.New("no longer")
 	for name, query := range map[string]string{
 		"that asks":         endless + "SELECT count(*) FROM n",
@@ -95,7 +95,7 @@ func TestWorkOnAFileEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestExportAndImportEndWithTheirContext(t *testing.T) {
+func TestFiles_ExportAndImportEndWithTheirContext(t *testing.T) {
 	p := newPool(t, 1)
 	s, pages := newT(t)
 	run(t, s, "INSERT INTO t VALUES (1)")
@@ -136,7 +136,7 @@ func (p *endingPages) WritePage(n uint32, data []byte) error {
 }
 
 // Copying ends with its context too, and not only what SQLite does.
-func TestCopyingPagesEndsWithItsContext(t *testing.T) {
+func TestFiles_CopyEndsWithItsContext(t *testing.T) {
 	p := newPool(t, 1)
 	s, pages := newT(t)
 	run(t, s, "INSERT INTO t VALUES (zeroblob(2000000))")
@@ -159,7 +159,7 @@ func TestCopyingPagesEndsWithItsContext(t *testing.T) {
 	require.LessOrEqual(t, written.used, 64, "no more than had been read ahead")
 }
 
-func TestWorkOnAFileIsBoundedWithoutAContext(t *testing.T) {
+func TestFiles_WorkIsBoundedWithoutAContext(t *testing.T) {
 	if !canSeal {
 		t.Skip("no watchdog here")
 	}

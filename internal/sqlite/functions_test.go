@@ -10,8 +10,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// TestFunctionsDoAsSQLiteDoes compares ours with SQLite's own.
-func TestFunctionsDoAsSQLiteDoes(t *testing.T) {
+// TestFunctions_BehaveLikeSQLite compares ours with SQLite's own.
+func TestFunctions_BehaveLikeSQLite(t *testing.T) {
 	ours, _ := newSQL(t)
 	theirs, err := sqlite3.Open(":memory:")
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestFunctionsDoAsSQLiteDoes(t *testing.T) {
 	})
 }
 
-func TestFunctionsTakeTheSumOfTheirSizes(t *testing.T) {
+func TestFunctions_CostTheSumOfTheirSizes(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 1 << 40 })
 	a := times(2<<20-10, "a")
 	for _, needle := range []string{
@@ -76,7 +76,7 @@ func TestFunctionsTakeTheSumOfTheirSizes(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrLimit)
 }
 
-func TestFunctionsMayBePartOfTheSchema(t *testing.T) {
+func TestFunctions_MayBePartOfTheSchema(t *testing.T) {
 	s, _ := newSQL(t)
 	run(
 		t, s,

@@ -29,8 +29,8 @@ func ends(t *testing.T, what string, f func()) {
 
 func times(n int, what string) string { return strings.Repeat(what, n) }
 
-// hurry runs a query that may take a twentieth of a second.
-func hurry(s store.SQL, query string, args ...any) error {
+// runBriefly runs a query with a limit of a twentieth of a second.
+func runBriefly(s store.SQL, query string, args ...any) error {
 	d := s.(*database)
 	if d.conn != nil {
 		d.conn.meter.dog.awake.Store(false) // its timer was set for longer
@@ -42,7 +42,7 @@ func hurry(s store.SQL, query string, args ...any) error {
 	return err
 }
 
-func TestNoStatementTakesLongerThanItsTime(t *testing.T) {
+func TestHostile_StatementEndsAtItsTimeLimit(t *testing.T) {
 	const mega = 1 << 20
 	a := times(2*mega-100, "a")
 	var object strings.Builder
@@ -91,7 +91,7 @@ func TestNoStatementTakesLongerThanItsTime(t *testing.T) {
 		},
 	} {
 		ends(t, c.query, func() {
-			err := hurry(s, c.query, c.args...)
+			err := runBriefly(s, c.query, c.args...)
 			require.ErrorIs(t, err, store.ErrLimit, c.query)
 			require.Less(t, len(err.Error()), 300)
 			require.NoError(t, s.Rollback())
@@ -100,7 +100,7 @@ func TestNoStatementTakesLongerThanItsTime(t *testing.T) {
 	}
 }
 
-func TestPatternsAreShort(t *testing.T) {
+func TestHostile_PatternsAreShort(t *testing.T) {
 	s, _ := newSQL(t)
 	for _, op := range []string{"LIKE", "GLOB"} {
 		run(t, s, "SELECT ? "+op+" ?", times(1000, "a"), times(50, "a"))
@@ -111,23 +111,23 @@ func TestPatternsAreShort(t *testing.T) {
 	}
 }
 
-func TestWhatOnlyReadsForTooLongSpoilsNothing(t *testing.T) {
+func TestHostile_SlowReadKeepsTheTransaction(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
-	require.ErrorIs(t, hurry(s, endless+"SELECT count(*) FROM n"), store.ErrLimit)
+	require.ErrorIs(t, runBriefly(s, endless+"SELECT count(*) FROM n"), store.ErrLimit)
 	run(t, s, "INSERT INTO t VALUES (1)")
 	require.NoError(t, s.Commit())
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT a FROM t"))
 }
 
-func TestATransactionIsLostWithTheConnectionThatIsTakenAway(t *testing.T) {
+func TestHostile_TransactionIsLostWithItsConnection(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
 	require.NoError(t, s.Commit())
 	run(t, s, "INSERT INTO t VALUES (1)")
 	machine := s.(*database).conn.machine
 	three := times(1<<20, "3")
-	require.ErrorIs(t, hurry(s, "SELECT decimal_mul(?, ?)", three, three), store.ErrLimit)
+	require.ErrorIs(t, runBriefly(s, "SELECT decimal_mul(?, ?)", three, three), store.ErrLimit)
 	for _, query := range []string{"SELECT 1", "INSERT INTO t VALUES (2)"} {
 		_, again := try(s, query)
 		require.ErrorIs(t, again, store.ErrLimit)
@@ -141,7 +141,7 @@ func TestATransactionIsLostWithTheConnectionThatIsTakenAway(t *testing.T) {
 	require.NoError(t, s.Commit())
 }
 
-func TestTimeBetweenRowsDoesNotCount(t *testing.T) {
+func TestHostile_TimeBetweenRowsDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSQL(t)
 		r, err := s.Run("SELECT value FROM generate_series(1, 10)", nil, noted)
@@ -156,7 +156,7 @@ func TestTimeBetweenRowsDoesNotCount(t *testing.T) {
 	})
 }
 
-func TestReadingManyPagesEndsWithItsTime(t *testing.T) {
+func TestHostile_ReadingManyPagesEndsAtItsTimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, pages := newSQL(t)
 		run(t, s, "CREATE TABLE t (a); INSERT INTO t SELECT zeroblob(900) FROM generate_series(1, 1000)")
@@ -175,7 +175,7 @@ func TestReadingManyPagesEndsWithItsTime(t *testing.T) {
 	})
 }
 
-func TestTheCheckOfForeignKeysEndsWithItsTime(t *testing.T) {
+func TestHostile_ForeignKeyCheckEndsAtItsTimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, pages := newSQL(t)
 		run(t, s, "CREATE TABLE p (a PRIMARY KEY); CREATE TABLE t (a REFERENCES p, b); INSERT INTO p VALUES (1);"+
@@ -198,7 +198,7 @@ func TestTheCheckOfForeignKeysEndsWithItsTime(t *testing.T) {
 	})
 }
 
-func TestAStatementEndsWhenTheDatabaseIsClosed(t *testing.T) {
+func TestHostile_StatementEndsWhenTheDatabaseIsClosed(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Time, l.Steps = time.Hour, 1<<60 })
 	run(t, s, "SELECT 1")
 	d := s.(*database)
@@ -219,7 +219,7 @@ func TestAStatementEndsWhenTheDatabaseIsClosed(t *testing.T) {
 
 // Some are within what SQLite bounds by itself; the others run out of its
 // stack.
-func TestWhatIsNestedTooDeeplyIsALimit(t *testing.T) {
+func TestHostile_NestingIsLimited(t *testing.T) {
 	const depth = 300
 	chain := func(begin, link string, n int) string {
 		for i := range n {
@@ -266,7 +266,7 @@ func TestWhatIsNestedTooDeeplyIsALimit(t *testing.T) {
 	}
 }
 
-func TestWhatAQuerySortsIsBounded(t *testing.T) {
+func TestHostile_SortingIsBounded(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps, l.Time = 1<<40, time.Hour })
 	_, err := try(s, "SELECT length(b) FROM (SELECT zeroblob(2000000) AS b FROM generate_series(1, 100)) ORDER BY b")
 	require.ErrorIs(t, err, store.ErrLimit)

@@ -28,7 +28,7 @@ func foreignFile(t *testing.T, queries string) string {
 	return file
 }
 
-func TestRowsKeepTheirRowidsWhenTheyAreImported(t *testing.T) {
+func TestImport_KeepsRowids(t *testing.T) {
 	p := newPool(t, 10)
 	for name, table := range map[string]string{
 		"no index":          "CREATE TABLE t (a)",
@@ -83,13 +83,13 @@ func wide(n int) string {
 	return strings.Join(columns, ",")
 }
 
-func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
+func TestImport_RefusesUnusableDatabases(t *testing.T) {
 	p := newPool(t, 1)
 	const more = "; CREATE TABLE other (a)"
 	for name, c := range map[string]struct {
 		queries string
 		want    error
-		says    string
+		text    string
 	}{
 		"columns": {"CREATE TABLE t (" + wide(101) + ")", store.ErrLimit, "too many columns"},
 		"columns of a view": {
@@ -133,7 +133,7 @@ func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := p.Import(t.Context(), foreignFile(t, c.queries+more), newPages(), testLimits, nil, nil)
 			require.ErrorIs(t, err, c.want)
-			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, c.text)
 		})
 	}
 	module := foreignFile(t, "CREATE TABLE t (a); PRAGMA writable_schema=ON; "+
@@ -143,7 +143,7 @@ func TestDatabasesThatAnObjectCouldNotUseAreNotImported(t *testing.T) {
 	require.ErrorContains(t, err, "absent")
 }
 
-func TestWhatWorksNowhereIsImportedAsItIs(t *testing.T) {
+func TestImport_AcceptsWhatIsBrokenEverywhere(t *testing.T) {
 	p := newPool(t, 1)
 	file := foreignFile(
 		t,

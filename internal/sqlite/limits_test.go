@@ -20,14 +20,14 @@ func limited(t *testing.T, change func(*store.SQLLimits)) store.SQL {
 
 const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
 
-func TestLimitOfStatementBytes(t *testing.T) {
+func TestLimits_StatementBytes(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Statement = 20 })
 	run(t, s, "SELECT "+strings.Repeat("1", 13))
 	_, err := try(s, "SELECT "+strings.Repeat("1", 14))
 	require.ErrorIs(t, err, store.ErrLimit)
 }
 
-func TestLimitOfParameters(t *testing.T) {
+func TestLimits_Parameters(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Parameters = 3 })
 	run(t, s, "SELECT ?, ?, ?", 1, 2, 3)
 	for _, query := range []string{"SELECT ?, ?, ?, ?", "SELECT ?4", "SELECT :a, :b, :c, :d"} {
@@ -36,7 +36,7 @@ func TestLimitOfParameters(t *testing.T) {
 	}
 }
 
-func TestLimitOfColumns(t *testing.T) {
+func TestLimits_Columns(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Columns = 6 })
 	run(t, s, "SELECT 1, 2, 3, 4, 5, 6; CREATE TABLE t (a, b, c, d, e, f)")
 	for _, query := range []string{
@@ -47,7 +47,7 @@ func TestLimitOfColumns(t *testing.T) {
 	}
 }
 
-func TestLimitOfSteps(t *testing.T) {
+func TestLimits_Steps(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 100_000 })
 	run(t, s, "SELECT 1")
 	_, err := try(s, endless+"SELECT count(*) FROM n")
@@ -55,7 +55,7 @@ func TestLimitOfSteps(t *testing.T) {
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT 1"), "a statement that only reads takes nothing with it")
 }
 
-func TestStepsAreTheSameInEveryRun(t *testing.T) {
+func TestLimits_StepsAreTheSameInEveryRun(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 100_000 })
 	counts := map[int]bool{}
 	for i := range 10 {
@@ -72,7 +72,7 @@ func TestStepsAreTheSameInEveryRun(t *testing.T) {
 	require.Len(t, counts, 1)
 }
 
-func TestStatementsOfOneQueryShareTheSteps(t *testing.T) {
+func TestLimits_StatementsOfOneQueryShareTheSteps(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 100_000 })
 	half := "SELECT count(*) FROM generate_series(1, 10000);"
 	run(t, s, half)
@@ -80,7 +80,7 @@ func TestStatementsOfOneQueryShareTheSteps(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrLimit)
 }
 
-func TestEachOfTwoOpenQueriesHasItsOwnSteps(t *testing.T) {
+func TestLimits_OpenQueriesCountStepsSeparately(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 100_000 })
 	a, err := s.Run("SELECT value FROM generate_series(1, 10000)", nil, noted)
 	require.NoError(t, err)
@@ -94,7 +94,7 @@ func TestEachOfTwoOpenQueriesHasItsOwnSteps(t *testing.T) {
 	require.Equal(t, 10000, n)
 }
 
-func TestLimitOfPages(t *testing.T) {
+func TestLimits_Pages(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Pages = 20 })
 	run(t, s, "CREATE TABLE t (a)")
 	require.NoError(t, s.Commit())
@@ -106,7 +106,7 @@ func TestLimitOfPages(t *testing.T) {
 	require.NoError(t, s.Commit())
 }
 
-func TestLimitOfValues(t *testing.T) {
+func TestLimits_Values(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Value = 1000 })
 	run(t, s, "CREATE TABLE t (a, b); INSERT INTO t VALUES (?, NULL)", make([]byte, 900))
 	for _, query := range []string{
@@ -126,7 +126,7 @@ func TestLimitOfValues(t *testing.T) {
 	require.NoError(t, s.Commit())
 }
 
-func TestAConnectionThatNeededMuchMemoryIsNotKept(t *testing.T) {
+func TestLimits_ConnectionThatUsedMuchMemoryIsNotKept(t *testing.T) {
 	s, _ := newT(t)
 	run(t, s, "INSERT INTO t SELECT zeroblob(1000000) FROM generate_series(1, 6)")
 	require.NoError(t, s.Commit())
@@ -134,7 +134,7 @@ func TestAConnectionThatNeededMuchMemoryIsNotKept(t *testing.T) {
 	require.Len(t, all(t, s), 6)
 }
 
-func TestLimitOfMemory(t *testing.T) {
+func TestLimits_Memory(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Value = 1_000_000_000 })
 	run(t, s, "CREATE TABLE t (a)")
 	require.NoError(t, s.Commit())
@@ -153,7 +153,7 @@ func TestLimitOfMemory(t *testing.T) {
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT 1"))
 }
 
-func TestLimitOfSorting(t *testing.T) {
+func TestLimits_Sorting(t *testing.T) {
 	s := limited(t, func(l *store.SQLLimits) { l.Steps = 1 << 40 })
 	sorted := run(
 		t, s, "SELECT length(a) FROM (SELECT randomblob(1000) AS a FROM generate_series(1, 10000) ORDER BY a) LIMIT 2",
@@ -165,7 +165,7 @@ func TestLimitOfSorting(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrLimit)
 }
 
-func TestTheConnectionThatIsAllowedMoreMemoryIsNotKept(t *testing.T) {
+func TestLimits_ConnectionWithMoreMemoryIsNotKept(t *testing.T) {
 	pages := newPages()
 	limits := testLimits
 	limits.Memory = 4 << 20

@@ -27,9 +27,9 @@ func (m model) dump(t require.TestingT) (out [][]any) {
 
 const dumpQuery = "SELECT id, a, b, typeof(b) FROM t ORDER BY id"
 
-// TestRandomTransactionsDoWhatAnOrdinaryDatabaseDoes compares contents after
-// every step, and checks the image of every commit.
-func TestRandomTransactionsDoWhatAnOrdinaryDatabaseDoes(t *testing.T) {
+// TestDatabase_BehavesLikeAnOrdinarySQLite compares contents after every step,
+// and checks the image of every commit.
+func TestDatabase_BehavesLikeAnOrdinarySQLite(t *testing.T) {
 	pool := newPool(t, 2)
 	rapid.Check(t, func(t *rapid.T) {
 		db, err := sqlite3.Open(":memory:")

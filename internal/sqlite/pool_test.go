@@ -32,7 +32,7 @@ func countOpen(many []store.SQL) (n int) {
 	return n
 }
 
-func TestIdleConnectionsAreClosedBeyondTheBound(t *testing.T) {
+func TestPool_ClosesIdleConnectionsBeyondTheBound(t *testing.T) {
 	p := newPool(t, 3)
 	many := newMany(t, p, 10)
 	require.Equal(t, 3, countOpen(many))
@@ -42,7 +42,7 @@ func TestIdleConnectionsAreClosedBeyondTheBound(t *testing.T) {
 	}
 }
 
-func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
+func TestPool_ClosesTheLeastRecentlyUsedFirst(t *testing.T) {
 	p := newPool(t, 4)
 	many := newMany(t, p, 4)
 	for range 3 {
@@ -53,7 +53,7 @@ func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
 	require.True(t, isOpen(many[0]))
 }
 
-func TestConnectionsInUseStayOpen(t *testing.T) {
+func TestPool_ConnectionsInUseStayOpen(t *testing.T) {
 	p := newPool(t, 2)
 	many := newMany(t, p, 6)
 	for i := range 3 {
@@ -81,7 +81,7 @@ func TestConnectionsInUseStayOpen(t *testing.T) {
 	require.LessOrEqual(t, countOpen(many), 3)
 }
 
-func TestAClosedPool(t *testing.T) {
+func TestPool_Closed(t *testing.T) {
 	p := New(0, slog.New(slog.DiscardHandler))
 	name := p.name
 	require.NotNil(t, vfs.Find(name))
@@ -105,7 +105,7 @@ func TestAClosedPool(t *testing.T) {
 	require.Zero(t, pages.writes)
 }
 
-func TestNothingIsLeftOfClosedDatabases(t *testing.T) {
+func TestPool_ClosedDatabasesLeaveNothing(t *testing.T) {
 	p := newPool(t, 10)
 	newMany(t, p, 5)
 	for _, s := range newMany(t, p, 5) {
@@ -115,7 +115,7 @@ func TestNothingIsLeftOfClosedDatabases(t *testing.T) {
 	require.Equal(t, 5, p.open.Len())
 }
 
-func TestDatabasesAreUsedAtTheSameTime(t *testing.T) {
+func TestPool_DatabasesAreUsedConcurrently(t *testing.T) {
 	p := newPool(t, 3)
 	var all sync.WaitGroup
 	for range 8 {

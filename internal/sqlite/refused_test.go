@@ -11,7 +11,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-func TestRefusedStatements(t *testing.T) {
+func TestGuard_RefusedStatements(t *testing.T) {
 	s, pages := newSQL(t)
 	run(t, s, "CREATE TABLE t (a); CREATE TABLE hot_dog_stands (a); INSERT INTO t VALUES (1)")
 	require.NoError(t, s.Commit())
@@ -43,7 +43,7 @@ func TestRefusedStatements(t *testing.T) {
 		before := run(t, s, "SELECT name, sql FROM sqlite_schema ORDER BY name")
 		_, err := try(s, query)
 		require.ErrorIs(t, err, store.ErrRefused, query)
-		require.NotEqual(t, store.ErrRefused.Error(), err.Error(), "says what is refused")
+		require.NotEqual(t, store.ErrRefused.Error(), err.Error(), "states what is refused")
 		require.Equal(t, before, run(t, s, "SELECT name, sql FROM sqlite_schema ORDER BY name"), query)
 		require.NoError(t, s.Rollback())
 	}
@@ -52,7 +52,7 @@ func TestRefusedStatements(t *testing.T) {
 }
 
 // However it is written, also with an argument that SQLite takes for a no.
-func TestForeignKeysAreSwitchedOffByNoPragma(t *testing.T) {
+func TestGuard_NoPragmaDisablesForeignKeys(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE p (a PRIMARY KEY); CREATE TABLE c (p REFERENCES p)")
 	require.NoError(t, s.Commit())
@@ -84,10 +84,10 @@ func TestForeignKeysAreSwitchedOffByNoPragma(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrConstraint)
 }
 
-func TestARefusedTransactionIsNamedAsItIsWritten(t *testing.T) {
+func TestGuard_QuotesRefusedTransactionStatements(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
-	for query, says := range map[string]string{
+	for query, text := range map[string]string{
 		"BEGIN": ": BEGIN:", "BEGIN EXCLUSIVE": ": BEGIN:", "COMMIT": ": COMMIT, or END:", "END": ": COMMIT, or END:",
 		"ROLLBACK": ": ROLLBACK:", "SAVEPOINT a": ": SAVEPOINT a:", "RELEASE a": ": RELEASE a:",
 		"RELEASE SAVEPOINT a": ": RELEASE a:",
@@ -99,7 +99,7 @@ func TestARefusedTransactionIsNamedAsItIsWritten(t *testing.T) {
 			}
 			_, err := try(s, query)
 			require.ErrorIs(t, err, store.ErrRefused, query)
-			require.ErrorContains(t, err, says, query)
+			require.ErrorContains(t, err, text, query)
 			require.NoError(t, s.Rollback())
 			run(t, s, "CREATE TABLE IF NOT EXISTS t (a)")
 			require.NoError(t, s.Commit())
@@ -107,7 +107,7 @@ func TestARefusedTransactionIsNamedAsItIsWritten(t *testing.T) {
 	}
 }
 
-func TestOnlyTheSchemaMainIsThere(t *testing.T) {
+func TestGuard_AllowsOnlyTheMainSchema(t *testing.T) {
 	kinds := []string{
 		"CREATE TABLE %s.x (a)", "CREATE TABLE %s.t (a)", "CREATE TABLE IF NOT EXISTS %s.x (a)",
 		"CREATE TABLE %s.x AS SELECT 1", "CREATE VIEW %s.x AS SELECT 1", "CREATE VIEW IF NOT EXISTS %s.t AS SELECT 1",
@@ -158,7 +158,7 @@ func TestOnlyTheSchemaMainIsThere(t *testing.T) {
 }
 
 // An object has no connection of its own, so that none may keep a setting.
-func TestPragmasThatAreNotKnownAreRefused(t *testing.T) {
+func TestGuard_RefusesUnknownPragmas(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
 	require.NoError(t, s.Commit())
@@ -204,7 +204,7 @@ func TestPragmasThatAreNotKnownAreRefused(t *testing.T) {
 	}
 }
 
-func TestTablesOfTheLibraryCannotBeUsed(t *testing.T) {
+func TestGuard_RefusesTablesOfTheLibrary(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
 	d := s.(*database)
@@ -222,7 +222,7 @@ func TestTablesOfTheLibraryCannotBeUsed(t *testing.T) {
 	}
 }
 
-func TestAllowedStatements(t *testing.T) {
+func TestGuard_AllowedStatements(t *testing.T) {
 	s, _ := newSQL(t)
 	for _, query := range []string{
 		"", " ; -- nothing\n", "/* open", "SELECT 1;", "SELECT 1; -- last",
@@ -250,7 +250,7 @@ func TestAllowedStatements(t *testing.T) {
 	require.Equal(t, [][]any{{int64(7)}}, run(t, s, "PRAGMA user_version"))
 }
 
-func TestOrdinaryErrorsAreNotRefusals(t *testing.T) {
+func TestGuard_OrdinaryErrorsAreNoRefusals(t *testing.T) {
 	s, _ := newSQL(t)
 	for _, query := range []string{"SELEC 1", "SELECT * FROM absent", "SELECT nothing()", "SELECT 1\x00"} {
 		_, err := try(s, query)

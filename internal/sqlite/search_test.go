@@ -25,7 +25,7 @@ func found(t *testing.T, s store.SQL, match string) (ids []any) {
 	return ids
 }
 
-func TestTextIsFound(t *testing.T) {
+func TestSearch_FindsText(t *testing.T) {
 	s, pages := newSQL(t)
 	run(t, s, searchable)
 	run(t, s, "INSERT INTO notes (body) VALUES ('the dog runs'), ('a cat sleeps'), ('dogs and cats')")
@@ -55,7 +55,7 @@ func TestTextIsFound(t *testing.T) {
 	require.NoError(t, s.Commit())
 }
 
-func TestTablesOfSearchAreChangedByNobodyElse(t *testing.T) {
+func TestSearch_ItsTablesAreReadOnly(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, searchable)
 	run(t, s, "INSERT INTO notes (body) VALUES ('the dog runs')")
@@ -76,7 +76,7 @@ func TestTablesOfSearchAreChangedByNobodyElse(t *testing.T) {
 	}
 }
 
-func TestSearchCannotReadTablesOfTheLibrary(t *testing.T) {
+func TestSearch_CannotReadTablesOfTheLibrary(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
 	require.NoError(t, s.(*database).conn.control("CREATE TABLE _dog_x (a)"))
@@ -90,7 +90,7 @@ func TestSearchCannotReadTablesOfTheLibrary(t *testing.T) {
 	}
 }
 
-func TestSearchIsExportedAndImported(t *testing.T) {
+func TestSearch_IsExportedAndImported(t *testing.T) {
 	s, pages := newSQL(t)
 	run(t, s, searchable)
 	run(t, s, "INSERT INTO notes (body) VALUES ('the dog runs'), ('a cat sleeps')")

@@ -27,7 +27,7 @@ func newT(t testing.TB) (store.SQL, *memoryPages) {
 	return s, pages
 }
 
-func TestAnEmptyDatabaseHasNoPages(t *testing.T) {
+func TestDatabase_EmptyHasNoPages(t *testing.T) {
 	s, pages := newSQL(t)
 	run(t, s, "SELECT * FROM sqlite_schema; PRAGMA integrity_check; PRAGMA page_size")
 	require.NoError(t, s.Commit())
@@ -37,7 +37,7 @@ func TestAnEmptyDatabaseHasNoPages(t *testing.T) {
 	require.Empty(t, pages.pages)
 }
 
-func TestPagesAreWrittenByCommitOnly(t *testing.T) {
+func TestCommit_OnlyItWritesPages(t *testing.T) {
 	s, pages := newT(t)
 	before := pages.writes
 	run(t, s, "INSERT INTO t SELECT randomblob(3000) FROM generate_series(1, 2000)") // far beyond SQLite's cache
@@ -46,7 +46,7 @@ func TestPagesAreWrittenByCommitOnly(t *testing.T) {
 	require.Greater(t, pages.writes, before+6000)
 }
 
-func TestAPageThatWasNeverWrittenIsRead(t *testing.T) {
+func TestTransaction_ReadsAnUnwrittenPage(t *testing.T) {
 	s, pages := newT(t)
 	run(t, s, "INSERT INTO t VALUES (zeroblob(5000)); DELETE FROM t; INSERT INTO t VALUES (zeroblob(900))")
 	require.NoError(t, s.Commit())
@@ -58,7 +58,7 @@ func TestAPageThatWasNeverWrittenIsRead(t *testing.T) {
 	require.Equal(t, [][]any{{"ok"}}, run(t, s, "PRAGMA integrity_check"))
 }
 
-func TestRollbackUndoesTheTransaction(t *testing.T) {
+func TestRollback_UndoesTheTransaction(t *testing.T) {
 	s, pages := newT(t)
 	before := pages.clone()
 	run(t, s, "INSERT INTO t VALUES (1); CREATE TABLE u (b); DROP TABLE t")
@@ -68,7 +68,7 @@ func TestRollbackUndoesTheTransaction(t *testing.T) {
 	require.Equal(t, before.pages, pages.pages)
 }
 
-func TestCloseUndoesTheTransactionAndALaterUseOpensAgain(t *testing.T) {
+func TestClose_UndoesTheTransactionAndLaterUseReopens(t *testing.T) {
 	s, pages := newT(t)
 	run(t, s, "INSERT INTO t VALUES (1)")
 	require.NoError(t, s.Close())
@@ -80,7 +80,7 @@ func TestCloseUndoesTheTransactionAndALaterUseOpensAgain(t *testing.T) {
 	require.Empty(t, run(t, s, "SELECT * FROM sqlite_schema"))
 }
 
-func TestRollbackAfterACommitReadsThePagesAgain(t *testing.T) {
+func TestRollback_AfterACommitRereadsThePages(t *testing.T) {
 	s, pages := newT(t)
 	before := pages.clone()
 	run(t, s, "INSERT INTO t VALUES (1)")
@@ -90,7 +90,7 @@ func TestRollbackAfterACommitReadsThePagesAgain(t *testing.T) {
 	require.Empty(t, all(t, s))
 }
 
-func TestTheOwnerIsAskedBeforeTheFirstWriteOfATransaction(t *testing.T) {
+func TestTransaction_AsksItsOwnerBeforeTheFirstWrite(t *testing.T) {
 	s, _ := newT(t)
 	asked := 0
 	ask := func() error { asked++; return nil }
@@ -117,7 +117,7 @@ func TestTheOwnerIsAskedBeforeTheFirstWriteOfATransaction(t *testing.T) {
 	require.Equal(t, 3, asked)
 }
 
-func TestForeignKeysAreOnAndCanWaitForTheCommit(t *testing.T) {
+func TestForeignKeys_AreOnAndMayBeDeferred(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE p (id PRIMARY KEY); CREATE TABLE c (p REFERENCES p)")
 	require.NoError(t, s.Commit())
@@ -140,7 +140,7 @@ func TestForeignKeysAreOnAndCanWaitForTheCommit(t *testing.T) {
 	require.NoError(t, s.Commit())
 }
 
-func TestConstraintsThatFailUndoTheirStatementOnly(t *testing.T) {
+func TestStatement_FailedConstraintUndoesOnlyIt(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a UNIQUE NOT NULL CHECK (a > 0)); INSERT INTO t VALUES (1)")
 	for _, query := range []string{
@@ -156,7 +156,7 @@ func TestConstraintsThatFailUndoTheirStatementOnly(t *testing.T) {
 	require.Equal(t, []any{int64(1)}, all(t, s))
 }
 
-func TestATransactionThatSQLiteEndsIsLost(t *testing.T) {
+func TestTransaction_EndedBySQLiteIsLost(t *testing.T) {
 	for name, c := range map[string]struct {
 		query string
 		err   error
@@ -196,7 +196,7 @@ func TestATransactionThatSQLiteEndsIsLost(t *testing.T) {
 	}
 }
 
-func TestSavepointsNest(t *testing.T) {
+func TestSavepoint_Nests(t *testing.T) {
 	s, _ := newT(t)
 	run(t, s, "INSERT INTO t VALUES (0)")
 	require.NoError(t, s.Savepoint(1))
@@ -218,7 +218,7 @@ func TestSavepointsNest(t *testing.T) {
 	require.Equal(t, []any{int64(0), int64(1), int64(4)}, all(t, s))
 }
 
-func TestATransactionThatBeginsWithinSavepointsIsUndoneWithThem(t *testing.T) {
+func TestSavepoint_UndoesATransactionBegunInside(t *testing.T) {
 	s, _ := newT(t)
 	require.NoError(t, s.Savepoint(1))
 	require.NoError(t, s.Savepoint(2))
@@ -234,7 +234,7 @@ func TestATransactionThatBeginsWithinSavepointsIsUndoneWithThem(t *testing.T) {
 	require.NoError(t, s.RollbackTo(1))
 }
 
-func TestRowsEndWithTheirTransaction(t *testing.T) {
+func TestRows_EndWithTheirTransaction(t *testing.T) {
 	for name, end := range map[string]func(store.SQL) error{
 		"Commit":   store.SQL.Commit,
 		"Rollback": store.SQL.Rollback,
@@ -271,7 +271,7 @@ func TestRowsEndWithTheirTransaction(t *testing.T) {
 	}
 }
 
-func TestRowsOutliveANestedTransactionThatBeganAfterThem(t *testing.T) {
+func TestRows_OutliveALaterNestedTransaction(t *testing.T) {
 	s, _ := newT(t)
 	run(t, s, "INSERT INTO t VALUES (1), (2), (3)")
 	outer, err := s.Run("SELECT a FROM t ORDER BY a", nil, noted)
@@ -292,7 +292,7 @@ func TestRowsOutliveANestedTransactionThatBeganAfterThem(t *testing.T) {
 	require.Equal(t, []any{int64(1), int64(2), int64(3)}, seen)
 }
 
-func TestARowThatIsNotReadIsChangedAllTheSame(t *testing.T) {
+func TestStatement_ChangesRowsThatAreNotRead(t *testing.T) {
 	s, _ := newT(t)
 	r, err := s.Run("INSERT INTO t VALUES (1), (2) RETURNING a", nil, noted)
 	require.NoError(t, err)
@@ -301,7 +301,7 @@ func TestARowThatIsNotReadIsChangedAllTheSame(t *testing.T) {
 	require.Equal(t, []any{int64(1), int64(2)}, all(t, s))
 }
 
-func TestLastInsertIDAndChangesOutliveTheConnection(t *testing.T) {
+func TestDatabase_LastInsertIDAndChangesOutliveTheConnection(t *testing.T) {
 	s, _ := newT(t)
 	require.Zero(t, s.LastInsertID())
 	run(t, s, "INSERT INTO t (rowid, a) VALUES (9007199254740993, 1), (9007199254740994, 2)")
@@ -325,7 +325,7 @@ func TestLastInsertIDAndChangesOutliveTheConnection(t *testing.T) {
 	require.Equal(t, int64(1), s.Changes())
 }
 
-func TestSeveralStatementsAndTheColumnsOfTheLast(t *testing.T) {
+func TestStatement_SeveralReturnTheColumnsOfTheLast(t *testing.T) {
 	s, _ := newSQL(t)
 	query := "CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 2); SELECT a AS x, b FROM t WHERE a > ?; -- end"
 	r, err := s.Run(query, []any{5}, noted)
@@ -338,7 +338,7 @@ func TestSeveralStatementsAndTheColumnsOfTheLast(t *testing.T) {
 	require.Len(t, run(t, s, "SELECT * FROM t"), 2, "what ran before the error stays in the transaction")
 }
 
-func TestAKeptStatementSeesANewSchema(t *testing.T) {
+func TestStatement_CachedOneSeesANewSchema(t *testing.T) {
 	s, _ := newT(t)
 	run(t, s, "INSERT INTO t VALUES (1)")
 	require.Equal(t, [][]any{{int64(1)}}, run(t, s, "SELECT * FROM t"))
@@ -356,7 +356,7 @@ func TestAKeptStatementSeesANewSchema(t *testing.T) {
 	}
 }
 
-func TestManyStatements(t *testing.T) {
+func TestStatement_Many(t *testing.T) {
 	s, _ := newT(t)
 	open, err := s.Run("SELECT 'first' UNION ALL SELECT 'second'", nil, noted)
 	require.NoError(t, err)
@@ -370,7 +370,7 @@ func TestManyStatements(t *testing.T) {
 	require.False(t, open.Next())
 }
 
-func TestABigResultStreams(t *testing.T) {
+func TestRows_BigResultIsStreamed(t *testing.T) {
 	s, _ := newT(t)
 	run(t, s, "INSERT INTO t SELECT printf('%0100d', value) FROM generate_series(0, 19999)")
 	require.NoError(t, s.Commit())

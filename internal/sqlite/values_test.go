@@ -32,7 +32,7 @@ func (u upper) Value() (driver.Value, error) {
 	return strings.ToUpper(string(u)), nil
 }
 
-func TestValuesComeBackExactly(t *testing.T) {
+func TestValues_RoundTrip(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (v)")
 	seven := 7
@@ -83,7 +83,7 @@ func TestValuesComeBackExactly(t *testing.T) {
 	}
 }
 
-func TestArgumentsThatCannotBeStoredAreErrors(t *testing.T) {
+func TestArguments_RefuseValuesThatCannotBeStored(t *testing.T) {
 	s, _ := newSQL(t)
 	for name, arg := range map[string]any{
 		"struct":         struct{}{},
@@ -98,7 +98,7 @@ func TestArgumentsThatCannotBeStoredAreErrors(t *testing.T) {
 	}
 }
 
-func TestArgumentsThatSQLiteWouldChangeAreRefused(t *testing.T) {
+func TestArguments_RefuseValuesThatSQLiteWouldChange(t *testing.T) {
 	s, _ := newSQL(t)
 	type bits uint
 	large := uint(math.MaxUint)
@@ -139,7 +139,7 @@ func (decimal) Decompose([]byte) (form byte, negative bool, coefficient []byte, 
 	return 0, false, []byte{1}, 0
 }
 
-func TestDecimalsAreRefused(t *testing.T) {
+func TestArguments_RefuseDecimals(t *testing.T) {
 	s, _ := newSQL(t)
 	for _, arg := range []any{decimal{}, &decimal{}, sql.Null[decimal]{Valid: true}, sql.Named("v", decimal{})} {
 		_, err := try(s, "SELECT :v", arg)
@@ -160,7 +160,7 @@ var anyTime = rapid.Custom(func(t *rapid.T) time.Time {
 	return base.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "n")) * unit).In(zone)
 })
 
-func TestStoredTimesAreInTheOrderOfTheTimes(t *testing.T) {
+func TestValues_StoredTimesSortChronologically(t *testing.T) {
 	s, _ := newSQL(t)
 	ask := func(t *rapid.T, query string, args ...any) [][]any {
 		rows, err := try(s, query, args...)
@@ -193,7 +193,7 @@ func truth(b bool) int64 {
 	return 0
 }
 
-func TestArgumentsFindTheirParameters(t *testing.T) {
+func TestArguments_BindToTheirParameters(t *testing.T) {
 	s, _ := newSQL(t)
 	for _, c := range []struct {
 		query string
@@ -230,7 +230,7 @@ func TestArgumentsFindTheirParameters(t *testing.T) {
 	}
 }
 
-func TestAStatementPreparedBeforeKeepsNoArguments(t *testing.T) {
+func TestArguments_AreNotKeptByCachedStatements(t *testing.T) {
 	s, _ := newSQL(t)
 	run(t, s, "SELECT ?", "secret")
 	_, err := try(s, "SELECT ?")

@@ -112,11 +112,11 @@ func (f *pageFile) Truncate(size int64) error {
 		return f.fail(errEarly)
 	}
 	f.count = uint32((size + pageSize - 1) / pageSize)
-	return f.tell()
+	return f.saveCount()
 }
 
-// tell sets the number of pages to that of the database.
-func (f *pageFile) tell() error {
+// saveCount stores the number of pages of the database.
+func (f *pageFile) saveCount() error {
 	if f.count == f.known {
 		return nil
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// stalled has the next calls of SQLite that ask the authorizer take for ever,
-// by that, until bitten is closed.
+// stalled blocks the next calls of SQLite in the authorizer until bitten is
+// closed.
 func stalled(t *testing.T, d *database, bitten <-chan struct{}) {
 	check := d.conn.guard.check
 	require.NoError(t, d.conn.db.SetAuthorizer(func(
@@ -28,7 +28,7 @@ func stalled(t *testing.T, d *database, bitten <-chan struct{}) {
 
 // Between the moment in which the watchdog bites and that in which the memory
 // is inaccessible the call may return, whatever call it is.
-func TestACallThatReturnsWhileTheWatchdogBitesIsAnError(t *testing.T) {
+func TestWatchdog_CallThatReturnsMeanwhileIsAnError(t *testing.T) {
 	if !canSeal {
 		t.Skip("no watchdog here")
 	}
@@ -63,7 +63,7 @@ func TestACallThatReturnsWhileTheWatchdogBitesIsAnError(t *testing.T) {
 	}
 }
 
-func TestTheWatchdogTriesUntilTheMemoryIsInaccessible(t *testing.T) {
+func TestWatchdog_RetriesUntilTheMemoryIsInaccessible(t *testing.T) {
 	if !canSeal {
 		t.Skip("no watchdog here")
 	}

@@ -23,7 +23,7 @@ func drawAlarm(t *rapid.T) Alarm {
 	}
 }
 
-func TestAlarmsAreReadAsTheyWereWritten(t *testing.T) {
+func TestAlarm_RoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := drawAlarm(t)
 		read, err := decodeAlarm(a.Name, a.encode())
@@ -32,7 +32,7 @@ func TestAlarmsAreReadAsTheyWereWritten(t *testing.T) {
 	})
 }
 
-func TestDamagedAlarmsAreRefused(t *testing.T) {
+func TestAlarm_DamageIsRefused(t *testing.T) {
 	whole := Alarm{Name: "x", Scheduled: 1 << 40, At: 1 << 41, Runs: 3, Err: "oh", Serial: 7}.encode()
 	for n := range whole {
 		_, err := decodeAlarm("x", whole[:n])
@@ -63,9 +63,9 @@ func pendingOf(model map[string]Alarm) (list []NameAt) {
 	return list
 }
 
-// Whatever happens, the index has the earliest alarm of each object, and each
-// commit that touches alarms says when it is.
-func TestTheIndexHasTheEarliestAlarmOfEachObject(t *testing.T) {
+// The index always has the earliest alarm of each object, and each commit that
+// changes alarms returns its time.
+func TestAlarm_IndexHasTheEarliestOfEachObject(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine := NewMemory()
 		ids := []Identity{{Namespace: 1, Base: Base{1}, Name: "x"}, {Namespace: 2, Base: Base{2}}}
@@ -117,7 +117,7 @@ func TestTheIndexHasTheEarliestAlarmOfEachObject(t *testing.T) {
 			} else {
 				require.Zero(t, commit.Alarm)
 			}
-			if rapid.Bool().Draw(t, "opened anew") {
+			if rapid.Bool().Draw(t, "reopened") {
 				objects[i] = NewObject(engine, ids[i])
 			}
 		}

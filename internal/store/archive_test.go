@@ -9,7 +9,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-func TestAnObjectComesBackFromItsArchive(t *testing.T) {
+func TestArchive_RoundTrips(t *testing.T) {
 	engine := store.NewMemory()
 	id := store.Identity{Namespace: 1, Base: baseOf("o", "x"), Name: "x"}
 	o := store.NewObject(engine, id)
@@ -42,7 +42,7 @@ func TestAnObjectComesBackFromItsArchive(t *testing.T) {
 	require.Equal(t, dump(t, engine), dump(t, copied))
 }
 
-func TestRowsThatNoArchiveHasAreRefused(t *testing.T) {
+func TestUnarchive_RefusesUnknownRows(t *testing.T) {
 	o := store.NewObject(store.NewMemory(), store.Identity{Namespace: 1})
 	cases := map[string][][]any{
 		"_dog_object": {nil, {int64(1)}, {int64(0), "n", "x", "id"}, {"1", "n", "x", "id"}},
@@ -60,7 +60,7 @@ func TestRowsThatNoArchiveHasAreRefused(t *testing.T) {
 	require.False(t, o.Dirty())
 }
 
-func TestAnArchiveTellsOfDamage(t *testing.T) {
+func TestUnarchive_ReportsDamage(t *testing.T) {
 	o := store.NewObject(store.NewMemory(), store.Identity{Namespace: 1})
 	o.Put(store.Alarms, "a", []byte("damaged"))
 	var all []error

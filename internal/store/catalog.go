@@ -21,7 +21,7 @@ type Catalog struct {
 
 	mu     sync.Mutex
 	spaces map[string]Namespace // guarded by mu
-	said   history              // guarded by mu: effect of the migrations on names
+	past   history              // guarded by mu: effect of the migrations on names
 }
 
 // Namespace is the catalog's record of a namespace.
@@ -59,10 +59,10 @@ func (c *Catalog) Register(name string, kind int) (Namespace, error) {
 		}
 		return n, nil
 	}
-	if gone := c.said[name].gone; gone != "" {
+	if gone := c.past[name].gone; gone != "" {
 		return Namespace{}, fmt.Errorf("the namespace %s", gone)
 	}
-	n := Namespace{Number: c.freeNumber(), Origin: c.said.origin(name), Kind: kind}
+	n := Namespace{Number: c.freeNumber(), Origin: c.past.origin(name), Kind: kind}
 	for other, known := range c.spaces {
 		if known.Origin == n.Origin {
 			return Namespace{}, fmt.Errorf("its IDs would be those of %q", other)

@@ -29,7 +29,7 @@ func put(t require.TestingT, engine store.Engine, id store.Identity) {
 	require.NoError(t, err)
 }
 
-func TestTheStoreKnowsWhoAnObjectIs(t *testing.T) {
+func TestIdentity_IsStored(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine := store.NewMemory()
 		who := anyOwner.Draw(t, "object")
@@ -53,7 +53,7 @@ func TestTheStoreKnowsWhoAnObjectIs(t *testing.T) {
 	})
 }
 
-func TestADamagedIdentityIsReportedAsCorrupt(t *testing.T) {
+func TestIdentity_DamageIsCorruption(t *testing.T) {
 	engine := store.NewMemory()
 	id := store.Identity{Namespace: 300, Name: "x", Group: &store.Owner{Namespace: 300}}
 	put(t, engine, id)
@@ -74,7 +74,7 @@ func TestADamagedIdentityIsReportedAsCorrupt(t *testing.T) {
 	}
 }
 
-func TestListingsAreInOrderAndStayInTheirNamespace(t *testing.T) {
+func TestList_IsOrderedAndStaysInItsNamespace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine := store.NewMemory()
 		name := rapid.StringOfN(rapid.SampledFrom([]rune{'a', 'b', 0, 0x10ffff}), 1, 3, -1)

@@ -16,7 +16,7 @@ func drawBytes(t *rapid.T, label string) []byte {
 	return rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 'a', 0xff}), 0, 3).Draw(t, label)
 }
 
-func TestMemoryIsAnOrderedMapWhoseBatchesAreAtomic(t *testing.T) {
+func TestMemory_IsAnOrderedMapWithAtomicBatches(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine, model := store.NewMemory(), map[string]string{}
 		t.Repeat(map[string]func(*rapid.T){
@@ -86,7 +86,7 @@ func TestMemoryIsAnOrderedMapWhoseBatchesAreAtomic(t *testing.T) {
 	})
 }
 
-func TestAScanOfMemoryIsNotDisturbedByCommits(t *testing.T) {
+func TestMemory_ScanIsASnapshot(t *testing.T) {
 	engine := store.NewMemory()
 	set := func(key string) {
 		b := engine.Begin()
@@ -111,7 +111,7 @@ func TestAScanOfMemoryIsNotDisturbedByCommits(t *testing.T) {
 	require.Equal(t, map[string]string{"d": ""}, dump(t, engine))
 }
 
-func TestMemoryHasNoSQLAndNoBackup(t *testing.T) {
+func TestMemory_HasNoSQLAndNoBackup(t *testing.T) {
 	engine := store.NewMemory()
 	_, err := engine.OpenSQL(nil, store.SQLLimits{})
 	require.ErrorIs(t, err, store.ErrNoStore)

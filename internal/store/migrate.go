@@ -32,32 +32,32 @@ func tagKey(place int) []byte {
 func (c *Catalog) Migrate(migrations []Migration, baseOf func(origin, name string) Base) error {
 	c.mu.Lock() // uncontended: the catalog is not shared yet
 	defer c.mu.Unlock()
-	said := make([]history, 1, len(migrations)+1) // before each migration, and after the last
+	histories := make([]history, 1, len(migrations)+1) // before each migration, and after the last
 	for i, m := range migrations {
 		if slices.ContainsFunc(migrations[:i], func(earlier Migration) bool { return earlier.Tag == m.Tag }) {
 			return &Refusal{m.Tag, "the tag is used twice"}
 		}
-		next, err := said[i].add(m)
+		next, err := histories[i].add(m)
 		if err != nil {
 			return err
 		}
-		said = append(said, next)
+		histories = append(histories, next)
 	}
 	applied, err := c.applied(migrations)
 	if err != nil {
 		return err
 	}
 	r := &migrating{catalog: c, baseOf: baseOf, bulk: bulk{engine: c.engine}}
-	if err := r.plan(migrations[applied:], said[applied:]); err != nil {
+	if err := r.plan(migrations[applied:], histories[applied:]); err != nil {
 		return err
 	}
 	for i, m := range migrations[applied:] {
-		if err := r.apply(applied+i, m, said[applied+i+1]); err != nil {
+		if err := r.apply(applied+i, m, histories[applied+i+1]); err != nil {
 			r.bulk.Discard()
 			return fmt.Errorf("migration %q: %w", m.Tag, err)
 		}
 	}
-	c.said = said[len(migrations)]
+	c.past = histories[len(migrations)]
 	return awaitDurable(c.engine, r.bulk.last)
 }
 
@@ -139,8 +139,8 @@ func (r *migrating) plan(migrations []Migration, before []history) error {
 		refuse := func(format string, args ...any) error { return &Refusal{m.Tag, fmt.Sprintf(format, args...)} }
 		known := func(name string) bool {
 			_, stored := spaces[name]
-			_, said := before[i][name]
-			return stored || said || fresh
+			_, named := before[i][name]
+			return stored || named || fresh
 		}
 		for _, name := range m.sources() {
 			if !known(name) {

@@ -28,7 +28,7 @@ func interrupted(t *testing.T, engine store.Engine, reopened func(), migrations 
 	}
 }
 
-func TestDeletionSurvivesInterruptionAnywhere(t *testing.T) {
+func TestMigrate_DeletionSurvivesInterruption(t *testing.T) {
 	engine := store.NewMemory()
 	c := opened(t, engine)
 	doomed, stays := register(t, c, "doomed", objects), register(t, c, "stays", objects)
@@ -65,7 +65,7 @@ func putLarge(t require.TestingT, engine store.Engine, id store.Identity, size i
 	require.NoError(t, err)
 }
 
-func TestDeletingGroupsDeletesTheirReplicas(t *testing.T) {
+func TestMigrate_DeletingGroupsDeletesTheirReplicas(t *testing.T) {
 	engine := store.NewMemory()
 	c := opened(t, engine)
 	doomed, stays := register(t, c, "doomed", groups), register(t, c, "stays", groups)
@@ -88,7 +88,7 @@ func TestDeletingGroupsDeletesTheirReplicas(t *testing.T) {
 	require.Len(t, pending(t, engine), 3)
 }
 
-func TestMergingSurvivesInterruptionAnywhere(t *testing.T) {
+func TestMigrate_MergingSurvivesInterruption(t *testing.T) {
 	engine := store.NewMemory()
 	c := opened(t, engine)
 	from, into := register(t, c, "from", objects), register(t, c, "into", objects)
@@ -144,7 +144,7 @@ func TestMergingSurvivesInterruptionAnywhere(t *testing.T) {
 	require.ErrorContains(t, err, `was merged into "into"`)
 }
 
-func TestAMigrationThatHasBegunCannotBeTakenBack(t *testing.T) {
+func TestMigrate_RefusesToDropAStartedMigration(t *testing.T) {
 	engine := store.NewMemory()
 	n := register(t, opened(t, engine), "a", objects)
 	putNamed(t, engine, n, "x", "1")
@@ -159,7 +159,7 @@ func TestAMigrationThatHasBegunCannotBeTakenBack(t *testing.T) {
 	opened(t, engine, m)
 }
 
-func TestMergingIntoANamespaceThatOnlyMigrationsKnowMakesIt(t *testing.T) {
+func TestMigrate_MergingCreatesAMissingTarget(t *testing.T) {
 	engine := store.NewMemory()
 	from := register(t, opened(t, engine, renameAToB), "from", objects)
 	putNamed(t, engine, from, "x", "1")

@@ -71,7 +71,7 @@ func getObject(t require.TestingT, engine store.Engine, id store.Identity) strin
 	return string(value)
 }
 
-func TestANamespaceKeepsItsNumberOriginAndKind(t *testing.T) {
+func TestCatalog_NamespaceKeepsNumberOriginAndKind(t *testing.T) {
 	engine := store.NewMemory()
 	c := opened(t, engine)
 	a, b := register(t, c, "a", objects), register(t, c, "b", groups)
@@ -85,7 +85,7 @@ func TestANamespaceKeepsItsNumberOriginAndKind(t *testing.T) {
 	require.ErrorContains(t, err, "another kind")
 }
 
-func TestADamagedCatalogIsReportedAsCorrupt(t *testing.T) {
+func TestCatalog_DamageIsCorruption(t *testing.T) {
 	for _, key := range []string{"na", "g\x00\x00\x00\x00"} {
 		engine := store.NewMemory()
 		b := engine.Begin()
@@ -99,7 +99,7 @@ func TestADamagedCatalogIsReportedAsCorrupt(t *testing.T) {
 
 var renameAToB = store.Migration{Tag: "v2", Renamed: map[string]string{"a": "b"}}
 
-func TestARenamedNamespaceHasItsObjects(t *testing.T) {
+func TestMigrate_RenamedNamespaceKeepsItsObjects(t *testing.T) {
 	engine := store.NewMemory()
 	before := register(t, opened(t, engine), "a", objects)
 	putNamed(t, engine, before, "x", "1")
@@ -111,13 +111,13 @@ func TestARenamedNamespaceHasItsObjects(t *testing.T) {
 	require.EqualError(t, err, `the namespace was renamed to "b" by migration "v2"`)
 }
 
-func TestAFreshStoreAgreesWithAMigratedOne(t *testing.T) {
+func TestMigrate_FreshStoreAgreesWithAMigratedOne(t *testing.T) {
 	fresh, err := opened(t, store.NewMemory(), renameAToB).Register("b", objects)
 	require.NoError(t, err)
 	require.Equal(t, "a", fresh.Origin)
 }
 
-func TestANameThatIsTakenBackHasOtherIDs(t *testing.T) {
+func TestMigrate_ReusedNameHasOtherIDs(t *testing.T) {
 	again := store.Migration{Tag: "v3", Created: []string{"a"}}
 	engine := store.NewMemory()
 	before := register(t, opened(t, engine), "a", objects)
@@ -138,7 +138,7 @@ func TestANameThatIsTakenBackHasOtherIDs(t *testing.T) {
 	require.Equal(t, after, register(t, c, "c", objects))
 }
 
-func TestANamespaceMustNotShareItsIDs(t *testing.T) {
+func TestCatalog_NamespacesMustNotShareIDs(t *testing.T) {
 	engine := store.NewMemory()
 	b := engine.Begin()
 	b.Set([]byte("nb"), []byte(`{"Number":1,"Origin":"a","Kind":3}`))
@@ -148,7 +148,7 @@ func TestANamespaceMustNotShareItsIDs(t *testing.T) {
 	require.ErrorContains(t, err, `its IDs would be those of "b"`)
 }
 
-func TestMigrationsThatContradictThemselvesAreRefused(t *testing.T) {
+func TestMigrate_RefusesContradictoryMigrations(t *testing.T) {
 	rename := func(tag string, names ...string) store.Migration {
 		m := store.Migration{Tag: tag, Renamed: map[string]string{}}
 		for i := 0; i < len(names); i += 2 {
@@ -203,7 +203,7 @@ func TestMigrationsThatContradictThemselvesAreRefused(t *testing.T) {
 	}
 }
 
-func TestMigrationsThatContradictTheStoreAreRefusedBeforeAnythingIsChanged(t *testing.T) {
+func TestMigrate_RefusesToContradictTheStoreWithoutChanges(t *testing.T) {
 	harmless := store.Migration{Tag: "1", Renamed: map[string]string{"plain": "flat"}, Deleted: []string{"old"}}
 	cases := map[string]store.Migration{
 		`the store has no "typo"`:                    {Renamed: map[string]string{"typo": "new"}},
@@ -241,7 +241,7 @@ func TestMigrationsThatContradictTheStoreAreRefusedBeforeAnythingIsChanged(t *te
 	}
 }
 
-func TestAppliedMigrationsMustStayAsTheyWere(t *testing.T) {
+func TestMigrate_RefusesChangesOfAppliedMigrations(t *testing.T) {
 	one := store.Migration{Tag: "1", Deleted: []string{"a", "b"}}
 	two := store.Migration{Tag: "2", Renamed: map[string]string{"c": "d"}}
 	three := store.Migration{Tag: "3", Deleted: []string{"e"}}
@@ -279,7 +279,7 @@ func TestAppliedMigrationsMustStayAsTheyWere(t *testing.T) {
 	require.NotEqual(t, before, dump(t, engine))
 }
 
-func TestANamespaceThatOnlyAnEarlierMigrationKnowsMayBeChanged(t *testing.T) {
+func TestMigrate_AcceptsNamespacesOfEarlierMigrations(t *testing.T) {
 	engine := store.NewMemory()
 	register(t, opened(t, engine, renameAToB), "other", objects) // b was not registered
 	next := store.Migration{Tag: "v3", Renamed: map[string]string{"b": "c"}}

@@ -40,7 +40,7 @@ type modelled struct {
 
 var spaces = []store.Space{store.Keys, store.Sheets}
 
-// odd are keys that are no text, or not much of it.
+// odd are keys that are empty, short or invalid UTF-8.
 var odd = []string{"", "\x00", "\xff", "\xff\xff", "0\x80", "0\x80\xff", "0\x81", "0\xff"}
 
 // drawKey returns one of few keys, so that what is done meets what was done
@@ -70,7 +70,7 @@ func (m *modelled) actions() map[string]func(*rapid.T) {
 		"commit":      m.commit,
 		"rollback":    m.rollback,
 		"fail":        m.fail,
-		"open anew":   m.open,
+		"reopen":      m.open,
 		"":            m.check,
 		"first alarm": m.firstAlarm,
 	}
@@ -262,7 +262,7 @@ func (m *modelled) check(t *rapid.T) {
 	require.Equal(t, due, pending(t, m.engine))
 }
 
-func TestAnObjectIsWhatItsTransactionsMakeOfIt(t *testing.T) {
+func TestObject_BehavesAsItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		engine := &brittle{Engine: store.NewMemory(), commits: -1, reads: -1}
 		id := store.Identity{Namespace: 7, Base: baseOf("o", "x"), Name: "x"}
@@ -273,7 +273,7 @@ func TestAnObjectIsWhatItsTransactionsMakeOfIt(t *testing.T) {
 	})
 }
 
-func TestWhatAnObjectGivesAndTakesIsCopied(t *testing.T) {
+func TestObject_CopiesKeysAndValues(t *testing.T) {
 	engine := store.NewMemory()
 	o := store.NewObject(engine, store.Identity{Namespace: 1})
 	value := []byte("abc")
@@ -294,7 +294,7 @@ func TestWhatAnObjectGivesAndTakesIsCopied(t *testing.T) {
 	}
 }
 
-func TestAScanSeesTheObjectAsItWas(t *testing.T) {
+func TestScan_IsASnapshot(t *testing.T) {
 	o := store.NewObject(store.NewMemory(), store.Identity{Namespace: 1})
 	for _, key := range []string{"a", "b", "c"} {
 		o.Put(store.Keys, key, nil)
@@ -309,7 +309,7 @@ func TestAScanSeesTheObjectAsItWas(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c"}, seen)
 }
 
-func TestAnEmptyValueIsNotAMissingOne(t *testing.T) {
+func TestObject_EmptyValueIsNotMissing(t *testing.T) {
 	o := store.NewObject(store.NewMemory(), store.Identity{Namespace: 1})
 	o.Put(store.Keys, "k", nil)
 	for range 2 {
@@ -322,7 +322,7 @@ func TestAnEmptyValueIsNotAMissingOne(t *testing.T) {
 	}
 }
 
-func TestAnObjectThatWasKnownByItsIDAloneGetsItsName(t *testing.T) {
+func TestObject_GetsItsNameLater(t *testing.T) {
 	engine := store.NewMemory()
 	base := baseOf("o", "x")
 	put := func(name, key string) {
@@ -349,7 +349,7 @@ func TestAnObjectThatWasKnownByItsIDAloneGetsItsName(t *testing.T) {
 	require.Empty(t, dump(t, engine))
 }
 
-func TestNamesThatAreNotKnownDoNotReplaceStoredOnes(t *testing.T) {
+func TestObject_UnknownNameKeepsTheStoredName(t *testing.T) {
 	base, group := baseOf("o", "x"), baseOf("g", "x")
 	for _, known := range []store.Identity{
 		{Namespace: 1, Base: base, Name: "x"},
@@ -378,7 +378,7 @@ func TestNamesThatAreNotKnownDoNotReplaceStoredOnes(t *testing.T) {
 	}
 }
 
-func TestReadingErrorsAreNotSwallowed(t *testing.T) {
+func TestObject_ReturnsReadErrors(t *testing.T) {
 	engine := &brittle{Engine: store.NewMemory(), commits: -1}
 	o := store.NewObject(engine, store.Identity{Namespace: 1})
 	_, _, err := o.Get(store.Keys, "k")

@@ -11,7 +11,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-func TestPagesAreAFileInTheTransaction(t *testing.T) {
+func TestPages_AreAFileInTheTransaction(t *testing.T) {
 	type file struct {
 		pages map[uint32]byte // what each is filled with
 		count uint32
@@ -63,7 +63,7 @@ func TestPagesAreAFileInTheTransaction(t *testing.T) {
 	})
 }
 
-func TestAPageOfAnotherSizeIsReportedAsCorrupt(t *testing.T) {
+func TestPages_WrongSizeIsCorruption(t *testing.T) {
 	o := store.NewObject(store.NewMemory(), store.Identity{Namespace: 1})
 	pages := o.Pages()
 	require.NoError(t, pages.WritePage(0, make([]byte, 8)))
@@ -74,7 +74,7 @@ func TestAPageOfAnotherSizeIsReportedAsCorrupt(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrCorrupt)
 }
 
-func TestADatabaseWithoutPagesLeavesNothing(t *testing.T) {
+func TestPages_EmptyDatabaseLeavesNothing(t *testing.T) {
 	engine := store.NewMemory()
 	o := store.NewObject(engine, store.Identity{Namespace: 1})
 	require.NoError(t, o.Pages().SetCount(0))

@@ -137,7 +137,7 @@ func (r *release) migrate(t *rapid.T) {
 	}
 }
 
-func TestStoresGoFromReleaseToRelease(t *testing.T) {
+func TestMigrate_AcrossReleases(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := &release{engine: store.NewMemory(), spaces: map[string]map[string]string{}, used: map[string]bool{}}
 		for _, name := range []string{"a", "b", "c"} {
@@ -152,7 +152,7 @@ func TestStoresGoFromReleaseToRelease(t *testing.T) {
 	})
 }
 
-func TestMigrateReturnsWhenEverythingIsDurable(t *testing.T) {
+func TestMigrate_ReturnsWhenDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		outcome := make(chan error, 1)

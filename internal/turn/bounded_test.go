@@ -28,7 +28,7 @@ func newBounded(t *testing.T, caller context.Context) (bounded *turn.Bounded, st
 	return bounded, stop
 }
 
-func TestABoundedContextEndsWithWhoeverEndsFirst(t *testing.T) {
+func TestBounded_EndsWithTheFirstOfItsContexts(t *testing.T) {
 	reason := errors.New("reason")
 	for _, test := range []struct {
 		name  string
@@ -78,7 +78,7 @@ func TestABoundedContextEndsWithWhoeverEndsFirst(t *testing.T) {
 	}
 }
 
-func TestABoundedContextHasTheCallersDeadlineAndValues(t *testing.T) {
+func TestBounded_HasTheCallersDeadlineAndValues(t *testing.T) {
 	caller, cancel := context.WithTimeout(context.WithValue(background, key("a"), 1), time.Hour)
 	defer cancel()
 	bounded, _ := newBounded(t, caller)
@@ -94,7 +94,7 @@ func TestABoundedContextHasTheCallersDeadlineAndValues(t *testing.T) {
 	require.Same(t, bounded.Event, turn.From(context.WithValue(bounded, key("b"), 2)))
 }
 
-func TestAReleasedContextHoldsNothingOfItsCaller(t *testing.T) {
+func TestBounded_ReleaseDropsTheCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		caller, cancel := context.WithCancelCause(background)
 		defer cancel(nil)
@@ -108,7 +108,7 @@ func TestAReleasedContextHoldsNothingOfItsCaller(t *testing.T) {
 	})
 }
 
-func TestContextsThatBoundNothing(t *testing.T) {
+func TestUnbounded(t *testing.T) {
 	life, stop := context.WithCancel(background)
 	defer stop()
 	e, err := begin(background, &turn.Lock{}, life, turn.Origin{})

@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/internal/turn"
 )
 
-func TestDeadlocks(t *testing.T) {
+func TestDeadlock(t *testing.T) {
 	nothing := func(context.Context) error { return nil }
 
 	t.Run("an object that calls itself while it keeps its turn", func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestDeadlocks(t *testing.T) {
 		})
 	})
 
-	t.Run("a caller that no longer waits closes no circle", func(t *testing.T) {
+	t.Run("a caller that no longer waits closes no cycle", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var a, b turn.Lock
 			late := make(chan error, 1)
@@ -129,7 +129,7 @@ func TestDeadlocks(t *testing.T) {
 }
 
 // One Resume closes two circles; only one is broken.
-func TestEveryCircleThatOneWaitClosesIsBroken(t *testing.T) {
+func TestDeadlock_EveryCycleIsBroken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a, b, c turn.Lock
 		keep := func(l *turn.Lock) *turn.Event {
@@ -171,7 +171,7 @@ func TestEveryCircleThatOneWaitClosesIsBroken(t *testing.T) {
 
 // Whatever events call each other, keeping their turns or not, everything ends:
 // synctest reports a deadlock that goes unnoticed.
-func TestNothingHangs(t *testing.T) {
+func TestDeadlock_RandomCallsEnd(t *testing.T) {
 	type step struct {
 		target int
 		kept   bool

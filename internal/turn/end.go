@@ -19,13 +19,13 @@ func (e *Event) End() (closed, misuse error) {
 		l.handOverLocked()
 	}
 	closed = l.closed
-	var told map[*func()]struct{}
+	var callbacks map[*func()]struct{}
 	if len(l.onEnd) > 0 {
-		told = l.onEnd[e]
+		callbacks = l.onEnd[e]
 		delete(l.onEnd, e)
 	}
 	l.mu.Unlock()
-	for f := range told {
+	for f := range callbacks {
 		(*f)()
 	}
 	return closed, misuse

@@ -18,7 +18,7 @@ func begun(t *testing.T, l *turn.Lock, from turn.Origin) *turn.Event {
 	return e
 }
 
-func TestOnEndIsCalledOnceWhenTheEventHasEnded(t *testing.T) {
+func TestOnEnd_IsCalledOnce(t *testing.T) {
 	var l turn.Lock
 	e := begun(t, &l, turn.Origin{})
 	var ran []string
@@ -37,7 +37,7 @@ func TestOnEndIsCalledOnceWhenTheEventHasEnded(t *testing.T) {
 	require.Len(t, ran, 2, "another event's end is not this one's")
 }
 
-func TestAnEventHasTheTurnUnlessItWaitsWithoutKeepingIt(t *testing.T) {
+func TestHasTurn_IsFalseOnlyDuringAWait(t *testing.T) {
 	var l turn.Lock
 	e := begun(t, &l, turn.Origin{})
 	wait, err := turn.Yield(e)
@@ -53,7 +53,7 @@ func TestAnEventHasTheTurnUnlessItWaitsWithoutKeepingIt(t *testing.T) {
 	_, _ = e.End()
 }
 
-func TestCallerIsWhoWaits(t *testing.T) {
+func TestCaller_IsTheWaitingEvent(t *testing.T) {
 	var l, m turn.Lock
 	e := begun(t, &l, turn.Origin{})
 	from := turn.OriginOf(e)

@@ -66,7 +66,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-func TestEventsRunOneAtATimeInTheOrderOfArrival(t *testing.T) {
+func TestLock_RunsEventsOneAtATimeInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
 		var order []int // the turn is its guard: the race detector watches
@@ -91,7 +91,7 @@ func TestEventsRunOneAtATimeInTheOrderOfArrival(t *testing.T) {
 	})
 }
 
-func TestWaitingEndsWithTheCallersContext(t *testing.T) {
+func TestQueue_WaitEndsWithTheCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
 		first, err := begin(background, &l, background, turn.Origin{})
@@ -106,7 +106,7 @@ func TestWaitingEndsWithTheCallersContext(t *testing.T) {
 	})
 }
 
-func TestAWaitLetsOthersInAndAKeptOneDoesNot(t *testing.T) {
+func TestYield_LetsOthersInUnlessTheTurnIsKept(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			var l turn.Lock
@@ -141,7 +141,7 @@ func TestAWaitLetsOthersInAndAKeptOneDoesNot(t *testing.T) {
 	}
 }
 
-func TestWhileAnEventWaitsItsContextMayBeUsedInParallel(t *testing.T) {
+func TestEvent_ContextMayBeUsedConcurrentlyDuringAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
 		require.NoError(t, run(background, &l, func(ctx context.Context) error {
@@ -163,7 +163,7 @@ func TestWhileAnEventWaitsItsContextMayBeUsedInParallel(t *testing.T) {
 	})
 }
 
-func TestAContextIsWorthlessAfterItsHandler(t *testing.T) {
+func TestEvent_ContextEndsWithItsHandler(t *testing.T) {
 	var l turn.Lock
 	var stale context.Context
 	require.NoError(t, run(background, &l, func(ctx context.Context) error {
@@ -175,7 +175,7 @@ func TestAContextIsWorthlessAfterItsHandler(t *testing.T) {
 	require.ErrorIs(t, turn.From(stale).Keep(), turn.ErrOutside)
 }
 
-func TestAStrictLockKnowsItsGoroutine(t *testing.T) {
+func TestLock_StrictChecksTheGoroutine(t *testing.T) {
 	l := turn.Lock{Strict: true}
 	require.NoError(t, run(background, &l, func(ctx context.Context) error {
 		stranger := make(chan error)
@@ -188,7 +188,7 @@ func TestAStrictLockKnowsItsGoroutine(t *testing.T) {
 	}))
 }
 
-func TestALenientLockReportsAContextStillInUseAtTheEnd(t *testing.T) {
+func TestLock_LenientReportsAContextStillInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
 		e, err := begin(background, &l, background, turn.Origin{})
@@ -202,7 +202,7 @@ func TestALenientLockReportsAContextStillInUseAtTheEnd(t *testing.T) {
 	})
 }
 
-func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) {
+func TestClose_RefusesQueuedEventsAndLetsOthersFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
 		reason := errors.New("reset")
@@ -238,7 +238,7 @@ func TestCloseRefusesWhoHasNotBegunAndLetsTheRestFinishOneAtATime(t *testing.T) 
 	})
 }
 
-func TestATicketKeepsItsPlace(t *testing.T) {
+func TestTicket_KeepsItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock
 		first, err := begin(background, &l, background, turn.Origin{})
@@ -262,7 +262,7 @@ func TestATicketKeepsItsPlace(t *testing.T) {
 
 type key string
 
-func TestTheContextHasTheCallersValuesAndTheObjectsLife(t *testing.T) {
+func TestEvent_HasTheCallersValuesAndTheObjectsLifetime(t *testing.T) {
 	var l turn.Lock
 	life, stop := context.WithCancelCause(context.WithValue(background, key("a"), 1))
 	ctx, cancel := context.WithCancel(context.WithValue(background, key("b"), 2))
@@ -279,7 +279,7 @@ func TestTheContextHasTheCallersValuesAndTheObjectsLife(t *testing.T) {
 	require.ErrorIs(t, context.Cause(derived), reason)
 }
 
-func TestAHandlerHasItsTurnAfterAWaitWhoeverElseStillWaits(t *testing.T) {
+func TestEvent_HasItsTurnAfterAWaitWhileOthersWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := turn.Lock{Strict: true}
 		e, _ := begin(background, &a, background, turn.Origin{})
@@ -302,7 +302,7 @@ func TestAHandlerHasItsTurnAfterAWaitWhoeverElseStillWaits(t *testing.T) {
 	})
 }
 
-func TestEventsThatStartEachOtherDoNotHoldEachOtherInMemory(t *testing.T) {
+func TestEvent_DoesNotKeepItsStarterInMemory(t *testing.T) {
 	var l turn.Lock
 	first, err := begin(background, &l, background, turn.Follow(context.WithValue(background, key("a"), 1)))
 	require.NoError(t, err)

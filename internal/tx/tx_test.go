@@ -62,7 +62,7 @@ func get(t *testing.T, x *tx.Tx, key string) string {
 
 var errTest = errors.New("test")
 
-func TestTx_TellsItsOwnerOfEachTransactionOnce(t *testing.T) {
+func TestTx_NotifiesItsOwnerOncePerTransaction(t *testing.T) {
 	x, o := newTx()
 	require.False(t, x.Used())
 	require.NoError(t, x.Enter())
@@ -91,7 +91,7 @@ func TestTx_UndoesATransaction(t *testing.T) {
 	require.Equal(t, "1", get(t, x, "a"))
 }
 
-func TestTx_StoresNothingForAnOwnerThatIsOver(t *testing.T) {
+func TestTx_StoresNothingForAnEndedOwner(t *testing.T) {
 	x, o := newTx()
 	put(t, x, "a", "1")
 	o.over = errTest
@@ -112,7 +112,7 @@ func TestTx_NeedsATurn(t *testing.T) {
 	x.Leave()
 }
 
-func TestNest_UndoesWhatItsFunctionHasChanged(t *testing.T) {
+func TestNest_UndoesTheChangesOfItsFunction(t *testing.T) {
 	x, _ := newTx()
 	put(t, x, "a", "1")
 	require.ErrorIs(t, x.Nest(func() error {
@@ -157,7 +157,7 @@ func TestRetryAlarm_GivesUpAfterSevenRuns(t *testing.T) {
 	}
 }
 
-func TestEndAlarm_LeavesAnAlarmThatWasSetAgain(t *testing.T) {
+func TestEndAlarm_KeepsAnAlarmThatWasSetAgain(t *testing.T) {
 	x, _ := newTx()
 	ran := store.Alarm{Name: "a", At: 1, Serial: 1}
 	again := ran

@@ -78,7 +78,7 @@ func TestAlarm_SettingAnAlarmReplacesItsEarlierTime(t *testing.T) {
 	})
 }
 
-func TestAlarm_TimeThatIsPastMeansNowAndTheZeroTimeIsAnError(t *testing.T) {
+func TestAlarm_PastTimeMeansNowAndZeroTimeIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(t, dog.Options{}, fixture.NewAlarmHooks(nil))
 		now := time.Now()
@@ -205,7 +205,7 @@ type numb struct{ dog.Object }
 
 func (n *numb) Set(_ context.Context, at time.Time) error { return n.Storage().Alarms().Set(at) }
 
-func TestAlarm_TypeWithoutOnAlarmSetsNone(t *testing.T) {
+func TestAlarm_CannotBeSetWithoutOnAlarm(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	numbs, err := dog.RegisterObject[numb](rt, "numb", nil)
 	require.NoError(t, err)
@@ -233,7 +233,7 @@ func TestAlarms_BelongToTheTurn(t *testing.T) {
 	})
 }
 
-func TestAlarms_OfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
+func TestAlarms_OfOneObjectRunOneAtATimeEvenIfTheyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(
 			t, dog.Options{},
@@ -259,7 +259,7 @@ func TestAlarms_OfOneObjectRunOneAfterTheOtherEvenWhereTheyWait(t *testing.T) {
 	})
 }
 
-func TestAlarm_InsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
+func TestAlarm_ReadsAsNotSetInItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(
 			t, dog.Options{},
@@ -279,7 +279,7 @@ func TestAlarm_InsideItsHandlerAnAlarmReadsAsNotSet(t *testing.T) {
 	})
 }
 
-func TestAlarm_MayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
+func TestAlarm_MayBeSetAgainInItsHandlerForTheSameTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := 4
 		d := fixture.NewAlarmObjects(
@@ -304,7 +304,7 @@ func TestAlarm_MayBeSetAnewInItsHandlerForTheSameMoment(t *testing.T) {
 	})
 }
 
-func TestAlarm_ShutdownLetsNoAlarmBeginAndWaitsForThoseUnderWay(t *testing.T) {
+func TestAlarm_ShutdownBeginsNoneAndWaitsForRunningAlarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
 		d := fixture.NewAlarmObjects(

@@ -56,8 +56,8 @@ var alarmStores = []struct {
 	{"disk", func(b *testing.B) dog.Store { return disk.At(b.TempDir()) }},
 }
 
-// An alarm is set anew in a transaction of its own, which is durable before the
-// next.
+// An alarm is set again in a transaction of its own, which is durable before
+// the next.
 func BenchmarkSetAlarm(b *testing.B) {
 	for _, s := range alarmStores {
 		b.Run(s.name, func(b *testing.B) {

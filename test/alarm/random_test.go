@@ -122,7 +122,7 @@ func (w *world) run(ctx context.Context, s *fixture.AlarmObject, a dog.Alarm) er
 	return errDropped
 }
 
-// check complains, and compares what the objects say with the model.
+// check compares the state of the objects with the model.
 func (w *world) check(d *fixture.AlarmObjects, objects []string) {
 	w.mu.Lock()
 	wrong := w.wrong
@@ -146,7 +146,7 @@ func (w *world) check(d *fixture.AlarmObjects, objects []string) {
 	}
 }
 
-func TestAlarm_AlarmsBehaveLikeTheirModel(t *testing.T) {
+func TestAlarms_BehaveLikeTheirModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) { play(t, steps) })

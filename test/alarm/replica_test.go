@@ -99,7 +99,7 @@ func (h *hospital) replicas(ward string) (names []string) {
 	return names
 }
 
-func TestAlarm_GroupsAndReplicasHaveAlarms(t *testing.T) {
+func TestAlarms_OfGroupsAndReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		engine := fixture.PromptEngine()
@@ -135,7 +135,7 @@ func TestAlarm_GroupsAndReplicasHaveAlarms(t *testing.T) {
 	})
 }
 
-func TestAlarm_ReplicasAlarmSurvivesARestart(t *testing.T) {
+func TestAlarm_OfAReplicaSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		engine := fixture.PromptEngine()
@@ -154,7 +154,7 @@ func TestAlarm_ReplicasAlarmSurvivesARestart(t *testing.T) {
 	})
 }
 
-func TestAlarm_LiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
+func TestAlarm_RunsInALiveReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := fixture.NewAlarmHooks(nil)
 		h := newHospital(t, dog.Options{}, clock)
@@ -169,7 +169,7 @@ func TestAlarm_LiveReplicaRunsItsAlarmWhereItIs(t *testing.T) {
 	})
 }
 
-func TestAlarm_ReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
+func TestAlarm_OfAReplicaWaitsForItsGroupToStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		engine := fixture.PromptEngine()
@@ -198,7 +198,7 @@ func TestAlarm_ReplicasAlarmWaitsForItsGroupToStart(t *testing.T) {
 	})
 }
 
-func TestAlarm_GroupThatWasReachedByItsIDKeepsItsName(t *testing.T) {
+func TestAlarm_KeepsTheNameOfAGroupReachedByItsID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, clock := dog.Options{Store: fixture.StoreOf(fixture.PromptEngine())}, fixture.NewAlarmHooks(nil)
 		h := newHospital(t, options, clock)

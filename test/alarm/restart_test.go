@@ -80,7 +80,7 @@ func retriesOf(rings []fixture.AlarmRun) (list []int) {
 	return list
 }
 
-func TestAlarm_WhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
+func TestAlarms_OverdueRunInOrderOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, atOnce = 2000, 256
 		engine := fixture.PromptEngine()
@@ -105,7 +105,7 @@ func TestAlarm_WhatIsOverdueRunsInTheOrderOfTime(t *testing.T) {
 	})
 }
 
-func TestAlarm_ThatRanWhenTheProcessDiedRunsAgain(t *testing.T) {
+func TestAlarm_RunsAgainAfterACrashInItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		clock := fixture.NewAlarmHooks(func(ctx context.Context, s *fixture.AlarmObject, a dog.Alarm) error {
@@ -159,7 +159,7 @@ func TestAlarms_WaitUntilTheirTypeIsRegistered(t *testing.T) {
 	})
 }
 
-func TestAlarms_OfATypeThatLostItsOnAlarmWait(t *testing.T) {
+func TestAlarms_WaitWhileTheirTypeHasNoOnAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		clock := fixture.NewAlarmHooks(nil)
@@ -178,7 +178,7 @@ func TestAlarms_OfATypeThatLostItsOnAlarmWait(t *testing.T) {
 	})
 }
 
-func TestAlarm_RuntimeThatIsCutOffCountsNoRetry(t *testing.T) {
+func TestAlarm_CutByShutdownCountsNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		cut := true

@@ -37,7 +37,7 @@ var fails = map[string]func(ctx context.Context, s *fixture.AlarmObject, a dog.A
 	},
 }
 
-func TestAlarm_FailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
+func TestAlarm_IsRetriedSixTimesAndThenKept(t *testing.T) {
 	for how, fail := range fails {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -80,13 +80,13 @@ func TestAlarm_FailedAlarmIsRetriedSixTimesAndKept(t *testing.T) {
 				d.With("ada", func(a *dog.Alarms) error { return a.SetNamed("coffee", hour.Add(9*time.Hour), nil) })
 				require.Equal(t, []string{"coffee", "tea!"}, d.Names("ada"))
 				d.With("ada", func(a *dog.Alarms) error { return a.SetNamed("tea", time.Now(), nil) })
-				require.Equal(t, 0, d.Hooks.TakeRuns()[0].Retry, "set anew it begins anew")
+				require.Equal(t, 0, d.Hooks.TakeRuns()[0].Retry, "set again it begins again")
 			})
 		})
 	}
 }
 
-func TestAlarm_IsDoneWhenARetrySucceeds(t *testing.T) {
+func TestAlarm_EndsWhenARetrySucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var scheduled []time.Time
 		d := fixture.NewAlarmObjects(
@@ -138,7 +138,7 @@ func TestAlarm_RetriesAreSpread(t *testing.T) {
 	})
 }
 
-func TestAlarm_HandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
+func TestAlarm_IsNotRetriedIfItsHandlerSetOrDeletedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := false
 		var settle func(a *dog.Alarms) error // owned by the turn of ada
@@ -189,7 +189,7 @@ func TestAlarm_HandlerThatSettlesWhatComesNextIsNotRetried(t *testing.T) {
 	})
 }
 
-func TestAlarm_WhatAPanickingHandlerSettledIsUndone(t *testing.T) {
+func TestAlarm_PanicUndoesChangesOfAlarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := fixture.NewAlarmObjects(
 			t, dog.Options{},
@@ -213,7 +213,7 @@ func TestAlarm_WhatAPanickingHandlerSettledIsUndone(t *testing.T) {
 	})
 }
 
-func TestAlarm_ObjectThatCannotStartFailsItsAlarm(t *testing.T) {
+func TestAlarm_FailsIfItsObjectCannotStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := fixture.NewAlarmHooks(nil)
 		starts := 0
@@ -234,7 +234,7 @@ func TestAlarm_ObjectThatCannotStartFailsItsAlarm(t *testing.T) {
 	})
 }
 
-func TestAlarm_ThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing.T) {
+func TestAlarm_SetInOnStartReplacesTheDueAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := fixture.NewAlarmHooks(nil)
 		starts := 0
@@ -251,7 +251,7 @@ func TestAlarm_ThatIsSetInOnStartInsteadOfTheOneThatIsDueRunsInstead(t *testing.
 	})
 }
 
-func TestAlarm_StoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T) {
+func TestAlarm_RefusedWritesCostNoRetryAndBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		d := fixture.NewAlarmObjects(
@@ -274,7 +274,7 @@ func TestAlarm_StoreThatRefusesIsNotAskedAllTheTimeAndCostsNoRetry(t *testing.T)
 	})
 }
 
-// brimful is an engine that says itself when it takes no changes.
+// brimful is an engine whose Writable is set by a test.
 type brimful struct {
 	*storetest.Engine
 	full atomic.Bool
@@ -287,7 +287,7 @@ func (b *brimful) Writable() error {
 	return nil
 }
 
-func TestAlarm_NoAlarmRunsWhileTheStoreTakesNoChanges(t *testing.T) {
+func TestAlarm_DoesNotRunWhileTheStoreRefusesWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &brimful{Engine: fixture.PromptEngine()}
 		d := fixture.NewAlarmObjects(t, dog.Options{Store: fixture.OpenedStore(engine)}, fixture.NewAlarmHooks(nil))

@@ -54,7 +54,7 @@ func inBubble() int {
 	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte(", synctest bubble "))
 }
 
-func TestAlarms_ThatWaitCostNoGoroutines(t *testing.T) {
+func TestAlarms_PendingCostNoGoroutines(t *testing.T) {
 	const n = 100_000
 	engine := store.NewMemory()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestAlarms_ThatWaitCostNoGoroutines(t *testing.T) {
 	})
 }
 
-func TestAlarms_BeyondTheWindowRunInTimeAndOrder(t *testing.T) {
+func TestAlarms_BeyondTheWindowRunOnTimeAndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 18_000 // more than are kept in memory
 		engine := fixture.PromptEngine()

@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// chime is an object whose alarms do what a test says.
+// chime is an object whose OnAlarm is set by a test.
 type chime struct {
 	dog.Object
 	on    func(ctx context.Context, b *chime) error
@@ -51,7 +51,7 @@ func newChimes(
 	return chimes
 }
 
-func TestAlarms_RunOnceTheProgramIsWired(t *testing.T) {
+func TestAlarms_RunOnceAllTypesAreRegistered(t *testing.T) {
 	ways := map[string]func(rt *dog.Runtime, chimes *dog.Namespace[chime], others *dog.Namespace[fixture.Object]) error{
 		"Start": func(rt *dog.Runtime, _ *dog.Namespace[chime], _ *dog.Namespace[fixture.Object]) error {
 			rt.Start()
@@ -105,7 +105,7 @@ func TestAlarms_RunOnceTheProgramIsWired(t *testing.T) {
 	new(dog.Runtime).Start()
 }
 
-func TestAlarms_OfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
+func TestAlarms_OfOneTypeDoNotDelayOtherTypes(t *testing.T) {
 	const many = 1000
 	hangs := map[string]func(hang <-chan struct{}, c *chime){
 		"OnAlarm": func(hang <-chan struct{}, c *chime) {
@@ -162,7 +162,7 @@ func TestAlarms_OfOneTypeDoNotDelayThoseOfOthers(t *testing.T) {
 	}
 }
 
-func TestAlarms_ThatHangDelayOthersOfTheirTypeForTenSeconds(t *testing.T) {
+func TestAlarms_HangingDelayTheirTypeForTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const hanging = 256
 		hang := make(chan struct{})

@@ -30,7 +30,7 @@ var foreignInside = []string{
 
 // The pages about the inside name no identifier, file or folder of the inside
 // that does not exist.
-func TestAPI_PagesAboutTheInsideNameOnlyWhatExists(t *testing.T) {
+func TestAPI_DesignPagesNameOnlyExistingIdentifiers(t *testing.T) {
 	for page, tests := range map[string]bool{"docs/design.md": false, "CONTRIBUTING.md": true} {
 		inside := readInside(t, tests)
 		data, err := os.ReadFile(filepath.Join("..", "..", page))

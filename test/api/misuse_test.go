@@ -58,7 +58,7 @@ func TestRegister_RefusesASchemaWithoutAStore(t *testing.T) {
 	require.NoError(t, err, "nothing is left of what was refused")
 }
 
-func TestStatusError_IsAnErrorWhateverItHolds(t *testing.T) {
+func TestStatusError_IsAnErrorWithAnyContents(t *testing.T) {
 	var none *dog.StatusError
 	for name, c := range map[string]struct {
 		err    *dog.StatusError
@@ -94,7 +94,7 @@ func TestStatusError_IsAnErrorWhateverItHolds(t *testing.T) {
 	}
 }
 
-func TestNames_TheLogTellsAnInvalidNameFromAnInvalidUID(t *testing.T) {
+func TestNames_LogDistinguishesInvalidNamesFromInvalidUIDs(t *testing.T) {
 	options, log := fixture.LogToBuffer()
 	pages, err := dog.RegisterObject(dogtest.New(t, options), "page", &dog.ObjectOptions[page]{
 		New: func() *page { return &page{receive: func(*page) error { return nil }} },
@@ -112,7 +112,7 @@ func TestNames_TheLogTellsAnInvalidNameFromAnInvalidUID(t *testing.T) {
 
 // A name that no object can have is an error of every method, also of those
 // that have nothing to do where there is no object.
-func TestNames_EveryMethodOfAStubRefusesAnInvalidOne(t *testing.T) {
+func TestNames_InvalidOnesAreRefusedByEveryStubMethod(t *testing.T) {
 	options, _ := fixture.LogToBuffer()
 	options.Store = disk.Memory()
 	rt := dogtest.New(t, options)
@@ -205,7 +205,7 @@ func TestNilFunctions_AreRefusedWhereTheyArePassed(t *testing.T) {
 	})
 }
 
-func TestNilFunctions_NoneIsForgotten(t *testing.T) {
+func TestNilFunctions_TableIsComplete(t *testing.T) {
 	var names []string
 	for _, file := range publicFiles(t) {
 		for _, d := range file.Decls {

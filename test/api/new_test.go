@@ -46,7 +46,7 @@ func TestRegister_NewRunsForRealObjectsOnly(t *testing.T) {
 	})
 }
 
-func TestRegister_WhatIsEmbeddedCanBeRegisteredItself(t *testing.T) {
+func TestRegister_EmbeddedTypeCanBeRegistered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		objects, err := dog.RegisterObject[dog.Object](rt, "object", nil)
@@ -79,7 +79,7 @@ type listens struct{ dog.Object }
 
 func (*listens) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error { return s.Send(m) }
 
-func TestRegister_TypeWithoutReceiveConnectsIfItHasToDoWithSockets(t *testing.T) {
+func TestRegister_TypeWithSocketHandlersConnectsWithoutReceive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		replicas, err := dog.RegisterReplica[opens](rt, "opens", nil)
@@ -123,7 +123,7 @@ func (s *shop) Receive(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
-func TestRegister_NewHandsDependenciesOver(t *testing.T) {
+func TestRegister_NewInjectsDependencies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		prices := map[string]string{"/tea": "3"}
 		rt := dogtest.New(t, dog.Options{})

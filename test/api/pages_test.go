@@ -32,7 +32,7 @@ var foreign = []string{
 }
 
 // Markdown names nothing that does not exist: identifiers, tests and files.
-func TestAPI_PagesNameOnlyWhatExists(t *testing.T) {
+func TestAPI_PagesNameOnlyExistingIdentifiers(t *testing.T) {
 	public, source := publicNames(t), readSource(t)
 	for _, page := range markdown(t) {
 		data, err := os.ReadFile(filepath.Join("..", "..", page))

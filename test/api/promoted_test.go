@@ -133,7 +133,7 @@ func (h *hiding) Own(context.Context) (dog.ID, error) {
 	return self.ID(), dog.Put(h.Object.Storage(), "k", 1)
 }
 
-func TestEmbedding_NamesOfATypesOwnHideWhatIsPromotedAndBreakNothing(t *testing.T) {
+func TestEmbedding_OwnNamesMayHidePromotedOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		objects, err := dog.RegisterObject(

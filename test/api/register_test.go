@@ -98,13 +98,13 @@ type late struct{ dog.Group }
 
 func (*late) OnStart() error { return nil }
 
-func TestRegister_NearlyAHandlerIsRefused(t *testing.T) {
+func TestRegister_RefusesNearMissesOfHandlers(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	rooms, err := dog.RegisterReplica[good](rt, "room", nil)
 	require.NoError(t, err)
 	tests := map[string]struct {
 		register func(name string) error
-		says     []string
+		words    []string
 	}{
 		"misspelt": {
 			func(name string) error { _, err := dog.RegisterReplica[misspelt](rt, name, nil); return err },
@@ -233,7 +233,7 @@ func TestRegister_NearlyAHandlerIsRefused(t *testing.T) {
 			require.ErrorAs(t, err, &refused)
 			require.Equal(t, name, refused.Namespace)
 			require.Contains(t, err.Error(), refused.Type)
-			for _, words := range test.says {
+			for _, words := range test.words {
 				require.Contains(t, refused.Problem, words)
 			}
 		})
@@ -295,7 +295,7 @@ func (*plainGroup) Identified() int             { return 0 }
 func (*plainGroup) Cluster(context.Context) int { return 0 }
 func (*plainGroup) Received() int               { return 0 }
 
-func TestRegister_OrdinaryMethodsAreNotTakenForHandlers(t *testing.T) {
+func TestRegister_AcceptsOrdinaryMethods(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	replicas, err := dog.RegisterReplica[plain](rt, "replica", nil)
 	require.NoError(t, err)
@@ -309,7 +309,7 @@ func TestRegister_GroupMustHaveALimit(t *testing.T) {
 	require.NoError(t, err)
 	tests := map[string]struct {
 		options *dog.GroupOptions[plainGroup]
-		says    string
+		words   string
 	}{
 		"nil options": {nil, "Limit is 0"},
 		"none": {
@@ -322,11 +322,11 @@ func TestRegister_GroupMustHaveALimit(t *testing.T) {
 	for name, test := range tests {
 		_, err := dog.RegisterGroup(rt, name, rooms, test.options)
 		require.ErrorAs(t, err, new(*dog.RegistrationError), name)
-		require.ErrorContains(t, err, test.says, name)
+		require.ErrorContains(t, err, test.words, name)
 	}
 }
 
-func TestRegister_NamespaceNeedsANameOfItsOwn(t *testing.T) {
+func TestRegister_RequiresAUniqueNamespace(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterReplica[good](rt, "", nil)
 	require.ErrorAs(t, err, new(*dog.RegistrationError))

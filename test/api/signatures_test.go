@@ -11,7 +11,7 @@ import (
 
 // A program cannot name the types of internal packages, so nothing that it can
 // call has them in its signature.
-func TestAPI_NoPublicSignatureHasATypeOfAnInternalPackage(t *testing.T) {
+func TestAPI_SignaturesHaveNoInternalTypes(t *testing.T) {
 	checked := 0
 	for name, file := range publicFiles(t) {
 		internal := internalImports(file)

@@ -26,7 +26,7 @@ var lists = []string{
 var calledByOthers = []string{"Error", "Is", "Unwrap", "String", "MarshalText", "UnmarshalText"}
 
 // What no test and no example uses may work in no way that a user would want.
-func TestAPI_EachExportedIdentifierIsUsedByATestOrAnExample(t *testing.T) {
+func TestAPI_ExportedIdentifiersAreUsedByATestOrExample(t *testing.T) {
 	u := readUses(t)
 	for _, path := range []string{modulePath, modulePath + "/disk", modulePath + "/dogtest", modulePath + "/shard"} {
 		scope := u.imported(t, path).Scope()

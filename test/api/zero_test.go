@@ -75,7 +75,7 @@ func typeName(pointer any) string {
 	return name
 }
 
-func TestZeroValue_NoExportedTypeIsForgotten(t *testing.T) {
+func TestZeroValue_TableIsComplete(t *testing.T) {
 	var names []string
 	for _, zero := range zeros {
 		names = append(names, typeName(zero))
@@ -125,7 +125,7 @@ func TestZeroValue_EveryMethodIsHarmless(t *testing.T) {
 					}
 				case nil:
 					require.True(
-						t, sensible[name] || result.Type() != reflect.TypeFor[error](), "%s says that all is well",
+						t, sensible[name] || result.Type() != reflect.TypeFor[error](), "%s returns no error",
 						name,
 					)
 				}
@@ -139,7 +139,7 @@ func TestZeroValue_EveryMethodIsHarmless(t *testing.T) {
 	}
 }
 
-func TestZeroValue_UsersTypeThatWasNotRegisteredIsHarmless(t *testing.T) {
+func TestZeroValue_UnregisteredTypeIsHarmless(t *testing.T) {
 	w := httptest.NewRecorder()
 	err := (&fixture.Room{On: &fixture.Hooks{}}).Receive(w, httptest.NewRequest(http.MethodGet, "/ws", nil))
 	fixture.RequireUsage(t, err, "not made by a runtime")
@@ -176,7 +176,7 @@ func TestZeroValue_FunctionsTakeZeroValues(t *testing.T) {
 	require.Equal(t, dog.SendOption{}, dog.Coalesce(""))
 }
 
-func TestZeroValue_IDIsNobody(t *testing.T) {
+func TestZeroValue_IDIsInvalid(t *testing.T) {
 	var id dog.ID
 	require.True(t, id.IsZero())
 	text, err := json.Marshal(map[string]dog.ID{"id": id})

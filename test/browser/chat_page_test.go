@@ -33,8 +33,8 @@ func visit(t *testing.T, browser *chromium.Browser, name, base string, form bool
 	return p
 }
 
-// say replaces what stands in the field and sends it by keyboard.
-func (p *person) say(text string) {
+// send replaces the text in the field and sends it by keyboard.
+func (p *person) send(text string) {
 	p.t.Helper()
 	p.Run(`document.querySelector("#text").select()`)
 	p.Do(chromedp.SendKeys(chromedp.CSS("#text"), text+"\n"))
@@ -66,11 +66,11 @@ func (p *person) waitPeople(names []string) {
 }
 
 // requireUnread checks that readers have text once and nobody else has it. A
-// sender's messages arrive in the order sent, so p says something to all:
-// whoever has that would also have what was said before.
+// sender's messages arrive in the order sent, so p sends something to all:
+// whoever has that would also have the earlier text.
 func (p *person) requireUnread(tabs map[string]*person, readers []string, text string) {
 	p.t.Helper()
-	p.say("after " + text)
+	p.send("after " + text)
 	for name, other := range tabs {
 		other.waitMessage(p.Name(), "all", "after "+text)
 		count := chromium.Eval[int](other.Tab, `[...document.querySelectorAll("#log .msg:not([data-meta=all])")].

@@ -44,7 +44,7 @@ func TestChat_PeopleOnThreeReplicas(t *testing.T) {
 	ada.waitEvent("join", "<b>x</b>")
 
 	// Everybody reads a message.
-	ada.say("hello <i>all</i>")
+	ada.send("hello <i>all</i>")
 	for _, p := range tabs {
 		p.waitMessage("ada", "all", "hello <i>all</i>")
 	}
@@ -58,7 +58,7 @@ func TestChat_PeopleOnThreeReplicas(t *testing.T) {
 	}
 
 	// Markup stays text.
-	tabs["<b>x</b>"].say("<img src=x onerror=alert(1)>")
+	tabs["<b>x</b>"].send("<img src=x onerror=alert(1)>")
 	for _, p := range tabs {
 		p.waitMessage("<b>x</b>", "all", "<img src=x onerror=alert(1)>")
 		require.False(t, chromium.Eval[bool](p.Tab,
@@ -70,13 +70,13 @@ func TestChat_PeopleOnThreeReplicas(t *testing.T) {
 	far := names[slices.IndexFunc(names, func(name string) bool { return !slices.Contains(neighbours, name) })]
 	ada.Do(chromedp.Click(chromedp.CSS(`#people [data-user="` + far + `"] button`)))
 	ada.Wait("the prefix of a whisper", `document.querySelector("#text").value === "/w `+far+` "`)
-	ada.say("/w " + far + " secret")
+	ada.send("/w " + far + " secret")
 	ada.waitMessage("ada", "whisper", "secret")
 	tabs[far].waitMessage("ada", "whisper", "secret")
 	ada.requireUnread(tabs, []string{"ada", far}, "secret")
 
 	// A group message stays on its replica.
-	ada.say("/g neighbours")
+	ada.send("/g neighbours")
 	for _, name := range neighbours {
 		tabs[name].waitMessage("ada", "group", "neighbours")
 	}
@@ -110,7 +110,7 @@ func TestChat_PeopleOnThreeReplicas(t *testing.T) {
 	}
 }
 
-// observe records what the page says of its connection.
+// observe records what the page shows about its connection.
 func (p *person) observe() {
 	p.t.Helper()
 	p.Run(`
@@ -130,7 +130,7 @@ func (p *person) catchSocket() {
 			WebSocket.prototype.send = send;
 			this.send(data);
 		};`)
-	p.say("caught")
+	p.send("caught")
 	p.waitMessage(p.Name(), "all", "caught")
 }
 
@@ -165,14 +165,14 @@ func TestChat_ShowsTheLog(t *testing.T) {
 		require.Equal(t, fmt.Sprint("line ", i+1), line)
 	}
 	bob := visit(t, browser, "bob", chat.url, false)
-	bob.say("new")
+	bob.send("new")
 	ada.Wait("a hint at it", `!document.querySelector("#newer").hidden`)
 	ada.Do(chromedp.Click(chromedp.CSS("#newer")))
 	ada.waitMessage("bob", "all", "new")
 }
 
-// A planned restart is no failure: nobody is alarmed.
-func TestChat_ComesBackAfterARestart(t *testing.T) {
+// A planned restart shows no error to anybody.
+func TestChat_ReconnectsAfterARestart(t *testing.T) {
 	browser := chromium.Start(t)
 	chat := example(t, "chat", "-data", filepath.Join(t.TempDir(), "chat"))
 	ada, bob := visit(t, browser, "ada", chat.url, false), visit(t, browser, "bob", chat.url, false)
@@ -181,7 +181,7 @@ func TestChat_ComesBackAfterARestart(t *testing.T) {
 		p.waitPeople([]string{"ada", "bob"})
 		p.observe()
 	}
-	ada.say("before")
+	ada.send("before")
 	ada.Do(chromedp.SendKeys(chromedp.CSS("#text"), "a draft"))
 	chat.stop()
 	chat.start()
@@ -190,7 +190,7 @@ func TestChat_ComesBackAfterARestart(t *testing.T) {
 		require.NotContains(t, chromium.Eval[[]string](p.Tab, `states`), "offline")
 	}
 	require.Equal(t, "a draft", chromium.Eval[string](ada.Tab, `text.value`))
-	bob.say("after")
+	bob.send("after")
 	for _, p := range both {
 		p.waitMessage("bob", "all", "after")
 		p.waitPeople([]string{"ada", "bob"})
@@ -201,7 +201,7 @@ func TestChat_ComesBackAfterARestart(t *testing.T) {
 			`[...document.querySelectorAll("#log .event")].map((e) => e.textContent.split(" · ")[0])`))
 	}
 
-	// While the server is away, the page says how old it is.
+	// While the server is away, the page shows how old it is.
 	chat.stop()
 	for _, p := range both {
 		p.Wait("the notes that it is out of date", isStale)
@@ -230,8 +230,8 @@ func TestChat_ComesBackAfterARestart(t *testing.T) {
 	}
 }
 
-// A proxy that restarts is no failure either.
-func TestChat_ComesBackAfterARestartOfAProxy(t *testing.T) {
+// A restart of a proxy shows no error either.
+func TestChat_ReconnectsAfterARestartOfAProxy(t *testing.T) {
 	browser := chromium.Start(t)
 	proxy := newProxy(t, example(t, "chat").url)
 	ada := visit(t, browser, "ada", proxy.url, false)
@@ -244,7 +244,7 @@ func TestChat_ComesBackAfterARestartOfAProxy(t *testing.T) {
 
 // A connection that is lost is lost without a word, and what was written just
 // before arrives once.
-func TestChat_SendsAgainWhatMayBeLost(t *testing.T) {
+func TestChat_ResendsUnacknowledgedMessages(t *testing.T) {
 	browser := chromium.Start(t)
 	proxy := newProxy(t, example(t, "chat").url)
 	ada := visit(t, browser, "ada", proxy.url, false)
@@ -265,7 +265,7 @@ func TestChat_SendsAgainWhatMayBeLost(t *testing.T) {
 	}
 	require.Contains(t, chromium.Eval[[]string](ada.Tab, `states`), "offline", "that one was not planned")
 
-	ada.say("/w zoe are you there?")
+	ada.send("/w zoe are you there?")
 	ada.waitEvent("away", "zoe")
 	require.Equal(t, "/w zoe are you there?", chromium.Eval[string](ada.Tab, `text.value`), "it is given back")
 }
@@ -306,7 +306,7 @@ func (p *person) looks() (faces map[string]string, contrast float64) {
 	return faces, contrast
 }
 
-// People are told apart by colour, can be read in light and dark, and axe-core
+// People have different colours, can be read in light and dark, and axe-core
 // finds nothing to complain of, on a desk and on the smallest phone.
 func TestChat_IsAccessible(t *testing.T) {
 	browser := chromium.Start(t)
@@ -318,17 +318,17 @@ func TestChat_IsAccessible(t *testing.T) {
 	var people []*person
 	for n := range 4 {
 		client := visit(t, browser, fmt.Sprint("guest-", n), chat.url, false, chromedp.EmulateViewport(320, 568))
-		client.say("hello")
+		client.send("hello")
 		people = append(people, client)
 	}
 	ada := visit(t, browser, "ada", chat.url, true)
-	people[0].say("/w ada between us")
-	people[0].say("/g among neighbours")
-	ada.say("hello to all")
+	people[0].send("/w ada between us")
+	people[0].send("/g among neighbours")
+	ada.send("hello to all")
 	ada.waitMessage("guest-0", "whisper", "between us")
 	phone := people[0]
 	long := strings.Repeat("long", 50) // a word without a place to break it
-	phone.say(long)
+	phone.send(long)
 	for _, p := range []*person{ada, phone} {
 		p.waitMessage("guest-0", "all", long)
 		for _, scheme := range []string{"light", "dark"} {

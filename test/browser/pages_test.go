@@ -37,7 +37,7 @@ func buildDocument(t *testing.T, addr string) (file string) {
 }
 
 // Two people who have the document of the README open write into one text.
-func TestPages_TheDocumentOfTheReadmeIsShared(t *testing.T) {
+func TestPages_DocumentOfTheReadmeIsShared(t *testing.T) {
 	browser := chromium.Start(t)
 	addr := freeAddr(t)
 	doc := start(t, buildDocument(t, addr), addr)

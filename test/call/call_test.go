@@ -36,7 +36,7 @@ func TestCalls_OfAllForms(t *testing.T) {
 	require.Equal(t, "ada2", text)
 }
 
-func TestCall_GroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
+func TestCall_ReachesGroupsReplicasAndGenericTypes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		text, err := dog.Call(context.Background(), h.Group.Stub, (*fixture.Lobby).Greet, "ada")
@@ -68,7 +68,7 @@ func TestCall_GroupsReplicasAndGenericTypesAreCalled(t *testing.T) {
 }
 
 // On a cluster they would be copied: see Call.
-func TestCall_ArgumentAndResultAreTheSameGoValues(t *testing.T) {
+func TestCall_PassesGoValuesUnchanged(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	drawers, err := dog.RegisterObject[drawer[[]int]](rt, "drawer", nil)
 	require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestCall_ArgumentAndResultAreTheSameGoValues(t *testing.T) {
 	require.Same(t, &passed[0], &returned[0])
 }
 
-func TestCall_OnlyExportedMethodsAreCalled(t *testing.T) {
+func TestCall_OnlyExportedMethods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
 		_, clerks := newClerks(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
@@ -91,7 +91,7 @@ func TestCall_OnlyExportedMethodsAreCalled(t *testing.T) {
 		ada := clerks.Named("ada")
 		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
 		for name, f := range map[string]func(*clerk, context.Context) error{
-			"closure": func(*clerk, context.Context) error { return nil }, "function": strangersTick,
+			"closure": func(*clerk, context.Context) error { return nil }, "function": foreignTick,
 			"unexported": (*clerk).hidden, "nil": nil,
 		} {
 			fixture.RequireUsage(t, dog.CallErr0(context.Background(), ada, f), "not an exported method", name)
@@ -104,7 +104,7 @@ func TestCall_OnlyExportedMethodsAreCalled(t *testing.T) {
 	})
 }
 
-func TestCall_ErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
+func TestCall_ReturnsTheMethodsErrorUnchanged(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	refused := &dog.CloseError{Code: 3001}
 	text, err := dog.Call(
@@ -119,7 +119,7 @@ func TestCall_ErrorOfAMethodReachesTheCallerAsItIs(t *testing.T) {
 	require.Empty(t, text)
 }
 
-func TestCall_MethodLastsNoLongerThanItsCallersContext(t *testing.T) {
+func TestCall_MethodEndsWithItsCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -158,7 +158,7 @@ func TestCall_MethodLastsNoLongerThanItsCallersContext(t *testing.T) {
 	})
 }
 
-func TestCall_ThatWaitsForItsTurnGivesUpWithItsContext(t *testing.T) {
+func TestCall_WaitForTheTurnEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
@@ -207,7 +207,7 @@ func TestCall_GivesUpTheCallersTurn(t *testing.T) {
 	})
 }
 
-func TestCalls_ThatCannotBeMade(t *testing.T) {
+func TestCalls_InvalidOnesAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")

@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestCall_PanicOfAMethodIsAResetForItsCaller(t *testing.T) {
+func TestCall_PanicOfAMethodIsAResetError(t *testing.T) {
 	_, clerks := newClerks(t, dog.Options{})
 	ada, bob := clerks.Named("ada"), clerks.Named("bob")
 	require.NoError(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick))
@@ -34,7 +34,7 @@ func TestCall_PanicOfAMethodIsAResetForItsCaller(t *testing.T) {
 	}))
 }
 
-func TestCall_MethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
+func TestCall_GoexitOfAMethodEndsTheCallersGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -54,7 +54,7 @@ func TestCall_MethodThatEndsItsGoroutineEndsThatOfTheCaller(t *testing.T) {
 	})
 }
 
-func TestCall_ResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
+func TestCall_ResetEndsRunningCallsButNotQueuedOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")
@@ -89,7 +89,7 @@ func TestCall_ResetEndsTheCallsUnderWayAndNotThoseThatWait(t *testing.T) {
 	})
 }
 
-func TestCall_CallerThatIsResetHasItsCallsAnsweredWithThat(t *testing.T) {
+func TestCall_ReturnsTheResetOfItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, clerks := newClerks(t, dog.Options{})
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
@@ -133,7 +133,7 @@ func TestCall_ShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 	})
 }
 
-func TestCall_ShutdownThatIsOutOfPatienceEndsCalls(t *testing.T) {
+func TestCall_EndsWhenShutdownTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, clerks := newClerks(t, dog.Options{})
 		ada := clerks.Named("ada")

@@ -26,9 +26,9 @@ func newGatedClerks(t *testing.T) (*dog.Namespace[clerk], *storetest.Engine) {
 	return clerks, engine
 }
 
-func keepSaid(c *clerk) error { return c.Storage().Put("said", []byte("so")) }
+func keepKey(c *clerk) error { return c.Storage().Put("key", []byte("so")) }
 
-func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
+func TestCall_ReturnsWhenTheCalleesWritesAreDurable(t *testing.T) {
 	for name, failed := range map[string]error{"result": nil, "error": io.ErrNoProgress} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 				result := make(chan error, 2)
 				go func() {
 					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
-						return errors.Join(keepSaid(c), failed)
+						return errors.Join(keepKey(c), failed)
 					})
 				}()
 				synctest.Wait()
@@ -47,7 +47,7 @@ func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 				// call's business.
 				go func() {
 					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
-						require.NoError(t, keepSaid(c))
+						require.NoError(t, keepKey(c))
 						engine.Flush()
 						time.Sleep(time.Second)
 						return io.ErrShortBuffer
@@ -65,35 +65,35 @@ func TestCall_ResultWaitsUntilWhatTheCalleeStoredIsDurable(t *testing.T) {
 	}
 }
 
-func TestCall_BeginsWhenWhatTheCallerStoredIsDurable(t *testing.T) {
+func TestCall_BeginsWhenTheCallersWritesAreDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		var heard atomic.Bool
+		var called atomic.Bool
 		result := make(chan error, 1)
 		go func() {
 			result <- run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
-				return errors.Join(keepSaid(c), run(ctx, bob, func(context.Context, *clerk) error {
-					heard.Store(true)
+				return errors.Join(keepKey(c), run(ctx, bob, func(context.Context, *clerk) error {
+					called.Store(true)
 					return nil
 				}))
 			})
 		}()
 		synctest.Wait()
-		require.False(t, heard.Load())
+		require.False(t, called.Load())
 		engine.Flush()
 		require.NoError(t, <-result)
-		require.True(t, heard.Load())
+		require.True(t, called.Load())
 	})
 }
 
-func TestCall_LostResultIsAReset(t *testing.T) {
+func TestCall_LostResultIsAResetError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, engine := newGatedClerks(t)
 		ada := clerks.Named("ada")
 		result := make(chan error, 1)
 		go func() {
-			result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return keepSaid(c) })
+			result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return keepKey(c) })
 		}()
 		synctest.Wait()
 		engine.Fail(io.ErrNoProgress)
@@ -106,18 +106,18 @@ func TestCall_LostResultIsAReset(t *testing.T) {
 	})
 }
 
-func TestCall_CallerDoesNotWaitForTheDiskLongerThanItsContextLasts(t *testing.T) {
+func TestCall_WaitForTheDiskEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clerks, _ := newGatedClerks(t)
 		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		err := run(limited, clerks.Named("ada"), func(_ context.Context, c *clerk) error { return keepSaid(c) })
+		err := run(limited, clerks.Named("ada"), func(_ context.Context, c *clerk) error { return keepKey(c) })
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NotErrorIs(t, err, dog.ErrReset)
 	})
 }
 
-func TestCall_ErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
+func TestCall_ErrorThatUndoesWritesDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
@@ -126,7 +126,7 @@ func TestCall_ErrorThatUndoesWhatWasStoredWaitsForNothing(t *testing.T) {
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
 		err = run(context.Background(), clerks.Named("ada"), func(_ context.Context, c *clerk) error {
-			return errors.Join(keepSaid(c), io.ErrNoProgress)
+			return errors.Join(keepKey(c), io.ErrNoProgress)
 		})
 		require.ErrorIs(t, err, io.ErrNoProgress)
 		require.NotErrorIs(t, err, dog.ErrReset)

@@ -10,7 +10,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// clerk is an object that does what its callers say.
+// clerk is an object that runs the functions of its callers.
 type clerk struct {
 	dog.Object
 	done int
@@ -33,8 +33,8 @@ func (c *clerk) Tick(context.Context) error { c.done++; return nil }
 
 func (c *clerk) hidden(context.Context) error { return nil }
 
-// strangersTick has the form of a method expression.
-func strangersTick(c *clerk, ctx context.Context) error { return c.Tick(ctx) } //nolint:revive // see above
+// foreignTick has the form of a method expression.
+func foreignTick(c *clerk, ctx context.Context) error { return c.Tick(ctx) } //nolint:revive // see above
 
 func newClerks(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[clerk]) {
 	t.Helper()

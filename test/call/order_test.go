@@ -17,7 +17,7 @@ import (
 )
 
 // Whatever the objects do meanwhile, the calls of one goroutine run in order,
-// each once at most, and what a caller is told of is what happened.
+// each at most once, and their results match what happened.
 func TestCalls_ThroughOneStubRunInOrder(t *testing.T) {
 	type step struct {
 		kind string

@@ -30,21 +30,21 @@ var kills = flag.Int("kills", 20, "how often TestCrash_NothingAcknowledgedIsLost
 // data directory.
 const killDir = "DOG_KILL_DIR"
 
-// A server writes to a real directory, while clients note what it tells them,
-// until it is killed at some moment. What it has stored must then be whole
-// turns, all of those that a client was told of, and at most one more for each
-// client that waited for one.
+// A server writes to a real directory, while clients record its answers, until
+// it is killed at some moment. What it has stored must then be whole turns, all
+// that were acknowledged to a client, and at most one more for each client that
+// waited for one.
 func TestCrash_NothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 	if dir := os.Getenv(killDir); dir != "" {
 		serveUntilKilled(dir)
 	}
 	dir := t.TempDir()
-	told := &witness{turns: map[string]int{}, reports: map[string]int{}, clients: map[string]int{}}
+	clients := &witness{turns: map[string]int{}, reports: map[string]int{}, clients: map[string]int{}}
 	for range *kills {
-		told.watchAndKill(t, startServer(t, dir))
-		told.audit(t, dir)
+		clients.watchAndKill(t, startServer(t, dir))
+		clients.audit(t, dir)
 	}
-	t.Logf("%d kills, turns by object: %v", *kills, told.turns)
+	t.Logf("%d kills, turns by object: %v", *kills, clients.turns)
 }
 
 // serveUntilKilled is the process that is killed. It ends by itself when the
@@ -106,19 +106,19 @@ func (v *victim) kill(t *testing.T) {
 	_ = v.stdin.Close() // Wait has closed it
 }
 
-// witness knows what clients were told.
+// witness records the answers that clients got.
 type witness struct {
 	mu      sync.Mutex
 	turns   map[string]int // the latest of each object. guarded by mu, like all below
-	reports map[string]int // the latest that one ledger told another of, by "from to"
+	reports map[string]int // the latest that one ledger reported to another, by "from to"
 	clients map[string]int // that each object has at a time
 	left    int            // until the kill
 	enough  chan struct{}  // closed then
 	faults  []string
 }
 
-// note keeps what a client was told: that an object has taken a turn, and told
-// another of it.
+// note records the answer to a client: an object has taken a turn and reported
+// it to another.
 func (w *witness) note(object string, turn int, reportedTo string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -138,8 +138,8 @@ func (w *witness) fault(text string) {
 	w.faults = append(w.faults, text)
 }
 
-// watchAndKill has clients talk to a server, and kills it after it has told
-// them of so many turns, chosen at random.
+// watchAndKill has clients use a server, and kills it after it has acknowledged
+// a random number of turns.
 func (w *witness) watchAndKill(t *testing.T, v *victim) {
 	t.Helper()
 	w.mu.Lock()
@@ -172,7 +172,7 @@ func (w *witness) post(client *http.Client, address, name string, seed int) {
 		if other == name {
 			continue
 		}
-		answer, err := client.Post("http://"+address+"/ledger/"+name+"?tell="+other, "", nil)
+		answer, err := client.Post("http://"+address+"/ledger/"+name+"?report="+other, "", nil)
 		if err != nil {
 			return
 		}
@@ -190,7 +190,7 @@ func (w *witness) post(client *http.Client, address, name string, seed int) {
 	}
 }
 
-// chat asks a tape for turns until the server has gone, and hears of those that
+// chat asks a tape for turns until the server has gone, and gets those that
 // others ask for.
 func (w *witness) chat(client *http.Client, address, name string, seed int) {
 	ctx := context.Background()
@@ -225,21 +225,21 @@ func (w *witness) chat(client *http.Client, address, name string, seed int) {
 	}
 }
 
-// audit compares what a killed server has stored with what it told its clients.
+// audit compares what a killed server has stored with what it acknowledged.
 func (w *witness) audit(t *testing.T, dir string) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{Store: disk.At(dir)})
 	ledgers, bureaus, err := newLedgers(rt)
 	require.NoError(t, err)
 	stored := map[string]int{}
-	heard := map[string]int{}
+	received := map[string]int{}
 	for _, name := range []string{"ada", "bob", "cyd"} {
 		out := dogtest.Run(t, ledgers.Named(name), func(_ context.Context, l *ledger) (err error) {
-			for v, err := range l.heard().List(dog.ListOptions{}) {
+			for v, err := range l.received().List(dog.ListOptions{}) {
 				if err != nil {
 					return err
 				}
-				heard[v.Key+" "+name] = v.Value
+				received[v.Key+" "+name] = v.Value
 			}
 			stored[name], err = turnsOf(l.Storage())
 			return err
@@ -256,13 +256,13 @@ func (w *witness) audit(t *testing.T, dir string) {
 		require.NoError(t, out.Err, name)
 	}
 	for name, n := range stored {
-		require.GreaterOrEqual(t, n, w.turns[name], "%s: what a client was told of is there", name)
+		require.GreaterOrEqual(t, n, w.turns[name], "%s: acknowledged turns are there", name)
 		require.LessOrEqual(t, n, w.turns[name]+w.clients[name], "%s: a turn that nobody has asked for", name)
 	}
-	for pair, n := range heard {
+	for pair, n := range received {
 		from, _, _ := strings.Cut(pair, " ")
-		require.LessOrEqual(t, n, stored[from], "%s: told of a turn that was lost", pair)
-		require.GreaterOrEqual(t, n, w.reports[pair], "%s: what a client was told of is there", pair)
+		require.LessOrEqual(t, n, stored[from], "%s: received a turn that was lost", pair)
+		require.GreaterOrEqual(t, n, w.reports[pair], "%s: acknowledged reports are there", pair)
 	}
 	for name, n := range stored {
 		w.turns[name] = n

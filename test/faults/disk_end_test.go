@@ -61,7 +61,7 @@ func (v *troubledDisk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 
 // Whatever waits for the disk, Shutdown returns when its context ends. All else
 // ends soon on a full disk, and on one that hangs when it answers.
-func TestDisk_ShutdownReturnsOnADiskThatDoesNotAnswer(t *testing.T) {
+func TestDisk_ShutdownReturnsOnAHangingDisk(t *testing.T) {
 	for name, stop := range map[string]func(*troubledDisk) func(){
 		"hangs": (*troubledDisk).hang, "is full": (*troubledDisk).fill,
 	} {

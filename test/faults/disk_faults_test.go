@@ -82,30 +82,30 @@ func (tr *trial) stored() (n int) {
 	return n
 }
 
-// Whichever change of the disk fails, nobody hears of a turn that is lost;
-// reading goes on, and shows what is durable, as does the next runtime.
-func TestDisk_FaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testing.T) {
+// Whichever change of the disk fails, no lost turn is acknowledged. Reading
+// continues and shows what is durable, as does the next runtime.
+func TestDisk_FaultAtAnyWriteLosesNothingAcknowledged(t *testing.T) {
 	const turns = 4
-	told, resets := 0, 0
-	for n := 1; told < turns; n++ {
+	acknowledged, resets := 0, 0
+	for n := 1; acknowledged < turns; n++ {
 		synctest.Test(t, func(t *testing.T) {
 			disk := dogtest.NewDisk(t)
 			disk.Fail(n, errScratch)
-			told = 0
+			acknowledged = 0
 			tr, err := newTrial(t, disk)
 			if err != nil {
 				require.ErrorIs(t, err, errScratch)
 			} else {
-				for ok := true; ok && told < turns; {
+				for ok := true; ok && acknowledged < turns; {
 					var turn int
 					if turn, ok = tr.turn(); ok {
-						told++
-						require.Equal(t, told, turn)
+						acknowledged++
+						require.Equal(t, acknowledged, turn)
 					}
 				}
 				synctest.Wait()
-				if told > 0 { // else even the object's schema is lost, and it cannot start
-					require.Equal(t, told, tr.stored(), "fault at change %d, in the same runtime", n)
+				if acknowledged > 0 { // else even the object's schema is lost, and it cannot start
+					require.Equal(t, acknowledged, tr.stored(), "fault at change %d, in the same runtime", n)
 				}
 				for _, cause := range tr.resets {
 					require.ErrorIs(t, cause, errScratch)
@@ -116,13 +116,13 @@ func TestDisk_FaultAtAnyChangeOfTheDiskLosesNothingThatAnybodyWasToldOf(t *testi
 			disk.Crash()
 			tr, err = newTrial(t, disk)
 			require.NoError(t, err)
-			require.Equal(t, told, tr.stored(), "fault at change %d, in the next runtime", n)
+			require.Equal(t, acknowledged, tr.stored(), "fault at change %d, in the next runtime", n)
 		})
 	}
 	require.NotZero(t, resets, "a turn that is lost resets its object")
 }
 
-func TestDisk_FullDiskStopsWritingAndNothingElse(t *testing.T) {
+func TestDisk_FullDiskStopsOnlyWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)
@@ -158,7 +158,7 @@ func TestDisk_FullDiskStopsWritingAndNothingElse(t *testing.T) {
 
 // The disk fills up in the middle of a turn: the store lets it begin and
 // refuses to commit it.
-func TestDisk_ThatFillsUpDuringATurnUndoesIt(t *testing.T) {
+func TestDisk_FillingUpDuringATurnUndoesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		tr, err := newTrial(t, disk)

@@ -28,7 +28,7 @@ func (v boundedDisk) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	)
 }
 
-func TestDisk_StatsShowWhatWaitsForASlowDisk(t *testing.T) {
+func TestDisk_StatsShowWaitsForASlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := boundedDisk{newTroubledDisk()}
 		rt, objects := fixture.NewObjects(t, dog.Options{Store: fixture.StoreOf(v)})

@@ -21,8 +21,8 @@ import (
 )
 
 // Random work on a disk that crashes: what a notebook has stored afterwards is
-// what it had after one of its turns, and that is none before the last one that
-// anybody was told of.
+// what it had after one of its turns, and none before the last acknowledged
+// one.
 
 // scene is work by several clients at a time and how it ends.
 type scene struct {
@@ -58,7 +58,7 @@ type notebook struct {
 
 func (*notebook) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
-// Write does what a page says, and returns the number of the turns of this
+// Write carries out a page, and returns the number of the turns of this
 // notebook so far.
 func (d *notebook) Write(ctx context.Context, p page) (n int, err error) {
 	number, err := strconv.Atoi(d.Name())
@@ -110,7 +110,7 @@ type library struct {
 	crash     func() // the same
 
 	mu     sync.Mutex
-	pages  []page  // that the board may be told of. guarded by mu
+	pages  []page  // that the board may see. guarded by mu
 	faults []error // guarded by mu
 }
 
@@ -152,9 +152,9 @@ func (l *library) fault(err error) {
 	l.faults = append(l.faults, err)
 }
 
-// write does what a page says, in one or two turns of an object, and returns
-// the last of them. An error undoes a turn, and counts only when somebody is
-// told of it: an object that is about to be reset may see anything.
+// write carries out a page in one or two turns of an object, and returns the
+// last of them. An error undoes a turn, and counts only when it is reported: an
+// object that is about to be reset may see anything.
 func (l *library) write(ctx context.Context, p *past, s *dog.Storage, todo page) (n int, err error) {
 	n, err = p.perform(s, todo.acts)
 	if err == nil && todo.then != nil {
@@ -163,26 +163,26 @@ func (l *library) write(ctx context.Context, p *past, s *dog.Storage, todo page)
 		}
 	}
 	if todo.panics {
-		panic("the page says so")
+		panic("the page asks for it")
 	}
 	return n, err
 }
 
-// ask has a notebook do what a page says and notes what it answers.
+// ask has a notebook carry out a page and records its answer.
 func (l *library) ask(ctx context.Context, which int, p page) (n int, err error) {
 	n, err = dog.Call(ctx, l.notebooks[which], (*notebook).Write, p)
 	switch {
 	case err == nil:
-		l.told(which, n)
+		l.acknowledge(which, n)
 	case errors.Is(err, errHalf):
 		l.fault(err)
 	}
 	return n, err
 }
 
-// told remembers that somebody was told of a turn.
-func (l *library) told(which, n int) {
-	l.pasts[which].tell(n)
+// acknowledge records that a turn has been acknowledged.
+func (l *library) acknowledge(which, n int) {
+	l.pasts[which].acknowledge(n)
 	if l.answers.Add(1) == l.crashAt {
 		l.crash()
 	}
@@ -228,13 +228,13 @@ func (l *library) message(p page) {
 		return
 	}
 	if n, err := strconv.Atoi(string(data)); err == nil {
-		l.told(notebooks, n)
+		l.acknowledge(notebooks, n)
 	} else if strings.Contains(string(data), errHalf.Error()) {
 		l.fault(errors.New(string(data)))
 	}
 }
 
-// page returns what the board may be told of.
+// page returns what the board may see.
 func (l *library) page(index int) page {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -262,7 +262,7 @@ func (l *library) check(t *testing.T) error {
 	return errors.Join(append(all, out.Err)...)
 }
 
-func TestDurability_AfterACrashEveryObjectIsAsItWasAfterATurnThatNobodyIsAheadOf(t *testing.T) {
+func TestDurability_CrashRestoresEveryObjectToAConsistentTurn(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		scenes := rapid.SliceOfN(drawScene(), 1, 3).Draw(rt, "scenes")
 		var err error
@@ -311,7 +311,7 @@ func playOn(t *testing.T, disk *dogtest.Disk, pasts []*past, s scene) error {
 	crash()
 	synctest.Wait()
 	if err := errors.Join(l.faults...); err != nil {
-		return fmt.Errorf("a client was told: %w", err)
+		return fmt.Errorf("a client got: %w", err)
 	}
 	after, err := openLibrary(t, disk, pasts)
 	if err != nil {

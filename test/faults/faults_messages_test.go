@@ -39,7 +39,7 @@ func TestFault22_BinaryMessagesStayBinary(t *testing.T) {
 	})
 }
 
-func TestFault23_CloseCodeAndReasonAreHandedOnAndEchoed(t *testing.T) {
+func TestFault23_CloseCodeAndReasonArePassedOnAndEchoed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type end struct {
 			code   int

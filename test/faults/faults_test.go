@@ -54,7 +54,7 @@ func TestFault03_ClientsReachNoInternalTraffic(t *testing.T) {
 	})
 }
 
-func TestFault04_OneBadPeerSpoilsNoBroadcast(t *testing.T) {
+func TestFault04_ABadPeerDoesNotStopABroadcast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
 			Message: fixture.Relay,
@@ -199,7 +199,7 @@ func TestFault07_ASocketEndsExactlyOnce(t *testing.T) {
 	})
 }
 
-func TestFault08_AnAnswerLeavesTheSocketsOfItsUID(t *testing.T) {
+func TestFault08_AResponseLeavesTheSocketsOfItsUIDOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(
 			t, dog.Options{LingerFor: -1}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{},
@@ -245,7 +245,7 @@ func TestFault09_OneUIDOnSeveralReplicasIsReachedOnAll(t *testing.T) {
 	})
 }
 
-func TestFault10_AWhisperToOneselfArrivesAndToNobodyFails(t *testing.T) {
+func TestFault10_AWhisperToTheSenderArrivesAndToNobodyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: fixture.Relay})
 		phone, laptop := h.Enter("ada"), h.Enter("ada")

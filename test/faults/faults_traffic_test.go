@@ -200,7 +200,7 @@ func TestFault20_ReceiveThatPanicsIsAnsweredWithAPlain500(t *testing.T) {
 	})
 }
 
-func TestFault21_AnAnswerWaitsForNobodyAndGivesItsPlaceBack(t *testing.T) {
+func TestFault21_AResponseWaitsForNobodyAndReleasesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, dog.GroupOptions[fixture.HookedLobby]{Limit: 1}, &fixture.Hooks{}, nil)
 		stub, err := h.Identify(t.Context(), "ada")

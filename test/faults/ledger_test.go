@@ -101,12 +101,12 @@ func turnsOf(s *dog.Storage) (n int, err error) {
 	return n, nil
 }
 
-// Receive takes a turn, tells the ledger named in the query of it, if any, and
-// answers with its number.
+// Receive takes a turn, reports it to the ledger named in the query, if any,
+// and answers with its number.
 func (l *ledger) Receive(w http.ResponseWriter, req *http.Request) error {
 	n, err := takeTurn(l.Storage())
-	if other := req.URL.Query().Get("tell"); err == nil && other != "" {
-		err = dog.CallErr(req.Context(), l.others.Named(other), (*ledger).Hear, report{l.Name(), n})
+	if other := req.URL.Query().Get("report"); err == nil && other != "" {
+		err = dog.CallErr(req.Context(), l.others.Named(other), (*ledger).Update, report{l.Name(), n})
 	}
 	if err != nil {
 		dog.WriteError(w, err)
@@ -116,20 +116,20 @@ func (l *ledger) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-// report says that a ledger has taken a turn.
+// report states that a ledger has taken a turn.
 type report struct {
 	From string
 	Turn int
 }
 
-// Hear keeps the latest turn of another ledger.
-func (l *ledger) Hear(_ context.Context, r report) error {
-	_, err := l.heard().Update(r.From, func(n int) (int, error) { return max(n, r.Turn), nil })
+// Update keeps the latest turn of another ledger.
+func (l *ledger) Update(_ context.Context, r report) error {
+	_, err := l.received().Update(r.From, func(n int) (int, error) { return max(n, r.Turn), nil })
 	return err
 }
 
-func (l *ledger) heard() dog.Map[int] {
-	return dog.MapOf[int](l.Storage(), "heard/")
+func (l *ledger) received() dog.Map[int] {
+	return dog.MapOf[int](l.Storage(), "received/")
 }
 
 func (*ledger) OnAlarm(context.Context, dog.Alarm) error { return nil }
@@ -143,8 +143,8 @@ func (p *tape) Receive(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
-// OnMessage takes a turn and tells all sockets its number, the one that asked
-// for it with an exclamation mark.
+// OnMessage takes a turn and sends its number to all sockets, with an
+// exclamation mark to the one that asked for it.
 func (p *tape) OnMessage(_ context.Context, s *dog.Socket, _ dog.Message) error {
 	n, err := takeTurn(p.Storage())
 	if err != nil {

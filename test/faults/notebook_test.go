@@ -26,8 +26,8 @@ var actKinds = []string{
 	"put", "put", "put", "delete", "insert", "insert", "remove", "alarm", "disarm", "transaction", "failing", "wipe",
 }
 
-// page is what a notebook is told to do: one turn, then a call to another
-// notebook perhaps, and one more turn.
+// page is a task of a notebook: one turn, then perhaps a call to another
+// notebook, and one more turn.
 type page struct {
 	acts   []act // in each turn
 	ask    int   // which other notebook
@@ -95,9 +95,9 @@ func (c contents) clone() contents {
 // of a test. Turns have numbers that are unique, since one that is lost may be
 // followed by another in its place.
 type past struct {
-	mu    sync.Mutex
-	turns []pastTurn   // by number. guarded by mu
-	told  map[int]bool // turns that somebody was told of. guarded by mu
+	mu           sync.Mutex
+	turns        []pastTurn   // by number. guarded by mu
+	acknowledged map[int]bool // turns. guarded by mu
 }
 
 type pastTurn struct {
@@ -107,8 +107,8 @@ type pastTurn struct {
 
 func newPast() *past {
 	return &past{
-		turns: []pastTurn{{before: -1, then: contents{Keys: map[string]string{}, Alarms: map[string]int64{}}}},
-		told:  map[int]bool{},
+		turns:        []pastTurn{{before: -1, then: contents{Keys: map[string]string{}, Alarms: map[string]int64{}}}},
+		acknowledged: map[int]bool{},
 	}
 }
 
@@ -120,19 +120,19 @@ func (p *past) begin(before int, then contents) (n int) {
 	return len(p.turns) - 1
 }
 
-func (p *past) tell(n int) {
+func (p *past) acknowledge(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.told[n] = true
+	p.acknowledged[n] = true
 }
 
-// errHalf: a storage has what it had after none of its turns, or not what
-// somebody was told of.
+// errHalf: a storage has the state after none of its turns, or lacks an
+// acknowledged turn.
 var errHalf = errors.New("half a turn")
 
 // check compares what a storage has with what it had after the turn that was
-// its last one. None that anybody was told of may come after that, or be
-// missing before it.
+// its last one. No acknowledged turn may come after that, or be missing before
+// it.
 func (p *past) check(s *dog.Storage) (n int, has contents, err error) {
 	if n, has, err = read(s); err != nil {
 		return 0, has, err
@@ -145,12 +145,12 @@ func (p *past) check(s *dog.Storage) (n int, has contents, err error) {
 	if want := p.turns[n].then; !has.equal(want) {
 		return 0, has, fmt.Errorf("%w: after turn %d: stored %v, wanted %v", errHalf, n, has, want)
 	}
-	missing := maps.Clone(p.told)
+	missing := maps.Clone(p.acknowledged)
 	for i := n; i >= 0; i = p.turns[i].before {
 		delete(missing, i)
 	}
 	if len(missing) > 0 {
-		return 0, has, fmt.Errorf("%w: after turn %d: somebody was told of %v", errHalf, n, missing)
+		return 0, has, fmt.Errorf("%w: after turn %d: acknowledged: %v", errHalf, n, missing)
 	}
 	return n, has, nil
 }

@@ -49,8 +49,8 @@ func mayMount(t *testing.T) bool {
 	return rights&sysAdmin != 0
 }
 
-// However small a volume, an export that does not fit says so and leaves
-// nothing.
+// However small a volume, an export that does not fit fails with ErrStoreFull
+// and leaves nothing.
 func TestVolume_ExportToAFullVolume(t *testing.T) {
 	rt, err := dog.New(dog.Options{Store: disk.Memory(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
@@ -127,9 +127,9 @@ func (s *pantry) Put(_ context.Context, load [2]int) (int, error) {
 }
 
 // One turn that stores more than a small volume takes is refused, and nobody
-// else notices: not while others write, and not when the service is started
-// anew. Turns that fit are let in.
-func TestVolume_LargeTurnIsNoEndOfASmallVolume(t *testing.T) {
+// else notices: not while others write, and not when the service is restarted.
+// Turns that fit are let in.
+func TestVolume_LargeTurnOnASmallVolume(t *testing.T) {
 	dir := filepath.Join(volume(t, "64m"), "data")
 	run := func(work func(rt *dog.Runtime, put func(name string, values, size int) error)) {
 		rt, err := dog.New(dog.Options{Store: disk.At(dir), Logger: slog.New(slog.DiscardHandler)})

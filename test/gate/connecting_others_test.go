@@ -18,7 +18,7 @@ import (
 )
 
 // A group, and another replica, have gates of their own.
-func TestGate_OthersReachASocketThatConnectsWhenItIsDurable(t *testing.T) {
+func TestGate_OthersReachANewSocketWhenDurable(t *testing.T) {
 	type rooms = dog.GroupStub[dog.Group, fixture.ReceivingReplica]
 	for name, c := range map[string]struct {
 		do   func(ctx context.Context, group rooms) error
@@ -151,7 +151,7 @@ func TestGate_SocketsAreListedFromConnectOn(t *testing.T) {
 	}
 }
 
-func TestGate_ASocketWhoseConnectIsUndoneIsGone(t *testing.T) {
+func TestGate_UndoneConnectRemovesTheSocket(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		var did fixture.Lines
 		on := &fixture.OwnerHooks{
@@ -182,7 +182,7 @@ func TestGate_ASocketWhoseConnectIsUndoneIsGone(t *testing.T) {
 	})
 }
 
-func TestGate_ASocketWhoseOnOpenCouldNotStartGetsItsOnCloseOnce(t *testing.T) {
+func TestGate_SocketWhoseStartFailedGetsOnCloseOnce(t *testing.T) {
 	for name, end := range map[string]func(ctx context.Context, v *fixture.Owners) error{
 		"OnStart fails":  func(context.Context, *fixture.Owners) error { return errors.New("not now") },
 		"OnStart panics": func(context.Context, *fixture.Owners) error { panic("a bug") },

@@ -53,12 +53,12 @@ func outcome(v *fixture.Owners, d *dialing) string {
 	if d.client == nil {
 		return "refused"
 	}
-	heard := fixture.Texts(d.client)
+	received := fixture.Texts(d.client)
 	if v.Runtime.Stats().Sockets > 0 {
-		return fmt.Sprint(heard, " open")
+		return fmt.Sprint(received, " open")
 	}
 	code, reason := d.client.Closed()
-	return fmt.Sprint(heard, " ", code, " ", reason)
+	return fmt.Sprint(received, " ", code, " ", reason)
 }
 
 // deeds are the ways to do something to the socket of ada that has just
@@ -151,7 +151,7 @@ func toEach(o fixture.Owner, v any) error {
 	return one(n, nil)
 }
 
-func TestGate_WhatIsDoneAfterConnectReachesTheSocketWhateverTheDiskDoes(t *testing.T) {
+func TestGate_OutputAfterConnectReachesTheSocketOnAnyDisk(t *testing.T) {
 	for name, deed := range deeds {
 		for _, stores := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, stores: %v", name, stores), func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestGate_WhatIsDoneAfterConnectReachesTheSocketWhateverTheDiskDoes(t *testi
 }
 
 // In another event, which finds a socket whose handshake waits for the disk.
-func TestGate_WhatIsDoneToASocketThatConnectsReachesItWhenItIsDurable(t *testing.T) {
+func TestGate_OutputToANewSocketWaitsUntilDurable(t *testing.T) {
 	for name, deed := range deeds {
 		for _, waits := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, waits: %v", name, waits), func(t *testing.T) {
@@ -219,7 +219,7 @@ func TestGate_WhatIsDoneToASocketThatConnectsReachesItWhenItIsDurable(t *testing
 	}
 }
 
-func TestGate_ASocketThatConnectsSurvivesAStartThatFailsOnce(t *testing.T) {
+func TestGate_NewSocketSurvivesAStartThatFailsOnce(t *testing.T) {
 	for _, waits := range []bool{false, true} {
 		t.Run(fmt.Sprint("waits: ", waits), func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {

@@ -18,7 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
+func TestGate_HoldsMessagesUntilEarlierWritesAreDurable(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -45,10 +45,10 @@ func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
 
 		ada.Send("store")
 		require.Equal(
-			t, []string{"before store"}, fixture.Texts(ada), "what was said before anything was stored leaves",
+			t, []string{"before store"}, fixture.Texts(ada), "output before the first write is sent",
 		)
 		ada.Send("read")
-		require.Empty(t, fixture.Texts(ada), "the object goes on, and what it says waits in order")
+		require.Empty(t, fixture.Texts(ada), "the object continues, and its output waits in order")
 		engine.Flush()
 		require.Equal(t, []string{
 			"sent after store", "emitted after store", "broadcast after store",
@@ -60,7 +60,7 @@ func TestGate_MessagesWaitForWhatWasStoredBefore(t *testing.T) {
 	})
 }
 
-func TestGate_OneObjectsGateHoldsNobodyElse(t *testing.T) {
+func TestGate_HoldsOnlyItsObject(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		on := &fixture.OwnerHooks{
 			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -70,10 +70,10 @@ func TestGate_OneObjectsGateHoldsNobodyElse(t *testing.T) {
 				return o.Broadcast(m)
 			},
 		}
-		another, heard := "eve&o=another", []string(nil)
+		another, received := "eve&o=another", []string(nil)
 		if fixture.IsReplica(kind) {
-			on.MaxSockets = 2 // eve is on another one, and heard by the whole group
-			another, heard = "eve", []string{"hello"}
+			on.MaxSockets = 2 // eve is on another one, and reaches the whole group
+			another, received = "eve", []string{"hello"}
 		}
 		v, _ := fixture.NewGatedOwners(t, kind, on)
 		ada, bob, eve := v.Enter("ada"), v.Enter("bob"), v.Enter(another)
@@ -82,14 +82,14 @@ func TestGate_OneObjectsGateHoldsNobodyElse(t *testing.T) {
 		eve.Send("hello")
 		require.Equal(t, []string{"hello"}, fixture.Texts(eve))
 		for _, c := range []*dogtest.Client{ada, bob} {
-			require.Equal(t, heard, fixture.Texts(c))
+			require.Equal(t, received, fixture.Texts(c))
 		}
 	})
 }
 
-func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
+func TestGate_HoldsWhispersAndGossip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked, told atomic.Int32
+		var asked, done atomic.Int32
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
 			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
 				if err := fixture.Put(r); err != nil {
@@ -97,12 +97,12 @@ func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
 				}
 				if m.String() == "gossip" {
 					_, err := r.Gossip(ctx, "well?")
-					told.Add(1)
+					done.Add(1)
 					return err
 				}
 				n, err := s.Whisper(ctx, "bob", "psst")
 				require.Equal(t, 1, n)
-				told.Add(1)
+				done.Add(1)
 				return err
 			},
 			Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { asked.Add(1); return nil, nil },
@@ -111,10 +111,10 @@ func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
 		h.Enter("eve")
 		ada.Send("whisper")
 		require.Empty(t, fixture.Texts(bob))
-		require.Zero(t, told.Load())
+		require.Zero(t, done.Load())
 		engine.Flush()
 		require.Equal(t, []string{"psst"}, fixture.Texts(bob))
-		require.EqualValues(t, 1, told.Load())
+		require.EqualValues(t, 1, done.Load())
 
 		ada.Send("gossip")
 		synctest.Wait()
@@ -122,11 +122,11 @@ func TestGate_WhispersAndGossipWaitForTheGate(t *testing.T) {
 		engine.Flush()
 		synctest.Wait()
 		require.EqualValues(t, 1, asked.Load())
-		require.EqualValues(t, 2, told.Load())
+		require.EqualValues(t, 2, done.Load())
 	})
 }
 
-func TestGate_AnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
+func TestGate_ReplyToGossipWaitsForTheGateOfItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, engine := fixture.NewGatedRooms(t, &fixture.Hooks{
 			Gossip: func(_ context.Context, r *fixture.Room, _ dog.Message) (any, error) {
@@ -150,7 +150,7 @@ func TestGate_AnswerToGossipWaitsForTheGateOfWhoAnswers(t *testing.T) {
 	})
 }
 
-func TestGate_AnswerWaitsForTheGate(t *testing.T) {
+func TestGate_HoldsResponses(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(
 			t, kind,
@@ -174,7 +174,7 @@ func TestGate_AnswerWaitsForTheGate(t *testing.T) {
 	})
 }
 
-func TestGate_StreamWaitsForTheGateAtEachFlush(t *testing.T) {
+func TestGate_HoldsStreamsAtEachFlush(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		next := make(chan string)
 		v, engine := fixture.NewGatedOwners(
@@ -230,7 +230,7 @@ func TestGate_StreamWaitsForTheGateAtEachFlush(t *testing.T) {
 	})
 }
 
-func TestGate_WhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
+func TestGate_AwaitBeginsWhenEarlierWritesAreDurable(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var began atomic.Bool
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
@@ -247,7 +247,7 @@ func TestGate_WhatAHandlerAwaitsBeginsWhenWhatItStoredIsDurable(t *testing.T) {
 	})
 }
 
-func TestGate_ClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing.T) {
+func TestGate_HoldsTheHandshakeResponse(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(
 			t, kind,
@@ -273,7 +273,7 @@ func TestGate_ClientLearnsThatItIsConnectedWhenWhatWasStoredIsDurable(t *testing
 	})
 }
 
-func TestGate_SyncWaitsAndLetsOthersIn(t *testing.T) {
+func TestGate_SyncWaitsAndGivesUpTheTurn(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var synced atomic.Bool
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
@@ -302,7 +302,7 @@ func TestGate_SyncWaitsAndLetsOthersIn(t *testing.T) {
 	})
 }
 
-func TestGate_ShutdownSaysWhatIsHeldFirst(t *testing.T) {
+func TestGate_ShutdownSendsHeldOutputFirst(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
@@ -330,7 +330,7 @@ func (r *registrar) Clusterize(_ context.Context, uid string) (string, error) {
 	return "for-" + uid, r.Storage().Put(uid, nil)
 }
 
-func TestGate_IdentifyAnswersWhenWhatClusterizeStoredIsDurable(t *testing.T) {
+func TestGate_IdentifyReturnsWhenWritesOfClusterizeAreDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})

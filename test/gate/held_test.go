@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
+func TestGate_HeldOutputIsBoundedAndShownInStats(t *testing.T) {
 	ways := map[string]func(ctx context.Context, r *fixture.Room, s *dog.Socket, text string) error{
 		"Socket.Send": func(_ context.Context, _ *fixture.Room, s *dog.Socket, text string) error {
 			return s.Send(text)
@@ -31,7 +31,7 @@ func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 			return r.Broadcast(text)
 		},
 	}
-	for name, say := range ways {
+	for name, send := range ways {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				accepted, refused := 0, 0
@@ -41,7 +41,7 @@ func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 							return fixture.Put(r)
 						}
 						for range 10_000 {
-							switch err := say(ctx, r, s, strings.Repeat("x", 2000)); {
+							switch err := send(ctx, r, s, strings.Repeat("x", 2000)); {
 							case err == nil:
 								accepted++
 							case errors.Is(err, dog.ErrHeldBack):
@@ -73,7 +73,7 @@ func TestGate_WhatIsHeldBackWhileTheDiskHangsIsBoundedAndShown(t *testing.T) {
 	}
 }
 
-func TestGate_MessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
+func TestGate_HoldsAMessageLongerThanTheBoundAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var errs []error
 		h, engine := fixture.NewGatedRooms(
@@ -94,7 +94,7 @@ func TestGate_MessageThatIsLongerThanTheBoundWaitsAlone(t *testing.T) {
 	})
 }
 
-func TestGate_WhatIsLostIsHeldNoLonger(t *testing.T) {
+func TestGate_LostOutputIsNotCountedAsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, engine := fixture.NewGatedRooms(
 			t,

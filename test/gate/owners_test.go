@@ -17,22 +17,22 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
-	words := map[string]func(ctx context.Context, o fixture.Owner, s *dog.Socket) error{
+func TestGate_OutputOfAnOwnerWaitsForItsWrites(t *testing.T) {
+	outputs := map[string]func(ctx context.Context, o fixture.Owner, s *dog.Socket) error{
 		"Broadcast": func(_ context.Context, o fixture.Owner, _ *dog.Socket) error {
-			return o.Broadcast("said")
+			return o.Broadcast("sent")
 		},
-		"Socket.Send": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Send("said") },
+		"Socket.Send": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Send("sent") },
 		"Socket.Broadcast": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
-			return s.Broadcast("said")
+			return s.Broadcast("sent")
 		},
-		"Socket.Emit": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Emit("said") },
+		"Socket.Emit": func(_ context.Context, _ fixture.Owner, s *dog.Socket) error { return s.Emit("sent") },
 		"Whisper": func(ctx context.Context, o fixture.Owner, s *dog.Socket) error {
-			_, err := fixture.Whisper(ctx, o, "bob", "said")
+			_, err := fixture.Whisper(ctx, o, "bob", "sent")
 			return err
 		},
 		"Socket.Whisper": func(ctx context.Context, o fixture.Owner, s *dog.Socket) error {
-			_, err := s.Whisper(ctx, "bob", "said")
+			_, err := s.Whisper(ctx, "bob", "sent")
 			return err
 		},
 		"Disconnect": func(ctx context.Context, o fixture.Owner, s *dog.Socket) error {
@@ -46,9 +46,9 @@ func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 			return err
 		},
 	}
-	for word, say := range words {
+	for name, send := range outputs {
 		for _, lost := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, lost: %v", word, lost), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, lost: %v", name, lost), func(t *testing.T) {
 				fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 					engine := storetest.New()
 					t.Cleanup(engine.Prompt)
@@ -59,7 +59,7 @@ func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 							if err := o.Storage().Put("k", m.Data); err != nil {
 								return err
 							}
-							return say(ctx, o, s)
+							return send(ctx, o, s)
 						},
 					})
 					t.Cleanup(engine.Prompt)
@@ -69,27 +69,27 @@ func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 					ada.Send("store")
 					require.Empty(t, fixture.Texts(ada))
 					require.Empty(t, fixture.Texts(bob))
-					require.Equal(t, 2, v.Runtime.Stats().Sockets, "nobody is told, and nobody is closed")
+					require.Equal(t, 2, v.Runtime.Stats().Sockets, "nothing is sent, and nothing is closed")
 					if lost {
 						engine.Fail(errors.New("the disk is gone"))
 						for _, c := range []*dogtest.Client{ada, bob} {
 							code, _ := c.Closed()
-							require.Equal(t, 1011, code, "nobody hears what depends on what is lost")
+							require.Equal(t, 1011, code, "nothing is sent that depends on lost writes")
 						}
 						return
 					}
 					engine.Flush()
-					heardA, heardB := fixture.Texts(ada), fixture.Texts(bob)
-					switch word {
+					receivedA, receivedB := fixture.Texts(ada), fixture.Texts(bob)
+					switch name {
 					case "Disconnect", "Socket.Close":
 						code, _ := bob.Closed()
 						require.Equal(t, 4000, code)
 					case "Broadcast":
-						require.Equal(t, [][]string{{"said"}, {"said"}}, [][]string{heardA, heardB})
+						require.Equal(t, [][]string{{"sent"}, {"sent"}}, [][]string{receivedA, receivedB})
 					case "Socket.Send":
-						require.Equal(t, [][]string{{"said"}, nil}, [][]string{heardA, heardB})
+						require.Equal(t, [][]string{{"sent"}, nil}, [][]string{receivedA, receivedB})
 					default:
-						require.Equal(t, [][]string{nil, {"said"}}, [][]string{heardA, heardB})
+						require.Equal(t, [][]string{nil, {"sent"}}, [][]string{receivedA, receivedB})
 					}
 				})
 			})
@@ -97,7 +97,7 @@ func TestGate_WhatAnOwnerSaysWaitsForWhatItHasStored(t *testing.T) {
 	}
 }
 
-func TestGate_ConnectWaitsForWhatReceiveHasStored(t *testing.T) {
+func TestGate_ConnectWaitsForWritesOfReceive(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		t.Run(fmt.Sprint("lost: ", lost), func(t *testing.T) {
 			fixture.ForEachReceiver(t, func(t *testing.T, kind string) {

@@ -23,8 +23,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// stage has one object of each kind that may speak, and all those who would
-// hear it. Who has heard something calls reach.
+// stage has one object of each kind that may send, and all recipients. A
+// recipient that gets something calls reach.
 type stage struct {
 	t      *testing.T
 	engine *storetest.Engine
@@ -35,7 +35,7 @@ type stage struct {
 	room   dog.Stub[booth] // of ada and bob; eve has another one
 
 	ada, bob, eve *dogtest.Client
-	fay           *dogtest.Client // of the stall that speaks
+	fay           *dogtest.Client // of the stall that sends
 	socket        *dog.Socket     // ada's
 	booth         *booth          // ada's
 	chair         *chair
@@ -76,7 +76,7 @@ type line = func(ctx context.Context, o actor) error
 func (b *booth) Run(ctx context.Context, f line) error { return f(ctx, b) }
 func (c *chair) Run(ctx context.Context, f line) error { return f(ctx, c) }
 func (d *stall) Run(ctx context.Context, f line) error { return f(ctx, d) }
-func (d *stall) Hear(context.Context) error            { return d.on.reach() }
+func (d *stall) Visit(context.Context) error           { return d.on.reach() }
 func (d *stall) Listen(context.Context, int) error     { return d.on.reach() }
 func (d *stall) Note(context.Context) error            { return d.Storage().Put("note", nil) }
 
@@ -111,7 +111,7 @@ func (c *chair) OnStart(context.Context) error { c.on.chair = c; return nil }
 
 func (d *stall) Receive(w http.ResponseWriter, req *http.Request) error {
 	switch req.URL.Path {
-	case "/hear":
+	case "/visit":
 		return d.on.reach()
 	case "/join":
 		_, err := d.Connect(w, req, &dog.SocketOptions{UID: "fay"})
@@ -134,7 +134,7 @@ func (d *stall) Noted(context.Context) (bool, error) {
 	return found, err
 }
 
-// archive is a store whose files and backups the stage hears of.
+// archive is a store that reports files and backups to the stage.
 type archive struct {
 	*storetest.Engine
 	on *stage
@@ -213,8 +213,8 @@ func (s *stage) group() dog.GroupStub[chair, booth] { return s.chairs.Named("mai
 
 func (s *stage) reach() error { s.reached.Add(1); return nil }
 
-// heard reports whether anybody has heard anything.
-func (s *stage) heard() bool {
+// observed reports whether any output has left the object.
+func (s *stage) observed() bool {
 	synctest.Wait()
 	for _, c := range []*dogtest.Client{s.ada, s.bob, s.eve, s.fay} {
 		if len(c.Received()) > 0 {
@@ -224,9 +224,9 @@ func (s *stage) heard() bool {
 	return s.reached.Load() > 0
 }
 
-// A speaker runs a line in a handler of one of a stage's objects, and says
-// when it has been told that the handler has succeeded.
-type speaker func(s *stage, f line) error
+// An actorFunc runs a line in a handler of one of a stage's objects, and
+// returns the result of the handler.
+type actorFunc func(s *stage, f line) error
 
 func inBooth(s *stage, f line) error {
 	return dog.CallErr(context.Background(), s.room, (*booth).Run, f)
@@ -240,15 +240,15 @@ func inStall(s *stage, f line) error {
 	return dog.CallErr(context.Background(), s.stalls.Named("speaker"), (*stall).Run, f)
 }
 
-// ask requests something of the speaker and hears the marks in its answer.
+// ask sends a request to the speaker and looks for the marks in its answer.
 func (s *stage) ask() {
-	req, err := http.NewRequest(http.MethodGet, dogtest.URL+"/say", nil)
+	req, err := http.NewRequest(http.MethodGet, dogtest.URL+"/ask", nil)
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
 	listen := func(h http.Header) {
-		if h.Get("Heard") != "" {
+		if h.Get("Output") != "" {
 			_ = s.reach()
 		}
 	}
@@ -268,7 +268,7 @@ func (s *stage) ask() {
 		var n int
 		n, err = answer.Body.Read(buf)
 		body.Write(buf[:n])
-		if strings.Contains(body.String(), "heard") {
+		if strings.Contains(body.String(), "output") {
 			_ = s.reach()
 		}
 	}

@@ -36,7 +36,7 @@ func (c *confessor) OnStart(context.Context) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // for others to wait with who has started it
+	time.Sleep(time.Second) // so that others wait together with the caller that started it
 	return c.fail(c, string(secret))
 }
 
@@ -45,7 +45,7 @@ func (c *confessor) Nothing(context.Context) error { return nil }
 
 func (c *confessor) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
-func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
+func TestGate_ErrorOfAFailedStartWaitsForEarlierWrites(t *testing.T) {
 	fails := map[string]func(c *confessor, secret string) error{
 		"an error": func(_ *confessor, secret string) error { return fmt.Errorf("there is a %s", secret) },
 		"an error after a Put": func(c *confessor, secret string) error {
@@ -61,7 +61,7 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 		"Call": func(to dog.Stub[confessor]) error {
 			return dog.CallErr0(context.Background(), to, (*confessor).Nothing)
 		},
-		"RoundTrip": func(to dog.Stub[confessor]) error { // no client learns of an error what it was
+		"RoundTrip": func(to dog.Stub[confessor]) error { // a client never gets the details of an error
 			req, err := http.NewRequest(http.MethodGet, "/", nil)
 			if err != nil {
 				return err
@@ -74,8 +74,8 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 		},
 	}
 	fates := map[string]struct {
-		then func(*storetest.Engine)
-		told bool // of the secret
+		then     func(*storetest.Engine)
+		revealed bool // the secret
 	}{
 		"durable": {(*storetest.Engine).Flush, true},
 		"lost":    {func(e *storetest.Engine) { e.Fail(dog.ErrStoreFailed) }, false},
@@ -115,14 +115,14 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 							err := <-answers
 							if way == "RoundTrip" {
 								require.EqualError(
-									t, err, map[bool]string{true: "status 500", false: "status 503"}[f.told],
+									t, err, map[bool]string{true: "status 500", false: "status 503"}[f.revealed],
 								)
 								continue
 							}
 							require.ErrorIs(t, err, dog.ErrReset)
-							require.Equal(t, f.told, strings.Contains(err.Error(), "there is a secret"), err)
+							require.Equal(t, f.revealed, strings.Contains(err.Error(), "there is a secret"), err)
 						}
-						require.Equal(t, f.told, <-kept == nil)
+						require.Equal(t, f.revealed, <-kept == nil)
 					})
 				})
 			}
@@ -130,7 +130,7 @@ func TestGate_ErrorOfAFailedStartWaitsForWhatTheObjectHadStored(t *testing.T) {
 	}
 }
 
-func TestGate_WhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
+func TestGate_WaitForTheErrorOfAFailedStartEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
 		confessors, err := dog.RegisterObject(
@@ -150,11 +150,11 @@ func TestGate_WhoWaitsForTheErrorOfAFailedStartMayLeave(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, it.Abort(io.ErrNoProgress))
 		ctx, leave := context.WithCancel(context.Background())
-		told := make(chan error, 1)
-		go func() { told <- dog.CallErr0(ctx, it, (*confessor).Nothing) }()
+		result := make(chan error, 1)
+		go func() { result <- dog.CallErr0(ctx, it, (*confessor).Nothing) }()
 		synctest.Wait()
-		require.Empty(t, told)
+		require.Empty(t, result)
 		leave()
-		require.ErrorIs(t, <-told, context.Canceled)
+		require.ErrorIs(t, <-result, context.Canceled)
 	})
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_CommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
+func TestGate_FailedCommitResetsTheObjectAndDropsOutput(t *testing.T) {
 	tests := map[string]func(*storetest.Engine){
 		"at once": func(e *storetest.Engine) { e.Refuse(dog.ErrStoreFull) },
 		"later":   func(*storetest.Engine) {},
@@ -34,7 +34,7 @@ func TestGate_CommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
 								return err
 							}
 						}
-						return errors.Join(s.Send("said"), fixture.Emit(o, "emitted"), o.Broadcast("broadcast"))
+						return errors.Join(s.Send("sent"), fixture.Emit(o, "emitted"), o.Broadcast("broadcast"))
 					},
 					Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
 						switch {
@@ -67,18 +67,18 @@ func TestGate_CommitThatFailsResetsTheObjectAndSaysNothing(t *testing.T) {
 
 				bob := v.Enter("bob") // reading goes on, in a new life
 				bob.Send("read")
-				require.Equal(t, []string{"said", "emitted", "broadcast"}, fixture.Texts(bob))
+				require.Equal(t, []string{"sent", "emitted", "broadcast"}, fixture.Texts(bob))
 			})
 		})
 	}
 }
 
-func TestGate_PanicUndoesWhatWasStoredAndSaysNothingOfIt(t *testing.T) {
+func TestGate_PanicUndoesWritesAndDropsOutput(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 				if m.String() == "read" {
-					value, found, err := o.Storage().Get("said")
+					value, found, err := o.Storage().Get("key")
 					require.False(t, found)
 					return errors.Join(err, s.Send("read "+string(value)))
 				}
@@ -117,7 +117,7 @@ func (s *scribe) Write(context.Context) (int, error) {
 	return s.calls, nil
 }
 
-func TestGate_ErrorThatUndoesWhatWasStoredWaitsForWhatWasStoredBefore(t *testing.T) {
+func TestGate_ErrorThatUndoesWritesWaitsForEarlierWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
@@ -138,7 +138,7 @@ func TestGate_ErrorThatUndoesWhatWasStoredWaitsForWhatWasStoredBefore(t *testing
 	})
 }
 
-func TestGate_AbortFromElsewhereSilencesTheHandler(t *testing.T) {
+func TestGate_AbortDropsOutputOfTheHandler(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		stored, aborted := make(chan fixture.Owner), make(chan struct{})
 		v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
@@ -169,7 +169,7 @@ func TestGate_AbortFromElsewhereSilencesTheHandler(t *testing.T) {
 	})
 }
 
-func TestGate_HandlerThatWasResetIsNotHeardAnyMore(t *testing.T) {
+func TestGate_DropsOutputOfAResetHandler(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var errs []error
 		on := &fixture.OwnerHooks{

@@ -14,127 +14,127 @@ import (
 
 // A wayOut is one by which something leaves an object.
 type wayOut struct {
-	by      speaker
-	say     func(s *stage, ctx context.Context) error
+	by      actorFunc
+	send    func(s *stage, ctx context.Context) error
 	noticed func(s *stage) bool // what others notice besides; nil: nothing
 
 	waits   bool // it waits for the disk
 	yields  bool // it gives up the turn, with which the transaction ends
-	context bool // it says by its context who speaks
+	context bool // its context identifies the sending object
 }
 
-// words are the ways out of handlers of all sorts.
-var words = map[string]wayOut{
-	"Socket.Send": {by: inBooth, say: func(s *stage, _ context.Context) error {
+// outputs are the ways out of handlers of all kinds.
+var outputs = map[string]wayOut{
+	"Socket.Send": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.socket.Send("w")
 	}},
-	"Socket.Emit": {by: inBooth, say: func(s *stage, _ context.Context) error {
+	"Socket.Emit": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.socket.Emit("w")
 	}},
-	"Socket.Close": {by: inBooth, say: func(s *stage, _ context.Context) error {
+	"Socket.Close": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.socket.Close(4000, "w")
 	}},
-	"Socket.Broadcast": {by: inBooth, say: func(s *stage, _ context.Context) error {
+	"Socket.Broadcast": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.socket.Broadcast("w")
 	}},
-	"Socket.Whisper": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"Socket.Whisper": {by: inBooth, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.socket.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"Replica.Emit": {by: inBooth, say: func(s *stage, _ context.Context) error {
+	"Replica.Emit": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.booth.Emit("w")
 	}},
-	"Replica.SetLocked": {by: inBooth, say: func(s *stage, _ context.Context) error {
+	"Replica.SetLocked": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.booth.SetLocked(true)
 	}, noticed: locked},
-	"Replica.Broadcast": {by: inBooth, say: func(s *stage, _ context.Context) error {
+	"Replica.Broadcast": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.booth.Broadcast("w")
 	}},
-	"Replica.Whisper": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"Replica.Whisper": {by: inBooth, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.booth.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"Replica.Disconnect": {by: inBooth, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"Replica.Disconnect": {by: inBooth, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.booth.Disconnect(ctx, "eve", 4000, "w")
 	}), waits: true, context: true},
-	"Replica.Gossip": {by: inBooth, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+	"Replica.Gossip": {by: inBooth, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
 		return s.booth.Gossip(ctx, "w")
 	}), waits: true, context: true},
 
-	"Object.Broadcast": {by: inStall, say: func(s *stage, _ context.Context) error {
+	"Object.Broadcast": {by: inStall, send: func(s *stage, _ context.Context) error {
 		return s.stall.Broadcast("w")
 	}},
-	"Object.Whisper": {by: inStall, say: second(func(s *stage, _ context.Context) (int, error) {
+	"Object.Whisper": {by: inStall, send: second(func(s *stage, _ context.Context) (int, error) {
 		return s.stall.Whisper("fay", "w")
 	})},
-	"Object.Disconnect": {by: inStall, say: second(func(s *stage, _ context.Context) (int, error) {
+	"Object.Disconnect": {by: inStall, send: second(func(s *stage, _ context.Context) (int, error) {
 		return s.stall.Disconnect("fay", 4000, "w")
 	})},
 
-	"Group.Emit": {by: inChair, say: func(s *stage, _ context.Context) error {
+	"Group.Emit": {by: inChair, send: func(s *stage, _ context.Context) error {
 		return s.chair.Emit(s.far, "w")
 	}},
-	"Group.Drain": {by: inChair, say: func(s *stage, _ context.Context) error {
+	"Group.Drain": {by: inChair, send: func(s *stage, _ context.Context) error {
 		return s.chair.Drain(s.far)
 	}, noticed: draining},
-	"Group.SetLocked": {by: inChair, say: func(s *stage, _ context.Context) error {
+	"Group.SetLocked": {by: inChair, send: func(s *stage, _ context.Context) error {
 		return s.chair.SetLocked(s.far, true)
 	}, noticed: locked},
-	"Group.Broadcast": {by: inChair, say: func(s *stage, _ context.Context) error {
+	"Group.Broadcast": {by: inChair, send: func(s *stage, _ context.Context) error {
 		return s.chair.Broadcast("w")
 	}},
-	"Group.Whisper": {by: inChair, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"Group.Whisper": {by: inChair, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.chair.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"Group.Disconnect": {by: inChair, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"Group.Disconnect": {by: inChair, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.chair.Disconnect(ctx, "eve", 4000, "w")
 	}), waits: true, context: true},
-	"Group.Gossip": {by: inChair, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+	"Group.Gossip": {by: inChair, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
 		return s.chair.Gossip(ctx, "w")
 	}), waits: true, context: true},
 
-	"GroupStub.Emit": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"GroupStub.Emit": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.group().Emit(ctx, s.far, "w")
 	}, yields: true, context: true},
-	"GroupStub.Broadcast": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"GroupStub.Broadcast": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.group().Broadcast(ctx, "w")
 	}, yields: true, context: true},
-	"GroupStub.Drain": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"GroupStub.Drain": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.group().Drain(ctx, s.far)
 	}, noticed: draining, waits: true, context: true},
-	"GroupStub.SetLocked": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"GroupStub.SetLocked": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.group().SetLocked(ctx, s.far, true)
 	}, noticed: locked, waits: true, context: true},
-	"GroupStub.Whisper": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"GroupStub.Whisper": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.group().Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"GroupStub.Disconnect": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"GroupStub.Disconnect": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.group().Disconnect(ctx, "eve", 4000, "w")
 	}), waits: true, context: true},
-	"GroupStub.Gossip": {by: inStall, say: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+	"GroupStub.Gossip": {by: inStall, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
 		return s.group().Gossip(ctx, "w")
 	}), waits: true, context: true},
 
-	"Call": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"Call": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return dog.Call(ctx, s.listener(), (*stall).Repeat, 1)
 	}), waits: true, context: true},
-	"Call0": {by: inStall, say: second(func(s *stage, ctx context.Context) (int, error) {
+	"Call0": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return dog.Call0(ctx, s.listener(), (*stall).Answer)
 	}), waits: true, context: true},
-	"CallErr": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"CallErr": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return dog.CallErr(ctx, s.listener(), (*stall).Listen, 1)
 	}, waits: true, context: true},
-	"CallErr0": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		return dog.CallErr0(ctx, s.listener(), (*stall).Hear)
+	"CallErr0": {by: inStall, send: func(s *stage, ctx context.Context) error {
+		return dog.CallErr0(ctx, s.listener(), (*stall).Visit)
 	}, waits: true, context: true},
-	"Go": {by: inBooth, say: func(s *stage, ctx context.Context) error {
+	"Go": {by: inBooth, send: func(s *stage, ctx context.Context) error {
 		return dog.Go(ctx, func(context.Context) error { return s.booth.Emit("w") })
 	}, context: true},
-	"Await": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"Await": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return dog.Await(ctx, s.reach)
 	}, waits: true, context: true},
-	"GroupStub.Identify": {by: inStall, say: second(func(s *stage, ctx context.Context) (dog.Stub[booth], error) {
+	"GroupStub.Identify": {by: inStall, send: second(func(s *stage, ctx context.Context) (dog.Stub[booth], error) {
 		return s.group().Identify(ctx, "dan")
 	}), noticed: reserved, waits: true, context: true},
-	"a question to shards": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"a question to shards": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		shards, err := shard.New(s.stalls, "shards", 2)
 		if err != nil {
 			return err
@@ -147,34 +147,34 @@ var words = map[string]wayOut{
 		)
 		return errors.Join(err, shard.Errors(results))
 	}, waits: true, context: true},
-	"Stub.ServeHTTP": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"Stub.ServeHTTP": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		w := httptest.NewRecorder()
-		s.listener().ServeHTTP(w, httptest.NewRequest("GET", "/hear", nil).WithContext(ctx))
+		s.listener().ServeHTTP(w, httptest.NewRequest("GET", "/visit", nil).WithContext(ctx))
 		if w.Code != http.StatusOK {
 			return errors.New(w.Body.String())
 		}
 		return nil
 	}, waits: true, context: true},
-	"Stub.RoundTrip": {by: inStall, say: func(s *stage, ctx context.Context) error {
-		answer, err := s.listener().RoundTrip(httptest.NewRequest("GET", "/hear", nil).WithContext(ctx))
+	"Stub.RoundTrip": {by: inStall, send: func(s *stage, ctx context.Context) error {
+		answer, err := s.listener().RoundTrip(httptest.NewRequest("GET", "/visit", nil).WithContext(ctx))
 		if err != nil {
 			return err
 		}
 		return answer.Body.Close()
 	}, waits: true, context: true},
-	"Stub.Delete": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"Stub.Delete": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.stalls.Named("noted").Delete(ctx)
 	}, noticed: deleted, waits: true, context: true},
-	"Stub.Export": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"Stub.Export": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.stalls.Named("noted").Export(ctx, "file")
 	}, waits: true, context: true},
-	"Stub.Import": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"Stub.Import": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.listener().Import(ctx, "file")
 	}, waits: true, context: true},
-	"Runtime.Backup": {by: inStall, say: func(s *stage, ctx context.Context) error {
+	"Runtime.Backup": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		return s.rt.Backup(ctx, "dir")
 	}, waits: true, context: true},
-	"Storage.Sync": {by: inBooth, say: func(s *stage, ctx context.Context) error {
+	"Storage.Sync": {by: inBooth, send: func(s *stage, ctx context.Context) error {
 		if err := s.booth.Storage().Sync(ctx); err != nil {
 			return err
 		}
@@ -184,56 +184,56 @@ var words = map[string]wayOut{
 
 // answers are the ways out of a Receive.
 var answers = map[string]struct {
-	say func(w http.ResponseWriter) error
+	send func(w http.ResponseWriter) error
 
 	waits  bool // as in wayOut
 	breaks bool // it ends the handler by a panic of its own
 }{
-	"response.Write": {say: func(w http.ResponseWriter) error {
-		_, err := io.WriteString(w, "heard")
+	"response.Write": {send: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, "output")
 		return err
 	}},
-	"response.Write of a long answer": {say: func(w http.ResponseWriter) error {
-		_, err := io.WriteString(w, strings.Repeat("heard", 1<<20))
+	"response.Write of a long answer": {send: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, strings.Repeat("output", 1<<20))
 		return err
 	}},
-	"response.Header": {say: func(w http.ResponseWriter) error { w.Header().Set("Heard", "w"); return nil }},
-	"response.WriteHeader": {say: func(w http.ResponseWriter) error {
-		w.Header().Set("Heard", "w")
+	"response.Header": {send: func(w http.ResponseWriter) error { w.Header().Set("Output", "w"); return nil }},
+	"response.WriteHeader": {send: func(w http.ResponseWriter) error {
+		w.Header().Set("Output", "w")
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}},
-	"response.WriteHeader of 1xx": {say: func(w http.ResponseWriter) error {
-		w.Header().Set("Heard", "w")
+	"response.WriteHeader of 1xx": {send: func(w http.ResponseWriter) error {
+		w.Header().Set("Output", "w")
 		w.WriteHeader(http.StatusEarlyHints)
-		w.Header().Del("Heard")
+		w.Header().Del("Output")
 		return nil
 	}},
-	"a trailer": {say: func(w http.ResponseWriter) error {
-		w.Header().Set(http.TrailerPrefix+"Heard", "w")
+	"a trailer": {send: func(w http.ResponseWriter) error {
+		w.Header().Set(http.TrailerPrefix+"Output", "w")
 		_, err := io.WriteString(w, "no")
 		return err
 	}},
-	"response.Flush": {say: func(w http.ResponseWriter) error {
-		_, err := io.WriteString(w, "heard")
+	"response.Flush": {send: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, "output")
 		w.(http.Flusher).Flush()
 		return err
 	}},
-	"response.FlushError": {say: func(w http.ResponseWriter) error {
-		_, err := io.WriteString(w, "heard")
+	"response.FlushError": {send: func(w http.ResponseWriter) error {
+		_, err := io.WriteString(w, "output")
 		return errors.Join(err, http.NewResponseController(w).Flush())
 	}},
-	"hijackable.Hijack": {say: func(w http.ResponseWriter) error {
+	"hijackable.Hijack": {send: func(w http.ResponseWriter) error {
 		c, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nheard")
+		_, err = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\noutput")
 		return errors.Join(err, c.Close())
 	}, waits: true},
-	"http.ErrAbortHandler": {say: func(http.ResponseWriter) error { panic(http.ErrAbortHandler) }, breaks: true},
-	"WriteError": {say: func(w http.ResponseWriter) error {
-		w.Header().Set("Heard", "w")
+	"http.ErrAbortHandler": {send: func(http.ResponseWriter) error { panic(http.ErrAbortHandler) }, breaks: true},
+	"WriteError": {send: func(w http.ResponseWriter) error {
+		w.Header().Set("Output", "w")
 		dog.WriteError(w, dog.ErrGroupFull)
 		return nil
 	}},
@@ -242,7 +242,7 @@ var answers = map[string]struct {
 // silent are the exported functions and methods that let nothing out of the
 // handler that calls them, by why that is so.
 var silent = map[string][]string{
-	"it tells its caller what is there": {
+	"it returns something to its caller": {
 		"ClientGone", "UID", "IsUpgrade", "Stopping", "Encode", "HTTPStatus", "Get", "QueryRowAs", "QueryAs",
 		"Alarms.All", "Alarms.Get", "GroupStub.Replicas", "Group.Replicas", "Namespace.List", "Namespace.Objects",
 		"Replicas.List", "Replicas.Objects", "Groups.List", "Groups.Objects",
@@ -257,7 +257,7 @@ var silent = map[string][]string{
 		"Namespace.Named", "Namespace.New", "Namespace.Parse", "Namespace.ByID", "Replicas.Parse", "Replicas.ByID",
 		"Groups.Named", "Groups.New", "Groups.Parse", "Groups.ByID", "Self", "NamespaceOf", "GroupOf", "Stub.WithUID",
 	},
-	"it stores, which is heard of when it is durable": {
+	"it stores, which others see when it is durable": {
 		"Alarms.Delete", "Alarms.Set", "Alarms.SetNamed", "SQL.Exec", "Storage.Delete", "Storage.DeleteAll",
 		"Storage.Put", "Storage.PutMany", "Map.Delete", "Map.Put", "Map.Update", "Put", "Update",
 	},
@@ -268,14 +268,14 @@ var silent = map[string][]string{
 	"it keeps something with the socket, for its replica":                        {"Socket.SetAttachment"},
 	"it gives back a place that nobody has used, whatever becomes of the object": {"Stub.Release"},
 	"it writes to the log, which is for who runs the program":                    {"Object.Log"},
-	"it ends the object, and says nothing of what it has stored":                 {"Object.Abort", "Stub.Abort"},
+	"it ends the object, and sends nothing that depends on its writes":           {"Object.Abort", "Stub.Abort"},
 	"a handler that calls it waits for itself":                                   {"Runtime.Shutdown", "Runtime.Serve"},
 	"it runs a function later, as an event of the same object": {
 		"Object.After",
 		"Object.Every",
 		"Timer.Stop",
 	},
-	"it says how something is stored": {"MapOf", "Map.With"},
+	"it states how something is stored": {"MapOf", "Map.With"},
 	"it is for set-up": {
 		"New",
 		"RegisterGroup",
@@ -330,13 +330,13 @@ func deleted(s *stage) bool {
 
 var errUndoIt = errors.New("undo it")
 
-// A fate is what becomes of what a handler stores before it says something.
+// A fate is the outcome of what a handler stores before it sends something.
 type fate struct {
 	prompt   bool // everything that is committed is durable at once
 	rollback bool
 	ending   func(o actor) error // how the handler ends
 	then     func(s *stage)      // what happens next
-	heard    bool                // whether the words leave then
+	sent     bool                // whether the output is sent then
 }
 
 func succeed(actor) error { return nil }
@@ -345,7 +345,7 @@ var errNoDisk = errors.Join(dog.ErrStoreFailed, errors.New("no disk"))
 
 // fates are those of ways that keep the turn.
 var fates = map[string]fate{
-	"durable later":      {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, heard: true},
+	"durable later":      {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, sent: true},
 	"lost":               {ending: succeed, then: func(s *stage) { s.engine.Fail(errNoDisk) }},
 	"undone by a panic":  {prompt: true, ending: func(actor) error { panic("undo it") }},
 	"undone by an error": {prompt: true, rollback: true, ending: func(actor) error { return errUndoIt }},
@@ -354,6 +354,6 @@ var fates = map[string]fate{
 
 // waitingFates are those of ways that end the transaction.
 var waitingFates = map[string]fate{
-	"durable later": {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, heard: true},
+	"durable later": {ending: succeed, then: func(s *stage) { s.engine.Prompt() }, sent: true},
 	"lost":          {ending: succeed, then: func(s *stage) { s.engine.Fail(errNoDisk) }},
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/godurable/dog/test/internal/surface"
 )
 
-func TestGate_NothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
-	for name, w := range words {
+func TestGate_HoldsOutputUntilDurable(t *testing.T) {
+	for name, w := range outputs {
 		for fateName, f := range fatesOf(w.waits || w.yields) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -31,16 +31,16 @@ func TestGate_NothingLeavesAnObjectBeforeWhatItStoredIsDurable(t *testing.T) {
 					}
 					go func() {
 						_ = w.by(s, func(ctx context.Context, o actor) error {
-							if err := o.Storage().Put("said", nil); err != nil {
+							if err := o.Storage().Put("key", nil); err != nil {
 								return err
 							}
-							if err := w.say(s, ctx); err != nil {
+							if err := w.send(s, ctx); err != nil {
 								return err
 							}
 							return f.ending(o)
 						})
 					}()
-					f.check(s, func() bool { return w.noticed != nil && w.noticed(s) }, f.heard)
+					f.check(s, func() bool { return w.noticed != nil && w.noticed(s) }, f.sent)
 				})
 			})
 		}
@@ -54,18 +54,19 @@ func fatesOf(ends bool) map[string]fate {
 	return fates
 }
 
-// check checks that nothing is heard but in the end, and then only if so.
-func (f fate) check(s *stage, noticed func() bool, heard bool) {
+// check checks that output leaves only in the end, and then only if sent is
+// set.
+func (f fate) check(s *stage, noticed func() bool, sent bool) {
 	s.t.Helper()
-	require.False(s.t, s.heard() || noticed(), "too early")
+	require.False(s.t, s.observed() || noticed(), "too early")
 	if f.then != nil {
 		f.then(s)
 	}
-	require.Equal(s.t, heard, s.heard() || noticed(), "in the end")
+	require.Equal(s.t, sent, s.observed() || noticed(), "in the end")
 }
 
-func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
-	for name, w := range words {
+func TestGate_HeldOutputOfAnUndoneTransactionIsDropped(t *testing.T) {
+	for name, w := range outputs {
 		if !w.waits {
 			continue
 		}
@@ -73,10 +74,10 @@ func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 			"undone in a Transaction": func(s *stage, ctx context.Context, o actor) error {
 				s.engine.Prompt()
 				return o.Storage().Transaction(func() error {
-					if err := o.Storage().Put("said", nil); err != nil {
+					if err := o.Storage().Put("key", nil); err != nil {
 						return err
 					}
-					return errors.Join(w.say(s, ctx), errUndoIt)
+					return errors.Join(w.send(s, ctx), errUndoIt)
 				})
 			},
 			"reset while it waits": func(s *stage, ctx context.Context, o actor) error {
@@ -84,7 +85,7 @@ func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 					time.Sleep(time.Millisecond)
 					o.Abort(errUndoIt)
 				}()
-				return errors.Join(o.Storage().Put("said", nil), w.say(s, ctx))
+				return errors.Join(o.Storage().Put("key", nil), w.send(s, ctx))
 			},
 		}
 		for how, ending := range endings {
@@ -99,15 +100,15 @@ func TestGate_WhatWaitsIsNotSaidOfWhatIsUndoneMeanwhile(t *testing.T) {
 					fixture.Elapse(time.Second)
 					s.engine.Prompt()
 					<-done
-					require.False(t, s.heard() || w.noticed != nil && w.noticed(s))
+					require.False(t, s.observed() || w.noticed != nil && w.noticed(s))
 				})
 			})
 		}
 	}
 }
 
-func TestGate_CheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
-	for name, w := range words {
+func TestGate_CheckTurnsFindsOutputThatBypassesTheGate(t *testing.T) {
+	for name, w := range outputs {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t, false)
@@ -118,27 +119,27 @@ func TestGate_CheckTurnsFindsWhatIsSaidPastTheGate(t *testing.T) {
 				case strings.HasPrefix(name, "Object."):
 					by = inBooth
 				}
-				said := make(chan error, 1)
+				result := make(chan error, 1)
 				go func() {
 					_ = by(s, func(ctx context.Context, o actor) error {
-						said <- errors.Join(o.Storage().Put("said", nil), w.say(s, context.Background()))
+						result <- errors.Join(o.Storage().Put("key", nil), w.send(s, context.Background()))
 						return nil
 					})
 				}()
-				err := <-said
+				err := <-result
 				require.Error(t, err)
 				if name != "Go" && name != "Storage.Sync" && name != "Stub.ServeHTTP" {
 					require.ErrorIs(t, err, dog.ErrPastGate)
 				}
-				require.False(t, s.heard() || w.noticed != nil && w.noticed(s))
+				require.False(t, s.observed() || w.noticed != nil && w.noticed(s))
 				s.engine.Prompt()
-				require.False(t, s.heard() || w.noticed != nil && w.noticed(s))
+				require.False(t, s.observed() || w.noticed != nil && w.noticed(s))
 			})
 		})
 	}
 }
 
-func TestGate_NoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
+func TestGate_HoldsEveryPartOfAResponse(t *testing.T) {
 	for name, a := range answers {
 		for fateName, f := range fatesOf(a.waits || a.breaks) {
 			t.Run(name+"/"+fateName, func(t *testing.T) {
@@ -148,14 +149,14 @@ func TestGate_NoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
 						s.engine.Prompt()
 					}
 					s.receive = func(o actor, w http.ResponseWriter, _ *http.Request) error {
-						if err := errors.Join(o.Storage().Put("said", nil), a.say(w)); err != nil {
+						if err := errors.Join(o.Storage().Put("key", nil), a.send(w)); err != nil {
 							return err
 						}
 						return f.ending(o)
 					}
 					var asking sync.WaitGroup
 					asking.Go(s.ask)
-					f.check(s, func() bool { return false }, f.heard)
+					f.check(s, func() bool { return false }, f.sent)
 					s.engine.Prompt()
 					asking.Wait()
 				})
@@ -164,7 +165,7 @@ func TestGate_NoAnswerLeavesBeforeWhatWasStoredIsDurable(t *testing.T) {
 	}
 }
 
-func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t *testing.T) {
+func TestGate_UndoneTransactionSendsNoHandshakeResponse(t *testing.T) {
 	connects := map[string]func(*booth, http.ResponseWriter, *http.Request){
 		"plain": func(b *booth, w http.ResponseWriter, req *http.Request) { b.Connect(w, req, nil) },
 		"with options": func(b *booth, w http.ResponseWriter, req *http.Request) {
@@ -183,7 +184,7 @@ func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t 
 						s.engine.Prompt()
 					}
 					s.connect = func(b *booth, w http.ResponseWriter, req *http.Request) {
-						if b.Storage().Put("said", nil) != nil {
+						if b.Storage().Put("key", nil) != nil {
 							return
 						}
 						connect(b, w, req)
@@ -195,7 +196,7 @@ func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t 
 							_ = s.reach()
 						}
 					})
-					f.check(s, func() bool { return false }, f.heard)
+					f.check(s, func() bool { return false }, f.sent)
 					s.engine.Prompt()
 					dialling.Wait()
 				})
@@ -205,9 +206,9 @@ func TestGate_NobodyIsToldThatItIsConnectedByAReplicaWhoseTransactionIsUndone(t 
 }
 
 // A new way out belongs into a table above; what is none needs a reason.
-func TestGate_EveryExportedWayOutIsKnown(t *testing.T) {
+func TestGate_TableOfOutputsIsComplete(t *testing.T) {
 	known := map[string]bool{"Object.Connect": true}
-	for name := range words {
+	for name := range outputs {
 		known[name] = true
 	}
 	for name := range answers {

@@ -16,11 +16,12 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// crowdOf is some clients of owners and what each of them heard last.
+// crowdOf has clients of owners by name.
 type crowdOf map[string]*dogtest.Client
 
-// heard returns the names of those who have heard something, in order.
-func (c crowdOf) heard(t *testing.T) (names []string) {
+// received returns the names of the clients that have received something, in
+// order.
+func (c crowdOf) received(t *testing.T) (names []string) {
 	t.Helper()
 	synctest.Wait()
 	for _, name := range slices.Sorted(maps.Keys(c)) {
@@ -39,8 +40,8 @@ type broadcaster interface {
 	Broadcast(v any, options ...dog.SendOption) error
 }
 
-// speak sends "hi" in the way that a word names.
-func speak(o broadcaster, s *dog.Socket, word string) error {
+// sendBy sends "hi" by the named method.
+func sendBy(o broadcaster, s *dog.Socket, word string) error {
 	word, except, _ := strings.Cut(word, " but ")
 	var options []dog.SendOption
 	for uid := range strings.SplitSeq(except, ",") {
@@ -61,7 +62,7 @@ func speak(o broadcaster, s *dog.Socket, word string) error {
 	return fmt.Errorf("unknown word %q", word)
 }
 
-func TestAudience_ReceiverSaysTheAudienceInAnObject(t *testing.T) {
+func TestAudience_DependsOnTheReceiverInAnObject(t *testing.T) {
 	for word, want := range map[string][]string{
 		"Broadcast":                    {"ada 1", "ada 2", "bob 1", "nobody 1", "nobody 2"},
 		"Socket.Broadcast":             {"ada 2", "bob 1", "nobody 1", "nobody 2"},
@@ -78,7 +79,7 @@ func TestAudience_ReceiverSaysTheAudienceInAnObject(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
 					Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
-						return speak(o, s, m.String())
+						return sendBy(o, s, m.String())
 					},
 				})
 				crowd := crowdOf{
@@ -86,28 +87,28 @@ func TestAudience_ReceiverSaysTheAudienceInAnObject(t *testing.T) {
 					"nobody 1": v.Enter(""), "nobody 2": v.Enter(""), // who share no uid, having none
 				}
 				crowd["ada 1"].Send(word)
-				require.Equal(t, want, crowd.heard(t))
+				require.Equal(t, want, crowd.received(t))
 			})
 		})
 	}
 }
 
-func TestAudience_SocketWithoutAUIDLeavesOutItselfAlone(t *testing.T) {
+func TestAudience_SocketWithoutAUIDExcludesOnlyItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
-				return speak(o, s, m.String())
+				return sendBy(o, s, m.String())
 			},
 		})
 		crowd := crowdOf{"a": v.Enter(""), "b": v.Enter(""), "c": v.Enter("")}
 		crowd["a"].Send("Socket.Broadcast")
-		require.Equal(t, []string{"b", "c"}, crowd.heard(t))
+		require.Equal(t, []string{"b", "c"}, crowd.received(t))
 		crowd["b"].Send("Socket.Broadcast but ada")
-		require.Equal(t, []string{"a", "c"}, crowd.heard(t))
+		require.Equal(t, []string{"a", "c"}, crowd.received(t))
 	})
 }
 
-func TestAudience_ReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
+func TestAudience_DependsOnTheReceiverAcrossReplicas(t *testing.T) {
 	for word, want := range map[string][]string{
 		"Emit":                     {"ada 1", "ada 2"},
 		"Broadcast":                {"ada 1", "ada 2", "ada 3", "bob 1", "eve 1"},
@@ -125,7 +126,7 @@ func TestAudience_ReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
 					t, 2,
 					&fixture.Hooks{
 						Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-							return speak(r, s, m.String())
+							return sendBy(r, s, m.String())
 						},
 					},
 				)
@@ -135,13 +136,13 @@ func TestAudience_ReceiverSaysTheAudienceAcrossReplicas(t *testing.T) {
 				}
 				require.Equal(t, []int{2, 2, 1}, h.Loads())
 				crowd["ada 1"].Send(word)
-				require.Equal(t, want, crowd.heard(t))
+				require.Equal(t, want, crowd.received(t))
 			})
 		})
 	}
 }
 
-func TestAudience_OfWhatAGroupSends(t *testing.T) {
+func TestAudience_OfGroupMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		crowd := crowdOf{
@@ -151,29 +152,29 @@ func TestAudience_OfWhatAGroupSends(t *testing.T) {
 		}
 		all := []string{"ada 1", "ada 2", "ada 3", "bob 1", "eve 1"}
 		first := slices.Collect(h.Group.Replicas())[0].ID
-		say := func(f func(ctx context.Context, l *fixture.Lobby) error) {
+		run := func(f func(ctx context.Context, l *fixture.Lobby) error) {
 			require.NoError(t, dog.CallErr(t.Context(), h.Group.Stub, (*fixture.Lobby).Do, f))
 		}
-		say(func(_ context.Context, l *fixture.Lobby) error { return l.Broadcast("hi") })
-		require.Equal(t, all, crowd.heard(t))
-		say(func(_ context.Context, l *fixture.Lobby) error { return l.Broadcast("hi", dog.ExceptUID("ada")) })
-		require.Equal(t, []string{"bob 1", "eve 1"}, crowd.heard(t))
-		say(func(_ context.Context, l *fixture.Lobby) error { return l.Emit(first, "hi") })
-		require.Equal(t, []string{"ada 1", "ada 2"}, crowd.heard(t))
-		say(func(ctx context.Context, l *fixture.Lobby) error {
+		run(func(_ context.Context, l *fixture.Lobby) error { return l.Broadcast("hi") })
+		require.Equal(t, all, crowd.received(t))
+		run(func(_ context.Context, l *fixture.Lobby) error { return l.Broadcast("hi", dog.ExceptUID("ada")) })
+		require.Equal(t, []string{"bob 1", "eve 1"}, crowd.received(t))
+		run(func(_ context.Context, l *fixture.Lobby) error { return l.Emit(first, "hi") })
+		require.Equal(t, []string{"ada 1", "ada 2"}, crowd.received(t))
+		run(func(ctx context.Context, l *fixture.Lobby) error {
 			n, err := l.Whisper(ctx, "ada", "hi")
 			require.Equal(t, 3, n)
 			return err
 		})
-		require.Equal(t, []string{"ada 1", "ada 2", "ada 3"}, crowd.heard(t))
+		require.Equal(t, []string{"ada 1", "ada 2", "ada 3"}, crowd.received(t))
 
 		require.NoError(t, h.Group.Broadcast(t.Context(), "hi", dog.ExceptUID("bob")))
-		require.Equal(t, []string{"ada 1", "ada 2", "ada 3", "eve 1"}, crowd.heard(t))
+		require.Equal(t, []string{"ada 1", "ada 2", "ada 3", "eve 1"}, crowd.received(t))
 		require.NoError(t, h.Group.Emit(t.Context(), first, "hi"))
-		require.Equal(t, []string{"ada 1", "ada 2"}, crowd.heard(t))
+		require.Equal(t, []string{"ada 1", "ada 2"}, crowd.received(t))
 		n, err := h.Group.Whisper(t.Context(), "eve", "hi")
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
-		require.Equal(t, []string{"eve 1"}, crowd.heard(t))
+		require.Equal(t, []string{"eve 1"}, crowd.received(t))
 	})
 }

@@ -62,7 +62,7 @@ func TestClusterize_NamesTheReplica(t *testing.T) {
 	})
 }
 
-func TestClusterize_MakesReplicasOneAfterTheOther(t *testing.T) {
+func TestClusterize_MakesReplicasOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := fixture.NewHookedLobbies(
@@ -83,7 +83,7 @@ func TestClusterize_MakesReplicasOneAfterTheOther(t *testing.T) {
 	})
 }
 
-func TestClusterize_ErrorOfClusterizeReachesAllWhoWaitAndTheNextCallTriesAgain(t *testing.T) {
+func TestClusterize_ErrorReachesAllWaitersAndTheNextCallRetries(t *testing.T) {
 	broken := errors.New("no names left")
 	ways := map[string]struct {
 		fail func() error
@@ -138,7 +138,7 @@ func TestClusterize_MustNotNameALiveReplica(t *testing.T) {
 	})
 }
 
-func TestClusterize_CallerThatGivesUpSpoilsNoOther(t *testing.T) {
+func TestClusterize_CallerThatGivesUpAffectsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(
 			t, fixture.LobbyLimit(5), &fixture.Hooks{},
@@ -164,7 +164,7 @@ func TestClusterize_CallerThatGivesUpSpoilsNoOther(t *testing.T) {
 	})
 }
 
-func TestClusterize_IdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
+func TestClusterize_IdentifyWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(
 			t, fixture.LobbyLimit(1), &fixture.Hooks{},
@@ -188,7 +188,7 @@ func TestClusterize_IdentifyingWithTheGroupsTurnKeptIsADeadlock(t *testing.T) {
 	})
 }
 
-func TestClusterize_GroupIdentifiesNobodyWhileItStarts(t *testing.T) {
+func TestClusterize_NotBeforeTheGroupHasStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)
 		var early error
@@ -203,7 +203,7 @@ func TestClusterize_GroupIdentifiesNobodyWhileItStarts(t *testing.T) {
 	})
 }
 
-func TestClusterize_ReplicaThatClusterizeLeavesUnnamedHasARandomID(t *testing.T) {
+func TestClusterize_UnnamedReplicaHasARandomID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)
 		first, err := h.Identify(t.Context(), "ada")
@@ -223,7 +223,7 @@ type opening struct {
 
 func (o *opening) OnStart(context.Context) error { return o.start() }
 
-func TestClusterize_GroupThatCannotStartIdentifiesNobody(t *testing.T) {
+func TestClusterize_FailsIfTheGroupCannotStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts, broken := 0, errors.New("not ready")
 		rt := dogtest.New(t, dog.Options{})
@@ -254,7 +254,7 @@ func TestClusterize_GroupThatCannotStartIdentifiesNobody(t *testing.T) {
 }
 
 // What ends the group's life ends the wait for a Clusterize that hangs.
-func TestClusterize_WhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *testing.T) {
+func TestClusterize_WaitersGetTheEndOfTheGroup(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(h *fixture.HookedLobbies) error
 		want error
@@ -281,8 +281,8 @@ func TestClusterize_WhoWaitsForAClusterizeThatHangsIsToldOfTheEndOfTheGroup(t *t
 						return "", nil
 					},
 				)
-				// Who waits for the start of the group, and not for Clusterize,
-				// begins anew.
+				// A caller that waits for the start of the group, and not for
+				// Clusterize, starts again.
 				require.NoError(t, dog.CallErr0(t.Context(), h.Group.Stub, (*fixture.HookedLobby).Wake))
 				waits := make(chan error, 3)
 				for i := range cap(waits) {

@@ -25,7 +25,7 @@ type barred struct {
 
 func (b *barred) Identify(*http.Request) (string, error) { return "ada", b.refusal }
 
-func TestGateway_TheClientGetsTheStatusOfTheRefusal(t *testing.T) {
+func TestGateway_SendsTheStatusOfTheRefusal(t *testing.T) {
 	for name, c := range map[string]struct {
 		refusal error
 		status  int
@@ -60,9 +60,9 @@ func TestGateway_TheClientGetsTheStatusOfTheRefusal(t *testing.T) {
 	}
 }
 
-// What a gateway answers on purpose is no news. A failure that looks like a
-// refusal is, but clients that come back must not fill the log with it.
-func TestGateway_ARefusalIsLoggedOnlyIfTheProgramMayNotHaveMeantIt(t *testing.T) {
+// An intended answer of a gateway is not logged. A failure that looks like a
+// refusal is, but clients that retry must not fill the log with it.
+func TestGateway_LogsOnlyUnintendedRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		refusal error
 		level   string // "": none above Debug

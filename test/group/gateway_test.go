@@ -25,7 +25,7 @@ type gate struct {
 	t testing.TB
 }
 
-var errStranger = errors.New("a stranger, says the secret list")
+var errStranger = errors.New("a stranger, according to the secret list")
 
 func (g *gate) Identify(req *http.Request) (string, error) {
 	switch uid := req.URL.Query().Get("u"); uid {
@@ -58,7 +58,7 @@ func newGate(t *testing.T, on *fixture.Hooks) (group dog.GroupStub[gate, fixture
 	return group, dogtest.Serve(t, group)
 }
 
-func TestGateway_IdentifiesAndHandsOn(t *testing.T) {
+func TestGateway_IdentifiesAndForwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group, srv := newGate(t, &fixture.Hooks{Message: fixture.Relay})
 		status, body := srv.Get("/hello?u=ada")
@@ -107,7 +107,7 @@ func TestGateway_GroupNeedsReplicasOfItsRuntime(t *testing.T) {
 	require.NoError(t, err)
 	tests := map[string]struct {
 		replicas *dog.Replicas[fixture.Room]
-		says     string
+		problem  string
 	}{
 		"none":               {nil, "it has no replicas"},
 		"a zero value":       {new(dog.Replicas[fixture.Room]), "it has no replicas"},
@@ -119,7 +119,7 @@ func TestGateway_GroupNeedsReplicasOfItsRuntime(t *testing.T) {
 		var refused *dog.RegistrationError
 		require.ErrorAs(t, err, &refused, name)
 		require.Equal(t, "gate", refused.Namespace, name)
-		require.Contains(t, refused.Problem, test.says, name)
+		require.Contains(t, refused.Problem, test.problem, name)
 	}
 	here, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)
 	require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestGateway_GroupReceives(t *testing.T) {
 	})
 }
 
-func TestGateway_GroupWithoutReceiveFindsNothing(t *testing.T) {
+func TestGateway_GroupWithoutReceiveAnswers404(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		status, _ := dogtest.Serve(t, h.Group).Get("/")
@@ -211,7 +211,7 @@ func TestGateway_TwoGroupTypesShareAReplicaType(t *testing.T) {
 	})
 }
 
-func TestGateway_GroupsOfOneTypeAreApart(t *testing.T) {
+func TestGateway_GroupsOfOneTypeAreSeparate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{Message: fixture.Relay})
 		ada := h.Enter("ada")
@@ -255,7 +255,7 @@ func TestGateway_GroupIsReachedFromOutside(t *testing.T) {
 	})
 }
 
-func TestGateway_MessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
+func TestGateway_MessageStartsNoGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		require.NoError(t, h.Group.Broadcast(t.Context(), "hello"))
@@ -277,7 +277,7 @@ func TestGateway_MessageMakesNoGroupThatIsNotInMemory(t *testing.T) {
 	})
 }
 
-func TestGateway_ReceiveBehindAGatewayKnowsTheUIDAndTheGroupsOwnHasNone(t *testing.T) {
+func TestGateway_PassesTheUIDToTheReplicaOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, srv := newGate(t, &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 			fmt.Fprint(w, dog.UID(req.Context()))

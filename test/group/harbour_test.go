@@ -30,7 +30,7 @@ func (b *boat) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error 
 		_ = b.SetLocked(true)
 		panic("after the lock")
 	case "abort":
-		b.Abort(errors.New("as was said"))
+		b.Abort(errors.New("as requested"))
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 
 // How Identify chooses a replica, and who holds places for how long.
 
-func TestIdentify_UIDWithASocketGoesWhereThatIs(t *testing.T) {
+func TestIdentify_UIDWithASocketGetsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(
 			t, dog.Options{LingerFor: -1}, dog.GroupOptions[fixture.Lobby]{Limit: 3}, &fixture.Hooks{},
@@ -54,7 +54,7 @@ func lingering(t *testing.T, linger time.Duration) (h *fixture.Rooms, replica do
 	return h, replica
 }
 
-func TestIdentify_UIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
+func TestIdentify_ReconnectingUIDGetsItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		time.Sleep(19 * time.Second)
@@ -64,7 +64,7 @@ func TestIdentify_UIDThatReconnectsInTimeFindsItsReplica(t *testing.T) {
 	})
 }
 
-func TestIdentify_UIDThatComesTooLateIsANewOne(t *testing.T) {
+func TestIdentify_LateUIDIsANewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const linger = 20*time.Second + time.Millisecond // to the point, whatever the pace of the runtime's clock
 		h, replica := lingering(t, linger)
@@ -80,7 +80,7 @@ func TestIdentify_UIDDoesNotLingerWhenLingerIsNegative(t *testing.T) {
 	})
 }
 
-func TestIdentify_UIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
+func TestIdentify_UIDOfAFullReplicaGetsAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, replica := lingering(t, 20*time.Second)
 		for _, id := range []string{"eve", "fay", "gus"} {
@@ -91,7 +91,7 @@ func TestIdentify_UIDWhoseReplicaIsFullGoesElsewhere(t *testing.T) {
 	})
 }
 
-func TestIdentify_UIDOnSeveralReplicasGoesToTheLeastLoadedOfThem(t *testing.T) {
+func TestIdentify_UIDOnSeveralReplicasGetsTheLeastLoaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		first := h.Enter("ada")
@@ -128,7 +128,7 @@ func TestIdentify_ReservationHoldsItsPlaceUntilItExpires(t *testing.T) {
 	})
 }
 
-func TestIdentify_ExpiredReservationIsAsGoodAsNone(t *testing.T) {
+func TestIdentify_IgnoresExpiredReservations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(
 			t, dog.Options{ReserveFor: 4 * time.Second}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 1},
@@ -151,7 +151,7 @@ func TestIdentify_ExpiredReservationIsAsGoodAsNone(t *testing.T) {
 	})
 }
 
-func TestIdentify_ReleaseGivesAnUnusedPlaceBackOnce(t *testing.T) {
+func TestIdentify_ReleaseFreesAnUnusedPlaceOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{})
 		unused, err := h.Identify(t.Context(), "ada")
@@ -183,7 +183,7 @@ func slowly(done <-chan struct{}) func(*fixture.Room, http.ResponseWriter, *http
 	}
 }
 
-func TestIdentify_RequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
+func TestIdentify_RequestHoldsItsPlaceUntilItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{Receive: slowly(done)})
@@ -202,7 +202,7 @@ func TestIdentify_RequestHoldsItsPlaceUntilItIsAnswered(t *testing.T) {
 	})
 }
 
-func TestIdentify_RequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testing.T) {
+func TestIdentify_AbandonedRequestReleasesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		h := fixture.NewRooms(
@@ -224,7 +224,7 @@ func TestIdentify_RequestWhoseClientLeavesWhileItWaitsGivesItsPlaceBack(t *testi
 	})
 }
 
-func TestIdentify_FullGroupSaysSo(t *testing.T) {
+func TestIdentify_FailsInAFullGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRoomsWith(
 			t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 1, MaxReplicas: 2}, &fixture.Hooks{},
@@ -246,7 +246,7 @@ func TestIdentify_FullGroupSaysSo(t *testing.T) {
 	})
 }
 
-func TestIdentify_EndedContextIdentifiesNobody(t *testing.T) {
+func TestIdentify_FailsWithAnEndedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		cause := errors.New("enough")

@@ -59,11 +59,11 @@ func TestGroup_EmptyReplicasAndGroupsLeaveMemory(t *testing.T) {
 		h.Enter("ada")
 		groups, replicas = inMemory(h.Runtime)
 		require.Equal(t, []int{1, 1}, []int{groups, replicas})
-		require.Equal(t, 3, starts, "what was retired starts anew")
+		require.Equal(t, 3, starts, "what was retired starts again")
 	})
 }
 
-func TestGroup_WithTrafficOfItsOwnStays(t *testing.T) {
+func TestGroup_StaysInMemoryWithItsOwnTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewHookedLobbies(t, fixture.LobbyLimit(1), &fixture.Hooks{}, nil)
@@ -111,7 +111,7 @@ func TestGroup_ReservationKeepsItsReplica(t *testing.T) {
 	})
 }
 
-func TestGroup_StubOfARetiredReplicaSaysSo(t *testing.T) {
+func TestGroup_StubOfARetiredReplicaFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		stub, err := h.Identify(t.Context(), "ada")
@@ -127,7 +127,7 @@ func TestGroup_StubOfARetiredReplicaSaysSo(t *testing.T) {
 	})
 }
 
-func TestGroup_DrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
+func TestGroup_DrainingReplicaKeepsItsSocketsAndTakesNoNewOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Message: fixture.Relay})
 		ada, bob := h.Enter("ada"), h.Enter("bob")
@@ -157,7 +157,7 @@ func TestGroup_DrainingReplicaKeepsWhatItHasAndTakesNothingNew(t *testing.T) {
 	})
 }
 
-func TestGroup_PlaceReservedBeforeDrainingIsGoodUntilItExpires(t *testing.T) {
+func TestGroup_PlaceReservedBeforeDrainingIsValidUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const reservation = 10*time.Second + time.Millisecond
 		h := fixture.NewRoomsWith(
@@ -215,7 +215,7 @@ func TestGroup_DrainsItsReplicasItself(t *testing.T) {
 	})
 }
 
-func TestGroup_ReplicaWithAHandlerUnderWayIsNotRetired(t *testing.T) {
+func TestGroup_ReplicaWithARunningHandlerIsNotRetired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closing := make(chan struct{})
 		options := dog.Options{LingerFor: -1, RetireAfter: time.Second}

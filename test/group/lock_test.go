@@ -40,7 +40,7 @@ var lockWays = []struct {
 	}},
 }
 
-func TestGroup_LockedReplicaTakesOnlyWhomItKnows(t *testing.T) {
+func TestGroup_LockedReplicaTakesOnlyKnownUIDs(t *testing.T) {
 	for _, way := range lockWays {
 		for _, hold := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, hold %t", way.name, hold), func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestGroup_LockedReplicaTakesOnlyWhomItKnows(t *testing.T) {
 	}
 }
 
-// A stub that Identify returned before is no way round the lock.
+// A stub that Identify returned earlier does not bypass the lock.
 func TestGroup_FurtherRequestDoesNotPassALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4})
@@ -96,7 +96,7 @@ func TestGroup_FurtherRequestDoesNotPassALock(t *testing.T) {
 	})
 }
 
-func TestGroup_LockStaysOverAResetAndEndsWithTheReplica(t *testing.T) {
+func TestGroup_LockOutlivesAResetAndEndsWithTheReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{LingerFor: -1}, dog.GroupOptions[pier]{Limit: 4, MaxReplicas: 1})
 		ada := h.board("ada")
@@ -122,7 +122,7 @@ func TestGroup_LockThatDependsOnALostWriteIsLost(t *testing.T) {
 	})
 }
 
-func TestGroup_SetLockedAnswersForWhatIsNotThere(t *testing.T) {
+func TestGroup_SetLockedErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4})
 		require.ErrorIs(t, h.pier.SetLocked(context.Background(), dog.ID{}, true), dog.ErrReplicaGone)

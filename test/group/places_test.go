@@ -49,7 +49,7 @@ func TestGroup_NewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
 	}
 }
 
-func TestGroup_KnownUIDGoesWhereItIsWhateverTheOrder(t *testing.T) {
+func TestGroup_KnownUIDGetsItsReplicaInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 3, Order: dog.FullestFirst})
 		ada, bob := h.board("ada"), h.board("bob")
@@ -66,18 +66,18 @@ func TestGroup_KnownUIDGoesWhereItIsWhateverTheOrder(t *testing.T) {
 	})
 }
 
-func TestGroup_SaysHowLongUIDsLinger(t *testing.T) {
+func TestGroup_LingerIsConfigurable(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		options, group time.Duration
 		want           time.Duration
 	}{
-		{"as the runtime says", 20 * time.Second, 0, 20 * time.Second},
+		{"as set for the runtime", 20 * time.Second, 0, 20 * time.Second},
 		{"by default", 0, 0, 30 * time.Second},
 		{"longer", 20 * time.Second, 5 * time.Minute, 5 * time.Minute},
 		{"shorter", 20 * time.Second, time.Second, time.Second},
 		{"not at all", 20 * time.Second, -1, 0},
-		{"though others do not", -1, time.Minute, time.Minute},
+		{"only in this group", -1, time.Minute, time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestGroup_SaysHowLongUIDsLinger(t *testing.T) {
 	}
 }
 
-func TestGroup_HeldPlaceIsItsUIDs(t *testing.T) {
+func TestGroup_HeldPlaceIsReservedForItsUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
 		ada, bob := h.board("ada"), h.board("bob")
@@ -129,7 +129,7 @@ func TestGroup_HeldPlaceIsItsUIDs(t *testing.T) {
 	})
 }
 
-func TestGroup_WithoutHeldPlacesOnlyThePreferenceLingers(t *testing.T) {
+func TestGroup_WithoutHeldPlacesLingerIsAPreference(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 1, MaxReplicas: 1})
 		h.leave(h.board("ada"))
@@ -186,7 +186,7 @@ func TestGroup_ReplicaWithHeldPlacesStays(t *testing.T) {
 	})
 }
 
-func TestGroup_WrongPlacesOfAGroupAreRefusedAtRegistration(t *testing.T) {
+func TestGroup_InvalidPlacesAreRefusedAtRegistration(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		options dog.Options

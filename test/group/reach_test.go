@@ -110,7 +110,7 @@ func TestGroup_StubReachesOneReplicaAndClosesSockets(t *testing.T) {
 	})
 }
 
-func TestGroup_ListsDrainsAndEmitsUntilTheLastOnCloseHasRun(t *testing.T) {
+func TestGroup_ListsDrainsAndEmitsUntilTheLastOnClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		listed := 0
@@ -218,7 +218,7 @@ func TestFault02_AReplicaThatWasResetReachesItsSiblings(t *testing.T) {
 	})
 }
 
-func TestGroup_ReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
+func TestGroup_GossipWithoutOnGossipHasNoReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rooms, err := dog.RegisterReplica[dog.Replica](rt, "room", nil)
@@ -238,7 +238,7 @@ func TestGroup_ReplicaWithoutOnGossipDoesNotAnswer(t *testing.T) {
 	})
 }
 
-func TestGroup_ReplicaAloneGossipsWithNobody(t *testing.T) {
+func TestGroup_GossipOfTheOnlyReplicaHasNoReplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -291,7 +291,7 @@ func TestGroup_GossipCarriesTheJSONOfAMessageBothWays(t *testing.T) {
 	})
 }
 
-func TestGroup_StubIsRefusedWhenItsReplicaIsFull(t *testing.T) {
+func TestGroup_StubOfAFullReplicaIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		stub, err := h.Identify(t.Context(), "ada")

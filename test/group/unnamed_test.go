@@ -36,7 +36,7 @@ func TestGroup_WithoutANameIsReachedByItsID(t *testing.T) {
 	})
 }
 
-func TestGossip_ReplyNamesItsReplica(t *testing.T) {
+func TestGossip_ReplyHasTheIDOfItsReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(
 			t, fixture.LobbyLimit(1),

@@ -90,12 +90,12 @@ func forwards() []forward {
 	}
 }
 
-func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
+func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 	const minute = time.Minute
 	cut := context.Context.Done
 	for _, f := range forwards() {
 		for name, c := range map[string]struct {
-			heard func(ctx context.Context) <-chan struct{} // by the last handler
+			ended func(ctx context.Context) <-chan struct{} // by the last handler
 			end   func(t *testing.T, rt *dog.Runtime, front dog.Stub[desk], leave func())
 		}{
 			"the client leaves": {
@@ -123,7 +123,7 @@ func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 			t.Run(f.name+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					next := map[string]string{"front": "middle", "middle": "back"}
-					told := make(chan time.Duration, 1)
+					elapsed := make(chan time.Duration, 1)
 					began := time.Now()
 					var desks *dog.Namespace[desk]
 					rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
@@ -133,12 +133,12 @@ func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 						}
 						_ = dog.Await(r.Context(), func() error {
 							select {
-							case <-c.heard(r.Context()):
+							case <-c.ended(r.Context()):
 							case <-time.After(time.Hour):
 							}
 							return nil
 						})
-						told <- time.Since(began)
+						elapsed <- time.Since(began)
 					})
 					ctx, leave := context.WithCancel(context.Background())
 					defer leave()
@@ -151,7 +151,7 @@ func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 					}()
 					time.Sleep(minute)
 					c.end(t, rt, desks.Named("front"), leave)
-					require.Equal(t, minute, <-told)
+					require.Equal(t, minute, <-elapsed)
 					<-served
 				})
 			})
@@ -159,9 +159,9 @@ func TestHTTP_EndOfTheOuterCauseReachesEverybodyBehind(t *testing.T) {
 	}
 }
 
-// A request that a handler makes after its client has gone is served: what it
-// says of its client does not cancel it.
-func TestHTTP_HandlerWhoseClientHasGoneIsStillServedByOthers(t *testing.T) {
+// A request that a handler makes after its client has gone is served: the end
+// of that client does not cancel it.
+func TestHTTP_HandlerWithoutAClientMayStillCallOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var desks *dog.Namespace[desk]
 		result := make(chan string, 1)
@@ -211,15 +211,15 @@ func TestHTTP_EventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 	})
 }
 
-func TestHTTP_RoundTripWhoseBodyIsNotWhatItSaysFails(t *testing.T) {
+func TestHTTP_RoundTripFailsOnAWrongContentLength(t *testing.T) {
 	_, desks := newDesks(
 		t, dog.Options{},
 		func(_ *desk, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
 	)
-	for _, said := range []int64{1, 99_999, 100_001} {
+	for _, length := range []int64{1, 99_999, 100_001} {
 		r, err := http.NewRequest(http.MethodPost, "http://desk/", io.NopCloser(text(100_000)()))
 		require.NoError(t, err)
-		r.ContentLength = said
+		r.ContentLength = length
 		_, err = desks.Named("ada").RoundTrip(r) //nolint:bodyclose // there is no response
 		require.ErrorContains(t, err, "the request's body")
 	}

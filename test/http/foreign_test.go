@@ -209,7 +209,7 @@ func (w watch) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func TestHTTP_AnotherWebSocketLibraryWorksOrIsRefusedBeforeAnythingIsSent(t *testing.T) {
+func TestHTTP_OtherWebSocketLibrariesWorkOrAreRefusedEarly(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -324,7 +324,7 @@ type formGate struct{ dog.Group }
 
 func (*formGate) Identify(r *http.Request) (string, error) { return r.FormValue("u"), nil }
 
-func TestHTTP_WhatAGatewayHasParsedReachesReceive(t *testing.T) {
+func TestHTTP_FormParsedByAGatewayReachesReceive(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	on := &fixture.Hooks{Receive: func(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 		_, _ = fmt.Fprint(w, dog.UID(req.Context()), " ", req.PostFormValue("text"))
@@ -365,7 +365,7 @@ func TestHTTP_TrailersThatWereNotAnnouncedReachReceive(t *testing.T) {
 	require.Equal(t, "7", string(body))
 }
 
-func TestHTTP_AddressOfTheOuterClientReachesEverybodyBehind(t *testing.T) {
+func TestHTTP_ClientAddressReachesAllObjects(t *testing.T) {
 	for _, f := range forwards() {
 		t.Run(f.name, func(t *testing.T) {
 			var desks *dog.Namespace[desk]

@@ -18,7 +18,7 @@ import (
 // The chain is a client, a desk that hands the request on to a room, the gossip
 // of that room, and a sibling that waits, or that asks another desk which
 // waits.
-func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
+func TestHTTP_CauseOfTheOuterContextReachesOnGossip(t *testing.T) {
 	type chain struct {
 		rt       *dog.Runtime
 		leave    func() // of the client
@@ -29,7 +29,7 @@ func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		end   func(t *testing.T, c *chain)
-		quiet bool // OnGossip itself is told nothing: whom it asks is told
+		quiet bool // OnGossip itself does not get the end: the object that it calls does
 	}{
 		"the client leaves": {func(_ *testing.T, c *chain) { c.leave() }, true},
 		"the first object is reset": {func(t *testing.T, c *chain) {
@@ -53,7 +53,7 @@ func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 			}
 			t.Run(name+map[bool]string{false: "/it waits", true: "/it asks another object"}[asks], func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					told := make(chan time.Duration, 1)
+					elapsed := make(chan time.Duration, 1)
 					began := time.Now()
 					wait := func(ctx context.Context) {
 						stops, gone := dog.Stopping(ctx), dog.ClientGone(ctx)
@@ -69,7 +69,7 @@ func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 							}
 							return nil
 						})
-						told <- time.Since(began)
+						elapsed <- time.Since(began)
 					}
 					ch := &chain{returned: make(chan struct{})}
 					var desks *dog.Namespace[desk]
@@ -130,7 +130,7 @@ func TestHTTP_EndOfTheOuterCauseReachesWhoAnswersGossip(t *testing.T) {
 					time.Sleep(time.Minute)
 					synctest.Wait() // for what the handlers have noted
 					c.end(t, ch)
-					require.Equal(t, time.Minute, <-told)
+					require.Equal(t, time.Minute, <-elapsed)
 					<-served
 				})
 			})

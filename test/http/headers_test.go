@@ -22,7 +22,7 @@ func headerSames() []same {
 			w.Header()[http.TrailerPrefix+"x-sum"] = []string{"6\n"}
 		}},
 		{
-			name: "trailers that nothing announced, of a short answer",
+			name: "unannounced trailers of a short response",
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("X-Some", "header")
 				hello(note, w)
@@ -30,7 +30,7 @@ func headerSames() []same {
 			},
 		},
 		{
-			name:   "trailers of an answer with a length",
+			name:   "trailers of a response with a length",
 			direct: true,
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Trailer", "X-Sum")
@@ -40,7 +40,7 @@ func headerSames() []same {
 			},
 		},
 		{
-			name: "a trailer that no client takes",
+			name: "a trailer that clients refuse",
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Trailer", "Content-Length")
 				hello(note, w)
@@ -64,7 +64,7 @@ func headerSames() []same {
 			hello(note, w)
 		}},
 		{
-			name: "a header that breaks lines of the answer",
+			name: "a header with line breaks",
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Set-Cookie"] = []string{"a=b\r\nX-Other: c", "\n", " \t d\re \r\n"}
 				w.Header().Set("Content-Type", "text/plain\r\n\r\n<script>")
@@ -97,7 +97,7 @@ func headerSames() []same {
 			},
 		},
 		{
-			name: "the end of the connection, by the client's wish", direct: true,
+			name: "the end of the connection, requested by the client", direct: true,
 			send: func(r *http.Request) { r.Close = true },
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) {
 				note(r.Close, r.Header["Connection"])
@@ -113,7 +113,7 @@ func headerSames() []same {
 			},
 		},
 		{
-			name:   "a request's trailer that is none",
+			name:   "an invalid request trailer",
 			method: http.MethodPost,
 			body:   text(5),
 			send: func(r *http.Request) {
@@ -122,7 +122,7 @@ func headerSames() []same {
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
 		},
 		{
-			name:   "a request's trailer that says the length",
+			name:   "a request's trailer that states the length",
 			method: http.MethodPost,
 			body:   text(5),
 			send: func(r *http.Request) {
@@ -131,11 +131,11 @@ func headerSames() []same {
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
 		},
 		{
-			name: "a host that breaks lines", direct: true, send: func(r *http.Request) { r.Host = "a\r\nb: c" },
+			name: "a host with line breaks", direct: true, send: func(r *http.Request) { r.Host = "a\r\nb: c" },
 			serve: func(note func(...any), w http.ResponseWriter, r *http.Request) { note(r.Host); hello(note, w) },
 		},
 		{
-			name: "a query that breaks lines", send: func(r *http.Request) { r.URL.RawQuery = "a\r\nb: c" },
+			name: "a query with line breaks", send: func(r *http.Request) { r.URL.RawQuery = "a\r\nb: c" },
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
 		},
 	}

@@ -30,7 +30,7 @@ func (w lateHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), nil
 }
 
-func TestHTTP_ConnectionThatIsHandedOverTooLateIsClosed(t *testing.T) {
+func TestHTTP_LateHijackClosesTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
 			_, _, err := http.NewResponseController(w).Hijack()
@@ -74,8 +74,8 @@ func (w hijackInAReset) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // Its handler gets it, or it is closed.
-func TestHTTP_ConnectionThatIsHandedOverInTheMomentOfAResetIsNotForgotten(t *testing.T) {
-	// The handler hears of the reset when the connection has been handed over.
+func TestHTTP_HijackDuringAResetLeaksNothing(t *testing.T) {
+	// The handler sees the reset when the connection has been handed over.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {

@@ -35,7 +35,7 @@ func flushed(w http.ResponseWriter, size int) (err error) {
 	return err
 }
 
-func TestHTTP_AnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
+func TestHTTP_UnreadResponseKeepsNoTurn(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		write func(http.ResponseWriter, int) error
@@ -113,7 +113,7 @@ func TestHTTP_AnswerThatNobodyReadsKeepsNoTurn(t *testing.T) {
 	}
 }
 
-func TestHTTP_LongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
+func TestHTTP_LongResponseIsAbortedForAClientThatDoesNotRead(t *testing.T) {
 	hints := func(w http.ResponseWriter) error {
 		for range 200 {
 			w.Header().Set("Link", strings.Repeat("x", 10_000))
@@ -180,7 +180,7 @@ func TestHTTP_LongAnswerIsBrokenOffForAClientThatDoesNotTakeIt(t *testing.T) {
 	}
 }
 
-func TestHTTP_ClientThatTakesALongAnswerGetsItWhole(t *testing.T) {
+func TestHTTP_SlowClientGetsALongResponseWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
 			require.NoError(t, big(w, 20_000_000))

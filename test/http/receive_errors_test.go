@@ -28,7 +28,7 @@ type anyError struct{ value any }
 
 func (e anyError) Error() string { return fmt.Sprint(e.value) }
 
-// thrower is an object whose Receive fails as a test says.
+// thrower is an object whose Receive returns the error of a test.
 type thrower struct {
 	dog.Object
 	receive func(w http.ResponseWriter) error

@@ -21,8 +21,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// What Receive learns of its request: who sends it, when the client goes, and
-// its body.
+// What Receive gets with its request: the uid, the end of the client, and the
+// body.
 
 // requireNoRequest checks that ctx belongs to no Receive.
 func requireNoRequest(t *testing.T, ctx context.Context, where string) {
@@ -31,7 +31,7 @@ func requireNoRequest(t *testing.T, ctx context.Context, where string) {
 	require.Nil(t, dog.ClientGone(ctx), where)
 }
 
-func TestHTTP_ReceiveKnowsItsUIDAndOtherHandlersHaveNone(t *testing.T) {
+func TestHTTP_OnlyReceiveHasTheUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var ran []string // guarded by mu
@@ -104,7 +104,7 @@ func TestHTTP_ReplicasRequestToAnotherGroupHasItsOwnUID(t *testing.T) {
 	})
 }
 
-func TestHTTP_HandlerLearnsThatItsClientHasGoneAndGoesOn(t *testing.T) {
+func TestHTTP_HandlerSeesThatItsClientHasGoneAndContinues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := make(chan struct{})
 		var ended error
@@ -175,7 +175,7 @@ func repeat(_ *fixture.Room, w http.ResponseWriter, req *http.Request) {
 	fmt.Fprintf(w, "%d:%s", req.ContentLength, body)
 }
 
-func TestHTTP_ShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
+func TestHTTP_SlowShortBodyKeepsNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: repeat})
 		slow := post(t, h.Server, "/", 5, "he")
@@ -197,7 +197,7 @@ func TestHTTP_ShortBodyThatComesSlowlyKeepsNoTurn(t *testing.T) {
 	})
 }
 
-func TestHTTP_BodyCutShortIsABadRequestThatReachesNoHandler(t *testing.T) {
+func TestHTTP_TruncatedBodyIsABadRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := fixture.NewRooms(
@@ -245,7 +245,7 @@ func TestHTTP_ReceiveReadsTheBodyThatWasSent(t *testing.T) {
 	})
 }
 
-func TestHTTP_CallersRequestStaysAsItIs(t *testing.T) {
+func TestHTTP_CallersRequestIsNotModified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{Receive: repeat})
 		stub, err := h.Identify(t.Context(), "ada")

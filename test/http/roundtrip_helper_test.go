@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// desk is an object that serves HTTP as a test says.
+// desk is an object whose Receive is set by a test.
 type desk struct {
 	dog.Object
 	serve func(d *desk, w http.ResponseWriter, r *http.Request)

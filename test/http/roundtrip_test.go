@@ -20,7 +20,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestRoundTrip_ClientReachesAnObject(t *testing.T) {
+func TestRoundTrip_ServesAnHTTPClient(t *testing.T) {
 	_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestRoundTrip_ClientReachesAnObject(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 }
 
-func TestRoundTrip_AnswerStreams(t *testing.T) {
+func TestRoundTrip_StreamsTheResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 			for i := range 3 {
@@ -81,7 +81,7 @@ func TestRoundTrip_AnswerStreams(t *testing.T) {
 	})
 }
 
-func TestRoundTrip_HandlerThatFetchesGivesUpItsTurn(t *testing.T) {
+func TestRoundTrip_GivesUpTheCallersTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 			_ = fixture.Idle(r.Context(), time.Second)
@@ -109,7 +109,7 @@ func TestRoundTrip_HandlerThatFetchesGivesUpItsTurn(t *testing.T) {
 	})
 }
 
-func TestRoundTrip_FetchAndItsAnswerWaitForTheGates(t *testing.T) {
+func TestRoundTrip_RequestAndResponseWaitForTheGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		var asked atomic.Bool
@@ -117,7 +117,7 @@ func TestRoundTrip_FetchAndItsAnswerWaitForTheGates(t *testing.T) {
 			t, dog.Options{Store: fixture.StoreOf(engine)},
 			func(d *desk, w http.ResponseWriter, _ *http.Request) {
 				asked.Store(true)
-				require.NoError(t, d.Storage().Put("said", nil))
+				require.NoError(t, d.Storage().Put("key", nil))
 				_, _ = io.WriteString(w, "stored")
 			},
 		)
@@ -128,7 +128,7 @@ func TestRoundTrip_FetchAndItsAnswerWaitForTheGates(t *testing.T) {
 			_ = dog.CallErr(
 				context.Background(), desks.Named("ada"), (*desk).Run,
 				func(ctx context.Context, d *desk) error {
-					if err := d.Storage().Put("said", nil); err != nil {
+					if err := d.Storage().Put("key", nil); err != nil {
 						return err
 					}
 					_, text, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
@@ -148,7 +148,7 @@ func TestRoundTrip_FetchAndItsAnswerWaitForTheGates(t *testing.T) {
 	})
 }
 
-func TestRoundTrip_WhatCannotBeAnsweredIsARefusalOrAnError(t *testing.T) {
+func TestRoundTrip_FailureIsARefusalOrAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, desks := newDesks(t, dog.Options{MaxWaiting: 1}, func(d *desk, w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
@@ -221,7 +221,7 @@ type closer struct {
 
 func (c *closer) Close() error { c.closed.Store(true); return nil }
 
-func TestRoundTrip_ClientThatGoesIsNoticed(t *testing.T) {
+func TestRoundTrip_HandlerSeesThatItsClientHasGone(t *testing.T) {
 	for name, leave := range map[string]func(cancel context.CancelFunc, body io.Closer){
 		"by its context":       func(cancel context.CancelFunc, _ io.Closer) { cancel() },
 		"by closing the body":  func(_ context.CancelFunc, body io.Closer) { _ = body.Close() },
@@ -265,7 +265,7 @@ func TestRoundTrip_ClientThatGoesIsNoticed(t *testing.T) {
 	}
 }
 
-func TestRoundTrip_LongAnswerWaitsForItsReader(t *testing.T) {
+func TestRoundTrip_LongResponseWaitsForItsReader(t *testing.T) {
 	const size, chunk = 8 << 20, 64 << 10
 	for _, read := range []string{"all", "nothing", "closed"} {
 		t.Run(read, func(t *testing.T) {
@@ -308,7 +308,7 @@ func TestRoundTrip_LongAnswerWaitsForItsReader(t *testing.T) {
 	}
 }
 
-func TestRoundTrip_FetchThatWaitsGivesUpWithItsContext(t *testing.T) {
+func TestRoundTrip_WaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, _ http.ResponseWriter, r *http.Request) {
 			_, err := io.ReadAll(r.Body)
@@ -336,7 +336,7 @@ func TestRoundTrip_FetchThatWaitsGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-func TestRoundTrip_NoSocketOverARoundTrip(t *testing.T) {
+func TestRoundTrip_RefusesSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		stub, err := h.Identify(context.Background(), "ada")
@@ -365,7 +365,7 @@ func TestRoundTrip_NoSocketOverARoundTrip(t *testing.T) {
 
 // A body that is read after the handler that fetched it has returned does not
 // use its context.
-func TestRoundTrip_BodyOutlastsTheHandlerThatFetchedIt(t *testing.T) {
+func TestRoundTrip_BodyOutlivesTheHandlerThatFetchedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
 			for range 3 {

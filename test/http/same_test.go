@@ -24,7 +24,7 @@ import (
 // answers the same client, once by itself and once on each way through objects,
 // and whatever either side can see has to be the same.
 
-// seen is what a client learns of one request.
+// seen is what a client and the handler see of one request.
 type seen struct {
 	Err     string // of the request, by its kind
 	Status  int
@@ -35,7 +35,7 @@ type seen struct {
 	Trailer http.Header
 	Close   bool
 	Early   []string // informational answers
-	Told    []string // what the handler has noted
+	Noted   []string // what the handler has noted
 }
 
 // errKind returns what an error is to those who look for it.
@@ -131,7 +131,7 @@ func sames() []same {
 		},
 		{name: "nothing", serve: func(func(...any), http.ResponseWriter, *http.Request) {}},
 		{
-			name:   "no type by intent",
+			name:   "no content type, intentionally",
 			direct: true,
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Content-Type"] = nil
@@ -184,7 +184,7 @@ func sames() []same {
 			send: func(r *http.Request) { r.Header.Set("X-Sent", "x"); r.URL.Path, r.URL.RawQuery = "/a b", "c=d" },
 		},
 		{
-			name:  "a header that breaks lines",
+			name:  "a header with line breaks",
 			serve: func(note func(...any), w http.ResponseWriter, _ *http.Request) { hello(note, w) },
 			send:  func(r *http.Request) { r.Header.Set("X-Sent", "a\r\nb: c") },
 		},
@@ -255,7 +255,7 @@ func sames() []same {
 	}
 	for _, sent := range []int{2, 100} { // all of it waits in the client's buffer, so that nothing is answered before
 		all = append(all, same{
-			name: fmt.Sprint("a body of ", sent, " that is said to be shorter"), method: http.MethodPost,
+			name: fmt.Sprint("a body of ", sent, " with a shorter stated length"), method: http.MethodPost,
 			serve: func(_ func(...any), _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
 			send: func(r *http.Request) {
 				r.Body, r.ContentLength = io.NopCloser(text(sent)()), int64(sent-1)
@@ -279,7 +279,7 @@ func sames() []same {
 // ask sends the case's request and returns what the client and the handler saw.
 func (c same) ask(t *testing.T, w way) (got seen) {
 	t.Helper()
-	note := func(what ...any) { got.Told = append(got.Told, strings.TrimSuffix(fmt.Sprintln(what...), "\n")) }
+	note := func(what ...any) { got.Noted = append(got.Noted, strings.TrimSuffix(fmt.Sprintln(what...), "\n")) }
 	wrap := c.wrap
 	if wrap == nil {
 		wrap = func(h http.Handler) http.Handler { return h }
@@ -306,7 +306,7 @@ func (c same) ask(t *testing.T, w way) (got seen) {
 	}
 	response, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {
-		got.Err, got.Told = errKind(err), nil // what a handler saw of what did not arrive is chance
+		got.Err, got.Noted = errKind(err), nil // what a handler saw of what did not arrive is chance
 		return got
 	}
 	data, err := io.ReadAll(response.Body)
@@ -319,7 +319,7 @@ func (c same) ask(t *testing.T, w way) (got seen) {
 	return got
 }
 
-func TestHTTP_RequestThroughObjectsIsARequestThroughNetHTTP(t *testing.T) {
+func TestHTTP_RequestThroughObjectsEqualsOneThroughNetHTTP(t *testing.T) {
 	for _, c := range sames() {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

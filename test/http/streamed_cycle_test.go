@@ -55,7 +55,7 @@ type read = func(ctx context.Context, body io.Reader) ([]byte, error)
 
 // A handler that reads a response in its turn waits for the object that sends
 // it, as a call does.
-func TestRoundTrip_ReadingAResponseInTheTurnIsAWaitThatDeadlocksAreFoundIn(t *testing.T) {
+func TestRoundTrip_DeadlockWhileReadingAResponseIsFound(t *testing.T) {
 	for name, c := range map[string]struct {
 		read func(call chan struct{}) read
 		err  error

@@ -45,7 +45,7 @@ type leftover struct {
 	stop func() // OnStop of the group; nil: nothing
 }
 
-// outside is the context of a caller that is no handler.
+// outside is the context of a caller outside any handler.
 func outside() context.Context { return context.Background() }
 
 func (l *leftover) stub() dog.Stub[fixture.SocketObject] { return l.objects.Named("main") }
@@ -70,7 +70,7 @@ func shutDown(call func(l *leftover) error) outcome { return outcome{dog.ErrShut
 // noTurn is the outcome of a call that belongs into a handler.
 func noTurn(call func(l *leftover) error) outcome { return outcome{dog.ErrOutsideTurn, call} }
 
-// harmless is the outcome of a call that does what it says without a runtime.
+// harmless is the outcome of a call that works without a runtime.
 func harmless(call func(l *leftover) error) outcome { return outcome{nil, call} }
 
 // only drops all results but the error.

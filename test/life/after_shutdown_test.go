@@ -81,8 +81,8 @@ func newLeftover(t *testing.T, on *fixture.OwnerHooks) (l *leftover, ofObject, o
 	return l, ofObject, ofReplica
 }
 
-// A caller that relies on what it asked for must not be told that it was done.
-func TestAfterShutdown_NothingSucceedsThatHasNoEffect(t *testing.T) {
+// A call that has no effect must not return nil.
+func TestAfterShutdown_CallsWithoutEffectFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ofObject, ofReplica := newLeftover(t, &fixture.OwnerHooks{})
 		shutdown(t, l.rt)
@@ -102,7 +102,7 @@ func TestAfterShutdown_NothingSucceedsThatHasNoEffect(t *testing.T) {
 	})
 }
 
-func TestAfterShutdown_TheTableIsComplete(t *testing.T) {
+func TestAfterShutdown_TableIsComplete(t *testing.T) {
 	for typ, methods := range afterShutdown {
 		if typ == nil {
 			continue
@@ -191,7 +191,7 @@ func receiverOf(f *ast.FuncDecl) (name string) {
 
 // What runs until the end of a shutdown is not over: it sends, calls and stores
 // as before.
-func TestAfterShutdown_IsNotWhileHandlersRun(t *testing.T) {
+func TestAfterShutdown_DoesNotBeginWhileHandlersRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l *leftover
 		var runs atomic.Int32
@@ -240,7 +240,7 @@ func TestAfterShutdown_IsNotWhileHandlersRun(t *testing.T) {
 
 // A handler that outlives the patience of Shutdown reaches nobody any more, but
 // can still be aborted.
-func TestAfterShutdown_IsWhenItsPatienceHasEnded(t *testing.T) {
+func TestAfterShutdown_BeginsWhenShutdownTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, s, _ := newLeftover(t, &fixture.OwnerHooks{})
 		release := make(chan struct{})

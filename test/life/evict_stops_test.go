@@ -62,7 +62,7 @@ func newSluggards(
 	return w, rt, all
 }
 
-func TestEvict_IdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
+func TestEvict_LimitsConcurrentStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const objects = 640
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
@@ -92,7 +92,7 @@ func TestEvict_IdleObjectsAreStoppedSoManyAtATime(t *testing.T) {
 }
 
 // One whose OnStop hangs keeps its place for a second.
-func TestEvict_OnStopThatHangsKeepsNobodyInMemory(t *testing.T) {
+func TestEvict_HangingOnStopKeepsNoOtherInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 0)
 		for i := range 200 {
@@ -136,7 +136,7 @@ func TestEvict_ObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
 }
 
 // What waits to be stopped when Shutdown begins is stopped by that.
-func TestEvict_ShutdownStopsWhatWaitsToBeStopped(t *testing.T) {
+func TestEvict_ShutdownStopsObjectsThatWaitToBeStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range 640 {

@@ -27,7 +27,7 @@ func (i *inn) OnStart(context.Context) error { i.diary.note("start inn"); return
 type chamber struct {
 	dog.Replica
 	diary *chronicle
-	said  int
+	count int
 }
 
 func (c *chamber) OnStart(context.Context) error { c.diary.note("start chamber"); return nil }
@@ -40,13 +40,13 @@ func (c *chamber) Receive(w http.ResponseWriter, req *http.Request) error {
 func (c *chamber) OnOpen(_ context.Context, s *dog.Socket) error { return s.SetAttachment(s.UID()) }
 
 func (c *chamber) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
-	c.said++
+	c.count++
 	var who string
 	if err := s.Attachment(&who); err != nil {
 		return err
 	}
 	n := len(slices.Collect(c.Sockets("guest")))
-	return c.Broadcast(who + " says " + m.String() + " as number " + strconv.Itoa(c.said) + " to " + strconv.Itoa(n))
+	return c.Broadcast(who + " says " + m.String() + " as number " + strconv.Itoa(c.count) + " to " + strconv.Itoa(n))
 }
 
 func (c *chamber) OnClose(context.Context, *dog.Socket, int, string) error {
@@ -54,7 +54,7 @@ func (c *chamber) OnClose(context.Context, *dog.Socket, int, string) error {
 	return nil
 }
 
-func (c *chamber) OnGossip(context.Context, dog.Message) (any, error) { return c.said, nil }
+func (c *chamber) OnGossip(context.Context, dog.Message) (any, error) { return c.count, nil }
 
 func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
 	t.Helper()
@@ -117,7 +117,7 @@ func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 }
 
 // Fault 1 of the original: a group that left memory forgot its replicas.
-func TestFault1_AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
+func TestFault01_AHibernatedGroupKnowsItsReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt, _, join := newInn(t, d)
@@ -134,7 +134,7 @@ func TestFault1_AGroupThatHibernatedKnowsItsReplicas(t *testing.T) {
 
 // Fault 2 of the original: a replica that left memory forgot its neighbours,
 // and its broadcasts reached nobody.
-func TestFault2_AReplicaThatHibernatedKnowsItsNeighbours(t *testing.T) {
+func TestFault02_AHibernatedReplicaKnowsItsNeighbours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, join := newInn(t, new(chronicle))
 		ada, bob, eve := join("ada"), join("bob"), join("eve")
@@ -172,7 +172,7 @@ func TestObject_ResetAfterAHibernationClosesTheSockets(t *testing.T) {
 	})
 }
 
-func TestObject_RoomThatDoesNotHibernateKeepsItsMemoryWithItsSockets(t *testing.T) {
+func TestObject_WithoutHibernationKeepsItsMemoryWithItsSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewRooms(

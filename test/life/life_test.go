@@ -66,7 +66,7 @@ func (b *box) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// stoppingBox is a box that is told of its end.
+// stoppingBox is a box with an OnStop.
 type stoppingBox struct{ box }
 
 func (b *stoppingBox) OnStop(ctx context.Context, reason dog.StopReason) error {
@@ -77,7 +77,7 @@ func (b *stoppingBox) OnStop(ctx context.Context, reason dog.StopReason) error {
 	return nil
 }
 
-func TestObject_IdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
+func TestObject_IdleOneLeavesMemoryAndKeepsItsStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Minute})
@@ -96,7 +96,7 @@ func TestObject_IdleObjectLeavesMemoryAndKeepsWhatItStored(t *testing.T) {
 	})
 }
 
-func TestObject_TooManyObjectsDropThoseIdleLongest(t *testing.T) {
+func TestObject_TooManyEvictTheLongestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
 		boxes, err := dog.RegisterObject(
@@ -119,7 +119,7 @@ func TestObject_TooManyObjectsDropThoseIdleLongest(t *testing.T) {
 	})
 }
 
-func TestObject_StaysWhileSomethingGoesOnThere(t *testing.T) {
+func TestObject_StaysWhileBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		d := new(chronicle)
@@ -138,7 +138,7 @@ func TestObject_StaysWhileSomethingGoesOnThere(t *testing.T) {
 	})
 }
 
-func TestObject_IsToldBeforeItGoes(t *testing.T) {
+func TestObject_OnStopRunsBeforeEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt, err := dog.New(dog.Options{EvictAfter: time.Second})
@@ -160,7 +160,7 @@ func TestObject_IsToldBeforeItGoes(t *testing.T) {
 	})
 }
 
-func TestObject_WhatComesWhileAnObjectStopsGoesToItsNextLife(t *testing.T) {
+func TestObject_EventsDuringOnStopGoToTheNextLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
@@ -198,7 +198,7 @@ func TestObject_AbortResetsAnObject(t *testing.T) {
 					r.Connect(w, req, nil)
 					return
 				}
-				_, found, err := r.Storage().Get("said")
+				_, found, err := r.Storage().Get("key")
 				require.NoError(t, err)
 				_, _ = io.WriteString(w, strconv.FormatBool(found))
 			}},

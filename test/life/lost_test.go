@@ -23,7 +23,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// drudge is a plain object that does what it is told, and undoes what fails.
+// drudge is a plain object that runs the functions of a test, and undoes those
+// that fail.
 type drudge struct{ dog.Object }
 
 func (d *drudge) Do(ctx context.Context, work func(context.Context, *drudge) error) error {
@@ -43,7 +44,7 @@ func (d *drudge) put() error { return d.Storage().Put("done", []byte("so")) }
 
 // Of several transactions.
 
-func TestObject_ErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
+func TestObject_ErrorIsReturnedWhateverTheNextTransactionDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		written := make(chan struct{})
@@ -51,7 +52,7 @@ func TestObject_ErrorIsToldWhateverBecomesOfTheNextTransaction(t *testing.T) {
 			t,
 			dog.Options{Store: fixture.StoreOf(storetest.New()), Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 				if e.Kind == dog.EventCall && calls.Add(1) == 1 {
-					<-written // the first call is about to tell its error when the second has stored something
+					<-written // the first call is about to return its error when the second has stored something
 				}
 			}}},
 		)
@@ -134,7 +135,7 @@ type slowStore struct {
 
 func (s slowStore) OpenEngine(*slog.Logger) (store.Engine, error) { return s.engine, nil }
 
-func TestObject_HandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *testing.T) {
+func TestObject_IsResetIfAFailedHandlersStorageIsStillInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &slowEngine{Engine: storetest.New(), reading: make(chan struct{}), goOn: make(chan struct{})}
 		e.Prompt()
@@ -157,7 +158,7 @@ func TestObject_HandlerThatFailsWhileAnotherGoroutineUsesItsStorageIsReset(t *te
 
 // Of commits that are lost while the object has no life.
 
-func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
+func TestObject_SendsAgainAfterLosingCommitsBetweenTwoLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(engine)}).Named("red")
@@ -168,7 +169,7 @@ func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 			})
 		}()
 		synctest.Wait()
-		broken := make(chan error, 1) // which is told when the outcome of the commit before is known
+		broken := make(chan error, 1) // which receives when the outcome of the earlier commit is known
 		go func() {
 			broken <- dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error {
 				panic("no")
@@ -184,7 +185,7 @@ func TestObject_SpeaksAgainAfterItLostCommitsBetweenTwoLives(t *testing.T) {
 	})
 }
 
-func TestObject_CommitsLostInHibernationCloseTheSocketsAndLetTheNextLifeSpeak(t *testing.T) {
+func TestObject_CommitsLostInHibernationCloseTheSocketsAndTheNextLifeSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := newLairs(t, dog.Options{Store: fixture.StoreOf(engine), HibernateAfter: 10 * time.Second})
@@ -212,7 +213,7 @@ func (d *lair) Receive(w http.ResponseWriter, req *http.Request) error {
 
 func (d *lair) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	if m.String() == "store" {
-		if err := d.Storage().Put("said", []byte("so")); err != nil {
+		if err := d.Storage().Put("key", []byte("so")); err != nil {
 			return err
 		}
 	}
@@ -261,7 +262,7 @@ func (*greeter) Receive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func TestObject_WhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
+func TestObject_DecisionOfAGatewayWaitsForItsWrites(t *testing.T) {
 	for path, status := range map[string]int{"/refuse": http.StatusForbidden, "/": http.StatusOK} {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -290,7 +291,7 @@ func TestObject_WhatAGatewayDecidesWaitsForWhatItStored(t *testing.T) {
 
 // Of objects that leave memory.
 
-func TestObject_ThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *testing.T) {
+func TestObject_NewOneIsNotEvictedBeforeItsFirstEvent(t *testing.T) {
 	drudges := newDrudges(t, dog.Options{MaxObjects: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -302,7 +303,7 @@ func TestObject_ThatIsMadeWhereAllAreBusyIsNotDroppedBeforeItsFirstEvent(t *test
 	require.NoError(t, err)
 }
 
-func TestObject_TooManyObjectsStopOnlyThoseIdleLongest(t *testing.T) {
+func TestObject_TooManyStopOnlyTheLongestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
@@ -335,7 +336,7 @@ func cutStop(line string) (name string, ok bool) {
 	return line[len(before) : len(line)-len(after)], true
 }
 
-func TestObject_GoesThoughItsOnStopReturnsTheResetOfAnother(t *testing.T) {
+func TestObject_StopsThoughOnStopReturnsTheResetOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})

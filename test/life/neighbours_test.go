@@ -18,8 +18,8 @@ import (
 
 // One object, hook, client or logger that hangs costs nobody else anything:
 // others start, work, leave memory and are stopped at Shutdown, which waits for
-// nothing longer than its context says.
-func TestNeighbours_OneThatHangsSpoilsNothingForOthers(t *testing.T) {
+// nothing beyond the end of its context.
+func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 	for _, hang := range []string{
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
 		"ObjectStarted", "ObjectStopped", "EventDone", "SocketOpened", "SocketClosed",
@@ -97,17 +97,17 @@ func TestNeighbours_OneThatHangsSpoilsNothingForOthers(t *testing.T) {
 	}
 }
 
-// A hook may use the object that it is told of.
-func TestNeighbours_HookMayUseObjects(t *testing.T) {
+// A hook may use the object that it reports.
+func TestNeighbours_HooksMayUseObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rt *dog.Runtime
 		var cells *dog.Namespace[fixture.Object]
 		var mu sync.Mutex
-		told := make(map[string]int)
+		reported := make(map[string]int)
 		use := func(what string, o dog.ObjectInfo) {
 			mu.Lock()
-			told[what]++
-			n := told[what]
+			reported[what]++
+			n := reported[what]
 			mu.Unlock()
 			if n > 20 {
 				return
@@ -129,15 +129,15 @@ func TestNeighbours_HookMayUseObjects(t *testing.T) {
 		}
 		synctest.Wait()
 		mu.Lock()
-		require.Greater(t, told["started"], 100)
-		require.Greater(t, told["stopped"], 90)
+		require.Greater(t, reported["started"], 100)
+		require.Greater(t, reported["stopped"], 90)
 		mu.Unlock()
 		require.NoError(t, rt.Shutdown(context.Background()))
 	})
 }
 
 // ObjectStarted and ObjectStopped come in pairs, however an object ends.
-func TestNeighbours_EveryLifeIsToldOfOnceAtItsBeginningAndOnceAtItsEnd(t *testing.T) {
+func TestNeighbours_HooksRunOnceAtTheBeginningAndEndOfALife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		trace := d.Trace()

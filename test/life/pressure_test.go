@@ -20,7 +20,7 @@ import (
 
 // More objects may be busy than MaxObjects: they cannot be dropped, and do not
 // keep others from being made.
-func TestPressure_BusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
+func TestPressure_BusyObjectsBeyondTheBoundBlockNobody(t *testing.T) {
 	for _, c := range []struct{ most, busy int }{{1, 50}, {100, 112}, {100, 113}, {100, 150}, {100, 1000}} {
 		t.Run(fmt.Sprintf("%d of %d", c.busy, c.most), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -61,9 +61,9 @@ func TestPressure_BusyObjectsBeyondTheBoundKeepNobodyWaiting(t *testing.T) {
 	}
 }
 
-// An object that makes another while there is no room waits for nobody who
-// waits for it.
-func TestPressure_ObjectsThatMakeObjectsDoNotWaitForEachOther(t *testing.T) {
+// An object that makes another while there is no room does not wait for a
+// caller that waits for it.
+func TestPressure_ObjectsThatMakeObjectsDoNotDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := fixture.NewObjects(t, dog.Options{MaxObjects: 2, EvictAfter: time.Hour})
 		start := time.Now()
@@ -93,7 +93,7 @@ func (s *staller) OnStop(context.Context, dog.StopReason) error { <-s.until; ret
 
 // Objects that are being stopped cannot be dropped, nor are they of use: as
 // many as MaxObjects may hang there, then who makes more waits, and is refused.
-func TestPressure_MakersAreRefusedWhenMoreObjectsHangInOnStopThanThereMayBe(t *testing.T) {
+func TestPressure_NewObjectsAreRefusedWhileTooManyHangInOnStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{MaxObjects: 20, EvictAfter: time.Hour})
 		until := make(chan struct{})
@@ -155,7 +155,7 @@ func (c *tallier) Add(ctx context.Context, pause time.Duration) (int, error) {
 
 // Whatever comes and goes, an object lives once at a time, no event is lost,
 // and what OnStop stores is what the next life finds.
-func TestPressure_ObjectsThatComeAndGoUnderPressureLoseNothing(t *testing.T) {
+func TestPressure_EvictionUnderLoadLosesNothing(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		most := rapid.IntRange(1, 8).Draw(r, "MaxObjects")
 		names := rapid.IntRange(1, 24).Draw(r, "names")

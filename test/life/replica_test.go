@@ -47,7 +47,7 @@ func TestObject_StoredReplicaThatOnlyReadsIsFoundAgain(t *testing.T) {
 	})
 }
 
-func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
+func TestObject_StoredReplicaWithoutRoomIsFoundLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
@@ -84,7 +84,7 @@ func TestObject_StoredReplicaForWhichThereWasNoRoomIsFoundLater(t *testing.T) {
 	})
 }
 
-func TestObject_ReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
+func TestObject_UnnamedReplicaReusesStorageOfAnEarlierOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		engine.Prompt()
@@ -93,9 +93,9 @@ func TestObject_ReplicaWithoutANameTakesUpWhatAnEarlierOneStored(t *testing.T) {
 			&fixture.Hooks{
 				Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
 					if m.String() == "store" {
-						return r.Storage().Put("said", []byte(s.UID()))
+						return r.Storage().Put("key", []byte(s.UID()))
 					}
-					value, _, err := r.Storage().Get("said")
+					value, _, err := r.Storage().Get("key")
 					return errors.Join(err, s.Send("stored by "+string(value)))
 				},
 			},

@@ -40,7 +40,7 @@ var fatal = map[string]func(ctx context.Context) error{
 	"ErrAbortHandler where nothing is answered": func(context.Context) error { panic(http.ErrAbortHandler) },
 }
 
-func TestReset_ConcernsOneObjectAlone(t *testing.T) {
+func TestReset_AffectsOneObjectOnly(t *testing.T) {
 	for name, fail := range fatal {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestReset_CallsInFlightGetTheResetAndItsCause(t *testing.T) {
 	})
 }
 
-func TestReset_WhatWaitsForATurnSurvivesAReset(t *testing.T) {
+func TestReset_QueuedEventsSurvive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(
 			t, 5,
@@ -208,7 +208,7 @@ func TestReset_IsLoggedOnceWithItsStack(t *testing.T) {
 	})
 }
 
-func TestReset_ObjectThatCannotStartTriesAgain(t *testing.T) {
+func TestReset_FailedStartIsRetried(t *testing.T) {
 	ways := map[string]func(context.Context) error{
 		"error": func(context.Context) error { return errors.New("no database") },
 	}
@@ -265,11 +265,11 @@ func TestReset_SocketWhoseReplicaCannotStartIsClosed(t *testing.T) {
 	})
 }
 
-func TestReset_ObjectThatNewCannotMakeIsReset(t *testing.T) {
+func TestReset_PanicOfNewIsAReset(t *testing.T) {
 	var used *dog.Group
 	for name, test := range map[string]struct {
 		wrong func() *dog.Group
-		says  string
+		text  string
 	}{
 		"a panic":             {func() *dog.Group { panic("no database") }, "no database"},
 		"nothing":             {func() *dog.Group { return nil }, `New of "lobby" returned nil`},
@@ -297,7 +297,7 @@ func TestReset_ObjectThatNewCannotMakeIsReset(t *testing.T) {
 				broken = true
 				_, err = lobbies.Named("main").Identify(t.Context(), "ada")
 				require.ErrorIs(t, err, dog.ErrReset)
-				require.ErrorContains(t, err, test.says)
+				require.ErrorContains(t, err, test.text)
 				broken = false
 				_, err = lobbies.Named("main").Identify(t.Context(), "ada")
 				require.NoError(t, err)
@@ -306,7 +306,7 @@ func TestReset_ObjectThatNewCannotMakeIsReset(t *testing.T) {
 	}
 }
 
-func TestReset_ErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
+func TestReset_ErrAbortHandlerAbortsTheResponseWithoutAReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{
@@ -337,7 +337,7 @@ func TestReset_ErrAbortHandlerBreaksTheAnswerOffAndResetsNothing(t *testing.T) {
 	})
 }
 
-func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
+func TestFault01_AResetOfAGroupKeepsItsReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewHookedLobbies(t, dog.GroupOptions[fixture.HookedLobby]{Limit: 1}, &fixture.Hooks{}, nil)
 		starts := 0
@@ -370,7 +370,7 @@ func TestFault01_AResetOfAGroupKeepsItsBooks(t *testing.T) {
 	})
 }
 
-func TestReset_EndWhoseHandlerFailsLeaksNothing(t *testing.T) {
+func TestReset_FailingOnCloseLeaksNothing(t *testing.T) {
 	for name, fail := range fatal {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

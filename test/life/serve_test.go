@@ -110,9 +110,9 @@ func TestServe_EndsWithItsContext(t *testing.T) {
 	}, nil)
 	ada := p.dial(t, "a")
 	require.NoError(t, ada.Write(t.Context(), websocket.MessageText, []byte("hello")))
-	_, heard, err := ada.Read(t.Context())
+	_, received, err := ada.Read(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, "hello", string(heard))
+	require.Equal(t, "hello", string(received))
 
 	answer, err := http.Get("http://" + p.addr + "/b")
 	require.NoError(t, err)
@@ -170,7 +170,7 @@ func (b *carillon) OnAlarm(context.Context, dog.Alarm) error {
 	return nil
 }
 
-func TestServe_OfATakenAddressFails(t *testing.T) {
+func TestServe_FailsOnATakenAddress(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -223,7 +223,7 @@ func TestServe_EndsWithItsServer(t *testing.T) {
 	}
 }
 
-func TestServe_SaysWhyItsServerHasEndedByItself(t *testing.T) {
+func TestServe_ReturnsWhyItsServerEnded(t *testing.T) {
 	broken := errors.New("the listener is broken")
 	rt := dogtest.New(t, dog.Options{})
 	require.ErrorIs(t, rt.Serve(t.Context(), &http.Server{}, brokenListener{broken}), broken)
@@ -237,7 +237,7 @@ func (l brokenListener) Accept() (net.Conn, error) { return nil, l.err }
 func (l brokenListener) Close() error              { return nil }
 func (l brokenListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
-func TestServe_HasThePatienceOfShutdownTimeout(t *testing.T) {
+func TestServe_WaitsForShutdownTimeout(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	options, _ := fixture.LogToBuffer()
 	options.ShutdownTimeout = 50 * time.Millisecond
@@ -254,7 +254,7 @@ func TestServe_HasThePatienceOfShutdownTimeout(t *testing.T) {
 	close(leave)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "ShutdownTimeout")
-	require.ErrorContains(t, err, "entrance \"a\"", "it says who has not ended")
+	require.ErrorContains(t, err, "entrance \"a\"", "it names what has not ended")
 }
 
 func TestServe_OverTLS(t *testing.T) {
@@ -279,7 +279,7 @@ func TestServe_OverTLS(t *testing.T) {
 	require.NoError(t, <-p.ended)
 }
 
-func TestServe_OfNothing(t *testing.T) {
+func TestServe_InvalidArguments(t *testing.T) {
 	listen := func() net.Listener {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)

@@ -49,7 +49,7 @@ func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // Browsers open connections in advance. Server.Shutdown alone waits for them
 // for five seconds.
-func TestServe_DoesNotWaitForConnectionsThatNobodyUses(t *testing.T) {
+func TestServe_DoesNotWaitForUnusedConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		var mu sync.Mutex

@@ -47,7 +47,7 @@ func newFinishers(
 
 func nothing(context.Context) error { return nil }
 
-func TestShutdown_ManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
+func TestShutdown_HangingOnStopsDoNotPreventOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		until := make(chan struct{})
 		var stopped atomic.Int32
@@ -68,7 +68,7 @@ func TestShutdown_ManyOnStopThatHangDoNotKeepOthersFromTheirs(t *testing.T) {
 	})
 }
 
-func TestShutdown_ObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
+func TestShutdown_ObjectCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var finishers *dog.Namespace[finisher]
 		var mu sync.Mutex
@@ -95,7 +95,7 @@ func TestShutdown_ObjectThatIsCalledWhileOthersStopIsStoppedAgain(t *testing.T) 
 		for _, name := range []string{"report", "ledger", "ping", "pong"} {
 			require.NoError(t, call(t.Context(), name))
 		}
-		require.NoError(t, rt.Shutdown(context.Background()), "those that call each other for ever come to an end")
+		require.NoError(t, rt.Shutdown(context.Background()), "those that call each other endlessly come to an end")
 		require.Equal(t, 1, stops["report"])
 		require.Equal(t, 2, stops["ledger"], "each life has its OnStop")
 		require.LessOrEqual(t, stops["ping"], 10)
@@ -138,8 +138,8 @@ func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 }
 
 // A Shutdown whose context has ended before it is called, as that of a server's
-// Shutdown that took all the time, still says good-bye.
-func TestShutdown_WithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T) {
+// Shutdown that took all the time, still sends close frames.
+func TestShutdown_WithAnEndedContextStopsIdleObjectsAndClosesSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		h := fixture.NewRooms(
@@ -180,16 +180,16 @@ func TestShutdown_WithoutAnyPatienceStopsWhatIsIdleAndTellsClients(t *testing.T)
 	})
 }
 
-// What a handler has said waits for the disk, the close frame does not when the
-// patience has ended.
-func TestShutdown_ClientsAreToldOfAShutdownWhileTheDiskHangs(t *testing.T) {
+// Output of a handler waits for the disk. Once the context of Shutdown has
+// ended, the close frame does not.
+func TestShutdown_ClosesSocketsWhileTheDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		h := fixture.NewRoomsWith(
 			t, dog.Options{Store: fixture.StoreOf(engine)}, dog.GroupOptions[fixture.Lobby]{Limit: 5},
 			&fixture.Hooks{
 				Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-					return errors.Join(fixture.Put(r), s.Send("never told"))
+					return errors.Join(fixture.Put(r), s.Send("never sent"))
 				},
 			},
 		)

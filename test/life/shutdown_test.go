@@ -66,7 +66,7 @@ func TestShutdown_ClosesSocketsWith1001AndLetsTheirHandlersFinish(t *testing.T) 
 	})
 }
 
-func TestShutdown_OnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
+func TestShutdown_OnCloseMayUseTheGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var failures []error
@@ -95,11 +95,11 @@ func TestShutdown_OnCloseMayUseTheGroupDuringShutdown(t *testing.T) {
 		}
 		shutdown(t, h.Runtime)
 		require.NoError(t, errors.Join(failures...))
-		require.Equal(t, 6, answers, "each of three replicas hears two others")
+		require.Equal(t, 6, answers, "each of three replicas gets two answers")
 	})
 }
 
-func TestShutdown_NothingIsLetInDuringAndAfterShutdown(t *testing.T) {
+func TestShutdown_RefusesRequestsDuringAndAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		h := fixture.NewRooms(
@@ -156,7 +156,7 @@ func TestShutdown_NothingIsLetInDuringAndAfterShutdown(t *testing.T) {
 	})
 }
 
-func TestShutdown_MayBeCalledAtOnceAndAgain(t *testing.T) {
+func TestShutdown_MayBeCalledConcurrentlyAndRepeatedly(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(
 			t, kind, dog.Options{},
@@ -184,7 +184,7 @@ func TestShutdown_MayBeCalledAtOnceAndAgain(t *testing.T) {
 	})
 }
 
-func TestShutdown_OfARuntimeThatDidNothing(t *testing.T) {
+func TestShutdown_OfAnUnusedRuntime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, err := dog.New(dog.Options{})
 		require.NoError(t, err)
@@ -225,13 +225,13 @@ func TestShutdown_GivesUpWhenItsContextEnds(t *testing.T) {
 
 		close(let)
 		shutdown(t, v.Runtime)
-		require.ErrorIs(t, cause, dog.ErrShutdown, "the handler was told")
+		require.ErrorIs(t, cause, dog.ErrShutdown, "the handler gets the cause")
 		slices.Sort(closed)
 		require.Equal(t, []string{"ada", "bob"}, closed, "OnClose runs even then, once for each")
 	})
 }
 
-func TestShutdown_ThatGivesUpCutsConnections(t *testing.T) {
+func TestShutdown_TimeoutCutsConnections(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{})
 		v.Server.DialWith("/?u=silent", dogtest.DialOptions{OnDemand: true})
@@ -245,7 +245,7 @@ func TestShutdown_ThatGivesUpCutsConnections(t *testing.T) {
 	})
 }
 
-func TestShutdown_ThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
+func TestShutdown_TimeoutRefusesQueuedRequests(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		let := make(chan struct{})
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -270,7 +270,7 @@ func TestShutdown_ThatGivesUpRefusesRequestsThatWaitForATurn(t *testing.T) {
 	})
 }
 
-func TestShutdown_HandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *testing.T) {
+func TestShutdown_TimeoutEndsTheContextOfHandlers(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(
 			t, kind, dog.Options{},
@@ -294,7 +294,7 @@ func TestShutdown_HandlerThatHeedsItsContextEndsWithTheShutdownsPatience(t *test
 	})
 }
 
-func TestShutdown_WaitsForWhatWasGivenToGo(t *testing.T) {
+func TestShutdown_WaitsForGo(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var ran []string // guarded by the turn
 		v := fixture.NewOwners(
@@ -317,7 +317,7 @@ func TestShutdown_WaitsForWhatWasGivenToGo(t *testing.T) {
 	})
 }
 
-func TestShutdown_SilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T) {
+func TestShutdown_SilentClientDelaysItByCloseTimeoutAtMost(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		closes := 0
 		v := fixture.NewOwners(
@@ -337,7 +337,7 @@ func TestShutdown_SilentClientDoesNotHoldShutdownBeyondCloseTimeout(t *testing.T
 
 // A socket whose handshake has begun before Shutdown, and that joins after it,
 // is closed like the others.
-func TestShutdown_NoSocketSlipsThroughAShutdown(t *testing.T) {
+func TestShutdown_MissesNoConcurrentSocket(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		ended := 0
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -382,7 +382,7 @@ func (c *closing) Close() error {
 	return c.Engine.Close()
 }
 
-func TestShutdown_SaysThatTheStoreHasNotClosed(t *testing.T) {
+func TestShutdown_ReportsThatTheStoreHasNotClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &closing{storetest.New(), make(chan struct{})}
 		rt, err := dog.New(dog.Options{Store: fixture.StoreOf(engine)})

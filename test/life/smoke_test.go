@@ -11,7 +11,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSmoke_PeopleInSeveralReplicasChat(t *testing.T) {
+func TestSmoke_ChatAcrossReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{
 			Open: func(ctx context.Context, r *fixture.Room, s *dog.Socket) error {

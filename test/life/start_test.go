@@ -18,7 +18,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// starter is an object that does what a test says when it starts.
+// starter is an object whose OnStart is set by a test.
 type starter struct {
 	dog.Object
 	start func(ctx context.Context, s *starter) error
@@ -53,7 +53,7 @@ func callMany(stub dog.Stub[starter], callers int) (errs []error, took time.Dura
 	return errs, time.Since(start)
 }
 
-func TestStart_OneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
+func TestStart_FailureReachesAllWaiters(t *testing.T) {
 	noDatabase := errors.New("no database")
 	for name, fail := range map[string]func() error{
 		"an error":             func() error { return noDatabase },
@@ -78,7 +78,7 @@ func TestStart_OneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
 					require.Equal(t, errs[0].Error(), err.Error(), "all get one error")
 				}
 				errs, took = callMany(starters.Named("a"), 100)
-				require.NoError(t, errors.Join(errs...), "the next ones try anew")
+				require.NoError(t, errors.Join(errs...), "the next calls try again")
 				require.Equal(t, 5*time.Second, took)
 				require.Equal(t, 2, starts)
 			})
@@ -86,7 +86,7 @@ func TestStart_OneFailedStartAnswersAllThatWaitedForIt(t *testing.T) {
 	}
 }
 
-func TestStart_HungStartEndsAfterItsTimeout(t *testing.T) {
+func TestStart_HangingOneEndsAfterItsTimeout(t *testing.T) {
 	for _, c := range []struct{ option, want time.Duration }{{0, 30 * time.Second}, {time.Minute, time.Minute}} {
 		synctest.Test(t, func(t *testing.T) {
 			let := make(chan struct{})
@@ -110,7 +110,7 @@ func TestStart_HungStartEndsAfterItsTimeout(t *testing.T) {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.ErrorContains(t, err, "StartTimeout")
 			}
-			require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing), "the next one tries anew")
+			require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing), "the next call tries again")
 			close(let)
 			synctest.Wait()
 			require.ErrorIs(t, ended, dog.ErrReset)
@@ -120,7 +120,7 @@ func TestStart_HungStartEndsAfterItsTimeout(t *testing.T) {
 	}
 }
 
-func TestStart_WithoutTimeoutMayTakeItsTime(t *testing.T) {
+func TestStart_MayTakeLongWithoutATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starters := newStarters(t, dog.Options{StartTimeout: -1}, func(context.Context, *starter) error {
 			time.Sleep(24 * time.Hour)
@@ -132,7 +132,7 @@ func TestStart_WithoutTimeoutMayTakeItsTime(t *testing.T) {
 
 // Who gives up waiting for a start gets away, and spoils nothing for the
 // others.
-func TestStart_CallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
+func TestStart_CallersWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0
 		starters := newStarters(t, dog.Options{}, func(context.Context, *starter) error {
@@ -156,7 +156,7 @@ func TestStart_CallerDoesNotWaitForAStartLongerThanItsContext(t *testing.T) {
 	})
 }
 
-func TestStart_AbortIsTheWayOutOfWhatHangs(t *testing.T) {
+func TestStart_AbortEndsAHangingHandler(t *testing.T) {
 	reason := errors.New("enough")
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
@@ -180,7 +180,8 @@ func TestStart_AbortIsTheWayOutOfWhatHangs(t *testing.T) {
 		require.NoError(t, dog.CallErr0(t.Context(), stub, (*starter).Nothing))
 		close(let)
 
-		// A handler that hangs: who waits for its turn finds the next life.
+		// A handler that hangs: callers that wait for its turn get the next
+		// life.
 		_, cells := fixture.NewObjects(t, dog.Options{})
 		hung, waits := make(chan error), make(chan error)
 		again := make(chan struct{})
@@ -204,7 +205,7 @@ func TestStart_AbortIsTheWayOutOfWhatHangs(t *testing.T) {
 	})
 }
 
-func TestStart_AbortFromOutsideClosesSocketsEvenOfAReplicaThatSleeps(t *testing.T) {
+func TestStart_AbortClosesSocketsOfAHibernatedReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWaking(t, func(int) error { return nil })
 		ada := w.srv.Dial("/?u=ada")
@@ -260,7 +261,7 @@ func newWaking(t *testing.T, start func(n int) error) *waking {
 	return w
 }
 
-func TestStart_SocketsOutliveAStartThatFailsWhenTheirReplicaWakes(t *testing.T) {
+func TestStart_SocketsSurviveAFailedWake(t *testing.T) {
 	down := errors.New("database is down")
 	for name, c := range map[string]struct {
 		fails int // how often OnStart fails when the room wakes

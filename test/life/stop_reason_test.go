@@ -115,7 +115,7 @@ func (s *stopping) touch(t *testing.T) {
 	replica.Release()
 }
 
-func TestStop_IdleObjectsOfAllKindsStopBecauseTheyAreIdle(t *testing.T) {
+func TestStop_ReasonOfIdleObjectsIsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStopping(t, dog.Options{EvictAfter: time.Second, RetireAfter: time.Second, LingerFor: -1})
 		s.touch(t)
@@ -129,7 +129,7 @@ func TestStop_IdleObjectsOfAllKindsStopBecauseTheyAreIdle(t *testing.T) {
 	})
 }
 
-func TestStop_ObjectsStopBecauseOfShutdown(t *testing.T) {
+func TestStop_ReasonAtShutdownIsShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStopping(t, dog.Options{})
 		s.touch(t)
@@ -142,7 +142,7 @@ func TestStop_ObjectsStopBecauseOfShutdown(t *testing.T) {
 	})
 }
 
-func TestStop_OneOfTooManyObjectsStopsAsAnIdleOne(t *testing.T) {
+func TestStop_ReasonOfPressureIsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStopping(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 10})
 		for i := range 40 {
@@ -155,7 +155,7 @@ func TestStop_OneOfTooManyObjectsStopsAsAnIdleOne(t *testing.T) {
 	})
 }
 
-func TestStop_ObjectThatHibernatesStopsAsAnIdleOneAndKeepsItsSockets(t *testing.T) {
+func TestStop_ReasonOfHibernationIsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStopping(t, dog.Options{HibernateAfter: time.Second})
 		ada := dogtest.Serve(t, s.objects.Named("a")).Dial("/")
@@ -170,7 +170,7 @@ func TestStop_ObjectThatHibernatesStopsAsAnIdleOneAndKeepsItsSockets(t *testing.
 	})
 }
 
-func TestStop_ResetObjectDoesNotStop(t *testing.T) {
+func TestStop_DoesNotRunOnAReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStopping(t, dog.Options{})
 		s.touch(t)

@@ -75,7 +75,7 @@ func TestStopping_LoopsAndStreamsEndWhenShutdownBegins(t *testing.T) {
 	})
 }
 
-func TestStopping_IsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
+func TestStopping_IsAvailableInHandlersOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		require.Nil(t, dog.Stopping(t.Context()))
 		require.Nil(t, (*dog.Runtime)(nil).Stopping())
@@ -103,7 +103,7 @@ func TestStopping_IsKnownInEveryHandlerAndNowhereElse(t *testing.T) {
 
 // A request that asked for ClientGone leaves nothing behind in its client's
 // context, which may be that of a whole program, nor in the runtime.
-func TestStopping_ClientGoneIsGivenBackWithTheRequest(t *testing.T) {
+func TestStopping_ClientGoneIsReleasedWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone <-chan struct{}
 		h := fixture.NewRooms(

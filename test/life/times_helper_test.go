@@ -31,7 +31,8 @@ func span(from, to, of time.Duration) func(time.Duration) (earliest, latest time
 	return func(d time.Duration) (earliest, latest time.Duration) { return d * from / of, d * to / of }
 }
 
-// stops has a runtime tell when an object of a namespace leaves memory.
+// stops returns a channel of the times at which objects of a namespace leave
+// memory.
 func stops(o *dog.Options, namespace string) chan time.Time {
 	stopped := make(chan time.Time, 10)
 	o.Trace = &dog.Trace{ObjectStopped: func(info dog.ObjectInfo, _ error) {
@@ -42,7 +43,7 @@ func stops(o *dog.Options, namespace string) chan time.Time {
 	return stopped
 }
 
-// dialRaw connects a client that says nothing by itself, not even in answer.
+// dialRaw connects a client that sends nothing by itself, not even an answer.
 func dialRaw(t *testing.T, h *fixture.Rooms) io.ReadWriteCloser {
 	t.Helper()
 	req, err := http.NewRequest("GET", dogtest.URL+"/ws?u=raw", nil)
@@ -61,8 +62,8 @@ func dialRaw(t *testing.T, h *fixture.Rooms) io.ReadWriteCloser {
 	return ws
 }
 
-// sayNothing sends an empty text.
-func sayNothing(t *testing.T, ws io.Writer) {
+// sendEmpty sends an empty text.
+func sendEmpty(t *testing.T, ws io.Writer) {
 	t.Helper()
 	_, err := ws.Write([]byte{0x81, 0x80, 0, 0, 0, 0})
 	require.NoError(t, err)
@@ -83,9 +84,9 @@ type parlour struct{ dog.Group }
 // Take takes a while.
 func (p *parlour) Take(_ context.Context, d time.Duration) error { time.Sleep(d); return nil }
 
-// takesUntilItLeaves returns how long a parlour stays in memory after an event
-// that is longer than looks are apart.
-func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.Duration {
+// timeToEviction returns how long a parlour stays in memory after an event that
+// is longer than the interval of the sweeper.
+func timeToEviction(t *testing.T, o dog.Options, phase time.Duration) time.Duration {
 	stopped := stops(&o, "parlour")
 	rt := dogtest.New(t, o)
 	rooms, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)
@@ -99,9 +100,9 @@ func takesUntilItLeaves(t *testing.T, o dog.Options, phase time.Duration) time.D
 	return (<-stopped).Sub(began)
 }
 
-// takesUntilItIsCutOff returns how long after so many messages of a kilobyte a
-// client is cut off that takes nothing.
-func takesUntilItIsCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
+// timeToCutOff returns how long after so many messages of a kilobyte a client
+// that reads nothing is cut off.
+func timeToCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
 	o.Sockets.PingInterval = -1
 	ended := make(chan time.Time, 1)
 	h := fixture.NewRoomsWith(

@@ -67,7 +67,7 @@ var statedTimes = []timed{
 		bounds: looked(2),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.LingerFor = -1
-			return takesUntilItLeaves(t, o, phase)
+			return timeToEviction(t, o, phase)
 		},
 	},
 	{
@@ -94,7 +94,7 @@ var statedTimes = []timed{
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			ws := dialRaw(t, fixture.NewRoomsWith(t, o, two, &fixture.Hooks{}))
 			time.Sleep(phase)
-			sayNothing(t, ws)
+			sendEmpty(t, ws)
 			began := time.Now()
 			ping := make([]byte, 2)
 			_, err := io.ReadFull(ws, ping)
@@ -114,7 +114,7 @@ var statedTimes = []timed{
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			ws := dialRaw(t, fixture.NewRoomsWith(t, o, two, &fixture.Hooks{}))
 			time.Sleep(phase)
-			sayNothing(t, ws)
+			sendEmpty(t, ws)
 			began := time.Now()
 			_, _ = io.Copy(io.Discard, ws)
 			return time.Since(began)
@@ -143,7 +143,7 @@ var statedTimes = []timed{
 		values: []time.Duration{30 * time.Millisecond, time.Second, 3 * time.Second, time.Minute}, bounds: looked(2),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.RetireAfter = time.Hour
-			return takesUntilItLeaves(t, o, phase)
+			return timeToEviction(t, o, phase)
 		},
 	},
 	{ // what is parked is waited for by the kernel, of which virtual time knows nothing: package conn tests it
@@ -201,7 +201,7 @@ var statedTimes = []timed{
 	{
 		field: "Sockets.WriteTimeout", values: seconds(1, 16), bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			return takesUntilItIsCutOff(t, o, phase, 1)
+			return timeToCutOff(t, o, phase, 1)
 		},
 	},
 	{ // with more than QueueBytes that wait, for less than the second that makes a client slow
@@ -209,7 +209,7 @@ var statedTimes = []timed{
 		values: []time.Duration{time.Millisecond, 100 * time.Millisecond, 900 * time.Millisecond},
 		bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			return takesUntilItIsCutOff(t, o, phase, 500)
+			return timeToCutOff(t, o, phase, 500)
 		},
 	},
 	{ // with DropOldest also for more
@@ -217,7 +217,7 @@ var statedTimes = []timed{
 		bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.Sockets.Slow = dog.DropOldest
-			return takesUntilItIsCutOff(t, o, phase, 500)
+			return timeToCutOff(t, o, phase, 500)
 		},
 	},
 	{
@@ -229,7 +229,7 @@ var statedTimes = []timed{
 				},
 			}))
 			time.Sleep(phase)
-			sayNothing(t, ws)
+			sendEmpty(t, ws)
 			began := time.Now()
 			_, _ = io.Copy(io.Discard, ws)
 			return time.Since(began)
@@ -246,7 +246,7 @@ var statedTimes = []timed{
 				},
 			}))
 			time.Sleep(phase)
-			sayNothing(t, ws)
+			sendEmpty(t, ws)
 			began := time.Now()
 			_, _ = io.Copy(io.Discard, ws)
 			return time.Since(began)
@@ -264,7 +264,7 @@ var statedTimes = []timed{
 				},
 			})
 			ws := dialRaw(t, h)
-			sayNothing(t, ws)
+			sendEmpty(t, ws)
 			fixture.Elapse(phase)
 			ctx, cancel := context.WithTimeout(t.Context(), value)
 			defer cancel()

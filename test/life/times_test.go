@@ -21,8 +21,8 @@ type timed struct {
 	field  string // of Options, or "Sockets." and one of SocketOptions; "" for a fixed time
 	values []time.Duration
 
-	// bounds says when the time acts at the earliest and at the latest, for a
-	// value.
+	// bounds returns when the time takes effect at the earliest and at the
+	// latest, for a value.
 	bounds func(time.Duration) (earliest, latest time.Duration)
 
 	// act does what starts the time, at some moment after phase, and returns
@@ -56,7 +56,7 @@ func fieldsOf(typ reflect.Type, prefix string) (names []string) {
 	return names
 }
 
-func TestTimes_ActWithinTheBoundsThatAreStated(t *testing.T) {
+func TestTimes_TakeEffectWithinTheDocumentedBounds(t *testing.T) {
 	for i, row := range statedTimes {
 		for _, value := range row.values {
 			for _, phase := range []time.Duration{0, 1, 123456789, 999 * time.Millisecond, 1900 * time.Millisecond} {
@@ -77,7 +77,7 @@ func TestTimes_ActWithinTheBoundsThatAreStated(t *testing.T) {
 	}
 }
 
-func TestTimes_NegativeTimeIsNoneOrRefused(t *testing.T) {
+func TestTimes_NegativeDisablesOrIsRefused(t *testing.T) {
 	rows := make(map[string]func(t *testing.T, o dog.Options))
 	for _, row := range statedTimes {
 		if row.never != nil || rows[row.field] == nil {
@@ -87,7 +87,7 @@ func TestTimes_NegativeTimeIsNoneOrRefused(t *testing.T) {
 	for _, name := range fieldsOf(reflect.TypeFor[dog.Options](), "") {
 		t.Run(name, func(t *testing.T) {
 			never, stated := rows[name]
-			require.True(t, stated, "the table has no row that says when this time acts")
+			require.True(t, stated, "the table has no row for this time")
 			synctest.Test(t, func(t *testing.T) {
 				var o dog.Options
 				field(&o, name).SetInt(-1)

@@ -44,7 +44,7 @@ type market struct {
 	opened, closed  atomic.Int64 // by Trace
 	onOpen, onClose atomic.Int64
 	most            atomic.Int64 // sockets or places that a replica had at an OnOpen
-	said            [churnGroups]atomic.Int64
+	sent            [churnGroups]atomic.Int64
 }
 
 func newMarket(t *testing.T) *market {
@@ -70,7 +70,7 @@ func newMarket(t *testing.T) *market {
 			return nil
 		},
 		Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, msg dog.Message) error {
-			m.said[r.GroupName()[0]-'0'].Add(1)
+			m.sent[r.GroupName()[0]-'0'].Add(1)
 			return r.Broadcast(msg)
 		},
 		Close: func(context.Context, *fixture.Room, *dog.Socket, int, string) error {
@@ -102,8 +102,8 @@ func (m *market) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	stub.ServeHTTP(w, req)
 }
 
-// come connects a client, which says something to its group and stays until it
-// has heard that itself.
+// come connects a client, which sends a word to its group and stays until it
+// has received that itself.
 func (m *market) come(group, id int, word string) (*peer, error) {
 	p, err := dial(&m.dialer, m.addr, fmt.Sprintf("/ws?group=%d&u=%d", group, id))
 	if err != nil {
@@ -112,23 +112,23 @@ func (m *market) come(group, id int, word string) (*peer, error) {
 	if err := p.send(opText, word); err != nil {
 		return nil, err
 	}
-	_, err = p.hear(word)
+	_, err = p.await(word)
 	return p, err
 }
 
-// hear reads until a text comes and returns how many did.
-func (p *peer) hear(word string) (heard int64, err error) {
+// await reads until a text arrives and returns how many texts did.
+func (p *peer) await(word string) (received int64, err error) {
 	for {
 		op, payload, err := p.next()
 		if err != nil {
-			return heard, err
+			return received, err
 		}
 		if op != opText {
-			return heard, fmt.Errorf("opcode %d %q instead of %q", op, payload, word)
+			return received, fmt.Errorf("opcode %d %q instead of %q", op, payload, word)
 		}
-		heard++
+		received++
 		if string(payload) == word {
-			return heard, nil
+			return received, nil
 		}
 	}
 }
@@ -136,8 +136,8 @@ func (p *peer) hear(word string) (heard int64, err error) {
 // reset ends the connection without a word. The kernel sends RST.
 func (p *peer) reset() error { return errors.Join(p.SetLinger(0), p.Close()) }
 
-// closeWell ends the connection by the closing handshake.
-func (p *peer) closeWell() error {
+// closeHandshake ends the connection by the closing handshake.
+func (p *peer) closeHandshake() error {
 	if err := p.send(opClose, "\x03\xe8"); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (m *market) work(worker, n int) error {
 		if i%2 == 0 {
 			leave = append(leave, p.reset)
 		} else {
-			leave = append(leave, p.closeWell)
+			leave = append(leave, p.closeHandshake)
 		}
 		if len(leave) > churnHeld {
 			if err := leave[0](); err != nil {
@@ -218,7 +218,7 @@ type holdings struct {
 	heap                    uint64
 }
 
-// descriptors returns how many are open, 0 where /proc does not tell.
+// descriptors returns how many are open, 0 where /proc does not report it.
 func descriptors() int {
 	open, _ := os.ReadDir("/proc/self/fd")
 	return len(open)
@@ -251,14 +251,14 @@ func TestChurn_LeavesNothing(t *testing.T) {
 			here = append(here, p)
 		}
 		for _, p := range here[1:] {
-			require.NoError(t, p.closeWell())
+			require.NoError(t, p.closeHandshake())
 		}
 		witness := here[0]
 		witnesses = append(witnesses, witness)
 		go func() {
-			heard, err := witness.hear("last")
-			missed <- m.said[group].Load() - heard - 1 // it has heard its own first word before
-			failed <- errors.Join(err, witness.closeWell())
+			received, err := witness.await("last")
+			missed <- m.sent[group].Load() - received - 1 // it has received its own first word before
+			failed <- errors.Join(err, witness.closeHandshake())
 		}()
 	}
 	require.EqualValues(t, churnLimit, m.most.Load())

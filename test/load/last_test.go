@@ -17,8 +17,8 @@ import (
 )
 
 // A client that ends its part of the connection still gets what its replica
-// said before, once that is durable, and only then the answer to its close.
-func TestSocket_WhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
+// sent before, once that is durable, and only then the answer to its close.
+func TestSocket_HeldMessagesArriveAfterTheClientHasClosed(t *testing.T) {
 	ends := map[string]struct {
 		end    func(*net.TCPConn) error
 		answer string // our close frame
@@ -43,7 +43,7 @@ func TestSocket_WhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
 			for _, n := range []int{0, 1, 100} {
 				t.Run(fmt.Sprintf("%s, %s, %d", endName, outcomeName, n), func(t *testing.T) {
 					engine := storetest.New()
-					said, closed := make(chan error, 1), make(chan []error, 1)
+					sent, closed := make(chan error, 1), make(chan []error, 1)
 					options := dog.Options{
 						Store:   fixture.StoreOf(engine),
 						Sockets: dog.SocketOptions{CloseTimeout: outcome.timeout},
@@ -58,7 +58,7 @@ func TestSocket_WhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
 									err = errors.Join(err, r.Emit("held"))
 								}
 							}
-							said <- err
+							sent <- err
 							return err
 						},
 						Close: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ int, _ string) error {
@@ -74,7 +74,7 @@ func TestSocket_WhatWasHeldArrivesAfterTheClientHasClosed(t *testing.T) {
 					client := mustDial(t, serveTCP(t, h, nil), "/ws")
 					require.NoError(t, client.SetDeadline(time.Now().Add(patience)))
 					require.NoError(t, client.send(opText, ""))
-					require.NoError(t, <-said)
+					require.NoError(t, <-sent)
 					require.NoError(t, end.end(client.TCPConn))
 					errs := <-closed
 					require.ErrorIs(t, errs[0], dog.ErrSocketClosed)

@@ -63,7 +63,7 @@ func TestSocket_CompressionOverTCP(t *testing.T) {
 }
 
 // A silent client keeps no goroutine where that is possible and wanted, and is
-// heard and served as before.
+// served as before.
 func TestSocket_ParkAfterOverTCP(t *testing.T) {
 	for after, parks := range map[time.Duration]bool{1: runtime.GOOS == "linux", -1: false} { // 1 ns stands for 10 ms
 		h := fixture.NewRoomsWith(

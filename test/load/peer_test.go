@@ -134,15 +134,15 @@ func (p *peer) number() (int, error) {
 
 // listen returns the numbers that come, up to the last one that was sent or the
 // end, and the error that was the end.
-func (p *peer) listen() (heard []int, err error) {
+func (p *peer) listen() (received []int, err error) {
 	for {
 		n, err := p.number()
 		if err != nil {
-			return heard, err
+			return received, err
 		}
-		heard = append(heard, n)
+		received = append(received, n)
 		if n == talk-1 {
-			return heard, nil
+			return received, nil
 		}
 	}
 }

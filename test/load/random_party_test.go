@@ -101,11 +101,11 @@ func (p *party) hooks() *fixture.Hooks {
 			p.exclusive(r, func() {
 				switch m.String() {
 				case "close":
-					err = s.Close(4000, "told to")
+					err = s.Close(4000, "requested")
 				case "fail":
-					err = errors.New("told to")
+					err = errors.New("requested")
 				case "panic":
-					panic("told to")
+					panic("requested")
 				}
 			})
 			if err == nil && m.String() == "speak" {
@@ -208,7 +208,7 @@ func pick[T any](p *party, list *[]T, who int) (i int, v T, ok bool) {
 func (p *party) do(s step) {
 	uid := fmt.Sprint("u", s.who)
 	query := fmt.Sprintf("u=%s&pause=%v", uid, s.pause)
-	say := func(text string) {
+	write := func(text string) {
 		if _, ws, ok := pick(p, &p.clients, s.who); ok {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
@@ -249,9 +249,9 @@ func (p *party) do(s step) {
 			_ = ws.CloseNow()
 		}
 	case "close by server":
-		say("close")
+		write("close")
 	case "speak", "fail", "panic":
-		say(s.kind)
+		write(s.kind)
 	case "drain":
 		if all := slices.Collect(p.group.Replicas()); len(all) > 0 {
 			_ = p.group.Drain(context.Background(), all[s.who%len(all)].ID)

@@ -20,7 +20,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// watcher counts who is on each replica without looking at the books. A guest
+// watcher counts the guests of each replica without using the roster. A guest
 // enters when Receive begins and leaves just before whatever makes the library
 // give its place back, so that the count is never above the real one.
 type watcher struct {
@@ -109,7 +109,7 @@ func (l *load) hooks() *fixture.Hooks {
 		Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
 			if m.String() == "close" {
 				l.watch.leave(s.Tags()[0])
-				return s.Close(4000, "told to")
+				return s.Close(4000, "requested")
 			}
 			return r.Broadcast(m)
 		},
@@ -188,7 +188,7 @@ func (l *load) act(seed uint64, n int, readers *sync.WaitGroup) {
 }
 
 // The same over TCP, in real time, on several processors.
-func TestRandom_LoadOfRealConnections(t *testing.T) {
+func TestRandom_LoadOverTCP(t *testing.T) {
 	const limit, actors, things = 3, 12, 60
 	l := &load{records: make(map[*dog.Socket]*record)}
 	l.watch = watcher{limit: limit, inside: make(map[dog.ID]map[string]bool), where: make(map[string]dog.ID)}

@@ -41,7 +41,7 @@ const (
 	scaleLimit     = 500   // sockets on a replica
 	scalePorts     = 5_000 // clients of an address: the kernel is slow at finding more free ports
 	scaleDialers   = 64
-	scaleAddr      = "DOG_SCALE_ADDR" // tells the clients' process where the server is
+	scaleAddr      = "DOG_SCALE_ADDR" // the address of the server, for the clients' process
 	scaleConnected = "all are connected"
 	scaleReceived  = "all have received"
 	scaleNews      = "A message to everybody, as long as such messages are: 64 bytes.."
@@ -67,7 +67,7 @@ func newScale(t *testing.T, options dog.Options) *fixture.Rooms {
 
 // footprint is what a process takes.
 type footprint struct {
-	rss        int // bytes; 0 where /proc does not tell
+	rss        int // bytes; 0 where /proc does not report it
 	heap       int // bytes of live objects and of stacks
 	goroutines int
 }
@@ -274,7 +274,7 @@ func TestScale_InMemory(t *testing.T) {
 	start = time.Now()
 	require.NoError(t, h.Group.Broadcast(t.Context(), scaleNews))
 	<-received
-	told := took()
+	broadcast := took()
 
 	start = time.Now()
 	require.NoError(t, h.Runtime.Shutdown(t.Context()))
@@ -289,6 +289,6 @@ func TestScale_InMemory(t *testing.T) {
 		require.Zero(t, r.Load)
 	}
 	t.Logf("%d sockets: connected after %v; Stats took %v, a broadcast to all %v, Shutdown %v",
-		sockets, connected, counted, told, ended)
+		sockets, connected, counted, broadcast, ended)
 	t.Log(idle.each(before, sockets))
 }

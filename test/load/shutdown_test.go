@@ -14,7 +14,7 @@ import (
 
 // Nor does it wait, once its context has ended, for a client that has answered
 // the close frame and does not hang up.
-func TestShutdown_ThatGivesUpCutsClientsThatDoNotHangUp(t *testing.T) {
+func TestShutdown_TimeoutCutsClientsThatDoNotDisconnect(t *testing.T) {
 	for _, kind := range fixture.OwnerKinds {
 		t.Run(kind, func(t *testing.T) {
 			v := fixture.NewOwners(

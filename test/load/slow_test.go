@@ -88,11 +88,11 @@ func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *aud
 // smallBuffer has the kernel take little for a client that does not read.
 func smallBuffer(c *net.TCPConn) { _ = c.SetWriteBuffer(8 << 10) }
 
-// talk has a client say the numbers up to talk to all, while those who are well
-// listen and the others do not. Halfway and at the end it waits until no more
-// waits for the others than QueueBytes, as is so once each of them has had its
-// moment. These end one by one, so the sum of all may grow again after halfway;
-// what waits for one connection is bounded in TestFloodIsBounded of
+// talk has a client send the numbers up to talk to all, while the fast clients
+// read and the others do not. Halfway and at the end it waits until no more
+// than QueueBytes wait for the others, as is so once the grace time of each has
+// ended. These times end one by one, so the sum may grow again after halfway;
+// what waits for one connection is bounded in TestAlive_FloodIsBounded of
 // internal/conn.
 func (a *audience) talk(t *testing.T) {
 	t.Helper()
@@ -136,10 +136,10 @@ func TestSlow_DisconnectOverTCP(t *testing.T) {
 	a.talk(t)
 	require.Equal(t, wellClients+slowClients, a.Runtime.Stats().Sockets, "they have not read that they are closed")
 	for _, p := range a.slow {
-		heard, err := p.listen()
+		received, err := p.listen()
 		require.EqualError(t, err, "closed: 1008 slow consumer")
-		require.NotEmpty(t, heard, "what the kernel took")
-		for i, n := range heard {
+		require.NotEmpty(t, received, "what the kernel took")
+		for i, n := range received {
 			require.Equal(t, i, n)
 		}
 		require.NoError(t, p.Close())
@@ -164,10 +164,10 @@ func TestSlow_DropOldestOverTCP(t *testing.T) {
 	require.Greater(t, a.Runtime.Stats().QueuedBytes, slowClients*queueBytes/2)
 	all := 0
 	for _, p := range a.slow {
-		heard, err := p.listen()
+		received, err := p.listen()
 		require.NoError(t, err)
-		require.True(t, slices.IsSorted(heard), heard)
-		all += len(heard)
+		require.True(t, slices.IsSorted(received), received)
+		all += len(received)
 	}
 	stats := a.Runtime.Stats()
 	require.Zero(t, stats.Slow)
@@ -184,14 +184,14 @@ func TestSlow_CoalesceOverTCP(t *testing.T) {
 	a.talk(t)
 	all := 0
 	for _, p := range a.slow {
-		heard, err := p.listen()
+		received, err := p.listen()
 		require.NoError(t, err)
-		require.True(t, slices.IsSorted(heard), heard)
+		require.True(t, slices.IsSorted(received), received)
 		const keys = 10
-		for i, n := range heard[len(heard)-keys:] {
+		for i, n := range received[len(received)-keys:] {
 			require.Equal(t, talk-keys+i, n, "the newest of each key")
 		}
-		all += len(heard)
+		all += len(received)
 	}
 	stats := a.Runtime.Stats()
 	require.Zero(t, stats.Slow)
@@ -237,11 +237,11 @@ func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
 		t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond},
 		dog.SocketOptions{},
 	)
-	told := make(chan error)
+	got := make(chan error)
 	for _, p := range a.well {
 		go func() {
-			_, _, err := p.next() // answers pings until it is told something
-			told <- err
+			_, _, err := p.next() // answers pings until it gets something else
+			got <- err
 		}()
 	}
 	for range a.slow {
@@ -253,7 +253,7 @@ func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
 	a.requireLeft(t)
 	require.NoError(t, a.Group.Broadcast(t.Context(), "still there?"))
 	for range a.well {
-		require.NoError(t, <-told)
+		require.NoError(t, <-got)
 	}
 	require.Empty(t, a.ended)
 }
@@ -294,7 +294,7 @@ func BenchmarkBroadcastSlow(b *testing.B) {
 					}
 				}()
 			}
-			tell := func(message []byte) {
+			send := func(message []byte) {
 				left.Store(int64(sockets - slow))
 				if err := h.Group.Broadcast(context.Background(), message); err != nil {
 					b.Fatal(err)
@@ -302,14 +302,14 @@ func BenchmarkBroadcastSlow(b *testing.B) {
 				<-done
 			}
 			for h.Runtime.Stats().Dropped < uint64(10*slow) { // until the kernel takes no more for them
-				tell(make([]byte, queueBytes/4))
+				send(make([]byte, queueBytes/4))
 			}
 			message := make([]byte, 64)
 			var took []time.Duration
 			runtime.GC()
 			for b.Loop() {
 				start := time.Now()
-				tell(message)
+				send(message)
 				took = append(took, time.Since(start))
 			}
 			slices.Sort(took)

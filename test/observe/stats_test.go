@@ -85,7 +85,7 @@ func TestStats_CountsDoNotFallWhileASocketCloses(t *testing.T) {
 	})
 }
 
-func TestStats_ShowWhatIsQueuedAndWhatWasLost(t *testing.T) {
+func TestStats_ShowQueuedAndLostMessages(t *testing.T) {
 	for _, c := range []struct {
 		policy                  dog.SlowPolicy
 		queued                  int
@@ -255,7 +255,7 @@ func TestStats_LogLinesNameTheObject(t *testing.T) {
 	})
 }
 
-func TestStats_TellOfTheStore(t *testing.T) {
+func TestStats_ReportTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := dogtest.NewDisk(t)
 		rt, cells := fixture.NewObjects(t, dog.Options{Store: store})

@@ -16,7 +16,7 @@ import (
 
 // Whatever comes and goes while Stats goes through everything is counted once:
 // counts do not fall, and in the end they are exact.
-func TestStats_CountOnceWhatMovesMeanwhile(t *testing.T) {
+func TestStats_CountMovingObjectsOnce(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{MaxObjects: 50})
 	cells, err := dog.RegisterObject[fixture.Object](rt, "cell", nil)
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// keeper is an object whose OnStart and OnStop do what a test says.
+// keeper is an object whose OnStart and OnStop are set by a test.
 type keeper struct {
 	dog.Object
 	start, stop func(ctx context.Context, k *keeper) error
@@ -31,9 +31,9 @@ func (k *keeper) OnStop(ctx context.Context, _ dog.StopReason) error           {
 func (k *keeper) Nothing(context.Context) error                                { return nil }
 func (k *keeper) Run(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
 
-// A hook about one object may use another, whose turn is kept by who has
-// brought about what the hook tells of.
-func TestTrace_HookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
+// A hook about one object may use another whose turn is kept by the event that
+// the hook reports.
+func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
 	for name, act := range map[string]func(ctx context.Context, to func(name string) dog.Stub[keeper]) error{
 		"a call": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
 			return dog.CallErr0(ctx, to("b"), (*keeper).Nothing)
@@ -130,8 +130,9 @@ func TestTrace_HookMayUseTheObjectsOfThoseWhoWait(t *testing.T) {
 	}
 }
 
-// Who keeps a turn may wait for an event that somebody else has brought about.
-func TestTrace_HookMayUseAnObjectThatWaitsForAReplicaWithItsTurnKept(t *testing.T) {
+// An event that keeps its turn may wait for an event that another caller has
+// started.
+func TestTrace_HookMayUseAnObjectThatKeepsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var keepers *dog.Namespace[keeper]
 		used := make(chan error, 1)
@@ -165,8 +166,8 @@ func TestTrace_HookMayUseAnObjectThatWaitsForAReplicaWithItsTurnKept(t *testing.
 	})
 }
 
-// What has come meanwhile is told by somebody else.
-func TestTrace_CallerWaitsForNoHookButItsOwn(t *testing.T) {
+// Events that arrive meanwhile are reported by another goroutine.
+func TestTrace_CallerWaitsOnlyForItsOwnHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := fixture.NewObjects(t, dog.Options{Trace: &dog.Trace{
 			EventDone: func(dog.EventInfo) { time.Sleep(time.Second) },
@@ -191,8 +192,8 @@ func TestTrace_CallerWaitsForNoHookButItsOwn(t *testing.T) {
 	})
 }
 
-// What waits to be told because a hook hangs is bounded.
-func TestTrace_CallersAreHeldUpByHooksWhenAThousandEventsWaitToBeTold(t *testing.T) {
+// The number of reports that wait for a hanging hook is bounded.
+func TestTrace_CallersBlockBehindAThousandPendingHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hooks, returned atomic.Int64
 		var armed atomic.Bool

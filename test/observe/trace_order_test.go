@@ -22,7 +22,7 @@ import (
 
 // The order is that of the turns also when something keeps the goroutine of the
 // earlier event between its turn and the hook.
-func TestStats_EventWhoseEndIsLoggedIsToldOfBeforeTheNext(t *testing.T) {
+func TestTrace_LoggedEventIsReportedBeforeTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		const message = "a handler returned while another goroutine used its context: use dog.Go"
@@ -75,7 +75,7 @@ func slowest(note func(format string, args ...any)) *dog.Trace {
 	}
 }
 
-func TestStats_WhatIsToldOfAnObjectComesInTheOrderInWhichItHappened(t *testing.T) {
+func TestTrace_ReportsOfAnObjectAreInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		_, cells := fixture.NewObjects(t, dog.Options{EvictAfter: time.Second, Trace: slowest(d.Note)})
@@ -83,7 +83,7 @@ func TestStats_WhatIsToldOfAnObjectComesInTheOrderInWhichItHappened(t *testing.T
 		for range 3 {
 			go func() { _ = dog.CallErr0(context.Background(), a, (*fixture.Object).Nothing) }()
 		}
-		time.Sleep(20 * time.Millisecond) // while the first is being told
+		time.Sleep(20 * time.Millisecond) // while the first is being reported
 		require.NoError(t, a.Abort(errors.New("on purpose")))
 		_ = dog.CallErr0(context.Background(), a, (*fixture.Object).Nothing)
 		time.Sleep(time.Minute)
@@ -98,16 +98,17 @@ func TestStats_WhatIsToldOfAnObjectComesInTheOrderInWhichItHappened(t *testing.T
 	})
 }
 
-// The turn decides the order, however long hooks take and whoever runs them.
-func TestStats_EventsAreToldOfInTheOrderOfTheirTurns(t *testing.T) {
+// The turn decides the order, however long hooks take and whichever goroutine
+// runs them.
+func TestTrace_EventsAreReportedInTheOrderOfTheirTurns(t *testing.T) {
 	const events = 300
 	var mu sync.Mutex
-	var told []string
+	var reported []string
 	rt := dogtest.New(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 		if e.Err != nil {
 			mu.Lock()
 			defer mu.Unlock()
-			told = append(told, e.Err.Error())
+			reported = append(reported, e.Err.Error())
 		}
 	}}})
 	nothing := func(context.Context, *keeper) error { return nil }
@@ -132,11 +133,12 @@ func TestStats_EventsAreToldOfInTheOrderOfTheirTurns(t *testing.T) {
 	for i := range want {
 		want[i] = strconv.Itoa(i + 1)
 	}
-	require.Equal(t, want, told)
+	require.Equal(t, want, reported)
 }
 
-// An object that leaves memory and comes back is told of in order, too.
-func TestStats_LivesOfAnObjectAreToldOfInOrder(t *testing.T) {
+// The lives of an object that leaves memory and comes back are reported in
+// order, too.
+func TestTrace_LivesOfAnObjectAreReportedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		_, cells := fixture.NewObjects(t, dog.Options{EvictAfter: time.Second, Trace: &dog.Trace{
@@ -176,10 +178,10 @@ func (s leisurelySQL) Close() error {
 
 // The next life may begin while something is still busy with the end of the one
 // before: the log with a reset, say, or the database.
-func TestStats_EndOfALifeIsToldOfBeforeTheNextLife(t *testing.T) {
+func TestTrace_EndOfALifeIsReportedBeforeTheNext(t *testing.T) {
 	for name, c := range map[string]struct {
 		end  func(a dog.Stub[fixture.Object])
-		told string
+		line string
 	}{
 		"a reset": {func(a dog.Stub[fixture.Object]) {
 			go func() { _ = a.Abort(errors.New("on purpose")) }()
@@ -206,7 +208,7 @@ func TestStats_EndOfALifeIsToldOfBeforeTheNextLife(t *testing.T) {
 				began := time.Now()
 				require.NoError(t, dog.CallErr0(t.Context(), a, (*fixture.Object).Nothing))
 				require.Equal(t, began, time.Now(), "it waits for nothing")
-				require.Equal(t, []string{"cell started", c.told, "cell started"}, d.Take())
+				require.Equal(t, []string{"cell started", c.line, "cell started"}, d.Take())
 				time.Sleep(time.Hour)
 			})
 		})

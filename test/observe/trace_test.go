@@ -45,7 +45,7 @@ func (*bell) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error 
 	return errors.New(m.String())
 }
 
-func TestTrace_SeesTheLifeOfAGroup(t *testing.T) {
+func TestTrace_ReportsTheLifeOfAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		rt := dogtest.New(t, dog.Options{Trace: d.Trace()})
@@ -94,7 +94,7 @@ func TestTrace_SeesTheLifeOfAGroup(t *testing.T) {
 	})
 }
 
-func TestTrace_TellsHowLongAnEventWaitedAndRan(t *testing.T) {
+func TestTrace_ReportsHowLongAnEventWaitedAndRan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		h := fixture.NewRoomsWith(

@@ -16,7 +16,7 @@ import (
 
 // A closed socket takes no more messages and is not listed, also while the
 // writes of its owner are not durable yet.
-func TestSocket_ThatIsClosedIsClosedForEverybody(t *testing.T) {
+func TestSocket_CloseAppliesToAllSenders(t *testing.T) {
 	for _, stores := range []bool{false, true} {
 		fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 			var ended []int
@@ -55,7 +55,7 @@ func TestSocket_ThatIsClosedIsClosedForEverybody(t *testing.T) {
 }
 
 // One that is closing already is closed by somebody else.
-func TestSocket_DisconnectCountsTheSocketsThatItCloses(t *testing.T) {
+func TestSocket_DisconnectCountsClosedSockets(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		type count struct {
 			closed int
@@ -94,7 +94,7 @@ func TestSocket_DisconnectCountsTheSocketsThatItCloses(t *testing.T) {
 
 // Send fails at once when the client has gone, even if the message would have
 // to wait until the owner's writes are durable.
-func TestSocket_SendOnASocketWhoseClientHasGone(t *testing.T) {
+func TestSocket_SendAfterTheClientHasGone(t *testing.T) {
 	for name, leave := range map[string]func(*dogtest.Client){
 		"vanished": func(c *dogtest.Client) { c.Vanish() },
 		"closed":   func(c *dogtest.Client) { c.Close(1000, "") },

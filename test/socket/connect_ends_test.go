@@ -29,7 +29,7 @@ type badHeader struct{ http.ResponseWriter }
 
 func (badHeader) Header() http.Header { panic("a bug") }
 
-func TestSocket_AConnectThatEndsEarlyKeepsNoPlace(t *testing.T) {
+func TestSocket_AbandonedConnectReleasesItsPlace(t *testing.T) {
 	for name, wrap := range map[string]func(w http.ResponseWriter) http.ResponseWriter{
 		"an error of Hijack": func(w http.ResponseWriter) http.ResponseWriter {
 			return hijacker{w, func() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errors.New("no") }}

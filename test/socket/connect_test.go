@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSocket_PanicOfReceiveTellsTheClientNothing(t *testing.T) {
+func TestSocket_PanicOfReceiveSendsNoDetails(t *testing.T) {
 	tests := map[string]struct {
 		before func(w http.ResponseWriter)
 		whole  bool // whether the client gets a whole answer
@@ -139,7 +139,7 @@ func TestSocket_ConnectRefusesTheRequestOfAnotherOwner(t *testing.T) {
 	})
 }
 
-func TestSocket_OfARefusedUpgradeIsHarmless(t *testing.T) {
+func TestSocket_RefusedUpgradeIsHarmless(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		starts := 0
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{

@@ -15,12 +15,12 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
+func TestSocket_OnCloseRunsOnceForEverySocket(t *testing.T) {
 	type end struct {
 		how    func(t *testing.T, v *fixture.Owners, c *dogtest.Client)
 		failed string // the text of OnError; "": it does not run
 		closed string // the text of OnClose
-		told   int    // the client; 0: nothing
+		code   int    // that the client gets; 0: none
 	}
 	broken := errors.New("broken")
 	for name, e := range map[string]end{
@@ -34,47 +34,47 @@ func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
 		},
 		"the client breaks the protocol": {
 			how:    func(_ *testing.T, _ *fixture.Owners, c *dogtest.Client) { c.SendRaw([]byte{0xff, 0xff}) },
-			failed: "failed 1002", closed: "closed 1002 ", told: 1002,
+			failed: "failed 1002", closed: "closed 1002 ", code: 1002,
 		},
 		"the client sends too much": {
 			how:    func(_ *testing.T, _ *fixture.Owners, c *dogtest.Client) { c.Send(strings.Repeat("x", 70_000)) },
-			failed: "failed 1009", closed: "closed 1009 ", told: 1009,
+			failed: "failed 1009", closed: "closed 1009 ", code: 1009,
 		},
 		"the client is silent": {
 			how:    func(_ *testing.T, v *fixture.Owners, c *dogtest.Client) { time.Sleep(time.Minute) },
-			failed: "failed 1006", closed: "closed 1006 ", told: 1006,
+			failed: "failed 1006", closed: "closed 1006 ", code: 1006,
 		},
 		"a handler closes": {
 			how:    func(_ *testing.T, _ *fixture.Owners, c *dogtest.Client) { c.Send("close") },
-			closed: "closed 4002 enough", told: 4002,
+			closed: "closed 4002 enough", code: 4002,
 		},
 		"the uid is disconnected": {
 			how:    func(_ *testing.T, _ *fixture.Owners, c *dogtest.Client) { c.Send("disconnect") },
-			closed: "closed 4003 out", told: 4003,
+			closed: "closed 4003 out", code: 4003,
 		},
 		"a handler panics": {
 			how:    func(_ *testing.T, _ *fixture.Owners, c *dogtest.Client) { c.Send("panic") },
-			closed: "closed 1011 ", told: 1011,
+			closed: "closed 1011 ", code: 1011,
 		},
 		"a handler aborts": {
 			how:    func(_ *testing.T, _ *fixture.Owners, c *dogtest.Client) { c.Send("abort") },
-			closed: "closed 1011 ", told: 1011,
+			closed: "closed 1011 ", code: 1011,
 		},
 		"aborted from outside": {
 			how:    func(t *testing.T, v *fixture.Owners, _ *dogtest.Client) { require.NoError(t, v.Abort(broken)) },
-			closed: "closed 1011 ", told: 1011,
+			closed: "closed 1011 ", code: 1011,
 		},
 		"deleted": {
 			how: func(t *testing.T, v *fixture.Owners, _ *dogtest.Client) {
 				require.NoError(t, v.Delete(t.Context()))
 			},
-			closed: "closed 1011 ", told: 1011,
+			closed: "closed 1011 ", code: 1011,
 		},
 		"shutdown": {
 			how: func(t *testing.T, v *fixture.Owners, _ *dogtest.Client) {
 				require.NoError(t, v.Runtime.Shutdown(t.Context()))
 			},
-			closed: "closed 1001 server shutting down", told: 1001,
+			closed: "closed 1001 server shutting down", code: 1001,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,9 +126,9 @@ func TestSocket_EverySocketThatJoinedIsClosedOnce(t *testing.T) {
 				synctest.Wait()
 				if silent {
 					c.Vanish()
-				} else if e.told != 0 {
+				} else if e.code != 0 {
 					code, _ := c.Closed()
-					require.Equal(t, e.told, code)
+					require.Equal(t, e.code, code)
 				}
 				fixture.Elapse(time.Minute)
 				got := did.Take()

@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSocket_OnErrorThatEndsItsGoroutineIsFollowedByOnClose(t *testing.T) {
+func TestSocket_OnCloseFollowsGoexitOfOnError(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		options, _ := fixture.LogToBuffer()
 		closes := 0
@@ -29,7 +29,7 @@ func TestSocket_OnErrorThatEndsItsGoroutineIsFollowedByOnClose(t *testing.T) {
 	})
 }
 
-func TestSocket_OnErrorThatPanicsIsFollowedByOnClose(t *testing.T) {
+func TestSocket_OnCloseFollowsAPanicOfOnError(t *testing.T) {
 	fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
 		options, _ := fixture.LogToBuffer()
 		closes := 0

@@ -18,12 +18,11 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Clients that do not read, and what the log says of clients and handlers that
-// fail.
+// Clients that do not read, and log lines about clients and handlers that fail.
 
 // A client is judged when it has taken nothing for a second with a full queue,
 // so the messages are spread over more than that.
-func TestSocket_SendSaysThatTheClientIsTooSlow(t *testing.T) {
+func TestSocket_SendReportsASlowClient(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var failures []error
 		v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, &fixture.OwnerHooks{
@@ -47,7 +46,7 @@ func TestSocket_SendSaysThatTheClientIsTooSlow(t *testing.T) {
 	})
 }
 
-func TestSocket_WhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
+func TestSocket_UndeliveredMessagesAreCountedAsLost(t *testing.T) {
 	const sent = 20
 	ways := map[string]func(c *dogtest.Client){
 		"it vanishes":     func(c *dogtest.Client) { c.Vanish() },
@@ -86,7 +85,7 @@ func TestSocket_WhatAClientDidNotGetIsCountedAsLost(t *testing.T) {
 	}
 }
 
-func TestSocket_NothingIsLostWhenAClientIsClosedInGoodOrder(t *testing.T) {
+func TestSocket_OrderlyCloseLosesNothing(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -137,14 +136,14 @@ func newLogbook() (dog.Options, *fixture.LogRecords) {
 	return dog.Options{Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, log
 }
 
-func TestSocket_HandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
+func TestSocket_HandlerErrorOfAGoneClientIsLoggedAtDebug(t *testing.T) {
 	for _, cause := range []error{dog.ErrSocketClosed, dog.ErrSlowConsumer} {
 		t.Run(cause.Error(), func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 				options, log := newLogbook()
 				v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
 					Message: func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error {
-						return fmt.Errorf("tell ada: %w", cause)
+						return fmt.Errorf("send to ada: %w", cause)
 					},
 				})
 				v.Enter("ada").Send("go")
@@ -159,7 +158,7 @@ func TestSocket_HandlerThatMeetsAClientsEndIsLoggedForDebugging(t *testing.T) {
 	}
 }
 
-func TestSocket_ThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
+func TestSocket_FailureIsLoggedOnceAndCloseIsNot(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -192,7 +191,7 @@ func TestSocket_ThatFailsIsLoggedOnceAndOneThatIsClosedIsNot(t *testing.T) {
 	})
 }
 
-func TestSocket_HandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) {
+func TestSocket_HandlerErrorWithAnothersResetIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := newLogbook()
 		var asker, failed string
@@ -220,7 +219,7 @@ func TestSocket_HandlerThatReturnsTheResetOfAnotherObjectIsLogged(t *testing.T) 
 	})
 }
 
-func TestSocket_HandlerThatReturnsTheResetOfACalledObjectIsLogged(t *testing.T) {
+func TestSocket_HandlerErrorWithACalleesResetIsLogged(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()
 		var called dog.Stub[fixture.Object]
@@ -246,7 +245,7 @@ func TestSocket_HandlerThatReturnsTheResetOfACalledObjectIsLogged(t *testing.T) 
 	})
 }
 
-func TestSocket_HandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
+func TestSocket_GoexitOfAHandlerIsReported(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := newLogbook()
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -261,7 +260,7 @@ func TestSocket_HandlerThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
 	})
 }
 
-func TestSocket_AnswerToGossipThatEndsItsGoroutineIsSaidToHave(t *testing.T) {
+func TestSocket_GoexitOfOnGossipIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(
 			t, 2,

@@ -64,7 +64,7 @@ func TestSocket_ObjectHasAtMostMaxSockets(t *testing.T) {
 	})
 }
 
-func TestSocket_MaxSocketsHoldsForThoseThatConnectAtOnce(t *testing.T) {
+func TestSocket_MaxSocketsHoldsForConcurrentConnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, _ := fixture.LogToBuffer()
 		rt := dogtest.New(t, options)

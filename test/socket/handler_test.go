@@ -55,7 +55,7 @@ func TestSocket_TagsOverTheirLimitsAreRefused(t *testing.T) {
 	}
 }
 
-func TestSocket_RuntimeWithWrongSocketOptionsIsNotMade(t *testing.T) {
+func TestSocket_InvalidOptionsFailNew(t *testing.T) {
 	_, err := dog.New(dog.Options{Sockets: dog.SocketOptions{Tags: []string{strings.Repeat("x", 257)}}})
 	fixture.RequireUsage(t, err, "tags")
 	_, err = dog.New(dog.Options{Sockets: dog.SocketOptions{AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"}})
@@ -123,7 +123,7 @@ func TestSocket_AutoResponseDoesNotWakeTheOwner(t *testing.T) {
 	})
 }
 
-func TestSocket_ApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
+func TestSocket_CloseRefusesInvalidCodes(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) error {
@@ -141,7 +141,7 @@ func TestSocket_ApplicationCannotCloseWithWhatTheProtocolForbids(t *testing.T) {
 	})
 }
 
-func TestSocket_ApplicationClosesWithWhatTheProtocolAllows(t *testing.T) {
+func TestSocket_CloseAcceptsValidCodes(t *testing.T) {
 	for _, code := range []int{1000, 1001, 1003, 1007, 1013, 3000, 4999} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
@@ -165,7 +165,7 @@ func TestSocket_ApplicationClosesWithWhatTheProtocolAllows(t *testing.T) {
 	}
 }
 
-func TestSocket_ClosedInOnOpenHandlesNoMessage(t *testing.T) {
+func TestSocket_ClosedInOnOpenGetsNoMessage(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var happened []string
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
@@ -196,7 +196,7 @@ func TestSocket_ClosedInOnOpenHandlesNoMessage(t *testing.T) {
 	})
 }
 
-func TestSocket_ErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
+func TestSocket_HandlerErrorIsLoggedAndClosesNothing(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := fixture.LogToBuffer()
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -220,7 +220,7 @@ func TestSocket_ErrorOfAHandlerIsLoggedAndChangesNothing(t *testing.T) {
 	})
 }
 
-func TestSocket_GossipThatHasNoJSONFails(t *testing.T) {
+func TestSocket_GossipWithoutJSONFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
 			Gossip: func(_ context.Context, _ *fixture.Room, m dog.Message) (any, error) {
@@ -251,7 +251,7 @@ func TestSocket_GossipThatHasNoJSONFails(t *testing.T) {
 	})
 }
 
-func TestSocket_StubOutlivesItsRuntimeInGoodOrder(t *testing.T) {
+func TestSocket_StubFailsCleanlyAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
 		objects, err := dog.RegisterObject[fixture.Object](h.Runtime, "object", nil)

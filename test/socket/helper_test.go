@@ -13,8 +13,8 @@ import (
 type recorder struct {
 	*fixture.Owners
 	got    []string          // messages that reached OnMessage. owned by the turn, like the others
-	errors []*dog.CloseError // what OnError was told
-	closes []int             // codes that OnClose was told
+	errors []*dog.CloseError // arguments of OnError
+	closes []int             // codes that OnClose got
 	ends   []string          // which of the two ran, in order
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSocket_BadUIDReachesNoOwner(t *testing.T) {
+func TestSocket_InvalidUIDReachesNoOwner(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, new(fixture.OwnerHooks))
 		bad := map[string]string{
@@ -35,7 +35,7 @@ func TestSocket_BadUIDReachesNoOwner(t *testing.T) {
 	})
 }
 
-func TestSocket_BadUIDIsNotIdentified(t *testing.T) {
+func TestSocket_InvalidUIDIsNotIdentified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 2, &fixture.Hooks{})
 		for _, uid := range []string{"", strings.Repeat("x", 1025), "a\nb", "\x1b[0m", "\u0085", "a\xff"} {
@@ -159,7 +159,7 @@ func TestSocket_OnlyAllowedOriginsConnect(t *testing.T) {
 	}
 }
 
-func TestSocket_ClientThatBreaksTheRulesIsClosed(t *testing.T) {
+func TestSocket_ProtocolViolationClosesTheSocket(t *testing.T) {
 	sixty := strings.Repeat("x", 60)
 	begun := fixture.Frame(1, sixty)
 	begun[0] &^= 0x80 // not final
@@ -204,7 +204,7 @@ func TestSocket_ClientThatBreaksTheRulesIsClosed(t *testing.T) {
 	}
 }
 
-func TestSocket_ClientThatVanishesIsAnError1006(t *testing.T) {
+func TestSocket_VanishedClientIsAnError1006(t *testing.T) {
 	tests := map[string][]byte{
 		"between messages":    nil,
 		"within a header":     {0x81},
@@ -286,7 +286,7 @@ func TestSocket_WithoutHeartbeatsASilentClientStays(t *testing.T) {
 	})
 }
 
-func TestSocket_ClientIsNotJudgedWhileItsHandlerIsBusy(t *testing.T) {
+func TestSocket_HeartbeatPausesWhileTheHandlerIsBusy(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options := dog.Options{Sockets: dog.SocketOptions{PingInterval: 8 * time.Second}}
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{Message: busy, MaxSockets: 1})

@@ -20,8 +20,8 @@ import (
 // notesSchema is the schema of an object with notes.
 var notesSchema = dog.Schema{"CREATE TABLE notes (text TEXT NOT NULL)"}
 
-// addNote stores a note in SQL, counts it in a key, sets an alarm, and tells
-// who is connected. It returns how many notes there are.
+// addNote stores a note in SQL, counts it in a key, sets an alarm, and
+// broadcasts it. It returns how many notes there are.
 func addNote(o *fixture.SocketObject, text string) (int, error) {
 	if _, err := o.Storage().SQL().Exec("INSERT INTO notes VALUES (?)", text); err != nil {
 		return 0, err
@@ -61,7 +61,7 @@ func inTurn[V any](
 	return v
 }
 
-func TestSocket_ObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
+func TestSocket_ObjectIsTheSameWithAndWithoutSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := dogtest.NewDisk(t)
 		newStore := func() *fixture.Owners {
@@ -82,16 +82,16 @@ func TestSocket_ObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
 		require.Equal(t, 1, note("alone"))
 		ada := v.Enter("ada")
 		require.Equal(t, 2, note("called"))
-		require.Equal(t, "noted called", ada.Receive().String(), "what a call says reaches the clients")
-		ada.Send("said")
-		require.Equal(t, "noted said", ada.Receive().String())
-		require.Equal(t, []string{"alone", "called", "said"}, notes())
+		require.Equal(t, "noted called", ada.Receive().String(), "output of a call reaches the clients")
+		ada.Send("sent")
+		require.Equal(t, "noted sent", ada.Receive().String())
+		require.Equal(t, []string{"alone", "called", "sent"}, notes())
 		time.Sleep(90 * time.Minute)
-		require.Equal(t, []string{"alarm alone", "alarm called", "alarm said"}, fixture.Texts(ada))
+		require.Equal(t, []string{"alarm alone", "alarm called", "alarm sent"}, fixture.Texts(ada))
 		ada.Close(1000, "")
 		require.Equal(t, 4, note("after"))
 		fixture.Elapse(time.Hour) // it leaves memory
-		require.Equal(t, []string{"alone", "called", "said", "after"}, notes())
+		require.Equal(t, []string{"alone", "called", "sent", "after"}, notes())
 
 		disk.Crash()
 		v = newStore()
@@ -99,13 +99,13 @@ func TestSocket_ObjectIsOneThingWhetherSomebodyIsConnectedOrNot(t *testing.T) {
 		ada = v.Enter("ada")
 		ada.Send("later")
 		require.Equal(t, "noted later", ada.Receive().String())
-		require.Equal(t, []string{"alone", "called", "said", "after", "later"}, notes())
+		require.Equal(t, []string{"alone", "called", "sent", "after", "later"}, notes())
 
 		require.NoError(t, main.Delete(t.Context()))
 		code, _ := ada.Closed()
 		require.Equal(t, 1011, code)
-		require.Equal(t, 1, note("anew"))
-		require.Equal(t, []string{"anew"}, notes())
+		require.Equal(t, 1, note("again"))
+		require.Equal(t, []string{"again"}, notes())
 	})
 }
 

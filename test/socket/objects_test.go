@@ -32,7 +32,7 @@ func (*onlyFails) OnError(context.Context, *dog.Socket, error) error           {
 func (*onlyCloses) OnClose(context.Context, *dog.Socket, int, string) error    { return nil }
 func (*onlyStarts) OnStart(context.Context) error                              { return nil }
 
-func TestSocket_TypeWithAHandlerOfSocketsConnectsWithoutAReceive(t *testing.T) {
+func TestSocket_TypeWithSocketHandlersConnectsWithoutReceive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		opens, err := dog.RegisterObject[onlyOpens](rt, "opens", nil)
@@ -110,7 +110,7 @@ func handshakeHeader(changes ...string) map[string]string {
 	return header
 }
 
-func TestSocket_WhoCannotConnectIsToldWhy(t *testing.T) {
+func TestSocket_RefusedClientGetsTheReason(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var refusals []error
 		on := &fixture.OwnerHooks{}
@@ -128,16 +128,16 @@ func TestSocket_WhoCannotConnectIsToldWhy(t *testing.T) {
 			header       map[string]string
 			status       int
 		}{
-			"a plain request":         {"GET", "/?u=ada", nil, 426},
-			"another method":          {"POST", "/?u=ada", handshakeHeader(), 405},
-			"another origin":          {"GET", "/?u=ada", handshakeHeader("Origin", "https://evil.test"), 403},
-			"a key that is none":      {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Key", "short"), 400},
-			"a version that is none":  {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Version", "12"), 400},
-			"control characters":      {"GET", "/?u=a%00b", handshakeHeader(), 400},
-			"a uid that is no UTF-8":  {"GET", "/?u=%ff", handshakeHeader(), 400},
-			"a uid that is too long":  {"GET", "/?u=" + strings.Repeat("u", 1025), handshakeHeader(), 400},
-			"an origin of its own":    {"GET", "/?u=ada", handshakeHeader("Origin", dogtest.URL), 101},
-			"a uid just not too long": {"GET", "/?u=" + strings.Repeat("u", 1024), handshakeHeader(), 101},
+			"a plain request":             {"GET", "/?u=ada", nil, 426},
+			"another method":              {"POST", "/?u=ada", handshakeHeader(), 405},
+			"another origin":              {"GET", "/?u=ada", handshakeHeader("Origin", "https://evil.test"), 403},
+			"a key that is none":          {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Key", "short"), 400},
+			"a version that is none":      {"GET", "/?u=ada", handshakeHeader("Sec-WebSocket-Version", "12"), 400},
+			"control characters":          {"GET", "/?u=a%00b", handshakeHeader(), 400},
+			"a uid that is invalid UTF-8": {"GET", "/?u=%ff", handshakeHeader(), 400},
+			"a uid that is too long":      {"GET", "/?u=" + strings.Repeat("u", 1025), handshakeHeader(), 400},
+			"an origin of its own":        {"GET", "/?u=ada", handshakeHeader("Origin", dogtest.URL), 101},
+			"a uid just not too long":     {"GET", "/?u=" + strings.Repeat("u", 1024), handshakeHeader(), 101},
 		} {
 			require.Equal(t, c.status, statusOf(t, v.Server, c.method, c.path, c.header), name)
 		}
@@ -182,7 +182,7 @@ func TestSocket_UIDIsKnownBeforeTheObject(t *testing.T) {
 		require.Equal(t, 200, status)
 		require.Equal(t, `you are "ada"`, body)
 		_, body = v.Server.Get("/")
-		require.Equal(t, `you are ""`, body, "nobody said")
+		require.Equal(t, `you are ""`, body, "nobody was named")
 		require.Equal(t, "ada", v.Enter("ada").Receive().String())
 		require.Equal(t, "", v.Enter("").Receive().String())
 		own = "bob"
@@ -191,7 +191,7 @@ func TestSocket_UIDIsKnownBeforeTheObject(t *testing.T) {
 	})
 }
 
-func TestSocket_OwnerTalksToItsSockets(t *testing.T) {
+func TestSocket_OwnerSendsToItsSockets(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			SocketOptions: dog.SocketOptions{
@@ -254,13 +254,13 @@ func TestSocket_OwnerTalksToItsSockets(t *testing.T) {
 			},
 		})
 		ada, bob, tab := v.Enter("ada"), v.Enter("bob"), v.Enter("bob")
-		say := func(c *dogtest.Client, text string) (ofAda, ofBob, ofTab []string) {
+		send := func(c *dogtest.Client, text string) (ofAda, ofBob, ofTab []string) {
 			c.Send(text)
 			return fixture.Texts(ada), fixture.Texts(bob), fixture.Texts(tab)
 		}
 		requireHeard := func(c *dogtest.Client, text string, want ...[]string) {
 			t.Helper()
-			a, b, x := say(c, text)
+			a, b, x := send(c, text)
 			require.Equal(t, want, [][]string{a, b, x}, text)
 		}
 		requireHeard(ada, "all hi", []string{"hi"}, []string{"hi"}, []string{"hi"})

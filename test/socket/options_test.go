@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSocket_WrongSocketOptionsAreAnsweredWith500(t *testing.T) {
+func TestSocket_InvalidOptionsOfConnectAnswer500(t *testing.T) {
 	for name, options := range map[string]dog.SocketOptions{
 		"tags":            {Tags: strings.Split(strings.Repeat("x y ", 6)+"1 2 3 4 5 6 7 8 9", " ")},
 		"a negative size": {MaxMessage: -1},
@@ -71,7 +71,7 @@ func TestSocket_UIDOfSocketOptionsIsChecked(t *testing.T) {
 	})
 }
 
-func TestSocket_WrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
+func TestSocket_InvalidDefaultsAreRefusedAtRegistration(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	for name, sockets := range map[string]dog.SocketOptions{
 		"a uid":            {UID: "ada"},
@@ -92,17 +92,17 @@ func TestSocket_WrongDefaultsOfSocketsAreRefusedAtRegistration(t *testing.T) {
 	}
 }
 
-func TestSocket_OptionsThatCannotWorkAreRefused(t *testing.T) {
+func TestSocket_InvalidOptionsAreRefused(t *testing.T) {
 	bad := map[string]dog.SocketOptions{
-		"an unknown policy":       {Slow: dog.CoalesceSlow + 1},
-		"a negative policy":       {Slow: -1},
-		"a request and no reply":  {AutoRequest: "ping"},
-		"a reply and no request":  {AutoReply: "pong"},
-		"a request too long":      {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
-		"a reply that is no text": {AutoRequest: "ping", AutoReply: "\xff"},
-		"a bad origin pattern":    {OriginPatterns: []string{"example.com", "a["}},
-		"too many tags":           {Tags: strings.Split("a b c d e f g h i j k", " ")},
-		"a tag too long":          {Tags: []string{strings.Repeat("x", 257)}},
+		"an unknown policy":             {Slow: dog.CoalesceSlow + 1},
+		"a negative policy":             {Slow: -1},
+		"a request and no reply":        {AutoRequest: "ping"},
+		"a reply and no request":        {AutoReply: "pong"},
+		"a request too long":            {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
+		"a reply that is invalid UTF-8": {AutoRequest: "ping", AutoReply: "\xff"},
+		"a bad origin pattern":          {OriginPatterns: []string{"example.com", "a["}},
+		"too many tags":                 {Tags: strings.Split("a b c d e f g h i j k", " ")},
+		"a tag too long":                {Tags: []string{strings.Repeat("x", 257)}},
 	}
 	for name, options := range bad {
 		t.Run(name, func(t *testing.T) {

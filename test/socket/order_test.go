@@ -158,7 +158,7 @@ func TestOrder_CoalescingKeepsTheOrderOfTheRest(t *testing.T) {
 	})
 }
 
-func TestOrder_WhatOnOpenSendsComesFirst(t *testing.T) {
+func TestOrder_MessagesOfOnOpenComeFirst(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
 			Open: func(ctx context.Context, _ fixture.Owner, s *dog.Socket) error {
@@ -185,7 +185,7 @@ func TestOrder_WhatOnOpenSendsComesFirst(t *testing.T) {
 	})
 }
 
-func TestOrder_WhatWasSentBeforeCloseArrivesBeforeTheEnd(t *testing.T) {
+func TestOrder_MessagesBeforeCloseArriveFirst(t *testing.T) {
 	// Together more than leaves in one write.
 	numbered := func(i int) string { return strings.Repeat(" ", 10_000) + strconv.Itoa(i) }
 	for name, slow := range map[string]bool{"quick client": false, "slow client": true} {

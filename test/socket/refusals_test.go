@@ -18,7 +18,7 @@ import (
 
 // A client that is refused comes back, so the log has each reason once a
 // minute, as a warning that names the cure.
-func TestRefusals_AreLoggedOnceAMinuteWithTheCure(t *testing.T) {
+func TestRefusals_AreLoggedOnceAMinuteWithTheRemedy(t *testing.T) {
 	for name, refused := range map[string]struct {
 		path, origin string
 		plain        bool // asks for no WebSocket

@@ -49,7 +49,7 @@ func requireRefused(t *testing.T, h http.Handler, path string, noRoom int) {
 	}
 }
 
-func TestRefusals_ComeBeforeThoseForWantOfRoom(t *testing.T) {
+func TestRefusals_ComeBeforeThoseOfAFullOwner(t *testing.T) {
 	on := &fixture.OwnerHooks{}
 	for name, serve := range map[string]func(t *testing.T, rt *dog.Runtime) http.Handler{
 		"a full object": func(t *testing.T, rt *dog.Runtime) http.Handler {
@@ -129,7 +129,7 @@ func TestRefusals_ComeBeforeThoseOfAnInvalidUID(t *testing.T) {
 	})
 }
 
-// A gateway decides who is there before anything else is looked at.
+// A gateway identifies the client before anything else is checked.
 func TestRefusals_ComeAfterThoseOfAGateway(t *testing.T) {
 	options, _ := fixture.LogToBuffer()
 	rt := dogtest.New(t, options)

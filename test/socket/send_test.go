@@ -26,7 +26,7 @@ func busy(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) erro
 }
 
 // flood is an OnMessage that takes two seconds to send more than the queue of
-// 1,000 bytes holds, and reports what Send says in the end.
+// 1,000 bytes holds, and stores the last result of Send.
 func flood(last *error) func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error {
 	return func(_ context.Context, _ fixture.Owner, s *dog.Socket, _ dog.Message) error {
 		for i := range 100 {
@@ -63,7 +63,7 @@ func TestSocket_SlowClientIsDisconnectedByDefault(t *testing.T) {
 	})
 }
 
-func TestSocket_SlowClientThatNeverReadsIsCutOff(t *testing.T) {
+func TestSocket_ClientThatNeverReadsIsCutOff(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
 		v, _ := newSlowOwners(t, kind, dog.DisconnectSlow, &last)
@@ -73,7 +73,7 @@ func TestSocket_SlowClientThatNeverReadsIsCutOff(t *testing.T) {
 	})
 }
 
-func TestSocket_OldestMessagesOfASlowClientAreDropped(t *testing.T) {
+func TestSocket_OldestMessagesAreDroppedForASlowClient(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
 		v, c := newSlowOwners(t, kind, dog.DropOldest, &last)
@@ -92,7 +92,7 @@ func TestSocket_OldestMessagesOfASlowClientAreDropped(t *testing.T) {
 	})
 }
 
-func TestSocket_NewerMessagesOfASlowClientReplaceOlderOnes(t *testing.T) {
+func TestSocket_NewerMessagesReplaceOlderOnesForASlowClient(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var last error
 		v, c := newSlowOwners(t, kind, dog.CoalesceSlow, &last)
@@ -108,7 +108,7 @@ func TestSocket_NewerMessagesOfASlowClientReplaceOlderOnes(t *testing.T) {
 	})
 }
 
-func TestSocket_CoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
+func TestSocket_CoalescingDisconnectsBeyondTheBound(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options := dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000, Slow: dog.CoalesceSlow}}
 		v := fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
@@ -133,7 +133,7 @@ func TestSocket_CoalescingDisconnectsWhenItIsNotEnough(t *testing.T) {
 	})
 }
 
-func TestSocket_SlowClientHoldsUpNobody(t *testing.T) {
+func TestSocket_SlowClientDelaysNoOther(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(
 			t, kind, dog.Options{Sockets: dog.SocketOptions{QueueBytes: 1000}}, &fixture.OwnerHooks{MaxSockets: 2},
@@ -150,7 +150,7 @@ func TestSocket_SlowClientHoldsUpNobody(t *testing.T) {
 	})
 }
 
-func TestSocket_WhatCannotBeEncodedIsNotSent(t *testing.T) {
+func TestSocket_SendRefusesValuesThatCannotBeEncoded(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		bad := map[string]any{
 			"no JSON": make(chan int), "infinite": math.Inf(1), "text": "a\xff", "raw": json.RawMessage("\"\xff\""),
@@ -176,7 +176,7 @@ func TestSocket_WhatCannotBeEncodedIsNotSent(t *testing.T) {
 	})
 }
 
-func TestSocket_ValuesTravelAsTextBinaryOrJSON(t *testing.T) {
+func TestSocket_SendsValuesAsTextBinaryOrJSON(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		text := func(s string) dog.Message { return dog.Message{Type: dog.Text, Data: []byte(s)} }
 		binary := func(s string) dog.Message { return dog.Message{Type: dog.Binary, Data: []byte(s)} }
@@ -204,7 +204,7 @@ func TestSocket_ValuesTravelAsTextBinaryOrJSON(t *testing.T) {
 	})
 }
 
-func TestSocket_LeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
+func TestSocket_ExcludesItselfButNotItsUID(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		on := &fixture.OwnerHooks{
 			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
@@ -228,7 +228,7 @@ func TestSocket_LeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
 		cydHears := []string{"emit", "emit+", "emit-", "broadcast", "broadcast+", "broadcast-"}
 		tabletHears := []string{"emit", "emit+", "broadcast", "broadcast+"}
 		if fixture.IsReplica(kind) {
-			on.MaxSockets = 3 // cyd and the tablet are on another one, which hears what is broadcast
+			on.MaxSockets = 3 // cyd and the tablet are on another one, which gets broadcasts
 			loads = []int{3, 2}
 			cydHears, tabletHears = cydHears[3:], tabletHears[2:]
 		}
@@ -250,7 +250,7 @@ func TestSocket_LeavesOutItselfAndNoOtherDeviceOfItsUID(t *testing.T) {
 	})
 }
 
-func TestSocket_ServersFavouriteSubprotocolIsChosen(t *testing.T) {
+func TestSocket_PrefersTheServersSubprotocol(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options := dog.Options{Sockets: dog.SocketOptions{Subprotocols: []string{"chat.v2", "chat.v1"}}}
 		agreed := make(chan string, 1)

@@ -16,8 +16,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// What a program sends in one go arrives, be it many times QueueBytes: it says
-// nothing about the client, which has had no time to take any of it.
+// A burst arrives even if it is many times QueueBytes: the client, which has
+// had no time to read, is not slow.
 func TestSocket_BurstIsNotASlowClient(t *testing.T) {
 	const messages, size = 6000, 1000
 	for _, policy := range []dog.SlowPolicy{dog.DisconnectSlow, dog.DropOldest, dog.CoalesceSlow} {

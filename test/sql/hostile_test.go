@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSQL_ArgumentCannotKeepTheTurn(t *testing.T) {
+func TestSQL_ArgumentsCannotKeepTheTurn(t *testing.T) {
 	_, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	mega := strings.Repeat("3", 1<<20)
@@ -36,7 +36,7 @@ func TestSQL_ArgumentCannotKeepTheTurn(t *testing.T) {
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1); return nil }))
 }
 
-func TestSQL_AbortFromElsewhereEndsAStatement(t *testing.T) {
+func TestSQL_AbortEndsAStatement(t *testing.T) {
 	_, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	began := make(chan *fixture.Object, 1)

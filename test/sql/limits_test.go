@@ -23,7 +23,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSQL_StatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
+func TestSQL_ForbiddenStatementsAreRefused(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		for _, query := range []string{
 			"ATTACH 'x' AS x", "DETACH main", "VACUUM", "VACUUM INTO 'x'",
@@ -48,7 +48,7 @@ func TestSQL_StatementsThatAnObjectMayNotRunAreRefused(t *testing.T) {
 	})
 }
 
-func TestSQL_GoesUpToItsLimits(t *testing.T) {
+func TestSQL_WorksUpToItsLimits(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		list := func(n int) string { return strings.TrimSuffix(strings.Repeat("1,", n), ",") }
 		args := make([]any, 100)
@@ -97,7 +97,7 @@ func (e narrowEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 	return e.Engine.OpenSQL(pages, limits)
 }
 
-func TestSQL_QueryThatWouldNotEndIsEnded(t *testing.T) {
+func TestSQL_EndlessQueryIsEnded(t *testing.T) {
 	const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
 	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
@@ -117,7 +117,7 @@ func TestSQL_QueryThatWouldNotEndIsEnded(t *testing.T) {
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1); return nil }))
 }
 
-func TestSQL_StatementThatFindsNoRoomIsUndone(t *testing.T) {
+func TestSQL_StatementWithoutRoomIsUndone(t *testing.T) {
 	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
 	stub := cells.Named("x")
 	const large = `WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
@@ -136,7 +136,7 @@ func TestSQL_StatementThatFindsNoRoomIsUndone(t *testing.T) {
 // vow is a replica that stores what SQL finds out at the commit to be wrong.
 type vow struct {
 	dog.Replica
-	told *int
+	ran *int
 }
 
 func (v *vow) Receive(w http.ResponseWriter, req *http.Request) error {
@@ -156,7 +156,7 @@ func (v *vow) OnMessage(ctx context.Context, s *dog.Socket, _ dog.Message) error
 	}
 	return errors.Join(
 		s.Send("sent"), v.Emit("emitted"), v.Broadcast("broadcast"),
-		dog.Go(ctx, func(context.Context) error { *v.told++; return nil }),
+		dog.Go(ctx, func(context.Context) error { *v.ran++; return nil }),
 	)
 }
 
@@ -177,9 +177,9 @@ func (v *vow) Keys(context.Context) (n int, err error) {
 	return n, nil
 }
 
-func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
+func TestSQL_CommitRefusedByAConstraintSendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := 0
+		ran := 0
 		var resets []error
 		rt := dogtest.New(
 			t,
@@ -192,7 +192,7 @@ func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 		vows, err := dog.RegisterReplica(
 			rt, "vow",
 			&dog.ReplicaOptions[vow]{
-				New: func() *vow { return &vow{told: &told} },
+				New: func() *vow { return &vow{ran: &ran} },
 				Schema: dog.Schema{
 					"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)",
 				},
@@ -217,7 +217,7 @@ func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 			code, _ := c.Closed()
 			require.Equal(t, 1011, code)
 		}
-		require.Zero(t, told)
+		require.Zero(t, ran)
 		require.Len(t, resets, 1)
 		require.ErrorIs(t, resets[0], dog.ErrConstraint)
 
@@ -238,7 +238,7 @@ func TestSQL_NothingIsSaidOfACommitThatAConstraintRefuses(t *testing.T) {
 	})
 }
 
-func TestSQL_AbortFromElsewhereEndsRowsThatAreBeingRead(t *testing.T) {
+func TestSQL_AbortEndsOpenRows(t *testing.T) {
 	rt, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	running := make(chan *fixture.Object, 1)

@@ -109,7 +109,7 @@ func TestSQL_RowsAreReadIntoStructs(t *testing.T) {
 	})
 }
 
-func TestSQL_ValuesAreReadWhereNothingIsLost(t *testing.T) {
+func TestSQL_ScanRefusesLossyConversions(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		q := s.SQL()
 		check := func(got any, found bool, err error) func(want any) {
@@ -244,7 +244,7 @@ func TestSQL_ErrorsHaveKinds(t *testing.T) {
 	})
 }
 
-func TestSQL_NeedsAStoreThatHasIt(t *testing.T) {
+func TestSQL_NeedsAStoreWithSQL(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		_, err := c.Storage().SQL().Exec("SELECT 1")
@@ -253,7 +253,7 @@ func TestSQL_NeedsAStoreThatHasIt(t *testing.T) {
 	}))
 }
 
-func TestSQL_OutsideATurn(t *testing.T) {
+func TestSQL_FailsOutsideATurn(t *testing.T) {
 	var none dog.Object
 	_, err := none.Storage().SQL().Exec("SELECT 1")
 	fixture.RequireUsage(t, err, "not made by a runtime")

@@ -72,7 +72,7 @@ func (r release) run(t *testing.T, d dog.Store, kind dog.Kind) ([]string, error)
 	return dog.Call0(t.Context(), replica, (*archiveReplica).Columns)
 }
 
-func TestSchema_AllKindsOfObjectsMayAllowStepsOfALaterRelease(t *testing.T) {
+func TestSchema_AllKindsOfObjectsMayAllowANewerSchema(t *testing.T) {
 	first := dog.Schema{"CREATE TABLE t (a)"}
 	second := append(first[:1:1], "ALTER TABLE t ADD COLUMN b")
 	for _, kind := range []dog.Kind{dog.KindObject, dog.KindReplica, dog.KindGroup} {
@@ -104,7 +104,7 @@ func TestSchema_AllKindsOfObjectsMayAllowStepsOfALaterRelease(t *testing.T) {
 	}
 }
 
-func TestSchema_ErrorHasTheErrorOfItsStep(t *testing.T) {
+func TestSchema_ErrorWrapsTheErrorOfItsStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, objects := newTables(t, dogtest.NewDisk(t), dog.ObjectOptions[fixture.Object]{
 			Schema: dog.Schema{"CREATE TABLE t (a NOT NULL)", "INSERT INTO t VALUES (NULL)"},

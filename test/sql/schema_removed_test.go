@@ -38,7 +38,7 @@ func TestSchema_SQLFailsWhenAllStepsHaveBeenRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a)", "CREATE TABLE u (a)"}
-		require.NoError(t, newRelease(t, d, schema, noUse))
+		require.NoError(t, newRelease(t, d, schema, withoutUse))
 		for name, use := range waysOfSQL {
 			require.NoError(t, newRelease(t, d, nil, func(s *dog.Storage) {
 				for range 2 { // also after the first use
@@ -58,7 +58,7 @@ func TestSchema_SQLFailsWhenAllStepsHaveBeenRemoved(t *testing.T) {
 func TestSchema_AllStepsMayBeMissingWhereANewerSchemaIsAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
-		require.NoError(t, newRelease(t, d, dog.Schema{"CREATE TABLE t (a)"}, noUse))
+		require.NoError(t, newRelease(t, d, dog.Schema{"CREATE TABLE t (a)"}, withoutUse))
 		_, cells := newTables(t, d, dog.ObjectOptions[fixture.Object]{AllowNewerSchema: true})
 		for name, use := range waysOfSQL {
 			require.NoError(t, fixture.Commit(t, cells.Named("x"), use), name)
@@ -85,7 +85,7 @@ func TestSchema_IsNotNeededForSQL(t *testing.T) {
 func TestSchema_RemovedStepsAreForgottenWithTheDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
-		require.NoError(t, newRelease(t, d, dog.Schema{"CREATE TABLE t (a)"}, noUse))
+		require.NoError(t, newRelease(t, d, dog.Schema{"CREATE TABLE t (a)"}, withoutUse))
 		undone := errors.New("undone")
 		require.NoError(t, newRelease(t, d, nil, func(s *dog.Storage) {
 			require.ErrorIs(t, s.Transaction(func() error {

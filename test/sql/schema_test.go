@@ -33,9 +33,9 @@ func columnsOfT(t *testing.T, s *dog.Storage) []string {
 	return sqlList[string](t, s, "SELECT name FROM pragma_table_info('t') ORDER BY cid")
 }
 
-func noUse(*dog.Storage) {}
+func withoutUse(*dog.Storage) {}
 
-func TestSchema_StepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
+func TestSchema_StepsRunOnceAndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a); INSERT INTO t VALUES (1)"}
@@ -53,11 +53,11 @@ func TestSchema_StepsOfASchemaAreTakenOnceAndInOrder(t *testing.T) {
 	})
 }
 
-func TestSchema_ThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
+func TestSchema_MismatchWithStoredStepsStopsTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		schema := dog.Schema{"CREATE TABLE t (a)", "ALTER TABLE t ADD COLUMN b", "ALTER TABLE t ADD COLUMN c"}
-		require.NoError(t, newRelease(t, d, schema, noUse))
+		require.NoError(t, newRelease(t, d, schema, withoutUse))
 		for name, c := range map[string]struct {
 			schema dog.Schema
 			step   int
@@ -67,7 +67,7 @@ func TestSchema_ThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
 			"removed": {schema[:2], 2},
 			"put in":  {dog.Schema{schema[0], "CREATE TABLE u (a)", schema[1], schema[2]}, 1},
 		} {
-			err := newRelease(t, d, c.schema, noUse)
+			err := newRelease(t, d, c.schema, withoutUse)
 			require.ErrorIs(t, err, dog.ErrReset, name)
 			wrong, ok := errors.AsType[*dog.SchemaError](err)
 			require.True(t, ok, name)
@@ -79,12 +79,12 @@ func TestSchema_ThatContradictsWhatWasTakenStopsTheObject(t *testing.T) {
 	})
 }
 
-func TestSchema_StepThatFailsUndoesAllOfThem(t *testing.T) {
+func TestSchema_FailedStepUndoesAllSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		first := dog.Schema{"CREATE TABLE t (a)"}
-		require.NoError(t, newRelease(t, d, first, noUse))
-		err := newRelease(t, d, append(first, "ALTER TABLE t ADD COLUMN b", "CREATE TABLE t (a)"), noUse)
+		require.NoError(t, newRelease(t, d, first, withoutUse))
+		err := newRelease(t, d, append(first, "ALTER TABLE t ADD COLUMN b", "CREATE TABLE t (a)"), withoutUse)
 		wrong, ok := errors.AsType[*dog.SchemaError](err)
 		require.True(t, ok)
 		require.Equal(t, 2, wrong.Step)
@@ -93,12 +93,12 @@ func TestSchema_StepThatFailsUndoesAllOfThem(t *testing.T) {
 			t, newRelease(t, d, first, func(s *dog.Storage) { require.Equal(t, []string{"a"}, columnsOfT(t, s)) }),
 		)
 
-		err = newRelease(t, d, append(first, "VACUUM"), noUse)
+		err = newRelease(t, d, append(first, "VACUUM"), withoutUse)
 		require.ErrorIs(t, err, dog.ErrSQLRefused)
 	})
 }
 
-func TestSchema_UpToDateSchemaCostsOneRead(t *testing.T) {
+func TestSchema_CostsOneReadWhenUpToDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(
@@ -115,7 +115,7 @@ func TestSchema_UpToDateSchemaCostsOneRead(t *testing.T) {
 	})
 }
 
-func TestSchema_StepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
+func TestSchema_StepMayRunWithoutForeignKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := dog.Schema{
 			"CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT)",
@@ -136,9 +136,9 @@ func TestSchema_StepOfASchemaMayRunWithoutForeignKeys(t *testing.T) {
 			},
 		} {
 			d := dogtest.NewDisk(t)
-			require.NoError(t, newRelease(t, d, first, noUse))
+			require.NoError(t, newRelease(t, d, first, withoutUse))
 			step := c.before + fmt.Sprintf(rebuild, 2) + c.after
-			err := newRelease(t, d, append(slices.Clone(first), step), noUse)
+			err := newRelease(t, d, append(slices.Clone(first), step), withoutUse)
 			require.ErrorIs(t, err, dog.ErrConstraint, "a child has lost its parent")
 			var schema *dog.SchemaError
 			require.ErrorAs(t, err, &schema)

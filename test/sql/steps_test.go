@@ -45,7 +45,7 @@ func (e modestEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 
 // The limits are for what clients send: not for what the developer does with
 // what they have stored.
-func TestSchema_StepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
+func TestSchema_StepMayTakeAsLongAsAStart(t *testing.T) {
 	first := dog.Schema{
 		"CREATE TABLE t (a, b); INSERT INTO t SELECT value, zeroblob(900) FROM generate_series(1, 3000)",
 	}
@@ -74,7 +74,7 @@ func TestSchema_StepOfASchemaMayTakeWhatAStartMay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := dogtest.NewDisk(t)
-				require.NoError(t, newRelease(t, d, first, noUse))
+				require.NoError(t, newRelease(t, d, first, withoutUse))
 				rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(modest{d, c.read}), StartTimeout: c.timeout})
 				cells, err := dog.RegisterObject(
 					rt, "cell", &dog.ObjectOptions[fixture.Object]{Schema: append(first, c.step)},

@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestSQL_BackupThatIsMadeWhileObjectsWriteHasWholeTurns(t *testing.T) {
+func TestSQL_BackupWhileObjectsWriteHasWholeTurns(t *testing.T) {
 	const objects, turns = 4, 20
 	dir := t.TempDir()
 	rt, cells := newTables(t, disk.At(filepath.Join(dir, "data")), countable)
@@ -69,7 +69,7 @@ func TestSQL_BackupThatIsMadeWhileObjectsWriteHasWholeTurns(t *testing.T) {
 	}
 }
 
-func TestSQL_MoreObjectsUseSQLThanDatabasesStayOpen(t *testing.T) {
+func TestSQL_WorksForMoreObjectsThanOpenDatabases(t *testing.T) {
 	keep := disk.With(disk.Options{Dir: t.TempDir(), OpenDatabases: 2})
 	_, cells := newTables(t, keep, countable)
 	for round := range 3 {

@@ -50,7 +50,7 @@ func requireBoth(t testing.TB, s *dog.Storage, want ...int) {
 	require.Equal(t, []string{"ok"}, sqlList[string](t, s, "PRAGMA integrity_check"))
 }
 
-func TestSQL_AndKeysAreOneTransaction(t *testing.T) {
+func TestSQL_SharesItsTransactionWithKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -191,7 +191,7 @@ func TestSQL_RowsEndWithTheTurnOrAWait(t *testing.T) {
 	})
 }
 
-func TestSQL_ConstraintThatFailsAtTheCommitResetsTheObject(t *testing.T) {
+func TestSQL_ConstraintFailureAtCommitResetsTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -207,7 +207,7 @@ func TestSQL_ConstraintThatFailsAtTheCommitResetsTheObject(t *testing.T) {
 	})
 }
 
-func TestSQL_TransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
+func TestSQL_TransactionRolledBackBySQLiteIsUndoneWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cells := newTables(t, disk.Memory(), countable)
 		stub := cells.Named("x")
@@ -224,7 +224,7 @@ func TestSQL_TransactionThatSQLiteGivesUpIsUndoneAsAWhole(t *testing.T) {
 	})
 }
 
-func TestSQL_ReadingBySQLStoresNothing(t *testing.T) {
+func TestSQL_ReadingStoresNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, fixture.StoreOf(w), countable)
@@ -261,7 +261,7 @@ func TestSQL_ReadsOnAFullDisk(t *testing.T) {
 	})
 }
 
-func TestSQL_DatabasesOfObjectsThatAreGoneAreClosed(t *testing.T) {
+func TestSQL_DatabasesOfEvictedObjectsAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{inner: disk.Memory()}
 		_, cells := newTables(t, fixture.StoreOf(w), countable)
@@ -315,9 +315,9 @@ func breakOff(c *fixture.Object) error {
 	return err
 }
 
-// TestSQL_AndKeysSurviveCrashesTogether crashes the disk at random and compares
-// what is left with what was acknowledged.
-func TestSQL_AndKeysSurviveCrashesTogether(t *testing.T) {
+// TestSQL_SurvivesCrashesTogetherWithKeys crashes the disk at random and
+// compares what is left with what was acknowledged.
+func TestSQL_SurvivesCrashesTogetherWithKeys(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seeds := rapid.SliceOfN(rapid.Uint64(), 1, 3).Draw(rt, "seeds")
 		steps := rapid.SliceOfN(rapid.IntRange(1, 12), len(seeds), len(seeds)).Draw(rt, "steps")

@@ -44,7 +44,7 @@ func forEachMaker(t *testing.T, f func(t *testing.T, o *parcels, kind, name stri
 	}
 }
 
-func TestBackup_OrExportIsThereExactlyIfItsCallerGotNoErrorWhereverItsContextEnds(t *testing.T) {
+func TestBackup_OrExportExistsExactlyIfItReturnsNoError(t *testing.T) {
 	forEachMaker(t, func(t *testing.T, o *parcels, kind, name string) {
 		for n := 1; ; n++ {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -80,7 +80,7 @@ func TestBackup_OrExportIsThereExactlyIfItsCallerGotNoErrorWhereverItsContextEnd
 	})
 }
 
-func TestBackup_ThatHasItsNameWaitsForASlowDisk(t *testing.T) {
+func TestBackup_WaitsForASlowDiskOnceRenamed(t *testing.T) {
 	forEachMaker(t, func(t *testing.T, o *parcels, kind, name string) {
 		ctx, cancel := context.WithCancel(t.Context())
 		placed := false
@@ -99,7 +99,7 @@ func TestBackup_ThatHasItsNameWaitsForASlowDisk(t *testing.T) {
 	})
 }
 
-func TestBackup_ThatFailsDoesNotTakeBackWhatIsNotItsOwn(t *testing.T) {
+func TestBackup_FailureKeepsFilesOfOthers(t *testing.T) {
 	forEachMaker(t, func(t *testing.T, o *parcels, kind, name string) {
 		failed, placed := errors.New("the disk failed"), false
 		watchFiles(t, func(_ int, op osfile.Op, changed string) error {
@@ -117,7 +117,7 @@ func TestBackup_ThatFailsDoesNotTakeBackWhatIsNotItsOwn(t *testing.T) {
 	})
 }
 
-func TestBackup_ThatFailsTakesBackItsOwn(t *testing.T) {
+func TestBackup_FailureRemovesItsFiles(t *testing.T) {
 	forEachMaker(t, func(t *testing.T, o *parcels, kind, name string) {
 		failed, placed := errors.New("the disk failed"), false
 		watchFiles(t, func(_ int, op osfile.Op, changed string) error {
@@ -134,7 +134,7 @@ func TestBackup_ThatFailsTakesBackItsOwn(t *testing.T) {
 	})
 }
 
-func TestBackup_ThatFailsDoesNotRemoveAParentThatHasBeenReplaced(t *testing.T) {
+func TestBackup_FailureKeepsAReplacedParent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 		parent := filepath.Join(t.TempDir(), "parent")

@@ -25,7 +25,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestBackup_IsAStoreOfItsOwn(t *testing.T) {
+func TestBackup_IsAnIndependentStore(t *testing.T) {
 	dir := t.TempDir()
 	o := newParcels(t, "parcel", dog.Options{Store: disk.At(filepath.Join(dir, "data"))})
 	fill(t, o.Named("a"), "x")
@@ -55,9 +55,9 @@ func TestBackup_StoreInMemoryIsBackedUpToADirectory(t *testing.T) {
 	}
 }
 
-// Wherever there is no space, also for what is made on the way, the error says
-// so, nothing is left, and nothing is stored.
-func TestBackup_BackupExportOrImportThatFindsNoSpaceLeavesNothing(t *testing.T) {
+// Wherever space runs out, also for temporary files, the error is ErrStoreFull,
+// nothing is left, and nothing is stored.
+func TestBackup_FullDiskLeavesNothingOfBackupExportOrImport(t *testing.T) {
 	dir, temp := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
@@ -115,7 +115,7 @@ func TestBackup_HandlerMayMakeABackup(t *testing.T) {
 	require.Equal(t, "x", contentOf(t, restored.Named("a")))
 }
 
-func TestBackup_BackupsExportsAndImportsThatCannotBe(t *testing.T) {
+func TestBackup_InvalidBackupsExportsAndImportsFail(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	for name, options := range map[string]dog.Options{
 		"no store": {}, "no SQL": {Store: fixture.StoreOf(fixture.PromptEngine())},
@@ -215,7 +215,7 @@ func TestBackup_ExportedObjectCanBeImported(t *testing.T) {
 	requireStowed(t, elsewhere.Named("a"), alarm)
 }
 
-func TestBackup_ImportedAlarmRings(t *testing.T) {
+func TestBackup_ImportedAlarmRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "a.db")
 		o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
@@ -227,7 +227,7 @@ func TestBackup_ImportedAlarmRings(t *testing.T) {
 	})
 }
 
-func TestBackup_AlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
+func TestBackup_ImportRefusesAlarmsWithoutOnAlarm(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	stow(t, o.Named("a"), time.Now().Add(time.Hour))
@@ -241,7 +241,7 @@ func TestBackup_AlarmsAreNotImportedWhereNobodyHearsThem(t *testing.T) {
 	}
 }
 
-func TestBackup_FileOfALaterVersionIsNotImported(t *testing.T) {
+func TestBackup_ImportRefusesFilesOfALaterVersion(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	fill(t, o.Named("a"), "x")
@@ -256,7 +256,7 @@ func TestBackup_FileOfALaterVersionIsNotImported(t *testing.T) {
 	require.Equal(t, "x", contentOf(t, o.Named("b")))
 }
 
-func TestBackup_FileThatIsNoneIsRefused(t *testing.T) {
+func TestBackup_ImportRefusesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.db")
 	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
@@ -293,7 +293,7 @@ func (f *filing) Import(
 		row("_dog_keys", []any{[]byte("content"), []byte("x")}), f.fail)
 }
 
-func TestBackup_WhatIsExportedIsDurable(t *testing.T) {
+func TestBackup_ExportHasOnlyDurableData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := &filing{Engine: storetest.New(), files: map[string][]store.Table{}}
 		o := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})

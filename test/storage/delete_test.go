@@ -116,7 +116,7 @@ func TestDelete_LeavesNothing(t *testing.T) {
 	})
 }
 
-func TestDelete_StartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
+func TestDelete_StartsNoObjectAndDropsALiveOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newParcels(t, "parcel", dog.Options{EvictAfter: time.Second})
 		fill(t, d.Named("a"), "x")
@@ -133,7 +133,7 @@ func TestDelete_StartsNobodyAndDropsWhoIsInMemory(t *testing.T) {
 	})
 }
 
-func TestDelete_CallsUnderWayLearnThatTheObjectWasDeleted(t *testing.T) {
+func TestDelete_RunningCallsFailWithErrDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newParcels(t, "parcel", dog.Options{})
 		outcome := make(chan error, 1)
@@ -184,7 +184,7 @@ func TestDelete_TakesItsTurn(t *testing.T) {
 	})
 }
 
-func TestDelete_ReturnsWhenItIsDurable(t *testing.T) {
+func TestDelete_ReturnsWhenDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		fill(t, newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)}).Named("a"), "x")
@@ -217,7 +217,7 @@ func TestDelete_ReturnsWhenItIsDurable(t *testing.T) {
 	})
 }
 
-func TestDelete_DeletionThatTheStoreRefusesChangesNothing(t *testing.T) {
+func TestDelete_RefusedByTheStoreChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		d := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})
@@ -288,11 +288,11 @@ func newRoomsAndReplicas(
 	return h, rooms
 }
 
-func TestDelete_ReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
+func TestDelete_ReplicaInMemoryOrStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
-			return r.Storage().Put("said", []byte(m.String()))
+			return r.Storage().Put("key", []byte(m.String()))
 		}}
 		options := dog.Options{Store: fixture.StoreOf(engine), LingerFor: time.Second, RetireAfter: time.Second}
 		h, rooms := newRoomsAndReplicas(t, options, on)
@@ -305,7 +305,7 @@ func TestDelete_ReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 			}
 			return dog.Stub[fixture.Room]{}
 		}
-		say := func() *dogtest.Client {
+		send := func() *dogtest.Client {
 			c := h.Enter("ada")
 			c.Send("hello")
 			synctest.Wait()
@@ -313,13 +313,13 @@ func TestDelete_ReplicaIsDeletedInMemoryAndOutOfIt(t *testing.T) {
 			return c
 		}
 
-		c := say()
+		c := send()
 		require.NoError(t, stub().Delete(t.Context()))
 		require.Zero(t, keysLeft(t, engine))
 		code, _ := c.Closed()
 		require.Equal(t, 1011, code)
 
-		say().Close(1000, "")
+		send().Close(1000, "")
 		time.Sleep(time.Minute)
 		require.Empty(t, h.Loads(), "the replica is in memory")
 		gone := stub()

@@ -93,7 +93,7 @@ func write(t testing.TB, file, content string) {
 
 // Whatever lies beside the target of a backup or an export, and whatever its
 // name: it is somebody else's.
-func TestDirectory_BackupTouchesNothingButItsOwn(t *testing.T) {
+func TestDirectory_BackupTouchesOnlyItsFiles(t *testing.T) {
 	base := t.TempDir()
 	others := filepath.Join(base, "others")
 	write(t, filepath.Join(others, "copy.partial", "thesis"), "x")
@@ -128,7 +128,7 @@ func TestDirectory_BackupTouchesNothingButItsOwn(t *testing.T) {
 
 // A target that exists stays what it is, and nothing is written into the
 // directory of a store, by whatever way.
-func TestDirectory_BackupIsMadeOnlyWhereThereIsNothing(t *testing.T) {
+func TestDirectory_BackupRequiresANewPath(t *testing.T) {
 	base := t.TempDir()
 	at := func(elem ...string) string { return filepath.Join(append([]string{base}, elem...)...) }
 	_, _ = mustOpenDir(t, at("other"))
@@ -187,7 +187,7 @@ func TestDirectory_BackupIsMadeOnlyWhereThereIsNothing(t *testing.T) {
 	requireStore(t, at("deep", "deeper", "copy"))
 }
 
-func TestDirectory_OfSeveralBackupsOrExportsToOneNameOneSucceeds(t *testing.T) {
+func TestDirectory_OneOfConcurrentBackupsToOnePathSucceeds(t *testing.T) {
 	base := t.TempDir()
 	var rts []*dog.Runtime
 	var all []*dog.Namespace[parcel]
@@ -227,7 +227,7 @@ func TestDirectory_OfSeveralBackupsOrExportsToOneNameOneSucceeds(t *testing.T) {
 
 // A store whose directory is not there any more acknowledges nothing, and
 // changes nothing in what has come in its place.
-func TestDirectory_StoreWhoseDirectoryIsGoneSaysSo(t *testing.T) {
+func TestDirectory_RemovedOneIsReported(t *testing.T) {
 	for name, take := range map[string]func(dir string) error{
 		"removed": os.RemoveAll,
 		"renamed": func(dir string) error { return os.Rename(dir, dir+".old") },
@@ -318,7 +318,7 @@ func TestDirectory_BelongsToOneRuntime(t *testing.T) {
 
 // A directory of which a store would overwrite something is refused, and left
 // as it is. What a store does not touch may be there.
-func TestDirectory_OfSomethingElseIsLeftAlone(t *testing.T) {
+func TestDirectory_ForeignContentsAreUntouched(t *testing.T) {
 	for _, name := range []string{
 		"20260101.log", "000004.sst", "7.blob", "000004-001.log", "MANIFEST-000001", "OPTIONS-000003", "CURRENT",
 		"marker.format-version.000001.024", "marker.mine", "temporary.000001.dbtmp", "CURRENT.000001.dbtmp", "LOCK",

@@ -18,7 +18,7 @@ import (
 const umaskProcess = "DOG_UMASK"
 
 // Data directories, backups and exports, with all that is in them.
-func TestDirectory_NobodyElseMayReadWhatIsStored(t *testing.T) {
+func TestDirectory_IsReadableOnlyByItsOwner(t *testing.T) {
 	if umask := os.Getenv(umaskProcess); umask != "" { // a process of its own, since a umask is for all of it
 		mask, err := strconv.ParseInt(umask, 8, 32)
 		require.NoError(t, err)
@@ -26,7 +26,7 @@ func TestDirectory_NobodyElseMayReadWhatIsStored(t *testing.T) {
 		return
 	}
 	for _, umask := range []string{"0", "022", "0277"} {
-		cmd := exec.Command(os.Args[0], "-test.run", "^TestDirectory_NobodyElseMayReadWhatIsStored$")
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestDirectory_IsReadableOnlyByItsOwner$")
 		cmd.Env = append(os.Environ(), umaskProcess+"="+umask)
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s: %s", umask, out)

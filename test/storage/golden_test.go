@@ -24,7 +24,7 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-var newGolden = flag.Bool("new-golden", false, "make the data directory of the present layout in testdata anew")
+var newGolden = flag.Bool("new-golden", false, "make the data directory of the present layout in testdata again")
 
 // goldenDir is the data directory that a version with this layout has made.
 func goldenDir(layout int) string { return fmt.Sprintf("testdata/layout-%d", layout) }
@@ -40,7 +40,7 @@ func (h *goldenHall) Clusterize(context.Context, string) (string, error) { retur
 
 type goldenRoom struct{ dog.Replica }
 
-// Receive stores what the path says, and answers with what was stored before.
+// Receive stores the path, and answers with what was stored before.
 func (r *goldenRoom) Receive(w http.ResponseWriter, req *http.Request) error {
 	before, _, err := r.Storage().Get("said")
 	if err == nil && req.URL.Path != "/" {
@@ -82,8 +82,8 @@ func openGolden(t *testing.T, dir string) *goldenStore {
 	return h
 }
 
-// say asks a replica of a group.
-func say[G, R any](t *testing.T, group dog.GroupStub[G, R], path string) string {
+// request sends a request to a replica of a group.
+func request[G, R any](t *testing.T, group dog.GroupStub[G, R], path string) string {
 	t.Helper()
 	to, err := group.Identify(t.Context(), "ada")
 	require.NoError(t, err)
@@ -104,17 +104,17 @@ func makeGolden(t *testing.T, dir string) {
 	h := openGolden(t, dir)
 	stow(t, h.parcels.Named("a"), goldenTime)
 	stow(t, h.parcels.New(), goldenTime)
-	say(t, h.lobbies.Named("main"), "/lobby")
+	request(t, h.lobbies.Named("main"), "/lobby")
 	require.NoError(t, h.rt.Shutdown(context.Background()))
 	h = openGolden(t, dir) // what was stored goes into a table, and more into the log
 	stow(t, h.parcels.Named("b"), goldenTime)
-	say(t, h.halls.Named("main"), "/hall")
+	request(t, h.halls.Named("main"), "/hall")
 	require.NoError(t, h.rt.Shutdown(context.Background()))
 }
 
 // Every layout there has ever been is opened, with all that is in it. A new one
 // is made by: go test ./test/storage -run LayoutEverMade -new-golden
-func TestLayout_StoresOfEveryLayoutEverMadeAreOpened(t *testing.T) {
+func TestLayout_OpensEveryLayoutEverMade(t *testing.T) {
 	if *newGolden {
 		require.NoError(t, os.RemoveAll(goldenDir(store.Layout)))
 		makeGolden(t, goldenDir(store.Layout))
@@ -140,8 +140,8 @@ func TestLayout_StoresOfEveryLayoutEverMadeAreOpened(t *testing.T) {
 			}
 			slices.Sort(names)
 			require.Equal(t, []string{"", "a", "b"}, names)
-			require.Equal(t, "200 /lobby in main", say(t, h.lobbies.Named("main"), "/"))
-			require.Equal(t, "200 /hall in main", say(t, h.halls.Named("main"), "/"))
+			require.Equal(t, "200 /lobby in main", request(t, h.lobbies.Named("main"), "/"))
+			require.Equal(t, "200 /hall in main", request(t, h.halls.Named("main"), "/"))
 			fill(t, h.parcels.Named("a"), "x")
 			require.NoError(t, h.rt.Shutdown(t.Context()))
 		}

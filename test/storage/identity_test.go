@@ -16,7 +16,7 @@ import (
 
 // IDs are in stores and in links that people have kept, so they must never
 // change.
-func TestID_OfANameIsTheSameForEver(t *testing.T) {
+func TestID_OfANameNeverChanges(t *testing.T) {
 	for range 2 {
 		_, cells := fixture.NewObjects(t, dog.Options{})
 		stub := cells.Named("ada")
@@ -73,7 +73,7 @@ func TestID_RandomIDsAreUnique(t *testing.T) {
 	}
 }
 
-// herald is an object that tells what its alarm knows of it.
+// herald is an object that records what its alarm handler knows of it.
 type herald struct {
 	dog.Object
 	rang chan<- string
@@ -89,7 +89,7 @@ func (h *herald) Arm(_ context.Context, after time.Duration) (string, error) {
 	return h.Name(), h.Storage().Alarms().Set(time.Now().Add(after))
 }
 
-func TestID_ObjectKnowsItsNameWhoeverWakesIt(t *testing.T) {
+func TestID_ObjectKnowsItsNameHoweverItWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, rang := fixture.PromptEngine(), make(chan string, 1)
 		rt, heralds := newHeralds(t, fixture.StoreOf(engine), rang)
@@ -126,7 +126,7 @@ func newHeralds(t *testing.T, keep dog.Store, rang chan<- string) (*dog.Runtime,
 // goldenID is that of ada in the namespace cell.
 const goldenID = "a2521ef3b47133c572afb2082c4a5cd5cdc48a5af516178d883fe2babe48232d"
 
-func TestID_NamespaceThatTheStoreWouldRenameIsRefused(t *testing.T) {
+func TestID_NamespaceWithInvalidUTF8IsRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
 	_, err := dog.RegisterObject[fixture.Object](rt, "a\xff", nil)
 	var refused *dog.RegistrationError

@@ -13,7 +13,7 @@ import (
 	"github.com/godurable/dog/internal/osfile"
 )
 
-func TestImport_IsNotFailedByAnotherThatBeginsWhenItEnds(t *testing.T) {
+func TestImport_IsNotAffectedByAConcurrentImport(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	o := newParcels(t, "parcel", dog.Options{Store: disk.Memory()})
 	fill(t, o.Named("a"), "x")

@@ -14,7 +14,7 @@ import (
 )
 
 // Whichever change of the disk fails, or is the last before a power cut: all of
-// an import is stored, or nothing, and all if it was told so.
+// an import is stored, or nothing, and all if Import returned nil.
 func TestImport_IsAllOrNothingAfterACrash(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	alarm := time.Now().Add(time.Hour)

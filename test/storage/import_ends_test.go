@@ -44,7 +44,7 @@ func abandon(t *testing.T) (o *parcels, engine *filing, ended <-chan error) {
 	return o, engine, result
 }
 
-func TestImport_ThatHasReadEverythingSucceedsAlthoughItsContextEnds(t *testing.T) {
+func TestImport_SucceedsIfItsContextEndsAfterReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, engine, ended := abandon(t)
 		require.Empty(t, ended, "it is not known yet whether it is durable")
@@ -54,7 +54,7 @@ func TestImport_ThatHasReadEverythingSucceedsAlthoughItsContextEnds(t *testing.T
 	})
 }
 
-func TestImport_WhoseDataIsLostFailsAlthoughItsContextEnds(t *testing.T) {
+func TestImport_FailsIfItsDataIsLostAfterItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, engine, ended := abandon(t)
 		lost := errors.New("lost")

@@ -19,7 +19,7 @@ func release(t *testing.T, engine *storetest.Engine, name string, migrations []d
 	require.NoError(t, o.rt.Shutdown(t.Context()))
 }
 
-func TestMigrations_ObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
+func TestMigrations_ObjectsAreFoundInTheRenamedNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		renamed := []dog.Migration{{Tag: "v2", Renamed: map[string]string{"packet": "parcel"}}}
 		engine := fixture.PromptEngine()
@@ -47,7 +47,7 @@ func TestMigrations_ObjectsAreFoundInTheNamespaceThatWasRenamed(t *testing.T) {
 	})
 }
 
-func TestMigrations_ObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
+func TestMigrations_ObjectsAreFoundInTheMergedNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		release(t, engine, "packet", nil, func(o *parcels) { fill(t, o.Named("a"), "x") })
@@ -61,7 +61,7 @@ func TestMigrations_ObjectsAreFoundInTheNamespaceThatTookThem(t *testing.T) {
 	})
 }
 
-func TestMigrations_NamespaceThatWasDeletedHasNothingLeft(t *testing.T) {
+func TestMigrations_DeletedNamespaceLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		release(t, engine, "packet", nil, func(o *parcels) { fill(t, o.Named("a"), "x") })

@@ -68,7 +68,7 @@ func TestList_HasLiveAndStoredObjectsOnce(t *testing.T) {
 	})
 }
 
-func TestList_ListingsOfAllKinds(t *testing.T) {
+func TestList_OfAllKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newParcels(
 			t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second},
@@ -142,7 +142,7 @@ func TestList_ListingsOfAllKinds(t *testing.T) {
 	})
 }
 
-func TestList_LongListGoesOnPageByPage(t *testing.T) {
+func TestList_LongListIsReadByPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newParcels(
 			t, "parcel", dog.Options{Store: fixture.StoreOf(fixture.PromptEngine()), EvictAfter: time.Second},
@@ -207,7 +207,7 @@ func TestList_ObjectThatIsKnownByItsIDFirstIsListedOnce(t *testing.T) {
 func TestList_ReplicasAreListedByTheirIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		on := &fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, _ *dog.Socket, m dog.Message) error {
-			return r.Storage().Put("said", []byte(m.String()))
+			return r.Storage().Put("key", []byte(m.String()))
 		}}
 		options := dog.Options{
 			Store:       fixture.StoreOf(fixture.PromptEngine()),

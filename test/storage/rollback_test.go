@@ -242,7 +242,7 @@ var withoutRefusal = map[dog.EventKind]string{
 	dog.EventAdmin: "the library's own work",
 }
 
-func TestRollbackOnError_AnErrorOfAnyHandlerUndoesItsWrites(t *testing.T) {
+func TestRollbackOnError_UndoesWritesOfAnyHandler(t *testing.T) {
 	for kind := dog.EventStart; kind <= dog.EventAdmin; kind++ {
 		cause, refuses := refusedHandlers[kind]
 		require.True(t, refuses != (withoutRefusal[kind] != ""), "%v is in exactly one table", kind)
@@ -261,7 +261,7 @@ func TestRollbackOnError_AnErrorOfAnyHandlerUndoesItsWrites(t *testing.T) {
 	}
 }
 
-func TestRollbackOnError_AGatewaysRefusalIsLoggedAndTraced(t *testing.T) {
+func TestRollbackOnError_GatewayRefusalIsLoggedAndTraced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, rollback := range []bool{false, true} {
 			options, log := fixture.LogToBuffer()

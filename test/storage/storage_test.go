@@ -100,7 +100,7 @@ func TestStorage_ListOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 	}))
 }
 
-func TestStorage_ManyKeysAtATime(t *testing.T) {
+func TestStorage_BatchOperations(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		s := c.Storage()
@@ -132,7 +132,7 @@ func TestStorage_KeysAndValuesHaveLimits(t *testing.T) {
 	}))
 }
 
-func TestStorage_WhatIsStoredAndReadAreCopies(t *testing.T) {
+func TestStorage_CopiesValues(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	read := func(c *fixture.Object) []byte {
 		value, _, err := c.Storage().Get("a")
@@ -193,7 +193,7 @@ func TestStorage_TransactionIsUndoneWhenItFails(t *testing.T) {
 	}))
 }
 
-func TestStorage_BelongsToTheTurn(t *testing.T) {
+func TestStorage_FailsOutsideTheTurn(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	var kept *dog.Storage
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(ctx context.Context, c *fixture.Object) error {
@@ -211,11 +211,11 @@ func TestStorage_BelongsToTheTurn(t *testing.T) {
 	fixture.RequireUsage(t, new(fixture.Object).Storage().Put("a", nil), "not made by a runtime")
 }
 
-func TestStorage_ErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T) {
+func TestStorage_ErrorKeepsWritesWithoutRollbackOnError(t *testing.T) {
 	for _, rollback := range []bool{false, true} {
 		h := fixture.NewRoomsWith(t, dog.Options{}, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
 			Gossip: func(_ context.Context, r *fixture.Room, m dog.Message) (any, error) {
-				_, found, err := r.Storage().Get("said")
+				_, found, err := r.Storage().Get("key")
 				if m.String() == `"read"` {
 					return found, err
 				}
@@ -236,7 +236,7 @@ func TestStorage_ErrorKeepsWhatWasStoredUnlessTheTypeSaysOtherwise(t *testing.T)
 
 // A model of one object's storage: what a map does, whatever turns,
 // transactions and evictions do in between.
-func TestStorage_IsLikeAMap(t *testing.T) {
+func TestStorage_BehavesLikeAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		runtime, err := dog.New(dog.Options{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)

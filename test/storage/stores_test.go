@@ -24,7 +24,7 @@ import (
 // that the first one has open.
 const secondDir = "DOG_SECOND_DIR"
 
-func TestStorage_SecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {
+func TestStorage_SecondProcessGetsErrStoreLocked(t *testing.T) {
 	if dir := os.Getenv(secondDir); dir != "" {
 		_, err := dog.New(dog.Options{Store: disk.At(dir)})
 		fmt.Println(errors.Is(err, dog.ErrStoreLocked), err)
@@ -38,14 +38,14 @@ func TestStorage_SecondProcessIsToldThatTheDirectoryIsInUse(t *testing.T) {
 	out, err := second.CombinedOutput()
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(out), "true "), "%s", out)
-	require.Contains(t, string(out), dir, "it says which directory")
+	require.Contains(t, string(out), dir, "it names the directory")
 	fill(t, o.Named("a"), "y") // the first is not disturbed
 	require.NoError(t, o.rt.Shutdown(t.Context()))
 	again := newParcels(t, "parcel", dog.Options{Store: disk.At(dir)})
 	require.Equal(t, "y", contentOf(t, again.Named("a")))
 }
 
-func TestStorage_FileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
+func TestStorage_ExportedFileIsReadByTheCommandLineTool(t *testing.T) {
 	tool, err := exec.LookPath("sqlite3")
 	if err != nil {
 		t.Skip("there is no sqlite3 here")
@@ -72,7 +72,7 @@ func TestStorage_FileOfAnObjectIsReadByTheCommandLineTool(t *testing.T) {
 	}))
 }
 
-func TestStorage_WhatChangesNothingHoldsNothing(t *testing.T) {
+func TestStorage_OperationsWithoutChangesHoldNoOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New() // nothing becomes durable
 		o := newParcels(t, "parcel", dog.Options{Store: fixture.StoreOf(engine)})

@@ -10,7 +10,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestValues_DeletingValuesLeavesTheKeysOfTheCallerAlone(t *testing.T) {
+func TestValues_DeleteKeepsTheCallersKeys(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		scores := dog.MapOf[score](c.Storage(), "score/")

@@ -19,7 +19,7 @@ import (
 
 type score struct{ Points int }
 
-func TestValues_AreOfOneType(t *testing.T) {
+func TestValues_HaveOneType(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		scores := dog.MapOf[score](c.Storage(), "score/")
@@ -52,7 +52,7 @@ func TestValues_AreOfOneType(t *testing.T) {
 	}))
 }
 
-func TestValues_ValueThatIsNotOfTheTypeIsAnError(t *testing.T) {
+func TestValues_WrongTypeIsAnError(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		require.NoError(t, c.Storage().Put("ada", []byte("three")))
@@ -81,7 +81,7 @@ func (backwards) Decode(data []byte, v any) error {
 	return err
 }
 
-func TestValues_MayHaveACodecOfTheirOwn(t *testing.T) {
+func TestValues_MayHaveACodec(t *testing.T) {
 	_, cells := fixture.NewObjects(t, dog.Options{})
 	require.NoError(t, fixture.InTurn(cells.Named("a"), func(_ context.Context, c *fixture.Object) error {
 		texts := dog.MapOf[string](c.Storage(), "").With(backwards{})

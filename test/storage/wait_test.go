@@ -102,7 +102,7 @@ func TestDiskWait_TakesOverFromARuntimeOfTheSameProcess(t *testing.T) {
 	})
 }
 
-func TestDiskWait_FailsAsWithoutItWhenItIsOver(t *testing.T) {
+func TestDiskWait_FailsWithTheSameErrorAfterwards(t *testing.T) {
 	for _, wait := range []time.Duration{0, time.Millisecond, 7777 * time.Millisecond} {
 		t.Run(wait.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestDiskWait_FailsAsWithoutItWhenItIsOver(t *testing.T) {
 	}
 }
 
-func TestDiskWait_IsForTheLockAlone(t *testing.T) {
+func TestDiskWait_AppliesOnlyToTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		foreign := filepath.Join(t.TempDir(), "data")
 		write(t, filepath.Join(foreign, "CURRENT"), "x")
@@ -143,7 +143,7 @@ func TestDiskWait_IsForTheLockAlone(t *testing.T) {
 	})
 }
 
-func TestDiskWait_IsNotNegative(t *testing.T) {
+func TestDiskWait_RefusesNegativeTimes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	_, err := openWaiting(dir, -time.Second, func() {})
 	fixture.RequireUsage(t, err, "must not be negative")

@@ -79,18 +79,18 @@ func TestTimers_EndBeforeOnStop(t *testing.T) {
 	})
 }
 
-func TestTimer_TickThatWaitsForStoppingEndsWithShutdown(t *testing.T) {
+func TestTimer_TickThatWaitsForStoppingEndsAtShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		m.do(t, func(_ context.Context, o *metronome) error {
 			o.Every(50*time.Millisecond, func(ctx context.Context) error {
-				return dog.Await(ctx, func() error { <-dog.Stopping(ctx); return m.did.Add("told") })
+				return dog.Await(ctx, func() error { <-dog.Stopping(ctx); return m.did.Add("stopping") })
 			})
 			return nil
 		})
 		fixture.Elapse(time.Minute)
 		require.NoError(t, m.rt.Shutdown(t.Context()))
-		require.Equal(t, []string{"told", "stopped: shutdown"}, m.did.Take())
+		require.Equal(t, []string{"stopping", "stopped: shutdown"}, m.did.Take())
 	})
 }
 

@@ -69,7 +69,7 @@ func (c *clock) Do(ctx context.Context, f func(context.Context, *clock) error) e
 	return f(ctx, c)
 }
 
-func TestTimer_StopReportsNothingPendingOnceShutdownHasBegun(t *testing.T) {
+func TestTimer_StopReportsNothingPendingDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		clocks, err := dog.RegisterObject[clock](rt, "clock", nil)

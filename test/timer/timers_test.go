@@ -86,7 +86,7 @@ func beats(first, interval, n int) (at []string) {
 	return at
 }
 
-func TestTimer_EveryKeepsItsRateHoweverLongItsFunctionTakes(t *testing.T) {
+func TestTimer_EveryKeepsItsRateWithASlowFunction(t *testing.T) {
 	for name, c := range map[string]struct {
 		takes time.Duration
 		want  []string
@@ -139,7 +139,7 @@ func TestTimer_TicksDoNotPileUpBehindAnotherHandler(t *testing.T) {
 	})
 }
 
-func TestTimer_StopInAHandlerMeansNeverAgain(t *testing.T) {
+func TestTimer_StopInAHandlerPreventsFurtherTicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMetronomes(t, dog.Options{}, dog.ObjectOptions[metronome]{}, nil)
 		var timers []*dog.Timer
@@ -207,7 +207,7 @@ func TestTimer_AfterRunsOnce(t *testing.T) {
 	}
 }
 
-func TestTimer_OnStartBeginsTimersAnew(t *testing.T) {
+func TestTimer_OnStartBeginsTimersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, _ := fixture.LogToBuffer()
 		var m *metronomes
@@ -226,7 +226,7 @@ func TestTimer_OnStartBeginsTimersAnew(t *testing.T) {
 	})
 }
 
-func TestTimers_ThatDoNothing(t *testing.T) {
+func TestTimers_InvalidOnesDoNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		never := func(context.Context) error { panic("it ran") }
 		var object metronome
@@ -254,7 +254,7 @@ func TestTimers_ThatDoNothing(t *testing.T) {
 	})
 }
 
-func TestTimer_ErrorOfATimerIsLoggedAndRollsBackIfItShould(t *testing.T) {
+func TestTimer_ErrorIsLoggedAndHeedsRollbackOnError(t *testing.T) {
 	for _, rollback := range []bool{false, true} {
 		t.Run(fmt.Sprint("RollbackOnError: ", rollback), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -282,7 +282,7 @@ func TestTimer_ErrorOfATimerIsLoggedAndRollsBackIfItShould(t *testing.T) {
 	}
 }
 
-func TestTimer_PanicOfATimerResets(t *testing.T) {
+func TestTimer_PanicResetsTheObject(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		options, log := fixture.LogToBuffer()
 		runs := 0
@@ -309,7 +309,7 @@ func TestTimer_PanicOfATimerResets(t *testing.T) {
 	})
 }
 
-func TestTimer_EventIsItsOwn(t *testing.T) {
+func TestTimer_TickIsASeparateEvent(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		var kinds []dog.EventKind

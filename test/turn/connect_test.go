@@ -40,7 +40,7 @@ func TestTurn_ConnectAfterReceiveHasReturnedIsRefused(t *testing.T) {
 }
 
 // Between joining and the answer of the handshake lies a second.
-func TestTurn_ClientThatIsConnectedMissesNothing(t *testing.T) {
+func TestTurn_ConnectedClientMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &dog.Trace{SocketOpened: func(*dog.Socket) { time.Sleep(time.Second) }}
 		h := fixture.NewRoomsWith(

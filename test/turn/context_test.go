@@ -35,7 +35,7 @@ func uses(h *fixture.Rooms, r *fixture.Room, s *dog.Socket) map[string]func(ctx 
 	}
 }
 
-func TestTurn_ContextIsNoUseAfterItsHandler(t *testing.T) {
+func TestTurn_ContextEndsWithItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		var kept context.Context
@@ -94,7 +94,7 @@ func TestTurn_ContextBelongsToTheGoroutineOfItsHandler(t *testing.T) {
 	})
 }
 
-func TestTurn_WhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
+func TestTurn_ContextOfAWaitingHandlerServesOtherGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		h = fixture.NewRooms(
@@ -118,7 +118,7 @@ func TestTurn_WhileAHandlerWaitsItsContextServesOthersToo(t *testing.T) {
 	})
 }
 
-func TestTurn_HandlerThatLeavesItsContextInUseIsReported(t *testing.T) {
+func TestTurn_ContextInUseAfterItsHandlerIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
@@ -141,7 +141,7 @@ func TestTurn_HandlerThatLeavesItsContextInUseIsReported(t *testing.T) {
 	})
 }
 
-func TestTurn_AwaitOutsideAnyHandlerJustRuns(t *testing.T) {
+func TestTurn_AwaitOutsideAHandlerRunsItsFunction(t *testing.T) {
 	ran := false
 	failed := errors.New("failed")
 	require.ErrorIs(t, dog.Await(context.Background(), func() error { ran = true; return failed }), failed)
@@ -150,7 +150,7 @@ func TestTurn_AwaitOutsideAnyHandlerJustRuns(t *testing.T) {
 	require.ErrorIs(t, dog.BlockConcurrencyWhile(context.Background(), nil), dog.ErrOutsideTurn)
 }
 
-func TestTurn_WhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
+func TestTurn_GoRunsAfterTheHandlerInOrderWithTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
 		h := fixture.NewRooms(
@@ -181,7 +181,7 @@ func TestTurn_WhatIsGivenToGoRunsAfterwardsInOrderWithTheTurn(t *testing.T) {
 	})
 }
 
-func TestTurn_FailureOfWhatIsGivenToGoIsLogged(t *testing.T) {
+func TestTurn_FailureInGoIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, log := fixture.LogToBuffer()
 		h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{

@@ -97,7 +97,7 @@ func TestTurn_CallEndsWhenItsCallersObjectIsReset(t *testing.T) {
 	})
 }
 
-func TestTurn_AnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
+func TestTurn_PanicWhileEncodingAReplyResetsTheReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(
 			t, 1,
@@ -113,7 +113,7 @@ func TestTurn_AnswerThatPanicsWhileItIsEncodedResetsItsReplica(t *testing.T) {
 }
 
 // It may be, or point at, what the replica goes on to change.
-func TestTurn_AnswerIsEncodedInTheTurn(t *testing.T) {
+func TestTurn_ReplyIsEncodedInTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := false
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -134,7 +134,7 @@ func TestTurn_AnswerIsEncodedInTheTurn(t *testing.T) {
 	})
 }
 
-func TestTurn_QuestionOfAGossipBelongsToEachReceiver(t *testing.T) {
+func TestTurn_GossipMessageIsCopiedForEachReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(
 			t, 1,
@@ -219,7 +219,7 @@ func TestTurn_DeadlineWithACauseIsADeadline(t *testing.T) {
 	})
 }
 
-func TestTurn_GoInAForeignGoroutineIsFound(t *testing.T) {
+func TestTurn_GoInAForeignGoroutineIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got error
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -262,7 +262,7 @@ func TestTurn_MessageReadBeforeAResetIsNotHandledAfterIt(t *testing.T) {
 }
 
 // The group is reset while Clusterize waits for its turn.
-func TestTurn_CircleThroughClusterizeIsFoundAfterAReset(t *testing.T) {
+func TestTurn_DeadlockThroughClusterizeIsFoundAfterAReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		starts, names := 0, 0
@@ -343,11 +343,11 @@ func TestTurn_HandlerCannotShutTheRuntimeDownWithItsOwnContext(t *testing.T) {
 
 func TestTurn_ClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var heard []string
+		var received []string
 		h := fixture.NewRooms(
 			t, 5,
 			&fixture.Hooks{Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-				heard = append(heard, s.UID())
+				received = append(received, s.UID())
 				if s.UID() == "ada" {
 					time.Sleep(time.Second) // bob's message waits meanwhile
 					for other := range r.Sockets() {
@@ -363,6 +363,6 @@ func TestTurn_ClosingASocketDropsTheMessageThatWaitsForItsTurn(t *testing.T) {
 		bob.Send("y")
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []string{"ada"}, heard)
+		require.Equal(t, []string{"ada"}, received)
 	})
 }

@@ -51,11 +51,11 @@ type mayWait struct{}
 type try func(b *bench)
 
 // A tryInContext calls a method that keeps the turn although it takes a context
-// or a request, as its documentation says.
+// or a request, as documented.
 type tryInContext func(b *bench)
 
-// elsewhere says where a method is tried, or why it is not, that cannot be
-// called many times in a turn.
+// elsewhere states where a method is tried that cannot be called many times in
+// a turn, or why it is not.
 type elsewhere string
 
 var (

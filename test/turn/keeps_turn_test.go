@@ -42,7 +42,7 @@ func namesOf(functions []surface.Func) (names []string) {
 	return names
 }
 
-func TestTurn_TableOfTurnsHasAllThatTheLibraryExports(t *testing.T) {
+func TestTurn_TableIsComplete(t *testing.T) {
 	library := source(t)
 	types := slices.DeleteFunc(
 		library.Types(), func(typ string) bool { return slices.Contains(fixture.ValueTypes, typ) },
@@ -61,7 +61,7 @@ func TestTurn_TableOfTurnsHasAllThatTheLibraryExports(t *testing.T) {
 	require.Equal(t, namesOf(library.Methods("hijackable")), slices.Sorted(maps.Keys(answers)), "of Receive's writer")
 }
 
-func TestTurn_OnlyWhatTakesAContextMayGiveUpTheTurn(t *testing.T) {
+func TestTurn_OnlyMethodsWithAContextMayGiveItUp(t *testing.T) {
 	library := source(t)
 	for typ, s := range turnTable {
 		functions := library.Functions()
@@ -159,7 +159,7 @@ func first(sockets iter.Seq[*dog.Socket]) *dog.Socket {
 	return nil
 }
 
-func TestTurn_ReadModifyWriteIsSafeAroundWhatKeepsTheTurn(t *testing.T) {
+func TestTurn_ReadModifyWriteIsSafeAroundCallsThatKeepTheTurn(t *testing.T) {
 	for typ, s := range turnTable {
 		for name, entry := range s.methods {
 			var do func(*bench)
@@ -235,7 +235,7 @@ var answers = map[string]func(w http.ResponseWriter) error{
 	},
 }
 
-func TestTurn_AnsweringKeepsTheTurn(t *testing.T) {
+func TestTurn_WritingAResponseKeepsTheTurn(t *testing.T) {
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachReceiver(t, func(t *testing.T, kind string) {

@@ -154,7 +154,7 @@ func TestTurn_NextMessageOfASocketWaitsForTheHandler(t *testing.T) {
 	})
 }
 
-func TestTurn_ReplicasMayGossipWithEachOtherAtTheSameMoment(t *testing.T) {
+func TestTurn_ReplicasMayGossipWithEachOtherConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
 			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
@@ -181,7 +181,7 @@ func TestTurn_ReplicasMayGossipWithEachOtherAtTheSameMoment(t *testing.T) {
 	})
 }
 
-func TestTurn_CircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
+func TestTurn_CycleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inner []dog.Reply
 		h := fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -209,7 +209,7 @@ func TestTurn_CircleOfKeptTurnsIsADeadlockAtOnce(t *testing.T) {
 	})
 }
 
-func TestTurn_TwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.T) {
+func TestTurn_TwoObjectsThatKeepTheirTurnsAndCallEachOtherDeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := fixture.NewRooms(
 			t, 1,
@@ -226,13 +226,13 @@ func TestTurn_TwoThatKeepTheirTurnsAndAskEachOtherAreADeadlockAtOnce(t *testing.
 		began := time.Now()
 		ada.Send("go")
 		bob.Send("go")
-		said := []string{ada.Receive().String(), bob.Receive().String()}
-		require.Contains(t, said, "true", "somebody was refused, so that the other could go on")
+		replies := []string{ada.Receive().String(), bob.Receive().String()}
+		require.Contains(t, replies, "true", "somebody was refused, so that the other could go on")
 		require.Equal(t, time.Second, time.Since(began))
 	})
 }
 
-func TestTurn_GossipThatIncludesOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
+func TestTurn_GossipToOneselfWithTheTurnKeptIsADeadlockAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *fixture.Rooms
 		h = fixture.NewRooms(t, 1, &fixture.Hooks{
@@ -318,7 +318,7 @@ func TestTurn_WaitingForATurnEndsWithTheRequest(t *testing.T) {
 	})
 }
 
-func TestTurn_HandlerGoesOnWhenItsClientGoesAway(t *testing.T) {
+func TestTurn_HandlerContinuesWhenItsClientLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended []string
 		h := fixture.NewRooms(t, 3, &fixture.Hooks{

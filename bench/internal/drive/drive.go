@@ -80,7 +80,7 @@ func measure(cells map[string]func(Job) (Figures, error)) error {
 
 // Rate has workers run batches of operations for a while, and closes the
 // subject. There are latencies where they are those of an operation: a batch is
-// one, or its Run says when it began.
+// one, or its Run returns when it began.
 func Rate(s Subject, workers, batch int, during time.Duration) (Figures, error) {
 	figures, err := rate(s, workers, batch, during)
 	if closed := s.Close(); err == nil && closed != nil {

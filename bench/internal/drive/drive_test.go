@@ -12,7 +12,7 @@ import (
 
 // sleeper takes a millisecond for an operation.
 type sleeper struct {
-	own    time.Duration // the latency it tells of; 0: none
+	own    time.Duration // the latency that it reports; 0: none
 	runs   atomic.Int64
 	failAt int64
 	closed bool
@@ -36,7 +36,7 @@ func (s *sleeper) Close() error {
 	return nil
 }
 
-func TestRateCountsTheOperationsOfAllWorkersAfterTheWarmUp(t *testing.T) {
+func TestRate_CountsAllWorkersAfterTheWarmUp(t *testing.T) {
 	for name, c := range map[string]struct {
 		own     time.Duration
 		batch   int
@@ -64,7 +64,7 @@ func TestRateCountsTheOperationsOfAllWorkersAfterTheWarmUp(t *testing.T) {
 	}
 }
 
-func TestAFailedOperationFailsTheCell(t *testing.T) {
+func TestRate_FailsOnAFailedOperation(t *testing.T) {
 	for _, at := range []int64{1, 500} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &sleeper{failAt: at}
@@ -75,7 +75,7 @@ func TestAFailedOperationFailsTheCell(t *testing.T) {
 	}
 }
 
-func TestFillDoesEachOnce(t *testing.T) {
+func TestFill_RunsEachOperationOnce(t *testing.T) {
 	done := make([]atomic.Int64, 1000)
 	require.NoError(t, Fill(len(done), 64, func(i int) error {
 		done[i].Add(1)

@@ -26,7 +26,7 @@ func TestFormat(t *testing.T) {
 	require.Equal(t, "2.00 (1.00…3.00)", Spread{Median: 2, Low: 1, High: 3, N: 3}.String())
 }
 
-func TestOnlyRoundsThatBothHaveAreDivided(t *testing.T) {
+func TestDivide_UsesOnlyRoundsOfBoth(t *testing.T) {
 	require.Equal(
 		t, map[int]float64{1: 2}, Divide(map[int]float64{0: 1, 1: 6, 2: 5}, map[int]float64{1: 3, 2: 0, 3: 1}),
 	)

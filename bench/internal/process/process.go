@@ -1,5 +1,5 @@
-// Package process builds this module's programs, runs them, and says where and
-// of what they are.
+// Package process builds this module's programs, runs them, and reports their
+// versions and machine.
 package process
 
 import (
@@ -56,14 +56,14 @@ func Decode[T any](cmd *exec.Cmd) ([]T, error) {
 	return all, nil
 }
 
-// Tail is the last line of what a process said.
+// Tail is the last line of a process's output.
 func Tail(s string) string {
 	s = strings.TrimSpace(s)
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// Environment says where the figures are from, and which commit of dog they are
-// of.
+// Environment describes where the figures are from, and which commit of dog
+// they are of.
 func Environment() []string {
 	env := []string{
 		time.Now().UTC().Format("2 January 2006"),

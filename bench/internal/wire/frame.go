@@ -1,6 +1,6 @@
 // Package wire is what the servers, the load generator and the runner have to
 // agree upon: WebSocket frames, the messages in them, and what the processes
-// tell each other.
+// report to each other.
 package wire
 
 import (

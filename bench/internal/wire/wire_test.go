@@ -9,7 +9,7 @@ import (
 	"github.com/godurable/dog/bench/internal/wire"
 )
 
-func TestNextTakesWholeFramesOnly(t *testing.T) {
+func TestNext_TakesWholeFramesOnly(t *testing.T) {
 	for _, size := range []int{0, 1, 125, 126, 1 << 10, 1<<16 - 1, 1 << 16} {
 		payload := bytes.Repeat([]byte("abcde"), size/5+1)[:size]
 		for name, frame := range map[string][]byte{
@@ -32,7 +32,7 @@ func TestNextTakesWholeFramesOnly(t *testing.T) {
 	}
 }
 
-func TestNextRefusesFragments(t *testing.T) {
+func TestNext_RefusesFragments(t *testing.T) {
 	for name, frame := range map[string][]byte{
 		"first": {wire.Binary, 1, 'x'},
 		"last":  {0x80 | wire.Continuation, 1, 'x'},
@@ -42,11 +42,11 @@ func TestNextRefusesFragments(t *testing.T) {
 	}
 }
 
-func TestMaskedPayloadDiffersOnTheWire(t *testing.T) {
+func TestAppendMasked_ChangesThePayload(t *testing.T) {
 	require.NotContains(t, string(wire.AppendMasked(nil, wire.Binary, []byte("plain"))), "plain")
 }
 
-func TestMessageKeepsItsNumber(t *testing.T) {
+func TestMessage_KeepsItsNumber(t *testing.T) {
 	m := make([]byte, wire.MinMessage)
 	wire.PutMessage(m, wire.FanOut, 1<<40+7)
 	require.Equal(t, byte(wire.FanOut), m[0])

@@ -56,8 +56,8 @@ func commit(job drive.Job, namespace string) (drive.Figures, error) {
 	return drive.Rate(operations{p, p.stubs(namespace, job.Objects), store}, job.Objects, 1, job.Time)
 }
 
-// flowBatch is how many events of each of n objects there are between two of
-// which somebody is told: the more objects, the longer they take.
+// flowBatch is how many events of each of n objects there are between two that
+// are awaited: the more objects, the longer they take.
 func flowBatch(n int) int { return min(max(64_000/n, 50), 1000) }
 
 // flow measures objects whose events follow each other without waiting for

@@ -47,8 +47,8 @@ type program struct {
 	namespaces map[string]*dog.Namespace[keeper]
 }
 
-// open opens the directory, or only memory when there is none. fired, if any,
-// is told of alarms.
+// open opens the directory, or only memory when there is none. fired, if not
+// nil, is called for alarms.
 func open(dir string, options dog.Options, fired func(name string)) (*program, error) {
 	options.Logger = slog.New(slog.DiscardHandler)
 	if dir != "" {

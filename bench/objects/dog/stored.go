@@ -18,7 +18,7 @@ import (
 // fillers is how many objects are stored at once.
 const fillers = 1024
 
-// fill stores objects, and tells what each takes on disk after compaction.
+// fill stores objects, and returns what each takes on disk after compaction.
 func fill(job drive.Job, namespace string) (drive.Figures, error) {
 	p, err := open(job.Dir, dog.Options{}, nil)
 	if err != nil {

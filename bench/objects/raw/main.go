@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command raw tells what the disk does at best: it appends a block to a file,
-// syncs it, and again.
+// Command raw measures what the disk does at best: it repeatedly appends a
+// block to a file and syncs it.
 package main
 
 import (
