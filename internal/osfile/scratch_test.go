@@ -12,11 +12,11 @@ import (
 
 func TestScratch_NeedsNoLocks(t *testing.T) {
 	defer func() { lockFile = lock }()
-	for _, failure := range []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.EINVAL, errUnsupported} {
-		lockFile = func(*os.File) error { return failure }
+	for _, fault := range []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.EINVAL, errUnsupported} {
+		lockFile = func(*os.File) error { return fault }
 		dir := t.TempDir()
 		s, err := NewScratch(dir)
-		require.NoError(t, err, failure)
+		require.NoError(t, err, fault)
 		other, err := NewScratch(dir)
 		require.NoError(t, err)
 		require.FileExists(t, filepath.Join(s.Dir, scratchMarker), "nobody has taken it for abandoned")
