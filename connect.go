@@ -49,6 +49,10 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	if err != nil {
 		return fail(err)
 	}
+	book, err := o.sessionBook(v1)
+	if err != nil {
+		return fail(err)
+	}
 	err = cmp.Or(special.checkSigns(), opts.check(), o.checkSlow(opts))
 	if err == nil && opts.Attachment != nil {
 		attachment, err = encodeAttachment(opts.Attachment)
@@ -103,6 +107,9 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		return nil, errLate
 	}
 	connected = true
+	if book != nil {
+		v1.link = book.Open(v1.session, unixNow(), s.ack)
+	}
 	rt.host.Work.Add() // until finish
 	set.enter(s)
 	o.Gate.Send(func(lost error) {

@@ -24,6 +24,8 @@ type groupState struct {
 	obj    *objectState // fixed
 	record *record      // fixed; the history; nil: none
 
+	sessions atomic.Pointer[sessions] // of the clients; nil: none
+
 	peers atomic.Pointer[[]*replicaState] // the replicas, for fan-out; nil: to be rebuilt from book
 
 	mu     sync.Mutex

@@ -119,6 +119,6 @@ func (s *Socket) Resume() Resume {
 }
 
 // place returns a position.
-func (r *record) place(offset uint64) Position {
-	return Position(wire.Position{Epoch: r.epoch, Offset: offset}.String())
+func (c *chapter) place(offset uint64) Position {
+	return Position(wire.Position{Epoch: c.epoch, Offset: offset}.String())
 }

@@ -54,13 +54,41 @@ func (o *objectState) info() ObjectInfo {
 	return ObjectInfo{ID: o.id(), Kind: o.ns.kind, Namespace: o.ns.Name, Name: o.Name}
 }
 
-// Open opens the state of a group that starts. From then on the group admits
-// clients.
+// Open takes over the history of an object or a group that starts, and opens the
+// state of a group. From then on the group admits clients.
 func (o *objectState) Open() error {
+	if r := o.ownHistory(); r != nil {
+		if err := r.load(o.runtime().host.Ctx, o.runtime().host.Engine, o.ID.Base()); err != nil {
+			return err
+		}
+	}
 	if o.group == nil {
 		return nil
 	}
 	return o.group.open()
+}
+
+// save adds to a batch what the next process needs for clients that come back.
+func (o *objectState) save(b store.Batch) error {
+	if book := o.ownSessions(); book != nil {
+		for _, r := range book.All(unixNow(), unixNow()+o.sessionAge()) {
+			if err := noteSession(b, o.ID.Base(), r); err != nil {
+				return err
+			}
+		}
+	}
+	if r := o.ownHistory(); r != nil {
+		return r.save(b, o.ID.Base())
+	}
+	return nil
+}
+
+// ownHistory returns the history of a plain object or a group, otherwise nil.
+func (o *objectState) ownHistory() *record {
+	if o.group != nil {
+		return o.group.record
+	}
+	return o.ownRecord()
 }
 
 // Owner returns the group of a replica, otherwise nil.

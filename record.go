@@ -1,16 +1,20 @@
 package dog
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/wire"
 )
 
@@ -18,8 +22,12 @@ import (
 // which its messages reach all sockets. It belongs to the identity of its
 // owner, not to its life.
 type record struct {
-	log   *history.Log // fixed
-	epoch string       // fixed
+	config history.Config // fixed
+
+	now atomic.Pointer[chapter] // changed under order
+
+	loading sync.Once
+	loaded  error // set by loading
 
 	// order is held while a message gets its place and is queued for all
 	// sockets, and while a socket joins. So all sockets get the kept messages in
@@ -29,9 +37,119 @@ type record struct {
 	over  bool // its owner is being forgotten; guarded by order
 }
 
+// chapter is a history as long as it lasts: until the data of its owner is
+// replaced.
+type chapter struct {
+	log   *history.Log
+	epoch string
+	past  []past // earlier epochs
+}
+
+// past is an epoch of the history before a restart, whose positions up to an
+// offset are still good.
+type past struct {
+	Epoch string
+	Last  uint64
+}
+
 // newRecord returns an empty record.
 func newRecord(o HistoryOptions) *record {
-	return &record{log: history.New(o.config()), epoch: newEpoch()}
+	r := &record{config: o.config()}
+	r.now.Store(&chapter{log: history.New(r.config), epoch: newEpoch()})
+	return r
+}
+
+// storedRecord is the stored form of a record.
+type storedRecord struct {
+	Past []past // the latest last
+	Log  []byte
+}
+
+// load takes over what the runtime before has saved of the history of an object.
+// It must have returned before anything is kept or anybody joins. What it takes
+// over is deleted first, so that a crash of this process leaves nothing that is
+// out of date.
+func (r *record) load(ctx context.Context, e store.Engine, base store.Base) error {
+	if r == nil || e == nil {
+		return nil
+	}
+	r.loading.Do(func() { r.loaded = r.tryLoad(ctx, e, base) })
+	return r.loaded
+}
+
+func (r *record) tryLoad(ctx context.Context, e store.Engine, base store.Base) error {
+	for note, err := range store.Notes(e, base, store.Histories) {
+		if err != nil {
+			return err
+		}
+		b := e.Begin()
+		store.DeleteNote(b, base, store.Histories, note.Key)
+		commit, err := b.Commit()
+		if err != nil {
+			return err
+		}
+		durable := make(chan error, 1)
+		e.OnDurable(commit, func(err error) { durable <- err })
+		select {
+		case err = <-durable:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		var stored storedRecord
+		if err := json.Unmarshal(note.Value, &stored); err != nil {
+			return fmt.Errorf("%w: a history: %w", store.ErrCorrupt, err)
+		}
+		log, err := history.Restore(r.config, stored.Log, unixNow())
+		if err != nil {
+			return fmt.Errorf("%w: a history: %w", store.ErrCorrupt, err)
+		}
+		r.order.Lock()
+		defer r.order.Unlock()
+		r.now.Store(&chapter{log: log, epoch: newEpoch(), past: stored.Past})
+		return nil
+	}
+	return nil
+}
+
+// save adds the record to a batch, for load.
+func (r *record) save(b store.Batch, base store.Base) error {
+	if !r.holds() {
+		return nil
+	}
+	now := r.now.Load()
+	log, err := now.log.Dump()
+	if err != nil {
+		return err
+	}
+	stored := storedRecord{Log: log}
+	for _, p := range now.past {
+		if p.Last >= now.log.Oldest() {
+			stored.Past = append(stored.Past, p)
+		}
+	}
+	stored.Past = append(stored.Past, past{now.epoch, now.log.Last()})
+	data, err := json.Marshal(stored)
+	if err == nil {
+		store.SetNote(b, base, store.Histories, "", data)
+	}
+	return err
+}
+
+// offset returns the offset of a position, and reports whether the position is
+// of this history.
+func (c *chapter) offset(p wire.Position) (offset uint64, ok bool) {
+	if p.Epoch == c.epoch {
+		return p.Offset, true
+	}
+	for _, e := range c.past {
+		if p.Epoch == e.Epoch {
+			return p.Offset, p.Offset <= e.Last
+		}
+	}
+	return 0, false
 }
 
 // newEpoch returns a random name for a history.
@@ -49,8 +167,9 @@ func (r *record) holds() bool {
 	if r == nil {
 		return false
 	}
-	r.log.Expire(unixNow())
-	return r.log.Stats().Messages > 0
+	log := r.now.Load().log
+	log.Expire(unixNow())
+	return log.Stats().Messages > 0
 }
 
 // hold locks order until release is called. r may be nil.
@@ -79,7 +198,7 @@ func (r *record) keep(out outgoing, to history.Audience, send func() (long bool)
 	if r.over {
 		return false, object.ErrRetired
 	}
-	out.frame.Keep(r.log.Append(byte(out.frame.Op()), out.frame.Payload(), out.key, to, unixNow()))
+	out.frame.Keep(r.now.Load().log.Append(byte(out.frame.Op()), out.frame.Payload(), out.key, to, unixNow()))
 	return send(), nil
 }
 
@@ -116,7 +235,8 @@ func (r *record) Next(c *conn.Conn, after, until uint64, size int) (*conn.Frame,
 	if s.v1 != nil {
 		reader.Session = s.v1.session
 	}
-	p, gap := r.log.Next(after, until, size, reader)
+	now := r.now.Load()
+	p, gap := now.log.Next(after, until, size, reader)
 	switch {
 	case !gap && p.Count > 0:
 		return conn.NewKept(p.Frames, p.Count), p.End, nil
@@ -125,7 +245,7 @@ func (r *record) Next(c *conn.Conn, after, until uint64, size int) (*conn.Frame,
 	case s.v1 == nil:
 		return nil, p.End, conn.ErrGap
 	}
-	told, err := json.Marshal(gapFrame{r.place(after), r.place(p.End), GapSlow})
+	told, err := json.Marshal(gapFrame{now.place(after), now.place(p.End), GapSlow})
 	return conn.NewControl(append([]byte{wire.Gap}, told...)), p.End, err
 }
 
@@ -140,23 +260,25 @@ type gapFrame struct {
 // it has none, or asks for new messages only. The caller must hold order.
 func (r *record) resume(asked Position, latest bool) (Resume, uint64) {
 	res := Resume{Asked: asked}
-	last, oldest := r.log.Last(), r.log.Oldest()
+	now := r.now.Load()
+	last, oldest := now.log.Last(), now.log.Oldest()
 	p, err := wire.ParsePosition(string(asked))
+	offset, known := now.offset(p)
 	from := oldest
 	switch {
 	case latest:
 		res.Gap, from = GapFirst, last
 	case asked == "":
 		res.Gap = GapFirst
-	case err != nil || p.Epoch != r.epoch:
+	case err != nil || !known:
 		res.Gap = GapEpoch
-	case p.Offset > last:
+	case offset > last:
 		res.Gap = GapAhead
-	case p.Offset < oldest:
+	case offset < oldest:
 		res.Gap = GapExpired
 	default:
-		from = p.Offset
+		from = offset
 	}
-	res.From = r.place(from)
+	res.From = now.place(from)
 	return res, from
 }

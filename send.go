@@ -240,34 +240,32 @@ func (a *address) broadcast(ctx context.Context, v any, options []SendOption) er
 	if err != nil {
 		return err
 	}
+	if a.keeps(out) {
+		return a.inGroup(ctx, func(g *groupState) error { return g.send(out) })
+	}
 	return sendGatedFrom(ctx, out.frame.Len(), func() {
-		_ = a.inGroup(out, func(g *groupState) error { return g.send(out) }) // fails only after Shutdown
+		if o := a.ns.holder(a.id); o != nil {
+			_ = o.group.send(out) // never fails for a message that is not kept
+		}
 	})
 }
 
-// inGroup calls f for the state of the group that a refers to. A group that is
-// not in memory has no replicas, so f gets an empty state for it, unless the
-// message is kept: then the group is brought into memory. f returns
-// object.ErrRetired if the group is being forgotten.
-func (a *address) inGroup(out outgoing, f func(*groupState) error) error {
-	for {
-		var o *objectState
-		var err error
-		if a.ns.history.on() && !out.transient {
-			o, err = a.object()
-		} else if o = a.ns.holder(a.id); o == nil {
-			o = newObject(a.ns, object.ID(a.id), a.name)
-		}
-		if err != nil {
-			return err
-		}
-		if err = f(o.group); !errors.Is(err, object.ErrRetired) {
-			return err
-		}
-		if err = a.retired(o); err != nil {
-			return err
-		}
-	}
+// keeps reports whether the group that a refers to keeps a message.
+func (a *address) keeps(out outgoing) bool { return a.ns.history.on() && !out.transient }
+
+// inGroup calls f for the state of the group that a refers to, once the holder
+// of ctx has nothing pending. It starts the group, since that has the messages
+// that were kept before. f returns object.ErrRetired if the group is being
+// forgotten.
+func (a *address) inGroup(ctx context.Context, f func(*groupState) error) error {
+	return object.AwaitDurable(ctx, nil, func() error {
+		return on(ctx, a, func(o *objectState) error {
+			if err := o.group.start(ctx); err != nil {
+				return err
+			}
+			return f(o.group)
+		})
+	})
 }
 
 // send sends a message to all sockets of the group, and keeps it if it is one to
@@ -320,11 +318,19 @@ func (a *address) whisper(ctx context.Context, uid string, v any, options []Send
 	if err != nil {
 		return 0, err
 	}
+	send := func(g *groupState) error {
+		reached, err = g.sendTo(uid, out)
+		return err
+	}
+	if a.keeps(out) {
+		err = a.inGroup(ctx, send)
+		return reached, err
+	}
 	err = object.AwaitDurable(ctx, nil, func() error {
-		return a.inGroup(out, func(g *groupState) error {
-			reached, err = g.sendTo(uid, out)
-			return err
-		})
+		if o := a.ns.holder(a.id); o != nil {
+			return send(o.group)
+		}
+		return fmt.Errorf("%w: %q", ErrNoTarget, uid)
 	})
 	return reached, err
 }

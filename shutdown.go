@@ -166,8 +166,25 @@ func (rt *Runtime) end() {
 	rt.host.Services.Wait()
 	rt.host.Work.Wait() // of work that the services have begun
 	rt.ending.Store(closesStore)
+	if err := rt.saveRecords(); err != nil {
+		rt.opts.Logger.Error("cannot save what clients may have missed", "error", err)
+	}
 	rt.closed = rt.host.Engine.Close()
 	close(rt.ended)
+}
+
+// saveRecords stores the histories that are in memory, and which messages of
+// clients have been handled.
+func (rt *Runtime) saveRecords() error {
+	b := rt.host.Engine.Begin()
+	for _, o := range rt.objects() {
+		if err := o.save(b); err != nil {
+			b.Discard()
+			return err
+		}
+	}
+	_, err := b.Commit() // durable when the engine is closed
+	return err
 }
 
 // cutOff cuts off everything that has not ended, and returns an error that

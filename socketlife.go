@@ -113,6 +113,7 @@ func (s *Socket) runEndHandler(kind EventKind, handle object.Work) {
 
 // release frees the socket's place.
 func (s *Socket) release() {
+	s.closeSession()
 	s.obj.socketSet().exit(s)
 	if s.obj.replica == nil {
 		return
@@ -213,23 +214,23 @@ func (s *Socket) receive() *CloseError {
 			}
 			return &CloseError{Code: how.Code, Reason: how.Reason, Err: how.Err}
 		}
-		data, ok := s.unwrap(data)
-		if !ok {
-			continue
-		}
-		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
-			if s.conn.Closing() || object.LifeOf(turn.From(ctx)).Generation() != s.generation {
-				// The socket was closed, by a handler or by a reset, while the
-				// message waited for its turn. The next life has not opened
-				// the socket.
-				return nil
-			}
-			if h, ok := v.(MessageHandler); ok {
-				return h.OnMessage(ctx, s, Message{Type: MessageType(op), Data: data})
-			}
-			return nil
-		})
+		s.handle(op, data)
 	}
+}
+
+// onMessage runs OnMessage.
+func (s *Socket) onMessage(ctx context.Context, v any, op conn.Op, data []byte) error {
+	if h, ok := v.(MessageHandler); ok && !s.outdated(ctx) {
+		return h.OnMessage(ctx, s, Message{Type: MessageType(op), Data: data})
+	}
+	return nil
+}
+
+// outdated reports whether a message is not to be handled because the socket was
+// closed, by a handler or by a reset, while the message waited for its turn. The
+// next life has not opened the socket.
+func (s *Socket) outdated(ctx context.Context) bool {
+	return s.conn.Closing() || object.LifeOf(turn.From(ctx)).Generation() != s.generation
 }
 
 func (s *Socket) life() context.Context { return s.obj.runtime().host.Ctx }

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"maps"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godurable/dog/internal/conn"
 )
@@ -13,6 +14,8 @@ import (
 type socketSet struct {
 	set    conn.Set
 	record *record // fixed; the history of a plain object; nil: none
+
+	sessions atomic.Pointer[sessions] // of the clients of a plain object; nil: none
 
 	mu    sync.Mutex
 	count int // connecting, open, or with an OnClose that has not returned. guarded by mu
@@ -149,7 +152,7 @@ func (o *objectState) Occupied() bool {
 
 // ownRecord returns the history of the object itself, or nil.
 func (o *objectState) ownRecord() *record {
-	if o.replica != nil || !o.ns.history.on() {
+	if o.replica != nil || o.group != nil || !o.ns.history.on() {
 		return nil
 	}
 	return o.socketSet().record

@@ -73,7 +73,11 @@ func (c *Conn) Read() (Op, []byte, error) {
 		}
 		if op == Text && c.opts.AutoRequest != "" && c.opts.AutoReply != "" && string(data) == c.opts.AutoRequest {
 			c.lastAuto.Store(time.Now().UnixNano())
-			_ = c.Send(NewFrame(Text, []byte(c.opts.AutoReply)), "") // after a failure the next read fails
+			reply := NewFrame(Text, []byte(c.opts.AutoReply))
+			if c.opts.Marked { // the reply is a frame of dog.v1 itself
+				reply = NewControl([]byte(c.opts.AutoReply))
+			}
+			_ = c.Send(reply, "") // after a failure the next read fails
 			continue
 		}
 		if len(c.in.rest) == 0 {

@@ -64,6 +64,13 @@ func New(c Config) *Log { return &Log{config: c} }
 func (l *Log) Append(op byte, payload []byte, key string, to Audience, now int64) (offset uint64, frame []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.appendLocked(op, payload, key, to, now)
+}
+
+// appendLocked is Append. The caller must hold mu.
+func (l *Log) appendLocked(
+	op byte, payload []byte, key string, to Audience, now int64,
+) (offset uint64, frame []byte) {
 	l.last++
 	b := l.blockLocked(len(payload) + maxHeader)
 	b.at = now

@@ -72,6 +72,9 @@ func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 		live = true
 		b.Set(k, c.value)
 	}
+	for _, n := range o.notes {
+		b.Set(n.Key, n.Value)
+	}
 	switch {
 	case live && !o.stored:
 		b.Set(o.appendKey(scratch[:0], About, ""), o.id.encode())

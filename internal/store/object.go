@@ -15,6 +15,11 @@ const (
 	Sheets Space = 'p' // pages of the SQLite database
 	Alarms Space = 't' // alarms by name
 	Times  Space = 'u' // alarms by time
+
+	// notes
+
+	Histories Space = 'h' // what was kept in memory when the store was closed
+	Sessions  Space = 's' // the messages of clients that were handled
 )
 
 // smallObject is the maximum number of keys that DeleteAll deletes
@@ -33,6 +38,8 @@ type Object struct {
 	sorted []string          // sorted keys of writes; nil if out of date
 	wiped  bool              // the engine's data is deleted
 	stored bool              // the engine is known to have the object
+
+	notes []Pair // of the transaction
 
 	near nearTimes
 
@@ -63,7 +70,7 @@ func NewObject(engine Engine, id Identity) *Object {
 func (o *Object) Identity() Identity { return o.id }
 
 // Dirty reports whether there is anything to commit.
-func (o *Object) Dirty() bool { return o.wiped || len(o.writes) > 0 }
+func (o *Object) Dirty() bool { return o.wiped || len(o.writes) > 0 || len(o.notes) > 0 }
 
 // Wiped reports whether the transaction has deleted all data stored before it.
 func (o *Object) Wiped() bool { return o.wiped }
@@ -254,7 +261,7 @@ func (o *Object) reset() {
 	} else {
 		clear(o.writes)
 	}
-	o.sorted, o.wiped, o.undo, o.saves = nil, false, nil, nil
+	o.sorted, o.wiped, o.undo, o.saves, o.notes = nil, false, nil, nil, nil
 }
 
 // PrefixRange returns the range of keys that begin with prefix.

@@ -63,6 +63,7 @@ type Tx struct {
 	schema      *Schema   // nil until Start
 	checkSchema bool      // look up the schema's state before the next query
 	open        bool      // a transaction has changes that the owner knows of
+	commits     uint64    // with changes
 	unread      []*Unread
 	// undone is set when the open transaction is undone without a reset. nil if
 	// nothing asks for it.
@@ -180,7 +181,26 @@ func (t *Tx) tryCommit() (err error) {
 	if err != nil {
 		return errors.Join(err, t.undo())
 	}
+	t.commits++
 	t.Owner.Committed(done)
+	return nil
+}
+
+// Commits returns a number that grows with each commit that has changes. The
+// caller must have the turn.
+func (t *Tx) Commits() uint64 { return t.commits }
+
+// NoteSince adds a note to the transaction if it has changes, or if there have
+// been commits since Commits returned a number.
+func (t *Tx) NoteSince(commits uint64, about store.Base, space store.Space, key string, value []byte) error {
+	if !t.open && t.commits == commits {
+		return nil
+	}
+	if err := t.Write(); err != nil {
+		return err
+	}
+	defer t.Leave()
+	t.data.Note(about, space, key, value)
 	return nil
 }
 

@@ -1,0 +1,211 @@
+// Package session remembers which messages of clients have been handled, so
+// that a message that a client sends again takes effect once.
+//
+// A client numbers its messages. A [Book] has the greatest number of each
+// client's session that was handled, for as long as the client is connected and
+// for some time after. The package has no clock: times are passed to it. It
+// does not know sockets, what messages are, or how they are handled.
+package session
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// maxTries is how often a message is handled that does not end.
+const maxTries = 3
+
+// A Book has the sessions of an object or a group. Its zero value is empty. It
+// is safe for concurrent use.
+type Book struct {
+	mu     sync.Mutex
+	byName map[string]*Session // guarded by mu
+	sweep  int                 // guarded by mu: number of sessions at which expired ones are removed
+}
+
+// A Session is what is known of a client's messages. It is guarded by the mutex
+// of its book.
+type Session struct {
+	book *Book  // fixed
+	name string // fixed
+
+	acks  map[*Link]func(number uint64) // of the connections
+	until int64                         // when the session is forgotten if no connection is open
+
+	handled   uint64 // greatest number that was handled
+	confirmed uint64 // greatest number that was handled for good
+	busy      uint64 // the number that is being handled; 0: none
+	tries     int    // how often the handling of a number failed
+	tried     uint64 // that number
+}
+
+// A Link is a connection of a session.
+type Link struct{ *Session }
+
+// A Verdict is what to do with a message.
+type Verdict int
+
+// The verdicts.
+const (
+	Handle   Verdict = iota // it is new: End must follow
+	Repeated                // it is to be acknowledged
+	Pending                 // it is being handled, or will be acknowledged by Confirm
+	Busy                    // an earlier message of the session is being handled elsewhere
+)
+
+// minSweep is the least number of sessions at which expired ones are removed.
+const minSweep = 64
+
+// Open begins a connection of a session. ack is called when messages have been
+// confirmed. It must not block. now is in Unix seconds. Close must follow.
+func (b *Book) Open(name string, now int64, ack func(number uint64)) *Link {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := &Link{b.getLocked(name, now)}
+	if l.acks == nil {
+		l.acks = make(map[*Link]func(uint64))
+	}
+	l.acks[l] = ack
+	return l
+}
+
+// Restore adds a session that had handled messages up to a number, and is to be
+// remembered until a time.
+func (b *Book) Restore(name string, handled uint64, until, now int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.getLocked(name, now)
+	s.handled, s.confirmed = max(s.handled, handled), max(s.confirmed, handled)
+	s.until = max(s.until, until)
+}
+
+func (b *Book) getLocked(name string, now int64) *Session {
+	if s := b.byName[name]; s != nil {
+		return s
+	}
+	if b.byName == nil {
+		b.byName = make(map[string]*Session)
+	}
+	if len(b.byName) >= max(b.sweep, minSweep) {
+		b.expireLocked(now)
+		b.sweep = 2 * len(b.byName)
+	}
+	s := &Session{book: b, name: name}
+	b.byName[name] = s
+	return s
+}
+
+func (b *Book) expireLocked(now int64) {
+	for name, s := range b.byName {
+		if len(s.acks) == 0 && s.until < now {
+			delete(b.byName, name)
+		}
+	}
+}
+
+// Len returns the number of sessions that are connected or not yet forgotten.
+func (b *Book) Len(now int64) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expireLocked(now)
+	return len(b.byName)
+}
+
+// A Record is a session to be restored.
+type Record struct {
+	Name    string
+	Handled uint64
+	Until   int64
+}
+
+// All returns the sessions that have handled messages. Those that are connected
+// are to be remembered until a time.
+func (b *Book) All(now, until int64) (all []Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expireLocked(now)
+	for name, s := range b.byName {
+		if s.confirmed == 0 {
+			continue
+		}
+		r := Record{Name: name, Handled: s.confirmed, Until: s.until}
+		if len(s.acks) > 0 {
+			r.Until = max(r.Until, until)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// Close ends the connection. The session is remembered until a time.
+func (l *Link) Close(until int64) {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	delete(l.acks, l)
+	l.until = max(l.until, until)
+}
+
+// Handled returns the greatest number that was handled for good.
+func (s *Session) Handled() uint64 {
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	return s.confirmed
+}
+
+// Begin begins the handling of a message.
+func (s *Session) Begin(number uint64) Verdict {
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	switch {
+	case number <= s.confirmed:
+		return Repeated
+	case number <= s.handled || number == s.busy:
+		return Pending
+	case s.busy != 0:
+		return Busy
+	case s.tried == number && s.tries >= maxTries:
+		s.handled, s.confirmed = number, number
+		return Repeated
+	}
+	s.busy = number
+	return Handle
+}
+
+// End ends the handling of a message. ok is false if it failed in a way that
+// leaves no effect, so that the message may be handled again. End reports
+// whether it has failed as often as is allowed.
+func (s *Session) End(number uint64, ok bool) (poison bool) {
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	s.busy = 0
+	if ok {
+		s.handled = max(s.handled, number)
+		return false
+	}
+	if s.tried != number {
+		s.tried, s.tries = number, 0
+	}
+	s.tries++
+	return s.tries == maxTries
+}
+
+// Confirm records that the effects of the messages up to a number are durable,
+// and acknowledges them.
+func (s *Session) Confirm(number uint64) {
+	s.book.mu.Lock()
+	s.confirmed = max(s.confirmed, number)
+	number = s.confirmed
+	acks := slices.Collect(maps.Values(s.acks))
+	s.book.mu.Unlock()
+	for _, ack := range acks {
+		ack(number)
+	}
+}
+
+// Lost records that the effects of messages that were not confirmed are lost.
+func (s *Session) Lost() {
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	s.handled = s.confirmed
+}

@@ -1,0 +1,92 @@
+package session_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/godurable/dog/internal/session"
+)
+
+func nobody(uint64) {}
+
+// A client that sends each message until it is confirmed has each take effect
+// once, whatever is lost in between.
+func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var b session.Book
+		var durable, volatile []uint64 // effects
+		s := b.Open("ada", 0, nobody)
+		next := uint64(1)
+		rt.Repeat(map[string]func(*rapid.T){
+			"send": func(rt *rapid.T) {
+				next = max(next, s.Handled()+1)
+				for n := s.Handled() + 1; n <= next; n++ {
+					if s.Begin(n) != session.Handle {
+						continue
+					}
+					require.Equal(rt, session.Busy, s.Begin(n+1))
+					volatile = append(volatile, n)
+					s.End(n, true)
+				}
+				next++
+			},
+			"confirm": func(*rapid.T) {
+				if len(volatile) > 0 {
+					durable = append(durable, volatile...)
+					s.Confirm(volatile[len(volatile)-1])
+					volatile = nil
+				}
+			},
+			"lose": func(*rapid.T) {
+				volatile = nil
+				s.Lost()
+			},
+			"reconnect": func(*rapid.T) {
+				s.Close(10)
+				s = b.Open("ada", 5, nobody)
+			},
+			"restart": func(*rapid.T) {
+				s.Close(10)
+				all := b.All(5, 10)
+				b = session.Book{}
+				for _, r := range all {
+					b.Restore(r.Name, r.Handled, r.Until, 5)
+				}
+				volatile = nil
+				s = b.Open("ada", 5, nobody)
+			},
+			"": func(rt *rapid.T) {
+				for i, n := range durable {
+					require.EqualValues(rt, i+1, n)
+				}
+			},
+		})
+	})
+}
+
+func TestSession_MessageThatNeverEndsIsDropped(t *testing.T) {
+	var b session.Book
+	s := b.Open("ada", 0, nobody)
+	for try := 1; try <= 3; try++ {
+		require.Equal(t, session.Handle, s.Begin(7))
+		require.Equal(t, try == 3, s.End(7, false))
+	}
+	require.Equal(t, session.Repeated, s.Begin(7))
+	require.Equal(t, session.Handle, s.Begin(8))
+}
+
+func TestBook_ForgetsSessionsInTime(t *testing.T) {
+	var b session.Book
+	b.Open("stays", 0, nobody)
+	for i := range 1000 {
+		s := b.Open(fmt.Sprint(i), int64(i), nobody)
+		s.Confirm(1)
+		s.Close(int64(i) + 10)
+	}
+	require.Equal(t, 12, b.Len(999))
+	require.Equal(t, 1, b.Len(2000))
+	require.EqualValues(t, 0, b.Open("5", 2000, nobody).Handled())
+}

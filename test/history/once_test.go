@@ -1,0 +1,171 @@
+package history_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+const session = "&session=0123456789abcdef"
+
+// counting is an owner that stores how many messages it has handled.
+func counting() *fixture.OwnerHooks {
+	return &fixture.OwnerHooks{
+		Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
+			n, _, err := o.Storage().Get("n")
+			if err != nil {
+				return err
+			}
+			if m.String() == "count" {
+				return s.Send(strconv.Itoa(len(n)))
+			}
+			if m.String() == "panic" {
+				panic("as asked")
+			}
+			if err := o.Storage().Put("n", append(n, 'x')); err != nil {
+				return err
+			}
+			if m.String() == "fail" {
+				return errors.New("as asked")
+			}
+			return nil
+		},
+	}
+}
+
+func (c *client) ack() string {
+	c.t.Helper()
+	kind, rest := c.frame()
+	require.Equal(c.t, "a", kind, rest)
+	return rest
+}
+
+func TestOnce_MessageThatIsSentAgainIsNotHandledAgain(t *testing.T) {
+	over(t, counting(), dog.Options{Store: disk.Memory()}, func(t *testing.T, v *fixture.Owners) {
+		ada := dial(t, v.Server, "ada", session)
+		require.Zero(t, ada.hello.In)
+		for _, frame := range []string{"m1\na", "m2\nb", "m2\nb", "m1\na", "m5\nfail"} {
+			ada.Send(frame)
+		}
+		for last := ""; last != "5"; {
+			ack := ada.ack()
+			require.GreaterOrEqual(t, ack, last)
+			last = ack
+		}
+		ada.Vanish()
+		again := dial(t, v.Server, "ada", session)
+		require.EqualValues(t, 5, again.hello.In)
+		again.Send("m5\nfail")
+		again.Send("m6\nc")
+		require.Equal(t, "5", again.ack())
+		require.Equal(t, "6", again.ack())
+		require.Equal(t, "4", again.handled())
+		other := dial(t, v.Server, "ada", "&session=another-session")
+		require.Zero(t, other.hello.In)
+	})
+}
+
+// handled returns how many messages the owner has handled.
+func (c *client) handled() string {
+	c.t.Helper()
+	c.Send("m\ncount")
+	return c.message()
+}
+
+func TestOnce_MessageThatResetsItsObjectThreeTimesIsDropped(t *testing.T) {
+	over(t, counting(), dog.Options{Store: disk.Memory()}, func(t *testing.T, v *fixture.Owners) {
+		for range 3 {
+			ada := dial(t, v.Server, "ada", session)
+			ada.Send("m1\npanic")
+			code, _ := ada.Closed()
+			require.Equal(t, 1011, code)
+		}
+		ada := dial(t, v.Server, "ada", session)
+		ada.Send("m1\npanic")
+		require.Equal(t, "1", ada.ack())
+		ada.Send("m2\na")
+		require.Equal(t, "2", ada.ack())
+	})
+}
+
+// A crash takes back what was not durable, and its acknowledgement with it; a
+// planned restart takes nothing back.
+func TestOnce_AcrossRestarts(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := dogtest.NewDisk(t)
+				v := fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+				ada := dial(t, v.Server, "ada", session)
+				for _, frame := range []string{"m1\na", "m2\nb", "m3\nc"} {
+					ada.Send(frame)
+					ada.ack()
+				}
+				d.Crash()
+				v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+				ada = dial(t, v.Server, "ada", session)
+				require.EqualValues(t, 3, ada.hello.In, "after a crash")
+				ada.Send("m3\nc")
+				require.Equal(t, "3", ada.ack())
+				ada.Send("m4\nd")
+				require.Equal(t, "4", ada.ack())
+				ada.Vanish()
+				synctest.Wait()
+				require.NoError(t, v.Runtime.Shutdown(t.Context()))
+
+				v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+				ada = dial(t, v.Server, "ada", session)
+				require.EqualValues(t, 4, ada.hello.In, "after a planned restart")
+				require.Equal(t, "4", ada.handled())
+				ada.Vanish()
+				synctest.Wait()
+				require.NoError(t, v.Runtime.Shutdown(t.Context()))
+
+				time.Sleep(time.Hour)
+				v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+				ada = dial(t, v.Server, "ada", session)
+				require.Zero(t, ada.hello.In, "it is forgotten in the end")
+			})
+		})
+	}
+}
+
+func TestOnce_MalformedFramesCloseTheSocket(t *testing.T) {
+	over(t, counting(), dog.Options{Store: disk.Memory()}, func(t *testing.T, v *fixture.Owners) {
+		for _, frame := range []string{"", "\n", "M1\n", "m0\n", "m01\nx", "m1"} {
+			c := dial(t, v.Server, "ada", "")
+			c.Send(frame)
+			code, _ := c.Closed()
+			require.Equal(t, 4003, code, "%q", frame)
+		}
+		c := dial(t, v.Server, "ada", session)
+		c.Send("z of a later version")
+		c.Send("p")
+		require.Equal(t, "q", c.Receive().String())
+		c.Send("m1\nlast")
+		require.Equal(t, "1", c.ack())
+	})
+}
+
+func TestOnce_MalformedParametersAreRefused(t *testing.T) {
+	over(t, counting(), dog.Options{Store: disk.Memory()}, func(t *testing.T, v *fixture.Owners) {
+		for _, query := range []string{
+			"after=x", "after=k3f7q2ab7c2d-b5", "after=-1", "session=", "session=short", "session=with%20a%20space",
+			"after=k3f7q2ab7c2d-t18446744073709551616",
+		} {
+			_, resp, err := v.Server.TryDial("/?u=ada&"+query, dogtest.DialOptions{Subprotocols: []string{"dog.v1"}})
+			require.Error(t, err)
+			require.Equal(t, 400, resp.StatusCode, query)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package history_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+// restart shuts the runtime of owners down.
+func restart(t *testing.T, v *fixture.Owners) {
+	t.Helper()
+	synctest.Wait()
+	require.NoError(t, v.Runtime.Shutdown(t.Context()))
+}
+
+func TestRestart_LosesNothingIfItIsPlanned(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d, on := dogtest.NewDisk(t), &fixture.OwnerHooks{History: dog.HistoryOptions{Count: 1000}}
+				start := func() *fixture.Owners { return fixture.NewOwners(t, kind, dog.Options{Store: d}, on) }
+				say := func(v *fixture.Owners, texts ...string) {
+					for _, text := range texts {
+						require.NoError(t, v.Broadcast(t.Context(), text))
+					}
+				}
+				v := start()
+				ada := dial(t, v.Server, "ada", "")
+				eve := dial(t, v.Server, "eve", "")
+				say(v, numbered(1, 10)...)
+				synctest.Wait()
+				require.Equal(t, numbered(1, 10), ada.messages())
+				ada.Vanish()
+				say(v, numbered(11, 20)...)
+				restart(t, v)
+				v = start()
+				say(v, numbered(21, 30)...) // nobody has connected yet
+				again := dial(t, v.Server, "ada", after(ada.pos))
+				require.Empty(t, again.hello.Gap)
+				say(v, numbered(31, 40)...)
+				synctest.Wait()
+				require.Equal(t, numbered(11, 40), again.messages())
+				restart(t, v)
+
+				v = start() // eve has been away for two restarts
+				eve = dial(t, v.Server, "eve", after(eve.hello.Pos))
+				require.Empty(t, eve.hello.Gap)
+				synctest.Wait()
+				require.Equal(t, numbered(1, 40), eve.messages())
+
+				d.Crash()
+				v = start()
+				lost := dial(t, v.Server, "ada", after(eve.pos))
+				require.Equal(t, "epoch", lost.hello.Gap, "a crash is a gap")
+				lost = dial(t, v.Server, "ada", after(ada.pos))
+				require.Equal(t, "epoch", lost.hello.Gap, "also for those who were away")
+				restart(t, v)
+			})
+		})
+	}
+}
+
+// A client that was told of messages which a restored backup does not have is
+// told of a gap, although the history goes on from the same place.
+func TestRestart_RestoredBackupIsAnotherHistory(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				on := &fixture.OwnerHooks{History: dog.HistoryOptions{Count: 1000}}
+				original, backup := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "data")
+				start := func(dir string) *fixture.Owners {
+					return fixture.NewOwners(t, kind, dog.Options{Store: disk.At(dir)}, on)
+				}
+				v := start(original)
+				ada := dial(t, v.Server, "ada", "")
+				require.NoError(t, v.Broadcast(t.Context(), "first"))
+				require.Equal(t, "first", ada.message())
+				restart(t, v)
+				require.NoError(t, os.CopyFS(backup, os.DirFS(original)))
+
+				v = start(original)
+				before := ada.pos
+				ada = dial(t, v.Server, "ada", after(before))
+				require.Empty(t, ada.hello.Gap)
+				require.NoError(t, v.Broadcast(t.Context(), "second"))
+				require.Equal(t, "second", ada.message())
+				restart(t, v)
+
+				v = start(backup)
+				require.NoError(t, v.Broadcast(t.Context(), "another second"))
+				ada = dial(t, v.Server, "ada", after(ada.pos))
+				require.Equal(t, "epoch", ada.hello.Gap, "it has what the backup has not")
+				eve := dial(t, v.Server, "eve", after(before))
+				require.Empty(t, eve.hello.Gap, "it has only what the backup has")
+				require.Equal(t, "another second", eve.message())
+				restart(t, v)
+			})
+		})
+	}
+}
+
+func TestRestart_ObjectStaysInMemoryWhileItKeepsMessages(t *testing.T) {
+	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Age: 10 * time.Minute}}
+	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		ada := dial(t, v.Server, "ada", "")
+		require.NoError(t, v.Broadcast(t.Context(), "before"))
+		require.Equal(t, "before", ada.message())
+		ada.Vanish()
+		require.NoError(t, v.Broadcast(t.Context(), "meanwhile"))
+		time.Sleep(9 * time.Minute)
+		again := dial(t, v.Server, "ada", after(ada.pos))
+		require.Empty(t, again.hello.Gap)
+		require.Equal(t, "meanwhile", again.message())
+		again.Vanish()
+		time.Sleep(30 * time.Minute)
+		require.Empty(t, v.Loads(), "nothing is kept any more")
+		late := dial(t, v.Server, "ada", after(again.pos))
+		require.Equal(t, "epoch", late.hello.Gap)
+	})
+}
