@@ -15,9 +15,9 @@ import (
 //
 // Kept are the messages of Broadcast and Whisper, and those of Emit by an
 // object, except for [Transient] ones. Messages of Send, and of Emit to one
-// replica, are not kept. A message is kept once earlier writes are durable, like
-// it is sent. Of messages with the same key (see [Coalesce]), only the newest is
-// kept.
+// replica, are not kept. A message is kept once earlier writes are durable,
+// like it is sent. Of messages with the same key (see [Coalesce]), only the
+// newest is kept.
 //
 // A client that speaks the subprotocol dog.v1, such as dog.js and package
 // client, gets each message that is kept exactly once and in order, however
@@ -97,8 +97,9 @@ type Resume struct {
 }
 
 // Resume returns from where on the socket gets the messages that are kept. If
-// Gap is "", the client gets everything that it has missed, and OnOpen need send
-// nothing. Otherwise it needs the current state, like a client that is new:
+// Gap is "", the client gets everything that it has missed, and OnOpen need
+// send nothing. Otherwise it needs the current state, like a client that is
+// new:
 //
 //	func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
 //		if s.Resume().Gap == "" {

@@ -54,8 +54,8 @@ func (o *objectState) info() ObjectInfo {
 	return ObjectInfo{ID: o.id(), Kind: o.ns.kind, Namespace: o.ns.Name, Name: o.Name}
 }
 
-// Open takes over the history of an object or a group that starts, and opens the
-// state of a group. From then on the group admits clients.
+// Open takes over the history of an object or a group that starts, and opens
+// the state of a group. From then on the group admits clients.
 func (o *objectState) Open() error {
 	if r := o.ownHistory(); r != nil {
 		if err := r.load(o.runtime().host.Ctx, o.runtime().host.Engine, o.ID.Base()); err != nil {

@@ -30,9 +30,9 @@ type record struct {
 	loaded  error // set by loading
 
 	// order is held while a message gets its place and is queued for all
-	// sockets, and while a socket joins. So all sockets get the kept messages in
-	// the same order, and one that joins misses none. It is taken before a group
-	// state's mu and the locks of package conn.
+	// sockets, and while a socket joins. So all sockets get the kept messages
+	// in the same order, and one that joins misses none. It is taken before a
+	// group state's mu and the locks of package conn.
 	order sync.Mutex
 	over  bool // its owner is being forgotten; guarded by order
 }
@@ -65,10 +65,10 @@ type storedRecord struct {
 	Log  []byte
 }
 
-// load takes over what the runtime before has saved of the history of an object.
-// It must have returned before anything is kept or anybody joins. What it takes
-// over is deleted first, so that a crash of this process leaves nothing that is
-// out of date.
+// load takes over what the runtime before has saved of the history of an
+// object. It must have returned before anything is kept or anybody joins. What
+// it takes over is deleted first, so that a crash of this process leaves
+// nothing that is out of date.
 func (r *record) load(ctx context.Context, e store.Engine, base store.Base) error {
 	if r == nil || e == nil {
 		return nil
@@ -181,8 +181,8 @@ func (r *record) hold() (release func()) {
 	return r.order.Unlock
 }
 
-// endLocked lets the record keep nothing more. The caller must hold order. r may
-// be nil.
+// endLocked lets the record keep nothing more. The caller must hold order. r
+// may be nil.
 func (r *record) endLocked() {
 	if r != nil {
 		r.over = true
@@ -256,8 +256,8 @@ type gapFrame struct {
 	Why  GapReason `json:"why"`
 }
 
-// resume returns from where on a client gets messages that had a position, "" if
-// it has none, or asks for new messages only. The caller must hold order.
+// resume returns from where on a client gets messages that had a position, ""
+// if it has none, or asks for new messages only. The caller must hold order.
 func (r *record) resume(asked Position, latest bool) (Resume, uint64) {
 	res := Resume{Asked: asked}
 	now := r.now.Load()

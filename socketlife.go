@@ -226,9 +226,9 @@ func (s *Socket) onMessage(ctx context.Context, v any, op conn.Op, data []byte) 
 	return nil
 }
 
-// outdated reports whether a message is not to be handled because the socket was
-// closed, by a handler or by a reset, while the message waited for its turn. The
-// next life has not opened the socket.
+// outdated reports whether a message is not to be handled because the socket
+// was closed, by a handler or by a reset, while the message waited for its
+// turn. The next life has not opened the socket.
 func (s *Socket) outdated(ctx context.Context) bool {
 	return s.conn.Closing() || object.LifeOf(turn.From(ctx)).Generation() != s.generation
 }

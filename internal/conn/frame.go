@@ -100,8 +100,8 @@ func (f *Frame) Keep(offset uint64, frame []byte) {
 	f.other.Store(&[forms][]byte{marked: frame})
 }
 
-// Fleeting keeps the message from connections that are behind. It must be called
-// before the frame is sent.
+// Fleeting keeps the message from connections that are behind. It must be
+// called before the frame is sent.
 func (f *Frame) Fleeting() { f.fleeting = true }
 
 // Len returns the number of bytes that the frame counts toward

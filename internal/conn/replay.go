@@ -23,7 +23,8 @@ type Source interface {
 // be told.
 var ErrGap = errors.New("dog: messages that are no longer kept are missing")
 
-// replay is the place in the history of a peer that is behind, or has just been.
+// replay is the place in the history of a peer that is behind, or has just
+// been.
 type replay struct {
 	active bool
 	at     uint64 // messages up to this offset have been taken from the source, or are none of the peer's
@@ -144,3 +145,6 @@ func (c *Conn) brokenLocked(err error) {
 	how := &CloseError{Code: 1011, Err: err}
 	c.beginCloseLocked(how.frame(), how)
 }
+
+// limit returns how many bytes of messages a write should have.
+func (c *Conn) limit() int { return min(maxWrite, c.opts.QueueBytes/2) }

@@ -263,9 +263,6 @@ func (c *Conn) takeLocked(b *batch) bool {
 	return !nothing || b.close != nil
 }
 
-// limit returns how many bytes of messages a write should have.
-func (c *Conn) limit() int { return min(maxWrite, c.opts.QueueBytes/2) }
-
 // countLocked counts n written bytes. The caller must hold mu.
 func (c *Conn) countLocked(n int) {
 	k := min(n, c.answerLeft)

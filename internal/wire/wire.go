@@ -1,9 +1,9 @@
 // Package wire reads and writes the subprotocol dog.v1: the headers that mark
 // the messages of a client that can catch up, and positions in a history.
 //
-// Each WebSocket message begins with a header of ASCII up to the first LF, whose
-// first byte is the kind. The payload follows untouched. The package does not
-// know sockets, histories or what a frame means to an object.
+// Each WebSocket message begins with a header of ASCII up to the first LF,
+// whose first byte is the kind. The payload follows untouched. The package does
+// not know sockets, histories or what a frame means to an object.
 package wire
 
 import (

@@ -18,6 +18,8 @@ import (
 // kinds are the owners of sockets that keep a history.
 var kinds = []string{"an object", "a replica"}
 
+var plainDial = dogtest.DialOptions{}
+
 // hello is the first frame of a connection.
 type hello struct {
 	V    int

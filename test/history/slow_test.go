@@ -77,7 +77,7 @@ func TestCatchUp_ClientThatIsOutrunIsToldOfTheGap(t *testing.T) {
 			n++
 			require.Equal(t, padded(n, n)[0], rest)
 		}
-		require.Equal(t, "slow", gap.Why)
+		require.EqualValues(t, dog.GapSlow, gap.Why)
 		require.Equal(t, speaks.pos, gap.From)
 		speaks.pos = gap.To
 		first := speaks.message()

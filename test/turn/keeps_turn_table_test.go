@@ -138,6 +138,7 @@ var turnTable = map[string]subject{
 	"Socket": {owners, map[string]any{
 		"Attachment":    try(func(b *bench) { _ = b.s.Attachment(new(any)) }),
 		"AutoReplied":   try(func(b *bench) { b.s.AutoReplied() }),
+		"Resume":        try(func(b *bench) { b.s.Resume() }),
 		"Broadcast":     try(func(b *bench) { _ = b.s.Broadcast("x") }),
 		"Close":         try(func(b *bench) { _ = b.s.Close(1000, "") }),
 		"Emit":          try(func(b *bench) { _ = b.s.Emit("x") }),
