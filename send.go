@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/godurable/dog/internal/conn"
@@ -80,9 +79,6 @@ func (o *objectState) disconnect(uid string, code int, reason string) (int, erro
 	}
 	return closed, nil
 }
-
-// heldBytes counts the bytes waiting at gates.
-type heldBytes struct{ bytes atomic.Int64 }
 
 // heldCost is the cost of an entry in a gate, in addition to the message.
 const heldCost = 128
