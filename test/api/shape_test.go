@@ -65,6 +65,25 @@ func TestAPI_FilesAreShortAndCommentsNarrow(t *testing.T) {
 	require.Greater(t, seen, 400)
 }
 
+// An example can be read in one go.
+func TestAPI_ExamplesAreShort(t *testing.T) {
+	for name, most := range map[string]int{"chat": 399, "document": 250, "game": 250} {
+		files, err := filepath.Glob(filepath.Join("..", "..", "example", name, "*.go"))
+		require.NoError(t, err)
+		lines := 0
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			code, err := os.ReadFile(file)
+			require.NoError(t, err)
+			lines += bytes.Count(code, []byte("\n"))
+		}
+		require.NotZero(t, lines, name)
+		require.LessOrEqual(t, lines, most, name)
+	}
+}
+
 // columns returns the width of a line.
 func columns(line string) int {
 	line = strings.ReplaceAll(line, "\t", strings.Repeat(" ", tabWidth))
