@@ -121,6 +121,10 @@ type Stopper interface {
 // Clusterize runs, by [Stub.Abort] for example: the calls do not wait for a
 // Clusterize that hangs, and the next Identify calls it again. Without
 // Clusterize, or when it returns "", replicas have random IDs and no name.
+//
+// Do not name the replica after the client that uid stands for: the replica
+// serves other clients too, and the next one would get its data (see
+// [Replica]).
 type Clusterizer interface {
 	Clusterize(ctx context.Context, uid string) (name string, err error)
 }
