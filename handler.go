@@ -28,6 +28,7 @@ import (
 // Connect passed it on to a socket.
 //
 // If Receive returns an error and has not responded yet, [WriteError] responds.
+// A redirect is a response and no error: call [http.Redirect] and return nil.
 // If RollbackOnError is set, the error also undoes the handler's writes. The
 // response to a panic is 500.
 //
