@@ -23,6 +23,11 @@ import (
 // An object with open sockets stays in memory, unless its type hibernates
 // (ObjectOptions.Hibernate). All methods of Object are safe to call from any
 // goroutine.
+//
+// Do not copy a value of a type that embeds Object, Group or Replica. go vet
+// reports copies. A copy of a running object has the identity, the sockets and
+// the storage of that object, but fields of its own, which no handler sees. It
+// ends with the object.
 type Object struct{ crowd }
 
 func (o *Object) embedsObject() {}
