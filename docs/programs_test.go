@@ -31,8 +31,8 @@ var registered = regexp.MustCompile(`dog\.Register\w+\[(\w+)\]`)
 
 // build vets and builds the programs of the README and the guides as packages
 // of a module that uses this one, runs their tests, and returns them by their
-// first type. Each gets an address of its own to listen on. A test is put beside
-// the program whose type it registers.
+// first type. Each gets an address of its own to listen on. A test is put
+// beside the program whose type it registers.
 func build(t *testing.T) map[string]*program {
 	t.Helper()
 	dir := newModule(t)
