@@ -143,8 +143,8 @@ func TestSocket_DisconnectEndsTheDevicesOfAUser(t *testing.T) {
 		accounts, err := dog.RegisterObject[account](dogtest.New(t, dog.Options{}), "account", nil)
 		require.NoError(t, err)
 		home := accounts.Named("home")
-		phone, laptop := dogtest.Serve(t, home.WithUID("ada")).Dial("/"), dogtest.Serve(t, home.WithUID("ada")).Dial("/")
-		bob := dogtest.Serve(t, home.WithUID("bob")).Dial("/")
+		ada, bob := dogtest.Serve(t, home.WithUID("ada")), dogtest.Serve(t, home.WithUID("bob")).Dial("/")
+		phone, laptop := ada.Dial("/"), ada.Dial("/")
 
 		n, err := dog.Call(t.Context(), home, (*account).SignOut, "ada")
 		require.NoError(t, err)
