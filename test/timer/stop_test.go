@@ -111,7 +111,7 @@ func TestTimer_StopReportsNothingPendingDuringShutdown(t *testing.T) {
 	})
 }
 
-func TestTimer_StopFromOutsideEndsWhatIsDueAndHasNotBegun(t *testing.T) {
+func TestTimer_StopFromOutsideEndsADueTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clocks, err := dog.RegisterObject[clock](dogtest.New(t, dog.Options{}), "clock", nil)
 		require.NoError(t, err)
