@@ -64,7 +64,7 @@ type Alarm struct {
 }
 
 // Set sets the alarm without a name and replaces its earlier setting. A time in
-// the past means now.
+// the past means now. The errors are those of SetNamed.
 func (a *Alarms) Set(at time.Time) error { return a.SetNamed("", at, nil) }
 
 // SetNamed sets the alarm with a name and replaces its earlier setting. A time

@@ -2,7 +2,6 @@ package dog
 
 import (
 	"context"
-	"errors"
 	"reflect"
 
 	"github.com/godurable/dog/internal/object"
@@ -142,27 +141,6 @@ func callFrom(ctx context.Context, caller *turn.Event, to target, method string,
 	}
 	from := turn.Inside(caller, ctx)
 	return reach(ctx, &from, to, method, run)
-}
-
-// reach runs a method of the object that to refers to.
-func reach(ctx context.Context, from *turn.Origin, to target, method string, run object.Work) error {
-	from.Limit = to.runtime().opts.MaxWaiting
-	for {
-		o, err := objectOf(ctx, to)
-		if err != nil {
-			return err
-		}
-		err = o.Call(ctx, from, method, run)
-		switch ended := turn.EndOf(ctx); {
-		case ended != nil:
-			return ended
-		case err == nil, !errors.Is(err, object.ErrRetired):
-			return err
-		}
-		if err := to.retired(o); err != nil {
-			return err
-		}
-	}
 }
 
 // methodAt returns the name of the method with this code pointer in the

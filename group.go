@@ -172,21 +172,6 @@ type GroupOptions[T any] struct {
 	History HistoryOptions
 }
 
-// Order selects the replica for a newcomer, among the replicas that have room
-// and are neither draining nor locked. The choice takes constant time, however
-// many replicas there are.
-type Order int
-
-const (
-	// LeastLoaded selects the replica with the most room. Clients are spread
-	// evenly.
-	LeastLoaded Order = iota
-	// FullestFirst selects the replica with the least room. Each replica fills
-	// up before the next gets a client, as for a game that starts when it is
-	// full.
-	FullestFirst
-)
-
 // GroupStub is the stub of a group. It gives access to the group's replicas
 // from outside any object, such as from an HTTP handler, a queue consumer or a
 // timer.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,6 +88,12 @@ func (g *groupState) open() error {
 		})
 	}
 	return nil
+}
+
+// start starts the group. A group that starts opens its state.
+func (g *groupState) start(ctx context.Context) error {
+	from := turn.OriginOf(ctx)
+	return g.obj.Start(ctx, &from)
 }
 
 // addLocked adds a replica. An empty name means a random identity. The caller
@@ -282,17 +287,6 @@ func (g *groupState) quietLocked(now roster.Time) bool {
 		return false
 	}
 	return time.Duration(now-g.since) >= g.runtime().opts.RetireAfter
-}
-
-// replicas returns the state of each replica.
-func (g *groupState) replicas() iter.Seq[ReplicaStats] {
-	return func(yield func(ReplicaStats) bool) {
-		for _, r := range g.replicaStates() {
-			if !yield(r.stats(nil)) {
-				return
-			}
-		}
-	}
 }
 
 // rosterError translates an error of package roster.

@@ -28,6 +28,7 @@ import (
 // Connect passed it on to a socket.
 //
 // If Receive returns an error and has not responded yet, [WriteError] responds.
+// A redirect is a response and no error: call [http.Redirect] and return nil.
 // If RollbackOnError is set, the error also undoes the handler's writes. The
 // response to a panic is 500.
 //
@@ -121,6 +122,10 @@ type Stopper interface {
 // Clusterize runs, by [Stub.Abort] for example: the calls do not wait for a
 // Clusterize that hangs, and the next Identify calls it again. Without
 // Clusterize, or when it returns "", replicas have random IDs and no name.
+//
+// Do not name the replica after the client that uid stands for: the replica
+// serves other clients too, and the next one would get its data (see
+// [Replica]).
 type Clusterizer interface {
 	Clusterize(ctx context.Context, uid string) (name string, err error)
 }

@@ -110,12 +110,6 @@ func (g *groupState) admit(ctx context.Context, uid string) (*reservation, error
 	}
 }
 
-// start starts the group. A group that starts opens its state.
-func (g *groupState) start(ctx context.Context) error {
-	from := turn.OriginOf(ctx)
-	return g.obj.Start(ctx, &from)
-}
-
 // reserve reserves a place. If a replica must be waited for first, it returns
 // the making of that replica. If the state is not open yet, it returns nothing.
 func (g *groupState) reserve(ctx context.Context, uid string) (*reservation, *making, error) {

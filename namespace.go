@@ -171,9 +171,6 @@ type namespace struct {
 // namespaceOf returns the namespace of a class.
 func namespaceOf(c *object.Class) *namespace { return c.Data.(*namespace) }
 
-// holder is Holder with the state of the object.
-func (ns *namespace) holder(id ID) *objectState { return stateOf(ns.Holder(object.ID(id))) }
-
 // states describes the objects in memory. ns may be nil, here and in the
 // functions below.
 func (ns *namespace) states() iter.Seq[LiveObject] {

@@ -23,6 +23,11 @@ import (
 // An object with open sockets stays in memory, unless its type hibernates
 // (ObjectOptions.Hibernate). All methods of Object are safe to call from any
 // goroutine.
+//
+// Do not copy a value of a type that embeds Object, Group or Replica. go vet
+// reports copies. A copy of a running object has the identity, the sockets and
+// the storage of that object, but fields of its own, which no handler sees. It
+// ends with the object.
 type Object struct{ crowd }
 
 func (o *Object) embedsObject() {}
@@ -230,7 +235,8 @@ type Timer struct{ timer object.Timer }
 // logged. If RollbackOnError is set, the error also undoes f's writes. If
 // Options.MaxWaiting events wait for the object when the timer is due, f is not
 // run, which is logged. A nil f is never run, which is logged as well. A timer
-// goes on even if the handler that started it is undone.
+// goes on even if the handler that started it is undone. If the object is not
+// running, After returns a timer that has ended.
 func (c *core) After(d time.Duration, f func(ctx context.Context) error) *Timer {
 	return c.begin(d, 0, f)
 }
@@ -260,7 +266,7 @@ func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) 
 }
 
 // Stop ends the timer and reports whether it was pending, that is, whether f
-// would have run again. After the beginning of Shutdown no timer is pending. f
-// does not run any more. If a handler of the same object calls Stop, this holds
-// even if f was already due.
+// would have run again. After the beginning of Shutdown no timer is pending.
+// When Stop has returned, f does not begin any more, even if it was already
+// due. Stop does not wait for an f that runs.
 func (t *Timer) Stop() bool { return t != nil && t.timer.Stop() }

@@ -26,6 +26,9 @@ type objectState struct {
 	held  heldBytes                 // messages to more than one socket
 }
 
+// heldBytes counts the bytes waiting at gates.
+type heldBytes struct{ bytes atomic.Int64 }
+
 func newObject(ns *namespace, id object.ID, name string) *objectState {
 	o := &objectState{ns: ns}
 	o.Init(&ns.Class, id, name, o)
@@ -42,6 +45,9 @@ func stateOf(o *object.Object) *objectState {
 	}
 	return o.Peers().(*objectState)
 }
+
+// holder is Holder with the state of the object.
+func (ns *namespace) holder(id ID) *objectState { return stateOf(ns.Holder(object.ID(id))) }
 
 // runningIn returns the object whose handler runs in an event.
 func runningIn(e *turn.Event) *objectState { return stateOf(object.LifeOf(e).Object()) }

@@ -181,6 +181,21 @@ func (rt *Runtime) prepareStore(engine store.Engine) (err error) {
 	return rt.migrate()
 }
 
+// migrate brings the namespaces of the store to their present form.
+func (rt *Runtime) migrate() error {
+	migrations := make([]store.Migration, len(rt.opts.Migrations))
+	for i, m := range rt.opts.Migrations {
+		migrations[i] = store.Migration(m)
+	}
+	err := rt.catalog.Migrate(
+		migrations, func(origin, name string) store.Base { return object.NamedID(origin, object.ID{}, name).Base() },
+	)
+	if r, ok := errors.AsType[*store.Refusal](err); ok {
+		return &MigrationError{Tag: r.Tag, Problem: r.Problem}
+	}
+	return err
+}
+
 // clock runs the time-driven work of all groups.
 func (rt *Runtime) clock() {
 	// A quarter of the shortest time is not noticed as a delay, and one second

@@ -3,7 +3,6 @@ package dog
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
@@ -94,9 +93,6 @@ func (o *objectState) disconnect(uid string, code int, reason string) (int, erro
 	}
 	return closed, nil
 }
-
-// heldBytes counts the bytes waiting at gates.
-type heldBytes struct{ bytes atomic.Int64 }
 
 // heldCost is the cost of an entry in a gate, in addition to the message.
 const heldCost = 128

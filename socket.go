@@ -22,9 +22,12 @@ const (
 	maxTagBytes   = 256
 )
 
-// A Socket is a client's WebSocket connection to an object. Its methods may be
-// called from any goroutine. They may also be called on a nil Socket: those
-// that can fail then return a [UsageError].
+// A Socket is a client's WebSocket connection to an object. [Object.Connect]
+// makes it, and all handlers of its events get the same pointer. Its methods
+// may be called from any goroutine. They may also be called on a nil Socket:
+// those that can fail then return a [UsageError]. After the end of the
+// connection Send fails, and the uid, the tags and the attachment can still be
+// read.
 //
 // Messages from one sender (a handler or a goroutine) reach the client in the
 // order in which they were sent, in any mix of Send, Emit, Broadcast and
@@ -204,7 +207,8 @@ func (s *Socket) Attachment(v any) error {
 // are durable (see [Storage]). It returns ErrSocketClosed when the socket is
 // closed or closing, ErrSlowConsumer when that is because the client is too
 // slow, and ErrHeldBack when too much output already waits for the disk. In
-// each case v is not sent.
+// each case v is not sent. A nil error does not mean that the client has got v:
+// what waits in the queue is lost if the connection breaks.
 func (s *Socket) Send(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Send")

@@ -236,6 +236,17 @@ func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 	}
 }
 
+// replicas returns the state of each replica.
+func (g *groupState) replicas() iter.Seq[ReplicaStats] {
+	return func(yield func(ReplicaStats) bool) {
+		for _, r := range g.replicaStates() {
+			if !yield(r.stats(nil)) {
+				return
+			}
+		}
+	}
+}
+
 func (g *groupState) stats(t *tour) GroupStats {
 	s := GroupStats{ObjectInfo: g.obj.info()}
 	for _, r := range g.replicaStates() {

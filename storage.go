@@ -78,7 +78,8 @@ func (s *Storage) Get(key string) (value []byte, found bool, err error) {
 	return s.life.Tx.Data().Get(store.Keys, key)
 }
 
-// GetMany returns the values of those keys that exist.
+// GetMany returns the values of those keys that exist. The caller owns the map
+// and the values.
 func (s *Storage) GetMany(keys ...string) (map[string][]byte, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -97,8 +98,8 @@ func (s *Storage) GetMany(keys ...string) (map[string][]byte, error) {
 	return values, nil
 }
 
-// Put stores a copy of a value. It returns ErrTooBig if the key or the value is
-// too big.
+// Put stores a copy of a value under a key, in place of an earlier value. It
+// returns ErrTooBig if the key or the value is too big.
 func (s *Storage) Put(key string, value []byte) error {
 	if err := checkEntry(key, value); err != nil {
 		return err
@@ -111,7 +112,8 @@ func (s *Storage) Put(key string, value []byte) error {
 	return nil
 }
 
-// PutMany stores copies of values, all or none.
+// PutMany stores copies of values under their keys, as Put does. If one is too
+// big, it stores none.
 func (s *Storage) PutMany(entries map[string][]byte) error {
 	for key, value := range entries {
 		if err := checkEntry(key, value); err != nil {
@@ -138,7 +140,8 @@ func checkEntry(key string, value []byte) error {
 	return nil
 }
 
-// Delete deletes keys and returns how many of them existed.
+// Delete deletes keys and returns how many of them existed. A key that does not
+// exist is no error.
 func (s *Storage) Delete(keys ...string) (deleted int, err error) {
 	if err := s.write(); err != nil {
 		return 0, err

@@ -336,6 +336,27 @@ func on(ctx context.Context, to target, f func(*objectState) error) error {
 	}
 }
 
+// reach runs a method of the object that to refers to.
+func reach(ctx context.Context, from *turn.Origin, to target, method string, run object.Work) error {
+	from.Limit = to.runtime().opts.MaxWaiting
+	for {
+		o, err := objectOf(ctx, to)
+		if err != nil {
+			return err
+		}
+		err = o.Call(ctx, from, method, run)
+		switch ended := turn.EndOf(ctx); {
+		case ended != nil:
+			return ended
+		case err == nil, !errors.Is(err, object.ErrRetired):
+			return err
+		}
+		if err := to.retired(o); err != nil {
+			return err
+		}
+	}
+}
+
 func init() {
 	hook.Event = inspectEvent
 	hook.MakeStore = func(open func(*slog.Logger) (store.Engine, error)) any { return &opener{open} }

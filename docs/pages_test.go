@@ -2,6 +2,7 @@
 package docs_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,9 +47,8 @@ func pageCode(t *testing.T) (blocks []string) {
 // Links to files and to tests lead somewhere.
 func TestPages_LinksResolve(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
-	code := regexp.MustCompile("(?s)```.*?```")
 	for file, text := range pages(t) {
-		for _, found := range link.FindAllStringSubmatch(code.ReplaceAllString(text, ""), -1) {
+		for _, found := range link.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
 			if !strings.Contains(found[1], "://") {
 				_, err := os.Stat(filepath.Join(filepath.Dir(file), found[1]))
 				require.NoError(t, err, file)
@@ -79,6 +79,82 @@ func TestPages_ExcerptsMatchTheExamples(t *testing.T) {
 		require.True(t, strings.Contains(examples.String(), block), "no example has this:\n%s", block)
 	}
 	require.NotZero(t, excerpts)
+}
+
+var (
+	codeBlock = regexp.MustCompile("(?s)```.*?```")
+	codeSpan  = regexp.MustCompile("`[^`\n]*`")
+	listItem  = regexp.MustCompile(`^\s*([-*]|\d+\.)\s+`)
+	label     = regexp.MustCompile(`^\*\*[^*]+[.!?]\*\* `) // of a list item
+	endWithin = regexp.MustCompile(`[.!?]["')\]*_]* +[A-Z0-9\x60*\["(_]`)
+	endOfLine = regexp.MustCompile(`[.!?:]["')\]*_]*$`)
+)
+
+// A line of a page has one sentence, so that a change shows in a diff as what
+// it is.
+func TestPages_HaveOneSentenceALine(t *testing.T) {
+	seen := 0
+	require.NoError(t, filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (e.Name() == ".git" || e.Name() == "node_modules" || e.Name() == "testdata"):
+			return fs.SkipDir
+		case filepath.Ext(path) != ".md":
+			return nil
+		}
+		page, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		seen++
+		for _, line := range notOneSentence(string(page)) {
+			t.Errorf("%s: not one sentence: %s", path, line)
+		}
+		return nil
+	}))
+	require.Greater(t, seen, 15)
+}
+
+// notOneSentence returns the lines of a page that have more than one sentence
+// or less than one. It leaves out code, headings and tables.
+func notOneSentence(page string) (lines []string) {
+	page = codeBlock.ReplaceAllString(page, "\n")
+	open := "" // a line that does not end a sentence
+	for line := range strings.Lines(codeSpan.ReplaceAllString(page, "`x`")) {
+		line = strings.TrimRight(line, " \n")
+		text := strings.TrimSpace(line)
+		if text == "" || strings.ContainsRune("|#!<", rune(text[0])) {
+			open = ""
+			continue
+		}
+		text = listItem.ReplaceAllString(text, "")
+		if open != "" && !listItem.MatchString(line) {
+			lines = append(lines, open)
+		}
+		if open = ""; !endOfLine.MatchString(text) {
+			open = line
+		}
+		if endWithin.MatchString(label.ReplaceAllString(text, "")) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func TestPages_NotOneSentenceIsFound(t *testing.T) {
+	for page, want := range map[string]int{
+		"One.\nTwo.":                      0,
+		"- **A label.** One: `a. B`.":     0,
+		"1. One\n2. Two, `x`":             0,
+		"```\nOne. Two.\n```":             0,
+		"One. Two.":                       1,
+		"- One.\n  `Two` is code. Three.": 1,
+		"A sentence that\ngoes on.":       1,
+		"- One that\n  goes on.\n- Two.":  1,
+	} {
+		require.Len(t, notOneSentence(page), want, page)
+	}
 }
 
 func TestReadme_DocumentHasTheStatedLength(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,15 +26,24 @@ type program struct {
 	addr string // where it listens, if it is a server
 }
 
+// registered is the type that a test of a page registers.
+var registered = regexp.MustCompile(`dog\.Register\w+\[(\w+)\]`)
+
 // build vets and builds the programs of the README and the guides as packages
-// of a module that uses this one, and returns them by their first type. Each
-// gets an address of its own to listen on.
+// of a module that uses this one, runs their tests, and returns them by their
+// first type. Each gets an address of its own to listen on. A test is put
+// beside the program whose type it registers.
 func build(t *testing.T) map[string]*program {
 	t.Helper()
 	dir := newModule(t)
 	programs := make(map[string]*program)
+	tests := make(map[string]string)
 	for _, block := range pageCode(t) {
 		if !strings.HasPrefix(block, "package main\n") {
+			continue
+		}
+		if strings.Contains(block, "\nfunc Test") {
+			tests[registered.FindStringSubmatch(block)[1]] = block
 			continue
 		}
 		_, name, found := strings.Cut(block, "\ntype ")
@@ -46,7 +56,14 @@ func build(t *testing.T) map[string]*program {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "main.go"), []byte(code), 0o600))
 	}
-	for _, args := range [][]string{{"vet", "./..."}, {"build", "-ldflags=-s -w", "-o", "bin/", "./..."}} {
+	require.NotEmpty(t, tests)
+	for name, code := range tests {
+		require.Contains(t, programs, name)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "main_test.go"), []byte(code), 0o600))
+	}
+	for _, args := range [][]string{
+		{"vet", "./..."}, {"build", "-ldflags=-s -w", "-o", "bin/", "./..."}, {"test", "./..."},
+	} {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()

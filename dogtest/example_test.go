@@ -2,6 +2,7 @@ package dogtest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/godurable/dog"
@@ -50,4 +51,32 @@ func Example() {
 	// Output:
 	// hello ada, no. 1
 	// 2 <nil>
+}
+
+// A power cut takes what was not durable, and nothing else: what a caller or a
+// client has seen is there when the disk is opened again.
+func ExampleDisk() {
+	t := newT()
+	defer t.end()
+
+	disk := dogtest.NewDisk(t)
+	for range 2 {
+		rt := dogtest.New(t, dog.Options{Store: disk})
+		greeters, err := dog.RegisterObject[Greeter](rt, "greeter", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := dog.Call0(context.Background(), greeters.Named("door"), (*Greeter).Count)
+		fmt.Println(n, err)
+		disk.Crash()
+	}
+
+	// A full disk refuses writes and goes on when there is space again.
+	disk.Fill()
+	_, err := dog.New(dog.Options{Store: disk})
+	fmt.Println(errors.Is(err, dog.ErrStoreFull))
+	// Output:
+	// 1 <nil>
+	// 2 <nil>
+	// true
 }

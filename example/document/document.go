@@ -118,12 +118,10 @@ func (d *Document) apply(c *change) (err error) {
 		if err != nil {
 			return err
 		}
-		_, err = sql.Exec("UPDATE paragraphs SET place = place + 1 WHERE place > ?", place)
-		if err != nil {
+		if _, err = sql.Exec("UPDATE paragraphs SET place = place + 1 WHERE place > ?", place); err != nil {
 			return err
 		}
-		done, err = sql.Exec("INSERT INTO paragraphs (place, text) VALUES (?, ?)", place+1, p.Text)
-		if err != nil {
+		if done, err = sql.Exec("INSERT INTO paragraphs (place, text) VALUES (?, ?)", place+1, p.Text); err != nil {
 			return err
 		}
 		p.ID = done.LastInsertID

@@ -56,8 +56,7 @@ func (a *Arena) OnOpen(_ context.Context, s *dog.Socket) error {
 		return s.Close(4001, "no seat is free")
 	}
 	if a.loop == nil {
-		a.ticks = -pause
-		a.field = [side * side]byte{}
+		a.ticks, a.field = -pause, [side * side]byte{}
 		a.loop = a.Every(tick, a.step)
 	}
 	if a.seats[seat] == nil {

@@ -65,6 +65,51 @@ func TestAPI_FilesAreShortAndCommentsNarrow(t *testing.T) {
 	require.Greater(t, seen, 400)
 }
 
+func TestAPI_CommentsOfScriptsAreNarrow(t *testing.T) {
+	root, seen := filepath.Join("..", ".."), 0
+	require.NoError(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (e.Name() == ".git" || e.Name() == "node_modules" || e.Name() == "testdata"):
+			return fs.SkipDir
+		case !e.Type().IsRegular() || filepath.Ext(path) != "" && filepath.Ext(path) != ".sh":
+			return nil
+		}
+		code, err := os.ReadFile(path)
+		if err != nil || !bytes.HasPrefix(code, []byte("#!")) {
+			return err
+		}
+		seen++
+		for n, line := range strings.Split(string(code), "\n") {
+			if width := columns(line); strings.HasPrefix(strings.TrimSpace(line), "#") && width > maxColumns {
+				t.Errorf("%s:%d: a comment of %d columns, more than %d", path, n+1, width, maxColumns)
+			}
+		}
+		return nil
+	}))
+	require.GreaterOrEqual(t, seen, 5)
+}
+
+// An example can be read in one go.
+func TestAPI_ExamplesAreShort(t *testing.T) {
+	for name, most := range map[string]int{"chat": 399, "document": 250, "game": 250} {
+		files, err := filepath.Glob(filepath.Join("..", "..", "example", name, "*.go"))
+		require.NoError(t, err)
+		lines := 0
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			code, err := os.ReadFile(file)
+			require.NoError(t, err)
+			lines += bytes.Count(code, []byte("\n"))
+		}
+		require.NotZero(t, lines, name)
+		require.LessOrEqual(t, lines, most, name)
+	}
+}
+
 // columns returns the width of a line.
 func columns(line string) int {
 	line = strings.ReplaceAll(line, "\t", strings.Repeat(" ", tabWidth))

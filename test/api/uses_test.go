@@ -18,7 +18,9 @@ const modulePath = "github.com/godurable/dog"
 
 // lists are the tests that name identifiers only to list them.
 var lists = []string{
-	"test/api/types_test.go", "test/api/zero_test.go", "test/api/uses_test.go", "test/turn/keeps_turn_table_test.go",
+	"test/api/types_test.go", "test/api/zero_test.go", "test/api/uses_test.go",
+	"test/gate/ways_tables_test.go", "test/life/after_shutdown_table_test.go", "test/life/times_table_test.go",
+	"test/turn/keeps_turn_table_test.go",
 }
 
 // calledByOthers are methods that the standard library calls: their types are

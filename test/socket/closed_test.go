@@ -127,3 +127,35 @@ func TestSocket_SendAfterTheClientHasGone(t *testing.T) {
 		})
 	}
 }
+
+// An account has the sockets of several users, each with several devices.
+type account struct{ dog.Object }
+
+func (a *account) OnMessage(context.Context, *dog.Socket, dog.Message) error { return nil }
+
+// SignOut disconnects the devices of a user.
+func (a *account) SignOut(_ context.Context, user string) (int, error) {
+	return a.Disconnect(user, 4401, "signed out")
+}
+
+func TestSocket_DisconnectEndsTheDevicesOfAUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		accounts, err := dog.RegisterObject[account](dogtest.New(t, dog.Options{}), "account", nil)
+		require.NoError(t, err)
+		home := accounts.Named("home")
+		ada, bob := dogtest.Serve(t, home.WithUID("ada")), dogtest.Serve(t, home.WithUID("bob")).Dial("/")
+		phone, laptop := ada.Dial("/"), ada.Dial("/")
+
+		n, err := dog.Call(t.Context(), home, (*account).SignOut, "ada")
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		for _, device := range []*dogtest.Client{phone, laptop} {
+			code, reason := device.Closed()
+			require.Equal(t, 4401, code)
+			require.Equal(t, "signed out", reason)
+		}
+		_, err = dog.Call(t.Context(), home, (*account).SignOut, "ada")
+		require.ErrorIs(t, err, dog.ErrNoTarget)
+		bob.Close(1000, "")
+	})
+}

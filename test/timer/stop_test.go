@@ -110,3 +110,24 @@ func TestTimer_StopReportsNothingPendingDuringShutdown(t *testing.T) {
 		}
 	})
 }
+
+func TestTimer_StopFromOutsideEndsADueTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clocks, err := dog.RegisterObject[clock](dogtest.New(t, dog.Options{}), "clock", nil)
+		require.NoError(t, err)
+		never := func(context.Context) error { panic("it runs") }
+		require.NoError(t, dog.CallErr(t.Context(), clocks.Named("a"), (*clock).Do,
+			func(_ context.Context, c *clock) error {
+				timers := []*dog.Timer{c.After(time.Millisecond, never), c.Every(time.Millisecond, never)}
+				time.Sleep(time.Second) // both wait for the turn
+				stopped := make(chan bool)
+				for _, timer := range timers {
+					go func() { stopped <- timer.Stop() }()
+					require.True(t, <-stopped)
+				}
+				return nil
+			}))
+		fixture.Elapse(time.Minute)
+		require.False(t, new(clock).After(0, never).Stop(), "the object is not running")
+	})
+}

@@ -1,0 +1,83 @@
+package api_test
+
+import (
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// maxTwoWay is the number of pairs of files of the root that refer to each
+// other: see "The files of the root" in docs/design.md.
+const maxTwoWay = 20
+
+// A pair of files of the root that refer to each other can only be read
+// together, so new pairs need a reason.
+func TestAPI_FewFilesOfTheRootReferToEachOther(t *testing.T) {
+	arrows := rootArrows(t)
+	require.Greater(t, len(arrows), 150)
+	var pairs []string
+	for a, names := range arrows {
+		if back := arrows[arrow{a.to, a.from}]; a.from < a.to && len(back) > 0 {
+			pairs = append(pairs, a.from+" -> "+a.to+": "+join(names)+"; <- "+join(back))
+		}
+	}
+	slices.Sort(pairs)
+	t.Logf("%d arrows, %d of them both ways", len(arrows), 2*len(pairs))
+	require.LessOrEqual(
+		t, len(pairs), maxTwoWay, "move a function to the file of its type:\n%s", strings.Join(pairs, "\n"),
+	)
+}
+
+func join(names map[string]bool) string {
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
+}
+
+// An arrow leads from a file to one that declares something it uses.
+type arrow struct{ from, to string }
+
+// rootArrows returns the arrows between the files of the root, without its
+// tests, with the names of the types, functions, methods, fields, constants and
+// variables that are used.
+func rootArrows(t *testing.T) map[arrow]map[string]bool {
+	t.Helper()
+	imports := goList(t, "-f", `{{join .Imports "\n"}}`, modulePath)
+	set := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range goList(t, "-f", `{{join .GoFiles "\n"}}`, modulePath) {
+		file, err := parser.ParseFile(set, filepath.Join("..", "..", name), nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		files = append(files, file)
+	}
+	info := &types.Info{Uses: make(map[*ast.Ident]types.Object)}
+	config := types.Config{Importer: importer.ForCompiler(token.NewFileSet(), "gc", exportData(t, imports...))}
+	root, err := config.Check(modulePath, set, files, info)
+	require.NoError(t, err)
+	arrows := make(map[arrow]map[string]bool)
+	for id, o := range info.Uses {
+		if o.Pkg() != root {
+			continue
+		}
+		a := arrow{fileOf(set, id.Pos()), fileOf(set, o.Pos())}
+		if a.from == a.to {
+			continue
+		}
+		if arrows[a] == nil {
+			arrows[a] = make(map[string]bool)
+		}
+		arrows[a][o.Name()] = true
+	}
+	return arrows
+}
+
+func fileOf(set *token.FileSet, pos token.Pos) string {
+	return filepath.Base(set.Position(pos).Filename)
+}
