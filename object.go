@@ -114,7 +114,8 @@ func (c *core) Storage() *Storage { return &c.storage }
 //
 // A handler that calls Abort should return: everything it stores or sends
 // afterwards is lost. Abort may be called from any goroutine, but not by
-// handlers of other objects. CheckTurns logs such a call with ErrPastGate.
+// handlers of other objects: [Options].CheckTurns logs such a call with
+// [ErrPastGate] if the handler's object has writes that are not durable.
 func (c *core) Abort(reason error) {
 	life := c.life()
 	if life == nil {
