@@ -40,8 +40,9 @@ func (o *Object) Broadcast(v any, options ...SendOption) error {
 }
 
 // Whisper sends v (see [Encode]) to the object's sockets with this uid and
-// returns how many there are. It returns ErrNoTarget if there are none. It
-// keeps the turn.
+// returns how many there are. It returns ErrNoTarget if there are none, and
+// ErrHeldBack if so much output to one of them already waits for the disk that
+// v is not sent to it. It keeps the turn.
 func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) {
 	obj, err := o.speaker()
 	if err != nil {

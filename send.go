@@ -48,13 +48,19 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 	if err := o.CheckGate(); err != nil {
 		return 0, err
 	}
-	reached := 0
+	reached, heldBack := 0, false
 	for _, s := range o.socketsOf(uid) {
-		if s.send(out) == nil {
+		switch err := s.send(out); {
+		case err == nil:
 			reached++
+		case errors.Is(err, ErrHeldBack):
+			heldBack = true
 		}
 	}
-	if reached == 0 {
+	switch {
+	case heldBack:
+		return reached, ErrHeldBack
+	case reached == 0:
 		return 0, fmt.Errorf("%w: %q", ErrNoTarget, uid)
 	}
 	return reached, nil
