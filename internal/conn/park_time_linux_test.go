@@ -25,7 +25,7 @@ func (a asked) SetReadDeadline(time.Time) error {
 // A connection parks when it has been silent for the time of its Poller, and
 // before twice that time has passed. The kernel, which waits from then on,
 // knows nothing of virtual time.
-func TestTheTimeOfAPollerIsTheOneInForce(t *testing.T) {
+func TestPoller_ParksAfterItsTime(t *testing.T) {
 	for _, after := range []time.Duration{10 * time.Millisecond, time.Second, 10 * time.Second} {
 		for _, phase := range []time.Duration{0, 1, after / 3, after - 1, after, after + 1, 3*after - 1} {
 			t.Run(fmt.Sprint(after, " after ", phase), func(t *testing.T) {

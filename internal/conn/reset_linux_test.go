@@ -34,7 +34,7 @@ func tcpOf(p *peer) *net.TCPConn {
 
 // What lies in our kernel when the peer resets TCP is heard, and so is how the
 // peer has ended the connection, even if nothing can be answered any more.
-func TestWhatWasHeardBeforeAResetCounts(t *testing.T) {
+func TestEnds_ResetKeepsWhatArrivedBefore(t *testing.T) {
 	overNetwork(t, func(t *testing.T, dial func(*conn.Options) (*conn.Conn, *peer)) {
 		for how, reset := range resets {
 			for _, n := range []int{0, 1, 1000} {

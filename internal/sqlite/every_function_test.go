@@ -13,7 +13,7 @@ import (
 
 // Each function that SQLite lists ends with its time, whatever large arguments
 // it gets.
-func TestNoFunctionTakesLongerThanItsTime(t *testing.T) {
+func TestHostile_EveryFunctionEndsInTime(t *testing.T) {
 	const mega = 256 << 10
 	s, _ := newSQL(t)
 	run(t, s, "CREATE TABLE t (a)")
@@ -62,7 +62,7 @@ func TestNoFunctionTakesLongerThanItsTime(t *testing.T) {
 	require.Greater(t, called, 200)
 }
 
-func TestErrorsQuoteNoWholeArgument(t *testing.T) {
+func TestHostile_ErrorsQuoteNoWholeArgument(t *testing.T) {
 	s, _ := newSQL(t)
 	for _, path := range []string{"$" + times(1<<20, "a"), "$" + times(1<<19, "\u00e9")} {
 		_, err := try(s, "SELECT json_extract('{}', ?)", path)

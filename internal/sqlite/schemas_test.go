@@ -11,7 +11,7 @@ import (
 
 // Whatever a statement does to something in another schema, it is refused, or
 // there is nothing of that name, as in any database without such a schema.
-func TestNothingOfAnotherSchemaIsThereToBeUsed(t *testing.T) {
+func TestRefused_OtherSchemas(t *testing.T) {
 	s, _ := newSQL(t)
 	run(
 		t, s, "CREATE TABLE t (a); CREATE VIEW v AS SELECT a FROM t; CREATE INDEX i ON t (a);"+

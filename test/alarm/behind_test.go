@@ -34,7 +34,7 @@ func requirePunctual(t *testing.T, rt *dog.Runtime, chimes *dog.Namespace[chime]
 	require.EqualValues(t, hanging, rang.Load())
 }
 
-func TestAlarms_OfObjectsThatAreBusyDoNotDelayThoseOfOtherTypes(t *testing.T) {
+func TestAlarms_BusyObjectsDoNotDelayOtherTypes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		var rang, late atomic.Int64
@@ -55,7 +55,7 @@ func TestAlarms_OfObjectsThatAreBusyDoNotDelayThoseOfOtherTypes(t *testing.T) {
 	})
 }
 
-func TestAlarms_OfReplicasWhoseGroupsHangDoNotDelayThoseOfOthers(t *testing.T) {
+func TestAlarms_HangingGroupsDoNotDelayOtherReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		clock := fixture.NewAlarmHooks(nil)

@@ -45,7 +45,7 @@ func lifeOf(t *testing.T, of dog.Stub[fixture.Object]) (life *fixture.Object) {
 }
 
 // Abort takes no context, so only CheckTurns finds out who calls it.
-func TestGate_AbortOfAnotherObjectIsRefusedUntilTheWritesOfItsCallerAreDurable(t *testing.T) {
+func TestGate_AbortOfAnotherObjectNeedsDurableWrites(t *testing.T) {
 	for name, check := range map[string]bool{"with CheckTurns": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestGate_AbortOfAnotherObjectIsRefusedUntilTheWritesOfItsCallerAreDurable(t
 	}
 }
 
-func TestGate_AbortOfTheHandlersOwnObjectIsNotPastItsGate(t *testing.T) {
+func TestGate_AbortOfTheOwnObjectIsAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := newCells(t, true, dog.Options{})
 		before := lifeOf(t, a)

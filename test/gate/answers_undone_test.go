@@ -15,7 +15,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestGate_ConnectionIsNotHandedOverOfWhatIsUndoneMeanwhile(t *testing.T) {
+func TestGate_UndoneWritesHijackNothing(t *testing.T) {
 	for how, c := range map[string]struct {
 		ending func(s *stage, o actor, hijack func() error) error
 		err    error // of Hijack
@@ -71,7 +71,7 @@ func TestGate_ConnectionIsNotHandedOverOfWhatIsUndoneMeanwhile(t *testing.T) {
 	}
 }
 
-func TestGate_WhatAnAbortedAnswerHasStoredIsKeptUnlessErrorsUndoIt(t *testing.T) {
+func TestGate_AbortedResponseKeepsItsWritesUnlessRolledBack(t *testing.T) {
 	for how, rollback := range map[string]bool{"kept": false, "RollbackOnError": true} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/godurable/dog"
 )
 
-func TestGate_WhatObjectsAndGroupsHoldBackIsBoundedAndShown(t *testing.T) {
+func TestGate_HeldOutputOfObjectsAndGroupsIsBounded(t *testing.T) {
 	ways := map[string]struct {
 		by  actorFunc
 		say func(s *stage, ctx context.Context, text string) error

@@ -17,7 +17,7 @@ import (
 
 // Hooks are not held back: EventDone tells of a handler that has returned,
 // whatever becomes of what it has stored.
-func TestGate_HooksRunWhenTheHandlerReturnsWhateverBecomesOfItsWrites(t *testing.T) {
+func TestTrace_HooksRunWhenTheHandlerReturns(t *testing.T) {
 	reset := func(t *testing.T, err error) { require.ErrorIs(t, err, dog.ErrReset) }
 	none := func(t *testing.T, err error) { require.NoError(t, err) }
 	for name, c := range map[string]struct {
@@ -96,7 +96,7 @@ func TestGate_HooksRunWhenTheHandlerReturnsWhateverBecomesOfItsWrites(t *testing
 }
 
 // Sockets join and leave through the gate, and hooks tell of what they did.
-func TestGate_HooksOfSocketsTellOfWhatHasPassedTheGate(t *testing.T) {
+func TestTrace_SocketHooksRunBehindTheGate(t *testing.T) {
 	for name, lost := range map[string]bool{"durable later": false, "lost": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -106,7 +106,7 @@ func upgradeStatus(
 	return response.StatusCode, saw, errorLog.String()
 }
 
-func TestHTTP_LoggingMiddlewareSeesRefusedUpgradesByStatusAndAcceptedOnesByHijack(t *testing.T) {
+func TestHTTP_LoggingMiddlewareSeesUpgrades(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*http.Request)

@@ -22,7 +22,7 @@ func requireTimes(t *testing.T, s *dog.Storage, query string, want []time.Time) 
 	}
 }
 
-func TestSQL_TimesAreReadBackUpToTheFirstAndTheLastAndOfAllZones(t *testing.T) {
+func TestSQL_TimesOfAllYearsAndZonesAreReadBack(t *testing.T) {
 	withTable(t, func(_ context.Context, s *dog.Storage) {
 		first := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
 		last := time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)
@@ -48,7 +48,7 @@ func TestSQL_TimesAreReadBackUpToTheFirstAndTheLastAndOfAllZones(t *testing.T) {
 const toOrder = "UPDATE t SET at = replace(rtrim(at, 'Z'), 'T', ' ')"
 
 // Earlier programs and programs of other origin store times in RFC 3339.
-func TestSQL_TimesInRFC3339AreReadAndTheDocumentedStatementPutsThemInOrder(t *testing.T) {
+func TestSQL_TimesInRFC3339CanBeConverted(t *testing.T) {
 	source, err := os.ReadFile("../../sql.go")
 	require.NoError(t, err)
 	require.Contains(t, string(source), "\t"+toOrder+"\n")

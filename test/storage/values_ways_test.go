@@ -239,7 +239,7 @@ func requireSameValue(t *testing.T, want, got any) {
 
 // Values are equal after each way, or refused. Messages are plain JSON, whose
 // rules their doc comments state.
-func TestValues_AreEqualOrRefusedOnEveryWay(t *testing.T) {
+func TestValues_AreKeptOrRefused(t *testing.T) {
 	east := time.FixedZone("", 5*3600+1800)
 	for _, c := range []valueCase{
 		valueThat("a boolean", true, same{}, same{}, same{}),

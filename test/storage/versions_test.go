@@ -29,7 +29,7 @@ func requireEngineFormat(t *testing.T, dir string, layout int) {
 	require.Equal(t, engineFormats[layout], found.FormatMajorVersion)
 }
 
-func TestLayout_FormatOfTheEngineIsTheOneOfTheLayout(t *testing.T) {
+func TestLayout_PinsTheFormatOfTheEngine(t *testing.T) {
 	for layout := 1; layout <= store.Layout; layout++ {
 		requireEngineFormat(t, goldenDir(layout), layout)
 	}
@@ -49,7 +49,7 @@ func TestLayout_FormatOfTheEngineIsTheOneOfTheLayout(t *testing.T) {
 	}
 }
 
-func TestLayout_StoreOfALaterVersionIsTooNewAndLeftAsItIs(t *testing.T) {
+func TestLayout_StoreOfALaterVersionIsTooNew(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, dir string){
 		"layout": func(t *testing.T, dir string) {
 			file := filepath.Join(dir, "dog.store")
