@@ -26,8 +26,8 @@ type Reply struct {
 	Err error
 }
 
-// Decode decodes the reply into the value that v points to. It returns Err if
-// there is no reply.
+// Decode decodes the reply into the value that v points to, like
+// [Message.Decode]. It returns Err if there is no reply.
 func (r Reply) Decode(v any) error {
 	if r.Err != nil {
 		return r.Err
@@ -40,11 +40,13 @@ func (r Reply) Decode(v any) error {
 
 // Gossip asks the other replicas of the group at the same time. Clients do not
 // see it. OnGossip of each replica gets v as JSON, and its result is returned
-// as JSON, in the order in which the replicas were created. If one replica
-// fails, its Reply has an Err and the other replies are not affected. A replica
-// that does not reply within Options.GossipTimeout, or by ctx's deadline if
-// that is earlier, gets a Reply whose Err is [context.DeadlineExceeded]. A
-// replica alone in its group gets no replies and no error.
+// as JSON, in the order in which the replicas were created. The JSON is that of
+// encoding/json, as for messages: see [Encode] and [Message.Decode]. If one
+// replica fails, its Reply has an Err and the other replies are not affected. A
+// replica that does not reply within Options.GossipTimeout, or by ctx's
+// deadline if that is earlier, gets a Reply whose Err is
+// [context.DeadlineExceeded]. A replica alone in its group gets no replies and
+// no error.
 //
 // Gossip returns an error if it fails as a whole: v has no JSON form, ctx is
 // cancelled, or the runtime has shut down. In a handler Gossip gives up the

@@ -39,7 +39,9 @@ type Message struct {
 // String returns the data as a string.
 func (m Message) String() string { return string(m.Data) }
 
-// Decode decodes the data as JSON into the value that v points to.
+// Decode decodes the data as JSON into the value that v points to. It is
+// [json.Unmarshal], since any client may have sent the data: a number that goes
+// into an any becomes the nearest float64. [JSON] refuses to round an integer.
 func (m Message) Decode(v any) error {
 	if err := json.Unmarshal(m.Data, v); err != nil {
 		return fmt.Errorf("dog: decode message: %w", err)
@@ -49,7 +51,9 @@ func (m Message) Decode(v any) error {
 
 // Encode returns the message that Send, Emit, Broadcast and Whisper make of v.
 // A string or a [json.RawMessage] becomes text as it is. A []byte becomes
-// binary. A Message stays as it is. Any other value becomes JSON text.
+// binary. A Message stays as it is. Any other value becomes JSON text, by
+// [json.Marshal]: in a string inside the value, bytes that are not UTF-8 become
+// U+FFFD. [JSON] refuses such strings.
 //
 // Encode fails if v has no JSON form. It returns a [UsageError] if text is not
 // UTF-8, since every client would refuse it.

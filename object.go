@@ -45,8 +45,9 @@ func (o *Object) Broadcast(v any, options ...SendOption) error {
 }
 
 // Whisper sends v (see [Encode]) to the object's sockets with this uid and
-// returns how many there are. It returns ErrNoTarget if there are none. It
-// keeps the turn.
+// returns how many there are. It returns ErrNoTarget if there are none, and
+// ErrHeldBack if so much output to one of them already waits for the disk that
+// v is not sent to it. It keeps the turn.
 func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) {
 	obj, err := o.running()
 	if err != nil {
@@ -119,7 +120,8 @@ func (c *core) Storage() *Storage { return &c.storage }
 //
 // A handler that calls Abort should return: everything it stores or sends
 // afterwards is lost. Abort may be called from any goroutine, but not by
-// handlers of other objects. CheckTurns logs such a call with ErrPastGate.
+// handlers of other objects: [Options].CheckTurns logs such a call with
+// [ErrPastGate] if the handler's object has writes that are not durable.
 func (c *core) Abort(reason error) {
 	life := c.life()
 	if life == nil {

@@ -2,6 +2,7 @@ package dog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/godurable/dog/internal/object"
@@ -61,13 +62,19 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 		}
 		return reached, o.sendGated(out.frame.Len(), func() { _, _ = r.whisper(out, uid, o.socketsOf) })
 	}
-	reached := 0
+	reached, heldBack := 0, false
 	for _, s := range o.socketsOf(uid) {
-		if s.send(out) == nil {
+		switch err := s.send(out); {
+		case err == nil:
 			reached++
+		case errors.Is(err, ErrHeldBack):
+			heldBack = true
 		}
 	}
-	if reached == 0 {
+	switch {
+	case heldBack:
+		return reached, ErrHeldBack
+	case reached == 0:
 		return 0, fmt.Errorf("%w: %q", ErrNoTarget, uid)
 	}
 	return reached, nil

@@ -110,9 +110,11 @@ func (s Stub[T]) Release() {
 // its context cancelled, and its output is dropped. An object that is not in
 // memory is not affected.
 //
-// Abort returns [ErrPastGate] in a handler of another object, since Abort does
-// not wait for durability, [ErrInvalidName] for a name that no object can have,
-// and [ErrShutdown] when Shutdown is complete.
+// Abort does not wait for durability. So it returns [ErrPastGate] in a handler
+// of another object that has writes which are not durable, if
+// [Options].CheckTurns is set: without it, nothing finds out who has called
+// Abort. It returns [ErrInvalidName] for a name that no object can have, and
+// [ErrShutdown] when Shutdown is complete.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {
 		return notRunning("Stub.Abort")

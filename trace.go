@@ -10,6 +10,10 @@ import (
 // tracing. Any of them may be nil. They must not panic, and should return
 // quickly.
 //
+// Hooks do not wait for durability. EventDone is called when a handler has
+// returned, whatever becomes of its writes: if they are lost afterwards, no
+// EventDone reports that, only ObjectStopped of the reset that follows.
+//
 // Hooks are called without the turn of any object, not even their caller's, so
 // they may use objects. The exceptions are SocketOpened and SocketClosed, since
 // their socket waits for them. A handler that calls other objects with a
@@ -32,7 +36,8 @@ type Trace struct {
 	// [ResetError]), also by a failed start. It is also called when an object
 	// that had started has left memory or hibernates (cause is nil).
 	ObjectStopped func(o ObjectInfo, cause error)
-	// EventDone is called when a handler has returned.
+	// EventDone is called when a handler has returned, once. Its writes may not
+	// be durable yet.
 	EventDone func(EventInfo)
 	// SocketOpened is called when a socket has joined its object, before
 	// OnOpen.

@@ -142,7 +142,7 @@ func notOneSentence(page string) (lines []string) {
 	return lines
 }
 
-func TestPages_NotOneSentenceIsFound(t *testing.T) {
+func TestPages_SecondSentenceOnALineIsFound(t *testing.T) {
 	for page, want := range map[string]int{
 		"One.\nTwo.":                      0,
 		"- **A label.** One: `a. B`.":     0,

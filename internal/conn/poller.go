@@ -150,24 +150,29 @@ func (p *Poller) Run(ctx context.Context) {
 	var waiting sync.WaitGroup
 	waiting.Go(func() { kernel.wait(p.wake) })
 
+	p.look(ctx)
+	p.mu.Lock()
+	p.kernel = nil
+	parked := slices.Clone(p.parked)
+	p.mu.Unlock()
+	kernel.close()
+	waiting.Wait()
+	for _, c := range parked {
+		if c != nil {
+			c.mu.Lock()
+			c.rouseLocked()
+			c.mu.Unlock()
+		}
+	}
+}
+
+// look asks connections to park when they are silent, until ctx is done.
+func (p *Poller) look(ctx context.Context) {
 	ticker := time.NewTicker(p.after)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			p.mu.Lock()
-			p.kernel = nil
-			parked := slices.Clone(p.parked)
-			p.mu.Unlock()
-			kernel.close()
-			waiting.Wait()
-			for _, c := range parked {
-				if c != nil {
-					c.mu.Lock()
-					c.rouseLocked()
-					c.mu.Unlock()
-				}
-			}
 			return
 		case <-ticker.C:
 		}

@@ -22,6 +22,19 @@ var (
 		" cannot reference objects in database"}
 )
 
+// maxText is the maximum size of an error's text in bytes. SQLite may quote
+// whole arguments, which clients may have sent, and errors are logged.
+const maxText = 400
+
+// A clippedError is an error of SQLite with a shorter text.
+type clippedError struct {
+	err  error
+	text string
+}
+
+func (e *clippedError) Error() string { return e.text }
+func (e *clippedError) Unwrap() error { return e.err }
+
 // explain converts an error of SQLite to an error of the store. It sets broken
 // if the connection can no longer be used.
 func (c *conn) explain(err error) error {
@@ -33,6 +46,10 @@ func (c *conn) explain(err error) error {
 		err = fmt.Errorf("%w: %s", store.ErrRefused, c.guard.refused)
 		c.guard.refused = ""
 		return err
+	}
+	text := err.Error()
+	if len(text) > maxText {
+		err = &clippedError{err, strings.ToValidUTF8(text[:maxText], "") + "…"}
 	}
 	var code sqlite3.ErrorCode
 	if !errors.As(err, &code) {
@@ -58,16 +75,16 @@ func (c *conn) explain(err error) error {
 	case sqlite3.ERROR:
 		// SQLite has no error codes for these.
 		for _, limit := range limitTexts {
-			if strings.Contains(err.Error(), limit) {
+			if strings.Contains(text, limit) {
 				return fmt.Errorf("%w: %w", store.ErrLimit, err)
 			}
 		}
 		for _, refusal := range refusalTexts {
-			if strings.Contains(err.Error(), refusal) {
+			if strings.Contains(text, refusal) {
 				return fmt.Errorf("%w: %w: it is reserved for SQLite", store.ErrRefused, err)
 			}
 		}
-		if strings.Contains(err.Error(), "no such function: load_extension") { // not included in this SQLite
+		if strings.Contains(text, "no such function: load_extension") { // not included in this SQLite
 			return fmt.Errorf("%w: load_extension", store.ErrRefused)
 		}
 	}

@@ -19,12 +19,16 @@ import (
 type ward struct {
 	dog.Group
 	clock  *fixture.AlarmHooks
-	closed *atomic.Bool // no ward starts meanwhile; nil: never
+	closed *atomic.Bool    // no ward starts meanwhile; nil: never
+	hang   <-chan struct{} // no start ends before it is closed; nil: at once
 }
 
 func (w *ward) OnStart(context.Context) error {
 	if w.closed != nil && w.closed.Load() {
 		return errDropped
+	}
+	if w.hang != nil {
+		<-w.hang
 	}
 	return nil
 }

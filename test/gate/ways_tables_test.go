@@ -269,7 +269,7 @@ var silent = map[string][]string{
 	"it keeps something with the socket, for its replica":                        {"Socket.SetAttachment"},
 	"it gives back a place that nobody has used, whatever becomes of the object": {"Stub.Release"},
 	"it writes to the log, which is for who runs the program":                    {"Object.Log"},
-	"it ends the object, and sends nothing that depends on its writes":           {"Object.Abort", "Stub.Abort"},
+	"it ends an object, another one only past the gate (abort_test.go)":          {"Object.Abort", "Stub.Abort"},
 	"a handler that calls it waits for itself":                                   {"Runtime.Shutdown", "Runtime.Serve"},
 	"it runs a function later, as an event of the same object": {
 		"Object.After",

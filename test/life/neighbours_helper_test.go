@@ -15,6 +15,9 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/godurable/dog/test/internal/fixture"
 )
 
 // street is a runtime with many good neighbours, and a bad one that hangs at
@@ -27,7 +30,7 @@ type street struct {
 	hang      string // fixed
 	until     chan struct{}
 
-	hung atomic.Bool // Clusterize, which hangs the first time only
+	hung atomic.Bool // a place that hangs the first time only
 
 	mu      sync.Mutex
 	running map[string]int // lives that OnStop has not ended, by name. guarded by mu
@@ -38,7 +41,7 @@ type street struct {
 func (s *street) at(place, name string) {
 	switch {
 	case place != s.hang || name != "bad":
-	case place == "Clusterize":
+	case place == "Clusterize" || place == "New" || place == "Schema":
 		if s.hung.CompareAndSwap(false, true) {
 			<-s.until
 		}
@@ -79,7 +82,15 @@ func (n *neighbor) OnStop(context.Context, dog.StopReason) error {
 	defer n.street.mu.Unlock()
 	n.street.running[n.Name()]--
 	n.street.stops++
+	if n.street.hang == "disk" { // it would wait for the disk, too
+		return nil
+	}
 	return n.Storage().Put("stopped", []byte("yes"))
+}
+
+func (n *neighbor) OnAlarm(context.Context, dog.Alarm) error {
+	n.street.at("OnAlarm", n.Name())
+	return nil
 }
 
 func (n *neighbor) Knock(ctx context.Context) error {
@@ -100,6 +111,12 @@ func (n *neighbor) Knock(ctx context.Context) error {
 				}
 			}
 		})
+	case "OnAlarm":
+		return n.Storage().Alarms().Set(time.Now())
+	case "timer":
+		n.After(time.Nanosecond, func(context.Context) error { n.street.at("timer", n.Name()); return nil })
+	case "disk":
+		return n.Storage().Put("knocked", nil)
 	}
 	return nil
 }
@@ -155,6 +172,11 @@ func (b *cottage) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) err
 	return s.Send(m)
 }
 
+func (b *cottage) OnError(context.Context, *dog.Socket, error) error {
+	b.street.at("OnError", b.GroupName())
+	return nil
+}
+
 func (b *cottage) OnClose(context.Context, *dog.Socket, int, string) error {
 	b.street.at("OnClose", b.GroupName())
 	return nil
@@ -191,7 +213,21 @@ func (w slowReader) Write(p []byte) (int, error) {
 func newStreet(t *testing.T, hang string) *street {
 	s := &street{hang: hang, until: make(chan struct{}), running: make(map[string]int)}
 	var err error
+	var keep dog.Store
+	schema := dog.Schema(nil)
+	switch hang {
+	case "Schema":
+		keep, schema = fixture.OpenedStore(&streetEngine{fixture.PromptEngine(), s}), dog.Schema{"a step"}
+	case "disk":
+		engine := storetest.New()
+		keep = fixture.OpenedStore(engine)
+		go func() {
+			<-s.until
+			engine.Prompt()
+		}()
+	}
 	s.rt = dogtest.New(t, dog.Options{
+		Store:      keep,
 		EvictAfter: time.Minute, MaxObjects: 750, StartTimeout: -1,
 		Logger: slog.New(holdingLog{slog.DiscardHandler, s}),
 		Trace: &dog.Trace{
@@ -203,7 +239,10 @@ func newStreet(t *testing.T, hang string) *street {
 		},
 	})
 	s.neighbors, err = dog.RegisterObject(
-		s.rt, "neighbor", &dog.ObjectOptions[neighbor]{New: func() *neighbor { return &neighbor{street: s} }},
+		s.rt, "neighbor", &dog.ObjectOptions[neighbor]{
+			New:    func() *neighbor { s.at("New", "bad"); return &neighbor{street: s} },
+			Schema: schema,
+		},
 	)
 	require.NoError(t, err)
 	cottages, err := dog.RegisterReplica(
@@ -228,7 +267,8 @@ func (s *street) provoke(t *testing.T) {
 	case "answer":
 		go s.neighbors.Named("bad").
 			ServeHTTP(slowReader{httptest.NewRecorder(), s}, httptest.NewRequest("GET", "/", nil))
-	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnClose", "SocketOpened", "SocketClosed", "OnGossip":
+	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "SocketOpened", "SocketClosed",
+		"OnGossip":
 		go func() {
 			c, _, err := s.srv.TryDial("/?terrace=bad&u=bad", dogtest.DialOptions{})
 			if err != nil {
@@ -237,6 +277,8 @@ func (s *street) provoke(t *testing.T) {
 			switch s.hang {
 			case "OnMessage":
 				c.Send("hello")
+			case "OnError":
+				c.Vanish()
 			case "OnClose", "SocketClosed":
 				c.Close(1000, "")
 			case "OnGossip":
@@ -246,5 +288,44 @@ func (s *street) provoke(t *testing.T) {
 	default:
 		go func() { _ = dog.CallErr0(context.Background(), s.neighbors.Named("bad"), (*neighbor).Knock) }()
 	}
+	if s.hang == "timer" {
+		time.Sleep(time.Nanosecond)
+	}
 	synctest.Wait()
 }
+
+// streetEngine opens databases in which nothing happens, except that the first
+// one hangs at a step of its schema.
+type streetEngine struct {
+	store.Engine
+	street *street
+}
+
+func (e *streetEngine) OpenSQL(store.Pages, store.SQLLimits) (store.SQL, error) {
+	return streetSQL{street: e.street}, nil
+}
+
+type streetSQL struct {
+	store.SQL
+	street *street
+}
+
+func (q streetSQL) Run(_ string, _ []any, write func() error) (store.Rows, error) {
+	q.street.at("Schema", "bad")
+	return noRows{}, write()
+}
+
+func (streetSQL) Allow(time.Duration, int) {}
+func (streetSQL) Savepoint(int) error      { return nil }
+func (streetSQL) Release(int) error        { return nil }
+func (streetSQL) LastInsertID() int64      { return 0 }
+func (streetSQL) Changes() int64           { return 0 }
+func (streetSQL) Commit() error            { return nil }
+func (streetSQL) Rollback() error          { return nil }
+func (streetSQL) Close() error             { return nil }
+
+type noRows struct{ store.Rows }
+
+func (noRows) Next() bool   { return false }
+func (noRows) Err() error   { return nil }
+func (noRows) Close() error { return nil }

@@ -23,7 +23,8 @@ func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 	for _, hang := range []string{
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
 		"ObjectStarted", "ObjectStopped", "EventDone", "SocketOpened", "SocketClosed",
-		"Identify", "Clusterize", "OnOpen", "OnMessage", "OnClose", "OnGossip",
+		"Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "OnGossip",
+		"OnAlarm", "timer", "New", "Schema", "disk",
 	} {
 		t.Run(hang, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -146,8 +146,8 @@ var statedTimes = []timed{
 			return timeToEviction(t, o, phase)
 		},
 	},
-	{ // what is parked is waited for by the kernel, of which virtual time knows nothing: package conn tests it
-		field: "ParkAfter",
+	{ // what is parked is waited for by the kernel, of which virtual time knows nothing
+		field: "ParkAfter", elsewhere: "internal/conn/park_time_linux_test.go: TestPoller_ParksAfterItsTime",
 		never: func(t *testing.T, o dog.Options) {
 			h := fixture.NewRoomsWith(t, o, two, &fixture.Hooks{Message: fixture.Echo})
 			ada := h.Enter("ada")

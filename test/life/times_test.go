@@ -3,6 +3,8 @@ package life_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -28,6 +30,10 @@ type timed struct {
 	// act does what starts the time, at some moment after phase, and returns
 	// how long after that it has acted.
 	act func(t *testing.T, o dog.Options, value, phase time.Duration) time.Duration
+
+	// elsewhere is the file and the name of a test of when the time acts, if
+	// this one cannot have it act.
+	elsewhere string
 
 	// never finds that nothing happens with a negative value; nil: it is
 	// refused.
@@ -74,6 +80,27 @@ func TestTimes_TakeEffectWithinTheDocumentedBounds(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// What is stated of a time has to be looked at, not only whether it may be
+// negative.
+func TestTimes_EachHasATestOfWhenItActs(t *testing.T) {
+	for _, name := range fieldsOf(reflect.TypeFor[dog.Options](), "") {
+		found := false
+		for _, row := range statedTimes {
+			if row.field != name {
+				continue
+			}
+			if file, test, ok := strings.Cut(row.elsewhere, ": "); ok {
+				source, err := os.ReadFile(filepath.Join("../..", file))
+				require.NoError(t, err)
+				require.Contains(t, string(source), "\nfunc "+test+"(t *testing.T) {\n")
+				found = true
+			}
+			found = found || row.act != nil && len(row.values) > 0
+		}
+		require.True(t, found, "nothing says when %s acts", name)
 	}
 }
 

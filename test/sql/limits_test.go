@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,10 +88,16 @@ func (n narrow) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	return narrowEngine{e}, err
 }
 
+// documented are the limits in the comment of dog.SQL.
+var documented = store.SQLLimits{
+	Steps: 100_000_000, Time: 2 * time.Second, Pattern: 50, Statement: 100_000, Parameters: 100, Columns: 100,
+	Value: 2 << 20, Pages: 10 << 20, Memory: 128 << 20,
+}
+
 type narrowEngine struct{ store.Engine }
 
 func (e narrowEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
-	if limits.Steps != 100_000_000 || limits.Pages != 10<<20 {
+	if limits != documented {
 		return nil, fmt.Errorf("other limits than are documented: %+v", limits)
 	}
 	limits.Steps, limits.Pages = limits.Steps/100, 100
