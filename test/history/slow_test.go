@@ -67,7 +67,10 @@ func TestCatchUp_ClientThatIsOutrunIsToldOfTheGap(t *testing.T) {
 		}
 		synctest.Wait()
 		n := 0
-		var gap struct{ From, To, Why string }
+		var gap struct {
+			From, To string
+			Why      dog.GapReason
+		}
 		for {
 			kind, rest := speaks.frame()
 			if kind == "g" {
@@ -77,7 +80,7 @@ func TestCatchUp_ClientThatIsOutrunIsToldOfTheGap(t *testing.T) {
 			n++
 			require.Equal(t, padded(n, n)[0], rest)
 		}
-		require.EqualValues(t, dog.GapSlow, gap.Why)
+		require.Equal(t, dog.GapSlow, gap.Why)
 		require.Equal(t, speaks.pos, gap.From)
 		speaks.pos = gap.To
 		first := speaks.message()
