@@ -91,8 +91,8 @@ export function connect(url, options = {}) {
   let fallback; // while SSE is used
   let quiet = false; // a stream has ended as it does each minute: the next attempt is not worth an event
 
-  let position = store?.getItem(key) || ''; // after what has been handled
-  let received = position || options.after; // after what has been received; undefined: now, '': before everything
+  let received = store?.getItem(key) || options.after; // after what has been received; undefined: now, '': before all
+  let position = received ?? ''; // after what has been handled
   let begun = !!received;
   let tail = Promise.resolve(); // of what is handled, one message after the other
   let muted = false; // by close(): what has been received is not handled

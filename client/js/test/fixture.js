@@ -134,7 +134,7 @@ export class FakeServer {
         const body = new ReadableStream({ start: (controller) => (request.stream = controller) });
         resolve(new Response(body, { headers: { 'content-type': 'text/event-stream' } }));
       };
-      request.write = (text) => request.stream.enqueue(new TextEncoder().encode(text));
+      request.write = (text) => request.aborted || request.stream.enqueue(new TextEncoder().encode(text));
       request.data = (...values) => request.write(`event: data\ndata:${JSON.stringify(values)}\n\n`);
       request.control = (position, upToDate = true) =>
         request.write(`event: control\nid: ${position}\ndata:${JSON.stringify({ streamNextOffset: position, upToDate })}\n\n`);
