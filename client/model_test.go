@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,8 @@ type modelServer struct {
 	handled  map[string]int    // how often a client's message took effect
 	all      map[string]int    // the positions of all messages there ever were, in order
 	data     map[string]string // the messages by their positions
+	lose     string            // "before" or "after": when the connection of the next client's message is cut
+	late     time.Duration     // of acknowledgements
 }
 
 func newModelServer() *modelServer {
@@ -167,11 +170,17 @@ func (s *modelServer) frame(session, data string, write func(string) error) erro
 		return err
 	}
 	s.mu.Lock()
-	if n > s.sessions[session] {
+	lose, late := s.lose, s.late
+	s.lose = ""
+	if lose != "before" && n > s.sessions[session] {
 		s.sessions[session] = n
 		s.handled[payload]++
 	}
 	s.mu.Unlock()
+	if lose != "" {
+		return net.ErrClosed
+	}
+	time.Sleep(late)
 	return write("a" + strconv.FormatUint(n, 10))
 }
 
@@ -256,6 +265,7 @@ func TestClient_BehavesLikeItsModel(t *testing.T) {
 		return modelStep{
 			rapid.SampledFrom([]string{
 				"publish", "publish", "publish", "publish", "send", "send", "send", "hurry", "wait", "trim", "forget", "restart",
+				"lose before", "lose after", "late", "prompt",
 			}).Draw(t, "what"),
 			time.Duration(rapid.IntRange(0, 4).Draw(t, "wait")) * 3 * time.Second,
 		}
@@ -283,6 +293,7 @@ type modelWorld struct {
 	network *http.Client
 	random  []float64
 	sending sync.WaitGroup
+	pending atomic.Int64 // calls of Send
 
 	c         *client.Client
 	receiving sync.WaitGroup
@@ -324,9 +335,15 @@ func (w *modelWorld) play(plan []modelStep) {
 		case "forget":
 			w.server.forget()
 		case "send":
-			w.send(fmt.Sprint("send ", i), time.Hour)
+			w.send(fmt.Sprint("send ", i), 3*time.Hour)
 		case "hurry":
 			w.send(fmt.Sprint("hurry ", i), time.Second)
+		case "lose before", "lose after":
+			w.server.change(func() { _, w.server.lose, _ = strings.Cut(s.what, " ") })
+		case "late":
+			w.server.change(func() { w.server.late = 2 * time.Second })
+		case "prompt":
+			w.server.change(func() { w.server.late = 0 })
 		case "restart":
 			w.stop()
 			w.start()
@@ -335,6 +352,7 @@ func (w *modelWorld) play(plan []modelStep) {
 	}
 	w.server.publish() // also ends a history that is empty
 	time.Sleep(time.Hour)
+	require.Zero(w.t, w.pending.Load(), "messages were not settled although the network works")
 	w.stop()
 	w.sending.Wait()
 
@@ -410,7 +428,9 @@ func (w *modelWorld) received(event client.Event) {
 
 func (w *modelWorld) send(data string, patience time.Duration) {
 	c := w.c
+	w.pending.Add(1)
 	w.sending.Go(func() {
+		defer w.pending.Add(-1)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		err := c.Send(ctx, data)
