@@ -184,73 +184,6 @@ func (s *modelServer) frame(session, data string, write func(string) error) erro
 	return write("a" + strconv.FormatUint(n, 10))
 }
 
-// A weakness is how a connection breaks: after so many bytes in one direction,
-// by an error or by silence.
-type weakness struct {
-	reads, writes int
-	silent        bool
-}
-
-// A weakConn is a connection with a weakness.
-type weakConn struct {
-	net.Conn
-	weakness
-	mu     sync.Mutex
-	broken bool
-	once   sync.Once
-	closed chan struct{}
-}
-
-// spend returns how many of n bytes still pass.
-func (c *weakConn) spend(budget *int, n int) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.broken {
-		return 0
-	}
-	pass := min(n, *budget)
-	*budget -= pass
-	c.broken = *budget == 0
-	return pass
-}
-
-// fail returns the error of a connection that has broken.
-func (c *weakConn) fail() error {
-	if c.silent {
-		<-c.closed
-	}
-	return errors.Join(net.ErrClosed, c.Close())
-}
-
-func (c *weakConn) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	room := min(len(p), c.reads)
-	broken := c.broken
-	c.mu.Unlock()
-	if broken {
-		return 0, c.fail()
-	}
-	n, err := c.Conn.Read(p[:room])
-	if pass := c.spend(&c.reads, n); pass < n {
-		return pass, c.fail()
-	}
-	return n, err
-}
-
-func (c *weakConn) Write(p []byte) (int, error) {
-	pass := c.spend(&c.writes, len(p))
-	n, err := c.Conn.Write(p[:pass])
-	if err != nil || n == len(p) {
-		return n, err
-	}
-	return n, c.fail()
-}
-
-func (c *weakConn) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close()
-}
-
 // modelStep is something that happens to a client.
 type modelStep struct {
 	what string
@@ -264,15 +197,16 @@ func TestClient_BehavesLikeItsModel(t *testing.T) {
 	steps := rapid.Custom(func(t *rapid.T) modelStep {
 		return modelStep{
 			rapid.SampledFrom([]string{
-				"publish", "publish", "publish", "publish", "send", "send", "send", "hurry", "wait", "trim", "forget", "restart",
-				"lose before", "lose after", "late", "prompt",
+				"publish", "publish", "publish", "publish", "send", "send", "send", "hurry", "wait",
+				"trim", "forget", "restart", "lose before", "lose after", "late", "prompt",
 			}).Draw(t, "what"),
 			time.Duration(rapid.IntRange(0, 4).Draw(t, "wait")) * 3 * time.Second,
 		}
 	})
 	weaknesses := rapid.Custom(func(t *rapid.T) weakness {
 		return weakness{
-			rapid.IntRange(1, 700).Draw(t, "reads"), rapid.IntRange(1, 700).Draw(t, "writes"), rapid.Bool().Draw(t, "silent"),
+			rapid.IntRange(1, 700).Draw(t, "reads"), rapid.IntRange(1, 700).Draw(t, "writes"),
+			rapid.Bool().Draw(t, "silent"),
 		}
 	})
 	rapid.Check(t, func(rt *rapid.T) {
@@ -280,8 +214,7 @@ func TestClient_BehavesLikeItsModel(t *testing.T) {
 		weak := rapid.SliceOfN(weaknesses, 0, 12).Draw(rt, "connections")
 		random := rapid.SliceOfN(rapid.Float64Range(0, 0.999), 1, 5).Draw(rt, "random")
 		synctest.Test(t, func(t *testing.T) {
-			w := &modelWorld{t: t, server: newModelServer(), weak: weak, random: random, outcomes: make(map[string]error)}
-			w.play(plan)
+			newModelWorld(t, weak, random).play(plan)
 		})
 	})
 }
@@ -310,21 +243,6 @@ type modelWorld struct {
 }
 
 func (w *modelWorld) play(plan []modelStep) {
-	w.network = serve(w.t, w.server)
-	transport := w.network.Transport.(*http.Transport)
-	dial := transport.DialContext
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(ctx, network, address)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if err != nil || len(w.weak) == 0 {
-			return c, err
-		}
-		weak := &weakConn{Conn: c, weakness: w.weak[0], closed: make(chan struct{})}
-		w.weak = w.weak[1:]
-		return weak, nil
-	}
-	w.last, w.saved = -1, new("")
 	w.start()
 	for i, s := range plan {
 		switch s.what {
@@ -370,9 +288,32 @@ func (w *modelWorld) play(plan []modelStep) {
 	}
 }
 
+// newModelWorld makes a world in which the first connections are weak.
+func newModelWorld(t *testing.T, weak []weakness, random []float64) *modelWorld {
+	w := &modelWorld{
+		t: t, server: newModelServer(), weak: weak, random: random,
+		outcomes: make(map[string]error), last: -1, saved: new(""),
+	}
+	w.network = serve(w.t, w.server)
+	transport := w.network.Transport.(*http.Transport)
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err != nil || len(w.weak) == 0 {
+			return c, err
+		}
+		weak := &weakConn{Conn: c, weakness: w.weak[0], closed: make(chan struct{})}
+		w.weak = w.weak[1:]
+		return weak, nil
+	}
+	return w
+}
+
 func (w *modelWorld) start() {
 	var err error
-	w.c, err = client.NewWithRandom(address, client.Options{
+	w.c, err = newClient(address, client.Options{
 		After: w.saved, HTTPClient: w.network,
 		SavePosition: func(_ context.Context, p string) error {
 			w.saved = &p
