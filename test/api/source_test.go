@@ -16,7 +16,7 @@ import (
 func publicFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	parsed := make(map[string]*ast.File)
-	for _, pattern := range []string{"*.go", "disk/*.go", "dogtest/*.go", "shard/*.go"} {
+	for _, pattern := range []string{"*.go", "client/*.go", "disk/*.go", "dogtest/*.go", "shard/*.go"} {
 		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
 		require.NoError(t, err)
 		for _, name := range files {
