@@ -25,7 +25,9 @@ func TestReceive_ReportsWhereAClientBegins(t *testing.T) {
 }
 
 func TestReceive_ReportsEachReasonOfAGap(t *testing.T) {
-	for _, reason := range []client.GapReason{client.First, client.Expired, client.Epoch, client.Ahead, client.Slow, "later"} {
+	for _, reason := range []client.GapReason{
+		client.First, client.Expired, client.Epoch, client.Ahead, client.Slow, "of a later version",
+	} {
 		hello := faults.Step{Hello: &faults.Hello{Position: next, Gap: string(reason)}}
 		connections := []faults.Connection{{After: new(from), Steps: []faults.Step{hello, {Send: "mc120\none"}}}}
 		run(t, client.Options{After: new(from)}, connections, func(t *testing.T, s *script) {

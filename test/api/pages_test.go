@@ -84,9 +84,8 @@ func markdown(t *testing.T) (pages []string) {
 func publicNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
-	paths := []string{modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/shard"}
-	imports := importer.ForCompiler(token.NewFileSet(), "gc", exportData(t, paths...))
-	for _, path := range paths {
+	imports := importer.ForCompiler(token.NewFileSet(), "gc", exportData(t, publicPaths...))
+	for _, path := range publicPaths {
 		p, err := imports.Import(path)
 		require.NoError(t, err)
 		names[p.Name()] = true

@@ -11,6 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// publicPaths are the import paths of the public packages.
+var publicPaths = []string{
+	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/shard",
+}
+
 // publicFiles returns the files of the public packages without their tests, by
 // their paths.
 func publicFiles(t *testing.T) map[string]*ast.File {
