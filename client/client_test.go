@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog/client"
@@ -222,6 +223,27 @@ func TestClient_ReportsItsStateAndWhyItIsNotConnected(t *testing.T) {
 		require.Len(t, errs, 5)
 		for i, part := range []string{"502", "StatusTryAgainLater", "within 10 s", "does not answer", "403"} {
 			require.Contains(t, errs[i], part)
+		}
+	})
+}
+
+func TestClient_ReportsAServerWithoutTheProtocol(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := make(chan error, 100)
+		network := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if ws, err := websocket.Accept(w, r, nil); err == nil {
+				_, _, _ = ws.Read(context.Background())
+			}
+		}))
+		c, err := client.New(address, client.Options{HTTPClient: network, OnState: func(s client.State, err error) {
+			if s == client.Waiting {
+				errs <- err
+			}
+		}})
+		require.NoError(t, err)
+		defer c.Close()
+		for range 3 {
+			require.ErrorContains(t, <-errs, "does not speak dog.v1")
 		}
 	})
 }

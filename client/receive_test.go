@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +128,47 @@ func TestReceive_ReturnsWhatCameBeforeTheEnd(t *testing.T) {
 			require.Equal(t, &client.RefusedError{Code: 4002, Reason: "faults"}, refused)
 		}
 		require.ErrorContains(t, s.c.Send(t.Context(), "x"), "4002: faults")
+	})
+}
+
+func TestReceive_DropsWhatItHas(t *testing.T) {
+	run(t, client.Options{}, []faults.Connection{connection(
+		faults.Step{Send: "mc119\none"}, faults.Step{Send: "mc119\none"}, faults.Step{Send: "mb99\nold"},
+		faults.Step{Send: "mc120\ntwo"},
+	)}, func(t *testing.T, s *script) {
+		require.Equal(t, "one", string(s.receive().Data))
+		require.Equal(t, "two", string(s.receive().Data))
+	})
+}
+
+func TestReceive_LimitsMessages(t *testing.T) {
+	run(t, client.Options{ReadLimit: 200}, []faults.Connection{
+		connection(
+			faults.Step{Send: "m\n" + strings.Repeat("x", 198)}, faults.Step{Send: "m\n" + strings.Repeat("y", 199)},
+			faults.Step{Lost: 1},
+		),
+		{After: new(from), Steps: []faults.Step{{Hello: &faults.Hello{Position: from}}, {Send: "m\nz"}}},
+	}, func(t *testing.T, s *script) {
+		require.Len(t, s.receive().Data, 198)
+		require.Equal(t, "z", string(s.receive().Data))
+	})
+}
+
+// Close returns although nobody takes what the server still sends.
+func TestReceive_ClosesAFullClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newModelServer()
+		c, err := client.New(address, client.Options{HTTPClient: serve(t, server), QueueMessages: 2, After: new("")})
+		require.NoError(t, err)
+		for range 20 {
+			server.publish()
+		}
+		synctest.Wait()
+		began := time.Now()
+		c.Close()
+		require.Zero(t, time.Since(began), "the server has answered the close frame")
+		_, err = c.Receive(t.Context())
+		require.ErrorIs(t, err, client.ErrClosed)
 	})
 }
 
