@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"time"
+
+	"github.com/godurable/dog/client/internal/hook"
 )
 
 // A Client is a connection to an object or a group that lasts. Its methods may
@@ -29,6 +31,12 @@ type Client struct {
 // it cannot work with the arguments.
 func New(address string, options Options) (*Client, error) {
 	return newClient(address, options, rand.Float64)
+}
+
+func init() {
+	hook.NewClient = func(address string, options any, random func() float64) (any, error) {
+		return newClient(address, options.(Options), random)
+	}
 }
 
 // newClient returns a client that takes its random numbers from a function.

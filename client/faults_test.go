@@ -47,7 +47,7 @@ func play(t *testing.T, table faults.Table, s faults.Scenario) {
 	network := serve(t, faults.New(table, 1))
 	a := &app{t: t, states: newRecorder(), changed: make(chan struct{})}
 	var err error
-	a.c, err = client.NewWithRandom(address+s.Name, client.Options{
+	a.c, err = newClient(address+s.Name, client.Options{
 		After: s.Client.After, HTTPClient: network, OnState: a.states.record,
 	}, func() float64 { return table.Random })
 	require.NoError(t, err)

@@ -13,9 +13,16 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/godurable/dog/client"
+	"github.com/godurable/dog/client/internal/hook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// newClient is client.New with a function in place of random numbers in [0, 1).
+func newClient(address string, options client.Options, random func() float64) (*client.Client, error) {
+	c, err := hook.NewClient(address, options, random)
+	return c.(*client.Client), err
+}
 
 const address = "http://dog.test/"
 

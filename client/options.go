@@ -20,8 +20,8 @@ type Options struct {
 	Session string
 
 	// After is the position to resume from: that of the last event that the
-	// program has handled. Nil means from now, and an empty text everything that
-	// the server has kept.
+	// program has handled. Nil means from now, and an empty text everything
+	// that the server has kept.
 	After *string
 
 	// SavePosition, if set, is called with the position when an event has been
@@ -44,8 +44,8 @@ type Options struct {
 	// must not call Close.
 	OnState func(state State, err error)
 
-	// MaxAge is how long a message may wait until it is sent for the first time.
-	// The default is one minute.
+	// MaxAge is how long a message may wait until it is sent for the first
+	// time. The default is one minute.
 	MaxAge time.Duration
 
 	// QueueMessages and QueueBytes bound the messages that wait to be sent or

@@ -39,14 +39,14 @@ type Gap struct {
 
 func (Gap) size() int { return 0 }
 
-// A GapReason is why messages are missing. A later server may have more reasons.
+// A GapReason is why messages are missing. Later servers may have more reasons.
 type GapReason string
 
 // The reasons of gaps.
 const (
 	First   GapReason = "first"   // the client had no position
 	Expired GapReason = "expired" // messages after the position are no longer kept
-	Epoch   GapReason = "epoch"   // the position is of another history, from before a crash, an import or a restored backup
+	Epoch   GapReason = "epoch"   // the position is of another history: after a crash, an import, or a restored backup
 	Ahead   GapReason = "ahead"   // the history does not have the position yet
 	Slow    GapReason = "slow"    // messages expired while the client was connected and behind
 )
@@ -63,8 +63,9 @@ func (c *Client) Receive(ctx context.Context) (Event, error) {
 	return c.inbox.take(ctx)
 }
 
-// Events returns an iterator that calls Receive until it returns an error, which
-// is the last element.
+// Events returns an iterator that calls Receive until it returns an error,
+// which is the last element. An event whose loop body breaks counts as handled
+// when the next event is received.
 func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {

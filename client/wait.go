@@ -40,7 +40,8 @@ func windowOf(from, to float64, unit time.Duration) *window {
 	return &window{from: bound(from), to: max(bound(from), bound(to))}
 }
 
-// retryAfter returns the window of the header Retry-After, nil if there is none.
+// retryAfter returns the window of the header Retry-After, nil if there is
+// none.
 func retryAfter(header http.Header, now time.Time) *window {
 	text := header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {

@@ -173,8 +173,8 @@ func (r *run) begin(request *http.Request) (i int, over chan struct{}, err error
 	r.over = over
 	c := r.scenario.Connections[i]
 	if c.Wait != nil {
-		if err := r.near(fmt.Sprintf("connection %d: the wait before it", i+1), arrived.Sub(r.ended), *c.Wait); err != nil {
-			return 0, nil, err
+		if err := r.near("the wait before it", arrived.Sub(r.ended), *c.Wait); err != nil {
+			return 0, nil, fmt.Errorf("connection %d: %w", i+1, err)
 		}
 	}
 	query := request.URL.Query()

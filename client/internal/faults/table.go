@@ -110,7 +110,7 @@ type Step struct {
 
 	Drop  bool `json:"drop,omitempty"`  // cuts the connection
 	Close int  `json:"close,omitempty"` // closes the connection with this code
-	Lost  int  `json:"lost,omitempty"`  // the client must leave, so long after the server's last message or the handshake
+	Lost  int  `json:"lost,omitempty"`  // the client must leave, so long after the server last sent something
 }
 
 // Hello is the first frame. Absent fields are those of an ordinary server.
