@@ -49,6 +49,7 @@ type peer struct {
 
 	mu     sync.Mutex
 	silent bool      // guarded by mu
+	spoken bool      // the client got something besides the handshake. guarded by mu
 	heard  time.Time // when the client last got something. guarded by mu
 }
 
@@ -112,17 +113,11 @@ func (p *peer) read() {
 func (p *peer) send(t websocket.MessageType, text string) error {
 	p.mu.Lock()
 	p.heard = time.Now()
+	p.spoken = true
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), p.run.patience())
 	defer cancel()
 	return p.ws.Write(ctx, t, []byte(text))
-}
-
-// since returns how long the client has got nothing.
-func (p *peer) since(t time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return t.Sub(p.heard)
 }
 
 // cut ends the connection without a close frame.
@@ -249,13 +244,24 @@ func (p *peer) lost(ms int) error {
 		select {
 		case frame, open := <-p.frames:
 			if !open {
-				return p.run.near("leaving", p.since(time.Now()), ms)
+				return p.left(ms)
 			}
 			return fmt.Errorf("the client sent %q", frame)
 		case <-limit:
 			return fmt.Errorf("the client has not left")
 		}
 	}
+}
+
+// left checks when the client has left, which is now.
+func (p *peer) left(ms int) error {
+	p.mu.Lock()
+	heard, spoken := p.heard, p.spoken
+	p.mu.Unlock()
+	if !spoken {
+		return p.run.nearAttempt("leaving", time.Since(heard), ms)
+	}
+	return p.run.near("leaving", time.Since(heard), ms)
 }
 
 // A hijacker makes the connections of a server cutConns.
