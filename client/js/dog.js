@@ -330,8 +330,7 @@ export function connect(url, options = {}) {
   }
 
   function leaveSSE() {
-    fallback = undefined;
-    unopened = ATTEMPTS - 1; // one attempt
+    fallback = undefined; // and again if the next attempt does not open
     if (!link?.sse) return;
     link.window = [0, 0];
     lose(link, '', 1006, true);

@@ -44,7 +44,8 @@ const drive = async (room, { app = [], ...expected }, verdictURL) => {
   let final;
   let done = false;
   room.on('message', (data, position) => {
-    seen.push(typeof data === 'string' ? { message: data, position } : { binary: Buffer.from(data).toString('base64'), position });
+    if (typeof data === 'string') seen.push({ message: data, position });
+    else seen.push({ binary: Buffer.from(data).toString('base64'), position });
   });
   room.on('gap', (gap, position) => {
     if (gap !== 'first') seen.push({ gap, from: room.position, position });
@@ -76,7 +77,8 @@ const drive = async (room, { app = [], ...expected }, verdictURL) => {
   done = true;
 
   // The table leaves out what is empty.
-  assert.deepEqual(seen, (expected.seen ?? []).map((event) => (event.gap || event.binary ? event : { message: '', ...event })));
+  const whole = (event) => (event.gap || event.binary ? event : { message: '', ...event });
+  assert.deepEqual(seen, (expected.seen ?? []).map(whole));
   assert.deepEqual(
     sent.map(({ data, error }) => ({ data, ...(error && { error }) })),
     expected.sent ?? [],

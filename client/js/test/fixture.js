@@ -137,7 +137,9 @@ export class FakeServer {
       request.write = (text) => request.aborted || request.stream.enqueue(new TextEncoder().encode(text));
       request.data = (...values) => request.write(`event: data\ndata:${JSON.stringify(values)}\n\n`);
       request.control = (position, upToDate = true) =>
-        request.write(`event: control\nid: ${position}\ndata:${JSON.stringify({ streamNextOffset: position, upToDate })}\n\n`);
+        request.write(
+          `event: control\nid: ${position}\ndata:${JSON.stringify({ streamNextOffset: position, upToDate })}\n\n`,
+        );
       request.end = () => request.stream.close();
       this.requests.push(request);
     });

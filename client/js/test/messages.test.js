@@ -12,7 +12,8 @@ test('a message is the value of its JSON, or its text, or its bytes', async (t) 
   await settle();
   const ws = FakeWebSocket.last;
   ws.hello({ pos: 'k3-a0' });
-  for (const data of ['ma1\n{"n":1}', 'ma2\nhi\nthere', 'ma3\n', 'm\n7', 'm', bytes('ma4\n\n\0'), bytes('m')]) ws.receive(data);
+  const frames = ['ma1\n{"n":1}', 'ma2\nhi\nthere', 'ma3\n', 'm\n7', 'm', bytes('ma4\n\n\0'), bytes('m')];
+  for (const data of frames) ws.receive(data);
   await settle();
   assert.deepEqual(log, [
     ['message', { n: 1 }, 'k3-a1'],
@@ -197,6 +198,21 @@ test('it is behind until it has handled what was there when it came', async (t) 
   );
 });
 
+test('what an earlier connection received does not end being behind', async (t) => {
+  const room = setUp(t)({ after: 'k3-a0' });
+  let free = () => {};
+  room.on('message', () => new Promise((resolve) => (free = resolve)));
+  await settle();
+  FakeWebSocket.last.hello({ pos: 'z9-a0', now: 'z9-a9' });
+  FakeWebSocket.last.receive('ma9\nA');
+  FakeWebSocket.last.drop();
+  await pass(250);
+  FakeWebSocket.last.hello({ pos: 'k3-a1', gap: 'epoch', now: 'k3-a5' });
+  free();
+  await settle();
+  assert.equal(room.state, 'behind');
+});
+
 test('a message that arrives while the room closes is not handled', async (t) => {
   const store = new MemoryStore();
   const room = setUp(t)({ store, key: 'room' });
@@ -280,13 +296,12 @@ test('an iterator that waits ends when the room closes', async (t) => {
 
 test('strings go as text, buffers as bytes, and everything else as JSON', async (t) => {
   const room = setUp(t)();
-  await settle();
-  FakeWebSocket.last.hello();
   const buffer = new Uint8Array([1, 10, 255, 3]);
   for (const value of ['text\n', { a: [1] }, null, buffer.subarray(1, 3), buffer.buffer]) follow(room.send(value));
-  buffer.fill(0);
+  buffer.fill(0); // they were copied
   const wrong = follow(room.send(undefined));
   await settle();
+  FakeWebSocket.last.hello();
   assert.deepEqual(FakeWebSocket.last.sent, [
     'm1\ntext\n',
     'm2\n{"a":[1]}',
@@ -351,6 +366,16 @@ test('the queue is bounded by 1,000 messages and by 1 MiB, until they are acknow
   await settle();
   assert.deepEqual(more.map((s) => s.result), ['pending', 'full']);
   assert.equal(FakeWebSocket.last.sent.length, 1001);
+
+  room = join();
+  const again = follow(room.send(new Uint8Array(1 << 20)));
+  await settle();
+  FakeWebSocket.last.hello({ max: 2 << 20 });
+  FakeWebSocket.last.receive('a1');
+  follow(room.send(new Uint8Array(1 << 20)));
+  await settle();
+  assert.equal(again.result, 'done');
+  assert.equal(FakeWebSocket.last.sent.length, 2);
 
   room = join();
   const large = ['é'.repeat(1 << 18), new Uint8Array(1 << 19), 'x', ''].map((data) => follow(room.send(data)));
@@ -486,6 +511,7 @@ test('a page that goes leaves its session to the next, or takes it back', async 
   assert.deepEqual(FakeWebSocket.last.sent, ['m2\nA'], 'after the number of the last words');
 
   page.fire(page.window, 'pageshow');
+  follow(room.send('back'));
   assert.notEqual(join({ store: new MemoryStore(store) }).session, room.session);
 });
 

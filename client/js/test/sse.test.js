@@ -264,7 +264,8 @@ test('messages are posted one after the other, with session and number', async (
   assert.equal(server.requests.length, 2);
   assert.equal(server.last.method, 'POST');
   assert.equal(server.last.body, 'A');
-  assert.deepEqual(Object.fromEntries(server.last.url.searchParams), { session: room.session, id: '1', token: 'secret' });
+  const { session } = room;
+  assert.deepEqual(Object.fromEntries(server.last.url.searchParams), { session, id: '1', token: 'secret' });
   server.last.answer(204);
   await settle();
   assert.equal(server.last.body, '{"b":1}');
@@ -280,6 +281,35 @@ test('messages are posted one after the other, with session and number', async (
   server.last.answer(200);
   await settle();
   assert.equal(bytes.result, 'done');
+});
+
+test('a message that is too old for a POST is left out', async (t) => {
+  const { room, server } = await fallBack(t, { post });
+  const old = follow(room.send('old'));
+  await settle();
+  const now = Date.now();
+  t.mock.method(Date, 'now', () => now + 61_000);
+  const sent = follow(room.send('A'));
+  server.requests[0].begin();
+  await settle();
+  assert.equal(old.result, 'expired');
+  assert.equal(server.last.body, 'A');
+  assert.equal(sent.result, 'pending');
+});
+
+test('a POST that came too soon or too often is sent again', async (t) => {
+  for (const status of [408, 429, 500]) {
+    await t.test(String(status), async (t) => {
+      const { room, server } = await fallBack(t, { post });
+      const sent = follow(room.send('A'));
+      server.last.begin();
+      await settle();
+      server.last.answer(status);
+      await settle();
+      assert.equal(sent.result, 'pending');
+      assert.equal(room.state, 'waiting');
+    });
+  }
 });
 
 test('a POST that fails is sent again with its number, by a WebSocket too', async (t) => {
