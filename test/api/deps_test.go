@@ -29,6 +29,22 @@ func TestAPI_LibraryDependsOnThreeModules(t *testing.T) {
 	}, modules)
 }
 
+// A program that is only a client does not get the server.
+func TestAPI_ClientDependsOnTwoModules(t *testing.T) {
+	modules := make(map[string]bool)
+	for _, line := range goList(
+		t, "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}={{.ImportPath}}{{end}}", modulePath+"/client",
+	) {
+		module, path, _ := strings.Cut(line, "=")
+		if module == modulePath {
+			require.True(t, strings.HasPrefix(path, modulePath+"/client"), "package client imports %s", path)
+			continue
+		}
+		modules[module] = true
+	}
+	require.Equal(t, map[string]bool{"github.com/coder/websocket": true, "github.com/google/uuid": true}, modules)
+}
+
 const internalPath = modulePath + "/internal/"
 
 var packageName = regexp.MustCompile("`([a-z0-9/]+)`")

@@ -19,7 +19,7 @@ import (
 var (
 	goBlock   = regexp.MustCompile("(?s)```.*?```") // tests compile these
 	codeSpan  = regexp.MustCompile("`([^`\n]+)`")
-	qualified = regexp.MustCompile(`\b(?:dog|disk|dogtest|shard)\.[A-Z]\w*(?:\.[A-Z]\w*)?`)
+	qualified = regexp.MustCompile(`\b(?:dog|client|disk|dogtest|shard)\.[A-Z]\w*(?:\.[A-Z]\w*)?`)
 	bareName  = regexp.MustCompile(`(?:^|[^\w.-])([A-Z]\w*[a-z]\w*(?:\.[A-Z]\w*)?)`)
 	fileName  = regexp.MustCompile(`^[\w/]+\.(?:go|md)$`)
 )
@@ -84,9 +84,8 @@ func markdown(t *testing.T) (pages []string) {
 func publicNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
-	paths := []string{modulePath, modulePath + "/disk", modulePath + "/dogtest", modulePath + "/shard"}
-	imports := importer.ForCompiler(token.NewFileSet(), "gc", exportData(t, paths...))
-	for _, path := range paths {
+	imports := importer.ForCompiler(token.NewFileSet(), "gc", exportData(t, publicPaths...))
+	for _, path := range publicPaths {
 		p, err := imports.Import(path)
 		require.NoError(t, err)
 		names[p.Name()] = true

@@ -30,7 +30,7 @@ var calledByOthers = []string{"Error", "Is", "Unwrap", "String", "MarshalText", 
 // What no test and no example uses may work in no way that a user would want.
 func TestAPI_ExportedIdentifiersAreUsedByATestOrExample(t *testing.T) {
 	u := readUses(t)
-	for _, path := range []string{modulePath, modulePath + "/disk", modulePath + "/dogtest", modulePath + "/shard"} {
+	for _, path := range publicPaths {
 		scope := u.imported(t, path).Scope()
 		for _, name := range scope.Names() {
 			if o := scope.Lookup(name); o.Exported() {

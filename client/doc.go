@@ -1,0 +1,54 @@
+// Package client connects Go programs to the objects and groups of package dog,
+// by the subprotocol dog.v1. A [Client] stays connected: it connects again when
+// the connection breaks, receives what it has missed meanwhile, and sends again
+// what has not been acknowledged, so that each message takes effect once.
+//
+//	c, err := client.New("wss://example.com/rooms/general", client.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close()
+//	for event, err := range c.Events(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		switch e := event.(type) {
+//		case client.Message:
+//			handle(e.Data)
+//		case client.Gap:
+//			reload()
+//		}
+//	}
+//
+// # What a client receives
+//
+// A client receives each message once and in order, or a [Gap] in the place of
+// those that the server no longer has. The first event of a new client is
+// usually a Gap with the reason [First]. So a program that loads the state of
+// the object at each Gap and applies the messages that follow is up to date.
+//
+// To continue after a restart of the program, keep the position by
+// [Options].SavePosition and pass it as Options.After. The position is that of
+// the last event that the program has handled, so after a crash one event may
+// be received twice: the one that was being handled.
+//
+// An object without a history has no positions. Its messages are lost while the
+// client is not connected, and nobody can report it: use [Options].OnState to
+// notice a new connection.
+//
+// # What a client sends
+//
+// [Client.Send] returns when the server has handled the message and what it
+// stored is durable. Messages wait in a bounded queue while there is no
+// connection. Send returns an error when the queue is full, or when a message
+// could not be sent for [Options].MaxAge. A message whose Send has failed never
+// leaves the client later. Where it may have left already, the error is an
+// [ErrUncertain].
+//
+// # When a client gives up
+//
+// A client connects again, after a random time that grows with each failure,
+// until [Client.Close] or until the server refuses it: by the status 401, 403
+// or 404, or by a close code between 4000 and 4099. Then all methods return a
+// [RefusedError].
+package client

@@ -1,0 +1,162 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Options configure a client. The zero value is useful.
+type Options struct {
+	// Session names the client for the server, which handles each message of a
+	// session once: 8 to 64 letters, digits, - or _. No two clients use the
+	// same session at a time. The default is random.
+	Session string
+
+	// After is the position to resume from: that of the last event that the
+	// program has handled. Nil means from now, and an empty text everything
+	// that the server has kept.
+	After *string
+
+	// SavePosition, if set, is called with the position when an event has been
+	// handled, which is when the next is received. It runs in Receive, which
+	// returns its error and calls it again the next time.
+	SavePosition func(ctx context.Context, position string) error
+
+	// Token, if set, is called before each attempt to connect. Its result is
+	// sent as the header Authorization: Bearer. An error is a failed attempt.
+	Token func(ctx context.Context) (string, error)
+
+	// Header is sent with each attempt to connect.
+	Header http.Header
+
+	// HTTPClient makes the connections. The default is http.DefaultClient.
+	HTTPClient *http.Client
+
+	// OnState, if set, is called when the state changes, with the error that
+	// ended the connection or the attempt to connect. It must not block, and
+	// must not call Close.
+	OnState func(state State, err error)
+
+	// MaxAge is how long a message may wait until it is sent for the first
+	// time. The default is one minute.
+	MaxAge time.Duration
+
+	// QueueMessages and QueueBytes bound the messages that wait to be sent or
+	// acknowledged. The defaults are 1,000 and 1 MiB. As much is received in
+	// advance before the client stops reading.
+	QueueMessages int
+	QueueBytes    int
+
+	// ReadLimit is the maximum size of a message from the server. A larger one
+	// ends the connection. The default is 16 MiB.
+	ReadLimit int64
+}
+
+const (
+	defaultMaxAge        = time.Minute
+	defaultQueueMessages = 1000
+	defaultQueueBytes    = 1 << 20
+	defaultReadLimit     = 16 << 20
+)
+
+// State is the state of a client's connection.
+type State int
+
+// The states of a connection.
+const (
+	Connecting State = iota + 1 // an attempt is under way
+	Open                        // the server has said hello
+	Waiting                     // for the next attempt
+	Closed                      // for good
+)
+
+// String returns the name of the state in lower case.
+func (s State) String() string {
+	switch s {
+	case Connecting:
+		return "connecting"
+	case Open:
+		return "open"
+	case Waiting:
+		return "waiting"
+	case Closed:
+		return "closed"
+	}
+	return fmt.Sprintf("State(%d)", int(s))
+}
+
+var sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{8,64}$`)
+
+// maxPosition is the maximum length of a position.
+const maxPosition = 34
+
+// withDefaults returns the options with the defaults in place of zeros.
+func (o Options) withDefaults() (Options, error) {
+	invalid := func(format string, args ...any) (Options, error) {
+		return Options{}, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+	}
+	switch {
+	case o.Session == "":
+		o.Session = uuid.NewString()
+	case !sessionForm.MatchString(o.Session):
+		return invalid("the session %.80q", o.Session)
+	}
+	if o.After != nil {
+		if len(*o.After) > maxPosition {
+			return invalid("the position %.80q", *o.After)
+		}
+		o.After = new(*o.After)
+	}
+	switch {
+	case o.MaxAge < 0:
+		return invalid("MaxAge is %v", o.MaxAge)
+	case o.QueueMessages < 0:
+		return invalid("QueueMessages is %d", o.QueueMessages)
+	case o.QueueBytes < 0:
+		return invalid("QueueBytes is %d", o.QueueBytes)
+	case o.ReadLimit < 0:
+		return invalid("ReadLimit is %d", o.ReadLimit)
+	}
+	if o.MaxAge == 0 {
+		o.MaxAge = defaultMaxAge
+	}
+	if o.QueueMessages == 0 {
+		o.QueueMessages = defaultQueueMessages
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = defaultQueueBytes
+	}
+	if o.ReadLimit == 0 {
+		o.ReadLimit = defaultReadLimit
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = http.DefaultClient
+	}
+	o.Header = o.Header.Clone()
+	return o, nil
+}
+
+// parseURL checks the address of a server.
+func parseURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "ws", "wss", "http", "https":
+	default:
+		return nil, fmt.Errorf("%w: the scheme of %q is not ws, wss, http or https", ErrInvalid, u.Redacted())
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("%w: %q has no host", ErrInvalid, u.Redacted())
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return u, nil
+}
