@@ -166,6 +166,10 @@ type GroupOptions[T any] struct {
 	// HoldPlaces needs a LingerFor above 0, here or in Options. Default: only
 	// the preference for the replica lingers.
 	HoldPlaces bool
+
+	// Presence keeps the list of the uids that have sockets on the replicas.
+	// Default: off.
+	Presence Presence
 }
 
 // Order selects the replica for a newcomer, among the replicas that have room

@@ -21,7 +21,9 @@ import (
 //
 // The lock order is in docs/design.md.
 type groupState struct {
-	obj *objectState // fixed
+	// fixed
+	obj        *objectState
+	attendance *attendance // nil: its type has no Presence
 
 	peers atomic.Pointer[[]*replicaState] // the replicas, for fan-out; nil: to be rebuilt from book
 
@@ -29,15 +31,15 @@ type groupState struct {
 	book   *roster.Book[*replicaState, *Socket] // nil until the first start of the group; guarded by mu
 	making *making                              // the replica that Clusterize is naming; nil: none; guarded by mu
 	gone   bool                                 // the group has been retired; guarded by mu
+	quiet  bool                                 // see since; guarded by mu
 
 	// dormant holds the replicas without a name that have written to storage
 	// and are not in memory, and perhaps some that are in memory. The next
 	// replica without a name reuses one of them. Guarded by mu.
 	dormant map[store.Base]struct{}
 
-	// quiet and since record since when only time has passed, for retirement.
-	// Guarded by mu.
-	quiet  bool
+	// since records since when only time has passed, if quiet is set, for
+	// retirement. Guarded by mu.
 	since  roster.Time
 	events uint64
 }
@@ -54,7 +56,9 @@ type making struct {
 	over  bool         // done is closed; guarded by the group state's mu
 }
 
-func newGroupState(group *objectState) *groupState { return &groupState{obj: group} }
+func newGroupState(group *objectState) *groupState {
+	return &groupState{obj: group, attendance: newAttendance(group)}
+}
 
 func (g *groupState) runtime() *Runtime { return g.obj.ns.rt }
 

@@ -11,7 +11,8 @@ import (
 // socketSet holds the sockets of an object. It belongs to the object's
 // identity, not to its life.
 type socketSet struct {
-	set conn.Set
+	set        conn.Set
+	attendance *attendance // nil: the type of the object has no Presence. fixed
 
 	mu    sync.Mutex
 	count int // connecting, open, or with an OnClose that has not returned. guarded by mu
@@ -28,7 +29,7 @@ func (o *objectState) socketSet() *socketSet {
 	if s := o.crowd.Load(); s != nil {
 		return s
 	}
-	s := &socketSet{}
+	s := &socketSet{attendance: newAttendance(o)}
 	s.set.Writers = o.runtime().writers
 	if !o.crowd.CompareAndSwap(nil, s) {
 		return o.crowd.Load()
@@ -125,8 +126,12 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 }
 
 // Occupied reports whether the object has sockets that connect, are open, or
-// leave. It takes no lock except that of the sockets.
+// leave, or members that OnPresence has not been told of. It takes no lock
+// except those of the sockets and of the members.
 func (o *objectState) Occupied() bool {
+	if o.attendance().busy() {
+		return true
+	}
 	s := o.crowd.Load()
 	if s == nil {
 		return false
