@@ -46,9 +46,12 @@ type crowd struct {
 		MemberCount(ctx context.Context) (int, error)
 	}
 
+	own  listed // what OnStart has started last
+	seat *seat  // the replica that has started last
+
 	mu      sync.Mutex
+	refuse  error                // what OnStart returns. guarded by mu
 	changes []dog.PresenceChange // guarded by mu
-	order   []string             // of the beginnings and ends of handlers. guarded by mu
 }
 
 // listed is what an object and a group with members have.
@@ -63,6 +66,8 @@ type document struct {
 	dog.Object
 	of *crowd
 }
+
+func (d *document) OnStart(context.Context) error { return d.of.started(d) }
 
 func (d *document) OnPresence(ctx context.Context, p dog.PresenceChange) error {
 	return d.of.note(ctx, p)
@@ -83,6 +88,8 @@ type hall struct {
 	of *crowd
 }
 
+func (h *hall) OnStart(context.Context) error { return h.of.started(h) }
+
 func (h *hall) OnPresence(ctx context.Context, p dog.PresenceChange) error { return h.of.note(ctx, p) }
 
 func (h *hall) Do(ctx context.Context, f func(context.Context, listed) error) error { return f(ctx, h) }
@@ -92,15 +99,29 @@ type seat struct {
 	of *crowd
 }
 
+func (s *seat) OnStart(context.Context) error {
+	s.of.seat = s
+	return nil
+}
+
 func (s *seat) OnOpen(ctx context.Context, k *dog.Socket) error { return s.of.opened(ctx, k) }
 
 func (s *seat) OnMessage(ctx context.Context, k *dog.Socket, m dog.Message) error {
 	return s.of.got(ctx, k, m)
 }
 
-func (c *crowd) note(ctx context.Context, p dog.PresenceChange) error {
+func (c *crowd) started(o listed) error {
 	c.mu.Lock()
-	c.changes = append(c.changes, p)
+	defer c.mu.Unlock()
+	c.own = o
+	return c.refuse
+}
+
+func (c *crowd) note(ctx context.Context, p dog.PresenceChange) error {
+	noted := p
+	noted.Joined = slices.Clone(p.Joined) // the handler may change its own
+	c.mu.Lock()
+	c.changes = append(c.changes, noted)
 	c.mu.Unlock()
 	if c.on == nil {
 		return nil

@@ -225,7 +225,7 @@ func TestPresence_FlappingClientsCauseBoundedEvents(t *testing.T) {
 		c := newCrowd(t, "an object", crowdOptions{
 			Options: dog.Options{Logger: slog.New(slog.DiscardHandler)}, presence: dog.Presence{Grace: 100 * time.Millisecond},
 		})
-		const clients, rounds = 10_000, 3
+		const clients, rounds = 10_000, 2
 		began := time.Now()
 		pause := func(i int) {
 			if i%100 == 0 {
