@@ -23,9 +23,9 @@ import (
 // Without it, a Replica, or an Object that has a handler of sockets or
 // [Presence], treats each request as [Object.Connect] does, and refuses one
 // that asks for no WebSocket or comes from a page of another origin before it
-// starts an object or takes a place. Any other type responds with 404. The place that the
-// request takes on a replica is free again when Receive has returned, unless
-// Connect passed it on to a socket.
+// starts an object or takes a place. Any other type responds with 404. The
+// place that the request takes on a replica is free again when Receive has
+// returned, unless Connect passed it on to a socket.
 //
 // If Receive returns an error and has not responded yet, [WriteError] responds.
 // If RollbackOnError is set, the error also undoes the handler's writes. The

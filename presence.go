@@ -159,12 +159,6 @@ func (s Stub[T]) ask(ctx context.Context, op string, f func(*attendance)) error 
 		return notRunning(op)
 	}
 	ns := s.to.namespace()
-	switch {
-	case ns.kind == KindReplica:
-		return misuse(op, "%q is a type of replicas: ask the group", ns.Name)
-	case !ns.presence.on():
-		return misuse(op, "the options of %q have no Presence", ns.Name)
-	}
 	leave, err := ns.rt.host.EnterFrom(ctx)
 	if err != nil {
 		return err
@@ -172,10 +166,17 @@ func (s Stub[T]) ask(ctx context.Context, op string, f func(*attendance)) error 
 	defer leave()
 	return object.AwaitDurable(ctx, nil, func() error {
 		o, err := s.to.live()
-		if o != nil {
+		switch {
+		case err != nil:
+			return err
+		case ns.kind == KindReplica:
+			return misuse(op, "%q is a type of replicas: ask the group", ns.Name)
+		case !ns.presence.on():
+			return misuse(op, "the options of %q have no Presence", ns.Name)
+		case o != nil:
 			f(o.attendance())
 		}
-		return err
+		return nil
 	})
 }
 

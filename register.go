@@ -52,10 +52,10 @@ type groupType[T any] interface {
 // stand for the defaults.
 //
 // The error is a [RegistrationError] when the name is taken or violates the
-// rules of [ErrInvalidName], when a method of T is nearly a handler, when the
-// options contradict each other, or when T has OnPresence and no [Presence]. The RegistrationError may also wrap an
-// error of the store, [ErrNoStore] for a Schema without a store, [ErrShutdown]
-// or a [UsageError].
+// rules of [ErrInvalidName], when a method of T is nearly a handler, when T has
+// OnPresence and its options no [Presence], or when the options contradict each
+// other. The RegistrationError may also wrap an error of the store,
+// [ErrNoStore] for a Schema without a store, [ErrShutdown] or a [UsageError].
 func RegisterObject[T any, P objectType[T]](
 	rt *Runtime, name string, options *ObjectOptions[T],
 ) (*Namespace[T], error) {

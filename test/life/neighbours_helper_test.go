@@ -135,6 +135,11 @@ func (w *terrace) Clusterize(context.Context, string) (string, error) {
 	return "one", nil
 }
 
+func (w *terrace) OnPresence(context.Context, dog.PresenceChange) error {
+	w.street.at("OnPresence", w.Name())
+	return nil
+}
+
 type cottage struct {
 	dog.Replica
 	street *street
@@ -212,7 +217,9 @@ func newStreet(t *testing.T, hang string) *street {
 	require.NoError(t, err)
 	s.terraces, err = dog.RegisterGroup(
 		s.rt, "terrace", cottages,
-		&dog.GroupOptions[terrace]{New: func() *terrace { return &terrace{street: s} }, Limit: 10},
+		&dog.GroupOptions[terrace]{
+			New: func() *terrace { return &terrace{street: s} }, Limit: 10, Presence: dog.Presence{Grace: time.Second},
+		},
 	)
 	require.NoError(t, err)
 	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -228,7 +235,8 @@ func (s *street) provoke(t *testing.T) {
 	case "answer":
 		go s.neighbors.Named("bad").
 			ServeHTTP(slowReader{httptest.NewRecorder(), s}, httptest.NewRequest("GET", "/", nil))
-	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnClose", "SocketOpened", "SocketClosed", "OnGossip":
+	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnClose", "SocketOpened", "SocketClosed", "OnGossip",
+		"OnPresence":
 		go func() {
 			c, _, err := s.srv.TryDial("/?terrace=bad&u=bad", dogtest.DialOptions{})
 			if err != nil {

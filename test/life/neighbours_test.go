@@ -24,6 +24,7 @@ func TestNeighbours_OneThatHangsSpoilsNothingForOthers(t *testing.T) {
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
 		"ObjectStarted", "ObjectStopped", "EventDone", "SocketOpened", "SocketClosed",
 		"Identify", "Clusterize", "OnOpen", "OnMessage", "OnClose", "OnGossip",
+		"OnPresence",
 	} {
 		t.Run(hang, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

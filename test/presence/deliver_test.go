@@ -163,7 +163,9 @@ func TestPresence_SeqMakesAHandlerExact(t *testing.T) {
 					if err := dog.Put(storage, "seq", p.Seq); err != nil {
 						return err
 					}
-					joined, err = dog.Update(storage, "joined", func(n int) (int, error) { return n + len(p.Joined), nil })
+					joined, err = dog.Update(
+						storage, "joined", func(n int) (int, error) { return n + len(p.Joined), nil },
+					)
 				}
 				if calls%2 == 1 {
 					return errNotNow // the writes are kept

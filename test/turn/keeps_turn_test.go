@@ -95,7 +95,7 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	var err error
 	b.ns, err = dog.RegisterObject(
 		b.rt, "parlor",
-		&dog.ObjectOptions[fixture.SocketObject]{New: func() *fixture.SocketObject {
+		&dog.ObjectOptions[fixture.SocketObject]{Presence: dog.Presence{Grace: time.Hour}, New: func() *fixture.SocketObject {
 			b.o = &fixture.SocketObject{On: on}
 			return b.o
 		}},
@@ -111,7 +111,7 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	require.NoError(t, err)
 	b.groups, err = dog.RegisterGroup(
 		b.rt, "gallery", b.rooms,
-		&dog.GroupOptions[gallery]{Limit: 10, New: func() *gallery {
+		&dog.GroupOptions[gallery]{Limit: 10, Presence: dog.Presence{Grace: time.Hour}, New: func() *gallery {
 			b.g = &gallery{}
 			return b.g
 		}},
