@@ -247,6 +247,7 @@ func TestPresence_NothingIsToldAfterShutdownHasBegun(t *testing.T) {
 		began := time.Now()
 		require.NoError(t, c.rt.Shutdown(t.Context()))
 		require.Equal(t, began, time.Now(), "it waits for no grace and no batch")
+		require.Equal(t, 1, c.stops)
 		leave(bob)
 		require.Empty(t, c.took(time.Hour))
 	})

@@ -52,6 +52,7 @@ type crowd struct {
 	mu      sync.Mutex
 	refuse  error                // what OnStart returns. guarded by mu
 	changes []dog.PresenceChange // guarded by mu
+	stops   int                  // of main. guarded by mu
 }
 
 // listed is what an object and a group with members have.
@@ -68,6 +69,8 @@ type document struct {
 }
 
 func (d *document) OnStart(context.Context) error { return d.of.started(d) }
+
+func (d *document) OnStop(context.Context, dog.StopReason) error { return d.of.stopped() }
 
 func (d *document) OnPresence(ctx context.Context, p dog.PresenceChange) error {
 	return d.of.note(ctx, p)
@@ -89,6 +92,8 @@ type hall struct {
 }
 
 func (h *hall) OnStart(context.Context) error { return h.of.started(h) }
+
+func (h *hall) OnStop(context.Context, dog.StopReason) error { return h.of.stopped() }
 
 func (h *hall) OnPresence(ctx context.Context, p dog.PresenceChange) error { return h.of.note(ctx, p) }
 
@@ -115,6 +120,13 @@ func (c *crowd) started(o listed) error {
 	defer c.mu.Unlock()
 	c.own = o
 	return c.refuse
+}
+
+func (c *crowd) stopped() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stops++
+	return nil
 }
 
 func (c *crowd) note(ctx context.Context, p dog.PresenceChange) error {
