@@ -147,7 +147,8 @@ func TestRegister_NearlyAHandlerIsRefused(t *testing.T) {
 			func(name string) error { _, err := dog.RegisterObject[clicked](rt, name, nil); return err },
 			[]string{
 				"OnÄnderung() is no handler",
-				"Object has the handlers Receive, OnStart, OnStop, OnAlarm, OnOpen, OnMessage, OnClose, OnError, OnPresence",
+				"Object has the handlers Receive, OnStart, OnStop, OnAlarm, OnOpen, OnMessage, OnClose, OnError, " +
+					"OnPresence",
 			},
 		},
 		"no context": {

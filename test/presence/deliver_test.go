@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,12 +71,15 @@ func TestPresence_AChangeThatFailsIsDeliveredAgain(t *testing.T) {
 func TestPresence_FailuresAreSpacedOutAndLaterChangesWait(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		c := newCrowd(t, kind, crowdOptions{})
-		failing := true
+		var failing atomic.Bool
+		failing.Store(true)
 		var at []time.Duration
 		began := time.Now()
 		c.on = func(context.Context, dog.PresenceChange) error {
+			c.mu.Lock()
 			at = append(at, time.Since(began))
-			if failing {
+			c.mu.Unlock()
+			if failing.Load() {
 				return errNotNow
 			}
 			return nil
@@ -89,13 +93,15 @@ func TestPresence_FailuresAreSpacedOutAndLaterChangesWait(t *testing.T) {
 		for _, told := range c.took(10 * time.Minute) {
 			require.Equal(t, "+ada (1)", told)
 		}
+		c.mu.Lock()
 		pause := every
 		for i := 1; i < len(at); i++ {
 			require.Equal(t, pause, at[i]-at[i-1])
 			pause = min(2*pause, time.Minute)
 		}
 		require.Greater(t, len(at), 10)
-		failing = false
+		c.mu.Unlock()
+		failing.Store(false)
 		require.Equal(t, []string{"+ada (1)", "+bob -ada (1)"}, c.took(time.Minute))
 		c.enter("cyd")
 		require.Equal(t, []string{"+cyd (2)"}, c.took(every), "at the usual rate again")

@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,21 +37,22 @@ var shortTimes = dog.Options{
 func TestPresence_AnObjectStaysInMemoryUntilAllIsTold(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		c := newCrowd(t, kind, crowdOptions{Options: shortTimes, presence: dog.Presence{Grace: time.Hour}})
-		ada := c.enter("ada")
-		require.Equal(t, []string{"+ada (1)"}, c.took(every))
-		failing := true
+		var failing atomic.Bool
 		c.on = func(context.Context, dog.PresenceChange) error {
-			if failing {
+			if failing.Load() {
 				return errNotNow
 			}
 			return nil
 		}
+		ada := c.enter("ada")
+		require.Equal(t, []string{"+ada (1)"}, c.took(every))
+		failing.Store(true)
 		leave(ada)
 		require.Empty(t, c.took(time.Hour))
 		require.Len(t, c.inMemory(), 1, "it waits for the grace and the batch")
 		c.took(10 * time.Minute)
 		require.Len(t, c.inMemory(), 1, "it waits until the change is handled")
-		failing = false
+		failing.Store(false)
 		require.Equal(t, []string{"-ada (0)"}, c.took(time.Minute))
 		fixture.Elapse(10 * time.Second)
 		require.Empty(t, c.inMemory())
