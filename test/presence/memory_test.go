@@ -145,6 +145,13 @@ func TestPresence_OffListsNobodyAndRunsNothing(t *testing.T) {
 			require.Zero(t, l.MemberCount())
 			return nil
 		}))
+		require.NoError(t, dog.CallErr(t.Context(), h2.Objects.Named("main"), (*fixture.SocketObject).Do, func(
+			_ context.Context, o *fixture.SocketObject,
+		) error {
+			require.Empty(t, o.Members("", 10))
+			require.Zero(t, o.MemberCount())
+			return nil
+		}))
 		_, err := h.Group.Members(t.Context(), "", 10)
 		fixture.RequireUsage(t, err, `the options of "lobby" have no Presence`)
 		room, err := h.Identify(t.Context(), "ada")
