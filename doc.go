@@ -28,7 +28,8 @@
 // The file handler.go lists the handlers that a type may have, with one
 // interface for each: [OpenHandler], [MessageHandler], [CloseHandler],
 // [ErrorHandler], [GossipHandler], [Starter], [Stopper], [AlarmHandler],
-// [Receiver], [Gateway], [Clusterizer]. A type has only the methods it needs.
+// [Receiver], [Gateway], [Clusterizer], [PresenceHandler]. A type has only the
+// methods it needs.
 // Registration refuses a type with a method that is nearly a handler, such as
 // OnMesage.
 //
@@ -79,6 +80,32 @@
 //     one replica, r.Broadcast to all sockets of the group.
 //   - Whisper sends to all sockets of one uid, wherever they are.
 //   - Gossip asks the replicas themselves and returns their replies.
+//
+// # Presence
+//
+// With GroupOptions.Presence or ObjectOptions.Presence, a group or an object
+// knows which uids have sockets in it, on any replica and from any number of
+// devices. See [Presence]:
+//
+//	func (s *Square) OnPresence(ctx context.Context, change dog.PresenceChange) error {
+//		return s.Broadcast(change)
+//	}
+//
+// A newcomer gets the list of the members ([Object.Members], [Group.Members],
+// [Stub.Members]) and then the changes. Changes are sets to add and to remove:
+// one may repeat what the list has already.
+//
+//   - A uid is told of once when it joins and once when it leaves. It leaves
+//     when it has had no socket for Presence.Grace, so a reconnect within that
+//     time is not noticed.
+//   - The changes of Presence.Every are delivered at once. A uid that has come
+//     and gone, or gone and come, in between is in none of them. So a storm of
+//     reconnects costs four messages a second, not one for each client and
+//     receiver.
+//   - A change is delivered again until OnPresence has succeeded, before the
+//     next one, with the same Seq.
+//   - OnPresence is not told of members that the process has lost: after a
+//     restart the list is empty.
 //
 // # Objects in memory
 //

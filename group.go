@@ -170,6 +170,10 @@ type GroupOptions[T any] struct {
 	// History makes the group keep what its replicas and itself send to all
 	// sockets of the group. Default: nothing is kept.
 	History HistoryOptions
+
+	// Presence keeps the list of the uids that have sockets on the replicas.
+	// Default: off.
+	Presence Presence
 }
 
 // GroupStub is the stub of a group. It gives access to the group's replicas

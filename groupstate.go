@@ -20,8 +20,10 @@ import (
 //
 // The lock order is in docs/design.md.
 type groupState struct {
-	obj    *objectState // fixed
-	record *record      // fixed; the history; nil: none
+	// fixed
+	obj        *objectState
+	attendance *attendance // nil: its type has no Presence
+	record     *record     // the history; nil: its type has none
 
 	sessions atomic.Pointer[sessions] // of the clients; nil: none
 
@@ -31,15 +33,15 @@ type groupState struct {
 	book   *roster.Book[*replicaState, *Socket] // nil until the first start of the group; guarded by mu
 	making *making                              // the replica that Clusterize is naming; nil: none; guarded by mu
 	gone   bool                                 // the group has been retired; guarded by mu
+	quiet  bool                                 // see since; guarded by mu
 
 	// dormant holds the replicas without a name that have written to storage
 	// and are not in memory, and perhaps some that are in memory. The next
 	// replica without a name reuses one of them. Guarded by mu.
 	dormant map[store.Base]struct{}
 
-	// quiet and since record since when only time has passed, for retirement.
-	// Guarded by mu.
-	quiet  bool
+	// since records since when only time has passed, if quiet is set, for
+	// retirement. Guarded by mu.
 	since  roster.Time
 	events uint64
 }
@@ -57,7 +59,7 @@ type making struct {
 }
 
 func newGroupState(group *objectState) *groupState {
-	g := &groupState{obj: group}
+	g := &groupState{obj: group, attendance: newAttendance(group)}
 	if group.ns.history.on() {
 		g.record = newRecord(group.ns.history)
 	}

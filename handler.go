@@ -20,12 +20,12 @@ import (
 // resets the object (see [ErrReset]).
 
 // A Receiver handles the HTTP requests that reach an object through a stub.
-// Without it, a Replica, or an Object that has a handler of sockets, treats
-// each request as [Object.Connect] does, and refuses one that asks for no
-// WebSocket or comes from a page of another origin before it starts an object
-// or takes a place. Any other type responds with 404. The place that the
-// request takes on a replica is free again when Receive has returned, unless
-// Connect passed it on to a socket.
+// Without it, a Replica, or an Object that has a handler of sockets or
+// [Presence], treats each request as [Object.Connect] does, and refuses one
+// that asks for no WebSocket or comes from a page of another origin before it
+// starts an object or takes a place. Any other type responds with 404. The
+// place that the request takes on a replica is free again when Receive has
+// returned, unless Connect passed it on to a socket.
 //
 // If Receive returns an error and has not responded yet, [WriteError] responds.
 // A redirect is a response and no error: call [http.Redirect] and return nil.
@@ -167,6 +167,23 @@ type ErrorHandler interface {
 // group. The result travels as JSON.
 type GossipHandler interface {
 	OnGossip(ctx context.Context, m Message) (any, error)
+}
+
+// A PresenceHandler of an Object or a Group runs when the members of the object
+// or group have changed, if its options have [Presence]. It gets the changes of
+// Presence.Every at once, with at most 1,000 members, or 64 KiB of uids and
+// values: if there are more, the next change follows at once. A change is
+// delivered when OnPresence has returned for the previous one.
+//
+// If OnPresence returns an error or panics, or the object is reset or cannot
+// start, or the handler's writes are not durable in the end, it gets the same
+// change again, with the same Seq, and later changes wait for that. The first
+// pause is Presence.Every. Each further one is twice as long, up to a minute.
+// So each change arrives at least once, in order, and exactly once in effect if
+// the handler stores the last Seq together with its own writes and skips those
+// that are not greater. No change is delivered after Shutdown has begun.
+type PresenceHandler interface {
+	OnPresence(ctx context.Context, change PresenceChange) error
 }
 
 // StopReason is the reason why an object is dropped from memory.

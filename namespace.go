@@ -162,10 +162,12 @@ type namespace struct {
 	lingerFor          time.Duration // of a group; 0 or less: disabled
 	holdPlaces         bool          // of a group
 	replicas           *namespace    // of a group
+	presence           Presence      // of an object or a group; Every has its default
 
 	connects bool // requests open a WebSocket if the type has no Receive
 
-	clusterizes, gateway, gossips, receives, onError, onClose bool // whether the type has these handlers
+	// whether the type has these handlers
+	clusterizes, gateway, gossips, receives, onError, onClose, onPresence bool
 }
 
 // namespaceOf returns the namespace of a class.

@@ -164,12 +164,13 @@ func abortedBy(reason error) error {
 type LiveObject struct {
 	ObjectInfo
 	Sockets    int
+	Members    int  // of Presence; 0 if that is off
 	Hibernated bool // only its sockets are still in memory
 }
 
 // state describes the object as it is now.
 func (o *objectState) state() LiveObject {
-	l := LiveObject{ObjectInfo: o.info(), Hibernated: o.Asleep()}
+	l := LiveObject{ObjectInfo: o.info(), Members: o.attendance().count(), Hibernated: o.Asleep()}
 	if s := o.crowd.Load(); s != nil {
 		l.Sockets = s.set.Len()
 	}

@@ -158,6 +158,10 @@ type ObjectOptions[T any] struct {
 	// negative: no limit.
 	MaxSockets int
 
+	// Presence keeps the list of the uids that have sockets in the object.
+	// Default: off.
+	Presence Presence
+
 	// Sockets holds the defaults for the type's sockets. A zero field stands
 	// for that of Options.Sockets.
 	Sockets SocketOptions

@@ -52,10 +52,10 @@ type groupType[T any] interface {
 // stand for the defaults.
 //
 // The error is a [RegistrationError] when the name is taken or violates the
-// rules of [ErrInvalidName], when a method of T is nearly a handler, or when
-// the options contradict each other. The RegistrationError may also wrap an
-// error of the store, [ErrNoStore] for a Schema without a store, [ErrShutdown]
-// or a [UsageError].
+// rules of [ErrInvalidName], when a method of T is nearly a handler, when T has
+// OnPresence and its options no [Presence], or when the options contradict each
+// other. The RegistrationError may also wrap an error of the store,
+// [ErrNoStore] for a Schema without a store, [ErrShutdown] or a [UsageError].
 func RegisterObject[T any, P objectType[T]](
 	rt *Runtime, name string, options *ObjectOptions[T],
 ) (*Namespace[T], error) {
@@ -65,6 +65,7 @@ func RegisterObject[T any, P objectType[T]](
 	ns := newNamespace[T, P](name, KindObject, options.New)
 	ns.Schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.Hibernates, ns.RollbackOnError = options.Hibernate, options.RollbackOnError
+	ns.presence, ns.problem = options.Presence, cmp.Or(ns.problem, options.Presence.check(KindObject))
 	ns.maxSockets = options.MaxSockets
 	ns.history = options.History
 	if ns.maxSockets == 0 {
@@ -113,8 +114,11 @@ func RegisterGroup[G, R any, P groupType[G]](
 	ns := newNamespace[G, P](name, KindGroup, options.New)
 	ns.Schema = tx.Schema{Steps: options.Schema, AllowNewer: options.AllowNewerSchema}
 	ns.Hibernates, ns.RollbackOnError = options.Hibernate, options.RollbackOnError
-	ns.limit, ns.maxReplicas = options.Limit, options.MaxReplicas
+	ns.limit, ns.maxReplicas, ns.presence = options.Limit, options.MaxReplicas, options.Presence
+	presence := options.Presence.check(KindGroup)
 	switch {
+	case presence != "":
+		ns.problem = presence
 	case replicas == nil || replicas.ns == nil:
 		ns.problem = "it has no replicas: pass what RegisterReplica returned"
 	case replicas.ns.rt != rt:
@@ -217,8 +221,13 @@ func (ns *namespace) register(rt *Runtime, sockets SocketOptions) error {
 	ns.gossips = has(reflect.TypeFor[GossipHandler]())
 	ns.onError = has(reflect.TypeFor[ErrorHandler]())
 	ns.onClose = has(reflect.TypeFor[CloseHandler]())
-	ns.connects = ns.kind == KindReplica || ns.kind == KindObject &&
-		(ns.onError || ns.onClose || has(reflect.TypeFor[OpenHandler]()) || has(reflect.TypeFor[MessageHandler]()))
+	ns.onPresence = has(reflect.TypeFor[PresenceHandler]())
+	if ns.onPresence && !ns.presence.on() {
+		return refuse("its OnPresence would never be called: its options have no Presence")
+	}
+	ns.presence.Every = cmp.Or(ns.presence.Every, defaultEvery)
+	ns.connects = ns.kind == KindReplica || ns.kind == KindObject && (ns.onError || ns.onClose || ns.presence.on() ||
+		has(reflect.TypeFor[OpenHandler]()) || has(reflect.TypeFor[MessageHandler]()))
 	ns.handle()
 	rt.registering.Lock()
 	defer rt.registering.Unlock()
@@ -274,4 +283,5 @@ var handlers = []nearmiss.Handler[Kind]{
 	nearmiss.HandlerOf[CloseHandler](KindObject, KindReplica),
 	nearmiss.HandlerOf[ErrorHandler](KindObject, KindReplica),
 	nearmiss.HandlerOf[GossipHandler](KindReplica),
+	nearmiss.HandlerOf[PresenceHandler](KindObject, KindGroup),
 }

@@ -31,6 +31,7 @@ func (s *Socket) finish(cause *CloseError) {
 		)
 	}
 	s.release()
+	s.attendance().exit(s)
 	s.obj.runtime().opts.Trace.socketClosed(s, cause)
 	s.report(cause)
 }
@@ -139,6 +140,7 @@ func (s *Socket) vanish(lost error) {
 func (s *Socket) join() {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
 	s.joinSet(set)
+	s.attendance().enter(s)
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.

@@ -12,8 +12,9 @@ import (
 // socketSet holds the sockets of an object. It belongs to the object's
 // identity, not to its life.
 type socketSet struct {
-	set    conn.Set
-	record *record // fixed; the history of a plain object; nil: none
+	set        conn.Set
+	attendance *attendance // nil: the type of the object has no Presence. fixed
+	record     *record     // the history of a plain object; nil: none. fixed
 
 	sessions atomic.Pointer[sessions] // of the clients of a plain object; nil: none
 
@@ -32,7 +33,7 @@ func (o *objectState) socketSet() *socketSet {
 	if s := o.crowd.Load(); s != nil {
 		return s
 	}
-	s := &socketSet{}
+	s := &socketSet{attendance: newAttendance(o)}
 	s.set.Writers = o.runtime().writers
 	if o.replica != nil && o.replica.group.record != nil {
 		s.set.Source = o.replica.group.record
@@ -135,9 +136,12 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 }
 
 // Occupied reports whether the object has sockets that connect, are open, or
-// leave, or keeps messages. It takes no lock except those of the sockets and
-// the messages.
+// leave, keeps messages, or has members that OnPresence has not been told of. It
+// takes no lock except those of the sockets, the messages and the members.
 func (o *objectState) Occupied() bool {
+	if o.attendance().busy() {
+		return true
+	}
 	s := o.crowd.Load()
 	if s == nil {
 		return false

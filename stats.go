@@ -47,6 +47,7 @@ type GroupStats struct {
 	ObjectInfo
 	Limit     int // maximum number of connections per replica
 	UIDs      int // uids that have connections, requests or reservations
+	Members   int // of Presence; 0 if that is off
 	Lingering int // uids remembered on a replica after their last connection; some may already be forgotten
 	Replicas  []ReplicaStats
 }
@@ -252,7 +253,7 @@ func (g *groupState) stats(t *tour) GroupStats {
 	for _, r := range g.replicaStates() {
 		s.Replicas = append(s.Replicas, r.stats(t))
 	}
-	s.Limit = g.obj.ns.limit
+	s.Limit, s.Members = g.obj.ns.limit, g.attendance.count()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.book != nil {

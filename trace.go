@@ -71,6 +71,7 @@ const (
 	EventClose      = EventKind(object.EventClose)      // OnClose
 	EventError      = EventKind(object.EventError)      // OnError
 	EventGossip     = EventKind(object.EventGossip)     // OnGossip
+	EventPresence   = EventKind(object.EventPresence)   // OnPresence
 	EventGo         = EventKind(object.EventGo)         // a function given to Go
 	EventTimer      = EventKind(object.EventTimer)      // a function given to After or Every
 	EventCall       = EventKind(object.EventCall)       // a method given to Call

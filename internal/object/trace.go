@@ -39,6 +39,7 @@ const (
 	EventClose
 	EventError
 	EventGossip
+	EventPresence
 	EventGo
 	EventTimer
 	EventCall
@@ -50,8 +51,8 @@ const (
 var eventNames = [...]string{
 	EventStart: "OnStart", EventReceive: "Receive", EventIdentify: "Identify", EventClusterize: "Clusterize",
 	EventOpen: "OnOpen", EventMessage: "OnMessage", EventClose: "OnClose", EventError: "OnError",
-	EventGossip: "OnGossip", EventGo: "Go", EventTimer: "timer", EventCall: "Call", EventAlarm: "OnAlarm",
-	EventStop: "OnStop", EventAdmin: "admin",
+	EventGossip: "OnGossip", EventPresence: "OnPresence", EventGo: "Go", EventTimer: "timer", EventCall: "Call",
+	EventAlarm: "OnAlarm", EventStop: "OnStop", EventAdmin: "admin",
 }
 
 // String returns the name of the handler.

@@ -42,11 +42,12 @@ var bare = map[string]reflect.Type{
 
 func TestEmbedding_Promotes(t *testing.T) {
 	for kind, want := range map[string]string{
-		"Object": "Abort After Broadcast Connect Disconnect Every ID Log Name Sockets SocketsOf Storage Whisper",
+		"Object": "Abort After Broadcast Connect Disconnect Every ID Log MemberCount Members Name Sockets SocketsOf " +
+			"Storage Whisper",
 		"Replica": "Abort After Broadcast Connect Disconnect Emit Every Gossip GroupName ID Log Name SetLocked " +
 			"Sockets SocketsOf Storage Whisper",
-		"Group": "Abort After Broadcast Disconnect Drain Emit Every Gossip ID Log Name Replicas SetLocked Storage " +
-			"Whisper",
+		"Group": "Abort After Broadcast Disconnect Drain Emit Every Gossip ID Log MemberCount Members Name Replicas " +
+			"SetLocked Storage Whisper",
 	} {
 		typ := bare[kind]
 		var has []string
@@ -92,7 +93,7 @@ func TestEmbedding_SatisfiesNoStandardInterface(t *testing.T) {
 		reflect.TypeFor[dog.Receiver](), reflect.TypeFor[dog.OpenHandler](), reflect.TypeFor[dog.MessageHandler](),
 		reflect.TypeFor[dog.CloseHandler](), reflect.TypeFor[dog.ErrorHandler](), reflect.TypeFor[dog.AlarmHandler](),
 		reflect.TypeFor[dog.Starter](), reflect.TypeFor[dog.Stopper](), reflect.TypeFor[dog.GossipHandler](),
-		reflect.TypeFor[dog.Gateway](), reflect.TypeFor[dog.Clusterizer](),
+		reflect.TypeFor[dog.Gateway](), reflect.TypeFor[dog.Clusterizer](), reflect.TypeFor[dog.PresenceHandler](),
 	} {
 		for kind, typ := range bare {
 			require.False(t, typ.Implements(standard), "embedding %s makes a type a %s", kind, standard)

@@ -86,6 +86,14 @@ type gossiping struct{ dog.Group }
 
 func (*gossiping) OnGossip(dog.Message) error { return nil }
 
+type seated struct{ dog.Replica }
+
+func (*seated) OnPresence(context.Context, dog.PresenceChange) error { return nil }
+
+type pointed struct{ dog.Group }
+
+func (*pointed) OnPresence(context.Context, *dog.PresenceChange) error { return nil }
+
 type anonymous struct{ dog.Group }
 
 func (*anonymous) Identify(*http.Request) string { return "" }
@@ -133,13 +141,14 @@ func TestRegister_RefusesNearMissesOfHandlers(t *testing.T) {
 				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[joined]{Limit: 1})
 				return err
 			},
-			[]string{"OnJoin(string) is no handler", "Identify", "Clusterize"},
+			[]string{"OnJoin(string) is no handler", "Identify", "Clusterize", "OnPresence"},
 		},
 		"no handler of an object": {
 			func(name string) error { _, err := dog.RegisterObject[clicked](rt, name, nil); return err },
 			[]string{
 				"OnÄnderung() is no handler",
-				"Object has the handlers Receive, OnStart, OnStop, OnAlarm, OnOpen, OnMessage, OnClose, OnError",
+				"Object has the handlers Receive, OnStart, OnStop, OnAlarm, OnOpen, OnMessage, OnClose, OnError, " +
+					"OnPresence",
 			},
 		},
 		"no context": {
@@ -202,6 +211,17 @@ func TestRegister_RefusesNearMissesOfHandlers(t *testing.T) {
 				return err
 			},
 			[]string{"OnGossip is a handler of a Replica, not of a Group"},
+		},
+		"a group's and an object's handler": {
+			func(name string) error { _, err := dog.RegisterReplica[seated](rt, name, nil); return err },
+			[]string{"OnPresence is a handler of an Object or a Group, not of a Replica"},
+		},
+		"pointer for value": {
+			func(name string) error {
+				_, err := dog.RegisterGroup(rt, name, rooms, &dog.GroupOptions[pointed]{Limit: 1})
+				return err
+			},
+			[]string{"OnPresence(context.Context, *dog.PresenceChange) error must"},
 		},
 		"no error": {
 			func(name string) error {

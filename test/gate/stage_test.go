@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -166,7 +167,10 @@ func newStage(t *testing.T, rollback bool) *stage {
 	require.NoError(t, err)
 	s.chairs, err = dog.RegisterGroup(
 		s.rt, "chair", booths,
-		&dog.GroupOptions[chair]{New: func() *chair { return &chair{on: s} }, Limit: 2, RollbackOnError: rollback},
+		&dog.GroupOptions[chair]{
+			New: func() *chair { return &chair{on: s} }, Limit: 2, RollbackOnError: rollback,
+			Presence: dog.Presence{Grace: time.Hour},
+		},
 	)
 	require.NoError(t, err)
 	s.stalls, err = dog.RegisterObject(

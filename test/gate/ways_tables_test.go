@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 
 	"github.com/godurable/dog"
@@ -40,6 +41,9 @@ var outputs = map[string]wayOut{
 	"Socket.Whisper": {by: inBooth, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.socket.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
+	"Socket.SetPresence": {by: inBooth, send: func(s *stage, _ context.Context) error {
+		return s.socket.SetPresence("w")
+	}, noticed: valued},
 	"Replica.Emit": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.booth.Emit("w")
 	}},
@@ -246,6 +250,8 @@ var silent = map[string][]string{
 		"ClientGone", "UID", "IsUpgrade", "Stopping", "Encode", "HTTPStatus", "Get", "QueryRowAs", "QueryAs",
 		"Alarms.All", "Alarms.Get", "GroupStub.Replicas", "Group.Replicas", "Namespace.List", "Namespace.Objects",
 		"Replicas.List", "Replicas.Objects", "Groups.List", "Groups.Objects",
+		"Group.Members", "Group.MemberCount", "Object.Members", "Object.MemberCount",
+		"Stub.Members", "Stub.MemberCount",
 		"Object.ID", "Object.Name", "Object.Storage", "Object.Sockets", "Object.SocketsOf", "Replica.GroupName",
 		"Row.Columns", "Row.Scan", "Row.Value", "Runtime.Objects", "Runtime.Stats", "Runtime.Stopping", "SQL.Query",
 		"Socket.Attachment", "Socket.AutoReplied", "Socket.ID", "Socket.Resume", "Socket.Subprotocol", "Socket.Tags",
@@ -313,6 +319,11 @@ func locked(s *stage) bool {
 		}
 	}
 	return false
+}
+
+func valued(s *stage) bool {
+	members, err := s.group().Members(s.t.Context(), "", 0)
+	return err == nil && slices.ContainsFunc(members, func(m dog.Member) bool { return m.Value != nil })
 }
 
 func reserved(s *stage) bool {

@@ -30,7 +30,8 @@ func newLeftover(t *testing.T, on *fixture.OwnerHooks) (l *leftover, ofObject, o
 	l = &leftover{rt: dogtest.New(t, dog.Options{Store: disk.Memory()})}
 	var err error
 	l.objects, err = dog.RegisterObject(l.rt, "object", &dog.ObjectOptions[fixture.SocketObject]{
-		New: func() *fixture.SocketObject { return &fixture.SocketObject{On: on} },
+		Presence: dog.Presence{Grace: time.Hour},
+		New:      func() *fixture.SocketObject { return &fixture.SocketObject{On: on} },
 	})
 	require.NoError(t, err)
 	l.replicas, err = dog.RegisterReplica(l.rt, "replica", &dog.ReplicaOptions[fixture.SocketReplica]{
@@ -38,7 +39,8 @@ func newLeftover(t *testing.T, on *fixture.OwnerHooks) (l *leftover, ofObject, o
 	})
 	require.NoError(t, err)
 	l.groups, err = dog.RegisterGroup(l.rt, "hub", l.replicas, &dog.GroupOptions[hub]{
-		Limit: 10, New: func() *hub { return &hub{of: l} },
+		Presence: dog.Presence{Grace: time.Hour},
+		Limit:    10, New: func() *hub { return &hub{of: l} },
 	})
 	require.NoError(t, err)
 	srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -152,6 +152,11 @@ func (w *terrace) Clusterize(context.Context, string) (string, error) {
 	return "one", nil
 }
 
+func (w *terrace) OnPresence(context.Context, dog.PresenceChange) error {
+	w.street.at("OnPresence", w.Name())
+	return nil
+}
+
 type cottage struct {
 	dog.Replica
 	street *street
@@ -251,7 +256,9 @@ func newStreet(t *testing.T, hang string) *street {
 	require.NoError(t, err)
 	s.terraces, err = dog.RegisterGroup(
 		s.rt, "terrace", cottages,
-		&dog.GroupOptions[terrace]{New: func() *terrace { return &terrace{street: s} }, Limit: 10},
+		&dog.GroupOptions[terrace]{
+			New: func() *terrace { return &terrace{street: s} }, Limit: 10, Presence: dog.Presence{Grace: time.Second},
+		},
 	)
 	require.NoError(t, err)
 	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -268,7 +275,7 @@ func (s *street) provoke(t *testing.T) {
 		go s.neighbors.Named("bad").
 			ServeHTTP(slowReader{httptest.NewRecorder(), s}, httptest.NewRequest("GET", "/", nil))
 	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "SocketOpened", "SocketClosed",
-		"OnGossip":
+		"OnGossip", "OnPresence":
 		go func() {
 			c, _, err := s.srv.TryDial("/?terrace=bad&u=bad", dogtest.DialOptions{})
 			if err != nil {

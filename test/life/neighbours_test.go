@@ -24,7 +24,7 @@ func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
 		"ObjectStarted", "ObjectStopped", "EventDone", "SocketOpened", "SocketClosed",
 		"Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "OnGossip",
-		"OnAlarm", "timer", "New", "Schema", "disk",
+		"OnAlarm", "OnPresence", "timer", "New", "Schema", "disk",
 	} {
 		t.Run(hang, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -123,10 +123,11 @@ func TestTrace_KindsHaveNames(t *testing.T) {
 	for kind, name := range map[fmt.Stringer]string{
 		dog.EventStart: "OnStart", dog.EventReceive: "Receive", dog.EventIdentify: "Identify",
 		dog.EventClusterize: "Clusterize", dog.EventOpen: "OnOpen", dog.EventMessage: "OnMessage",
-		dog.EventClose: "OnClose", dog.EventError: "OnError", dog.EventGossip: "OnGossip", dog.EventGo: "Go",
+		dog.EventClose: "OnClose", dog.EventError: "OnError", dog.EventGossip: "OnGossip",
+		dog.EventPresence: "OnPresence", dog.EventGo: "Go",
 		dog.EventTimer: "timer", dog.EventCall: "Call", dog.EventAlarm: "OnAlarm", dog.EventStop: "OnStop",
 		dog.EventAdmin:   "admin",
-		dog.EventKind(0): "EventKind(0)", dog.EventAdmin + 1: "EventKind(16)", dog.EventKind(-1): "EventKind(-1)",
+		dog.EventKind(0): "EventKind(0)", dog.EventAdmin + 1: "EventKind(17)", dog.EventKind(-1): "EventKind(-1)",
 		dog.KindGroup: "Group", dog.KindReplica: "Replica", dog.KindObject: "Object", dog.Kind(0): "Kind(0)",
 		dog.Text: "text", dog.Binary: "binary", dog.MessageType(9): "MessageType(9)",
 		dog.StopIdle: "idle", dog.StopShutdown: "shutdown", dog.StopReason(7): "StopReason(7)",

@@ -78,6 +78,10 @@ func (o *refuser) OnStop(context.Context, dog.StopReason) error {
 	return o.r.run(dog.EventStop, o.Storage())
 }
 
+func (o *refuser) OnPresence(context.Context, dog.PresenceChange) error {
+	return o.r.run(dog.EventPresence, o.Storage())
+}
+
 func (o *refuser) Do(ctx context.Context, f func(ctx context.Context, o *refuser) error) error {
 	return f(ctx, o)
 }
@@ -116,6 +120,7 @@ type refusals struct {
 	object dog.Stub[refuser]
 	group  dog.GroupStub[usher, guest]
 	srv    *dogtest.Server // of the object
+	ada    *dogtest.Server // of the object, for a uid
 	gate   *dogtest.Server // of the group
 }
 
@@ -125,6 +130,7 @@ func newRefusals(t *testing.T, kind dog.EventKind, rollback bool) *refusals {
 	rt := dogtest.New(t, dog.Options{Logger: slog.New(slog.DiscardHandler)})
 	objects, err := dog.RegisterObject(rt, "refuser", &dog.ObjectOptions[refuser]{
 		New: func() *refuser { return &refuser{r: &r} }, RollbackOnError: rollback,
+		Presence: dog.Presence{Grace: time.Second},
 	})
 	require.NoError(t, err)
 	guests, err := dog.RegisterReplica(rt, "guest", &dog.ReplicaOptions[guest]{
@@ -138,6 +144,7 @@ func newRefusals(t *testing.T, kind dog.EventKind, rollback bool) *refusals {
 	rt.Start()
 	f := &refusals{t: t, object: objects.Named("a"), group: ushers.Named("main")}
 	f.srv, f.gate = dogtest.Serve(t, f.object), dogtest.Serve(t, f.group)
+	f.ada = dogtest.Serve(t, f.object.WithUID("ada"))
 	return f
 }
 
@@ -179,6 +186,11 @@ var refusedHandlers = map[dog.EventKind]func(f *refusals) (kept bool, err error)
 	},
 	dog.EventClose: func(f *refusals) (bool, error) {
 		f.srv.Dial("/").Close(1000, "")
+		return f.objectWrote()
+	},
+	dog.EventPresence: func(f *refusals) (bool, error) {
+		f.ada.Dial("/")
+		time.Sleep(time.Second)
 		return f.objectWrote()
 	},
 	dog.EventCall: func(f *refusals) (bool, error) {

@@ -109,11 +109,13 @@ func with(all map[string]any, more map[string]any) map[string]any {
 // method of its types but those of [fixture.ValueTypes].
 var turnTable = map[string]subject{
 	"Object": {object, with(coreMethods, map[string]any{
-		"Connect":    elsewhere("TestTurn_ConnectKeepsTheTurn"),
-		"Disconnect": try(func(b *bench) { _, _ = b.o.Disconnect("ada", 1000, "") }),
-		"Sockets":    try(func(b *bench) { drain(b.o.Sockets()) }),
-		"SocketsOf":  try(func(b *bench) { drain(b.o.SocketsOf("ada")) }),
-		"Whisper":    try(func(b *bench) { _, _ = b.o.Whisper("ada", "x") }),
+		"Connect":     elsewhere("TestTurn_ConnectKeepsTheTurn"),
+		"Disconnect":  try(func(b *bench) { _, _ = b.o.Disconnect("ada", 1000, "") }),
+		"MemberCount": try(func(b *bench) { b.o.MemberCount() }),
+		"Members":     try(func(b *bench) { b.o.Members("", 10) }),
+		"Sockets":     try(func(b *bench) { drain(b.o.Sockets()) }),
+		"SocketsOf":   try(func(b *bench) { drain(b.o.SocketsOf("ada")) }),
+		"Whisper":     try(func(b *bench) { _, _ = b.o.Whisper("ada", "x") }),
 	})},
 	"Replica": {[]dog.Kind{dog.KindReplica}, with(coreMethods, map[string]any{
 		"Connect":    elsewhere("TestTurn_ConnectKeepsTheTurn"),
@@ -127,13 +129,15 @@ var turnTable = map[string]subject{
 		"Whisper":    mayWait{},
 	})},
 	"Group": {[]dog.Kind{dog.KindGroup}, with(coreMethods, map[string]any{
-		"Disconnect": mayWait{},
-		"Drain":      try(func(b *bench) { _ = b.g.Drain(b.id) }),
-		"Emit":       try(func(b *bench) { _ = b.g.Emit(b.id, "x") }),
-		"Gossip":     mayWait{},
-		"Replicas":   try(func(b *bench) { drain(b.g.Replicas()) }),
-		"SetLocked":  try(func(b *bench) { _ = b.g.SetLocked(b.id, true) }),
-		"Whisper":    mayWait{},
+		"Disconnect":  mayWait{},
+		"Drain":       try(func(b *bench) { _ = b.g.Drain(b.id) }),
+		"Emit":        try(func(b *bench) { _ = b.g.Emit(b.id, "x") }),
+		"Gossip":      mayWait{},
+		"MemberCount": try(func(b *bench) { b.g.MemberCount() }),
+		"Members":     try(func(b *bench) { b.g.Members("", 10) }),
+		"Replicas":    try(func(b *bench) { drain(b.g.Replicas()) }),
+		"SetLocked":   try(func(b *bench) { _ = b.g.SetLocked(b.id, true) }),
+		"Whisper":     mayWait{},
 	})},
 	"Socket": {owners, map[string]any{
 		"Attachment":    try(func(b *bench) { _ = b.s.Attachment(new(any)) }),
@@ -145,6 +149,7 @@ var turnTable = map[string]subject{
 		"ID":            try(func(b *bench) { b.s.ID() }),
 		"Send":          try(func(b *bench) { _ = b.s.Send("x") }),
 		"SetAttachment": try(func(b *bench) { _ = b.s.SetAttachment(1) }),
+		"SetPresence":   try(func(b *bench) { _ = b.s.SetPresence(1) }),
 		"Subprotocol":   try(func(b *bench) { b.s.Subprotocol() }),
 		"Tags":          try(func(b *bench) { b.s.Tags() }),
 		"UID":           try(func(b *bench) { b.s.UID() }),
@@ -286,15 +291,17 @@ func (b *bench) row(use func(dog.Row)) {
 // stubMethods are the methods of a stub.
 func stubMethods[T any](of func(b *bench) dog.Stub[T]) map[string]any {
 	return map[string]any{
-		"Abort":     try(func(b *bench) { _ = of(b).Abort(nil) }),
-		"Delete":    mayWait{},
-		"Export":    mayWait{},
-		"ID":        try(func(b *bench) { of(b).ID() }),
-		"Import":    mayWait{},
-		"Name":      try(func(b *bench) { _ = of(b).Name() }),
-		"Release":   try(func(b *bench) { of(b).Release() }),
-		"RoundTrip": mayWait{},
-		"ServeHTTP": mayWait{},
-		"WithUID":   try(func(b *bench) { of(b).WithUID("ada") }),
+		"Abort":       try(func(b *bench) { _ = of(b).Abort(nil) }),
+		"Delete":      mayWait{},
+		"Export":      mayWait{},
+		"ID":          try(func(b *bench) { of(b).ID() }),
+		"Import":      mayWait{},
+		"MemberCount": mayWait{},
+		"Members":     mayWait{},
+		"Name":        try(func(b *bench) { _ = of(b).Name() }),
+		"Release":     try(func(b *bench) { of(b).Release() }),
+		"RoundTrip":   mayWait{},
+		"ServeHTTP":   mayWait{},
+		"WithUID":     try(func(b *bench) { of(b).WithUID("ada") }),
 	}
 }

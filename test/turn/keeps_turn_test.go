@@ -91,11 +91,11 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	options, _ := fixture.LogToBuffer()
 	options.Store = dogtest.NewDisk(t)
 	b.rt = dogtest.New(t, options)
-	on := new(fixture.OwnerHooks)
+	on, present := new(fixture.OwnerHooks), dog.Presence{Grace: time.Hour}
 	var err error
 	b.ns, err = dog.RegisterObject(
 		b.rt, "parlor",
-		&dog.ObjectOptions[fixture.SocketObject]{New: func() *fixture.SocketObject {
+		&dog.ObjectOptions[fixture.SocketObject]{Presence: present, New: func() *fixture.SocketObject {
 			b.o = &fixture.SocketObject{On: on}
 			return b.o
 		}},
@@ -111,7 +111,7 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	require.NoError(t, err)
 	b.groups, err = dog.RegisterGroup(
 		b.rt, "gallery", b.rooms,
-		&dog.GroupOptions[gallery]{Limit: 10, New: func() *gallery {
+		&dog.GroupOptions[gallery]{Limit: 10, Presence: present, New: func() *gallery {
 			b.g = &gallery{}
 			return b.g
 		}},

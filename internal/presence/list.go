@@ -1,0 +1,313 @@
+// Package presence keeps the list of the members of one crowd, and what has
+// changed in it since its owner was last told.
+//
+// A uid with connections is a member. It stays one for [Config.Grace] after its
+// last connection has ended, and for as long as it has another. Its states are:
+// absent, here, leaving, absent. [List.Take] returns how the members differ
+// from those of the changes before: a uid that has come and gone in between
+// appears in none of them, however often it did.
+//
+// A List is a pure data structure. It starts nothing, locks nothing and reads
+// no clock. Its owner must serialize all calls, and passes the time.
+//
+// It does not know connections, objects and groups, nor what happens to a
+// change.
+package presence
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tidwall/btree"
+)
+
+// The limits of a change. Only the first member may exceed maxBytes.
+const (
+	MaxNames = 1000
+	maxBytes = 64 << 10 // of uids and values
+)
+
+// Time is an instant in nanoseconds since an arbitrary start. It should not go
+// backwards from call to call.
+type Time int64
+
+// Config holds the times of a [List].
+type Config struct {
+	// Grace is how long a uid stays a member without connections. It must be
+	// above 0.
+	Grace time.Duration
+	// Every is how long a change waits for others.
+	Every time.Duration
+	// Silent makes no changes.
+	Silent bool
+	// Seq is less than the number of the first change by one.
+	Seq uint64
+}
+
+// A Member is a uid that is present, with its value.
+type Member struct{ UID, Value string }
+
+// A Change is what has changed in a list. Its members are in the order in which
+// they changed.
+type Change struct {
+	Joined, Left, Changed []Member
+	Count                 int    // of members after the change
+	Seq                   uint64 // number of the change
+}
+
+// List has the members of one crowd. Use [New].
+type List struct {
+	c     Config // fixed
+	all   btree.Map[string, *entry]
+	count int // entries that are members
+
+	// All members have the same grace, so they are in the order of leaving and
+	// of its end.
+	leaving list
+	pending list // entries that differ from what was taken, in the order of their change
+
+	taken     *Change // the latest change, until Done
+	told      int     // members according to the changes taken
+	seq       uint64  // of the latest change
+	notBefore Time    // no change is due before that
+}
+
+// entry is the record of a uid that is a member, or was one by the last change.
+type entry struct {
+	uid         string // fixed
+	value       string // "" if it has none
+	connections int32
+	told        bool // it is a member by the changes taken
+	revalued    bool // its value has been set since it was in a change
+	since       Time // when it began to leave
+	changed     Time // when it was added to List.pending
+
+	leaving, pending node
+}
+
+// New returns an empty list.
+func New(c Config) *List { return &List{c: c, seq: c.Seq} }
+
+// Enter adds a connection of a uid.
+func (l *List) Enter(uid string, now Time) {
+	l.advance(now)
+	e, _ := l.all.Get(uid)
+	if e == nil {
+		e = &entry{uid: strings.Clone(uid)} // it outlives the request that it may be a part of
+		e.leaving.owner, e.pending.owner = e, e
+		l.all.Set(e.uid, e)
+	}
+	if !e.present() {
+		l.count++
+	}
+	e.connections++
+	l.leaving.remove(&e.leaving)
+	l.settle(e, now)
+}
+
+// Exit removes a connection that [List.Enter] has added.
+func (l *List) Exit(uid string, now Time) {
+	l.advance(now)
+	e, _ := l.all.Get(uid)
+	if e == nil || e.connections == 0 {
+		return
+	}
+	if e.connections--; e.connections == 0 {
+		e.since = now
+		l.leaving.push(&e.leaving)
+	}
+}
+
+// Set gives a member another value, "" for none. It does nothing if the uid is
+// no member, or has this value.
+func (l *List) Set(uid, value string, now Time) {
+	l.advance(now)
+	e, _ := l.all.Get(uid)
+	if e == nil || !e.present() || e.value == value {
+		return
+	}
+	e.value, e.revalued = value, true
+	l.settle(e, now)
+}
+
+// Count returns the number of members.
+func (l *List) Count(now Time) int {
+	l.advance(now)
+	return l.count
+}
+
+// Page returns up to n members whose uids are greater than after, in the order
+// of their uids.
+func (l *List) Page(after string, n int, now Time) []Member {
+	l.advance(now)
+	page := make([]Member, 0, max(min(n, l.count), 0))
+	l.all.Ascend(after, func(uid string, e *entry) bool {
+		if uid != after && e.present() && len(page) < n {
+			page = append(page, Member{uid, e.value})
+		}
+		return len(page) < n
+	})
+	return page
+}
+
+// Busy reports whether there are members, or changes that are not done.
+func (l *List) Busy(now Time) bool {
+	l.advance(now)
+	return l.all.Len() > 0 || l.taken != nil
+}
+
+// Next returns when the owner should call [List.Due].
+func (l *List) Next() (due Time, found bool) {
+	switch {
+	case l.taken != nil:
+		return l.notBefore, true
+	case l.pending.head != nil:
+		return max(l.ripe(), l.notBefore), true
+	case l.leaving.head == nil:
+		return 0, false
+	}
+	end := l.leaving.head.owner.since + Time(l.c.Grace)
+	if l.c.Silent { // to free memory
+		return end, true
+	}
+	return max(end+Time(l.c.Every), l.notBefore), true
+}
+
+// ripe returns when the first pending entry has waited for long enough.
+func (l *List) ripe() Time { return l.pending.head.owner.changed + Time(l.c.Every) }
+
+// Due reports whether a change is due.
+func (l *List) Due(now Time) bool {
+	l.advance(now)
+	return l.notBefore <= now && l.has(now)
+}
+
+// has reports whether there is a change, which may have been postponed.
+func (l *List) has(now Time) bool { return l.taken != nil || l.pending.head != nil && l.ripe() <= now }
+
+// Take returns the change that is due or has been postponed, or nil if there is
+// none any more. It returns the same change again until [List.Done]. The caller
+// must not modify it.
+func (l *List) Take(now Time) *Change {
+	l.advance(now)
+	if !l.has(now) {
+		return nil
+	}
+	if l.taken == nil {
+		l.taken = l.change()
+	}
+	return l.taken
+}
+
+// Done forgets the change that Take has returned.
+func (l *List) Done() { l.taken = nil }
+
+// Postpone makes no change due before a time. It replaces earlier ones.
+func (l *List) Postpone(until Time) { l.notBefore = until }
+
+// change makes a change of the entries that have changed first.
+func (l *List) change() *Change {
+	c := &Change{}
+	names, size := 0, 0
+	for n := l.pending.head; n != nil && names < MaxNames; n = l.pending.head {
+		e := n.owner
+		m := Member{e.uid, e.value}
+		if size += len(m.UID) + len(m.Value); names > 0 && size > maxBytes {
+			break
+		}
+		names++
+		switch {
+		case !e.present():
+			c.Left = append(c.Left, m)
+			l.told--
+		case !e.told:
+			c.Joined = append(c.Joined, m)
+			l.told++
+		default:
+			c.Changed = append(c.Changed, m)
+		}
+		e.told, e.revalued = e.present(), false
+		l.settle(e, 0)
+	}
+	l.seq++
+	c.Count, c.Seq = l.told, l.seq
+	return c
+}
+
+// advance ends the membership of those whose grace is over.
+func (l *List) advance(now Time) {
+	for n := l.leaving.head; n != nil; n = l.leaving.head {
+		e := n.owner
+		end := e.since + Time(l.c.Grace)
+		if end > now {
+			return
+		}
+		l.leaving.remove(n)
+		l.count--
+		if e.value != "" {
+			e.value, e.revalued = "", true // it counts if the uid joins again before it is told
+		}
+		l.settle(e, end)
+	}
+}
+
+// present reports whether the uid is a member.
+func (e *entry) present() bool { return e.connections > 0 || e.leaving.linked }
+
+// settle brings an entry that has changed at a time into the list of changes or
+// out of it, and forgets it if it is no member and nobody believes so.
+func (l *List) settle(e *entry, at Time) {
+	here := e.present()
+	if l.c.Silent {
+		e.told, e.revalued = here, false
+	}
+	switch differs := here != e.told || here && e.revalued; {
+	case !differs:
+		l.pending.remove(&e.pending)
+	case !e.pending.linked:
+		e.changed = at
+		l.pending.push(&e.pending)
+	}
+	if !here && !e.told {
+		l.all.Delete(e.uid)
+	}
+}
+
+// node is a hook for its owner, which is in at most one list through it.
+type node struct {
+	prev, next *node
+	owner      *entry // fixed
+	linked     bool   // it is in a list
+}
+
+// list is an intrusive doubly linked list. The zero value is empty.
+type list struct{ head, tail *node }
+
+// push appends a node that is in no list.
+func (l *list) push(n *node) {
+	n.prev, n.next, n.linked = l.tail, nil, true
+	if l.tail == nil {
+		l.head = n
+	} else {
+		l.tail.next = n
+	}
+	l.tail = n
+}
+
+// remove removes a node if it is in the list.
+func (l *list) remove(n *node) {
+	if !n.linked {
+		return
+	}
+	if n.prev == nil {
+		l.head = n.next
+	} else {
+		n.prev.next = n.next
+	}
+	if n.next == nil {
+		l.tail = n.prev
+	} else {
+		n.next.prev = n.prev
+	}
+	n.prev, n.next, n.linked = nil, nil, false
+}

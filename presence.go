@@ -1,0 +1,228 @@
+package dog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/godurable/dog/internal/exactjson"
+	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/presence"
+)
+
+const (
+	defaultEvery     = 250 * time.Millisecond // of Presence
+	maxPresenceValue = 1024
+	maxMembers       = 1000 // of a page
+)
+
+// Presence makes a group, or an object, keep the list of the uids that have
+// sockets in it: its members. The members of a group are those of all its
+// replicas. A uid is one member, however many sockets it has. Sockets without a
+// uid do not count. The zero Presence is off and costs nothing.
+//
+// A uid becomes a member when its first socket has joined. It is no longer a
+// member when it has had no socket for Grace. So a client that reconnects in
+// time, or moves to another replica, has never been away.
+//
+// If the type has OnPresence, it is called with what has changed (see
+// [PresenceHandler]). In any case the members can be asked for:
+// [Object.Members], [Group.Members], [Stub.Members]. [Socket.SetPresence] gives
+// a member a value, such as a name to show or a state.
+//
+// The list is in memory. A group or object with members, or with changes that
+// OnPresence has not been told, is not retired or evicted. If its type
+// hibernates, it may do so, and OnPresence wakes it. The list outlives a reset.
+// After a restart of the process there are no members, and OnPresence is not
+// called for those from before.
+type Presence struct {
+	// Grace is how long a uid remains a member after its last socket has ended,
+	// to the nanosecond. It must be above 0 for presence to be on: 10 s suits
+	// clients that reconnect.
+	Grace time.Duration
+
+	// Every is how long a change waits for further changes. OnPresence gets all
+	// of them at once. It gets nothing about a uid that has joined and left in
+	// between, or left and joined. 0: 250 ms.
+	Every time.Duration
+}
+
+// on reports whether the type has presence.
+func (p Presence) on() bool { return p.Grace > 0 }
+
+// check returns what is wrong with the options of a type of a kind, or "".
+func (p Presence) check(kind Kind) string {
+	switch {
+	case p.Grace < 0:
+		return fmt.Sprintf("%sOptions.Presence.Grace is %v: it must not be negative", kind, p.Grace)
+	case p.Every < 0:
+		return fmt.Sprintf("%sOptions.Presence.Every is %v: it must not be negative", kind, p.Every)
+	case p.Every > 0 && p.Grace == 0:
+		return fmt.Sprintf("%sOptions.Presence has Every and no Grace, which switches it on", kind)
+	}
+	return ""
+}
+
+// A Member is a uid that is present in a group or an object: see [Presence].
+type Member struct {
+	UID   string          `json:"uid"`
+	Value json.RawMessage `json:"value,omitempty"` // of Socket.SetPresence; nil: none
+}
+
+// A PresenceChange tells who has joined and left a group or an object since the
+// previous change, and who has another value. A uid is in at most one of its
+// lists. Members that have left have no value. The JSON form has the names of
+// the fields in small letters, without empty lists.
+type PresenceChange struct {
+	Joined  []Member `json:"joined,omitempty"`
+	Left    []Member `json:"left,omitempty"`
+	Changed []Member `json:"changed,omitempty"`
+	// Count is the number of members after the change: that of the previous
+	// change, plus Joined, minus Left. There may be more changes to come:
+	// MemberCount has the present number.
+	Count int `json:"count"`
+	// Seq is the number of the change. Each change of a group or object has a
+	// greater one than the change before, also after the group or object has
+	// left memory, and after a restart unless the machine's clock has been set
+	// back. A change that is delivered again has the same Seq.
+	Seq uint64 `json:"seq"`
+}
+
+// newPresenceChange returns a copy that its receiver may modify.
+func newPresenceChange(c *presence.Change) PresenceChange {
+	return PresenceChange{
+		Joined: membersOf(c.Joined), Left: membersOf(c.Left), Changed: membersOf(c.Changed), Count: c.Count, Seq: c.Seq,
+	}
+}
+
+func membersOf(from []presence.Member) []Member {
+	if len(from) == 0 {
+		return nil
+	}
+	members := make([]Member, len(from))
+	for i, m := range from {
+		members[i].UID = m.UID
+		if m.Value != "" {
+			members[i].Value = json.RawMessage(m.Value)
+		}
+	}
+	return members
+}
+
+// Members returns the members of the object with uids greater than after, in
+// byte order of their uids, and at most n of them. after is "" for the first
+// page, and then the uid of the last member of the previous page. If n is not
+// between 1 and 1,000, it stands for 1,000. There are none if [Presence] is
+// off. Members keeps the turn.
+func (o *Object) Members(after string, n int) []Member { return o.attendance().page(after, n) }
+
+// MemberCount returns the number of members of the object, 0 if [Presence] is
+// off. It takes constant time and keeps the turn.
+func (o *Object) MemberCount() int { return o.attendance().count() }
+
+// Members returns the members of the group, on all replicas: see
+// [Object.Members].
+func (g *Group) Members(after string, n int) []Member { return g.attendance().page(after, n) }
+
+// MemberCount returns the number of members of the group: see
+// [Object.MemberCount].
+func (g *Group) MemberCount() int { return g.attendance().count() }
+
+// attendance returns the list of a running object, otherwise nil.
+func (c *core) attendance() *attendance {
+	if o := c.object(); o != nil {
+		return o.attendance()
+	}
+	return nil
+}
+
+// Members returns members of the object or group: see [Object.Members]. One
+// that is not in memory has none, and is not started. In a handler Members
+// gives up the turn. It returns a [UsageError] if the type has no [Presence],
+// as replicas never have, and ErrShutdown.
+func (s Stub[T]) Members(ctx context.Context, after string, n int) (members []Member, err error) {
+	err = s.ask(ctx, "Stub.Members", func(a *attendance) { members = a.page(after, n) })
+	return members, err
+}
+
+// MemberCount returns the number of members of the object or group. The errors
+// are those of [Stub.Members].
+func (s Stub[T]) MemberCount(ctx context.Context) (n int, err error) {
+	err = s.ask(ctx, "Stub.MemberCount", func(a *attendance) { n = a.count() })
+	return n, err
+}
+
+// ask calls f with the list of the object, if it has one in memory.
+func (s Stub[T]) ask(ctx context.Context, op string, f func(*attendance)) error {
+	if s.to == nil {
+		return notRunning(op)
+	}
+	ns := s.to.namespace()
+	leave, err := ns.rt.host.EnterFrom(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return object.AwaitDurable(ctx, nil, func() error {
+		o, err := s.to.live()
+		switch {
+		case err != nil:
+			return err
+		case ns.kind == KindReplica:
+			return misuse(op, "%q is a type of replicas: ask the group", ns.Name)
+		case !ns.presence.on():
+			return misuse(op, "the options of %q have no Presence", ns.Name)
+		case o != nil:
+			f(o.attendance())
+		}
+		return nil
+	})
+}
+
+// SetPresence gives the member that the socket's uid is a value, as [JSON] of
+// at most 1,024 bytes: see [Presence]. Nil removes it. The value belongs to the
+// uid: the newest counts, whichever of its sockets it was set on, and it ends
+// when the uid is no longer a member. OnPresence gets another value as Changed,
+// or with Joined if that is still to come.
+//
+// Like a message, the value takes effect when the object's earlier writes are
+// durable. SetPresence keeps the turn. It returns [ErrSocketClosed] when the
+// socket is closed or closing, [ErrHeldBack], and a [UsageError] for a longer
+// value, a socket without a uid, or a type without Presence.
+func (s *Socket) SetPresence(v any) error {
+	const op = "Socket.SetPresence"
+	if !s.running() {
+		return notRunning(op)
+	}
+	a := s.attendance()
+	switch {
+	case a == nil:
+		return misuse(op, "neither the options of %q nor those of its group have Presence", s.obj.ns.Name)
+	case s.uid == "":
+		return misuse(op, "the socket has no uid, so it is no member")
+	}
+	data, err := exactjson.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("dog: presence: %w", err)
+	}
+	if len(data) > maxPresenceValue {
+		return misuse(op, "%d bytes, more than 1,024", len(data))
+	}
+	value := string(data)
+	if value == "null" {
+		value = ""
+	}
+	if err := s.obj.CheckGate(); err != nil {
+		return err
+	}
+	if s.over() {
+		return ErrSocketClosed
+	}
+	set := func() { a.set(s.uid, value) }
+	if s.obj.Gate.Open() {
+		set()
+		return nil
+	}
+	return s.obj.sendGatedWithin(&s.held, s.conn.QueueBytes(), len(value), set)
+}
