@@ -136,8 +136,8 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 }
 
 // Occupied reports whether the object has sockets that connect, are open, or
-// leave, keeps messages, or has members that OnPresence has not been told of. It
-// takes no lock except those of the sockets, the messages and the members.
+// leave, keeps messages, or has members that OnPresence has not been told of.
+// It takes no lock except those of the sockets, the messages and the members.
 func (o *objectState) Occupied() bool {
 	if o.attendance().busy() {
 		return true

@@ -12,8 +12,9 @@ import (
 //go:embed js/dog.js
 var script []byte
 
-// Script returns a handler that serves dog.js, the client for browsers: a module
-// of JavaScript without dependencies, which follows the same rules as [Client].
+// Script returns a handler that serves dog.js, the client for browsers: a
+// module of JavaScript without dependencies, which follows the same rules as
+// [Client].
 //
 //	mux.Handle("/dog.js", client.Script())
 //
