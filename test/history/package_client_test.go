@@ -60,7 +60,29 @@ func counted(o fixture.Owner) (int, error) {
 type flaky struct {
 	mu    sync.Mutex
 	srv   *dogtest.Server // guarded by mu; nil: there is none
-	conns []io.Closer     // guarded by mu
+	conns []*line         // guarded by mu
+}
+
+// line is a connection. Once deaf, it loses what the server sends.
+type line struct {
+	io.ReadWriteCloser
+	deaf atomic.Bool
+	over context.Context // done when it is closed
+	end  context.CancelFunc
+}
+
+func (l *line) Read(p []byte) (int, error) {
+	n, err := l.ReadWriteCloser.Read(p)
+	if l.deaf.Load() {
+		<-l.over.Done()
+		return 0, io.ErrClosedPipe
+	}
+	return n, err
+}
+
+func (l *line) Close() error {
+	l.end()
+	return l.ReadWriteCloser.Close()
 }
 
 func (f *flaky) set(srv *dogtest.Server) {
@@ -81,10 +103,25 @@ func (f *flaky) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if rwc, ok := resp.Body.(io.ReadWriteCloser); ok {
+		l := &line{ReadWriteCloser: rwc}
+		l.over, l.end = context.WithCancel(context.Background())
+		resp.Body = l
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.conns = append(f.conns, l)
+	}
+	return resp, nil
+}
+
+// deafen lets the clients lose what the server sends, such as its
+// acknowledgements.
+func (f *flaky) deafen() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.conns = append(f.conns, resp.Body)
-	return resp, nil
+	for _, l := range f.conns {
+		l.deaf.Store(true)
+	}
 }
 
 // cut breaks all connections.
@@ -165,6 +202,8 @@ func everythingOnce(t *testing.T, kind string, crash bool) {
 		case <-done:
 			running = false
 		case <-time.After(rand.N(8 * time.Second)):
+			network.deafen()
+			time.Sleep(2 * time.Second)
 			network.cut()
 			if rand.IntN(3) != 0 {
 				continue
