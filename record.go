@@ -35,6 +35,11 @@ type record struct {
 	// group state's mu and the locks of package conn.
 	order sync.Mutex
 	over  bool // its owner is being forgotten; guarded by order
+
+	// For readers that are not sockets (see History).
+	readers  atomic.Int32  // those that wait or may wait for messages
+	expected atomic.Int64  // until when one may come back, in Unix seconds
+	news     chan struct{} // closed by wakeLocked; nil: nobody waits; guarded by order
 }
 
 // chapter is a history as long as it lasts: until the data of its owner is
@@ -162,10 +167,14 @@ func newEpoch() string {
 // unixNow returns the time by which messages age.
 func unixNow() int64 { return time.Now().Unix() }
 
-// holds reports whether messages are kept that are not too old. r may be nil.
+// holds reports whether messages are kept that are not too old, or somebody
+// waits for messages or may come back to do so. r may be nil.
 func (r *record) holds() bool {
 	if r == nil {
 		return false
+	}
+	if r.readers.Load() > 0 || r.expected.Load() >= unixNow() {
+		return true
 	}
 	log := r.now.Load().log
 	log.Expire(unixNow())
@@ -199,7 +208,17 @@ func (r *record) keep(out outgoing, to history.Audience, send func() (long bool)
 		return false, object.ErrRetired
 	}
 	out.frame.Keep(r.now.Load().log.Append(byte(out.frame.Op()), out.frame.Payload(), out.key, to, unixNow()))
+	r.wakeLocked()
 	return send(), nil
+}
+
+// wakeLocked wakes the readers that wait, after something has been kept or the
+// chapter has changed. The caller must hold order.
+func (r *record) wakeLocked() {
+	if r.news != nil {
+		close(r.news)
+		r.news = nil
+	}
 }
 
 // whisper keeps a message for a uid, and sends it to the sockets of the uid. It

@@ -58,6 +58,14 @@ func (o *Object) retireAsleep() bool {
 	return true
 }
 
+// Retired reports whether the object has been forgotten. An object that has
+// been Occupied since before the call, and is not retired, stays in memory.
+func (o *Object) Retired() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.retired.Load()
+}
+
 // Generation returns the number of resets so far.
 func (o *Object) Generation() uint64 {
 	o.mu.Lock()

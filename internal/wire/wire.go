@@ -157,10 +157,17 @@ func ParsePosition(s string) (Position, error) {
 			return malformed()
 		}
 	}
-	digits := s[EpochLen+2:]
-	n, err := parseNumber(digits)
-	if err != nil || int(s[EpochLen+1])-'a'+1 != len(digits) {
+	n, err := ParsePlace(s[EpochLen+1:])
+	if err != nil {
 		return malformed()
 	}
 	return Position{Epoch: s[:EpochLen], Offset: n}, nil
+}
+
+// ParsePlace parses what AppendPlace has appended.
+func ParsePlace(s string) (offset uint64, err error) {
+	if s == "" || int(s[0])-'a'+1 != len(s)-1 {
+		return 0, fmt.Errorf("%w: the place %.40q", ErrMalformed, s)
+	}
+	return parseNumber(s[1:])
 }

@@ -42,12 +42,12 @@ var bare = map[string]reflect.Type{
 
 func TestEmbedding_Promotes(t *testing.T) {
 	for kind, want := range map[string]string{
-		"Object": "Abort After Broadcast Connect Disconnect Every ID Log MemberCount Members Name Sockets SocketsOf " +
-			"Storage Whisper",
-		"Replica": "Abort After Broadcast Connect Disconnect Emit Every Gossip GroupName ID Log Name SetLocked " +
-			"Sockets SocketsOf Storage Whisper",
-		"Group": "Abort After Broadcast Disconnect Drain Emit Every Gossip ID Log MemberCount Members Name Replicas " +
-			"SetLocked Storage Whisper",
+		"Object": "Abort After Broadcast Connect Disconnect Every History ID Log MemberCount Members Name Sockets " +
+			"SocketsOf Storage Whisper",
+		"Replica": "Abort After Broadcast Connect Disconnect Emit Every Gossip GroupName History ID Log Name " +
+			"SetLocked Sockets SocketsOf Storage Whisper",
+		"Group": "Abort After Broadcast Disconnect Drain Emit Every Gossip History ID Log MemberCount Members Name " +
+			"Replicas SetLocked Storage Whisper",
 	} {
 		typ := bare[kind]
 		var has []string

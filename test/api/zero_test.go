@@ -24,7 +24,7 @@ var zeros = []any{
 	new(dog.EventInfo), new(dog.EventKind), new(dog.GapReason), new(dog.Group), new(dog.GroupOptions[fixture.Lobby]),
 	new(dog.GroupStats),
 	new(dog.GroupStub[fixture.Lobby, fixture.Room]), new(dog.Groups[fixture.Lobby, fixture.Room]),
-	new(dog.HistoryOptions), new(dog.ID),
+	new(dog.History), new(dog.HistoryOptions), new(dog.HistoryPage), new(dog.ID), new(dog.KeptMessage),
 	new(dog.Kind), new(dog.ListOptions),
 	new(dog.LiveObject), new(dog.Map[int]), new(dog.Member), new(dog.Message), new(dog.MessageType),
 	new(dog.Migration),
@@ -47,7 +47,7 @@ var zeros = []any{
 var sensible = map[string]bool{
 	"CloseError.Unwrap": true, "PanicError.Unwrap": true, "ResetError.Unwrap": true, // have no cause
 	"SchemaError.Unwrap": true, "MigrationError.Unwrap": true, "StatusError.Unwrap": true,
-	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, // parse
+	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, "KeptMessage.Decode": true, // parse
 }
 
 // exportedTypes returns the names of the exported types of the library that are

@@ -159,6 +159,14 @@ var outputs = map[string]wayOut{
 		}
 		return nil
 	}, waits: true, context: true},
+	"History.ServeHTTP": {by: inStall, send: func(s *stage, ctx context.Context) error {
+		w := httptest.NewRecorder()
+		s.listener().History().ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+		if w.Code != http.StatusNotFound { // which is written when the writes are durable
+			return errors.New(w.Body.String())
+		}
+		return s.reach()
+	}, waits: true, context: true},
 	"Stub.RoundTrip": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		answer, err := s.listener().RoundTrip(httptest.NewRequest("GET", "/visit", nil).WithContext(ctx))
 		if err != nil {
@@ -247,6 +255,7 @@ var answers = map[string]struct {
 // handler that calls them, by why that is so.
 var silent = map[string][]string{
 	"it returns something to its caller": {
+		"History.Position", "History.Read",
 		"ClientGone", "UID", "IsUpgrade", "Stopping", "Encode", "HTTPStatus", "Get", "QueryRowAs", "QueryAs",
 		"Alarms.All", "Alarms.Get", "GroupStub.Replicas", "Group.Replicas", "Namespace.List", "Namespace.Objects",
 		"Replicas.List", "Replicas.Objects", "Groups.List", "Groups.Objects",
@@ -263,6 +272,7 @@ var silent = map[string][]string{
 	"it makes an address of an object": {
 		"Namespace.Named", "Namespace.New", "Namespace.Parse", "Namespace.ByID", "Replicas.Parse", "Replicas.ByID",
 		"Groups.Named", "Groups.New", "Groups.Parse", "Groups.ByID", "Self", "NamespaceOf", "GroupOf", "Stub.WithUID",
+		"Stub.History", "Object.History", "Group.History", "Replica.History", "History.WithUID",
 	},
 	"it stores, which others see when it is durable": {
 		"Alarms.Delete", "Alarms.Set", "Alarms.SetNamed", "SQL.Exec", "Storage.Delete", "Storage.DeleteAll",

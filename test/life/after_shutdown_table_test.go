@@ -174,6 +174,10 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 			func(l *leftover) error { return refused(l.stub().RoundTrip(fixture.NewRequest("http://object/"))) },
 		),
 	},
+	reflect.TypeFor[dog.History](): {
+		"Position": shutDown(func(l *leftover) error { return only(l.stub().History().Position()) }),
+		"Read":     shutDown(func(l *leftover) error { return only(l.stub().History().Read("", 0)) }),
+	},
 	reflect.TypeFor[dog.GroupStub[hub, fixture.SocketReplica]](): {
 		"Abort":     shutDown(func(l *leftover) error { return l.groupStub().Abort(nil) }),
 		"Broadcast": shutDown(func(l *leftover) error { return l.groupStub().Broadcast(outside(), "x") }),

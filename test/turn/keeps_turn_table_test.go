@@ -111,6 +111,7 @@ var turnTable = map[string]subject{
 	"Object": {object, with(coreMethods, map[string]any{
 		"Connect":     elsewhere("TestTurn_ConnectKeepsTheTurn"),
 		"Disconnect":  try(func(b *bench) { _, _ = b.o.Disconnect("ada", 1000, "") }),
+		"History":     try(func(b *bench) { b.o.History() }),
 		"MemberCount": try(func(b *bench) { b.o.MemberCount() }),
 		"Members":     try(func(b *bench) { b.o.Members("", 10) }),
 		"Sockets":     try(func(b *bench) { drain(b.o.Sockets()) }),
@@ -123,6 +124,7 @@ var turnTable = map[string]subject{
 		"Emit":       try(func(b *bench) { _ = b.r.Emit("x") }),
 		"Gossip":     mayWait{},
 		"GroupName":  try(func(b *bench) { b.r.GroupName() }),
+		"History":    try(func(b *bench) { b.r.History() }),
 		"SetLocked":  try(func(b *bench) { _ = b.r.SetLocked(true) }),
 		"Sockets":    try(func(b *bench) { drain(b.r.Sockets()) }),
 		"SocketsOf":  try(func(b *bench) { drain(b.r.SocketsOf("ada")) }),
@@ -133,6 +135,7 @@ var turnTable = map[string]subject{
 		"Drain":       try(func(b *bench) { _ = b.g.Drain(b.id) }),
 		"Emit":        try(func(b *bench) { _ = b.g.Emit(b.id, "x") }),
 		"Gossip":      mayWait{},
+		"History":     try(func(b *bench) { b.g.History() }),
 		"MemberCount": try(func(b *bench) { b.g.MemberCount() }),
 		"Members":     try(func(b *bench) { b.g.Members("", 10) }),
 		"Replicas":    try(func(b *bench) { drain(b.g.Replicas()) }),
@@ -200,6 +203,12 @@ var turnTable = map[string]subject{
 			_, _ = dog.MapOf[int](b.self.Storage(), "m/").Update("k", func(n int) (int, error) { return n + 1, nil })
 		}),
 		"With": try(func(b *bench) { dog.MapOf[int](b.self.Storage(), "m/").With(dog.JSON) }),
+	}},
+	"History": {object, map[string]any{
+		"Position":  try(func(b *bench) { _, _ = b.o.History().Position() }),
+		"Read":      try(func(b *bench) { _, _ = b.stub.History().Read("", 0) }),
+		"ServeHTTP": mayWait{},
+		"WithUID":   try(func(b *bench) { b.o.History().WithUID("ada") }),
 	}},
 	"Stub": {object, stubMethods(func(b *bench) dog.Stub[fixture.SocketObject] { return b.stub })},
 	"GroupStub": {object, with(stubMethods(func(b *bench) dog.Stub[gallery] { return b.group.Stub }), map[string]any{
@@ -294,6 +303,7 @@ func stubMethods[T any](of func(b *bench) dog.Stub[T]) map[string]any {
 		"Abort":       try(func(b *bench) { _ = of(b).Abort(nil) }),
 		"Delete":      mayWait{},
 		"Export":      mayWait{},
+		"History":     try(func(b *bench) { of(b).History() }),
 		"ID":          try(func(b *bench) { of(b).ID() }),
 		"Import":      mayWait{},
 		"MemberCount": mayWait{},
