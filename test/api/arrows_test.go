@@ -17,7 +17,7 @@ import (
 
 // maxTwoWay is the number of pairs of files of the root that refer to each
 // other: see "The files of the root" in docs/design.md.
-const maxTwoWay = 30
+const maxTwoWay = 36
 
 // A pair of files of the root that refer to each other can only be read
 // together, so new pairs need a reason.
