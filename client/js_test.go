@@ -58,7 +58,7 @@ func TestJS_PassesItsTestsInNode(t *testing.T) {
 func findNode(t *testing.T) (path string, major int) {
 	t.Helper()
 	lacking := func(why string) {
-		if os.Getenv("CI") != "" {
+		if os.Getenv("CI") != "" && os.Getenv("DOG_WITHOUT_NODE") == "" {
 			t.Fatal(why)
 		}
 		t.Skip(why)

@@ -86,7 +86,9 @@ func TestConformance_TheReadPartOfTheSuitePasses(t *testing.T) {
 func install(t *testing.T, dir string) {
 	t.Helper()
 	if _, err := exec.LookPath("npm"); err != nil {
-		require.Empty(t, os.Getenv("CI"), "the suite needs Node: %v", err)
+		if os.Getenv("DOG_WITHOUT_NODE") == "" {
+			require.Empty(t, os.Getenv("CI"), "the suite needs Node: %v", err)
+		}
 		t.Skip("the suite needs Node: ", err)
 	}
 	require.NoError(t, os.CopyFS(dir, os.DirFS("testdata")))
