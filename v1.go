@@ -113,7 +113,9 @@ func (s *Socket) joinSet(set *socketSet) {
 // handle passes a message of the client to the object.
 func (s *Socket) handle(op conn.Op, data []byte) {
 	if s.v1 == nil {
-		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error { return s.onMessage(ctx, v, op, data) })
+		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
+			return s.onMessage(ctx, v, op, data)
+		})
 		return
 	}
 	f, err := wire.Parse(data)

@@ -227,7 +227,8 @@ func (r *run) bytes(as form) []byte {
 // suitsLocked reports whether c receives exactly the run's entries, and they
 // may be written without checking its queue. The caller must hold c.mu.
 func (r *run) suitsLocked(c *Conn) bool {
-	if c.writing || c.replay != nil || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() || r.longest > c.opts.QueueBytes {
+	if c.writing || c.replay != nil || !c.direct.ok() || c.cursor != r.lo || c.ownLocked() ||
+		r.longest > c.opts.QueueBytes {
 		return false
 	}
 	if len(r.conns) > 0 {

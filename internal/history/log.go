@@ -133,7 +133,8 @@ func (l *Log) replaceLocked(key string) {
 	// Merged with its neighbour if both are small, so that keys that are
 	// replaced for a long time do not leave a block each.
 	from := k
-	if k > 0 && len(l.blocks[k-1].data)+len(b.data)-b.stale <= maxBlock/2 && b.last-l.blocks[k-1].first <= math.MaxUint32 {
+	if k > 0 && len(l.blocks[k-1].data)+len(b.data)-b.stale <= maxBlock/2 &&
+		b.last-l.blocks[k-1].first <= math.MaxUint32 {
 		from--
 	}
 	l.setLocked(from, k+1, compacted(l.gone, l.blocks[from:k+1]...))

@@ -21,7 +21,6 @@ type message struct {
 	payload string
 	key     string
 	to      history.Audience
-	at      int64
 }
 
 const (
@@ -127,7 +126,8 @@ func TestLog_ReturnsWhatAListWould(t *testing.T) {
 						op: rapid.SampledFrom([]byte{1, 2}).Draw(rt, "op"), key: keys.Draw(rt, "key"),
 						payload: strings.Repeat(string(rune('a'+m.last%26)), size),
 						to: history.Audience{
-							Only: names.Draw(rt, "only"), Except: names.Draw(rt, "except"), ExceptSession: names.Draw(rt, "session"),
+							Only: names.Draw(rt, "only"), Except: names.Draw(rt, "except"),
+							ExceptSession: names.Draw(rt, "session"),
 						},
 					}
 					m.append(k)
@@ -164,7 +164,6 @@ func TestLog_ReturnsWhatAListWould(t *testing.T) {
 					}
 					if len(got) == 0 {
 						require.Equal(rt, min(until, m.last), p.End)
-						at = p.End
 						break
 					}
 					require.LessOrEqual(rt, len(got), len(want))

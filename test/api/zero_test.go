@@ -33,8 +33,8 @@ var zeros = []any{
 	new(dog.ObjectListOptions), new(dog.ObjectOptions[fixture.Object]), new(dog.Options), new(dog.Order),
 	new(dog.PanicError), new(dog.Position), new(dog.Presence), new(dog.PresenceChange),
 	new(dog.RegistrationError), new(dog.Replica), new(dog.ReplicaOptions[fixture.Room]), new(dog.ReplicaStats),
-	new(dog.Replicas[fixture.Room]), new(dog.Reply), new(dog.ResetError), new(dog.Resume), new(dog.Row), new(dog.Runtime),
-	new(dog.SQL),
+	new(dog.Replicas[fixture.Room]), new(dog.Reply), new(dog.ResetError), new(dog.Resume), new(dog.Row),
+	new(dog.Runtime), new(dog.SQL),
 	new(dog.SQLResult), new(dog.Schema), new(dog.SchemaError), new(dog.SendOption), new(dog.SlowPolicy),
 	new(dog.Socket), new(dog.SocketOptions), new(dog.Stats), new(dog.StatusError), new(dog.StopReason),
 	new(dog.Storage), new(dog.StoreStats), new(dog.Stub[fixture.Room]), new(dog.Timer), new(dog.Trace),
@@ -47,7 +47,8 @@ var zeros = []any{
 var sensible = map[string]bool{
 	"CloseError.Unwrap": true, "PanicError.Unwrap": true, "ResetError.Unwrap": true, // have no cause
 	"SchemaError.Unwrap": true, "MigrationError.Unwrap": true, "StatusError.Unwrap": true,
-	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, "KeptMessage.Decode": true, // parse
+	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, // parse
+	"KeptMessage.Decode": true,
 }
 
 // exportedTypes returns the names of the exported types of the library that are

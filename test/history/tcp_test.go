@@ -149,7 +149,8 @@ func listen(t *testing.T, srv *httptest.Server, uid string, n int, reconnects *a
 			switch {
 			case k == 0:
 				var h hello
-				if err := json.Unmarshal([]byte(header[1:]), &h); err != nil || pos != "" && (h.Gap != "" || h.Pos != pos) {
+				err := json.Unmarshal([]byte(header[1:]), &h)
+				if err != nil || pos != "" && (h.Gap != "" || h.Pos != pos) {
 					t.Errorf("%s asked for %q: hello %s: %v", uid, pos, header, err)
 				}
 				pos = h.Pos
