@@ -1,0 +1,142 @@
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/client"
+	"github.com/godurable/dog/test/browser/internal/chromium"
+)
+
+// board keeps what is written on it, for pages that come back.
+type board struct {
+	dog.Object
+	lines []string
+}
+
+// OnMessage writes a line.
+func (b *board) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
+	b.lines = append(b.lines, m.String())
+	return b.Broadcast(m)
+}
+
+// Lines returns what is written on the board.
+func (b *board) Lines(context.Context) ([]string, error) { return b.lines, nil }
+
+const boardPage = `<!doctype html>
+<title>board</title>
+<script type="module">
+	import { connect } from "/dog.js";
+	window.lines = [];
+	window.gaps = [];
+	window.room = connect("/board", { store: sessionStorage });
+	room.on("message", (line) => lines.push(line));
+	room.on("gap", (reason) => gaps.push(reason));
+</script>`
+
+// pageLines are the lines that a page has received.
+const pageLines = `window.lines ? lines.join(" ") : ""`
+
+// A page with dog.js gets every line once and in order, while its connections
+// break and the page is loaded again, and each of its own takes effect once.
+func TestDogJS_PageMissesNothing(t *testing.T) {
+	rt, err := dog.New(dog.Options{})
+	require.NoError(t, err)
+	boards, err := dog.RegisterObject(rt, "board", &dog.ObjectOptions[board]{
+		History: dog.HistoryOptions{Count: 1000},
+	})
+	require.NoError(t, err)
+	main := boards.Named("main")
+	mux := http.NewServeMux()
+	mux.Handle("/dog.js", client.Script())
+	mux.Handle("/board", main)
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, boardPage)
+	})
+	// net/http forgets connections that were taken over: the listener does not.
+	connections := &breakable{}
+	srv := httptest.NewUnstartedServer(mux)
+	connections.Listener = srv.Listener
+	srv.Listener = connections
+	srv.Start()
+	defer srv.Close()
+	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
+
+	browser := chromium.Start(t)
+	ada := browser.Open(t, "ada", chromedp.Navigate(srv.URL))
+	bob := browser.Open(t, "bob", chromedp.Navigate(srv.URL))
+	for _, p := range []*chromium.Tab{ada, bob} {
+		p.Wait("a connection", `window.room?.state === "open" && gaps.join() === "first"`)
+	}
+
+	ada.Run(`window.all = Promise.all([1, 2, 3].map((n) => room.send("a" + n)))`)
+	bob.Wait("ada's lines", pageLines+` === "a1 a2 a3"`)
+	ada.Wait("her own lines", pageLines+` === "a1 a2 a3"`)
+
+	// All connections break while both write.
+	bob.Run(`window.sent = 0; (async () => {
+		for (let n = 1; n <= 20; n++) { await room.send("b" + n); sent = n; await new Promise((r) => setTimeout(r, 50)); }
+	})()`)
+	for n := range 5 {
+		bob.Wait("that some lines are written", fmt.Sprint("sent > ", 3*n))
+		connections.cut()
+	}
+	bob.Wait("that all lines are written", "sent === 20")
+	want := "a1 a2 a3"
+	for n := range 20 {
+		want += fmt.Sprint(" b", n+1)
+	}
+	for _, p := range []*chromium.Tab{ada, bob} {
+		p.Wait("all lines", pageLines+fmt.Sprintf(" === %q", want))
+		p.Wait("that there was no gap", `gaps.join() === "first"`)
+	}
+
+	// A page that is loaded again goes on where it was.
+	ada.Do(chromedp.Navigate("about:blank"))
+	bob.Run(`room.send("meanwhile")`)
+	bob.Wait("the line", `lines.at(-1) === "meanwhile"`)
+	ada.Do(chromedp.Navigate(srv.URL))
+	ada.Wait("what was written meanwhile", pageLines+` === "meanwhile" && gaps.length === 0`)
+
+	lines, err := dog.Call0(context.Background(), main, (*board).Lines)
+	require.NoError(t, err)
+	require.Len(t, lines, 24)
+}
+
+// breakable is a listener whose connections can be broken.
+type breakable struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []net.Conn // guarded by mu
+}
+
+func (l *breakable) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns = append(l.conns, nc)
+	return nc, nil
+}
+
+// cut breaks all connections.
+func (l *breakable) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, nc := range l.conns {
+		_ = nc.Close()
+	}
+	l.conns = nil
+}
