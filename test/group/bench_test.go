@@ -20,7 +20,7 @@ type plant struct {
 	group dog.GroupStub[fixture.Lobby, fixture.Room]
 }
 
-func newPlant(b *testing.B, limit int, on *fixture.Hooks) *plant {
+func newPlant(b *testing.B, limit int, on *fixture.Hooks, history ...dog.HistoryOptions) *plant {
 	b.Helper()
 	rt, err := dog.New(
 		dog.Options{ReserveFor: time.Hour, LingerFor: time.Hour, Sockets: dog.SocketOptions{PingInterval: -1}},
@@ -31,7 +31,11 @@ func newPlant(b *testing.B, limit int, on *fixture.Hooks) *plant {
 		rt, "room", &dog.ReplicaOptions[fixture.Room]{New: func() *fixture.Room { return &fixture.Room{On: on} }},
 	)
 	require.NoError(b, err)
-	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[fixture.Lobby]{Limit: limit})
+	options := &dog.GroupOptions[fixture.Lobby]{Limit: limit}
+	if len(history) > 0 {
+		options.History = history[0]
+	}
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, options)
 	require.NoError(b, err)
 	return &plant{group: lobbies.Named("main")}
 }
@@ -99,11 +103,16 @@ func BenchmarkRequest(b *testing.B) {
 
 // BenchmarkBroadcast is a message to 10,000 sockets, until it has been written
 // to all of them.
-func BenchmarkBroadcast(b *testing.B) {
+func BenchmarkBroadcast(b *testing.B) { broadcast(b) }
+
+// BenchmarkBroadcastKept is BenchmarkBroadcast for a group with a history.
+func BenchmarkBroadcastKept(b *testing.B) { broadcast(b, dog.HistoryOptions{Count: 10_000}) }
+
+func broadcast(b *testing.B, history ...dog.HistoryOptions) {
 	const sockets = 10_000
 	for _, replicas := range []int{1, 20, 200} {
 		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) {
-			p := newPlant(b, sockets/replicas, &fixture.Hooks{})
+			p := newPlant(b, sockets/replicas, &fixture.Hooks{}, history...)
 			var left atomic.Int64
 			done := make(chan struct{})
 			written := func(int) {
