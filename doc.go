@@ -90,8 +90,10 @@
 // [HistoryOptions] and [Socket.Resume]. A slow client reads from the history
 // ([CatchUp]). Its own messages take effect once, even if it sends them again
 // after a crash: the number of a message is stored in the transaction of its
-// handler. Histories are in memory, and [Runtime.Shutdown] stores them for the
-// next process. A client that was connected before a crash is told of a gap.
+// handler. [Stub.History] reads a history in Go and over HTTP.
+//
+// Histories are in memory, and [Runtime.Shutdown] stores them for the next
+// process. A client that was connected before a crash is told of a gap.
 //
 // # Presence
 //
