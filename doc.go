@@ -81,6 +81,20 @@
 //   - Whisper sends to all sockets of one uid, wherever they are.
 //   - Gossip asks the replicas themselves and returns their replies.
 //
+// # Histories
+//
+// With ObjectOptions.History or GroupOptions.History, an object or a group
+// keeps the messages that it has sent to its sockets for a while. A client that
+// speaks the subprotocol dog.v1, such as dog.js and package client, gets those
+// that it has missed, once and in order, or is told of a gap and why. See
+// [HistoryOptions] and [Socket.Resume]. A slow client reads from the history
+// ([CatchUp]). Its own messages take effect once, even if it sends them again
+// after a crash: the number of a message is stored in the transaction of its
+// handler. [Stub.History] reads a history in Go and over HTTP.
+//
+// Histories are in memory, and [Runtime.Shutdown] stores them for the next
+// process. A client that was connected before a crash is told of a gap.
+//
 // # Presence
 //
 // With GroupOptions.Presence or ObjectOptions.Presence, a group or an object

@@ -12,11 +12,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/client"
 )
 
 // A program is a program of the README or of a guide.
@@ -24,6 +27,8 @@ type program struct {
 	file string // executable
 	dir  string // where it runs, and so where its data is
 	addr string // where it listens, if it is a server
+
+	running *exec.Cmd // that start has started last
 }
 
 // registered is the type that a test of a page registers.
@@ -108,6 +113,7 @@ func (p *program) start(t *testing.T) (kill func()) {
 	cmd := exec.CommandContext(ctx, p.file)
 	cmd.Dir, cmd.Stderr = p.dir, os.Stderr
 	require.NoError(t, cmd.Start())
+	p.running = cmd
 	kill = func() {
 		cancel()
 		_ = cmd.Wait() // it was killed
@@ -121,6 +127,13 @@ func (p *program) start(t *testing.T) (kill func()) {
 		return err == nil
 	}, time.Minute, 10*time.Millisecond, "%s listens", p.file)
 	return kill
+}
+
+// terminate asks the program to end and waits until it has.
+func (p *program) terminate(t *testing.T) {
+	t.Helper()
+	require.NoError(t, p.running.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, p.running.Wait())
 }
 
 // dial opens a WebSocket to the program.
@@ -147,7 +160,7 @@ func requireReceived(t *testing.T, conn *websocket.Conn, want string) {
 // The programs of the README and the guides do what the pages promise.
 func TestPages_ProgramsRun(t *testing.T) {
 	tests := map[string]func(*testing.T, *program){
-		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby, "Command": testDevice,
+		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby, "Command": testDevice, "List": testList,
 	}
 	programs := build(t)
 	for name := range programs {
@@ -196,6 +209,60 @@ func testLobby(t *testing.T, p *program) {
 	requireReceived(t, bob, "ada: hello")
 	send(t, bob, "hi")
 	requireReceived(t, ada, "bob: hi")
+}
+
+// A client misses nothing in a planned restart, learns of a gap after a crash,
+// and what it sends takes effect once.
+func testList(t *testing.T, p *program) {
+	p.start(t)
+	resp, err := http.Get("http://" + p.addr + "/dog.js")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+
+	newClient := func() *client.Client {
+		c, err := client.New("ws://"+p.addr+"/shopping", client.Options{})
+		require.NoError(t, err)
+		t.Cleanup(c.Close)
+		return c
+	}
+	requireGap := func(c *client.Client, want client.GapReason) {
+		t.Helper()
+		event, err := c.Receive(t.Context())
+		require.NoError(t, err)
+		require.IsType(t, client.Gap{}, event)
+		require.Equal(t, want, event.(client.Gap).Reason)
+	}
+	requireMessage := func(c *client.Client, want string) {
+		t.Helper()
+		event, err := c.Receive(t.Context())
+		require.NoError(t, err)
+		require.IsType(t, client.Message{}, event)
+		require.JSONEq(t, want, string(event.(client.Message).Data))
+	}
+	ada, bob := newClient(), newClient()
+	requireGap(ada, client.First)
+	requireGap(bob, client.First)
+	require.NoError(t, ada.Send(t.Context(), "tea"))
+	requireMessage(ada, `{"n":1,"item":"tea"}`)
+	requireMessage(bob, `{"n":1,"item":"tea"}`)
+
+	p.terminate(t)
+	kill := p.start(t)
+	require.NoError(t, ada.Send(t.Context(), "bread"))
+	requireMessage(ada, `{"n":2,"item":"bread"}`)
+	requireMessage(bob, `{"n":2,"item":"bread"}`)
+
+	kill()
+	p.start(t)
+	require.NoError(t, ada.Send(t.Context(), "milk"))
+	requireGap(bob, client.Epoch)
+	resp, err = http.Get("http://" + p.addr + "/shopping")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	state, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"n":3,"items":["tea","bread","milk"]}`, string(state))
 }
 
 // A device gets each command until it acknowledges it: after it was away, after
