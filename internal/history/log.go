@@ -90,14 +90,15 @@ func (l *Log) blockLocked(n int) *block {
 	size := minBlock
 	if k := len(l.blocks); k > 0 {
 		b := l.blocks[k-1]
-		if len(b.data)+n <= cap(b.data) {
+		near := l.last-b.first <= math.MaxUint32
+		if near && len(b.data)+n <= cap(b.data) {
 			return b
 		}
 		if 2*b.stale > len(b.data) {
 			b = compacted(l.gone, b)
 			l.setLocked(k-1, k, b)
 		}
-		if need := len(b.data) + n; need <= maxBlock {
+		if need := len(b.data) + n; near && need <= maxBlock {
 			b.grow(max(need, min(2*len(b.data), maxBlock)))
 			return b
 		}
