@@ -139,13 +139,17 @@ func (c *Conn) pullLocked() {
 }
 
 // brokenLocked closes the connection because its history cannot be read, or the
-// peer has lost its place in it. The caller must hold mu.
+// peer has lost its place in it. If it is being closed already, the rest is
+// left out. The caller must hold mu.
 func (c *Conn) brokenLocked(err error) {
-	if errors.Is(err, ErrGap) {
+	if c.ending == nil && errors.Is(err, ErrGap) {
 		c.giveUpLocked()
 		return
 	}
 	c.discardLocked()
+	if c.ending != nil {
+		return
+	}
 	how := &CloseError{Code: 1011, Err: err}
 	c.beginCloseLocked(how.frame(), how)
 }

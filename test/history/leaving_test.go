@@ -31,3 +31,27 @@ func TestLeaving_PlainClientGetsTheRest(t *testing.T) {
 		require.Equal(t, 1000, code)
 	})
 }
+
+// A client that closes while it is behind, and is outrun then, gets its close
+// frame.
+func TestLeaving_PlainClientIsOutrun(t *testing.T) {
+	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 1 << 20}}
+	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		plain := v.Server.DialWith("/?u=bob", dogtest.DialOptions{OnDemand: true})
+		for _, text := range padded(1, 1800) {
+			require.NoError(t, v.Broadcast(t.Context(), text))
+		}
+		synctest.Wait()
+		plain.SendRaw([]byte{0x88, 0x82, 0, 0, 0, 0, 3, 232})
+		synctest.Wait()
+		for _, text := range padded(1, 3000) {
+			require.NoError(t, v.Broadcast(t.Context(), text))
+		}
+		for {
+			if code, _ := plain.Closed(); code != 0 {
+				require.Equal(t, 1000, code)
+				break
+			}
+		}
+	})
+}
