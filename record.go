@@ -24,7 +24,8 @@ import (
 type record struct {
 	config history.Config // fixed
 
-	now atomic.Pointer[chapter] // changed under order
+	now  atomic.Pointer[chapter] // changed under order
+	told atomic.Bool             // a client has a position in the history
 
 	loading sync.Once
 	loaded  error // set by loading
@@ -51,6 +52,9 @@ type past struct {
 	Epoch string
 	Last  uint64
 }
+
+// maxPast is the maximum number of earlier epochs that a record remembers.
+const maxPast = 64
 
 // newRecord returns an empty record.
 func newRecord(o HistoryOptions) *record {
@@ -116,10 +120,10 @@ func (r *record) tryLoad(ctx context.Context, e store.Engine, base store.Base) e
 
 // save adds the record to a batch, for load.
 func (r *record) save(b store.Batch, base store.Base) error {
-	if !r.holds() {
+	now := r.now.Load()
+	if !r.holds() && !r.told.Load() && len(now.past) == 0 {
 		return nil
 	}
-	now := r.now.Load()
 	log, err := now.log.Dump()
 	if err != nil {
 		return err
@@ -260,7 +264,9 @@ type gapFrame struct {
 // if it has none, or asks for new messages only. The caller must hold order.
 func (r *record) resume(asked Position, latest bool) (Resume, uint64) {
 	res := Resume{Asked: asked}
+	r.told.Store(true)
 	now := r.now.Load()
+	now.log.Expire(unixNow())
 	last, oldest := now.log.Last(), now.log.Oldest()
 	p, err := wire.ParsePosition(string(asked))
 	offset, known := now.offset(p)
