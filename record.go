@@ -134,7 +134,7 @@ func (r *record) save(b store.Batch, base store.Base) error {
 			stored.Past = append(stored.Past, p)
 		}
 	}
-	stored.Past = append(stored.Past, past{now.epoch, now.log.Last()})
+	stored.Past = append(stored.Past[max(len(stored.Past)-maxPast, 0):], past{now.epoch, now.log.Last()})
 	data, err := json.Marshal(stored)
 	if err == nil {
 		store.SetNote(b, base, store.Histories, "", data)
@@ -224,23 +224,26 @@ func (r *record) whisper(out outgoing, uid string, socketsOf func(uid string) []
 func (o outgoing) audience() history.Audience {
 	to := history.Audience{Except: o.except.Owner}
 	if o.except.Conn != nil {
-		if s := o.except.Conn.Data.(*Socket); s.v1 != nil {
-			to.ExceptSession = s.v1.session
-		}
+		to.ExceptSession = o.except.Conn.Data.(*Socket).reader().Session
 	}
 	return to
+}
+
+// reader returns who the socket is to a history. A client without a session is
+// known as long as it is connected.
+func (s *Socket) reader() history.Reader {
+	r := history.Reader{UID: s.uid, Session: string(s.id[:])}
+	if s.v1 != nil && s.v1.session != "" {
+		r.Session = s.v1.session
+	}
+	return r
 }
 
 // Next returns the next messages for a connection that is behind. It
 // implements [conn.Source].
 func (r *record) Next(c *conn.Conn, after, until uint64, size int) (*conn.Frame, uint64, error) {
-	s := c.Data.(*Socket)
-	reader := history.Reader{UID: s.uid}
-	if s.v1 != nil {
-		reader.Session = s.v1.session
-	}
-	now := r.now.Load()
-	p, gap := now.log.Next(after, until, size, reader)
+	s, now := c.Data.(*Socket), r.now.Load()
+	p, gap := now.log.Next(after, until, size, s.reader())
 	switch {
 	case !gap && p.Count > 0:
 		return conn.NewKept(p.Frames, p.Count), p.End, nil
