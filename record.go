@@ -142,6 +142,16 @@ func (r *record) save(b store.Batch, base store.Base) error {
 	return err
 }
 
+// clear removes all messages, and begins another epoch. Sockets that are open
+// go on from where they are.
+func (r *record) clear() {
+	r.order.Lock()
+	defer r.order.Unlock()
+	log := r.now.Load().log
+	log.Clear()
+	r.now.Store(&chapter{log: log, epoch: newEpoch()})
+}
+
 // offset returns the offset of a position, and reports whether the position is
 // of this history.
 func (c *chapter) offset(p wire.Position) (offset uint64, ok bool) {

@@ -190,6 +190,14 @@ func (l *Log) Expire(now int64) {
 	l.trimLocked(now)
 }
 
+// Clear removes all messages.
+func (l *Log) Clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone, l.blocks, l.newest = l.last, nil, nil
+	l.head, l.count, l.bytes = 0, 0, 0
+}
+
 // Last returns the offset of the newest message, or 0.
 func (l *Log) Last() uint64 {
 	l.mu.Lock()
