@@ -191,13 +191,21 @@ func (s Stub[T]) Delete(ctx context.Context) error {
 }
 
 // replaced commits a transaction that has replaced all stored data, and resets
-// the life, which does not know the new data. The channel it returns
+// the life, which does not know the new data. The messages that were kept go
+// with the old data. The channel it returns
 // delivers whether the commit became durable. A nil channel means that it is
 // durable. If ctx belongs to a handler of the life, replaced returns the
 // error of the reset.
 func (s *Storage) replaced(ctx context.Context, cause error) (<-chan error, error) {
 	if err := s.life.Tx.Commit(); err != nil {
 		return nil, err
+	}
+	if r := stateOf(s.life.Object()).ownHistory(); r != nil {
+		s.life.Object().Gate.Send(func(lost error) { // after what was sent before
+			if lost == nil {
+				r.clear()
+			}
+		})
 	}
 	durable := s.life.Object().Gate.Outcome()
 	err := s.life.Reset(cause) // for the calls in progress

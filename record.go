@@ -24,7 +24,8 @@ import (
 type record struct {
 	config history.Config // fixed
 
-	now atomic.Pointer[chapter] // changed under order
+	now  atomic.Pointer[chapter] // changed under order
+	told atomic.Bool             // a client has a position in the history
 
 	loading sync.Once
 	loaded  error // set by loading
@@ -56,6 +57,9 @@ type past struct {
 	Epoch string
 	Last  uint64
 }
+
+// maxPast is the maximum number of earlier epochs that a record remembers.
+const maxPast = 64
 
 // newRecord returns an empty record.
 func newRecord(o HistoryOptions) *record {
@@ -121,10 +125,10 @@ func (r *record) tryLoad(ctx context.Context, e store.Engine, base store.Base) e
 
 // save adds the record to a batch, for load.
 func (r *record) save(b store.Batch, base store.Base) error {
-	if !r.holds() {
+	now := r.now.Load()
+	if !r.holds() && !r.told.Load() && len(now.past) == 0 {
 		return nil
 	}
-	now := r.now.Load()
 	log, err := now.log.Dump()
 	if err != nil {
 		return err
@@ -135,12 +139,22 @@ func (r *record) save(b store.Batch, base store.Base) error {
 			stored.Past = append(stored.Past, p)
 		}
 	}
-	stored.Past = append(stored.Past, past{now.epoch, now.log.Last()})
+	stored.Past = append(stored.Past[max(len(stored.Past)-maxPast, 0):], past{now.epoch, now.log.Last()})
 	data, err := json.Marshal(stored)
 	if err == nil {
 		store.SetNote(b, base, store.Histories, "", data)
 	}
 	return err
+}
+
+// clear removes all messages, and begins another epoch. Sockets that are open
+// go on from where they are.
+func (r *record) clear() {
+	r.order.Lock()
+	defer r.order.Unlock()
+	log := r.now.Load().log
+	log.Clear()
+	r.now.Store(&chapter{log: log, epoch: newEpoch()})
 }
 
 // offset returns the offset of a position, and reports whether the position is
@@ -239,23 +253,26 @@ func (r *record) whisper(out outgoing, uid string, socketsOf func(uid string) []
 func (o outgoing) audience() history.Audience {
 	to := history.Audience{Except: o.except.Owner}
 	if o.except.Conn != nil {
-		if s := o.except.Conn.Data.(*Socket); s.v1 != nil {
-			to.ExceptSession = s.v1.session
-		}
+		to.ExceptSession = o.except.Conn.Data.(*Socket).reader().Session
 	}
 	return to
+}
+
+// reader returns who the socket is to a history. A client without a session is
+// known as long as it is connected.
+func (s *Socket) reader() history.Reader {
+	r := history.Reader{UID: s.uid, Session: string(s.id[:])}
+	if s.v1 != nil && s.v1.session != "" {
+		r.Session = s.v1.session
+	}
+	return r
 }
 
 // Next returns the next messages for a connection that is behind. It
 // implements [conn.Source].
 func (r *record) Next(c *conn.Conn, after, until uint64, size int) (*conn.Frame, uint64, error) {
-	s := c.Data.(*Socket)
-	reader := history.Reader{UID: s.uid}
-	if s.v1 != nil {
-		reader.Session = s.v1.session
-	}
-	now := r.now.Load()
-	p, gap := now.log.Next(after, until, size, reader)
+	s, now := c.Data.(*Socket), r.now.Load()
+	p, gap := now.log.Next(after, until, size, s.reader())
 	switch {
 	case !gap && p.Count > 0:
 		return conn.NewKept(p.Frames, p.Count), p.End, nil
@@ -279,7 +296,9 @@ type gapFrame struct {
 // if it has none, or asks for new messages only. The caller must hold order.
 func (r *record) resume(asked Position, latest bool) (Resume, uint64) {
 	res := Resume{Asked: asked}
+	r.told.Store(true)
 	now := r.now.Load()
+	now.log.Expire(unixNow())
 	last, oldest := now.log.Last(), now.log.Oldest()
 	p, err := wire.ParsePosition(string(asked))
 	offset, known := now.offset(p)

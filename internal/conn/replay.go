@@ -26,6 +26,7 @@ var ErrGap = errors.New("dog: messages that are no longer kept are missing")
 // replay is the place in the history of a peer that is behind, or has just
 // been.
 type replay struct {
+	source Source // nil until the peer is in a Set. It stays when the peer leaves the Set
 	active bool
 	at     uint64 // messages up to this offset have been taken from the source, or are none of the peer's
 	seen   uint64 // offset of the latest message that was sent to the peer while it was behind
@@ -84,6 +85,9 @@ func (c *Conn) fallBehindLocked(offset uint64) {
 	}
 	c.out = rest
 	c.replay = &replay{active: true, at: at, seen: offset}
+	if c.shard != nil {
+		c.replay.source = c.shard.source
+	}
 }
 
 // pullLocked puts the next messages that the peer has missed at the front of
@@ -112,7 +116,7 @@ func (c *Conn) pullLocked() {
 			}
 			return
 		}
-		source, at := c.shard.source, r.at
+		source, at := r.source, r.at
 		c.mu.Unlock()
 		f, end, err := source.Next(c, at, until, c.limit())
 		c.mu.Lock()
@@ -135,13 +139,17 @@ func (c *Conn) pullLocked() {
 }
 
 // brokenLocked closes the connection because its history cannot be read, or the
-// peer has lost its place in it. The caller must hold mu.
+// peer has lost its place in it. If it is being closed already, the rest is
+// left out. The caller must hold mu.
 func (c *Conn) brokenLocked(err error) {
-	if errors.Is(err, ErrGap) {
+	if c.ending == nil && errors.Is(err, ErrGap) {
 		c.giveUpLocked()
 		return
 	}
 	c.discardLocked()
+	if c.ending != nil {
+		return
+	}
 	how := &CloseError{Code: 1011, Err: err}
 	c.beginCloseLocked(how.frame(), how)
 }

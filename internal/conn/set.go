@@ -39,6 +39,9 @@ func (s *Set) Add(c *Conn) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	c.shard, c.slot = sh, len(sh.members)
+	if c.replay != nil {
+		c.replay.source = s.Source
+	}
 	if !c.overLocked() {
 		c.cursor = sh.end.Load()
 	}

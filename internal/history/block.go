@@ -95,6 +95,12 @@ func (b *block) append(offset uint64, op byte, payload []byte, n note) (frame []
 		n.index = len(b.ends)
 		b.notes = append(b.notes, n)
 	}
+	if b.offsets == nil && offset != b.first+uint64(len(b.ends)) {
+		b.offsets = make([]uint32, len(b.ends), len(b.ends)+1)
+		for i := range b.offsets {
+			b.offsets[i] = uint32(i)
+		}
+	}
 	if b.offsets != nil {
 		b.offsets = append(b.offsets, uint32(offset-b.first))
 	}

@@ -90,14 +90,15 @@ func (l *Log) blockLocked(n int) *block {
 	size := minBlock
 	if k := len(l.blocks); k > 0 {
 		b := l.blocks[k-1]
-		if len(b.data)+n <= cap(b.data) {
+		near := l.last-b.first <= math.MaxUint32
+		if near && len(b.data)+n <= cap(b.data) {
 			return b
 		}
 		if 2*b.stale > len(b.data) {
 			b = compacted(l.gone, b)
 			l.setLocked(k-1, k, b)
 		}
-		if need := len(b.data) + n; need <= maxBlock {
+		if need := len(b.data) + n; near && need <= maxBlock {
 			b.grow(max(need, min(2*len(b.data), maxBlock)))
 			return b
 		}
@@ -188,6 +189,14 @@ func (l *Log) Expire(now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.trimLocked(now)
+}
+
+// Clear removes all messages.
+func (l *Log) Clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone, l.blocks, l.newest = l.last, nil, nil
+	l.head, l.count, l.bytes = 0, 0, 0
 }
 
 // Last returns the offset of the newest message, or 0.

@@ -127,3 +127,34 @@ func TestRestart_ObjectStaysInMemoryWhileItKeepsMessages(t *testing.T) {
 		require.Equal(t, "epoch", late.hello.Gap)
 	})
 }
+
+// Nothing was kept for as long as messages are kept. A planned restart is no
+// gap for those who have everything.
+func TestRestart_IsNoGapAfterAQuietTime(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d, on := dogtest.NewDisk(t), &fixture.OwnerHooks{History: dog.HistoryOptions{Age: time.Minute}}
+				start := func() *fixture.Owners { return fixture.NewOwners(t, kind, dog.Options{Store: d}, on) }
+				v := start()
+				ada := dial(t, v.Server, "ada", "")
+				require.NoError(t, v.Broadcast(t.Context(), "1"))
+				require.Equal(t, "1", ada.message())
+				time.Sleep(time.Hour)
+				restart(t, v)
+				for range 3 {
+					v = start()
+					ada = dial(t, v.Server, "ada", after(ada.pos))
+					require.Empty(t, ada.hello.Gap)
+					restart(t, v)
+				}
+				v = start()
+				require.NoError(t, v.Broadcast(t.Context(), "2"))
+				ada = dial(t, v.Server, "ada", after(ada.pos))
+				require.Empty(t, ada.hello.Gap)
+				require.Equal(t, "2", ada.message())
+				restart(t, v)
+			})
+		})
+	}
+}

@@ -91,3 +91,16 @@ func TestResume_IsForPlainClientsAsWithoutAHistory(t *testing.T) {
 		require.Equal(t, "bytes", speaks.message())
 	})
 }
+
+// Messages that are too old are not sent, also if nothing has removed them.
+func TestResume_OldMessagesAreNotSent(t *testing.T) {
+	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Age: time.Minute}}
+	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		v.Server.Dial("/?u=bob")
+		require.NoError(t, v.Broadcast(t.Context(), "old"))
+		time.Sleep(61*time.Second + 500*time.Millisecond)
+		eve := dial(t, v.Server, "eve", "&after=")
+		synctest.Wait()
+		require.Empty(t, eve.messages())
+	})
+}

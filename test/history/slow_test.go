@@ -135,3 +135,38 @@ func TestCatchUp_OtherMessagesKeepTheirOrder(t *testing.T) {
 		require.Equal(t, "next", bob.message())
 	})
 }
+
+// A socket does not get what it has sent to all others, also when it reads
+// from the history.
+func TestCatchUp_LeavesOutTheSender(t *testing.T) {
+	on := &fixture.OwnerHooks{
+		History: dog.HistoryOptions{Bytes: 64 << 20},
+		Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
+			for _, text := range padded(1, 2000) {
+				if err := o.Broadcast(text); err != nil {
+					return err
+				}
+			}
+			if err := s.Broadcast("own"); err != nil {
+				return err
+			}
+			return o.Broadcast("last")
+		},
+	}
+	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		plain := v.Server.DialWith("/?u=bob", dogtest.DialOptions{OnDemand: true})
+		plain.Send("go")
+		synctest.Wait()
+		for _, want := range append(padded(1, 2000), "last") {
+			requireText(t, want, plain.Receive().String())
+		}
+		plain.Vanish()
+		synctest.Wait()
+		ada := dialWith(t, v.Server, "/?u=ada", dogtest.DialOptions{OnDemand: true})
+		ada.Send("m\ngo")
+		synctest.Wait()
+		for _, want := range append(padded(1, 2000), "last") {
+			requireText(t, want, ada.message())
+		}
+	})
+}
