@@ -195,7 +195,7 @@ func (r *record) begin(asked Position, latest bool) (Resume, uint64, *chapter) {
 	defer r.order.Unlock()
 	now := r.now.Load()
 	now.log.Expire(unixNow())
-	from, at := r.resume(asked, latest)
+	from, at, _ := r.resume(asked, latest)
 	return from, at, now
 }
 

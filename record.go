@@ -294,15 +294,16 @@ type gapFrame struct {
 
 // resume returns from where on a client gets messages that had a position, ""
 // if it has none, or asks for new messages only. The caller must hold order.
-func (r *record) resume(asked Position, latest bool) (Resume, uint64) {
-	res := Resume{Asked: asked}
+func (r *record) resume(asked Position, latest bool) (res Resume, from, last uint64) {
+	res.Asked = asked
 	r.told.Store(true)
 	now := r.now.Load()
 	now.log.Expire(unixNow())
-	last, oldest := now.log.Last(), now.log.Oldest()
+	last = now.log.Last()
+	oldest := now.log.Oldest()
 	p, err := wire.ParsePosition(string(asked))
 	offset, known := now.offset(p)
-	from := oldest
+	from = oldest
 	switch {
 	case latest:
 		res.Gap, from = GapFirst, last
@@ -318,5 +319,5 @@ func (r *record) resume(asked Position, latest bool) (Resume, uint64) {
 		from = offset
 	}
 	res.From = now.place(from)
-	return res, from
+	return res, from, last
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/godurable/dog/internal/gate"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/session"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 	"github.com/godurable/dog/internal/wire"
 )
@@ -102,10 +103,10 @@ func (s *Socket) joinSet(set *socketSet) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	if s.v1 != nil {
-		var from uint64
-		s.v1.resume, from = r.resume(s.v1.resume.Asked, s.v1.latest)
+		var from, last uint64
+		s.v1.resume, from, last = r.resume(s.v1.resume.Asked, s.v1.latest)
 		s.greet()
-		s.conn.Follow(from)
+		s.conn.Follow(from, last)
 	}
 	set.join(s)
 }
@@ -159,6 +160,11 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 		s.ack(link.Handled())
 	case began:
 		var reset *ResetError
+		if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
+			link.Retry()
+			s.close(1013, "nothing can be stored now", true)
+			return
+		}
 		failed := errors.As(err, &reset) && reset.Object == s.obj.id()
 		if link.End(f.ID, !failed) {
 			s.obj.Log().Error("message is dropped after three resets", "session", s.v1.session, "number", f.ID)

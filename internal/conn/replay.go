@@ -35,13 +35,14 @@ type replay struct {
 // noEnd is an offset that no history reaches.
 const noEnd = 1<<64 - 1
 
-// Follow makes c begin with the messages after an offset. It must be called
-// before c is added to a Set with a Source, and no message may be kept in
-// between. Messages sent to c before come first.
-func (c *Conn) Follow(after uint64) {
+// Follow makes c begin with the messages after an offset. last is the offset of
+// the latest one. Follow must be called before c is added to a Set with a
+// Source, and no message may be kept in between. Messages sent to c before come
+// first, and those sent after it come after the latest.
+func (c *Conn) Follow(after, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.replay = &replay{active: true, at: after, seen: after}
+	c.replay = &replay{active: true, at: after, seen: last}
 }
 
 // followsLocked reports whether the peer gets a kept message, or has got it,

@@ -190,6 +190,14 @@ func (s *Session) End(number uint64, ok bool) (poison bool) {
 	return s.tries == maxTries
 }
 
+// Retry ends the handling of a message that could not be handled for a reason
+// that is not its own. It may be handled again, any number of times.
+func (s *Session) Retry() {
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	s.busy = 0
+}
+
 // Confirm records that the effects of the messages up to a number are durable,
 // and acknowledges them.
 func (s *Session) Confirm(number uint64) {

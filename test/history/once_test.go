@@ -169,3 +169,33 @@ func TestOnce_MalformedParametersAreRefused(t *testing.T) {
 		}
 	})
 }
+
+// A message that cannot be stored for now is not acknowledged, however often it
+// is tried.
+func TestOnce_MessageThatCannotBeStoredIsHandledLater(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := dogtest.NewDisk(t)
+				v := fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+				ada := dial(t, v.Server, "ada", session)
+				ada.Send("m1\na")
+				require.Equal(t, "1", ada.ack())
+				d.Fill()
+				time.Sleep(time.Minute)
+				for range 5 {
+					ada.Send("m2\nb")
+					code, _ := ada.Closed()
+					require.Equal(t, 1013, code)
+					ada = dial(t, v.Server, "ada", session)
+					require.EqualValues(t, 1, ada.hello.In)
+				}
+				d.Free()
+				time.Sleep(time.Minute)
+				ada.Send("m2\nb")
+				require.Equal(t, "2", ada.ack())
+				require.Equal(t, "2", ada.handled())
+			})
+		})
+	}
+}

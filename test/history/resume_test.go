@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,5 +103,28 @@ func TestResume_OldMessagesAreNotSent(t *testing.T) {
 		eve := dial(t, v.Server, "eve", "&after=")
 		synctest.Wait()
 		require.Empty(t, eve.messages())
+	})
+}
+
+// What OnOpen sends comes between what was kept and what follows, so a snapshot
+// of an object is exact.
+func TestResume_OnOpenSendsBehindWhatWasKept(t *testing.T) {
+	on := &fixture.OwnerHooks{
+		History: dog.HistoryOptions{Bytes: 64 << 20},
+		Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
+			return s.Send("snapshot")
+		},
+	}
+	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		for _, text := range padded(1, 600) {
+			require.NoError(t, v.Broadcast(t.Context(), text))
+		}
+		ada := dial(t, v.Server, "ada", after("aaaaaaaaaaaa-a5"))
+		require.Equal(t, "epoch", ada.hello.Gap)
+		synctest.Wait()
+		require.NoError(t, v.Broadcast(t.Context(), "next"))
+		for _, want := range append(padded(1, 600), "snapshot", "next") {
+			requireText(t, want, ada.message())
+		}
 	})
 }
