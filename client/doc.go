@@ -48,7 +48,7 @@
 // # When a client gives up
 //
 // A client connects again, after a random time that grows with each failure,
-// until [Client.Close] or until the server refuses it: by the status 401, 403
-// or 404, or by a close code between 4000 and 4099. Then all methods return a
-// [RefusedError].
+// until [Client.Close] or until the server refuses it: by the status 400, 401,
+// 403 or 404, or by a close code between 4000 and 4099. Then all methods return
+// a [RefusedError].
 package client

@@ -34,7 +34,7 @@ var (
 // A RefusedError is returned when the server does not want the client to come
 // back. Either Status or Code is set.
 type RefusedError struct {
-	Status int    // of the response to the handshake: 401, 403 or 404
+	Status int    // of the response to the handshake: 400, 401, 403 or 404
 	Code   int    // with which the server closed the connection: 4000 to 4099
 	Reason string // with which the server closed the connection
 }

@@ -132,7 +132,7 @@ func (l *link) dial() (*window, error) {
 			return nil, err
 		}
 		switch response.StatusCode {
-		case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 			return nil, &RefusedError{Status: response.StatusCode}
 		}
 		return retryAfter(response.Header, time.Now()), err

@@ -317,7 +317,7 @@ export function connect(url, options = {}) {
   function lose(/** @type {Link} */ mine, /** @type {any} */ reason, code = 1006, silently = false) {
     if (mine !== link) return;
     const why = { code, reason: String(reason?.message ?? reason) };
-    if ((code >= 4000 && code < 4100) || [401, 403, 404].includes(code)) return end(why);
+    if ((code >= 4000 && code < 4100) || [400, 401, 403, 404].includes(code)) return end(why);
     drop();
     if (!mine.sse && !mine.open && ++unopened >= ATTEMPTS && historyURL) fallback ??= setTimeout(leaveSSE, FALLBACK);
     const [min, max] = mine.window ?? [0, Math.min(MAX_BACKOFF, BACKOFF * 2 ** failures)];
