@@ -105,7 +105,7 @@ func (s *Socket) joinSet(set *socketSet) {
 		var from uint64
 		s.v1.resume, from = r.resume(s.v1.resume.Asked, s.v1.latest)
 		s.greet()
-		s.conn.Follow(from)
+		s.conn.Follow(from, r.now.Load().log.Last())
 	}
 	set.join(s)
 }
