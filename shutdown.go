@@ -2,6 +2,7 @@ package dog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -174,17 +175,24 @@ func (rt *Runtime) end() {
 }
 
 // saveRecords stores the histories that are in memory, and which messages of
-// clients have been handled.
+// clients have been handled. They are durable when the engine is closed. An
+// object that cannot be saved costs the others nothing.
 func (rt *Runtime) saveRecords() error {
-	b := rt.host.Engine.Begin()
+	var failed []error
 	for _, o := range rt.objects() {
-		if err := o.save(b); err != nil {
-			b.Discard()
-			return err
+		if o.ownSessions() == nil && o.ownHistory() == nil {
+			continue
 		}
+		b := rt.host.Engine.Begin() // one for each, since histories may be large
+		err := o.save(b)
+		if err != nil {
+			b.Discard()
+		} else {
+			_, err = b.Commit()
+		}
+		failed = append(failed, err)
 	}
-	_, err := b.Commit() // durable when the engine is closed
-	return err
+	return errors.Join(failed...)
 }
 
 // cutOff cuts off everything that has not ended, and returns an error that

@@ -29,7 +29,7 @@ type replay struct {
 	source Source // nil until the peer is in a Set. It stays when the peer leaves the Set
 	active bool
 	at     uint64 // messages up to this offset have been taken from the source, or are none of the peer's
-	seen   uint64 // offset of the latest message that was sent to the peer while it was behind
+	seen   uint64 // offset of the latest message that the peer is to get from the history
 }
 
 // noEnd is an offset that no history reaches.
@@ -42,7 +42,7 @@ const noEnd = 1<<64 - 1
 func (c *Conn) Follow(after, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.replay = &replay{active: true, at: after, seen: last}
+	c.replay = &replay{active: after < last, at: after, seen: last}
 }
 
 // followsLocked reports whether the peer gets a kept message, or has got it,
@@ -100,21 +100,18 @@ func (c *Conn) pullLocked() {
 		if r == nil || !r.active || c.dead || len(c.begun) > 0 {
 			return
 		}
-		until := uint64(noEnd)
-		if c.out.len() > 0 {
-			until = c.out.peek().after
+		if c.ending != nil && c.form&marked != 0 { // the peer will come back for the rest
+			c.replay = nil
+			return
 		}
-		if c.ending != nil {
-			if c.form&marked != 0 { // the peer will come back for the rest
-				c.replay = nil
-				return
-			}
-			until = min(until, r.seen)
+		// No further, since messages that are not kept may come before what has
+		// been kept since.
+		until := r.seen
+		if c.out.len() > 0 {
+			until = min(until, c.out.peek().after)
 		}
 		if until <= r.at {
-			if c.ending != nil && c.out.len() == 0 {
-				c.replay = nil
-			}
+			r.active = c.out.len() > 0
 			return
 		}
 		source, at := r.source, r.at
@@ -131,9 +128,6 @@ func (c *Conn) pullLocked() {
 			return
 		case f != nil:
 			c.out.unshift(item{frame: f})
-			return
-		case until == noEnd && end >= r.seen:
-			r.active = false
 			return
 		}
 	}
