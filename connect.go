@@ -105,7 +105,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	connected = true
 	if book != nil {
-		v1.link = book.Open(v1.session, unixNow(), s.ack)
+		v1.link = book.Open(v1.session, unixNow(), s.ack, s.again)
 	}
 	rt.host.Work.Add() // until finish
 	set.enter(s)

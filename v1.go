@@ -155,7 +155,7 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	})
 	switch {
 	case verdict == session.Busy:
-		s.close(1013, "an earlier message is being handled", true)
+		s.again()
 	case verdict == session.Repeated:
 		s.ack(link.Handled())
 	case began:
@@ -181,6 +181,9 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 		})
 	}
 }
+
+// again closes the connection, so that the client sends its messages again.
+func (s *Socket) again() { s.close(1013, "an earlier message is being handled", true) }
 
 // ack acknowledges the client's messages up to a number.
 func (s *Socket) ack(number uint64) {

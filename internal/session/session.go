@@ -41,7 +41,10 @@ type Session struct {
 }
 
 // A Link is a connection of a session.
-type Link struct{ *Session }
+type Link struct {
+	*Session
+	again func() // fixed
+}
 
 // A Verdict is what to do with a message.
 type Verdict int
@@ -58,11 +61,13 @@ const (
 const minSweep = 64
 
 // Open begins a connection of a session. ack is called when messages have been
-// confirmed. It must not block. now is in Unix seconds. Close must follow.
-func (b *Book) Open(name string, now int64, ack func(number uint64)) *Link {
+// confirmed, and again when a message that may have been Pending was not
+// handled by another connection, so that the client must send it again. They
+// must not block. now is in Unix seconds. Close must follow.
+func (b *Book) Open(name string, now int64, ack func(number uint64), again func()) *Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := &Link{b.getLocked(name, now)}
+	l := &Link{b.getLocked(name, now), again}
 	if l.acks == nil {
 		l.acks = make(map[*Link]func(uint64))
 	}
@@ -175,19 +180,34 @@ func (s *Session) Begin(number uint64) Verdict {
 // End ends the handling of a message. ok is false if it failed in a way that
 // leaves no effect, so that the message may be handled again. End reports
 // whether it has failed as often as is allowed.
-func (s *Session) End(number uint64, ok bool) (poison bool) {
-	s.book.mu.Lock()
-	defer s.book.mu.Unlock()
-	s.busy = 0
+func (l *Link) End(number uint64, ok bool) (poison bool) {
+	if !ok {
+		defer l.againElsewhere()
+	}
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	l.busy = 0
 	if ok {
-		s.handled = max(s.handled, number)
+		l.handled = max(l.handled, number)
 		return false
 	}
-	if s.tried != number {
-		s.tried, s.tries = number, 0
+	if l.tried != number {
+		l.tried, l.tries = number, 0
 	}
-	s.tries++
-	return s.tries == maxTries
+	l.tries++
+	return l.tries == maxTries
+}
+
+// againElsewhere calls again for the other connections of the session.
+func (l *Link) againElsewhere() {
+	l.book.mu.Lock()
+	links := slices.Collect(maps.Keys(l.acks))
+	l.book.mu.Unlock()
+	for _, other := range links {
+		if other != l {
+			other.again()
+		}
+	}
 }
 
 // Retry ends the handling of a message that could not be handled for a reason
@@ -212,8 +232,9 @@ func (s *Session) Confirm(number uint64) {
 }
 
 // Lost records that the effects of messages that were not confirmed are lost.
-func (s *Session) Lost() {
-	s.book.mu.Lock()
-	defer s.book.mu.Unlock()
-	s.handled = s.confirmed
+func (l *Link) Lost() {
+	defer l.againElsewhere()
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	l.handled = l.confirmed
 }

@@ -18,7 +18,7 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var b session.Book
 		var durable, volatile []uint64 // effects
-		s := b.Open("ada", 0, nobody)
+		s := b.Open("ada", 0, nobody, func() {})
 		next := uint64(1)
 		rt.Repeat(map[string]func(*rapid.T){
 			"send": func(rt *rapid.T) {
@@ -46,7 +46,7 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 			},
 			"reconnect": func(*rapid.T) {
 				s.Close(10)
-				s = b.Open("ada", 5, nobody)
+				s = b.Open("ada", 5, nobody, func() {})
 			},
 			"restart": func(*rapid.T) {
 				s.Close(10)
@@ -56,7 +56,7 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 					b.Restore(r.Name, r.Handled, r.Until, 5)
 				}
 				volatile = nil
-				s = b.Open("ada", 5, nobody)
+				s = b.Open("ada", 5, nobody, func() {})
 			},
 			"": func(rt *rapid.T) {
 				for i, n := range durable {
@@ -69,7 +69,7 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 
 func TestSession_MessageThatNeverEndsIsDropped(t *testing.T) {
 	var b session.Book
-	s := b.Open("ada", 0, nobody)
+	s := b.Open("ada", 0, nobody, func() {})
 	for try := 1; try <= 3; try++ {
 		require.Equal(t, session.Handle, s.Begin(7))
 		require.Equal(t, try == 3, s.End(7, false))
@@ -80,13 +80,13 @@ func TestSession_MessageThatNeverEndsIsDropped(t *testing.T) {
 
 func TestBook_ForgetsSessionsInTime(t *testing.T) {
 	var b session.Book
-	b.Open("stays", 0, nobody)
+	b.Open("stays", 0, nobody, func() {})
 	for i := range 1000 {
-		s := b.Open(fmt.Sprint(i), int64(i), nobody)
+		s := b.Open(fmt.Sprint(i), int64(i), nobody, func() {})
 		s.Confirm(1)
 		s.Close(int64(i) + 10)
 	}
 	require.Equal(t, 12, b.Len(999))
 	require.Equal(t, 1, b.Len(2000))
-	require.EqualValues(t, 0, b.Open("5", 2000, nobody).Handled())
+	require.EqualValues(t, 0, b.Open("5", 2000, nobody, func() {}).Handled())
 }
