@@ -111,12 +111,15 @@ type Resume struct {
 // In an object such a snapshot and the messages that follow fit together
 // exactly. In a replica, messages that other replicas sent shortly before may
 // be in the snapshot and follow it, too. For a socket whose client does not
-// speak dog.v1, Gap is [GapFirst].
+// speak dog.v1, and until the socket has joined, Gap is [GapFirst].
 func (s *Socket) Resume() Resume {
 	if s == nil || s.v1 == nil {
 		return Resume{Gap: GapFirst}
 	}
-	return s.v1.resume
+	if res := s.v1.resume.Load(); res != nil {
+		return *res
+	}
+	return Resume{Asked: s.v1.asked, Gap: GapFirst}
 }
 
 // place returns a position.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
@@ -23,13 +24,15 @@ import (
 
 // v1Client is what a socket has whose client speaks dog.v1.
 type v1Client struct {
-	// fixed before OnOpen
+	// fixed by Connect
 	session string        // "" if the client has none
 	link    *session.Link // nil if the client has no session
+	asked   Position      // "" if the client has none
 	latest  bool          // the client wants new messages only
-	resume  Resume
 	ping    time.Duration // 0: none
 	max     int64
+
+	resume atomic.Pointer[Resume] // nil until the socket has joined
 }
 
 // v1Of returns what a request says in dog.v1. It returns nil if the client does
@@ -40,9 +43,9 @@ func v1Of(r *http.Request) (*v1Client, error) {
 	}
 	q := r.URL.Query()
 	v := &v1Client{session: q.Get("session"), latest: !q.Has("after")}
-	v.resume.Asked = Position(q.Get("after"))
-	if v.resume.Asked != "" {
-		if _, err := wire.ParsePosition(string(v.resume.Asked)); err != nil {
+	v.asked = Position(q.Get("after"))
+	if v.asked != "" {
+		if _, err := wire.ParsePosition(string(v.asked)); err != nil {
 			return nil, &StatusError{Status: http.StatusBadRequest, Text: "after is not a position", Err: err}
 		}
 	}
@@ -65,9 +68,10 @@ type hello struct {
 }
 
 // greet sends hello.
-func (s *Socket) greet() {
+func (s *Socket) greet(res Resume) {
+	s.v1.resume.Store(&res)
 	data, err := json.Marshal(hello{
-		Version: 1, From: s.v1.resume.From, Gap: s.v1.resume.Gap, Handled: s.v1.handled(),
+		Version: 1, From: res.From, Gap: res.Gap, Handled: s.v1.handled(),
 		Ping: s.v1.ping.Milliseconds(), Max: s.v1.max,
 	})
 	if err != nil {
@@ -91,11 +95,11 @@ func (s *Socket) joinSet(set *socketSet) {
 	r := s.obj.record()
 	if r == nil {
 		if s.v1 != nil {
-			s.v1.resume.Gap = GapFirst
-			if s.v1.resume.Asked != "" {
-				s.v1.resume.Gap = GapEpoch
+			res := Resume{Asked: s.v1.asked, Gap: GapFirst}
+			if res.Asked != "" {
+				res.Gap = GapEpoch
 			}
-			s.greet()
+			s.greet(res)
 		}
 		set.join(s)
 		return
@@ -103,9 +107,8 @@ func (s *Socket) joinSet(set *socketSet) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	if s.v1 != nil {
-		var from, last uint64
-		s.v1.resume, from, last = r.resume(s.v1.resume.Asked, s.v1.latest)
-		s.greet()
+		res, from, last := r.resume(s.v1.asked, s.v1.latest)
+		s.greet(res)
 		s.conn.Follow(from, last)
 	}
 	set.join(s)

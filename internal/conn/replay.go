@@ -32,9 +32,6 @@ type replay struct {
 	seen   uint64 // offset of the latest message that the peer is to get from the history
 }
 
-// noEnd is an offset that no history reaches.
-const noEnd = 1<<64 - 1
-
 // Follow makes c begin with the messages after an offset. last is the offset of
 // the latest one. Follow must be called before c is added to a Set with a
 // Source, and no message may be kept in between. Messages sent to c before come

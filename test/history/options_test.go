@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -49,6 +50,11 @@ func TestResume_IsKnownInHandlers(t *testing.T) {
 	}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		got = nil
+		dial := func(t *testing.T, srv *dogtest.Server, uid, query string) *client {
+			c := dial(t, srv, uid, query)
+			synctest.Wait() // for OnOpen
+			return c
+		}
 		ada := dial(t, v.Server, "ada", "")
 		start := dog.Position(ada.pos)
 		for _, text := range numbered(1, 3) {
