@@ -85,7 +85,11 @@ func TestDogJS_PageMissesNothing(t *testing.T) {
 
 	// All connections break while both write.
 	bob.Run(`window.sent = 0; (async () => {
-		for (let n = 1; n <= 20; n++) { await room.send("b" + n); sent = n; await new Promise((r) => setTimeout(r, 50)); }
+		for (let n = 1; n <= 20; n++) {
+			await room.send("b" + n);
+			sent = n;
+			await new Promise((r) => setTimeout(r, 50));
+		}
 	})()`)
 	for n := range 5 {
 		bob.Wait("that some lines are written", fmt.Sprint("sent > ", 3*n))
