@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
@@ -40,8 +42,13 @@ func (h *goldenHall) Clusterize(context.Context, string) (string, error) { retur
 
 type goldenRoom struct{ dog.Replica }
 
-// Receive stores the path, and answers with what was stored before.
+// Receive connects clients. Of other requests it stores the path, and answers
+// with what was stored before.
 func (r *goldenRoom) Receive(w http.ResponseWriter, req *http.Request) error {
+	if dog.IsUpgrade(req) {
+		_, err := r.Connect(w, req, nil)
+		return err
+	}
 	before, _, err := r.Storage().Get("said")
 	if err == nil && req.URL.Path != "/" {
 		err = r.Storage().Put("said", []byte(req.URL.Path))
@@ -73,7 +80,9 @@ func openGolden(t *testing.T, dir string) *goldenStore {
 	var err error
 	rooms, err := dog.RegisterReplica[goldenRoom](h.rt, "room", nil)
 	require.NoError(t, err)
-	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", rooms, &dog.GroupOptions[goldenLobby]{Limit: 9})
+	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", rooms, &dog.GroupOptions[goldenLobby]{
+		Limit: 9, History: dog.HistoryOptions{Age: 200 * 365 * 24 * time.Hour},
+	})
 	require.NoError(t, err)
 	others, err := dog.RegisterReplica[goldenRoom](h.rt, "other", nil)
 	require.NoError(t, err)
@@ -100,6 +109,33 @@ func request[G, R any](t *testing.T, group dog.GroupStub[G, R], path string) str
 	return b.String() + string(buf[:n])
 }
 
+// sendOnce sends the first message of a session to the lobby, and returns the
+// hello of the connection.
+func (h *goldenStore) sendOnce(t *testing.T) (hello string) {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		room, err := h.lobbies.Named("main").Identify(req.Context(), "ada")
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		room.ServeHTTP(w, req)
+	}))
+	defer srv.Close()
+	ws, _, err := websocket.Dial(t.Context(), srv.URL+"/?session=0123456789abcdef", &websocket.DialOptions{
+		Subprotocols: []string{"dog.v1"},
+	})
+	require.NoError(t, err)
+	defer ws.CloseNow()
+	_, first, err := ws.Read(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, ws.Write(t.Context(), websocket.MessageText, []byte("m1\nfirst")))
+	_, ack, err := ws.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "a1", string(ack))
+	return string(first)
+}
+
 func makeGolden(t *testing.T, dir string) {
 	h := openGolden(t, dir)
 	stow(t, h.parcels.Named("a"), goldenTime)
@@ -109,6 +145,8 @@ func makeGolden(t *testing.T, dir string) {
 	h = openGolden(t, dir) // what was stored goes into a table, and more into the log
 	stow(t, h.parcels.Named("b"), goldenTime)
 	request(t, h.halls.Named("main"), "/hall")
+	require.Contains(t, h.sendOnce(t), `"in":0`)
+	require.NoError(t, h.lobbies.Named("main").Broadcast(t.Context(), "kept"))
 	require.NoError(t, h.rt.Shutdown(context.Background()))
 }
 
@@ -142,6 +180,11 @@ func TestLayout_OpensEveryLayoutEverMade(t *testing.T) {
 			require.Equal(t, []string{"", "a", "b"}, names)
 			require.Equal(t, "200 /lobby in main", request(t, h.lobbies.Named("main"), "/"))
 			require.Equal(t, "200 /hall in main", request(t, h.halls.Named("main"), "/"))
+			kept, err := h.lobbies.Named("main").History().Read("", 0)
+			require.NoError(t, err)
+			require.Len(t, kept.Messages, 1)
+			require.Equal(t, "kept", kept.Messages[0].String())
+			require.Contains(t, h.sendOnce(t), `"in":1`)
 			fill(t, h.parcels.Named("a"), "x")
 			require.NoError(t, h.rt.Shutdown(t.Context()))
 		}
