@@ -13,15 +13,16 @@ import (
 // nothing and costs nothing. If any field is set, the others have the defaults
 // given below.
 //
-// Kept are the messages of Broadcast and Whisper, and those of Emit by an
+// The messages of Broadcast and Whisper are kept, and those of Emit by an
 // object, except for [Transient] ones. Messages of Send, and of Emit to one
-// replica, are not kept. A message is kept once earlier writes are durable,
-// like it is sent. Of messages with the same key (see [Coalesce]), only the
-// newest is kept.
+// replica, are not. A message is kept when it is sent, which is when the
+// object's earlier writes are durable. Of the messages with the same key (see
+// [Coalesce]), only the newest is kept. A Whisper to a uid without sockets is
+// kept for it, and returns 0 without an error.
 //
 // A client that speaks the subprotocol dog.v1, such as dog.js and package
 // client, gets each message that is kept exactly once and in order, however
-// often its connection breaks, or learns that some are missing. See
+// often its connection breaks, or is told that some are missing. See
 // [Socket.Resume]. Clients are never disconnected because they take their
 // messages slowly (see [CatchUp]). Other clients get new messages only.
 //
