@@ -193,10 +193,8 @@ func (r *record) read(after Position, uid string, limit int) HistoryPage {
 func (r *record) begin(asked Position, latest bool) (Resume, uint64, *chapter) {
 	r.order.Lock()
 	defer r.order.Unlock()
-	now := r.now.Load()
-	now.log.Expire(unixNow())
 	from, at, _ := r.resume(asked, latest)
-	return from, at, now
+	return from, at, r.now.Load()
 }
 
 // enter keeps the record's owner in memory, until leave. If the owner is being

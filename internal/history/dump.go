@@ -34,7 +34,10 @@ func (l *Log) Dump() ([]byte, error) {
 			if n != nil {
 				m.Key, m.To = n.key, n.to
 			}
-			m.Op, m.Payload = unframe(b.data[b.start(i):b.ends[i]])
+			frame := b.data[b.start(i):b.ends[i]]
+			body, _ := cutFrame(frame)
+			m.Op = frame[0] & 0xF
+			_, m.Payload, _ = bytes.Cut(body, []byte{'\n'})
 			d.Messages = append(d.Messages, m)
 		}
 	}
@@ -42,19 +45,6 @@ func (l *Log) Dump() ([]byte, error) {
 	var out bytes.Buffer
 	err := gob.NewEncoder(&out).Encode(d)
 	return out.Bytes(), err
-}
-
-// unframe returns the kind and the payload of a frame with a mark.
-func unframe(frame []byte) (op byte, payload []byte) {
-	header := 2
-	switch frame[1] {
-	case 126:
-		header = 4
-	case 127:
-		header = 10
-	}
-	_, payload, _ = bytes.Cut(frame[header:], []byte{'\n'})
-	return frame[0] & 0xF, payload
 }
 
 // Restore returns a log with what Dump returned, within the bounds.
