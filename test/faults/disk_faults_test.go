@@ -130,6 +130,7 @@ func TestDisk_FullDiskStopsOnlyWriting(t *testing.T) {
 		tr.turn()
 		disk.Fill()
 		time.Sleep(2 * time.Second) // the store has noticed
+		synctest.Wait()
 		_, ok := tr.turn()
 		require.False(t, ok)
 		require.Equal(t, 1, tr.stored(), "reading goes on")
@@ -171,6 +172,7 @@ func TestDisk_FillingUpDuringATurnUndoesIt(t *testing.T) {
 				}
 				disk.Fill()
 				time.Sleep(2 * time.Second)
+				synctest.Wait()
 				return nil
 			})
 		})

@@ -183,6 +183,7 @@ func TestOnce_MessageThatCannotBeStoredIsHandledLater(t *testing.T) {
 				require.Equal(t, "1", ada.ack())
 				d.Fill()
 				time.Sleep(time.Minute)
+				synctest.Wait() // the store has noticed
 				for range 5 {
 					ada.Send("m2\nb")
 					code, _ := ada.Closed()
@@ -192,6 +193,7 @@ func TestOnce_MessageThatCannotBeStoredIsHandledLater(t *testing.T) {
 				}
 				d.Free()
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				ada.Send("m2\nb")
 				require.Equal(t, "2", ada.ack())
 				require.Equal(t, "2", ada.handled())

@@ -273,6 +273,7 @@ func TestStats_ReportTheStore(t *testing.T) {
 		require.NoError(t, after.Err)
 		store.Fill()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.ErrorIs(t, rt.Stats().Store.Err, dog.ErrStoreFull)
 	})
 }

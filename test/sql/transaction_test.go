@@ -248,6 +248,7 @@ func TestSQL_ReadsOnAFullDisk(t *testing.T) {
 		require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { storeBoth(t, s, 1); return nil }))
 		d.Fill()
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		require.NoError(t, fixture.InTurn(stub, func(_ context.Context, c *fixture.Object) error {
 			_, err := c.Storage().SQL().Exec("INSERT INTO t (a) VALUES (2)")
 			require.ErrorIs(t, err, dog.ErrStoreFull)
