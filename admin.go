@@ -141,6 +141,7 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 		return err
 	}
 	defer s.leave()
+	s.life.Tx.Data().DeleteAll() // what is stored beside the object's own data
 	return files.Import(
 		ctx, file, s.life.Tx.Data().Pages(), sqlLimits, store.ArchiveTables,
 		func(table string, row []any) error {
@@ -203,7 +204,7 @@ func (s *Storage) replaced(ctx context.Context, cause error) (<-chan error, erro
 	if r := stateOf(s.life.Object()).ownHistory(); r != nil {
 		s.life.Object().Gate.Send(func(lost error) { // after what was sent before
 			if lost == nil {
-				r.clear()
+				r.Clear()
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
@@ -22,8 +23,8 @@ import (
 type groupState struct {
 	// fixed
 	obj        *objectState
-	attendance *attendance // nil: its type has no Presence
-	record     *record     // the history; nil: its type has none
+	attendance *attendance    // nil: its type has no Presence
+	record     *record.Record // the history; nil: its type has none
 
 	sessions atomic.Pointer[sessions] // of the clients; nil: none
 
@@ -60,9 +61,7 @@ type making struct {
 
 func newGroupState(group *objectState) *groupState {
 	g := &groupState{obj: group, attendance: newAttendance(group)}
-	if group.ns.history.on() {
-		g.record = newRecord(group.ns.history)
-	}
+	g.record = group.newRecord(g.drainSends)
 	return g
 }
 
@@ -245,7 +244,7 @@ func (g *groupState) tick(now roster.Time) (gone bool) {
 		}
 		return ok
 	}
-	release := g.record.hold() // no message is kept meanwhile
+	release := g.record.Hold() // no message is kept meanwhile
 	g.mu.Lock()
 	if g.book != nil {
 		g.book.Tick(now, func(r *rosterReplica) bool {
@@ -264,7 +263,7 @@ func (g *groupState) tick(now roster.Time) (gone bool) {
 	}
 	if g.quietLocked(now) && retire(g.obj) {
 		g.gone, gone = true, true
-		g.record.endLocked()
+		g.record.EndLocked()
 	}
 	g.mu.Unlock()
 	release()
@@ -283,7 +282,7 @@ func (g *groupState) quietLocked(now roster.Time) bool {
 	// Read before the check of the turn, so that an event beginning in between
 	// counts as busy.
 	events := g.obj.TurnStats().Events
-	quiet := g.obj.Idle() && g.making == nil && (g.book == nil || g.book.Empty()) && !g.record.holds()
+	quiet := g.obj.Idle() && g.making == nil && (g.book == nil || g.book.Empty()) && !g.record.Holds()
 	if !quiet || !g.quiet || events != g.events {
 		g.quiet, g.since, g.events = quiet, now, events
 		return false

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/history"
-	"github.com/godurable/dog/internal/wire"
+	"github.com/godurable/dog/internal/record"
 )
 
 // HistoryOptions makes an object or a group keep what it sends to its sockets,
@@ -41,6 +41,9 @@ type HistoryOptions struct {
 	// with newer ones for a while longer. It is rounded up to seconds. 0: 5
 	// minutes.
 	Age time.Duration
+
+	// Durable makes the messages survive a crash. ...
+	Durable bool
 }
 
 // on reports whether messages are kept.
@@ -83,11 +86,11 @@ type GapReason string
 
 // The reasons of a gap.
 const (
-	GapFirst   GapReason = "first"   // the client has no position
-	GapExpired GapReason = "expired" // the messages are no longer kept
-	GapEpoch   GapReason = "epoch"   // the position is of another history: after a crash or an import
-	GapAhead   GapReason = "ahead"   // the history has no such position
-	GapSlow    GapReason = "slow"    // the messages expired before the client, which was connected, took them
+	GapFirst   GapReason = record.First   // the client has no position
+	GapExpired GapReason = record.Expired // the messages are no longer kept
+	GapEpoch   GapReason = record.Epoch   // the position is of another history: after a crash or an import
+	GapAhead   GapReason = record.Ahead   // the history has no such position
+	GapSlow    GapReason = record.Slow    // the messages expired before the client, which was connected, took them
 )
 
 // Resume describes from where on a socket gets messages that are kept.
@@ -123,7 +126,7 @@ func (s *Socket) Resume() Resume {
 	return Resume{Asked: s.v1.asked, Gap: GapFirst}
 }
 
-// place returns a position.
-func (c *chapter) place(offset uint64) Position {
-	return Position(wire.Position{Epoch: c.epoch, Offset: offset}.String())
+// resumeOf returns what is known of a client that had a position.
+func resumeOf(asked Position, res record.Resume) Resume {
+	return Resume{Asked: asked, From: Position(res.Chapter.Place(res.After)), Gap: GapReason(res.Gap)}
 }

@@ -66,7 +66,7 @@ func (h *historyReader) events() error {
 // over.
 func (h *historyReader) waitWithComments(end, comment <-chan time.Time) bool {
 	for {
-		after := h.record.after(h.now, h.at)
+		after := h.record.After(h.now, h.at)
 		if after == nil {
 			return true
 		}
@@ -93,7 +93,7 @@ func (h *historyReader) waitWithComments(end, comment <-chan time.Time) bool {
 
 func (h *historyReader) appendControl(b []byte, upToDate bool) []byte {
 	h.told = h.at
-	return stream.AppendControl(b, string(h.now.place(h.at)), h.query.Cursor(time.Now()), upToDate)
+	return stream.AppendControl(b, h.now.Place(h.at), h.query.Cursor(time.Now()), upToDate)
 }
 
 // writeOut writes and flushes. It returns false if the client is gone.

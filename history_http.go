@@ -10,6 +10,7 @@ import (
 
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/stream"
 	"github.com/godurable/dog/internal/wire"
 )
@@ -111,12 +112,12 @@ func (h History) serve(w http.ResponseWriter, r *http.Request) error {
 	defer release()
 	return object.Await(r.Context(), nil, func() error {
 		var to *historyReader
-		err := h.reach(client, "History.ServeHTTP", func(record *record, owner *objectState) error {
-			if err := record.enter(owner); err != nil {
+		err := h.reach(client, "History.ServeHTTP", func(rec *record.Record, owner *objectState) error {
+			if err := rec.Enter(owner.Retired); err != nil {
 				return err
 			}
 			to = &historyReader{
-				record: record, reader: history.Reader{UID: h.uid}, query: query, head: r.Method == http.MethodHead,
+				record: rec, reader: history.Reader{UID: h.uid}, query: query, head: r.Method == http.MethodHead,
 				w: w, control: http.NewResponseController(w), timeout: rt.opts.Sockets.WriteTimeout,
 				known: r.Header.Get("If-None-Match"), client: client.Done(), stopping: rt.stopping.Done(),
 			}
@@ -125,22 +126,22 @@ func (h History) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		defer to.record.leave(query.Mode != stream.CatchUp)
+		defer to.record.Leave(query.Mode != stream.CatchUp)
 		return to.serve()
 	})
 }
 
 func (h *historyReader) serve() error {
-	from, at, now := h.record.begin(Position(h.query.After), h.query.Now)
-	h.now, h.at = now, at
+	res := h.record.Resume(h.query.After, h.query.Now)
+	h.now, h.at = res.Chapter, res.After
 	switch {
 	case h.head:
 		h.w.Header().Set("Content-Type", "application/json")
-		h.w.Header().Set(stream.NextOffset, string(h.now.place(h.now.log.Last())))
+		h.w.Header().Set(stream.NextOffset, h.now.Place(h.now.Last()))
 		h.w.WriteHeader(http.StatusOK)
 		return nil
-	case from.Gap != "" && from.Gap != GapFirst:
-		h.gap(gapFrame{from.Asked, from.From, from.Gap})
+	case res.Gap != "" && res.Gap != record.First:
+		h.gap(record.Gap{From: h.query.After, To: h.now.Place(h.at), Why: res.Gap})
 		return nil
 	case h.query.Mode == stream.Events:
 		return h.events()
@@ -180,7 +181,7 @@ func (h *historyReader) poll() {
 // wait waits for messages. It returns false if there are none when the timer
 // runs out, the client is gone or Shutdown begins.
 func (h *historyReader) wait(timer <-chan time.Time) (news bool) {
-	after := h.record.after(h.now, h.at)
+	after := h.record.After(h.now, h.at)
 	if after == nil {
 		return true
 	}
@@ -203,7 +204,7 @@ func (h *historyReader) respond(part *history.Part, more bool) {
 		body = arrayOf(*part)
 	}
 	header := h.w.Header()
-	header.Set(stream.NextOffset, string(h.now.place(h.at)))
+	header.Set(stream.NextOffset, h.now.Place(h.at))
 	if !more {
 		header.Set(stream.UpToDate, "true")
 	}
@@ -234,7 +235,7 @@ func (h *historyReader) respond(part *history.Part, more bool) {
 func (h *historyReader) tag(from uint64, more bool) string {
 	uid := fnv.New64a()
 	_, _ = uid.Write([]byte(h.reader.UID)) // never fails
-	return fmt.Sprintf(`"%s.%d.%d.%x.%t"`, h.now.epoch, from, h.at, uid.Sum64(), more)
+	return fmt.Sprintf(`"%s.%d.%x.%t"`, h.now.Place(from), h.at, uid.Sum64(), more)
 }
 
 // hasTag reports whether an If-None-Match has a tag.

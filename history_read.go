@@ -3,10 +3,10 @@ package dog
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/record"
 )
 
 // A History reads the messages that an object or a group keeps (see
@@ -74,9 +74,9 @@ func (h History) WithUID(uid string) History { return History{h.to, uid} }
 // sent with it can be continued by a Read or request after it.
 func (h History) Position() (Position, error) {
 	var last Position
-	err := h.reach(context.Background(), "History.Position", func(r *record, _ *objectState) error {
-		now := r.now.Load()
-		last = now.place(now.log.Last())
+	err := h.reach(context.Background(), "History.Position", func(r *record.Record, _ *objectState) error {
+		now := r.Now()
+		last = Position(now.Place(now.Last()))
 		return nil
 	})
 	return last, err
@@ -106,8 +106,8 @@ func (h History) Read(after Position, limit int) (HistoryPage, error) {
 		return HistoryPage{}, misuse("History.Read", "the limit is negative")
 	}
 	var page HistoryPage
-	err := h.reach(context.Background(), "History.Read", func(r *record, _ *objectState) error {
-		page = r.read(after, h.uid, limit)
+	err := h.reach(context.Background(), "History.Read", func(r *record.Record, _ *objectState) error {
+		page = readPage(r, after, h.uid, limit)
 		return nil
 	})
 	return page, err
@@ -116,7 +116,7 @@ func (h History) Read(after Position, limit int) (HistoryPage, error) {
 // reach calls f with the record and its owner, an object or a group, which is
 // brought into memory if needed. It repeats this if the owner turns out to have
 // been forgotten.
-func (h History) reach(ctx context.Context, op string, f func(r *record, owner *objectState) error) error {
+func (h History) reach(ctx context.Context, op string, f func(r *record.Record, owner *objectState) error) error {
 	if h.to == nil {
 		return notRunning(op)
 	}
@@ -140,8 +140,7 @@ func (h History) reach(ctx context.Context, op string, f func(r *record, owner *
 		if r == nil {
 			return none
 		}
-		host := o.runtime().host
-		if err := r.load(host.Ctx, host.Engine, o.ID.Base()); err != nil {
+		if err := r.Load(o.runtime().host.Ctx); err != nil {
 			return err
 		}
 		if err := f(r, o); err != nil {
@@ -158,12 +157,14 @@ func (h History) reach(ctx context.Context, op string, f func(r *record, owner *
 // single one is larger.
 const historyPiece = 64 << 10
 
-// read is History.Read.
-func (r *record) read(after Position, uid string, limit int) HistoryPage {
-	from, at, now := r.begin(after, false)
-	page := HistoryPage{Next: from.From, Gap: from.Gap}
+// readPage is History.Read.
+func readPage(r *record.Record, after Position, uid string, limit int) HistoryPage {
+	res := r.Resume(string(after), false)
+	now, at := res.Chapter, res.After
+	place := func(offset uint64) Position { return Position(now.Place(offset)) }
+	page := HistoryPage{Next: place(at), Gap: GapReason(res.Gap)}
 	for {
-		part, more, gap := now.log.Page(at, historyPiece, history.Reader{UID: uid})
+		part, more, gap := now.Page(at, historyPiece, history.Reader{UID: uid})
 		if gap && len(page.Messages) > 0 { // the next Read will find it
 			page.More = true
 			return page
@@ -176,66 +177,14 @@ func (r *record) read(after Position, uid string, limit int) HistoryPage {
 				page.More = true
 				return page
 			}
-			page.Next = now.place(m.Offset)
+			page.Next = place(m.Offset)
 			page.Messages = append(page.Messages, KeptMessage{
 				Message: Message{Type: MessageType(m.Op), Data: slices.Clone(m.Payload)}, Position: page.Next,
 			})
 		}
-		at, page.Next = part.End, now.place(part.End)
+		at, page.Next = part.End, place(part.End)
 		if !gap && !more {
 			return page
 		}
 	}
-}
-
-// begin returns from where on a reader gets messages that had a position, as
-// resume does, and the chapter that it reads.
-func (r *record) begin(asked Position, latest bool) (Resume, uint64, *chapter) {
-	r.order.Lock()
-	defer r.order.Unlock()
-	from, at, _ := r.resume(asked, latest)
-	return from, at, r.now.Load()
-}
-
-// enter keeps the record's owner in memory, until leave. If the owner is being
-// forgotten, enter returns object.ErrRetired.
-func (r *record) enter(owner *objectState) error {
-	r.order.Lock()
-	over := r.over
-	r.readers.Add(1)
-	r.order.Unlock()
-	if over || owner.Retired() {
-		r.leave(false)
-		return object.ErrRetired
-	}
-	return nil
-}
-
-// leave undoes enter. If the reader may come back soon, the owner stays in
-// memory for readerGrace.
-func (r *record) leave(returns bool) {
-	if returns {
-		r.expected.Store(unixNow() + int64(readerGrace.Seconds()))
-	}
-	r.readers.Add(-1)
-}
-
-// readerGrace is how long a client that follows a history may take between a
-// response and its next request, without a gap in a history that has no
-// messages.
-const readerGrace = 30 * time.Second
-
-// after returns a channel that is closed when there is a message after an
-// offset of a chapter, or the chapter is over. It returns nil if that is so
-// already.
-func (r *record) after(c *chapter, offset uint64) <-chan struct{} {
-	r.order.Lock()
-	defer r.order.Unlock()
-	if r.now.Load() != c || c.log.Last() > offset {
-		return nil
-	}
-	if r.news == nil {
-		r.news = make(chan struct{})
-	}
-	return r.news
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/history"
+	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/stream"
 )
 
@@ -17,7 +18,7 @@ const historyWrite = 16 << 10
 // writes.
 type historyReader struct {
 	// fixed
-	record   *record
+	record   *record.Record
 	reader   history.Reader
 	head     bool
 	w        http.ResponseWriter
@@ -28,9 +29,9 @@ type historyReader struct {
 	stopping <-chan struct{}
 
 	query stream.Query
-	now   *chapter // which the client reads
-	at    uint64   // the client has the messages up to here
-	told  uint64   // the position in the last control event
+	now   *record.Chapter // which the client reads
+	at    uint64          // the client has the messages up to here
+	told  uint64          // the position in the last control event
 }
 
 // next returns the next messages. If there are none because messages have
@@ -38,11 +39,11 @@ type historyReader struct {
 // another, lost is set, and the client of a long poll or without one has been
 // told.
 func (h *historyReader) next() (part history.Part, more, lost bool) {
-	g := gapFrame{From: h.now.place(h.at), Why: GapExpired}
-	if now := h.record.now.Load(); now != h.now {
-		g.To, g.Why, lost = now.place(now.log.Oldest()), GapEpoch, true
-	} else if part, more, lost = h.now.log.Page(h.at, historyPiece, h.reader); lost {
-		g.To = h.now.place(part.End)
+	g := record.Gap{From: h.now.Place(h.at), Why: record.Expired}
+	if now := h.record.Now(); now != h.now {
+		g.To, g.Why, lost = now.Place(now.Oldest()), record.Epoch, true
+	} else if part, more, lost = h.now.Page(h.at, historyPiece, h.reader); lost {
+		g.To = h.now.Place(part.End)
 	}
 	if lost && h.query.Mode != stream.Events {
 		h.gap(g)
@@ -51,7 +52,7 @@ func (h *historyReader) next() (part history.Part, more, lost bool) {
 }
 
 // gap responds that messages are missing.
-func (h *historyReader) gap(g gapFrame) {
+func (h *historyReader) gap(g record.Gap) {
 	body, err := json.Marshal(g)
 	if err != nil {
 		panic(err) // there is nothing that cannot be encoded

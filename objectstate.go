@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -60,14 +61,11 @@ func (o *objectState) info() ObjectInfo {
 	return ObjectInfo{ID: o.id(), Kind: o.ns.kind, Namespace: o.ns.Name, Name: o.Name}
 }
 
-// Open takes over the history of an object or a group that starts, and opens
-// the state of a group. From then on the group admits clients.
+// Load takes over the history of an object or a group that starts.
+func (o *objectState) Load() error { return o.ownHistory().Load(o.runtime().host.Ctx) }
+
+// Open opens the state of a group. From then on the group admits clients.
 func (o *objectState) Open() error {
-	if r := o.ownHistory(); r != nil {
-		if err := r.load(o.runtime().host.Ctx, o.runtime().host.Engine, o.ID.Base()); err != nil {
-			return err
-		}
-	}
 	if o.group == nil {
 		return nil
 	}
@@ -84,13 +82,13 @@ func (o *objectState) save(b store.Batch) error {
 		}
 	}
 	if r := o.ownHistory(); r != nil {
-		return r.save(b, o.ID.Base())
+		r.Save(b)
 	}
 	return nil
 }
 
 // ownHistory returns the history of a plain object or a group, otherwise nil.
-func (o *objectState) ownHistory() *record {
+func (o *objectState) ownHistory() *record.Record {
 	if o.group != nil {
 		return o.group.record
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -24,22 +25,18 @@ func (o *objectState) emit(source *objectState, sender *Socket, v any, options [
 	if err := source.CheckGate(); err != nil {
 		return err
 	}
+	if r := o.ownRecord(); r != nil && !out.transient {
+		set := &o.socketSet().set
+		return source.keep(r, out.draft(out.audience(), func() bool {
+			return set.Queue(out.frame, out.key, out.except)
+		}))
+	}
 	return source.sendGated(out.frame.Len(), func() { o.sendOut(out) })
 }
 
-// sendOut sends a message to the object's sockets, and keeps it if it is one to
-// be kept.
+// sendOut sends a message that is not kept to the object's sockets.
 func (o *objectState) sendOut(out outgoing) {
-	if r := o.ownRecord(); r != nil && !out.transient {
-		set := &o.socketSet().set
-		// An object that is being forgotten has no sockets, and nobody has
-		// asked for it again.
-		if long, _ := r.keep(out, out.audience(), func() bool {
-			return set.Queue(out.frame, out.key, out.except)
-		}); long {
-			set.Drain()
-		}
-	} else if s := o.crowd.Load(); s != nil {
+	if s := o.crowd.Load(); s != nil {
 		s.set.Send(out.frame, out.key, out.except)
 	}
 }
@@ -60,7 +57,8 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 				reached++
 			}
 		}
-		return reached, o.sendGated(out.frame.Len(), func() { _, _ = r.whisper(out, uid, o.socketsOf) })
+		d, _ := out.draftFor(uid, o.socketsOf)
+		return reached, o.keep(r, d)
 	}
 	reached, heldBack := 0, false
 	for _, s := range o.socketsOf(uid) {
@@ -113,21 +111,34 @@ const heldSpare = 1 << 20
 // plus heldSpare wait in u, or a single message that is longer. Beyond that,
 // sendGatedWithin returns ErrHeldBack.
 func (o *objectState) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
-	cost := int64(size + heldCost)
-	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
-		u.bytes.Add(-cost)
-		return ErrHeldBack
+	cost, err := o.hold(u, bound, size)
+	if err != nil {
+		return err
 	}
-	held := &o.runtime().held
-	held.Add(cost)
 	o.Gate.Send(func(lost error) {
-		u.bytes.Add(-cost)
-		held.Add(-cost)
+		o.unhold(u, cost)
 		if lost == nil {
 			send()
 		}
 	})
 	return nil
+}
+
+// hold counts a message as waiting in u, until unhold. The error is that of
+// sendGatedWithin.
+func (o *objectState) hold(u *heldBytes, bound, size int) (cost int64, err error) {
+	cost = int64(size + heldCost)
+	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
+		u.bytes.Add(-cost)
+		return 0, ErrHeldBack
+	}
+	o.runtime().held.Add(cost)
+	return cost, nil
+}
+
+func (o *objectState) unhold(u *heldBytes, cost int64) {
+	u.bytes.Add(-cost)
+	o.runtime().held.Add(-cost)
 }
 
 // sendGated arranges for f to be called when the object's gate opens, unless
@@ -177,7 +188,10 @@ func (g *groupState) broadcast(source *objectState, sender *Socket, v any, optio
 	if err := source.CheckGate(); err != nil {
 		return err
 	}
-	return source.sendGated(out.frame.Len(), func() { _ = g.send(out) }) // its group is not being forgotten
+	if g.record != nil && !out.transient {
+		return source.keep(g.record, g.draft(out))
+	}
+	return source.sendGated(out.frame.Len(), func() { g.send(out) })
 }
 
 // broadcast sends v to every socket of the group that a refers to, on behalf of
@@ -188,11 +202,11 @@ func (a *address) broadcast(ctx context.Context, v any, options []SendOption) er
 		return err
 	}
 	if a.keeps(out) {
-		return a.inGroup(ctx, func(g *groupState) error { return g.send(out) })
+		return a.inGroup(ctx, func(g *groupState) error { return g.record.KeepNow(ctx, g.draft(out)) })
 	}
 	return sendGatedFrom(ctx, out.frame.Len(), func() {
 		if o := a.ns.holder(a.id); o != nil {
-			_ = o.group.send(out) // never fails for a message that is not kept
+			o.group.send(out)
 		}
 	})
 }
@@ -215,33 +229,33 @@ func (a *address) inGroup(ctx context.Context, f func(*groupState) error) error 
 	})
 }
 
-// send sends a message to all sockets of the group, and keeps it if it is one
-// to be kept. The error is that of keep.
-func (g *groupState) send(out outgoing) error {
-	if g.record == nil || out.transient {
-		for _, r := range g.replicaStates() {
-			r.obj.sendOut(out)
-		}
-		return nil
+// send sends a message that is not kept to all sockets of the group.
+func (g *groupState) send(out outgoing) {
+	for _, r := range g.replicaStates() {
+		r.obj.sendOut(out)
 	}
-	var replicas []*replicaState
-	long, err := g.record.keep(out, out.audience(), func() (long bool) {
-		replicas = g.replicaStates()
-		for _, r := range replicas {
+}
+
+// draft returns a message to all sockets of the group, to be kept.
+func (g *groupState) draft(out outgoing) *record.Draft {
+	return out.draft(out.audience(), func() (long bool) {
+		for _, r := range g.replicaStates() {
 			if s := r.obj.crowd.Load(); s != nil {
 				long = s.set.Queue(out.frame, out.key, out.except) || long
 			}
 		}
 		return long
 	})
-	if long {
-		for _, r := range replicas {
-			if s := r.obj.crowd.Load(); s != nil {
-				s.set.Drain()
-			}
+}
+
+// drain waits while more messages are queued for the sockets of the group than
+// the machine writes.
+func (g *groupState) drainSends() {
+	for _, r := range g.replicaStates() {
+		if s := r.obj.crowd.Load(); s != nil {
+			s.set.Drain()
 		}
 	}
-	return err
 }
 
 // whisper sends v to every socket with this uid.
@@ -253,7 +267,7 @@ func (g *groupState) whisper(
 		return 0, err
 	}
 	err = object.AwaitDurable(ctx, source, func() error {
-		reached, err = g.sendTo(uid, out)
+		reached, err = g.sendTo(ctx, uid, out)
 		return err
 	})
 	return reached, err
@@ -266,7 +280,7 @@ func (a *address) whisper(ctx context.Context, uid string, v any, options []Send
 		return 0, err
 	}
 	send := func(g *groupState) error {
-		reached, err = g.sendTo(uid, out)
+		reached, err = g.sendTo(ctx, uid, out)
 		return err
 	}
 	if a.keeps(out) {
@@ -284,9 +298,13 @@ func (a *address) whisper(ctx context.Context, uid string, v any, options []Send
 
 // sendTo sends a message to the sockets of a uid, keeps it if it is one to be
 // kept, and returns their number.
-func (g *groupState) sendTo(uid string, out outgoing) (reached int, err error) {
+func (g *groupState) sendTo(ctx context.Context, uid string, out outgoing) (reached int, err error) {
 	if g.record != nil && !out.transient {
-		return g.record.whisper(out, uid, g.socketsOf)
+		d, reached := out.draftFor(uid, g.socketsOf)
+		if err := g.record.KeepNow(ctx, d); err != nil {
+			return 0, err
+		}
+		return *reached, nil
 	}
 	for _, s := range g.socketsOf(uid) {
 		if s.conn.Send(out.frame, out.key) == nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/godurable/dog/internal/session"
 	"github.com/godurable/dog/internal/store"
@@ -16,9 +17,12 @@ import (
 type sessions struct {
 	session.Book
 
-	loading sync.Once
-	loaded  error // set by loading
+	mu     sync.Mutex
+	loaded bool // guarded by mu
 }
+
+// unixNow returns the time by which sessions age.
+func unixNow() int64 { return time.Now().Unix() }
 
 // storedSession is the stored form of a session.
 type storedSession struct {
@@ -63,8 +67,15 @@ func (o *objectState) sessionBook(v1 *v1Client) (*sessions, error) {
 		at.CompareAndSwap(nil, &sessions{})
 		book = at.Load()
 	}
-	book.loading.Do(func() { book.loaded = book.load(owner) })
-	return book, book.loaded
+	book.mu.Lock()
+	defer book.mu.Unlock()
+	if !book.loaded {
+		if err := book.load(owner); err != nil {
+			return nil, err
+		}
+		book.loaded = true
+	}
+	return book, nil
 }
 
 // closeSession ends the connection of the client's session.
@@ -79,10 +90,11 @@ func (s *Socket) closeSession() {
 func (o *objectState) sessionAge() int64 { return o.sessionOwner().ns.history.config().Age }
 
 // load adds the sessions that are stored, and deletes those that have expired.
+// The caller must hold mu.
 func (b *sessions) load(owner *objectState) error {
 	e, base, now := owner.runtime().host.Engine, owner.ID.Base(), unixNow()
 	var expired []string
-	for note, err := range store.Notes(e, base, store.Sessions) {
+	for note, err := range store.ReadNotes(e, base, store.Sessions) {
 		if err != nil {
 			return err
 		}
@@ -101,7 +113,7 @@ func (b *sessions) load(owner *objectState) error {
 	}
 	batch := e.Begin()
 	for _, key := range expired {
-		store.DeleteNote(batch, base, store.Sessions, key)
+		store.NotesIn(batch, base, store.Sessions).Delete(key)
 	}
 	_, err := batch.Commit()
 	return err
@@ -121,7 +133,7 @@ func (s *Socket) note(tx *tx.Tx, commits, number uint64) error {
 func noteSession(b store.Batch, base store.Base, r session.Record) error {
 	value, err := json.Marshal(storedSession{r.Handled, r.Until})
 	if err == nil {
-		store.SetNote(b, base, store.Sessions, r.Name, value)
+		store.NotesIn(b, base, store.Sessions).Set(r.Name, value)
 	}
 	return err
 }

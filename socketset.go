@@ -7,14 +7,15 @@ import (
 	"sync/atomic"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/record"
 )
 
 // socketSet holds the sockets of an object. It belongs to the object's
 // identity, not to its life.
 type socketSet struct {
 	set        conn.Set
-	attendance *attendance // nil: the type of the object has no Presence. fixed
-	record     *record     // the history of a plain object; nil: none. fixed
+	attendance *attendance    // nil: the type of the object has no Presence. fixed
+	record     *record.Record // the history of a plain object; nil: none. fixed
 
 	sessions atomic.Pointer[sessions] // of the clients of a plain object; nil: none
 
@@ -37,9 +38,10 @@ func (o *objectState) socketSet() *socketSet {
 	s.set.Writers = o.runtime().writers
 	if o.replica != nil && o.replica.group.record != nil {
 		s.set.Source = o.replica.group.record
-	} else if o.replica == nil && o.ns.history.on() {
-		s.record = newRecord(o.ns.history)
-		s.set.Source = s.record
+	} else if o.replica == nil {
+		if s.record = o.newRecord(s.set.Drain); s.record != nil {
+			s.set.Source = s.record
+		}
 	}
 	if !o.crowd.CompareAndSwap(nil, s) {
 		return o.crowd.Load()
@@ -146,7 +148,7 @@ func (o *objectState) Occupied() bool {
 	if s == nil {
 		return false
 	}
-	if s.record.holds() {
+	if s.record.Holds() {
 		return true
 	}
 	s.mu.Lock()
@@ -155,7 +157,7 @@ func (o *objectState) Occupied() bool {
 }
 
 // ownRecord returns the history of the object itself, or nil.
-func (o *objectState) ownRecord() *record {
+func (o *objectState) ownRecord() *record.Record {
 	if o.replica != nil || o.group != nil || !o.ns.history.on() {
 		return nil
 	}
@@ -163,7 +165,7 @@ func (o *objectState) ownRecord() *record {
 }
 
 // record returns the history that the object's sockets follow, or nil.
-func (o *objectState) record() *record {
+func (o *objectState) record() *record.Record {
 	if o.replica != nil {
 		return o.replica.group.record
 	}

@@ -104,12 +104,12 @@ func (s *Socket) joinSet(set *socketSet) {
 		set.join(s)
 		return
 	}
-	r.order.Lock()
-	defer r.order.Unlock()
+	release := r.Hold()
+	defer release()
 	if s.v1 != nil {
-		res, from, last := r.resume(s.v1.asked, s.v1.latest)
-		s.greet(res)
-		s.conn.Follow(from, last)
+		res := r.ResumeLocked(string(s.v1.asked), s.v1.latest)
+		s.greet(resumeOf(s.v1.asked, res))
+		s.conn.Follow(res.After, res.Last)
 	}
 	set.join(s)
 }

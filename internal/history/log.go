@@ -64,24 +64,26 @@ func New(c Config) *Log { return &Log{config: c} }
 func (l *Log) Append(op byte, payload []byte, key string, to Audience, now int64) (offset uint64, frame []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.appendLocked(op, payload, key, to, now)
+	l.last++
+	frame, _ = l.addLocked(op, payload, key, to, now)
+	return l.last, frame
 }
 
-// appendLocked is Append. The caller must hold mu.
-func (l *Log) appendLocked(
+// addLocked adds a message with the offset last. The results are those of Add.
+// The caller must hold mu.
+func (l *Log) addLocked(
 	op byte, payload []byte, key string, to Audience, now int64,
-) (offset uint64, frame []byte) {
-	l.last++
+) (frame []byte, replaced uint64) {
 	b := l.blockLocked(len(payload) + maxHeader)
 	b.at = now
 	frame = b.append(l.last, op, payload, note{to: to, key: key})
 	l.count++
 	l.bytes += len(frame)
 	if key != "" {
-		l.replaceLocked(key)
+		replaced = l.replaceLocked(key)
 	}
 	l.trimLocked(now)
-	return l.last, frame
+	return frame, replaced
 }
 
 // blockLocked returns the block for the next message, which needs n bytes. The
@@ -113,23 +115,23 @@ func (l *Log) blockLocked(n int) *block {
 	return b
 }
 
-// replaceLocked removes the earlier message with the key of the newest message.
-// The caller must hold mu.
-func (l *Log) replaceLocked(key string) {
+// replaceLocked removes the earlier message with the key of the newest message,
+// and returns its offset, or 0. The caller must hold mu.
+func (l *Log) replaceLocked(key string) (earlier uint64) {
 	if l.newest == nil {
 		l.newest = make(map[string]uint64)
 	}
 	earlier, found := l.newest[key]
 	l.newest[key] = l.last
 	if !found {
-		return
+		return 0
 	}
 	k := l.findLocked(earlier)
 	b := l.blocks[k]
 	l.bytes -= b.replace(earlier)
 	l.count--
 	if k == len(l.blocks)-1 || 2*b.stale <= len(b.data) {
-		return
+		return earlier
 	}
 	// Merged with its neighbour if both are small, so that keys that are
 	// replaced for a long time do not leave a block each.
@@ -139,6 +141,7 @@ func (l *Log) replaceLocked(key string) {
 		from--
 	}
 	l.setLocked(from, k+1, compacted(l.gone, l.blocks[from:k+1]...))
+	return earlier
 }
 
 // findLocked returns the index of the block that has or had an offset above

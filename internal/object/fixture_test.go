@@ -13,6 +13,7 @@ import (
 
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // resetError is what the host makes of a reset.
@@ -65,7 +66,9 @@ type peers struct {
 func (p *peers) Occupied() bool        { return p.clients.Load() > 0 }
 func (p *peers) Connected(uint64) bool { return p.clients.Load() > 0 }
 func (p *peers) Disconnect(uint64)     { p.clients.Store(0) }
+func (p *peers) Load() error           { return nil }
 func (p *peers) Open() error           { return nil }
+func (p *peers) Keeper() tx.Keeper     { return nil }
 func (p *peers) Owner() *store.Owner   { return nil }
 func (p *peers) Revive(context.Context, *Class, ID, string) (*Object, error) {
 	return nil, errors.New("it owns no objects")

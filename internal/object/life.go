@@ -64,7 +64,7 @@ func newLife(o *Object, generation uint64) *Life {
 	life := &Life{obj: o, generation: generation}
 	life.turn.Owner = life
 	life.turn.Strict = o.strict
-	life.Tx.Owner = (*txOwner)(life)
+	life.Tx.Owner, life.Tx.Keeper = (*txOwner)(life), o.peers.Keeper()
 	life.ctx, life.cancel = context.WithCancelCause(o.host().Ctx)
 	life.turn.Life = life.ctx
 	return life
@@ -118,6 +118,7 @@ func (life *Life) protect(
 		}
 		hook.Run()
 	}()
+	life.Tx.Collect()
 	err = handle(e, life.value)
 	returned = true
 	return err
@@ -142,7 +143,7 @@ func (life *Life) failed(e *turn.Event, kind EventKind, value any) (*hookqueue.C
 // fails, it returns the resulting error.
 func (life *Life) settle(err error) error {
 	t := &life.Tx
-	if !t.Used() {
+	if !t.Ends() {
 		return nil
 	}
 	defer func() {

@@ -25,6 +25,7 @@ import (
 	"github.com/godurable/dog/internal/gate"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // Peers are the clients and the objects around an object.
@@ -36,8 +37,12 @@ type Peers interface {
 	Connected(generation uint64) bool
 	// Disconnect cuts off the clients of a generation because of a reset.
 	Disconnect(generation uint64)
-	// Open is called when OnStart has returned. An error fails the start.
+	// Load is called before OnStart, and Open when OnStart has returned. An
+	// error fails the start.
+	Load() error
 	Open() error
+	// Keeper returns what stores the messages of the object, or nil.
+	Keeper() tx.Keeper
 	// Owner returns the object that this one belongs to, or nil.
 	Owner() *store.Owner
 	// Revive brings a stored object that belongs to this one into memory. The

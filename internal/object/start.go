@@ -112,6 +112,9 @@ func (life *Life) start(e *turn.Event) error {
 			return life.failStart(err)
 		}
 		life.rollbackOnError = c.RollbackOnError
+		if err := o.peers.Load(); err != nil {
+			return life.failStart(err)
+		}
 		if err := life.Tx.Start(&c.Schema); err != nil {
 			return life.failStart(err)
 		}

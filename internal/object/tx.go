@@ -6,6 +6,15 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
+// Keep adds a message to the transaction of the event that has the turn. It
+// returns false if there is none. See [tx.Tx.Keep].
+func (o *Object) Keep(message any) (kept bool, err error) {
+	if life := o.current.Load(); life != nil {
+		return life.Tx.Keep(message)
+	}
+	return false, nil
+}
+
 // txOwner is a life as its transaction sees it.
 type txOwner Life
 

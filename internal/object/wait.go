@@ -52,8 +52,17 @@ func MayWait(ctx context.Context) error {
 // a goroutine without a handler.
 type Wait struct {
 	turn.Wait
+	keeps   *Life        // the life of the handler if its messages are stored, otherwise nil
 	who     *Object      // nil if outcome is nil
 	outcome <-chan error // of the source's earlier writes; nil: they are durable
+}
+
+// Resume takes back the turn.
+func (w Wait) Resume() {
+	w.Wait.Resume()
+	if w.keeps != nil && w.Event().Holds() {
+		w.keeps.Tx.Collect()
+	}
 }
 
 // Yield ends the transaction of the handler that ctx belongs to and gives up
@@ -65,16 +74,19 @@ func Yield(ctx context.Context, source *Object) (Wait, error) {
 	if err := PastGate(e, nil); err != nil {
 		return Wait{}, err
 	}
+	var w Wait
 	if e != nil {
 		life := LifeOf(e)
-		if t := &life.Tx; t.Used() && e.Holds() {
+		if t := &life.Tx; (t.Used() || t.Keeper != nil) && e.Holds() {
 			if err := t.Pause(); err != nil {
 				return Wait{}, err
 			}
 		}
 		source = life.obj
+		if life.Tx.Keeper != nil {
+			w.keeps = life
+		}
 	}
-	var w Wait
 	// While still in the turn, so that writes of the next event do not count.
 	if source != nil && !source.Gate.Open() {
 		w.who, w.outcome = source, source.Gate.Outcome()
@@ -111,10 +123,11 @@ func (w Wait) Durable(ctx context.Context) error {
 func Settle(e *turn.Event) error {
 	life := LifeOf(e)
 	o := life.obj
-	if t := &life.Tx; t.Used() && e.Holds() {
+	if t := &life.Tx; (t.Used() || t.Keeper != nil) && e.Holds() {
 		if err := t.Pause(); err != nil {
 			return err
 		}
+		defer t.Collect()
 	}
 	lost := o.Gate.Wait(e)
 	if lost != nil && e.Err() != nil {

@@ -54,6 +54,9 @@ func (e *Engine) Close() error {
 // GiveUp implements store.Engine.
 func (e *Engine) GiveUp() { e.fs.stopWaiting() }
 
+// Copy implements store.Engine.
+func (e *Engine) Copy() string { return e.dir.copy }
+
 // failure returns why nothing is written any more, or nil. If it returns nil,
 // no earlier change was only simulated: the freezer records a failure before it
 // simulates anything, and notifies the engine slightly later.

@@ -34,6 +34,7 @@ type mark struct {
 	Layout   int    `json:"layout"`           // see store.Layout
 	Complete bool   `json:"complete"`         // creation of the store was completed
 	Secret   string `json:"secret,omitempty"` // see newSecret
+	Copy     string `json:"copy,omitempty"`   // see store.Engine; empty in a backup until it is opened
 }
 
 // secretSize is the size of the secret known only to the store and its backups.
@@ -57,6 +58,7 @@ type directory struct {
 	pebble *pebble.Lock // fixed
 	new    bool         // fixed; it contains no store yet
 	secret string       // fixed; as in the mark
+	copy   string       // fixed; as in the mark
 	marker fs.FileInfo  // nil until complete, which is called before the directory is shared
 }
 
@@ -96,11 +98,16 @@ func openDirectory(fsys vfs.FS, name string, log *slog.Logger) (d *directory, er
 	if isOS(fsys) {
 		d.narrow(names, log)
 	}
+	if d.secret != "" && d.copy != "" {
+		return d, nil
+	}
 	if d.secret == "" { // of a new store, or one created without a secret
 		d.secret = newSecret()
-		return d, d.write(d.mark(!d.new))
 	}
-	return d, nil
+	if d.copy == "" {
+		d.copy = newSecret()
+	}
+	return d, d.write(d.mark(!d.new))
 }
 
 // pebbleNames matches the names that Pebble considers its own: it reads,
@@ -152,7 +159,7 @@ func (d *directory) examine(names []string) error {
 	if secret, err := hex.DecodeString(m.Secret); err != nil || len(secret) != secretSize && m.Secret != "" {
 		return fmt.Errorf("%w: the secret in %s is invalid", store.ErrCorrupt, markerName)
 	}
-	d.secret = m.Secret
+	d.secret, d.copy = m.Secret, m.Copy
 	// Pebble creates an empty store if it does not find its files, and removes
 	// the others.
 	found, err = d.hasManifest(names)
@@ -208,7 +215,7 @@ func (d *directory) read() (m mark, found bool, err error) {
 }
 
 func (d *directory) mark(complete bool) mark {
-	return mark{About: about, Layout: store.Layout, Complete: complete, Secret: d.secret}
+	return mark{About: about, Layout: store.Layout, Complete: complete, Secret: d.secret, Copy: d.copy}
 }
 
 // write writes the marker.

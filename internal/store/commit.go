@@ -73,7 +73,7 @@ func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 		b.Set(k, c.value)
 	}
 	for _, n := range o.notes {
-		b.Set(n.Key, n.Value)
+		n.add(b)
 	}
 	switch {
 	case live && !o.stored:

@@ -93,6 +93,10 @@ type Engine interface {
 
 	Stats() EngineStats
 
+	// Copy returns a text that distinguishes the store from those made of its
+	// backups. It does not change while the store exists.
+	Copy() string
+
 	// GiveUp makes operations that wait for disk space fail, now and in the
 	// future, with ErrFailed or ErrFull. It is used when their callers have to
 	// end.

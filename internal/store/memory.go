@@ -101,6 +101,9 @@ func (m *Memory) Await(done <-chan error) error { return <-done }
 // GiveUp implements [Engine].
 func (m *Memory) GiveUp() {}
 
+// Copy implements [Engine].
+func (m *Memory) Copy() string { return "" }
+
 // OpenSQL implements [Engine]. It always returns ErrNoStore.
 func (m *Memory) OpenSQL(Pages, SQLLimits) (SQL, error) { return nil, ErrNoStore }
 

@@ -18,7 +18,7 @@ const (
 
 	// notes
 
-	Histories Space = 'h' // what was kept in memory when the store was closed
+	Histories Space = 'h' // messages for clients that come back
 	Sessions  Space = 's' // the messages of clients that were handled
 )
 
@@ -39,7 +39,7 @@ type Object struct {
 	wiped  bool              // the engine's data is deleted
 	stored bool              // the engine is known to have the object
 
-	notes []Pair // of the transaction
+	notes []note // of the transaction, in their order
 
 	near nearTimes
 

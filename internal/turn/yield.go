@@ -35,6 +35,9 @@ func Yield(ctx context.Context) (Wait, error) {
 	return Wait{event: e, outer: true}, nil
 }
 
+// Event returns the event that waits, or nil.
+func (w Wait) Event() *Event { return w.event }
+
 // Resume takes back the turn that [Yield] gave up. It cannot be cancelled,
 // because the code after it in the handler relies on the turn.
 func (w Wait) Resume() {

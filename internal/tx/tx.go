@@ -50,11 +50,16 @@ type Owner interface {
 
 // A Tx is the transaction of an object, and the way to its data.
 type Tx struct {
-	// Owner is fixed before first use.
-	Owner Owner
+	// Owner and Keeper are fixed before first use. Keeper is nil if the owner's
+	// messages are not stored.
+	Owner  Owner
+	Keeper Keeper
 
 	used atomic.Bool // data is set
 	busy atomic.Bool // a method is running: a second caller has no turn
+	open atomic.Bool // a transaction has changes that the owner knows of; set with the owner locked
+
+	keeping keeping
 
 	// owned by the turn
 	data        *store.Object
@@ -62,7 +67,6 @@ type Tx struct {
 	wroteSQL    bool      // the transaction has SQL changes
 	schema      *Schema   // nil until Start
 	checkSchema bool      // look up the schema's state before the next query
-	open        bool      // a transaction has changes that the owner knows of
 	commits     uint64    // with changes
 	unread      []*Unread
 	// undone is set when the open transaction is undone without a reset. nil if
@@ -82,11 +86,16 @@ func (t *Tx) Enter() error {
 	if !t.busy.CompareAndSwap(false, true) {
 		return turn.ErrOutside
 	}
+	t.use()
+	return nil
+}
+
+// use opens the data if that has not been done.
+func (t *Tx) use() {
 	if t.data == nil {
 		t.data = t.Owner.Open()
 		t.used.Store(true)
 	}
-	return nil
 }
 
 // Leave ends what Enter or Write began.
@@ -120,7 +129,7 @@ func (t *Tx) DeleteAll() error {
 
 // begin notifies the owner that the transaction has changes.
 func (t *Tx) begin() error {
-	if t.open {
+	if t.open.Load() {
 		return nil
 	}
 	if err := t.Owner.Writable(); err != nil {
@@ -131,8 +140,10 @@ func (t *Tx) begin() error {
 	if over != nil {
 		return over
 	}
-	t.Owner.Wrote()
-	t.open = true
+	if !t.open.Load() {
+		t.Owner.Wrote()
+		t.open.Store(true)
+	}
 	return nil
 }
 
@@ -140,6 +151,9 @@ func (t *Tx) begin() error {
 func (t *Tx) Pause() error {
 	if t.Nested() {
 		return ErrNested
+	}
+	if !t.Ends() {
+		return nil
 	}
 	return t.Commit()
 }
@@ -165,9 +179,11 @@ func (t *Tx) alone(end func() error) error {
 }
 
 func (t *Tx) tryCommit() (err error) {
-	if !t.open {
+	messages := t.takeMessages()
+	if !t.open.Load() {
 		return t.endRows()
 	}
+	t.use()
 	err = t.Owner.Lock()
 	defer t.Owner.Unlock()
 	if err == nil && t.sql != nil {
@@ -175,9 +191,10 @@ func (t *Tx) tryCommit() (err error) {
 	}
 	var done store.Commit
 	if err == nil {
-		done, err = t.data.Commit()
+		done, err = t.commitData(messages)
 	}
-	t.open, t.wroteSQL, t.undone = false, false, nil
+	t.open.Store(false)
+	t.wroteSQL, t.undone = false, nil
 	if err != nil {
 		return errors.Join(err, t.undo())
 	}
@@ -193,14 +210,14 @@ func (t *Tx) Commits() uint64 { return t.commits }
 // NoteSince adds a note to the transaction if it has changes, or if there have
 // been commits since Commits returned a number.
 func (t *Tx) NoteSince(commits uint64, about store.Base, space store.Space, key string, value []byte) error {
-	if !t.open && t.commits == commits {
+	if !t.open.Load() && t.commits == commits {
 		return nil
 	}
 	if err := t.Write(); err != nil {
 		return err
 	}
 	defer t.Leave()
-	t.data.Note(about, space, key, value)
+	t.data.Notes(about, space).Set(key, value)
 	return nil
 }
 
@@ -211,15 +228,18 @@ func (t *Tx) Rollback(err error) error {
 }
 
 func (t *Tx) tryRollback(err error) error {
-	if !t.open {
+	t.takeMessages()
+	if !t.open.Load() {
 		return t.endRows()
 	}
+	t.use()
 	over := t.Owner.Lock()
 	defer t.Owner.Unlock()
 	if t.undone != nil {
 		*t.undone = true
 	}
-	t.open, t.wroteSQL, t.undone = false, false, nil
+	t.open.Store(false)
+	t.wroteSQL, t.undone = false, nil
 	if over == nil {
 		t.Owner.Failed(err)
 	}
@@ -230,7 +250,7 @@ func (t *Tx) tryRollback(err error) error {
 // reset. It returns nil if the transaction has no changes. The caller must have
 // the turn.
 func (t *Tx) Fate() *bool {
-	if t.open && t.undone == nil {
+	if t.open.Load() && t.undone == nil {
 		t.undone = new(bool)
 	}
 	return t.undone

@@ -23,10 +23,14 @@ func TestRestore_ReturnsTheSameMessages(t *testing.T) {
 			}
 			l.Append(1, make([]byte, random.IntN(1000)), key, Audience{}, 0)
 		}
-		data, err := l.Dump()
-		require.NoError(t, err)
-		restored, err := Restore(c, data, 0)
-		require.NoError(t, err)
+		var entries []Entry
+		for _, e := range l.Entries() {
+			decoded, err := Decode(e.Offset, e.Encode())
+			require.NoError(t, err)
+			require.Equal(t, e, decoded)
+			entries = append(entries, decoded)
+		}
+		restored := Restore(c, l.Oldest(), l.Last(), entries, 0)
 		for range 2 {
 			require.Equal(t, l.Last(), restored.Last())
 			require.Equal(t, l.Oldest(), restored.Oldest())

@@ -1,0 +1,137 @@
+package record
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"github.com/godurable/dog/internal/history"
+	"github.com/godurable/dog/internal/store"
+)
+
+// This file stores a record when the process ends as planned, and loads it.
+
+// Load takes over what is stored. It must have returned nil before anything is
+// kept or anybody joins. What was stored of a record in memory is deleted
+// first, so that a crash of this process leaves nothing that is out of date. r
+// may be nil.
+func (r *Record) Load(ctx context.Context) error {
+	if r == nil || r.loaded.Load() {
+		return nil
+	}
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	if r.loaded.Load() {
+		return nil
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	r.loaded.Store(true)
+	return nil
+}
+
+func (r *Record) load(ctx context.Context) error {
+	h, entries, err := r.read()
+	if err != nil || h == nil {
+		return err
+	}
+	if !r.config.Durable {
+		if err := r.delete(ctx); err != nil {
+			return err
+		}
+	}
+	r.stored.mu.Lock()
+	defer r.stored.mu.Unlock()
+	r.order.Lock()
+	defer r.order.Unlock()
+	log := history.Restore(r.config.Config, h.Gone, h.Last, entries, unixNow())
+	nonce, earlier := newNonce(), h.Past
+	switch {
+	case !r.config.Durable && h.Durable:
+		earlier = append(earlier, past{r.chapter(log, h.Nonce, nil).epoch, log.Last()})
+	case r.config.Durable:
+		if h.Durable {
+			nonce = h.Nonce
+		}
+		s := &r.stored
+		s.last, s.header, s.found, s.trimmed = log.Last(), h.Durable, true, h.Gone
+	}
+	r.now.Store(r.chapter(log, nonce, earlier))
+	return nil
+}
+
+// read returns what is stored. The header is nil if there is nothing.
+func (r *Record) read() (h *header, entries []history.Entry, err error) {
+	for note, err := range store.ReadNotes(r.config.Engine, r.config.Base, store.Histories) {
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case note.Key == "":
+			h = new(header)
+			err = json.Unmarshal(note.Value, h)
+		case h == nil: // what a transaction under way has left beside a deletion
+			return nil, nil, nil
+		case len(note.Key) != 8:
+			err = fmt.Errorf("the key %q", note.Key)
+		default:
+			var e history.Entry
+			e, err = history.Decode(binary.BigEndian.Uint64([]byte(note.Key)), note.Value)
+			entries = append(entries, e)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: a history: %w", store.ErrCorrupt, err)
+		}
+	}
+	return h, entries, nil
+}
+
+// delete durably deletes what is stored.
+func (r *Record) delete(ctx context.Context) error {
+	b := r.config.Engine.Begin()
+	store.NotesIn(b, r.config.Base, store.Histories).DeleteAll()
+	commit, err := b.Commit()
+	if err != nil {
+		return err
+	}
+	durable := make(chan error, 1)
+	r.config.Engine.OnDurable(commit, func(err error) { durable <- err })
+	select {
+	case err = <-durable:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// Save adds what Load reads to a batch, when nothing more will be kept.
+func (r *Record) Save(b store.Batch) {
+	r.stored.mu.Lock()
+	defer r.stored.mu.Unlock()
+	now, notes := r.Now(), store.NotesIn(b, r.config.Base, store.Histories)
+	if r.config.Durable {
+		if !r.stored.header && (r.told.Load() || r.stored.found) { // so that positions without messages stay good
+			if !r.stored.found {
+				notes.DeleteAll()
+			}
+			notes.Set("", encodeHeader(header{Durable: true, Nonce: now.nonce, Gone: now.Oldest(), Past: now.past}))
+		}
+		return
+	}
+	if !r.told.Load() && len(now.past) == 0 && !r.Holds() {
+		return
+	}
+	h := header{Gone: now.Oldest(), Last: now.Last()}
+	for _, p := range now.past {
+		if p.Last >= h.Gone {
+			h.Past = append(h.Past, p)
+		}
+	}
+	h.Past = append(h.Past[max(len(h.Past)-maxPast+1, 0):], past{now.epoch, h.Last})
+	notes.Set("", encodeHeader(h))
+	for _, e := range now.log.Entries() {
+		notes.Set(noteKey(e.Offset), e.Encode())
+	}
+}
