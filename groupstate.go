@@ -61,7 +61,7 @@ type making struct {
 
 func newGroupState(group *objectState) *groupState {
 	g := &groupState{obj: group, attendance: newAttendance(group)}
-	g.record = group.newRecord(g.drainSends)
+	g.record = group.newRecord(g.drainSockets)
 	return g
 }
 
@@ -353,4 +353,14 @@ func (g *groupState) restrictLater(source *objectState, id ID, f func(*rosterRep
 		}
 	})
 	return nil
+}
+
+// drainSockets waits while more messages are queued for the sockets of the group than
+// the machine writes.
+func (g *groupState) drainSockets() {
+	for _, r := range g.replicaStates() {
+		if s := r.obj.crowd.Load(); s != nil {
+			s.set.Drain()
+		}
+	}
 }

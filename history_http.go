@@ -2,21 +2,16 @@ package dog
 
 import (
 	"errors"
-	"fmt"
-	"hash/fnv"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/stream"
+	"github.com/godurable/dog/internal/tail"
 	"github.com/godurable/dog/internal/wire"
 )
-
-// pollTime is how long a long poll waits for messages. Proxies wait longer.
-const pollTime = 25 * time.Second
 
 // ServeHTTP serves the messages by the read protocol of Durable Streams, for
 // which there are clients in many languages. A browser needs no client:
@@ -111,139 +106,21 @@ func (h History) serve(w http.ResponseWriter, r *http.Request) error {
 	client, release := clientOf(r.Context())
 	defer release()
 	return object.Await(r.Context(), nil, func() error {
-		var to *historyReader
+		var to tail.Reader
 		err := h.reach(client, "History.ServeHTTP", func(rec *record.Record, owner *objectState) error {
 			if err := rec.Enter(owner.Retired); err != nil {
 				return err
 			}
-			to = &historyReader{
-				record: rec, reader: history.Reader{UID: h.uid}, query: query, head: r.Method == http.MethodHead,
-				w: w, control: http.NewResponseController(w), timeout: rt.opts.Sockets.WriteTimeout,
-				known: r.Header.Get("If-None-Match"), client: client.Done(), stopping: rt.stopping.Done(),
+			to = tail.Reader{
+				Record: rec, Client: history.Reader{UID: h.uid}, Query: query,
+				Timeout: rt.opts.Sockets.WriteTimeout, Gone: client.Done(), Stopping: rt.stopping.Done(),
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		defer to.record.Leave(query.Mode != stream.CatchUp)
-		return to.serve()
+		defer to.Record.Leave(query.Mode != stream.CatchUp)
+		return to.Serve(w, r)
 	})
-}
-
-func (h *historyReader) serve() error {
-	res := h.record.Resume(h.query.After, h.query.Now)
-	h.now, h.at = res.Chapter, res.After
-	switch {
-	case h.head:
-		h.w.Header().Set("Content-Type", "application/json")
-		h.w.Header().Set(stream.NextOffset, h.now.Place(h.now.Last()))
-		h.w.WriteHeader(http.StatusOK)
-		return nil
-	case res.Gap != "" && res.Gap != record.First:
-		h.gap(record.Gap{From: h.query.After, To: h.now.Place(h.at), Why: res.Gap})
-		return nil
-	case h.query.Mode == stream.Events:
-		return h.events()
-	case h.query.Mode == stream.LongPoll:
-		h.poll()
-	case h.query.Now:
-		h.respond(nil, false)
-	default:
-		if part, more, lost := h.next(); !lost {
-			h.respond(&part, more)
-		}
-	}
-	return nil
-}
-
-// poll serves a long poll.
-func (h *historyReader) poll() {
-	timer := time.NewTimer(pollTime)
-	defer timer.Stop()
-	for {
-		part, more, lost := h.next()
-		switch {
-		case lost:
-			return
-		case part.Count > 0:
-			h.respond(&part, more)
-			return
-		}
-		h.at = part.End
-		if !h.wait(timer.C) {
-			h.respond(nil, false)
-			return
-		}
-	}
-}
-
-// wait waits for messages. It returns false if there are none when the timer
-// runs out, the client is gone or Shutdown begins.
-func (h *historyReader) wait(timer <-chan time.Time) (news bool) {
-	after := h.record.After(h.now, h.at)
-	if after == nil {
-		return true
-	}
-	select {
-	case <-after:
-		return true
-	case <-timer:
-	case <-h.client:
-	case <-h.stopping:
-	}
-	return false
-}
-
-// respond responds with messages, or with none if part is nil.
-func (h *historyReader) respond(part *history.Part, more bool) {
-	from := h.at
-	body := []byte("[]")
-	if part != nil {
-		h.at = part.End
-		body = arrayOf(*part)
-	}
-	header := h.w.Header()
-	header.Set(stream.NextOffset, h.now.Place(h.at))
-	if !more {
-		header.Set(stream.UpToDate, "true")
-	}
-	known := false
-	if part != nil && !h.query.Now {
-		tag := h.tag(from, more)
-		header.Set("ETag", tag)
-		known = h.query.Mode == stream.CatchUp && hasTag(h.known, tag)
-	}
-	if h.query.Mode == stream.LongPoll {
-		header.Set(stream.Cursor, h.query.Cursor(time.Now()))
-	}
-	switch {
-	case known:
-		h.w.WriteHeader(http.StatusNotModified)
-		return
-	case part == nil && h.query.Mode == stream.LongPoll:
-		h.w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	header.Set("Content-Type", "application/json")
-	h.w.WriteHeader(http.StatusOK)
-	_ = h.write(body) // a client that is gone needs none
-}
-
-// tag returns an ETag for the messages up to the present position. It is
-// another for each uid.
-func (h *historyReader) tag(from uint64, more bool) string {
-	uid := fnv.New64a()
-	_, _ = uid.Write([]byte(h.reader.UID)) // never fails
-	return fmt.Sprintf(`"%s.%d.%x.%t"`, h.now.Place(from), h.at, uid.Sum64(), more)
-}
-
-// hasTag reports whether an If-None-Match has a tag.
-func hasTag(known, tag string) bool {
-	for one := range strings.SplitSeq(known, ",") {
-		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == tag {
-			return true
-		}
-	}
-	return false
 }

@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/tx"
 )
 
 // objectState is an object in memory with what package object does not know:
@@ -93,6 +96,35 @@ func (o *objectState) ownHistory() *record.Record {
 		return o.group.record
 	}
 	return o.ownRecord()
+}
+
+// newRecord returns the history of an object or a group. It returns nil if its
+// type keeps none.
+func (o *objectState) newRecord(drain func()) *record.Record {
+	if !o.ns.history.on() {
+		return nil
+	}
+	return record.New(record.Config{
+		Config: o.ns.history.config(), Durable: o.ns.history.Durable,
+		Engine: o.runtime().host.Engine, Base: o.ID.Base(),
+		Reader: func(c *conn.Conn) (history.Reader, bool) {
+			s := c.Data.(*Socket)
+			return s.reader(), s.v1 != nil
+		},
+		Drain: drain,
+	})
+}
+
+// Keeper implements [object.Peers].
+func (o *objectState) Keeper() tx.Keeper {
+	if o.replica != nil {
+		if g := o.replica.group; g.record != nil && g.obj.ns.history.Durable {
+			return record.Keeper{Record: g.record}
+		}
+	} else if r := o.ownHistory(); r != nil && o.ns.history.Durable {
+		return record.Keeper{Record: r, Owner: true}
+	}
+	return nil
 }
 
 // Owner returns the group of a replica, otherwise nil.
@@ -180,4 +212,56 @@ func (o *objectState) address() *address {
 	a := &address{ns: o.ns, id: o.id(), name: o.Name, known: true}
 	a.seen.Store(o)
 	return a
+}
+
+// heldCost is the cost of an entry in a gate, in addition to the message.
+const heldCost = 128
+
+// heldSpare is how far QueueBytes may be exceeded during a write to the disk.
+// It equals what a client may be behind before the limits are checked.
+const heldSpare = 1 << 20
+
+// sendGatedWithin arranges for send to be called when the object's gate opens,
+// unless the object's earlier writes are undone or lost. At most bound bytes
+// plus heldSpare wait in u, or a single message that is longer. Beyond that,
+// sendGatedWithin returns ErrHeldBack.
+func (o *objectState) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
+	cost, err := o.hold(u, bound, size)
+	if err != nil {
+		return err
+	}
+	o.Gate.Send(func(lost error) {
+		o.unhold(u, cost)
+		if lost == nil {
+			send()
+		}
+	})
+	return nil
+}
+
+// hold counts a message as waiting in u, until unhold. The error is that of
+// sendGatedWithin.
+func (o *objectState) hold(u *heldBytes, bound, size int) (cost int64, err error) {
+	cost = int64(size + heldCost)
+	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
+		u.bytes.Add(-cost)
+		return 0, ErrHeldBack
+	}
+	o.runtime().held.Add(cost)
+	return cost, nil
+}
+
+func (o *objectState) unhold(u *heldBytes, cost int64) {
+	u.bytes.Add(-cost)
+	o.runtime().held.Add(-cost)
+}
+
+// sendGated arranges for f to be called when the object's gate opens, unless
+// the object's earlier writes are undone or lost. It keeps the turn.
+func (o *objectState) sendGated(size int, f func()) error {
+	if o.Gate.Open() {
+		f()
+		return nil
+	}
+	return o.sendGatedWithin(&o.held, o.runtime().queueBytes(), size, f)
 }

@@ -248,3 +248,7 @@ func (rt *Runtime) Start() {
 		rt.host.Start()
 	}
 }
+
+// queueBytes returns the bound of what waits for the gate of an object, or for
+// one socket.
+func (rt *Runtime) queueBytes() int { return rt.opts.Sockets.QueueBytes }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/godurable/dog/internal/gate"
+	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/turn"
@@ -14,6 +16,67 @@ import (
 // context was passed to the call, or of the object that the socket or value
 // belongs to. That need not be the object whose handler is really running,
 // which only Options.CheckTurns can detect.
+
+// audience returns for whom a message is that is sent to all sockets.
+func (o outgoing) audience() history.Audience {
+	to := history.Audience{Except: o.except.Owner}
+	if o.except.Conn != nil {
+		to.ExceptSession = o.except.Conn.Data.(*Socket).reader().Session
+	}
+	return to
+}
+
+// draft returns the message for a history.
+func (o outgoing) draft(to history.Audience, queue func() (long bool)) *record.Draft {
+	return &record.Draft{Frame: o.frame, Key: o.key, To: to, Queue: queue}
+}
+
+// draftFor returns a message to the sockets of a uid, whose number is in
+// reached when it has been sent.
+func (o outgoing) draftFor(uid string, socketsOf func(uid string) []*Socket) (d *record.Draft, reached *int) {
+	reached = new(int)
+	return o.draft(history.Audience{Only: uid}, func() bool {
+		for _, s := range socketsOf(uid) {
+			if s.conn.Send(o.frame, o.key) == nil {
+				*reached++
+			}
+		}
+		return false
+	}), reached
+}
+
+// keep arranges for a message to be kept in r and sent, in its order among what
+// the object sends. If the history is durable, the message is part of the
+// object's transaction, or of one of its own if no event has the turn.
+func (o *objectState) keep(r *record.Record, d *record.Draft) error {
+	size := d.Frame.Len()
+	if !r.Durable() {
+		// The owner is not being forgotten, or has no sockets.
+		return o.sendGated(size, func() { _ = r.Keep(d) })
+	}
+	cost, err := o.hold(&o.held, o.runtime().queueBytes(), size)
+	if err != nil {
+		return err
+	}
+	joined, err := o.Object.Keep(d)
+	var commit uint64
+	if err == nil && !joined {
+		commit, err = r.Store(d)
+	}
+	if err != nil {
+		o.unhold(&o.held, cost)
+		return err
+	}
+	o.Gate.Send(func(lost error) {
+		o.unhold(&o.held, cost)
+		if _, undone := errors.AsType[*gate.Undone](lost); joined || lost != nil && !undone {
+			r.Settle(d, lost)
+			return
+		}
+		o.runtime().host.Engine.OnDurable(commit, func(lost error) { r.Settle(d, lost) })
+	})
+	return nil
+}
 
 // emit sends v to the object's sockets except sender, which may be nil, when
 // the source's gate opens.
@@ -97,58 +160,6 @@ func (o *objectState) disconnect(uid string, code int, reason string) (int, erro
 		return 0, fmt.Errorf("%w: %q", ErrNoTarget, uid)
 	}
 	return closed, nil
-}
-
-// heldCost is the cost of an entry in a gate, in addition to the message.
-const heldCost = 128
-
-// heldSpare is how far QueueBytes may be exceeded during a write to the disk.
-// It equals what a client may be behind before the limits are checked.
-const heldSpare = 1 << 20
-
-// sendGatedWithin arranges for send to be called when the object's gate opens,
-// unless the object's earlier writes are undone or lost. At most bound bytes
-// plus heldSpare wait in u, or a single message that is longer. Beyond that,
-// sendGatedWithin returns ErrHeldBack.
-func (o *objectState) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
-	cost, err := o.hold(u, bound, size)
-	if err != nil {
-		return err
-	}
-	o.Gate.Send(func(lost error) {
-		o.unhold(u, cost)
-		if lost == nil {
-			send()
-		}
-	})
-	return nil
-}
-
-// hold counts a message as waiting in u, until unhold. The error is that of
-// sendGatedWithin.
-func (o *objectState) hold(u *heldBytes, bound, size int) (cost int64, err error) {
-	cost = int64(size + heldCost)
-	if waiting := u.bytes.Add(cost); waiting > cost && waiting-heldSpare > int64(bound) {
-		u.bytes.Add(-cost)
-		return 0, ErrHeldBack
-	}
-	o.runtime().held.Add(cost)
-	return cost, nil
-}
-
-func (o *objectState) unhold(u *heldBytes, cost int64) {
-	u.bytes.Add(-cost)
-	o.runtime().held.Add(-cost)
-}
-
-// sendGated arranges for f to be called when the object's gate opens, unless
-// the object's earlier writes are undone or lost. It keeps the turn.
-func (o *objectState) sendGated(size int, f func()) error {
-	if o.Gate.Open() {
-		f()
-		return nil
-	}
-	return o.sendGatedWithin(&o.held, o.runtime().opts.Sockets.QueueBytes, size, f)
 }
 
 // sendGatedFrom arranges for send to be called when the gate of the object
@@ -246,16 +257,6 @@ func (g *groupState) draft(out outgoing) *record.Draft {
 		}
 		return long
 	})
-}
-
-// drain waits while more messages are queued for the sockets of the group than
-// the machine writes.
-func (g *groupState) drainSends() {
-	for _, r := range g.replicaStates() {
-		if s := r.obj.crowd.Load(); s != nil {
-			s.set.Drain()
-		}
-	}
 }
 
 // whisper sends v to every socket with this uid.

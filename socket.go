@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/exactjson"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
@@ -327,4 +328,14 @@ func checkClose(op string, code int, reason string) error {
 		return misuse(op, "%v", err)
 	}
 	return nil
+}
+
+// reader returns who the socket is to a history. A client without a session is
+// known as long as it is connected.
+func (s *Socket) reader() history.Reader {
+	r := history.Reader{UID: s.uid, Session: string(s.id[:])}
+	if s.v1 != nil && s.v1.session != "" {
+		r.Session = s.v1.session
+	}
+	return r
 }

@@ -86,7 +86,9 @@ func openGolden(t *testing.T, dir string) *goldenStore {
 	require.NoError(t, err)
 	others, err := dog.RegisterReplica[goldenRoom](h.rt, "other", nil)
 	require.NoError(t, err)
-	h.halls, err = dog.RegisterGroup(h.rt, "hall", others, &dog.GroupOptions[goldenHall]{Limit: 9})
+	h.halls, err = dog.RegisterGroup(h.rt, "hall", others, &dog.GroupOptions[goldenHall]{
+		Limit: 9, History: dog.HistoryOptions{Age: 200 * 365 * 24 * time.Hour, Durable: true},
+	})
 	require.NoError(t, err)
 	return h
 }
@@ -147,6 +149,7 @@ func makeGolden(t *testing.T, dir string) {
 	request(t, h.halls.Named("main"), "/hall")
 	require.Contains(t, h.sendOnce(t), `"in":0`)
 	require.NoError(t, h.lobbies.Named("main").Broadcast(t.Context(), "kept"))
+	require.NoError(t, h.halls.Named("main").Broadcast(t.Context(), "kept"))
 	require.NoError(t, h.rt.Shutdown(context.Background()))
 }
 
@@ -180,10 +183,14 @@ func TestLayout_OpensEveryLayoutEverMade(t *testing.T) {
 			require.Equal(t, []string{"", "a", "b"}, names)
 			require.Equal(t, "200 /lobby in main", request(t, h.lobbies.Named("main"), "/"))
 			require.Equal(t, "200 /hall in main", request(t, h.halls.Named("main"), "/"))
-			kept, err := h.lobbies.Named("main").History().Read("", 0)
-			require.NoError(t, err)
-			require.Len(t, kept.Messages, 1)
-			require.Equal(t, "kept", kept.Messages[0].String())
+			for _, history := range []dog.History{
+				h.lobbies.Named("main").History(), h.halls.Named("main").History(),
+			} {
+				kept, err := history.Read("", 0)
+				require.NoError(t, err)
+				require.Len(t, kept.Messages, 1)
+				require.Equal(t, "kept", kept.Messages[0].String())
+			}
 			require.Contains(t, h.sendOnce(t), `"in":1`)
 			fill(t, h.parcels.Named("a"), "x")
 			require.NoError(t, h.rt.Shutdown(t.Context()))

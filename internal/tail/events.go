@@ -1,4 +1,4 @@
-package dog
+package tail
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ const (
 )
 
 // events serves server-sent events.
-func (h *historyReader) events() error {
+func (h *response) events() error {
 	header := h.w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	// By these two, proxies know that they must not wait for the end.
@@ -64,9 +64,9 @@ func (h *historyReader) events() error {
 
 // waitWithComments waits for messages. It returns false if the response is
 // over.
-func (h *historyReader) waitWithComments(end, comment <-chan time.Time) bool {
+func (h *response) waitWithComments(end, comment <-chan time.Time) bool {
 	for {
-		after := h.record.After(h.now, h.at)
+		after := h.Record.After(h.now, h.at)
 		if after == nil {
 			return true
 		}
@@ -83,20 +83,20 @@ func (h *historyReader) waitWithComments(end, comment <-chan time.Time) bool {
 			}
 		case <-end:
 			return false
-		case <-h.client:
+		case <-h.Gone:
 			return false
-		case <-h.stopping:
+		case <-h.Stopping:
 			return false
 		}
 	}
 }
 
-func (h *historyReader) appendControl(b []byte, upToDate bool) []byte {
+func (h *response) appendControl(b []byte, upToDate bool) []byte {
 	h.told = h.at
-	return stream.AppendControl(b, h.now.Place(h.at), h.query.Cursor(time.Now()), upToDate)
+	return stream.AppendControl(b, h.now.Place(h.at), h.Query.Cursor(time.Now()), upToDate)
 }
 
 // writeOut writes and flushes. It returns false if the client is gone.
-func (h *historyReader) writeOut(b []byte) bool {
+func (h *response) writeOut(b []byte) bool {
 	return len(b) == 0 || h.write(b) == nil && h.control.Flush() == nil
 }
