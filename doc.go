@@ -93,7 +93,9 @@
 // handler. [Stub.History] reads a history in Go and over HTTP.
 //
 // Histories are in memory, and [Runtime.Shutdown] stores them for the next
-// process. A client that was connected before a crash is told of a gap.
+// process. A client that was connected before a crash is told of a gap, unless
+// the history is Durable: then each message is stored in the transaction of the
+// turn that sends it.
 //
 // # Presence
 //

@@ -28,13 +28,15 @@ import (
 //
 // An object or group with messages that are not older than Age stays in memory.
 // [Runtime.Shutdown] stores the messages if there is a store, so that a planned
-// restart loses none. After a crash, all clients are told of a gap.
+// restart loses none. After a crash, all clients are told of a gap. A Durable
+// history needs neither.
 type HistoryOptions struct {
 	// Count is the maximum number of messages. 0: 10,000.
 	Count int
 
 	// Bytes is the maximum size of all messages, each with about 10 bytes for
-	// its frame. A message that is larger is not kept. 0: 1 MiB.
+	// its frame. A message that is larger is not kept, nor are those before it:
+	// who has missed it is told of a gap. 0: 1 MiB.
 	Bytes int
 
 	// Age is how long a message is kept. Messages that are older may be kept
@@ -42,7 +44,21 @@ type HistoryOptions struct {
 	// minutes.
 	Age time.Duration
 
-	// Durable makes the messages survive a crash. ...
+	// Durable keeps the messages in the store. A message is part of the
+	// transaction of the turn that sends it, even if the turn stores nothing
+	// else, and is sent when it is durable. So the message and what its handler
+	// has stored survive a crash together or not at all, and so does a message
+	// that a client has received. A message that no turn sends, such as one of
+	// [GroupStub].Broadcast or of a handler that waits, is stored in a
+	// transaction of its own. Nothing is sent by a turn that is undone, or if
+	// the message cannot be stored: Broadcast returns [ErrStoreFull], for
+	// example.
+	//
+	// Clients have no gap after a crash. They have one after the object or the
+	// group has deleted its data ([Storage].DeleteAll, [Stub].Delete), and if
+	// the store was made of a backup. The messages do not keep their owner in
+	// memory, and are read into memory when it starts. Without Options.Store
+	// they are lost with the process, as all that is stored.
 	Durable bool
 }
 

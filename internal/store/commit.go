@@ -42,7 +42,7 @@ func (o *Object) Commit() (Commit, error) {
 // fill adds the transaction to a batch, including the object's entries in the
 // indexes of the store.
 func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
-	if o.wiped || !o.stored {
+	if o.wiped || !o.stored && len(o.writes) > 0 {
 		if err := o.lookUp(b); err != nil {
 			return 0, false, err
 		}
