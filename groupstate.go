@@ -355,8 +355,8 @@ func (g *groupState) restrictLater(source *objectState, id ID, f func(*rosterRep
 	return nil
 }
 
-// drainSockets waits while more messages are queued for the sockets of the group than
-// the machine writes.
+// drainSockets waits while more messages are queued for the sockets of the
+// group than the machine writes.
 func (g *groupState) drainSockets() {
 	for _, r := range g.replicaStates() {
 		if s := r.obj.crowd.Load(); s != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/godurable/dog/internal/conn"
-	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/exactjson"
+	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
 )
