@@ -10,8 +10,12 @@ func (e *Event) End() (closed, misuse error) {
 		e.delist()
 	}
 	l.mu.Lock()
-	if e.waits > 0 {
+	if e.waits > 0 || e.place != nil {
 		misuse = ErrOutside
+	}
+	if w := e.place; w != nil { // a turn that it got later would not be returned
+		l.removeLocked(w)
+		close(w.ready)
 	}
 	e.ended = true
 	l.events--
