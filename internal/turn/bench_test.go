@@ -18,6 +18,27 @@ func BenchmarkEvent(b *testing.B) {
 	}
 }
 
+func BenchmarkEventWithAWait(b *testing.B) {
+	var l turn.Lock
+	b.ReportAllocs()
+	for b.Loop() {
+		e, _ := begin(background, &l, background, turn.Origin{})
+		w, _ := turn.Yield(e)
+		w.Resume()
+		e.End()
+	}
+}
+
+// BenchmarkManyLocks is an event of each of many locks.
+func BenchmarkManyLocks(b *testing.B) {
+	locks := make([]turn.Lock, 10_000)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		e, _ := begin(background, &locks[i%len(locks)], background, turn.Origin{})
+		e.End()
+	}
+}
+
 func BenchmarkContended(b *testing.B) {
 	var l turn.Lock
 	b.ReportAllocs()
