@@ -65,6 +65,11 @@ func Running() []*Event {
 	if running.any.Load() == 0 {
 		return nil
 	}
+	return runningHere()
+}
+
+// runningHere is Running, apart so that the check in it can be inlined.
+func runningHere() []*Event {
 	routine := goroutine()
 	running.mu.Lock()
 	all := slices.Clone(running.events[routine])
