@@ -30,7 +30,7 @@ func (l *Lock) take(e *Event) bool {
 	}
 	e.number = s>>modeBits + 1
 	if !l.state.CompareAndSwap(s, e.state(held)) {
-		e.number = 0
+		e.number = 0 // it is another event's
 		return false
 	}
 	return true
