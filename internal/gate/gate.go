@@ -140,9 +140,11 @@ func (g *Gate) undoLocked(err error) (first int) {
 
 // Open reports whether output is sent at once.
 func (g *Gate) Open() bool {
-	if g == nil || !g.active.Load() {
-		return true
-	}
+	return g == nil || !g.active.Load() || g.opens()
+}
+
+// opens is Open for a gate that was active, apart so that Open can be inlined.
+func (g *Gate) opens() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.openLocked()

@@ -49,7 +49,7 @@ type Errors struct {
 
 // ended reports whether an event got no turn only because its life had ended,
 // so that the next life may run it.
-func ended(err error) bool { return errors.Is(err, ErrReset) || err == errAsleep }
+func ended(err error) bool { return err != nil && (errors.Is(err, ErrReset) || err == errAsleep) }
 
 // lostError returns the error for callers that relied on lost writes of the
 // object. It returns nil if lost is nil.

@@ -85,7 +85,7 @@ func (h *Host) End(cause error) { h.cancel(cause) }
 
 // Start lets alarms run. Further calls do nothing.
 func (h *Host) Start() {
-	if h.started.Load() || h.started.Swap(true) {
+	if h.started.Swap(true) {
 		return
 	}
 	for _, c := range h.Classes() {
@@ -96,7 +96,9 @@ func (h *Host) Start() {
 // Enter admits a request from outside, the first of which starts the host.
 // Unless it returns an error, Work.Leave must follow.
 func (h *Host) Enter() error {
-	h.Start()
+	if !h.started.Load() {
+		h.Start()
+	}
 	return h.enterQuietly()
 }
 

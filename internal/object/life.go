@@ -100,11 +100,15 @@ func (life *Life) protect(
 		if !returned {
 			hook, err = life.failed(e, kind, recover())
 		}
-		if failed := life.settle(err); failed != nil {
-			err = failed
+		if life.Tx.Ends() {
+			if failed := life.settle(err); failed != nil {
+				err = failed
+			}
 		}
 		end = end || life.turn.Closed() != nil
-		hook = life.eventDone(e, kind, method, queued, began, err, end, hook)
+		if life.obj.host().Trace.EventDone != nil {
+			hook = life.eventDone(e, kind, method, queued, began, err, end, hook)
+		}
 		if end {
 			closed, misuse := e.End()
 			if closed != nil {
@@ -139,13 +143,11 @@ func (life *Life) failed(e *turn.Event, kind EventKind, value any) (*hookqueue.C
 	return life.resetIn(e, startFailed, cause)
 }
 
-// settle ends the transaction of a handler that has returned err. If the commit
-// fails, it returns the resulting error.
+// settle ends the transaction of a handler that has returned err, in a life
+// whose Tx has something to end. If the commit fails, it returns the resulting
+// error.
 func (life *Life) settle(err error) error {
 	t := &life.Tx
-	if !t.Ends() {
-		return nil
-	}
 	defer func() {
 		if life.turn.Closed() != nil {
 			t.Abandon()

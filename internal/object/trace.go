@@ -71,19 +71,16 @@ func (h *Host) Clock() time.Time {
 	return time.Now()
 }
 
-// eventDone queues the EventDone hook. It must be called before an event gives
-// up its turn, since that decides the order of hooks. ends reports whether the
-// event ends now or goes on. before is the call that the caller already has,
-// for an event that ended in a reset. The caller calls the result when the
-// event has ended.
+// eventDone queues the EventDone hook, which must not be nil. It must be called
+// before an event gives up its turn, since that decides the order of hooks.
+// ends reports whether the event ends now or goes on. before is the call that
+// the caller already has, for an event that ended in a reset. The caller calls
+// the result when the event has ended.
 func (life *Life) eventDone(
 	e *turn.Event, kind EventKind, method string, queued, began time.Time, err error, ends bool, before *hookqueue.Call,
 ) *hookqueue.Call {
 	o := life.obj
 	h := o.host()
-	if h.Trace.EventDone == nil {
-		return before
-	}
 	if closed := life.turn.Closed(); ends && closed != nil {
 		err = closed
 	}

@@ -30,10 +30,10 @@ func breakCycle(w *waiter) {
 	defer graph.Unlock()
 	l := w.event.lock
 	for { // one wait may close several circles
-		l.mu.Lock()
-		holder := l.holder
-		kept := w.queued && holder != nil && holder.keeps > 0
-		l.mu.Unlock()
+		l.lock()
+		holder := l.keeper
+		kept := w.queued && l.keptLocked()
+		l.unlock()
 		if !kept || !slices.ContainsFunc(path(w.event, holder), func(e *Event) bool { return e.refuse(ErrDeadlock) }) {
 			return
 		}
@@ -145,9 +145,9 @@ func path(from, target *Event) []*Event {
 // queueBehind returns the events that wait for the turn that e keeps.
 func (e *Event) queueBehind() []*Event {
 	l := e.lock
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.holder != e || e.keeps == 0 {
+	e.enter()
+	defer l.unlock()
+	if !e.hasTurnLocked() || e.keeps == 0 {
 		return nil
 	}
 	var queue []*Event
@@ -161,8 +161,8 @@ func (e *Event) queueBehind() []*Event {
 // the event was waiting for it.
 func (e *Event) refuse(err error) bool {
 	l := e.lock
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	e.enter()
+	defer l.unlock()
 	if e.place == nil || !e.place.first {
 		return false
 	}

@@ -7,15 +7,22 @@ package turn
 func (e *Event) End() (closed, misuse error) {
 	l := e.lock
 	if l.Strict {
-		e.delist()
+		e.disown()
 	}
-	l.mu.Lock()
-	if e.waits > 0 {
+	if e.is(held) && e.change(held, free) {
+		return nil, nil
+	}
+	e.enter()
+	if e.waits > 0 || e.place != nil {
 		misuse = ErrOutside
 	}
-	e.ended = true
+	e.waiting = false
+	if w := e.place; w != nil { // a turn that it got later would not be returned
+		l.removeLocked(w)
+		close(w.ready)
+	}
 	l.events--
-	if l.holder == e {
+	if e.hasTurnLocked() {
 		l.handOverLocked()
 	}
 	closed = l.closed
@@ -24,7 +31,7 @@ func (e *Event) End() (closed, misuse error) {
 		callbacks = l.onEnd[e]
 		delete(l.onEnd, e)
 	}
-	l.mu.Unlock()
+	l.unlock()
 	for f := range callbacks {
 		(*f)()
 	}
@@ -36,13 +43,13 @@ func (e *Event) End() (closed, misuse error) {
 // it has begun.
 func (e *Event) OnEnd(f func()) (stop func()) {
 	l := e.lock
-	l.mu.Lock()
-	if e.ended {
-		l.mu.Unlock()
+	e.enter()
+	if e.endedLocked() {
+		l.unlock()
 		f()
 		return func() {}
 	}
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if l.onEnd == nil {
 		l.onEnd = make(map[*Event]map[*func()]struct{})
 	}
@@ -52,8 +59,8 @@ func (e *Event) OnEnd(f func()) (stop func()) {
 	key := &f
 	l.onEnd[e][key] = struct{}{}
 	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+		l.lock()
+		defer l.unlock()
 		delete(l.onEnd[e], key)
 	}
 }
@@ -61,9 +68,12 @@ func (e *Event) OnEnd(f func()) (stop func()) {
 // HasTurn reports whether the event has its turn at this moment: it is not
 // waiting, or it keeps its turn while it waits.
 func (e *Event) HasTurn() bool {
-	e.lock.mu.Lock()
-	defer e.lock.mu.Unlock()
-	return e.lock.holder == e
+	if e.is(held) {
+		return true
+	}
+	e.enter()
+	defer e.lock.unlock()
+	return e.hasTurnLocked()
 }
 
 // Caller returns the event that waits for this event to end, or nil.

@@ -32,14 +32,13 @@ func (l *Lock) await(wait context.Context, w *waiter) error {
 		return w.err
 	case <-wait.Done():
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.lock()
+	defer l.unlock()
 	switch {
 	case w.queued:
 		l.refuseLocked(w, context.Cause(wait))
 	case w.err == nil: // it got its turn at the same moment
 		w.err = context.Cause(wait)
-		w.event.ended = true
 		l.events--
 		l.handOverLocked()
 	}
@@ -60,8 +59,12 @@ func (l *Lock) pushLocked(e *Event, first bool) (w *waiter, kept bool) {
 	if first {
 		l.queued++
 	}
-	return w, l.holder.keeps > 0
+	return w, l.keptLocked()
 }
+
+// keptLocked reports whether the turn is held by an event that keeps it. The
+// caller must hold mu.
+func (l *Lock) keptLocked() bool { return l.keeper != nil && l.keeper.keeps > 0 }
 
 // removeLocked takes w out of the queue. The caller must hold mu and close
 // w.ready.
@@ -89,7 +92,6 @@ func (l *Lock) removeLocked(w *waiter) {
 func (l *Lock) refuseLocked(w *waiter, reason error) {
 	l.removeLocked(w)
 	w.err = reason
-	w.event.ended = true
 	l.events--
 	close(w.ready)
 }
@@ -97,9 +99,9 @@ func (l *Lock) refuseLocked(w *waiter, reason error) {
 // handOverLocked gives the turn to the next waiter in the queue, if any. The
 // caller must hold mu.
 func (l *Lock) handOverLocked() {
+	l.holder, l.keeper = 0, nil
 	w := l.head
 	if w == nil {
-		l.holder = nil
 		return
 	}
 	l.removeLocked(w)
@@ -110,7 +112,7 @@ func (l *Lock) handOverLocked() {
 	if w.first {
 		l.grantLocked(w.event)
 	} else {
-		l.holder = w.event
+		l.holder = w.event.number
 	}
 	close(w.ready)
 }
@@ -118,5 +120,6 @@ func (l *Lock) handOverLocked() {
 // grantLocked gives e its first turn. The caller must hold mu.
 func (l *Lock) grantLocked(e *Event) {
 	l.stats.Events++
-	l.holder = e
+	e.number = l.stats.Events
+	l.holder = e.number
 }

@@ -28,18 +28,19 @@ func (r Remainder) Wait() (done func()) {
 		return nothing
 	}
 	l := e.lock
-	l.mu.Lock()
-	if e.ended || e.waiting || l.holder != e {
-		l.mu.Unlock()
+	e.enter()
+	if e.waiting || !e.hasTurnLocked() {
+		l.unlock()
 		return nothing
 	}
 	e.keeps++
+	l.keeper = e
 	r.call.over.Store(false)
 	var queue []*waiter
 	for w := l.head; w != nil; w = w.next {
 		queue = append(queue, w)
 	}
-	l.mu.Unlock()
+	l.unlock()
 	for _, w := range queue {
 		breakCycle(w)
 	}

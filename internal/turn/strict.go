@@ -13,44 +13,48 @@ import (
 // Its mutex is held for a few instructions only. While it is held, no other
 // mutex is taken.
 var running struct {
-	any    atomic.Int64 // len(events)
-	mu     sync.Mutex
-	events map[uint64][]*Event // the innermost is last; guarded by mu
+	any      atomic.Int64 // len(events)
+	mu       sync.Mutex
+	events   map[uint64][]*Event // the innermost is last; guarded by mu
+	routines map[*Event]uint64   // the inverse; guarded by mu
 }
 
-// own records the goroutine that runs the event. It is called by that
-// goroutine, while no other uses the event.
+// own makes the calling goroutine the one that runs the event of a strict lock,
+// as its innermost event.
 func (e *Event) own() {
-	if e.lock.Strict {
-		e.routine = goroutine()
-	}
-}
-
-// enlist makes the event of a strict lock the innermost event of the goroutine
-// that runs it.
-func (e *Event) enlist() {
+	routine := goroutine()
 	running.mu.Lock()
 	defer running.mu.Unlock()
+	e.disownLocked()
 	if running.events == nil {
 		running.events = make(map[uint64][]*Event)
+		running.routines = make(map[*Event]uint64)
 	}
-	running.events[e.routine] = append(running.events[e.routine], e)
+	running.events[routine] = append(running.events[routine], e)
+	running.routines[e] = routine
 	running.any.Store(int64(len(running.events)))
 }
 
-// delist undoes enlist.
-func (e *Event) delist() {
+// disown undoes own.
+func (e *Event) disown() {
 	running.mu.Lock()
 	defer running.mu.Unlock()
-	events := running.events[e.routine]
-	i := slices.Index(events, e)
-	if i < 0 {
+	e.disownLocked()
+}
+
+// disownLocked is disown. The caller must hold running.mu.
+func (e *Event) disownLocked() {
+	routine, ok := running.routines[e]
+	if !ok {
 		return
 	}
+	delete(running.routines, e)
+	events := running.events[routine]
+	i := slices.Index(events, e)
 	if events = slices.Delete(events, i, i+1); len(events) > 0 {
-		running.events[e.routine] = events
+		running.events[routine] = events
 	} else {
-		delete(running.events, e.routine)
+		delete(running.events, routine)
 	}
 	running.any.Store(int64(len(running.events)))
 }
@@ -61,6 +65,11 @@ func Running() []*Event {
 	if running.any.Load() == 0 {
 		return nil
 	}
+	return runningHere()
+}
+
+// runningHere is Running, apart so that the check in it can be inlined.
+func runningHere() []*Event {
 	routine := goroutine()
 	running.mu.Lock()
 	all := slices.Clone(running.events[routine])
@@ -71,15 +80,22 @@ func Running() []*Event {
 
 // isWaiting reports whether the handler is waiting.
 func (e *Event) isWaiting() bool {
-	e.lock.mu.Lock()
-	defer e.lock.mu.Unlock()
+	e.enter()
+	defer e.lock.unlock()
 	return e.waiting
 }
 
 // ownedByCaller reports whether the calling goroutine runs the event. It
 // returns true if the lock is not strict.
 func (e *Event) ownedByCaller() bool {
-	return !e.lock.Strict || e.routine == goroutine()
+	if !e.lock.Strict {
+		return true
+	}
+	caller := goroutine()
+	running.mu.Lock()
+	defer running.mu.Unlock()
+	routine, ok := running.routines[e]
+	return ok && routine == caller
 }
 
 // goroutine returns the number of the calling goroutine. The runtime provides

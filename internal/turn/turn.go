@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,8 +42,9 @@ var (
 
 // A Lock is the turn of one object. The zero value is a free turn.
 //
-// A lock's mutex is held for a few instructions only. While it is held, no
-// other mutex is taken.
+// A lock's mutex is held for a few instructions only, and not at all by an
+// event that has the lock to itself (fast.go). While it is held, no other mutex
+// is taken except that of running.
 type Lock struct {
 	// Life is the life of the lock's owner. Nil means that it does not end.
 	// Fixed before first use.
@@ -53,8 +55,11 @@ type Lock struct {
 	// Owner is the value that [Event.Owner] returns. Fixed before first use.
 	Owner any
 
+	state  atomic.Uint64 // see fast.go
 	mu     sync.Mutex
-	holder *Event // the event that has the turn; nil when free; guarded by mu, like all below
+	holder uint64 // number of the event that has the turn; 0 when free; guarded by mu, like all below
+	keeper *Event // the event that has the turn, if it has called Keep since it got it
+	away   uint64 // number of an event whose fields do not state yet that it waits; 0: none
 	head   *waiter
 	tail   *waiter
 	queued int   // events waiting for their first turn
@@ -96,17 +101,17 @@ type waiter struct {
 // An Event is one run of one handler, and the context of that run. The context
 // is done when the object is stopped, and has the values of the caller.
 type Event struct {
-	values  context.Context // of the caller; only its values are used; may be nil
-	lock    *Lock
-	call    Call   // the caller; guarded by graph once the event has begun
-	routine uint64 // the goroutine that runs it, if the lock is strict
+	values context.Context // of the caller; only its values are used; may be nil
+	lock   *Lock
+	call   Call   // the caller; guarded by graph once the event has begun
+	number uint64 // among the events of the lock that have got a turn, from 1; 0 until then, fixed after that
 
-	// guarded by lock.mu
+	// guarded by lock.mu. An event has ended if it has no turn, is not waiting,
+	// and has no place.
 	place   *waiter // its place in the lock's queue, or nil
 	waits   int32   // waits under way: the handler's and, within it, those of goroutines it waits for
 	keeps   int16   // Keeps under way
 	waiting bool    // the handler is waiting, between its Yield and its Resume
-	ended   bool    // the handler has returned, or will never run
 }
 
 type eventKey struct{}
@@ -165,24 +170,27 @@ type Ticket struct {
 // [Lock.Close], or [ErrOverloaded].
 func (l *Lock) Queue(from Origin) (Ticket, error) {
 	e := &Event{values: from.Values, lock: l, call: from.Call}
-	l.mu.Lock()
+	if l.take(e) {
+		return Ticket{Event: e}, nil
+	}
+	l.lock()
 	if l.closed != nil {
 		err := l.closed
-		l.mu.Unlock()
+		l.unlock()
 		return Ticket{}, err
 	}
 	if from.Limit > 0 && l.queued >= from.Limit {
-		l.mu.Unlock()
+		l.unlock()
 		return Ticket{}, ErrOverloaded
 	}
 	l.events++
-	if l.holder == nil {
+	if l.holder == 0 {
 		l.grantLocked(e)
-		l.mu.Unlock()
+		l.unlock()
 		return Ticket{Event: e}, nil
 	}
 	w, kept := l.pushLocked(e, true)
-	l.mu.Unlock()
+	l.unlock()
 	if kept {
 		breakCycle(w)
 	}
@@ -194,8 +202,8 @@ func (l *Lock) Queue(from Origin) (Ticket, error) {
 // lock has been closed, ok is false.
 func (l *Lock) QueueIdle(from Origin, unless func() bool) (t Ticket, ok bool) {
 	e := &Event{values: from.Values, lock: l, call: from.Call}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.lock()
+	defer l.unlock()
 	if l.events > 0 || l.closed != nil || unless != nil && unless() {
 		return Ticket{}, false
 	}
@@ -215,7 +223,6 @@ func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 	}
 	if t.Event.lock.Strict {
 		t.Event.own()
-		t.Event.enlist()
 	}
 	return t.Event, nil
 }
@@ -227,29 +234,30 @@ func (e *Event) Owner() any { return e.lock.Owner }
 // handler has returned, or runs in another goroutine. Only a strict lock
 // detects the latter.
 func (e *Event) Usable() error {
-	e.lock.mu.Lock()
-	defer e.lock.mu.Unlock()
+	if e.is(held) && e.ownedByCaller() {
+		return nil
+	}
+	e.enter()
+	defer e.lock.unlock()
 	return e.usableLocked()
 }
 
 // Holds reports whether the event has its turn and is not waiting.
 func (e *Event) Holds() bool {
-	e.lock.mu.Lock()
-	defer e.lock.mu.Unlock()
-	return e.lock.holder == e && !e.waiting && e.usableLocked() == nil
+	if e.is(held) {
+		return e.ownedByCaller()
+	}
+	e.enter()
+	defer e.lock.unlock()
+	return e.hasTurnLocked() && !e.waiting && e.usableLocked() == nil
 }
 
 // Own makes the calling goroutine the one that runs the event. The goroutine
 // that ran it before must no longer use it.
 func (e *Event) Own() {
-	if !e.lock.Strict {
-		return
+	if e.lock.Strict {
+		e.own()
 	}
-	e.delist()
-	e.lock.mu.Lock()
-	e.own()
-	e.lock.mu.Unlock()
-	e.enlist()
 }
 
 // Orphan records that the event's caller no longer waits for it. The event
@@ -262,19 +270,27 @@ func (e *Event) Orphan() {
 
 // usableLocked is Usable. The caller must hold lock.mu.
 func (e *Event) usableLocked() error {
-	if e.ended || (!e.waiting && !e.ownedByCaller()) {
+	if e.endedLocked() || (!e.waiting && !e.ownedByCaller()) {
 		return ErrOutside
 	}
 	return nil
 }
+
+// hasTurnLocked reports whether the event has its turn. The caller must hold
+// lock.mu.
+func (e *Event) hasTurnLocked() bool { return e.number != 0 && e.lock.holder == e.number }
+
+// endedLocked reports whether the handler has returned or will never run. The
+// caller must hold lock.mu.
+func (e *Event) endedLocked() bool { return !e.hasTurnLocked() && !e.waiting && e.place == nil }
 
 // Close prevents further events from beginning: events waiting for their first
 // turn, and later events, fail with the reason. Events that have begun
 // continue, still one at a time. A lock is closed only once: further calls
 // return the first reason and have no effect. The first call returns nil.
 func (l *Lock) Close(reason error) (earlier error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.lock()
+	defer l.unlock()
 	if l.closed != nil {
 		return l.closed
 	}
@@ -285,8 +301,8 @@ func (l *Lock) Close(reason error) (earlier error) {
 // Refuse fails the events that are now waiting for their first turn with the
 // reason. Later events are not affected.
 func (l *Lock) Refuse(reason error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.lock()
+	defer l.unlock()
 	l.refuseAllLocked(reason)
 }
 
@@ -294,8 +310,8 @@ func (l *Lock) Refuse(reason error) {
 // returns false. unless may be nil and must not block. CloseIdle reports
 // whether it closed the lock.
 func (l *Lock) CloseIdle(reason error, unless func() bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.lock()
+	defer l.unlock()
 	if l.events > 0 || l.closed != nil || unless != nil && unless() {
 		return false
 	}
@@ -305,8 +321,11 @@ func (l *Lock) CloseIdle(reason error, unless func() bool) bool {
 
 // Idle reports whether no event is running or waiting.
 func (l *Lock) Idle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if s := l.state.Load(); s != guarded {
+		return s&modeMask == free
+	}
+	l.lock()
+	defer l.unlock()
 	return l.events == 0
 }
 
@@ -314,12 +333,15 @@ func (l *Lock) Idle() bool {
 // state owned by the turn may be accessed. Otherwise it returns the reason
 // given to Close, or [ErrOutside].
 func (l *Lock) Running() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if l.state.Load()&modeMask == held {
+		return nil
+	}
+	l.lock()
+	defer l.unlock()
 	switch {
 	case l.closed != nil:
 		return l.closed
-	case l.holder == nil || l.holder.waiting:
+	case l.holder == 0 || l.keeper != nil && l.keeper.waiting:
 		return ErrOutside
 	}
 	return nil
@@ -327,8 +349,11 @@ func (l *Lock) Running() error {
 
 // Closed returns the reason given to Close, or nil.
 func (l *Lock) Closed() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if l.state.Load() != guarded {
+		return nil
+	}
+	l.lock()
+	defer l.unlock()
 	return l.closed
 }
 
@@ -336,5 +361,8 @@ func (l *Lock) Closed() error {
 func (l *Lock) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s := l.state.Load(); s != guarded { // the holder can stay on the fast path
+		l.stats.Events = s >> modeBits
+	}
 	return l.stats
 }

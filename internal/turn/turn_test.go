@@ -202,6 +202,29 @@ func TestLock_LenientReportsAContextStillInUse(t *testing.T) {
 	})
 }
 
+func TestEnd_ReleasesAStrayGoroutineThatWaitsForTheTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l turn.Lock
+		e := begun(t, &l, turn.Origin{})
+		resume := make(chan struct{})
+		go func() { // the handler does not wait for it
+			w, err := turn.Yield(e)
+			require.NoError(t, err)
+			<-resume
+			w.Resume()
+		}()
+		synctest.Wait()
+		other := begun(t, &l, turn.Origin{})
+		close(resume)
+		synctest.Wait() // it is in the queue
+		_, misuse := e.End()
+		require.ErrorIs(t, misuse, turn.ErrOutside)
+		other.End()
+		require.True(t, l.Idle())
+		begun(t, &l, turn.Origin{}).End() // the turn has not been given to the event that has ended
+	})
+}
+
 func TestClose_RefusesQueuedEventsAndLetsOthersFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l turn.Lock

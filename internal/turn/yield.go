@@ -18,9 +18,12 @@ func Yield(ctx context.Context) (Wait, error) {
 	if e == nil {
 		return Wait{}, nil
 	}
+	if e.is(held) && e.ownedByCaller() && e.change(held, away) {
+		return Wait{event: e, outer: true}, nil
+	}
 	l := e.lock
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	e.enter()
+	defer l.unlock()
 	if err := e.usableLocked(); err != nil {
 		return Wait{}, err
 	}
@@ -29,7 +32,7 @@ func Yield(ctx context.Context) (Wait, error) {
 		return Wait{event: e}, nil
 	}
 	e.waiting = true
-	if e.keeps == 0 && l.holder == e {
+	if e.keeps == 0 && e.hasTurnLocked() {
 		l.handOverLocked()
 	}
 	return Wait{event: e, outer: true}, nil
@@ -45,25 +48,28 @@ func (w Wait) Resume() {
 	if e == nil {
 		return
 	}
+	if w.outer && e.is(away) && e.change(away, held) {
+		return
+	}
 	l := e.lock
-	l.mu.Lock()
+	e.enter()
 	e.waits--
-	if !w.outer {
-		l.mu.Unlock()
+	if !w.outer || !e.waiting { // if it is not waiting, End has ended the wait
+		l.unlock()
 		return
 	}
 	e.waiting = false
-	if e.ended || l.holder == e {
-		l.mu.Unlock()
+	if e.hasTurnLocked() {
+		l.unlock()
 		return
 	}
-	if l.holder == nil {
-		l.holder = e
-		l.mu.Unlock()
+	if l.holder == 0 {
+		l.holder = e.number
+		l.unlock()
 		return
 	}
 	place, kept := l.pushLocked(e, false)
-	l.mu.Unlock()
+	l.unlock()
 	if kept {
 		breakCycle(place)
 	}
@@ -74,18 +80,19 @@ func (w Wait) Resume() {
 // nest.
 func (e *Event) Keep() error {
 	l := e.lock
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e.ended || l.holder != e || !e.ownedByCaller() {
+	e.enter()
+	defer l.unlock()
+	if !e.hasTurnLocked() || !e.ownedByCaller() {
 		return ErrOutside
 	}
 	e.keeps++
+	l.keeper = e
 	return nil
 }
 
 // Unkeep ends a Keep.
 func (e *Event) Unkeep() {
-	e.lock.mu.Lock()
+	e.enter()
 	e.keeps--
-	e.lock.mu.Unlock()
+	e.lock.unlock()
 }

@@ -28,12 +28,15 @@ type keeping struct {
 // Collect begins to accept messages, until the transaction ends. It is called
 // when an event gets the turn. Without a Keeper it does nothing.
 func (t *Tx) Collect() {
-	if t.Keeper == nil {
-		return
+	if t.Keeper != nil {
+		t.keeping.set(true)
 	}
-	t.keeping.mu.Lock()
-	t.keeping.on = true
-	t.keeping.mu.Unlock()
+}
+
+func (k *keeping) set(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.on = on
 }
 
 // Keep adds a message to the transaction, which is begun if there is none. It
@@ -56,9 +59,7 @@ func (t *Tx) Keep(message any) (kept bool, err error) {
 // further messages. The caller must have the turn.
 func (t *Tx) Ends() bool {
 	if t.Keeper != nil {
-		t.keeping.mu.Lock()
-		t.keeping.on = false
-		t.keeping.mu.Unlock()
+		t.keeping.set(false)
 	}
 	return t.used.Load() || t.open.Load()
 }
