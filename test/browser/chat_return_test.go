@@ -155,3 +155,20 @@ func TestChat_WhisperToNobody(t *testing.T) {
 	ada.waitOnline()
 	require.Equal(t, []string{"are you there?"}, ada.messages())
 }
+
+// A page that was so slow that messages expired loads the end of the log.
+func TestChat_SlowPageLoadsTheLog(t *testing.T) {
+	browser := chromium.Start(t)
+	chat := example(t, "chat")
+	ada := visit(t, browser, "ada", chat.url, false)
+	ada.catchSocket()
+	for n := range 3 {
+		ada.send(fmt.Sprint(n))
+		ada.waitMessage("ada", "all", fmt.Sprint(n))
+	}
+	ada.Run(`
+		for (const line of [...document.querySelectorAll("#log [data-id]")].slice(1)) line.remove();
+		socket.onmessage({ data: 'g{"from":"","to":"","why":"slow"}' });`)
+	ada.Wait("all lines", `document.querySelectorAll("#log [data-id]").length === 4`)
+	require.Equal(t, []string{"caught", "0", "1", "2"}, ada.lines())
+}
