@@ -267,6 +267,8 @@ func textsOf(t *testing.T, array string) (all []string) {
 func TestHistory_IsReadOverHTTP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, disk.Memory())
+		cyd, _ := c.enter("cyd")
+		cyd.Close(1000, "")
 		bob, _ := c.enter("bob")
 		get := func(query string) (offset, body string) {
 			r, err := c.Client().Get(dogtest.URL + "/history?" + query)
@@ -283,6 +285,7 @@ func TestHistory_IsReadOverHTTP(t *testing.T) {
 		received(t, bob)
 		offset, body := get("u=ada")
 		require.Equal(t, []string{"one", "to ada"}, textsOf(t, body))
+		require.Equal(t, 1, strings.Count(body, `"replicas"`), "of several pictures the newest is kept")
 
 		var polled atomic.Value
 		go func() {
