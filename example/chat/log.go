@@ -63,18 +63,13 @@ func (l *Log) Before(_ context.Context, id int64) (history, error) {
 	return h, nil
 }
 
-// OnAlarm deletes lines that are too old or too many. It runs every hour while
-// there are lines, whether or not the log is in memory.
+// OnAlarm deletes lines that are too old or too many. It runs every hour from
+// the first line on, whether or not the log is in memory.
 func (l *Log) OnAlarm(context.Context, dog.Alarm) error {
-	sql := l.Storage().SQL()
-	_, err := sql.Exec(`DELETE FROM lines
+	_, err := l.Storage().SQL().Exec(`DELETE FROM lines
 		WHERE id < ? OR id <= (SELECT id FROM lines ORDER BY id DESC LIMIT 1 OFFSET ?)`,
 		time.Now().Add(-maxAge).UnixMilli(), maxLines)
 	if err != nil {
-		return err
-	}
-	left, _, err := dog.QueryRowAs[bool](sql, "SELECT EXISTS (SELECT 1 FROM lines)")
-	if err != nil || !left {
 		return err
 	}
 	return l.Storage().Alarms().Set(time.Now().Add(sweepEvery))

@@ -1,17 +1,16 @@
-// Command chat is a chat room that keeps a log, spreads people over replicas
-// with a few places each, and shows the people on each replica.
+// Command chat is a chat room that loses nothing when connections break, keeps
+// a log, spreads people over replicas, and shows who is on which.
 //
 //	go run ./example/chat                # in memory: the log ends with the program
 //	go run ./example/chat -data chat     # in a directory: the log survives a crash
 //
-// Read server.go first, then log.go (an object with SQL and an alarm), room.go
-// (a replica with sockets), lobby.go (a group) and protocol.go (the messages to
-// and from page.html). People may enter under any name: a real service
-// authenticates them in Lobby.Identify.
+// Read register first, then log.go (an object with SQL and an alarm), room.go
+// (a replica with sockets and a history), lobby.go (a group) and protocol.go.
 package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -24,13 +23,18 @@ import (
 	"time"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/disk"
 )
+
+//go:embed page.html
+var page []byte
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8787", "address to listen on")
 	data := flag.String("data", "", "data directory; default: in memory")
 	limit := flag.Int("limit", 2, "people per replica")
+	keep := flag.Duration("history", 10*time.Minute, "how long messages wait for people who come back; 0: not at all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -39,19 +43,19 @@ func main() {
 	if *data != "" {
 		store = disk.At(*data)
 	}
-	if err := run(ctx, *addr, store, *limit); err != nil {
+	if err := run(ctx, *addr, store, *limit, *keep); err != nil {
 		slog.Error("chat ended", "error", err)
 		os.Exit(1)
 	}
 }
 
 // run serves the chat until ctx is done.
-func run(ctx context.Context, addr string, store dog.Store, limit int) error {
-	rt, err := dog.New(dog.Options{Store: store, Sockets: sockets})
+func run(ctx context.Context, addr string, store dog.Store, limit int, keep time.Duration) error {
+	rt, err := dog.New(dog.Options{Store: store})
 	if err != nil {
 		return err
 	}
-	chat, err := register(rt, limit)
+	chat, err := register(rt, limit, keep)
 	if err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
@@ -61,4 +65,48 @@ func run(ctx context.Context, addr string, store dog.Store, limit int) error {
 	}
 	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
 	return rt.Serve(ctx, &http.Server{Handler: handler(chat), ReadHeaderTimeout: 10 * time.Second}, listener)
+}
+
+// register registers the three types and returns the only chat.
+func register(rt *dog.Runtime, limit int, keep time.Duration) (chat dog.GroupStub[Lobby, Room], err error) {
+	logs, err := dog.RegisterObject(rt, "log", &dog.ObjectOptions[Log]{Schema: schema})
+	if err != nil {
+		return chat, err
+	}
+	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[Room]{
+		New: func() *Room { return &Room{log: logs.Named("chat")} },
+		Sockets: dog.SocketOptions{
+			MaxMessage:  16 << 10, // enough for 2,000 characters, in any escaped form
+			QueueBytes:  4 << 20,  // enough for a page of the longest lines
+			Compression: true,
+			AutoRequest: "ping", AutoReply: "pong", // for clients without dog.v1
+		},
+	})
+	if err != nil {
+		return chat, err
+	}
+	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{
+		Limit: limit, History: dog.HistoryOptions{Age: keep}, New: func() *Lobby { return &Lobby{limit: limit} },
+	})
+	return lobbies.Named("chat"), err
+}
+
+// handler serves the page, its WebSockets, and the history without a WebSocket.
+func handler(chat dog.GroupStub[Lobby, Room]) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", chat) // Lobby.Identify names the person; the group picks a room
+	mux.HandleFunc("GET /history", func(w http.ResponseWriter, r *http.Request) {
+		if name, err := new(Lobby).Identify(r); err != nil {
+			dog.WriteError(w, err)
+		} else { // what the sockets of this person get
+			chat.History().WithUID(name).ServeHTTP(w, r)
+		}
+	})
+	mux.Handle("GET /dog.js", client.Script())
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'") // the page has the rest of the policy
+		_, _ = w.Write(page)                                                // an error means that the client has gone
+	})
+	return mux
 }

@@ -40,10 +40,11 @@ func (p *person) send(text string) {
 	p.Do(chromedp.SendKeys(chromedp.CSS("#text"), text+"\n"))
 }
 
+// waitMessage waits for a message that the server has sent.
 func (p *person) waitMessage(from, meta, text string) {
 	p.t.Helper()
 	p.Wait("a message to "+meta+": "+text, `
-		[...document.querySelectorAll("#log .msg")].some((m) =>
+		[...document.querySelectorAll("#log .msg:not(.pending)")].some((m) =>
 			m.dataset.from === args[0] && m.dataset.meta === args[1] && m.textContent.includes(args[2]))`,
 		from, meta, text)
 }

@@ -107,3 +107,12 @@ func (p *program) stop() {
 	require.NoError(p.t, cmd.Process.Signal(os.Interrupt))
 	require.NoError(p.t, cmd.Wait(), "an interrupt ends the program without an error")
 }
+
+// kill kills the program.
+func (p *program) kill() {
+	p.t.Helper()
+	cmd := p.cmd
+	p.cmd = nil
+	require.NoError(p.t, cmd.Process.Kill())
+	require.Error(p.t, cmd.Wait(), "killed")
+}

@@ -1,6 +1,7 @@
 package browser_test
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,7 @@ func newProxy(t *testing.T, target string) *proxy {
 			p.conns = append(p.conns, conn)
 		}
 	}
+	server.Listener = endable{server.Listener}
 	server.Start()
 	t.Cleanup(server.Close)
 	p.url = server.URL
@@ -56,13 +58,54 @@ func (p *proxy) cut() {
 	}
 }
 
-// restart ends all WebSockets as a proxy does that restarts. Nothing may be on
-// its way to a browser, because a close frame is the last one.
+// restart ends all WebSockets as a proxy does that restarts.
 func (p *proxy) restart(t *testing.T) {
 	t.Helper()
 	for _, conn := range p.take() {
-		_, err := conn.Write([]byte("\x88\x02\x03\xf4")) // a close frame with the code 1012
-		require.NoError(t, err)
-		require.NoError(t, conn.(*net.TCPConn).CloseWrite()) // and read the answer to it
+		// A close frame with the code 1012. The answer to it is still read.
+		require.NoError(t, conn.(*endableConn).end([]byte("\x88\x02\x03\xf4")))
 	}
+}
+
+// endable is a listener of connections of which one side can be ended.
+type endable struct{ net.Listener }
+
+func (l endable) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &endableConn{TCPConn: conn.(*net.TCPConn)}, nil
+}
+
+// endableConn drops what is written after its end.
+type endableConn struct {
+	*net.TCPConn
+	mu    sync.Mutex
+	ended bool // guarded by mu
+}
+
+func (c *endableConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return len(b), nil
+	}
+	return c.TCPConn.Write(b)
+}
+
+// ReadFrom makes io.Copy use Write.
+func (c *endableConn) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{c}, r)
+}
+
+// end writes the last bytes.
+func (c *endableConn) end(last []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if _, err := c.TCPConn.Write(last); err != nil {
+		return err
+	}
+	return c.CloseWrite()
 }

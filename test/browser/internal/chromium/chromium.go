@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
@@ -99,6 +101,23 @@ func (p *Tab) Do(steps ...Step) {
 func (p *Tab) Run(script string) {
 	p.t.Helper()
 	p.Do(chromedp.Evaluate[chromedp.Void](script))
+}
+
+// Offline cuts the page off from the network, or connects it again.
+func (p *Tab) Offline(offline bool) {
+	p.t.Helper()
+	p.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		rules := network.EmulateNetworkConditionsByRuleParams{}
+		if offline {
+			rules.MatchedNetworkConditions = []*network.Conditions{{Offline: true}}
+		}
+		if _, err := cdp.Call(ctx, t, network.EmulateNetworkConditionsByRule, rules); err != nil {
+			return err
+		}
+		state := network.OverrideNetworkStateParams{Offline: offline, DownloadThroughput: -1, UploadThroughput: -1}
+		_, err := cdp.Call(ctx, t, network.OverrideNetworkState, state)
+		return err
+	}))
 }
 
 // Wait returns once a JavaScript expression, a condition on the page, is true;
