@@ -239,13 +239,9 @@ func (o *objectState) Disconnect(generation uint64) {
 	}
 }
 
-// closeSockets closes all sockets of the object. code and reason must be valid.
-func (o *objectState) closeSockets(code int, reason string) {
-	s := o.crowd.Load()
-	if s == nil {
-		return
-	}
-	if err := s.set.Close(code, reason); err != nil {
-		o.Log().Error("cannot close sockets", "error", err)
+// closeSockets closes all sockets of the object.
+func (o *objectState) closeSockets(f *conn.Farewell) {
+	if s := o.crowd.Load(); s != nil {
+		s.set.Close(f)
 	}
 }

@@ -270,7 +270,10 @@ export function connect(url, options = {}) {
 
   function refused(/** @type {Link} */ mine, /** @type {Response} */ { status, headers }) {
     const wait = Number(headers.get('retry-after')) * 1000;
-    if (wait > 0) mine.window = [wait, wait + BACKOFF];
+    if (wait > 0) {
+      mine.window = [wait, wait + BACKOFF];
+      failures++;
+    }
     lose(mine, 'status ' + status, status);
   }
 
@@ -322,8 +325,8 @@ export function connect(url, options = {}) {
     if (!mine.sse && !mine.open && ++unopened >= ATTEMPTS && historyURL) fallback ??= setTimeout(leaveSSE, FALLBACK);
     const [min, max] = mine.window ?? [0, Math.min(MAX_BACKOFF, BACKOFF * 2 ** failures)];
     const wait = Math.min(min + Math.random() * (max - min), MAX_TIMER);
-    failures++;
     mayHurry = !mine.window;
+    if (mayHurry) failures++; // otherwise the server has announced the end
     schedule(wait);
     quiet = silently;
     if (!quiet) setState('waiting', { ...why, wait });
