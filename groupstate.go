@@ -214,6 +214,7 @@ func (g *groupState) replica(id ID) (*replicaState, error) {
 	return nil, ErrReplicaGone
 }
 
+// socketsOf returns the sockets of a uid, in the order in which they connected.
 func (g *groupState) socketsOf(uid string) []*Socket {
 	g.mu.Lock()
 	defer g.mu.Unlock()

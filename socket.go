@@ -307,8 +307,13 @@ func (s *Socket) Close(code int, reason string) error {
 // If earlier writes are undone or lost, close closes the socket only if
 // inAnyCase is set.
 func (s *Socket) close(code int, reason string, inAnyCase bool) {
+	s.closeAfter(s.obj, code, reason, inAnyCase)
+}
+
+// closeAfter is close after the earlier output of another object.
+func (s *Socket) closeAfter(source *objectState, code int, reason string, inAnyCase bool) {
 	s.closes.Add(1)
-	s.obj.Gate.Send(func(lost error) {
+	source.Gate.Send(func(lost error) {
 		if lost == nil || inAnyCase {
 			_ = s.conn.Close(code, reason)
 		}

@@ -123,7 +123,7 @@ func (s *socketSet) exit(k *Socket) {
 	}
 }
 
-// of returns the sockets of a uid.
+// of returns the sockets of a uid, the newest first.
 func (s *socketSet) of(uid string) (all []*Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,6 +203,8 @@ func (o *objectState) sockets() iter.Seq[*Socket] {
 }
 
 // socketsOf returns the object's own sockets of a uid, also those that connect.
+// Those of a plain object are in the reverse of the order in which they
+// connected.
 func (o *objectState) socketsOf(uid string) []*Socket {
 	if o.replica == nil {
 		if s := o.crowd.Load(); s != nil {

@@ -195,4 +195,7 @@ func (s *Socket) ack(number uint64) {
 
 // The codes with which dog.v1 closes a connection whose client should not come
 // back.
-const closeMalformed = 4003
+const (
+	closeReplaced  = 4001
+	closeMalformed = 4003
+)

@@ -346,7 +346,7 @@ export function connect(url, options = {}) {
     clearTimeout(fallback);
     listen('removeEventListener');
     park();
-    setState('closed');
+    setState('closed', why);
     while (queue.length) reject(queue[0], muted ? 'closed' : 'refused', 'the room has closed');
     tail = tail.then(() => {
       ended = true;
@@ -486,7 +486,7 @@ export function connect(url, options = {}) {
 
   // Events.
 
-  /** @param {State} to @param {Why & { wait: number }} [why] */
+  /** @param {State} to @param {Why & { wait?: number }} [why] */
   function setState(to, why) {
     if (to === state) return;
     state = to;
