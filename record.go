@@ -281,6 +281,7 @@ func (r *record) Next(c *conn.Conn, after, until uint64, size int) (*conn.Frame,
 	case s.v1 == nil:
 		return nil, p.End, conn.ErrGap
 	}
+	s.countGap()
 	told, err := json.Marshal(gapFrame{now.place(after), now.place(p.End), GapSlow})
 	return conn.NewControl(append([]byte{wire.Gap}, told...)), p.End, err
 }

@@ -70,6 +70,9 @@ type hello struct {
 // greet sends hello.
 func (s *Socket) greet(res Resume) {
 	s.v1.resume.Store(&res)
+	if res.Gap != "" && res.Gap != GapFirst {
+		s.countGap()
+	}
 	data, err := json.Marshal(hello{
 		Version: 1, From: res.From, Gap: res.Gap, Handled: s.v1.handled(),
 		Ping: s.v1.ping.Milliseconds(), Max: s.v1.max,
@@ -79,6 +82,9 @@ func (s *Socket) greet(res Resume) {
 	}
 	_ = s.conn.Send(conn.NewControl(append([]byte{wire.Hello}, data...)), "")
 }
+
+// countGap counts a gap that is reported to the client.
+func (s *Socket) countGap() { s.obj.sessionOwner().ns.gaps.Add(1) }
 
 // handled returns the greatest number of the client's messages that were
 // handled for good.
