@@ -31,7 +31,7 @@ export interface Store {
   setItem(key: string, value: string): void;
 }
 
-/** `behind`: connected, and some of the missed messages have not come yet. `waiting`: for the next attempt. */
+/** `behind`: reads the history over HTTP, and some missed messages have not come yet. `waiting`: for the next attempt. */
 export type State = 'connecting' | 'open' | 'behind' | 'waiting' | 'closed';
 
 /** Why messages are missing. `first`: the client had no position, so load what it should begin with. */
