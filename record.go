@@ -155,6 +155,7 @@ func (r *record) clear() {
 	log := r.now.Load().log
 	log.Clear()
 	r.now.Store(&chapter{log: log, epoch: newEpoch()})
+	r.wakeLocked()
 }
 
 // offset returns the offset of a position, and reports whether the position is
