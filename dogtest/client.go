@@ -67,7 +67,7 @@ func (s *Server) TryDial(path string, options DialOptions) (*Client, *http.Respo
 	defer cancel()
 	c := &Client{t: s.t, demand: options.OnDemand, arrived: make(chan struct{}, 1)}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		network, err := s.listener.dial(ctx)
+		network, err := s.listener.Dial(ctx)
 		c.network = network
 		return network, err
 	}}
