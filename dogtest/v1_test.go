@@ -78,6 +78,7 @@ func TestV1_ResumesWhereItWas(t *testing.T) {
 		all := srv.DialV1("/", dogtest.V1Options{After: new(dog.Position("")), Session: "a-session-of-eve"})
 		synctest.Wait()
 		require.Len(t, all.Received(), 4)
+		all.Close(1000, "bye")
 	})
 }
 
@@ -131,5 +132,6 @@ func TestV1_ReceivesGaps(t *testing.T) {
 		gap := slow.ReceiveGap()
 		require.Equal(t, dog.GapSlow, gap.Reason)
 		require.Equal(t, gap.To, slow.Position())
+		require.Less(t, gap.From, gap.To)
 	})
 }
