@@ -213,6 +213,7 @@ func (g *groupState) replica(id ID) (*replicaState, error) {
 	return nil, ErrReplicaGone
 }
 
+// socketsOf returns the sockets of a uid, in the order in which they connected.
 func (g *groupState) socketsOf(uid string) []*Socket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -359,8 +360,6 @@ func (g *groupState) restrictLater(source *objectState, id ID, f func(*rosterRep
 // group than the machine writes.
 func (g *groupState) drainSockets() {
 	for _, r := range g.replicaStates() {
-		if s := r.obj.crowd.Load(); s != nil {
-			s.set.Drain()
-		}
+		r.obj.drain()
 	}
 }

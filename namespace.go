@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
@@ -163,6 +164,8 @@ type namespace struct {
 	holdPlaces         bool          // of a group
 	replicas           *namespace    // of a group
 	presence           Presence      // of an object or a group; Every has its default
+
+	gaps atomic.Uint64 // reported to clients; see HistoryStats
 
 	connects bool // requests open a WebSocket if the type has no Receive
 

@@ -111,7 +111,8 @@ func (o *objectState) newRecord(drain func()) *record.Record {
 			s := c.Data.(*Socket)
 			return s.reader(), s.v1 != nil
 		},
-		Drain: drain,
+		Missed: func(c *conn.Conn) { c.Data.(*Socket).countGap() },
+		Drain:  drain,
 	})
 }
 
@@ -264,4 +265,12 @@ func (o *objectState) sendGated(size int, f func()) error {
 		return nil
 	}
 	return o.sendGatedWithin(&o.held, o.runtime().queueBytes(), size, f)
+}
+
+// drain waits while more messages are queued for the object's sockets than the
+// machine writes.
+func (o *objectState) drain() {
+	if s := o.crowd.Load(); s != nil {
+		s.set.Drain()
+	}
 }

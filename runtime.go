@@ -40,7 +40,8 @@ type Runtime struct {
 	ended           chan struct{}           // closed when Shutdown is complete
 	closed          error                   // error of closing the store; set before ended is closed
 	shutdown        sync.Once
-	ending          atomic.Int32 // stage of the shutdown
+	ending          atomic.Int32   // stage of the shutdown
+	farewell        *conn.Farewell // of all sockets; set before Work is closed
 
 	// registering serializes registrations, which wait for the store. It is
 	// taken before all others.

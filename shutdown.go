@@ -9,6 +9,7 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/wire"
 )
 
 const (
@@ -98,12 +99,14 @@ func Stopping(ctx context.Context) <-chan struct{} {
 
 // Shutdown stops the runtime gracefully. At once, new requests get 503 with
 // Retry-After, handlers are notified ([Stopping], [ClientGone]), all sockets
-// are closed with 1001, and OnStop runs for idle objects, 64 at a time. No
-// OnStop delays the others by more than a second. Running handlers and every
-// OnClose run to their end, and their objects are stopped when they become
-// idle. If an object calls another object that has been stopped, the called
-// object starts again and is stopped once more. When everything has ended,
-// Shutdown closes the store and returns its error, or nil.
+// are closed with 1001, and OnStop runs for idle objects, 64 at a time. Clients
+// that speak dog.v1 come back at random times, 2,000 a second, within half a
+// second to 30 seconds. No OnStop delays the others by more than a second.
+// Running handlers and every OnClose run to their end, and their objects are
+// stopped when they become idle. If an object calls another object that has
+// been stopped, the called object starts again and is stopped once more. When
+// everything has ended, Shutdown closes the store and returns its error, or
+// nil.
 //
 // A handler must not call Shutdown with its context, since it would wait for
 // itself. Shutdown then returns ErrDeadlock and shuts down nothing.
@@ -133,6 +136,7 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 		return ErrDeadlock
 	}
 	rt.shutdown.Do(func() {
+		rt.farewell = rt.newFarewell()
 		rt.host.Work.Close()
 		rt.announce(ErrShutdown)
 		go rt.end() // callers wait for it
@@ -153,7 +157,7 @@ func (rt *Runtime) Shutdown(ctx context.Context) error {
 // end shuts everything down, however long that takes.
 func (rt *Runtime) end() {
 	for _, o := range rt.objects() {
-		end := func(error) { o.Gate.Send(func(error) { o.closeSockets(1001, shutdownReason) }) }
+		end := func(error) { o.Gate.Send(func(error) { o.closeSockets(rt.farewell) }) }
 		if o.replica != nil {
 			o.replica.group.obj.Gate.Send(end) // after everything the group has sent
 		} else if o.Occupied() {
@@ -172,6 +176,21 @@ func (rt *Runtime) end() {
 	}
 	rt.closed = rt.host.Engine.Close()
 	close(rt.ended)
+}
+
+// newFarewell returns how Shutdown closes the sockets that are open now.
+func (rt *Runtime) newFarewell() *conn.Farewell {
+	clients := 0
+	for _, o := range rt.objects() {
+		if s := o.crowd.Load(); s != nil {
+			clients += s.set.Len()
+		}
+	}
+	f, err := conn.NewFarewell(1001, shutdownReason, wire.AppendBack(nil, clients))
+	if err != nil {
+		panic(err) // the code and the reason are allowed
+	}
+	return f
 }
 
 // saveRecords stores the histories that are in memory, and which messages of
@@ -221,7 +240,7 @@ func (rt *Runtime) cutOff(cause error) error {
 			left.objects = append(left.objects, o.info())
 		}
 		for c := range o.conns() {
-			_ = c.Close(1001, shutdownReason) // where the gate holds back the close frame
+			c.Leave(rt.farewell) // where the gate holds back the close frame
 			sockets = append(sockets, c)
 		}
 	}

@@ -308,8 +308,13 @@ func (s *Socket) Close(code int, reason string) error {
 // If earlier writes are undone or lost, close closes the socket only if
 // inAnyCase is set.
 func (s *Socket) close(code int, reason string, inAnyCase bool) {
+	s.closeAfter(s.obj, code, reason, inAnyCase)
+}
+
+// closeAfter is close after the earlier output of another object.
+func (s *Socket) closeAfter(source *objectState, code int, reason string, inAnyCase bool) {
 	s.closes.Add(1)
-	s.obj.Gate.Send(func(lost error) {
+	source.Gate.Send(func(lost error) {
 		if lost == nil || inAnyCase {
 			_ = s.conn.Close(code, reason)
 		}
@@ -339,3 +344,6 @@ func (s *Socket) reader() history.Reader {
 	}
 	return r
 }
+
+// countGap counts a gap that is reported to the client.
+func (s *Socket) countGap() { s.obj.sessionOwner().ns.gaps.Add(1) }

@@ -145,7 +145,7 @@ func (s *Socket) join() {
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.
 	if rt.host.Work.Closed() {
-		_ = s.conn.Close(1001, shutdownReason)
+		s.conn.Leave(rt.farewell)
 	}
 	if s.obj.Generation() != s.generation {
 		_ = s.conn.Close(1011, "")

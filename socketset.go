@@ -125,7 +125,7 @@ func (s *socketSet) exit(k *Socket) {
 	}
 }
 
-// of returns the sockets of a uid.
+// of returns the sockets of a uid, the newest first.
 func (s *socketSet) of(uid string) (all []*Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,6 +205,8 @@ func (o *objectState) sockets() iter.Seq[*Socket] {
 }
 
 // socketsOf returns the object's own sockets of a uid, also those that connect.
+// Those of a plain object are in the reverse of the order in which they
+// connected.
 func (o *objectState) socketsOf(uid string) []*Socket {
 	if o.replica == nil {
 		if s := o.crowd.Load(); s != nil {
@@ -241,13 +243,9 @@ func (o *objectState) Disconnect(generation uint64) {
 	}
 }
 
-// closeSockets closes all sockets of the object. code and reason must be valid.
-func (o *objectState) closeSockets(code int, reason string) {
-	s := o.crowd.Load()
-	if s == nil {
-		return
-	}
-	if err := s.set.Close(code, reason); err != nil {
-		o.Log().Error("cannot close sockets", "error", err)
+// closeSockets closes all sockets of the object.
+func (o *objectState) closeSockets(f *conn.Farewell) {
+	if s := o.crowd.Load(); s != nil {
+		s.set.Close(f)
 	}
 }

@@ -21,6 +21,9 @@ type Stats struct {
 	// writes of their objects are durable. Each message is counted once, plus
 	// 128 bytes of overhead.
 	HeldBytes int64
+	// Histories has an entry for each type whose objects or groups keep a
+	// history (HistoryOptions), or remember sessions of clients, by its name.
+	Histories map[string]HistoryStats
 	Turns     TurnStats
 	Alarms    AlarmStats
 	Store     StoreStats
@@ -40,6 +43,23 @@ type StoreStats struct {
 	// Err is the reason why nothing can be stored at present: [ErrStoreFull],
 	// [ErrStoreStalled] or [ErrStoreFailed]. It is nil if all is well.
 	Err error
+}
+
+// HistoryStats is a snapshot of the histories of all objects, or groups, of a
+// type that are in memory, and of the sessions of their clients.
+type HistoryStats struct {
+	Messages int    // kept; some may be older than Age
+	Bytes    int    // of these messages, with their frames
+	Behind   int    // open sockets that have not been sent all messages that are kept
+	Gaps     uint64 // gaps reported to clients of dog.v1 since New, without those of new clients
+	Sessions int    // remembered
+}
+
+func (h *HistoryStats) add(o HistoryStats) {
+	h.Messages += o.Messages
+	h.Bytes += o.Bytes
+	h.Behind += o.Behind
+	h.Sessions += o.Sessions
 }
 
 // GroupStats is a snapshot of a group.
@@ -129,7 +149,9 @@ func (rt *Runtime) Stats() Stats {
 	for _, c := range rt.host.Classes() {
 		groups, crowds, n := t.visit(c)
 		turns = turns.Add(n)
+		var kept HistoryStats
 		for _, o := range groups {
+			kept.add(o.kept())
 			g := o.group.stats(t)
 			for _, r := range g.Replicas {
 				s.Sockets += r.Sockets
@@ -138,9 +160,17 @@ func (rt *Runtime) Stats() Stats {
 			s.Groups = append(s.Groups, g)
 		}
 		for _, o := range crowds {
+			kept.add(o.kept())
 			sockets, traffic := o.traffic(t)
 			s.Sockets += sockets
 			s.add(traffic)
+		}
+		ns := namespaceOf(c)
+		if kept.Gaps = ns.gaps.Load(); ns.history.on() || kept.Sessions > 0 {
+			if s.Histories == nil {
+				s.Histories = make(map[string]HistoryStats)
+			}
+			s.Histories[ns.Name] = kept
 		}
 	}
 	t.end(&s)
@@ -289,6 +319,38 @@ func (o *objectState) traffic(t *tour) (sockets int, traffic Traffic) {
 		}
 	}
 	return sockets, traffic
+}
+
+// kept returns the state of the history of a plain object or a group, and of
+// the sessions of its clients.
+func (o *objectState) kept() (h HistoryStats) {
+	if sessions := o.ownSessions(); sessions != nil {
+		h.Sessions = sessions.Len(unixNow())
+	}
+	r := o.ownHistory()
+	if r == nil {
+		return h
+	}
+	log := r.Stats()
+	h.Messages, h.Bytes = log.Messages, log.Bytes
+	if log.Messages == 0 {
+		return h
+	}
+	owners := []*objectState{o}
+	if o.group != nil {
+		owners = nil
+		for _, replica := range o.group.replicaStates() {
+			owners = append(owners, replica.obj)
+		}
+	}
+	for _, owner := range owners {
+		for c := range owner.conns() {
+			if c.Behind() {
+				h.Behind++
+			}
+		}
+	}
+	return h
 }
 
 // socketLeft removes a socket from its object, if that has not been done. The

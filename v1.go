@@ -70,6 +70,9 @@ type hello struct {
 // greet sends hello.
 func (s *Socket) greet(res Resume) {
 	s.v1.resume.Store(&res)
+	if res.Gap != "" && res.Gap != GapFirst {
+		s.countGap()
+	}
 	data, err := json.Marshal(hello{
 		Version: 1, From: res.From, Gap: res.Gap, Handled: s.v1.handled(),
 		Ping: s.v1.ping.Milliseconds(), Max: s.v1.max,
@@ -195,4 +198,7 @@ func (s *Socket) ack(number uint64) {
 
 // The codes with which dog.v1 closes a connection whose client should not come
 // back.
-const closeMalformed = 4003
+const (
+	closeReplaced  = 4001
+	closeMalformed = 4003
+)

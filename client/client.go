@@ -86,7 +86,9 @@ func (c *Client) run() {
 		if wait == nil {
 			wait = backOff(failures)
 		}
-		failures++
+		if !end.announced {
+			failures++
+		}
 		c.state(Waiting, end.err)
 		timer := time.NewTimer(wait.pick(c.random()))
 		select {

@@ -50,5 +50,6 @@
 // A client connects again, after a random time that grows with each failure,
 // until [Client.Close] or until the server refuses it: by the status 400, 401,
 // 403 or 404, or by a close code between 4000 and 4099. Then all methods return
-// a [RefusedError].
+// a [RefusedError]. The code 4001 with the reason "replaced" means that a newer
+// connection of the same user has taken over (dog.Socket.Supersede).
 package client

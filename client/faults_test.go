@@ -94,7 +94,11 @@ func play(t *testing.T, table faults.Table, s faults.Scenario) {
 	}
 	var refused *client.RefusedError
 	require.ErrorAs(t, end, &refused)
-	require.Equal(t, s.Final, &faults.Final{Status: refused.Status, Code: refused.Code})
+	final := &faults.Final{Status: refused.Status, Code: refused.Code}
+	if s.Final.Reason != "" {
+		final.Reason = refused.Reason
+	}
+	require.Equal(t, s.Final, final)
 }
 
 // receive receives until the client has ended.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/client/internal/hook"
+	"github.com/godurable/dog/internal/pipe"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,11 +31,14 @@ const address = "http://dog.test/"
 // returns.
 func serve(t *testing.T, handler http.Handler) *http.Client {
 	t.Helper()
-	l := &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}
+	l := pipe.New()
 	server := &http.Server{Handler: handler}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
-	transport := &http.Transport{DialContext: l.dial, DisableKeepAlives: true}
+	transport := &http.Transport{
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return l.Dial(ctx) },
+		DisableKeepAlives: true,
+	}
 	t.Cleanup(func() {
 		require.NoError(t, server.Close())
 		transport.CloseIdleConnections()
@@ -42,41 +46,6 @@ func serve(t *testing.T, handler http.Handler) *http.Client {
 	})
 	return &http.Client{Transport: transport}
 }
-
-// A listener accepts pipes.
-type listener struct {
-	accepted chan net.Conn
-	once     sync.Once
-	closed   chan struct{}
-}
-
-func (l *listener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case l.accepted <- there:
-		return here, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.accepted:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
 // A recorder keeps the states of a client.
 type recorder struct {

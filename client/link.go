@@ -23,6 +23,8 @@ type ending struct {
 	final  bool          // the server does not want the client back
 	open   time.Duration // since hello
 	window *window       // when the server wants the client back; nil: it did not say
+
+	announced bool // by b
 }
 
 // A link is one connection.
@@ -74,7 +76,7 @@ func (c *Client) connect() ending {
 	l.cancel(err)
 	others.Wait()
 	end := l.failed(err, l.window)
-	end.open = open
+	end.open, end.announced = open, l.window != nil
 	return end
 }
 

@@ -61,7 +61,9 @@ func TestPages_LinksResolve(t *testing.T) {
 // compiles as well.
 func TestPages_ExcerptsMatchTheExamples(t *testing.T) {
 	var examples strings.Builder
-	for _, pattern := range []string{"../example_*_test.go", "../client/example_test.go", "../example/*/*.go"} {
+	for _, pattern := range []string{
+		"../example_*_test.go", "../client/example_test.go", "../dogtest/example_test.go", "../example/*/*.go",
+	} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, file := range files {

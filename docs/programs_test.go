@@ -291,7 +291,7 @@ func testDevice(t *testing.T, p *program) {
 	requireReceived(t, again, `{"n":2,"text":"close"}`)
 	requireReceived(t, again, `{"n":3,"text":"lock"}`)
 	_, _, err := door.Read(t.Context())
-	require.EqualValues(t, 4000, websocket.CloseStatus(err), "the connection was replaced")
+	require.EqualValues(t, 4001, websocket.CloseStatus(err), "the connection was replaced")
 	send(t, again, "2")
 	command("open", "4\n")
 	requireReceived(t, again, `{"n":4,"text":"open"}`)

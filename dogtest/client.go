@@ -67,7 +67,7 @@ func (s *Server) TryDial(path string, options DialOptions) (*Client, *http.Respo
 	defer cancel()
 	c := &Client{t: s.t, demand: options.OnDemand, arrived: make(chan struct{}, 1)}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		network, err := s.listener.dial(ctx)
+		network, err := s.listener.Dial(ctx)
 		c.network = network
 		return network, err
 	}}
@@ -123,18 +123,23 @@ func (c *Client) read(ctx context.Context) bool {
 func (c *Client) Send(v any) {
 	c.t.Helper()
 	m, err := dog.Encode(v)
+	if err == nil {
+		err = c.write(m)
+	}
 	if err != nil {
 		c.t.Fatalf("dogtest: send: %v", err)
 	}
+}
+
+// write sends a message.
+func (c *Client) write(m dog.Message) error {
 	typ := websocket.MessageText
 	if m.Type == dog.Binary {
 		typ = websocket.MessageBinary
 	}
 	ctx, cancel := deadline()
 	defer cancel()
-	if err := c.ws.Write(ctx, typ, m.Data); err != nil {
-		c.t.Fatalf("dogtest: send: %v", err)
-	}
+	return c.ws.Write(ctx, typ, m.Data)
 }
 
 // SendRaw writes bytes to the connection as they are, bypassing the WebSocket.

@@ -12,10 +12,11 @@
 //		require.Equal(t, "hello to you", ada.Receive().String())
 //	})
 //
-// [Run] runs one handler and returns what it stored and sent. A [Disk] is a
-// data directory that crashes, fails and fills up. In a bubble, time passes at
-// once when all goroutines wait, so that alarms, their retries, eviction and
-// hibernation happen without delay:
+// [Server.DialV1] connects a client that speaks dog.v1, which breaks off and
+// comes back where it was. [Run] runs one handler and returns what it stored
+// and sent. A [Disk] is a data directory that crashes, fails and fills up. In a
+// bubble, time passes at once when all goroutines wait, so that alarms, their
+// retries, eviction and hibernation happen without delay:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		disk := dogtest.NewDisk(t)

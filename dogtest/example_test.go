@@ -53,6 +53,39 @@ func Example() {
 	// 2 <nil>
 }
 
+// A Log sends all clients what one of them has sent.
+type Log struct{ dog.Object }
+
+// OnMessage sends a line to all clients.
+func (l *Log) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error { return l.Broadcast(m) }
+
+// A client breaks off, comes back, and gets what it has missed.
+func ExampleServer_DialV1() {
+	t := newT()
+	defer t.end()
+
+	logs, err := dog.RegisterObject(dogtest.New(t, dog.Options{}), "log", &dog.ObjectOptions[Log]{
+		History: dog.HistoryOptions{Count: 100},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := dogtest.Serve(t, logs.Named("main"))
+	ada, bob := srv.DialV1("/", dogtest.V1Options{}), srv.DialV1("/", dogtest.V1Options{})
+	ada.Acknowledged(ada.Send("one"))
+	fmt.Println(ada.Receive())
+	ada.Vanish()
+	bob.Acknowledged(bob.Send("two"))
+
+	again := ada.Again()
+	fmt.Printf("gap %q\n", again.Hello.Gap)
+	fmt.Println(again.Receive())
+	// Output:
+	// one
+	// gap ""
+	// two
+}
+
 // A power cut takes what was not durable, and nothing else: what a caller or a
 // client has seen is there when the disk is opened again.
 func ExampleDisk() {

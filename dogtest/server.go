@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"github.com/godurable/dog/internal/pipe"
 )
 
 // Server is an [http.Server] that is reached through in-memory pipes.
 type Server struct {
 	t        testing.TB
-	listener *listener
+	listener *pipe.Listener
 	client   *http.Client
 }
 
@@ -27,9 +29,9 @@ const URL = "http://dog.test"
 // with a message that names the request.
 func Serve(t testing.TB, handler http.Handler) *Server {
 	t.Helper()
-	s := &Server{t: t, listener: &listener{accepted: make(chan net.Conn), closed: make(chan struct{})}}
+	s := &Server{t: t, listener: pipe.New()}
 	transport := &http.Transport{
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.dial(ctx) },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.Dial(ctx) },
 		DisableKeepAlives: true,
 	}
 	requests := &requests{transport: transport, open: make(map[*request]struct{})}
@@ -64,46 +66,6 @@ func stop(server *http.Server) error {
 	defer cancel()
 	return server.Shutdown(ctx)
 }
-
-// listener accepts connections dialled in the same process.
-type listener struct {
-	accepted  chan net.Conn
-	closeOnce sync.Once
-	closed    chan struct{}
-}
-
-func (l *listener) dial(ctx context.Context) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case l.accepted <- there:
-		return here, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.accepted:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *listener) Close() error {
-	l.closeOnce.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *listener) Addr() net.Addr { return address{} }
-
-type address struct{}
-
-func (address) Network() string { return "pipe" }
-func (address) String() string  { return "dog.test:80" }
 
 // deadline returns a context for one step of a test.
 func deadline() (context.Context, context.CancelFunc) {

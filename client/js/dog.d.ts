@@ -31,13 +31,16 @@ export interface Store {
   setItem(key: string, value: string): void;
 }
 
-/** `behind`: connected, and some of the missed messages have not come yet. `waiting`: for the next attempt. */
+/** `behind`: reads the history over HTTP, and some missed messages have not come yet. `waiting`: for the next attempt. */
 export type State = 'connecting' | 'open' | 'behind' | 'waiting' | 'closed';
 
 /** Why messages are missing. `first`: the client had no position, so load what it should begin with. */
 export type GapReason = 'first' | 'expired' | 'epoch' | 'ahead' | 'slow' | (string & {});
 
-/** A close code of the WebSocket, or the status of a response; 1006 if there is neither. */
+/**
+ * A close code of the WebSocket, or the status of a response; 1006 if there is neither. 4001 with the reason `replaced`:
+ * a newer connection of the same user has taken over.
+ */
 export interface Why {
   code: number;
   reason: string;
@@ -57,8 +60,8 @@ export interface Events {
   message: (data: any, position: string) => unknown;
   /** Messages are missing; the following ones come after position. The next message waits for the handler, as above. */
   gap: (reason: GapReason, position: string) => unknown;
-  /** The state has changed; `waiting` has the reason, and for how many milliseconds. */
-  state: (state: State, why?: Why & { wait: number }) => unknown;
+  /** The state has changed; `closed` has the reason, and `waiting` also for how many milliseconds. */
+  state: (state: State, why?: Why & { wait?: number }) => unknown;
   /** The room has closed for good, and all messages have been handled; after `room.close()` the code is 1000. */
   close: (why: Why) => unknown;
 }

@@ -28,7 +28,7 @@ const TOO_OLD = 'it could not be sent in time';
  * @typedef {import('./dog.d.ts').DogError['code']} Code
  * @typedef {ReturnType<typeof setTimeout>} Timer
  * @typedef {string | null | undefined} Token
- * @typedef {{ pos?: string, gap?: string, in?: number, ping?: number, max?: number, now?: string }} Hello
+ * @typedef {{ v: number, pos?: string, gap?: string, in?: number, ping?: number, max?: number }} Hello
  *
  * @typedef {object} Item  A message that the server has not acknowledged.
  * @property {string | Uint8Array<ArrayBuffer>} payload
@@ -50,7 +50,6 @@ const TOO_OLD = 'it could not be sent in time';
  * @property {number} [silence]
  * @property {number} [max]  size of a frame in bytes
  * @property {string} [history]  the name of the history in its positions
- * @property {string} [goal]  the position from which it is no longer behind
  * @property {number[]} [window]  when to come back, in milliseconds
  */
 
@@ -182,7 +181,7 @@ export function connect(url, options = {}) {
       greet(mine, JSON.parse(rest));
     } else if (kind === 'm') {
       const value = json && typeof payload === 'string' ? parse(payload) : payload;
-      receive(mine, value, rest && mine.history ? mine.history + '-' + rest : undefined);
+      receive(value, rest && mine.history ? mine.history + '-' + rest : undefined);
     } else if (kind === 'g') {
       const { to, why } = JSON.parse(rest);
       move(mine, to, why);
@@ -194,17 +193,17 @@ export function connect(url, options = {}) {
     }
   }
 
-  function greet(/** @type {Link} */ mine, /** @type {Hello} */ { pos = '', gap, in: last = 0, ping, max, now = '' }) {
+  function greet(/** @type {Link} */ mine, /** @type {Hello} */ { v, pos = '', gap, in: last = 0, ping, max }) {
+    if (v !== 1) throw new Error('the server speaks version ' + v);
     mine.silence = ping;
     mine.max = max;
-    mine.goal = now;
     unopened = 0;
     opened(mine);
     move(mine, pos, gap);
     lastID = Math.max(lastID, last);
     acknowledge(last);
     mine.flush?.();
-    setState(now > pos ? 'behind' : 'open');
+    setState('open');
   }
 
   // read receives messages by the read protocol of Durable Streams.
@@ -235,7 +234,7 @@ export function connect(url, options = {}) {
       if (event === 'data') batch = batch.concat(JSON.parse(data));
       if (event !== 'control') continue;
       const { streamNextOffset, upToDate } = JSON.parse(data);
-      batch.forEach((value, i) => receive(mine, decode(value), i < batch.length - 1 ? '' : streamNextOffset));
+      batch.forEach((value, i) => receive(decode(value), i < batch.length - 1 ? '' : streamNextOffset));
       if (!batch.length) move(mine, streamNextOffset);
       batch = [];
       if (upToDate) enqueue(() => mine === link && setState('open'));
@@ -270,7 +269,10 @@ export function connect(url, options = {}) {
 
   function refused(/** @type {Link} */ mine, /** @type {Response} */ { status, headers }) {
     const wait = Number(headers.get('retry-after')) * 1000;
-    if (wait > 0) mine.window = [wait, wait + BACKOFF];
+    if (wait > 0) {
+      mine.window = [wait, wait + BACKOFF];
+      failures++;
+    }
     lose(mine, 'status ' + status, status);
   }
 
@@ -322,8 +324,8 @@ export function connect(url, options = {}) {
     if (!mine.sse && !mine.open && ++unopened >= ATTEMPTS && historyURL) fallback ??= setTimeout(leaveSSE, FALLBACK);
     const [min, max] = mine.window ?? [0, Math.min(MAX_BACKOFF, BACKOFF * 2 ** failures)];
     const wait = Math.min(min + Math.random() * (max - min), MAX_TIMER);
-    failures++;
     mayHurry = !mine.window;
+    if (mayHurry) failures++; // otherwise the server has announced the end
     schedule(wait);
     quiet = silently;
     if (!quiet) setState('waiting', { ...why, wait });
@@ -343,7 +345,7 @@ export function connect(url, options = {}) {
     clearTimeout(fallback);
     listen('removeEventListener');
     park();
-    setState('closed');
+    setState('closed', why);
     while (queue.length) reject(queue[0], muted ? 'closed' : 'refused', 'the room has closed');
     tail = tail.then(() => {
       ended = true;
@@ -353,12 +355,12 @@ export function connect(url, options = {}) {
 
   // Messages that come.
 
-  /** @param {Link} mine @param {any} data @param {string} [after] */
-  function receive(mine, data, after) {
+  /** @param {any} data @param {string} [after] */
+  function receive(data, after) {
     if (after) received = after;
     enqueue(async () => {
       await emit('message', data, after ?? position);
-      keep(mine, after);
+      keep(after);
     });
   }
 
@@ -369,15 +371,14 @@ export function connect(url, options = {}) {
     if (to) received = to;
     enqueue(async () => {
       if (gap) await emit('gap', gap, to);
-      keep(mine, to);
+      keep(to);
     });
   }
 
-  /** @param {Link} mine @param {string} [after] */
-  function keep(mine, after) {
+  /** @param {string} [after] */
+  function keep(after) {
     if (!after) return;
     position = after;
-    if (mine === link && state === 'behind' && mine.goal && after >= mine.goal) setState('open');
     save('', after);
   }
 
@@ -483,7 +484,7 @@ export function connect(url, options = {}) {
 
   // Events.
 
-  /** @param {State} to @param {Why & { wait: number }} [why] */
+  /** @param {State} to @param {Why & { wait?: number }} [why] */
   function setState(to, why) {
     if (to === state) return;
     state = to;

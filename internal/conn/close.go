@@ -56,9 +56,33 @@ func (e *CloseError) Unwrap() error { return e.Err }
 
 func (e *CloseError) frame() []byte { return appendClose(nil, e.Code, e.Reason) }
 
+// A Farewell is how any number of connections are closed. It is safe to share.
+type Farewell struct {
+	how   CloseError
+	plain []byte // the close frame
+	whole []byte // for peers that speak dog.v1: a message and the close frame
+}
+
+// NewFarewell returns a farewell with a code and a reason. last is a frame of
+// dog.v1, which peers that speak it get before the close frame, even if they
+// are slow. nil: none. The error is [ErrCloseCode] or [ErrCloseReason] if the
+// arguments are not allowed.
+func NewFarewell(code int, reason string, last []byte) (*Farewell, error) {
+	if err := CheckClose(code, reason); err != nil {
+		return nil, err
+	}
+	f := &Farewell{how: CloseError{Code: code, Reason: reason}}
+	f.plain = f.how.frame()
+	f.whole = f.plain
+	if last != nil {
+		f.whole = append(appendFrame(nil, finBit|byte(Text), last), f.plain...)
+	}
+	return f, nil
+}
+
 // ending is the state of a closing connection.
 type ending struct {
-	frame []byte      // fixed; the close frame, sent after the queued data; nil: none
+	frame []byte      // fixed; the farewell, sent after the queued data; nil: none
 	local *CloseError // fixed; how our side began to close; nil if the peer did
 
 	// set under Conn.mu when closing has begun and the connection has started
@@ -76,15 +100,15 @@ type ending struct {
 // after the end, does nothing. The error is [ErrCloseCode] or [ErrCloseReason]
 // if the arguments are not allowed.
 func (c *Conn) Close(code int, reason string) error {
-	if err := CheckClose(code, reason); err != nil {
-		return err
+	f, err := NewFarewell(code, reason, nil)
+	if err == nil {
+		c.Leave(f)
 	}
-	c.closeWith(&CloseError{Code: code, Reason: reason}, appendClose(nil, code, reason))
-	return nil
+	return err
 }
 
-// closeWith is Close with validated arguments. It shares frame and copies how.
-func (c *Conn) closeWith(how *CloseError, frame []byte) {
+// Leave is like Close, with a farewell.
+func (c *Conn) Leave(f *Farewell) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.departLocked()
@@ -92,8 +116,11 @@ func (c *Conn) closeWith(how *CloseError, frame []byte) {
 	if c.overLocked() {
 		return
 	}
-	local := *how
+	local, frame := f.how, f.plain
 	local.Local = true
+	if c.form&marked != 0 {
+		frame = f.whole
+	}
 	c.beginCloseLocked(frame, &local)
 	c.wakeLocked()
 }

@@ -65,6 +65,39 @@ func TestClose_ByServer(t *testing.T) {
 	}
 }
 
+// Only peers that speak dog.v1 get the frame before the close frame, also those
+// that have no room for a further message.
+func TestLeave_SendsItsFrameLast(t *testing.T) {
+	f, err := conn.NewFarewell(1001, "over", []byte("b"))
+	require.NoError(t, err)
+	_, err = conn.NewFarewell(1005, "", nil)
+	require.ErrorIs(t, err, conn.ErrCloseCode)
+	for _, marked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := pipe(t, &conn.Options{Marked: marked, QueueBytes: 20})
+			read := startReading(c)
+			header := ""
+			if marked {
+				header = "m\n"
+			}
+			for _, s := range []string{"taken", "0123456789abcdef"} {
+				require.NoError(t, c.Send(conn.NewFrame(conn.Text, []byte(s)), ""))
+			}
+			c.Leave(f)
+			require.ErrorIs(t, c.Send(conn.NewFrame(conn.Text, nil), ""), conn.ErrClosed)
+			want := []frame{text(header + "taken"), text(header + "0123456789abcdef")}
+			if marked {
+				want = append(want, text("b"))
+			}
+			for _, w := range append(want, closeFrame(1001, "over")) {
+				require.Equal(t, w, p.next())
+			}
+			p.sendClose(1001, "")
+			requireEnd(t, read, 1001, "over", nil)
+		})
+	}
+}
+
 func TestClose_ByPeer(t *testing.T) {
 	for _, tc := range []struct {
 		code            int

@@ -70,6 +70,13 @@ func closeFrame(code int, reason string) frame {
 	return frame{opClose, string(binary.BigEndian.AppendUint16(nil, uint16(code))) + reason}
 }
 
+// farewell returns a farewell without a frame of dog.v1.
+func farewell(t testing.TB, code int, reason string) *conn.Farewell {
+	f, err := conn.NewFarewell(code, reason, nil)
+	require.NoError(t, err)
+	return f
+}
+
 // pipe accepts a connection over net.Pipe, which buffers nothing: what the peer
 // does not read stays in flight.
 func pipe(t testing.TB, o *conn.Options) (*conn.Conn, *peer) {

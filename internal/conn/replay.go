@@ -42,6 +42,13 @@ func (c *Conn) Follow(after, last uint64) {
 	c.replay = &replay{active: after < last, at: after, seen: last}
 }
 
+// Behind reports whether the peer has yet to be sent messages from the history.
+func (c *Conn) Behind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.replay != nil && c.replay.active && !c.overLocked()
+}
+
 // followsLocked reports whether the peer gets a kept message, or has got it,
 // from the history. The caller must hold mu.
 func (c *Conn) followsLocked(f *Frame) bool {

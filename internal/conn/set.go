@@ -174,17 +174,10 @@ func (s *Set) all() []*Conn {
 	return all
 }
 
-// Close closes every member like [Conn.Close], with one shared frame. It never
-// blocks. The members stay in the set. If the error is [ErrCloseCode] or
-// [ErrCloseReason], nothing was closed.
-func (s *Set) Close(code int, reason string) error {
-	if err := CheckClose(code, reason); err != nil {
-		return err
-	}
-	how := &CloseError{Code: code, Reason: reason}
-	frame := how.frame()
+// Close closes every member by [Conn.Leave]. It never blocks. The members stay
+// in the set.
+func (s *Set) Close(f *Farewell) {
 	for _, c := range s.all() {
-		c.closeWith(how, frame)
+		c.Leave(f)
 	}
-	return nil
 }

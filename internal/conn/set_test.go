@@ -83,8 +83,7 @@ func TestSet_Send(t *testing.T) {
 		}
 		synctest.Wait()
 
-		require.ErrorIs(t, s.Close(1005, ""), conn.ErrCloseCode)
-		require.NoError(t, s.Close(1001, "over"))
+		s.Close(farewell(t, 1001, "over"))
 		s.Send(f(5), "", conn.Except{})
 		for _, i := range []int{0, 2} {
 			require.Equal(t, closeFrame(1001, "over"), peers[i].next())
@@ -142,7 +141,7 @@ func TestSet_Order(t *testing.T) {
 		})
 	}
 	sending.Wait()
-	require.NoError(t, s.Close(1000, ""))
+	s.Close(farewell(t, 1000, ""))
 	clients.Wait()
 	readers.Wait()
 	require.Len(t, got[0], senders*each)

@@ -103,7 +103,7 @@ func TestWrite_OrderAcrossSendAndBroadcast(t *testing.T) {
 			})
 		}
 		sending.Wait()
-		require.NoError(t, s.Close(1000, ""))
+		s.Close(farewell(t, 1000, ""))
 		for j, r := range all {
 			<-r.done
 			requireEnd(t, r.read, 1000, "", nil)
@@ -174,7 +174,7 @@ func TestWrite_JoinAndLeave(t *testing.T) {
 		}
 		close(stop)
 		talking.Wait()
-		require.NoError(t, s.Close(1000, ""))
+		s.Close(farewell(t, 1000, ""))
 		<-witness.done
 		requireEnd(t, witness.read, 1000, "", nil)
 		require.Len(t, witness.msgs, int(latest.Load()))
@@ -244,7 +244,7 @@ func TestWrite_SlowMembers(t *testing.T) {
 			require.EqualValues(t, len(r.msgs), stats.MessagesOut)
 			require.Positive(t, stats.Dropped+stats.Coalesced)
 		}
-		require.NoError(t, s.Close(1000, ""))
+		s.Close(farewell(t, 1000, ""))
 		<-ear.done
 		requireEnd(t, ear.read, 1000, "", nil)
 		require.Len(t, ear.msgs, messages)

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/tidwall/btree"
+
+	"github.com/godurable/dog/internal/list"
 )
 
 // The limits of a change. Only the first member may exceed maxBytes.
@@ -63,8 +65,8 @@ type List struct {
 
 	// All members have the same grace, so they are in the order of leaving and
 	// of its end.
-	leaving list
-	pending list // entries that differ from what was taken, in the order of their change
+	leaving list.List[entry]
+	pending list.List[entry] // entries that differ from what was taken, in the order of their change
 
 	taken     *Change // the latest change, until Done
 	told      int     // members according to the changes taken
@@ -82,7 +84,7 @@ type entry struct {
 	since       Time // when it began to leave
 	changed     Time // when it was added to List.pending
 
-	leaving, pending node
+	leaving, pending list.Node[entry] // in the lists of these names
 }
 
 // New returns an empty list.
@@ -94,14 +96,14 @@ func (l *List) Enter(uid string, now Time) {
 	e, _ := l.all.Get(uid)
 	if e == nil {
 		e = &entry{uid: strings.Clone(uid)} // it outlives the request that it may be a part of
-		e.leaving.owner, e.pending.owner = e, e
+		e.leaving.Owner, e.pending.Owner = e, e
 		l.all.Set(e.uid, e)
 	}
-	if !e.present() {
+	if !l.present(e) {
 		l.count++
 	}
 	e.connections++
-	l.leaving.remove(&e.leaving)
+	l.leaving.Remove(&e.leaving)
 	l.settle(e, now)
 }
 
@@ -114,7 +116,7 @@ func (l *List) Exit(uid string, now Time) {
 	}
 	if e.connections--; e.connections == 0 {
 		e.since = now
-		l.leaving.push(&e.leaving)
+		l.leaving.Push(&e.leaving)
 	}
 }
 
@@ -123,7 +125,7 @@ func (l *List) Exit(uid string, now Time) {
 func (l *List) Set(uid, value string, now Time) {
 	l.advance(now)
 	e, _ := l.all.Get(uid)
-	if e == nil || !e.present() || e.value == value {
+	if e == nil || !l.present(e) || e.value == value {
 		return
 	}
 	e.value, e.revalued = value, true
@@ -142,7 +144,7 @@ func (l *List) Page(after string, n int, now Time) []Member {
 	l.advance(now)
 	page := make([]Member, 0, max(min(n, l.count), 0))
 	l.all.Ascend(after, func(uid string, e *entry) bool {
-		if uid != after && e.present() && len(page) < n {
+		if uid != after && l.present(e) && len(page) < n {
 			page = append(page, Member{uid, e.value})
 		}
 		return len(page) < n
@@ -161,12 +163,12 @@ func (l *List) Next() (due Time, found bool) {
 	switch {
 	case l.taken != nil:
 		return l.notBefore, true
-	case l.pending.head != nil:
+	case l.pending.Head() != nil:
 		return max(l.ripe(), l.notBefore), true
-	case l.leaving.head == nil:
+	case l.leaving.Head() == nil:
 		return 0, false
 	}
-	end := l.leaving.head.owner.since + Time(l.c.Grace)
+	end := l.leaving.Head().Owner.since + Time(l.c.Grace)
 	if l.c.Silent { // to free memory
 		return end, true
 	}
@@ -174,7 +176,7 @@ func (l *List) Next() (due Time, found bool) {
 }
 
 // ripe returns when the first pending entry has waited for long enough.
-func (l *List) ripe() Time { return l.pending.head.owner.changed + Time(l.c.Every) }
+func (l *List) ripe() Time { return l.pending.Head().Owner.changed + Time(l.c.Every) }
 
 // Due reports whether a change is due.
 func (l *List) Due(now Time) bool {
@@ -183,7 +185,9 @@ func (l *List) Due(now Time) bool {
 }
 
 // has reports whether there is a change, which may have been postponed.
-func (l *List) has(now Time) bool { return l.taken != nil || l.pending.head != nil && l.ripe() <= now }
+func (l *List) has(now Time) bool {
+	return l.taken != nil || l.pending.Head() != nil && l.ripe() <= now
+}
 
 // Take returns the change that is due or has been postponed, or nil if there is
 // none any more. It returns the same change again until [List.Done]. The caller
@@ -209,15 +213,15 @@ func (l *List) Postpone(until Time) { l.notBefore = until }
 func (l *List) change() *Change {
 	c := &Change{}
 	names, size := 0, 0
-	for n := l.pending.head; n != nil && names < MaxNames; n = l.pending.head {
-		e := n.owner
+	for n := l.pending.Head(); n != nil && names < MaxNames; n = l.pending.Head() {
+		e := n.Owner
 		m := Member{e.uid, e.value}
 		if size += len(m.UID) + len(m.Value); names > 0 && size > maxBytes {
 			break
 		}
 		names++
 		switch {
-		case !e.present():
+		case !l.present(e):
 			c.Left = append(c.Left, m)
 			l.told--
 		case !e.told:
@@ -226,7 +230,7 @@ func (l *List) change() *Change {
 		default:
 			c.Changed = append(c.Changed, m)
 		}
-		e.told, e.revalued = e.present(), false
+		e.told, e.revalued = l.present(e), false
 		l.settle(e, 0)
 	}
 	l.seq++
@@ -236,13 +240,13 @@ func (l *List) change() *Change {
 
 // advance ends the membership of those whose grace is over.
 func (l *List) advance(now Time) {
-	for n := l.leaving.head; n != nil; n = l.leaving.head {
-		e := n.owner
+	for n := l.leaving.Head(); n != nil; n = l.leaving.Head() {
+		e := n.Owner
 		end := e.since + Time(l.c.Grace)
 		if end > now {
 			return
 		}
-		l.leaving.remove(n)
+		l.leaving.Remove(n)
 		l.count--
 		if e.value != "" {
 			e.value, e.revalued = "", true // it counts if the uid joins again before it is told
@@ -252,62 +256,23 @@ func (l *List) advance(now Time) {
 }
 
 // present reports whether the uid is a member.
-func (e *entry) present() bool { return e.connections > 0 || e.leaving.linked }
+func (l *List) present(e *entry) bool { return e.connections > 0 || l.leaving.Has(&e.leaving) }
 
 // settle brings an entry that has changed at a time into the list of changes or
 // out of it, and forgets it if it is no member and nobody believes so.
 func (l *List) settle(e *entry, at Time) {
-	here := e.present()
+	here := l.present(e)
 	if l.c.Silent {
 		e.told, e.revalued = here, false
 	}
 	switch differs := here != e.told || here && e.revalued; {
 	case !differs:
-		l.pending.remove(&e.pending)
-	case !e.pending.linked:
+		l.pending.Remove(&e.pending)
+	case !l.pending.Has(&e.pending):
 		e.changed = at
-		l.pending.push(&e.pending)
+		l.pending.Push(&e.pending)
 	}
 	if !here && !e.told {
 		l.all.Delete(e.uid)
 	}
-}
-
-// node is a hook for its owner, which is in at most one list through it.
-type node struct {
-	prev, next *node
-	owner      *entry // fixed
-	linked     bool   // it is in a list
-}
-
-// list is an intrusive doubly linked list. The zero value is empty.
-type list struct{ head, tail *node }
-
-// push appends a node that is in no list.
-func (l *list) push(n *node) {
-	n.prev, n.next, n.linked = l.tail, nil, true
-	if l.tail == nil {
-		l.head = n
-	} else {
-		l.tail.next = n
-	}
-	l.tail = n
-}
-
-// remove removes a node if it is in the list.
-func (l *list) remove(n *node) {
-	if !n.linked {
-		return
-	}
-	if n.prev == nil {
-		l.head = n.next
-	} else {
-		n.prev.next = n.next
-	}
-	if n.next == nil {
-		l.tail = n.prev
-	} else {
-		n.next.prev = n.prev
-	}
-	n.prev, n.next, n.linked = nil, nil, false
 }

@@ -31,6 +31,7 @@ func (r *Record) Next(c *conn.Conn, after, until uint64, size int) (*conn.Frame,
 	case !marked:
 		return nil, p.End, conn.ErrGap
 	}
+	r.config.Missed(c)
 	told, err := json.Marshal(Gap{now.Place(after), now.Place(p.End), Slow})
 	return conn.NewControl(append([]byte{wire.Gap}, told...)), p.End, err
 }

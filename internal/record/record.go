@@ -33,6 +33,8 @@ type Config struct {
 	// Reader returns who the client of a connection is, and whether its
 	// messages are marked with their offsets.
 	Reader func(*conn.Conn) (r history.Reader, marked bool)
+	// Missed is called when the client of a connection is told of a gap.
+	Missed func(*conn.Conn)
 	// Drain waits while more messages are queued for the owner's clients than
 	// the machine writes.
 	Drain func()
@@ -102,6 +104,9 @@ func (r *Record) EndLocked() {
 		r.over = true
 	}
 }
+
+// Stats returns how much is kept in memory.
+func (r *Record) Stats() history.Stats { return r.Now().log.Stats() }
 
 // Holds reports whether the owner must stay in memory: because messages are
 // kept there that are not too old, or wait to be sent, or because somebody

@@ -19,6 +19,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"iter"
+
+	"github.com/godurable/dog/internal/list"
 )
 
 // Errors of [Book.Reserve], [Book.Add] and [Book.Take]. They are never wrapped.
@@ -38,7 +40,7 @@ type Book[R, S any] struct {
 	c        Config       // fixed
 	seed     maphash.Seed // fixed
 	replicas table[string, *Replica[R, S]]
-	order    list[Replica[R, S]] // all replicas, in order of addition
+	order    list.List[Replica[R, S]] // all replicas, in order of addition
 
 	// A replica's number identifies it in loadBuckets. With its serial number,
 	// it identifies the replica in lingers.
@@ -56,7 +58,7 @@ type Book[R, S any] struct {
 	lingers lingers     // empty if Config.Hold is set
 	holds   holds[R, S] // empty if Config.Hold is not set
 	// all wait for the same time, so they are in order of arrival and of expiry
-	reserved list[Place[R, S]]
+	reserved list.List[Place[R, S]]
 }
 
 // New returns an empty Book.
@@ -105,7 +107,7 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 		p := b.give(r, e, h)
 		p.state, p.since = reserved, now
 		r.reserved++
-		b.reserved.push(&p.hook)
+		b.reserved.Push(&p.hook)
 		return p, nil
 	case b.mayAdd():
 		return nil, ErrNoRoom
@@ -194,7 +196,7 @@ func (b *Book[R, S]) give(r *Replica[R, S], e *entry[R, S], h *hold[R, S]) *Plac
 	l := e.linkTo(r, b.c.Limit)
 	l.places++
 	p := &Place[R, S]{link: l, replica: r}
-	p.hook.owner = p
+	p.hook.Owner = p
 	if h != nil {
 		h.covered()
 		return p
@@ -227,14 +229,14 @@ func (b *Book[R, S]) settle(r *Replica[R, S]) {
 	n := r.ref.number
 	if r.open(b.c.Limit) {
 		b.bucketsOf(r).set(n, r.load)
-		for h := r.hot.head; h != nil; h = h.next {
-			h.owner.buckets.set(h.owner.number, r.load)
+		for h := r.hot.Head(); h != nil; h = h.Next() {
+			h.Owner.buckets.set(h.Owner.number, r.load)
 		}
 		return
 	}
 	b.bucketsOf(r).remove(n)
-	for h := r.hot.head; h != nil; h = h.next {
-		h.owner.buckets.remove(h.owner.number)
+	for h := r.hot.Head(); h != nil; h = h.Next() {
+		h.Owner.buckets.remove(h.Owner.number)
 	}
 	if r.load == 0 {
 		b.drained.set(n, 0)
@@ -252,7 +254,7 @@ func (b *Book[R, S]) Claim(p *Place[R, S], now Time) bool {
 		b.Release(p, now)
 		return false
 	}
-	b.reserved.remove(&p.hook)
+	b.reserved.Remove(&p.hook)
 	p.replica.reserved--
 	b.claimed(p, now)
 	return true
@@ -266,7 +268,7 @@ func (b *Book[R, S]) Attach(p *Place[R, S], s S) bool {
 		return false
 	}
 	p.state, p.socket = attached, s
-	p.link.entry.sockets.push(&p.hook)
+	p.link.entry.sockets.Push(&p.hook)
 	return true
 }
 
@@ -285,10 +287,10 @@ func (b *Book[R, S]) Release(p *Place[R, S], now Time) {
 	e := l.entry
 	switch was {
 	case reserved:
-		b.reserved.remove(&p.hook)
+		b.reserved.Remove(&p.hook)
 		r.reserved--
 	case attached:
-		e.sockets.remove(&p.hook)
+		e.sockets.Remove(&p.hook)
 		var none S
 		p.socket = none
 	}
@@ -331,8 +333,8 @@ func (b *Book[R, S]) Sockets(rid string) iter.Seq[S] {
 		if e == nil {
 			return
 		}
-		for n := e.sockets.head; n != nil; n = n.next {
-			if !yield(n.owner.socket) {
+		for n := e.sockets.Head(); n != nil; n = n.Next() {
+			if !yield(n.Owner.socket) {
 				return
 			}
 		}
@@ -358,11 +360,11 @@ func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 		return nil, ErrExists
 	}
 	r := &Replica[R, S]{id: id, Value: v, since: now}
-	r.order.owner = r
+	r.order.Owner = r
 	b.serial++
 	r.ref = ref{number: b.numbers.add(r), serial: b.serial}
 	b.replicas.put(id, r)
-	b.order.push(&r.order)
+	b.order.Push(&r.order)
 	b.settle(r)
 	return r, nil
 }
@@ -371,8 +373,8 @@ func (b *Book[R, S]) Readd(id string, v R, now Time) (*Replica[R, S], error) {
 // the iteration.
 func (b *Book[R, S]) All() iter.Seq[*Replica[R, S]] {
 	return func(yield func(*Replica[R, S]) bool) {
-		for n := b.order.head; n != nil; n = n.next {
-			if !yield(n.owner) {
+		for n := b.order.Head(); n != nil; n = n.Next() {
+			if !yield(n.Owner) {
 				return
 			}
 		}

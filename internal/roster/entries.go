@@ -31,7 +31,7 @@ func (t *entries[R, S]) add(hash uint64, rid string) *entry[R, S] {
 	} else {
 		e = new(entry[R, S])
 		e.first.entry = e
-		e.first.hook.owner = &e.first
+		e.first.hook.Owner = &e.first
 	}
 	e.hash, e.rid, e.next = hash, append(e.rid, rid...), t.first.m[hash]
 	t.first.put(hash, e)

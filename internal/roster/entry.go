@@ -1,5 +1,7 @@
 package roster
 
+import "github.com/godurable/dog/internal/list"
+
 // manyLinks is the number of links up to which an entry examines each of them.
 // With more links it keeps buckets, which must be updated with every change of
 // load on its replicas. That is only worth it for the few ids that are on
@@ -14,10 +16,10 @@ type entry[R, S any] struct {
 	next    *entry[R, S] // with the same hash, or the next free entry
 	claimed int32        // places that are claimed or attached
 	nlinks  int32
-	links   list[link[R, S]]  // one for each replica on which the id has places
-	hot     *hotLinks[R, S]   // set once there are more than manyLinks links, until there are none
-	first   link[R, S]        // spares most ids a second allocation; free while its replica is nil
-	sockets list[Place[R, S]] // attached places
+	links   list.List[link[R, S]]  // one for each replica on which the id has places
+	hot     *hotLinks[R, S]        // set once there are more than manyLinks links, until there are none
+	first   link[R, S]             // spares most ids a second allocation; free while its replica is nil
+	sockets list.List[Place[R, S]] // attached places
 }
 
 // link joins an entry to a replica on which the id has places.
@@ -25,8 +27,8 @@ type link[R, S any] struct {
 	entry   *entry[R, S] // fixed
 	replica *Replica[R, S]
 	places  int
-	hook    node[link[R, S]] // in entry.links
-	hot     *hotLink[R, S]   // set while entry.hot is
+	hook    list.Node[link[R, S]] // in entry.links
+	hot     *hotLink[R, S]        // set while entry.hot is
 }
 
 // hotLinks has the links of an entry with many links.
@@ -38,10 +40,10 @@ type hotLinks[R, S any] struct {
 // hotLink puts a link into the list of those whose load its replica must
 // update.
 type hotLink[R, S any] struct {
-	link    *link[R, S]         // fixed
-	buckets *loadBuckets        // of its entry; fixed
-	number  uint32              // in buckets; fixed
-	hook    node[hotLink[R, S]] // in Replica.hot
+	link    *link[R, S]              // fixed
+	buckets *loadBuckets             // of its entry; fixed
+	number  uint32                   // in buckets; fixed
+	hook    list.Node[hotLink[R, S]] // in Replica.hot
 }
 
 // least returns the least-loaded open replica on which the id has places, or
@@ -54,8 +56,8 @@ func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 		return nil
 	}
 	var best *Replica[R, S]
-	for n := e.links.head; n != nil; n = n.next {
-		r := n.owner.replica
+	for n := e.links.Head(); n != nil; n = n.Next() {
+		r := n.Owner.replica
 		if r.open(limit) && (best == nil || r.load < best.load) {
 			best = r
 		}
@@ -66,16 +68,16 @@ func (e *entry[R, S]) least(limit int) *Replica[R, S] {
 // linkOn returns the link to r, or nil if the id has no place there.
 func (e *entry[R, S]) linkOn(r *Replica[R, S]) *link[R, S] {
 	if e.hot != nil {
-		for n := r.hot.head; n != nil; n = n.next {
-			if n.owner.link.entry == e {
-				return n.owner.link
+		for n := r.hot.Head(); n != nil; n = n.Next() {
+			if n.Owner.link.entry == e {
+				return n.Owner.link
 			}
 		}
 		return nil
 	}
-	for n := e.links.head; n != nil; n = n.next {
-		if n.owner.replica == r {
-			return n.owner
+	for n := e.links.Head(); n != nil; n = n.Next() {
+		if n.Owner.replica == r {
+			return n.Owner
 		}
 	}
 	return nil
@@ -90,18 +92,18 @@ func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
 	l = &e.first
 	if l.replica != nil {
 		l = &link[R, S]{entry: e}
-		l.hook.owner = l
+		l.hook.Owner = l
 	}
 	l.replica = r
-	e.links.push(&l.hook)
+	e.links.Push(&l.hook)
 	e.nlinks++
 	switch {
 	case e.hot != nil:
 		l.heat(limit)
 	case e.nlinks > manyLinks:
 		e.hot = new(hotLinks[R, S])
-		for n := e.links.head; n != nil; n = n.next {
-			n.owner.heat(limit)
+		for n := e.links.Head(); n != nil; n = n.Next() {
+			n.Owner.heat(limit)
 		}
 	}
 	return l
@@ -111,9 +113,9 @@ func (e *entry[R, S]) linkTo(r *Replica[R, S], limit int) *link[R, S] {
 func (l *link[R, S]) heat(limit int) {
 	all := l.entry.hot
 	h := &hotLink[R, S]{link: l, buckets: &all.buckets, number: all.numbers.add(l)}
-	h.hook.owner = h
+	h.hook.Owner = h
 	l.hot = h
-	l.replica.hot.push(&h.hook)
+	l.replica.hot.Push(&h.hook)
 	if l.replica.open(limit) {
 		h.buckets.set(h.number, l.replica.load)
 	}
@@ -124,10 +126,10 @@ func (e *entry[R, S]) unlink(l *link[R, S]) {
 	if h := l.hot; h != nil {
 		h.buckets.remove(h.number)
 		e.hot.numbers.remove(h.number)
-		l.replica.hot.remove(&h.hook)
+		l.replica.hot.Remove(&h.hook)
 		l.hot = nil
 	}
-	e.links.remove(&l.hook)
+	e.links.Remove(&l.hook)
 	l.replica = nil
 	if e.nlinks--; e.nlinks == 0 {
 		e.hot = nil

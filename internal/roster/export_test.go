@@ -5,7 +5,7 @@ package roster
 // now and then.
 func (b *Book[R, S]) Pending() bool {
 	empty := func(l *loadBuckets) bool { return l.bottom() != nil && l.bottom().load == 0 }
-	return b.reserved.head != nil || b.Lingering() > 0 || empty(&b.drained) || empty(&b.open) || empty(&b.locked)
+	return b.reserved.Head() != nil || b.Lingering() > 0 || empty(&b.drained) || empty(&b.open) || empty(&b.locked)
 }
 
 // Held reports whether the place still counts: it was not released, and its

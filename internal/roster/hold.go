@@ -1,5 +1,7 @@
 package roster
 
+import "github.com/godurable/dog/internal/list"
+
 // hold is the right of an id without connections to one place on the replica of
 // its last connection. It begins when that connection ends. It lasts for
 // [Config.Linger], until the id is connected again, on any replica, or until
@@ -9,12 +11,12 @@ package roster
 // there uses the held place. If the reservation is given up, the place is held
 // again for the rest of the time.
 type hold[R, S any] struct {
-	rid     string           // fixed
-	replica *Replica[R, S]   // fixed
-	since   Time             // fixed
-	counts  bool             // one of the replica's places is held
-	hook    node[hold[R, S]] // in holds.order
-	on      node[hold[R, S]] // in Replica.holds
+	rid     string                // fixed
+	replica *Replica[R, S]        // fixed
+	since   Time                  // fixed
+	counts  bool                  // one of the replica's places is held
+	hook    list.Node[hold[R, S]] // in holds.order
+	on      list.Node[hold[R, S]] // in Replica.holds
 }
 
 // holds has the holds of a book. There is at most one for each id and at most
@@ -23,17 +25,17 @@ type hold[R, S any] struct {
 type holds[R, S any] struct {
 	table[string, *hold[R, S]] // by id
 	// all last for the same time, so they are in order of beginning and of end
-	order list[hold[R, S]]
+	order list.List[hold[R, S]]
 }
 
 // add creates the hold of an id, which must have none, on a replica where it
 // has a place.
 func (t *holds[R, S]) add(rid string, r *Replica[R, S], now Time) {
 	h := &hold[R, S]{rid: rid, replica: r, since: now}
-	h.hook.owner, h.on.owner = h, h
+	h.hook.Owner, h.on.Owner = h, h
 	t.put(rid, h)
-	t.order.push(&h.hook)
-	r.holds.push(&h.on)
+	t.order.Push(&h.hook)
+	r.holds.Push(&h.on)
 }
 
 // counted returns the hold of an id if it counts, or nil.
@@ -73,8 +75,8 @@ func (b *Book[R, S]) endHoldOf(e *entry[R, S], now Time) {
 // endHold ends a hold.
 func (b *Book[R, S]) endHold(h *hold[R, S], now Time) {
 	b.holds.delete(h.rid)
-	b.holds.order.remove(&h.hook)
-	h.replica.holds.remove(&h.on)
+	b.holds.order.Remove(&h.hook)
+	h.replica.holds.Remove(&h.on)
 	if h.counts {
 		h.covered()
 		b.unload(h.replica, now)

@@ -1,25 +1,27 @@
 package roster
 
+import "github.com/godurable/dog/internal/list"
+
 // Replica is one replica in a [Book]: its identity, its payload and the count
 // of its places. It is guarded by the lock that guards its Book.
 type Replica[R, S any] struct {
 	// The fields that a place needs come first, to share a cache line.
-	load     int                 // places reserved, used or held, at most Config.Limit
-	reserved int32               // reservations among these
-	draining bool                // no new places; never reset, and also set when gone
-	locked   bool                // no places for ids that are new to it
-	gone     bool                // removed from the book
-	ref      ref                 // fixed
-	since    Time                // when it became empty; only valid while load is 0
-	hot      list[hotLink[R, S]] // links of ids that are on many replicas
+	load     int                      // places reserved, used or held, at most Config.Limit
+	reserved int32                    // reservations among these
+	draining bool                     // no new places; never reset, and also set when gone
+	locked   bool                     // no places for ids that are new to it
+	gone     bool                     // removed from the book
+	ref      ref                      // fixed
+	since    Time                     // when it became empty; only valid while load is 0
+	hot      list.List[hotLink[R, S]] // links of ids that are on many replicas
 
 	// Value is the owner's payload. The Book does not use it.
 	Value R
 
-	order node[Replica[R, S]] // in Book.order
-	id    string              // fixed
-	held  int32               // places of load that are held for lingering ids
-	holds list[hold[R, S]]    // holds on this replica, counted or not; none when draining
+	order list.Node[Replica[R, S]] // in Book.order
+	id    string                   // fixed
+	held  int32                    // places of load that are held for lingering ids
+	holds list.List[hold[R, S]]    // holds on this replica, counted or not; none when draining
 }
 
 // ID returns the id under which the replica was added.
@@ -58,8 +60,8 @@ type Place[R, S any] struct {
 	replica *Replica[R, S] // fixed
 	since   Time           // when it was reserved
 	state   state
-	socket  S                 // while attached
-	hook    node[Place[R, S]] // in Book.reserved while reserved, in entry.sockets while attached
+	socket  S                      // while attached
+	hook    list.Node[Place[R, S]] // in Book.reserved while reserved, in entry.sockets while attached
 }
 
 type state uint8

@@ -7,8 +7,8 @@ func (b *Book[R, S]) Drain(r *Replica[R, S], now Time) {
 	if r.draining {
 		return
 	}
-	for r.holds.head != nil {
-		b.endHold(r.holds.head.owner, now)
+	for r.holds.Head() != nil {
+		b.endHold(r.holds.Head().Owner, now)
 	}
 	r.draining = true
 	b.settle(r)
@@ -81,7 +81,7 @@ func (b *Book[R, S]) retire(l *loadBuckets, now Time, retire func(*Replica[R, S]
 // remove removes an empty replica from the book.
 func (b *Book[R, S]) remove(r *Replica[R, S]) {
 	r.draining, r.gone = true, true
-	b.order.remove(&r.order)
+	b.order.Remove(&r.order)
 	b.replicas.delete(r.id)
 	n := r.ref.number
 	b.bucketsOf(r).remove(n)
@@ -94,10 +94,10 @@ func (b *Book[R, S]) remove(r *Replica[R, S]) {
 
 // expire ends expired reservations and holds.
 func (b *Book[R, S]) expire(now Time) {
-	for n := b.reserved.head; n != nil && passed(b.c.Reserve, n.owner.since, now); n = b.reserved.head {
-		b.Release(n.owner, now)
+	for n := b.reserved.Head(); n != nil && passed(b.c.Reserve, n.Owner.since, now); n = b.reserved.Head() {
+		b.Release(n.Owner, now)
 	}
-	for n := b.holds.order.head; n != nil && passed(b.c.Linger, n.owner.since, now); n = b.holds.order.head {
-		b.endHold(n.owner, now)
+	for n := b.holds.order.Head(); n != nil && passed(b.c.Linger, n.Owner.since, now); n = b.holds.order.Head() {
+		b.endHold(n.Owner, now)
 	}
 }

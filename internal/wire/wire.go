@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Protocol is the name of the subprotocol.
@@ -34,6 +35,7 @@ const (
 	Hello = 'h'
 	Gap   = 'g'
 	Ack   = 'a'
+	Back  = 'b' // when to come back; see AppendBack
 )
 
 // A client asks with Ping whether the connection works, and gets Pong.
@@ -117,6 +119,20 @@ func parseNumber(s string) (uint64, error) {
 		return 0, fmt.Errorf("%w: the number %.24q", ErrMalformed, s)
 	}
 	return n, nil
+}
+
+// Clients come back after a shutdown at this rate, within these times.
+const (
+	returnsPerSecond = 2000
+	minReturn        = 500 * time.Millisecond
+	maxReturn        = 30 * time.Second
+)
+
+// AppendBack appends a frame that tells each of so many clients when to come
+// back: at a random time, so that they do not come all at once.
+func AppendBack(b []byte, clients int) []byte {
+	within := min(max(time.Duration(clients)*time.Second/returnsPerSecond, minReturn), maxReturn)
+	return fmt.Appendf(b, `%c{"in":[0,%d]}`, Back, within.Milliseconds())
 }
 
 // A Position is a place in a history: after the message with Offset, in the

@@ -56,6 +56,15 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+func TestAppendBack_SpreadsClients(t *testing.T) {
+	for clients, want := range map[int]string{
+		0: `b{"in":[0,500]}`, 1000: `b{"in":[0,500]}`, 1500: `b{"in":[0,750]}`,
+		60_000: `b{"in":[0,30000]}`, 1_000_000: `b{"in":[0,30000]}`,
+	} {
+		require.Equal(t, want, string(wire.AppendBack(nil, clients)), "%d clients", clients)
+	}
+}
+
 func TestPosition_SortsLikeItsOffset(t *testing.T) {
 	offsets := []uint64{0, 1, 9, 10, 99, 100, 123456, 1<<63 - 1, 1<<64 - 1}
 	for i, n := range offsets {

@@ -103,6 +103,9 @@ var deeds = map[string]struct {
 	"Close": {func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
 		return s.Close(4000, "banned")
 	}, "[] 4000 banned"},
+	"Supersede": {func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
+		return s.Supersede()
+	}, "[] open"},
 	"Send to each": {func(_ context.Context, o fixture.Owner, _ *dog.Socket) error {
 		return toEach(o, "a")
 	}, "[a] open"},

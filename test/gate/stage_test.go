@@ -40,8 +40,9 @@ type stage struct {
 	socket        *dog.Socket     // ada's
 	booth         *booth          // ada's
 	chair         *chair
-	stall         *stall // fay's
-	far           dog.ID // eve's room
+	newer         *dog.Socket // ivy's second one, of the same stall
+	stall         *stall      // fay's
+	far           dog.ID      // eve's room
 
 	receive  func(o actor, w http.ResponseWriter, req *http.Request) error // of stalls
 	connect  func(b *booth, w http.ResponseWriter, req *http.Request)      // of booths; nil: connects
@@ -115,16 +116,22 @@ func (d *stall) Receive(w http.ResponseWriter, req *http.Request) error {
 	case "/visit":
 		return d.on.reach()
 	case "/join":
-		_, err := d.Connect(w, req, &dog.SocketOptions{UID: "fay"})
+		_, err := d.Connect(w, req, &dog.SocketOptions{UID: req.FormValue("as")})
 		return err
 	}
 	return d.on.receive(d, w, req)
 }
 
-func (d *stall) OnOpen(context.Context, *dog.Socket) error { d.on.stall = d; return nil }
+func (d *stall) OnOpen(_ context.Context, s *dog.Socket) error {
+	d.on.stall = d
+	if s.UID() == "ivy" {
+		d.on.newer = s
+	}
+	return nil
+}
 
 func (d *stall) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
-	if code == 4000 {
+	if code == 4000 || code == 4001 {
 		return d.on.reach()
 	}
 	return nil
@@ -197,7 +204,11 @@ func newStage(t *testing.T, rollback bool) *stage {
 	s.bob = s.srv.Dial("/?u=bob")
 	synctest.Wait()
 	s.eve = s.srv.Dial("/?u=eve")
-	s.fay = s.srv.Dial("/join")
+	s.fay = s.srv.Dial("/join?as=fay")
+	for range 2 {
+		synctest.Wait()
+		s.srv.Dial("/join?as=ivy")
+	}
 	synctest.Wait()
 	s.room, err = booths.ByID(s.booth.ID())
 	require.NoError(t, err)

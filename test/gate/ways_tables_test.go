@@ -35,6 +35,9 @@ var outputs = map[string]wayOut{
 	"Socket.Close": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.socket.Close(4000, "w")
 	}},
+	"Socket.Supersede": {by: inStall, send: func(s *stage, _ context.Context) error {
+		return s.newer.Supersede()
+	}},
 	"Socket.Broadcast": {by: inBooth, send: func(s *stage, _ context.Context) error {
 		return s.socket.Broadcast("w")
 	}},

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,28 @@ import (
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
+
+// Who waits for messages over HTTP learns of the deletion when it happens.
+func TestDelete_IsReportedToReadersThatWait(t *testing.T) {
+	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		if v.Objects == nil {
+			return // the history is that of the group, which Delete leaves alone
+		}
+		srv := serveHistory(t, v, nil)
+		require.NoError(t, v.Broadcast(t.Context(), "secret"))
+		first, _ := get(t, srv, "/?offset=now")
+		began := time.Now()
+		status := make(chan int)
+		go func() {
+			response, _ := get(t, srv, "/?live=long-poll&offset="+next(first))
+			status <- response.StatusCode
+		}()
+		synctest.Wait()
+		require.NoError(t, v.Delete(t.Context()))
+		require.Equal(t, http.StatusGone, <-status)
+		require.Zero(t, time.Since(began))
+	})
+}
 
 func TestDelete_EndsTheHistory(t *testing.T) {
 	for _, kind := range kinds[:1] {

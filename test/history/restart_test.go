@@ -108,6 +108,36 @@ func TestRestart_RestoredBackupIsAnotherHistory(t *testing.T) {
 	}
 }
 
+// Shutdown tells the clients that speak dog.v1 when to come back, also those
+// that are behind.
+func TestRestart_ClientsAreToldWhenToComeBack(t *testing.T) {
+	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 64 << 20}}
+	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		slow := dialWith(t, v.Server, "/?u=eve", dogtest.DialOptions{OnDemand: true})
+		for _, text := range padded(1, 1000) {
+			require.NoError(t, v.Broadcast(t.Context(), text))
+		}
+		synctest.Wait()
+		ada, plain := dial(t, v.Server, "ada", ""), v.Enter("bob")
+		ended := make(chan error)
+		go func() { ended <- v.Runtime.Shutdown(t.Context()) }()
+		for _, c := range []*client{ada, slow} {
+			kind, rest := c.frame()
+			for kind == "m" {
+				kind, rest = c.frame()
+			}
+			require.Equal(t, "b", kind)
+			require.JSONEq(t, `{"in":[0,500]}`, rest)
+			code, _ := c.Closed()
+			require.Equal(t, 1001, code)
+		}
+		require.Empty(t, plain.Received())
+		code, _ := plain.Closed()
+		require.Equal(t, 1001, code)
+		require.NoError(t, <-ended)
+	})
+}
+
 func TestRestart_ObjectStaysInMemoryWhileItKeepsMessages(t *testing.T) {
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Age: 10 * time.Minute}}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {

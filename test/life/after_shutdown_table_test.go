@@ -130,6 +130,7 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 		"Send":          {dog.ErrSocketClosed, func(l *leftover) error { return l.socket.Send("x") }},
 		"SetAttachment": harmless(func(l *leftover) error { return l.socket.SetAttachment(1) }),
 		"SetPresence":   {dog.ErrSocketClosed, func(l *leftover) error { return l.socket.SetPresence(1) }},
+		"Supersede":     shutDown(func(l *leftover) error { return l.socket.Supersede() }),
 		"Whisper":       shutDown(func(l *leftover) error { return only(l.socket.Whisper(outside(), "ada", "x")) }),
 	},
 	reflect.TypeFor[*dog.Storage](): {

@@ -14,38 +14,8 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/pipe"
 )
-
-// pipes is a listener whose connections are in memory, so that time is virtual.
-type pipes struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (l *pipes) dial() net.Conn {
-	client, server := net.Pipe()
-	l.conns <- server
-	return client
-}
-
-func (l *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipes) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // Browsers open connections in advance. Server.Shutdown alone waits for them
 // for five seconds.
@@ -65,19 +35,22 @@ func TestServe_DoesNotWaitForUnusedConnections(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			w.WriteHeader(http.StatusNoContent)
 		})
-		listener := newPipes()
+		listener := pipe.New()
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- rt.Serve(ctx, server, listener) }()
 
-		unused, used := listener.dial(), listener.dial()
+		unused, err := listener.Dial(t.Context())
+		require.NoError(t, err)
+		used, err := listener.Dial(t.Context())
+		require.NoError(t, err)
 		defer unused.Close()
 		defer used.Close()
 		go func() { _, _ = used.Write([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")) }()
 		<-answering
 		began := time.Now()
 		stop()
-		_, err := unused.Read(make([]byte, 1))
+		_, err = unused.Read(make([]byte, 1))
 		require.Error(t, err)
 		require.Equal(t, 500*time.Millisecond, time.Since(began))
 		res, err := http.ReadResponse(bufio.NewReader(used), nil)

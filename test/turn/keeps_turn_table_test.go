@@ -154,6 +154,7 @@ var turnTable = map[string]subject{
 		"SetAttachment": try(func(b *bench) { _ = b.s.SetAttachment(1) }),
 		"SetPresence":   try(func(b *bench) { _ = b.s.SetPresence(1) }),
 		"Subprotocol":   try(func(b *bench) { b.s.Subprotocol() }),
+		"Supersede":     try(func(b *bench) { _ = b.s.Supersede() }),
 		"Tags":          try(func(b *bench) { b.s.Tags() }),
 		"UID":           try(func(b *bench) { b.s.UID() }),
 		"Whisper":       mayWait{},

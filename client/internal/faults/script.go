@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,7 +148,8 @@ func (p *peer) do(s Step) error {
 		p.cut()
 	case s.Close != 0:
 		p.run.ending()
-		_ = p.ws.Close(websocket.StatusCode(s.Close), "faults") // the client may cut the connection instead
+		// The client may cut the connection instead.
+		_ = p.ws.Close(websocket.StatusCode(s.Close), cmp.Or(s.Reason, "faults"))
 	case s.Lost > 0:
 		return p.lost(s.Lost)
 	default:

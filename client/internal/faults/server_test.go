@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/godurable/dog/client/internal/faults"
+	"github.com/godurable/dog/internal/pipe"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -109,12 +110,9 @@ func TestServer_Judges(t *testing.T) {
 // said nothing for a while.
 func (a attempt) do(t *testing.T, handler http.Handler) {
 	time.Sleep(a.wait)
-	here, there := net.Pipe()
-	accepted := make(chan net.Conn, 1)
-	accepted <- there
 	server := &http.Server{Handler: handler}
 	done := make(chan struct{})
-	l := &onePipe{accepted, make(chan struct{})}
+	l := pipe.New()
 	go func() {
 		defer close(done)
 		_ = server.Serve(l)
@@ -124,7 +122,7 @@ func (a attempt) do(t *testing.T, handler http.Handler) {
 		<-done
 	}()
 	transport := &http.Transport{
-		DialContext:       func(context.Context, string, string) (net.Conn, error) { return here, nil },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return l.Dial(ctx) },
 		DisableKeepAlives: true,
 	}
 	ws, response, err := websocket.Dial(t.Context(), "http://faults/test?"+a.query, &websocket.DialOptions{
@@ -150,28 +148,6 @@ func (a attempt) do(t *testing.T, handler http.Handler) {
 	}
 	reading.Wait()
 }
-
-// A onePipe is a listener with one connection.
-type onePipe struct {
-	accepted chan net.Conn
-	closed   chan struct{}
-}
-
-func (l *onePipe) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.accepted:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *onePipe) Close() error {
-	close(l.closed)
-	return nil
-}
-
-func (l *onePipe) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
 func TestRead_RefusesATableThatCannotRun(t *testing.T) {
 	for name, scenarios := range map[string]string{

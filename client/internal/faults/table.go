@@ -75,6 +75,8 @@ type Sent struct {
 type Final struct {
 	Status int `json:"status,omitempty"` // of the response to the handshake
 	Code   int `json:"code,omitempty"`   // with which the server closed the connection
+
+	Reason string `json:"reason,omitempty"` // of the close; "": not checked
 }
 
 // A Connection is what the server does with one attempt of the client.
@@ -94,7 +96,7 @@ type Refuse struct {
 }
 
 // A Step is one thing that the server does, or one that it waits for. One
-// field is set, besides Cut.
+// field is set, besides Cut and Reason.
 type Step struct {
 	Hello  *Hello `json:"hello,omitempty"`  // sends hello
 	Send   string `json:"send,omitempty"`   // sends a text message, header and payload
@@ -111,6 +113,8 @@ type Step struct {
 	Drop  bool `json:"drop,omitempty"`  // cuts the connection
 	Close int  `json:"close,omitempty"` // closes the connection with this code
 	Lost  int  `json:"lost,omitempty"`  // the client must leave, so long after the server last sent something
+
+	Reason string `json:"reason,omitempty"` // of Close; default "faults"
 }
 
 // Hello is the first frame. Absent fields are those of an ordinary server.

@@ -65,7 +65,7 @@ test('the window of the server replaces one wait', async (t) => {
   assert.deepEqual(log.at(-1), ['state', 'waiting', { code: 1001, reason: 'restart', wait: 4000 }]);
   await pass(4000);
   FakeWebSocket.last.drop();
-  assert.equal(log.at(-1)[2].wait, 500);
+  assert.equal(log.at(-1)[2].wait, 250, 'it was no failure');
 });
 
 test('a window that makes no sense is ignored, and one without end is bounded', async (t) => {
@@ -143,11 +143,13 @@ test('codes from 4000 to 4099 are final, and others are not', async (t) => {
   for (const code of [4000, 4001, 4099]) {
     const room = join();
     const log = record(room, 'close');
+    const last = record(room, 'state');
     await settle();
     FakeWebSocket.last.hello();
     const sent = follow(room.send('unknown'));
     FakeWebSocket.last.drop(code, 'why');
     assert.equal(room.state, 'closed');
+    assert.deepEqual(last.at(-1), ['state', 'closed', { code, reason: 'why' }]);
     await settle();
     assert.equal(sent.result, 'refused');
     assert.equal(sent.error.sent, true);

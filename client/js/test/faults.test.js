@@ -51,7 +51,9 @@ const drive = async (room, { app = [], ...expected }, verdictURL) => {
     if (gap !== 'first') seen.push({ gap, from: room.position, position });
   });
   room.on('state', (state) => done || states.push(state));
-  room.on('close', ({ code }) => done || (final = code < 1000 ? { status: code } : { code }));
+  room.on('close', ({ code, reason }) => {
+    if (!done) final = { ...(code < 1000 ? { status: code } : { code }), ...(expected.final?.reason && { reason }) };
+  });
 
   let had = 0;
   for (const step of app) {

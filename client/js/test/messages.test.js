@@ -184,33 +184,21 @@ test('messages wait for the handler of a gap, so a snapshot comes before them', 
   assert.deepEqual(log, ['snapshot', 'A']);
 });
 
-test('it is behind until it has handled what was there when it came', async (t) => {
-  const room = setUp(t)({ after: 'k3-a5' });
-  const log = record(room, 'message', 'state');
+test('it leaves a server of another version, and reports it', async (t) => {
+  const room = setUp(t)();
+  const log = record(room, 'state', 'gap', 'message');
   await settle();
-  FakeWebSocket.last.hello({ pos: 'k3-a5', now: 'k3-b10' });
-  assert.equal(room.state, 'behind');
-  for (const place of ['a7', 'b10', 'b11']) FakeWebSocket.last.receive(`m${place}\n"${place}"`);
-  await settle();
+  for (const v of [2, undefined]) {
+    FakeWebSocket.last.hello({ v, gap: 'first' });
+    assert.ok(FakeWebSocket.last.closed);
+    assert.deepEqual(log.at(-1).slice(0, 2), ['state', 'waiting']);
+    assert.equal(log.at(-1)[2].reason, 'the server speaks version ' + v);
+    await pass(10_000);
+  }
   assert.deepEqual(
-    log.map(([, what]) => what),
-    ['behind', 'a7', 'b10', 'open', 'b11'],
+    log.filter(([event]) => event !== 'state'),
+    [],
   );
-});
-
-test('what an earlier connection received does not end being behind', async (t) => {
-  const room = setUp(t)({ after: 'k3-a0' });
-  let free = () => {};
-  room.on('message', () => new Promise((resolve) => (free = resolve)));
-  await settle();
-  FakeWebSocket.last.hello({ pos: 'z9-a0', now: 'z9-a9' });
-  FakeWebSocket.last.receive('ma9\nA');
-  FakeWebSocket.last.drop();
-  await pass(250);
-  FakeWebSocket.last.hello({ pos: 'k3-a1', gap: 'epoch', now: 'k3-a5' });
-  free();
-  await settle();
-  assert.equal(room.state, 'behind');
 });
 
 test('a message that arrives while the room closes is not handled', async (t) => {

@@ -1,41 +1,5 @@
 package roster
 
-// node is a hook for its owner, which is in at most one list through it.
-type node[T any] struct {
-	prev, next *node[T]
-	owner      *T // fixed
-}
-
-// list is an intrusive doubly linked list. The zero value is empty.
-type list[T any] struct {
-	head, tail *node[T]
-}
-
-func (l *list[T]) push(n *node[T]) {
-	n.prev, n.next = l.tail, nil
-	if l.tail == nil {
-		l.head = n
-	} else {
-		l.tail.next = n
-	}
-	l.tail = n
-}
-
-// remove unlinks n, which must be in l.
-func (l *list[T]) remove(n *node[T]) {
-	if n.prev == nil {
-		l.head = n.next
-	} else {
-		n.prev.next = n.next
-	}
-	if n.next == nil {
-		l.tail = n.prev
-	} else {
-		n.next.prev = n.prev
-	}
-	n.prev, n.next = nil, nil
-}
-
 // table is a map that frees memory when it shrinks, which Go's does not.
 type table[K comparable, V any] struct {
 	m    map[K]V
