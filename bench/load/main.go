@@ -123,7 +123,8 @@ func parseCells(list string) ([]cell, error) {
 		}
 		cells = append(cells, c)
 	}
-	if len(cells) > 1 && slices.ContainsFunc(cells, func(c cell) bool { return c.kind == "idle" || c.kind == "storm" }) {
+	alone := func(c cell) bool { return c.kind == "idle" || c.kind == "storm" }
+	if len(cells) > 1 && slices.ContainsFunc(cells, alone) {
 		return nil, fmt.Errorf("idle and storm go with no other cell: they begin with a server that has no sockets")
 	}
 	if len(cells) > 1 && slices.ContainsFunc(cells, func(c cell) bool { return c.kind == "rooms" }) {

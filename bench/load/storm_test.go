@@ -70,7 +70,9 @@ func TestStorm_FindsFaults(t *testing.T) {
 			}))
 			t.Cleanup(srv.Close)
 			l, err := newLoop(target{
-				addr: netip.MustParseAddrPort(strings.TrimPrefix(srv.URL, "http://")), proto: wire.ProtoV1, after: "e-a5",
+				addr:  netip.MustParseAddrPort(strings.TrimPrefix(srv.URL, "http://")),
+				proto: wire.ProtoV1,
+				after: "e-a5",
 			})
 			require.NoError(t, err)
 			l.patience = 500 * time.Millisecond

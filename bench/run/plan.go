@@ -137,8 +137,8 @@ var historyRows = []row{
 		only: []string{"idle"}, named: true,
 	},
 	{
-		name: "centrifuge-history", args: []string{"-lib", "centrifuge", "-centrifuge.history"}, only: []string{"storm"},
-		named: true,
+		name: "centrifuge-history", args: []string{"-lib", "centrifuge", "-centrifuge.history"},
+		only: []string{"storm"}, named: true,
 	},
 }
 
@@ -162,11 +162,12 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 		}
 		rows = append(rows, r)
 	}
-	rows = append(rows, row{name: "dog-drop", args: []string{"-lib", "dog", "-dog.drop"}, only: []string{"slow"}})
-	rows = append(rows, row{name: "dog-parked", args: []string{"-lib", "dog", "-dog.park", "500ms"}, only: []string{"idle"}})
+	idle := []string{"idle"}
 	rows = append(
 		rows,
-		row{name: "dog-objects-parked", args: []string{"-lib", "dog-objects", "-dog.park", "500ms"}, only: []string{"idle"}},
+		row{name: "dog-drop", args: []string{"-lib", "dog", "-dog.drop"}, only: []string{"slow"}},
+		row{name: "dog-parked", args: []string{"-lib", "dog", "-dog.park", "500ms"}, only: idle},
+		row{name: "dog-objects-parked", args: []string{"-lib", "dog-objects", "-dog.park", "500ms"}, only: idle},
 	)
 	rows = append(rows, historyRows...)
 	rows = append(rows, o.rows...)

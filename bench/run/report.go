@@ -124,8 +124,10 @@ var (
 		"Idle socket, KiB of RSS", []string{"idle"}, false, true, func(r wire.Result) float64 { return r.PerSocket },
 	}
 
-	catchUp = metric{"Catching up, server CPU without that of connecting, ns per message", []string{"storm"}, false, true,
-		perDelivery(func(r wire.Result) float64 { return 1000 * r.ServerCPU })}
+	catchUp = metric{
+		"Catching up, server CPU without that of connecting, ns per message", []string{"storm"}, false, true,
+		perDelivery(func(r wire.Result) float64 { return 1000 * r.ServerCPU }),
+	}
 
 	metrics = []metric{
 		serverCPU,
@@ -357,7 +359,8 @@ func (r results) table(b *strings.Builder, m metric) {
 	fmt.Fprintf(b, "\n### %s\n\n|", m.title)
 	head(b, columns)
 	for _, row := range r.Rows {
-		if !slices.ContainsFunc(columns, func(c column) bool { return r.failed(c, row) || len(r.values(m, c, row)) > 0 }) {
+		measured := func(c column) bool { return r.failed(c, row) || len(r.values(m, c, row)) > 0 }
+		if !slices.ContainsFunc(columns, measured) {
 			continue
 		}
 		fmt.Fprintf(b, "| %s", row)

@@ -15,7 +15,7 @@ import (
 // client before it writes them.
 const centrifugeDelay = 5 * time.Millisecond
 
-var centrifugeHistory = flag.Bool("centrifuge.history", false, "centrifuge: keep a history in memory, and recover from it")
+var centrifugeHistory = flag.Bool("centrifuge.history", false, "centrifuge: keep a history, and recover from it")
 
 // serveCentrifuge is centrifuge over its Protobuf protocol, the leaner of the
 // two, with clients that the server subscribes when they connect, and messages

@@ -15,7 +15,7 @@ import (
 var (
 	dogLimit   = flag.Int("dog.limit", 500, "dog: sockets per replica")
 	dogPark    = flag.Duration("dog.park", 0, "dog: Options.ParkAfter")
-	dogDrop    = flag.Bool("dog.drop", false, "dog: slow clients lose their oldest messages instead of their connection")
+	dogDrop    = flag.Bool("dog.drop", false, "dog: slow clients lose their oldest messages, not their connection")
 	dogHistory = flag.Bool("dog.history", false, "dog: keep a history")
 	dogV1      = flag.Bool("dog.v1", false, "dog: the clients speak dog.v1")
 )
