@@ -75,7 +75,8 @@ func TestInterrupted_ReplayGoesOnWhereItWas(t *testing.T) {
 		restart   bool
 	}{
 		"reset": {
-			func(v *fixture.Owners) error { return v.Abort(errors.New("as asked")) }, websocket.StatusInternalError, false,
+			func(v *fixture.Owners) error { return v.Abort(errors.New("as asked")) },
+			websocket.StatusInternalError, false,
 		},
 		"shutdown": {
 			func(v *fixture.Owners) error { return v.Runtime.Shutdown(context.Background()) },

@@ -87,7 +87,8 @@ func TestOnce_NothingComesBeforeHello(t *testing.T) {
 				synctest.Wait()
 				first := make(chan string, 1)
 				go func() {
-					again, _, err := v.Server.TryDial("/?u=ada"+session, dogtest.DialOptions{Subprotocols: []string{"dog.v1"}})
+					options := dogtest.DialOptions{Subprotocols: []string{"dog.v1"}}
+					again, _, err := v.Server.TryDial("/?u=ada"+session, options)
 					if err != nil {
 						first <- err.Error()
 						return

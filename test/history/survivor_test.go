@@ -54,7 +54,8 @@ type survivor struct {
 }
 
 func newSurvivor(uid string, gap dog.GapReason, seed uint64) *survivor {
-	return &survivor{uid: uid, session: "session-of-" + uid, gap: gap, random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec
+	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test
+	return &survivor{uid: uid, session: "session-of-" + uid, gap: gap, random: random}
 }
 
 // text returns a message.
