@@ -150,7 +150,8 @@ func dialDeaf(t *testing.T, srv *httptest.Server, i int) net.Conn {
 		protocol = "Sec-WebSocket-Protocol: dog.v1\r\n"
 	}
 	_, err = fmt.Fprintf(c, "GET /?u=client-%d&after= HTTP/1.1\r\nHost: x\r\n"+
-		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", i, protocol)
+		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", i, protocol)
 	require.NoError(t, err)
 	line, err := bufio.NewReaderSize(c, 16).ReadString('\n')
 	require.NoError(t, err)
