@@ -88,7 +88,11 @@ func (t target) connect(fd, index int, slow bool) error {
 			return err
 		}
 	}
-	return unix.Connect(fd, &unix.SockaddrInet4{Addr: t.addr.Addr().As4(), Port: int(t.addr.Port())})
+	err := unix.Connect(fd, &unix.SockaddrInet4{Addr: t.addr.Addr().As4(), Port: int(t.addr.Port())})
+	if err == unix.EINTR { // it goes on, and the first write waits for it
+		return nil
+	}
+	return err
 }
 
 // request is that of a handshake.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"time"
@@ -54,6 +55,7 @@ type loop struct {
 	start  time.Time
 	now    time.Duration // since start, when the bytes at hand were read
 	closed int           // sockets that the server closed
+	code   uint16        // the close code of one of them; 0: none had one
 	failed error         // what else the server did wrong
 }
 
@@ -146,7 +148,7 @@ func (l *loop) turn(wait time.Duration) error {
 	case l.failed != nil:
 		return l.failed
 	case l.closed > 0:
-		return fmt.Errorf("the server closed %d sockets", l.closed)
+		return fmt.Errorf("the server closed %d sockets, close code %d", l.closed, l.code)
 	}
 	return nil
 }
@@ -215,6 +217,9 @@ func (l *loop) feed(s *socket, data []byte) {
 		case wire.Ping:
 			l.send(s, wire.Pong, f.Payload)
 		case wire.Close:
+			if len(f.Payload) >= 2 {
+				l.code = binary.BigEndian.Uint16(f.Payload)
+			}
 			l.lose(s)
 			return
 		}
