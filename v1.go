@@ -32,7 +32,8 @@ type v1Client struct {
 	ping    time.Duration // 0: none
 	max     int64
 
-	resume atomic.Pointer[Resume] // nil until the socket has joined
+	resume  atomic.Pointer[Resume] // nil until the socket has joined
+	greeted atomic.Bool            // hello has been sent
 }
 
 // v1Of returns what a request says in dog.v1. It returns nil if the client does
@@ -73,14 +74,19 @@ func (s *Socket) greet(res Resume) {
 	if res.Gap != "" && res.Gap != GapFirst {
 		s.countGap()
 	}
+	handled := s.v1.handled()
 	data, err := json.Marshal(hello{
-		Version: 1, From: res.From, Gap: res.Gap, Handled: s.v1.handled(),
+		Version: 1, From: res.From, Gap: res.Gap, Handled: handled,
 		Ping: s.v1.ping.Milliseconds(), Max: s.v1.max,
 	})
 	if err != nil {
 		panic(err) // there is nothing that cannot be encoded
 	}
 	_ = s.conn.Send(conn.NewControl(append([]byte{wire.Hello}, data...)), "")
+	s.v1.greeted.Store(true)
+	if now := s.v1.handled(); now > handled { // confirmed since, by another connection of the session
+		s.ack(now)
+	}
 }
 
 // handled returns the greatest number of the client's messages that were
@@ -193,6 +199,9 @@ func (s *Socket) again() { s.close(1013, "an earlier message is being handled", 
 
 // ack acknowledges the client's messages up to a number.
 func (s *Socket) ack(number uint64) {
+	if !s.v1.greeted.Load() {
+		return
+	}
 	_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, number, 10)), "")
 }
 

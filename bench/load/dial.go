@@ -6,7 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
-	"strings"
+	"net/url"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +31,8 @@ const (
 type target struct {
 	addr  netip.AddrPort
 	proto string
-	rooms bool // of roomSize sockets, instead of one for all
+	rooms bool   // of roomSize sockets, instead of one for all
+	after string // the position after which the clients have missed messages; "": they are new
 }
 
 // dial connects and shakes hands. It returns the descriptor, non-blocking, and
@@ -87,32 +88,59 @@ func (t target) connect(fd, index int, slow bool) error {
 			return err
 		}
 	}
-	return unix.Connect(fd, &unix.SockaddrInet4{Addr: t.addr.Addr().As4(), Port: int(t.addr.Port())})
+	err := unix.Connect(fd, &unix.SockaddrInet4{Addr: t.addr.Addr().As4(), Port: int(t.addr.Port())})
+	if err == unix.EINTR { // it goes on, and the first write waits for it
+		return nil
+	}
+	return err
 }
 
-func (t target) handshake(fd, index int) (rest []byte, err error) {
-	query := ""
-	if t.proto == wire.ProtoCentrifuge {
+// request is that of a handshake.
+func (t target) request(index int) []byte {
+	query, header := "", ""
+	switch t.proto {
+	case wire.ProtoCentrifuge:
 		query = "&format=protobuf"
+	case wire.ProtoV1:
+		header = "Sec-WebSocket-Protocol: " + wire.V1Subprotocol + "\r\n"
+		if t.after != "" {
+			query = "&after=" + url.QueryEscape(t.after)
+		}
 	}
 	if t.rooms {
 		query += fmt.Sprintf("&room=%d", index/roomSize)
 	}
-	request := fmt.Sprintf("GET /ws?uid=u%d%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", index, query, t.addr, challenge)
-	if err := write(fd, []byte(request)); err != nil {
+	return fmt.Appendf(nil, "GET /ws?uid=u%d%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\n%sSec-WebSocket-Key: %s\r\n\r\n", index, query, t.addr, header, challenge)
+}
+
+var headEnd = []byte("\r\n\r\n")
+
+// accepted checks the response to a handshake.
+func (t target) accepted(head []byte) error {
+	ok := bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) && bytes.Contains(head, []byte(accept))
+	if ok && t.proto == wire.ProtoV1 {
+		ok = bytes.Contains(head, []byte(wire.V1Subprotocol))
+	}
+	if !ok {
+		return fmt.Errorf("the server answered %q", head)
+	}
+	return nil
+}
+
+func (t target) handshake(fd, index int) (rest []byte, err error) {
+	if err := write(fd, t.request(index)); err != nil {
 		return nil, err
 	}
 	var b []byte
-	end := []byte("\r\n\r\n")
-	for !bytes.Contains(b, end) {
+	for !bytes.Contains(b, headEnd) {
 		if b, err = more(fd, b); err != nil {
 			return nil, err
 		}
 	}
-	head, rest, _ := bytes.Cut(b, end)
-	if !strings.HasPrefix(string(head), "HTTP/1.1 101 ") || !strings.Contains(string(head), accept) {
-		return nil, fmt.Errorf("the server answered %q", head)
+	head, rest, _ := bytes.Cut(b, headEnd)
+	if err := t.accepted(head); err != nil {
+		return nil, err
 	}
 	if t.proto == wire.ProtoCentrifuge {
 		return t.greet(fd, rest)
@@ -121,19 +149,18 @@ func (t target) handshake(fd, index int) (rest []byte, err error) {
 }
 
 // greet connects on centrifuge's level and waits for the reply, after which the
-// server has subscribed the client.
+// server has subscribed the client. The reply is in what it returns.
 func (t target) greet(fd int, rest []byte) ([]byte, error) {
-	if err := write(fd, wire.AppendMasked(nil, wire.Binary, wire.CentrifugeConnect)); err != nil {
+	connect, err := wire.AppendCentrifugeConnect(nil, t.after)
+	if err != nil {
+		return nil, err
+	}
+	if err := write(fd, wire.AppendMasked(nil, wire.Binary, connect)); err != nil {
 		return nil, err
 	}
 	for {
-		f, n, err := wire.Next(rest)
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			_, err := wire.CentrifugeMessages(f.Payload, func([]byte) {})
-			return rest[n:], err
+		if _, n, err := wire.Next(rest); n > 0 || err != nil {
+			return rest, err
 		}
 		if rest, err = more(fd, rest); err != nil {
 			return nil, err

@@ -48,7 +48,7 @@ func idle(l *loop, emit func(wire.Result) error) error {
 	}
 	var holders []*holder
 	for from := own; from < *sockets; from += share {
-		h, err := startHolder(from, min(share, *sockets-from))
+		h, err := startHolder("-hold", from, min(share, *sockets-from))
 		if err != nil {
 			return err
 		}
@@ -90,6 +90,7 @@ func idle(l *loop, emit func(wire.Result) error) error {
 		Seconds:    took.Seconds(),
 		RSS:        full.RSS,
 		PerSocket:  (full.RSS - empty.RSS) / float64(*sockets),
+		HeapEach:   1024 * (full.Heap - empty.Heap) / float64(*sockets),
 		Goroutines: float64(full.Goroutines-empty.Goroutines) / float64(*sockets),
 	}
 	if full.Sockets != *sockets {
@@ -107,21 +108,21 @@ func share() (int, error) {
 	return int(limit.Max) - spare, nil
 }
 
-// A holder is another process of this program.
+// A holder is another process of this program. It ends with its standard input.
 type holder struct {
 	cmd *exec.Cmd
-	in  io.Closer
+	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-func startHolder(from, n int) (*holder, error) {
+func startHolder(mode string, from, n int, flags ...string) (*holder, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(
-		self, "-hold", "-addr", *addr, "-proto", *proto, "-first", strconv.Itoa(from), "-sockets", strconv.Itoa(n),
-	)
+	cmd := exec.Command(self, append([]string{
+		mode, "-addr", *addr, "-proto", *proto, "-first", strconv.Itoa(from), "-sockets", strconv.Itoa(n),
+	}, flags...)...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

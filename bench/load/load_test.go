@@ -253,12 +253,15 @@ func TestLoad_FindsFaults(t *testing.T) {
 func TestCellNames(t *testing.T) {
 	for _, name := range []string{
 		"", "w1", "w-64", "w0-64", "w1-8", "w1-64@5", "rate-64", "rate-64@0", "fast-64", "idle,w1-64", "w1-64,",
-		"rooms", "rooms-64,w1-64",
+		"rooms", "rooms-64,w1-64", "storm-100", "storm-100x5", "w1-100x50", "storm-100x50,w1-64",
 	} {
 		_, err := parseCells(name)
 		require.Error(t, err, name)
 	}
-	cells, err := parseCells("w32-64,slow-256@10")
+	cells, err := parseCells("storm-100x50")
+	require.NoError(t, err)
+	require.Equal(t, []cell{{name: "storm-100x50", kind: "storm", size: 100, n: 50}}, cells)
+	cells, err = parseCells("w32-64,slow-256@10")
 	require.NoError(t, err)
 	require.Equal(t, []cell{
 		{name: "w32-64", kind: "w", size: 64, n: 32},

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"time"
@@ -20,10 +22,11 @@ const (
 
 // A socket is one connection.
 type socket struct {
-	index int
-	fd    int
-	rest  []byte // a frame that has not arrived whole
-	out   []byte // what the kernel has not taken yet
+	index   int
+	fd      int
+	shaking bool   // the response to its handshake has not arrived; see storm
+	rest    []byte // a frame that has not arrived whole
+	out     []byte // what the kernel has not taken yet
 
 	got int64  // messages of this cell
 	sum uint64 // of their sequence numbers
@@ -42,6 +45,8 @@ type loop struct {
 	blocked []*socket // with something in out
 
 	message func(*socket, []byte) // called for each message
+	greeted func(*socket, string) // called with the position of the history when a client is connected; may be nil
+	shook   func(*socket)         // called when a handshake of a storm has succeeded
 	tick    func()                // called when it is due; nil: never
 	due     time.Duration         // on the loop's clock
 
@@ -50,6 +55,7 @@ type loop struct {
 	start  time.Time
 	now    time.Duration // since start, when the bytes at hand were read
 	closed int           // sockets that the server closed
+	code   uint16        // the close code of one of them; 0: none had one
 	failed error         // what else the server did wrong
 }
 
@@ -142,7 +148,7 @@ func (l *loop) turn(wait time.Duration) error {
 	case l.failed != nil:
 		return l.failed
 	case l.closed > 0:
-		return fmt.Errorf("the server closed %d sockets", l.closed)
+		return fmt.Errorf("the server closed %d sockets, close code %d", l.closed, l.code)
 	}
 	return nil
 }
@@ -183,7 +189,13 @@ func (l *loop) read(s *socket) {
 		l.lose(s)
 	default:
 		l.now = time.Since(l.start)
-		l.feed(s, l.buf[:have+n])
+		data := l.buf[:have+n]
+		if s.shaking {
+			if data = l.shake(s, data); s.shaking {
+				return
+			}
+		}
+		l.feed(s, data)
 	}
 }
 
@@ -205,6 +217,9 @@ func (l *loop) feed(s *socket, data []byte) {
 		case wire.Ping:
 			l.send(s, wire.Pong, f.Payload)
 		case wire.Close:
+			if len(f.Payload) >= 2 {
+				l.code = binary.BigEndian.Uint16(f.Payload)
+			}
 			l.lose(s)
 			return
 		}
@@ -216,24 +231,85 @@ func (l *loop) feed(s *socket, data []byte) {
 	s.rest = append(s.rest[:0], data...)
 }
 
-func (l *loop) unpack(s *socket, payload []byte) {
-	if l.proto != wire.ProtoCentrifuge {
-		l.message(s, payload)
-		return
+// shake handles the response to a handshake and returns what follows.
+func (l *loop) shake(s *socket, data []byte) (rest []byte) {
+	head, rest, found := bytes.Cut(data, headEnd)
+	if !found {
+		s.rest = append(s.rest[:0], data...)
+		return nil
 	}
-	ping, err := wire.CentrifugeMessages(payload, func(data []byte) { l.message(s, data) })
+	if err := l.accepted(head); err != nil {
+		l.failed = err
+		return nil
+	}
+	s.shaking = false
+	if l.proto == wire.ProtoCentrifuge {
+		connect, err := wire.AppendCentrifugeConnect(nil, l.after)
+		if err != nil {
+			l.failed = err
+			return nil
+		}
+		l.send(s, wire.Binary, connect)
+	}
+	l.shook(s)
+	return rest
+}
+
+func (l *loop) unpack(s *socket, payload []byte) {
+	var err error
+	switch l.proto {
+	case wire.ProtoCentrifuge:
+		err = l.unpackCentrifuge(s, payload)
+	case wire.ProtoV1:
+		err = l.unpackV1(s, payload)
+	default:
+		l.message(s, payload)
+	}
 	if err != nil {
 		l.failed = err
 	}
-	if ping {
+}
+
+func (l *loop) unpackCentrifuge(s *socket, payload []byte) error {
+	f, err := wire.ParseCentrifuge(payload, l.after != "", func(data []byte) { l.message(s, data) })
+	if f.Connected && l.greeted != nil {
+		l.greeted(s, f.Position)
+	}
+	if f.Ping {
 		l.send(s, wire.Binary, wire.CentrifugePong)
 	}
+	return err
+}
+
+func (l *loop) unpackV1(s *socket, payload []byte) error {
+	f, err := wire.ParseV1(payload)
+	if err != nil {
+		return err
+	}
+	switch f.Kind {
+	case 'm':
+		l.message(s, f.Data)
+	case 'h':
+		position, err := f.Position()
+		if err != nil {
+			return err
+		}
+		if l.greeted != nil {
+			l.greeted(s, position)
+		}
+	default:
+		return fmt.Errorf("a frame of kind %q", f.Kind)
+	}
+	return nil
 }
 
 // ask sends a message.
 func (l *loop) ask(s *socket, message []byte) {
-	if l.proto == wire.ProtoCentrifuge {
+	switch l.proto {
+	case wire.ProtoCentrifuge:
 		message = wire.AppendCentrifugeSend(nil, message)
+	case wire.ProtoV1:
+		message = wire.AppendV1(nil, message)
 	}
 	l.send(s, wire.Binary, message)
 }

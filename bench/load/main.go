@@ -32,13 +32,18 @@ var (
 		"what to measure on them, in this order: w1-BYTES, w32-BYTES (fan-out with so many "+
 			"messages under way), echo-BYTES, rooms-BYTES (alone: rooms of two, in which both always talk), "+
 			"rate-BYTES@PER_SECOND, slow-BYTES@PER_SECOND (the same without and with 1 % more "+
-			"sockets that never read), idle",
+			"sockets that never read), idle, storm-BYTESxMISSED (alone, as idle: all clients come back at once, "+
+			"and each has missed so many messages)",
 	)
 	measure  = flag.Duration("time", 600*time.Millisecond, "duration of a measurement")
 	atLeast  = flag.Uint64("messages", 10, "fan-outs that a measurement has at least, besides those under way")
 	settle   = flag.Duration("settle", 2*time.Second, "idle: silence before memory is measured")
 	first    = flag.Int("first", 0, "hold: index of the first socket")
 	holdOnly = flag.Bool("hold", false, "only hold sockets, for another process that measures")
+	backOnly = flag.Bool("back", false, "only be clients that come back, for another process that measures")
+	missed   = flag.Int("missed", 0, "back: how many messages each client has missed")
+	size     = flag.Int("size", 64, "back: their size")
+	after    = flag.String("after", "", "back: the position after which they are")
 )
 
 func main() {
@@ -51,9 +56,13 @@ func main() {
 		log.Fatal(err)
 	}
 	t := target{addr: to, proto: *proto}
-	if *holdOnly {
+	switch {
+	case *holdOnly:
 		err = hold(t)
-	} else {
+	case *backOnly:
+		t.after = *after
+		err = back(t)
+	default:
 		err = run(t)
 	}
 	if err != nil {
@@ -73,8 +82,11 @@ func run(t target) error {
 	}
 	out := json.NewEncoder(os.Stdout)
 	emit := func(r wire.Result) error { return out.Encode(r) }
-	if cells[0].kind == "idle" {
+	switch cells[0].kind {
+	case "idle":
 		return idle(l, emit)
+	case "storm":
+		return cells[0].storm(l, emit)
 	}
 	if err := l.open(0, *sockets); err != nil {
 		return err
@@ -96,9 +108,9 @@ func run(t target) error {
 // A cell is one thing to measure.
 type cell struct {
 	name string
-	kind string // w, echo, rooms, rate, slow, idle
+	kind string // w, echo, rooms, rate, slow, idle, storm
 	size int    // of the messages
-	n    int    // w: messages under way
+	n    int    // w: messages under way; storm: messages missed
 	rate float64
 }
 
@@ -111,8 +123,9 @@ func parseCells(list string) ([]cell, error) {
 		}
 		cells = append(cells, c)
 	}
-	if len(cells) > 1 && slices.ContainsFunc(cells, func(c cell) bool { return c.kind == "idle" }) {
-		return nil, fmt.Errorf("idle goes with no other cell: it begins with a server that has no sockets")
+	alone := func(c cell) bool { return c.kind == "idle" || c.kind == "storm" }
+	if len(cells) > 1 && slices.ContainsFunc(cells, alone) {
+		return nil, fmt.Errorf("idle and storm go with no other cell: they begin with a server that has no sockets")
 	}
 	if len(cells) > 1 && slices.ContainsFunc(cells, func(c cell) bool { return c.kind == "rooms" }) {
 		return nil, fmt.Errorf("rooms goes with no other cell: its sockets are not all in one room")
@@ -127,6 +140,7 @@ func parseCell(name string) (c cell, err error) {
 	}
 	kind, size, _ := strings.Cut(name, "-")
 	size, rate, paced := strings.Cut(size, "@")
+	size, missed, came := strings.Cut(size, "x")
 	if c.size, err = strconv.Atoi(size); err != nil {
 		return cell{}, err
 	}
@@ -145,8 +159,13 @@ func parseCell(name string) (c cell, err error) {
 			return cell{}, fmt.Errorf("no rate: %q", rate)
 		}
 	}
-	if paced != (c.kind == "rate" || c.kind == "slow") ||
-		!slices.Contains([]string{"w", "echo", "rooms", "rate", "slow"}, c.kind) {
+	if came {
+		if c.n, err = strconv.Atoi(missed); err != nil || c.n < fillWindow {
+			return cell{}, fmt.Errorf("at least %d messages can be missed", fillWindow)
+		}
+	}
+	if paced != (c.kind == "rate" || c.kind == "slow") || came != (c.kind == "storm") ||
+		!slices.Contains([]string{"w", "echo", "rooms", "rate", "slow", "storm"}, c.kind) {
 		return cell{}, fmt.Errorf("no such cell")
 	}
 	return c, nil

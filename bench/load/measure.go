@@ -195,10 +195,14 @@ func (r reading) since(before reading, to *wire.Result) {
 }
 
 func stat(collect bool) (s wire.Stat, err error) {
-	url := "http://" + *statAddr + "/stat"
 	if collect {
-		url += "?gc=1"
+		return statOf("?gc=1")
 	}
+	return statOf("")
+}
+
+func statOf(query string) (s wire.Stat, err error) {
+	url := "http://" + *statAddr + "/stat" + query
 	resp, err := http.Get(url)
 	if err != nil {
 		return wire.Stat{}, err

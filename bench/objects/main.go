@@ -23,7 +23,7 @@ type options struct {
 	sizes  sizes
 }
 
-// sizes are numbers of objects.
+// sizes are numbers of objects, or of what the cell is about instead.
 type sizes struct {
 	Few       int `json:"few"` // at once
 	Many      int `json:"many"`
@@ -31,11 +31,18 @@ type sizes struct {
 	StoredSQL int `json:"stored_sql"`
 	Live      int `json:"live"`
 	Alarms    int `json:"alarms"`
+	Kept      int `json:"kept"`    // messages of a history
+	Clients   int `json:"clients"` // that connect and disconnect
 }
 
 var (
-	fullSizes  = sizes{Few: 64, Many: 1024, Stored: 1_000_000, StoredSQL: 100_000, Live: 10_000, Alarms: 100_000}
-	quickSizes = sizes{Few: 2, Many: 8, Stored: 2000, StoredSQL: 200, Live: 100, Alarms: 1000}
+	fullSizes = sizes{
+		Few: 64, Many: 1024, Stored: 1_000_000, StoredSQL: 100_000, Live: 10_000, Alarms: 100_000, Kept: 500_000,
+		Clients: 100_000,
+	}
+	quickSizes = sizes{
+		Few: 2, Many: 8, Stored: 2000, StoredSQL: 200, Live: 100, Alarms: 1000, Kept: 10_000, Clients: 500,
+	}
 )
 
 func main() {

@@ -16,7 +16,7 @@ import (
 )
 
 // rows are the programs, in directories of their names.
-var rows = []string{"raw", subject, "sqlite", "goakt", "protoactor", "hollywood"}
+var rows = []string{"raw", subject, "sqlite", "goakt", "protoactor", "hollywood", "centrifuge"}
 
 // subject is the row that is compared with the others.
 const subject = "dog"
@@ -41,6 +41,7 @@ func (s store) name() string { return fmt.Sprintf("%s-%d", s.fill, s.objects) }
 // cells are all there is to measure.
 func (s sizes) cells() []cell {
 	kept := []string{subject, "sqlite"}
+	sockets := []string{subject, "centrifuge"}
 	none, keys, rows := &store{"fill", 0}, &store{"fill", s.Stored}, &store{"fill-sql", s.StoredSQL}
 	return []cell{
 		{Name: "sync", Objects: 1, rows: []string{"raw"}},
@@ -61,6 +62,9 @@ func (s sizes) cells() []cell {
 		{Name: "live", Objects: s.Live, data: keys},
 		{Name: "live-sql", Objects: s.Live, data: rows},
 		{Name: "alarms", Objects: s.Alarms, data: &store{"fill-alarms", s.Alarms}},
+		{Name: "kept", Objects: s.Kept, rows: sockets},
+		{Name: "attach", Objects: s.Clients, rows: sockets},
+		{Name: "attach-presence", Objects: s.Clients, rows: sockets},
 	}
 }
 
@@ -153,6 +157,7 @@ var peers = map[string]string{
 	"goakt":      "tochemey/goakt/v3",
 	"protoactor": "asynkron/protoactor-go",
 	"hollywood":  "anthdm/hollywood",
+	"centrifuge": "centrifugal/centrifuge",
 }
 
 // fill stores what cells need. What it measures belongs to the first round.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log"
 	"slices"
@@ -60,13 +61,20 @@ var titles = map[string]string{
 	"live":        "live objects with a key",
 	"live-sql":    "live objects with a row",
 	"alarms":      "due alarms after a restart",
+	"kept":        "keep a message of 100 bytes in a history",
+
+	"attach":          "connect and disconnect",
+	"attach-presence": "connect and disconnect, with presence",
 }
+
+// nouns are what a cell has a number of, if not of objects.
+var nouns = map[string]string{"kept": "messages", "attach": "clients", "attach-presence": "clients"}
 
 func (c cell) String() string {
 	if c.Objects == 1 {
 		return titles[c.Name]
 	}
-	return fmt.Sprintf("%s, %s objects", titles[c.Name], figures.Thousands(c.Objects))
+	return fmt.Sprintf("%s, %s %s", titles[c.Name], figures.Thousands(c.Objects), cmp.Or(nouns[c.Name], "objects"))
 }
 
 // units describe the figures, in the order in which they are shown.
@@ -77,6 +85,8 @@ var units = []struct{ figure, title string }{
 	{drive.Seconds, "seconds"},
 	{drive.Bytes, "bytes on disk, each"},
 	{drive.RSS, "MiB of RSS"},
+	{drive.HeapEach, "bytes of heap, each"},
+	{drive.CPUEach, "µs of CPU, each"},
 }
 
 // A place is where a figure is found.
@@ -195,10 +205,10 @@ func (r results) goals() []goal {
 	add(cell{Name: "wake-sql", Objects: z.StoredSQL}.String()+": p50, µs",
 		convert(own("wake-sql", z.StoredSQL, drive.P50), microseconds), false, 300)
 	add(cell{Name: "fill", Objects: z.Stored}.String()+": bytes each", own("fill", z.Stored, drive.Bytes), false, 200)
-	without := own("start", 0, drive.Seconds)
+	empty := own("start", 0, drive.Seconds)
 	longer := make(map[int]float64)
 	for round, v := range own("start", z.Stored, drive.Seconds) {
-		if w, ok := without[round]; ok {
+		if w, ok := empty[round]; ok {
 			longer[round] = v - w
 		}
 	}
@@ -210,6 +220,10 @@ func (r results) goals() []goal {
 		cell{Name: "alarms", Objects: z.Alarms}.String()+": per second", own("alarms", z.Alarms, drive.PerSecond), true,
 		10_000,
 	)
+	kept, attach := cell{Name: "kept", Objects: z.Kept}, cell{Name: "attach", Objects: z.Clients}
+	add(kept.String()+": bytes of heap each", own("kept", z.Kept, drive.HeapEach), false, 124)
+	with, without := own("attach-presence", z.Clients, drive.CPUEach), own("attach", z.Clients, drive.CPUEach)
+	add(attach.String()+": CPU, with presence over without", figures.Divide(with, without), false, 1.15)
 	return all
 }
 

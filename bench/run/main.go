@@ -27,6 +27,7 @@ type options struct {
 	quick          bool
 	original       string
 	rooms          int
+	missed         int
 	rows           rowFlags
 }
 
@@ -37,14 +38,16 @@ func main() {
 	cells := flag.String(
 		"cells", "w1,w32,echo,rooms,idle",
 		"what to measure: w1 and w32 (fan-out with so many messages under way), "+
-			"echo, rooms (of two sockets, in which both always talk), idle, rate, slow, or all",
+			"echo, rooms (of two sockets, in which both always talk), idle, rate, slow, storm, or all",
 	)
-	sockets := flag.String("sockets", "1000,10000", "numbers of sockets for w1 and w32")
+	sockets := flag.String("sockets", "1000,10000", "numbers of sockets for w1, w32 and storm")
 	sizes := flag.String("sizes", "64,1024", "sizes of messages for w1 and w32")
 	rates := flag.String("rates", "2000@150,10000@10", "SOCKETS@MESSAGES_PER_SECOND for rate and slow")
 	from := flag.String("from", "", "measure nothing: report what a results.json holds")
 	out := flag.String("out", "results", "directory for results.json, results.md and results.svg")
-	subject := flag.String("subject", "dog", "the row that is compared with the others")
+	var rivals rivals
+	flag.StringVar(&rivals.subject, "subject", "dog", "the row that is compared with the others")
+	flag.StringVar(&rivals.peer, "peer", "", "the row it is compared with; default: the best of the other libraries")
 	var o options
 	flag.IntVar(
 		&o.idle, "idle", 9500,
@@ -52,6 +55,7 @@ func main() {
 			"many processes as it needs",
 	)
 	flag.IntVar(&o.rooms, "rooms", 2000, "rooms of two sockets")
+	flag.IntVar(&o.missed, "missed", 1000, "messages that each client of a storm has missed")
 	flag.IntVar(&o.rounds, "rounds", 7, "how often each row is measured")
 	flag.DurationVar(
 		&o.time, "time", 600*time.Millisecond, "duration of a measurement; one at a fixed rate takes ten times as long",
@@ -92,7 +96,7 @@ func main() {
 		}
 	}
 	if err == nil {
-		err = all.write(*out, *subject)
+		err = all.write(*out, rivals)
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -115,7 +119,7 @@ func load(path string) (r results, err error) {
 
 // write writes the report in all its forms, and the tables to the standard
 // output.
-func (r results) write(dir, subject string) error {
+func (r results) write(dir string, of rivals) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -123,12 +127,12 @@ func (r results) write(dir, subject string) error {
 	if err != nil {
 		return err
 	}
-	tables := r.markdown(subject)
+	tables := r.markdown(of)
 	fmt.Print(tables)
 	for name, content := range map[string][]byte{
 		"results.json": append(data, '\n'),
 		"results.md":   []byte(tables),
-		"results.svg":  []byte(r.plot(subject)),
+		"results.svg":  []byte(r.plot(of.subject)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return err

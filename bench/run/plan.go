@@ -25,15 +25,23 @@ type row struct {
 	name    string
 	program string // "": the server of this module
 	args    []string
-	only    string   // the one kind of cell it is for; "": all
+	only    []string // the kinds of cells that it is for; nil: all
 	never   []string // the kinds of cells that it cannot do
+	named   bool     // measured only if it is named, or with -quick
 	version string   // for rows whose binary does not report it
 }
+
+// recovering are the flags with which a server sends clients what they have
+// missed.
+var recovering = []string{"-dog.v1", "-centrifuge.history"}
 
 // does reports whether a job is for the row.
 func (r row) does(j job) bool {
 	kind, _, _ := strings.Cut(j.cells[0], "-")
-	return (r.only == "" || r.only == kind) && !slices.Contains(r.never, kind)
+	if kind == "storm" && !slices.ContainsFunc(recovering, func(f string) bool { return slices.Contains(r.args, f) }) {
+		return false
+	}
+	return (r.only == nil || slices.Contains(r.only, kind)) && !slices.Contains(r.never, kind)
 }
 
 // A job is what one load generator does with one server.
@@ -42,6 +50,9 @@ type job struct {
 	cells   []string
 	paced   bool // at a fixed rate, which takes longer for as many messages
 }
+
+// stormSize is the size of the messages that clients have missed.
+const stormSize = 100
 
 // roomSize is how many sockets the load generator puts into a room.
 const roomSize = 2
@@ -114,6 +125,27 @@ func (o options) run() (results, error) {
 	return r, nil
 }
 
+// historyRows keep a history, for clients that come back.
+var historyRows = []row{
+	{name: "dog-history", args: []string{"-lib", "dog", "-dog.history"}, only: liveCells, named: true},
+	{
+		name: "dog-v1", args: []string{"-lib", "dog", "-dog.history", "-dog.v1"}, only: append(liveCells, "storm"),
+		named: true,
+	},
+	{
+		name: "dog-v1-parked", args: []string{"-lib", "dog", "-dog.history", "-dog.v1", "-dog.park", "500ms"},
+		only: []string{"idle"}, named: true,
+	},
+	{
+		name: "centrifuge-history", args: []string{"-lib", "centrifuge", "-centrifuge.history"},
+		only: []string{"storm"}, named: true,
+	},
+}
+
+// liveCells are those in which a history may make a difference to clients that
+// miss nothing.
+var liveCells = []string{"w1", "w32", "idle"}
+
 // plan returns the rows to measure, and notes on those that cannot be.
 func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 	names, err := exec.Command(b.server, "-list").Output()
@@ -130,12 +162,14 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 		}
 		rows = append(rows, r)
 	}
-	rows = append(rows, row{name: "dog-drop", args: []string{"-lib", "dog", "-dog.drop"}, only: "slow"})
-	rows = append(rows, row{name: "dog-parked", args: []string{"-lib", "dog", "-dog.park", "500ms"}, only: "idle"})
+	idle := []string{"idle"}
 	rows = append(
 		rows,
-		row{name: "dog-objects-parked", args: []string{"-lib", "dog-objects", "-dog.park", "500ms"}, only: "idle"},
+		row{name: "dog-drop", args: []string{"-lib", "dog", "-dog.drop"}, only: []string{"slow"}},
+		row{name: "dog-parked", args: []string{"-lib", "dog", "-dog.park", "500ms"}, only: idle},
+		row{name: "dog-objects-parked", args: []string{"-lib", "dog-objects", "-dog.park", "500ms"}, only: idle},
 	)
+	rows = append(rows, historyRows...)
 	rows = append(rows, o.rows...)
 	if o.libs == nil || slices.Contains(o.libs, originalRow) {
 		if version, err := check(o.original); err == nil {
@@ -145,7 +179,7 @@ func (o options) plan(b binaries) (rows []row, notes []string, err error) {
 		}
 	}
 	if o.libs == nil {
-		return rows, notes, nil
+		return slices.DeleteFunc(rows, func(r row) bool { return r.named && !o.quick }), notes, nil
 	}
 	var chosen []row
 	for _, name := range o.libs {
@@ -181,6 +215,11 @@ func (o options) jobs() []job {
 	}
 	if has("rooms") {
 		jobs = append(jobs, job{sockets: o.rooms * roomSize, cells: []string{"rooms-64"}})
+	}
+	if has("storm") {
+		for _, n := range o.sockets {
+			jobs = append(jobs, job{sockets: n, cells: []string{fmt.Sprintf("storm-%dx%d", stormSize, o.missed)}})
+		}
 	}
 	if has("idle") {
 		jobs = append(jobs, job{sockets: o.idle, cells: []string{"idle"}})

@@ -56,3 +56,27 @@ func TestPlan_ChecksTheOriginalOnlyIfSelected(t *testing.T) {
 	require.NoError(t, err)
 	require.FileExists(t, original+".asked")
 }
+
+func TestPlan_MeasuresRowsWithAHistoryIfTheyAreNamed(t *testing.T) {
+	server := filepath.Join(t.TempDir(), "server")
+	require.NoError(t, os.WriteFile(server, []byte("#!/bin/sh\necho dog"), 0o755))
+	storm, slow := job{cells: []string{"storm-100x50"}}, job{cells: []string{"slow-256@10"}}
+	for name, c := range map[string]struct {
+		options options
+		want    bool
+	}{
+		"by default": {options{}, false},
+		"quick":      {options{quick: true}, true},
+		"named":      {options{libs: []string{"dog-v1"}}, true},
+	} {
+		rows, _, err := c.options.plan(binaries{server: server})
+		require.NoError(t, err, name)
+		found := false
+		for _, r := range rows {
+			found = found || r.name == "dog-v1"
+			require.Equal(t, r.name == "dog-v1" || r.name == "centrifuge-history", r.does(storm), r.name)
+			require.False(t, r.name == "dog-v1" && r.does(slow))
+		}
+		require.Equal(t, c.want, found, name)
+	}
+}

@@ -38,6 +38,12 @@ func peer(row, subject string) bool {
 	return row != subject && row != floorRow && row != "dog" && !strings.HasPrefix(row, "dog-")
 }
 
+// rivals are the rows of the comparison.
+type rivals struct {
+	subject string
+	peer    string // "": the best
+}
+
 // A column is a cell with a number of sockets.
 type column struct {
 	sockets int
@@ -53,7 +59,11 @@ func (c column) String() string {
 	if sized {
 		rest, which, _ := strings.Cut(rest, "/")
 		size, rate, paced := strings.Cut(rest, "@")
+		size, missed, came := strings.Cut(size, "x")
 		name += ", " + size + " B"
+		if came {
+			name += ", " + missed + " missed"
+		}
 		if paced {
 			name += ", " + rate + "/s"
 		}
@@ -90,6 +100,11 @@ func quantile(of func(wire.Result) *wire.Quantiles, q func(*wire.Quantiles) floa
 	}
 }
 
+// storm makes a metric that is stated only.
+func storm(title string, of func(wire.Result) float64) metric {
+	return metric{title, []string{"storm"}, false, false, of}
+}
+
 var (
 	medianOf = func(r wire.Result) *wire.Quantiles { return r.Median }
 	lastOf   = func(r wire.Result) *wire.Quantiles { return r.Last }
@@ -109,6 +124,11 @@ var (
 		"Idle socket, KiB of RSS", []string{"idle"}, false, true, func(r wire.Result) float64 { return r.PerSocket },
 	}
 
+	catchUp = metric{
+		"Catching up, server CPU without that of connecting, ns per message", []string{"storm"}, false, true,
+		perDelivery(func(r wire.Result) float64 { return 1000 * r.ServerCPU }),
+	}
+
 	metrics = []metric{
 		serverCPU,
 		throughput,
@@ -117,6 +137,10 @@ var (
 		{"Latency to the median receiver, p50, ms", []string{"rate", "slow"}, false, false, quantile(medianOf, p50)},
 		{"Latency to the median receiver, p99, ms", []string{"rate", "slow"}, false, false, quantile(medianOf, p99)},
 		idleKiB,
+		{
+			"Idle socket, bytes of heap", []string{"idle"}, false, false,
+			func(r wire.Result) float64 { return r.HeapEach },
+		},
 		{
 			"Idle socket, goroutines", []string{"idle"}, false, false,
 			func(r wire.Result) float64 { return r.Goroutines },
@@ -128,6 +152,18 @@ var (
 			}
 			return 100 * r.SlowOpen
 		}},
+		catchUp,
+		{
+			"Storm, s until all have caught up", []string{"storm"}, false, true,
+			func(r wire.Result) float64 { return r.Seconds },
+		},
+		storm("Storm of clients that have missed nothing, s", func(r wire.Result) float64 { return r.ConnectSeconds }),
+		storm("Connecting, server CPU, µs per client", func(r wire.Result) float64 {
+			return r.ConnectCPU / float64(r.Sockets)
+		}),
+		storm("RSS before the storm, MiB", func(r wire.Result) float64 { return r.RSS / 1024 }),
+		storm("Storm, peak RSS, MiB", func(r wire.Result) float64 { return r.PeakRSS / 1024 }),
+		storm("Storm, peak heap, MiB", func(r wire.Result) float64 { return r.PeakHeap / 1024 }),
 		{
 			"For comparison: CPU of the load generator, µs per frame", []string{"w1", "w32", "echo", "rooms", "rate"},
 			false, false, perDelivery(func(r wire.Result) float64 { return r.LoadCPU }),
@@ -172,6 +208,14 @@ func (r results) failed(c column, row string) bool {
 	return slices.ContainsFunc(r.Samples, func(s sample) bool {
 		return s.Row == row && s.Cell == c.cell && s.Sockets == c.sockets && !s.ok()
 	})
+}
+
+// rival is the row with which the subject is compared.
+func (r results) rival(m metric, c column, of rivals) string {
+	if of.peer != "" {
+		return of.peer
+	}
+	return r.best(m, c, of.subject)
 }
 
 // best is the peer with the best median of the rounds that count among those
@@ -220,12 +264,12 @@ func (r results) mark(c column, row string) string {
 	return ""
 }
 
-func (r results) markdown(subject string) string {
+func (r results) markdown(of rivals) string {
 	var b strings.Builder
 	fmt.Fprintf(
 		&b, "%s. Rounds: %d. Median (lowest…highest) of the rounds.\n", strings.Join(r.Environment, " · "), r.rounds(),
 	)
-	r.comparison(&b, subject)
+	r.comparison(&b, of)
 	r.slowdowns(&b)
 	for _, m := range metrics {
 		r.table(&b, m)
@@ -249,15 +293,15 @@ func (r results) markdown(subject string) string {
 }
 
 // comparison is the table of ratios.
-func (r results) comparison(b *strings.Builder, subject string) {
+func (r results) comparison(b *strings.Builder, of rivals) {
+	subject := of.subject
 	if !slices.Contains(r.Rows, subject) {
 		return
 	}
+	peer := cmp.Or(of.peer, "the peer with the best median")
+	fmt.Fprintf(b, "\n### %s, divided round by round by %s, and by the reference rows\n\n", subject, peer)
 	fmt.Fprintf(
-		b, "\n### %s, divided round by round by the peer with the best median, and by the reference rows\n\n", subject,
-	)
-	fmt.Fprintf(
-		b, "| | cell | best peer | %[1]s / best peer | %[1]s / %[2]s | %[1]s / %[3]s |\n|---|---|---|---|---|---|\n",
+		b, "| | cell | peer | %[1]s / peer | %[1]s / %[2]s | %[1]s / %[3]s |\n|---|---|---|---|---|---|\n",
 		subject, floorRow, originalRow,
 	)
 	for _, m := range metrics {
@@ -265,7 +309,7 @@ func (r results) comparison(b *strings.Builder, subject string) {
 			continue
 		}
 		for _, c := range r.columns(m) {
-			best := r.best(m, c, subject)
+			best := r.rival(m, c, of)
 			fmt.Fprintf(
 				b, "| %s | %s%s | %s%s | %s | %s | %s |\n", m.title, c, r.mark(c, subject), cmp.Or(best, "–"),
 				r.mark(c, best), r.ratio(m, c, subject, best), r.ratio(m, c, subject, floorRow),
@@ -315,6 +359,10 @@ func (r results) table(b *strings.Builder, m metric) {
 	fmt.Fprintf(b, "\n### %s\n\n|", m.title)
 	head(b, columns)
 	for _, row := range r.Rows {
+		measured := func(c column) bool { return r.failed(c, row) || len(r.values(m, c, row)) > 0 }
+		if !slices.ContainsFunc(columns, measured) {
+			continue
+		}
 		fmt.Fprintf(b, "| %s", row)
 		for _, c := range columns {
 			mark := ""

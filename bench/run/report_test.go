@@ -52,8 +52,13 @@ func TestRatios_ArePaired(t *testing.T) {
 	require.Zero(t, someResults.ratio(serverCPU, c, "dog", "lossy").N)
 }
 
+func TestReport_ComparesWithANamedRow(t *testing.T) {
+	require.Contains(t, someResults.markdown(rivals{subject: "dog", peer: "slower"}),
+		"| slower | 0.33 (0.25…0.43) | 1.50 (1.00…1.50) |")
+}
+
 func TestReport_ExcludesLossyRowsFromPeers(t *testing.T) {
-	tables := someResults.markdown("dog")
+	tables := someResults.markdown(rivals{subject: "dog"})
 	require.Contains(t, tables, "| lossy | – ✗ |")
 	require.Contains(t, tables, "- lossy, W1, 64 B, 1,000 sockets, round 3: messages were lost (lost: 1)")
 	require.Contains(t, tables, "| dog | 3.00 (2.00…3.00) |")
@@ -66,6 +71,7 @@ func TestColumnNames(t *testing.T) {
 		"idle, 19,500 sockets":                                  {19_500, "idle"},
 		"rate, 256 B, 10/s, 10,000 sockets":                     {10_000, "rate-256@10"},
 		"slow, 2048 B, 50/s, with 1 % slow ones, 2,000 sockets": {2_000, "slow-2048@50/slow"},
+		"storm, 100 B, 1000 missed, 10,000 sockets":             {10_000, "storm-100x1000"},
 		"slow, 2048 B, 50/s, without slow ones, 2,000 sockets":  {2_000, "slow-2048@50/none"},
 	} {
 		require.Equal(t, want, c.String())
@@ -80,7 +86,7 @@ func TestSlowdowns_ArePaired(t *testing.T) {
 			r.Samples = append(r.Samples, sample{Round: round, Row: "dog", Result: result})
 		}
 	}
-	require.Contains(t, r.markdown("dog"), "| dog | 1.50 (1.50…1.50) |")
+	require.Contains(t, r.markdown(rivals{subject: "dog"}), "| dog | 1.50 (1.50…1.50) |")
 }
 
 func TestPlot_IsWellFormedAndHasEveryRow(t *testing.T) {
@@ -111,9 +117,11 @@ func TestJobs(t *testing.T) {
 	}, o.jobs())
 	o.cells = []string{"rooms"}
 	require.Equal(t, []job{{sockets: 100, cells: []string{"rooms-64"}}}, o.jobs())
+	o.cells, o.missed = []string{"storm"}, 50
+	require.Equal(t, []job{{sockets: 1000, cells: []string{"storm-100x50"}}}, o.jobs())
 	o.cells = nil
-	require.Len(t, o.jobs(), 6)
-	require.Equal(t, []string{"slow-409@50/none", "slow-409@50/slow"}, o.jobs()[5].expected())
+	require.Len(t, o.jobs(), 7)
+	require.Equal(t, []string{"slow-409@50/none", "slow-409@50/slow"}, o.jobs()[6].expected())
 }
 
 func TestFlags_RefuseInvalidValues(t *testing.T) {
@@ -138,7 +146,7 @@ func TestRow_RunsOnlyItsCells(t *testing.T) {
 		idle, slow bool
 	}{
 		{row{}, true, true},
-		{row{only: "idle"}, true, false},
+		{row{only: []string{"idle"}}, true, false},
 		{row{never: []string{"slow"}}, true, false},
 		{row{never: []string{"rooms", "idle"}}, false, true},
 	} {

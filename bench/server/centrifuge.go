@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"net"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 // centrifugeDelay is how long the delayed variant collects messages for a
 // client before it writes them.
 const centrifugeDelay = 5 * time.Millisecond
+
+var centrifugeHistory = flag.Bool("centrifuge.history", false, "centrifuge: keep a history, and recover from it")
 
 // serveCentrifuge is centrifuge over its Protobuf protocol, the leaner of the
 // two, with clients that the server subscribes when they connect, and messages
@@ -26,7 +29,11 @@ func serveCentrifugeDelay(l net.Listener) (func() int, error) {
 }
 
 func centrifugeNode(l net.Listener, delay time.Duration) (func() int, error) {
-	const channel = "b"
+	const channel = wire.CentrifugeChannel
+	var kept []centrifuge.PublishOption
+	if *centrifugeHistory {
+		kept = append(kept, centrifuge.WithHistory(keptMessages, keptFor))
+	}
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		return nil, err
@@ -34,7 +41,7 @@ func centrifugeNode(l net.Listener, delay time.Duration) (func() int, error) {
 	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
 		return centrifuge.ConnectReply{
 			Credentials:        &centrifuge.Credentials{},
-			Subscriptions:      map[string]centrifuge.SubscribeOptions{channel: {}},
+			Subscriptions:      map[string]centrifuge.SubscribeOptions{channel: {EnableRecovery: *centrifugeHistory}},
 			WriteDelay:         delay,
 			MaxMessagesInFrame: -1,
 		}, nil
@@ -42,7 +49,7 @@ func centrifugeNode(l net.Listener, delay time.Duration) (func() int, error) {
 	node.OnConnect(func(c *centrifuge.Client) {
 		c.OnMessage(func(e centrifuge.MessageEvent) {
 			if e.Data[0] == wire.FanOut {
-				_, _ = node.Publish(channel, e.Data)
+				_, _ = node.Publish(channel, e.Data, kept...)
 				return
 			}
 			_ = c.Send(e.Data)

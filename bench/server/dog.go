@@ -13,10 +13,21 @@ import (
 
 // A flag for each option that is worth a row of its own.
 var (
-	dogLimit = flag.Int("dog.limit", 500, "dog: sockets per replica")
-	dogPark  = flag.Duration("dog.park", 0, "dog: Options.ParkAfter")
-	dogDrop  = flag.Bool("dog.drop", false, "dog: slow clients lose their oldest messages instead of their connection")
+	dogLimit   = flag.Int("dog.limit", 500, "dog: sockets per replica")
+	dogPark    = flag.Duration("dog.park", 0, "dog: Options.ParkAfter")
+	dogDrop    = flag.Bool("dog.drop", false, "dog: slow clients lose their oldest messages, not their connection")
+	dogHistory = flag.Bool("dog.history", false, "dog: keep a history")
+	dogV1      = flag.Bool("dog.v1", false, "dog: the clients speak dog.v1")
 )
+
+// historyOptions are those of what has the sockets. The bounds are above what
+// a cell sends.
+func historyOptions() dog.HistoryOptions {
+	if !*dogHistory {
+		return dog.HistoryOptions{}
+	}
+	return dog.HistoryOptions{Count: keptMessages, Bytes: keptBytes, Age: keptFor}
+}
 
 type lobby struct{ dog.Group }
 
@@ -56,7 +67,7 @@ func serveDogObjects(l net.Listener) (func() int, error) {
 	if err != nil {
 		return nil, err
 	}
-	halls, err := dog.RegisterObject[hall](rt, "hall", nil)
+	halls, err := dog.RegisterObject(rt, "hall", &dog.ObjectOptions[hall]{History: historyOptions()})
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +88,9 @@ func serveDog(l net.Listener) (func() int, error) {
 	if err != nil {
 		return nil, err
 	}
-	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: *dogLimit})
+	lobbies, err := dog.RegisterGroup(
+		rt, "lobby", rooms, &dog.GroupOptions[lobby]{Limit: *dogLimit, History: historyOptions()},
+	)
 	if err != nil {
 		return nil, err
 	}

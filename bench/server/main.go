@@ -15,11 +15,22 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/godurable/dog/bench/internal/wire"
+)
+
+// The bounds of a history, where there is one.
+const (
+	keptMessages = 10_000
+	keptBytes    = 4 << 20
+	keptFor      = time.Hour
 )
 
 // A library serves the endpoint on a listener, without waiting, and returns
@@ -79,6 +90,9 @@ func run(lib library, addr, statAddr string) error {
 		return err
 	}
 	ready := wire.Ready{Addr: l.Addr().String(), Stat: stats.Addr().String(), Proto: lib.proto}
+	if *dogV1 && lib.proto == wire.ProtoPlain {
+		ready.Proto = wire.ProtoV1
+	}
 	sockets, err := lib.serve(l)
 	if err != nil {
 		return err
@@ -89,6 +103,9 @@ func run(lib library, addr, statAddr string) error {
 			debug.FreeOSMemory()
 		}
 		s, err := stat(sockets())
+		if err == nil && r.FormValue("peak") != "" {
+			err = high.reset()
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -110,6 +127,7 @@ func stat(sockets int) (wire.Stat, error) {
 	}
 	s := wire.Stat{
 		CPU:        float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e3,
+		Heap:       float64(heap()) / 1024,
 		Sockets:    sockets,
 		Goroutines: runtime.NumGoroutine(),
 	}
@@ -117,12 +135,49 @@ func stat(sockets int) (wire.Stat, error) {
 	if err != nil {
 		return wire.Stat{}, err
 	}
-	_, rss, found := strings.Cut(string(status), "VmRSS:")
-	if !found {
-		return wire.Stat{}, fmt.Errorf("no VmRSS in /proc/self/status")
+	for name, to := range map[string]*float64{"VmRSS:": &s.RSS, "VmHWM:": &s.PeakRSS} {
+		_, rss, found := strings.Cut(string(status), name)
+		if !found {
+			return wire.Stat{}, fmt.Errorf("no %s in /proc/self/status", name)
+		}
+		if _, err := fmt.Sscan(rss, to); err != nil {
+			return wire.Stat{}, err
+		}
 	}
-	_, err = fmt.Sscan(rss, &s.RSS)
-	return s, err
+	s.PeakHeap = float64(high.heap.Load()) / 1024
+	return s, nil
+}
+
+// high is the highest use of memory since it was reset the last time.
+var high peak
+
+type peak struct {
+	heap  atomic.Uint64 // bytes
+	watch sync.Once
+}
+
+// reset begins again from now on.
+func (p *peak) reset() error {
+	// 5 resets the peak of the RSS, as proc(5) describes.
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		return err
+	}
+	p.heap.Store(0)
+	p.watch.Do(func() {
+		go func() {
+			for range time.Tick(5 * time.Millisecond) {
+				p.heap.Store(max(p.heap.Load(), heap()))
+			}
+		}()
+	})
+	return nil
+}
+
+// heap returns the bytes of objects that live or have not been collected yet.
+func heap() uint64 {
+	all := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(all)
+	return all[0].Value.Uint64()
 }
 
 // serveHTTP serves the upgrades of the libraries that live in net/http.

@@ -8,6 +8,7 @@ package program
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,6 +23,15 @@ const dataOf = "DOG_TEST_PROGRAM_DATA"
 // the program, and "" if it is to run tests. TestMain calls it.
 func DataOf() string { return os.Getenv(dataOf) }
 
+// EndWithTests ends this process when the process of the tests has ended. A
+// program without a time-out of its own calls it.
+func EndWithTests() {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
+}
+
 // Start starts the program with a directory for its data and returns the
 // address that it prints after http:// in its first line. The process is killed
 // at the end of the test if it still runs.
@@ -32,6 +42,9 @@ func Start(t testing.TB, data string) (cmd *exec.Cmd, addr string) {
 	var log strings.Builder
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()
+	if err == nil {
+		_, err = cmd.StdinPipe() // for EndWithTests
+	}
 	if err == nil {
 		err = cmd.Start()
 	}

@@ -75,6 +75,36 @@ func TestOnce_MessageThatIsSentAgainIsNotHandledAgain(t *testing.T) {
 	})
 }
 
+// The hello comes before the acknowledgement of a message that the connection
+// before has sent.
+func TestOnce_NothingComesBeforeHello(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v, engine := fixture.NewGatedOwners(t, kind, counting())
+				ada := dial(t, v.Server, "ada", session)
+				ada.Send("m1\na")
+				synctest.Wait()
+				first := make(chan string, 1)
+				go func() {
+					options := dogtest.DialOptions{Subprotocols: []string{"dog.v1"}}
+					again, _, err := v.Server.TryDial("/?u=ada"+session, options)
+					if err != nil {
+						first <- err.Error()
+						return
+					}
+					first <- again.Receive().String()
+				}()
+				synctest.Wait()
+				engine.Flush()
+				got := <-first
+				require.Contains(t, got, `h{"v":1,`)
+				require.Contains(t, got, `"in":1,`)
+			})
+		})
+	}
+}
+
 // handled returns how many messages the owner has handled.
 func (c *client) handled() string {
 	c.t.Helper()

@@ -33,6 +33,8 @@ const (
 	Seconds   = "seconds"    // that something took
 	RSS       = "rss_mib"    // after a garbage collection
 	Bytes     = "bytes_each" // on disk
+	HeapEach  = "heap_bytes_each"
+	CPUEach   = "cpu_us_each"
 )
 
 // Calls are too short to time each: so many are one batch. No caller waits

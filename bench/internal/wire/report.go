@@ -17,14 +17,20 @@ type Ready struct {
 const (
 	ProtoPlain      = "plain"      // a binary frame is a message
 	ProtoCentrifuge = "centrifuge" // centrifuge's Protobuf protocol: many messages to a frame
+	ProtoV1         = "dog.v1"     // dog's subprotocol: a header before each message
 )
 
 // Stat answers GET /stat. With ?gc=1 a garbage collection came before.
 type Stat struct {
 	CPU        float64 `json:"cpu_us"` // user and system time of the process
 	RSS        float64 `json:"rss_kib"`
+	Heap       float64 `json:"heap_kib"` // objects, live or not yet collected
 	Sockets    int     `json:"sockets"`
 	Goroutines int     `json:"goroutines"`
+
+	// the highest since the last question with ?peak=1
+	PeakRSS  float64 `json:"peak_rss_kib"`
+	PeakHeap float64 `json:"peak_heap_kib"`
 }
 
 // Result is a line of the load generator's output: one cell, measured once.
@@ -43,7 +49,14 @@ type Result struct {
 
 	RSS        float64 `json:"rss_kib,omitempty"` // the server's, at the end
 	PerSocket  float64 `json:"kib_per_socket,omitempty"`
+	HeapEach   float64 `json:"heap_bytes_per_socket,omitempty"`
 	Goroutines float64 `json:"goroutines_per_socket,omitempty"`
+
+	// of storm
+	ConnectCPU     float64 `json:"connect_cpu_us,omitempty"`  // the server's, for clients that have missed nothing
+	ConnectSeconds float64 `json:"connect_seconds,omitempty"` // until those were connected
+	PeakRSS        float64 `json:"peak_rss_kib,omitempty"`
+	PeakHeap       float64 `json:"peak_heap_kib,omitempty"`
 
 	// share of the sockets that never read which the server has not closed
 	SlowOpen float64 `json:"slow_open,omitempty"`

@@ -2,8 +2,14 @@ package wire_test
 
 import (
 	"bytes"
+	"context"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/centrifugal/centrifuge"
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog/bench/internal/wire"
@@ -53,7 +59,7 @@ func TestMessage_KeepsItsNumber(t *testing.T) {
 	require.Equal(t, uint64(1<<40+7), wire.Seq(m))
 }
 
-func TestCentrifugeMessages(t *testing.T) {
+func TestParseCentrifuge(t *testing.T) {
 	// reply { push { channel, pub { data } } }
 	publication := []byte("\x0d\x22\x0b" + "\x12\x01b" + "\x22\x06" + "\x22\x04data")
 	message := []byte("\x09\x22\x07" + "\x42\x05" + "\x0a\x03one") // reply { push { message { data } } }
@@ -63,18 +69,86 @@ func TestCentrifugeMessages(t *testing.T) {
 
 	var got []string
 	each := func(data []byte) { got = append(got, string(data)) }
-	pinged, err := wire.CentrifugeMessages(bytes.Join([][]byte{reply, publication, message, publication}, nil), each)
+	f, err := wire.ParseCentrifuge(bytes.Join([][]byte{reply, publication, message, publication}, nil), false, each)
 	require.NoError(t, err)
-	require.False(t, pinged)
+	require.Equal(t, wire.CentrifugeFrame{Connected: true}, f)
 	require.Equal(t, []string{"data", "one", "data"}, got)
 
-	pinged, err = wire.CentrifugeMessages(ping, each)
+	f, err = wire.ParseCentrifuge(ping, false, each)
 	require.NoError(t, err)
-	require.True(t, pinged)
+	require.Equal(t, wire.CentrifugeFrame{Ping: true}, f)
 
 	for name, payload := range map[string][]byte{"cut": publication[:5], "failed": failed} {
-		_, err = wire.CentrifugeMessages(payload, each)
+		_, err = wire.ParseCentrifuge(payload, false, each)
 		require.Error(t, err, name)
 	}
+	_, err = wire.ParseCentrifuge(reply, true, each)
+	require.Error(t, err, "nothing has been recovered")
 	require.Len(t, got, 3)
+}
+
+// TestCentrifuge_Recovers has the node itself read the command and write the
+// reply.
+func TestCentrifuge_Recovers(t *testing.T) {
+	node, err := centrifuge.New(centrifuge.Config{})
+	require.NoError(t, err)
+	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
+		return centrifuge.ConnectReply{
+			Credentials:   &centrifuge.Credentials{},
+			Subscriptions: map[string]centrifuge.SubscribeOptions{wire.CentrifugeChannel: {EnableRecovery: true}},
+		}, nil
+	})
+	require.NoError(t, node.Run())
+	srv := httptest.NewServer(centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{}))
+	defer srv.Close()
+	defer func() { require.NoError(t, node.Shutdown(context.Background())) }()
+	connect := func(after string) (f wire.CentrifugeFrame, got []string, err error) {
+		command, err := wire.AppendCentrifugeConnect(nil, after)
+		require.NoError(t, err)
+		ws, _, err := websocket.Dial(t.Context(), srv.URL+"/?format=protobuf", nil)
+		require.NoError(t, err)
+		defer ws.CloseNow()
+		require.NoError(t, ws.Write(t.Context(), websocket.MessageBinary, command))
+		_, data, err := ws.Read(t.Context())
+		require.NoError(t, err)
+		f, err = wire.ParseCentrifuge(data, after != "", func(data []byte) { got = append(got, string(data)) })
+		return f, got, err
+	}
+	f, got, err := connect("")
+	require.NoError(t, err)
+	require.Empty(t, got)
+	for _, text := range []string{"a", "b", "c"} {
+		_, err := node.Publish(wire.CentrifugeChannel, []byte(text), centrifuge.WithHistory(2, time.Hour))
+		require.NoError(t, err)
+	}
+	_, _, err = connect(f.Position)
+	require.ErrorContains(t, err, "missing")
+	_, epoch, _ := strings.Cut(f.Position, "-")
+	_, got, err = connect("1-" + epoch)
+	require.NoError(t, err)
+	require.Equal(t, []string{"b", "c"}, got)
+	_, err = wire.AppendCentrifugeConnect(nil, "x")
+	require.Error(t, err)
+}
+
+func TestParseV1(t *testing.T) {
+	for payload, want := range map[string]wire.V1Frame{
+		"mc118\ntext\nmore": {Kind: 'm', Data: []byte("text\nmore")},
+		"m\n":               {Kind: 'm', Data: []byte{}},
+		"h{}":               {Kind: 'h', Data: []byte("{}")},
+	} {
+		f, err := wire.ParseV1([]byte(payload))
+		require.NoError(t, err, payload)
+		require.Equal(t, want, f, payload)
+	}
+	for _, payload := range []string{"", "mc118"} {
+		_, err := wire.ParseV1([]byte(payload))
+		require.Error(t, err, payload)
+	}
+	position, err := wire.V1Frame{Kind: 'h', Data: []byte(`{"v":1,"pos":"k-c118","gap":"first"}`)}.Position()
+	require.NoError(t, err)
+	require.Equal(t, "k-c118", position)
+	_, err = wire.V1Frame{Kind: 'h', Data: []byte(`{"v":1,"pos":"k-c118","gap":"expired"}`)}.Position()
+	require.ErrorContains(t, err, "expired")
+	require.Equal(t, "m\nx", string(wire.AppendV1(nil, []byte("x"))))
 }

@@ -30,6 +30,11 @@ func main() {
 		"live":        func(job drive.Job) (drive.Figures, error) { return live(job, "keys") },
 		"live-sql":    func(job drive.Job) (drive.Figures, error) { return live(job, "rows") },
 		"alarms":      alarms,
+		"kept":        kept,
+		"attach":      func(job drive.Job) (drive.Figures, error) { return attach(job, dog.Presence{}) },
+		"attach-presence": func(job drive.Job) (drive.Figures, error) {
+			return attach(job, dog.Presence{Grace: grace})
+		},
 	})
 }
 

@@ -1,0 +1,267 @@
+package history_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/program"
+)
+
+var (
+	kills    = flag.Int("kills", 5, "how often TestKill_ClientsAreToldTheTruth kills each server")
+	killSeed = flag.Uint64("kill-seed", 0, "when it does that; 0: random")
+)
+
+// killCase is set in the environment of the process that is killed, to a key of
+// killCases.
+const killCase = "DOG_HISTORY_CASE"
+
+// killCases are the histories of a process that is killed, and what a client
+// that was connected is told after.
+var killCases = map[string]struct {
+	history dog.HistoryOptions
+	gap     dog.GapReason
+}{
+	"in memory": {dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20}, dog.GapEpoch},
+	"durable":   {dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20, Durable: true}, ""},
+}
+
+// A till stores each message of a client under its text, with a number that
+// counts all of them, and sends the number to all.
+type till interface {
+	Broadcast(v any, options ...dog.SendOption) error
+	Connect(w http.ResponseWriter, r *http.Request, options *dog.SocketOptions) (*dog.Socket, error)
+	Storage() *dog.Storage
+}
+
+// handled is the value of a message in the storage.
+type handled struct {
+	Times int // how often it was handled
+	N     int // the number that it got the first time
+}
+
+// handle handles a message.
+func handle(t till, m dog.Message) error {
+	n, err := dog.Update(t.Storage(), "n", func(n int) (int, error) { return n + 1, nil })
+	if err != nil {
+		return err
+	}
+	_, err = dog.MapOf[handled](t.Storage(), "messages/").Update(m.String(), func(h handled) (handled, error) {
+		if h.N == 0 {
+			h.N = n
+		}
+		h.Times++
+		return h, nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.Broadcast(n)
+}
+
+// receive connects a client, or returns all that is stored.
+func receive(t till, w http.ResponseWriter, r *http.Request) error {
+	if dog.IsUpgrade(r) {
+		_, err := t.Connect(w, r, nil)
+		return err
+	}
+	all := map[string]handled{}
+	for entry, err := range dog.MapOf[handled](t.Storage(), "messages/").List(dog.ListOptions{}) {
+		if err != nil {
+			return err
+		}
+		all[entry.Key] = entry.Value
+	}
+	return json.NewEncoder(w).Encode(all)
+}
+
+type tillObject struct{ dog.Object }
+
+func (o *tillObject) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
+	return handle(o, m)
+}
+
+func (o *tillObject) Receive(w http.ResponseWriter, r *http.Request) error { return receive(o, w, r) }
+
+type tillReplica struct{ dog.Replica }
+
+func (o *tillReplica) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
+	return handle(o, m)
+}
+
+func (o *tillReplica) Receive(w http.ResponseWriter, r *http.Request) error { return receive(o, w, r) }
+
+// tillGroup has one replica, whose storage is always the same.
+type tillGroup struct{ dog.Group }
+
+func (g *tillGroup) Clusterize(context.Context, string) (string, error) { return "of " + g.Name(), nil }
+
+// serveUntilKilled is the process that is killed.
+func serveUntilKilled(data string) {
+	program.EndWithTests()
+	handler, err := tills(dog.Options{Store: disk.At(data)}, killCases[os.Getenv(killCase)].history)
+	if err != nil {
+		log.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	log.Fatal(http.Serve(listener, handler)) //nolint:gosec // it is killed before a time-out matters
+}
+
+// tills serves an object and a replica, at the paths of their kinds.
+func tills(options dog.Options, history dog.HistoryOptions) (http.Handler, error) {
+	rt, err := dog.New(options)
+	if err != nil {
+		return nil, err
+	}
+	objects, e1 := dog.RegisterObject(rt, "till", &dog.ObjectOptions[tillObject]{History: history})
+	replicas, e2 := dog.RegisterReplica[tillReplica](rt, "tills", nil)
+	if err := errors.Join(e1, e2); err != nil {
+		return nil, err
+	}
+	groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[tillGroup]{
+		Limit: 100, MaxReplicas: 1, History: history,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/object", func(w http.ResponseWriter, r *http.Request) {
+		objects.Named("main").WithUID(r.FormValue("u")).ServeHTTP(w, r)
+	})
+	mux.HandleFunc("/replica", func(w http.ResponseWriter, r *http.Request) {
+		stub, err := groups.Named("main").Identify(r.Context(), r.FormValue("u"))
+		if err != nil {
+			dog.WriteError(w, err)
+			return
+		}
+		stub.ServeHTTP(w, r)
+	})
+	return mux, nil
+}
+
+// A server is killed at random moments, while clients send, break their
+// connections and come back. What they were told of its history is in order,
+// without holes and repetitions, or they are told of a gap. Each of their
+// messages has taken effect once if it was acknowledged, and at most once if
+// not.
+func TestKill_ClientsAreToldTheTruth(t *testing.T) {
+	for name, c := range killCases {
+		for _, kind := range []string{"object", "replica"} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				t.Setenv(killCase, name)
+				killAtRandom(t, kind, c.gap)
+			})
+		}
+	}
+}
+
+func killAtRandom(t *testing.T, kind string, gap dog.GapReason) {
+	seed := *killSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-kill-seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test
+	data := t.TempDir()
+	clients := make([]*survivor, 5)
+	for i := range clients {
+		clients[i] = newSurvivor(fmt.Sprint("client-", i), gap, random.Uint64())
+	}
+	var reconnects int
+	for round := range *kills {
+		cmd, addr := program.Start(t, data)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // none takes a second
+		left := newCountdown(1 + random.IntN(300))
+		failed := make(chan struct{}, len(clients))
+		var talking sync.WaitGroup
+		for _, c := range clients {
+			talking.Go(func() {
+				c.talk(ctx, addr, kind, left)
+				failed <- struct{}{}
+			})
+		}
+		select {
+		case <-left.done:
+		case <-failed:
+		case <-ctx.Done():
+		}
+		require.NoError(t, cmd.Process.Kill())
+		require.ErrorContains(t, cmd.Wait(), "killed")
+		cancel()
+		talking.Wait()
+		for _, c := range clients {
+			require.NoError(t, c.failed, "round %d, %s", round, c.uid)
+			reconnects += c.connections
+		}
+	}
+	_, addr := program.Start(t, data)
+	for _, c := range clients {
+		c.settle(t, addr, kind)
+	}
+	total := audit(t, addr, kind, clients)
+	if gap == "" {
+		readAll(t, addr, kind, total)
+	}
+	t.Logf("%d connections", reconnects)
+}
+
+// readAll checks that a durable history has each message since the beginning:
+// as many as the state counts, which is total.
+func readAll(t *testing.T, addr, kind string, total int) {
+	t.Helper()
+	newcomer := newSurvivor("newcomer", "", 0)
+	ws, err := newcomer.connect(t.Context(), addr, kind)
+	require.NoError(t, err)
+	defer ws.CloseNow()
+	for range total {
+		require.NoError(t, newcomer.read(t.Context(), ws))
+	}
+	require.Equal(t, total, newcomer.highest, "no message is missing")
+}
+
+// audit compares what is stored with what the clients have sent and were told.
+// It returns how many messages are stored.
+func audit(t *testing.T, addr, kind string, clients []*survivor) (total int) {
+	t.Helper()
+	resp, err := http.Get("http://" + addr + "/" + kind + "?u=auditor")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, resp.Body.Close()) }()
+	var stored map[string]handled
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&stored))
+	for _, c := range clients {
+		require.Equal(t, c.sent, c.acknowledged, "%s: all are acknowledged in the end", c.uid)
+		total += int(c.sent)
+		last := 0
+		for number := range c.sent {
+			h := stored[c.text(number+1)]
+			require.Equal(t, 1, h.Times, "%s: message %d", c.uid, number+1)
+			require.Greater(t, h.N, last, "%s: its messages are handled in order", c.uid)
+			last = h.N
+		}
+	}
+	require.Len(t, stored, total)
+	for _, c := range clients {
+		require.LessOrEqual(t, c.highest, total, "%s was told of a message that is lost", c.uid)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return total
+}
