@@ -39,8 +39,8 @@ type HistoryOptions struct {
 	// who has missed it is told of a gap. 0: 1 MiB.
 	Bytes int
 
-	// Age is how long a message is kept. Messages that are older may be kept
-	// with newer ones for a while longer. It is rounded up to seconds. 0: 5
+	// Age is how long a message is kept. Some are kept for up to an eighth
+	// longer, together with newer ones. It is rounded up to seconds. 0: 5
 	// minutes.
 	Age time.Duration
 

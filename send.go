@@ -106,6 +106,9 @@ func (o *objectState) sendOut(out outgoing) {
 
 // whisper sends v to the object's own sockets of a uid.
 func (o *objectState) whisper(uid string, v any, options []SendOption) (int, error) {
+	if err := checkUID(uid); err != nil {
+		return 0, err
+	}
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return 0, err
@@ -143,6 +146,9 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 
 // disconnect closes the object's own sockets of a uid.
 func (o *objectState) disconnect(uid string, code int, reason string) (int, error) {
+	if err := checkUID(uid); err != nil {
+		return 0, err
+	}
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
@@ -263,6 +269,9 @@ func (g *groupState) draft(out outgoing) *record.Draft {
 func (g *groupState) whisper(
 	ctx context.Context, source *object.Object, uid string, v any, options []SendOption,
 ) (reached int, err error) {
+	if err := checkUID(uid); err != nil {
+		return 0, err
+	}
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return 0, err
@@ -276,6 +285,9 @@ func (g *groupState) whisper(
 
 // whisper sends v to every socket with this uid of the group that a refers to.
 func (a *address) whisper(ctx context.Context, uid string, v any, options []SendOption) (reached int, err error) {
+	if err := checkUID(uid); err != nil {
+		return 0, err
+	}
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return 0, err
@@ -345,6 +357,9 @@ func (g *groupState) emitFrom(ctx context.Context, replica ID, v any, options []
 func (g *groupState) disconnect(
 	ctx context.Context, source *object.Object, uid string, code int, reason string,
 ) (closed int, err error) {
+	if err := checkUID(uid); err != nil {
+		return 0, err
+	}
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}

@@ -12,6 +12,9 @@ const (
 	// maxBlock is the size of a block in bytes, unless a single message is
 	// larger.
 	maxBlock = 64 << 10
+	// agesPerBlock is how many blocks the age of a log has at least, if it has
+	// messages all the time, since the messages of a block expire together.
+	agesPerBlock = 8
 	// minBlock is the size with which the first block of a log begins.
 	minBlock = 512
 	// maxHeader is the maximum length of what precedes a payload: the header of
@@ -25,7 +28,8 @@ const (
 type block struct {
 	first uint64   // offset of the first message that was appended
 	last  uint64   // offset of the last message that was appended
-	at    int64    // when the last message was appended, in Unix seconds
+	began int64    // when the first message was appended, in Unix seconds
+	at    int64    // when the last message was appended
 	data  []byte   // the frames
 	ends  []uint32 // where each frame ends in data
 	// the offset of each frame, counted from first; nil if no offset is missing
@@ -147,7 +151,8 @@ func compacted(gone uint64, blocks ...*block) *block {
 		frames += b.len()
 	}
 	to := &block{
-		first: blocks[0].first, last: blocks[len(blocks)-1].last, at: blocks[len(blocks)-1].at,
+		first: blocks[0].first, last: blocks[len(blocks)-1].last,
+		began: blocks[0].began, at: blocks[len(blocks)-1].at,
 		data: make([]byte, 0, size), offsets: make([]uint32, 0, frames),
 	}
 	for _, b := range blocks {

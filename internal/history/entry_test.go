@@ -80,3 +80,22 @@ func TestLog_KeyStaysBesideBillionsOfOtherMessages(t *testing.T) {
 		require.Len(t, framesAfter(t, l, 0), 2)
 	}
 }
+
+// The messages of a block expire together. They do so soon after the first of
+// them is too old, however few messages there are, and never come back.
+func TestLog_MessagesExpireInALogWithFew(t *testing.T) {
+	const age = 80
+	for _, pause := range []int64{1, 7, 50, 79, 81, 1000} {
+		for _, key := range []string{"", "key"} {
+			l := New(Config{Count: 1000, Bytes: 1 << 20, Age: age})
+			l.Append(1, []byte("first"), "stays", Audience{}, 0)
+			for now := pause; now < 20*age; now += pause {
+				l.Append(1, []byte("x"), key, Audience{}, now)
+				if now > age+age/agesPerBlock {
+					require.Positive(t, l.Oldest(), "pause %d at %d", pause, now)
+				}
+				require.LessOrEqual(t, int64(l.Stats().Messages), (age+age/agesPerBlock)/pause+2)
+			}
+		}
+	}
+}

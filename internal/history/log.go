@@ -74,7 +74,8 @@ func (l *Log) Append(op byte, payload []byte, key string, to Audience, now int64
 func (l *Log) addLocked(
 	op byte, payload []byte, key string, to Audience, now int64,
 ) (frame []byte, replaced uint64) {
-	b := l.blockLocked(len(payload) + maxHeader)
+	l.trimLocked(now) // before the newest block, which may be too old, gets a younger message
+	b := l.blockLocked(len(payload)+maxHeader, now)
 	b.at = now
 	frame = b.append(l.last, op, payload, note{to: to, key: key})
 	l.count++
@@ -88,11 +89,11 @@ func (l *Log) addLocked(
 
 // blockLocked returns the block for the next message, which needs n bytes. The
 // caller must hold mu.
-func (l *Log) blockLocked(n int) *block {
+func (l *Log) blockLocked(n int, now int64) *block {
 	size := minBlock
 	if k := len(l.blocks); k > 0 {
 		b := l.blocks[k-1]
-		near := l.last-b.first <= math.MaxUint32
+		near := l.last-b.first <= math.MaxUint32 && now-b.began <= l.config.Age/agesPerBlock
 		if near && len(b.data)+n <= cap(b.data) {
 			return b
 		}
@@ -104,10 +105,13 @@ func (l *Log) blockLocked(n int) *block {
 			b.grow(max(need, min(2*len(b.data), maxBlock)))
 			return b
 		}
-		size = maxBlock
+		size = max(minBlock, min(2*len(b.data), maxBlock)) // it will probably be as the one before
+		if cap(b.data)-len(b.data) > len(b.data)/8 {
+			b.grow(len(b.data))
+		}
 	}
-	b := &block{first: l.last, data: make([]byte, 0, max(size, n))}
-	if k := len(l.blocks); k > 0 { // it will probably be as the one before
+	b := &block{first: l.last, began: now, data: make([]byte, 0, max(size, n))}
+	if k := len(l.blocks); k > 0 {
 		b.ends = make([]uint32, 0, l.blocks[k-1].len())
 		l.blocks[k-1].ends = slices.Clip(l.blocks[k-1].ends)
 	}
@@ -137,7 +141,7 @@ func (l *Log) replaceLocked(key string) (earlier uint64) {
 	// replaced for a long time do not leave a block each.
 	from := k
 	if k > 0 && len(l.blocks[k-1].data)+len(b.data)-b.stale <= maxBlock/2 &&
-		b.last-l.blocks[k-1].first <= math.MaxUint32 {
+		b.last-l.blocks[k-1].first <= math.MaxUint32 && b.at-l.blocks[k-1].began <= l.config.Age/agesPerBlock {
 		from--
 	}
 	l.setLocked(from, k+1, compacted(l.gone, l.blocks[from:k+1]...))

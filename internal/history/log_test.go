@@ -199,13 +199,13 @@ func TestLog_FramesDoNotChangeAfterTheyWereReturned(t *testing.T) {
 }
 
 func TestLog_OldMessagesGoWithTheirBlock(t *testing.T) {
-	l := history.New(history.Config{Count: 1000, Bytes: 1 << 20, Age: 10})
+	l := history.New(history.Config{Count: 1000, Bytes: 1 << 20, Age: 80})
 	for at := range int64(5) {
 		l.Append(1, []byte("x"), "", history.Audience{}, at)
 	}
-	l.Expire(14)
+	l.Expire(84)
 	require.Equal(t, 5, l.Stats().Messages, "the newest of the block is as old as is allowed")
-	l.Expire(15)
+	l.Expire(85)
 	require.Zero(t, l.Stats())
 	p, gap := l.Next(4, noEnd, 64<<10, history.Reader{})
 	require.True(t, gap)
@@ -213,7 +213,7 @@ func TestLog_OldMessagesGoWithTheirBlock(t *testing.T) {
 	p, gap = l.Next(5, noEnd, 64<<10, history.Reader{})
 	require.False(t, gap, "nothing was missed")
 	require.EqualValues(t, 5, p.End)
-	offset, _ := l.Append(1, nil, "", history.Audience{}, 20)
+	offset, _ := l.Append(1, nil, "", history.Audience{}, 90)
 	require.EqualValues(t, 6, offset, "offsets go on")
 }
 

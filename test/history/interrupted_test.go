@@ -13,6 +13,7 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/internal/wire"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -52,6 +53,9 @@ func open(t *testing.T, v *fixture.Owners, uid, after string, options websocket.
 func (l *listener) next(t *testing.T) (text string, err error) {
 	t.Helper()
 	_, data, err := l.ws.Read(t.Context())
+	if l.v1 && err == nil && data[0] == wire.Back {
+		_, data, err = l.ws.Read(t.Context())
+	}
 	if err != nil || !l.v1 {
 		return string(data), err
 	}
