@@ -1,15 +1,21 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
+	"sync/atomic"
 	"testing"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/stretchr/testify/require"
 
+	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/internal/program"
 )
 
@@ -111,4 +117,67 @@ func TestProgram_ShutsDownGracefully(t *testing.T) {
 	_, addr = program.Start(t, data)
 	_, all := dial(t, addr, "ada")
 	require.Equal(t, []Line{line}, all)
+}
+
+// Somebody who speaks dog.v1 gets each line once, and each line that they say
+// is there once, however often the program is killed.
+func TestHistory_SurvivesAKill(t *testing.T) {
+	const rounds, each = 4, 30
+	data := t.TempDir()
+	var addr atomic.Value
+	start := func() *exec.Cmd {
+		cmd, started := program.Start(t, data)
+		addr.Store(started)
+		return cmd
+	}
+	cmd, everything := start(), ""
+	ada, err := client.New("ws://chat/ws?u=ada", client.Options{
+		After: &everything,
+		HTTPClient: &http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, addr.Load().(string))
+			},
+		}},
+	})
+	require.NoError(t, err)
+	defer ada.Close()
+	var want, got []string
+	next := func() {
+		for before := len(got); len(got) == before; {
+			event, err := ada.Receive(t.Context())
+			require.NoError(t, err)
+			switch e := event.(type) {
+			case client.Gap:
+				require.Equal(t, client.First, e.Reason)
+			case client.Message:
+				var m anything
+				require.NoError(t, json.Unmarshal(e.Data, &m))
+				if m.Type == "msg" {
+					got = append(got, m.Key)
+				}
+			}
+		}
+	}
+	sent := make(chan error, rounds*each)
+	for round := range rounds {
+		for n := range each {
+			key := fmt.Sprint(round, "-", n)
+			want = append(want, key)
+			line := message{Type: "msg", Line: Line{Text: "line", Key: key}}
+			go func() { sent <- ada.Send(t.Context(), line) }()
+		}
+		for range each / 2 {
+			next()
+		}
+		require.NoError(t, cmd.Process.Kill())
+		require.Error(t, cmd.Wait(), "killed")
+		cmd = start()
+	}
+	for len(got) < len(want) {
+		next()
+	}
+	require.ElementsMatch(t, want, got)
+	for range want {
+		require.NoError(t, <-sent)
+	}
 }

@@ -86,7 +86,8 @@ func register(rt *dog.Runtime, limit int, keep time.Duration) (chat dog.GroupStu
 		return chat, err
 	}
 	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{
-		Limit: limit, History: dog.HistoryOptions{Age: keep}, New: func() *Lobby { return &Lobby{limit: limit} },
+		Limit: limit, History: dog.HistoryOptions{Age: keep, Durable: keep > 0},
+		New: func() *Lobby { return &Lobby{limit: limit} },
 	})
 	return lobbies.Named("chat"), err
 }
