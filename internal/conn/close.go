@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 	"unicode/utf8"
+
+	"github.com/godurable/dog/internal/frame"
 )
 
 // Errors of Close for arguments that a server must not send.
@@ -75,7 +77,7 @@ func NewFarewell(code int, reason string, last []byte) (*Farewell, error) {
 	f.plain = f.how.frame()
 	f.whole = f.plain
 	if last != nil {
-		f.whole = append(appendFrame(nil, finBit|byte(Text), last), f.plain...)
+		f.whole = append(frame.Append(nil, finBit|byte(Text), last), f.plain...)
 	}
 	return f, nil
 }

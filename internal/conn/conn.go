@@ -30,6 +30,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/godurable/dog/internal/frame"
 )
 
 // Errors of sending and closing, and causes in [CloseError].Err.
@@ -274,7 +276,7 @@ func (c *Conn) sendPong(payload []byte) {
 	if c.dead || c.readDone || c.closeTaken {
 		return
 	}
-	c.pong = appendFrame(c.pong[:0], finBit|opPong, payload)
+	c.pong = frame.Append(c.pong[:0], finBit|opPong, payload)
 	c.hurryLocked()
 }
 

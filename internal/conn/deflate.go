@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"sync"
+
+	"github.com/godurable/dog/internal/frame"
 )
 
 // Compression is permessage-deflate (RFC 7692) without context takeover. No
@@ -72,7 +74,7 @@ var inflaters = sync.Pool{New: func() any { return &inflater{flate: flate.NewRea
 // deflate returns a frame with the message compressed. It returns nil if that
 // does not make it shorter.
 func deflate(wire []byte) []byte {
-	payload := payload(wire)
+	payload := frame.Payload(wire)
 	if len(payload) < minDeflate {
 		return nil
 	}
@@ -90,7 +92,7 @@ func deflate(wire []byte) []byte {
 	if len(short) >= len(payload) {
 		return nil
 	}
-	return appendFrame(nil, wire[0]|rsv1Bit, short)
+	return frame.Append(nil, wire[0]|rsv1Bit, short)
 }
 
 // inflate returns the decompressed message of b. The error is ErrTooBig if the

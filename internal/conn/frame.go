@@ -2,10 +2,10 @@ package conn
 
 import (
 	"bytes"
-	"encoding/binary"
-	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/godurable/dog/internal/frame"
 )
 
 // Op is the kind of a data message.
@@ -27,7 +27,7 @@ const (
 
 // Bits in the first two bytes of a frame.
 const (
-	finBit  = 0x80
+	finBit  = frame.Final
 	rsv1Bit = 0x40 // the message is compressed, RFC 7692
 	rsvBits = 0x70
 	maskBit = 0x80 // of the second byte
@@ -73,7 +73,7 @@ func NewFrame(op Op, payload []byte) *Frame {
 	if op != Text {
 		op = Binary
 	}
-	return &Frame{wire: appendFrame(nil, finBit|byte(op), payload), messages: 1}
+	return &Frame{wire: frame.Append(nil, finBit|byte(op), payload), messages: 1}
 }
 
 // NewRaw returns a frame of ready WebSocket frames with this number of
@@ -90,7 +90,7 @@ func NewKept(wire []byte, messages int) *Frame {
 // NewControl returns a frame of dog.v1 with a text payload, which is written as
 // it is.
 func NewControl(payload []byte) *Frame {
-	return NewRaw(appendFrame(nil, finBit|byte(Text), payload), 1)
+	return NewRaw(frame.Append(nil, finBit|byte(Text), payload), 1)
 }
 
 // Keep records that the message is kept in a history with this offset, and its
@@ -138,7 +138,7 @@ func (f *Frame) make(as form) []byte {
 		other[deflated] = other[0]
 	}
 	if as&marked != 0 && other[marked] == nil {
-		other[marked] = appendFrame(nil, f.wire[0], append([]byte(noMark), f.Payload()...))
+		other[marked] = frame.Append(nil, f.wire[0], append([]byte(noMark), f.Payload()...))
 	}
 	if as&deflated != 0 && other[as] == nil {
 		whole := f.wire
@@ -154,64 +154,21 @@ func (f *Frame) make(as form) []byte {
 }
 
 // Payload returns the message, which must not be changed.
-func (f *Frame) Payload() []byte { return payload(f.wire) }
+func (f *Frame) Payload() []byte { return frame.Payload(f.wire) }
 
 // Op returns the kind of the message.
 func (f *Frame) Op() Op { return Op(f.wire[0] & 0xF) }
-
-// payload returns the payload of an unmasked frame.
-func payload(wire []byte) []byte {
-	switch wire[1] {
-	case 126:
-		return wire[4:]
-	case 127:
-		return wire[10:]
-	}
-	return wire[2:]
-}
 
 // unmark returns kept frames without their marks, for a peer that does not
 // speak dog.v1.
 func unmark(frames []byte) []byte {
 	out := make([]byte, 0, len(frames))
 	for len(frames) > 0 {
-		header := len(frames) - len(payload(frames))
-		n := int(frames[1])
-		switch n {
-		case 126:
-			n = int(binary.BigEndian.Uint16(frames[2:]))
-		case 127:
-			n = int(binary.BigEndian.Uint64(frames[2:]))
-		}
-		_, message, _ := bytes.Cut(frames[header:header+n], []byte{'\n'})
-		out = appendFrame(out, frames[0], message)
-		frames = frames[header+n:]
+		first := frames[0]
+		var body []byte
+		body, frames = frame.Cut(frames)
+		_, message, _ := bytes.Cut(body, []byte{'\n'})
+		out = frame.Append(out, first, message)
 	}
 	return out
-}
-
-// headerLen returns the length of the header of an unmasked frame.
-func headerLen(payload int) int {
-	switch {
-	case payload > 0xFFFF:
-		return 10
-	case payload > 125:
-		return 4
-	default:
-		return 2
-	}
-}
-
-// appendFrame appends an unmasked frame.
-func appendFrame(b []byte, first byte, payload []byte) []byte {
-	b = slices.Grow(b, headerLen(len(payload))+len(payload))
-	switch n := len(payload); headerLen(n) {
-	case 10:
-		b = binary.BigEndian.AppendUint64(append(b, first, 127), uint64(n))
-	case 4:
-		b = binary.BigEndian.AppendUint16(append(b, first, 126), uint16(n))
-	default:
-		b = append(b, first, byte(n))
-	}
-	return append(b, payload...)
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/godurable/dog/internal/frame"
 )
 
 // parsed is what parser.next has returned.
@@ -21,8 +23,8 @@ type parsed struct {
 // shortest form.
 func appendMasked(b []byte, first byte, payload string, key uint32) []byte {
 	start := len(b)
-	b = appendFrame(b, first, []byte(payload))
-	head := start + headerLen(len(payload))
+	b = frame.Append(b, first, []byte(payload))
+	head := start + frame.HeaderLen(len(payload))
 	b[start+1] |= maskBit
 	b = append(b, 0, 0, 0, 0)
 	copy(b[head+4:], b[head:])

@@ -1,10 +1,10 @@
 package history
 
 import (
-	"encoding/binary"
 	"slices"
 	"sort"
 
+	"github.com/godurable/dog/internal/frame"
 	"github.com/godurable/dog/internal/wire"
 )
 
@@ -87,13 +87,13 @@ func (b *block) noteOf(i int) *note {
 	return &b.notes[n]
 }
 
-// append adds a frame for a message.
-func (b *block) append(offset uint64, op byte, payload []byte, n note) (frame []byte) {
+// append adds a frame for a message, and returns it.
+func (b *block) append(offset uint64, op byte, payload []byte, n note) (framed []byte) {
 	var mark [maxHeader]byte
 	m := wire.AppendPlace(append(mark[:0], wire.Message), offset)
 	m = append(m, '\n')
 	at := len(b.data)
-	b.data = appendHeader(b.data, op, len(m)+len(payload))
+	b.data = frame.AppendHeader(b.data, frame.Final|op, len(m)+len(payload))
 	b.data = append(append(b.data, m...), payload...)
 	if n.to != (Audience{}) || n.key != "" {
 		n.index = len(b.ends)
@@ -111,18 +111,6 @@ func (b *block) append(offset uint64, op byte, payload []byte, n note) (frame []
 	b.ends = append(b.ends, uint32(len(b.data)))
 	b.last = offset
 	return b.data[at:len(b.data):len(b.data)]
-}
-
-// appendHeader appends the header of an unmasked, final frame.
-func appendHeader(b []byte, op byte, n int) []byte {
-	const final = 0x80
-	switch {
-	case n <= 125:
-		return append(b, final|op, byte(n))
-	case n <= 0xFFFF:
-		return binary.BigEndian.AppendUint16(append(b, final|op, 126), uint16(n))
-	}
-	return binary.BigEndian.AppendUint64(append(b, final|op, 127), uint64(n))
 }
 
 // replace marks the frame with this offset as replaced by a later one, and

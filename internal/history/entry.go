@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+
+	"github.com/godurable/dog/internal/frame"
 )
 
 // An Entry is a message of a log with everything that is known of it.
@@ -66,12 +68,12 @@ func (l *Log) Entries() []Entry {
 			if k == 0 && i < l.head || n != nil && n.replaced {
 				continue
 			}
-			frame := b.data[b.start(i):b.ends[i]]
-			e := Entry{Offset: b.offset(i), At: b.at, Op: frame[0] & 0xF}
+			data := b.data[b.start(i):b.ends[i]]
+			e := Entry{Offset: b.offset(i), At: b.at, Op: data[0] & 0xF}
 			if n != nil {
 				e.Key, e.To = n.key, n.to
 			}
-			body, _ := cutFrame(frame)
+			body := frame.Payload(data)
 			_, e.Payload, _ = bytes.Cut(body, []byte{'\n'})
 			all = append(all, e)
 		}

@@ -2,9 +2,9 @@ package history
 
 import (
 	"bytes"
-	"encoding/binary"
 	"iter"
 
+	"github.com/godurable/dog/internal/frame"
 	"github.com/godurable/dog/internal/wire"
 )
 
@@ -21,7 +21,7 @@ func (p Part) Messages() iter.Seq[Message] {
 		for rest := p.Frames; len(rest) > 0; {
 			op := rest[0] & 0xF
 			var body []byte
-			body, rest = cutFrame(rest)
+			body, rest = frame.Cut(rest)
 			mark, payload, _ := bytes.Cut(body, []byte{'\n'})
 			offset, err := wire.ParsePlace(string(mark[1:]))
 			if err != nil {
@@ -32,19 +32,6 @@ func (p Part) Messages() iter.Seq[Message] {
 			}
 		}
 	}
-}
-
-// cutFrame returns the payload of the first frame of some, and the others. It
-// is the reverse of appendHeader.
-func cutFrame(frames []byte) (payload, rest []byte) {
-	n, header := int(frames[1]), 2
-	switch n {
-	case 126:
-		n, header = int(binary.BigEndian.Uint16(frames[2:])), 4
-	case 127:
-		n, header = int(binary.BigEndian.Uint64(frames[2:])), 10
-	}
-	return frames[header : header+n : header+n], frames[header+n:]
 }
 
 // Page is [Log.Next] for a reader who wants to know whether more messages
