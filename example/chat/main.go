@@ -4,8 +4,7 @@
 //	go run ./example/chat                # in memory: the log ends with the program
 //	go run ./example/chat -data chat     # in a directory: the log survives a crash
 //
-// Read register first, then log.go (an object with SQL and an alarm), room.go
-// (a replica with sockets and a history), lobby.go (a group) and protocol.go.
+// Read register first, then log.go, room.go, lobby.go and protocol.go.
 package main
 
 import (
