@@ -55,11 +55,28 @@ func (r *Record) load(ctx context.Context) error {
 		if h.Durable {
 			nonce = h.Nonce
 		}
+		r.stale = replaced(log, entries)
 		s := &r.stored
 		s.last, s.header, s.found, s.trimmed = log.Last(), h.Durable, true, h.Gone
 	}
 	r.now.Store(r.chapter(log, nonce, earlier))
 	return nil
+}
+
+// replaced returns the offsets of entries that are not in the log they were
+// restored to, although it is complete from there on.
+func replaced(log *history.Log, entries []history.Entry) (offsets []uint64) {
+	kept := log.Entries()
+	for _, e := range entries {
+		switch {
+		case e.Offset <= log.Oldest():
+		case len(kept) > 0 && kept[0].Offset == e.Offset:
+			kept = kept[1:]
+		default:
+			offsets = append(offsets, e.Offset)
+		}
+	}
+	return offsets
 }
 
 // read returns what is stored. The header is nil if there is nothing.

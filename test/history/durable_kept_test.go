@@ -90,10 +90,14 @@ func TestDurable_TakesSpaceForWhatItKeeps(t *testing.T) {
 						return o.Broadcast(m, dog.Coalesce(m.String()))
 					},
 				}
-				v := fixture.NewOwners(t, kind, dog.Options{Store: fixture.StoreOf(engine)}, on)
-				t.Cleanup(engine.Prompt)
 				engine.Prompt()
-				ada := dial(t, v.Server, "ada", "")
+				var v *fixture.Owners
+				var ada *client
+				start := func() {
+					v = fixture.NewOwners(t, kind, dog.Options{Store: fixture.StoreOf(engine)}, on)
+					ada = dial(t, v.Server, "ada", "")
+				}
+				start()
 				pairs := func() (n int) {
 					for _, err := range engine.Scan([]byte{0}, []byte{0xff}, false) {
 						require.NoError(t, err)
@@ -107,6 +111,13 @@ func TestDurable_TakesSpaceForWhatItKeeps(t *testing.T) {
 					require.NotEmpty(t, ada.message())
 				}
 				require.Less(t, pairs(), before+20, "10 keys, and those that the next transaction deletes")
+				for range 30 {
+					restart(t, v)
+					start()
+					ada.Send("m\nkey 1")
+					require.NotEmpty(t, ada.message())
+				}
+				require.Less(t, pairs(), before+20, "also what was replaced before a restart")
 				for i := range 3000 {
 					ada.Send(fmt.Sprint("m\n", i))
 					require.NotEmpty(t, ada.message())
