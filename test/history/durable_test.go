@@ -209,8 +209,10 @@ func powerCut(t *testing.T, kind string, seed uint64) (lost int) {
 func (c *client) messagesBeforeEnd() int {
 	synctest.Wait()
 	all := 1 // has been read
-	for range c.Received() {
-		all++
+	for _, m := range c.Received() {
+		if kind, _ := c.parse(m); kind == "m" {
+			all++
+		}
 	}
 	return all
 }
