@@ -108,6 +108,7 @@ func TestInterrupted_ReplayGoesOnWhereItWas(t *testing.T) {
 					}
 					interrupted := make(chan error, 1)
 					go func() { interrupted <- c.interrupt(v) }()
+					synctest.Wait() // before the clients read the rest
 					for _, l := range []*listener{speaks, plain} {
 						for {
 							text, err := l.next(t)
