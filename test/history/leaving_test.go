@@ -38,7 +38,7 @@ func TestLeaving_PlainClientIsOutrun(t *testing.T) {
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 1 << 20}}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		plain := v.Server.DialWith("/?u=bob", dogtest.DialOptions{OnDemand: true})
-		for _, text := range padded(1, 1800) {
+		for _, text := range padded(1, 900) { // less than is kept
 			require.NoError(t, v.Broadcast(t.Context(), text))
 		}
 		synctest.Wait()

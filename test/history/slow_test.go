@@ -62,8 +62,11 @@ func TestCatchUp_ClientThatIsOutrunIsToldOfTheGap(t *testing.T) {
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		speaks := dialWith(t, v.Server, "/?u=ada", dogtest.DialOptions{OnDemand: true})
 		plain := v.Server.DialWith("/?u=bob", dogtest.DialOptions{OnDemand: true})
-		for _, text := range padded(1, 5000) {
+		for i, text := range padded(1, 5000) {
 			require.NoError(t, v.Broadcast(t.Context(), text))
+			if i == 500 { // before they are outrun, so that there is one gap
+				synctest.Wait()
+			}
 		}
 		synctest.Wait()
 		n := 0

@@ -2,6 +2,6 @@ export default {
   test: {
     sequence: { concurrent: true }, // some tests wait for the end of a long poll
     maxConcurrency: 100,
-    testTimeout: 60_000,
+    testTimeout: 120_000,
   },
 };
