@@ -10,6 +10,7 @@ const SILENCE = 25_000; // until the client pings, unless the server names anoth
 const ANSWER = 10_000; // to a ping, until the connection counts as dead
 const BACKOFF = 500; // the longest wait after the first failure
 const MAX_BACKOFF = 30_000;
+const MAX_WINDOW = 86_400_000; // the longest wait that a server can ask for
 const HURRY = 1_000; // the longest wait once the network or the page is back
 const ATTEMPTS = 3; // that do not open before SSE is tried
 const MAX_AGE = 60_000;
@@ -179,7 +180,8 @@ export function connect(url, options = {}) {
     const [header, payload] = cut(data);
     const kind = header[0];
     const rest = header.slice(1);
-    if (kind === 'h') {
+    if (!mine.open) {
+      if (kind !== 'h') throw new Error('no hello');
       greet(mine, JSON.parse(rest));
     } else if (kind === 'm') {
       const value = json && typeof payload === 'string' ? parse(payload) : payload;
@@ -190,7 +192,7 @@ export function connect(url, options = {}) {
       const { to, why } = JSON.parse(rest);
       move(mine, to, why);
     } else if (kind === 'a') {
-      acknowledge(Number(rest));
+      acknowledge(JSON.parse(rest));
     } else if (kind === 'b') {
       const [min, max] = JSON.parse(rest).in;
       if (min >= 0 && max >= min) mine.window = [min, max];
@@ -281,7 +283,7 @@ export function connect(url, options = {}) {
   function refused(/** @type {Link} */ mine, /** @type {Response} */ { status, headers }) {
     const wait = Number(headers.get('retry-after')) * 1000;
     if (wait > 0) {
-      mine.window = [wait, wait + BACKOFF];
+      mine.window = [wait, wait];
       failures++;
     }
     lose(mine, 'status ' + status, status);
@@ -336,7 +338,7 @@ export function connect(url, options = {}) {
     // Where HTTP fails as well (410 is no failure), it is not the fault of WebSockets.
     if (!mine.open) unopened = mine.sse && code !== 410 ? ATTEMPTS - 1 : unopened + 1;
     const [min, max] = mine.window ?? [0, Math.min(MAX_BACKOFF, BACKOFF * 2 ** failures)];
-    const wait = Math.min(min + Math.random() * (max - min), MAX_TIMER);
+    const wait = Math.min(min + Math.random() * (max - min), MAX_WINDOW);
     mayHurry = !mine.window;
     if (mayHurry) failures++; // otherwise the server has announced the end
     schedule(wait);
