@@ -34,7 +34,8 @@ func TestParse_ReadsWhatClientsSend(t *testing.T) {
 func TestParse_RefusesWhatIsMalformed(t *testing.T) {
 	for _, text := range []string{
 		"", "\n", "\nhello", "M1\n", "{}", "m0\n", "m01\n", "m-1\n", "m+1\n", "m1x\n", "m18446744073709551616\n",
-		"m9007199254740992\n", "m1 word\n", "m word\n", "m" + strings.Repeat("1", 64) + "\n", "m" + strings.Repeat(" ", 1<<20),
+		"m9007199254740992\n", "m1 word\n", "m word\n",
+		"m" + strings.Repeat("1", 64) + "\n", "m" + strings.Repeat(" ", 1<<20),
 	} {
 		_, err := wire.Parse([]byte(text))
 		require.ErrorIs(t, err, wire.ErrMalformed, "%.40q", text)
