@@ -49,6 +49,8 @@ const boardPage = `<!doctype html>
 	import { connect } from "/dog.js";
 	window.lines = [];
 	window.gaps = [];
+	window.freezes = 0;
+	document.addEventListener("freeze", () => freezes++);
 	window.room = connect("/board", { store: sessionStorage });
 	room.on("message", (line) => lines.push(line));
 	room.on("gap", (reason) => gaps.push(reason));
@@ -126,6 +128,15 @@ func TestDogJS_PageMissesNothing(t *testing.T) {
 	lines, err := dog.Call0(context.Background(), main, (*board).Lines)
 	require.NoError(t, err)
 	require.Len(t, lines, 24)
+
+	// A page that is frozen, as by the sleep of a laptop, goes on as well.
+	ada.Freeze(true)
+	ada.Wait("the freeze", `freezes === 1`)
+	connections.cut()
+	bob.Run(`room.send("asleep")`)
+	bob.Wait("the line", `lines.at(-1) === "asleep"`)
+	ada.Freeze(false)
+	ada.Wait("what was written in its sleep", pageLines+` === "meanwhile asleep" && gaps.length === 0`)
 }
 
 const streamPage = `<!doctype html>
@@ -192,13 +203,13 @@ func TestDogJS_PageReadsEventsWithoutWebSockets(t *testing.T) {
 	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
 
 	require.NoError(t, dog.CallErr(t.Context(), main, (*board).Write, "before"))
-	page := chromium.Start(t).Open(t, "ada", chromedp.Navigate(srv.URL))
-	page.Wait("a stream", `window.room?.state === "open" && lines.join() === "before"`)
+	ada := chromium.Start(t).Open(t, "ada", chromedp.Navigate(srv.URL))
+	ada.Wait("a stream", `window.room?.state === "open" && lines.join() === "before"`)
 	soon("a WebSocket is tried beside the stream", func() bool { return sockets.Load() == 4 })
 	require.EqualValues(t, 1, streams.Load())
-	page.Run(`room.send("posted")`)
-	page.Wait("its own line", `lines.join() === "before,posted"`)
-	page.Wait("the end of the stream", `states.join().startsWith("waiting,connecting,waiting,connecting,`+
+	ada.Run(`room.send("posted")`)
+	ada.Wait("its own line", `lines.join() === "before,posted"`)
+	ada.Wait("the end of the stream", `states.join().startsWith("waiting,connecting,waiting,connecting,`+
 		`waiting,connecting,behind,open,waiting")`)
 
 	refuses.Store(false)
@@ -206,12 +217,12 @@ func TestDogJS_PageReadsEventsWithoutWebSockets(t *testing.T) {
 		err := dog.CallErr(t.Context(), main, (*board).Write, "meanwhile")
 		return assert.NoError(t, err) && rt.Stats().Sockets > 0
 	})
-	page.Run(`room.send("by a WebSocket")`)
-	page.Wait("the last line", `lines.at(-1) === "by a WebSocket"`)
+	ada.Run(`room.send("by a WebSocket")`)
+	ada.Wait("the last line", `lines.at(-1) === "by a WebSocket"`)
 	want, err := dog.Call0(t.Context(), main, (*board).Lines)
 	require.NoError(t, err)
-	page.Wait("all lines, once", pageLines+fmt.Sprintf(" === %q", strings.Join(want, " ")))
-	page.Wait("that it stays with the WebSocket", `room.state === "open"`)
+	ada.Wait("all lines, once", pageLines+fmt.Sprintf(" === %q", strings.Join(want, " ")))
+	ada.Wait("that it stays with the WebSocket", `room.state === "open"`)
 	require.Equal(t, 1, rt.Stats().Sockets)
 }
 
