@@ -10,9 +10,9 @@ const SILENCE = 25_000; // until the client pings, unless the server names anoth
 const ANSWER = 10_000; // to a ping, until the connection counts as dead
 const BACKOFF = 500; // the longest wait after the first failure
 const MAX_BACKOFF = 30_000;
+const MAX_WINDOW = 86_400_000; // the longest wait that a server can ask for
 const HURRY = 1_000; // the longest wait once the network or the page is back
-const FALLBACK = 300_000; // how long SSE is used before a WebSocket is tried again
-const ATTEMPTS = 3; // that do not open before SSE is used
+const ATTEMPTS = 3; // that do not open before SSE is tried
 const MAX_AGE = 60_000;
 const MAX_QUEUE = 1_000;
 const MAX_QUEUED_BYTES = 1 << 20;
@@ -40,7 +40,8 @@ const TOO_OLD = 'it could not be sent in time';
  * @property {(error: DogError) => void} reject
  *
  * @typedef {object} Link  An attempt to connect, and the connection that it becomes.
- * @property {boolean} sse
+ * @property {boolean} [sse]
+ * @property {Link} [beside]  the stream that a WebSocket is tried beside
  * @property {boolean} [open]  whether the server has greeted
  * @property {() => void} [stop]
  * @property {() => void} [flush]  sends what waits
@@ -86,8 +87,6 @@ export function connect(url, options = {}) {
   let mayHurry = false;
   let failures = 0; // since a connection lasted
   let unopened = 0; // WebSockets in a row
-  /** @type {Timer | undefined} */
-  let fallback; // while SSE is used
   let quiet = false; // a stream has ended as it does each minute: the next attempt is not worth an event
 
   let received = store?.getItem(key) || options.after; // after what has been received; undefined: now, '': before all
@@ -132,9 +131,8 @@ export function connect(url, options = {}) {
   // Connections.
 
   function attempt() {
-    const sse = !!historyURL && (!WebSocket || !!fallback);
     /** @type {Link} */
-    const mine = { sse };
+    const mine = { sse: !!historyURL && (!WebSocket || unopened >= ATTEMPTS) };
     link = mine;
     mine.life = setTimeout(() => lose(mine, 'no answer'), ATTEMPT);
     if (!quiet) setState('connecting');
@@ -143,7 +141,7 @@ export function connect(url, options = {}) {
 
   async function start(/** @type {Link} */ mine) {
     const text = typeof token === 'function' ? await token() : token;
-    if (mine === link) await (mine.sse ? read(mine, text) : dial(mine, text));
+    if (link === (mine.beside ?? mine)) await (mine.sse ? read(mine, text) : dial(mine, text));
   }
 
   function dial(/** @type {Link} */ mine, /** @type {Token} */ token) {
@@ -159,10 +157,15 @@ export function connect(url, options = {}) {
         ws.send(frame(item));
       }
     };
-    ws.onopen = () => ws.protocol === PROTOCOL || lose(mine, 'the server does not speak ' + PROTOCOL);
+    ws.onopen = () => {
+      if (ws.protocol === PROTOCOL) return;
+      ws.close();
+      lose(mine, 'the server does not speak ' + PROTOCOL);
+    };
     ws.onerror = () => {}; // a close follows
     ws.onclose = ({ code, reason }) => lose(mine, reason, code);
     ws.onmessage = ({ data }) => {
+      if (link && link === mine.beside) drop(mine); // it takes the place of the stream
       if (mine !== link) return;
       try {
         alive(mine);
@@ -177,16 +180,19 @@ export function connect(url, options = {}) {
     const [header, payload] = cut(data);
     const kind = header[0];
     const rest = header.slice(1);
-    if (kind === 'h') {
+    if (!mine.open) {
+      if (kind !== 'h') throw new Error('no hello');
       greet(mine, JSON.parse(rest));
     } else if (kind === 'm') {
       const value = json && typeof payload === 'string' ? parse(payload) : payload;
-      receive(value, rest && mine.history ? mine.history + '-' + rest : undefined);
+      const after = rest && mine.history ? mine.history + '-' + rest : undefined;
+      // The stream went on while the WebSocket opened.
+      if (!mine.beside || !after || !received || after > received) receive(value, after);
     } else if (kind === 'g') {
       const { to, why } = JSON.parse(rest);
       move(mine, to, why);
     } else if (kind === 'a') {
-      acknowledge(Number(rest));
+      acknowledge(JSON.parse(rest));
     } else if (kind === 'b') {
       const [min, max] = JSON.parse(rest).in;
       if (min >= 0 && max >= min) mine.window = [min, max];
@@ -199,7 +205,7 @@ export function connect(url, options = {}) {
     mine.max = max;
     unopened = 0;
     opened(mine);
-    move(mine, pos, gap);
+    move(mine, gap || !mine.beside ? pos : (received ?? ''), gap);
     lastID = Math.max(lastID, last);
     acknowledge(last);
     mine.flush?.();
@@ -209,7 +215,12 @@ export function connect(url, options = {}) {
   // read receives messages by the read protocol of Durable Streams.
   async function read(/** @type {Link} */ mine, /** @type {Token} */ token) {
     const aborter = new AbortController();
-    mine.stop = () => aborter.abort();
+    /** @type {Link | undefined} */
+    let trial; // since a server that was away is no reason to do without WebSockets
+    mine.stop = () => {
+      aborter.abort();
+      if (trial !== link) trial?.stop?.();
+    };
     mine.flush = () => void postAll(mine, token).catch((error) => lose(mine, error));
     const offset = received ?? 'now';
     const url = withQuery(/** @type {URL} */ (historyURL), { offset: offset || '-1', live: 'sse', token });
@@ -237,7 +248,9 @@ export function connect(url, options = {}) {
       batch.forEach((value, i) => receive(decode(value), i < batch.length - 1 ? '' : streamNextOffset));
       if (!batch.length) move(mine, streamNextOffset);
       batch = [];
-      if (upToDate) enqueue(() => mine === link && setState('open'));
+      if (!upToDate) continue;
+      enqueue(() => mine === link && setState('open'));
+      if (WebSocket && !trial) start((trial = { beside: mine })).catch(() => {}); // the next stream tries again
     }
     lose(mine, 'the stream has ended', 1006, !failures);
   }
@@ -270,7 +283,7 @@ export function connect(url, options = {}) {
   function refused(/** @type {Link} */ mine, /** @type {Response} */ { status, headers }) {
     const wait = Number(headers.get('retry-after')) * 1000;
     if (wait > 0) {
-      mine.window = [wait, wait + BACKOFF];
+      mine.window = [wait, wait];
       failures++;
     }
     lose(mine, 'status ' + status, status);
@@ -308,9 +321,10 @@ export function connect(url, options = {}) {
     next = setTimeout(attempt, wait);
   }
 
-  function drop() {
+  /** @param {Link} [to] */
+  function drop(to) {
     const mine = link;
-    link = undefined; // first, since stop may report the end at once
+    link = to; // first, since stop may report the end at once
     clearTimeout(mine?.life);
     clearTimeout(mine?.calm);
     mine?.stop?.();
@@ -321,9 +335,10 @@ export function connect(url, options = {}) {
     const why = { code, reason: String(reason?.message ?? reason) };
     if ((code >= 4000 && code < 4100) || [400, 401, 403, 404].includes(code)) return end(why);
     drop();
-    if (!mine.sse && !mine.open && ++unopened >= ATTEMPTS && historyURL) fallback ??= setTimeout(leaveSSE, FALLBACK);
+    // Where HTTP fails as well (410 is no failure), it is not the fault of WebSockets.
+    if (!mine.open) unopened = mine.sse && code !== 410 ? ATTEMPTS - 1 : unopened + 1;
     const [min, max] = mine.window ?? [0, Math.min(MAX_BACKOFF, BACKOFF * 2 ** failures)];
-    const wait = Math.min(min + Math.random() * (max - min), MAX_TIMER);
+    const wait = Math.min(min + Math.random() * (max - min), MAX_WINDOW);
     mayHurry = !mine.window;
     if (mayHurry) failures++; // otherwise the server has announced the end
     schedule(wait);
@@ -331,18 +346,10 @@ export function connect(url, options = {}) {
     if (!quiet) setState('waiting', { ...why, wait });
   }
 
-  function leaveSSE() {
-    fallback = undefined; // and again if the next attempt does not open
-    if (!link?.sse) return;
-    link.window = [0, 0];
-    lose(link, '', 1006, true);
-  }
-
   function end(/** @type {Why} */ why) {
     if (state === 'closed') return;
     drop();
     clearTimeout(next);
-    clearTimeout(fallback);
     listen('removeEventListener');
     park();
     setState('closed', why);
@@ -455,7 +462,9 @@ export function connect(url, options = {}) {
 
   function remove(/** @type {Item} */ item) {
     clearTimeout(item.timer);
-    queue.splice(queue.indexOf(item), 1);
+    const place = queue.indexOf(item);
+    if (place < 0) return; // a POST ends after a WebSocket has acknowledged its message
+    queue.splice(place, 1);
     queuedBytes -= item.size;
   }
 

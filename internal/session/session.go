@@ -143,12 +143,16 @@ func (b *Book) All(now, until int64) (all []Record) {
 	return all
 }
 
-// Close ends the connection. The session is remembered until a time.
+// Close ends the connection. The session is remembered until a time, unless
+// none of its messages was handled, so that sessions without end leave nothing.
 func (l *Link) Close(until int64) {
 	l.book.mu.Lock()
 	defer l.book.mu.Unlock()
 	delete(l.acks, l)
 	l.until = max(l.until, until)
+	if len(l.acks) == 0 && max(l.handled, l.confirmed, l.busy) == 0 && l.tries == 0 {
+		delete(l.book.byName, l.name)
+	}
 }
 
 // Handled returns the greatest number that was handled for good.

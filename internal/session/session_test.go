@@ -90,3 +90,32 @@ func TestBook_ForgetsSessionsInTime(t *testing.T) {
 	require.Equal(t, 1, b.Len(2000))
 	require.EqualValues(t, 0, b.Open("5", 2000, nobody, func() {}).Handled())
 }
+
+func TestBook_KeepsNothingOfASessionWithoutMessages(t *testing.T) {
+	var b session.Book
+	open := func(name string) *session.Link { return b.Open(name, 0, nobody, func() {}) }
+	open("empty").Close(10)
+	require.Zero(t, b.Len(5))
+
+	first, second := open("two"), open("two")
+	first.Close(10)
+	require.Equal(t, 1, b.Len(5), "it has another connection")
+	require.Equal(t, session.Handle, second.Begin(1))
+	second.End(1, true)
+	second.Close(10)
+	open("two").Confirm(1)
+	require.EqualValues(t, 1, open("two").Handled())
+
+	waits := open("waits")
+	require.Equal(t, session.Handle, waits.Begin(1))
+	waits.Close(10)
+	require.Equal(t, session.Pending, open("waits").Begin(1), "it is being handled")
+
+	for range 3 {
+		failed := open("failed")
+		require.Equal(t, session.Handle, failed.Begin(7))
+		failed.End(7, false)
+		failed.Close(10)
+	}
+	require.Equal(t, session.Repeated, open("failed").Begin(7), "it was tried three times")
+}

@@ -27,16 +27,15 @@ var ErrMalformed = errors.New("dog: malformed dog.v1")
 const (
 	Message = 'm' // a message
 
-	// from the client
-	Reply = 'r' // to a command
-	Ready = 'y' // for commands
-
 	// from the server
 	Hello = 'h'
 	Gap   = 'g'
 	Ack   = 'a'
 	Back  = 'b' // when to come back; see AppendBack
 )
+
+// maxID is the greatest number of a message, which JavaScript has exactly.
+const maxID = 1<<53 - 1
 
 // A client asks with Ping whether the connection works, and gets Pong.
 const (
@@ -69,8 +68,7 @@ const maxHeader = 64
 // A Frame is what a client has sent.
 type Frame struct {
 	Kind    byte
-	ID      uint64 // of a message or command; 0: none
-	Word    string // after the id, separated by a space; "" if there is none
+	ID      uint64 // of a message; 0: none
 	Payload []byte // shares memory with the message
 }
 
@@ -91,23 +89,15 @@ func Parse(data []byte) (Frame, error) {
 	if f.Kind < 'a' || f.Kind > 'z' {
 		return Frame{}, fmt.Errorf("%w: a frame begins with a lower-case letter, not %q", ErrMalformed, header[:1])
 	}
-	id, word, _ := strings.Cut(string(header[1:]), " ")
-	f.Word = word
-	if id == "" {
-		if f.Kind == Reply {
-			return Frame{}, fmt.Errorf("%w: a reply without the number of its command", ErrMalformed)
-		}
+	if f.Kind != Message || len(header) == 1 {
 		return f, nil
 	}
-	switch f.Kind {
-	case Message, Reply:
-		var err error
-		if f.ID, err = parseNumber(id); err != nil {
-			return Frame{}, err
-		}
-		if f.ID == 0 {
-			return Frame{}, fmt.Errorf("%w: the id 0", ErrMalformed)
-		}
+	var err error
+	if f.ID, err = parseNumber(string(header[1:])); err != nil {
+		return Frame{}, err
+	}
+	if f.ID == 0 || f.ID > maxID {
+		return Frame{}, fmt.Errorf("%w: the number %d of a message", ErrMalformed, f.ID)
 	}
 	return f, nil
 }

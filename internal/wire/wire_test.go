@@ -15,11 +15,11 @@ func TestParse_ReadsWhatClientsSend(t *testing.T) {
 		"m\nhello":          {Kind: 'm', Payload: []byte("hello")},
 		"m\n":               {Kind: 'm', Payload: []byte{}},
 		"m58\na\nb\n":       {Kind: 'm', ID: 58, Payload: []byte("a\nb\n")},
-		"r7 done\n{}":       {Kind: 'r', ID: 7, Word: "done", Payload: []byte("{}")},
-		"r7 more":           {Kind: 'r', ID: 7, Word: "more", Payload: []byte{}},
-		"y":                 {Kind: 'y', Payload: []byte{}},
 		"p":                 {Kind: 'p', Payload: []byte{}},
-		"z something later": {Kind: 'z', Word: "something later", Payload: []byte{}},
+		"z something later": {Kind: 'z', Payload: []byte{}},
+		"r\n{}":             {Kind: 'r', Payload: []byte("{}")},
+
+		"m9007199254740991\n": {Kind: 'm', ID: 1<<53 - 1, Payload: []byte{}},
 	} {
 		got, err := wire.Parse([]byte(text))
 		require.NoError(t, err, text)
@@ -34,7 +34,8 @@ func TestParse_ReadsWhatClientsSend(t *testing.T) {
 func TestParse_RefusesWhatIsMalformed(t *testing.T) {
 	for _, text := range []string{
 		"", "\n", "\nhello", "M1\n", "{}", "m0\n", "m01\n", "m-1\n", "m+1\n", "m1x\n", "m18446744073709551616\n",
-		"r done\n", "r\n", "m" + strings.Repeat("1", 64) + "\n", "m" + strings.Repeat(" ", 1<<20),
+		"m9007199254740992\n", "m1 word\n", "m word\n",
+		"m" + strings.Repeat("1", 64) + "\n", "m" + strings.Repeat(" ", 1<<20),
 	} {
 		_, err := wire.Parse([]byte(text))
 		require.ErrorIs(t, err, wire.ErrMalformed, "%.40q", text)
@@ -44,7 +45,7 @@ func TestParse_RefusesWhatIsMalformed(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("m58\nhello"))
-	f.Add([]byte("r7 done\n"))
+	f.Add([]byte("z later\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		frame, err := wire.Parse(data)
 		if err != nil {

@@ -3,13 +3,18 @@ package browser_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
@@ -29,6 +34,12 @@ func (b *board) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error
 	return b.Broadcast(m)
 }
 
+// Write writes a line for a program.
+func (b *board) Write(_ context.Context, line string) error {
+	b.lines = append(b.lines, line)
+	return b.Broadcast(line)
+}
+
 // Lines returns what is written on the board.
 func (b *board) Lines(context.Context) ([]string, error) { return b.lines, nil }
 
@@ -38,6 +49,8 @@ const boardPage = `<!doctype html>
 	import { connect } from "/dog.js";
 	window.lines = [];
 	window.gaps = [];
+	window.freezes = 0;
+	document.addEventListener("freeze", () => freezes++);
 	window.room = connect("/board", { store: sessionStorage });
 	room.on("message", (line) => lines.push(line));
 	room.on("gap", (reason) => gaps.push(reason));
@@ -115,6 +128,102 @@ func TestDogJS_PageMissesNothing(t *testing.T) {
 	lines, err := dog.Call0(context.Background(), main, (*board).Lines)
 	require.NoError(t, err)
 	require.Len(t, lines, 24)
+
+	// A page that is frozen, as by the sleep of a laptop, goes on as well.
+	ada.Freeze(true)
+	ada.Wait("the freeze", `freezes === 1`)
+	connections.cut()
+	bob.Run(`room.send("asleep")`)
+	bob.Wait("the line", `lines.at(-1) === "asleep"`)
+	ada.Freeze(false)
+	ada.Wait("what was written in its sleep", pageLines+` === "meanwhile asleep" && gaps.length === 0`)
+}
+
+const streamPage = `<!doctype html>
+<title>board</title>
+<script type="module">
+	import { connect } from "/dog.js";
+	window.lines = [];
+	window.states = [];
+	window.room = connect("/board", { history: "/history", post: "/post", after: "" });
+	room.on("message", (line) => lines.push(line));
+	room.on("state", (state) => states.push(state));
+</script>`
+
+// A page behind a proxy that refuses WebSockets reads by server-sent events and
+// writes by POST, and gets a WebSocket without a hole or a repetition when the
+// proxy lets one pass.
+func TestDogJS_PageReadsEventsWithoutWebSockets(t *testing.T) {
+	rt, err := dog.New(dog.Options{})
+	require.NoError(t, err)
+	boards, err := dog.RegisterObject(rt, "board", &dog.ObjectOptions[board]{
+		History: dog.HistoryOptions{Count: 1000},
+	})
+	require.NoError(t, err)
+	main := boards.Named("main")
+	soon := func(what string, holds func() bool) {
+		t.Helper()
+		require.Eventually(t, holds, time.Minute, 10*time.Millisecond, what)
+	}
+	var refuses atomic.Bool
+	var sockets, streams atomic.Int64
+	refuses.Store(true)
+	mux := http.NewServeMux()
+	mux.Handle("/dog.js", client.Script())
+	mux.HandleFunc("/board", func(w http.ResponseWriter, r *http.Request) {
+		sockets.Add(1)
+		if refuses.Load() {
+			http.Error(w, "no upgrade", http.StatusBadGateway)
+			return
+		}
+		main.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("/history", func(w http.ResponseWriter, r *http.Request) {
+		streams.Add(1)
+		// As the server does after a minute.
+		ctx, end := context.WithTimeout(r.Context(), 5*time.Second)
+		defer end()
+		main.History().ServeHTTP(w, r.WithContext(ctx))
+	})
+	mux.HandleFunc("POST /post", func(w http.ResponseWriter, r *http.Request) {
+		line, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = dog.CallErr(r.Context(), main, (*board).Write, string(line))
+		}
+		if err != nil {
+			dog.WriteError(w, err)
+		}
+	})
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, streamPage)
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
+
+	require.NoError(t, dog.CallErr(t.Context(), main, (*board).Write, "before"))
+	ada := chromium.Start(t).Open(t, "ada", chromedp.Navigate(srv.URL))
+	ada.Wait("a stream", `window.room?.state === "open" && lines.join() === "before"`)
+	soon("a WebSocket is tried beside the stream", func() bool { return sockets.Load() == 4 })
+	require.EqualValues(t, 1, streams.Load())
+	ada.Run(`room.send("posted")`)
+	ada.Wait("its own line", `lines.join() === "before,posted"`)
+	ada.Wait("the end of the stream", `states.join().startsWith("waiting,connecting,waiting,connecting,`+
+		`waiting,connecting,behind,open,waiting")`)
+
+	refuses.Store(false)
+	soon("a WebSocket", func() bool {
+		err := dog.CallErr(t.Context(), main, (*board).Write, "meanwhile")
+		return assert.NoError(t, err) && rt.Stats().Sockets > 0
+	})
+	ada.Run(`room.send("by a WebSocket")`)
+	ada.Wait("the last line", `lines.at(-1) === "by a WebSocket"`)
+	want, err := dog.Call0(t.Context(), main, (*board).Lines)
+	require.NoError(t, err)
+	ada.Wait("all lines, once", pageLines+fmt.Sprintf(" === %q", strings.Join(want, " ")))
+	ada.Wait("that it stays with the WebSocket", `room.state === "open"`)
+	require.Equal(t, 1, rt.Stats().Sockets)
 }
 
 // breakable is a listener whose connections can be broken.

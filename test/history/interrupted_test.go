@@ -72,8 +72,8 @@ func (l *listener) next(t *testing.T) (text string, err error) {
 	return payload, nil
 }
 
-// A replay that is cut off by a reset or by Shutdown has sent the messages up to
-// some place, and the next one goes on from there.
+// A replay that is cut off by a reset or by Shutdown has sent the messages up
+// to some place, and the next one goes on from there.
 func TestInterrupted_ReplayGoesOnWhereItWas(t *testing.T) {
 	const messages, before = 3000, 100
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 64 << 20}}

@@ -207,51 +207,128 @@ test('401, 403 and 404 are final; for others it waits, as Retry-After says', asy
     const log = record(room, 'state');
     server.last.answer(503, { 'retry-after': '120' });
     await settle();
-    assert.deepEqual(log, [['state', 'waiting', { code: 503, reason: 'status 503', wait: 120_250 }]]);
-    await pass(120_250);
+    assert.deepEqual(log, [['state', 'waiting', { code: 503, reason: 'status 503', wait: 120_000 }]]);
+    await pass(120_000);
+    FakeWebSocket.last.drop();
+    assert.equal(log.at(-1)[2].wait, 4000);
+    await pass(4000);
+    assert.equal(server.requests.length, 2);
     server.last.answer(500, { 'retry-after': 'Wed, 21 Oct 2099 07:28:00 GMT' });
     await settle();
-    assert.equal(log.at(-1)[2].wait, 4000);
+    assert.equal(log.at(-1)[2].wait, 8000);
   });
 });
 
-test('after 5 minutes it tries one WebSocket, and stays with it if it opens', async (t) => {
+test('a server that is away is asked by WebSockets and HTTP in turns', async (t) => {
+  const { room, server } = await fallBack(t);
+  for (let i = 1; i < 5; i++) {
+    server.last.fail();
+    await nextSocket(3 + i);
+    assert.equal(server.requests.length, i);
+    FakeWebSocket.last.drop();
+    while (server.requests.length === i) await pass(250);
+    assert.equal(FakeWebSocket.all.length, 3 + i);
+  }
+  server.last.fail();
+  await nextSocket(8);
+  FakeWebSocket.last.hello();
+  assert.equal(room.state, 'open');
+  assert.equal(server.requests.length, 5);
+});
+
+test('when a stream is up to date, a WebSocket is tried beside it, and takes its place', async (t) => {
   const { room, server } = await fallBack(t, { after: 'k3-a5' });
+  const log = record(room, 'state', 'message', 'gap');
   server.last.begin();
-  server.last.control('k3-a6');
-  const minute = async () => {
-    for (let i = 0; i < 6; i++) {
-      await pass(10_000);
-      server.last.write(': comment\n\n');
-    }
-  };
-  for (let i = 0; i < 4; i++) await minute();
+  server.last.data('A');
+  server.last.control('k3-a6', false);
+  await settle();
   assert.equal(FakeWebSocket.all.length, 3);
-  await minute();
+  server.last.control('k3-a7');
+  await settle();
   assert.equal(FakeWebSocket.all.length, 4);
+  assert.equal(FakeWebSocket.last.url.searchParams.get('after'), 'k3-a7');
+  FakeWebSocket.last.open();
+  server.last.data('B');
+  server.last.control('k3-a8');
+  server.last.data('C has no position yet');
+  await settle();
+  assert.ok(!server.last.aborted);
+
+  FakeWebSocket.last.hello({ pos: 'k3-a7' });
   assert.ok(server.last.aborted);
+  assert.ok(!FakeWebSocket.last.closed);
+  FakeWebSocket.last.receive('m\n"not kept"');
+  for (const [place, text] of [['a8', 'B'], ['a9', 'C'], ['b10', 'D']]) FakeWebSocket.last.receive(`m${place}\n"${text}"`);
+  await pass(20_000);
+  assert.deepEqual(log, [
+    ['state', 'behind', undefined],
+    ['message', 'A', 'k3-a6'],
+    ['state', 'open', undefined],
+    ['message', 'B', 'k3-a8'],
+    ['message', 'not kept', 'k3-a8'],
+    ['message', 'C', 'k3-a9'],
+    ['message', 'D', 'k3-b10'],
+  ]);
+  assert.equal(FakeWebSocket.all.length, 4);
   FakeWebSocket.last.drop();
   await pass(1000);
-  assert.equal(FakeWebSocket.all.length, 4);
-  assert.equal(server.requests.length, 2, 'back to SSE');
+  assert.equal(FakeWebSocket.all.length, 5, 'the count of attempts begins again');
+  assert.equal(FakeWebSocket.last.url.searchParams.get('after'), 'k3-b10');
+});
+
+test('a WebSocket beside the stream reports a gap', async (t) => {
+  const { room, server } = await fallBack(t, { after: 'k3-a5' });
+  const log = record(room, 'message', 'gap');
   server.last.begin();
-  server.last.control('k3-a6');
-  for (let i = 0; i < 5; i++) await minute();
-  assert.equal(FakeWebSocket.all.length, 5);
-  assert.equal(FakeWebSocket.last.url.searchParams.get('after'), 'k3-a6');
-  FakeWebSocket.last.hello({ pos: 'k3-a6' });
-  await pass(20_000);
-  assert.equal(room.state, 'open');
-  assert.equal(server.requests.length, 2);
+  server.last.control('k3-a7');
+  await settle();
+  FakeWebSocket.last.hello({ pos: 'm9-a2', gap: 'epoch' });
+  FakeWebSocket.last.receive('ma3\nA');
+  await settle();
+  assert.deepEqual(log, [['gap', 'epoch', 'm9-a2'], ['message', 'A', 'm9-a3']]);
+});
+
+test('a WebSocket that does not open beside the stream changes nothing', async (t) => {
+  for (const how of ['drops', 'hangs', 'does not speak dog.v1']) {
+    await t.test(how, async (t) => {
+      const { room, server } = await fallBack(t, { after: 'k3-a5' });
+      server.last.begin();
+      server.last.control('k3-a6');
+      await settle();
+      const log = record(room, 'state', 'message');
+      const trial = FakeWebSocket.last;
+      if (how === 'drops') trial.drop();
+      if (how === 'does not speak dog.v1') trial.open('');
+      if (how === 'does not speak dog.v1') assert.ok(trial.closed);
+      await pass(20_000);
+      server.last.data('A');
+      server.last.control('k3-a7');
+      await pass(10_000);
+      assert.deepEqual(log, [['message', 'A', 'k3-a7']]);
+      assert.equal(FakeWebSocket.all.length, 4, 'once in a stream');
+      server.last.end();
+      await settle();
+      assert.ok(trial.closed || how === 'drops');
+      await pass(250);
+      server.last.begin();
+      server.last.control('k3-a7');
+      await settle();
+      assert.equal(FakeWebSocket.all.length, 5, 'the next stream tries again');
+    });
+  }
 });
 
 test('closing ends the stream', async (t) => {
   const { room, server } = await fallBack(t);
   server.last.begin();
+  server.last.control('k3-a1');
   await settle();
+  assert.equal(FakeWebSocket.all.length, 4);
   room.close();
   await pass(600_000);
   assert.ok(server.last.aborted);
+  assert.ok(FakeWebSocket.last.closed);
   assert.equal(server.requests.length, 1);
 });
 
@@ -334,6 +411,23 @@ test('a POST that fails is sent again with its number, by a WebSocket too', asyn
   }
   FakeWebSocket.last.hello();
   assert.deepEqual(FakeWebSocket.last.sent, ['m1\nA']);
+});
+
+test('a POST that is refused after a WebSocket has delivered its message changes nothing', async (t) => {
+  const { room, server } = await fallBack(t, { post });
+  const first = follow(room.send('A'));
+  server.last.begin();
+  server.last.control('k3-a1');
+  await settle();
+  assert.equal(server.last.body, 'A');
+  FakeWebSocket.last.hello({ pos: 'k3-a1', in: 1 });
+  const second = follow(room.send('B'));
+  server.last.answer(409);
+  await settle();
+  assert.deepEqual([first.result, second.result], ['done', 'pending']);
+  FakeWebSocket.last.receive('a2');
+  await settle();
+  assert.equal(second.result, 'done');
 });
 
 test('without a URL for posts, messages wait for a WebSocket', async (t) => {

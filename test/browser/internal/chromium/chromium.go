@@ -12,6 +12,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
@@ -116,6 +117,20 @@ func (p *Tab) Offline(offline bool) {
 		}
 		state := network.OverrideNetworkStateParams{Offline: offline, DownloadThroughput: -1, UploadThroughput: -1}
 		_, err := cdp.Call(ctx, t, network.OverrideNetworkState, state)
+		return err
+	}))
+}
+
+// Freeze stops the page, as one that has been hidden for long, or lets it run
+// again.
+func (p *Tab) Freeze(freeze bool) {
+	p.t.Helper()
+	state := page.SetWebLifecycleStateParams{State: "active"}
+	if freeze {
+		state.State = "frozen"
+	}
+	p.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.SetWebLifecycleState, state)
 		return err
 	}))
 }
