@@ -57,9 +57,7 @@ func (k Keeper) Commit(
 	change := r.changeLocked(drafts, wiped)
 	change.stage(data.Notes(r.config.Base, store.Histories))
 	done, err := commit()
-	if err == nil {
-		change.doneLocked()
-	}
+	change.endLocked(err)
 	return done, err
 }
 
@@ -76,20 +74,21 @@ func (r *Record) Store(d *Draft) (commit uint64, err error) {
 	change := r.changeLocked([]*Draft{d}, false)
 	b := r.config.Engine.Begin()
 	change.stage(store.NotesIn(b, r.config.Base, store.Histories))
-	if commit, err = b.Commit(); err == nil {
-		change.doneLocked()
-	}
+	commit, err = b.Commit()
+	change.endLocked(err)
 	return commit, err
 }
 
 // reserve keeps the owner in memory until waiting is reduced.
 func (r *Record) reserve() error {
 	r.order.Lock()
-	defer r.order.Unlock()
-	if r.over {
+	over := r.over
+	r.waiting.Add(1)
+	r.order.Unlock()
+	if over || r.config.Retired() {
+		r.waiting.Add(-1)
 		return object.ErrRetired
 	}
-	r.waiting.Add(1)
 	return nil
 }
 
@@ -145,12 +144,16 @@ func (c *change) stage(notes store.Notes) {
 	}
 }
 
-// doneLocked records that the transaction has been committed. The caller must
-// hold stored.mu.
-func (c *change) doneLocked() {
+// endLocked records that the transaction has been committed, or has not because
+// of an error. The caller must hold stored.mu.
+func (c *change) endLocked(err error) {
 	r, s := c.r, &c.r.stored
 	r.order.Lock()
 	defer r.order.Unlock()
+	if err != nil {
+		r.stale = append(c.stale, r.stale...) // for the next transaction
+		return
+	}
 	if c.wiped {
 		r.clearLocked(c.chapter.nonce)
 		s.header, s.found, s.floor, s.trimmed, r.stale = false, false, s.last, s.last, nil

@@ -29,6 +29,8 @@ type Config struct {
 	Durable bool // messages are stored before they are sent
 	Engine  store.Engine
 	Base    store.Base // of the owner
+	// Retired reports whether the owner is being forgotten.
+	Retired func() bool
 
 	// Reader returns who the client of a connection is, and whether its
 	// messages are marked with their offsets.
