@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/godurable/dog/internal/gate"
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/record"
@@ -58,7 +57,13 @@ func (o *objectState) keep(r *record.Record, d *record.Draft) error {
 	if err != nil {
 		return err
 	}
-	joined, err := o.Object.Keep(d)
+	d.Speaker = o.Gate
+	joined, err := o.Object.Keep(d, func() {
+		o.Gate.Send(func(lost error) {
+			o.unhold(&o.held, cost)
+			r.Settle(d, lost)
+		})
+	})
 	var commit uint64
 	if err == nil && !joined {
 		commit, err = r.Store(d)
@@ -67,14 +72,17 @@ func (o *objectState) keep(r *record.Record, d *record.Draft) error {
 		o.unhold(&o.held, cost)
 		return err
 	}
-	o.Gate.Send(func(lost error) {
-		o.unhold(&o.held, cost)
-		if _, undone := errors.AsType[*gate.Undone](lost); joined || lost != nil && !undone {
-			r.Settle(d, lost)
-			return
-		}
-		o.runtime().host.Engine.OnDurable(commit, func(lost error) { r.Settle(d, lost) })
-	})
+	if !joined {
+		o.Gate.SendAfter(commit, func(lost error) {
+			o.unhold(&o.held, cost)
+			if lost == nil {
+				r.Settle(d, nil)
+				return
+			}
+			// Perhaps only the object has been reset. What is stored is sent.
+			o.runtime().host.Engine.OnDurable(commit, func(lost error) { r.Settle(d, lost) })
+		})
+	}
 	return nil
 }
 

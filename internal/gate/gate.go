@@ -15,6 +15,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -43,6 +44,7 @@ type Gate struct {
 	last      uint64  // guarded by mu: the latest commit
 	asked     uint64  // guarded by mu: the latest commit that OnDurable was called for
 	releasing bool    // guarded by mu: a goroutine is calling released entries
+	paused    int     // guarded by mu: calls of Pause without their Resume
 	failed    error   // guarded by mu: why commits that are not durable never will be
 	shut      error   // guarded by mu: why no entry is accepted
 }
@@ -163,7 +165,7 @@ func (g *Gate) Writing() bool {
 
 // openLocked is Open. The caller must hold mu.
 func (g *Gate) openLocked() bool {
-	if g.writing || g.releasing || g.shut != nil || g.head < len(g.held) {
+	if g.writing || g.releasing || g.paused > 0 || g.shut != nil || g.head < len(g.held) {
 		return false
 	}
 	if g.last > g.commits.Durable() {
@@ -200,16 +202,65 @@ func (g *Gate) hold(e entry) {
 	if g.writing {
 		e.commit = open
 	}
-	if g.head > 0 && len(g.held) == cap(g.held) {
-		n := copy(g.held, g.held[g.head:])
-		clear(g.held[n:])
-		g.held, g.head = g.held[:n], 0
-	}
-	g.held = append(g.held, e)
+	g.insertLocked(len(g.held), e)
 	g.mu.Unlock()
 	if e.commit != open {
 		g.release(nil)
 	}
+}
+
+// SendAfter is Send for output that belongs to a commit outside the object's
+// transactions. The output after it waits for that commit, too. The output of
+// the open transaction comes after it. Any goroutine may call SendAfter.
+func (g *Gate) SendAfter(commit uint64, send func(error)) {
+	g.mu.Lock()
+	if shut := g.shut; shut != nil {
+		g.mu.Unlock()
+		send(shut)
+		return
+	}
+	g.last = max(g.last, commit)
+	g.active.Store(true)
+	if g.openLocked() {
+		g.mu.Unlock()
+		send(nil)
+		return
+	}
+	at := len(g.held)
+	for at > g.head && g.held[at-1].commit == open {
+		at--
+	}
+	g.insertLocked(at, entry{commit: g.last, send: send})
+	g.mu.Unlock()
+	g.release(nil)
+}
+
+// Pause keeps further output in the gate until Resume is called as often as
+// Pause. A send function calls it if its own output must wait for others.
+func (g *Gate) Pause() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.paused++
+	g.active.Store(true)
+}
+
+// Resume undoes Pause.
+func (g *Gate) Resume() {
+	g.mu.Lock()
+	g.paused--
+	g.mu.Unlock()
+	g.release(nil)
+}
+
+// insertLocked inserts an entry at an index of held. The caller must hold mu.
+func (g *Gate) insertLocked(at int, e entry) {
+	if g.head > 0 && len(g.held) == cap(g.held) {
+		n := copy(g.held, g.held[g.head:])
+		clear(g.held[n:])
+		at -= g.head
+		g.held, g.head = g.held[:n], 0
+	}
+	g.held = slices.Insert(g.held, at, e)
 }
 
 // Outcome returns a channel that receives the argument that a send function
@@ -283,7 +334,7 @@ func (g *Gate) release(lost error) {
 		return
 	}
 	g.releasing = true
-	for g.head < len(g.held) {
+	for g.head < len(g.held) && g.paused == 0 {
 		e := g.held[g.head]
 		if e.commit == open {
 			break

@@ -6,11 +6,12 @@ import (
 	"github.com/godurable/dog/internal/store"
 )
 
-// Keep adds a message to the transaction of the event that has the turn. It
-// returns false if there is none. See [tx.Tx.Keep].
-func (o *Object) Keep(message any) (kept bool, err error) {
+// Keep adds a message to the transaction of the event that has the turn, and
+// calls added before that ends. It returns false if there is no such event. See
+// [tx.Tx.Keep].
+func (o *Object) Keep(message any, added func()) (kept bool, err error) {
 	if life := o.current.Load(); life != nil {
-		return life.Tx.Keep(message)
+		return life.Tx.Keep(message, added)
 	}
 	return false, nil
 }

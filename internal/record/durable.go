@@ -14,9 +14,10 @@ import (
 //
 // A message gets its offset when it is stored, under stored.mu, so the order of
 // offsets is that of the store's commits. It is sent when its speaker's gate
-// has released it and all messages before it have been sent. So clients get
-// nothing that a crash could undo, and nothing out of order, although each of
-// several speakers has its own gate.
+// has released it and all messages before it have been sent. Meanwhile the gate
+// holds back what its speaker sends after it. So clients get nothing that a
+// crash could undo, and nothing out of order, although each of several speakers
+// has its own gate.
 
 // stored is what a durable record knows of its messages in the store.
 type stored struct {
@@ -57,9 +58,7 @@ func (k Keeper) Commit(
 	change := r.changeLocked(drafts, wiped)
 	change.stage(data.Notes(r.config.Base, store.Histories))
 	done, err := commit()
-	if err == nil {
-		change.doneLocked()
-	}
+	change.endLocked(err)
 	return done, err
 }
 
@@ -76,20 +75,21 @@ func (r *Record) Store(d *Draft) (commit uint64, err error) {
 	change := r.changeLocked([]*Draft{d}, false)
 	b := r.config.Engine.Begin()
 	change.stage(store.NotesIn(b, r.config.Base, store.Histories))
-	if commit, err = b.Commit(); err == nil {
-		change.doneLocked()
-	}
+	commit, err = b.Commit()
+	change.endLocked(err)
 	return commit, err
 }
 
 // reserve keeps the owner in memory until waiting is reduced.
 func (r *Record) reserve() error {
 	r.order.Lock()
-	defer r.order.Unlock()
-	if r.over {
+	over := r.over
+	r.waiting.Add(1)
+	r.order.Unlock()
+	if over || r.config.Retired() {
+		r.waiting.Add(-1)
 		return object.ErrRetired
 	}
-	r.waiting.Add(1)
 	return nil
 }
 
@@ -145,12 +145,16 @@ func (c *change) stage(notes store.Notes) {
 	}
 }
 
-// doneLocked records that the transaction has been committed. The caller must
-// hold stored.mu.
-func (c *change) doneLocked() {
+// endLocked records that the transaction has been committed, or has not because
+// of an error. The caller must hold stored.mu.
+func (c *change) endLocked(err error) {
 	r, s := c.r, &c.r.stored
 	r.order.Lock()
 	defer r.order.Unlock()
+	if err != nil {
+		r.stale = append(c.stale, r.stale...) // for the next transaction
+		return
+	}
 	if c.wiped {
 		r.clearLocked(c.chapter.nonce)
 		s.header, s.found, s.floor, s.trimmed, r.stale = false, false, s.last, s.last, nil
@@ -180,16 +184,46 @@ func (d *Draft) entry(offset uint64, at int64) history.Entry {
 // never will be, or nil. A message that was not stored is dropped.
 func (r *Record) Settle(d *Draft, lost error) {
 	r.order.Lock()
-	d.settled, d.lost = true, lost
-	long := r.sendLocked()
+	if !d.settled {
+		d.settled, d.lost = true, lost
+	}
+	waiting, long := r.sendLocked()
+	if lost == nil && d.Speaker != nil && d.offset > 0 && !d.sent {
+		r.settleEarlierLocked(d)
+		more, longer := r.sendLocked()
+		waiting, long = append(waiting, more...), long || longer
+		if !d.sent {
+			d.paused = true
+			d.Speaker.Pause()
+		}
+	}
 	r.order.Unlock()
+	for _, s := range waiting {
+		s.Resume()
+	}
 	if long {
 		r.config.Drain()
 	}
 }
 
-// sendLocked sends the messages that may be sent. The caller must hold order.
-func (r *Record) sendLocked() (long bool) {
+// settleEarlierLocked settles the messages before d of the same speaker, which
+// are durable as well, but come after d in its gate because goroutines have
+// overtaken each other. Otherwise they would wait for d, and d for them. The
+// caller must hold order.
+func (r *Record) settleEarlierLocked(d *Draft) {
+	for _, earlier := range r.unsent {
+		if earlier == d {
+			return
+		}
+		if earlier.Speaker == d.Speaker {
+			earlier.settled = true
+		}
+	}
+}
+
+// sendLocked sends the messages that may be sent, and returns the speakers that
+// waited for them. The caller must hold order.
+func (r *Record) sendLocked() (waiting []Speaker, long bool) {
 	n := 0
 	for ; n < len(r.unsent) && r.unsent[n].settled; n++ {
 		d := r.unsent[n]
@@ -201,8 +235,12 @@ func (r *Record) sendLocked() (long bool) {
 			}
 			long = d.Queue() || long
 		}
+		d.sent = true
 		if d.Sent != nil {
 			d.Sent(d.lost)
+		}
+		if d.paused {
+			waiting = append(waiting, d.Speaker)
 		}
 		r.unsent[n] = nil
 	}
@@ -210,7 +248,7 @@ func (r *Record) sendLocked() (long bool) {
 		r.unsent = r.unsent[n:]
 		r.waiting.Add(int32(-n))
 	}
-	return long
+	return waiting, long
 }
 
 // addLocked adds a stored message to the log. The caller must hold order.

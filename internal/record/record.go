@@ -29,6 +29,8 @@ type Config struct {
 	Durable bool // messages are stored before they are sent
 	Engine  store.Engine
 	Base    store.Base // of the owner
+	// Retired reports whether the owner is being forgotten.
+	Retired func() bool
 
 	// Reader returns who the client of a connection is, and whether its
 	// messages are marked with their offsets.
@@ -135,6 +137,8 @@ type Draft struct {
 	// Queue queues the frame for all clients that are concerned, and reports
 	// whether more is queued than the machine writes. It must not block.
 	Queue func() (long bool)
+	// Speaker sends the message, nil: nobody in particular.
+	Speaker Speaker
 	// Sent, if not nil, is called when the message has been queued, or with the
 	// reason why it never will be. It must not block.
 	Sent func(lost error)
@@ -143,7 +147,16 @@ type Draft struct {
 	offset  uint64 // 0: not stored
 	settled bool   // it may be sent when those before it have been
 	lost    error  // why it must not be sent
+	sent    bool   // or dropped
+	paused  bool   // the speaker waits until it is sent
 	deleted bool   // it is no longer stored
+}
+
+// A Speaker is the output of an object. Its methods must not block.
+type Speaker interface {
+	// Pause keeps what comes after a message back until Resume.
+	Pause()
+	Resume()
 }
 
 // Keep keeps a message in memory and queues it. If the owner is being

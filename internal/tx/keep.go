@@ -20,28 +20,27 @@ type Keeper interface {
 // keeping is the part of a [Tx] for its Keeper. Goroutines that do not have the
 // turn may use it.
 type keeping struct {
-	mu       sync.Mutex // takeMessages before the owner is locked
-	on       bool       // an event has the turn, and its transaction will end; guarded by mu
-	messages []any      // of the transaction; guarded by mu
+	// mu is held while a transaction ends. It is taken before the owner is
+	// locked.
+	mu       sync.Mutex
+	on       bool  // an event has the turn, and its transaction will end; guarded by mu
+	messages []any // of the transaction; guarded by mu
 }
 
 // Collect begins to accept messages, until the transaction ends. It is called
 // when an event gets the turn. Without a Keeper it does nothing.
 func (t *Tx) Collect() {
 	if t.Keeper != nil {
-		t.keeping.set(true)
+		t.keeping.mu.Lock()
+		defer t.keeping.mu.Unlock()
+		t.keeping.on = true
 	}
 }
 
-func (k *keeping) set(on bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.on = on
-}
-
-// Keep adds a message to the transaction, which is begun if there is none. It
-// returns false if no event has the turn. It needs no turn.
-func (t *Tx) Keep(message any) (kept bool, err error) {
+// Keep adds a message to the transaction, which is begun if there is none, and
+// calls added before the transaction can end. It returns false if no event has
+// the turn: then no transaction is open. It needs no turn.
+func (t *Tx) Keep(message any, added func()) (kept bool, err error) {
 	k := &t.keeping
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -52,29 +51,33 @@ func (t *Tx) Keep(message any) (kept bool, err error) {
 		return false, err
 	}
 	k.messages = append(k.messages, message)
+	added()
 	return true, nil
 }
 
-// Ends reports whether there is anything to commit or to undo, and accepts no
-// further messages. The caller must have the turn.
+// Ends reports whether there is anything to commit or to undo, which the caller
+// does next. If there is no transaction, none is begun by a message any more.
+// The caller must have the turn.
 func (t *Tx) Ends() bool {
 	if t.Keeper != nil {
-		t.keeping.set(false)
+		t.keeping.mu.Lock()
+		defer t.keeping.mu.Unlock()
+		t.keeping.on = t.keeping.on && t.open.Load()
 	}
 	return t.used.Load() || t.open.Load()
 }
 
 // takeMessages removes and returns the messages of a transaction that ends.
-func (t *Tx) takeMessages() []any {
+// Until ended is called, no other message is accepted or refused, so that none
+// comes between the messages and the commit.
+func (t *Tx) takeMessages() (messages []any, ended func()) {
 	if t.Keeper == nil {
-		return nil
+		return nil, func() {}
 	}
 	t.keeping.mu.Lock()
-	defer t.keeping.mu.Unlock()
 	t.keeping.on = false
-	messages := t.keeping.messages
-	t.keeping.messages = nil
-	return messages
+	messages, t.keeping.messages = t.keeping.messages, nil
+	return messages, t.keeping.mu.Unlock
 }
 
 // commitData passes the transaction to the store.

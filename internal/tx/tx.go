@@ -179,7 +179,8 @@ func (t *Tx) alone(end func() error) error {
 }
 
 func (t *Tx) tryCommit() (err error) {
-	messages := t.takeMessages()
+	messages, ended := t.takeMessages()
+	defer ended()
 	if !t.open.Load() {
 		return t.endRows()
 	}
@@ -228,7 +229,8 @@ func (t *Tx) Rollback(err error) error {
 }
 
 func (t *Tx) tryRollback(err error) error {
-	t.takeMessages()
+	_, ended := t.takeMessages()
+	defer ended()
 	if !t.open.Load() {
 		return t.endRows()
 	}
