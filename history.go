@@ -49,16 +49,18 @@ type HistoryOptions struct {
 	// else, and is sent when it is durable. So the message and what its handler
 	// has stored survive a crash together or not at all, and so does a message
 	// that a client has received. A message that no turn sends, such as one of
-	// [GroupStub].Broadcast or of a handler that waits, is stored in a
-	// transaction of its own. Nothing is sent by a turn that is undone, or if
-	// the message cannot be stored: Broadcast returns [ErrStoreFull], for
-	// example.
+	// [GroupStub].Broadcast, is stored in a transaction of its own. One that a
+	// handler sends while it waits belongs to the event that has the turn
+	// meanwhile, if there is one. Nothing is sent by a turn that is undone, or
+	// if the message cannot be stored: Broadcast returns [ErrStoreFull], for
+	// example. A [Storage].Transaction that fails undoes no messages.
 	//
-	// Clients have no gap after a crash. They have one after the object or the
-	// group has deleted its data ([Storage].DeleteAll, [Stub].Delete), and if
-	// the store was made of a backup. The messages do not keep their owner in
-	// memory, and are read into memory when it starts. Without Options.Store
-	// they are lost with the process, as all that is stored.
+	// Clients have no gap after a crash, once there is a message. They have one
+	// after the object or the group has deleted its data ([Storage].DeleteAll,
+	// [Stub].Delete), and if the store was made of a backup. The messages do
+	// not keep their owner in memory, and are read into memory when it starts.
+	// Without Options.Store they are lost with the process, as all that is
+	// stored.
 	Durable bool
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,8 +33,14 @@ type v1Client struct {
 	ping    time.Duration // 0: none
 	max     int64
 
-	resume  atomic.Pointer[Resume] // nil until the socket has joined
-	greeted atomic.Bool            // hello has been sent
+	resume atomic.Pointer[Resume] // nil until the socket has joined
+
+	// acks keeps acknowledgements in their order, although several goroutines
+	// send them, and hello before them. Nothing is taken under it but the locks
+	// of package conn.
+	acks    sync.Mutex
+	greeted bool   // hello has been sent; guarded by acks
+	acked   uint64 // the greatest number that the client was told of; guarded by acks
 }
 
 // v1Of returns what a request says in dog.v1. It returns nil if the client does
@@ -82,8 +89,10 @@ func (s *Socket) greet(res Resume) {
 	if err != nil {
 		panic(err) // there is nothing that cannot be encoded
 	}
+	s.v1.acks.Lock()
 	_ = s.conn.Send(conn.NewControl(append([]byte{wire.Hello}, data...)), "")
-	s.v1.greeted.Store(true)
+	s.v1.greeted, s.v1.acked = true, handled
+	s.v1.acks.Unlock()
 	if now := s.v1.handled(); now > handled { // confirmed since, by another connection of the session
 		s.ack(now)
 	}
@@ -197,11 +206,15 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 // again closes the connection, so that the client sends its messages again.
 func (s *Socket) again() { s.close(1013, "an earlier message is being handled", true) }
 
-// ack acknowledges the client's messages up to a number.
+// ack acknowledges the client's messages up to a number, unless the client knows
+// of a greater one.
 func (s *Socket) ack(number uint64) {
-	if !s.v1.greeted.Load() {
+	s.v1.acks.Lock()
+	defer s.v1.acks.Unlock()
+	if !s.v1.greeted || number < s.v1.acked {
 		return
 	}
+	s.v1.acked = number
 	_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, number, 10)), "")
 }
 
