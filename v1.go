@@ -206,8 +206,8 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 // again closes the connection, so that the client sends its messages again.
 func (s *Socket) again() { s.close(1013, "an earlier message is being handled", true) }
 
-// ack acknowledges the client's messages up to a number, unless the client knows
-// of a greater one.
+// ack acknowledges the client's messages up to a number, unless the client
+// knows of a greater one.
 func (s *Socket) ack(number uint64) {
 	s.v1.acks.Lock()
 	defer s.v1.acks.Unlock()

@@ -44,8 +44,8 @@ func TestDurable_OrderOfOneSpeakerAmongSeveral(t *testing.T) {
 	})
 }
 
-// So it is for a handler that waits, whose messages are in no turn. A message of
-// a client is acknowledged when those that its handler has sent are durable.
+// So it is for a handler that waits, whose messages are in no turn. A message
+// of a client is acknowledged when those that its handler has sent are durable.
 func TestDurable_OrderOfOneSpeakerOutsideATurn(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
