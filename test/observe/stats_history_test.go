@@ -58,6 +58,8 @@ func TestStats_ShowHistories(t *testing.T) {
 				v.Server.DialWith("/?u=new", dogtest.DialOptions{Subprotocols: v1})
 				require.EqualValues(t, 2, stats().Gaps, "those of hello count, but for newcomers")
 
+				ada.Send("m1\nhandled")
+				synctest.Wait()
 				ada.Vanish()
 				require.Equal(t, 1, stats().Sessions, "it is remembered")
 			})
