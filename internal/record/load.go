@@ -113,14 +113,7 @@ func (r *Record) delete(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	durable := make(chan error, 1)
-	r.config.Engine.OnDurable(commit, func(err error) { durable <- err })
-	select {
-	case err = <-durable:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	return err
+	return store.AwaitDurable(ctx, r.config.Engine, commit)
 }
 
 // Save adds what Load reads to a batch, when nothing more will be kept.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -58,13 +59,20 @@ func (c *Catalog) Migrate(migrations []Migration, baseOf func(origin, name strin
 		}
 	}
 	c.past = histories[len(migrations)]
-	return awaitDurable(c.engine, r.bulk.last)
+	return AwaitDurable(context.Background(), c.engine, r.bulk.last)
 }
 
-func awaitDurable(engine Engine, commit uint64) error {
+// AwaitDurable waits until a commit is durable. It returns the error of
+// [Engine.OnDurable], or the cause of ctx's end if that comes first.
+func AwaitDurable(ctx context.Context, engine Engine, commit uint64) error {
 	outcome := make(chan error, 1)
 	engine.OnDurable(commit, func(err error) { outcome <- err })
-	return <-outcome
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // applied returns the number of migrations that the store has applied
