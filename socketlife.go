@@ -222,7 +222,7 @@ func (s *Socket) receive() *CloseError {
 
 // onMessage runs OnMessage.
 func (s *Socket) onMessage(ctx context.Context, v any, op conn.Op, data []byte) error {
-	if h, ok := v.(MessageHandler); ok && !s.outdated(ctx) {
+	if h, ok := v.(MessageHandler); ok {
 		return h.OnMessage(ctx, s, Message{Type: MessageType(op), Data: data})
 	}
 	return nil

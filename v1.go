@@ -135,9 +135,7 @@ func (s *Socket) joinSet(set *socketSet) {
 // handle passes a message of the client to the object.
 func (s *Socket) handle(op conn.Op, data []byte) {
 	if s.v1 == nil {
-		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
-			return s.onMessage(ctx, v, op, data)
-		})
+		s.handleAny(op, data)
 		return
 	}
 	f, err := wire.Parse(data)
@@ -146,18 +144,32 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 		s.close(closeMalformed, "not dog.v1", true)
 	case f.Kind != wire.Message:
 	case f.ID == 0:
-		_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
-			return s.onMessage(ctx, v, op, f.Payload)
-		})
+		s.handleAny(op, f.Payload)
 	default:
 		s.handleOnce(op, f)
 	}
 }
 
+// handleAny passes a message without a number to the object.
+func (s *Socket) handleAny(op conn.Op, data []byte) {
+	_ = s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
+		if s.outdated(ctx) {
+			return nil
+		}
+		return s.onMessage(ctx, v, op, data)
+	})
+}
+
 // handleOnce passes a message with a number to the object, unless that has been
-// done before.
+// done before. From Begin on the message counts as handled, whatever becomes of
+// the connection.
 func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
-	link, verdict, began := s.v1.link, session.Pending, false
+	link, verdict, exited := s.v1.link, session.Refused, true
+	defer func() {
+		if exited && verdict == session.Handle { // the handler called runtime.Goexit
+			s.abandon(f.ID)
+		}
+	}()
 	err := s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
 		if s.outdated(ctx) {
 			return nil
@@ -165,7 +177,6 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 		if verdict = link.Begin(f.ID); verdict != session.Handle {
 			return nil
 		}
-		began = true
 		tx := &object.LifeOf(turn.From(ctx)).Tx
 		commits := tx.Commits()
 		err := s.onMessage(ctx, v, op, f.Payload)
@@ -174,37 +185,52 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 		}
 		return cmp.Or(err, s.note(tx, commits, f.ID))
 	})
-	switch {
-	case verdict == session.Busy:
-		s.again()
-	case verdict == session.Repeated:
+	exited = false
+	switch verdict {
+	case session.Repeated:
 		s.ack(link.Handled())
-	case began:
-		var reset *ResetError
-		if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
-			link.Retry()
-			s.close(1013, "nothing can be stored now", true)
+	case session.Refused:
+		link.Refuse()
+		s.again()
+	case session.Busy:
+		s.again()
+	case session.Handle:
+		s.conclude(f.ID, err)
+	}
+}
+
+// conclude records how the handling of a message with a number has ended.
+func (s *Socket) conclude(number uint64, err error) {
+	link := s.v1.link
+	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
+		link.Retry()
+		s.close(1013, "nothing can be stored now", true)
+		return
+	}
+	if reset, ok := errors.AsType[*ResetError](err); ok && reset.Object == s.obj.id() {
+		s.abandon(number)
+		return
+	}
+	link.End(number, true)
+	s.obj.Gate.Send(func(lost error) {
+		if _, undone := errors.AsType[*gate.Undone](lost); lost != nil && !undone {
+			link.Lost()
 			return
 		}
-		failed := errors.As(err, &reset) && reset.Object == s.obj.id()
-		if link.End(f.ID, !failed) {
-			s.obj.Log().Error("message is dropped after three resets", "session", s.v1.session, "number", f.ID)
-		}
-		if failed {
-			return
-		}
-		s.obj.Gate.Send(func(lost error) {
-			if _, undone := errors.AsType[*gate.Undone](lost); lost != nil && !undone {
-				link.Lost()
-				return
-			}
-			link.Confirm(f.ID)
-		})
+		link.Confirm(number)
+	})
+}
+
+// abandon records that the handling of a message with a number has reset the
+// object.
+func (s *Socket) abandon(number uint64) {
+	if s.v1.link.End(number, false) {
+		s.obj.Log().Error("message is dropped after three resets", "session", s.v1.session, "number", number)
 	}
 }
 
 // again closes the connection, so that the client sends its messages again.
-func (s *Socket) again() { s.close(1013, "an earlier message is being handled", true) }
+func (s *Socket) again() { s.close(1013, "an earlier message has not been handled", true) }
 
 // ack acknowledges the client's messages up to a number, unless the client
 // knows of a greater one.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -32,15 +33,39 @@ func EndWithTests() {
 	}()
 }
 
+// A tail keeps the end of what is written to it. It is safe for concurrent use.
+type tail struct {
+	mu   sync.Mutex
+	text []byte // guarded by mu
+}
+
+const maxTail = 8 << 10 // bytes
+
+// Write implements io.Writer.
+func (l *tail) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	l.text = l.text[max(0, len(l.text)-maxTail):]
+	return len(p), nil
+}
+
+func (l *tail) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text)
+}
+
 // Start starts the program with a directory for its data and returns the
 // address that it prints after http:// in its first line. The process is killed
-// at the end of the test if it still runs.
+// at the end of the test if it still runs. If the test has failed, the end of
+// the program's log is part of the test's.
 func Start(t testing.TB, data string) (cmd *exec.Cmd, addr string) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), dataOf+"="+data)
-	var log strings.Builder
-	cmd.Stderr = &log
+	log := new(tail)
+	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		_, err = cmd.StdinPipe() // for EndWithTests
@@ -51,7 +76,12 @@ func Start(t testing.TB, data string) (cmd *exec.Cmd, addr string) {
 	if err != nil {
 		t.Fatalf("cannot start the program: %v", err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		if t.Failed() {
+			t.Logf("the end of the log of process %d:\n%s", cmd.Process.Pid, log)
+		}
+	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		_ = cmd.Wait()

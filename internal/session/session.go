@@ -44,6 +44,12 @@ type Session struct {
 type Link struct {
 	*Session
 	again func() // fixed
+
+	// refused is set when a message of the connection was not handled, and may
+	// not have been handled elsewhere. Later ones must not be handled before it,
+	// because the greatest number stands for all before. Guarded by the mutex of
+	// the book.
+	refused bool
 }
 
 // A Verdict is what to do with a message.
@@ -55,6 +61,7 @@ const (
 	Repeated                // it is to be acknowledged
 	Pending                 // it is being handled, or will be acknowledged by Confirm
 	Busy                    // an earlier message of the session is being handled elsewhere
+	Refused                 // an earlier message of the connection was not handled
 )
 
 // minSweep is the least number of sessions at which expired ones are removed.
@@ -62,12 +69,12 @@ const minSweep = 64
 
 // Open begins a connection of a session. ack is called when messages have been
 // confirmed, and again when a message that may have been Pending was not
-// handled by another connection, so that the client must send it again. They
-// must not block. now is in Unix seconds. Close must follow.
+// handled by another connection, so that this one must be closed and the client
+// send it again. They must not block. now is in Unix seconds. Close must follow.
 func (b *Book) Open(name string, now int64, ack func(number uint64), again func()) *Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := &Link{b.getLocked(name, now), again}
+	l := &Link{Session: b.getLocked(name, now), again: again}
 	if l.acks == nil {
 		l.acks = make(map[*Link]func(uint64))
 	}
@@ -162,23 +169,43 @@ func (s *Session) Handled() uint64 {
 	return s.confirmed
 }
 
-// Begin begins the handling of a message.
-func (s *Session) Begin(number uint64) Verdict {
-	s.book.mu.Lock()
-	defer s.book.mu.Unlock()
+// Begin begins the handling of a message. Once it has returned Busy or Refused,
+// the connection is to be closed, and the client to send the message again over
+// another one.
+func (l *Link) Begin(number uint64) Verdict {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
 	switch {
-	case number <= s.confirmed:
+	case number <= l.confirmed:
 		return Repeated
-	case number <= s.handled || number == s.busy:
+	case l.refused:
+		return Refused
+	case number <= l.handled || number == l.busy:
 		return Pending
-	case s.busy != 0:
+	case l.busy != 0:
+		l.refused = true
 		return Busy
-	case s.tried == number && s.tries >= maxTries:
-		s.handled, s.confirmed = number, number
+	case l.tried == number && l.tries >= maxTries:
+		l.handled, l.confirmed = number, number
 		return Repeated
 	}
-	s.busy = number
+	l.busy = number
 	return Handle
+}
+
+// Refuse records that a message of the connection was not passed to Begin.
+func (l *Link) Refuse() {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	l.refused = true
+}
+
+// refuseAllLocked has no connection handle anything more: to each of them, a
+// message may have been Pending that is not handled now.
+func (s *Session) refuseAllLocked() {
+	for l := range s.acks {
+		l.refused = true
+	}
 }
 
 // End ends the handling of a message. ok is false if it failed in a way that
@@ -195,6 +222,7 @@ func (l *Link) End(number uint64, ok bool) (poison bool) {
 		l.handled = max(l.handled, number)
 		return false
 	}
+	l.refuseAllLocked()
 	if l.tried != number {
 		l.tried, l.tries = number, 0
 	}
@@ -216,10 +244,12 @@ func (l *Link) againElsewhere() {
 
 // Retry ends the handling of a message that could not be handled for a reason
 // that is not its own. It may be handled again, any number of times.
-func (s *Session) Retry() {
-	s.book.mu.Lock()
-	defer s.book.mu.Unlock()
-	s.busy = 0
+func (l *Link) Retry() {
+	defer l.againElsewhere()
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	l.refuseAllLocked()
+	l.busy = 0
 }
 
 // Confirm records that the effects of the messages up to a number are durable,
@@ -240,5 +270,6 @@ func (l *Link) Lost() {
 	defer l.againElsewhere()
 	l.book.mu.Lock()
 	defer l.book.mu.Unlock()
+	l.refuseAllLocked()
 	l.handled = l.confirmed
 }

@@ -12,51 +12,95 @@ import (
 
 func nobody(uint64) {}
 
-// A client that sends each message until it is confirmed has each take effect
-// once, whatever is lost in between.
+// A connection of a client that sends its messages in order, from the first
+// that was not confirmed when it was opened, and goes on sending when it should
+// be closed.
+type connection struct {
+	*session.Link
+	next uint64
+}
+
+// The messages of a client take effect once and in order, over several
+// connections at the same time, whatever fails or is lost in between.
 func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var b session.Book
 		var durable, volatile []uint64 // effects
-		s := b.Open("ada", 0, nobody, func() {})
-		next := uint64(1)
+		var handling *connection       // whose last message is being handled
+		var open []*connection
+		failures := make(map[uint64]int)
+		connect := func() {
+			l := b.Open("ada", 0, nobody, func() {})
+			open = append(open, &connection{l, l.Handled() + 1})
+		}
+		connect()
+		end := func(how func(l *session.Link, number uint64)) func(*rapid.T) {
+			return func(rt *rapid.T) {
+				if handling == nil {
+					rt.Skip()
+				}
+				how(handling.Link, handling.next-1)
+				handling = nil
+			}
+		}
 		rt.Repeat(map[string]func(*rapid.T){
+			"connect": func(*rapid.T) { connect() },
 			"send": func(rt *rapid.T) {
-				next = max(next, s.Handled()+1)
-				for n := s.Handled() + 1; n <= next; n++ {
-					if s.Begin(n) != session.Handle {
-						continue
-					}
-					require.Equal(rt, session.Busy, s.Begin(n+1))
-					volatile = append(volatile, n)
-					s.End(n, true)
+				c := rapid.SampledFrom(open).Draw(rt, "connection")
+				if c == handling { // it reads nothing until then
+					rt.Skip()
 				}
-				next++
-			},
-			"confirm": func(*rapid.T) {
-				if len(volatile) > 0 {
-					durable = append(durable, volatile...)
-					s.Confirm(volatile[len(volatile)-1])
-					volatile = nil
+				if c.Begin(c.next) == session.Handle {
+					require.Nil(rt, handling)
+					handling = c
 				}
+				c.next++
 			},
-			"lose": func(*rapid.T) {
+			"end": end(func(l *session.Link, number uint64) {
+				volatile = append(volatile, number)
+				l.End(number, true)
+			}),
+			"fail": func(rt *rapid.T) {
+				if handling == nil || failures[handling.next-1] == 2 { // the third time, it is dropped
+					rt.Skip()
+				}
+				failures[handling.next-1]++
+				end(func(l *session.Link, number uint64) { l.End(number, false) })(rt)
+			},
+			"retry": end(func(l *session.Link, _ uint64) { l.Retry() }),
+			"confirm": func(rt *rapid.T) {
+				if len(volatile) == 0 {
+					rt.Skip()
+				}
+				durable = append(durable, volatile...)
+				open[0].Confirm(volatile[len(volatile)-1])
 				volatile = nil
-				s.Lost()
 			},
-			"reconnect": func(*rapid.T) {
-				s.Close(10)
-				s = b.Open("ada", 5, nobody, func() {})
+			"lose": func(rt *rapid.T) {
+				if handling != nil {
+					rt.Skip()
+				}
+				volatile = nil
+				open[0].Lost()
 			},
-			"restart": func(*rapid.T) {
-				s.Close(10)
+			"disconnect": func(rt *rapid.T) {
+				if len(open) < 2 || open[0] == handling {
+					rt.Skip()
+				}
+				open[0].Close(10)
+				open = open[1:]
+			},
+			"restart": func(rt *rapid.T) {
+				if handling != nil {
+					rt.Skip()
+				}
 				all := b.All(5, 10)
 				b = session.Book{}
 				for _, r := range all {
 					b.Restore(r.Name, r.Handled, r.Until, 5)
 				}
-				volatile = nil
-				s = b.Open("ada", 5, nobody, func() {})
+				volatile, open = nil, nil
+				connect()
 			},
 			"": func(rt *rapid.T) {
 				for i, n := range durable {
@@ -69,13 +113,15 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 
 func TestSession_MessageThatNeverEndsIsDropped(t *testing.T) {
 	var b session.Book
-	s := b.Open("ada", 0, nobody, func() {})
 	for try := 1; try <= 3; try++ {
-		require.Equal(t, session.Handle, s.Begin(7))
-		require.Equal(t, try == 3, s.End(7, false))
+		l := b.Open("ada", 0, nobody, func() {})
+		require.Equal(t, session.Handle, l.Begin(7))
+		require.Equal(t, try == 3, l.End(7, false))
+		require.Equal(t, session.Refused, l.Begin(8))
 	}
-	require.Equal(t, session.Repeated, s.Begin(7))
-	require.Equal(t, session.Handle, s.Begin(8))
+	l := b.Open("ada", 0, nobody, func() {})
+	require.Equal(t, session.Repeated, l.Begin(7))
+	require.Equal(t, session.Handle, l.Begin(8))
 }
 
 func TestBook_ForgetsSessionsInTime(t *testing.T) {

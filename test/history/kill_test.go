@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -19,7 +20,9 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/program"
+	"github.com/godurable/dog/internal/store"
 )
 
 var (
@@ -36,9 +39,35 @@ const killCase = "DOG_HISTORY_CASE"
 var killCases = map[string]struct {
 	history dog.HistoryOptions
 	gap     dog.GapReason
+	store   func(dir string) dog.Store
 }{
-	"in memory": {dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20}, dog.GapEpoch},
-	"durable":   {dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20, Durable: true}, ""},
+	"in memory":                        {longest, dog.GapEpoch, disk.At},
+	"durable":                          {longestOnDisk, "", disk.At},
+	"on a disk full at times":          {longest, dog.GapEpoch, fullAtTimes},
+	"durable, on a disk full at times": {longestOnDisk, "", fullAtTimes},
+}
+
+var (
+	longest       = dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20}
+	longestOnDisk = dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20, Durable: true}
+)
+
+// fullAtTimes returns a store in a directory that refuses one write in a
+// hundred.
+func fullAtTimes(dir string) dog.Store {
+	return hook.MakeStore(func(log *slog.Logger) (store.Engine, error) {
+		e, err := hook.OpenStore(disk.At(dir), log)
+		return refusing{e}, err
+	}).(dog.Store)
+}
+
+type refusing struct{ store.Engine }
+
+func (e refusing) Writable() error {
+	if rand.IntN(100) == 0 { //nolint:gosec // a test
+		return store.ErrFull
+	}
+	return e.Engine.Writable()
 }
 
 // A till stores each message of a client under its text, with a number that
@@ -114,7 +143,8 @@ func (g *tillGroup) Clusterize(context.Context, string) (string, error) { return
 // serveUntilKilled is the process that is killed.
 func serveUntilKilled(data string) {
 	program.EndWithTests()
-	handler, err := tills(dog.Options{Store: disk.At(data)}, killCases[os.Getenv(killCase)].history)
+	c := killCases[os.Getenv(killCase)]
+	handler, err := tills(dog.Options{Store: c.store(data)}, c.history)
 	if err != nil {
 		log.Fatal(err)
 	}

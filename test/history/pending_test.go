@@ -2,6 +2,8 @@ package history_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,4 +44,109 @@ func TestOnce_PendingMessageOfAHandlerThatPanics(t *testing.T) {
 		require.Equal(t, "1", third.ack())
 		require.Equal(t, 2, n)
 	})
+}
+
+// A message that could not be stored holds back those that the client has sent
+// after it, although the end of the connection is held back by the gate.
+func TestOnce_NothingIsHandledAfterAMessageThatWasRefused(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var handled []string
+				full := true
+				v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
+					Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+						if m.String() == "b" && full {
+							full = false
+							return fmt.Errorf("as asked: %w", dog.ErrStoreFull)
+						}
+						handled = append(handled, m.String())
+						return o.Storage().Put(m.String(), nil)
+					},
+				})
+				ada := dial(t, v.Server, "ada", session)
+				ada.Send("m1\na")
+				ada.Send("m2\nb")
+				ada.Send("m3\nc")
+				synctest.Wait()
+				engine.Flush()
+				require.Equal(t, "1", ada.ack())
+				code, _ := ada.Closed()
+				require.Equal(t, 1013, code)
+
+				again := dial(t, v.Server, "ada", session)
+				require.EqualValues(t, 1, again.hello.In)
+				again.Send("m2\nb")
+				again.Send("m3\nc")
+				synctest.Wait()
+				engine.Flush()
+				require.Equal(t, []string{"a", "b", "c"}, handled)
+			})
+		})
+	}
+}
+
+// A message that comes while an earlier one is handled on another connection
+// holds back those that the client has sent after it, although the end of the
+// connection is held back by the gate.
+func TestOnce_NothingIsHandledAfterAMessageThatCameTooEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var handled []string
+		handle := func(ctx context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+			handled = append(handled, m.String())
+			if m.String() == "a" {
+				return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
+			}
+			return o.Storage().Put(m.String(), nil)
+		}
+		v, engine := fixture.NewGatedOwners(t, "a replica", &fixture.OwnerHooks{MaxSockets: 1, Message: handle})
+		first := dial(t, v.Server, "ada", session)
+		second := dial(t, v.Server, "eve", session)
+		require.Len(t, v.Loads(), 2)
+		second.Send("m\nshut the gate")
+		first.Send("m1\na")
+		synctest.Wait()
+		second.Send("m2\nb") // another connection is not done with 1
+		time.Sleep(time.Minute)
+		second.Send("m3\nc")
+		synctest.Wait()
+		require.Equal(t, []string{"shut the gate", "a"}, handled)
+		engine.Flush()
+		code, _ := second.Closed()
+		require.Equal(t, 1013, code)
+
+		third := dial(t, v.Server, "eve", session)
+		require.EqualValues(t, 1, third.hello.In)
+		third.Send("m2\nb")
+		third.Send("m3\nc")
+		synctest.Wait()
+		require.Equal(t, []string{"shut the gate", "a", "b", "c"}, handled)
+	})
+}
+
+// A message whose handler exits its goroutine is handled again.
+func TestOnce_MessageOfAHandlerThatExits(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{
+					Message: func(context.Context, fixture.Owner, *dog.Socket, dog.Message) error {
+						if n++; n == 1 {
+							runtime.Goexit()
+						}
+						return nil
+					},
+				})
+				ada := dial(t, v.Server, "ada", session)
+				ada.Send("m1\na")
+				code, _ := ada.Closed()
+				require.Equal(t, 1011, code)
+				again := dial(t, v.Server, "ada", session)
+				again.Send("m1\na")
+				require.Equal(t, "1", again.ack())
+				require.Equal(t, 2, n)
+			})
+		})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
@@ -197,13 +198,18 @@ func (s *survivor) message(place, payload string) error {
 // settle has all messages acknowledged that were sent.
 func (s *survivor) settle(t *testing.T, addr, kind string) {
 	t.Helper()
-	ws, err := s.connect(t.Context(), addr, kind)
-	require.NoError(t, err)
-	defer ws.CloseNow()
-	for number := s.acknowledged + 1; number <= s.sent; number++ {
-		require.NoError(t, s.write(t.Context(), ws, number))
-	}
-	for s.acknowledged < s.sent {
-		require.NoError(t, s.read(t.Context(), ws), s.uid)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for again := true; again; again = s.acknowledged < s.sent { // it is cut off while the disk is full
+		ws, err := s.connect(ctx, addr, kind)
+		require.NoError(t, err, s.uid)
+		for number := s.acknowledged + 1; err == nil && number <= s.sent; number++ {
+			err = s.write(ctx, ws, number)
+		}
+		for err == nil && s.acknowledged < s.sent {
+			err = s.read(ctx, ws)
+		}
+		_ = ws.CloseNow()
+		require.NoError(t, s.failed, s.uid)
 	}
 }
