@@ -72,6 +72,7 @@ func requireNoneLeft(t *testing.T, less int64, wave func()) {
 // Clients that are behind, all at once, and vanish, leave no goroutine and no
 // memory.
 func TestBehind_ManyThatVanishLeaveNothing(t *testing.T) {
+	fixture.TakesLong(t)
 	on := &fixture.OwnerHooks{MaxSockets: manyBehind, History: dog.HistoryOptions{Bytes: 1 << 20}}
 	over(t, on, unlogged, func(t *testing.T, v *fixture.Owners) {
 		wave := func() {
@@ -104,6 +105,7 @@ func TestBehind_ManyThatVanishLeaveNothing(t *testing.T) {
 
 // The same over TCP, in real time.
 func TestBehind_ManyThatVanishLeaveNothingOverTCP(t *testing.T) {
+	fixture.TakesLong(t)
 	rt, err := dog.New(unlogged)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()

@@ -52,6 +52,7 @@ func TestHostile_MalformedPositionsAreRefused(t *testing.T) {
 // Positions of another history, or far ahead, are a gap, and nothing is kept of
 // them, however often they are asked for.
 func TestHostile_UnknownPositionsAreAGapAndLeaveNothing(t *testing.T) {
+	fixture.TakesLong(t)
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Count: 10}}
 	over(t, on, unlogged, func(t *testing.T, v *fixture.Owners) {
 		for _, text := range numbered(1, 30) {
@@ -99,6 +100,7 @@ func TestHostile_UnknownPositionsAreAGapAndLeaveNothing(t *testing.T) {
 // Clients that come with a new session each time leave nothing, long before
 // sessions are forgotten.
 func TestHostile_SessionsWithoutEndLeaveNothing(t *testing.T) {
+	fixture.TakesLong(t)
 	on := counting()
 	on.History = dog.HistoryOptions{Age: 24 * time.Hour}
 	over(t, on, unlogged, func(t *testing.T, v *fixture.Owners) {

@@ -23,6 +23,7 @@ import (
 	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/program"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/test/internal/fixture"
 )
 
 var (
@@ -194,6 +195,7 @@ func tills(options dog.Options, history dog.HistoryOptions) (http.Handler, error
 // messages has taken effect once if it was acknowledged, and at most once if
 // not.
 func TestKill_ClientsAreToldTheTruth(t *testing.T) {
+	fixture.TakesLong(t)
 	for name, c := range killCases {
 		for _, kind := range []string{"object", "replica"} {
 			t.Run(name+", "+kind, func(t *testing.T) {

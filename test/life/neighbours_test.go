@@ -20,6 +20,7 @@ import (
 // others start, work, leave memory and are stopped at Shutdown, which waits for
 // nothing beyond the end of its context.
 func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
+	fixture.TakesLong(t)
 	for _, hang := range []string{
 		"OnStart", "OnStop", "handler", "await", "loop", "answer", "log",
 		"ObjectStarted", "ObjectStopped", "EventDone", "SocketOpened", "SocketClosed",

@@ -221,6 +221,7 @@ func TestPresence_ManyMembersArePagedAndToldInParts(t *testing.T) {
 // 10,000 clients that connect and disconnect all the time cause as many calls
 // of OnPresence as fit into the time.
 func TestPresence_FlappingClientsCauseBoundedEvents(t *testing.T) {
+	fixture.TakesLong(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, "an object", crowdOptions{
 			Options:  dog.Options{Logger: slog.New(slog.DiscardHandler)},

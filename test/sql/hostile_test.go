@@ -14,6 +14,7 @@ import (
 )
 
 func TestSQL_ArgumentsCannotKeepTheTurn(t *testing.T) {
+	fixture.TakesLong(t)
 	_, cells := newTables(t, disk.Memory(), countable)
 	stub := cells.Named("x")
 	mega := strings.Repeat("3", 1<<20)
