@@ -46,9 +46,9 @@ type Link struct {
 	again func() // fixed
 
 	// refused is set when a message of the connection was not handled, and may
-	// not have been handled elsewhere. Later ones must not be handled before it,
-	// because the greatest number stands for all before. Guarded by the mutex of
-	// the book.
+	// not have been handled elsewhere. Later ones must not be handled before
+	// it, because the greatest number stands for all before. Guarded by the
+	// mutex of the book.
 	refused bool
 }
 
@@ -70,7 +70,8 @@ const minSweep = 64
 // Open begins a connection of a session. ack is called when messages have been
 // confirmed, and again when a message that may have been Pending was not
 // handled by another connection, so that this one must be closed and the client
-// send it again. They must not block. now is in Unix seconds. Close must follow.
+// send it again. They must not block. now is in Unix seconds. Close must
+// follow.
 func (b *Book) Open(name string, now int64, ack func(number uint64), again func()) *Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
