@@ -290,7 +290,7 @@ func (o SocketOptions) accept(rt *Runtime, as variant) *conn.Options {
 		o.Subprotocols = []string{wire.Protocol}
 		o.AutoRequest, o.AutoReply = wire.Ping, wire.Pong
 	}
-	return &conn.Options{
+	opts := conn.Options{
 		Marked:             v1,
 		Subprotocols:       o.Subprotocols,
 		OriginPatterns:     o.OriginPatterns,
@@ -308,6 +308,7 @@ func (o SocketOptions) accept(rt *Runtime, as variant) *conn.Options {
 		Last:               func(c *conn.Conn) { c.Data.(*Socket).last() },
 		Wake:               func(c *conn.Conn) { go c.Data.(*Socket).attend() },
 	}
+	return opts.WithDefaults()
 }
 
 // accept returns a socket's options for package conn. Sockets without special

@@ -93,9 +93,10 @@ type Options struct {
 // maxQueue leaves room for sums without overflow.
 const maxQueue = math.MaxInt / 2
 
-// withDefaults returns the options with defaults filled in. It copies them only
-// if something is missing, so that connections can share them.
-func (o *Options) withDefaults() *Options {
+// WithDefaults returns the options with defaults filled in. It copies them only
+// if something is missing. A caller with many connections calls it once, so
+// that they share the options.
+func (o *Options) WithDefaults() *Options {
 	if o != nil && o.MaxMessage > 0 && o.QueueBytes > 0 && o.QueueBytes <= maxQueue && o.Moment > 0 &&
 		o.WriteTimeout > 0 &&
 		o.CloseTimeout > 0 {
@@ -161,7 +162,7 @@ func AcceptIf(w http.ResponseWriter, r *http.Request, o *Options, admit func() e
 	if err := checkMethod(w, r); err != nil {
 		return nil, err
 	}
-	opts := o.withDefaults()
+	opts := o.WithDefaults()
 	c := &Conn{opts: opts}
 	c.in.limit, c.in.active = opts.MaxMessage, true
 	c.replied = 1 // no even phase
@@ -190,7 +191,7 @@ func Check(w http.ResponseWriter, r *http.Request, o *Options) error {
 		return err
 	}
 	v := &verdict{header: make(http.Header)}
-	_, err := websocket.Accept(v, r, o.withDefaults().origins())
+	_, err := websocket.Accept(v, r, o.WithDefaults().origins())
 	if v.status == http.StatusNotImplemented { // there is nothing to hijack, which is looked at last
 		return nil
 	}

@@ -20,7 +20,7 @@ import (
 func TestHeart_ReaderJustBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
-		c := &Conn{nc: server, opts: (*Options)(nil).withDefaults()}
+		c := &Conn{nc: server, opts: (*Options)(nil).WithDefaults()}
 		c.ended.Add(1)
 		go io.Copy(io.Discard, client)
 		defer client.Close()
@@ -190,7 +190,7 @@ func TestQueue_Memory(t *testing.T) {
 func TestWatch_EndsOnce(t *testing.T) {
 	server, client := net.Pipe()
 	defer client.Close()
-	c := &Conn{nc: server, opts: (*Options)(nil).withDefaults()}
+	c := &Conn{nc: server, opts: (*Options)(nil).WithDefaults()}
 	c.mu.Lock()
 	c.backedUp = true
 	c.watchLocked()
@@ -228,7 +228,7 @@ func TestEnd_CutsAPeerBehindAWrapperWithoutDeadlines(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					closed := make(chan struct{})
 					c := &Conn{
-						nc: deafConn{closed: closed}, opts: (&Options{CloseTimeout: time.Second}).withDefaults(),
+						nc: deafConn{closed: closed}, opts: (&Options{CloseTimeout: time.Second}).WithDefaults(),
 						parts: 1,
 					}
 					c.ended.Add(1)
@@ -255,7 +255,7 @@ func TestEnd_CutsAPeerBehindAWrapperWithoutDeadlines(t *testing.T) {
 // kernel's state is that of see.
 func seen(t *testing.T, o *Options, see func() sight) (c *Conn, ended func() *CloseError) {
 	server, client := net.Pipe()
-	c = &Conn{nc: server, opts: o.withDefaults(), parts: 1}
+	c = &Conn{nc: server, opts: o.WithDefaults(), parts: 1}
 	c.ended.Add(1)
 	c.pace = newPace(server, c.opts.WriteTimeout)
 	c.pace.see = see

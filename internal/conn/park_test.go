@@ -32,7 +32,7 @@ func TestPark_Never(t *testing.T) {
 		p := NewPoller(time.Second)
 		for _, poller := range []*Poller{p, nil} {
 			server, client := net.Pipe()
-			c := &Conn{nc: server, direct: directly(server), opts: (&Options{Poller: poller}).withDefaults()}
+			c := &Conn{nc: server, direct: directly(server), opts: (&Options{Poller: poller}).WithDefaults()}
 			c.in.limit = 100
 			poller.watch(c)
 			go func() {

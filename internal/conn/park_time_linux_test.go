@@ -37,7 +37,7 @@ func TestPoller_ParksAfterItsTime(t *testing.T) {
 						defer close(looked)
 						p.look(ctx)
 					}()
-					c := &Conn{nc: asked{at: make(chan time.Time, 1)}, opts: (&Options{Poller: p}).withDefaults()}
+					c := &Conn{nc: asked{at: make(chan time.Time, 1)}, opts: (&Options{Poller: p}).WithDefaults()}
 					c.direct.raw = &kernel{}
 					p.watch(c)
 					c.phase.Store(1) // its reader waits
