@@ -230,6 +230,7 @@ func (c *Conn) park() (parked, again bool) {
 		return false, true
 	}
 	c.dropBuffer()
+	c.out.shrink()
 	c.in.active = false
 	c.parked = true
 	return true, false

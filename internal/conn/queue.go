@@ -129,3 +129,10 @@ func (q *queue) clear() {
 		q.items = nil
 	}
 }
+
+// shrink releases the array of an empty queue.
+func (q *queue) shrink() {
+	if q.len() == 0 {
+		*q = queue{}
+	}
+}

@@ -39,7 +39,9 @@ type replay struct {
 func (c *Conn) Follow(after, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.replay = &replay{active: after < last, at: after, seen: last}
+	if after < last {
+		c.replay = &replay{active: true, at: after, seen: last}
+	}
 }
 
 // Behind reports whether the peer has yet to be sent messages from the history.
