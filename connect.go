@@ -95,7 +95,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	s.attachment = attachment
 	if v1 != nil {
 		v1.ping, v1.max = max(opts.PingInterval, 0), opts.MaxMessage
-		s.v1 = v1
+		s.v1 = newV1Client(v1)
 	}
 	if !slot.passOn(s) {
 		nc.Abort(ErrSocketClosed)
@@ -105,7 +105,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	}
 	connected = true
 	if book != nil {
-		v1.link = book.Open(v1.session, unixNow(), s.ack, s.again)
+		s.v1.link = book.Open(v1.session, unixNow(), (*sessionClient)(s))
 	}
 	rt.host.Work.Add() // until finish
 	set.enter(s)
@@ -115,7 +115,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 			go s.vanish(lost)
 			return
 		}
-		s.join()
+		s.join(v1)
 		nc.Start() // the client sees the connection only after all others do
 		go s.serve()
 	})

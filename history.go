@@ -138,13 +138,9 @@ func (s *Socket) Resume() Resume {
 	if s == nil || s.v1 == nil {
 		return Resume{Gap: GapFirst}
 	}
-	if res := s.v1.resume.Load(); res != nil {
-		return *res
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Resume{
+		Asked: Position(s.v1.asked.String()), From: Position(s.v1.from.String()), Gap: gapReasons[s.v1.gap],
 	}
-	return Resume{Asked: s.v1.asked, Gap: GapFirst}
-}
-
-// resumeOf returns what is known of a client that had a position.
-func resumeOf(asked Position, res record.Resume) Resume {
-	return Resume{Asked: asked, From: Position(res.Chapter.Place(res.After)), Gap: GapReason(res.Gap)}
 }

@@ -53,7 +53,7 @@ func (o *objectState) sessionOwner() *objectState {
 
 // sessionBook returns the sessions of the object's clients, once those that are
 // stored have been read. It returns nil if the client has no session.
-func (o *objectState) sessionBook(v1 *v1Client) (*sessions, error) {
+func (o *objectState) sessionBook(v1 *v1Request) (*sessions, error) {
 	if v1 == nil || v1.session == "" {
 		return nil, nil
 	}
@@ -126,7 +126,7 @@ func (s *Socket) note(tx *tx.Tx, commits, number uint64) error {
 	if err != nil {
 		return err
 	}
-	return tx.NoteSince(commits, s.obj.sessionOwner().ID.Base(), store.Sessions, s.v1.session, value)
+	return tx.NoteSince(commits, s.obj.sessionOwner().ID.Base(), store.Sessions, s.v1.link.Name(), value)
 }
 
 // noteSession adds a session to a batch, for load.

@@ -55,6 +55,8 @@ type Socket struct {
 
 	toured uint64 // last tour of Stats that counted the socket. guarded by Runtime.past
 
+	// Nothing is taken under mu but the locks of package conn and of a book of
+	// sessions.
 	mu         sync.Mutex
 	attachment []byte // JSON. guarded by mu
 }
@@ -339,8 +341,8 @@ func checkClose(op string, code int, reason string) error {
 // known as long as it is connected.
 func (s *Socket) reader() history.Reader {
 	r := history.Reader{UID: s.uid, Session: string(s.id[:])}
-	if s.v1 != nil && s.v1.session != "" {
-		r.Session = s.v1.session
+	if s.v1 != nil && s.v1.link != nil {
+		r.Session = s.v1.link.Name()
 	}
 	return r
 }

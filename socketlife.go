@@ -136,10 +136,11 @@ func (s *Socket) vanish(lost error) {
 	s.obj.socketSet().unreserve()
 }
 
-// join lets the socket receive the messages to all sockets of its object.
-func (s *Socket) join() {
+// join lets the socket receive the messages to all sockets of its object. v1 is
+// what its client asks for.
+func (s *Socket) join(v1 *v1Request) {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
-	s.joinSet(set)
+	s.joinSet(set, v1)
 	s.attendance().enter(s)
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
@@ -23,39 +23,51 @@ import (
 // This file serves clients that speak the subprotocol dog.v1, which
 // docs/dog.v1.md describes.
 
-// v1Client is what a socket has whose client speaks dog.v1.
-type v1Client struct {
-	// fixed by Connect
-	session string        // "" if the client has none
-	link    *session.Link // nil if the client has no session
-	asked   Position      // "" if the client has none
-	latest  bool          // the client wants new messages only
-	ping    time.Duration // 0: none
-	max     int64
+// v1Request is what a client asks for that speaks dog.v1.
+type v1Request struct {
+	session string      // "" if the client has none
+	asked   wire.Packed // none if the client has none
+	latest  bool        // the client wants new messages only
 
-	resume atomic.Pointer[Resume] // nil until the socket has joined
-
-	// acks keeps acknowledgements in their order, although several goroutines
-	// send them, and hello before them. Nothing is taken under it but the locks
-	// of package conn.
-	acks    sync.Mutex
-	greeted bool   // hello has been sent; guarded by acks
-	acked   uint64 // the greatest number that the client was told of; guarded by acks
+	// what it is told, set by Connect
+	ping time.Duration // 0: none
+	max  int64
 }
+
+// v1Client is what a socket has whose client speaks dog.v1. There are many of
+// them that are idle, so it has nothing that is needed only at the beginning.
+type v1Client struct {
+	link *session.Link // nil if the client has no session. fixed by Connect
+
+	// Of Resume. guarded by Socket.mu, except asked, which is fixed
+	asked, from wire.Packed
+	gap         uint8 // in gapReasons
+
+	greeted bool // hello has been sent. guarded by Socket.mu
+}
+
+// gapReasons are those of a [Resume].
+var gapReasons = [...]GapReason{"", GapFirst, GapExpired, GapEpoch, GapAhead}
+
+func gapNumber(why GapReason) uint8 { return uint8(slices.Index(gapReasons[:], why)) }
+
+func newV1Client(r *v1Request) *v1Client { return &v1Client{asked: r.asked, gap: gapNumber(GapFirst)} }
 
 // v1Of returns what a request says in dog.v1. It returns nil if the client does
 // not offer the subprotocol.
-func v1Of(r *http.Request) (*v1Client, error) {
+func v1Of(r *http.Request) (*v1Request, error) {
 	if !wire.Offered(r.Header) {
 		return nil, nil
 	}
 	q := r.URL.Query()
-	v := &v1Client{session: q.Get("session"), latest: !q.Has("after")}
-	v.asked = Position(q.Get("after"))
-	if v.asked != "" {
-		if _, err := wire.ParsePosition(string(v.asked)); err != nil {
+	// The session is remembered for long, and must not keep the URL.
+	v := &v1Request{session: strings.Clone(q.Get("session")), latest: !q.Has("after")}
+	if asked := q.Get("after"); asked != "" {
+		p, err := wire.ParsePosition(asked)
+		if err != nil {
 			return nil, &StatusError{Status: http.StatusBadRequest, Text: "after is not a position", Err: err}
 		}
+		v.asked = p.Pack()
 	}
 	if q.Has("session") && !wire.ValidSession(v.session) {
 		return nil, &StatusError{
@@ -75,27 +87,23 @@ type hello struct {
 	Max     int64     `json:"max"`
 }
 
-// greet sends hello.
-func (s *Socket) greet(res Resume) {
-	s.v1.resume.Store(&res)
-	if res.Gap != "" && res.Gap != GapFirst {
+// greet sends hello. from is the position after which the client gets all
+// messages.
+func (s *Socket) greet(v1 *v1Request, from wire.Packed, gap GapReason) {
+	if gap != "" && gap != GapFirst {
 		s.countGap()
 	}
-	handled := s.v1.handled()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.v1.from, s.v1.gap, s.v1.greeted = from, gapNumber(gap), true
 	data, err := json.Marshal(hello{
-		Version: 1, From: res.From, Gap: res.Gap, Handled: handled,
-		Ping: s.v1.ping.Milliseconds(), Max: s.v1.max,
+		Version: 1, From: Position(from.String()), Gap: gap, Handled: s.v1.handled(),
+		Ping: v1.ping.Milliseconds(), Max: v1.max,
 	})
 	if err != nil {
 		panic(err) // there is nothing that cannot be encoded
 	}
-	s.v1.acks.Lock()
 	_ = s.conn.Send(conn.NewControl(append([]byte{wire.Hello}, data...)), "")
-	s.v1.greeted, s.v1.acked = true, handled
-	s.v1.acks.Unlock()
-	if now := s.v1.handled(); now > handled { // confirmed since, by another connection of the session
-		s.ack(now)
-	}
 }
 
 // handled returns the greatest number of the client's messages that were
@@ -109,24 +117,24 @@ func (v *v1Client) handled() uint64 {
 
 // joinSet lets the socket receive the messages to all sockets of its object,
 // and before them those that it has missed.
-func (s *Socket) joinSet(set *socketSet) {
+func (s *Socket) joinSet(set *socketSet, v1 *v1Request) {
 	r := s.obj.record()
 	if r == nil {
-		if s.v1 != nil {
-			res := Resume{Asked: s.v1.asked, Gap: GapFirst}
-			if res.Asked != "" {
-				res.Gap = GapEpoch
+		if v1 != nil {
+			gap := GapFirst
+			if v1.asked != (wire.Packed{}) {
+				gap = GapEpoch
 			}
-			s.greet(res)
+			s.greet(v1, wire.Packed{}, gap)
 		}
 		set.join(s)
 		return
 	}
 	release := r.Hold()
 	defer release()
-	if s.v1 != nil {
-		res := r.ResumeLocked(string(s.v1.asked), s.v1.latest)
-		s.greet(resumeOf(s.v1.asked, res))
+	if v1 != nil {
+		res := r.ResumeLocked(v1.asked.String(), v1.latest)
+		s.greet(v1, res.Chapter.Position(res.After).Pack(), GapReason(res.Gap))
 		s.conn.Follow(res.After, res.Last)
 	}
 	set.join(s)
@@ -188,7 +196,7 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	exited = false
 	switch verdict {
 	case session.Repeated:
-		s.ack(link.Handled())
+		s.ack()
 	case session.Refused:
 		link.Refuse()
 		s.again()
@@ -225,24 +233,29 @@ func (s *Socket) conclude(number uint64, err error) {
 // object.
 func (s *Socket) abandon(number uint64) {
 	if s.v1.link.End(number, false) {
-		s.obj.Log().Error("message is dropped after three resets", "session", s.v1.session, "number", number)
+		s.obj.Log().Error("message is dropped after three resets", "session", s.v1.link.Name(), "number", number)
 	}
 }
 
 // again closes the connection, so that the client sends its messages again.
 func (s *Socket) again() { s.close(1013, "an earlier message has not been handled", true) }
 
-// ack acknowledges the client's messages up to a number, unless the client
-// knows of a greater one.
-func (s *Socket) ack(number uint64) {
-	s.v1.acks.Lock()
-	defer s.v1.acks.Unlock()
-	if !s.v1.greeted || number < s.v1.acked {
-		return
+// ack acknowledges the client's messages. Several goroutines do so, in the
+// order of the numbers and after hello, because a number is read under the lock
+// under which it is sent.
+func (s *Socket) ack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.v1.greeted {
+		_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, s.v1.handled(), 10)), "")
 	}
-	s.v1.acked = number
-	_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, number, 10)), "")
 }
+
+// sessionClient is a socket as its session knows it.
+type sessionClient Socket
+
+func (c *sessionClient) Acknowledge() { (*Socket)(c).ack() }
+func (c *sessionClient) Again()       { (*Socket)(c).again() }
 
 // The codes with which dog.v1 closes a connection whose client should not come
 // back.

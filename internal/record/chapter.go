@@ -61,8 +61,11 @@ func (c *Chapter) offset(p wire.Position) (offset uint64, ok bool) {
 }
 
 // Place returns the position of an offset.
-func (c *Chapter) Place(offset uint64) string {
-	return wire.Position{Epoch: c.epoch, Offset: offset}.String()
+func (c *Chapter) Place(offset uint64) string { return c.Position(offset).String() }
+
+// Position is Place before it is made text.
+func (c *Chapter) Position(offset uint64) wire.Position {
+	return wire.Position{Epoch: c.epoch, Offset: offset}
 }
 
 // Last returns the offset of the newest message, or 0.

@@ -7,11 +7,7 @@
 // does not know sockets, what messages are, or how they are handled.
 package session
 
-import (
-	"maps"
-	"slices"
-	"sync"
-)
+import "sync"
 
 // maxTries is how often a message is handled that does not end.
 const maxTries = 3
@@ -20,36 +16,53 @@ const maxTries = 3
 // is safe for concurrent use.
 type Book struct {
 	mu     sync.Mutex
-	byName map[string]*Session // guarded by mu
+	byName map[string]*session // guarded by mu
 	sweep  int                 // guarded by mu: number of sessions at which expired ones are removed
 }
 
-// A Session is what is known of a client's messages. It is guarded by the mutex
-// of its book.
-type Session struct {
-	book *Book  // fixed
+// A session is what is known of a client's messages. It is guarded by the mutex
+// of its book. Many are idle, so it has nothing that only the busy need.
+type session struct {
 	name string // fixed
 
-	acks  map[*Link]func(number uint64) // of the connections
-	until int64                         // when the session is forgotten if no connection is open
+	first *Link // of its connections; nil: none is open
+	until int64 // when the session is forgotten if no connection is open
 
-	handled   uint64 // greatest number that was handled
-	confirmed uint64 // greatest number that was handled for good
-	busy      uint64 // the number that is being handled; 0: none
-	tries     int    // how often the handling of a number failed
-	tried     uint64 // that number
+	handled   uint64   // greatest number that was handled
+	confirmed uint64   // greatest number that was handled for good
+	busy      uint64   // the number that is being handled; 0: none
+	failed    *failure // the number that failed last; nil: none did
+}
+
+// A failure is how often the handling of a number failed.
+type failure struct {
+	number uint64
+	tries  int
 }
 
 // A Link is a connection of a session.
 type Link struct {
-	*Session
-	again func() // fixed
+	*session
+	book   *Book  // fixed
+	client Client // fixed
+	next   *Link  // another connection of the session. Guarded by the mutex of the book
 
 	// refused is set when a message of the connection was not handled, and may
 	// not have been handled elsewhere. Later ones must not be handled before
 	// it, because the greatest number stands for all before. Guarded by the
 	// mutex of the book.
 	refused bool
+}
+
+// A Client is the other end of a connection. Its methods must not block.
+type Client interface {
+	// Acknowledge is called when messages have been confirmed: those up to
+	// Handled.
+	Acknowledge()
+	// Again is called when a message that may have been Pending was not handled
+	// by another connection, so that this one must be closed and the client
+	// send it again.
+	Again()
 }
 
 // A Verdict is what to do with a message.
@@ -67,20 +80,14 @@ const (
 // minSweep is the least number of sessions at which expired ones are removed.
 const minSweep = 64
 
-// Open begins a connection of a session. ack is called when messages have been
-// confirmed, and again when a message that may have been Pending was not
-// handled by another connection, so that this one must be closed and the client
-// send it again. They must not block. now is in Unix seconds. Close must
+// Open begins a connection of a session. now is in Unix seconds. Close must
 // follow.
-func (b *Book) Open(name string, now int64, ack func(number uint64), again func()) *Link {
+func (b *Book) Open(name string, now int64, client Client) *Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := &Link{Session: b.getLocked(name, now), again: again}
-	if l.acks == nil {
-		l.acks = make(map[*Link]func(uint64))
-	}
-	l.acks[l] = ack
-	return l
+	s := b.getLocked(name, now)
+	s.first = &Link{session: s, book: b, client: client, next: s.first}
+	return s.first
 }
 
 // Restore adds a session that had handled messages up to a number, and is to be
@@ -93,25 +100,25 @@ func (b *Book) Restore(name string, handled uint64, until, now int64) {
 	s.until = max(s.until, until)
 }
 
-func (b *Book) getLocked(name string, now int64) *Session {
+func (b *Book) getLocked(name string, now int64) *session {
 	if s := b.byName[name]; s != nil {
 		return s
 	}
 	if b.byName == nil {
-		b.byName = make(map[string]*Session)
+		b.byName = make(map[string]*session)
 	}
 	if len(b.byName) >= max(b.sweep, minSweep) {
 		b.expireLocked(now)
 		b.sweep = 2 * len(b.byName)
 	}
-	s := &Session{book: b, name: name}
+	s := &session{name: name}
 	b.byName[name] = s
 	return s
 }
 
 func (b *Book) expireLocked(now int64) {
 	for name, s := range b.byName {
-		if len(s.acks) == 0 && s.until < now {
+		if s.first == nil && s.until < now {
 			delete(b.byName, name)
 		}
 	}
@@ -143,7 +150,7 @@ func (b *Book) All(now, until int64) (all []Record) {
 			continue
 		}
 		r := Record{Name: name, Handled: s.confirmed, Until: s.until}
-		if len(s.acks) > 0 {
+		if s.first != nil {
 			r.Until = max(r.Until, until)
 		}
 		all = append(all, r)
@@ -156,18 +163,26 @@ func (b *Book) All(now, until int64) (all []Record) {
 func (l *Link) Close(until int64) {
 	l.book.mu.Lock()
 	defer l.book.mu.Unlock()
-	delete(l.acks, l)
+	for at := &l.first; *at != nil; at = &(*at).next {
+		if *at == l {
+			*at, l.next = l.next, nil
+			break
+		}
+	}
 	l.until = max(l.until, until)
-	if len(l.acks) == 0 && max(l.handled, l.confirmed, l.busy) == 0 && l.tries == 0 {
+	if l.first == nil && max(l.handled, l.confirmed, l.busy) == 0 && l.failed == nil {
 		delete(l.book.byName, l.name)
 	}
 }
 
+// Name returns the name of the session.
+func (l *Link) Name() string { return l.name }
+
 // Handled returns the greatest number that was handled for good.
-func (s *Session) Handled() uint64 {
-	s.book.mu.Lock()
-	defer s.book.mu.Unlock()
-	return s.confirmed
+func (l *Link) Handled() uint64 {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	return l.confirmed
 }
 
 // Begin begins the handling of a message. Once it has returned Busy or Refused,
@@ -186,7 +201,7 @@ func (l *Link) Begin(number uint64) Verdict {
 	case l.busy != 0:
 		l.refused = true
 		return Busy
-	case l.tried == number && l.tries >= maxTries:
+	case l.failed != nil && l.failed.number == number && l.failed.tries >= maxTries:
 		l.handled, l.confirmed = number, number
 		return Repeated
 	}
@@ -203,8 +218,8 @@ func (l *Link) Refuse() {
 
 // refuseAllLocked has no connection handle anything more: to each of them, a
 // message may have been Pending that is not handled now.
-func (s *Session) refuseAllLocked() {
-	for l := range s.acks {
+func (s *session) refuseAllLocked() {
+	for l := s.first; l != nil; l = l.next {
 		l.refused = true
 	}
 }
@@ -224,21 +239,28 @@ func (l *Link) End(number uint64, ok bool) (poison bool) {
 		return false
 	}
 	l.refuseAllLocked()
-	if l.tried != number {
-		l.tried, l.tries = number, 0
+	if l.failed == nil || l.failed.number != number {
+		l.failed = &failure{number: number}
 	}
-	l.tries++
-	return l.tries == maxTries
+	l.failed.tries++
+	return l.failed.tries == maxTries
 }
 
-// againElsewhere calls again for the other connections of the session.
+func (s *session) linksLocked() (all []*Link) {
+	for l := s.first; l != nil; l = l.next {
+		all = append(all, l)
+	}
+	return all
+}
+
+// againElsewhere calls Again for the other connections of the session.
 func (l *Link) againElsewhere() {
 	l.book.mu.Lock()
-	links := slices.Collect(maps.Keys(l.acks))
+	links := l.linksLocked()
 	l.book.mu.Unlock()
 	for _, other := range links {
 		if other != l {
-			other.again()
+			other.client.Again()
 		}
 	}
 }
@@ -255,14 +277,13 @@ func (l *Link) Retry() {
 
 // Confirm records that the effects of the messages up to a number are durable,
 // and acknowledges them.
-func (s *Session) Confirm(number uint64) {
-	s.book.mu.Lock()
-	s.confirmed = max(s.confirmed, number)
-	number = s.confirmed
-	acks := slices.Collect(maps.Values(s.acks))
-	s.book.mu.Unlock()
-	for _, ack := range acks {
-		ack(number)
+func (l *Link) Confirm(number uint64) {
+	l.book.mu.Lock()
+	l.confirmed = max(l.confirmed, number)
+	links := l.linksLocked()
+	l.book.mu.Unlock()
+	for _, each := range links {
+		each.client.Acknowledge()
 	}
 }
 

@@ -10,7 +10,11 @@ import (
 	"github.com/godurable/dog/internal/session"
 )
 
-func nobody(uint64) {}
+// deaf is a client that nothing reaches.
+type deaf struct{}
+
+func (deaf) Acknowledge() {}
+func (deaf) Again()       {}
 
 // A connection of a client that sends its messages in order, from the first
 // that was not confirmed when it was opened, and goes on sending when it should
@@ -30,7 +34,7 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 		var open []*connection
 		failures := make(map[uint64]int)
 		connect := func() {
-			l := b.Open("ada", 0, nobody, func() {})
+			l := b.Open("ada", 0, deaf{})
 			open = append(open, &connection{l, l.Handled() + 1})
 		}
 		connect()
@@ -114,32 +118,32 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 func TestSession_MessageThatNeverEndsIsDropped(t *testing.T) {
 	var b session.Book
 	for try := 1; try <= 3; try++ {
-		l := b.Open("ada", 0, nobody, func() {})
+		l := b.Open("ada", 0, deaf{})
 		require.Equal(t, session.Handle, l.Begin(7))
 		require.Equal(t, try == 3, l.End(7, false))
 		require.Equal(t, session.Refused, l.Begin(8))
 	}
-	l := b.Open("ada", 0, nobody, func() {})
+	l := b.Open("ada", 0, deaf{})
 	require.Equal(t, session.Repeated, l.Begin(7))
 	require.Equal(t, session.Handle, l.Begin(8))
 }
 
 func TestBook_ForgetsSessionsInTime(t *testing.T) {
 	var b session.Book
-	b.Open("stays", 0, nobody, func() {})
+	b.Open("stays", 0, deaf{})
 	for i := range 1000 {
-		s := b.Open(fmt.Sprint(i), int64(i), nobody, func() {})
+		s := b.Open(fmt.Sprint(i), int64(i), deaf{})
 		s.Confirm(1)
 		s.Close(int64(i) + 10)
 	}
 	require.Equal(t, 12, b.Len(999))
 	require.Equal(t, 1, b.Len(2000))
-	require.EqualValues(t, 0, b.Open("5", 2000, nobody, func() {}).Handled())
+	require.EqualValues(t, 0, b.Open("5", 2000, deaf{}).Handled())
 }
 
 func TestBook_KeepsNothingOfASessionWithoutMessages(t *testing.T) {
 	var b session.Book
-	open := func(name string) *session.Link { return b.Open(name, 0, nobody, func() {}) }
+	open := func(name string) *session.Link { return b.Open(name, 0, deaf{}) }
 	open("empty").Close(10)
 	require.Zero(t, b.Len(5))
 

@@ -136,6 +136,8 @@ type Position struct {
 // EpochLen is the length of an epoch, in letters of base32.
 const EpochLen = 12
 
+const base32 = "abcdefghijklmnopqrstuvwxyz234567" // in lower case
+
 // String returns the text of a position.
 func (p Position) String() string { return string(AppendPlace([]byte(p.Epoch+"-"), p.Offset)) }
 
@@ -158,10 +160,8 @@ func ParsePosition(s string) (Position, error) {
 	if len(s) < EpochLen+3 || s[EpochLen] != '-' {
 		return malformed()
 	}
-	for _, c := range []byte(s[:EpochLen]) {
-		if (c < 'a' || c > 'z') && (c < '2' || c > '7') { // base32 in lower case
-			return malformed()
-		}
+	if strings.Trim(s[:EpochLen], base32) != "" {
+		return malformed()
 	}
 	n, err := ParsePlace(s[EpochLen+1:])
 	if err != nil {
@@ -176,4 +176,28 @@ func ParsePlace(s string) (offset uint64, err error) {
 		return 0, fmt.Errorf("%w: the place %.40q", ErrMalformed, s)
 	}
 	return parseNumber(s[1:])
+}
+
+// A Packed is a position in as few bytes as possible. Its zero value is none.
+type Packed struct{ epoch, offset uint64 }
+
+// Pack packs a position.
+func (p Position) Pack() Packed {
+	epoch := uint64(1) // none is 0
+	for _, c := range []byte(p.Epoch) {
+		epoch = epoch<<5 | uint64(strings.IndexByte(base32, c))
+	}
+	return Packed{epoch, p.Offset}
+}
+
+// String returns the text of the position, or "" if there is none.
+func (p Packed) String() string {
+	if p == (Packed{}) {
+		return ""
+	}
+	var epoch [EpochLen]byte
+	for i := range epoch {
+		epoch[i] = base32[p.epoch>>(5*(EpochLen-1-i))&31]
+	}
+	return Position{Epoch: string(epoch[:]), Offset: p.offset}.String()
 }

@@ -73,9 +73,19 @@ func TestPosition_SortsLikeItsOffset(t *testing.T) {
 		back, err := wire.ParsePosition(p.String())
 		require.NoError(t, err)
 		require.Equal(t, p, back)
+		require.Equal(t, p.String(), p.Pack().String())
 		if i > 0 {
 			require.Less(t, wire.Position{Epoch: p.Epoch, Offset: offsets[i-1]}.String(), p.String())
 		}
+	}
+}
+
+func TestPacked_IsAsGoodAsText(t *testing.T) {
+	require.Empty(t, wire.Packed{}.String())
+	for _, epoch := range []string{"aaaaaaaaaaaa", "abcdefghijkl", "mnopqrstuvwx", "yz234567abyz", "777777777777"} {
+		p := wire.Position{Epoch: epoch}
+		require.NotEqual(t, wire.Packed{}, p.Pack())
+		require.Equal(t, p.String(), p.Pack().String())
 	}
 }
 
@@ -97,6 +107,7 @@ func FuzzParsePosition(f *testing.F) {
 		p, err := wire.ParsePosition(text)
 		if err == nil {
 			require.Equal(t, text, p.String())
+			require.Equal(t, text, p.Pack().String())
 		}
 	})
 }
