@@ -87,6 +87,11 @@ func (o *Object) Alarm(name string) (a Alarm, found bool, err error) {
 
 // SetAlarm stores an alarm, replacing any with the same name.
 func (o *Object) SetAlarm(a Alarm) error {
+	// The commit needs this anyway. If the object is new, there is no alarm to
+	// look for, which would cost as much again.
+	if err := o.lookUp(); err != nil {
+		return err
+	}
 	if _, err := o.DeleteAlarm(a.Name); err != nil {
 		return err
 	}

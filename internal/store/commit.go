@@ -42,11 +42,12 @@ func (o *Object) Commit() (Commit, error) {
 // fill adds the transaction to a batch, including the object's entries in the
 // indexes of the store.
 func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
-	if o.wiped || !o.stored && len(o.writes) > 0 {
-		if err := o.lookUp(b); err != nil {
+	if o.wiped || len(o.writes) > 0 {
+		if err := o.lookUp(); err != nil {
 			return 0, false, err
 		}
-		if !o.stored && !o.near.known {
+		o.complete(b)
+		if o.presence == absent && !o.near.known {
 			o.near = nearTimes{known: true, whole: true}
 		}
 	}
@@ -57,7 +58,7 @@ func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 		if err := o.wipe(b); err != nil {
 			return 0, false, err
 		}
-		o.stored = false
+		o.presence = absent
 	}
 	var scratch [256]byte
 	live := false
@@ -76,12 +77,12 @@ func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 		n.add(b)
 	}
 	switch {
-	case live && !o.stored:
+	case live && o.presence == absent:
 		b.Set(o.appendKey(scratch[:0], About, ""), o.id.encode())
 		for _, key := range o.id.indexKeys() {
 			b.Set(key, nil)
 		}
-		o.stored = true
+		o.presence = present
 	case o.wiped && !live:
 		for _, key := range o.id.indexKeys() {
 			b.Delete(key)
@@ -90,30 +91,44 @@ func (o *Object) fill(b Batch) (alarm int64, alarms bool, err error) {
 	return alarm, alarms, nil
 }
 
-// lookUp checks whether the engine has the object. If the object was stored
-// when only its ID was known, lookUp adds its name.
-func (o *Object) lookUp(b Batch) error {
-	key := o.appendKey(nil, About, "")
-	before, found, err := o.engine.Get(key)
-	if o.stored = found; err != nil || !found {
-		return err
-	}
-	now := o.id.encode()
-	if string(before) == string(now) {
+// lookUp finds out whether the engine has the object, if that is not known. It
+// adds the stored names to an identity that was made from the ID only.
+func (o *Object) lookUp() error {
+	if o.presence != unknown {
 		return nil
 	}
-	was, err := decodeIdentity(o.id.Base, before)
+	stored, found, err := o.engine.Get(o.appendKey(nil, About, ""))
 	if err != nil {
 		return err
 	}
-	o.id = o.id.completedBy(was)
-	if now = o.id.encode(); string(before) == string(now) {
+	if !found {
+		o.presence = absent
 		return nil
 	}
-	b.Delete(was.indexKey())
-	b.Set(key, now)
-	b.Set(o.id.indexKey(), nil)
+	if string(stored) != string(o.id.encode()) {
+		was, err := decodeIdentity(o.id.Base, stored)
+		if err != nil {
+			return err
+		}
+		o.id = o.id.completedBy(was)
+		if string(stored) != string(o.id.encode()) {
+			o.was = &was
+		}
+	}
+	o.presence = present
 	return nil
+}
+
+// complete adds the names to an object that was stored when only its ID was
+// known.
+func (o *Object) complete(b Batch) {
+	if o.was == nil {
+		return
+	}
+	b.Delete(o.was.indexKey())
+	b.Set(o.appendKey(nil, About, ""), o.id.encode())
+	b.Set(o.id.indexKey(), nil)
+	o.was = nil
 }
 
 // wipe deletes the engine's data of the object.

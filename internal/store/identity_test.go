@@ -113,3 +113,32 @@ func TestList_IsOrderedAndStaysInItsNamespace(t *testing.T) {
 		}
 	})
 }
+
+// An object that is set an alarm is looked up once: a new one has no alarm to
+// look for, and one that was stored by its ID gets its name.
+func TestSetAlarm_LooksTheObjectUp(t *testing.T) {
+	engine := &brittle{Engine: store.NewMemory(), commits: -1, reads: 1}
+	byID := store.Identity{Namespace: 1, Base: baseOf("room", "lobby")}
+	byName := byID
+	byName.Name = "lobby"
+	alarm := store.Alarm{Name: "wake", At: 1, Serial: 1}
+
+	o := store.NewObject(engine, byID)
+	require.NoError(t, o.SetAlarm(alarm))
+	_, err := o.Commit()
+	require.NoError(t, err)
+	require.Zero(t, engine.reads)
+	require.Equal(t, []store.Base{byID.Base}, unnamed(t, engine, 1))
+
+	engine.reads = -1
+	o = store.NewObject(engine, byName)
+	require.NoError(t, o.SetAlarm(alarm))
+	o.Rollback()
+	alarm.At = 2
+	require.NoError(t, o.SetAlarm(alarm))
+	_, err = o.Commit()
+	require.NoError(t, err)
+	require.Equal(t, []string{"lobby"}, named(t, engine, 1))
+	require.Empty(t, unnamed(t, engine, 1))
+	require.Equal(t, []store.DueAlarm{{At: 2, Namespace: 1, Base: byID.Base}}, pending(t, engine))
+}

@@ -37,7 +37,9 @@ type Object struct {
 	writes map[string]change // indexed by space and key
 	sorted []string          // sorted keys of writes; nil if out of date
 	wiped  bool              // the engine's data is deleted
-	stored bool              // the engine is known to have the object
+
+	presence presence  // of the object in the engine
+	was      *Identity // the stored identity if the next commit has to complete it, otherwise nil
 
 	notes []note // of the transaction, in their order
 
@@ -46,6 +48,15 @@ type Object struct {
 	undo  []undo // undo log; kept while there are savepoints
 	saves []int  // lengths of undo at the savepoints
 }
+
+// presence is what is known of an object in the engine.
+type presence uint8
+
+const (
+	unknown presence = iota
+	absent           // it has no identity, so there is nothing in the spaces that transactions read
+	present
+)
 
 type change struct {
 	value   []byte
@@ -82,12 +93,15 @@ func (o *Object) Get(space Space, key string) (value []byte, found bool, err err
 			return slices.Clone(c.value), !c.deleted, nil
 		}
 	}
-	if o.wiped {
+	if !o.readable() {
 		return nil, false, nil
 	}
 	var scratch [128]byte
 	return o.engine.Get(o.appendKey(scratch[:0], space, key))
 }
+
+// readable reports whether the engine may have data that the transaction sees.
+func (o *Object) readable() bool { return !o.wiped && o.presence != absent }
 
 func (o *Object) appendKey(b []byte, space Space, key string) []byte {
 	b = append(b, o.prefix...)
@@ -144,7 +158,7 @@ func (o *Object) Scan(space Space, r Range) iter.Seq2[Entry, error] {
 	if !r.Unbounded && r.Lower >= r.Upper {
 		return func(func(Entry, error) bool) {}
 	}
-	changes, wiped := o.changes(space, r), o.wiped
+	changes, readable := o.changes(space, r), o.readable()
 	return func(yield func(Entry, error) bool) {
 		before := func(a, b string) bool { return a < b != r.Reverse && a != b }
 		i := 0
@@ -158,7 +172,7 @@ func (o *Object) Scan(space Space, r Range) iter.Seq2[Entry, error] {
 			}
 			return true
 		}
-		if !wiped {
+		if readable {
 			lower := o.appendKey(nil, space, r.Lower)
 			upper := o.appendKey(nil, space+1, "")
 			if !r.Unbounded {
@@ -252,7 +266,7 @@ func (o *Object) Restore() {
 // Rollback undoes everything since the last commit.
 func (o *Object) Rollback() {
 	o.reset()
-	o.stored, o.near = false, nearTimes{} // both are looked up again
+	o.presence, o.was, o.near = unknown, nil, nearTimes{} // all are looked up again
 }
 
 func (o *Object) reset() {
