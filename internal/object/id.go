@@ -4,7 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"strconv"
 
 	"github.com/godurable/dog/internal/store"
 )
@@ -19,15 +19,17 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 // Base returns the identity of the object in the store.
 func (id ID) Base() store.Base { return store.Base(id[:len(store.Base{})]) }
 
+// hashed is the number of bytes to hash for which no memory is allocated.
+const hashed = 256
+
 // NamedID returns the ID of the object with this name. If the object belongs to
 // another one, within is the ID of that, otherwise it is zero.
 func NamedID(origin string, within ID, name string) ID {
-	h := sha256.New()
-	// Writing to a hash never fails. The length separates origin and name.
-	_, _ = fmt.Fprintf(h, "dog object %d:%s", len(origin), origin)
-	_, _ = h.Write(within[:])
-	_, _ = h.Write([]byte(name))
-	return IDOf(origin, store.Base(h.Sum(nil)))
+	var scratch [hashed]byte
+	b := appendOrigin(append(scratch[:0], "dog object "...), origin)
+	b = append(append(b, within[:]...), name...)
+	sum := sha256.Sum256(b)
+	return IDOf(origin, store.Base(sum[:len(store.Base{})]))
 }
 
 // RandomID returns a new ID that no other object has.
@@ -39,11 +41,18 @@ func RandomID(origin string) ID {
 
 // IDOf returns the ID with this base.
 func IDOf(origin string, base store.Base) ID {
-	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "dog id %d:%s", len(origin), origin)
-	_, _ = h.Write(base[:])
+	var scratch [hashed]byte
+	b := appendOrigin(append(scratch[:0], "dog id "...), origin)
+	sum := sha256.Sum256(append(b, base[:]...))
 	var id ID
 	n := copy(id[:], base[:])
-	copy(id[n:], h.Sum(nil))
+	copy(id[n:], sum[:])
 	return id
+}
+
+// appendOrigin appends an origin and its length, which separates it from what
+// follows.
+func appendOrigin(b []byte, origin string) []byte {
+	b = append(strconv.AppendInt(b, int64(len(origin)), 10), ':')
+	return append(b, origin...)
 }
