@@ -63,28 +63,31 @@ type Class struct {
 // other goroutines get its mutex.
 const tourStep = 1000
 
-// each calls f with each object in memory, holding mu. It releases mu from time
-// to time for other goroutines. Objects added after the start may be left out.
-func (c *Class) each(f func(o *Object)) {
+// each calls f with each object in memory, holding mu. From time to time, and
+// in the end, it calls pause without mu. Objects added after the start may be
+// left out.
+func (c *Class) each(f func(o *Object), pause func()) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	n := 0
 	for _, o := range c.objects {
 		f(o)
 		if n++; n%tourStep == 0 {
 			c.mu.Unlock()
-			runtime.Gosched()
+			pause()
 			c.mu.Lock()
 		}
 	}
+	c.mu.Unlock()
+	pause()
 }
 
 // Live returns the objects in memory.
 func (c *Class) Live() []*Object {
 	c.mu.Lock()
-	all := make([]*Object, 0, len(c.objects))
+	n := len(c.objects)
 	c.mu.Unlock()
-	c.each(func(o *Object) { all = append(all, o) })
+	all := make([]*Object, 0, n)
+	c.each(func(o *Object) { all = append(all, o) }, runtime.Gosched)
 	return all
 }
 
@@ -164,17 +167,27 @@ func (c *Class) forgetLocked(o *Object) {
 }
 
 // Tour adds up the turns of all present and past objects, and calls f with each
-// present one, holding mu. Only one tour at a time may run. Each has another
-// number above 0.
+// present one. Only one tour at a time may run. Each has another number above
+// 0.
 func (c *Class) Tour(number uint64, f func(*Object)) turn.Stats {
 	c.mu.Lock()
 	c.tour, c.missed = number, turn.Stats{}
 	turns := c.past
 	c.mu.Unlock()
+	// Visiting a step takes long compared with collecting it, so that is done
+	// without mu. If an object leaves memory in between, its counts are final,
+	// and forgetLocked does not count it again.
+	step := make([]*Object, 0, tourStep)
 	c.each(func(o *Object) {
 		o.toured = number
-		turns = turns.Add(o.TurnStats())
-		f(o)
+		step = append(step, o)
+	}, func() {
+		for _, o := range step {
+			turns = turns.Add(o.TurnStats())
+			f(o)
+		}
+		clear(step)
+		step = step[:0]
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
