@@ -85,45 +85,74 @@ func (life *Life) Context() context.Context { return life.ctx }
 // Run runs a handler in the event's turn and ends the event. queued is when the
 // event was queued, by the host's clock.
 func (life *Life) Run(e *turn.Event, kind EventKind, queued time.Time, handle Work) error {
-	return life.protect(e, kind, "", queued, true, handle)
+	return life.protect(e, &handling{kind: kind, queued: queued, ends: true}, handle)
+}
+
+// A handling is how an event of an object runs a handler. The handler is not a
+// field of it: its closure would escape to the heap, since the hook of eventDone
+// has other fields.
+type handling struct {
+	kind   EventKind
+	method string          // of a call, otherwise ""
+	caller context.Context // the handler's context ends when this one ends, too; nil: only with the life
+	queued time.Time       // by the host's clock
+	ends   bool            // the event ends with the handler
+
+	answers bool         // somebody waits for the outcome
+	outcome <-chan error // see [gate.Gate.Outcome]; set when the handler has returned
+}
+
+// within runs a handler in the event e. The handler's context ends when caller
+// ends, too.
+func within(caller context.Context, e *turn.Event, v any, handle Work) error {
+	bounded := e.Within(caller)
+	defer bounded.Release()
+	return handle(bounded, v)
 }
 
 // protect runs a handler, commits its writes, and turns a panic into a reset.
-// It ends the event if end is set or if the life has been reset.
-func (life *Life) protect(
-	e *turn.Event, kind EventKind, method string, queued time.Time, end bool, handle Work,
-) (err error) {
+// It ends the event if the handling ends it, or if the life has been reset.
+func (life *Life) protect(e *turn.Event, h *handling, handle Work) (err error) {
 	began := life.obj.host().Clock()
 	returned := false
 	defer func() {
+		if h.answers { // also after a panic
+			h.outcome = life.obj.Gate.Outcome()
+		}
 		var hook *hookqueue.Call
 		if !returned {
-			hook, err = life.failed(e, kind, recover())
+			hook, err = life.failed(e, h.kind, recover())
 		}
 		if life.Tx.Ends() {
 			if failed := life.settle(err); failed != nil {
 				err = failed
 			}
 		}
-		end = end || life.turn.Closed() != nil
+		ends := h.ends || life.turn.Closed() != nil
 		if life.obj.host().Trace.EventDone != nil {
-			hook = life.eventDone(e, kind, method, queued, began, err, end, hook)
+			hook = life.eventDone(e, h, began, err, ends, hook)
 		}
-		if end {
+		if ends {
 			closed, misuse := e.End()
 			if closed != nil {
 				err = closed
 			}
 			if misuse != nil {
 				life.obj.Log().Error(
-					"a handler returned while another goroutine used its context: use dog.Go", "event", kind.String(),
+					"a handler returned while another goroutine used its context: use dog.Go", "event", h.kind.String(),
 				)
 			}
 		}
-		hook.Run()
+		if hook != nil {
+			hook.Run()
+		}
 	}()
 	life.Tx.Collect()
-	err = handle(e, life.value)
+	if h.caller == nil {
+		err = handle(e, life.value)
+	} else {
+		err = within(h.caller, e, life.value, handle)
+	}
 	returned = true
 	return err
 }

@@ -259,21 +259,29 @@ func (o *Object) Start(wait context.Context, from *turn.Origin) error {
 // wait limits the wait for the turn. method is the name of a called method,
 // otherwise "".
 func (o *Object) Deliver(wait context.Context, from *turn.Origin, kind EventKind, method string, handle Work) error {
-	queued := o.host().Clock()
+	h := handling{kind: kind, method: method, ends: true}
+	return o.deliver(wait, from, &h, handle)
+}
+
+// deliver is Deliver for a handling, whose time queued it sets.
+func (o *Object) deliver(wait context.Context, from *turn.Origin, h *handling, handle Work) error {
+	h.queued = o.host().Clock()
 	life, ticket, err := o.queue(from)
 	if err != nil {
 		return err
 	}
-	var e *turn.Event
-	if kind == EventAdmin {
+	e := ticket.Event
+	switch {
+	case ticket.Granted() && life.value != nil: // the usual case, without a call
+	case h.kind == EventAdmin:
 		life, e, err = o.await(wait, life, ticket, from, false)
-	} else {
+	default:
 		life, e, err = o.redeem(wait, life, ticket, from)
 	}
 	if err != nil {
 		return err
 	}
-	return life.protect(e, kind, method, queued, true, handle)
+	return life.protect(e, h, handle)
 }
 
 // Admin runs the library's own work on the object, which it does not start.
@@ -286,26 +294,15 @@ func (o *Object) Admin(wait context.Context, from turn.Origin, do func(*Life) er
 // Call runs a method of the object on behalf of the holder of ctx, and returns
 // when the earlier writes of the object are durable.
 func (o *Object) Call(ctx context.Context, from *turn.Origin, method string, run Work) error {
-	var outcome <-chan error
-	err := o.Deliver(ctx, from, EventCall, method, func(life context.Context, v any) error {
-		defer func() { outcome = o.Gate.Outcome() }() // also after a panic
-		return within(ctx, life, v, run)
-	})
-	if outcome != nil {
-		err = o.AwaitOutcome(ctx, outcome, err)
+	h := handling{kind: EventCall, method: method, ends: true, answers: true}
+	if !turn.Unbounded(ctx) {
+		h.caller = ctx
+	}
+	err := o.deliver(ctx, from, &h, run)
+	if h.outcome != nil {
+		err = o.AwaitOutcome(ctx, h.outcome, err)
 	}
 	return err
-}
-
-// within runs a handler in the event of life on behalf of the holder of ctx.
-// The handler's context ends when ctx ends.
-func within(ctx, life context.Context, v any, run Work) error {
-	if turn.Unbounded(ctx) {
-		return run(life, v)
-	}
-	bounded := turn.From(life).Within(ctx)
-	defer bounded.Release()
-	return run(bounded, v)
 }
 
 // AwaitOutcome waits until a handler's result may be returned to the holder of

@@ -102,7 +102,7 @@ func (life *Life) start(e *turn.Event) error {
 			}
 		}()
 	}
-	return life.protect(e, EventStart, "", began, false, func(ctx context.Context, _ any) error {
+	return life.protect(e, &handling{kind: EventStart, queued: began}, func(ctx context.Context, _ any) error {
 		if err := e.Keep(); err != nil {
 			return life.failStart(err)
 		}

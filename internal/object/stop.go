@@ -191,7 +191,7 @@ func (o *Object) stop(life *Life, ticket turn.Ticket, reason StopReason) {
 			_, _ = e.End()
 			return
 		}
-		err = life.protect(e, EventStop, "", began, false, func(ctx context.Context, v any) error {
+		err = life.protect(e, &handling{kind: EventStop, queued: began}, func(ctx context.Context, v any) error {
 			defer e.Unkeep()
 			return o.Class.OnStop(ctx, v, reason)
 		})

@@ -77,19 +77,19 @@ func (h *Host) Clock() time.Time {
 // the caller already has, for an event that ended in a reset. The caller calls
 // the result when the event has ended.
 func (life *Life) eventDone(
-	e *turn.Event, kind EventKind, method string, queued, began time.Time, err error, ends bool, before *hookqueue.Call,
+	e *turn.Event, h *handling, began time.Time, err error, ends bool, before *hookqueue.Call,
 ) *hookqueue.Call {
 	o := life.obj
-	h := o.host()
+	host := o.host()
 	if closed := life.turn.Closed(); ends && closed != nil {
 		err = closed
 	}
-	info := EventInfo{Kind: kind, Method: method, Wait: began.Sub(queued), Run: time.Since(began), Err: err}
+	info := EventInfo{Kind: h.kind, Method: h.method, Wait: began.Sub(h.queued), Run: time.Since(began), Err: err}
 	if before != nil {
-		before.Then(func() { h.Trace.EventDone(o, info) })
+		before.Then(func() { host.Trace.EventDone(o, info) })
 		return before
 	}
-	return h.hooks.Add(o.ID, ends && !e.Pinned(), func() { h.Trace.EventDone(o, info) })
+	return host.hooks.Add(o.ID, ends && !e.Pinned(), func() { host.Trace.EventDone(o, info) })
 }
 
 // traceStart queues the hook for the start of the object.

@@ -212,6 +212,10 @@ func (l *Lock) QueueIdle(from Origin, unless func() bool) (t Ticket, ok bool) {
 	return Ticket{Event: e}, true
 }
 
+// Granted reports whether the event has the turn already and [Ticket.Redeem]
+// has nothing to do.
+func (t Ticket) Granted() bool { return t.place == nil && !t.Event.lock.Strict }
+
 // Redeem waits for the turn until wait is done and returns the event that has
 // it. The error is wait's cause, [ErrDeadlock], or the reason given to
 // [Lock.Close].
@@ -352,6 +356,11 @@ func (l *Lock) Closed() error {
 	if l.state.Load() != guarded {
 		return nil
 	}
+	return l.closedReason()
+}
+
+// closedReason is Closed, apart so that the check in it can be inlined.
+func (l *Lock) closedReason() error {
 	l.lock()
 	defer l.unlock()
 	return l.closed

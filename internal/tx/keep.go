@@ -31,10 +31,15 @@ type keeping struct {
 // when an event gets the turn. Without a Keeper it does nothing.
 func (t *Tx) Collect() {
 	if t.Keeper != nil {
-		t.keeping.mu.Lock()
-		defer t.keeping.mu.Unlock()
-		t.keeping.on = true
+		t.collect()
 	}
+}
+
+// collect is Collect with a Keeper, apart so that Collect can be inlined.
+func (t *Tx) collect() {
+	t.keeping.mu.Lock()
+	defer t.keeping.mu.Unlock()
+	t.keeping.on = true
 }
 
 // Keep adds a message to the transaction, which is begun if there is none, and
@@ -60,11 +65,17 @@ func (t *Tx) Keep(message any, added func()) (kept bool, err error) {
 // The caller must have the turn.
 func (t *Tx) Ends() bool {
 	if t.Keeper != nil {
-		t.keeping.mu.Lock()
-		defer t.keeping.mu.Unlock()
-		t.keeping.on = t.keeping.on && t.open.Load()
+		t.refuse()
 	}
 	return t.used.Load() || t.open.Load()
+}
+
+// refuse accepts no message any more if there is no transaction. It is apart so
+// that Ends can be inlined.
+func (t *Tx) refuse() {
+	t.keeping.mu.Lock()
+	defer t.keeping.mu.Unlock()
+	t.keeping.on = t.keeping.on && t.open.Load()
 }
 
 // takeMessages removes and returns the messages of a transaction that ends.
