@@ -3,7 +3,6 @@ package turn
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,10 +14,14 @@ type Bounded struct {
 	*Event                 // fixed
 	caller context.Context // fixed
 
-	merged atomic.Pointer[merged] // nil: the end has not been asked for; set under mu
-	mu     sync.Mutex
-	over   bool // Release has been called; guarded by mu
+	// merged is nil until the end is asked for. If that has not happened when
+	// Release is called, it is over. After that it does not change again.
+	merged atomic.Pointer[merged]
 }
+
+// over is the merged of a [Bounded] that was released before anybody asked for
+// its end.
+var over = new(merged)
 
 // merged ends when either context ends.
 type merged struct {
@@ -51,13 +54,20 @@ func Unbounded(ctx context.Context) bool {
 
 // Release ends the context and releases its resources.
 func (b *Bounded) Release() {
-	b.mu.Lock()
-	b.over = true
-	m := b.merged.Load()
-	b.mu.Unlock()
-	if m != nil {
+	if b.merged.CompareAndSwap(nil, over) {
+		return
+	}
+	if m := b.known(); m != nil {
 		m.release()
 	}
+}
+
+// known returns merged if the end has been asked for, otherwise nil.
+func (b *Bounded) known() *merged {
+	if m := b.merged.Load(); m != over {
+		return m
+	}
+	return nil
 }
 
 // Deadline returns the caller's deadline.
@@ -68,7 +78,7 @@ func (b *Bounded) Done() <-chan struct{} { return b.end().Done() }
 
 // Err returns nil until then, and after that the reason.
 func (b *Bounded) Err() error {
-	if b.merged.Load() == nil && b.caller.Err() == nil {
+	if b.known() == nil && b.caller.Err() == nil {
 		return b.Event.Err()
 	}
 	return b.end().Err()
@@ -80,7 +90,7 @@ func (b *Bounded) Value(key any) any {
 	if key == (eventKey{}) {
 		return b.Event
 	}
-	if b.merged.Load() == nil && b.caller.Err() == nil {
+	if b.known() == nil && b.caller.Err() == nil {
 		return b.Event.Value(key)
 	}
 	return b.end().Value(key)
@@ -88,12 +98,7 @@ func (b *Bounded) Value(key any) any {
 
 // end returns a context that ends when either context ends.
 func (b *Bounded) end() *merged {
-	if m := b.merged.Load(); m != nil {
-		return m
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if m := b.merged.Load(); m != nil {
+	if m := b.known(); m != nil {
 		return m
 	}
 	m := &merged{Context: b.Event, expire: func() {}}
@@ -112,11 +117,14 @@ func (b *Bounded) end() *merged {
 		follow()
 	}
 	m.stop = context.AfterFunc(b.caller, follow)
-	if b.over {
-		m.release()
+	if b.merged.CompareAndSwap(nil, m) {
+		return m
 	}
-	b.merged.Store(m)
-	return m
+	m.release() // after Release, or because another goroutine has made one
+	if b.merged.CompareAndSwap(over, m) {
+		return m
+	}
+	return b.merged.Load()
 }
 
 func (m *merged) release() {

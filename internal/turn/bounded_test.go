@@ -108,6 +108,35 @@ func TestBounded_ReleaseDropsTheCallersContext(t *testing.T) {
 	})
 }
 
+func TestBounded_EndsIfItIsAskedAfterRelease(t *testing.T) {
+	caller, cancel := context.WithCancel(background)
+	defer cancel()
+	bounded, _ := newBounded(t, caller)
+	bounded.Release()
+	done := bounded.Done()
+	<-done
+	require.Equal(t, context.Canceled, context.Cause(bounded))
+	require.Equal(t, done, bounded.Done())
+	bounded.Release() // nothing is left to release
+}
+
+func TestBounded_HasOneEndForAllWhoAsk(t *testing.T) {
+	for range 100 {
+		caller, cancel := context.WithCancel(background)
+		bounded, _ := newBounded(t, caller)
+		asked := make(chan (<-chan struct{}), 4)
+		for range cap(asked) {
+			go func() { asked <- bounded.Done() }()
+		}
+		first := <-asked
+		for range cap(asked) - 1 {
+			require.Equal(t, first, <-asked)
+		}
+		cancel()
+		<-first
+	}
+}
+
 func TestUnbounded(t *testing.T) {
 	life, stop := context.WithCancel(background)
 	defer stop()
