@@ -135,6 +135,11 @@ func (o *Object) life() (*Life, error) {
 	if life := o.current.Load(); life != nil {
 		return life, nil
 	}
+	return o.begin()
+}
+
+// begin is life for an object without a life, apart so that life is cheap.
+func (o *Object) begin() (*Life, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.retired.Load() {
