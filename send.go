@@ -36,7 +36,8 @@ func (o outgoing) draftFor(uid string, socketsOf func(uid string) []*Socket) (d 
 	reached = new(int)
 	return o.draft(history.Audience{Only: uid}, func() bool {
 		for _, s := range socketsOf(uid) {
-			if s.conn.Send(o.frame, o.key) == nil {
+			// The client of one that connects gets the message from the history.
+			if s.greeted() && s.conn.Send(o.frame, o.key) == nil {
 				*reached++
 			}
 		}
@@ -328,7 +329,7 @@ func (g *groupState) sendTo(ctx context.Context, uid string, out outgoing) (reac
 		return *reached, nil
 	}
 	for _, s := range g.socketsOf(uid) {
-		if s.conn.Send(out.frame, out.key) == nil {
+		if s.greeted() && s.conn.Send(out.frame, out.key) == nil {
 			reached++
 		}
 	}

@@ -106,6 +106,17 @@ func (s *Socket) greet(v1 *v1Request, from wire.Packed, gap GapReason) {
 	_ = s.conn.Send(conn.NewControl(append([]byte{wire.Hello}, data...)), "")
 }
 
+// greeted reports whether the client may get messages: one of dog.v1 takes none
+// before hello.
+func (s *Socket) greeted() bool {
+	if s.v1 == nil {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.v1.greeted
+}
+
 // handled returns the greatest number of the client's messages that were
 // handled for good.
 func (v *v1Client) handled() uint64 {

@@ -105,6 +105,81 @@ func TestOnce_NothingComesBeforeHello(t *testing.T) {
 	}
 }
 
+// A message to a uid that comes while its client connects follows the hello.
+func TestOnce_WhisperComesAfterHello(t *testing.T) {
+	for _, c := range []struct {
+		name, kind string
+		options    []dog.SendOption
+		want       int // messages after the hello
+	}{
+		{"an object", "an object", nil, 2},
+		{"a replica", "a replica", nil, 1},
+		{"a replica, transient", "a replica", []dog.SendOption{dog.Transient}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				require.Len(t, whisperToNewcomer(t, c.kind, c.options...), c.want)
+			})
+		})
+	}
+}
+
+// whisperToNewcomer returns what a client gets after the hello if a message is
+// sent to its uid while its connection waits until the disk has written.
+func whisperToNewcomer(t *testing.T, kind string, options ...dog.SendOption) []dog.Message {
+	put := func(o fixture.Owner) error { return o.Storage().Put("key", nil) }
+	on := &fixture.OwnerHooks{
+		History: kept, MaxSockets: 1,
+		Start: func(_ context.Context, o fixture.Owner) error { return put(o) }, // ada's replica waits
+		Message: func(ctx context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error {
+			_, err := s.Whisper(ctx, "ada", m, options...)
+			return err
+		},
+	}
+	if !fixture.IsReplica(kind) {
+		on.MaxSockets = 2
+		on.Message = func(ctx context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+			_, err := fixture.Whisper(ctx, o, "ada", m)
+			return errors.Join(err, put(o)) // ada waits, and the message with her
+		}
+	}
+	v, engine := fixture.NewGatedOwners(t, kind, on)
+	start, err := v.History("ada").Position()
+	require.NoError(t, err)
+	connected := make(chan *dogtest.Client, 1)
+	connect := func(uid string) {
+		options := dogtest.DialOptions{Subprotocols: []string{"dog.v1"}}
+		c, _, err := v.Server.TryDial("/?u="+uid+after(string(start)), options)
+		if err != nil {
+			t.Errorf("%s: %v", uid, err)
+		}
+		connected <- c
+	}
+	go connect("bob")
+	synctest.Wait()
+	engine.Flush()
+	bob := <-connected
+	if !fixture.IsReplica(kind) {
+		bob.Send("m\nbefore") // to close the gate
+		synctest.Wait()
+		bob.Send("m\nhi")
+		synctest.Wait()
+	}
+	go connect("ada")
+	synctest.Wait()
+	if fixture.IsReplica(kind) {
+		bob.Send("m\nhi")
+		synctest.Wait()
+	}
+	engine.Flush()
+	ada := <-connected
+	synctest.Wait()
+	got := ada.Received()
+	require.NotEmpty(t, got)
+	require.Contains(t, got[0].String(), `h{"v":1,`)
+	return got[1:]
+}
+
 // handled returns how many messages the owner has handled.
 func (c *client) handled() string {
 	c.t.Helper()
