@@ -37,6 +37,10 @@ type DialOptions struct {
 	// Closed, so that the server sees a slow client. Otherwise the client reads
 	// all the time, like a browser.
 	OnDemand bool
+
+	// Compress makes the client offer compression (see
+	// [dog.SocketOptions].Compression).
+	Compress bool
 }
 
 // Dial connects to a path.
@@ -71,10 +75,15 @@ func (s *Server) TryDial(path string, options DialOptions) (*Client, *http.Respo
 		c.network = network
 		return network, err
 	}}
+	compression := websocket.CompressionDisabled
+	if options.Compress {
+		compression = websocket.CompressionContextTakeover
+	}
 	ws, answer, err := websocket.Dial(ctx, URL+path, &websocket.DialOptions{
-		HTTPClient:   &http.Client{Transport: transport},
-		HTTPHeader:   options.Header,
-		Subprotocols: options.Subprotocols,
+		HTTPClient:      &http.Client{Transport: transport},
+		HTTPHeader:      options.Header,
+		Subprotocols:    options.Subprotocols,
+		CompressionMode: compression,
 	})
 	if err != nil {
 		transport.CloseIdleConnections()

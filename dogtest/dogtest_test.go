@@ -3,6 +3,7 @@ package dogtest_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +84,21 @@ func TestServer_RunsAServiceInASynctestBubble(t *testing.T) {
 		code, reason := ada.Closed()
 		require.Equal(t, 4000, code)
 		require.Equal(t, "see you", reason)
+	})
+}
+
+func TestClient_OffersCompressionIfAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{Sockets: dog.SocketOptions{Compression: true}})
+		srv := dogtest.Serve(t, newCafe(t, rt))
+		for _, compress := range []bool{false, true} {
+			c, resp, err := srv.TryDial("/sit?guest=ada", dogtest.DialOptions{Compress: compress})
+			require.NoError(t, err)
+			require.Equal(t, compress, resp.Header.Get("Sec-WebSocket-Extensions") != "")
+			text := strings.Repeat("again and ", 50)
+			c.Send(text)
+			require.Equal(t, text, c.Receive().String())
+		}
 	})
 }
 
