@@ -57,6 +57,13 @@ func parseHello(data []byte) (hello, error) {
 // validPosition reports whether a position has a place.
 func validPosition(p string) bool { return len(p) <= maxPosition && strings.Contains(p, "-") }
 
+// validPlace reports whether a place has only letters, digits and _.
+func validPlace(place string) bool {
+	return !strings.ContainsFunc(place, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_'
+	})
+}
+
 // at returns the position of a place in the history of another position.
 func at(position, place string) string {
 	history, _, _ := strings.Cut(position, "-")

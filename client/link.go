@@ -246,6 +246,9 @@ func (l *link) read() error {
 // handle handles a frame. Kinds that it does not know are ignored.
 func (l *link) handle(t MessageType, data []byte) error {
 	kind, header, payload := cut(data)
+	if kind == 0 {
+		return malformed("no kind in %.20q", data)
+	}
 	switch kind {
 	case 'm':
 		return l.message(Message{Data: payload, Type: t}, header)
@@ -284,7 +287,7 @@ func (l *link) message(m Message, place string) error {
 			return malformed("a place without a history")
 		}
 		m.Kept, m.Position = true, at(before, place)
-		if len(m.Position) > maxPosition {
+		if len(m.Position) > maxPosition || !validPlace(place) {
 			return malformed("the place %.80q", place)
 		}
 		if m.Position <= before {

@@ -18,6 +18,8 @@ const MAX_QUEUE = 1_000;
 const MAX_QUEUED_BYTES = 1 << 20;
 const MAX_TIMER = 2 ** 31 - 1; // a longer one would end at once
 const SESSION = ' session'; // the name of its item in the store, after the key
+const POSITION = /^(?!.{35})\w+-\w+$/;
+const NUMBER = /^\d{1,16}$/;
 const TOO_OLD = 'it could not be sent in time';
 
 /**
@@ -160,7 +162,7 @@ export function connect(url, options = {}) {
     ws.onopen = () => {
       if (ws.protocol === PROTOCOL) return;
       ws.close();
-      lose(mine, 'the server does not speak ' + PROTOCOL);
+      lose(mine, 'it does not speak ' + PROTOCOL);
     };
     ws.onerror = () => {}; // a close follows
     ws.onclose = ({ code, reason }) => lose(mine, reason, code);
@@ -178,21 +180,21 @@ export function connect(url, options = {}) {
 
   function take(/** @type {Link} */ mine, /** @type {string | ArrayBuffer} */ data) {
     const [header, payload] = cut(data);
-    const kind = header[0];
+    const kind = valid(/./, header)[0];
     const rest = header.slice(1);
     if (!mine.open) {
-      if (kind !== 'h') throw new Error('no hello');
+      valid(/h/, kind);
       greet(mine, JSON.parse(rest));
     } else if (kind === 'm') {
       const value = json && typeof payload === 'string' ? parse(payload) : payload;
-      const after = rest && mine.history ? mine.history + '-' + rest : undefined;
+      const after = rest ? valid(POSITION, mine.history + '-' + rest) : undefined;
       // The stream went on while the WebSocket opened.
       if (!mine.beside || !after || !received || after > received) receive(value, after);
     } else if (kind === 'g') {
       const { to, why } = JSON.parse(rest);
       move(mine, to, why);
     } else if (kind === 'a') {
-      acknowledge(JSON.parse(rest));
+      acknowledge(+valid(NUMBER, rest));
     } else if (kind === 'b') {
       const [min, max] = JSON.parse(rest).in;
       if (min >= 0 && max >= min) mine.window = [min, max];
@@ -200,7 +202,8 @@ export function connect(url, options = {}) {
   }
 
   function greet(/** @type {Link} */ mine, /** @type {Hello} */ { v, pos = '', gap, in: last = 0, ping, max }) {
-    if (v !== 1) throw new Error('the server speaks version ' + v);
+    if (v !== 1) throw new Error('unknown version ' + v);
+    valid(NUMBER, last);
     mine.silence = ping;
     mine.max = max;
     unopened = 0;
@@ -332,7 +335,7 @@ export function connect(url, options = {}) {
 
   function lose(/** @type {Link} */ mine, /** @type {any} */ reason, code = 1006, silently = false) {
     if (mine !== link) return;
-    const why = { code, reason: String(reason?.message ?? reason) };
+    const why = { code, reason: `${reason?.message ?? reason}` };
     if ((code >= 4000 && code < 4100) || [400, 401, 403, 404].includes(code)) return end(why);
     drop();
     // Where HTTP fails as well (410 is no failure), it is not the fault of WebSockets.
@@ -375,7 +378,7 @@ export function connect(url, options = {}) {
   /** @param {Link} mine @param {string} to @param {string} [gap] */
   function move(mine, to, gap) {
     mine.history = to.split('-')[0];
-    if (to) received = to;
+    if (to) received = valid(POSITION, to);
     enqueue(async () => {
       if (gap) await emit('gap', gap, to);
       keep(to);
@@ -523,6 +526,12 @@ export function connect(url, options = {}) {
   return room;
 }
 
+// valid returns a part of a frame that has the form it must have.
+function valid(/** @type {RegExp} */ form, /** @type {any} */ value) {
+  if (!form.test(value)) throw new Error('malformed');
+  return value;
+}
+
 function report(/** @type {unknown} */ error) {
   queueMicrotask(() => {
     throw error;
@@ -534,10 +543,10 @@ function randomName() {
   return Array.from(bytes, (byte) => (byte % 36).toString(36)).join('');
 }
 
-function withQuery(/** @type {URL} */ url, /** @type {Record<string, string | number | null | undefined>} */ query) {
+function withQuery(/** @type {URL} */ url, /** @type {Record<string, any>} */ query) {
   const result = new URL(url);
   for (const [name, value] of Object.entries(query)) {
-    if (value != null) result.searchParams.set(name, String(value));
+    if (value != null) result.searchParams.set(name, value);
   }
   return result.href;
 }

@@ -130,10 +130,13 @@ test('a malformed frame is a failed connection', async (t) => {
   await settle();
   FakeWebSocket.last.open();
   const log = record(room, 'message', 'gap');
-  const frames = ['', 'q', 'ma1\nA', 'h', 'h{"v":1,', 'g', 'g{', 'a', 'ax', 'b', 'b{}'];
-  for (const frame of frames) {
-    if ('gab'.includes(frame[0])) FakeWebSocket.last.hello();
-    else FakeWebSocket.last.open();
+  const first = ['', 'q', 'ma1\nA', 'h', 'h{"v":1,', 'h{"v":1,"pos":"k3"}', 'h{"v":1,"in":"x"}', 'h{"v":1,"in":-1}'];
+  const later = ['', '\nA', 'g', 'g{', 'g{}', 'g{"to":"k3"}', `g{"to":"k3-${'a'.repeat(32)}"}`];
+  later.push('a', 'ax', 'a-1', 'a1.5', 'a"1"', 'anull', 'a12345678901234567', 'b', 'b{}');
+  later.push('ma 2\nA', 'ma2-a3\nA', 'm"a2"\nA', 'ma2\r\nA', `m${'a'.repeat(32)}\nA`);
+  for (const [i, frame] of [...first, ...later].entries()) {
+    if (i < first.length) FakeWebSocket.last.open();
+    else FakeWebSocket.last.hello();
     FakeWebSocket.last.receive(frame);
     assert.equal(room.state, 'waiting', frame);
     await pass(30_000);
@@ -144,6 +147,20 @@ test('a malformed frame is a failed connection', async (t) => {
     await pass(250);
   }
   assert.deepEqual(log, []);
+});
+
+test('a place without a history is malformed', async (t) => {
+  const room = setUp(t)();
+  await settle();
+  const log = record(room, 'message');
+  FakeWebSocket.last.hello({ pos: '' });
+  FakeWebSocket.last.receive('m\nA');
+  await settle();
+  assert.equal(log.length, 1);
+  FakeWebSocket.last.receive('ma1\nB');
+  await settle();
+  assert.equal(room.state, 'waiting');
+  assert.equal(log.length, 1);
 });
 
 test('codes from 4000 to 4099 are final, and others are not', async (t) => {

@@ -192,7 +192,7 @@ test('it leaves a server of another version, and reports it', async (t) => {
     FakeWebSocket.last.hello({ v, gap: 'first' });
     assert.ok(FakeWebSocket.last.closed);
     assert.deepEqual(log.at(-1).slice(0, 2), ['state', 'waiting']);
-    assert.equal(log.at(-1)[2].reason, 'the server speaks version ' + v);
+    assert.equal(log.at(-1)[2].reason, 'unknown version ' + v);
     await pass(10_000);
   }
   assert.deepEqual(
