@@ -36,7 +36,7 @@ func (o outgoing) draftFor(uid string, socketsOf func(uid string) []*Socket) (d 
 	reached = new(int)
 	return o.draft(history.Audience{Only: uid}, func() bool {
 		for _, s := range socketsOf(uid) {
-			// The client of one that connects gets the message from the history.
+			// The client of one that connects gets it from the history.
 			if s.greeted() && s.conn.Send(o.frame, o.key) == nil {
 				*reached++
 			}

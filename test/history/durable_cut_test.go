@@ -18,7 +18,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// numbering is [telling] whose messages that begin with "not" go to all but ada.
+// numbering is [telling], except that messages that begin with "not" go to all
+// but ada.
 func numbering() *fixture.OwnerHooks {
 	on := telling()
 	toAll := on.Message
@@ -75,9 +76,9 @@ func TestDurable_PowerCutAtEveryChange(t *testing.T) {
 	}
 }
 
-// cutAt lets clients talk on a disk that writes nothing from its n-th change on,
-// and crashes. It returns the number of changes if n is 0, and how many messages
-// were not kept.
+// cutAt lets clients talk on a disk that writes nothing from its n-th change
+// on, and crashes. It returns the number of changes if n is 0, and how many
+// messages were not kept.
 func cutAt(t *testing.T, kind string, n int, torn bool) (changes, lost int) {
 	d := dogtest.NewDisk(t)
 	v := fixture.NewOwners(t, kind, dog.Options{Store: d}, numbering())
@@ -131,7 +132,8 @@ func cutAt(t *testing.T, kind string, n int, torn bool) (changes, lost int) {
 	require.Empty(t, bob.Hello.Gap)
 	told = append(told, received(ada)...)
 	kept = append(kept, received(eve)...)
-	require.Equal(t, slices.DeleteFunc(slices.Clone(kept), notForAda), told, "nothing is missed, and nothing comes twice")
+	want := slices.DeleteFunc(slices.Clone(kept), notForAda)
+	require.Equal(t, want, told, "nothing is missed, and nothing comes twice")
 	require.ElementsMatch(t, sent, numbers(t, kept), "everything has taken effect once")
 	restart(t, v)
 	return changes, lost

@@ -182,7 +182,8 @@ func (p *party) do(s step) error {
 		return p.owners.Broadcast(p.t.Context(), p.say("all", "outside", ""))
 	case "flood":
 		for range 20 * s.n {
-			if err := p.owners.Broadcast(p.t.Context(), p.say("all", "outside", strings.Repeat("x", 2000))); err != nil {
+			text := p.say("all", "outside", strings.Repeat("x", 2000))
+			if err := p.owners.Broadcast(p.t.Context(), text); err != nil {
 				return err
 			}
 		}
@@ -266,7 +267,8 @@ func (p *party) drain(n int) error {
 	return nil
 }
 
-// listen takes what the plain client has got, after everything has come to rest.
+// listen takes what the plain client has got, after everything has come to
+// rest.
 func (p *party) listen() {
 	synctest.Wait()
 	for _, m := range p.plain.Received() {
