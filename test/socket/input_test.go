@@ -185,12 +185,15 @@ func TestSocket_ProtocolViolationClosesTheSocket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 				d := newRecorder(t, kind, dog.Options{Sockets: dog.SocketOptions{MaxMessage: 100}})
+				bob := d.Enter("bob")
 				c := d.Server.Dial("/?u=ada")
 				c.Send(strings.Repeat("x", 100))
 				c.SendRaw(test.frame)
 				code, _ := c.Closed()
 				require.Equal(t, test.code, code)
-				fixture.RequireEmpty(t, d.Runtime)
+				synctest.Wait()
+				require.NoError(t, d.Broadcast(t.Context(), "to the others"))
+				require.Equal(t, []string{"to the others"}, fixture.Texts(bob))
 				require.Equal(t, []string{strings.Repeat("x", 100)}, d.got, "what came before counts")
 				require.Equal(t, []int{test.code}, d.closes)
 				if fixture.HasReceive(kind) {
@@ -199,6 +202,8 @@ func TestSocket_ProtocolViolationClosesTheSocket(t *testing.T) {
 					require.ErrorContains(t, d.errors[0], test.cause)
 					require.Equal(t, []string{"error", "close"}, d.ends)
 				}
+				bob.Close(1000, "")
+				fixture.RequireEmpty(t, d.Runtime)
 			})
 		})
 	}

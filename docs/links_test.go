@@ -1,0 +1,136 @@
+package docs_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// markdown returns all pages of the repository, by their paths from here.
+func markdown(t *testing.T) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	require.NoError(t, filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (e.Name() == ".git" || e.Name() == "node_modules" || e.Name() == "testdata"):
+			return fs.SkipDir
+		case filepath.Ext(path) != ".md":
+			return nil
+		}
+		page, err := os.ReadFile(path)
+		texts[path] = string(page)
+		return err
+	}))
+	require.Greater(t, len(texts), 15)
+	return texts
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?(?: "([^"]*)")?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+	noSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// A pageLink is a link to a file of the repository.
+type pageLink struct {
+	from, to      string // paths from here
+	anchor, title string
+}
+
+// links returns the links of a page to files of the repository.
+func links(path, text string) (all []pageLink) {
+	text = codeSpan.ReplaceAllString(codeBlock.ReplaceAllString(text, ""), "`x`")
+	for _, found := range link.FindAllStringSubmatch(text, -1) {
+		l := pageLink{from: path, to: path, anchor: found[2], title: found[3]}
+		if strings.Contains(found[1], "://") || strings.HasPrefix(found[1], "mailto:") {
+			continue
+		}
+		if found[1] != "" {
+			l.to = filepath.Join(filepath.Dir(path), found[1])
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// anchors returns the anchors that GitHub gives to the headings of a page.
+func anchors(text string) map[string]bool {
+	all := make(map[string]bool)
+	for _, found := range heading.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
+		slug := strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(found[1]), ""), " ", "-")
+		name := slug
+		for n := 1; all[name]; n++ {
+			name = fmt.Sprint(slug, "-", n)
+		}
+		all[name] = true
+	}
+	return all
+}
+
+// Links lead to files that are there, and to headings that these have. One with
+// the name of a test as its title leads to the file that declares it.
+func TestPages_LinksResolve(t *testing.T) {
+	pages := markdown(t)
+	withAnchor := 0
+	for path, text := range pages {
+		for _, l := range links(path, text) {
+			if _, err := os.Stat(l.to); err != nil {
+				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			if l.anchor != "" {
+				withAnchor++
+				if !anchors(pages[l.to])[l.anchor] {
+					t.Errorf("%s: %s has no heading %s", path, l.to, l.anchor)
+				}
+			}
+			if strings.HasPrefix(l.title, "Test") && !declares(t, l.to, l.title) {
+				t.Errorf("%s: %s does not declare %s", path, l.to, l.title)
+			}
+		}
+	}
+	require.NotZero(t, withAnchor)
+}
+
+// declares reports whether a file of tests declares the test.
+func declares(t *testing.T, file, test string) bool {
+	t.Helper()
+	code, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return strings.Contains(string(code), "\nfunc "+test+"(")
+}
+
+// Each promise of the README links to a test that holds it, by its name.
+func TestReadme_PromisesNameTheirTests(t *testing.T) {
+	const file = "../README.md"
+	_, promises, found := strings.Cut(pages(t)[file], "\n## What is promised\n")
+	require.True(t, found)
+	promises, _, _ = strings.Cut(promises, "\n## ")
+	seen := 0
+	for line := range strings.Lines(promises) {
+		if !strings.HasPrefix(line, "- ") {
+			continue
+		}
+		seen++
+		held := links(file, line)
+		require.NotEmpty(t, held, line)
+		for _, l := range held {
+			require.Regexp(t, "^Test", l.title, "the title of a link to %s is its test", l.to)
+		}
+	}
+	require.Greater(t, seen, 5)
+}
+
+func TestPages_AnchorsAreThoseOfGitHub(t *testing.T) {
+	require.Equal(t, map[string]bool{
+		"one-that-stores": true, "clients-dogv1": true, "same": true, "same-1": true,
+	}, anchors("# One that stores\n## Clients: `dog.v1`\n# Same\n```\n# no heading\n```\n# Same\n"))
+}
