@@ -129,6 +129,28 @@ func TestReadme_PromisesNameTheirTests(t *testing.T) {
 	require.Greater(t, seen, 5)
 }
 
+// Each statement of the README about speed links to where it was measured.
+func TestReadme_FiguresLinkToTheirSections(t *testing.T) {
+	const file = "../README.md"
+	_, figures, found := strings.Cut(pages(t)[file], "\n## How fast\n")
+	require.True(t, found)
+	figures, _, _ = strings.Cut(figures, "\n## ")
+	seen := 0
+	for line := range strings.Lines(figures) {
+		if !strings.HasPrefix(line, "- ") {
+			continue
+		}
+		seen++
+		measured := links(file, line)
+		require.NotEmpty(t, measured, line)
+		for _, l := range measured {
+			require.Equal(t, "figures.md", l.to)
+			require.NotEmpty(t, l.anchor, line)
+		}
+	}
+	require.NotZero(t, seen)
+}
+
 func TestPages_AnchorsAreThoseOfGitHub(t *testing.T) {
 	require.Equal(t, map[string]bool{
 		"one-that-stores": true, "clients-dogv1": true, "same": true, "same-1": true,

@@ -137,3 +137,8 @@ func TestReadme_DocumentHasTheStatedLength(t *testing.T) {
 	code, _, _ := strings.Cut(text, "```")
 	require.Equal(t, lines, strconv.Itoa(strings.Count(code, "\n")))
 }
+
+// The README is read to its end, so what does not fit belongs to a guide.
+func TestReadme_IsShort(t *testing.T) {
+	require.LessOrEqual(t, strings.Count(pages(t)["../README.md"], "\n"), 160)
+}
