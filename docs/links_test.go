@@ -144,7 +144,7 @@ func TestReadme_FiguresLinkToTheirSections(t *testing.T) {
 		measured := links(file, line)
 		require.NotEmpty(t, measured, line)
 		for _, l := range measured {
-			require.Equal(t, "figures.md", l.to)
+			require.Equal(t, "../docs/figures.md", l.to)
 			require.NotEmpty(t, l.anchor, line)
 		}
 	}
