@@ -79,7 +79,8 @@ var (
 
 // Errors for senders.
 var (
-	// ErrNoTarget is returned by a whisper if the uid has no socket.
+	// ErrNoTarget is returned by Whisper and Disconnect if the uid has no
+	// socket.
 	ErrNoTarget = errors.New("dog: no socket of this uid")
 
 	// ErrSocketClosed is returned if the socket is closed or closing.

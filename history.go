@@ -111,17 +111,16 @@ const (
 	GapSlow    GapReason = record.Slow    // the messages expired before the client, which was connected, took them
 )
 
-// Resume describes from where on a socket gets messages that are kept.
+// Resume describes where in the history a socket began.
 type Resume struct {
 	Asked Position  // the position of the client; "" if it had none
 	From  Position  // the position after which it gets all messages; "" if none are kept
 	Gap   GapReason // why messages between Asked and From are missing; "" if none are
 }
 
-// Resume returns from where on the socket gets the messages that are kept. If
-// Gap is "", the client gets everything that it has missed, and OnOpen need
-// send nothing. Otherwise it needs the current state, like a client that is
-// new:
+// Resume describes where in the history the socket began. If Gap is "", the
+// client gets everything that it has missed, and OnOpen need send nothing.
+// Otherwise it needs the current state, like a client that is new:
 //
 //	func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
 //		if s.Resume().Gap == "" {

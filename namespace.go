@@ -12,7 +12,7 @@ import (
 	"github.com/godurable/dog/internal/object"
 )
 
-// A Namespace is a registered type that embeds [Object], with its objects.
+// A Namespace has the objects of a registered type, one that embeds [Object].
 type Namespace[T any] struct{ ns *namespace }
 
 // Named returns the stub of the object with this name. A name is 1 to 1,024
@@ -64,7 +64,7 @@ func (n *Namespace[T]) own() *namespace {
 	return n.ns
 }
 
-// Replicas is a registered type that embeds [Replica], with its replicas, of
+// Replicas are the replicas of a registered type, one that embeds [Replica], of
 // all groups. [GroupStub.Identify] makes them.
 type Replicas[T any] struct{ ns *namespace }
 
@@ -100,8 +100,8 @@ func (n *Replicas[T]) own() *namespace {
 	return n.ns
 }
 
-// Groups is a registered type that embeds [Group], with its groups and the type
-// of replicas over which they spread.
+// Groups are the groups of a registered type, one that embeds [Group]. They
+// spread over the replicas of another type.
 type Groups[G, R any] struct{ ns *namespace }
 
 // Named returns the stub of the group with this name: see [Namespace.Named]. A

@@ -180,7 +180,7 @@ func (s Stub[T]) ask(ctx context.Context, op string, f func(*attendance)) error 
 	})
 }
 
-// SetPresence gives the member that the socket's uid is a value, as [JSON] of
+// SetPresence sets the value of the member with the socket's uid, as [JSON] of
 // at most 1,024 bytes: see [Presence]. Nil removes it. The value belongs to the
 // uid: the newest counts, whichever of its sockets it was set on, and it ends
 // when the uid is no longer a member. OnPresence gets another value as Changed,

@@ -83,9 +83,9 @@ type SocketOptions struct {
 	// one object sends to many sockets.
 	QueueBytes int
 
-	// Slow is the policy for a slow client, and for a message for which the 8
-	// MiB do not suffice. Default: CatchUp for a type with a History, otherwise
-	// DisconnectSlow.
+	// Slow is the policy for a slow client, and for a message that has no room
+	// within QueueBytes and the 8 MiB more that may wait. Default: CatchUp for
+	// a type with a History, otherwise DisconnectSlow.
 	Slow SlowPolicy
 
 	// WriteTimeout is how long a client may take nothing while something waits

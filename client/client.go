@@ -9,8 +9,8 @@ import (
 	"github.com/godurable/dog/client/internal/hook"
 )
 
-// A Client is a connection to an object or a group that lasts. Its methods may
-// be called from any goroutine.
+// A Client is a lasting connection to an object or a group. Its methods may be
+// called from any goroutine.
 type Client struct {
 	options Options        // with defaults. fixed
 	url     *url.URL       // fixed
