@@ -136,6 +136,18 @@ func (p *program) terminate(t *testing.T) {
 	require.NoError(t, p.running.Wait())
 }
 
+// get returns the page at the path.
+func (p *program) get(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + p.addr + path)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	page, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return string(page)
+}
+
 // dial opens a WebSocket to the program.
 func (p *program) dial(t *testing.T, path string) *websocket.Conn {
 	t.Helper()
@@ -176,13 +188,7 @@ func TestPages_ProgramsRun(t *testing.T) {
 
 func testDoc(t *testing.T, p *program) {
 	p.start(t)
-	resp, err := http.Get("http://" + p.addr + "/readme")
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Contains(t, string(page), "<textarea")
-
+	require.Contains(t, p.get(t, "/readme"), "<textarea")
 	ada, bob := p.dial(t, "/readme"), p.dial(t, "/readme")
 	requireReceived(t, ada, "")
 	requireReceived(t, bob, "")
@@ -203,6 +209,7 @@ func testCounter(t *testing.T, p *program) {
 
 func testLobby(t *testing.T, p *program) {
 	p.start(t)
+	require.Contains(t, p.get(t, "/general"), "<input")
 	ada, bob := p.dial(t, "/general?user=ada"), p.dial(t, "/general?user=bob")
 	send(t, ada, "hello")
 	requireReceived(t, ada, "ada: hello")
