@@ -86,13 +86,13 @@ type Starter interface {
 	OnStart(ctx context.Context) error
 }
 
-// A Gateway is a Group that finds the uid of each request and passes the request
-// to that uid's replica. Its stub serves an HTTP request by calling Identify,
-// which runs in the group's turn, so a slow lookup belongs in [Await]. The
-// response to an error is that of [WriteError]. A [StatusError] is the
-// program's own answer and is not logged above Debug, unless its status is 500.
-// For an error that carries no status the response is 403, and a warning is
-// logged once a minute. If RollbackOnError is set, the error also undoes
+// A Gateway is a Group that finds the uid of each request and passes the
+// request to that uid's replica. Its stub serves an HTTP request by calling
+// Identify, which runs in the group's turn, so a slow lookup belongs in
+// [Await]. The response to an error is that of [WriteError]. A [StatusError] is
+// the program's own answer and is not logged above Debug, unless its status is
+// 500. For an error that carries no status the response is 403, and a warning
+// is logged once a minute. If RollbackOnError is set, the error also undoes
 // Identify's writes. The group's Receive is never called.
 type Gateway interface {
 	Identify(r *http.Request) (uid string, err error)

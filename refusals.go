@@ -25,9 +25,13 @@ type refusals struct {
 type refusalKey struct{ namespace, message string }
 
 // warn logs why a client was refused, and the remedy, unless it has just done
-// so for another client.
+// so for another client. err is nil if the message says it all.
 func (r *refusals) warn(log *slog.Logger, namespace, message string, err error) {
-	if r.first(refusalKey{namespace, message}) {
+	switch {
+	case !r.first(refusalKey{namespace, message}):
+	case err == nil:
+		log.Warn(message)
+	default:
 		log.Warn(message, "error", err)
 	}
 }
@@ -62,8 +66,14 @@ func (ns *namespace) refused(log *slog.Logger, err error) {
 		log.Debug("WebSocket refused", "error", err)
 		return
 	}
+	if reason == noUpgrade {
+		err = nil // it only names the header that is missing
+	}
 	ns.rt.refusals.warn(log, ns.Name, "WebSocket refused: "+reason+". "+cure, err)
 }
+
+// noUpgrade is the reason for a request that is an ordinary one.
+const noUpgrade = "the request does not ask for a WebSocket"
 
 // refusal returns the reason why a client was refused and the remedy that the
 // program has, or "" if there is none.
@@ -81,8 +91,9 @@ func refusal(err error) (reason, cure string) {
 	case http.StatusForbidden:
 		return "its page is of another origin", "Add the page's host to SocketOptions.OriginPatterns if it may connect"
 	case http.StatusUpgradeRequired, http.StatusMethodNotAllowed:
-		return "the request does not ask for a WebSocket",
-			"Give the type a Receive if it serves other requests too (IsUpgrade)"
+		return noUpgrade,
+			"Give the type a Receive if it serves other requests too (IsUpgrade), " +
+				"or let the proxy pass on the headers Connection and Upgrade"
 	}
 	return "", ""
 }

@@ -64,6 +64,7 @@ func TestRefusals_AreLoggedOnceAMinuteWithTheRemedy(t *testing.T) {
 					ask()
 					require.Equal(t, 1, warnings(), logged.String())
 					require.Contains(t, logged.String(), refused.logged)
+					require.Equal(t, !refused.plain, strings.Contains(logged.String(), "error="), logged.String())
 					time.Sleep(time.Minute)
 					ask()
 					require.Equal(t, 2, warnings(), logged.String())
