@@ -1,8 +1,8 @@
 // Package hook lets packages of this module do with package dog what no other
 // can. Package dog sets its variables.
 //
-// It does not import package dog, which imports it: what it passes on of dog
-// has the type any.
+// It does not know package dog, which imports it: what it passes on of dog has
+// the type any.
 package hook
 
 import (

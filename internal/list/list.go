@@ -1,5 +1,7 @@
 // Package list has an intrusive doubly linked list, which costs no allocation:
 // what is in a list has a [Node] for it.
+//
+// It does not know what is in a list, or what the order means.
 package list
 
 // Node is a hook for its owner, which is in at most one list through it.

@@ -1,4 +1,6 @@
 // Package pipe has a network in memory, for tests in virtual time.
+//
+// It does not know what is sent: no HTTP, no WebSockets.
 package pipe
 
 import (

@@ -1,8 +1,8 @@
 // Package rowscan converts rows of SQLite to Go values: columns to variables,
 // and rows to structs.
 //
-// It knows the five types of SQLite's values and nothing else: no statement, no
-// database, no object. Its errors have no prefix, since the caller knows what
+// It does not know statements, databases or objects, only the five types of
+// SQLite's values. Its errors have no prefix, since the caller knows what
 // was asked for.
 package rowscan
 

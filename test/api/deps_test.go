@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -89,4 +91,22 @@ func TestAPI_InternalPackagesImportOnlyThoseBeforeThem(t *testing.T) {
 		}
 	}
 	require.Len(t, places, found, "internal/README.md lists a package that does not exist")
+}
+
+// What a package must not know is what keeps it apart from the others.
+func TestAPI_InternalPackagesSayWhatTheyDoNotKnow(t *testing.T) {
+	for name := range internalOrder(t) {
+		files, err := filepath.Glob(filepath.Join("..", "..", "internal", name, "*.go"))
+		require.NoError(t, err)
+		var docs []string
+		for _, file := range files {
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
+			require.NoError(t, err)
+			if parsed.Doc != nil && !strings.HasSuffix(file, "_test.go") {
+				docs = append(docs, strings.Join(strings.Fields(parsed.Doc.Text()), " "))
+			}
+		}
+		require.NotEmpty(t, docs, "package %s has no comment", name)
+		require.Regexp(t, `\b(not know|knows)\b`, strings.Join(docs, " "), "of package %s", name)
+	}
 }

@@ -1,6 +1,6 @@
 // Package storetest has an engine whose durability a test controls.
 //
-// It knows the interface of engines, but no objects.
+// It does not know objects, only the interface of engines.
 package storetest
 
 import (
