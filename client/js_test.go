@@ -53,6 +53,28 @@ func TestJS_PassesItsTestsInNode(t *testing.T) {
 	require.NoError(t, err, "%s", output)
 }
 
+// The code of the page on dog.js is what Node accepts as code, and imports what
+// there is.
+func TestJS_CodeOfThePageIsValid(t *testing.T) {
+	node, _ := findNode(t)
+	page, err := os.ReadFile("js/README.md")
+	require.NoError(t, err)
+	script, err := os.ReadFile("js/dog.js")
+	require.NoError(t, err)
+	imported := regexp.MustCompile(`import \{ (\w+) \} from '@godurable/dog'`)
+	blocks := regexp.MustCompile("(?s)```js\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		file := filepath.Join(t.TempDir(), "page.mjs")
+		require.NoError(t, os.WriteFile(file, []byte(block[1]), 0o600))
+		output, err := exec.CommandContext(t.Context(), node, "--check", file).CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		for _, names := range imported.FindAllStringSubmatch(block[1], -1) {
+			require.Regexp(t, `(?m)^export (class|function|const) `+names[1]+`\b`, string(script))
+		}
+	}
+}
+
 // findNode returns the path of Node and its major version. Without it, the test
 // is skipped, or fails where it must not be missing.
 func findNode(t *testing.T) (path string, major int) {

@@ -100,7 +100,8 @@ func TestAPI_InternalPackagesSayWhatTheyDoNotKnow(t *testing.T) {
 		require.NoError(t, err)
 		var docs []string
 		for _, file := range files {
-			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
+			const mode = parser.PackageClauseOnly | parser.ParseComments
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, mode)
 			require.NoError(t, err)
 			if parsed.Doc != nil && !strings.HasSuffix(file, "_test.go") {
 				docs = append(docs, strings.Join(strings.Fields(parsed.Doc.Text()), " "))
