@@ -16,30 +16,30 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// inn and chamber are a group and a replica that hibernate.
-type inn struct {
+// sleepyLobby and sleepyRoom are a group and a replica that hibernate.
+type sleepyLobby struct {
 	dog.Group
 	diary *chronicle
 }
 
-func (i *inn) OnStart(context.Context) error { i.diary.note("start inn"); return nil }
+func (i *sleepyLobby) OnStart(context.Context) error { i.diary.note("start lobby"); return nil }
 
-type chamber struct {
+type sleepyRoom struct {
 	dog.Replica
 	diary *chronicle
 	count int
 }
 
-func (c *chamber) OnStart(context.Context) error { c.diary.note("start chamber"); return nil }
+func (c *sleepyRoom) OnStart(context.Context) error { c.diary.note("start room"); return nil }
 
-func (c *chamber) Receive(w http.ResponseWriter, req *http.Request) error {
+func (c *sleepyRoom) Receive(w http.ResponseWriter, req *http.Request) error {
 	_, err := c.Connect(w, req, &dog.SocketOptions{Tags: []string{"guest"}, AutoRequest: "ping", AutoReply: "pong"})
 	return err
 }
 
-func (c *chamber) OnOpen(_ context.Context, s *dog.Socket) error { return s.SetAttachment(s.UID()) }
+func (c *sleepyRoom) OnOpen(_ context.Context, s *dog.Socket) error { return s.SetAttachment(s.UID()) }
 
-func (c *chamber) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+func (c *sleepyRoom) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
 	c.count++
 	var who string
 	if err := s.Attachment(&who); err != nil {
@@ -49,28 +49,30 @@ func (c *chamber) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) e
 	return c.Broadcast(who + " says " + m.String() + " as number " + strconv.Itoa(c.count) + " to " + strconv.Itoa(n))
 }
 
-func (c *chamber) OnClose(context.Context, *dog.Socket, int, string) error {
+func (c *sleepyRoom) OnClose(context.Context, *dog.Socket, int, string) error {
 	c.diary.note("close")
 	return nil
 }
 
-func (c *chamber) OnGossip(context.Context, dog.Message) (any, error) { return c.count, nil }
+func (c *sleepyRoom) OnGossip(context.Context, dog.Message) (any, error) { return c.count, nil }
 
-func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
+func newSleepyLobby(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{HibernateAfter: 10 * time.Second})
-	chambers, err := dog.RegisterReplica(
-		rt, "chamber",
-		&dog.ReplicaOptions[chamber]{New: func() *chamber { return &chamber{diary: d} }, Hibernate: true},
+	rooms, err := dog.RegisterReplica(
+		rt, "room",
+		&dog.ReplicaOptions[sleepyRoom]{New: func() *sleepyRoom { return &sleepyRoom{diary: d} }, Hibernate: true},
 	)
 	require.NoError(t, err)
-	inns, err := dog.RegisterGroup(
-		rt, "inn", chambers,
-		&dog.GroupOptions[inn]{New: func() *inn { return &inn{diary: d} }, Limit: 2, Hibernate: true},
+	lobbies, err := dog.RegisterGroup(
+		rt, "lobby", rooms,
+		&dog.GroupOptions[sleepyLobby]{
+			New: func() *sleepyLobby { return &sleepyLobby{diary: d} }, Limit: 2, Hibernate: true,
+		},
 	)
 	require.NoError(t, err)
 	srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := inns.Named("main").Identify(req.Context(), req.URL.Query().Get("u"))
+		stub, err := lobbies.Named("main").Identify(req.Context(), req.URL.Query().Get("u"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -87,11 +89,11 @@ func newInn(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(use
 func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
-		_, _, join := newInn(t, d)
+		_, _, join := newSleepyLobby(t, d)
 		ada, bob := join("ada"), join("bob")
 		ada.Send("one")
 		require.Equal(t, []string{"ada says one as number 1 to 2"}, fixture.Texts(bob))
-		require.Equal(t, []string{"start chamber", "start inn"}, d.read())
+		require.Equal(t, []string{"start lobby", "start room"}, d.read())
 		fixture.Texts(ada)
 
 		time.Sleep(time.Minute)
@@ -103,13 +105,13 @@ func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 			t, []string{"ada says two as number 1 to 2"}, fixture.Texts(bob),
 			"memory went, sockets with tags and attachments stayed",
 		)
-		require.Equal(t, []string{"start chamber"}, d.read())
+		require.Equal(t, []string{"start room"}, d.read())
 		fixture.Texts(ada)
 
 		time.Sleep(time.Minute)
 		bob.Close(1000, "")
 		synctest.Wait()
-		require.Equal(t, []string{"close", "start chamber"}, d.read())
+		require.Equal(t, []string{"close", "start room"}, d.read())
 		time.Sleep(time.Minute)
 		ada.Send("three")
 		require.Equal(t, []string{"ada says three as number 1 to 1"}, fixture.Texts(ada))
@@ -120,7 +122,7 @@ func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 func TestFault01_AHibernatedGroupKnowsItsReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(chronicle)
-		rt, _, join := newInn(t, d)
+		rt, _, join := newSleepyLobby(t, d)
 		ada, bob := join("ada"), join("bob")
 		time.Sleep(time.Minute) // the group and its replica have no memory now
 		eve := join("eve")      // the first replica is full
@@ -136,7 +138,7 @@ func TestFault01_AHibernatedGroupKnowsItsReplicas(t *testing.T) {
 // and its broadcasts reached nobody.
 func TestFault02_AHibernatedReplicaKnowsItsNeighbours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, _, join := newInn(t, new(chronicle))
+		_, _, join := newSleepyLobby(t, new(chronicle))
 		ada, bob, eve := join("ada"), join("bob"), join("eve")
 		time.Sleep(time.Minute)
 		eve.Send("hello")
