@@ -2,6 +2,7 @@ package dog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/turn"
 )
 
 const (
@@ -44,9 +46,10 @@ type Socket struct {
 	tags       []string
 	v1         *v1Client // nil: the client does not speak dog.v1
 
-	closes  atomic.Int32 // calls of Close that wait for the gate
-	lingers atomic.Bool  // has ended, and keeps its place until the gate has released its messages
-	lost    atomic.Bool  // its handshake will never be answered
+	closes  atomic.Int32  // calls of Close that wait for the gate
+	lingers atomic.Bool   // has ended, and keeps its place until the gate has released its messages
+	lost    atomic.Bool   // its handshake will never be answered
+	speaker atomic.Uint64 // generation of the life whose handlers speak through it; see speaks
 
 	held heldBytes // messages to this socket alone
 
@@ -91,6 +94,7 @@ func newSocket(opener *object.Life, uid string, c *conn.Conn, tags []string) *So
 		conn:       c,
 		tags:       slices.Compact(slices.Sorted(slices.Values(tags))),
 	}
+	s.speaker.Store(s.generation)
 	c.Owner, c.Data = uid, s
 	return s
 }
@@ -99,12 +103,25 @@ func newSocket(opener *object.Life, uid string, c *conn.Conn, tags []string) *So
 func (s *Socket) running() bool { return s != nil && s.obj != nil }
 
 // speaks returns an error if op of the socket can reach no other socket,
-// because no runtime made this one or the runtime has ended.
+// because no runtime made this one, the runtime has ended, or the object has
+// been reset, whose handlers' output is then dropped. OnOpen, OnError and
+// OnClose of a socket that a reset closes run in the next life, and speak there
+// again.
 func (s *Socket) speaks(op string) error {
 	if !s.running() {
 		return notRunning(op)
 	}
+	if s.obj.Generation() != s.speaker.Load() {
+		return &ResetError{Object: s.obj.id(), Cause: errPastLife}
+	}
 	return s.obj.runtime().over()
+}
+
+var errPastLife = errors.New("the socket belongs to the life before the reset")
+
+// speaksIn lets the socket speak in the life whose handler ctx belongs to.
+func (s *Socket) speaksIn(ctx context.Context) {
+	s.speaker.Store(object.LifeOf(turn.From(ctx)).Generation())
 }
 
 // ID returns the identity of this connection, a random UUID.

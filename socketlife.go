@@ -104,6 +104,7 @@ func (s *Socket) runEndHandler(kind EventKind, handle object.Work) {
 		// again and again.
 		err := s.event(patient, kind, func(ctx context.Context, v any) error {
 			began = true
+			s.speaksIn(ctx)
 			return handle(ctx, v)
 		})
 		if err != ErrShutdown {
@@ -188,6 +189,7 @@ func (s *Socket) attend() {
 func (s *Socket) open() {
 	err := s.event(s.life(), EventOpen, func(ctx context.Context, v any) error {
 		if h, ok := v.(OpenHandler); ok {
+			s.speaksIn(ctx)
 			return h.OnOpen(ctx, s)
 		}
 		return nil

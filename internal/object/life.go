@@ -218,7 +218,7 @@ func (life *Life) close(e *turn.Event, err error, failed int32) (hook *hookqueue
 	keepClients := life.phase.Load() == wakesAgain
 	if !keepClients {
 		o.mu.Lock()
-		o.resets++
+		o.resets.Add(1)
 		o.mu.Unlock()
 	}
 	// Drop everything that a handler still sends before it notices the reset,

@@ -69,10 +69,10 @@ type Object struct {
 
 	current atomic.Pointer[Life] // nil: the next event begins a life; changed only under mu
 	alarm   atomic.Uint64        // the serial number of the alarm that OnAlarm is handling; 0: none
+	resets  atomic.Uint64        // changed only under mu
 
-	mu     sync.Mutex
-	past   turn.Stats // of earlier lives; guarded by mu
-	resets uint64     // guarded by mu
+	mu   sync.Mutex
+	past turn.Stats // of earlier lives; guarded by mu
 
 	idle   idleness // owned by the sweeper
 	toured uint64   // the latest tour that has counted it; guarded by Class.mu
@@ -147,7 +147,7 @@ func (o *Object) begin() (*Life, error) {
 	}
 	life := o.current.Load()
 	if life == nil {
-		life = newLife(o, o.resets)
+		life = newLife(o, o.resets.Load())
 		o.Gate.Recover() // the new life does not depend on writes that its predecessors lost
 		o.current.Store(life)
 	}

@@ -67,11 +67,7 @@ func (o *Object) Retired() bool {
 }
 
 // Generation returns the number of resets so far.
-func (o *Object) Generation() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.resets
-}
+func (o *Object) Generation() uint64 { return o.resets.Load() }
 
 // TurnStats returns the sum of the counts of all lives of the object.
 func (o *Object) TurnStats() turn.Stats {

@@ -48,6 +48,7 @@ type stage struct {
 	connect  func(b *booth, w http.ResponseWriter, req *http.Request)      // of booths; nil: connects
 	reached  atomic.Int32
 	rollback bool
+	start    chan struct{} // objects start when it is closed; nil: at once
 }
 
 // booth is a replica, chair a group and stall an object of a stage.
@@ -84,6 +85,10 @@ func (d *stall) Note(context.Context) error            { return d.Storage().Put(
 
 func (d *stall) Answer(context.Context) (int, error)          { return 0, d.on.reach() }
 func (d *stall) Repeat(_ context.Context, n int) (int, error) { return n, d.on.reach() }
+
+func (b *booth) OnStart(context.Context) error { return b.on.started() }
+func (d *stall) OnStart(context.Context) error { return d.on.started() }
+
 func (b *booth) OnOpen(_ context.Context, s *dog.Socket) error {
 	if s.UID() == "ada" {
 		b.on.socket, b.on.booth = s, b
@@ -109,7 +114,7 @@ func (b *booth) Receive(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
-func (c *chair) OnStart(context.Context) error { c.on.chair = c; return nil }
+func (c *chair) OnStart(context.Context) error { c.on.chair = c; return c.on.started() }
 
 func (d *stall) Receive(w http.ResponseWriter, req *http.Request) error {
 	switch req.URL.Path {
@@ -225,6 +230,13 @@ func newStage(t *testing.T, rollback bool) *stage {
 }
 
 func (s *stage) group() dog.GroupStub[chair, booth] { return s.chairs.Named("main") }
+
+func (s *stage) started() error {
+	if s.start != nil {
+		<-s.start
+	}
+	return nil
+}
 
 func (s *stage) reach() error { s.reached.Add(1); return nil }
 

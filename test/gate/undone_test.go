@@ -172,25 +172,60 @@ func TestGate_AbortDropsOutputOfTheHandler(t *testing.T) {
 func TestGate_DropsOutputOfAResetHandler(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		var errs []error
+		aborted, leave := make(chan struct{}), make(chan struct{})
 		on := &fixture.OwnerHooks{
-			Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
-				if m.String() == "abort" {
-					o.Abort(errors.New("enough"))
-					errs = append(errs, fixture.Emit(o, "late"), o.Broadcast("late"))
-				}
+			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
+				errs = append(errs, fixture.Put(o))
+				o.Abort(errors.New("enough"))
+				close(aborted)
+				<-leave
+				_, whispered := s.Whisper(ctx, "bob", "late")
+				errs = append(
+					errs, fixture.Emit(o, "late"), o.Broadcast("late"), s.Emit("late"), s.Broadcast("late"),
+					s.Supersede(), whispered,
+				)
 				return nil
+			},
+			Close: func(_ context.Context, _ fixture.Owner, s *dog.Socket, _ int, _ string) error {
+				return s.Broadcast(s.UID() + " left")
 			},
 		}
 		if fixture.IsReplica(kind) {
 			on.MaxSockets = 1 // bob is on another one
 		}
 		v := fixture.NewOwners(t, kind, dog.Options{}, on)
-		ada, bob := v.Enter("ada"), v.Enter("bob")
+		ada := v.Enter("ada")
 		ada.Send("abort")
-		require.Empty(t, fixture.Texts(bob))
-		require.Len(t, errs, 2)
-		for _, err := range errs {
+		<-aborted
+		bob := v.Enter("bob") // in the next life, or on another replica
+		close(leave)
+		require.Equal(t, []string{"ada left"}, fixture.Texts(bob))
+		require.NoError(t, errs[0])
+		for _, err := range errs[1:] {
 			require.ErrorIs(t, err, dog.ErrReset)
 		}
+	})
+}
+
+func TestGate_DropsOutputOfAResetOnClose(t *testing.T) {
+	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
+		var late error
+		on := &fixture.OwnerHooks{
+			Close: func(_ context.Context, o fixture.Owner, s *dog.Socket, code int, _ string) error {
+				if code == 4000 {
+					o.Abort(errors.New("enough"))
+					late = s.Broadcast("late")
+				}
+				return nil
+			},
+		}
+		if fixture.IsReplica(kind) {
+			on.MaxSockets = 1
+		}
+		v := fixture.NewOwners(t, kind, dog.Options{}, on)
+		ada, bob := v.Enter("ada"), v.Enter("bob")
+		ada.Close(4000, "")
+		require.Empty(t, fixture.Texts(bob))
+		require.ErrorIs(t, late, dog.ErrReset)
 	})
 }

@@ -107,6 +107,43 @@ func TestGate_HeldOutputOfAnUndoneTransactionIsDropped(t *testing.T) {
 	}
 }
 
+// What follows an Abort is lost, also if the handler goes on. The next life,
+// whose first handlers are those of the ends of sockets, begins after that.
+func TestGate_OutputAfterAbortIsDropped(t *testing.T) {
+	aborts := map[string]func(o actor){
+		"by the handler": func(o actor) { o.Abort(errUndoIt) },
+		"by another goroutine": func(o actor) {
+			var other sync.WaitGroup
+			other.Go(func() { o.Abort(errUndoIt) })
+			other.Wait()
+		},
+	}
+	for name, w := range outputs {
+		for by, abort := range aborts {
+			t.Run(name+"/"+by, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newStage(t, false)
+					s.engine.Prompt()
+					ended := make(chan error, 1)
+					go func() {
+						ended <- w.by(s, func(ctx context.Context, o actor) error {
+							if err := o.Storage().Put("key", nil); err != nil {
+								return err
+							}
+							s.start = make(chan struct{})
+							abort(o)
+							return w.send(s, ctx)
+						})
+					}()
+					require.ErrorIs(t, <-ended, dog.ErrReset)
+					close(s.start)
+					require.False(t, s.observed() || w.noticed != nil && w.noticed(s))
+				})
+			})
+		}
+	}
+}
+
 func TestGate_CheckTurnsFindsOutputThatBypassesTheGate(t *testing.T) {
 	for name, w := range outputs {
 		t.Run(name, func(t *testing.T) {
