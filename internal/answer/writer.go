@@ -149,6 +149,9 @@ func (r *response) patiently(write func() error) error {
 	if failed != nil { // perhaps set by a write that is still waiting
 		return failed
 	}
+	if r.event.Err() != nil {
+		return r.fail(context.Cause(r.event))
+	}
 	if !r.event.HasTurn() {
 		return write()
 	}
@@ -215,6 +218,9 @@ func (r *response) release(flush bool) error {
 	end := r.mark()
 	if r.gate.Open() {
 		return r.patiently(func() error { return r.send(end, flush) })
+	}
+	if r.event.Err() != nil { // the gate holds the output of the next life
+		return r.fail(context.Cause(r.event))
 	}
 	r.gate.Send(func(lost error) {
 		if lost == nil {

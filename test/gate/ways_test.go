@@ -144,6 +144,26 @@ func TestGate_OutputAfterAbortIsDropped(t *testing.T) {
 	}
 }
 
+func TestGate_AnswerAfterAbortIsDropped(t *testing.T) {
+	for name, a := range answers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, false)
+				s.engine.Prompt()
+				s.receive = func(o actor, w http.ResponseWriter, _ *http.Request) error {
+					if err := o.Storage().Put("key", nil); err != nil {
+						return err
+					}
+					o.Abort(errUndoIt)
+					return a.send(w)
+				}
+				s.ask()
+				require.False(t, s.observed())
+			})
+		})
+	}
+}
+
 func TestGate_CheckTurnsFindsOutputThatBypassesTheGate(t *testing.T) {
 	for name, w := range outputs {
 		t.Run(name, func(t *testing.T) {
