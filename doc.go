@@ -208,8 +208,8 @@
 //     handler starts outside of [Await] and Go. So pass the handler's context,
 //     and do not pass sockets between objects: call the object instead.
 //     [Options].CheckTurns detects all but the last (ErrPastGate).
-//   - Output that is held because the disk is slow is bounded: see
-//     [ErrHeldBack] and [Stats].HeldBytes.
+//   - Messages and responses that are held because the disk is slow are
+//     bounded, for each recipient: see [ErrHeldBack] and [Stats].HeldBytes.
 //   - If a write cannot be made durable, the object is reset, and output sent
 //     after that write is dropped.
 //   - So if a client has been sent the effect of a write, that write is still

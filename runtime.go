@@ -35,7 +35,7 @@ type Runtime struct {
 
 	stopping        context.Context         // done when Shutdown begins, after the host admits nothing more. fixed
 	announce        context.CancelCauseFunc // ends stopping. fixed
-	held            atomic.Int64            // bytes of messages held at gates
+	held            atomic.Int64            // bytes of output held at gates
 	closeFramesSent chan struct{}           // closed when Shutdown has notified all sockets
 	ended           chan struct{}           // closed when Shutdown is complete
 	closed          error                   // error of closing the store; set before ended is closed
@@ -93,7 +93,10 @@ func New(options Options) (*Runtime, error) {
 		Report: func(o *object.Object, kind object.EventKind, err error) { stateOf(o).report(EventKind(kind), err) },
 	})
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
-	rt.answers = answer.Host{Work: rt.host.Work, Ended: rt.host.Ctx, Settle: object.Settle, ErrSlow: ErrSlowConsumer}
+	rt.answers = answer.Host{
+		Work: rt.host.Work, Ended: rt.host.Ctx, Settle: object.Settle, ErrSlow: ErrSlowConsumer,
+		Held: &rt.held, MaxHeld: rt.queueBytes() + heldSpare, ErrHeldBack: ErrHeldBack,
+	}
 	rt.host.Services.Go(rt.clock)
 	if rt.opts.ParkAfter > 0 {
 		rt.poller = conn.NewPoller(rt.opts.ParkAfter)

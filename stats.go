@@ -17,9 +17,10 @@ type Stats struct {
 	Sockets int    // open
 	Slow    uint64 // sockets closed because their queue was full or a write took too long
 	Traffic        // of all sockets, including closed sockets
-	// HeldBytes is the size of the messages that are held back until earlier
-	// writes of their objects are durable. Each message is counted once, plus
-	// 128 bytes of overhead.
+	// HeldBytes is the size of the messages and of the bodies of responses that
+	// are held back until earlier writes of their objects are durable. Each
+	// message is counted once, plus 128 bytes of overhead, as each flush of a
+	// response has.
 	HeldBytes int64
 	// Histories has an entry for each type whose objects or groups keep a
 	// history (HistoryOptions), or remember sessions of clients, by its name.

@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/godurable/dog/internal/gate"
 	"github.com/godurable/dog/internal/inflight"
@@ -32,6 +33,12 @@ type Host struct {
 	Settle func(*turn.Event) error
 	// ErrSlow is wrapped by the error for a client that takes too long.
 	ErrSlow error
+	// Held counts the bytes that are held back until writes are durable.
+	Held *atomic.Int64
+	// MaxHeld is how many bytes one response may hold back in a turn that has
+	// written. Beyond that its handler gets ErrHeldBack.
+	MaxHeld     int
+	ErrHeldBack error
 }
 
 // ErrCallerEnded is the cause of the end of everything that was done for a
@@ -61,7 +68,13 @@ func (a *Answer) Begin(event *turn.Event, gate *gate.Gate) { a.w.event, a.w.gate
 
 // Returned is called when the handler has returned, while it has its turn. The
 // response depends on the object's writes up to here, and on no later ones.
-func (a *Answer) Returned() { a.w.outcome = a.w.gate.Outcome() }
+func (a *Answer) Returned() {
+	r := &a.w
+	r.outcome = r.gate.Outcome()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.countLocked(r.outcome != nil)
+}
 
 // Writer returns the ResponseWriter for the handler of req. It is an
 // [http.Hijacker] only if the connection can be hijacked.

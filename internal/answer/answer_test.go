@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,7 @@ var errSlow = errors.New("slow")
 func newHost(t *testing.T) *answer.Host {
 	return &answer.Host{
 		Work: inflight.New(), Ended: t.Context(), Settle: func(*turn.Event) error { return nil }, ErrSlow: errSlow,
+		Held: new(atomic.Int64), MaxHeld: 1 << 20, ErrHeldBack: errors.New("held back"),
 	}
 }
 

@@ -58,6 +58,7 @@ func (r *response) sendLocked(end mark, flush bool) error {
 	n = max(end.end-r.taken, 0)
 	data := r.body[:n:n]
 	r.body, r.taken = r.body[n:], r.taken+n
+	r.recountLocked()
 	first := end.begun && !r.started
 	r.started = r.started || end.begun
 	status, header := r.head.status, r.head.header
@@ -107,6 +108,7 @@ func (a *Answer) Finish(client context.Context, err error) (started bool, failed
 	defer r.pump.Unlock()
 	r.mu.Lock()
 	r.over = true
+	r.countLocked(false)
 	started = r.started
 	switch {
 	case r.hijacked:
@@ -115,7 +117,7 @@ func (a *Answer) Finish(client context.Context, err error) (started bool, failed
 	case err != nil:
 		r.mu.Unlock()
 		return started, err
-	case r.stuck:
+	case r.stuck, r.refused:
 		defer r.mu.Unlock()
 		return started, r.failed
 	}

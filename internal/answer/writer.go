@@ -55,8 +55,11 @@ type response struct {
 	network  connection // the connection that has been hijacked
 	holds    bool       // the hijacker writes nothing before the gate opens
 	stuck    bool       // a write waiting for the client has been abandoned
+	refused  bool       // a write was more than may be held back
+	flushes  int        // parts that wait for the gate
+	held     int        // bytes counted in Host.Held
 	over     bool       // Receive has returned
-	failed   error      // the error of writing to the client
+	failed   error      // why the client can get no more
 }
 
 var errFinished = errors.New("dog: write after Receive has returned")
@@ -92,12 +95,15 @@ func (r *response) WriteHeader(status int) {
 		r.head.set(status, r.header)
 		return
 	}
-	r.hints = append(r.hints, hint{status, r.header.Clone()})
+	if r.failed == nil {
+		r.hints = append(r.hints, hint{status, r.header.Clone()})
+	}
 	r.mu.Unlock()
 	_ = r.release(false) // the handler gets the error when it writes
 }
 
 func (r *response) Write(p []byte) (int, error) {
+	shut, mustEnd := !r.gate.Open(), r.mustEnd()
 	r.mu.Lock()
 	switch {
 	case r.over:
@@ -117,10 +123,17 @@ func (r *response) Write(p []byte) (int, error) {
 		r.mu.Unlock()
 		return 0, err
 	}
+	if mustEnd && len(p) > 0 {
+		if err := r.admitLocked(len(p)); err != nil {
+			r.mu.Unlock()
+			return 0, err
+		}
+	}
 	r.body = append(r.body, p...)
-	long := len(r.body) > maxBuffered
+	r.countLocked(shut)
+	long := r.weightLocked() > maxBuffered
 	r.mu.Unlock()
-	if long && !r.gate.Writing() { // otherwise the data cannot leave before the handler's transaction has ended
+	if long && !mustEnd {
 		if err := r.drain(); err != nil {
 			return 0, err
 		}
@@ -222,7 +235,23 @@ func (r *response) release(flush bool) error {
 	if r.event.Err() != nil { // the gate holds the output of the next life
 		return r.fail(context.Cause(r.event))
 	}
+	mustEnd := r.mustEnd()
+	r.mu.Lock()
+	if mustEnd && r.failed == nil {
+		_ = r.admitLocked(flushCost)
+	}
+	if r.failed != nil {
+		defer r.mu.Unlock()
+		return r.failed
+	}
+	r.flushes++
+	r.countLocked(true)
+	r.mu.Unlock()
 	r.gate.Send(func(lost error) {
+		r.mu.Lock()
+		r.flushes--
+		r.recountLocked()
+		r.mu.Unlock()
 		if lost == nil {
 			// the handler gets the error with its next write
 			r.host.Work.Spawn(func() { _ = r.send(end, flush) })
