@@ -244,8 +244,9 @@ func (o ListOptions) bounds() (store.Range, error) {
 // Transaction runs f and returns its error. If f returns an error or panics,
 // all writes made in f are undone: keys, SQL and alarms. Transaction keeps the
 // turn: in f, anything that waits fails with ErrInTransaction. Messages that f
-// sends are sent even if f is undone. They go out with the handler's
-// transaction. Transactions may be nested. A nil f is a [UsageError].
+// sends are sent even if f is undone, and functions that it passes to [Go] run.
+// They go out with the handler's transaction. Transactions may be nested. A nil
+// f is a [UsageError].
 func (s *Storage) Transaction(f func() error) error {
 	if s == nil || s.life == nil {
 		return notRunning("Storage")

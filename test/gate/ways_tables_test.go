@@ -141,7 +141,7 @@ var outputs = map[string]wayOut{
 	"GroupStub.Identify": {by: inStall, send: second(func(s *stage, ctx context.Context) (dog.Stub[booth], error) {
 		return s.group().Identify(ctx, "dan")
 	}), noticed: reserved, waits: true, context: true},
-	"a question to shards": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"shard.Ask": {by: inStall, send: func(s *stage, ctx context.Context) error {
 		shards, err := shard.New(s.stalls, "shards", 2)
 		if err != nil {
 			return err
@@ -269,11 +269,12 @@ var silent = map[string][]string{
 		"Socket.Attachment", "Socket.AutoReplied", "Socket.ID", "Socket.Resume", "Socket.Subprotocol", "Socket.Tags",
 		"Socket.UID",
 		"Storage.Alarms", "Storage.Get", "Storage.GetMany", "Storage.List", "Storage.SQL", "Stub.ID", "Stub.Name",
-		"Map.Get", "Map.List", "response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline",
+		"Map.Get", "Map.List", "shard.Errors", "shard.Set.Index", "shard.Set.Len", "response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline",
 		"response.SetWriteDeadline",
 	},
 	"it makes an address of an object": {
 		"Namespace.Named", "Namespace.New", "Namespace.Parse", "Namespace.ByID", "Replicas.Parse", "Replicas.ByID",
+		"shard.New", "shard.Set.At", "shard.Set.For",
 		"Groups.Named", "Groups.New", "Groups.Parse", "Groups.ByID", "Self", "NamespaceOf", "GroupOf", "Stub.WithUID",
 		"Stub.History", "Object.History", "Group.History", "Replica.History", "History.WithUID",
 	},
