@@ -269,8 +269,8 @@ var silent = map[string][]string{
 		"Socket.Attachment", "Socket.AutoReplied", "Socket.ID", "Socket.Resume", "Socket.Subprotocol", "Socket.Tags",
 		"Socket.UID",
 		"Storage.Alarms", "Storage.Get", "Storage.GetMany", "Storage.List", "Storage.SQL", "Stub.ID", "Stub.Name",
-		"Map.Get", "Map.List", "shard.Errors", "shard.Set.Index", "shard.Set.Len", "response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline",
-		"response.SetWriteDeadline",
+		"Map.Get", "Map.List", "shard.Errors", "shard.Set.Index", "shard.Set.Len",
+		"response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline", "response.SetWriteDeadline",
 	},
 	"it makes an address of an object": {
 		"Namespace.Named", "Namespace.New", "Namespace.Parse", "Namespace.ByID", "Replicas.Parse", "Replicas.ByID",
