@@ -26,9 +26,9 @@ type thin struct {
 }
 
 func (c thin) Read(p []byte) (int, error) {
-	n := max(min(len(p), c.rate/20), 1)
+	n, err := c.Conn.Read(p[:min(len(p), c.rate/20)])
 	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
-	return c.Conn.Read(p[:n])
+	return n, err
 }
 
 // buffered returns the ends of a connection that holds up to 64 KiB from the
@@ -86,11 +86,13 @@ func lines(t *testing.T) map[string]func() (server, client net.Conn) {
 
 var policies = map[string]conn.Policy{
 	"Disconnect": conn.Disconnect, "DropOldest": conn.DropOldest, "Coalesce": conn.Coalesce,
+	"CatchUp": conn.CatchUp, // of messages that are not kept: like Disconnect
 }
 
-// A peer that reads without a pause stays connected, however slowly it reads,
-// under every policy, with heartbeats. It gets all of a burst, and what the
-// policy lets through of an endless stream.
+// A peer that reads without a pause stays connected for minutes, however slowly
+// it reads, under every policy, with heartbeats. If the policy drops nothing,
+// it gets all of a burst and of what follows as fast as it reads. Otherwise it
+// gets what the policy lets through of a stream twice as fast.
 func TestAlive_SlowIsNotDead(t *testing.T) {
 	for kind, dial := range lines(t) {
 		for policy, slow := range policies {
@@ -106,8 +108,8 @@ func TestAlive_SlowIsNotDead(t *testing.T) {
 }
 
 func testSlowIsNotDead(t *testing.T, dial func() (server, client net.Conn), slow conn.Policy, rate int) {
-	const size = 1000
-	life := min(2*time.Minute, 4_000_000/time.Duration(rate)*time.Second)
+	const life = 2 * time.Minute
+	size := min(rate/5, 10_000)
 	server, client := dial()
 	c, p := accept(t, server, thin{client, rate}, &conn.Options{QueueBytes: 100_000, Slow: slow})
 	h := startHeart(t, 5*time.Second)
@@ -115,28 +117,29 @@ func testSlowIsNotDead(t *testing.T, dial func() (server, client net.Conn), slow
 	read := startReading(c)
 	f := conn.NewFrame(conn.Binary, make([]byte, size))
 	all := int(life/time.Second) * rate / size
-	if slow == conn.Disconnect {
-		for range all {
-			require.NoError(t, c.Send(f, ""))
-		}
-	} else {
-		go func() { // twice what the client takes
-			for i := range 2 * all {
-				_ = c.Send(f, fmt.Sprint(i%10))
-				time.Sleep(life / time.Duration(2*all))
-			}
-		}()
+	drops := slow == conn.DropOldest || slow == conn.Coalesce
+	burst, sent := min(all, 4_000_000/size), all
+	if drops {
+		burst, sent = 0, 2*all
 	}
+	for range burst {
+		require.NoError(t, c.Send(f, ""))
+	}
+	go func() {
+		for i := range sent - burst {
+			if err := c.Send(f, fmt.Sprint(i%10)); err != nil {
+				return // the reader below finds out
+			}
+			time.Sleep(life / time.Duration(sent))
+		}
+	}()
 	got := 0
-	for began := time.Now(); slow == conn.Disconnect && got < all || time.Since(began) < life; {
+	for began := time.Now(); !drops && got < all || time.Since(began) < life; {
 		f, err := p.read()
 		require.NoError(t, err, "after %v and %d messages", time.Since(began), got)
 		if f.op == opPing {
 			p.send(fin|opPong, "")
-		} else {
-			got++
-		}
-		if slow == conn.Disconnect && got == all {
+		} else if got++; !drops && got == all {
 			break
 		}
 	}

@@ -100,7 +100,7 @@ func TestNewFrame(t *testing.T) {
 // The queue against a model that is a plain list.
 func TestQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		policy := Policy(rapid.IntRange(0, 2).Draw(t, "policy"))
+		policy := Policy(rapid.IntRange(0, int(CatchUp)).Draw(t, "policy"))
 		bound := rapid.IntRange(1, 200).Draw(t, "bound")
 		var q queue
 		var model []item

@@ -101,12 +101,14 @@ func timeToEviction(t *testing.T, o dog.Options, phase time.Duration) time.Durat
 }
 
 // timeToCutOff returns how long after so many messages of a kilobyte a client
-// that reads nothing is cut off.
-func timeToCutOff(t *testing.T, o dog.Options, phase time.Duration, messages int) time.Duration {
+// that reads nothing is cut off, with or without a history.
+func timeToCutOff(
+	t *testing.T, o dog.Options, phase time.Duration, messages int, history dog.HistoryOptions,
+) time.Duration {
 	o.Sockets.PingInterval = -1
 	ended := make(chan time.Time, 1)
 	h := fixture.NewRoomsWith(
-		t, o, two,
+		t, o, dog.GroupOptions[fixture.Lobby]{Limit: 2, History: history},
 		&fixture.Hooks{Close: func(_ context.Context, _ *fixture.Room, _ *dog.Socket, code int, _ string) error {
 			require.Equal(t, 1006, code)
 			ended <- time.Now()

@@ -201,7 +201,7 @@ var statedTimes = []timed{
 	{
 		field: "Sockets.WriteTimeout", values: seconds(1, 16), bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			return timeToCutOff(t, o, phase, 1)
+			return timeToCutOff(t, o, phase, 1, dog.HistoryOptions{})
 		},
 	},
 	{ // with more than QueueBytes that wait, for less than the second that makes a client slow
@@ -209,7 +209,7 @@ var statedTimes = []timed{
 		values: []time.Duration{time.Millisecond, 100 * time.Millisecond, 900 * time.Millisecond},
 		bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
-			return timeToCutOff(t, o, phase, 500)
+			return timeToCutOff(t, o, phase, 500, dog.HistoryOptions{})
 		},
 	},
 	{ // with DropOldest also for more
@@ -217,7 +217,13 @@ var statedTimes = []timed{
 		bounds: span(16, 17, 16),
 		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
 			o.Sockets.Slow = dog.DropOldest
-			return timeToCutOff(t, o, phase, 500)
+			return timeToCutOff(t, o, phase, 500, dog.HistoryOptions{})
+		},
+	},
+	{ // however much waits, if the client may take it from a history
+		field: "Sockets.WriteTimeout", values: seconds(1, 10, 16), bounds: span(16, 17, 16),
+		act: func(t *testing.T, o dog.Options, _, phase time.Duration) time.Duration {
+			return timeToCutOff(t, o, phase, 2000, dog.HistoryOptions{Bytes: 4 << 20})
 		},
 	},
 	{
