@@ -55,6 +55,36 @@ func TestCatchUp_SlowClientMissesNothing(t *testing.T) {
 	})
 }
 
+// Clients that read 5 KB a second of more than a queue may ever hold stay
+// connected, with heartbeats, and get everything in the end.
+func TestCatchUp_SlowClientLivesForMinutes(t *testing.T) {
+	on := &fixture.OwnerHooks{
+		History:       dog.HistoryOptions{Bytes: 64 << 20},
+		SocketOptions: dog.SocketOptions{PingInterval: 5 * time.Second},
+	}
+	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		speaks := dialWith(t, v.Server, "/?u=ada", dogtest.DialOptions{OnDemand: true})
+		plain := v.Server.DialWith("/?u=bob", dogtest.DialOptions{OnDemand: true})
+		const burst, seconds = 9000, 150
+		for _, text := range padded(1, burst) {
+			require.NoError(t, v.Broadcast(t.Context(), text))
+		}
+		all := padded(1, burst+seconds)
+		for i := range 5 * seconds {
+			if i%5 == 0 {
+				require.NoError(t, v.Broadcast(t.Context(), all[burst+i/5]))
+			}
+			requireText(t, all[i], speaks.message())
+			requireText(t, all[i], plain.Receive().String())
+			time.Sleep(time.Second / 5)
+		}
+		for _, want := range all[5*seconds:] {
+			requireText(t, want, speaks.message())
+			requireText(t, want, plain.Receive().String())
+		}
+	})
+}
+
 // A client that reads more slowly than messages expire is told of the gap, and
 // goes on. A plain client is closed.
 func TestCatchUp_ClientThatIsOutrunIsToldOfTheGap(t *testing.T) {
