@@ -159,6 +159,53 @@ func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 	}
 }
 
+// The client of a request is also gone once the event that made it is over,
+// however many objects lie between.
+func TestHTTP_EndOfTheFirstEventReachesAllObjects(t *testing.T) {
+	for _, f := range forwards() {
+		if f.name == "a call that sends one" {
+			continue // the event that sends the request is the call's, which goes on
+		}
+		t.Run(f.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				next := map[string]string{"first": "second", "second": "third"}
+				elapsed := make(chan time.Duration, 1)
+				began := time.Now()
+				var desks *dog.Namespace[desk]
+				_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+					_ = http.NewResponseController(w).Flush() // the answer begins
+					if to, ok := next[d.Name()]; ok {
+						_ = f.do(desks.Named(to), desks, w, r)
+						return
+					}
+					_ = dog.Await(r.Context(), func() error {
+						select {
+						case <-dog.ClientGone(r.Context()):
+						case <-time.After(time.Hour):
+						}
+						return nil
+					})
+					elapsed <- time.Since(began)
+				})
+				var body io.Closer
+				require.NoError(t, dog.CallErr(
+					t.Context(), desks.Named("caller"), (*desk).Run,
+					func(ctx context.Context, _ *desk) error {
+						response, err := send(ctx, desks.Named("first"), http.MethodGet, "/", "")
+						if err != nil {
+							return err
+						}
+						body = response.Body
+						return fixture.Idle(ctx, time.Minute)
+					},
+				))
+				require.Equal(t, time.Minute, <-elapsed)
+				require.NoError(t, body.Close())
+			})
+		})
+	}
+}
+
 // A request that a handler makes after its client has gone is served: the end
 // of that client does not cancel it.
 func TestHTTP_HandlerWithoutAClientMayStillCallOthers(t *testing.T) {
