@@ -33,16 +33,17 @@ var (
 
 	// ErrTooBig is returned for a key, a value, or an alarm's name or payload
 	// that is over its limit.
-	ErrTooBig = errors.New("dog: over a storage limit")
+	ErrTooBig = errors.New("dog: over a storage limit (store less, or in parts)")
 
 	// ErrGroupFull is returned when the group has MaxReplicas replicas and each
 	// of them has Limit connections, including held places, or is locked or
 	// draining.
-	ErrGroupFull = errors.New("dog: group is full")
+	ErrGroupFull = errors.New("dog: group is full: raise Limit or MaxReplicas, or let the client try again later")
 
 	// ErrSocketsFull is returned when the object has ObjectOptions.MaxSockets
 	// sockets.
-	ErrSocketsFull = errors.New("dog: the object has no room for another socket")
+	ErrSocketsFull = errors.New("dog: the object has no room for another socket: " +
+		"raise MaxSockets, or let the client try again later")
 
 	// ErrOverloaded is returned when Options.MaxWaiting events already wait for
 	// the object, or there is no room for another object (Options.MaxObjects).
@@ -58,11 +59,11 @@ var (
 	// ErrReplicaFull is returned when a further request through the same stub
 	// finds no room on its replica, or finds it locked. The client gets 503.
 	// Call Identify again.
-	ErrReplicaFull = errors.New("dog: replica is full")
+	ErrReplicaFull = errors.New("dog: replica is full (call Identify again)")
 
 	// ErrReplicaGone is returned when the replica is being drained or has been
 	// retired. Call Identify again.
-	ErrReplicaGone = errors.New("dog: replica is draining or gone")
+	ErrReplicaGone = errors.New("dog: replica is draining or gone: call Identify again")
 
 	// ErrReset is returned when the object was reset while it handled the call.
 	// See [ResetError].
@@ -74,7 +75,7 @@ var (
 
 	// ErrNotEmpty is returned by [Stub.Import] if the object has stored data.
 	// Delete the data first.
-	ErrNotEmpty = errors.New("dog: the object has stored data already")
+	ErrNotEmpty = errors.New("dog: the object has stored data already: delete it first")
 )
 
 // Errors for senders.

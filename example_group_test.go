@@ -47,5 +47,5 @@ func ExampleRegisterGroup() {
 	// b takes ferry 1
 	// c takes ferry 2
 	// d takes ferry 2
-	// e dog: group is full
+	// e dog: group is full: raise Limit or MaxReplicas, or let the client try again later
 }

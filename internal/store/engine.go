@@ -20,22 +20,22 @@ var (
 	ErrFull = errors.New("dog: disk is full")
 	// ErrStalled means that the disk has not responded for a while. Nothing is
 	// written until it does. Nothing is lost.
-	ErrStalled = errors.New("dog: disk does not answer")
+	ErrStalled = errors.New("dog: disk does not answer: check the volume, and writing goes on once it answers")
 	// ErrFailed means that a write or a sync failed earlier. Nothing more is
 	// written until the store is reopened. Durable data can still be read.
-	ErrFailed = errors.New("dog: store has failed")
+	ErrFailed = errors.New("dog: store has failed (restart the program)")
 	// ErrLocked means that the data directory is open in another process, or in
 	// another runtime of this process.
-	ErrLocked = errors.New("dog: data directory is in use")
+	ErrLocked = errors.New("dog: data directory is in use (end the other program, or set disk.Options.Wait)")
 	// ErrCorrupt means that stored data is damaged.
-	ErrCorrupt = errors.New("dog: stored data is damaged")
+	ErrCorrupt = errors.New("dog: stored data is damaged (start from a backup)")
 	// ErrTooNew means that the store or the exported file was written by a
 	// later version. It is intact and has not been changed. Use that version,
 	// or data written by this one: a backup or another export.
 	ErrTooNew = errors.New("dog: written by a later version: use that version to read it")
 	// ErrForeign means that the directory contains other files, which a store
 	// would overwrite. Nothing has been changed. Choose another directory.
-	ErrForeign = errors.New("dog: the directory has files of another program")
+	ErrForeign = errors.New("dog: the directory has files of another program (choose another directory)")
 	// ErrGone means that the data directory was removed, replaced, renamed or
 	// unmounted while the store was open. It is wrapped together with
 	// ErrFailed.

@@ -21,7 +21,7 @@ import (
 )
 
 // ErrNested is returned by [Tx.Pause] inside a nested transaction.
-var ErrNested = errors.New("dog: cannot wait inside a transaction")
+var ErrNested = errors.New("dog: cannot wait inside a transaction: do it before or after")
 
 // An Owner is the life of an object that a [Tx] belongs to.
 type Owner interface {
