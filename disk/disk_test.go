@@ -1,9 +1,7 @@
 package disk_test
 
 import (
-	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,27 +45,6 @@ func TestAt_KeepsData(t *testing.T) {
 	require.True(t, found)
 	require.Equal(t, "v", string(v))
 	require.NoError(t, e.Close())
-}
-
-// As documented, a directory takes 1 MiB at first.
-func TestAt_TakesLittleAtFirst(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	e := open(t, disk.At(dir))
-	set(t, e, "k", "v")
-	size := int64(0)
-	require.NoError(t, filepath.WalkDir(dir, func(_ string, f fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := f.Info()
-		if err == nil && info.Mode().IsRegular() {
-			size += info.Size()
-		}
-		return err
-	}))
-	require.NoError(t, e.Close())
-	require.Positive(t, size)
-	require.Less(t, size, int64(2<<20))
 }
 
 func TestMemory_IsEmptyAfterClose(t *testing.T) {

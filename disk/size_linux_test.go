@@ -1,0 +1,32 @@
+package disk_test
+
+import (
+	"io/fs"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/disk"
+)
+
+// As documented, a directory takes 1 MiB at first, with what is allocated
+// beyond the ends of files.
+func TestAt_TakesLittleAtFirst(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	e := open(t, disk.At(dir))
+	set(t, e, "k", "v")
+	blocks := int64(0)
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		var s syscall.Stat_t
+		if err == nil {
+			err = syscall.Stat(path, &s)
+			blocks += s.Blocks
+		}
+		return err
+	}))
+	require.NoError(t, e.Close())
+	require.Greater(t, blocks, int64(1<<20/512/2))
+	require.Less(t, blocks, int64(2<<20/512))
+}
