@@ -49,7 +49,7 @@ import (
 // long as the client takes. While the handler holds the turn they wait for ten
 // seconds in total. Then they fail with [ErrSlowConsumer] and the response is
 // aborted. After a write to storage a response cannot leave before the turn has
-// ended, so a long one is refused: see [ErrHeldBack].
+// ended, so one of more than 16 MiB is refused: see [ErrHeldBack].
 //
 // If a middleware has put its own ResponseWriter or body in front of the
 // object, a panic in it does not count as the handler's. The handler's writes

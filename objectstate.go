@@ -222,6 +222,11 @@ const heldCost = 128
 // It equals what a client may be behind before the limits are checked.
 const heldSpare = 1 << 20
 
+// maxHeldResponse is how many bytes of one response may be held back by a
+// handler that keeps its turn. A response is written in pieces by helpers that
+// know nothing of turns, so it is more than a socket's.
+const maxHeldResponse = 16 << 20
+
 // sendGatedWithin arranges for send to be called when the object's gate opens,
 // unless the object's earlier writes are undone or lost. At most bound bytes
 // plus heldSpare wait in u, or a single message that is longer. Beyond that,

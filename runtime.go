@@ -95,7 +95,7 @@ func New(options Options) (*Runtime, error) {
 	rt.stopping, rt.announce = context.WithCancelCause(context.Background())
 	rt.answers = answer.Host{
 		Work: rt.host.Work, Ended: rt.host.Ctx, Settle: object.Settle, ErrSlow: ErrSlowConsumer,
-		Held: &rt.held, MaxHeld: rt.queueBytes() + heldSpare, ErrHeldBack: ErrHeldBack,
+		Held: &rt.held, MaxHeld: maxHeldResponse, ErrHeldBack: ErrHeldBack,
 	}
 	rt.host.Services.Go(rt.clock)
 	if rt.opts.ParkAfter > 0 {

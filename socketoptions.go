@@ -80,7 +80,7 @@ type SocketOptions struct {
 	// In addition, QueueBytes and 1 MiB may be held until the object's earlier
 	// writes are durable. After that, Send returns ErrHeldBack. The same limit,
 	// with the runtime's default of QueueBytes, applies to the messages that
-	// one object sends to many sockets, and to each response.
+	// one object sends to many sockets. The limit of a response is 16 MiB.
 	QueueBytes int
 
 	// Slow is the policy for a slow client, and for a message that has no room

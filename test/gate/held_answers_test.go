@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-const maxHeld = 256<<10 + 1<<20 // the default of QueueBytes and a mebibyte
+const maxHeld = 16 << 20 // as documented
 
 // get returns the status and the length of the body of a request to the
 // speaker, and an error if the response is broken off.
