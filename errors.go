@@ -105,8 +105,9 @@ var (
 	//
 	// A handler that has stored something and then writes a response of more
 	// than 16 MiB in pieces gets it from Write. From then on the response is
-	// broken, whatever the handler returns: the client gets 500, or if it has received a part, the
-	// response is broken off. Call Sync before writing the response.
+	// broken, whatever the handler returns: the client gets 500, or if it has
+	// received a part, the response is broken off. Call Sync before writing the
+	// response.
 	ErrHeldBack = errors.New("dog: too much output is held until the object's writes are durable: " +
 		"send less, or call Storage.Sync first")
 )

@@ -2,6 +2,7 @@ package dog_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
@@ -32,9 +33,12 @@ func ExampleRegisterGroup() {
 	number := make(map[dog.ID]int) // of each ferry, in the order of first use
 	for _, car := range []string{"a", "b", "c", "d", "e"} {
 		ferry, err := harbour.Identify(context.Background(), car)
-		if err != nil {
-			fmt.Println(car, err)
+		if errors.Is(err, dog.ErrGroupFull) {
+			fmt.Println(car, "finds no ferry")
 			continue
+		}
+		if err != nil {
+			log.Fatal(err)
 		}
 		defer ferry.Release() // or serve a request with it: ferry.ServeHTTP(w, r)
 		if _, known := number[ferry.ID()]; !known {
@@ -47,5 +51,5 @@ func ExampleRegisterGroup() {
 	// b takes ferry 1
 	// c takes ferry 2
 	// d takes ferry 2
-	// e dog: group is full: raise Limit or MaxReplicas, or let the client try again later
+	// e finds no ferry
 }

@@ -89,8 +89,8 @@ func (life *Life) Run(e *turn.Event, kind EventKind, queued time.Time, handle Wo
 }
 
 // A handling is how an event of an object runs a handler. The handler is not a
-// field of it: its closure would escape to the heap, since the hook of eventDone
-// has other fields.
+// field of it: its closure would escape to the heap, since the hook of
+// eventDone has other fields.
 type handling struct {
 	kind   EventKind
 	method string          // of a call, otherwise ""
