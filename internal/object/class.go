@@ -188,6 +188,7 @@ func (c *Class) Tour(number uint64, f func(*Object)) turn.Stats {
 		}
 		clear(step)
 		step = step[:0]
+		runtime.Gosched() // others have waited for a processor
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
