@@ -97,16 +97,17 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		v1.ping, v1.max = max(opts.PingInterval, 0), opts.MaxMessage
 		s.v1 = newV1Client(v1)
 	}
-	if !slot.passOn(s) {
+	if book != nil {
+		s.v1.link = book.Open(v1.session, unixNow(), o, (*sessionClient)(s))
+	}
+	if !slot.passOn(s) { // others have the socket from here on
+		s.closeSession()
 		nc.Abort(ErrSocketClosed)
 		_, _, _ = nc.Read() // fails, and releases the connection
 		nc.Wait()
 		return nil, errLate
 	}
 	connected = true
-	if book != nil {
-		s.v1.link = book.Open(v1.session, unixNow(), (*sessionClient)(s))
-	}
 	rt.host.Work.Add() // until finish
 	set.enter(s)
 	o.Gate.Send(func(lost error) {

@@ -226,6 +226,7 @@ func receive(
 	defer a.slot.end()
 	rt := to.runtime()
 	response := answer.New(&rt.answers, w, guard)
+	defer response.Drop()
 	guard = response.Guard()
 	body, err := answer.NewInbound(r, guard)
 	if err != nil {

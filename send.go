@@ -137,6 +137,9 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 	}
 	reached, heldBack := 0, false
 	for _, s := range o.socketsOf(uid) {
+		if !s.greeted() && o.Gate.Open() { // otherwise the message leaves after the hello
+			continue
+		}
 		switch err := s.send(out); {
 		case err == nil:
 			reached++

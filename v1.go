@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/godurable/dog/internal/conn"
@@ -184,6 +185,7 @@ func (s *Socket) handleAny(op conn.Op, data []byte) {
 // the connection.
 func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	link, verdict, exited := s.v1.link, session.Refused, true
+	var settles *settling
 	defer func() {
 		if exited && verdict == session.Handle { // the handler called runtime.Goexit
 			s.abandon(f.ID)
@@ -199,10 +201,11 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 		tx := &object.LifeOf(turn.From(ctx)).Tx
 		commits := tx.Commits()
 		err := s.onMessage(ctx, v, op, f.Payload)
-		if err != nil && s.obj.ns.RollbackOnError {
-			return err
+		if err == nil || !s.obj.ns.RollbackOnError {
+			err = cmp.Or(err, s.note(tx, commits, f.ID))
 		}
-		return cmp.Or(err, s.note(tx, commits, f.ID))
+		settles = s.settle(f.ID)
+		return err
 	})
 	exited = false
 	switch verdict {
@@ -214,12 +217,44 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	case session.Busy:
 		s.again()
 	case session.Handle:
-		s.conclude(f.ID, err)
+		s.conclude(f.ID, err, settles)
 	}
 }
 
+// A settling is how the handling of a message with a number turns out, once its
+// event has ended well and its writes are durable or lost.
+type settling struct {
+	link   *session.Link // fixed
+	number uint64        // fixed
+	left   atomic.Int32  // of the two
+	lost   error         // why the writes are lost; set before left falls
+}
+
+// settle begins a settling. It is called in the turn, because the gate has what
+// other events have written afterwards.
+func (s *Socket) settle(number uint64) *settling {
+	t := &settling{link: s.v1.link, number: number}
+	t.left.Store(2)
+	s.obj.Gate.Notify(func(lost error) {
+		t.lost = lost
+		t.step()
+	})
+	return t
+}
+
+func (t *settling) step() {
+	if t.left.Add(-1) > 0 {
+		return
+	}
+	if _, undone := errors.AsType[*gate.Undone](t.lost); t.lost != nil && !undone {
+		t.link.Lost()
+		return
+	}
+	t.link.Confirm(t.number)
+}
+
 // conclude records how the handling of a message with a number has ended.
-func (s *Socket) conclude(number uint64, err error) {
+func (s *Socket) conclude(number uint64, err error, settles *settling) {
 	link := s.v1.link
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
 		link.Retry()
@@ -231,13 +266,7 @@ func (s *Socket) conclude(number uint64, err error) {
 		return
 	}
 	link.End(number, true)
-	s.obj.Gate.Send(func(lost error) {
-		if _, undone := errors.AsType[*gate.Undone](lost); lost != nil && !undone {
-			link.Lost()
-			return
-		}
-		link.Confirm(number)
-	})
+	settles.step()
 }
 
 // abandon records that the handling of a message with a number has reset the

@@ -39,6 +39,18 @@ func (r *response) countLocked(shut bool) {
 	}
 }
 
+// Drop drops what a response holds back whose handler has called
+// runtime.Goexit, so that there is no Finish. It does nothing after Finish.
+func (a *Answer) Drop() {
+	r := &a.w
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.over = true
+		r.countLocked(false)
+	}
+}
+
 // recountLocked is countLocked after a part of the output has left. The caller
 // must hold mu.
 func (r *response) recountLocked() { r.countLocked(r.held > 0) }

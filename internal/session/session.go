@@ -32,6 +32,8 @@ type session struct {
 	confirmed uint64   // greatest number that was handled for good
 	busy      uint64   // the number that is being handled; 0: none
 	failed    *failure // the number that failed last; nil: none did
+
+	on any // that on which handled was handled
 }
 
 // A failure is how often the handling of a number failed.
@@ -45,6 +47,7 @@ type Link struct {
 	*session
 	book   *Book  // fixed
 	client Client // fixed
+	on     any    // fixed; what Open was told
 	next   *Link  // another connection of the session. Guarded by the mutex of the book
 
 	// refused is set when a message of the connection was not handled, and may
@@ -73,20 +76,21 @@ const (
 	Handle   Verdict = iota // it is new: End must follow
 	Repeated                // it is to be acknowledged
 	Pending                 // it is being handled, or will be acknowledged by Confirm
-	Busy                    // an earlier message of the session is being handled elsewhere
+	Busy                    // an earlier message of the session is being handled, or not yet confirmed, elsewhere
 	Refused                 // an earlier message of the connection was not handled
 )
 
 // minSweep is the least number of sessions at which expired ones are removed.
 const minSweep = 64
 
-// Open begins a connection of a session. now is in Unix seconds. Close must
-// follow.
-func (b *Book) Open(name string, now int64, client Client) *Link {
+// Open begins a connection of a session. now is in Unix seconds. on stands for
+// what handles the messages of the connection: those handled on the same one
+// are confirmed in their order. Close must follow.
+func (b *Book) Open(name string, now int64, on any, client Client) *Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.getLocked(name, now)
-	s.first = &Link{session: s, book: b, client: client, next: s.first}
+	s.first = &Link{session: s, book: b, client: client, on: on, next: s.first}
 	return s.first
 }
 
@@ -198,14 +202,14 @@ func (l *Link) Begin(number uint64) Verdict {
 		return Refused
 	case number <= l.handled || number == l.busy:
 		return Pending
-	case l.busy != 0:
+	case l.busy != 0 || l.handled > l.confirmed && l.session.on != l.on:
 		l.refused = true
 		return Busy
 	case l.failed != nil && l.failed.number == number && l.failed.tries >= maxTries:
 		l.handled, l.confirmed = number, number
 		return Repeated
 	}
-	l.busy = number
+	l.busy, l.session.on = number, l.on
 	return Handle
 }
 

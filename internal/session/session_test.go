@@ -34,7 +34,7 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 		var open []*connection
 		failures := make(map[uint64]int)
 		connect := func() {
-			l := b.Open("ada", 0, deaf{})
+			l := b.Open("ada", 0, nil, deaf{})
 			open = append(open, &connection{l, l.Handled() + 1})
 		}
 		connect()
@@ -118,32 +118,32 @@ func TestSession_EachMessageTakesEffectOnce(t *testing.T) {
 func TestSession_MessageThatNeverEndsIsDropped(t *testing.T) {
 	var b session.Book
 	for try := 1; try <= 3; try++ {
-		l := b.Open("ada", 0, deaf{})
+		l := b.Open("ada", 0, nil, deaf{})
 		require.Equal(t, session.Handle, l.Begin(7))
 		require.Equal(t, try == 3, l.End(7, false))
 		require.Equal(t, session.Refused, l.Begin(8))
 	}
-	l := b.Open("ada", 0, deaf{})
+	l := b.Open("ada", 0, nil, deaf{})
 	require.Equal(t, session.Repeated, l.Begin(7))
 	require.Equal(t, session.Handle, l.Begin(8))
 }
 
 func TestBook_ForgetsSessionsInTime(t *testing.T) {
 	var b session.Book
-	b.Open("stays", 0, deaf{})
+	b.Open("stays", 0, nil, deaf{})
 	for i := range 1000 {
-		s := b.Open(fmt.Sprint(i), int64(i), deaf{})
+		s := b.Open(fmt.Sprint(i), int64(i), nil, deaf{})
 		s.Confirm(1)
 		s.Close(int64(i) + 10)
 	}
 	require.Equal(t, 12, b.Len(999))
 	require.Equal(t, 1, b.Len(2000))
-	require.EqualValues(t, 0, b.Open("5", 2000, deaf{}).Handled())
+	require.EqualValues(t, 0, b.Open("5", 2000, nil, deaf{}).Handled())
 }
 
 func TestBook_KeepsNothingOfASessionWithoutMessages(t *testing.T) {
 	var b session.Book
-	open := func(name string) *session.Link { return b.Open(name, 0, deaf{}) }
+	open := func(name string) *session.Link { return b.Open(name, 0, nil, deaf{}) }
 	open("empty").Close(10)
 	require.Zero(t, b.Len(5))
 
@@ -168,4 +168,20 @@ func TestBook_KeepsNothingOfASessionWithoutMessages(t *testing.T) {
 		failed.Close(10)
 	}
 	require.Equal(t, session.Repeated, open("failed").Begin(7), "it was tried three times")
+}
+
+// What another replica has handled is confirmed in no order with what follows.
+func TestSession_MessageWaitsForThoseHandledElsewhere(t *testing.T) {
+	var b session.Book
+	first, second := b.Open("ada", 0, "a replica", deaf{}), b.Open("ada", 0, "another", deaf{})
+	require.Equal(t, session.Handle, first.Begin(1))
+	first.End(1, true)
+	require.Equal(t, session.Pending, second.Begin(1))
+	require.Equal(t, session.Busy, second.Begin(2), "2 could be confirmed before 1 is durable")
+	require.Equal(t, session.Handle, first.Begin(2))
+	first.End(2, true)
+	first.Confirm(2)
+	third := b.Open("ada", 0, "another", deaf{})
+	require.Equal(t, session.Repeated, third.Begin(2))
+	require.Equal(t, session.Handle, third.Begin(3))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -174,5 +175,27 @@ func TestGate_LongResponseInAwaitWaitsForTheDisk(t *testing.T) {
 		asking.Wait()
 		require.NoError(t, <-written)
 		require.Zero(t, s.rt.Stats().HeldBytes)
+	})
+}
+
+func TestGate_ResponseOfAHandlerThatExitsIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, false)
+		s.receive = func(o actor, w http.ResponseWriter, _ *http.Request) error {
+			require.NoError(t, o.Storage().Put("key", nil))
+			_, err := write(w, 1, 1024, false)
+			require.NoError(t, err)
+			runtime.Goexit()
+			return nil
+		}
+		var asking sync.WaitGroup
+		asking.Go(func() {
+			_, _, err := s.get()
+			require.Error(t, err, "the response must not look complete")
+		})
+		synctest.Wait()
+		require.Zero(t, s.rt.Stats().HeldBytes)
+		s.engine.Prompt()
+		asking.Wait()
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/internal/store/storetest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -146,6 +147,59 @@ func TestOnce_MessageOfAHandlerThatExits(t *testing.T) {
 				again.Send("m1\na")
 				require.Equal(t, "1", again.ack())
 				require.Equal(t, 2, n)
+			})
+		})
+	}
+}
+
+// A message is handled for good when its own writes are durable, although
+// another event has written, and is undone, before the end of its own event is
+// known.
+func TestOnce_AnotherEventThatIsUndoneChangesNothing(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				handled := 0
+				done, goOn := make(chan struct{}), make(chan struct{})
+				engine := storetest.New()
+				first := true
+				v := fixture.NewOwners(t, kind, dog.Options{Store: fixture.StoreOf(engine), Trace: &dog.Trace{
+					EventDone: func(e dog.EventInfo) {
+						if e.Kind == dog.EventMessage && first {
+							first = false
+							close(done)
+							<-goOn
+						}
+					},
+				}}, &fixture.OwnerHooks{
+					MaxSockets: 2,
+					Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
+						if s.UID() == "ada" {
+							handled++
+							return o.Storage().Put("a", nil)
+						}
+						_ = o.Storage().Put("b", nil)
+						close(goOn)
+						time.Sleep(time.Second) // the end of ada's event is known then
+						panic("as asked")
+					},
+				})
+				engine.Flush()
+				t.Cleanup(engine.Prompt)
+				ada := dial(t, v.Server, "ada", session)
+				bob := dial(t, v.Server, "bob", "")
+				ada.Send("m1\na")
+				<-done
+				bob.Send("m\nb")
+				synctest.Wait()
+				engine.Prompt()
+				code, _ := bob.Closed()
+				require.Equal(t, 1011, code)
+
+				again := dial(t, v.Server, "ada", session)
+				again.Send("m1\na")
+				require.Equal(t, "1", again.ack())
+				require.Equal(t, 1, handled)
 			})
 		})
 	}

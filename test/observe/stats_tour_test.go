@@ -99,10 +99,10 @@ func (c *calls) report(b *testing.B, of string) {
 }
 
 // BenchmarkStats shows how long others are held up while Stats goes through
-// many objects: how long calls take meanwhile, and without it. Windows with one
-// call of Stats and windows that are as long without it take turns, so that
-// both have the same share of what else the machine does. The garbage is
-// collected between windows.
+// many objects: how long calls take meanwhile, beside a goroutine that computes
+// for as long and shares nothing with them, and alone. The three kinds of
+// windows take turns, so that all have the same share of what else the machine
+// does. The garbage is collected between windows.
 func BenchmarkStats(b *testing.B) {
 	const objects = 300_000
 	rt, err := dog.New(dog.Options{MaxObjects: -1, EvictAfter: time.Hour})
@@ -141,7 +141,7 @@ func BenchmarkStats(b *testing.B) {
 		close(done)
 		others.Wait()
 	}
-	var during, alone calls
+	var during, beside, alone calls
 	var total time.Duration
 	for b.Loop() {
 		var took time.Duration
@@ -150,11 +150,19 @@ func BenchmarkStats(b *testing.B) {
 			rt.Stats()
 			took = time.Since(start)
 		})
+		window(&beside, func() {
+			const step = 300 * time.Microsecond // Stats gives way about as often
+			for start := time.Now(); time.Since(start) < took; runtime.Gosched() {
+				for began := time.Now(); time.Since(began) < step; {
+				}
+			}
+		})
 		window(&alone, func() { time.Sleep(took) })
 		total += took
 	}
 	b.ReportMetric(float64(total)/float64(b.N), "ns/op") // of Stats alone
 	during.report(b, "stats")
+	beside.report(b, "busy")
 	alone.report(b, "alone")
 	require.NoError(b, rt.Shutdown(context.Background()))
 }
