@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,9 +93,12 @@ func TestOnce_NothingIsHandledAfterAMessageThatWasRefused(t *testing.T) {
 // connection is held back by the gate.
 func TestOnce_NothingIsHandledAfterAMessageThatCameTooEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // two replicas handle messages
 		var handled []string
 		handle := func(ctx context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+			mu.Lock()
 			handled = append(handled, m.String())
+			mu.Unlock()
 			if m.String() == "a" {
 				return dog.Await(ctx, func() error { time.Sleep(time.Second); return nil })
 			}
