@@ -109,6 +109,7 @@ func TestOnce_NothingIsHandledAfterAMessageThatCameTooEarly(t *testing.T) {
 		second := dial(t, v.Server, "eve", session)
 		require.Len(t, v.Loads(), 2)
 		second.Send("m\nshut the gate")
+		synctest.Wait()
 		first.Send("m1\na")
 		synctest.Wait()
 		second.Send("m2\nb") // another connection is not done with 1
