@@ -108,47 +108,46 @@ func declares(t *testing.T, file, test string) bool {
 	return strings.Contains(string(code), "\nfunc "+test+"(")
 }
 
+const readme = "../README.md"
+
+// linksOfPoints returns the links of each point of a section of the README,
+// which has at least one, by the point.
+func linksOfPoints(t *testing.T, section string) map[string][]pageLink {
+	t.Helper()
+	_, text, found := strings.Cut(pages(t)[readme], "\n## "+section+"\n")
+	require.True(t, found)
+	text, _, _ = strings.Cut(text, "\n## ")
+	points := make(map[string][]pageLink)
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "- ") {
+			points[line] = links(readme, line)
+			require.NotEmpty(t, points[line], line)
+		}
+	}
+	return points
+}
+
 // Each promise of the README links to a test that holds it, by its name.
 func TestReadme_PromisesNameTheirTests(t *testing.T) {
-	const file = "../README.md"
-	_, promises, found := strings.Cut(pages(t)[file], "\n## What is promised\n")
-	require.True(t, found)
-	promises, _, _ = strings.Cut(promises, "\n## ")
-	seen := 0
-	for line := range strings.Lines(promises) {
-		if !strings.HasPrefix(line, "- ") {
-			continue
-		}
-		seen++
-		held := links(file, line)
-		require.NotEmpty(t, held, line)
+	promises := linksOfPoints(t, "What is promised")
+	require.Greater(t, len(promises), 5)
+	for _, held := range promises {
 		for _, l := range held {
 			require.Regexp(t, "^Test", l.title, "the title of a link to %s is its test", l.to)
 		}
 	}
-	require.Greater(t, seen, 5)
 }
 
 // Each statement of the README about speed links to where it was measured.
 func TestReadme_FiguresLinkToTheirSections(t *testing.T) {
-	const file = "../README.md"
-	_, figures, found := strings.Cut(pages(t)[file], "\n## How fast\n")
-	require.True(t, found)
-	figures, _, _ = strings.Cut(figures, "\n## ")
-	seen := 0
-	for line := range strings.Lines(figures) {
-		if !strings.HasPrefix(line, "- ") {
-			continue
-		}
-		seen++
-		measured := links(file, line)
-		require.NotEmpty(t, measured, line)
+	figures := linksOfPoints(t, "How fast")
+	require.NotEmpty(t, figures)
+	for line, measured := range figures {
 		for _, l := range measured {
 			require.Equal(t, "../docs/figures.md", l.to)
 			require.NotEmpty(t, l.anchor, line)
 		}
 	}
-	require.NotZero(t, seen)
 }
 
 func TestPages_AnchorsAreThoseOfGitHub(t *testing.T) {

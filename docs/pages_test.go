@@ -18,7 +18,7 @@ func pages(t *testing.T) map[string]string {
 	files, err := filepath.Glob("guide/*.md")
 	require.NoError(t, err)
 	texts := make(map[string]string)
-	for _, file := range append(files, "../README.md") {
+	for _, file := range append(files, readme) {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		texts[file] = string(text)
@@ -130,7 +130,7 @@ func TestPages_SecondSentenceOnALineIsFound(t *testing.T) {
 }
 
 func TestReadme_DocumentHasTheStatedLength(t *testing.T) {
-	_, text, found := strings.Cut(pages(t)["../README.md"], "## A document in ")
+	_, text, found := strings.Cut(pages(t)[readme], "## A document in ")
 	require.True(t, found)
 	lines, text, _ := strings.Cut(text, " lines\n")
 	_, text, _ = strings.Cut(text, "```go\n")
@@ -140,5 +140,5 @@ func TestReadme_DocumentHasTheStatedLength(t *testing.T) {
 
 // The README is read to its end, so what does not fit belongs to a guide.
 func TestReadme_IsShort(t *testing.T) {
-	require.LessOrEqual(t, strings.Count(pages(t)["../README.md"], "\n"), 160)
+	require.LessOrEqual(t, strings.Count(pages(t)[readme], "\n"), 160)
 }

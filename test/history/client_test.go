@@ -115,9 +115,14 @@ func numbered(from, to int) (all []string) {
 
 // over runs a test for each kind of owner, in a bubble.
 func over(t *testing.T, on *fixture.OwnerHooks, options dog.Options, f func(t *testing.T, v *fixture.Owners)) {
+	forEachKind(t, func(t *testing.T, kind string) { f(t, fixture.NewOwners(t, kind, options, on)) })
+}
+
+// forEachKind runs a test for the name of each kind of owner, in a bubble.
+func forEachKind(t *testing.T, f func(t *testing.T, kind string)) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { f(t, fixture.NewOwners(t, kind, options, on)) })
+			synctest.Test(t, func(t *testing.T) { f(t, kind) })
 		})
 	}
 }

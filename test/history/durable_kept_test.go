@@ -79,53 +79,49 @@ func TestDurable_DeletionEndsTheHistory(t *testing.T) {
 // What is no longer kept is deleted, so that a history takes no more space for
 // its age, also if its messages replace each other.
 func TestDurable_TakesSpaceForWhatItKeeps(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				const count = 100
-				engine := storetest.New()
-				on := &fixture.OwnerHooks{
-					History: dog.HistoryOptions{Count: count, Durable: true},
-					Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
-						return o.Broadcast(m, dog.Coalesce(m.String()))
-					},
-				}
-				engine.Prompt()
-				var v *fixture.Owners
-				var ada *client
-				start := func() {
-					v = fixture.NewOwners(t, kind, dog.Options{Store: fixture.StoreOf(engine)}, on)
-					ada = dial(t, v.Server, "ada", "")
-				}
-				start()
-				pairs := func() (n int) {
-					for _, err := range engine.Scan([]byte{0}, []byte{0xff}, false) {
-						require.NoError(t, err)
-						n++
-					}
-					return n
-				}
-				before := pairs()
-				for i := range 3000 {
-					ada.Send(fmt.Sprint("m\nkey ", i%10))
-					require.NotEmpty(t, ada.message())
-				}
-				require.Less(t, pairs(), before+20, "10 keys, and those that the next transaction deletes")
-				for range 30 {
-					restart(t, v)
-					start()
-					ada.Send("m\nkey 1")
-					require.NotEmpty(t, ada.message())
-				}
-				require.Less(t, pairs(), before+20, "also what was replaced before a restart")
-				for i := range 3000 {
-					ada.Send(fmt.Sprint("m\n", i))
-					require.NotEmpty(t, ada.message())
-				}
-				require.Less(t, pairs(), before+count+300)
-			})
-		})
-	}
+	forEachKind(t, func(t *testing.T, kind string) {
+		const count = 100
+		engine := storetest.New()
+		on := &fixture.OwnerHooks{
+			History: dog.HistoryOptions{Count: count, Durable: true},
+			Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+				return o.Broadcast(m, dog.Coalesce(m.String()))
+			},
+		}
+		engine.Prompt()
+		var v *fixture.Owners
+		var ada *client
+		start := func() {
+			v = fixture.NewOwners(t, kind, dog.Options{Store: fixture.StoreOf(engine)}, on)
+			ada = dial(t, v.Server, "ada", "")
+		}
+		start()
+		pairs := func() (n int) {
+			for _, err := range engine.Scan([]byte{0}, []byte{0xff}, false) {
+				require.NoError(t, err)
+				n++
+			}
+			return n
+		}
+		before := pairs()
+		for i := range 3000 {
+			ada.Send(fmt.Sprint("m\nkey ", i%10))
+			require.NotEmpty(t, ada.message())
+		}
+		require.Less(t, pairs(), before+20, "10 keys, and those that the next transaction deletes")
+		for range 30 {
+			restart(t, v)
+			start()
+			ada.Send("m\nkey 1")
+			require.NotEmpty(t, ada.message())
+		}
+		require.Less(t, pairs(), before+20, "also what was replaced before a restart")
+		for i := range 3000 {
+			ada.Send(fmt.Sprint("m\n", i))
+			require.NotEmpty(t, ada.message())
+		}
+		require.Less(t, pairs(), before+count+300)
+	})
 }
 
 // A type may begin and end to keep its messages durably.

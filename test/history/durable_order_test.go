@@ -47,31 +47,27 @@ func TestDurable_OrderOfOneSpeakerAmongSeveral(t *testing.T) {
 // So it is for a handler that waits, whose messages are in no turn. A message
 // of a client is acknowledged when those that its handler has sent are durable.
 func TestDurable_OrderOfOneSpeakerOutsideATurn(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				on := &fixture.OwnerHooks{
-					History: durable,
-					Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
-						return dog.Await(ctx, func() error {
-							if err := o.Broadcast(m); err != nil {
-								return err
-							}
-							return s.Send("alone " + m.String())
-						})
-					},
-				}
-				v, engine := fixture.NewGatedOwners(t, kind, on)
-				ada := dial(t, v.Server, "ada", session)
-				engine.Flush()
-				synctest.Wait()
-				ada.Send("m1\na")
-				synctest.Wait()
-				require.Empty(t, ada.Received())
-				engine.Flush()
-				require.Equal(t, []string{"a", "alone a"}, []string{ada.message(), ada.message()})
-				require.Equal(t, "1", ada.ack())
-			})
-		})
-	}
+	forEachKind(t, func(t *testing.T, kind string) {
+		on := &fixture.OwnerHooks{
+			History: durable,
+			Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
+				return dog.Await(ctx, func() error {
+					if err := o.Broadcast(m); err != nil {
+						return err
+					}
+					return s.Send("alone " + m.String())
+				})
+			},
+		}
+		v, engine := fixture.NewGatedOwners(t, kind, on)
+		ada := dial(t, v.Server, "ada", session)
+		engine.Flush()
+		synctest.Wait()
+		ada.Send("m1\na")
+		synctest.Wait()
+		require.Empty(t, ada.Received())
+		engine.Flush()
+		require.Equal(t, []string{"a", "alone a"}, []string{ada.message(), ada.message()})
+		require.Equal(t, "1", ada.ack())
+	})
 }

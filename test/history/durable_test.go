@@ -69,14 +69,10 @@ func storedCount(o fixture.Owner) (int, error) {
 func onDisk(
 	t *testing.T, on *fixture.OwnerHooks, f func(t *testing.T, d *dogtest.Disk, start func() *fixture.Owners),
 ) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d := dogtest.NewDisk(t)
-				f(t, d, func() *fixture.Owners { return fixture.NewOwners(t, kind, dog.Options{Store: d}, on) })
-			})
-		})
-	}
+	forEachKind(t, func(t *testing.T, kind string) {
+		d := dogtest.NewDisk(t)
+		f(t, d, func() *fixture.Owners { return fixture.NewOwners(t, kind, dog.Options{Store: d}, on) })
+	})
 }
 
 func TestDurable_CrashIsNoGap(t *testing.T) {
@@ -134,31 +130,27 @@ func TestDurable_MessageOfATurnThatFailsIsNeitherSentNorKept(t *testing.T) {
 // Nothing is sent before it is durable, also what is sent before the turn has
 // stored anything.
 func TestDurable_MessageIsSentWhenItIsDurable(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				v, engine := fixture.NewGatedOwners(t, kind, telling())
-				ada := dial(t, v.Server, "ada", "")
-				engine.Flush()
-				ada.Send("m\na")
-				synctest.Wait()
-				require.Empty(t, ada.messages())
-				page, err := v.History("ada").Read("", 0)
-				require.NoError(t, err)
-				require.Empty(t, page.Messages, "it is not read either")
-				engine.Flush()
-				require.Equal(t, "1 a", ada.message())
+	forEachKind(t, func(t *testing.T, kind string) {
+		v, engine := fixture.NewGatedOwners(t, kind, telling())
+		ada := dial(t, v.Server, "ada", "")
+		engine.Flush()
+		ada.Send("m\na")
+		synctest.Wait()
+		require.Empty(t, ada.messages())
+		page, err := v.History("ada").Read("", 0)
+		require.NoError(t, err)
+		require.Empty(t, page.Messages, "it is not read either")
+		engine.Flush()
+		require.Equal(t, "1 a", ada.message())
 
-				ada.Send("m\nb")
-				synctest.Wait()
-				engine.Fail(errors.New("a scratch"))
-				_, _ = ada.Closed()
-				ada = dial(t, v.Server, "ada", after(ada.pos))
-				synctest.Wait()
-				require.Empty(t, ada.messages())
-			})
-		})
-	}
+		ada.Send("m\nb")
+		synctest.Wait()
+		engine.Fail(errors.New("a scratch"))
+		_, _ = ada.Closed()
+		ada = dial(t, v.Server, "ada", after(ada.pos))
+		synctest.Wait()
+		require.Empty(t, ada.messages())
+	})
 }
 
 // Whatever part of the data that is not durable survives a power cut: what
@@ -218,45 +210,41 @@ func (c *client) messagesBeforeEnd() int {
 }
 
 func TestDurable_BackupIsAnotherHistory(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				start := func(dir string) *fixture.Owners {
-					return fixture.NewOwners(t, kind, dog.Options{Store: disk.At(dir)}, telling())
-				}
-				original, backup := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "data")
-				v := start(original)
-				ada := dial(t, v.Server, "ada", "")
-				ada.Send("m\na")
-				require.Equal(t, "1 a", ada.message())
-				require.NoError(t, v.Runtime.Backup(t.Context(), backup))
-				ada.Send("m\nb")
-				require.Equal(t, "2 b", ada.message())
-				restart(t, v)
+	forEachKind(t, func(t *testing.T, kind string) {
+		start := func(dir string) *fixture.Owners {
+			return fixture.NewOwners(t, kind, dog.Options{Store: disk.At(dir)}, telling())
+		}
+		original, backup := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "data")
+		v := start(original)
+		ada := dial(t, v.Server, "ada", "")
+		ada.Send("m\na")
+		require.Equal(t, "1 a", ada.message())
+		require.NoError(t, v.Runtime.Backup(t.Context(), backup))
+		ada.Send("m\nb")
+		require.Equal(t, "2 b", ada.message())
+		restart(t, v)
 
-				v = start(backup)
-				eve := dial(t, v.Server, "eve", "&after=")
-				eve.Send("m\nanother b")
-				require.Equal(t, "1 a", eve.message())
-				require.Equal(t, "2 another b", eve.message())
-				again := dial(t, v.Server, "ada", after(ada.pos))
-				require.Equal(t, "epoch", again.hello.Gap, "it has a message that the backup has not")
-				restart(t, v)
+		v = start(backup)
+		eve := dial(t, v.Server, "eve", "&after=")
+		eve.Send("m\nanother b")
+		require.Equal(t, "1 a", eve.message())
+		require.Equal(t, "2 another b", eve.message())
+		again := dial(t, v.Server, "ada", after(ada.pos))
+		require.Equal(t, "epoch", again.hello.Gap, "it has a message that the backup has not")
+		restart(t, v)
 
-				v = start(original)
-				again = dial(t, v.Server, "ada", after(ada.pos))
-				require.Empty(t, again.hello.Gap, "a backup changes nothing for the original")
-				again = dial(t, v.Server, "eve", after(eve.pos))
-				require.Equal(t, "epoch", again.hello.Gap)
-				restart(t, v)
+		v = start(original)
+		again = dial(t, v.Server, "ada", after(ada.pos))
+		require.Empty(t, again.hello.Gap, "a backup changes nothing for the original")
+		again = dial(t, v.Server, "eve", after(eve.pos))
+		require.Equal(t, "epoch", again.hello.Gap)
+		restart(t, v)
 
-				v = start(backup)
-				again = dial(t, v.Server, "eve", after(eve.pos))
-				require.Empty(t, again.hello.Gap, "what was made of a backup is a store like others")
-				restart(t, v)
-			})
-		})
-	}
+		v = start(backup)
+		again = dial(t, v.Server, "eve", after(eve.pos))
+		require.Empty(t, again.hello.Gap, "what was made of a backup is a store like others")
+		restart(t, v)
+	})
 }
 
 // The order is the same for all, whoever speaks, and each socket gets the

@@ -78,31 +78,27 @@ func TestOnce_MessageThatIsSentAgainIsNotHandledAgain(t *testing.T) {
 // The hello comes before the acknowledgement of a message that the connection
 // before has sent.
 func TestOnce_NothingComesBeforeHello(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				v, engine := fixture.NewGatedOwners(t, kind, counting())
-				ada := dial(t, v.Server, "ada", session)
-				ada.Send("m1\na")
-				synctest.Wait()
-				first := make(chan string, 1)
-				go func() {
-					options := dogtest.DialOptions{Subprotocols: []string{"dog.v1"}}
-					again, _, err := v.Server.TryDial("/?u=ada"+session, options)
-					if err != nil {
-						first <- err.Error()
-						return
-					}
-					first <- again.Receive().String()
-				}()
-				synctest.Wait()
-				engine.Flush()
-				got := <-first
-				require.Contains(t, got, `h{"v":1,`)
-				require.Contains(t, got, `"in":1,`)
-			})
-		})
-	}
+	forEachKind(t, func(t *testing.T, kind string) {
+		v, engine := fixture.NewGatedOwners(t, kind, counting())
+		ada := dial(t, v.Server, "ada", session)
+		ada.Send("m1\na")
+		synctest.Wait()
+		first := make(chan string, 1)
+		go func() {
+			options := dogtest.DialOptions{Subprotocols: []string{"dog.v1"}}
+			again, _, err := v.Server.TryDial("/?u=ada"+session, options)
+			if err != nil {
+				first <- err.Error()
+				return
+			}
+			first <- again.Receive().String()
+		}()
+		synctest.Wait()
+		engine.Flush()
+		got := <-first
+		require.Contains(t, got, `h{"v":1,`)
+		require.Contains(t, got, `"in":1,`)
+	})
 }
 
 // A message to a uid that comes while its client connects follows the hello.
@@ -206,43 +202,39 @@ func TestOnce_MessageThatResetsItsObjectThreeTimesIsDropped(t *testing.T) {
 // A crash takes back what was not durable, and its acknowledgement with it; a
 // planned restart takes nothing back.
 func TestOnce_AcrossRestarts(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d := dogtest.NewDisk(t)
-				v := fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
-				ada := dial(t, v.Server, "ada", session)
-				for _, frame := range []string{"m1\na", "m2\nb", "m3\nc"} {
-					ada.Send(frame)
-					ada.ack()
-				}
-				d.Crash()
-				v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
-				ada = dial(t, v.Server, "ada", session)
-				require.EqualValues(t, 3, ada.hello.In, "after a crash")
-				ada.Send("m3\nc")
-				require.Equal(t, "3", ada.ack())
-				ada.Send("m4\nd")
-				require.Equal(t, "4", ada.ack())
-				ada.Vanish()
-				synctest.Wait()
-				require.NoError(t, v.Runtime.Shutdown(t.Context()))
+	forEachKind(t, func(t *testing.T, kind string) {
+		d := dogtest.NewDisk(t)
+		v := fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+		ada := dial(t, v.Server, "ada", session)
+		for _, frame := range []string{"m1\na", "m2\nb", "m3\nc"} {
+			ada.Send(frame)
+			ada.ack()
+		}
+		d.Crash()
+		v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+		ada = dial(t, v.Server, "ada", session)
+		require.EqualValues(t, 3, ada.hello.In, "after a crash")
+		ada.Send("m3\nc")
+		require.Equal(t, "3", ada.ack())
+		ada.Send("m4\nd")
+		require.Equal(t, "4", ada.ack())
+		ada.Vanish()
+		synctest.Wait()
+		require.NoError(t, v.Runtime.Shutdown(t.Context()))
 
-				v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
-				ada = dial(t, v.Server, "ada", session)
-				require.EqualValues(t, 4, ada.hello.In, "after a planned restart")
-				require.Equal(t, "4", ada.handled())
-				ada.Vanish()
-				synctest.Wait()
-				require.NoError(t, v.Runtime.Shutdown(t.Context()))
+		v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+		ada = dial(t, v.Server, "ada", session)
+		require.EqualValues(t, 4, ada.hello.In, "after a planned restart")
+		require.Equal(t, "4", ada.handled())
+		ada.Vanish()
+		synctest.Wait()
+		require.NoError(t, v.Runtime.Shutdown(t.Context()))
 
-				time.Sleep(time.Hour)
-				v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
-				ada = dial(t, v.Server, "ada", session)
-				require.Zero(t, ada.hello.In, "it is forgotten in the end")
-			})
-		})
-	}
+		time.Sleep(time.Hour)
+		v = fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+		ada = dial(t, v.Server, "ada", session)
+		require.Zero(t, ada.hello.In, "it is forgotten in the end")
+	})
 }
 
 func TestOnce_MalformedFramesCloseTheSocket(t *testing.T) {
@@ -278,31 +270,27 @@ func TestOnce_MalformedParametersAreRefused(t *testing.T) {
 // A message that cannot be stored for now is not acknowledged, however often it
 // is tried.
 func TestOnce_MessageThatCannotBeStoredIsHandledLater(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d := dogtest.NewDisk(t)
-				v := fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
-				ada := dial(t, v.Server, "ada", session)
-				ada.Send("m1\na")
-				require.Equal(t, "1", ada.ack())
-				d.Fill()
-				time.Sleep(time.Minute)
-				synctest.Wait() // the store has noticed
-				for range 5 {
-					ada.Send("m2\nb")
-					code, _ := ada.Closed()
-					require.Equal(t, 1013, code)
-					ada = dial(t, v.Server, "ada", session)
-					require.EqualValues(t, 1, ada.hello.In)
-				}
-				d.Free()
-				time.Sleep(time.Minute)
-				synctest.Wait()
-				ada.Send("m2\nb")
-				require.Equal(t, "2", ada.ack())
-				require.Equal(t, "2", ada.handled())
-			})
-		})
-	}
+	forEachKind(t, func(t *testing.T, kind string) {
+		d := dogtest.NewDisk(t)
+		v := fixture.NewOwners(t, kind, dog.Options{Store: d}, counting())
+		ada := dial(t, v.Server, "ada", session)
+		ada.Send("m1\na")
+		require.Equal(t, "1", ada.ack())
+		d.Fill()
+		time.Sleep(time.Minute)
+		synctest.Wait() // the store has noticed
+		for range 5 {
+			ada.Send("m2\nb")
+			code, _ := ada.Closed()
+			require.Equal(t, 1013, code)
+			ada = dial(t, v.Server, "ada", session)
+			require.EqualValues(t, 1, ada.hello.In)
+		}
+		d.Free()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		ada.Send("m2\nb")
+		require.Equal(t, "2", ada.ack())
+		require.Equal(t, "2", ada.handled())
+	})
 }

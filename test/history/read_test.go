@@ -205,23 +205,19 @@ func TestHistory_WithoutOneIsAMisuse(t *testing.T) {
 }
 
 func TestHistory_SurvivesAPlannedRestart(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d, on := dogtest.NewDisk(t), &fixture.OwnerHooks{History: kept}
-				v := fixture.NewOwners(t, kind, dog.Options{Store: d}, on)
-				broadcast(t, v, "1", "2")
-				before, err := v.History("").Read("", 1)
-				require.NoError(t, err)
-				restart(t, v)
+	forEachKind(t, func(t *testing.T, kind string) {
+		d, on := dogtest.NewDisk(t), &fixture.OwnerHooks{History: kept}
+		v := fixture.NewOwners(t, kind, dog.Options{Store: d}, on)
+		broadcast(t, v, "1", "2")
+		before, err := v.History("").Read("", 1)
+		require.NoError(t, err)
+		restart(t, v)
 
-				v = fixture.NewOwners(t, kind, dog.Options{Store: d}, on)
-				page, err := v.History("").Read(before.Next, 0) // nothing has started the object
-				require.NoError(t, err)
-				require.Empty(t, page.Gap)
-				require.Equal(t, []string{"2"}, texts(page))
-				restart(t, v)
-			})
-		})
-	}
+		v = fixture.NewOwners(t, kind, dog.Options{Store: d}, on)
+		page, err := v.History("").Read(before.Next, 0) // nothing has started the object
+		require.NoError(t, err)
+		require.Empty(t, page.Gap)
+		require.Equal(t, []string{"2"}, texts(page))
+		restart(t, v)
+	})
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/test/internal/fixture"
 )
 
 // leftOut are regular expressions for the tests of the suite that are not run,
@@ -37,9 +39,7 @@ type result struct {
 }
 
 func TestConformance_TheReadPartOfTheSuitePasses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes half a minute")
-	}
+	fixture.TakesLong(t)
 	dir := t.TempDir()
 	install(t, dir)
 	var patterns []string
