@@ -73,7 +73,7 @@ func TestPark_WithinFrames(t *testing.T) {
 		seen := c.Stats().BytesIn
 		p.sendRaw(stream[cut:])
 		for event := ""; event != "message "+long; event = <-c.events {
-			require.Contains(t, []string{"", "woken", "parked"}, event)
+			require.Contains(t, []string{"", "woken", "parked", "parked early"}, event)
 		}
 		require.LessOrEqual(t, seen, c.Stats().BytesIn)
 		c.expect("parked")
@@ -176,7 +176,9 @@ func TestParked_Heartbeat(t *testing.T) {
 	require.Equal(t, []*conn.Conn{c.Conn}, h.Sweep())
 	h.Remove(c.Conn)
 
-	h = startHeart(t, time.Millisecond)
+	// A kernel may delay an acknowledgement by 40 ms, and a peer that takes
+	// something from one look to the next, of eight in the interval, is not gone.
+	h = startHeart(t, time.Second)
 	h.Add(c.Conn)
 	c.expect("woken")
 	c.expectEnd(1006, conn.ErrPingTimeout)
