@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/presence"
 	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/store"
@@ -23,8 +24,8 @@ import (
 type groupState struct {
 	// fixed
 	obj        *objectState
-	attendance *attendance    // nil: its type has no Presence
-	record     *record.Record // the history; nil: its type has none
+	attendance *presence.Attendance // nil: its type has no Presence
+	record     *record.Record       // the history; nil: its type has none
 
 	sessions atomic.Pointer[sessions] // of the clients; nil: none
 

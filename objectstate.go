@@ -201,7 +201,7 @@ type LiveObject struct {
 
 // state describes the object as it is now.
 func (o *objectState) state() LiveObject {
-	l := LiveObject{ObjectInfo: o.info(), Members: o.attendance().count(), Hibernated: o.Asleep()}
+	l := LiveObject{ObjectInfo: o.info(), Members: o.attendance().Count(), Hibernated: o.Asleep()}
 	if s := o.crowd.Load(); s != nil {
 		l.Sockets = s.set.Len()
 	}

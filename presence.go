@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/exactjson"
+	"github.com/godurable/dog/internal/inflight"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/presence"
+	"github.com/godurable/dog/internal/turn"
 )
 
 const (
@@ -96,6 +98,7 @@ func newPresenceChange(c *presence.Change) PresenceChange {
 	}
 }
 
+// membersOf returns members that their receiver may modify.
 func membersOf(from []presence.Member) []Member {
 	if len(from) == 0 {
 		return nil
@@ -115,22 +118,30 @@ func membersOf(from []presence.Member) []Member {
 // page, and then the uid of the last member of the previous page. If n is not
 // between 1 and 1,000, it stands for 1,000. There are none if [Presence] is
 // off. Members keeps the turn.
-func (o *Object) Members(after string, n int) []Member { return o.attendance().page(after, n) }
+func (o *Object) Members(after string, n int) []Member { return pageOf(o.attendance(), after, n) }
 
 // MemberCount returns the number of members of the object, 0 if [Presence] is
 // off. It takes constant time and keeps the turn.
-func (o *Object) MemberCount() int { return o.attendance().count() }
+func (o *Object) MemberCount() int { return o.attendance().Count() }
 
 // Members returns the members of the group, on all replicas: see
 // [Object.Members].
-func (g *Group) Members(after string, n int) []Member { return g.attendance().page(after, n) }
+func (g *Group) Members(after string, n int) []Member { return pageOf(g.attendance(), after, n) }
 
 // MemberCount returns the number of members of the group: see
 // [Object.MemberCount].
-func (g *Group) MemberCount() int { return g.attendance().count() }
+func (g *Group) MemberCount() int { return g.attendance().Count() }
+
+// pageOf implements Members.
+func pageOf(a *presence.Attendance, after string, n int) []Member {
+	if n < 1 || n > maxMembers {
+		n = maxMembers
+	}
+	return membersOf(a.Page(after, n))
+}
 
 // attendance returns the list of a running object, otherwise nil.
-func (c *core) attendance() *attendance {
+func (c *core) attendance() *presence.Attendance {
 	if o := c.object(); o != nil {
 		return o.attendance()
 	}
@@ -142,19 +153,19 @@ func (c *core) attendance() *attendance {
 // gives up the turn. It returns a [UsageError] if the type has no [Presence],
 // as replicas never have, and ErrShutdown.
 func (s Stub[T]) Members(ctx context.Context, after string, n int) (members []Member, err error) {
-	err = s.ask(ctx, "Stub.Members", func(a *attendance) { members = a.page(after, n) })
+	err = s.ask(ctx, "Stub.Members", func(a *presence.Attendance) { members = pageOf(a, after, n) })
 	return members, err
 }
 
 // MemberCount returns the number of members of the object or group. The errors
 // are those of [Stub.Members].
 func (s Stub[T]) MemberCount(ctx context.Context) (n int, err error) {
-	err = s.ask(ctx, "Stub.MemberCount", func(a *attendance) { n = a.count() })
+	err = s.ask(ctx, "Stub.MemberCount", func(a *presence.Attendance) { n = a.Count() })
 	return n, err
 }
 
 // ask calls f with the list of the object, if it has one in memory.
-func (s Stub[T]) ask(ctx context.Context, op string, f func(*attendance)) error {
+func (s Stub[T]) ask(ctx context.Context, op string, f func(*presence.Attendance)) error {
 	if s.to == nil {
 		return notRunning(op)
 	}
@@ -219,10 +230,69 @@ func (s *Socket) SetPresence(v any) error {
 	if s.over() {
 		return ErrSocketClosed
 	}
-	set := func() { a.set(s.uid, value) }
+	set := func() { a.Set(s.uid, value) }
 	if s.obj.Gate.Open() {
 		set()
 		return nil
 	}
 	return s.obj.sendGatedWithin(&s.held, s.conn.QueueBytes(), len(value), set)
+}
+
+// newAttendance returns the list of the members of a group, or of an object
+// with sockets. It returns nil if the type has no Presence. The list belongs to
+// the object's identity, not to its life.
+func newAttendance(o *objectState) *presence.Attendance {
+	p := o.ns.presence
+	if !p.on() {
+		return nil
+	}
+	return presence.NewAttendance((*listOwner)(o), presence.Config{
+		Grace: p.Grace, Every: p.Every, Silent: !o.ns.onPresence,
+		Seq: uint64(o.runtime().host.WallClock().UnixMicro()), // more than this object can have made before
+	})
+}
+
+// attendance returns the list of the object's members, or nil.
+func (o *objectState) attendance() *presence.Attendance {
+	if o.group != nil {
+		return o.group.attendance
+	}
+	if s := o.crowd.Load(); s != nil {
+		return s.attendance
+	}
+	return nil
+}
+
+// attendance returns the list in which the socket's uid is a member, or nil.
+func (s *Socket) attendance() *presence.Attendance {
+	if s.obj.replica != nil {
+		return s.obj.replica.group.attendance
+	}
+	return s.obj.attendance()
+}
+
+// listOwner is an object as the list of its members knows it.
+type listOwner objectState
+
+func (l *listOwner) Now() presence.Time { return presence.Time(l.ns.rt.now()) }
+
+func (l *listOwner) Work() *inflight.Work { return l.ns.rt.host.Work }
+
+// Deliver runs OnPresence. Writes of OnPresence that get lost are an error.
+func (l *listOwner) Deliver(take func() *presence.Change) error {
+	o, life := (*objectState)(l), l.ns.rt.host.Ctx
+	var outcome <-chan error
+	err := o.Deliver(life, &turn.Origin{}, object.EventPresence, "", func(ctx context.Context, v any) error {
+		c := take()
+		if c == nil {
+			return nil
+		}
+		defer func() { outcome = o.Gate.Outcome() }()
+		return v.(PresenceHandler).OnPresence(ctx, newPresenceChange(c))
+	})
+	if outcome != nil {
+		err = o.AwaitOutcome(life, outcome, err)
+	}
+	o.report(EventPresence, err)
+	return err
 }

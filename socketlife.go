@@ -31,7 +31,7 @@ func (s *Socket) finish(cause *CloseError) {
 		)
 	}
 	s.release()
-	s.attendance().exit(s)
+	s.attendance().Exit(s.uid)
 	s.obj.runtime().opts.Trace.socketClosed(s, cause)
 	s.report(cause)
 }
@@ -142,7 +142,7 @@ func (s *Socket) vanish(lost error) {
 func (s *Socket) join(v1 *v1Request) {
 	rt, set := s.obj.runtime(), s.obj.socketSet()
 	s.joinSet(set, v1)
-	s.attendance().enter(s)
+	s.attendance().Enter(s.uid)
 	s.conn.StartHeartbeat()
 	// The goroutine that closes all sockets may have done so just before this
 	// one was added.

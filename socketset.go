@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godurable/dog/internal/conn"
+	"github.com/godurable/dog/internal/presence"
 	"github.com/godurable/dog/internal/record"
 )
 
@@ -14,8 +15,8 @@ import (
 // identity, not to its life.
 type socketSet struct {
 	set        conn.Set
-	attendance *attendance    // nil: the type of the object has no Presence. fixed
-	record     *record.Record // the history of a plain object; nil: none. fixed
+	attendance *presence.Attendance // nil: the type of the object has no Presence. fixed
+	record     *record.Record       // the history of a plain object; nil: none. fixed
 
 	sessions atomic.Pointer[sessions] // of the clients of a plain object; nil: none
 
@@ -141,7 +142,7 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 // leave, keeps messages, or has members that OnPresence has not been told of.
 // It takes no lock except those of the sockets, the messages and the members.
 func (o *objectState) Occupied() bool {
-	if o.attendance().busy() {
+	if o.attendance().Busy() {
 		return true
 	}
 	s := o.crowd.Load()

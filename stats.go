@@ -284,7 +284,7 @@ func (g *groupState) stats(t *tour) GroupStats {
 	for _, r := range g.replicaStates() {
 		s.Replicas = append(s.Replicas, r.stats(t))
 	}
-	s.Limit, s.Members = g.obj.ns.limit, g.attendance.count()
+	s.Limit, s.Members = g.obj.ns.limit, g.attendance.Count()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.book != nil {

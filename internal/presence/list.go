@@ -8,10 +8,11 @@
 // appears in none of them, however often it did.
 //
 // A List is a pure data structure. It starts nothing, locks nothing and reads
-// no clock. Its owner must serialize all calls, and passes the time.
+// no clock. Its owner must serialize all calls, and passes the time. An
+// [Attendance] does so, and delivers the changes.
 //
-// It does not know connections, objects and groups, nor what happens to a
-// change.
+// The package does not know connections, objects and groups, nor what happens
+// to a change. All that it needs of these are the methods of an [Owner].
 package presence
 
 import (

@@ -1,0 +1,126 @@
+package presence_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog/internal/inflight"
+	"github.com/godurable/dog/internal/presence"
+)
+
+// owner is an owner that notes what is delivered, and when.
+type owner struct {
+	epoch time.Time
+	work  *inflight.Work
+	fail  error
+	busy  time.Duration // how long it takes until the owner is ready
+
+	at     []time.Duration // of the deliveries, since the epoch
+	counts []int           // members after what was delivered; -1: there was nothing any more
+}
+
+func (o *owner) Now() presence.Time { return presence.Time(time.Since(o.epoch)) }
+
+func (o *owner) Work() *inflight.Work { return o.work }
+
+func (o *owner) Deliver(take func() *presence.Change) error {
+	time.Sleep(o.busy)
+	o.at = append(o.at, time.Since(o.epoch))
+	if c := take(); c != nil {
+		o.counts = append(o.counts, c.Count)
+	} else {
+		o.counts = append(o.counts, -1)
+	}
+	return o.fail
+}
+
+func newAttendance() (*presence.Attendance, *owner) {
+	o := &owner{epoch: time.Now(), work: inflight.New()}
+	return presence.NewAttendance(o, presence.Config{Grace: 10 * time.Second, Every: time.Second}), o
+}
+
+func TestAttendance_DeliversWhenAChangeHasWaitedForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o := newAttendance()
+		a.Enter("ada")
+		time.Sleep(time.Second / 2)
+		a.Enter("bob")
+		a.Exit("bob")
+		time.Sleep(time.Minute)
+		require.Equal(t, []time.Duration{time.Second, 10500*time.Millisecond + time.Second}, o.at)
+		require.Equal(t, []int{2, 1}, o.counts)
+		require.Equal(t, []presence.Member{{UID: "ada"}}, a.Page("", 10))
+		require.Equal(t, 1, a.Count())
+		a.Exit("ada")
+		time.Sleep(time.Minute)
+		require.Equal(t, []int{2, 1, 0}, o.counts)
+		require.False(t, a.Busy())
+	})
+}
+
+func TestAttendance_PausesLongerAfterEachFailureUpToAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o := newAttendance()
+		o.fail = errors.New("no")
+		a.Enter("ada")
+		time.Sleep(4 * time.Minute)
+		var seconds []float64
+		for _, at := range o.at {
+			seconds = append(seconds, at.Seconds())
+		}
+		require.Equal(t, []float64{1, 2, 4, 8, 16, 32, 64, 124, 184}, seconds)
+		require.True(t, a.Busy())
+		o.fail = nil
+		a.Enter("bob")
+		time.Sleep(time.Minute)
+		require.Equal(t, []int{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2}, o.counts, "bob after the change that had failed")
+	})
+}
+
+func TestAttendance_ChangeThatIsUndoneBeforeTheOwnerIsReadyIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o := newAttendance()
+		a.Enter("ada")
+		time.Sleep(time.Minute)
+		o.busy = 20 * time.Second
+		a.Exit("ada")
+		time.Sleep(15 * time.Second) // it is due, and the owner is busy
+		a.Enter("ada")
+		time.Sleep(time.Minute)
+		require.Equal(t, []int{1, -1}, o.counts)
+		require.Equal(t, 1, a.Count())
+		a.Exit("ada")
+		time.Sleep(time.Minute)
+		require.Equal(t, []int{1, -1, 0}, o.counts)
+	})
+}
+
+func TestAttendance_DeliversNothingWhenItsWorkIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, o := newAttendance()
+		o.busy = 20 * time.Second
+		a.Enter("ada")
+		time.Sleep(10 * time.Second)
+		o.work.Close()
+		require.False(t, a.Busy())
+		o.work.Wait()
+		require.Equal(t, []int{-1}, o.counts)
+		a.Enter("bob")
+		time.Sleep(time.Minute)
+		require.Len(t, o.counts, 1)
+	})
+}
+
+func TestAttendance_NilHasNoMembers(t *testing.T) {
+	var a *presence.Attendance
+	a.Enter("ada")
+	a.Set("ada", "1")
+	a.Exit("ada")
+	require.Empty(t, a.Page("", 10))
+	require.Zero(t, a.Count())
+	require.False(t, a.Busy())
+}
