@@ -177,7 +177,8 @@ func TestParked_Heartbeat(t *testing.T) {
 	h.Remove(c.Conn)
 
 	// A kernel may delay an acknowledgement by 40 ms, and a peer that takes
-	// something from one look to the next, of eight in the interval, is not gone.
+	// something from one look to the next, of eight in the interval, is not
+	// gone.
 	h = startHeart(t, time.Second)
 	h.Add(c.Conn)
 	c.expect("woken")

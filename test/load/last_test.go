@@ -16,8 +16,9 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// A client that ends its part of the connection still gets what its replica
-// sent before, once that is durable, and only then the answer to its close.
+// A client that ends its part of the connection still gets what the owner of
+// its socket sent before, once that is durable, and only then the answer to its
+// close.
 func TestSocket_HeldMessagesArriveAfterTheClientHasClosed(t *testing.T) {
 	ends := map[string]struct {
 		end    func(*net.TCPConn) error
@@ -41,37 +42,31 @@ func TestSocket_HeldMessagesArriveAfterTheClientHasClosed(t *testing.T) {
 	for endName, end := range ends {
 		for outcomeName, outcome := range outcomes {
 			for _, n := range []int{0, 1, 100} {
-				t.Run(fmt.Sprintf("%s, %s, %d", endName, outcomeName, n), func(t *testing.T) {
-					engine := storetest.New()
+				forEachOwner(t, fmt.Sprintf("%s, %s, %d", endName, outcomeName, n), func(t *testing.T, kind string) {
 					sent, closed := make(chan error, 1), make(chan []error, 1)
-					options := dog.Options{
-						Store:   fixture.StoreOf(engine),
-						Sockets: dog.SocketOptions{CloseTimeout: outcome.timeout},
-					}
-					h := fixture.NewRoomsWith(t, options, dog.GroupOptions[fixture.Lobby]{Limit: 2}, &fixture.Hooks{
-						Message: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ dog.Message) error {
-							err := fixture.Put(r)
+					v, engine := fixture.NewGatedOwners(t, kind, &fixture.OwnerHooks{
+						SocketOptions: dog.SocketOptions{CloseTimeout: outcome.timeout},
+						Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, _ dog.Message) error {
+							err := fixture.Put(o)
 							for i := range n {
 								if i%2 == 0 {
 									err = errors.Join(err, s.Send("held"))
 								} else {
-									err = errors.Join(err, r.Emit("held"))
+									err = errors.Join(err, fixture.Emit(o, "held"))
 								}
 							}
 							sent <- err
 							return err
 						},
-						Close: func(_ context.Context, r *fixture.Room, s *dog.Socket, _ int, _ string) error {
-							for range r.Sockets() {
+						Close: func(_ context.Context, o fixture.Owner, s *dog.Socket, _ int, _ string) error {
+							for range o.Sockets() {
 								return errors.New("it is listed still")
 							}
-							closed <- []error{s.Send("too late"), r.Emit("too late")}
+							closed <- []error{s.Send("too late"), fixture.Emit(o, "too late")}
 							return nil
 						},
 					})
-					engine.Flush()
-					t.Cleanup(engine.Prompt)
-					client := mustDial(t, serveTCP(t, h, nil), "/ws")
+					client := mustDial(t, serveTCP(t, v.Serve, nil), "/?u=ada")
 					require.NoError(t, client.SetDeadline(time.Now().Add(patience)))
 					require.NoError(t, client.send(opText, ""))
 					require.NoError(t, <-sent)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -33,10 +34,30 @@ const (
 // that long unless it fails.
 const patience = time.Minute
 
-// An audience is a group of several replicas with clients that read what they
-// are sent, and others that do not.
+// forEachOwner runs a test, which may have a name besides that of the kind, for
+// each kind of owner.
+func forEachOwner(t *testing.T, name string, f func(t *testing.T, kind string)) {
+	t.Helper()
+	for _, kind := range fixture.OwnerKinds {
+		t.Run(path.Join(name, kind), func(t *testing.T) { f(t, kind) })
+	}
+}
+
+// forEachReceiver runs a test for the kinds of owners that choose the options
+// of each socket.
+func forEachReceiver(t *testing.T, f func(t *testing.T, kind string)) {
+	t.Helper()
+	for _, kind := range fixture.OwnerKinds {
+		if fixture.HasReceive(kind) {
+			t.Run(kind, func(t *testing.T) { f(t, kind) })
+		}
+	}
+}
+
+// An audience is an object, or a group of several replicas, with clients that
+// read what they are sent, and others that do not.
 type audience struct {
-	*fixture.Rooms
+	*fixture.Owners
 	well, slow []*peer
 	ended      chan *dog.CloseError // how sockets ended
 }
@@ -50,38 +71,41 @@ const (
 	talk        = 100 * atOnce
 )
 
-// newAudience connects the clients; slow are the options of the slow ones'
-// sockets.
-func newAudience(t *testing.T, options dog.Options, slow dog.SocketOptions) *audience {
+// newAudience connects the clients to an owner of a kind; slow are the options
+// of the slow ones' sockets.
+func newAudience(t *testing.T, kind string, options dog.Options, slow dog.SocketOptions) *audience {
 	t.Helper()
 	a := &audience{ended: make(chan *dog.CloseError, wellClients+slowClients)}
 	options.Logger = slog.New(slog.DiscardHandler)
 	options.Trace = &dog.Trace{SocketClosed: func(_ *dog.Socket, cause *dog.CloseError) { a.ended <- cause }}
 	pad := strings.Repeat(".", padding)
-	a.Rooms = fixture.NewRoomsWith(
-		t, options, dog.GroupOptions[fixture.Lobby]{Limit: wellClients/slowClients + 1},
-		&fixture.Hooks{
-			Receive: func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
-				if req.URL.Path == "/slow" {
-					r.Connect(w, req, &slow)
-				} else {
-					r.Connect(w, req, nil)
-				}
-			},
-			Message: func(ctx context.Context, r *fixture.Room, s *dog.Socket, m dog.Message) error {
-				key := m.Data[len(m.Data)-1:]
-				return r.Broadcast(m.String()+pad, dog.Coalesce(string(key)))
-			},
+	owners := 1
+	if fixture.IsReplica(kind) {
+		owners = slowClients
+	}
+	a.Owners = fixture.NewOwners(t, kind, options, &fixture.OwnerHooks{
+		MaxSockets: (wellClients + slowClients) / owners,
+		Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+			var own *dog.SocketOptions
+			if req.URL.Path == "/slow" {
+				own = &slow
+			}
+			_, err := o.Connect(w, req, own)
+			return err
 		},
-	)
-	addr := serveTCP(t, a, smallBuffer)
+		Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, m dog.Message) error {
+			key := m.Data[len(m.Data)-1:]
+			return o.Broadcast(m.String()+pad, dog.Coalesce(string(key)))
+		},
+	})
+	addr := serveTCP(t, a.Serve, smallBuffer)
 	for i := range slowClients {
 		a.slow = append(a.slow, mustDial(t, addr, fmt.Sprint("/slow?u=slow", i)))
 		for j := range wellClients / slowClients {
 			a.well = append(a.well, mustDial(t, addr, fmt.Sprintf("/ws?u=well%d.%d", i, j)))
 		}
 	}
-	require.Len(t, a.Loads(), slowClients)
+	require.Len(t, a.Loads(), owners)
 	return a
 }
 
@@ -130,132 +154,142 @@ func (a *audience) requireLeft(t *testing.T) {
 }
 
 func TestSlow_DisconnectOverTCP(t *testing.T) {
-	a := newAudience(t, dog.Options{}, dog.SocketOptions{
-		QueueBytes: queueBytes, Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: patience,
-	})
-	a.talk(t)
-	require.Equal(t, wellClients+slowClients, a.Runtime.Stats().Sockets, "they have not read that they are closed")
-	for _, p := range a.slow {
-		received, err := p.listen()
-		require.EqualError(t, err, "closed: 1008 slow consumer")
-		require.NotEmpty(t, received, "what the kernel took")
-		for i, n := range received {
-			require.Equal(t, i, n)
+	forEachReceiver(t, func(t *testing.T, kind string) {
+		a := newAudience(t, kind, dog.Options{}, dog.SocketOptions{
+			QueueBytes: queueBytes, Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: patience,
+		})
+		a.talk(t)
+		require.Equal(t, wellClients+slowClients, a.Runtime.Stats().Sockets, "they have not read that they are closed")
+		for _, p := range a.slow {
+			received, err := p.listen()
+			require.EqualError(t, err, "closed: 1008 slow consumer")
+			require.NotEmpty(t, received, "what the kernel took")
+			for i, n := range received {
+				require.Equal(t, i, n)
+			}
+			require.NoError(t, p.Close())
 		}
-		require.NoError(t, p.Close())
-	}
-	for range a.slow {
-		cause := <-a.ended
-		require.ErrorIs(t, cause, dog.ErrSlowConsumer)
-		require.Equal(t, 1008, cause.Code)
-	}
-	stats := a.Runtime.Stats()
-	require.EqualValues(t, slowClients, stats.Slow)
-	require.Positive(t, stats.Lost)
-	a.requireLeft(t)
-	a.talk(t)
+		for range a.slow {
+			cause := <-a.ended
+			require.ErrorIs(t, cause, dog.ErrSlowConsumer)
+			require.Equal(t, 1008, cause.Code)
+		}
+		stats := a.Runtime.Stats()
+		require.EqualValues(t, slowClients, stats.Slow)
+		require.Positive(t, stats.Lost)
+		a.requireLeft(t)
+		a.talk(t)
+	})
 }
 
 func TestSlow_DropOldestOverTCP(t *testing.T) {
-	a := newAudience(
-		t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience},
-	)
-	a.talk(t)
-	require.Greater(t, a.Runtime.Stats().QueuedBytes, slowClients*queueBytes/2)
-	all := 0
-	for _, p := range a.slow {
-		received, err := p.listen()
-		require.NoError(t, err)
-		require.True(t, slices.IsSorted(received), received)
-		all += len(received)
-	}
-	stats := a.Runtime.Stats()
-	require.Zero(t, stats.Slow)
-	require.Zero(t, stats.Lost)
-	require.Positive(t, stats.Dropped)
-	require.EqualValues(t, slowClients*talk, uint64(all)+stats.Dropped)
-	require.Empty(t, a.ended)
+	forEachReceiver(t, func(t *testing.T, kind string) {
+		a := newAudience(
+			t, kind, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience},
+		)
+		a.talk(t)
+		require.Greater(t, a.Runtime.Stats().QueuedBytes, slowClients*queueBytes/2)
+		all := 0
+		for _, p := range a.slow {
+			received, err := p.listen()
+			require.NoError(t, err)
+			require.True(t, slices.IsSorted(received), received)
+			all += len(received)
+		}
+		stats := a.Runtime.Stats()
+		require.Zero(t, stats.Slow)
+		require.Zero(t, stats.Lost)
+		require.Positive(t, stats.Dropped)
+		require.EqualValues(t, slowClients*talk, uint64(all)+stats.Dropped)
+		require.Empty(t, a.ended)
+	})
 }
 
 func TestSlow_CoalesceOverTCP(t *testing.T) {
-	a := newAudience(
-		t, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience},
-	)
-	a.talk(t)
-	all := 0
-	for _, p := range a.slow {
-		received, err := p.listen()
-		require.NoError(t, err)
-		require.True(t, slices.IsSorted(received), received)
-		const keys = 10
-		for i, n := range received[len(received)-keys:] {
-			require.Equal(t, talk-keys+i, n, "the newest of each key")
+	forEachReceiver(t, func(t *testing.T, kind string) {
+		a := newAudience(
+			t, kind, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience},
+		)
+		a.talk(t)
+		all := 0
+		for _, p := range a.slow {
+			received, err := p.listen()
+			require.NoError(t, err)
+			require.True(t, slices.IsSorted(received), received)
+			const keys = 10
+			for i, n := range received[len(received)-keys:] {
+				require.Equal(t, talk-keys+i, n, "the newest of each key")
+			}
+			all += len(received)
 		}
-		all += len(received)
-	}
-	stats := a.Runtime.Stats()
-	require.Zero(t, stats.Slow)
-	require.Zero(t, stats.Lost)
-	require.Positive(t, stats.Coalesced)
-	require.EqualValues(t, slowClients*talk, uint64(all)+stats.Coalesced)
-	require.Empty(t, a.ended)
+		stats := a.Runtime.Stats()
+		require.Zero(t, stats.Slow)
+		require.Zero(t, stats.Lost)
+		require.Positive(t, stats.Coalesced)
+		require.EqualValues(t, slowClients*talk, uint64(all)+stats.Coalesced)
+		require.Empty(t, a.ended)
+	})
 }
 
 func TestSlow_ClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
-	for name, c := range map[string]struct {
-		options dog.SocketOptions
-		code    int
-	}{
-		"WriteTimeout": {dog.SocketOptions{Slow: dog.DropOldest, WriteTimeout: 100 * time.Millisecond}, 1006},
-		"CloseTimeout": {
-			dog.SocketOptions{
-				Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: 100 * time.Millisecond,
+	forEachReceiver(t, func(t *testing.T, kind string) {
+		for name, c := range map[string]struct {
+			options dog.SocketOptions
+			code    int
+		}{
+			"WriteTimeout": {dog.SocketOptions{Slow: dog.DropOldest, WriteTimeout: 100 * time.Millisecond}, 1006},
+			"CloseTimeout": {
+				dog.SocketOptions{
+					Slow: dog.DisconnectSlow, WriteTimeout: time.Second, CloseTimeout: 100 * time.Millisecond,
+				},
+				1008,
 			},
-			1008,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.options.QueueBytes = queueBytes
-			a := newAudience(t, dog.Options{}, c.options)
-			a.talk(t)
-			for range a.slow {
-				cause := <-a.ended
-				require.ErrorIs(t, cause, dog.ErrSlowConsumer)
-				require.Equal(t, c.code, cause.Code)
-			}
-			require.EqualValues(t, slowClients, a.Runtime.Stats().Slow)
-			a.requireLeft(t)
-			a.talk(t)
-		})
-	}
+		} {
+			t.Run(name, func(t *testing.T) {
+				c.options.QueueBytes = queueBytes
+				a := newAudience(t, kind, dog.Options{}, c.options)
+				a.talk(t)
+				for range a.slow {
+					cause := <-a.ended
+					require.ErrorIs(t, cause, dog.ErrSlowConsumer)
+					require.Equal(t, c.code, cause.Code)
+				}
+				require.EqualValues(t, slowClients, a.Runtime.Stats().Slow)
+				a.requireLeft(t)
+				a.talk(t)
+			})
+		}
+	})
 }
 
 // A dead client is one that the kernel still speaks for, but that neither reads
 // nor answers. Some are parked when they are found.
 func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
-	a := newAudience(
-		t, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond},
-		dog.SocketOptions{},
-	)
-	got := make(chan error)
-	for _, p := range a.well {
-		go func() {
-			_, _, err := p.next() // answers pings until it gets something else
-			got <- err
-		}()
-	}
-	for range a.slow {
-		cause := <-a.ended
-		require.ErrorIs(t, cause, dog.ErrPingTimeout)
-		require.Equal(t, 1006, cause.Code)
-	}
-	require.Zero(t, a.Runtime.Stats().Slow)
-	a.requireLeft(t)
-	require.NoError(t, a.Group.Broadcast(t.Context(), "still there?"))
-	for range a.well {
-		require.NoError(t, <-got)
-	}
-	require.Empty(t, a.ended)
+	forEachReceiver(t, func(t *testing.T, kind string) {
+		a := newAudience(
+			t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond},
+			dog.SocketOptions{},
+		)
+		got := make(chan error)
+		for _, p := range a.well {
+			go func() {
+				_, _, err := p.next() // answers pings until it gets something else
+				got <- err
+			}()
+		}
+		for range a.slow {
+			cause := <-a.ended
+			require.ErrorIs(t, cause, dog.ErrPingTimeout)
+			require.Equal(t, 1006, cause.Code)
+		}
+		require.Zero(t, a.Runtime.Stats().Slow)
+		a.requireLeft(t)
+		require.NoError(t, a.Broadcast(t.Context(), "still there?"))
+		for range a.well {
+			require.NoError(t, <-got)
+		}
+		require.Empty(t, a.ended)
+	})
 }
 
 // BenchmarkBroadcastSlow is a message to 1,000 sockets over TCP until all have
