@@ -31,10 +31,10 @@ func BenchmarkEvent(b *testing.B) {
 	ran := 0
 	handle := func(context.Context, any) error { ran++; return nil }
 	// the first one starts the group
-	require.NoError(b, o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle))
+	require.NoError(b, o.Deliver(ctx, &turn.Origin{}, object.EventMessage, handle))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle); err != nil {
+		if err := o.Deliver(ctx, &turn.Origin{}, object.EventMessage, handle); err != nil {
 			b.Fatal(err)
 		}
 	}

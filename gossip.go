@@ -135,7 +135,7 @@ func (r *replicaState) reply(ctx context.Context, from turn.Origin, question []b
 		return nil, misuse("Gossip", "%s has no OnGossip", r.obj.ns.typ.Elem())
 	}
 	var outcome <-chan error
-	err = r.obj.Deliver(ctx, &from, object.EventGossip, "", func(life context.Context, v any) (err error) {
+	err = r.obj.Deliver(ctx, &from, object.EventGossip, func(life context.Context, v any) (err error) {
 		defer func() { outcome = r.obj.Gate.Outcome() }()
 		bounded := turn.From(life).Within(ctx)
 		defer bounded.Release()

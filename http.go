@@ -162,7 +162,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	err = on(r.Context(), a, func(o *objectState) error {
 		var outcome <-chan error
 		refused = nil
-		err := o.Deliver(r.Context(), &from, object.EventIdentify, "", func(ctx context.Context, v any) error {
+		err := o.Deliver(r.Context(), &from, object.EventIdentify, func(ctx context.Context, v any) error {
 			in := r.WithContext(ctx)
 			body.Attach(in)
 			defer body.Keep()
@@ -246,7 +246,7 @@ func receive(
 	var refused error // what Receive returned
 	err = on(r.Context(), to, func(o *objectState) error {
 		refused = nil
-		err := o.Deliver(r.Context(), &from, object.EventReceive, "", func(ctx context.Context, value any) error {
+		err := o.Deliver(r.Context(), &from, object.EventReceive, func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
 			response.Begin(a.event, o.Gate)
 			defer response.Returned()

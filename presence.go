@@ -282,7 +282,7 @@ func (l *listOwner) Work() *inflight.Work { return l.ns.rt.host.Work }
 func (l *listOwner) Deliver(take func() *presence.Change) error {
 	o, life := (*objectState)(l), l.ns.rt.host.Ctx
 	var outcome <-chan error
-	err := o.Deliver(life, &turn.Origin{}, object.EventPresence, "", func(ctx context.Context, v any) error {
+	err := o.Deliver(life, &turn.Origin{}, object.EventPresence, func(ctx context.Context, v any) error {
 		c := take()
 		if c == nil {
 			return nil

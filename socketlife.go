@@ -243,7 +243,7 @@ func (s *Socket) life() context.Context { return s.obj.runtime().host.Ctx }
 // event runs a handler of the socket's object. It reports and returns the
 // handler's error.
 func (s *Socket) event(wait context.Context, kind EventKind, handle func(ctx context.Context, v any) error) error {
-	err := s.obj.Deliver(wait, &turn.Origin{}, object.EventKind(kind), "", handle)
+	err := s.obj.Deliver(wait, &turn.Origin{}, object.EventKind(kind), handle)
 	s.obj.report(kind, err)
 	return err
 }

@@ -80,7 +80,7 @@ func benchStoreAndSend(b *testing.B, objects int, keep func(*benchKeeper) error)
 	for i := range all {
 		all[i], err = keepers.Named(fmt.Sprint(i)).to.object()
 		require.NoError(b, err)
-		require.NoError(b, all[i].Deliver(ctx, &turn.Origin{}, object.EventMessage, "", handle))
+		require.NoError(b, all[i].Deliver(ctx, &turn.Origin{}, object.EventMessage, handle))
 	}
 	var mu sync.Mutex
 	var delays []time.Duration
@@ -92,7 +92,7 @@ func benchStoreAndSend(b *testing.B, objects int, keep func(*benchKeeper) error)
 			for i := bringer; i < b.N; i += bringers {
 				o := mine[i/bringers%len(mine)]
 				sampled := i/bringers%16 == 0
-				if err := o.Deliver(ctx, &turn.Origin{}, object.EventMessage, "", func(_ context.Context, v any) error {
+				if err := o.Deliver(ctx, &turn.Origin{}, object.EventMessage, func(_ context.Context, v any) error {
 					if err := keep(v.(*benchKeeper)); err != nil {
 						return err
 					}

@@ -47,7 +47,7 @@ func (r *alarmRun) call() error {
 		return err
 	}
 	return r.on(func(o *Object) error {
-		return o.Deliver(r.class.host.Ctx, &turn.Origin{}, EventAlarm, "", r.handle)
+		return o.Deliver(r.class.host.Ctx, &turn.Origin{}, EventAlarm, r.handle)
 	})
 }
 

@@ -101,7 +101,7 @@ func (c *Class) named(name string) *Object { return c.Object(NamedID(c.Origin, I
 // run runs an event of an object.
 func run(ctx context.Context, o *Object, f func(ctx context.Context, life int) error) error {
 	return o.Deliver(
-		ctx, &turn.Origin{}, EventCall, "", func(ctx context.Context, v any) error { return f(ctx, v.(int)) },
+		ctx, &turn.Origin{}, EventCall, func(ctx context.Context, v any) error { return f(ctx, v.(int)) },
 	)
 }
 

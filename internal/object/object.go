@@ -261,10 +261,9 @@ func (o *Object) Start(wait context.Context, from *turn.Origin) error {
 // [Life.Begin], [Life.Run]). [Object.Abort] is no event. What an object queues
 // for itself (Go, timers, OnStop) never leaves it.
 //
-// wait limits the wait for the turn. method is the name of a called method,
-// otherwise "".
-func (o *Object) Deliver(wait context.Context, from *turn.Origin, kind EventKind, method string, handle Work) error {
-	h := handling{kind: kind, method: method, ends: true}
+// wait limits the wait for the turn.
+func (o *Object) Deliver(wait context.Context, from *turn.Origin, kind EventKind, handle Work) error {
+	h := handling{kind: kind, ends: true}
 	return o.deliver(wait, from, &h, handle)
 }
 
@@ -291,7 +290,7 @@ func (o *Object) deliver(wait context.Context, from *turn.Origin, h *handling, h
 
 // Admin runs the library's own work on the object, which it does not start.
 func (o *Object) Admin(wait context.Context, from turn.Origin, do func(*Life) error) error {
-	return o.Deliver(wait, &from, EventAdmin, "", func(ctx context.Context, _ any) error {
+	return o.Deliver(wait, &from, EventAdmin, func(ctx context.Context, _ any) error {
 		return do(LifeOf(turn.From(ctx)))
 	})
 }
