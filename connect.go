@@ -138,3 +138,50 @@ func (ns *namespace) upgrades(w http.ResponseWriter, r *http.Request, log func()
 	}
 	return err == nil
 }
+
+// refused logs that the object has refused a client. o is nil for an object
+// that is not running.
+func (o *objectState) refused(err error) {
+	if o != nil {
+		o.ns.refused(o.Log(), err)
+	}
+}
+
+// refused logs that a client was refused, with a remedy if the program has one.
+func (ns *namespace) refused(log *slog.Logger, err error) {
+	reason, cure := refusal(err)
+	if cure == "" {
+		log.Debug("WebSocket refused", "error", err)
+		return
+	}
+	if reason == noUpgrade {
+		err = nil // it only names the header that is missing
+	}
+	ns.rt.refusals.Warn(log, ns.Name, "WebSocket refused: "+reason+". "+cure, err)
+}
+
+// noUpgrade is the reason for a request that is an ordinary one.
+const noUpgrade = "the request does not ask for a WebSocket"
+
+// refusal returns the reason why a client was refused and the remedy that the
+// program has, or "" if there is none.
+func refusal(err error) (reason, cure string) {
+	var handshake *conn.HandshakeError
+	switch {
+	case errors.Is(err, ErrInvalidName):
+		return "its uid is invalid", "Set the uid of clients: SocketOptions.UID, Stub.WithUID"
+	case errors.Is(err, ErrSocketsFull):
+		return "the object is full", "Raise MaxSockets (ObjectOptions), or spread clients over replicas with a Group"
+	case !errors.As(err, &handshake):
+		return "", ""
+	}
+	switch handshake.Status {
+	case http.StatusForbidden:
+		return "its page is of another origin", "Add the page's host to SocketOptions.OriginPatterns if it may connect"
+	case http.StatusUpgradeRequired, http.StatusMethodNotAllowed:
+		return noUpgrade,
+			"Give the type a Receive if it serves other requests too (IsUpgrade), " +
+				"or let the proxy pass on the headers Connection and Upgrade"
+	}
+	return "", ""
+}

@@ -3,6 +3,7 @@ package dog
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync"
 
@@ -195,6 +196,45 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		return
 	}
 	reserved.answer(w, body.Rest(), from, guard)
+}
+
+// refused logs that a request with an invalid name or uid was refused.
+func (a *address) refused(err error) {
+	if a.refusal != nil {
+		a.warn("request refused: the name of the object is invalid. "+
+			"Check names that clients choose before Named, New or Parse", err)
+		return
+	}
+	a.warn(
+		"request refused: its uid is invalid. Pass the uid of the client: GroupStub.Identify, Stub.WithUID, a Gateway",
+		err,
+	)
+}
+
+// turnedAway logs that the group's Gateway has refused a request with err, and
+// returns the error that the client gets.
+func (a *address) turnedAway(err error) error {
+	status := HTTPStatus(err)
+	if _, chosen := errors.AsType[*StatusError](err); !chosen && status == http.StatusInternalServerError {
+		a.warn("request refused by the gateway, with 403 since its error has no status. "+
+			"Return a StatusError to choose the response", err)
+		return &StatusError{Status: http.StatusForbidden, Err: err}
+	}
+	level := slog.LevelDebug // the program's own answer, such as 401 for each anonymous visitor
+	if status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	a.log().Log(context.Background(), level, "request refused by the gateway", "error", err)
+	return err
+}
+
+// warn logs why a request was refused, and the remedy, once a minute.
+func (a *address) warn(message string, err error) {
+	a.ns.rt.refusals.Warn(a.log(), a.ns.Name, message, err)
+}
+
+func (a *address) log() *slog.Logger {
+	return a.ns.rt.opts.Logger.With("namespace", a.ns.Name, "object", a.id.String())
 }
 
 // serve takes a place on the replica and passes the request to it.

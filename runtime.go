@@ -14,6 +14,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/sparselog"
 	"github.com/godurable/dog/internal/store"
 )
 
@@ -28,7 +29,7 @@ type Runtime struct {
 	catalog  *store.Catalog
 	epoch    time.Time
 	answers  answer.Host
-	refusals refusals
+	refusals sparselog.Log // why clients were refused, by namespace: they try again
 
 	poller  *conn.Poller // nil: sockets keep their goroutines
 	writers *conn.Writers
