@@ -50,7 +50,7 @@ func (b *inbox) OnAlarm(_ context.Context, alarm dog.Alarm) error {
 	return err
 }
 
-type street struct{ dog.Group }
+type inboxGroup struct{ dog.Group }
 
 // newInbox returns the stub of an inbox, by way of any uid, and a client's way
 // to it.
@@ -65,10 +65,10 @@ func newInbox(
 		RollbackOnError: true,
 	})
 	require.NoError(t, err)
-	streets, err := dog.RegisterGroup(rt, "street", boxes, &dog.GroupOptions[street]{Limit: 10})
+	groups, err := dog.RegisterGroup(rt, "inboxes", boxes, &dog.GroupOptions[inboxGroup]{Limit: 10})
 	require.NoError(t, err)
 	box := func() dog.Stub[inbox] {
-		stub, err := streets.Named("elm").Identify(context.Background(), "ada")
+		stub, err := groups.Named("main").Identify(context.Background(), "ada")
 		require.NoError(t, err)
 		return stub
 	}

@@ -25,13 +25,13 @@ func TestGroup_NewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 4, MaxReplicas: 2, Order: c.order})
-				identify := func(uid string) dog.Stub[boat] {
-					at, err := h.pier.Identify(context.Background(), uid)
+				h := newPlaces(t, dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 4, MaxReplicas: 2, Order: c.order})
+				identify := func(uid string) dog.Stub[placesReplica] {
+					at, err := h.group.Identify(context.Background(), uid)
 					require.NoError(t, err)
 					return at
 				}
-				var places []dog.Stub[boat]
+				var places []dog.Stub[placesReplica]
 				for _, uid := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 					places = append(places, identify(uid))
 				}
@@ -51,11 +51,11 @@ func TestGroup_NewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
 
 func TestGroup_KnownUIDGetsItsReplicaInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 3, Order: dog.FullestFirst})
-		ada, bob := h.board("ada"), h.board("bob")
-		h.board("cyd")
-		h.board("dan") // on the second
-		h.board("eve")
+		h := newPlaces(t, dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 3, Order: dog.FullestFirst})
+		ada, bob := h.connect("ada"), h.connect("bob")
+		h.connect("cyd")
+		h.connect("dan") // on the second
+		h.connect("eve")
 		h.leave(ada)
 		h.leave(bob)
 		require.Equal(t, []int{1, 2}, h.loads())
@@ -81,12 +81,12 @@ func TestGroup_LingerIsConfigurable(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHarbour(
-					t, dog.Options{LingerFor: c.options}, dog.GroupOptions[pier]{Limit: 3, LingerFor: c.group},
+				h := newPlaces(
+					t, dog.Options{LingerFor: c.options}, dog.GroupOptions[placesGroup]{Limit: 3, LingerFor: c.group},
 				)
-				ada := h.board("ada")
+				ada := h.connect("ada")
 				for _, uid := range []string{"bob", "cyd", "dan"} {
-					h.board(uid)
+					h.connect(uid)
 				}
 				h.leave(ada)
 				require.Equal(t, []int{2, 1}, h.loads())
@@ -104,15 +104,15 @@ func TestGroup_LingerIsConfigurable(t *testing.T) {
 
 func TestGroup_HeldPlaceIsReservedForItsUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
-		ada, bob := h.board("ada"), h.board("bob")
+		h := newPlaces(t, dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
+		ada, bob := h.connect("ada"), h.connect("bob")
 		h.leave(ada)
 		h.leave(bob)
 		require.Equal(t, []int{2}, h.loads())
 		require.Equal(t, 2, h.stats()[0].Held)
 		h.refused("cyd")
 
-		ada = h.board("ada")
+		ada = h.connect("ada")
 		require.Equal(t, []int{2}, h.loads())
 		require.Equal(t, 1, h.stats()[0].Held)
 		h.refused("cyd")
@@ -120,7 +120,7 @@ func TestGroup_HeldPlaceIsReservedForItsUID(t *testing.T) {
 		time.Sleep(30*time.Second - 1)
 		h.refused("cyd")
 		time.Sleep(time.Nanosecond)
-		h.board("cyd")
+		h.connect("cyd")
 		h.refused("bob")
 		require.Zero(t, h.stats()[0].Held)
 		h.leave(ada)
@@ -131,10 +131,10 @@ func TestGroup_HeldPlaceIsReservedForItsUID(t *testing.T) {
 
 func TestGroup_WithoutHeldPlacesLingerIsAPreference(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 1, MaxReplicas: 1})
-		h.leave(h.board("ada"))
+		h := newPlaces(t, dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 1, MaxReplicas: 1})
+		h.leave(h.connect("ada"))
 		require.Equal(t, []int{0}, h.loads())
-		h.board("bob")
+		h.connect("bob")
 		h.refused("ada")
 	})
 }
@@ -142,15 +142,15 @@ func TestGroup_WithoutHeldPlacesLingerIsAPreference(t *testing.T) {
 // A uid with several connections has one place held: that of the last.
 func TestGroup_OnePlaceIsHeldForAUID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
-		one, two := h.board("ada"), h.board("ada")
+		h := newPlaces(t, dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 2, MaxReplicas: 1, HoldPlaces: true})
+		one, two := h.connect("ada"), h.connect("ada")
 		h.leave(one)
 		require.Equal(t, 0, h.stats()[0].Held, "it is connected")
 		require.Equal(t, []int{1}, h.loads())
 		h.leave(two)
 		require.Equal(t, 1, h.stats()[0].Held)
-		h.board("bob")
-		h.board("ada")
+		h.connect("bob")
+		h.connect("ada")
 		h.refused("ada")
 	})
 }
@@ -159,14 +159,14 @@ func TestGroup_OnePlaceIsHeldForAUID(t *testing.T) {
 // held.
 func TestGroup_NewcomersGetAReplicaBesideHeldPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarbour(t, dog.Options{}, dog.GroupOptions[pier]{Limit: 1, HoldPlaces: true})
-		ada := h.board("ada")
+		h := newPlaces(t, dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 1, HoldPlaces: true})
+		ada := h.connect("ada")
 		first := h.stats()[0].ID
 		h.leave(ada)
-		h.board("bob")
+		h.connect("bob")
 		require.Equal(t, []int{1, 1}, h.loads())
 		require.Equal(t, first, h.where("ada"))
-		require.NoError(t, h.pier.Drain(context.Background(), first))
+		require.NoError(t, h.group.Drain(context.Background(), first))
 		require.Equal(t, 0, h.stats()[0].Held, "nobody returns to a draining replica")
 		require.NotEqual(t, first, h.where("ada"))
 	})
@@ -174,9 +174,9 @@ func TestGroup_NewcomersGetAReplicaBesideHeldPlaces(t *testing.T) {
 
 func TestGroup_ReplicaWithHeldPlacesStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHarbour(t, dog.Options{LingerFor: time.Second, RetireAfter: 10 * time.Second},
-			dog.GroupOptions[pier]{Limit: 2, HoldPlaces: true, LingerFor: time.Hour})
-		h.leave(h.board("ada"))
+		h := newPlaces(t, dog.Options{LingerFor: time.Second, RetireAfter: 10 * time.Second},
+			dog.GroupOptions[placesGroup]{Limit: 2, HoldPlaces: true, LingerFor: time.Hour})
+		h.leave(h.connect("ada"))
 		time.Sleep(time.Hour - 1)
 		require.Equal(t, []int{1}, h.loads())
 		time.Sleep(5 * time.Second)
@@ -190,25 +190,25 @@ func TestGroup_InvalidPlacesAreRefusedAtRegistration(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		options dog.Options
-		group   dog.GroupOptions[pier]
+		group   dog.GroupOptions[placesGroup]
 		problem string
 	}{
-		{"order", dog.Options{}, dog.GroupOptions[pier]{Limit: 1, Order: 2}, "GroupOptions.Order is 2"},
-		{"negative order", dog.Options{}, dog.GroupOptions[pier]{Limit: 1, Order: -1}, "GroupOptions.Order is -1"},
+		{"order", dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 1, Order: 2}, "GroupOptions.Order is 2"},
+		{"negative order", dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 1, Order: -1}, "GroupOptions.Order is -1"},
 		{
 			"hold without a linger of the runtime", dog.Options{LingerFor: -1},
-			dog.GroupOptions[pier]{Limit: 1, HoldPlaces: true}, "HoldPlaces needs a LingerFor above 0",
+			dog.GroupOptions[placesGroup]{Limit: 1, HoldPlaces: true}, "HoldPlaces needs a LingerFor above 0",
 		},
 		{
 			"hold without a linger of the group", dog.Options{},
-			dog.GroupOptions[pier]{Limit: 1, HoldPlaces: true, LingerFor: -1}, "HoldPlaces needs a LingerFor above 0",
+			dog.GroupOptions[placesGroup]{Limit: 1, HoldPlaces: true, LingerFor: -1}, "HoldPlaces needs a LingerFor above 0",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rt := dogtest.New(t, c.options)
-			boats, err := dog.RegisterReplica[boat](rt, "boat", nil)
+			replicas, err := dog.RegisterReplica[placesReplica](rt, "replica", nil)
 			require.NoError(t, err)
-			_, err = dog.RegisterGroup(rt, "pier", boats, &c.group)
+			_, err = dog.RegisterGroup(rt, "group", replicas, &c.group)
 			require.ErrorAs(t, err, new(*dog.RegistrationError))
 			require.ErrorContains(t, err, c.problem)
 		})

@@ -19,18 +19,18 @@ import (
 // sleepyLobby and sleepyRoom are a group and a replica that hibernate.
 type sleepyLobby struct {
 	dog.Group
-	diary *chronicle
+	events *eventLog
 }
 
-func (i *sleepyLobby) OnStart(context.Context) error { i.diary.note("start lobby"); return nil }
+func (i *sleepyLobby) OnStart(context.Context) error { i.events.note("start lobby"); return nil }
 
 type sleepyRoom struct {
 	dog.Replica
-	diary *chronicle
-	count int
+	events *eventLog
+	count  int
 }
 
-func (c *sleepyRoom) OnStart(context.Context) error { c.diary.note("start room"); return nil }
+func (c *sleepyRoom) OnStart(context.Context) error { c.events.note("start room"); return nil }
 
 func (c *sleepyRoom) Receive(w http.ResponseWriter, req *http.Request) error {
 	_, err := c.Connect(w, req, &dog.SocketOptions{Tags: []string{"guest"}, AutoRequest: "ping", AutoReply: "pong"})
@@ -50,24 +50,24 @@ func (c *sleepyRoom) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message
 }
 
 func (c *sleepyRoom) OnClose(context.Context, *dog.Socket, int, string) error {
-	c.diary.note("close")
+	c.events.note("close")
 	return nil
 }
 
 func (c *sleepyRoom) OnGossip(context.Context, dog.Message) (any, error) { return c.count, nil }
 
-func newSleepyLobby(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
+func newSleepyLobby(t *testing.T, events *eventLog) (*dog.Runtime, *dogtest.Server, func(user string) *dogtest.Client) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{HibernateAfter: 10 * time.Second})
 	rooms, err := dog.RegisterReplica(
 		rt, "room",
-		&dog.ReplicaOptions[sleepyRoom]{New: func() *sleepyRoom { return &sleepyRoom{diary: d} }, Hibernate: true},
+		&dog.ReplicaOptions[sleepyRoom]{New: func() *sleepyRoom { return &sleepyRoom{events: events} }, Hibernate: true},
 	)
 	require.NoError(t, err)
 	lobbies, err := dog.RegisterGroup(
 		rt, "lobby", rooms,
 		&dog.GroupOptions[sleepyLobby]{
-			New: func() *sleepyLobby { return &sleepyLobby{diary: d} }, Limit: 2, Hibernate: true,
+			New: func() *sleepyLobby { return &sleepyLobby{events: events} }, Limit: 2, Hibernate: true,
 		},
 	)
 	require.NoError(t, err)
@@ -88,30 +88,30 @@ func newSleepyLobby(t *testing.T, d *chronicle) (*dog.Runtime, *dogtest.Server, 
 
 func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(chronicle)
-		_, _, join := newSleepyLobby(t, d)
+		events := new(eventLog)
+		_, _, join := newSleepyLobby(t, events)
 		ada, bob := join("ada"), join("bob")
 		ada.Send("one")
 		require.Equal(t, []string{"ada says one as number 1 to 2"}, fixture.Texts(bob))
-		require.Equal(t, []string{"start lobby", "start room"}, d.read())
+		require.Equal(t, []string{"start lobby", "start room"}, events.read())
 		fixture.Texts(ada)
 
 		time.Sleep(time.Minute)
 		ada.Send("ping")
 		require.Equal(t, []string{"pong"}, fixture.Texts(ada))
-		require.Empty(t, d.read(), "an auto-response wakes nobody")
+		require.Empty(t, events.read(), "an auto-response wakes nobody")
 		ada.Send("two")
 		require.Equal(
 			t, []string{"ada says two as number 1 to 2"}, fixture.Texts(bob),
 			"memory went, sockets with tags and attachments stayed",
 		)
-		require.Equal(t, []string{"start room"}, d.read())
+		require.Equal(t, []string{"start room"}, events.read())
 		fixture.Texts(ada)
 
 		time.Sleep(time.Minute)
 		bob.Close(1000, "")
 		synctest.Wait()
-		require.Equal(t, []string{"close", "start room"}, d.read())
+		require.Equal(t, []string{"close", "start room"}, events.read())
 		time.Sleep(time.Minute)
 		ada.Send("three")
 		require.Equal(t, []string{"ada says three as number 1 to 1"}, fixture.Texts(ada))
@@ -121,8 +121,8 @@ func TestObject_SocketsOutliveTheHibernationOfTheirReplica(t *testing.T) {
 // Fault 1 of the original: a group that left memory forgot its replicas.
 func TestFault01_AHibernatedGroupKnowsItsReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(chronicle)
-		rt, _, join := newSleepyLobby(t, d)
+		events := new(eventLog)
+		rt, _, join := newSleepyLobby(t, events)
 		ada, bob := join("ada"), join("bob")
 		time.Sleep(time.Minute) // the group and its replica have no memory now
 		eve := join("eve")      // the first replica is full
@@ -138,7 +138,7 @@ func TestFault01_AHibernatedGroupKnowsItsReplicas(t *testing.T) {
 // and its broadcasts reached nobody.
 func TestFault02_AHibernatedReplicaKnowsItsNeighbours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, _, join := newSleepyLobby(t, new(chronicle))
+		_, _, join := newSleepyLobby(t, new(eventLog))
 		ada, bob, eve := join("ada"), join("bob"), join("eve")
 		time.Sleep(time.Minute)
 		eve.Send("hello")

@@ -20,24 +20,24 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// chronicle notes what happens to objects.
-type chronicle struct {
+// eventLog notes what happens to objects.
+type eventLog struct {
 	mu    sync.Mutex
 	lines []string // guarded by mu
 }
 
-func (d *chronicle) note(line string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.lines = append(d.lines, line)
+func (e *eventLog) note(line string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lines = append(e.lines, line)
 }
 
 // read returns what has been noted since the last time, sorted.
-func (d *chronicle) read() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	lines := slices.Sorted(slices.Values(d.lines))
-	d.lines = nil
+func (e *eventLog) read() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	lines := slices.Sorted(slices.Values(e.lines))
+	e.lines = nil
 	return lines
 }
 
@@ -45,13 +45,13 @@ func (d *chronicle) read() []string {
 // was asked in this life and in all.
 type box struct {
 	dog.Object
-	diary *chronicle
-	asked int
-	stop  func(ctx context.Context, b *box) error
+	events *eventLog
+	asked  int
+	stop   func(ctx context.Context, b *box) error
 }
 
 func (b *box) OnStart(context.Context) error {
-	b.diary.note("start " + b.Name())
+	b.events.note("start " + b.Name())
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (b *box) Receive(w http.ResponseWriter, _ *http.Request) error {
 type stoppingBox struct{ box }
 
 func (b *stoppingBox) OnStop(ctx context.Context, reason dog.StopReason) error {
-	b.diary.note("stop " + b.Name() + " " + reason.String())
+	b.events.note("stop " + b.Name() + " " + reason.String())
 	if b.stop != nil {
 		return b.stop(ctx, &b.box)
 	}
@@ -79,9 +79,9 @@ func (b *stoppingBox) OnStop(ctx context.Context, reason dog.StopReason) error {
 
 func TestObject_IdleOneLeavesMemoryAndKeepsItsStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(chronicle)
+		events := new(eventLog)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Minute})
-		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: d} }})
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{events: events} }})
 		require.NoError(t, err)
 		red := boxes.Named("red")
 		require.Equal(t, "1 1", fixture.Get(red))
@@ -92,7 +92,7 @@ func TestObject_IdleOneLeavesMemoryAndKeepsItsStorage(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		require.Empty(t, slices.Collect(boxes.Objects()))
 		require.Equal(t, "1 4", fixture.Get(red), "the stub is good for the next life")
-		require.Equal(t, []string{"start red", "start red"}, d.read())
+		require.Equal(t, []string{"start red", "start red"}, events.read())
 	})
 }
 
@@ -100,7 +100,7 @@ func TestObject_TooManyEvictTheLongestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
 		boxes, err := dog.RegisterObject(
-			rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: new(chronicle)} }},
+			rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{events: new(eventLog)} }},
 		)
 		require.NoError(t, err)
 		for i := range 1000 {
@@ -122,9 +122,9 @@ func TestObject_TooManyEvictTheLongestIdle(t *testing.T) {
 func TestObject_StaysWhileBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
-		d := new(chronicle)
+		events := new(eventLog)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second, Store: fixture.StoreOf(engine)})
-		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{diary: d} }})
+		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{events: events} }})
 		require.NoError(t, err)
 		answered := make(chan string, 1)
 		go func() { answered <- fixture.Get(boxes.Named("red")) }()
@@ -140,32 +140,32 @@ func TestObject_StaysWhileBusy(t *testing.T) {
 
 func TestObject_OnStopRunsBeforeEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(chronicle)
+		events := new(eventLog)
 		rt, err := dog.New(dog.Options{EvictAfter: time.Second})
 		require.NoError(t, err)
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
-			return &stoppingBox{box{diary: d, stop: func(_ context.Context, b *box) error {
+			return &stoppingBox{box{events: events, stop: func(_ context.Context, b *box) error {
 				return b.Storage().Put("last words", []byte("bye"))
 			}}}
 		}})
 		require.NoError(t, err)
 		require.Equal(t, "1 1", fixture.Get(boxes.Named("red")))
 		time.Sleep(time.Minute)
-		require.Equal(t, []string{"start red", "stop red idle"}, d.read())
+		require.Equal(t, []string{"start red", "stop red idle"}, events.read())
 		require.Empty(t, slices.Collect(boxes.Objects()))
 		require.Equal(t, "1 2", fixture.Get(boxes.Named("red")))
 		require.Equal(t, "1 1", fixture.Get(boxes.Named("blue")))
 		require.NoError(t, rt.Shutdown(context.Background()))
-		require.Equal(t, []string{"start blue", "start red", "stop blue shutdown", "stop red shutdown"}, d.read())
+		require.Equal(t, []string{"start blue", "start red", "stop blue shutdown", "stop red shutdown"}, events.read())
 	})
 }
 
 func TestObject_EventsDuringOnStopGoToTheNextLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(chronicle)
+		events := new(eventLog)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
-			return &stoppingBox{box{diary: d, stop: func(ctx context.Context, _ *box) error {
+			return &stoppingBox{box{events: events, stop: func(ctx context.Context, _ *box) error {
 				return dog.Await(ctx, func() error { time.Sleep(5 * time.Second); return nil })
 			}}}
 		}})
@@ -176,7 +176,7 @@ func TestObject_EventsDuringOnStopGoToTheNextLife(t *testing.T) {
 		before := time.Now()
 		require.Equal(t, "1 2", fixture.Get(red))
 		require.Greater(t, time.Since(before), time.Second, "it waited for the end of OnStop, which keeps the turn")
-		require.Equal(t, []string{"start red", "start red", "stop red idle"}, d.read())
+		require.Equal(t, []string{"start red", "start red", "stop red idle"}, events.read())
 	})
 }
 

@@ -23,24 +23,24 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// drudge is a plain object that runs the functions of a test, and undoes those
-// that fail.
-type drudge struct{ dog.Object }
+// lostObject is a plain object that runs the functions of a test, and undoes
+// those that fail.
+type lostObject struct{ dog.Object }
 
-func (d *drudge) Do(ctx context.Context, work func(context.Context, *drudge) error) error {
+func (d *lostObject) Do(ctx context.Context, work func(context.Context, *lostObject) error) error {
 	return work(ctx, d)
 }
 
-func newDrudges(t *testing.T, options dog.Options) *dog.Namespace[drudge] {
+func newDrudges(t *testing.T, options dog.Options) *dog.Namespace[lostObject] {
 	t.Helper()
 	drudges, err := dog.RegisterObject(
-		dogtest.New(t, options), "drudge", &dog.ObjectOptions[drudge]{RollbackOnError: true},
+		dogtest.New(t, options), "object", &dog.ObjectOptions[lostObject]{RollbackOnError: true},
 	)
 	require.NoError(t, err)
 	return drudges
 }
 
-func (d *drudge) put() error { return d.Storage().Put("done", []byte("so")) }
+func (d *lostObject) put() error { return d.Storage().Put("done", []byte("so")) }
 
 // Of several transactions.
 
@@ -59,13 +59,13 @@ func TestObject_ErrorIsReturnedWhateverTheNextTransactionDoes(t *testing.T) {
 		red := drudges.Named("red")
 		first, second, finish := make(chan error, 1), make(chan error, 1), make(chan struct{})
 		go func() {
-			first <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+			first <- dog.CallErr(context.Background(), red, (*lostObject).Do, func(_ context.Context, d *lostObject) error {
 				return errors.Join(d.put(), io.ErrNoProgress)
 			})
 		}()
 		synctest.Wait()
 		go func() {
-			second <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+			second <- dog.CallErr(context.Background(), red, (*lostObject).Do, func(_ context.Context, d *lostObject) error {
 				err := d.put()
 				close(written)
 				<-finish
@@ -90,16 +90,16 @@ func TestObject_CallWithinAWaitOutlivesTheRollbackOfAnotherEvent(t *testing.T) {
 		red, blue := drudges.Named("red"), drudges.Named("blue")
 		go1, finish, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		go func() {
-			result <- dog.CallErr(context.Background(), red, (*drudge).Do, func(ctx context.Context, _ *drudge) error {
+			result <- dog.CallErr(context.Background(), red, (*lostObject).Do, func(ctx context.Context, _ *lostObject) error {
 				return dog.Await(ctx, func() error {
 					<-go1
-					return dog.CallErr(ctx, blue, (*drudge).Do, func(context.Context, *drudge) error { return nil })
+					return dog.CallErr(ctx, blue, (*lostObject).Do, func(context.Context, *lostObject) error { return nil })
 				})
 			})
 		}()
 		synctest.Wait()
 		go func() {
-			_ = dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+			_ = dog.CallErr(context.Background(), red, (*lostObject).Do, func(_ context.Context, d *lostObject) error {
 				err := d.put()
 				<-finish
 				return errors.Join(err, io.ErrShortBuffer)
@@ -141,7 +141,7 @@ func TestObject_IsResetIfAFailedHandlersStorageIsStillInUse(t *testing.T) {
 		e.Prompt()
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(slowStore{e.Engine, e})}).Named("red")
 		left := make(chan struct{})
-		err := dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+		err := dog.CallErr(context.Background(), red, (*lostObject).Do, func(_ context.Context, d *lostObject) error {
 			if err := d.put(); err != nil {
 				return err
 			}
@@ -164,14 +164,14 @@ func TestObject_SendsAgainAfterLosingCommitsBetweenTwoLives(t *testing.T) {
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(engine)}).Named("red")
 		lost := make(chan error, 1)
 		go func() {
-			lost <- dog.CallErr(context.Background(), red, (*drudge).Do, func(_ context.Context, d *drudge) error {
+			lost <- dog.CallErr(context.Background(), red, (*lostObject).Do, func(_ context.Context, d *lostObject) error {
 				return d.put()
 			})
 		}()
 		synctest.Wait()
 		broken := make(chan error, 1) // which receives when the outcome of the earlier commit is known
 		go func() {
-			broken <- dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error {
+			broken <- dog.CallErr(context.Background(), red, (*lostObject).Do, func(context.Context, *lostObject) error {
 				panic("no")
 			})
 		}()
@@ -180,7 +180,7 @@ func TestObject_SendsAgainAfterLosingCommitsBetweenTwoLives(t *testing.T) {
 		require.ErrorIs(t, <-lost, dog.ErrStoreFailed)
 		require.ErrorIs(t, <-broken, dog.ErrReset)
 		synctest.Wait()
-		err := dog.CallErr(context.Background(), red, (*drudge).Do, func(context.Context, *drudge) error { return nil })
+		err := dog.CallErr(context.Background(), red, (*lostObject).Do, func(context.Context, *lostObject) error { return nil })
 		require.NoError(t, err)
 	})
 }
@@ -203,15 +203,15 @@ func TestObject_CommitsLostInHibernationCloseTheSocketsAndTheNextLifeSends(t *te
 	})
 }
 
-// lair is a replica that hibernates.
-type lair struct{ dog.Replica }
+// lostReplica is a replica that hibernates.
+type lostReplica struct{ dog.Replica }
 
-func (d *lair) Receive(w http.ResponseWriter, req *http.Request) error {
+func (d *lostReplica) Receive(w http.ResponseWriter, req *http.Request) error {
 	_, err := d.Connect(w, req, nil)
 	return err
 }
 
-func (d *lair) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
+func (d *lostReplica) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
 	if m.String() == "store" {
 		if err := d.Storage().Put("key", []byte("so")); err != nil {
 			return err
@@ -220,17 +220,17 @@ func (d *lair) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error 
 	return s.Send(m)
 }
 
-type wood struct{ dog.Group }
+type lostGroup struct{ dog.Group }
 
 func newLairs(t *testing.T, options dog.Options) *dogtest.Server {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	lairs, err := dog.RegisterReplica(rt, "lair", &dog.ReplicaOptions[lair]{Hibernate: true})
+	replicas, err := dog.RegisterReplica(rt, "replica", &dog.ReplicaOptions[lostReplica]{Hibernate: true})
 	require.NoError(t, err)
-	woods, err := dog.RegisterGroup(rt, "wood", lairs, &dog.GroupOptions[wood]{Limit: 10})
+	groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[lostGroup]{Limit: 10})
 	require.NoError(t, err)
 	return dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := woods.Named("wood").Identify(req.Context(), "anybody")
+		stub, err := groups.Named("main").Identify(req.Context(), "anybody")
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -295,9 +295,9 @@ func TestObject_NewOneIsNotEvictedBeforeItsFirstEvent(t *testing.T) {
 	drudges := newDrudges(t, dog.Options{MaxObjects: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := dog.CallErr(ctx, drudges.Named("red"), (*drudge).Do, func(ctx context.Context, _ *drudge) error {
+	err := dog.CallErr(ctx, drudges.Named("red"), (*lostObject).Do, func(ctx context.Context, _ *lostObject) error {
 		return dog.CallErr(
-			ctx, drudges.Named("blue"), (*drudge).Do, func(context.Context, *drudge) error { return nil },
+			ctx, drudges.Named("blue"), (*lostObject).Do, func(context.Context, *lostObject) error { return nil },
 		)
 	})
 	require.NoError(t, err)
@@ -305,11 +305,11 @@ func TestObject_NewOneIsNotEvictedBeforeItsFirstEvent(t *testing.T) {
 
 func TestObject_TooManyStopOnlyTheLongestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(chronicle)
+		events := new(eventLog)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Hour, MaxObjects: 100})
 		boxes, err := dog.RegisterObject(
 			rt, "box",
-			&dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox { return &stoppingBox{box{diary: d}} }},
+			&dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox { return &stoppingBox{box{events: events}} }},
 		)
 		require.NoError(t, err)
 		for i := range 101 {
@@ -318,7 +318,7 @@ func TestObject_TooManyStopOnlyTheLongestIdle(t *testing.T) {
 		}
 		require.GreaterOrEqual(t, len(slices.Collect(boxes.Objects())), 90)
 		require.LessOrEqual(t, len(slices.Collect(boxes.Objects())), 100)
-		for _, line := range d.read() {
+		for _, line := range events.read() {
 			if name, ok := cutStop(line); ok {
 				i, err := strconv.Atoi(name)
 				require.NoError(t, err)
@@ -338,13 +338,13 @@ func cutStop(line string) (name string, ok bool) {
 
 func TestObject_StopsThoughOnStopReturnsTheResetOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(chronicle)
+		events := new(eventLog)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second})
 		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[stoppingBox]{New: func() *stoppingBox {
 			return &stoppingBox{
 				box{
-					diary: d,
-					stop:  func(context.Context, *box) error { return &dog.ResetError{Cause: io.ErrNoProgress} },
+					events: events,
+					stop:   func(context.Context, *box) error { return &dog.ResetError{Cause: io.ErrNoProgress} },
 				},
 			}
 		}})
@@ -352,6 +352,6 @@ func TestObject_StopsThoughOnStopReturnsTheResetOfAnother(t *testing.T) {
 		fixture.Get(boxes.Named("red"))
 		time.Sleep(time.Minute)
 		require.Empty(t, slices.Collect(boxes.Objects()))
-		require.Equal(t, []string{"start red", "stop red idle"}, d.read())
+		require.Equal(t, []string{"start red", "stop red idle"}, events.read())
 	})
 }

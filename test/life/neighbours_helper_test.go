@@ -20,15 +20,15 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// street is a runtime with many good neighbours, and a bad one that hangs at
+// hangTest is a runtime with many good neighbours, and a bad one that hangs at
 // one place until it is let go.
-type street struct {
-	rt        *dog.Runtime
-	neighbors *dog.Namespace[neighbor]
-	terraces  *dog.Groups[terrace, cottage]
-	srv       *dogtest.Server
-	hang      string // fixed
-	until     chan struct{}
+type hangTest struct {
+	rt      *dog.Runtime
+	objects *dog.Namespace[hangObject]
+	groups  *dog.Groups[hangGroup, hangReplica]
+	srv     *dogtest.Server
+	hang    string // fixed
+	until   chan struct{}
 
 	hung atomic.Bool // a place that hangs the first time only
 
@@ -38,7 +38,7 @@ type street struct {
 }
 
 // at hangs if this is the place and the bad one is there.
-func (s *street) at(place, name string) {
+func (s *hangTest) at(place, name string) {
 	switch {
 	case place != s.hang || name != "bad":
 	case place == "Clusterize" || place == "New" || place == "Schema":
@@ -52,7 +52,7 @@ func (s *street) at(place, name string) {
 
 // alive returns how many good neighbours are not stopped, and how often one
 // was.
-func (s *street) alive() (alive, stops int) {
+func (s *hangTest) alive() (alive, stops int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, n := range s.running {
@@ -63,46 +63,46 @@ func (s *street) alive() (alive, stops int) {
 	return alive, s.stops
 }
 
-type neighbor struct {
+type hangObject struct {
 	dog.Object
-	street *street
+	test *hangTest
 }
 
-func (n *neighbor) OnStart(context.Context) error {
-	n.street.at("OnStart", n.Name())
-	n.street.mu.Lock()
-	defer n.street.mu.Unlock()
-	n.street.running[n.Name()]++
+func (o *hangObject) OnStart(context.Context) error {
+	o.test.at("OnStart", o.Name())
+	o.test.mu.Lock()
+	defer o.test.mu.Unlock()
+	o.test.running[o.Name()]++
 	return nil
 }
 
-func (n *neighbor) OnStop(context.Context, dog.StopReason) error {
-	n.street.at("OnStop", n.Name())
-	n.street.mu.Lock()
-	defer n.street.mu.Unlock()
-	n.street.running[n.Name()]--
-	n.street.stops++
-	if n.street.hang == "disk" { // it would wait for the disk, too
+func (o *hangObject) OnStop(context.Context, dog.StopReason) error {
+	o.test.at("OnStop", o.Name())
+	o.test.mu.Lock()
+	defer o.test.mu.Unlock()
+	o.test.running[o.Name()]--
+	o.test.stops++
+	if o.test.hang == "disk" { // it would wait for the disk, too
 		return nil
 	}
-	return n.Storage().Put("stopped", []byte("yes"))
+	return o.Storage().Put("stopped", []byte("yes"))
 }
 
-func (n *neighbor) OnAlarm(context.Context, dog.Alarm) error {
-	n.street.at("OnAlarm", n.Name())
+func (o *hangObject) OnAlarm(context.Context, dog.Alarm) error {
+	o.test.at("OnAlarm", o.Name())
 	return nil
 }
 
-func (n *neighbor) Knock(ctx context.Context) error {
-	n.street.at("handler", n.Name())
-	if n.Name() != "bad" {
+func (o *hangObject) Knock(ctx context.Context) error {
+	o.test.at("handler", o.Name())
+	if o.Name() != "bad" {
 		return nil
 	}
-	switch n.street.hang {
+	switch o.test.hang {
 	case "log":
 		panic("on purpose")
 	case "await":
-		return dog.Await(ctx, func() error { <-n.street.until; return nil })
+		return dog.Await(ctx, func() error { <-o.test.until; return nil })
 	case "loop":
 		return dog.Go(ctx, func(ctx context.Context) error {
 			for {
@@ -112,16 +112,16 @@ func (n *neighbor) Knock(ctx context.Context) error {
 			}
 		})
 	case "OnAlarm":
-		return n.Storage().Alarms().Set(time.Now())
+		return o.Storage().Alarms().Set(time.Now())
 	case "timer":
-		n.After(time.Nanosecond, func(context.Context) error { n.street.at("timer", n.Name()); return nil })
+		o.After(time.Nanosecond, func(context.Context) error { o.test.at("timer", o.Name()); return nil })
 	case "disk":
-		return n.Storage().Put("knocked", nil)
+		return o.Storage().Put("knocked", nil)
 	}
 	return nil
 }
 
-func (n *neighbor) Receive(w http.ResponseWriter, _ *http.Request) error {
+func (o *hangObject) Receive(w http.ResponseWriter, _ *http.Request) error {
 	_, _ = w.Write([]byte("hello"))
 	return nil
 }
@@ -136,93 +136,93 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// terrace is a group of cottages with every handler that a group may have.
-type terrace struct {
+// hangGroup is a group of replicas with every handler that a group may have.
+type hangGroup struct {
 	dog.Group
-	street *street
+	test *hangTest
 }
 
-func (w *terrace) Identify(req *http.Request) (string, error) {
-	w.street.at("Identify", w.Name())
+func (g *hangGroup) Identify(req *http.Request) (string, error) {
+	g.test.at("Identify", g.Name())
 	return req.URL.Query().Get("u"), nil
 }
 
-func (w *terrace) Clusterize(context.Context, string) (string, error) {
-	w.street.at("Clusterize", w.Name())
+func (g *hangGroup) Clusterize(context.Context, string) (string, error) {
+	g.test.at("Clusterize", g.Name())
 	return "one", nil
 }
 
-func (w *terrace) OnPresence(context.Context, dog.PresenceChange) error {
-	w.street.at("OnPresence", w.Name())
+func (g *hangGroup) OnPresence(context.Context, dog.PresenceChange) error {
+	g.test.at("OnPresence", g.Name())
 	return nil
 }
 
-type cottage struct {
+type hangReplica struct {
 	dog.Replica
-	street *street
+	test *hangTest
 }
 
-func (b *cottage) Receive(w http.ResponseWriter, req *http.Request) error {
-	_, err := b.Connect(w, req, nil)
+func (r *hangReplica) Receive(w http.ResponseWriter, req *http.Request) error {
+	_, err := r.Connect(w, req, nil)
 	return err
 }
 
-func (b *cottage) OnOpen(context.Context, *dog.Socket) error {
-	b.street.at("OnOpen", b.GroupName())
+func (r *hangReplica) OnOpen(context.Context, *dog.Socket) error {
+	r.test.at("OnOpen", r.GroupName())
 	return nil
 }
 
-func (b *cottage) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
-	b.street.at("OnMessage", b.GroupName())
+func (r *hangReplica) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
+	r.test.at("OnMessage", r.GroupName())
 	return s.Send(m)
 }
 
-func (b *cottage) OnError(context.Context, *dog.Socket, error) error {
-	b.street.at("OnError", b.GroupName())
+func (r *hangReplica) OnError(context.Context, *dog.Socket, error) error {
+	r.test.at("OnError", r.GroupName())
 	return nil
 }
 
-func (b *cottage) OnClose(context.Context, *dog.Socket, int, string) error {
-	b.street.at("OnClose", b.GroupName())
+func (r *hangReplica) OnClose(context.Context, *dog.Socket, int, string) error {
+	r.test.at("OnClose", r.GroupName())
 	return nil
 }
 
-func (b *cottage) OnGossip(context.Context, dog.Message) (any, error) {
-	b.street.at("OnGossip", b.GroupName())
+func (r *hangReplica) OnGossip(context.Context, dog.Message) (any, error) {
+	r.test.at("OnGossip", r.GroupName())
 	return nil, nil
 }
 
 // holdingLog is a slog.Handler that hangs with the record of the bad one.
 type holdingLog struct {
 	slog.Handler
-	street *street
+	test *hangTest
 }
 
 func (h holdingLog) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 func (h holdingLog) Enabled(context.Context, slog.Level) bool { return true }
 
-func (h holdingLog) Handle(context.Context, slog.Record) error { h.street.at("log", "bad"); return nil }
+func (h holdingLog) Handle(context.Context, slog.Record) error { h.test.at("log", "bad"); return nil }
 
 // slowReader is an answer that its client does not read.
 type slowReader struct {
 	*httptest.ResponseRecorder
-	street *street
+	test *hangTest
 }
 
 func (w slowReader) Write(p []byte) (int, error) {
-	w.street.at("answer", "bad")
+	w.test.at("answer", "bad")
 	return w.ResponseRecorder.Write(p)
 }
 
-func newStreet(t *testing.T, hang string) *street {
-	s := &street{hang: hang, until: make(chan struct{}), running: make(map[string]int)}
+func newHangTest(t *testing.T, hang string) *hangTest {
+	s := &hangTest{hang: hang, until: make(chan struct{}), running: make(map[string]int)}
 	var err error
 	var keep dog.Store
 	schema := dog.Schema(nil)
 	switch hang {
 	case "Schema":
-		keep, schema = fixture.OpenedStore(&streetEngine{fixture.PromptEngine(), s}), dog.Schema{"a step"}
+		keep, schema = fixture.OpenedStore(&hangEngine{fixture.PromptEngine(), s}), dog.Schema{"a step"}
 	case "disk":
 		engine := storetest.New()
 		keep = fixture.OpenedStore(engine)
@@ -243,41 +243,41 @@ func newStreet(t *testing.T, hang string) *street {
 			SocketClosed:  func(c *dog.Socket, _ *dog.CloseError) { s.at("SocketClosed", c.UID()) },
 		},
 	})
-	s.neighbors, err = dog.RegisterObject(
-		s.rt, "neighbor", &dog.ObjectOptions[neighbor]{
-			New:    func() *neighbor { s.at("New", "bad"); return &neighbor{street: s} },
+	s.objects, err = dog.RegisterObject(
+		s.rt, "object", &dog.ObjectOptions[hangObject]{
+			New:    func() *hangObject { s.at("New", "bad"); return &hangObject{test: s} },
 			Schema: schema,
 		},
 	)
 	require.NoError(t, err)
-	cottages, err := dog.RegisterReplica(
-		s.rt, "cottage", &dog.ReplicaOptions[cottage]{New: func() *cottage { return &cottage{street: s} }},
+	replicas, err := dog.RegisterReplica(
+		s.rt, "replica", &dog.ReplicaOptions[hangReplica]{New: func() *hangReplica { return &hangReplica{test: s} }},
 	)
 	require.NoError(t, err)
-	s.terraces, err = dog.RegisterGroup(
-		s.rt, "terrace", cottages,
-		&dog.GroupOptions[terrace]{
-			New: func() *terrace { return &terrace{street: s} }, Limit: 10, Presence: dog.Presence{Grace: time.Second},
+	s.groups, err = dog.RegisterGroup(
+		s.rt, "group", replicas,
+		&dog.GroupOptions[hangGroup]{
+			New: func() *hangGroup { return &hangGroup{test: s} }, Limit: 10, Presence: dog.Presence{Grace: time.Second},
 		},
 	)
 	require.NoError(t, err)
 	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		s.terraces.Named(req.URL.Query().Get("terrace")).ServeHTTP(w, req)
+		s.groups.Named(req.URL.Query().Get("group")).ServeHTTP(w, req)
 	}))
 	return s
 }
 
 // provoke brings the bad neighbour to the place where it hangs, or will.
-func (s *street) provoke(t *testing.T) {
+func (s *hangTest) provoke(t *testing.T) {
 	t.Helper()
 	switch s.hang {
 	case "answer":
-		go s.neighbors.Named("bad").
+		go s.objects.Named("bad").
 			ServeHTTP(slowReader{httptest.NewRecorder(), s}, httptest.NewRequest("GET", "/", nil))
 	case "Identify", "Clusterize", "OnOpen", "OnMessage", "OnError", "OnClose", "SocketOpened", "SocketClosed",
 		"OnGossip", "OnPresence":
 		go func() {
-			c, _, err := s.srv.TryDial("/?terrace=bad&u=bad", dogtest.DialOptions{})
+			c, _, err := s.srv.TryDial("/?group=bad&u=bad", dogtest.DialOptions{})
 			if err != nil {
 				return // it hangs, or is let in too late
 			}
@@ -289,11 +289,11 @@ func (s *street) provoke(t *testing.T) {
 			case "OnClose", "SocketClosed":
 				c.Close(1000, "")
 			case "OnGossip":
-				_, _ = s.terraces.Named("bad").Gossip(context.Background(), "hello")
+				_, _ = s.groups.Named("bad").Gossip(context.Background(), "hello")
 			}
 		}()
 	default:
-		go func() { _ = dog.CallErr0(context.Background(), s.neighbors.Named("bad"), (*neighbor).Knock) }()
+		go func() { _ = dog.CallErr0(context.Background(), s.objects.Named("bad"), (*hangObject).Knock) }()
 	}
 	if s.hang == "timer" {
 		time.Sleep(time.Nanosecond)
@@ -301,35 +301,35 @@ func (s *street) provoke(t *testing.T) {
 	synctest.Wait()
 }
 
-// streetEngine opens databases in which nothing happens, except that the first
+// hangEngine opens databases in which nothing happens, except that the first
 // one hangs at a step of its schema.
-type streetEngine struct {
+type hangEngine struct {
 	store.Engine
-	street *street
+	test *hangTest
 }
 
-func (e *streetEngine) OpenSQL(store.Pages, store.SQLLimits) (store.SQL, error) {
-	return streetSQL{street: e.street}, nil
+func (e *hangEngine) OpenSQL(store.Pages, store.SQLLimits) (store.SQL, error) {
+	return hangSQL{test: e.test}, nil
 }
 
-type streetSQL struct {
+type hangSQL struct {
 	store.SQL
-	street *street
+	test *hangTest
 }
 
-func (q streetSQL) Run(_ string, _ []any, write func() error) (store.Rows, error) {
-	q.street.at("Schema", "bad")
+func (q hangSQL) Run(_ string, _ []any, write func() error) (store.Rows, error) {
+	q.test.at("Schema", "bad")
 	return noRows{}, write()
 }
 
-func (streetSQL) Allow(time.Duration, int) {}
-func (streetSQL) Savepoint(int) error      { return nil }
-func (streetSQL) Release(int) error        { return nil }
-func (streetSQL) LastInsertID() int64      { return 0 }
-func (streetSQL) Changes() int64           { return 0 }
-func (streetSQL) Commit() error            { return nil }
-func (streetSQL) Rollback() error          { return nil }
-func (streetSQL) Close() error             { return nil }
+func (hangSQL) Allow(time.Duration, int) {}
+func (hangSQL) Savepoint(int) error      { return nil }
+func (hangSQL) Release(int) error        { return nil }
+func (hangSQL) LastInsertID() int64      { return 0 }
+func (hangSQL) Changes() int64           { return 0 }
+func (hangSQL) Commit() error            { return nil }
+func (hangSQL) Rollback() error          { return nil }
+func (hangSQL) Close() error             { return nil }
 
 type noRows struct{ store.Rows }
 

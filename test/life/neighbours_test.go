@@ -30,18 +30,18 @@ func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 		t.Run(hang, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const good = 1000
-				s := newStreet(t, hang)
+				s := newHangTest(t, hang)
 				s.provoke(t)
 				traffic := func(round string) {
 					start := time.Now()
 					for i := range good {
-						stub := s.neighbors.Named("good " + strconv.Itoa(i))
-						require.NoError(t, dog.CallErr0(t.Context(), stub, (*neighbor).Knock))
+						stub := s.objects.Named("good " + strconv.Itoa(i))
+						require.NoError(t, dog.CallErr0(t.Context(), stub, (*hangObject).Knock))
 						if i%20 == 0 {
 							require.Equal(t, "hello", fixture.Get(stub))
 						}
 					}
-					c := s.srv.Dial("/?terrace=good&u=" + round)
+					c := s.srv.Dial("/?group=good&u=" + round)
 					c.Send("hello")
 					require.Equal(t, []string{"hello"}, fixture.Texts(c))
 					c.Close(1000, "")
@@ -50,8 +50,8 @@ func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 				}
 
 				if hang == "Clusterize" { // it can be helped
-					require.NoError(t, s.terraces.Named("bad").Abort(errors.New("it hangs")))
-					c := s.srv.Dial("/?terrace=bad&u=again")
+					require.NoError(t, s.groups.Named("bad").Abort(errors.New("it hangs")))
+					c := s.srv.Dial("/?group=bad&u=again")
 					c.Send("hello")
 					require.Equal(t, []string{"hello"}, fixture.Texts(c))
 					c.Close(1000, "")
@@ -62,7 +62,7 @@ func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 				require.Zero(t, alive, "all have left memory")
 				require.GreaterOrEqual(t, stops, good)
 
-				time.Sleep(10 * time.Minute) // the terrace is gone, too
+				time.Sleep(10 * time.Minute) // the group is gone, too
 				for o := range s.rt.Objects() {
 					require.NotContains(t, o.Name, "good")
 					require.False(t, hang == "Clusterize" && o.Name == "bad", "it is retired")
@@ -87,7 +87,7 @@ func TestNeighbours_HangingHookAffectsNoOther(t *testing.T) {
 				close(s.until)
 				require.NoError(t, s.rt.Shutdown(context.Background()))
 				if s.hang == "handler" || s.hang == "await" || s.hang == "loop" {
-					require.Contains(t, err.Error(), `neighbor "bad"`)
+					require.Contains(t, err.Error(), `object "bad"`)
 				}
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -148,7 +148,7 @@ func TestNeighbours_HooksRunOnceAtTheBeginningAndEndOfALife(t *testing.T) {
 		boxes, err := dog.RegisterObject(
 			rt, "box",
 			&dog.ObjectOptions[stoppingBox]{
-				New: func() *stoppingBox { return &stoppingBox{box{diary: new(chronicle)}} },
+				New: func() *stoppingBox { return &stoppingBox{box{events: new(eventLog)}} },
 			},
 		)
 		require.NoError(t, err)

@@ -22,7 +22,7 @@ import (
 // served is a program that runs in Serve, over a listener of the machine.
 type served struct {
 	rt      *dog.Runtime
-	parlors *dog.Namespace[fixture.ReceivingObject]
+	objects *dog.Namespace[fixture.ReceivingObject]
 	addr    string
 	server  *http.Server
 	ended   chan error
@@ -35,20 +35,20 @@ func serveProgram(
 ) *served {
 	t.Helper()
 	p := &served{rt: dogtest.New(t, options), ended: make(chan error, 1)}
-	parlors, err := dog.RegisterObject(p.rt, "entrance", &dog.ObjectOptions[fixture.ReceivingObject]{
+	objects, err := dog.RegisterObject(p.rt, "entrance", &dog.ObjectOptions[fixture.ReceivingObject]{
 		New: func() *fixture.ReceivingObject {
 			return &fixture.ReceivingObject{SocketObject: fixture.SocketObject{On: on}}
 		},
 	})
 	require.NoError(t, err)
-	p.parlors = parlors
+	p.objects = objects
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p.addr = listener.Addr().String()
 	p.server = &http.Server{
 		ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			parlors.Named(req.URL.Path[1:]).ServeHTTP(w, req)
+			objects.Named(req.URL.Path[1:]).ServeHTTP(w, req)
 		}),
 	}
 	if change != nil {
@@ -79,7 +79,7 @@ func (p *served) requireEnded(t *testing.T) {
 	_, err := net.Dial("tcp", p.addr)
 	require.Error(t, err, "nobody listens any more")
 	require.ErrorIs(
-		t, dog.CallErr0(t.Context(), p.parlors.Named("a"), (*fixture.ReceivingObject).Nothing), dog.ErrShutdown,
+		t, dog.CallErr0(t.Context(), p.objects.Named("a"), (*fixture.ReceivingObject).Nothing), dog.ErrShutdown,
 	)
 }
 

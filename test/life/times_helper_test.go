@@ -78,24 +78,24 @@ func seconds(n ...time.Duration) []time.Duration {
 	return n
 }
 
-// parlour is a group whose events take time, and which may hibernate.
-type parlour struct{ dog.Group }
+// timedGroup is a group whose events take time, and which may hibernate.
+type timedGroup struct{ dog.Group }
 
 // Take takes a while.
-func (p *parlour) Take(_ context.Context, d time.Duration) error { time.Sleep(d); return nil }
+func (g *timedGroup) Take(_ context.Context, d time.Duration) error { time.Sleep(d); return nil }
 
-// timeToEviction returns how long a parlour stays in memory after an event that
-// is longer than the interval of the sweeper.
+// timeToEviction returns how long a timedGroup stays in memory after an event
+// that is longer than the interval of the sweeper.
 func timeToEviction(t *testing.T, o dog.Options, phase time.Duration) time.Duration {
-	stopped := stops(&o, "parlour")
+	stopped := stops(&o, "group")
 	rt := dogtest.New(t, o)
 	rooms, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)
 	require.NoError(t, err)
-	parlours, err := dog.RegisterGroup(
-		rt, "parlour", rooms, &dog.GroupOptions[parlour]{Limit: 1, Hibernate: o.HibernateAfter > 0},
+	groups, err := dog.RegisterGroup(
+		rt, "group", rooms, &dog.GroupOptions[timedGroup]{Limit: 1, Hibernate: o.HibernateAfter > 0},
 	)
 	require.NoError(t, err)
-	require.NoError(t, dog.CallErr(t.Context(), parlours.Named("main").Stub, (*parlour).Take, phase+3*time.Second/2))
+	require.NoError(t, dog.CallErr(t.Context(), groups.Named("main").Stub, (*timedGroup).Take, phase+3*time.Second/2))
 	began := time.Now()
 	return (<-stopped).Sub(began)
 }

@@ -25,12 +25,12 @@ func TestSocket_ObjectHasAtMostMaxSockets(t *testing.T) {
 				return dog.Await(ctx, func() error { <-leave; return nil })
 			},
 		}
-		parlors, err := dog.RegisterObject(rt, "parlor", &dog.ObjectOptions[fixture.SocketObject]{
+		objects, err := dog.RegisterObject(rt, "object", &dog.ObjectOptions[fixture.SocketObject]{
 			New: func() *fixture.SocketObject { return &fixture.SocketObject{On: on} }, MaxSockets: 2,
 		})
 		require.NoError(t, err)
 		srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			parlors.Named(req.URL.Path[1:]).ServeHTTP(w, req)
+			objects.Named(req.URL.Path[1:]).ServeHTTP(w, req)
 		}))
 		ada := srv.Dial("/full")
 		srv.Dial("/full")
@@ -56,7 +56,7 @@ func TestSocket_ObjectHasAtMostMaxSockets(t *testing.T) {
 			require.Equal(t, 403, statusOf(t, srv, "GET", "/full", handshakeHeader("Origin", "https://evil.test")))
 		}
 		srv.Dial("/full")
-		require.NoError(t, parlors.Named("full").Abort(nil))
+		require.NoError(t, objects.Named("full").Abort(nil))
 		synctest.Wait()
 		srv.Dial("/full")
 		srv.Dial("/full")
@@ -68,7 +68,7 @@ func TestSocket_MaxSocketsHoldsForConcurrentConnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		options, _ := fixture.LogToBuffer()
 		rt := dogtest.New(t, options)
-		parlors, err := dog.RegisterObject(rt, "parlor", &dog.ObjectOptions[fixture.ReceivingObject]{
+		objects, err := dog.RegisterObject(rt, "object", &dog.ObjectOptions[fixture.ReceivingObject]{
 			New: func() *fixture.ReceivingObject {
 				return &fixture.ReceivingObject{
 					SocketObject: fixture.SocketObject{
@@ -88,7 +88,7 @@ func TestSocket_MaxSocketsHoldsForConcurrentConnects(t *testing.T) {
 			MaxSockets: 10,
 		})
 		require.NoError(t, err)
-		srv := dogtest.Serve(t, parlors.Named("a"))
+		srv := dogtest.Serve(t, objects.Named("a"))
 		var connected, refused int
 		var mu sync.Mutex
 		var all sync.WaitGroup

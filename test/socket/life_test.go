@@ -197,15 +197,15 @@ func TestSocket_ObjectStaysInMemoryWithItsSockets(t *testing.T) {
 			},
 			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error { return s.Send(m) },
 		}
-		parlors, err := dog.RegisterObject(
-			rt, "parlor",
+		objects, err := dog.RegisterObject(
+			rt, "object",
 			&dog.ObjectOptions[fixture.SocketObject]{
 				New: func() *fixture.SocketObject { return &fixture.SocketObject{On: on} },
 			},
 		)
 		require.NoError(t, err)
 		srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			parlors.Named(req.URL.Path[1:]).ServeHTTP(w, req)
+			objects.Named(req.URL.Path[1:]).ServeHTTP(w, req)
 		}))
 		clients := []*dogtest.Client{}
 		for i := range 6 { // more than MaxObjects
@@ -214,7 +214,7 @@ func TestSocket_ObjectStaysInMemoryWithItsSockets(t *testing.T) {
 		for i := range 40 {
 			require.NoError(
 				t,
-				dog.CallErr(t.Context(), parlors.Named(fmt.Sprintf("other-%d", i)), (*fixture.SocketObject).Do,
+				dog.CallErr(t.Context(), objects.Named(fmt.Sprintf("other-%d", i)), (*fixture.SocketObject).Do,
 					func(context.Context, *fixture.SocketObject) error { return nil }),
 			)
 		}

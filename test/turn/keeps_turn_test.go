@@ -94,7 +94,7 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	on, present := new(fixture.OwnerHooks), dog.Presence{Grace: time.Hour}
 	var err error
 	b.ns, err = dog.RegisterObject(
-		b.rt, "parlor",
+		b.rt, "object",
 		&dog.ObjectOptions[fixture.SocketObject]{Presence: present, New: func() *fixture.SocketObject {
 			b.o = &fixture.SocketObject{On: on}
 			return b.o
