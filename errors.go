@@ -343,10 +343,14 @@ var statuses = []struct {
 //     cannot write ([ErrStoreFull], [ErrStoreStalled], [ErrStoreFailed]), when
 //     the service is stopping ([ErrShutdown]), and for the end of a context
 //     ([context.Canceled], [context.DeadlineExceeded]),
-//   - 500 for any other error, and 200 for nil.
+//   - 500 for any other error and for a panic, whatever its value, and 200 for
+//     nil.
 func HTTPStatus(err error) int {
 	if err == nil {
 		return http.StatusOK
+	}
+	if _, panicked := errors.AsType[*PanicError](err); panicked {
+		return http.StatusInternalServerError
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
 		if s == nil || s.Status < 400 || s.Status > 599 {
@@ -371,7 +375,8 @@ func HTTPStatus(err error) int {
 // details of err are sent to the client.
 func WriteError(w http.ResponseWriter, err error) {
 	status, text, wait := HTTPStatus(err), "", time.Duration(0)
-	if s, ok := errors.AsType[*StatusError](err); ok && s != nil && s.Status == status {
+	_, panicked := errors.AsType[*PanicError](err)
+	if s, ok := errors.AsType[*StatusError](err); ok && s != nil && s.Status == status && !panicked {
 		text, wait = s.Text, s.RetryAfter
 	} else if status == http.StatusServiceUnavailable {
 		wait = retryAfter

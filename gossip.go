@@ -93,6 +93,7 @@ func (g *groupState) ask(ctx context.Context, asker *replicaState, data []byte) 
 	}
 	from := turn.OriginOf(ctx)
 	defer from.Call.Over()
+	from.Limit = rt.opts.MaxWaiting
 
 	c := &collection{done: make(chan struct{})}
 	var peers []*replicaState

@@ -158,6 +158,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		return
 	}
 	defer body.Clean(a.ns.rt.opts.Logger)
+	from.Limit = a.ns.rt.opts.MaxWaiting
 	var uid string
 	var refused error // what Identify returned
 	err = on(r.Context(), a, func(o *objectState) error {

@@ -93,3 +93,26 @@ func TestReceive_MayReturnAnErrorOfAnyType(t *testing.T) {
 		}
 	}
 }
+
+// A panic is a fault of the program: its value was not meant for clients, even
+// if it is an error with a status.
+func TestReceive_PanicIsInternalWhateverItsValue(t *testing.T) {
+	for name, value := range map[string]any{
+		"a StatusError":          &dog.StatusError{Status: http.StatusNotFound, Text: "secret"},
+		"a StatusError of 500":   &dog.StatusError{Status: http.StatusInternalServerError, Text: "secret"},
+		"an error with a status": dog.ErrGroupFull,
+		"a text":                 "secret",
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := dog.RegisterObject(dogtest.New(t, dog.Options{}), "failing", &dog.ObjectOptions[thrower]{
+				New: func() *thrower { return &thrower{receive: func(http.ResponseWriter) error { panic(value) }} },
+			})
+			require.NoError(t, err)
+			w := httptest.NewRecorder()
+			objects.Named("a").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+			require.Equal(t, http.StatusInternalServerError, w.Code)
+			require.Equal(t, "Internal Server Error\n", w.Body.String())
+			require.Empty(t, w.Header().Get("Retry-After"))
+		})
+	}
+}
