@@ -161,7 +161,7 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 	f, err := wire.Parse(data)
 	switch {
 	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.link == nil:
-		s.close(closeMalformed, "not dog.v1", true)
+		s.close(closeMalformed, "not dog.v1")
 	case f.Kind != wire.Message:
 	case f.ID == 0:
 		s.handleAny(op, f.Payload)
@@ -258,7 +258,7 @@ func (s *Socket) conclude(number uint64, err error, settles *settling) {
 	link := s.v1.link
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
 		link.Retry()
-		s.close(1013, "nothing can be stored now", true)
+		s.close(1013, "nothing can be stored now")
 		return
 	}
 	if reset, ok := errors.AsType[*ResetError](err); ok && reset.Object == s.obj.id() {
@@ -278,7 +278,7 @@ func (s *Socket) abandon(number uint64) {
 }
 
 // again closes the connection, so that the client sends its messages again.
-func (s *Socket) again() { s.close(1013, "an earlier message has not been handled", true) }
+func (s *Socket) again() { s.close(1013, "an earlier message has not been handled") }
 
 // ack acknowledges the client's messages. Several goroutines do so, in the
 // order of the numbers and after hello, because a number is read under the lock
