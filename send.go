@@ -37,7 +37,7 @@ func (o outgoing) draftFor(uid string, socketsOf func(uid string) []*Socket) (d 
 	return o.draft(history.Audience{Only: uid}, func() bool {
 		for _, s := range socketsOf(uid) {
 			// The client of one that connects gets it from the history.
-			if s.greeted() && s.conn.Send(o.frame, o.key) == nil {
+			if s.deliver(o) == nil {
 				*reached++
 			}
 		}
@@ -137,9 +137,6 @@ func (o voice) whisper(uid string, v any, options []SendOption) (int, error) {
 	}
 	reached, failed := 0, error(nil)
 	for _, s := range o.socketsOf(uid) {
-		if !s.greeted() && o.Gate.Open() { // otherwise the message leaves after the hello
-			continue
-		}
 		switch err := s.send(o, out); {
 		case err == nil:
 			reached++
@@ -338,7 +335,7 @@ func (g *groupState) sendTo(ctx context.Context, uid string, out outgoing) (reac
 		return *reached, nil
 	}
 	for _, s := range g.socketsOf(uid) {
-		if s.greeted() && s.conn.Send(out.frame, out.key) == nil {
+		if s.deliver(out) == nil {
 			reached++
 		}
 	}

@@ -245,7 +245,7 @@ func (s *Socket) Send(v any, options ...SendOption) error {
 // send sends a message when the gate of its object opens.
 func (s *Socket) send(o voice, out outgoing) error {
 	if o.open() {
-		return s.conn.Send(out.frame, out.key)
+		return s.deliver(out)
 	}
 	if s.over() {
 		return ErrSocketClosed
@@ -253,8 +253,17 @@ func (s *Socket) send(o voice, out outgoing) error {
 	return o.sendGatedWithin(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
 		// A client that has gone by then gets no message, like one that goes a
 		// moment later.
-		_ = s.conn.Send(out.frame, out.key)
+		_ = s.deliver(out)
 	})
+}
+
+// deliver sends a message to the client, now that the gate has let it pass. A
+// socket may be found before it has joined, and gets nothing then.
+func (s *Socket) deliver(out outgoing) error {
+	if !s.greeted() {
+		return ErrSocketClosed
+	}
+	return s.conn.Send(out.frame, out.key)
 }
 
 // Emit sends v (see [Encode]) to the other sockets of the same object, that is
