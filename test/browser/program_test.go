@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,10 +103,21 @@ func (p *program) start() {
 // stop interrupts the program and requires that it ends without an error.
 func (p *program) stop() {
 	p.t.Helper()
+	p.end(os.Interrupt)
+}
+
+// terminate is stop with the signal that ends a service.
+func (p *program) terminate() {
+	p.t.Helper()
+	p.end(syscall.SIGTERM)
+}
+
+func (p *program) end(signal os.Signal) {
+	p.t.Helper()
 	cmd := p.cmd
 	p.cmd = nil
-	require.NoError(p.t, cmd.Process.Signal(os.Interrupt))
-	require.NoError(p.t, cmd.Wait(), "an interrupt ends the program without an error")
+	require.NoError(p.t, cmd.Process.Signal(signal))
+	require.NoError(p.t, cmd.Wait(), "the signal %s ends the program without an error", signal)
 }
 
 // kill kills the program.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -133,6 +134,25 @@ func (p *Tab) Freeze(freeze bool) {
 		_, err := cdp.Call(ctx, t, page.SetWebLifecycleState, state)
 		return err
 	}))
+}
+
+// Hide hides the page, as one whose window is minimized, or shows it again.
+func (p *Tab) Hide(hide bool) {
+	p.t.Helper()
+	state, visibility := browser.WindowStateNormal, "visible"
+	if hide {
+		state, visibility = browser.WindowStateMinimized, "hidden"
+	}
+	p.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		window, err := cdp.Call(ctx, t, browser.GetWindowForTarget, browser.GetWindowForTargetParams{})
+		if err != nil {
+			return err
+		}
+		to := browser.SetWindowBoundsParams{WindowID: window.WindowID, Bounds: &browser.Bounds{WindowState: state}}
+		_, err = cdp.Call(ctx, t, browser.SetWindowBounds, to)
+		return err
+	}))
+	p.Wait("that it is "+visibility, `document.visibilityState === args[0]`, visibility)
 }
 
 // Wait returns once a JavaScript expression, a condition on the page, is true;
