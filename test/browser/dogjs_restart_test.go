@@ -107,7 +107,7 @@ func missRestart(
 	}
 	for _, p := range []*chromium.Tab{ada, bob} {
 		waitLine(p, "ada 3")
-		require.Equal(t, lines, chromium.Eval[[]string](p, `lines`), "%s has not every line once and in order", p.Name())
+		require.Equal(t, lines, chromium.Eval[[]string](p, `lines`), "what %s has", p.Name())
 	}
 }
 

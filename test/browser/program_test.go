@@ -58,6 +58,7 @@ type program struct {
 	t    *testing.T
 	file string
 	args []string
+	dir  string // where it runs
 	url  string
 	cmd  *exec.Cmd
 }
@@ -75,7 +76,7 @@ func example(t *testing.T, name string, args ...string) *program {
 // stopped when the test ends.
 func start(t *testing.T, file, addr string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, file: file, args: args, url: "http://" + addr}
+	p := &program{t: t, file: file, args: args, dir: t.TempDir(), url: "http://" + addr}
 	t.Cleanup(func() {
 		if p.cmd != nil {
 			p.stop()
@@ -88,7 +89,7 @@ func start(t *testing.T, file, addr string, args ...string) *program {
 func (p *program) start() {
 	p.t.Helper()
 	cmd := exec.Command(p.file, p.args...)
-	cmd.Dir, cmd.Stderr = p.t.TempDir(), os.Stderr
+	cmd.Dir, cmd.Stderr = p.dir, os.Stderr
 	require.NoError(p.t, cmd.Start())
 	p.cmd = cmd
 	require.Eventually(p.t, func() bool {
