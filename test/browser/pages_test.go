@@ -76,8 +76,8 @@ func (g *pageProgram) start(t *testing.T) *program {
 // at returns text with another address of the program.
 func at(text, addr string) string { return strings.ReplaceAll(text, "127.0.0.1:8080", addr) }
 
-// Each program of the README and the guides that somebody uses in a browser does
-// there what the page promises.
+// Each program of the README and the guides that somebody uses in a browser
+// does there what the page promises.
 func TestPages_WorkInABrowser(t *testing.T) {
 	tests := map[string]func(*testing.T, *chromium.Browser, *pageProgram){
 		"Doc": testDoc, "List": testList, "Lobby": testLobby, "Command": testDevice,

@@ -150,8 +150,9 @@ http {
 	fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
 `
 
-// With the configuration of the guide, a proxy passes on WebSockets of pages and
-// of clients of dog.v1, each event of a stream at once, uploads, and the end.
+// With the configuration of the guide, a proxy passes on WebSockets of pages
+// and of clients of dog.v1, each event of a stream at once, uploads, and the
+// end.
 func TestProxy_ConfigurationOfTheGuideWorks(t *testing.T) {
 	for _, name := range []string{"nginx", "haproxy"} {
 		t.Run(name, func(t *testing.T) {
