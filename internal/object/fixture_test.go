@@ -24,7 +24,7 @@ func (e *resetError) Is(target error) bool { return target == ErrReset }
 func (e *resetError) Unwrap() error        { return e.cause }
 
 // newHost returns a host whose limits are those of c. end ends it and waits.
-func newHost(t *testing.T, c Config) *Host {
+func newHost(t testing.TB, c Config) *Host {
 	t.Helper()
 	if c.Engine == nil {
 		c.Engine = store.NewMemory()
