@@ -96,16 +96,16 @@ func (s Stub[T]) Export(ctx context.Context, file string) error {
 // stored or nothing. The data is durable when Import returns nil.
 //
 // Import waits for the object's turn and keeps it while it reads the file. It
-// ends when ctx ends, however expensive the file is made to be to read, and
-// when SQLite works on the file for an hour in a single operation
-// ([ErrSQLLimit]). When everything is read, ctx no longer counts: Import waits
-// until the data is durable. So nothing is stored if Import returns the cause
-// of ctx's end. Import does not start the object. An object in memory is reset
-// and its sockets are closed with 1011, since it does not know the imported
-// data. In a handler Import gives up the turn. Imported data is held in memory
-// until it is stored, so an object should be small compared to memory. Import
-// makes copies of the file in the directory for temporary files. If there is no
-// space left there, it returns [ErrStoreFull].
+// ends when ctx ends, even if the file was made to be slow to read, and when a
+// single operation of SQLite on the file takes an hour ([ErrSQLLimit]). When
+// everything is read, ctx no longer counts: Import waits until the data is
+// durable. So nothing is stored if Import returns the cause of ctx's end.
+// Import does not start the object. An object in memory is reset and its
+// sockets are closed with 1011, since it does not know the imported data. In a
+// handler Import gives up the turn. Imported data is held in memory until it is
+// stored, so an object should be small compared to memory. Import makes copies
+// of the file in the directory for temporary files. If there is no space left
+// there, it returns [ErrStoreFull].
 //
 // Import returns [ErrNotEmpty] if the object has stored something, the errors
 // of [Stub.Export], [ErrStoreCorrupt] if the file is damaged or not valid,

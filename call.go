@@ -50,9 +50,10 @@ import (
 //
 //   - [ErrReset] when the object was reset during the call, for example by a
 //     panic of the method, or could not make its writes durable
-//   - [ErrOverloaded] when Options.MaxWaiting events wait for the object
+//   - [ErrOverloaded] when Options.MaxWaiting events wait for the object, or
+//     there is no room for another object (Options.MaxObjects)
 //   - [ErrDeadlock], [ErrOutsideTurn], [ErrInTransaction], [ErrShutdown],
-//     [ErrReplicaGone]
+//     [ErrReplicaGone], [ErrInvalidName], and read errors of the store
 //   - a [UsageError] for a zero stub or a function that is not an exported
 //     method
 //   - the cause of ctx's end

@@ -25,11 +25,10 @@
 //		docs.Named(r.PathValue("name")).WithUID(r.FormValue("user")).ServeHTTP(w, r)
 //	})
 //
-// The file handler.go lists the handlers that a type may have, with one
-// interface for each: [OpenHandler], [MessageHandler], [CloseHandler],
-// [ErrorHandler], [GossipHandler], [Starter], [Stopper], [AlarmHandler],
-// [Receiver], [Gateway], [Clusterizer], [PresenceHandler]. A type has only the
-// methods it needs.
+// A type may have these handlers, each with an interface of its own:
+// [OpenHandler], [MessageHandler], [CloseHandler], [ErrorHandler],
+// [GossipHandler], [Starter], [Stopper], [AlarmHandler], [Receiver], [Gateway],
+// [Clusterizer], [PresenceHandler]. A type has only the methods it needs.
 // Registration refuses a type with a method that is nearly a handler, such as
 // OnMesage.
 //
@@ -111,9 +110,9 @@
 // [Stub.Members]) and then the changes. Changes are sets to add and to remove:
 // one may repeat what the list has already.
 //
-//   - A uid is told of once when it joins and once when it leaves. It leaves
-//     when it has had no socket for Presence.Grace, so a reconnect within that
-//     time is not noticed.
+//   - OnPresence is told once that a uid has joined, and once that it has left.
+//     A uid leaves when it has had no socket for Presence.Grace, so a reconnect
+//     within that time is not noticed.
 //   - The changes of Presence.Every are delivered at once. A uid that has come
 //     and gone, or gone and come, in between is in none of them. So a storm of
 //     reconnects costs four messages a second, not one for each client and
@@ -183,9 +182,10 @@
 // undone, the object's sockets are closed with 1011, calls in progress fail
 // with [ErrReset], and the next event starts the object again. Nothing else is
 // affected. [Object.Abort] and a failed commit have the same effect. An error
-// that a handler returns is logged or returned to the caller and changes
-// nothing else. The exceptions are OnStart, OnOpen, OnAlarm and Clusterize,
-// which document the effect of their errors.
+// that a handler returns is logged or returned to the caller. It changes
+// nothing else, except that it undoes the handler's writes if RollbackOnError
+// is set. OnStart, OnOpen, OnAlarm, OnPresence, Identify and Clusterize
+// document further effects of their errors.
 //
 // # Durability
 //
@@ -198,9 +198,10 @@
 //     while its output is held.
 //   - Output sent while all of the object's writes are durable leaves at once:
 //     before the first write of a turn, for example.
-//   - The same rule applies to closing sockets, draining replicas and starting
-//     functions of [Go]. It does not apply to the 1011 with which a reset
-//     closes sockets, to hooks of [Trace] and to the log.
+//   - The same rule applies to closing sockets and draining replicas. A
+//     function of [Go] starts without waiting for the disk, and what it sends
+//     is held like everything else. The rule does not apply to the 1011 with
+//     which a reset closes sockets, to hooks of [Trace] and to the log.
 //   - Output counts as the object's when it uses the context of the object's
 //     handler, its sockets or its own methods. Output by other means leaves at
 //     once: with a context that the handler made itself, through a socket or a
@@ -240,6 +241,21 @@
 //     Broadcast) in the same order, whatever their sender. There is no such
 //     order between replicas.
 //   - A new replica belongs to its group before it serves its first request.
+//
+// # Errors
+//
+// Returned errors may wrap the documented ones: use [errors.Is] and
+// [errors.As]. Many functions return these errors, and do not repeat them:
+//
+//   - A function that takes a context and may wait: the cause of the context's
+//     end. In a handler also ErrOutsideTurn, ErrInTransaction, and ErrReset if
+//     the handler's earlier writes could not be made durable.
+//   - A function for a uid, or for an object with a name: [ErrInvalidName].
+//   - A function that sends a message: the errors of [Encode], [ErrHeldBack],
+//     and, if a Durable history keeps the message, those of [Storage].
+//   - A method of an object that has been reset: a [ResetError]. A call from
+//     outside of handlers once the runtime shuts down: [ErrShutdown].
+//   - A value that no runtime has made: a [UsageError].
 //
 // # Limits
 //

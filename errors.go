@@ -56,17 +56,17 @@ var (
 
 // Errors for callers of objects and groups.
 var (
-	// ErrReplicaFull is returned when a further request through the same stub
-	// finds no room on its replica, or finds it locked. The client gets 503.
-	// Call Identify again.
+	// ErrReplicaFull is the reason why a further request through the stub of a
+	// replica gets 503: the replica has no room, or is locked. Call Identify
+	// again.
 	ErrReplicaFull = errors.New("dog: replica is full (call Identify again)")
 
 	// ErrReplicaGone is returned when the replica is being drained or has been
 	// retired. Call Identify again.
 	ErrReplicaGone = errors.New("dog: replica is draining or gone: call Identify again")
 
-	// ErrReset is returned when the object was reset while it handled the call.
-	// See [ResetError].
+	// ErrReset is returned when the object was reset during the call, could not
+	// start, or could not make its writes durable. See [ResetError].
 	ErrReset = object.ErrReset
 
 	// ErrDeleted is the cause of the [ResetError] that calls in progress get
@@ -81,16 +81,16 @@ var (
 // Errors for senders.
 var (
 	// ErrNoTarget is returned by Whisper and Disconnect if the uid has no
-	// socket.
+	// socket. A Whisper that a history keeps then returns 0 and no error.
 	ErrNoTarget = errors.New("dog: no socket of this uid")
 
 	// ErrSocketClosed is returned if the socket is closed or closing.
 	ErrSocketClosed = conn.ErrClosed
 
 	// ErrSlowConsumer is the error for a client that takes its messages too
-	// slowly. If its outbound queue is full, the queue is dropped and the
-	// socket is closed with 1008. If a write takes too long, the connection is
-	// cut (1006), regardless of the policy.
+	// slowly. If its policy ([SocketOptions].Slow) closes the socket, it does
+	// so with 1008 and drops what waits. A client that takes nothing for
+	// WriteTimeout is cut off (1006) with any policy.
 	ErrSlowConsumer = conn.ErrSlow
 
 	// ErrPingTimeout is the error for a client that did not answer a ping in
@@ -140,7 +140,7 @@ var (
 	ErrOutsideTurn = turn.ErrOutside
 
 	// ErrInTransaction is returned in Storage.Transaction by functions that
-	// wait.
+	// wait, and by DeleteAll after changes by SQL.
 	ErrInTransaction = tx.ErrNested
 
 	// ErrPastGate is returned when a handler sends something past its object's
@@ -157,12 +157,12 @@ var (
 	// ErrNoStore is returned if Options.Store is nil or has no SQL.
 	ErrNoStore = store.ErrNoStore
 
-	// ErrStoreFull is returned when the disk has less free space than the store
-	// needs for itself (MinFree of package disk), even after it has freed all
-	// it could, or none at all. Nothing is stored until there is more space.
-	// Writes that wait to become durable keep waiting, and reading goes on.
-	// [New] returns ErrStoreFull too. A single transaction fails with it, and
-	// everything else goes on, if three times the transaction's size is not
+	// ErrStoreFull is returned when the disk is full, or has less free space
+	// than the store needs for itself (MinFree of package disk) even after the
+	// store has freed what it could. Nothing is stored until there is more
+	// space. Writes that wait to become durable keep waiting, and reading goes
+	// on. [New] returns ErrStoreFull too. A single transaction fails with it,
+	// and everything else goes on, if three times the transaction's size is not
 	// free in addition to MinFree, since its data passes through several places
 	// in the store. On an empty volume that happens to a transaction larger
 	// than about a quarter of the volume.
@@ -370,9 +370,10 @@ func HTTPStatus(err error) int {
 }
 
 // WriteError responds to a request that failed with err, with the status of
-// [HTTPStatus], and with Retry-After if a later try may succeed. The body is
-// the text of a [StatusError], or the standard text of the status. No other
-// details of err are sent to the client.
+// [HTTPStatus]. Retry-After is that of a [StatusError], or 2 seconds if any
+// other error gets 503. A nil err gets 200. The body is the text of a
+// [StatusError], or the standard text of the status. No other details of err
+// are sent to the client.
 func WriteError(w http.ResponseWriter, err error) {
 	status, text, wait := HTTPStatus(err), "", time.Duration(0)
 	_, panicked := errors.AsType[*PanicError](err)

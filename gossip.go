@@ -48,9 +48,10 @@ func (r Reply) Decode(v any) error {
 // [context.DeadlineExceeded]. A replica alone in its group gets no replies and
 // no error.
 //
-// Gossip returns an error if it fails as a whole: v has no JSON form, ctx is
-// cancelled, or the runtime has shut down. In a handler Gossip gives up the
-// turn, so two replicas may gossip with each other at the same moment.
+// Gossip fails as a whole if v has no JSON form, with the cause of ctx's end if
+// ctx is cancelled, with [ErrShutdown], and with the errors of [Await]. In a
+// handler Gossip gives up the turn, so two replicas may gossip with each other
+// at the same moment.
 func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	o, err := r.running()
 	if err != nil {

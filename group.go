@@ -79,11 +79,11 @@ func (g *Group) Replicas() iter.Seq[ReplicaStats] {
 	return o.group.replicas()
 }
 
-// Drain stops new connections and requests from reaching a replica. Existing
-// connections and requests stay, and places reserved before remain valid. The
-// replica is retired within about a second after the last of them ends. Like a
-// message, Drain takes effect when the group's earlier writes are durable. It
-// returns ErrReplicaGone when the group has no such replica.
+// Drain stops new connections and requests from reaching a replica, for good.
+// Existing connections and requests stay, and places reserved before remain
+// valid. The replica is retired within about a second after the last of them
+// ends. Like a message, Drain takes effect when the group's earlier writes are
+// durable. It returns ErrReplicaGone when the group has no such replica.
 func (g *Group) Drain(replica ID) error {
 	o, err := g.running()
 	if err != nil {
@@ -207,8 +207,9 @@ func (s GroupStub[G, R]) enter(ctx context.Context) (g *groupState, leave func()
 	return g, leave, nil
 }
 
-// Broadcast sends v (see [Encode]) to all sockets of the group. In a handler it
-// gives up the turn.
+// Broadcast sends v (see [Encode]) to all sockets of the group. A group that is
+// not in memory has none, and is started only if its history keeps v. In a
+// handler Broadcast gives up the turn.
 func (s GroupStub[G, R]) Broadcast(ctx context.Context, v any, options ...SendOption) error {
 	_, leave, err := s.enter(ctx)
 	if err != nil {

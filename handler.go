@@ -109,8 +109,8 @@ type AlarmHandler interface {
 // is idle or the runtime shuts down. OnStop is the last event of this value. It
 // keeps the turn, and its writes are kept. It is not called when the object is
 // reset or when the process dies, so do not rely on it for anything that
-// matters. At most 64 OnStop handlers run at a time, and none delays others for
-// more than a second.
+// matters. At most 64 OnStop handlers run at a time. Those that have run for
+// more than a second do not count, so none delays others for longer.
 type Stopper interface {
 	OnStop(ctx context.Context, reason StopReason) error
 }

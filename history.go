@@ -29,7 +29,8 @@ import (
 // An object or group with messages that are not older than Age stays in memory.
 // [Runtime.Shutdown] stores the messages if there is a store, so that a planned
 // restart loses none. After a crash, all clients are told of a gap. A Durable
-// history needs neither.
+// history is in the store at all times: its object or group need not stay in
+// memory, and a crash leaves no gap.
 type HistoryOptions struct {
 	// Count is the maximum number of messages. 0: 10,000.
 	Count int
@@ -57,10 +58,10 @@ type HistoryOptions struct {
 	//
 	// Clients have no gap after a crash, once there is a message. They have one
 	// after the object or the group has deleted its data ([Storage].DeleteAll,
-	// [Stub].Delete), and if the store was made of a backup. The messages do
-	// not keep their owner in memory, and are read into memory when it starts.
-	// Without Options.Store they are lost with the process, as all that is
-	// stored.
+	// [Stub].Delete), and if the store is a restored backup. The messages do
+	// not keep their object or group in memory, and are read when it starts.
+	// Without Options.Store they are lost with the process, like everything
+	// that is stored.
 	Durable bool
 }
 
@@ -106,7 +107,7 @@ type GapReason string
 const (
 	GapFirst   GapReason = record.First   // the client has no position
 	GapExpired GapReason = record.Expired // the messages are no longer kept
-	GapEpoch   GapReason = record.Epoch   // the position is of another history: after a crash or an import
+	GapEpoch   GapReason = record.Epoch   // the position is of another history, as after a crash or an import
 	GapAhead   GapReason = record.Ahead   // the history has no such position
 	GapSlow    GapReason = record.Slow    // the messages expired before the client, which was connected, took them
 )

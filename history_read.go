@@ -24,14 +24,18 @@ import (
 // memory, or in a handler ([Object.History], [Group.History],
 // [Replica.History]). A History for a uid reads what the sockets of the uid
 // would get: no message that is whispered to another uid, and none that
-// [ExceptUID] keeps from it. Without a uid it reads what is whispered to
-// nobody.
+// [ExceptUID] keeps from it. Without a uid it reads no messages that are
+// whispered.
 //
-// A message of an object that waits for earlier writes to become durable is not
-// in its history yet. Reading takes no place on a replica.
+// A message that waits for earlier writes of its object to become durable is
+// not in the history yet. Reading takes no place on a replica, and does not
+// start the object or the group.
 //
 // Histories are small values, safe for concurrent use. The methods of the zero
 // History, and of one whose type has no HistoryOptions, return a [UsageError].
+// Other errors are [ErrInvalidName], [ErrReplicaGone], [ErrOverloaded] when
+// there is no room for another object, [ErrShutdown], and read errors of the
+// store.
 type History struct {
 	to  target // nil: none
 	uid string // "": somebody
@@ -76,8 +80,9 @@ func historyOf(o *objectState) History {
 // for nobody in particular.
 func (h History) WithUID(uid string) History { return History{h.to, uid} }
 
-// Position returns the position after the newest message. A snapshot that is
-// sent with it can be continued by a Read or request after it.
+// Position returns the position after the newest message. A reader that gets it
+// together with a snapshot can go on from there: with Read, or with a request
+// that has it as offset.
 func (h History) Position() (Position, error) {
 	var last Position
 	err := h.reach(context.Background(), "History.Position", func(r *record.Record, _ *objectState) error {

@@ -30,9 +30,11 @@ import (
 // connections may share it. It is 1 to 1,024 bytes of UTF-8 without control
 // characters. For any other, the error is ErrInvalidName.
 //
-// Other errors are ErrGroupFull, ErrShutdown, ErrDeadlock, ErrReset when the
-// group could not start, the error of Clusterize, and the cause of ctx's end
-// while waiting. In a handler Identify gives up the turn.
+// Other errors are ErrGroupFull, ErrShutdown, ErrDeadlock, ErrOutsideTurn,
+// ErrInTransaction, ErrReset when the group could not start, the error of
+// Clusterize, a [UsageError] when Clusterize returns the name of a live
+// replica, read errors of the store, and the cause of ctx's end. In a handler
+// Identify gives up the turn.
 func (s GroupStub[G, R]) Identify(ctx context.Context, uid string) (Stub[R], error) {
 	to := s.address()
 	if to == nil {

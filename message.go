@@ -116,8 +116,9 @@ type SendOption struct {
 func ExceptUID(uid string) SendOption { return SendOption{except: uid} }
 
 // Coalesce marks a message as the newest state of the thing named by key, such
-// as "cursor:ada". If a socket is slow and its policy is [CoalesceSlow], the
-// message replaces a queued message with the same key.
+// as "cursor:ada". On a socket with the policy [CoalesceSlow], the message
+// replaces a waiting message with the same key, whether or not the client is
+// slow. A history keeps only the newest message with a key.
 func Coalesce(key string) SendOption { return SendOption{key: key} }
 
 // outgoing is a message to be sent. It is encoded and framed once for all its

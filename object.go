@@ -45,9 +45,9 @@ func (o *Object) Broadcast(v any, options ...SendOption) error {
 }
 
 // Whisper sends v (see [Encode]) to the object's sockets with this uid and
-// returns how many there are. It returns ErrNoTarget if there are none, and
-// ErrHeldBack if so much output to one of them already waits for the disk that
-// v is not sent to it. It keeps the turn.
+// returns how many there are. It returns ErrNoTarget if there are none and no
+// history keeps v, and ErrHeldBack if so much output to one of them already
+// waits for the disk that v is not sent to it. It keeps the turn.
 func (o *Object) Whisper(uid string, v any, options ...SendOption) (int, error) {
 	obj, err := o.running()
 	if err != nil {
@@ -170,12 +170,14 @@ type crowd struct{ core }
 // or waits, OnOpen runs, then OnMessage for each message, then OnClose.
 //
 // Connect returns an error when it refuses the upgrade. It has then already
-// sent the response: 503 during shutdown, 500 for wrong options, 405 for a
-// method other than GET, 426 if the request asks for no upgrade, 400 for a
-// malformed request, 403 for a page of another origin, 400 for an invalid uid,
-// and 503 when the object has MaxSockets sockets, checked in this order.
-// Receive writes no response in either case. req must be the request that
-// Receive got, or derive from it.
+// sent the response: 503 during shutdown, 400 for a malformed query of dog.v1,
+// 500 for wrong options, 405 for a method other than GET, 426 if the request
+// asks for no upgrade, 400 for a malformed request, 403 for a page of another
+// origin, 400 for an invalid uid, 503 when the object has MaxSockets sockets,
+// and 501 if the connection cannot be taken over, checked in this order.
+// [HTTPStatus] returns the same status for the error. Receive writes no
+// response in either case. req must be the request that Receive got, or derive
+// from it.
 //
 // Connect does not wait. When the client sees that it is connected, its socket
 // has joined and misses no message. The 101 response is therefore written on
@@ -232,8 +234,9 @@ func (c *crowd) SocketsOf(uid string) iter.Seq[*Socket] {
 //
 // Await returns f's error. It returns one of these errors without running f:
 // ErrOutsideTurn if ctx's handler has returned, [ErrReset] if earlier writes
-// could not be made durable, ErrInTransaction inside [Storage.Transaction], and
-// a [UsageError] if f is nil. If ctx belongs to no handler, Await just runs f.
+// could not be made durable, the cause of ctx's end if ctx ends before they
+// are, ErrInTransaction inside [Storage.Transaction], and a [UsageError] if f
+// is nil. If ctx belongs to no handler, Await just runs f.
 func Await(ctx context.Context, f func() error) error {
 	if f == nil {
 		return misuse("Await", "f is nil")
@@ -251,8 +254,9 @@ func Await(ctx context.Context, f func() error) error {
 // logged.
 //
 // Go returns ErrOutsideTurn if ctx belongs to no handler or to one that has
-// returned, ErrOverloaded if Options.MaxWaiting events are waiting already, and
-// a [UsageError] if f is nil.
+// returned, [ErrReset] if the object has been reset, ErrOverloaded if
+// Options.MaxWaiting events are waiting already, and a [UsageError] if f is
+// nil.
 func Go(ctx context.Context, f func(ctx context.Context) error) error {
 	life, err := object.Running(ctx)
 	if err != nil {
@@ -286,11 +290,11 @@ func BlockConcurrencyWhile(ctx context.Context, f func(ctx context.Context) erro
 // ended. A Timer's methods may be called from any goroutine.
 type Timer struct{ timer object.Timer }
 
-// After runs f as an event of the object after d. The timer lives in memory and
-// keeps the object there. It ends with Stop, when the object is reset or
-// deleted, and when Shutdown begins, before OnStop. To continue it after a
-// restart of the object, call After again in OnStart. For more than minutes use
-// an alarm ([Storage.Alarms]).
+// After runs f as an event of the object after d, at once if d is not above 0.
+// The timer lives in memory and keeps the object there. It ends with Stop, when
+// the object is reset or deleted, and when Shutdown begins, before OnStop. To
+// continue it after a restart of the object, call After again in OnStart. For
+// more than minutes use an alarm ([Storage.Alarms]).
 //
 // The event has none of the values of the event that started it. f's error is
 // logged. If RollbackOnError is set, the error also undoes f's writes. If

@@ -8,8 +8,8 @@ import (
 )
 
 // Options configures a [Runtime]. The zero value is ready for production. If a
-// time is negative where the field does not allow it, [New] returns an error
-// that names the field.
+// time is negative where the field does not allow it, [New] returns a
+// [UsageError] that names the field.
 type Options struct {
 	// Logger receives records of errors made by handlers and clients, with the
 	// object's namespace and ID. Nil: [slog.Default].
@@ -72,10 +72,11 @@ type Options struct {
 	// [MigrationError] if they contradict themselves or the store.
 	Migrations []Migration
 
-	// MaxWaiting is the maximum number of events that wait for the turn of one
-	// object: calls, requests, gossip, and events started by [Go]. A further
-	// event fails with [ErrOverloaded]. Sockets do not count. Each of them
-	// waits with one message at a time. 0: 10,000; negative: no limit.
+	// MaxWaiting bounds the queue for the turn of one object. While this many
+	// events of any kind wait, a further call, request, gossip, timer or event
+	// of [Go] fails with [ErrOverloaded]. Alarms are not refused, nor are
+	// sockets, each of which waits with one message at a time. 0: 10,000;
+	// negative: no limit.
 	MaxWaiting int
 
 	// ShutdownTimeout is how long [Runtime.Serve] waits for the shutdown at its

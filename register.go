@@ -51,11 +51,12 @@ type groupType[T any] interface {
 // namespace. T is a type that embeds [Object], or Object itself. Nil options
 // stand for the defaults.
 //
-// The error is a [RegistrationError] when the name is taken or violates the
-// rules of [ErrInvalidName], when a method of T is nearly a handler, when T has
-// OnPresence and its options no [Presence], or when the options contradict each
-// other. The RegistrationError may also wrap an error of the store,
-// [ErrNoStore] for a Schema without a store, [ErrShutdown] or a [UsageError].
+// The error is a [RegistrationError] (see [errors.As]) when the name is taken
+// or not valid, when a method of T is nearly a handler, when T has OnPresence
+// and its options no [Presence], and when the options are wrong or contradict
+// each other. The returned error, not the RegistrationError in it, may also
+// wrap a cause: [ErrInvalidName], [ErrNoStore] for a Schema without a store,
+// [ErrShutdown], a [UsageError] for an option, or an error of the store.
 func RegisterObject[T any, P objectType[T]](
 	rt *Runtime, name string, options *ObjectOptions[T],
 ) (*Namespace[T], error) {

@@ -66,6 +66,10 @@ type Runtime struct {
 
 // New returns a runtime with these options. The caller should stop it with
 // [Runtime.Shutdown].
+//
+// New returns a [UsageError] for a wrong option, a [MigrationError],
+// [ErrStoreFull], [ErrStoreStalled], [ErrStoreLocked], [ErrStoreCorrupt],
+// [ErrStoreTooNew], [ErrStoreForeign], or an error of the file system.
 func New(options Options) (*Runtime, error) {
 	if err := options.check(); err != nil {
 		return nil, err

@@ -100,13 +100,13 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // Shutdown stops the runtime gracefully. At once, new requests get 503 with
 // Retry-After, handlers are notified ([Stopping], [ClientGone]), all sockets
 // are closed with 1001, and OnStop runs for idle objects, 64 at a time. Clients
-// that speak dog.v1 come back at random times, 2,000 a second, within half a
-// second to 30 seconds. No OnStop delays the others by more than a second.
-// Running handlers and every OnClose run to their end, and their objects are
-// stopped when they become idle. If an object calls another object that has
-// been stopped, the called object starts again and is stopped once more. When
-// everything has ended, Shutdown closes the store and returns its error, or
-// nil.
+// that speak dog.v1 are told to come back at random times, about 2,000 a
+// second: within half a second if they are few, and within 30 seconds at most.
+// No OnStop delays the others by more than a second. Running handlers and every
+// OnClose run to their end, and their objects are stopped when they become
+// idle. If an object calls another object that has been stopped, the called
+// object starts again and is stopped once more. When everything has ended,
+// Shutdown closes the store and returns its error, or nil.
 //
 // A handler must not call Shutdown with its context, since it would wait for
 // itself. Shutdown then returns ErrDeadlock and shuts down nothing.

@@ -63,11 +63,12 @@ type Socket struct {
 	attachment []byte // JSON. guarded by mu
 }
 
-// A CloseError reports how a socket's connection ended without a close
-// handshake. Code is 1002 when the client broke the protocol, 1007 when it sent
-// text that is not UTF-8, and 1009 when it sent a message over the limit.
-// CloseError wraps the cause: [ErrPingTimeout], [ErrSlowConsumer], or a network
-// error.
+// A CloseError reports how a socket's connection ended. Without a close
+// handshake it wraps the cause: [ErrPingTimeout], [ErrSlowConsumer], a network
+// error, or what the client did wrong. Code is then 1006 when the connection
+// was lost or cut, 1002 when the client broke the protocol, 1007 when it sent
+// text that is not UTF-8, 1008 when it was too slow, and 1009 when it sent a
+// message over the limit.
 type CloseError struct {
 	Code   int    // code that was or would have been sent; 1006: the connection was lost
 	Reason string // reason that was sent

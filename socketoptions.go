@@ -172,9 +172,9 @@ const (
 	CoalesceSlow
 	// CatchUp lets the client take kept messages from the history once they
 	// exceed QueueBytes, so that it is never closed for being slow. It needs a
-	// History, of whose type it is the default. A client that speaks dog.v1 is
-	// told when messages have expired before it took them; any other is then
-	// closed with 1008. Messages that are not kept are treated as by
+	// History, and is the default for types that have one. A client that speaks
+	// dog.v1 is told when messages have expired before it took them; any other
+	// is then closed with 1008. Messages that are not kept are treated as by
 	// DisconnectSlow. For clients that speak dog.v1, CatchUp takes the place of
 	// the other policies.
 	CatchUp

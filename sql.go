@@ -100,6 +100,7 @@ var sqlLimits = store.SQLLimits{
 //
 // If SQLite itself fails at a statement, the error is ErrSQLRefused. The log
 // has the details, and the object goes on without its uncommitted changes.
+// Other errors of SQLite, such as syntax errors, have its text.
 type SQL struct {
 	storage *Storage // fixed
 }
@@ -139,8 +140,8 @@ type Row struct {
 // slice.
 func (r Row) Columns() []string { return r.columns }
 
-// Value returns the value of a column, counted from 0: nil, int64, float64,
-// string or []byte.
+// Value returns the value of a column, counted from 0: int64, float64, string
+// or []byte, or nil for NULL and for a column that does not exist.
 func (r Row) Value(column int) any {
 	if column < 0 || column >= len(r.columns) {
 		return nil

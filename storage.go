@@ -25,9 +25,9 @@ const (
 
 // Storage holds the data of one object: keys with their values, in byte order
 // of the keys; a SQLite database ([Storage.SQL]); and alarms
-// ([Storage.Alarms]). It belongs to the object's turn: outside a handler its
-// methods return ErrOutsideTurn, and after the object has been reset they
-// return ErrReset.
+// ([Storage.Alarms]). It belongs to the object's turn: use it only in handlers,
+// and not inside [Await]. While no handler has the turn, its methods return
+// ErrOutsideTurn, and after the object has been reset, ErrReset.
 //
 // A handler's writes up to its end, or up to the next place where it waits,
 // form one transaction: all of them are kept or none. The transaction is made
@@ -41,7 +41,8 @@ const (
 // keeps it, unless RollbackOnError is set.
 //
 // A key has at most 2,048 bytes, and a key and its value together at most 2
-// MiB. "" is a valid key.
+// MiB. "" is a valid key. With Options.Store, a transaction that writes more
+// than 1 GiB cannot be stored, which resets the object.
 //
 // In addition to their own errors, all methods can fail with [ErrStoreFull],
 // [ErrStoreStalled], [ErrStoreFailed] and read errors.

@@ -105,10 +105,10 @@ func (s Stub[T]) Release() {
 
 // Abort resets the object from outside: see [Object.Abort]. It does not wait
 // for the object's turn, so it can end a handler or an OnStart that hangs.
-// Callers that wait for the start get the [ResetError]. Callers that wait for
-// the turn get it from the next life. A handler that hangs continues with
-// its context cancelled, and its output is dropped. An object that is not in
-// memory is not affected.
+// Callers that wait for the start get the [ResetError]. Events that wait for
+// the turn run when the object has started again. A handler that hangs
+// continues with its context cancelled, and its output is dropped. An object
+// that is not in memory is not affected.
 //
 // Abort does not wait for durability. So it returns [ErrPastGate] in a handler
 // of another object that has writes which are not durable, if
@@ -174,11 +174,15 @@ func (s Stub[T]) Abort(reason error) error {
 // otherwise 127.0.0.1:0. It does not see the request's [httptrace.ClientTrace],
 // which gets informational responses.
 //
-// RoundTrip returns the errors of [Call] and the error of the request's own
-// body. It also fails if the request or the response cannot be sent, for
-// example because its header has control characters. If the object breaks off
-// the response, or the response is shorter than its Content-Length, the error
-// wraps [io.ErrUnexpectedEOF].
+// RoundTrip returns the errors of the caller's side: a [UsageError] for the
+// zero Stub, [ErrOutsideTurn], [ErrInTransaction], [ErrReset] if the caller's
+// earlier writes could not be made durable, the cause of the end of the
+// request's context, and the error of the request's own body. Errors of the
+// object, such as [ErrOverloaded] or [ErrDeadlock], are responses with the
+// status of [HTTPStatus]. RoundTrip also fails if the request or the response
+// cannot be sent, for example because its header has control characters. If the
+// object breaks off the response, or the response is shorter than its
+// Content-Length, the error wraps [io.ErrUnexpectedEOF].
 func (s Stub[T]) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := answer.NewOutbound(
 		r, func(value any, stack []byte) error { return &PanicError{Value: value, Stack: stack} },

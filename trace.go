@@ -15,10 +15,10 @@ import (
 // EventDone reports that, only ObjectStopped of the reset that follows.
 //
 // Hooks are called without the turn of any object, not even their caller's, so
-// they may use objects. The exceptions are SocketOpened and SocketClosed, since
-// their socket waits for them. A handler that calls other objects with a
-// context that is not its own keeps its turn during the call, and hooks cannot
-// detect that.
+// they may use objects. SocketOpened and SocketClosed must not wait for events
+// of their socket, since these wait for them. A handler that calls other
+// objects with a context that is not its own keeps its turn during the call,
+// and hooks cannot detect that.
 //
 // The other hooks are called one at a time for each object, in the order of its
 // events, even if the object has left memory in between. A hook is called by
@@ -30,7 +30,8 @@ import (
 // that hangs, further hooks are called at once, out of order, and hold up their
 // callers too.
 type Trace struct {
-	// ObjectStarted is called when OnStart has returned without error.
+	// ObjectStarted is called when an object has started, after its OnStart if
+	// it has one.
 	ObjectStarted func(ObjectInfo)
 	// ObjectStopped is called when an object was reset (cause is a
 	// [ResetError]), also by a failed start. It is also called when an object

@@ -47,9 +47,12 @@
 //
 // # When a client gives up
 //
-// A client connects again, after a random time that grows with each failure,
-// until [Client.Close] or until the server refuses it: by the status 400, 401,
-// 403 or 404, or by a close code between 4000 and 4099. Then all methods return
-// a [RefusedError]. The code 4001 with the reason "replaced" means that a newer
-// connection of the same user has taken over (dog.Socket.Supersede).
+// A client connects again until [Client.Close] or until the server refuses it:
+// by the status 400, 401, 403 or 404, or by a close code between 4000 and 4099.
+// Then Send and Receive return a [RefusedError]. Before each attempt the client
+// waits for a random time: up to half a second after the first failure, and up
+// to twice as long after each further one, but no longer than 30 seconds. A
+// server can ask for another time, by Retry-After or when it shuts down. The
+// code 4001 with the reason "replaced" means that a newer connection of the
+// same user has taken over (dog.Socket.Supersede).
 package client

@@ -18,7 +18,7 @@ var (
 	ErrQueueFull = errors.New("client: too many messages wait")
 
 	// ErrExpired is returned by [Client.Send] for a message that could not be
-	// sent for Options.MaxAge.
+	// sent within Options.MaxAge.
 	ErrExpired = errors.New("client: the message could not be sent in time")
 
 	// ErrTooLarge is returned by [Client.Send] for a message that is larger

@@ -12,7 +12,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Options configure a client. The zero value is useful.
+// Options configure a client. A zero field stands for its default. [New]
+// refuses a negative size or time with [ErrInvalid].
 type Options struct {
 	// Session names the client for the server, which handles each message of a
 	// session once: 8 to 64 letters, digits, - or _. No two clients use the

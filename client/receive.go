@@ -51,21 +51,23 @@ const (
 	Slow    GapReason = "slow"    // messages expired while the client was connected and behind
 )
 
-// Receive waits for the next event. It returns the context's error, or the
-// error with which the client has ended: [ErrClosed] or a [RefusedError].
-// Events that arrived before a RefusedError are returned first.
+// Receive waits for the next event. It returns the cause of ctx's end, the
+// error of Options.SavePosition, or the error with which the client has ended:
+// [ErrClosed] or a [RefusedError]. Events that arrived before a RefusedError
+// are returned first.
 //
 // By receiving the next event the program states that it has handled the one
 // before. So a program should call Receive from one goroutine. A program must
-// keep receiving: after some unread events the client stops reading from the
-// connection, and acknowledgements wait as well.
+// keep receiving: when as many events are unread as Options.QueueMessages and
+// Options.QueueBytes allow, the client stops reading from the connection, and
+// acknowledgements wait as well.
 func (c *Client) Receive(ctx context.Context) (Event, error) {
 	return c.inbox.take(ctx)
 }
 
 // Events returns an iterator that calls Receive until it returns an error,
-// which is the last element. An event whose loop body breaks counts as handled
-// when the next event is received.
+// which is the last element. If the loop ends early, its last event counts as
+// handled when the next event is received.
 func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {

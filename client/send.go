@@ -19,8 +19,11 @@ import (
 // order in which Send was called. They take effect once, even if the connection
 // breaks and the client sends them again.
 //
-// Send returns the context's error if that is done first, and then the message
-// is not sent any more. See [ErrUncertain] for one that has left already.
+// If ctx ends first, Send returns the cause, and the message is not sent any
+// more. Other errors are [ErrInvalid] for a value that cannot be sent,
+// [ErrTooLarge], [ErrQueueFull], [ErrExpired], and the error with which the
+// client has ended: [ErrClosed] or a [RefusedError]. If the message may have
+// left already, the error is an [ErrUncertain] as well.
 func (c *Client) Send(ctx context.Context, v any) error {
 	o, err := encode(v)
 	if err != nil {

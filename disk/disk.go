@@ -55,9 +55,10 @@ type Options struct {
 	// less, the store first frees the space of its logs. If that is not enough,
 	// writes fail with dog.ErrStoreFull until there is more space, and reading
 	// goes on. dog.New fails in the same way, before it has changed anything.
-	// It needs the size of the logs in addition. The store itself needs the
-	// reserve to sort stored data. The default is an eighth of the volume and
-	// at most 256 MiB.
+	// When it opens the store, the space of the logs counts as free, but their
+	// size and 1 MiB must be free at least: their contents are written to
+	// tables before they are removed. The store needs the reserve to sort
+	// stored data. The default is an eighth of the volume and at most 256 MiB.
 	MinFree uint64
 	// OpenDatabases is the number of SQLite databases that stay open while they
 	// are not in use, at about a quarter of a MiB each. The default is 2,000.

@@ -15,7 +15,8 @@ import (
 
 // Client is a WebSocket client of a test. Its methods fail the test when
 // something goes wrong. Methods that can do so must be called from the test's
-// goroutine. The connection is cut at the end of the test.
+// goroutine. The connection is cut at the end of the test. "Soon" means within
+// 10 seconds, which pass in a bubble only when nothing else can happen.
 type Client struct {
 	t       testing.TB
 	ws      *websocket.Conn

@@ -24,7 +24,7 @@ type Outcome struct {
 	// them in another Run.
 	Stored map[string][]byte
 
-	// Deleted holds the keys that the handler deleted, in order.
+	// Deleted holds the keys that the handler deleted, in byte order.
 	Deleted []string
 
 	// Alarms holds the alarms that are set afterwards, in the order of their

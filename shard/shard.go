@@ -26,7 +26,8 @@ type Set[T any] struct {
 }
 
 // New returns a Set of n shards: the objects of the namespace with the names
-// name/0 to name/(n-1).
+// name/0 to name/(n-1). It returns a [dog.UsageError] if n is below 1 or the
+// namespace was not made by a runtime.
 func New[T any](objects *dog.Namespace[T], name string, n int) (*Set[T], error) {
 	if objects.Named(name) == (dog.Stub[T]{}) {
 		return nil, &dog.UsageError{Op: "shard.New", Problem: "the namespace was not made by a runtime"}
