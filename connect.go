@@ -98,7 +98,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		s.v1 = newV1Client(v1)
 	}
 	if book != nil {
-		s.v1.link = book.Open(v1.Session, unixNow(), o, (*sessionClient)(s))
+		s.v1.link = book.Open(v1.Session, unixNow(), o.objectState, (*sessionClient)(s))
 	}
 	if !slot.passOn(s) { // others have the socket from here on
 		s.closeSession()
@@ -110,7 +110,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	connected = true
 	rt.host.Work.Add() // until finish
 	set.enter(s)
-	o.Gate.Send(func(lost error) {
+	err = o.gated(func(lost error) {
 		if lost != nil {
 			s.lost.Store(true)
 			go s.vanish(lost)
@@ -120,6 +120,9 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		nc.Start() // the client sees the connection only after all others do
 		go s.serve()
 	})
+	if err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -52,15 +52,15 @@ func (r Reply) Decode(v any) error {
 // cancelled, or the runtime has shut down. In a handler Gossip gives up the
 // turn, so two replicas may gossip with each other at the same moment.
 func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
-	state, err := r.state()
+	o, err := r.running()
 	if err != nil {
 		return nil, err
 	}
-	return state.group.gossip(ctx, &state.obj.Object, state, v)
+	return o.replica.group.gossip(ctx, o, o.replica, v)
 }
 
 // gossip asks all replicas of the group except asker, which may be nil.
-func (g *groupState) gossip(ctx context.Context, source *object.Object, asker *replicaState, v any) ([]Reply, error) {
+func (g *groupState) gossip(ctx context.Context, source voice, asker *replicaState, v any) ([]Reply, error) {
 	data, err := encodeJSON(v)
 	if err != nil {
 		return nil, fmt.Errorf("dog: encode gossip: %w", err)
@@ -72,7 +72,7 @@ func (g *groupState) gossip(ctx context.Context, source *object.Object, asker *r
 	}
 	defer leave()
 	var replies []Reply
-	err = object.AwaitDurable(ctx, source, func() error {
+	err = source.await(ctx, func() error {
 		replies, err = g.ask(ctx, asker, data)
 		return err
 	})

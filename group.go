@@ -19,72 +19,64 @@ func (g *Group) embedsGroup() {}
 
 func (g *Group) embedsOne() {}
 
-func (g *Group) state() (*groupState, error) {
-	o, err := g.running()
-	if o == nil {
-		return nil, err
-	}
-	return o.group, err
-}
-
 // Broadcast sends v (see [Encode]) to all sockets of the group. It keeps the
 // turn and does not wait for clients (see [Replica.Emit]).
 func (g *Group) Broadcast(v any, options ...SendOption) error {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return err
 	}
-	return state.broadcast(state.obj, nil, v, options)
+	return o.group.broadcast(o, nil, v, options)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid and returns their
 // number. It returns ErrNoTarget when there are none.
 func (g *Group) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return 0, err
 	}
-	return state.whisper(ctx, &state.obj.Object, uid, v, options)
+	return o.group.whisper(ctx, o, uid, v, options)
 }
 
 // Emit sends v (see [Encode]) to all sockets of one replica. It returns
 // ErrReplicaGone when the group has no such replica. It does not wait for
 // clients (see [Replica.Emit]).
 func (g *Group) Emit(replica ID, v any, options ...SendOption) error {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return err
 	}
-	return state.emit(replica, v, options)
+	return o.group.emit(o, replica, v, options)
 }
 
 // Disconnect closes all sockets of a uid: see [Replica.Disconnect].
 func (g *Group) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return 0, err
 	}
-	return state.disconnect(ctx, &state.obj.Object, uid, code, reason)
+	return o.group.disconnect(ctx, o, uid, code, reason)
 }
 
 // Gossip asks all replicas of the group at the same time and returns their
 // replies: see [Replica.Gossip].
 func (g *Group) Gossip(ctx context.Context, v any) ([]Reply, error) {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return nil, err
 	}
-	return state.gossip(ctx, &state.obj.Object, nil, v)
+	return o.group.gossip(ctx, o, nil, v)
 }
 
 // Replicas returns the current live replicas, in the order in which they were
 // created.
 func (g *Group) Replicas() iter.Seq[ReplicaStats] {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return func(func(ReplicaStats) bool) {}
 	}
-	return state.replicas()
+	return o.group.replicas()
 }
 
 // Drain stops new connections and requests from reaching a replica. Existing
@@ -93,11 +85,11 @@ func (g *Group) Replicas() iter.Seq[ReplicaStats] {
 // message, Drain takes effect when the group's earlier writes are durable. It
 // returns ErrReplicaGone when the group has no such replica.
 func (g *Group) Drain(replica ID) error {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return err
 	}
-	return state.restrictLater(state.obj, replica, state.drain)
+	return o.group.restrictLater(o, replica, o.group.drain)
 }
 
 // SetLocked locks a replica against newcomers, or unlocks it. On a locked
@@ -113,11 +105,11 @@ func (g *Group) Drain(replica ID) error {
 // SetLocked returns ErrReplicaGone when the group has no such replica. It keeps
 // the turn.
 func (g *Group) SetLocked(replica ID, locked bool) error {
-	state, err := g.state()
+	o, err := g.running()
 	if err != nil {
 		return err
 	}
-	return state.restrictLater(state.obj, replica, state.setLocked(locked))
+	return o.group.restrictLater(o, replica, o.group.setLocked(locked))
 }
 
 // GroupOptions configures a type that embeds [Group]. Limit is required. New,
@@ -257,7 +249,7 @@ func (s GroupStub[G, R]) Disconnect(ctx context.Context, uid string, code int, r
 		return 0, err
 	}
 	defer leave()
-	return g.disconnect(ctx, nil, uid, code, reason)
+	return g.disconnect(ctx, voice{}, uid, code, reason)
 }
 
 // Gossip asks all replicas of the group: see [Replica.Gossip].
@@ -267,7 +259,7 @@ func (s GroupStub[G, R]) Gossip(ctx context.Context, v any) ([]Reply, error) {
 		return nil, err
 	}
 	defer leave()
-	return g.gossip(ctx, nil, nil, v)
+	return g.gossip(ctx, voice{}, nil, v)
 }
 
 // Replicas returns the current live replicas of the group, in the order in

@@ -343,19 +343,18 @@ func (g *groupState) restrict(id ID, f func(*rosterReplica)) error {
 }
 
 // restrictLater is restrict, delayed until the gate of the source opens.
-func (g *groupState) restrictLater(source *objectState, id ID, f func(*rosterReplica)) error {
+func (g *groupState) restrictLater(source voice, id ID, f func(*rosterReplica)) error {
 	if _, err := g.replica(id); err != nil {
 		return err
 	}
 	if err := source.CheckGate(); err != nil {
 		return err
 	}
-	source.Gate.Send(func(lost error) {
+	return source.gated(func(lost error) {
 		if lost == nil {
 			_ = g.restrict(id, f) // a replica that has gone since admits no clients either
 		}
 	})
-	return nil
 }
 
 // drainSockets waits while more messages are queued for the sockets of the

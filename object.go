@@ -147,12 +147,12 @@ func (c *core) object() *objectState {
 // running returns the object if it is running. It returns an error if that has
 // been reset, since output of its handlers is then dropped, or if the runtime
 // has ended.
-func (c *core) running() (*objectState, error) {
+func (c *core) running() (voice, error) {
 	life := c.life()
 	if life == nil {
-		return nil, notRunning("Object")
+		return voice{}, notRunning("Object")
 	}
-	o := stateOf(life.Object())
+	o := stateOf(life.Object()).voice()
 	if err := life.Silenced(); err != nil {
 		return o, err
 	}

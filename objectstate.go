@@ -226,22 +226,86 @@ const heldSpare = 1 << 20
 // know nothing of turns, so it is more than a socket's.
 const maxHeldResponse = 16 << 20
 
+// A voice is an object as what sends between two resets. Everything that a
+// handler sends leaves through one, so that a reset between the check of the
+// handler's life and the object's gate does not let it out.
+type voice struct {
+	*objectState        // nil: nobody's
+	era          uint64 // of the gate
+}
+
+// voice returns the object's present voice. The caller checks the life for
+// which it sends after that.
+func (o *objectState) voice() voice { return voice{o, o.Gate.Era()} }
+
+// past returns the error for a message that is sent after the reset.
+func (v voice) past() error {
+	if v.Gate.Era() == v.era {
+		return nil
+	}
+	return &ResetError{Object: v.id(), Cause: errPastLife}
+}
+
+var errPastLife = errors.New("what sends belongs to the life before the reset")
+
+// open reports whether a message is sent at once.
+func (v voice) open() bool { return v.Gate.OpenIn(v.era) }
+
+// gated arranges for send to be called when the object's gate opens, with the
+// reason why the object's earlier writes are undone or lost, or nil. If the
+// object has been reset, send is called at once, and gated returns the error.
+func (v voice) gated(send func(lost error)) error {
+	if v.Gate.SendIn(v.era, send) != nil {
+		return v.past()
+	}
+	return nil
+}
+
+// joins is Object.Keep, and returns an error if the object has been reset: then
+// the transaction is that of the next life, or there is none any more.
+func (v voice) joins(d *record.Draft, added func()) (joined bool, err error) {
+	joined, err = v.Keep(d, func() error {
+		err := v.past()
+		if err == nil {
+			added()
+		}
+		return err
+	})
+	if err == nil && !joined {
+		err = v.past()
+	}
+	return joined, err
+}
+
+// await is object.AwaitDurable with the object as the source, which must not
+// have been reset when f is called.
+func (v voice) await(ctx context.Context, f func() error) error {
+	if v.objectState == nil {
+		return object.AwaitDurable(ctx, nil, f)
+	}
+	return object.AwaitDurable(ctx, &v.Object, func() error {
+		if err := v.past(); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
 // sendGatedWithin arranges for send to be called when the object's gate opens,
 // unless the object's earlier writes are undone or lost. At most bound bytes
 // plus heldSpare wait in u, or a single message that is longer. Beyond that,
 // sendGatedWithin returns ErrHeldBack.
-func (o *objectState) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
-	cost, err := o.hold(u, bound, size)
+func (v voice) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
+	cost, err := v.hold(u, bound, size)
 	if err != nil {
 		return err
 	}
-	o.Gate.Send(func(lost error) {
-		o.unhold(u, cost)
+	return v.gated(func(lost error) {
+		v.unhold(u, cost)
 		if lost == nil {
 			send()
 		}
 	})
-	return nil
 }
 
 // hold counts a message as waiting in u, until unhold. The error is that of
@@ -263,12 +327,12 @@ func (o *objectState) unhold(u *heldBytes, cost int64) {
 
 // sendGated arranges for f to be called when the object's gate opens, unless
 // the object's earlier writes are undone or lost. It keeps the turn.
-func (o *objectState) sendGated(size int, f func()) error {
-	if o.Gate.Open() {
+func (v voice) sendGated(size int, f func()) error {
+	if v.open() {
 		f()
 		return nil
 	}
-	return o.sendGatedWithin(&o.held, o.runtime().queueBytes(), size, f)
+	return v.sendGatedWithin(&v.held, v.runtime().queueBytes(), size, f)
 }
 
 // drain waits while more messages are queued for the object's sockets than the

@@ -206,7 +206,7 @@ func (s *Socket) SetPresence(v any) error {
 	if !s.running() {
 		return notRunning(op)
 	}
-	a := s.attendance()
+	o, a := s.obj.voice(), s.attendance()
 	switch {
 	case a == nil:
 		return misuse(op, "neither the options of %q nor those of its group have Presence", s.obj.ns.Name)
@@ -231,11 +231,11 @@ func (s *Socket) SetPresence(v any) error {
 		return ErrSocketClosed
 	}
 	set := func() { a.Set(s.uid, value) }
-	if s.obj.Gate.Open() {
+	if o.open() {
 		set()
 		return nil
 	}
-	return s.obj.sendGatedWithin(&s.held, s.conn.QueueBytes(), len(value), set)
+	return o.sendGatedWithin(&s.held, s.conn.QueueBytes(), len(value), set)
 }
 
 // newAttendance returns the list of the members of a group, or of an object

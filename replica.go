@@ -22,18 +22,10 @@ func (r *Replica) embedsReplica() {}
 
 func (r *Replica) embedsOne() {}
 
-func (r *Replica) state() (*replicaState, error) {
-	o, err := r.running()
-	if o == nil {
-		return nil, err
-	}
-	return o.replica, err
-}
-
 // GroupName returns the name of the replica's group.
 func (r *Replica) GroupName() string {
-	if state, err := r.state(); err == nil {
-		return state.group.obj.Name
+	if o, err := r.running(); err == nil {
+		return o.replica.group.obj.Name
 	}
 	return ""
 }
@@ -43,43 +35,43 @@ func (r *Replica) GroupName() string {
 // write, it waits until the half megabyte ahead of it has been written or
 // queued.
 func (r *Replica) Emit(v any, options ...SendOption) error {
-	state, err := r.state()
+	o, err := r.running()
 	if err != nil {
 		return err
 	}
-	return state.obj.emit(state.obj, nil, v, options)
+	return o.emit(o, nil, v, options)
 }
 
 // Broadcast sends v (see [Encode]) to all sockets of the group. Like Emit, it
 // keeps the turn and does not wait for clients.
 func (r *Replica) Broadcast(v any, options ...SendOption) error {
-	state, err := r.state()
+	o, err := r.running()
 	if err != nil {
 		return err
 	}
-	return state.group.broadcast(state.obj, nil, v, options)
+	return o.replica.group.broadcast(o, nil, v, options)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid, on any replica, and
 // returns their number. It returns ErrNoTarget when there are none. In a
 // handler it gives up the turn.
 func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	state, err := r.state()
+	o, err := r.running()
 	if err != nil {
 		return 0, err
 	}
-	return state.group.whisper(ctx, &state.obj.Object, uid, v, options)
+	return o.replica.group.whisper(ctx, o, uid, v, options)
 }
 
 // Disconnect closes all open sockets of a uid, on any replica, as
 // [Socket.Close] does, and returns their number. It returns ErrNoTarget when
 // there are none. In a handler it gives up the turn.
 func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
-	state, err := r.state()
+	o, err := r.running()
 	if err != nil {
 		return 0, err
 	}
-	return state.group.disconnect(ctx, &state.obj.Object, uid, code, reason)
+	return o.replica.group.disconnect(ctx, o, uid, code, reason)
 }
 
 // SetLocked locks this replica against newcomers, or unlocks it: see
@@ -87,9 +79,9 @@ func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason s
 // durable. It keeps the turn. It returns ErrReplicaGone when the replica has
 // been retired.
 func (r *Replica) SetLocked(locked bool) error {
-	state, err := r.state()
+	o, err := r.running()
 	if err != nil {
 		return err
 	}
-	return state.group.restrictLater(state.obj, state.obj.id(), state.group.setLocked(locked))
+	return o.replica.group.restrictLater(o, o.id(), o.replica.group.setLocked(locked))
 }

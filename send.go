@@ -37,7 +37,7 @@ func (o outgoing) draftFor(uid string, socketsOf func(uid string) []*Socket) (d 
 	return o.draft(history.Audience{Only: uid}, func() bool {
 		for _, s := range socketsOf(uid) {
 			// The client of one that connects gets it from the history.
-			if s.greeted() && s.conn.Send(o.frame, o.key) == nil {
+			if s.deliver(o) == nil {
 				*reached++
 			}
 		}
@@ -48,7 +48,7 @@ func (o outgoing) draftFor(uid string, socketsOf func(uid string) []*Socket) (d 
 // keep arranges for a message to be kept in r and sent, in its order among what
 // the object sends. If the history is durable, the message is part of the
 // object's transaction, or of one of its own if no event has the turn.
-func (o *objectState) keep(r *record.Record, d *record.Draft) error {
+func (o voice) keep(r *record.Record, d *record.Draft) error {
 	size := d.Frame.Len()
 	if !r.Durable() {
 		// The owner is not being forgotten, or has no sockets.
@@ -59,7 +59,7 @@ func (o *objectState) keep(r *record.Record, d *record.Draft) error {
 		return err
 	}
 	d.Speaker = o.Gate
-	joined, err := o.Object.Keep(d, func() {
+	joined, err := o.joins(d, func() {
 		o.Gate.Send(func(lost error) {
 			o.unhold(&o.held, cost)
 			r.Settle(d, lost)
@@ -89,7 +89,7 @@ func (o *objectState) keep(r *record.Record, d *record.Draft) error {
 
 // emit sends v to the object's sockets except sender, which may be nil, when
 // the source's gate opens.
-func (o *objectState) emit(source *objectState, sender *Socket, v any, options []SendOption) error {
+func (o *objectState) emit(source voice, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (o *objectState) sendOut(out outgoing) {
 }
 
 // whisper sends v to the object's own sockets of a uid.
-func (o *objectState) whisper(uid string, v any, options []SendOption) (int, error) {
+func (o voice) whisper(uid string, v any, options []SendOption) (int, error) {
 	if err := checkUID(uid); err != nil {
 		return 0, err
 	}
@@ -135,21 +135,18 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 		d, _ := out.draftFor(uid, o.socketsOf)
 		return reached, o.keep(r, d)
 	}
-	reached, heldBack := 0, false
+	reached, failed := 0, error(nil)
 	for _, s := range o.socketsOf(uid) {
-		if !s.greeted() && o.Gate.Open() { // otherwise the message leaves after the hello
-			continue
-		}
-		switch err := s.send(out); {
+		switch err := s.send(o, out); {
 		case err == nil:
 			reached++
-		case errors.Is(err, ErrHeldBack):
-			heldBack = true
+		case errors.Is(err, ErrHeldBack), errors.Is(err, ErrReset):
+			failed = err
 		}
 	}
 	switch {
-	case heldBack:
-		return reached, ErrHeldBack
+	case failed != nil:
+		return reached, failed
 	case reached == 0:
 		return 0, fmt.Errorf("%w: %q", ErrNoTarget, uid)
 	}
@@ -157,7 +154,7 @@ func (o *objectState) whisper(uid string, v any, options []SendOption) (int, err
 }
 
 // disconnect closes the object's own sockets of a uid.
-func (o *objectState) disconnect(uid string, code int, reason string) (int, error) {
+func (o voice) disconnect(uid string, code int, reason string) (int, error) {
 	if err := checkUID(uid); err != nil {
 		return 0, err
 	}
@@ -170,7 +167,9 @@ func (o *objectState) disconnect(uid string, code int, reason string) (int, erro
 	closed := 0
 	for _, s := range o.socketsOf(uid) {
 		if !s.over() {
-			s.close(code, reason, false)
+			if err := s.closeAfter(o, code, reason); err != nil {
+				return closed, err
+			}
 			closed++
 		}
 	}
@@ -195,8 +194,12 @@ func sendGatedFrom(ctx context.Context, size int, send func()) error {
 		send()
 		return nil
 	}
+	from := runningIn(e).voice()
+	if err := object.LifeOf(e).Silenced(); err != nil {
+		return err
+	}
 	// While still in the turn, so that send depends on the writes of this turn.
-	if err := runningIn(e).sendGated(size, send); err != nil {
+	if err := from.sendGated(size, send); err != nil {
 		return err
 	}
 	wait, err := object.Yield(ctx, nil)
@@ -209,7 +212,7 @@ func sendGatedFrom(ctx context.Context, size int, send func()) error {
 
 // broadcast sends v to every socket of the group except sender, which may be
 // nil. It is sent when the source's gate opens.
-func (g *groupState) broadcast(source *objectState, sender *Socket, v any, options []SendOption) error {
+func (g *groupState) broadcast(source voice, sender *Socket, v any, options []SendOption) error {
 	out, err := newOutgoing(v, sender, options)
 	if err != nil {
 		return err
@@ -279,7 +282,7 @@ func (g *groupState) draft(out outgoing) *record.Draft {
 
 // whisper sends v to every socket with this uid.
 func (g *groupState) whisper(
-	ctx context.Context, source *object.Object, uid string, v any, options []SendOption,
+	ctx context.Context, source voice, uid string, v any, options []SendOption,
 ) (reached int, err error) {
 	if err := checkUID(uid); err != nil {
 		return 0, err
@@ -288,7 +291,7 @@ func (g *groupState) whisper(
 	if err != nil {
 		return 0, err
 	}
-	err = object.AwaitDurable(ctx, source, func() error {
+	err = source.await(ctx, func() error {
 		reached, err = g.sendTo(ctx, uid, out)
 		return err
 	})
@@ -332,7 +335,7 @@ func (g *groupState) sendTo(ctx context.Context, uid string, out outgoing) (reac
 		return *reached, nil
 	}
 	for _, s := range g.socketsOf(uid) {
-		if s.greeted() && s.conn.Send(out.frame, out.key) == nil {
+		if s.deliver(out) == nil {
 			reached++
 		}
 	}
@@ -343,12 +346,12 @@ func (g *groupState) sendTo(ctx context.Context, uid string, out outgoing) (reac
 }
 
 // emit sends v to every socket of one replica on behalf of the group.
-func (g *groupState) emit(replica ID, v any, options []SendOption) error {
+func (g *groupState) emit(source voice, replica ID, v any, options []SendOption) error {
 	r, err := g.replica(replica)
 	if err != nil {
 		return err
 	}
-	return r.obj.emit(g.obj, nil, v, options)
+	return r.obj.emit(source, nil, v, options)
 }
 
 // emitFrom is emit on behalf of the holder of ctx.
@@ -367,7 +370,7 @@ func (g *groupState) emitFrom(ctx context.Context, replica ID, v any, options []
 // disconnect closes every open socket with this uid, and counts those that it
 // closes.
 func (g *groupState) disconnect(
-	ctx context.Context, source *object.Object, uid string, code int, reason string,
+	ctx context.Context, source voice, uid string, code int, reason string,
 ) (closed int, err error) {
 	if err := checkUID(uid); err != nil {
 		return 0, err
@@ -375,7 +378,7 @@ func (g *groupState) disconnect(
 	if err := checkClose("Disconnect", code, reason); err != nil {
 		return 0, err
 	}
-	err = object.AwaitDurable(ctx, source, func() error {
+	err = source.await(ctx, func() error {
 		for _, s := range g.socketsOf(uid) {
 			if s.conn.Over() {
 				continue

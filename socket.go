@@ -2,7 +2,6 @@ package dog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -102,22 +101,21 @@ func newSocket(opener *object.Life, uid string, c *conn.Conn, tags []string) *So
 // running reports whether a runtime made the socket.
 func (s *Socket) running() bool { return s != nil && s.obj != nil }
 
-// speaks returns an error if op of the socket can reach no other socket,
-// because no runtime made this one, the runtime has ended, or the object has
-// been reset, whose handlers' output is then dropped. OnOpen, OnError and
-// OnClose of a socket that a reset closes run in the next life, and speak there
-// again.
-func (s *Socket) speaks(op string) error {
+// speaks returns the object that sends by op of the socket. It returns an error
+// if op can reach no other socket, because no runtime made this one, the
+// runtime has ended, or the object has been reset, whose handlers' output is
+// then dropped. OnOpen, OnError and OnClose of a socket that a reset closes run
+// in the next life, and speak there again.
+func (s *Socket) speaks(op string) (voice, error) {
 	if !s.running() {
-		return notRunning(op)
+		return voice{}, notRunning(op)
 	}
-	if s.obj.Generation() != s.speaker.Load() {
-		return &ResetError{Object: s.obj.id(), Cause: errPastLife}
+	o := s.obj.voice()
+	if o.Generation() != s.speaker.Load() {
+		return o, &ResetError{Object: o.id(), Cause: errPastLife}
 	}
-	return s.obj.runtime().over()
+	return o, o.runtime().over()
 }
-
-var errPastLife = errors.New("the socket belongs to the life before the reset")
 
 // speaksIn lets the socket speak in the life whose handler ctx belongs to.
 func (s *Socket) speaksIn(ctx context.Context) {
@@ -233,51 +231,63 @@ func (s *Socket) Send(v any, options ...SendOption) error {
 	if !s.running() {
 		return notRunning("Socket.Send")
 	}
+	o := s.obj.voice()
 	out, err := newOutgoing(v, nil, options)
 	if err != nil {
 		return err
 	}
-	if err := s.obj.CheckGate(); err != nil {
+	if err := o.CheckGate(); err != nil {
 		return err
 	}
-	return s.send(out)
+	return s.send(o, out)
 }
 
-// send sends a message when the object's gate opens.
-func (s *Socket) send(out outgoing) error {
-	if s.obj.Gate.Open() {
-		return s.conn.Send(out.frame, out.key)
+// send sends a message when the gate of its object opens.
+func (s *Socket) send(o voice, out outgoing) error {
+	if o.open() {
+		return s.deliver(out)
 	}
 	if s.over() {
 		return ErrSocketClosed
 	}
-	return s.obj.sendGatedWithin(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
+	return o.sendGatedWithin(&s.held, s.conn.QueueBytes(), out.frame.Len(), func() {
 		// A client that has gone by then gets no message, like one that goes a
 		// moment later.
-		_ = s.conn.Send(out.frame, out.key)
+		_ = s.deliver(out)
 	})
+}
+
+// deliver sends a message to the client, now that the gate has let it pass. A
+// socket may be found before it has joined, and gets nothing then.
+func (s *Socket) deliver(out outgoing) error {
+	if !s.greeted() {
+		return ErrSocketClosed
+	}
+	return s.conn.Send(out.frame, out.key)
 }
 
 // Emit sends v (see [Encode]) to the other sockets of the same object, that is
 // to all except this one. It keeps the turn (see [Replica.Emit]).
 func (s *Socket) Emit(v any, options ...SendOption) error {
-	if err := s.speaks("Socket.Emit"); err != nil {
+	o, err := s.speaks("Socket.Emit")
+	if err != nil {
 		return err
 	}
-	return s.obj.emit(s.obj, s, v, options)
+	return o.emit(o, s, v, options)
 }
 
 // Broadcast sends v (see [Encode]) to all sockets except this one: those of the
 // object, or of the whole group if the object is a replica. [ExceptUID] also
 // leaves out the other sockets of this socket's uid. Broadcast keeps the turn.
 func (s *Socket) Broadcast(v any, options ...SendOption) error {
-	if err := s.speaks("Socket.Broadcast"); err != nil {
+	o, err := s.speaks("Socket.Broadcast")
+	if err != nil {
 		return err
 	}
-	if m := s.obj.replica; m != nil {
-		return m.group.broadcast(s.obj, s, v, options)
+	if m := o.replica; m != nil {
+		return m.group.broadcast(o, s, v, options)
 	}
-	return s.obj.emit(s.obj, s, v, options)
+	return o.emit(o, s, v, options)
 }
 
 // Whisper sends v (see [Encode]) to all sockets of a uid and returns their
@@ -285,15 +295,16 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 // replica. The uid may be this socket's own. Whisper returns ErrNoTarget when
 // there are none. In a handler it gives up the turn.
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
-	if err := s.speaks("Socket.Whisper"); err != nil {
+	o, err := s.speaks("Socket.Whisper")
+	if err != nil {
 		return 0, err
 	}
-	if m := s.obj.replica; m != nil {
-		return m.group.whisper(ctx, &s.obj.Object, uid, v, options)
+	if m := o.replica; m != nil {
+		return m.group.whisper(ctx, o, uid, v, options)
 	}
 	reached := 0
-	err := object.AwaitDurable(ctx, &s.obj.Object, func() (err error) {
-		reached, err = s.obj.whisper(uid, v, options)
+	err = o.await(ctx, func() (err error) {
+		reached, err = o.whisper(uid, v, options)
 		return err
 	})
 	return reached, err
@@ -316,25 +327,29 @@ func (s *Socket) Close(code int, reason string) error {
 	if err := checkClose("Socket.Close", code, reason); err != nil {
 		return err
 	}
-	if err := s.obj.CheckGate(); err != nil {
+	o := s.obj.voice()
+	if err := o.CheckGate(); err != nil {
 		return err
 	}
-	s.close(code, reason, false) // a reset closes with 1011
-	return nil
+	return s.closeAfter(o, code, reason) // a reset closes with 1011
 }
 
-// close closes the socket after earlier output. code and reason must be valid.
-// If earlier writes are undone or lost, close closes the socket only if
-// inAnyCase is set.
-func (s *Socket) close(code int, reason string, inAnyCase bool) {
-	s.closeAfter(s.obj, code, reason, inAnyCase)
-}
-
-// closeAfter is close after the earlier output of another object.
-func (s *Socket) closeAfter(source *objectState, code int, reason string, inAnyCase bool) {
+// close closes the socket after the earlier output of its object, also if that
+// is undone or lost. code and reason must be valid.
+func (s *Socket) close(code int, reason string) {
 	s.closes.Add(1)
-	source.Gate.Send(func(lost error) {
-		if lost == nil || inAnyCase {
+	s.obj.Gate.Send(func(error) {
+		_ = s.conn.Close(code, reason)
+		s.closes.Add(-1)
+	})
+}
+
+// closeAfter closes the socket after the earlier output of an object, unless
+// that is undone or lost. code and reason must be valid.
+func (s *Socket) closeAfter(source voice, code int, reason string) error {
+	s.closes.Add(1)
+	return source.gated(func(lost error) {
+		if lost == nil {
 			_ = s.conn.Close(code, reason)
 		}
 		s.closes.Add(-1)

@@ -195,7 +195,7 @@ func (s *Socket) open() {
 		return nil
 	})
 	if err != nil { // even if the object's current writes are lost
-		s.close(1011, "", true)
+		s.close(1011, "")
 	}
 }
 

@@ -14,17 +14,20 @@ import "slices"
 // not either: two pages of one user would replace each other forever. Supersede
 // keeps the turn. It returns a [UsageError] if the socket has no uid.
 func (s *Socket) Supersede() error {
-	if err := s.speaks("Socket.Supersede"); err != nil {
+	o, err := s.speaks("Socket.Supersede")
+	if err != nil {
 		return err
 	}
 	if s.uid == "" {
 		return misuse("Socket.Supersede", "the socket has no uid")
 	}
-	if err := s.obj.CheckGate(); err != nil {
+	if err := o.CheckGate(); err != nil {
 		return err
 	}
 	for _, older := range s.older() {
-		older.closeAfter(s.obj, closeReplaced, "replaced", false)
+		if err := older.closeAfter(o, closeReplaced, "replaced"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 	f, err := wire.Parse(data)
 	switch {
 	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.link == nil:
-		s.close(closeMalformed, "not dog.v1", true)
+		s.close(closeMalformed, "not dog.v1")
 	case f.Kind != wire.Message:
 	case f.ID == 0:
 		s.handleAny(op, f.Payload)
@@ -158,6 +158,7 @@ func (s *Socket) handleAny(op conn.Op, data []byte) {
 func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	link, verdict, exited := s.v1.link, session.Refused, true
 	var settles *settling
+	var life *object.Life
 	defer func() {
 		if exited && verdict == session.Handle { // the handler called runtime.Goexit
 			s.abandon(f.ID)
@@ -170,7 +171,10 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 		if verdict = link.Begin(f.ID); verdict != session.Handle {
 			return nil
 		}
-		tx := &object.LifeOf(turn.From(ctx)).Tx
+		life = object.LifeOf(turn.From(ctx))
+		// A handler may go on after a reset for as long as it likes.
+		defer context.AfterFunc(life.Context(), func() { s.cutShort(f.ID, life) })()
+		tx := &life.Tx
 		commits := tx.Commits()
 		err := s.onMessage(ctx, v, op, f.Payload)
 		if err == nil || !s.obj.ns.RollbackOnError {
@@ -189,7 +193,16 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	case session.Busy:
 		s.again()
 	case session.Handle:
-		s.conclude(f.ID, err, settles)
+		s.conclude(f.ID, err, life, settles)
+	}
+}
+
+// cutShort records that the handling of a message with a number has failed, if
+// the life of its handler has been reset. What the handler returns later has no
+// effect.
+func (s *Socket) cutShort(number uint64, life *object.Life) {
+	if err := life.Silenced(); err != nil {
+		s.conclude(number, err, life, nil)
 	}
 }
 
@@ -225,15 +238,17 @@ func (t *settling) step() {
 	t.link.Confirm(t.number)
 }
 
-// conclude records how the handling of a message with a number has ended.
-func (s *Socket) conclude(number uint64, err error, settles *settling) {
+// conclude records how the handling of a message with a number in a life has
+// ended. The handler may return the error of an earlier reset of the object,
+// which it has from another call.
+func (s *Socket) conclude(number uint64, err error, life *object.Life, settles *settling) {
 	link := s.v1.link
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
 		link.Retry()
-		s.close(1013, "nothing can be stored now", true)
+		s.close(1013, "nothing can be stored now")
 		return
 	}
-	if reset, ok := errors.AsType[*ResetError](err); ok && reset.Object == s.obj.id() {
+	if reset := life.Silenced(); reset != nil && errors.Is(err, reset) {
 		s.abandon(number)
 		return
 	}
@@ -250,7 +265,7 @@ func (s *Socket) abandon(number uint64) {
 }
 
 // again closes the connection, so that the client sends its messages again.
-func (s *Socket) again() { s.close(1013, "an earlier message has not been handled", true) }
+func (s *Socket) again() { s.close(1013, "an earlier message has not been handled") }
 
 // ack acknowledges the client's messages. Several goroutines do so, in the
 // order of the numbers and after hello, because a number is read under the lock

@@ -277,7 +277,7 @@ func testList(t *testing.T, p *program) {
 func testDevice(t *testing.T, p *program) {
 	command := func(text, want string) {
 		t.Helper()
-		resp, err := http.PostForm("http://"+p.addr+"/door", url.Values{"do": {text}})
+		resp, err := http.PostForm("http://"+p.addr+"/devices/door", url.Values{"do": {text}})
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		n, err := io.ReadAll(resp.Body)
@@ -287,14 +287,14 @@ func testDevice(t *testing.T, p *program) {
 	kill := p.start(t)
 	command("open", "1\n")
 	command("close", "2\n")
-	door := p.dial(t, "/door")
+	door := p.dial(t, "/devices/door")
 	requireReceived(t, door, `{"n":1,"text":"open"}`)
 	requireReceived(t, door, `{"n":2,"text":"close"}`)
 	send(t, door, "1")
 	command("lock", "3\n")
 	requireReceived(t, door, `{"n":3,"text":"lock"}`)
 
-	again := p.dial(t, "/door")
+	again := p.dial(t, "/devices/door")
 	requireReceived(t, again, `{"n":2,"text":"close"}`)
 	requireReceived(t, again, `{"n":3,"text":"lock"}`)
 	_, _, err := door.Read(t.Context())
@@ -305,7 +305,7 @@ func testDevice(t *testing.T, p *program) {
 
 	kill()
 	p.start(t)
-	back := p.dial(t, "/door")
+	back := p.dial(t, "/devices/door")
 	requireReceived(t, back, `{"n":3,"text":"lock"}`)
 	requireReceived(t, back, `{"n":4,"text":"open"}`)
 	send(t, back, "three")

@@ -77,7 +77,7 @@ export function connect(url, options = {}) {
   const historyURL = options.history && new URL(options.history, base);
   const postURL = options.post && new URL(options.post, base);
   const key = options.key ?? 'dog:' + socketURL;
-  if (!WebSocket && !historyURL) throw new TypeError('dog: there is no WebSocket; give one as an option');
+  if (!WebSocket && !historyURL) throw new TypeError('dog: no WebSocket; give one as an option');
   if (!/^[\w-]{8,64}$/.test(options.session ?? 'generated')) throw new TypeError('dog: malformed session');
 
   /** @type {State} */
@@ -101,7 +101,7 @@ export function connect(url, options = {}) {
   let parked = false; // the store has the session, for the page that comes after this one
   const [storedSession, storedID] = claim().split(' ');
   const session = options.session || storedSession || randomName();
-  let lastID = session === storedSession ? Number(storedID) : 0; // of the messages sent in the session
+  let lastID = session === storedSession ? +storedID : 0; // of the messages sent in the session
   /** @type {Item[]} */
   const queue = []; // those with a number come first
   let queuedBytes = 0;
@@ -192,7 +192,7 @@ export function connect(url, options = {}) {
       if (!mine.beside || !after || !received || after > received) receive(value, after);
     } else if (kind === 'g') {
       const { to, why } = JSON.parse(rest);
-      move(mine, to, why);
+      move(mine, valid(POSITION, to), why);
     } else if (kind === 'a') {
       acknowledge(+valid(NUMBER, rest));
     } else if (kind === 'b') {
@@ -526,9 +526,10 @@ export function connect(url, options = {}) {
   return room;
 }
 
-// valid returns a part of a frame that has the form it must have.
+// valid returns a part of a frame that has the form it must have. No number is
+// greater than those that are exact.
 function valid(/** @type {RegExp} */ form, /** @type {any} */ value) {
-  if (!form.test(value)) throw new Error('malformed');
+  if (!form.test(value) || value >= 2 ** 53) throw new Error('malformed');
   return value;
 }
 

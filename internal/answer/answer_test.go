@@ -105,6 +105,46 @@ func TestAnswer_WaitsUntilWritesAreDurable(t *testing.T) {
 	require.Equal(t, "stored", w.Body.String())
 }
 
+// reset is a store that resets the object when a response asks for the second
+// time whether its object's writes are durable.
+type reset struct {
+	commits
+	asked int
+	do    context.CancelCauseFunc
+}
+
+func (r *reset) Durable() uint64 {
+	if r.asked++; r.asked < 2 {
+		return 0
+	}
+	r.do(errors.New("reset"))
+	return 1
+}
+
+// A reset opens the gate for which a long response waits.
+func TestAnswer_LongResponseOfAHandlerThatIsResetIsDropped(t *testing.T) {
+	life, end := context.WithCancelCause(t.Context())
+	g := gate.New(&reset{do: end}, func(error) {})
+	g.Wrote()
+	g.Committed(1)
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	a := answer.New(newHost(t), w, nil)
+	lock := turn.Lock{Life: life}
+	ticket, err := lock.Queue(turn.Origin{})
+	require.NoError(t, err)
+	e, err := ticket.Redeem(t.Context())
+	require.NoError(t, err)
+	a.Begin(e, g)
+	wait, err := turn.Yield(e) // so that the write is not broken off at once
+	require.NoError(t, err)
+	_, err = a.Writer(r).Write(make([]byte, 2<<20))
+	require.ErrorContains(t, err, "reset")
+	require.Empty(t, w.Body.String())
+	wait.Resume()
+	_, misuse := e.End()
+	require.NoError(t, misuse)
+}
+
 func TestGuard_KeepsAWritersPanicFromTheHandler(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	a := answer.New(newHost(t), panics{httptest.NewRecorder()}, nil)

@@ -148,6 +148,9 @@ func (r *response) drain() error {
 		if err := r.gate.Wait(r.event); err != nil {
 			return err
 		}
+		if r.event.Err() != nil { // a reset has opened the gate
+			return r.fail(context.Cause(r.event))
+		}
 		return r.send(end, false)
 	})
 }
@@ -228,7 +231,7 @@ func (r *response) FlushError() error {
 // release sends the output so far, at once or as soon as the object's earlier
 // writes are durable.
 func (r *response) release(flush bool) error {
-	end := r.mark()
+	end, era := r.mark(), r.gate.Era()
 	if r.gate.Open() {
 		return r.patiently(func() error { return r.send(end, flush) })
 	}
@@ -247,7 +250,7 @@ func (r *response) release(flush bool) error {
 	r.flushes++
 	r.countLocked(true)
 	r.mu.Unlock()
-	r.gate.Send(func(lost error) {
+	if r.gate.SendIn(era, func(lost error) {
 		r.mu.Lock()
 		r.flushes--
 		r.recountLocked()
@@ -256,7 +259,9 @@ func (r *response) release(flush bool) error {
 			// the handler gets the error with its next write
 			r.host.Work.Spawn(func() { _ = r.send(end, flush) })
 		}
-	})
+	}) != nil {
+		return r.fail(context.Cause(r.event))
+	}
 	return nil
 }
 

@@ -33,20 +33,22 @@ type Gate struct {
 	commits Commits // fixed
 	lost    func(error)
 
+	era atomic.Uint64 // see Era; changed under mu
+
 	// whether the fields below matter; false: output is sent at once; changed
 	// under mu
-	active atomic.Bool
+	active    atomic.Bool
+	writing   bool // guarded by mu: a transaction is open
+	releasing bool // guarded by mu: a goroutine is calling released entries
 
-	mu        sync.Mutex
-	held      []entry // guarded by mu: in the order of Send
-	head      int     // guarded by mu: held[head:] is waiting
-	writing   bool    // guarded by mu: a transaction is open
-	last      uint64  // guarded by mu: the latest commit
-	asked     uint64  // guarded by mu: the latest commit that OnDurable was called for
-	releasing bool    // guarded by mu: a goroutine is calling released entries
-	paused    int     // guarded by mu: calls of Pause without their Resume
-	failed    error   // guarded by mu: why commits that are not durable never will be
-	shut      error   // guarded by mu: why no entry is accepted
+	mu     sync.Mutex
+	held   []entry // guarded by mu: in the order of Send
+	head   int     // guarded by mu: held[head:] is waiting
+	last   uint64  // guarded by mu: the latest commit
+	asked  uint64  // guarded by mu: the latest commit that OnDurable was called for
+	paused int     // guarded by mu: calls of Pause without their Resume
+	failed error   // guarded by mu: why commits that are not durable never will be
+	shut   error   // guarded by mu: why no entry is accepted
 }
 
 type entry struct {
@@ -102,12 +104,14 @@ func (g *Gate) Failed(err error) {
 	g.release(nil)
 }
 
-// Shut is called when the object is being reset. Until Recover, the gate
-// accepts no output. The output of the open transaction is dropped at once.
-// Functions passed to Notify get err in their order, as with Failed.
+// Shut is called when the object is being reset. It begins another era. Until
+// Recover, the gate accepts no output. The output of the open transaction is
+// dropped at once. Functions passed to Notify get err in their order, as with
+// Failed.
 func (g *Gate) Shut(err error) {
 	g.mu.Lock()
 	g.shut = err
+	g.era.Add(1)
 	g.active.Store(true)
 	first := g.undoLocked(err)
 	var dropped []func(error)
@@ -178,25 +182,30 @@ func (g *Gate) openLocked() bool {
 // Send calls send, at once or when the gate opens. The argument is nil, or the
 // reason why the earlier writes are lost. send must not block. The functions
 // are called one at a time, in the order of the calls to Send.
-func (g *Gate) Send(send func(error)) { g.hold(entry{send: send}) }
+func (g *Gate) Send(send func(error)) { _ = g.hold(entry{send: send}, every) }
 
-// hold is Send for an entry, whose commit it sets.
-func (g *Gate) hold(e entry) {
+// hold is SendIn for an entry, whose commit it sets. The era may be every.
+func (g *Gate) hold(e entry, era uint64) error {
 	send := e.send
-	if g == nil || !g.active.Load() {
+	if g == nil || !g.active.Load() && g.isIn(era) { // in the order of OpenIn
 		send(nil)
-		return
+		return nil
 	}
 	g.mu.Lock()
+	if !g.isIn(era) {
+		g.mu.Unlock()
+		send(ErrPast)
+		return ErrPast
+	}
 	if g.openLocked() {
 		g.mu.Unlock()
 		send(nil)
-		return
+		return nil
 	}
 	if shut := g.shut; shut != nil {
 		g.mu.Unlock()
 		send(shut)
-		return
+		return nil
 	}
 	e.commit = g.last
 	if g.writing {
@@ -207,6 +216,7 @@ func (g *Gate) hold(e entry) {
 	if e.commit != open {
 		g.release(nil)
 	}
+	return nil
 }
 
 // SendAfter is Send for output that belongs to a commit outside the object's
@@ -276,7 +286,7 @@ func (g *Gate) Outcome() <-chan error {
 
 // Notify is Send for functions that report the outcome to others. Shut does not
 // call them before their turn.
-func (g *Gate) Notify(send func(error)) { g.hold(entry{send: send, notifies: true}) }
+func (g *Gate) Notify(send func(error)) { _ = g.hold(entry{send: send, notifies: true}, every) }
 
 // Wait waits until the gate opens, for a caller that has no part in the open
 // transaction. It returns nil, the reason why the writes are lost, or the cause

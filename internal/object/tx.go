@@ -9,7 +9,7 @@ import (
 // Keep adds a message to the transaction of the event that has the turn, and
 // calls added before that ends. It returns false if there is no such event. See
 // [tx.Tx.Keep].
-func (o *Object) Keep(message any, added func()) (kept bool, err error) {
+func (o *Object) Keep(message any, added func() error) (kept bool, err error) {
 	if life := o.current.Load(); life != nil {
 		return life.Tx.Keep(message, added)
 	}

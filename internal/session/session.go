@@ -54,6 +54,10 @@ type Link struct {
 	on     any    // fixed; what Open was told
 	next   *Link  // another connection of the session. Guarded by the mutex of the book
 
+	// handles is set while a message of the connection is handled: from Begin to
+	// the first End or Retry. Guarded by the mutex of the book.
+	handles bool
+
 	// refused is set when a message of the connection was not handled, and may
 	// not have been handled elsewhere. Later ones must not be handled before
 	// it, because the greatest number stands for all before. Guarded by the
@@ -213,7 +217,7 @@ func (l *Link) Begin(number uint64) Verdict {
 		l.handled, l.confirmed = number, number
 		return Repeated
 	}
-	l.busy, l.session.on = number, l.on
+	l.busy, l.session.on, l.handles = number, l.on, true
 	return Handle
 }
 
@@ -234,24 +238,41 @@ func (s *session) refuseAllLocked() {
 
 // End ends the handling of a message. ok is false if it failed in a way that
 // leaves no effect, so that the message may be handled again. End reports
-// whether it has failed as often as is allowed.
+// whether it has failed as often as is allowed. If the handling has ended
+// before, End does nothing: what is handled now is another connection's.
 func (l *Link) End(number uint64, ok bool) (poison bool) {
-	if !ok {
-		defer l.againElsewhere()
-	}
 	l.book.mu.Lock()
-	defer l.book.mu.Unlock()
-	l.busy = 0
-	if ok {
+	ends := l.endsLocked()
+	switch {
+	case ends && ok:
 		l.handled = max(l.handled, number)
-		return false
+	case ends:
+		poison = l.failLocked(number)
 	}
+	l.book.mu.Unlock()
+	if ends && !ok {
+		l.againElsewhere()
+	}
+	return poison
+}
+
+// failLocked records that the handling of a message has failed.
+func (l *Link) failLocked(number uint64) (poison bool) {
 	l.refuseAllLocked()
 	if l.failed == nil || l.failed.number != number {
 		l.failed = &failure{number: number}
 	}
 	l.failed.tries++
 	return l.failed.tries == maxTries
+}
+
+// endsLocked ends the handling of a message, unless it has ended before.
+func (l *Link) endsLocked() (ends bool) {
+	if !l.handles {
+		return false
+	}
+	l.handles, l.busy = false, 0
+	return true
 }
 
 func (s *session) linksLocked() (all []*Link) {
@@ -274,13 +295,18 @@ func (l *Link) againElsewhere() {
 }
 
 // Retry ends the handling of a message that could not be handled for a reason
-// that is not its own. It may be handled again, any number of times.
+// that is not its own. It may be handled again, any number of times. Like End,
+// it does nothing if the handling has ended before.
 func (l *Link) Retry() {
-	defer l.againElsewhere()
 	l.book.mu.Lock()
-	defer l.book.mu.Unlock()
-	l.refuseAllLocked()
-	l.busy = 0
+	ends := l.endsLocked()
+	if ends {
+		l.refuseAllLocked()
+	}
+	l.book.mu.Unlock()
+	if ends {
+		l.againElsewhere()
+	}
 }
 
 // Confirm records that the effects of the messages up to a number are durable,

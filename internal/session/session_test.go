@@ -185,3 +185,20 @@ func TestSession_MessageWaitsForThoseHandledElsewhere(t *testing.T) {
 	require.Equal(t, session.Repeated, third.Begin(2))
 	require.Equal(t, session.Handle, third.Begin(3))
 }
+
+// What is handled may be given up, and be handled over another connection,
+// before it has really ended.
+func TestSession_EndOfWhatHasBeenGivenUpDoesNothing(t *testing.T) {
+	var b session.Book
+	first := b.Open("ada", 0, nil, deaf{})
+	require.Equal(t, session.Handle, first.Begin(1))
+	require.False(t, first.End(1, false))
+	second := b.Open("ada", 0, nil, deaf{})
+	require.Equal(t, session.Handle, second.Begin(1))
+	first.End(1, true)
+	first.End(1, false)
+	first.Retry()
+	require.Equal(t, session.Busy, b.Open("ada", 0, nil, deaf{}).Begin(2), "1 is still being handled")
+	second.End(1, true)
+	require.Equal(t, session.Handle, second.Begin(2), "nothing has failed on its connection")
+}

@@ -43,9 +43,10 @@ func (t *Tx) collect() {
 }
 
 // Keep adds a message to the transaction, which is begun if there is none, and
-// calls added before the transaction can end. It returns false if no event has
-// the turn: then no transaction is open. It needs no turn.
-func (t *Tx) Keep(message any, added func()) (kept bool, err error) {
+// calls added before the transaction can end. If added returns an error, the
+// message is not kept. Keep returns false if no event has the turn: then no
+// transaction is open. It needs no turn.
+func (t *Tx) Keep(message any, added func() error) (kept bool, err error) {
 	k := &t.keeping
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -55,8 +56,10 @@ func (t *Tx) Keep(message any, added func()) (kept bool, err error) {
 	if err := t.begin(); err != nil {
 		return false, err
 	}
+	if err := added(); err != nil {
+		return false, err
+	}
 	k.messages = append(k.messages, message)
-	added()
 	return true, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +58,7 @@ type program struct {
 	t    *testing.T
 	file string
 	args []string
+	dir  string // where it runs
 	url  string
 	cmd  *exec.Cmd
 }
@@ -74,7 +76,7 @@ func example(t *testing.T, name string, args ...string) *program {
 // stopped when the test ends.
 func start(t *testing.T, file, addr string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, file: file, args: args, url: "http://" + addr}
+	p := &program{t: t, file: file, args: args, dir: t.TempDir(), url: "http://" + addr}
 	t.Cleanup(func() {
 		if p.cmd != nil {
 			p.stop()
@@ -87,7 +89,7 @@ func start(t *testing.T, file, addr string, args ...string) *program {
 func (p *program) start() {
 	p.t.Helper()
 	cmd := exec.Command(p.file, p.args...)
-	cmd.Dir, cmd.Stderr = p.t.TempDir(), os.Stderr
+	cmd.Dir, cmd.Stderr = p.dir, os.Stderr
 	require.NoError(p.t, cmd.Start())
 	p.cmd = cmd
 	require.Eventually(p.t, func() bool {
@@ -102,10 +104,21 @@ func (p *program) start() {
 // stop interrupts the program and requires that it ends without an error.
 func (p *program) stop() {
 	p.t.Helper()
+	p.end(os.Interrupt)
+}
+
+// terminate is stop with the signal that ends a service.
+func (p *program) terminate() {
+	p.t.Helper()
+	p.end(syscall.SIGTERM)
+}
+
+func (p *program) end(signal os.Signal) {
+	p.t.Helper()
 	cmd := p.cmd
 	p.cmd = nil
-	require.NoError(p.t, cmd.Process.Signal(os.Interrupt))
-	require.NoError(p.t, cmd.Wait(), "an interrupt ends the program without an error")
+	require.NoError(p.t, cmd.Process.Signal(signal))
+	require.NoError(p.t, cmd.Wait(), "the signal %s ends the program without an error", signal)
 }
 
 // kill kills the program.

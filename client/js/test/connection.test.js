@@ -131,8 +131,9 @@ test('a malformed frame is a failed connection', async (t) => {
   FakeWebSocket.last.open();
   const log = record(room, 'message', 'gap');
   const first = ['', 'q', 'ma1\nA', 'h', 'h{"v":1,', 'h{"v":1,"pos":"k3"}', 'h{"v":1,"in":"x"}', 'h{"v":1,"in":-1}'];
-  const later = ['', '\nA', 'g', 'g{', 'g{}', 'g{"to":"k3"}', `g{"to":"k3-${'a'.repeat(32)}"}`];
-  later.push('a', 'ax', 'a-1', 'a1.5', 'a"1"', 'anull', 'a12345678901234567', 'b', 'b{}');
+  first.push('h{"v":1,"in":9007199254740992}');
+  const later = ['', '\nA', 'g', 'g{', 'g{}', 'g{"to":""}', 'g{"to":"k3"}', `g{"to":"k3-${'a'.repeat(32)}"}`];
+  later.push('a', 'ax', 'a-1', 'a1.5', 'a"1"', 'anull', 'a12345678901234567', 'a9007199254740992', 'b', 'b{}');
   later.push('ma 2\nA', 'ma2-a3\nA', 'm"a2"\nA', 'ma2\r\nA', `m${'a'.repeat(32)}\nA`);
   for (const [i, frame] of [...first, ...later].entries()) {
     if (i < first.length) FakeWebSocket.last.open();

@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -64,19 +66,23 @@ func find(t *testing.T) string {
 
 // Tab is one page.
 type Tab struct {
-	t      *testing.T
-	name   string
-	ctx    context.Context
-	cancel context.CancelFunc
+	t       *testing.T
+	name    string
+	ctx     context.Context
+	cancel  context.CancelFunc
+	console console
 }
 
-// Open opens a tab, whose name is for messages, and does the steps in it.
+// Open opens a tab, whose name is for messages, and does the steps in it. An
+// exception that its page does not catch fails the test.
 func (b *Browser) Open(t *testing.T, name string, steps ...Step) *Tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(ctx), "open a tab") // with no deadline: the tab lives as long as this context
 	p := &Tab{t: t, name: name, ctx: ctx, cancel: cancel}
+	require.NoError(t, chromedp.Listen(ctx, p.console.hear))
+	t.Cleanup(func() { assert.Empty(t, p.console.exceptions(), "the page of %s throws", name) })
 	p.Do(steps...)
 	return p
 }
@@ -102,6 +108,24 @@ func (p *Tab) Do(steps ...Step) {
 func (p *Tab) Run(script string) {
 	p.t.Helper()
 	p.Do(chromedp.Evaluate[chromedp.Void](script))
+}
+
+// Answer opens a page that asks something in a dialog before it does anything
+// else, and answers.
+func (p *Tab) Answer(url, answer string) {
+	p.t.Helper()
+	open := chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.Navigate, page.NavigateParams{URL: url}) // does not wait until it is loaded
+		return err
+	})
+	reply := page.HandleJavaScriptDialogParams{Accept: true, PromptText: answer}
+	p.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		if _, err := chromedp.WaitEvent(page.JavascriptDialogOpening, nil, open)(ctx, t); err != nil {
+			return err
+		}
+		_, err := cdp.Call(ctx, t, page.HandleJavaScriptDialog, reply)
+		return err
+	}))
 }
 
 // Offline cuts the page off from the network, or connects it again.
@@ -133,6 +157,25 @@ func (p *Tab) Freeze(freeze bool) {
 		_, err := cdp.Call(ctx, t, page.SetWebLifecycleState, state)
 		return err
 	}))
+}
+
+// Hide hides the page, as one whose window is minimized, or shows it again.
+func (p *Tab) Hide(hide bool) {
+	p.t.Helper()
+	state, visibility := browser.WindowStateNormal, "visible"
+	if hide {
+		state, visibility = browser.WindowStateMinimized, "hidden"
+	}
+	p.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		window, err := cdp.Call(ctx, t, browser.GetWindowForTarget, browser.GetWindowForTargetParams{})
+		if err != nil {
+			return err
+		}
+		to := browser.SetWindowBoundsParams{WindowID: window.WindowID, Bounds: &browser.Bounds{WindowState: state}}
+		_, err = cdp.Call(ctx, t, browser.SetWindowBounds, to)
+		return err
+	}))
+	p.Wait("that it is "+visibility, `document.visibilityState === args[0]`, visibility)
 }
 
 // Wait returns once a JavaScript expression, a condition on the page, is true;
