@@ -98,7 +98,7 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		s.v1 = newV1Client(v1)
 	}
 	if book != nil {
-		s.v1.link = book.Open(v1.session, unixNow(), o.objectState, (*sessionClient)(s))
+		s.v1.link = book.Open(v1.Session, unixNow(), o.objectState, (*sessionClient)(s))
 	}
 	if !slot.passOn(s) { // others have the socket from here on
 		s.closeSession()

@@ -12,6 +12,7 @@ import (
 	"github.com/godurable/dog/internal/presence"
 	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/session"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
@@ -27,7 +28,7 @@ type groupState struct {
 	attendance *presence.Attendance // nil: its type has no Presence
 	record     *record.Record       // the history; nil: its type has none
 
-	sessions atomic.Pointer[sessions] // of the clients; nil: none
+	sessions atomic.Pointer[session.Book] // of the clients; nil: none
 
 	peers atomic.Pointer[[]*replicaState] // the replicas, for fan-out; nil: to be rebuilt from book
 

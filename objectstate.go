@@ -78,10 +78,9 @@ func (o *objectState) Open() error {
 // save adds to a batch what the next process needs for clients that come back.
 func (o *objectState) save(b store.Batch) error {
 	if book := o.ownSessions(); book != nil {
-		for _, r := range book.All(unixNow(), unixNow()+o.sessionAge()) {
-			if err := noteSession(b, o.ID.Base(), r); err != nil {
-				return err
-			}
+		now := unixNow()
+		if err := book.Save(b, o.ID.Base(), now, now+o.sessionAge()); err != nil {
+			return err
 		}
 	}
 	if r := o.ownHistory(); r != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/presence"
 	"github.com/godurable/dog/internal/record"
+	"github.com/godurable/dog/internal/session"
 )
 
 // socketSet holds the sockets of an object. It belongs to the object's
@@ -18,7 +19,7 @@ type socketSet struct {
 	attendance *presence.Attendance // nil: the type of the object has no Presence. fixed
 	record     *record.Record       // the history of a plain object; nil: none. fixed
 
-	sessions atomic.Pointer[sessions] // of the clients of a plain object; nil: none
+	sessions atomic.Pointer[session.Book] // of the clients of a plain object; nil: none
 
 	mu    sync.Mutex
 	count int // connecting, open, or with an OnClose that has not returned. guarded by mu

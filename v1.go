@@ -3,12 +3,10 @@ package dog
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,19 +16,18 @@ import (
 	"github.com/godurable/dog/internal/session"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/tx"
 	"github.com/godurable/dog/internal/wire"
 )
 
 // This file serves clients that speak the subprotocol dog.v1, which
 // docs/dog.v1.md describes.
 
-// v1Request is what a client asks for that speaks dog.v1.
+// v1Request is what a client asks for that speaks dog.v1, and what it is told.
 type v1Request struct {
-	session string      // "" if the client has none
-	asked   wire.Packed // none if the client has none
-	latest  bool        // the client wants new messages only
+	*wire.Request
 
-	// what it is told, set by Connect
+	// set by Connect
 	ping time.Duration // 0: none
 	max  int64
 }
@@ -52,40 +49,19 @@ var gapReasons = [...]GapReason{"", GapFirst, GapExpired, GapEpoch, GapAhead}
 
 func gapNumber(why GapReason) uint8 { return uint8(slices.Index(gapReasons[:], why)) }
 
-func newV1Client(r *v1Request) *v1Client { return &v1Client{asked: r.asked, gap: gapNumber(GapFirst)} }
+func newV1Client(r *v1Request) *v1Client { return &v1Client{asked: r.Asked, gap: gapNumber(GapFirst)} }
 
 // v1Of returns what a request says in dog.v1. It returns nil if the client does
 // not offer the subprotocol.
 func v1Of(r *http.Request) (*v1Request, error) {
-	if !wire.Offered(r.Header) {
+	asks, err := wire.ParseRequest(r)
+	if malformed, ok := errors.AsType[*wire.RequestError](err); ok {
+		return nil, &StatusError{Status: http.StatusBadRequest, Text: malformed.Text, Err: malformed.Err}
+	}
+	if asks == nil {
 		return nil, nil
 	}
-	q := r.URL.Query()
-	// The session is remembered for long, and must not keep the URL.
-	v := &v1Request{session: strings.Clone(q.Get("session")), latest: !q.Has("after")}
-	if asked := q.Get("after"); asked != "" {
-		p, err := wire.ParsePosition(asked)
-		if err != nil {
-			return nil, &StatusError{Status: http.StatusBadRequest, Text: "after is not a position", Err: err}
-		}
-		v.asked = p.Pack()
-	}
-	if q.Has("session") && !wire.ValidSession(v.session) {
-		return nil, &StatusError{
-			Status: http.StatusBadRequest, Text: "session must be 8 to 64 letters, digits, - or _",
-		}
-	}
-	return v, nil
-}
-
-// hello is the payload of the first frame to a client.
-type hello struct {
-	Version int       `json:"v"`
-	From    Position  `json:"pos"`
-	Gap     GapReason `json:"gap"`
-	Handled uint64    `json:"in"`
-	Ping    int64     `json:"ping"` // ms
-	Max     int64     `json:"max"`
+	return &v1Request{Request: asks}, nil
 }
 
 // greet sends hello. from is the position after which the client gets all
@@ -97,14 +73,10 @@ func (s *Socket) greet(v1 *v1Request, from wire.Packed, gap GapReason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.v1.from, s.v1.gap, s.v1.greeted = from, gapNumber(gap), true
-	data, err := json.Marshal(hello{
-		Version: 1, From: Position(from.String()), Gap: gap, Handled: s.v1.handled(),
-		Ping: v1.ping.Milliseconds(), Max: v1.max,
+	hello := wire.AppendHello(nil, wire.Greeting{
+		From: from.String(), Gap: string(gap), Handled: s.v1.handled(), Ping: v1.ping.Milliseconds(), Max: v1.max,
 	})
-	if err != nil {
-		panic(err) // there is nothing that cannot be encoded
-	}
-	_ = s.conn.Send(conn.NewControl(append([]byte{wire.Hello}, data...)), "")
+	_ = s.conn.Send(conn.NewControl(hello), "")
 }
 
 // greeted reports whether the client may get messages: one of dog.v1 takes none
@@ -134,7 +106,7 @@ func (s *Socket) joinSet(set *socketSet, v1 *v1Request) {
 	if r == nil {
 		if v1 != nil {
 			gap := GapFirst
-			if v1.asked != (wire.Packed{}) {
+			if v1.Asked != (wire.Packed{}) {
 				gap = GapEpoch
 			}
 			s.greet(v1, wire.Packed{}, gap)
@@ -145,7 +117,7 @@ func (s *Socket) joinSet(set *socketSet, v1 *v1Request) {
 	release := r.Hold()
 	defer release()
 	if v1 != nil {
-		res := r.ResumeLocked(v1.asked.String(), v1.latest)
+		res := r.ResumeLocked(v1.Asked.String(), v1.Latest)
 		s.greet(v1, res.Chapter.Position(res.After).Pack(), GapReason(res.Gap))
 		s.conn.Follow(res.After, res.Last)
 	}
@@ -311,6 +283,70 @@ type sessionClient Socket
 
 func (c *sessionClient) Acknowledge() { (*Socket)(c).ack() }
 func (c *sessionClient) Again()       { (*Socket)(c).again() }
+
+// ownSessions returns the sessions of the clients of a plain object or a group.
+// It returns nil if there are none.
+func (o *objectState) ownSessions() *session.Book {
+	if o.group != nil {
+		return o.group.sessions.Load()
+	}
+	if set := o.crowd.Load(); set != nil && o.replica == nil {
+		return set.sessions.Load()
+	}
+	return nil
+}
+
+// sessionOwner returns the object with which the sessions of the object's
+// clients are kept: its group if it is a replica.
+func (o *objectState) sessionOwner() *objectState {
+	if o.replica != nil {
+		return o.replica.group.obj
+	}
+	return o
+}
+
+// sessionBook returns the sessions of the object's clients, once those that are
+// stored have been read. It returns nil if the client has no session.
+func (o *objectState) sessionBook(v1 *v1Request) (*session.Book, error) {
+	if v1 == nil || v1.Session == "" {
+		return nil, nil
+	}
+	owner := o.sessionOwner()
+	at := &owner.socketSet().sessions
+	if owner.group != nil {
+		at = &owner.group.sessions
+	}
+	book := at.Load()
+	if book == nil {
+		at.CompareAndSwap(nil, &session.Book{})
+		book = at.Load()
+	}
+	if err := book.Load(owner.runtime().host.Engine, owner.ID.Base(), unixNow()); err != nil {
+		return nil, err
+	}
+	return book, nil
+}
+
+// closeSession ends the connection of the client's session.
+func (s *Socket) closeSession() {
+	if s.v1 != nil && s.v1.link != nil {
+		s.v1.link.Close(unixNow() + s.obj.sessionAge())
+	}
+}
+
+// sessionAge returns for how many seconds the session of a client that is not
+// connected is remembered.
+func (o *objectState) sessionAge() int64 { return o.sessionOwner().ns.history.config().Age }
+
+// note adds to the transaction of a message's handler that the message was
+// handled.
+func (s *Socket) note(tx *tx.Tx, commits, number uint64) error {
+	until := unixNow() + s.obj.sessionAge()
+	return s.v1.link.Note(tx, commits, s.obj.sessionOwner().ID.Base(), number, until)
+}
+
+// unixNow returns the time by which sessions age.
+func unixNow() int64 { return time.Now().Unix() }
 
 // The codes with which dog.v1 closes a connection whose client should not come
 // back.

@@ -3,8 +3,9 @@
 //
 // A client numbers its messages. A [Book] has the greatest number of each
 // client's session that was handled, for as long as the client is connected and
-// for some time after. The package has no clock: times are passed to it. It
-// does not know sockets, what messages are, or how they are handled.
+// for some time after. [Link.Note] and [Book.Save] store it, and [Book.Load]
+// reads it. The package has no clock: times are passed to it. It does not know
+// sockets, what messages are, or how they are handled.
 package session
 
 import "sync"
@@ -18,6 +19,9 @@ type Book struct {
 	mu     sync.Mutex
 	byName map[string]*session // guarded by mu
 	sweep  int                 // guarded by mu: number of sessions at which expired ones are removed
+
+	loading sync.Mutex // taken before mu
+	loaded  bool       // see Load. guarded by loading
 }
 
 // A session is what is known of a client's messages. It is guarded by the mutex
