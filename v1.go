@@ -145,7 +145,7 @@ func (s *Socket) joinSet(set *socketSet, v1 *v1Request) {
 	release := r.Hold()
 	defer release()
 	if v1 != nil {
-		res := r.ResumeLocked(v1.asked.String(), v1.latest)
+		res := r.ResumeLocked(s.reader(), v1.asked.String(), v1.latest)
 		s.greet(v1, res.Chapter.Position(res.After).Pack(), GapReason(res.Gap))
 		s.conn.Follow(res.After, res.Last)
 	}
