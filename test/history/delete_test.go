@@ -44,7 +44,9 @@ func TestDelete_OfAGroupEndsItsHistory(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := dogtest.NewDisk(t)
 				var party *societies
-				srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { party.serve(w, r) }))
+				srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					party.serve(w, r)
+				}))
 				restart := func() {
 					synctest.Wait()
 					require.NoError(t, party.rt.Shutdown(t.Context()))
