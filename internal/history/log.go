@@ -48,7 +48,7 @@ type Log struct {
 	mu   sync.Mutex // guards all fields below
 	last uint64     // offset of the newest message; 0: none
 	gone uint64     // offset of the newest message that the bounds have removed
-	// what is known of those up to gone; nil: they are taken for messages to all
+	// what is known of those up to gone; nil: they count as messages to all
 	removed *Removed
 	blocks  []*block          // oldest first
 	head    int               // frames of the oldest block before this index have been removed or replaced

@@ -16,7 +16,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// tell sends a text to all sockets, and returns what a client has received then.
+// tell sends a text to all sockets, and returns what a client receives then.
 func tell(t *testing.T, v *fixture.Owners, c *client, text string) string {
 	t.Helper()
 	require.NoError(t, v.Broadcast(t.Context(), text))
