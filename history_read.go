@@ -170,12 +170,13 @@ const historyPiece = 64 << 10
 
 // readPage is History.Read.
 func readPage(r *record.Record, after Position, uid string, limit int) HistoryPage {
-	res := r.Resume(string(after), false)
+	reader := history.Reader{UID: uid}
+	res := r.Resume(reader, string(after), false)
 	now, at := res.Chapter, res.After
 	place := func(offset uint64) Position { return Position(now.Place(offset)) }
 	page := HistoryPage{Next: place(at), Gap: GapReason(res.Gap)}
 	for {
-		part, more, gap := now.Page(at, historyPiece, history.Reader{UID: uid})
+		part, more, gap := now.Page(at, historyPiece, reader)
 		if gap && len(page.Messages) > 0 { // the next Read will find it
 			page.More = true
 			return page

@@ -105,7 +105,7 @@ func (o *objectState) newRecord(drain func()) *record.Record {
 	}
 	return record.New(record.Config{
 		Config: o.ns.history.config(), Durable: o.ns.history.Durable,
-		Engine: o.runtime().host.Engine, Base: o.ID.Base(), Retired: o.Retired,
+		Engine: o.runtime().host.Engine, Base: o.ID.Base(), Process: o.runtime().process, Retired: o.Retired,
 		Reader: func(c *conn.Conn) (history.Reader, bool) {
 			s := c.Data.(*Socket)
 			return s.reader(), s.v1 != nil

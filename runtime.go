@@ -13,6 +13,7 @@ import (
 	"github.com/godurable/dog/internal/answer"
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/roster"
 	"github.com/godurable/dog/internal/sparselog"
 	"github.com/godurable/dog/internal/store"
@@ -28,6 +29,7 @@ type Runtime struct {
 	host     *object.Host // what the objects share. Its context is done at the end of Shutdown
 	catalog  *store.Catalog
 	epoch    time.Time
+	process  string // its name in histories; see record.Config
 	answers  answer.Host
 	refusals sparselog.Log // why clients were refused, by namespace: they try again
 
@@ -77,6 +79,7 @@ func New(options Options) (*Runtime, error) {
 	rt := &Runtime{
 		opts:            options.withDefaults(),
 		epoch:           time.Now(),
+		process:         record.NewProcess(),
 		closeFramesSent: make(chan struct{}),
 		ended:           make(chan struct{}),
 		watched:         make(map[*groupState]struct{}),

@@ -117,7 +117,7 @@ func (s *Socket) joinSet(set *socketSet, v1 *v1Request) {
 	release := r.Hold()
 	defer release()
 	if v1 != nil {
-		res := r.ResumeLocked(v1.Asked.String(), v1.Latest)
+		res := r.ResumeLocked(s.reader(), v1.Asked.String(), v1.Latest)
 		s.greet(v1, res.Chapter.Position(res.After).Pack(), GapReason(res.Gap))
 		s.conn.Follow(res.After, res.Last)
 	}

@@ -82,11 +82,11 @@ func (l *Log) Entries() []Entry {
 }
 
 // Restore returns a log with entries of an earlier one, oldest first, as far as
-// they are within the bounds. gone and last are [Log.Oldest] and [Log.Last] of
-// the earlier log.
-func Restore(c Config, gone, last uint64, entries []Entry, now int64) *Log {
+// they are within the bounds. gone and removed are the result of [Log.Gone] and
+// last that of [Log.Last] of the earlier log. Restore keeps removed.
+func Restore(c Config, gone, last uint64, removed *Removed, entries []Entry, now int64) *Log {
 	l := New(c)
-	l.gone, l.last = gone, gone
+	l.gone, l.last, l.removed = gone, gone, removed
 	for _, e := range entries {
 		l.Add(e)
 	}

@@ -30,7 +30,7 @@ func TestRestore_ReturnsTheSameMessages(t *testing.T) {
 			require.Equal(t, e, decoded)
 			entries = append(entries, decoded)
 		}
-		restored := Restore(c, l.Oldest(), l.Last(), entries, 0)
+		restored := Restore(c, l.Oldest(), l.Last(), nil, entries, 0)
 		for range 2 {
 			require.Equal(t, l.Last(), restored.Last())
 			require.Equal(t, l.Oldest(), restored.Oldest())

@@ -45,14 +45,16 @@ type Reader struct{ UID, Session string }
 type Log struct {
 	config Config // fixed
 
-	mu     sync.Mutex        // guards all fields below
-	last   uint64            // offset of the newest message; 0: none
-	gone   uint64            // offset of the newest message that the bounds have removed
-	blocks []*block          // oldest first
-	head   int               // frames of the oldest block before this index have been removed or replaced
-	count  int               // messages that are kept
-	bytes  int               // size of their frames
-	newest map[string]uint64 // offset of the newest message of each key; nil: no keys
+	mu   sync.Mutex // guards all fields below
+	last uint64     // offset of the newest message; 0: none
+	gone uint64     // offset of the newest message that the bounds have removed
+	// what is known of those up to gone; nil: they count as messages to all
+	removed *Removed
+	blocks  []*block          // oldest first
+	head    int               // frames of the oldest block before this index have been removed or replaced
+	count   int               // messages that are kept
+	bytes   int               // size of their frames
+	newest  map[string]uint64 // offset of the newest message of each key; nil: no keys
 }
 
 // New returns an empty log.
@@ -172,10 +174,14 @@ func (l *Log) trimLocked(now int64) {
 		if l.count <= l.config.Count && l.bytes <= l.config.Bytes && b.at >= now-l.config.Age {
 			return
 		}
-		if n != nil && n.key != "" {
-			delete(l.newest, n.key)
+		var to Audience
+		if n != nil {
+			to = n.to
+			if n.key != "" {
+				delete(l.newest, n.key)
+			}
 		}
-		l.gone = b.offset(l.head)
+		l.removedLocked(b.offset(l.head), to)
 		l.count--
 		l.bytes -= b.size(l.head)
 		l.head++
@@ -202,7 +208,7 @@ func (l *Log) Expire(now int64) {
 func (l *Log) Clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.gone, l.blocks, l.newest = l.last, nil, nil
+	l.gone, l.removed, l.blocks, l.newest = l.last, nil, nil, nil
 	l.head, l.count, l.bytes = 0, 0, 0
 }
 
@@ -231,19 +237,19 @@ type Part struct {
 // Next returns messages for a reader whose offsets are above after and at most
 // until. Their frames have at most size bytes, or there is a single one. No
 // further messages up to until are left if there are no frames. gap is set, and
-// there are no frames, if messages after the offset have been removed because
-// of the log's bounds, and the reader may go on from End; or if the offset is
-// above [Log.Last].
+// there are no frames, if messages for the reader after the offset have been
+// removed because of the log's bounds, and it may go on from End; or if the
+// offset is above [Log.Last].
 func (l *Log) Next(after, until uint64, size int, r Reader) (p Part, gap bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case after > l.last:
 		return Part{End: l.last}, true
-	case after < l.gone:
+	case l.missedLocked(after, r):
 		return Part{End: l.gone}, true
 	}
-	until = min(until, l.last)
+	after, until = max(after, l.gone), min(until, l.last)
 	p.End = max(after, until)
 	for k := l.findLocked(after + 1); k < len(l.blocks) && l.blocks[k].first <= until; k++ {
 		b := l.blocks[k]

@@ -3,6 +3,7 @@ package history_test
 import (
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,6 +54,7 @@ type model struct {
 	config history.Config
 	last   uint64
 	gone   uint64
+	lost   []message // up to gone
 	kept   []message
 }
 
@@ -86,6 +88,7 @@ func (m *model) append(k message) {
 	m.kept = append(m.kept, k)
 	for len(m.kept) > m.config.Count || m.size() > m.config.Bytes {
 		m.gone = m.kept[0].offset
+		m.lost = append(m.lost, m.kept[0])
 		m.kept = m.kept[1:]
 	}
 }
@@ -102,6 +105,11 @@ func (m *model) after(offset, until uint64, r history.Reader) (all []message) {
 		}
 	}
 	return all
+}
+
+// missed reports whether a reader has missed messages after an offset.
+func (m *model) missed(offset uint64, r history.Reader) bool {
+	return slices.ContainsFunc(m.lost, func(k message) bool { return k.offset > offset && includes(k.to, r) })
 }
 
 func TestLog_ReturnsWhatAListWould(t *testing.T) {
@@ -147,8 +155,12 @@ func TestLog_ReturnsWhatAListWould(t *testing.T) {
 					require.Equal(rt, m.last, p.End)
 					return
 				}
-				if at < m.gone {
+				require.Equal(rt, gap, l.Missed(at, r))
+				if m.missed(at, r) {
 					require.True(rt, gap)
+				}
+				if gap {
+					require.Less(rt, at, m.gone)
 					require.Equal(rt, m.gone, p.End)
 					at = p.End
 				}
@@ -163,7 +175,7 @@ func TestLog_ReturnsWhatAListWould(t *testing.T) {
 						require.LessOrEqual(rt, len(p.Frames), size)
 					}
 					if len(got) == 0 {
-						require.Equal(rt, min(until, m.last), p.End)
+						require.Equal(rt, max(min(until, m.last), m.gone), p.End)
 						break
 					}
 					require.LessOrEqual(rt, len(got), len(want))

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"strconv"
 	"strings"
 
 	"github.com/godurable/dog/internal/history"
@@ -11,10 +12,10 @@ import (
 )
 
 // A Chapter is a history as long as it lasts: until the data of its owner is
-// replaced.
+// replaced, or another process goes on with it.
 type Chapter struct {
 	log   *history.Log
-	nonce string // random
+	nonce string // see nonces
 	epoch string // of its positions
 	past  []past // earlier epochs
 }
@@ -29,16 +30,61 @@ type past struct {
 // maxPast is the maximum number of earlier epochs that a record remembers.
 const maxPast = 64
 
-// chapter returns a chapter. Its epoch depends on the store, so that positions
-// of a store are not taken for those of another that was made of its backup.
+// kept returns the epochs that are worth remembering if messages up to gone are
+// no longer kept, and another one.
+func kept(earlier []past, gone uint64, latest past) (all []past) {
+	for _, p := range earlier {
+		if p.Last >= gone {
+			all = append(all, p)
+		}
+	}
+	return append(all[max(len(all)-maxPast+1, 0):], latest)
+}
+
+// chapter returns a chapter.
 func (r *Record) chapter(log *history.Log, nonce string, earlier []past) *Chapter {
-	sum := sha256.Sum256([]byte(r.config.Engine.Copy() + "\n" + nonce))
-	return &Chapter{log: log, nonce: nonce, epoch: text(sum[:]), past: earlier}
+	return &Chapter{log: log, nonce: nonce, epoch: r.epoch(nonce), past: earlier}
+}
+
+// A nonce is what distinguishes the epoch of a chapter. It is random if the
+// chapter begins with nothing, or is in memory.
+//
+// A process that goes on with a durable history has an epoch of its own, since
+// another one may go on with a copy of the directory, and count other messages
+// from the same offset. Its nonce is a family, "-" and the name of the process,
+// and its epoch begins with the family: a sum of the epoch before and of its
+// last offset. So the epoch needs to be stored only with the first message of
+// the process. If it is not, each position that the process has told is from
+// before that message, and the family shows that it is still good.
+
+// familyLen is the length of a family in letters, half of an epoch.
+const familyLen = wire.EpochLen / 2
+
+// epoch returns the epoch of a nonce. It depends on the store, so that
+// positions of a store are not taken for those of another that was made of its
+// backup.
+func (r *Record) epoch(nonce string) string {
+	epoch := sum(r.config.Engine.Copy() + "\n" + nonce)
+	if family, _, goesOn := strings.Cut(nonce, "-"); goesOn {
+		return family + epoch[len(family):]
+	}
+	return epoch
+}
+
+// family returns what the epochs of the processes begin with that have gone on
+// from the end of an epoch.
+func (p past) family() string {
+	return sum(p.Epoch + "\n" + strconv.FormatUint(p.Last, 10))[:familyLen]
 }
 
 func newNonce() string {
 	var b [8]byte
 	rand.Read(b[:])
+	return text(b[:])
+}
+
+func sum(s string) string {
+	b := sha256.Sum256([]byte(s))
 	return text(b[:])
 }
 
@@ -55,6 +101,11 @@ func (c *Chapter) offset(p wire.Position) (offset uint64, ok bool) {
 	for _, e := range c.past {
 		if p.Epoch == e.Epoch {
 			return p.Offset, p.Offset <= e.Last
+		}
+	}
+	for _, e := range c.past {
+		if p.Offset <= e.Last && strings.HasPrefix(p.Epoch, e.family()) {
+			return p.Offset, true
 		}
 	}
 	return 0, false
@@ -99,7 +150,7 @@ type Resume struct {
 // ResumeLocked returns from where on a client gets messages that had a
 // position, "" if it has none, or asks for new messages only. The caller must
 // hold the record.
-func (r *Record) ResumeLocked(asked string, latest bool) Resume {
+func (r *Record) ResumeLocked(client history.Reader, asked string, latest bool) Resume {
 	r.told.Store(true)
 	now := r.Now()
 	now.log.Expire(unixNow())
@@ -115,17 +166,17 @@ func (r *Record) ResumeLocked(asked string, latest bool) Resume {
 		res.Gap = Epoch
 	case offset > res.Last:
 		res.Gap = Ahead
-	case offset < res.After:
+	case now.log.Missed(offset, client):
 		res.Gap = Expired
 	default:
-		res.After = offset
+		res.After = max(offset, res.After)
 	}
 	return res
 }
 
 // Resume is ResumeLocked for a reader that is not a connection.
-func (r *Record) Resume(asked string, latest bool) Resume {
+func (r *Record) Resume(client history.Reader, asked string, latest bool) Resume {
 	r.order.Lock()
 	defer r.order.Unlock()
-	return r.ResumeLocked(asked, latest)
+	return r.ResumeLocked(client, asked, latest)
 }

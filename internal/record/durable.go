@@ -24,7 +24,8 @@ type stored struct {
 	// mu is held while messages are stored. It is taken before order.
 	mu      sync.Mutex
 	last    uint64 // offset of the newest message; guarded by mu
-	header  bool   // the header is stored; guarded by mu
+	header  bool   // the header of a durable record is stored; guarded by mu
+	current bool   // and is of this process; guarded by mu
 	found   bool   // messages were stored when it was loaded; guarded by mu
 	floor   uint64 // messages up to here do not exist any more; guarded by mu
 	trimmed uint64 // messages up to here have been deleted; guarded by mu
@@ -100,7 +101,8 @@ type change struct {
 	wiped   bool // the messages before are deleted in the same transaction
 	chapter *Chapter
 	at      int64
-	gone    uint64   // messages up to here are not kept
+	gone    uint64 // messages up to here are not kept
+	removed *history.Removed
 	trims   bool     // messages up to gone are deleted
 	stale   []uint64 // further messages that are deleted
 }
@@ -114,8 +116,10 @@ func (r *Record) changeLocked(drafts []*Draft, wiped bool) *change {
 		c.chapter, c.gone = r.chapter(c.chapter.log, newNonce(), nil), s.last
 		return c
 	}
-	c.gone = max(c.chapter.Oldest(), s.floor)
-	c.trims = c.gone >= s.trimmed+trimAfter
+	if c.gone, c.removed = c.chapter.log.Gone(); c.gone < s.floor {
+		c.gone, c.removed = s.floor, nil
+	}
+	c.trims = c.gone >= s.trimmed+trimAfter || c.gone > s.trimmed && !s.current // the header says gone
 	r.order.Lock()
 	c.stale, r.stale = r.stale, nil
 	r.order.Unlock()
@@ -131,8 +135,10 @@ func (c *change) stage(notes store.Notes) {
 	if !c.wiped && !s.header && !s.found { // what a transaction under way has left beside a deletion
 		notes.DeleteAll()
 	}
-	if c.wiped || c.trims || !s.header {
-		notes.Set("", encodeHeader(header{Durable: true, Nonce: c.chapter.nonce, Gone: c.gone, Past: c.chapter.past}))
+	if c.wiped || c.trims || !s.current {
+		notes.Set("", encodeHeader(header{
+			Durable: true, Nonce: c.chapter.nonce, Gone: c.gone, Removed: c.removed, Past: c.chapter.past,
+		}))
 	}
 	if c.trims {
 		notes.DeleteRange(noteKey(0), noteKey(c.gone+1))
@@ -157,12 +163,12 @@ func (c *change) endLocked(err error) {
 	}
 	if c.wiped {
 		r.clearLocked(c.chapter.nonce)
-		s.header, s.found, s.floor, s.trimmed, r.stale = false, false, s.last, s.last, nil
+		s.header, s.current, s.found, s.floor, s.trimmed, r.stale = false, false, false, s.last, s.last, nil
 	}
 	if len(c.drafts) == 0 {
 		return
 	}
-	s.header = true
+	s.header, s.current = true, true
 	if c.trims {
 		s.trimmed = c.gone
 	}
@@ -264,11 +270,12 @@ func (r *Record) addLocked(d *Draft) {
 // header is the note with the empty key. The others are the messages, under
 // their offsets.
 type header struct {
-	Durable bool   `json:",omitempty"`
-	Nonce   string `json:",omitempty"` // of the chapter, if it is durable
-	Gone    uint64 // see history.Log.Oldest
-	Last    uint64 `json:",omitempty"` // see history.Log.Last; 0 if it is durable
-	Past    []past `json:",omitempty"` // the latest last
+	Durable bool             `json:",omitempty"`
+	Nonce   string           `json:",omitempty"` // of the chapter, if it is durable
+	Gone    uint64           // see history.Log.Gone
+	Removed *history.Removed `json:",omitempty"` // see history.Log.Gone
+	Last    uint64           `json:",omitempty"` // see history.Log.Last; 0 if it is durable
+	Past    []past           `json:",omitempty"` // the latest last
 }
 
 func encodeHeader(h header) []byte {

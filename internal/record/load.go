@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/store"
@@ -46,18 +47,22 @@ func (r *Record) load(ctx context.Context) error {
 	defer r.stored.mu.Unlock()
 	r.order.Lock()
 	defer r.order.Unlock()
-	log := history.Restore(r.config.Config, h.Gone, h.Last, entries, unixNow())
+	log := history.Restore(r.config.Config, h.Gone, h.Last, h.Removed, entries, unixNow())
 	nonce, earlier := newNonce(), h.Past
-	switch {
-	case !r.config.Durable && h.Durable:
-		earlier = append(earlier, past{r.chapter(log, h.Nonce, nil).epoch, log.Last()})
-	case r.config.Durable:
-		if h.Durable {
-			nonce = h.Nonce
-		}
+	if r.config.Durable {
 		r.stale = replaced(log, entries)
 		s := &r.stored
 		s.last, s.header, s.found, s.trimmed = log.Last(), h.Durable, true, h.Gone
+		s.current = h.Durable && strings.HasSuffix(h.Nonce, "-"+r.config.Process)
+	}
+	switch {
+	case r.stored.current: // the owner has left memory meanwhile
+		nonce = h.Nonce
+	case h.Durable:
+		earlier = kept(earlier, h.Gone, past{r.epoch(h.Nonce), log.Last()})
+	}
+	if n := len(earlier); r.config.Durable && !r.stored.current && n > 0 {
+		nonce = earlier[n-1].family() + "-" + r.config.Process
 	}
 	r.now.Store(r.chapter(log, nonce, earlier))
 	return nil
@@ -126,20 +131,18 @@ func (r *Record) Save(b store.Batch) {
 			if !r.stored.found {
 				notes.DeleteAll()
 			}
-			notes.Set("", encodeHeader(header{Durable: true, Nonce: now.nonce, Gone: now.Oldest(), Past: now.past}))
+			h := header{Durable: true, Nonce: now.nonce, Past: now.past}
+			h.Gone, h.Removed = now.log.Gone()
+			notes.Set("", encodeHeader(h))
 		}
 		return
 	}
 	if !r.told.Load() && len(now.past) == 0 && !r.Holds() {
 		return
 	}
-	h := header{Gone: now.Oldest(), Last: now.Last()}
-	for _, p := range now.past {
-		if p.Last >= h.Gone {
-			h.Past = append(h.Past, p)
-		}
-	}
-	h.Past = append(h.Past[max(len(h.Past)-maxPast+1, 0):], past{now.epoch, h.Last})
+	h := header{Last: now.Last()}
+	h.Gone, h.Removed = now.log.Gone()
+	h.Past = kept(now.past, h.Gone, past{now.epoch, h.Last})
 	notes.Set("", encodeHeader(h))
 	for _, e := range now.log.Entries() {
 		notes.Set(noteKey(e.Offset), e.Encode())

@@ -29,6 +29,7 @@ type Config struct {
 	Durable bool // messages are stored before they are sent
 	Engine  store.Engine
 	Base    store.Base // of the owner
+	Process string     // the name of the process, from NewProcess
 	// Retired reports whether the owner is being forgotten.
 	Retired func() bool
 
@@ -72,6 +73,9 @@ type Record struct {
 	waiting atomic.Int32 // len(unsent)
 	stored  stored
 }
+
+// NewProcess returns a name for a process that opens a store.
+func NewProcess() string { return newNonce() }
 
 // New returns an empty record.
 func New(c Config) *Record {

@@ -66,7 +66,7 @@ func (r Reader) Serve(w http.ResponseWriter, req *http.Request) error {
 }
 
 func (h *response) serve() error {
-	res := h.Record.Resume(h.Query.After, h.Query.Now)
+	res := h.Record.Resume(h.Client, h.Query.After, h.Query.Now)
 	h.now, h.at = res.Chapter, res.After
 	switch {
 	case h.head:

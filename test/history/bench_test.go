@@ -13,55 +13,99 @@ import (
 	"github.com/godurable/dog/disk"
 )
 
-// teller stores or sends a message in each turn.
-type teller struct{ dog.Object }
-
-func (s *teller) Put(_ context.Context, message string) error {
-	return s.Storage().Put("message", []byte(message))
+// teller is what stores or sends a message in each turn.
+type teller interface {
+	Storage() *dog.Storage
+	Broadcast(v any, options ...dog.SendOption) error
 }
 
-func (s *teller) Tell(_ context.Context, message string) error { return s.Broadcast(message) }
-
-func (s *teller) PutAndTell(ctx context.Context, message string) error {
-	if err := s.Put(ctx, message); err != nil {
-		return err
-	}
-	return s.Tell(ctx, message)
+// ways are what a turn does with a message.
+var ways = []struct {
+	name string
+	do   func(s teller, message string) error
+}{
+	{"key", put},
+	{"message", func(s teller, message string) error { return s.Broadcast(message) }},
+	{"both", func(s teller, message string) error {
+		if err := put(s, message); err != nil {
+			return err
+		}
+		return s.Broadcast(message)
+	}},
 }
 
-// 64 objects, each with a caller, store or send a message of 100 bytes on a
-// disk. Each call returns when its message is durable.
+func put(s teller, message string) error { return s.Storage().Put("message", []byte(message)) }
+
+type objectTeller struct{ dog.Object }
+
+func (o *objectTeller) Do(_ context.Context, way int) error { return ways[way].do(o, told) }
+
+type replicaTeller struct{ dog.Replica }
+
+func (r *replicaTeller) Do(_ context.Context, way int) error { return ways[way].do(r, told) }
+
+// told is the message.
+var told = strings.Repeat("x", 100)
+
+// 64 objects, or the replicas of 64 groups, each with a caller, store or send a
+// message of 100 bytes on a disk. Each call returns when its message is
+// durable.
 func BenchmarkDurableHistory(b *testing.B) {
-	message := strings.Repeat("x", 100)
-	for _, c := range []struct {
+	history := dog.HistoryOptions{Durable: true}
+	owners := []struct {
 		name string
-		do   func(*teller, context.Context, string) error
+		make func(b *testing.B, rt *dog.Runtime) func(caller int) (call func(way int) error)
 	}{
-		{"key", (*teller).Put}, {"message", (*teller).Tell}, {"both", (*teller).PutAndTell},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			const callers = 64
-			rt, err := dog.New(dog.Options{Store: disk.At(b.TempDir())})
+		{"objects", func(b *testing.B, rt *dog.Runtime) func(int) func(int) error {
+			tellers, err := dog.RegisterObject(rt, "teller", &dog.ObjectOptions[objectTeller]{History: history})
 			require.NoError(b, err)
-			defer rt.Shutdown(context.Background())
-			tellers, err := dog.RegisterObject(rt, "teller", &dog.ObjectOptions[teller]{
-				History: dog.HistoryOptions{Durable: true},
+			return func(caller int) func(int) error {
+				stub := tellers.Named(fmt.Sprint(caller))
+				return func(way int) error { return dog.CallErr(b.Context(), stub, (*objectTeller).Do, way) }
+			}
+		}},
+		{"groups", func(b *testing.B, rt *dog.Runtime) func(int) func(int) error {
+			tellers, err := dog.RegisterReplica[replicaTeller](rt, "teller", nil)
+			require.NoError(b, err)
+			groups, err := dog.RegisterGroup(rt, "group", tellers, &dog.GroupOptions[dog.Group]{
+				Limit: 10, History: history,
 			})
 			require.NoError(b, err)
-			var all sync.WaitGroup
-			for caller := range callers {
-				all.Go(func() {
-					stub := tellers.Named(fmt.Sprint(caller))
-					for i := caller; i < b.N; i += callers {
-						if err := dog.CallErr(b.Context(), stub, c.do, message); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
+			return func(caller int) func(int) error {
+				stub, err := groups.Named(fmt.Sprint(caller)).Identify(b.Context(), "ada")
+				require.NoError(b, err)
+				return func(way int) error { return dog.CallErr(b.Context(), stub, (*replicaTeller).Do, way) }
 			}
-			all.Wait()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
-		})
+		}},
+	}
+	for _, owner := range owners {
+		for way, w := range ways {
+			b.Run(owner.name+"/"+w.name, func(b *testing.B) {
+				const callers = 64
+				rt, err := dog.New(dog.Options{Store: disk.At(b.TempDir())})
+				require.NoError(b, err)
+				defer rt.Shutdown(context.Background())
+				stubOf := owner.make(b, rt)
+				calls := make([]func(int) error, callers)
+				for i := range calls {
+					calls[i] = stubOf(i)
+					require.NoError(b, calls[i](way))
+				}
+				b.ResetTimer()
+				var all sync.WaitGroup
+				for caller, call := range calls {
+					all.Go(func() {
+						for i := caller; i < b.N; i += callers {
+							if err := call(way); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				all.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+			})
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package history_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -33,6 +35,89 @@ func TestDelete_IsReportedToReadersThatWait(t *testing.T) {
 		require.Equal(t, http.StatusGone, <-status)
 		require.Zero(t, time.Since(began))
 	})
+}
+
+// What a group deletes of itself is also its history, and nothing else is.
+func TestDelete_OfAGroupEndsItsHistory(t *testing.T) {
+	for _, durably := range []bool{false, true} {
+		t.Run(fmt.Sprintf("durable: %v", durably), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := dogtest.NewDisk(t)
+				var party *societies
+				srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					party.serve(w, r)
+				}))
+				restart := func() {
+					synctest.Wait()
+					require.NoError(t, party.rt.Shutdown(t.Context()))
+					party = newSocieties(t, d, durably)
+				}
+				party = newSocieties(t, d, durably)
+				all := dog.Position("")
+				ada := srv.DialV1("/?u=ada&g=main", dogtest.V1Options{After: &all})
+				other := srv.DialV1("/?u=ada&g=other", dogtest.V1Options{After: &all})
+				for _, group := range []string{"main", "other"} {
+					require.NoError(t, party.groups.Named(group).Broadcast(t.Context(), "secret"))
+				}
+				require.Equal(t, "secret", ada.Receive().String())
+				require.Equal(t, "secret", other.Receive().String())
+				require.NoError(t, party.groups.Named("main").Delete(t.Context()))
+				eve := srv.DialV1("/?u=eve&g=main", dogtest.V1Options{After: &all})
+				requireGot(t, eve)
+				ada = ada.Again()
+				require.Equal(t, dog.GapEpoch, ada.Hello.Gap)
+				require.NoError(t, party.groups.Named("main").Broadcast(t.Context(), "new"))
+				require.Equal(t, "new", ada.Receive().String())
+				for range 2 {
+					restart()
+					require.Empty(t, ada.Again().Hello.Gap)
+					require.Empty(t, other.Again().Hello.Gap)
+					eve = srv.DialV1("/?u=eve&g=main", dogtest.V1Options{After: &all})
+					requireGot(t, eve, "new")
+				}
+				require.NoError(t, party.groups.Named("main").Delete(t.Context()))
+				restart()
+				eve = srv.DialV1("/?u=eve&g=main", dogtest.V1Options{After: &all})
+				requireGot(t, eve)
+				require.Equal(t, dog.GapEpoch, ada.Again().Hello.Gap)
+				require.Empty(t, other.Again().Hello.Gap)
+			})
+		})
+	}
+}
+
+// societies are groups whose clients say nothing. The group is in the parameter
+// g of the query and the uid in u.
+type societies struct {
+	rt     *dog.Runtime
+	groups *dog.Groups[society, dog.Replica]
+}
+
+type society struct{ dog.Group }
+
+// Write stores a text.
+func (s *society) Write(_ context.Context, text string) error {
+	return s.Storage().Put("text", []byte(text))
+}
+
+func newSocieties(t *testing.T, store dog.Store, durably bool) *societies {
+	rt := dogtest.New(t, dog.Options{Store: store})
+	replicas, err := dog.RegisterReplica[dog.Replica](rt, "member", nil)
+	require.NoError(t, err)
+	groups, err := dog.RegisterGroup(rt, "society", replicas, &dog.GroupOptions[society]{
+		Limit: 10, History: dog.HistoryOptions{Count: 100, Age: time.Hour, Durable: durably},
+	})
+	require.NoError(t, err)
+	return &societies{rt, groups}
+}
+
+func (s *societies) serve(w http.ResponseWriter, r *http.Request) {
+	stub, err := s.groups.Named(r.FormValue("g")).Identify(r.Context(), r.FormValue("u"))
+	if err != nil {
+		dog.WriteError(w, err)
+		return
+	}
+	stub.ServeHTTP(w, r)
 }
 
 func TestDelete_EndsTheHistory(t *testing.T) {

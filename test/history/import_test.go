@@ -51,3 +51,31 @@ func TestImport_BeginsAnotherHistory(t *testing.T) {
 		})
 	}
 }
+
+// The same for a group.
+func TestImport_OfAGroupBeginsAnotherHistory(t *testing.T) {
+	for name, durable := range map[string]bool{"in memory": false, "durable": true} {
+		t.Run(name, func(t *testing.T) {
+			party := newSocieties(t, disk.Memory(), durable)
+			from, to := party.groups.Named("from"), party.groups.Named("to")
+			file := filepath.Join(t.TempDir(), "from.sqlite")
+			require.NoError(t, dog.CallErr(t.Context(), from.Stub, (*society).Write, "imported"))
+			require.NoError(t, from.Export(t.Context(), file))
+			require.NoError(t, to.Broadcast(t.Context(), "before"))
+			before, err := to.History().Read("", 10)
+			require.NoError(t, err)
+			require.Len(t, before.Messages, 1)
+			require.NoError(t, to.Import(t.Context(), file))
+
+			page, err := to.History().Read(before.Next, 10)
+			require.NoError(t, err)
+			require.Equal(t, dog.GapEpoch, page.Gap)
+			require.Empty(t, page.Messages)
+			require.NoError(t, to.Broadcast(t.Context(), "after"))
+			page, err = to.History().Read(page.Next, 10)
+			require.NoError(t, err)
+			require.Empty(t, page.Gap)
+			require.Equal(t, []string{"after"}, texts(page))
+		})
+	}
+}

@@ -26,7 +26,8 @@ import (
 type hall struct{ dog.Replica }
 
 // Over TCP and TLS, clients that break their connections at any time and
-// sometimes do not read get all messages of all speakers, in one order.
+// sometimes do not read get all messages of all speakers, in one order. One
+// reads nothing until it is behind.
 func TestResume_RandomReconnects(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		name := "TCP"
@@ -74,10 +75,12 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 	var order []string // in which the messages were kept: that of the first client
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	var reconnects, spoken atomic.Int64
+	var spoken atomic.Int64
+	party := &listening{srv: srv, hall: main.History(), n: speakers * messages}
+	party.behind = func() bool { return rt.Stats().Histories["halls"].Behind > 0 }
 	for i := range clients {
 		all.Go(func() {
-			got := listen(t, srv, fmt.Sprint("client-", i), speakers*messages, &reconnects)
+			got := party.listen(t, fmt.Sprint("client-", i), i == 0)
 			mu.Lock()
 			defer mu.Unlock()
 			if order == nil {
@@ -91,7 +94,7 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 	for i := range speakers {
 		all.Go(func() {
 			for n := range messages {
-				text := fmt.Sprintf("%d-%d %s", i, n, strings.Repeat("x", rand.IntN(300)))
+				text := fmt.Sprintf("%d-%d %s", i, n, strings.Repeat("x", rand.IntN(1000)))
 				if err := main.Broadcast(t.Context(), text); err != nil {
 					t.Error(err)
 				}
@@ -112,19 +115,46 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 		require.Equal(t, next[speaker], n, "speaker %s", speaker)
 		next[speaker]++
 	}
-	t.Logf("%d reconnects", reconnects.Load())
+	t.Logf("%d connections, %d with messages to catch up on", party.connections.Load(), party.missed.Load())
+	require.Positive(t, party.missed.Load())
+	require.EqualValues(t, 1, party.slow.Load(), "one was behind while it was connected")
 }
 
-// listen receives n messages over connections that it breaks, and returns them
-// without their padding.
-func listen(t *testing.T, srv *httptest.Server, uid string, n int, reconnects *atomic.Int64) (all []string) {
-	pos := ""
+// listening is what clients do that receive n messages each.
+type listening struct {
+	srv    *httptest.Server
+	hall   dog.History
+	n      int
+	behind func() bool // whether a client is behind
+
+	connections, missed, slow atomic.Int64 // all; those of clients that came back to more messages; slow ones
+}
+
+// wait waits until a client is behind.
+func (l *listening) wait(t *testing.T) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if l.behind() {
+			l.slow.Add(1)
+			return
+		}
+	}
+	t.Error("nobody is behind")
+}
+
+// listen receives messages over connections that it breaks, and returns them
+// without their padding. If the client is slow, it reads nothing over the first
+// connection until it is behind.
+func (l *listening) listen(t *testing.T, uid string, slow bool) (all []string) {
+	pos, srv, n := "", l.srv, l.n
 	for len(all) < n && !t.Failed() {
-		reconnects.Add(1)
+		l.connections.Add(1)
 		var nc net.Conn
 		client := &http.Client{Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, address string) (_ net.Conn, err error) {
 				nc, err = new(net.Dialer).DialContext(ctx, network, address)
+				if err == nil && slow {
+					err = nc.(*net.TCPConn).SetReadBuffer(4096)
+				}
 				return nc, err
 			},
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a server of the test
@@ -139,6 +169,10 @@ func listen(t *testing.T, srv *httptest.Server, uid string, n int, reconnects *a
 			_, _ = io.Copy(io.Discard, resp.Body)
 		}
 		ws.SetReadLimit(1 << 20)
+		if slow {
+			l.wait(t)
+			slow = false
+		}
 		for k := range rand.IntN(n / 4) {
 			_, data, err := ws.Read(t.Context())
 			if err != nil {
@@ -152,6 +186,9 @@ func listen(t *testing.T, srv *httptest.Server, uid string, n int, reconnects *a
 				err := json.Unmarshal([]byte(header[1:]), &h)
 				if err != nil || pos != "" && (h.Gap != "" || h.Pos != pos) {
 					t.Errorf("%s asked for %q: hello %s: %v", uid, pos, header, err)
+				}
+				if last, err := l.hall.Position(); err != nil || pos != "" && string(last) > pos {
+					l.missed.Add(1)
 				}
 				pos = h.Pos
 			case header[0] == 'm' && len(header) > 1:
