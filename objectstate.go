@@ -64,8 +64,15 @@ func (o *objectState) info() ObjectInfo {
 	return ObjectInfo{ID: o.id(), Kind: o.ns.kind, Namespace: o.ns.Name, Name: o.Name}
 }
 
-// Load takes over the history of an object or a group that starts.
-func (o *objectState) Load() error { return o.ownHistory().Load(o.runtime().host.Ctx) }
+// Load takes over the history and the members of an object or a group that
+// starts.
+func (o *objectState) Load() error {
+	ctx := o.runtime().host.Ctx
+	if err := o.ownHistory().Load(ctx); err != nil {
+		return err
+	}
+	return o.ownAttendance().Load(ctx)
+}
 
 // Open opens the state of a group. From then on the group admits clients.
 func (o *objectState) Open() error {
@@ -87,6 +94,7 @@ func (o *objectState) save(b store.Batch) error {
 	if r := o.ownHistory(); r != nil {
 		r.Save(b)
 	}
+	o.attendance().Save(b)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/godurable/dog/internal/inflight"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/presence"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -36,8 +37,13 @@ const (
 // The list is in memory. A group or object with members, or with changes that
 // OnPresence has not been told, is not retired or evicted. If its type
 // hibernates, it may do so, and OnPresence wakes it. The list outlives a reset.
-// After a restart of the process there are no members, and OnPresence is not
-// called for those from before.
+//
+// [Runtime.Shutdown] stores the list and what OnPresence has not been told, if
+// there is a store. When the group or object next comes into memory, all that
+// were members have Grace to come back: those who do have never been away, and
+// OnPresence is told of the others that they have left. Until then the list is
+// empty. After a crash there are no members, and OnPresence is not called for
+// those from before.
 type Presence struct {
 	// Grace is how long a uid remains a member after its last socket has ended,
 	// to the nanosecond. It must be above 0 for presence to be on: 10 s suits
@@ -86,7 +92,7 @@ type PresenceChange struct {
 	Count int `json:"count"`
 	// Seq is the number of the change. Each change of a group or object has a
 	// greater one than the change before, also after the group or object has
-	// left memory, and after a restart unless the machine's clock has been set
+	// left memory, and after a crash unless the machine's clock has been set
 	// back. A change that is delivered again has the same Seq.
 	Seq uint64 `json:"seq"`
 }
@@ -263,6 +269,15 @@ func (o *objectState) attendance() *presence.Attendance {
 	return nil
 }
 
+// ownAttendance returns the list of the members of a plain object or a group,
+// which is made if needed, or nil.
+func (o *objectState) ownAttendance() *presence.Attendance {
+	if o.group == nil && o.ns.presence.on() {
+		return o.socketSet().attendance
+	}
+	return o.attendance()
+}
+
 // attendance returns the list in which the socket's uid is a member, or nil.
 func (s *Socket) attendance() *presence.Attendance {
 	if s.obj.replica != nil {
@@ -277,6 +292,8 @@ type listOwner objectState
 func (l *listOwner) Now() presence.Time { return presence.Time(l.ns.rt.now()) }
 
 func (l *listOwner) Work() *inflight.Work { return l.ns.rt.host.Work }
+
+func (l *listOwner) Store() (store.Engine, store.Base) { return l.ns.rt.host.Engine, l.ID.Base() }
 
 // Deliver runs OnPresence. Writes of OnPresence that get lost are an error.
 func (l *listOwner) Deliver(take func() *presence.Change) error {
