@@ -10,6 +10,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/presence"
 	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
@@ -126,6 +127,15 @@ func (o *objectState) newRecord(drain func()) *record.Record {
 
 // Keeper implements [object.Peers].
 func (o *objectState) Keeper() tx.Keeper {
+	keeper := o.historyKeeper()
+	if o.ns.keepsMembers() {
+		return presence.NewKeeper(o.ownAttendance(), keeper)
+	}
+	return keeper
+}
+
+// historyKeeper returns what stores the messages of the object, or nil.
+func (o *objectState) historyKeeper() tx.Keeper {
 	if o.replica != nil {
 		if g := o.replica.group; g.record != nil && g.obj.ns.history.Durable {
 			return record.Keeper{Record: g.record}

@@ -43,7 +43,7 @@ const (
 // were members have Grace to come back: those who do have never been away, and
 // OnPresence is told of the others that they have left. Until then the list is
 // empty. After a crash there are no members, and OnPresence is not called for
-// those from before.
+// those from before, unless Durable is set.
 type Presence struct {
 	// Grace is how long a uid remains a member after its last socket has ended,
 	// to the nanosecond. It must be above 0 for presence to be on: 10 s suits
@@ -54,6 +54,16 @@ type Presence struct {
 	// of them at once. It gets nothing about a uid that has joined and left in
 	// between, or left and joined. 0: 250 ms.
 	Every time.Duration
+
+	// Durable stores what OnPresence is told in the transaction of its turn, so
+	// that a crash is like a planned restart for the members of whom OnPresence
+	// has been told, with their values: see [Presence]. What OnPresence sends
+	// and stores, and the knowledge that it has been told, survive together or
+	// not at all. It is told the same change again, with the same Seq, if the
+	// crash came in the middle, while it waited. Each change costs a
+	// transaction, and while nothing can be stored ([ErrStoreFull]), changes
+	// wait. Without OnPresence, Durable does nothing.
+	Durable bool
 }
 
 // on reports whether the type has presence.
@@ -68,6 +78,8 @@ func (p Presence) check(kind Kind) string {
 		return fmt.Sprintf("%sOptions.Presence.Every is %v: it must not be negative", kind, p.Every)
 	case p.Every > 0 && p.Grace == 0:
 		return fmt.Sprintf("%sOptions.Presence has Every and no Grace, which switches it on", kind)
+	case p.Durable && p.Grace == 0:
+		return fmt.Sprintf("%sOptions.Presence has Durable and no Grace, which switches it on", kind)
 	}
 	return ""
 }
@@ -253,10 +265,13 @@ func newAttendance(o *objectState) *presence.Attendance {
 		return nil
 	}
 	return presence.NewAttendance((*listOwner)(o), presence.Config{
-		Grace: p.Grace, Every: p.Every, Silent: !o.ns.onPresence,
+		Grace: p.Grace, Every: p.Every, Silent: !o.ns.onPresence, Durable: o.ns.keepsMembers(),
 		Seq: uint64(o.runtime().host.WallClock().UnixMicro()), // more than this object can have made before
 	})
 }
+
+// keepsMembers reports whether objects store what their OnPresence is told.
+func (ns *namespace) keepsMembers() bool { return ns.presence.Durable && ns.onPresence }
 
 // attendance returns the list of the object's members, or nil.
 func (o *objectState) attendance() *presence.Attendance {
@@ -296,7 +311,7 @@ func (l *listOwner) Work() *inflight.Work { return l.ns.rt.host.Work }
 func (l *listOwner) Store() (store.Engine, store.Base) { return l.ns.rt.host.Engine, l.ID.Base() }
 
 // Deliver runs OnPresence. Writes of OnPresence that get lost are an error.
-func (l *listOwner) Deliver(take func() *presence.Change) error {
+func (l *listOwner) Deliver(take func() *presence.Change, handled func()) error {
 	o, life := (*objectState)(l), l.ns.rt.host.Ctx
 	var outcome <-chan error
 	err := o.Deliver(life, &turn.Origin{}, object.EventPresence, "", func(ctx context.Context, v any) error {
@@ -305,7 +320,18 @@ func (l *listOwner) Deliver(take func() *presence.Change) error {
 			return nil
 		}
 		defer func() { outcome = o.Gate.Outcome() }()
-		return v.(PresenceHandler).OnPresence(ctx, newPresenceChange(c))
+		touch := func() error { return nil }
+		if o.ns.keepsMembers() {
+			touch = object.LifeOf(turn.From(ctx)).Tx.Touch // for the Keeper
+		}
+		if err := touch(); err != nil {
+			return err
+		}
+		if err := v.(PresenceHandler).OnPresence(ctx, newPresenceChange(c)); err != nil {
+			return err
+		}
+		handled()
+		return touch() // there may be another transaction, after a wait
 	})
 	if outcome != nil {
 		err = o.AwaitOutcome(life, outcome, err)

@@ -29,6 +29,9 @@ type Attendance struct {
 	telling bool        // the goroutine of the timer runs. guarded by mu
 	failed  int         // how often the delivery has failed since it last succeeded. guarded by mu
 	last    Time        // of the latest look at the clock, which stops when the work is closed. guarded by mu
+
+	handled  bool // the change that was taken has been handled; guarded by mu
+	unstored bool // the transactions of a Keeper have not stored the change as it is; guarded by mu
 }
 
 // An Owner has the members of an [Attendance]. Its methods are called from any
@@ -39,9 +42,10 @@ type Owner interface {
 	// Work counts the goroutine. Nothing is delivered once it is closed.
 	Work() *inflight.Work
 	// Deliver calls take when the owner is ready, and handles the change. If
-	// take returns nil, there is nothing to handle any more. After an error the
-	// same change is delivered again, after a pause.
-	Deliver(take func() *Change) error
+	// take returns nil, there is nothing to handle any more. When the change
+	// has been handled, Deliver calls handled before the transaction ends.
+	// After an error the same change is delivered again, after a pause.
+	Deliver(take func() *Change, handled func()) error
 	// Store returns the store and the place of the owner in it.
 	Store() (store.Engine, store.Base)
 }
@@ -179,8 +183,9 @@ func (a *Attendance) tell() bool {
 		c := a.take()
 		taken = c != nil
 		return c
-	})
+	}, func() { a.handle(true) })
 	if err != nil {
+		a.handle(false)
 		return false
 	}
 	a.told(taken)
@@ -216,7 +221,9 @@ func (a *Attendance) take() *Change {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.list.Take(a.nowLocked())
+	c := a.list.Take(a.nowLocked())
+	a.handled, a.unstored = false, a.list.c.Durable && c != nil
+	return c
 }
 
 // told notes that the delivery has succeeded, or that there was nothing to
@@ -224,7 +231,7 @@ func (a *Attendance) take() *Change {
 func (a *Attendance) told(taken bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.failed = 0
+	a.failed, a.handled, a.unstored = 0, false, false
 	a.list.Postpone(0)
 	if taken {
 		a.list.Done()

@@ -33,7 +33,7 @@ func (o *owner) Work() *inflight.Work { return o.work }
 
 func (o *owner) Store() (store.Engine, store.Base) { return o.engine, store.Base{} }
 
-func (o *owner) Deliver(take func() *presence.Change) error {
+func (o *owner) Deliver(take func() *presence.Change, handled func()) error {
 	time.Sleep(o.busy)
 	o.at = append(o.at, time.Since(o.epoch))
 	if c := take(); c != nil {
@@ -41,6 +41,7 @@ func (o *owner) Deliver(take func() *presence.Change) error {
 	} else {
 		o.counts = append(o.counts, -1)
 	}
+	handled()
 	return o.fail
 }
 

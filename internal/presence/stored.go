@@ -186,6 +186,7 @@ func (a *Attendance) Save(b store.Batch) {
 	defer a.mu.Unlock()
 	_, base := a.owner.Store()
 	notes := store.NotesIn(b, base, store.Crowd)
+	notes.DeleteAll() // of a Keeper
 	for s := range a.list.All() {
 		notes.Set(s.UID, s.encode())
 	}
@@ -195,7 +196,10 @@ func (a *Attendance) Save(b store.Batch) {
 // stageHeaderLocked stores the header, which an empty list does not need. The
 // caller must hold mu.
 func (a *Attendance) stageHeaderLocked(notes store.Notes) {
-	h := header{Seq: a.list.seq, Taken: a.list.taken}
+	h := header{Seq: a.list.seq}
+	if !a.handled {
+		h.Taken = a.list.taken
+	}
 	if h.Taken == nil && a.list.all.Len() == 0 {
 		notes.Delete("")
 		return

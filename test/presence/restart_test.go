@@ -111,7 +111,7 @@ func TestRestart_ChangesThatWereNotToldAreTold(t *testing.T) {
 		require.Equal(t, []string{"+ada +bob +cyd (3)"}, c.took(every))
 		failing.Store(true)
 		leave(ada)
-		require.Equal(t, "-ada (2)", c.took(grace+every)[0])
+		require.Equal(t, "-ada (2)", c.took(grace + every)[0])
 		leave(bob) // will have left, which is not told
 		c.took(grace + every)
 		c.enter("dan") // joins, which is not told
