@@ -122,7 +122,8 @@
 //     next one, with the same Seq.
 //   - A planned restart is no different from a reconnect: the list is stored,
 //     and who comes back in time has never been away. After a crash the list is
-//     empty, and OnPresence is not told of members that the process has lost.
+//     empty, and OnPresence is not told of those who were there, unless
+//     Presence.Durable is set.
 //
 // # Objects in memory
 //

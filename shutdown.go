@@ -193,9 +193,9 @@ func (rt *Runtime) newFarewell() *conn.Farewell {
 	return f
 }
 
-// saveRecords stores the histories and the members that are in memory, and which
-// messages of clients have been handled. They are durable when the engine is closed. An
-// object that cannot be saved costs the others nothing.
+// saveRecords stores the histories and the members that are in memory, and
+// which messages of clients have been handled. They are durable when the engine
+// is closed. An object that cannot be saved costs the others nothing.
 func (rt *Runtime) saveRecords() error {
 	var failed []error
 	for _, o := range rt.objects() {
