@@ -119,8 +119,10 @@
 //     receiver.
 //   - A change is delivered again until OnPresence has succeeded, before the
 //     next one, with the same Seq.
-//   - OnPresence is not told of members that the process has lost: after a
-//     restart the list is empty.
+//   - A planned restart is no different from a reconnect: the list is stored,
+//     and who comes back in time has never been away. After a crash the list is
+//     empty, and OnPresence is not told of those who were there, unless
+//     Presence.Durable is set.
 //
 // # Objects in memory
 //

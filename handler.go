@@ -182,7 +182,8 @@ type GossipHandler interface {
 // pause is Presence.Every. Each further one is twice as long, up to a minute.
 // So each change arrives at least once, in order, and exactly once in effect if
 // the handler stores the last Seq together with its own writes and skips those
-// that are not greater. No change is delivered after Shutdown has begun.
+// that are not greater. No change is delivered after Shutdown has begun:
+// the next process delivers it, if there is a store.
 type PresenceHandler interface {
 	OnPresence(ctx context.Context, change PresenceChange) error
 }

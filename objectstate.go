@@ -10,6 +10,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/presence"
 	"github.com/godurable/dog/internal/record"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
@@ -64,8 +65,15 @@ func (o *objectState) info() ObjectInfo {
 	return ObjectInfo{ID: o.id(), Kind: o.ns.kind, Namespace: o.ns.Name, Name: o.Name}
 }
 
-// Load takes over the history of an object or a group that starts.
-func (o *objectState) Load() error { return o.ownHistory().Load(o.runtime().host.Ctx) }
+// Load takes over the history and the members of an object or a group that
+// starts.
+func (o *objectState) Load() error {
+	ctx := o.runtime().host.Ctx
+	if err := o.ownHistory().Load(ctx); err != nil {
+		return err
+	}
+	return o.ownAttendance().Load(ctx)
+}
 
 // Open opens the state of a group. From then on the group admits clients.
 func (o *objectState) Open() error {
@@ -86,6 +94,7 @@ func (o *objectState) save(b store.Batch) error {
 	if r := o.ownHistory(); r != nil {
 		r.Save(b)
 	}
+	o.attendance().Save(b)
 	return nil
 }
 
@@ -117,6 +126,15 @@ func (o *objectState) newRecord(drain func()) *record.Record {
 
 // Keeper implements [object.Peers].
 func (o *objectState) Keeper() tx.Keeper {
+	keeper := o.historyKeeper()
+	if o.ns.keepsMembers() {
+		return presence.NewKeeper(o.ownAttendance(), keeper)
+	}
+	return keeper
+}
+
+// historyKeeper returns what stores the messages of the object, or nil.
+func (o *objectState) historyKeeper() tx.Keeper {
 	if o.replica != nil {
 		if g := o.replica.group; g.record != nil && g.obj.ns.history.Durable {
 			return record.Keeper{Record: g.record}

@@ -10,6 +10,7 @@ import (
 	"github.com/godurable/dog/internal/inflight"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/presence"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
 )
 
@@ -36,8 +37,13 @@ const (
 // The list is in memory. A group or object with members, or with changes that
 // OnPresence has not been told, is not retired or evicted. If its type
 // hibernates, it may do so, and OnPresence wakes it. The list outlives a reset.
-// After a restart of the process there are no members, and OnPresence is not
-// called for those from before.
+//
+// [Runtime.Shutdown] stores the list and what OnPresence has not been told, if
+// there is a store. When the group or object next comes into memory, all that
+// were members have Grace to come back: those who do have never been away, and
+// OnPresence is told of the others that they have left. Until then the list is
+// empty. After a crash there are no members, and OnPresence is not called for
+// those from before, unless Durable is set.
 type Presence struct {
 	// Grace is how long a uid remains a member after its last socket has ended,
 	// to the nanosecond. It must be above 0 for presence to be on: 10 s suits
@@ -48,6 +54,16 @@ type Presence struct {
 	// of them at once. It gets nothing about a uid that has joined and left in
 	// between, or left and joined. 0: 250 ms.
 	Every time.Duration
+
+	// Durable stores what OnPresence is told in the transaction of its turn, so
+	// that a crash is like a planned restart for the members of whom OnPresence
+	// has been told, with their values: see [Presence]. What OnPresence sends
+	// and stores, and the knowledge that it has been told, survive together or
+	// not at all. It is told the same change again, with the same Seq, if the
+	// crash came in the middle, while it waited. Each change costs a
+	// transaction, and while nothing can be stored ([ErrStoreFull]), changes
+	// wait. Without OnPresence, Durable does nothing.
+	Durable bool
 }
 
 // on reports whether the type has presence.
@@ -62,6 +78,8 @@ func (p Presence) check(kind Kind) string {
 		return fmt.Sprintf("%sOptions.Presence.Every is %v: it must not be negative", kind, p.Every)
 	case p.Every > 0 && p.Grace == 0:
 		return fmt.Sprintf("%sOptions.Presence has Every and no Grace, which switches it on", kind)
+	case p.Durable && p.Grace == 0:
+		return fmt.Sprintf("%sOptions.Presence has Durable and no Grace, which switches it on", kind)
 	}
 	return ""
 }
@@ -86,7 +104,7 @@ type PresenceChange struct {
 	Count int `json:"count"`
 	// Seq is the number of the change. Each change of a group or object has a
 	// greater one than the change before, also after the group or object has
-	// left memory, and after a restart unless the machine's clock has been set
+	// left memory, and after a crash unless the machine's clock has been set
 	// back. A change that is delivered again has the same Seq.
 	Seq uint64 `json:"seq"`
 }
@@ -247,10 +265,13 @@ func newAttendance(o *objectState) *presence.Attendance {
 		return nil
 	}
 	return presence.NewAttendance((*listOwner)(o), presence.Config{
-		Grace: p.Grace, Every: p.Every, Silent: !o.ns.onPresence,
+		Grace: p.Grace, Every: p.Every, Silent: !o.ns.onPresence, Durable: o.ns.keepsMembers(),
 		Seq: uint64(o.runtime().host.WallClock().UnixMicro()), // more than this object can have made before
 	})
 }
+
+// keepsMembers reports whether objects store what their OnPresence is told.
+func (ns *namespace) keepsMembers() bool { return ns.presence.Durable && ns.onPresence }
 
 // attendance returns the list of the object's members, or nil.
 func (o *objectState) attendance() *presence.Attendance {
@@ -261,6 +282,15 @@ func (o *objectState) attendance() *presence.Attendance {
 		return s.attendance
 	}
 	return nil
+}
+
+// ownAttendance returns the list of the members of a plain object or a group,
+// which is made if needed, or nil.
+func (o *objectState) ownAttendance() *presence.Attendance {
+	if o.group == nil && o.ns.presence.on() {
+		return o.socketSet().attendance
+	}
+	return o.attendance()
 }
 
 // attendance returns the list in which the socket's uid is a member, or nil.
@@ -278,8 +308,10 @@ func (l *listOwner) Now() presence.Time { return presence.Time(l.ns.rt.now()) }
 
 func (l *listOwner) Work() *inflight.Work { return l.ns.rt.host.Work }
 
+func (l *listOwner) Store() (store.Engine, store.Base) { return l.ns.rt.host.Engine, l.ID.Base() }
+
 // Deliver runs OnPresence. Writes of OnPresence that get lost are an error.
-func (l *listOwner) Deliver(take func() *presence.Change) error {
+func (l *listOwner) Deliver(take func() *presence.Change, handled func()) error {
 	o, life := (*objectState)(l), l.ns.rt.host.Ctx
 	var outcome <-chan error
 	err := o.Deliver(life, &turn.Origin{}, object.EventPresence, func(ctx context.Context, v any) error {
@@ -288,7 +320,18 @@ func (l *listOwner) Deliver(take func() *presence.Change) error {
 			return nil
 		}
 		defer func() { outcome = o.Gate.Outcome() }()
-		return v.(PresenceHandler).OnPresence(ctx, newPresenceChange(c))
+		touch := func() error { return nil }
+		if o.ns.keepsMembers() {
+			touch = object.LifeOf(turn.From(ctx)).Tx.Touch // for the Keeper
+		}
+		if err := touch(); err != nil {
+			return err
+		}
+		if err := v.(PresenceHandler).OnPresence(ctx, newPresenceChange(c)); err != nil {
+			return err
+		}
+		handled()
+		return touch() // there may be another transaction, after a wait
 	})
 	if outcome != nil {
 		err = o.AwaitOutcome(life, outcome, err)

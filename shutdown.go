@@ -193,13 +193,13 @@ func (rt *Runtime) newFarewell() *conn.Farewell {
 	return f
 }
 
-// saveRecords stores the histories that are in memory, and which messages of
-// clients have been handled. They are durable when the engine is closed. An
-// object that cannot be saved costs the others nothing.
+// saveRecords stores the histories and the members that are in memory, and
+// which messages of clients have been handled. They are durable when the engine
+// is closed. An object that cannot be saved costs the others nothing.
 func (rt *Runtime) saveRecords() error {
 	var failed []error
 	for _, o := range rt.objects() {
-		if o.ownSessions() == nil && o.ownHistory() == nil {
+		if o.ownSessions() == nil && o.ownHistory() == nil && !o.attendance().Busy() {
 			continue
 		}
 		b := rt.host.Engine.Begin() // one for each, since histories may be large

@@ -139,19 +139,23 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 	return all
 }
 
-// Occupied reports whether the object has sockets that connect, are open, or
-// leave, keeps messages, or has members that OnPresence has not been told of.
-// It takes no lock except those of the sockets, the messages and the members.
+// Occupied reports whether the object has sockets, keeps messages, has members,
+// or has changes of them that OnPresence has not been told. It takes no lock
+// except those of the sockets, the messages and the members.
 func (o *objectState) Occupied() bool {
 	if o.attendance().Busy() {
 		return true
 	}
 	s := o.crowd.Load()
+	return s != nil && s.record.Holds() || o.Visited()
+}
+
+// Visited reports whether the object has sockets that connect, are open, or
+// leave.
+func (o *objectState) Visited() bool {
+	s := o.crowd.Load()
 	if s == nil {
 		return false
-	}
-	if s.record.Holds() {
-		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,7 +63,8 @@ type peers struct {
 	clients atomic.Int32
 }
 
-func (p *peers) Occupied() bool        { return p.clients.Load() > 0 }
+func (p *peers) Visited() bool         { return p.clients.Load() > 0 }
+func (p *peers) Occupied() bool        { return p.Visited() }
 func (p *peers) Connected(uint64) bool { return p.clients.Load() > 0 }
 func (p *peers) Disconnect(uint64)     { p.clients.Store(0) }
 func (p *peers) Load() error           { return nil }

@@ -30,8 +30,11 @@ import (
 
 // Peers are the clients and the objects around an object.
 type Peers interface {
-	// Occupied reports whether the object has clients, including those that
-	// connect or leave. It may take only locks under which no other is taken.
+	// Visited reports whether the object has clients, including those that
+	// connect or leave, and Occupied whether it must stay in memory, for them
+	// or for what it keeps for those that come back. They may take only locks
+	// under which no other is taken.
+	Visited() bool
 	Occupied() bool
 	// Connected reports whether a client of a generation is connected.
 	Connected(generation uint64) bool

@@ -89,7 +89,7 @@ func (o *Object) Idle() bool {
 }
 
 // Busy reports whether an event runs or waits, or the object has clients.
-func (o *Object) Busy() bool { return !o.Idle() || o.peers.Occupied() }
+func (o *Object) Busy() bool { return !o.Idle() || o.peers.Visited() }
 
 // Refuse fails the events that wait for their turn.
 func (o *Object) Refuse(reason error) {

@@ -2,9 +2,11 @@ package presence
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godurable/dog/internal/inflight"
+	"github.com/godurable/dog/internal/store"
 )
 
 // maxPause is the longest pause before a change is delivered again.
@@ -16,6 +18,9 @@ const maxPause = time.Minute
 type Attendance struct {
 	owner Owner // fixed
 
+	loading sync.Mutex // held while it is loaded
+	loaded  atomic.Bool
+
 	// No other mutex is taken while mu is held.
 	mu      sync.Mutex
 	list    *List       // guarded by mu
@@ -23,6 +28,10 @@ type Attendance struct {
 	at      Time        // when the timer fires; 0: it has been stopped or has fired. guarded by mu
 	telling bool        // the goroutine of the timer runs. guarded by mu
 	failed  int         // how often the delivery has failed since it last succeeded. guarded by mu
+	last    Time        // of the latest look at the clock, which stops when the work is closed. guarded by mu
+
+	handled  bool // the change that was taken has been handled; guarded by mu
+	unstored bool // the transactions of a Keeper have not stored the change as it is; guarded by mu
 }
 
 // An Owner has the members of an [Attendance]. Its methods are called from any
@@ -33,9 +42,12 @@ type Owner interface {
 	// Work counts the goroutine. Nothing is delivered once it is closed.
 	Work() *inflight.Work
 	// Deliver calls take when the owner is ready, and handles the change. If
-	// take returns nil, there is nothing to handle any more. After an error the
-	// same change is delivered again, after a pause.
-	Deliver(take func() *Change) error
+	// take returns nil, there is nothing to handle any more. When the change
+	// has been handled, Deliver calls handled before the transaction ends.
+	// After an error the same change is delivered again, after a pause.
+	Deliver(take func() *Change, handled func()) error
+	// Store returns the store and the place of the owner in it.
+	Store() (store.Engine, store.Base)
 }
 
 // NewAttendance returns an empty list for an owner.
@@ -47,8 +59,17 @@ func NewAttendance(owner Owner, c Config) *Attendance {
 func (a *Attendance) change(f func(now Time)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f(a.owner.Now())
+	f(a.nowLocked())
 	a.armLocked()
+}
+
+// nowLocked returns the time. Once the work is closed no time passes, so nobody
+// leaves while the process ends. The caller must hold mu.
+func (a *Attendance) nowLocked() Time {
+	if !a.owner.Work().Closed() {
+		a.last = a.owner.Now()
+	}
+	return a.last
 }
 
 // Enter adds a connection of a uid. One without a uid is no member.
@@ -80,7 +101,7 @@ func (a *Attendance) Page(after string, n int) []Member {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.list.Page(after, n, a.owner.Now())
+	return a.list.Page(after, n, a.nowLocked())
 }
 
 // Count returns the number of members.
@@ -90,18 +111,18 @@ func (a *Attendance) Count() int {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.list.Count(a.owner.Now())
+	return a.list.Count(a.nowLocked())
 }
 
 // Busy reports whether the owner must stay in memory, because there are members
-// or changes to deliver. Once its work is closed it need not.
+// or changes to deliver.
 func (a *Attendance) Busy() bool {
-	if a == nil || a.owner.Work().Closed() {
+	if a == nil {
 		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.list.Busy(a.owner.Now())
+	return a.list.Busy(a.nowLocked())
 }
 
 // armLocked sets the timer to when the next thing is due. The caller must hold
@@ -162,8 +183,9 @@ func (a *Attendance) tell() bool {
 		c := a.take()
 		taken = c != nil
 		return c
-	})
+	}, func() { a.handle(true) })
 	if err != nil {
+		a.handle(false)
 		return false
 	}
 	a.told(taken)
@@ -175,7 +197,7 @@ func (a *Attendance) tell() bool {
 func (a *Attendance) due() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.owner.Now()
+	now := a.nowLocked()
 	if !a.list.Due(now) {
 		return false
 	}
@@ -199,7 +221,9 @@ func (a *Attendance) take() *Change {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.list.Take(a.owner.Now())
+	c := a.list.Take(a.nowLocked())
+	a.handled, a.unstored = false, a.list.c.Durable && c != nil
+	return c
 }
 
 // told notes that the delivery has succeeded, or that there was nothing to
@@ -207,7 +231,7 @@ func (a *Attendance) take() *Change {
 func (a *Attendance) told(taken bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.failed = 0
+	a.failed, a.handled, a.unstored = 0, false, false
 	a.list.Postpone(0)
 	if taken {
 		a.list.Done()

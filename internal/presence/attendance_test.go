@@ -10,6 +10,8 @@ import (
 
 	"github.com/godurable/dog/internal/inflight"
 	"github.com/godurable/dog/internal/presence"
+	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/store/storetest"
 )
 
 // owner is an owner that notes what is delivered, and when.
@@ -19,6 +21,8 @@ type owner struct {
 	fail  error
 	busy  time.Duration // how long it takes until the owner is ready
 
+	engine store.Engine
+
 	at     []time.Duration // of the deliveries, since the epoch
 	counts []int           // members after what was delivered; -1: there was nothing any more
 }
@@ -27,7 +31,9 @@ func (o *owner) Now() presence.Time { return presence.Time(time.Since(o.epoch)) 
 
 func (o *owner) Work() *inflight.Work { return o.work }
 
-func (o *owner) Deliver(take func() *presence.Change) error {
+func (o *owner) Store() (store.Engine, store.Base) { return o.engine, store.Base{} }
+
+func (o *owner) Deliver(take func() *presence.Change, handled func()) error {
 	time.Sleep(o.busy)
 	o.at = append(o.at, time.Since(o.epoch))
 	if c := take(); c != nil {
@@ -35,12 +41,18 @@ func (o *owner) Deliver(take func() *presence.Change) error {
 	} else {
 		o.counts = append(o.counts, -1)
 	}
+	handled()
 	return o.fail
 }
 
 func newAttendance() (*presence.Attendance, *owner) {
-	o := &owner{epoch: time.Now(), work: inflight.New()}
-	return presence.NewAttendance(o, presence.Config{Grace: 10 * time.Second, Every: time.Second}), o
+	return newProcess(storetest.New(), presence.Config{Grace: 10 * time.Second, Every: time.Second})
+}
+
+// newProcess returns the list of an owner of a process.
+func newProcess(e store.Engine, c presence.Config) (*presence.Attendance, *owner) {
+	o := &owner{epoch: time.Now(), work: inflight.New(), engine: e}
+	return presence.NewAttendance(o, c), o
 }
 
 func TestAttendance_DeliversWhenAChangeHasWaitedForOthers(t *testing.T) {
@@ -106,12 +118,14 @@ func TestAttendance_DeliversNothingWhenItsWorkIsClosed(t *testing.T) {
 		a.Enter("ada")
 		time.Sleep(10 * time.Second)
 		o.work.Close()
-		require.False(t, a.Busy())
 		o.work.Wait()
 		require.Equal(t, []int{-1}, o.counts)
 		a.Enter("bob")
+		a.Exit("ada")
 		time.Sleep(time.Minute)
 		require.Len(t, o.counts, 1)
+		require.Equal(t, 2, a.Count(), "nobody leaves any more")
+		require.True(t, a.Busy(), "the list is to be stored")
 	})
 }
 

@@ -9,10 +9,12 @@
 //
 // A List is a pure data structure. It starts nothing, locks nothing and reads
 // no clock. Its owner must serialize all calls, and passes the time. An
-// [Attendance] does so, and delivers the changes.
+// [Attendance] does so, delivers the changes, and stores the list for the next
+// process.
 //
-// The package does not know connections, objects and groups, nor what happens
-// to a change. All that it needs of these are the methods of an [Owner].
+// The package knows the store. It does not know connections, objects and
+// groups, nor what happens to a change. All that it needs of these are the
+// methods of an [Owner].
 package presence
 
 import (
@@ -43,6 +45,8 @@ type Config struct {
 	Every time.Duration
 	// Silent makes no changes.
 	Silent bool
+	// Durable is set if the owner has a [Keeper].
+	Durable bool
 	// Seq is less than the number of the first change by one.
 	Seq uint64
 }
@@ -96,9 +100,7 @@ func (l *List) Enter(uid string, now Time) {
 	l.advance(now)
 	e, _ := l.all.Get(uid)
 	if e == nil {
-		e = &entry{uid: strings.Clone(uid)} // it outlives the request that it may be a part of
-		e.leaving.Owner, e.pending.Owner = e, e
-		l.all.Set(e.uid, e)
+		e = l.enlist(strings.Clone(uid)) // it outlives the request that it may be a part of
 	}
 	if !l.present(e) {
 		l.count++
@@ -106,6 +108,14 @@ func (l *List) Enter(uid string, now Time) {
 	e.connections++
 	l.leaving.Remove(&e.leaving)
 	l.settle(e, now)
+}
+
+// enlist adds an entry of a uid that has none.
+func (l *List) enlist(uid string) *entry {
+	e := &entry{uid: uid}
+	e.leaving.Owner, e.pending.Owner = e, e
+	l.all.Set(uid, e)
+	return e
 }
 
 // Exit removes a connection that [List.Enter] has added.

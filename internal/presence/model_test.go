@@ -207,6 +207,23 @@ func (m *model) postpone(t *rapid.T) {
 	m.list.Postpone(m.before)
 }
 
+// restart continues in another process, where nobody is connected.
+func (m *model) restart(*rapid.T) {
+	next := presence.New(m.c)
+	for s := range m.list.All() {
+		next.Restore(s, m.now)
+	}
+	next.RestoreChange(m.taken, m.c.Seq+m.seq)
+	m.list, m.before = next, 0
+	for _, u := range m.uids {
+		if u.present() {
+			u.connections, u.leaves = 0, m.now+presence.Time(m.c.Grace)
+		}
+		u.differs = false
+		m.look(u, m.now)
+	}
+}
+
 // check compares what can be asked at any time.
 func (m *model) check(t *rapid.T) {
 	var want []presence.Member
@@ -250,7 +267,7 @@ func TestList_DoesWhatTheModelDoes(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"enter": m.enter, "exit": m.exit, "set": m.setValue, "wait": m.wait, "wait for next": m.waitForNext,
-			"take": m.take, "done": m.done, "postpone": m.postpone, "": m.check,
+			"take": m.take, "done": m.done, "postpone": m.postpone, "restart": m.restart, "": m.check,
 		})
 		// In the end the owner knows the members.
 		m.pass(time.Hour)

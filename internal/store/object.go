@@ -20,6 +20,7 @@ const (
 
 	Histories Space = 'h' // messages for clients that come back
 	Sessions  Space = 's' // the messages of clients that were handled
+	Crowd     Space = 'm' // the members of the object
 )
 
 // smallObject is the maximum number of keys that DeleteAll deletes

@@ -117,6 +117,16 @@ func (t *Tx) Write() error {
 // with Write.
 func (t *Tx) Data() *store.Object { return t.data }
 
+// Touch begins the transaction if it has no changes, so that it reaches the
+// Keeper.
+func (t *Tx) Touch() error {
+	if err := t.Write(); err != nil {
+		return err
+	}
+	t.Leave()
+	return nil
+}
+
 // DeleteAll deletes everything. The caller must have entered with Write. It
 // returns ErrNested in a nested transaction that has changes by SQL.
 func (t *Tx) DeleteAll() error {

@@ -154,7 +154,7 @@ func TestPresence_SeqMakesAHandlerExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := fixture.PromptEngine()
 		calls, joined := 0, 0
-		for range 3 { // processes
+		for process := range 3 {
 			c := newCrowd(t, "an object", crowdOptions{Options: dog.Options{
 				Store: fixture.StoreOf(engine), Logger: slog.New(slog.DiscardHandler),
 			}})
@@ -178,13 +178,13 @@ func TestPresence_SeqMakesAHandlerExact(t *testing.T) {
 				}
 				return err
 			}
-			c.enter("ada")
+			c.enter(fmt.Sprint("ada", process))
 			time.Sleep(time.Second)
-			c.enter("bob")
+			c.enter(fmt.Sprint("bob", process))
 			fixture.Elapse(time.Minute)
 			require.NoError(t, c.rt.Shutdown(t.Context()))
 		}
-		require.Equal(t, 12, calls)
+		require.Equal(t, 16, calls, "each of 8 changes twice: two have joined, and those of the process before have left")
 		require.Equal(t, 6, joined)
 	})
 }

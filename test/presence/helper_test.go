@@ -60,6 +60,7 @@ type listed interface {
 	Members(after string, n int) []dog.Member
 	MemberCount() int
 	Storage() *dog.Storage
+	Broadcast(v any, options ...dog.SendOption) error
 	Abort(reason error)
 }
 
@@ -159,6 +160,7 @@ func (c *crowd) got(ctx context.Context, s *dog.Socket, m dog.Message) error {
 type crowdOptions struct {
 	dog.Options
 	presence  dog.Presence // zero: the Grace of grace
+	history   dog.HistoryOptions
 	hibernate bool
 	limit     int // of a group; 0: 2
 	rollback  bool
@@ -174,7 +176,7 @@ func newCrowd(t *testing.T, kind string, o crowdOptions) *crowd {
 	if kind == "an object" {
 		objects, err := dog.RegisterObject(c.rt, "document", &dog.ObjectOptions[document]{
 			New: func() *document { return &document{of: c} }, Presence: p, Hibernate: o.hibernate,
-			RollbackOnError: o.rollback, MaxSockets: -1,
+			RollbackOnError: o.rollback, MaxSockets: -1, History: o.history,
 		})
 		require.NoError(t, err)
 		main := objects.Named("main")
@@ -192,7 +194,7 @@ func newCrowd(t *testing.T, kind string, o crowdOptions) *crowd {
 		require.NoError(t, err)
 		halls, err := dog.RegisterGroup(c.rt, "hall", seats, &dog.GroupOptions[hall]{
 			New: func() *hall { return &hall{of: c} }, Presence: p, Hibernate: o.hibernate,
-			RollbackOnError: o.rollback, Limit: cmp.Or(o.limit, 2),
+			RollbackOnError: o.rollback, Limit: cmp.Or(o.limit, 2), History: o.history,
 		})
 		require.NoError(t, err)
 		main := halls.Named("main")

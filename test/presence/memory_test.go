@@ -174,6 +174,7 @@ func TestPresence_WrongOptionsAreRefused(t *testing.T) {
 		{dog.Presence{Grace: -1}, "Options.Presence.Grace is -1ns: it must not be negative"},
 		{dog.Presence{Grace: 1, Every: -1}, "Options.Presence.Every is -1ns: it must not be negative"},
 		{dog.Presence{Every: 1}, "Options.Presence has Every and no Grace"},
+		{dog.Presence{Durable: true}, "Options.Presence has Durable and no Grace"},
 	} {
 		_, err := dog.RegisterObject(rt, "object", &dog.ObjectOptions[dog.Object]{Presence: p.presence})
 		require.ErrorContains(t, err, "Object"+p.problem)
