@@ -79,6 +79,7 @@ func (*noCopy) Unlock() {}
 type core struct {
 	_       noCopy
 	storage Storage // has the life that the runtime sets when it starts the object
+	frames  frames  // nil: nothing takes them. set in OnStart
 }
 
 // base returns the core of any registered type. A user's names cannot hide it.
