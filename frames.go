@@ -12,11 +12,8 @@ import (
 // This file passes the frames of dog.v1 that are for a queue of commands
 // between sockets and package outbox, which the root does not know.
 
-// frames handles a frame for a queue of commands.
-type frames func(ctx context.Context, socket any, f wire.Frame) error
-
 func init() {
-	hook.HandleFrames = func(object any, f func(context.Context, any, wire.Frame) error) error {
+	hook.HandleFrames = func(object any, f func(context.Context, any, bool, wire.Frame) error) error {
 		o := object.(*Object)
 		if _, err := o.running(); err != nil {
 			return err
@@ -51,7 +48,7 @@ func (s *Socket) admit() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.v1.admitted = true
+	s.queued = true
 	return nil
 }
 
@@ -61,18 +58,18 @@ func (s *Socket) isAdmitted() (admitted, ready bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.v1.admitted, s.v1.ready
+	return s.queued, s.ready
 }
 
 // handleFrame passes a frame that is no message to the queue of commands that
 // has admitted the socket. Other frames are ignored.
-func (s *Socket) handleFrame(f wire.Frame) {
+func (s *Socket) handleFrame(op conn.Op, f wire.Frame) {
 	if f.Kind != wire.Ready && f.Kind != wire.Reply {
 		return
 	}
 	s.mu.Lock()
-	s.v1.ready = s.v1.ready || f.Kind == wire.Ready
-	admitted := s.v1.admitted
+	s.ready = s.ready || f.Kind == wire.Ready
+	admitted := s.queued
 	s.mu.Unlock()
 	if !admitted {
 		return
@@ -82,6 +79,6 @@ func (s *Socket) handleFrame(f wire.Frame) {
 		if handle == nil || s.outdated(ctx) {
 			return nil
 		}
-		return handle(ctx, s, f)
+		return handle(ctx, s, op == conn.Binary, f)
 	})
 }

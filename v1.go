@@ -45,9 +45,6 @@ type v1Client struct {
 	gap         uint8 // in gapReasons
 
 	greeted bool // hello has been sent. guarded by Socket.mu
-
-	ready    bool // the client takes commands. guarded by Socket.mu
-	admitted bool // its frames for a queue of commands are handled. guarded by Socket.mu
 }
 
 // gapReasons are those of a [Resume].
@@ -166,7 +163,7 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.link == nil:
 		s.close(closeMalformed, "not dog.v1", true)
 	case f.Kind != wire.Message:
-		s.handleFrame(f)
+		s.handleFrame(op, f)
 	case f.ID == 0:
 		s.handleAny(op, f.Payload)
 	default:
