@@ -85,7 +85,11 @@ func (q *Queue) Outcome(key string) (o Outcome, found bool, err error) {
 }
 
 func outcomeOf(e record[ending]) Outcome {
-	return Outcome{Number: e.T.Number, State: e.T.State, Reply: e.Message}
+	o := Outcome{Number: e.T.Number, State: e.T.State}
+	if len(e.Message.Data) > 0 {
+		o.Reply = e.Message
+	}
+	return o
 }
 
 // decode decodes a reply, as [dog.Encode] encodes: a string, a []byte and a

@@ -238,9 +238,11 @@ func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) 
 	if err != nil {
 		return s.Close(codeMalformed, "not dog.v1")
 	}
-	m := dog.Message{Type: dog.Text, Data: f.Payload}
-	if binary {
-		m.Type = dog.Binary
+	var m dog.Message
+	if len(f.Payload) > 0 {
+		if m = (dog.Message{Type: dog.Text, Data: f.Payload}); binary {
+			m.Type = dog.Binary
+		}
 	}
 	return q.reply(r, m)
 }
