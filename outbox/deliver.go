@@ -72,6 +72,7 @@ func (q *Queue) send(now time.Time) (waits bool, err error) {
 	if epoch != q.epochSent { // the program has deleted everything
 		q.sent, q.head, q.epochSent = 0, head{}, epoch
 	}
+	before := uint64(0)
 	for i, c := range window {
 		if i == 0 {
 			if dead, err := q.lead(c, now); err != nil {
@@ -80,11 +81,13 @@ func (q *Queue) send(now time.Time) (waits bool, err error) {
 				return q.send(now)
 			}
 		}
+		previous := before
+		before = c.number
 		if c.number <= q.sent {
 			continue
 		}
 		left := time.UnixMilli(c.T.Expires).Sub(q.now())
-		frame := wire.AppendCommand(nil, c.number, epoch, left, i == 0)
+		frame := wire.AppendCommand(nil, c.number, epoch, left, previous)
 		frame = append(frame, c.Message.Data...)
 		if err := hook.SendFrame(q.device, c.Message.Type == dog.Binary, frame); err != nil {
 			return true, err
@@ -170,8 +173,15 @@ func (q *Queue) reply(r wire.CommandReply, payload dog.Message) error {
 		return err // of other numbers
 	}
 	c, found, err := q.commands().Get(numberKey(r.Number))
-	if err != nil || !found {
-		return err // twice, or late
+	if err != nil {
+		return err
+	}
+	if !found { // it replies twice, or late
+		if r.Verdict == wire.Retry { // and waits for those after it
+			q.sent = 0
+			q.pump()
+		}
+		return nil
 	}
 	q.sign = time.Now()
 	switch r.Verdict {

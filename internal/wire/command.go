@@ -41,13 +41,11 @@ func ParseReply(header []byte) (CommandReply, error) {
 
 // AppendCommand appends the header of a Command: its number, the epoch of the
 // queue that gave the number, for how many milliseconds from now it may be
-// carried out, and the word "first" if no earlier command waits.
-func AppendCommand(b []byte, number uint64, epoch string, left time.Duration, first bool) []byte {
+// carried out, and the number of the command before it that waits, 0 if there
+// is none.
+func AppendCommand(b []byte, number uint64, epoch string, left time.Duration, before uint64) []byte {
 	b = strconv.AppendUint(append(b, Command), number, 10)
 	b = append(append(append(b, ' '), epoch...), ' ')
-	b = strconv.AppendInt(b, left.Milliseconds(), 10)
-	if first {
-		b = append(b, " first"...)
-	}
-	return append(b, '\n')
+	b = append(strconv.AppendInt(b, left.Milliseconds(), 10), ' ')
+	return append(strconv.AppendUint(b, before, 10), '\n')
 }

@@ -35,10 +35,10 @@ func TestParseReply_RefusesWhatIsMalformed(t *testing.T) {
 }
 
 func TestAppendCommand_FitsIntoAHeader(t *testing.T) {
-	got := wire.AppendCommand(nil, 7, someEpoch, 1500*time.Millisecond, false)
-	require.Equal(t, "c7 k3f7q2ab7c2d 1500\n", string(got))
-	longest := wire.AppendCommand(nil, 1<<53-1, someEpoch, 30*24*time.Hour, true)
-	require.Equal(t, "c9007199254740991 k3f7q2ab7c2d 2592000000 first\n", string(longest))
+	got := wire.AppendCommand(nil, 7, someEpoch, 1500*time.Millisecond, 0)
+	require.Equal(t, "c7 k3f7q2ab7c2d 1500 0\n", string(got))
+	longest := wire.AppendCommand(nil, 1<<53-1, someEpoch, 30*24*time.Hour, 1<<53-2)
+	require.Equal(t, "c9007199254740991 k3f7q2ab7c2d 2592000000 9007199254740990\n", string(longest))
 	_, err := wire.Parse(longest)
 	require.NoError(t, err)
 }

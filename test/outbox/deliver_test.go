@@ -23,7 +23,7 @@ func TestQueue_DeviceGetsCommandsInOrderWhenItComes(t *testing.T) {
 			f := d.one()
 			require.Equal(t, body, f.body)
 			require.Equal(t, i+1, f.number)
-			require.True(t, f.first)
+			require.Zero(t, f.before)
 			d.reply(f, "done", "")
 		}
 		require.Empty(t, d.frames())
@@ -61,7 +61,7 @@ func TestQueue_WindowIsAPrefixOfTheQueue(t *testing.T) {
 		d := s.dial()
 		all := d.frames()
 		require.Equal(t, []string{"a", "b", "c"}, bodiesOf(all))
-		require.Equal(t, []bool{true, false, false}, []bool{all[0].first, all[1].first, all[2].first})
+		require.Equal(t, []int{0, 1, 2}, []int{all[0].before, all[1].before, all[2].before})
 		d.reply(all[1], "done", "") // out of order, as no good device does
 		require.Equal(t, []string{"d"}, d.bodies())
 		d.reply(all[0], "done", "")
@@ -83,7 +83,7 @@ func TestQueue_RetryGoesBackToTheFirstCommandAfterAPause(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		all := d.frames()
 		require.Equal(t, []string{"a", "b"}, bodiesOf(all))
-		require.True(t, all[0].first)
+		require.Equal(t, []int{0, 1}, []int{all[0].before, all[1].before})
 		d.reply(all[0], "retry", "busy")
 		time.Sleep(2*time.Second - time.Millisecond)
 		require.Empty(t, d.frames())

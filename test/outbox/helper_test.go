@@ -195,7 +195,7 @@ type frame struct {
 	number int
 	epoch  string
 	left   time.Duration
-	first  bool
+	before int
 	body   string
 	typ    dog.MessageType
 }
@@ -239,9 +239,9 @@ func (l *link) frames() (all []frame) {
 		}
 		f := frame{body: body, typ: m.Type}
 		var ms int
-		_, err := fmt.Sscanf(head, "c%d %s %d", &f.number, &f.epoch, &ms)
+		_, err := fmt.Sscanf(head, "c%d %s %d %d", &f.number, &f.epoch, &ms, &f.before)
 		require.NoError(l.t, err, head)
-		f.left, f.first = time.Duration(ms)*time.Millisecond, strings.HasSuffix(head, " first")
+		f.left = time.Duration(ms) * time.Millisecond
 		all = append(all, f)
 	}
 	return all
