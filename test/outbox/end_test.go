@@ -14,7 +14,6 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/outbox"
-	"github.com/godurable/dog/test/internal/fixture"
 )
 
 func TestQueue_CommandsExpireWhileTheDeviceIsAway(t *testing.T) {
@@ -177,9 +176,11 @@ func TestPut_IsPartOfTheTransaction(t *testing.T) {
 
 func TestQueue_ClockMayGoBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, setup{store: dogtest.NewDisk(t)})
 		var skew atomic.Int64
-		fixture.SetWallClock(s.rt, func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
+		s := open(t, setup{
+			store: dogtest.NewDisk(t),
+			clock: func() time.Time { return time.Now().Add(time.Duration(skew.Load())) },
+		})
 		s.put("a", outbox.TTL(time.Hour))
 		d := s.dial()
 		require.Equal(t, time.Hour, d.one().left)

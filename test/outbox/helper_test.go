@@ -14,6 +14,7 @@ import (
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/outbox"
+	"github.com/godurable/dog/test/internal/fixture"
 )
 
 // Device is the object of a device.
@@ -69,12 +70,16 @@ type setup struct {
 	policy  outbox.Policy
 	options dog.Options
 	object  dog.ObjectOptions[Device]
+	clock   func() time.Time // nil: the usual one
 }
 
 func open(t *testing.T, s setup) *site {
 	t.Helper()
 	s.options.Store = s.store
 	rt := dogtest.New(t, s.options)
+	if s.clock != nil {
+		fixture.SetWallClock(rt, s.clock)
+	}
 	s.object.New = func() *Device { return &Device{policy: s.policy} }
 	devices, err := dog.RegisterObject(rt, "device", &s.object)
 	require.NoError(t, err)
@@ -227,11 +232,17 @@ func (l *link) quiet() bool {
 }
 
 // frames returns the commands that have arrived since the last call.
-func (l *link) frames() (all []frame) {
+func (l *link) frames() []frame {
 	l.t.Helper()
 	l.quiet()
 	messages := l.early
 	l.early = nil
+	return framesOf(l.t, messages)
+}
+
+// framesOf returns the commands among messages.
+func framesOf(t *testing.T, messages []dog.Message) (all []frame) {
+	t.Helper()
 	for _, m := range messages {
 		head, body, _ := strings.Cut(m.String(), "\n")
 		if head[0] != 'c' {
@@ -240,7 +251,7 @@ func (l *link) frames() (all []frame) {
 		f := frame{body: body, typ: m.Type}
 		var ms int
 		_, err := fmt.Sscanf(head, "c%d %s %d %d", &f.number, &f.epoch, &ms, &f.before)
-		require.NoError(l.t, err, head)
+		require.NoError(t, err, head)
 		f.left = time.Duration(ms) * time.Millisecond
 		all = append(all, f)
 	}
