@@ -262,10 +262,14 @@ func (q *Queue) sweep() error {
 			sooner(max(until, millis(now.Add(q.policy.Keep/24))))
 		}
 	}
-	if next.IsZero() {
-		return nil
+	t.Alarm = 0
+	if !next.IsZero() {
+		t.Alarm = millis(next)
+		if err := q.object.Storage().Alarms().SetNamed(Alarm, next, nil); err != nil {
+			return err
+		}
 	}
-	return q.object.Storage().Alarms().SetNamed(Alarm, next, nil)
+	return q.putTotals(t)
 }
 
 // forget deletes what has been kept until now, and returns until when the next
@@ -302,8 +306,6 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 	if _, err := q.endings().Delete(keys...); err != nil {
 		return 0, err
 	}
-	if _, err := q.letters().Delete(letters...); err != nil {
-		return 0, err
-	}
-	return next, q.putTotals(*t)
+	_, err = q.letters().Delete(letters...)
+	return next, err
 }

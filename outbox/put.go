@@ -164,6 +164,9 @@ func (q *Queue) add(c record[waiting]) (Outcome, error) {
 		t.Bytes += size
 	}
 	o := Outcome{Number: t.Last, State: Waiting}
+	if err := q.alarmBy(&t, c.T.Expires); err != nil {
+		return Outcome{}, err
+	}
 	if err := q.putTotals(t); err != nil {
 		return Outcome{}, err
 	}
@@ -180,17 +183,24 @@ func (q *Queue) add(c record[waiting]) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	return o, q.alarmBy(time.UnixMilli(c.T.Expires))
+	return o, nil
 }
 
+// lateAlarm is how late an alarm may be that is still tried.
+const lateAlarm = 5 * time.Minute
+
 // alarmBy makes the alarm run no later than at a time.
-func (q *Queue) alarmBy(at time.Time) error {
-	alarms := q.object.Storage().Alarms()
-	a, found, err := alarms.Get(Alarm)
-	if err != nil || found && !a.Failed && !a.At.After(at) {
-		return err
+func (q *Queue) alarmBy(t *totals, at int64) error {
+	now := q.now()
+	switch {
+	case t.Alarm == 0 || t.Alarm > at:
+		t.Alarm = at
+	case t.Alarm < millis(now.Add(-lateAlarm)): // it may have failed
+		t.Alarm = millis(now)
+	default:
+		return nil
 	}
-	return alarms.SetNamed(Alarm, at, nil)
+	return q.object.Storage().Alarms().SetNamed(Alarm, time.UnixMilli(t.Alarm), nil)
 }
 
 // end removes a command from those that wait, and keeps its outcome if that is
@@ -227,16 +237,17 @@ func (q *Queue) end(number uint64, c record[waiting], o Outcome) error {
 				return err
 			}
 		}
-		if err := q.putTotals(t); err != nil {
-			return err
-		}
 		switch {
 		case t.Kept > kept:
-			return q.alarmBy(until)
+			err = q.alarmBy(&t, millis(until))
 		case t.Waiting == 0 && t.Kept == 0:
+			t.Alarm = 0
 			_, err = q.object.Storage().Alarms().Delete(Alarm)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return q.putTotals(t)
 	})
 }
 

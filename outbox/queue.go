@@ -276,7 +276,7 @@ func (q *Queue) ready(s *dog.Socket) {
 func (q *Queue) wake(after time.Duration) {
 	now := time.Now()
 	at := now.Add(after)
-	// A timer that should have fired was dropped because too many events waited.
+	// One that should have fired was dropped because too many events waited.
 	if q.timer != nil && !q.timerAt.After(at) && now.Sub(q.timerAt) < time.Second {
 		return
 	}

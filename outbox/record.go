@@ -34,6 +34,7 @@ type totals struct {
 	Waiting int    `json:"n,omitempty"`    // commands that wait
 	Bytes   int    `json:"b,omitempty"`    // of them
 	Kept    int    `json:"kept,omitempty"` // bytes of outcomes and dead letters
+	Alarm   int64  `json:"a,omitempty"`    // when it was set for, in Unix milliseconds; 0: there is none
 }
 
 // A record is a stored value: JSON, and after a line feed a message.
