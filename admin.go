@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/godurable/dog/internal/hook"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/turn"
@@ -142,7 +143,7 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 	}
 	defer s.leave()
 	s.life.Tx.Data().DeleteAll() // what is stored beside the object's own data
-	return files.Import(
+	err = files.Import(
 		ctx, file, s.life.Tx.Data().Pages(), sqlLimits, store.ArchiveTables,
 		func(table string, row []any) error {
 			if table == store.AlarmsTable && o.ns.OnAlarm == nil {
@@ -151,6 +152,11 @@ func (s *Storage) load(ctx context.Context, files store.Files, file string) erro
 			return s.life.Tx.Data().Unarchive(table, row)
 		},
 	)
+	if err == nil {
+		// Numbers of commands may have been used since the export.
+		s.life.Tx.Data().Delete(store.Keys, hook.EpochKey)
+	}
+	return err
 }
 
 // files returns the store's reader and writer of files, or ErrNoStore.

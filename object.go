@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // Object is embedded in a type to make it a durable object: one of many that
@@ -79,6 +80,10 @@ func (*noCopy) Unlock() {}
 type core struct {
 	_       noCopy
 	storage Storage // has the life that the runtime sets when it starts the object
+
+	// frames handles a frame for a queue of commands; nil if there is none. Set
+	// in OnStart.
+	frames func(ctx context.Context, socket any, binary bool, f wire.Frame) error
 }
 
 // base returns the core of any registered type. A user's names cannot hide it.

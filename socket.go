@@ -48,6 +48,8 @@ type Socket struct {
 	closes  atomic.Int32  // calls of Close that wait for the gate
 	lingers atomic.Bool   // has ended, and keeps its place until the gate has released its messages
 	lost    atomic.Bool   // its handshake will never be answered
+	ready   bool          // the client takes commands. guarded by mu
+	queued  bool          // the client's frames are for a queue of commands. guarded by mu
 	speaker atomic.Uint64 // generation of the life whose handlers speak through it; see speaks
 
 	held heldBytes // messages to this socket alone

@@ -135,6 +135,7 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.link == nil:
 		s.close(closeMalformed, "not dog.v1")
 	case f.Kind != wire.Message:
+		s.handleFrame(op, f)
 	case f.ID == 0:
 		s.handleAny(op, f.Payload)
 	default:

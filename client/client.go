@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/godurable/dog/client/internal/hook"
@@ -22,8 +23,9 @@ type Client struct {
 
 	resume *string // the position of the last event that was put into inbox. owned by run
 
-	inbox  inbox
-	outbox outbox
+	inbox    inbox
+	outbox   outbox
+	commands commands
 }
 
 // New returns a client of the server at a URL, whose scheme is ws, wss, http or
@@ -52,6 +54,7 @@ func newClient(address string, options Options, random func() float64) (*Client,
 	c.closing, c.cancel = context.WithCancel(context.Background())
 	c.inbox.init(options)
 	c.outbox.init(options)
+	c.commands.init(options)
 	go c.run() // Close waits for it
 	return c, nil
 }
@@ -66,7 +69,12 @@ func (c *Client) Close() {
 // run keeps the client connected until Close or until the server refuses it.
 func (c *Client) run() {
 	defer close(c.done)
+	var worker sync.WaitGroup
+	defer worker.Wait()
 	defer c.cancel()
+	if c.commands.handle != nil {
+		worker.Go(func() { c.commands.work(c.closing) })
+	}
 	failures := 0
 	for {
 		c.state(Connecting, nil)

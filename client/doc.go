@@ -45,6 +45,15 @@
 // leaves the client later. Where it may have left already, the error is an
 // [ErrUncertain].
 //
+// # Commands
+//
+// A device has [Options].OnCommand, which carries out the commands that the
+// server has queued for it (package outbox), one at a time and in their order.
+// A command may come again when its reply has been lost, so a device whose
+// program may end at any time stores the last [CommandID] together with the
+// effect of the command: see Options.LastCommand. A device that only carries
+// out commands need not receive.
+//
 // # When a client gives up
 //
 // A client connects again until [Client.Close] or until the server refuses it:

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strings"
@@ -53,7 +54,7 @@ func TestWait_ReadsRetryAfter(t *testing.T) {
 func FuzzFrames(f *testing.F) {
 	for _, s := range []string{
 		"h{\"v\":1,\"pos\":\"k3f9q2ab7c1d-c118\",\"gap\":\"\",\"in\":57,\"ping\":25000,\"max\":65536}",
-		"mc119\npayload", "m\n", "m", "a58", "b{\"in\":[0,8000]}", "q", "", "\n", "z99\nfuture",
+		"c7 k3f7q2ab7c2d 1500 6\nopen", "c7", "c7 e x 0", "mc119\npayload", "m\n", "m", "a58", "b{\"in\":[0,8000]}", "q", "", "\n", "z99\nfuture",
 		"g{\"from\":\"k3f9q2ab7c1d-c100\",\"to\":\"k3f9q2ab7c1d-c140\",\"why\":\"slow\"}",
 	} {
 		f.Add([]byte(s))
@@ -65,6 +66,7 @@ func FuzzFrames(f *testing.F) {
 		c := &Client{resume: new("k3f9q2ab7c1d-c118")}
 		c.inbox.init(Options{QueueMessages: 1000, QueueBytes: 1 << 20})
 		c.outbox.init(Options{QueueMessages: 1, QueueBytes: 1})
+		c.commands.init(Options{QueueMessages: 1, OnCommand: func(context.Context, Command) (any, error) { return nil, nil }})
 		l := &link{c: c}
 		if l.handle(Text, data) != nil {
 			return
@@ -86,4 +88,20 @@ func TestState_HasAName(t *testing.T) {
 	require.Equal(t, "connecting open waiting closed State(0)", strings.Join([]string{
 		Connecting.String(), Open.String(), Waiting.String(), Closed.String(), State(0).String(),
 	}, " "))
+}
+
+func TestParseCommand_RefusesWhatIsMalformed(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	c, before, err := parseCommand("7 k3f7q2ab7c2d 1500 6 later", now)
+	require.NoError(t, err)
+	require.Equal(t, Command{
+		ID: CommandID{Epoch: "k3f7q2ab7c2d", Number: 7}, Expires: now.Add(1500 * time.Millisecond),
+	}, c)
+	require.EqualValues(t, 6, before)
+	for _, header := range []string{
+		"", "7", "7 e", "7 e 1", "7  1 0", "0 e 1 0", "-7 e 1 0", "7 e soon 0", "7 e 1 x", "9007199254740992 e 1 0",
+	} {
+		_, _, err := parseCommand(header, now)
+		require.ErrorIs(t, err, errProtocol, "%q", header)
+	}
 }

@@ -118,6 +118,11 @@ func TestJS_IsSmall(t *testing.T) {
 
 func TestJS_ImportsNothing(t *testing.T) {
 	require.NotRegexp(t, `\bimport\b|\brequire\b|\bfrom '`, string(stripped(t)))
+	commands, err := os.ReadFile("js/dog-commands.js")
+	require.NoError(t, err)
+	for _, from := range regexp.MustCompile(`\bfrom '(.*)'`).FindAllStringSubmatch(string(commands), -1) {
+		require.Equal(t, "./dog.js", from[1])
+	}
 }
 
 // The types that are published describe what dog.js does.

@@ -264,6 +264,16 @@ func (l *link) handle(t MessageType, data []byte) error {
 			return err
 		}
 		l.c.outbox.acknowledged(n)
+	case 'c':
+		if l.c.commands.handle == nil {
+			return nil
+		}
+		command, before, err := parseCommand(header, time.Now())
+		if err != nil {
+			return err
+		}
+		command.Type, command.Data = t, payload
+		l.c.commands.arrived(command, before)
 	case 'b':
 		var b struct {
 			In [2]float64 `json:"in"`
@@ -297,12 +307,18 @@ func (l *link) message(m Message, place string) error {
 	return l.deliver(arrival{event: m, position: m.Position})
 }
 
-// write writes what waits in the outbox, and p.
+// write writes replies to commands, what waits in the outbox, and p.
 func (l *link) write() {
+	l.c.commands.connected()
 	for {
-		t, data := l.c.outbox.next()
+		t, data := l.c.commands.next()
+		if data == nil {
+			t, data = l.c.outbox.next()
+		}
 		if data == nil {
 			select {
+			case <-l.c.commands.added:
+				continue
 			case <-l.c.outbox.added:
 				continue
 			case <-l.ask:

@@ -30,6 +30,25 @@ type Options struct {
 	// returns its error and calls it again the next time.
 	SavePosition func(ctx context.Context, position string) error
 
+	// OnCommand, if set, carries out the commands that the server has queued
+	// for this client (package outbox), one at a time and in their order. Its
+	// result is the reply, encoded as by Send. An error means that the command
+	// cannot be carried out, unless it is one of Retry. ctx ends when the
+	// client is closed or the command expires. OnCommand must not call Close.
+	//
+	// A command may come again, if the reply to it has been lost. The client
+	// remembers what this process has done. See LastCommand for what earlier
+	// ones have done.
+	OnCommand func(ctx context.Context, c Command) (reply any, err error)
+
+	// LastCommand is the last command that has been carried out, with
+	// LastReply as reply. Commands of its epoch up to it are not carried out
+	// again. A program that stores both together with the effect of the
+	// command, and passes them here when it starts, has each effect exactly
+	// once. A program that does not can see a command twice.
+	LastCommand CommandID
+	LastReply   any
+
 	// Token, if set, is called before each attempt to connect. Its result is
 	// sent as the header Authorization: Bearer. An error is a failed attempt.
 	Token func(ctx context.Context) (string, error)

@@ -29,5 +29,7 @@ func TestJS_PackHasWhatIsPublished(t *testing.T) {
 	for _, f := range packs[0].Files {
 		files = append(files, f.Path)
 	}
-	require.ElementsMatch(t, []string{"LICENSE", "README.md", "dog.d.ts", "dog.js", "package.json"}, files)
+	require.ElementsMatch(t, []string{
+		"LICENSE", "README.md", "dog-commands.d.ts", "dog-commands.js", "dog.d.ts", "dog.js", "package.json",
+	}, files)
 }

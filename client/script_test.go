@@ -41,6 +41,13 @@ func TestScript_IsServedAsAModuleThatBrowsersKeep(t *testing.T) {
 	require.Equal(t, http.StatusOK, head.Code)
 	require.Empty(t, head.Body.String())
 
+	commands, err := os.ReadFile("js/dog-commands.js")
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	client.CommandScript().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/dog-commands.js", nil))
+	require.Equal(t, string(commands), w.Body.String())
+	require.NotEqual(t, tag, w.Header().Get("ETag"))
+
 	post := get(http.MethodPost, "")
 	require.Equal(t, http.StatusMethodNotAllowed, post.Code)
 	require.Equal(t, "GET, HEAD", post.Header().Get("Allow"))

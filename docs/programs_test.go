@@ -173,6 +173,7 @@ func requireReceived(t *testing.T, conn *websocket.Conn, want string) {
 func TestPages_ProgramsRun(t *testing.T) {
 	tests := map[string]func(*testing.T, *program){
 		"Doc": testDoc, "Counter": testCounter, "Lobby": testLobby, "Command": testDevice, "List": testList,
+		"Door": testDoor,
 	}
 	programs := build(t)
 	for name := range programs {
@@ -216,6 +217,41 @@ func testLobby(t *testing.T, p *program) {
 	requireReceived(t, bob, "ada: hello")
 	send(t, bob, "hi")
 	requireReceived(t, ada, "bob: hi")
+}
+
+// A door does what it is told while it is there, and what has waited when it
+// comes, also after a crash of the server.
+func testDoor(t *testing.T, p *program) {
+	kill := p.start(t)
+	post := func(path string, form url.Values) (status int, answer string) {
+		resp, err := http.PostForm("http://"+p.addr+path, form)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	for _, on := range []string{"true", "false"} {
+		status, _ := post("/doors/front/light", url.Values{"on": {on}})
+		require.Equal(t, http.StatusOK, status)
+	}
+	kill()
+	p.start(t)
+	done := make(chan string, 10)
+	c, err := client.New("ws://"+p.addr+"/doors/front", client.Options{
+		OnCommand: func(_ context.Context, command client.Command) (any, error) {
+			done <- string(command.Data)
+			return "done as told", nil
+		},
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	require.Equal(t, `{"light":false}`, <-done)
+	status, answer := post("/doors/front/open", nil)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.Equal(t, "done as told\n", answer)
+	require.Equal(t, `{"open":5}`, <-done)
+	require.Contains(t, p.get(t, "/dog-commands.js"), "onCommand")
 }
 
 // A client misses nothing in a planned restart, learns of a gap after a crash,

@@ -89,8 +89,12 @@ func NewKept(wire []byte, messages int) *Frame {
 
 // NewControl returns a frame of dog.v1 with a text payload, which is written as
 // it is.
-func NewControl(payload []byte) *Frame {
-	return NewRaw(frame.Append(nil, finBit|byte(Text), payload), 1)
+func NewControl(payload []byte) *Frame { return NewHeaded(Text, payload) }
+
+// NewHeaded returns a frame of dog.v1 whose payload begins with its header. It
+// is written as it is.
+func NewHeaded(op Op, payload []byte) *Frame {
+	return NewRaw(frame.Append(nil, finBit|byte(op), payload), 1)
 }
 
 // Keep records that the message is kept in a history with this offset, and its

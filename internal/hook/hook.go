@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // Event runs f as an event of the object that a dog.Stub leads to, in memory or
@@ -26,3 +27,28 @@ var OpenStore func(s any, log *slog.Logger) (store.Engine, error)
 
 // SetWallClock gives a *dog.Runtime that has not started another time of day.
 var SetWallClock func(rt any, now func() time.Time)
+
+// EpochKey is the key under which package outbox keeps what an object's epoch
+// is made of. It does not survive an import.
+const EpochKey = "outbox/epoch"
+
+// HandleFrames makes f handle the frames from admitted sockets of a *dog.Object
+// that are for a queue of commands, in the object's turn, until this life of
+// the object ends. It must be called in OnStart.
+var HandleFrames func(object any, f func(ctx context.Context, socket any, binary bool, frame wire.Frame) error) error
+
+// Admit lets the frames of a *dog.Socket reach the function of HandleFrames. It
+// fails if the socket is closed or its client does not speak dog.v1.
+var Admit func(socket any) error
+
+// Admitted reports whether a *dog.Socket has been admitted, and whether its
+// client has said that it takes commands.
+var Admitted func(socket any) (admitted, ready bool)
+
+// SendFrame sends a frame of dog.v1 to an admitted *dog.Socket, as Socket.Send
+// sends a message.
+var SendFrame func(socket any, binary bool, frame []byte) error
+
+// Setting returns what a *dog.Object is part of: the identity of the copy of
+// the store, and the time of day by which its alarms run.
+var Setting func(object any) (storeCopy string, now time.Time)

@@ -32,6 +32,12 @@ const (
 	Gap   = 'g'
 	Ack   = 'a'
 	Back  = 'b' // when to come back; see AppendBack
+
+	Command = 'c' // see AppendCommand
+
+	// from the client
+	Ready = 'y' // it takes commands
+	Reply = 'r' // see ParseReply
 )
 
 // maxID is the greatest number of a message, which JavaScript has exactly.
@@ -69,7 +75,8 @@ const maxHeader = 64
 type Frame struct {
 	Kind    byte
 	ID      uint64 // of a message; 0: none
-	Payload []byte // shares memory with the message
+	Header  []byte // after the kind; shares memory with the message, like Payload
+	Payload []byte
 }
 
 // Parse parses a message of a client. Kinds that it does not know are not an
@@ -85,7 +92,7 @@ func Parse(data []byte) (Frame, error) {
 	if len(header) < len(data) {
 		payload = data[len(header)+1:]
 	}
-	f := Frame{Kind: header[0], Payload: payload}
+	f := Frame{Kind: header[0], Header: header[1:], Payload: payload}
 	if f.Kind < 'a' || f.Kind > 'z' {
 		return Frame{}, fmt.Errorf("%w: a frame begins with a lower-case letter, not %q", ErrMalformed, header[:1])
 	}

@@ -11,15 +11,15 @@ import (
 
 func TestParse_ReadsWhatClientsSend(t *testing.T) {
 	for text, want := range map[string]wire.Frame{
-		"m58\nhello":        {Kind: 'm', ID: 58, Payload: []byte("hello")},
-		"m\nhello":          {Kind: 'm', Payload: []byte("hello")},
-		"m\n":               {Kind: 'm', Payload: []byte{}},
-		"m58\na\nb\n":       {Kind: 'm', ID: 58, Payload: []byte("a\nb\n")},
-		"p":                 {Kind: 'p', Payload: []byte{}},
-		"z something later": {Kind: 'z', Payload: []byte{}},
-		"r\n{}":             {Kind: 'r', Payload: []byte("{}")},
+		"m58\nhello":        {Kind: 'm', ID: 58, Header: []byte("58"), Payload: []byte("hello")},
+		"m\nhello":          {Kind: 'm', Header: []byte{}, Payload: []byte("hello")},
+		"m\n":               {Kind: 'm', Header: []byte{}, Payload: []byte{}},
+		"m58\na\nb\n":       {Kind: 'm', ID: 58, Header: []byte("58"), Payload: []byte("a\nb\n")},
+		"p":                 {Kind: 'p', Header: []byte{}, Payload: []byte{}},
+		"z something later": {Kind: 'z', Header: []byte(" something later"), Payload: []byte{}},
+		"r\n{}":             {Kind: 'r', Header: []byte{}, Payload: []byte("{}")},
 
-		"m9007199254740991\n": {Kind: 'm', ID: 1<<53 - 1, Payload: []byte{}},
+		"m9007199254740991\n": {Kind: 'm', ID: 1<<53 - 1, Header: []byte("9007199254740991"), Payload: []byte{}},
 	} {
 		got, err := wire.Parse([]byte(text))
 		require.NoError(t, err, text)

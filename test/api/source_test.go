@@ -13,7 +13,8 @@ import (
 
 // publicPaths are the import paths of the public packages.
 var publicPaths = []string{
-	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/shard",
+	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/outbox",
+	modulePath + "/shard",
 }
 
 // publicFiles returns the files of the public packages without their tests, by
@@ -21,7 +22,7 @@ var publicPaths = []string{
 func publicFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	parsed := make(map[string]*ast.File)
-	for _, pattern := range []string{"*.go", "client/*.go", "disk/*.go", "dogtest/*.go", "shard/*.go"} {
+	for _, pattern := range []string{"*.go", "client/*.go", "disk/*.go", "dogtest/*.go", "outbox/*.go", "shard/*.go"} {
 		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
 		require.NoError(t, err)
 		for _, name := range files {

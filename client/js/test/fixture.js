@@ -24,6 +24,14 @@ export class FakeWebSocket {
   }
   sent = [];
   closed = false;
+  listeners = []; // of messages
+
+  addEventListener(type, listener) {
+    if (type === 'message') this.listeners.push(listener);
+  }
+  get readyState() {
+    return this.closed ? 3 : this.protocol ? 1 : 0;
+  }
 
   constructor(url, protocols) {
     Object.assign(this, { url: new URL(url), protocols, protocol: '' });
@@ -47,6 +55,7 @@ export class FakeWebSocket {
     this.receive('h' + JSON.stringify({ v: 1, pos: 'k3-a0', gap: '', in: 0, ping: 25000, max: 65536, ...fields }));
   }
   receive(data) {
+    for (const listener of this.listeners) listener({ data });
     this.onmessage?.({ data });
   }
   drop(code = 1006, reason = '') {
@@ -80,8 +89,8 @@ export const setUp = (t) => {
     mock.timers.reset();
     for (const room of rooms) room.close();
   });
-  return (options = {}, url = 'wss://example.com/room') => {
-    const room = connect(url, { WebSocket: FakeWebSocket, ...options });
+  return (options = {}, url = 'wss://example.com/room', open = connect) => {
+    const room = open(url, { WebSocket: FakeWebSocket, ...options });
     room.on('gap', () => {});
     rooms.push(room);
     return room;

@@ -1,0 +1,311 @@
+package outbox
+
+import (
+	"errors"
+	"time"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/hook"
+	"github.com/godurable/dog/internal/wire"
+)
+
+const (
+	minPause = time.Second     // after the first failure, doubled with each more
+	maxPause = 5 * time.Minute // the longest
+	busyWait = time.Second     // until what could not be sent now is sent
+)
+
+// pauseAfter returns the pause after so many deliveries.
+func pauseAfter(deliveries int) time.Duration {
+	return min(maxPause, minPause<<min(max(deliveries-1, 0), 16))
+}
+
+// A queued command is one that waits.
+type queued struct {
+	number uint64
+	record[waiting]
+}
+
+// pump sends what is to be sent now, and arranges for what comes later. It is
+// called in the turn, at the end of an event of the library. Each thing that it
+// does is stored as a whole, so an error does not undo the others.
+func (q *Queue) pump() {
+	if q.device == nil {
+		return
+	}
+	now := time.Now()
+	if rest := q.pause.Sub(now); rest > 0 {
+		q.wake(rest)
+		return
+	}
+	q.pause = time.Time{}
+	if q.sent > 0 && now.Sub(q.sign) >= q.policy.AckWait {
+		q.sent = 0
+	}
+	waits, err := q.send(now)
+	switch {
+	case errors.Is(err, dog.ErrSocketClosed) || errors.Is(err, dog.ErrSlowConsumer):
+		q.detach()
+	case errors.Is(err, dog.ErrHeldBack):
+		q.wake(busyWait)
+	case err != nil:
+		q.object.Log().Error("commands wait", "error", err)
+		q.wake(busyWait)
+	case waits:
+		q.wake(q.sign.Add(q.policy.AckWait).Sub(now))
+	case len(q.ended) == 0:
+		q.rest()
+	}
+}
+
+// send sends what has not been sent of the commands in the window, and reports
+// whether there are any.
+func (q *Queue) send(now time.Time) (waits bool, err error) {
+	window, err := q.window()
+	if err != nil || len(window) == 0 {
+		return false, err
+	}
+	epoch, err := q.epoch()
+	if err != nil {
+		return false, err
+	}
+	if epoch != q.epochSent { // the program has deleted everything
+		q.sent, q.head, q.epochSent = 0, head{}, epoch
+	}
+	before := uint64(0)
+	for i, c := range window {
+		if i == 0 {
+			if dead, err := q.lead(c, now); err != nil {
+				return false, err
+			} else if dead {
+				return q.send(now)
+			}
+		}
+		previous := before
+		before = c.number
+		if c.number <= q.sent {
+			continue
+		}
+		left := time.UnixMilli(c.T.Expires).Sub(q.now())
+		frame := wire.AppendCommand(nil, c.number, epoch, left, previous)
+		frame = append(frame, c.Message.Data...)
+		if err := hook.SendFrame(q.device, c.Message.Type == dog.Binary, frame); err != nil {
+			return true, err
+		}
+		q.sent = c.number
+		if i > 0 {
+			continue
+		}
+		q.sign = now
+		if err := q.delivered(c, now); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// window returns the first commands that wait, after it has ended those that
+// have expired.
+func (q *Queue) window() (all []queued, err error) {
+	var expired []queued
+	now := millis(q.now())
+	for e, err := range q.commands().List(dog.ListOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		number, err := parseNumber(e.Key)
+		if err != nil {
+			return nil, err
+		}
+		c := queued{number, e.Value}
+		if c.T.Expires <= now {
+			expired = append(expired, c)
+			continue
+		}
+		if all = append(all, c); len(all) == q.policy.Window {
+			break
+		}
+	}
+	return all, q.expire(expired)
+}
+
+// lead notes which command is the first, and reports whether it has become a
+// dead letter instead of being sent again.
+func (q *Queue) lead(c queued, now time.Time) (dead bool, err error) {
+	if q.head.number != c.number {
+		q.head = head{number: c.number, count: c.T.Count}
+		if c.number <= q.sent { // it was sent behind others
+			q.head.count, q.head.counted = max(q.head.count, 1), now
+		}
+	}
+	if c.number <= q.sent || q.head.count < q.policy.Deliver || !q.counts(now) {
+		return false, nil
+	}
+	q.object.Log().Warn("command is a dead letter", "command", c.number, "deliveries", q.head.count)
+	return true, q.finish(c, Outcome{Number: c.number, State: Dead})
+}
+
+// counts reports whether a delivery of the first command now counts.
+func (q *Queue) counts(now time.Time) bool {
+	return !q.again || q.head.counted.IsZero() || now.Sub(q.head.counted) >= pauseAfter(q.head.count)
+}
+
+// delivered counts a delivery of the first command.
+func (q *Queue) delivered(c queued, now time.Time) error {
+	counts := q.counts(now)
+	q.again = false
+	if !counts {
+		return nil
+	}
+	q.head.count++
+	q.head.counted = now
+	if q.head.count == 1 {
+		return nil
+	}
+	c.T.Count = q.head.count
+	return q.commands().Put(numberKey(c.number), c.record)
+}
+
+// reply handles what the device says about a command.
+func (q *Queue) reply(r wire.CommandReply, payload dog.Message) error {
+	epoch, err := q.epoch()
+	if err != nil || r.Epoch != epoch {
+		return err // of other numbers
+	}
+	c, found, err := q.commands().Get(numberKey(r.Number))
+	if err != nil {
+		return err
+	}
+	if !found { // it replies twice, or late
+		if r.Verdict == wire.Retry { // and waits for those after it
+			q.sent = 0
+			q.pump()
+		}
+		return nil
+	}
+	q.sign = time.Now()
+	switch r.Verdict {
+	case wire.Done:
+		err = q.finish(queued{r.Number, c}, Outcome{Number: r.Number, State: Done, Reply: payload})
+	case wire.Failed:
+		err = q.finish(queued{r.Number, c}, Outcome{Number: r.Number, State: Failed, Reply: payload})
+	case wire.Retry:
+		q.pause = q.sign.Add(pauseAfter(q.head.count))
+		q.sent = 0
+	}
+	if err == nil {
+		q.pump()
+	}
+	return err
+}
+
+// finish ends a command, and arranges for those who wait for it to be told.
+func (q *Queue) finish(c queued, o Outcome) error {
+	if err := q.end(c.number, c.record, o); err != nil {
+		return err
+	}
+	q.announce(o)
+	return nil
+}
+
+// expire ends commands whose time has passed.
+func (q *Queue) expire(all []queued) error {
+	for _, c := range all {
+		q.object.Log().Info("command has expired", "command", c.number)
+		if err := q.finish(c, Outcome{Number: c.number, State: Expired}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep ends all commands whose time has passed, forgets outcomes and dead
+// letters that have been kept for long enough, and sets the alarm for the next
+// time.
+func (q *Queue) sweep() error {
+	now := q.now()
+	next := time.Time{}
+	sooner := func(ms int64) {
+		if at := time.UnixMilli(ms); next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	var expired []queued
+	for e, err := range q.commands().List(dog.ListOptions{}) {
+		if err != nil {
+			return err
+		}
+		number, err := parseNumber(e.Key)
+		if err != nil {
+			return err
+		}
+		if e.Value.T.Expires <= millis(now) {
+			expired = append(expired, queued{number, e.Value})
+			continue
+		}
+		sooner(e.Value.T.Expires)
+	}
+	if err := q.expire(expired); err != nil {
+		return err
+	}
+	t, err := q.totals()
+	if err != nil {
+		return err
+	}
+	if t.Kept > 0 {
+		// Not for each one alone, since all of them are looked at.
+		until, err := q.forget(&t, millis(now))
+		if err != nil {
+			return err
+		}
+		if until > 0 {
+			sooner(max(until, millis(now.Add(q.policy.Keep/24))))
+		}
+	}
+	t.Alarm = 0
+	if !next.IsZero() {
+		t.Alarm = millis(next)
+		if err := q.object.Storage().Alarms().SetNamed(Alarm, next, nil); err != nil {
+			return err
+		}
+	}
+	return q.putTotals(t)
+}
+
+// forget deletes what has been kept until now, and returns until when the next
+// is kept, 0 if nothing is.
+func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
+	var keys, letters []string
+	before := t.Kept
+	look := func(until int64, size int, key string, over *[]string) {
+		switch {
+		case until <= now:
+			*over = append(*over, key)
+			t.Kept -= keptOverhead + size
+		case next == 0 || until < next:
+			next = until
+		}
+	}
+	for e, err := range q.endings().List(dog.ListOptions{}) {
+		if err != nil {
+			return 0, err
+		}
+		if e.Value.T.State != Waiting {
+			look(e.Value.T.Until, len(e.Key)+len(e.Value.Message.Data), e.Key, &keys)
+		}
+	}
+	for e, err := range q.letters().List(dog.ListOptions{}) {
+		if err != nil {
+			return 0, err
+		}
+		look(e.Value.T.Until, sizeOf(e.Value), e.Key, &letters)
+	}
+	if t.Kept == before {
+		return next, nil
+	}
+	if _, err := q.endings().Delete(keys...); err != nil {
+		return 0, err
+	}
+	_, err = q.letters().Delete(letters...)
+	return next, err
+}

@@ -1,0 +1,263 @@
+package outbox
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/godurable/dog"
+)
+
+// An Option changes how a command is queued. The zero Option changes nothing.
+type Option struct {
+	key     string
+	replace string
+	ttl     time.Duration
+	bad     string // what is wrong with it; "": nothing
+}
+
+const maxName = 1000 // bytes of a key
+
+// Key makes the command one that is queued once: while a command with this key
+// waits, and for Policy.Keep after its end, [Queue.Put] and [Ask] with the key
+// queue nothing and return the outcome of that command. It has at most 1,000
+// bytes.
+func Key(key string) Option {
+	if key == "" || len(key) > maxName {
+		return Option{bad: fmt.Sprintf("a key of %d bytes", len(key))}
+	}
+	return Option{key: key}
+}
+
+// Replace makes the command the newest state of the thing with this name, such
+// as "brightness": it takes the place of the command with the same name that
+// waits, if there is one, also if the device has it already and has not
+// acknowledged it. It is queued as the last one. The name has at most 1,000
+// bytes.
+func Replace(name string) Option {
+	if name == "" || len(name) > maxName {
+		return Option{bad: fmt.Sprintf("a name to replace of %d bytes", len(name))}
+	}
+	return Option{replace: name}
+}
+
+// TTL is how long the command waits for the device. It is between a millisecond
+// and [MaxTTL].
+func TTL(ttl time.Duration) Option {
+	if ttl < time.Millisecond || ttl > MaxTTL {
+		return Option{bad: fmt.Sprintf("a TTL of %v", ttl)}
+	}
+	return Option{ttl: ttl}
+}
+
+// merge returns all options as one. The last of a kind counts.
+func merge(op string, options []Option) (all Option, err error) {
+	for _, o := range options {
+		if o.bad != "" {
+			return all, misuse(op, "%s", o.bad)
+		}
+		if o.key != "" {
+			all.key = o.key
+		}
+		if o.replace != "" {
+			all.replace = o.replace
+		}
+		if o.ttl != 0 {
+			all.ttl = o.ttl
+		}
+	}
+	return all, nil
+}
+
+// Put queues a command, which is v as [dog.Encode] encodes it, and keeps the
+// turn. The command is part of the handler's transaction, like everything that
+// the handler stores, so whoever hears of it hears of a command that is
+// durable. The outcome is usually [Waiting]; with a [Key] that was used before,
+// it is that of the earlier command.
+//
+// Put returns [ErrFull] if the policy does not allow more, [dog.ErrTooBig] for
+// a command that no queue with this policy holds, a [dog.UsageError], and the
+// errors of [dog.Storage]. In each case nothing is queued.
+func (q *Queue) Put(v any, options ...Option) (Outcome, error) {
+	o, err := merge("Queue.Put", options)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome, _, err := q.put("Queue.Put", v, o)
+	return outcome, err
+}
+
+// put is Put. It reports whether it has queued the command.
+func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, err error) {
+	if q.object == nil {
+		return Outcome{}, false, unbound(op)
+	}
+	m, err := dog.Encode(v)
+	if err != nil {
+		return Outcome{}, false, err
+	}
+	c := record[waiting]{T: waiting{Key: o.key, Replace: o.replace}, Message: m}
+	if size := sizeOf(c); size > q.policy.Bytes {
+		return Outcome{}, false, fmt.Errorf("%w: a command of %d bytes", dog.ErrTooBig, size)
+	}
+	ttl := or(o.ttl, q.policy.TTL)
+	c.T.Expires = millis(q.now().Add(ttl))
+	var old uint64
+	err = q.object.Storage().Transaction(func() error {
+		if o.key != "" {
+			var found bool
+			if outcome, found, err = q.Outcome(o.key); err != nil || found {
+				return err
+			}
+		}
+		queued = true
+		if o.replace != "" {
+			if old, err = q.replace(o.replace); err != nil {
+				return err
+			}
+		}
+		outcome, err = q.add(c)
+		return err
+	})
+	if err != nil {
+		return Outcome{}, false, err
+	}
+	if old != 0 {
+		q.announce(Outcome{Number: old, State: Replaced})
+	}
+	if queued && q.device != nil {
+		q.wake(0)
+	}
+	return outcome, queued, nil
+}
+
+// replace ends the command with a name that is replaced, and returns its
+// number, or 0 if there is none.
+func (q *Queue) replace(name string) (uint64, error) {
+	number, found, err := q.replaces().Get(name)
+	if err != nil || !found {
+		return 0, err
+	}
+	c, found, err := q.commands().Get(numberKey(number))
+	if err != nil || !found {
+		return 0, err
+	}
+	return number, q.end(number, c, Outcome{Number: number, State: Replaced})
+}
+
+// add stores a command that waits.
+func (q *Queue) add(c record[waiting]) (Outcome, error) {
+	t, err := q.totals()
+	if err != nil {
+		return Outcome{}, err
+	}
+	switch size := sizeOf(c); {
+	case t.Waiting >= q.policy.Waiting:
+		return Outcome{}, fmt.Errorf("%w: %d commands wait", ErrFull, t.Waiting)
+	case t.Bytes+size > q.policy.Bytes:
+		return Outcome{}, fmt.Errorf("%w: commands of %d bytes wait", ErrFull, t.Bytes)
+	case t.Kept > q.policy.KeepBytes:
+		return Outcome{}, fmt.Errorf("%w: outcomes and dead letters of %d bytes are kept", ErrFull, t.Kept)
+	default:
+		t.Last++
+		t.Waiting++
+		t.Bytes += size
+	}
+	o := Outcome{Number: t.Last, State: Waiting}
+	if err := q.alarmBy(&t, c.T.Expires); err != nil {
+		return Outcome{}, err
+	}
+	if err := q.putTotals(t); err != nil {
+		return Outcome{}, err
+	}
+	if err := q.commands().Put(numberKey(t.Last), c); err != nil {
+		return Outcome{}, err
+	}
+	if c.T.Key != "" {
+		if err := q.endings().Put(c.T.Key, record[ending]{T: ending{Number: t.Last, State: Waiting}}); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if c.T.Replace != "" {
+		if err := q.replaces().Put(c.T.Replace, t.Last); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return o, nil
+}
+
+// lateAlarm is how late an alarm may be that is still tried.
+const lateAlarm = 5 * time.Minute
+
+// alarmBy makes the alarm run no later than at a time.
+func (q *Queue) alarmBy(t *totals, at int64) error {
+	now := q.now()
+	switch {
+	case t.Alarm == 0 || t.Alarm > at:
+		t.Alarm = at
+	case t.Alarm < millis(now.Add(-lateAlarm)): // it may have failed
+		t.Alarm = millis(now)
+	default:
+		return nil
+	}
+	return q.object.Storage().Alarms().SetNamed(Alarm, time.UnixMilli(t.Alarm), nil)
+}
+
+// end removes a command from those that wait, and keeps its outcome if that is
+// asked for. A dead one becomes a letter.
+func (q *Queue) end(number uint64, c record[waiting], o Outcome) error {
+	return q.object.Storage().Transaction(func() error {
+		t, err := q.totals()
+		if err != nil {
+			return err
+		}
+		if _, err := q.commands().Delete(numberKey(number)); err != nil {
+			return err
+		}
+		t.Waiting--
+		t.Bytes -= sizeOf(c)
+		until := q.now().Add(q.policy.Keep)
+		kept := t.Kept
+		if c.T.Key != "" {
+			e := record[ending]{T: ending{Number: number, State: o.State, Until: millis(until)}, Message: o.Reply}
+			if err := q.endings().Put(c.T.Key, e); err != nil {
+				return err
+			}
+			t.Kept += keptOverhead + len(c.T.Key) + len(o.Reply.Data)
+		}
+		if o.State == Dead {
+			c.T.Until = millis(until)
+			if err := q.letters().Put(numberKey(number), c); err != nil {
+				return err
+			}
+			t.Kept += keptOverhead + sizeOf(c)
+		}
+		if c.T.Replace != "" && o.State != Replaced { // otherwise the name is given to the newer one
+			if _, err := q.replaces().Delete(c.T.Replace); err != nil {
+				return err
+			}
+		}
+		switch {
+		case t.Kept > kept:
+			err = q.alarmBy(&t, millis(until))
+		case t.Waiting == 0 && t.Kept == 0:
+			t.Alarm = 0
+			_, err = q.object.Storage().Alarms().Delete(Alarm)
+		}
+		if err != nil {
+			return err
+		}
+		return q.putTotals(t)
+	})
+}
+
+// drop removes a command that waits, of which nobody wants to know the outcome.
+func (q *Queue) drop(number uint64) error {
+	c, found, err := q.commands().Get(numberKey(number))
+	if err != nil || !found {
+		return err
+	}
+	return q.finish(queued{number, c}, Outcome{Number: number, State: Expired})
+}
+
+func parseNumber(key string) (uint64, error) { return strconv.ParseUint(key, 16, 64) }

@@ -1,0 +1,179 @@
+package outbox_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/outbox"
+)
+
+func TestAsk_ReturnsWhatTheDeviceReplies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t)})
+		d := s.dial()
+		got := s.ask(0, "temperature?")
+		f := d.one()
+		require.Equal(t, "temperature?", f.body)
+		d.Vanish()
+		time.Sleep(time.Hour)
+		d = s.dial()
+		d.reply(d.one(), "done", "21.5")
+		require.Equal(t, answer{"21.5", nil}, <-got)
+
+		got = s.ask(0, "open")
+		d.reply(d.one(), "fail", "jammed")
+		var failed *outbox.FailedError
+		require.ErrorAs(t, (<-got).err, &failed)
+		require.Equal(t, "jammed", failed.Reason)
+	})
+}
+
+func TestAsk_DecodesTheReply(t *testing.T) {
+	type reading struct{ Celsius float64 }
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		d := s.dial()
+		for _, c := range []struct {
+			reply string
+			ask   func(ctx context.Context, q *outbox.Queue) (any, error)
+			want  any
+		}{
+			{`{"Celsius":21.5}`, asking[reading], reading{21.5}},
+			{`{"Celsius":21.5}`, asking[dog.Message], dog.Message{Type: dog.Text, Data: []byte(`{"Celsius":21.5}`)}},
+			{`open`, asking[string], "open"},
+			{`open`, asking[[]byte], []byte("open")},
+			{``, asking[reading], reading{}},
+			{`broken`, asking[reading], nil},
+		} {
+			var got any
+			ended := make(chan error)
+			go func() {
+				ended <- dog.CallErr(t.Context(), s.devices.Named("d"), (*Device).With,
+					func(ctx context.Context, d *Device) (err error) {
+						got, err = c.ask(ctx, &d.Commands)
+						return err
+					})
+			}()
+			d.reply(d.one(), "done", c.reply)
+			if err := <-ended; c.want == nil {
+				require.ErrorContains(t, err, "broken")
+			} else {
+				require.NoError(t, err)
+				require.Equal(t, c.want, got)
+			}
+		}
+	})
+}
+
+func asking[R any](ctx context.Context, q *outbox.Queue) (any, error) {
+	return outbox.Ask[R](ctx, q, "?")
+}
+
+// When the asker has gone, the device does not get the command any more.
+func TestAsk_CommandGoesWithItsAsker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t), object: dog.ObjectOptions[Device]{RollbackOnError: true}})
+		got := s.ask(time.Minute, "open")
+		require.Equal(t, []string{"open"}, s.waiting())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		err := (<-got).err
+		require.True(t, context.DeadlineExceeded == err || outbox.ErrExpired == err, "%v", err)
+		require.Empty(t, s.waiting())
+
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			_, err := dog.Call(ctx, s.devices.Named("d"), (*Device).Ask, command{body: "close"})
+			ended <- err
+		}()
+		synctest.Wait()
+		d := s.dial()
+		f := d.one()
+		cancel()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		synctest.Wait()
+		require.Empty(t, s.waiting())
+		s.put("next")
+		require.Equal(t, []string{"next"}, d.bodies())
+		d.reply(f, "done", "late")
+		require.Equal(t, []string{"next"}, s.waiting())
+
+		_, err = dog.Call(ctx, s.devices.Named("d"), (*Device).Ask, command{body: "x"})
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestAsk_WithAKeyFindsTheOutcomeAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := dogtest.NewDisk(t)
+		s := open(t, setup{store: disk})
+		got := s.ask(0, "open", outbox.Key("k"))
+		require.Equal(t, []string{"open"}, s.waiting())
+		disk.Crash()
+		require.Error(t, (<-got).err)
+
+		s = open(t, setup{store: disk})
+		first, second := s.ask(0, "open", outbox.Key("k")), s.ask(time.Second, "open", outbox.Key("k"))
+		time.Sleep(time.Second)
+		require.ErrorIs(t, (<-second).err, context.DeadlineExceeded)
+		require.Equal(t, []string{"open"}, s.waiting(), "another asks as well")
+		d := s.dial()
+		d.reply(d.one(), "done", "opened")
+		require.Equal(t, answer{"opened", nil}, <-first)
+		disk.Crash()
+		s = open(t, setup{store: disk})
+		require.Equal(t, answer{"opened", nil}, <-s.ask(0, "open", outbox.Key("k")))
+	})
+}
+
+func TestAsk_EndsWithItsCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{policy: outbox.Policy{Deliver: 1, Waiting: 1}})
+		replaced := s.ask(0, "dim", outbox.Replace("light"))
+		dead := s.ask(0, "bright", outbox.Replace("light"))
+		require.ErrorIs(t, (<-replaced).err, outbox.ErrReplaced)
+		require.ErrorIs(t, (<-s.ask(0, "more")).err, outbox.ErrFull)
+		d := s.dial()
+		d.one()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		require.ErrorIs(t, (<-dead).err, outbox.ErrDead)
+		expired := s.ask(time.Hour, "x", outbox.TTL(time.Second))
+		time.Sleep(time.Second + time.Millisecond)
+		require.ErrorIs(t, (<-expired).err, outbox.ErrExpired)
+	})
+}
+
+func TestAsk_EndsWithItsObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		one, two := s.ask(time.Hour, "a"), s.ask(time.Hour, "b")
+		require.NoError(t, s.devices.Named("d").Abort(context.Canceled))
+		require.ErrorIs(t, (<-one).err, dog.ErrReset)
+		require.ErrorIs(t, (<-two).err, dog.ErrReset)
+		require.Equal(t, []string{"a", "b"}, s.waiting())
+		time.Sleep(time.Hour + time.Millisecond)
+		require.Empty(t, s.waiting())
+	})
+}
+
+func TestAsk_CannotWaitInATransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		s.with(func(ctx context.Context, d *Device) error {
+			require.ErrorIs(t, d.Storage().Transaction(func() error {
+				_, err := outbox.Ask[string](ctx, &d.Commands, "x")
+				return err
+			}), dog.ErrInTransaction)
+			return nil
+		})
+		require.Empty(t, s.waiting())
+	})
+}

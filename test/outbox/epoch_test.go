@@ -1,0 +1,129 @@
+package outbox_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/disk"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/outbox"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+// Numbers begin again, so a device must not skip them.
+func TestEpoch_ChangesWhenTheProgramDeletesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		d := s.dial()
+		s.put("a")
+		before := d.one()
+		s.with(func(_ context.Context, d *Device) error {
+			if err := d.Storage().DeleteAll(); err != nil {
+				return err
+			}
+			_, err := d.Commands.Put("b")
+			return err
+		})
+		after := d.one()
+		require.Equal(t, before.number, after.number)
+		require.NotEqual(t, before.epoch, after.epoch)
+		d.reply(before, "done", "")
+		require.Equal(t, []string{"b"}, s.waiting(), "the reply was to the other one")
+		d.reply(after, "done", "")
+		require.Empty(t, s.waiting())
+	})
+}
+
+func TestEpoch_ChangesWithAnImport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t)})
+		d := s.dial()
+		s.put("a")
+		before := d.one()
+		file := filepath.Join(t.TempDir(), "device")
+		stub := s.devices.Named("d")
+		require.NoError(t, stub.Export(t.Context(), file))
+		d.reply(before, "done", "")
+		s.put("b")
+		require.Equal(t, 2, d.one().number)
+		require.NoError(t, stub.Delete(t.Context()))
+		require.NoError(t, stub.Import(t.Context(), file))
+		d = s.dial()
+		f := d.one()
+		require.Equal(t, "a", f.body)
+		require.NotEqual(t, before.epoch, f.epoch)
+		d.reply(f, "done", "")
+		s.put("c")
+		f = d.one()
+		require.Equal(t, 2, f.number)
+		require.Equal(t, "c", f.body)
+	})
+}
+
+func TestEpoch_ChangesWithABackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t)})
+		d := s.dial()
+		s.put("a")
+		before := d.one()
+		dir := filepath.Join(t.TempDir(), "backup")
+		require.NoError(t, s.rt.Backup(t.Context(), dir))
+		copied := open(t, setup{store: disk.At(dir)})
+		d = copied.dial()
+		after := d.one()
+		require.Equal(t, "a", after.body)
+		require.NotEqual(t, before.epoch, after.epoch)
+	})
+}
+
+func TestQueue_MisuseIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q outbox.Queue
+		_, err := q.Put("x")
+		fixture.RequireUsage(t, err, "not bound")
+		_, err = outbox.Ask[string](t.Context(), &q, "x")
+		fixture.RequireUsage(t, err, "not bound")
+		_, err = outbox.Ask[string](t.Context(), nil, "x")
+		fixture.RequireUsage(t, err, "the queue is nil")
+		_, _, err = q.Outcome("x")
+		fixture.RequireUsage(t, err, "not bound")
+		_, err = q.Status()
+		fixture.RequireUsage(t, err, "not bound")
+		for _, err := range q.Waiting() {
+			fixture.RequireUsage(t, err, "not bound")
+		}
+		for _, err := range q.Dead() {
+			fixture.RequireUsage(t, err, "not bound")
+		}
+		fixture.RequireUsage(t, q.Attach(nil), "not bound")
+		fixture.RequireUsage(t, q.OnAlarm(t.Context(), dog.Alarm{Name: outbox.Alarm}), "not bound")
+		require.NoError(t, q.OnAlarm(t.Context(), dog.Alarm{Name: "another"}))
+		fixture.RequireUsage(t, q.Bind(nil, outbox.Policy{}), "the object is nil")
+		fixture.RequireUsage(t, q.Bind(&dog.Object{}, outbox.Policy{}), "not made by a runtime")
+		fixture.RequireUsage(t, q.Bind(&dog.Object{}, outbox.Policy{TTL: outbox.MaxTTL + 1}), "TTL")
+		for _, p := range []outbox.Policy{
+			{Window: -1}, {AckWait: -1}, {Deliver: -1}, {TTL: -1}, {Keep: -1}, {Waiting: -1}, {Bytes: -1}, {KeepBytes: -1},
+		} {
+			fixture.RequireUsage(t, q.Bind(&dog.Object{}, p), "below 0")
+		}
+
+		s := open(t, setup{})
+		for _, o := range []outbox.Option{
+			outbox.Key(""), outbox.Replace(""), outbox.Key(string(make([]byte, 1001))), outbox.TTL(0),
+			outbox.Replace(string(make([]byte, 1001))), outbox.TTL(outbox.MaxTTL + 1),
+		} {
+			_, err := s.tryPut("x", o)
+			fixture.RequireUsage(t, err, "")
+			fixture.RequireUsage(t, (<-s.ask(0, "x", o)).err, "")
+		}
+		_, err = s.tryPut(func() {})
+		require.Error(t, err)
+		require.Empty(t, s.waiting())
+		s.put("x", outbox.Option{})
+	})
+}
