@@ -50,8 +50,8 @@ type Link struct {
 	on     any    // fixed; what Open was told
 	next   *Link  // another connection of the session. Guarded by the mutex of the book
 
-	// handles is set while a message of the connection is handled: from Begin to
-	// the first End or Retry. Guarded by the mutex of the book.
+	// handles is set while a message of the connection is handled: from Begin
+	// to the first End or Retry. Guarded by the mutex of the book.
 	handles bool
 
 	// refused is set when a message of the connection was not handled, and may
