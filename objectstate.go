@@ -257,52 +257,52 @@ type voice struct {
 func (o *objectState) voice() voice { return voice{o, o.Gate.Era()} }
 
 // past returns the error for a message that is sent after the reset.
-func (v voice) past() error {
-	if v.Gate.Era() == v.era {
+func (o voice) past() error {
+	if o.Gate.Era() == o.era {
 		return nil
 	}
-	return &ResetError{Object: v.id(), Cause: errPastLife}
+	return &ResetError{Object: o.id(), Cause: errPastLife}
 }
 
 var errPastLife = errors.New("what sends belongs to the life before the reset")
 
 // open reports whether a message is sent at once.
-func (v voice) open() bool { return v.Gate.OpenIn(v.era) }
+func (o voice) open() bool { return o.Gate.OpenIn(o.era) }
 
 // gated arranges for send to be called when the object's gate opens, with the
 // reason why the object's earlier writes are undone or lost, or nil. If the
 // object has been reset, send is called at once, and gated returns the error.
-func (v voice) gated(send func(lost error)) error {
-	if v.Gate.SendIn(v.era, send) != nil {
-		return v.past()
+func (o voice) gated(send func(lost error)) error {
+	if o.Gate.SendIn(o.era, send) != nil {
+		return o.past()
 	}
 	return nil
 }
 
 // joins is Object.Keep, and returns an error if the object has been reset: then
 // the transaction is that of the next life, or there is none any more.
-func (v voice) joins(d *record.Draft, added func()) (joined bool, err error) {
-	joined, err = v.Keep(d, func() error {
-		err := v.past()
+func (o voice) joins(d *record.Draft, added func()) (joined bool, err error) {
+	joined, err = o.Keep(d, func() error {
+		err := o.past()
 		if err == nil {
 			added()
 		}
 		return err
 	})
 	if err == nil && !joined {
-		err = v.past()
+		err = o.past()
 	}
 	return joined, err
 }
 
 // await is object.AwaitDurable with the object as the source, which must not
 // have been reset when f is called.
-func (v voice) await(ctx context.Context, f func() error) error {
-	if v.objectState == nil {
+func (o voice) await(ctx context.Context, f func() error) error {
+	if o.objectState == nil {
 		return object.AwaitDurable(ctx, nil, f)
 	}
-	return object.AwaitDurable(ctx, &v.Object, func() error {
-		if err := v.past(); err != nil {
+	return object.AwaitDurable(ctx, &o.Object, func() error {
+		if err := o.past(); err != nil {
 			return err
 		}
 		return f()
@@ -313,13 +313,13 @@ func (v voice) await(ctx context.Context, f func() error) error {
 // unless the object's earlier writes are undone or lost. At most bound bytes
 // plus heldSpare wait in u, or a single message that is longer. Beyond that,
 // sendGatedWithin returns ErrHeldBack.
-func (v voice) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
-	cost, err := v.hold(u, bound, size)
+func (o voice) sendGatedWithin(u *heldBytes, bound, size int, send func()) error {
+	cost, err := o.hold(u, bound, size)
 	if err != nil {
 		return err
 	}
-	return v.gated(func(lost error) {
-		v.unhold(u, cost)
+	return o.gated(func(lost error) {
+		o.unhold(u, cost)
 		if lost == nil {
 			send()
 		}
@@ -345,12 +345,12 @@ func (o *objectState) unhold(u *heldBytes, cost int64) {
 
 // sendGated arranges for f to be called when the object's gate opens, unless
 // the object's earlier writes are undone or lost. It keeps the turn.
-func (v voice) sendGated(size int, f func()) error {
-	if v.open() {
+func (o voice) sendGated(size int, f func()) error {
+	if o.open() {
 		f()
 		return nil
 	}
-	return v.sendGatedWithin(&v.held, v.runtime().queueBytes(), size, f)
+	return o.sendGatedWithin(&o.held, o.runtime().queueBytes(), size, f)
 }
 
 // drain waits while more messages are queued for the object's sockets than the

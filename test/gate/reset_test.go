@@ -144,6 +144,7 @@ func TestGate_ResetDuringConnectRefusesTheConnection(t *testing.T) {
 		})
 		_, _, dialed := v.Server.TryDial("/?u=ada", dogtest.DialOptions{})
 		require.Error(t, dialed)
+		synctest.Wait() // until the handler has returned
 		require.ErrorIs(t, err, dog.ErrReset)
 	})
 }
