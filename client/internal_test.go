@@ -54,7 +54,8 @@ func TestWait_ReadsRetryAfter(t *testing.T) {
 func FuzzFrames(f *testing.F) {
 	for _, s := range []string{
 		"h{\"v\":1,\"pos\":\"k3f9q2ab7c1d-c118\",\"gap\":\"\",\"in\":57,\"ping\":25000,\"max\":65536}",
-		"c7 k3f7q2ab7c2d 1500 6\nopen", "c7", "c7 e x 0", "mc119\npayload", "m\n", "m", "a58", "b{\"in\":[0,8000]}", "q", "", "\n", "z99\nfuture",
+		"c7 k3f7q2ab7c2d 1500 6\nopen", "c7", "c7 e x 0",
+		"mc119\npayload", "m\n", "m", "a58", "b{\"in\":[0,8000]}", "q", "", "\n", "z99\nfuture",
 		"g{\"from\":\"k3f9q2ab7c1d-c100\",\"to\":\"k3f9q2ab7c1d-c140\",\"why\":\"slow\"}",
 	} {
 		f.Add([]byte(s))
@@ -66,7 +67,9 @@ func FuzzFrames(f *testing.F) {
 		c := &Client{resume: new("k3f9q2ab7c1d-c118")}
 		c.inbox.init(Options{QueueMessages: 1000, QueueBytes: 1 << 20})
 		c.outbox.init(Options{QueueMessages: 1, QueueBytes: 1})
-		c.commands.init(Options{QueueMessages: 1, OnCommand: func(context.Context, Command) (any, error) { return nil, nil }})
+		c.commands.init(Options{
+			QueueMessages: 1, OnCommand: func(context.Context, Command) (any, error) { return nil, nil },
+		})
 		l := &link{c: c}
 		if l.handle(Text, data) != nil {
 			return

@@ -130,7 +130,8 @@ func TestGroup_SetLockedErrors(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, h.group.SetLocked(ctx, dog.ID{}, true), context.Canceled)
 		fixture.RequireUsage(
-			t, dog.GroupStub[placesGroup, placesReplica]{}.SetLocked(context.Background(), dog.ID{}, true), "not made by a runtime",
+			t, dog.GroupStub[placesGroup, placesReplica]{}.SetLocked(context.Background(), dog.ID{}, true),
+			"not made by a runtime",
 		)
 		fixture.RequireUsage(t, new(placesGroup).SetLocked(dog.ID{}, true), "not made by a runtime")
 		fixture.RequireUsage(t, new(placesReplica).SetLocked(true), "not made by a runtime")

@@ -25,7 +25,8 @@ func TestGroup_NewcomersGetReplicasInTheOrderOfTheGroup(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newPlaces(t, dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 4, MaxReplicas: 2, Order: c.order})
+				options := dog.GroupOptions[placesGroup]{Limit: 4, MaxReplicas: 2, Order: c.order}
+				h := newPlaces(t, dog.Options{}, options)
 				identify := func(uid string) dog.Stub[placesReplica] {
 					at, err := h.group.Identify(context.Background(), uid)
 					require.NoError(t, err)
@@ -194,14 +195,18 @@ func TestGroup_InvalidPlacesAreRefusedAtRegistration(t *testing.T) {
 		problem string
 	}{
 		{"order", dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 1, Order: 2}, "GroupOptions.Order is 2"},
-		{"negative order", dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 1, Order: -1}, "GroupOptions.Order is -1"},
+		{
+			"negative order", dog.Options{}, dog.GroupOptions[placesGroup]{Limit: 1, Order: -1},
+			"GroupOptions.Order is -1",
+		},
 		{
 			"hold without a linger of the runtime", dog.Options{LingerFor: -1},
 			dog.GroupOptions[placesGroup]{Limit: 1, HoldPlaces: true}, "HoldPlaces needs a LingerFor above 0",
 		},
 		{
 			"hold without a linger of the group", dog.Options{},
-			dog.GroupOptions[placesGroup]{Limit: 1, HoldPlaces: true, LingerFor: -1}, "HoldPlaces needs a LingerFor above 0",
+			dog.GroupOptions[placesGroup]{Limit: 1, HoldPlaces: true, LingerFor: -1},
+			"HoldPlaces needs a LingerFor above 0",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -61,7 +61,9 @@ func newSleepyLobby(t *testing.T, events *eventLog) (*dog.Runtime, *dogtest.Serv
 	rt := dogtest.New(t, dog.Options{HibernateAfter: 10 * time.Second})
 	rooms, err := dog.RegisterReplica(
 		rt, "room",
-		&dog.ReplicaOptions[sleepyRoom]{New: func() *sleepyRoom { return &sleepyRoom{events: events} }, Hibernate: true},
+		&dog.ReplicaOptions[sleepyRoom]{
+			New: func() *sleepyRoom { return &sleepyRoom{events: events} }, Hibernate: true,
+		},
 	)
 	require.NoError(t, err)
 	lobbies, err := dog.RegisterGroup(

@@ -81,7 +81,9 @@ func TestObject_IdleOneLeavesMemoryAndKeepsItsStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		events := new(eventLog)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Minute})
-		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{events: events} }})
+		boxes, err := dog.RegisterObject(
+			rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{events: events} }},
+		)
 		require.NoError(t, err)
 		red := boxes.Named("red")
 		require.Equal(t, "1 1", fixture.Get(red))
@@ -124,7 +126,9 @@ func TestObject_StaysWhileBusy(t *testing.T) {
 		engine := storetest.New()
 		events := new(eventLog)
 		rt := dogtest.New(t, dog.Options{EvictAfter: time.Second, Store: fixture.StoreOf(engine)})
-		boxes, err := dog.RegisterObject(rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{events: events} }})
+		boxes, err := dog.RegisterObject(
+			rt, "box", &dog.ObjectOptions[box]{New: func() *box { return &box{events: events} }},
+		)
 		require.NoError(t, err)
 		answered := make(chan string, 1)
 		go func() { answered <- fixture.Get(boxes.Named("red")) }()

@@ -257,7 +257,8 @@ func newHangTest(t *testing.T, hang string) *hangTest {
 	s.groups, err = dog.RegisterGroup(
 		s.rt, "group", replicas,
 		&dog.GroupOptions[hangGroup]{
-			New: func() *hangGroup { return &hangGroup{test: s} }, Limit: 10, Presence: dog.Presence{Grace: time.Second},
+			New: func() *hangGroup { return &hangGroup{test: s} }, Limit: 10,
+			Presence: dog.Presence{Grace: time.Second},
 		},
 	)
 	require.NoError(t, err)

@@ -185,7 +185,8 @@ func TestSlow_DisconnectOverTCP(t *testing.T) {
 func TestSlow_DropOldestOverTCP(t *testing.T) {
 	forEachReceiver(t, func(t *testing.T, kind string) {
 		a := newAudience(
-			t, kind, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience},
+			t, kind, dog.Options{},
+			dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.DropOldest, WriteTimeout: patience},
 		)
 		a.talk(t)
 		require.Greater(t, a.Runtime.Stats().QueuedBytes, slowClients*queueBytes/2)
@@ -208,7 +209,8 @@ func TestSlow_DropOldestOverTCP(t *testing.T) {
 func TestSlow_CoalesceOverTCP(t *testing.T) {
 	forEachReceiver(t, func(t *testing.T, kind string) {
 		a := newAudience(
-			t, kind, dog.Options{}, dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience},
+			t, kind, dog.Options{},
+			dog.SocketOptions{QueueBytes: queueBytes, Slow: dog.CoalesceSlow, WriteTimeout: patience},
 		)
 		a.talk(t)
 		all := 0
@@ -267,7 +269,8 @@ func TestSlow_ClientsThatNeverReadAreCutOffOverTCP(t *testing.T) {
 func TestSlow_DeadClientsAreFoundOverTCP(t *testing.T) {
 	forEachReceiver(t, func(t *testing.T, kind string) {
 		a := newAudience(
-			t, kind, dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond},
+			t, kind,
+			dog.Options{Sockets: dog.SocketOptions{PingInterval: 2 * time.Second}, ParkAfter: 50 * time.Millisecond},
 			dog.SocketOptions{},
 		)
 		got := make(chan error)

@@ -91,7 +91,8 @@ func BenchmarkDiskPerCommand(b *testing.B) {
 					for i := worker; i < devices; i += 64 {
 						for range each {
 							c := command{body: hundred()}
-							if _, err := dog.Call(context.Background(), ns.Named(fmt.Sprint("device-", i)), (*Device).Put, c); err != nil {
+							to := ns.Named(fmt.Sprint("device-", i))
+							if _, err := dog.Call(context.Background(), to, (*Device).Put, c); err != nil {
 								b.Error(err)
 							}
 						}

@@ -105,7 +105,7 @@ func TestAttach_ClientMustSpeakDogV1(t *testing.T) {
 		c := s.server.Dial("/?d=d&u=dev")
 		code, _ := c.Closed()
 		require.Equal(t, 1011, code)
-		c = s.server.Dial("/?d=d&u=page")
+		s.server.Dial("/?d=d&u=page")
 		s.with(func(_ context.Context, d *Device) error {
 			for socket := range d.Sockets() {
 				fixture.RequireUsage(t, d.Commands.Attach(socket), "does not speak dog.v1")

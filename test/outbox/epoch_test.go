@@ -107,7 +107,8 @@ func TestQueue_MisuseIsTold(t *testing.T) {
 		fixture.RequireUsage(t, q.Bind(&dog.Object{}, outbox.Policy{}), "not made by a runtime")
 		fixture.RequireUsage(t, q.Bind(&dog.Object{}, outbox.Policy{TTL: outbox.MaxTTL + 1}), "TTL")
 		for _, p := range []outbox.Policy{
-			{Window: -1}, {AckWait: -1}, {Deliver: -1}, {TTL: -1}, {Keep: -1}, {Waiting: -1}, {Bytes: -1}, {KeepBytes: -1},
+			{Window: -1}, {AckWait: -1}, {Deliver: -1}, {TTL: -1}, {Keep: -1}, {Waiting: -1}, {Bytes: -1},
+			{KeepBytes: -1},
 		} {
 			fixture.RequireUsage(t, q.Bind(&dog.Object{}, p), "below 0")
 		}

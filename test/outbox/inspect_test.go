@@ -35,8 +35,7 @@ func TestQueue_ShowsWhatItHolds(t *testing.T) {
 				}, c)
 			}
 			o, _, err := d.Commands.Outcome("k")
-			var state outbox.State = o.State
-			require.Equal(t, outbox.Waiting, state)
+			require.Equal(t, outbox.Waiting, o.State)
 			return err
 		})
 	})

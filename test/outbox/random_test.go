@@ -387,7 +387,8 @@ func TestQueue_PowerCutAfterEachStep(t *testing.T) {
 	}
 	for i := range plan {
 		for _, cut := range []step{{stepCrash, 0}, {stepTorn, i}} {
-			synctest.Test(t, func(t *testing.T) { play(t, true, slices.Insert(slices.Clone(plan), i+1, cut, step{stepDial, 0})) })
+			steps := slices.Insert(slices.Clone(plan), i+1, cut, step{stepDial, 0})
+			synctest.Test(t, func(t *testing.T) { play(t, true, steps) })
 		}
 	}
 }

@@ -184,7 +184,9 @@ func TestPresence_SeqMakesAHandlerExact(t *testing.T) {
 			fixture.Elapse(time.Minute)
 			require.NoError(t, c.rt.Shutdown(t.Context()))
 		}
-		require.Equal(t, 16, calls, "each of 8 changes twice: two have joined, and those of the process before have left")
+		// Each of 8 changes twice: two have joined, and those of the process
+		// before have left.
+		require.Equal(t, 16, calls)
 		require.Equal(t, 6, joined)
 	})
 }
