@@ -19,6 +19,7 @@ type Book struct {
 	mu     sync.Mutex
 	byName map[string]*session // guarded by mu
 	sweep  int                 // guarded by mu: number of sessions at which expired ones are removed
+	stale  map[string]struct{} // guarded by mu: sessions that were forgotten and may be stored
 
 	loading sync.Mutex // taken before mu
 	loaded  bool       // see Load. guarded by loading
@@ -125,13 +126,21 @@ func (b *Book) getLocked(name string, now int64) *session {
 	}
 	s := &session{name: name}
 	b.byName[name] = s
+	delete(b.stale, name)
 	return s
 }
 
 func (b *Book) expireLocked(now int64) {
 	for name, s := range b.byName {
-		if s.first == nil && s.until < now {
-			delete(b.byName, name)
+		if s.first != nil || s.until >= now {
+			continue
+		}
+		delete(b.byName, name)
+		if s.handled > 0 {
+			if b.stale == nil {
+				b.stale = make(map[string]struct{})
+			}
+			b.stale[name] = struct{}{}
 		}
 	}
 }

@@ -57,14 +57,40 @@ func (b *Book) load(e store.Engine, owner store.Base, now int64) error {
 	return err
 }
 
+// maxStale is how many sessions that were forgotten a message removes from the
+// store: more than one, so that they become fewer while others are added.
+const maxStale = 2
+
 // Note adds to the transaction of a message's handler, in which there had been
-// this many commits when the handler began, that the message was handled.
+// this many commits when the handler began, that the message was handled. It
+// also removes sessions that the book has forgotten. If the transaction is
+// undone, they remain until Load.
 func (l *Link) Note(t *tx.Tx, commits uint64, owner store.Base, number uint64, until int64) error {
 	value, err := json.Marshal(stored{number, until})
 	if err != nil {
 		return err
 	}
-	return t.NoteSince(commits, owner, store.Sessions, l.name, value)
+	return t.NoteSince(commits, owner, store.Sessions, func(notes store.Notes) {
+		notes.Set(l.name, value)
+		for _, name := range l.book.takeStale(maxStale) {
+			notes.Delete(name)
+		}
+	})
+}
+
+// takeStale returns at most n sessions that were forgotten and may be stored,
+// each of them once.
+func (b *Book) takeStale(n int) (names []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name := range b.stale {
+		if len(names) == n {
+			break
+		}
+		names = append(names, name)
+		delete(b.stale, name)
+	}
+	return names
 }
 
 // Save adds the sessions that have handled messages to a batch, for Load. Those

@@ -218,9 +218,9 @@ func (t *Tx) tryCommit() (err error) {
 // caller must have the turn.
 func (t *Tx) Commits() uint64 { return t.commits }
 
-// NoteSince adds a note to the transaction if it has changes, or if there have
-// been commits since Commits returned a number.
-func (t *Tx) NoteSince(commits uint64, about store.Base, space store.Space, key string, value []byte) error {
+// NoteSince lets f change the notes about an object in the transaction if that
+// has changes, or if there have been commits since Commits returned a number.
+func (t *Tx) NoteSince(commits uint64, about store.Base, space store.Space, f func(store.Notes)) error {
 	if !t.open.Load() && t.commits == commits {
 		return nil
 	}
@@ -228,7 +228,7 @@ func (t *Tx) NoteSince(commits uint64, about store.Base, space store.Space, key 
 		return err
 	}
 	defer t.Leave()
-	t.data.Notes(about, space).Set(key, value)
+	f(t.data.Notes(about, space))
 	return nil
 }
 

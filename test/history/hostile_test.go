@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -120,5 +121,36 @@ func TestHostile_SessionsWithoutEndLeaveNothing(t *testing.T) {
 		goroutines := runtime.NumGoroutine()
 		requireNoneLeft(t, many*leftEach/2, wave) // what is known of a session
 		requireGoroutines(t, goroutines)
+	})
+}
+
+// Sessions whose messages were stored leave the store some time after they are
+// forgotten, although somebody is always there.
+func TestHostile_SessionsWithoutEndLeaveTheStore(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kind string) {
+		engine := store.NewMemory()
+		on := counting()
+		on.History = dog.HistoryOptions{Age: time.Minute}
+		v := fixture.NewOwners(t, kind, dog.Options{Store: fixture.OpenedStore(engine)}, on)
+		dial(t, v.Server, "ada", "&session=ada-is-always-here")
+		sessions := 0
+		stored := func() (n int) {
+			for range 200 {
+				sessions++
+				c := dial(t, v.Server, "eve", fmt.Sprintf("&session=%016d", sessions))
+				c.Send("m1\nhello")
+				require.Equal(t, "1", c.ack())
+				c.Vanish()
+				fixture.Elapse(10 * time.Second)
+			}
+			for _, err := range engine.Scan(nil, nil, false) {
+				require.NoError(t, err)
+				n++
+			}
+			return n
+		}
+		before := stored()
+		stored()
+		require.InDelta(t, before, stored(), 64)
 	})
 }
