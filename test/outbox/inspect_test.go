@@ -35,7 +35,7 @@ func TestQueue_ShowsWhatItHolds(t *testing.T) {
 				}, c)
 			}
 			o, _, err := d.Commands.Outcome("k")
-			require.Equal(t, outbox.Waiting, o.State)
+			require.Equal(t, []outbox.State{outbox.Waiting}, []outbox.State{o.State})
 			return err
 		})
 	})

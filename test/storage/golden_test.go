@@ -82,6 +82,7 @@ func openGolden(t *testing.T, dir string) *goldenStore {
 	require.NoError(t, err)
 	h.lobbies, err = dog.RegisterGroup(h.rt, "lobby", rooms, &dog.GroupOptions[goldenLobby]{
 		Limit: 9, History: dog.HistoryOptions{Age: 200 * 365 * 24 * time.Hour},
+		Presence: dog.Presence{Grace: time.Hour},
 	})
 	require.NoError(t, err)
 	others, err := dog.RegisterReplica[goldenRoom](h.rt, "other", nil)
@@ -183,6 +184,9 @@ func TestLayout_OpensEveryLayoutEverMade(t *testing.T) {
 			require.Equal(t, []string{"", "a", "b"}, names)
 			require.Equal(t, "200 /lobby in main", request(t, h.lobbies.Named("main"), "/"))
 			require.Equal(t, "200 /hall in main", request(t, h.halls.Named("main"), "/"))
+			members, err := h.lobbies.Named("main").MemberCount(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 1, members)
 			for _, history := range []dog.History{
 				h.lobbies.Named("main").History(), h.halls.Named("main").History(),
 			} {
