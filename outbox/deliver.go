@@ -281,7 +281,7 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 		switch {
 		case until <= now:
 			*over = append(*over, key)
-			t.Kept -= keptOverhead + size
+			t.Kept -= size
 		case next == 0 || until < next:
 			next = until
 		}
@@ -291,14 +291,14 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 			return 0, err
 		}
 		if e.Value.T.State != Waiting {
-			look(e.Value.T.Until, len(e.Key)+len(e.Value.Message.Data), e.Key, &keys)
+			look(e.Value.T.Until, keptSize(e.Key, e.Value), e.Key, &keys)
 		}
 	}
 	for e, err := range q.letters().List(dog.ListOptions{}) {
 		if err != nil {
 			return 0, err
 		}
-		look(e.Value.T.Until, sizeOf(e.Value), e.Key, &letters)
+		look(e.Value.T.Until, keptOverhead+sizeOf(e.Value), e.Key, &letters)
 	}
 	if t.Kept == before {
 		return next, nil

@@ -151,6 +151,15 @@ func (q *Queue) add(c record[waiting]) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	if c.T.Key != "" { // an outcome whose time has passed may not be swept yet
+		old, found, err := q.endings().Get(c.T.Key)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if found {
+			t.Kept -= keptSize(c.T.Key, old)
+		}
+	}
 	switch size := sizeOf(c); {
 	case t.Waiting >= q.policy.Waiting:
 		return Outcome{}, fmt.Errorf("%w: %d commands wait", ErrFull, t.Waiting)
@@ -223,7 +232,7 @@ func (q *Queue) end(number uint64, c record[waiting], o Outcome) error {
 			if err := q.endings().Put(c.T.Key, e); err != nil {
 				return err
 			}
-			t.Kept += keptOverhead + len(c.T.Key) + len(o.Reply.Data)
+			t.Kept += keptSize(c.T.Key, e)
 		}
 		if o.State == Dead {
 			c.T.Until = millis(until)

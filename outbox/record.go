@@ -93,6 +93,14 @@ type ending struct {
 	Until  int64  `json:"u,omitempty"` // Unix milliseconds; 0 while the command waits
 }
 
+// keptSize returns how many bytes an outcome counts, 0 while the command waits.
+func keptSize(key string, e record[ending]) int {
+	if e.T.State == Waiting {
+		return 0
+	}
+	return keptOverhead + len(key) + len(e.Message.Data)
+}
+
 func (q *Queue) commands() dog.Map[record[waiting]] {
 	return dog.MapOf[record[waiting]](q.object.Storage(), commandKeys).With(recordCodec[waiting]{})
 }

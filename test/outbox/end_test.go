@@ -108,6 +108,26 @@ func TestKey_FirstOutcomeIsReturned(t *testing.T) {
 	})
 }
 
+// What is kept is not swept at once, so a key may be used again before.
+func TestKey_UsedAgainBeforeTheSweepCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		d := s.dial()
+		do := func(key string) {
+			s.put("x", outbox.Key(key))
+			d.reply(d.one(), "done", "y")
+		}
+		do("a")
+		time.Sleep(time.Minute)
+		do("b")
+		time.Sleep(24*time.Hour + time.Minute)
+		do("b")
+		require.Equal(t, 64+2, s.kept())
+		time.Sleep(26 * time.Hour)
+		require.Zero(t, s.kept())
+	})
+}
+
 func TestReplace_NewestStateTakesThePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{policy: outbox.Policy{Waiting: 2}})

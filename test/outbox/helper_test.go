@@ -151,6 +151,17 @@ func (s *site) outcome(key string) (o outbox.Outcome) {
 	return o
 }
 
+// kept returns how many bytes of outcomes and dead letters are kept.
+func (s *site) kept() (n int) {
+	s.t.Helper()
+	s.with(func(_ context.Context, d *Device) error {
+		status, err := d.Commands.Status()
+		n = status.KeptBytes
+		return err
+	})
+	return n
+}
+
 // alarms returns how many alarms the device's object has.
 func (s *site) alarms() (n int) {
 	s.t.Helper()
