@@ -9,9 +9,27 @@ import (
 	"github.com/godurable/dog"
 )
 
+// A name is the number of a command in the epoch of that number.
+type name struct {
+	epoch  string
+	number uint64
+}
+
 // An asker waits for the outcome of a command.
 type asker struct {
-	told chan Outcome // has room for one
+	told chan told // has room for one
+}
+
+// told is what an asker is told.
+type told struct {
+	outcome Outcome
+	err     error
+}
+
+// An ended command is one whose askers are to be told its outcome.
+type ended struct {
+	epoch string
+	Outcome
 }
 
 // Ask queues a command, which is v as [dog.Encode] encodes it, waits until the
@@ -33,7 +51,7 @@ type asker struct {
 // is zero if the device has replied nothing.
 //
 // Ask returns the errors of [Queue.Put], a [FailedError], [ErrExpired],
-// [ErrDead], [ErrReplaced], the cause of ctx's end, and the errors of
+// [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and the errors of
 // [dog.Await].
 func Ask[R any](ctx context.Context, q *Queue, v any, options ...Option) (R, error) {
 	o, err := q.ask(ctx, v, options)
@@ -65,9 +83,13 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 		return Outcome{}, err
 	}
 	if o.State == Waiting {
-		if o, err = q.await(ctx, o.Number); err != nil {
+		n := name{number: o.Number}
+		if n.epoch, err = q.epoch(); err != nil {
+			return Outcome{}, err
+		}
+		if o, err = q.await(ctx, n); err != nil {
 			if queued && all.key == "" {
-				q.withdraw(o.Number)
+				q.withdraw(n)
 			}
 			return Outcome{}, err
 		}
@@ -75,16 +97,15 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 	return o, o.Err()
 }
 
-// await waits for the outcome of a command. If it fails, it returns the number
-// alone.
-func (q *Queue) await(ctx context.Context, number uint64) (Outcome, error) {
-	a := &asker{told: make(chan Outcome, 1)}
-	q.askers[number] = append(q.askers[number], a)
-	o := Outcome{Number: number}
-	err := dog.Await(ctx, func() error {
+// await waits for the outcome of a command.
+func (q *Queue) await(ctx context.Context, n name) (o Outcome, err error) {
+	a := &asker{told: make(chan told, 1)}
+	q.askers[n] = append(q.askers[n], a)
+	err = dog.Await(ctx, func() error {
 		select {
-		case o = <-a.told:
-			return nil
+		case t := <-a.told:
+			o = t.outcome
+			return t.err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -92,9 +113,9 @@ func (q *Queue) await(ctx context.Context, number uint64) (Outcome, error) {
 	if _, reset := q.totals(); reset != nil { // others use the queue now
 		return o, cmp.Or(err, reset)
 	}
-	left := slices.DeleteFunc(q.askers[number], func(other *asker) bool { return other == a })
-	if q.askers[number] = left; len(left) == 0 {
-		delete(q.askers, number)
+	left := slices.DeleteFunc(q.askers[n], func(other *asker) bool { return other == a })
+	if q.askers[n] = left; len(left) == 0 {
+		delete(q.askers, n)
 	}
 	return o, err
 }
@@ -102,9 +123,13 @@ func (q *Queue) await(ctx context.Context, number uint64) (Outcome, error) {
 // withdraw removes a command whose asker has gone. It does so in an event of
 // its own, since the asker's handler returns an error, which may undo what it
 // has stored.
-func (q *Queue) withdraw(number uint64) {
+func (q *Queue) withdraw(n name) {
 	q.object.After(0, func(context.Context) error {
-		err := q.drop(number)
+		epoch, err := q.knownEpoch()
+		if err != nil || epoch != n.epoch {
+			return err
+		}
+		err = q.drop(n.number)
 		q.pump()
 		return err
 	})
@@ -112,28 +137,59 @@ func (q *Queue) withdraw(number uint64) {
 
 // announce arranges for the askers of a command to be told its outcome, in an
 // event of its own: the present one may still be undone.
-func (q *Queue) announce(o Outcome) {
-	if len(q.askers[o.Number]) > 0 {
-		q.ended = append(q.ended, o)
+func (q *Queue) announce(o Outcome) error {
+	if len(q.askers) == 0 {
+		return nil
+	}
+	epoch, err := q.knownEpoch()
+	if err != nil {
+		return err
+	}
+	if len(q.askers[name{epoch, o.Number}]) > 0 {
+		q.ended = append(q.ended, ended{epoch, o})
 		q.wake(0)
 	}
+	return nil
 }
 
 // tellEnded tells askers the outcomes that have been announced, except those
-// that were undone.
+// that were undone, and tells those of another epoch that their commands are
+// gone.
 func (q *Queue) tellEnded() {
-	for _, o := range q.ended {
-		_, waits, err := q.commands().Get(numberKey(o.Number))
+	if len(q.askers) == 0 {
+		q.ended = nil
+		return
+	}
+	epoch, err := q.knownEpoch()
+	if err != nil {
+		q.object.Log().Error("the outcomes of commands are not known", "error", err)
+		return
+	}
+	for n := range q.askers {
+		if n.epoch != epoch {
+			q.tell(n, told{err: ErrDeleted})
+		}
+	}
+	for _, e := range q.ended {
+		if e.epoch != epoch {
+			continue
+		}
+		_, waits, err := q.commands().Get(numberKey(e.Number))
 		switch {
 		case err != nil:
-			q.object.Log().Error("the outcome of a command is not known", "command", o.Number, "error", err)
+			q.object.Log().Error("the outcome of a command is not known", "command", e.Number, "error", err)
 		case waits:
 			continue
 		}
-		for _, a := range q.askers[o.Number] {
-			a.told <- o
-		}
-		delete(q.askers, o.Number)
+		q.tell(name{epoch, e.Number}, told{outcome: e.Outcome})
 	}
 	q.ended = nil
+}
+
+// tell tells the askers of a command what has become of it.
+func (q *Queue) tell(n name, t told) {
+	for _, a := range q.askers[n] {
+		a.told <- t
+	}
+	delete(q.askers, n)
 }

@@ -204,8 +204,7 @@ func (q *Queue) finish(c queued, o Outcome) error {
 	if err := q.end(c.number, c.record, o); err != nil {
 		return err
 	}
-	q.announce(o)
-	return nil
+	return q.announce(o)
 }
 
 // expire ends commands whose time has passed.

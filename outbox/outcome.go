@@ -36,6 +36,11 @@ var (
 	// ErrReplaced is returned by [Ask] if a newer command has taken the place
 	// of the command.
 	ErrReplaced = errors.New("outbox: the command has been replaced")
+
+	// ErrDeleted is returned by [Ask] if the command was deleted with all that
+	// its object stores, by [dog.Storage.DeleteAll]. It is returned when the
+	// queue is next at work.
+	ErrDeleted = errors.New("outbox: the command has been deleted with all that its object stores")
 )
 
 // A FailedError is returned by [Ask] if the device cannot do the command.

@@ -112,8 +112,8 @@ type Queue struct {
 	timerAt time.Time // when timer fires
 
 	epochSent string // of sent and head
-	askers    map[uint64][]*asker
-	ended     []Outcome // of commands with askers, who are told once it is known to be stored
+	askers    map[name][]*asker
+	ended     []ended // who have askers, who are told once it is known to be stored
 }
 
 // A head is what is known about deliveries of the first command.
@@ -143,7 +143,7 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if err := hook.HandleFrames(object, q.frame); err != nil {
 		return err
 	}
-	q.object, q.policy, q.askers = object, policy, make(map[uint64][]*asker)
+	q.object, q.policy, q.askers = object, policy, make(map[name][]*asker)
 	for s := range object.Sockets() { // those from before a hibernation
 		if attached, ready := hook.Admitted(s); attached && ready {
 			q.device, q.again = s, true
