@@ -37,9 +37,10 @@ type ended struct {
 // turn. The device may be away, and break off and come back any number of
 // times.
 //
-// The end of ctx ends the wait, and its deadline is the command's TTL, if that
-// is not shorter: when nobody waits for a command any more it is not sent any
-// more, unless it has a [Key].
+// The end of ctx ends the wait. Without a [Key] it also ends the command, and
+// its deadline is the command's TTL, if that is not shorter: what nobody waits
+// for any more is not sent any more. A command with a Key waits until its own
+// TTL, and whoever asks with that Key later finds its outcome.
 //
 // An asker is lost when the object is reset or the process ends, and gets
 // [dog.ErrReset] or [dog.ErrShutdown]. The command is not: Ask with the same
@@ -74,7 +75,7 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 	if ctx.Err() != nil {
 		return Outcome{}, context.Cause(ctx)
 	}
-	if deadline, ok := ctx.Deadline(); ok && q.object != nil {
+	if deadline, ok := ctx.Deadline(); ok && q.object != nil && all.key == "" {
 		left := min(max(time.Until(deadline), time.Millisecond), MaxTTL)
 		all.ttl = min(left, or(all.ttl, left))
 	}

@@ -133,6 +133,26 @@ func TestAsk_WithAKeyFindsTheOutcomeAfterACrash(t *testing.T) {
 	})
 }
 
+// Somebody who may ask again with the key still wants the command done.
+func TestAsk_CommandWithAKeyOutlivesItsAsker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		for range 2 {
+			got := s.ask(10*time.Second, "open", outbox.Key("k"))
+			time.Sleep(11 * time.Second)
+			require.ErrorIs(t, (<-got).err, context.DeadlineExceeded)
+			require.Equal(t, []string{"open"}, s.waiting())
+		}
+		d := s.dial()
+		d.reply(d.one(), "done", "opened")
+		require.Equal(t, answer{"opened", nil}, <-s.ask(10*time.Second, "open", outbox.Key("k")))
+
+		got := s.ask(time.Hour, "x", outbox.Key("short"), outbox.TTL(time.Second))
+		time.Sleep(time.Second + time.Millisecond)
+		require.ErrorIs(t, (<-got).err, outbox.ErrExpired)
+	})
+}
+
 func TestAsk_EndsWithItsCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{policy: outbox.Policy{Deliver: 1, Waiting: 1}})
