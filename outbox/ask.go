@@ -164,6 +164,7 @@ func (q *Queue) tellEnded() {
 	epoch, err := q.knownEpoch()
 	if err != nil {
 		q.object.Log().Error("the outcomes of commands are not known", "error", err)
+		q.wake(busyWait)
 		return
 	}
 	for n := range q.askers {
@@ -171,20 +172,25 @@ func (q *Queue) tellEnded() {
 			q.tell(n, told{err: ErrDeleted})
 		}
 	}
-	for _, e := range q.ended {
-		if e.epoch != epoch {
+	var unknown []ended
+	for _, e := range slices.Backward(q.ended) { // what was announced before the last of a number was undone
+		n := name{epoch, e.Number}
+		if e.epoch != epoch || len(q.askers[n]) == 0 {
 			continue
 		}
-		_, waits, err := q.commands().Get(numberKey(e.Number))
-		switch {
+		switch _, waits, err := q.commands().Get(numberKey(e.Number)); {
 		case err != nil:
 			q.object.Log().Error("the outcome of a command is not known", "command", e.Number, "error", err)
-		case waits:
-			continue
+			unknown = append(unknown, e)
+		case !waits:
+			q.tell(n, told{outcome: e.Outcome})
 		}
-		q.tell(name{epoch, e.Number}, told{outcome: e.Outcome})
 	}
-	q.ended = nil
+	if q.ended = nil; len(unknown) > 0 {
+		slices.Reverse(unknown)
+		q.ended = unknown
+		q.wake(busyWait)
+	}
 }
 
 // tell tells the askers of a command what has become of it.

@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,6 +169,50 @@ func TestAsk_EndsWithItsCommand(t *testing.T) {
 		expired := s.ask(time.Hour, "x", outbox.TTL(time.Second))
 		time.Sleep(time.Second + time.Millisecond)
 		require.ErrorIs(t, (<-expired).err, outbox.ErrExpired)
+	})
+}
+
+// An end that was undone must not be told when another one follows.
+func TestAsk_LastEndOfACommandCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		l := s.dial()
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		f := l.one()
+		s.with(func(_ context.Context, d *Device) error {
+			l.reply(f, "done", "dimmed") // is handled next
+			errNo := errors.New("no")
+			require.ErrorIs(t, d.Storage().Transaction(func() error {
+				_, err := d.Commands.Put("bright", outbox.Replace("light"))
+				require.NoError(t, err)
+				return errNo
+			}), errNo)
+			return nil
+		})
+		require.Equal(t, answer{"dimmed", nil}, <-got)
+	})
+}
+
+// An asker is told only what is known to be stored.
+func TestAsk_WaitsWhileTheOutcomeCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		const key = "outbox/c/00000000000001"
+		s.with(func(_ context.Context, d *Device) error {
+			if _, err := d.Commands.Put("bright", outbox.Replace("light")); err != nil {
+				return err
+			}
+			return d.Storage().Put(key, []byte("broken"))
+		})
+		synctest.Wait()
+		require.Empty(t, got)
+		s.with(func(_ context.Context, d *Device) error {
+			_, err := d.Storage().Delete(key)
+			return err
+		})
+		time.Sleep(time.Second)
+		require.ErrorIs(t, (<-got).err, outbox.ErrReplaced)
 	})
 }
 
