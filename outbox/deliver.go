@@ -30,7 +30,7 @@ type queued struct {
 // called in the turn, at the end of an event of the library. Each thing that it
 // does is stored as a whole, so an error does not undo the others.
 func (q *Queue) pump() {
-	if q.device == nil {
+	if q.device == nil && !q.adopt(nil) {
 		return
 	}
 	now := time.Now()
@@ -45,7 +45,11 @@ func (q *Queue) pump() {
 	waits, err := q.send(now)
 	switch {
 	case errors.Is(err, dog.ErrSocketClosed) || errors.Is(err, dog.ErrSlowConsumer):
+		failed := q.device
 		q.detach()
+		if q.adopt(failed) {
+			q.wake(0)
+		}
 	case errors.Is(err, dog.ErrHeldBack):
 		q.wake(busyWait)
 	case err != nil:

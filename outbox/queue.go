@@ -144,13 +144,22 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 		return err
 	}
 	q.object, q.policy, q.askers = object, policy, make(map[name][]*asker)
-	for s := range object.Sockets() { // those from before a hibernation
-		if attached, ready := hook.Admitted(s); attached && ready {
-			q.device, q.again = s, true
-			q.wake(0)
-		}
+	if q.adopt(nil) { // one from before a hibernation
+		q.wake(0)
 	}
 	return nil
+}
+
+// adopt makes an open socket that takes commands, other than one that failed,
+// that of the device, and reports whether there is one.
+func (q *Queue) adopt(failed *dog.Socket) bool {
+	for s := range q.object.Sockets() {
+		if attached, ready := hook.Admitted(s); attached && ready && s != failed {
+			q.device, q.again = s, true
+			return true
+		}
+	}
+	return false
 }
 
 // Attach makes a socket that of the device. OnOpen calls it, for sockets whose
@@ -167,6 +176,11 @@ func (q *Queue) Attach(s *dog.Socket) error {
 	}
 	if s == q.device {
 		return nil
+	}
+	for other := range q.object.Sockets() {
+		if attached, _ := hook.Admitted(other); attached {
+			q.wake(0) // it remains the device if this is undone
+		}
 	}
 	if s.UID() != "" {
 		if err := s.Supersede(); err != nil {
@@ -186,7 +200,7 @@ func (q *Queue) Attach(s *dog.Socket) error {
 			}
 		}
 	}
-	q.detach()
+	q.leave()
 	if _, ready := hook.Admitted(s); ready {
 		q.ready(s)
 	}
@@ -200,11 +214,13 @@ const (
 
 // Connected reports whether the device is connected and takes commands.
 func (q *Queue) Connected() bool {
-	if q.device == nil {
-		return false
-	}
-	for s := range q.object.Sockets() {
-		if s == q.device {
+	return q.device != nil && q.open(q.device)
+}
+
+// open reports whether a socket is open, and no Attach closes it.
+func (q *Queue) open(s *dog.Socket) bool {
+	for other := range q.object.Sockets() {
+		if other == s {
 			return true
 		}
 	}
@@ -247,10 +263,15 @@ func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) 
 	return q.reply(r, m)
 }
 
-// detach forgets the device's connection.
-func (q *Queue) detach() {
+// leave forgets the device's connection.
+func (q *Queue) leave() {
 	q.device, q.sent, q.again = nil, 0, false
 	q.pause = time.Time{}
+}
+
+// detach is leave where nothing else is to be done.
+func (q *Queue) detach() {
+	q.leave()
 	if len(q.ended) == 0 {
 		q.rest()
 	}
@@ -262,12 +283,13 @@ func (q *Queue) rest() {
 	q.timer = nil
 }
 
-// ready begins to send commands to a socket that takes them.
+// ready begins to send commands to a socket that takes them, unless a newer one
+// has taken its place since it said so.
 func (q *Queue) ready(s *dog.Socket) {
-	if s == q.device {
+	if s == q.device || !q.open(s) {
 		return
 	}
-	q.detach()
+	q.leave()
 	q.device, q.again = s, true
 	q.pump()
 }
