@@ -236,6 +236,7 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 	if q.object == nil {
 		return unbound("Queue.OnAlarm")
 	}
+	q.tellEnded()
 	if err := q.sweep(); err != nil {
 		return err
 	}
@@ -245,6 +246,7 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 
 // frame handles what the device says about commands.
 func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) error {
+	q.tellEnded() // the event that should have done so may have been refused
 	s := socket.(*dog.Socket)
 	if f.Kind == wire.Ready {
 		q.ready(s)

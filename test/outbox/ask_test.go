@@ -172,6 +172,25 @@ func TestAsk_EndsWithItsCommand(t *testing.T) {
 	})
 }
 
+// The event that tells askers is refused while too many wait.
+func TestAsk_IsToldAlthoughTooManyEventsWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{options: dog.Options{MaxWaiting: 1}})
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		s.with(func(_ context.Context, d *Device) error {
+			_, err := d.Commands.Put("bright", outbox.Replace("light"))
+			go s.waiting()
+			time.Sleep(2 * time.Second)
+			return err
+		})
+		synctest.Wait()
+		require.Empty(t, got)
+		s.dial()
+		require.Len(t, got, 1)
+		require.ErrorIs(t, (<-got).err, outbox.ErrReplaced)
+	})
+}
+
 // An end that was undone must not be told when another one follows.
 func TestAsk_LastEndOfACommandCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -61,6 +61,12 @@ func TestEpoch_AskersOfBeforeAreTold(t *testing.T) {
 		require.Equal(t, 1, f.number)
 		d.reply(f, "done", "of young")
 		require.Equal(t, answer{"of young", nil}, <-young)
+
+		d.Vanish()
+		old = s.ask(time.Hour, "old")
+		s.with(func(_ context.Context, d *Device) error { return d.Storage().DeleteAll() })
+		s.dial()
+		require.Equal(t, outbox.ErrDeleted, (<-old).err)
 	})
 }
 
