@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -111,8 +112,8 @@ func (q *Queue) await(ctx context.Context, n name) (o Outcome, err error) {
 			return context.Cause(ctx)
 		}
 	})
-	if _, reset := q.totals(); reset != nil { // others use the queue now
-		return o, cmp.Or(err, reset)
+	if _, lost := q.totals(); errors.Is(lost, dog.ErrReset) || errors.Is(lost, dog.ErrOutsideTurn) {
+		return o, cmp.Or(err, lost) // others use the queue now
 	}
 	left := slices.DeleteFunc(q.askers[n], func(other *asker) bool { return other == a })
 	if q.askers[n] = left; len(left) == 0 {

@@ -191,6 +191,20 @@ func TestAsk_IsToldAlthoughTooManyEventsWaited(t *testing.T) {
 	})
 }
 
+func TestAsk_IsToldAlthoughTheTotalsCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		s.with(func(_ context.Context, d *Device) error {
+			if _, err := d.Commands.Put("bright", outbox.Replace("light")); err != nil {
+				return err
+			}
+			return d.Storage().Put("outbox/queue", []byte("broken"))
+		})
+		require.ErrorIs(t, (<-got).err, outbox.ErrReplaced)
+	})
+}
+
 // An end that was undone must not be told when another one follows.
 func TestAsk_LastEndOfACommandCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
