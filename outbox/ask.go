@@ -50,7 +50,8 @@ type ended struct {
 //
 // A reply is what the device's handler has returned. A string, a []byte or a
 // [dog.Message] is the reply as it is. Any other type is decoded from JSON, and
-// is zero if the device has replied nothing.
+// is zero if the device has replied nothing. A reply over the limit of
+// [dog.Storage] is not kept: asking again with the Key returns [dog.ErrTooBig].
 //
 // Ask returns the errors of [Queue.Put], a [FailedError], [ErrExpired],
 // [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and the errors of

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -224,7 +225,12 @@ func (q *Queue) end(number uint64, c record[waiting], o Outcome) error {
 		kept := t.Kept
 		if c.T.Key != "" {
 			e := record[ending]{T: ending{Number: number, State: o.State, Until: millis(until)}, Message: o.Reply}
-			if err := q.endings().Put(c.T.Key, e); err != nil {
+			err := q.endings().Put(c.T.Key, e)
+			if errors.Is(err, dog.ErrTooBig) { // what the device has done must not come again
+				e.T.NoReply, e.Message = true, dog.Message{}
+				err = q.endings().Put(c.T.Key, e)
+			}
+			if err != nil {
 				return err
 			}
 			t.Kept += keptSize(c.T.Key, e)

@@ -91,6 +91,8 @@ type ending struct {
 	Number uint64 `json:"id"`
 	State  State  `json:"s"`
 	Until  int64  `json:"u,omitempty"` // Unix milliseconds; 0 while the command waits
+
+	NoReply bool `json:"b,omitempty"` // it was too big to be stored
 }
 
 // keptSize returns how many bytes an outcome counts, 0 while the command waits.

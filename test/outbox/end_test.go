@@ -128,6 +128,28 @@ func TestKey_UsedAgainBeforeTheSweepCountsOnce(t *testing.T) {
 	})
 }
 
+// A device must not do a command again because of what it has replied.
+func TestKey_ReplyOverTheLimitOfStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{object: dog.ObjectOptions[Device]{Sockets: dog.SocketOptions{MaxMessage: 4 << 20}}})
+		d := s.dial()
+		got := s.ask(0, "read", outbox.Key("k"))
+		big := strings.Repeat("x", 3<<20)
+		d.reply(d.one(), "done", big)
+		require.Len(t, got, 1)
+		require.Equal(t, answer{big, nil}, <-got)
+		require.Empty(t, s.waiting())
+		require.Equal(t, outbox.Outcome{Number: 1, State: outbox.Done, ReplyLost: true}, s.outcome("k"))
+		require.Equal(t, 64+1, s.kept())
+		require.ErrorIs(t, (<-s.ask(0, "read", outbox.Key("k"))).err, dog.ErrTooBig)
+
+		s.put("fail", outbox.Key("f"))
+		d.reply(d.one(), "fail", big)
+		var failed *outbox.FailedError
+		require.ErrorAs(t, s.outcome("f").Err(), &failed)
+	})
+}
+
 func TestReplace_NewestStateTakesThePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{policy: outbox.Policy{Waiting: 2}})
