@@ -32,7 +32,8 @@ type Policy struct {
 	// letter. Default: 10. A delivery because the device has connected again
 	// counts only if 1 s has passed since the one before, then 2 s, and so on
 	// up to 5 minutes, so that a device that reconnects in quick succession
-	// does not use up its commands.
+	// does not use up its commands. That time is not stored: each new life of
+	// the object counts its first delivery at once.
 	Deliver int
 
 	// TTL is how long a command waits that has no [TTL] of its own. Default:
