@@ -3,15 +3,34 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/godurable/dog"
 )
 
+// A name is the number of a command in the epoch of that number.
+type name struct {
+	epoch  string
+	number uint64
+}
+
 // An asker waits for the outcome of a command.
 type asker struct {
-	told chan Outcome // has room for one
+	told chan told // has room for one
+}
+
+// told is what an asker is told.
+type told struct {
+	outcome Outcome
+	err     error
+}
+
+// An ended command is one whose askers are to be told its outcome.
+type ended struct {
+	epoch string
+	Outcome
 }
 
 // Ask queues a command, which is v as [dog.Encode] encodes it, waits until the
@@ -19,9 +38,10 @@ type asker struct {
 // turn. The device may be away, and break off and come back any number of
 // times.
 //
-// The end of ctx ends the wait, and its deadline is the command's TTL, if that
-// is not shorter: when nobody waits for a command any more it is not sent any
-// more, unless it has a [Key].
+// The end of ctx ends the wait. Without a [Key] it also ends the command, and
+// its deadline is the command's TTL, if that is not shorter: what nobody waits
+// for any more is not sent any more. A command with a Key waits until its own
+// TTL, and whoever asks with that Key later finds its outcome.
 //
 // An asker is lost when the object is reset or the process ends, and gets
 // [dog.ErrReset] or [dog.ErrShutdown]. The command is not: Ask with the same
@@ -30,10 +50,11 @@ type asker struct {
 //
 // A reply is what the device's handler has returned. A string, a []byte or a
 // [dog.Message] is the reply as it is. Any other type is decoded from JSON, and
-// is zero if the device has replied nothing.
+// is zero if the device has replied nothing. A reply over the limit of
+// [dog.Storage] is not kept: asking again with the Key returns [dog.ErrTooBig].
 //
 // Ask returns the errors of [Queue.Put], a [FailedError], [ErrExpired],
-// [ErrDead], [ErrReplaced], the cause of ctx's end, and the errors of
+// [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and the errors of
 // [dog.Await].
 func Ask[R any](ctx context.Context, q *Queue, v any, options ...Option) (R, error) {
 	o, err := q.ask(ctx, v, options)
@@ -56,7 +77,7 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 	if ctx.Err() != nil {
 		return Outcome{}, context.Cause(ctx)
 	}
-	if deadline, ok := ctx.Deadline(); ok && q.object != nil {
+	if deadline, ok := ctx.Deadline(); ok && q.object != nil && all.key == "" {
 		left := min(max(time.Until(deadline), time.Millisecond), MaxTTL)
 		all.ttl = min(left, or(all.ttl, left))
 	}
@@ -65,9 +86,13 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 		return Outcome{}, err
 	}
 	if o.State == Waiting {
-		if o, err = q.await(ctx, o.Number); err != nil {
+		n := name{number: o.Number}
+		if n.epoch, err = q.epoch(); err != nil {
+			return Outcome{}, err
+		}
+		if o, err = q.await(ctx, n); err != nil {
 			if queued && all.key == "" {
-				q.withdraw(o.Number)
+				q.withdraw(n)
 			}
 			return Outcome{}, err
 		}
@@ -75,26 +100,25 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 	return o, o.Err()
 }
 
-// await waits for the outcome of a command. If it fails, it returns the number
-// alone.
-func (q *Queue) await(ctx context.Context, number uint64) (Outcome, error) {
-	a := &asker{told: make(chan Outcome, 1)}
-	q.askers[number] = append(q.askers[number], a)
-	o := Outcome{Number: number}
-	err := dog.Await(ctx, func() error {
+// await waits for the outcome of a command.
+func (q *Queue) await(ctx context.Context, n name) (o Outcome, err error) {
+	a := &asker{told: make(chan told, 1)}
+	q.askers[n] = append(q.askers[n], a)
+	err = dog.Await(ctx, func() error {
 		select {
-		case o = <-a.told:
-			return nil
+		case t := <-a.told:
+			o = t.outcome
+			return t.err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	})
-	if _, reset := q.totals(); reset != nil { // others use the queue now
-		return o, cmp.Or(err, reset)
+	if _, lost := q.totals(); errors.Is(lost, dog.ErrReset) || errors.Is(lost, dog.ErrOutsideTurn) {
+		return o, cmp.Or(err, lost) // others use the queue now
 	}
-	left := slices.DeleteFunc(q.askers[number], func(other *asker) bool { return other == a })
-	if q.askers[number] = left; len(left) == 0 {
-		delete(q.askers, number)
+	left := slices.DeleteFunc(q.askers[n], func(other *asker) bool { return other == a })
+	if q.askers[n] = left; len(left) == 0 {
+		delete(q.askers, n)
 	}
 	return o, err
 }
@@ -102,9 +126,13 @@ func (q *Queue) await(ctx context.Context, number uint64) (Outcome, error) {
 // withdraw removes a command whose asker has gone. It does so in an event of
 // its own, since the asker's handler returns an error, which may undo what it
 // has stored.
-func (q *Queue) withdraw(number uint64) {
+func (q *Queue) withdraw(n name) {
 	q.object.After(0, func(context.Context) error {
-		err := q.drop(number)
+		epoch, err := q.knownEpoch()
+		if err != nil || epoch != n.epoch {
+			return err
+		}
+		err = q.drop(n.number)
 		q.pump()
 		return err
 	})
@@ -112,28 +140,65 @@ func (q *Queue) withdraw(number uint64) {
 
 // announce arranges for the askers of a command to be told its outcome, in an
 // event of its own: the present one may still be undone.
-func (q *Queue) announce(o Outcome) {
-	if len(q.askers[o.Number]) > 0 {
-		q.ended = append(q.ended, o)
+func (q *Queue) announce(o Outcome) error {
+	if len(q.askers) == 0 {
+		return nil
+	}
+	epoch, err := q.knownEpoch()
+	if err != nil {
+		return err
+	}
+	if len(q.askers[name{epoch, o.Number}]) > 0 {
+		q.ended = append(q.ended, ended{epoch, o})
 		q.wake(0)
 	}
+	return nil
 }
 
 // tellEnded tells askers the outcomes that have been announced, except those
-// that were undone.
+// that were undone, and tells those of another epoch that their commands are
+// gone.
 func (q *Queue) tellEnded() {
-	for _, o := range q.ended {
-		_, waits, err := q.commands().Get(numberKey(o.Number))
-		switch {
-		case err != nil:
-			q.object.Log().Error("the outcome of a command is not known", "command", o.Number, "error", err)
-		case waits:
+	if len(q.askers) == 0 {
+		q.ended = nil
+		return
+	}
+	epoch, err := q.knownEpoch()
+	if err != nil {
+		q.object.Log().Error("the outcomes of commands are not known", "error", err)
+		q.wake(busyWait)
+		return
+	}
+	for n := range q.askers {
+		if n.epoch != epoch {
+			q.tell(n, told{err: ErrDeleted})
+		}
+	}
+	var unknown []ended
+	for _, e := range slices.Backward(q.ended) { // what was announced before the last of a number was undone
+		n := name{epoch, e.Number}
+		if e.epoch != epoch || len(q.askers[n]) == 0 {
 			continue
 		}
-		for _, a := range q.askers[o.Number] {
-			a.told <- o
+		switch _, waits, err := q.commands().Get(numberKey(e.Number)); {
+		case err != nil:
+			q.object.Log().Error("the outcome of a command is not known", "command", e.Number, "error", err)
+			unknown = append(unknown, e)
+		case !waits:
+			q.tell(n, told{outcome: e.Outcome})
 		}
-		delete(q.askers, o.Number)
 	}
-	q.ended = nil
+	if q.ended = nil; len(unknown) > 0 {
+		slices.Reverse(unknown)
+		q.ended = unknown
+		q.wake(busyWait)
+	}
+}
+
+// tell tells the askers of a command what has become of it.
+func (q *Queue) tell(n name, t told) {
+	for _, a := range q.askers[n] {
+		a.told <- t
+	}
+	delete(q.askers, n)
 }

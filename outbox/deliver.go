@@ -30,7 +30,7 @@ type queued struct {
 // called in the turn, at the end of an event of the library. Each thing that it
 // does is stored as a whole, so an error does not undo the others.
 func (q *Queue) pump() {
-	if q.device == nil {
+	if q.device == nil && !q.adopt(nil) {
 		return
 	}
 	now := time.Now()
@@ -45,7 +45,11 @@ func (q *Queue) pump() {
 	waits, err := q.send(now)
 	switch {
 	case errors.Is(err, dog.ErrSocketClosed) || errors.Is(err, dog.ErrSlowConsumer):
+		failed := q.device
 		q.detach()
+		if q.adopt(failed) {
+			q.wake(0)
+		}
 	case errors.Is(err, dog.ErrHeldBack):
 		q.wake(busyWait)
 	case err != nil:
@@ -204,8 +208,7 @@ func (q *Queue) finish(c queued, o Outcome) error {
 	if err := q.end(c.number, c.record, o); err != nil {
 		return err
 	}
-	q.announce(o)
-	return nil
+	return q.announce(o)
 }
 
 // expire ends commands whose time has passed.
@@ -281,7 +284,7 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 		switch {
 		case until <= now:
 			*over = append(*over, key)
-			t.Kept -= keptOverhead + size
+			t.Kept -= size
 		case next == 0 || until < next:
 			next = until
 		}
@@ -291,14 +294,14 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 			return 0, err
 		}
 		if e.Value.T.State != Waiting {
-			look(e.Value.T.Until, len(e.Key)+len(e.Value.Message.Data), e.Key, &keys)
+			look(e.Value.T.Until, keptSize(e.Key, e.Value), e.Key, &keys)
 		}
 	}
 	for e, err := range q.letters().List(dog.ListOptions{}) {
 		if err != nil {
 			return 0, err
 		}
-		look(e.Value.T.Until, sizeOf(e.Value), e.Key, &letters)
+		look(e.Value.T.Until, keptOverhead+sizeOf(e.Value), e.Key, &letters)
 	}
 	if t.Kept == before {
 		return next, nil

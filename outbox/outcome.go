@@ -36,6 +36,11 @@ var (
 	// ErrReplaced is returned by [Ask] if a newer command has taken the place
 	// of the command.
 	ErrReplaced = errors.New("outbox: the command has been replaced")
+
+	// ErrDeleted is returned by [Ask] if the command was deleted with all that
+	// its object stores, by [dog.Storage.DeleteAll]. It is returned when the
+	// queue is next at work.
+	ErrDeleted = errors.New("outbox: the command has been deleted with all that its object stores")
 )
 
 // A FailedError is returned by [Ask] if the device cannot do the command.
@@ -53,12 +58,21 @@ type Outcome struct {
 	Number uint64
 	State  State
 	Reply  dog.Message // what the device has replied; if it has failed, why
+
+	// ReplyLost says that the reply was too big for [dog.Storage] and is not
+	// kept. Only an Ask that waited at that time has returned it.
+	ReplyLost bool
 }
 
 // Err returns nil for a command that is done or waits, and otherwise the error
-// that Ask returns.
+// that Ask returns. That is [dog.ErrTooBig] if it is done and the reply is
+// lost.
 func (o Outcome) Err() error {
 	switch o.State {
+	case Done:
+		if o.ReplyLost {
+			return fmt.Errorf("%w: the command is done, and its reply is not kept", dog.ErrTooBig)
+		}
 	case Failed:
 		return &FailedError{Reason: o.Reply.String()}
 	case Expired:
@@ -85,7 +99,7 @@ func (q *Queue) Outcome(key string) (o Outcome, found bool, err error) {
 }
 
 func outcomeOf(e record[ending]) Outcome {
-	o := Outcome{Number: e.T.Number, State: e.T.State}
+	o := Outcome{Number: e.T.Number, State: e.T.State, ReplyLost: e.T.NoReply}
 	if len(e.Message.Data) > 0 {
 		o.Reply = e.Message
 	}

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -102,7 +103,6 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 	}
 	ttl := or(o.ttl, q.policy.TTL)
 	c.T.Expires = millis(q.now().Add(ttl))
-	var old uint64
 	err = q.object.Storage().Transaction(func() error {
 		if o.key != "" {
 			var found bool
@@ -112,7 +112,7 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 		}
 		queued = true
 		if o.replace != "" {
-			if old, err = q.replace(o.replace); err != nil {
+			if err := q.replace(o.replace); err != nil {
 				return err
 			}
 		}
@@ -122,27 +122,23 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 	if err != nil {
 		return Outcome{}, false, err
 	}
-	if old != 0 {
-		q.announce(Outcome{Number: old, State: Replaced})
-	}
-	if queued && q.device != nil {
+	if queued && (q.device != nil || len(q.askers) > 0) { // askers of another epoch do not know of it yet
 		q.wake(0)
 	}
 	return outcome, queued, nil
 }
 
-// replace ends the command with a name that is replaced, and returns its
-// number, or 0 if there is none.
-func (q *Queue) replace(name string) (uint64, error) {
+// replace ends the command with a name that is replaced, if there is one.
+func (q *Queue) replace(name string) error {
 	number, found, err := q.replaces().Get(name)
 	if err != nil || !found {
-		return 0, err
+		return err
 	}
 	c, found, err := q.commands().Get(numberKey(number))
 	if err != nil || !found {
-		return 0, err
+		return err
 	}
-	return number, q.end(number, c, Outcome{Number: number, State: Replaced})
+	return q.finish(queued{number, c}, Outcome{Number: number, State: Replaced})
 }
 
 // add stores a command that waits.
@@ -150,6 +146,15 @@ func (q *Queue) add(c record[waiting]) (Outcome, error) {
 	t, err := q.totals()
 	if err != nil {
 		return Outcome{}, err
+	}
+	if c.T.Key != "" { // an outcome whose time has passed may not be swept yet
+		old, found, err := q.endings().Get(c.T.Key)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if found {
+			t.Kept -= keptSize(c.T.Key, old)
+		}
 	}
 	switch size := sizeOf(c); {
 	case t.Waiting >= q.policy.Waiting:
@@ -220,10 +225,15 @@ func (q *Queue) end(number uint64, c record[waiting], o Outcome) error {
 		kept := t.Kept
 		if c.T.Key != "" {
 			e := record[ending]{T: ending{Number: number, State: o.State, Until: millis(until)}, Message: o.Reply}
-			if err := q.endings().Put(c.T.Key, e); err != nil {
+			err := q.endings().Put(c.T.Key, e)
+			if errors.Is(err, dog.ErrTooBig) { // what the device has done must not come again
+				e.T.NoReply, e.Message = true, dog.Message{}
+				err = q.endings().Put(c.T.Key, e)
+			}
+			if err != nil {
 				return err
 			}
-			t.Kept += keptOverhead + len(c.T.Key) + len(o.Reply.Data)
+			t.Kept += keptSize(c.T.Key, e)
 		}
 		if o.State == Dead {
 			c.T.Until = millis(until)

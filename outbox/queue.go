@@ -32,7 +32,8 @@ type Policy struct {
 	// letter. Default: 10. A delivery because the device has connected again
 	// counts only if 1 s has passed since the one before, then 2 s, and so on
 	// up to 5 minutes, so that a device that reconnects in quick succession
-	// does not use up its commands.
+	// does not use up its commands. That time is not stored: each new life of
+	// the object counts its first delivery at once.
 	Deliver int
 
 	// TTL is how long a command waits that has no [TTL] of its own. Default:
@@ -112,8 +113,8 @@ type Queue struct {
 	timerAt time.Time // when timer fires
 
 	epochSent string // of sent and head
-	askers    map[uint64][]*asker
-	ended     []Outcome // of commands with askers, who are told once it is known to be stored
+	askers    map[name][]*asker
+	ended     []ended // who have askers, who are told once it is known to be stored
 }
 
 // A head is what is known about deliveries of the first command.
@@ -143,14 +144,23 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if err := hook.HandleFrames(object, q.frame); err != nil {
 		return err
 	}
-	q.object, q.policy, q.askers = object, policy, make(map[uint64][]*asker)
-	for s := range object.Sockets() { // those from before a hibernation
-		if attached, ready := hook.Admitted(s); attached && ready {
-			q.device, q.again = s, true
-			q.wake(0)
-		}
+	q.object, q.policy, q.askers = object, policy, make(map[name][]*asker)
+	if q.adopt(nil) { // one from before a hibernation
+		q.wake(0)
 	}
 	return nil
+}
+
+// adopt makes an open socket that takes commands, other than one that failed,
+// that of the device, and reports whether there is one.
+func (q *Queue) adopt(failed *dog.Socket) bool {
+	for s := range q.object.Sockets() {
+		if attached, ready := hook.Admitted(s); attached && ready && s != failed {
+			q.device, q.again = s, true
+			return true
+		}
+	}
+	return false
 }
 
 // Attach makes a socket that of the device. OnOpen calls it, for sockets whose
@@ -167,6 +177,11 @@ func (q *Queue) Attach(s *dog.Socket) error {
 	}
 	if s == q.device {
 		return nil
+	}
+	for other := range q.object.Sockets() {
+		if attached, _ := hook.Admitted(other); attached {
+			q.wake(0) // it remains the device if this is undone
+		}
 	}
 	if s.UID() != "" {
 		if err := s.Supersede(); err != nil {
@@ -186,7 +201,7 @@ func (q *Queue) Attach(s *dog.Socket) error {
 			}
 		}
 	}
-	q.detach()
+	q.leave()
 	if _, ready := hook.Admitted(s); ready {
 		q.ready(s)
 	}
@@ -200,11 +215,13 @@ const (
 
 // Connected reports whether the device is connected and takes commands.
 func (q *Queue) Connected() bool {
-	if q.device == nil {
-		return false
-	}
-	for s := range q.object.Sockets() {
-		if s == q.device {
+	return q.device != nil && q.open(q.device)
+}
+
+// open reports whether a socket is open, and no Attach closes it.
+func (q *Queue) open(s *dog.Socket) bool {
+	for other := range q.object.Sockets() {
+		if other == s {
 			return true
 		}
 	}
@@ -220,6 +237,7 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 	if q.object == nil {
 		return unbound("Queue.OnAlarm")
 	}
+	q.tellEnded()
 	if err := q.sweep(); err != nil {
 		return err
 	}
@@ -229,6 +247,7 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 
 // frame handles what the device says about commands.
 func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) error {
+	q.tellEnded() // the event that should have done so may have been refused
 	s := socket.(*dog.Socket)
 	if f.Kind == wire.Ready {
 		q.ready(s)
@@ -247,10 +266,15 @@ func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) 
 	return q.reply(r, m)
 }
 
-// detach forgets the device's connection.
-func (q *Queue) detach() {
+// leave forgets the device's connection.
+func (q *Queue) leave() {
 	q.device, q.sent, q.again = nil, 0, false
 	q.pause = time.Time{}
+}
+
+// detach is leave where nothing else is to be done.
+func (q *Queue) detach() {
+	q.leave()
 	if len(q.ended) == 0 {
 		q.rest()
 	}
@@ -262,12 +286,13 @@ func (q *Queue) rest() {
 	q.timer = nil
 }
 
-// ready begins to send commands to a socket that takes them.
+// ready begins to send commands to a socket that takes them, unless a newer one
+// has taken its place since it said so.
 func (q *Queue) ready(s *dog.Socket) {
-	if s == q.device {
+	if s == q.device || !q.open(s) {
 		return
 	}
-	q.detach()
+	q.leave()
 	q.device, q.again = s, true
 	q.pump()
 }

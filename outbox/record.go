@@ -91,6 +91,16 @@ type ending struct {
 	Number uint64 `json:"id"`
 	State  State  `json:"s"`
 	Until  int64  `json:"u,omitempty"` // Unix milliseconds; 0 while the command waits
+
+	NoReply bool `json:"b,omitempty"` // it was too big to be stored
+}
+
+// keptSize returns how many bytes an outcome counts, 0 while the command waits.
+func keptSize(key string, e record[ending]) int {
+	if e.T.State == Waiting {
+		return 0
+	}
+	return keptOverhead + len(key) + len(e.Message.Data)
 }
 
 func (q *Queue) commands() dog.Map[record[waiting]] {
@@ -117,16 +127,21 @@ func (q *Queue) putTotals(t totals) error { return dog.Put(q.object.Storage(), t
 // epoch returns the epoch of the queue's numbers. If there is none, it makes
 // one. The stored text alone would be the same in a backup.
 func (q *Queue) epoch() (string, error) {
-	s := q.object.Storage()
-	nonce, found, err := s.Get(hook.EpochKey)
-	if err != nil {
+	epoch, err := q.knownEpoch()
+	if err != nil || epoch != "" {
+		return epoch, err
+	}
+	if err := q.object.Storage().Put(hook.EpochKey, []byte(rand.Text())); err != nil {
 		return "", err
 	}
-	if !found {
-		nonce = []byte(rand.Text())
-		if err := s.Put(hook.EpochKey, nonce); err != nil {
-			return "", err
-		}
+	return q.knownEpoch()
+}
+
+// knownEpoch returns the epoch of the queue's numbers, or "" if there is none.
+func (q *Queue) knownEpoch() (string, error) {
+	nonce, found, err := q.object.Storage().Get(hook.EpochKey)
+	if err != nil || !found {
+		return "", err
 	}
 	storeCopy, _ := hook.Setting(q.object)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%v\n%s", storeCopy, q.object.ID(), nonce))

@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +134,26 @@ func TestAsk_WithAKeyFindsTheOutcomeAfterACrash(t *testing.T) {
 	})
 }
 
+// Somebody who may ask again with the key still wants the command done.
+func TestAsk_CommandWithAKeyOutlivesItsAsker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		for range 2 {
+			got := s.ask(10*time.Second, "open", outbox.Key("k"))
+			time.Sleep(11 * time.Second)
+			require.ErrorIs(t, (<-got).err, context.DeadlineExceeded)
+			require.Equal(t, []string{"open"}, s.waiting())
+		}
+		d := s.dial()
+		d.reply(d.one(), "done", "opened")
+		require.Equal(t, answer{"opened", nil}, <-s.ask(10*time.Second, "open", outbox.Key("k")))
+
+		got := s.ask(time.Hour, "x", outbox.Key("short"), outbox.TTL(time.Second))
+		time.Sleep(time.Second + time.Millisecond)
+		require.ErrorIs(t, (<-got).err, outbox.ErrExpired)
+	})
+}
+
 func TestAsk_EndsWithItsCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{policy: outbox.Policy{Deliver: 1, Waiting: 1}})
@@ -148,6 +169,83 @@ func TestAsk_EndsWithItsCommand(t *testing.T) {
 		expired := s.ask(time.Hour, "x", outbox.TTL(time.Second))
 		time.Sleep(time.Second + time.Millisecond)
 		require.ErrorIs(t, (<-expired).err, outbox.ErrExpired)
+	})
+}
+
+// The event that tells askers is refused while too many wait.
+func TestAsk_IsToldAlthoughTooManyEventsWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{options: dog.Options{MaxWaiting: 1}})
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		s.with(func(_ context.Context, d *Device) error {
+			_, err := d.Commands.Put("bright", outbox.Replace("light"))
+			go s.waiting()
+			time.Sleep(2 * time.Second)
+			return err
+		})
+		synctest.Wait()
+		require.Empty(t, got)
+		s.dial()
+		require.Len(t, got, 1)
+		require.ErrorIs(t, (<-got).err, outbox.ErrReplaced)
+	})
+}
+
+func TestAsk_IsToldAlthoughTheTotalsCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		s.with(func(_ context.Context, d *Device) error {
+			if _, err := d.Commands.Put("bright", outbox.Replace("light")); err != nil {
+				return err
+			}
+			return d.Storage().Put("outbox/queue", []byte("broken"))
+		})
+		require.ErrorIs(t, (<-got).err, outbox.ErrReplaced)
+	})
+}
+
+// An end that was undone must not be told when another one follows.
+func TestAsk_LastEndOfACommandCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		l := s.dial()
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		f := l.one()
+		s.with(func(_ context.Context, d *Device) error {
+			l.reply(f, "done", "dimmed") // is handled next
+			errNo := errors.New("no")
+			require.ErrorIs(t, d.Storage().Transaction(func() error {
+				_, err := d.Commands.Put("bright", outbox.Replace("light"))
+				require.NoError(t, err)
+				return errNo
+			}), errNo)
+			return nil
+		})
+		require.Equal(t, answer{"dimmed", nil}, <-got)
+	})
+}
+
+// An asker is told only what is known to be stored.
+func TestAsk_WaitsWhileTheOutcomeCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		got := s.ask(0, "dim", outbox.Replace("light"))
+		const key = "outbox/c/00000000000001"
+		s.with(func(_ context.Context, d *Device) error {
+			if _, err := d.Commands.Put("bright", outbox.Replace("light")); err != nil {
+				return err
+			}
+			return d.Storage().Put(key, []byte("broken"))
+		})
+		synctest.Wait()
+		require.Empty(t, got)
+		s.with(func(_ context.Context, d *Device) error {
+			_, err := d.Storage().Delete(key)
+			return err
+		})
+		time.Sleep(time.Second)
+		require.ErrorIs(t, (<-got).err, outbox.ErrReplaced)
 	})
 }
 

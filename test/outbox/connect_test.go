@@ -99,6 +99,49 @@ func TestAttach_ReadyBeforeItIsAttached(t *testing.T) {
 	})
 }
 
+// A client says that it takes commands once, so a device that is not replaced
+// after all remains the device.
+func TestAttach_UndoneLeavesTheDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t), object: dog.ObjectOptions[Device]{RollbackOnError: true}})
+		d := s.dial()
+		bad := s.server.DialWith("/?d=d&u=bad", dogtest.DialOptions{Subprotocols: []string{"dog.v1"}})
+		code, _ := bad.Closed()
+		require.Equal(t, 1011, code)
+		synctest.Wait()
+		s.put("a")
+		require.Equal(t, []string{"a"}, d.bodies())
+	})
+}
+
+// What a replaced connection has said before may be handled afterwards.
+func TestAttach_ReplacedConnectionIsNotTheDeviceAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t)})
+		old, young := s.connect("page-old"), s.connect("page-young")
+		young.Send("y")
+		s.with(func(_ context.Context, d *Device) error {
+			for socket := range d.SocketsOf("page-old") {
+				require.NoError(t, d.Commands.Attach(socket))
+			}
+			old.Send("y")
+			synctest.Wait()
+			if _, err := d.Commands.Put("a"); err != nil { // the close waits for it
+				return err
+			}
+			for socket := range d.SocketsOf("page-young") {
+				require.NoError(t, d.Commands.Attach(socket))
+			}
+			return nil
+		})
+		f := young.one()
+		require.Equal(t, "a", f.body)
+		young.reply(f, "done", "")
+		s.put("b")
+		require.Equal(t, []string{"b"}, young.bodies())
+	})
+}
+
 func TestAttach_ClientMustSpeakDogV1(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{})

@@ -108,6 +108,48 @@ func TestKey_FirstOutcomeIsReturned(t *testing.T) {
 	})
 }
 
+// What is kept is not swept at once, so a key may be used again before.
+func TestKey_UsedAgainBeforeTheSweepCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		d := s.dial()
+		do := func(key string) {
+			s.put("x", outbox.Key(key))
+			d.reply(d.one(), "done", "y")
+		}
+		do("a")
+		time.Sleep(time.Minute)
+		do("b")
+		time.Sleep(24*time.Hour + time.Minute)
+		do("b")
+		require.Equal(t, 64+2, s.kept())
+		time.Sleep(26 * time.Hour)
+		require.Zero(t, s.kept())
+	})
+}
+
+// A device must not do a command again because of what it has replied.
+func TestKey_ReplyOverTheLimitOfStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{object: dog.ObjectOptions[Device]{Sockets: dog.SocketOptions{MaxMessage: 4 << 20}}})
+		d := s.dial()
+		got := s.ask(0, "read", outbox.Key("k"))
+		big := strings.Repeat("x", 3<<20)
+		d.reply(d.one(), "done", big)
+		require.Len(t, got, 1)
+		require.Equal(t, answer{big, nil}, <-got)
+		require.Empty(t, s.waiting())
+		require.Equal(t, outbox.Outcome{Number: 1, State: outbox.Done, ReplyLost: true}, s.outcome("k"))
+		require.Equal(t, 64+1, s.kept())
+		require.ErrorIs(t, (<-s.ask(0, "read", outbox.Key("k"))).err, dog.ErrTooBig)
+
+		s.put("fail", outbox.Key("f"))
+		d.reply(d.one(), "fail", big)
+		var failed *outbox.FailedError
+		require.ErrorAs(t, s.outcome("f").Err(), &failed)
+	})
+}
+
 func TestReplace_NewestStateTakesThePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{policy: outbox.Policy{Waiting: 2}})

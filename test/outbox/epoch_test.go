@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,6 +37,61 @@ func TestEpoch_ChangesWhenTheProgramDeletesAll(t *testing.T) {
 		require.Equal(t, []string{"b"}, s.waiting(), "the reply was to the other one")
 		d.reply(after, "done", "")
 		require.Empty(t, s.waiting())
+	})
+}
+
+// The numbers of askers are those of other commands in another epoch.
+func TestEpoch_AskersOfBeforeAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		askNew := func() (old, young <-chan answer) {
+			old = s.ask(time.Hour, "old")
+			s.with(func(_ context.Context, d *Device) error { return d.Storage().DeleteAll() })
+			return old, s.ask(0, "young")
+		}
+		old, young := askNew() // the device is away
+		require.Equal(t, outbox.ErrDeleted, (<-old).err)
+		d := s.dial()
+		d.reply(d.one(), "done", "of young")
+		require.Equal(t, answer{"of young", nil}, <-young)
+
+		old, young = askNew()
+		require.Equal(t, outbox.ErrDeleted, (<-old).err)
+		f := d.frames()[1]
+		require.Equal(t, 1, f.number)
+		d.reply(f, "done", "of young")
+		require.Equal(t, answer{"of young", nil}, <-young)
+
+		d.Vanish()
+		old = s.ask(time.Hour, "old")
+		s.with(func(_ context.Context, d *Device) error { return d.Storage().DeleteAll() })
+		s.dial()
+		require.Equal(t, outbox.ErrDeleted, (<-old).err)
+	})
+}
+
+// The number of a command whose asker goes may be that of another one.
+func TestEpoch_AskerOfBeforeTakesNothingWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			_, err := dog.Call(ctx, s.devices.Named("d"), (*Device).Ask, command{body: "old"})
+			ended <- err
+		}()
+		synctest.Wait()
+		s.with(func(_ context.Context, d *Device) error {
+			cancel()
+			if err := d.Storage().DeleteAll(); err != nil {
+				return err
+			}
+			_, err := d.Commands.Put("young")
+			return err
+		})
+		require.Error(t, <-ended)
+		synctest.Wait()
+		require.Equal(t, []string{"young"}, s.waiting())
 	})
 }
 

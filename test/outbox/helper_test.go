@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,12 +28,19 @@ type Device struct {
 
 func (d *Device) OnStart(context.Context) error { return d.Commands.Bind(&d.Object, d.policy) }
 
-// OnOpen attaches devices. Pages that watch have a uid that begins with "page".
+// OnOpen attaches devices. Pages that watch have a uid that begins with "page",
+// and devices that are refused after all one that begins with "bad".
 func (d *Device) OnOpen(_ context.Context, s *dog.Socket) error {
 	if strings.HasPrefix(s.UID(), "page") {
 		return nil
 	}
-	return d.Commands.Attach(s)
+	if !strings.HasPrefix(s.UID(), "bad") {
+		return d.Commands.Attach(s)
+	}
+	if err := d.Storage().Put("seen", nil); err != nil {
+		return err
+	}
+	return errors.Join(errors.New("refused"), d.Commands.Attach(s))
 }
 
 func (d *Device) OnAlarm(ctx context.Context, a dog.Alarm) error { return d.Commands.OnAlarm(ctx, a) }
@@ -149,6 +157,17 @@ func (s *site) outcome(key string) (o outbox.Outcome) {
 		return err
 	})
 	return o
+}
+
+// kept returns how many bytes of outcomes and dead letters are kept.
+func (s *site) kept() (n int) {
+	s.t.Helper()
+	s.with(func(_ context.Context, d *Device) error {
+		status, err := d.Commands.Status()
+		n = status.KeptBytes
+		return err
+	})
+	return n
 }
 
 // alarms returns how many alarms the device's object has.
