@@ -55,20 +55,26 @@ func newProcess(e store.Engine, c presence.Config) (*presence.Attendance, *owner
 	return presence.NewAttendance(o, c), o
 }
 
+// elapse lets time pass and waits until all goroutines are idle.
+func elapse(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestAttendance_DeliversWhenAChangeHasWaitedForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, o := newAttendance()
 		a.Enter("ada")
-		time.Sleep(time.Second / 2)
+		elapse(time.Second / 2)
 		a.Enter("bob")
 		a.Exit("bob")
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		require.Equal(t, []time.Duration{time.Second, 10500*time.Millisecond + time.Second}, o.at)
 		require.Equal(t, []int{2, 1}, o.counts)
 		require.Equal(t, []presence.Member{{UID: "ada"}}, a.Page("", 10))
 		require.Equal(t, 1, a.Count())
 		a.Exit("ada")
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		require.Equal(t, []int{2, 1, 0}, o.counts)
 		require.False(t, a.Busy())
 	})
@@ -79,7 +85,7 @@ func TestAttendance_PausesLongerAfterEachFailureUpToAMinute(t *testing.T) {
 		a, o := newAttendance()
 		o.fail = errors.New("no")
 		a.Enter("ada")
-		time.Sleep(4 * time.Minute)
+		elapse(4 * time.Minute)
 		var seconds []float64
 		for _, at := range o.at {
 			seconds = append(seconds, at.Seconds())
@@ -88,7 +94,7 @@ func TestAttendance_PausesLongerAfterEachFailureUpToAMinute(t *testing.T) {
 		require.True(t, a.Busy())
 		o.fail = nil
 		a.Enter("bob")
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		require.Equal(t, []int{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2}, o.counts, "bob after the change that had failed")
 	})
 }
@@ -97,16 +103,16 @@ func TestAttendance_ChangeThatIsUndoneBeforeTheOwnerIsReadyIsNotTaken(t *testing
 	synctest.Test(t, func(t *testing.T) {
 		a, o := newAttendance()
 		a.Enter("ada")
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		o.busy = 20 * time.Second
 		a.Exit("ada")
-		time.Sleep(15 * time.Second) // it is due, and the owner is busy
+		elapse(15 * time.Second) // it is due, and the owner is busy
 		a.Enter("ada")
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		require.Equal(t, []int{1, -1}, o.counts)
 		require.Equal(t, 1, a.Count())
 		a.Exit("ada")
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		require.Equal(t, []int{1, -1, 0}, o.counts)
 	})
 }
@@ -116,13 +122,13 @@ func TestAttendance_DeliversNothingWhenItsWorkIsClosed(t *testing.T) {
 		a, o := newAttendance()
 		o.busy = 20 * time.Second
 		a.Enter("ada")
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		o.work.Close()
 		o.work.Wait()
 		require.Equal(t, []int{-1}, o.counts)
 		a.Enter("bob")
 		a.Exit("ada")
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		require.Len(t, o.counts, 1)
 		require.Equal(t, 2, a.Count(), "nobody leaves any more")
 		require.True(t, a.Busy(), "the list is to be stored")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,15 +188,16 @@ func tell(t *testing.T, story []step, kind string, durable bool) {
 	o.history = dog.HistoryOptions{Count: 1000, Age: time.Hour, Durable: durable}
 	o.rollback = true
 	var c *crowd
-	fails := 0
+	var fails atomic.Int32
 	begin := func() {
-		c, fails = newCrowd(t, kind, o), 0
+		c = newCrowd(t, kind, o)
+		fails.Store(0)
 		c.on = func(_ context.Context, p dog.PresenceChange) error {
 			if err := c.own.Broadcast(p); err != nil {
 				return err
 			}
-			if fails > 0 {
-				fails--
+			if fails.Load() > 0 {
+				fails.Add(-1)
 				return errNotNow
 			}
 			return nil
@@ -229,7 +231,7 @@ func tell(t *testing.T, story []step, kind string, durable bool) {
 		case s.do == "wait":
 			fixture.Elapse(s.time)
 		case s.do == "fail":
-			fails = 3
+			fails.Store(3)
 		case s.do == "restart":
 			c.shutdown()
 			back(s.back)
