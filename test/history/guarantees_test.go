@@ -58,6 +58,7 @@ func say(c *dogtest.V1Client, texts ...string) {
 // requireGot checks what a client has got and not taken yet.
 func requireGot(t *testing.T, c *dogtest.V1Client, want ...string) {
 	t.Helper()
+	synctest.Wait()
 	var got []string
 	for _, m := range c.Received() {
 		got = append(got, m.String())

@@ -15,6 +15,7 @@ import (
 	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/outbox"
+	"github.com/godurable/dog/test/internal/fixture"
 )
 
 // A handler is what a device does with commands.
@@ -65,12 +66,31 @@ func (s *site) run(n *network, options client.Options, h handler) *client.Client
 		n = &network{}
 	}
 	n.server = s.server
-	options.HTTPClient, options.OnCommand = &http.Client{Transport: n}, h
+	options.HTTPClient = &http.Client{Transport: n}
+	options.OnCommand = func(ctx context.Context, c client.Command) (any, error) {
+		s.meet()
+		defer s.meet()
+		return h(ctx, c)
+	}
 	c, err := client.New(dogtest.URL+"/?d=d&u=dev", options)
 	require.NoError(s.t, err)
 	s.t.Cleanup(c.Close)
 	synctest.Wait()
+	s.meet()
 	return c
+}
+
+// meet orders what handlers of clients and the test do before and after it.
+func (s *site) meet() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+}
+
+// elapse lets time pass and waits until all goroutines are idle.
+func (s *site) elapse(d time.Duration) {
+	s.meet()
+	fixture.Elapse(d)
+	s.meet()
 }
 
 func TestClient_CarriesOutCommands(t *testing.T) {
@@ -115,7 +135,7 @@ func TestClient_RetryKeepsTheOrder(t *testing.T) {
 			return nil, nil
 		})
 		require.Equal(t, []string{"a"}, did)
-		time.Sleep(10 * time.Second)
+		s.elapse(10 * time.Second)
 		require.Equal(t, []string{"a", "b", "c", "d"}, did)
 		require.Empty(t, s.waiting())
 	})
@@ -135,9 +155,9 @@ func TestClient_LongWorkIsNoSilenceAndSurvivesABreak(t *testing.T) {
 			}
 			return "done", nil
 		})
-		time.Sleep(10 * time.Minute)
+		s.elapse(10 * time.Minute)
 		n.cut()
-		time.Sleep(50 * time.Minute)
+		s.elapse(50 * time.Minute)
 		require.Equal(t, answer{"done", nil}, <-got)
 		synctest.Wait()
 		require.Equal(t, 2, begun)
@@ -161,7 +181,7 @@ func TestClient_LostReplyIsRepeated(t *testing.T) {
 		}
 		got := s.ask(0, "open")
 		s.run(n, client.Options{}, h)
-		time.Sleep(time.Minute)
+		s.elapse(time.Minute)
 		require.Equal(t, answer{"opened", nil}, <-got)
 		require.Equal(t, 1, did)
 
@@ -209,7 +229,7 @@ func TestClient_ExpiredCommandIsNotBegun(t *testing.T) {
 			}
 			return nil, nil
 		})
-		time.Sleep(5*time.Minute + 2*time.Second)
+		s.elapse(5*time.Minute + 2*time.Second)
 		require.Equal(t, []string{"slow", "last"}, did)
 		require.Empty(t, s.waiting())
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,6 +71,8 @@ type site struct {
 	rt      *dog.Runtime
 	devices *dog.Namespace[Device]
 	server  *dogtest.Server
+
+	mu sync.Mutex // see meet
 }
 
 // setup configures a site.
@@ -95,7 +98,7 @@ func open(t *testing.T, s setup) *site {
 	server := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		devices.Named(r.FormValue("d")).WithUID(r.FormValue("u")).ServeHTTP(w, r)
 	}))
-	return &site{t, rt, devices, server}
+	return &site{t: t, rt: rt, devices: devices, server: server}
 }
 
 // put queues a command for the device "d".
