@@ -178,9 +178,10 @@ func TestAsk_IsToldAlthoughTooManyEventsWaited(t *testing.T) {
 		s := open(t, setup{options: dog.Options{MaxWaiting: 1}})
 		got := s.ask(0, "dim", outbox.Replace("light"))
 		s.with(func(_ context.Context, d *Device) error {
-			_, err := d.Commands.Put("bright", outbox.Replace("light"))
 			go s.waiting()
-			time.Sleep(2 * time.Second)
+			time.Sleep(time.Second) // it waits before the event that tells askers
+			_, err := d.Commands.Put("bright", outbox.Replace("light"))
+			time.Sleep(time.Second)
 			return err
 		})
 		synctest.Wait()
