@@ -54,8 +54,8 @@ type ended struct {
 // [dog.Storage] is not kept: asking again with the Key returns [dog.ErrTooBig].
 //
 // Ask returns the errors of [Queue.Put], a [FailedError], [ErrExpired],
-// [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and the errors of
-// [dog.Await].
+// [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and the
+// errors of [dog.Await].
 func Ask[R any](ctx context.Context, q *Queue, v any, options ...Option) (R, error) {
 	o, err := q.ask(ctx, v, options)
 	if err != nil {
