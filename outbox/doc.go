@@ -8,15 +8,22 @@
 //		Commands outbox.Queue
 //	}
 //
-//	func (d *Device) OnStart(ctx context.Context) error { return d.Commands.Bind(&d.Object, outbox.Policy{}) }
+//	func (d *Device) OnStart(context.Context) error {
+//		return d.Commands.Bind(&d.Object, outbox.Policy{})
+//	}
 //
-//	func (d *Device) OnOpen(ctx context.Context, s *dog.Socket) error { return d.Commands.Attach(s) }
+//	func (d *Device) OnOpen(_ context.Context, s *dog.Socket) error {
+//		return d.Commands.Attach(s)
+//	}
 //
-//	func (d *Device) OnAlarm(ctx context.Context, a dog.Alarm) error { return d.Commands.OnAlarm(ctx, a) }
+//	func (d *Device) OnAlarm(ctx context.Context, a dog.Alarm) error {
+//		return d.Commands.OnAlarm(ctx, a)
+//	}
 //
 //	// Open opens a door of the device, and returns what the device replies.
 //	func (d *Device) Open(ctx context.Context, door int) (string, error) {
-//		return outbox.Ask[string](ctx, &d.Commands, map[string]int{"open": door})
+//		command := map[string]int{"open": door}
+//		return outbox.Ask[string](ctx, &d.Commands, command)
 //	}
 //
 // [Queue.Put] queues a command and returns. [Ask] also waits for the reply of

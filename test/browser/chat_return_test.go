@@ -168,7 +168,7 @@ func TestChat_SlowPageLoadsTheLog(t *testing.T) {
 	}
 	ada.Run(`
 		for (const line of [...document.querySelectorAll("#log [data-id]")].slice(1)) line.remove();
-		socket.onmessage({ data: 'g{"from":"","to":"","why":"slow"}' });`)
+		socket.onmessage({ data: 'g{"from":"","to":"k3f7q2ab7c2d-a3","why":"slow"}' });`)
 	ada.Wait("all lines", `document.querySelectorAll("#log [data-id]").length === 4`)
 	require.Equal(t, []string{"caught", "0", "1", "2"}, ada.lines())
 }

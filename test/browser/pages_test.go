@@ -80,7 +80,7 @@ func at(text, addr string) string { return strings.ReplaceAll(text, "127.0.0.1:8
 // does there what the page promises.
 func TestPages_WorkInABrowser(t *testing.T) {
 	tests := map[string]func(*testing.T, *chromium.Browser, *pageProgram){
-		"Doc": testDoc, "List": testList, "Lobby": testLobby, "Command": testDevice,
+		"Doc": testDoc, "List": testList, "Lobby": testLobby, "Command": testDevice, "Door": testDoor,
 	}
 	programs := pagePrograms(t)
 	for name := range programs {
@@ -225,4 +225,43 @@ func testDevice(t *testing.T, browser *chromium.Browser, g *pageProgram) {
 		require.Regexp(t, `^log: |^error: .* 404 \(Not Found\)`, line)
 	}
 	devices.stop()
+}
+
+// A door, which is a console, does what it is told: what is asked while it is
+// there, and what was queued while it was away.
+func testDoor(t *testing.T, browser *chromium.Browser, g *pageProgram) {
+	require.Len(t, g.scripts, 1)
+	doors := g.start(t)
+	post := func(path string, form url.Values) (answer string) {
+		t.Helper()
+		resp, err := http.PostForm(doors.url+"/doors/front/"+path, form)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, resp.StatusCode, "%s", body)
+		return string(body)
+	}
+	door := browser.Open(t, "door")
+	connect := func() {
+		door.Do(chromedp.Navigate(doors.url))
+		door.Run("(async () => {" + at(g.scripts[0], strings.TrimPrefix(doors.url, "http://")) + "})()")
+	}
+	connect()
+	require.Equal(t, "done as told\n", post("open", nil))
+	door.Do(chromedp.Navigate("about:blank"))
+	post("light", url.Values{"on": {"false"}})
+	post("light", url.Values{"on": {"true"}})
+	connect()
+	require.Equal(t, "done as told\n", post("open", nil), "after the light, since commands come in order")
+	var told []string
+	for _, line := range door.Console() {
+		if !strings.HasPrefix(line, "error: ") {
+			told = append(told, line)
+			continue
+		}
+		require.Regexp(t, `^error: .* 404 \(Not Found\)`, line)
+	}
+	require.Len(t, told, 3, "of the light, the newest setting: %v", told)
+	doors.stop()
 }
