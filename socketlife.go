@@ -10,6 +10,7 @@ import (
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/turn"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // This file brings sockets from the handshake to their end: it passes on their
@@ -274,7 +275,7 @@ func (s *Socket) Supersede() error {
 		return err
 	}
 	for _, older := range s.older() {
-		if err := older.closeAfter(o, closeReplaced, "replaced"); err != nil {
+		if err := older.closeAfter(o, wire.CloseReplaced, "replaced"); err != nil {
 			return err
 		}
 	}

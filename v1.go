@@ -133,7 +133,7 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 	f, err := wire.Parse(data)
 	switch {
 	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.link == nil:
-		s.close(closeMalformed, "not dog.v1")
+		s.close(wire.CloseMalformed, "not dog.v1")
 	case f.Kind != wire.Message:
 		s.handleFrame(op, f)
 	case f.ID == 0:
@@ -348,10 +348,3 @@ func (s *Socket) note(tx *tx.Tx, commits, number uint64) error {
 
 // unixNow returns the time by which sessions age.
 func unixNow() int64 { return time.Now().Unix() }
-
-// The codes with which dog.v1 closes a connection whose client should not come
-// back.
-const (
-	closeReplaced  = 4001
-	closeMalformed = 4003
-)

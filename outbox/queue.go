@@ -196,7 +196,7 @@ func (q *Queue) Attach(s *dog.Socket) error {
 	}
 	for other := range q.object.Sockets() {
 		if attached, _ := hook.Admitted(other); attached && other != s {
-			if err := other.Close(codeReplaced, "replaced"); err != nil {
+			if err := other.Close(wire.CloseReplaced, "replaced"); err != nil {
 				return err
 			}
 		}
@@ -207,11 +207,6 @@ func (q *Queue) Attach(s *dog.Socket) error {
 	}
 	return nil
 }
-
-const (
-	codeReplaced  = 4001
-	codeMalformed = 4003
-)
 
 // Connected reports whether the device is connected and takes commands.
 func (q *Queue) Connected() bool {
@@ -255,7 +250,7 @@ func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) 
 	}
 	r, err := wire.ParseReply(f.Header)
 	if err != nil {
-		return s.Close(codeMalformed, "not dog.v1")
+		return s.Close(wire.CloseMalformed, "not dog.v1")
 	}
 	var m dog.Message
 	if len(f.Payload) > 0 {

@@ -3,11 +3,8 @@ package outbox
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/godurable/dog"
@@ -144,8 +141,7 @@ func (q *Queue) knownEpoch() (string, error) {
 		return "", err
 	}
 	storeCopy, _ := hook.Setting(q.object)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%v\n%s", storeCopy, q.object.ID(), nonce))
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:wire.EpochLen], nil
+	return wire.EpochOf(fmt.Sprintf("%s\n%v\n%s", storeCopy, q.object.ID(), nonce)), nil
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }

@@ -1,9 +1,6 @@
 package record
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
 	"strconv"
 	"strings"
 
@@ -64,7 +61,7 @@ const familyLen = wire.EpochLen / 2
 // positions of a store are not taken for those of another that was made of its
 // backup.
 func (r *Record) epoch(nonce string) string {
-	epoch := sum(r.config.Engine.Copy() + "\n" + nonce)
+	epoch := wire.EpochOf(r.config.Engine.Copy() + "\n" + nonce)
 	if family, _, goesOn := strings.Cut(nonce, "-"); goesOn {
 		return family + epoch[len(family):]
 	}
@@ -74,22 +71,7 @@ func (r *Record) epoch(nonce string) string {
 // family returns what the epochs of the processes begin with that have gone on
 // from the end of an epoch.
 func (p past) family() string {
-	return sum(p.Epoch + "\n" + strconv.FormatUint(p.Last, 10))[:familyLen]
-}
-
-func newNonce() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return text(b[:])
-}
-
-func sum(s string) string {
-	b := sha256.Sum256([]byte(s))
-	return text(b[:])
-}
-
-func text(b []byte) string {
-	return strings.ToLower(base32.StdEncoding.EncodeToString(b))[:wire.EpochLen]
+	return wire.EpochOf(p.Epoch + "\n" + strconv.FormatUint(p.Last, 10))[:familyLen]
 }
 
 // offset returns the offset of a position, and reports whether the position is

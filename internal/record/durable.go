@@ -8,6 +8,7 @@ import (
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // This file stores the messages of a durable record.
@@ -113,7 +114,7 @@ func (r *Record) changeLocked(drafts []*Draft, wiped bool) *change {
 	s := &r.stored
 	c := &change{r: r, drafts: drafts, wiped: wiped, chapter: r.Now(), at: unixNow()}
 	if wiped {
-		c.chapter, c.gone = r.chapter(c.chapter.log, newNonce(), nil), s.last
+		c.chapter, c.gone = r.chapter(c.chapter.log, wire.NewEpoch(), nil), s.last
 		return c
 	}
 	if c.gone, c.removed = c.chapter.log.Gone(); c.gone < s.floor {

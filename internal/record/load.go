@@ -9,6 +9,7 @@ import (
 
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // This file stores a record when the process ends as planned, and loads it.
@@ -48,7 +49,7 @@ func (r *Record) load(ctx context.Context) error {
 	r.order.Lock()
 	defer r.order.Unlock()
 	log := history.Restore(r.config.Config, h.Gone, h.Last, h.Removed, entries, unixNow())
-	nonce, earlier := newNonce(), h.Past
+	nonce, earlier := wire.NewEpoch(), h.Past
 	if r.config.Durable {
 		r.stale = replaced(log, entries)
 		s := &r.stored

@@ -21,6 +21,7 @@ import (
 	"github.com/godurable/dog/internal/history"
 	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/store"
+	"github.com/godurable/dog/internal/wire"
 )
 
 // Config is what a [Record] needs to know of its owner.
@@ -75,12 +76,12 @@ type Record struct {
 }
 
 // NewProcess returns a name for a process that opens a store.
-func NewProcess() string { return newNonce() }
+func NewProcess() string { return wire.NewEpoch() }
 
 // New returns an empty record.
 func New(c Config) *Record {
 	r := &Record{config: c}
-	r.now.Store(r.chapter(history.New(c.Config), newNonce(), nil))
+	r.now.Store(r.chapter(history.New(c.Config), wire.NewEpoch(), nil))
 	return r
 }
 
@@ -211,7 +212,7 @@ func (r *Record) Clear() {
 	}
 	r.order.Lock()
 	defer r.order.Unlock()
-	r.clearLocked(newNonce())
+	r.clearLocked(wire.NewEpoch())
 }
 
 // clearLocked removes all messages. The caller must hold order.

@@ -8,6 +8,9 @@ package wire
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,6 +41,13 @@ const (
 	// from the client
 	Ready = 'y' // it takes commands
 	Reply = 'r' // see ParseReply
+)
+
+// The codes with which a connection is closed whose client should not come
+// back.
+const (
+	CloseReplaced  = 4001 // by a newer connection
+	CloseMalformed = 4003 // a frame was
 )
 
 // maxID is the greatest number of a message, which JavaScript has exactly.
@@ -143,7 +153,17 @@ type Position struct {
 // EpochLen is the length of an epoch, in letters of base32.
 const EpochLen = 12
 
-const base32 = "abcdefghijklmnopqrstuvwxyz234567" // in lower case
+// EpochOf returns the epoch that a text stands for. Those of different texts
+// differ.
+func EpochOf(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:EpochLen])
+}
+
+// NewEpoch returns a random epoch.
+func NewEpoch() string { return strings.ToLower(rand.Text()[:EpochLen]) }
+
+const letters = "abcdefghijklmnopqrstuvwxyz234567" // in lower case
 
 // String returns the text of a position.
 func (p Position) String() string { return string(AppendPlace([]byte(p.Epoch+"-"), p.Offset)) }
@@ -167,7 +187,7 @@ func ParsePosition(s string) (Position, error) {
 	if len(s) < EpochLen+3 || s[EpochLen] != '-' {
 		return malformed()
 	}
-	if strings.Trim(s[:EpochLen], base32) != "" {
+	if strings.Trim(s[:EpochLen], letters) != "" {
 		return malformed()
 	}
 	n, err := ParsePlace(s[EpochLen+1:])
@@ -192,7 +212,7 @@ type Packed struct{ epoch, offset uint64 }
 func (p Position) Pack() Packed {
 	epoch := uint64(1) // none is 0
 	for _, c := range []byte(p.Epoch) {
-		epoch = epoch<<5 | uint64(strings.IndexByte(base32, c))
+		epoch = epoch<<5 | uint64(strings.IndexByte(letters, c))
 	}
 	return Packed{epoch, p.Offset}
 }
@@ -204,7 +224,7 @@ func (p Packed) String() string {
 	}
 	var epoch [EpochLen]byte
 	for i := range epoch {
-		epoch[i] = base32[p.epoch>>(5*(EpochLen-1-i))&31]
+		epoch[i] = letters[p.epoch>>(5*(EpochLen-1-i))&31]
 	}
 	return Position{Epoch: string(epoch[:]), Offset: p.offset}.String()
 }
