@@ -172,6 +172,7 @@ func TestQueue_HibernatesWithItsObject(t *testing.T) {
 		time.Sleep(time.Hour)
 		before := starts
 		s.put("b")
+		synctest.Wait() // until the trace is told
 		require.Equal(t, before+1, starts, "it has slept")
 		f := d.one()
 		require.Equal(t, "b", f.body)
