@@ -35,13 +35,18 @@ type v1Request struct {
 // v1Client is what a socket has whose client speaks dog.v1. There are many of
 // them that are idle, so it has nothing that is needed only at the beginning.
 type v1Client struct {
-	link *session.Link // nil if the client has no session. fixed by Connect
+	session string // "" if the client has none. fixed
+
+	// nil until the client sends a message with a number, unless messages of
+	// the session have been handled before. guarded by Socket.mu
+	link *session.Link
 
 	// Of Resume. guarded by Socket.mu, except asked, which is fixed
 	asked, from wire.Packed
 	gap         uint8 // in gapReasons
 
 	greeted bool // hello has been sent. guarded by Socket.mu
+	ended   bool // no link will be opened. guarded by Socket.mu
 }
 
 // gapReasons are those of a [Resume].
@@ -49,7 +54,9 @@ var gapReasons = [...]GapReason{"", GapFirst, GapExpired, GapEpoch, GapAhead}
 
 func gapNumber(why GapReason) uint8 { return uint8(slices.Index(gapReasons[:], why)) }
 
-func newV1Client(r *v1Request) *v1Client { return &v1Client{asked: r.Asked, gap: gapNumber(GapFirst)} }
+func newV1Client(r *v1Request) *v1Client {
+	return &v1Client{session: r.Session, asked: r.Asked, gap: gapNumber(GapFirst)}
+}
 
 // v1Of returns what a request says in dog.v1. It returns nil if the client does
 // not offer the subprotocol.
@@ -58,8 +65,8 @@ func v1Of(r *http.Request) (*v1Request, error) {
 	if malformed, ok := errors.AsType[*wire.RequestError](err); ok {
 		return nil, &StatusError{Status: http.StatusBadRequest, Text: malformed.Text, Err: malformed.Err}
 	}
-	if asks == nil {
-		return nil, nil
+	if asks == nil || err != nil {
+		return nil, err
 	}
 	return &v1Request{Request: asks}, nil
 }
@@ -74,7 +81,7 @@ func (s *Socket) greet(v1 *v1Request, from wire.Packed, gap GapReason) {
 	defer s.mu.Unlock()
 	s.v1.from, s.v1.gap, s.v1.greeted = from, gapNumber(gap), true
 	hello := wire.AppendHello(nil, wire.Greeting{
-		From: from.String(), Gap: string(gap), Handled: s.v1.handled(), Ping: v1.ping.Milliseconds(), Max: v1.max,
+		From: from.String(), Gap: string(gap), Handled: s.v1.handledLocked(), Ping: v1.ping.Milliseconds(), Max: v1.max,
 	})
 	_ = s.conn.Send(conn.NewControl(hello), "")
 }
@@ -90,9 +97,9 @@ func (s *Socket) greeted() bool {
 	return s.v1.greeted
 }
 
-// handled returns the greatest number of the client's messages that were
-// handled for good.
-func (v *v1Client) handled() uint64 {
+// handledLocked returns the greatest number of the client's messages that were
+// handled for good. The caller must hold Socket.mu.
+func (v *v1Client) handledLocked() uint64 {
 	if v.link == nil {
 		return 0
 	}
@@ -132,7 +139,7 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 	}
 	f, err := wire.Parse(data)
 	switch {
-	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.link == nil:
+	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.session == "":
 		s.close(wire.CloseMalformed, "not dog.v1")
 	case f.Kind != wire.Message:
 		s.handleFrame(op, f)
@@ -153,35 +160,46 @@ func (s *Socket) handleAny(op conn.Op, data []byte) {
 	})
 }
 
+// A numbered is a message with a number that is passed to the object once.
+type numbered struct {
+	*Socket // from which it comes
+	link    *session.Link
+	number  uint64
+}
+
 // handleOnce passes a message with a number to the object, unless that has been
 // done before. From Begin on the message counts as handled, whatever becomes of
 // the connection.
 func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
-	link, verdict, exited := s.v1.link, session.Refused, true
+	m := numbered{s, s.openSession(true), f.ID}
+	if m.link == nil {
+		return // the connection has ended
+	}
+	verdict, exited := session.Refused, true
 	var settles *settling
 	var life *object.Life
 	defer func() {
 		if exited && verdict == session.Handle { // the handler called runtime.Goexit
-			s.abandon(f.ID)
+			m.abandon()
 		}
 	}()
 	err := s.event(s.life(), EventMessage, func(ctx context.Context, v any) error {
 		if s.outdated(ctx) {
 			return nil
 		}
-		if verdict = link.Begin(f.ID); verdict != session.Handle {
+		if verdict = m.link.Begin(m.number); verdict != session.Handle {
 			return nil
 		}
 		life = object.LifeOf(turn.From(ctx))
 		// A handler may go on after a reset for as long as it likes.
-		defer context.AfterFunc(life.Context(), func() { s.cutShort(f.ID, life) })()
+		defer context.AfterFunc(life.Context(), func() { m.cutShort(life) })()
 		tx := &life.Tx
 		commits := tx.Commits()
 		err := s.onMessage(ctx, v, op, f.Payload)
 		if err == nil || !s.obj.ns.RollbackOnError {
-			err = cmp.Or(err, s.note(tx, commits, f.ID))
+			err = cmp.Or(err, m.note(tx, commits))
 		}
-		settles = s.settle(f.ID)
+		settles = m.settle()
 		return err
 	})
 	exited = false
@@ -189,39 +207,43 @@ func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	case session.Repeated:
 		s.ack()
 	case session.Refused:
-		link.Refuse()
+		m.link.Refuse()
 		s.again()
 	case session.Busy:
 		s.again()
 	case session.Handle:
-		s.conclude(f.ID, err, life, settles)
+		m.conclude(err, life, settles)
 	}
 }
 
-// cutShort records that the handling of a message with a number has failed, if
-// the life of its handler has been reset. What the handler returns later has no
-// effect.
-func (s *Socket) cutShort(number uint64, life *object.Life) {
+// note adds to the transaction of the handler that the message was handled.
+func (m numbered) note(tx *tx.Tx, commits uint64) error {
+	until := unixNow() + m.obj.sessionAge()
+	return m.link.Note(tx, commits, m.obj.sessionOwner().ID.Base(), m.number, until)
+}
+
+// cutShort records that the handling has failed, if the life of the handler has
+// been reset. What the handler returns later has no effect.
+func (m numbered) cutShort(life *object.Life) {
 	if err := life.Silenced(); err != nil {
-		s.conclude(number, err, life, nil)
+		m.conclude(err, life, nil)
 	}
 }
 
 // A settling is how the handling of a message with a number turns out, once its
 // event has ended well and its writes are durable or lost.
 type settling struct {
-	link   *session.Link // fixed
-	number uint64        // fixed
-	left   atomic.Int32  // of the two
-	lost   error         // why the writes are lost; set before left falls
+	numbered
+	left atomic.Int32 // of the two
+	lost error        // why the writes are lost; set before left falls
 }
 
 // settle begins a settling. It is called in the turn, because the gate has what
 // other events have written afterwards.
-func (s *Socket) settle(number uint64) *settling {
-	t := &settling{link: s.v1.link, number: number}
+func (m numbered) settle() *settling {
+	t := &settling{numbered: m}
 	t.left.Store(2)
-	s.obj.Gate.Notify(func(lost error) {
+	m.obj.Gate.Notify(func(lost error) {
 		t.lost = lost
 		t.step()
 	})
@@ -239,29 +261,26 @@ func (t *settling) step() {
 	t.link.Confirm(t.number)
 }
 
-// conclude records how the handling of a message with a number in a life has
-// ended. The handler may return the error of an earlier reset of the object,
-// which it has from another call.
-func (s *Socket) conclude(number uint64, err error, life *object.Life, settles *settling) {
-	link := s.v1.link
+// conclude records how the handling in a life has ended. The handler may return
+// the error of an earlier reset of the object, which it has from another call.
+func (m numbered) conclude(err error, life *object.Life, settles *settling) {
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
-		link.Retry()
-		s.close(1013, "nothing can be stored now")
+		m.link.Retry()
+		m.close(1013, "nothing can be stored now")
 		return
 	}
 	if reset := life.Silenced(); reset != nil && errors.Is(err, reset) {
-		s.abandon(number)
+		m.abandon()
 		return
 	}
-	link.End(number, true)
+	m.link.End(m.number, true)
 	settles.step()
 }
 
-// abandon records that the handling of a message with a number has reset the
-// object.
-func (s *Socket) abandon(number uint64) {
-	if s.v1.link.End(number, false) {
-		s.obj.Log().Error("message is dropped after three resets", "session", s.v1.link.Name(), "number", number)
+// abandon records that the handling has reset the object.
+func (m numbered) abandon() {
+	if m.link.End(m.number, false) {
+		m.obj.Log().Error("message is dropped after three resets", "session", m.link.Name(), "number", m.number)
 	}
 }
 
@@ -275,7 +294,7 @@ func (s *Socket) ack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.v1.greeted {
-		_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, s.v1.handled(), 10)), "")
+		_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, s.v1.handledLocked(), 10)), "")
 	}
 }
 
@@ -306,45 +325,57 @@ func (o *objectState) sessionOwner() *objectState {
 	return o
 }
 
-// sessionBook returns the sessions of the object's clients, once those that are
-// stored have been read. It returns nil if the client has no session.
-func (o *objectState) sessionBook(v1 *v1Request) (*session.Book, error) {
+// loadSessions reads the sessions of the object's clients that are stored, if
+// that has not been done, for a client that has one.
+func (o *objectState) loadSessions(v1 *v1Request) error {
 	if v1 == nil || v1.Session == "" {
-		return nil, nil
+		return nil
 	}
 	owner := o.sessionOwner()
 	at := &owner.socketSet().sessions
 	if owner.group != nil {
 		at = &owner.group.sessions
 	}
-	book := at.Load()
-	if book == nil {
+	if at.Load() == nil {
 		at.CompareAndSwap(nil, &session.Book{})
-		book = at.Load()
 	}
-	if err := book.Load(owner.runtime().host.Engine, owner.ID.Base(), unixNow()); err != nil {
-		return nil, err
+	return at.Load().Load(owner.runtime().host.Engine, owner.ID.Base(), unixNow())
+}
+
+// openSession returns the connection of the client's session. It opens one if
+// the client has a session of which messages have been handled, or a first one
+// is to be. Most clients only listen, so theirs take no memory. It returns nil
+// if there is none.
+func (s *Socket) openSession(first bool) *session.Link {
+	if s.v1 == nil || s.v1.session == "" {
+		return nil
 	}
-	return book, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	book := s.obj.sessionOwner().ownSessions()
+	if s.v1.link == nil && !s.v1.ended && (first || book.Has(s.v1.session)) {
+		s.v1.link = book.Open(s.v1.session, unixNow(), s.obj, (*sessionClient)(s))
+	}
+	return s.v1.link
 }
 
 // closeSession ends the connection of the client's session.
 func (s *Socket) closeSession() {
-	if s.v1 != nil && s.v1.link != nil {
-		s.v1.link.Close(unixNow() + s.obj.sessionAge())
+	if s.v1 == nil {
+		return
+	}
+	s.mu.Lock()
+	link := s.v1.link
+	s.v1.ended = true
+	s.mu.Unlock()
+	if link != nil {
+		link.Close(unixNow() + s.obj.sessionAge())
 	}
 }
 
 // sessionAge returns for how many seconds the session of a client that is not
 // connected is remembered.
 func (o *objectState) sessionAge() int64 { return o.sessionOwner().ns.history.config().Age }
-
-// note adds to the transaction of a message's handler that the message was
-// handled.
-func (s *Socket) note(tx *tx.Tx, commits, number uint64) error {
-	until := unixNow() + s.obj.sessionAge()
-	return s.v1.link.Note(tx, commits, s.obj.sessionOwner().ID.Base(), number, until)
-}
 
 // unixNow returns the time by which sessions age.
 func unixNow() int64 { return time.Now().Unix() }
