@@ -2,7 +2,7 @@
 // that the server has queued for them, one at a time and in order. README.md
 // describes its use, and dog-commands.d.ts each option.
 
-import { connect as open } from './dog.js';
+import { connect as open, cut, parse } from './dog.js';
 
 export { DogError } from './dog.js';
 
@@ -122,24 +122,4 @@ export function connect(url, options) {
   const room = open(url, { ...options, WebSocket: Commands });
   room.on('close', () => (closed = true));
   return room;
-}
-
-function parse(/** @type {string} */ text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/** @returns {[header: string, payload: string | ArrayBuffer]} */
-function cut(/** @type {string | ArrayBuffer} */ data) {
-  if (typeof data === 'string') {
-    const [header] = data.split('\n', 1);
-    return [header, data.slice(header.length + 1)];
-  }
-  const bytes = new Uint8Array(data);
-  const end = bytes.indexOf(10);
-  const length = end < 0 ? bytes.length : end;
-  return [new TextDecoder().decode(bytes.subarray(0, length)), data.slice(length + 1)];
 }

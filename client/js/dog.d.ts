@@ -93,3 +93,8 @@ export class DogError extends Error {
   readonly sent: boolean;
   constructor(code: DogError['code'], message: string, sent?: boolean);
 }
+
+/** @internal What dog-commands.js uses. It may change at any time. */
+export function parse(text: string): any;
+/** @internal */
+export function cut(data: string | ArrayBuffer): [header: string, payload: string | ArrayBuffer];

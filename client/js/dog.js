@@ -560,11 +560,12 @@ function encode(/** @type {unknown} */ value) {
     return Uint8Array.from(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
   }
   const text = JSON.stringify(value);
-  if (text === undefined) throw new TypeError('dog: the value has no JSON form');
+  if (!text) throw new TypeError('dog: the value has no JSON form');
   return text;
 }
 
-function parse(/** @type {string} */ text) {
+// parse returns the value of a JSON text, or a text that is not JSON.
+export function parse(/** @type {string} */ text) {
   try {
     return JSON.parse(text);
   } catch {
@@ -582,14 +583,13 @@ function frame(/** @type {Item} */ { id, payload }) {
 }
 
 /** @returns {[header: string, payload: string | ArrayBuffer]} */
-function cut(/** @type {string | ArrayBuffer} */ data) {
+export function cut(/** @type {string | ArrayBuffer} */ data) {
   if (typeof data === 'string') {
     const [header] = data.split('\n', 1);
     return [header, data.slice(header.length + 1)];
   }
   const bytes = new Uint8Array(data);
-  const end = bytes.indexOf(10);
-  const length = end < 0 ? bytes.length : end;
+  const length = bytes.indexOf(10) >>> 0; // beyond the end if there is none
   return [new TextDecoder().decode(bytes.subarray(0, length)), data.slice(length + 1)];
 }
 
