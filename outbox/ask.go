@@ -79,7 +79,7 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 	}
 	if deadline, ok := ctx.Deadline(); ok && q.object != nil && all.key == "" {
 		left := min(max(time.Until(deadline), time.Millisecond), MaxTTL)
-		all.ttl = min(left, or(all.ttl, left))
+		all.ttl = min(left, cmp.Or(all.ttl, left))
 	}
 	o, queued, err := q.put("Ask", v, all)
 	if err != nil {

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -101,7 +102,7 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 	if size := sizeOf(c); size > q.policy.Bytes {
 		return Outcome{}, false, fmt.Errorf("%w: a command of %d bytes", dog.ErrTooBig, size)
 	}
-	ttl := or(o.ttl, q.policy.TTL)
+	ttl := cmp.Or(o.ttl, q.policy.TTL)
 	c.T.Expires = millis(q.now().Add(ttl))
 	err = q.object.Storage().Transaction(func() error {
 		if o.key != "" {

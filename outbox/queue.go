@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,14 +78,14 @@ func (p Policy) withDefaults() (Policy, error) {
 			return p, misuse("Queue.Bind", "Policy.%s is below 0", name)
 		}
 	}
-	p.Window = or(p.Window, 1)
-	p.AckWait = or(p.AckWait, defaultAckWait)
-	p.Deliver = or(p.Deliver, defaultDeliver)
-	p.TTL = or(p.TTL, defaultTTL)
-	p.Keep = or(p.Keep, defaultKeep)
-	p.Waiting = or(p.Waiting, defaultWaiting)
-	p.Bytes = or(p.Bytes, defaultBytes)
-	p.KeepBytes = or(p.KeepBytes, defaultKeepBytes)
+	p.Window = cmp.Or(p.Window, 1)
+	p.AckWait = cmp.Or(p.AckWait, defaultAckWait)
+	p.Deliver = cmp.Or(p.Deliver, defaultDeliver)
+	p.TTL = cmp.Or(p.TTL, defaultTTL)
+	p.Keep = cmp.Or(p.Keep, defaultKeep)
+	p.Waiting = cmp.Or(p.Waiting, defaultWaiting)
+	p.Bytes = cmp.Or(p.Bytes, defaultBytes)
+	p.KeepBytes = cmp.Or(p.KeepBytes, defaultKeepBytes)
 	if p.TTL > MaxTTL {
 		return p, misuse("Queue.Bind", "Policy.TTL is %v, more than %v", p.TTL, MaxTTL)
 	}
@@ -322,11 +323,4 @@ func misuse(op, format string, args ...any) error {
 
 func unbound(op string) error {
 	return misuse(op, "the queue is not bound to an object; OnStart calls Bind")
-}
-
-func or[T int | time.Duration](v, otherwise T) T {
-	if v == 0 {
-		return otherwise
-	}
-	return v
 }
