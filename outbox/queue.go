@@ -70,12 +70,16 @@ const (
 
 // withDefaults returns the policy with the defaults in place of zeros.
 func (p Policy) withDefaults() (Policy, error) {
-	for name, n := range map[string]int64{
-		"Window": int64(p.Window), "AckWait": int64(p.AckWait), "Deliver": int64(p.Deliver), "TTL": int64(p.TTL),
-		"Keep": int64(p.Keep), "Waiting": int64(p.Waiting), "Bytes": int64(p.Bytes), "KeepBytes": int64(p.KeepBytes),
+	for _, field := range []struct {
+		name  string
+		value int64
+	}{
+		{"Window", int64(p.Window)}, {"AckWait", int64(p.AckWait)}, {"Deliver", int64(p.Deliver)},
+		{"TTL", int64(p.TTL)}, {"Keep", int64(p.Keep)}, {"Waiting", int64(p.Waiting)}, {"Bytes", int64(p.Bytes)},
+		{"KeepBytes", int64(p.KeepBytes)},
 	} {
-		if n < 0 {
-			return p, misuse("Queue.Bind", "Policy.%s is below 0", name)
+		if field.value < 0 {
+			return p, misuse("Queue.Bind", "Policy.%s is below 0", field.name)
 		}
 	}
 	p.Window = cmp.Or(p.Window, 1)

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,11 +163,12 @@ func TestQueue_MisuseIsTold(t *testing.T) {
 		fixture.RequireUsage(t, q.Bind(nil, outbox.Policy{}), "the object is nil")
 		fixture.RequireUsage(t, q.Bind(&dog.Object{}, outbox.Policy{}), "not made by a runtime")
 		fixture.RequireUsage(t, q.Bind(&dog.Object{}, outbox.Policy{TTL: outbox.MaxTTL + 1}), "TTL")
-		for _, p := range []outbox.Policy{
-			{Window: -1}, {AckWait: -1}, {Deliver: -1}, {TTL: -1}, {Keep: -1}, {Waiting: -1}, {Bytes: -1},
-			{KeepBytes: -1},
-		} {
-			fixture.RequireUsage(t, q.Bind(&dog.Object{}, p), "below 0")
+		p := outbox.Policy{
+			Window: -1, AckWait: -1, Deliver: -1, TTL: -1, Keep: -1, Waiting: -1, Bytes: -1, KeepBytes: -1,
+		}
+		for field, v := range reflect.ValueOf(&p).Elem().Fields() { // the first one is told
+			fixture.RequireUsage(t, q.Bind(&dog.Object{}, p), field.Name+" is below 0")
+			v.SetZero()
 		}
 
 		s := open(t, setup{})
