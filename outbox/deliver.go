@@ -20,12 +20,6 @@ func pauseAfter(deliveries int) time.Duration {
 	return min(maxPause, minPause<<min(max(deliveries-1, 0), 16))
 }
 
-// A queued command is one that waits.
-type queued struct {
-	number uint64
-	record[waiting]
-}
-
 // pump sends what is to be sent now, and arranges for what comes later. It is
 // called in the turn, at the end of an event of the library. Each thing that it
 // does is stored as a whole, so an error does not undo the others.
@@ -113,15 +107,10 @@ func (q *Queue) send(now time.Time) (waits bool, err error) {
 func (q *Queue) window() (all []queued, err error) {
 	var expired []queued
 	now := millis(q.now())
-	for e, err := range q.commands().List(dog.ListOptions{}) {
+	for c, err := range stored(q.commands()) {
 		if err != nil {
 			return nil, err
 		}
-		number, err := parseNumber(e.Key)
-		if err != nil {
-			return nil, err
-		}
-		c := queued{number, e.Value}
 		if c.T.Expires <= now {
 			expired = append(expired, c)
 			continue
@@ -234,19 +223,15 @@ func (q *Queue) sweep() error {
 		}
 	}
 	var expired []queued
-	for e, err := range q.commands().List(dog.ListOptions{}) {
+	for c, err := range stored(q.commands()) {
 		if err != nil {
 			return err
 		}
-		number, err := parseNumber(e.Key)
-		if err != nil {
-			return err
-		}
-		if e.Value.T.Expires <= millis(now) {
-			expired = append(expired, queued{number, e.Value})
+		if c.T.Expires <= millis(now) {
+			expired = append(expired, c)
 			continue
 		}
-		sooner(e.Value.T.Expires)
+		sooner(c.T.Expires)
 	}
 	if err := q.expire(expired); err != nil {
 		return err

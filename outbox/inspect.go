@@ -35,19 +35,13 @@ func (q *Queue) list(op string, of func(*Queue) dog.Map[record[waiting]]) iter.S
 			yield(Command{}, unbound(op))
 			return
 		}
-		for e, err := range of(q).List(dog.ListOptions{}) {
+		for c, err := range stored(of(q)) {
 			if err != nil {
 				yield(Command{}, err)
 				return
 			}
-			number, err := parseNumber(e.Key)
-			if err != nil {
-				yield(Command{}, err)
-				return
-			}
-			c := e.Value
 			if !yield(Command{
-				Number: number, Body: c.Message, Key: c.T.Key, Replace: c.T.Replace,
+				Number: c.number, Body: c.Message, Key: c.T.Key, Replace: c.T.Replace,
 				Expires: time.UnixMilli(c.T.Expires), Deliveries: c.T.Count,
 			}, nil) {
 				return

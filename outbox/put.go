@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/godurable/dog"
@@ -270,5 +269,3 @@ func (q *Queue) drop(number uint64) error {
 	}
 	return q.finish(queued{number, c}, Outcome{Number: number, State: Expired})
 }
-
-func parseNumber(key string) (uint64, error) { return strconv.ParseUint(key, 16, 64) }

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"strconv"
 	"time"
 
 	"github.com/godurable/dog"
@@ -78,6 +80,28 @@ type waiting struct {
 	Replace string `json:"r,omitempty"` // "": none
 	Count   int    `json:"n,omitempty"` // of deliveries, from the second on
 	Until   int64  `json:"u,omitempty"` // of a dead letter: Unix milliseconds until when it is kept
+}
+
+// A queued command is one that waits, or a dead letter.
+type queued struct {
+	number uint64
+	record[waiting]
+}
+
+// stored returns the commands of a map, in the order of their numbers. An error
+// is the last item.
+func stored(commands dog.Map[record[waiting]]) iter.Seq2[queued, error] {
+	return func(yield func(queued, error) bool) {
+		for e, err := range commands.List(dog.ListOptions{}) {
+			var number uint64
+			if err == nil {
+				number, err = strconv.ParseUint(e.Key, 16, 64)
+			}
+			if !yield(queued{number, e.Value}, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // sizeOf returns how many bytes a command counts.
