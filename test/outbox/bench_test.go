@@ -10,8 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,107 +26,216 @@ import (
 // hundred returns a body of 100 bytes that does not compress.
 func hundred() string { return rand.Text() + rand.Text() + rand.Text() + rand.Text()[:22] }
 
-// benchDevices returns devices with a store in a directory.
-func benchDevices(b *testing.B, dir string) (*dog.Runtime, *dog.Namespace[Device]) {
+// Plain is an object that stores what a queue must store at the least, each
+// command under a key of its own, and knows nothing else of commands. It is
+// what a queue is compared with.
+type Plain struct {
+	dog.Object
+	last int
+}
+
+func (p *Plain) OnStart(context.Context) error {
+	for e, err := range p.Storage().List(dog.ListOptions{Reverse: true, Limit: 1}) {
+		if err != nil {
+			return err
+		}
+		if p.last, err = strconv.Atoi(e.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Plain) Put(_ context.Context, body string) (int, error) {
+	p.last++
+	return p.last, p.Storage().Put(fmt.Sprintf("%014d", p.last), []byte(body))
+}
+
+func (p *Plain) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
+	if number, replies := strings.CutPrefix(m.String(), "r"); replies {
+		number, _, _ = strings.Cut(number, " ")
+		_, err := p.Storage().Delete(number)
+		return err
+	}
+	for e, err := range p.Storage().List(dog.ListOptions{Limit: 1}) {
+		if err != nil {
+			return err
+		}
+		return s.Send(fmt.Sprintf("c%s %s", e.Key, e.Value))
+	}
+	return nil
+}
+
+// A fleet is devices of one type, with a store in a directory.
+type fleet struct {
+	rt   *dog.Runtime
+	put  func(device string) error
+	stub func(device string) http.Handler
+
+	protocols []string // of the devices
+}
+
+// fleets are the types that are compared.
+var fleets = []struct {
+	name string
+	open func(b *testing.B, dir string) fleet
+}{{"queue", openQueues}, {"plain", openPlain}}
+
+func openStore(b *testing.B, dir string) *dog.Runtime {
 	b.Helper()
 	rt, err := dog.New(dog.Options{Store: disk.At(dir)})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
+	return rt
+}
+
+func openQueues(b *testing.B, dir string) fleet {
+	b.Helper()
+	rt := openStore(b, dir)
 	devices, err := dog.RegisterObject[Device](rt, "device", nil)
 	require.NoError(b, err)
 	rt.Start()
-	return rt, devices
+	return fleet{rt, func(device string) error {
+		_, err := dog.Call(context.Background(), devices.Named(device), (*Device).Put, command{body: hundred()})
+		return err
+	}, func(device string) http.Handler { return devices.Named(device).WithUID("dev") }, []string{"dog.v1"}}
+}
+
+func openPlain(b *testing.B, dir string) fleet {
+	b.Helper()
+	rt := openStore(b, dir)
+	devices, err := dog.RegisterObject[Plain](rt, "plain", nil)
+	require.NoError(b, err)
+	rt.Start()
+	return fleet{rt, func(device string) error {
+		_, err := dog.Call(context.Background(), devices.Named(device), (*Plain).Put, hundred())
+		return err
+	}, func(device string) http.Handler { return devices.Named(device).WithUID("dev") }, nil}
 }
 
 // BenchmarkPut puts durable commands of 100 bytes to 1,024 devices that are
-// away, from 1,024 goroutines.
+// away and in memory, from 1,024 goroutines.
 func BenchmarkPut(b *testing.B) {
-	const devices = 1024
-	_, ns := benchDevices(b, b.TempDir())
-	c := command{body: hundred()}
-	var next atomic.Int64
-	var putting sync.WaitGroup
-	put := func(device string) error {
-		_, err := dog.Call(context.Background(), ns.Named(device), (*Device).Put, c)
-		return err
-	}
-	for i := range devices {
-		putting.Go(func() {
-			if err := put(strconv.Itoa(i)); err != nil {
-				b.Error(err)
-			}
+	for _, of := range fleets {
+		b.Run(of.name, func(b *testing.B) {
+			f := of.open(b, b.TempDir())
+			const devices = 1024
+			each(devices, devices, func(i int) error { return f.put(strconv.Itoa(i)) }, b)
+			b.ResetTimer()
+			each(devices, b.N, func(i int) error {
+				device := strconv.Itoa(i % devices)
+				if full := i / devices / 900; full > 0 { // 900 commands a device fit into a queue
+					device += fmt.Sprint("/", full)
+				}
+				return f.put(device)
+			}, b)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
 		})
 	}
-	putting.Wait()
-	b.ResetTimer()
-	for i := range devices {
-		putting.Go(func() {
-			for n := 0; next.Add(1) <= int64(b.N); n++ {
-				// 900 commands a device fit into a queue.
-				device := strconv.Itoa(i) + "/" + strconv.Itoa(n/900)
-				if n < 900 {
-					device = strconv.Itoa(i)
-				}
-				if err := put(device); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	putting.Wait()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
 }
 
-// BenchmarkDiskPerCommand reports how many bytes on the disk a device with one
-// command of 100 bytes takes, once the store has been compacted by a backup.
-func BenchmarkDiskPerCommand(b *testing.B) {
-	for b.Loop() {
-		for _, each := range []int{1, 100} {
-			const devices = 2000
-			rt, ns := benchDevices(b, b.TempDir())
-			var putting sync.WaitGroup
-			for worker := range 64 {
-				putting.Go(func() {
-					for i := worker; i < devices; i += 64 {
-						for range each {
-							c := command{body: hundred()}
-							to := ns.Named(fmt.Sprint("device-", i))
-							if _, err := dog.Call(context.Background(), to, (*Device).Put, c); err != nil {
-								b.Error(err)
-							}
-						}
+// BenchmarkPutFirst puts a command to each of b.N new devices.
+func BenchmarkPutFirst(b *testing.B) {
+	for _, of := range fleets {
+		b.Run(of.name, func(b *testing.B) {
+			f := of.open(b, b.TempDir())
+			b.ResetTimer()
+			each(1024, b.N, func(i int) error { return f.put(strconv.Itoa(i)) }, b)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+		})
+	}
+}
+
+// BenchmarkPutStart puts a second command to each of b.N devices that are not
+// in memory.
+func BenchmarkPutStart(b *testing.B) {
+	for _, of := range fleets {
+		b.Run(of.name, func(b *testing.B) {
+			dir := b.TempDir()
+			f := of.open(b, dir)
+			each(1024, b.N, func(i int) error { return f.put(strconv.Itoa(i)) }, b)
+			require.NoError(b, f.rt.Shutdown(context.Background()))
+			f = of.open(b, dir)
+			b.ResetTimer()
+			each(1024, b.N, func(i int) error { return f.put(strconv.Itoa(i)) }, b)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+		})
+	}
+}
+
+// BenchmarkDisk reports how many bytes on the disk a device with one command of
+// 100 bytes takes, or with 100 of them a command, once they have left the
+// store's log for a table.
+func BenchmarkDisk(b *testing.B) {
+	for _, of := range fleets {
+		for _, commands := range []int{1, 100} {
+			b.Run(fmt.Sprint(of.name, "-", commands), func(b *testing.B) {
+				const devices = 2000
+				for b.Loop() {
+					dir := b.TempDir()
+					f := of.open(b, dir)
+					each(64, devices*commands, func(i int) error { return f.put(fmt.Sprint("device-", i%devices)) }, b)
+					for range 2 { // the first start makes a table of the log, the second removes the log
+						require.NoError(b, f.rt.Shutdown(context.Background()))
+						f = of.open(b, dir)
 					}
-				})
-			}
-			putting.Wait()
-			dir := filepath.Join(b.TempDir(), "backup")
-			require.NoError(b, rt.Backup(b.Context(), dir))
-			size := int64(0)
-			require.NoError(b, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-				if err != nil || e.IsDir() {
-					return err
+					b.ReportMetric(float64(sizeOf(b, dir))/float64(devices*commands), "B/command")
 				}
-				info, err := os.Stat(path)
-				if err == nil {
-					size += info.Size()
-				}
-				return err
-			}))
-			b.ReportMetric(float64(size)/float64(devices*each), fmt.Sprintf("B/command-of-%d", each))
+			})
 		}
 	}
 }
 
+// sizeOf returns the size of the files in a directory.
+func sizeOf(b *testing.B, dir string) (size int64) {
+	b.Helper()
+	require.NoError(b, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	}))
+	return size
+}
+
 // BenchmarkDrain lets 10,000 devices with a command each come back, at most 64
-// at a time in their handshakes, and carry it out.
+// at a time in their handshakes, and carry it out. They are in memory.
 func BenchmarkDrain(b *testing.B) {
 	const devices = 10_000
-	_, ns := benchDevices(b, b.TempDir())
+	for _, of := range fleets {
+		b.Run(of.name, func(b *testing.B) {
+			f := of.open(b, b.TempDir())
+			listener := serve(b, f)
+			for b.Loop() {
+				b.StopTimer()
+				each(64, devices, func(i int) error { return f.put(strconv.Itoa(i)) }, b)
+				conns := make([]*websocket.Conn, devices)
+				began := time.Now()
+				b.StartTimer()
+				each(64, devices, func(i int) (err error) {
+					conns[i], err = carryOutOne(listener, i, f.protocols)
+					return err
+				}, b)
+				b.StopTimer()
+				b.ReportMetric(time.Since(began).Seconds(), "s/10000")
+				each(64, devices, func(i int) error { return conns[i].CloseNow() }, b)
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// serve serves the devices of a fleet.
+func serve(b *testing.B, f fleet) *pipe.Listener {
+	b.Helper()
 	listener := pipe.New()
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ns.Named(r.FormValue("d")).WithUID("dev").ServeHTTP(w, r)
+			f.stub(r.FormValue("d")).ServeHTTP(w, r)
 		}),
 	}
 	var serving sync.WaitGroup
@@ -135,35 +244,19 @@ func BenchmarkDrain(b *testing.B) {
 		_ = server.Close()
 		serving.Wait()
 	})
-	for b.Loop() {
-		b.StopTimer()
-		each(devices, func(i int) error {
-			_, err := dog.Call(context.Background(), ns.Named(strconv.Itoa(i)), (*Device).Put, command{body: hundred()})
-			return err
-		}, b)
-		conns := make([]*websocket.Conn, devices)
-		began := time.Now()
-		b.StartTimer()
-		each(devices, func(i int) (err error) {
-			conns[i], err = carryOutOne(listener, i)
-			return err
-		}, b)
-		b.StopTimer()
-		b.ReportMetric(time.Since(began).Seconds(), "s/10000")
-		each(devices, func(i int) error { return conns[i].CloseNow() }, b)
-		b.StartTimer()
-	}
+	return listener
 }
 
-// each calls f for so many numbers, 64 at a time.
-func each(n int, f func(i int) error, b *testing.B) {
+// each calls f for so many numbers, from some goroutines.
+func each(goroutines, n int, f func(i int) error, b *testing.B) {
 	b.Helper()
 	var working sync.WaitGroup
-	for worker := range 64 {
+	for worker := range goroutines {
 		working.Go(func() {
-			for i := worker; i < n; i += 64 {
+			for i := worker; i < n; i += goroutines {
 				if err := f(i); err != nil {
 					b.Error(err)
+					return
 				}
 			}
 		})
@@ -172,13 +265,13 @@ func each(n int, f func(i int) error, b *testing.B) {
 }
 
 // carryOutOne connects a device and lets it carry out a command.
-func carryOutOne(listener *pipe.Listener, i int) (*websocket.Conn, error) {
+func carryOutOne(listener *pipe.Listener, i int, protocols []string) (*websocket.Conn, error) {
 	ctx := context.Background()
 	ws, _, err := websocket.Dial(ctx, "http://dog.test/?d="+strconv.Itoa(i), &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return listener.Dial(ctx) },
 		}},
-		Subprotocols: []string{"dog.v1"},
+		Subprotocols: protocols,
 	})
 	if err != nil {
 		return nil, err
