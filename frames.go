@@ -39,6 +39,14 @@ func init() {
 		host := object.(*Object).object().runtime().host
 		return host.Engine.Copy(), host.WallClock()
 	}
+	hook.Reverts = func(object any) (uint64, error) {
+		s := object.(*Object).Storage()
+		if err := s.enter(); err != nil {
+			return 0, err
+		}
+		defer s.leave()
+		return s.life.Tx.Data().Reverts(), nil
+	}
 }
 
 // admit lets the client's frames for a queue of commands be handled.

@@ -84,7 +84,7 @@ func (q *Queue) send(now time.Time) (waits bool, err error) {
 		if c.number <= q.sent {
 			continue
 		}
-		left := time.UnixMilli(c.T.Expires).Sub(q.now())
+		left := time.UnixMilli(c.Expires).Sub(q.now())
 		frame := wire.AppendCommand(nil, c.number, epoch, left, previous)
 		frame = append(frame, c.Message.Data...)
 		if err := hook.SendFrame(q.device, c.Message.Type == dog.Binary, frame); err != nil {
@@ -105,13 +105,17 @@ func (q *Queue) send(now time.Time) (waits bool, err error) {
 // window returns the first commands that wait, after it has ended those that
 // have expired.
 func (q *Queue) window() (all []queued, err error) {
+	k, err := q.know()
+	if err != nil || k.totals.Waiting == 0 {
+		return nil, err
+	}
 	var expired []queued
 	now := millis(q.now())
-	for c, err := range stored(q.commands()) {
+	for c, err := range stored(q.commands(), k.first) {
 		if err != nil {
 			return nil, err
 		}
-		if c.T.Expires <= now {
+		if c.Expires <= now {
 			expired = append(expired, c)
 			continue
 		}
@@ -119,14 +123,20 @@ func (q *Queue) window() (all []queued, err error) {
 			break
 		}
 	}
-	return all, q.expire(expired)
+	if err := q.expire(expired); err != nil {
+		return nil, err
+	}
+	if len(all) > 0 {
+		k.first = all[0].number
+	}
+	return all, nil
 }
 
 // lead notes which command is the first, and reports whether it has become a
 // dead letter instead of being sent again.
 func (q *Queue) lead(c queued, now time.Time) (dead bool, err error) {
 	if q.head.number != c.number {
-		q.head = head{number: c.number, count: c.T.Count}
+		q.head = head{number: c.number, count: c.Count}
 		if c.number <= q.sent { // it was sent behind others
 			q.head.count, q.head.counted = max(q.head.count, 1), now
 		}
@@ -155,8 +165,8 @@ func (q *Queue) delivered(c queued, now time.Time) error {
 	if q.head.count == 1 {
 		return nil
 	}
-	c.T.Count = q.head.count
-	return q.commands().Put(numberKey(c.number), c.record)
+	c.Count = q.head.count
+	return q.commands().Put(numberKey(c.number), c.command)
 }
 
 // reply handles what the device says about a command.
@@ -194,7 +204,7 @@ func (q *Queue) reply(r wire.CommandReply, payload dog.Message) error {
 
 // finish ends a command, and arranges for those who wait for it to be told.
 func (q *Queue) finish(c queued, o Outcome) error {
-	if err := q.end(c.number, c.record, o); err != nil {
+	if err := q.end(c.number, c.command, o); err != nil {
 		return err
 	}
 	return q.announce(o)
@@ -223,15 +233,15 @@ func (q *Queue) sweep() error {
 		}
 	}
 	var expired []queued
-	for c, err := range stored(q.commands()) {
+	for c, err := range stored(q.commands(), 0) {
 		if err != nil {
 			return err
 		}
-		if c.T.Expires <= millis(now) {
+		if c.Expires <= millis(now) {
 			expired = append(expired, c)
 			continue
 		}
-		sooner(c.T.Expires)
+		sooner(c.Expires)
 	}
 	if err := q.expire(expired); err != nil {
 		return err
@@ -278,15 +288,15 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if e.Value.T.State != Waiting {
-			look(e.Value.T.Until, keptSize(e.Key, e.Value), e.Key, &keys)
+		if e.Value.State != Waiting {
+			look(e.Value.Until, e.Value.size(e.Key), e.Key, &keys)
 		}
 	}
 	for e, err := range q.letters().List(dog.ListOptions{}) {
 		if err != nil {
 			return 0, err
 		}
-		look(e.Value.T.Until, keptOverhead+sizeOf(e.Value), e.Key, &letters)
+		look(e.Value.Until, keptOverhead+e.Value.size(), e.Key, &letters)
 	}
 	if t.Kept == before {
 		return next, nil

@@ -29,20 +29,20 @@ func (q *Queue) Waiting() iter.Seq2[Command, error] {
 func (q *Queue) Dead() iter.Seq2[Command, error] { return q.list("Queue.Dead", (*Queue).letters) }
 
 // list returns commands of a map.
-func (q *Queue) list(op string, of func(*Queue) dog.Map[record[waiting]]) iter.Seq2[Command, error] {
+func (q *Queue) list(op string, of func(*Queue) dog.Map[command]) iter.Seq2[Command, error] {
 	return func(yield func(Command, error) bool) {
 		if q.object == nil {
 			yield(Command{}, unbound(op))
 			return
 		}
-		for c, err := range stored(of(q)) {
+		for c, err := range stored(of(q), 0) {
 			if err != nil {
 				yield(Command{}, err)
 				return
 			}
 			if !yield(Command{
-				Number: c.number, Body: c.Message, Key: c.T.Key, Replace: c.T.Replace,
-				Expires: time.UnixMilli(c.T.Expires), Deliveries: c.T.Count,
+				Number: c.number, Body: c.Message, Key: c.Key, Replace: c.Replace,
+				Expires: time.UnixMilli(c.Expires), Deliveries: c.Count,
 			}, nil) {
 				return
 			}

@@ -92,16 +92,16 @@ func (q *Queue) Outcome(key string) (o Outcome, found bool, err error) {
 		return Outcome{}, false, unbound("Queue.Outcome")
 	}
 	e, found, err := q.endings().Get(key)
-	if err != nil || !found || e.T.State != Waiting && e.T.Until <= millis(q.now()) {
+	if err != nil || !found || e.State != Waiting && e.Until <= millis(q.now()) {
 		return Outcome{}, false, err
 	}
 	return outcomeOf(e), true, nil
 }
 
-func outcomeOf(e record[ending]) Outcome {
-	o := Outcome{Number: e.T.Number, State: e.T.State, ReplyLost: e.T.NoReply}
-	if len(e.Message.Data) > 0 {
-		o.Reply = e.Message
+func outcomeOf(e ending) Outcome {
+	o := Outcome{Number: e.Number, State: e.State, ReplyLost: e.NoReply}
+	if len(e.Reply.Data) > 0 {
+		o.Reply = e.Reply
 	}
 	return o
 }

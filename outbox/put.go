@@ -97,12 +97,12 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 	if err != nil {
 		return Outcome{}, false, err
 	}
-	c := record[waiting]{T: waiting{Key: o.key, Replace: o.replace}, Message: m}
-	if size := sizeOf(c); size > q.policy.Bytes {
+	c := command{Key: o.key, Replace: o.replace, Message: m}
+	if size := c.size(); size > q.policy.Bytes {
 		return Outcome{}, false, fmt.Errorf("%w: a command of %d bytes", dog.ErrTooBig, size)
 	}
 	ttl := cmp.Or(o.ttl, q.policy.TTL)
-	c.T.Expires = millis(q.now().Add(ttl))
+	c.Expires = millis(q.now().Add(ttl))
 	err = q.object.Storage().Transaction(func() error {
 		if o.key != "" {
 			var found bool
@@ -142,53 +142,54 @@ func (q *Queue) replace(name string) error {
 }
 
 // add stores a command that waits.
-func (q *Queue) add(c record[waiting]) (Outcome, error) {
-	t, err := q.totals()
+func (q *Queue) add(c command) (Outcome, error) {
+	k, err := q.know()
 	if err != nil {
 		return Outcome{}, err
 	}
-	if c.T.Key != "" { // an outcome whose time has passed may not be swept yet
-		old, found, err := q.endings().Get(c.T.Key)
+	t := k.totals
+	if c.Key != "" { // an outcome whose time has passed may not be swept yet
+		old, found, err := q.endings().Get(c.Key)
 		if err != nil {
 			return Outcome{}, err
 		}
 		if found {
-			t.Kept -= keptSize(c.T.Key, old)
+			t.Kept -= old.size(c.Key)
 		}
 	}
-	switch size := sizeOf(c); {
+	switch {
 	case t.Waiting >= q.policy.Waiting:
 		return Outcome{}, fmt.Errorf("%w: %d commands wait", ErrFull, t.Waiting)
-	case t.Bytes+size > q.policy.Bytes:
+	case t.Bytes+c.size() > q.policy.Bytes:
 		return Outcome{}, fmt.Errorf("%w: commands of %d bytes wait", ErrFull, t.Bytes)
 	case t.Kept > q.policy.KeepBytes:
 		return Outcome{}, fmt.Errorf("%w: outcomes and dead letters of %d bytes are kept", ErrFull, t.Kept)
-	default:
-		t.Last++
-		t.Waiting++
-		t.Bytes += size
 	}
-	o := Outcome{Number: t.Last, State: Waiting}
-	if err := q.alarmBy(&t, c.T.Expires); err != nil {
+	if err := q.alarmBy(&t, c.Expires); err != nil {
 		return Outcome{}, err
 	}
-	if err := q.putTotals(t); err != nil {
-		return Outcome{}, err
-	}
+	t.add(c)
 	if err := q.commands().Put(numberKey(t.Last), c); err != nil {
 		return Outcome{}, err
 	}
-	if c.T.Key != "" {
-		if err := q.endings().Put(c.T.Key, record[ending]{T: ending{Number: t.Last, State: Waiting}}); err != nil {
+	if c.Key != "" {
+		if err := q.endings().Put(c.Key, ending{Number: t.Last, State: Waiting}); err != nil {
 			return Outcome{}, err
 		}
 	}
-	if c.T.Replace != "" {
-		if err := q.replaces().Put(c.T.Replace, t.Last); err != nil {
+	if c.Replace != "" {
+		if err := q.replaces().Put(c.Replace, t.Last); err != nil {
 			return Outcome{}, err
 		}
 	}
-	return o, nil
+	o := Outcome{Number: t.Last, State: Waiting}
+	counted := k.totals // by a later life, from the command alone
+	counted.add(c)
+	if t == counted && t.Last-k.counted <= maxUncounted {
+		k.totals = t
+		return o, nil
+	}
+	return o, q.putTotals(t)
 }
 
 // lateAlarm is how late an alarm may be that is still tried.
@@ -210,7 +211,7 @@ func (q *Queue) alarmBy(t *totals, at int64) error {
 
 // end removes a command from those that wait, and keeps its outcome if that is
 // asked for. A dead one becomes a letter.
-func (q *Queue) end(number uint64, c record[waiting], o Outcome) error {
+func (q *Queue) end(number uint64, c command, o Outcome) error {
 	return q.object.Storage().Transaction(func() error {
 		t, err := q.totals()
 		if err != nil {
@@ -220,30 +221,30 @@ func (q *Queue) end(number uint64, c record[waiting], o Outcome) error {
 			return err
 		}
 		t.Waiting--
-		t.Bytes -= sizeOf(c)
+		t.Bytes -= c.size()
 		until := q.now().Add(q.policy.Keep)
 		kept := t.Kept
-		if c.T.Key != "" {
-			e := record[ending]{T: ending{Number: number, State: o.State, Until: millis(until)}, Message: o.Reply}
-			err := q.endings().Put(c.T.Key, e)
+		if c.Key != "" {
+			e := ending{Number: number, State: o.State, Until: millis(until), Reply: o.Reply}
+			err := q.endings().Put(c.Key, e)
 			if errors.Is(err, dog.ErrTooBig) { // what the device has done must not come again
-				e.T.NoReply, e.Message = true, dog.Message{}
-				err = q.endings().Put(c.T.Key, e)
+				e.NoReply, e.Reply = true, dog.Message{}
+				err = q.endings().Put(c.Key, e)
 			}
 			if err != nil {
 				return err
 			}
-			t.Kept += keptSize(c.T.Key, e)
+			t.Kept += e.size(c.Key)
 		}
 		if o.State == Dead {
-			c.T.Until = millis(until)
+			c.Until = millis(until)
 			if err := q.letters().Put(numberKey(number), c); err != nil {
 				return err
 			}
-			t.Kept += keptOverhead + sizeOf(c)
+			t.Kept += keptOverhead + c.size()
 		}
-		if c.T.Replace != "" && o.State != Replaced { // otherwise the name is given to the newer one
-			if _, err := q.replaces().Delete(c.T.Replace); err != nil {
+		if c.Replace != "" && o.State != Replaced { // otherwise the name is given to the newer one
+			if _, err := q.replaces().Delete(c.Replace); err != nil {
 				return err
 			}
 		}

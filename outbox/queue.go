@@ -105,7 +105,9 @@ type Queue struct {
 	policy Policy
 
 	// What follows is known to this life of the object only. What is stored can
-	// be undone, so it never says what is stored.
+	// be undone, so only known says what is stored, which notices that.
+
+	known known
 
 	device *dog.Socket // nil: away, or it does not take commands yet
 	sent   uint64      // on this connection, up to this number, since it began or went back
@@ -149,7 +151,7 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if err := hook.HandleFrames(object, q.frame); err != nil {
 		return err
 	}
-	q.object, q.policy, q.askers = object, policy, make(map[name][]*asker)
+	q.object, q.policy, q.known, q.askers = object, policy, known{}, make(map[name][]*asker)
 	if q.adopt(nil) { // one from before a hibernation
 		q.wake(0)
 	}

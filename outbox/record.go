@@ -2,7 +2,7 @@ package outbox
 
 import (
 	"bytes"
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/godurable/dog"
-	"github.com/godurable/dog/internal/hook"
-	"github.com/godurable/dog/internal/wire"
 )
 
-// The keys of a queue.
+// The keys of a queue. There is another one, hook.EpochKey.
 const (
 	totalsKey    = "outbox/queue"
 	commandKeys  = "outbox/c/" // and the number
@@ -25,74 +23,89 @@ const (
 )
 
 // numberKey returns a number so that texts sort like numbers.
-func numberKey(n uint64) string { return fmt.Sprintf("%014x", n) }
-
-// totals are what a queue has in total.
-type totals struct {
-	Last    uint64 `json:"last"`           // number that was given
-	Waiting int    `json:"n,omitempty"`    // commands that wait
-	Bytes   int    `json:"b,omitempty"`    // of them
-	Kept    int    `json:"kept,omitempty"` // bytes of outcomes and dead letters
-	Alarm   int64  `json:"a,omitempty"`    // when it was set for, in Unix milliseconds; 0: there is none
+func numberKey(n uint64) string {
+	const digits = 14
+	text := strconv.AppendUint(make([]byte, 0, 2*digits), 1<<(4*digits)|n, 16) // as %014x, in a third of the time
+	return string(text[1:])
 }
 
-// A record is a stored value: JSON, and after a line feed a message.
-type record[T any] struct {
-	T       T
+// A command is what is stored of one that waits, or is a dead letter.
+type command struct {
+	Expires int64  // Unix milliseconds
+	Key     string // "": none
+	Replace string // "": none
+	Count   int    // of deliveries, from the second on
+	Until   int64  // of a dead letter: Unix milliseconds until when it is kept
 	Message dog.Message
 }
 
-// recordCodec encodes a record[T].
-type recordCodec[T any] struct{}
+// size returns how many bytes a command counts.
+func (c command) size() int { return len(c.Message.Data) + len(c.Key) + len(c.Replace) }
+
+// commandCodec encodes a command: a byte that says whether it is binary, the
+// numbers, the lengths of the texts, the texts, and the rest is the message.
+type commandCodec struct{}
 
 // Encode implements [dog.Codec].
-func (recordCodec[T]) Encode(v any) ([]byte, error) {
-	r := v.(record[T])
-	data, err := json.Marshal(r.T) // without a line feed
-	if err != nil {
-		return nil, err
+func (commandCodec) Encode(v any) ([]byte, error) {
+	c := v.(command)
+	b := make([]byte, 1, 1+5*binary.MaxVarintLen64+c.size())
+	if c.Message.Type == dog.Binary {
+		b[0] = 1
 	}
-	mark := byte('\n')
-	if r.Message.Type == dog.Binary {
-		mark = 0
+	for _, n := range []uint64{
+		uint64(c.Expires), uint64(c.Count), uint64(c.Until), uint64(len(c.Key)), uint64(len(c.Replace)),
+	} {
+		b = binary.AppendUvarint(b, n)
 	}
-	return append(append(data, mark), r.Message.Data...), nil
+	return append(append(append(b, c.Key...), c.Replace...), c.Message.Data...), nil
 }
 
 // Decode implements [dog.Codec].
-func (recordCodec[T]) Decode(data []byte, v any) error {
-	r := v.(*record[T])
-	i := bytes.IndexAny(data, "\n\x00")
-	if i < 0 {
-		return fmt.Errorf("outbox: not a record: %.40q", data)
+func (commandCodec) Decode(data []byte, v any) error {
+	damaged := fmt.Errorf("outbox: not a command: %.40q", data)
+	if len(data) == 0 || data[0] > 1 {
+		return damaged
 	}
-	r.Message = dog.Message{Type: dog.Text, Data: data[i+1:]}
-	if data[i] == 0 {
-		r.Message.Type = dog.Binary
+	binaryBody, data := data[0] == 1, data[1:]
+	var numbers [5]uint64
+	for i := range numbers {
+		n, size := binary.Uvarint(data)
+		if size <= 0 {
+			return damaged
+		}
+		numbers[i], data = n, data[size:]
 	}
-	return json.Unmarshal(data[:i], &r.T)
+	key, replace, left := numbers[3], numbers[4], uint64(len(data))
+	if key > left || replace > left-key {
+		return damaged
+	}
+	*v.(*command) = command{
+		Expires: int64(numbers[0]), Count: int(numbers[1]), Until: int64(numbers[2]),
+		Key: string(data[:key]), Replace: string(data[key : key+replace]),
+		Message: messageOf(binaryBody, data[key+replace:]),
+	}
+	return nil
 }
 
-// waiting is what is stored of a command that waits, or is a dead letter.
-type waiting struct {
-	Expires int64  `json:"x"`           // Unix milliseconds
-	Key     string `json:"k,omitempty"` // "": none
-	Replace string `json:"r,omitempty"` // "": none
-	Count   int    `json:"n,omitempty"` // of deliveries, from the second on
-	Until   int64  `json:"u,omitempty"` // of a dead letter: Unix milliseconds until when it is kept
+func messageOf(binaryBody bool, data []byte) dog.Message {
+	if binaryBody {
+		return dog.Message{Type: dog.Binary, Data: data}
+	}
+	return dog.Message{Type: dog.Text, Data: data}
 }
 
-// A queued command is one that waits, or a dead letter.
+// A queued command is one with its number.
 type queued struct {
 	number uint64
-	record[waiting]
+	command
 }
 
-// stored returns the commands of a map, in the order of their numbers. An error
-// is the last item.
-func stored(commands dog.Map[record[waiting]]) iter.Seq2[queued, error] {
+// stored returns the commands of a map from a number on, in the order of their
+// numbers. An error is the last item.
+func stored(commands dog.Map[command], from uint64) iter.Seq2[queued, error] {
 	return func(yield func(queued, error) bool) {
-		for e, err := range commands.List(dog.ListOptions{}) {
+		for e, err := range commands.List(dog.ListOptions{Start: numberKey(from)}) {
 			var number uint64
 			if err == nil {
 				number, err = strconv.ParseUint(e.Key, 16, 64)
@@ -104,68 +117,65 @@ func stored(commands dog.Map[record[waiting]]) iter.Seq2[queued, error] {
 	}
 }
 
-// sizeOf returns how many bytes a command counts.
-func sizeOf(c record[waiting]) int { return len(c.Message.Data) + len(c.T.Key) + len(c.T.Replace) }
-
-// ending is what is stored of an outcome.
+// An ending is what is stored of an outcome.
 type ending struct {
-	Number uint64 `json:"id"`
-	State  State  `json:"s"`
-	Until  int64  `json:"u,omitempty"` // Unix milliseconds; 0 while the command waits
-
-	NoReply bool `json:"b,omitempty"` // it was too big to be stored
+	Number  uint64      `json:"id"`
+	State   State       `json:"s"`
+	Until   int64       `json:"u,omitempty"` // Unix milliseconds; 0 while the command waits
+	NoReply bool        `json:"b,omitempty"` // it was too big to be stored
+	Reply   dog.Message `json:"-"`
 }
 
-// keptSize returns how many bytes an outcome counts, 0 while the command waits.
-func keptSize(key string, e record[ending]) int {
-	if e.T.State == Waiting {
+// size returns how many bytes an outcome with a key counts, 0 while the command
+// waits.
+func (e ending) size(key string) int {
+	if e.State == Waiting {
 		return 0
 	}
-	return keptOverhead + len(key) + len(e.Message.Data)
+	return keptOverhead + len(key) + len(e.Reply.Data)
 }
 
-func (q *Queue) commands() dog.Map[record[waiting]] {
-	return dog.MapOf[record[waiting]](q.object.Storage(), commandKeys).With(recordCodec[waiting]{})
+// endingCodec encodes an ending: JSON, and after a line feed, or a 0 if it is
+// binary, the reply.
+type endingCodec struct{}
+
+// Encode implements [dog.Codec].
+func (endingCodec) Encode(v any) ([]byte, error) {
+	e := v.(ending)
+	data, err := json.Marshal(e) // without a line feed
+	if err != nil {
+		return nil, err
+	}
+	mark := byte('\n')
+	if e.Reply.Type == dog.Binary {
+		mark = 0
+	}
+	return append(append(data, mark), e.Reply.Data...), nil
 }
 
-func (q *Queue) letters() dog.Map[record[waiting]] {
-	return dog.MapOf[record[waiting]](q.object.Storage(), deadKeys).With(recordCodec[waiting]{})
+// Decode implements [dog.Codec].
+func (endingCodec) Decode(data []byte, v any) error {
+	i := bytes.IndexAny(data, "\n\x00")
+	if i < 0 {
+		return fmt.Errorf("outbox: not an outcome: %.40q", data)
+	}
+	e := v.(*ending)
+	e.Reply = messageOf(data[i] == 0, data[i+1:])
+	return json.Unmarshal(data[:i], e)
 }
 
-func (q *Queue) endings() dog.Map[record[ending]] {
-	return dog.MapOf[record[ending]](q.object.Storage(), outcomeKeys).With(recordCodec[ending]{})
+func (q *Queue) commands() dog.Map[command] {
+	return dog.MapOf[command](q.object.Storage(), commandKeys).With(commandCodec{})
+}
+
+func (q *Queue) letters() dog.Map[command] {
+	return dog.MapOf[command](q.object.Storage(), deadKeys).With(commandCodec{})
+}
+
+func (q *Queue) endings() dog.Map[ending] {
+	return dog.MapOf[ending](q.object.Storage(), outcomeKeys).With(endingCodec{})
 }
 
 func (q *Queue) replaces() dog.Map[uint64] { return dog.MapOf[uint64](q.object.Storage(), replaceKeys) }
-
-func (q *Queue) totals() (totals, error) {
-	t, _, err := dog.Get[totals](q.object.Storage(), totalsKey)
-	return t, err
-}
-
-func (q *Queue) putTotals(t totals) error { return dog.Put(q.object.Storage(), totalsKey, t) }
-
-// epoch returns the epoch of the queue's numbers. If there is none, it makes
-// one. The stored text alone would be the same in a backup.
-func (q *Queue) epoch() (string, error) {
-	epoch, err := q.knownEpoch()
-	if err != nil || epoch != "" {
-		return epoch, err
-	}
-	if err := q.object.Storage().Put(hook.EpochKey, []byte(rand.Text())); err != nil {
-		return "", err
-	}
-	return q.knownEpoch()
-}
-
-// knownEpoch returns the epoch of the queue's numbers, or "" if there is none.
-func (q *Queue) knownEpoch() (string, error) {
-	nonce, found, err := q.object.Storage().Get(hook.EpochKey)
-	if err != nil || !found {
-		return "", err
-	}
-	storeCopy, _ := hook.Setting(q.object)
-	return wire.EpochOf(fmt.Sprintf("%s\n%v\n%s", storeCopy, q.object.ID(), nonce)), nil
-}
 
 func millis(t time.Time) int64 { return t.UnixMilli() }

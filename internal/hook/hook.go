@@ -52,3 +52,8 @@ var SendFrame func(socket any, binary bool, frame []byte) error
 // Setting returns what a *dog.Object is part of: the identity of the copy of
 // the store, and the time of day by which its alarms run.
 var Setting func(object any) (storeCopy string, now time.Time)
+
+// Reverts returns how often something that a *dog.Object has stored in this
+// life has been undone, or everything deleted. Its errors are those of
+// dog.Storage.
+var Reverts func(object any) (uint64, error)

@@ -48,6 +48,8 @@ type Object struct {
 
 	undo  []undo // undo log; kept while there are savepoints
 	saves []int  // lengths of undo at the savepoints
+
+	reverts uint64 // see Reverts
 }
 
 // presence is what is known of an object in the engine.
@@ -134,6 +136,7 @@ func (o *Object) change(key string, to change) {
 
 // DeleteAll deletes everything in all spaces.
 func (o *Object) DeleteAll() {
+	o.reverts++
 	if len(o.saves) > 0 {
 		o.undo = append(o.undo, undo{writes: o.writes, wiped: o.wiped})
 	}
@@ -249,6 +252,7 @@ func (o *Object) Release() {
 
 // Restore ends the innermost nested transaction and undoes its changes.
 func (o *Object) Restore() {
+	o.reverts++
 	from := o.saves[len(o.saves)-1]
 	for i := len(o.undo) - 1; i >= from; i-- {
 		switch u := o.undo[i]; {
@@ -266,9 +270,15 @@ func (o *Object) Restore() {
 
 // Rollback undoes everything since the last commit.
 func (o *Object) Rollback() {
+	o.reverts++
 	o.reset()
 	o.presence, o.was, o.near = unknown, nil, nearTimes{} // all are looked up again
 }
+
+// Reverts returns how often DeleteAll, Restore and Rollback have been called.
+// While the number stays the same, what has been stored and not changed since
+// is still stored.
+func (o *Object) Reverts() uint64 { return o.reverts }
 
 func (o *Object) reset() {
 	if len(o.writes) > 1024 {

@@ -1,0 +1,124 @@
+package outbox
+
+import (
+	"crypto/rand"
+	"fmt"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/hook"
+	"github.com/godurable/dog/internal/wire"
+)
+
+// totals are what a queue has in total. They are stored when a command ends,
+// and say what the queue had then. The commands that have been queued since
+// have the numbers that follow, without a gap, and are counted one by one.
+type totals struct {
+	Last    uint64 `json:"last"`           // number that was given
+	Waiting int    `json:"n,omitempty"`    // commands that wait
+	Bytes   int    `json:"b,omitempty"`    // of them
+	Kept    int    `json:"kept,omitempty"` // bytes of outcomes and dead letters
+	Alarm   int64  `json:"a,omitempty"`    // when it was set for, in Unix milliseconds; 0: there is none
+}
+
+// maxUncounted is how many commands are queued before totals are stored all the
+// same, so that an object that starts does not read many.
+const maxUncounted = 64
+
+// add counts a command that has been queued.
+func (t *totals) add(c command) {
+	t.Last++
+	t.Waiting++
+	t.Bytes += c.size()
+	if t.Alarm == 0 || c.Expires < t.Alarm {
+		t.Alarm = c.Expires
+	}
+}
+
+// known is what this life of the object knows of what is stored. It is
+// forgotten when a part of that is undone or everything is deleted.
+type known struct {
+	valid   bool
+	reverts uint64 // see hook.Reverts
+	totals  totals
+	counted uint64 // Last of the totals that are stored
+	first   uint64 // no command with a lower number waits
+	epoch   string // "": not known
+}
+
+// know returns what is known, which it reads if need be.
+func (q *Queue) know() (*known, error) {
+	reverts, err := hook.Reverts(q.object)
+	if err != nil {
+		return nil, err
+	}
+	k := &q.known
+	if k.valid && k.reverts == reverts {
+		return k, nil
+	}
+	*k = known{reverts: reverts}
+	t, _, err := dog.Get[totals](q.object.Storage(), totalsKey)
+	if err != nil {
+		return nil, err
+	}
+	k.counted = t.Last
+	for {
+		c, found, err := q.commands().Get(numberKey(t.Last + 1))
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			break
+		}
+		t.add(c)
+	}
+	k.totals, k.valid = t, true
+	return k, nil
+}
+
+func (q *Queue) totals() (totals, error) {
+	k, err := q.know()
+	if err != nil {
+		return totals{}, err
+	}
+	return k.totals, nil
+}
+
+// putTotals stores totals, which those of know have become.
+func (q *Queue) putTotals(t totals) error {
+	if err := dog.Put(q.object.Storage(), totalsKey, t); err != nil {
+		return err
+	}
+	q.known.totals, q.known.counted = t, t.Last
+	return nil
+}
+
+// epoch returns the epoch of the queue's numbers. If there is none, it makes
+// one. The stored text alone would be the same in a backup.
+func (q *Queue) epoch() (string, error) {
+	epoch, err := q.knownEpoch()
+	if err != nil || epoch != "" {
+		return epoch, err
+	}
+	if err := q.object.Storage().Put(hook.EpochKey, []byte(rand.Text())); err != nil {
+		return "", err
+	}
+	return q.knownEpoch()
+}
+
+// knownEpoch returns the epoch of the queue's numbers, or "" if there is none.
+func (q *Queue) knownEpoch() (string, error) {
+	k, err := q.know()
+	if err != nil {
+		return "", err
+	}
+	if k.epoch != "" {
+		return k.epoch, nil
+	}
+	nonce, found, err := q.object.Storage().Get(hook.EpochKey)
+	if err != nil || !found {
+		return "", err
+	}
+	storeCopy, _ := hook.Setting(q.object)
+	k.epoch = wire.EpochOf(fmt.Sprintf("%s\n%v\n%s", storeCopy, q.object.ID(), nonce))
+	return k.epoch, nil
+}
