@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/godurable/dog"
@@ -111,7 +112,7 @@ func (q *Queue) window() (all []queued, err error) {
 	}
 	var expired []queued
 	now := millis(q.now())
-	for c, err := range stored(q.commands(), k.first) {
+	for c, err := range q.inOrder(k) {
 		if err != nil {
 			return nil, err
 		}
@@ -130,6 +131,29 @@ func (q *Queue) window() (all []queued, err error) {
 		k.first = all[0].number
 	}
 	return all, nil
+}
+
+// inOrder returns the commands that wait. The first ones mostly have numbers
+// that follow each other, and a Get costs much less than the begin of a List.
+func (q *Queue) inOrder(k *known) iter.Seq2[queued, error] {
+	return func(yield func(queued, error) bool) {
+		n := k.first
+		for range k.totals.Waiting {
+			c, found, err := q.commands().Get(numberKey(n))
+			if err == nil && !found {
+				break
+			}
+			if !yield(queued{n, c}, err) || err != nil {
+				return
+			}
+			n++
+		}
+		for c, err := range stored(q.commands(), n) {
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
 }
 
 // lead notes which command is the first, and reports whether it has become a

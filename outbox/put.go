@@ -182,6 +182,9 @@ func (q *Queue) add(c command) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
+	if t.Waiting == 1 {
+		k.first = t.Last
+	}
 	o := Outcome{Number: t.Last, State: Waiting}
 	counted := k.totals // by a later life, from the command alone
 	counted.add(c)
@@ -257,6 +260,9 @@ func (q *Queue) end(number uint64, c command, o Outcome) error {
 		}
 		if err != nil {
 			return err
+		}
+		if number == q.known.first {
+			q.known.first++
 		}
 		return q.putTotals(t)
 	})

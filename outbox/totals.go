@@ -61,6 +61,9 @@ func (q *Queue) know() (*known, error) {
 		return nil, err
 	}
 	k.counted = t.Last
+	if t.Waiting == 0 {
+		k.first = t.Last + 1
+	}
 	for {
 		c, found, err := q.commands().Get(numberKey(t.Last + 1))
 		if err != nil {
