@@ -195,7 +195,7 @@ func (q *Queue) delivered(c queued, now time.Time) error {
 
 // reply handles what the device says about a command.
 func (q *Queue) reply(r wire.CommandReply, payload dog.Message) error {
-	epoch, err := q.epoch()
+	epoch, err := q.knownEpoch()
 	if err != nil || r.Epoch != epoch {
 		return err // of other numbers
 	}

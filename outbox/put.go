@@ -165,6 +165,11 @@ func (q *Queue) add(c command) (Outcome, error) {
 	case t.Kept > q.policy.KeepBytes:
 		return Outcome{}, fmt.Errorf("%w: outcomes and dead letters of %d bytes are kept", ErrFull, t.Kept)
 	}
+	if t.Last == 0 {
+		if err := q.makeEpoch(); err != nil {
+			return Outcome{}, err
+		}
+	}
 	if err := q.alarmBy(&t, c.Expires); err != nil {
 		return Outcome{}, err
 	}

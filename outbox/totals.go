@@ -95,17 +95,27 @@ func (q *Queue) putTotals(t totals) error {
 	return nil
 }
 
-// epoch returns the epoch of the queue's numbers. If there is none, it makes
-// one. The stored text alone would be the same in a backup.
+// epoch returns the epoch of the queue's numbers. If an import has deleted it,
+// it makes a new one.
 func (q *Queue) epoch() (string, error) {
 	epoch, err := q.knownEpoch()
 	if err != nil || epoch != "" {
 		return epoch, err
 	}
-	if err := q.object.Storage().Put(hook.EpochKey, []byte(rand.Text())); err != nil {
+	if err := q.makeEpoch(); err != nil {
 		return "", err
 	}
 	return q.knownEpoch()
+}
+
+// makeEpoch makes an epoch. This is done together with the first command, so
+// that later the device gets it without a wait for the disk. What is stored
+// would be the same in a backup, so that is not all there is to an epoch.
+func (q *Queue) makeEpoch() error {
+	nonce := make([]byte, 8)
+	_, _ = rand.Read(nonce) // it never fails
+	q.known.epoch = ""
+	return q.object.Storage().Put(hook.EpochKey, nonce)
 }
 
 // knownEpoch returns the epoch of the queue's numbers, or "" if there is none.

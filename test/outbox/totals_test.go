@@ -143,3 +143,33 @@ func TestQueue_CommandsOfAnEarlierLifeExpire(t *testing.T) {
 		require.Equal(t, []string{"day"}, s.waiting())
 	})
 }
+
+// A device must not take a command for another one because it has replied to
+// one that the queue does not know.
+func TestEpoch_StaysWhenADeviceRepliesBeforeTheFirstCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := dogtest.NewDisk(t)
+		s := open(t, setup{store: disk})
+		d := s.dial()
+		d.reply(frame{number: 1, epoch: "aaaaaaaaaaaa"}, "done", "")
+		s.put("a")
+		before := d.one()
+		disk.Crash()
+		s = open(t, setup{store: disk})
+		require.Equal(t, before, s.dial().one())
+	})
+}
+
+// A device that comes back gets its command without a wait for the disk.
+func TestAttach_SendsWithoutWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{store: dogtest.NewDisk(t)})
+		s.put("a")
+		before := s.rt.Stats().Store.Commits
+		d := s.dial()
+		f := d.one()
+		require.Equal(t, before, s.rt.Stats().Store.Commits)
+		d.reply(f, "done", "")
+		require.Greater(t, s.rt.Stats().Store.Commits, before)
+	})
+}
