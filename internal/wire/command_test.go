@@ -1,6 +1,8 @@
 package wire_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +34,23 @@ func TestParseReply_RefusesWhatIsMalformed(t *testing.T) {
 		_, err := wire.ParseReply([]byte(text))
 		require.ErrorIs(t, err, wire.ErrMalformed, "%q", text)
 	}
+}
+
+func FuzzParseReply(f *testing.F) {
+	f.Add([]byte("7 k3f7q2ab7c2d done"))
+	f.Add([]byte("9007199254740991 k3f7q2ab7c2d retry later word"))
+	f.Add([]byte("07  fail"))
+	f.Fuzz(func(t *testing.T, header []byte) {
+		r, err := wire.ParseReply(header)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrMalformed)
+			return
+		}
+		require.Positive(t, r.Number)
+		rest, found := strings.CutPrefix(string(header), fmt.Sprintf("%d %s %s", r.Number, r.Epoch, r.Verdict))
+		require.True(t, found, "%q", header)
+		require.True(t, rest == "" || rest[0] == ' ', "%q", header)
+	})
 }
 
 func TestAppendCommand_FitsIntoAHeader(t *testing.T) {
