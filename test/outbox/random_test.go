@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -27,6 +25,7 @@ const (
 	stepUrgent // put a command that expires soon
 	stepRepeat // put with a key that has been used
 	stepAsk
+	stepUndo // put commands and undo that
 	stepWork // the device carries out what has come, each command as drawn
 	stepDial
 	stepVanish
@@ -53,61 +52,6 @@ const (
 
 // A step is one of a random history.
 type step struct{ kind, n int }
-
-// A peer is the connection of a device, which may have ended without notice.
-type peer struct {
-	t  *testing.T
-	ws *websocket.Conn
-
-	mu   sync.Mutex
-	come []dog.Message // guarded by mu
-}
-
-// dial connects the device, which takes commands at once.
-func (w *world) dial() *peer {
-	ws, _, err := websocket.Dial(w.t.Context(), dogtest.URL+"/?d=d&u=dev", &websocket.DialOptions{
-		HTTPClient: w.s.server.Client(), Subprotocols: []string{"dog.v1"},
-	})
-	require.NoError(w.t, err)
-	p := &peer{t: w.t, ws: ws}
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		for {
-			_, data, err := ws.Read(context.Background())
-			if err != nil {
-				return
-			}
-			p.mu.Lock()
-			p.come = append(p.come, dog.Message{Type: dog.Text, Data: data})
-			p.mu.Unlock()
-		}
-	})
-	w.t.Cleanup(func() {
-		p.vanish()
-		reading.Wait()
-	})
-	p.send("y")
-	return p
-}
-
-// vanish cuts the connection.
-func (p *peer) vanish() { _ = p.ws.CloseNow() }
-
-// send sends a message, which may be lost.
-func (p *peer) send(text string) {
-	_ = p.ws.Write(context.Background(), websocket.MessageText, []byte(text))
-	synctest.Wait()
-}
-
-// frames returns the commands that have arrived since the last call.
-func (p *peer) frames() []frame {
-	synctest.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	come := p.come
-	p.come = nil
-	return framesOf(p.t, come)
-}
 
 // A world is a server with a device that remembers the last command that it has
 // done, as it should.
@@ -170,6 +114,9 @@ func (w *world) look() {
 		}
 	}
 	require.LessOrEqual(w.t, w.s.alarms(), 1)
+	waiting := w.s.waiting()
+	require.NotContains(w.t, waiting, "undone")
+	require.Len(w.t, waiting, w.s.status().Waiting)
 }
 
 // work does what a device does with the commands that have come.
@@ -247,6 +194,23 @@ func (w *world) do(s step) {
 			k := key(1 + s.n%w.put)
 			w.asked[k] = w.s.ask(0, "repeated", outbox.Key(k))
 		}
+	case stepUndo:
+		w.s.with(func(_ context.Context, d *Device) error {
+			undone := errors.New("undone")
+			err := d.Storage().Transaction(func() error {
+				for n := range 1 + s.n%3 {
+					_, err := d.Commands.Put("undone", outbox.Replace("state"), outbox.Key(fmt.Sprint("u", n)))
+					if err != nil {
+						return err
+					}
+				}
+				return undone
+			})
+			if !errors.Is(err, outbox.ErrFull) {
+				require.ErrorIs(w.t, err, undone)
+			}
+			return nil
+		})
 	case stepWork:
 		for _, p := range w.links {
 			w.work(p, s.n)
