@@ -36,6 +36,7 @@ type modelled struct {
 	wiped     bool
 	saves     []content
 	wipes     []bool // at the saves
+	reverts   uint64
 }
 
 var spaces = []store.Space{store.Keys, store.Sheets}
@@ -182,6 +183,7 @@ func (m *modelled) firstAlarm(t *rapid.T) {
 
 func (m *modelled) deleteAll(*rapid.T) {
 	m.object.DeleteAll()
+	m.reverts++
 	m.now, m.wiped = emptyContent(), true
 }
 
@@ -203,6 +205,7 @@ func (m *modelled) restore(t *rapid.T) {
 		t.Skip()
 	}
 	m.object.Restore()
+	m.reverts++
 	last := len(m.saves) - 1
 	m.now, m.wiped = m.saves[last], m.wipes[last]
 	m.saves, m.wipes = m.saves[:last], m.wipes[:last]
@@ -222,6 +225,7 @@ func (m *modelled) commit(t *rapid.T) {
 
 func (m *modelled) rollback(*rapid.T) {
 	m.object.Rollback()
+	m.reverts++
 	m.now, m.wiped, m.saves, m.wipes = m.committed.clone(), false, nil, nil
 }
 
@@ -240,12 +244,13 @@ func (m *modelled) fail(t *rapid.T) {
 
 func (m *modelled) open(t *rapid.T) {
 	m.rollback(t)
-	m.object = store.NewObject(m.engine, m.id)
+	m.object, m.reverts = store.NewObject(m.engine, m.id), 0
 }
 
 // check compares what observers see, which is what has been committed.
 func (m *modelled) check(t *rapid.T) {
 	require.Equal(t, len(m.saves), m.object.Saves())
+	require.Equal(t, m.reverts, m.object.Reverts())
 	id, found, err := store.Find(m.engine, m.id.Base)
 	require.NoError(t, err)
 	require.Equal(t, m.committed.stored, found)
