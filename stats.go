@@ -30,22 +30,6 @@ type Stats struct {
 	Store     StoreStats
 }
 
-// StoreStats is the state of the store.
-type StoreStats struct {
-	Commits  uint64        // number of transactions
-	Syncs    uint64        // each sync makes many transactions durable
-	SyncTime time.Duration // total duration of syncs
-	Unsynced int           // bytes committed and not yet durable
-	// Waiting is the number of transactions of ended turns that wait for
-	// earlier transactions to become durable before they are stored.
-	Waiting int
-	Disk    uint64 // bytes that the data directory takes on its volume, as reported by du
-	Memory  uint64 // bytes in memory: data read, and data not yet written to its place on disk
-	// Err is the reason why nothing can be stored at present: [ErrStoreFull],
-	// [ErrStoreStalled] or [ErrStoreFailed]. It is nil if all is well.
-	Err error
-}
-
 // HistoryStats is a snapshot of the histories of all objects, or groups, of a
 // type that are in memory, and of the sessions of their clients.
 type HistoryStats struct {
@@ -106,19 +90,6 @@ type TurnStats struct {
 	Longest time.Duration // the longest wait
 }
 
-// AlarmStats counts runs of OnAlarm. The number of alarms that are set is not
-// known, since they may belong to any number of objects that are not in memory.
-type AlarmStats struct {
-	Running int    // runs in progress, including those waiting for the turn of their object
-	Runs    uint64 // runs begun
-	Retries uint64 // retries scheduled after a failed run
-	Failed  uint64 // alarms that have failed for good
-}
-
-func (s AlarmStats) add(o AlarmStats) AlarmStats {
-	return AlarmStats{s.Running + o.Running, s.Runs + o.Runs, s.Retries + o.Retries, s.Failed + o.Failed}
-}
-
 func (t *Traffic) add(o Traffic) {
 	t.QueuedBytes += o.QueuedBytes
 	t.MessagesIn += o.MessagesIn
@@ -133,18 +104,13 @@ func (t *Traffic) add(o Traffic) {
 // Stats returns a snapshot. Its parts may be from different moments. Stats
 // visits every object and every socket, in small steps, so that no goroutine
 // has to wait long for it: call it every few seconds, not every millisecond.
-// Concurrent calls run one after the other.
+// Concurrent calls run one after the other. [Runtime.Totals] visits nothing.
 func (rt *Runtime) Stats() Stats {
 	var s Stats
 	if rt == nil || rt.host == nil {
 		return s
 	}
-	e := rt.host.Engine.Stats()
-	s.Store = StoreStats{
-		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
-		Waiting: e.Waiting, Disk: e.Disk, Memory: e.Memory, Err: rt.host.Engine.Writable(),
-	}
-	s.HeldBytes = rt.held.Load()
+	s.HeldBytes, s.Store = rt.held.Load(), rt.storeStats()
 	t := rt.beginTour(&s)
 	var turns turn.Stats
 	for _, c := range rt.host.Classes() {
@@ -167,7 +133,7 @@ func (rt *Runtime) Stats() Stats {
 			s.add(traffic)
 		}
 		ns := namespaceOf(c)
-		if kept.Gaps = ns.gaps.Load(); ns.history.on() || kept.Sessions > 0 {
+		if kept.Gaps = ns.counts.gaps.Load(); ns.history.on() || kept.Sessions > 0 {
 			if s.Histories == nil {
 				s.Histories = make(map[string]HistoryStats)
 			}

@@ -69,6 +69,7 @@ type Object struct {
 	retired atomic.Bool  // being forgotten: the next event creates another object; set under mu
 	wakes   atomic.Int32 // how often OnStart has failed, and kept the clients, since the object slept
 	stores  atomic.Bool  // it has committed something, in this or an earlier life
+	timed   atomic.Bool  // the next events are timed
 
 	current atomic.Pointer[Life] // nil: the next event begins a life; changed only under mu
 	alarm   atomic.Uint64        // the serial number of the alarm that OnAlarm is handling; 0: none
@@ -85,6 +86,7 @@ type Object struct {
 func (o *Object) Init(c *Class, id ID, name string, peers Peers) {
 	o.Class, o.ID, o.Name, o.peers = c, id, name, peers
 	o.strict = c.host.CheckTurns
+	o.timed.Store(c.host.Trace.EventDone != nil)
 	o.Gate = gate.New(c.host.Engine, o.lost)
 }
 
@@ -272,7 +274,7 @@ func (o *Object) Deliver(wait context.Context, from *turn.Origin, kind EventKind
 
 // deliver is Deliver for a handling, whose time queued it sets.
 func (o *Object) deliver(wait context.Context, from *turn.Origin, h *handling, handle Work) error {
-	h.queued = o.host().Clock()
+	h.queued = o.Clock()
 	life, ticket, err := o.queue(from)
 	if err != nil {
 		return err
