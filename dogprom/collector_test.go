@@ -72,12 +72,17 @@ func newRuntime(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace
 	return rt, meters, registry
 }
 
+// refusedRequest returns the arguments of ServeHTTP for a request of nobody.
+func refusedRequest() (http.ResponseWriter, *http.Request) {
+	return httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+}
+
 func TestCollector_ReportsWhatTypesHaveDone(t *testing.T) {
 	_, meters, registry := newRuntime(t, dog.Options{})
 	for _, n := range []int{1, 2, -1} {
 		_ = dog.CallErr(t.Context(), meters.Named("kitchen"), (*meter).Read, n)
 	}
-	meters.Named("").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	meters.Named("").ServeHTTP(refusedRequest())
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP dog_events_total Handlers that have returned.
 # TYPE dog_events_total counter
