@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -232,6 +233,40 @@ func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 			}
 		}
 	}
+}
+
+// SlowSocket describes an open socket that has yet to send something to its
+// client.
+type SlowSocket struct {
+	Object      ObjectInfo // whose socket it is
+	ID, UID     string
+	QueuedBytes int  // waiting to be sent
+	Behind      bool // it is sent from the history what it has missed
+}
+
+// SlowSockets returns the open sockets with the most bytes waiting to be sent,
+// at most n, the slowest first. Sockets for which nothing waits are left out.
+// Like [Runtime.Stats] it visits every socket.
+func (rt *Runtime) SlowSockets(n int) []SlowSocket {
+	if rt == nil || rt.host == nil || n <= 0 {
+		return nil
+	}
+	var all []SlowSocket
+	for _, o := range rt.objects() {
+		for c := range o.conns() {
+			slow := SlowSocket{QueuedBytes: c.Stats().QueuedBytes, Behind: c.Behind()}
+			if slow.QueuedBytes == 0 && !slow.Behind {
+				continue
+			}
+			s := c.Data.(*Socket)
+			slow.Object, slow.ID, slow.UID = o.info(), s.ID(), s.UID()
+			all = append(all, slow)
+		}
+	}
+	slices.SortFunc(all, func(a, b SlowSocket) int {
+		return cmp.Or(cmp.Compare(b.QueuedBytes, a.QueuedBytes), cmp.Compare(a.ID, b.ID))
+	})
+	return all[:min(n, len(all))]
 }
 
 // replicas returns the state of each replica.

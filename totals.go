@@ -191,10 +191,16 @@ type AlarmStats struct {
 	Runs    uint64 // runs begun
 	Retries uint64 // retries scheduled after a failed run
 	Failed  uint64 // alarms that have failed for good
+	// Overdue is for how long the earliest alarm has been due that has not
+	// begun. Alarms wait while 256 of their type run, and while the store
+	// cannot write. Those that fail and are tried again are not due meanwhile.
+	Overdue time.Duration
 }
 
 func (s AlarmStats) add(o AlarmStats) AlarmStats {
-	return AlarmStats{s.Running + o.Running, s.Runs + o.Runs, s.Retries + o.Retries, s.Failed + o.Failed}
+	return AlarmStats{
+		s.Running + o.Running, s.Runs + o.Runs, s.Retries + o.Retries, s.Failed + o.Failed, max(s.Overdue, o.Overdue),
+	}
 }
 
 // StoreStats is the state of the store.

@@ -69,6 +69,10 @@ var ofTypes = []struct {
 		func(t *dog.TypeTotals) float64 { return float64(t.Alarms.Failed) },
 	},
 	{
+		ofType("alarm_overdue_seconds", "For how long the earliest alarm has been due that has not begun."), gauge,
+		func(t *dog.TypeTotals) float64 { return t.Alarms.Overdue.Seconds() },
+	},
+	{
 		ofType("sockets", "Open WebSockets."), gauge,
 		func(t *dog.TypeTotals) float64 { return float64(t.Sockets) },
 	},

@@ -36,7 +36,7 @@ var zeros = []any{
 	new(dog.RegistrationError), new(dog.Replica), new(dog.ReplicaOptions[fixture.Room]), new(dog.ReplicaStats),
 	new(dog.Replicas[fixture.Room]), new(dog.Reply), new(dog.ResetError), new(dog.Resume), new(dog.Row),
 	new(dog.Runtime), new(dog.SQL),
-	new(dog.SQLResult), new(dog.Schema), new(dog.SchemaError), new(dog.SendOption), new(dog.SlowPolicy),
+	new(dog.SQLResult), new(dog.Schema), new(dog.SchemaError), new(dog.SendOption), new(dog.SlowPolicy), new(dog.SlowSocket),
 	new(dog.Socket), new(dog.SocketOptions), new(dog.Stats), new(dog.StatusError), new(dog.StopReason),
 	new(dog.Storage), new(dog.StoreStats), new(dog.Stub[fixture.Room]), new(dog.Timer), new(dog.Totals), new(dog.Trace),
 	new(dog.Traffic),

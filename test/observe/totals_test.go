@@ -190,6 +190,26 @@ func TestTotals_SayHowLateAlarmsRan(t *testing.T) {
 	})
 }
 
+func TestTotals_SayForHowLongAlarmsHaveWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := dogtest.NewDisk(t)
+		rt := dogtest.New(t, dog.Options{Store: disk})
+		depots, err := dog.RegisterObject[depot](rt, "depot", nil)
+		require.NoError(t, err)
+		overdue := func() time.Duration { return totalsOf(t, rt, "depot").Alarms.Overdue }
+		require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).SetAlarm, time.Minute))
+		require.Zero(t, overdue(), "it is not due")
+		disk.Fill()
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, time.Minute, overdue())
+		require.Equal(t, time.Minute, rt.Stats().Alarms.Overdue)
+		disk.Free()
+		time.Sleep(10 * time.Second)
+		require.Zero(t, overdue())
+		require.EqualValues(t, 1, totalsOf(t, rt, "depot").Alarms.Runs)
+	})
+}
+
 func TestTotals_CountSocketsByTheirEnd(t *testing.T) {
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{})
