@@ -176,7 +176,8 @@ func TestCollector_ReportsAStoreThatIsFull(t *testing.T) {
 		_, meters, registry := newRuntime(t, dog.Options{Store: disk})
 		writable := func() string {
 			w := httptest.NewRecorder()
-			promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+			handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+			handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 			for line := range bytes.Lines(w.Body.Bytes()) {
 				if name, value, _ := strings.Cut(strings.TrimSpace(string(line)), " "); name == "dog_store_writable" {
 					return value

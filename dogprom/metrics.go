@@ -109,7 +109,9 @@ var byCode = []struct {
 	counts func(*dog.TypeTotals) map[int]uint64
 }{
 	{
-		ofType("sockets_closed_total", "WebSockets that have ended, by close code; 1006: the connection was lost.", "code"),
+		ofType(
+			"sockets_closed_total", "WebSockets that have ended, by close code; 1006: the connection was lost.", "code",
+		),
 		func(t *dog.TypeTotals) map[int]uint64 { return t.Closed },
 	},
 	{

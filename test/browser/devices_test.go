@@ -32,7 +32,10 @@ func TestDevices_Page(t *testing.T) {
 
 	page.Run(`const f = document.querySelector("#form");
 		f.To.value = "north-"; f.Rate.value = 100; f.Abort.value = 90; f.requestSubmit()`)
-	page.Wait("ten answers", `document.querySelector("#rollout").textContent.startsWith("version to north-: done, 10 done")`)
+	page.Wait(
+		"ten answers",
+		`document.querySelector("#rollout").textContent.startsWith("version to north-: done, 10 done")`,
+	)
 	page.Wait("their texts", `document.querySelector("#answers").textContent.includes("north-0004: version 0")`)
 
 	page.RequireAccessible()
