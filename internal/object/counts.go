@@ -15,7 +15,7 @@ const timedOneIn = 128
 // Clock returns the time if an event that is queued now is to be timed,
 // otherwise the zero time.
 func (o *Object) Clock() time.Time {
-	if !o.timed.Load() {
+	if !o.events.timed.Load() && o.host().Trace.EventDone == nil {
 		return time.Time{}
 	}
 	return time.Now()
@@ -50,7 +50,8 @@ type counts struct {
 type stripe struct {
 	done, failed [EventAdmin + 1]atomic.Uint64
 	uses, writes atomic.Uint64
-	_            [64]byte // keeps the next stripe in other cache lines
+	timed        atomic.Bool // events that are queued now are timed
+	_            [64]byte    // keeps the next stripe in other cache lines
 }
 
 // stripe returns where the events of an object are counted.
@@ -84,14 +85,13 @@ func (c *Class) Len() int {
 
 // count counts an event whose handler has returned err.
 func (life *Life) count(kind EventKind, err error) {
-	o := life.obj
-	s := o.Class.counts.stripe(o.ID)
+	s := life.obj.events
 	done := s.done[kind].Add(1)
 	if err != nil {
 		s.failed[kind].Add(1)
 	}
-	if timed := done%timedOneIn == 0; timed != o.timed.Load() && o.host().Trace.EventDone == nil {
-		o.timed.Store(timed) // those that are queued from now on
+	if timed := done%timedOneIn == 0; timed != s.timed.Load() {
+		s.timed.Store(timed)
 	}
 	if !life.Tx.Used() || life.turn.Closed() != nil { // after a reset the event may not have the turn
 		return

@@ -63,13 +63,14 @@ type Object struct {
 	Gate  *gate.Gate // of its output
 	peers Peers
 
+	events *stripe // of Class.counts. fixed
+
 	strict  bool         // Config.CheckTurns. fixed
 	leaving atomic.Bool  // OnStop runs, and the life is dropped after it
 	fresh   atomic.Bool  // created for an event that is not queued yet; must not be dropped before
 	retired atomic.Bool  // being forgotten: the next event creates another object; set under mu
 	wakes   atomic.Int32 // how often OnStart has failed, and kept the clients, since the object slept
 	stores  atomic.Bool  // it has committed something, in this or an earlier life
-	timed   atomic.Bool  // the next events are timed
 
 	current atomic.Pointer[Life] // nil: the next event begins a life; changed only under mu
 	alarm   atomic.Uint64        // the serial number of the alarm that OnAlarm is handling; 0: none
@@ -86,7 +87,7 @@ type Object struct {
 func (o *Object) Init(c *Class, id ID, name string, peers Peers) {
 	o.Class, o.ID, o.Name, o.peers = c, id, name, peers
 	o.strict = c.host.CheckTurns
-	o.timed.Store(c.host.Trace.EventDone != nil)
+	o.events = c.counts.stripe(id)
 	o.Gate = gate.New(c.host.Engine, o.lost)
 }
 

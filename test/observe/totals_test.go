@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,6 +174,17 @@ func TestTotals_TimeSomeEventsWithoutATrace(t *testing.T) {
 		n := totalsOf(t, rt, "cell")
 		require.EqualValues(t, 10_000, n.Events[dog.EventCall].Done)
 		require.EqualValues(t, 10_000/128, n.Run.Count)
+	})
+}
+
+// Also if each object has only one event.
+func TestTotals_TimeSomeEventsOfManyObjects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, cells := fixture.NewObjects(t, dog.Options{})
+		for i := range 10_000 {
+			require.NoError(t, dog.CallErr0(t.Context(), cells.Named(strconv.Itoa(i)), (*fixture.Object).Nothing))
+		}
+		require.InDelta(t, 2*10_000/128, totalsOf(t, rt, "cell").Run.Count, 40, "calls and starts")
 	})
 }
 
