@@ -107,6 +107,7 @@ func TestTotals_CountAStartThatFailsAsAReset(t *testing.T) {
 			Start: func(context.Context, fixture.Owner) error { return errors.New("on purpose") },
 		})
 		v.Server.TryDial("/?u=ada", dogtest.DialOptions{})
+		synctest.Wait() // the handler ends after those who wait for it have heard
 		n := totalsOf(t, v.Runtime, "owners")
 		require.Zero(t, n.Starts)
 		require.Zero(t, n.Awake)
