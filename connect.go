@@ -113,6 +113,8 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 			go s.vanish(lost)
 			return
 		}
+		o.ns.counts.opened.Add(1)
+		o.ns.counts.sockets.Add(1)
 		s.join(v1)
 		nc.Start() // the client sees the connection only after all others do
 		go s.serve()
@@ -147,8 +149,10 @@ func (o *objectState) refused(err error) {
 	}
 }
 
-// refused logs that a client was refused, with a remedy if the program has one.
+// refused counts and logs that a client was refused, with a remedy if the
+// program has one. The client has its response.
 func (ns *namespace) refused(log *slog.Logger, err error) {
+	ns.counts.refused.Add(HTTPStatus(err))
 	reason, cure := refusal(err)
 	if cure == "" {
 		log.Debug("WebSocket refused", "error", err)

@@ -133,11 +133,11 @@ func (a *address) serve(w http.ResponseWriter, r *http.Request, from turn.Origin
 		a.serveGateway(w, r, from)
 	case !a.ns.upgrades(w, r, a.log):
 	case a.ns.kind == KindReplica:
-		WriteError(w, ErrReplicaGone)
+		a.ns.refuse(w, ErrReplicaGone)
 	default:
 		if err := a.check(); err != nil {
 			a.refused(err)
-			WriteError(w, err)
+			a.ns.refuse(w, err)
 			return
 		}
 		receive(a, w, r, from, func(s *slot) error {
@@ -182,7 +182,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		if isSame(err, refused) {
 			err = a.turnedAway(err)
 		}
-		WriteError(w, err)
+		a.ns.refuse(w, err)
 		return
 	}
 	if !a.ns.replicas.upgrades(w, r, a.log) {
@@ -193,7 +193,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 		if errors.Is(err, ErrGroupFull) {
 			a.warn("request refused: the group is full. Raise MaxReplicas or Limit (GroupOptions)", err)
 		}
-		WriteError(w, err)
+		a.ns.refuse(w, err)
 		return
 	}
 	reserved.answer(w, body.Rest(), from, guard)
@@ -261,7 +261,7 @@ func receive(
 ) {
 	a := &inbound{}
 	if err := enter(&a.slot); err != nil {
-		WriteError(w, err)
+		to.namespace().refuse(w, err)
 		return
 	}
 	defer a.slot.end()
@@ -297,7 +297,7 @@ func receive(
 			w := response.Writer(r)
 			if refused = o.ns.receive(value, w, in); refused != nil && refused != http.ErrAbortHandler &&
 				!response.Begun() {
-				WriteError(w, refused)
+				o.ns.refuse(w, refused)
 			}
 			return refused
 		})
@@ -318,8 +318,14 @@ func receive(
 		// is incomplete.
 		panic(http.ErrAbortHandler)
 	default:
-		WriteError(w, err)
+		to.namespace().refuse(w, err)
 	}
+}
+
+// refuse answers a request with an error, and counts that.
+func (ns *namespace) refuse(w http.ResponseWriter, err error) {
+	ns.counts.refused.Add(HTTPStatus(err))
+	WriteError(w, err)
 }
 
 // receive passes a request to Receive, or to its default.

@@ -126,7 +126,11 @@ func (g *groupState) reserve(ctx context.Context, uid string) (*reservation, *ma
 		}
 		p, err := g.book.Reserve(uid, g.runtime().now())
 		if err == nil {
+			g.obj.ns.counts.identified[p.Way()].Add(1)
 			return &reservation{replica: p.Replica().Value, uid: uid, place: p}, nil, nil
+		}
+		if errors.Is(err, roster.ErrFull) {
+			g.obj.ns.counts.full.Add(1)
 		}
 		if !errors.Is(err, roster.ErrNoRoom) {
 			return nil, nil, rosterError(err)
@@ -161,7 +165,7 @@ func (g *groupState) clusterizeLocked(ctx context.Context, uid string) error {
 	g.making = m
 	m.event.Share()
 	rt := g.runtime()
-	queued := rt.host.Clock()
+	queued := g.obj.Clock()
 	rt.host.Work.Spawn(func() {
 		var name string
 		err := errors.New("dog: Clusterize ended its goroutine") // stays if it does not return

@@ -10,6 +10,8 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/object"
+	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/tally"
 )
 
 // A Namespace has the objects of a registered type, one that embeds [Object].
@@ -165,12 +167,24 @@ type namespace struct {
 	replicas           *namespace    // of a group
 	presence           Presence      // of an object or a group; Every has its default
 
-	gaps atomic.Uint64 // reported to clients; see HistoryStats
+	counts typeCounts
 
 	connects bool // requests open a WebSocket if the type has no Receive
 
 	// whether the type has these handlers
 	clusterizes, gateway, gossips, receives, onError, onClose, onPresence bool
+}
+
+// typeCounts is what a type counts besides what its objects do. It is safe for
+// concurrent use.
+type typeCounts struct {
+	opened        atomic.Uint64
+	sockets       atomic.Int64 // open
+	closed        tally.Codes
+	refused       tally.Codes
+	identified    [roster.Ways]atomic.Uint64
+	full          atomic.Uint64
+	resumed, gaps atomic.Uint64
 }
 
 // namespaceOf returns the namespace of a class.

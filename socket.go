@@ -383,4 +383,4 @@ func (s *Socket) reader() history.Reader {
 }
 
 // countGap counts a gap that is reported to the client.
-func (s *Socket) countGap() { s.obj.sessionOwner().ns.gaps.Add(1) }
+func (s *Socket) countGap() { s.obj.sessionOwner().ns.counts.gaps.Add(1) }

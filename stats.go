@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -28,22 +29,6 @@ type Stats struct {
 	Turns     TurnStats
 	Alarms    AlarmStats
 	Store     StoreStats
-}
-
-// StoreStats is the state of the store.
-type StoreStats struct {
-	Commits  uint64        // number of transactions
-	Syncs    uint64        // each sync makes many transactions durable
-	SyncTime time.Duration // total duration of syncs
-	Unsynced int           // bytes committed and not yet durable
-	// Waiting is the number of transactions of ended turns that wait for
-	// earlier transactions to become durable before they are stored.
-	Waiting int
-	Disk    uint64 // bytes that the data directory takes on its volume, as reported by du
-	Memory  uint64 // bytes in memory: data read, and data not yet written to its place on disk
-	// Err is the reason why nothing can be stored at present: [ErrStoreFull],
-	// [ErrStoreStalled] or [ErrStoreFailed]. It is nil if all is well.
-	Err error
 }
 
 // HistoryStats is a snapshot of the histories of all objects, or groups, of a
@@ -106,19 +91,6 @@ type TurnStats struct {
 	Longest time.Duration // the longest wait
 }
 
-// AlarmStats counts runs of OnAlarm. The number of alarms that are set is not
-// known, since they may belong to any number of objects that are not in memory.
-type AlarmStats struct {
-	Running int    // runs in progress, including those waiting for the turn of their object
-	Runs    uint64 // runs begun
-	Retries uint64 // retries scheduled after a failed run
-	Failed  uint64 // alarms that have failed for good
-}
-
-func (s AlarmStats) add(o AlarmStats) AlarmStats {
-	return AlarmStats{s.Running + o.Running, s.Runs + o.Runs, s.Retries + o.Retries, s.Failed + o.Failed}
-}
-
 func (t *Traffic) add(o Traffic) {
 	t.QueuedBytes += o.QueuedBytes
 	t.MessagesIn += o.MessagesIn
@@ -133,18 +105,13 @@ func (t *Traffic) add(o Traffic) {
 // Stats returns a snapshot. Its parts may be from different moments. Stats
 // visits every object and every socket, in small steps, so that no goroutine
 // has to wait long for it: call it every few seconds, not every millisecond.
-// Concurrent calls run one after the other.
+// Concurrent calls run one after the other. [Runtime.Totals] visits nothing.
 func (rt *Runtime) Stats() Stats {
 	var s Stats
 	if rt == nil || rt.host == nil {
 		return s
 	}
-	e := rt.host.Engine.Stats()
-	s.Store = StoreStats{
-		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
-		Waiting: e.Waiting, Disk: e.Disk, Memory: e.Memory, Err: rt.host.Engine.Writable(),
-	}
-	s.HeldBytes = rt.held.Load()
+	s.HeldBytes, s.Store = rt.held.Load(), rt.storeStats()
 	t := rt.beginTour(&s)
 	var turns turn.Stats
 	for _, c := range rt.host.Classes() {
@@ -167,7 +134,7 @@ func (rt *Runtime) Stats() Stats {
 			s.add(traffic)
 		}
 		ns := namespaceOf(c)
-		if kept.Gaps = ns.gaps.Load(); ns.history.on() || kept.Sessions > 0 {
+		if kept.Gaps = ns.counts.gaps.Load(); ns.history.on() || kept.Sessions > 0 {
 			if s.Histories == nil {
 				s.Histories = make(map[string]HistoryStats)
 			}
@@ -266,6 +233,40 @@ func (rt *Runtime) Objects() iter.Seq[LiveObject] {
 			}
 		}
 	}
+}
+
+// SlowSocket describes an open socket that has yet to send something to its
+// client.
+type SlowSocket struct {
+	Object      ObjectInfo // whose socket it is
+	ID, UID     string
+	QueuedBytes int  // waiting to be sent
+	Behind      bool // it is sent from the history what it has missed
+}
+
+// SlowSockets returns the open sockets with the most bytes waiting to be sent,
+// at most n, the slowest first. Sockets for which nothing waits are left out.
+// Like [Runtime.Stats] it visits every socket.
+func (rt *Runtime) SlowSockets(n int) []SlowSocket {
+	if rt == nil || rt.host == nil || n <= 0 {
+		return nil
+	}
+	var all []SlowSocket
+	for _, o := range rt.objects() {
+		for c := range o.conns() {
+			slow := SlowSocket{QueuedBytes: c.Stats().QueuedBytes, Behind: c.Behind()}
+			if slow.QueuedBytes == 0 && !slow.Behind {
+				continue
+			}
+			s := c.Data.(*Socket)
+			slow.Object, slow.ID, slow.UID = o.info(), s.ID(), s.UID()
+			all = append(all, slow)
+		}
+	}
+	slices.SortFunc(all, func(a, b SlowSocket) int {
+		return cmp.Or(cmp.Compare(b.QueuedBytes, a.QueuedBytes), cmp.Compare(a.ID, b.ID))
+	})
+	return all[:min(n, len(all))]
 }
 
 // replicas returns the state of each replica.

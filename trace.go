@@ -84,6 +84,9 @@ const (
 // String returns the name of the handler.
 func (k EventKind) String() string { return object.EventKind(k).String() }
 
+// MarshalText returns the name of the handler.
+func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // hooks returns the hooks as package object calls them.
 func (t *Trace) hooks() (h object.Trace) {
 	if t.ObjectStarted != nil {

@@ -74,7 +74,11 @@ func v1Of(r *http.Request) (*v1Request, error) {
 // greet sends hello. from is the position after which the client gets all
 // messages.
 func (s *Socket) greet(v1 *v1Request, from wire.Packed, gap GapReason) {
-	if gap != "" && gap != GapFirst {
+	switch gap {
+	case "":
+		s.obj.sessionOwner().ns.counts.resumed.Add(1)
+	case GapFirst:
+	default:
 		s.countGap()
 	}
 	s.mu.Lock()

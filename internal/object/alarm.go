@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godurable/dog/internal/schedule"
 	"github.com/godurable/dog/internal/store"
@@ -61,6 +62,7 @@ func (r *alarmRun) handle(ctx context.Context, v any) error {
 	r.alarm = alarm
 	r.obj.alarm.Store(alarm.Serial)
 	r.class.schedule.Count(func(stats *schedule.Stats) { stats.Runs++ })
+	r.class.counts.late.Add(r.class.host.WallClock().Sub(time.Unix(0, alarm.At)))
 	if err := r.class.OnAlarm(ctx, v, alarm); err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ type Class struct {
 	host      *Host              // fixed
 	schedule  *schedule.Schedule // of its alarms. fixed
 	scheduled sync.Once          // to run them
+	counts    counts
 
 	mu      sync.Mutex
 	objects map[ID]*Object // in memory. guarded by mu

@@ -113,7 +113,11 @@ func within(caller context.Context, e *turn.Event, v any, handle Work) error {
 // protect runs a handler, commits its writes, and turns a panic into a reset.
 // It ends the event if the handling ends it, or if the life has been reset.
 func (life *Life) protect(e *turn.Event, h *handling, handle Work) (err error) {
-	began := life.obj.host().Clock()
+	var began time.Time
+	commits := uint64(0)
+	if !h.queued.IsZero() {
+		began, commits = time.Now(), life.Tx.Commits()
+	}
 	returned := false
 	defer func() {
 		if h.answers { // also after a panic
@@ -127,6 +131,10 @@ func (life *Life) protect(e *turn.Event, h *handling, handle Work) (err error) {
 			if failed := life.settle(err); failed != nil {
 				err = failed
 			}
+		}
+		life.count(h.kind, err)
+		if !began.IsZero() {
+			life.time(h, began, commits)
 		}
 		ends := h.ends || life.turn.Closed() != nil
 		if life.obj.host().Trace.EventDone != nil {
@@ -209,6 +217,10 @@ func (life *Life) close(e *turn.Event, err error, failed int32) (hook *hookqueue
 		return nil, first
 	}
 	life.ended = err
+	o.Class.counts.resets.Add(1)
+	if life.phase.Load() == isStarted {
+		o.Class.counts.awake.Add(-1)
+	}
 	hook = o.traceReset(e, err)
 	v := &verdict{known: make(chan struct{})}
 	life.verdict = v

@@ -63,6 +63,8 @@ type Object struct {
 	Gate  *gate.Gate // of its output
 	peers Peers
 
+	events *stripe // of Class.counts. fixed
+
 	strict  bool         // Config.CheckTurns. fixed
 	leaving atomic.Bool  // OnStop runs, and the life is dropped after it
 	fresh   atomic.Bool  // created for an event that is not queued yet; must not be dropped before
@@ -85,6 +87,7 @@ type Object struct {
 func (o *Object) Init(c *Class, id ID, name string, peers Peers) {
 	o.Class, o.ID, o.Name, o.peers = c, id, name, peers
 	o.strict = c.host.CheckTurns
+	o.events = c.counts.stripe(id)
 	o.Gate = gate.New(c.host.Engine, o.lost)
 }
 
@@ -272,7 +275,7 @@ func (o *Object) Deliver(wait context.Context, from *turn.Origin, kind EventKind
 
 // deliver is Deliver for a handling, whose time queued it sets.
 func (o *Object) deliver(wait context.Context, from *turn.Origin, h *handling, handle Work) error {
-	h.queued = o.host().Clock()
+	h.queued = o.Clock()
 	life, ticket, err := o.queue(from)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (life *Life) Begin(wait context.Context, ticket turn.Ticket) (e *turn.Event
 func (life *Life) start(e *turn.Event) error {
 	o := life.obj
 	h, c := o.host(), o.Class
-	began := h.Clock()
+	began := o.Clock()
 	if d := h.StartTimeout; d > 0 && c.OnStart != nil {
 		h.Work.Add()
 		timer := time.AfterFunc(d, func() {

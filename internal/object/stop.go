@@ -181,7 +181,7 @@ func (o *Object) hibernate(now time.Time) {
 // stop runs OnStop as the last event of a life, in the turn that the ticket
 // has taken, and ends the life.
 func (o *Object) stop(life *Life, ticket turn.Ticket, reason StopReason) {
-	began := o.host().Clock()
+	began := o.Clock()
 	e, err := ticket.Redeem(o.host().Ctx) // does not wait
 	if err != nil {
 		return

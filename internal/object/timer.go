@@ -108,7 +108,7 @@ func (t *Timer) due() bool {
 func (t *Timer) run() error {
 	life := t.life
 	h := life.obj.host()
-	began := h.Clock()
+	began := life.obj.Clock()
 	ticket, err := life.turn.Queue(turn.Origin{Limit: h.MaxWaiting})
 	if err != nil {
 		return t.silence(err)

@@ -63,14 +63,6 @@ func (k EventKind) String() string {
 	return eventNames[k]
 }
 
-// Clock returns the time if a hook needs it, otherwise the zero time.
-func (h *Host) Clock() time.Time {
-	if h.Trace.EventDone == nil {
-		return time.Time{}
-	}
-	return time.Now()
-}
-
 // eventDone queues the EventDone hook, which must not be nil. It must be called
 // before an event gives up its turn, since that decides the order of hooks.
 // ends reports whether the event ends now or goes on. before is the call that
@@ -92,16 +84,20 @@ func (life *Life) eventDone(
 	return host.hooks.Add(o.ID, ends && !e.Pinned(), func() { host.Trace.EventDone(o, info) })
 }
 
-// traceStart queues the hook for the start of the object.
+// traceStart counts the start of the object and queues the hook for it.
 func (o *Object) traceStart() {
+	o.Class.counts.starts.Add(1)
+	o.Class.counts.awake.Add(1)
 	if h := o.host(); h.Trace.Started != nil {
 		h.hooks.Add(o.ID, false, func() { h.Trace.Started(o) })
 	}
 }
 
-// traceStop queues the hook for the orderly end of a life. Its callers cannot
-// wait for a hook.
+// traceStop counts the orderly end of a life and queues the hook for it. Its
+// callers cannot wait for a hook.
 func (o *Object) traceStop() {
+	o.Class.counts.stops.Add(1)
+	o.Class.counts.awake.Add(-1)
 	if h := o.host(); h.Trace.Stopped != nil {
 		h.hooks.Add(o.ID, false, func() { h.Trace.Stopped(o, nil) })
 	}

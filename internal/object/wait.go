@@ -167,7 +167,7 @@ func (life *Life) Go(ctx context.Context, f func(ctx context.Context) error) err
 	if err != nil {
 		return err
 	}
-	began := h.Clock()
+	began := life.obj.Clock()
 	h.Work.Spawn(func() {
 		e, err := ticket.Redeem(life.ctx)
 		if err == nil {

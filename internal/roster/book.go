@@ -90,6 +90,7 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	hash := b.hash(rid)
 	e := b.ids.find(hash, rid)
 	var r *Replica[R, S]
+	way := Known
 	var h *hold[R, S]
 	if b.c.Hold {
 		h = b.holds.counted(rid)
@@ -97,7 +98,7 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 	if h != nil {
 		r = h.replica
 	} else {
-		r = b.choose(e, hash, now)
+		r, way = b.choose(e, hash, now)
 	}
 	switch {
 	case r != nil:
@@ -105,7 +106,7 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 			e = b.ids.add(hash, rid)
 		}
 		p := b.give(r, e, h)
-		p.state, p.since = reserved, now
+		p.state, p.since, p.way = reserved, now, way
 		r.reserved++
 		b.reserved.Push(&p.hook)
 		return p, nil
@@ -118,22 +119,22 @@ func (b *Book[R, S]) Reserve(rid string, now Time) (*Place[R, S], error) {
 
 // choose returns the replica for a uid without a held place, or nil if no
 // replica is open to it. e is the entry of the id, or nil.
-func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) *Replica[R, S] {
+func (b *Book[R, S]) choose(e *entry[R, S], hash uint64, now Time) (*Replica[R, S], Way) {
 	next := b.newcomers()
 	if next == 0 && b.locked.bottom() == nil {
-		return nil
+		return nil, Newcomer
 	}
 	if e != nil {
 		if r := e.least(b.c.Limit); r != nil {
-			return r
+			return r, Known
 		}
 	}
 	if on, ok := b.lingers.get(hash, now); ok {
 		if r := b.numbers.get(on.number); r != nil && r.ref == on && r.open(b.c.Limit) {
-			return r
+			return r, Lingering
 		}
 	}
-	return b.numbers.get(next)
+	return b.numbers.get(next), Newcomer
 }
 
 // newcomers returns the number of the replica for an id that is on no replica,

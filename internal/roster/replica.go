@@ -60,9 +60,25 @@ type Place[R, S any] struct {
 	replica *Replica[R, S] // fixed
 	since   Time           // when it was reserved
 	state   state
+	way     Way
 	socket  S                      // while attached
 	hook    list.Node[Place[R, S]] // in Book.reserved while reserved, in entry.sockets while attached
 }
+
+// Way is why [Book.Reserve] chose a replica.
+type Way uint8
+
+// The ways.
+const (
+	Newcomer  Way = iota // newcomers go there
+	Lingering            // the id lingers there
+	Known                // the id has places there, or one is held for it
+	Ways                 // how many there are
+)
+
+// Way returns why the replica was chosen. The place must be one that Reserve
+// returned.
+func (p *Place[R, S]) Way() Way { return p.way }
 
 type state uint8
 

@@ -47,6 +47,9 @@ type Stats struct {
 	Runs    uint64
 	Retries uint64
 	Failed  uint64
+	// Overdue is for how long the earliest alarm has been due that has not
+	// begun, as far as is known.
+	Overdue time.Duration
 }
 
 // A Run is a run of the earliest alarm of an object.
@@ -290,10 +293,14 @@ func (s *Schedule) Count(event func(*Stats)) {
 
 // Stats returns the counts of the runs.
 func (s *Schedule) Stats() Stats {
+	now := s.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats := s.stats
 	stats.Running = len(s.running)
+	if first, ok := s.queue.Min(); ok {
+		stats.Overdue = max(now.Sub(time.Unix(0, first.At)), 0)
+	}
 	return stats
 }
 

@@ -68,6 +68,8 @@ type Tx struct {
 	schema      *Schema   // nil until Start
 	checkSchema bool      // look up the schema's state before the next query
 	commits     uint64    // with changes
+	uses        uint64    // by Enter, since the last TakeUses
+	writes      uint64    // of these, by Write
 	unread      []*Unread
 	// undone is set when the open transaction is undone without a reset. nil if
 	// nothing asks for it.
@@ -87,6 +89,7 @@ func (t *Tx) Enter() error {
 		return turn.ErrOutside
 	}
 	t.use()
+	t.uses++
 	return nil
 }
 
@@ -110,7 +113,16 @@ func (t *Tx) Write() error {
 		t.Leave()
 		return err
 	}
+	t.writes++
 	return nil
+}
+
+// TakeUses returns how often the data has been used since the last call, and
+// how many of these uses were changes.
+func (t *Tx) TakeUses() (uses, writes uint64) {
+	uses, writes = t.uses, t.writes
+	t.uses, t.writes = 0, 0
+	return uses, writes
 }
 
 // Data returns the object's data. The caller must have entered, for a change

@@ -25,7 +25,7 @@ var lists = []string{
 
 // calledByOthers are methods that the standard library calls: their types are
 // used where they are.
-var calledByOthers = []string{"Error", "Is", "Unwrap", "String", "MarshalText", "UnmarshalText"}
+var calledByOthers = []string{"Error", "Is", "Unwrap", "String", "MarshalText", "UnmarshalText", "MarshalJSON"}
 
 // What no test and no example uses may work in no way that a user would want.
 func TestAPI_ExportedIdentifiersAreUsedByATestOrExample(t *testing.T) {

@@ -20,12 +20,12 @@ import (
 // zeros are pointers to the zero values of all exported types that are no
 // interfaces.
 var zeros = []any{
-	new(dog.Alarm), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Entry[[]byte]),
-	new(dog.EventInfo), new(dog.EventKind), new(dog.GapReason), new(dog.Group), new(dog.GroupOptions[fixture.Lobby]),
+	new(dog.Alarm), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Durations), new(dog.Entry[[]byte]),
+	new(dog.EventInfo), new(dog.EventKind), new(dog.EventTotals), new(dog.GapReason), new(dog.Group), new(dog.GroupOptions[fixture.Lobby]),
 	new(dog.GroupStats),
 	new(dog.GroupStub[fixture.Lobby, fixture.Room]), new(dog.Groups[fixture.Lobby, fixture.Room]),
 	new(dog.History), new(dog.HistoryOptions), new(dog.HistoryPage), new(dog.HistoryStats),
-	new(dog.ID), new(dog.KeptMessage),
+	new(dog.ID), new(dog.IdentifyTotals), new(dog.KeptMessage),
 	new(dog.Kind), new(dog.ListOptions),
 	new(dog.LiveObject), new(dog.Map[int]), new(dog.Member), new(dog.Message), new(dog.MessageType),
 	new(dog.Migration),
@@ -36,11 +36,11 @@ var zeros = []any{
 	new(dog.RegistrationError), new(dog.Replica), new(dog.ReplicaOptions[fixture.Room]), new(dog.ReplicaStats),
 	new(dog.Replicas[fixture.Room]), new(dog.Reply), new(dog.ResetError), new(dog.Resume), new(dog.Row),
 	new(dog.Runtime), new(dog.SQL),
-	new(dog.SQLResult), new(dog.Schema), new(dog.SchemaError), new(dog.SendOption), new(dog.SlowPolicy),
+	new(dog.SQLResult), new(dog.Schema), new(dog.SchemaError), new(dog.SendOption), new(dog.SlowPolicy), new(dog.SlowSocket),
 	new(dog.Socket), new(dog.SocketOptions), new(dog.Stats), new(dog.StatusError), new(dog.StopReason),
-	new(dog.Storage), new(dog.StoreStats), new(dog.Stub[fixture.Room]), new(dog.Timer), new(dog.Trace),
+	new(dog.Storage), new(dog.StoreStats), new(dog.Stub[fixture.Room]), new(dog.Timer), new(dog.Totals), new(dog.Trace),
 	new(dog.Traffic),
-	new(dog.TurnStats), new(dog.UsageError),
+	new(dog.TurnStats), new(dog.TypeTotals), new(dog.UsageError),
 }
 
 // sensible are the methods of zero values whose error is not that no runtime
@@ -50,6 +50,8 @@ var sensible = map[string]bool{
 	"SchemaError.Unwrap": true, "MigrationError.Unwrap": true, "StatusError.Unwrap": true,
 	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, // parse
 	"KeptMessage.Decode": true,
+	"Kind.MarshalText":   true, "EventKind.MarshalText": true, "StoreStats.MarshalJSON": true,
+	"Durations.MarshalJSON": true,
 }
 
 // exportedTypes returns the names of the exported types of the library that are

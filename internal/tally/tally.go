@@ -1,0 +1,92 @@
+// Package tally counts what happens often, on many goroutines at once: how long
+// things took, and how many had which code. Reading a tally holds nobody up. It
+// does not know what is counted.
+package tally
+
+import (
+	"maps"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	shortest = 6  // log2 of the bound of the first bucket, in nanoseconds
+	longest  = 42 // log2 of the bound from which on durations share the last one: 73 minutes
+	parts    = 4  // buckets for each power of two
+
+	// Buckets is the number of buckets of a [Histogram].
+	Buckets = (longest-shortest)*parts + 2
+)
+
+// A Histogram counts durations. Each power of two of nanoseconds has four
+// buckets, so that a bound is at most a quarter above the duration. The zero
+// value is empty. It is safe for concurrent use.
+type Histogram struct {
+	sum    atomic.Int64
+	counts [Buckets]atomic.Uint64
+}
+
+// Add counts a duration. Those below 0, which a clock that is set back makes,
+// count as 0.
+func (h *Histogram) Add(d time.Duration) {
+	d = max(d, 0)
+	h.counts[bucket(d)].Add(1)
+	h.sum.Add(int64(d))
+}
+
+// Read returns the sum of the durations and how many are in each bucket.
+func (h *Histogram) Read() (sum time.Duration, counts [Buckets]uint64) {
+	for i := range counts {
+		counts[i] = h.counts[i].Load()
+	}
+	return time.Duration(h.sum.Load()), counts
+}
+
+// bucket returns the number of the bucket of a duration, which is not below 0.
+func bucket(d time.Duration) int {
+	octave := bits.Len64(uint64(d)) - 1 // of d
+	switch {
+	case octave < shortest:
+		return 0
+	case octave >= longest:
+		return Buckets - 1
+	}
+	part := int(d>>(octave-2)) & (parts - 1)
+	return (octave-shortest)*parts + part + 1
+}
+
+// Bound returns the duration below which those in a bucket and in all before it
+// are. The last bucket has none, and 0 is returned.
+func Bound(bucket int) time.Duration {
+	if bucket >= Buckets-1 {
+		return 0
+	}
+	octave := shortest + bucket/parts
+	return 1<<octave + time.Duration(bucket%parts)<<(octave-2)
+}
+
+// Codes counts how many had which code. The zero value is empty. It is safe for
+// concurrent use.
+type Codes struct {
+	mu     sync.Mutex
+	counts map[int]uint64 // guarded by mu
+}
+
+// Add counts one more with a code.
+func (c *Codes) Add(code int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts == nil {
+		c.counts = make(map[int]uint64)
+	}
+	c.counts[code]++
+}
+
+// Read returns how many had each code, nil if there are none.
+func (c *Codes) Read() map[int]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.counts)
+}

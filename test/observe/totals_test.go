@@ -1,0 +1,385 @@
+package observe_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/test/internal/fixture"
+)
+
+// A depot is an object that does everything that is counted.
+type depot struct{ dog.Object }
+
+// Receive refuses whoever has no name, and connects everybody else.
+func (d *depot) Receive(w http.ResponseWriter, r *http.Request) error {
+	if r.FormValue("u") == "" {
+		return &dog.StatusError{Status: http.StatusUnauthorized, Text: "who are you?"}
+	}
+	_, err := d.Connect(w, r, &dog.SocketOptions{UID: r.FormValue("u")})
+	return err
+}
+
+func (d *depot) OnAlarm(context.Context, dog.Alarm) error {
+	return dog.Put(d.Storage(), "rang", true)
+}
+
+// Work takes a second, and stores n keys after it has read as many.
+func (d *depot) Work(_ context.Context, n int) error {
+	time.Sleep(time.Second)
+	for range n {
+		if _, _, err := dog.Get[int](d.Storage(), "n"); err != nil {
+			return err
+		}
+		if err := dog.Put(d.Storage(), "n", n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *depot) SetAlarm(_ context.Context, after time.Duration) error {
+	return d.Storage().Alarms().Set(time.Now().Add(after))
+}
+
+func (d *depot) Fail(context.Context) error { return errors.New("on purpose") }
+
+func (d *depot) Panic(context.Context) error { panic("on purpose") }
+
+// totalsOf returns the totals of a type.
+func totalsOf(t *testing.T, rt *dog.Runtime, name string) dog.TypeTotals {
+	t.Helper()
+	for _, all := range rt.Totals().Types {
+		if all.Name == name {
+			return all
+		}
+	}
+	require.Fail(t, "no such type", name)
+	return dog.TypeTotals{}
+}
+
+// newDepots registers depots in a runtime that times every event.
+func newDepots(t *testing.T) (*dog.Runtime, *dog.Namespace[depot]) {
+	t.Helper()
+	rt := dogtest.New(t, dog.Options{
+		Store: dogtest.NewDisk(t), EvictAfter: time.Minute,
+		Trace: &dog.Trace{EventDone: func(dog.EventInfo) {}},
+	})
+	depots, err := dog.RegisterObject[depot](rt, "depot", nil)
+	require.NoError(t, err)
+	return rt, depots
+}
+
+func TestTotals_CountTheLivesOfObjects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, depots := newDepots(t)
+		lives := func() [5]int {
+			n := totalsOf(t, rt, "depot")
+			return [5]int{n.Objects, n.Awake, int(n.Starts), int(n.Stops), int(n.Resets)}
+		}
+		require.Zero(t, lives())
+		for _, name := range []string{"a", "b"} {
+			require.Error(t, dog.CallErr0(t.Context(), depots.Named(name), (*depot).Fail))
+		}
+		require.Equal(t, [5]int{2, 2, 2, 0, 0}, lives())
+		require.Error(t, dog.CallErr0(t.Context(), depots.Named("a"), (*depot).Panic))
+		require.Equal(t, [5]int{2, 1, 2, 0, 1}, lives(), "a has no life before its next event")
+		require.Error(t, dog.CallErr0(t.Context(), depots.Named("a"), (*depot).Fail))
+		require.Equal(t, [5]int{2, 2, 3, 0, 1}, lives())
+		time.Sleep(3 * time.Minute)
+		require.Equal(t, [5]int{0, 0, 3, 2, 1}, lives(), "they are evicted")
+	})
+}
+
+func TestTotals_CountAStartThatFailsAsAReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
+			Start: func(context.Context, fixture.Owner) error { return errors.New("on purpose") },
+		})
+		v.Server.TryDial("/?u=ada", dogtest.DialOptions{})
+		synctest.Wait() // the handler ends after those who wait for it have heard
+		n := totalsOf(t, v.Runtime, "owners")
+		require.Zero(t, n.Starts)
+		require.Zero(t, n.Awake)
+		require.EqualValues(t, 1, n.Resets)
+		require.Equal(t, dog.EventTotals{Done: 1, Failed: 1}, n.Events[dog.EventStart])
+	})
+}
+
+func TestTotals_CountEventsByKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, depots := newDepots(t)
+		ctx, stub := t.Context(), depots.Named("a")
+		require.NoError(t, dog.CallErr(ctx, stub, (*depot).Work, 0))
+		require.Error(t, dog.CallErr0(ctx, stub, (*depot).Fail))
+		require.Error(t, dog.CallErr0(ctx, stub, (*depot).Panic))
+		require.NoError(t, dog.CallErr(ctx, stub, (*depot).SetAlarm, time.Second))
+		time.Sleep(2 * time.Second)
+		require.Equal(t, map[dog.EventKind]dog.EventTotals{
+			dog.EventStart: {Done: 2},
+			dog.EventCall:  {Done: 4, Failed: 2},
+			dog.EventAlarm: {Done: 1},
+		}, totalsOf(t, rt, "depot").Events)
+	})
+}
+
+func TestTotals_CountUsesOfStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, depots := newDepots(t)
+		before := rt.Totals().Store.Commits
+		require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 3))
+		n := totalsOf(t, rt, "depot")
+		require.EqualValues(t, 3, n.Reads)
+		require.EqualValues(t, 3, n.Writes)
+		require.EqualValues(t, 1, rt.Totals().Store.Commits-before)
+		require.Zero(t, rt.Totals().HeldBytes)
+	})
+}
+
+func TestTotals_TimeEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, depots := newDepots(t)
+		ctx, stub := t.Context(), depots.Named("a")
+		for range 3 { // they wait 0, 1 and 2 seconds
+			go func() { _ = dog.CallErr(ctx, stub, (*depot).Work, 1) }()
+		}
+		time.Sleep(time.Minute)
+		n := totalsOf(t, rt, "depot")
+		require.EqualValues(t, 4, n.Wait.Count, "with the start")
+		require.Equal(t, 3*time.Second, n.Wait.Sum)
+		require.Equal(t, 3*time.Second, n.Run.Sum)
+		require.EqualValues(t, 3, n.Durable.Count)
+		require.InEpsilon(t, 2*time.Second, n.Wait.Quantile(1), 0.25)
+		require.InEpsilon(t, time.Second, n.Run.Quantile(0.5), 0.25)
+		require.Less(t, n.Run.Quantile(0.25), time.Microsecond, "the start")
+	})
+}
+
+// Without a hook, one event in 128 or so is timed.
+func TestTotals_TimeSomeEventsWithoutATrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, cells := fixture.NewObjects(t, dog.Options{})
+		for range 10_000 {
+			require.NoError(t, dog.CallErr0(t.Context(), cells.Named("a"), (*fixture.Object).Nothing))
+		}
+		n := totalsOf(t, rt, "cell")
+		require.EqualValues(t, 10_000, n.Events[dog.EventCall].Done)
+		require.EqualValues(t, 10_000/128, n.Run.Count)
+	})
+}
+
+// Also if each object has only one event.
+func TestTotals_TimeSomeEventsOfManyObjects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, cells := fixture.NewObjects(t, dog.Options{})
+		for i := range 10_000 {
+			require.NoError(t, dog.CallErr0(t.Context(), cells.Named(strconv.Itoa(i)), (*fixture.Object).Nothing))
+		}
+		require.InDelta(t, 2*10_000/128, totalsOf(t, rt, "cell").Run.Count, 40, "calls and starts")
+	})
+}
+
+func TestTotals_SayHowLateAlarmsRan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, depots := newDepots(t)
+		ctx, stub := t.Context(), depots.Named("a")
+		require.NoError(t, dog.CallErr(ctx, stub, (*depot).SetAlarm, 500*time.Millisecond))
+		require.NoError(t, dog.CallErr(ctx, stub, (*depot).Work, 0), "keeps the turn for a second")
+		time.Sleep(time.Second)
+		n := totalsOf(t, rt, "depot")
+		require.Equal(t, 500*time.Millisecond, n.Late.Sum)
+		require.EqualValues(t, 1, n.Late.Count)
+		require.Equal(t, dog.AlarmStats{Runs: 1}, n.Alarms)
+	})
+}
+
+func TestTotals_SayForHowLongAlarmsHaveWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := dogtest.NewDisk(t)
+		rt := dogtest.New(t, dog.Options{Store: disk})
+		depots, err := dog.RegisterObject[depot](rt, "depot", nil)
+		require.NoError(t, err)
+		overdue := func() time.Duration { return totalsOf(t, rt, "depot").Alarms.Overdue }
+		require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).SetAlarm, time.Minute))
+		require.Zero(t, overdue(), "it is not due")
+		disk.Fill()
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, time.Minute, overdue())
+		require.Equal(t, time.Minute, rt.Stats().Alarms.Overdue)
+		disk.Free()
+		time.Sleep(10 * time.Second)
+		require.Zero(t, overdue())
+		require.EqualValues(t, 1, totalsOf(t, rt, "depot").Alarms.Runs)
+	})
+}
+
+func TestTotals_CountSocketsByTheirEnd(t *testing.T) {
+	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
+		v := fixture.NewOwners(t, kind, dog.Options{}, &fixture.OwnerHooks{})
+		ada, bob := v.Enter("ada"), v.Enter("bob")
+		v.Enter("eve")
+		ada.Close(1000, "")
+		bob.Vanish()
+		synctest.Wait()
+		n := totalsOf(t, v.Runtime, "owners")
+		require.Equal(t, 1, n.Sockets)
+		require.EqualValues(t, 3, n.Opened)
+		require.Equal(t, map[int]uint64{1000: 1, 1006: 1}, n.Closed)
+	})
+}
+
+func TestTotals_CountRefusalsByStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt, depots := newDepots(t)
+		srv := dogtest.Serve(t, depots.Named("a"))
+		_, _, err := srv.TryDial("/", dogtest.DialOptions{})
+		require.Error(t, err, "Receive refuses it")
+		depots.Named("a").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/?u=ada", nil))
+		depots.Named("").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		srv.Dial("/?u=ada")
+		require.Equal(t, map[int]uint64{
+			http.StatusUnauthorized:    1,
+			http.StatusUpgradeRequired: 1, // an ordinary request
+			http.StatusBadRequest:      1, // no name
+		}, totalsOf(t, rt, "depot").Refused)
+	})
+}
+
+func TestTotals_SayWhereIdentifySentClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{})
+		bells, err := dog.RegisterReplica[bell](rt, "bell", nil)
+		require.NoError(t, err)
+		groups, err := dog.RegisterGroup(rt, "group", bells, &dog.GroupOptions[dog.Group]{Limit: 2, MaxReplicas: 1})
+		require.NoError(t, err)
+		srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			stub, err := groups.Named("main").Identify(r.Context(), r.FormValue("u"))
+			if err != nil {
+				dog.WriteError(w, err)
+				return
+			}
+			stub.ServeHTTP(w, r)
+		}))
+		ada := srv.Dial("/?u=ada")
+		srv.Dial("/?u=ada")
+		_, _, err = srv.TryDial("/?u=bob", dogtest.DialOptions{})
+		require.Error(t, err)
+		n := totalsOf(t, rt, "group")
+		require.Equal(t, dog.KindGroup, n.Kind)
+		require.Equal(t, dog.IdentifyTotals{New: 1, Known: 1, Full: 1}, n.Identified)
+
+		ada.Close(1000, "")
+		synctest.Wait()
+		srv.Dial("/?u=bob")
+		require.Equal(t, dog.IdentifyTotals{New: 2, Known: 1, Full: 1}, totalsOf(t, rt, "group").Identified)
+	})
+}
+
+func TestTotals_CountClientsThatReturnToTheirReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := fixture.NewRooms(t, 1, &fixture.Hooks{})
+		h.Join("ada").Close(1000, "")
+		synctest.Wait()
+		h.Join("ada")
+		for _, n := range h.Runtime.Totals().Types {
+			if n.Kind == dog.KindGroup {
+				require.Equal(t, dog.IdentifyTotals{New: 1, Returned: 1}, n.Identified)
+			}
+		}
+	})
+}
+
+func TestTotals_CountClientsThatCameBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
+			History: dog.HistoryOptions{Count: 10},
+		})
+		v1 := dogtest.DialOptions{Subprotocols: []string{"dog.v1"}}
+		var hello struct{ Pos string }
+		first := v.Server.DialWith("/?u=ada", v1).Receive()
+		require.NoError(t, json.Unmarshal(first.Data[1:], &hello))
+		v.Server.DialWith("/?u=ada&after="+hello.Pos, v1)
+		v.Server.DialWith("/?u=ada&after=k3f7q2ab7c2d-a1", v1)
+		n := totalsOf(t, v.Runtime, "owners")
+		require.EqualValues(t, 1, n.Resumed)
+		require.EqualValues(t, 1, n.Gaps)
+	})
+}
+
+// expvar and programs of others read them.
+func TestTotals_HaveAJSONForm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := dogtest.NewDisk(t)
+		rt := dogtest.New(t, dog.Options{Store: disk, Trace: &dog.Trace{EventDone: func(dog.EventInfo) {}}})
+		depots, err := dog.RegisterObject[depot](rt, "depot", nil)
+		require.NoError(t, err)
+		require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 0))
+		disk.Fill()
+		require.ErrorIs(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 1), dog.ErrStoreFull)
+		text, err := json.Marshal(rt.Totals())
+		require.NoError(t, err)
+		var read struct {
+			Types []struct {
+				Name, Kind string
+				Events     map[string]dog.EventTotals
+				Run        struct {
+					Count         int
+					Sum, P50, P95 time.Duration
+				}
+			}
+			Store struct{ Err string }
+		}
+		require.NoError(t, json.Unmarshal(text, &read))
+		require.Equal(t, "depot", read.Types[0].Name)
+		require.Equal(t, "Object", read.Types[0].Kind)
+		require.EqualValues(t, 2, read.Types[0].Events["Call"].Done)
+		require.Equal(t, 3, read.Types[0].Run.Count)
+		require.Equal(t, 2*time.Second, read.Types[0].Run.Sum)
+		require.InEpsilon(t, time.Second, read.Types[0].Run.P95, 0.25)
+		require.Contains(t, read.Store.Err, "full")
+	})
+}
+
+func TestTotals_OfARuntimeThatIsNoneAreEmpty(t *testing.T) {
+	var none *dog.Runtime
+	require.Zero(t, none.Totals())
+	require.Zero(t, new(dog.Runtime).Totals())
+}
+
+func TestDurations(t *testing.T) {
+	var none dog.Durations
+	require.Zero(t, none.Quantile(0.5))
+	synctest.Test(t, func(t *testing.T) {
+		rt, depots := newDepots(t)
+		work := func() dog.Durations {
+			require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 0))
+			return totalsOf(t, rt, "depot").Run
+		}
+		before := work()
+		since := work().Sub(before)
+		require.EqualValues(t, 1, since.Count)
+		require.Equal(t, time.Second, since.Sum)
+		last, count := time.Duration(0), uint64(0)
+		for bound, below := range since.Buckets() {
+			require.Greater(t, bound, last)
+			require.GreaterOrEqual(t, below, count)
+			if count == 0 && below == 1 {
+				require.Less(t, last, bound)
+				require.LessOrEqual(t, last, time.Second)
+				require.Greater(t, bound, time.Second)
+			}
+			last, count = bound, below
+		}
+		require.EqualValues(t, 1, count)
+	})
+}

@@ -1,0 +1,241 @@
+package dog
+
+import (
+	"cmp"
+	"encoding/json"
+	"iter"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/godurable/dog/internal/roster"
+	"github.com/godurable/dog/internal/tally"
+)
+
+// Totals is what a runtime has counted since [New], by type, and the state of
+// its types and its store.
+type Totals struct {
+	Types     []TypeTotals // of each registered type, in the order of their names
+	HeldBytes int64        // see [Stats]
+	Store     StoreStats
+}
+
+// TypeTotals are the totals of a type. A group and its replicas are two types.
+type TypeTotals struct {
+	Name string // under which it is registered
+	Kind Kind
+
+	Objects int // now in memory, or with open sockets
+	Awake   int // of these, those that have started and do not hibernate
+	Starts  uint64
+	Stops   uint64 // of idle objects, and at Shutdown
+	Resets  uint64 // with those of starts that failed
+
+	Events map[EventKind]EventTotals // without the kinds that have not occurred
+	Reads  uint64                    // of keys, alarms and rows, by handlers that have returned
+	Writes uint64                    // the same
+	Alarms AlarmStats
+
+	Sockets int            // now open
+	Opened  uint64         // sockets, since New
+	Closed  map[int]uint64 // sockets, by CloseError.Code
+	// Refused has the requests that the library has answered with an error, by
+	// status. These include the errors that Receive and Identify return.
+	Refused map[int]uint64
+
+	Identified IdentifyTotals // of a group
+
+	Resumed uint64 // clients of dog.v1 that came back and had missed nothing for good
+	Gaps    uint64 // that clients of dog.v1 were told of, without those of new clients
+
+	// The times of about one event in 128, or of all if there is a
+	// Trace.EventDone. Wait is that for the turn, and for the start of the
+	// object if the event was its first. Run is that of the handler, with its
+	// waits. Durable is from the end of a handler that has written something
+	// until that is durable and what the handler has sent is on its way.
+	Wait, Run, Durable Durations
+	// Late is how long after their time alarms ran.
+	Late Durations
+}
+
+// EventTotals counts the events of a kind.
+type EventTotals struct {
+	Done   uint64 // whose handler has returned
+	Failed uint64 // of these, with an error
+}
+
+// IdentifyTotals counts what became of calls of Identify and of requests that
+// came through a Gateway.
+type IdentifyTotals struct {
+	Known    uint64 // went to the replica that has connections of the uid, or holds a place for it
+	Returned uint64 // went to the replica that had connections of the uid shortly before
+	New      uint64 // went to the replica that newcomers go to
+	Full     uint64 // failed with ErrGroupFull
+}
+
+// Totals returns what the runtime has counted. Other than [Runtime.Stats] it
+// visits no objects and no sockets, so it takes some microseconds for each type
+// and may be called every second. Its parts may be from different moments.
+// Package expvar publishes it in one line:
+//
+//	expvar.Publish("dog", expvar.Func(func() any { return rt.Totals() }))
+func (rt *Runtime) Totals() Totals {
+	var t Totals
+	if rt == nil || rt.host == nil {
+		return t
+	}
+	t.HeldBytes, t.Store = rt.held.Load(), rt.storeStats()
+	for _, c := range rt.host.Classes() {
+		t.Types = append(t.Types, namespaceOf(c).totals())
+	}
+	slices.SortFunc(t.Types, func(a, b TypeTotals) int { return cmp.Compare(a.Name, b.Name) })
+	return t
+}
+
+func (ns *namespace) totals() TypeTotals {
+	n := ns.Counts()
+	t := TypeTotals{
+		Name: ns.Name, Kind: ns.kind,
+		Objects: ns.Len(), Awake: n.Awake, Starts: n.Starts, Stops: n.Stops, Resets: n.Resets,
+		Events: make(map[EventKind]EventTotals), Reads: n.Uses - n.Writes, Writes: n.Writes,
+		Alarms:  AlarmStats(ns.AlarmStats()),
+		Sockets: int(ns.counts.sockets.Load()), Opened: ns.counts.opened.Load(),
+		Closed: ns.counts.closed.Read(), Refused: ns.counts.refused.Read(),
+		Identified: IdentifyTotals{
+			Known:    ns.counts.identified[roster.Known].Load(),
+			Returned: ns.counts.identified[roster.Lingering].Load(),
+			New:      ns.counts.identified[roster.Newcomer].Load(),
+			Full:     ns.counts.full.Load(),
+		},
+		Resumed: ns.counts.resumed.Load(), Gaps: ns.counts.gaps.Load(),
+		Wait: durationsOf(n.Wait), Run: durationsOf(n.Run), Durable: durationsOf(n.Durable), Late: durationsOf(n.Late),
+	}
+	for kind, e := range n.Events {
+		if e.Done > 0 {
+			t.Events[EventKind(kind)] = EventTotals(e)
+		}
+	}
+	return t
+}
+
+// Durations is a histogram of durations. Its bounds are a fifth apart, and
+// those of the durations that are counted reach from 64 ns to 73 minutes.
+type Durations struct {
+	Count uint64
+	Sum   time.Duration
+
+	counts [tally.Buckets]uint64
+}
+
+func durationsOf(h *tally.Histogram) (d Durations) {
+	d.Sum, d.counts = h.Read()
+	for _, n := range d.counts {
+		d.Count += n
+	}
+	return d
+}
+
+// MarshalJSON writes the count, the sum and three quantiles, in nanoseconds.
+func (d Durations) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"Count": d.Count, "Sum": d.Sum, "P50": d.Quantile(0.5), "P95": d.Quantile(0.95), "P99": d.Quantile(0.99),
+	})
+}
+
+// Buckets yields the upper bounds of the buckets in ascending order, each with
+// the number of durations below it. Durations above the last bound are in Count
+// alone.
+func (d Durations) Buckets() iter.Seq2[time.Duration, uint64] {
+	return func(yield func(time.Duration, uint64) bool) {
+		below := uint64(0)
+		for i, n := range d.counts[:tally.Buckets-1] {
+			below += n
+			if !yield(tally.Bound(i), below) {
+				return
+			}
+		}
+	}
+}
+
+// Quantile returns a bound below which a part of the durations are, such as
+// 0.99 of them. It is at most a quarter above the exact one. It returns 0 if
+// there are no durations, and the greatest duration there is if the bound is
+// above the last bucket's.
+func (d Durations) Quantile(part float64) time.Duration {
+	if d.Count == 0 {
+		return 0
+	}
+	want := uint64(math.Ceil(min(max(part, 0), 1) * float64(d.Count)))
+	for bound, below := range d.Buckets() {
+		if below >= max(want, 1) {
+			return bound
+		}
+	}
+	return math.MaxInt64
+}
+
+// Sub returns the durations that were added since an earlier reading.
+func (d Durations) Sub(earlier Durations) Durations {
+	d.Count -= earlier.Count
+	d.Sum -= earlier.Sum
+	for i := range d.counts {
+		d.counts[i] -= earlier.counts[i]
+	}
+	return d
+}
+
+// AlarmStats counts runs of OnAlarm. The number of alarms that are set is not
+// known, since they may belong to any number of objects that are not in memory.
+type AlarmStats struct {
+	Running int    // runs in progress, including those waiting for the turn of their object
+	Runs    uint64 // runs begun
+	Retries uint64 // retries scheduled after a failed run
+	Failed  uint64 // alarms that have failed for good
+	// Overdue is for how long the earliest alarm has been due that has not
+	// begun. Alarms wait while 256 of their type run, and while the store
+	// cannot write. Those that fail and are tried again are not due meanwhile.
+	Overdue time.Duration
+}
+
+func (s AlarmStats) add(o AlarmStats) AlarmStats {
+	return AlarmStats{
+		s.Running + o.Running, s.Runs + o.Runs, s.Retries + o.Retries, s.Failed + o.Failed, max(s.Overdue, o.Overdue),
+	}
+}
+
+// StoreStats is the state of the store.
+type StoreStats struct {
+	Commits  uint64        // number of transactions
+	Syncs    uint64        // each sync makes many transactions durable
+	SyncTime time.Duration // total duration of syncs
+	Unsynced int           // bytes committed and not yet durable
+	// Waiting is the number of transactions of ended turns that wait for
+	// earlier transactions to become durable before they are stored.
+	Waiting int
+	Disk    uint64 // bytes that the data directory takes on its volume, as reported by du
+	Memory  uint64 // bytes in memory: data read, and data not yet written to its place on disk
+	// Err is the reason why nothing can be stored at present: [ErrStoreFull],
+	// [ErrStoreStalled] or [ErrStoreFailed]. It is nil if all is well.
+	Err error
+}
+
+// MarshalJSON writes the text of Err, or "".
+func (s StoreStats) MarshalJSON() ([]byte, error) {
+	type plain StoreStats
+	why := ""
+	if s.Err != nil {
+		why = s.Err.Error()
+	}
+	return json.Marshal(struct {
+		plain
+		Err string
+	}{plain(s), why})
+}
+
+func (rt *Runtime) storeStats() StoreStats {
+	e := rt.host.Engine.Stats()
+	return StoreStats{
+		Commits: e.Commits, Syncs: e.Syncs, SyncTime: e.SyncTime, Unsynced: e.Unsynced,
+		Waiting: e.Waiting, Disk: e.Disk, Memory: e.Memory, Err: rt.host.Engine.Writable(),
+	}
+}
