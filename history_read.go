@@ -219,10 +219,10 @@ func readPage(r *record.Record, after Position, uid string, limit int) HistoryPa
 // string, binary as {"$base64":"…"}. Stream-Next-Offset is the offset for the
 // next request. Stream-Up-To-Date: true means that no messages follow so far.
 //
-// As events, each array is a "data" event. A "control" event follows, which has
-// the next offset as its id. An EventSource that loses its connection sends it
-// as Last-Event-ID, which takes the place of the offset, and continues where it
-// was.
+// As events, each array is a "data" event. A "control" event follows with the
+// next offset, which is the id of both. An EventSource that loses its
+// connection sends it as Last-Event-ID, which takes the place of the offset,
+// and continues where it was.
 //
 // The status is 200, or
 //   - 204 if a long poll ends without messages,
