@@ -219,10 +219,10 @@ func readPage(r *record.Record, after Position, uid string, limit int) HistoryPa
 // string, binary as {"$base64":"…"}. Stream-Next-Offset is the offset for the
 // next request. Stream-Up-To-Date: true means that no messages follow so far.
 //
-// As events, each array is a "data" event. A "control" event follows, which has
-// the next offset as its id. An EventSource that loses its connection sends it
-// as Last-Event-ID, which takes the place of the offset, and continues where it
-// was.
+// As events, each array is a "data" event. A "control" event follows with the
+// next offset, which is the id of both. An EventSource that loses its
+// connection sends it as Last-Event-ID, which takes the place of the offset,
+// and continues where it was.
 //
 // The status is 200, or
 //   - 204 if a long poll ends without messages,
@@ -240,9 +240,14 @@ func readPage(r *record.Record, after Position, uid string, limit int) HistoryPa
 // 410.
 //
 // Live responses end when the client is gone and when Shutdown begins. A client
-// has Options.Sockets.WriteTimeout to take each part of a response. While a
-// client waits, the object or the group stays in memory. In a handler, with the
-// handler's context in the request, ServeHTTP gives up the turn, like [Await]:
+// has Options.Sockets.WriteTimeout (10 seconds) to take each 16 KiB of a
+// response, of which at most one part, of up to 64 KiB or a single larger
+// message, is in memory for it. How many clients read at once is not bounded:
+// MaxSockets of an object and Limit of a group count sockets only, and a client
+// that waits costs little more than its connection. A program that serves
+// strangers bounds their requests before ServeHTTP. While a client waits, the
+// object or the group stays in memory. In a handler, with the handler's context
+// in the request, ServeHTTP gives up the turn, like [Await]:
 //
 //	func (r *Room) Receive(w http.ResponseWriter, req *http.Request) error {
 //		if !dog.IsUpgrade(req) {

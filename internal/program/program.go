@@ -8,6 +8,7 @@ package program
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -62,6 +63,17 @@ func (l *tail) String() string {
 // the program's log is part of the test's.
 func Start(t testing.TB, data string) (cmd *exec.Cmd, addr string) {
 	t.Helper()
+	cmd, addr, err := TryStart(t, data)
+	if err != nil {
+		t.Fatalf("the program does not start: %v", err)
+	}
+	return cmd, addr
+}
+
+// TryStart is like [Start] for a program that may end before it prints its
+// first line, which is the error. Then it has been waited for.
+func TryStart(t testing.TB, data string) (cmd *exec.Cmd, addr string, err error) {
+	t.Helper()
 	cmd = exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), dataOf+"="+data)
 	log := new(tail)
@@ -84,12 +96,11 @@ func Start(t testing.TB, data string) (cmd *exec.Cmd, addr string) {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		_ = cmd.Wait()
-		t.Fatalf("the program does not start: %v\n%s", err, log.String())
+		return cmd, "", fmt.Errorf("it ended before its first line: %w: %w\n%s", err, cmd.Wait(), log.String())
 	}
 	_, addr, found := strings.Cut(strings.TrimSpace(line), "http://")
 	if !found {
 		t.Fatalf("the program's first line has no address: %s", line)
 	}
-	return cmd, addr
+	return cmd, addr, nil
 }

@@ -43,9 +43,11 @@ func (a *Array) Bytes() []byte {
 	return append(a.text, ']')
 }
 
-// AppendData appends an event with an array of messages. It never has more than
-// one event, whatever the array holds.
-func AppendData(b, array []byte) []byte {
+// AppendData appends an event with an array of messages, after which the
+// position of the reader is next. It never has more than one event, whatever
+// the array holds. Like [AppendControl] it gives the browser next, since the
+// connection may break between the two.
+func AppendData(b, array []byte, next string) []byte {
 	b = append(b, "event: data\n"...)
 	for len(array) > 0 {
 		line := array
@@ -60,11 +62,18 @@ func AppendData(b, array []byte) []byte {
 		b = append(b, line...)
 		b = append(b, '\n')
 	}
-	return append(b, '\n')
+	return appendID(b, next)
+}
+
+// appendID ends an event. A browser returns id when it connects again.
+func appendID(b []byte, id string) []byte {
+	b = append(b, "id: "...)
+	b = append(b, id...)
+	return append(b, "\n\n"...)
 }
 
 // AppendControl appends the event that follows data: the position of the reader
-// is now next. A browser returns next when it connects again.
+// is now next.
 func AppendControl(b []byte, next, cursor string, upToDate bool) []byte {
 	data, err := json.Marshal(struct {
 		Next     string `json:"streamNextOffset"`
@@ -76,9 +85,7 @@ func AppendControl(b []byte, next, cursor string, upToDate bool) []byte {
 	}
 	b = append(b, "event: control\ndata:"...)
 	b = append(b, data...)
-	b = append(b, "\nid: "...)
-	b = append(b, next...)
-	return append(b, "\n\n"...)
+	return appendID(append(b, '\n'), next)
 }
 
 // AppendRetry appends how long a browser waits before it connects again.

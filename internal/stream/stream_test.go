@@ -126,16 +126,17 @@ func FuzzArray(f *testing.F) {
 		a.Add(text, payload)
 		a.Add(true, []byte("2"))
 		array := a.Bytes()
-		event := stream.AppendControl(stream.AppendData(nil, array), "k3f7q2ab7c2d-c118", "7", true)
+		const next = "k3f7q2ab7c2d-c118"
+		event := stream.AppendControl(stream.AppendData(nil, array, next), next, "7", true)
 		var lines []string
 		for s := bufio.NewScanner(bytes.NewReader(event)); s.Scan(); {
 			require.NotContains(t, s.Text(), "\r")
 			lines = append(lines, s.Text())
 		}
-		end := len(lines) - 5
+		end := len(lines) - 6
 		require.Equal(t, []string{
-			"", "event: control", `data:{"streamNextOffset":"k3f7q2ab7c2d-c118","streamCursor":"7","upToDate":true}`,
-			"id: k3f7q2ab7c2d-c118", "",
+			"id: k3f7q2ab7c2d-c118", "", "event: control",
+			`data:{"streamNextOffset":"k3f7q2ab7c2d-c118","streamCursor":"7","upToDate":true}`, "id: k3f7q2ab7c2d-c118", "",
 		}, lines[end:])
 		require.Equal(t, "event: data", lines[0])
 		var data []string

@@ -45,7 +45,7 @@ func (h *response) events() error {
 		}
 		h.at = part.End
 		if part.Count > 0 {
-			b = stream.AppendData(b, arrayOf(part))
+			b = stream.AppendData(b, arrayOf(part), h.now.Place(h.at))
 		}
 		if part.Count > 0 || !upToDate { // the first time in any case
 			upToDate = !more

@@ -1,7 +1,13 @@
 package history_test
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -70,6 +77,68 @@ func TestEvents_ContinueAfterTheLastEvent(t *testing.T) {
 			r, _ := get(t, srv, path, "Last-Event-ID", id)
 			require.Equal(t, 410, r.StatusCode)
 		})
+}
+
+// An EventSource whose connection breaks after any byte of the response has
+// each message once in the end.
+func TestEvents_ContinueWhereverTheConnectionBreaks(t *testing.T) {
+	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
+		srv := serveHistory(t, v, nil)
+		const path = "/?offset=-1&live=sse"
+		response := func(id string) string {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, dogtest.URL+path, nil)
+			require.NoError(t, err)
+			if id != "" {
+				r.Header.Set("Last-Event-ID", id)
+			}
+			answer, err := srv.Client().Do(r)
+			require.NoError(t, err)
+			body, err := io.ReadAll(answer.Body)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			return string(body)
+		}
+		broadcast(t, v, numbered(1, 5)...)
+		whole := response("")
+		require.Greater(t, len(whole), 100)
+		broadcast(t, v, "6")
+		rest := make(map[string]string) // by the id
+		for cut := range len(whole) + 1 {
+			e := new(eventSource)
+			e.read(t, whole[:cut])
+			if _, known := rest[e.id]; !known {
+				rest[e.id] = response(e.id)
+			}
+			e.read(t, rest[e.id])
+			require.Equal(t, []int{1, 2, 3, 4, 5, 6}, e.messages, "the connection breaks after %q", whole[:cut])
+		}
+		require.Len(t, rest, 2)
+	})
+}
+
+// An eventSource handles events as a browser does: when their blank line has
+// come.
+type eventSource struct {
+	id       string
+	messages []int
+}
+
+func (e *eventSource) read(t *testing.T, text string) {
+	t.Helper()
+	complete := strings.SplitAfter(text, "\n\n")
+	for _, block := range complete[:len(complete)-1] {
+		s := &source{t: t, lines: bufio.NewScanner(strings.NewReader(block))}
+		got, _ := s.event()
+		if got.id != "" {
+			e.id = got.id
+		}
+		if got.name == "data" {
+			var batch []int
+			require.NoError(t, json.Unmarshal([]byte(got.data), &batch))
+			e.messages = append(e.messages, batch...)
+		}
+	}
 }
 
 func TestEvents_EndAfterAMinute(t *testing.T) {

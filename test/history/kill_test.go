@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,10 @@ var (
 // killCase is set in the environment of the process that is killed, to a key of
 // killCases.
 const killCase = "DOG_HISTORY_CASE"
+
+// fuseAt is set in that environment if the process has a [fixture.Fuse], to the
+// change of the disk at which it is killed, or "0".
+const fuseAt = "DOG_HISTORY_FUSE"
 
 // killCases are the histories of a process that is killed, and what a client
 // that was connected is told after.
@@ -104,18 +109,27 @@ func handle(t till, m dog.Message) error {
 	return t.Broadcast(n)
 }
 
+// A stock is all that a till has stored.
+type stock struct {
+	N        int                // how many messages were handled
+	Messages map[string]handled // by their texts
+}
+
 // receive connects a client, or returns all that is stored.
 func receive(t till, w http.ResponseWriter, r *http.Request) error {
 	if dog.IsUpgrade(r) {
 		_, err := t.Connect(w, r, nil)
 		return err
 	}
-	all := map[string]handled{}
-	for entry, err := range dog.MapOf[handled](t.Storage(), "messages/").List(dog.ListOptions{}) {
-		if err != nil {
-			return err
+	n, _, err := dog.Get[int](t.Storage(), "n")
+	all := stock{n, map[string]handled{}}
+	for entry, failed := range dog.MapOf[handled](t.Storage(), "messages/").List(dog.ListOptions{}) {
+		if err = errors.Join(err, failed); failed == nil {
+			all.Messages[entry.Key] = entry.Value
 		}
-		all[entry.Key] = entry.Value
+	}
+	if err != nil {
+		return err
 	}
 	return json.NewEncoder(w).Encode(all)
 }
@@ -145,10 +159,19 @@ func (g *tillGroup) Clusterize(context.Context, string) (string, error) { return
 func serveUntilKilled(data string) {
 	program.EndWithTests()
 	c := killCases[os.Getenv(killCase)]
-	handler, err := tills(dog.Options{Store: c.store(data)}, c.history)
+	store, fuse := c.store(data), &fixture.Fuse{Dir: data}
+	if at, err := strconv.Atoi(os.Getenv(fuseAt)); err == nil {
+		fuse.Set(at)
+		store = fixture.StoreOf(fuse)
+	}
+	handler, err := tills(dog.Options{Store: store}, c.history)
 	if err != nil {
 		log.Fatal(err)
 	}
+	handler.HandleFunc("/fuse", func(_ http.ResponseWriter, r *http.Request) {
+		at, _ := strconv.Atoi(r.FormValue("at"))
+		fuse.Set(at)
+	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
@@ -158,7 +181,7 @@ func serveUntilKilled(data string) {
 }
 
 // tills serves an object and a replica, at the paths of their kinds.
-func tills(options dog.Options, history dog.HistoryOptions) (http.Handler, error) {
+func tills(options dog.Options, history dog.HistoryOptions) (*http.ServeMux, error) {
 	rt, err := dog.New(options)
 	if err != nil {
 		return nil, err
@@ -261,36 +284,38 @@ func killAtRandom(t *testing.T, kind string, gap dog.GapReason) {
 func readAll(t *testing.T, addr, kind string, total int) {
 	t.Helper()
 	newcomer := newSurvivor("newcomer", "", 0)
-	ws, err := newcomer.connect(t.Context(), addr, kind)
-	require.NoError(t, err)
-	defer ws.CloseNow()
-	for range total {
-		require.NoError(t, newcomer.read(t.Context(), ws))
-	}
+	newcomer.catchUp(t, addr, kind, total)
 	require.Equal(t, total, newcomer.highest, "no message is missing")
 }
 
 // audit compares what is stored with what the clients have sent and were told.
-// It returns how many messages are stored.
+// It returns how many messages are stored. Of each client they are its first
+// ones: all that were acknowledged, and maybe more of those that were sent.
 func audit(t *testing.T, addr, kind string, clients []*survivor) (total int) {
 	t.Helper()
 	resp, err := http.Get("http://" + addr + "/" + kind + "?u=auditor")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, resp.Body.Close()) }()
-	var stored map[string]handled
+	var stored stock
 	require.NoError(t, json.NewDecoder(resp.Body).Decode(&stored))
+	numbers := make(map[int]bool)
 	for _, c := range clients {
-		require.Equal(t, c.sent, c.acknowledged, "%s: all are acknowledged in the end", c.uid)
-		total += int(c.sent)
-		last := 0
-		for number := range c.sent {
-			h := stored[c.text(number+1)]
-			require.Equal(t, 1, h.Times, "%s: message %d", c.uid, number+1)
+		count, last := uint64(0), 0
+		for ; count < c.sent; count++ {
+			h, found := stored.Messages[c.text(count+1)]
+			if !found {
+				break
+			}
+			require.Equal(t, 1, h.Times, "%s: message %d", c.uid, count+1)
 			require.Greater(t, h.N, last, "%s: its messages are handled in order", c.uid)
-			last = h.N
+			last, numbers[h.N] = h.N, true
 		}
+		require.GreaterOrEqual(t, count, c.acknowledged, "%s: what was acknowledged is stored", c.uid)
+		total += int(count)
 	}
-	require.Len(t, stored, total)
+	require.Len(t, stored.Messages, total)
+	require.Len(t, numbers, total, "no number was given twice")
+	require.Equal(t, total, stored.N, "the state counts what was handled")
 	for _, c := range clients {
 		require.LessOrEqual(t, c.highest, total, "%s was told of a message that is lost", c.uid)
 	}

@@ -104,6 +104,8 @@ func (s *survivor) greet(data []byte) error {
 	switch {
 	case s.pos == "":
 		want = dog.GapFirst
+	case s.killed && h.Gap == string(dog.GapEpoch) && strings.HasSuffix(s.pos, "-a0"):
+		want = dog.GapEpoch // nothing had been kept yet, so the epoch was not either
 	case s.killed:
 		want = s.gap
 	}

@@ -209,7 +209,8 @@ func (a *adapter) Write(b []byte) (int, error) {
 		}
 		text := string(a.buffer.Next(len(event) + 2)[:len(event)])
 		if data, is := strings.CutPrefix(text, "event: data\n"); is {
-			text = "event: data\n" + a.data(strings.ReplaceAll(data, "data:", ""))
+			array, id, _ := strings.Cut(data, "\nid: ")
+			text = "event: data\n" + a.data(strings.ReplaceAll(array, "data:", "")) + "\nid: " + id
 		}
 		if _, err := io.WriteString(a.ResponseWriter, text+"\n\n"); err != nil {
 			return len(b), err

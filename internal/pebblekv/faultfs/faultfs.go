@@ -1,5 +1,5 @@
 // Package faultfs is a file system in memory that crashes and fails on request,
-// for tests of the store.
+// for tests of the store. It can also watch the changes of another file system.
 //
 // It does not know which files a store has.
 package faultfs
@@ -33,7 +33,7 @@ const (
 // FS is the file system. It is safe for concurrent use. Use [New].
 type FS struct {
 	vfs.FS            // fixed
-	mem    *vfs.MemFS // fixed; the same
+	mem    *vfs.MemFS // fixed; the same, or nil
 
 	mu    sync.Mutex
 	count map[Op]int // guarded by mu: changes so far
@@ -47,6 +47,10 @@ type FS struct {
 
 // New returns an empty file system.
 func New() *FS { return wrap(vfs.NewCrashableMem()) }
+
+// Over returns the file system fs, whose changes are watched, and fail, as
+// those of one in memory. It cannot Crash, and has the free bytes of fs.
+func Over(fs vfs.FS) *FS { return &FS{FS: fs, count: map[Op]int{}} }
 
 func wrap(mem *vfs.MemFS) *FS { return &FS{FS: mem, mem: mem, count: map[Op]int{}} }
 

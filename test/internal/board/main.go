@@ -21,6 +21,17 @@ import (
 //go:embed page.html
 var page string
 
+// reader has the lines by an EventSource alone, without dog.js.
+const reader = `<!doctype html>
+<title>reader</title>
+<script>
+	window.lines = [];
+	window.opened = 0; // how often it has connected
+	window.source = new EventSource("/history?offset=-1&live=sse");
+	source.addEventListener("open", () => opened++);
+	source.addEventListener("data", ({ data }) => lines.push(...JSON.parse(data)));
+</script>`
+
 type board struct{ dog.Object }
 
 // OnMessage writes a line.
@@ -65,6 +76,10 @@ func main() {
 	}
 	http.Handle("/dog.js", client.Script())
 	http.Handle("/board", boards.Named("main"))
+	http.Handle("/history", boards.Named("main").History())
+	http.HandleFunc("/reader", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, reader)
+	})
 	http.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, page)
 	})
