@@ -167,8 +167,14 @@ func (a *archive) Import(
 
 func newStage(t *testing.T, rollback bool) *stage {
 	t.Helper()
+	return newStageOf(t, rollback, dogtest.New)
+}
+
+// newStageOf is newStage on a runtime of newRuntime.
+func newStageOf(t *testing.T, rollback bool, newRuntime func(testing.TB, dog.Options) *dog.Runtime) *stage {
+	t.Helper()
 	s := &stage{t: t, engine: storetest.New(), rollback: rollback}
-	s.rt = dogtest.New(
+	s.rt = newRuntime(
 		t, dog.Options{Store: fixture.StoreOf(&archive{s.engine, s}), Logger: slog.New(slog.DiscardHandler)},
 	)
 	var err error
