@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"maps"
@@ -35,6 +36,8 @@ type bench struct {
 	groups *dog.Groups[gallery, fixture.SocketReplica]
 	rooms  *dog.Replicas[fixture.SocketReplica]
 	id     dog.ID // of the replica
+	keeps  bool   // the objects and the group have a history
+	failed error  // of what should not fail
 }
 
 // A subject is a type, or the package for its functions, of which every
@@ -85,6 +88,7 @@ type handled interface {
 	After(time.Duration, func(context.Context) error) *dog.Timer
 	Every(time.Duration, func(context.Context) error) *dog.Timer
 	Broadcast(any, ...dog.SendOption) error
+	History() dog.History
 }
 
 // coreMethods are the methods of that.
@@ -93,6 +97,7 @@ var coreMethods = map[string]any{
 	"After":     try(func(b *bench) { b.self.After(time.Hour, never).Stop() }),
 	"Broadcast": try(func(b *bench) { _ = b.self.Broadcast("x") }),
 	"Every":     try(func(b *bench) { b.self.Every(time.Hour, never).Stop() }),
+	"History":   try(func(b *bench) { b.self.History() }),
 	"ID":        try(func(b *bench) { b.self.ID() }),
 	"Log":       try(func(b *bench) { b.self.Log() }),
 	"Name":      try(func(b *bench) { b.self.Name() }),
@@ -111,7 +116,6 @@ var turnTable = map[string]subject{
 	"Object": {object, with(coreMethods, map[string]any{
 		"Connect":     elsewhere("TestTurn_ConnectKeepsTheTurn"),
 		"Disconnect":  try(func(b *bench) { _, _ = b.o.Disconnect("ada", 1000, "") }),
-		"History":     try(func(b *bench) { b.o.History() }),
 		"MemberCount": try(func(b *bench) { b.o.MemberCount() }),
 		"Members":     try(func(b *bench) { b.o.Members("", 10) }),
 		"Sockets":     try(func(b *bench) { drain(b.o.Sockets()) }),
@@ -124,7 +128,6 @@ var turnTable = map[string]subject{
 		"Emit":       try(func(b *bench) { _ = b.r.Emit("x") }),
 		"Gossip":     mayWait{},
 		"GroupName":  try(func(b *bench) { b.r.GroupName() }),
-		"History":    try(func(b *bench) { b.r.History() }),
 		"SetLocked":  try(func(b *bench) { _ = b.r.SetLocked(true) }),
 		"Sockets":    try(func(b *bench) { drain(b.r.Sockets()) }),
 		"SocketsOf":  try(func(b *bench) { drain(b.r.SocketsOf("ada")) }),
@@ -135,7 +138,6 @@ var turnTable = map[string]subject{
 		"Drain":       try(func(b *bench) { _ = b.g.Drain(b.id) }),
 		"Emit":        try(func(b *bench) { _ = b.g.Emit(b.id, "x") }),
 		"Gossip":      mayWait{},
-		"History":     try(func(b *bench) { b.g.History() }),
 		"MemberCount": try(func(b *bench) { b.g.MemberCount() }),
 		"Members":     try(func(b *bench) { b.g.Members("", 10) }),
 		"Replicas":    try(func(b *bench) { drain(b.g.Replicas()) }),
@@ -205,11 +207,16 @@ var turnTable = map[string]subject{
 		}),
 		"With": try(func(b *bench) { dog.MapOf[int](b.self.Storage(), "m/").With(dog.JSON) }),
 	}},
-	"History": {object, map[string]any{
-		"Position":  try(func(b *bench) { _, _ = b.o.History().Position() }),
-		"Read":      try(func(b *bench) { _, _ = b.stub.History().Read("", 0) }),
+	"History": {everyKind, map[string]any{
+		"Position": try(func(b *bench) {
+			b.histories(func(h dog.History) error { _, err := h.Position(); return err })
+		}),
+		"Read": try(func(b *bench) {
+			_ = b.self.Broadcast("x")
+			b.histories(func(h dog.History) error { _, err := h.Read("", 0); return err })
+		}),
 		"ServeHTTP": mayWait{},
-		"WithUID":   try(func(b *bench) { b.o.History().WithUID("ada") }),
+		"WithUID":   try(func(b *bench) { b.self.History().WithUID("ada") }),
 	}},
 	"Stub": {object, stubMethods(func(b *bench) dog.Stub[fixture.SocketObject] { return b.stub })},
 	"GroupStub": {object, with(stubMethods(func(b *bench) dog.Stub[gallery] { return b.group.Stub }), map[string]any{
@@ -289,6 +296,16 @@ var turnTable = map[string]subject{
 		),
 		"WriteError": try(func(*bench) { dog.WriteError(httptest.NewRecorder(), dog.ErrGroupFull) }),
 	}},
+}
+
+// histories calls read with the histories of the object, of another one, and of
+// the group. It notes errors of histories that exist.
+func (b *bench) histories(read func(h dog.History) error) {
+	for _, h := range []dog.History{b.self.History(), b.stub.History(), b.group.History()} {
+		if err := read(h); b.keeps {
+			b.failed = errors.Join(b.failed, err)
+		}
+	}
 }
 
 // row queries one row.
