@@ -47,7 +47,7 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 	rt, err := dog.New(dog.Options{LingerFor: -1})
 	require.NoError(t, err)
 	replicas, err := dog.RegisterReplica(rt, "hall", &dog.ReplicaOptions[hall]{
-		Sockets: dog.SocketOptions{QueueBytes: 16 << 10, AllowAnyOrigin: true},
+		Sockets: dog.SocketOptions{QueueBytes: 16 << 10, OriginPatterns: []string{"*"}},
 	})
 	require.NoError(t, err)
 	halls, err := dog.RegisterGroup(rt, "halls", replicas, &dog.GroupOptions[dog.Group]{
