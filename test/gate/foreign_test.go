@@ -23,7 +23,7 @@ func foreign() map[string]wayOut {
 		return !w.context || name == "Go" || name == "Storage.Sync" // which need the context of a handler
 	})
 	all["Socket.Whisper of an object"] = wayOut{
-		by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
+		by: inObject, send: second(func(s *stage, ctx context.Context) (int, error) {
 			return s.newer.Whisper(ctx, "fay", "w")
 		}), waits: true, context: true,
 	}
@@ -91,7 +91,7 @@ func TestForeignContext_WaitsForAnEventOfTheObject(t *testing.T) {
 		"an outside caller": func(s *stage, w wayOut) error { return w.send(s, context.Background()) },
 		"a handler of another object": func(s *stage, w wayOut) error {
 			return dog.CallErr(
-				context.Background(), s.stalls.Named("other"), (*stall).Run,
+				context.Background(), s.objects.Named("other"), (*stageObject).Run,
 				func(context.Context, actor) error { return w.send(s, context.Background()) },
 			)
 		},
