@@ -130,7 +130,8 @@ var (
 var (
 	// ErrDeadlock is returned for a call that could never return: it waits for
 	// the turn of an object that keeps its turn until the call returns (see
-	// [BlockConcurrencyWhile]).
+	// [BlockConcurrencyWhile]). So does a handler that calls its own object
+	// with another context than its own, which only Options.CheckTurns finds.
 	ErrDeadlock = turn.ErrDeadlock
 
 	// ErrOutsideTurn is returned when a handler's context is used after the
