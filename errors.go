@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"strconv"
 	"time"
 
@@ -131,7 +130,8 @@ var (
 var (
 	// ErrDeadlock is returned for a call that could never return: it waits for
 	// the turn of an object that keeps its turn until the call returns (see
-	// [BlockConcurrencyWhile]).
+	// [BlockConcurrencyWhile]). So does a handler that calls its own object
+	// with another context than its own, which only Options.CheckTurns finds.
 	ErrDeadlock = turn.ErrDeadlock
 
 	// ErrOutsideTurn is returned when a handler's context is used after the
@@ -148,7 +148,15 @@ var (
 	// be undone. The handler has made a call with a context other than its own,
 	// or has used a socket, or a Go pointer, that belongs to another object.
 	// Pass the handler's context, call the other object ([Call]), or do it in
-	// [Await]. Only [Options].CheckTurns finds these uses.
+	// [Await]. Nothing was done. Only [Options].CheckTurns finds these uses.
+	//
+	// There is one exception. A Whisper, Disconnect or Gossip of a replica, a
+	// group or a socket whose context belongs to no handler waits for the event
+	// that has the object's turn, if that has written. If the handler of that
+	// event is the caller, it waits for itself, which nothing but CheckTurns
+	// finds out at once. So such a call returns ErrPastGate after 30 s. Other
+	// callers get it, too, when an event takes that long after it has written,
+	// and may call again. A slow disk does not cause it.
 	ErrPastGate = object.ErrPastGate
 )
 
@@ -386,14 +394,4 @@ func WriteError(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
 	http.Error(w, cmp.Or(text, http.StatusText(status)), status)
-}
-
-// isSame reports whether two errors are the same value. Values that Go cannot
-// compare, which only a program's own types have, are taken for the same if
-// their types are.
-func isSame(a, b error) bool {
-	if reflect.TypeOf(a) != reflect.TypeOf(b) {
-		return false
-	}
-	return a == nil || !reflect.ValueOf(a).Comparable() || !reflect.ValueOf(b).Comparable() || a == b
 }

@@ -51,7 +51,8 @@ func (r Reply) Decode(v any) error {
 // Gossip fails as a whole if v has no JSON form, with the cause of ctx's end if
 // ctx is cancelled, with [ErrShutdown], and with the errors of [Await]. In a
 // handler Gossip gives up the turn, so two replicas may gossip with each other
-// at the same moment.
+// at the same moment. It needs the handler's context, as [Replica.Whisper]
+// does.
 func (r *Replica) Gossip(ctx context.Context, v any) ([]Reply, error) {
 	o, err := r.running()
 	if err != nil {

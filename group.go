@@ -29,8 +29,8 @@ func (g *Group) Broadcast(v any, options ...SendOption) error {
 	return o.group.broadcast(o, nil, v, options)
 }
 
-// Whisper sends v (see [Encode]) to all sockets of a uid and returns their
-// number. It returns ErrNoTarget when there are none.
+// Whisper sends v (see [Encode]) to all sockets of a uid: see
+// [Replica.Whisper].
 func (g *Group) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	o, err := g.running()
 	if err != nil {

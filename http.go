@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"sync"
 
 	"github.com/godurable/dog/internal/answer"
@@ -377,4 +378,14 @@ func rethrow(guard *answer.Guard, to target) {
 			"namespace", to.namespace().Name, "object", id.String(), "panic", value, "stack", string(stack))
 	}
 	panic(value)
+}
+
+// isSame reports whether two errors are the same value. Values that Go cannot
+// compare, which only a program's own types have, are taken for the same if
+// their types are.
+func isSame(a, b error) bool {
+	if reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return false
+	}
+	return a == nil || !reflect.ValueOf(a).Comparable() || !reflect.ValueOf(b).Comparable() || a == b
 }

@@ -118,12 +118,14 @@ type Options struct {
 	// Sockets holds the defaults for the sockets of all types.
 	Sockets SocketOptions
 
-	// CheckTurns detects two kinds of mistakes. A call that uses a running
+	// CheckTurns detects three kinds of mistakes. A call that uses a running
 	// handler's context in a foreign goroutine fails with [ErrOutsideTurn].
 	// Output that a handler sends past the output gate of its object fails with
-	// [ErrPastGate]. The check costs about 3 µs for each event, each wait and
-	// each message, and is on in package dogtest. When it is off, contexts are
-	// only checked for use after their handler.
+	// [ErrPastGate]. A handler that calls its own object with another context
+	// than its own gets [ErrDeadlock], unless by RoundTrip. The check costs
+	// about 3 µs for each event, each wait and each message, and is on in
+	// package dogtest. When it is off, contexts are only checked for use after
+	// their handler.
 	CheckTurns bool
 }
 

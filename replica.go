@@ -54,7 +54,9 @@ func (r *Replica) Broadcast(v any, options ...SendOption) error {
 
 // Whisper sends v (see [Encode]) to all sockets of a uid, on any replica, and
 // returns their number. It returns ErrNoTarget when there are none. In a
-// handler it gives up the turn.
+// handler it gives up the turn, and needs the handler's context: with another
+// one it waits for the handler itself, at most 30 s, and sends nothing (see
+// [ErrPastGate]).
 func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	o, err := r.running()
 	if err != nil {
@@ -65,7 +67,8 @@ func (r *Replica) Whisper(ctx context.Context, uid string, v any, options ...Sen
 
 // Disconnect closes all open sockets of a uid, on any replica, as
 // [Socket.Close] does, and returns their number. It returns ErrNoTarget when
-// there are none. In a handler it gives up the turn.
+// there are none. In a handler it gives up the turn, and needs the handler's
+// context, as Whisper does.
 func (r *Replica) Disconnect(ctx context.Context, uid string, code int, reason string) (int, error) {
 	o, err := r.running()
 	if err != nil {

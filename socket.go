@@ -296,7 +296,8 @@ func (s *Socket) Broadcast(v any, options ...SendOption) error {
 // Whisper sends v (see [Encode]) to all sockets of a uid and returns their
 // number. They may be in the object, or in the whole group if the object is a
 // replica. The uid may be this socket's own. Whisper returns ErrNoTarget when
-// there are none. In a handler it gives up the turn.
+// there are none. In a handler it gives up the turn, and needs the handler's
+// context, as [Replica.Whisper] does.
 func (s *Socket) Whisper(ctx context.Context, uid string, v any, options ...SendOption) (int, error) {
 	o, err := s.speaks("Socket.Whisper")
 	if err != nil {

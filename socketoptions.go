@@ -12,10 +12,10 @@ import (
 	"github.com/godurable/dog/internal/wire"
 )
 
-// SocketOptions configures a socket. A zero field stands for the runtime's
-// default (Options.Sockets). In Options.Sockets it stands for the default given
-// below. An option that is on there cannot be turned off here. No size and no
-// time may be negative, except PingInterval.
+// SocketOptions configures a socket. A zero field stands for the default of the
+// type (its options' Sockets), there for that of the runtime (Options.Sockets),
+// and there for the default given below. A list that is empty and not nil
+// stands for none. No size and no time may be negative, except PingInterval.
 type SocketOptions struct {
 	// UID is the uid of the client, for an object that determines it itself.
 	// The rules are those of [GroupStub.Identify]. A replica's sockets count
@@ -36,12 +36,10 @@ type SocketOptions struct {
 	// OriginPatterns lists further hosts whose pages may connect, in addition
 	// to the host that serves the request. A pattern has the form of
 	// [path.Match], such as "*.example.com", and includes the scheme if it
-	// contains "://". Default: none; other origins get 403.
+	// contains "://". "*" stands for all origins. Use it only for endpoints
+	// without cookies or other ambient authority. Default: none; other origins
+	// get 403.
 	OriginPatterns []string
-
-	// AllowAnyOrigin turns off the origin check. Use it only for endpoints
-	// without cookies or other ambient authority.
-	AllowAnyOrigin bool
 
 	// MaxMessage is the maximum size of a client's message in bytes. A larger
 	// message closes the socket with 1009. Default: 64 KiB.
@@ -137,17 +135,17 @@ type SocketOptions struct {
 	// of UTF-8, and each requires the other. Default: none.
 	AutoRequest, AutoReply string
 
-	// Compression lets clients that offer permessage-deflate (RFC 7692) send
-	// compressed messages. It also compresses messages of 512 bytes or more to
-	// these clients. A message is compressed once for all of them, so no
-	// compression context is kept from one message to the next. Compression is
-	// worth its cost for large texts over slow networks. MaxMessage applies to
-	// the size after decompression.
+	// With CompressionOn, clients that offer permessage-deflate (RFC 7692) send
+	// compressed messages, and get messages of 512 bytes or more compressed. A
+	// message is compressed once for all of them, so no compression context is
+	// kept from one message to the next. Compression is worth its cost for
+	// large texts over slow networks. MaxMessage applies to the size after
+	// decompression.
 	//
 	// Do not use it for messages that contain both a secret and data that an
 	// attacker may choose: their length reveals information about the secret
-	// (the BREACH attack). Default: off.
-	Compression bool
+	// (the BREACH attack). Default: CompressionOff.
+	Compression Compression
 
 	// Tags mark the socket for [Object.Sockets]. A socket has at most 10
 	// distinct tags of at most 256 bytes each.
@@ -178,6 +176,15 @@ const (
 	// DisconnectSlow. For clients that speak dog.v1, CatchUp takes the place of
 	// the other policies.
 	CatchUp
+)
+
+// Compression is whether the messages of a socket are compressed.
+type Compression int
+
+// The compressions. The zero value stands for the default.
+const (
+	CompressionOff Compression = iota + 1
+	CompressionOn
 )
 
 // maxAutoBytes is the maximum size of each side of an auto-response, as in
@@ -221,8 +228,7 @@ func (o SocketOptions) over(base SocketOptions) SocketOptions {
 	if o.OriginPatterns == nil {
 		o.OriginPatterns = base.OriginPatterns
 	}
-	o.AllowAnyOrigin = o.AllowAnyOrigin || base.AllowAnyOrigin
-	o.Compression = o.Compression || base.Compression
+	o.Compression = cmp.Or(o.Compression, base.Compression)
 	o.MaxMessage = cmp.Or(o.MaxMessage, base.MaxMessage)
 	o.QueueBytes = cmp.Or(o.QueueBytes, base.QueueBytes)
 	o.Slow = cmp.Or(o.Slow, base.Slow)
@@ -250,6 +256,9 @@ func (o SocketOptions) check() error {
 	}
 	if o.Slow < 0 || o.Slow > CatchUp {
 		return misuse("SocketOptions", "unknown SlowPolicy %d", o.Slow)
+	}
+	if o.Compression < 0 || o.Compression > CompressionOn {
+		return misuse("SocketOptions", "unknown Compression %d", o.Compression)
 	}
 	if len(o.AutoRequest) > maxAutoBytes || len(o.AutoReply) > maxAutoBytes ||
 		!utf8.ValidString(o.AutoRequest+o.AutoReply) {
@@ -291,22 +300,21 @@ func (o SocketOptions) accept(rt *Runtime, as variant) *conn.Options {
 		o.AutoRequest, o.AutoReply = wire.Ping, wire.Pong
 	}
 	opts := conn.Options{
-		Marked:             v1,
-		Subprotocols:       o.Subprotocols,
-		OriginPatterns:     o.OriginPatterns,
-		InsecureSkipVerify: o.AllowAnyOrigin,
-		MaxMessage:         o.MaxMessage,
-		QueueBytes:         o.QueueBytes,
-		Slow:               policy,
-		WriteTimeout:       o.WriteTimeout,
-		CloseTimeout:       o.CloseTimeout,
-		AutoRequest:        o.AutoRequest,
-		AutoReply:          o.AutoReply,
-		Compression:        o.Compression,
-		Poller:             rt.poller,
-		Heart:              rt.heart(o.PingInterval),
-		Last:               func(c *conn.Conn) { c.Data.(*Socket).last() },
-		Wake:               func(c *conn.Conn) { go c.Data.(*Socket).attend() },
+		Marked:         v1,
+		Subprotocols:   o.Subprotocols,
+		OriginPatterns: o.OriginPatterns,
+		MaxMessage:     o.MaxMessage,
+		QueueBytes:     o.QueueBytes,
+		Slow:           policy,
+		WriteTimeout:   o.WriteTimeout,
+		CloseTimeout:   o.CloseTimeout,
+		AutoRequest:    o.AutoRequest,
+		AutoReply:      o.AutoReply,
+		Compression:    o.Compression == CompressionOn,
+		Poller:         rt.poller,
+		Heart:          rt.heart(o.PingInterval),
+		Last:           func(c *conn.Conn) { c.Data.(*Socket).last() },
+		Wake:           func(c *conn.Conn) { go c.Data.(*Socket).attend() },
 	}
 	return opts.WithDefaults()
 }

@@ -89,7 +89,7 @@ func TestServer_RunsAServiceInASynctestBubble(t *testing.T) {
 
 func TestClient_OffersCompressionIfAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt := dogtest.New(t, dog.Options{Sockets: dog.SocketOptions{Compression: true}})
+		rt := dogtest.New(t, dog.Options{Sockets: dog.SocketOptions{Compression: dog.CompressionOn}})
 		srv := dogtest.Serve(t, newCafe(t, rt))
 		for _, compress := range []bool{false, true} {
 			c, resp, err := srv.TryDial("/sit?guest=ada", dogtest.DialOptions{Compress: compress})

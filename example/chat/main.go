@@ -77,7 +77,7 @@ func register(rt *dog.Runtime, limit int, keep time.Duration) (chat dog.GroupStu
 		Sockets: dog.SocketOptions{
 			MaxMessage:  16 << 10, // enough for 2,000 characters, in any escaped form
 			QueueBytes:  4 << 20,  // enough for a page of the longest lines
-			Compression: true,
+			Compression: dog.CompressionOn,
 			AutoRequest: "ping", AutoReply: "pong", // for clients without dog.v1
 		},
 	})

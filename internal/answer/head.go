@@ -107,7 +107,7 @@ const maxSniff = 2048
 func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) {
 	header := h.header
 	encoding := header.Get("Transfer-Encoding")
-	closes := r.Close || hasToken(r.Header["Connection"], "close")
+	last := r.Close || closes(r.Header) // on its connection
 	head := r.Method == http.MethodHead
 	switch {
 	case !h.hasBody():
@@ -130,7 +130,7 @@ func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) 
 			known = true
 		}
 		chunked = !head && !known && encoding != "identity"
-		closes = closes || !head && !known && !chunked
+		last = last || !head && !known && !chunked
 	}
 	if !chunked || encoding == "chunked" {
 		header.Del("Transfer-Encoding")
@@ -138,7 +138,7 @@ func (h *head) complete(r *http.Request, body []byte, over bool) (chunked bool) 
 	if chunked {
 		header.Add("Transfer-Encoding", "chunked") // in addition to an encoding that no client knows
 	}
-	if closes && !hasToken(header["Connection"], "close") {
+	if last && !closes(header) {
 		header.Set("Connection", "close")
 	}
 	return chunked

@@ -85,7 +85,7 @@ func received(ctx context.Context, r *http.Request, body *Outbound, remote strin
 	if r.Close {
 		in.Header.Set("Connection", "close")
 	}
-	in.Close = hasToken(in.Header["Connection"], "close")
+	in.Close = closes(in.Header)
 	// The request has fields of its own for these.
 	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer"} {
 		delete(in.Header, name)

@@ -59,12 +59,11 @@ func statusText(status int) string {
 	return fmt.Sprint("status code ", status)
 }
 
-// hasToken reports whether one of the lists, such as those of Connection,
-// contains the token.
-func hasToken(lists []string, token string) bool {
-	for _, list := range lists {
-		for t := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(strings.TrimSpace(t), token) {
+// closes reports whether the Connection fields of a header contain "close".
+func closes(header http.Header) bool {
+	for _, list := range header["Connection"] {
+		for token := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "close") {
 				return true
 			}
 		}

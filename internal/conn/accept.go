@@ -26,8 +26,6 @@ type Options struct {
 	// or origins ("https://example.com") that may connect from a browser, in
 	// addition to the request's own host.
 	OriginPatterns []string
-	// InsecureSkipVerify accepts every origin.
-	InsecureSkipVerify bool
 
 	// MaxMessage is the maximum size of an incoming message in bytes, summed
 	// over all fragments. A longer message closes the connection with 1009.
@@ -200,7 +198,7 @@ func Check(w http.ResponseWriter, r *http.Request, o *Options) error {
 
 // origins returns the options of coder/websocket, which checks the origin.
 func (o *Options) origins() *websocket.AcceptOptions {
-	return &websocket.AcceptOptions{OriginPatterns: o.OriginPatterns, InsecureSkipVerify: o.InsecureSkipVerify}
+	return &websocket.AcceptOptions{OriginPatterns: o.OriginPatterns}
 }
 
 // verdict is a ResponseWriter that records the status with which

@@ -36,4 +36,7 @@ func (g *Gate) OpenIn(era uint64) bool {
 
 // SendIn is Send for output of an era. If that is over, the output is dropped:
 // send gets ErrPast, and SendIn returns it.
-func (g *Gate) SendIn(era uint64, send func(error)) error { return g.hold(entry{send: send}, era) }
+func (g *Gate) SendIn(era uint64, send func(error)) error {
+	_, err := g.hold(entry{send: send}, era)
+	return err
+}

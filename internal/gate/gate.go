@@ -13,8 +13,6 @@
 package gate
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -42,6 +40,7 @@ type Gate struct {
 	releasing bool // guarded by mu: a goroutine is calling released entries
 
 	mu     sync.Mutex
+	begun  uint64  // guarded by mu: transactions so far, and so the number of the open one
 	held   []entry // guarded by mu: in the order of Send
 	head   int     // guarded by mu: held[head:] is waiting
 	last   uint64  // guarded by mu: the latest commit
@@ -78,6 +77,7 @@ func New(commits Commits, lost func(error)) *Gate { return &Gate{commits: commit
 func (g *Gate) Wrote() {
 	g.mu.Lock()
 	g.writing = true
+	g.begun++
 	g.active.Store(true)
 	g.mu.Unlock()
 }
@@ -182,41 +182,43 @@ func (g *Gate) openLocked() bool {
 // Send calls send, at once or when the gate opens. The argument is nil, or the
 // reason why the earlier writes are lost. send must not block. The functions
 // are called one at a time, in the order of the calls to Send.
-func (g *Gate) Send(send func(error)) { _ = g.hold(entry{send: send}, every) }
+func (g *Gate) Send(send func(error)) { _, _ = g.hold(entry{send: send}, every) }
 
-// hold is SendIn for an entry, whose commit it sets. The era may be every.
-func (g *Gate) hold(e entry, era uint64) error {
+// hold is SendIn for an entry, whose commit it sets. The era may be every. If
+// the entry belongs to the open transaction, hold returns its number, which is
+// above 0.
+func (g *Gate) hold(e entry, era uint64) (transaction uint64, err error) {
 	send := e.send
 	if g == nil || !g.active.Load() && g.isIn(era) { // in the order of OpenIn
 		send(nil)
-		return nil
+		return 0, nil
 	}
 	g.mu.Lock()
 	if !g.isIn(era) {
 		g.mu.Unlock()
 		send(ErrPast)
-		return ErrPast
+		return 0, ErrPast
 	}
 	if g.openLocked() {
 		g.mu.Unlock()
 		send(nil)
-		return nil
+		return 0, nil
 	}
 	if shut := g.shut; shut != nil {
 		g.mu.Unlock()
 		send(shut)
-		return nil
+		return 0, nil
 	}
 	e.commit = g.last
 	if g.writing {
-		e.commit = open
+		e.commit, transaction = open, g.begun
 	}
 	g.insertLocked(len(g.held), e)
 	g.mu.Unlock()
-	if e.commit != open {
+	if transaction == 0 {
 		g.release(nil)
 	}
-	return nil
+	return transaction, nil
 }
 
 // SendAfter is Send for output that belongs to a commit outside the object's
@@ -276,37 +278,24 @@ func (g *Gate) insertLocked(at int, e entry) {
 // Outcome returns a channel that receives the argument that a send function
 // passed to Notify would get. It returns nil if the gate is open.
 func (g *Gate) Outcome() <-chan error {
-	if g.Open() {
-		return nil
-	}
-	outcome := make(chan error, 1)
-	g.Notify(func(err error) { outcome <- err })
+	outcome, _ := g.outcome()
 	return outcome
+}
+
+// outcome is Outcome, and returns the number of the transaction whose end it
+// waits for, 0 if that is none.
+func (g *Gate) outcome() (outcome chan error, transaction uint64) {
+	if g.Open() {
+		return nil, 0
+	}
+	outcome = make(chan error, 1)
+	transaction, _ = g.hold(entry{send: func(err error) { outcome <- err }, notifies: true}, every)
+	return outcome, transaction
 }
 
 // Notify is Send for functions that report the outcome to others. Shut does not
 // call them before their turn.
-func (g *Gate) Notify(send func(error)) { _ = g.hold(entry{send: send, notifies: true}, every) }
-
-// Wait waits until the gate opens, for a caller that has no part in the open
-// transaction. It returns nil, the reason why the writes are lost, or the cause
-// of ctx's end.
-func (g *Gate) Wait(ctx context.Context) error {
-	for {
-		outcome := g.Outcome()
-		if outcome == nil {
-			return nil
-		}
-		select {
-		case err := <-outcome:
-			if _, undone := errors.AsType[*Undone](err); !undone {
-				return err
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
+func (g *Gate) Notify(send func(error)) { _, _ = g.hold(entry{send: send, notifies: true}, every) }
 
 // Recover ends Shut, and lets the gate open again after commits were lost. By
 // then the object has been reset and depends on none of them. Entries that

@@ -3,7 +3,9 @@ package object
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/godurable/dog/internal/gate"
 	"github.com/godurable/dog/internal/turn"
@@ -53,9 +55,15 @@ func MayWait(ctx context.Context) error {
 type Wait struct {
 	turn.Wait
 	keeps   *Life        // the life of the handler if its messages are stored, otherwise nil
-	who     *Object      // nil if outcome is nil
-	outcome <-chan error // of the source's earlier writes; nil: they are durable
+	who     *Object      // the source; nil: its earlier writes are durable
+	outcome <-chan error // of these; nil: the wait is no handler's
 }
+
+// patience is how long a wait without a handler's context waits for an event of
+// the source that has written and goes on. Such an event may be the caller's
+// own, which would then wait for itself without end. It cannot be told from
+// others: see docs/design.md.
+const patience = 30 * time.Second
 
 // Resume takes back the turn.
 func (w Wait) Resume() {
@@ -87,9 +95,11 @@ func Yield(ctx context.Context, source *Object) (Wait, error) {
 			w.keeps = life
 		}
 	}
-	// While still in the turn, so that writes of the next event do not count.
 	if source != nil && !source.Gate.Open() {
-		w.who, w.outcome = source, source.Gate.Outcome()
+		w.who = source
+		if e != nil { // while still in the turn, so that writes of the next event do not count
+			w.outcome = source.Gate.Outcome()
+		}
 	}
 	var err error
 	w.Wait, err = turn.Yield(ctx)
@@ -97,10 +107,15 @@ func Yield(ctx context.Context, source *Object) (Wait, error) {
 }
 
 // Durable waits until the writes before the wait are durable. If they will not
-// be, it returns ErrReset. If ctx ends first, it returns the cause.
+// be, it returns ErrReset. If ctx ends first, it returns the cause. For a wait
+// that is no handler's it returns ErrPastGate if it has to wait too long for an
+// event to end.
 func (w Wait) Durable(ctx context.Context) error {
-	if w.outcome == nil {
+	if w.who == nil {
 		return nil
+	}
+	if w.outcome == nil {
+		return w.who.awaitEvent(ctx)
 	}
 	select {
 	case lost := <-w.outcome:
@@ -116,6 +131,20 @@ func (w Wait) Durable(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// awaitEvent waits until an object's writes are durable, on behalf of no
+// handler. The errors are those of Durable.
+func (o *Object) awaitEvent(ctx context.Context) error {
+	lost := o.Gate.WaitWithin(ctx, patience)
+	switch {
+	case lost == gate.ErrUnended:
+		return fmt.Errorf("%w (an event of %q, %s, has written and not ended for %v, for which the call waited: "+
+			"nothing was done)", ErrPastGate, o.Class.Name, o.ID, patience)
+	case lost != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return o.lostError(lost)
 }
 
 // Settle ends the transaction of a handler and waits until all writes of its

@@ -98,7 +98,7 @@ func (c *conn) configure(limits store.SQLLimits) (err error) {
 	if c.machine, err = machineOf(c.db); err != nil {
 		return err
 	}
-	c.machine.askEvery(progressSteps)
+	c.machine.askOften()
 	c.meter.dog.memory = c.machine.all()
 	c.db.SetInterrupt(&c.meter)
 	for limit, most := range map[sqlite3.LimitCategory]int{

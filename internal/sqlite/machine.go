@@ -27,11 +27,9 @@ func (m *machine) Xsqlite3_extension_init(db, _, _ int32) int32 { //nolint:stati
 	return 0
 }
 
-// askEvery makes SQLite ask whether to continue after this many instructions.
-// The binding makes it ask after a thousand.
-func (m *machine) askEvery(instructions int32) {
-	m.env.Xsqlite3_progress_handler_go(m.db, instructions)
-}
+// askOften makes SQLite ask whether to continue every progressSteps
+// instructions. The binding makes it ask every thousand.
+func (m *machine) askOften() { m.env.Xsqlite3_progress_handler_go(m.db, progressSteps) }
 
 // size returns the number of bytes of memory that SQLite has allocated. It
 // never releases any.

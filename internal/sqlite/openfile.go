@@ -83,7 +83,7 @@ func (p *Pool) use(ctx context.Context, db *sqlite3.Conn, f func(*sqlite3.Conn) 
 			err = limitOf(ctx, m)
 		}
 	}()
-	vm.askEvery(progressSteps)
+	vm.askOften()
 	m.dog.memory = vm.all()
 	db.SetInterrupt(m)
 	if err := errors.Join(addFunctions(db, maxFileValue), config(db, sqlite3.DBCONFIG_DEFENSIVE, true),

@@ -235,3 +235,31 @@ func TestDeadlock_RandomCallsEnd(t *testing.T) {
 		})
 	})
 }
+
+// A strict lock knows who waits, also if the context does not say it.
+func TestDeadlock_StrictLockFindsItWithAnotherContext(t *testing.T) {
+	nothing := func(context.Context) error { return nil }
+	for name, again := range map[string]func(ctx context.Context, a, b *turn.Lock) error{
+		"at once": func(_ context.Context, a, _ *turn.Lock) error { return call(background, a, nothing) },
+		"through another object": func(_ context.Context, a, b *turn.Lock) error {
+			return call(background, b, func(ctx context.Context) error { return call(ctx, a, nothing) })
+		},
+		"behind another event": func(_ context.Context, a, _ *turn.Lock) error {
+			go func() { _ = run(background, a, nothing) }()
+			synctest.Wait()
+			return call(background, a, nothing)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := turn.Lock{Strict: true}, turn.Lock{Strict: true}
+				err := run(background, &a, func(ctx context.Context) error { return again(ctx, &a, &b) })
+				require.ErrorIs(t, err, turn.ErrDeadlock)
+				require.NoError(t, run(background, &a, nothing))
+				require.NoError(t, run(background, &a, func(ctx context.Context) error {
+					return call(ctx, &a, nothing)
+				}))
+			})
+		})
+	}
+}

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"bytes"
+	"context"
 	"runtime"
 	"slices"
 	"strconv"
@@ -66,6 +67,20 @@ func Running() []*Event {
 		return nil
 	}
 	return runningHere()
+}
+
+// deadlocked is a context that has ended with ErrDeadlock.
+var deadlocked = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrDeadlock)
+	return ctx
+}()
+
+// runsHere reports whether the calling goroutine runs an event that has the
+// turn and is not waiting, so that it must not wait for the turn. Only a strict
+// lock detects that.
+func (l *Lock) runsHere() bool {
+	return l.Strict && slices.ContainsFunc(Running(), func(e *Event) bool { return e.lock == l })
 }
 
 // runningHere is Running, apart so that the check in it can be inlined.

@@ -221,6 +221,9 @@ func (t Ticket) Granted() bool { return t.place == nil && !t.Event.lock.Strict }
 // [Lock.Close].
 func (t Ticket) Redeem(wait context.Context) (*Event, error) {
 	if t.place != nil {
+		if t.Event.lock.runsHere() {
+			wait = deadlocked
+		}
 		if err := t.Event.lock.await(wait, t.place); err != nil {
 			return nil, err
 		}

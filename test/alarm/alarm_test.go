@@ -200,18 +200,18 @@ func TestAlarms_HaveLimits(t *testing.T) {
 	})
 }
 
-// numb is an object without OnAlarm.
-type numb struct{ dog.Object }
+// noAlarm is an object without OnAlarm.
+type noAlarm struct{ dog.Object }
 
-func (n *numb) Set(_ context.Context, at time.Time) error { return n.Storage().Alarms().Set(at) }
+func (n *noAlarm) Set(_ context.Context, at time.Time) error { return n.Storage().Alarms().Set(at) }
 
 func TestAlarm_CannotBeSetWithoutOnAlarm(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	numbs, err := dog.RegisterObject[numb](rt, "numb", nil)
+	noAlarms, err := dog.RegisterObject[noAlarm](rt, "noAlarm", nil)
 	require.NoError(t, err)
-	err = dog.CallErr(t.Context(), numbs.Named("x"), (*numb).Set, time.Now())
+	err = dog.CallErr(t.Context(), noAlarms.Named("x"), (*noAlarm).Set, time.Now())
 	fixture.RequireUsage(t, err, "has no OnAlarm")
-	require.ErrorContains(t, err, "alarm_test.numb")
+	require.ErrorContains(t, err, "alarm_test.noAlarm")
 }
 
 func TestAlarms_BelongToTheTurn(t *testing.T) {

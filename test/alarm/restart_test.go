@@ -141,7 +141,7 @@ func TestAlarms_WaitUntilTheirTypeIsRegistered(t *testing.T) {
 		time.Sleep(time.Hour)
 
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
-		_, err := dog.RegisterObject[numb](rt, "numb", nil)
+		_, err := dog.RegisterObject[noAlarm](rt, "noAlarm", nil)
 		require.NoError(t, err)
 		rt.Start()
 		time.Sleep(time.Hour)
@@ -167,7 +167,7 @@ func TestAlarms_WaitWhileTheirTypeHasNoOnAlarm(t *testing.T) {
 		d.SetAfter("ada", time.Hour)
 		d.Shutdown()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
-		_, err := dog.RegisterObject[numb](rt, "sleeper", nil)
+		_, err := dog.RegisterObject[noAlarm](rt, "sleeper", nil)
 		require.NoError(t, err)
 		rt.Start()
 		time.Sleep(3 * time.Hour)

@@ -274,13 +274,13 @@ func TestAlarm_RefusedWritesCostNoRetryAndBackOff(t *testing.T) {
 	})
 }
 
-// brimful is an engine whose Writable is set by a test.
-type brimful struct {
+// fullEngine is an engine whose Writable is set by a test.
+type fullEngine struct {
 	*storetest.Engine
 	full atomic.Bool
 }
 
-func (b *brimful) Writable() error {
+func (b *fullEngine) Writable() error {
 	if b.full.Load() {
 		return dog.ErrStoreFull
 	}
@@ -289,7 +289,7 @@ func (b *brimful) Writable() error {
 
 func TestAlarm_DoesNotRunWhileTheStoreRefusesWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		engine := &brimful{Engine: fixture.PromptEngine()}
+		engine := &fullEngine{Engine: fixture.PromptEngine()}
 		d := fixture.NewAlarmObjects(t, dog.Options{Store: fixture.OpenedStore(engine)}, fixture.NewAlarmHooks(nil))
 		d.SetAfter("ada", time.Hour)
 		synctest.Wait()

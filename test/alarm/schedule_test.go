@@ -16,55 +16,57 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// chime is an object whose OnAlarm is set by a test.
-type chime struct {
+// ringer is an object whose OnAlarm is set by a test.
+type ringer struct {
 	dog.Object
-	on    func(ctx context.Context, b *chime) error
-	start func(ctx context.Context, b *chime) error // nil: nothing
+	on    func(ctx context.Context, b *ringer) error
+	start func(ctx context.Context, b *ringer) error // nil: nothing
 }
 
-func (c *chime) OnStart(ctx context.Context) error {
+func (c *ringer) OnStart(ctx context.Context) error {
 	if c.start == nil {
 		return nil
 	}
 	return c.start(ctx, c)
 }
 
-func (c *chime) OnAlarm(ctx context.Context, _ dog.Alarm) error { return c.on(ctx, c) }
+func (c *ringer) OnAlarm(ctx context.Context, _ dog.Alarm) error { return c.on(ctx, c) }
 
-func (c *chime) RingIn(_ context.Context, wait time.Duration) error {
+func (c *ringer) RingIn(_ context.Context, wait time.Duration) error {
 	return c.Storage().Alarms().Set(time.Now().Add(wait))
 }
 
-func (c *chime) Keep(_ context.Context, until <-chan struct{}) error {
+func (c *ringer) Keep(_ context.Context, until <-chan struct{}) error {
 	<-until
 	return nil
 }
 
-// newChimes registers chimes under a name.
-func newChimes(
-	t testing.TB, rt *dog.Runtime, name string, on func(ctx context.Context, b *chime) error,
-) *dog.Namespace[chime] {
+// newRingers registers ringers under a name.
+func newRingers(
+	t testing.TB, rt *dog.Runtime, name string, on func(ctx context.Context, b *ringer) error,
+) *dog.Namespace[ringer] {
 	t.Helper()
-	chimes, err := dog.RegisterObject(rt, name, &dog.ObjectOptions[chime]{New: func() *chime { return &chime{on: on} }})
+	ringers, err := dog.RegisterObject(
+		rt, name, &dog.ObjectOptions[ringer]{New: func() *ringer { return &ringer{on: on} }},
+	)
 	require.NoError(t, err)
-	return chimes
+	return ringers
 }
 
 func TestAlarms_RunOnceAllTypesAreRegistered(t *testing.T) {
-	ways := map[string]func(rt *dog.Runtime, chimes *dog.Namespace[chime], others *dog.Namespace[fixture.Object]) error{
-		"Start": func(rt *dog.Runtime, _ *dog.Namespace[chime], _ *dog.Namespace[fixture.Object]) error {
+	ways := map[string]func(*dog.Runtime, *dog.Namespace[ringer], *dog.Namespace[fixture.Object]) error{
+		"Start": func(rt *dog.Runtime, _ *dog.Namespace[ringer], _ *dog.Namespace[fixture.Object]) error {
 			rt.Start()
 			rt.Start()
 			return nil
 		},
-		"call": func(_ *dog.Runtime, _ *dog.Namespace[chime], others *dog.Namespace[fixture.Object]) error {
+		"call": func(_ *dog.Runtime, _ *dog.Namespace[ringer], others *dog.Namespace[fixture.Object]) error {
 			return dog.CallErr(
 				context.Background(), others.Named("a"), (*fixture.Object).WithStorage,
 				func(*dog.Storage) error { return nil },
 			)
 		},
-		"request": func(_ *dog.Runtime, _ *dog.Namespace[chime], others *dog.Namespace[fixture.Object]) error {
+		"request": func(_ *dog.Runtime, _ *dog.Namespace[ringer], others *dog.Namespace[fixture.Object]) error {
 			return fixture.InTurn(others.Named("a"), func(context.Context, *fixture.Object) error { return nil })
 		},
 	}
@@ -73,15 +75,15 @@ func TestAlarms_RunOnceAllTypesAreRegistered(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := fixture.PromptEngine()
 				rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(store)})
-				chimes := newChimes(t, rt, "chime", nil)
-				require.NoError(t, dog.CallErr(t.Context(), chimes.Named("a"), (*chime).RingIn, time.Hour))
+				ringers := newRingers(t, rt, "ringer", nil)
+				require.NoError(t, dog.CallErr(t.Context(), ringers.Named("a"), (*ringer).RingIn, time.Hour))
 				require.NoError(t, rt.Shutdown(t.Context()))
 				time.Sleep(2 * time.Hour)
 
 				rt = dogtest.New(t, dog.Options{Store: fixture.StoreOf(store)})
 				var others *dog.Namespace[fixture.Object]
 				rang := 0
-				chimes = newChimes(t, rt, "chime", func(ctx context.Context, _ *chime) error {
+				ringers = newRingers(t, rt, "ringer", func(ctx context.Context, _ *ringer) error {
 					rang++
 					return dog.CallErr(
 						ctx, others.Named("b"), (*fixture.Object).WithStorage,
@@ -94,7 +96,7 @@ func TestAlarms_RunOnceAllTypesAreRegistered(t *testing.T) {
 				require.NoError(t, err)
 				synctest.Wait()
 				require.Zero(t, rang)
-				require.NoError(t, start(rt, chimes, others))
+				require.NoError(t, start(rt, ringers, others))
 				synctest.Wait()
 				require.Equal(t, 1, rang)
 			})
@@ -107,17 +109,17 @@ func TestAlarms_RunOnceAllTypesAreRegistered(t *testing.T) {
 
 func TestAlarms_OfOneTypeDoNotDelayOtherTypes(t *testing.T) {
 	const many = 1000
-	hangs := map[string]func(hang <-chan struct{}, c *chime){
-		"OnAlarm": func(hang <-chan struct{}, c *chime) {
-			c.on = func(context.Context, *chime) error { <-hang; return nil }
+	hangs := map[string]func(hang <-chan struct{}, c *ringer){
+		"OnAlarm": func(hang <-chan struct{}, c *ringer) {
+			c.on = func(context.Context, *ringer) error { <-hang; return nil }
 		},
-		"OnAlarm that waits": func(hang <-chan struct{}, c *chime) {
-			c.on = func(ctx context.Context, _ *chime) error {
+		"OnAlarm that waits": func(hang <-chan struct{}, c *ringer) {
+			c.on = func(ctx context.Context, _ *ringer) error {
 				return dog.Await(ctx, func() error { <-hang; return nil })
 			}
 		},
-		"OnStart": func(hang <-chan struct{}, c *chime) {
-			c.start = func(_ context.Context, b *chime) error {
+		"OnStart": func(hang <-chan struct{}, c *ringer) {
+			c.start = func(_ context.Context, b *ringer) error {
 				if _, set, err := b.Storage().Alarms().Get(""); !set {
 					return err // it is there for its alarm to be set
 				}
@@ -131,26 +133,26 @@ func TestAlarms_OfOneTypeDoNotDelayOtherTypes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hang, store := make(chan struct{}), fixture.PromptEngine()
 				rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(store)})
-				set := newChimes(t, rt, "hanging", nil)
+				set := newRingers(t, rt, "hanging", nil)
 				for i := range many {
-					require.NoError(t, dog.CallErr(t.Context(), set.Named(fmt.Sprint(i)), (*chime).RingIn, time.Hour))
+					require.NoError(t, dog.CallErr(t.Context(), set.Named(fmt.Sprint(i)), (*ringer).RingIn, time.Hour))
 				}
 				require.NoError(t, rt.Shutdown(t.Context()))
 
 				rt = dogtest.New(t, dog.Options{Store: fixture.StoreOf(store)})
-				_, err := dog.RegisterObject(rt, "hanging", &dog.ObjectOptions[chime]{New: func() *chime {
-					c := &chime{on: func(context.Context, *chime) error { return nil }}
+				_, err := dog.RegisterObject(rt, "hanging", &dog.ObjectOptions[ringer]{New: func() *ringer {
+					c := &ringer{on: func(context.Context, *ringer) error { return nil }}
 					setup(hang, c)
 					return c
 				}})
 				require.NoError(t, err)
 				var rang atomic.Int64
-				chimes := newChimes(t, rt, "chime", func(context.Context, *chime) error { rang.Add(1); return nil })
+				ringers := newRingers(t, rt, "ringer", func(context.Context, *ringer) error { rang.Add(1); return nil })
 				rt.Start()
 				time.Sleep(2 * time.Hour)
 				for i := range many {
 					require.NoError(
-						t, dog.CallErr(t.Context(), chimes.Named(fmt.Sprint(i)), (*chime).RingIn, time.Second),
+						t, dog.CallErr(t.Context(), ringers.Named(fmt.Sprint(i)), (*ringer).RingIn, time.Second),
 					)
 				}
 				time.Sleep(2 * time.Second)
@@ -170,7 +172,7 @@ func TestAlarms_HangingDelayTheirTypeForTenSeconds(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		rang := make(chan time.Duration, 1)
 		began := time.Now()
-		chimes := newChimes(t, rt, "chime", func(_ context.Context, b *chime) error {
+		ringers := newRingers(t, rt, "ringer", func(_ context.Context, b *ringer) error {
 			if b.Name() == "free" {
 				rang <- time.Since(began)
 			} else {
@@ -179,13 +181,13 @@ func TestAlarms_HangingDelayTheirTypeForTenSeconds(t *testing.T) {
 			return nil
 		})
 		for i := range hanging { // half of them wait for a turn that another event keeps
-			stub := chimes.Named(fmt.Sprint(i))
-			require.NoError(t, dog.CallErr(t.Context(), stub, (*chime).RingIn, time.Second))
+			stub := ringers.Named(fmt.Sprint(i))
+			require.NoError(t, dog.CallErr(t.Context(), stub, (*ringer).RingIn, time.Second))
 			if i%2 == 0 {
-				go dog.CallErr(context.Background(), stub, (*chime).Keep, (<-chan struct{})(hang))
+				go dog.CallErr(context.Background(), stub, (*ringer).Keep, (<-chan struct{})(hang))
 			}
 		}
-		require.NoError(t, dog.CallErr(t.Context(), chimes.Named("free"), (*chime).RingIn, 2*time.Second))
+		require.NoError(t, dog.CallErr(t.Context(), ringers.Named("free"), (*ringer).RingIn, 2*time.Second))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		require.Empty(t, rang)
@@ -211,10 +213,10 @@ func TestAlarms_RunWhenTheClockHasBeenSetBack(t *testing.T) {
 				began := time.Now()
 				rang := make(chan time.Duration, 10)
 				starts := 0
-				chimes, err := dog.RegisterObject(rt, "chime", &dog.ObjectOptions[chime]{New: func() *chime {
-					return &chime{
-						on: func(context.Context, *chime) error { rang <- time.Since(began); return nil },
-						start: func(context.Context, *chime) error {
+				ringers, err := dog.RegisterObject(rt, "ringer", &dog.ObjectOptions[ringer]{New: func() *ringer {
+					return &ringer{
+						on: func(context.Context, *ringer) error { rang <- time.Since(began); return nil },
+						start: func(context.Context, *ringer) error {
 							if starts++; starts == 2 {
 								skew.Store(int64(-time.Minute))
 								return errors.New("no")
@@ -224,17 +226,17 @@ func TestAlarms_RunWhenTheClockHasBeenSetBack(t *testing.T) {
 					}
 				}})
 				require.NoError(t, err)
-				stub := chimes.Named("a")
-				require.NoError(t, dog.CallErr(t.Context(), stub, (*chime).RingIn, time.Second))
+				stub := ringers.Named("a")
+				require.NoError(t, dog.CallErr(t.Context(), stub, (*ringer).RingIn, time.Second))
 				if s.fail {
-					require.ErrorIs(t, dog.CallErr(t.Context(), stub, (*chime).Fall, 0), dog.ErrReset)
+					require.ErrorIs(t, dog.CallErr(t.Context(), stub, (*ringer).Fall, 0), dog.ErrReset)
 				} else {
 					until := make(chan struct{})
 					time.AfterFunc(2*time.Second, func() {
 						skew.Store(int64(-time.Minute))
 						close(until)
 					})
-					require.NoError(t, dog.CallErr(t.Context(), stub, (*chime).Keep, (<-chan struct{})(until)))
+					require.NoError(t, dog.CallErr(t.Context(), stub, (*ringer).Keep, (<-chan struct{})(until)))
 				}
 				time.Sleep(58 * time.Second)
 				synctest.Wait()
@@ -248,8 +250,8 @@ func TestAlarms_RunWhenTheClockHasBeenSetBack(t *testing.T) {
 	}
 }
 
-// Fall resets the chime.
-func (c *chime) Fall(context.Context, int) error {
+// Fall resets the ringer.
+func (c *ringer) Fall(context.Context, int) error {
 	c.Abort(nil)
 	return nil
 }
@@ -260,8 +262,8 @@ func TestAlarms_RunWhenTheClockHasBeenSetForward(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
 		fixture.SetWallClock(rt, func() time.Time { return time.Now().Add(time.Duration(skew.Load())) })
 		rang := 0
-		chimes := newChimes(t, rt, "chime", func(context.Context, *chime) error { rang++; return nil })
-		require.NoError(t, dog.CallErr(t.Context(), chimes.Named("a"), (*chime).RingIn, 24*time.Hour))
+		ringers := newRingers(t, rt, "ringer", func(context.Context, *ringer) error { rang++; return nil })
+		require.NoError(t, dog.CallErr(t.Context(), ringers.Named("a"), (*ringer).RingIn, 24*time.Hour))
 		time.Sleep(time.Hour)
 		skew.Store(int64(24 * time.Hour))
 		time.Sleep(time.Minute)

@@ -16,11 +16,17 @@ import (
 
 const modulePath = "github.com/godurable/dog"
 
-// lists are the tests that name identifiers only to list them.
+// lists are the tests, by the beginnings of their paths, that name identifiers
+// to list them, or to find out what nobody would do with them.
 var lists = []string{
-	"test/api/types_test.go", "test/api/zero_test.go", "test/api/uses_test.go",
+	"test/api/",
 	"test/gate/ways_tables_test.go", "test/life/after_shutdown_table_test.go", "test/life/times_table_test.go",
 	"test/turn/keeps_turn_table_test.go",
+}
+
+// isList reports whether a file is one of lists.
+func isList(name string) bool {
+	return slices.ContainsFunc(lists, func(list string) bool { return strings.HasPrefix(name, list) })
 }
 
 // calledByOthers are methods that the standard library calls: their types are
@@ -45,9 +51,9 @@ func TestAPI_ExportedIdentifiersAreUsedByATestOrExample(t *testing.T) {
 
 // uses are the identifiers that tests and examples use.
 type uses struct {
-	importer    types.Importer
-	used        map[types.Object]bool
-	implemented map[string]bool // names of methods that tests and examples declare
+	importer types.Importer
+	used     map[types.Object]bool
+	types    []types.Type // that tests and examples declare
 }
 
 func (u *uses) imported(t *testing.T, path string) *types.Package {
@@ -63,9 +69,8 @@ func (u *uses) unused(o types.Object) (names []string) {
 	members := membersOf(o)
 	anyUsed := u.used[o]
 	for _, m := range members {
-		_, inInterface := m.(*types.Func)
 		switch {
-		case u.used[m], inInterface && isInterface(o) && u.implemented[m.Name()]:
+		case u.used[m], u.implements(o):
 			anyUsed = true
 		case slices.Contains(calledByOthers, m.Name()):
 		default:
@@ -78,7 +83,11 @@ func (u *uses) unused(o types.Object) (names []string) {
 	return names
 }
 
-func isInterface(o types.Object) bool { return types.IsInterface(o.Type()) }
+// implements reports whether a test or an example implements an interface.
+func (u *uses) implements(o types.Object) bool {
+	i, ok := o.Type().Underlying().(*types.Interface)
+	return ok && slices.ContainsFunc(u.types, func(t types.Type) bool { return types.Implements(t, i) })
+}
 
 // membersOf returns the exported fields and methods of a type, also those that
 // it has from unexported types, but not the fields of embedded types.
@@ -124,7 +133,7 @@ func readUses(t *testing.T) *uses {
 	imports = append(packages, slices.Compact(imports)...)
 	u := &uses{
 		importer: importer.ForCompiler(token.NewFileSet(), "gc", exportData(t, imports...)),
-		used:     make(map[types.Object]bool), implemented: make(map[string]bool),
+		used:     make(map[types.Object]bool),
 	}
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
@@ -158,29 +167,148 @@ func (u *uses) check(t *testing.T, folder string, names []string) {
 		files = append(files, file)
 	}
 	config := types.Config{Importer: u.importer}
-	info := &types.Info{Uses: make(map[*ast.Ident]types.Object)}
+	info := &types.Info{Uses: make(map[*ast.Ident]types.Object), Defs: make(map[*ast.Ident]types.Object)}
 	_, err := config.Check(folder, set, files, info)
 	require.NoError(t, err)
-	for id, o := range info.Uses {
-		name, err := filepath.Rel(filepath.Join("..", ".."), set.Position(id.Pos()).Filename)
+	for _, file := range files {
+		name, err := filepath.Rel(filepath.Join("..", ".."), set.Position(file.Pos()).Filename)
 		require.NoError(t, err)
-		if slices.Contains(lists, filepath.ToSlash(name)) {
-			continue
-		}
-		switch o := o.(type) {
-		case *types.Var:
-			u.used[o.Origin()] = true
-		case *types.Func:
-			u.used[o.Origin()] = true
-		default:
-			u.used[o] = true
+		if !isList(filepath.ToSlash(name)) {
+			u.note(file, info)
 		}
 	}
-	for _, file := range files {
-		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil {
-				u.implemented[f.Name.Name] = true
+	for _, o := range info.Defs {
+		if o, ok := o.(*types.TypeName); ok && !types.IsInterface(o.Type()) {
+			u.types = append(u.types, types.NewPointer(o.Type()))
+		}
+	}
+}
+
+// note notes what a file uses.
+func (u *uses) note(file *ast.File, info *types.Info) {
+	ast.PreorderStack(file, nil, func(n ast.Node, around []ast.Node) bool {
+		id, ok := n.(*ast.Ident)
+		if !ok {
+			return true
+		}
+		switch o := info.Uses[id].(type) {
+		case nil:
+		case *types.Var:
+			if isUse(id, around, o.IsField(), false) {
+				u.used[o.Origin()] = true
+			}
+		case *types.Func:
+			if isUse(id, around, false, true) {
+				u.used[o.Origin()] = true
+			}
+		default:
+			if isUse(id, around, false, false) {
+				u.used[o] = true
 			}
 		}
+		return true
+	})
+}
+
+// isUse reports whether an identifier is used where it stands, and not only
+// mentioned: in a list or a table that stands alone, or for the blank
+// identifier. A function is used if it is called or passed on. around are the
+// nodes around the identifier, the outermost first.
+func isUse(id ast.Node, around []ast.Node, field, function bool) bool {
+	listed := false
+	for _, outer := range slices.Backward(around) {
+		switch outer := outer.(type) {
+		case *ast.SelectorExpr:
+			if outer.X == id {
+				return true
+			}
+		case *ast.ParenExpr, *ast.StarExpr, *ast.IndexExpr, *ast.IndexListExpr:
+		case *ast.KeyValueExpr:
+			if field && outer.Key == id {
+				return true
+			}
+		case *ast.CompositeLit:
+			listed = listed || outer.Type != id && isListed(outer)
+			if !listed && !function {
+				return true
+			}
+		case *ast.ValueSpec:
+			return !listed && outer.Names[0].Name != "_"
+		case *ast.AssignStmt:
+			name, ok := outer.Lhs[0].(*ast.Ident)
+			return !listed && !(ok && name.Name == "_")
+		default: // a call, a comparison, a loop, a declaration ...
+			return true
+		}
+		id = outer
 	}
+	return true
+}
+
+// isListed reports whether the parts of a literal are the elements of a list or
+// of a table.
+func isListed(lit *ast.CompositeLit) bool {
+	switch lit.Type.(type) {
+	case *ast.ArrayType, *ast.MapType:
+		return true
+	}
+	return false
+}
+
+// What stands for each name that is used, and for none that is only mentioned.
+const mentions = `package p
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// strings.Title is mentioned in a comment.
+var _ = strings.ToLower
+var _ io.Writer = nil
+var all = []error{io.EOF, io.ErrNoProgress}
+var table = map[string]any{"fields": strings.Fields, "map": struct{ f any }{strings.Map}}
+
+func f(err error) {
+	_, _ = strings.ToUpper, http.MethodGet
+	_ = strings.TrimSpace("called")
+	each(strings.ToTitle)
+	trim := strings.TrimLeft
+	trim("", "")
+	if err == io.ErrUnexpectedEOF {
+		return
+	}
+	for _, unit := range []time.Duration{time.Second} {
+		time.Sleep(unit)
+	}
+	_ = http.Server{Addr: http.MethodPut}
+	var _ io.Reader = strings.NewReader("")
+}
+
+func each(func(string) string) {}
+`
+
+func TestUses_AreNoMentions(t *testing.T) {
+	std := []string{"io", "net/http", "strings", "time"}
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, "p.go", mentions, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	u := &uses{importer: importer.ForCompiler(set, "gc", exportData(t, std...)), used: make(map[types.Object]bool)}
+	info := &types.Info{Uses: make(map[*ast.Ident]types.Object)}
+	_, err = (&types.Config{Importer: u.importer}).Check("p", set, []*ast.File{file}, info)
+	require.NoError(t, err)
+	u.note(file, info)
+	var used []string
+	for o := range u.used {
+		if o.Pkg() != nil && slices.Contains(std, o.Pkg().Path()) && o.Exported() {
+			used = append(used, o.Name())
+		}
+	}
+	slices.Sort(used)
+	require.Equal(t, []string{
+		"Addr", "Duration", "ErrUnexpectedEOF", "MethodPut", "NewReader", "Second", "Server", "Sleep", "ToTitle",
+		"TrimLeft", "TrimSpace",
+	}, used)
 }

@@ -20,8 +20,10 @@ import (
 // zeros are pointers to the zero values of all exported types that are no
 // interfaces.
 var zeros = []any{
-	new(dog.Alarm), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Durations), new(dog.Entry[[]byte]),
-	new(dog.EventInfo), new(dog.EventKind), new(dog.EventTotals), new(dog.GapReason), new(dog.Group), new(dog.GroupOptions[fixture.Lobby]),
+	new(dog.Alarm), new(dog.AlarmStats), new(dog.Alarms), new(dog.CloseError), new(dog.Compression),
+	new(dog.Durations), new(dog.Entry[[]byte]),
+	new(dog.EventInfo), new(dog.EventKind), new(dog.EventTotals), new(dog.GapReason), new(dog.Group),
+	new(dog.GroupOptions[fixture.Lobby]),
 	new(dog.GroupStats),
 	new(dog.GroupStub[fixture.Lobby, fixture.Room]), new(dog.Groups[fixture.Lobby, fixture.Room]),
 	new(dog.History), new(dog.HistoryOptions), new(dog.HistoryPage), new(dog.HistoryStats),

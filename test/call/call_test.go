@@ -16,20 +16,20 @@ import (
 )
 
 func TestCalls_OfAllForms(t *testing.T) {
-	_, clerks := newClerks(t, dog.Options{})
-	ada := clerks.Named("ada")
-	require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
-	n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
+	_, runners := newRunners(t, dog.Options{})
+	ada := runners.Named("ada")
+	require.NoError(t, dog.CallErr0(context.Background(), ada, (*runner).Tick))
+	n, err := dog.Call0(context.Background(), ada, (*runner).Count)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.NoError(
 		t,
 		dog.CallErr(
-			context.Background(), ada, (*clerk).Run,
-			func(ctx context.Context, c *clerk) error { return c.Tick(ctx) },
+			context.Background(), ada, (*runner).Run,
+			func(ctx context.Context, c *runner) error { return c.Tick(ctx) },
 		),
 	)
-	text, err := dog.Call(context.Background(), ada, (*clerk).Ask, func(_ context.Context, c *clerk) (string, error) {
+	text, err := dog.Call(context.Background(), ada, (*runner).Ask, func(_ context.Context, c *runner) (string, error) {
 		return fmt.Sprint(c.Name(), c.done), nil
 	})
 	require.NoError(t, err)
@@ -83,33 +83,33 @@ func TestCall_PassesGoValuesUnchanged(t *testing.T) {
 func TestCall_OnlyExportedMethods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
-		_, clerks := newClerks(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
+		_, runners := newRunners(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 			if e.Kind == dog.EventCall {
 				events = append(events, e.Method)
 			}
 		}}})
-		ada := clerks.Named("ada")
-		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
-		for name, f := range map[string]func(*clerk, context.Context) error{
-			"closure": func(*clerk, context.Context) error { return nil }, "function": foreignTick,
-			"unexported": (*clerk).hidden, "nil": nil,
+		ada := runners.Named("ada")
+		require.NoError(t, dog.CallErr0(context.Background(), ada, (*runner).Tick))
+		for name, f := range map[string]func(*runner, context.Context) error{
+			"closure": func(*runner, context.Context) error { return nil }, "function": foreignTick,
+			"unexported": (*runner).hidden, "nil": nil,
 		} {
 			fixture.RequireUsage(t, dog.CallErr0(context.Background(), ada, f), "not an exported method", name)
 		}
 		synctest.Wait() // for the hook
 		require.Equal(t, []string{"Tick"}, events)
 		fixture.RequireUsage(
-			t, dog.CallErr0(context.Background(), dog.Stub[clerk]{}, (*clerk).Tick), "not made by a runtime",
+			t, dog.CallErr0(context.Background(), dog.Stub[runner]{}, (*runner).Tick), "not made by a runtime",
 		)
 	})
 }
 
 func TestCall_ReturnsTheMethodsErrorUnchanged(t *testing.T) {
-	_, clerks := newClerks(t, dog.Options{})
+	_, runners := newRunners(t, dog.Options{})
 	refused := &dog.CloseError{Code: 3001}
 	text, err := dog.Call(
-		context.Background(), clerks.Named("ada"), (*clerk).Ask,
-		func(context.Context, *clerk) (string, error) {
+		context.Background(), runners.Named("ada"), (*runner).Ask,
+		func(context.Context, *runner) (string, error) {
 			return "half", fmt.Errorf("asked: %w", refused)
 		},
 	)
@@ -121,16 +121,16 @@ func TestCall_ReturnsTheMethodsErrorUnchanged(t *testing.T) {
 
 func TestCall_MethodEndsWithItsCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		_, runners := newRunners(t, dog.Options{})
+		ada, bob := runners.Named("ada"), runners.Named("bob")
 		limited, cancel := context.WithTimeout(
 			context.WithValue(context.Background(), contextKey{}, "value"), time.Minute,
 		)
 		defer cancel()
 		began := time.Now()
-		err := run(limited, ada, func(ctx context.Context, c *clerk) error {
+		err := run(limited, ada, func(ctx context.Context, c *runner) error {
 			require.Equal(t, "value", ctx.Value(contextKey{}))
-			return run(ctx, bob, func(ctx context.Context, c *clerk) error {
+			return run(ctx, bob, func(ctx context.Context, c *runner) error {
 				deadline, ok := ctx.Deadline()
 				require.True(t, ok)
 				require.Equal(t, began.Add(time.Minute), deadline)
@@ -142,7 +142,7 @@ func TestCall_MethodEndsWithItsCallersContext(t *testing.T) {
 		})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, began.Add(time.Minute), time.Now())
-		n, err := dog.Call0(context.Background(), bob, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), bob, (*runner).Count)
 		require.NoError(t, err)
 		require.Equal(t, 1, n, "what the method did stays")
 
@@ -151,19 +151,19 @@ func TestCall_MethodEndsWithItsCallersContext(t *testing.T) {
 		time.AfterFunc(time.Second, func() { stop(reason) })
 		require.ErrorIs(
 			t,
-			run(canceled, ada, func(ctx context.Context, _ *clerk) error { return fixture.Idle(ctx, time.Hour) }),
+			run(canceled, ada, func(ctx context.Context, _ *runner) error { return fixture.Idle(ctx, time.Hour) }),
 			reason,
 		)
-		require.ErrorIs(t, run(canceled, ada, func(context.Context, *clerk) error { panic("unreachable") }), reason)
+		require.ErrorIs(t, run(canceled, ada, func(context.Context, *runner) error { panic("unreachable") }), reason)
 	})
 }
 
 func TestCall_WaitForTheTurnEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada := clerks.Named("ada")
+		_, runners := newRunners(t, dog.Options{})
+		ada := runners.Named("ada")
 		go func() {
-			_ = run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
+			_ = run(context.Background(), ada, func(ctx context.Context, _ *runner) error {
 				return dog.BlockConcurrencyWhile(
 					ctx, func(ctx context.Context) error { return fixture.Idle(ctx, time.Hour) },
 				)
@@ -173,10 +173,10 @@ func TestCall_WaitForTheTurnEndsWithItsContext(t *testing.T) {
 		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.ErrorIs(
-			t, run(limited, ada, func(context.Context, *clerk) error { panic("unreachable") }),
+			t, run(limited, ada, func(context.Context, *runner) error { panic("unreachable") }),
 			context.DeadlineExceeded,
 		)
-		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), ada, (*runner).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
 	})
@@ -184,21 +184,21 @@ func TestCall_WaitForTheTurnEndsWithItsContext(t *testing.T) {
 
 func TestCall_GivesUpTheCallersTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		_, runners := newRunners(t, dog.Options{})
+		ada, bob := runners.Named("ada"), runners.Named("bob")
 		log := make(chan string, 10)
-		require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
+		require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *runner) error {
 			require.NoError(t, dog.Go(ctx, func(context.Context) error { log <- "another event of ada"; return nil }))
-			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
+			err := run(ctx, bob, func(ctx context.Context, _ *runner) error {
 				err := fixture.Idle(ctx, time.Second)
 				log <- "bob"
 				return errors.Join(
-					err, run(ctx, ada, func(context.Context, *clerk) error { log <- "back at ada"; return nil }),
+					err, run(ctx, ada, func(context.Context, *runner) error { log <- "back at ada"; return nil }),
 				)
 			})
 			log <- "ada"
 			return errors.Join(
-				err, run(ctx, ada, func(context.Context, *clerk) error { log <- "ada herself"; return nil }),
+				err, run(ctx, ada, func(context.Context, *runner) error { log <- "ada herself"; return nil }),
 			)
 		}))
 		for _, want := range []string{"another event of ada", "bob", "back at ada", "ada", "ada herself"} {
@@ -209,33 +209,33 @@ func TestCall_GivesUpTheCallersTurn(t *testing.T) {
 
 func TestCalls_InvalidOnesAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		_, runners := newRunners(t, dog.Options{})
+		ada, bob := runners.Named("ada"), runners.Named("bob")
 		kept := func(ctx context.Context, f func(ctx context.Context) error) error {
 			var err error
 			return errors.Join(
 				dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error { err = f(ctx); return nil }), err,
 			)
 		}
-		err := run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
+		err := run(context.Background(), ada, func(ctx context.Context, _ *runner) error {
 			return kept(ctx, func(ctx context.Context) error {
 				return run(
 					ctx, bob,
-					func(ctx context.Context, _ *clerk) error { return dog.CallErr0(ctx, ada, (*clerk).Tick) },
+					func(ctx context.Context, _ *runner) error { return dog.CallErr0(ctx, ada, (*runner).Tick) },
 				)
 			})
 		})
 		require.ErrorIs(t, err, dog.ErrDeadlock)
 
 		var stale context.Context
-		require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
+		require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *runner) error {
 			stale = ctx
-			err := c.Storage().Transaction(func() error { return dog.CallErr0(ctx, bob, (*clerk).Tick) })
+			err := c.Storage().Transaction(func() error { return dog.CallErr0(ctx, bob, (*runner).Tick) })
 			require.ErrorIs(t, err, dog.ErrInTransaction)
 			return nil
 		}))
-		require.ErrorIs(t, dog.CallErr0(stale, bob, (*clerk).Tick), dog.ErrOutsideTurn)
-		n, err := dog.Call0(context.Background(), bob, (*clerk).Count)
+		require.ErrorIs(t, dog.CallErr0(stale, bob, (*runner).Tick), dog.ErrOutsideTurn)
+		n, err := dog.Call0(context.Background(), bob, (*runner).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
 	})
@@ -243,13 +243,13 @@ func TestCalls_InvalidOnesAreRefused(t *testing.T) {
 
 func TestCalls_BeyondTheBoundAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{MaxWaiting: 2})
-		ada := clerks.Named("ada")
+		_, runners := newRunners(t, dog.Options{MaxWaiting: 2})
+		ada := runners.Named("ada")
 		results := make(chan error, 5)
 		for range 5 {
 			go func() {
 				// keeps the turn
-				results <- run(context.Background(), ada, func(context.Context, *clerk) error {
+				results <- run(context.Background(), ada, func(context.Context, *runner) error {
 					time.Sleep(time.Second)
 					return nil
 				})
@@ -267,15 +267,15 @@ func TestCalls_BeyondTheBoundAreRefused(t *testing.T) {
 
 func TestCall_ReachesAnObjectThatHasBeenEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt, clerks := newClerks(t, dog.Options{EvictAfter: time.Second})
-		ada := clerks.Named("ada")
-		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
+		rt, runners := newRunners(t, dog.Options{EvictAfter: time.Second})
+		ada := runners.Named("ada")
+		require.NoError(t, dog.CallErr0(context.Background(), ada, (*runner).Tick))
 		time.Sleep(time.Minute)
 		require.Empty(t, rt.Stats().Groups)
-		for range clerks.Objects() {
+		for range runners.Objects() {
 			require.Fail(t, "the object is still in memory")
 		}
-		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), ada, (*runner).Count)
 		require.NoError(t, err)
 		require.Zero(t, n)
 	})

@@ -17,18 +17,18 @@ import (
 )
 
 func TestCall_PanicOfAMethodIsAResetError(t *testing.T) {
-	_, clerks := newClerks(t, dog.Options{})
-	ada, bob := clerks.Named("ada"), clerks.Named("bob")
-	require.NoError(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick))
-	require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
+	_, runners := newRunners(t, dog.Options{})
+	ada, bob := runners.Named("ada"), runners.Named("bob")
+	require.NoError(t, dog.CallErr0(context.Background(), bob, (*runner).Tick))
+	require.NoError(t, run(context.Background(), ada, func(ctx context.Context, c *runner) error {
 		c.done++
-		err := run(ctx, bob, func(context.Context, *clerk) error { panic(io.ErrNoProgress) })
+		err := run(ctx, bob, func(context.Context, *runner) error { panic(io.ErrNoProgress) })
 		require.ErrorIs(t, err, dog.ErrReset)
 		require.ErrorIs(t, err, io.ErrNoProgress)
 		var p *dog.PanicError
 		require.ErrorAs(t, err, &p)
 		require.Equal(t, 1, c.done)
-		n, err := dog.Call0(ctx, bob, (*clerk).Count)
+		n, err := dog.Call0(ctx, bob, (*runner).Count)
 		require.Zero(t, n, "the next call finds a new object")
 		return err
 	}))
@@ -36,19 +36,19 @@ func TestCall_PanicOfAMethodIsAResetError(t *testing.T) {
 
 func TestCall_GoexitOfAMethodEndsTheCallersGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
-		require.NoError(t, dog.CallErr0(context.Background(), ada, (*clerk).Tick))
+		_, runners := newRunners(t, dog.Options{})
+		ada, bob := runners.Named("ada"), runners.Named("bob")
+		require.NoError(t, dog.CallErr0(context.Background(), ada, (*runner).Tick))
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
-				return run(ctx, bob, func(context.Context, *clerk) error { runtime.Goexit(); return nil })
+			_ = run(context.Background(), ada, func(ctx context.Context, _ *runner) error {
+				return run(ctx, bob, func(context.Context, *runner) error { runtime.Goexit(); return nil })
 			})
 			t.Error("the goroutine goes on")
 		}()
 		<-ended
-		n, err := dog.Call0(context.Background(), ada, (*clerk).Count)
+		n, err := dog.Call0(context.Background(), ada, (*runner).Count)
 		require.NoError(t, err)
 		require.Zero(t, n, "both have been reset")
 	})
@@ -56,20 +56,20 @@ func TestCall_GoexitOfAMethodEndsTheCallersGoroutine(t *testing.T) {
 
 func TestCall_ResetEndsRunningCallsButNotQueuedOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada := clerks.Named("ada")
+		_, runners := newRunners(t, dog.Options{})
+		ada := runners.Named("ada")
 		reason := errors.New("enough")
 		var underWay, waiting error
 		var all sync.WaitGroup
 		all.Go(func() {
 			underWay = run(
 				context.Background(), ada,
-				func(ctx context.Context, c *clerk) error { c.done++; return fixture.Idle(ctx, time.Hour) },
+				func(ctx context.Context, c *runner) error { c.done++; return fixture.Idle(ctx, time.Hour) },
 			)
 		})
 		synctest.Wait()
 		all.Go(func() {
-			_ = run(context.Background(), ada, func(_ context.Context, c *clerk) error {
+			_ = run(context.Background(), ada, func(_ context.Context, c *runner) error {
 				time.Sleep(time.Second)
 				c.Abort(reason)
 				return nil
@@ -77,7 +77,7 @@ func TestCall_ResetEndsRunningCallsButNotQueuedOnes(t *testing.T) {
 		})
 		synctest.Wait()
 		all.Go(func() {
-			waiting = run(context.Background(), ada, func(_ context.Context, c *clerk) error {
+			waiting = run(context.Background(), ada, func(_ context.Context, c *runner) error {
 				require.Zero(t, c.done)
 				return nil
 			})
@@ -91,13 +91,13 @@ func TestCall_ResetEndsRunningCallsButNotQueuedOnes(t *testing.T) {
 
 func TestCall_ReturnsTheResetOfItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		_, runners := newRunners(t, dog.Options{})
+		ada, bob := runners.Named("ada"), runners.Named("bob")
 		reason := errors.New("enough")
 		finished := false
-		err := run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
+		err := run(context.Background(), ada, func(ctx context.Context, c *runner) error {
 			time.AfterFunc(time.Second, func() { c.Abort(reason) })
-			err := run(ctx, bob, func(ctx context.Context, _ *clerk) error {
+			err := run(ctx, bob, func(ctx context.Context, _ *runner) error {
 				err := fixture.Idle(ctx, time.Minute)
 				finished = err == nil
 				return err
@@ -114,23 +114,23 @@ func TestCall_ReturnsTheResetOfItsCaller(t *testing.T) {
 // and each gets the cause.
 func TestCall_EndOfTheCallersContextReachesAllObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, clerks := newClerks(t, dog.Options{})
+		_, runners := newRunners(t, dog.Options{})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		reason := errors.New("the guest has left")
 		began := time.Now()
 		time.AfterFunc(time.Minute, func() { cancel(reason) })
 		causes := make(chan error, 3)
-		var down func(names ...string) errand
-		down = func(names ...string) errand {
-			return func(ctx context.Context, _ *clerk) error {
+		var down func(names ...string) task
+		down = func(names ...string) task {
+			return func(ctx context.Context, _ *runner) error {
 				defer func() { causes <- context.Cause(ctx) }()
 				if len(names) == 0 {
 					return fixture.Idle(ctx, time.Hour)
 				}
-				return run(ctx, clerks.Named(names[0]), down(names[1:]...))
+				return run(ctx, runners.Named(names[0]), down(names[1:]...))
 			}
 		}
-		require.ErrorIs(t, run(ctx, clerks.Named("ada"), down("bob", "cyd")), reason)
+		require.ErrorIs(t, run(ctx, runners.Named("ada"), down("bob", "cyd")), reason)
 		for range 3 {
 			require.ErrorIs(t, <-causes, reason)
 		}
@@ -140,22 +140,22 @@ func TestCall_EndOfTheCallersContextReachesAllObjects(t *testing.T) {
 
 func TestCall_ShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt, clerks := newClerks(t, dog.Options{})
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		rt, runners := newRunners(t, dog.Options{})
+		ada, bob := runners.Named("ada"), runners.Named("bob")
 		result := make(chan error, 1)
 		go func() {
-			result <- run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
+			result <- run(context.Background(), ada, func(ctx context.Context, _ *runner) error {
 				if err := fixture.Idle(ctx, time.Second); err != nil {
 					return err
 				}
-				return dog.CallErr0(ctx, bob, (*clerk).Tick)
+				return dog.CallErr0(ctx, bob, (*runner).Tick)
 			})
 		}()
 		synctest.Wait()
 		down := make(chan error, 1)
 		go func() { down <- rt.Shutdown(context.Background()) }()
 		synctest.Wait()
-		require.ErrorIs(t, dog.CallErr0(context.Background(), bob, (*clerk).Tick), dog.ErrShutdown)
+		require.ErrorIs(t, dog.CallErr0(context.Background(), bob, (*runner).Tick), dog.ErrShutdown)
 		require.NoError(t, <-result)
 		require.NoError(t, <-down)
 	})
@@ -163,12 +163,12 @@ func TestCall_ShutdownWaitsForCallsAndLetsHandlersMakeThem(t *testing.T) {
 
 func TestCall_EndsWhenShutdownTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt, clerks := newClerks(t, dog.Options{})
-		ada := clerks.Named("ada")
+		rt, runners := newRunners(t, dog.Options{})
+		ada := runners.Named("ada")
 		results := make(chan error, 2)
 		for range 2 { // one runs, one waits for the turn
 			go func() {
-				results <- run(context.Background(), ada, func(ctx context.Context, _ *clerk) error {
+				results <- run(context.Background(), ada, func(ctx context.Context, _ *runner) error {
 					return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
 						return fixture.Idle(ctx, time.Hour)
 					})

@@ -17,26 +17,26 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func newGatedClerks(t *testing.T) (*dog.Namespace[clerk], *storetest.Engine) {
+func newGatedRunners(t *testing.T) (*dog.Namespace[runner], *storetest.Engine) {
 	t.Helper()
 	engine := storetest.New()
-	_, clerks := newClerks(t, dog.Options{Store: fixture.StoreOf(engine)})
+	_, runners := newRunners(t, dog.Options{Store: fixture.StoreOf(engine)})
 	engine.Flush()
 	t.Cleanup(engine.Prompt)
-	return clerks, engine
+	return runners, engine
 }
 
-func keepKey(c *clerk) error { return c.Storage().Put("key", []byte("so")) }
+func keepKey(c *runner) error { return c.Storage().Put("key", []byte("so")) }
 
 func TestCall_ReturnsWhenTheCalleesWritesAreDurable(t *testing.T) {
 	for name, failed := range map[string]error{"result": nil, "error": io.ErrNoProgress} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				clerks, engine := newGatedClerks(t)
-				ada := clerks.Named("ada")
+				runners, engine := newGatedRunners(t)
+				ada := runners.Named("ada")
 				result := make(chan error, 2)
 				go func() {
-					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
+					result <- run(context.Background(), ada, func(_ context.Context, c *runner) error {
 						return errors.Join(keepKey(c), failed)
 					})
 				}()
@@ -46,7 +46,7 @@ func TestCall_ReturnsWhenTheCalleesWritesAreDurable(t *testing.T) {
 				// The object goes on; what it stores next is none of the first
 				// call's business.
 				go func() {
-					result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error {
+					result <- run(context.Background(), ada, func(_ context.Context, c *runner) error {
 						require.NoError(t, keepKey(c))
 						engine.Flush()
 						time.Sleep(time.Second)
@@ -67,13 +67,13 @@ func TestCall_ReturnsWhenTheCalleesWritesAreDurable(t *testing.T) {
 
 func TestCall_BeginsWhenTheCallersWritesAreDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		clerks, engine := newGatedClerks(t)
-		ada, bob := clerks.Named("ada"), clerks.Named("bob")
+		runners, engine := newGatedRunners(t)
+		ada, bob := runners.Named("ada"), runners.Named("bob")
 		var called atomic.Bool
 		result := make(chan error, 1)
 		go func() {
-			result <- run(context.Background(), ada, func(ctx context.Context, c *clerk) error {
-				return errors.Join(keepKey(c), run(ctx, bob, func(context.Context, *clerk) error {
+			result <- run(context.Background(), ada, func(ctx context.Context, c *runner) error {
+				return errors.Join(keepKey(c), run(ctx, bob, func(context.Context, *runner) error {
 					called.Store(true)
 					return nil
 				}))
@@ -89,11 +89,11 @@ func TestCall_BeginsWhenTheCallersWritesAreDurable(t *testing.T) {
 
 func TestCall_LostResultIsAResetError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		clerks, engine := newGatedClerks(t)
-		ada := clerks.Named("ada")
+		runners, engine := newGatedRunners(t)
+		ada := runners.Named("ada")
 		result := make(chan error, 1)
 		go func() {
-			result <- run(context.Background(), ada, func(_ context.Context, c *clerk) error { return keepKey(c) })
+			result <- run(context.Background(), ada, func(_ context.Context, c *runner) error { return keepKey(c) })
 		}()
 		synctest.Wait()
 		engine.Fail(io.ErrNoProgress)
@@ -108,10 +108,10 @@ func TestCall_LostResultIsAResetError(t *testing.T) {
 
 func TestCall_WaitForTheDiskEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		clerks, _ := newGatedClerks(t)
+		runners, _ := newGatedRunners(t)
 		limited, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		err := run(limited, clerks.Named("ada"), func(_ context.Context, c *clerk) error { return keepKey(c) })
+		err := run(limited, runners.Named("ada"), func(_ context.Context, c *runner) error { return keepKey(c) })
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NotErrorIs(t, err, dog.ErrReset)
 	})
@@ -121,11 +121,11 @@ func TestCall_ErrorThatUndoesWritesDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
-		clerks, err := dog.RegisterObject(rt, "clerk", &dog.ObjectOptions[clerk]{RollbackOnError: true})
+		runners, err := dog.RegisterObject(rt, "runner", &dog.ObjectOptions[runner]{RollbackOnError: true})
 		require.NoError(t, err)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
-		err = run(context.Background(), clerks.Named("ada"), func(_ context.Context, c *clerk) error {
+		err = run(context.Background(), runners.Named("ada"), func(_ context.Context, c *runner) error {
 			return errors.Join(keepKey(c), io.ErrNoProgress)
 		})
 		require.ErrorIs(t, err, io.ErrNoProgress)

@@ -10,8 +10,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// clerk is an object that runs the functions of its callers.
-type clerk struct {
+// runner is an object that runs the functions of its callers.
+type runner struct {
 	dog.Object
 	done int
 }
@@ -19,33 +19,33 @@ type clerk struct {
 // contextKey is the key of a value that a caller's context has.
 type contextKey struct{}
 
-type errand = func(ctx context.Context, c *clerk) error
+type task = func(ctx context.Context, c *runner) error
 
-func (c *clerk) Run(ctx context.Context, f errand) error { return f(ctx, c) }
+func (c *runner) Run(ctx context.Context, f task) error { return f(ctx, c) }
 
-func (c *clerk) Ask(ctx context.Context, f func(ctx context.Context, c *clerk) (string, error)) (string, error) {
+func (c *runner) Ask(ctx context.Context, f func(ctx context.Context, c *runner) (string, error)) (string, error) {
 	return f(ctx, c)
 }
 
-func (c *clerk) Count(context.Context) (int, error) { return c.done, nil }
+func (c *runner) Count(context.Context) (int, error) { return c.done, nil }
 
-func (c *clerk) Tick(context.Context) error { c.done++; return nil }
+func (c *runner) Tick(context.Context) error { c.done++; return nil }
 
-func (c *clerk) hidden(context.Context) error { return nil }
+func (c *runner) hidden(context.Context) error { return nil }
 
 // foreignTick has the form of a method expression.
-func foreignTick(c *clerk, ctx context.Context) error { return c.Tick(ctx) } //nolint:revive // see above
+func foreignTick(c *runner, ctx context.Context) error { return c.Tick(ctx) } //nolint:revive // see above
 
-func newClerks(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[clerk]) {
+func newRunners(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace[runner]) {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	clerks, err := dog.RegisterObject[clerk](rt, "clerk", nil)
+	runners, err := dog.RegisterObject[runner](rt, "runner", nil)
 	require.NoError(t, err)
-	return rt, clerks
+	return rt, runners
 }
 
-func run(ctx context.Context, to dog.Stub[clerk], f errand) error {
-	return dog.CallErr(ctx, to, (*clerk).Run, f)
+func run(ctx context.Context, to dog.Stub[runner], f task) error {
+	return dog.CallErr(ctx, to, (*runner).Run, f)
 }
 
 type drawer[V any] struct {

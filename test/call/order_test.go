@@ -32,8 +32,8 @@ func TestCalls_ThroughOneStubRunInOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		plans := rapid.SliceOfN(rapid.SliceOfN(steps, 1, 8), 1, 4).Draw(rt, "plans")
 		synctest.Test(t, func(t *testing.T) {
-			_, clerks := newClerks(t, dog.Options{EvictAfter: time.Second})
-			ada := clerks.Named("ada")
+			_, runners := newRunners(t, dog.Options{EvictAfter: time.Second})
+			ada := runners.Named("ada")
 			var mu sync.Mutex
 			ran := make([][]int, len(plans)) // by caller, in the order in which they began
 			var all sync.WaitGroup
@@ -45,7 +45,7 @@ func TestCalls_ThroughOneStubRunInOrder(t *testing.T) {
 							ctx, cancel = context.WithTimeout(ctx, time.Second)
 						}
 						began, ended := false, false
-						err := run(ctx, ada, func(ctx context.Context, c *clerk) error {
+						err := run(ctx, ada, func(ctx context.Context, c *runner) error {
 							began = true
 							mu.Lock()
 							ran[who] = append(ran[who], i)

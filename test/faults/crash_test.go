@@ -74,16 +74,16 @@ func serveUntilKilled(dir string) {
 	fail(http.Serve(listener, handler))
 }
 
-// victim is a server in a process of its own.
-type victim struct {
+// child is a server in a process of its own.
+type child struct {
 	process *exec.Cmd
 	stdin   io.Closer
 	address string
 }
 
-func startServer(t *testing.T, dir string) *victim {
+func startServer(t *testing.T, dir string) *child {
 	t.Helper()
-	v := &victim{process: exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")}
+	v := &child{process: exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")}
 	v.process.Env = append(os.Environ(), killDir+"="+dir)
 	v.process.Stderr = os.Stderr
 	stdin, err := v.process.StdinPipe()
@@ -99,7 +99,7 @@ func startServer(t *testing.T, dir string) *victim {
 }
 
 // kill ends the process at once.
-func (v *victim) kill(t *testing.T) {
+func (v *child) kill(t *testing.T) {
 	t.Helper()
 	require.NoError(t, v.process.Process.Kill())
 	require.ErrorContains(t, v.process.Wait(), "killed", "it ran until it was")
@@ -140,7 +140,7 @@ func (w *witness) fault(text string) {
 
 // watchAndKill has clients use a server, and kills it after it has acknowledged
 // a random number of turns.
-func (w *witness) watchAndKill(t *testing.T, v *victim) {
+func (w *witness) watchAndKill(t *testing.T, v *child) {
 	t.Helper()
 	w.mu.Lock()
 	w.left, w.enough = 1+rand.IntN(300), make(chan struct{})
@@ -190,11 +190,11 @@ func (w *witness) post(client *http.Client, address, name string, seed int) {
 	}
 }
 
-// chat asks a tape for turns until the server has gone, and gets those that
-// others ask for.
+// chat asks a ledgerReplica for turns until the server has gone, and gets those
+// that others ask for.
 func (w *witness) chat(client *http.Client, address, name string, seed int) {
 	ctx := context.Background()
-	url := fmt.Sprintf("ws://%s/tape/%s?u=%d", address, name, seed)
+	url := fmt.Sprintf("ws://%s/replica/%s?u=%d", address, name, seed)
 	ws, answer, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client})
 	if err != nil {
 		if answer != nil && answer.StatusCode != http.StatusSwitchingProtocols {
@@ -229,7 +229,7 @@ func (w *witness) chat(client *http.Client, address, name string, seed int) {
 func (w *witness) audit(t *testing.T, dir string) {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{Store: disk.At(dir)})
-	ledgers, bureaus, err := newLedgers(rt)
+	ledgers, groups, err := newLedgers(rt)
 	require.NoError(t, err)
 	stored := map[string]int{}
 	received := map[string]int{}
@@ -247,9 +247,9 @@ func (w *witness) audit(t *testing.T, dir string) {
 		require.NoError(t, out.Err, name)
 	}
 	for _, name := range []string{"till", "safe"} {
-		stub, err := bureaus.Named(name).Identify(context.Background(), "auditor")
+		stub, err := groups.Named(name).Identify(context.Background(), "auditor")
 		require.NoError(t, err)
-		out := dogtest.Run(t, stub, func(_ context.Context, p *tape) (err error) {
+		out := dogtest.Run(t, stub, func(_ context.Context, p *ledgerReplica) (err error) {
 			stored[name], err = turnsOf(p.Storage())
 			return err
 		})

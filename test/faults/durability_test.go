@@ -94,20 +94,20 @@ func (b *board) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) err
 	return s.Send(strconv.Itoa(n))
 }
 
-type shelf struct{ dog.Group }
+type boardGroup struct{ dog.Group }
 
-func (*shelf) Clusterize(context.Context, string) (string, error) { return "board", nil }
+func (*boardGroup) Clusterize(context.Context, string) (string, error) { return "board", nil }
 
 // library is one runtime on the disk.
 type library struct {
-	rt        *dog.Runtime
-	notebooks []dog.Stub[notebook]
-	shelf     dog.GroupStub[shelf, board]
-	srv       *dogtest.Server
-	pasts     []*past // of the notebooks and the board
-	answers   atomic.Int64
-	crashAt   int64  // the answer after which crash is called; 0: none. set before there are any
-	crash     func() // the same
+	rt         *dog.Runtime
+	notebooks  []dog.Stub[notebook]
+	boardGroup dog.GroupStub[boardGroup, board]
+	srv        *dogtest.Server
+	pasts      []*past // of the notebooks and the board
+	answers    atomic.Int64
+	crashAt    int64  // the answer after which crash is called; 0: none. set before there are any
+	crash      func() // the same
 
 	mu     sync.Mutex
 	pages  []page  // that the board may see. guarded by mu
@@ -127,16 +127,18 @@ func openLibrary(t *testing.T, disk *dogtest.Disk, pasts []*past) (*library, err
 			RollbackOnError: true,
 		},
 	)
-	shelves, e2 := dog.RegisterGroup(l.rt, "shelf", boards, &dog.GroupOptions[shelf]{Limit: 10, MaxReplicas: 1})
+	shelves, e2 := dog.RegisterGroup(
+		l.rt, "boardGroup", boards, &dog.GroupOptions[boardGroup]{Limit: 10, MaxReplicas: 1},
+	)
 	if err := errors.Join(e1, e2, e3); err != nil {
 		return nil, err
 	}
 	for i := range notebooks {
 		l.notebooks = append(l.notebooks, all.Named(strconv.Itoa(i)))
 	}
-	l.shelf = shelves.Named("shelf")
+	l.boardGroup = shelves.Named("boardGroup")
 	l.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		stub, err := l.shelf.Identify(req.Context(), "reader")
+		stub, err := l.boardGroup.Identify(req.Context(), "reader")
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -251,7 +253,7 @@ func (l *library) check(t *testing.T) error {
 		})
 		all = append(all, out.Err)
 	}
-	stub, err := l.shelf.Identify(context.Background(), "checker")
+	stub, err := l.boardGroup.Identify(context.Background(), "checker")
 	if err != nil {
 		return err
 	}

@@ -19,39 +19,41 @@ type ledger struct {
 	others *dog.Namespace[ledger]
 }
 
-// tape is a ledger of sockets.
-type tape struct{ dog.Replica }
+// ledgerReplica is a ledger of sockets.
+type ledgerReplica struct{ dog.Replica }
 
-// bureau is the group of one tape, which is named after it.
-type bureau struct{ dog.Group }
+// ledgerGroup is the group of one ledgerReplica, which is named after it.
+type ledgerGroup struct{ dog.Group }
 
 var ledgerSchema = dog.Schema{`CREATE TABLE turns (n INTEGER PRIMARY KEY, pad TEXT)`}
 
-// newLedgers registers ledgers, bureaus and tapes.
-func newLedgers(rt *dog.Runtime) (*dog.Namespace[ledger], *dog.Groups[bureau, tape], error) {
+// newLedgers registers ledgers, groups and replicas.
+func newLedgers(rt *dog.Runtime) (*dog.Namespace[ledger], *dog.Groups[ledgerGroup, ledgerReplica], error) {
 	var ledgers *dog.Namespace[ledger]
 	ledgers, e1 := dog.RegisterObject(
 		rt, "ledger",
 		&dog.ObjectOptions[ledger]{New: func() *ledger { return &ledger{others: ledgers} }, Schema: ledgerSchema},
 	)
-	tapes, e3 := dog.RegisterReplica(rt, "tape", &dog.ReplicaOptions[tape]{Schema: ledgerSchema})
-	bureaus, e2 := dog.RegisterGroup(rt, "bureau", tapes, &dog.GroupOptions[bureau]{Limit: 100, MaxReplicas: 1})
+	replicas, e3 := dog.RegisterReplica(rt, "ledgerReplica", &dog.ReplicaOptions[ledgerReplica]{Schema: ledgerSchema})
+	groups, e2 := dog.RegisterGroup(
+		rt, "ledgerGroup", replicas, &dog.GroupOptions[ledgerGroup]{Limit: 100, MaxReplicas: 1},
+	)
 	if err := errors.Join(e1, e2, e3); err != nil {
 		return nil, nil, err
 	}
-	return ledgers, bureaus, nil
+	return ledgers, groups, nil
 }
 
 // serveLedgers serves POST /ledger/NAME, which takes a turn and answers with
-// its number, and sockets at /tape/NAME.
+// its number, and sockets at /replica/NAME.
 func serveLedgers(rt *dog.Runtime) (http.Handler, error) {
-	ledgers, bureaus, err := newLedgers(rt)
+	ledgers, groups, err := newLedgers(rt)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /ledger/{name}", func(w http.ResponseWriter, req *http.Request) {
 		ledgers.Named(req.PathValue("name")).ServeHTTP(w, req)
 	})
-	mux.HandleFunc("GET /tape/{name}", func(w http.ResponseWriter, req *http.Request) {
-		stub, err := bureaus.Named(req.PathValue("name")).Identify(req.Context(), req.URL.Query().Get("u"))
+	mux.HandleFunc("GET /replica/{name}", func(w http.ResponseWriter, req *http.Request) {
+		stub, err := groups.Named(req.PathValue("name")).Identify(req.Context(), req.URL.Query().Get("u"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return
@@ -134,18 +136,18 @@ func (l *ledger) received() dog.Map[int] {
 
 func (*ledger) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
-func (d *bureau) Clusterize(context.Context, string) (string, error) {
-	return "tape of " + d.Name(), nil
+func (d *ledgerGroup) Clusterize(context.Context, string) (string, error) {
+	return "ledgerReplica of " + d.Name(), nil
 }
 
-func (p *tape) Receive(w http.ResponseWriter, req *http.Request) error {
+func (p *ledgerReplica) Receive(w http.ResponseWriter, req *http.Request) error {
 	_, err := p.Connect(w, req, nil)
 	return err
 }
 
 // OnMessage takes a turn and sends its number to all sockets, with an
 // exclamation mark to the one that asked for it.
-func (p *tape) OnMessage(_ context.Context, s *dog.Socket, _ dog.Message) error {
+func (p *ledgerReplica) OnMessage(_ context.Context, s *dog.Socket, _ dog.Message) error {
 	n, err := takeTurn(p.Storage())
 	if err != nil {
 		return err
@@ -153,4 +155,4 @@ func (p *tape) OnMessage(_ context.Context, s *dog.Socket, _ dog.Message) error 
 	return errors.Join(s.Emit(strconv.Itoa(n)), s.Send(strconv.Itoa(n)+"!"))
 }
 
-func (*tape) OnAlarm(context.Context, dog.Alarm) error { return nil }
+func (*ledgerReplica) OnAlarm(context.Context, dog.Alarm) error { return nil }

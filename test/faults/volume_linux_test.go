@@ -111,10 +111,10 @@ func TestVolume_SmallVolumes(t *testing.T) {
 	}
 }
 
-// A pantry is an object that stores so many values of a size in one turn.
-type pantry struct{ dog.Object }
+// A bulkWriter is an object that stores so many values of a size in one turn.
+type bulkWriter struct{ dog.Object }
 
-func (s *pantry) Put(_ context.Context, load [2]int) (int, error) {
+func (s *bulkWriter) Put(_ context.Context, load [2]int) (int, error) {
 	random := rand.NewChaCha8([32]byte{byte(load[0])})
 	for i := range load[0] {
 		value := make([]byte, load[1])
@@ -135,10 +135,10 @@ func TestVolume_LargeTurnOnASmallVolume(t *testing.T) {
 		rt, err := dog.New(dog.Options{Store: disk.At(dir), Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
-		pantries, err := dog.RegisterObject[pantry](rt, "pantry", nil)
+		pantries, err := dog.RegisterObject[bulkWriter](rt, "bulkWriter", nil)
 		require.NoError(t, err)
 		work(rt, func(name string, values, size int) error {
-			_, err := dog.Call(context.Background(), pantries.Named(name), (*pantry).Put, [2]int{values, size})
+			_, err := dog.Call(context.Background(), pantries.Named(name), (*bulkWriter).Put, [2]int{values, size})
 			return err
 		})
 	}

@@ -10,20 +10,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
 // newCells returns two objects in memory, with or without CheckTurns.
 func newCells(t *testing.T, check bool, options dog.Options) (a, b dog.Stub[fixture.Object]) {
 	t.Helper()
-	options.Store, options.CheckTurns = fixture.OpenedStore(fixture.PromptEngine()), check
-	rt, err := dog.New(options)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		require.NoError(t, rt.Shutdown(ctx))
-	})
+	options.Store = fixture.OpenedStore(fixture.PromptEngine())
+	newRuntime := newUnchecked
+	if check {
+		newRuntime = dogtest.New
+	}
+	rt := newRuntime(t, options)
 	cells, err := dog.RegisterObject[fixture.Object](rt, "cell", nil)
 	require.NoError(t, err)
 	a, b = cells.Named("a"), cells.Named("b")
@@ -32,6 +31,19 @@ func newCells(t *testing.T, check bool, options dog.Options) (a, b dog.Stub[fixt
 	}
 	synctest.Wait()
 	return a, b
+}
+
+// newUnchecked is [dogtest.New] without CheckTurns.
+func newUnchecked(t testing.TB, options dog.Options) *dog.Runtime {
+	t.Helper()
+	rt, err := dog.New(options)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.NoError(t, rt.Shutdown(ctx))
+	})
+	return rt
 }
 
 // lifeOf returns the value of the object's present life.

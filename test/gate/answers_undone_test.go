@@ -77,9 +77,9 @@ func TestGate_AbortedResponseKeepsItsWritesUnlessRolledBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t, rollback)
 				s.engine.Prompt()
-				var stored *stall
+				var stored *stageObject
 				s.receive = func(o actor, _ http.ResponseWriter, _ *http.Request) error {
-					stored = o.(*stall)
+					stored = o.(*stageObject)
 					if err := o.Storage().Put("said", nil); err != nil {
 						return err
 					}
@@ -87,7 +87,7 @@ func TestGate_AbortedResponseKeepsItsWritesUnlessRolledBack(t *testing.T) {
 				}
 				s.ask()
 				require.True(t, s.observed(), "it is broken off")
-				require.NoError(t, inStall(s, func(_ context.Context, o actor) error {
+				require.NoError(t, inObject(s, func(_ context.Context, o actor) error {
 					require.Same(t, stored, o, "it goes on")
 					_, found, err := o.Storage().Get("said")
 					require.Equal(t, !rollback, found)

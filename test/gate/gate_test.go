@@ -323,10 +323,10 @@ func TestGate_ShutdownSendsHeldOutputFirst(t *testing.T) {
 	})
 }
 
-// registrar is a group that stores the names it gives.
-type registrar struct{ dog.Group }
+// namingGroup is a group that stores the names it gives.
+type namingGroup struct{ dog.Group }
 
-func (r *registrar) Clusterize(_ context.Context, uid string) (string, error) {
+func (r *namingGroup) Clusterize(_ context.Context, uid string) (string, error) {
 	return "for-" + uid, r.Storage().Put(uid, nil)
 }
 
@@ -338,11 +338,11 @@ func TestGate_IdentifyReturnsWhenWritesOfClusterizeAreDurable(t *testing.T) {
 			New: func() *fixture.Room { return &fixture.Room{On: new(fixture.Hooks)} },
 		})
 		require.NoError(t, err)
-		registrars, err := dog.RegisterGroup(rt, "registrar", rooms, &dog.GroupOptions[registrar]{Limit: 1})
+		namingGroups, err := dog.RegisterGroup(rt, "namingGroup", rooms, &dog.GroupOptions[namingGroup]{Limit: 1})
 		require.NoError(t, err)
 		identified := make(chan string, 1)
 		go func() {
-			stub, err := registrars.Named("main").Identify(context.Background(), "ada")
+			stub, err := namingGroups.Named("main").Identify(context.Background(), "ada")
 			if err == nil {
 				identified <- stub.Name()
 			}

@@ -151,7 +151,7 @@ func TestGate_LongResponseInAwaitWaitsForTheDisk(t *testing.T) {
 		}
 		s.receive = func(_ actor, w http.ResponseWriter, req *http.Request) error {
 			return dog.Await(req.Context(), func() error {
-				go func() { _ = inStall(s, another) }()
+				go func() { _ = inObject(s, another) }()
 				<-wrote
 				_, err := write(w, 64, 64<<10, false)
 				written <- err

@@ -17,23 +17,23 @@ func TestGate_HeldOutputOfObjectsAndGroupsIsBounded(t *testing.T) {
 		by  actorFunc
 		say func(s *stage, ctx context.Context, text string) error
 	}{
-		"Object.Broadcast": {inStall, func(s *stage, _ context.Context, text string) error {
-			return s.stall.Broadcast(text)
+		"Object.Broadcast": {inObject, func(s *stage, _ context.Context, text string) error {
+			return s.object.Broadcast(text)
 		}},
-		"Object.Whisper": {inStall, func(s *stage, _ context.Context, text string) error {
-			_, err := s.stall.Whisper("fay", text)
+		"Object.Whisper": {inObject, func(s *stage, _ context.Context, text string) error {
+			_, err := s.object.Whisper("fay", text)
 			return err
 		}},
-		"Group.Emit": {inChair, func(s *stage, _ context.Context, text string) error {
-			return s.chair.Emit(s.far, text)
+		"Group.Emit": {inGroup, func(s *stage, _ context.Context, text string) error {
+			return s.main.Emit(s.far, text)
 		}},
-		"Group.Broadcast": {inChair, func(s *stage, _ context.Context, text string) error {
-			return s.chair.Broadcast(text)
+		"Group.Broadcast": {inGroup, func(s *stage, _ context.Context, text string) error {
+			return s.main.Broadcast(text)
 		}},
-		"GroupStub.Emit": {inStall, func(s *stage, ctx context.Context, text string) error {
+		"GroupStub.Emit": {inObject, func(s *stage, ctx context.Context, text string) error {
 			return s.group().Emit(ctx, s.far, text)
 		}},
-		"GroupStub.Broadcast": {inStall, func(s *stage, ctx context.Context, text string) error {
+		"GroupStub.Broadcast": {inObject, func(s *stage, ctx context.Context, text string) error {
 			return s.group().Broadcast(ctx, text)
 		}},
 	}

@@ -45,48 +45,48 @@ func TestGate_ResetWhileAHandlerSendsDropsTheMessage(t *testing.T) {
 	}
 	foreign := func(reset func()) context.Context { return of(context.Background(), reset) }
 	tests := map[string]sending{
-		"Socket.Emit": {by: inStall, send: func(s *stage, _ context.Context, reset func()) error {
+		"Socket.Emit": {by: inObject, send: func(s *stage, _ context.Context, reset func()) error {
 			return s.newer.Emit(interrupted(reset))
 		}},
-		"Socket.Broadcast": {by: inBooth, send: func(s *stage, _ context.Context, reset func()) error {
+		"Socket.Broadcast": {by: inReplica, send: func(s *stage, _ context.Context, reset func()) error {
 			return s.socket.Broadcast(interrupted(reset))
 		}},
-		"Socket.Whisper": {by: inBooth, send: func(s *stage, _ context.Context, reset func()) error {
+		"Socket.Whisper": {by: inReplica, send: func(s *stage, _ context.Context, reset func()) error {
 			_, err := s.socket.Whisper(foreign(reset), "eve", "w")
 			return err
 		}},
-		"Replica.Broadcast": {by: inBooth, send: func(s *stage, _ context.Context, reset func()) error {
-			return s.booth.Broadcast(interrupted(reset))
+		"Replica.Broadcast": {by: inReplica, send: func(s *stage, _ context.Context, reset func()) error {
+			return s.replica.Broadcast(interrupted(reset))
 		}},
-		"Replica.Whisper": {by: inBooth, send: func(s *stage, _ context.Context, reset func()) error {
-			_, err := s.booth.Whisper(foreign(reset), "eve", "w")
+		"Replica.Whisper": {by: inReplica, send: func(s *stage, _ context.Context, reset func()) error {
+			_, err := s.replica.Whisper(foreign(reset), "eve", "w")
 			return err
 		}},
-		"Replica.Disconnect": {by: inBooth, send: func(s *stage, _ context.Context, reset func()) error {
-			_, err := s.booth.Disconnect(foreign(reset), "eve", 4000, "w")
+		"Replica.Disconnect": {by: inReplica, send: func(s *stage, _ context.Context, reset func()) error {
+			_, err := s.replica.Disconnect(foreign(reset), "eve", 4000, "w")
 			return err
 		}},
-		"Replica.Gossip": {by: inBooth, send: func(s *stage, _ context.Context, reset func()) error {
-			_, err := s.booth.Gossip(foreign(reset), "w")
+		"Replica.Gossip": {by: inReplica, send: func(s *stage, _ context.Context, reset func()) error {
+			_, err := s.replica.Gossip(foreign(reset), "w")
 			return err
 		}},
-		"Object.Broadcast": {by: inStall, send: func(s *stage, _ context.Context, reset func()) error {
-			return s.stall.Broadcast(interrupted(reset))
+		"Object.Broadcast": {by: inObject, send: func(s *stage, _ context.Context, reset func()) error {
+			return s.object.Broadcast(interrupted(reset))
 		}},
-		"Object.Whisper": {by: inStall, send: func(s *stage, _ context.Context, reset func()) error {
-			_, err := s.stall.Whisper("fay", interrupted(reset))
+		"Object.Whisper": {by: inObject, send: func(s *stage, _ context.Context, reset func()) error {
+			_, err := s.object.Whisper("fay", interrupted(reset))
 			return err
 		}},
-		"Group.Emit": {by: inChair, send: func(s *stage, _ context.Context, reset func()) error {
-			return s.chair.Emit(s.far, interrupted(reset))
+		"Group.Emit": {by: inGroup, send: func(s *stage, _ context.Context, reset func()) error {
+			return s.main.Emit(s.far, interrupted(reset))
 		}},
-		"Group.Broadcast": {by: inChair, send: func(s *stage, _ context.Context, reset func()) error {
-			return s.chair.Broadcast(interrupted(reset))
+		"Group.Broadcast": {by: inGroup, send: func(s *stage, _ context.Context, reset func()) error {
+			return s.main.Broadcast(interrupted(reset))
 		}},
-		"GroupStub.Emit": {by: inStall, send: func(s *stage, ctx context.Context, reset func()) error {
+		"GroupStub.Emit": {by: inObject, send: func(s *stage, ctx context.Context, reset func()) error {
 			return s.group().Emit(of(ctx, reset), s.far, "w")
 		}},
-		"GroupStub.Broadcast": {by: inStall, send: func(s *stage, ctx context.Context, reset func()) error {
+		"GroupStub.Broadcast": {by: inObject, send: func(s *stage, ctx context.Context, reset func()) error {
 			return s.group().Broadcast(of(ctx, reset), "w")
 		}},
 	}
@@ -101,7 +101,7 @@ func TestGate_ResetWhileAHandlerSendsDropsTheMessage(t *testing.T) {
 					}
 					ended = w.send(s, ctx, sync.OnceFunc(func() {
 						o.Abort(errors.New("meanwhile"))
-						if _, plain := o.(*stall); plain {
+						if _, plain := o.(*stageObject); plain {
 							s.fay = s.srv.Dial("/join?as=fay") // in the next life
 							synctest.Wait()
 						}

@@ -27,42 +27,43 @@ import (
 // stage has one object of each kind that may send, and all recipients. A
 // recipient that gets something calls reach.
 type stage struct {
-	t      *testing.T
-	engine *storetest.Engine
-	rt     *dog.Runtime
-	srv    *dogtest.Server
-	chairs *dog.Groups[chair, booth]
-	stalls *dog.Namespace[stall]
-	room   dog.Stub[booth] // of ada and bob; eve has another one
+	t       *testing.T
+	engine  *storetest.Engine
+	rt      *dog.Runtime
+	srv     *dogtest.Server
+	groups  *dog.Groups[stageGroup, stageReplica]
+	objects *dog.Namespace[stageObject]
+	room    dog.Stub[stageReplica] // of ada and bob; eve has another one
 
 	ada, bob, eve *dogtest.Client
-	fay           *dogtest.Client // of the stall that sends
+	fay           *dogtest.Client // of the object that sends
 	socket        *dog.Socket     // ada's
-	booth         *booth          // ada's
-	chair         *chair
-	newer         *dog.Socket // ivy's second one, of the same stall
-	stall         *stall      // fay's
-	far           dog.ID      // eve's room
+	replica       *stageReplica   // ada's
+	main          *stageGroup
+	newer         *dog.Socket  // ivy's second one, of the same object
+	object        *stageObject // fay's
+	far           dog.ID       // eve's room
 
-	receive  func(o actor, w http.ResponseWriter, req *http.Request) error // of stalls
-	connect  func(b *booth, w http.ResponseWriter, req *http.Request)      // of booths; nil: connects
+	receive  func(o actor, w http.ResponseWriter, req *http.Request) error   // of objects
+	connect  func(b *stageReplica, w http.ResponseWriter, req *http.Request) // of replicas; nil: connects
 	reached  atomic.Int32
 	rollback bool
 	start    chan struct{} // objects start when it is closed; nil: at once
 }
 
-// booth is a replica, chair a group and stall an object of a stage.
-type booth struct {
+// stageReplica is a replica, stageGroup a group and stageObject an object of a
+// stage.
+type stageReplica struct {
 	dog.Replica
 	on *stage
 }
 
-type chair struct {
+type stageGroup struct {
 	dog.Group
 	on *stage
 }
 
-type stall struct {
+type stageObject struct {
 	dog.Object
 	on *stage
 }
@@ -73,39 +74,39 @@ type actor interface {
 	Abort(reason error)
 }
 
-// A line is what a handler of a stage does.
-type line = func(ctx context.Context, o actor) error
+// work is what a handler of a stage does.
+type work = func(ctx context.Context, o actor) error
 
-func (b *booth) Run(ctx context.Context, f line) error { return f(ctx, b) }
-func (c *chair) Run(ctx context.Context, f line) error { return f(ctx, c) }
-func (d *stall) Run(ctx context.Context, f line) error { return f(ctx, d) }
-func (d *stall) Visit(context.Context) error           { return d.on.reach() }
-func (d *stall) Listen(context.Context, int) error     { return d.on.reach() }
-func (d *stall) Note(context.Context) error            { return d.Storage().Put("note", nil) }
+func (b *stageReplica) Run(ctx context.Context, f work) error { return f(ctx, b) }
+func (c *stageGroup) Run(ctx context.Context, f work) error   { return f(ctx, c) }
+func (d *stageObject) Run(ctx context.Context, f work) error  { return f(ctx, d) }
+func (d *stageObject) Visit(context.Context) error            { return d.on.reach() }
+func (d *stageObject) Listen(context.Context, int) error      { return d.on.reach() }
+func (d *stageObject) Note(context.Context) error             { return d.Storage().Put("note", nil) }
 
-func (d *stall) Answer(context.Context) (int, error)          { return 0, d.on.reach() }
-func (d *stall) Repeat(_ context.Context, n int) (int, error) { return n, d.on.reach() }
+func (d *stageObject) Answer(context.Context) (int, error)          { return 0, d.on.reach() }
+func (d *stageObject) Repeat(_ context.Context, n int) (int, error) { return n, d.on.reach() }
 
-func (b *booth) OnStart(context.Context) error { return b.on.started() }
-func (d *stall) OnStart(context.Context) error { return d.on.started() }
+func (b *stageReplica) OnStart(context.Context) error { return b.on.started() }
+func (d *stageObject) OnStart(context.Context) error  { return d.on.started() }
 
-func (b *booth) OnOpen(_ context.Context, s *dog.Socket) error {
+func (b *stageReplica) OnOpen(_ context.Context, s *dog.Socket) error {
 	if s.UID() == "ada" {
-		b.on.socket, b.on.booth = s, b
+		b.on.socket, b.on.replica = s, b
 	}
 	return nil
 }
 
-func (b *booth) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
+func (b *stageReplica) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
 	if code == 4000 {
 		return b.on.reach()
 	}
 	return nil
 }
 
-func (b *booth) OnGossip(context.Context, dog.Message) (any, error) { return nil, b.on.reach() }
+func (b *stageReplica) OnGossip(context.Context, dog.Message) (any, error) { return nil, b.on.reach() }
 
-func (b *booth) Receive(w http.ResponseWriter, req *http.Request) error {
+func (b *stageReplica) Receive(w http.ResponseWriter, req *http.Request) error {
 	if b.on.connect != nil {
 		b.on.connect(b, w, req)
 		return nil
@@ -114,9 +115,9 @@ func (b *booth) Receive(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
-func (c *chair) OnStart(context.Context) error { c.on.chair = c; return c.on.started() }
+func (c *stageGroup) OnStart(context.Context) error { c.on.main = c; return c.on.started() }
 
-func (d *stall) Receive(w http.ResponseWriter, req *http.Request) error {
+func (d *stageObject) Receive(w http.ResponseWriter, req *http.Request) error {
 	switch req.URL.Path {
 	case "/visit":
 		return d.on.reach()
@@ -127,22 +128,22 @@ func (d *stall) Receive(w http.ResponseWriter, req *http.Request) error {
 	return d.on.receive(d, w, req)
 }
 
-func (d *stall) OnOpen(_ context.Context, s *dog.Socket) error {
-	d.on.stall = d
+func (d *stageObject) OnOpen(_ context.Context, s *dog.Socket) error {
+	d.on.object = d
 	if s.UID() == "ivy" {
 		d.on.newer = s
 	}
 	return nil
 }
 
-func (d *stall) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
+func (d *stageObject) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
 	if code == 4000 || code == 4001 {
 		return d.on.reach()
 	}
 	return nil
 }
 
-func (d *stall) Noted(context.Context) (bool, error) {
+func (d *stageObject) Noted(context.Context) (bool, error) {
 	_, found, err := d.Storage().Get("note")
 	return found, err
 }
@@ -167,33 +168,43 @@ func (a *archive) Import(
 
 func newStage(t *testing.T, rollback bool) *stage {
 	t.Helper()
+	return newStageOf(t, rollback, dogtest.New)
+}
+
+// newStageOf is newStage on a runtime of newRuntime.
+func newStageOf(t *testing.T, rollback bool, newRuntime func(testing.TB, dog.Options) *dog.Runtime) *stage {
+	t.Helper()
 	s := &stage{t: t, engine: storetest.New(), rollback: rollback}
-	s.rt = dogtest.New(
+	s.rt = newRuntime(
 		t, dog.Options{Store: fixture.StoreOf(&archive{s.engine, s}), Logger: slog.New(slog.DiscardHandler)},
 	)
 	var err error
-	booths, err := dog.RegisterReplica(
-		s.rt, "booth",
-		&dog.ReplicaOptions[booth]{New: func() *booth { return &booth{on: s} }, RollbackOnError: rollback},
+	replicas, err := dog.RegisterReplica(
+		s.rt, "replica",
+		&dog.ReplicaOptions[stageReplica]{
+			New: func() *stageReplica { return &stageReplica{on: s} }, RollbackOnError: rollback,
+		},
 	)
 	require.NoError(t, err)
-	s.chairs, err = dog.RegisterGroup(
-		s.rt, "chair", booths,
-		&dog.GroupOptions[chair]{
-			New: func() *chair { return &chair{on: s} }, Limit: 2, RollbackOnError: rollback,
+	s.groups, err = dog.RegisterGroup(
+		s.rt, "group", replicas,
+		&dog.GroupOptions[stageGroup]{
+			New: func() *stageGroup { return &stageGroup{on: s} }, Limit: 2, RollbackOnError: rollback,
 			Presence: dog.Presence{Grace: time.Hour},
 		},
 	)
 	require.NoError(t, err)
-	s.stalls, err = dog.RegisterObject(
-		s.rt, "stall",
-		&dog.ObjectOptions[stall]{New: func() *stall { return &stall{on: s} }, RollbackOnError: rollback},
+	s.objects, err = dog.RegisterObject(
+		s.rt, "object",
+		&dog.ObjectOptions[stageObject]{
+			New: func() *stageObject { return &stageObject{on: s} }, RollbackOnError: rollback,
+		},
 	)
 	require.NoError(t, err)
 	s.srv = dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		who := req.URL.Query().Get("u")
 		if who == "" {
-			s.stalls.Named("speaker").ServeHTTP(w, req)
+			s.objects.Named("speaker").ServeHTTP(w, req)
 			return
 		}
 		stub, err := s.group().Identify(req.Context(), who)
@@ -215,21 +226,21 @@ func newStage(t *testing.T, rollback bool) *stage {
 		s.srv.Dial("/join?as=ivy")
 	}
 	synctest.Wait()
-	s.room, err = booths.ByID(s.booth.ID())
+	s.room, err = replicas.ByID(s.replica.ID())
 	require.NoError(t, err)
 	for r := range s.group().Replicas() {
 		if r.ID != s.room.ID() {
 			s.far = r.ID
 		}
 	}
-	go func() { _ = dog.CallErr0(context.Background(), s.stalls.Named("noted"), (*stall).Note) }()
+	go func() { _ = dog.CallErr0(context.Background(), s.objects.Named("noted"), (*stageObject).Note) }()
 	synctest.Wait()
 	s.engine.Flush()
 	synctest.Wait()
 	return s
 }
 
-func (s *stage) group() dog.GroupStub[chair, booth] { return s.chairs.Named("main") }
+func (s *stage) group() dog.GroupStub[stageGroup, stageReplica] { return s.groups.Named("main") }
 
 func (s *stage) started() error {
 	if s.start != nil {
@@ -251,20 +262,20 @@ func (s *stage) observed() bool {
 	return s.reached.Load() > 0
 }
 
-// An actorFunc runs a line in a handler of one of a stage's objects, and
+// An actorFunc runs work in a handler of one of a stage's objects, and
 // returns the result of the handler.
-type actorFunc func(s *stage, f line) error
+type actorFunc func(s *stage, f work) error
 
-func inBooth(s *stage, f line) error {
-	return dog.CallErr(context.Background(), s.room, (*booth).Run, f)
+func inReplica(s *stage, f work) error {
+	return dog.CallErr(context.Background(), s.room, (*stageReplica).Run, f)
 }
 
-func inChair(s *stage, f line) error {
-	return dog.CallErr(context.Background(), s.group().Stub, (*chair).Run, f)
+func inGroup(s *stage, f work) error {
+	return dog.CallErr(context.Background(), s.group().Stub, (*stageGroup).Run, f)
 }
 
-func inStall(s *stage, f line) error {
-	return dog.CallErr(context.Background(), s.stalls.Named("speaker"), (*stall).Run, f)
+func inObject(s *stage, f work) error {
+	return dog.CallErr(context.Background(), s.objects.Named("speaker"), (*stageObject).Run, f)
 }
 
 // ask sends a request to the speaker and looks for the marks in its answer.

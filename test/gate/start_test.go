@@ -20,15 +20,15 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// confessor is an object that stores something, and whose later starts fail
+// badStarter is an object that stores something, and whose later starts fail
 // with what they read of that.
-type confessor struct {
+type badStarter struct {
 	dog.Object
 	starts *atomic.Int32
-	fail   func(c *confessor, secret string) error
+	fail   func(c *badStarter, secret string) error
 }
 
-func (c *confessor) OnStart(context.Context) error {
+func (c *badStarter) OnStart(context.Context) error {
 	if c.starts.Add(1) == 1 {
 		return nil
 	}
@@ -40,28 +40,28 @@ func (c *confessor) OnStart(context.Context) error {
 	return c.fail(c, string(secret))
 }
 
-func (c *confessor) Keep(context.Context) error    { return c.Storage().Put("secret", []byte("secret")) }
-func (c *confessor) Nothing(context.Context) error { return nil }
+func (c *badStarter) Keep(context.Context) error    { return c.Storage().Put("secret", []byte("secret")) }
+func (c *badStarter) Nothing(context.Context) error { return nil }
 
-func (c *confessor) Receive(http.ResponseWriter, *http.Request) error { return nil }
+func (c *badStarter) Receive(http.ResponseWriter, *http.Request) error { return nil }
 
 func TestGate_ErrorOfAFailedStartWaitsForEarlierWrites(t *testing.T) {
-	fails := map[string]func(c *confessor, secret string) error{
-		"an error": func(_ *confessor, secret string) error { return fmt.Errorf("there is a %s", secret) },
-		"an error after a Put": func(c *confessor, secret string) error {
+	fails := map[string]func(c *badStarter, secret string) error{
+		"an error": func(_ *badStarter, secret string) error { return fmt.Errorf("there is a %s", secret) },
+		"an error after a Put": func(c *badStarter, secret string) error {
 			return errors.Join(c.Storage().Put("other", nil), fmt.Errorf("there is a %s", secret))
 		},
-		"a panic": func(_ *confessor, secret string) error { panic("there is a " + secret) },
-		"an abort": func(c *confessor, secret string) error {
+		"a panic": func(_ *badStarter, secret string) error { panic("there is a " + secret) },
+		"an abort": func(c *badStarter, secret string) error {
 			c.Abort(fmt.Errorf("there is a %s", secret))
 			return nil
 		},
 	}
-	asks := map[string]func(to dog.Stub[confessor]) error{
-		"Call": func(to dog.Stub[confessor]) error {
-			return dog.CallErr0(context.Background(), to, (*confessor).Nothing)
+	asks := map[string]func(to dog.Stub[badStarter]) error{
+		"Call": func(to dog.Stub[badStarter]) error {
+			return dog.CallErr0(context.Background(), to, (*badStarter).Nothing)
 		},
-		"RoundTrip": func(to dog.Stub[confessor]) error { // a client never gets the details of an error
+		"RoundTrip": func(to dog.Stub[badStarter]) error { // a client never gets the details of an error
 			req, err := http.NewRequest(http.MethodGet, "/", nil)
 			if err != nil {
 				return err
@@ -87,18 +87,18 @@ func TestGate_ErrorOfAFailedStartWaitsForEarlierWrites(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						engine, starts := storetest.New(), new(atomic.Int32)
 						rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
-						confessors, err := dog.RegisterObject(
-							rt, "confessor",
-							&dog.ObjectOptions[confessor]{
-								New: func() *confessor { return &confessor{starts: starts, fail: fail} },
+						badStarters, err := dog.RegisterObject(
+							rt, "badStarter",
+							&dog.ObjectOptions[badStarter]{
+								New: func() *badStarter { return &badStarter{starts: starts, fail: fail} },
 							},
 						)
 						require.NoError(t, err)
 						engine.Flush()
 						t.Cleanup(engine.Prompt)
-						it := confessors.Named("it")
+						it := badStarters.Named("it")
 						kept := make(chan error, 1)
-						go func() { kept <- dog.CallErr0(context.Background(), it, (*confessor).Keep) }()
+						go func() { kept <- dog.CallErr0(context.Background(), it, (*badStarter).Keep) }()
 						synctest.Wait()
 						require.NoError(t, it.Abort(io.ErrNoProgress))
 
@@ -133,25 +133,25 @@ func TestGate_ErrorOfAFailedStartWaitsForEarlierWrites(t *testing.T) {
 func TestGate_WaitForTheErrorOfAFailedStartEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine, starts := storetest.New(), new(atomic.Int32)
-		confessors, err := dog.RegisterObject(
-			dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)}), "confessor",
-			&dog.ObjectOptions[confessor]{New: func() *confessor {
-				return &confessor{
+		badStarters, err := dog.RegisterObject(
+			dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)}), "badStarter",
+			&dog.ObjectOptions[badStarter]{New: func() *badStarter {
+				return &badStarter{
 					starts: starts,
-					fail:   func(_ *confessor, secret string) error { return errors.New(secret) },
+					fail:   func(_ *badStarter, secret string) error { return errors.New(secret) },
 				}
 			}},
 		)
 		require.NoError(t, err)
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
-		it := confessors.Named("it")
-		go func() { _ = dog.CallErr0(context.Background(), it, (*confessor).Keep) }()
+		it := badStarters.Named("it")
+		go func() { _ = dog.CallErr0(context.Background(), it, (*badStarter).Keep) }()
 		synctest.Wait()
 		require.NoError(t, it.Abort(io.ErrNoProgress))
 		ctx, leave := context.WithCancel(context.Background())
 		result := make(chan error, 1)
-		go func() { result <- dog.CallErr0(ctx, it, (*confessor).Nothing) }()
+		go func() { result <- dog.CallErr0(ctx, it, (*badStarter).Nothing) }()
 		synctest.Wait()
 		require.Empty(t, result)
 		leave()

@@ -100,13 +100,13 @@ func TestGate_PanicUndoesWritesAndDropsOutput(t *testing.T) {
 	})
 }
 
-// scribe stores one thing for each call, and takes the second back.
-type scribe struct {
+// undoing stores one thing for each call, and takes the second back.
+type undoing struct {
 	dog.Object
 	calls int
 }
 
-func (s *scribe) Write(context.Context) (int, error) {
+func (s *undoing) Write(context.Context) (int, error) {
 	s.calls++
 	if err := s.Storage().Put("calls", []byte{byte(s.calls)}); err != nil {
 		return 0, err
@@ -121,12 +121,12 @@ func TestGate_ErrorThatUndoesWritesWaitsForEarlierWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
-		scribes, err := dog.RegisterObject(rt, "scribe", &dog.ObjectOptions[scribe]{RollbackOnError: true})
+		objects, err := dog.RegisterObject(rt, "undoing", &dog.ObjectOptions[undoing]{RollbackOnError: true})
 		require.NoError(t, err)
 		outcomes := make(chan error, 2)
 		for range 2 {
 			go func() {
-				_, err := dog.Call0(context.Background(), scribes.Named("a"), (*scribe).Write)
+				_, err := dog.Call0(context.Background(), objects.Named("a"), (*undoing).Write)
 				outcomes <- err
 			}()
 			synctest.Wait()

@@ -26,135 +26,136 @@ type wayOut struct {
 
 // outputs are the ways out of handlers of all kinds.
 var outputs = map[string]wayOut{
-	"Socket.Send": {by: inBooth, send: func(s *stage, _ context.Context) error {
+	"Socket.Send": {by: inReplica, send: func(s *stage, _ context.Context) error {
 		return s.socket.Send("w")
 	}},
-	"Socket.Emit": {by: inBooth, send: func(s *stage, _ context.Context) error {
+	"Socket.Emit": {by: inReplica, send: func(s *stage, _ context.Context) error {
 		return s.socket.Emit("w")
 	}},
-	"Socket.Close": {by: inBooth, send: func(s *stage, _ context.Context) error {
+	"Socket.Close": {by: inReplica, send: func(s *stage, _ context.Context) error {
 		return s.socket.Close(4000, "w")
 	}},
-	"Socket.Supersede": {by: inStall, send: func(s *stage, _ context.Context) error {
+	"Socket.Supersede": {by: inObject, send: func(s *stage, _ context.Context) error {
 		return s.newer.Supersede()
 	}},
-	"Socket.Broadcast": {by: inBooth, send: func(s *stage, _ context.Context) error {
+	"Socket.Broadcast": {by: inReplica, send: func(s *stage, _ context.Context) error {
 		return s.socket.Broadcast("w")
 	}},
-	"Socket.Whisper": {by: inBooth, send: second(func(s *stage, ctx context.Context) (int, error) {
+	"Socket.Whisper": {by: inReplica, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.socket.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"Socket.SetPresence": {by: inBooth, send: func(s *stage, _ context.Context) error {
+	"Socket.SetPresence": {by: inReplica, send: func(s *stage, _ context.Context) error {
 		return s.socket.SetPresence("w")
 	}, noticed: valued},
-	"Replica.Emit": {by: inBooth, send: func(s *stage, _ context.Context) error {
-		return s.booth.Emit("w")
+	"Replica.Emit": {by: inReplica, send: func(s *stage, _ context.Context) error {
+		return s.replica.Emit("w")
 	}},
-	"Replica.SetLocked": {by: inBooth, send: func(s *stage, _ context.Context) error {
-		return s.booth.SetLocked(true)
+	"Replica.SetLocked": {by: inReplica, send: func(s *stage, _ context.Context) error {
+		return s.replica.SetLocked(true)
 	}, noticed: locked},
-	"Replica.Broadcast": {by: inBooth, send: func(s *stage, _ context.Context) error {
-		return s.booth.Broadcast("w")
+	"Replica.Broadcast": {by: inReplica, send: func(s *stage, _ context.Context) error {
+		return s.replica.Broadcast("w")
 	}},
-	"Replica.Whisper": {by: inBooth, send: second(func(s *stage, ctx context.Context) (int, error) {
-		return s.booth.Whisper(ctx, "eve", "w")
+	"Replica.Whisper": {by: inReplica, send: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.replica.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"Replica.Disconnect": {by: inBooth, send: second(func(s *stage, ctx context.Context) (int, error) {
-		return s.booth.Disconnect(ctx, "eve", 4000, "w")
+	"Replica.Disconnect": {by: inReplica, send: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.replica.Disconnect(ctx, "eve", 4000, "w")
 	}), waits: true, context: true},
-	"Replica.Gossip": {by: inBooth, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
-		return s.booth.Gossip(ctx, "w")
+	"Replica.Gossip": {by: inReplica, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+		return s.replica.Gossip(ctx, "w")
 	}), waits: true, context: true},
 
-	"Object.Broadcast": {by: inStall, send: func(s *stage, _ context.Context) error {
-		return s.stall.Broadcast("w")
+	"Object.Broadcast": {by: inObject, send: func(s *stage, _ context.Context) error {
+		return s.object.Broadcast("w")
 	}},
-	"Object.Whisper": {by: inStall, send: second(func(s *stage, _ context.Context) (int, error) {
-		return s.stall.Whisper("fay", "w")
+	"Object.Whisper": {by: inObject, send: second(func(s *stage, _ context.Context) (int, error) {
+		return s.object.Whisper("fay", "w")
 	})},
-	"Object.Disconnect": {by: inStall, send: second(func(s *stage, _ context.Context) (int, error) {
-		return s.stall.Disconnect("fay", 4000, "w")
+	"Object.Disconnect": {by: inObject, send: second(func(s *stage, _ context.Context) (int, error) {
+		return s.object.Disconnect("fay", 4000, "w")
 	})},
 
-	"Group.Emit": {by: inChair, send: func(s *stage, _ context.Context) error {
-		return s.chair.Emit(s.far, "w")
+	"Group.Emit": {by: inGroup, send: func(s *stage, _ context.Context) error {
+		return s.main.Emit(s.far, "w")
 	}},
-	"Group.Drain": {by: inChair, send: func(s *stage, _ context.Context) error {
-		return s.chair.Drain(s.far)
+	"Group.Drain": {by: inGroup, send: func(s *stage, _ context.Context) error {
+		return s.main.Drain(s.far)
 	}, noticed: draining},
-	"Group.SetLocked": {by: inChair, send: func(s *stage, _ context.Context) error {
-		return s.chair.SetLocked(s.far, true)
+	"Group.SetLocked": {by: inGroup, send: func(s *stage, _ context.Context) error {
+		return s.main.SetLocked(s.far, true)
 	}, noticed: locked},
-	"Group.Broadcast": {by: inChair, send: func(s *stage, _ context.Context) error {
-		return s.chair.Broadcast("w")
+	"Group.Broadcast": {by: inGroup, send: func(s *stage, _ context.Context) error {
+		return s.main.Broadcast("w")
 	}},
-	"Group.Whisper": {by: inChair, send: second(func(s *stage, ctx context.Context) (int, error) {
-		return s.chair.Whisper(ctx, "eve", "w")
+	"Group.Whisper": {by: inGroup, send: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.main.Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"Group.Disconnect": {by: inChair, send: second(func(s *stage, ctx context.Context) (int, error) {
-		return s.chair.Disconnect(ctx, "eve", 4000, "w")
+	"Group.Disconnect": {by: inGroup, send: second(func(s *stage, ctx context.Context) (int, error) {
+		return s.main.Disconnect(ctx, "eve", 4000, "w")
 	}), waits: true, context: true},
-	"Group.Gossip": {by: inChair, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
-		return s.chair.Gossip(ctx, "w")
+	"Group.Gossip": {by: inGroup, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+		return s.main.Gossip(ctx, "w")
 	}), waits: true, context: true},
 
-	"GroupStub.Emit": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"GroupStub.Emit": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		return s.group().Emit(ctx, s.far, "w")
 	}, yields: true, context: true},
-	"GroupStub.Broadcast": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"GroupStub.Broadcast": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		return s.group().Broadcast(ctx, "w")
 	}, yields: true, context: true},
-	"GroupStub.Drain": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"GroupStub.Drain": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		return s.group().Drain(ctx, s.far)
 	}, noticed: draining, waits: true, context: true},
-	"GroupStub.SetLocked": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"GroupStub.SetLocked": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		return s.group().SetLocked(ctx, s.far, true)
 	}, noticed: locked, waits: true, context: true},
-	"GroupStub.Whisper": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
+	"GroupStub.Whisper": {by: inObject, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.group().Whisper(ctx, "eve", "w")
 	}), waits: true, context: true},
-	"GroupStub.Disconnect": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
+	"GroupStub.Disconnect": {by: inObject, send: second(func(s *stage, ctx context.Context) (int, error) {
 		return s.group().Disconnect(ctx, "eve", 4000, "w")
 	}), waits: true, context: true},
-	"GroupStub.Gossip": {by: inStall, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
+	"GroupStub.Gossip": {by: inObject, send: second(func(s *stage, ctx context.Context) ([]dog.Reply, error) {
 		return s.group().Gossip(ctx, "w")
 	}), waits: true, context: true},
 
-	"Call": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
-		return dog.Call(ctx, s.listener(), (*stall).Repeat, 1)
+	"Call": {by: inObject, send: second(func(s *stage, ctx context.Context) (int, error) {
+		return dog.Call(ctx, s.listener(), (*stageObject).Repeat, 1)
 	}), waits: true, context: true},
-	"Call0": {by: inStall, send: second(func(s *stage, ctx context.Context) (int, error) {
-		return dog.Call0(ctx, s.listener(), (*stall).Answer)
+	"Call0": {by: inObject, send: second(func(s *stage, ctx context.Context) (int, error) {
+		return dog.Call0(ctx, s.listener(), (*stageObject).Answer)
 	}), waits: true, context: true},
-	"CallErr": {by: inStall, send: func(s *stage, ctx context.Context) error {
-		return dog.CallErr(ctx, s.listener(), (*stall).Listen, 1)
+	"CallErr": {by: inObject, send: func(s *stage, ctx context.Context) error {
+		return dog.CallErr(ctx, s.listener(), (*stageObject).Listen, 1)
 	}, waits: true, context: true},
-	"CallErr0": {by: inStall, send: func(s *stage, ctx context.Context) error {
-		return dog.CallErr0(ctx, s.listener(), (*stall).Visit)
+	"CallErr0": {by: inObject, send: func(s *stage, ctx context.Context) error {
+		return dog.CallErr0(ctx, s.listener(), (*stageObject).Visit)
 	}, waits: true, context: true},
-	"Go": {by: inBooth, send: func(s *stage, ctx context.Context) error {
-		return dog.Go(ctx, func(context.Context) error { return s.booth.Emit("w") })
+	"Go": {by: inReplica, send: func(s *stage, ctx context.Context) error {
+		return dog.Go(ctx, func(context.Context) error { return s.replica.Emit("w") })
 	}, context: true},
-	"Await": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"Await": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		return dog.Await(ctx, s.reach)
 	}, waits: true, context: true},
-	"GroupStub.Identify": {by: inStall, send: second(func(s *stage, ctx context.Context) (dog.Stub[booth], error) {
-		return s.group().Identify(ctx, "dan")
-	}), noticed: reserved, waits: true, context: true},
-	"shard.Ask": {by: inStall, send: func(s *stage, ctx context.Context) error {
-		shards, err := shard.New(s.stalls, "shards", 2)
+	"GroupStub.Identify": {by: inObject, send: func(s *stage, ctx context.Context) error {
+		_, err := s.group().Identify(ctx, "dan")
+		return err
+	}, noticed: reserved, waits: true, context: true},
+	"shard.Ask": {by: inObject, send: func(s *stage, ctx context.Context) error {
+		shards, err := shard.New(s.objects, "shards", 2)
 		if err != nil {
 			return err
 		}
 		results, err := shard.Ask(
 			ctx, shards, shard.Options{},
-			func(ctx context.Context, d dog.Stub[stall]) (int, error) {
-				return dog.Call0(ctx, d, (*stall).Answer)
+			func(ctx context.Context, d dog.Stub[stageObject]) (int, error) {
+				return dog.Call0(ctx, d, (*stageObject).Answer)
 			},
 		)
 		return errors.Join(err, shard.Errors(results))
 	}, waits: true, context: true},
-	"Stub.ServeHTTP": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"Stub.ServeHTTP": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		w := httptest.NewRecorder()
 		s.listener().ServeHTTP(w, httptest.NewRequest("GET", "/visit", nil).WithContext(ctx))
 		if w.Code != http.StatusOK {
@@ -162,7 +163,7 @@ var outputs = map[string]wayOut{
 		}
 		return nil
 	}, waits: true, context: true},
-	"History.ServeHTTP": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"History.ServeHTTP": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		w := httptest.NewRecorder()
 		s.listener().History().ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
 		if w.Code != http.StatusNotFound { // which is written when the writes are durable
@@ -170,27 +171,27 @@ var outputs = map[string]wayOut{
 		}
 		return s.reach()
 	}, waits: true, context: true},
-	"Stub.RoundTrip": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"Stub.RoundTrip": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		answer, err := s.listener().RoundTrip(httptest.NewRequest("GET", "/visit", nil).WithContext(ctx))
 		if err != nil {
 			return err
 		}
 		return answer.Body.Close()
 	}, waits: true, context: true},
-	"Stub.Delete": {by: inStall, send: func(s *stage, ctx context.Context) error {
-		return s.stalls.Named("noted").Delete(ctx)
+	"Stub.Delete": {by: inObject, send: func(s *stage, ctx context.Context) error {
+		return s.objects.Named("noted").Delete(ctx)
 	}, noticed: deleted, waits: true, context: true},
-	"Stub.Export": {by: inStall, send: func(s *stage, ctx context.Context) error {
-		return s.stalls.Named("noted").Export(ctx, "file")
+	"Stub.Export": {by: inObject, send: func(s *stage, ctx context.Context) error {
+		return s.objects.Named("noted").Export(ctx, "file")
 	}, waits: true, context: true},
-	"Stub.Import": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"Stub.Import": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		return s.listener().Import(ctx, "file")
 	}, waits: true, context: true},
-	"Runtime.Backup": {by: inStall, send: func(s *stage, ctx context.Context) error {
+	"Runtime.Backup": {by: inObject, send: func(s *stage, ctx context.Context) error {
 		return s.rt.Backup(ctx, "dir")
 	}, waits: true, context: true},
-	"Storage.Sync": {by: inBooth, send: func(s *stage, ctx context.Context) error {
-		if err := s.booth.Storage().Sync(ctx); err != nil {
+	"Storage.Sync": {by: inReplica, send: func(s *stage, ctx context.Context) error {
+		if err := s.replica.Storage().Sync(ctx); err != nil {
 			return err
 		}
 		return s.reach()
@@ -315,7 +316,7 @@ func second[T any](f func(s *stage, ctx context.Context) (T, error)) func(*stage
 	}
 }
 
-func (s *stage) listener() dog.Stub[stall] { return s.stalls.Named("listener") }
+func (s *stage) listener() dog.Stub[stageObject] { return s.objects.Named("listener") }
 
 func draining(s *stage) bool {
 	for r := range s.group().Replicas() {
@@ -350,7 +351,7 @@ func reserved(s *stage) bool {
 }
 
 func deleted(s *stage) bool {
-	noted, err := dog.Call0(s.t.Context(), s.stalls.Named("noted"), (*stall).Noted)
+	noted, err := dog.Call0(s.t.Context(), s.objects.Named("noted"), (*stageObject).Noted)
 	return err == nil && !noted
 }
 

@@ -172,12 +172,12 @@ func TestGate_CheckTurnsFindsOutputThatBypassesTheGate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t, false)
-				by := inStall // with what belongs to another object
+				by := inObject // with what belongs to another object
 				switch {
 				case w.context:
 					by = w.by
 				case strings.HasPrefix(name, "Object."), name == "Socket.Supersede":
-					by = inBooth
+					by = inReplica
 				}
 				result := make(chan error, 1)
 				go func() {
@@ -226,9 +226,9 @@ func TestGate_HoldsEveryPartOfAResponse(t *testing.T) {
 }
 
 func TestGate_UndoneTransactionSendsNoHandshakeResponse(t *testing.T) {
-	connects := map[string]func(*booth, http.ResponseWriter, *http.Request){
-		"plain": func(b *booth, w http.ResponseWriter, req *http.Request) { b.Connect(w, req, nil) },
-		"with options": func(b *booth, w http.ResponseWriter, req *http.Request) {
+	connects := map[string]func(*stageReplica, http.ResponseWriter, *http.Request){
+		"plain": func(b *stageReplica, w http.ResponseWriter, req *http.Request) { b.Connect(w, req, nil) },
+		"with options": func(b *stageReplica, w http.ResponseWriter, req *http.Request) {
 			b.Connect(w, req, &dog.SocketOptions{Tags: []string{"w"}})
 		},
 	}
@@ -243,7 +243,7 @@ func TestGate_UndoneTransactionSendsNoHandshakeResponse(t *testing.T) {
 					if f.prompt {
 						s.engine.Prompt()
 					}
-					s.connect = func(b *booth, w http.ResponseWriter, req *http.Request) {
+					s.connect = func(b *stageReplica, w http.ResponseWriter, req *http.Request) {
 						if b.Storage().Put("key", nil) != nil {
 							return
 						}

@@ -15,12 +15,12 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// plant is rooms without the checks of the test kit.
-type plant struct {
+// benchRooms is rooms without the checks of the test kit.
+type benchRooms struct {
 	group dog.GroupStub[fixture.Lobby, fixture.Room]
 }
 
-func newPlant(b *testing.B, limit int, on *fixture.Hooks, history ...dog.HistoryOptions) *plant {
+func newBenchRooms(b *testing.B, limit int, on *fixture.Hooks, history ...dog.HistoryOptions) *benchRooms {
 	b.Helper()
 	rt, err := dog.New(
 		dog.Options{ReserveFor: time.Hour, LingerFor: time.Hour, Sockets: dog.SocketOptions{PingInterval: -1}},
@@ -37,10 +37,10 @@ func newPlant(b *testing.B, limit int, on *fixture.Hooks, history ...dog.History
 	}
 	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, options)
 	require.NoError(b, err)
-	return &plant{group: lobbies.Named("main")}
+	return &benchRooms{group: lobbies.Named("main")}
 }
 
-func (p *plant) identify(b *testing.B, uid string) dog.Stub[fixture.Room] {
+func (p *benchRooms) identify(b *testing.B, uid string) dog.Stub[fixture.Room] {
 	stub, err := p.group.Identify(context.Background(), uid)
 	if err != nil {
 		b.Fatal(err)
@@ -49,7 +49,7 @@ func (p *plant) identify(b *testing.B, uid string) dog.Stub[fixture.Room] {
 }
 
 // join connects a sink, which is closed at the end.
-func (p *plant) join(b *testing.B, uid string, s *fixture.Sink) {
+func (p *benchRooms) join(b *testing.B, uid string, s *fixture.Sink) {
 	s.Answered, s.Closed = make(chan struct{}), make(chan struct{})
 	b.Cleanup(func() { s.Close() })
 	p.identify(b, uid).ServeHTTP(&fixture.HijackedResponse{Conn: s}, fixture.NewUpgrade("/ws"))
@@ -58,7 +58,7 @@ func (p *plant) join(b *testing.B, uid string, s *fixture.Sink) {
 
 // visit makes n uids linger where they were, all at the same time, for one
 // request each.
-func (p *plant) visit(b *testing.B, n int, user func(int) string) {
+func (p *benchRooms) visit(b *testing.B, n int, user func(int) string) {
 	stubs := make([]dog.Stub[fixture.Room], n)
 	for i := range stubs {
 		stubs[i] = p.identify(b, user(i))
@@ -74,7 +74,7 @@ func (p *plant) visit(b *testing.B, n int, user func(int) string) {
 func BenchmarkIdentify(b *testing.B) {
 	for _, ids := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprintf("ids=%d/replicas=%d", ids, ids/50), func(b *testing.B) {
-			p := newPlant(b, 50, &fixture.Hooks{})
+			p := newBenchRooms(b, 50, &fixture.Hooks{})
 			buf := append(make([]byte, 0, 16), "user-"...)
 			// fresh, as from a request
 			user := func(i int) string { return string(strconv.AppendInt(buf, int64(i), 10)) }
@@ -92,7 +92,7 @@ func BenchmarkIdentify(b *testing.B) {
 
 // BenchmarkRequest is a request through a stub, answered by Receive.
 func BenchmarkRequest(b *testing.B) {
-	p := newPlant(b, 2, &fixture.Hooks{})
+	p := newBenchRooms(b, 2, &fixture.Hooks{})
 	stub := p.identify(b, "ada")
 	w, req := &fixture.DiscardResponse{}, fixture.NewRequest("/")
 	b.ReportAllocs()
@@ -112,7 +112,7 @@ func broadcast(b *testing.B, history ...dog.HistoryOptions) {
 	const sockets = 10_000
 	for _, replicas := range []int{1, 20, 200} {
 		b.Run(fmt.Sprintf("replicas=%d", replicas), func(b *testing.B) {
-			p := newPlant(b, sockets/replicas, &fixture.Hooks{}, history...)
+			p := newBenchRooms(b, sockets/replicas, &fixture.Hooks{}, history...)
 			var left atomic.Int64
 			done := make(chan struct{})
 			written := func(int) {
@@ -141,7 +141,7 @@ func broadcast(b *testing.B, history ...dog.HistoryOptions) {
 func BenchmarkGossip(b *testing.B) {
 	for _, siblings := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("siblings=%d", siblings), func(b *testing.B) {
-			p := newPlant(
+			p := newBenchRooms(
 				b, 1,
 				&fixture.Hooks{
 					Gossip: func(context.Context, *fixture.Room, dog.Message) (any, error) { return 1, nil },
@@ -164,7 +164,7 @@ func BenchmarkGossip(b *testing.B) {
 // BenchmarkMessage is a message of 64 bytes from a client to its replica and
 // back.
 func BenchmarkMessage(b *testing.B) {
-	p := newPlant(b, 1, &fixture.Hooks{Message: fixture.Echo})
+	p := newBenchRooms(b, 1, &fixture.Hooks{Message: fixture.Echo})
 	back := make(chan int)
 	s := &fixture.Sink{Inbound: make(chan []byte)}
 	s.Written = func(n int) {

@@ -17,13 +17,13 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// barred is a group whose gateway refuses everybody, unless refusal is nil.
-type barred struct {
+// refuser is a group whose gateway refuses everybody, unless refusal is nil.
+type refuser struct {
 	dog.Group
 	refusal error
 }
 
-func (b *barred) Identify(*http.Request) (string, error) { return "ada", b.refusal }
+func (b *refuser) Identify(*http.Request) (string, error) { return "ada", b.refusal }
 
 func TestGateway_SendsTheStatusOfTheRefusal(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -47,8 +47,8 @@ func TestGateway_SendsTheStatusOfTheRefusal(t *testing.T) {
 			rt := dogtest.New(t, dog.Options{})
 			replicas, err := dog.RegisterReplica[dog.Replica](rt, "replica", nil)
 			require.NoError(t, err)
-			groups, err := dog.RegisterGroup(rt, "barred", replicas, &dog.GroupOptions[barred]{
-				Limit: 1, New: func() *barred { return &barred{refusal: c.refusal} },
+			groups, err := dog.RegisterGroup(rt, "refuser", replicas, &dog.GroupOptions[refuser]{
+				Limit: 1, New: func() *refuser { return &refuser{refusal: c.refusal} },
 			})
 			require.NoError(t, err)
 			w := httptest.NewRecorder()
@@ -88,8 +88,8 @@ func TestGateway_LogsOnlyUnintendedRefusals(t *testing.T) {
 				rt := dogtest.New(t, options)
 				replicas, err := dog.RegisterReplica[dog.Replica](rt, "replica", nil)
 				require.NoError(t, err)
-				groups, err := dog.RegisterGroup(rt, "barred", replicas, &dog.GroupOptions[barred]{
-					Limit: 1, MaxReplicas: 1, New: func() *barred { return &barred{refusal: c.refusal} },
+				groups, err := dog.RegisterGroup(rt, "refuser", replicas, &dog.GroupOptions[refuser]{
+					Limit: 1, MaxReplicas: 1, New: func() *refuser { return &refuser{refusal: c.refusal} },
 				})
 				require.NoError(t, err)
 				group := groups.Named("a")

@@ -119,6 +119,7 @@ func TestGateway_GroupNeedsReplicasOfItsRuntime(t *testing.T) {
 		var refused *dog.RegistrationError
 		require.ErrorAs(t, err, &refused, name)
 		require.Equal(t, "gate", refused.Namespace, name)
+		require.Equal(t, "group_test.gate", refused.Type, name)
 		require.Contains(t, refused.Problem, test.problem, name)
 	}
 	here, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)

@@ -13,8 +13,8 @@ import (
 	"github.com/godurable/dog/disk"
 )
 
-// teller is what stores or sends a message in each turn.
-type teller interface {
+// talker is what stores or sends a message in each turn.
+type talker interface {
 	Storage() *dog.Storage
 	Broadcast(v any, options ...dog.SendOption) error
 }
@@ -22,11 +22,11 @@ type teller interface {
 // ways are what a turn does with a message.
 var ways = []struct {
 	name string
-	do   func(s teller, message string) error
+	do   func(s talker, message string) error
 }{
 	{"key", put},
-	{"message", func(s teller, message string) error { return s.Broadcast(message) }},
-	{"both", func(s teller, message string) error {
+	{"message", func(s talker, message string) error { return s.Broadcast(message) }},
+	{"both", func(s talker, message string) error {
 		if err := put(s, message); err != nil {
 			return err
 		}
@@ -34,15 +34,15 @@ var ways = []struct {
 	}},
 }
 
-func put(s teller, message string) error { return s.Storage().Put("message", []byte(message)) }
+func put(s talker, message string) error { return s.Storage().Put("message", []byte(message)) }
 
-type objectTeller struct{ dog.Object }
+type objectTalker struct{ dog.Object }
 
-func (o *objectTeller) Do(_ context.Context, way int) error { return ways[way].do(o, told) }
+func (o *objectTalker) Do(_ context.Context, way int) error { return ways[way].do(o, told) }
 
-type replicaTeller struct{ dog.Replica }
+type replicaTalker struct{ dog.Replica }
 
-func (r *replicaTeller) Do(_ context.Context, way int) error { return ways[way].do(r, told) }
+func (r *replicaTalker) Do(_ context.Context, way int) error { return ways[way].do(r, told) }
 
 // told is the message.
 var told = strings.Repeat("x", 100)
@@ -57,24 +57,24 @@ func BenchmarkDurableHistory(b *testing.B) {
 		make func(b *testing.B, rt *dog.Runtime) func(caller int) (call func(way int) error)
 	}{
 		{"objects", func(b *testing.B, rt *dog.Runtime) func(int) func(int) error {
-			tellers, err := dog.RegisterObject(rt, "teller", &dog.ObjectOptions[objectTeller]{History: history})
+			talkers, err := dog.RegisterObject(rt, "talker", &dog.ObjectOptions[objectTalker]{History: history})
 			require.NoError(b, err)
 			return func(caller int) func(int) error {
-				stub := tellers.Named(fmt.Sprint(caller))
-				return func(way int) error { return dog.CallErr(b.Context(), stub, (*objectTeller).Do, way) }
+				stub := talkers.Named(fmt.Sprint(caller))
+				return func(way int) error { return dog.CallErr(b.Context(), stub, (*objectTalker).Do, way) }
 			}
 		}},
 		{"groups", func(b *testing.B, rt *dog.Runtime) func(int) func(int) error {
-			tellers, err := dog.RegisterReplica[replicaTeller](rt, "teller", nil)
+			talkers, err := dog.RegisterReplica[replicaTalker](rt, "talker", nil)
 			require.NoError(b, err)
-			groups, err := dog.RegisterGroup(rt, "group", tellers, &dog.GroupOptions[dog.Group]{
+			groups, err := dog.RegisterGroup(rt, "group", talkers, &dog.GroupOptions[dog.Group]{
 				Limit: 10, History: history,
 			})
 			require.NoError(b, err)
 			return func(caller int) func(int) error {
 				stub, err := groups.Named(fmt.Sprint(caller)).Identify(b.Context(), "ada")
 				require.NoError(b, err)
-				return func(way int) error { return dog.CallErr(b.Context(), stub, (*replicaTeller).Do, way) }
+				return func(way int) error { return dog.CallErr(b.Context(), stub, (*replicaTalker).Do, way) }
 			}
 		}},
 	}

@@ -41,7 +41,7 @@ func TestCompressed_MessagesArriveIntactAndInOrder(t *testing.T) {
 	want := mixed(total)
 	on := &fixture.OwnerHooks{
 		History:       dog.HistoryOptions{Bytes: 64 << 20},
-		SocketOptions: dog.SocketOptions{Compression: true, QueueBytes: 16 << 10},
+		SocketOptions: dog.SocketOptions{Compression: dog.CompressionOn, QueueBytes: 16 << 10},
 	}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		say := func(messages []any) {

@@ -43,16 +43,16 @@ func TestDelete_OfAGroupEndsItsHistory(t *testing.T) {
 		t.Run(fmt.Sprintf("durable: %v", durably), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := dogtest.NewDisk(t)
-				var party *societies
+				var party *silentGroups
 				srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					party.serve(w, r)
 				}))
 				restart := func() {
 					synctest.Wait()
 					require.NoError(t, party.rt.Shutdown(t.Context()))
-					party = newSocieties(t, d, durably)
+					party = newSilentGroups(t, d, durably)
 				}
-				party = newSocieties(t, d, durably)
+				party = newSilentGroups(t, d, durably)
 				all := dog.Position("")
 				ada := srv.DialV1("/?u=ada&g=main", dogtest.V1Options{After: &all})
 				other := srv.DialV1("/?u=ada&g=other", dogtest.V1Options{After: &all})
@@ -86,32 +86,32 @@ func TestDelete_OfAGroupEndsItsHistory(t *testing.T) {
 	}
 }
 
-// societies are groups whose clients say nothing. The group is in the parameter
-// g of the query and the uid in u.
-type societies struct {
+// silentGroups are groups whose clients say nothing. The group is in the
+// parameter g of the query and the uid in u.
+type silentGroups struct {
 	rt     *dog.Runtime
-	groups *dog.Groups[society, dog.Replica]
+	groups *dog.Groups[silentGroup, dog.Replica]
 }
 
-type society struct{ dog.Group }
+type silentGroup struct{ dog.Group }
 
 // Write stores a text.
-func (s *society) Write(_ context.Context, text string) error {
+func (s *silentGroup) Write(_ context.Context, text string) error {
 	return s.Storage().Put("text", []byte(text))
 }
 
-func newSocieties(t *testing.T, store dog.Store, durably bool) *societies {
+func newSilentGroups(t *testing.T, store dog.Store, durably bool) *silentGroups {
 	rt := dogtest.New(t, dog.Options{Store: store})
 	replicas, err := dog.RegisterReplica[dog.Replica](rt, "member", nil)
 	require.NoError(t, err)
-	groups, err := dog.RegisterGroup(rt, "society", replicas, &dog.GroupOptions[society]{
+	groups, err := dog.RegisterGroup(rt, "silentGroup", replicas, &dog.GroupOptions[silentGroup]{
 		Limit: 10, History: dog.HistoryOptions{Count: 100, Age: time.Hour, Durable: durably},
 	})
 	require.NoError(t, err)
-	return &societies{rt, groups}
+	return &silentGroups{rt, groups}
 }
 
-func (s *societies) serve(w http.ResponseWriter, r *http.Request) {
+func (s *silentGroups) serve(w http.ResponseWriter, r *http.Request) {
 	stub, err := s.groups.Named(r.FormValue("g")).Identify(r.Context(), r.FormValue("u"))
 	if err != nil {
 		dog.WriteError(w, err)

@@ -16,20 +16,20 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// fair is a group of booths.
-type fair struct{ dog.Group }
+// readGroup is a group of readReplicas.
+type readGroup struct{ dog.Group }
 
 // Do runs a function in the turn.
-func (h *fair) Do(_ context.Context, f func(*fair) error) error { return f(h) }
+func (h *readGroup) Do(_ context.Context, f func(*readGroup) error) error { return f(h) }
 
-// booth serves the history of its group to clients without a WebSocket.
-type booth struct{ dog.Replica }
+// readReplica serves the history of its group to clients without a WebSocket.
+type readReplica struct{ dog.Replica }
 
 // Do runs a function in the turn.
-func (b *booth) Do(_ context.Context, f func(*booth) error) error { return f(b) }
+func (b *readReplica) Do(_ context.Context, f func(*readReplica) error) error { return f(b) }
 
 // Receive connects a WebSocket or serves the history.
-func (b *booth) Receive(w http.ResponseWriter, req *http.Request) error {
+func (b *readReplica) Receive(w http.ResponseWriter, req *http.Request) error {
 	if dog.IsUpgrade(req) {
 		_, err := b.Connect(w, req, nil)
 		return err
@@ -38,21 +38,23 @@ func (b *booth) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-type fairOwner struct {
-	fairs  *dog.Groups[fair, booth]
+type readOwner struct {
+	groups *dog.Groups[readGroup, readReplica]
 	server *dogtest.Server
 }
 
-// newFair returns a runtime with a fair named main, and its server.
-func newFair(t *testing.T, options dog.Options) *fairOwner {
+// newReadGroup returns a runtime with a readGroup named main, and its server.
+func newReadGroup(t *testing.T, options dog.Options) *readOwner {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	booths, err := dog.RegisterReplica[booth](rt, "booth", nil)
+	readReplicas, err := dog.RegisterReplica[readReplica](rt, "readReplica", nil)
 	require.NoError(t, err)
-	fairs, err := dog.RegisterGroup(rt, "fair", booths, &dog.GroupOptions[fair]{Limit: 10, History: kept})
+	groups, err := dog.RegisterGroup(
+		rt, "readGroup", readReplicas, &dog.GroupOptions[readGroup]{Limit: 10, History: kept},
+	)
 	require.NoError(t, err)
-	return &fairOwner{fairs, dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		to, err := fairs.Named("main").Identify(r.Context(), r.FormValue("u"))
+	return &readOwner{groups, dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to, err := groups.Named("main").Identify(r.Context(), r.FormValue("u"))
 		if err != nil {
 			dog.WriteError(w, err)
 			return

@@ -246,8 +246,8 @@ func TestHTTP_AReaderThatWaitsKeepsTheOwnerInMemory(t *testing.T) {
 
 func TestHTTP_InAHandlerGivesUpTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newFair(t, dog.Options{})
-		main := v.fairs.Named("main")
+		v := newReadGroup(t, dog.Options{})
+		main := v.groups.Named("main")
 		time.AfterFunc(5*time.Second, func() {
 			require.NoError(t, main.Broadcast(context.Background(), "hello"))
 		})

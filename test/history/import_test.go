@@ -56,10 +56,10 @@ func TestImport_BeginsAnotherHistory(t *testing.T) {
 func TestImport_OfAGroupBeginsAnotherHistory(t *testing.T) {
 	for name, durable := range map[string]bool{"in memory": false, "durable": true} {
 		t.Run(name, func(t *testing.T) {
-			party := newSocieties(t, disk.Memory(), durable)
+			party := newSilentGroups(t, disk.Memory(), durable)
 			from, to := party.groups.Named("from"), party.groups.Named("to")
 			file := filepath.Join(t.TempDir(), "from.sqlite")
-			require.NoError(t, dog.CallErr(t.Context(), from.Stub, (*society).Write, "imported"))
+			require.NoError(t, dog.CallErr(t.Context(), from.Stub, (*silentGroup).Write, "imported"))
 			require.NoError(t, from.Export(t.Context(), file))
 			require.NoError(t, to.Broadcast(t.Context(), "before"))
 			before, err := to.History().Read("", 10)

@@ -76,9 +76,9 @@ func (e refusing) Writable() error {
 	return e.Engine.Writable()
 }
 
-// A till stores each message of a client under its text, with a number that
+// A counter stores each message of a client under its text, with a number that
 // counts all of them, and sends the number to all.
-type till interface {
+type counter interface {
 	Broadcast(v any, options ...dog.SendOption) error
 	Connect(w http.ResponseWriter, r *http.Request, options *dog.SocketOptions) (*dog.Socket, error)
 	Storage() *dog.Storage
@@ -91,7 +91,7 @@ type handled struct {
 }
 
 // handle handles a message.
-func handle(t till, m dog.Message) error {
+func handle(t counter, m dog.Message) error {
 	n, err := dog.Update(t.Storage(), "n", func(n int) (int, error) { return n + 1, nil })
 	if err != nil {
 		return err
@@ -109,14 +109,14 @@ func handle(t till, m dog.Message) error {
 	return t.Broadcast(n)
 }
 
-// A stock is all that a till has stored.
+// A stock is all that a counter has stored.
 type stock struct {
 	N        int                // how many messages were handled
 	Messages map[string]handled // by their texts
 }
 
 // receive connects a client, or returns all that is stored.
-func receive(t till, w http.ResponseWriter, r *http.Request) error {
+func receive(t counter, w http.ResponseWriter, r *http.Request) error {
 	if dog.IsUpgrade(r) {
 		_, err := t.Connect(w, r, nil)
 		return err
@@ -134,26 +134,32 @@ func receive(t till, w http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(w).Encode(all)
 }
 
-type tillObject struct{ dog.Object }
+type counterObject struct{ dog.Object }
 
-func (o *tillObject) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
+func (o *counterObject) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
 	return handle(o, m)
 }
 
-func (o *tillObject) Receive(w http.ResponseWriter, r *http.Request) error { return receive(o, w, r) }
+func (o *counterObject) Receive(w http.ResponseWriter, r *http.Request) error {
+	return receive(o, w, r)
+}
 
-type tillReplica struct{ dog.Replica }
+type counterReplica struct{ dog.Replica }
 
-func (o *tillReplica) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
+func (o *counterReplica) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
 	return handle(o, m)
 }
 
-func (o *tillReplica) Receive(w http.ResponseWriter, r *http.Request) error { return receive(o, w, r) }
+func (o *counterReplica) Receive(w http.ResponseWriter, r *http.Request) error {
+	return receive(o, w, r)
+}
 
-// tillGroup has one replica, whose storage is always the same.
-type tillGroup struct{ dog.Group }
+// counterGroup has one replica, whose storage is always the same.
+type counterGroup struct{ dog.Group }
 
-func (g *tillGroup) Clusterize(context.Context, string) (string, error) { return "of " + g.Name(), nil }
+func (g *counterGroup) Clusterize(context.Context, string) (string, error) {
+	return "of " + g.Name(), nil
+}
 
 // serveUntilKilled is the process that is killed.
 func serveUntilKilled(data string) {
@@ -164,7 +170,7 @@ func serveUntilKilled(data string) {
 		fuse.Set(at)
 		store = fixture.StoreOf(fuse)
 	}
-	handler, err := tills(dog.Options{Store: store}, c.history)
+	handler, err := counters(dog.Options{Store: store}, c.history)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -180,18 +186,18 @@ func serveUntilKilled(data string) {
 	log.Fatal(http.Serve(listener, handler)) //nolint:gosec // it is killed before a time-out matters
 }
 
-// tills serves an object and a replica, at the paths of their kinds.
-func tills(options dog.Options, history dog.HistoryOptions) (*http.ServeMux, error) {
+// counters serves an object and a replica, at the paths of their kinds.
+func counters(options dog.Options, history dog.HistoryOptions) (*http.ServeMux, error) {
 	rt, err := dog.New(options)
 	if err != nil {
 		return nil, err
 	}
-	objects, e1 := dog.RegisterObject(rt, "till", &dog.ObjectOptions[tillObject]{History: history})
-	replicas, e2 := dog.RegisterReplica[tillReplica](rt, "tills", nil)
+	objects, e1 := dog.RegisterObject(rt, "counter", &dog.ObjectOptions[counterObject]{History: history})
+	replicas, e2 := dog.RegisterReplica[counterReplica](rt, "counters", nil)
 	if err := errors.Join(e1, e2); err != nil {
 		return nil, err
 	}
-	groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[tillGroup]{
+	groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[counterGroup]{
 		Limit: 100, MaxReplicas: 1, History: history,
 	})
 	if err != nil {

@@ -103,7 +103,7 @@ func sociable() *fixture.OwnerHooks {
 	return &fixture.OwnerHooks{
 		History: dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20, Age: 2 * time.Hour},
 		SocketOptions: dog.SocketOptions{
-			Compression: true, QueueBytes: 8 << 10, WriteTimeout: 24 * time.Hour, PingInterval: -1,
+			Compression: dog.CompressionOn, QueueBytes: 8 << 10, WriteTimeout: 24 * time.Hour, PingInterval: -1,
 		},
 		Message: func(ctx context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
 			said, err := parseSpoken(m.String())

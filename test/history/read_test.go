@@ -157,11 +157,11 @@ func TestHistory_IsForOneUID(t *testing.T) {
 
 func TestHistory_OfAHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newFair(t, dog.Options{})
-		replica, err := v.fairs.Named("main").Identify(t.Context(), "ada")
+		v := newReadGroup(t, dog.Options{})
+		replica, err := v.groups.Named("main").Identify(t.Context(), "ada")
 		require.NoError(t, err)
 		defer replica.Release()
-		require.NoError(t, dog.CallErr(t.Context(), replica, (*booth).Do, func(b *booth) error {
+		require.NoError(t, dog.CallErr(t.Context(), replica, (*readReplica).Do, func(b *readReplica) error {
 			if err := b.Broadcast("hello"); err != nil {
 				return err
 			}
@@ -170,7 +170,8 @@ func TestHistory_OfAHandler(t *testing.T) {
 			require.Equal(t, []string{"hello"}, texts(page))
 			return nil
 		}))
-		require.NoError(t, dog.CallErr(t.Context(), v.fairs.Named("main").Stub, (*fair).Do, func(h *fair) error {
+		main := v.groups.Named("main").Stub
+		require.NoError(t, dog.CallErr(t.Context(), main, (*readGroup).Do, func(h *readGroup) error {
 			page, err := h.History().Read("", 0)
 			require.NoError(t, err)
 			require.Equal(t, []string{"hello"}, texts(page))

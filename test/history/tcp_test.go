@@ -23,7 +23,7 @@ import (
 	"github.com/godurable/dog"
 )
 
-type hall struct{ dog.Replica }
+type tcpReplica struct{ dog.Replica }
 
 // Over TCP and TLS, clients that break their connections at any time and
 // sometimes do not read get all messages of all speakers, in one order. One
@@ -46,15 +46,15 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 	)
 	rt, err := dog.New(dog.Options{LingerFor: -1})
 	require.NoError(t, err)
-	replicas, err := dog.RegisterReplica(rt, "hall", &dog.ReplicaOptions[hall]{
-		Sockets: dog.SocketOptions{QueueBytes: 16 << 10, AllowAnyOrigin: true},
+	replicas, err := dog.RegisterReplica(rt, "replica", &dog.ReplicaOptions[tcpReplica]{
+		Sockets: dog.SocketOptions{QueueBytes: 16 << 10, OriginPatterns: []string{"*"}},
 	})
 	require.NoError(t, err)
-	halls, err := dog.RegisterGroup(rt, "halls", replicas, &dog.GroupOptions[dog.Group]{
+	groups, err := dog.RegisterGroup(rt, "groups", replicas, &dog.GroupOptions[dog.Group]{
 		Limit: 3, History: dog.HistoryOptions{Count: 1 << 20, Bytes: 64 << 20},
 	})
 	require.NoError(t, err)
-	main := halls.Named("main")
+	main := groups.Named("main")
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		stub, err := main.Identify(r.Context(), r.FormValue("u"))
 		if err != nil {
@@ -76,8 +76,8 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	var spoken atomic.Int64
-	party := &listening{srv: srv, hall: main.History(), n: speakers * messages}
-	party.behind = func() bool { return rt.Stats().Histories["halls"].Behind > 0 }
+	party := &listening{srv: srv, history: main.History(), n: speakers * messages}
+	party.behind = func() bool { return rt.Stats().Histories["groups"].Behind > 0 }
 	for i := range clients {
 		all.Go(func() {
 			got := party.listen(t, fmt.Sprint("client-", i), i == 0)
@@ -122,10 +122,10 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 
 // listening is what clients do that receive n messages each.
 type listening struct {
-	srv    *httptest.Server
-	hall   dog.History
-	n      int
-	behind func() bool // whether a client is behind
+	srv     *httptest.Server
+	history dog.History
+	n       int
+	behind  func() bool // whether a client is behind
 
 	connections, missed, slow atomic.Int64 // all; those of clients that came back to more messages; slow ones
 }
@@ -187,7 +187,7 @@ func (l *listening) listen(t *testing.T, uid string, slow bool) (all []string) {
 				if err != nil || pos != "" && (h.Gap != "" || h.Pos != pos) {
 					t.Errorf("%s asked for %q: hello %s: %v", uid, pos, header, err)
 				}
-				if last, err := l.hall.Position(); err != nil || pos != "" && string(last) > pos {
+				if last, err := l.history.Position(); err != nil || pos != "" && string(last) > pos {
 					l.missed.Add(1)
 				}
 				pos = h.Pos

@@ -21,7 +21,7 @@ import (
 // forward hands a request on to another object, as handlers do.
 type forward struct {
 	name string
-	do   func(to dog.Stub[desk], desks *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error
+	do   func(to dog.Stub[target], targets *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error
 }
 
 func forwards() []forward {
@@ -35,26 +35,29 @@ func forwards() []forward {
 		})
 	}
 	return []forward{
-		{"ServeHTTP", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
-			to.ServeHTTP(w, r)
-			return nil
-		}},
+		{
+			"ServeHTTP",
+			func(to dog.Stub[target], _ *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error {
+				to.ServeHTTP(w, r)
+				return nil
+			},
+		},
 		{
 			"ServeHTTP in Await",
-			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			func(to dog.Stub[target], _ *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error {
 				return dog.Await(r.Context(), func() error { to.ServeHTTP(w, r); return nil })
 			},
 		},
 		{
 			"RoundTrip of the request",
-			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			func(to dog.Stub[target], _ *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error {
 				response, err := to.RoundTrip(r)
 				return relay(response, err, r.Context(), w)
 			},
 		},
 		{
 			"RoundTrip of a copy",
-			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			func(to dog.Stub[target], _ *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error {
 				ctx, cancel := context.WithTimeout(r.Context(), 2*time.Hour)
 				defer cancel()
 				response, err := to.RoundTrip(r.WithContext(ctx))
@@ -63,12 +66,12 @@ func forwards() []forward {
 		},
 		{
 			"a client's request",
-			func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			func(to dog.Stub[target], _ *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error {
 				response, err := send(r.Context(), to, http.MethodGet, r.URL.Path, "")
 				return relay(response, err, r.Context(), w)
 			},
 		},
-		{"a proxy", func(to dog.Stub[desk], _ *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+		{"a proxy", func(to dog.Stub[target], _ *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error {
 			proxy := &httputil.ReverseProxy{
 				Rewrite:   func(p *httputil.ProxyRequest) { p.Out.URL.Scheme = "http" },
 				Transport: to,
@@ -77,10 +80,10 @@ func forwards() []forward {
 		}},
 		{
 			"a call that sends one",
-			func(to dog.Stub[desk], desks *dog.Namespace[desk], w http.ResponseWriter, r *http.Request) error {
+			func(to dog.Stub[target], targets *dog.Namespace[target], w http.ResponseWriter, r *http.Request) error {
 				return dog.CallErr(
-					r.Context(), desks.Named("between "+to.Name()), (*desk).Run,
-					func(ctx context.Context, _ *desk) error {
+					r.Context(), targets.Named("between "+to.Name()), (*target).Run,
+					func(ctx context.Context, _ *target) error {
 						response, err := send(ctx, to, http.MethodGet, r.URL.Path, "")
 						return relay(response, err, ctx, w)
 					},
@@ -96,22 +99,22 @@ func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 	for _, f := range forwards() {
 		for name, c := range map[string]struct {
 			ended func(ctx context.Context) <-chan struct{} // by the last handler
-			end   func(t *testing.T, rt *dog.Runtime, front dog.Stub[desk], leave func())
+			end   func(t *testing.T, rt *dog.Runtime, front dog.Stub[target], leave func())
 		}{
 			"the client leaves": {
-				dog.ClientGone, func(_ *testing.T, _ *dog.Runtime, _ dog.Stub[desk], leave func()) { leave() },
+				dog.ClientGone, func(_ *testing.T, _ *dog.Runtime, _ dog.Stub[target], leave func()) { leave() },
 			},
 			"the first object is reset": {
-				dog.ClientGone, func(t *testing.T, _ *dog.Runtime, front dog.Stub[desk], _ func()) {
+				dog.ClientGone, func(t *testing.T, _ *dog.Runtime, front dog.Stub[target], _ func()) {
 					planned := errors.New("as planned")
-					abort := func(_ context.Context, d *desk) error { d.Abort(planned); return nil }
-					require.ErrorIs(t, dog.CallErr(context.Background(), front, (*desk).Run, abort), planned)
+					abort := func(_ context.Context, d *target) error { d.Abort(planned); return nil }
+					require.ErrorIs(t, dog.CallErr(context.Background(), front, (*target).Run, abort), planned)
 				},
 			},
-			"Shutdown begins": {dog.ClientGone, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
+			"Shutdown begins": {dog.ClientGone, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[target], _ func()) {
 				require.NoError(t, rt.Shutdown(context.Background()))
 			}},
-			"Shutdown loses patience": {cut, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[desk], _ func()) {
+			"Shutdown loses patience": {cut, func(t *testing.T, rt *dog.Runtime, _ dog.Stub[target], _ func()) {
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
 				require.ErrorIs(t, rt.Shutdown(ctx), context.Canceled)
@@ -125,10 +128,10 @@ func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 					next := map[string]string{"front": "middle", "middle": "back"}
 					elapsed := make(chan time.Duration, 1)
 					began := time.Now()
-					var desks *dog.Namespace[desk]
-					rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+					var targets *dog.Namespace[target]
+					serve := func(d *target, w http.ResponseWriter, r *http.Request) {
 						if to, ok := next[d.Name()]; ok {
-							_ = f.do(desks.Named(to), desks, w, r)
+							_ = f.do(targets.Named(to), targets, w, r)
 							return
 						}
 						_ = dog.Await(r.Context(), func() error {
@@ -139,7 +142,8 @@ func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 							return nil
 						})
 						elapsed <- time.Since(began)
-					})
+					}
+					rt, targets := newTargets(t, dog.Options{}, serve)
 					ctx, leave := context.WithCancel(context.Background())
 					defer leave()
 					r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
@@ -147,10 +151,10 @@ func TestHTTP_CauseOfTheOuterContextReachesAllObjects(t *testing.T) {
 					go func() {
 						defer close(served)
 						defer func() { _ = recover() }() // an answer that is broken off
-						desks.Named("front").ServeHTTP(httptest.NewRecorder(), r)
+						targets.Named("front").ServeHTTP(httptest.NewRecorder(), r)
 					}()
 					time.Sleep(minute)
-					c.end(t, rt, desks.Named("front"), leave)
+					c.end(t, rt, targets.Named("front"), leave)
 					require.Equal(t, minute, <-elapsed)
 					<-served
 				})
@@ -171,11 +175,11 @@ func TestHTTP_EndOfTheFirstEventReachesAllObjects(t *testing.T) {
 				next := map[string]string{"first": "second", "second": "third"}
 				elapsed := make(chan time.Duration, 1)
 				began := time.Now()
-				var desks *dog.Namespace[desk]
-				_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+				var targets *dog.Namespace[target]
+				_, targets = newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 					_ = http.NewResponseController(w).Flush() // the answer begins
 					if to, ok := next[d.Name()]; ok {
-						_ = f.do(desks.Named(to), desks, w, r)
+						_ = f.do(targets.Named(to), targets, w, r)
 						return
 					}
 					_ = dog.Await(r.Context(), func() error {
@@ -189,9 +193,9 @@ func TestHTTP_EndOfTheFirstEventReachesAllObjects(t *testing.T) {
 				})
 				var body io.Closer
 				require.NoError(t, dog.CallErr(
-					t.Context(), desks.Named("caller"), (*desk).Run,
-					func(ctx context.Context, _ *desk) error {
-						response, err := send(ctx, desks.Named("first"), http.MethodGet, "/", "")
+					t.Context(), targets.Named("caller"), (*target).Run,
+					func(ctx context.Context, _ *target) error {
+						response, err := send(ctx, targets.Named("first"), http.MethodGet, "/", "")
 						if err != nil {
 							return err
 						}
@@ -210,21 +214,21 @@ func TestHTTP_EndOfTheFirstEventReachesAllObjects(t *testing.T) {
 // of that client does not cancel it.
 func TestHTTP_HandlerWithoutAClientMayStillCallOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var desks *dog.Namespace[desk]
+		var targets *dog.Namespace[target]
 		result := make(chan string, 1)
-		_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+		_, targets = newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 			if d.Name() == "back" {
 				_ = fixture.Idle(r.Context(), time.Second)
 				_, _ = io.WriteString(w, "noted")
 				return
 			}
 			_ = dog.Await(r.Context(), func() error { <-dog.ClientGone(r.Context()); return nil })
-			_, text, err := fetch(r.Context(), desks.Named("back"), http.MethodPost, "/", "she has left")
+			_, text, err := fetch(r.Context(), targets.Named("back"), http.MethodPost, "/", "she has left")
 			result <- fmt.Sprint(text, err)
 		})
 		ctx, leave := context.WithCancel(context.Background())
 		time.AfterFunc(time.Minute, leave)
-		desks.Named("front").
+		targets.Named("front").
 			ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 		require.Equal(t, "noted<nil>", <-result)
 	})
@@ -232,12 +236,12 @@ func TestHTTP_HandlerWithoutAClientMayStillCallOthers(t *testing.T) {
 
 func TestHTTP_EventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var desks *dog.Namespace[desk]
+		var targets *dog.Namespace[target]
 		gone := make(chan bool, 1)
-		_, desks = newDesks(t, dog.Options{}, func(d *desk, _ http.ResponseWriter, r *http.Request) {
+		_, targets = newTargets(t, dog.Options{}, func(d *target, _ http.ResponseWriter, r *http.Request) {
 			if d.Name() == "front" {
 				require.NoError(t, dog.Go(r.Context(), func(ctx context.Context) error {
-					_, _, err := fetch(ctx, desks.Named("back"), http.MethodGet, "/", "")
+					_, _, err := fetch(ctx, targets.Named("back"), http.MethodGet, "/", "")
 					return err
 				}))
 				return
@@ -251,7 +255,7 @@ func TestHTTP_EventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 			}
 		})
 		ctx, leave := context.WithCancel(context.Background())
-		desks.Named("front").
+		targets.Named("front").
 			ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 		leave()
 		require.False(t, <-gone)
@@ -259,15 +263,15 @@ func TestHTTP_EventStartedByAHandlerOutlivesItsClient(t *testing.T) {
 }
 
 func TestHTTP_RoundTripFailsOnAWrongContentLength(t *testing.T) {
-	_, desks := newDesks(
+	_, targets := newTargets(
 		t, dog.Options{},
-		func(_ *desk, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
+		func(_ *target, _ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
 	)
 	for _, length := range []int64{1, 99_999, 100_001} {
-		r, err := http.NewRequest(http.MethodPost, "http://desk/", io.NopCloser(text(100_000)()))
+		r, err := http.NewRequest(http.MethodPost, "http://target/", io.NopCloser(text(100_000)()))
 		require.NoError(t, err)
 		r.ContentLength = length
-		_, err = desks.Named("ada").RoundTrip(r) //nolint:bodyclose // there is no response
+		_, err = targets.Named("ada").RoundTrip(r) //nolint:bodyclose // there is no response
 		require.ErrorContains(t, err, "the request's body")
 	}
 }

@@ -27,33 +27,36 @@ import (
 // What a request brings along that is not the object's: middlewares, bodies,
 // other libraries.
 
-// wrecker is a middleware's ResponseWriter that panics.
-type wrecker struct {
+// panicWriter is a middleware's ResponseWriter that panics.
+type panicWriter struct {
 	*httptest.ResponseRecorder
 	where string
 }
 
-func (w wrecker) fall(where string) {
+func (w panicWriter) fall(where string) {
 	if w.where == where {
 		panic("as planned")
 	}
 }
 
-func (w wrecker) WriteHeader(status int) {
+func (w panicWriter) WriteHeader(status int) {
 	w.fall("WriteHeader")
 	w.ResponseRecorder.WriteHeader(status)
 }
-func (w wrecker) Write(p []byte) (int, error)      { w.fall("Write"); return w.ResponseRecorder.Write(p) }
-func (w wrecker) Flush()                           { w.fall("Flush"); w.ResponseRecorder.Flush() }
-func (w wrecker) SetWriteDeadline(time.Time) error { w.fall("SetWriteDeadline"); return nil }
-func (w wrecker) Read([]byte) (int, error)         { w.fall("Read"); return 0, io.EOF }
-func (w wrecker) Close() error                     { w.fall("Close"); return nil }
-func (w wrecker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w panicWriter) Write(p []byte) (int, error) {
+	w.fall("Write")
+	return w.ResponseRecorder.Write(p)
+}
+func (w panicWriter) Flush()                           { w.fall("Flush"); w.ResponseRecorder.Flush() }
+func (w panicWriter) SetWriteDeadline(time.Time) error { w.fall("SetWriteDeadline"); return nil }
+func (w panicWriter) Read([]byte) (int, error)         { w.fall("Read"); return 0, io.EOF }
+func (w panicWriter) Close() error                     { w.fall("Close"); return nil }
+func (w panicWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.fall("Hijack")
 	return nil, nil, http.ErrNotSupported
 }
 
-// wrecks are the places at which a wrecker can panic.
+// wrecks are the places at which a panicWriter can panic.
 var wrecks = []string{"WriteHeader", "Write", "Flush", "SetWriteDeadline", "Read", "Close", "Hijack"}
 
 // touchAll makes a handler come by all wrecks.
@@ -77,22 +80,22 @@ func TestHTTP_PanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 				continue // the end of Receive comes before such a flush, and sends everything
 			}
 			t.Run(fmt.Sprint(where, ", stored ", stored), func(t *testing.T) {
-				lives := make(map[*desk]bool)
-				_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+				lives := make(map[*target]bool)
+				_, targets := newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 					lives[d] = true
 					if stored {
 						require.NoError(t, d.Storage().Put("seen", nil))
 					}
 					touchAll(t, w, r, where)
 				})
-				ada := desks.Named("ada")
-				w := wrecker{httptest.NewRecorder(), where}
+				ada := targets.Named("ada")
+				w := panicWriter{httptest.NewRecorder(), where}
 				r := httptest.NewRequest(http.MethodPost, "/", w)
 				r.ContentLength = -1
 				require.PanicsWithValue(t, "as planned", func() { ada.ServeHTTP(w, r) })
 				require.NoError(
 					t,
-					dog.CallErr(context.Background(), ada, (*desk).Run, func(_ context.Context, d *desk) error {
+					dog.CallErr(context.Background(), ada, (*target).Run, func(_ context.Context, d *target) error {
 						lives[d] = true
 						_, found, err := d.Storage().Get("seen")
 						require.Equal(t, stored, found)
@@ -105,29 +108,30 @@ func TestHTTP_PanicOfAMiddlewareEndsItsRequestAlone(t *testing.T) {
 	}
 }
 
-// lodge is a gateway that lets everybody in, some after it has read the body.
-type lodge struct{ dog.Group }
+// openGateway is a gateway that lets everybody in, some after it has read the
+// body.
+type openGateway struct{ dog.Group }
 
-func (*lodge) Identify(r *http.Request) (string, error) {
+func (*openGateway) Identify(r *http.Request) (string, error) {
 	if r.URL.Path == "/read" {
 		_, _ = io.ReadAll(r.Body)
 	}
 	return "ada", nil
 }
 
-// newLodge returns a gateway to a replica that answers by serve.
-func newLodge(
+// newOpenGateway returns a gateway to a replica that answers by serve.
+func newOpenGateway(
 	t *testing.T, serve func(r *fixture.Room, w http.ResponseWriter, req *http.Request),
-) dog.GroupStub[lodge, fixture.Room] {
+) dog.GroupStub[openGateway, fixture.Room] {
 	t.Helper()
 	rt := dogtest.New(t, dog.Options{})
 	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[fixture.Room]{
 		New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{Receive: serve}} },
 	})
 	require.NoError(t, err)
-	lodges, err := dog.RegisterGroup(rt, "lodge", rooms, &dog.GroupOptions[lodge]{Limit: 1000})
+	openGateways, err := dog.RegisterGroup(rt, "openGateway", rooms, &dog.GroupOptions[openGateway]{Limit: 1000})
 	require.NoError(t, err)
-	return lodges.Named("main")
+	return openGateways.Named("main")
 }
 
 func TestHTTP_PanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) {
@@ -136,7 +140,7 @@ func TestHTTP_PanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) 
 			t.Run(where+" "+path, func(t *testing.T) {
 				lives := make(map[*fixture.Room]bool)
 				served := 0
-				gate := newLodge(t, func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+				gate := newOpenGateway(t, func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
 					lives[r] = true
 					served++
 					if req.Method == http.MethodGet {
@@ -144,7 +148,7 @@ func TestHTTP_PanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) 
 					}
 					touchAll(t, w, req, where)
 				})
-				w := wrecker{httptest.NewRecorder(), where}
+				w := panicWriter{httptest.NewRecorder(), where}
 				r := httptest.NewRequest(http.MethodPost, path, w)
 				r.ContentLength = -1
 				require.PanicsWithValue(t, "as planned", func() { gate.ServeHTTP(w, r) })
@@ -159,7 +163,7 @@ func TestHTTP_PanicOfAMiddlewareEndsItsRequestAloneBehindAGateway(t *testing.T) 
 }
 
 func TestHTTP_InvalidStatusIsAPanicOfTheHandler(t *testing.T) {
-	_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+	_, targets := newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/invalid" {
 			_ = d.Storage().Put("seen", nil)
 			w.WriteHeader(99)
@@ -168,7 +172,7 @@ func TestHTTP_InvalidStatusIsAPanicOfTheHandler(t *testing.T) {
 		_, found, err := d.Storage().Get("seen")
 		_, _ = fmt.Fprint(w, found, err)
 	})
-	ada := desks.Named("ada")
+	ada := targets.Named("ada")
 	srv := httptest.NewServer(ada)
 	t.Cleanup(srv.Close)
 	for _, ask := range []func(path string) (int, string, error){
@@ -236,7 +240,7 @@ func TestHTTP_OtherWebSocketLibrariesWorkOrAreRefusedEarly(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		serve http.HandlerFunc
-		pass  func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request)
+		pass  func(to dog.Stub[target], w http.ResponseWriter, r *http.Request)
 		wrap  func(http.ResponseWriter) http.ResponseWriter
 		works bool
 	}{
@@ -244,7 +248,7 @@ func TestHTTP_OtherWebSocketLibrariesWorkOrAreRefusedEarly(t *testing.T) {
 		{name: "by hand", serve: raw, works: true},
 		{
 			name: "handed on", serve: echo, works: true,
-			pass: func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
+			pass: func(to dog.Stub[target], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
 		},
 		{name: "through RoundTrip", serve: echo, pass: relayTo},
 		{name: "by hand through RoundTrip", serve: raw, pass: relayTo},
@@ -253,10 +257,10 @@ func TestHTTP_OtherWebSocketLibrariesWorkOrAreRefusedEarly(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var desks *dog.Namespace[desk]
-			_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+			var targets *dog.Namespace[target]
+			_, targets = newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 				if d.Name() == "front" && c.pass != nil {
-					c.pass(desks.Named("back"), w, r)
+					c.pass(targets.Named("back"), w, r)
 					return
 				}
 				c.serve(w, r)
@@ -267,7 +271,7 @@ func TestHTTP_OtherWebSocketLibrariesWorkOrAreRefusedEarly(t *testing.T) {
 				if c.wrap != nil {
 					w = c.wrap(w)
 				}
-				desks.Named("front").ServeHTTP(w, r)
+				targets.Named("front").ServeHTTP(w, r)
 			}))
 			t.Cleanup(srv.Close)
 			client, response, err := websocket.Dial(t.Context(), strings.Replace(srv.URL, "http", "ws", 1), nil)
@@ -293,7 +297,7 @@ func TestHTTP_OtherWebSocketLibrariesWorkOrAreRefusedEarly(t *testing.T) {
 }
 
 // relayTo hands a request on by RoundTrip.
-func relayTo(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) {
+func relayTo(to dog.Stub[target], w http.ResponseWriter, r *http.Request) {
 	response, err := to.RoundTrip(r)
 	if err != nil {
 		dog.WriteError(w, err)
@@ -345,11 +349,11 @@ func TestHTTP_FormParsedByAGatewayReachesReceive(t *testing.T) {
 }
 
 func TestHTTP_TrailersThatWereNotAnnouncedReachReceive(t *testing.T) {
-	_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+	_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, r.Trailer.Get("X-Sum"))
 	})
-	srv := httptest.NewServer(desks.Named("ada"))
+	srv := httptest.NewServer(targets.Named("ada"))
 	t.Cleanup(srv.Close)
 	c, err := net.Dial("tcp", srv.Listener.Addr().String())
 	require.NoError(t, err)
@@ -368,19 +372,19 @@ func TestHTTP_TrailersThatWereNotAnnouncedReachReceive(t *testing.T) {
 func TestHTTP_ClientAddressReachesAllObjects(t *testing.T) {
 	for _, f := range forwards() {
 		t.Run(f.name, func(t *testing.T) {
-			var desks *dog.Namespace[desk]
-			_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+			var targets *dog.Namespace[target]
+			_, targets = newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 				if d.Name() == "front" {
-					require.NoError(t, f.do(desks.Named("back"), desks, w, r))
+					require.NoError(t, f.do(targets.Named("back"), targets, w, r))
 					return
 				}
 				_, _ = io.WriteString(w, r.RemoteAddr)
 			})
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			w := httptest.NewRecorder()
-			desks.Named("front").ServeHTTP(w, r)
+			targets.Named("front").ServeHTTP(w, r)
 			require.Equal(t, r.RemoteAddr, w.Body.String())
-			_, text, err := fetch(context.Background(), desks.Named("back"), http.MethodGet, "/", "")
+			_, text, err := fetch(context.Background(), targets.Named("back"), http.MethodGet, "/", "")
 			require.NoError(t, err)
 			require.Equal(t, "127.0.0.1:0", text)
 		})

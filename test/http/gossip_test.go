@@ -15,16 +15,16 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// The chain is a client, a desk that hands the request on to a room, the gossip
-// of that room, and a sibling that waits, or that asks another desk which
-// waits.
+// The chain is a client, a target that hands the request on to a room, the
+// gossip of that room, and a sibling that waits, or that asks another target
+// which waits.
 func TestHTTP_CauseOfTheOuterContextReachesOnGossip(t *testing.T) {
 	type chain struct {
 		rt       *dog.Runtime
 		leave    func() // of the client
 		give     func() // ends the context with which the room gossips
 		asker    *fixture.Room
-		front    dog.Stub[desk]
+		front    dog.Stub[target]
 		returned chan struct{} // closing it lets the room's handler return while its goroutine gossips
 	}
 	for name, c := range map[string]struct {
@@ -72,7 +72,7 @@ func TestHTTP_CauseOfTheOuterContextReachesOnGossip(t *testing.T) {
 						elapsed <- time.Since(began)
 					}
 					ch := &chain{returned: make(chan struct{})}
-					var desks *dog.Namespace[desk]
+					var targets *dog.Namespace[target]
 					h := fixture.NewRoomsWith(
 						t, dog.Options{GossipTimeout: 10 * time.Hour}, dog.GroupOptions[fixture.Lobby]{Limit: 1},
 						&fixture.Hooks{
@@ -96,7 +96,7 @@ func TestHTTP_CauseOfTheOuterContextReachesOnGossip(t *testing.T) {
 									wait(ctx)
 									return nil, nil
 								}
-								_, _, err := fetch(ctx, desks.Named("back"), http.MethodGet, "/", "")
+								_, _, err := fetch(ctx, targets.Named("back"), http.MethodGet, "/", "")
 								return nil, err
 							},
 						},
@@ -105,17 +105,18 @@ func TestHTTP_CauseOfTheOuterContextReachesOnGossip(t *testing.T) {
 					require.NoError(t, err)
 					asker, err := h.Identify(context.Background(), "asker")
 					require.NoError(t, err)
-					desks, err = dog.RegisterObject(h.Runtime, "desk", &dog.ObjectOptions[desk]{New: func() *desk {
-						return &desk{serve: func(d *desk, w http.ResponseWriter, r *http.Request) {
+					options := &dog.ObjectOptions[target]{New: func() *target {
+						return &target{serve: func(d *target, w http.ResponseWriter, r *http.Request) {
 							if d.Name() == "front" {
 								asker.ServeHTTP(w, r)
 								return
 							}
 							wait(r.Context())
 						}}
-					}})
+					}}
+					targets, err = dog.RegisterObject(h.Runtime, "target", options)
 					require.NoError(t, err)
-					ch.rt, ch.front = h.Runtime, desks.Named("front")
+					ch.rt, ch.front = h.Runtime, targets.Named("front")
 					ctx, leave := context.WithCancel(context.Background())
 					defer leave()
 					ch.leave = leave

@@ -32,7 +32,7 @@ func (w lateHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 func TestHTTP_LateHijackClosesTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
+		_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, _ *http.Request) {
 			_, _, err := http.NewResponseController(w).Hijack()
 			require.ErrorIs(t, err, dog.ErrSlowConsumer)
 		})
@@ -41,15 +41,15 @@ func TestHTTP_LateHijackClosesTheConnection(t *testing.T) {
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
-			desks.Named("ada").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+			targets.Named("ada").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		}()
 		synctest.Wait()
 		began := time.Now()
 		require.NoError(
 			t,
 			dog.CallErr(
-				context.Background(), desks.Named("ada"), (*desk).Run,
-				func(context.Context, *desk) error { return nil },
+				context.Background(), targets.Named("ada"), (*target).Run,
+				func(context.Context, *target) error { return nil },
 			),
 		)
 		require.Equal(t, 10*time.Second, time.Since(began))
@@ -79,14 +79,14 @@ func TestHTTP_HijackDuringAResetLeaksNothing(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
-			_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
+			_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, _ *http.Request) {
 				if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
 					_ = c.Close()
 				}
 			})
 			here, there := net.Pipe()
 			require.NoError(t, there.SetReadDeadline(time.Now().Add(time.Hour)))
-			ada := desks.Named("ada")
+			ada := targets.Named("ada")
 			reset := func() error { return ada.Abort(errors.New("on purpose")) }
 			go func() {
 				defer func() { _ = recover() }() // http.ErrAbortHandler

@@ -12,10 +12,10 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// A guard is a gateway that lets nobody in.
-type guard struct{ dog.Group }
+// A refuser is a gateway that lets nobody in.
+type refuser struct{ dog.Group }
 
-func (*guard) Identify(*http.Request) (string, error) {
+func (*refuser) Identify(*http.Request) (string, error) {
 	return "", &dog.StatusError{Status: http.StatusUnauthorized}
 }
 
@@ -26,14 +26,14 @@ func refusing(t *testing.T) map[string]struct {
 	get, other int
 } {
 	t.Helper()
-	connect := func(d *desk, w http.ResponseWriter, r *http.Request) { _, _ = d.Connect(w, r, nil) }
-	var desks *dog.Namespace[desk]
-	rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+	connect := func(d *target, w http.ResponseWriter, r *http.Request) { _, _ = d.Connect(w, r, nil) }
+	var targets *dog.Namespace[target]
+	rt, targets := newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 		switch d.Name() {
 		case "front":
-			desks.Named("back").ServeHTTP(w, r)
+			targets.Named("back").ServeHTTP(w, r)
 		case "asks":
-			relayTo(desks.Named("back"), w, r)
+			relayTo(targets.Named("back"), w, r)
 		case "wrong options":
 			_, _ = d.Connect(w, r, &dog.SocketOptions{QueueBytes: -1})
 		case "error":
@@ -50,12 +50,12 @@ func refusing(t *testing.T) map[string]struct {
 		New: func() *fixture.Room { return &fixture.Room{On: &fixture.Hooks{}} },
 	})
 	require.NoError(t, err)
-	guards, err := dog.RegisterGroup(rt, "guard", rooms, &dog.GroupOptions[guard]{Limit: 1})
+	refusers, err := dog.RegisterGroup(rt, "refuser", rooms, &dog.GroupOptions[refuser]{Limit: 1})
 	require.NoError(t, err)
-	lodge := newLodge(t, func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+	openGateway := newOpenGateway(t, func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
 		_, _ = r.Connect(w, req, nil)
 	})
-	closed, shut := newDesks(t, dog.Options{}, connect)
+	closed, shut := newTargets(t, dog.Options{}, connect)
 	require.NoError(t, closed.Shutdown(t.Context()))
 	type handler = struct {
 		http.Handler
@@ -63,15 +63,15 @@ func refusing(t *testing.T) map[string]struct {
 	}
 	return map[string]handler{
 		"a type that only connects": {sockets.Named("ada"), 426, 405},
-		"Connect":                   {desks.Named("ada"), 426, 405},
-		"Connect by another object": {desks.Named("front"), 426, 405},
-		"Connect by RoundTrip":      {desks.Named("asks"), 426, 405},
-		"Connect behind a gateway":  {lodge, 426, 405},
-		"wrong options":             {desks.Named("wrong options"), 500, 500},
-		"an error":                  {desks.Named("error"), 503, 503},
-		"a gateway that refuses":    {guards.Named("main"), 401, 401},
-		"an invalid name":           {desks.Named("\xff"), 400, 400},
-		"an invalid uid":            {desks.Named("ada").WithUID("\xff"), 400, 400},
+		"Connect":                   {targets.Named("ada"), 426, 405},
+		"Connect by another object": {targets.Named("front"), 426, 405},
+		"Connect by RoundTrip":      {targets.Named("asks"), 426, 405},
+		"Connect behind a gateway":  {openGateway, 426, 405},
+		"wrong options":             {targets.Named("wrong options"), 500, 500},
+		"an error":                  {targets.Named("error"), 503, 503},
+		"a gateway that refuses":    {refusers.Named("main"), 401, 401},
+		"an invalid name":           {targets.Named("\xff"), 400, 400},
+		"an invalid uid":            {targets.Named("ada").WithUID("\xff"), 400, 400},
 		"a runtime that is over":    {shut.Named("ada"), 503, 503},
 	}
 }

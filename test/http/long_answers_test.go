@@ -58,14 +58,14 @@ func TestHTTP_UnreadResponseKeepsNoTurn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var desks *dog.Namespace[desk]
+				var targets *dog.Namespace[target]
 				wrote := make(chan error, 1)
 				var left io.Reader
-				rt, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+				rt, targets := newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 					switch {
 					case d.Name() == "front":
 						response, err := send(
-							r.Context(), desks.Named("back"), http.MethodGet, "/big", "",
+							r.Context(), targets.Named("back"), http.MethodGet, "/big", "",
 						) //nolint:bodyclose // on purpose
 						require.NoError(t, err)
 						left = response.Body
@@ -79,17 +79,17 @@ func TestHTTP_UnreadResponseKeepsNoTurn(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
 				if c.front {
 					w := httptest.NewRecorder()
-					desks.Named("front").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+					targets.Named("front").ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 					require.Equal(t, http.StatusOK, w.Code)
 				} else {
 					response, err := send(
-						ctx, desks.Named("back"), http.MethodGet, "/big", "",
+						ctx, targets.Named("back"), http.MethodGet, "/big", "",
 					) //nolint:bodyclose // on purpose
 					require.NoError(t, err)
 					left = response.Body
 				}
 				began := time.Now()
-				status, _, err := fetch(context.Background(), desks.Named("back"), http.MethodGet, "/small", "")
+				status, _, err := fetch(context.Background(), targets.Named("back"), http.MethodGet, "/small", "")
 				require.NoError(t, err)
 				require.Equal(t, http.StatusOK, status)
 				require.Equal(t, c.waits, time.Since(began))
@@ -156,12 +156,12 @@ func TestHTTP_LongResponseIsAbortedForAClientThatDoesNotRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				wrote := make(chan error, 1)
-				_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+				_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodPost {
 						wrote <- write(w, r)
 					}
 				})
-				srv := dogtest.Serve(t, desks.Named("ada"))
+				srv := dogtest.Serve(t, targets.Named("ada"))
 				client := post(t, srv, "/", 1, "x")
 				if strings.HasPrefix(name, "after") {
 					time.Sleep(time.Minute)
@@ -182,11 +182,11 @@ func TestHTTP_LongResponseIsAbortedForAClientThatDoesNotRead(t *testing.T) {
 
 func TestHTTP_SlowClientGetsALongResponseWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, _ *http.Request) {
+		_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, _ *http.Request) {
 			require.NoError(t, big(w, 20_000_000))
 		})
 		for _, client := range []http.RoundTripper{
-			desks.Named("ada"), dogtest.Serve(t, desks.Named("bob")).Client().Transport,
+			targets.Named("ada"), dogtest.Serve(t, targets.Named("bob")).Client().Transport,
 		} {
 			response, err := send(context.Background(), client, http.MethodGet, "/", "")
 			require.NoError(t, err)

@@ -28,13 +28,13 @@ type anyError struct{ value any }
 
 func (e anyError) Error() string { return fmt.Sprint(e.value) }
 
-// thrower is an object whose Receive returns the error of a test.
-type thrower struct {
+// faulty is an object whose Receive returns the error of a test.
+type faulty struct {
 	dog.Object
 	receive func(w http.ResponseWriter) error
 }
 
-func (f *thrower) Receive(w http.ResponseWriter, _ *http.Request) error { return f.receive(w) }
+func (f *faulty) Receive(w http.ResponseWriter, _ *http.Request) error { return f.receive(w) }
 
 func TestReceive_MayReturnAnErrorOfAnyType(t *testing.T) {
 	for name, failure := range map[string]error{
@@ -55,9 +55,9 @@ func TestReceive_MayReturnAnErrorOfAnyType(t *testing.T) {
 						logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 						objects, err := dog.RegisterObject(
 							dogtest.New(t, dog.Options{Logger: logger}), "failing",
-							&dog.ObjectOptions[thrower]{
-								New: func() *thrower {
-									return &thrower{receive: func(w http.ResponseWriter) error {
+							&dog.ObjectOptions[faulty]{
+								New: func() *faulty {
+									return &faulty{receive: func(w http.ResponseWriter) error {
 										if answered {
 											w.WriteHeader(http.StatusAccepted)
 											_, _ = io.WriteString(w, "done")
@@ -104,8 +104,8 @@ func TestReceive_PanicIsInternalWhateverItsValue(t *testing.T) {
 		"a text":                 "secret",
 	} {
 		t.Run(name, func(t *testing.T) {
-			objects, err := dog.RegisterObject(dogtest.New(t, dog.Options{}), "failing", &dog.ObjectOptions[thrower]{
-				New: func() *thrower { return &thrower{receive: func(http.ResponseWriter) error { panic(value) }} },
+			objects, err := dog.RegisterObject(dogtest.New(t, dog.Options{}), "failing", &dog.ObjectOptions[faulty]{
+				New: func() *faulty { return &faulty{receive: func(http.ResponseWriter) error { panic(value) }} },
 			})
 			require.NoError(t, err)
 			w := httptest.NewRecorder()

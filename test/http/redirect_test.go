@@ -16,10 +16,10 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// A mover stores a key and redirects its clients.
-type mover struct{ dog.Object }
+// A redirector stores a key and redirects its clients.
+type redirector struct{ dog.Object }
 
-func (m *mover) Receive(w http.ResponseWriter, r *http.Request) error {
+func (m *redirector) Receive(w http.ResponseWriter, r *http.Request) error {
 	if err := dog.Put(m.Storage(), "moved", true); err != nil {
 		return err
 	}
@@ -41,7 +41,9 @@ func TestReceive_RedirectIsAResponseAndNoError(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var log bytes.Buffer
 					rt := dogtest.New(t, dog.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-					objects, err := dog.RegisterObject(rt, "mover", &dog.ObjectOptions[mover]{RollbackOnError: true})
+					objects, err := dog.RegisterObject(
+						rt, "redirector", &dog.ObjectOptions[redirector]{RollbackOnError: true},
+					)
 					require.NoError(t, err)
 					to := objects.Named("a")
 					r := httptest.NewRequest(http.MethodGet, fmt.Sprint("/here?status=", status), nil)
@@ -56,7 +58,7 @@ func TestReceive_RedirectIsAResponseAndNoError(t *testing.T) {
 					require.NoError(t, response.Body.Close())
 					require.Equal(t, status, response.StatusCode)
 					require.Equal(t, "/elsewhere", response.Header.Get("Location"))
-					require.NoError(t, dogtest.Run(t, to, func(_ context.Context, m *mover) error {
+					require.NoError(t, dogtest.Run(t, to, func(_ context.Context, m *redirector) error {
 						moved, _, err := dog.Get[bool](m.Storage(), "moved")
 						require.True(t, moved, "the writes are kept")
 						return err

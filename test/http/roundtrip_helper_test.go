@@ -13,31 +13,31 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// desk is an object whose Receive is set by a test.
-type desk struct {
+// target is an object whose Receive is set by a test.
+type target struct {
 	dog.Object
-	serve func(d *desk, w http.ResponseWriter, r *http.Request)
+	serve func(d *target, w http.ResponseWriter, r *http.Request)
 }
 
-func (d *desk) Receive(w http.ResponseWriter, r *http.Request) error {
+func (d *target) Receive(w http.ResponseWriter, r *http.Request) error {
 	d.serve(d, w, r)
 	return nil
 }
 
-func (d *desk) Run(ctx context.Context, f func(ctx context.Context, d *desk) error) error {
+func (d *target) Run(ctx context.Context, f func(ctx context.Context, d *target) error) error {
 	return f(ctx, d)
 }
 
-func newDesks(
-	t testing.TB, options dog.Options, serve func(d *desk, w http.ResponseWriter, r *http.Request),
-) (*dog.Runtime, *dog.Namespace[desk]) {
+func newTargets(
+	t testing.TB, options dog.Options, serve func(d *target, w http.ResponseWriter, r *http.Request),
+) (*dog.Runtime, *dog.Namespace[target]) {
 	t.Helper()
 	rt := dogtest.New(t, options)
-	desks, err := dog.RegisterObject(
-		rt, "desk", &dog.ObjectOptions[desk]{New: func() *desk { return &desk{serve: serve} }},
+	targets, err := dog.RegisterObject(
+		rt, "target", &dog.ObjectOptions[target]{New: func() *target { return &target{serve: serve} }},
 	)
 	require.NoError(t, err)
-	return rt, desks
+	return rt, targets
 }
 
 // send makes a request through a client whose transport is the object.
@@ -46,7 +46,7 @@ func send(ctx context.Context, to http.RoundTripper, method, path, body string) 
 	if body != "" {
 		content = strings.NewReader(body)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://desk"+path, content)
+	r, err := http.NewRequestWithContext(ctx, method, "http://target"+path, content)
 	if err != nil {
 		return nil, err
 	}

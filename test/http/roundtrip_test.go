@@ -21,7 +21,7 @@ import (
 )
 
 func TestRoundTrip_ServesAnHTTPClient(t *testing.T) {
-	_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+	_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		require.NoError(t, err)
 		w.Header().Set("X-Seen", r.Header.Get("X-Sent"))
@@ -30,15 +30,15 @@ func TestRoundTrip_ServesAnHTTPClient(t *testing.T) {
 		_, _ = fmt.Fprintf(w, "%s %s %s %s %q %d", r.Method, r.Host, r.RequestURI, r.URL, body, r.ContentLength)
 		w.Header().Set("X-Sum", "7")
 	})
-	r, err := http.NewRequest(http.MethodPost, "http://desk/a%2Fb?c=d", strings.NewReader("hello"))
+	r, err := http.NewRequest(http.MethodPost, "http://target/a%2Fb?c=d", strings.NewReader("hello"))
 	require.NoError(t, err)
 	r.Header.Set("X-Sent", "x")
-	response, err := (&http.Client{Transport: desks.Named("a")}).Do(r)
+	response, err := (&http.Client{Transport: targets.Named("a")}).Do(r)
 	require.NoError(t, err)
 	require.Equal(t, "202 Accepted", response.Status)
 	require.Equal(t, "x", response.Header.Get("X-Seen"))
 	require.Equal(t, "text/plain; charset=utf-8", response.Header.Get("Content-Type"))
-	want := `POST desk /a%2Fb?c=d /a%2Fb?c=d "hello" 5`
+	want := `POST target /a%2Fb?c=d /a%2Fb?c=d "hello" 5`
 	require.EqualValues(t, len(want), response.ContentLength)
 	text, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestRoundTrip_ServesAnHTTPClient(t *testing.T) {
 	_, err = response.Body.Read(make([]byte, 1))
 	require.ErrorIs(t, err, http.ErrBodyReadAfterClose)
 
-	response, err = (&http.Client{Transport: desks.Named("a")}).Head("http://desk/")
+	response, err = (&http.Client{Transport: targets.Named("a")}).Head("http://target/")
 	require.NoError(t, err)
 	text, err = io.ReadAll(response.Body)
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestRoundTrip_ServesAnHTTPClient(t *testing.T) {
 
 func TestRoundTrip_StreamsTheResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+		_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) {
 			for i := range 3 {
 				_, _ = fmt.Fprint(w, i)
 				_ = http.NewResponseController(w).Flush()
@@ -66,7 +66,7 @@ func TestRoundTrip_StreamsTheResponse(t *testing.T) {
 			}
 		})
 		began := time.Now()
-		response, err := send(context.Background(), desks.Named("a"), http.MethodGet, "/", "")
+		response, err := send(context.Background(), targets.Named("a"), http.MethodGet, "/", "")
 		require.NoError(t, err)
 		require.EqualValues(t, -1, response.ContentLength)
 		for i := range 3 {
@@ -83,17 +83,17 @@ func TestRoundTrip_StreamsTheResponse(t *testing.T) {
 
 func TestRoundTrip_GivesUpTheCallersTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, desks := newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+		_, targets := newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 			_ = fixture.Idle(r.Context(), time.Second)
 			_, _ = io.WriteString(w, d.Name())
 		})
-		ada, bob := desks.Named("ada"), desks.Named("bob")
+		ada, bob := targets.Named("ada"), targets.Named("bob")
 		var between atomic.Bool
 		require.NoError(
 			t,
-			dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, _ *desk) error {
+			dog.CallErr(context.Background(), ada, (*target).Run, func(ctx context.Context, _ *target) error {
 				require.NoError(t, dog.Go(ctx, func(context.Context) error { between.Store(true); return nil }))
-				for _, to := range []dog.Stub[desk]{bob, ada} {
+				for _, to := range []dog.Stub[target]{bob, ada} {
 					_, text, err := fetch(ctx, to, http.MethodGet, "/", "")
 					require.NoError(t, err)
 					require.Equal(t, to.Name(), text)
@@ -113,9 +113,9 @@ func TestRoundTrip_RequestAndResponseWaitForTheGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := storetest.New()
 		var asked atomic.Bool
-		_, desks := newDesks(
+		_, targets := newTargets(
 			t, dog.Options{Store: fixture.StoreOf(engine)},
-			func(d *desk, w http.ResponseWriter, _ *http.Request) {
+			func(d *target, w http.ResponseWriter, _ *http.Request) {
 				asked.Store(true)
 				require.NoError(t, d.Storage().Put("key", nil))
 				_, _ = io.WriteString(w, "stored")
@@ -126,12 +126,12 @@ func TestRoundTrip_RequestAndResponseWaitForTheGates(t *testing.T) {
 		answer := make(chan string, 1)
 		go func() {
 			_ = dog.CallErr(
-				context.Background(), desks.Named("ada"), (*desk).Run,
-				func(ctx context.Context, d *desk) error {
+				context.Background(), targets.Named("ada"), (*target).Run,
+				func(ctx context.Context, d *target) error {
 					if err := d.Storage().Put("key", nil); err != nil {
 						return err
 					}
-					_, text, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
+					_, text, err := fetch(ctx, targets.Named("bob"), http.MethodGet, "/", "")
 					answer <- text
 					return err
 				},
@@ -150,7 +150,8 @@ func TestRoundTrip_RequestAndResponseWaitForTheGates(t *testing.T) {
 
 func TestRoundTrip_FailureIsARefusalOrAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt, desks := newDesks(t, dog.Options{MaxWaiting: 1}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+		options := dog.Options{MaxWaiting: 1}
+		rt, targets := newTargets(t, options, func(d *target, w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/panic":
 				panic("as planned")
@@ -164,7 +165,7 @@ func TestRoundTrip_FailureIsARefusalOrAnError(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		})
-		ada := desks.Named("ada")
+		ada := targets.Named("ada")
 		status, _, err := fetch(context.Background(), ada, http.MethodGet, "/panic", "")
 		require.NoError(t, err)
 		require.Equal(t, http.StatusInternalServerError, status)
@@ -190,17 +191,17 @@ func TestRoundTrip_FailureIsARefusalOrAnError(t *testing.T) {
 		require.EqualValues(t, 1, refused.Load())
 
 		closed := &closer{Reader: strings.NewReader("never sent")}
-		r, err := http.NewRequest(http.MethodPost, "http://desk/", closed)
+		r, err := http.NewRequest(http.MethodPost, "http://target/", closed)
 		require.NoError(t, err)
-		_, err = dog.Stub[desk]{}.RoundTrip(r)
+		_, err = dog.Stub[target]{}.RoundTrip(r)
 		fixture.RequireUsage(t, err, "not made by a runtime")
 		require.True(t, closed.closed.Load())
 
 		require.NoError(
 			t,
-			dog.CallErr(context.Background(), ada, (*desk).Run, func(ctx context.Context, d *desk) error {
+			dog.CallErr(context.Background(), ada, (*target).Run, func(ctx context.Context, d *target) error {
 				return d.Storage().Transaction(func() error {
-					_, _, err := fetch(ctx, desks.Named("bob"), http.MethodGet, "/", "")
+					_, _, err := fetch(ctx, targets.Named("bob"), http.MethodGet, "/", "")
 					require.ErrorIs(t, err, dog.ErrInTransaction)
 					return nil
 				})
@@ -231,7 +232,7 @@ func TestRoundTrip_HandlerSeesThatItsClientHasGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				gone := make(chan error, 1)
-				_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+				_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) {
 					_, _ = io.WriteString(w, "a beginning")
 					_ = http.NewResponseController(w).Flush()
 					gone <- dog.Await(r.Context(), func() error {
@@ -249,7 +250,7 @@ func TestRoundTrip_HandlerSeesThatItsClientHasGone(t *testing.T) {
 					ctx = context.Background()
 				}
 				response, err := send(
-					ctx, desks.Named("ada"), http.MethodGet, "/", "",
+					ctx, targets.Named("ada"), http.MethodGet, "/", "",
 				) //nolint:bodyclose // the test is about that
 				require.NoError(t, err)
 				leave(cancel, response.Body)
@@ -272,7 +273,7 @@ func TestRoundTrip_LongResponseWaitsForItsReader(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var written atomic.Int64
 				result := make(chan error, 1)
-				_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+				_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) {
 					result <- dog.Await(r.Context(), func() error {
 						for range size / chunk {
 							n, err := w.Write(make([]byte, chunk))
@@ -286,7 +287,7 @@ func TestRoundTrip_LongResponseWaitsForItsReader(t *testing.T) {
 				})
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
-				response, err := send(ctx, desks.Named("ada"), http.MethodGet, "/", "")
+				response, err := send(ctx, targets.Named("ada"), http.MethodGet, "/", "")
 				require.NoError(t, err)
 				synctest.Wait()
 				require.Less(t, written.Load(), int64(4<<20), "memory is bounded")
@@ -310,7 +311,7 @@ func TestRoundTrip_LongResponseWaitsForItsReader(t *testing.T) {
 
 func TestRoundTrip_WaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, _ http.ResponseWriter, r *http.Request) {
+		_, targets := newTargets(t, dog.Options{}, func(_ *target, _ http.ResponseWriter, r *http.Request) {
 			_, err := io.ReadAll(r.Body)
 			require.Error(t, err)
 			time.Sleep(time.Hour) // keeps the turn
@@ -322,9 +323,9 @@ func TestRoundTrip_WaitEndsWithItsContext(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
 				began := time.Now()
-				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://desk/", reader)
+				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://target/", reader)
 				require.NoError(t, err)
-				_, err = desks.Named("ada").RoundTrip(r) //nolint:bodyclose // there is no response
+				_, err = targets.Named("ada").RoundTrip(r) //nolint:bodyclose // there is no response
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.Equal(t, time.Second, time.Since(began))
 			})
@@ -367,7 +368,7 @@ func TestRoundTrip_RefusesSockets(t *testing.T) {
 // use its context.
 func TestRoundTrip_BodyOutlivesTheHandlerThatFetchedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) {
+		_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) {
 			for range 3 {
 				_, _ = io.WriteString(w, "x")
 				_ = http.NewResponseController(w).Flush()
@@ -378,9 +379,9 @@ func TestRoundTrip_BodyOutlivesTheHandlerThatFetchedIt(t *testing.T) {
 		require.NoError(
 			t,
 			dog.CallErr(
-				context.Background(), desks.Named("ada"), (*desk).Run,
-				func(ctx context.Context, _ *desk) error {
-					response, err := send(ctx, desks.Named("bob"), http.MethodGet, "/", "")
+				context.Background(), targets.Named("ada"), (*target).Run,
+				func(ctx context.Context, _ *target) error {
+					response, err := send(ctx, targets.Named("bob"), http.MethodGet, "/", "")
 					if err == nil {
 						body = response.Body
 					}

@@ -46,11 +46,11 @@ func (w recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // upgradeWays are the ways to a WebSocket, of coder/websocket first.
 func upgradeWays(t *testing.T) map[string]http.Handler {
-	connect := func(d *desk, w http.ResponseWriter, r *http.Request) { _, _ = d.Connect(w, r, nil) }
-	var desks *dog.Namespace[desk]
-	_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+	connect := func(d *target, w http.ResponseWriter, r *http.Request) { _, _ = d.Connect(w, r, nil) }
+	var targets *dog.Namespace[target]
+	_, targets = newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 		if d.Name() == "front" {
-			desks.Named("back").ServeHTTP(w, r)
+			targets.Named("back").ServeHTTP(w, r)
 			return
 		}
 		connect(d, w, r)
@@ -61,9 +61,9 @@ func upgradeWays(t *testing.T) map[string]http.Handler {
 				_ = c.CloseNow()
 			}
 		}),
-		"an object":           desks.Named("ada"),
-		"an object behind it": desks.Named("front"),
-		"a gateway": newLodge(t, func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
+		"an object":           targets.Named("ada"),
+		"an object behind it": targets.Named("front"),
+		"a gateway": newOpenGateway(t, func(r *fixture.Room, w http.ResponseWriter, req *http.Request) {
 			_, _ = r.Connect(w, req, nil)
 		}),
 	}

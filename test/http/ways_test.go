@@ -38,28 +38,28 @@ func ways() []way {
 		t.Cleanup(srv.Close)
 		return srv.Client().Transport, srv.URL
 	}
-	single := func(t *testing.T, h http.HandlerFunc) dog.Stub[desk] {
-		_, desks := newDesks(t, dog.Options{}, func(_ *desk, w http.ResponseWriter, r *http.Request) { h(w, r) })
-		return desks.Named("only")
+	single := func(t *testing.T, h http.HandlerFunc) dog.Stub[target] {
+		_, targets := newTargets(t, dog.Options{}, func(_ *target, w http.ResponseWriter, r *http.Request) { h(w, r) })
+		return targets.Named("only")
 	}
 	chain := func(
-		t *testing.T, h http.HandlerFunc, pass func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request),
-	) dog.Stub[desk] {
-		var desks *dog.Namespace[desk]
+		t *testing.T, h http.HandlerFunc, pass func(to dog.Stub[target], w http.ResponseWriter, r *http.Request),
+	) dog.Stub[target] {
+		var targets *dog.Namespace[target]
 		next := map[string]string{"front": "middle", "middle": "back"}
-		_, desks = newDesks(t, dog.Options{}, func(d *desk, w http.ResponseWriter, r *http.Request) {
+		_, targets = newTargets(t, dog.Options{}, func(d *target, w http.ResponseWriter, r *http.Request) {
 			if to, ok := next[d.Name()]; ok {
-				pass(desks.Named(to), w, r)
+				pass(targets.Named(to), w, r)
 				return
 			}
 			h(w, r)
 		})
-		return desks.Named("front")
+		return targets.Named("front")
 	}
 	proxy := func(to http.RoundTripper) *httputil.ReverseProxy {
 		return &httputil.ReverseProxy{
 			Rewrite: func(p *httputil.ProxyRequest) {
-				p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", "desk", p.In.Host
+				p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", "target", p.In.Host
 			},
 			Transport:     to,
 			FlushInterval: -1,
@@ -84,7 +84,7 @@ func ways() []way {
 			"RoundTrip",
 			false,
 			func(t *testing.T, h http.HandlerFunc, _ func(http.Handler) http.Handler) (http.RoundTripper, string) {
-				return single(t, h), "http://desk"
+				return single(t, h), "http://target"
 			},
 		},
 		{
@@ -103,7 +103,7 @@ func ways() []way {
 					wrap(
 						chain(
 							t, h,
-							func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
+							func(to dog.Stub[target], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
 						),
 					),
 				)
@@ -113,7 +113,7 @@ func ways() []way {
 			"three objects by proxies",
 			true,
 			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-				return serve(t, wrap(chain(t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) {
+				return serve(t, wrap(chain(t, h, func(to dog.Stub[target], w http.ResponseWriter, r *http.Request) {
 					_ = dog.Await(r.Context(), func() error { proxy(to).ServeHTTP(w, r); return nil })
 				})))
 			},
@@ -122,9 +122,8 @@ func ways() []way {
 			"behind a gateway",
 			true,
 			func(t *testing.T, h http.HandlerFunc, wrap func(http.Handler) http.Handler) (http.RoundTripper, string) {
-				return serve(
-					t, wrap(newLodge(t, func(_ *fixture.Room, w http.ResponseWriter, r *http.Request) { h(w, r) })),
-				)
+				gateway := newOpenGateway(t, func(_ *fixture.Room, w http.ResponseWriter, r *http.Request) { h(w, r) })
+				return serve(t, wrap(gateway))
 			},
 		},
 		{
@@ -132,8 +131,8 @@ func ways() []way {
 			false,
 			func(t *testing.T, h http.HandlerFunc, _ func(http.Handler) http.Handler) (http.RoundTripper, string) {
 				return chain(
-					t, h, func(to dog.Stub[desk], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
-				), "http://desk"
+					t, h, func(to dog.Stub[target], w http.ResponseWriter, r *http.Request) { to.ServeHTTP(w, r) },
+				), "http://target"
 			},
 		},
 	}

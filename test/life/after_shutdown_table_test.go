@@ -12,14 +12,14 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// hub is a group of socket replicas.
-type hub struct {
+// socketGroup is a group of socket replicas.
+type socketGroup struct {
 	dog.Group
 	of *leftover
 }
 
 // OnStop calls leftover.stop.
-func (h *hub) OnStop(context.Context, dog.StopReason) error {
+func (h *socketGroup) OnStop(context.Context, dog.StopReason) error {
 	if h.of.stop != nil {
 		h.of.stop()
 	}
@@ -27,7 +27,7 @@ func (h *hub) OnStop(context.Context, dog.StopReason) error {
 }
 
 // Do runs a function in the turn.
-func (h *hub) Do(_ context.Context, f func(*hub) error) error { return f(h) }
+func (h *socketGroup) Do(_ context.Context, f func(*socketGroup) error) error { return f(h) }
 
 // leftover is what a program may still hold of a runtime that has been shut
 // down.
@@ -36,11 +36,11 @@ type leftover struct {
 	rt       *dog.Runtime
 	object   *fixture.SocketObject
 	replica  *fixture.SocketReplica
-	group    *hub
+	group    *socketGroup
 	socket   *dog.Socket
 	objects  *dog.Namespace[fixture.SocketObject]
 	replicas *dog.Replicas[fixture.SocketReplica]
-	groups   *dog.Groups[hub, fixture.SocketReplica]
+	groups   *dog.Groups[socketGroup, fixture.SocketReplica]
 
 	stop func() // OnStop of the group; nil: nothing
 }
@@ -50,7 +50,7 @@ func outside() context.Context { return context.Background() }
 
 func (l *leftover) stub() dog.Stub[fixture.SocketObject] { return l.objects.Named("main") }
 
-func (l *leftover) groupStub() dog.GroupStub[hub, fixture.SocketReplica] {
+func (l *leftover) groupStub() dog.GroupStub[socketGroup, fixture.SocketReplica] {
 	return l.groups.Named("main")
 }
 
@@ -179,7 +179,7 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 		"Position": shutDown(func(l *leftover) error { return only(l.stub().History().Position()) }),
 		"Read":     shutDown(func(l *leftover) error { return only(l.stub().History().Read("", 0)) }),
 	},
-	reflect.TypeFor[dog.GroupStub[hub, fixture.SocketReplica]](): {
+	reflect.TypeFor[dog.GroupStub[socketGroup, fixture.SocketReplica]](): {
 		"Abort":     shutDown(func(l *leftover) error { return l.groupStub().Abort(nil) }),
 		"Broadcast": shutDown(func(l *leftover) error { return l.groupStub().Broadcast(outside(), "x") }),
 		"Delete":    shutDown(func(l *leftover) error { return l.groupStub().Delete(outside()) }),
@@ -212,7 +212,7 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 		"List":  shutDown(func(l *leftover) error { return last(l.replicas.List(outside(), dog.ObjectListOptions{})) }),
 		"Parse": harmless(func(l *leftover) error { return only(l.replicas.Parse(l.replica.ID().String())) }),
 	},
-	reflect.TypeFor[*dog.Groups[hub, fixture.SocketReplica]](): {
+	reflect.TypeFor[*dog.Groups[socketGroup, fixture.SocketReplica]](): {
 		"ByID":  harmless(func(l *leftover) error { return only(l.groups.ByID(l.group.ID())) }),
 		"List":  shutDown(func(l *leftover) error { return last(l.groups.List(outside(), dog.ObjectListOptions{})) }),
 		"Parse": harmless(func(l *leftover) error { return only(l.groups.Parse(l.group.ID().String())) }),
@@ -247,7 +247,7 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 			func(l *leftover) error { return only2(dog.QueryRowAs[int](l.storage().SQL(), "SELECT 1")) },
 		),
 		"RegisterGroup": shutDown(func(l *leftover) error {
-			return only(dog.RegisterGroup(l.rt, "h", l.replicas, &dog.GroupOptions[hub]{Limit: 1}))
+			return only(dog.RegisterGroup(l.rt, "h", l.replicas, &dog.GroupOptions[socketGroup]{Limit: 1}))
 		}),
 		"RegisterObject": shutDown(
 			func(l *leftover) error { return only(dog.RegisterObject[dog.Object](l.rt, "o", nil)) },

@@ -38,9 +38,9 @@ func newLeftover(t *testing.T, on *fixture.OwnerHooks) (l *leftover, ofObject, o
 		New: func() *fixture.SocketReplica { return &fixture.SocketReplica{On: on} },
 	})
 	require.NoError(t, err)
-	l.groups, err = dog.RegisterGroup(l.rt, "hub", l.replicas, &dog.GroupOptions[hub]{
+	l.groups, err = dog.RegisterGroup(l.rt, "socketGroup", l.replicas, &dog.GroupOptions[socketGroup]{
 		Presence: dog.Presence{Grace: time.Hour},
-		Limit:    10, New: func() *hub { return &hub{of: l} },
+		Limit:    10, New: func() *socketGroup { return &socketGroup{of: l} },
 	})
 	require.NoError(t, err)
 	srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +65,7 @@ func newLeftover(t *testing.T, on *fixture.OwnerHooks) (l *leftover, ofObject, o
 			}
 			return nil
 		}))
-	require.NoError(t, dog.CallErr(t.Context(), l.groupStub().Stub, (*hub).Do, func(h *hub) error {
+	require.NoError(t, dog.CallErr(t.Context(), l.groupStub().Stub, (*socketGroup).Do, func(h *socketGroup) error {
 		l.group = h
 		return nil
 	}))

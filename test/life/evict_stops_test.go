@@ -15,8 +15,8 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// sluggard is an object whose OnStop takes a while.
-type sluggard struct {
+// slowStop is an object whose OnStop takes a while.
+type slowStop struct {
 	dog.Object
 	work *stopWork
 }
@@ -31,9 +31,9 @@ type stopWork struct {
 	stopped   map[string]int // guarded by mu
 }
 
-func (s *sluggard) Nothing(context.Context) error { return nil }
+func (s *slowStop) Nothing(context.Context) error { return nil }
 
-func (s *sluggard) OnStop(context.Context, dog.StopReason) error {
+func (s *slowStop) OnStop(context.Context, dog.StopReason) error {
 	w := s.work
 	w.mu.Lock()
 	w.now++
@@ -50,13 +50,13 @@ func (s *sluggard) OnStop(context.Context, dog.StopReason) error {
 	return nil
 }
 
-func newSluggards(
+func newSlowStops(
 	t *testing.T, o dog.Options, takes time.Duration,
-) (*stopWork, *dog.Runtime, *dog.Namespace[sluggard]) {
+) (*stopWork, *dog.Runtime, *dog.Namespace[slowStop]) {
 	w := &stopWork{takes: takes, until: make(chan struct{}), stopped: make(map[string]int)}
 	rt := dogtest.New(t, o)
 	all, err := dog.RegisterObject(
-		rt, "sluggard", &dog.ObjectOptions[sluggard]{New: func() *sluggard { return &sluggard{work: w} }},
+		rt, "slowStop", &dog.ObjectOptions[slowStop]{New: func() *slowStop { return &slowStop{work: w} }},
 	)
 	require.NoError(t, err)
 	return w, rt, all
@@ -65,9 +65,9 @@ func newSluggards(
 func TestEvict_LimitsConcurrentStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const objects = 640
-		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
+		w, rt, all := newSlowStops(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range objects {
-			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*slowStop).Nothing))
 		}
 		time.Sleep(1300 * time.Millisecond) // the first are being stopped
 		used := 0
@@ -76,7 +76,7 @@ func TestEvict_LimitsConcurrentStops(t *testing.T) {
 			waits := w.stopped[strconv.Itoa(i)] == 0
 			w.mu.Unlock()
 			if waits && used < 10 {
-				require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+				require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*slowStop).Nothing))
 				used++
 			}
 		}
@@ -94,10 +94,10 @@ func TestEvict_LimitsConcurrentStops(t *testing.T) {
 // One whose OnStop hangs keeps its place for a second.
 func TestEvict_HangingOnStopKeepsNoOtherInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 0)
+		w, rt, all := newSlowStops(t, dog.Options{EvictAfter: time.Second}, 0)
 		for i := range 200 {
-			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
-			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*slowStop).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*slowStop).Nothing))
 		}
 		time.Sleep(7 * time.Second) // a second, and 200/64
 		w.mu.Lock()
@@ -115,17 +115,17 @@ func TestEvict_HangingOnStopKeepsNoOtherInMemory(t *testing.T) {
 // An object that is used while it waits to be stopped stays.
 func TestEvict_ObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, _, all := newSluggards(t, dog.Options{EvictAfter: 10 * time.Second}, 0)
+		w, _, all := newSlowStops(t, dog.Options{EvictAfter: 10 * time.Second}, 0)
 		for i := range 64 {
-			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named("hangs "+strconv.Itoa(i)), (*slowStop).Nothing))
 		}
 		time.Sleep(5 * time.Second)
-		require.NoError(t, dog.CallErr0(t.Context(), all.Named("late"), (*sluggard).Nothing))
+		require.NoError(t, dog.CallErr0(t.Context(), all.Named("late"), (*slowStop).Nothing))
 		busy := time.NewTicker(500 * time.Millisecond)
 		defer busy.Stop()
 		for range 100 {
 			<-busy.C
-			require.NoError(t, dog.CallErr0(t.Context(), all.Named("late"), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named("late"), (*slowStop).Nothing))
 		}
 		w.mu.Lock()
 		require.Zero(t, w.stopped["late"])
@@ -138,9 +138,9 @@ func TestEvict_ObjectThatIsUsedAgainIsNotStopped(t *testing.T) {
 // What waits to be stopped when Shutdown begins is stopped by that.
 func TestEvict_ShutdownStopsObjectsThatWaitToBeStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, rt, all := newSluggards(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
+		w, rt, all := newSlowStops(t, dog.Options{EvictAfter: time.Second}, 100*time.Millisecond)
 		for i := range 640 {
-			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*sluggard).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), all.Named(strconv.Itoa(i)), (*slowStop).Nothing))
 		}
 		time.Sleep(1300 * time.Millisecond)
 		require.NoError(t, rt.Shutdown(context.Background()))

@@ -23,24 +23,24 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// doer is a plain object that runs the functions of a test, and undoes those
+// runner is a plain object that runs the functions of a test, and undoes those
 // that fail.
-type doer struct{ dog.Object }
+type runner struct{ dog.Object }
 
-func (d *doer) Do(ctx context.Context, work func(context.Context, *doer) error) error {
+func (d *runner) Do(ctx context.Context, work func(context.Context, *runner) error) error {
 	return work(ctx, d)
 }
 
-func newDrudges(t *testing.T, options dog.Options) *dog.Namespace[doer] {
+func newDrudges(t *testing.T, options dog.Options) *dog.Namespace[runner] {
 	t.Helper()
 	drudges, err := dog.RegisterObject(
-		dogtest.New(t, options), "object", &dog.ObjectOptions[doer]{RollbackOnError: true},
+		dogtest.New(t, options), "object", &dog.ObjectOptions[runner]{RollbackOnError: true},
 	)
 	require.NoError(t, err)
 	return drudges
 }
 
-func (d *doer) put() error { return d.Storage().Put("done", []byte("so")) }
+func (d *runner) put() error { return d.Storage().Put("done", []byte("so")) }
 
 // Of several transactions.
 
@@ -59,13 +59,13 @@ func TestObject_ErrorIsReturnedWhateverTheNextTransactionDoes(t *testing.T) {
 		red := drudges.Named("red")
 		first, second, finish := make(chan error, 1), make(chan error, 1), make(chan struct{})
 		go func() {
-			first <- dog.CallErr(context.Background(), red, (*doer).Do, func(_ context.Context, d *doer) error {
+			first <- dog.CallErr(context.Background(), red, (*runner).Do, func(_ context.Context, d *runner) error {
 				return errors.Join(d.put(), io.ErrNoProgress)
 			})
 		}()
 		synctest.Wait()
 		go func() {
-			second <- dog.CallErr(context.Background(), red, (*doer).Do, func(_ context.Context, d *doer) error {
+			second <- dog.CallErr(context.Background(), red, (*runner).Do, func(_ context.Context, d *runner) error {
 				err := d.put()
 				close(written)
 				<-finish
@@ -90,16 +90,16 @@ func TestObject_CallWithinAWaitOutlivesTheRollbackOfAnotherEvent(t *testing.T) {
 		red, blue := drudges.Named("red"), drudges.Named("blue")
 		go1, finish, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		go func() {
-			result <- dog.CallErr(context.Background(), red, (*doer).Do, func(ctx context.Context, _ *doer) error {
+			result <- dog.CallErr(context.Background(), red, (*runner).Do, func(ctx context.Context, _ *runner) error {
 				return dog.Await(ctx, func() error {
 					<-go1
-					return dog.CallErr(ctx, blue, (*doer).Do, func(context.Context, *doer) error { return nil })
+					return dog.CallErr(ctx, blue, (*runner).Do, func(context.Context, *runner) error { return nil })
 				})
 			})
 		}()
 		synctest.Wait()
 		go func() {
-			_ = dog.CallErr(context.Background(), red, (*doer).Do, func(_ context.Context, d *doer) error {
+			_ = dog.CallErr(context.Background(), red, (*runner).Do, func(_ context.Context, d *runner) error {
 				err := d.put()
 				<-finish
 				return errors.Join(err, io.ErrShortBuffer)
@@ -141,7 +141,7 @@ func TestObject_IsResetIfAFailedHandlersStorageIsStillInUse(t *testing.T) {
 		e.Prompt()
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(slowStore{e.Engine, e})}).Named("red")
 		left := make(chan struct{})
-		err := dog.CallErr(context.Background(), red, (*doer).Do, func(_ context.Context, d *doer) error {
+		err := dog.CallErr(context.Background(), red, (*runner).Do, func(_ context.Context, d *runner) error {
 			if err := d.put(); err != nil {
 				return err
 			}
@@ -164,14 +164,14 @@ func TestObject_SendsAgainAfterLosingCommitsBetweenTwoLives(t *testing.T) {
 		red := newDrudges(t, dog.Options{Store: fixture.StoreOf(engine)}).Named("red")
 		lost := make(chan error, 1)
 		go func() {
-			lost <- dog.CallErr(context.Background(), red, (*doer).Do, func(_ context.Context, d *doer) error {
+			lost <- dog.CallErr(context.Background(), red, (*runner).Do, func(_ context.Context, d *runner) error {
 				return d.put()
 			})
 		}()
 		synctest.Wait()
 		broken := make(chan error, 1) // which receives when the outcome of the earlier commit is known
 		go func() {
-			broken <- dog.CallErr(context.Background(), red, (*doer).Do, func(context.Context, *doer) error {
+			broken <- dog.CallErr(context.Background(), red, (*runner).Do, func(context.Context, *runner) error {
 				panic("no")
 			})
 		}()
@@ -180,7 +180,7 @@ func TestObject_SendsAgainAfterLosingCommitsBetweenTwoLives(t *testing.T) {
 		require.ErrorIs(t, <-lost, dog.ErrStoreFailed)
 		require.ErrorIs(t, <-broken, dog.ErrReset)
 		synctest.Wait()
-		err := dog.CallErr(context.Background(), red, (*doer).Do, func(context.Context, *doer) error { return nil })
+		err := dog.CallErr(context.Background(), red, (*runner).Do, func(context.Context, *runner) error { return nil })
 		require.NoError(t, err)
 	})
 }
@@ -241,10 +241,10 @@ func newLairs(t *testing.T, options dog.Options) *dogtest.Server {
 
 // Of gateways.
 
-// doorman is a gateway that counts whom it has seen.
-type doorman struct{ dog.Group }
+// countGate is a gateway that counts whom it has seen.
+type countGate struct{ dog.Group }
 
-func (p *doorman) Identify(req *http.Request) (string, error) {
+func (p *countGate) Identify(req *http.Request) (string, error) {
 	if err := p.Storage().Put("seen", []byte(req.URL.Path)); err != nil {
 		return "", err
 	}
@@ -270,7 +270,7 @@ func TestObject_DecisionOfAGatewayWaitsForItsWrites(t *testing.T) {
 				rt := dogtest.New(t, dog.Options{Store: fixture.StoreOf(engine)})
 				greeters, err := dog.RegisterReplica[greeter](rt, "greeter", nil)
 				require.NoError(t, err)
-				doormen, err := dog.RegisterGroup(rt, "doorman", greeters, &dog.GroupOptions[doorman]{Limit: 10})
+				doormen, err := dog.RegisterGroup(rt, "countGate", greeters, &dog.GroupOptions[countGate]{Limit: 10})
 				require.NoError(t, err)
 				engine.Flush()
 				t.Cleanup(engine.Prompt)
@@ -295,9 +295,9 @@ func TestObject_NewOneIsNotEvictedBeforeItsFirstEvent(t *testing.T) {
 	drudges := newDrudges(t, dog.Options{MaxObjects: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := dog.CallErr(ctx, drudges.Named("red"), (*doer).Do, func(ctx context.Context, _ *doer) error {
+	err := dog.CallErr(ctx, drudges.Named("red"), (*runner).Do, func(ctx context.Context, _ *runner) error {
 		return dog.CallErr(
-			ctx, drudges.Named("blue"), (*doer).Do, func(context.Context, *doer) error { return nil },
+			ctx, drudges.Named("blue"), (*runner).Do, func(context.Context, *runner) error { return nil },
 		)
 	})
 	require.NoError(t, err)

@@ -81,15 +81,15 @@ func TestPressure_ObjectsThatMakeObjectsDoNotDeadlock(t *testing.T) {
 	})
 }
 
-// staller is an object whose OnStop hangs.
-type staller struct {
+// hangStop is an object whose OnStop hangs.
+type hangStop struct {
 	dog.Object
 	until chan struct{}
 }
 
-func (s *staller) Nothing(context.Context) error { return nil }
+func (s *hangStop) Nothing(context.Context) error { return nil }
 
-func (s *staller) OnStop(context.Context, dog.StopReason) error { <-s.until; return nil }
+func (s *hangStop) OnStop(context.Context, dog.StopReason) error { <-s.until; return nil }
 
 // Objects that are being stopped cannot be dropped, nor are they of use: as
 // many as MaxObjects may hang there, then who makes more waits, and is refused.
@@ -97,23 +97,23 @@ func TestPressure_NewObjectsAreRefusedWhileTooManyHangInOnStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{MaxObjects: 20, EvictAfter: time.Hour})
 		until := make(chan struct{})
-		stallers, err := dog.RegisterObject(
-			rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }},
+		hangStops, err := dog.RegisterObject(
+			rt, "hangStop", &dog.ObjectOptions[hangStop]{New: func() *hangStop { return &hangStop{until: until} }},
 		)
 		require.NoError(t, err)
 		made := 0
 		for ; err == nil; made++ {
 			require.Less(t, made, 100)
-			err = dog.CallErr0(t.Context(), stallers.Named(strconv.Itoa(made)), (*staller).Nothing)
+			err = dog.CallErr0(t.Context(), hangStops.Named(strconv.Itoa(made)), (*hangStop).Nothing)
 			synctest.Wait()
 		}
 		require.ErrorIs(t, err, dog.ErrOverloaded)
 		require.ErrorContains(t, err, "OnStop")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, dog.CallErr0(ctx, stallers.Named("more"), (*staller).Nothing), context.DeadlineExceeded)
+		require.ErrorIs(t, dog.CallErr0(ctx, hangStops.Named("more"), (*hangStop).Nothing), context.DeadlineExceeded)
 		waits := make(chan error)
-		go func() { waits <- dog.CallErr0(context.Background(), stallers.Named("more"), (*staller).Nothing) }()
+		go func() { waits <- dog.CallErr0(context.Background(), hangStops.Named("more"), (*hangStop).Nothing) }()
 		synctest.Wait()
 		start := time.Now()
 		close(until)
@@ -122,16 +122,16 @@ func TestPressure_NewObjectsAreRefusedWhileTooManyHangInOnStop(t *testing.T) {
 	})
 }
 
-// tallier counts in its storage what it was called, and in memory what is not
+// tally counts in its storage what it was called, and in memory what is not
 // stored before OnStop.
-type tallier struct {
+type tally struct {
 	dog.Object
 	calls int
 	books *sync.Map // of names, whether an object lives
 	t     *rapid.T
 }
 
-func (c *tallier) OnStart(context.Context) error {
+func (c *tally) OnStart(context.Context) error {
 	if _, twice := c.books.LoadOrStore(c.Name(), true); twice {
 		c.t.Errorf("%s lives twice", c.Name())
 	}
@@ -140,14 +140,14 @@ func (c *tallier) OnStart(context.Context) error {
 	return err
 }
 
-func (c *tallier) values() dog.Map[int] { return dog.MapOf[int](c.Storage(), "") }
+func (c *tally) values() dog.Map[int] { return dog.MapOf[int](c.Storage(), "") }
 
-func (c *tallier) OnStop(context.Context, dog.StopReason) error {
+func (c *tally) OnStop(context.Context, dog.StopReason) error {
 	c.books.Delete(c.Name())
 	return c.values().Put("calls", c.calls)
 }
 
-func (c *tallier) Add(ctx context.Context, pause time.Duration) (int, error) {
+func (c *tally) Add(ctx context.Context, pause time.Duration) (int, error) {
 	c.calls++
 	n := c.calls
 	return n, dog.Await(ctx, func() error { time.Sleep(pause); return nil })
@@ -177,9 +177,9 @@ func TestPressure_EvictionUnderLoadLosesNothing(t *testing.T) {
 			books := new(sync.Map)
 			rt, err := dog.New(dog.Options{MaxObjects: most, EvictAfter: 100 * time.Millisecond, CheckTurns: true})
 			require.NoError(t, err)
-			talliers, err := dog.RegisterObject(
-				rt, "tallier",
-				&dog.ObjectOptions[tallier]{New: func() *tallier { return &tallier{books: books, t: r} }},
+			tallies, err := dog.RegisterObject(
+				rt, "tally",
+				&dog.ObjectOptions[tally]{New: func() *tally { return &tally{books: books, t: r} }},
 			)
 			require.NoError(t, err)
 			var mu sync.Mutex
@@ -189,7 +189,7 @@ func TestPressure_EvictionUnderLoadLosesNothing(t *testing.T) {
 				all.Go(func() {
 					for _, s := range plan {
 						_, err := dog.Call(
-							context.Background(), talliers.Named(strconv.Itoa(s.name)), (*tallier).Add, s.pause,
+							context.Background(), tallies.Named(strconv.Itoa(s.name)), (*tally).Add, s.pause,
 						)
 						if err != nil {
 							r.Errorf("call: %v", err)
@@ -203,7 +203,7 @@ func TestPressure_EvictionUnderLoadLosesNothing(t *testing.T) {
 			}
 			all.Wait()
 			for name, n := range want {
-				got, err := dog.Call(context.Background(), talliers.Named(strconv.Itoa(name)), (*tallier).Add, 0)
+				got, err := dog.Call(context.Background(), tallies.Named(strconv.Itoa(name)), (*tally).Add, 0)
 				if err != nil || got != n+1 {
 					r.Errorf("object %d has counted %d of %d calls: %v", name, got, n+1, err)
 				}

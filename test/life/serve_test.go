@@ -132,15 +132,15 @@ func TestServe_EndsWithItsContext(t *testing.T) {
 func TestServe_StartsTheRuntime(t *testing.T) {
 	disk := dogtest.NewDisk(t)
 	rang := make(chan struct{})
-	register := func(rt *dog.Runtime) *dog.Namespace[carillon] {
-		carillons, err := dog.RegisterObject(
-			rt, "carillon", &dog.ObjectOptions[carillon]{New: func() *carillon { return &carillon{rang: rang} }},
+	register := func(rt *dog.Runtime) *dog.Namespace[ringer] {
+		ringers, err := dog.RegisterObject(
+			rt, "ringer", &dog.ObjectOptions[ringer]{New: func() *ringer { return &ringer{rang: rang} }},
 		)
 		require.NoError(t, err)
-		return carillons
+		return ringers
 	}
 	rt := dogtest.New(t, dog.Options{Store: disk})
-	require.NoError(t, dog.CallErr(t.Context(), register(rt).Named("a"), (*carillon).Set, time.Now().Add(time.Hour)))
+	require.NoError(t, dog.CallErr(t.Context(), register(rt).Named("a"), (*ringer).Set, time.Now().Add(time.Hour)))
 	require.NoError(t, rt.Shutdown(t.Context()))
 
 	rt = dogtest.New(t, dog.Options{Store: disk})
@@ -156,16 +156,16 @@ func TestServe_StartsTheRuntime(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-// carillon is an object with an alarm.
-type carillon struct {
+// ringer is an object with an alarm.
+type ringer struct {
 	dog.Object
 	rang chan struct{}
 }
 
 // Set sets the alarm.
-func (b *carillon) Set(_ context.Context, at time.Time) error { return b.Storage().Alarms().Set(at) }
+func (b *ringer) Set(_ context.Context, at time.Time) error { return b.Storage().Alarms().Set(at) }
 
-func (b *carillon) OnAlarm(context.Context, dog.Alarm) error {
+func (b *ringer) OnAlarm(context.Context, dog.Alarm) error {
 	close(b.rang)
 	return nil
 }
@@ -175,14 +175,14 @@ func TestServe_FailsOnATakenAddress(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	rt := dogtest.New(t, dog.Options{})
-	carillons, err := dog.RegisterObject[carillon](rt, "carillon", nil)
+	ringers, err := dog.RegisterObject[ringer](rt, "ringer", nil)
 	require.NoError(t, err)
 	err = rt.Serve(t.Context(), &http.Server{Addr: taken.Addr().String()}, nil)
 	var op *net.OpError
 	require.ErrorAs(t, err, &op)
 	require.ErrorContains(t, err, taken.Addr().String())
 	<-rt.Stopping()
-	require.ErrorIs(t, dog.CallErr(t.Context(), carillons.Named("a"), (*carillon).Set, time.Now()), dog.ErrShutdown)
+	require.ErrorIs(t, dog.CallErr(t.Context(), ringers.Named("a"), (*ringer).Set, time.Now()), dog.ErrShutdown)
 }
 
 func TestServe_ListensOnTheServersAddress(t *testing.T) {

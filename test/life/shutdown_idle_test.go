@@ -19,30 +19,30 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// finisher is an object whose end a test decides.
-type finisher struct {
+// stopHook is an object whose end a test decides.
+type stopHook struct {
 	dog.Object
 	stop func(ctx context.Context, name string) error
 }
 
-func (c *finisher) Do(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
+func (c *stopHook) Do(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
 
-func (c *finisher) OnStop(ctx context.Context, _ dog.StopReason) error { return c.stop(ctx, c.Name()) }
+func (c *stopHook) OnStop(ctx context.Context, _ dog.StopReason) error { return c.stop(ctx, c.Name()) }
 
-func newFinishers(
+func newStopHooks(
 	t testing.TB, options dog.Options, n int, stop func(ctx context.Context, name string) error,
-) (*dog.Runtime, *dog.Namespace[finisher]) {
+) (*dog.Runtime, *dog.Namespace[stopHook]) {
 	t.Helper()
 	rt, err := dog.New(options)
 	require.NoError(t, err)
-	finishers, err := dog.RegisterObject(
-		rt, "finisher", &dog.ObjectOptions[finisher]{New: func() *finisher { return &finisher{stop: stop} }},
+	stopHooks, err := dog.RegisterObject(
+		rt, "stopHook", &dog.ObjectOptions[stopHook]{New: func() *stopHook { return &stopHook{stop: stop} }},
 	)
 	require.NoError(t, err)
 	for i := range n {
-		require.NoError(t, dog.CallErr(context.Background(), finishers.Named(strconv.Itoa(i)), (*finisher).Do, nothing))
+		require.NoError(t, dog.CallErr(context.Background(), stopHooks.Named(strconv.Itoa(i)), (*stopHook).Do, nothing))
 	}
-	return rt, finishers
+	return rt, stopHooks
 }
 
 func nothing(context.Context) error { return nil }
@@ -51,7 +51,7 @@ func TestShutdown_HangingOnStopsDoNotPreventOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		until := make(chan struct{})
 		var stopped atomic.Int32
-		rt, _ := newFinishers(t, dog.Options{}, 1000, func(_ context.Context, name string) error {
+		rt, _ := newStopHooks(t, dog.Options{}, 1000, func(_ context.Context, name string) error {
 			if n, _ := strconv.Atoi(name); n%4 == 0 {
 				<-until
 			}
@@ -70,14 +70,14 @@ func TestShutdown_HangingOnStopsDoNotPreventOthers(t *testing.T) {
 
 func TestShutdown_ObjectCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var finishers *dog.Namespace[finisher]
+		var stopHooks *dog.Namespace[stopHook]
 		var mu sync.Mutex
 		stops := make(map[string]int)
 		call := func(ctx context.Context, name string) error {
-			return dog.CallErr(ctx, finishers.Named(name), (*finisher).Do, nothing)
+			return dog.CallErr(ctx, stopHooks.Named(name), (*stopHook).Do, nothing)
 		}
 		var rt *dog.Runtime
-		rt, finishers = newFinishers(t, dog.Options{}, 0, func(ctx context.Context, name string) error {
+		rt, stopHooks = newStopHooks(t, dog.Options{}, 0, func(ctx context.Context, name string) error {
 			mu.Lock()
 			stops[name]++
 			mu.Unlock()
@@ -106,7 +106,7 @@ func TestShutdown_ObjectCalledWhileOthersStopIsStoppedAgain(t *testing.T) {
 func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan time.Time, 10)
-		rt, finishers := newFinishers(
+		rt, stopHooks := newStopHooks(
 			t, dog.Options{}, 0, func(context.Context, string) error { stopped <- time.Now(); return nil },
 		)
 		until := make(chan struct{})
@@ -117,7 +117,7 @@ func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 		} {
 			go func() {
 				work := func(context.Context) error { wait(); return nil }
-				ended <- dog.CallErr(context.Background(), finishers.Named(name), (*finisher).Do, work)
+				ended <- dog.CallErr(context.Background(), stopHooks.Named(name), (*stopHook).Do, work)
 			}()
 		}
 		synctest.Wait()
@@ -127,7 +127,7 @@ func TestShutdown_BusyObjectIsStoppedWhenItFallsIdle(t *testing.T) {
 		err := rt.Shutdown(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.EqualError(t, err, "dog: shutdown gave up: context deadline exceeded: "+
-			`1 requests, sockets and goroutines have not ended, 1 objects: finisher "hung"`)
+			`1 requests, sockets and goroutines have not ended, 1 objects: stopHook "hung"`)
 		require.LessOrEqual(t, (<-stopped).Sub(start), 7*time.Second)
 		require.Empty(t, stopped)
 		close(until)
@@ -149,8 +149,8 @@ func TestShutdown_WithAnEndedContextStopsIdleObjectsAndClosesSockets(t *testing.
 			},
 		)
 		var stopped atomic.Int32
-		finishers, err := dog.RegisterObject(h.Runtime, "finisher", &dog.ObjectOptions[finisher]{New: func() *finisher {
-			return &finisher{stop: func(context.Context, string) error {
+		stopHooks, err := dog.RegisterObject(h.Runtime, "stopHook", &dog.ObjectOptions[stopHook]{New: func() *stopHook {
+			return &stopHook{stop: func(context.Context, string) error {
 				stopped.Add(1)
 				time.Sleep(time.Second / 2)
 				stopped.Add(1)
@@ -158,7 +158,7 @@ func TestShutdown_WithAnEndedContextStopsIdleObjectsAndClosesSockets(t *testing.
 			}}
 		}})
 		require.NoError(t, err)
-		require.NoError(t, dog.CallErr(t.Context(), finishers.Named("a"), (*finisher).Do, nothing))
+		require.NoError(t, dog.CallErr(t.Context(), stopHooks.Named("a"), (*stopHook).Do, nothing))
 		var clients []*dogtest.Client
 		for i := range 20 {
 			clients = append(clients, h.Enter("user"+strconv.Itoa(i)))
@@ -215,13 +215,13 @@ func BenchmarkShutdown(b *testing.B) {
 		b.StopTimer()
 		rt, err := dog.New(dog.Options{Store: disk.At(b.TempDir())})
 		require.NoError(b, err)
-		savers, err := dog.RegisterObject[saver](rt, "saver", nil)
+		stopSavers, err := dog.RegisterObject[stopSaver](rt, "stopSaver", nil)
 		require.NoError(b, err)
 		var all sync.WaitGroup
 		for w := range 64 {
 			all.Go(func() {
 				for i := w; i < 50_000; i += 64 {
-					_ = dog.CallErr0(context.Background(), savers.Named(strconv.Itoa(i)), (*saver).Nothing)
+					_ = dog.CallErr0(context.Background(), stopSavers.Named(strconv.Itoa(i)), (*stopSaver).Nothing)
 				}
 			})
 		}
@@ -231,10 +231,10 @@ func BenchmarkShutdown(b *testing.B) {
 	}
 }
 
-type saver struct{ dog.Object }
+type stopSaver struct{ dog.Object }
 
-func (s *saver) Nothing(context.Context) error { return nil }
+func (s *stopSaver) Nothing(context.Context) error { return nil }
 
-func (s *saver) OnStop(context.Context, dog.StopReason) error {
+func (s *stopSaver) OnStop(context.Context, dog.StopReason) error {
 	return s.Storage().Put("k", make([]byte, 200))
 }

@@ -143,13 +143,13 @@ func lingeringFor(t *testing.T, o dog.Options, phase time.Duration) (h *fixture.
 	return h, first
 }
 
-// loiterer is an object whose handler takes no notice of Shutdown.
-type loiterer struct {
+// ignorer is an object whose handler takes no notice of Shutdown.
+type ignorer struct {
 	dog.Object
 	until chan struct{}
 }
 
-func (l *loiterer) Wait(ctx context.Context) error {
+func (l *ignorer) Wait(ctx context.Context) error {
 	return dog.Await(ctx, func() error { <-l.until; return nil })
 }
 

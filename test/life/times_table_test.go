@@ -179,14 +179,14 @@ var statedTimes = []timed{
 			rt, err := dog.New(o)
 			require.NoError(t, err)
 			until := make(chan struct{})
-			loiterers, err := dog.RegisterObject(rt, "loiterer", &dog.ObjectOptions[loiterer]{
-				New: func() *loiterer { return &loiterer{until: until} },
+			ignorers, err := dog.RegisterObject(rt, "ignorer", &dog.ObjectOptions[ignorer]{
+				New: func() *ignorer { return &ignorer{until: until} },
 			})
 			require.NoError(t, err)
 			ctx, end := context.WithCancel(t.Context())
 			called, served := make(chan error, 1), make(chan error, 1)
 			go func() { served <- rt.Serve(ctx, &http.Server{}, undialled(make(chan struct{}))) }()
-			go func() { called <- dog.CallErr0(context.Background(), loiterers.Named("x"), (*loiterer).Wait) }()
+			go func() { called <- dog.CallErr0(context.Background(), ignorers.Named("x"), (*ignorer).Wait) }()
 			fixture.Elapse(phase + 1)
 			began := time.Now()
 			end()
@@ -351,11 +351,11 @@ var statedTimes = []timed{
 			rt := dogtest.New(t, o)
 			until := make(chan struct{})
 			defer close(until)
-			stallers, err := dog.RegisterObject(
-				rt, "staller", &dog.ObjectOptions[staller]{New: func() *staller { return &staller{until: until} }},
+			hangStops, err := dog.RegisterObject(
+				rt, "hangStop", &dog.ObjectOptions[hangStop]{New: func() *hangStop { return &hangStop{until: until} }},
 			)
 			require.NoError(t, err)
-			require.NoError(t, dog.CallErr0(t.Context(), stallers.Named("ada"), (*staller).Nothing))
+			require.NoError(t, dog.CallErr0(t.Context(), hangStops.Named("ada"), (*hangStop).Nothing))
 			fixture.Elapse(phase)
 			over, cancel := context.WithCancel(context.Background())
 			cancel()

@@ -35,8 +35,8 @@ const (
 	churnHeld    = 4 // sockets that a worker keeps open
 )
 
-// A market is rooms on a real network whose clients come and go.
-type market struct {
+// churnRooms is rooms on a real network whose clients come and go.
+type churnRooms struct {
 	*fixture.Rooms
 	addr   string
 	dialer net.Dialer
@@ -47,8 +47,8 @@ type market struct {
 	sent            [churnGroups]atomic.Int64
 }
 
-func newMarket(t *testing.T) *market {
-	m := &market{}
+func newChurnRooms(t *testing.T) *churnRooms {
+	m := &churnRooms{}
 	m.Rooms = fixture.NewRoomsWith(t, dog.Options{
 		Logger: slog.New(slog.DiscardHandler),
 		Trace: &dog.Trace{
@@ -83,7 +83,7 @@ func newMarket(t *testing.T) *market {
 }
 
 // see notes how many were on a replica.
-func (m *market) see(n int) {
+func (m *churnRooms) see(n int) {
 	for {
 		most := m.most.Load()
 		if int64(n) <= most || m.most.CompareAndSwap(most, int64(n)) {
@@ -93,7 +93,7 @@ func (m *market) see(n int) {
 }
 
 // ServeHTTP connects a request for /ws?group=g&u=id.
-func (m *market) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (m *churnRooms) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	stub, err := m.Lobbies.Named(req.FormValue("group")).Identify(req.Context(), req.FormValue("u"))
 	if err != nil {
 		dog.WriteError(w, err)
@@ -104,7 +104,7 @@ func (m *market) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // come connects a client, which sends a word to its group and stays until it
 // has received that itself.
-func (m *market) come(group, id int, word string) (*peer, error) {
+func (m *churnRooms) come(group, id int, word string) (*peer, error) {
 	p, err := dial(&m.dialer, m.addr, fmt.Sprintf("/ws?group=%d&u=%d", group, id))
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (p *peer) closeHandshake() error {
 
 // churn connects n clients. Every second one ends abruptly, every eighth during
 // the handshake.
-func (m *market) churn(n int) error {
+func (m *churnRooms) churn(n int) error {
 	errs := make([]error, churnWorkers)
 	var working sync.WaitGroup
 	for worker := range churnWorkers {
@@ -164,7 +164,7 @@ func (m *market) churn(n int) error {
 	return errors.Join(errs...)
 }
 
-func (m *market) work(worker, n int) error {
+func (m *churnRooms) work(worker, n int) error {
 	var leave []func() error // how those who are there leave
 	for i := range n {
 		group, id := worker%churnGroups, (worker+i*7)%churnIDs
@@ -203,7 +203,7 @@ func (m *market) work(worker, n int) error {
 }
 
 // places returns how many places of all groups are taken.
-func (m *market) places() (places int) {
+func (m *churnRooms) places() (places int) {
 	for _, g := range m.Runtime.Stats().Groups {
 		for _, r := range g.Replicas {
 			places += r.Load
@@ -237,7 +237,7 @@ func (h holdings) within(o holdings, slack uint64) bool {
 }
 
 func TestChurn_LeavesNothing(t *testing.T) {
-	m := newMarket(t)
+	m := newChurnRooms(t)
 	// One client of each group stays, and must miss nothing. With others it
 	// fills a replica first, so that the limit is seen.
 	missed, failed := make(chan int64, churnGroups), make(chan error, churnGroups)

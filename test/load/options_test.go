@@ -17,12 +17,13 @@ import (
 // One message to clients with and without compression, there and back: all read
 // the same, and fewer bytes go over the wire.
 func TestSocket_CompressionOverTCP(t *testing.T) {
-	forEachOwner(t, "offered", func(t *testing.T, kind string) { compressOverTCP(t, kind, true) })
-	forEachOwner(t, "not offered", func(t *testing.T, kind string) { compressOverTCP(t, kind, false) })
+	forEachOwner(t, "on", func(t *testing.T, kind string) { compressOverTCP(t, kind, dog.CompressionOn) })
+	forEachOwner(t, "off", func(t *testing.T, kind string) { compressOverTCP(t, kind, dog.CompressionOff) })
+	forEachOwner(t, "default", func(t *testing.T, kind string) { compressOverTCP(t, kind, 0) })
 }
 
-func compressOverTCP(t *testing.T, kind string, offered bool) {
-	v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{Compression: offered}}, echoToAll)
+func compressOverTCP(t *testing.T, kind string, compression dog.Compression) {
+	v := fixture.NewOwners(t, kind, dog.Options{Sockets: dog.SocketOptions{Compression: compression}}, echoToAll)
 	url := "ws://" + serveTCP(t, v.Serve, nil) + "/?u="
 	var clients []*websocket.Conn
 	for id, mode := range map[string]websocket.CompressionMode{
@@ -48,7 +49,7 @@ func compressOverTCP(t *testing.T, kind string, offered bool) {
 		"a client may have read what the server has not counted yet")
 	traffic := v.Runtime.Stats().Traffic
 	plain := uint64(len(long) * 3)
-	if offered {
+	if compression == dog.CompressionOn {
 		require.Less(t, traffic.BytesIn, plain/3+plain/10)
 		require.Less(t, traffic.BytesOut, plain+plain/10, "three times three, two of them small")
 	} else {

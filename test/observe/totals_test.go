@@ -258,9 +258,9 @@ func TestTotals_CountRefusalsByStatus(t *testing.T) {
 func TestTotals_SayWhereIdentifySentClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{})
-		bells, err := dog.RegisterReplica[bell](rt, "bell", nil)
+		replicas, err := dog.RegisterReplica[fullReplica](rt, "replica", nil)
 		require.NoError(t, err)
-		groups, err := dog.RegisterGroup(rt, "group", bells, &dog.GroupOptions[dog.Group]{Limit: 2, MaxReplicas: 1})
+		groups, err := dog.RegisterGroup(rt, "group", replicas, &dog.GroupOptions[dog.Group]{Limit: 2, MaxReplicas: 1})
 		require.NoError(t, err)
 		srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			stub, err := groups.Named("main").Identify(r.Context(), r.FormValue("u"))

@@ -20,45 +20,45 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// keeper is an object whose OnStart and OnStop are set by a test.
-type keeper struct {
+// startStop is an object whose OnStart and OnStop are set by a test.
+type startStop struct {
 	dog.Object
-	start, stop func(ctx context.Context, k *keeper) error
+	start, stop func(ctx context.Context, k *startStop) error
 }
 
-func (k *keeper) OnStart(ctx context.Context) error                            { return k.start(ctx, k) }
-func (k *keeper) OnStop(ctx context.Context, _ dog.StopReason) error           { return k.stop(ctx, k) }
-func (k *keeper) Nothing(context.Context) error                                { return nil }
-func (k *keeper) Run(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
+func (k *startStop) OnStart(ctx context.Context) error                            { return k.start(ctx, k) }
+func (k *startStop) OnStop(ctx context.Context, _ dog.StopReason) error           { return k.stop(ctx, k) }
+func (k *startStop) Nothing(context.Context) error                                { return nil }
+func (k *startStop) Run(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
 
 // A hook about one object may use another whose turn is kept by the event that
 // the hook reports.
 func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
-	for name, act := range map[string]func(ctx context.Context, to func(name string) dog.Stub[keeper]) error{
-		"a call": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			return dog.CallErr0(ctx, to("b"), (*keeper).Nothing)
+	for name, act := range map[string]func(ctx context.Context, to func(name string) dog.Stub[startStop]) error{
+		"a call": func(ctx context.Context, to func(string) dog.Stub[startStop]) error {
+			return dog.CallErr0(ctx, to("b"), (*startStop).Nothing)
 		},
-		"a call of a call": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			return dog.CallErr(ctx, to("between"), (*keeper).Run, func(ctx context.Context) error {
-				return dog.CallErr0(ctx, to("b"), (*keeper).Nothing)
+		"a call of a call": func(ctx context.Context, to func(string) dog.Stub[startStop]) error {
+			return dog.CallErr(ctx, to("between"), (*startStop).Run, func(ctx context.Context) error {
+				return dog.CallErr0(ctx, to("b"), (*startStop).Nothing)
 			})
 		},
-		"a call that panics": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			err := dog.CallErr(ctx, to("b"), (*keeper).Run, func(context.Context) error { panic("on purpose") })
+		"a call that panics": func(ctx context.Context, to func(string) dog.Stub[startStop]) error {
+			err := dog.CallErr(ctx, to("b"), (*startStop).Run, func(context.Context) error { panic("on purpose") })
 			if !errors.Is(err, dog.ErrReset) {
 				return fmt.Errorf("not reset: %w", err)
 			}
 			return nil
 		},
-		"a request": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
+		"a request": func(ctx context.Context, to func(string) dog.Stub[startStop]) error {
 			to("b").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 			return nil
 		},
-		"an abort": func(_ context.Context, to func(string) dog.Stub[keeper]) error {
+		"an abort": func(_ context.Context, to func(string) dog.Stub[startStop]) error {
 			return to("b").Abort(errors.New("on purpose"))
 		},
-		"a start that fails": func(ctx context.Context, to func(string) dog.Stub[keeper]) error {
-			if err := dog.CallErr0(ctx, to("b fails"), (*keeper).Nothing); !errors.Is(err, dog.ErrReset) {
+		"a start that fails": func(ctx context.Context, to func(string) dog.Stub[startStop]) error {
+			if err := dog.CallErr0(ctx, to("b fails"), (*startStop).Nothing); !errors.Is(err, dog.ErrReset) {
 				return fmt.Errorf("not reset: %w", err)
 			}
 			return nil
@@ -67,20 +67,20 @@ func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
 		for _, where := range []string{"OnStart", "OnStop", "BlockConcurrencyWhile", "a handler"} {
 			t.Run(name+" in "+where, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					var keepers *dog.Namespace[keeper]
+					var startStops *dog.Namespace[startStop]
 					var hooked sync.WaitGroup
 					var armed atomic.Bool // when b is there, which is not to be aborted in its first event
 					use := func(o dog.ObjectInfo) {
 						if armed.Load() && strings.HasPrefix(o.Name, "b") {
 							hooked.Add(1)
 							defer hooked.Done()
-							_ = dog.CallErr0(context.Background(), keepers.Named("a"), (*keeper).Nothing)
+							_ = dog.CallErr0(context.Background(), startStops.Named("a"), (*startStop).Nothing)
 						}
 					}
-					to := func(name string) dog.Stub[keeper] { return keepers.Named(name) }
+					to := func(name string) dog.Stub[startStop] { return startStops.Named(name) }
 					acted := 0
-					in := func(place string) func(context.Context, *keeper) error {
-						return func(ctx context.Context, k *keeper) error {
+					in := func(place string) func(context.Context, *startStop) error {
+						return func(ctx context.Context, k *startStop) error {
 							if k.Name() == "b fails" {
 								return errors.New("on purpose")
 							}
@@ -97,19 +97,19 @@ func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
 						EventDone:     func(e dog.EventInfo) { use(e.Object) },
 					}})
 					var err error
-					keepers, err = dog.RegisterObject(
-						rt, "keeper",
-						&dog.ObjectOptions[keeper]{
-							New: func() *keeper { return &keeper{start: in("OnStart"), stop: in("OnStop")} },
+					startStops, err = dog.RegisterObject(
+						rt, "startStop",
+						&dog.ObjectOptions[startStop]{
+							New: func() *startStop { return &startStop{start: in("OnStart"), stop: in("OnStop")} },
 						},
 					)
 					require.NoError(t, err)
-					require.NoError(t, dog.CallErr0(t.Context(), to("b"), (*keeper).Nothing))
+					require.NoError(t, dog.CallErr0(t.Context(), to("b"), (*startStop).Nothing))
 					synctest.Wait()
 					armed.Store(true)
 					require.NoError(
 						t,
-						dog.CallErr(t.Context(), to("a"), (*keeper).Run, func(ctx context.Context) error {
+						dog.CallErr(t.Context(), to("a"), (*startStop).Run, func(ctx context.Context) error {
 							switch where {
 							case "a handler":
 								return act(ctx, to)
@@ -134,19 +134,19 @@ func TestTrace_HookMayUseWaitingObjects(t *testing.T) {
 // started.
 func TestTrace_HookMayUseAnObjectThatKeepsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var keepers *dog.Namespace[keeper]
+		var startStops *dog.Namespace[startStop]
 		used := make(chan error, 1)
 		h := fixture.NewHookedLobbiesWith(t, dog.Options{Trace: &dog.Trace{EventDone: func(e dog.EventInfo) {
 			if e.Kind == dog.EventClusterize {
-				used <- dog.CallErr0(context.Background(), keepers.Named("a"), (*keeper).Nothing)
+				used <- dog.CallErr0(context.Background(), startStops.Named("a"), (*startStop).Nothing)
 			}
 		}}}, fixture.LobbyLimit(5), &fixture.Hooks{}, func(ctx context.Context, _ string) (string, error) {
 			return "", fixture.Pause(ctx, time.Second)
 		})
-		nothing := func(context.Context, *keeper) error { return nil }
+		nothing := func(context.Context, *startStop) error { return nil }
 		var err error
-		keepers, err = dog.RegisterObject(h.Runtime, "keeper", &dog.ObjectOptions[keeper]{
-			New: func() *keeper { return &keeper{start: nothing, stop: nothing} },
+		startStops, err = dog.RegisterObject(h.Runtime, "startStop", &dog.ObjectOptions[startStop]{
+			New: func() *startStop { return &startStop{start: nothing, stop: nothing} },
 		})
 		require.NoError(t, err)
 		first := make(chan error, 1)
@@ -155,7 +155,8 @@ func TestTrace_HookMayUseAnObjectThatKeepsItsTurn(t *testing.T) {
 			first <- err
 		}()
 		synctest.Wait() // Clusterize runs
-		require.NoError(t, dog.CallErr(t.Context(), keepers.Named("a"), (*keeper).Run, func(ctx context.Context) error {
+		a := startStops.Named("a")
+		require.NoError(t, dog.CallErr(t.Context(), a, (*startStop).Run, func(ctx context.Context) error {
 			return dog.BlockConcurrencyWhile(ctx, func(ctx context.Context) error {
 				_, err := h.Identify(ctx, "second")
 				return err

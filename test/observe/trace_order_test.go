@@ -111,17 +111,17 @@ func TestTrace_EventsAreReportedInTheOrderOfTheirTurns(t *testing.T) {
 			reported = append(reported, e.Err.Error())
 		}
 	}}})
-	nothing := func(context.Context, *keeper) error { return nil }
-	keepers, err := dog.RegisterObject(
-		rt, "keeper",
-		&dog.ObjectOptions[keeper]{New: func() *keeper { return &keeper{start: nothing, stop: nothing} }},
+	nothing := func(context.Context, *startStop) error { return nil }
+	startStops, err := dog.RegisterObject(
+		rt, "startStop",
+		&dog.ObjectOptions[startStop]{New: func() *startStop { return &startStop{start: nothing, stop: nothing} }},
 	)
 	require.NoError(t, err)
 	n := 0
 	var all sync.WaitGroup
 	for range events {
 		all.Go(func() {
-			_ = dog.CallErr(context.Background(), keepers.Named("a"), (*keeper).Run, func(context.Context) error {
+			_ = dog.CallErr(context.Background(), startStops.Named("a"), (*startStop).Run, func(context.Context) error {
 				n++
 				return errors.New(strconv.Itoa(n))
 			})
@@ -154,24 +154,24 @@ func TestTrace_LivesOfAnObjectAreReportedInOrder(t *testing.T) {
 	})
 }
 
-// leisurely is a store whose databases take a minute to close.
-type leisurely struct{ inner dog.Store }
+// slowClose is a store whose databases take a minute to close.
+type slowClose struct{ inner dog.Store }
 
-func (l leisurely) OpenEngine(log *slog.Logger) (store.Engine, error) {
+func (l slowClose) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	e, err := hook.OpenStore(l.inner, log)
-	return leisurelyEngine{e}, err
+	return slowCloseEngine{e}, err
 }
 
-type leisurelyEngine struct{ store.Engine }
+type slowCloseEngine struct{ store.Engine }
 
-func (e leisurelyEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
+func (e slowCloseEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
 	db, err := e.Engine.OpenSQL(pages, limits)
-	return leisurelySQL{db}, err
+	return slowCloseSQL{db}, err
 }
 
-type leisurelySQL struct{ store.SQL }
+type slowCloseSQL struct{ store.SQL }
 
-func (s leisurelySQL) Close() error {
+func (s slowCloseSQL) Close() error {
 	time.Sleep(time.Minute)
 	return s.SQL.Close()
 }
@@ -195,7 +195,7 @@ func TestTrace_EndOfALifeIsReportedBeforeTheNext(t *testing.T) {
 				trace := d.Trace()
 				trace.EventDone = nil
 				_, cells := fixture.NewObjects(t, dog.Options{
-					Store: fixture.StoreOf(leisurely{dogtest.NewDisk(t)}), EvictAfter: time.Second, Trace: trace,
+					Store: fixture.StoreOf(slowClose{dogtest.NewDisk(t)}), EvictAfter: time.Second, Trace: trace,
 					Logger: slog.New(fixture.SlowLog{Handler: slog.DiscardHandler, Message: "object reset"}),
 				})
 				a := cells.Named("a")

@@ -16,26 +16,26 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// porter is a group with every handler that a group may have, bell a replica
-// with every one of its own.
+// fullGroup is a group with every handler that a group may have, fullReplica a
+// replica with every one of its own.
 type (
-	porter struct{ dog.Group }
-	bell   struct{ dog.Replica }
+	fullGroup   struct{ dog.Group }
+	fullReplica struct{ dog.Replica }
 )
 
-func (*porter) OnStart(context.Context) error                      { return nil }
-func (*porter) Identify(req *http.Request) (string, error)         { return req.URL.Query().Get("u"), nil }
-func (*porter) Clusterize(context.Context, string) (string, error) { return "one", nil }
-func (*bell) OnStart(context.Context) error                        { return nil }
-func (b *bell) Receive(w http.ResponseWriter, req *http.Request) error {
+func (*fullGroup) OnStart(context.Context) error                      { return nil }
+func (*fullGroup) Identify(req *http.Request) (string, error)         { return req.URL.Query().Get("u"), nil }
+func (*fullGroup) Clusterize(context.Context, string) (string, error) { return "one", nil }
+func (*fullReplica) OnStart(context.Context) error                    { return nil }
+func (b *fullReplica) Receive(w http.ResponseWriter, req *http.Request) error {
 	_, err := b.Connect(w, req, nil)
 	return err
 }
-func (*bell) OnOpen(context.Context, *dog.Socket) error               { return nil }
-func (*bell) OnClose(context.Context, *dog.Socket, int, string) error { return nil }
-func (*bell) OnError(context.Context, *dog.Socket, error) error       { return nil }
-func (*bell) OnGossip(context.Context, dog.Message) (any, error)      { return nil, nil }
-func (*bell) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+func (*fullReplica) OnOpen(context.Context, *dog.Socket) error               { return nil }
+func (*fullReplica) OnClose(context.Context, *dog.Socket, int, string) error { return nil }
+func (*fullReplica) OnError(context.Context, *dog.Socket, error) error       { return nil }
+func (*fullReplica) OnGossip(context.Context, dog.Message) (any, error)      { return nil, nil }
+func (*fullReplica) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
 	switch m.String() {
 	case "panic":
 		panic("on purpose")
@@ -49,48 +49,49 @@ func TestTrace_ReportsTheLifeOfAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d fixture.TraceLog
 		rt := dogtest.New(t, dog.Options{Trace: d.Trace()})
-		bells, err := dog.RegisterReplica[bell](rt, "bell", nil)
+		fullReplicas, err := dog.RegisterReplica[fullReplica](rt, "fullReplica", nil)
 		require.NoError(t, err)
-		porters, err := dog.RegisterGroup(rt, "porter", bells, &dog.GroupOptions[porter]{Limit: 3})
+		fullGroups, err := dog.RegisterGroup(rt, "fullGroup", fullReplicas, &dog.GroupOptions[fullGroup]{Limit: 3})
 		require.NoError(t, err)
-		group := porters.Named("main")
+		group := fullGroups.Named("main")
 		srv := dogtest.Serve(t, group)
 
 		ada := srv.Dial("/?u=ada")
 		require.ElementsMatch(t, []string{ // Receive is reported when its turn is over, perhaps after OnOpen
-			"porter started", "porter OnStart", "porter Identify", "porter Clusterize",
-			"bell started", "bell OnStart", "ada opened", "bell Receive", "bell OnOpen",
+			"fullGroup started", "fullGroup OnStart", "fullGroup Identify", "fullGroup Clusterize",
+			"fullReplica started", "fullReplica OnStart", "ada opened", "fullReplica Receive", "fullReplica OnOpen",
 		}, d.Take())
 		ada.Send("oops")
-		require.Equal(t, []string{"bell OnMessage"}, d.Take())
+		require.Equal(t, []string{"fullReplica OnMessage"}, d.Take())
 		done := d.Events()
 		require.EqualError(t, done[len(done)-1].Err, "oops")
 		ada.Send("go")
-		require.ElementsMatch(t, []string{"bell OnMessage", "bell Go"}, d.Take())
+		require.ElementsMatch(t, []string{"fullReplica OnMessage", "fullReplica Go"}, d.Take())
 		_, err = group.Gossip(t.Context(), nil)
 		require.NoError(t, err)
-		require.Equal(t, []string{"bell OnGossip"}, d.Take())
+		require.Equal(t, []string{"fullReplica OnGossip"}, d.Take())
 		ada.Close(4000, "enough")
-		require.Equal(t, []string{"ada closed 4000 enough", "bell OnClose"}, d.Take())
+		require.Equal(t, []string{"ada closed 4000 enough", "fullReplica OnClose"}, d.Take())
 
 		bob := srv.Dial("/?u=bob")
 		d.Take()
 		bob.Vanish()
-		require.Equal(t, []string{"bob closed 1006 ", "bell OnError", "bell OnClose"}, d.Take())
+		require.Equal(t, []string{"bob closed 1006 ", "fullReplica OnError", "fullReplica OnClose"}, d.Take())
 
 		cyd := srv.Dial("/?u=cyd")
 		d.Take()
 		d.Events()
 		cyd.Send("panic")
 		require.Equal(t, []string{
-			"bell reset", "bell OnMessage", "cyd closed 1011 ", "bell started", "bell OnStart", "bell OnClose",
+			"fullReplica reset", "fullReplica OnMessage", "cyd closed 1011 ",
+			"fullReplica started", "fullReplica OnStart", "fullReplica OnClose",
 		}, d.Take())
 		var panicked *dog.PanicError
 		require.ErrorAs(t, d.Events()[0].Err, &panicked)
 		require.Equal(t, "on purpose", panicked.Value)
 
 		time.Sleep(5 * time.Minute)
-		require.Equal(t, []string{"bell retired", "porter retired"}, d.Take())
+		require.Equal(t, []string{"fullReplica retired", "fullGroup retired"}, d.Take())
 	})
 }
 

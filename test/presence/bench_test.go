@@ -15,46 +15,48 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// turnstile is a replica that counts the ends of its sockets.
-type turnstile struct {
+// benchReplica is a replica that counts the ends of its sockets.
+type benchReplica struct {
 	dog.Replica
 	left *sync.WaitGroup
 }
 
-func (s *turnstile) OnClose(context.Context, *dog.Socket, int, string) error {
+func (s *benchReplica) OnClose(context.Context, *dog.Socket, int, string) error {
 	s.left.Done()
 	return nil
 }
 
-// plaza is a group that is told who comes and goes, and does nothing.
-type plaza struct{ dog.Group }
+// benchGroup is a group that is told who comes and goes, and does nothing.
+type benchGroup struct{ dog.Group }
 
-func (*plaza) OnPresence(context.Context, dog.PresenceChange) error { return nil }
+func (*benchGroup) OnPresence(context.Context, dog.PresenceChange) error { return nil }
 
-// newPlaza returns a group with presence, or without.
-func newPlaza(
+// newBenchGroup returns a group with presence, or without.
+func newBenchGroup(
 	b *testing.B, p dog.Presence, left *sync.WaitGroup,
-) (identify func(uid string) (dog.Stub[turnstile], error)) {
+) (identify func(uid string) (dog.Stub[benchReplica], error)) {
 	b.Helper()
 	rt, err := dog.New(dog.Options{
 		Logger: slog.New(slog.DiscardHandler), Sockets: dog.SocketOptions{PingInterval: -1},
 	})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, rt.Shutdown(context.Background())) })
-	replicas, err := dog.RegisterReplica(rt, "turnstile", &dog.ReplicaOptions[turnstile]{
-		New: func() *turnstile { return &turnstile{left: left} },
+	replicas, err := dog.RegisterReplica(rt, "benchReplica", &dog.ReplicaOptions[benchReplica]{
+		New: func() *benchReplica { return &benchReplica{left: left} },
 	})
 	require.NoError(b, err)
 	if p == (dog.Presence{}) {
-		groups, err := dog.RegisterGroup(rt, "plaza", replicas, &dog.GroupOptions[dog.Group]{Limit: 1000})
+		groups, err := dog.RegisterGroup(rt, "benchGroup", replicas, &dog.GroupOptions[dog.Group]{Limit: 1000})
 		require.NoError(b, err)
-		return func(uid string) (dog.Stub[turnstile], error) {
+		return func(uid string) (dog.Stub[benchReplica], error) {
 			return groups.Named("a").Identify(context.Background(), uid)
 		}
 	}
-	groups, err := dog.RegisterGroup(rt, "plaza", replicas, &dog.GroupOptions[plaza]{Limit: 1000, Presence: p})
+	groups, err := dog.RegisterGroup(
+		rt, "benchGroup", replicas, &dog.GroupOptions[benchGroup]{Limit: 1000, Presence: p},
+	)
 	require.NoError(b, err)
-	return func(uid string) (dog.Stub[turnstile], error) {
+	return func(uid string) (dog.Stub[benchReplica], error) {
 		return groups.Named("a").Identify(context.Background(), uid)
 	}
 }
@@ -66,7 +68,7 @@ func BenchmarkAttachAndRelease(b *testing.B) {
 		b.Run("presence="+name, func(b *testing.B) {
 			const clients = 100_000
 			var left sync.WaitGroup
-			identify := newPlaza(b, p, &left)
+			identify := newBenchGroup(b, p, &left)
 			uids := make([]string, clients)
 			for i := range uids {
 				uids[i] = "user-" + strconv.Itoa(i)

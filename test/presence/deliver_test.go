@@ -222,7 +222,7 @@ func TestPresence_WaitsForTheGateOfTheSocketsObject(t *testing.T) {
 		engine.Flush()
 		t.Cleanup(engine.Prompt)
 		c.message = func(_ context.Context, s *dog.Socket, m dog.Message) error {
-			if err := c.seat.Storage().Put("k", nil); err != nil {
+			if err := c.crowdReplica.Storage().Put("k", nil); err != nil {
 				return err
 			}
 			return s.SetPresence(m.String())

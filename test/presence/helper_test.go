@@ -46,8 +46,8 @@ type crowd struct {
 		MemberCount(ctx context.Context) (int, error)
 	}
 
-	own  listed // what OnStart has started last
-	seat *seat  // the replica that has started last
+	own          listed        // what OnStart has started last
+	crowdReplica *crowdReplica // the replica that has started last
 
 	mu      sync.Mutex
 	refuse  error                // what OnStart returns. guarded by mu
@@ -87,32 +87,36 @@ func (d *document) Do(ctx context.Context, f func(context.Context, listed) error
 	return f(ctx, d)
 }
 
-type hall struct {
+type crowdGroup struct {
 	dog.Group
 	of *crowd
 }
 
-func (h *hall) OnStart(context.Context) error { return h.of.started(h) }
+func (h *crowdGroup) OnStart(context.Context) error { return h.of.started(h) }
 
-func (h *hall) OnStop(context.Context, dog.StopReason) error { return h.of.stopped() }
+func (h *crowdGroup) OnStop(context.Context, dog.StopReason) error { return h.of.stopped() }
 
-func (h *hall) OnPresence(ctx context.Context, p dog.PresenceChange) error { return h.of.note(ctx, p) }
+func (h *crowdGroup) OnPresence(ctx context.Context, p dog.PresenceChange) error {
+	return h.of.note(ctx, p)
+}
 
-func (h *hall) Do(ctx context.Context, f func(context.Context, listed) error) error { return f(ctx, h) }
+func (h *crowdGroup) Do(ctx context.Context, f func(context.Context, listed) error) error {
+	return f(ctx, h)
+}
 
-type seat struct {
+type crowdReplica struct {
 	dog.Replica
 	of *crowd
 }
 
-func (s *seat) OnStart(context.Context) error {
-	s.of.seat = s
+func (s *crowdReplica) OnStart(context.Context) error {
+	s.of.crowdReplica = s
 	return nil
 }
 
-func (s *seat) OnOpen(ctx context.Context, k *dog.Socket) error { return s.of.opened(ctx, k) }
+func (s *crowdReplica) OnOpen(ctx context.Context, k *dog.Socket) error { return s.of.opened(ctx, k) }
 
-func (s *seat) OnMessage(ctx context.Context, k *dog.Socket, m dog.Message) error {
+func (s *crowdReplica) OnMessage(ctx context.Context, k *dog.Socket, m dog.Message) error {
 	return s.of.got(ctx, k, m)
 }
 
@@ -188,22 +192,22 @@ func newCrowd(t *testing.T, kind string, o crowdOptions) *crowd {
 			objects.Named(cmp.Or(r.FormValue("o"), "main")).WithUID(r.FormValue("u")).ServeHTTP(w, r)
 		}
 	} else {
-		seats, err := dog.RegisterReplica(c.rt, "seat", &dog.ReplicaOptions[seat]{
-			New: func() *seat { return &seat{of: c} }, Hibernate: o.hibernate,
+		crowdReplicas, err := dog.RegisterReplica(c.rt, "crowdReplica", &dog.ReplicaOptions[crowdReplica]{
+			New: func() *crowdReplica { return &crowdReplica{of: c} }, Hibernate: o.hibernate,
 		})
 		require.NoError(t, err)
-		halls, err := dog.RegisterGroup(c.rt, "hall", seats, &dog.GroupOptions[hall]{
-			New: func() *hall { return &hall{of: c} }, Presence: p, Hibernate: o.hibernate,
+		crowdGroups, err := dog.RegisterGroup(c.rt, "crowdGroup", crowdReplicas, &dog.GroupOptions[crowdGroup]{
+			New: func() *crowdGroup { return &crowdGroup{of: c} }, Presence: p, Hibernate: o.hibernate,
 			RollbackOnError: o.rollback, Limit: cmp.Or(o.limit, 2), History: o.history,
 		})
 		require.NoError(t, err)
-		main := halls.Named("main")
+		main := crowdGroups.Named("main")
 		c.stub, c.abort = main, main.Abort
 		c.inTurn = func(f func(context.Context, listed) error) error {
-			return dog.CallErr(t.Context(), main.Stub, (*hall).Do, f)
+			return dog.CallErr(t.Context(), main.Stub, (*crowdGroup).Do, f)
 		}
 		c.serve = func(w http.ResponseWriter, r *http.Request) {
-			stub, err := halls.Named(cmp.Or(r.FormValue("o"), "main")).Identify(r.Context(), r.FormValue("u"))
+			stub, err := crowdGroups.Named(cmp.Or(r.FormValue("o"), "main")).Identify(r.Context(), r.FormValue("u"))
 			if err != nil {
 				dog.WriteError(w, err)
 				return

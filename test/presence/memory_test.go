@@ -165,7 +165,7 @@ func TestPresence_OffListsNobodyAndRunsNothing(t *testing.T) {
 
 func TestPresence_WrongOptionsAreRefused(t *testing.T) {
 	rt := dogtest.New(t, dog.Options{})
-	seats, err := dog.RegisterReplica[dog.Replica](rt, "seat", nil)
+	crowdReplicas, err := dog.RegisterReplica[dog.Replica](rt, "crowdReplica", nil)
 	require.NoError(t, err)
 	for _, p := range []struct {
 		presence dog.Presence
@@ -178,12 +178,14 @@ func TestPresence_WrongOptionsAreRefused(t *testing.T) {
 	} {
 		_, err := dog.RegisterObject(rt, "object", &dog.ObjectOptions[dog.Object]{Presence: p.presence})
 		require.ErrorContains(t, err, "Object"+p.problem)
-		_, err = dog.RegisterGroup(rt, "group", seats, &dog.GroupOptions[dog.Group]{Presence: p.presence, Limit: 1})
+		_, err = dog.RegisterGroup(
+			rt, "group", crowdReplicas, &dog.GroupOptions[dog.Group]{Presence: p.presence, Limit: 1},
+		)
 		require.ErrorContains(t, err, "Group"+p.problem)
 		require.ErrorAs(t, err, new(*dog.RegistrationError))
 	}
 	_, err = dog.RegisterObject[document](rt, "object", nil)
 	require.ErrorContains(t, err, "its OnPresence would never be called: its options have no Presence")
-	_, err = dog.RegisterGroup(rt, "group", seats, &dog.GroupOptions[hall]{Limit: 1})
+	_, err = dog.RegisterGroup(rt, "group", crowdReplicas, &dog.GroupOptions[crowdGroup]{Limit: 1})
 	require.ErrorContains(t, err, "its OnPresence would never be called")
 }

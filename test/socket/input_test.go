@@ -122,6 +122,7 @@ func TestSocket_MalformedUpgradeIsRefused(t *testing.T) {
 func TestSocket_OnlyAllowedOriginsConnect(t *testing.T) {
 	example := dog.SocketOptions{OriginPatterns: []string{"*.example.com"}}
 	secure := dog.SocketOptions{OriginPatterns: []string{"https://example.com"}}
+	anyOrigin := dog.SocketOptions{OriginPatterns: []string{"*"}}
 	tests := []struct {
 		name    string
 		options dog.SocketOptions
@@ -138,7 +139,9 @@ func TestSocket_OnlyAllowedOriginsConnect(t *testing.T) {
 		{"nearly allowed", example, "https://a.example.com.evil.example", 403},
 		{"allowed with scheme", secure, "https://example.com", 101},
 		{"another scheme", secure, "http://example.com", 403},
-		{"any", dog.SocketOptions{AllowAnyOrigin: true}, "https://evil.example", 101},
+		{"any", anyOrigin, "https://evil.example:8080", 101},
+		{"any, of a page without one", anyOrigin, "null", 101},
+		{"any, and not a URL", anyOrigin, "://", 403},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

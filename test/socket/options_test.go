@@ -96,6 +96,8 @@ func TestSocket_InvalidOptionsAreRefused(t *testing.T) {
 	bad := map[string]dog.SocketOptions{
 		"an unknown policy":             {Slow: dog.CoalesceSlow + 1},
 		"a negative policy":             {Slow: -1},
+		"an unknown compression":        {Compression: dog.CompressionOn + 1},
+		"a negative compression":        {Compression: -1},
 		"a request and no reply":        {AutoRequest: "ping"},
 		"a reply and no request":        {AutoReply: "pong"},
 		"a request too long":            {AutoRequest: strings.Repeat("x", 2049), AutoReply: "pong"},
@@ -132,4 +134,58 @@ func TestSocket_InvalidOptionsAreRefused(t *testing.T) {
 	rt, err := dog.New(dog.Options{Sockets: good})
 	require.NoError(t, err)
 	require.NoError(t, rt.Shutdown(t.Context()))
+}
+
+// What is on for the runtime can be off for a type, and what is on for a type
+// can be off for a socket, and the other way round.
+func TestSocket_OptionsAreSwitchedOnAndOffAtEachLevel(t *testing.T) {
+	on := dog.SocketOptions{
+		Compression: dog.CompressionOn, OriginPatterns: []string{"*"}, Subprotocols: []string{"p"}, Tags: []string{"t"},
+	}
+	off := dog.SocketOptions{
+		Compression: dog.CompressionOff, OriginPatterns: []string{}, Subprotocols: []string{}, Tags: []string{},
+	}
+	unset := dog.SocketOptions{}
+	for name, levels := range map[string]struct {
+		runtime, typ, socket dog.SocketOptions
+		on                   bool
+	}{
+		"nowhere":                                {},
+		"on for the runtime":                     {runtime: on, on: true},
+		"off for the type":                       {runtime: on, typ: off},
+		"off for the socket":                     {runtime: on, socket: off},
+		"on for the type, off for the socket":    {runtime: unset, typ: on, socket: off},
+		"off for the type, on for the socket":    {runtime: on, typ: off, socket: on, on: true},
+		"off for the runtime, on for the type":   {runtime: off, typ: on, on: true},
+		"off for the runtime, on for the socket": {runtime: off, socket: on, on: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fixture.ForEachReceiver(t, func(t *testing.T, kind string) {
+				var tags []string
+				v := fixture.NewOwners(t, kind, dog.Options{Sockets: levels.runtime}, &fixture.OwnerHooks{
+					SocketOptions: levels.typ,
+					Receive: func(o fixture.Owner, w http.ResponseWriter, req *http.Request) error {
+						_, err := o.Connect(w, req, &levels.socket)
+						return err
+					},
+					Open: func(_ context.Context, _ fixture.Owner, s *dog.Socket) error {
+						tags = s.Tags()
+						return nil
+					},
+				})
+				dial := dogtest.DialOptions{Compress: true, Subprotocols: []string{"p"}}
+				c, answer, err := v.Server.TryDial("/?u=ada", dial)
+				require.NoError(t, err)
+				synctest.Wait()
+				require.Equal(t, levels.on, answer.Header.Get("Sec-WebSocket-Extensions") != "")
+				require.Equal(t, levels.on, answer.Header.Get("Sec-WebSocket-Protocol") == "p")
+				require.Equal(t, levels.on, slices.Equal(tags, []string{"t"}), tags)
+				c.Close(1000, "")
+				_, answer, _ = v.Server.TryDial(
+					"/?u=bob", dogtest.DialOptions{Header: http.Header{"Origin": {"https://other.example"}}},
+				)
+				require.Equal(t, levels.on, answer.StatusCode == http.StatusSwitchingProtocols, answer.Status)
+			})
+		})
+	}
 }

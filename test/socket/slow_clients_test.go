@@ -79,7 +79,7 @@ func TestSocket_LargestOptionsWork(t *testing.T) {
 			MaxWaiting: math.MaxInt, EvictAfter: forever, MaxObjects: math.MaxInt, HibernateAfter: forever,
 			Sockets: dog.SocketOptions{
 				MaxMessage: math.MaxInt64, QueueBytes: math.MaxInt, WriteTimeout: forever, CloseTimeout: forever,
-				Compression:  true,
+				Compression:  dog.CompressionOn,
 				PingInterval: forever,
 			},
 		}, &fixture.OwnerHooks{

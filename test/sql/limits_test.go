@@ -79,13 +79,13 @@ func TestSQL_WorksUpToItsLimits(t *testing.T) {
 	})
 }
 
-// narrow is a store with a hundredth of the room and the patience that dog asks
-// for, so that tests need not take all of it.
-type narrow struct{ inner dog.Store }
+// smallStore is a store with a hundredth of the room and the patience that dog
+// asks for, so that tests need not take all of it.
+type smallStore struct{ inner dog.Store }
 
-func (n narrow) OpenEngine(log *slog.Logger) (store.Engine, error) {
+func (n smallStore) OpenEngine(log *slog.Logger) (store.Engine, error) {
 	e, err := hook.OpenStore(n.inner, log)
-	return narrowEngine{e}, err
+	return smallEngine{e}, err
 }
 
 // documented are the limits in the comment of dog.SQL.
@@ -94,9 +94,9 @@ var documented = store.SQLLimits{
 	Value: 2 << 20, Pages: 10 << 20, Memory: 128 << 20,
 }
 
-type narrowEngine struct{ store.Engine }
+type smallEngine struct{ store.Engine }
 
-func (e narrowEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
+func (e smallEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.SQL, error) {
 	if limits != documented {
 		return nil, fmt.Errorf("other limits than are documented: %+v", limits)
 	}
@@ -106,7 +106,7 @@ func (e narrowEngine) OpenSQL(pages store.Pages, limits store.SQLLimits) (store.
 
 func TestSQL_EndlessQueryIsEnded(t *testing.T) {
 	const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
-	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
+	_, cells := newTables(t, fixture.StoreOf(smallStore{disk.Memory()}), countable)
 	stub := cells.Named("x")
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error {
 		storeBoth(t, s, 1)
@@ -125,7 +125,7 @@ func TestSQL_EndlessQueryIsEnded(t *testing.T) {
 }
 
 func TestSQL_StatementWithoutRoomIsUndone(t *testing.T) {
-	_, cells := newTables(t, fixture.StoreOf(narrow{disk.Memory()}), countable)
+	_, cells := newTables(t, fixture.StoreOf(smallStore{disk.Memory()}), countable)
 	stub := cells.Named("x")
 	const large = `WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
 		INSERT INTO t (a) SELECT i FROM n`
@@ -140,13 +140,14 @@ func TestSQL_StatementWithoutRoomIsUndone(t *testing.T) {
 	require.NoError(t, fixture.Commit(t, stub, func(s *dog.Storage) error { requireBoth(t, s, 1, 2); return nil }))
 }
 
-// vow is a replica that stores what SQL finds out at the commit to be wrong.
-type vow struct {
+// badCommit is a replica that stores what SQL finds out at the commit to be
+// wrong.
+type badCommit struct {
 	dog.Replica
 	ran *int
 }
 
-func (v *vow) Receive(w http.ResponseWriter, req *http.Request) error {
+func (v *badCommit) Receive(w http.ResponseWriter, req *http.Request) error {
 	if req.URL.Path == "/ws" {
 		_, err := v.Connect(w, req, nil)
 		return err
@@ -157,7 +158,7 @@ func (v *vow) Receive(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
-func (v *vow) OnMessage(ctx context.Context, s *dog.Socket, _ dog.Message) error {
+func (v *badCommit) OnMessage(ctx context.Context, s *dog.Socket, _ dog.Message) error {
 	if err := v.breach(); err != nil {
 		return err
 	}
@@ -167,14 +168,14 @@ func (v *vow) OnMessage(ctx context.Context, s *dog.Socket, _ dog.Message) error
 	)
 }
 
-func (v *vow) breach() error {
+func (v *badCommit) breach() error {
 	err := v.Storage().Put("key", nil)
 	_, failed := v.Storage().SQL().Exec("INSERT INTO t VALUES (1, 99)")
 	return errors.Join(err, failed)
 }
 
 // Keys returns how many keys there are.
-func (v *vow) Keys(context.Context) (n int, err error) {
+func (v *badCommit) Keys(context.Context) (n int, err error) {
 	for _, err := range v.Storage().List(dog.ListOptions{}) {
 		if err != nil {
 			return 0, err
@@ -196,17 +197,17 @@ func TestSQL_CommitRefusedByAConstraintSendsNothing(t *testing.T) {
 				}
 			}}},
 		)
-		vows, err := dog.RegisterReplica(
-			rt, "vow",
-			&dog.ReplicaOptions[vow]{
-				New: func() *vow { return &vow{ran: &ran} },
+		badCommits, err := dog.RegisterReplica(
+			rt, "badCommit",
+			&dog.ReplicaOptions[badCommit]{
+				New: func() *badCommit { return &badCommit{ran: &ran} },
 				Schema: dog.Schema{
 					"CREATE TABLE t (a INTEGER PRIMARY KEY, b REFERENCES t DEFERRABLE INITIALLY DEFERRED)",
 				},
 			},
 		)
 		require.NoError(t, err)
-		lobbies, err := dog.RegisterGroup(rt, "lobby", vows, &dog.GroupOptions[fixture.Lobby]{Limit: 9})
+		lobbies, err := dog.RegisterGroup(rt, "lobby", badCommits, &dog.GroupOptions[fixture.Lobby]{Limit: 9})
 		require.NoError(t, err)
 		srv := dogtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			stub, err := lobbies.Named("l").Identify(req.Context(), req.URL.Query().Get("u"))
@@ -239,7 +240,7 @@ func TestSQL_CommitRefusedByAConstraintSendsNothing(t *testing.T) {
 
 		stub, err := lobbies.Named("l").Identify(t.Context(), "eve")
 		require.NoError(t, err)
-		n, err := dog.Call0(t.Context(), stub, (*vow).Keys)
+		n, err := dog.Call0(t.Context(), stub, (*badCommit).Keys)
 		require.NoError(t, err)
 		require.Zero(t, n, "keys are undone with the rows")
 	})

@@ -230,3 +230,40 @@ func TestTurn_HandlerSeesTheValuesOfItsRequest(t *testing.T) {
 		require.Equal(t, []any{"trace", "trace"}, got)
 	})
 }
+
+// A handler that calls its own object with another context than its own would
+// wait for itself. A RoundTrip waits in a goroutine of its own, and is not
+// found.
+func TestTurn_CallOfTheOwnObjectWithAnotherContextFails(t *testing.T) {
+	other := context.Background()
+	type stub = dog.Stub[fixture.Object]
+	calls := map[string]func(own, another stub) error{
+		"Call": func(own, _ stub) error { return dog.CallErr0(other, own, (*fixture.Object).Nothing) },
+		"Call of another object that calls back": func(own, another stub) error {
+			return dog.CallErr(other, another, (*fixture.Object).Do, func(ctx context.Context) error {
+				return dog.CallErr0(ctx, own, (*fixture.Object).Nothing)
+			})
+		},
+		"ServeHTTP": func(own, _ stub) error {
+			w := httptest.NewRecorder()
+			own.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+			if w.Code == http.StatusInternalServerError {
+				return dog.ErrDeadlock
+			}
+			return nil
+		},
+		"Delete": func(own, _ stub) error { return own.Delete(other) },
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, objects := fixture.NewObjects(t, dog.Options{Store: fixture.OpenedStore(fixture.PromptEngine())})
+				own := objects.Named("own")
+				require.ErrorIs(t, fixture.InTurn(own, func(context.Context, *fixture.Object) error {
+					return call(own, objects.Named("another"))
+				}), dog.ErrDeadlock)
+				require.NoError(t, dog.CallErr0(t.Context(), own, (*fixture.Object).Nothing))
+			})
+		})
+	}
+}

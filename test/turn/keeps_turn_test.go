@@ -83,11 +83,18 @@ func TestTurn_OnlyMethodsWithAContextMayGiveItUp(t *testing.T) {
 	}
 }
 
-// newBench returns a function that runs a piece of work in a turn of the object
-// of a kind.
-func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx context.Context) error) error) {
+// histories are those with which methods are tried, by their names.
+var histories = map[string]dog.HistoryOptions{
+	"no history": {}, "a history": {Count: 10}, "a durable history": {Count: 10, Durable: true},
+}
+
+// newTrial returns a function that runs a piece of work in a turn of the object
+// of a kind. The objects and the group keep a history.
+func newTrial(
+	t *testing.T, kind dog.Kind, history dog.HistoryOptions,
+) (b *trial, run func(f func(ctx context.Context) error) error) {
 	t.Helper()
-	b = &bench{}
+	b = &trial{keeps: history.Count > 0}
 	options, _ := fixture.LogToBuffer()
 	options.Store = dogtest.NewDisk(t)
 	b.rt = dogtest.New(t, options)
@@ -95,10 +102,12 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	var err error
 	b.ns, err = dog.RegisterObject(
 		b.rt, "object",
-		&dog.ObjectOptions[fixture.SocketObject]{Presence: present, New: func() *fixture.SocketObject {
-			b.o = &fixture.SocketObject{On: on}
-			return b.o
-		}},
+		&dog.ObjectOptions[fixture.SocketObject]{
+			History: history, Presence: present, New: func() *fixture.SocketObject {
+				b.o = &fixture.SocketObject{On: on}
+				return b.o
+			},
+		},
 	)
 	require.NoError(t, err)
 	b.rooms, err = dog.RegisterReplica(
@@ -110,9 +119,9 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	)
 	require.NoError(t, err)
 	b.groups, err = dog.RegisterGroup(
-		b.rt, "gallery", b.rooms,
-		&dog.GroupOptions[gallery]{Limit: 10, Presence: present, New: func() *gallery {
-			b.g = &gallery{}
+		b.rt, "tryGroup", b.rooms,
+		&dog.GroupOptions[tryGroup]{Limit: 10, History: history, Presence: present, New: func() *tryGroup {
+			b.g = &tryGroup{}
 			return b.g
 		}},
 	)
@@ -136,7 +145,7 @@ func newBench(t *testing.T, kind dog.Kind) (b *bench, run func(f func(ctx contex
 	case dog.KindGroup:
 		b.self = b.g
 		run = func(f func(context.Context) error) error {
-			return dog.CallErr(context.Background(), b.group.Stub, (*gallery).Do, f)
+			return dog.CallErr(context.Background(), b.group.Stub, (*tryGroup).Do, f)
 		}
 	default:
 		b.self = b.o
@@ -162,7 +171,7 @@ func first(sockets iter.Seq[*dog.Socket]) *dog.Socket {
 func TestTurn_ReadModifyWriteIsSafeAroundCallsThatKeepTheTurn(t *testing.T) {
 	for typ, s := range turnTable {
 		for name, entry := range s.methods {
-			var do func(*bench)
+			var do func(*trial)
 			switch entry := entry.(type) {
 			case try:
 				do = entry
@@ -172,9 +181,11 @@ func TestTurn_ReadModifyWriteIsSafeAroundCallsThatKeepTheTurn(t *testing.T) {
 				continue
 			}
 			for _, kind := range s.in {
-				t.Run(strings.Trim(typ+"."+name, ".")+"/"+kind.String(), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { readModifyWrite(t, kind, do) })
-				})
+				for which, history := range histories {
+					t.Run(strings.Trim(typ+"."+name, ".")+"/"+kind.String()+"/"+which, func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { readModifyWrite(t, kind, history, do) })
+					})
+				}
 			}
 		}
 	}
@@ -182,9 +193,9 @@ func TestTurn_ReadModifyWriteIsSafeAroundCallsThatKeepTheTurn(t *testing.T) {
 
 // readModifyWrite counts in a field of an object, with do between the read and
 // the write.
-func readModifyWrite(t *testing.T, kind dog.Kind, do func(*bench)) {
+func readModifyWrite(t *testing.T, kind dog.Kind, history dog.HistoryOptions, do func(*trial)) {
 	const writers = 100
-	b, run := newBench(t, kind)
+	b, run := newTrial(t, kind, history)
 	count := 0
 	var all sync.WaitGroup
 	errs := make([]error, writers)
@@ -205,6 +216,7 @@ func readModifyWrite(t *testing.T, kind dog.Kind, do func(*bench)) {
 	}
 	all.Wait()
 	require.NoError(t, errors.Join(errs...))
+	require.NoError(t, b.failed)
 	require.Equal(t, writers, count)
 }
 

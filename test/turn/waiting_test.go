@@ -13,17 +13,17 @@ import (
 	"github.com/godurable/dog/dogtest"
 )
 
-// A doorman is a group whose Gateway takes its time.
-type doorman struct{ dog.Group }
+// A slowGateway is a group whose Gateway takes its time.
+type slowGateway struct{ dog.Group }
 
 // Identify keeps the turn for a second.
-func (d *doorman) Identify(r *http.Request) (string, error) {
+func (d *slowGateway) Identify(r *http.Request) (string, error) {
 	time.Sleep(time.Second)
 	return r.FormValue("u"), nil
 }
 
 // Gossip asks all guests.
-func (d *doorman) Gossip(ctx context.Context) ([]dog.Reply, error) {
+func (d *slowGateway) Gossip(ctx context.Context) ([]dog.Reply, error) {
 	return d.Group.Gossip(ctx, "still awake?")
 }
 
@@ -42,7 +42,7 @@ func (g *guest) Receive(http.ResponseWriter, *http.Request) error { return nil }
 // One event runs, one waits, and the third is refused.
 func TestMaxWaiting_HoldsForWhatAGroupAsks(t *testing.T) {
 	type house struct {
-		main dog.GroupStub[doorman, guest]
+		main dog.GroupStub[slowGateway, guest]
 		srv  *dogtest.Server
 	}
 	for name, event := range map[string]func(t *testing.T, h house) (refused bool){
@@ -68,7 +68,7 @@ func TestMaxWaiting_HoldsForWhatAGroupAsks(t *testing.T) {
 				rt := dogtest.New(t, dog.Options{MaxWaiting: 1})
 				guests, err := dog.RegisterReplica[guest](rt, "guest", nil)
 				require.NoError(t, err)
-				doors, err := dog.RegisterGroup(rt, "door", guests, &dog.GroupOptions[doorman]{Limit: 10})
+				doors, err := dog.RegisterGroup(rt, "door", guests, &dog.GroupOptions[slowGateway]{Limit: 10})
 				require.NoError(t, err)
 				h := house{main: doors.Named("main")}
 				h.srv = dogtest.Serve(t, h.main)
