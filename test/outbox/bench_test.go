@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"errors"
 	"crypto/rand"
 	"fmt"
 	"io/fs"
@@ -190,10 +191,13 @@ func BenchmarkDisk(b *testing.B) {
 func sizeOf(b *testing.B, dir string) (size int64) {
 	b.Helper()
 	require.NoError(b, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || e.IsDir() {
 			return err
 		}
 		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // the store has removed it meanwhile
+		}
 		if err == nil {
 			size += info.Size()
 		}
