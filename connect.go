@@ -46,7 +46,8 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 	if err != nil {
 		return fail(err)
 	}
-	if err := o.loadSessions(v1); err != nil {
+	book, err := o.sessionBook(v1)
+	if err != nil {
 		return fail(err)
 	}
 	err = cmp.Or(special.checkSigns(), opts.check(), o.checkSlow(opts))
@@ -96,7 +97,9 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 		v1.ping, v1.max = max(opts.PingInterval, 0), opts.MaxMessage
 		s.v1 = newV1Client(v1)
 	}
-	s.openSession(false)
+	if book != nil {
+		s.v1.link = book.Open(v1.Session, unixNow(), o.objectState, (*sessionClient)(s))
+	}
 	if !slot.passOn(s) { // others have the socket from here on
 		s.closeSession()
 		nc.Abort(ErrSocketClosed)

@@ -31,6 +31,8 @@ func ExampleRuntime_Totals() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	rt.Totals() // begins to count events
+
 	for i, amount := range []int{5, 10, -1} {
 		_ = dog.CallErr(context.Background(), kiosks.Named(fmt.Sprint("kiosk ", i%2)), (*Kiosk).Pay, amount)
 	}

@@ -377,8 +377,8 @@ func checkClose(op string, code int, reason string) error {
 // known as long as it is connected.
 func (s *Socket) reader() history.Reader {
 	r := history.Reader{UID: s.uid, Session: string(s.id[:])}
-	if s.v1 != nil && s.v1.session != "" {
-		r.Session = s.v1.session
+	if s.v1 != nil && s.v1.link != nil {
+		r.Session = s.v1.link.Name()
 	}
 	return r
 }

@@ -38,7 +38,7 @@ type HistoryStats struct {
 	Bytes    int    // of these messages, with their frames
 	Behind   int    // open sockets that have not been sent all messages that are kept
 	Gaps     uint64 // gaps reported to clients of dog.v1 since New, without those of new clients
-	Sessions int    // remembered, since they have sent messages with a number
+	Sessions int    // remembered
 }
 
 func (h *HistoryStats) add(o HistoryStats) {

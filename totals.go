@@ -12,8 +12,8 @@ import (
 	"github.com/godurable/dog/internal/tally"
 )
 
-// Totals is what a runtime has counted since [New], by type, and the state of
-// its types and its store.
+// Totals is what a runtime has counted, by type, and the state of its types and
+// its store.
 type Totals struct {
 	Types     []TypeTotals // of each registered type, in the order of their names
 	HeldBytes int64        // see [Stats]
@@ -28,13 +28,10 @@ type TypeTotals struct {
 	Objects int // now in memory, or with open sockets
 	Awake   int // of these, those that have started and do not hibernate
 	Starts  uint64
-	Stops   uint64 // of idle objects, and at Shutdown
-	Resets  uint64 // with those of starts that failed
-
-	Events map[EventKind]EventTotals // without the kinds that have not occurred
-	Reads  uint64                    // of keys, alarms and rows, by handlers that have returned
-	Writes uint64                    // the same
-	Alarms AlarmStats
+	Stops   uint64     // of idle objects, and at Shutdown
+	Resets  uint64     // with those of starts that failed
+	Alarms  AlarmStats // those that have run or failed since New
+	Late    Durations  // how long after their time they ran
 
 	Sockets int            // now open
 	Opened  uint64         // sockets, since New
@@ -48,14 +45,18 @@ type TypeTotals struct {
 	Resumed uint64 // clients of dog.v1 that came back and had missed nothing for good
 	Gaps    uint64 // that clients of dog.v1 were told of, without those of new clients
 
+	// The rest is counted since the first call of [Runtime.Totals].
+
+	Events map[EventKind]EventTotals // without the kinds that have not occurred
+	Reads  uint64                    // of keys, alarms and rows, by handlers that have returned
+	Writes uint64                    // the same
+
 	// The times of about one event in 128, or of all if there is a
 	// Trace.EventDone. Wait is that for the turn, and for the start of the
 	// object if the event was its first. Run is that of the handler, with its
 	// waits. Durable is from the end of a handler that has written something
 	// until that is durable and what the handler has sent is on its way.
 	Wait, Run, Durable Durations
-	// Late is how long after their time alarms ran.
-	Late Durations
 }
 
 // EventTotals counts the events of a kind.
@@ -73,9 +74,13 @@ type IdentifyTotals struct {
 	Full     uint64 // failed with ErrGroupFull
 }
 
-// Totals returns what the runtime has counted. Other than [Runtime.Stats] it
-// visits no objects and no sockets, so it takes some microseconds for each type
-// and may be called every second. Its parts may be from different moments.
+// Totals returns what the runtime has counted. Unlike [Runtime.Stats] it visits
+// no objects and no sockets, so it takes some microseconds for each type and
+// may be called every second. Its parts may be from different moments. The
+// first call begins the counting of events, which then costs each event some 12
+// ns: a program that wants all of them calls Totals when it has registered its
+// types, as package dogprom does.
+//
 // Package expvar publishes it in one line:
 //
 //	expvar.Publish("dog", expvar.Func(func() any { return rt.Totals() }))

@@ -35,18 +35,13 @@ type v1Request struct {
 // v1Client is what a socket has whose client speaks dog.v1. There are many of
 // them that are idle, so it has nothing that is needed only at the beginning.
 type v1Client struct {
-	session string // "" if the client has none. fixed
-
-	// nil until the client sends a message with a number, unless messages of
-	// the session have been handled before. guarded by Socket.mu
-	link *session.Link
+	link *session.Link // nil if the client has no session. fixed by Connect
 
 	// Of Resume. guarded by Socket.mu, except asked, which is fixed
 	asked, from wire.Packed
 	gap         uint8 // in gapReasons
 
 	greeted bool // hello has been sent. guarded by Socket.mu
-	ended   bool // no link will be opened. guarded by Socket.mu
 }
 
 // gapReasons are those of a [Resume].
@@ -54,9 +49,7 @@ var gapReasons = [...]GapReason{"", GapFirst, GapExpired, GapEpoch, GapAhead}
 
 func gapNumber(why GapReason) uint8 { return uint8(slices.Index(gapReasons[:], why)) }
 
-func newV1Client(r *v1Request) *v1Client {
-	return &v1Client{session: r.Session, asked: r.Asked, gap: gapNumber(GapFirst)}
-}
+func newV1Client(r *v1Request) *v1Client { return &v1Client{asked: r.Asked, gap: gapNumber(GapFirst)} }
 
 // v1Of returns what a request says in dog.v1. It returns nil if the client does
 // not offer the subprotocol.
@@ -85,7 +78,7 @@ func (s *Socket) greet(v1 *v1Request, from wire.Packed, gap GapReason) {
 	defer s.mu.Unlock()
 	s.v1.from, s.v1.gap, s.v1.greeted = from, gapNumber(gap), true
 	hello := wire.AppendHello(nil, wire.Greeting{
-		From: from.String(), Gap: string(gap), Handled: s.v1.handledLocked(), Ping: v1.ping.Milliseconds(), Max: v1.max,
+		From: from.String(), Gap: string(gap), Handled: s.v1.handled(), Ping: v1.ping.Milliseconds(), Max: v1.max,
 	})
 	_ = s.conn.Send(conn.NewControl(hello), "")
 }
@@ -101,9 +94,9 @@ func (s *Socket) greeted() bool {
 	return s.v1.greeted
 }
 
-// handledLocked returns the greatest number of the client's messages that were
-// handled for good. The caller must hold Socket.mu.
-func (v *v1Client) handledLocked() uint64 {
+// handled returns the greatest number of the client's messages that were
+// handled for good.
+func (v *v1Client) handled() uint64 {
 	if v.link == nil {
 		return 0
 	}
@@ -143,7 +136,7 @@ func (s *Socket) handle(op conn.Op, data []byte) {
 	}
 	f, err := wire.Parse(data)
 	switch {
-	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.session == "":
+	case err != nil || f.ID != 0 && f.Kind == wire.Message && s.v1.link == nil:
 		s.close(wire.CloseMalformed, "not dog.v1")
 	case f.Kind != wire.Message:
 		s.handleFrame(op, f)
@@ -175,10 +168,7 @@ type numbered struct {
 // done before. From Begin on the message counts as handled, whatever becomes of
 // the connection.
 func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
-	m := numbered{s, s.openSession(true), f.ID}
-	if m.link == nil {
-		return // the connection has ended
-	}
+	m := numbered{s, s.v1.link, f.ID}
 	verdict, exited := session.Refused, true
 	var settles *settling
 	var life *object.Life
@@ -298,7 +288,7 @@ func (s *Socket) ack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.v1.greeted {
-		_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, s.v1.handledLocked(), 10)), "")
+		_ = s.conn.Send(conn.NewControl(strconv.AppendUint([]byte{wire.Ack}, s.v1.handled(), 10)), "")
 	}
 }
 
@@ -329,51 +319,32 @@ func (o *objectState) sessionOwner() *objectState {
 	return o
 }
 
-// loadSessions reads the sessions of the object's clients that are stored, if
-// that has not been done, for a client that has one.
-func (o *objectState) loadSessions(v1 *v1Request) error {
+// sessionBook returns the sessions of the object's clients, once those that are
+// stored have been read. It returns nil if the client has no session.
+func (o *objectState) sessionBook(v1 *v1Request) (*session.Book, error) {
 	if v1 == nil || v1.Session == "" {
-		return nil
+		return nil, nil
 	}
 	owner := o.sessionOwner()
 	at := &owner.socketSet().sessions
 	if owner.group != nil {
 		at = &owner.group.sessions
 	}
-	if at.Load() == nil {
+	book := at.Load()
+	if book == nil {
 		at.CompareAndSwap(nil, &session.Book{})
+		book = at.Load()
 	}
-	return at.Load().Load(owner.runtime().host.Engine, owner.ID.Base(), unixNow())
-}
-
-// openSession returns the connection of the client's session. It opens one if
-// the client has a session of which messages have been handled, or a first one
-// is to be. Most clients only listen, so theirs take no memory. It returns nil
-// if there is none.
-func (s *Socket) openSession(first bool) *session.Link {
-	if s.v1 == nil || s.v1.session == "" {
-		return nil
+	if err := book.Load(owner.runtime().host.Engine, owner.ID.Base(), unixNow()); err != nil {
+		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	book := s.obj.sessionOwner().ownSessions()
-	if s.v1.link == nil && !s.v1.ended && (first || book.Has(s.v1.session)) {
-		s.v1.link = book.Open(s.v1.session, unixNow(), s.obj, (*sessionClient)(s))
-	}
-	return s.v1.link
+	return book, nil
 }
 
 // closeSession ends the connection of the client's session.
 func (s *Socket) closeSession() {
-	if s.v1 == nil {
-		return
-	}
-	s.mu.Lock()
-	link := s.v1.link
-	s.v1.ended = true
-	s.mu.Unlock()
-	if link != nil {
-		link.Close(unixNow() + s.obj.sessionAge())
+	if s.v1 != nil && s.v1.link != nil {
+		s.v1.link.Close(unixNow() + s.obj.sessionAge())
 	}
 }
 

@@ -14,7 +14,13 @@ import (
 // before the runtime starts, and goes on reporting the last totals after its
 // Shutdown. To have several runtimes in a process, wrap each registerer with a
 // label: [prometheus.WrapRegistererWith].
-func New(rt *dog.Runtime) prometheus.Collector { return &collector{rt} }
+//
+// Events are counted from the first scrape or New on, whichever is later for a
+// type.
+func New(rt *dog.Runtime) prometheus.Collector {
+	rt.Totals()
+	return &collector{rt}
+}
 
 type collector struct{ rt *dog.Runtime }
 

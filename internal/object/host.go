@@ -126,6 +126,7 @@ func (h *Host) EnterFrom(ctx context.Context) (leave func(), err error) {
 // additions.
 func (h *Host) Add(c *Class) {
 	c.host = h
+	c.counts.init(h.Trace.EventDone != nil)
 	c.objects = make(map[ID]*Object)
 	c.schedule = c.newSchedule()
 	h.mu.Lock()

@@ -31,6 +31,8 @@ type Life struct {
 	Tx     tx.Tx // what the object stores. owned by the turn
 	value  any   // the user's object; nil until started; owned by the turn
 
+	counted bool // what Tx counts began after the counting of events; owned by the turn
+
 	// end makes a reset come before or after a commit, never between the
 	// decision to commit and the commit. It is locked by the holder of the turn
 	// while a transaction begins or is passed to the engine, and by a reset. It
@@ -61,7 +63,7 @@ type verdict struct {
 }
 
 func newLife(o *Object, generation uint64) *Life {
-	life := &Life{obj: o, generation: generation}
+	life := &Life{obj: o, generation: generation, counted: o.events.on.Load()}
 	life.turn.Owner = life
 	life.turn.Strict = o.strict
 	life.Tx.Owner, life.Tx.Keeper = (*txOwner)(life), o.peers.Keeper()
@@ -132,9 +134,11 @@ func (life *Life) protect(e *turn.Event, h *handling, handle Work) (err error) {
 				err = failed
 			}
 		}
-		life.count(h.kind, err)
-		if !began.IsZero() {
-			life.time(h, began, commits)
+		if s := life.obj.events; s.on.Load() {
+			life.count(s, h.kind, err)
+			if !began.IsZero() {
+				life.time(h, began, commits)
+			}
 		}
 		ends := h.ends || life.turn.Closed() != nil
 		if life.obj.host().Trace.EventDone != nil {

@@ -103,13 +103,6 @@ func (b *Book) Open(name string, now int64, on any, client Client) *Link {
 	return s.first
 }
 
-// Has reports whether anything is known of a session.
-func (b *Book) Has(name string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.byName[name] != nil
-}
-
 // Restore adds a session that had handled messages up to a number, and is to be
 // remembered until a time.
 func (b *Book) Restore(name string, handled uint64, until, now int64) {

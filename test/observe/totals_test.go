@@ -77,6 +77,7 @@ func newDepots(t *testing.T) (*dog.Runtime, *dog.Namespace[depot]) {
 	})
 	depots, err := dog.RegisterObject[depot](rt, "depot", nil)
 	require.NoError(t, err)
+	rt.Totals() // counts from now on
 	return rt, depots
 }
 
@@ -106,6 +107,7 @@ func TestTotals_CountAStartThatFailsAsAReset(t *testing.T) {
 		v := fixture.NewOwners(t, "an object", dog.Options{}, &fixture.OwnerHooks{
 			Start: func(context.Context, fixture.Owner) error { return errors.New("on purpose") },
 		})
+		v.Runtime.Totals()
 		v.Server.TryDial("/?u=ada", dogtest.DialOptions{})
 		synctest.Wait() // the handler ends after those who wait for it have heard
 		n := totalsOf(t, v.Runtime, "owners")
@@ -146,6 +148,29 @@ func TestTotals_CountUsesOfStorage(t *testing.T) {
 	})
 }
 
+// A program that does not ask for totals does not pay for them.
+func TestTotals_CountEventsFromTheFirstCallOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{Store: dogtest.NewDisk(t)})
+		depots, err := dog.RegisterObject[depot](rt, "depot", nil)
+		require.NoError(t, err)
+		work := func(name string, times int) dog.TypeTotals {
+			require.NoError(t, dog.CallErr(t.Context(), depots.Named(name), (*depot).Work, times))
+			return totalsOf(t, rt, "depot")
+		}
+		first := work("a", 3)
+		require.Empty(t, first.Events)
+		require.Zero(t, first.Reads)
+		require.EqualValues(t, 1, first.Starts, "starts are counted all the time")
+		require.Zero(t, work("a", 2).Writes, "uses of the first event may be from before")
+		n := work("a", 5)
+		require.EqualValues(t, 5, n.Reads)
+		require.EqualValues(t, 5, n.Writes)
+		require.EqualValues(t, 2, n.Events[dog.EventCall].Done)
+		require.EqualValues(t, 6, work("b", 1).Writes, "a new object counts at once")
+	})
+}
+
 func TestTotals_TimeEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, depots := newDepots(t)
@@ -169,6 +194,7 @@ func TestTotals_TimeEvents(t *testing.T) {
 func TestTotals_TimeSomeEventsWithoutATrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, cells := fixture.NewObjects(t, dog.Options{})
+		rt.Totals()
 		for range 10_000 {
 			require.NoError(t, dog.CallErr0(t.Context(), cells.Named("a"), (*fixture.Object).Nothing))
 		}
@@ -182,6 +208,7 @@ func TestTotals_TimeSomeEventsWithoutATrace(t *testing.T) {
 func TestTotals_TimeSomeEventsOfManyObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt, cells := fixture.NewObjects(t, dog.Options{})
+		rt.Totals()
 		for i := range 10_000 {
 			require.NoError(t, dog.CallErr0(t.Context(), cells.Named(strconv.Itoa(i)), (*fixture.Object).Nothing))
 		}
@@ -323,6 +350,7 @@ func TestTotals_HaveAJSONForm(t *testing.T) {
 		rt := dogtest.New(t, dog.Options{Store: disk, Trace: &dog.Trace{EventDone: func(dog.EventInfo) {}}})
 		depots, err := dog.RegisterObject[depot](rt, "depot", nil)
 		require.NoError(t, err)
+		rt.Totals()
 		require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 0))
 		disk.Fill()
 		require.ErrorIs(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 1), dog.ErrStoreFull)

@@ -2,8 +2,8 @@ package outbox_test
 
 import (
 	"context"
-	"errors"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
