@@ -302,7 +302,9 @@ func TestHistory_IsReadOverHTTP(t *testing.T) {
 			for lines.Scan() && lines.Text() != "event: data" {
 			}
 			for lines.Scan() && lines.Text() != "" {
-				data += strings.TrimPrefix(lines.Text(), "data:")
+				if line, ok := strings.CutPrefix(lines.Text(), "data:"); ok {
+					data += line
+				}
 			}
 			return data
 		}

@@ -288,9 +288,9 @@ func (g *Gate) outcome() (outcome chan error, transaction uint64) {
 	if g.Open() {
 		return nil, 0
 	}
-	outcome = make(chan error, 1)
-	transaction, _ = g.hold(entry{send: func(err error) { outcome <- err }, notifies: true}, every)
-	return outcome, transaction
+	c := make(chan error, 1) // a result that is captured would be allocated also if the gate is open
+	transaction, _ = g.hold(entry{send: func(err error) { c <- err }, notifies: true}, every)
+	return c, transaction
 }
 
 // Notify is Send for functions that report the outcome to others. Shut does not

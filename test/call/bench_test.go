@@ -24,7 +24,7 @@ func (c *tally) Many(ctx context.Context, calls func(ctx context.Context) error)
 	return calls(ctx)
 }
 
-func newTallies(b *testing.B) *dog.Namespace[tally] {
+func newTallies(b testing.TB) *dog.Namespace[tally] {
 	b.Helper()
 	rt, err := dog.New(dog.Options{})
 	require.NoError(b, err)
@@ -39,6 +39,20 @@ func addOften(b *testing.B, ctx context.Context, to dog.Stub[tally]) {
 		if _, err := dog.Call(ctx, to, (*tally).Add, 1); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The figures name these numbers.
+func TestCall_AllocatesAsOftenAsIsStated(t *testing.T) {
+	to := newTallies(t).Named("a")
+	cancellable, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		most float64
+	}{{context.Background(), 1}, {cancellable, 2}} {
+		allocated := testing.AllocsPerRun(100, func() { _, _ = dog.Call(c.ctx, to, (*tally).Add, 1) })
+		require.LessOrEqual(t, allocated, c.most)
 	}
 }
 

@@ -265,7 +265,8 @@ var afterShutdown = map[reflect.Type]map[string]outcome{
 // their arguments and values alone.
 var needNoRuntime = []string{
 	"Encode", "New", // which makes another one
-	"CloseError", "ID", "Message", "PanicError", "Reply", "ResetError", "SchemaError", "StatusError",
+	"CloseError", "Durations", "EventKind", "ID", "Kind", "Message", "PanicError", "Reply", "ResetError", "SchemaError",
+	"StatusError", "StoreStats",
 	"Row", // which is valid in its loop only
 }
 
