@@ -113,7 +113,7 @@ func unixNano(at, now time.Time) int64 {
 // false if the alarm is neither set nor failed.
 func (a *Alarms) Get(name string) (alarm Alarm, found bool, err error) {
 	s := a.storage
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return Alarm{}, false, err
 	}
 	defer s.leave()
@@ -152,7 +152,7 @@ func (a *Alarms) All() iter.Seq2[Alarm, error] {
 		return func(yield func(Alarm, error) bool) { yield(Alarm{}, err) }
 	}
 	s := a.storage
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return fail(err)
 	}
 	defer s.leave()

@@ -107,7 +107,7 @@ func (a *inbound) over() {
 // request comes from a handler, its turn is given up.
 func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 	if err := rt.host.Enter(); err != nil {
-		WriteError(w, err)
+		to.namespace().refuse(w, err)
 		return
 	}
 	defer rt.host.Work.Leave()
@@ -116,12 +116,12 @@ func (rt *Runtime) admitted(w http.ResponseWriter, r *http.Request, to target) {
 		if errors.Is(err, ErrPastGate) { // the response does not include it
 			rt.opts.Logger.Error("request refused", "error", err)
 		}
-		WriteError(w, err)
+		to.namespace().refuse(w, err)
 		return
 	}
 	defer wait.Resume()
 	if err := wait.Durable(r.Context()); err != nil {
-		WriteError(w, err)
+		to.namespace().refuse(w, err)
 		return
 	}
 	to.serve(w, r, turn.OriginOf(r.Context()))
@@ -155,7 +155,7 @@ func (a *address) serveGateway(w http.ResponseWriter, r *http.Request, from turn
 	guard := new(answer.Guard)
 	body, err := answer.NewInbound(r, guard)
 	if err != nil {
-		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		a.ns.refuse(w, &StatusError{Status: http.StatusBadRequest, Err: err})
 		return
 	}
 	defer body.Clean(a.ns.rt.opts.Logger)
@@ -272,7 +272,7 @@ func receive(
 	guard = response.Guard()
 	body, err := answer.NewInbound(r, guard)
 	if err != nil {
-		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		to.namespace().refuse(w, &StatusError{Status: http.StatusBadRequest, Err: err})
 		return
 	}
 	values := from.Values
@@ -286,8 +286,9 @@ func receive(
 	from.Values = context.WithValue(values, inboundKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
 	var refused error // what Receive returned
+	answered := false // and the client has got as response
 	err = on(r.Context(), to, func(o *objectState) error {
-		refused = nil
+		refused, answered = nil, false
 		err := o.Deliver(r.Context(), &from, object.EventReceive, func(ctx context.Context, value any) error {
 			a.event = turn.From(ctx)
 			response.Begin(a.event, o.Gate)
@@ -298,7 +299,8 @@ func receive(
 			w := response.Writer(r)
 			if refused = o.ns.receive(value, w, in); refused != nil && refused != http.ErrAbortHandler &&
 				!response.Begun() {
-				o.ns.refuse(w, refused)
+				WriteError(w, refused)
+				answered = true
 			}
 			return refused
 		})
@@ -312,6 +314,8 @@ func receive(
 	started, err := response.Finish(client, err)
 	rethrow(guard, to)
 	switch {
+	case err == nil && answered:
+		to.namespace().counts.refused.Add(HTTPStatus(refused))
 	case err == nil:
 	case started || err == http.ErrAbortHandler:
 		// A response that was sent in part cannot be turned into an error.
@@ -338,6 +342,7 @@ func (ns *namespace) receive(value any, w http.ResponseWriter, r *http.Request) 
 		_, err := ns.coreOf(value).connect(w, r, nil)
 		return err
 	}
+	ns.counts.refused.Add(http.StatusNotFound)
 	http.NotFound(w, r)
 	return nil
 }

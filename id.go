@@ -65,6 +65,17 @@ func (k Kind) String() string {
 // MarshalText returns the name of the kind.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// UnmarshalText reads what MarshalText returns.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for kind := KindGroup; kind <= KindObject; kind++ {
+		if kind.String() == string(text) {
+			*k = kind
+			return nil
+		}
+	}
+	return fmt.Errorf("dog: there is no kind of object %.40q", text)
+}
+
 // ObjectInfo describes an object.
 type ObjectInfo struct {
 	ID        ID

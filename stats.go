@@ -241,12 +241,12 @@ type SlowSocket struct {
 	Object      ObjectInfo // whose socket it is
 	ID, UID     string
 	QueuedBytes int  // waiting to be sent
-	Behind      bool // it is sent from the history what it has missed
+	Behind      bool // it is catching up from the history
 }
 
-// SlowSockets returns the open sockets with the most bytes waiting to be sent,
-// at most n, the slowest first. Sockets for which nothing waits are left out.
-// Like [Runtime.Stats] it visits every socket.
+// SlowSockets returns at most n of the open sockets that have yet to send
+// something: first those that are behind the history, then those with the most
+// bytes in their queues. Like [Runtime.Stats] it visits every socket.
 func (rt *Runtime) SlowSockets(n int) []SlowSocket {
 	if rt == nil || rt.host == nil || n <= 0 {
 		return nil
@@ -264,6 +264,12 @@ func (rt *Runtime) SlowSockets(n int) []SlowSocket {
 		}
 	}
 	slices.SortFunc(all, func(a, b SlowSocket) int {
+		if a.Behind != b.Behind {
+			if a.Behind {
+				return -1
+			}
+			return 1
+		}
 		return cmp.Or(cmp.Compare(b.QueuedBytes, a.QueuedBytes), cmp.Compare(a.ID, b.ID))
 	})
 	return all[:min(n, len(all))]

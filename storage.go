@@ -59,12 +59,20 @@ func (s *Storage) enter() error {
 	return s.life.Tx.Enter()
 }
 
+// read is enter for methods that count as a read.
+func (s *Storage) read() error {
+	if s == nil || s.life == nil {
+		return notRunning("Storage")
+	}
+	return s.life.Tx.Read()
+}
+
 // write is enter for methods that change something.
 func (s *Storage) write() error {
 	if s == nil || s.life == nil {
 		return notRunning("Storage")
 	}
-	return s.life.Tx.Write()
+	return s.life.Tx.Change()
 }
 
 func (s *Storage) leave() { s.life.Tx.Leave() }
@@ -72,7 +80,7 @@ func (s *Storage) leave() { s.life.Tx.Leave() }
 // Get returns the value of a key. found is false if the key does not exist. The
 // caller owns the value.
 func (s *Storage) Get(key string) (value []byte, found bool, err error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return nil, false, err
 	}
 	defer s.leave()
@@ -82,7 +90,7 @@ func (s *Storage) Get(key string) (value []byte, found bool, err error) {
 // GetMany returns the values of those keys that exist. The caller owns the map
 // and the values.
 func (s *Storage) GetMany(keys ...string) (map[string][]byte, error) {
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return nil, err
 	}
 	defer s.leave()
@@ -205,7 +213,7 @@ func (s *Storage) List(options ListOptions) iter.Seq2[Entry[[]byte], error] {
 	if err != nil {
 		return fail(err)
 	}
-	if err := s.enter(); err != nil {
+	if err := s.read(); err != nil {
 		return fail(err)
 	}
 	defer s.leave()

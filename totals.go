@@ -28,34 +28,38 @@ type TypeTotals struct {
 	Objects int // now in memory, or with open sockets
 	Awake   int // of these, those that have started and do not hibernate
 	Starts  uint64
-	Stops   uint64     // of idle objects, and at Shutdown
-	Resets  uint64     // with those of starts that failed
+	Stops   uint64     // objects that left memory, hibernated, or were stopped by Shutdown
+	Resets  uint64     // with failed starts, and without those by Stub.Delete and Stub.Import
 	Alarms  AlarmStats // those that have run or failed since New
 	Late    Durations  // how long after their time they ran
 
 	Sockets int            // now open
 	Opened  uint64         // sockets, since New
-	Closed  map[int]uint64 // sockets, by CloseError.Code
-	// Refused has the requests that the library has answered with an error, by
-	// status. These include the errors that Receive and Identify return.
+	Closed  map[int]uint64 // sockets, by CloseError.Code; codes after the first 50 count as 0
+	// Refused counts the requests that the library answered with an error, by
+	// status. These include the errors that Receive and a Gateway's Identify
+	// return. GroupStub.Identify counts in Identified.Full.
 	Refused map[int]uint64
 
 	Identified IdentifyTotals // of a group
 
-	Resumed uint64 // clients of dog.v1 that came back and had missed nothing for good
-	Gaps    uint64 // that clients of dog.v1 were told of, without those of new clients
+	// Of a type with a history: a group's are those of the clients of its
+	// replicas.
+	Resumed uint64 // clients of dog.v1 that came back without a gap
+	Gaps    uint64 // reported to clients of dog.v1, except GapFirst
 
 	// The rest is counted since the first call of [Runtime.Totals].
 
 	Events map[EventKind]EventTotals // without the kinds that have not occurred
-	Reads  uint64                    // of keys, alarms and rows, by handlers that have returned
-	Writes uint64                    // the same
+	Reads  uint64                    // calls and queries that read, of handlers that have returned
+	Writes uint64                    // calls and queries that changed something; the same handlers
 
 	// The times of about one event in 128, or of all if there is a
-	// Trace.EventDone. Wait is that for the turn, and for the start of the
-	// object if the event was its first. Run is that of the handler, with its
-	// waits. Durable is from the end of a handler that has written something
-	// until that is durable and what the handler has sent is on its way.
+	// Trace.EventDone. Wait is how long an event waited for its turn, and for
+	// the start of the object if it was its first. Run is how long its handler
+	// took, including its waits. Durable is how long it took from the end of a
+	// handler that has written until its writes were durable, when what it has
+	// sent leaves.
 	Wait, Run, Durable Durations
 }
 
@@ -102,7 +106,7 @@ func (ns *namespace) totals() TypeTotals {
 	t := TypeTotals{
 		Name: ns.Name, Kind: ns.kind,
 		Objects: ns.Len(), Awake: n.Awake, Starts: n.Starts, Stops: n.Stops, Resets: n.Resets,
-		Events: make(map[EventKind]EventTotals), Reads: n.Uses - n.Writes, Writes: n.Writes,
+		Events: make(map[EventKind]EventTotals), Reads: n.Reads, Writes: n.Writes,
 		Alarms:  AlarmStats(ns.AlarmStats()),
 		Sockets: int(ns.counts.sockets.Load()), Opened: ns.counts.opened.Load(),
 		Closed: ns.counts.closed.Read(), Refused: ns.counts.refused.Read(),
@@ -123,8 +127,8 @@ func (ns *namespace) totals() TypeTotals {
 	return t
 }
 
-// Durations is a histogram of durations. Its bounds are a fifth apart, and
-// those of the durations that are counted reach from 64 ns to 73 minutes.
+// Durations is a histogram of durations. Each bound is 14 to 25 % above the one
+// before, from 64 ns to 73 minutes. A Sum of more than 292 years stays there.
 type Durations struct {
 	Count uint64
 	Sum   time.Duration
@@ -162,10 +166,10 @@ func (d Durations) Buckets() iter.Seq2[time.Duration, uint64] {
 	}
 }
 
-// Quantile returns a bound below which a part of the durations are, such as
-// 0.99 of them. It is at most a quarter above the exact one. It returns 0 if
-// there are no durations, and the greatest duration there is if the bound is
-// above the last bucket's.
+// Quantile returns a bound that the given fraction of the durations are below:
+// Quantile(0.99) is the p99. It is at most a quarter above the exact value, or
+// 64 ns. It returns 0 if there are none, and [math.MaxInt64] above the last
+// bound.
 func (d Durations) Quantile(part float64) time.Duration {
 	if d.Count == 0 {
 		return 0
@@ -196,9 +200,9 @@ type AlarmStats struct {
 	Runs    uint64 // runs begun
 	Retries uint64 // retries scheduled after a failed run
 	Failed  uint64 // alarms that have failed for good
-	// Overdue is for how long the earliest alarm has been due that has not
-	// begun. Alarms wait while 256 of their type run, and while the store
-	// cannot write. Those that fail and are tried again are not due meanwhile.
+	// Overdue is how long the earliest due alarm has been waiting to run.
+	// Alarms wait while 256 of their type run, and while the store cannot
+	// write. A failed alarm that will be retried is not due until then.
 	Overdue time.Duration
 }
 

@@ -1,6 +1,7 @@
 package dog
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/godurable/dog/internal/object"
@@ -86,6 +87,17 @@ func (k EventKind) String() string { return object.EventKind(k).String() }
 
 // MarshalText returns the name of the handler.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what MarshalText returns.
+func (k *EventKind) UnmarshalText(text []byte) error {
+	for kind := EventStart; kind <= EventAdmin; kind++ {
+		if kind.String() == string(text) {
+			*k = kind
+			return nil
+		}
+	}
+	return fmt.Errorf("dog: there is no kind of event %.40q", text)
+}
 
 // hooks returns the hooks as package object calls them.
 func (t *Trace) hooks() (h object.Trace) {

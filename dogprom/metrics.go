@@ -41,7 +41,7 @@ var ofTypes = []struct {
 		func(t *dog.TypeTotals) float64 { return float64(t.Stops) },
 	},
 	{
-		ofType("object_resets_total", "Objects that were reset, by panics, by Abort or by starts that failed."),
+		ofType("object_resets_total", "Objects that were reset, by panics, Abort, lost commits or failed starts."),
 		counter, func(t *dog.TypeTotals) float64 { return float64(t.Resets) },
 	},
 	{

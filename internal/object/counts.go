@@ -29,8 +29,8 @@ type Counts struct {
 
 	// What follows is counted since the first call of Class.Counts.
 
-	Events       [EventAdmin + 1]EventCounts // by kind
-	Uses, Writes uint64                      // of storage; the uses include the writes
+	Events        [EventAdmin + 1]EventCounts // by kind
+	Reads, Writes uint64                      // of storage, by the program
 
 	// Of one event in timedOneIn, or of all if a hook is told of each.
 	Wait, Run *tally.Histogram
@@ -51,12 +51,12 @@ type counts struct {
 }
 
 type stripe struct {
-	done, failed [EventAdmin + 1]atomic.Uint64
-	uses, writes atomic.Uint64
-	on           atomic.Bool // events are counted: an addition to a shared word takes 9 ns
-	timed        atomic.Bool // events that are queued now are timed
-	always       bool        // all are. fixed
-	_            [64]byte    // keeps the next stripe in other cache lines
+	done, failed  [EventAdmin + 1]atomic.Uint64
+	reads, writes atomic.Uint64
+	on            atomic.Bool // events are counted: an addition to a shared word takes 9 ns
+	timed         atomic.Bool // events that are queued now are timed
+	always        bool        // all are. fixed
+	_             [64]byte    // keeps the next stripe in other cache lines
 }
 
 // init prepares the counts. always is whether a hook wants the times of all
@@ -86,7 +86,7 @@ func (c *Class) Counts() Counts {
 	}
 	for i := range c.counts.stripes {
 		s := &c.counts.stripes[i]
-		n.Uses += s.uses.Load()
+		n.Reads += s.reads.Load()
 		n.Writes += s.writes.Load()
 		for kind := range n.Events {
 			n.Events[kind].Done += s.done[kind].Load()
@@ -115,12 +115,12 @@ func (life *Life) count(s *stripe, kind EventKind, err error) {
 	if !life.Tx.Used() || life.turn.Closed() != nil { // after a reset the event may not have the turn
 		return
 	}
-	uses, writes := life.Tx.TakeUses()
+	reads, writes := life.Tx.TakeUses()
 	if !life.counted { // some of them are from before
 		life.counted = true
 		return
 	}
-	s.uses.Add(uses)
+	s.reads.Add(reads)
 	s.writes.Add(writes)
 }
 

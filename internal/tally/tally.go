@@ -5,6 +5,7 @@ package tally
 
 import (
 	"maps"
+	"math"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,16 @@ type Histogram struct {
 func (h *Histogram) Add(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucket(d)].Add(1)
-	h.sum.Add(int64(d))
+	for {
+		old := h.sum.Load()
+		sum := old + int64(d)
+		if sum < old { // more than 292 years
+			sum = math.MaxInt64
+		}
+		if h.sum.CompareAndSwap(old, sum) {
+			return
+		}
+	}
 }
 
 // Read returns the sum of the durations and how many are in each bucket.
@@ -67,7 +77,11 @@ func Bound(bucket int) time.Duration {
 	return 1<<octave + time.Duration(bucket%parts)<<(octave-2)
 }
 
-// Codes counts how many had which code. The zero value is empty. It is safe for
+// maxCodes is how many codes a [Codes] tells apart: some are chosen by clients.
+const maxCodes = 50
+
+// Codes counts how many had which code. Those with a code that comes after
+// fifty others are counted as 0. The zero value is empty. It is safe for
 // concurrent use.
 type Codes struct {
 	mu     sync.Mutex
@@ -80,6 +94,9 @@ func (c *Codes) Add(code int) {
 	defer c.mu.Unlock()
 	if c.counts == nil {
 		c.counts = make(map[int]uint64)
+	}
+	if _, known := c.counts[code]; !known && len(c.counts) >= maxCodes {
+		code = 0
 	}
 	c.counts[code]++
 }

@@ -46,6 +46,15 @@ func TestHistogram_CountsDurationsBelowZeroAsZero(t *testing.T) {
 	require.EqualValues(t, 1, counts[0])
 }
 
+func TestHistogram_SumStaysAtTheGreatestDuration(t *testing.T) {
+	var h tally.Histogram
+	for range 3 {
+		h.Add(math.MaxInt64 / 2)
+	}
+	sum, _ := h.Read()
+	require.EqualValues(t, math.MaxInt64, sum)
+}
+
 func TestBound_Grows(t *testing.T) {
 	for i := range tally.Buckets - 2 {
 		require.Less(t, tally.Bound(i), tally.Bound(i+1))
@@ -65,4 +74,17 @@ func TestCodes(t *testing.T) {
 	require.Equal(t, map[int]uint64{1000: 2, 1006: 1}, read)
 	c.Add(1006)
 	require.EqualValues(t, 1, read[1006])
+}
+
+// Clients choose codes, so their number is bounded.
+func TestCodes_TellFiftyApart(t *testing.T) {
+	var c tally.Codes
+	for code := range 2000 {
+		c.Add(3000 + code)
+	}
+	c.Add(3000)
+	read := c.Read()
+	require.Len(t, read, 51)
+	require.EqualValues(t, 2, read[3000])
+	require.EqualValues(t, 1950, read[0])
 }

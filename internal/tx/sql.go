@@ -32,11 +32,17 @@ func (t *Tx) Query(query string, args []any) (store.Rows, error) {
 	if err := t.openSQL(); err != nil {
 		return nil, err
 	}
+	t.reads++
+	changes := false
 	return t.sql.Run(query, args, func() error {
 		if err := t.begin(); err != nil {
 			return err
 		}
-		t.wroteSQL = true
+		if !changes { // it is a write, and no read
+			t.reads--
+			t.writes++
+		}
+		t.wroteSQL, changes = true, true
 		return nil
 	})
 }

@@ -68,8 +68,8 @@ type Tx struct {
 	schema      *Schema   // nil until Start
 	checkSchema bool      // look up the schema's state before the next query
 	commits     uint64    // with changes
-	uses        uint64    // by Enter, since the last TakeUses
-	writes      uint64    // of these, by Write
+	reads       uint64    // by Read and Query, since the last TakeUses
+	writes      uint64    // by Change and Query
 	unread      []*Unread
 	// undone is set when the open transaction is undone without a reset. nil if
 	// nothing asks for it.
@@ -89,7 +89,6 @@ func (t *Tx) Enter() error {
 		return turn.ErrOutside
 	}
 	t.use()
-	t.uses++
 	return nil
 }
 
@@ -113,16 +112,38 @@ func (t *Tx) Write() error {
 		t.Leave()
 		return err
 	}
+	return nil
+}
+
+// Read is Enter for what the program reads, which is counted.
+func (t *Tx) Read() error {
+	if err := t.Enter(); err != nil {
+		return err
+	}
+	t.reads++
+	return nil
+}
+
+// Change is Write for what the program writes, which is counted.
+func (t *Tx) Change() error {
+	if err := t.Write(); err != nil {
+		return err
+	}
 	t.writes++
 	return nil
 }
 
-// TakeUses returns how often the data has been used since the last call, and
-// how many of these uses were changes.
-func (t *Tx) TakeUses() (uses, writes uint64) {
-	uses, writes = t.uses, t.writes
-	t.uses, t.writes = 0, 0
-	return uses, writes
+// TakeUses returns how often the program has read and written since the last
+// call. It returns 0 if another goroutine uses the data, which is an error of
+// the program.
+func (t *Tx) TakeUses() (reads, writes uint64) {
+	if !t.busy.CompareAndSwap(false, true) {
+		return 0, 0
+	}
+	defer t.busy.Store(false)
+	reads, writes = t.reads, t.writes
+	t.reads, t.writes = 0, 0
+	return reads, writes
 }
 
 // Data returns the object's data. The caller must have entered, for a change

@@ -56,6 +56,9 @@ func (d *depot) Fail(context.Context) error { return errors.New("on purpose") }
 
 func (d *depot) Panic(context.Context) error { panic("on purpose") }
 
+// deaf is an object without handlers.
+type deaf struct{ dog.Object }
+
 // totalsOf returns the totals of a type.
 func totalsOf(t *testing.T, rt *dog.Runtime, name string) dog.TypeTotals {
 	t.Helper()
@@ -99,6 +102,10 @@ func TestTotals_CountTheLivesOfObjects(t *testing.T) {
 		require.Equal(t, [5]int{2, 2, 3, 0, 1}, lives())
 		time.Sleep(3 * time.Minute)
 		require.Equal(t, [5]int{0, 0, 3, 2, 1}, lives(), "they are evicted")
+		require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 1))
+		require.NoError(t, depots.Named("a").Delete(t.Context()))
+		require.Equal(t, 0, lives()[1], "a deleted object is not awake")
+		require.Equal(t, 1, lives()[4], "a deletion is no failure")
 	})
 }
 
@@ -135,17 +142,68 @@ func TestTotals_CountEventsByKind(t *testing.T) {
 	})
 }
 
+// What the program reads and writes counts once for each call and statement,
+// whatever the library does for it.
 func TestTotals_CountUsesOfStorage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rt, depots := newDepots(t)
-		before := rt.Totals().Store.Commits
-		require.NoError(t, dog.CallErr(t.Context(), depots.Named("a"), (*depot).Work, 3))
-		n := totalsOf(t, rt, "depot")
-		require.EqualValues(t, 3, n.Reads)
-		require.EqualValues(t, 3, n.Writes)
-		require.EqualValues(t, 1, rt.Totals().Store.Commits-before)
-		require.Zero(t, rt.Totals().HeldBytes)
-	})
+	for name, test := range map[string]struct {
+		do            func(s *dog.Storage) error
+		reads, writes uint64
+	}{
+		"keys": {func(s *dog.Storage) error {
+			if _, _, err := s.Get("a"); err != nil {
+				return err
+			}
+			return errors.Join(s.Put("a", nil), s.Put("b", nil))
+		}, 1, 2},
+		"a list": {func(s *dog.Storage) error {
+			for range s.List(dog.ListOptions{}) {
+			}
+			return nil
+		}, 1, 0},
+		"a transaction": {func(s *dog.Storage) error {
+			return s.Transaction(func() error { return s.Put("a", nil) })
+		}, 0, 1},
+		"rows that are inserted": {func(s *dog.Storage) error {
+			_, err := s.SQL().Exec("INSERT INTO t VALUES (1), (2), (3)")
+			return err
+		}, 0, 1},
+		"rows that are read": {func(s *dog.Storage) error {
+			for _, err := range s.SQL().Query("SELECT * FROM (VALUES (1), (2), (3))") {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}, 1, 0},
+		"alarms": {func(s *dog.Storage) error {
+			if err := s.Alarms().Set(time.Now().Add(time.Hour)); err != nil {
+				return err
+			}
+			for range s.Alarms().All() {
+			}
+			return nil
+		}, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := fixture.NewOwners(t, "an object", dog.Options{Store: dogtest.NewDisk(t)}, &fixture.OwnerHooks{
+					Schema: dog.Schema{"CREATE TABLE t (n)"},
+					Message: func(_ context.Context, o fixture.Owner, _ *dog.Socket, _ dog.Message) error {
+						return test.do(o.Storage())
+					},
+				})
+				v.Runtime.Totals()
+				v.Server.DialWith("/?u=ada&session=0123456789", dogtest.DialOptions{
+					Subprotocols: []string{"dog.v1"},
+				}).Send("m1\ngo on") // its number is stored, too
+				time.Sleep(time.Second)
+				n := totalsOf(t, v.Runtime, "owners")
+				require.Equal(t, dog.EventTotals{Done: 1}, n.Events[dog.EventMessage])
+				require.Equal(t, test.reads, n.Reads)
+				require.Equal(t, test.writes, n.Writes)
+			})
+		})
+	}
 }
 
 // A program that does not ask for totals does not pay for them.
@@ -274,11 +332,21 @@ func TestTotals_CountRefusalsByStatus(t *testing.T) {
 		depots.Named("a").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/?u=ada", nil))
 		depots.Named("").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 		srv.Dial("/?u=ada")
-		require.Equal(t, map[int]uint64{
+		refused := map[int]uint64{
 			http.StatusUnauthorized:    1,
 			http.StatusUpgradeRequired: 1, // an ordinary request
 			http.StatusBadRequest:      1, // no name
-		}, totalsOf(t, rt, "depot").Refused)
+		}
+		require.Equal(t, refused, totalsOf(t, rt, "depot").Refused)
+
+		deafs, err := dog.RegisterObject[deaf](rt, "deaf", nil)
+		require.NoError(t, err)
+		deafs.Named("a").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/nothing", nil))
+		require.Equal(t, map[int]uint64{http.StatusNotFound: 1}, totalsOf(t, rt, "deaf").Refused)
+		require.NoError(t, rt.Shutdown(t.Context()))
+		depots.Named("a").ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/?u=ada", nil))
+		refused[http.StatusServiceUnavailable]++
+		require.Equal(t, refused, totalsOf(t, rt, "depot").Refused)
 	})
 }
 
@@ -358,9 +426,10 @@ func TestTotals_HaveAJSONForm(t *testing.T) {
 		require.NoError(t, err)
 		var read struct {
 			Types []struct {
-				Name, Kind string
-				Events     map[string]dog.EventTotals
-				Run        struct {
+				Name   string
+				Kind   dog.Kind
+				Events map[dog.EventKind]dog.EventTotals
+				Run    struct {
 					Count         int
 					Sum, P50, P95 time.Duration
 				}
@@ -369,8 +438,8 @@ func TestTotals_HaveAJSONForm(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal(text, &read))
 		require.Equal(t, "depot", read.Types[0].Name)
-		require.Equal(t, "Object", read.Types[0].Kind)
-		require.EqualValues(t, 2, read.Types[0].Events["Call"].Done)
+		require.Equal(t, dog.KindObject, read.Types[0].Kind)
+		require.EqualValues(t, 2, read.Types[0].Events[dog.EventCall].Done)
 		require.Equal(t, 3, read.Types[0].Run.Count)
 		require.Equal(t, 2*time.Second, read.Types[0].Run.Sum)
 		require.InEpsilon(t, time.Second, read.Types[0].Run.P95, 0.25)
