@@ -232,6 +232,9 @@ func (g *groupState) made(m *making, name string, err error) {
 // wait waits for the replica on behalf of the event of ctx, if any.
 func (m *making) wait(ctx context.Context) error {
 	e := turn.From(ctx)
+	if m.event.RunsHere() { // with a context that is not its own
+		return turn.ErrDeadlock
+	}
 	if err := m.event.Join(e); err != nil {
 		return err
 	}

@@ -83,6 +83,11 @@ func (l *Lock) runsHere() bool {
 	return l.Strict && slices.ContainsFunc(Running(), func(e *Event) bool { return e.lock == l })
 }
 
+// RunsHere reports whether the calling goroutine runs an event of the same lock
+// that has the turn and is not waiting, so that it must not wait for this one.
+// Only a strict lock detects that.
+func (e *Event) RunsHere() bool { return e.lock.runsHere() }
+
 // runningHere is Running, apart so that the check in it can be inlined.
 func runningHere() []*Event {
 	routine := goroutine()

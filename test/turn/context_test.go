@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -266,4 +267,29 @@ func TestTurn_CallOfTheOwnObjectWithAnotherContextFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A clusterizing group makes its replicas in its turn.
+type clusterizing struct{ dog.Group }
+
+func (*clusterizing) Clusterize(context.Context, string) (string, error) { return "", nil }
+
+// Do runs a function in the turn.
+func (*clusterizing) Do(_ context.Context, f func() error) error { return f() }
+
+func TestTurn_IdentifyInTheOwnGroupWithAnotherContextFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{})
+		rooms, err := dog.RegisterReplica[fixture.Room](rt, "room", nil)
+		require.NoError(t, err)
+		groups, err := dog.RegisterGroup(rt, "group", rooms, &dog.GroupOptions[clusterizing]{Limit: 1})
+		require.NoError(t, err)
+		group := groups.Named("main")
+		require.ErrorIs(t, dog.CallErr(t.Context(), group.Stub, (*clusterizing).Do, func() error {
+			_, err := group.Identify(context.Background(), "ada")
+			return err
+		}), dog.ErrDeadlock)
+		_, err = group.Identify(t.Context(), "ada")
+		require.NoError(t, err)
+	})
 }
