@@ -159,6 +159,21 @@ func TestDevices_FitInThePageHoweverManyTheyAre(t *testing.T) {
 	})
 }
 
+func TestDevice_WorksWhileTheFleetDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := dogtest.New(t, dog.Options{Store: dogtest.NewDisk(t)})
+		devices, err := dog.RegisterObject[Device](rt, "device", nil) // each report fails
+		require.NoError(t, err)
+		s := &site{t: t}
+		s.server.Store(dogtest.Serve(t, http.HandlerFunc(devices.Named("a").ServeHTTP)))
+		t.Cleanup(s.leave)
+		s.connect(newDevices(1, dogtest.URL, &http.Client{Transport: s}, false))
+		answer, err := dog.Call(t.Context(), devices.Named("a"), (*Device).Do, Order{"1", "version"})
+		require.NoError(t, err)
+		require.Equal(t, "version 0", answer)
+	})
+}
+
 func TestRollout_GoesToAPartOfTheDevicesAtItsRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 40)
