@@ -87,6 +87,8 @@ func newServer(rt *dog.Runtime) (http.Handler, error) {
 		http.ServeFileFS(w, r, page, "page.html")
 	})
 	mux.Handle("GET /dog.js", client.Script())
+	// Here a real program checks who it is. As it is, anyone commands the
+	// devices at /operate, and is any device at /devices/{device}.
 	mux.HandleFunc("GET /operate", fleet.ServeHTTP)
 	mux.HandleFunc("GET /devices/{device}", func(w http.ResponseWriter, r *http.Request) {
 		device := r.PathValue("device")
