@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/godurable/dog"
@@ -22,33 +23,37 @@ func (d *Device) OnStart(context.Context) error {
 	return d.Commands.Bind(&d.Object, outbox.Policy{TTL: time.Hour})
 }
 
-// OnOpen sends the device what waits for it. A real program has checked who it
-// is.
+// OnOpen sends the device what waits for it.
 func (d *Device) OnOpen(ctx context.Context, s *dog.Socket) error {
-	return errors.Join(d.Commands.Attach(s), d.report(ctx))
+	err := d.Commands.Attach(s)
+	d.report(ctx)
+	return err
 }
 
 // OnClose reports that the device is gone, unless it has connected again.
 func (d *Device) OnClose(ctx context.Context, _ *dog.Socket, _ int, _ string) error {
-	return d.report(ctx)
+	d.report(ctx)
+	return nil
 }
 
 // OnAlarm lets commands expire.
 func (d *Device) OnAlarm(ctx context.Context, a dog.Alarm) error {
-	return errors.Join(d.Commands.OnAlarm(ctx, a), d.report(ctx))
+	err := d.Commands.OnAlarm(ctx, a)
+	d.report(ctx)
+	return err
 }
 
-// report tells the fleet how the device is.
-func (d *Device) report(ctx context.Context) error {
-	online := false
-	for range d.Sockets() {
-		online = true
-	}
+// report tells the fleet how the device is. The device works without it: an
+// error is only logged, and the next report mends what the page shows.
+func (d *Device) report(ctx context.Context) {
+	online := len(slices.Collect(d.Sockets())) > 0
 	commands, err := d.Commands.Status()
-	if err != nil {
-		return err
+	if err == nil {
+		err = dog.CallErr(ctx, d.fleet, (*Fleet).Report, Report{d.Name(), online, commands.Waiting})
 	}
-	return dog.CallErr(ctx, d.fleet, (*Fleet).Report, Report{d.Name(), online, commands.Waiting})
+	if err != nil && !errors.Is(err, dog.ErrShutdown) {
+		d.Log().Error("the fleet has missed a report", "error", err)
+	}
 }
 
 // An Order is a command for a device. Its ID makes it one that is carried out
@@ -62,9 +67,8 @@ func (d *Device) Do(ctx context.Context, o Order) (string, error) {
 	if _, err := d.Commands.Put(o.Command, options...); err != nil {
 		return "", err
 	}
-	if err := d.report(ctx); err != nil {
-		return "", err
-	}
+	d.report(ctx)
 	answer, err := outbox.Ask[string](ctx, &d.Commands, o.Command, options...)
-	return answer, errors.Join(err, d.report(ctx))
+	d.report(ctx)
+	return answer, err
 }

@@ -14,9 +14,9 @@ import (
 type Fleet struct {
 	dog.Object
 	devices *dog.Namespace[Device]
-	online  map[string]time.Time // since when. In memory: after a crash all connect again
-	begun   map[string]bool      // devices whose order of the rollout was given
-	steps   *dog.Timer           // of the rollout
+	process string          // the ID of this process
+	begun   map[string]bool // devices that have their order of the rollout
+	steps   *dog.Timer      // of the rollout
 }
 
 // Report is how a device is.
@@ -26,28 +26,22 @@ type Report struct {
 	Waiting int // commands
 }
 
-// Seen is what is stored of a device.
-type Seen struct {
-	Last    time.Time // when it connected or was last connected
-	Waiting int
-}
-
-// Row is what a page shows of a device.
+// Row is what is stored and shown of a device.
 type Row struct {
 	Device  string
-	Since   time.Time `json:",omitzero"` // zero: it is away
-	Last    time.Time
+	Since   time.Time `json:",omitzero"` // when it connected; zero: it is away
+	Process string    // to which it connected
+	Last    time.Time // when it was last seen
 	Waiting int
 }
 
 // Rollout is a command for all devices whose names begin with To.
 type Rollout struct {
-	ID, Command, To string
-	Rate            int // devices a second
-	Abort           int // percent of failures at which it ends
-	Left            int // devices that have not answered
-	Done, Failed    int
-	State           string // running, done or aborted
+	ID, Command, To    string
+	Rate               int    // devices a second, 1 to 1000
+	Abort              int    // percent of failures at which it ends
+	Left, Done, Failed int    // devices
+	State              string // running, done or aborted
 }
 
 // An event is what pages get.
@@ -58,12 +52,12 @@ type event struct {
 	Refused string   `json:",omitempty"`
 }
 
-func (f *Fleet) seen() dog.Map[Seen]      { return dog.MapOf[Seen](f.Storage(), "seen/") }
+func (f *Fleet) seen() dog.Map[Row]       { return dog.MapOf[Row](f.Storage(), "seen/") }
 func (f *Fleet) targets() dog.Map[string] { return dog.MapOf[string](f.Storage(), "target/") }
 
 // OnStart goes on with the rollout that was under way.
 func (f *Fleet) OnStart(context.Context) error {
-	f.online, f.begun = make(map[string]time.Time), make(map[string]bool)
+	f.begun = make(map[string]bool)
 	r, _, err := dog.Get[Rollout](f.Storage(), "rollout")
 	if err == nil && r.State == "running" {
 		f.steps = f.Every(time.Second, f.step)
@@ -71,14 +65,19 @@ func (f *Fleet) OnStart(context.Context) error {
 	return err
 }
 
-// OnOpen sends a page everything.
+// OnOpen sends a page everything, in events of a size that a socket takes.
 func (f *Fleet) OnOpen(_ context.Context, s *dog.Socket) error {
 	var all event
 	for seen, err := range f.seen().List(dog.ListOptions{}) {
 		if err != nil {
 			return err
 		}
-		all.Rows = append(all.Rows, f.row(seen.Key, seen.Value))
+		if all.Rows = append(all.Rows, f.shown(seen.Value)); len(all.Rows) == 200 {
+			if err := s.Send(all); err != nil {
+				return err
+			}
+			all.Rows = nil
+		}
 	}
 	if r, found, err := dog.Get[Rollout](f.Storage(), "rollout"); err != nil {
 		return err
@@ -88,29 +87,42 @@ func (f *Fleet) OnOpen(_ context.Context, s *dog.Socket) error {
 	return s.Send(all)
 }
 
-func (f *Fleet) row(device string, s Seen) Row {
-	return Row{device, f.online[device], s.Last, s.Waiting}
+// shown returns a row as it is now: connections end with their process.
+func (f *Fleet) shown(r Row) Row {
+	if r.Process != f.process {
+		r.Since = time.Time{}
+	}
+	return r
+}
+
+// show sends an event to all pages. What has happened stays if that fails.
+func (f *Fleet) show(e event, options ...dog.SendOption) {
+	if err := f.Broadcast(e, options...); err != nil {
+		f.Log().Error("the pages have missed an event", "error", err)
+	}
 }
 
 // Report stores how a device is, and shows it to all pages.
 func (f *Fleet) Report(_ context.Context, r Report) error {
-	s := Seen{time.Now(), r.Waiting}
-	switch _, was := f.online[r.Device]; {
-	case r.Online && !was:
-		f.online[r.Device] = s.Last
-	case !r.Online && was:
-		delete(f.online, r.Device)
-	case !r.Online: // it was away all the time
-		old, _, err := f.seen().Get(r.Device)
-		if err != nil {
-			return err
-		}
-		s.Last = old.Last
-	}
-	if err := f.seen().Put(r.Device, s); err != nil {
+	row, _, err := f.seen().Get(r.Device)
+	if err != nil {
 		return err
 	}
-	return f.Broadcast(event{Rows: []Row{f.row(r.Device, s)}}, dog.Coalesce(r.Device))
+	row = f.shown(row)
+	if r.Online || !row.Since.IsZero() {
+		row.Last = time.Now()
+	}
+	if !r.Online {
+		row.Since = time.Time{}
+	} else if row.Since.IsZero() {
+		row.Since = row.Last
+	}
+	row = Row{r.Device, row.Since, f.process, row.Last, r.Waiting}
+	if err := f.seen().Put(r.Device, row); err != nil {
+		return err
+	}
+	f.show(event{Rows: []Row{row}}, dog.Coalesce(r.Device))
+	return nil
 }
 
 // OnMessage begins a rollout for a page, unless one is running.
@@ -120,8 +132,8 @@ func (f *Fleet) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error
 	switch bad := m.Decode(&r); {
 	case err != nil:
 		return err
-	case bad != nil || r.Command == "" || r.Rate < 1 || r.Abort < 1:
-		return s.Send(event{Refused: "a rollout needs a command, a rate and a limit of failures"})
+	case bad != nil || r.Command == "" || r.Rate < 1 || r.Rate > 1000 || r.Abort < 1:
+		return s.Send(event{Refused: "a rollout needs a command, a rate of 1 to 1,000 and a limit of failures"})
 	case old.State == "running":
 		return s.Send(event{Refused: "another rollout is running"})
 	}
@@ -149,5 +161,6 @@ func (f *Fleet) save(r Rollout) error {
 	if err := dog.Put(f.Storage(), "rollout", r); err != nil {
 		return err
 	}
-	return f.Broadcast(event{Rollout: &r})
+	f.show(event{Rollout: &r})
+	return nil
 }

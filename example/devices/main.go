@@ -12,9 +12,9 @@ package main
 
 import (
 	"context"
-	_ "embed"
+	"embed"
+	"errors"
 	"flag"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -22,13 +22,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/disk"
 )
 
 //go:embed page.html
-var page string
+var page embed.FS
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8792", "address of the server")
@@ -57,8 +59,7 @@ func run(ctx context.Context, addr, data string) error {
 	}
 	handler, err := newServer(rt)
 	if err != nil {
-		_ = rt.Shutdown(ctx)
-		return err
+		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	slog.Info("open the page", "url", "http://"+addr)
 	return rt.Serve(ctx, &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 10 * time.Second}, nil)
@@ -66,27 +67,28 @@ func run(ctx context.Context, addr, data string) error {
 
 // newServer returns the HTTP handler of the fleet.
 func newServer(rt *dog.Runtime) (http.Handler, error) {
+	process := uuid.NewString()
 	var devices *dog.Namespace[Device]
 	fleets, err := dog.RegisterObject(rt, "fleet", &dog.ObjectOptions[Fleet]{
-		New:     func() *Fleet { return &Fleet{devices: devices} },
-		Sockets: dog.SocketOptions{Slow: dog.CoalesceSlow},
+		New:             func() *Fleet { return &Fleet{devices: devices, process: process} },
+		RollbackOnError: true,
+		Sockets:         dog.SocketOptions{Slow: dog.CoalesceSlow, QueueBytes: 16 << 20}, // the rows of 50,000 devices
 	})
 	if err != nil {
 		return nil, err
 	}
 	fleet := fleets.Named("all")
-	devices, err = dog.RegisterObject(rt, "device", &dog.ObjectOptions[Device]{
-		New: func() *Device { return &Device{fleet: fleet} },
-	})
-	if err != nil {
+	newDevice := func() *Device { return &Device{fleet: fleet} }
+	if devices, err = dog.RegisterObject(rt, "device", &dog.ObjectOptions[Device]{New: newDevice}); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, page)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, page, "page.html")
 	})
 	mux.Handle("GET /dog.js", client.Script())
+	// Here a real program checks who it is. As it is, anyone commands the
+	// devices at /operate, and is any device at /devices/{device}.
 	mux.HandleFunc("GET /operate", fleet.ServeHTTP)
 	mux.HandleFunc("GET /devices/{device}", func(w http.ResponseWriter, r *http.Request) {
 		device := r.PathValue("device")

@@ -31,9 +31,9 @@ func simulate(ctx context.Context, devices []*simulated) {
 			wait(ctx, time.Duration(i)*time.Millisecond) // not all at once
 			for ctx.Err() == nil {
 				if err := d.connect(ctx); err != nil {
-					slog.Error("a device has ended", "device", d.name, "error", err)
-					return
+					slog.Error("a device cannot connect", "device", d.name, "error", err)
 				}
+				wait(ctx, time.Duration(rand.IntN(10))*time.Second)
 			}
 		})
 	}
@@ -54,20 +54,17 @@ type simulated struct {
 
 // connect is connected until ctx is done, or for a while.
 func (d *simulated) connect(ctx context.Context) error {
-	c, err := client.New(d.url, client.Options{
-		OnCommand: d.carryOut, LastCommand: d.last, LastReply: d.reply, HTTPClient: d.http,
-	})
+	options := client.Options{OnCommand: d.carryOut, LastCommand: d.last, LastReply: d.reply, HTTPClient: d.http}
+	c, err := client.New(d.url, options)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if !d.flaky {
+	if d.flaky {
+		wait(ctx, time.Duration(10+rand.IntN(50))*time.Second)
+	} else {
 		<-ctx.Done()
-		return nil
 	}
-	wait(ctx, time.Duration(10+rand.IntN(50))*time.Second)
-	c.Close()
-	wait(ctx, time.Duration(rand.IntN(10))*time.Second)
 	return nil
 }
 
