@@ -136,7 +136,8 @@ func FuzzArray(f *testing.F) {
 		end := len(lines) - 6
 		require.Equal(t, []string{
 			"id: k3f7q2ab7c2d-c118", "", "event: control",
-			`data:{"streamNextOffset":"k3f7q2ab7c2d-c118","streamCursor":"7","upToDate":true}`, "id: k3f7q2ab7c2d-c118", "",
+			`data:{"streamNextOffset":"k3f7q2ab7c2d-c118","streamCursor":"7","upToDate":true}`,
+			"id: k3f7q2ab7c2d-c118", "",
 		}, lines[end:])
 		require.Equal(t, "event: data", lines[0])
 		var data []string
