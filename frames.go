@@ -6,6 +6,7 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/hook"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/wire"
 )
 
@@ -39,6 +40,7 @@ func init() {
 		host := object.(*Object).object().runtime().host
 		return host.Engine.Copy(), host.WallClock()
 	}
+	hook.MayWait = object.MayWait
 	hook.Reverts = func(object any) (uint64, error) {
 		s := object.(*Object).Storage()
 		if err := s.enter(); err != nil {

@@ -53,6 +53,11 @@ var SendFrame func(socket any, binary bool, frame []byte) error
 // the store, and the time of day by which its alarms run.
 var Setting func(object any) (storeCopy string, now time.Time)
 
+// MayWait returns the error of a wait that the handler of a context may not
+// begin, such as one in a nested transaction, or the cause of the context's
+// end.
+var MayWait func(ctx context.Context) error
+
 // Reverts returns how often something that a *dog.Object has stored in this
 // life has been undone, or everything deleted. Its errors are those of
 // dog.Storage.
