@@ -209,8 +209,9 @@ func (q *Queue) Attach(s *dog.Socket) error {
 		}
 	}
 	q.leave()
-	if _, ready := hook.Admitted(s); ready {
-		q.ready(s)
+	if _, ready := hook.Admitted(s); ready && q.open(s) {
+		q.device, q.again = s, true
+		q.wake(0) // what this handler has stored may still be undone
 	}
 	return nil
 }
