@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/hook"
 )
 
 // An Option changes how a command is queued. The zero Option changes nothing.
@@ -103,6 +104,8 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 	}
 	ttl := cmp.Or(o.ttl, q.policy.TTL)
 	c.Expires = millis(q.now().Add(ttl))
+	_, unknown := q.know()
+	before := q.known
 	err = q.object.Storage().Transaction(func() error {
 		if o.key != "" {
 			var found bool
@@ -120,6 +123,10 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 		return err
 	})
 	if err != nil {
+		if reverts, over := hook.Reverts(q.object); unknown == nil && over == nil && reverts == before.reverts+1 {
+			before.reverts = reverts // undone was what Put has done, and no more
+			q.known = before
+		}
 		return Outcome{}, false, err
 	}
 	if queued && (q.device != nil || len(q.askers) > 0) { // askers of another epoch do not know of it yet
