@@ -4,12 +4,14 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/godurable/dog"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/outbox"
 	"github.com/godurable/dog/test/internal/fixture"
@@ -83,5 +85,34 @@ func TestPut_RefusedChangesNothing(t *testing.T) {
 		require.Empty(t, s.waiting())
 		require.Equal(t, outbox.Done, s.outcome("k").State)
 		require.EqualValues(t, 3, s.put("next").Number)
+	})
+}
+
+// A command has up to 2 MiB, so its body is not copied in vain.
+func TestQueue_ReadsBodiesAsStorageDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		s.put(make([]byte, 1_000_000))
+		s.with(func(_ context.Context, d *Device) error {
+			allocated := func(read func() error) int {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				require.NoError(t, read())
+				runtime.ReadMemStats(&after)
+				return int(after.TotalAlloc - before.TotalAlloc)
+			}
+			plain := allocated(func() (err error) {
+				for _, err = range d.Storage().List(dog.ListOptions{Prefix: "outbox/c/"}) {
+				}
+				return err
+			})
+			require.Greater(t, plain, 1_000_000)
+			require.Less(t, allocated(func() (err error) {
+				for _, err = range d.Commands.Waiting() {
+				}
+				return err
+			}), plain+500_000)
+			return nil
+		})
 	})
 }
