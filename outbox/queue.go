@@ -139,7 +139,9 @@ func (*noCopy) Lock() {}
 func (*noCopy) Unlock() {}
 
 // Bind makes the queue that of an object. OnStart must call it, and the type
-// must have OnAlarm and call [Queue.OnAlarm] there.
+// must have OnAlarm and call [Queue.OnAlarm] there. An object has one queue:
+// for a second one, Bind returns a [dog.UsageError]. For the same one again it
+// sets the policy only.
 func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if object == nil {
 		return misuse("Queue.Bind", "the object is nil")
@@ -148,8 +150,12 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if err != nil {
 		return err
 	}
-	if err := hook.HandleFrames(object, q.frame); err != nil {
+	if err := hook.HandleFrames(object, q, q.frame); err != nil {
 		return err
+	}
+	if q.object == object {
+		q.policy = policy
+		return nil
 	}
 	q.object, q.policy, q.known, q.askers = object, policy, known{}, make(map[name][]*asker)
 	if q.adopt(nil) { // one from before a hibernation

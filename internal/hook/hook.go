@@ -34,8 +34,11 @@ const EpochKey = "outbox/epoch"
 
 // HandleFrames makes f handle the frames from admitted sockets of a *dog.Object
 // that are for a queue of commands, in the object's turn, until this life of
-// the object ends. It must be called in OnStart.
-var HandleFrames func(object any, f func(ctx context.Context, socket any, binary bool, frame wire.Frame) error) error
+// the object ends. It must be called in OnStart. It returns a dog.UsageError if
+// it was called for another queue in this life.
+var HandleFrames func(
+	object, queue any, f func(ctx context.Context, socket any, binary bool, frame wire.Frame) error,
+) error
 
 // Admit lets the frames of a *dog.Socket reach the function of HandleFrames. It
 // fails if the socket is closed or its client does not speak dog.v1.
