@@ -138,7 +138,10 @@ func (q *Queue) window() (all []queued, err error) {
 func (q *Queue) inOrder(k *known) iter.Seq2[queued, error] {
 	return func(yield func(queued, error) bool) {
 		n := k.first
-		for range k.totals.Waiting {
+		for left := k.totals.Waiting; ; left-- {
+			if left == 0 {
+				return
+			}
 			c, found, err := q.commands().Get(numberKey(n))
 			if err == nil && !found {
 				break

@@ -116,3 +116,23 @@ func TestQueue_ReadsBodiesAsStorageDoes(t *testing.T) {
 		})
 	})
 }
+
+// A device may take more at a time than waits for it.
+func TestQueue_FillsTheWindowWithoutASearch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newCountingEngine()
+		s := open(t, setup{store: fixture.OpenedStore(e), policy: outbox.Policy{Window: 8}})
+		l := s.dial()
+		e.take()
+		for range 3 {
+			s.put("a")
+			s.put("b")
+			for _, f := range l.frames() {
+				l.reply(f, "done", "")
+			}
+		}
+		_, scans := e.take()
+		require.Zero(t, scans)
+		require.Equal(t, outbox.Status{Last: 6}, s.status())
+	})
+}
