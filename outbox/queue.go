@@ -107,7 +107,9 @@ type Queue struct {
 	// What follows is known to this life of the object only. What is stored can
 	// be undone, so only known says what is stored, which notices that.
 
-	known known
+	known  known
+	looked bool  // for commands that are not counted
+	told   error // why commands wait, as it was logged
 
 	device *dog.Socket // nil: away, or it does not take commands yet
 	sent   uint64      // on this connection, up to this number, since it began or went back
@@ -157,7 +159,8 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 		q.policy = policy
 		return nil
 	}
-	q.object, q.policy, q.known, q.askers = object, policy, known{}, make(map[name][]*asker)
+	q.object, q.policy, q.askers = object, policy, make(map[name][]*asker)
+	q.known, q.looked, q.told = known{}, false, nil
 	if q.adopt(nil) { // one from before a hibernation
 		q.wake(0)
 	}
