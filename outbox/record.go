@@ -43,6 +43,10 @@ type command struct {
 // size returns how many bytes a command counts.
 func (c command) size() int { return len(c.Message.Data) + len(c.Key) + len(c.Replace) }
 
+// maxSize is the largest size of a command, whose record storage takes with any
+// count and time: a record grows when the command becomes a dead letter.
+const maxSize = 2<<20 - 128
+
 // commandCodec encodes a command: a byte that says whether it is binary, the
 // numbers, the lengths of the texts, the texts, and the rest is the message.
 type commandCodec struct{}
