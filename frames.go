@@ -6,6 +6,7 @@ import (
 
 	"github.com/godurable/dog/internal/conn"
 	"github.com/godurable/dog/internal/hook"
+	"github.com/godurable/dog/internal/object"
 	"github.com/godurable/dog/internal/wire"
 )
 
@@ -13,12 +14,15 @@ import (
 // between sockets and package outbox, which the root does not know.
 
 func init() {
-	hook.HandleFrames = func(object any, f func(context.Context, any, bool, wire.Frame) error) error {
+	hook.HandleFrames = func(object, queue any, f func(context.Context, any, bool, wire.Frame) error) error {
 		o := object.(*Object)
 		if _, err := o.running(); err != nil {
 			return err
 		}
-		o.frames = f
+		if o.queue != nil && o.queue != queue {
+			return misuse("Queue.Bind", "another queue is bound to the object, and would have the same keys")
+		}
+		o.queue, o.frames = queue, f
 		return nil
 	}
 	hook.Admit = func(socket any) error { return socket.(*Socket).admit() }
@@ -39,6 +43,7 @@ func init() {
 		host := object.(*Object).object().runtime().host
 		return host.Engine.Copy(), host.WallClock()
 	}
+	hook.MayWait = object.MayWait
 	hook.Reverts = func(object any) (uint64, error) {
 		s := object.(*Object).Storage()
 		if err := s.enter(); err != nil {

@@ -81,9 +81,10 @@ type core struct {
 	_       noCopy
 	storage Storage // has the life that the runtime sets when it starts the object
 
-	// frames handles a frame for a queue of commands; nil if there is none. Set
-	// in OnStart.
+	// frames handles a frame for queue, a queue of commands; nil if there is
+	// none. Both are set in OnStart.
 	frames func(ctx context.Context, socket any, binary bool, f wire.Frame) error
+	queue  any
 }
 
 // base returns the core of any registered type. A user's names cannot hide it.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/hook"
 )
 
 // A name is the number of a command in the epoch of that number.
@@ -74,8 +75,8 @@ func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, erro
 	if err != nil {
 		return Outcome{}, err
 	}
-	if ctx.Err() != nil {
-		return Outcome{}, context.Cause(ctx)
+	if err := hook.MayWait(ctx); err != nil { // what is queued may be undone, and its number given again
+		return Outcome{}, err
 	}
 	if deadline, ok := ctx.Deadline(); ok && q.object != nil && all.key == "" {
 		left := min(max(time.Until(deadline), time.Millisecond), MaxTTL)

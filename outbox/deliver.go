@@ -48,7 +48,10 @@ func (q *Queue) pump() {
 	case errors.Is(err, dog.ErrHeldBack):
 		q.wake(busyWait)
 	case err != nil:
-		q.object.Log().Error("commands wait", "error", err)
+		if q.told == nil || q.told.Error() != err.Error() { // otherwise it would be each second
+			q.object.Log().Error("commands wait", "error", err)
+		}
+		q.told = err
 		q.wake(busyWait)
 	case waits:
 		q.wake(q.sign.Add(q.policy.AckWait).Sub(now))
@@ -111,17 +114,29 @@ func (q *Queue) window() (all []queued, err error) {
 		return nil, err
 	}
 	var expired []queued
+	bytes, ended := 0, true
 	now := millis(q.now())
 	for c, err := range q.inOrder(k) {
+		if errors.Is(err, errDamaged) && len(all) > 0 {
+			ended = false // it is told when it is the first
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
+		bytes += c.size()
 		if c.Expires <= now {
 			expired = append(expired, c)
 			continue
 		}
 		if all = append(all, c); len(all) == q.policy.Window {
+			ended = false
 			break
+		}
+	}
+	if ended {
+		if err := q.correct(len(all)+len(expired), bytes); err != nil {
+			return nil, err
 		}
 	}
 	if err := q.expire(expired); err != nil {
@@ -138,7 +153,10 @@ func (q *Queue) window() (all []queued, err error) {
 func (q *Queue) inOrder(k *known) iter.Seq2[queued, error] {
 	return func(yield func(queued, error) bool) {
 		n := k.first
-		for range k.totals.Waiting {
+		for left := k.totals.Waiting; ; left-- {
+			if left == 0 {
+				return
+			}
 			c, found, err := q.commands().Get(numberKey(n))
 			if err == nil && !found {
 				break
@@ -257,15 +275,21 @@ func (q *Queue) sweep() error {
 		}
 	}
 	var expired []queued
+	waiting, bytes := 0, 0
 	for c, err := range stored(q.commands(), 0) {
 		if err != nil {
 			return err
 		}
+		waiting++
+		bytes += c.size()
 		if c.Expires <= millis(now) {
 			expired = append(expired, c)
 			continue
 		}
 		sooner(c.Expires)
+	}
+	if err := q.correct(waiting, bytes); err != nil {
+		return err
 	}
 	if err := q.expire(expired); err != nil {
 		return err
@@ -298,13 +322,14 @@ func (q *Queue) sweep() error {
 // is kept, 0 if nothing is.
 func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 	var keys, letters []string
-	before := t.Kept
+	kept := 0
 	look := func(until int64, size int, key string, over *[]string) {
-		switch {
-		case until <= now:
+		if until <= now {
 			*over = append(*over, key)
-			t.Kept -= size
-		case next == 0 || until < next:
+			return
+		}
+		kept += size
+		if next == 0 || until < next {
 			next = until
 		}
 	}
@@ -322,9 +347,7 @@ func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 		}
 		look(e.Value.Until, keptOverhead+e.Value.size(), e.Key, &letters)
 	}
-	if t.Kept == before {
-		return next, nil
-	}
+	t.Kept = kept
 	if _, err := q.endings().Delete(keys...); err != nil {
 		return 0, err
 	}

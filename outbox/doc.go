@@ -70,6 +70,9 @@
 // A queue keeps everything in the object's storage, under keys that begin with
 // "outbox/", one for each command, and has an alarm named "outbox" while
 // something waits or is kept. So it survives restarts, crashes, eviction and
-// hibernation, and is in an export of the object. Programs should not change
-// these keys. [dog.Storage.DeleteAll] deletes the queue.
+// hibernation, and is in an export of the object. An object has one queue,
+// since two would have the same keys. Programs should not change these keys.
+// [dog.Storage.DeleteAll] deletes the queue. A command whose record is damaged
+// keeps itself and those after it from the device: the error that is logged
+// names the key, and deleting it lets the others go on.
 package outbox

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/internal/hook"
 )
 
 // An Option changes how a command is queued. The zero Option changes nothing.
@@ -77,8 +78,9 @@ func merge(op string, options []Option) (all Option, err error) {
 // it is that of the earlier command.
 //
 // Put returns [ErrFull] if the policy does not allow more, [dog.ErrTooBig] for
-// a command that no queue with this policy holds, a [dog.UsageError], and the
-// errors of [dog.Storage]. In each case nothing is queued.
+// a command that no queue with this policy holds or that has more than 2 MiB
+// less 128 bytes, a [dog.UsageError], and the errors of [dog.Storage]. In each
+// case nothing is queued.
 func (q *Queue) Put(v any, options ...Option) (Outcome, error) {
 	o, err := merge("Queue.Put", options)
 	if err != nil {
@@ -98,11 +100,13 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 		return Outcome{}, false, err
 	}
 	c := command{Key: o.key, Replace: o.replace, Message: m}
-	if size := c.size(); size > q.policy.Bytes {
+	if size := c.size(); size > min(q.policy.Bytes, maxSize) {
 		return Outcome{}, false, fmt.Errorf("%w: a command of %d bytes", dog.ErrTooBig, size)
 	}
 	ttl := cmp.Or(o.ttl, q.policy.TTL)
 	c.Expires = millis(q.now().Add(ttl))
+	_, unknown := q.know()
+	before := q.known
 	err = q.object.Storage().Transaction(func() error {
 		if o.key != "" {
 			var found bool
@@ -120,6 +124,10 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 		return err
 	})
 	if err != nil {
+		if reverts, over := hook.Reverts(q.object); unknown == nil && over == nil && reverts == before.reverts+1 {
+			before.reverts = reverts // undone was what Put has done, and no more
+			q.known = before
+		}
 		return Outcome{}, false, err
 	}
 	if queued && (q.device != nil || len(q.askers) > 0) { // askers of another epoch do not know of it yet

@@ -107,7 +107,9 @@ type Queue struct {
 	// What follows is known to this life of the object only. What is stored can
 	// be undone, so only known says what is stored, which notices that.
 
-	known known
+	known  known
+	looked bool  // for commands that are not counted
+	told   error // why commands wait, as it was logged
 
 	device *dog.Socket // nil: away, or it does not take commands yet
 	sent   uint64      // on this connection, up to this number, since it began or went back
@@ -139,7 +141,9 @@ func (*noCopy) Lock() {}
 func (*noCopy) Unlock() {}
 
 // Bind makes the queue that of an object. OnStart must call it, and the type
-// must have OnAlarm and call [Queue.OnAlarm] there.
+// must have OnAlarm and call [Queue.OnAlarm] there. An object has one queue:
+// for a second one, Bind returns a [dog.UsageError]. For the same one again it
+// sets the policy only.
 func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if object == nil {
 		return misuse("Queue.Bind", "the object is nil")
@@ -148,10 +152,15 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if err != nil {
 		return err
 	}
-	if err := hook.HandleFrames(object, q.frame); err != nil {
+	if err := hook.HandleFrames(object, q, q.frame); err != nil {
 		return err
 	}
-	q.object, q.policy, q.known, q.askers = object, policy, known{}, make(map[name][]*asker)
+	if q.object == object {
+		q.policy = policy
+		return nil
+	}
+	q.object, q.policy, q.askers = object, policy, make(map[name][]*asker)
+	q.known, q.looked, q.told = known{}, false, nil
 	if q.adopt(nil) { // one from before a hibernation
 		q.wake(0)
 	}
@@ -209,8 +218,9 @@ func (q *Queue) Attach(s *dog.Socket) error {
 		}
 	}
 	q.leave()
-	if _, ready := hook.Admitted(s); ready {
-		q.ready(s)
+	if _, ready := hook.Admitted(s); ready && q.open(s) {
+		q.device, q.again = s, true
+		q.wake(0) // what this handler has stored may still be undone
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -42,6 +43,10 @@ type command struct {
 // size returns how many bytes a command counts.
 func (c command) size() int { return len(c.Message.Data) + len(c.Key) + len(c.Replace) }
 
+// maxSize is the largest size of a command, whose record storage takes with any
+// count and time: a record grows when the command becomes a dead letter.
+const maxSize = 2<<20 - 128
+
 // commandCodec encodes a command: a byte that says whether it is binary, the
 // numbers, the lengths of the texts, the texts, and the rest is the message.
 type commandCodec struct{}
@@ -63,22 +68,23 @@ func (commandCodec) Encode(v any) ([]byte, error) {
 
 // Decode implements [dog.Codec].
 func (commandCodec) Decode(data []byte, v any) error {
-	damaged := fmt.Errorf("outbox: not a command: %.40q", data)
+	whole := data
+	damaged := func() error { return fmt.Errorf("%w: %q", errDamaged, whole[:min(len(whole), 40)]) }
 	if len(data) == 0 || data[0] > 1 {
-		return damaged
+		return damaged()
 	}
 	binaryBody, data := data[0] == 1, data[1:]
 	var numbers [5]uint64
 	for i := range numbers {
 		n, size := binary.Uvarint(data)
 		if size <= 0 {
-			return damaged
+			return damaged()
 		}
 		numbers[i], data = n, data[size:]
 	}
 	key, replace, left := numbers[3], numbers[4], uint64(len(data))
 	if key > left || replace > left-key {
-		return damaged
+		return damaged()
 	}
 	*v.(*command) = command{
 		Expires: int64(numbers[0]), Count: int(numbers[1]), Until: int64(numbers[2]),
@@ -94,6 +100,9 @@ func messageOf(binaryBody bool, data []byte) dog.Message {
 	}
 	return dog.Message{Type: dog.Text, Data: data}
 }
+
+// errDamaged is the error of a record that no queue has stored.
+var errDamaged = errors.New("outbox: not a command")
 
 // A queued command is one with its number.
 type queued struct {

@@ -2,7 +2,9 @@ package outbox
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/internal/hook"
@@ -66,16 +68,62 @@ func (q *Queue) know() (*known, error) {
 	}
 	for {
 		c, found, err := q.commands().Get(numberKey(t.Last + 1))
-		if err != nil {
+		switch {
+		case errors.Is(err, errDamaged): // the others still count
+			t.Last++
+			t.Waiting++
+			continue
+		case err != nil:
+			return nil, err
+		case found:
+			t.add(c)
+			continue
+		}
+		break
+	}
+	if t.Waiting == 0 && !q.looked {
+		// What nobody counts would never be sent, such as commands put after
+		// the program has deleted the keys one by one.
+		if t, err = q.look(t); err != nil {
 			return nil, err
 		}
-		if !found {
-			break
+		if q.looked = true; t.Waiting > 0 {
+			k.first = 0
 		}
-		t.add(c)
 	}
 	k.totals, k.valid = t, true
 	return k, nil
+}
+
+// look returns totals with all commands that are stored, also damaged ones.
+func (q *Queue) look(t totals) (totals, error) {
+	for e, err := range q.object.Storage().List(dog.ListOptions{Prefix: commandKeys}) {
+		if err != nil {
+			return t, err
+		}
+		t.Waiting++
+		if number, err := strconv.ParseUint(e.Key[len(commandKeys):], 16, 64); err == nil {
+			t.Last = max(t.Last, number)
+		}
+		var c command
+		if (commandCodec{}).Decode(e.Value, &c) == nil {
+			t.Bytes += c.size()
+		}
+	}
+	return t, nil
+}
+
+// correct stores how many commands wait, and their bytes, if that is not what
+// is known.
+func (q *Queue) correct(waiting, bytes int) error {
+	t, err := q.totals()
+	if err != nil || t.Waiting == waiting && t.Bytes == bytes {
+		return err
+	}
+	q.object.Log().Warn("commands were changed by others than their queue",
+		"waiting", waiting, "counted", t.Waiting, "bytes", bytes, "countedBytes", t.Bytes)
+	t.Waiting, t.Bytes = waiting, bytes
+	return q.putTotals(t)
 }
 
 func (q *Queue) totals() (totals, error) {

@@ -34,8 +34,11 @@ const EpochKey = "outbox/epoch"
 
 // HandleFrames makes f handle the frames from admitted sockets of a *dog.Object
 // that are for a queue of commands, in the object's turn, until this life of
-// the object ends. It must be called in OnStart.
-var HandleFrames func(object any, f func(ctx context.Context, socket any, binary bool, frame wire.Frame) error) error
+// the object ends. It must be called in OnStart. It returns a dog.UsageError if
+// it was called for another queue in this life.
+var HandleFrames func(
+	object, queue any, f func(ctx context.Context, socket any, binary bool, frame wire.Frame) error,
+) error
 
 // Admit lets the frames of a *dog.Socket reach the function of HandleFrames. It
 // fails if the socket is closed or its client does not speak dog.v1.
@@ -52,6 +55,11 @@ var SendFrame func(socket any, binary bool, frame []byte) error
 // Setting returns what a *dog.Object is part of: the identity of the copy of
 // the store, and the time of day by which its alarms run.
 var Setting func(object any) (storeCopy string, now time.Time)
+
+// MayWait returns the error of a wait that the handler of a context may not
+// begin, such as one in a nested transaction, or the cause of the context's
+// end.
+var MayWait func(ctx context.Context) error
 
 // Reverts returns how often something that a *dog.Object has stored in this
 // life has been undone, or everything deleted. Its errors are those of

@@ -263,16 +263,27 @@ func TestAsk_EndsWithItsObject(t *testing.T) {
 	})
 }
 
+// The number of what is undone is that of another command, which stays.
 func TestAsk_CannotWaitInATransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{})
+		s.put("first")
 		s.with(func(ctx context.Context, d *Device) error {
-			require.ErrorIs(t, d.Storage().Transaction(func() error {
-				_, err := outbox.Ask[string](ctx, &d.Commands, "x")
-				return err
-			}), dog.ErrInTransaction)
-			return nil
+			for _, options := range [][]outbox.Option{nil, {outbox.Key("k")}} {
+				require.ErrorIs(t, d.Storage().Transaction(func() error {
+					_, err := outbox.Ask[string](ctx, &d.Commands, "asked", options...)
+					return err
+				}), dog.ErrInTransaction)
+				require.NoError(t, d.Storage().Transaction(func() error {
+					_, err := outbox.Ask[string](ctx, &d.Commands, "asked", options...)
+					require.ErrorIs(t, err, dog.ErrInTransaction)
+					return nil
+				}))
+			}
+			_, err := d.Commands.Put("second")
+			return err
 		})
-		require.Empty(t, s.waiting())
+		synctest.Wait()
+		require.Equal(t, []string{"first", "second"}, s.waiting())
 	})
 }

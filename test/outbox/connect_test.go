@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -111,6 +112,53 @@ func TestAttach_UndoneLeavesTheDevice(t *testing.T) {
 		synctest.Wait()
 		s.put("a")
 		require.Equal(t, []string{"a"}, d.bodies())
+	})
+}
+
+// The device gets only what is stored, also if it is attached by a handler that
+// is undone.
+func TestAttach_SendsAfterTheHandler(t *testing.T) {
+	attach := func(t *testing.T, d *Device) {
+		for socket := range d.Sockets() {
+			require.NoError(t, d.Commands.Attach(socket))
+		}
+	}
+	errNo := errors.New("no")
+	t.Run("part undone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, setup{})
+			l := s.connect("page")
+			l.Send("y")
+			synctest.Wait()
+			s.with(func(_ context.Context, d *Device) error {
+				require.ErrorIs(t, d.Storage().Transaction(func() error {
+					if _, err := d.Commands.Put("undone"); err != nil {
+						return err
+					}
+					attach(t, d)
+					return errNo
+				}), errNo)
+				_, err := d.Commands.Put("stored")
+				return err
+			})
+			require.Equal(t, []string{"stored"}, l.bodies())
+		})
+	})
+	t.Run("undone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, setup{store: dogtest.NewDisk(t), object: dog.ObjectOptions[Device]{RollbackOnError: true}})
+			s.put("stored")
+			l := s.connect("page")
+			l.Send("y")
+			synctest.Wait()
+			undone := func(_ context.Context, d *Device) error {
+				require.NoError(t, d.Storage().Put("x", nil))
+				attach(t, d)
+				return errNo
+			}
+			require.ErrorIs(t, dog.CallErr(t.Context(), s.devices.Named("d"), (*Device).With, undone), errNo)
+			require.Equal(t, []string{"stored"}, l.bodies())
+		})
 	})
 }
 

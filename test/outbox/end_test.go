@@ -150,6 +150,29 @@ func TestKey_ReplyOverTheLimitOfStorage(t *testing.T) {
 	})
 }
 
+// A record grows when its command becomes a dead letter, which must fit too.
+func TestQueue_BiggestCommandCanEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{
+			policy: outbox.Policy{Bytes: 4 << 20, KeepBytes: 32 << 20, Deliver: 1},
+			object: dog.ObjectOptions[Device]{Sockets: dog.SocketOptions{QueueBytes: 4 << 20}},
+		})
+		l := s.dial()
+		put := 0
+		for _, less := range []int{0, 34, 36, 38, 127, 128} {
+			if _, err := s.tryPut(make([]byte, 2<<20-less)); err != nil {
+				require.ErrorIs(t, err, dog.ErrTooBig)
+				continue
+			}
+			put++
+			l.one()
+			time.Sleep(31 * time.Second)
+			require.Len(t, s.dead(), put)
+		}
+		require.Equal(t, 1, put)
+	})
+}
+
 func TestReplace_NewestStateTakesThePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, setup{policy: outbox.Policy{Waiting: 2}})

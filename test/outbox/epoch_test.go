@@ -172,6 +172,18 @@ func TestQueue_MisuseIsTold(t *testing.T) {
 		}
 
 		s := open(t, setup{})
+		s.put("a")
+		s.with(func(_ context.Context, d *Device) error {
+			var other outbox.Queue
+			fixture.RequireUsage(t, other.Bind(&d.Object, outbox.Policy{}), "another queue is bound")
+			_, err := other.Put("b")
+			fixture.RequireUsage(t, err, "not bound")
+			require.NoError(t, d.Commands.Bind(&d.Object, outbox.Policy{Waiting: 1}))
+			_, err = d.Commands.Put("b")
+			require.ErrorIs(t, err, outbox.ErrFull)
+			require.NoError(t, d.Commands.Bind(&d.Object, outbox.Policy{}))
+			return d.Storage().DeleteAll()
+		})
 		for _, o := range []outbox.Option{
 			outbox.Key(""), outbox.Replace(""), outbox.Key(string(make([]byte, 1001))), outbox.TTL(0),
 			outbox.Replace(string(make([]byte, 1001))), outbox.TTL(outbox.MaxTTL + 1),

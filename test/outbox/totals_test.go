@@ -175,33 +175,3 @@ func TestAttach_SendsWithoutWriting(t *testing.T) {
 		require.Greater(t, s.rt.Stats().Store.Commits, before)
 	})
 }
-
-// An import may bring anything.
-func TestQueue_TellsDamagedRecords(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, setup{})
-		s.put("body", outbox.Key("key"), outbox.Replace("name"))
-		s.with(func(_ context.Context, d *Device) error {
-			const key = "outbox/c/00000000000001"
-			whole, found, err := d.Storage().Get(key)
-			require.NoError(t, err)
-			require.True(t, found)
-			damage := [][]byte{
-				nil, {2, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 'k'},
-				{0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 'k'},
-				{0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0},
-			}
-			for i := range len(whole) - len("body") {
-				damage = append(damage, whole[:i])
-			}
-			for _, data := range damage {
-				require.NoError(t, d.Storage().Put(key, data))
-				for _, err := range d.Commands.Waiting() {
-					require.ErrorContains(t, err, "not a command", "%q", data)
-				}
-			}
-			return d.Storage().Put(key, whole)
-		})
-		require.Equal(t, []string{"body"}, s.waiting())
-	})
-}
