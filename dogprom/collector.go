@@ -11,12 +11,12 @@ import (
 )
 
 // New returns a collector of the totals of a runtime. It may be registered
-// before the runtime starts, and goes on reporting what types have counted after
-// its Shutdown. To have several runtimes in a process, wrap each registerer with a
-// label: [prometheus.WrapRegistererWith].
+// before the runtime starts, and goes on reporting what types have counted
+// after its Shutdown. To have several runtimes in a process, wrap each
+// registerer with a label: [prometheus.WrapRegistererWith].
 //
-// Events are counted from the first scrape or New on, whichever is later for a
-// type.
+// The events of a type are counted from the first scrape or New on that finds
+// it registered.
 func New(rt *dog.Runtime) prometheus.Collector {
 	rt.Totals()
 	return &collector{rt}

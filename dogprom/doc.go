@@ -4,8 +4,8 @@
 //	http.Handle("/metrics", promhttp.Handler())
 //
 // Each scrape reads [dog.Runtime.Totals] once. Nothing is done between scrapes,
-// and no object and no socket is visited, so the time of a scrape hardly depends
-// on the number of objects.
+// and no object and no socket is visited, so the time of a scrape hardly
+// depends on the number of objects.
 //
 // All metrics begin with dog_. The label type is the name under which a type is
 // registered, event is that of a handler (such as OnMessage or Call), code that

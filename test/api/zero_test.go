@@ -53,7 +53,8 @@ var sensible = map[string]bool{
 	"SchemaError.Unwrap": true, "MigrationError.Unwrap": true, "StatusError.Unwrap": true,
 	"ID.MarshalText": true, "ID.UnmarshalText": true, "Message.Decode": true, "Reply.Decode": true, // parse
 	"KeptMessage.Decode": true,
-	"Kind.MarshalText":   true, "EventKind.MarshalText": true, "StoreStats.MarshalJSON": true,
+	"Kind.MarshalText":   true, "EventKind.UnmarshalText": true, "Kind.UnmarshalText": true,
+	"EventKind.MarshalText": true, "StoreStats.MarshalJSON": true,
 	"Durations.MarshalJSON": true,
 }
 
