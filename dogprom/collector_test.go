@@ -64,11 +64,11 @@ func newRuntime(t testing.TB, options dog.Options) (*dog.Runtime, *dog.Namespace
 	require.NoError(t, err)
 	halls, err := dog.RegisterGroup(rt, "hall", seats, &dog.GroupOptions[hall]{Limit: 10})
 	require.NoError(t, err)
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(dogprom.New(rt)))
 	stub, err := halls.Named("main").Identify(t.Context(), "ada")
 	require.NoError(t, err)
 	stub.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
-	registry := prometheus.NewPedanticRegistry()
-	require.NoError(t, registry.Register(dogprom.New(rt)))
 	return rt, meters, registry
 }
 
