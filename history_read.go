@@ -212,7 +212,7 @@ func readPage(r *record.Record, after Position, uid string, limit int) HistoryPa
 //   - live: long-poll to wait up to 25 seconds if there are no messages, sse
 //     for a minute of server-sent events. Either needs an offset. Default: the
 //     response has the messages that are there.
-//   - cursor: the Stream-Cursor of the response before.
+//   - cursor: the Stream-Cursor of the previous response.
 //
 // A response has up to 64 KiB of messages, or a single larger one, as a JSON
 // array: a message that is a JSON text as it stands, other text as a JSON
@@ -242,12 +242,15 @@ func readPage(r *record.Record, after Position, uid string, limit int) HistoryPa
 // Live responses end when the client is gone and when Shutdown begins. A client
 // has Options.Sockets.WriteTimeout (10 seconds) to take each 16 KiB of a
 // response, of which at most one part, of up to 64 KiB or a single larger
-// message, is in memory for it. How many clients read at once is not bounded:
-// MaxSockets of an object and Limit of a group count sockets only, and a client
-// that waits costs little more than its connection. A program that serves
-// strangers bounds their requests before ServeHTTP. While a client waits, the
-// object or the group stays in memory. In a handler, with the handler's context
-// in the request, ServeHTTP gives up the turn, like [Await]:
+// message, is in memory for it.
+//
+// The number of readers is not limited. MaxSockets of an object and Limit of a
+// group count sockets only, and a client that waits costs little more than its
+// connection. A program that serves strangers bounds their requests before
+// ServeHTTP. While a client waits, the object or the group stays in memory.
+//
+// In a handler, with the handler's context in the request, ServeHTTP gives up
+// the turn, like [Await]:
 //
 //	func (r *Room) Receive(w http.ResponseWriter, req *http.Request) error {
 //		if !dog.IsUpgrade(req) {

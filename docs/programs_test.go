@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -286,9 +287,23 @@ func testList(t *testing.T, p *program) {
 	ada, bob := newClient(), newClient()
 	requireGap(ada, client.First)
 	requireGap(bob, client.First)
+	live, err := http.Get("http://" + p.addr + "/history?offset=now&live=sse")
+	require.NoError(t, err)
+	defer live.Body.Close()
+	events := bufio.NewScanner(live.Body)
+	nextMessages := func() (data string) { // of the event of that name
+		for events.Scan() && !strings.HasPrefix(events.Text(), "event: data") {
+		}
+		require.True(t, events.Scan())
+		_, data, found := strings.Cut(events.Text(), ":")
+		require.True(t, found)
+		return data
+	}
 	require.NoError(t, ada.Send(t.Context(), "tea"))
 	requireMessage(ada, `{"n":1,"item":"tea"}`)
 	requireMessage(bob, `{"n":1,"item":"tea"}`)
+	require.JSONEq(t, `[{"n":1,"item":"tea"}]`, p.get(t, "/history?offset=-1"))
+	require.JSONEq(t, `[{"n":1,"item":"tea"}]`, nextMessages())
 
 	p.terminate(t)
 	kill := p.start(t)

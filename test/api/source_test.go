@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// publicPaths are the import paths of the public packages.
+// publicPaths are the import paths of the public packages of this module, which
+// dogprom is not in.
 var publicPaths = []string{
 	modulePath, modulePath + "/client", modulePath + "/disk", modulePath + "/dogtest", modulePath + "/outbox",
 	modulePath + "/shard",
@@ -22,7 +23,9 @@ var publicPaths = []string{
 func publicFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	parsed := make(map[string]*ast.File)
-	for _, pattern := range []string{"*.go", "client/*.go", "disk/*.go", "dogtest/*.go", "outbox/*.go", "shard/*.go"} {
+	for _, pattern := range []string{
+		"*.go", "client/*.go", "disk/*.go", "dogprom/*.go", "dogtest/*.go", "outbox/*.go", "shard/*.go",
+	} {
 		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
 		require.NoError(t, err)
 		for _, name := range files {

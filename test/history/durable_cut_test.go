@@ -115,13 +115,14 @@ func cutAt(t *testing.T, kind string, n int, torn bool) (changes, lost int) {
 	} else {
 		d.Crash()
 	}
-	told := received(ada)
+	told, toldBob := received(ada), received(bob)
 
 	v = fixture.NewOwners(t, kind, dog.Options{Store: d}, numbering())
 	start := dog.Position("")
 	eve := srv.DialV1("/?u=eve", dogtest.V1Options{After: &start})
 	kept := received(eve)
 	require.Subset(t, kept, told, "what a client was told is kept")
+	require.Subset(t, kept, toldBob, "and what bob was, with what is not for ada")
 	for _, text := range outside {
 		require.Contains(t, kept, text, "what was reported to be sent is kept")
 	}
@@ -130,10 +131,11 @@ func cutAt(t *testing.T, kind string, n int, torn bool) (changes, lost int) {
 	ada, bob = ada.Again(), bob.Again()
 	require.Empty(t, ada.Hello.Gap)
 	require.Empty(t, bob.Hello.Gap)
-	told = append(told, received(ada)...)
+	told, toldBob = append(told, received(ada)...), append(toldBob, received(bob)...)
 	kept = append(kept, received(eve)...)
 	want := slices.DeleteFunc(slices.Clone(kept), notForAda)
 	require.Equal(t, want, told, "nothing is missed, and nothing comes twice")
+	require.Equal(t, kept, toldBob, "the same for bob, with what is not for ada")
 	require.ElementsMatch(t, sent, numbers(t, kept), "everything has taken effect once")
 	restart(t, v)
 	return changes, lost
