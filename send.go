@@ -100,7 +100,7 @@ func (o *objectState) emit(source voice, sender *Socket, v any, options []SendOp
 	if r := o.ownRecord(); r != nil && !out.transient {
 		set := &o.socketSet().set
 		return source.keep(r, out.draft(out.audience(), func() bool {
-			return set.Queue(out.frame, out.key, out.except)
+			return set.Queue(out.frame, out.key, out.excepted())
 		}))
 	}
 	return source.sendGated(out.frame.Len(), func() { o.sendOut(out) })
@@ -109,7 +109,7 @@ func (o *objectState) emit(source voice, sender *Socket, v any, options []SendOp
 // sendOut sends a message that is not kept to the object's sockets.
 func (o *objectState) sendOut(out outgoing) {
 	if s := o.crowd.Load(); s != nil {
-		s.set.Send(out.frame, out.key, out.except)
+		s.set.Send(out.frame, out.key, out.excepted())
 	}
 }
 
@@ -271,9 +271,10 @@ func (g *groupState) send(out outgoing) {
 // draft returns a message to all sockets of the group, to be kept.
 func (g *groupState) draft(out outgoing) *record.Draft {
 	return out.draft(out.audience(), func() (long bool) {
+		except := out.excepted()
 		for _, r := range g.replicaStates() {
 			if s := r.obj.crowd.Load(); s != nil {
-				long = s.set.Queue(out.frame, out.key, out.except) || long
+				long = s.set.Queue(out.frame, out.key, except) || long
 			}
 		}
 		return long

@@ -196,6 +196,17 @@ func (l *Link) Close(until int64) {
 	}
 }
 
+// Newest returns the client of the newest connection of the session, nil if
+// none is open.
+func (l *Link) Newest() Client {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	if l.first == nil {
+		return nil
+	}
+	return l.first.client
+}
+
 // Name returns the name of the session.
 func (l *Link) Name() string { return l.name }
 

@@ -3,7 +3,6 @@ package history_test
 import (
 	"context"
 	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -28,42 +27,54 @@ func (o *slowOpener) OnOpen(ctx context.Context, _ *dog.Socket) error {
 	return dog.Await(ctx, func() error { <-goOn; return nil })
 }
 
-func (o *slowOpener) OnMessage(_ context.Context, _ *dog.Socket, m dog.Message) error {
-	return o.Storage().Put("last", m.Data)
+func (o *slowOpener) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) error {
+	return s.Broadcast(m)
 }
 
 // A message that lies unread when its client connects again takes its number.
 // The new connection hears of that. It may be that of a new process with the
-// same session, which would give the number to another message.
+// same session, which would give the number to another message. The connection
+// does not get what the handler sends to the others.
 func TestOnce_NewConnectionHearsOfWhatAnEarlierOneHasSent(t *testing.T) {
-	rt, err := dog.New(dog.Options{Store: disk.Memory(), Logger: unlogged.Logger})
-	require.NoError(t, err)
-	goOn := make(chan struct{})
-	openers, err := dog.RegisterObject(rt, "opener", &dog.ObjectOptions[slowOpener]{
-		New: func() *slowOpener { return &slowOpener{goOn: goOn} },
-	})
-	require.NoError(t, err)
-	srv := httptest.NewServer(openers.Named("main"))
-	defer srv.Close()
-	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
-	dialTCP := func() *websocket.Conn {
-		c, _, err := websocket.Dial(t.Context(), srv.URL+"/?session=0123456789", &websocket.DialOptions{
-			Subprotocols: []string{"dog.v1"},
+	for name, history := range map[string]dog.HistoryOptions{"without a history": {}, "with one": {Count: 100}} {
+		t.Run(name, func(t *testing.T) {
+			rt, err := dog.New(dog.Options{Store: disk.Memory(), Logger: unlogged.Logger})
+			require.NoError(t, err)
+			goOn := make(chan struct{})
+			openers, err := dog.RegisterObject(rt, "opener", &dog.ObjectOptions[slowOpener]{
+				New:     func() *slowOpener { return &slowOpener{goOn: goOn} },
+				History: history,
+			})
+			require.NoError(t, err)
+			srv := httptest.NewServer(openers.Named("main"))
+			defer srv.Close()
+			defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
+			dialTCP := func(session string) *websocket.Conn {
+				c, _, err := websocket.Dial(t.Context(), srv.URL+"/?session="+session, &websocket.DialOptions{
+					Subprotocols: []string{"dog.v1"},
+				})
+				require.NoError(t, err)
+				require.Contains(t, read(t, c), `"in":0`)
+				return c
+			}
+			earlier := dialTCP("ada-456789")
+			require.NoError(t, earlier.Write(t.Context(), websocket.MessageText, []byte("m1\nunread")))
+			require.NoError(t, earlier.CloseNow())
+			later, other := dialTCP("ada-456789"), dialTCP("bob-456789")
+			defer later.CloseNow()
+			defer other.CloseNow()
+			close(goOn)
+			require.Equal(t, "a1", read(t, later))
+			require.Regexp(t, "^m.*\nunread$", read(t, other))
+			require.NoError(t, other.Write(t.Context(), websocket.MessageText, []byte("m\nfrom bob")))
+			require.Regexp(t, "^m.*\nfrom bob$", read(t, later), "not its own message")
 		})
-		require.NoError(t, err)
-		_, hello, err := c.Read(t.Context())
-		require.NoError(t, err)
-		require.True(t, strings.HasPrefix(string(hello), "h"))
-		require.Contains(t, string(hello), `"in":0`)
-		return c
 	}
-	earlier := dialTCP()
-	require.NoError(t, earlier.Write(t.Context(), websocket.MessageText, []byte("m1\nunread")))
-	require.NoError(t, earlier.CloseNow())
-	later := dialTCP()
-	defer later.CloseNow()
-	close(goOn)
-	_, frame, err := later.Read(t.Context())
+}
+
+func read(t *testing.T, c *websocket.Conn) string {
+	t.Helper()
+	_, frame, err := c.Read(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, "a1", string(frame))
+	return string(frame)
 }

@@ -239,9 +239,6 @@ func (c *tcpTalker) hear(frame string) error {
 		}
 		c.pos = pos
 		text, _, _ := strings.Cut(payload, " x")
-		if strings.HasPrefix(text, fmt.Sprintf("others %d ", c.i)) {
-			return nil // Socket.Broadcast leaves out the connection before this one, which the message came by
-		}
 		c.got = append(c.got, heard{header[1:], text})
 	default:
 		return fmt.Errorf("the frame %q", header)
