@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -75,6 +76,7 @@ func TestSocket_LargestOptionsWork(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
 	fixture.ForEachOwner(t, func(t *testing.T, kind string) {
 		v := fixture.NewOwners(t, kind, dog.Options{
+			Store:      dogtest.NewDisk(t),
 			ReserveFor: forever, LingerFor: forever, RetireAfter: forever, GossipTimeout: forever, ParkAfter: forever,
 			MaxWaiting: math.MaxInt, EvictAfter: forever, MaxObjects: math.MaxInt, HibernateAfter: forever,
 			Sockets: dog.SocketOptions{
@@ -83,8 +85,11 @@ func TestSocket_LargestOptionsWork(t *testing.T) {
 				PingInterval: forever,
 			},
 		}, &fixture.OwnerHooks{
-			Message: func(_ context.Context, _ fixture.Owner, s *dog.Socket, m dog.Message) error {
-				return s.Send(m)
+			Message: func(_ context.Context, o fixture.Owner, s *dog.Socket, m dog.Message) error {
+				if err := o.Storage().Put("last", nil); err != nil {
+					return err
+				}
+				return s.Send(m) // held until the write is durable
 			},
 			MaxSockets: 2,
 		})
