@@ -65,7 +65,7 @@ func (k Kind) String() string {
 // MarshalText returns the name of the kind.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads what MarshalText returns.
+// UnmarshalText reads the name of a kind.
 func (k *Kind) UnmarshalText(text []byte) error {
 	for kind := KindGroup; kind <= KindObject; kind++ {
 		if kind.String() == string(text) {

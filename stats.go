@@ -38,7 +38,7 @@ type HistoryStats struct {
 	Bytes    int    // of these messages, with their frames
 	Behind   int    // open sockets that have not been sent all messages that are kept
 	Gaps     uint64 // gaps reported to clients of dog.v1 since New, without those of new clients
-	Sessions int    // remembered
+	Sessions int    // connected or remembered
 }
 
 func (h *HistoryStats) add(o HistoryStats) {

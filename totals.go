@@ -38,7 +38,8 @@ type TypeTotals struct {
 	Closed  map[int]uint64 // sockets, by CloseError.Code; codes after the first 50 count as 0
 	// Refused counts the requests that the library answered with an error, by
 	// status. These include the errors that Receive and a Gateway's Identify
-	// return. GroupStub.Identify counts in Identified.Full.
+	// return. GroupStub.Identify counts in Identified.Full. Statuses after the
+	// first 50 count as 0.
 	Refused map[int]uint64
 
 	Identified IdentifyTotals // of a group
@@ -48,7 +49,9 @@ type TypeTotals struct {
 	Resumed uint64 // clients of dog.v1 that came back without a gap
 	Gaps    uint64 // reported to clients of dog.v1, except GapFirst
 
-	// The rest is counted since the first call of [Runtime.Totals].
+	// The rest is counted since the first call of [Runtime.Totals]. Reads and
+	// Writes are without the first event then that an object, which had
+	// started before, uses its storage in.
 
 	Events map[EventKind]EventTotals // without the kinds that have not occurred
 	Reads  uint64                    // calls and queries that read, of handlers that have returned
@@ -83,7 +86,7 @@ type IdentifyTotals struct {
 // may be called every second. Its parts may be from different moments. The
 // first call begins the counting of events, which then costs each event some 12
 // ns: a program that wants all of them calls Totals when it has registered its
-// types, as package dogprom does.
+// types.
 //
 // Package expvar publishes it in one line:
 //

@@ -88,7 +88,7 @@ func (k EventKind) String() string { return object.EventKind(k).String() }
 // MarshalText returns the name of the handler.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads what MarshalText returns.
+// UnmarshalText reads the name of a handler.
 func (k *EventKind) UnmarshalText(text []byte) error {
 	for kind := EventStart; kind <= EventAdmin; kind++ {
 		if kind.String() == string(text) {

@@ -299,16 +299,16 @@ func (c *sessionClient) Acknowledge() { (*Socket)(c).ack() }
 func (c *sessionClient) Again()       { (*Socket)(c).again() }
 
 // excepted returns who does not get a message now. If the sender's client has
-// connected again since it sent what is handled, that is its new connection: it
-// uses one at a time.
+// connected again since it sent what is handled, its new connection does not
+// get it either.
 func (o outgoing) excepted() conn.Except {
 	except := o.except
 	if except.Conn == nil {
 		return except
 	}
 	if s := except.Conn.Data.(*Socket); s.v1 != nil && s.v1.link != nil {
-		if newest := s.v1.link.Newest(); newest != nil {
-			except.Conn = newest.(*sessionClient).conn
+		if newest := s.v1.link.Newest(); newest != nil && newest != (*sessionClient)(s) {
+			except.Also = newest.(*sessionClient).conn
 		}
 	}
 	return except

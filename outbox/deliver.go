@@ -38,6 +38,9 @@ func (q *Queue) pump() {
 		q.sent = 0
 	}
 	waits, err := q.send(now)
+	if err == nil {
+		q.told = nil
+	}
 	switch {
 	case errors.Is(err, dog.ErrSocketClosed) || errors.Is(err, dog.ErrSlowConsumer):
 		failed := q.device

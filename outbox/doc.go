@@ -73,6 +73,6 @@
 // hibernation, and is in an export of the object. An object has one queue,
 // since two would have the same keys. Programs should not change these keys.
 // [dog.Storage.DeleteAll] deletes the queue. A command whose record is damaged
-// keeps itself and those after it from the device: the error that is logged
-// names the key, and deleting it lets the others go on.
+// keeps itself and those after it from the device and from expiring: the error
+// that is logged names the key, and deleting it lets the others go on.
 package outbox

@@ -46,12 +46,14 @@ func (f *Fleet) order(ctx context.Context, device string, r Rollout) error {
 	if errors.Is(failed, dog.ErrShutdown) || ctx.Err() != nil {
 		return nil // it will be given again
 	}
-	delete(f.begun, device) // an error from here on has it given again
 	now, _, err := dog.Get[Rollout](f.Storage(), "rollout")
+	if err != nil || now.ID == r.ID {
+		delete(f.begun, device) // an error from here on has it given again
+	}
 	if err != nil || now.ID != r.ID || now.State != "running" {
 		return err
 	}
-	if left, err := f.targets().Delete(device); err != nil || left == 0 {
+	if deleted, err := f.targets().Delete(device); err != nil || deleted == 0 {
 		return err
 	}
 	now.Left--

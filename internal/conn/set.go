@@ -114,6 +114,7 @@ func (s *Set) Len() int {
 type Except struct {
 	Owner string // all connections of this owner; "": none
 	Conn  *Conn  // one connection, of this or another set; nil: none
+	Also  *Conn  // another one; nil: none
 }
 
 // Send sends f to every member except those selected by except. It never waits

@@ -58,7 +58,7 @@ type entry struct {
 func (e *entry) cost() int { return e.frame.Len() + entryCost }
 
 func (e *entry) leavesOut(c *Conn) bool {
-	return e.except.Conn == c || e.except.Owner != "" && e.except.Owner == c.Owner
+	return e.except.Conn == c || e.except.Also == c || e.except.Owner != "" && e.except.Owner == c.Owner
 }
 
 // append adds an entry to the log and ensures that a goroutine sweeps. It
@@ -167,6 +167,9 @@ func (s *shard) take(r *run) (members []*Conn) {
 		}
 		if e.except.Conn != nil {
 			r.conns[e.except.Conn] = struct{}{}
+		}
+		if e.except.Also != nil {
+			r.conns[e.except.Also] = struct{}{}
 		}
 		n++
 	}

@@ -203,12 +203,6 @@ func (life *Life) settle(err error) error {
 	return t.Commit()
 }
 
-// requested reports whether the cause of a reset is a request of the program,
-// and no failure.
-func requested(cause error) bool {
-	return errors.Is(cause, ErrDeleted) || errors.Is(cause, ErrImported)
-}
-
 // close ends the life: it has no further effects, and the next life may begin.
 // failed is the phase of a start under way. e is as in resetIn. close returns
 // the hook that reports the reset, or the reason why the life was over already.
@@ -227,9 +221,6 @@ func (life *Life) close(e *turn.Event, err error, failed int32) (hook *hookqueue
 		return nil, first
 	}
 	life.ended = err
-	if !requested(err) {
-		o.Class.counts.resets.Add(1)
-	}
 	if life.phase.Load() == isStarted {
 		o.Class.counts.awake.Add(-1)
 	}
@@ -286,13 +277,18 @@ func (life *Life) resetIn(e *turn.Event, failed int32, cause error) (*hookqueue.
 	if first != nil {
 		return nil, first
 	}
+	// The cause may wrap that of another object's reset.
+	requested := cause == ErrDeleted || cause == ErrImported
+	if !requested {
+		o.Class.counts.resets.Add(1)
+	}
 	life.Tx.Abandon()
 	attrs := []any{"cause", cause}
 	if stack := o.host().Errors.Stack(cause); stack != nil {
 		attrs = append(attrs, "stack", string(stack))
 	}
 	level := slog.LevelError
-	if requested(cause) {
+	if requested {
 		level = slog.LevelInfo
 	}
 	o.Log().Log(context.Background(), level, "object reset", attrs...)

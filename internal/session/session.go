@@ -196,15 +196,15 @@ func (l *Link) Close(until int64) {
 	}
 }
 
-// Newest returns the client of the newest connection of the session, nil if
-// none is open.
+// Newest returns the client of the newest connection of the session, also after
+// it was forgotten and opened again. It returns nil if none is open.
 func (l *Link) Newest() Client {
 	l.book.mu.Lock()
 	defer l.book.mu.Unlock()
-	if l.first == nil {
-		return nil
+	if s := l.book.byName[l.name]; s != nil && s.first != nil {
+		return s.first.client
 	}
-	return l.first.client
+	return nil
 }
 
 // Name returns the name of the session.

@@ -202,3 +202,26 @@ func TestSession_EndOfWhatHasBeenGivenUpDoesNothing(t *testing.T) {
 	second.End(1, true)
 	require.Equal(t, session.Handle, second.Begin(2), "nothing has failed on its connection")
 }
+
+// A client that has sent nothing leaves nothing, so its next connection begins
+// the session again.
+func TestLink_NewestIsFoundByTheNameOfTheSession(t *testing.T) {
+	var b session.Book
+	first := b.Open("ada", 0, nil, listener("first"))
+	require.Equal(t, listener("first"), first.Newest())
+	second := b.Open("ada", 0, nil, listener("second"))
+	require.Equal(t, listener("second"), first.Newest())
+	second.Close(0)
+	require.Equal(t, listener("first"), second.Newest())
+	first.Close(0)
+	require.Nil(t, first.Newest())
+	third := b.Open("ada", 0, nil, listener("third"))
+	require.Equal(t, listener("third"), first.Newest())
+	third.Close(0)
+}
+
+// A listener is a client with a name.
+type listener string
+
+func (listener) Acknowledge() {}
+func (listener) Again()       {}

@@ -93,7 +93,7 @@ func TestAPI_CommentsOfScriptsAreNarrow(t *testing.T) {
 
 // An example can be read in one go.
 func TestAPI_ExamplesAreShort(t *testing.T) {
-	for name, most := range map[string]int{"chat": 399, "devices": 500, "document": 250, "game": 250} {
+	for name, most := range map[string]int{"chat": 399, "devices": 510, "document": 250, "game": 250} {
 		files, err := filepath.Glob(filepath.Join("..", "..", "example", name, "*.go"))
 		require.NoError(t, err)
 		lines := 0

@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -103,6 +104,10 @@ func TestTotals_CountTheLivesOfObjects(t *testing.T) {
 		require.NoError(t, depots.Named("a").Delete(t.Context()))
 		require.Equal(t, 0, lives()[1], "a deleted object is not awake")
 		require.Equal(t, 1, lives()[4], "a deletion is no failure")
+		depots.Named("b").Abort(fmt.Errorf("a call of another object: %w", dog.ErrDeleted))
+		require.NoError(t, dog.CallErr(t.Context(), depots.Named("b"), (*depot).Work, 0))
+		depots.Named("b").Abort(fmt.Errorf("a call of another object: %w", dog.ErrDeleted))
+		require.Equal(t, 2, lives()[4], "what its error says is")
 	})
 }
 
