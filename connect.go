@@ -117,7 +117,6 @@ func (c *core) connect(w http.ResponseWriter, req *http.Request, options *Socket
 			return
 		}
 		o.ns.counts.opened.Add(1)
-		o.ns.counts.sockets.Add(1)
 		s.join(v1)
 		nc.Start() // the client sees the connection only after all others do
 		go s.serve()

@@ -286,7 +286,7 @@ func receive(
 	from.Values = context.WithValue(values, inboundKey{}, a)
 	from.Limit = rt.opts.MaxWaiting
 	var refused error // what Receive returned
-	answered := false // and the client has got as response
+	answered := false // and was sent as the response
 	err = on(r.Context(), to, func(o *objectState) error {
 		refused, answered = nil, false
 		err := o.Deliver(r.Context(), &from, object.EventReceive, func(ctx context.Context, value any) error {

@@ -179,7 +179,6 @@ type namespace struct {
 // concurrent use.
 type typeCounts struct {
 	opened        atomic.Uint64
-	sockets       atomic.Int64 // open
 	closed        tally.Codes
 	refused       tally.Codes
 	identified    [roster.Ways]atomic.Uint64

@@ -36,7 +36,6 @@ func (s *Socket) finish(cause *CloseError) {
 	}
 	s.release()
 	s.obj.ns.counts.closed.Add(cause.Code)
-	s.obj.ns.counts.sockets.Add(-1)
 	s.attendance().Exit(s.uid)
 	s.obj.runtime().opts.Trace.socketClosed(s, cause)
 	s.report(cause)

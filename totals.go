@@ -105,14 +105,18 @@ func (rt *Runtime) Totals() Totals {
 }
 
 func (ns *namespace) totals() TypeTotals {
-	n := ns.Counts()
+	n, closed := ns.Counts(), ns.counts.closed.Read()
+	opened := ns.counts.opened.Load() // after those that have closed, of which it has all
+	open := int(opened)
+	for _, n := range closed {
+		open -= int(n)
+	}
 	t := TypeTotals{
 		Name: ns.Name, Kind: ns.kind,
 		Objects: ns.Len(), Awake: n.Awake, Starts: n.Starts, Stops: n.Stops, Resets: n.Resets,
 		Events: make(map[EventKind]EventTotals), Reads: n.Reads, Writes: n.Writes,
 		Alarms:  AlarmStats(ns.AlarmStats()),
-		Sockets: int(ns.counts.sockets.Load()), Opened: ns.counts.opened.Load(),
-		Closed: ns.counts.closed.Read(), Refused: ns.counts.refused.Read(),
+		Sockets: open, Opened: opened, Closed: closed, Refused: ns.counts.refused.Read(),
 		Identified: IdentifyTotals{
 			Known:    ns.counts.identified[roster.Known].Load(),
 			Returned: ns.counts.identified[roster.Lingering].Load(),
