@@ -10,6 +10,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -103,4 +105,15 @@ func TryStart(t testing.TB, data string) (cmd *exec.Cmd, addr string, err error)
 		t.Fatalf("the program's first line has no address: %s", line)
 	}
 	return cmd, addr, nil
+}
+
+// Serve serves the requests of the test until the program is killed, and prints
+// the address first, as [Start] expects.
+func Serve(handler http.Handler) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	return http.Serve(listener, handler) //nolint:gosec // it is killed before a time-out matters
 }

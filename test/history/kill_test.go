@@ -9,7 +9,6 @@ import (
 	"log"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -174,16 +173,8 @@ func serveUntilKilled(data string) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	handler.HandleFunc("/fuse", func(_ http.ResponseWriter, r *http.Request) {
-		at, _ := strconv.Atoi(r.FormValue("at"))
-		fuse.Set(at)
-	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("http://%s\n", listener.Addr())
-	log.Fatal(http.Serve(listener, handler)) //nolint:gosec // it is killed before a time-out matters
+	handler.Handle("/fuse", fuse)
+	log.Fatal(program.Serve(handler))
 }
 
 // counters serves an object and a replica, at the paths of their kinds.

@@ -7,11 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -97,16 +95,8 @@ func serveUntilKilled(data string) {
 		members, err := group.Members(r.Context(), "", 0)
 		list(w, members, err)
 	})
-	http.HandleFunc("/fuse", func(_ http.ResponseWriter, r *http.Request) {
-		at, _ := strconv.Atoi(r.FormValue("at"))
-		fuse.Set(at)
-	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("http://%s\n", listener.Addr())
-	log.Fatal(http.Serve(listener, nil)) //nolint:gosec // it is killed before a time-out matters
+	http.Handle("/fuse", fuse)
+	log.Fatal(program.Serve(nil))
 }
 
 // A server is killed at its first write, the next one at a later one, and so
