@@ -3,31 +3,60 @@ package history_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/godurable/dog"
 )
 
-type tcpReplica struct{ dog.Replica }
+// tcpReplica sends a message as its first word says: to all, to all but the
+// client that has sent it, or to the uid that it is.
+type tcpReplica struct {
+	dog.Replica
+	talk *tcpTalk
+}
 
-// Over TCP and TLS, clients that break their connections at any time and
-// sometimes do not read get all messages of all speakers, in one order. One
-// reads nothing until it is behind.
+// OnOpen counts the socket.
+func (r *tcpReplica) OnOpen(_ context.Context, s *dog.Socket) error {
+	r.talk.open[numberOf(s.UID())].Add(1)
+	return nil
+}
+
+// OnClose no longer counts the socket.
+func (r *tcpReplica) OnClose(_ context.Context, s *dog.Socket, _ int, _ string) error {
+	r.talk.open[numberOf(s.UID())].Add(-1)
+	return nil
+}
+
+// OnMessage sends the message.
+func (r *tcpReplica) OnMessage(ctx context.Context, s *dog.Socket, m dog.Message) error {
+	to, _, _ := strings.Cut(m.String(), " ")
+	switch to {
+	case "all":
+		return r.Broadcast(m)
+	case "others":
+		return s.Broadcast(m)
+	}
+	if _, err := r.Whisper(ctx, to, m); !errors.Is(err, dog.ErrNoTarget) { // who is away gets it later
+		return err
+	}
+	return nil
+}
+
+// Over TCP and TLS, clients that speak on all replicas, break their connections
+// at any time and sometimes do not read get all messages that are for them,
+// each once and in one order. Some read nothing until they are behind, again
+// and again.
 func TestResume_RandomReconnects(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		name := "TCP"
@@ -39,14 +68,12 @@ func TestResume_RandomReconnects(t *testing.T) {
 }
 
 func reconnectAtRandom(t *testing.T, secure bool) {
-	const (
-		clients  = 8
-		speakers = 3
-		messages = 1500 // of each speaker
-	)
+	party := &tcpTalk{}
+	party.failed, party.fail = context.WithCancel(t.Context())
 	rt, err := dog.New(dog.Options{LingerFor: -1})
 	require.NoError(t, err)
 	replicas, err := dog.RegisterReplica(rt, "replica", &dog.ReplicaOptions[tcpReplica]{
+		New:     func() *tcpReplica { return &tcpReplica{talk: party} },
 		Sockets: dog.SocketOptions{QueueBytes: 16 << 10, OriginPatterns: []string{"*"}},
 	})
 	require.NoError(t, err)
@@ -64,6 +91,15 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 		stub.ServeHTTP(w, r)
 	})
 	srv := httptest.NewUnstartedServer(handler)
+	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if secure {
+			c = c.(*tls.Conn).NetConn()
+		}
+		if err := c.(*net.TCPConn).SetWriteBuffer(16 << 10); err != nil { // clients are behind soon
+			t.Error(err)
+		}
+		return ctx
+	}
 	if secure {
 		srv.StartTLS()
 	} else {
@@ -72,144 +108,56 @@ func reconnectAtRandom(t *testing.T, secure bool) {
 	defer srv.Close()
 	defer func() { require.NoError(t, rt.Shutdown(context.Background())) }()
 
-	var order []string // in which the messages were kept: that of the first client
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	var spoken atomic.Int64
-	party := &listening{srv: srv, history: main.History(), n: speakers * messages}
-	party.behind = func() bool { return rt.Stats().Histories["groups"].Behind > 0 }
-	for i := range clients {
-		all.Go(func() {
-			got := party.listen(t, fmt.Sprint("client-", i), i == 0)
-			mu.Lock()
-			defer mu.Unlock()
-			if order == nil {
-				order = got
-			}
-			if fmt.Sprint(order) != fmt.Sprint(got) {
-				t.Error("two clients got the messages in different orders")
-			}
-		})
+	party.srv, party.history, party.slowSockets = srv, main.History(), rt.SlowSockets
+	var all []*tcpTalker
+	var busy sync.WaitGroup
+	for i := range talkers {
+		c := &tcpTalker{tcpTalk: party, i: i, uid: uidOf(i)}
+		if i < slowTalkers {
+			c.slow = slowTimes
+		}
+		all = append(all, c)
+		busy.Go(func() { c.converse(t) })
 	}
-	for i := range speakers {
-		all.Go(func() {
-			for n := range messages {
-				text := fmt.Sprintf("%d-%d %s", i, n, strings.Repeat("x", rand.IntN(1000)))
-				if err := main.Broadcast(t.Context(), text); err != nil {
-					t.Error(err)
-				}
-				if spoken.Add(1)%50 == 0 {
-					time.Sleep(time.Millisecond) // others get a turn
-				}
+	busy.Go(func() { party.speakOutside(t, main.Broadcast) })
+	busy.Wait()
+	if t.Failed() {
+		return
+	}
+	places := map[string]string{} // of all messages
+	for _, c := range all {
+		require.NoError(t, c.complete())
+		for _, m := range c.got {
+			if text, known := places[m.place]; known {
+				require.Equal(t, text, m.text, "two clients got the messages in different orders")
 			}
-		})
+			places[m.place] = m.text
+		}
 	}
-	all.Wait()
-	require.Len(t, order, speakers*messages)
-	next := map[string]int{}
-	for _, text := range order {
-		var n int
-		speaker, rest, _ := strings.Cut(text, "-")
-		_, err := fmt.Sscan(rest, &n)
-		require.NoError(t, err)
-		require.Equal(t, next[speaker], n, "speaker %s", speaker)
-		next[speaker]++
-	}
-	t.Logf("%d connections, %d with messages to catch up on", party.connections.Load(), party.missed.Load())
+	require.Len(t, places, talkers*spokenByEach+int(party.outside.Load()))
+	t.Logf("%d messages, %d connections, %d with messages to catch up on, %d messages sent again",
+		len(places), party.connections.Load(), party.missed.Load(), party.again.Load())
 	require.Positive(t, party.missed.Load())
-	require.EqualValues(t, 1, party.slow.Load(), "one was behind while it was connected")
+	require.EqualValues(t, slowTalkers*slowTimes, party.slowed.Load(), "they were behind while they were connected")
 }
 
-// listening is what clients do that receive n messages each.
-type listening struct {
-	srv     *httptest.Server
-	history dog.History
-	n       int
-	behind  func() bool // whether a client is behind
-
-	connections, missed, slow atomic.Int64 // all; those of clients that came back to more messages; slow ones
-}
-
-// wait waits until a client is behind.
-func (l *listening) wait(t *testing.T) {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if l.behind() {
-			l.slow.Add(1)
-			return
+// speakOutside broadcasts messages from outside, until all slow clients have
+// been slow.
+func (p *tcpTalk) speakOutside(t *testing.T, broadcast func(context.Context, any, ...dog.SendOption) error) {
+	for n, last := 0, false; !last && p.failed.Err() == nil; n++ {
+		if last = n >= 1500 && p.slowed.Load() == slowTalkers*slowTimes; last {
+			p.outside.Store(int64(n + 1))
 		}
-	}
-	t.Error("nobody is behind")
-}
-
-// listen receives messages over connections that it breaks, and returns them
-// without their padding. If the client is slow, it reads nothing over the first
-// connection until it is behind.
-func (l *listening) listen(t *testing.T, uid string, slow bool) (all []string) {
-	pos, srv, n := "", l.srv, l.n
-	for len(all) < n && !t.Failed() {
-		l.connections.Add(1)
-		var nc net.Conn
-		client := &http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (_ net.Conn, err error) {
-				nc, err = new(net.Dialer).DialContext(ctx, network, address)
-				if err == nil && slow {
-					err = nc.(*net.TCPConn).SetReadBuffer(4096)
-				}
-				return nc, err
-			},
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a server of the test
-		}}
-		ws, resp, err := websocket.Dial(t.Context(), srv.URL+"/?u="+uid+"&after="+url.QueryEscape(pos),
-			&websocket.DialOptions{Subprotocols: []string{"dog.v1"}, HTTPClient: client})
-		if err != nil {
+		if err := broadcast(t.Context(), said("all", talkers, n)); err != nil {
 			t.Error(err)
-			return all
 		}
-		if resp.Body != nil {
-			_, _ = io.Copy(io.Discard, resp.Body)
+		if n%10 == 0 {
+			time.Sleep(time.Millisecond) // others get a turn
 		}
-		ws.SetReadLimit(1 << 20)
-		if slow {
-			l.wait(t)
-			slow = false
-		}
-		for k := range rand.IntN(n / 4) {
-			_, data, err := ws.Read(t.Context())
-			if err != nil {
-				t.Errorf("%s after %d: %v", uid, len(all), err)
-				return all
-			}
-			header, payload, _ := strings.Cut(string(data), "\n")
-			switch {
-			case k == 0:
-				var h hello
-				err := json.Unmarshal([]byte(header[1:]), &h)
-				if err != nil || pos != "" && (h.Gap != "" || h.Pos != pos) {
-					t.Errorf("%s asked for %q: hello %s: %v", uid, pos, header, err)
-				}
-				if last, err := l.history.Position(); err != nil || pos != "" && string(last) > pos {
-					l.missed.Add(1)
-				}
-				pos = h.Pos
-			case header[0] == 'm' && len(header) > 1:
-				pos = pos[:13] + header[1:]
-				text, _, _ := strings.Cut(payload, " ")
-				all = append(all, text)
-				if fmt.Sprint(len(all)) != header[2:] {
-					t.Errorf("%s got %q as its message %d", uid, header, len(all))
-					return all
-				}
-			default:
-				t.Errorf("%s got %q", uid, header)
-			}
-			if rand.IntN(500) == 0 {
-				time.Sleep(20 * time.Millisecond) // it reads nothing for a while
-			}
-			if len(all) == n {
-				break
-			}
-		}
-		_ = nc.Close()
 	}
-	return all
+}
+
+// said is the n-th text of a speaker.
+func said(to string, speaker, n int) string {
+	return fmt.Sprintf("%s %d %d %s", to, speaker, n, strings.Repeat("x", rand.IntN(1000)))
 }
