@@ -182,6 +182,11 @@ func TestRestart_WhatAFollowerWasToldIsWhoIsThere(t *testing.T) {
 
 // tell lets the steps of a story happen.
 func tell(t *testing.T, story []step, kind string, durable bool) {
+	defer func() {
+		if t.Failed() {
+			t.Logf("the story: %#v", story)
+		}
+	}()
 	d := dogtest.NewDisk(t)
 	o := onDisk(d)
 	o.presence = dog.Presence{Grace: grace, Durable: durable}
