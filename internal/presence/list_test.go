@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -43,16 +44,14 @@ func TestList_LongNamesAndValuesMakeSeveralChanges(t *testing.T) {
 	require.Equal(t, []int{32, 32, 32, 4}, sizes)
 }
 
-// The memory of a member is that of its record and of its uid.
+// One of many members loses its connection and comes back. The memory of a
+// member is that of its record and of its uid.
 func BenchmarkList_EnterAndExit(b *testing.B) {
-	for _, members := range []int{1, 1000, 100_000} {
+	for _, members := range []int{1, 1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
-			l := presence.New(presence.Config{Grace: time.Second, Every: time.Second})
-			uids := make([]string, members)
-			for i := range uids {
-				uids[i] = fmt.Sprint("user-", i)
-				l.Enter(uids[i], 0)
-			}
+			before := heap()
+			l, uids := newListOf(members)
+			each := (heap() - before) / float64(members)
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
@@ -60,6 +59,34 @@ func BenchmarkList_EnterAndExit(b *testing.B) {
 				l.Exit(uids[i], 0)
 				l.Enter(uids[i], 0)
 			}
+			b.ReportMetric(each, "heap-B/member")
 		})
 	}
+}
+
+// A page in the middle of 10,000 members.
+func BenchmarkList_Page(b *testing.B) {
+	l, _ := newListOf(10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(l.Page("user-5000", 1000, 0)) != 1000 {
+			b.Fatal("the page is not full")
+		}
+	}
+}
+
+func newListOf(members int) (l *presence.List, uids []string) {
+	l, uids = presence.New(presence.Config{Grace: time.Second, Every: time.Second}), make([]string, members)
+	for i := range uids {
+		uids[i] = fmt.Sprint("user-", i)
+		l.Enter(uids[i], 0)
+	}
+	return l, uids
+}
+
+func heap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }
