@@ -33,15 +33,17 @@ type sizes struct {
 	Alarms    int `json:"alarms"`
 	Kept      int `json:"kept"`    // messages of a history
 	Clients   int `json:"clients"` // that connect and disconnect
+	Devices   int `json:"devices"` // that come back to a command
 }
 
 var (
 	fullSizes = sizes{
 		Few: 64, Many: 1024, Stored: 1_000_000, StoredSQL: 100_000, Live: 10_000, Alarms: 100_000, Kept: 500_000,
-		Clients: 100_000,
+		Clients: 100_000, Devices: 2000,
 	}
 	quickSizes = sizes{
 		Few: 2, Many: 8, Stored: 2000, StoredSQL: 200, Live: 100, Alarms: 1000, Kept: 10_000, Clients: 500,
+		Devices: 100,
 	}
 )
 

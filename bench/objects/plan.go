@@ -16,7 +16,7 @@ import (
 )
 
 // rows are the programs, in directories of their names.
-var rows = []string{"raw", subject, "sqlite", "goakt", "protoactor", "hollywood", "centrifuge"}
+var rows = []string{"raw", subject, "sqlite", "goakt", "protoactor", "hollywood", "centrifuge", "jetstream"}
 
 // subject is the row that is compared with the others.
 const subject = "dog"
@@ -42,6 +42,7 @@ func (s store) name() string { return fmt.Sprintf("%s-%d", s.fill, s.objects) }
 func (s sizes) cells() []cell {
 	kept := []string{subject, "sqlite"}
 	sockets := []string{subject, "centrifuge"}
+	queues := []string{subject, "jetstream"}
 	none, keys, rows := &store{"fill", 0}, &store{"fill", s.Stored}, &store{"fill-sql", s.StoredSQL}
 	return []cell{
 		{Name: "sync", Objects: 1, rows: []string{"raw"}},
@@ -65,6 +66,8 @@ func (s sizes) cells() []cell {
 		{Name: "kept", Objects: s.Kept, rows: sockets},
 		{Name: "attach", Objects: s.Clients, rows: sockets},
 		{Name: "attach-presence", Objects: s.Clients, rows: sockets},
+		{Name: "put", Objects: s.Many, rows: queues},
+		{Name: "drain", Objects: s.Devices, rows: queues},
 	}
 }
 
@@ -158,6 +161,7 @@ var peers = map[string]string{
 	"protoactor": "asynkron/protoactor-go",
 	"hollywood":  "anthdm/hollywood",
 	"centrifuge": "centrifugal/centrifuge",
+	"jetstream":  "nats-io/nats-server/v2",
 }
 
 // fill stores what cells need. What it measures belongs to the first round.

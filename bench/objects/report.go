@@ -65,10 +65,15 @@ var titles = map[string]string{
 
 	"attach":          "connect and disconnect",
 	"attach-presence": "connect and disconnect, with presence",
+
+	"put":   "put a command for a device, wait until it is durable",
+	"drain": "come back, get the command that waits, acknowledge it",
 }
 
 // nouns are what a cell has a number of, if not of objects.
-var nouns = map[string]string{"kept": "messages", "attach": "clients", "attach-presence": "clients"}
+var nouns = map[string]string{
+	"kept": "messages", "attach": "clients", "attach-presence": "clients", "put": "devices", "drain": "devices",
+}
 
 func (c cell) String() string {
 	if c.Objects == 1 {
@@ -224,6 +229,10 @@ func (r results) goals() []goal {
 	add(kept.String()+": bytes of heap each", own("kept", z.Kept, drive.HeapEach), false, 124)
 	with, without := own("attach-presence", z.Clients, drive.CPUEach), own("attach", z.Clients, drive.CPUEach)
 	add(attach.String()+": CPU, with presence over without", figures.Divide(with, without), false, 1.15)
+	puts := cell{Name: "put", Objects: z.Many}
+	add(puts.String()+": per second", own("put", z.Many, drive.PerSecond), true, 60_000)
+	beside("per second", "put", z.Many, drive.PerSecond, true, 1)
+	beside("seconds", "drain", z.Devices, drive.Seconds, false, 1)
 	return all
 }
 

@@ -32,6 +32,8 @@ func main() {
 		"alarms":      alarms,
 		"kept":        kept,
 		"attach":      func(job drive.Job) (drive.Figures, error) { return attach(job, dog.Presence{}) },
+		"put":         put,
+		"drain":       drain,
 		"attach-presence": func(job drive.Job) (drive.Figures, error) {
 			return attach(job, dog.Presence{Grace: grace})
 		},

@@ -1,0 +1,56 @@
+package drive
+
+import (
+	"crypto/rand"
+	"sync"
+	"time"
+)
+
+// Command returns the body of a command for a device, which is new each time.
+func Command() []byte { return []byte(rand.Text() + rand.Text() + rand.Text() + rand.Text()[:22]) }
+
+// Handshakes is how many devices connect at a time.
+const Handshakes = 64
+
+// Drain lets devices with a command each come back: connect connects the i-th,
+// which carries out its command. It returns how long it takes until waiting,
+// which is asked again and again, returns that no command waits.
+func Drain(devices int, connect func(i int) error, waiting func() (int, error)) (Figures, error) {
+	began := time.Now()
+	if err := Fill(devices, Handshakes, connect); err != nil {
+		return nil, err
+	}
+	for {
+		n, err := waiting()
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return Figures{Seconds: time.Since(began).Seconds()}, nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A Closer collects what is to be closed in the end.
+type Closer struct {
+	mu  sync.Mutex
+	all []func() // guarded by mu
+}
+
+// Add adds what is to be closed.
+func (c *Closer) Add(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, f)
+}
+
+// Close closes all.
+func (c *Closer) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.all {
+		f()
+	}
+	c.all = nil
+}
