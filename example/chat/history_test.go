@@ -63,10 +63,11 @@ func (r *returning) all() (all []anything) {
 	return all
 }
 
-// short returns messages in a short form.
+// short returns messages in a short form, without news of people.
 func short(all []anything) (texts []string) {
 	for _, m := range all {
 		switch {
+		case m.Type == "presence":
 		case m.Type == "history" && m.Lines == nil:
 			texts = append(texts, "nothing more")
 		case m.Type == "history":
@@ -248,13 +249,14 @@ func TestHistory_IsOptional(t *testing.T) {
 	})
 }
 
-// textsOf returns the texts of the messages in a JSON array, except pictures.
+// textsOf returns the texts of the messages in a JSON array, except pictures
+// and news of people.
 func textsOf(t *testing.T, array string) (all []string) {
 	t.Helper()
 	var messages []message
 	require.NoError(t, json.Unmarshal([]byte(array), &messages), array)
 	for _, m := range messages {
-		if m.Type != "replicas" {
+		if m.Type != "replicas" && m.Type != "presence" {
 			all = append(all, m.Text)
 		}
 	}
@@ -266,6 +268,7 @@ func TestHistory_IsReadOverHTTP(t *testing.T) {
 		c := open(t, disk.Memory())
 		cyd, _ := c.enter("cyd")
 		cyd.Close(1000, "")
+		time.Sleep(2 * grace) // until everybody knows
 		bob, _ := c.enter("bob")
 		get := func(query string) (offset, body string) {
 			r, err := c.Client().Get(dogtest.URL + "/history?" + query)

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket/wsjson"
 	"github.com/stretchr/testify/require"
 
+	"github.com/godurable/dog"
 	"github.com/godurable/dog/client"
 	"github.com/godurable/dog/internal/program"
 )
@@ -44,11 +45,14 @@ func dial(t *testing.T, addr, user string) (conn *websocket.Conn, all []Line) {
 	return conn, all
 }
 
-// anything is a message or a part of the log.
+// anything is a message, a part of the log, or news of people.
 type anything struct {
 	message
-	Lines []Line `json:"lines"`
-	More  bool   `json:"more"`
+	Lines  []Line       `json:"lines"`
+	More   bool         `json:"more"`
+	People []dog.Member `json:"people"`
+	Joined []dog.Member `json:"joined"`
+	Left   []dog.Member `json:"left"`
 }
 
 // nextOf returns the next message of a type.

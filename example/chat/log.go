@@ -15,6 +15,23 @@ const (
 	sweepEvery = time.Hour           // time between two deletions
 )
 
+// A Line is a message in the log.
+type Line struct {
+	ID   int64  `json:"id"` // milliseconds since 1970, and greater than the ID of the line before
+	From string `json:"from"`
+	Text string `json:"text"`
+	Key  string `json:"key"` // chosen by the page, which sends a message again if it may be lost
+}
+
+// history is a part of the log, oldest line first.
+type history struct {
+	Type   string       `json:"type"`
+	Room   string       `json:"room"`             // the receiver's room
+	Lines  []Line       `json:"lines"`            // null for a client that has missed none
+	More   bool         `json:"more"`             // if there are older lines
+	People []dog.Member `json:"people,omitempty"` // the first 1,000 who are there, with lines
+}
+
 // Log keeps the messages to all. The chat has one Log. An object handles one
 // event at a time, so its lines have one order.
 type Log struct{ dog.Object }

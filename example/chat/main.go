@@ -1,10 +1,10 @@
 // Command chat is a chat room that loses nothing when connections break, keeps
-// a log, spreads people over replicas, and shows who is on which.
+// a log, spreads people over replicas, and shows who is there and on which.
 //
 //	go run ./example/chat                # in memory: the log ends with the program
 //	go run ./example/chat -data chat     # in a directory: the log survives a crash
 //
-// Read register first, then log.go, room.go, lobby.go and protocol.go.
+// Read register first, then room.go and log.go.
 package main
 
 import (
@@ -55,11 +55,8 @@ func run(ctx context.Context, addr string, store dog.Store, limit int, keep time
 		return err
 	}
 	chat, err := register(rt, limit, keep)
-	if err != nil {
-		return errors.Join(err, rt.Shutdown(ctx))
-	}
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
+	listener, err2 := net.Listen("tcp", addr)
+	if err := errors.Join(err, err2); err != nil {
 		return errors.Join(err, rt.Shutdown(ctx))
 	}
 	fmt.Printf("the chat room is open: http://%s\n", listener.Addr())
@@ -67,12 +64,9 @@ func run(ctx context.Context, addr string, store dog.Store, limit int, keep time
 }
 
 // register registers the three types and returns the only chat.
-func register(rt *dog.Runtime, limit int, keep time.Duration) (chat dog.GroupStub[Lobby, Room], err error) {
-	logs, err := dog.RegisterObject(rt, "log", &dog.ObjectOptions[Log]{Schema: schema})
-	if err != nil {
-		return chat, err
-	}
-	rooms, err := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[Room]{
+func register(rt *dog.Runtime, limit int, keep time.Duration) (dog.GroupStub[Lobby, Room], error) {
+	logs, err1 := dog.RegisterObject(rt, "log", &dog.ObjectOptions[Log]{Schema: schema})
+	rooms, err2 := dog.RegisterReplica(rt, "room", &dog.ReplicaOptions[Room]{
 		New: func() *Room { return &Room{log: logs.Named("chat")} },
 		Sockets: dog.SocketOptions{
 			MaxMessage:  16 << 10, // enough for 2,000 characters, in any escaped form
@@ -81,14 +75,12 @@ func register(rt *dog.Runtime, limit int, keep time.Duration) (chat dog.GroupStu
 			AutoRequest: "ping", AutoReply: "pong", // for clients without dog.v1
 		},
 	})
-	if err != nil {
-		return chat, err
-	}
-	lobbies, err := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{
-		Limit: limit, History: dog.HistoryOptions{Age: keep, Durable: keep > 0},
-		New: func() *Lobby { return &Lobby{limit: limit} },
+	lobbies, err3 := dog.RegisterGroup(rt, "lobby", rooms, &dog.GroupOptions[Lobby]{
+		Limit: limit, New: func() *Lobby { return &Lobby{limit: limit} },
+		History:  dog.HistoryOptions{Age: keep, Durable: keep > 0},
+		Presence: dog.Presence{Grace: 10 * time.Second, Durable: true},
 	})
-	return lobbies.Named("chat"), err
+	return lobbies.Named("chat"), errors.Join(err1, err2, err3)
 }
 
 // handler serves the page, its WebSockets, and the history without a WebSocket.
@@ -104,7 +96,6 @@ func handler(chat dog.GroupStub[Lobby, Room]) http.Handler {
 	})
 	mux.Handle("GET /dog.js", client.Script())
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'") // the page has the rest of the policy
 		_, _ = w.Write(page)                                                // an error means that the client has gone
 	})

@@ -4,18 +4,71 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net/http"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/godurable/dog"
 )
 
-// Room is a replica of the chat, with a few people in it.
-//
-// The history of the group has all messages of the last minutes, except those
-// to one room: a client that comes back gets from it what it has missed, once
-// and in order. The log has the lines to all of the last month, for a client
-// that is new or was away for longer. Where both have a line, the client drops
-// the second with the same ID. It sorts lines by ID, as rooms send at any time.
+// Lobby is the chat as a whole. As a group, it sends each person to a room with
+// a free place, and makes another room when all are full.
+type Lobby struct {
+	dog.Group
+	limit int        // of each room
+	soon  *dog.Timer // runs show; nil if no place has changed
+}
+
+// Identify makes Lobby a gateway. A real service authenticates people here.
+func (l *Lobby) Identify(r *http.Request) (uid string, err error) {
+	hidden := func(c rune) bool { return c == utf8.RuneError || c == ' ' || !unicode.IsPrint(c) }
+	if uid = r.FormValue("u"); uid == "" || utf8.RuneCountInString(uid) > 32 || strings.ContainsFunc(uid, hidden) {
+		return "", &dog.StatusError{Status: 400, Text: "a name has 1 to 32 visible characters and no space"}
+	}
+	return uid, nil
+}
+
+// OnPresence tells everybody who has come and gone. Another tab is no news, and
+// neither is a connection that breaks for less than the grace.
+func (l *Lobby) OnPresence(_ context.Context, change dog.PresenceChange) error {
+	return l.Broadcast(presence{"presence", time.Now().UnixMilli(), change})
+}
+
+// Changed records that a place has been taken or left. The more people there
+// are, the more changes share one picture.
+func (l *Lobby) Changed(context.Context) error {
+	if l.soon == nil {
+		l.soon = l.After(100*time.Millisecond+time.Duration(l.MemberCount())*time.Millisecond, l.show)
+	}
+	return nil
+}
+
+// show asks the rooms who is in them, and sends the answers to all. A picture
+// is complete, however often people come and go, so the newest is enough.
+func (l *Lobby) show(ctx context.Context) error {
+	l.soon = nil // later changes are for the next picture
+	replies, err := l.Gossip(ctx, nil)
+	if err != nil {
+		return err
+	}
+	rooms := make(map[string][]string)
+	for _, reply := range replies {
+		var users []string
+		if reply.Decode(&users) == nil { // otherwise the room is about to close
+			rooms[reply.Replica.String()] = users
+		}
+	}
+	return l.Broadcast(picture{Type: "replicas", Limit: l.limit, Rooms: rooms}, dog.Coalesce("picture"))
+}
+
+// Room is a replica of the chat, with a few people in it. The history of the
+// group has all messages of the last minutes, except those to one room: a
+// client that comes back gets what it has missed, once and in order. The log
+// has the lines to all of the last month, for a client that is new or was away
+// for longer. The client drops a line whose ID it has already, and sorts lines
+// by ID, as rooms send at any time.
 type Room struct {
 	dog.Replica
 	log dog.Stub[Log]
@@ -48,11 +101,10 @@ func (r *Room) OnGossip(context.Context, dog.Message) (any, error) {
 }
 
 // OnMessage handles a message of a client. It ignores invalid messages.
-func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, received dog.Message) error {
+func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, received dog.Message) (err error) {
 	var m message
-	err := received.Decode(&m)
 	switch {
-	case err != nil:
+	case received.Decode(&m) != nil:
 		return nil
 	case m.Type == "msg" && m.valid():
 		err = r.deliver(ctx, s, m)
@@ -65,13 +117,14 @@ func (r *Room) OnMessage(ctx context.Context, s *dog.Socket, received dog.Messag
 	return nil
 }
 
-// sendLines sends the part of the log before a line.
+// sendLines sends the part of the log before a line, and who is there.
 func (r *Room) sendLines(ctx context.Context, s *dog.Socket, before int64) error {
 	lines, err := dog.Call(ctx, r.log, (*Log).Before, before)
-	if err != nil {
+	people, err2 := dog.GroupOf[Lobby](r).Members(ctx, "", 0)
+	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	lines.Room = r.ID().String()
+	lines.Room, lines.People = r.ID().String(), people
 	return s.Send(lines)
 }
 
@@ -82,14 +135,11 @@ func (r *Room) deliver(ctx context.Context, s *dog.Socket, m message) (err error
 	case "group":
 		return r.Emit(m)
 	case "whisper":
-		reached, err := 0, dog.ErrNoTarget
-		if validName(m.To) {
-			reached, err = s.Whisper(ctx, m.To, m)
-		}
+		reached, err := s.Whisper(ctx, m.To, m)
 		if reached == 0 { // the history keeps it for a person who has gone
 			m.Type, m.Kept = "away", err == nil
 		}
-		if errors.Is(err, dog.ErrNoTarget) || err == nil && m.To != m.From {
+		if errors.Is(err, dog.ErrNoTarget) || errors.Is(err, dog.ErrInvalidName) || err == nil && m.To != m.From {
 			_, err = s.Whisper(ctx, m.From, m) // unlike Send, this is kept
 		}
 		return err
@@ -99,4 +149,36 @@ func (r *Room) deliver(ctx context.Context, s *dog.Socket, m message) (err error
 		return err
 	}
 	return r.Broadcast(m) // to the sockets of all rooms
+}
+
+// message goes from a client to its room and, as "msg", from there to its
+// audience. "older" asks for the lines before ID. The room sends "failed" back
+// for what did not work, and "away" for a whisper to somebody who is not there.
+type message struct {
+	Type string `json:"type"`
+	Line        // without ID if the log does not keep it
+	At   int64  `json:"at,omitempty"`   // milliseconds since 1970, if there is no ID
+	Meta string `json:"meta,omitempty"` // "group", "whisper", or "" for all
+	To   string `json:"to,omitempty"`   // of a whisper
+	Kept bool   `json:"kept,omitempty"` // with "away": the history keeps it for the person
+}
+
+// valid reports whether a client may send the message.
+func (m message) valid() bool {
+	return strings.TrimSpace(m.Text) != "" && utf8.RuneCountInString(m.Text) <= 2000 &&
+		m.Key != "" && len(m.Key) <= 64 && len(m.To) <= 128
+}
+
+// presence tells who has come and gone.
+type presence struct {
+	Type string `json:"type"`
+	At   int64  `json:"at"` // milliseconds since 1970
+	dog.PresenceChange
+}
+
+// picture shows who has the places in each room.
+type picture struct {
+	Type  string              `json:"type"`
+	Limit int                 `json:"limit"`
+	Rooms map[string][]string `json:"rooms"` // people by the ID of their room
 }
