@@ -56,6 +56,13 @@ func (p *person) waitEvent(kind, name string) {
 			e.dataset.type === args[0] && e.textContent.includes(args[1]))`, kind, name)
 }
 
+// events returns what the page shows between the messages, as "bob joined".
+func (p *person) events() []string {
+	p.t.Helper()
+	return chromium.Eval[[]string](p.Tab,
+		`[...document.querySelectorAll("#log .event")].map((e) => e.textContent.split(" · ")[0])`)
+}
+
 // waitPeople waits until the list of people and the picture of the replicas
 // hold exactly names.
 func (p *person) waitPeople(names []string) {

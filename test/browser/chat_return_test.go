@@ -97,6 +97,66 @@ func TestChat_OfflineLosesNothing(t *testing.T) {
 	require.False(t, chromium.Eval[bool](ada.Tab, `document.querySelector(".stale, .note:not([hidden])") !== null`))
 }
 
+// Who closes the lid of a laptop and opens it again reads everything that was
+// written meanwhile, and what was not sent before is sent once.
+func TestChat_ClosedLidLosesNothing(t *testing.T) {
+	browser := chromium.Start(t)
+	chat := example(t, "chat")
+	proxy := newProxy(t, chat.url)
+	ada, bob := visit(t, browser, "ada", proxy.url, false), visit(t, browser, "bob", chat.url, false)
+	ada.catchSocket()
+	// The answer to the first message is lost, and so is the second message.
+	ada.Run(`
+		window.freezes = 0;
+		document.addEventListener("freeze", () => { freezes++; });
+		socket.onmessage = () => {};
+		text.value = "first"; document.querySelector("#send").click();
+		socket.send = () => {};
+		text.value = "/w bob second"; document.querySelector("#send").click();`)
+	bob.waitMessage("ada", "all", "first")
+	ada.Hide(true)
+	ada.Freeze(true)
+	proxy.cut()
+	for n := range 3 {
+		bob.send(fmt.Sprint("asleep ", n))
+	}
+	bob.send("/w ada are you asleep?")
+	bob.waitMessage("bob", "whisper", "are you asleep?")
+
+	ada.Freeze(false)
+	ada.Hide(false)
+	ada.waitOnline()
+	require.Equal(t, 1, chromium.Eval[int](ada.Tab, `freezes`))
+	bob.waitMessage("ada", "whisper", "second")
+	want := []string{"caught", "first", "asleep 0", "asleep 1", "asleep 2", "are you asleep?", "second"}
+	require.Equal(t, want, ada.messages())
+	require.Equal(t, want, bob.messages())
+}
+
+// Nobody reads that somebody has left whose connection broke and who is back
+// at once.
+func TestChat_BrokenConnectionIsNoNews(t *testing.T) {
+	browser := chromium.Start(t)
+	chat := example(t, "chat")
+	proxy := newProxy(t, chat.url)
+	ada, bob := visit(t, browser, "ada", chat.url, false), visit(t, browser, "bob", proxy.url, false)
+	ada.waitEvent("join", "bob")
+	bob.observe()
+	for n := range 3 {
+		bob.Run(`states = []`)
+		proxy.cut()
+		bob.Wait("a new connection", `states.length > 1 && states.at(-1) === "online"`)
+		bob.send(fmt.Sprint("back ", n))
+		ada.waitMessage("bob", "all", fmt.Sprint("back ", n))
+		ada.waitPeople([]string{"ada", "bob"})
+	}
+	visit(t, browser, "cyd", chat.url, false)
+	for p, want := range map[*person][]string{ada: {"bob joined", "cyd joined"}, bob: {"cyd joined"}} {
+		p.waitEvent("join", "cyd") // after all earlier news
+		require.Equal(t, want, p.events())
+	}
+}
+
 // Two people write while the server restarts, in order and by being killed.
 // Nothing is lost, and nothing is there twice.
 func TestChat_RestartsLoseNothing(t *testing.T) {

@@ -196,8 +196,7 @@ func TestChat_ReconnectsAfterARestart(t *testing.T) {
 		require.Equal(t, []string{"before", "after"}, p.lines())
 	}
 	for p, events := range map[*person][]string{ada: {"bob joined"}, bob: {}} { // as before the restart
-		require.Equal(t, events, chromium.Eval[[]string](p.Tab,
-			`[...document.querySelectorAll("#log .event")].map((e) => e.textContent.split(" · ")[0])`))
+		require.Equal(t, events, p.events())
 	}
 
 	// While the server is away, the page shows how old it is.
