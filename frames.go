@@ -43,7 +43,16 @@ func init() {
 		host := object.(*Object).object().runtime().host
 		return host.Engine.Copy(), host.WallClock()
 	}
-	hook.MayWait = object.MayWait
+	hook.MayWait = func(ctx context.Context, o any) error {
+		life, err := object.Running(ctx)
+		if err != nil {
+			return err
+		}
+		if life != o.(*Object).life() {
+			return ErrOutsideTurn
+		}
+		return object.MayWait(ctx)
+	}
 	hook.Reverts = func(object any) (uint64, error) {
 		s := object.(*Object).Storage()
 		if err := s.enter(); err != nil {

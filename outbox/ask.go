@@ -56,7 +56,8 @@ type ended struct {
 //
 // Ask returns the errors of [Queue.Put], a [FailedError], [ErrExpired],
 // [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and the
-// errors of [dog.Await].
+// errors of [dog.Await]. ctx must be the context of the running handler, or
+// made of it, otherwise Ask returns [dog.ErrOutsideTurn].
 func Ask[R any](ctx context.Context, q *Queue, v any, options ...Option) (R, error) {
 	o, err := q.ask(ctx, v, options)
 	if err != nil {
@@ -68,17 +69,17 @@ func Ask[R any](ctx context.Context, q *Queue, v any, options ...Option) (R, err
 
 // ask is Ask without its type.
 func (q *Queue) ask(ctx context.Context, v any, options []Option) (Outcome, error) {
-	if q == nil {
-		return Outcome{}, misuse("Ask", "the queue is nil")
+	if err := q.usable("Ask"); err != nil {
+		return Outcome{}, err
 	}
 	all, err := merge("Ask", options)
 	if err != nil {
 		return Outcome{}, err
 	}
-	if err := hook.MayWait(ctx); err != nil { // what is queued may be undone, and its number given again
+	if err := hook.MayWait(ctx, q.object); err != nil { // what is queued may be undone, and its number given again
 		return Outcome{}, err
 	}
-	if deadline, ok := ctx.Deadline(); ok && q.object != nil && all.key == "" {
+	if deadline, ok := ctx.Deadline(); ok && all.key == "" {
 		left := min(max(time.Until(deadline), time.Millisecond), MaxTTL)
 		all.ttl = min(left, cmp.Or(all.ttl, left))
 	}

@@ -31,8 +31,8 @@ func (q *Queue) Dead() iter.Seq2[Command, error] { return q.list("Queue.Dead", (
 // list returns commands of a map.
 func (q *Queue) list(op string, of func(*Queue) dog.Map[command]) iter.Seq2[Command, error] {
 	return func(yield func(Command, error) bool) {
-		if q.object == nil {
-			yield(Command{}, unbound(op))
+		if err := q.usable(op); err != nil {
+			yield(Command{}, err)
 			return
 		}
 		for c, err := range stored(of(q), 0) {
@@ -60,8 +60,8 @@ type Status struct {
 
 // Status returns what the queue holds.
 func (q *Queue) Status() (Status, error) {
-	if q.object == nil {
-		return Status{}, unbound("Queue.Status")
+	if err := q.usable("Queue.Status"); err != nil {
+		return Status{}, err
 	}
 	t, err := q.totals()
 	return Status{Last: t.Last, Waiting: t.Waiting, Bytes: t.Bytes, KeptBytes: t.Kept}, err

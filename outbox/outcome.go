@@ -88,8 +88,8 @@ func (o Outcome) Err() error {
 // Outcome returns what has become of the command with a [Key]. found is false
 // if there is none, or its outcome is no longer kept.
 func (q *Queue) Outcome(key string) (o Outcome, found bool, err error) {
-	if q.object == nil {
-		return Outcome{}, false, unbound("Queue.Outcome")
+	if err := q.usable("Queue.Outcome"); err != nil {
+		return Outcome{}, false, err
 	}
 	e, found, err := q.endings().Get(key)
 	if err != nil || !found || e.State != Waiting && e.Until <= millis(q.now()) {

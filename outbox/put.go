@@ -92,8 +92,8 @@ func (q *Queue) Put(v any, options ...Option) (Outcome, error) {
 
 // put is Put. It reports whether it has queued the command.
 func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, err error) {
-	if q.object == nil {
-		return Outcome{}, false, unbound(op)
+	if err := q.usable(op); err != nil {
+		return Outcome{}, false, err
 	}
 	m, err := dog.Encode(v)
 	if err != nil {

@@ -99,9 +99,11 @@ func (p Policy) withDefaults() (Policy, error) {
 // A Queue holds the commands for one device. It is a field of the type of the
 // device's object, and belongs to the object's turn, like its other fields:
 // only the object's handlers use it. The zero Queue is ready for [Queue.Bind].
+// A Queue must not be copied after that.
 type Queue struct {
 	_      noCopy
-	object *dog.Object // nil before Bind
+	bound  *Queue      // itself, so that a copy is told apart; nil before Bind
+	object *dog.Object // of Bind
 	policy Policy
 
 	// What follows is known to this life of the object only. What is stored can
@@ -145,6 +147,9 @@ func (*noCopy) Unlock() {}
 // for a second one, Bind returns a [dog.UsageError]. For the same one again it
 // sets the policy only.
 func (q *Queue) Bind(object *dog.Object, policy Policy) error {
+	if q == nil {
+		return errNil("Queue.Bind")
+	}
 	if object == nil {
 		return misuse("Queue.Bind", "the object is nil")
 	}
@@ -155,12 +160,11 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if err := hook.HandleFrames(object, q, q.frame); err != nil {
 		return err
 	}
-	if q.object == object {
+	if q.bound == q && q.object == object {
 		q.policy = policy
 		return nil
 	}
-	q.object, q.policy, q.askers = object, policy, make(map[name][]*asker)
-	q.known, q.looked, q.told = known{}, false, nil
+	*q = Queue{bound: q, object: object, policy: policy, askers: make(map[name][]*asker)}
 	if q.adopt(nil) { // one from before a hibernation
 		q.wake(0)
 	}
@@ -185,8 +189,8 @@ func (q *Queue) adopt(failed *dog.Socket) bool {
 // takes commands, it gets at once what waits. Attach keeps the turn. It returns
 // a [dog.UsageError] if the client does not speak dog.v1.
 func (q *Queue) Attach(s *dog.Socket) error {
-	if q.object == nil {
-		return unbound("Queue.Attach")
+	if err := q.inTurn("Queue.Attach"); err != nil {
+		return err
 	}
 	if s == nil {
 		return misuse("Queue.Attach", "the socket is nil")
@@ -227,7 +231,7 @@ func (q *Queue) Attach(s *dog.Socket) error {
 
 // Connected reports whether the device is connected and takes commands.
 func (q *Queue) Connected() bool {
-	return q.device != nil && q.open(q.device)
+	return q.usable("Queue.Connected") == nil && q.device != nil && q.open(q.device)
 }
 
 // open reports whether a socket is open, and no Attach closes it.
@@ -246,8 +250,8 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 	if a.Name != Alarm {
 		return nil
 	}
-	if q.object == nil {
-		return unbound("Queue.OnAlarm")
+	if err := q.inTurn("Queue.OnAlarm"); err != nil {
+		return err
 	}
 	q.tellEnded()
 	if err := q.sweep(); err != nil {
@@ -333,10 +337,31 @@ func (q *Queue) now() time.Time {
 	return now
 }
 
+// usable returns an error unless the queue is bound.
+func (q *Queue) usable(op string) error {
+	switch {
+	case q == nil:
+		return errNil(op)
+	case q.bound == nil:
+		return misuse(op, "the queue is not bound to an object; OnStart calls Bind")
+	case q.bound != q:
+		return misuse(op, "the queue is a copy of the one that is bound")
+	}
+	return nil
+}
+
+// inTurn returns an error unless the queue is bound, and its object has the
+// turn.
+func (q *Queue) inTurn(op string) error {
+	if err := q.usable(op); err != nil {
+		return err
+	}
+	_, err := hook.Reverts(q.object)
+	return err
+}
+
 func misuse(op, format string, args ...any) error {
 	return &dog.UsageError{Op: "outbox." + op, Problem: fmt.Sprintf(format, args...)}
 }
 
-func unbound(op string) error {
-	return misuse(op, "the queue is not bound to an object; OnStart calls Bind")
-}
+func errNil(op string) error { return misuse(op, "the queue is nil") }

@@ -58,8 +58,9 @@ var Setting func(object any) (storeCopy string, now time.Time)
 
 // MayWait returns the error of a wait that the handler of a context may not
 // begin, such as one in a nested transaction, or the cause of the context's
-// end.
-var MayWait func(ctx context.Context) error
+// end. It returns dog.ErrOutsideTurn if that is no handler of a *dog.Object
+// that runs.
+var MayWait func(ctx context.Context, object any) error
 
 // Reverts returns how often something that a *dog.Object has stored in this
 // life has been undone, or everything deleted. Its errors are those of

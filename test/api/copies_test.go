@@ -21,7 +21,10 @@ import (
 // The copies that go vet must report are the lines with this comment.
 const copies = `package p
 
-import "github.com/godurable/dog"
+import (
+	"github.com/godurable/dog"
+	"github.com/godurable/dog/outbox"
+)
 
 type object struct {
 	dog.Object
@@ -34,7 +37,7 @@ type group struct{ dog.Group }
 
 type holder struct{ o object }
 
-func use(o *object, r *replica, g *group, h *holder) {
+func use(o *object, r *replica, g *group, h *holder, q outbox.Queue) { // copy
 	_ = new(object)   // no copy
 	_ = &object{n: 1} // no copy
 	a := *o           // copy
@@ -42,7 +45,8 @@ func use(o *object, r *replica, g *group, h *holder) {
 	c := *g           // copy
 	d := *h           // copy
 	e := o.Object     // copy
-	_ = []any{&a, &b, &c, &d, &e}
+	f := q            // copy
+	_ = []any{&a, &b, &c, &d, &e, &f}
 	for _, v := range []object{} { // copy
 		_ = &v
 	}

@@ -287,3 +287,37 @@ func TestAsk_CannotWaitInATransaction(t *testing.T) {
 		require.Equal(t, []string{"first", "second"}, s.waiting())
 	})
 }
+
+// With another context the handler would keep the turn, and wait for itself.
+func TestAsk_NeedsTheContextOfItsHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		var returned, other context.Context
+		s.with(func(ctx context.Context, _ *Device) error { returned = ctx; return nil })
+		leave := make(chan struct{})
+		otherEnds := make(chan error)
+		go func() {
+			otherEnds <- dog.CallErr(t.Context(), s.devices.Named("other"), (*Device).With,
+				func(ctx context.Context, _ *Device) error {
+					other = ctx
+					return dog.Await(ctx, func() error { <-leave; return nil })
+				})
+		}()
+		synctest.Wait()
+		for name, foreign := range map[string]context.Context{
+			"no handler's": context.Background(), "of a handler that has returned": returned,
+			"of another object": other,
+		} {
+			s.with(func(_ context.Context, d *Device) error {
+				within, cancel := context.WithTimeout(foreign, time.Minute)
+				defer cancel()
+				_, err := outbox.Ask[string](within, &d.Commands, "x")
+				require.ErrorIs(t, err, dog.ErrOutsideTurn, name)
+				return nil
+			})
+		}
+		require.Empty(t, s.waiting())
+		close(leave)
+		require.NoError(t, <-otherEnds)
+	})
+}
