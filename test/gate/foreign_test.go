@@ -20,7 +20,7 @@ import (
 func foreign() map[string]wayOut {
 	all := maps.Clone(outputs)
 	maps.DeleteFunc(all, func(name string, w wayOut) bool {
-		return !w.context || name == "Go" || name == "Storage.Sync" // which need the context of a handler
+		return !w.context || needsOwnTurn(name)
 	})
 	all["Socket.Whisper of an object"] = wayOut{
 		by: inObject, send: second(func(s *stage, ctx context.Context) (int, error) {
@@ -28,6 +28,12 @@ func foreign() map[string]wayOut {
 		}), waits: true, context: true,
 	}
 	return all
+}
+
+// needsOwnTurn reports whether a way out is refused outside the turn of its
+// object, and with another context than that of the handler.
+func needsOwnTurn(name string) bool {
+	return name == "Go" || name == "Storage.Sync" || strings.HasPrefix(name, "outbox.")
 }
 
 // waitsAtGate reports whether a way out waits at the gate of the object that it

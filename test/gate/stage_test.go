@@ -21,6 +21,7 @@ import (
 	"github.com/godurable/dog/dogtest"
 	"github.com/godurable/dog/internal/store"
 	"github.com/godurable/dog/internal/store/storetest"
+	"github.com/godurable/dog/outbox"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -40,9 +41,11 @@ type stage struct {
 	socket        *dog.Socket     // ada's
 	replica       *stageReplica   // ada's
 	main          *stageGroup
-	newer         *dog.Socket  // ivy's second one, of the same object
-	object        *stageObject // fay's
-	far           dog.ID       // eve's room
+	newer         *dog.Socket     // ivy's second one, of the same object
+	object        *stageObject    // fay's
+	far           dog.ID          // eve's room
+	device        *dogtest.Client // of the object that sends; nil: there is none
+	spare         *dog.Socket     // of a device that is not attached
 
 	receive  func(o actor, w http.ResponseWriter, req *http.Request) error   // of objects
 	connect  func(b *stageReplica, w http.ResponseWriter, req *http.Request) // of replicas; nil: connects
@@ -65,7 +68,8 @@ type stageGroup struct {
 
 type stageObject struct {
 	dog.Object
-	on *stage
+	Commands outbox.Queue
+	on       *stage
 }
 
 // An actor is one of them.
@@ -88,7 +92,10 @@ func (d *stageObject) Answer(context.Context) (int, error)          { return 0, 
 func (d *stageObject) Repeat(_ context.Context, n int) (int, error) { return n, d.on.reach() }
 
 func (b *stageReplica) OnStart(context.Context) error { return b.on.started() }
-func (d *stageObject) OnStart(context.Context) error  { return d.on.started() }
+
+func (d *stageObject) OnStart(context.Context) error {
+	return errors.Join(d.Commands.Bind(&d.Object, outbox.Policy{}), d.on.started())
+}
 
 func (b *stageReplica) OnOpen(_ context.Context, s *dog.Socket) error {
 	if s.UID() == "ada" {
@@ -130,11 +137,19 @@ func (d *stageObject) Receive(w http.ResponseWriter, req *http.Request) error {
 
 func (d *stageObject) OnOpen(_ context.Context, s *dog.Socket) error {
 	d.on.object = d
-	if s.UID() == "ivy" {
+	switch s.UID() {
+	case "ivy":
 		d.on.newer = s
+	case "device":
+		return d.Commands.Attach(s)
+	case "spare":
+		d.on.spare = s
 	}
 	return nil
 }
+
+// OnAlarm leaves it to the test to call that of the queue.
+func (d *stageObject) OnAlarm(context.Context, dog.Alarm) error { return nil }
 
 func (d *stageObject) OnClose(_ context.Context, _ *dog.Socket, code int, _ string) error {
 	if code == 4000 || code == 4001 {
@@ -254,8 +269,8 @@ func (s *stage) reach() error { s.reached.Add(1); return nil }
 // observed reports whether any output has left the object.
 func (s *stage) observed() bool {
 	synctest.Wait()
-	for _, c := range []*dogtest.Client{s.ada, s.bob, s.eve, s.fay} {
-		if len(c.Received()) > 0 {
+	for _, c := range []*dogtest.Client{s.ada, s.bob, s.eve, s.fay, s.device} {
+		if c != nil && len(c.Received()) > 0 {
 			s.reached.Add(1)
 		}
 	}

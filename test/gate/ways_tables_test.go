@@ -18,6 +18,7 @@ type wayOut struct {
 	by      actorFunc
 	send    func(s *stage, ctx context.Context) error
 	noticed func(s *stage) bool // what others notice besides; nil: nothing
+	before  func(s *stage)      // what the way needs besides the stage; nil: nothing
 
 	waits   bool // it waits for the disk
 	yields  bool // it gives up the turn, with which the transaction ends
@@ -26,6 +27,9 @@ type wayOut struct {
 
 // outputs are the ways out of handlers of all kinds.
 var outputs = map[string]wayOut{
+	"outbox.Queue.Put": queuePut, "outbox.Queue.Attach": queueAttach, "outbox.Queue.OnAlarm": queueOnAlarm,
+	"outbox.Ask": queueAsk,
+
 	"Socket.Send": {by: inReplica, send: func(s *stage, _ context.Context) error {
 		return s.socket.Send("w")
 	}},
@@ -271,7 +275,8 @@ var silent = map[string][]string{
 		"Socket.Attachment", "Socket.AutoReplied", "Socket.ID", "Socket.Resume", "Socket.Subprotocol", "Socket.Tags",
 		"Socket.UID",
 		"Storage.Alarms", "Storage.Get", "Storage.GetMany", "Storage.List", "Storage.SQL", "Stub.ID", "Stub.Name",
-		"Map.Get", "Map.List", "shard.Errors", "shard.Set.Index", "shard.Set.Len",
+		"Map.Get", "Map.List", "outbox.Queue.Connected", "outbox.Queue.Dead", "outbox.Queue.Outcome",
+		"outbox.Queue.Status", "outbox.Queue.Waiting", "shard.Errors", "shard.Set.Index", "shard.Set.Len",
 		"response.Unwrap", "response.EnableFullDuplex", "response.SetReadDeadline", "response.SetWriteDeadline",
 	},
 	"it makes an address of an object": {
@@ -297,6 +302,7 @@ var silent = map[string][]string{
 		"Object.After",
 		"Object.Every",
 		"Timer.Stop",
+		"outbox.Queue.Bind",
 	},
 	"it states how something is stored": {"MapOf", "Map.With"},
 	"it is for set-up": {
@@ -306,7 +312,7 @@ var silent = map[string][]string{
 		"RegisterReplica",
 		"Runtime.Start",
 	},
-	"it is an option of another": {"Coalesce", "ExceptUID"},
+	"it is an option of another": {"Coalesce", "ExceptUID", "outbox.Key", "outbox.Replace", "outbox.TTL"},
 }
 
 // second is a way without its first result.
