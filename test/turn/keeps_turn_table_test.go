@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/godurable/dog"
+	"github.com/godurable/dog/outbox"
+	"github.com/godurable/dog/shard"
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
@@ -35,9 +37,12 @@ type trial struct {
 	ns     *dog.Namespace[fixture.SocketObject]
 	groups *dog.Groups[tryGroup, fixture.SocketReplica]
 	rooms  *dog.Replicas[fixture.SocketReplica]
-	id     dog.ID // of the replica
-	keeps  bool   // the objects and the group have a history
-	failed error  // of what should not fail
+	id     dog.ID       // of the replica
+	queue  outbox.Queue // of the object
+	spare  *dog.Socket  // of the object, of a device that is not attached
+	shards *shard.Set[fixture.SocketObject]
+	keeps  bool  // the objects and the group have a history
+	failed error // of what should not fail
 }
 
 // A subject is a type, or the package for its functions, of which every
@@ -104,15 +109,16 @@ var coreMethods = map[string]any{
 	"Storage":   try(func(b *trial) { b.self.Storage() }),
 }
 
-func with(all map[string]any, more map[string]any) map[string]any {
+func with[E any](all map[string]E, more map[string]E) map[string]E {
 	all = maps.Clone(all)
 	maps.Copy(all, more)
 	return all
 }
 
-// turnTable has every exported function of the library, and every exported
-// method of its types but those of [fixture.ValueTypes].
-var turnTable = map[string]subject{
+// turnTable has every exported function of the library and of packages outbox
+// and shard, and every exported method of their types but those of
+// [fixture.ValueTypes].
+var turnTable = with(besides, map[string]subject{
 	"Object": {object, with(coreMethods, map[string]any{
 		"Connect":     elsewhere("TestTurn_ConnectKeepsTheTurn"),
 		"Disconnect":  try(func(b *trial) { _, _ = b.o.Disconnect("ada", 1000, "") }),
@@ -298,7 +304,7 @@ var turnTable = map[string]subject{
 		),
 		"WriteError": try(func(*trial) { dog.WriteError(httptest.NewRecorder(), dog.ErrGroupFull) }),
 	}},
-}
+})
 
 // histories calls read with the histories of the object, of another one, and of
 // the group. It notes errors of histories that exist.

@@ -20,18 +20,38 @@ import (
 
 	"github.com/godurable/dog"
 	"github.com/godurable/dog/dogtest"
+	"github.com/godurable/dog/outbox"
+	"github.com/godurable/dog/shard"
 	"github.com/godurable/dog/test/internal/fixture"
 	"github.com/godurable/dog/test/internal/surface"
 )
 
-// source returns the source of the library, and of the writer that Receive
-// gets.
-func source(t *testing.T) *surface.Package {
+// packages are those with entries in turnTable, by what goes before the names
+// of their types and functions.
+func packages(t *testing.T) map[string]*surface.Package {
 	t.Helper()
-	return surface.Read(
-		t, filepath.Join("..", ".."), filepath.Join("..", "..", "internal", "answer", "writer.go"),
-		filepath.Join("..", "..", "internal", "answer", "hijack.go"),
-	)
+	return map[string]*surface.Package{
+		"": surface.Read(
+			t, filepath.Join("..", ".."), filepath.Join("..", "..", "internal", "answer", "writer.go"),
+			filepath.Join("..", "..", "internal", "answer", "hijack.go"),
+		),
+		"outbox.": surface.Read(t, filepath.Join("..", "..", "outbox")),
+		"shard.":  surface.Read(t, filepath.Join("..", "..", "shard")),
+	}
+}
+
+// exported returns the exported functions or methods of a subject of turnTable.
+func exported(all map[string]*surface.Package, name string) []surface.Func {
+	from, typ := all[""], name
+	for before, p := range all {
+		if of, found := strings.CutPrefix(name, before); found && before != "" {
+			from, typ = p, of
+		}
+	}
+	if typ == "" {
+		return from.Functions()
+	}
+	return from.Methods(typ)
 }
 
 func namesOf(functions []surface.Func) (names []string) {
@@ -43,32 +63,30 @@ func namesOf(functions []surface.Func) (names []string) {
 }
 
 func TestTurn_TableIsComplete(t *testing.T) {
-	library := source(t)
-	types := slices.DeleteFunc(
-		library.Types(), func(typ string) bool { return slices.Contains(fixture.ValueTypes, typ) },
-	)
-	var listed []string
-	for typ, s := range turnTable {
-		require.NotEmpty(t, s.in, typ)
-		functions := library.Functions()
-		if typ != "" {
-			listed = append(listed, typ)
-			functions = library.Methods(typ)
+	all := packages(t)
+	var subjects []string
+	for before, p := range all {
+		subjects = append(subjects, before) // its functions
+		for _, typ := range p.Types() {
+			if !slices.Contains(fixture.ValueTypes, before+typ) {
+				subjects = append(subjects, before+typ)
+			}
 		}
-		require.Equal(t, namesOf(functions), slices.Sorted(maps.Keys(s.methods)), "the exported methods of %q", typ)
 	}
-	require.ElementsMatch(t, types, listed)
-	require.Equal(t, namesOf(library.Methods("hijackable")), slices.Sorted(maps.Keys(answers)), "of Receive's writer")
+	require.ElementsMatch(t, subjects, slices.Collect(maps.Keys(turnTable)))
+	for name, s := range turnTable {
+		require.NotEmpty(t, s.in, name)
+		require.Equal(
+			t, namesOf(exported(all, name)), slices.Sorted(maps.Keys(s.methods)), "the exported methods of %q", name,
+		)
+	}
+	require.Equal(t, namesOf(all[""].Methods("hijackable")), slices.Sorted(maps.Keys(answers)), "of Receive's writer")
 }
 
 func TestTurn_OnlyMethodsWithAContextMayGiveItUp(t *testing.T) {
-	library := source(t)
-	for typ, s := range turnTable {
-		functions := library.Functions()
-		if typ != "" {
-			functions = library.Methods(typ)
-		}
-		for _, f := range functions {
+	all := packages(t)
+	for name, s := range turnTable {
+		for _, f := range exported(all, name) {
 			takes := f.Takes("context.Context", "http.Request")
 			switch s.methods[f.Decl.Name.Name].(type) {
 			case mayWait, tryInContext:
@@ -158,7 +176,31 @@ func newTrial(
 		}
 	}
 	require.NoError(t, run(func(context.Context) error { b.timer = b.self.Every(time.Hour, never); return nil }))
+	if kind == dog.KindObject {
+		b.addQueue(t, own, run)
+	}
 	return b, run
+}
+
+// addQueue gives the object a queue with a device.
+func (b *trial) addQueue(
+	t *testing.T, own dog.Stub[fixture.SocketObject], run func(f func(ctx context.Context) error) error,
+) {
+	t.Helper()
+	connect := func(uid string) (s *dog.Socket) {
+		srv := dogtest.Serve(t, own.WithUID(uid))
+		srv.DialWith("/", dogtest.DialOptions{Subprotocols: []string{"dog.v1"}}).Send("y") // it takes commands
+		synctest.Wait()
+		return first(b.o.SocketsOf(uid))
+	}
+	device := connect("device")
+	b.spare = connect("spare")
+	require.NoError(t, run(func(context.Context) error {
+		return errors.Join(b.queue.Bind(&b.o.Object, outbox.Policy{Waiting: 50}), b.queue.Attach(device))
+	}))
+	var err error
+	b.shards, err = shard.New(b.ns, "shards", 4)
+	require.NoError(t, err)
 }
 
 func first(sockets iter.Seq[*dog.Socket]) *dog.Socket {
@@ -182,7 +224,8 @@ func TestTurn_ReadModifyWriteIsSafeAroundCallsThatKeepTheTurn(t *testing.T) {
 			}
 			for _, kind := range s.in {
 				for which, history := range histories {
-					t.Run(strings.Trim(typ+"."+name, ".")+"/"+kind.String()+"/"+which, func(t *testing.T) {
+					full := strings.Trim(strings.TrimSuffix(typ, ".")+"."+name, ".")
+					t.Run(full+"/"+kind.String()+"/"+which, func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) { readModifyWrite(t, kind, history, do) })
 					})
 				}
