@@ -19,6 +19,9 @@ func init() {
 		if _, err := o.running(); err != nil {
 			return err
 		}
+		if err := o.life().Tx.Owner.Running(); err != nil {
+			return err
+		}
 		if o.queue != nil && o.queue != queue {
 			return misuse("Queue.Bind", "another queue is bound to the object, and would have the same keys")
 		}
@@ -43,6 +46,7 @@ func init() {
 		host := object.(*Object).object().runtime().host
 		return host.Engine.Copy(), host.WallClock()
 	}
+	hook.InTurn = func(object any) error { return object.(*Object).life().Tx.Owner.Running() }
 	hook.MayWait = func(ctx context.Context, o any) error {
 		life, err := object.Running(ctx)
 		if err != nil {

@@ -356,8 +356,7 @@ func (q *Queue) inTurn(op string) error {
 	if err := q.usable(op); err != nil {
 		return err
 	}
-	_, err := hook.Reverts(q.object)
-	return err
+	return hook.InTurn(q.object)
 }
 
 func misuse(op, format string, args ...any) error {

@@ -35,7 +35,8 @@ const EpochKey = "outbox/epoch"
 // HandleFrames makes f handle the frames from admitted sockets of a *dog.Object
 // that are for a queue of commands, in the object's turn, until this life of
 // the object ends. It must be called in OnStart. It returns a dog.UsageError if
-// it was called for another queue in this life.
+// it was called for another queue in this life, and dog.ErrOutsideTurn outside
+// the turn.
 var HandleFrames func(
 	object, queue any, f func(ctx context.Context, socket any, binary bool, frame wire.Frame) error,
 ) error
@@ -55,6 +56,10 @@ var SendFrame func(socket any, binary bool, frame []byte) error
 // Setting returns what a *dog.Object is part of: the identity of the copy of
 // the store, and the time of day by which its alarms run.
 var Setting func(object any) (storeCopy string, now time.Time)
+
+// InTurn returns dog.ErrOutsideTurn if no handler of a *dog.Object has the
+// turn, or why the object is over.
+var InTurn func(object any) error
 
 // MayWait returns the error of a wait that the handler of a context may not
 // begin, such as one in a nested transaction, or the cause of the context's

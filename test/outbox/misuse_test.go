@@ -100,3 +100,27 @@ func TestQueue_CopyIsRefused(t *testing.T) {
 		require.Equal(t, []string{"a", "b"}, s.waiting())
 	})
 }
+
+func TestQueue_ChangesNothingOutsideTheTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, setup{})
+		older := s.connect("page")
+		var d *Device
+		var page *dog.Socket
+		s.with(func(_ context.Context, o *Device) error {
+			d = o
+			for page = range o.Sockets() {
+				break
+			}
+			return nil
+		})
+		require.ErrorIs(t, d.Commands.Bind(&d.Object, outbox.Policy{Waiting: 1}), dog.ErrOutsideTurn)
+		require.ErrorIs(t, d.Commands.Attach(page), dog.ErrOutsideTurn)
+		older.Send("y")
+		synctest.Wait()
+		require.False(t, d.Commands.Connected())
+		s.put("a")
+		s.put("b")
+		require.True(t, older.quiet())
+	})
+}
