@@ -20,7 +20,7 @@ import (
 // Set is a fixed number of objects over which keys are spread. A key always
 // belongs to the same object as long as the number of objects stays the same.
 // Choose the number with room to grow, since there is no resharding. A Set is
-// safe for concurrent use.
+// safe for concurrent use. The zero Set has no shards.
 type Set[T any] struct {
 	stubs []dog.Stub[T]
 }
@@ -43,11 +43,16 @@ func New[T any](objects *dog.Namespace[T], name string, n int) (*Set[T], error) 
 }
 
 // Len returns the number of shards.
-func (s *Set[T]) Len() int { return len(s.stubs) }
+func (s *Set[T]) Len() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.stubs)
+}
 
 // Index returns the index of the shard that a key belongs to, counted from 0.
 func (s *Set[T]) Index(key string) int {
-	if len(s.stubs) == 0 {
+	if s.Len() == 0 {
 		return 0
 	}
 	sum := sha256.Sum256([]byte(key))
@@ -59,7 +64,7 @@ func (s *Set[T]) For(key string) dog.Stub[T] { return s.At(s.Index(key)) }
 
 // At returns the shard with an index, or the zero Stub if there is none.
 func (s *Set[T]) At(index int) dog.Stub[T] {
-	if index < 0 || index >= len(s.stubs) {
+	if index < 0 || index >= s.Len() {
 		return dog.Stub[T]{}
 	}
 	return s.stubs[index]
@@ -85,13 +90,17 @@ type Result[R any] struct {
 // the order of Only, or of the shards. If a shard fails, its error is in its
 // Err. [Errors] joins them. In a handler Ask gives up the turn, and calls ask
 // when the object's earlier writes are durable. Ask returns a [dog.UsageError]
-// if a shard does not exist or ask is nil, the errors of [dog.Await], and the
-// cause of ctx's end if ctx ended before any shard was asked.
+// if a shard does not exist, the Set has none or ask is nil, the errors of
+// [dog.Await], and the cause of ctx's end if ctx ended before any shard was
+// asked.
 func Ask[T, R any](
 	ctx context.Context, s *Set[T], options Options, ask func(ctx context.Context, shard dog.Stub[T]) (R, error),
 ) ([]Result[R], error) {
 	if ask == nil {
 		return nil, &dog.UsageError{Op: "shard.Ask", Problem: "ask is nil"}
+	}
+	if s.Len() == 0 {
+		return nil, &dog.UsageError{Op: "shard.Ask", Problem: "the Set was not made by New"}
 	}
 	which := options.Only
 	if which == nil {
