@@ -150,6 +150,46 @@ func TestReadme_FiguresLinkToTheirSections(t *testing.T) {
 	}
 }
 
+// Each section of the figures that a page links to names a command that repeats
+// it.
+func TestFigures_LinkedSectionsNameTheirCommand(t *testing.T) {
+	const figures = "../docs/figures.md"
+	pages := markdown(t)
+	linked := make(map[string]bool)
+	for path, text := range pages {
+		for _, l := range links(path, text) {
+			if l.to == figures && l.anchor != "" && !linked[l.anchor] {
+				linked[l.anchor] = true
+				require.Regexp(t, command, section(pages[figures], l.anchor), "%s, which %s links to", l.anchor, path)
+			}
+		}
+	}
+	require.Greater(t, len(linked), 2)
+}
+
+// command is a command of the bench or of a test, as code.
+var command = regexp.MustCompile("(?s)(?:`|`[^`\n]* && |```sh\n[^`]*)go (?:run \\./|test )[^`]+`")
+
+// section returns the text of a section with its subsections, by its anchor.
+func section(text, anchor string) string {
+	all := heading.FindAllStringIndex(text, -1)
+	level := func(i int) int { return strings.IndexByte(text[all[i][0]:], ' ') }
+	for i, at := range all {
+		if !anchors(text[at[0]:at[1]])[anchor] {
+			continue
+		}
+		end := len(text)
+		for j := i + 1; j < len(all); j++ {
+			if level(j) <= level(i) {
+				end = all[j][0]
+				break
+			}
+		}
+		return text[at[1]:end]
+	}
+	return ""
+}
+
 func TestPages_AnchorsAreThoseOfGitHub(t *testing.T) {
 	require.Equal(t, map[string]bool{
 		"one-that-stores": true, "clients-dogv1": true, "same": true, "same-1": true,
