@@ -16,7 +16,7 @@ import (
 )
 
 // Who waits for messages over HTTP learns of the deletion when it happens.
-func TestDelete_IsReportedToReadersThatWait(t *testing.T) {
+func TestHistory_DeleteIsReportedToReadersThatWait(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		if v.Objects == nil {
 			return // the history is that of the group, which Delete leaves alone
@@ -38,7 +38,7 @@ func TestDelete_IsReportedToReadersThatWait(t *testing.T) {
 }
 
 // What a group deletes of itself is also its history, and nothing else is.
-func TestDelete_OfAGroupEndsItsHistory(t *testing.T) {
+func TestHistory_DeleteOfAGroupEndsIt(t *testing.T) {
 	for _, durably := range []bool{false, true} {
 		t.Run(fmt.Sprintf("durable: %v", durably), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -120,7 +120,7 @@ func (s *silentGroups) serve(w http.ResponseWriter, r *http.Request) {
 	stub.ServeHTTP(w, r)
 }
 
-func TestDelete_EndsTheHistory(t *testing.T) {
+func TestHistory_DeleteEndsIt(t *testing.T) {
 	for _, kind := range kinds[:1] {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 // Readers take no place of a socket, however many they are. Each is bound in
 // time.
-func TestHTTP_ReadersTakeNoPlace(t *testing.T) {
+func TestHistory_HTTPReadersTakeNoPlace(t *testing.T) {
 	on := &fixture.OwnerHooks{History: kept, MaxSockets: 1}
 	over(t, on, dog.Options{LingerFor: -1}, func(t *testing.T, v *fixture.Owners) {
 		ended := make(chan time.Duration, 200)

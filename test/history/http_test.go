@@ -17,7 +17,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-func TestHTTP_CatchesUp(t *testing.T) {
+func TestHistory_HTTPCatchesUp(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		srv := serveHistory(t, v, nil)
 		r, body := get(t, srv, "/")
@@ -58,7 +58,7 @@ func TestHTTP_CatchesUp(t *testing.T) {
 	})
 }
 
-func TestHTTP_RespondsInPieces(t *testing.T) {
+func TestHistory_HTTPRespondsInPieces(t *testing.T) {
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 8 << 20}}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		srv := serveHistory(t, v, nil)
@@ -95,7 +95,7 @@ func TestHTTP_RespondsInPieces(t *testing.T) {
 	})
 }
 
-func TestHTTP_RefusesWhatIsMalformed(t *testing.T) {
+func TestHistory_HTTPRefusesWhatIsMalformed(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		srv := serveHistory(t, v, nil)
 		for _, query := range []string{
@@ -118,7 +118,7 @@ func TestHTTP_RefusesWhatIsMalformed(t *testing.T) {
 	})
 }
 
-func TestHTTP_ReportsAGap(t *testing.T) {
+func TestHistory_HTTPReportsAGap(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: dog.HistoryOptions{Count: 10}}, dog.Options{},
 		func(t *testing.T, v *fixture.Owners) {
 			srv := serveHistory(t, v, nil)
@@ -142,7 +142,7 @@ func TestHTTP_ReportsAGap(t *testing.T) {
 		})
 }
 
-func TestHTTP_RespondsNotModified(t *testing.T) {
+func TestHistory_HTTPRespondsNotModified(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		srv := serveHistory(t, v, nil)
 		broadcast(t, v, "1")
@@ -164,7 +164,7 @@ func TestHTTP_RespondsNotModified(t *testing.T) {
 	})
 }
 
-func TestHTTP_LongPollWaitsForAMessage(t *testing.T) {
+func TestHistory_HTTPLongPollWaitsForAMessage(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		srv := serveHistory(t, v, nil)
 		broadcast(t, v, "1")
@@ -198,7 +198,7 @@ func TestHTTP_LongPollWaitsForAMessage(t *testing.T) {
 }
 
 // A reader for whom a message is not learns nothing of it but a new position.
-func TestHTTP_LongPollSkipsMessagesToOthers(t *testing.T) {
+func TestHistory_HTTPLongPollSkipsMessagesToOthers(t *testing.T) {
 	over(t, whispering, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		ada, srv := v.Enter("ada"), serveHistory(t, v, nil)
 		r, _ := get(t, srv, "/?offset=now")
@@ -224,7 +224,7 @@ var whispering = &fixture.OwnerHooks{
 	},
 }
 
-func TestHTTP_AReaderThatWaitsKeepsTheOwnerInMemory(t *testing.T) {
+func TestHistory_HTTPReaderThatWaitsKeepsTheOwnerInMemory(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: dog.HistoryOptions{Age: time.Second}}, dog.Options{},
 		func(t *testing.T, v *fixture.Owners) {
 			srv := serveHistory(t, v, nil)
@@ -244,7 +244,7 @@ func TestHTTP_AReaderThatWaitsKeepsTheOwnerInMemory(t *testing.T) {
 		})
 }
 
-func TestHTTP_InAHandlerGivesUpTheTurn(t *testing.T) {
+func TestHistory_HTTPInAHandlerGivesUpTheTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newReadGroup(t, dog.Options{})
 		main := v.groups.Named("main")
@@ -272,7 +272,7 @@ func TestHTTP_InAHandlerGivesUpTheTurn(t *testing.T) {
 	})
 }
 
-func TestHTTP_EndsAtShutdown(t *testing.T) {
+func TestHistory_HTTPEndsAtShutdown(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		srv := serveHistory(t, v, nil)
 		s := follow(t, srv, "/?offset=now&live=sse")
@@ -291,7 +291,7 @@ func TestHTTP_EndsAtShutdown(t *testing.T) {
 	})
 }
 
-func TestHTTP_ClientsLeaveNothing(t *testing.T) {
+func TestHistory_HTTPClientsLeaveNothing(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		ended := make(chan struct{}, 1000)
 		srv := serveHistory(t, v, func() { ended <- struct{}{} })
@@ -332,7 +332,7 @@ func TestHTTP_ClientsLeaveNothing(t *testing.T) {
 }
 
 // A client that takes nothing is cut off, and neither delays others meanwhile.
-func TestHTTP_AClientThatReadsNothingIsCutOff(t *testing.T) {
+func TestHistory_HTTPClientThatReadsNothingIsCutOff(t *testing.T) {
 	options := dog.Options{Sockets: dog.SocketOptions{WriteTimeout: 3 * time.Second}}
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 8 << 20}}
 	over(t, on, options, func(t *testing.T, v *fixture.Owners) {
@@ -354,7 +354,7 @@ func TestHTTP_AClientThatReadsNothingIsCutOff(t *testing.T) {
 	})
 }
 
-func TestHTTP_EventsNeedFlush(t *testing.T) {
+func TestHistory_HTTPEventsNeedFlush(t *testing.T) {
 	over(t, &fixture.OwnerHooks{History: kept}, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		w := &plain{header: make(http.Header)}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/?offset=-1&live=sse", nil)

@@ -24,7 +24,7 @@ func (w *writer) Say(_ context.Context, text string) error { return w.Broadcast(
 
 // The positions of an object do not lead into the history of one that was
 // imported under its name.
-func TestImport_BeginsAnotherHistory(t *testing.T) {
+func TestHistory_ImportBeginsAnother(t *testing.T) {
 	for name, durable := range map[string]bool{"in memory": false, "durable": true} {
 		t.Run(name, func(t *testing.T) {
 			rt, err := dog.New(dog.Options{Store: disk.Memory()})
@@ -53,7 +53,7 @@ func TestImport_BeginsAnotherHistory(t *testing.T) {
 }
 
 // The same for a group.
-func TestImport_OfAGroupBeginsAnotherHistory(t *testing.T) {
+func TestHistory_ImportOfAGroupBeginsAnother(t *testing.T) {
 	for name, durable := range map[string]bool{"in memory": false, "durable": true} {
 		t.Run(name, func(t *testing.T) {
 			party := newSilentGroups(t, disk.Memory(), durable)

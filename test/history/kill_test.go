@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	kills    = flag.Int("kills", 5, "how often TestKill_ClientsAreToldTheTruth kills each server")
+	kills    = flag.Int("kills", 5, "how often TestHistory_KilledServersTellClientsTheTruth kills each server")
 	killSeed = flag.Uint64("kill-seed", 0, "when it does that; 0: random")
 )
 
@@ -214,7 +214,7 @@ func counters(options dog.Options, history dog.HistoryOptions) (*http.ServeMux, 
 // without holes and repetitions, or they are told of a gap. Each of their
 // messages has taken effect once if it was acknowledged, and at most once if
 // not.
-func TestKill_ClientsAreToldTheTruth(t *testing.T) {
+func TestHistory_KilledServersTellClientsTheTruth(t *testing.T) {
 	fixture.TakesLong(t)
 	for name, c := range killCases {
 		for _, kind := range []string{"object", "replica"} {

@@ -20,7 +20,7 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-var killStride = flag.Int("kill-stride", 4, "TestKill_AtEveryWrite kills at each n-th write; 1: at every one")
+var killStride = flag.Int("kill-stride", 4, "TestHistory_KillAtEveryWrite kills at each n-th write; 1: at every one")
 
 // killUntil is the last write at which a server is killed.
 const killUntil = 100
@@ -28,7 +28,7 @@ const killUntil = 100
 // A server is killed at its first write, the next one at its second, and so on,
 // while clients talk. After each kill, what they were told is the beginning of
 // what is kept, nothing is missing in it, and the state counts it.
-func TestKill_AtEveryWrite(t *testing.T) {
+func TestHistory_KillAtEveryWrite(t *testing.T) {
 	fixture.TakesLong(t)
 	first := 0 // each case has other writes
 	for _, name := range []string{"in memory", "durable"} {
@@ -69,7 +69,7 @@ func TestKill_AtEveryWrite(t *testing.T) {
 
 // A server is killed at each write of its start after a kill, of which it has
 // much to recover. The next one finds the same.
-func TestKill_AtEveryWriteOfAStart(t *testing.T) {
+func TestHistory_KillAtEveryWriteOfAStart(t *testing.T) {
 	fixture.TakesLong(t)
 	t.Setenv(killCase, "durable")
 	for i, kind := range []string{"object", "replica"} {

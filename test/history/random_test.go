@@ -12,7 +12,7 @@ import (
 // Whatever happens in whatever order, without a crash: each client gets each
 // message that concerns it once, in the one order of the history, and each
 // message of a client takes effect once.
-func TestRandom_NobodyMissesAnything(t *testing.T) {
+func TestHistory_RandomClientsMissNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := story{
 			replicas:  rapid.Bool().Draw(rt, "replicas"),

@@ -22,7 +22,7 @@ func restart(t *testing.T, v *fixture.Owners) {
 	require.NoError(t, v.Runtime.Shutdown(t.Context()))
 }
 
-func TestRestart_LosesNothingIfItIsPlanned(t *testing.T) {
+func TestHistory_PlannedRestartLosesNothing(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d, on := dogtest.NewDisk(t), &fixture.OwnerHooks{History: dog.HistoryOptions{Count: 1000}}
 		start := func() *fixture.Owners { return fixture.NewOwners(t, kind, dog.Options{Store: d}, on) }
@@ -67,7 +67,7 @@ func TestRestart_LosesNothingIfItIsPlanned(t *testing.T) {
 
 // A client that was told of messages which a restored backup does not have is
 // told of a gap, although the history goes on from the same place.
-func TestRestart_RestoredBackupIsAnotherHistory(t *testing.T) {
+func TestHistory_RestoredBackupIsAnother(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		on := &fixture.OwnerHooks{History: dog.HistoryOptions{Count: 1000}}
 		original, backup := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "data")
@@ -102,7 +102,7 @@ func TestRestart_RestoredBackupIsAnotherHistory(t *testing.T) {
 
 // Shutdown tells the clients that speak dog.v1 when to come back, also those
 // that are behind.
-func TestRestart_ClientsAreToldWhenToComeBack(t *testing.T) {
+func TestHistory_RestartTellsClientsWhenToComeBack(t *testing.T) {
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 64 << 20}}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		slow := dialWith(t, v.Server, "/?u=eve", dogtest.DialOptions{OnDemand: true})
@@ -130,7 +130,7 @@ func TestRestart_ClientsAreToldWhenToComeBack(t *testing.T) {
 	})
 }
 
-func TestRestart_ObjectStaysInMemoryWhileItKeepsMessages(t *testing.T) {
+func TestHistory_ObjectStaysInMemoryWhileItKeepsMessages(t *testing.T) {
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Age: 10 * time.Minute}}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {
 		ada := dial(t, v.Server, "ada", "")
@@ -152,7 +152,7 @@ func TestRestart_ObjectStaysInMemoryWhileItKeepsMessages(t *testing.T) {
 
 // Nothing was kept for as long as messages are kept. A planned restart is no
 // gap for those who have everything.
-func TestRestart_IsNoGapAfterAQuietTime(t *testing.T) {
+func TestHistory_RestartIsNoGapAfterAQuietTime(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d, on := dogtest.NewDisk(t), &fixture.OwnerHooks{History: dog.HistoryOptions{Age: time.Minute}}
 		start := func() *fixture.Owners { return fixture.NewOwners(t, kind, dog.Options{Store: d}, on) }
