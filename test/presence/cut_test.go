@@ -18,7 +18,7 @@ import (
 // Whenever the power is cut, at each change of the disk in turn, what a
 // follower is told in the end is who is there. OnPresence waits after it has
 // told it.
-func TestDurable_PowerCutAtEveryChange(t *testing.T) {
+func TestPresence_PowerCutAtEveryChange(t *testing.T) {
 	for _, kind := range kinds {
 		for _, torn := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, torn %v", kind, torn), func(t *testing.T) {

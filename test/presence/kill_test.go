@@ -102,7 +102,7 @@ func serveUntilKilled(data string) {
 // A server is killed at its first write, the next one at a later one, and so
 // on, while visitors come and go. What a follower was told is that each of them
 // has joined once, and left once if they do not come back within the grace.
-func TestKill_MembersJoinAndLeaveOnce(t *testing.T) {
+func TestPresence_MembersJoinAndLeaveOnceDespiteKills(t *testing.T) {
 	fixture.TakesLong(t)
 	for i, kind := range []string{"object", "group"} {
 		t.Run(kind+", whose members leave at once", func(t *testing.T) {

@@ -25,7 +25,7 @@ func (c *crowd) shutdown() {
 	require.NoError(c.t, c.rt.Shutdown(c.t.Context()))
 }
 
-func TestRestart_WhoComesBackInTimeHasNeverBeenAway(t *testing.T) {
+func TestPresence_WhoComesBackAfterARestartHasNeverBeenAway(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		c := newCrowd(t, kind, onDisk(d))
@@ -56,7 +56,7 @@ func TestRestart_WhoComesBackInTimeHasNeverBeenAway(t *testing.T) {
 }
 
 // A crash of the next process does not bring the members back once more.
-func TestRestart_MembersAreStoredOnce(t *testing.T) {
+func TestPresence_MembersAreStoredOnce(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		c := newCrowd(t, kind, onDisk(d))
@@ -75,7 +75,7 @@ func TestRestart_MembersAreStoredOnce(t *testing.T) {
 
 // A process in which the owner is not in memory, or cannot start, leaves what
 // is stored as it is.
-func TestRestart_MembersWaitForTheirOwnersStart(t *testing.T) {
+func TestPresence_MembersWaitForTheirOwnersStart(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		c := newCrowd(t, kind, onDisk(d))
@@ -94,7 +94,7 @@ func TestRestart_MembersWaitForTheirOwnersStart(t *testing.T) {
 	})
 }
 
-func TestRestart_ChangesThatWereNotToldAreTold(t *testing.T) {
+func TestPresence_ChangesThatWereNotToldAreToldAfterARestart(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		c := newCrowd(t, kind, onDisk(d))
@@ -134,7 +134,7 @@ func TestRestart_ChangesThatWereNotToldAreTold(t *testing.T) {
 }
 
 // While Shutdown waits for a handler, nobody leaves.
-func TestRestart_ALongShutdownEndsNoGrace(t *testing.T) {
+func TestPresence_LongShutdownEndsNoGrace(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		o := onDisk(d)
@@ -159,7 +159,7 @@ func TestRestart_ALongShutdownEndsNoGrace(t *testing.T) {
 
 // Shutdown runs OnStop of an object that has members or keeps messages, since
 // it stores them.
-func TestRestart_OnStopRunsForThoseWithMembersAndMessages(t *testing.T) {
+func TestPresence_OnStopRunsForThoseWithMembersAndMessages(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		c := newCrowd(t, kind, crowdOptions{history: dog.HistoryOptions{Count: 10}})
 		c.enter("ada")
@@ -176,7 +176,7 @@ type quiet struct{ dog.Object }
 func (*quiet) Nothing(context.Context) error { return nil }
 
 // Without OnPresence the members are members for the grace, too.
-func TestRestart_MembersOfATypeWithoutOnPresence(t *testing.T) {
+func TestPresence_RestartOfATypeWithoutOnPresence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := dogtest.NewDisk(t)
 		start := func() (*dog.Runtime, dog.Stub[quiet], *dogtest.Server) {
