@@ -24,7 +24,7 @@ func durableOn(d *dogtest.Disk) crowdOptions {
 	return o
 }
 
-func TestDurable_ACrashIsLikeAPlannedRestart(t *testing.T) {
+func TestPresence_CrashIsLikeAPlannedRestart(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		c := newCrowd(t, kind, durableOn(d))
@@ -56,7 +56,7 @@ func TestDurable_ACrashIsLikeAPlannedRestart(t *testing.T) {
 
 // A crash while OnPresence waits delivers the same change again, and one before
 // its transaction is durable takes the change back.
-func TestDurable_ChangeIsKeptWithWhatIsMadeOfIt(t *testing.T) {
+func TestPresence_ChangeIsKeptWithWhatIsMadeOfIt(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		c := newCrowd(t, kind, durableOn(d))
@@ -92,7 +92,7 @@ func TestDurable_ChangeIsKeptWithWhatIsMadeOfIt(t *testing.T) {
 }
 
 // The list outlives the deletion of the owner's data, as it does in memory.
-func TestDurable_DeleteAllKeepsTheMembers(t *testing.T) {
+func TestPresence_DeleteAllKeepsTheMembers(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		d := dogtest.NewDisk(t)
 		c := newCrowd(t, kind, durableOn(d))
@@ -164,7 +164,7 @@ var steps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 // What a client that follows a history was told of the members are those who
 // are there, and each has joined and left once, whatever happens to the
 // process. Without Durable it does not crash.
-func TestRestart_WhatAFollowerWasToldIsWhoIsThere(t *testing.T) {
+func TestPresence_WhatAFollowerWasToldIsWhoIsThere(t *testing.T) {
 	for _, kind := range kinds {
 		for _, durable := range []bool{false, true} {
 			t.Run(kind+map[bool]string{true: ", durable"}[durable], func(t *testing.T) {
