@@ -21,23 +21,23 @@ import (
 // kept for it, and returns 0 without an error.
 //
 // A client that speaks the subprotocol dog.v1, such as dog.js and package
-// client, gets each message that is kept exactly once and in order, however
-// often its connection breaks, or is told that some are missing. See
+// client, gets each kept message exactly once and in order, however often its
+// connection breaks. If some are missing, it gets a gap instead. See
 // [Socket.Resume]. Clients are never disconnected because they take their
 // messages slowly (see [CatchUp]). Other clients get new messages only.
 //
 // An object or group with messages that are not older than Age stays in memory.
 // [Runtime.Shutdown] stores the messages if there is a store, so that a planned
-// restart loses none. After a crash, all clients are told of a gap. A Durable
-// history is in the store at all times: its object or group need not stay in
-// memory, and a crash leaves no gap.
+// restart loses none. After a crash, all clients get a gap. A Durable history
+// is in the store at all times: its object or group need not stay in memory,
+// and a crash leaves no gap.
 type HistoryOptions struct {
 	// Count is the maximum number of messages. 0: 10,000.
 	Count int
 
 	// Bytes is the maximum size of all messages, each with about 10 bytes for
-	// its frame. A message that is larger is not kept, nor are those before it:
-	// who has missed it is told of a gap. 0: 1 MiB.
+	// its frame. A message larger than that is not kept, and removes all
+	// earlier messages: a client that missed it gets a gap. 0: 1 MiB.
 	Bytes int
 
 	// Age is how long a message is kept. Some are kept for up to an eighth
@@ -47,21 +47,21 @@ type HistoryOptions struct {
 
 	// Durable keeps the messages in the store. A message is part of the
 	// transaction of the turn that sends it, even if the turn stores nothing
-	// else, and is sent when it is durable. So the message and what its handler
-	// has stored survive a crash together or not at all, and so does a message
-	// that a client has received. A message that no turn sends, such as one of
-	// [GroupStub].Broadcast, is stored in a transaction of its own. One that a
-	// handler sends while it waits belongs to the event that has the turn
-	// meanwhile, if there is one. Nothing is sent by a turn that is undone, or
-	// if the message cannot be stored: Broadcast returns [ErrStoreFull], for
-	// example. A [Storage].Transaction that fails undoes no messages.
+	// else, and is sent when it is durable. So a crash keeps both the message
+	// and its handler's writes, or neither, and never loses a message that a
+	// client has received. A message sent outside of a turn, such as by
+	// [GroupStub].Broadcast, is stored in a transaction of its own. A message
+	// sent while its handler waits is part of the event that then has the turn,
+	// if there is one. A turn that is undone sends nothing. If the message
+	// cannot be stored, it is not sent, and Broadcast returns the error, such
+	// as [ErrStoreFull]. A failed [Storage].Transaction does not undo messages.
 	//
-	// Clients have no gap after a crash, once there is a message. They have one
-	// after the object or the group has deleted its data ([Storage].DeleteAll,
-	// [Stub].Delete), and if the store is a restored backup. The messages do
+	// A crash leaves no gap once the history has had a message. Clients get a
+	// gap after the object or group has deleted its data ([Storage].DeleteAll,
+	// [Stub].Delete), and when the store is a restored backup. The messages do
 	// not keep their object or group in memory, and are read when it starts.
-	// Without Options.Store they are lost with the process, like everything
-	// that is stored.
+	// Without Options.Store they are lost with the process, like all other
+	// data.
 	Durable bool
 }
 
@@ -90,38 +90,39 @@ func (o HistoryOptions) config() history.Config {
 	return c
 }
 
-// Transient marks a message that is not kept in a history, such as "ada is
-// typing". A client that is behind does not get it.
+// Transient keeps a message out of the history, such as "ada is typing". A
+// client that is behind does not get it.
 var Transient = SendOption{transient: true}
 
 // A Position is a place in the history of an object or a group. Its text is
-// opaque to programs and clients. Positions of one history sort like their
-// messages. "" stands for the position before all messages.
+// opaque to programs and clients. Positions of one history sort in the order of
+// their messages. "" is the position before all messages.
 type Position string
 
 // GapReason is why messages between two positions are missing. "" means that
-// none are.
+// none are missing.
 type GapReason string
 
 // The reasons of a gap.
 const (
 	GapFirst   GapReason = record.First   // the client has no position
 	GapExpired GapReason = record.Expired // the messages are no longer kept
-	GapEpoch   GapReason = record.Epoch   // the position is of another history, as after a crash or an import
+	GapEpoch   GapReason = record.Epoch   // the position belongs to another history, as after a crash or an import
 	GapAhead   GapReason = record.Ahead   // the history has no such position
 	GapSlow    GapReason = record.Slow    // the messages expired before the client, which was connected, took them
 )
 
-// Resume describes where in the history a socket began.
+// A Resume is the place in the history from which a socket gets messages.
 type Resume struct {
 	Asked Position  // the position of the client; "" if it had none
 	From  Position  // the position after which it gets all messages; "" if none are kept
-	Gap   GapReason // why messages between Asked and From are missing; "" if none are
+	Gap   GapReason // why messages between Asked and From are missing; "" if none are missing
 }
 
-// Resume describes where in the history the socket began. If Gap is "", the
-// client gets everything that it has missed, and OnOpen need send nothing.
-// Otherwise it needs the current state, like a client that is new:
+// Resume returns the place in the history from which the socket gets messages.
+// If Gap is "", the client gets every message that it missed, and OnOpen need
+// not send anything. Otherwise the client needs the current state, like a new
+// client:
 //
 //	func (r *Room) OnOpen(ctx context.Context, s *dog.Socket) error {
 //		if s.Resume().Gap == "" {
@@ -130,10 +131,10 @@ type Resume struct {
 //		return s.Send(r.snapshot())
 //	}
 //
-// In an object such a snapshot and the messages that follow fit together
-// exactly. In a replica, messages that other replicas sent shortly before may
-// be in the snapshot and follow it, too. For a socket whose client does not
-// speak dog.v1, and until the socket has joined, Gap is [GapFirst].
+// In an object, the messages after such a snapshot are exactly those that it
+// does not contain. In a replica, a message that another replica sent shortly
+// before may be in the snapshot and also follow it. Gap is [GapFirst] until the
+// socket has joined, and for a client that does not speak dog.v1.
 func (s *Socket) Resume() Resume {
 	if s == nil || s.v1 == nil {
 		return Resume{Gap: GapFirst}

@@ -16,29 +16,28 @@ import (
 )
 
 // A History reads the messages that an object or a group keeps (see
-// [HistoryOptions]), in Go or over HTTP, for one uid. It is for everything that
-// has no WebSocket: scripts, servers, pages with an EventSource, and snapshots
-// that state up to which message they are complete.
+// [HistoryOptions]), in Go or over HTTP, for one uid. Use it where there is no
+// WebSocket: in scripts, servers and pages with an EventSource, and for
+// snapshots that include the position of their last message.
 //
 // Get it from a [Stub] ([Stub.History]), whether or not the object is in
 // memory, or in a handler ([Object.History], [Group.History],
-// [Replica.History]). A History for a uid reads what the sockets of the uid
-// would get: no message that is whispered to another uid, and none that
-// [ExceptUID] keeps from it. Without a uid it reads no messages that are
-// whispered.
+// [Replica.History]). A History for a uid reads the messages that the sockets
+// of that uid would get: no whispers to other uids, and no messages sent with
+// [ExceptUID] of this uid. Without a uid it reads no whispers.
 //
-// A message that waits for earlier writes of its object to become durable is
-// not in the history yet. Reading takes no place on a replica, and does not
-// start the object or the group.
+// A message that is held until earlier writes of its object are durable is not
+// in the history yet. Reading takes no place on a replica, and does not start
+// the object or the group.
 //
 // Histories are small values, safe for concurrent use. The methods of the zero
 // History, and of one whose type has no HistoryOptions, return a [UsageError].
 // Other errors are [ErrInvalidName], [ErrReplicaGone], [ErrOverloaded] when
-// there is no room for another object, [ErrShutdown], and read errors of the
-// store.
+// there is no room for another object, [ErrShutdown], and the store's read
+// errors.
 type History struct {
 	to  target // nil: none
-	uid string // "": somebody
+	uid string // "": none
 }
 
 // History returns the history of the object or the group. That of a replica is
@@ -77,12 +76,12 @@ func historyOf(o *objectState) History {
 
 // WithUID returns the same history for a uid: the messages that its sockets
 // would get. The rules for uids are those of [GroupStub.Identify]. "" stands
-// for nobody in particular.
+// for no uid.
 func (h History) WithUID(uid string) History { return History{h.to, uid} }
 
 // Position returns the position after the newest message. A reader that gets it
-// together with a snapshot can go on from there: with Read, or with a request
-// that has it as offset.
+// together with a snapshot can continue from there: with Read, or with a
+// request that has it as offset.
 func (h History) Position() (Position, error) {
 	var last Position
 	err := h.reach(context.Background(), "History.Position", func(r *record.Record, _ *objectState) error {
@@ -93,12 +92,12 @@ func (h History) Position() (Position, error) {
 	return last, err
 }
 
-// A HistoryPage is a number of messages that follow each other in a history.
+// A HistoryPage is a run of consecutive messages of a history.
 type HistoryPage struct {
 	Messages []KeptMessage
 	Next     Position  // the position after the messages, for the next Read
 	More     bool      // there are messages after Next
-	Gap      GapReason // why messages are missing before the first; "" if none are
+	Gap      GapReason // why messages are missing before the first; "" if none are missing
 }
 
 // A KeptMessage is a message in a history.
@@ -109,9 +108,9 @@ type KeptMessage struct {
 
 // Read returns the messages after a position, at most limit of them unless
 // limit is 0. If messages after the position are missing, Gap is set and the
-// page begins with the oldest message that is kept. "" stands for the position
-// before all messages, and always has a Gap ([GapFirst]). Read does not wait
-// for messages. It returns a [UsageError] if limit is negative.
+// page begins with the oldest kept message. "" is the position before all
+// messages, and always has a Gap ([GapFirst]). Read does not wait for messages.
+// It returns a [UsageError] if limit is negative.
 func (h History) Read(after Position, limit int) (HistoryPage, error) {
 	if limit < 0 {
 		return HistoryPage{}, misuse("History.Read", "the limit is negative")
@@ -124,9 +123,9 @@ func (h History) Read(after Position, limit int) (HistoryPage, error) {
 	return page, err
 }
 
-// reach calls f with the record and its owner, an object or a group, which is
-// brought into memory if needed. It repeats this if the owner turns out to have
-// been forgotten.
+// reach calls f with the record and its owner, an object or a group, which it
+// loads into memory if needed. It tries again if the owner has been retired in
+// between.
 func (h History) reach(ctx context.Context, op string, f func(r *record.Record, owner *objectState) error) error {
 	if h.to == nil {
 		return notRunning(op)
@@ -164,11 +163,11 @@ func (h History) reach(ctx context.Context, op string, f func(r *record.Record, 
 	})
 }
 
-// historyPiece is the size of the messages that are read at a time, unless a
-// single one is larger.
+// historyPiece is the size of the messages read at a time, unless a single one
+// is larger.
 const historyPiece = 64 << 10
 
-// readPage is History.Read.
+// readPage implements History.Read.
 func readPage(r *record.Record, after Position, uid string, limit int) HistoryPage {
 	reader := history.Reader{UID: uid}
 	res := r.Resume(reader, string(after), false)
@@ -201,53 +200,54 @@ func readPage(r *record.Record, after Position, uid string, limit int) HistoryPa
 	}
 }
 
-// ServeHTTP serves the messages by the read protocol of Durable Streams, for
-// which there are clients in many languages. A browser needs no client:
+// ServeHTTP serves the messages by the read protocol of Durable Streams, which
+// has clients in many languages. A browser needs no client:
 //
 //	new EventSource("/history?offset=now&live=sse").addEventListener("data", show)
 //
 // The parameters of the query are:
-//   - offset: a [Position], for the messages after it, -1 for all that are
-//     kept, or now for new ones only. Default: -1.
-//   - live: long-poll to wait up to 25 seconds if there are no messages, sse
+//   - offset: a [Position] for the messages after it, -1 for all kept messages,
+//     or now for new messages only. Default: -1.
+//   - live: long-poll to wait up to 25 seconds if there are no messages, or sse
 //     for a minute of server-sent events. Either needs an offset. Default: the
-//     response has the messages that are there.
+//     response has the messages kept now.
 //   - cursor: the Stream-Cursor of the previous response.
 //
 // A response has up to 64 KiB of messages, or a single larger one, as a JSON
-// array: a message that is a JSON text as it stands, other text as a JSON
-// string, binary as {"$base64":"…"}. Stream-Next-Offset is the offset for the
-// next request. Stream-Up-To-Date: true means that no messages follow so far.
+// array: a message of JSON is an element as it is, other text is a JSON string,
+// and binary is {"$base64":"…"}. Stream-Next-Offset is the offset for the next
+// request. Stream-Up-To-Date: true means that no messages follow so far.
 //
-// As events, each array is a "data" event. A "control" event follows with the
-// next offset, which is the id of both. An EventSource that loses its
-// connection sends it as Last-Event-ID, which takes the place of the offset,
-// and continues where it was.
+// In an event stream, each array is a "data" event. A "control" event with the
+// next offset follows, and that offset is the id of both. An EventSource that
+// loses its connection sends the id as Last-Event-ID, which replaces the
+// offset, so it continues where it was.
 //
 // The status is 200, or
 //   - 204 if a long poll ends without messages,
 //   - 304 if the client's If-None-Match has the ETag of the response,
 //   - 400 for a malformed parameter or uid,
 //   - 404 if the type has no HistoryOptions,
-//   - 405 for a method other than GET and HEAD. HEAD returns the offset behind
+//   - 405 for a method other than GET and HEAD. HEAD returns the offset after
 //     the newest message,
 //   - 410 if messages after the offset are missing. The body is JSON: from is
-//     the offset, to is the one from which messages are kept, and why is the
+//     the offset, to is the offset from which messages are kept, and why is the
 //     [GapReason].
 //
-// For other errors it is that of [WriteError]. A response of events whose
-// messages expire before the client takes them ends, and the next request gets
+// For other errors it is that of [WriteError]. A stream of events ends when
+// messages expire before the client has taken them, and the next request gets
 // 410.
 //
 // Live responses end when the client is gone and when Shutdown begins. A client
 // has Options.Sockets.WriteTimeout (10 seconds) to take each 16 KiB of a
-// response, of which at most one part, of up to 64 KiB or a single larger
-// message, is in memory for it.
+// response. At most one part of the response is in memory for it: 64 KiB, or a
+// single larger message.
 //
 // The number of readers is not limited. MaxSockets of an object and Limit of a
-// group count sockets only, and a client that waits costs little more than its
-// connection. A program that serves strangers bounds their requests before
-// ServeHTTP. While a client waits, the object or the group stays in memory.
+// group count sockets only, and a waiting client costs little more than its
+// connection. A program with untrusted clients should limit their requests
+// before it calls ServeHTTP. While a client waits, the object or the group
+// stays in memory.
 //
 // In a handler, with the handler's context in the request, ServeHTTP gives up
 // the turn, like [Await]:
@@ -260,7 +260,7 @@ func readPage(r *record.Record, after Position, uid string, limit int) HistoryPa
 //		…
 //	}
 //
-// ServeHTTP does not check who reads. Do this before, as for a WebSocket.
+// ServeHTTP does not authorize its clients. Do this before, as for a WebSocket.
 func (h History) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "private, no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -277,7 +277,7 @@ func (h History) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	WriteError(w, err)
 }
 
-// serve is ServeHTTP. If it returns an error, it has written nothing.
+// serve implements ServeHTTP. If it returns an error, it has written nothing.
 func (h History) serve(w http.ResponseWriter, r *http.Request) error {
 	if h.to == nil {
 		return notRunning("History.ServeHTTP")

@@ -25,44 +25,45 @@ const (
 // replicas. A uid is one member, however many sockets it has. Sockets without a
 // uid do not count. The zero Presence is off and costs nothing.
 //
-// A uid becomes a member when its first socket has joined. It is no longer a
+// A uid becomes a member when its first socket has joined. It stops being a
 // member when it has had no socket for Grace. So a client that reconnects in
-// time, or moves to another replica, has never been away.
+// time, or moves to another replica, remains a member.
 //
-// If the type has OnPresence, it is called with what has changed (see
-// [PresenceHandler]). In any case the members can be asked for:
-// [Object.Members], [Group.Members], [Stub.Members]. [Socket.SetPresence] gives
-// a member a value, such as a name to show or a state.
+// If the type has OnPresence, it gets the changes (see [PresenceHandler]).
+// [Object.Members], [Group.Members] and [Stub.Members] return the members.
+// [Socket.SetPresence] gives a member a value, such as a display name or a
+// state.
 //
 // The list is in memory. A group or object with members, or with changes that
-// OnPresence has not been told, is not retired or evicted. If its type
-// hibernates, it may do so, and OnPresence wakes it. The list outlives a reset.
+// OnPresence has not handled, is not retired or evicted. If its type
+// hibernates, it may do so, and the next change wakes it. The list outlives a
+// reset.
 //
-// [Runtime.Shutdown] stores the list and what OnPresence has not been told, if
-// there is a store. When the group or object next comes into memory, all that
-// were members have Grace to come back: those who do have never been away, and
-// OnPresence is told of the others that they have left. Until then the list is
-// empty. After a crash there are no members, and OnPresence is not called for
-// those from before, unless Durable is set.
+// [Runtime.Shutdown] stores the list and the changes that OnPresence has not
+// handled, if there is a store. When the group or object next comes into
+// memory, each earlier member has Grace to come back. If it does, it has been a
+// member all the time; otherwise OnPresence gets it as Left. Until then the
+// list is empty. After a crash there are no members, and OnPresence does not
+// get the earlier ones as Left, unless Durable is set.
 type Presence struct {
 	// Grace is how long a uid remains a member after its last socket has ended,
-	// to the nanosecond. It must be above 0 for presence to be on: 10 s suits
+	// to the nanosecond. It must be above 0 for presence to be on. 10 s suits
 	// clients that reconnect.
 	Grace time.Duration
 
-	// Every is how long a change waits for further changes. OnPresence gets all
-	// of them at once. It gets nothing about a uid that has joined and left in
-	// between, or left and joined. 0: 250 ms.
+	// Every is how long a change waits for further changes, which OnPresence
+	// then gets together. A uid that has joined and left in that time, or left
+	// and joined, is not among them. 0: 250 ms.
 	Every time.Duration
 
-	// Durable stores what OnPresence is told in the transaction of its turn, so
-	// that a crash is like a planned restart for the members of whom OnPresence
-	// has been told, with their values: see [Presence]. What OnPresence sends
-	// and stores, and the knowledge that it has been told, survive together or
-	// not at all. It is told the same change again, with the same Seq, if the
-	// crash came in the middle, while it waited. Each change costs a
-	// transaction, and while nothing can be stored ([ErrStoreFull]), changes
-	// wait. Without OnPresence, Durable does nothing.
+	// Durable stores each change in the transaction of the OnPresence that gets
+	// it. A crash is then like a planned restart (see [Presence]) for the
+	// members and values that OnPresence has got. It keeps the change together
+	// with the messages and writes of OnPresence, or none of them. If
+	// OnPresence was waiting when the process died, it gets the same change
+	// again, with the same Seq. Each change costs a transaction, and while
+	// nothing can be stored ([ErrStoreFull]), changes wait. Without OnPresence,
+	// Durable does nothing.
 	Durable bool
 }
 
@@ -90,22 +91,22 @@ type Member struct {
 	Value json.RawMessage `json:"value,omitempty"` // of Socket.SetPresence; nil: none
 }
 
-// A PresenceChange tells who has joined and left a group or an object since the
-// previous change, and who has another value. A uid is in at most one of its
-// lists. Members that have left have no value. The JSON form has the names of
-// the fields in small letters, without empty lists.
+// A PresenceChange lists the members that have joined or left a group or an
+// object, or have a new value, since the previous change. A uid is in at most
+// one of its lists. Members that have left have no value. The JSON form has the
+// field names in lower case and omits empty lists.
 type PresenceChange struct {
 	Joined  []Member `json:"joined,omitempty"`
 	Left    []Member `json:"left,omitempty"`
 	Changed []Member `json:"changed,omitempty"`
 	// Count is the number of members after the change: that of the previous
-	// change, plus Joined, minus Left. There may be more changes to come:
-	// MemberCount has the present number.
+	// change, plus Joined, minus Left. MemberCount also counts the changes that
+	// are still to be delivered.
 	Count int `json:"count"`
-	// Seq is the number of the change. Each change of a group or object has a
-	// greater one than the change before, also after the group or object has
-	// left memory, and after a crash unless the machine's clock has been set
-	// back. A change that is delivered again has the same Seq.
+	// Seq is the number of the change. It is greater than that of the previous
+	// change of the group or object, even after the group or object has left
+	// memory, and after a crash unless the machine's clock has been set back. A
+	// change that is delivered again has the same Seq.
 	Seq uint64 `json:"seq"`
 }
 
@@ -134,8 +135,8 @@ func membersOf(from []presence.Member) []Member {
 // Members returns the members of the object with uids greater than after, in
 // byte order of their uids, and at most n of them. after is "" for the first
 // page, and then the uid of the last member of the previous page. If n is not
-// between 1 and 1,000, it stands for 1,000. There are none if [Presence] is
-// off. Members keeps the turn.
+// between 1 and 1,000, it counts as 1,000. If [Presence] is off, there are no
+// members. Members keeps the turn.
 func (o *Object) Members(after string, n int) []Member { return pageOf(o.attendance(), after, n) }
 
 // MemberCount returns the number of members of the object, 0 if [Presence] is
@@ -166,10 +167,10 @@ func (c *core) attendance() *presence.Attendance {
 	return nil
 }
 
-// Members returns members of the object or group: see [Object.Members]. One
-// that is not in memory has none, and is not started. In a handler Members
-// gives up the turn. It returns a [UsageError] if the type has no [Presence],
-// as replicas never have, and ErrShutdown.
+// Members returns members of the object or group: see [Object.Members]. An
+// object or group that is not in memory has no members, and is not started. In
+// a handler, Members gives up the turn. It returns a [UsageError] if the type
+// has no [Presence], which a type of replicas never has, and [ErrShutdown].
 func (s Stub[T]) Members(ctx context.Context, after string, n int) (members []Member, err error) {
 	err = s.ask(ctx, "Stub.Members", func(a *presence.Attendance) { members = pageOf(a, after, n) })
 	return members, err
@@ -211,9 +212,9 @@ func (s Stub[T]) ask(ctx context.Context, op string, f func(*presence.Attendance
 
 // SetPresence sets the value of the member with the socket's uid, as [JSON] of
 // at most 1,024 bytes: see [Presence]. Nil removes it. The value belongs to the
-// uid: the newest counts, whichever of its sockets it was set on, and it ends
-// when the uid is no longer a member. OnPresence gets another value as Changed,
-// or with Joined if that is still to come.
+// uid: the newest one counts, whichever socket of the uid it was set on, and it
+// ends when the uid stops being a member. OnPresence gets a new value in
+// Changed, or in Joined if it has not yet got the member.
 //
 // Like a message, the value takes effect when the object's earlier writes are
 // durable. SetPresence keeps the turn. It returns [ErrSocketClosed] when the
@@ -256,9 +257,9 @@ func (s *Socket) SetPresence(v any) error {
 	return o.sendGatedWithin(&s.held, s.conn.QueueBytes(), len(value), set)
 }
 
-// newAttendance returns the list of the members of a group, or of an object
-// with sockets. It returns nil if the type has no Presence. The list belongs to
-// the object's identity, not to its life.
+// newAttendance returns the list of members of a group, or of an object with
+// sockets. It returns nil if the type has no Presence. The list belongs to the
+// object's identity, not to its life.
 func newAttendance(o *objectState) *presence.Attendance {
 	p := o.ns.presence
 	if !p.on() {
@@ -270,7 +271,7 @@ func newAttendance(o *objectState) *presence.Attendance {
 	})
 }
 
-// keepsMembers reports whether objects store what their OnPresence is told.
+// keepsMembers reports whether objects store the changes that OnPresence gets.
 func (ns *namespace) keepsMembers() bool { return ns.presence.Durable && ns.onPresence }
 
 // attendance returns the list of the object's members, or nil.
@@ -284,8 +285,8 @@ func (o *objectState) attendance() *presence.Attendance {
 	return nil
 }
 
-// ownAttendance returns the list of the members of a plain object or a group,
-// which is made if needed, or nil.
+// ownAttendance returns the list of members of a plain object or a group, which
+// it makes if needed, or nil.
 func (o *objectState) ownAttendance() *presence.Attendance {
 	if o.group == nil && o.ns.presence.on() {
 		return o.socketSet().attendance
@@ -301,7 +302,7 @@ func (s *Socket) attendance() *presence.Attendance {
 	return s.obj.attendance()
 }
 
-// listOwner is an object as the list of its members knows it.
+// listOwner is an object as its list of members sees it.
 type listOwner objectState
 
 func (l *listOwner) Now() presence.Time { return presence.Time(l.ns.rt.now()) }
@@ -310,7 +311,8 @@ func (l *listOwner) Work() *inflight.Work { return l.ns.rt.host.Work }
 
 func (l *listOwner) Store() (store.Engine, store.Base) { return l.ns.rt.host.Engine, l.ID.Base() }
 
-// Deliver runs OnPresence. Writes of OnPresence that get lost are an error.
+// Deliver runs OnPresence. It returns an error if writes of OnPresence are
+// lost.
 func (l *listOwner) Deliver(take func() *presence.Change, handled func()) error {
 	o, life := (*objectState)(l), l.ns.rt.host.Ctx
 	var outcome <-chan error

@@ -23,7 +23,8 @@ import (
 // This file serves clients that speak the subprotocol dog.v1, which
 // docs/dog.v1.md describes.
 
-// v1Request is what a client asks for that speaks dog.v1, and what it is told.
+// v1Request is the request of a client that speaks dog.v1, with values for its
+// hello.
 type v1Request struct {
 	*wire.Request
 
@@ -32,8 +33,8 @@ type v1Request struct {
 	max  int64
 }
 
-// v1Client is what a socket has whose client speaks dog.v1. There are many of
-// them that are idle, so it has nothing that is needed only at the beginning.
+// v1Client is the part of a socket for a client that speaks dog.v1. Many
+// sockets are idle, so it has nothing that is needed only at the beginning.
 type v1Client struct {
 	link *session.Link // nil if the client has no session. fixed by Connect
 
@@ -51,8 +52,8 @@ func gapNumber(why GapReason) uint8 { return uint8(slices.Index(gapReasons[:], w
 
 func newV1Client(r *v1Request) *v1Client { return &v1Client{asked: r.Asked, gap: gapNumber(GapFirst)} }
 
-// v1Of returns what a request says in dog.v1. It returns nil if the client does
-// not offer the subprotocol.
+// v1Of parses the dog.v1 parameters of a request. It returns nil if the client
+// does not offer the subprotocol.
 func v1Of(r *http.Request) (*v1Request, error) {
 	asks, err := wire.ParseRequest(r)
 	if malformed, ok := errors.AsType[*wire.RequestError](err); ok {
@@ -83,8 +84,8 @@ func (s *Socket) greet(v1 *v1Request, from wire.Packed, gap GapReason) {
 	_ = s.conn.Send(conn.NewControl(hello), "")
 }
 
-// greeted reports whether the client may get messages: one of dog.v1 takes none
-// before hello.
+// greeted reports whether the client may get messages: a client of dog.v1 takes
+// none before hello.
 func (s *Socket) greeted() bool {
 	if s.v1 == nil {
 		return true
@@ -94,8 +95,8 @@ func (s *Socket) greeted() bool {
 	return s.v1.greeted
 }
 
-// handled returns the greatest number of the client's messages that were
-// handled for good.
+// handled returns the number of the client's last message that was handled for
+// good.
 func (v *v1Client) handled() uint64 {
 	if v.link == nil {
 		return 0
@@ -104,7 +105,7 @@ func (v *v1Client) handled() uint64 {
 }
 
 // joinSet lets the socket receive the messages to all sockets of its object,
-// and before them those that it has missed.
+// after those that it has missed.
 func (s *Socket) joinSet(set *socketSet, v1 *v1Request) {
 	r := s.obj.record()
 	if r == nil {
@@ -157,7 +158,7 @@ func (s *Socket) handleAny(op conn.Op, data []byte) {
 	})
 }
 
-// A numbered is a message with a number that is passed to the object once.
+// A numbered is a message with a number, which is passed to the object once.
 type numbered struct {
 	*Socket // from which it comes
 	link    *session.Link
@@ -165,8 +166,8 @@ type numbered struct {
 }
 
 // handleOnce passes a message with a number to the object, unless that has been
-// done before. From Begin on the message counts as handled, whatever becomes of
-// the connection.
+// done before. From Begin on the message counts as handled, even if the
+// connection breaks.
 func (s *Socket) handleOnce(op conn.Op, f wire.Frame) {
 	m := numbered{s, s.v1.link, f.ID}
 	verdict, exited := session.Refused, true
@@ -217,23 +218,23 @@ func (m numbered) note(tx *tx.Tx, commits uint64) error {
 }
 
 // cutShort records that the handling has failed, if the life of the handler has
-// been reset. What the handler returns later has no effect.
+// been reset. The later result of the handler has no effect.
 func (m numbered) cutShort(life *object.Life) {
 	if err := life.Silenced(); err != nil {
 		m.conclude(err, life, nil)
 	}
 }
 
-// A settling is how the handling of a message with a number turns out, once its
-// event has ended well and its writes are durable or lost.
+// A settling waits until the event of a message with a number has succeeded and
+// its writes are durable or lost.
 type settling struct {
 	numbered
 	left atomic.Int32 // of the two
 	lost error        // why the writes are lost; set before left falls
 }
 
-// settle begins a settling. It is called in the turn, because the gate has what
-// other events have written afterwards.
+// settle begins a settling. It is called in the turn, because the gate would
+// otherwise include the writes of later events.
 func (m numbered) settle() *settling {
 	t := &settling{numbered: m}
 	t.left.Store(2)
@@ -255,8 +256,8 @@ func (t *settling) step() {
 	t.link.Confirm(t.number)
 }
 
-// conclude records how the handling in a life has ended. The handler may return
-// the error of an earlier reset of the object, which it has from another call.
+// conclude records the result of the handling in a life. The handler may return
+// the error of an earlier reset of the object, which it got from another call.
 func (m numbered) conclude(err error, life *object.Life, settles *settling) {
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrStalled) || errors.Is(err, store.ErrFailed) {
 		m.link.Retry()
@@ -281,9 +282,9 @@ func (m numbered) abandon() {
 // again closes the connection, so that the client sends its messages again.
 func (s *Socket) again() { s.close(1013, "an earlier message has not been handled") }
 
-// ack acknowledges the client's messages. Several goroutines do so, in the
-// order of the numbers and after hello, because a number is read under the lock
-// under which it is sent.
+// ack acknowledges the client's messages. Several goroutines do so. Reading and
+// sending the number under one lock keeps the acknowledgements in order and
+// after hello.
 func (s *Socket) ack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -292,15 +293,15 @@ func (s *Socket) ack() {
 	}
 }
 
-// sessionClient is a socket as its session knows it.
+// sessionClient is a socket as its session sees it.
 type sessionClient Socket
 
 func (c *sessionClient) Acknowledge() { (*Socket)(c).ack() }
 func (c *sessionClient) Again()       { (*Socket)(c).again() }
 
-// excepted returns who does not get a message now. If the sender's client has
-// connected again since it sent what is handled, its new connection does not
-// get it either.
+// excepted returns the connections that do not get a message. If the sender's
+// client has reconnected since it sent the message being handled, its new
+// connection is one of them.
 func (o outgoing) excepted() conn.Except {
 	except := o.except
 	if except.Conn == nil {
@@ -326,8 +327,8 @@ func (o *objectState) ownSessions() *session.Book {
 	return nil
 }
 
-// sessionOwner returns the object with which the sessions of the object's
-// clients are kept: its group if it is a replica.
+// sessionOwner returns the object that keeps the sessions of the object's
+// clients: its group if it is a replica.
 func (o *objectState) sessionOwner() *objectState {
 	if o.replica != nil {
 		return o.replica.group.obj
@@ -335,8 +336,8 @@ func (o *objectState) sessionOwner() *objectState {
 	return o
 }
 
-// sessionBook returns the sessions of the object's clients, once those that are
-// stored have been read. It returns nil if the client has no session.
+// sessionBook returns the sessions of the object's clients, after reading the
+// stored ones. It returns nil if the client has no session.
 func (o *objectState) sessionBook(v1 *v1Request) (*session.Book, error) {
 	if v1 == nil || v1.Session == "" {
 		return nil, nil
@@ -364,9 +365,9 @@ func (s *Socket) closeSession() {
 	}
 }
 
-// sessionAge returns for how many seconds the session of a client that is not
-// connected is remembered.
+// sessionAge returns how many seconds the session of a disconnected client is
+// remembered.
 func (o *objectState) sessionAge() int64 { return o.sessionOwner().ns.history.config().Age }
 
-// unixNow returns the time by which sessions age.
+// unixNow returns the time in seconds, the unit of session ages.
 func unixNow() int64 { return time.Now().Unix() }
