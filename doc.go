@@ -84,16 +84,17 @@
 //
 // With ObjectOptions.History or GroupOptions.History, an object or a group
 // keeps the messages that it has sent to its sockets for a while. A client that
-// speaks the subprotocol dog.v1, such as dog.js and package client, gets those
-// that it has missed, once and in order, or is told of a gap and why. See
+// speaks the subprotocol dog.v1, such as dog.js and package client, gets the
+// messages that it has missed, once and in order, or a gap with its reason. See
 // [HistoryOptions] and [Socket.Resume]. A slow client reads from the history
-// ([CatchUp]). Its own messages take effect once, even if it sends them again
-// after a crash: the number of a message is stored in the transaction of its
-// handler. [Stub.History] reads a history in Go and over HTTP.
+// ([CatchUp]). The messages of such a client take effect once, even if it sends
+// them again after a crash: the number of a message is stored in the
+// transaction of its handler. [Stub.History] reads a history in Go and over
+// HTTP.
 //
 // Histories are in memory, and [Runtime.Shutdown] stores them for the next
-// process. A client that was connected before a crash is told of a gap, unless
-// the history is Durable: then each message is stored in the transaction of the
+// process. A client that was connected before a crash gets a gap, unless the
+// history is Durable: then each message is stored in the transaction of the
 // turn that sends it.
 //
 // # Presence
@@ -107,21 +108,22 @@
 //	}
 //
 // A newcomer gets the list of the members ([Object.Members], [Group.Members],
-// [Stub.Members]) and then the changes. Changes are sets to add and to remove:
-// one may repeat what the list has already.
+// [Stub.Members]) and then the changes. The list may already include a change
+// that follows, so apply a change as a set of members to add and a set to
+// remove.
 //
-//   - OnPresence is told once that a uid has joined, and once that it has left.
+//   - OnPresence gets a uid once when it has joined, and once when it has left.
 //     A uid leaves when it has had no socket for Presence.Grace, so a reconnect
-//     within that time is not noticed.
-//   - The changes of Presence.Every are delivered at once. A uid that has come
-//     and gone, or gone and come, in between is in none of them. So a storm of
-//     reconnects costs four messages a second, not one for each client and
-//     receiver.
+//     within that time is no change.
+//   - The changes within Presence.Every are delivered together. A uid that has
+//     joined and left in that time, or left and joined, is not among them. So a
+//     storm of reconnects costs four messages a second, not one for each client
+//     and receiver.
 //   - A change is delivered again until OnPresence has succeeded, before the
 //     next one, with the same Seq.
-//   - A planned restart is no different from a reconnect: the list is stored,
-//     and who comes back in time has never been away. After a crash the list is
-//     empty, and OnPresence is not told of those who were there, unless
+//   - A planned restart is like a reconnect: the list is stored, and a member
+//     that comes back in time has not left. After a crash the list is empty,
+//     and OnPresence does not get the earlier members as Left, unless
 //     Presence.Durable is set.
 //
 // # Objects in memory

@@ -130,8 +130,9 @@ var (
 var (
 	// ErrDeadlock is returned for a call that could never return: it waits for
 	// the turn of an object that keeps its turn until the call returns (see
-	// [BlockConcurrencyWhile]). So does a handler that calls its own object
-	// with another context than its own, which only Options.CheckTurns finds.
+	// [BlockConcurrencyWhile]). A handler that calls its own object with a
+	// context other than its own waits for itself, too. Only Options.CheckTurns
+	// detects this.
 	ErrDeadlock = turn.ErrDeadlock
 
 	// ErrOutsideTurn is returned when a handler's context is used after the
@@ -148,15 +149,15 @@ var (
 	// be undone. The handler has made a call with a context other than its own,
 	// or has used a socket, or a Go pointer, that belongs to another object.
 	// Pass the handler's context, call the other object ([Call]), or do it in
-	// [Await]. Nothing was done. Only [Options].CheckTurns finds these uses.
+	// [Await]. Nothing was done. Only [Options].CheckTurns detects these uses.
 	//
 	// There is one exception. A Whisper, Disconnect or Gossip of a replica, a
 	// group or a socket whose context belongs to no handler waits for the event
-	// that has the object's turn, if that has written. If the handler of that
-	// event is the caller, it waits for itself, which nothing but CheckTurns
-	// finds out at once. So such a call returns ErrPastGate after 30 s. Other
-	// callers get it, too, when an event takes that long after it has written,
-	// and may call again. A slow disk does not cause it.
+	// that has the object's turn, if that event has written something. If the
+	// caller is the handler of that event, it waits for itself. CheckTurns
+	// detects this at once. Without CheckTurns the call returns ErrPastGate
+	// after 30 s. Any other caller also gets ErrPastGate if the event takes 30
+	// s after its write, and may call again. A slow disk does not cause it.
 	ErrPastGate = object.ErrPastGate
 )
 

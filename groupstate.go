@@ -247,7 +247,7 @@ func (g *groupState) tick(now roster.Time) (gone bool) {
 		}
 		return ok
 	}
-	release := g.record.Hold() // no message is kept meanwhile
+	release := g.record.Hold() // until release, no message is kept
 	g.mu.Lock()
 	if g.book != nil {
 		g.book.Tick(now, func(r *rosterReplica) bool {

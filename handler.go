@@ -149,10 +149,10 @@ type MessageHandler interface {
 // A CloseHandler of an Object or a Replica runs exactly once for each socket
 // that had joined, after the socket has left. code and reason are those of the
 // side that closed first. code is 1006 when the connection was lost. OnClose
-// also runs if OnOpen has not run or has failed, so it should undo only what it
-// finds done. There is one exception: OnClose does not run if the object was
-// reset before and the start that must precede OnClose fails or is ended by
-// another reset, for example because the store has failed.
+// also runs if OnOpen has not run or has failed, so it must not assume that
+// OnOpen has done its work. There is one exception: OnClose does not run if the
+// object was reset before and the start that must precede OnClose fails or is
+// ended by another reset, for example because the store has failed.
 type CloseHandler interface {
 	OnClose(ctx context.Context, s *Socket, code int, reason string) error
 }
@@ -171,18 +171,18 @@ type GossipHandler interface {
 }
 
 // A PresenceHandler of an Object or a Group runs when the members of the object
-// or group have changed, if its options have [Presence]. It gets the changes of
-// Presence.Every at once, with at most 1,000 members, or 64 KiB of uids and
-// values: if there are more, the next change follows at once. A change is
+// or group have changed, if its options have [Presence]. It gets the changes
+// within Presence.Every together, up to 1,000 members or 64 KiB of uids and
+// values. If there are more, the next change follows at once. A change is
 // delivered when OnPresence has returned for the previous one.
 //
-// If OnPresence returns an error or panics, or the object is reset or cannot
-// start, or the handler's writes are not durable in the end, it gets the same
-// change again, with the same Seq, and later changes wait for that. The first
-// pause is Presence.Every. Each further one is twice as long, up to a minute.
-// So each change arrives at least once, in order, and exactly once in effect if
-// the handler stores the last Seq together with its own writes and skips those
-// that are not greater. No change is delivered after Shutdown has begun:
+// OnPresence gets the same change again, with the same Seq, if it returns an
+// error or panics, if the object is reset or cannot start, and if the handler's
+// writes cannot be made durable. Later changes wait for that. The first pause
+// is Presence.Every. Each further pause is twice as long, up to a minute. So
+// each change arrives at least once, and in order. To apply each change exactly
+// once, store the last Seq together with the handler's writes, and skip changes
+// whose Seq is not greater. No change is delivered after Shutdown has begun:
 // the next process delivers it, if there is a store.
 type PresenceHandler interface {
 	OnPresence(ctx context.Context, change PresenceChange) error

@@ -255,9 +255,9 @@ func Await(ctx context.Context, f func() error) error {
 // [Runtime.Shutdown] waits for. Events begin in the order of the calls to Go.
 // Events that have not begun when the object is reset are dropped. So are those
 // of a transaction that is rolled back because the handler returns an error
-// (RollbackOnError). f's context has the values of the call or request that
-// caused the first event, not those that handlers added. An error from f is
-// logged.
+// (RollbackOnError). f's context has the values of the call or request that led
+// to it, directly or through other events of Go, but none that handlers added.
+// An error from f is logged.
 //
 // Go returns ErrOutsideTurn if ctx belongs to no handler or to one that has
 // returned, [ErrReset] if the object has been reset, ErrOverloaded if

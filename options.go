@@ -35,11 +35,11 @@ type Options struct {
 	// group).
 	//
 	// A replica is retired up to a second late, a group up to two seconds late.
-	// If ReserveFor, LingerFor or RetireAfter is short, the delay is at most a
-	// quarter of the shortest of them for a replica and half of it for a group,
-	// or 10 and 20 ms if that is more. A replica or group that is busy at that
-	// time is retired just as soon after it becomes idle. 0: 60 s; not
-	// negative.
+	// A short ReserveFor, LingerFor or RetireAfter lowers these limits: to a
+	// quarter of the shortest of the three for a replica, at least 10 ms, and
+	// to half of it for a group, at least 20 ms. If the replica or group is
+	// busy at that time, the limits count from when it becomes idle. 0: 60 s;
+	// not negative.
 	RetireAfter time.Duration
 
 	// GossipTimeout is how long Gossip waits for replies. The time starts when

@@ -100,7 +100,7 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // Shutdown stops the runtime gracefully. At once, new requests get 503 with
 // Retry-After, handlers are notified ([Stopping], [ClientGone]), all sockets
 // are closed with 1001, and OnStop runs for idle objects, 64 at a time. Clients
-// that speak dog.v1 are told to come back at random times, about 2,000 a
+// that speak dog.v1 are asked to come back at random times, about 2,000 a
 // second: within half a second if they are few, and within 30 seconds at most.
 // No OnStop delays the others by more than a second. Running handlers and every
 // OnClose run to their end, and their objects are stopped when they become

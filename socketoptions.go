@@ -12,10 +12,11 @@ import (
 	"github.com/godurable/dog/internal/wire"
 )
 
-// SocketOptions configures a socket. A zero field stands for the default of the
-// type (its options' Sockets), there for that of the runtime (Options.Sockets),
-// and there for the default given below. A list that is empty and not nil
-// stands for none. No size and no time may be negative, except PingInterval.
+// SocketOptions configures a socket. A zero field gets its value from the
+// options of the type (field Sockets). If it is zero there too, it gets the
+// value of the runtime (Options.Sockets), and then the default given below. An
+// empty list that is not nil counts as set. No size and no time may be
+// negative, except PingInterval.
 type SocketOptions struct {
 	// UID is the uid of the client, for an object that determines it itself.
 	// The rules are those of [GroupStub.Identify]. A replica's sockets count
@@ -29,8 +30,8 @@ type SocketOptions struct {
 	// Subprotocols lists the subprotocols that the server speaks, in order of
 	// preference. The first one that the client also offers is chosen. The
 	// comparison ignores case. [Socket.Subprotocol] returns it as written here.
-	// The response has the client's spelling, because clients accept only what
-	// they have offered. Default: none.
+	// The response has the client's spelling, because clients accept only a
+	// subprotocol that they have offered. Default: none.
 	Subprotocols []string
 
 	// OriginPatterns lists further hosts whose pages may connect, in addition
@@ -50,9 +51,9 @@ type SocketOptions struct {
 	// longer than that never fits.
 	//
 	// A client is slow when more than QueueBytes waits and it has taken nothing
-	// for a second, or for its reading time if that is longer. So neither a
-	// burst, a replay nor a thin line makes a client slow. Until then, and
-	// while a client takes something all the time, up to 8 MiB more may wait.
+	// for a second, or for its reading time if that is longer. So a client does
+	// not become slow by a burst, by a replay or on a narrow connection. Until
+	// then, and while a client keeps taking bytes, up to 8 MiB more may wait.
 	// With DropOldest, whose messages should be fresh, a client is slow when
 	// its queue has been over QueueBytes and has not been empty for a second.
 	// Stats may count up to 1 MiB more, for messages that the machine has not
@@ -91,8 +92,9 @@ type SocketOptions struct {
 	// time (see QueueBytes) is longer, that applies instead. Then the client is
 	// disconnected (1006, [ErrSlowConsumer]), up to 1/16 of WriteTimeout later
 	// and never earlier. So a client that keeps reading 4 KiB a second, and 40
-	// KiB in each WriteTimeout, is never disconnected. Neither is a slower one
-	// whose system reports more often that it reads. Default: 10 s.
+	// KiB in each WriteTimeout, is never disconnected. A slower client is not
+	// disconnected either, if its system acknowledges some bytes in each
+	// WriteTimeout. Default: 10 s.
 	WriteTimeout time.Duration
 
 	// PingInterval is how often a silent client is pinged, and how long it has
@@ -107,14 +109,14 @@ type SocketOptions struct {
 	// configured by Debian (50 s) and nginx (60 s). A proxy that cuts after 20
 	// s needs 15 s here.
 	//
-	// An answer is not due
+	// No answer is due
 	//
 	//   - while it may lie unread because the client's handler runs;
 	//   - while messages that arrived before the ping are being taken, after
 	//     which the interval starts again;
-	//   - while the client may be reading messages sent since it last answered:
-	//     it gets one more interval for each interval that this takes at 4 KiB
-	//     a second, up to 512 KiB.
+	//   - while the client may still be reading messages sent since its last
+	//     answer. It has as many more intervals as it needs to read them, up to
+	//     512 KiB, at 4 KiB a second.
 	//
 	// While a handler runs, pings go on over TCP, TLS and Unix sockets, but not
 	// over connections of other types.
@@ -169,12 +171,12 @@ const (
 	// DisconnectSlow.
 	CoalesceSlow
 	// CatchUp lets the client take kept messages from the history once they
-	// exceed QueueBytes, so that it is never closed for being slow. It needs a
-	// History, and is the default for types that have one. A client that speaks
-	// dog.v1 is told when messages have expired before it took them; any other
-	// is then closed with 1008. Messages that are not kept are treated as by
-	// DisconnectSlow. For clients that speak dog.v1, CatchUp takes the place of
-	// the other policies.
+	// exceed QueueBytes, so that its socket is never closed for being slow. It
+	// needs a History, and is the default for types that have one. If messages
+	// expire before the client has taken them, a client that speaks dog.v1 gets
+	// a gap, and any other client is disconnected with 1008. Messages that are
+	// not kept are treated as by DisconnectSlow. For clients that speak dog.v1,
+	// CatchUp replaces the other policies.
 	CatchUp
 )
 
@@ -191,7 +193,7 @@ const (
 // Durable Objects.
 const maxAutoBytes = 2048
 
-// checkDefaults is like check, for the defaults of sockets.
+// checkDefaults is like check, for options that are the defaults of sockets.
 func (o SocketOptions) checkDefaults() error {
 	if o.UID != "" {
 		return misuse("SocketOptions.UID", "it belongs to one socket: pass it to Connect")

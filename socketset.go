@@ -139,9 +139,9 @@ func (s *socketSet) of(uid string) (all []*Socket) {
 	return all
 }
 
-// Occupied reports whether the object has sockets, keeps messages, has members,
-// or has changes of them that OnPresence has not been told. It takes no lock
-// except those of the sockets, the messages and the members.
+// Occupied reports whether the object has sockets, kept messages, members, or
+// changes of members that OnPresence has not handled. It takes no lock except
+// those of the sockets, the messages and the members.
 func (o *objectState) Occupied() bool {
 	if o.attendance().Busy() {
 		return true

@@ -12,7 +12,7 @@ import (
 	"github.com/godurable/dog/internal/tally"
 )
 
-// Totals is what a runtime has counted, by type, and the state of its types and
+// Totals has the counts of a runtime by type, and the state of its types and
 // its store.
 type Totals struct {
 	Types     []TypeTotals // of each registered type, in the order of their names
@@ -22,7 +22,7 @@ type Totals struct {
 
 // TypeTotals are the totals of a type. A group and its replicas are two types.
 type TypeTotals struct {
-	Name string // under which it is registered
+	Name string // the name under which the type is registered
 	Kind Kind
 
 	Objects int // now in memory, or with open sockets
@@ -31,38 +31,38 @@ type TypeTotals struct {
 	Stops   uint64     // objects that left memory, hibernated, or were stopped by Shutdown
 	Resets  uint64     // with failed starts, and without those by Stub.Delete and Stub.Import
 	Alarms  AlarmStats // those that have run or failed since New
-	Late    Durations  // how long after their time they ran
+	Late    Durations  // how long after their time alarms ran
 
 	Sockets int            // now open
 	Opened  uint64         // sockets, since New
 	Closed  map[int]uint64 // sockets, by CloseError.Code; codes after the first 50 count as 0
 	// Refused counts the requests that the library answered with an error, by
-	// status. These include the errors that Receive and a Gateway's Identify
-	// return. GroupStub.Identify counts in Identified.Full. Statuses after the
-	// first 50 count as 0.
+	// status. These include the errors returned by Receive and by a Gateway's
+	// Identify. GroupStub.Identify counts in Identified.Full. Statuses after
+	// the first 50 count as 0.
 	Refused map[int]uint64
 
 	Identified IdentifyTotals // of a group
 
-	// Of a type with a history: a group's are those of the clients of its
+	// Only for a type with a history. A group counts the clients of its
 	// replicas.
 	Resumed uint64 // clients of dog.v1 that came back without a gap
-	Gaps    uint64 // reported to clients of dog.v1, except GapFirst
+	Gaps    uint64 // gaps reported to clients of dog.v1, except GapFirst
 
-	// The rest is counted since the first call of [Runtime.Totals]. Reads and
-	// Writes are without the first event then that an object, which had
-	// started before, uses its storage in.
+	// The following are counted since the first call of [Runtime.Totals]. For
+	// an object that had started before that, Reads and Writes omit its first
+	// event that uses storage.
 
-	Events map[EventKind]EventTotals // without the kinds that have not occurred
+	Events map[EventKind]EventTotals // only the kinds that have occurred
 	Reads  uint64                    // calls and queries that read, of handlers that have returned
 	Writes uint64                    // calls and queries that changed something; the same handlers
 
-	// The times of about one event in 128, or of all if there is a
-	// Trace.EventDone. Wait is how long an event waited for its turn, and for
-	// the start of the object if it was its first. Run is how long its handler
-	// took, including its waits. Durable is how long it took from the end of a
-	// handler that has written until its writes were durable, when what it has
-	// sent leaves.
+	// The times of about one event in 128, or of all if Trace.EventDone is set.
+	// Wait is how long an event waited for its turn, including the start of the
+	// object if it was the first event. Run is how long its handler took,
+	// including its waits. Durable is the time from the end of a handler until
+	// its writes are durable and its output is sent, for handlers that have
+	// written something.
 	Wait, Run, Durable Durations
 }
 
@@ -72,21 +72,20 @@ type EventTotals struct {
 	Failed uint64 // of these, with an error
 }
 
-// IdentifyTotals counts what became of calls of Identify and of requests that
-// came through a Gateway.
+// IdentifyTotals counts the results of Identify calls and of requests through a
+// Gateway.
 type IdentifyTotals struct {
-	Known    uint64 // went to the replica that has connections of the uid, or holds a place for it
-	Returned uint64 // went to the replica that had connections of the uid shortly before
-	New      uint64 // went to the replica that newcomers go to
+	Known    uint64 // got the replica that has connections of the uid, or holds a place for it
+	Returned uint64 // got the replica that had connections of the uid shortly before
+	New      uint64 // got the replica for newcomers
 	Full     uint64 // failed with ErrGroupFull
 }
 
-// Totals returns what the runtime has counted. Unlike [Runtime.Stats] it visits
-// no objects and no sockets, so it takes some microseconds for each type and
-// may be called every second. Its parts may be from different moments. The
-// first call begins the counting of events, which then costs each event some 12
-// ns: a program that wants all of them calls Totals when it has registered its
-// types.
+// Totals returns the counts of the runtime. Unlike [Runtime.Stats] it visits no
+// objects and no sockets, so it takes a few microseconds for each type and may
+// be called every second. Its parts may be from different moments. Events are
+// counted from the first call on, which costs each event about 12 ns. To count
+// all of them, call Totals right after registering the types.
 //
 // Package expvar publishes it in one line:
 //
@@ -134,8 +133,8 @@ func (ns *namespace) totals() TypeTotals {
 	return t
 }
 
-// Durations is a histogram of durations. Each bound is 14 to 25 % above the one
-// before, from 64 ns to 73 minutes. A Sum of more than 292 years stays there.
+// Durations is a histogram of durations. Its bounds go from 64 ns to 73
+// minutes, each 14 to 25 % above the previous one. Sum is at most 292 years.
 type Durations struct {
 	Count uint64
 	Sum   time.Duration
@@ -159,8 +158,8 @@ func (d Durations) MarshalJSON() ([]byte, error) {
 }
 
 // Buckets yields the upper bounds of the buckets in ascending order, each with
-// the number of durations below it. Durations above the last bound are in Count
-// alone.
+// the number of durations below it. Durations above the last bound are only in
+// Count.
 func (d Durations) Buckets() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
 		below := uint64(0)
@@ -173,10 +172,10 @@ func (d Durations) Buckets() iter.Seq2[time.Duration, uint64] {
 	}
 }
 
-// Quantile returns a bound that the given fraction of the durations are below:
-// Quantile(0.99) is the p99. It is at most a quarter above the exact value, or
-// 64 ns. It returns 0 if there are none, and [math.MaxInt64] above the last
-// bound.
+// Quantile returns an upper bound for a quantile: Quantile(0.99) is the p99.
+// The result is at most a quarter above the exact value, and at least 64 ns. It
+// is 0 if there are no durations, and [math.MaxInt64] if the quantile is above
+// the last bound.
 func (d Durations) Quantile(part float64) time.Duration {
 	if d.Count == 0 {
 		return 0
@@ -190,7 +189,7 @@ func (d Durations) Quantile(part float64) time.Duration {
 	return math.MaxInt64
 }
 
-// Sub returns the durations that were added since an earlier reading.
+// Sub returns the durations added since an earlier reading.
 func (d Durations) Sub(earlier Durations) Durations {
 	d.Count -= earlier.Count
 	d.Sum -= earlier.Sum
@@ -200,8 +199,8 @@ func (d Durations) Sub(earlier Durations) Durations {
 	return d
 }
 
-// AlarmStats counts runs of OnAlarm. The number of alarms that are set is not
-// known, since they may belong to any number of objects that are not in memory.
+// AlarmStats counts runs of OnAlarm. It does not include the number of pending
+// alarms, which may belong to any number of objects that are not in memory.
 type AlarmStats struct {
 	Running int    // runs in progress, including those waiting for the turn of their object
 	Runs    uint64 // runs begun
@@ -209,7 +208,7 @@ type AlarmStats struct {
 	Failed  uint64 // alarms that have failed for good
 	// Overdue is how long the earliest due alarm has been waiting to run.
 	// Alarms wait while 256 of their type run, and while the store cannot
-	// write. A failed alarm that will be retried is not due until then.
+	// write. A failed alarm is due again when its retry is.
 	Overdue time.Duration
 }
 
@@ -228,10 +227,10 @@ type StoreStats struct {
 	// Waiting is the number of transactions of ended turns that wait for
 	// earlier transactions to become durable before they are stored.
 	Waiting int
-	Disk    uint64 // bytes that the data directory takes on its volume, as reported by du
+	Disk    uint64 // bytes that the data directory takes on its volume, as du reports them
 	Memory  uint64 // bytes in memory: data read, and data not yet written to its place on disk
-	// Err is the reason why nothing can be stored at present: [ErrStoreFull],
-	// [ErrStoreStalled] or [ErrStoreFailed]. It is nil if all is well.
+	// Err is why nothing can be stored at present: [ErrStoreFull],
+	// [ErrStoreStalled] or [ErrStoreFailed]. It is nil if the store can write.
 	Err error
 }
 

@@ -11,12 +11,12 @@ import (
 )
 
 // New returns a collector of the totals of a runtime. It may be registered
-// before the runtime starts, and goes on reporting what types have counted
-// after its Shutdown. To have several runtimes in a process, wrap each
-// registerer with a label: [prometheus.WrapRegistererWith].
+// before the runtime starts, and still reports the counts after Shutdown. To
+// have several runtimes in a process, wrap each registerer with a label:
+// [prometheus.WrapRegistererWith].
 //
-// The events of a type are counted from the first scrape or New on that finds
-// it registered.
+// Events of a type are counted from the first New or scrape after the type was
+// registered.
 func New(rt *dog.Runtime) prometheus.Collector {
 	rt.Totals()
 	return &collector{rt}
@@ -89,9 +89,9 @@ func collectType(metrics chan<- prometheus.Metric, t *dog.TypeTotals) {
 	}
 }
 
-// buckets returns the durations below each bound that Prometheus gets: powers
-// of four from a microsecond to a minute or so. All of them would be 145 series
-// for each histogram.
+// buckets returns the number of durations below each exported bound: powers of
+// four from a microsecond to about a minute. All bounds would be 145 series for
+// each histogram.
 func buckets(d *dog.Durations) map[float64]uint64 {
 	all := make(map[float64]uint64, len(bounds))
 	for bound, below := range d.Buckets() {
@@ -102,7 +102,7 @@ func buckets(d *dog.Durations) map[float64]uint64 {
 	return all
 }
 
-// bounds are some of those of [dog.Durations].
+// bounds are the exported ones of [dog.Durations].
 var bounds = func() (all []time.Duration) {
 	for bound := time.Duration(1 << 10); bound <= 1<<36; bound <<= 2 {
 		all = append(all, bound)

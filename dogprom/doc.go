@@ -1,18 +1,18 @@
-// Package dogprom shows the totals of a runtime of dog to Prometheus:
+// Package dogprom exports the totals of a runtime of dog to Prometheus:
 //
 //	prometheus.MustRegister(dogprom.New(rt))
 //	http.Handle("/metrics", promhttp.Handler())
 //
-// Each scrape reads [dog.Runtime.Totals] once. Nothing is done between scrapes,
-// and no object and no socket is visited, so the time of a scrape hardly
-// depends on the number of objects.
+// Each scrape reads [dog.Runtime.Totals] once. Between scrapes the collector
+// does nothing. A scrape visits no objects and no sockets, so its duration
+// hardly depends on their number.
 //
-// All metrics begin with dog_. The label type is the name under which a type is
-// registered, event is that of a handler (such as OnMessage or Call), code that
-// of a close frame, status that of a response, and result what became of a call
-// of Identify. Names of objects and uids are no labels, since there may be
-// millions of them.
+// The names of all metrics begin with dog_. The label type is the name under
+// which a type is registered, event the name of a handler (such as OnMessage or
+// Call), code the code of a close frame, status the status of a response, and
+// result the result of Identify. Names of objects and uids are not labels,
+// since there may be millions of them.
 //
-// Histograms have the times of a sample of the events; see [dog.TypeTotals].
-// Their counts grow more slowly than those of dog_events_total.
+// Histograms have the times of a sample of the events: see [dog.TypeTotals]. So
+// their counts grow more slowly than dog_events_total.
 package dogprom

@@ -81,11 +81,11 @@ var ofTypes = []struct {
 		func(t *dog.TypeTotals) float64 { return float64(t.Opened) },
 	},
 	{
-		ofType("resumes_total", "Clients that came back and had missed nothing for good."), counter,
+		ofType("resumes_total", "Clients that came back without a gap."), counter,
 		func(t *dog.TypeTotals) float64 { return float64(t.Resumed) },
 	},
 	{
-		ofType("gaps_total", "Gaps in histories that clients were told of."), counter,
+		ofType("gaps_total", "Gaps in histories that were reported to clients."), counter,
 		func(t *dog.TypeTotals) float64 { return float64(t.Gaps) },
 	},
 }

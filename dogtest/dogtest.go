@@ -1,8 +1,8 @@
 // Package dogtest tests programs built on dog. It has a runtime that stops with
 // the test, and a server and WebSocket clients over in-memory pipes. No port is
 // opened and nothing needs real time, so everything works inside a
-// [testing/synctest] bubble, where heartbeats, timeouts and retirement take no
-// time at all:
+// [testing/synctest] bubble, where pings, timeouts and retirement take no time
+// at all:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		rt := dogtest.New(t, dog.Options{})

@@ -13,13 +13,13 @@ import (
 	"github.com/godurable/dog/internal/wire"
 )
 
-// A V1Client is a client of a test that speaks dog.v1: it has a position in the
-// history of what it is connected to, and its messages take effect once. Unlike
-// dog.js and package client, it never connects by itself: [V1Client.Vanish] and
-// [V1Client.Again] are the break and the return of a client. All its methods
-// but Vanish must be called from the test's goroutine.
+// A V1Client is a test's client that speaks dog.v1: it has a position in a
+// history, and its messages take effect once. Unlike dog.js and package client,
+// it never reconnects by itself: [V1Client.Vanish] breaks the connection, and
+// [V1Client.Again] connects again. All methods except Vanish must be called
+// from the test's goroutine.
 type V1Client struct {
-	Hello Hello // what the server sent first
+	Hello Hello // the first frame of the server
 
 	c       *Client
 	server  *Server
@@ -33,23 +33,24 @@ type V1Client struct {
 	arrived  []arrival     // and not taken
 }
 
-// V1Options configure a client that speaks dog.v1. Subprotocols are set to it.
+// V1Options configures a client that speaks dog.v1. DialV1 sets Subprotocols to
+// dog.v1.
 type V1Options struct {
 	DialOptions
 
-	// After is the position from which the client resumes, "" for all messages
-	// that are kept. Nil: the client gets new messages only.
+	// After is the position from which the client resumes, "" for all kept
+	// messages. Nil: the client gets new messages only.
 	After *dog.Position
 
 	// Session is the name of the client's session. Default: a random one.
 	Session string
 }
 
-// Hello is what the server sends first.
+// Hello is the first frame of the server.
 type Hello struct {
 	Position dog.Position  `json:"pos"` // from which messages follow
-	Gap      dog.GapReason `json:"gap"` // why some before it are missing
-	Handled  uint64        `json:"in"`  // the greatest number of a message of the session that was handled
+	Gap      dog.GapReason `json:"gap"` // why messages before it are missing
+	Handled  uint64        `json:"in"`  // the number of the last message of the session that was handled
 }
 
 // A Gap takes the place of messages that the client does not get.
@@ -77,10 +78,9 @@ func (s *Server) DialV1(path string, options V1Options) *V1Client {
 	return c
 }
 
-// Again connects the client again, after [V1Client.Vanish], where it was: with
-// its session, and from its position, which is that of the last message that it
-// has received. It sends again what the server has not handled. The result
-// takes the place of c.
+// Again connects the client again, after [V1Client.Vanish]. It continues its
+// session from the position of the last message that it has received, and sends
+// the messages again that the server has not handled. The result replaces c.
 func (c *V1Client) Again() *V1Client {
 	c.server.t.Helper()
 	again := &V1Client{
@@ -141,7 +141,7 @@ func (c *V1Client) decode(header string, v any) {
 	}
 }
 
-// acknowledge forgets what the server has handled.
+// acknowledge removes the messages that the server has handled.
 func (c *V1Client) acknowledge(number uint64) {
 	c.acked = max(c.acked, number)
 	c.last = max(c.last, number)
@@ -150,7 +150,7 @@ func (c *V1Client) acknowledge(number uint64) {
 	}
 }
 
-// take takes a frame that has arrived.
+// take handles a frame that has arrived.
 func (c *V1Client) take(m dog.Message) {
 	t := c.server.t
 	t.Helper()
@@ -183,7 +183,7 @@ func (c *V1Client) take(m dog.Message) {
 	}
 }
 
-// next returns what arrives next, apart from acknowledgements.
+// next returns the next message or gap.
 func (c *V1Client) next() arrival {
 	c.server.t.Helper()
 	for len(c.arrived) == 0 {
@@ -196,7 +196,7 @@ func (c *V1Client) next() arrival {
 }
 
 // Receive returns the next message, without its header. It fails the test if
-// none arrives soon, or a gap takes its place.
+// none arrives soon, or if a gap comes first.
 func (c *V1Client) Receive() dog.Message {
 	c.server.t.Helper()
 	a := c.next()
@@ -235,13 +235,13 @@ func (c *V1Client) Received() []dog.Message {
 	return messages
 }
 
-// Position returns the position of the last message or gap that was received,
-// "" if there is no history.
+// Position returns the position of the last received message or gap, "" if
+// there is no history.
 func (c *V1Client) Position() dog.Position { return c.position }
 
 // Send sends v, encoded as by [dog.Encode], with the next number of the
-// session, and returns the number. It is no error if the connection has ended:
-// the message is sent by [V1Client.Again].
+// session, and returns the number. If the connection has ended, Send does not
+// fail: [V1Client.Again] sends the message.
 func (c *V1Client) Send(v any) (number uint64) {
 	c.server.t.Helper()
 	m, err := dog.Encode(v)
@@ -261,8 +261,8 @@ func (c *V1Client) write(number uint64, m dog.Message) {
 	_ = c.c.write(dog.Message{Type: m.Type, Data: append(header, m.Data...)})
 }
 
-// Acknowledged waits until the server has acknowledged a message that was sent.
-// It fails the test if that does not happen soon.
+// Acknowledged waits until the server has acknowledged a message. It fails the
+// test if that does not happen soon.
 func (c *V1Client) Acknowledged(number uint64) {
 	c.server.t.Helper()
 	for c.acked < number {
