@@ -22,42 +22,42 @@ type asker struct {
 	told chan told // has room for one
 }
 
-// told is what an asker is told.
+// told is what an asker gets: an outcome or an error.
 type told struct {
 	outcome Outcome
 	err     error
 }
 
-// An ended command is one whose askers are to be told its outcome.
+// An ended command is one whose askers still have to get its outcome.
 type ended struct {
 	epoch string
 	Outcome
 }
 
-// Ask queues a command, which is v as [dog.Encode] encodes it, waits until the
-// device has done it, and returns what the device has replied. It gives up the
-// turn. The device may be away, and break off and come back any number of
-// times.
+// Ask queues v, encoded as by [dog.Encode], as a command, waits until the
+// device has done it, and returns the device's reply. It gives up the turn.
+// Meanwhile the device may be away, and may disconnect and reconnect any number
+// of times.
 //
 // The end of ctx ends the wait. Without a [Key] it also ends the command, and
-// its deadline is the command's TTL, if that is not shorter: what nobody waits
-// for any more is not sent any more. A command with a Key waits until its own
-// TTL, and whoever asks with that Key later finds its outcome.
+// the deadline of ctx limits the command's TTL, so that a command is not sent
+// after its caller has gone. A command with a Key waits until its own TTL has
+// passed, and a later Ask with that Key returns its outcome.
 //
-// An asker is lost when the object is reset or the process ends, and gets
-// [dog.ErrReset] or [dog.ErrShutdown]. The command is not: Ask with the same
-// Key returns its outcome, or waits for it. Without a Key it waits until its
-// TTL has passed.
+// When the object is reset or the runtime shuts down, Ask fails with
+// [dog.ErrReset] or [dog.ErrShutdown]. The command remains: Ask with the same
+// Key returns its outcome, or waits for it. A command without a Key remains
+// until its TTL has passed.
 //
-// A reply is what the device's handler has returned. A string, a []byte or a
+// The reply is the result of the device's handler. A string, a []byte or a
 // [dog.Message] is the reply as it is. Any other type is decoded from JSON, and
-// is zero if the device has replied nothing. A reply over the limit of
-// [dog.Storage] is not kept: asking again with the Key returns [dog.ErrTooBig].
+// is zero if the reply is empty. A reply over the limit of [dog.Storage] is not
+// kept: asking again with the Key returns [dog.ErrTooBig].
 //
-// Ask returns the errors of [Queue.Put], a [FailedError], [ErrExpired],
-// [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and the
-// errors of [dog.Await]. ctx must be the context of the running handler, or
-// made of it, otherwise Ask returns [dog.ErrOutsideTurn].
+// Other errors are those of [Queue.Put], a [FailedError], [ErrExpired],
+// [ErrDead], [ErrReplaced], [ErrDeleted], the cause of ctx's end, and those of
+// [dog.Await]. ctx must be the context of the running handler, or made of it,
+// otherwise Ask returns [dog.ErrOutsideTurn].
 func Ask[R any](ctx context.Context, q *Queue, v any, options ...Option) (R, error) {
 	o, err := q.ask(ctx, v, options)
 	if err != nil {
@@ -126,8 +126,8 @@ func (q *Queue) await(ctx context.Context, n name) (o Outcome, err error) {
 }
 
 // withdraw removes a command whose asker has gone. It does so in an event of
-// its own, since the asker's handler returns an error, which may undo what it
-// has stored.
+// its own, since the asker's handler returns an error, which may undo its
+// writes.
 func (q *Queue) withdraw(n name) {
 	q.object.After(0, func(context.Context) error {
 		epoch, err := q.knownEpoch()
@@ -140,8 +140,8 @@ func (q *Queue) withdraw(n name) {
 	})
 }
 
-// announce arranges for the askers of a command to be told its outcome, in an
-// event of its own: the present one may still be undone.
+// announce arranges for the askers of a command to get its outcome, in an event
+// of its own: the present one may still be undone.
 func (q *Queue) announce(o Outcome) error {
 	if len(q.askers) == 0 {
 		return nil
@@ -157,9 +157,8 @@ func (q *Queue) announce(o Outcome) error {
 	return nil
 }
 
-// tellEnded tells askers the outcomes that have been announced, except those
-// that were undone, and tells those of another epoch that their commands are
-// gone.
+// tellEnded passes the announced outcomes to their askers, except those that
+// were undone. Askers of another epoch get ErrDeleted.
 func (q *Queue) tellEnded() {
 	if len(q.askers) == 0 {
 		q.ended = nil
@@ -177,7 +176,7 @@ func (q *Queue) tellEnded() {
 		}
 	}
 	var unknown []ended
-	for _, e := range slices.Backward(q.ended) { // what was announced before the last of a number was undone
+	for _, e := range slices.Backward(q.ended) { // of a number, only the last was not undone
 		n := name{epoch, e.Number}
 		if e.epoch != epoch || len(q.askers[n]) == 0 {
 			continue
@@ -197,7 +196,7 @@ func (q *Queue) tellEnded() {
 	}
 }
 
-// tell tells the askers of a command what has become of it.
+// tell passes an outcome or an error to the askers of a command.
 func (q *Queue) tell(n name, t told) {
 	for _, a := range q.askers[n] {
 		a.told <- t

@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	minPause = time.Second     // after the first failure, doubled with each more
-	maxPause = 5 * time.Minute // the longest
-	busyWait = time.Second     // until what could not be sent now is sent
+	minPause = time.Second     // after the first failure, doubled after each further one
+	maxPause = 5 * time.Minute // maximum
+	busyWait = time.Second     // until the next attempt to send
 )
 
-// pauseAfter returns the pause after so many deliveries.
+// pauseAfter returns the pause after a number of deliveries.
 func pauseAfter(deliveries int) time.Duration {
 	return min(maxPause, minPause<<min(max(deliveries-1, 0), 16))
 }
 
-// pump sends what is to be sent now, and arranges for what comes later. It is
-// called in the turn, at the end of an event of the library. Each thing that it
-// does is stored as a whole, so an error does not undo the others.
+// pump sends what is due, and sets the timer for the rest. It is called in the
+// turn, at the end of an event of the library. Each of its steps has a
+// transaction of its own, so an error does not undo the others.
 func (q *Queue) pump() {
 	if q.device == nil && !q.adopt(nil) {
 		return
@@ -63,8 +63,8 @@ func (q *Queue) pump() {
 	}
 }
 
-// send sends what has not been sent of the commands in the window, and reports
-// whether there are any.
+// send sends the commands in the window that have not been sent, and reports
+// whether the window has any commands.
 func (q *Queue) send(now time.Time) (waits bool, err error) {
 	window, err := q.window()
 	if err != nil || len(window) == 0 {
@@ -109,8 +109,8 @@ func (q *Queue) send(now time.Time) (waits bool, err error) {
 	return true, nil
 }
 
-// window returns the first commands that wait, after it has ended those that
-// have expired.
+// window returns the first waiting commands, after ending those that have
+// expired.
 func (q *Queue) window() (all []queued, err error) {
 	k, err := q.know()
 	if err != nil || k.totals.Waiting == 0 {
@@ -121,7 +121,7 @@ func (q *Queue) window() (all []queued, err error) {
 	now := millis(q.now())
 	for c, err := range q.inOrder(k) {
 		if errors.Is(err, errDamaged) && len(all) > 0 {
-			ended = false // it is told when it is the first
+			ended = false // it is an error once it is the first
 			break
 		}
 		if err != nil {
@@ -151,8 +151,8 @@ func (q *Queue) window() (all []queued, err error) {
 	return all, nil
 }
 
-// inOrder returns the commands that wait. The first ones mostly have numbers
-// that follow each other, and a Get costs much less than the begin of a List.
+// inOrder returns the waiting commands. The first ones usually have consecutive
+// numbers, and a Get costs much less than starting a List.
 func (q *Queue) inOrder(k *known) iter.Seq2[queued, error] {
 	return func(yield func(queued, error) bool) {
 		n := k.first
@@ -182,7 +182,7 @@ func (q *Queue) inOrder(k *known) iter.Seq2[queued, error] {
 func (q *Queue) lead(c queued, now time.Time) (dead bool, err error) {
 	if q.head.number != c.number {
 		q.head = head{number: c.number, count: c.Count}
-		if c.number <= q.sent { // it was sent behind others
+		if c.number <= q.sent { // it was sent after others
 			q.head.count, q.head.counted = max(q.head.count, 1), now
 		}
 	}
@@ -214,18 +214,18 @@ func (q *Queue) delivered(c queued, now time.Time) error {
 	return q.commands().Put(numberKey(c.number), c.command)
 }
 
-// reply handles what the device says about a command.
+// reply handles a reply of the device to a command.
 func (q *Queue) reply(r wire.CommandReply, payload dog.Message) error {
 	epoch, err := q.knownEpoch()
 	if err != nil || r.Epoch != epoch {
-		return err // of other numbers
+		return err // the reply is for another epoch
 	}
 	c, found, err := q.commands().Get(numberKey(r.Number))
 	if err != nil {
 		return err
 	}
-	if !found { // it replies twice, or late
-		if r.Verdict == wire.Retry { // and waits for those after it
+	if !found { // a second or late reply
+		if r.Verdict == wire.Retry { // the device expects the later commands again
 			q.sent = 0
 			q.pump()
 		}
@@ -247,7 +247,7 @@ func (q *Queue) reply(r wire.CommandReply, payload dog.Message) error {
 	return err
 }
 
-// finish ends a command, and arranges for those who wait for it to be told.
+// finish ends a command, and arranges for its askers to get the outcome.
 func (q *Queue) finish(c queued, o Outcome) error {
 	if err := q.end(c.number, c.command, o); err != nil {
 		return err
@@ -266,9 +266,9 @@ func (q *Queue) expire(all []queued) error {
 	return nil
 }
 
-// sweep ends all commands whose time has passed, forgets outcomes and dead
-// letters that have been kept for long enough, and sets the alarm for the next
-// time.
+// sweep ends all commands whose time has passed, deletes outcomes and dead
+// letters whose time has passed, and sets the alarm for the next of these
+// times.
 func (q *Queue) sweep() error {
 	now := q.now()
 	next := time.Time{}
@@ -302,7 +302,7 @@ func (q *Queue) sweep() error {
 		return err
 	}
 	if t.Kept > 0 {
-		// Not for each one alone, since all of them are looked at.
+		// Not at the exact time of each, since each run reads all of them.
 		until, err := q.forget(&t, millis(now))
 		if err != nil {
 			return err
@@ -321,8 +321,8 @@ func (q *Queue) sweep() error {
 	return q.putTotals(t)
 }
 
-// forget deletes what has been kept until now, and returns until when the next
-// is kept, 0 if nothing is.
+// forget deletes outcomes and dead letters that are kept until now, and returns
+// when the next has to be deleted, 0 if none remain.
 func (q *Queue) forget(t *totals, now int64) (next int64, err error) {
 	var keys, letters []string
 	kept := 0

@@ -7,25 +7,25 @@ import (
 	"github.com/godurable/dog"
 )
 
-// A Command is one that waits, or a dead letter.
+// A Command is a waiting command or a dead letter.
 type Command struct {
 	Number     uint64
 	Body       dog.Message
 	Key        string // "": none
 	Replace    string // "": none
 	Expires    time.Time
-	Deliveries int // that count; a single one is not counted
+	Deliveries int // that count; 0 for none or one
 }
 
-// Waiting returns the commands that wait, in the order in which the device gets
+// Waiting returns the waiting commands, in the order in which the device gets
 // them. They may be secret: the object decides who sees them. The loop must end
-// before the handler waits. An error is the last item.
+// before the handler waits. If there is an error, it is the last item.
 func (q *Queue) Waiting() iter.Seq2[Command, error] {
 	return q.list("Queue.Waiting", (*Queue).commands)
 }
 
-// Dead returns the dead letters that are kept, in the order of their numbers,
-// as Waiting does.
+// Dead returns the kept dead letters in the order of their numbers, as Waiting
+// does.
 func (q *Queue) Dead() iter.Seq2[Command, error] { return q.list("Queue.Dead", (*Queue).letters) }
 
 // list returns commands of a map.
@@ -50,15 +50,15 @@ func (q *Queue) list(op string, of func(*Queue) dog.Map[command]) iter.Seq2[Comm
 	}
 }
 
-// Status counts what a queue holds.
+// Status is the number and size of what a queue holds.
 type Status struct {
-	Last      uint64 // number that was given
+	Last      uint64 // the greatest number of a command so far
 	Waiting   int    // commands that wait
 	Bytes     int    // of these commands
 	KeptBytes int    // of outcomes and dead letters
 }
 
-// Status returns what the queue holds.
+// Status returns the number and size of what the queue holds.
 func (q *Queue) Status() (Status, error) {
 	if err := q.usable("Queue.Status"); err != nil {
 		return Status{}, err

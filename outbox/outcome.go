@@ -8,22 +8,23 @@ import (
 	"github.com/godurable/dog"
 )
 
-// A State is what has become of a command.
+// A State is the state of a command.
 type State string
 
 // The states.
 const (
-	Waiting  State = "waiting"  // it waits for the device, or the device is at it
+	Waiting  State = "waiting"  // it waits for the device, or the device is carrying it out
 	Done     State = "done"     // the device has done it
 	Failed   State = "failed"   // the device cannot do it
 	Expired  State = "expired"  // it was not acknowledged in time
 	Dead     State = "dead"     // it was delivered Policy.Deliver times and not acknowledged
-	Replaced State = "replaced" // a newer command has taken its place; the device may have done it
+	Replaced State = "replaced" // a newer command has replaced it; the device may have done it
 )
 
 var (
-	// ErrFull is returned by [Queue.Put] and [Ask] if as much waits, or is
-	// kept, as the [Policy] allows. The command is not queued.
+	// ErrFull is returned by [Queue.Put] and [Ask] if the [Policy] does not
+	// allow more waiting commands, or more kept outcomes and dead letters. The
+	// command is not queued.
 	ErrFull = errors.New("outbox: the queue is full")
 
 	// ErrExpired is returned by [Ask] if the device has not acknowledged the
@@ -33,19 +34,18 @@ var (
 	// ErrDead is returned by [Ask] if the command has become a dead letter.
 	ErrDead = errors.New("outbox: the device has not acknowledged the command")
 
-	// ErrReplaced is returned by [Ask] if a newer command has taken the place
-	// of the command.
+	// ErrReplaced is returned by [Ask] if a newer command has replaced the
+	// command.
 	ErrReplaced = errors.New("outbox: the command has been replaced")
 
-	// ErrDeleted is returned by [Ask] if the command was deleted with all that
-	// its object stores, by [dog.Storage.DeleteAll]. It is returned when the
-	// queue is next at work.
+	// ErrDeleted is returned by [Ask] if [dog.Storage.DeleteAll] has deleted
+	// the command. Ask returns it when the queue next runs.
 	ErrDeleted = errors.New("outbox: the command has been deleted with all that its object stores")
 )
 
 // A FailedError is returned by [Ask] if the device cannot do the command.
 type FailedError struct {
-	Reason string // what the device says
+	Reason string // from the device
 }
 
 // Error describes the failure.
@@ -53,20 +53,20 @@ func (e *FailedError) Error() string {
 	return fmt.Sprintf("outbox: the device could not do the command: %s", e.Reason)
 }
 
-// An Outcome is what has become of a command.
+// An Outcome is the state of a command, with the device's reply.
 type Outcome struct {
 	Number uint64
 	State  State
-	Reply  dog.Message // what the device has replied; if it has failed, why
+	Reply  dog.Message // of the device; the reason if it has failed
 
-	// ReplyLost says that the reply was too big for [dog.Storage] and is not
-	// kept. Only an Ask that waited at that time has returned it.
+	// ReplyLost is set if the reply was too big for [dog.Storage] and is not
+	// kept. Only an Ask that was waiting then has returned it.
 	ReplyLost bool
 }
 
 // Err returns nil for a command that is done or waits, and otherwise the error
-// that Ask returns. That is [dog.ErrTooBig] if it is done and the reply is
-// lost.
+// of Ask. For a command that is done and whose reply is lost, it is
+// [dog.ErrTooBig].
 func (o Outcome) Err() error {
 	switch o.State {
 	case Done:
@@ -85,8 +85,8 @@ func (o Outcome) Err() error {
 	return nil
 }
 
-// Outcome returns what has become of the command with a [Key]. found is false
-// if there is none, or its outcome is no longer kept.
+// Outcome returns the outcome of the command with a [Key]. found is false if
+// there is no such command, or its outcome is no longer kept.
 func (q *Queue) Outcome(key string) (o Outcome, found bool, err error) {
 	if err := q.usable("Queue.Outcome"); err != nil {
 		return Outcome{}, false, err
@@ -106,9 +106,9 @@ func outcomeOf(e ending) Outcome {
 	return o
 }
 
-// decode decodes a reply, as [dog.Encode] encodes: a string, a []byte and a
-// [dog.Message] as they are, and anything else by its JSON. A device that
-// replies nothing means the zero value.
+// decode is the reverse of [dog.Encode]: a string, a []byte and a [dog.Message]
+// are the reply as it is, and other types are decoded from JSON. An empty reply
+// is the zero value.
 func decode[R any](o Outcome) (reply R, err error) {
 	switch r := any(&reply).(type) {
 	case *string:

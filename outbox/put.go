@@ -20,10 +20,9 @@ type Option struct {
 
 const maxName = 1000 // bytes of a key
 
-// Key makes the command one that is queued once: while a command with this key
-// waits, and for Policy.Keep after its end, [Queue.Put] and [Ask] with the key
-// queue nothing and return the outcome of that command. It has at most 1,000
-// bytes.
+// Key makes a command unique: while a command with this key waits, and for
+// Policy.Keep after its end, [Queue.Put] and [Ask] with the key queue nothing
+// and return the outcome of that command. The key has at most 1,000 bytes.
 func Key(key string) Option {
 	if key == "" || len(key) > maxName {
 		return Option{bad: fmt.Sprintf("a key of %d bytes", len(key))}
@@ -31,11 +30,10 @@ func Key(key string) Option {
 	return Option{key: key}
 }
 
-// Replace makes the command the newest state of the thing with this name, such
-// as "brightness": it takes the place of the command with the same name that
-// waits, if there is one, also if the device has it already and has not
-// acknowledged it. It is queued as the last one. The name has at most 1,000
-// bytes.
+// Replace makes the command the newest state of something with this name, such
+// as "brightness". It replaces the waiting command with the same name, if there
+// is one, even if that was already sent and is not acknowledged. The new
+// command goes to the end of the queue. The name has at most 1,000 bytes.
 func Replace(name string) Option {
 	if name == "" || len(name) > maxName {
 		return Option{bad: fmt.Sprintf("a name to replace of %d bytes", len(name))}
@@ -43,8 +41,8 @@ func Replace(name string) Option {
 	return Option{replace: name}
 }
 
-// TTL is how long the command waits for the device. It is between a millisecond
-// and [MaxTTL].
+// TTL sets how long the command waits for the device, between a millisecond and
+// [MaxTTL].
 func TTL(ttl time.Duration) Option {
 	if ttl < time.Millisecond || ttl > MaxTTL {
 		return Option{bad: fmt.Sprintf("a TTL of %v", ttl)}
@@ -71,16 +69,15 @@ func merge(op string, options []Option) (all Option, err error) {
 	return all, nil
 }
 
-// Put queues a command, which is v as [dog.Encode] encodes it, and keeps the
-// turn. The command is part of the handler's transaction, like everything that
-// the handler stores, so whoever hears of it hears of a command that is
-// durable. The outcome is usually [Waiting]; with a [Key] that was used before,
-// it is that of the earlier command.
+// Put queues v, encoded as by [dog.Encode], as a command, and keeps the turn.
+// The command is part of the handler's transaction, so the handler's output
+// leaves when the command is durable. The outcome is usually [Waiting]. With a
+// [Key] that was used before, it is the outcome of the earlier command.
 //
 // Put returns [ErrFull] if the policy does not allow more, [dog.ErrTooBig] for
-// a command that no queue with this policy holds or that has more than 2 MiB
-// less 128 bytes, a [dog.UsageError], and the errors of [dog.Storage]. In each
-// case nothing is queued.
+// a command of more than Policy.Bytes or 2 MiB less 128 bytes, a
+// [dog.UsageError], and the errors of [dog.Storage]. In each case nothing is
+// queued.
 func (q *Queue) Put(v any, options ...Option) (Outcome, error) {
 	o, err := merge("Queue.Put", options)
 	if err != nil {
@@ -90,7 +87,7 @@ func (q *Queue) Put(v any, options ...Option) (Outcome, error) {
 	return outcome, err
 }
 
-// put is Put. It reports whether it has queued the command.
+// put implements Put. It also reports whether it has queued the command.
 func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, err error) {
 	if err := q.usable(op); err != nil {
 		return Outcome{}, false, err
@@ -125,7 +122,7 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 	})
 	if err != nil {
 		if reverts, over := hook.Reverts(q.object); unknown == nil && over == nil && reverts == before.reverts+1 {
-			before.reverts = reverts // undone was what Put has done, and no more
+			before.reverts = reverts // only what Put did was undone
 			q.known = before
 		}
 		return Outcome{}, false, err
@@ -136,7 +133,8 @@ func (q *Queue) put(op string, v any, o Option) (outcome Outcome, queued bool, e
 	return outcome, queued, nil
 }
 
-// replace ends the command with a name that is replaced, if there is one.
+// replace ends the command that a newer one with the same name replaces, if
+// there is one.
 func (q *Queue) replace(name string) error {
 	number, found, err := q.replaces().Get(name)
 	if err != nil || !found {
@@ -149,7 +147,7 @@ func (q *Queue) replace(name string) error {
 	return q.finish(queued{number, c}, Outcome{Number: number, State: Replaced})
 }
 
-// add stores a command that waits.
+// add stores a new command.
 func (q *Queue) add(c command) (Outcome, error) {
 	k, err := q.know()
 	if err != nil {
@@ -225,8 +223,8 @@ func (q *Queue) alarmBy(t *totals, at int64) error {
 	return q.object.Storage().Alarms().SetNamed(Alarm, time.UnixMilli(t.Alarm), nil)
 }
 
-// end removes a command from those that wait, and keeps its outcome if that is
-// asked for. A dead one becomes a letter.
+// end removes a waiting command, and keeps its outcome if it has a key. A dead
+// command becomes a letter.
 func (q *Queue) end(number uint64, c command, o Outcome) error {
 	return q.object.Storage().Transaction(func() error {
 		t, err := q.totals()
@@ -243,7 +241,7 @@ func (q *Queue) end(number uint64, c command, o Outcome) error {
 		if c.Key != "" {
 			e := ending{Number: number, State: o.State, Until: millis(until), Reply: o.Reply}
 			err := q.endings().Put(c.Key, e)
-			if errors.Is(err, dog.ErrTooBig) { // what the device has done must not come again
+			if errors.Is(err, dog.ErrTooBig) { // a command that is done must not be sent again
 				e.NoReply, e.Reply = true, dog.Message{}
 				err = q.endings().Put(c.Key, e)
 			}
@@ -281,7 +279,7 @@ func (q *Queue) end(number uint64, c command, o Outcome) error {
 	})
 }
 
-// drop removes a command that waits, of which nobody wants to know the outcome.
+// drop removes a waiting command whose outcome is not needed.
 func (q *Queue) drop(number uint64) error {
 	c, found, err := q.commands().Get(numberKey(number))
 	if err != nil || !found {

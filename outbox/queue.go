@@ -21,40 +21,39 @@ const MaxTTL = 30 * 24 * time.Hour
 // Policy sets the bounds and times of a queue. A zero field stands for its
 // default.
 type Policy struct {
-	// Window is how many commands that are not acknowledged are on their way
-	// to the device at a time. Default: 1.
+	// Window is the maximum number of commands that are sent and not yet
+	// acknowledged. Default: 1.
 	Window int
 
-	// AckWait is how long the device may be silent about a command before it
+	// AckWait is how long the device may take to respond to a command before it
 	// is sent again. Default: 30 s.
 	AckWait time.Duration
 
 	// Deliver is how often a command is delivered before it becomes a dead
-	// letter. Default: 10. A delivery because the device has connected again
-	// counts only if 1 s has passed since the one before, then 2 s, and so on
-	// up to 5 minutes, so that a device that reconnects in quick succession
-	// does not use up its commands. That time is not stored: each new life of
-	// the object counts its first delivery at once.
+	// letter. Default: 10. A delivery after a reconnect counts only if 1 s has
+	// passed since the previous delivery, then 2 s, and so on up to 5 minutes.
+	// So a device that reconnects in quick succession does not turn its
+	// commands into dead letters. These times are not stored: the first
+	// delivery in each life of the object counts.
 	Deliver int
 
-	// TTL is how long a command waits that has no [TTL] of its own. Default:
-	// 24 h. It is at most [MaxTTL].
+	// TTL is how long a command without a [TTL] of its own waits, at most
+	// [MaxTTL]. Default: 24 h.
 	TTL time.Duration
 
-	// Keep is how long the outcome of a command with a [Key], and a dead
-	// letter, are kept. They may be kept longer by a twenty-fourth of that.
-	// Default: 24 h.
+	// Keep is how long dead letters, and the outcomes of commands with a [Key],
+	// are kept. They may be kept longer by 1/24 of that. Default: 24 h.
 	Keep time.Duration
 
-	// Waiting is how many commands may wait. Default: 1,000.
+	// Waiting is the maximum number of waiting commands. Default: 1,000.
 	Waiting int
 
-	// Bytes is how many bytes of commands may wait. Default: 1 MiB.
+	// Bytes is the maximum size of all waiting commands. Default: 1 MiB.
 	Bytes int
 
-	// KeepBytes is how many bytes of outcomes and dead letters may be kept
-	// before Put refuses more commands. Each counts as 64 bytes more than it
-	// has. Default: 4 MiB.
+	// KeepBytes is the size of outcomes and dead letters above which Put
+	// refuses more commands. Each of them counts 64 bytes in addition to its
+	// size. Default: 4 MiB.
 	KeepBytes int
 }
 
@@ -97,38 +96,38 @@ func (p Policy) withDefaults() (Policy, error) {
 }
 
 // A Queue holds the commands for one device. It is a field of the type of the
-// device's object, and belongs to the object's turn, like its other fields:
-// only the object's handlers use it. The zero Queue is ready for [Queue.Bind].
-// A Queue must not be copied after that.
+// device's object. Like the object's other fields it belongs to the object's
+// turn: only the object's handlers may use it. The zero Queue is ready for
+// [Queue.Bind]. A Queue must not be copied after that.
 type Queue struct {
 	_      noCopy
 	bound  *Queue      // itself, so that a copy is told apart; nil before Bind
 	object *dog.Object // of Bind
 	policy Policy
 
-	// What follows is known to this life of the object only. What is stored can
-	// be undone, so only known says what is stored, which notices that.
+	// The following belongs to this life of the object. Writes can be undone,
+	// so what is stored is only in known, which notices that.
 
 	known  known
 	looked bool  // for commands that are not counted
-	told   error // why commands wait, as it was logged
+	told   error // why commands wait, as last logged
 
 	device *dog.Socket // nil: away, or it does not take commands yet
-	sent   uint64      // on this connection, up to this number, since it began or went back
+	sent   uint64      // the last number sent on this connection; set back to send again
 	head   head
 	sign   time.Time // when the device last showed that it is at work, or got something to do
 	pause  time.Time // until when nothing is sent, because the device asked for it
-	again  bool      // what is sent next is sent because the device has connected
+	again  bool      // the next delivery is due to a new connection
 
 	timer   *dog.Timer
 	timerAt time.Time // when timer fires
 
 	epochSent string // of sent and head
 	askers    map[name][]*asker
-	ended     []ended // who have askers, who are told once it is known to be stored
+	ended     []ended // whose askers get the outcome once it is stored
 }
 
-// A head is what is known about deliveries of the first command.
+// A head counts the deliveries of the first command.
 type head struct {
 	number  uint64
 	count   int       // of deliveries that count
@@ -142,10 +141,10 @@ func (*noCopy) Lock() {}
 
 func (*noCopy) Unlock() {}
 
-// Bind makes the queue that of an object. OnStart must call it, and the type
-// must have OnAlarm and call [Queue.OnAlarm] there. An object has one queue:
-// for a second one, Bind returns a [dog.UsageError]. For the same one again it
-// sets the policy only.
+// Bind connects the queue to its object. Call it in OnStart. The type must also
+// have OnAlarm, which must call [Queue.OnAlarm]. An object has one queue: for a
+// second one, Bind returns a [dog.UsageError]. Calling Bind again for the same
+// queue only sets the policy.
 func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 	if q == nil {
 		return errNil("Queue.Bind")
@@ -165,14 +164,14 @@ func (q *Queue) Bind(object *dog.Object, policy Policy) error {
 		return nil
 	}
 	*q = Queue{bound: q, object: object, policy: policy, askers: make(map[name][]*asker)}
-	if q.adopt(nil) { // one from before a hibernation
+	if q.adopt(nil) { // a socket from before a hibernation
 		q.wake(0)
 	}
 	return nil
 }
 
-// adopt makes an open socket that takes commands, other than one that failed,
-// that of the device, and reports whether there is one.
+// adopt sets the device's socket to an open socket that takes commands, other
+// than failed, and reports whether there is one.
 func (q *Queue) adopt(failed *dog.Socket) bool {
 	for s := range q.object.Sockets() {
 		if attached, ready := hook.Admitted(s); attached && ready && s != failed {
@@ -183,11 +182,12 @@ func (q *Queue) adopt(failed *dog.Socket) bool {
 	return false
 }
 
-// Attach makes a socket that of the device. OnOpen calls it, for sockets whose
-// client the program knows to be the device. It closes the device's older
-// connections, as [dog.Socket.Supersede] does. When the client says that it
-// takes commands, it gets at once what waits. Attach keeps the turn. It returns
-// a [dog.UsageError] if the client does not speak dog.v1.
+// Attach registers a socket as the device's connection. Call it in OnOpen, for
+// a client that the program has authenticated as the device. It closes the
+// device's older connections, as [dog.Socket.Supersede] does. Waiting commands
+// are sent as soon as the client has declared that it takes commands. Attach
+// keeps the turn. It returns a [dog.UsageError] if the client does not speak
+// dog.v1.
 func (q *Queue) Attach(s *dog.Socket) error {
 	if err := q.inTurn("Queue.Attach"); err != nil {
 		return err
@@ -234,7 +234,7 @@ func (q *Queue) Connected() bool {
 	return q.usable("Queue.Connected") == nil && q.device != nil && q.open(q.device)
 }
 
-// open reports whether a socket is open, and no Attach closes it.
+// open reports whether a socket is open and not being closed by Attach.
 func (q *Queue) open(s *dog.Socket) bool {
 	for other := range q.object.Sockets() {
 		if other == s {
@@ -244,8 +244,9 @@ func (q *Queue) open(s *dog.Socket) bool {
 	return false
 }
 
-// OnAlarm lets commands expire and forgets what has been kept for long enough.
-// OnAlarm of the object calls it. It does nothing for alarms with other names.
+// OnAlarm expires commands, and deletes outcomes and dead letters after
+// Policy.Keep. Call it in the object's OnAlarm. It ignores alarms with other
+// names.
 func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 	if a.Name != Alarm {
 		return nil
@@ -261,7 +262,7 @@ func (q *Queue) OnAlarm(_ context.Context, a dog.Alarm) error {
 	return nil
 }
 
-// frame handles what the device says about commands.
+// frame handles a frame of the device about commands.
 func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) error {
 	q.tellEnded() // the event that should have done so may have been refused
 	s := socket.(*dog.Socket)
@@ -282,13 +283,13 @@ func (q *Queue) frame(_ context.Context, socket any, binary bool, f wire.Frame) 
 	return q.reply(r, m)
 }
 
-// leave forgets the device's connection.
+// leave resets what belongs to the device's connection.
 func (q *Queue) leave() {
 	q.device, q.sent, q.again = nil, 0, false
 	q.pause = time.Time{}
 }
 
-// detach is leave where nothing else is to be done.
+// detach is leave, and stops the timer if nothing else is due.
 func (q *Queue) detach() {
 	q.leave()
 	if len(q.ended) == 0 {
@@ -296,14 +297,14 @@ func (q *Queue) detach() {
 	}
 }
 
-// rest ends the wait for the next time that something is to be done.
+// rest stops the timer.
 func (q *Queue) rest() {
 	q.timer.Stop()
 	q.timer = nil
 }
 
-// ready begins to send commands to a socket that takes them, unless a newer one
-// has taken its place since it said so.
+// ready starts sending commands to a socket that takes them, unless a newer one
+// has replaced it in the meantime.
 func (q *Queue) ready(s *dog.Socket) {
 	if s == q.device || !q.open(s) {
 		return
@@ -313,7 +314,7 @@ func (q *Queue) ready(s *dog.Socket) {
 	q.pump()
 }
 
-// wake makes an event of its own send what is to be sent, after a while.
+// wake arranges for an event that sends what is due, after a delay.
 func (q *Queue) wake(after time.Duration) {
 	now := time.Now()
 	at := now.Add(after)
@@ -331,7 +332,7 @@ func (q *Queue) wake(after time.Duration) {
 	})
 }
 
-// now returns the time of day by which alarms run.
+// now returns the time of day, by the clock of alarms.
 func (q *Queue) now() time.Time {
 	_, now := hook.Setting(q.object)
 	return now

@@ -13,24 +13,24 @@ import (
 	"github.com/godurable/dog"
 )
 
-// The keys of a queue. There is another one, hook.EpochKey.
+// The keys of a queue, besides hook.EpochKey.
 const (
 	totalsKey    = "outbox/queue"
 	commandKeys  = "outbox/c/" // and the number
 	outcomeKeys  = "outbox/k/" // and the key of the command
 	replaceKeys  = "outbox/r/" // and the name that commands replace; the value is the number
 	deadKeys     = "outbox/d/" // and the number
-	keptOverhead = 64          // bytes that something kept counts in addition
+	keptOverhead = 64          // bytes that each outcome or dead letter counts in addition
 )
 
-// numberKey returns a number so that texts sort like numbers.
+// numberKey returns a number as text that sorts like the number.
 func numberKey(n uint64) string {
 	const digits = 14
 	text := strconv.AppendUint(make([]byte, 0, 2*digits), 1<<(4*digits)|n, 16) // as %014x, in a third of the time
 	return string(text[1:])
 }
 
-// A command is what is stored of one that waits, or is a dead letter.
+// A command is the stored record of a waiting command or a dead letter.
 type command struct {
 	Expires int64  // Unix milliseconds
 	Key     string // "": none
@@ -40,15 +40,15 @@ type command struct {
 	Message dog.Message
 }
 
-// size returns how many bytes a command counts.
+// size returns the size of a command in bytes.
 func (c command) size() int { return len(c.Message.Data) + len(c.Key) + len(c.Replace) }
 
-// maxSize is the largest size of a command, whose record storage takes with any
-// count and time: a record grows when the command becomes a dead letter.
+// maxSize is the maximum size of a command. It leaves room for the rest of its
+// record, which grows when the command becomes a dead letter.
 const maxSize = 2<<20 - 128
 
-// commandCodec encodes a command: a byte that says whether it is binary, the
-// numbers, the lengths of the texts, the texts, and the rest is the message.
+// commandCodec encodes a command: a byte that is 1 for binary, the numbers, the
+// lengths of the texts, the texts, and the message.
 type commandCodec struct{}
 
 // Encode implements [dog.Codec].
@@ -101,17 +101,17 @@ func messageOf(binaryBody bool, data []byte) dog.Message {
 	return dog.Message{Type: dog.Text, Data: data}
 }
 
-// errDamaged is the error of a record that no queue has stored.
+// errDamaged is the error for a record that is not a command.
 var errDamaged = errors.New("outbox: not a command")
 
-// A queued command is one with its number.
+// A queued command is a command with its number.
 type queued struct {
 	number uint64
 	command
 }
 
 // stored returns the commands of a map from a number on, in the order of their
-// numbers. An error is the last item.
+// numbers. If there is an error, it is the last item.
 func stored(commands dog.Map[command], from uint64) iter.Seq2[queued, error] {
 	return func(yield func(queued, error) bool) {
 		for e, err := range commands.List(dog.ListOptions{Start: numberKey(from)}) {
@@ -126,16 +126,16 @@ func stored(commands dog.Map[command], from uint64) iter.Seq2[queued, error] {
 	}
 }
 
-// An ending is what is stored of an outcome.
+// An ending is the stored record of an outcome.
 type ending struct {
 	Number  uint64      `json:"id"`
 	State   State       `json:"s"`
 	Until   int64       `json:"u,omitempty"` // Unix milliseconds; 0 while the command waits
-	NoReply bool        `json:"b,omitempty"` // it was too big to be stored
+	NoReply bool        `json:"b,omitempty"` // the reply was too big to be stored
 	Reply   dog.Message `json:"-"`
 }
 
-// size returns how many bytes an outcome with a key counts, 0 while the command
+// size returns the size of an outcome with a key in bytes, 0 while the command
 // waits.
 func (e ending) size(key string) int {
 	if e.State == Waiting {
@@ -144,8 +144,8 @@ func (e ending) size(key string) int {
 	return keptOverhead + len(key) + len(e.Reply.Data)
 }
 
-// endingCodec encodes an ending: JSON, and after a line feed, or a 0 if it is
-// binary, the reply.
+// endingCodec encodes an ending: JSON, a line feed or, for a binary reply, a 0,
+// and the reply.
 type endingCodec struct{}
 
 // Encode implements [dog.Codec].

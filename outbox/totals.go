@@ -11,19 +11,19 @@ import (
 	"github.com/godurable/dog/internal/wire"
 )
 
-// totals are what a queue has in total. They are stored when a command ends,
-// and say what the queue had then. The commands that have been queued since
-// have the numbers that follow, without a gap, and are counted one by one.
+// totals are the totals of a queue. They are stored when a command ends.
+// Commands queued since then have the numbers that follow, without a gap, and
+// are counted one by one.
 type totals struct {
-	Last    uint64 `json:"last"`           // number that was given
-	Waiting int    `json:"n,omitempty"`    // commands that wait
-	Bytes   int    `json:"b,omitempty"`    // of them
+	Last    uint64 `json:"last"`           // the greatest number of a command so far
+	Waiting int    `json:"n,omitempty"`    // waiting commands
+	Bytes   int    `json:"b,omitempty"`    // of these commands
 	Kept    int    `json:"kept,omitempty"` // bytes of outcomes and dead letters
-	Alarm   int64  `json:"a,omitempty"`    // when it was set for, in Unix milliseconds; 0: there is none
+	Alarm   int64  `json:"a,omitempty"`    // the time of the alarm, in Unix milliseconds; 0: none
 }
 
-// maxUncounted is how many commands are queued before totals are stored all the
-// same, so that an object that starts does not read many.
+// maxUncounted is how many commands are queued before totals are stored again,
+// so that a starting object need not read many.
 const maxUncounted = 64
 
 // add counts a command that has been queued.
@@ -36,18 +36,18 @@ func (t *totals) add(c command) {
 	}
 }
 
-// known is what this life of the object knows of what is stored. It is
-// forgotten when a part of that is undone or everything is deleted.
+// known is a cache of stored data. It is invalid once writes are undone or
+// everything is deleted.
 type known struct {
 	valid   bool
 	reverts uint64 // see hook.Reverts
 	totals  totals
-	counted uint64 // Last of the totals that are stored
+	counted uint64 // Last of the stored totals
 	first   uint64 // no command with a lower number waits
 	epoch   string // "": not known
 }
 
-// know returns what is known, which it reads if need be.
+// know returns the cache, after filling it if needed.
 func (q *Queue) know() (*known, error) {
 	reverts, err := hook.Reverts(q.object)
 	if err != nil {
@@ -82,8 +82,8 @@ func (q *Queue) know() (*known, error) {
 		break
 	}
 	if t.Waiting == 0 && !q.looked {
-		// What nobody counts would never be sent, such as commands put after
-		// the program has deleted the keys one by one.
+		// Commands that are not counted would never be sent, such as those put
+		// after the program has deleted the keys one by one.
 		if t, err = q.look(t); err != nil {
 			return nil, err
 		}
@@ -95,7 +95,7 @@ func (q *Queue) know() (*known, error) {
 	return k, nil
 }
 
-// look returns totals with all commands that are stored, also damaged ones.
+// look returns totals with all stored commands, including damaged ones.
 func (q *Queue) look(t totals) (totals, error) {
 	for e, err := range q.object.Storage().List(dog.ListOptions{Prefix: commandKeys}) {
 		if err != nil {
@@ -113,14 +113,14 @@ func (q *Queue) look(t totals) (totals, error) {
 	return t, nil
 }
 
-// correct stores how many commands wait, and their bytes, if that is not what
-// is known.
+// correct stores the number and size of the waiting commands if they differ
+// from the totals.
 func (q *Queue) correct(waiting, bytes int) error {
 	t, err := q.totals()
 	if err != nil || t.Waiting == waiting && t.Bytes == bytes {
 		return err
 	}
-	q.object.Log().Warn("commands were changed by others than their queue",
+	q.object.Log().Warn("stored commands were changed by something other than their queue",
 		"waiting", waiting, "counted", t.Waiting, "bytes", bytes, "countedBytes", t.Bytes)
 	t.Waiting, t.Bytes = waiting, bytes
 	return q.putTotals(t)
@@ -134,7 +134,7 @@ func (q *Queue) totals() (totals, error) {
 	return k.totals, nil
 }
 
-// putTotals stores totals, which those of know have become.
+// putTotals stores new totals, and sets those of the cache.
 func (q *Queue) putTotals(t totals) error {
 	if err := dog.Put(q.object.Storage(), totalsKey, t); err != nil {
 		return err
@@ -143,8 +143,8 @@ func (q *Queue) putTotals(t totals) error {
 	return nil
 }
 
-// epoch returns the epoch of the queue's numbers. If an import has deleted it,
-// it makes a new one.
+// epoch returns the epoch of the queue's numbers. If an import has deleted the
+// epoch, it makes a new one.
 func (q *Queue) epoch() (string, error) {
 	epoch, err := q.knownEpoch()
 	if err != nil || epoch != "" {
@@ -156,9 +156,10 @@ func (q *Queue) epoch() (string, error) {
 	return q.knownEpoch()
 }
 
-// makeEpoch makes an epoch. This is done together with the first command, so
-// that later the device gets it without a wait for the disk. What is stored
-// would be the same in a backup, so that is not all there is to an epoch.
+// makeEpoch stores a new nonce for the epoch. This happens together with the
+// first command, so that the device later gets that command without a wait for
+// the disk. A backup has the same nonce, so an epoch depends on more than the
+// nonce.
 func (q *Queue) makeEpoch() error {
 	nonce := make([]byte, 8)
 	_, _ = rand.Read(nonce) // it never fails
@@ -166,7 +167,7 @@ func (q *Queue) makeEpoch() error {
 	return q.object.Storage().Put(hook.EpochKey, nonce)
 }
 
-// knownEpoch returns the epoch of the queue's numbers, or "" if there is none.
+// knownEpoch returns the epoch of the queue's numbers, "" if there is none.
 func (q *Queue) knownEpoch() (string, error) {
 	k, err := q.know()
 	if err != nil {
