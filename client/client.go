@@ -10,8 +10,8 @@ import (
 	"github.com/godurable/dog/client/internal/hook"
 )
 
-// A Client is a lasting connection to an object or a group. Its methods may be
-// called from any goroutine.
+// A Client is a permanent connection to an object or a group. Its methods may
+// be called from any goroutine.
 type Client struct {
 	options Options        // with defaults. fixed
 	url     *url.URL       // fixed
@@ -29,8 +29,8 @@ type Client struct {
 }
 
 // New returns a client of the server at a URL, whose scheme is ws, wss, http or
-// https. It connects at once, in the background. New returns an [ErrInvalid] if
-// it cannot work with the arguments.
+// https. It connects at once, in the background. New returns an [ErrInvalid]
+// for invalid arguments.
 func New(address string, options Options) (*Client, error) {
 	return newClient(address, options, rand.Float64)
 }
@@ -60,7 +60,7 @@ func newClient(address string, options Options, random func() float64) (*Client,
 }
 
 // Close ends the connection and waits until everything that the client has
-// started has ended. Messages that wait are not sent any more.
+// started has ended. Waiting messages are no longer sent.
 func (c *Client) Close() {
 	c.cancel()
 	<-c.done

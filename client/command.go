@@ -20,19 +20,20 @@ type CommandID struct {
 	Number uint64 `json:"number"`
 }
 
-// A Command is what the server wants this client to do.
+// A Command is a command from the server for this client.
 type Command struct {
 	ID      CommandID
 	Data    []byte
 	Type    MessageType
-	Expires time.Time // it must not be begun later
+	Expires time.Time // after this the command must not be started
 }
 
 // Decode decodes the data as JSON into the value that v points to.
 func (c Command) Decode(v any) error { return json.Unmarshal(c.Data, v) }
 
-// Retry returns an error by which OnCommand says that it cannot carry the
-// command out now. The server sends it again later, and other commands wait.
+// Retry returns an error for OnCommand to return when it cannot carry out the
+// command now. The server sends the command again later, and other commands
+// wait.
 func Retry(cause error) error { return &retryError{cause} }
 
 type retryError struct{ cause error }
@@ -41,11 +42,11 @@ func (e *retryError) Error() string { return fmt.Sprintf("client: not now: %v", 
 
 func (e *retryError) Unwrap() error { return e.cause }
 
-// moreEvery is how often the client says that it is at work.
+// moreEvery is how often the client reports that a command is in progress.
 const moreEvery = 10 * time.Second
 
 // parseCommand parses the header of a command, whose time begins now. before is
-// the number of the command before it that waits, 0 if there is none.
+// the number of the waiting command before it, 0 if there is none.
 func parseCommand(header string, now time.Time) (c Command, before uint64, err error) {
 	words := strings.Split(header, " ")
 	if len(words) < 4 || words[1] == "" {
@@ -66,7 +67,7 @@ func parseCommand(header string, now time.Time) (c Command, before uint64, err e
 	return c, before, nil
 }
 
-// A response is what the client says about a command.
+// A response is a response of the client to a command.
 type response struct {
 	id      CommandID
 	verdict string
@@ -74,12 +75,12 @@ type response struct {
 	data    []byte
 }
 
-// frame returns the response as the server gets it.
+// frame returns the response as a frame.
 func (r response) frame() []byte {
 	return append(fmt.Appendf(nil, "r%d %s %s\n", r.id.Number, r.id.Epoch, r.verdict), r.data...)
 }
 
-// respond returns what the client says about a command that has been handled.
+// respond returns the response to a command that has been handled.
 func respond(id CommandID, reply any, err error) response {
 	if err == nil {
 		var o *outgoing
@@ -97,28 +98,28 @@ func respond(id CommandID, reply any, err error) response {
 	return r
 }
 
-// commands holds the commands that wait to be carried out, and what the client
-// has said about others.
+// commands holds the commands that wait to be carried out, and the responses to
+// earlier ones.
 type commands struct {
 	handle func(context.Context, Command) (any, error) // nil: the client takes none. fixed
-	most   int                                         // that wait, and responses that are remembered. fixed
+	most   int                                         // maximum number of waiting commands, and of responses to remember. fixed
 	added  chan struct{}                               // has a token when there may be something to write
 	come   chan struct{}                               // has a token when there may be something to do
 
 	mu      sync.Mutex
-	last    CommandID  // that has been handled for good. guarded by mu, like all below
-	said    []response // about the latest of these, in order
+	last    CommandID  // the last that was handled for good. guarded by mu, like all below
+	said    []response // to the latest of these, in order
 	queue   []waiting  // in the order of their numbers, all of the epoch of last
 	running CommandID  // zero: none
 	out     []response // to be written
-	more    bool       // the client is to say that it is at work
-	ready   bool       // it is to say that it takes commands
+	more    bool       // the client has to report that a command is in progress
+	ready   bool       // the client has to declare that it takes commands
 }
 
-// A waiting command is one that has come and was not begun.
+// A waiting command has arrived and was not started.
 type waiting struct {
 	Command
-	before uint64 // the number of the command before it that waits, 0 if there is none
+	before uint64 // the number of the waiting command before it, 0 if there is none
 }
 
 func (c *commands) init(o Options) {
@@ -129,8 +130,8 @@ func (c *commands) init(o Options) {
 	}
 }
 
-// arrived takes a command. before is the number of the command before it that
-// waits, 0 if there is none.
+// arrived queues a command. before is the number of the waiting command before
+// it, 0 if there is none.
 func (c *commands) arrived(command Command, before uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,25 +147,25 @@ func (c *commands) arrived(command Command, before uint64) {
 		c.more = true
 		signal(c.added)
 		return
-	case before == 0: // the server has given up those before it
+	case before == 0: // the server has dropped those before it
 		c.queue = slices.DeleteFunc(c.queue, func(w waiting) bool { return w.ID.Number < id.Number })
 	}
 	if n := len(c.queue); n > 0 && c.queue[n-1].ID.Number >= id.Number {
-		return // it has come before
+		return // it has arrived before
 	}
-	if len(c.queue) < c.most && (before <= c.last.Number || c.has(before)) { // otherwise it will come again
+	if len(c.queue) < c.most && (before <= c.last.Number || c.has(before)) { // otherwise it will arrive again
 		c.queue = append(c.queue, waiting{command, before})
 		signal(c.come)
 	}
 }
 
-// has reports whether a command is carried out or waits for that. c.mu is held.
+// has reports whether a command is in progress or waits. c.mu is held.
 func (c *commands) has(number uint64) bool {
 	return c.running.Epoch == c.last.Epoch && c.running.Number == number ||
 		slices.ContainsFunc(c.queue, func(w waiting) bool { return w.ID.Number == number })
 }
 
-// again says once more what was said about a command. c.mu is held.
+// again repeats the response to a command. c.mu is held.
 func (c *commands) again(id CommandID) {
 	r := response{id: id, verdict: "done", kind: Text}
 	if i := slices.IndexFunc(c.said, func(r response) bool { return r.id == id }); i >= 0 {
@@ -201,9 +202,9 @@ func (c *commands) work(ctx context.Context) {
 	}
 }
 
-// begin returns the next command. One that has expired is left out, and asked
-// for again if the server thinks otherwise. One whose predecessor was not
-// handled comes again.
+// begin returns the next command. It skips an expired one and asks for it
+// again, in case it has not expired by the clock of the server. A command whose
+// predecessor was not handled will arrive again.
 func (c *commands) begin() (Command, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -222,7 +223,7 @@ func (c *commands) begin() (Command, bool) {
 	return Command{}, false
 }
 
-// run carries out a command, and tells the server that it is at work.
+// run carries out a command, and reports to the server while it is in progress.
 func (c *commands) run(ctx context.Context, command Command) (reply any, err error) {
 	ctx, cancel := context.WithDeadline(ctx, command.Expires)
 	defer cancel()
@@ -248,13 +249,13 @@ func (c *commands) run(ctx context.Context, command Command) (reply any, err err
 	return c.handle(ctx, command)
 }
 
-// end notes and says how a command has ended.
+// end records the response to a command and sends it.
 func (c *commands) end(r response) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running, c.more = CommandID{}, false
 	if r.id.Epoch != c.last.Epoch {
-		return // the server does not know it any more
+		return // the server no longer has it
 	}
 	if r.verdict != "retry" {
 		c.last = r.id
@@ -265,7 +266,7 @@ func (c *commands) end(r response) {
 	c.say(r)
 }
 
-// connected begins a connection.
+// connected starts with a new connection.
 func (c *commands) connected() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,7 +10,7 @@ var (
 	ErrClosed = errors.New("client: closed")
 
 	// ErrInvalid is returned for a URL, options or a message that no server
-	// could accept. The error in which it is wrapped says why.
+	// could accept. The error that wraps it has the reason.
 	ErrInvalid = errors.New("client: invalid argument")
 
 	// ErrQueueFull is returned by [Client.Send] when too many messages, or too
@@ -50,7 +50,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("client: the server closed the connection for good with the code %d", e.Code)
 }
 
-// Why a connection ended. Options.OnState gets these, wrapped or as they are.
+// Reasons why a connection ended. Options.OnState gets these errors, which may
+// be wrapped.
 var (
 	errAttempt  = errors.New("client: no connection within 10 s")
 	errSilent   = errors.New("client: the server does not answer")

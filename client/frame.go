@@ -54,7 +54,7 @@ func parseHello(data []byte) (hello, error) {
 	return h, nil
 }
 
-// validPosition reports whether a position has a place.
+// validPosition reports whether a text is a position with a place.
 func validPosition(p string) bool { return len(p) <= maxPosition && strings.Contains(p, "-") }
 
 // validPlace reports whether a place has only letters, digits and _.
@@ -64,7 +64,7 @@ func validPlace(place string) bool {
 	})
 }
 
-// at returns the position of a place in the history of another position.
+// at returns the position of a place in the same history as another position.
 func at(position, place string) string {
 	history, _, _ := strings.Cut(position, "-")
 	return history + "-" + place

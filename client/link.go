@@ -17,14 +17,14 @@ import (
 // protocol is the WebSocket subprotocol that the client speaks.
 const protocol = "dog.v1"
 
-// An ending is how a connection, or an attempt to make one, ended.
+// An ending is the end of a connection or of an attempt to connect.
 type ending struct {
 	err    error
-	final  bool          // the server does not want the client back
+	final  bool          // the client must not reconnect
 	open   time.Duration // since hello
-	window *window       // when the server wants the client back; nil: it did not say
+	window *window       // when to reconnect, if the server has sent that
 
-	announced bool // by b
+	announced bool // by the frame b
 }
 
 // A link is one connection.
@@ -32,7 +32,7 @@ type link struct {
 	c      *Client
 	ws     *websocket.Conn
 	hello  hello
-	window *window // what the server asked for last. owned by read
+	window *window // the last one from the server. owned by read
 
 	ctx    context.Context // ends the connection
 	cancel context.CancelCauseFunc
@@ -40,8 +40,8 @@ type link struct {
 	began    time.Time
 	heard    atomic.Int64  // when the server last sent something, since began
 	paused   atomic.Bool   // the inbox is full, so nobody reads
-	asked    atomic.Bool   // the client waits for an answer
-	answered chan struct{} // has a token when something came meanwhile
+	asked    atomic.Bool   // a ping has been sent and not answered
+	answered chan struct{} // has a token when something has arrived since
 	ask      chan struct{} // has a token when p is to be written
 }
 
@@ -58,7 +58,7 @@ func (c *Client) connect() ending {
 	if window, err := l.dial(); err != nil {
 		return l.failed(err, window)
 	}
-	defer func() { _ = l.ws.CloseNow() }() // it is over: what could fail does not matter
+	defer func() { _ = l.ws.CloseNow() }() // the connection is over: an error does not matter
 	if err := l.greet(); err != nil {
 		return l.failed(err, nil)
 	}
@@ -97,8 +97,8 @@ func (l *link) failed(err error, w *window) ending {
 	return ending{err: err, window: w}
 }
 
-// dial does the handshake. It returns a window if the server has refused it and
-// said when to come back.
+// dial does the handshake. If the server refuses it with a time to come back,
+// dial returns the window.
 func (l *link) dial() (*window, error) {
 	o := l.c.options
 	header := o.Header.Clone()
@@ -158,7 +158,7 @@ func (l *link) greet() error {
 	return err
 }
 
-// resumed delivers what hello says about the position.
+// resumed delivers the position and the gap in hello.
 func (l *link) resumed() error {
 	a := arrival{position: l.hello.Position}
 	if l.hello.Gap != "" {
@@ -171,14 +171,14 @@ func (l *link) resumed() error {
 	return l.deliver(a)
 }
 
-// deliver hands an arrival to the program, and waits if it is behind.
+// deliver passes an arrival to the program, and waits while the inbox is full.
 func (l *link) deliver(a arrival) error {
 	for !l.c.inbox.offer(a) {
 		l.paused.Store(true)
 		select {
 		case <-l.c.inbox.room:
 		case <-l.c.closing.Done():
-			return nil // nobody takes it any more, but the close frame must be read
+			return nil // the program no longer receives, but the close frame must be read
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		}
@@ -194,7 +194,7 @@ func (l *link) deliver(a arrival) error {
 	return nil
 }
 
-// hear notes that the server has sent something.
+// hear records that the server has sent something.
 func (l *link) hear() {
 	l.heard.Store(int64(time.Since(l.began)))
 	if l.asked.Load() {
@@ -202,7 +202,7 @@ func (l *link) hear() {
 	}
 }
 
-// silence returns for how long the server has sent nothing that could be read.
+// silence returns how long the server has sent nothing that could be read.
 func (l *link) silence() time.Duration {
 	if l.paused.Load() {
 		return 0
@@ -210,8 +210,8 @@ func (l *link) silence() time.Duration {
 	return time.Since(l.began) - time.Duration(l.heard.Load())
 }
 
-// hearing is a reader that notes that something comes, so that a long message
-// over a slow connection is no silence.
+// hearing is a reader that records arriving bytes, so that a long message over
+// a slow connection does not count as silence.
 type hearing struct {
 	l *link
 	r io.Reader
@@ -223,7 +223,7 @@ func (h hearing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read handles what the server sends until the connection has ended.
+// read handles the server's frames until the connection has ended.
 func (l *link) read() error {
 	if err := l.resumed(); err != nil {
 		return err
@@ -243,7 +243,7 @@ func (l *link) read() error {
 	}
 }
 
-// handle handles a frame. Kinds that it does not know are ignored.
+// handle handles a frame. It ignores unknown kinds.
 func (l *link) handle(t MessageType, data []byte) error {
 	kind, header, payload := cut(data)
 	if kind == 0 {
@@ -286,7 +286,7 @@ func (l *link) handle(t MessageType, data []byte) error {
 	return nil
 }
 
-// message delivers a message that is kept at a place, or not kept.
+// message delivers a message, kept at a place or not kept.
 func (l *link) message(m Message, place string) error {
 	if l.c.resume != nil {
 		m.Position = *l.c.resume
@@ -307,7 +307,7 @@ func (l *link) message(m Message, place string) error {
 	return l.deliver(arrival{event: m, position: m.Position})
 }
 
-// write writes replies to commands, what waits in the outbox, and p.
+// write writes responses to commands, messages of the outbox, and pings.
 func (l *link) write() {
 	l.c.commands.connected()
 	for {
@@ -328,7 +328,7 @@ func (l *link) write() {
 			}
 		}
 		if err := l.ws.Write(l.ctx, websocket.MessageType(t), data); err != nil {
-			// A close frame, which says why, may be there to be read.
+			// There may be a close frame with the reason to read.
 			select {
 			case <-l.ctx.Done():
 			case <-time.After(closeLimit):
@@ -339,8 +339,8 @@ func (l *link) write() {
 	}
 }
 
-// watch asks for a sign of life after silence, ends the connection if there is
-// none, and leaves when the client is closed.
+// watch pings the server after silence, ends the connection if there is no
+// answer, and leaves when the client is closed.
 func (l *link) watch() {
 	patience := silenceLimit
 	if l.hello.Ping >= 1 {
@@ -374,8 +374,8 @@ func (l *link) watch() {
 	}
 }
 
-// leave closes the connection with a close frame, which tells the server that
-// the client does not come back.
+// leave closes the connection with a close frame: the client does not come
+// back.
 func (l *link) leave() {
 	limit := time.AfterFunc(closeLimit, func() { l.cancel(ErrClosed) })
 	defer limit.Stop()

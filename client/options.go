@@ -12,22 +12,22 @@ import (
 	"github.com/google/uuid"
 )
 
-// Options configure a client. A zero field stands for its default. [New]
-// refuses a negative size or time with [ErrInvalid].
+// Options configures a client. A zero field stands for its default. [New]
+// returns [ErrInvalid] for a negative size or time.
 type Options struct {
-	// Session names the client for the server, which handles each message of a
-	// session once: 8 to 64 letters, digits, - or _. No two clients use the
-	// same session at a time. The default is random.
+	// Session identifies the client to the server, which handles each message
+	// of a session once: 8 to 64 letters, digits, - or _. Two clients must not
+	// use the same session at a time. The default is random.
 	Session string
 
 	// After is the position to resume from: that of the last event that the
-	// program has handled. Nil means from now, and an empty text everything
+	// program has handled. Nil means new messages only, and "" all messages
 	// that the server has kept.
 	After *string
 
-	// SavePosition, if set, is called with the position when an event has been
-	// handled, which is when the next is received. It runs in Receive, which
-	// returns its error and calls it again the next time.
+	// SavePosition, if set, is called with the position of an event after the
+	// event has been handled, which is when the next one is received. It runs
+	// in Receive, which returns its error and calls it again the next time.
 	SavePosition func(ctx context.Context, position string) error
 
 	// OnCommand, if set, carries out the commands that the server has queued
@@ -36,16 +36,16 @@ type Options struct {
 	// cannot be carried out, unless it is one of Retry. ctx ends when the
 	// client is closed or the command expires. OnCommand must not call Close.
 	//
-	// A command may come again, if the reply to it has been lost. The client
-	// remembers what this process has done. See LastCommand for what earlier
-	// ones have done.
+	// A command may arrive again, if the reply to it was lost. The client
+	// remembers the commands that this process has done. For those of earlier
+	// processes see LastCommand.
 	OnCommand func(ctx context.Context, c Command) (reply any, err error)
 
-	// LastCommand is the last command that has been carried out, with
-	// LastReply as reply. Commands of its epoch up to it are not carried out
-	// again. A program that stores both together with the effect of the
-	// command, and passes them here when it starts, has each effect exactly
-	// once. A program that does not can see a command twice.
+	// LastCommand is the last command that has been carried out, and LastReply
+	// its reply. Commands of its epoch up to it are not carried out again. A
+	// program that stores both together with the effect of the command, and
+	// passes them here when it starts, has each effect exactly once. Without
+	// them, a command may be carried out twice.
 	LastCommand CommandID
 	LastReply   any
 
@@ -64,13 +64,13 @@ type Options struct {
 	// must not call Close.
 	OnState func(state State, err error)
 
-	// MaxAge is how long a message may wait until it is sent for the first
-	// time. The default is one minute.
+	// MaxAge is how long a message may wait before it is first sent. The
+	// default is one minute.
 	MaxAge time.Duration
 
-	// QueueMessages and QueueBytes bound the messages that wait to be sent or
-	// acknowledged. The defaults are 1,000 and 1 MiB. As much is received in
-	// advance before the client stops reading.
+	// QueueMessages and QueueBytes limit the messages that wait to be sent or
+	// acknowledged, and separately the received ones that wait for Receive,
+	// before the client stops reading. The defaults are 1,000 and 1 MiB.
 	QueueMessages int
 	QueueBytes    int
 
@@ -91,8 +91,8 @@ type State int
 
 // The states of a connection.
 const (
-	Connecting State = iota + 1 // an attempt is under way
-	Open                        // the server has said hello
+	Connecting State = iota + 1 // an attempt is in progress
+	Open                        // the server's first frame has arrived
 	Waiting                     // for the next attempt
 	Closed                      // for good
 )

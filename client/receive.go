@@ -8,7 +8,7 @@ import (
 
 // An Event is a [Message] or a [Gap].
 type Event interface {
-	size() int // in bytes, as far as it counts for the queue
+	size() int // in bytes, as counted for the queue
 }
 
 // A MessageType is that of a WebSocket message.
@@ -20,17 +20,17 @@ const (
 	Binary MessageType = 2
 )
 
-// A Message is what an object has sent.
+// A Message is a message that an object has sent.
 type Message struct {
 	Data     []byte
 	Type     MessageType
 	Kept     bool   // whether the history keeps it
-	Position string // of the client once it has handled the message; "" if the object keeps no history
+	Position string // the position after the message, to resume from; "" if the object keeps no history
 }
 
 func (m Message) size() int { return len(m.Data) }
 
-// A Gap takes the place of messages that the client will not receive.
+// A Gap stands for messages that the client will not receive.
 type Gap struct {
 	Reason   GapReason
 	From     string // the position before the gap; "" if there was none
@@ -46,7 +46,7 @@ type GapReason string
 const (
 	First   GapReason = "first"   // the client had no position
 	Expired GapReason = "expired" // messages after the position are no longer kept
-	Epoch   GapReason = "epoch"   // the position is of another history: after a crash, an import, or a restored backup
+	Epoch   GapReason = "epoch"   // the position belongs to another history: after a crash, an import, or a restored backup
 	Ahead   GapReason = "ahead"   // the history does not have the position yet
 	Slow    GapReason = "slow"    // messages expired while the client was connected and behind
 )
@@ -56,18 +56,17 @@ const (
 // [ErrClosed] or a [RefusedError]. Events that arrived before a RefusedError
 // are returned first.
 //
-// By receiving the next event the program states that it has handled the one
-// before. So a program should call Receive from one goroutine. A program must
-// keep receiving: when as many events are unread as Options.QueueMessages and
-// Options.QueueBytes allow, the client stops reading from the connection, and
-// acknowledgements wait as well.
+// A call of Receive means that the program has handled the previous event, so
+// call it from one goroutine only. A program must keep receiving: when as many
+// events are unread as Options.QueueMessages and Options.QueueBytes allow, the
+// client stops reading from the connection, and acknowledgements wait as well.
 func (c *Client) Receive(ctx context.Context) (Event, error) {
 	return c.inbox.take(ctx)
 }
 
 // Events returns an iterator that calls Receive until it returns an error,
 // which is the last element. If the loop ends early, its last event counts as
-// handled when the next event is received.
+// handled when Receive is next called.
 func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {
@@ -83,18 +82,18 @@ func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 // "" if there is none.
 func (c *Client) Position() string { return c.inbox.position() }
 
-// An arrival is what the connection puts into the inbox.
+// An arrival is an entry of the inbox.
 type arrival struct {
 	event    Event  // nil: only the position has changed
 	position string // after it
 }
 
-// An inbox holds what has arrived until the program takes it.
+// An inbox holds arrivals until the program takes them.
 type inbox struct {
 	save     func(context.Context, string) error // fixed
 	messages int                                 // bound. fixed
 	bytes    int                                 // bound. fixed
-	taking   chan struct{}                       // holds a token while somebody takes
+	taking   chan struct{}                       // holds a token while a caller takes
 	arrived  chan struct{}                       // has a token when there may be something to take
 	room     chan struct{}                       // has a token when there may be room
 
@@ -103,7 +102,7 @@ type inbox struct {
 	size    int       // of the events in queue. guarded by mu
 	err     error     // guarded by mu
 	taken   string    // the position after the last event that was taken. guarded by mu
-	handled string    // the position that was saved last. guarded by mu
+	handled string    // the last saved position. guarded by mu
 }
 
 func (b *inbox) init(o Options) {
@@ -158,8 +157,7 @@ func (b *inbox) position() string {
 	return b.handled
 }
 
-// take returns the next event, after the position of the one before has been
-// saved.
+// take saves the position of the previous event and returns the next event.
 func (b *inbox) take(ctx context.Context) (Event, error) {
 	select {
 	case b.taking <- struct{}{}:
@@ -215,7 +213,7 @@ func (b *inbox) advance(ctx context.Context) error {
 	return nil
 }
 
-// pop removes the first arrival. With an empty inbox it returns false or the
+// pop removes the first arrival. If the inbox is empty, it returns false or the
 // error with which the client has ended.
 func (b *inbox) pop() (a arrival, found bool, err error) {
 	b.mu.Lock()

@@ -16,7 +16,7 @@ var script []byte
 var commandScript []byte
 
 // Script returns a handler that serves dog.js, the client for browsers: a
-// module of JavaScript without dependencies, which follows the same rules as
+// JavaScript module without dependencies, which follows the same rules as
 // [Client].
 //
 //	mux.Handle("/dog.js", client.Script())
@@ -29,8 +29,8 @@ var commandScript []byte
 //		room.on('message', (data) => show(data));
 //	</script>
 //
-// Browsers ask again before they use a copy, so a page always has the script of
-// the server that serves it.
+// Browsers revalidate their copy before they use it, so a page always has the
+// script of the server that serves it.
 func Script() http.Handler { return module("dog.js", script) }
 
 // CommandScript returns a handler that serves dog-commands.js, which is dog.js

@@ -11,19 +11,19 @@ import (
 	"unicode/utf8"
 )
 
-// Send sends v and waits until the server has handled it and what it stored is
-// durable. A string or a [json.RawMessage] is sent as text, a []byte as binary,
-// and any other value as JSON text.
+// Send sends v and waits until the server has handled it and the handler's
+// writes are durable. A string or a [json.RawMessage] is sent as text, a []byte
+// as binary, and any other value as JSON text.
 //
 // If there is no connection, the message waits for one. Messages leave in the
-// order in which Send was called. They take effect once, even if the connection
+// order of the calls of Send. They take effect once, even if the connection
 // breaks and the client sends them again.
 //
-// If ctx ends first, Send returns the cause, and the message is not sent any
-// more. Other errors are [ErrInvalid] for a value that cannot be sent,
-// [ErrTooLarge], [ErrQueueFull], [ErrExpired], and the error with which the
-// client has ended: [ErrClosed] or a [RefusedError]. If the message may have
-// left already, the error is an [ErrUncertain] as well.
+// If ctx ends first, Send returns the cause, and the message is no longer sent.
+// Other errors are [ErrInvalid] for a value that cannot be sent, [ErrTooLarge],
+// [ErrQueueFull], [ErrExpired], and the error with which the client has ended:
+// [ErrClosed] or a [RefusedError]. If the message may have left before, the
+// error is also an [ErrUncertain].
 func (c *Client) Send(ctx context.Context, v any) error {
 	o, err := encode(v)
 	if err != nil {
@@ -49,7 +49,7 @@ func (c *Client) Send(ctx context.Context, v any) error {
 	}
 }
 
-// encode returns the message that Send makes of v.
+// encode returns v as the message that Send sends.
 func encode(v any) (*outgoing, error) {
 	o := &outgoing{kind: Text, settled: make(chan struct{})}
 	switch v := v.(type) {
@@ -94,7 +94,7 @@ type outbox struct {
 	mu      sync.Mutex
 	queue   []*outgoing // guarded by mu
 	size    int         // of the messages in queue. guarded by mu
-	written int         // so many of queue have been written to the present connection. guarded by mu
+	written int         // how many of queue have been written to the present connection. guarded by mu
 	last    uint64      // the greatest number that has been used. guarded by mu
 	limit   int         // of the server for one message with its header. guarded by mu
 	err     error       // how the client ended. guarded by mu
@@ -159,7 +159,7 @@ func (b *outbox) expire(o *outgoing) {
 	}
 }
 
-// abandon settles a message whose sender does not wait any more.
+// abandon settles a message whose Send no longer waits.
 func (b *outbox) abandon(o *outgoing, cause error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -178,8 +178,8 @@ func (b *outbox) close(err error) {
 	}
 }
 
-// connected begins a connection whose server has handled the messages up to a
-// number and takes messages up to a size.
+// connected starts with a new connection, whose server has handled the messages
+// up to number in and takes messages up to size limit.
 func (b *outbox) connected(in uint64, limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,13 +7,13 @@ import (
 )
 
 const (
-	firstWait      = 500 * time.Millisecond // the longest wait after one failure; doubled with each more
+	firstWait      = 500 * time.Millisecond // maximum wait after one failure; doubled after each further one
 	longestWait    = 30 * time.Second
-	longestWindow  = 24 * time.Hour   // what a server can ask for at most
-	forgetFailures = 10 * time.Second // of a connection that has been open for so long
+	longestWindow  = 24 * time.Hour   // maximum that a server can ask for
+	forgetFailures = 10 * time.Second // a connection open for so long resets the failures
 
-	attemptLimit = 10 * time.Second // for a connection with its hello
-	silenceLimit = 25 * time.Second // until the client asks, if the server never pings
+	attemptLimit = 10 * time.Second // for the connection and its hello
+	silenceLimit = 25 * time.Second // until the client pings, if the server never does
 	answerLimit  = 10 * time.Second // for the answer
 	closeLimit   = time.Second      // for the server's answer to Close
 )
