@@ -1,3 +1,6 @@
+// Package alarm_test tests alarms: when they run, how they are retried, and
+// that restarts keep them. Their storage is tested in test/storage, crashes in
+// test/faults, timers in test/timer.
 package alarm_test
 
 import (

@@ -1,3 +1,6 @@
+// Package api_test tests the shape of the API and of the source: signatures,
+// zero values, misuse, registration, doc comments and arrows between packages.
+// It does not test what objects do; the other directories of test do.
 package api_test
 
 import (

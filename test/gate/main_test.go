@@ -1,3 +1,6 @@
+// Package gate_test tests the output gate: an object's output is held until its
+// writes are durable, and dropped if they are undone. Storage itself is tested
+// in test/storage, failing disks in test/faults.
 package gate_test
 
 import (

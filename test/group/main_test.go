@@ -1,3 +1,6 @@
+// Package group_test tests groups and their replicas: Identify, places,
+// gateways, Clusterize, and which sockets get a message. Presence is tested in
+// test/presence, histories in test/history.
 package group_test
 
 import (

@@ -1,3 +1,6 @@
+// Package load_test tests promises under load: random clients, churn, slow
+// readers and many sockets. Benchmarks that compare with other libraries are in
+// the module bench.
 package load_test
 
 import (

@@ -1,3 +1,6 @@
+// Package outbox_test tests queues of commands with devices that break, repeat
+// and restart. The device's side of package client and of dog-commands.js is
+// tested in client.
 package outbox_test
 
 import (

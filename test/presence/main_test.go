@@ -1,3 +1,6 @@
+// Package presence_test tests members of groups and objects: OnPresence, grace,
+// values, restarts and crashes. The list itself is tested in internal/presence,
+// without objects and clocks.
 package presence_test
 
 import (

@@ -1,3 +1,6 @@
+// Package socket_test tests WebSockets of objects: connecting, sending, order,
+// slow clients, refusals and ends. Frames and connections alone are tested in
+// internal/conn, sockets of dog.v1 in test/history.
 package socket_test
 
 import (

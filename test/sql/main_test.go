@@ -1,3 +1,6 @@
+// Package sql_test tests the SQL database of an object: queries, schemas,
+// limits, refused statements and transactions. Keys, exports and backups are
+// tested in test/storage.
 package sql_test
 
 import (

@@ -1,3 +1,5 @@
+// Package timer_test tests Object.After and Object.Every. Alarms, which outlive
+// the process, are tested in test/alarm.
 package timer_test
 
 import (

@@ -1,3 +1,6 @@
+// Package turn_test tests turns: one handler at a time, which methods give the
+// turn up, deadlocks and misused contexts. The lock itself is tested in
+// internal/turn, calls in test/call.
 package turn_test
 
 import (
