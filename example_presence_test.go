@@ -14,7 +14,7 @@ import (
 	"github.com/godurable/dog"
 )
 
-// Square is a group that shows everybody who is there.
+// Square is a group that shows its members.
 type Square struct{ dog.Group }
 
 // OnPresence sends what has changed to all clients.
@@ -25,7 +25,7 @@ func (s *Square) OnPresence(_ context.Context, change dog.PresenceChange) error 
 // Corner is a replica of a square.
 type Corner struct{ dog.Replica }
 
-// OnOpen sends a newcomer the first of those who are there already.
+// OnOpen sends a newcomer the first page of the members.
 func (c *Corner) OnOpen(ctx context.Context, s *dog.Socket) error {
 	members, err := dog.GroupOf[Square](c).Members(ctx, "", 100)
 	if err != nil {
@@ -39,8 +39,8 @@ func (c *Corner) OnMessage(_ context.Context, s *dog.Socket, m dog.Message) erro
 	return s.SetPresence(m.String())
 }
 
-// A group tells its clients who comes and goes. A second device of a uid is no
-// news, wherever it connects.
+// A group sends its clients the members that have joined and left. A second
+// device of a uid changes nothing, wherever it connects.
 func ExamplePresence() {
 	rt, err := dog.New(dog.Options{})
 	if err != nil {
