@@ -220,8 +220,8 @@ func testLobby(t *testing.T, p *program) {
 	requireReceived(t, ada, "bob: hi")
 }
 
-// A door does what it is told while it is there, and what has waited when it
-// comes, also after a crash of the server.
+// A door carries out commands while it is there, and those that have waited
+// when it comes, also after a crash of the server.
 func testDoor(t *testing.T, p *program) {
 	kill := p.start(t)
 	post := func(path string, form url.Values) (status int, answer string) {

@@ -344,7 +344,7 @@ func (q *Queue) usable(op string) error {
 	case q == nil:
 		return errNil(op)
 	case q.bound == nil:
-		return misuse(op, "the queue is not bound to an object; OnStart calls Bind")
+		return misuse(op, "the queue is not bound to an object; call Bind in OnStart")
 	case q.bound != q:
 		return misuse(op, "the queue is a copy of the one that is bound")
 	}

@@ -182,9 +182,9 @@ type returning struct {
 	complete int // sockets that have got all
 }
 
-// back connects clients that come back when it is told to, and prints a result
-// when each has got what it has missed. It keeps the sockets, and ends with its
-// standard input.
+// back connects clients that come back on a command, and prints a result when
+// each has got the messages that it has missed. It keeps the sockets, and ends
+// with its standard input.
 func back(t target) error {
 	l, err := newLoop(t)
 	if err != nil {

@@ -15,12 +15,13 @@ type Source interface {
 	// written as it is, and the offset up to which they are complete. They have
 	// at most max bytes, or are a single message, and their offsets are at most
 	// until. The frame is nil if there are none. ErrGap means that messages are
-	// missing which c cannot be told of. Next may read from a disk.
+	// missing and that the client of c cannot get a gap. Next may read from a
+	// disk.
 	Next(c *Conn, after, until uint64, max int) (f *Frame, end uint64, err error)
 }
 
 // ErrGap is returned by a [Source] if messages are missing and the peer cannot
-// be told.
+// get a gap.
 var ErrGap = errors.New("dog: messages that are no longer kept are missing")
 
 // replay is the place in the history of a peer that is behind, or has just
@@ -124,7 +125,7 @@ func (c *Conn) pullLocked() {
 		c.mu.Unlock()
 		f, end, err := source.Next(c, at, until, c.limit())
 		c.mu.Lock()
-		if c.replay != r { // the connection has ended meanwhile
+		if c.replay != r { // the connection has ended in the meantime
 			return
 		}
 		r.at = end

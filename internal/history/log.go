@@ -4,8 +4,8 @@
 // A [Log] numbers the messages and holds them as WebSocket frames that can be
 // written as they are, in blocks, so that a message costs few bytes more than
 // its payload and a client that catches up gets many messages in one piece of
-// shared memory. The log is bounded by count, bytes and age. Who asks for
-// messages that are gone is told so.
+// shared memory. The log is bounded by count, bytes and age. Reading messages
+// that are gone returns a gap.
 //
 // The package has no clock: times are passed to it. It does not know sockets,
 // objects, groups or who is connected.

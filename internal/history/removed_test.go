@@ -56,8 +56,8 @@ func TestLog_ForgottenMessagesAreMissedByThoseWhomTheyConcern(t *testing.T) {
 	}
 }
 
-// A log remembers a bounded number of uids. Beyond it, a client may be told of
-// a gap that is none, but is never not told of one.
+// A log remembers a bounded number of uids. Beyond it, a client may get a gap
+// although it missed nothing, but no gap is left out.
 func TestLog_ForgetsWhomWhispersWereFor(t *testing.T) {
 	l := history.New(history.Config{Count: 1, Bytes: 1 << 20, Age: 1 << 40})
 	for i := range 10_000 {

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever is told of an object in a tour may look up others, and an object that
-// leaves memory meanwhile is counted once.
+// The function of a tour may look up other objects, and an object that leaves
+// memory during the tour is counted once.
 func TestTour_CountsWithoutTheMutexOfTheClass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := add(newHost(t, Config{}), nil)

@@ -32,7 +32,7 @@ type Counts struct {
 	Events        [EventAdmin + 1]EventCounts // by kind
 	Reads, Writes uint64                      // of storage, by the program
 
-	// Of one event in timedOneIn, or of all if a hook is told of each.
+	// Of one event in timedOneIn, or of all if there is a hook for each.
 	Wait, Run *tally.Histogram
 	// From the end of a handler that has written until its writes are durable;
 	// of the same events.

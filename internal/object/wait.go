@@ -61,8 +61,8 @@ type Wait struct {
 
 // patience is how long a wait without a handler's context waits for an event of
 // the source that has written and goes on. Such an event may be the caller's
-// own, which would then wait for itself without end. It cannot be told from
-// others: see docs/design.md.
+// own, which would then wait for itself without end. It cannot be distinguished
+// from others: see docs/design.md.
 const patience = 30 * time.Second
 
 // Resume takes back the turn.

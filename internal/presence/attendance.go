@@ -155,7 +155,8 @@ func (a *Attendance) tick() {
 	}
 }
 
-// begin reports whether the caller is the one that tells. It must call end.
+// begin reports whether the caller is the one to deliver changes. It must then
+// call end.
 func (a *Attendance) begin() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -173,7 +174,8 @@ func (a *Attendance) end() {
 	a.armLocked()
 }
 
-// tell delivers a change if one is due, and reports whether another one may be.
+// tell delivers a change if one is due, and reports whether another one may be
+// due.
 func (a *Attendance) tell() bool {
 	if !a.due() {
 		return false
@@ -226,7 +228,7 @@ func (a *Attendance) take() *Change {
 	return c
 }
 
-// told notes that the delivery has succeeded, or that there was nothing to
+// told records that the delivery has succeeded, or that there was nothing to
 // deliver.
 func (a *Attendance) told(taken bool) {
 	a.mu.Lock()

@@ -2,9 +2,9 @@ package presence
 
 import "github.com/godurable/dog/internal/store"
 
-// A Keeper stores what the owner of a durable list has been told of, in the
-// transactions of the owner. So it is kept together with what the owner has
-// made of a change. It implements tx.Keeper.
+// A Keeper stores the changes that the owner of a durable list has got, in the
+// transactions of the owner. So a change is kept together with the owner's
+// writes and messages for it. It implements tx.Keeper.
 type Keeper struct {
 	list *Attendance
 	next Next
@@ -52,7 +52,7 @@ func (a *Attendance) stage(data *store.Object) bool {
 	}
 	_, base := a.owner.Store()
 	notes := data.Notes(base, store.Crowd)
-	if wiped { // what was told still holds
+	if wiped { // the delivered changes still hold
 		for s := range a.list.All() {
 			if s.Told {
 				notes.Set(s.UID, s.encode())

@@ -1,5 +1,5 @@
 // Package presence keeps the list of the members of one crowd, and what has
-// changed in it since its owner was last told.
+// changed in it since the last change that its owner got.
 //
 // A uid with connections is a member. It stays one for [Config.Grace] after its
 // last connection has ended, and for as long as it has another. Its states are:
@@ -260,7 +260,7 @@ func (l *List) advance(now Time) {
 		l.leaving.Remove(n)
 		l.count--
 		if e.value != "" {
-			e.value, e.revalued = "", true // it counts if the uid joins again before it is told
+			e.value, e.revalued = "", true // it counts if the uid joins again before the change is taken
 		}
 		l.settle(e, end)
 	}

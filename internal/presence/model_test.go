@@ -39,7 +39,7 @@ type modelUID struct {
 
 func (u *modelUID) present() bool { return u.connections > 0 || u.leaves > 0 }
 
-// look notes whether a uid differs from what was told.
+// look records whether a uid differs from the changes so far.
 func (m *model) look(u *modelUID, at presence.Time) {
 	differs := u.present() != u.told || u.present() && u.set
 	if m.c.Silent {

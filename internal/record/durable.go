@@ -15,10 +15,10 @@ import (
 //
 // A message gets its offset when it is stored, under stored.mu, so the order of
 // offsets is that of the store's commits. It is sent when its speaker's gate
-// has released it and all messages before it have been sent. Meanwhile the gate
-// holds back what its speaker sends after it. So clients get nothing that a
-// crash could undo, and nothing out of order, although each of several speakers
-// has its own gate.
+// has released it and all messages before it have been sent. Until then the
+// gate holds back what its speaker sends after it. So clients get nothing that
+// a crash could undo, and nothing out of order, although each of several
+// speakers has its own gate.
 
 // stored is what a durable record knows of its messages in the store.
 type stored struct {

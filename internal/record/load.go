@@ -57,7 +57,7 @@ func (r *Record) load(ctx context.Context) error {
 		s.current = h.Durable && strings.HasSuffix(h.Nonce, "-"+r.config.Process)
 	}
 	switch {
-	case r.stored.current: // the owner has left memory meanwhile
+	case r.stored.current: // the owner has left memory in between
 		nonce = h.Nonce
 	case h.Durable:
 		earlier = kept(earlier, h.Gone, past{r.epoch(h.Nonce), log.Last()})

@@ -9,7 +9,7 @@ import (
 	"github.com/godurable/dog/internal/wire"
 )
 
-// Gap is what a client is told of messages that are missing. From and To are
+// Gap is the gap that a client gets for missing messages. From and To are
 // positions.
 type Gap struct {
 	From string `json:"from"`

@@ -37,7 +37,7 @@ type Config struct {
 	// Reader returns who the client of a connection is, and whether its
 	// messages are marked with their offsets.
 	Reader func(*conn.Conn) (r history.Reader, marked bool)
-	// Missed is called when the client of a connection is told of a gap.
+	// Missed is called when the client of a connection gets a gap.
 	Missed func(*conn.Conn)
 	// Drain waits while more messages are queued for the owner's clients than
 	// the machine writes.

@@ -52,7 +52,7 @@ type Link struct {
 	*session
 	book   *Book  // fixed
 	client Client // fixed
-	on     any    // fixed; what Open was told
+	on     any    // fixed; the argument of Open
 	next   *Link  // another connection of the session. Guarded by the mutex of the book
 
 	// handles is set while a message of the connection is handled: from Begin

@@ -37,7 +37,7 @@ func (h *response) events() error {
 	defer end.Stop()
 	defer comment.Stop()
 	b := stream.AppendRetry(nil, retryLeast+rand.N(retrySpread))
-	upToDate := false // as the client has been told
+	upToDate := false // according to the last control event
 	for !h.over(end.C) {
 		part, more, lost := h.next()
 		if lost {

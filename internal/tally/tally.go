@@ -77,7 +77,8 @@ func Bound(bucket int) time.Duration {
 	return 1<<octave + time.Duration(bucket%parts)<<(octave-2)
 }
 
-// maxCodes is how many codes a [Codes] tells apart: some are chosen by clients.
+// maxCodes is how many codes a [Codes] distinguishes: some are chosen by
+// clients.
 const maxCodes = 50
 
 // Codes counts how many had which code. Those with a code that comes after

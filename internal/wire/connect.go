@@ -49,7 +49,7 @@ func ParseRequest(r *http.Request) (*Request, error) {
 // version is that of the protocol.
 const version = 1
 
-// A Greeting is what the first frame tells a client.
+// A Greeting is the content of the first frame to a client.
 type Greeting struct {
 	From    string `json:"pos"`  // the position after which the client gets all messages
 	Gap     string `json:"gap"`  // why messages before that are missing

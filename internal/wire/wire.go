@@ -135,8 +135,8 @@ const (
 	maxReturn        = 30 * time.Second
 )
 
-// AppendBack appends a frame that tells each of so many clients when to come
-// back: at a random time, so that they do not come all at once.
+// AppendBack appends a frame with the time at which each of a number of clients
+// has to come back: a random one, so that they do not all come at once.
 func AppendBack(b []byte, clients int) []byte {
 	within := min(max(time.Duration(clients)*time.Second/returnsPerSecond, minReturn), maxReturn)
 	return fmt.Appendf(b, `%c{"in":[0,%d]}`, Back, within.Milliseconds())

@@ -227,8 +227,8 @@ func testDevice(t *testing.T, browser *chromium.Browser, g *pageProgram) {
 	devices.stop()
 }
 
-// A door, which is a console, does what it is told: what is asked while it is
-// there, and what was queued while it was away.
+// A door, which is a console, carries out the commands that are sent while it
+// is there, and those that were queued while it was away.
 func testDoor(t *testing.T, browser *chromium.Browser, g *pageProgram) {
 	require.Len(t, g.scripts, 1)
 	doors := g.start(t)

@@ -47,8 +47,8 @@ func waitsAtGate(name string) bool {
 	return false
 }
 
-// A handler that passes on another context than its own is not told apart from
-// other callers, and so may wait for itself.
+// A handler that passes on a context other than its own cannot be distinguished
+// from other callers, and so may wait for itself.
 func TestForeignContext_HangsNoHandler(t *testing.T) {
 	tried := 0
 	for name, w := range foreign() {

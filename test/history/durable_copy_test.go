@@ -24,9 +24,9 @@ func tell(t *testing.T, v *fixture.Owners, c *client, text string) string {
 }
 
 // A directory was copied while it was in use, as by a snapshot of the volume,
-// and processes go on with both. A client that was told of messages by one has
-// a gap at the other, also once that has as many messages, and none if it knows
-// only what both have.
+// and processes go on with both. A client that got messages from one gets a gap
+// from the other, even when that has as many messages, and none if it got only
+// messages that both have.
 func TestDurable_CopyThatWasInUseIsAnotherHistory(t *testing.T) {
 	for _, stops := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the original stops: %v", stops), func(t *testing.T) {
@@ -86,7 +86,7 @@ func goOnWithBoth(t *testing.T, kind string, stops bool) {
 	}
 	if stops {
 		back := dial(t, v.Server, "eve", after(told))
-		require.Empty(t, back.hello.Gap, "it was told of none that the original has not")
+		require.Empty(t, back.hello.Gap, "it got no message that the original does not have")
 		require.Equal(t, "6 of the original", back.message())
 	}
 	restart(t, v)

@@ -54,9 +54,9 @@ func received(c *dogtest.V1Client) (all []string) {
 	return all
 }
 
-// Whenever the power is cut, at each change of the disk in turn: what anybody
-// was told is kept, the state counts the messages that are kept, and in the end
-// each message has taken effect once.
+// The power is cut at each change of the disk in turn. Every message that a
+// client has received is kept, the state counts the kept messages, and in the
+// end each message has taken effect once.
 func TestDurable_PowerCutAtEveryChange(t *testing.T) {
 	for _, kind := range kinds {
 		for _, torn := range []bool{false, true} {
@@ -121,7 +121,7 @@ func cutAt(t *testing.T, kind string, n int, torn bool) (changes, lost int) {
 	start := dog.Position("")
 	eve := srv.DialV1("/?u=eve", dogtest.V1Options{After: &start})
 	kept := received(eve)
-	require.Subset(t, kept, told, "what a client was told is kept")
+	require.Subset(t, kept, told, "what a client has received is kept")
 	require.Subset(t, kept, toldBob, "and what bob was, with what is not for ada")
 	for _, text := range outside {
 		require.Contains(t, kept, text, "what was reported to be sent is kept")

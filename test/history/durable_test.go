@@ -153,9 +153,9 @@ func TestDurable_MessageIsSentWhenItIsDurable(t *testing.T) {
 	})
 }
 
-// Whatever part of the data that is not durable survives a power cut: what
-// anybody was told is kept, and the state counts exactly the messages that are
-// kept.
+// A power cut keeps any part of the data that is not durable. Every message
+// that a client has received is kept, and the state counts exactly the kept
+// messages.
 func TestDurable_PowerCutKeepsMessagesAndStateTogether(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -186,7 +186,7 @@ func powerCut(t *testing.T, kind string, seed uint64) (lost int) {
 	eve := dial(t, v.Server, "eve", "&after=")
 	synctest.Wait()
 	kept := eve.messages()
-	require.GreaterOrEqual(t, len(kept), told, "what a client was told is kept")
+	require.GreaterOrEqual(t, len(kept), told, "what a client has received is kept")
 	for i, m := range kept {
 		require.Equal(t, fmt.Sprint(i+1, " ", i), m)
 	}

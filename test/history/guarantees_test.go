@@ -97,8 +97,8 @@ func TestGuarantee_TwoDevices(t *testing.T) {
 	})
 }
 
-// A client whose replica takes nobody any more continues on another one, with
-// what was sent on both meanwhile.
+// A client whose replica takes no more clients continues on another one, with
+// the messages sent on both until then.
 func TestGuarantee_ReplicaFullOrDrained(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -144,7 +144,7 @@ func TestGuarantee_ReplicaFullOrDrained(t *testing.T) {
 }
 
 // A client does not notice that the object of its connection leaves memory,
-// whether it stays or breaks off and comes back meanwhile.
+// whether it stays, or breaks off and comes back.
 func TestGuarantee_Hibernates(t *testing.T) {
 	for _, history := range []dog.HistoryOptions{kept, durable} {
 		t.Run(fmt.Sprintf("durable %v", history.Durable), func(t *testing.T) {

@@ -39,8 +39,8 @@ const killCase = "DOG_HISTORY_CASE"
 // change of the disk at which it is killed, or "0".
 const fuseAt = "DOG_HISTORY_FUSE"
 
-// killCases are the histories of a process that is killed, and what a client
-// that was connected is told after.
+// killCases are the histories of a process that is killed, and the gap that a
+// connected client gets afterwards.
 var killCases = map[string]struct {
 	history dog.HistoryOptions
 	gap     dog.GapReason
@@ -210,10 +210,9 @@ func counters(options dog.Options, history dog.HistoryOptions) (*http.ServeMux, 
 }
 
 // A server is killed at random moments, while clients send, break their
-// connections and come back. What they were told of its history is in order,
-// without holes and repetitions, or they are told of a gap. Each of their
-// messages has taken effect once if it was acknowledged, and at most once if
-// not.
+// connections and come back. They get its history in order, without holes and
+// repetitions, or a gap. Each of their messages has taken effect once if it was
+// acknowledged, and at most once if not.
 func TestHistory_KilledServersTellClientsTheTruth(t *testing.T) {
 	fixture.TakesLong(t)
 	for name, c := range killCases {
@@ -285,7 +284,7 @@ func readAll(t *testing.T, addr, kind string, total int) {
 	require.Equal(t, total, newcomer.highest, "no message is missing")
 }
 
-// audit compares what is stored with what the clients have sent and were told.
+// audit compares what is stored with what the clients have sent and received.
 // It returns how many messages are stored. Of each client they are its first
 // ones: all that were acknowledged, and maybe more of those that were sent.
 func audit(t *testing.T, addr, kind string, clients []*survivor) (total int) {
@@ -314,7 +313,7 @@ func audit(t *testing.T, addr, kind string, clients []*survivor) (total int) {
 	require.Len(t, numbers, total, "no number was given twice")
 	require.Equal(t, total, stored.N, "the state counts what was handled")
 	for _, c := range clients {
-		require.LessOrEqual(t, c.highest, total, "%s was told of a message that is lost", c.uid)
+		require.LessOrEqual(t, c.highest, total, "%s has received a message that is lost", c.uid)
 	}
 	http.DefaultClient.CloseIdleConnections()
 	return total

@@ -26,8 +26,8 @@ var killStride = flag.Int("kill-stride", 4, "TestHistory_KillAtEveryWrite kills 
 const killUntil = 100
 
 // A server is killed at its first write, the next one at its second, and so on,
-// while clients talk. After each kill, what they were told is the beginning of
-// what is kept, nothing is missing in it, and the state counts it.
+// while clients talk. After each kill, the messages that they have received are
+// the beginning of the kept ones, without a hole, and the state counts them.
 func TestHistory_KillAtEveryWrite(t *testing.T) {
 	fixture.TakesLong(t)
 	first := 0 // each case has other writes

@@ -90,7 +90,7 @@ func TestResume_OwnMessagesAreNoGap(t *testing.T) {
 	})
 }
 
-// A client is not told of a gap because of what was whispered to others.
+// A client gets no gap because of whispers to others.
 func TestResume_WhispersToOthersAreNoGap(t *testing.T) {
 	passedOver(t, func(t *testing.T, v *fixture.Owners, srv *dogtest.Server, restart func()) {
 		ada := srv.DialV1("/?u=ada", dogtest.V1Options{})

@@ -65,8 +65,8 @@ func TestHistory_PlannedRestartLosesNothing(t *testing.T) {
 	})
 }
 
-// A client that was told of messages which a restored backup does not have is
-// told of a gap, although the history goes on from the same place.
+// A client that has received messages which a restored backup does not have
+// gets a gap, although the history goes on from the same place.
 func TestHistory_RestoredBackupIsAnother(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		on := &fixture.OwnerHooks{History: dog.HistoryOptions{Count: 1000}}

@@ -85,8 +85,8 @@ func TestCatchUp_SlowClientLivesForMinutes(t *testing.T) {
 	})
 }
 
-// A client that reads more slowly than messages expire is told of the gap, and
-// goes on. A plain client is closed.
+// A client that reads more slowly than messages expire gets a gap and goes on.
+// A plain client is disconnected.
 func TestCatchUp_ClientThatIsOutrunIsToldOfTheGap(t *testing.T) {
 	on := &fixture.OwnerHooks{History: dog.HistoryOptions{Bytes: 1 << 20}}
 	over(t, on, dog.Options{}, func(t *testing.T, v *fixture.Owners) {

@@ -37,18 +37,18 @@ func (c *countdown) count() {
 	}
 }
 
-// A survivor is a client of dog.v1 that checks what it is told, over the lives
-// of its server.
+// A survivor is a client of dog.v1 that checks the messages and gaps it gets,
+// over the lives of its server.
 type survivor struct {
 	uid, session string
-	gap          dog.GapReason // that it must be told of after its server was killed
+	gap          dog.GapReason // that it must get after its server was killed
 	random       *rand.Rand
 
 	sent         uint64 // the number of its last message
 	acknowledged uint64
 	pos          string // of the last message
 	last         int    // the number in that message; 0: a gap came before the next
-	highest      int    // the highest number that it was told
+	highest      int    // the highest number that it has received
 	killed       bool   // its server, since it had the position
 	connections  int
 	failed       error

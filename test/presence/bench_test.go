@@ -26,7 +26,7 @@ func (s *benchReplica) OnClose(context.Context, *dog.Socket, int, string) error 
 	return nil
 }
 
-// benchGroup is a group that is told who comes and goes, and does nothing.
+// benchGroup is a group that gets the changes of its members, and does nothing.
 type benchGroup struct{ dog.Group }
 
 func (*benchGroup) OnPresence(context.Context, dog.PresenceChange) error { return nil }

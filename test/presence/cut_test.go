@@ -15,9 +15,8 @@ import (
 	"github.com/godurable/dog/test/internal/fixture"
 )
 
-// Whenever the power is cut, at each change of the disk in turn, what a
-// follower is told in the end is who is there. OnPresence waits after it has
-// told it.
+// The power is cut at each change of the disk in turn. In the end a follower
+// has the present members. OnPresence waits after it has sent a change.
 func TestPresence_PowerCutAtEveryChange(t *testing.T) {
 	for _, kind := range kinds {
 		for _, torn := range []bool{false, true} {

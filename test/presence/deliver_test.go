@@ -261,8 +261,8 @@ func TestPresence_NothingIsToldAfterShutdownHasBegun(t *testing.T) {
 	})
 }
 
-// A change that waits for the turn when Shutdown begins is not told, one whose
-// handler runs is.
+// A change that waits for the turn when Shutdown begins is not delivered. A
+// change whose handler runs is.
 func TestPresence_ShutdownWaitsForTheHandlerThatRuns(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind string) {
 		c := newCrowd(t, kind, crowdOptions{})

@@ -33,7 +33,7 @@ const killUntil = 60
 // of its members.
 const graceOf = "DOG_PRESENCE_GRACE"
 
-// The types of the process that is killed. They send what they are told.
+// The types of the process that is killed. They send the changes that they get.
 type (
 	toldObject  struct{ dog.Object }
 	toldGroup   struct{ dog.Group }
@@ -100,8 +100,8 @@ func serveUntilKilled(data string) {
 }
 
 // A server is killed at its first write, the next one at a later one, and so
-// on, while visitors come and go. What a follower was told is that each of them
-// has joined once, and left once if they do not come back within the grace.
+// on, while visitors come and go. A follower gets each of them as joined once,
+// and as left once if they do not come back within the grace.
 func TestPresence_MembersJoinAndLeaveOnceDespiteKills(t *testing.T) {
 	fixture.TakesLong(t)
 	for i, kind := range []string{"object", "group"} {
@@ -193,7 +193,7 @@ func dial(ctx context.Context, addr, kind, uid, after string) (ws *websocket.Con
 	return ws, hello, err
 }
 
-// come has a visitor come, and go when it has been told that it is there.
+// come has a visitor come, and go when it has received that it is there.
 func come(ctx context.Context, addr, kind, uid string) error {
 	ws, _, err := dial(ctx, addr, kind, uid, "")
 	if err != nil {
@@ -233,8 +233,8 @@ type listener struct {
 	failed error
 }
 
-// listen connects eve if she is not, and applies what she is told until done
-// returns true. The error is that the connection has ended, or failed.
+// listen connects eve if she is not, and applies the changes she gets until
+// done returns true. It returns an error if the connection ends or fails.
 func (l *listener) listen(ctx context.Context, addr, kind string, done func() bool) error {
 	if l.ws == nil {
 		ws, data, err := dial(ctx, addr, kind, "eve", l.pos)

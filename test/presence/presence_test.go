@@ -38,8 +38,8 @@ func TestPresence_TellsOnceWhenAUIDJoinsAndOnceWhenItLeaves(t *testing.T) {
 	})
 }
 
-// Whatever the order in which two devices of a uid come and go, what is told
-// are the edges of the uid.
+// Two devices of a uid come and go in every order. OnPresence gets only the
+// first join and the last leave of the uid.
 func TestPresence_TwoDevicesInEveryOrderAreOneMember(t *testing.T) {
 	const steps = 6
 	forEachKind(t, func(t *testing.T, kind string) {
@@ -96,7 +96,7 @@ func TestPresence_AReconnectInTheGraceTellsNothing(t *testing.T) {
 		ada = c.enter("ada")
 		require.Empty(t, c.took(time.Hour))
 
-		leave(ada) // it returns at the very end, and is told of as never away
+		leave(ada) // it returns at the very end, and has never left
 		time.Sleep(grace)
 		require.Empty(t, c.members())
 		ada = c.enter("ada")

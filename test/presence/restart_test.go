@@ -112,9 +112,9 @@ func TestPresence_ChangesThatWereNotToldAreToldAfterARestart(t *testing.T) {
 		failing.Store(true)
 		leave(ada)
 		require.Equal(t, "-ada (2)", c.took(grace + every)[0])
-		leave(bob) // will have left, which is not told
+		leave(bob) // will have left, which is not delivered
 		c.took(grace + every)
-		c.enter("dan") // joins, which is not told
+		c.enter("dan") // joins, which is not delivered
 		cyd.Send("1")
 		c.took(time.Second)
 		c.shutdown()

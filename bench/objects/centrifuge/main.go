@@ -42,7 +42,7 @@ func kept(job drive.Job) (drive.Figures, error) {
 }
 
 // attach measures clients that the server subscribes when they connect. They
-// are not told of each other.
+// get nothing about each other.
 func attach(job drive.Job, presence bool) (drive.Figures, error) {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {

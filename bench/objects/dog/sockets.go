@@ -16,7 +16,7 @@ import (
 // room is a replica for clients that send nothing.
 type room struct{ dog.Replica }
 
-// club is a group that is told who comes and goes, and does nothing.
+// club is a group that gets the changes of its members, and does nothing.
 type club struct{ dog.Group }
 
 func (*club) OnPresence(context.Context, dog.PresenceChange) error { return nil }

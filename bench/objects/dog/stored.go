@@ -76,8 +76,7 @@ func (s *sleepers) Run(_, n int) (began time.Time, err error) {
 }
 
 // wake measures the first event of objects that are stored and not in memory.
-// Few may be in memory, so that those which are met again have been evicted
-// meanwhile.
+// Few may be in memory, so that each has been evicted before its next event.
 func wake(job drive.Job, namespace string) (drive.Figures, error) {
 	p, err := open(job.Dir, dog.Options{MaxObjects: max(min(job.Objects/10, 10_000), 1)}, nil)
 	if err != nil {

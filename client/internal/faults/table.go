@@ -27,7 +27,7 @@ type Table struct {
 }
 
 // A Scenario is what a server does, connection by connection, what the
-// application does meanwhile, and what it must have seen at the end.
+// application does at the same time, and what it must have received at the end.
 type Scenario struct {
 	Name        string       `json:"name"`
 	About       string       `json:"about"`
