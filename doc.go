@@ -219,8 +219,8 @@
 //     after that write is dropped.
 //   - So if a client has been sent the effect of a write, that write is still
 //     there after the process or the machine dies, as long as the disk keeps
-//     the data it has acknowledged. A write whose effect nobody has been sent
-//     may or may not be there.
+//     the data it has acknowledged. A write whose effect has not been sent may
+//     or may not be there.
 //
 // # Ordering
 //

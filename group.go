@@ -152,8 +152,8 @@ type GroupOptions[T any] struct {
 	// taken or held and there are MaxReplicas replicas, Identify returns
 	// ErrGroupFull. A replica with held places stays in memory. RetireAfter
 	// begins when the last of them is free. [ReplicaStats] may count an expired
-	// place for up to a second longer if nobody has asked for it since. A held
-	// place takes about 200 bytes plus the length of its uid.
+	// place for up to a second longer if it has not been asked for since. A
+	// held place takes about 200 bytes plus the length of its uid.
 	//
 	// HoldPlaces needs a LingerFor above 0, here or in Options. Default: only
 	// the preference for the replica lingers.

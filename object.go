@@ -338,6 +338,6 @@ func (c *core) begin(d, every time.Duration, f func(ctx context.Context) error) 
 
 // Stop ends the timer and reports whether it was pending, that is, whether f
 // would have run again. After the beginning of Shutdown no timer is pending.
-// When Stop has returned, f does not begin any more, even if it was already
-// due. Stop does not wait for an f that runs.
+// After Stop has returned, f does not start, even if it was already due. Stop
+// does not wait for a running f.
 func (t *Timer) Stop() bool { return t != nil && t.timer.Stop() }

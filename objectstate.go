@@ -280,7 +280,7 @@ func (o voice) gated(send func(lost error)) error {
 }
 
 // joins is Object.Keep, and returns an error if the object has been reset: then
-// the transaction is that of the next life, or there is none any more.
+// the transaction is that of the next life, or there is none.
 func (o voice) joins(d *record.Draft, added func()) (joined bool, err error) {
 	joined, err = o.Keep(d, func() error {
 		err := o.past()

@@ -20,8 +20,8 @@ type Options struct {
 
 	// ReserveFor is how long a place is kept between Identify and the first
 	// request through its stub, to the nanosecond. [GroupStub.Replicas] and
-	// Stats may count an expired place for up to a second longer if nobody has
-	// asked for it since. 0: 10 s; not negative.
+	// Stats may count an expired place for up to a second longer if it has not
+	// been asked for since. 0: 10 s; not negative.
 	ReserveFor time.Duration
 
 	// LingerFor is how long a uid without connections is sent back to the

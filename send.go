@@ -16,7 +16,7 @@ import (
 // belongs to. That need not be the object whose handler is really running,
 // which only Options.CheckTurns can detect.
 
-// audience returns for whom a message is that is sent to all sockets.
+// audience returns the audience of a message to all sockets.
 func (o outgoing) audience() history.Audience {
 	to := history.Audience{Except: o.except.Owner}
 	if o.except.Conn != nil {

@@ -121,7 +121,7 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // and the store is closed only when the last of them has ended. Further calls
 // wait like the first.
 //
-// Once Shutdown has returned, calls that can have no effect any more, such as
+// Once Shutdown has returned, calls that can no longer have an effect, such as
 // Broadcast or Drain by a goroutine of the program, fail with [ErrShutdown].
 // Handlers for which Shutdown still waits can send, call and store as before.
 //

@@ -112,8 +112,8 @@ func (s Stub[T]) Release() {
 //
 // Abort does not wait for durability. So it returns [ErrPastGate] in a handler
 // of another object that has writes which are not durable, if
-// [Options].CheckTurns is set: without it, nothing finds out who has called
-// Abort. It returns [ErrInvalidName] for a name that no object can have, and
+// [Options].CheckTurns is set: without it, the caller of Abort is not known. It
+// returns [ErrInvalidName] for a name that no object can have, and
 // [ErrShutdown] when Shutdown is complete.
 func (s Stub[T]) Abort(reason error) error {
 	if s.to == nil {

@@ -38,7 +38,7 @@ type block struct {
 	stale   int    // bytes of frames whose notes say replaced
 }
 
-// A note is what distinguishes a message from one to everybody.
+// A note is what distinguishes a message from one to all.
 type note struct {
 	index    int // of its frame in the block
 	to       Audience

@@ -25,11 +25,11 @@ type Config struct {
 	Age   int64 // in seconds; older messages are not returned
 }
 
-// An Audience selects the readers of a message. The zero value is everybody.
+// An Audience selects the readers of a message. The zero value selects all.
 type Audience struct {
 	Only          string // only this uid
-	Except        string // everybody but this uid
-	ExceptSession string // everybody but the client with this session
+	Except        string // all but this uid
+	ExceptSession string // all but the client with this session
 }
 
 func (a Audience) includes(r Reader) bool {

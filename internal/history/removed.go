@@ -6,7 +6,7 @@ import "maps"
 // for each reader the newest that may have been for it. A client whose position
 // is at least that has missed nothing, although messages after it are gone.
 type Removed struct {
-	Newest uint64            // offset of the newest message to all, or to all but somebody
+	Newest uint64            // offset of the newest message to all, or to all but one
 	To     Audience          // of that message
 	Before uint64            // offset of the newest such message with another audience
 	Only   map[string]uint64 `json:",omitempty"` // offset of the newest message to each uid alone

@@ -40,8 +40,8 @@ func (t *Timer) Begin(life *Life, d, every time.Duration, f func(ctx context.Con
 
 // Stop ends the timer and reports whether it was pending, that is, whether f
 // would have run again. After the beginning of Shutdown no timer is pending.
-// When Stop has returned, f does not begin any more, even if it was already
-// due. Stop does not wait for an f that runs.
+// After Stop has returned, f does not start, even if it was already due. Stop
+// does not wait for an f that runs.
 func (t *Timer) Stop() bool {
 	if t.life == nil {
 		return false

@@ -42,9 +42,9 @@ type Owner interface {
 	// Work counts the goroutine. Nothing is delivered once it is closed.
 	Work() *inflight.Work
 	// Deliver calls take when the owner is ready, and handles the change. If
-	// take returns nil, there is nothing to handle any more. When the change
-	// has been handled, Deliver calls handled before the transaction ends.
-	// After an error the same change is delivered again, after a pause.
+	// take returns nil, there is nothing left to handle. When the change has
+	// been handled, Deliver calls handled before the transaction ends. After an
+	// error the same change is delivered again, after a pause.
 	Deliver(take func() *Change, handled func()) error
 	// Store returns the store and the place of the owner in it.
 	Store() (store.Engine, store.Base)
@@ -63,8 +63,8 @@ func (a *Attendance) change(f func(now Time)) {
 	a.armLocked()
 }
 
-// nowLocked returns the time. Once the work is closed no time passes, so nobody
-// leaves while the process ends. The caller must hold mu.
+// nowLocked returns the time. Once the work is closed no time passes, so no
+// member leaves while the process ends. The caller must hold mu.
 func (a *Attendance) nowLocked() Time {
 	if !a.owner.Work().Closed() {
 		a.last = a.owner.Now()

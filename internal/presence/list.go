@@ -201,8 +201,8 @@ func (l *List) has(now Time) bool {
 }
 
 // Take returns the change that is due or has been postponed, or nil if there is
-// none any more. It returns the same change again until [List.Done]. The caller
-// must not modify it.
+// none. It returns the same change again until [List.Done]. The caller must not
+// modify it.
 func (l *List) Take(now Time) *Change {
 	l.advance(now)
 	if !l.has(now) {
@@ -270,7 +270,8 @@ func (l *List) advance(now Time) {
 func (l *List) present(e *entry) bool { return e.connections > 0 || l.leaving.Has(&e.leaving) }
 
 // settle brings an entry that has changed at a time into the list of changes or
-// out of it, and forgets it if it is no member and nobody believes so.
+// out of it. It deletes an entry that is not a member, now and by the changes
+// so far.
 func (l *List) settle(e *entry, at Time) {
 	here := l.present(e)
 	if l.c.Silent {

@@ -176,8 +176,8 @@ func (a *Attendance) forget(ctx context.Context, all []Stored) error {
 	return store.AwaitDurable(ctx, engine, commit)
 }
 
-// Save adds what Load reads to a batch, when nobody enters or leaves any more.
-// a may be nil.
+// Save adds what Load reads to a batch, after the last enter and leave. a may
+// be nil.
 func (a *Attendance) Save(b store.Batch) {
 	if a == nil || !a.loaded.Load() { // then what is stored is the list
 		return

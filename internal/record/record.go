@@ -69,7 +69,7 @@ type Record struct {
 	// For readers that are not connections.
 	readers  atomic.Int32  // those that wait or may wait for messages
 	expected atomic.Int64  // until when one may come back, in Unix seconds
-	news     chan struct{} // closed by wakeLocked; nil: nobody waits; guarded by order
+	news     chan struct{} // closed by wakeLocked; nil: no reader waits; guarded by order
 
 	waiting atomic.Int32 // len(unsent)
 	stored  stored
@@ -115,9 +115,9 @@ func (r *Record) EndLocked() {
 // Stats returns how much is kept in memory.
 func (r *Record) Stats() history.Stats { return r.Now().log.Stats() }
 
-// Holds reports whether the owner must stay in memory: because messages are
-// kept there that are not too old, or wait to be sent, or because somebody
-// waits for messages or may come back to do so. r may be nil.
+// Holds reports whether the owner must stay in memory: because of messages that
+// are not too old or wait to be sent, or of readers that wait for messages or
+// may come back to do so. r may be nil.
 func (r *Record) Holds() bool {
 	if r == nil {
 		return false
@@ -142,7 +142,7 @@ type Draft struct {
 	// Queue queues the frame for all clients that are concerned, and reports
 	// whether more is queued than the machine writes. It must not block.
 	Queue func() (long bool)
-	// Speaker sends the message, nil: nobody in particular.
+	// Speaker sends the message; nil: none.
 	Speaker Speaker
 	// Sent, if not nil, is called when the message has been queued, or with the
 	// reason why it never will be. It must not block.
@@ -182,9 +182,9 @@ func (r *Record) Keep(d *Draft) error {
 	return nil
 }
 
-// KeepNow keeps and sends a message of nobody in particular. If the record is
+// KeepNow keeps and sends a message without a speaker. If the record is
 // durable, it returns when the message has been sent. If ctx ends first, it
-// returns the cause, and the message is sent nevertheless.
+// returns the cause, and the message is still sent.
 func (r *Record) KeepNow(ctx context.Context, d *Draft) error {
 	if !r.config.Durable {
 		return r.Keep(d)
