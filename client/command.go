@@ -102,7 +102,7 @@ func respond(id CommandID, reply any, err error) response {
 // earlier ones.
 type commands struct {
 	handle func(context.Context, Command) (any, error) // nil: the client takes none. fixed
-	most   int                                         // maximum number of waiting commands, and of responses to remember. fixed
+	most   int                                         // maximum of waiting commands and remembered responses. fixed
 	added  chan struct{}                               // has a token when there may be something to write
 	come   chan struct{}                               // has a token when there may be something to do
 

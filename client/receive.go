@@ -46,7 +46,7 @@ type GapReason string
 const (
 	First   GapReason = "first"   // the client had no position
 	Expired GapReason = "expired" // messages after the position are no longer kept
-	Epoch   GapReason = "epoch"   // the position belongs to another history: after a crash, an import, or a restored backup
+	Epoch   GapReason = "epoch"   // the position is of another history: after a crash, an import, or a restored backup
 	Ahead   GapReason = "ahead"   // the history does not have the position yet
 	Slow    GapReason = "slow"    // messages expired while the client was connected and behind
 )
