@@ -61,14 +61,21 @@ type parcels struct {
 
 func newParcels(t testing.TB, name string, options dog.Options) *parcels {
 	t.Helper()
-	d := &parcels{rt: dogtest.New(t, options)}
+	d := addParcels(t, dogtest.New(t, options), name)
+	d.rt.Start()
+	return d
+}
+
+// addParcels registers the type parcel with a runtime that has not started.
+func addParcels(t testing.TB, rt *dog.Runtime, name string) *parcels {
+	t.Helper()
+	d := &parcels{rt: rt}
 	var err error
 	d.Namespace, err = dog.RegisterObject(
 		d.rt, name,
 		&dog.ObjectOptions[parcel]{New: func() *parcel { return &parcel{starts: &d.starts, alarms: &d.alarms} }},
 	)
 	require.NoError(t, err)
-	d.rt.Start()
 	return d
 }
 

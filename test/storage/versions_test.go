@@ -38,7 +38,7 @@ func TestLayout_PinsTheFormatOfTheEngine(t *testing.T) {
 		if golden {
 			require.NoError(t, os.CopyFS(dir, os.DirFS(goldenDir(store.Layout))))
 		}
-		o := openGolden(t, dir)
+		o := openGolden(t, dir, "")
 		fill(t, o.parcels.Named("a"), "x")
 		requireEngineFormat(t, dir, store.Layout)
 		backup := filepath.Join(t.TempDir(), "backup")
